@@ -1,0 +1,49 @@
+//! The program's registers as the kernel sees them, and the exceptions it can cause.
+
+/// The program's general registers at its entry into the kernel, at the top of the thread's kernel stack.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs)]
+pub struct UserContext {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub r10: u64,
+    pub rdx: u64,
+    pub rsi: u64,
+    pub rdi: u64,
+    pub orig_rax: u64,
+    pub rax: u64,
+    pub rcx: u64,
+    pub r11: u64,
+    pub rip: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    /// Non-zero: return by `iretq` with every register as given (signal delivery, sigreturn, exec); zero: the short
+    /// system-call return, where rcx and r11 are clobbered as Linux documents.
+    pub full_restore: u64,
+}
+
+/// An exception raised by the program (Intel SDM volume 3, chapter 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Fault {
+    Page { addr: usize, write: bool, exec: bool, present: bool },
+    DivideError,
+    Debug,
+    Breakpoint,
+    Overflow,
+    Bound,
+    InvalidOpcode,
+    StackSegment { code: u64 },
+    GeneralProtection { code: u64 },
+    X87 { status: u16 },
+    AlignmentCheck,
+    Simd { mxcsr: u32 },
+    Other { vector: u8, code: u64 },
+}
