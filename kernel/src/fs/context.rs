@@ -1,0 +1,4 @@
+//! Root, working directory and umask of a process.
+
+/// What path resolution starts from.
+pub struct FsContext {}

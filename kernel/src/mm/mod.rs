@@ -1,0 +1,2 @@
+//! Memory of processes: mappings, page faults, copies from and to programs.
+pub mod user_buf;

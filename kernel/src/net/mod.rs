@@ -1,0 +1,2 @@
+//! The network: sockets over the TCP/IP engine.
+pub mod socket;

@@ -1,0 +1,61 @@
+//! What every socket can do (socket(7)), whatever its family.
+use crate::errno::{Errno, SysResult};
+use crate::fs::file::{File, OpenFile};
+use crate::mm::user_buf::UserBuf;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::{SocketAddrV4, SocketAddrV6};
+
+/// A socket address of any family we know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SocketAddress {
+    /// AF_UNSPEC.
+    Unspecified,
+    /// AF_INET.
+    Inet(SocketAddrV4),
+    /// AF_INET6.
+    Inet6(SocketAddrV6),
+    /// AF_UNIX: a path, an abstract name (first byte 0), or empty (unnamed).
+    Unix(Vec<u8>),
+}
+
+/// What recvmsg(2) found.
+pub struct Received {
+    /// Bytes copied (with MSG_TRUNC asked for: the datagram's length).
+    pub len: usize,
+    /// Who sent it.
+    pub from: Option<SocketAddress>,
+    /// MSG_TRUNC, MSG_CTRUNC, MSG_EOR as found.
+    pub flags: u32,
+    /// Passed descriptors (SCM_RIGHTS).
+    pub rights: Vec<Arc<OpenFile>>,
+    /// Sender's pid, uid, gid if SO_PASSCRED is on.
+    pub credentials: Option<(i32, u32, u32)>,
+}
+
+/// The socket calls.
+#[allow(missing_docs)]
+pub trait Socket: File {
+    fn bind(&self, address: &SocketAddress) -> Result<(), Errno>;
+    fn connect(&self, address: &SocketAddress, nonblock: bool) -> Result<(), Errno>;
+    fn listen(&self, backlog: usize) -> Result<(), Errno>;
+    /// A new connection as a file, and its peer.
+    fn accept(&self, nonblock: bool) -> Result<(Arc<dyn File>, SocketAddress), Errno>;
+    fn local_address(&self) -> Result<SocketAddress, Errno>;
+    fn peer_address(&self) -> Result<SocketAddress, Errno>;
+    /// `flags`: MSG_*; MSG_DONTWAIT is set here also for O_NONBLOCK. EPIPE without SIGPIPE: the caller sends that.
+    fn send(
+        &self,
+        src: &mut UserBuf,
+        to: Option<&SocketAddress>,
+        flags: u32,
+        rights: Vec<Arc<OpenFile>>,
+    ) -> SysResult;
+    fn receive(&self, dst: &mut UserBuf, flags: u32) -> Result<Received, Errno>;
+    /// `how`: SHUT_RD, SHUT_WR, SHUT_RDWR.
+    fn shutdown(&self, how: u32) -> Result<(), Errno>;
+    fn set_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno>;
+    fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno>;
+    /// (domain, type, protocol) for SO_DOMAIN, SO_TYPE, SO_PROTOCOL.
+    fn kind(&self) -> (i32, i32, i32);
+}
