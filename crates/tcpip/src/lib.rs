@@ -1,3 +1,24 @@
-//! Placeholder.
+//! Coracle's TCP/IP engine: IPv4, ARP, ICMP, UDP, TCP and DHCP over one Ethernet device and a loopback.
+//!
+//! It knows nothing of the machine: a driver gives it packet memory and frames ([`Device`], [`RxFrame`]), a socket
+//! layer calls its sockets ([`Stack`]) and is told what becomes possible ([`Events`]), and both tell it the time.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod config;
+mod device;
+mod error;
+mod events;
+mod stack;
+mod tcp;
+
+pub use config::{Config, Ipv4Config, Limits};
+pub use device::{
+    Buffer, Capabilities, Chunk, Device, Fragment, Full, PartialChecksum, RxChecksum, RxFrame, TxFrame,
+};
+pub use error::{Error, Result};
+pub use events::{Events, Readiness};
+pub use stack::{Datagram, Lease, Stack, Tcp, TcpSocket, Udp, UdpOptions, UdpSocket};
+pub use tcp::{Shutdown, State, TcpInfo, TcpOptions};

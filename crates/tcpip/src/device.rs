@@ -1,0 +1,200 @@
+//! What the engine asks of a network device: packet memory, transmission, and what the device can do by itself.
+//!
+//! Packet memory is the driver's (it must be reachable by DMA). Data that a program sends is written once, into
+//! buffers from [`Device::alloc`], and stays there until the peer has acknowledged it; data that arrives stays in the
+//! buffers of its [`RxFrame`] until the program reads it. Everything in between hands references around.
+
+use alloc::vec::Vec;
+
+/// A piece of packet memory of fixed size (2 KiB is typical), shared by cloning like an `Arc`.
+///
+/// A clone must be cheap (a reference count): the engine keeps one for retransmission while the driver keeps another
+/// until the device is done with it. Dropping the last one gives the memory back to its pool.
+pub trait Buffer: Clone + Send + Sync + 'static {
+    /// The whole buffer, whatever part of it is in use.
+    fn as_slice(&self) -> &[u8];
+
+    /// The whole buffer for writing, or `None` while another clone exists.
+    fn as_mut_slice(&mut self) -> Option<&mut [u8]>;
+}
+
+/// A part of a [`Buffer`] that one owner holds: `buffer.as_slice()[start..start + len]`.
+#[derive(Clone, Debug)]
+pub struct Chunk<B> {
+    /// The memory.
+    pub buffer: B,
+    /// First byte in use.
+    pub start: u32,
+    /// Number of bytes in use.
+    pub len: u32,
+}
+
+impl<B: Buffer> Chunk<B> {
+    /// A chunk of `buffer`, or `None` if it does not lie inside.
+    pub fn new(buffer: B, start: usize, len: usize) -> Option<Self> {
+        if start.checked_add(len)? > buffer.as_slice().len() {
+            return None;
+        }
+        Some(Chunk { buffer, start: start as u32, len: len as u32 })
+    }
+
+    /// The bytes in use.
+    pub fn bytes(&self) -> &[u8] {
+        let start = self.start as usize;
+        self.buffer.as_slice().get(start..start + self.len as usize).unwrap_or(&[])
+    }
+
+    /// Drops the first `count` bytes (at most all of them).
+    pub fn skip(&mut self, count: usize) {
+        let count = (count as u32).min(self.len);
+        self.start += count;
+        self.len -= count;
+    }
+}
+
+/// A part of a buffer to transmit, borrowed: the driver clones `buffer` if it needs it after `transmit` returns.
+#[derive(Debug)]
+pub struct Fragment<'a, B> {
+    /// The memory.
+    pub buffer: &'a B,
+    /// First byte to send.
+    pub start: u32,
+    /// Number of bytes to send.
+    pub len: u32,
+}
+
+impl<B> Clone for Fragment<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B> Copy for Fragment<'_, B> {}
+
+impl<'a, B: Buffer> Fragment<'a, B> {
+    /// The bytes to send.
+    pub fn bytes(&self) -> &'a [u8] {
+        let start = self.start as usize;
+        self.buffer.as_slice().get(start..start + self.len as usize).unwrap_or(&[])
+    }
+}
+
+/// A checksum left to the device, in virtio's manner (VIRTIO 1.2, 5.1.6.2): the device sums the frame from byte
+/// `start` to its end and writes the complement `offset` bytes after `start`; the field already holds the sum of the
+/// pseudo-header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartialChecksum {
+    /// First byte summed, counted from the start of the Ethernet header.
+    pub start: u16,
+    /// Where the checksum goes, counted from `start`.
+    pub offset: u16,
+}
+
+/// A frame to transmit.
+#[derive(Debug)]
+pub struct TxFrame<'a, B> {
+    /// Ethernet, IP and transport headers. They live on the caller's stack: the driver copies them.
+    pub headers: &'a [u8],
+    /// What follows the headers. At most [`Capabilities::max_fragments`] of them.
+    pub payload: &'a [Fragment<'a, B>],
+    /// The transport checksum, if the device is to complete it.
+    pub checksum: Option<PartialChecksum>,
+    /// For TCP over IPv4: the device cuts the payload into segments of this many bytes (TSO).
+    pub segment_size: Option<u16>,
+}
+
+impl<B: Buffer> TxFrame<'_, B> {
+    /// Length of the whole frame in bytes.
+    pub fn len(&self) -> usize {
+        self.headers.len() + self.payload.iter().map(|f| f.len as usize).sum::<usize>()
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What the driver knows of the transport checksum of a received frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RxChecksum {
+    /// Nothing: the engine sums.
+    #[default]
+    Unknown,
+    /// The device has checked it (`VIRTIO_NET_HDR_F_DATA_VALID`).
+    Valid,
+    /// The packet never left this host: its checksum field is not complete, and its data is trusted
+    /// (`VIRTIO_NET_HDR_F_NEEDS_CSUM`).
+    Partial,
+}
+
+/// A received Ethernet frame, in one or several buffers, which the engine keeps as long as it needs the data.
+#[derive(Debug)]
+pub struct RxFrame<B> {
+    /// The first chunk; it starts at the Ethernet header and must hold all headers up to the transport's.
+    pub head: Chunk<B>,
+    /// The following chunks (merged receive buffers). An empty `Vec` costs nothing.
+    pub rest: Vec<Chunk<B>>,
+    /// What is known of the transport checksum.
+    pub checksum: RxChecksum,
+    /// If the device joined several TCP segments (LRO/GRO): the payload size of each but the last; else 0.
+    pub segment_size: u16,
+}
+
+impl<B: Buffer> RxFrame<B> {
+    /// A frame in one buffer.
+    pub fn single(head: Chunk<B>, checksum: RxChecksum) -> Self {
+        RxFrame { head, rest: Vec::new(), checksum, segment_size: 0 }
+    }
+
+    /// Length of the whole frame in bytes.
+    pub fn len(&self) -> usize {
+        self.head.len as usize + self.rest.iter().map(|c| c.len as usize).sum::<usize>()
+    }
+
+    /// Whether the frame holds no byte.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What a device does by itself. Constant over the device's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Completes transport checksums ([`TxFrame::checksum`]).
+    pub tx_checksum: bool,
+    /// Greatest IP packet that `segment_size` may be used with (65,535 is usual), or 0 for no TSO.
+    pub tso4_max: usize,
+    /// How many fragments a frame's payload may have (at least 1).
+    pub max_fragments: usize,
+}
+
+/// The transmit queue has no room. The engine tries again from `poll`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// An Ethernet device. It is called with locks of connections held, and must not call the engine.
+///
+/// A device without a link may exist (a machine with no network card still has its loopback): as long as no address
+/// is configured, only `alloc` is called.
+pub trait Device: Send + Sync + 'static {
+    /// Its packet memory.
+    type Buf: Buffer;
+
+    /// Its Ethernet address.
+    fn mac(&self) -> [u8; 6];
+
+    /// Greatest IP packet that fits a frame, in bytes (1500 is usual).
+    fn mtu(&self) -> usize;
+
+    /// What it does by itself.
+    fn capabilities(&self) -> Capabilities;
+
+    /// A buffer that nobody else holds, contents unspecified; `None` when memory is short.
+    /// All buffers are of the same size, at least 256 bytes.
+    fn alloc(&self) -> Option<Self::Buf>;
+
+    /// Puts a frame into the transmit queue. The doorbell is not rung here: whoever called the engine rings it once
+    /// per batch, after all its calls.
+    fn transmit(&self, frame: TxFrame<'_, Self::Buf>) -> Result<(), Full>;
+}

@@ -1,0 +1,78 @@
+//! How a socket tells the world that something became possible.
+
+use core::ops::{BitAnd, BitOr, BitOrAssign};
+
+/// A set of conditions of a socket, all of them in the sense of poll(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Readiness(u32);
+
+impl Readiness {
+    /// Nothing.
+    pub const EMPTY: Self = Self(0);
+    /// `recv` gives data, the end of the stream, or an error at once.
+    pub const READABLE: Self = Self(1);
+    /// `send` takes data (or gives an error) at once.
+    pub const WRITABLE: Self = Self(2);
+    /// Both directions are closed (`POLLHUP`).
+    pub const HANGUP: Self = Self(4);
+    /// The peer will send no more (`POLLRDHUP`).
+    pub const READ_HANGUP: Self = Self(8);
+    /// An error waits to be taken (`POLLERR`).
+    pub const ERROR: Self = Self(16);
+    /// `accept` gives a connection at once (poll calls it readable).
+    pub const ACCEPTABLE: Self = Self(32);
+
+    /// Whether no condition holds.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether all conditions of `other` hold.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether any condition of `other` holds.
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// As bits, to keep in an atomic.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// From [`bits`](Self::bits).
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits & 63)
+    }
+}
+
+impl BitOr for Readiness {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Readiness {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+impl BitAnd for Readiness {
+    type Output = Self;
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+/// The user's data of a socket: told when something happens on it.
+pub trait Events: Send + Sync + 'static {
+    /// `new` holds what has just happened: it is told again for every arrival of data, even if the socket was readable
+    /// before (edge-triggered epoll needs that). Whether it still holds is asked of `readiness()`, which takes no lock.
+    ///
+    /// Called with no lock of the engine held, on the CPU that caused the event; several CPUs may call at once.
+    fn notify(&self, new: Readiness);
+}
