@@ -1,0 +1,56 @@
+//! Writes the parts of the documentation that are generated from the code.
+//!
+//! `cargo run -p xtask -- system-calls` prints the table of system calls as Markdown;
+//! with `--check FILE` it compares instead, and fails if FILE is not what the code says.
+mod system_calls;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["system-calls"] => page().map(|page| print!("{page}")),
+        ["system-calls", "--write", file] => page().and_then(|page| write(Path::new(file), &page)),
+        ["system-calls", "--check", file] => page().and_then(|page| check(Path::new(file), &page)),
+        _ => Err(USAGE.to_string()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The page, from the table in the kernel's source.
+fn page() -> Result<String, String> {
+    let table = repository().join("kernel/src/syscall/table.rs");
+    let source =
+        std::fs::read_to_string(&table).map_err(|e| format!("cannot read {}: {e}", table.display()))?;
+    let calls = system_calls::parse(&source)?;
+    Ok(system_calls::to_markdown(&calls))
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+fn write(file: &Path, page: &str) -> Result<(), String> {
+    std::fs::write(file, page).map_err(|e| format!("cannot write {}: {e}", file.display()))
+}
+
+fn check(file: &Path, page: &str) -> Result<(), String> {
+    let found = std::fs::read_to_string(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+    if found == page {
+        return Ok(());
+    }
+    Err(format!(
+        "{0} is not what kernel/src/syscall/table.rs says; run: cargo run -p xtask -- system-calls --write {0}",
+        file.display()
+    ))
+}
