@@ -1,3 +1,38 @@
-//! Placeholder.
+//! What the command and the kernel say to each other: the archive inside an image, and the kernel command line.
+//!
+//! * [`archive`] reads the archive of files, settings and symbols that is joined to the kernel. It copies nothing
+//!   and believes nothing: every offset is checked where it is used, so that foreign bytes give an [`Error`], never a panic.
+//! * [`cmdline`] parses and builds the words given to the kernel at its start.
+//! * `write` (feature `write`, needs `std`) lays an archive out.
+//!
+//! # Layout of an archive
+//!
+//! All numbers are little-endian. The archive begins on a page boundary, in the file and in memory.
+//!
+//! | part | content |
+//! |---|---|
+//! | header | magic, version, length, one (offset, length) per section, checksum of the header |
+//! | config | records of tag, length and bytes: program, arguments, environment, … |
+//! | inodes | one [`archive::Inode`] record per file; number 0 is the root directory |
+//! | entries | directory entries, those of one directory together, sorted by the bytes of their names |
+//! | names | names of entries and targets of symbolic links |
+//! | symbols | addresses of the kernel's functions relative to its first byte, ascending, and their names |
+//! | data | small files packed to 16 bytes; files of a page or more on page boundaries, the rest of their last page zero |
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(feature = "write")]
+extern crate std;
+
+pub mod archive;
+pub mod cmdline;
+mod error;
+mod format;
+mod mode;
+#[cfg(feature = "write")]
+pub mod write;
+
+pub use error::Error;
+pub use format::{MAGIC, PAGE_SIZE};
+pub use mode::Mode;

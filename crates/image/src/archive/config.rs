@@ -1,0 +1,82 @@
+//! The settings of an image: what to run, and how.
+
+use crate::Mode;
+use crate::format::{RECORD_HEAD, get_u32, tag};
+
+/// The settings of an image. Reading one walks a short list of records, so read each once.
+#[derive(Clone, Copy, Debug)]
+pub struct Config<'a> {
+    records: &'a [u8],
+}
+
+impl<'a> Config<'a> {
+    pub(super) const fn new(records: &'a [u8]) -> Self {
+        Config { records }
+    }
+
+    /// Path of the program in the image. Empty if the archive names none.
+    pub fn program(&self) -> &'a [u8] {
+        self.last(tag::PROGRAM).unwrap_or_default()
+    }
+
+    /// The arguments, the program's own name (`argv[0]`) first.
+    pub fn args(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.all(tag::ARGUMENT)
+    }
+
+    /// The environment, each as `NAME=VALUE`.
+    pub fn env(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.all(tag::ENVIRONMENT)
+    }
+
+    /// The directory the program starts in.
+    pub fn cwd(&self) -> &'a [u8] {
+        self.last(tag::DIRECTORY).unwrap_or(b"/")
+    }
+
+    /// The privilege the program runs with, unless the kernel command line says otherwise.
+    pub fn mode(&self) -> Mode {
+        let word = self.last(tag::MODE).and_then(|word| core::str::from_utf8(word).ok());
+        word.and_then(|word| word.parse().ok()).unwrap_or_default()
+    }
+
+    /// The name of the machine, if the image sets one.
+    pub fn hostname(&self) -> Option<&'a [u8]> {
+        self.last(tag::HOSTNAME)
+    }
+
+    /// The version of the kernel in the image, for people.
+    pub fn kernel_version(&self) -> Option<&'a str> {
+        self.last(tag::KERNEL_VERSION).and_then(|text| core::str::from_utf8(text).ok())
+    }
+
+    /// The memory the image asks for, in bytes, if it was built with such a wish.
+    pub fn memory(&self) -> Option<u64> {
+        self.last(tag::MEMORY)?.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    fn last(&self, wanted: u32) -> Option<&'a [u8]> {
+        self.all(wanted).last()
+    }
+
+    fn all(&self, wanted: u32) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        Records { rest: self.records }.filter(move |&(tag, _)| tag == wanted).map(|(_, value)| value)
+    }
+}
+
+/// The records of a config section; ends at the first that does not fit.
+struct Records<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = (u32, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let tag = get_u32(self.rest, 0)?;
+        let length = usize::try_from(get_u32(self.rest, 4)?).ok()?;
+        let (value, rest) = self.rest.get(RECORD_HEAD..)?.split_at_checked(length)?;
+        self.rest = rest;
+        Some((tag, value))
+    }
+}

@@ -1,0 +1,246 @@
+//! The archive itself: from an inode's number to its bytes.
+
+use core::cmp::Ordering;
+
+use super::{Config, DirEntry, FileKind, Inode, InodeId, Symbols};
+use crate::Error;
+use crate::format::{
+    ENTRY_LEN, HEADER_CHECKSUM, HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS, HEADER_TOTAL_LEN,
+    HEADER_VERSION, INODE_LEN, MAGIC, Section, VERSION, checksum, get_u32, get_u64,
+};
+
+/// An archive in memory. Copying it copies a few pointers.
+#[derive(Clone, Copy, Debug)]
+pub struct Archive<'a> {
+    bytes: &'a [u8],
+    config: &'a [u8],
+    inodes: &'a [u8],
+    entries: &'a [u8],
+    names: &'a [u8],
+    symbols: &'a [u8],
+    symbol_names: &'a [u8],
+    data_start: u64,
+}
+
+impl<'a> Archive<'a> {
+    /// How many bytes of the start [`Archive::length`] needs to see.
+    pub const HEADER_LEN: usize = HEADER_LEN;
+
+    /// The whole length of the archive, in bytes, of which at least the first [`Archive::HEADER_LEN`] bytes are given.
+    ///
+    /// # Errors
+    /// If this is not the header of an archive of this version.
+    pub fn length(start: &[u8]) -> Result<u64, Error> {
+        if start.get(..MAGIC.len()) != Some(&MAGIC) {
+            return Err(Error::NotAnArchive);
+        }
+        let header = start.get(..HEADER_LEN).ok_or(Error::Truncated)?;
+        let version = get_u32(header, HEADER_VERSION).ok_or(Error::Truncated)?;
+        if version != VERSION {
+            return Err(Error::Version(version));
+        }
+        let sum = checksum(header.get(..HEADER_CHECKSUM).ok_or(Error::Truncated)?);
+        if get_u32(header, HEADER_CHECKSUM) != Some(sum) {
+            return Err(Error::Checksum);
+        }
+        if get_u32(header, HEADER_OWN_LEN) != Some(HEADER_LEN as u32) {
+            return Err(Error::Corrupt("header length"));
+        }
+        get_u64(header, HEADER_TOTAL_LEN).ok_or(Error::Truncated)
+    }
+
+    /// Opens the archive at the start of `bytes`, which may go on after its end.
+    ///
+    /// # Errors
+    /// If the header is not that of an archive, or names parts outside of it. The rest is checked where it is used.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+        let length = usize::try_from(Self::length(bytes)?).map_err(|_| Error::Truncated)?;
+        let bytes = bytes.get(..length).ok_or(Error::Truncated)?;
+        if bytes.len() < HEADER_LEN {
+            return Err(Error::Corrupt("length"));
+        }
+        let section = |section: Section| -> Result<&'a [u8], Error> {
+            let at = HEADER_SECTIONS + section as usize * 16;
+            let (start, length) = get_u64(bytes, at).zip(get_u64(bytes, at + 8)).ok_or(Error::Truncated)?;
+            slice(bytes, start, length).ok_or(Error::Corrupt("section table"))
+        };
+        section(Section::Data)?;
+        Ok(Archive {
+            bytes,
+            config: section(Section::Config)?,
+            inodes: section(Section::Inodes)?,
+            entries: section(Section::Entries)?,
+            names: section(Section::Names)?,
+            symbols: section(Section::Symbols)?,
+            symbol_names: section(Section::SymbolNames)?,
+            data_start: get_u64(bytes, HEADER_SECTIONS + Section::Data as usize * 16)
+                .ok_or(Error::Truncated)?,
+        })
+    }
+
+    /// All bytes of the archive. Offsets that [`Archive::data_offset`] gives count from their start.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// How long the part before the file data is: what the kernel reads of an archive whatever the program does.
+    pub const fn metadata_len(&self) -> u64 {
+        self.data_start
+    }
+
+    /// The settings of the image.
+    pub const fn config(&self) -> Config<'a> {
+        Config::new(self.config)
+    }
+
+    /// The kernel's functions.
+    pub const fn symbols(&self) -> Symbols<'a> {
+        Symbols::new(self.symbols, self.symbol_names)
+    }
+
+    /// How many inodes there are; their numbers count from 0.
+    pub const fn inode_count(&self) -> u32 {
+        let count = self.inodes.len() / INODE_LEN;
+        if count > u32::MAX as usize { u32::MAX } else { count as u32 }
+    }
+
+    /// The inode of that number.
+    ///
+    /// # Errors
+    /// If there is none, or its record is of no known kind.
+    pub fn inode(&self, id: InodeId) -> Result<Inode, Error> {
+        record(self.inodes, u64::from(id.0), INODE_LEN)
+            .and_then(|record| Inode::read(id, record))
+            .ok_or(Error::Corrupt("inode"))
+    }
+
+    /// The entry called `name` in the directory: a binary search.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] if `dir` is not a directory; [`Error::Corrupt`] if its entries cannot be read.
+    pub fn lookup(&self, dir: &Inode, name: &[u8]) -> Result<Option<DirEntry<'a>>, Error> {
+        if !dir.is_dir() {
+            return Err(Error::WrongKind);
+        }
+        let (mut low, mut high) = (0, dir.size);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let entry = self.entry_at(dir, middle)?;
+            match entry.name.cmp(name) {
+                Ordering::Equal => return Ok(Some(entry)),
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Entry number `index` of the directory in the order of names, or `None` past its last.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] if `dir` is not a directory; [`Error::Corrupt`] if the entry cannot be read.
+    pub fn entry(&self, dir: &Inode, index: u64) -> Result<Option<DirEntry<'a>>, Error> {
+        if !dir.is_dir() {
+            return Err(Error::WrongKind);
+        }
+        if index >= dir.size { Ok(None) } else { self.entry_at(dir, index).map(Some) }
+    }
+
+    /// The entries of the directory in the order of names. Stops after the first that cannot be read.
+    pub fn entries(&self, dir: &Inode) -> Entries<'a> {
+        Entries { archive: *self, dir: *dir, next: 0, failed: false }
+    }
+
+    fn entry_at(&self, dir: &Inode, index: u64) -> Result<DirEntry<'a>, Error> {
+        let read = || {
+            let record = record(self.entries, dir.place.checked_add(index)?, ENTRY_LEN)?;
+            let name = slice(self.names, get_u32(record, 0)?.into(), get_u32(record, 4)?.into())?;
+            let kind = FileKind::of_mode(get_u32(record, 12)?)?;
+            let usable = !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/');
+            usable.then_some(DirEntry { name, inode: InodeId(get_u32(record, 8)?), kind })
+        };
+        read().ok_or(Error::Corrupt("directory entry"))
+    }
+
+    /// The bytes of a regular file.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] for other kinds; [`Error::Corrupt`] if they lie outside the archive.
+    pub fn data(&self, file: &Inode) -> Result<&'a [u8], Error> {
+        if !file.is_file() {
+            return Err(Error::WrongKind);
+        }
+        slice(self.bytes, file.place, file.size).ok_or(Error::Corrupt("file data"))
+    }
+
+    /// Where the bytes of a regular file begin, counted from the start of the archive.
+    ///
+    /// A multiple of [`crate::PAGE_SIZE`] if the writer meant the file to be mapped in place. The rest of the last
+    /// page is then inside the archive and zero. Anything else must be copied to be mapped.
+    ///
+    /// # Errors
+    /// As [`Archive::data`].
+    pub fn data_offset(&self, file: &Inode) -> Result<u64, Error> {
+        self.data(file).map(|_| file.place)
+    }
+
+    /// The target of a symbolic link.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] for other kinds; [`Error::Corrupt`] if it lies outside the names.
+    pub fn symlink(&self, link: &Inode) -> Result<&'a [u8], Error> {
+        if !link.is_symlink() {
+            return Err(Error::WrongKind);
+        }
+        slice(self.names, link.place, link.size).ok_or(Error::Corrupt("symbolic link"))
+    }
+
+    /// The inode at an absolute path, without following symbolic links. For tools; the kernel walks by itself.
+    ///
+    /// # Errors
+    /// As [`Archive::lookup`].
+    pub fn find(&self, path: &[u8]) -> Result<Option<Inode>, Error> {
+        let mut inode = self.inode(InodeId::ROOT)?;
+        for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            match self.lookup(&inode, name)? {
+                Some(entry) => inode = self.inode(entry.inode)?,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(inode))
+    }
+}
+
+/// Iterates over a directory; see [`Archive::entries`].
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    archive: Archive<'a>,
+    dir: Inode,
+    next: u64,
+    failed: bool,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<DirEntry<'a>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let entry = self.archive.entry(&self.dir, self.next).transpose()?;
+        self.next += 1;
+        self.failed = entry.is_err();
+        Some(entry)
+    }
+}
+
+/// `length` bytes from `start`, if they are all there.
+fn slice(bytes: &[u8], start: u64, length: u64) -> Option<&[u8]> {
+    let start = usize::try_from(start).ok()?;
+    bytes.get(start..start.checked_add(usize::try_from(length).ok()?)?)
+}
+
+/// Record `index` of a table of records of `size` bytes.
+fn record(table: &[u8], index: u64, size: usize) -> Option<&[u8]> {
+    slice(table, index.checked_mul(size as u64)?, size as u64)
+}

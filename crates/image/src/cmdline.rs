@@ -1,0 +1,347 @@
+//! The kernel command line: words between blanks, values percent-encoded (RFC 3986, section 2.1).
+//!
+//! | word | meaning |
+//! |---|---|
+//! | `ip=dhcp`, `ip=none`, `ip=A.B.C.D/N` | how the first network card gets its address |
+//! | `gw=A.B.C.D`, `dns=A.B.C.D` | gateway and name server (`dns` may be repeated) for a fixed address |
+//! | `hostname=H` | name of the machine |
+//! | `env=K=V` | adds to the environment, or replaces `K` there; may be repeated |
+//! | `arg=A` | an argument; if any is given, they replace those of the image after `argv[0]` |
+//! | `mode=unikernel`, `mode=protected` | overrides the mode of the image |
+//! | `virtio_mmio.device=SIZE@BASE:IRQ` | a virtio device (QEMU's microvm appends these) |
+//! | `control=debugcon@PORT` | port of the control channel |
+//! | `poweroff=isa-debug-exit@PORT` | port that ends the machine |
+//! | `log=quiet`, `log=info`, `log=debug` | how much the kernel tells |
+//! | `console=serial`, `console=virtio` | where the program's standard streams go |
+//! | `seed=HEX` | fixes the randomisation of addresses, for debugging |
+//! | `net=off` | ignore network cards |
+//!
+//! Words that mean nothing here are kept aside in [`CommandLine::unknown`] for the log.
+
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use core::{fmt, net::Ipv4Addr, str::FromStr};
+
+use crate::Mode;
+
+/// How the first network card gets its address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IpSetting {
+    /// Ask by DHCP.
+    #[default]
+    Dhcp,
+    /// Leave the card without an address.
+    None,
+    /// Use this address; the number is the length of the network's prefix, 0 to 32.
+    Static(Ipv4Addr, u8),
+}
+
+/// How much the kernel tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Warnings and failures only.
+    #[default]
+    Quiet,
+    /// What was found and chosen, too.
+    Info,
+    /// Everything.
+    Debug,
+}
+
+/// Where the program's standard streams go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Console {
+    /// The first serial port.
+    #[default]
+    Serial,
+    /// A virtio console.
+    Virtio,
+}
+
+/// A virtio device behind memory-mapped registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MmioDevice {
+    /// Bytes of registers.
+    pub size: u64,
+    /// Physical address of the first.
+    pub base: u64,
+    /// Interrupt line.
+    pub irq: u32,
+}
+
+/// What the command line says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandLine {
+    /// `ip=`; `None` if nothing is said.
+    pub ip: Option<IpSetting>,
+    /// `gw=`
+    pub gateway: Option<Ipv4Addr>,
+    /// `dns=`
+    pub dns: Vec<Ipv4Addr>,
+    /// `hostname=`
+    pub hostname: Option<String>,
+    /// `env=`, each as `NAME=VALUE`.
+    pub env: Vec<Vec<u8>>,
+    /// `arg=`: the arguments after `argv[0]`; empty means those of the image.
+    pub args: Vec<Vec<u8>>,
+    /// `mode=`
+    pub mode: Option<Mode>,
+    /// `virtio_mmio.device=`
+    pub mmio_devices: Vec<MmioDevice>,
+    /// `control=debugcon@`: an I/O port.
+    pub control: Option<u16>,
+    /// `poweroff=isa-debug-exit@`: an I/O port.
+    pub poweroff: Option<u16>,
+    /// `log=`
+    pub log: LogLevel,
+    /// `console=`
+    pub console: Console,
+    /// `seed=`
+    pub seed: Option<u64>,
+    /// `net=off`
+    pub net_off: bool,
+    /// Words that were not understood.
+    pub unknown: Vec<String>,
+}
+
+impl CommandLine {
+    /// Reads a command line. Never fails: what is not understood lands in [`CommandLine::unknown`].
+    pub fn parse(line: &[u8]) -> Self {
+        let mut this = CommandLine::default();
+        let end = line.iter().position(|&byte| byte == 0).unwrap_or(line.len());
+        for word in line[..end].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+            if this.take(word).is_none() {
+                this.unknown.push(String::from_utf8_lossy(word).into_owned());
+            }
+        }
+        this
+    }
+
+    /// Takes one word; `None` if it means nothing.
+    fn take(&mut self, word: &[u8]) -> Option<()> {
+        let split = word.iter().position(|&byte| byte == b'=')?;
+        let (key, value) = (&word[..split], decode(&word[split + 1..]));
+        let text = || core::str::from_utf8(&value).ok();
+        match key {
+            b"ip" => self.ip = Some(text()?.parse().ok()?),
+            b"gw" => self.gateway = Some(text()?.parse().ok()?),
+            b"dns" => self.dns.push(text()?.parse().ok()?),
+            b"hostname" => self.hostname = Some(text()?.to_owned()),
+            b"env" => self.env.push(value),
+            b"arg" => self.args.push(value),
+            b"mode" => self.mode = Some(text()?.parse().ok()?),
+            b"virtio_mmio.device" => self.mmio_devices.push(text()?.parse().ok()?),
+            b"control" => self.control = Some(port(text()?, "debugcon@")?),
+            b"poweroff" => self.poweroff = Some(port(text()?, "isa-debug-exit@")?),
+            b"log" => {
+                self.log = match text()? {
+                    "quiet" => LogLevel::Quiet,
+                    "info" => LogLevel::Info,
+                    "debug" => LogLevel::Debug,
+                    _ => return None,
+                }
+            }
+            b"console" => {
+                self.console = match text()? {
+                    "serial" => Console::Serial,
+                    "virtio" => Console::Virtio,
+                    _ => return None,
+                }
+            }
+            b"seed" => self.seed = Some(u64::from_str_radix(text()?.trim_start_matches("0x"), 16).ok()?),
+            b"net" if value == b"off" => self.net_off = true,
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+impl fmt::Display for CommandLine {
+    /// The words that [`CommandLine::parse`] reads back to the same value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Words { f, first: true };
+        if let Some(ip) = &self.ip {
+            words.put("ip", format_args!("{ip}"))?;
+        }
+        if let Some(gateway) = &self.gateway {
+            words.put("gw", format_args!("{gateway}"))?;
+        }
+        for dns in &self.dns {
+            words.put("dns", format_args!("{dns}"))?;
+        }
+        if let Some(name) = &self.hostname {
+            words.put("hostname", format_args!("{}", Encoded(name.as_bytes())))?;
+        }
+        for var in &self.env {
+            words.put("env", format_args!("{}", Encoded(var)))?;
+        }
+        for arg in &self.args {
+            words.put("arg", format_args!("{}", Encoded(arg)))?;
+        }
+        if let Some(mode) = self.mode {
+            words.put("mode", format_args!("{mode}"))?;
+        }
+        for device in &self.mmio_devices {
+            words.put("virtio_mmio.device", format_args!("{device}"))?;
+        }
+        if let Some(port) = self.control {
+            words.put("control", format_args!("debugcon@{port:#x}"))?;
+        }
+        if let Some(port) = self.poweroff {
+            words.put("poweroff", format_args!("isa-debug-exit@{port:#x}"))?;
+        }
+        match self.log {
+            LogLevel::Quiet => {}
+            LogLevel::Info => words.put("log", format_args!("info"))?,
+            LogLevel::Debug => words.put("log", format_args!("debug"))?,
+        }
+        if self.console == Console::Virtio {
+            words.put("console", format_args!("virtio"))?;
+        }
+        if let Some(seed) = self.seed {
+            words.put("seed", format_args!("{seed:x}"))?;
+        }
+        if self.net_off {
+            words.put("net", format_args!("off"))?;
+        }
+        self.unknown.iter().try_for_each(|word| words.raw(word))
+    }
+}
+
+/// Puts blanks between words.
+struct Words<'f, 'b> {
+    f: &'f mut fmt::Formatter<'b>,
+    first: bool,
+}
+
+impl Words<'_, '_> {
+    fn put(&mut self, key: &str, value: fmt::Arguments<'_>) -> fmt::Result {
+        self.raw("")?;
+        write!(self.f, "{key}={value}")
+    }
+
+    fn raw(&mut self, word: &str) -> fmt::Result {
+        if !core::mem::take(&mut self.first) {
+            self.f.write_str(" ")?;
+        }
+        self.f.write_str(word)
+    }
+}
+
+impl fmt::Display for IpSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IpSetting::Dhcp => f.write_str("dhcp"),
+            IpSetting::None => f.write_str("none"),
+            IpSetting::Static(address, prefix) => write!(f, "{address}/{prefix}"),
+        }
+    }
+}
+
+/// The text was not what its place asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseError;
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not understood")
+    }
+}
+
+impl core::error::Error for ParseError {}
+
+impl FromStr for IpSetting {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        /// Bits of an IPv4 address.
+        const BITS: u8 = 32;
+        match text {
+            "dhcp" => Ok(IpSetting::Dhcp),
+            "none" => Ok(IpSetting::None),
+            _ => {
+                let (address, prefix) = text.split_once('/').ok_or(ParseError)?;
+                let prefix = prefix.parse().ok().filter(|&bits| bits <= BITS).ok_or(ParseError)?;
+                Ok(IpSetting::Static(address.parse().map_err(|_| ParseError)?, prefix))
+            }
+        }
+    }
+}
+
+impl fmt::Display for MmioDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{:#x}:{}", self.size, self.base, self.irq)
+    }
+}
+
+impl FromStr for MmioDevice {
+    type Err = ParseError;
+
+    /// As Linux reads it: `<size>[KMG]@<base>:<irq>[:<id>]`.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let (size, rest) = text.split_once('@').ok_or(ParseError)?;
+        let (base, rest) = rest.split_once(':').ok_or(ParseError)?;
+        let irq = rest.split(':').next().unwrap_or(rest);
+        let number = |text| number(text).ok_or(ParseError);
+        Ok(MmioDevice {
+            size: number(size)?,
+            base: number(base)?,
+            irq: number(irq)?.try_into().map_err(|_| ParseError)?,
+        })
+    }
+}
+
+/// A number in decimal or, after `0x`, hexadecimal, with a suffix K, M or G for powers of 1024.
+fn number(text: &str) -> Option<u64> {
+    let (text, shift) = match text.as_bytes().last()? {
+        b'K' | b'k' => (&text[..text.len() - 1], 10),
+        b'M' | b'm' => (&text[..text.len() - 1], 20),
+        b'G' | b'g' => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let value = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    value.ok()?.checked_mul(1 << shift)
+}
+
+/// The port after `device`, as `debugcon@0xe9`.
+fn port(text: &str, device: &str) -> Option<u16> {
+    number(text.strip_prefix(device)?)?.try_into().ok()
+}
+
+/// Bytes as they stand in a value: letters, digits and harmless marks as they are, the rest as `%XX`.
+pub struct Encoded<'a>(pub &'a [u8]);
+
+impl fmt::Display for Encoded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for &byte in self.0 {
+            if byte.is_ascii_alphanumeric() || b"-._~/=:,@+".contains(&byte) {
+                write!(f, "{}", byte as char)?;
+            } else {
+                write!(f, "%{byte:02X}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The bytes that a value stands for. A `%` without two hexadecimal digits after it stands for itself.
+pub fn decode(value: &[u8]) -> Vec<u8> {
+    let digit = |byte: Option<&u8>| byte.and_then(|&byte| (byte as char).to_digit(16));
+    let mut out = Vec::with_capacity(value.len());
+    let mut at = 0;
+    while let Some(&byte) = value.get(at) {
+        match (byte, digit(value.get(at + 1)), digit(value.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,86 @@
+//! The numbers of the archive's layout, in one place for the reader and the writer.
+
+/// The first bytes of every archive.
+pub const MAGIC: [u8; 8] = *b"CORACLE1";
+
+/// Version of the layout that this crate reads and writes.
+pub(crate) const VERSION: u32 = 1;
+
+/// Alignment of the archive and of the data of files that are mapped in place: a page of x86-64.
+pub const PAGE_SIZE: usize = 4096;
+
+/// Files shorter than this are packed at [`SMALL_ALIGN`]; others begin on a page, so that pages can be mapped.
+#[cfg(feature = "write")]
+pub(crate) const LARGE_FILE: usize = PAGE_SIZE;
+
+/// Alignment of packed files and of sections.
+#[cfg(feature = "write")]
+pub(crate) const SMALL_ALIGN: usize = 16;
+
+/// Bytes of the header: magic, version, its own length, total length, the section table, checksum, padding.
+pub(crate) const HEADER_LEN: usize = 160;
+
+/// Offset of the version in the header.
+pub(crate) const HEADER_VERSION: usize = 8;
+/// Offset of the header's own length.
+pub(crate) const HEADER_OWN_LEN: usize = 12;
+/// Offset of the archive's whole length.
+pub(crate) const HEADER_TOTAL_LEN: usize = 16;
+/// Offset of the section table: an (offset, length) pair of 64-bit numbers per [`Section`].
+pub(crate) const HEADER_SECTIONS: usize = 32;
+/// Offset of the checksum, which covers the header up to here.
+pub(crate) const HEADER_CHECKSUM: usize = HEADER_SECTIONS + Section::COUNT * 16;
+
+/// The parts of an archive, in the order of the header's table.
+#[derive(Clone, Copy)]
+pub(crate) enum Section {
+    Config = 0,
+    Inodes = 1,
+    Entries = 2,
+    Names = 3,
+    Symbols = 4,
+    SymbolNames = 5,
+    Data = 6,
+}
+
+impl Section {
+    pub(crate) const COUNT: usize = 7;
+}
+
+/// Bytes of an inode record: mode, uid, gid, nlink, mtime (i64 s, u32 ns), parent, place (u64), size (u64).
+pub(crate) const INODE_LEN: usize = 48;
+/// Bytes of a directory entry: offset and length of its name, inode number, mode of that inode.
+pub(crate) const ENTRY_LEN: usize = 16;
+/// Bytes of a symbol: address relative to the kernel's first byte, offset of its name.
+pub(crate) const SYMBOL_LEN: usize = 8;
+/// Bytes before the value of a config record: tag and length.
+pub(crate) const RECORD_HEAD: usize = 8;
+
+/// What a config record says. Readers skip tags they do not know.
+pub(crate) mod tag {
+    pub(crate) const PROGRAM: u32 = 1;
+    pub(crate) const ARGUMENT: u32 = 2;
+    pub(crate) const ENVIRONMENT: u32 = 3;
+    pub(crate) const DIRECTORY: u32 = 4;
+    pub(crate) const MODE: u32 = 5;
+    pub(crate) const HOSTNAME: u32 = 6;
+    pub(crate) const KERNEL_VERSION: u32 = 7;
+    pub(crate) const MEMORY: u32 = 8;
+}
+
+/// The checksum of a header: 32-bit FNV-1a, which tells a stray page from an archive and needs no table.
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
+    const OFFSET_BASIS: u32 = 0x811c_9dc5;
+    const PRIME: u32 = 0x0100_0193;
+    bytes.iter().fold(OFFSET_BASIS, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(PRIME))
+}
+
+/// The little-endian number at `at`, if the bytes reach that far.
+pub(crate) fn get_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// The little-endian number at `at`, if the bytes reach that far.
+pub(crate) fn get_u64(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}

@@ -1,0 +1,259 @@
+//! From a tree of files to the bytes of an archive.
+
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    string::String,
+    vec::Vec,
+};
+
+use super::{Node, Tree};
+use crate::Mode;
+use crate::archive::InodeId;
+use crate::format::{
+    HEADER_CHECKSUM, HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS, HEADER_TOTAL_LEN, HEADER_VERSION,
+    LARGE_FILE, MAGIC, PAGE_SIZE, SMALL_ALIGN, SYMBOL_LEN, Section, VERSION, checksum, tag,
+};
+
+/// What to run, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Path of the program in the image.
+    pub program: Vec<u8>,
+    /// The arguments, `argv[0]` first.
+    pub args: Vec<Vec<u8>>,
+    /// The environment, each as `NAME=VALUE`.
+    pub env: Vec<Vec<u8>>,
+    /// The directory the program starts in; empty for `/`.
+    pub cwd: Vec<u8>,
+    /// The privilege it runs with.
+    pub mode: Mode,
+    /// The name of the machine.
+    pub hostname: Option<Vec<u8>>,
+    /// The version of the kernel, for people.
+    pub kernel_version: String,
+    /// Memory the image asks for, in bytes.
+    pub memory: Option<u64>,
+}
+
+/// Puts an archive together.
+#[derive(Clone, Debug, Default)]
+pub struct Builder<'d> {
+    /// The files.
+    pub tree: Tree<'d>,
+    /// The settings.
+    pub settings: Settings,
+    /// The kernel's functions: addresses relative to its first byte, and demangled names. In any order.
+    pub symbols: Vec<(u32, String)>,
+}
+
+/// The tables as they grow.
+#[derive(Default)]
+struct Tables {
+    inodes: Vec<u8>,
+    entries: Vec<u8>,
+    names: Vec<u8>,
+    /// Offset of each name already there: many directories hold the same names.
+    known: BTreeMap<Vec<u8>, u64>,
+}
+
+impl Tables {
+    fn name(&mut self, name: &[u8]) -> u64 {
+        if let Some(&at) = self.known.get(name) {
+            return at;
+        }
+        let at = self.names.len() as u64;
+        self.names.extend_from_slice(name);
+        self.known.insert(name.to_vec(), at);
+        at
+    }
+}
+
+impl Builder<'_> {
+    /// The bytes of the archive: a whole number of pages.
+    pub fn finish(&self) -> Vec<u8> {
+        let config = self.config();
+        let (symbols, symbol_names) = self.symbol_tables();
+        let nodes = self.number();
+        let table_len = nodes.len() * crate::format::INODE_LEN;
+
+        // Where data goes depends on how long the tables are, so they are laid out once with data places counted
+        // from zero, and once with the real ones. Their lengths do not depend on the places.
+        let tables = Self::tables(&nodes, &[]);
+        debug_assert_eq!(tables.inodes.len(), table_len);
+        let lengths = [
+            config.len(),
+            table_len,
+            tables.entries.len(),
+            tables.names.len(),
+            symbols.len(),
+            symbol_names.len(),
+        ];
+        let mut at = HEADER_LEN;
+        let mut offsets = [0; Section::COUNT];
+        for (offset, length) in offsets.iter_mut().zip(lengths) {
+            *offset = at;
+            at = (at + length).next_multiple_of(SMALL_ALIGN);
+        }
+        offsets[Section::Data as usize] = at;
+        let (places, end) = Self::place(&nodes, at);
+        let total = end.next_multiple_of(PAGE_SIZE);
+        let tables = Self::tables(&nodes, &places);
+
+        let mut bytes = alloc::vec![0; total];
+        let parts = [&config, &tables.inodes, &tables.entries, &tables.names, &symbols, &symbol_names];
+        for (&offset, part) in offsets.iter().zip(parts) {
+            bytes[offset..offset + part.len()].copy_from_slice(part);
+        }
+        for (node, &place) in nodes.iter().zip(&places) {
+            if let Node::File(_, data) = node.node {
+                bytes[place..place + data.len()].copy_from_slice(data);
+            }
+        }
+        bytes[..MAGIC.len()].copy_from_slice(&MAGIC);
+        put(&mut bytes, HEADER_VERSION, &VERSION.to_le_bytes());
+        put(&mut bytes, HEADER_OWN_LEN, &(HEADER_LEN as u32).to_le_bytes());
+        put(&mut bytes, HEADER_TOTAL_LEN, &(total as u64).to_le_bytes());
+        let data_len = total - offsets[Section::Data as usize];
+        for (index, (offset, length)) in
+            offsets.into_iter().zip(lengths.into_iter().chain([data_len])).enumerate()
+        {
+            put(&mut bytes, HEADER_SECTIONS + index * 16, &(offset as u64).to_le_bytes());
+            put(&mut bytes, HEADER_SECTIONS + index * 16 + 8, &(length as u64).to_le_bytes());
+        }
+        let sum = checksum(&bytes[..HEADER_CHECKSUM]);
+        put(&mut bytes, HEADER_CHECKSUM, &sum.to_le_bytes());
+        bytes
+    }
+
+    fn config(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut record = |tag: u32, value: &[u8]| {
+            out.extend_from_slice(&tag.to_le_bytes());
+            out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+            out.extend_from_slice(value);
+        };
+        let settings = &self.settings;
+        record(tag::PROGRAM, &settings.program);
+        settings.args.iter().for_each(|arg| record(tag::ARGUMENT, arg));
+        settings.env.iter().for_each(|var| record(tag::ENVIRONMENT, var));
+        if !settings.cwd.is_empty() {
+            record(tag::DIRECTORY, &settings.cwd);
+        }
+        record(tag::MODE, settings.mode.name().as_bytes());
+        if let Some(name) = &settings.hostname {
+            record(tag::HOSTNAME, name);
+        }
+        if !settings.kernel_version.is_empty() {
+            record(tag::KERNEL_VERSION, settings.kernel_version.as_bytes());
+        }
+        if let Some(memory) = settings.memory {
+            record(tag::MEMORY, &memory.to_le_bytes());
+        }
+        out
+    }
+
+    fn symbol_tables(&self) -> (Vec<u8>, Vec<u8>) {
+        let mut sorted: Vec<&(u32, String)> = self.symbols.iter().collect();
+        sorted.sort_by_key(|(address, _)| *address);
+        sorted.dedup_by_key(|(address, _)| *address);
+        let mut known = BTreeMap::new();
+        let (mut table, mut names) = (Vec::with_capacity(sorted.len() * SYMBOL_LEN), Vec::new());
+        for (address, name) in sorted {
+            let at = *known.entry(name.as_str()).or_insert_with(|| {
+                let at = names.len() as u32;
+                names.extend(name.bytes().filter(|&byte| byte != 0));
+                names.push(0);
+                at
+            });
+            table.extend_from_slice(&address.to_le_bytes());
+            table.extend_from_slice(&at.to_le_bytes());
+        }
+        (table, names)
+    }
+
+    /// Gives each file its number: breadth first, so that the entries of one directory stand together.
+    fn number(&self) -> Vec<Numbered<'_>> {
+        let mut nodes = Vec::from([Numbered {
+            node: &self.tree.root,
+            parent: InodeId::ROOT,
+            first_child: InodeId::ROOT,
+        }]);
+        let mut waiting = VecDeque::from([0]);
+        while let Some(index) = waiting.pop_front() {
+            let Node::Directory(_, children) = nodes[index].node else { continue };
+            nodes[index].first_child = InodeId(nodes.len() as u32);
+            for child in children.values() {
+                waiting.push_back(nodes.len());
+                let parent = InodeId(index as u32);
+                nodes.push(Numbered { node: child, parent, first_child: InodeId::ROOT });
+            }
+        }
+        nodes
+    }
+
+    /// Where the data of each file begins, and the end of all: small files first, then large ones page by page.
+    fn place(nodes: &[Numbered<'_>], start: usize) -> (Vec<usize>, usize) {
+        let mut places = alloc::vec![start; nodes.len()];
+        let mut at = start;
+        for large in [false, true] {
+            let align = if large { PAGE_SIZE } else { SMALL_ALIGN };
+            for (node, place) in nodes.iter().zip(&mut places) {
+                let Node::File(_, data) = node.node else { continue };
+                if (data.len() >= LARGE_FILE) == large && !data.is_empty() {
+                    *place = at.next_multiple_of(align);
+                    at = *place + data.len();
+                }
+            }
+        }
+        (places, at)
+    }
+
+    fn tables(nodes: &[Numbered<'_>], places: &[usize]) -> Tables {
+        let mut tables = Tables::default();
+        let mut next_entry = 0_u64;
+        for (index, numbered) in nodes.iter().enumerate() {
+            let (nlink, place, size) = match numbered.node {
+                Node::Directory(_, children) => {
+                    let first = next_entry;
+                    next_entry += children.len() as u64;
+                    for ((name, child), inode) in children.iter().zip(numbered.first_child.0..) {
+                        let at = tables.name(name) as u32;
+                        let mode = child.kind().mode_bits() | child.meta().permissions;
+                        for number in [at, name.len() as u32, inode, mode] {
+                            tables.entries.extend_from_slice(&number.to_le_bytes());
+                        }
+                    }
+                    let below =
+                        children.values().filter(|child| matches!(child, Node::Directory(..))).count();
+                    (2 + below as u32, first, children.len() as u64)
+                }
+                Node::File(_, data) => (1, places.get(index).copied().unwrap_or(0) as u64, data.len() as u64),
+                Node::Symlink(_, target) => (1, tables.name(target), target.len() as u64),
+            };
+            let meta = numbered.node.meta();
+            let mode = numbered.node.kind().mode_bits() | meta.permissions;
+            let out = &mut tables.inodes;
+            for number in [mode, meta.uid, meta.gid, nlink] {
+                out.extend_from_slice(&number.to_le_bytes());
+            }
+            out.extend_from_slice(&meta.mtime.to_le_bytes());
+            out.extend_from_slice(&meta.mtime_nsec.to_le_bytes());
+            out.extend_from_slice(&numbered.parent.0.to_le_bytes());
+            out.extend_from_slice(&place.to_le_bytes());
+            out.extend_from_slice(&size.to_le_bytes());
+        }
+        tables
+    }
+}
+
+/// A file with its number, which is its place in the list.
+struct Numbered<'t> {
+    node: &'t Node<'t>,
+    parent: InodeId,
+    /// Of a directory: the number of its first entry's inode; the others follow.
+    first_child: InodeId,
+}
+
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    bytes[at..at + value.len()].copy_from_slice(value);
+}

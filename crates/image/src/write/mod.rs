@@ -1,0 +1,9 @@
+//! Laying out an archive (feature `write`).
+//!
+//! A [`Tree`] holds the files by path; [`Builder`] adds settings and symbols and gives the bytes.
+
+mod builder;
+mod tree;
+
+pub use builder::{Builder, Settings};
+pub use tree::{Meta, Node, Tree, TreeError};

@@ -1,0 +1,60 @@
+//! Laws of the kernel command line: what is built is read back; anything can be read.
+
+use std::net::Ipv4Addr;
+
+use coracle_image::Mode;
+use coracle_image::cmdline::{CommandLine, Console, IpSetting, LogLevel, MmioDevice};
+use proptest::prelude::*;
+
+fn ip() -> impl Strategy<Value = IpSetting> {
+    prop_oneof![
+        Just(IpSetting::Dhcp),
+        Just(IpSetting::None),
+        (any::<Ipv4Addr>(), 0..=32u8).prop_map(|(address, prefix)| IpSetting::Static(address, prefix)),
+    ]
+}
+
+prop_compose! {
+    fn command_line()(
+        ip in prop::option::of(ip()),
+        (gateway, dns) in any::<(Option<Ipv4Addr>, Vec<Ipv4Addr>)>(),
+        (hostname, env, args) in any::<(Option<String>, Vec<Vec<u8>>, Vec<Vec<u8>>)>(),
+        mode in prop::option::of(prop_oneof![Just(Mode::Unikernel), Just(Mode::Protected)]),
+        devices in prop::collection::vec(any::<(u64, u64, u32)>(), 0..3),
+        (control, poweroff, seed, net_off) in any::<(Option<u16>, Option<u16>, Option<u64>, bool)>(),
+        log in prop_oneof![Just(LogLevel::Quiet), Just(LogLevel::Info), Just(LogLevel::Debug)],
+        console in prop_oneof![Just(Console::Serial), Just(Console::Virtio)],
+    ) -> CommandLine {
+        let mmio_devices =
+            devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
+        CommandLine {
+            ip, gateway, dns, hostname, env, args, mode, mmio_devices, control, poweroff, log, console, seed, net_off,
+            unknown: vec![],
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_built_is_read(line in command_line()) {
+        let text = line.to_string();
+        prop_assert_eq!(CommandLine::parse(text.as_bytes()), line, "{}", text);
+    }
+
+    #[test]
+    fn anything_can_be_read(bytes in any::<Vec<u8>>()) {
+        let _ = CommandLine::parse(&bytes);
+    }
+}
+
+#[test]
+fn as_qemu_writes_it() {
+    let line = CommandLine::parse(
+        b"arg=-m arg=a%20b  arg= env=A=b%3D virtio_mmio.device=512@0xfeb00e00:12 log=loud control=debugcon@0xe9 x\0y",
+    );
+    assert_eq!(line.args, [b"-m".as_slice(), b"a b", b""]);
+    assert_eq!(line.env, [b"A=b="]);
+    assert_eq!(line.mmio_devices, [MmioDevice { size: 512, base: 0xfeb0_0e00, irq: 12 }]);
+    assert_eq!(line.control, Some(0xe9));
+    assert_eq!(line.unknown, ["log=loud", "x"]);
+}
