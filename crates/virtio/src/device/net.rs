@@ -1,0 +1,97 @@
+//! Network device (virtio 1.2, section 5.1): features, configuration, and the header before each packet.
+
+/// Feature bits (section 5.1.3).
+#[allow(missing_docs)]
+pub mod features {
+    pub const CSUM: u64 = 1 << 0;
+    pub const GUEST_CSUM: u64 = 1 << 1;
+    pub const MTU: u64 = 1 << 3;
+    pub const MAC: u64 = 1 << 5;
+    pub const GUEST_TSO4: u64 = 1 << 7;
+    pub const HOST_TSO4: u64 = 1 << 11;
+    pub const MRG_RXBUF: u64 = 1 << 15;
+    pub const STATUS: u64 = 1 << 16;
+}
+
+/// Offsets in the configuration space (section 5.1.4).
+#[allow(missing_docs)]
+pub mod config {
+    pub const MAC: usize = 0;
+    pub const STATUS: usize = 6;
+    pub const MTU: usize = 10;
+    /// In `STATUS`: the link is up.
+    pub const STATUS_LINK_UP: u16 = 1;
+}
+
+/// Queue numbers (section 5.1.2).
+#[allow(missing_docs)]
+pub mod queue {
+    pub const RECEIVE: u16 = 0;
+    pub const TRANSMIT: u16 = 1;
+}
+
+/// `flags`: the checksum at `csum_start + csum_offset` is left to the receiver of this header.
+const NEEDS_CSUM: u8 = 1;
+/// `flags`: the device has checked the packet's checksum.
+const DATA_VALID: u8 = 2;
+/// `gso_type`: a plain packet.
+const GSO_NONE: u8 = 0;
+/// `gso_type`: TCP over IPv4 to be cut up, or joined.
+const GSO_TCPV4: u8 = 1;
+/// `gso_type`, or'ed in: the segments carry ECN's CWR.
+const GSO_ECN: u8 = 0x80;
+
+/// Bytes of the header (section 5.1.6): always with `num_buffers` in virtio 1.
+pub const HEADER_BYTES: usize = 12;
+
+/// What the header before a packet says (section 5.1.6, `struct virtio_net_hdr`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Header {
+    /// A checksum to be completed: first byte summed, and where the sum goes from there.
+    pub partial_checksum: Option<(u16, u16)>,
+    /// The checksum was checked (received packets).
+    pub checksum_valid: bool,
+    /// TCP over IPv4 in segments of this payload size: length of all headers, and the size.
+    pub segments: Option<(u16, u16)>,
+    /// Buffers that a received packet takes.
+    pub buffers: u16,
+}
+
+impl Header {
+    /// As the device reads it.
+    #[inline]
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        if let Some((start, offset)) = self.partial_checksum {
+            bytes[0] = NEEDS_CSUM;
+            bytes[6..8].copy_from_slice(&start.to_le_bytes());
+            bytes[8..10].copy_from_slice(&offset.to_le_bytes());
+        }
+        if let Some((header_len, size)) = self.segments {
+            bytes[1] = GSO_TCPV4;
+            bytes[2..4].copy_from_slice(&header_len.to_le_bytes());
+            bytes[4..6].copy_from_slice(&size.to_le_bytes());
+        }
+        bytes[10..12].copy_from_slice(&self.buffers.to_le_bytes());
+        bytes
+    }
+
+    /// As the device wrote it. `None` if it is too short, or of a kind that was not negotiated.
+    #[inline]
+    pub fn decode(bytes: &[u8]) -> Option<Header> {
+        let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+        let word = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        let partial_checksum = (bytes[0] & NEEDS_CSUM != 0).then(|| (word(6), word(8)));
+        let segments = match bytes[1] & !GSO_ECN {
+            GSO_NONE => None,
+            GSO_TCPV4 => Some((word(2), word(4))),
+            _ => return None,
+        };
+        Some(Header {
+            partial_checksum,
+            checksum_valid: bytes[0] & DATA_VALID != 0,
+            segments,
+            buffers: word(10),
+        })
+    }
+}

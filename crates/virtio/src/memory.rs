@@ -1,0 +1,18 @@
+//! The memory that a queue shares with its device.
+
+/// Physically contiguous memory that a device may read and write at any time. Reads and writes are volatile, in the
+/// order of the program, at byte offsets from the start. Offsets lie inside; the queue sees to that.
+#[allow(missing_docs)]
+pub trait Memory {
+    /// Address as the device sees it, a multiple of 16.
+    fn address(&self) -> u64;
+    /// Length in bytes.
+    fn len(&self) -> usize;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    fn read_u16(&self, offset: usize) -> u16;
+    fn read_u64(&self, offset: usize) -> u64;
+    fn write_u16(&self, offset: usize, value: u16);
+    fn write_u64(&self, offset: usize, value: u64);
+}

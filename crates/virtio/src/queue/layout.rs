@@ -1,0 +1,61 @@
+//! Where the parts of a split queue lie in its memory (virtio 1.2, section 2.7).
+
+/// Most descriptors a split queue can have (section 2.7).
+pub const MAX_SIZE: u16 = 32768;
+
+/// Bytes of a descriptor (section 2.7.5).
+pub(crate) const DESCRIPTOR_BYTES: usize = 16;
+/// Bytes of `flags` and `idx` that head both rings.
+pub(crate) const RING_HEADER: usize = 4;
+/// Bytes of an element of the used ring (section 2.7.8).
+pub(crate) const USED_BYTES: usize = 8;
+
+/// Offsets of the parts of one queue, in one piece of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Number of descriptors, a power of two.
+    pub size: u16,
+    /// Number of tables for indirect chains.
+    pub tables: u16,
+    /// Descriptors in each of these tables.
+    pub table_len: u16,
+    /// Offset of the available ring ("driver area"); the descriptor table is at 0.
+    pub available: usize,
+    /// Offset of the used ring ("device area").
+    pub used: usize,
+    /// Offset of the first indirect table.
+    pub indirect: usize,
+    /// Bytes of memory needed.
+    pub bytes: usize,
+}
+
+impl Layout {
+    /// The layout of a queue of `size` descriptors with `tables` indirect tables of `table_len` descriptors.
+    /// `None` if `size` is no power of two or above [`MAX_SIZE`].
+    pub fn new(size: u16, tables: u16, table_len: u16) -> Option<Layout> {
+        if !size.is_power_of_two() || size > MAX_SIZE {
+            return None;
+        }
+        let n = size as usize;
+        let available = n * DESCRIPTOR_BYTES;
+        let used = (available + RING_HEADER + 2 * n + 2).next_multiple_of(8);
+        let indirect = (used + RING_HEADER + USED_BYTES * n + 2).next_multiple_of(DESCRIPTOR_BYTES);
+        let bytes = indirect + tables as usize * table_len as usize * DESCRIPTOR_BYTES;
+        Some(Layout { size, tables, table_len, available, used, indirect, bytes })
+    }
+
+    /// Offset of `used_event`: where the driver says at which used entry it wants an interrupt (section 2.7.7).
+    pub(crate) fn used_event(&self) -> usize {
+        self.available + RING_HEADER + 2 * self.size as usize
+    }
+
+    /// Offset of `avail_event`: where the device says at which available entry it wants to be told (section 2.7.10).
+    pub(crate) fn available_event(&self) -> usize {
+        self.used + RING_HEADER + USED_BYTES * self.size as usize
+    }
+
+    /// Offset of indirect table `index`.
+    pub(crate) fn table(&self, index: u16) -> usize {
+        self.indirect + index as usize * self.table_len as usize * DESCRIPTOR_BYTES
+    }
+}

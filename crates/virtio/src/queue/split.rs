@@ -1,0 +1,426 @@
+//! The driver's side of a split queue: chains of buffers go out, and come back in whatever order the device likes.
+//!
+//! Nothing that the driver decides by is read back from shared memory, but for the used ring and the event index, and
+//! these are checked. A device that breaks the rules breaks the queue for good: every later call says so, and the
+//! buffers that it still holds are never handed out again, because it may yet write to them.
+use super::flags;
+use super::layout::{DESCRIPTOR_BYTES, Layout, RING_HEADER, USED_BYTES};
+use crate::memory::Memory;
+use alloc::boxed::Box;
+use core::fmt;
+use core::sync::atomic::{Ordering, fence};
+
+/// A piece of memory in a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Address as the device sees it.
+    pub address: u64,
+    /// Length in bytes.
+    pub len: u32,
+    /// The device writes it (else it reads it).
+    pub writable: bool,
+}
+
+/// A chain that the device is done with.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Used<T> {
+    /// What was given with the chain.
+    pub token: T,
+    /// Bytes the device says it wrote, never more than the chain's writable pieces hold.
+    pub len: u32,
+    /// The slot that the chain had (see [`SplitQueue::next_slot`]).
+    pub slot: u16,
+}
+
+/// Why a chain could not be added. The token comes back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum AddError<T> {
+    /// No descriptors are free now.
+    Full(T),
+    /// The chain is empty, longer than the queue, or has a readable piece after a writable one (section 2.7.4.2).
+    BadChain(T),
+    /// The device broke the rules earlier.
+    Broken(T),
+}
+
+/// How the device broke the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueError {
+    /// The used index went further than chains were out.
+    UsedIndex {
+        /// Chains the device says it returned since the last look.
+        returned: u16,
+        /// Chains that it had.
+        outstanding: u16,
+    },
+    /// A used entry names a chain that the device doesn't have.
+    UnknownChain(u32),
+    /// A used entry says that more was written than there was room.
+    TooLong {
+        /// Bytes the device says it wrote.
+        len: u32,
+        /// Room there was.
+        room: u32,
+    },
+    /// One of these was found earlier.
+    Broken,
+}
+
+impl fmt::Display for QueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            QueueError::UsedIndex { returned, outstanding } => {
+                write!(f, "the device returned {returned} chains of {outstanding}")
+            }
+            QueueError::UnknownChain(id) => {
+                write!(f, "the device returned chain {id}, which it did not have")
+            }
+            QueueError::TooLong { len, room } => {
+                write!(f, "the device says it wrote {len} bytes where there was room for {room}")
+            }
+            QueueError::Broken => f.write_str("the device broke the queue's rules earlier"),
+        }
+    }
+}
+
+impl core::error::Error for QueueError {}
+
+/// Marks the end of a list of indices.
+const NONE: u16 = u16::MAX;
+
+/// What the driver knows of descriptor `i`, and of the chain that starts there.
+struct Slot<T> {
+    /// Next descriptor, in a chain or in the list of free ones.
+    next: u16,
+    /// Of a chain: its last descriptor.
+    last: u16,
+    /// Of a chain: descriptors it takes in the main table.
+    count: u16,
+    /// Of a chain: its indirect table, or [`NONE`].
+    table: u16,
+    /// Of a chain: bytes the device may write.
+    room: u32,
+    /// Of a chain that the device has: what the driver gave with it.
+    token: Option<T>,
+}
+
+/// A split queue. `T` is kept for each chain while the device has it: the buffers themselves, usually.
+pub struct SplitQueue<M, T> {
+    memory: M,
+    layout: Layout,
+    event_index: bool,
+    slots: Box<[Slot<T>]>,
+    /// First free descriptor.
+    free: u16,
+    free_count: u16,
+    /// For each indirect table: the next free one.
+    table_next: Box<[u16]>,
+    free_table: u16,
+    /// Index of the next available entry; those before `published` are visible to the device.
+    available: u16,
+    published: u16,
+    /// Index of the next used entry to look at, and the device's index as last read.
+    used: u16,
+    used_seen: u16,
+    outstanding: u16,
+    broken: bool,
+}
+
+/// Chains longer than this take an indirect table, if there is one: a table costs one descriptor more, but keeps the
+/// ring from filling up with the pieces of a few large chains.
+const DIRECT_MAX: usize = 3;
+
+impl<M: Memory, T> SplitQueue<M, T> {
+    /// A queue in `memory`, which is zeroed and at least `layout.bytes` long (else `None`).
+    /// `event_index`: VIRTIO_F_EVENT_IDX was negotiated. Indirect tables are used if the layout has any, so only give
+    /// it some if VIRTIO_F_INDIRECT_DESC was.
+    pub fn new(memory: M, layout: Layout, event_index: bool) -> Option<Self> {
+        if memory.len() < layout.bytes {
+            return None;
+        }
+        let slots = (0..layout.size)
+            .map(|i| Slot {
+                next: if i + 1 < layout.size { i + 1 } else { NONE },
+                last: NONE,
+                count: 0,
+                table: NONE,
+                room: 0,
+                token: None,
+            })
+            .collect();
+        let table_next =
+            (0..layout.tables).map(|i| if i + 1 < layout.tables { i + 1 } else { NONE }).collect();
+        let queue = SplitQueue {
+            memory,
+            layout,
+            event_index,
+            slots,
+            free: 0,
+            free_count: layout.size,
+            table_next,
+            free_table: if layout.tables > 0 { 0 } else { NONE },
+            available: 0,
+            published: 0,
+            used: 0,
+            used_seen: 0,
+            outstanding: 0,
+            broken: false,
+        };
+        queue.suppress_interrupts();
+        Some(queue)
+    }
+
+    /// Device addresses of the descriptor table, the available ring and the used ring.
+    pub fn addresses(&self) -> [u64; 3] {
+        let base = self.memory.address();
+        [base, base + self.layout.available as u64, base + self.layout.used as u64]
+    }
+
+    /// Number of descriptors.
+    pub fn size(&self) -> u16 {
+        self.layout.size
+    }
+
+    /// Chains that the device has.
+    #[inline]
+    pub fn outstanding(&self) -> u16 {
+        self.outstanding
+    }
+
+    /// Descriptors free now.
+    #[inline]
+    pub fn free(&self) -> u16 {
+        self.free_count
+    }
+
+    /// The slot (below `size`) that the next chain will have until it comes back, so that the driver can prepare
+    /// memory of its own that belongs to the slot. `None` if the queue is full.
+    #[inline]
+    pub fn next_slot(&self) -> Option<u16> {
+        (self.free != NONE).then_some(self.free)
+    }
+
+    /// Whether a chain of `pieces` pieces fits now.
+    #[inline]
+    pub fn fits(&self, pieces: usize) -> bool {
+        pieces <= self.free_count as usize
+            || (self.free_count > 0 && self.free_table != NONE && pieces <= self.layout.table_len as usize)
+    }
+
+    /// Adds a chain: pieces that the device reads, then those it writes. The device sees it after
+    /// [`SplitQueue::publish`]. Gives the slot.
+    #[inline]
+    pub fn add(
+        &mut self,
+        pieces: impl ExactSizeIterator<Item = Piece>,
+        token: T,
+    ) -> Result<u16, AddError<T>> {
+        let count = pieces.len();
+        if self.broken {
+            return Err(AddError::Broken(token));
+        }
+        if count == 0 || count > self.layout.size.max(self.layout.table_len) as usize {
+            return Err(AddError::BadChain(token));
+        }
+        let indirect = count > DIRECT_MAX.min(self.free_count as usize)
+            && count <= self.layout.table_len as usize
+            && self.free_table != NONE;
+        let needed = if indirect { 1 } else { count };
+        if needed > self.free_count as usize {
+            return Err(AddError::Full(token));
+        }
+        let head = self.free;
+        let mut room = 0u32;
+        let mut writing = false;
+        let mut last = head;
+        let mut table = NONE;
+        if indirect {
+            table = self.free_table;
+            let base = self.layout.table(table);
+            let mut index = 0;
+            for piece in pieces.take(count) {
+                if writing && !piece.writable {
+                    return Err(AddError::BadChain(token));
+                }
+                writing = piece.writable;
+                room = room.saturating_add(if writing { piece.len } else { 0 });
+                let more = index + 1 < count;
+                self.descriptor(base + index * DESCRIPTOR_BYTES, piece, more, index as u16 + 1);
+                index += 1;
+            }
+            if index != count {
+                return Err(AddError::BadChain(token));
+            }
+            self.memory.write_u64(head as usize * DESCRIPTOR_BYTES, self.memory.address() + base as u64);
+            let tail = (count * DESCRIPTOR_BYTES) as u64 | (flags::INDIRECT as u64) << 32;
+            self.memory.write_u64(head as usize * DESCRIPTOR_BYTES + 8, tail);
+            self.free_table = self.table_next[table as usize];
+            self.free = self.slots[head as usize].next;
+        } else {
+            // The chain takes the free list in its order, so that the list needs no change but its start.
+            let mut index = 0;
+            let mut at = head;
+            for piece in pieces.take(count) {
+                if writing && !piece.writable {
+                    return Err(AddError::BadChain(token));
+                }
+                writing = piece.writable;
+                room = room.saturating_add(if writing { piece.len } else { 0 });
+                index += 1;
+                let next = self.slots[at as usize].next;
+                self.descriptor(at as usize * DESCRIPTOR_BYTES, piece, index < count, next);
+                last = at;
+                at = next;
+            }
+            if index != count {
+                return Err(AddError::BadChain(token));
+            }
+            self.free = at;
+        }
+        self.free_count -= needed as u16;
+        let slot = &mut self.slots[head as usize];
+        slot.last = last;
+        slot.count = needed as u16;
+        slot.table = table;
+        slot.room = room;
+        slot.token = Some(token);
+        let entry = (self.available & (self.layout.size - 1)) as usize;
+        self.memory.write_u16(self.layout.available + RING_HEADER + 2 * entry, head);
+        self.available = self.available.wrapping_add(1);
+        self.outstanding += 1;
+        Ok(head)
+    }
+
+    /// Writes one descriptor (section 2.7.5): address, then length, flags and next in one word.
+    #[inline(always)]
+    fn descriptor(&self, offset: usize, piece: Piece, more: bool, next: u16) {
+        let mut flag = if piece.writable { flags::WRITE } else { 0 };
+        let mut link = 0;
+        if more {
+            flag |= flags::NEXT;
+            link = next;
+        }
+        self.memory.write_u64(offset, piece.address);
+        self.memory.write_u64(offset + 8, piece.len as u64 | (flag as u64) << 32 | (link as u64) << 48);
+    }
+
+    /// Shows the device the chains added since the last call. True if it must be notified (section 2.7.13).
+    #[inline]
+    pub fn publish(&mut self) -> bool {
+        if self.available == self.published {
+            return false;
+        }
+        // The chains' contents must be in memory before the index that makes them the device's.
+        fence(Ordering::Release);
+        self.memory.write_u16(self.layout.available + 2, self.available);
+        let old = core::mem::replace(&mut self.published, self.available);
+        // The index must be out before the device's wish is read, or both sides could wait for each other.
+        fence(Ordering::SeqCst);
+        if self.event_index {
+            let event = self.memory.read_u16(self.layout.available_event());
+            passed(event, self.available, old)
+        } else {
+            self.memory.read_u16(self.layout.used) & flags::NO_NOTIFY == 0
+        }
+    }
+
+    /// Whether the device has returned something that [`SplitQueue::pop`] would give.
+    #[inline]
+    pub fn has_used(&self) -> bool {
+        self.used != self.used_seen || self.memory.read_u16(self.layout.used + 2) != self.used
+    }
+
+    /// The next chain that the device is done with.
+    #[inline]
+    pub fn pop(&mut self) -> Result<Option<Used<T>>, QueueError> {
+        if self.used == self.used_seen {
+            let seen = self.memory.read_u16(self.layout.used + 2);
+            if seen == self.used {
+                return Ok(None);
+            }
+            if self.broken {
+                return Err(QueueError::Broken);
+            }
+            let returned = seen.wrapping_sub(self.used);
+            if returned > self.outstanding {
+                return Err(self.fail(QueueError::UsedIndex { returned, outstanding: self.outstanding }));
+            }
+            self.used_seen = seen;
+            // What the device wrote before it moved the index is read after the index.
+            fence(Ordering::Acquire);
+        }
+        if self.broken {
+            return Err(QueueError::Broken);
+        }
+        let entry = (self.used & (self.layout.size - 1)) as usize;
+        let element = self.memory.read_u64(self.layout.used + RING_HEADER + USED_BYTES * entry);
+        let (id, len) = (element as u32, (element >> 32) as u32);
+        let Some(slot) = self.slots.get_mut(id as usize) else {
+            return Err(self.fail(QueueError::UnknownChain(id)));
+        };
+        if len > slot.room {
+            let error = match slot.token {
+                Some(_) => QueueError::TooLong { len, room: slot.room },
+                None => QueueError::UnknownChain(id),
+            };
+            return Err(self.fail(error));
+        }
+        let Some(token) = slot.token.take() else {
+            return Err(self.fail(QueueError::UnknownChain(id)));
+        };
+        let (last, count, table) = (slot.last, slot.count, slot.table);
+        self.slots[last as usize].next = self.free;
+        self.free = id as u16;
+        self.free_count += count;
+        if table != NONE {
+            self.table_next[table as usize] = self.free_table;
+            self.free_table = table;
+        }
+        self.used = self.used.wrapping_add(1);
+        self.outstanding -= 1;
+        Ok(Some(Used { token, len, slot: id as u16 }))
+    }
+
+    #[cold]
+    fn fail(&mut self, error: QueueError) -> QueueError {
+        self.broken = true;
+        error
+    }
+
+    /// Asks for an interrupt when the device returns the next chain. True if it has already returned some: then look
+    /// again instead of waiting.
+    #[inline]
+    pub fn request_interrupt(&self) -> bool {
+        self.request_interrupt_after(0)
+    }
+
+    /// The same, once `more` chains beyond the next have come back (at once without the event index).
+    #[inline]
+    pub fn request_interrupt_after(&self, more: u16) -> bool {
+        if self.event_index {
+            self.memory.write_u16(self.layout.used_event(), self.used.wrapping_add(more));
+        } else {
+            self.memory.write_u16(self.layout.available, 0);
+        }
+        fence(Ordering::SeqCst);
+        self.used != self.used_seen
+            || self.memory.read_u16(self.layout.used + 2).wrapping_sub(self.used) > more
+    }
+
+    /// Says that no interrupt is wanted (a hint: one may still come).
+    #[inline]
+    pub fn suppress_interrupts(&self) {
+        if self.event_index {
+            // Just passed: the device comes to it again only after 65,535 entries.
+            self.memory.write_u16(self.layout.used_event(), self.used.wrapping_sub(1));
+        } else {
+            self.memory.write_u16(self.layout.available, flags::NO_INTERRUPT);
+        }
+    }
+}
+
+/// Whether an index that went from `old` to `new` passed `event` (section 2.7.10, `vring_need_event`).
+#[inline]
+fn passed(event: u16, new: u16, old: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}
