@@ -97,7 +97,7 @@ proptest! {
         while let Some(chain) = device.take() { at_device.push(chain); }
         for (head, _) in at_device { device.give_back(head, 0); }
         while queue.pop().unwrap().is_some() {}
-        prop_assert_eq!(queue.free(), size);
+        prop_assert_eq!(queue.room(), size);
         prop_assert_eq!(queue.outstanding(), 0);
     }
 
@@ -176,6 +176,6 @@ fn a_readable_piece_after_a_writable_one_is_refused() {
         let mut chain = pieces(2, 3, 0);
         chain.reverse();
         assert!(matches!(q.add(chain.into_iter(), 1), Err(AddError::BadChain(1))));
-        assert_eq!((q.free(), q.outstanding()), (16, 0));
+        assert_eq!((q.room(), q.outstanding()), (16, 0));
     }
 }

@@ -189,7 +189,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
 
     /// Descriptors free now.
     #[inline]
-    pub fn free(&self) -> u16 {
+    pub fn room(&self) -> u16 {
         self.free_count
     }
 
@@ -353,8 +353,8 @@ impl<M: Memory, T> SplitQueue<M, T> {
             return Err(QueueError::Broken);
         }
         let entry = (self.used & (self.layout.size - 1)) as usize;
-        let element = self.memory.read_u64(self.layout.used + RING_HEADER + USED_BYTES * entry);
-        let (id, len) = (element as u32, (element >> 32) as u32);
+        let element = self.layout.used + RING_HEADER + USED_BYTES * entry;
+        let (id, len) = (self.memory.read_u32(element), self.memory.read_u32(element + 4));
         let Some(slot) = self.slots.get_mut(id as usize) else {
             return Err(self.fail(QueueError::UnknownChain(id)));
         };
