@@ -10,6 +10,7 @@ mod fs;
 mod ipc;
 mod mm;
 mod net;
+mod random;
 mod syscall;
 mod task;
 mod time;

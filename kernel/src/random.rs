@@ -1,0 +1,35 @@
+//! The kernel's random generator (random(7)): seeded by the CPU at first use, and by virtio-rng when that answers.
+use coracle_hal::percpu::PerCpu;
+use coracle_random::{Generator, KEY_BYTES};
+use spin::Mutex;
+
+/// One generator per CPU, so that nobody waits.
+static GENERATORS: PerCpu<Mutex<Option<Generator>>> = PerCpu::new(|_| Mutex::new(None));
+
+fn with<R>(generators: &Mutex<Option<Generator>>, f: impl FnOnce(&mut Generator) -> R) -> R {
+    let mut guard = generators.lock();
+    f(guard.get_or_insert_with(|| {
+        let mut key = [0; KEY_BYTES];
+        coracle_hal::random::fill(&mut key);
+        Generator::new(key)
+    }))
+}
+
+/// Fills `dst` with random bytes (getrandom(2), /dev/urandom). Never waits.
+pub fn fill(dst: &mut [u8]) {
+    with(GENERATORS.get(), |generator| generator.fill(dst));
+}
+
+/// A random number.
+pub fn u64() -> u64 {
+    let mut bytes = [0; 8];
+    fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+/// Mixes in what a device or a program gives: it can't make things worse.
+pub fn add_entropy(entropy: &[u8]) {
+    for cpu in 0..coracle_hal::cpu::count() {
+        with(GENERATORS.of(cpu), |generator| generator.mix(entropy));
+    }
+}
