@@ -14,3 +14,13 @@ mod random;
 mod syscall;
 mod task;
 mod time;
+
+/// The running thread (body: CORE, by `coracle_hal::kernel!`).
+mod this {
+    use crate::task::thread::Thread;
+    use alloc::sync::Arc;
+    pub fn with<R>(f: impl FnOnce(&Arc<Thread>) -> R) -> R {
+        let _ = f;
+        todo!("CORE")
+    }
+}

@@ -1,4 +1,71 @@
 //! Root, working directory and umask of a process.
+use super::mount::{self, Path};
+use core::sync::atomic::{AtomicU32, Ordering};
+use spin::RwLock;
+
+/// The umask that the first process has.
+const FIRST_UMASK: u32 = 0o022;
+/// Bits that umask(2) keeps.
+const UMASK_BITS: u32 = 0o777;
+
+struct Places {
+    root: Path,
+    directory: Path,
+}
 
 /// What path resolution starts from.
-pub struct FsContext {}
+pub struct FsContext {
+    places: RwLock<Places>,
+    umask: AtomicU32,
+}
+
+impl Default for FsContext {
+    fn default() -> Self {
+        FsContext::new()
+    }
+}
+
+impl FsContext {
+    /// Root and working directory are the root of the tree. After [`super::init`].
+    pub fn new() -> Self {
+        let root = mount::root();
+        FsContext {
+            places: RwLock::new(Places { directory: root.clone(), root }),
+            umask: AtomicU32::new(FIRST_UMASK),
+        }
+    }
+    /// A copy (fork).
+    pub fn duplicate(&self) -> Self {
+        let places = self.places.read();
+        FsContext {
+            places: RwLock::new(Places { root: places.root.clone(), directory: places.directory.clone() }),
+            umask: AtomicU32::new(self.umask()),
+        }
+    }
+    /// The root directory.
+    pub fn root(&self) -> Path {
+        self.places.read().root.clone()
+    }
+    /// The working directory.
+    pub fn directory(&self) -> Path {
+        self.places.read().directory.clone()
+    }
+    /// chroot(2).
+    pub fn set_root(&self, root: Path) {
+        let old = core::mem::replace(&mut self.places.write().root, root);
+        drop(old);
+    }
+    /// chdir(2).
+    pub fn set_directory(&self, directory: Path) {
+        let old = core::mem::replace(&mut self.places.write().directory, directory);
+        drop(old);
+    }
+    /// The permission bits that new files don't get.
+    pub fn umask(&self) -> u32 {
+        self.umask.load(Ordering::Relaxed)
+    }
+    /// umask(2): gives the old one.
+    pub fn set_umask(&self, umask: u32) -> u32 {
+        self.umask.swap(umask & UMASK_BITS, Ordering::Relaxed)
+    }
+}

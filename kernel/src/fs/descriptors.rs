@@ -2,35 +2,165 @@
 use super::file::OpenFile;
 use crate::errno::Errno;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_vfs_core::bitmap::Bitmap;
+use core::sync::atomic::{AtomicU32, Ordering};
+use spin::RwLock;
 
-/// Descriptors of a process, shared by its threads.
-pub struct DescriptorTable {}
+/// The soft limit of RLIMIT_NOFILE that a program starts with, as on Linux.
+pub const DEFAULT_LIMIT: u32 = 1024;
+/// The most descriptors a process may ask for (Linux's fs.nr_open).
+pub const MAX_LIMIT: u32 = 1 << 20;
+
+#[derive(Clone)]
+struct Slot {
+    file: Arc<OpenFile>,
+    close_on_exec: bool,
+}
+
+#[derive(Clone, Default)]
+struct Slots {
+    slots: Vec<Option<Slot>>,
+    used: Bitmap,
+}
+
+impl Slots {
+    fn put(&mut self, fd: usize, slot: Slot) -> Option<Slot> {
+        if fd >= self.slots.len() {
+            self.slots.resize_with(fd + 1, || None);
+        }
+        self.used.set(fd);
+        self.slots[fd].replace(slot)
+    }
+    fn take(&mut self, fd: usize) -> Option<Slot> {
+        let slot = self.slots.get_mut(fd)?.take()?;
+        self.used.clear(fd);
+        Some(slot)
+    }
+}
+
+/// Descriptors of a process, shared by its threads. A look-up takes a read lock for a few instructions; files are always
+/// dropped after the lock is released, because that may run any file's closing.
+pub struct DescriptorTable {
+    slots: RwLock<Slots>,
+    limit: AtomicU32,
+}
+
+impl Default for DescriptorTable {
+    fn default() -> Self {
+        DescriptorTable::new()
+    }
+}
 
 impl DescriptorTable {
     /// An empty table.
     pub fn new() -> Self {
-        todo!("FS")
+        DescriptorTable { slots: RwLock::new(Slots::default()), limit: AtomicU32::new(DEFAULT_LIMIT) }
     }
     /// The open file of `fd`; EBADF.
+    #[inline]
     pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
-        let _ = fd;
-        todo!("FS")
+        match self.slots.read().slots.get(fd as usize) {
+            Some(Some(slot)) => Ok(slot.file.clone()),
+            _ => Err(Errno::BADF),
+        }
     }
     /// The lowest free descriptor, at least `from`, now refers to `file`; EMFILE by RLIMIT_NOFILE.
     pub fn insert(&self, file: Arc<OpenFile>, close_on_exec: bool, from: i32) -> Result<i32, Errno> {
-        let _ = (file, close_on_exec, from);
-        todo!("FS")
+        let limit = self.limit() as usize;
+        let mut table = self.slots.write();
+        let fd = table.used.first_clear(from.max(0) as usize);
+        if fd >= limit {
+            drop(table);
+            return Err(Errno::MFILE);
+        }
+        table.put(fd, Slot { file, close_on_exec });
+        Ok(fd as i32)
+    }
+    /// `fd` itself now refers to `file` (dup2(2)); gives what it referred to before. EBADF past RLIMIT_NOFILE.
+    pub fn replace(
+        &self,
+        fd: i32,
+        file: Arc<OpenFile>,
+        close_on_exec: bool,
+    ) -> Result<Option<Arc<OpenFile>>, Errno> {
+        if fd < 0 || fd as u32 >= self.limit() {
+            return Err(Errno::BADF);
+        }
+        let old = self.slots.write().put(fd as usize, Slot { file, close_on_exec });
+        Ok(old.map(|slot| slot.file))
+    }
+    /// Frees `fd` and gives what it referred to; EBADF.
+    pub fn remove(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
+        let slot = self.slots.write().take(fd as usize);
+        slot.map(|slot| slot.file).ok_or(Errno::BADF)
+    }
+    /// Whether `fd` is closed by exec.
+    pub fn is_close_on_exec(&self, fd: i32) -> Result<bool, Errno> {
+        match self.slots.read().slots.get(fd as usize) {
+            Some(Some(slot)) => Ok(slot.close_on_exec),
+            _ => Err(Errno::BADF),
+        }
+    }
+    /// Sets whether `fd` is closed by exec.
+    pub fn set_close_on_exec(&self, fd: i32, value: bool) -> Result<(), Errno> {
+        match self.slots.write().slots.get_mut(fd as usize) {
+            Some(Some(slot)) => {
+                slot.close_on_exec = value;
+                Ok(())
+            }
+            _ => Err(Errno::BADF),
+        }
+    }
+    /// RLIMIT_NOFILE: descriptors are below it.
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
+    }
+    /// Sets RLIMIT_NOFILE, at most [`MAX_LIMIT`].
+    pub fn set_limit(&self, limit: u32) {
+        self.limit.store(limit.min(MAX_LIMIT), Ordering::Relaxed);
+    }
+    /// The descriptors in use, in order.
+    pub fn list(&self) -> Vec<i32> {
+        let table = self.slots.read();
+        table.slots.iter().enumerate().filter(|(_, slot)| slot.is_some()).map(|(fd, _)| fd as i32).collect()
+    }
+    /// Removes all of `first..=last` that are open and gives their files (close_range(2)).
+    pub fn remove_range(&self, first: u32, last: u32) -> Vec<Arc<OpenFile>> {
+        let mut table = self.slots.write();
+        let end = table.slots.len().min((last as usize).saturating_add(1));
+        (first as usize..end).filter_map(|fd| table.take(fd)).map(|slot| slot.file).collect()
+    }
+    /// Marks all of `first..=last` close-on-exec (close_range(2), CLOSE_RANGE_CLOEXEC).
+    pub fn mark_range(&self, first: u32, last: u32) {
+        let mut table = self.slots.write();
+        let end = table.slots.len().min((last as usize).saturating_add(1));
+        for slot in table.slots.get_mut(first as usize..end).unwrap_or_default().iter_mut().flatten() {
+            slot.close_on_exec = true;
+        }
     }
     /// A copy that shares the open files (fork).
     pub fn duplicate(&self) -> Self {
-        todo!("FS")
+        DescriptorTable { slots: RwLock::new(self.slots.read().clone()), limit: AtomicU32::new(self.limit()) }
     }
     /// Closes those marked close-on-exec (exec).
     pub fn close_on_exec(&self) {
-        todo!("FS")
+        let closed: Vec<Slot> = {
+            let mut table = self.slots.write();
+            let marked: Vec<usize> = table
+                .slots
+                .iter()
+                .enumerate()
+                .filter(|(_, slot)| slot.as_ref().is_some_and(|slot| slot.close_on_exec))
+                .map(|(fd, _)| fd)
+                .collect();
+            marked.into_iter().filter_map(|fd| table.take(fd)).collect()
+        };
+        drop(closed);
     }
     /// Closes everything (exit).
     pub fn close_all(&self) {
-        todo!("FS")
+        let closed = core::mem::take(&mut *self.slots.write());
+        drop(closed);
     }
 }

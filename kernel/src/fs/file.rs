@@ -1,23 +1,125 @@
 //! What every open file can do, and the open file description that descriptors share.
+use super::mount::Place;
 use crate::errno::{Errno, SysResult};
+use crate::ipc::epoll::Member;
 use crate::ipc::poll::{Events, PollSource};
 use crate::mm::user_buf::UserBuf;
 use crate::net::socket::Socket;
 use crate::syscall::call::Call;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use coracle_hal::frame::Frame;
 use core::any::Any;
-use core::sync::atomic::AtomicU32;
-use linux_raw_sys::general::stat as Stat;
+use core::sync::atomic::{AtomicU32, Ordering};
+use linux_raw_sys::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY, stat as Stat};
+use spin::Mutex;
 
 /// An open file description (open(2)): what dup'ed and inherited descriptors share.
 pub struct OpenFile {
     /// Access mode and status flags (O_NONBLOCK, O_APPEND, …).
     pub flags: AtomicU32,
     /// File position in bytes.
-    pub position: spin::Mutex<u64>,
+    pub position: Mutex<u64>,
     /// The file itself.
     pub file: Arc<dyn File>,
+    /// [`File::seekable`], asked once.
+    pub seekable: bool,
+    /// The epoll sets that this description is a member of; they forget it when it is closed (epoll(7)).
+    watchers: Mutex<Vec<Arc<Member>>>,
+}
+
+impl OpenFile {
+    /// A new description at position 0. `flags`: access mode and status flags as open(2) takes them.
+    pub fn new(file: Arc<dyn File>, flags: u32) -> Arc<OpenFile> {
+        let seekable = file.seekable();
+        Arc::new(OpenFile {
+            flags: AtomicU32::new(flags),
+            position: Mutex::new(0),
+            file,
+            seekable,
+            watchers: Mutex::new(Vec::new()),
+        })
+    }
+    /// The flags now.
+    #[inline]
+    pub fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+    /// O_NONBLOCK.
+    #[inline]
+    pub fn nonblock(&self) -> bool {
+        self.flags() & O_NONBLOCK != 0
+    }
+    /// Sets or clears O_NONBLOCK (FIONBIO).
+    pub fn set_nonblock(&self, on: bool) {
+        if on {
+            self.flags.fetch_or(O_NONBLOCK, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!O_NONBLOCK, Ordering::Relaxed);
+        }
+    }
+    /// EBADF unless open for reading.
+    #[inline]
+    pub fn check_readable(&self) -> Result<(), Errno> {
+        if self.flags() & (O_WRONLY | O_PATH) != 0 { Err(Errno::BADF) } else { Ok(()) }
+    }
+    /// EBADF unless open for writing.
+    #[inline]
+    pub fn check_writable(&self) -> Result<(), Errno> {
+        let flags = self.flags();
+        if flags & O_ACCMODE == O_RDONLY || flags & O_PATH != 0 { Err(Errno::BADF) } else { Ok(()) }
+    }
+    /// read(2): at the position, which moves on.
+    #[inline]
+    pub fn read(&self, dst: &mut UserBuf) -> SysResult {
+        self.check_readable()?;
+        if !self.seekable {
+            return self.file.read(dst, 0, self.nonblock());
+        }
+        let at = *self.position.lock();
+        let done = self.file.read(dst, at, self.nonblock())?;
+        *self.position.lock() = at + done as u64;
+        Ok(done)
+    }
+    /// write(2): at the position, or at the end if O_APPEND.
+    #[inline]
+    pub fn write(&self, src: &mut UserBuf) -> SysResult {
+        self.check_writable()?;
+        if !self.seekable {
+            return self.file.write(src, 0, self.nonblock());
+        }
+        if self.flags() & O_APPEND != 0 {
+            let (done, end) = self.file.append(src)?;
+            *self.position.lock() = end;
+            return Ok(done);
+        }
+        let at = *self.position.lock();
+        let done = self.file.write(src, at, self.nonblock())?;
+        *self.position.lock() = at + done as u64;
+        Ok(done)
+    }
+    /// An epoll set watches this description.
+    pub fn add_watcher(&self, member: Arc<Member>) {
+        self.watchers.lock().push(member);
+    }
+    /// An epoll set no longer does.
+    pub fn remove_watcher(&self, member: &Arc<Member>) {
+        let mut watchers = self.watchers.lock();
+        let position = watchers.iter().position(|watcher| Arc::ptr_eq(watcher, member));
+        let removed = position.map(|index| watchers.swap_remove(index));
+        drop(watchers);
+        drop(removed);
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        for member in self.watchers.get_mut().drain(..) {
+            member.forget();
+        }
+        super::locks::description_closed(self);
+        self.file.closed();
+    }
 }
 
 /// An open object. Default bodies give the errors Linux gives for objects that can't do it.
@@ -32,6 +134,12 @@ pub trait File: Send + Sync + Any {
     fn write(&self, src: &mut UserBuf, offset: u64, nonblock: bool) -> SysResult {
         let _ = (src, offset, nonblock);
         Err(Errno::INVAL)
+    }
+    /// Writes at the end as one step (O_APPEND); gives the bytes written and the end after them.
+    fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
+        let at = self.size();
+        let done = self.write(src, at, false)?;
+        Ok((done, at + done as u64))
     }
     /// True if it has positions (lseek, pread); else ESPIPE.
     fn seekable(&self) -> bool {
@@ -61,6 +169,24 @@ pub trait File: Send + Sync + Any {
         let _ = size;
         Err(Errno::INVAL)
     }
+    /// fallocate(2). `mode`: FALLOC_FL_*.
+    fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        let _ = (mode, offset, len);
+        Err(Errno::NODEV)
+    }
+    /// SEEK_DATA (`hole` false) and SEEK_HOLE: where the next of that kind begins at or after `offset`. ENXIO past the end.
+    fn seek_data(&self, offset: u64, hole: bool) -> Result<u64, Errno> {
+        let size = self.size();
+        if offset >= size {
+            return Err(Errno::NXIO);
+        }
+        Ok(if hole { size } else { offset })
+    }
+    /// The bytes from `offset`, up to `len`, if they lie in the image: sendfile(2) hands them to a socket in place.
+    fn image_bytes(&self, offset: u64, len: usize) -> Option<&'static [u8]> {
+        let _ = (offset, len);
+        None
+    }
     /// The frame that holds page `index` of the file, for mmap: the file's own page, to be mapped shared or copied on a
     /// private write. `for_write`: a shared writable mapping; the page must be the one that read(2) sees.
     /// ENODEV if it can't be mapped; ENXIO past the end (SIGBUS).
@@ -72,10 +198,24 @@ pub trait File: Send + Sync + Any {
     fn as_socket(&self) -> Option<&dyn Socket> {
         None
     }
+    /// The place in the tree that it was opened at, for the *at calls and /proc/self/fd; `None` if it has none.
+    fn place(&self) -> Option<Place> {
+        None
+    }
+    /// Opens it anew by way of /proc/self/fd, if it has no place: `None` stands for the same object again.
+    fn reopen(&self, flags: u32) -> Option<Result<Arc<dyn File>, Errno>> {
+        let _ = flags;
+        self.as_socket().map(|_| Err(Errno::NXIO))
+    }
+    /// Lists a directory from position `from` on: `emit(inode, next position, DT_* kind, name)` until it gives false.
+    fn list(&self, from: u64, emit: &mut dyn FnMut(u64, u64, u8, &[u8]) -> bool) -> Result<(), Errno> {
+        let _ = (from, emit);
+        Err(Errno::NOTDIR)
+    }
     /// The path for /proc/self/fd and maps.
     fn path(&self) -> alloc::string::String;
     /// For looking at what kind it is.
     fn as_any(&self) -> &dyn Any;
-    /// The last descriptor was closed (descriptions are dropped later if a call still runs on them).
+    /// The last descriptor was closed and no call runs on one.
     fn closed(&self) {}
 }

@@ -1,4 +1,16 @@
 //! Files: descriptors, the trait that every open file implements, and the file systems.
 pub mod context;
 pub mod descriptors;
+pub mod dev;
 pub mod file;
+pub mod inode;
+pub mod locks;
+pub mod memory;
+pub mod mount;
+pub mod open;
+pub mod root;
+pub mod stat;
+pub mod walk;
+
+pub use open::open;
+pub use root::{init, open_executable};

@@ -1,2 +1,5 @@
 //! Readiness, and the objects programs talk through: pipes, eventfd, timerfd, signalfd, epoll, AF_UNIX.
+pub mod epoll;
+pub mod eventfd;
+pub mod pipe;
 pub mod poll;

@@ -1,6 +1,12 @@
 //! Readiness: files announce changes; epoll sets and sleeping threads observe them. Nothing is ever scanned for.
+use super::epoll::Member;
 use crate::errno::Errno;
+use crate::task::sched::{self, Wake};
+use crate::task::thread::Thread;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
+use spin::Mutex;
 
 bitflags::bitflags! {
     /// Poll events with Linux's values (poll(2), epoll_ctl(2)).
@@ -22,34 +28,147 @@ bitflags::bitflags! {
     }
 }
 
+/// Events that every observer hears of, asked for or not (poll(2)).
+pub const ALWAYS: Events = Events::ERR.union(Events::HUP);
+
+impl Events {
+    /// What a poll for `self` reports of a file in state `ready`: the "normal" bits follow IN and OUT.
+    #[inline]
+    pub fn report(self, ready: Events) -> Events {
+        let mut have = ready;
+        if ready.contains(Events::IN) {
+            have |= Events::RDNORM;
+        }
+        if ready.contains(Events::OUT) {
+            have |= Events::WRNORM;
+        }
+        have & (self | ALWAYS)
+    }
+}
+
 /// Told of events; must be quick, and take no lock that is held while a source is notified.
 pub trait Observer: Send + Sync {
     /// `events` happened (edges: they may have passed already).
     fn notify(&self, events: Events);
 }
 
+/// Who is told. The two common kinds are called directly.
+enum Watcher {
+    Thread(Arc<Thread>),
+    Member(Arc<Member>),
+    Other(Arc<dyn Observer>),
+}
+
+struct Entry {
+    id: u64,
+    mask: Events,
+    /// One of all exclusive entries is told, not each (EPOLLEXCLUSIVE).
+    exclusive: bool,
+    watcher: Watcher,
+}
+
+struct Entries {
+    next_id: u64,
+    list: Vec<Entry>,
+}
+
 /// The place in a file where its changes are announced.
-pub struct PollSource {}
+///
+/// Change the file's state first (under its lock or by an atomic read-modify-write), then notify: an observer subscribes
+/// first and looks at the state afterwards, so that one of the two always sees the other.
+pub struct PollSource {
+    /// Union of the masks of all entries.
+    wanted: AtomicU32,
+    entries: Mutex<Entries>,
+}
+
+impl Default for PollSource {
+    fn default() -> Self {
+        PollSource::new()
+    }
+}
 
 impl PollSource {
     /// No observers.
     pub const fn new() -> Self {
-        PollSource {}
+        PollSource {
+            wanted: AtomicU32::new(0),
+            entries: Mutex::new(Entries { next_id: 1, list: Vec::new() }),
+        }
     }
     /// Tells the observers that want any of `events` (ERR and HUP always). Costs a load and a branch without observers.
+    #[inline]
     pub fn notify(&self, events: Events) {
-        let _ = events;
-        todo!("FS")
+        if self.wanted.load(Ordering::Acquire) & events.bits() != 0 {
+            self.notify_entries(events);
+        }
+    }
+    fn notify_entries(&self, events: Events) {
+        let mut entries = self.entries.lock();
+        // Exclusive entries take turns: the one told goes to the end, so that work spreads over the waiters.
+        let mut told = None;
+        for (index, entry) in entries.list.iter().enumerate() {
+            if !entry.mask.intersects(events) || (entry.exclusive && told.is_some()) {
+                continue;
+            }
+            match &entry.watcher {
+                Watcher::Thread(thread) => sched::unpark(thread),
+                Watcher::Member(member) => {
+                    let accepted = Member::notify(member, events);
+                    if entry.exclusive && accepted {
+                        told = Some(index);
+                    }
+                }
+                Watcher::Other(observer) => observer.notify(events),
+            }
+        }
+        if let Some(index) = told {
+            let entry = entries.list.remove(index);
+            entries.list.push(entry);
+        }
     }
     /// Adds an observer; gives an id for [`PollSource::unsubscribe`].
     pub fn subscribe(&self, observer: Arc<dyn Observer>, mask: Events) -> u64 {
-        let _ = (observer, mask);
-        todo!("FS")
+        self.add(Watcher::Other(observer), mask, false)
+    }
+    /// Wakes `thread` at each event of `mask`.
+    pub fn subscribe_thread(&self, thread: Arc<Thread>, mask: Events) -> u64 {
+        self.add(Watcher::Thread(thread), mask, false)
+    }
+    /// Puts `member` on its set's ready list at each event of `mask`.
+    pub(super) fn subscribe_member(&self, member: Arc<Member>, mask: Events, exclusive: bool) -> u64 {
+        self.add(Watcher::Member(member), mask, exclusive)
+    }
+    fn add(&self, watcher: Watcher, mask: Events, exclusive: bool) -> u64 {
+        let mask = mask | ALWAYS;
+        let mut entries = self.entries.lock();
+        let id = entries.next_id;
+        entries.next_id += 1;
+        entries.list.push(Entry { id, mask, exclusive, watcher });
+        self.wanted.fetch_or(mask.bits(), Ordering::SeqCst);
+        id
+    }
+    /// Changes what an observer wants to hear of.
+    pub fn set_mask(&self, id: u64, mask: Events) {
+        let mut entries = self.entries.lock();
+        if let Some(entry) = entries.list.iter_mut().find(|entry| entry.id == id) {
+            entry.mask = mask | ALWAYS;
+        }
+        self.recount(&entries);
     }
     /// Removes it.
     pub fn unsubscribe(&self, id: u64) {
-        let _ = id;
-        todo!("FS")
+        let mut entries = self.entries.lock();
+        let position = entries.list.iter().position(|entry| entry.id == id);
+        let removed = position.map(|index| entries.list.remove(index));
+        self.recount(&entries);
+        // The watcher may be the last to hold its file: let go of it with the lock released.
+        drop(entries);
+        drop(removed);
+    }
+    fn recount(&self, entries: &Entries) {
+        let wanted = entries.list.iter().fold(Events::empty(), |all, entry| all | entry.mask);
+        self.wanted.store(wanted.bits(), Ordering::SeqCst);
     }
 }
 
@@ -61,6 +180,38 @@ pub fn block_on<T>(
     deadline_ns: Option<u64>,
     attempt: impl FnMut() -> Result<T, Errno>,
 ) -> Result<T, Errno> {
-    let _ = (source, nonblock, deadline_ns, attempt);
-    todo!("FS")
+    block_on_events(source, Events::all(), nonblock, deadline_ns, attempt)
+}
+
+/// [`block_on`] that is only woken by events of `mask` (and ERR and HUP).
+pub fn block_on_events<T>(
+    source: &PollSource,
+    mask: Events,
+    nonblock: bool,
+    deadline_ns: Option<u64>,
+    mut attempt: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    match attempt() {
+        Err(Errno::AGAIN) if !nonblock => {}
+        other => return other,
+    }
+    let id = source.subscribe_thread(crate::this::with(Arc::clone), mask);
+    let result = loop {
+        match attempt() {
+            Err(Errno::AGAIN) => {}
+            other => break other,
+        }
+        match sched::park(deadline_ns, true) {
+            Wake::Woken => {}
+            Wake::Interrupted => break Err(Errno::RESTARTSYS),
+            Wake::TimedOut => {
+                break match attempt() {
+                    Err(Errno::AGAIN) => Err(Errno::TIMEDOUT),
+                    other => other,
+                };
+            }
+        }
+    };
+    source.unsubscribe(id);
+    result
 }

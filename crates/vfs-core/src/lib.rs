@@ -1,0 +1,11 @@
+//! The algorithms behind files that need no machine: descriptor bitmaps, path walking, pipe rings, lock ranges and
+//! directory records. The kernel gives them locks, memory and waiting.
+#![no_std]
+#![forbid(unsafe_code)]
+extern crate alloc;
+
+pub mod bitmap;
+pub mod dirent;
+pub mod locks;
+pub mod path;
+pub mod ring;

@@ -1,0 +1,154 @@
+//! A queue of bytes that grows as it is used, up to a capacity.
+use alloc::vec::Vec;
+
+/// Bytes that the ring starts with when it is first written to.
+const FIRST_SIZE: usize = 4096;
+
+/// The queue.
+#[derive(Debug)]
+pub struct Ring {
+    bytes: Vec<u8>,
+    start: usize,
+    len: usize,
+    capacity: usize,
+}
+
+impl Ring {
+    /// An empty ring that will hold up to `capacity` bytes.
+    pub const fn new(capacity: usize) -> Self {
+        Ring { bytes: Vec::new(), start: 0, len: 0, capacity }
+    }
+    /// Bytes held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+    /// Bytes that still fit.
+    pub fn free(&self) -> usize {
+        self.capacity - self.len
+    }
+    /// Bytes that fit at most.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+    /// Changes the capacity; false if more is held.
+    pub fn set_capacity(&mut self, capacity: usize) -> bool {
+        if capacity < self.len {
+            return false;
+        }
+        self.capacity = capacity;
+        if self.bytes.len() > capacity {
+            self.resize(capacity);
+        }
+        true
+    }
+    fn resize(&mut self, size: usize) {
+        let mut bytes = Vec::with_capacity(size);
+        let (a, b) = self.peek();
+        bytes.extend_from_slice(a);
+        bytes.extend_from_slice(b);
+        bytes.resize(size, 0);
+        self.bytes = bytes;
+        self.start = 0;
+    }
+    /// The bytes held, oldest first, in at most two pieces.
+    pub fn peek(&self) -> (&[u8], &[u8]) {
+        let first = self.len.min(self.bytes.len() - self.start);
+        (&self.bytes[self.start..self.start + first], &self.bytes[..self.len - first])
+    }
+    /// Forgets the `n` oldest bytes.
+    pub fn consume(&mut self, n: usize) {
+        debug_assert!(n <= self.len);
+        self.len -= n;
+        self.start = if self.len == 0 { 0 } else { (self.start + n) % self.bytes.len() };
+    }
+    /// One piece of free room, of at least one byte and at most `want`, unless the ring is full. Follow by
+    /// [`Ring::commit`].
+    pub fn room(&mut self, want: usize) -> &mut [u8] {
+        let want = want.min(self.free());
+        if self.len + want > self.bytes.len() {
+            let doubled = (self.bytes.len() * 2).max(FIRST_SIZE).max((self.len + want).next_power_of_two());
+            self.resize(doubled.min(self.capacity));
+        }
+        if self.bytes.is_empty() {
+            return &mut [];
+        }
+        let size = self.bytes.len();
+        let at = self.start + self.len;
+        let range = if at < size { at..size } else { at - size..self.start };
+        let piece = &mut self.bytes[range];
+        let piece_len = piece.len().min(want);
+        &mut piece[..piece_len]
+    }
+    /// The first `n` bytes of the last [`Ring::room`] are filled.
+    pub fn commit(&mut self, n: usize) {
+        self.len += n;
+        debug_assert!(self.len <= self.bytes.len());
+    }
+    /// Appends as much of `src` as fits.
+    pub fn push(&mut self, src: &[u8]) -> usize {
+        let mut done = 0;
+        while done < src.len() {
+            let room = self.room(src.len() - done);
+            if room.is_empty() {
+                break;
+            }
+            let n = room.len();
+            room.copy_from_slice(&src[done..done + n]);
+            self.commit(n);
+            done += n;
+        }
+        done
+    }
+    /// Removes bytes into `dst`, as many as there are.
+    pub fn pop(&mut self, dst: &mut [u8]) -> usize {
+        let (a, b) = self.peek();
+        let from_a = a.len().min(dst.len());
+        dst[..from_a].copy_from_slice(&a[..from_a]);
+        let from_b = b.len().min(dst.len() - from_a);
+        dst[from_a..from_a + from_b].copy_from_slice(&b[..from_b]);
+        self.consume(from_a + from_b);
+        from_a + from_b
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::Ring;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+    use std::vec;
+    use std::vec::Vec;
+
+    proptest! {
+        #[test]
+        fn is_a_bounded_queue(capacity in 1usize..20_000, steps in prop::collection::vec((any::<bool>(), 0usize..9000), 1..60)) {
+            let mut ring = Ring::new(capacity);
+            let mut model: VecDeque<u8> = VecDeque::new();
+            let mut next = 0u8;
+            for (write, n) in steps {
+                if write {
+                    let data: Vec<u8> = (0..n).map(|_| { next = next.wrapping_add(7); next }).collect();
+                    let done = ring.push(&data);
+                    prop_assert_eq!(done, n.min(capacity - model.len()));
+                    model.extend(&data[..done]);
+                } else {
+                    let mut out = vec![0; n];
+                    let done = ring.pop(&mut out);
+                    let want: Vec<u8> = model.drain(..n.min(model.len())).collect();
+                    prop_assert_eq!(&out[..done], &want[..]);
+                }
+                prop_assert_eq!(ring.len(), model.len());
+            }
+            let want: Vec<u8> = model.iter().copied().collect();
+            if ring.set_capacity(want.len() + 1) {
+                let (a, b) = ring.peek();
+                prop_assert_eq!([a, b].concat(), want);
+            }
+        }
+    }
+}

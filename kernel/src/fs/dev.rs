@@ -1,0 +1,160 @@
+//! Character devices by number, and what /dev starts with.
+use super::file::File;
+use super::inode::{Inode, NewNode};
+use super::memory::MemoryFs;
+use super::mount::Place;
+use super::stat::device_number;
+use crate::errno::{Errno, SysResult};
+use crate::mm::user_buf::UserBuf;
+use crate::syscall::call::Call;
+use alloc::string::String;
+use alloc::sync::Arc;
+use coracle_hal::frame::Frame;
+use core::any::Any;
+use linux_raw_sys::general::{S_IFCHR, stat as Stat};
+use linux_raw_sys::ioctl::FIONREAD;
+use spin::Once;
+
+/// Bytes of randomness or zeroes made at a time.
+const CHUNK: usize = 256;
+
+/// The memory devices (Linux's devices.txt, major 1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    Null,
+    Zero,
+    Full,
+    Random,
+}
+
+/// Name, major, minor, permissions.
+const NODES: [(&str, u32, u32, u32); 8] = [
+    ("null", 1, 3, 0o666),
+    ("zero", 1, 5, 0o666),
+    ("full", 1, 7, 0o666),
+    ("random", 1, 8, 0o666),
+    ("urandom", 1, 9, 0o666),
+    ("kmsg", 1, 11, 0o644),
+    ("tty", 5, 0, 0o666),
+    ("console", 5, 1, 0o620),
+];
+/// Name and target.
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("core", "/proc/kcore"),
+];
+
+static CONSOLE: Once<Arc<dyn File>> = Once::new();
+
+/// Names the file behind /dev/console and /dev/tty. The first one stays.
+pub fn set_console(console: Arc<dyn File>) {
+    CONSOLE.call_once(|| console);
+}
+
+/// The file behind /dev/console; ENXIO while there is none.
+pub fn console() -> Result<Arc<dyn File>, Errno> {
+    CONSOLE.get().cloned().ok_or(Errno::NXIO)
+}
+
+/// The root directory of a new /dev.
+pub fn filesystem() -> Result<Arc<dyn Inode>, Errno> {
+    let root: Arc<dyn Inode> = MemoryFs::empty(0o755);
+    for (name, major, minor, mode) in NODES {
+        root.create(name.as_bytes(), NewNode::Special(S_IFCHR, device_number(major, minor)), mode)?;
+    }
+    for (name, target) in LINKS {
+        root.create(name.as_bytes(), NewNode::Link(target.as_bytes()), 0o777)?;
+    }
+    for name in ["shm", "pts", "mqueue"] {
+        root.create(name.as_bytes(), NewNode::Directory, 0o1777)?;
+    }
+    Ok(root)
+}
+
+/// Opens the device of that number; ENXIO if there is none.
+pub fn open(number: u64, place: Place, _flags: u32) -> Result<Arc<dyn File>, Errno> {
+    let kind = match super::stat::split_device(number) {
+        (1, 3 | 11) => Memory::Null,
+        (1, 5) => Memory::Zero,
+        (1, 7) => Memory::Full,
+        (1, 8 | 9) => Memory::Random,
+        (5, 0 | 1) => return console(),
+        _ => return Err(Errno::NXIO),
+    };
+    Ok(Arc::new(MemoryDevice { kind, place }))
+}
+
+struct MemoryDevice {
+    kind: Memory,
+    place: Place,
+}
+
+impl File for MemoryDevice {
+    fn read(&self, dst: &mut UserBuf, _offset: u64, _nonblock: bool) -> SysResult {
+        let before = dst.done();
+        let mut bytes = [0; CHUNK];
+        while self.kind != Memory::Null && dst.remaining() > 0 {
+            let n = dst.remaining().min(CHUNK);
+            if self.kind == Memory::Random {
+                crate::random::fill(&mut bytes[..n]);
+            }
+            match dst.put(&bytes[..n]) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_) if dst.done() > before => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(dst.done() - before)
+    }
+    fn write(&self, src: &mut UserBuf, _offset: u64, _nonblock: bool) -> SysResult {
+        if self.kind == Memory::Full {
+            return Err(Errno::NOSPC);
+        }
+        if self.kind == Memory::Random {
+            let before = src.done();
+            let mut bytes = [0; CHUNK];
+            while src.remaining() > 0 {
+                let n = src.take(&mut bytes)?;
+                crate::random::add_entropy(&bytes[..n]);
+            }
+            return Ok(src.done() - before);
+        }
+        Ok(src.remaining())
+    }
+    fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
+        self.write(src, 0, false).map(|done| (done, 0))
+    }
+    fn seekable(&self) -> bool {
+        true
+    }
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(self.place.path.inode.metadata().stat())
+    }
+    fn ioctl(&self, call: &mut Call, command: u32, argument: usize) -> SysResult {
+        let _ = call;
+        if command == FIONREAD {
+            crate::mm::user::write_u32(argument, 0)?;
+            return Ok(0);
+        }
+        Err(Errno::NOTTY)
+    }
+    fn page(&self, _index: u64, _for_write: bool) -> Result<Frame, Errno> {
+        match self.kind {
+            Memory::Zero => Frame::alloc_zeroed().ok_or(Errno::NOMEM),
+            _ => Err(Errno::NODEV),
+        }
+    }
+    fn place(&self) -> Option<Place> {
+        Some(self.place.clone())
+    }
+    fn path(&self) -> String {
+        String::from_utf8_lossy(&self.place.to_bytes()).into_owned()
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

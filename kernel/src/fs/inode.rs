@@ -1,0 +1,157 @@
+//! What the tree of files is made of: inodes of any file system.
+use super::file::File;
+use super::mount::Place;
+use super::stat::{Metadata, Timestamp};
+use crate::errno::Errno;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::sync::atomic::AtomicBool;
+use linux_raw_sys::general::{S_IFDIR, S_IFLNK, S_IFMT};
+
+/// A name in a directory listing.
+pub struct DirEntry {
+    /// Inode number.
+    pub inode: u64,
+    /// DT_* kind.
+    pub kind: u8,
+    /// The name.
+    pub name: Box<[u8]>,
+}
+
+/// Where a symbolic link leads.
+pub enum Link {
+    /// To a path.
+    Path(Vec<u8>),
+    /// Straight to a directory, whatever its path (/proc/self/cwd).
+    Place(super::mount::Path),
+    /// Straight to an open file, which may have no place in the tree (/proc/self/fd/0); opening it opens it anew.
+    File(Arc<dyn File>),
+}
+
+/// What mknod(2), mkdir(2), symlink(2) and open(2) make.
+pub enum NewNode<'a> {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Link(&'a [u8]),
+    /// A fifo, socket or device: the kind bits and the device number.
+    Special(u32, u64),
+}
+
+/// Attributes to change; `None` stays.
+#[derive(Clone, Copy, Default)]
+#[allow(missing_docs)]
+pub struct Changes {
+    /// Permission bits.
+    pub mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub accessed: Option<Timestamp>,
+    pub modified: Option<Timestamp>,
+}
+
+/// What statfs(2) tells.
+#[derive(Clone, Copy, Default)]
+#[allow(missing_docs)]
+pub struct Usage {
+    /// f_type.
+    pub magic: u64,
+    pub blocks: u64,
+    pub free: u64,
+    pub files: u64,
+    pub files_free: u64,
+}
+
+/// An inode. Default bodies give the errors Linux gives for inodes that can't do it: those of directories for other
+/// files (ENOTDIR), and those of a file system that doesn't let itself be changed (EPERM, as /proc).
+pub trait Inode: Send + Sync + Any {
+    /// All of stat(2).
+    fn metadata(&self) -> Metadata;
+    /// Kind and permissions.
+    fn mode(&self) -> u32;
+    /// (device, inode number): what makes it itself.
+    fn identity(&self) -> (u64, u64);
+    /// Set when something is mounted here; `None` if nothing can be.
+    fn mounted(&self) -> Option<&AtomicBool> {
+        None
+    }
+    /// The entry `name` of a directory.
+    fn lookup(&self, name: &[u8]) -> Result<Option<Arc<dyn Inode>>, Errno> {
+        let _ = name;
+        Err(Errno::NOTDIR)
+    }
+    /// The directory that holds this directory; `None` at the root of the file system.
+    fn parent(&self) -> Option<Arc<dyn Inode>> {
+        None
+    }
+    /// This directory's name in its parent; `None` if it was removed.
+    fn name(&self) -> Option<Vec<u8>> {
+        None
+    }
+    /// The entries of a directory, without `.` and `..`.
+    fn list(&self) -> Result<Vec<DirEntry>, Errno> {
+        Err(Errno::NOTDIR)
+    }
+    /// The target of a symbolic link.
+    fn link(&self) -> Result<Link, Errno> {
+        Err(Errno::INVAL)
+    }
+    /// Makes an entry; EEXIST.
+    fn create(&self, name: &[u8], node: NewNode, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
+        let _ = (name, node, mode);
+        Err(Errno::PERM)
+    }
+    /// Makes a regular file without a name (O_TMPFILE).
+    fn create_nameless(&self, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
+        let _ = mode;
+        Err(Errno::OPNOTSUPP)
+    }
+    /// A further name for `node`.
+    fn add_link(&self, name: &[u8], node: &Arc<dyn Inode>) -> Result<(), Errno> {
+        let _ = (name, node);
+        Err(Errno::PERM)
+    }
+    /// Removes an entry: an empty directory if `directory`, else anything but a directory.
+    fn remove(&self, name: &[u8], directory: bool) -> Result<(), Errno> {
+        let _ = (name, directory);
+        Err(Errno::PERM)
+    }
+    /// Moves the entry `from` to `to` of directory `target` (rename(2)). `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE.
+    fn rename(&self, from: &[u8], target: &Arc<dyn Inode>, to: &[u8], flags: u32) -> Result<(), Errno> {
+        let _ = (from, target, to, flags);
+        Err(Errno::PERM)
+    }
+    /// Changes attributes.
+    fn change(&self, changes: Changes) -> Result<(), Errno> {
+        let _ = changes;
+        Err(Errno::PERM)
+    }
+    /// Sets the size of a regular file.
+    fn truncate(&self, size: u64) -> Result<(), Errno> {
+        let _ = size;
+        Err(Errno::INVAL)
+    }
+    /// Opens it: `place` says where, `flags` are those of open(2).
+    fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno>;
+    /// statfs(2).
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+    /// For looking at what kind it is.
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl dyn Inode {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.mode() & S_IFMT == S_IFDIR
+    }
+    /// Whether it is a symbolic link.
+    pub fn is_link(&self) -> bool {
+        self.mode() & S_IFMT == S_IFLNK
+    }
+}

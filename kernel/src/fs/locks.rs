@@ -1,0 +1,115 @@
+//! Advisory locks: flock(2), and the record locks of fcntl(2), those of processes and those of open file descriptions.
+use super::file::OpenFile;
+use crate::errno::Errno;
+use crate::ipc::poll::{Events, PollSource, block_on};
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use coracle_vfs_core::locks::{Lock, Locks};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use spin::Mutex;
+
+/// Which file: device and inode number.
+type FileId = (u64, u64);
+
+/// The two kinds of lock, which don't see each other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// flock(2): whole files.
+    Whole,
+    /// fcntl(2): byte ranges.
+    Record,
+}
+
+/// Locks of all files that have any. Few programs lock, so one table will do.
+static TABLE: Mutex<BTreeMap<(Kind, FileId), Locks>> = Mutex::new(BTreeMap::new());
+/// Files in [`TABLE`]: closing a file looks no further while it is 0.
+static LOCKED: AtomicUsize = AtomicUsize::new(0);
+/// Told whenever locks are released.
+static RELEASED: PollSource = PollSource::new();
+
+fn file_id(open: &OpenFile) -> Result<FileId, Errno> {
+    open.file.stat().map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// The owner that a process is: even numbers, descriptions being odd.
+pub fn process_owner(pid: i32) -> u64 {
+    (pid as u64) << 1
+}
+/// The owner that an open file description is.
+pub fn description_owner(open: &OpenFile) -> u64 {
+    core::ptr::from_ref(open) as u64 | 1
+}
+
+/// Sets `lock`, waiting for those in the way if `wait`, else EAGAIN.
+pub fn set(open: &OpenFile, kind: Kind, lock: Lock, wait: bool) -> Result<(), Errno> {
+    let id = file_id(open)?;
+    block_on(&RELEASED, !wait, None, || {
+        let mut table = TABLE.lock();
+        let locks = table.entry((kind, id)).or_default();
+        let result = match locks.conflict(&lock) {
+            Some(_) => Err(Errno::AGAIN),
+            None => {
+                locks.set(lock);
+                Ok(())
+            }
+        };
+        // A lock taken shared in place of an exclusive one may let others go on.
+        LOCKED.store(table.len(), Ordering::Release);
+        drop(table);
+        if result.is_ok() && !lock.exclusive {
+            RELEASED.notify(Events::IN);
+        }
+        result
+    })
+}
+
+/// The lock that is in the way of `lock`.
+pub fn conflict(open: &OpenFile, kind: Kind, lock: &Lock) -> Result<Option<Lock>, Errno> {
+    let id = file_id(open)?;
+    Ok(TABLE.lock().get(&(kind, id)).and_then(|locks| locks.conflict(lock)))
+}
+
+/// Releases what `owner` holds in a range.
+pub fn clear(open: &OpenFile, kind: Kind, owner: u64, first: u64, last: u64) -> Result<(), Errno> {
+    let id = file_id(open)?;
+    change(kind, id, |locks| locks.clear(owner, first, last));
+    Ok(())
+}
+
+fn change(kind: Kind, id: FileId, f: impl FnOnce(&mut Locks)) {
+    let mut table = TABLE.lock();
+    if let Some(locks) = table.get_mut(&(kind, id)) {
+        f(locks);
+        if locks.is_empty() {
+            table.remove(&(kind, id));
+        }
+    }
+    LOCKED.store(table.len(), Ordering::Release);
+    drop(table);
+    RELEASED.notify(Events::IN);
+}
+
+/// The process `pid` closed a descriptor of this file: its record locks on it are gone (fcntl(2)).
+pub fn descriptor_closed(open: &Arc<OpenFile>, pid: i32) {
+    if LOCKED.load(Ordering::Acquire) > 0
+        && let Ok(id) = file_id(open)
+    {
+        change(Kind::Record, id, |locks| {
+            locks.clear_owner(process_owner(pid));
+        });
+    }
+}
+
+/// The last descriptor of a description was closed: its own locks are gone.
+pub fn description_closed(open: &OpenFile) {
+    if LOCKED.load(Ordering::Acquire) > 0
+        && let Ok(id) = file_id(open)
+    {
+        let owner = description_owner(open);
+        for kind in [Kind::Whole, Kind::Record] {
+            change(kind, id, |locks| {
+                locks.clear_owner(owner);
+            });
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The bytes of a regular file in memory: pages of frames over the bytes that the image gives.
+use crate::errno::Errno;
+use crate::mm::user_buf::UserBuf;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use coracle_hal::boot;
+use coracle_hal::frame::{FRAME_SIZE, Frame};
+use core::sync::atomic::{AtomicU32, Ordering};
+use linux_raw_sys::general::{F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE};
+use spin::Mutex;
+
+const PAGE: u64 = FRAME_SIZE as u64;
+/// Largest file: positions are signed 64-bit numbers.
+pub const MAX_SIZE: u64 = i64::MAX as u64;
+/// Bytes copied from the program before the file is locked, so that an append of up to so much is one step.
+const APPEND_CHUNK: usize = 64 * 1024;
+
+/// Contents of a regular file.
+pub struct Content {
+    /// The file's bytes in the image.
+    base: &'static [u8],
+    /// Number of the image page that the base begins on, if it begins on one.
+    base_page: Option<usize>,
+    state: Mutex<State>,
+    seals: AtomicU32,
+}
+
+struct State {
+    size: u64,
+    /// How many bytes of the base still show: less than all after the file was made shorter.
+    base_len: u64,
+    /// Pages that differ from the base, or that are mapped.
+    pages: BTreeMap<u64, Frame>,
+}
+
+/// Where bytes to read are.
+enum Source {
+    Frame(Frame, usize, usize),
+    Base(&'static [u8]),
+    Zeroes(usize),
+    End,
+}
+
+impl Content {
+    /// No bytes.
+    pub fn empty() -> Self {
+        Self::over(&[], None)
+    }
+    /// A file of the image, `offset` bytes from the archive's start.
+    pub fn of_image(base: &'static [u8], offset: u64) -> Self {
+        let aligned = offset.is_multiple_of(PAGE);
+        Self::over(base, aligned.then_some((offset / PAGE) as usize))
+    }
+    fn over(base: &'static [u8], base_page: Option<usize>) -> Self {
+        let size = base.len() as u64;
+        Content {
+            base,
+            base_page,
+            state: Mutex::new(State { size, base_len: size, pages: BTreeMap::new() }),
+            seals: AtomicU32::new(0),
+        }
+    }
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.state.lock().size
+    }
+    /// Bytes of memory or image it takes.
+    pub fn allocated(&self) -> u64 {
+        let state = self.state.lock();
+        let base_pages = state.base_len.div_ceil(PAGE);
+        let own = state.pages.keys().filter(|&&page| page >= base_pages).count() as u64;
+        (base_pages + own) * PAGE
+    }
+    /// F_GET_SEALS.
+    pub fn seals(&self) -> u32 {
+        self.seals.load(Ordering::Acquire)
+    }
+    /// F_ADD_SEALS; EPERM once sealed against it.
+    pub fn add_seals(&self, seals: u32) -> Result<(), Errno> {
+        if self.seals() & F_SEAL_SEAL != 0 {
+            return Err(Errno::PERM);
+        }
+        self.seals.fetch_or(seals, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn source(&self, offset: u64) -> Source {
+        let state = self.state.lock();
+        if offset >= state.size {
+            return Source::End;
+        }
+        let index = offset / PAGE;
+        let in_page = (offset % PAGE) as usize;
+        let left = (state.size - offset).min(PAGE - in_page as u64) as usize;
+        if let Some(frame) = state.pages.get(&index) {
+            return Source::Frame(frame.clone(), in_page, left);
+        }
+        if offset < state.base_len {
+            // All of the base up to the next page of our own.
+            let end = state.pages.range(index..).next().map_or(u64::MAX, |(page, _)| page * PAGE);
+            return Source::Base(&self.base[offset as usize..end.min(state.base_len) as usize]);
+        }
+        Source::Zeroes(left)
+    }
+    /// pread(2).
+    pub fn read(&self, dst: &mut UserBuf, mut offset: u64) -> Result<usize, Errno> {
+        static ZEROES: [u8; FRAME_SIZE] = [0; FRAME_SIZE];
+        let before = dst.done();
+        while dst.remaining() > 0 {
+            let copied = match self.source(offset) {
+                Source::End => break,
+                Source::Base(bytes) => dst.put(bytes),
+                Source::Zeroes(len) => dst.put(&ZEROES[..len]),
+                Source::Frame(frame, at, len) => {
+                    let len = len.min(dst.remaining());
+                    let mut bytes = alloc::vec![0; len];
+                    frame.read(at, &mut bytes);
+                    dst.put(&bytes)
+                }
+            };
+            match copied {
+                Ok(0) => break,
+                Ok(n) => offset += n as u64,
+                Err(_) if dst.done() > before => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(dst.done() - before)
+    }
+    /// The bytes at `offset` that lie in the image unchanged, up to `len`.
+    pub fn image_bytes(&self, offset: u64, len: usize) -> Option<&'static [u8]> {
+        match self.source(offset) {
+            Source::Base(bytes) => Some(&bytes[..bytes.len().min(len)]),
+            _ => None,
+        }
+    }
+    /// pwrite(2).
+    pub fn write(&self, src: &mut UserBuf, offset: u64) -> Result<usize, Errno> {
+        self.check_write(offset, src.remaining())?;
+        let before = src.done();
+        let mut at = offset;
+        let mut bytes = Vec::new();
+        while src.remaining() > 0 {
+            let in_page = (at % PAGE) as usize;
+            bytes.resize((FRAME_SIZE - in_page).min(src.remaining()), 0);
+            let taken = match src.take(&mut bytes) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(_) if at > offset => break,
+                Err(error) => return Err(error),
+            };
+            match self.state.lock().put(self.base, at, &bytes[..taken]) {
+                Ok(()) => at += taken as u64,
+                Err(_) if at > offset => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(src.done() - before)
+    }
+    /// A write at the end, whatever others append meanwhile: bytes written and the end after them.
+    pub fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
+        let mut done = 0;
+        let mut end = self.size();
+        let mut bytes = Vec::new();
+        while src.remaining() > 0 {
+            self.check_write(end, src.remaining())?;
+            bytes.resize(src.remaining().min(APPEND_CHUNK), 0);
+            let taken = match src.take(&mut bytes) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            };
+            let mut state = self.state.lock();
+            let at = state.size;
+            match state.put(self.base, at, &bytes[..taken]) {
+                Ok(()) => {
+                    done += taken;
+                    end = at + taken as u64;
+                }
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((done, end))
+    }
+    fn check_write(&self, offset: u64, len: usize) -> Result<(), Errno> {
+        let end = offset.checked_add(len as u64).filter(|&end| end <= MAX_SIZE).ok_or(Errno::FBIG)?;
+        let seals = self.seals();
+        if seals & F_SEAL_WRITE != 0 || (seals & F_SEAL_GROW != 0 && end > self.size()) {
+            return Err(Errno::PERM);
+        }
+        Ok(())
+    }
+    /// ftruncate(2). What is cut off reads as zeroes if the file grows again.
+    pub fn truncate(&self, size: u64) -> Result<(), Errno> {
+        if size > MAX_SIZE {
+            return Err(Errno::INVAL);
+        }
+        let seals = self.seals();
+        let mut state = self.state.lock();
+        if (size < state.size && seals & F_SEAL_SHRINK != 0)
+            || (size > state.size && seals & F_SEAL_GROW != 0)
+        {
+            return Err(Errno::PERM);
+        }
+        let cut = if size < state.size { state.cut(self.base, size) } else { Ok(BTreeMap::new()) };
+        state.size = size;
+        drop(state);
+        cut.map(drop)
+    }
+    /// FALLOC_FL_PUNCH_HOLE and FALLOC_FL_ZERO_RANGE: the range reads as zeroes.
+    pub fn zero_range(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        if self.seals() & F_SEAL_WRITE != 0 {
+            return Err(Errno::PERM);
+        }
+        let mut state = self.state.lock();
+        let end = offset.saturating_add(len).min(state.size);
+        let mut at = offset;
+        while at < end {
+            let in_page = (at % PAGE) as usize;
+            let n = (PAGE - in_page as u64).min(end - at);
+            let index = at / PAGE;
+            if state.pages.contains_key(&index) || at < state.base_len {
+                state.own(self.base, index)?.zero(in_page, n as usize);
+            }
+            at += n;
+        }
+        Ok(())
+    }
+    /// fallocate(2) mode 0: the file is at least `end` bytes long.
+    pub fn grow(&self, end: u64) -> Result<(), Errno> {
+        if end > MAX_SIZE {
+            return Err(Errno::FBIG);
+        }
+        if end > self.size() { self.truncate(end) } else { Ok(()) }
+    }
+    /// Where data or a hole begins at or after `offset`; ENXIO past the end.
+    pub fn seek(&self, offset: u64, hole: bool) -> Result<u64, Errno> {
+        let state = self.state.lock();
+        if offset >= state.size {
+            return Err(Errno::NXIO);
+        }
+        let mut at = offset;
+        while at < state.size {
+            let index = at / PAGE;
+            let is_data = at < state.base_len || state.pages.contains_key(&index);
+            if is_data != hole {
+                return Ok(at);
+            }
+            // Over holes straight to the next page there is.
+            let next = if is_data {
+                index + 1
+            } else {
+                state.pages.range(index..).next().map_or(u64::MAX / PAGE, |(page, _)| *page)
+            };
+            at = next.saturating_mul(PAGE);
+        }
+        if hole { Ok(state.size) } else { Err(Errno::NXIO) }
+    }
+    /// The frame of page `index`, for mmap(2).
+    pub fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
+        let mut state = self.state.lock();
+        if index >= state.size.div_ceil(PAGE) {
+            return Err(Errno::NXIO);
+        }
+        if let Some(frame) = state.pages.get(&index) {
+            return Ok(frame.clone());
+        }
+        // The image's own page: past the end of the file its bytes are zero up to the end of the page.
+        let start = index * PAGE;
+        let whole = state.base_len == self.base.len() as u64 || start + PAGE <= state.base_len;
+        if !for_write
+            && start < state.base_len
+            && whole
+            && let Some(frame) = self.base_page.and_then(|page| boot::image_frame(page + index as usize))
+        {
+            return Ok(frame);
+        }
+        state.own(self.base, index).cloned()
+    }
+}
+
+impl State {
+    /// The page of our own at `index`, made from the base if it isn't there. ENOSPC: out of memory.
+    fn own(&mut self, base: &'static [u8], index: u64) -> Result<&Frame, Errno> {
+        let base_len = self.base_len;
+        match self.pages.entry(index) {
+            alloc::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            alloc::collections::btree_map::Entry::Vacant(entry) => {
+                let start = index * PAGE;
+                let frame = if start < base_len {
+                    let end = (start + PAGE).min(base_len);
+                    let bytes = &base[start as usize..end as usize];
+                    let frame = Frame::alloc().ok_or(Errno::NOSPC)?;
+                    frame.write(0, bytes);
+                    frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
+                    frame
+                } else {
+                    Frame::alloc_zeroed().ok_or(Errno::NOSPC)?
+                };
+                Ok(entry.insert(frame))
+            }
+        }
+    }
+    fn put(&mut self, base: &'static [u8], offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {
+        let mut at = offset;
+        while !bytes.is_empty() {
+            let in_page = (at % PAGE) as usize;
+            let n = bytes.len().min(FRAME_SIZE - in_page);
+            self.own(base, at / PAGE)?.write(in_page, &bytes[..n]);
+            bytes = &bytes[n..];
+            at += n as u64;
+            self.size = self.size.max(at);
+        }
+        Ok(())
+    }
+    /// Takes away what lies past `size`; gives the pages, to be freed without the lock.
+    fn cut(&mut self, base: &'static [u8], size: u64) -> Result<BTreeMap<u64, Frame>, Errno> {
+        let index = size / PAGE;
+        let in_page = (size % PAGE) as usize;
+        if in_page > 0 && self.pages.contains_key(&index) {
+            self.own(base, index)?.zero(in_page, FRAME_SIZE - in_page);
+        }
+        self.base_len = self.base_len.min(size);
+        Ok(self.pages.split_off(&size.div_ceil(PAGE)))
+    }
+}

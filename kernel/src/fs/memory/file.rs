@@ -1,0 +1,197 @@
+//! Open regular files and directories.
+use super::content::MAX_SIZE;
+use super::node::Node;
+use crate::errno::{Errno, SysResult};
+use crate::fs::file::File;
+use crate::fs::inode::{DirEntry, Inode};
+use crate::fs::mount::{Path, Place};
+use crate::fs::stat::entry_kind;
+use crate::mm::user_buf::UserBuf;
+use crate::syscall::call::Call;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_hal::frame::Frame;
+use core::any::Any;
+use linux_raw_sys::general::{
+    FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, S_IFDIR, stat as Stat,
+};
+use linux_raw_sys::ioctl::FIONREAD;
+use spin::Mutex;
+
+/// An open regular file.
+pub struct MemoryFile {
+    node: Arc<Node>,
+    /// `None`: made without a name (memfd_create(2)).
+    place: Option<Place>,
+    /// What it is called then.
+    label: String,
+}
+
+impl MemoryFile {
+    /// Opens a regular file. The caller has seen that it is one.
+    pub fn new(node: Arc<Node>, place: Option<Place>) -> Self {
+        MemoryFile { node, place, label: String::new() }
+    }
+    /// Opens a file without a name; `label` is what /proc shows.
+    pub fn nameless(node: Arc<Node>, label: String) -> Self {
+        MemoryFile { node, place: None, label }
+    }
+    /// Its node.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+    fn content(&self) -> Result<&super::Content, Errno> {
+        self.node.content().ok_or(Errno::INVAL)
+    }
+}
+
+impl File for MemoryFile {
+    fn read(&self, dst: &mut UserBuf, offset: u64, _nonblock: bool) -> SysResult {
+        self.content()?.read(dst, offset)
+    }
+    fn write(&self, src: &mut UserBuf, offset: u64, _nonblock: bool) -> SysResult {
+        let done = self.content()?.write(src, offset)?;
+        self.node.touch();
+        Ok(done)
+    }
+    fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
+        let done = self.content()?.append(src)?;
+        self.node.touch();
+        Ok(done)
+    }
+    fn seekable(&self) -> bool {
+        true
+    }
+    fn size(&self) -> u64 {
+        self.node.content().map_or(0, |content| content.size())
+    }
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(self.node.metadata().stat())
+    }
+    fn ioctl(&self, call: &mut Call, command: u32, argument: usize) -> SysResult {
+        let _ = call;
+        if command == FIONREAD {
+            let left = self.size().min(i32::MAX as u64) as u32;
+            crate::mm::user::write_u32(argument, left)?;
+            return Ok(0);
+        }
+        Err(Errno::NOTTY)
+    }
+    fn truncate(&self, size: u64) -> Result<(), Errno> {
+        Inode::truncate(&*self.node, size)
+    }
+    fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        let end = offset.checked_add(len).filter(|&end| end <= MAX_SIZE).ok_or(Errno::FBIG)?;
+        let content = self.content()?;
+        let keep = mode & FALLOC_FL_KEEP_SIZE != 0;
+        match mode & !FALLOC_FL_KEEP_SIZE {
+            0 if keep => {}
+            0 => content.grow(end)?,
+            FALLOC_FL_PUNCH_HOLE if keep => content.zero_range(offset, len)?,
+            FALLOC_FL_ZERO_RANGE => {
+                if !keep {
+                    content.grow(end)?;
+                }
+                content.zero_range(offset, len)?;
+            }
+            _ => return Err(Errno::OPNOTSUPP),
+        }
+        self.node.touch();
+        Ok(())
+    }
+    fn seek_data(&self, offset: u64, hole: bool) -> Result<u64, Errno> {
+        self.content()?.seek(offset, hole)
+    }
+    fn image_bytes(&self, offset: u64, len: usize) -> Option<&'static [u8]> {
+        self.node.content()?.image_bytes(offset, len)
+    }
+    fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
+        self.content()?.page(index, for_write)
+    }
+    fn place(&self) -> Option<Place> {
+        self.place.clone()
+    }
+    fn reopen(&self, _flags: u32) -> Option<Result<Arc<dyn File>, Errno>> {
+        let file = MemoryFile { node: self.node.clone(), place: None, label: self.label.clone() };
+        Some(Ok(Arc::new(file)))
+    }
+    fn path(&self) -> String {
+        match &self.place {
+            Some(place) => String::from_utf8_lossy(&place.to_bytes()).into_owned(),
+            None => alloc::format!("/{} (deleted)", self.label),
+        }
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// An open directory, of any file system.
+pub struct DirectoryFile {
+    place: Place,
+    /// The listing under way: taken when it starts, so that changes meanwhile neither hide nor repeat an entry.
+    listing: Mutex<Arc<Vec<DirEntry>>>,
+}
+
+/// Positions of `.` and `..`; the entries follow.
+const DOTS: u64 = 2;
+
+impl DirectoryFile {
+    /// Opens a directory. The caller has seen that it is one.
+    pub fn new(place: Place) -> Self {
+        DirectoryFile { place, listing: Mutex::new(Arc::new(Vec::new())) }
+    }
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.place.path
+    }
+}
+
+impl File for DirectoryFile {
+    fn read(&self, _dst: &mut UserBuf, _offset: u64, _nonblock: bool) -> SysResult {
+        Err(Errno::ISDIR)
+    }
+    fn seekable(&self) -> bool {
+        true
+    }
+    fn size(&self) -> u64 {
+        i64::MAX as u64
+    }
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(self.place.path.inode.metadata().stat())
+    }
+    fn place(&self) -> Option<Place> {
+        Some(self.place.clone())
+    }
+    fn list(&self, from: u64, emit: &mut dyn FnMut(u64, u64, u8, &[u8]) -> bool) -> Result<(), Errno> {
+        let path = &self.place.path;
+        let listing = if from == 0 {
+            let fresh = Arc::new(path.inode.list()?);
+            *self.listing.lock() = fresh.clone();
+            fresh
+        } else {
+            self.listing.lock().clone()
+        };
+        let directory = entry_kind(S_IFDIR);
+        if from == 0 && !emit(path.inode.identity().1, 1, directory, b".") {
+            return Ok(());
+        }
+        if from <= 1 && !emit(path.parent().inode.identity().1, DOTS, directory, b"..") {
+            return Ok(());
+        }
+        let first = from.saturating_sub(DOTS);
+        for (index, entry) in (first..).zip(listing.iter().skip(first as usize)) {
+            if !emit(entry.inode, index + DOTS + 1, entry.kind, &entry.name) {
+                break;
+            }
+        }
+        Ok(())
+    }
+    fn path(&self) -> String {
+        String::from_utf8_lossy(&self.place.to_bytes()).into_owned()
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

@@ -1,0 +1,164 @@
+//! open(2).
+use super::context::FsContext;
+use super::file::{File, OpenFile};
+use super::inode::{Inode, NewNode};
+use super::mount::{Path, Place};
+use super::walk::{self, Bounds, Follow, Node};
+use crate::errno::Errno;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::any::Any;
+use linux_raw_sys::general::{
+    O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDONLY, O_TMPFILE,
+    O_TRUNC, O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, stat as Stat,
+};
+
+/// Flags that matter while opening only, and are not kept with the description.
+const OPENING_FLAGS: u32 = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC;
+/// The bit of O_TMPFILE that is not O_DIRECTORY.
+const TMPFILE_BIT: u32 = O_TMPFILE & !O_DIRECTORY;
+
+/// A file opened with O_PATH: a place, and nothing to read or write.
+pub struct PathFile {
+    place: Place,
+}
+
+impl File for PathFile {
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(self.place.path.inode.metadata().stat())
+    }
+    fn place(&self) -> Option<Place> {
+        Some(self.place.clone())
+    }
+    fn path(&self) -> String {
+        String::from_utf8_lossy(&self.place.to_bytes()).into_owned()
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Opens `path`, from `start` or the working directory, as open(2) does with `flags` and `mode` (before the umask).
+pub fn open(
+    context: &FsContext,
+    start: Option<&Path>,
+    path: &[u8],
+    flags: u32,
+    mode: u32,
+    bounds: Bounds,
+) -> Result<Arc<OpenFile>, Errno> {
+    let flags =
+        if flags & O_PATH != 0 { flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) } else { flags };
+    let creates = flags & O_CREAT != 0;
+    let writes = flags & O_ACCMODE != O_RDONLY;
+    if flags & TMPFILE_BIT != 0 {
+        return open_nameless(context, start, path, flags, mode, bounds);
+    }
+    if creates && flags & O_DIRECTORY != 0 {
+        return Err(Errno::INVAL);
+    }
+    let follow = if flags & O_NOFOLLOW != 0 {
+        Follow::IfSlash
+    } else if creates && flags & O_EXCL != 0 {
+        Follow::Never
+    } else {
+        Follow::Always
+    };
+    let found = walk::resolve(context, start, path, follow, bounds)?;
+    let (path, created) = match &found.node {
+        Some(Node::File(file)) => return reopen(file, flags),
+        Some(Node::Path(path)) => {
+            if creates && flags & O_EXCL != 0 {
+                return Err(Errno::EXIST);
+            }
+            (path.clone(), false)
+        }
+        None if !creates => return Err(Errno::NOENT),
+        None if found.slash => return Err(Errno::ISDIR),
+        None => {
+            found.directory.check_writable()?;
+            let mode = mode & !context.umask();
+            match found.directory.inode.create(&found.name, NewNode::File, mode) {
+                Ok(inode) => (Path { mount: found.directory.mount.clone(), inode }, true),
+                // Somebody else was faster.
+                Err(Errno::EXIST) if flags & O_EXCL == 0 => {
+                    let inode = found.directory.inode.lookup(&found.name)?.ok_or(Errno::NOENT)?;
+                    (Path { mount: found.directory.mount.clone(), inode }, false)
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let kind = path.inode.mode() & S_IFMT;
+    if kind == S_IFLNK && flags & O_PATH == 0 {
+        return Err(Errno::LOOP);
+    }
+    if kind == S_IFDIR && (writes || creates) {
+        return Err(Errno::ISDIR);
+    }
+    if flags & O_DIRECTORY != 0 && kind != S_IFDIR {
+        return Err(Errno::NOTDIR);
+    }
+    let truncates = flags & O_TRUNC != 0 && kind == S_IFREG && !created;
+    if (writes || truncates) && matches!(kind, S_IFREG | S_IFDIR) {
+        path.check_writable()?;
+    }
+    let place = found.place(path);
+    open_place(place, flags, truncates)
+}
+
+/// Opens a file that was found.
+pub fn open_place(place: Place, flags: u32, truncates: bool) -> Result<Arc<OpenFile>, Errno> {
+    let inode = place.path.inode.clone();
+    let file: Arc<dyn File> =
+        if flags & O_PATH != 0 { Arc::new(PathFile { place }) } else { inode.clone().open(place, flags)? };
+    if truncates {
+        inode.truncate(0)?;
+    }
+    Ok(OpenFile::new(file, flags & !OPENING_FLAGS))
+}
+
+/// Opens what /proc/self/fd/N leads to.
+fn reopen(file: &Arc<dyn File>, flags: u32) -> Result<Arc<OpenFile>, Errno> {
+    if flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL {
+        return Err(Errno::EXIST);
+    }
+    if flags & O_DIRECTORY != 0 {
+        return Err(Errno::NOTDIR);
+    }
+    if let Some(place) = file.place() {
+        let truncates = flags & O_TRUNC != 0 && place.path.inode.mode() & S_IFMT == S_IFREG;
+        return open_place(place, flags, truncates);
+    }
+    let again = match file.reopen(flags) {
+        Some(again) => again?,
+        None => file.clone(),
+    };
+    if flags & O_TRUNC != 0 && again.seekable() {
+        again.truncate(0)?;
+    }
+    Ok(OpenFile::new(again, flags & !OPENING_FLAGS))
+}
+
+/// O_TMPFILE.
+fn open_nameless(
+    context: &FsContext,
+    start: Option<&Path>,
+    path: &[u8],
+    flags: u32,
+    mode: u32,
+    bounds: Bounds,
+) -> Result<Arc<OpenFile>, Errno> {
+    if flags & O_DIRECTORY == 0 || flags & O_ACCMODE == O_RDONLY {
+        return Err(Errno::INVAL);
+    }
+    let found = walk::resolve(context, start, path, Follow::Always, bounds)?;
+    let Some(Node::Path(directory)) = found.node else { return Err(Errno::NOENT) };
+    if !directory.inode.is_directory() {
+        return Err(Errno::NOTDIR);
+    }
+    directory.check_writable()?;
+    let inode: Arc<dyn Inode> = directory.inode.create_nameless(mode & !context.umask())?;
+    let place = Place { path: Path { mount: directory.mount, inode }, name: None };
+    open_place(place, flags & !(TMPFILE_BIT | O_DIRECTORY) | (flags & O_WRONLY), false)
+}

@@ -1,0 +1,73 @@
+//! The tree of files that the first program finds.
+use super::context::FsContext;
+use super::dev;
+use super::file::OpenFile;
+use super::inode::{Inode, NewNode};
+use super::memory::MemoryFs;
+use super::mount::{self, Path};
+use super::open::open;
+use super::walk::{Bounds, Follow};
+use crate::errno::Errno;
+use alloc::string::String;
+use alloc::sync::Arc;
+use coracle_image::archive::Archive;
+use linux_raw_sys::general::{O_RDONLY, S_IFMT, S_IFREG};
+use spin::Once;
+
+/// Permission bits that let somebody execute a file.
+const EXECUTE: u32 = 0o111;
+
+static NAMELESS: Once<Arc<MemoryFs>> = Once::new();
+
+/// Mounts the files of the image at the root, and what a Linux system has beside them. Called once, before the first
+/// process is made. Without an image the root is empty.
+pub fn init(archive: Option<Archive<'static>>) -> Result<(), Errno> {
+    let root: Arc<dyn Inode> = match archive {
+        Some(archive) => MemoryFs::of_image(archive)?,
+        None => MemoryFs::empty(0o755),
+    };
+    mount::set_root(root.clone(), "overlay");
+    attach(b"dev", 0o755, dev::filesystem()?, "devtmpfs")?;
+    attach(b"tmp", 0o1777, MemoryFs::empty(0o1777), "tmpfs")?;
+    attach(b"run", 0o755, MemoryFs::empty(0o755), "tmpfs")?;
+    Ok(())
+}
+
+/// Mounts `filesystem` over the directory `name` of the root, which is made if the image has none.
+fn attach(name: &[u8], mode: u32, filesystem: Arc<dyn Inode>, kind: &'static str) -> Result<(), Errno> {
+    let root = mount::root();
+    let inode = match root.inode.lookup(name)? {
+        Some(inode) if inode.is_directory() => inode,
+        // A link, as /run may be one in an image: what it leads to is found at its own path.
+        Some(_) => return Ok(()),
+        None => root.inode.create(name, NewNode::Directory, mode)?,
+    };
+    mount::mount(Path { mount: root.mount, inode }, filesystem, kind, String::from(kind), false)
+}
+
+/// Opens a program, interpreter or script to be executed: EACCES unless it is a regular file with an execute bit.
+pub fn open_executable(context: &FsContext, path: &[u8]) -> Result<Arc<OpenFile>, Errno> {
+    open_executable_at(context, None, path, Follow::Always)
+}
+
+/// The same from a directory (execveat(2)).
+pub fn open_executable_at(
+    context: &FsContext,
+    start: Option<&Path>,
+    path: &[u8],
+    follow: Follow,
+) -> Result<Arc<OpenFile>, Errno> {
+    use linux_raw_sys::general::O_NOFOLLOW;
+    let flags = if follow == Follow::Always { O_RDONLY } else { O_RDONLY | O_NOFOLLOW };
+    let file = open(context, start, path, flags, 0, Bounds::default())?;
+    let mode = file.file.stat()?.st_mode;
+    if mode & S_IFMT != S_IFREG || mode & EXECUTE == 0 {
+        return Err(Errno::ACCES);
+    }
+    Ok(file)
+}
+
+/// The file system of files that never had a name (memfd_create(2)).
+pub fn nameless_fs() -> &'static Arc<MemoryFs> {
+    NAMELESS.call_once(|| MemoryFs::empty(0o700).fs().clone())
+}

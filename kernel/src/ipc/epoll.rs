@@ -1,0 +1,474 @@
+//! epoll(7). Files announce readiness and put themselves on the set's ready list; waiting looks at nothing else, so idle
+//! members cost nothing.
+use super::poll::{Events, PollSource};
+use crate::errno::{Errno, SysResult};
+use crate::fs::file::{File, OpenFile};
+use crate::fs::stat;
+use crate::mm::user_buf::UserBuf;
+use crate::task::sched::{self, Wake};
+use crate::task::thread::Thread;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::any::Any;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use linux_raw_sys::general::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, stat as Stat};
+use spin::Mutex;
+
+/// Edge-triggered (EPOLLET).
+const EDGE: u32 = 1 << 31;
+/// Reported once, then disabled (EPOLLONESHOT).
+const ONE_SHOT: u32 = 1 << 30;
+/// EPOLLWAKEUP: accepted, nothing sleeps here.
+const WAKEUP: u32 = 1 << 29;
+/// One of the sets that watch the file is told (EPOLLEXCLUSIVE).
+const EXCLUSIVE: u32 = 1 << 28;
+/// The bits that are not events.
+const FLAGS: u32 = EDGE | ONE_SHOT | WAKEUP | EXCLUSIVE;
+/// What may accompany EPOLLEXCLUSIVE.
+const EXCLUSIVE_ALLOWED: u32 = FLAGS
+    | Events::IN.bits()
+    | Events::OUT.bits()
+    | Events::RDNORM.bits()
+    | Events::WRNORM.bits()
+    | Events::ERR.bits()
+    | Events::HUP.bits();
+/// How deep epoll sets may watch each other (Linux's EP_MAX_NESTS).
+const MAX_NESTING: usize = 5;
+/// `struct epoll_event` on x86-64: packed, 32 bits of events and 64 of data.
+const EVENT_SIZE: usize = 12;
+/// Events copied to the program at a time.
+const BATCH: usize = 32;
+
+/// One watched file.
+pub struct Member {
+    fd: i32,
+    file: Arc<dyn File>,
+    /// The description, to tell members of the same number apart: never followed.
+    description: usize,
+    data: AtomicU64,
+    /// Events asked for, with EDGE and ONE_SHOT; without events: disabled.
+    interest: AtomicU32,
+    exclusive: bool,
+    /// It stands on the ready list, or on the list that a waiter is looking through.
+    queued: AtomicBool,
+    /// No longer in the set.
+    dead: AtomicBool,
+    subscription: AtomicU64,
+    ready: Arc<Ready>,
+    set: Weak<Epoll>,
+}
+
+/// What members reach of their set.
+struct Ready {
+    state: Mutex<ReadyState>,
+    /// Observers of the set itself: poll on it, and sets that it is a member of.
+    source: PollSource,
+}
+
+struct ReadyState {
+    queue: VecDeque<Arc<Member>>,
+    /// Threads asleep in epoll_wait; each event wakes one.
+    waiters: VecDeque<Arc<Thread>>,
+}
+
+impl Ready {
+    fn push(&self, member: &Arc<Member>) {
+        let waiter = {
+            let mut state = self.state.lock();
+            state.queue.push_back(member.clone());
+            state.waiters.pop_front()
+        };
+        if let Some(thread) = waiter {
+            sched::unpark(&thread);
+        }
+        self.source.notify(Events::IN);
+    }
+}
+
+impl Member {
+    /// `events` happened at the file; false if the set isn't interested.
+    #[inline]
+    pub(super) fn notify(this: &Arc<Member>, events: Events) -> bool {
+        let interest = this.interest.load(Ordering::Relaxed);
+        if interest & !FLAGS == 0
+            || !(Events::from_bits_truncate(interest) | super::poll::ALWAYS).intersects(events)
+        {
+            return false;
+        }
+        if !this.queued.swap(true, Ordering::AcqRel) {
+            this.ready.push(this);
+        }
+        true
+    }
+    /// What would be reported now.
+    #[inline]
+    fn poll(&self) -> Events {
+        let interest = self.interest.load(Ordering::Relaxed);
+        if interest & !FLAGS == 0 || self.dead.load(Ordering::Relaxed) {
+            return Events::empty();
+        }
+        Events::from_bits_truncate(interest).report(self.file.readiness())
+    }
+    /// Queues it if it is ready already.
+    fn check(this: &Arc<Member>) {
+        let events = this.poll();
+        if !events.is_empty() {
+            Member::notify(this, events);
+        }
+    }
+    fn detach(&self) {
+        self.dead.store(true, Ordering::Relaxed);
+        if let Some(source) = self.file.poll_source() {
+            source.unsubscribe(self.subscription.load(Ordering::Relaxed));
+        }
+    }
+    /// The description was closed: leaves the set.
+    pub fn forget(self: &Arc<Member>) {
+        let removed = self.set.upgrade().and_then(|set| set.members.lock().take(self));
+        if removed.is_some() {
+            self.detach();
+        }
+    }
+}
+
+/// Members by descriptor number.
+#[derive(Default)]
+struct Members {
+    by_fd: Vec<Option<Arc<Member>>>,
+    /// Members whose number now refers to another description, but whose own lives on through a duplicate.
+    others: Vec<Arc<Member>>,
+}
+
+impl Members {
+    fn find(&self, fd: i32, description: usize) -> Option<&Arc<Member>> {
+        match self.by_fd.get(fd as usize) {
+            Some(Some(member)) if member.description == description => Some(member),
+            _ => self.others.iter().find(|member| member.fd == fd && member.description == description),
+        }
+    }
+    fn add(&mut self, member: Arc<Member>) {
+        let index = member.fd as usize;
+        if index >= self.by_fd.len() {
+            self.by_fd.resize_with(index + 1, || None);
+        }
+        if let Some(old) = self.by_fd[index].replace(member) {
+            self.others.push(old);
+        }
+    }
+    fn take(&mut self, member: &Arc<Member>) -> Option<Arc<Member>> {
+        if let Some(slot) = self.by_fd.get_mut(member.fd as usize)
+            && slot.as_ref().is_some_and(|found| Arc::ptr_eq(found, member))
+        {
+            return slot.take();
+        }
+        let index = self.others.iter().position(|found| Arc::ptr_eq(found, member))?;
+        Some(self.others.swap_remove(index))
+    }
+    fn all(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.by_fd.iter().flatten().chain(&self.others)
+    }
+}
+
+/// An epoll set.
+pub struct Epoll {
+    ready: Arc<Ready>,
+    members: Mutex<Members>,
+    /// The list that a waiter took from [`Ready`] and looks through; one waiter at a time.
+    scan: Mutex<VecDeque<Arc<Member>>>,
+    this: Weak<Epoll>,
+}
+
+/// Held while the graph of sets that watch sets changes, so that no loop can form between check and change.
+static NESTING: Mutex<()> = Mutex::new(());
+
+impl Epoll {
+    /// An empty set.
+    pub fn new() -> Arc<Epoll> {
+        Arc::new_cyclic(|this| Epoll {
+            ready: Arc::new(Ready {
+                state: Mutex::new(ReadyState { queue: VecDeque::new(), waiters: VecDeque::new() }),
+                source: PollSource::new(),
+            }),
+            members: Mutex::new(Members::default()),
+            scan: Mutex::new(VecDeque::new()),
+            this: this.clone(),
+        })
+    }
+
+    /// epoll_ctl(2).
+    pub fn control(
+        &self,
+        operation: u32,
+        fd: i32,
+        open: &Arc<OpenFile>,
+        events: u32,
+        data: u64,
+    ) -> Result<(), Errno> {
+        let description = Arc::as_ptr(open) as usize;
+        match operation {
+            EPOLL_CTL_ADD => self.add(fd, open, description, events, data),
+            EPOLL_CTL_MOD => {
+                let member = self.members.lock().find(fd, description).cloned().ok_or(Errno::NOENT)?;
+                if member.exclusive || events & EXCLUSIVE != 0 {
+                    return Err(Errno::INVAL);
+                }
+                member.data.store(data, Ordering::Relaxed);
+                member.interest.store(events & !WAKEUP, Ordering::SeqCst);
+                if let Some(source) = member.file.poll_source() {
+                    let mask = Events::from_bits_truncate(events);
+                    source.set_mask(member.subscription.load(Ordering::Relaxed), mask);
+                }
+                Member::check(&member);
+                Ok(())
+            }
+            EPOLL_CTL_DEL => {
+                let removed = {
+                    let mut members = self.members.lock();
+                    let member = members.find(fd, description).cloned().ok_or(Errno::NOENT)?;
+                    members.take(&member)
+                };
+                if let Some(member) = removed {
+                    member.detach();
+                    open.remove_watcher(&member);
+                }
+                Ok(())
+            }
+            _ => Err(Errno::INVAL),
+        }
+    }
+
+    fn add(
+        &self,
+        fd: i32,
+        open: &Arc<OpenFile>,
+        description: usize,
+        events: u32,
+        data: u64,
+    ) -> Result<(), Errno> {
+        let source = open.file.poll_source().ok_or(Errno::PERM)?;
+        let exclusive = events & EXCLUSIVE != 0;
+        if exclusive && events & !EXCLUSIVE_ALLOWED != 0 {
+            return Err(Errno::INVAL);
+        }
+        let inner = open.file.as_any().downcast_ref::<Epoll>();
+        if exclusive && inner.is_some() {
+            return Err(Errno::INVAL);
+        }
+        let nesting = inner.map(|inner| (NESTING.lock(), inner));
+        if let Some((_, inner)) = &nesting {
+            self.check_nesting(inner)?;
+        }
+        let member = Arc::new(Member {
+            fd,
+            file: open.file.clone(),
+            description,
+            data: AtomicU64::new(data),
+            interest: AtomicU32::new(events & !(WAKEUP | EXCLUSIVE)),
+            exclusive,
+            queued: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+            subscription: AtomicU64::new(0),
+            ready: self.ready.clone(),
+            set: self.this.clone(),
+        });
+        {
+            let mut members = self.members.lock();
+            if members.find(fd, description).is_some() {
+                return Err(Errno::EXIST);
+            }
+            members.add(member.clone());
+        }
+        let id = source.subscribe_member(member.clone(), Events::from_bits_truncate(events), exclusive);
+        member.subscription.store(id, Ordering::Relaxed);
+        open.add_watcher(member.clone());
+        Member::check(&member);
+        Ok(())
+    }
+
+    /// ELOOP if watching `inner` would close a loop or nest too deep.
+    fn check_nesting(&self, inner: &Epoll) -> Result<(), Errno> {
+        if core::ptr::eq(self, inner) {
+            return Err(Errno::INVAL);
+        }
+        if inner.depth_to(self, 1)? > MAX_NESTING { Err(Errno::LOOP) } else { Ok(()) }
+    }
+    fn depth_to(&self, target: &Epoll, depth: usize) -> Result<usize, Errno> {
+        if core::ptr::eq(self, target) || depth > MAX_NESTING {
+            return Err(Errno::LOOP);
+        }
+        let nested: Vec<Arc<Member>> =
+            self.members.lock().all().filter(|member| member.file.as_any().is::<Epoll>()).cloned().collect();
+        let mut deepest = depth;
+        for member in nested {
+            if let Some(inner) = member.file.as_any().downcast_ref::<Epoll>() {
+                deepest = deepest.max(inner.depth_to(target, depth + 1)?);
+            }
+        }
+        Ok(deepest)
+    }
+
+    /// epoll_wait(2): up to `max` events to `dst`, which has room for them. `deadline`: nanoseconds since boot; 0 to look
+    /// once; `None` to wait for ever. EINTR if a signal came first.
+    pub fn wait(&self, dst: &mut UserBuf, max: usize, deadline: Option<u64>) -> SysResult {
+        let done = self.collect(dst, max)?;
+        if done > 0 {
+            return Ok(done);
+        }
+        let thread = crate::this::with(Arc::clone);
+        loop {
+            {
+                let mut state = self.ready.state.lock();
+                if state.queue.is_empty() {
+                    state.waiters.push_back(thread.clone());
+                }
+            }
+            // With something ready meanwhile this still lets the devices deliver, but doesn't sleep.
+            let wake = sched::park(deadline, true);
+            self.stop_waiting(&thread);
+            let done = self.collect(dst, max)?;
+            if done > 0 {
+                return Ok(done);
+            }
+            match wake {
+                Wake::Woken => {}
+                Wake::TimedOut => return Ok(0),
+                Wake::Interrupted => return Err(Errno::INTR),
+            }
+        }
+    }
+
+    fn stop_waiting(&self, thread: &Arc<Thread>) {
+        let mut state = self.ready.state.lock();
+        if let Some(index) = state.waiters.iter().position(|waiter| Arc::ptr_eq(waiter, thread)) {
+            state.waiters.remove(index);
+        }
+    }
+
+    /// Reports what is ready. Level-triggered members that were ready go back to the end of the list, to be looked at
+    /// again by the next call.
+    fn collect(&self, dst: &mut UserBuf, max: usize) -> SysResult {
+        let mut small = [0u8; BATCH * EVENT_SIZE];
+        let mut large = Vec::new();
+        let mut gone = Vec::new();
+        let mut filled = 0;
+        let mut scan = self.scan.lock();
+        {
+            let mut state = self.ready.state.lock();
+            if state.queue.is_empty() {
+                return Ok(0);
+            }
+            core::mem::swap(&mut state.queue, &mut *scan);
+        }
+        // The program's memory may only be touched when no lock is held, so the events are put together here first.
+        let room = max.min(scan.len());
+        let bytes = if room <= BATCH {
+            &mut small[..room * EVENT_SIZE]
+        } else {
+            large.resize(room * EVENT_SIZE, 0);
+            &mut large[..]
+        };
+        let mut left = scan.len();
+        while left > 0 && filled < bytes.len() {
+            left -= 1;
+            let Some(member) = scan.pop_front() else { break };
+            // Cleared before looking: what happens from here on queues it anew.
+            member.queued.store(false, Ordering::SeqCst);
+            let events = member.poll();
+            if events.is_empty() {
+                if member.dead.load(Ordering::Relaxed) {
+                    gone.push(member);
+                }
+                continue;
+            }
+            let event = &mut bytes[filled..filled + EVENT_SIZE];
+            event[..4].copy_from_slice(&events.bits().to_le_bytes());
+            event[4..].copy_from_slice(&member.data.load(Ordering::Relaxed).to_le_bytes());
+            filled += EVENT_SIZE;
+            let interest = member.interest.load(Ordering::Relaxed);
+            if interest & ONE_SHOT != 0 {
+                member.interest.store(interest & FLAGS, Ordering::Relaxed);
+            } else if interest & EDGE == 0 && !member.queued.swap(true, Ordering::AcqRel) {
+                scan.push_back(member);
+            }
+        }
+        // `scan` now holds what was not looked at, then the level-triggered ones: all marked as queued.
+        let waiter = {
+            let mut state = self.ready.state.lock();
+            if state.queue.is_empty() {
+                core::mem::swap(&mut state.queue, &mut *scan);
+            } else {
+                state.queue.extend(scan.drain(..));
+            }
+            if state.queue.is_empty() { None } else { state.waiters.pop_front() }
+        };
+        drop(scan);
+        drop(gone);
+        if let Some(thread) = waiter {
+            sched::unpark(&thread);
+        }
+        put_all(dst, &bytes[..filled])?;
+        Ok(filled / EVENT_SIZE)
+    }
+}
+
+fn put_all(dst: &mut UserBuf, bytes: &[u8]) -> Result<(), Errno> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match dst.put(&bytes[done..])? {
+            0 => return Err(Errno::FAULT),
+            n => done += n,
+        }
+    }
+    Ok(())
+}
+
+impl File for Epoll {
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(stat::anonymous())
+    }
+    /// IN if a member is ready. Members at the head of the list that no longer are leave it.
+    fn readiness(&self) -> Events {
+        let mut scan = self.scan.lock();
+        let mut gone = Vec::new();
+        let ready = loop {
+            {
+                let mut state = self.ready.state.lock();
+                match state.queue.pop_front() {
+                    None => break false,
+                    Some(member) => scan.push_back(member),
+                }
+            }
+            let Some(member) = scan.pop_front() else { break false };
+            member.queued.store(false, Ordering::SeqCst);
+            if member.poll().is_empty() {
+                gone.push(member);
+                continue;
+            }
+            if !member.queued.swap(true, Ordering::AcqRel) {
+                self.ready.state.lock().queue.push_front(member);
+            }
+            break true;
+        };
+        drop(scan);
+        drop(gone);
+        if ready { Events::IN | Events::RDNORM } else { Events::empty() }
+    }
+    fn poll_source(&self) -> Option<&PollSource> {
+        Some(&self.ready.source)
+    }
+    fn path(&self) -> String {
+        String::from("anon_inode:[eventpoll]")
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn closed(&self) {
+        let members = core::mem::take(&mut *self.members.lock());
+        for member in members.all() {
+            member.detach();
+        }
+        self.ready.state.lock().queue.clear();
+    }
+}

@@ -1,0 +1,373 @@
+//! Pipes and fifos (pipe(7), fifo(7)).
+use super::poll::{Events, PollSource, block_on_events};
+use crate::errno::{Errno, SysResult};
+use crate::fs::file::File;
+use crate::fs::mount::Place;
+use crate::fs::stat;
+use crate::mm::user_buf::UserBuf;
+use crate::syscall::call::Call;
+use alloc::string::String;
+use alloc::sync::Arc;
+use coracle_vfs_core::ring::Ring;
+use core::any::Any;
+use linux_raw_sys::general::{O_ACCMODE, O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFIFO, stat as Stat};
+use linux_raw_sys::ioctl::FIONREAD;
+use spin::Mutex;
+
+/// Bytes that a pipe holds unless F_SETPIPE_SZ says otherwise.
+pub const DEFAULT_CAPACITY: usize = 64 * 1024;
+/// The most that F_SETPIPE_SZ gives (/proc/sys/fs/pipe-max-size).
+pub const MAX_CAPACITY: usize = 1024 * 1024;
+/// Writes up to this size are one step: they don't mix with others' (PIPE_BUF).
+pub const PIPE_BUF: usize = 4096;
+
+/// Writes up to this size go by way of the kernel's stack.
+const SMALL_WRITE: usize = 128;
+
+/// A pipe: what its ends share.
+pub struct Pipe {
+    state: Mutex<State>,
+    readable: PollSource,
+    writable: PollSource,
+    inode: u64,
+}
+
+struct State {
+    ring: Ring,
+    readers: usize,
+    writers: usize,
+    /// How often an end was opened: lets the opening of a fifo wait for the other side even if that is gone again.
+    readers_ever: u64,
+    writers_ever: u64,
+}
+
+/// An end of a pipe, or a fifo opened for both.
+pub struct PipeEnd {
+    pipe: Arc<Pipe>,
+    reads: bool,
+    writes: bool,
+    /// The fifo's stat(2) and place; `None` for pipe(2).
+    fifo: Option<(Stat, Place)>,
+}
+
+impl Pipe {
+    /// A fifo's pipe: without ends until it is opened.
+    pub fn named() -> Arc<Pipe> {
+        let state = State {
+            ring: Ring::new(DEFAULT_CAPACITY),
+            readers: 0,
+            writers: 0,
+            readers_ever: 0,
+            writers_ever: 0,
+        };
+        Arc::new(Pipe {
+            state: Mutex::new(state),
+            readable: PollSource::new(),
+            writable: PollSource::new(),
+            inode: stat::next_inode(),
+        })
+    }
+    /// pipe(2): the reading and the writing end.
+    pub fn pair() -> (Arc<PipeEnd>, Arc<PipeEnd>) {
+        let pipe = Pipe::named();
+        (Pipe::end(&pipe, true, false, None), Pipe::end(&pipe, false, true, None))
+    }
+    fn end(pipe: &Arc<Pipe>, reads: bool, writes: bool, fifo: Option<(Stat, Place)>) -> Arc<PipeEnd> {
+        let mut state = pipe.state.lock();
+        state.readers += usize::from(reads);
+        state.writers += usize::from(writes);
+        state.readers_ever += u64::from(reads);
+        state.writers_ever += u64::from(writes);
+        drop(state);
+        if reads {
+            pipe.writable.notify(Events::OUT);
+        }
+        if writes {
+            pipe.readable.notify(Events::IN);
+        }
+        Arc::new(PipeEnd { pipe: pipe.clone(), reads, writes, fifo })
+    }
+    /// Opens a fifo (fifo(7)): for reading waits for a writer, for writing for a reader, unless O_NONBLOCK.
+    pub fn open(pipe: &Arc<Pipe>, flags: u32, stat: Stat, place: Place) -> Result<Arc<dyn File>, Errno> {
+        let access = flags & O_ACCMODE;
+        let (reads, writes) = (access != O_WRONLY, access != O_RDONLY);
+        let nonblock = flags & O_NONBLOCK != 0;
+        if writes && !reads && nonblock && pipe.state.lock().readers == 0 {
+            return Err(Errno::NXIO);
+        }
+        let (readers, writers) = {
+            let state = pipe.state.lock();
+            (state.readers_ever, state.writers_ever)
+        };
+        let end = Pipe::end(pipe, reads, writes, Some((stat, place)));
+        if !(reads && writes) && !nonblock {
+            let source = if reads { &pipe.readable } else { &pipe.writable };
+            let met = block_on_events(source, Events::all(), false, None, || {
+                let state = pipe.state.lock();
+                let met = if reads {
+                    state.writers > 0 || state.writers_ever != writers
+                } else {
+                    state.readers > 0 || state.readers_ever != readers
+                };
+                if met { Ok(()) } else { Err(Errno::AGAIN) }
+            });
+            if let Err(error) = met {
+                end.closed();
+                return Err(error);
+            }
+        }
+        Ok(end)
+    }
+    /// Bytes it can hold (F_GETPIPE_SZ).
+    pub fn capacity(&self) -> usize {
+        self.state.lock().ring.capacity()
+    }
+    /// F_SETPIPE_SZ: rounds up to a power of two of pages; EBUSY if more is held, EPERM past the limit.
+    pub fn set_capacity(&self, size: usize) -> SysResult {
+        let size = size.max(PIPE_BUF).checked_next_power_of_two().ok_or(Errno::INVAL)?;
+        if size > MAX_CAPACITY {
+            return Err(Errno::PERM);
+        }
+        if !self.state.lock().ring.set_capacity(size) {
+            return Err(Errno::BUSY);
+        }
+        self.writable.notify(Events::OUT);
+        Ok(size)
+    }
+    /// Bytes held.
+    pub fn len(&self) -> usize {
+        self.state.lock().ring.len()
+    }
+
+    fn try_read(&self, dst: &mut UserBuf) -> SysResult {
+        let mut done = 0;
+        loop {
+            let mut state = self.state.lock();
+            let before = done;
+            while done < usize::MAX {
+                let (piece, _) = state.ring.peek();
+                let want = piece.len().min(dst.remaining());
+                if want == 0 {
+                    break;
+                }
+                let n = dst.put_nofault(&piece[..want]);
+                state.ring.consume(n);
+                done += n;
+                if n < want {
+                    break;
+                }
+            }
+            let (held, writers) = (state.ring.len(), state.writers);
+            drop(state);
+            if done > before {
+                self.writable.notify(Events::OUT);
+            }
+            if dst.remaining() == 0 || held == 0 {
+                return match done {
+                    0 if dst.remaining() > 0 && writers > 0 => Err(Errno::AGAIN),
+                    n => Ok(n),
+                };
+            }
+            // A page of the program isn't there.
+            match dst.resolve() {
+                Ok(()) => {}
+                Err(_) if done > 0 => return Ok(done),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes what fits; `whole`: all or nothing.
+    fn try_write(&self, src: &mut UserBuf, whole: bool, nonblock: bool) -> SysResult {
+        let mut done = 0;
+        // An all-or-nothing write may not stop at a page fault half way: its bytes are taken beforehand.
+        let mut small = [0u8; SMALL_WRITE];
+        let mut large = alloc::vec::Vec::new();
+        let mut taken: &[u8] = &[];
+        if whole {
+            let len = src.remaining();
+            {
+                let state = self.state.lock();
+                if state.readers == 0 {
+                    return Err(Errno::PIPE);
+                }
+                if state.ring.free() < len {
+                    return Err(Errno::AGAIN);
+                }
+            }
+            let bytes = if len <= small.len() {
+                &mut small[..len]
+            } else {
+                large.resize(len, 0);
+                &mut large[..]
+            };
+            if src.take(bytes)? < len {
+                return Err(Errno::FAULT);
+            }
+            taken = bytes;
+        }
+        loop {
+            let mut state = self.state.lock();
+            if state.readers == 0 {
+                return if done > 0 { Ok(done) } else { Err(Errno::PIPE) };
+            }
+            let before = done;
+            let mut stopped = false;
+            if whole {
+                // Room may have gone meanwhile: the bytes taken can't be given back, so this waits for it below.
+                if state.ring.free() >= taken.len() {
+                    done = state.ring.push(taken);
+                } else {
+                    drop(state);
+                    return block_on_events(&self.writable, Events::OUT, nonblock, None, || {
+                        let mut state = self.state.lock();
+                        if state.readers == 0 {
+                            return Err(Errno::PIPE);
+                        }
+                        if state.ring.free() < taken.len() {
+                            return Err(Errno::AGAIN);
+                        }
+                        Ok(state.ring.push(taken))
+                    })
+                    .inspect(|_| self.readable.notify(Events::IN));
+                }
+            } else {
+                while src.remaining() > 0 {
+                    let room = state.ring.room(src.remaining());
+                    let want = room.len();
+                    if want == 0 {
+                        break;
+                    }
+                    let n = src.take_nofault(room);
+                    state.ring.commit(n);
+                    done += n;
+                    if n < want {
+                        stopped = true;
+                        break;
+                    }
+                }
+            }
+            drop(state);
+            if done > before {
+                self.readable.notify(Events::IN);
+            }
+            if !stopped {
+                return if done == 0 && src.remaining() > 0 { Err(Errno::AGAIN) } else { Ok(done) };
+            }
+            match src.resolve() {
+                Ok(()) => {}
+                Err(_) if done > 0 => return Ok(done),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl PipeEnd {
+    /// The pipe behind it.
+    pub fn pipe(&self) -> &Arc<Pipe> {
+        &self.pipe
+    }
+}
+
+impl File for PipeEnd {
+    fn read(&self, dst: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
+        if !self.reads {
+            return Err(Errno::BADF);
+        }
+        if dst.remaining() == 0 {
+            return Ok(0);
+        }
+        block_on_events(&self.pipe.readable, Events::IN, nonblock, None, || self.pipe.try_read(dst))
+    }
+    fn write(&self, src: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
+        if !self.writes {
+            return Err(Errno::BADF);
+        }
+        let total = src.remaining();
+        if total == 0 {
+            return Ok(0);
+        }
+        let whole = total <= PIPE_BUF;
+        let mut done = 0;
+        loop {
+            let step = block_on_events(&self.pipe.writable, Events::OUT, nonblock, None, || {
+                self.pipe.try_write(src, whole, nonblock)
+            });
+            match step {
+                Ok(n) => done += n,
+                Err(_) if done > 0 => return Ok(done),
+                Err(error) => return Err(error),
+            }
+            if done == total || nonblock {
+                return Ok(done);
+            }
+        }
+    }
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(self.fifo.as_ref().map_or_else(|| stat::nameless(S_IFIFO | 0o600, self.pipe.inode), |fifo| fifo.0))
+    }
+    fn readiness(&self) -> Events {
+        let state = self.pipe.state.lock();
+        let mut events = Events::empty();
+        if self.reads {
+            if !state.ring.is_empty() {
+                events |= Events::IN;
+            }
+            // A fifo that never had a writer has not been hung up on.
+            if state.writers == 0 && state.writers_ever > 0 {
+                events |= Events::HUP;
+            }
+        }
+        if self.writes {
+            if state.ring.free() >= PIPE_BUF {
+                events |= Events::OUT;
+            }
+            if state.readers == 0 {
+                events |= Events::ERR;
+            }
+        }
+        events
+    }
+    fn poll_source(&self) -> Option<&PollSource> {
+        Some(if self.reads { &self.pipe.readable } else { &self.pipe.writable })
+    }
+    fn ioctl(&self, call: &mut Call, command: u32, argument: usize) -> SysResult {
+        let _ = call;
+        if command == FIONREAD {
+            crate::mm::user::write_u32(argument, self.pipe.len() as u32)?;
+            return Ok(0);
+        }
+        Err(Errno::NOTTY)
+    }
+    fn place(&self) -> Option<Place> {
+        self.fifo.as_ref().map(|fifo| fifo.1.clone())
+    }
+    fn reopen(&self, flags: u32) -> Option<Result<Arc<dyn File>, Errno>> {
+        let access = flags & O_ACCMODE;
+        Some(Ok(Pipe::end(&self.pipe, access != O_WRONLY, access != O_RDONLY, self.fifo.clone())))
+    }
+    fn path(&self) -> String {
+        match &self.fifo {
+            Some((_, place)) => String::from_utf8_lossy(&place.to_bytes()).into_owned(),
+            None => alloc::format!("pipe:[{}]", self.pipe.inode),
+        }
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn closed(&self) {
+        let (readers, writers) = {
+            let mut state = self.pipe.state.lock();
+            state.readers -= usize::from(self.reads);
+            state.writers -= usize::from(self.writes);
+            (state.readers, state.writers)
+        };
+        if writers == 0 {
+            self.pipe.readable.notify(Events::IN | Events::HUP);
+        }
+        if readers == 0 {
+            self.pipe.writable.notify(Events::OUT | Events::ERR);
+        }
+    }
+}

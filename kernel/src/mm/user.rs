@@ -1,0 +1,142 @@
+//! Copies between the kernel and the running program's memory. Page faults are resolved: hold no lock that the
+//! resolution may need (file, socket or memory locks).
+
+use crate::errno::Errno;
+use alloc::vec::Vec;
+use coracle_hal::user as hal;
+
+/// What the access needs of a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// To be read.
+    Read,
+    /// To be written.
+    Write,
+    /// To be executed.
+    Execute,
+}
+
+#[cold]
+fn resolve(fault: hal::Fault) -> Result<(), Errno> {
+    let access = if fault.write { Access::Write } else { Access::Read };
+    todo!("CORE")
+}
+
+/// Fills `dst` from the program's memory at `addr`; EFAULT.
+#[inline]
+pub fn read(dst: &mut [u8], addr: usize) -> Result<(), Errno> {
+    let mut done = 0;
+    while let Err(fault) = hal::copy_from(&mut dst[done..], addr.wrapping_add(done)) {
+        done += fault.done;
+        resolve(fault)?;
+    }
+    Ok(())
+}
+
+/// Copies `src` to the program's memory at `addr`; EFAULT.
+#[inline]
+pub fn write(addr: usize, src: &[u8]) -> Result<(), Errno> {
+    let mut done = 0;
+    while let Err(fault) = hal::copy_to(addr.wrapping_add(done), &src[done..]) {
+        done += fault.done;
+        resolve(fault)?;
+    }
+    Ok(())
+}
+
+/// Zeroes `len` bytes of the program's memory; EFAULT.
+pub fn zero(addr: usize, len: usize) -> Result<(), Errno> {
+    let mut done = 0;
+    while let Err(fault) = hal::zero(addr.wrapping_add(done), len - done) {
+        done += fault.done;
+        resolve(fault)?;
+    }
+    Ok(())
+}
+
+/// Reads `N` 64-bit words (most of Linux's structures are such); EFAULT.
+pub fn read_words<const N: usize>(addr: usize) -> Result<[u64; N], Errno> {
+    let mut words = [0; N];
+    for (i, word) in words.iter_mut().enumerate() {
+        let mut bytes = [0; 8];
+        read(&mut bytes, addr.wrapping_add(i * 8))?;
+        *word = u64::from_le_bytes(bytes);
+    }
+    Ok(words)
+}
+
+/// Writes 64-bit words; EFAULT.
+pub fn write_words(addr: usize, words: &[u64]) -> Result<(), Errno> {
+    words.iter().enumerate().try_for_each(|(i, word)| write(addr.wrapping_add(i * 8), &word.to_le_bytes()))
+}
+
+/// Reads a 32-bit word, of any alignment; EFAULT.
+pub fn read_u32(addr: usize) -> Result<u32, Errno> {
+    let mut bytes = [0; 4];
+    read(&mut bytes, addr)?;
+    Ok(u32::from_le_bytes(bytes))
+}
+
+/// Writes a 32-bit word, of any alignment; EFAULT.
+pub fn write_u32(addr: usize, value: u32) -> Result<(), Errno> {
+    write(addr, &value.to_le_bytes())
+}
+
+/// Reads a 64-bit word, of any alignment; EFAULT.
+pub fn read_u64(addr: usize) -> Result<u64, Errno> {
+    let mut bytes = [0; 8];
+    read(&mut bytes, addr)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Writes a 64-bit word, of any alignment; EFAULT.
+pub fn write_u64(addr: usize, value: u64) -> Result<(), Errno> {
+    write(addr, &value.to_le_bytes())
+}
+
+/// Atomic load of an aligned 32-bit word; EFAULT.
+pub fn load_u32(addr: usize) -> Result<u32, Errno> {
+    loop {
+        match hal::load_u32(addr) {
+            Ok(value) => return Ok(value),
+            Err(fault) => resolve(fault)?,
+        }
+    }
+}
+
+/// Atomic store of an aligned 32-bit word; EFAULT.
+pub fn store_u32(addr: usize, value: u32) -> Result<(), Errno> {
+    while let Err(fault) = hal::store_u32(addr, value) {
+        resolve(fault)?;
+    }
+    Ok(())
+}
+
+/// Atomic compare-and-exchange of an aligned 32-bit word; gives what was found; EFAULT.
+pub fn compare_exchange_u32(addr: usize, expected: u32, new: u32) -> Result<u32, Errno> {
+    loop {
+        match hal::compare_exchange_u32(addr, expected, new) {
+            Ok(found) => return Ok(found),
+            Err(fault) => resolve(fault)?,
+        }
+    }
+}
+
+/// The zero-terminated string at `addr`, without its zero. `too_long` if there is none within `max` bytes; EFAULT.
+pub fn read_string(addr: usize, max: usize, too_long: Errno) -> Result<Vec<u8>, Errno> {
+    let len = loop {
+        match hal::string_length(addr, max) {
+            Ok(Some(len)) => break len,
+            Ok(None) => return Err(too_long),
+            Err(fault) => resolve(fault)?,
+        }
+    };
+    let mut bytes = alloc::vec![0; len];
+    read(&mut bytes, addr)?;
+    Ok(bytes)
+}
+
+/// The path at `addr` (PATH_MAX with its zero, else ENAMETOOLONG); EFAULT.
+pub fn read_path(addr: usize) -> Result<Vec<u8>, Errno> {
+    read_string(addr, linux_raw_sys::general::PATH_MAX as usize, Errno::NAMETOOLONG)
+}
