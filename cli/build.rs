@@ -1,0 +1,189 @@
+//! Builds the kernel for the bare machine and leaves three files for the command to embed: the kernel without
+//! symbols, its table of symbols, and the whole ELF (compressed) for a debugger.
+//!
+//! The kernel has its own cargo call because it has another target and profile. Three ways are tried in turn:
+//! the toolchain at hand, if it has the target; `rustup target add`; Debian's `cargo-web` and `rust-web-src`, which
+//! build the standard library's core with the kernel.
+//!
+//! `CORACLE_PREBUILT_KERNEL=ELF` takes a kernel that was built before, and builds none.
+
+use std::env;
+use std::error::Error;
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[path = "src/kernel/symbols.rs"]
+mod symbols;
+
+/// The bare machine.
+const TARGET: &str = "x86_64-unknown-none";
+/// The profile of the workspace that the kernel is built with.
+const PROFILE: &str = "kernel";
+/// The kernel's package, which is the name of its executable too.
+const PACKAGE: &str = "coracle-kernel";
+/// What the kernel is made of, below the root of the workspace.
+const SOURCES: [&str; 5] = ["kernel", "hal", "crates", "Cargo.lock", "Cargo.toml"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).parent().ok_or("no workspace")?.to_owned();
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/kernel/symbols.rs");
+    println!("cargo::rerun-if-env-changed=CORACLE_PREBUILT_KERNEL");
+
+    let kernel = match env::var_os("CORACLE_PREBUILT_KERNEL") {
+        Some(path) => {
+            println!("cargo::rerun-if-changed={}", Path::new(&path).display());
+            PathBuf::from(path)
+        }
+        None => {
+            for source in SOURCES {
+                println!("cargo::rerun-if-changed={}", root.join(source).display());
+            }
+            build(&root, &target_dir(&out))?
+        }
+    };
+    let elf = fs::read(&kernel).map_err(|error| format!("{}: {error}", kernel.display()))?;
+    let parts = symbols::split(&elf).map_err(|error| format!("{}: {error}", kernel.display()))?;
+    fs::write(out.join("kernel.elf"), &parts.stripped)?;
+    let table: String = parts.symbols.iter().map(|(start, name)| format!("{start:x} {name}\n")).collect();
+    fs::write(out.join("kernel.symbols"), table)?;
+    let mut compressed = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    compressed.write_all(&elf)?;
+    fs::write(out.join("kernel.debug.deflate"), compressed.finish()?)?;
+    Ok(())
+}
+
+/// Where the kernel is built: beside the other profiles (`target/kernel`), so that the command's debug and release
+/// builds share one kernel; in `OUT_DIR` where the layout is not cargo's usual one.
+fn target_dir(out: &Path) -> PathBuf {
+    // target/PROFILE/build/coracle-HASH/out
+    const DEPTH: usize = 4;
+    match out.ancestors().nth(DEPTH) {
+        Some(target) if target.join("CACHEDIR.TAG").exists() => target.join("kernel"),
+        _ => out.join("kernel"),
+    }
+}
+
+/// Builds the kernel, and returns where its ELF is.
+fn build(root: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let rustc = env::var_os("RUSTC").ok_or("cargo did not set RUSTC")?;
+    let plain = has_target(&rustc) || (rustup_adds_target() && has_target(&rustc));
+    let mut command = if plain {
+        let mut command = Command::new(env::var_os("CARGO").ok_or("cargo did not set CARGO")?);
+        clean(&mut command);
+        command.env("RUSTC", rustc).args(["build"]);
+        command
+    } else {
+        debian_cargo().ok_or_else(|| {
+            format!(
+                "cannot build for {TARGET}: run `rustup target add {TARGET}`, or on Debian \
+                 `apt-get install cargo-web rust-web-src lld` (`make deps` does either)"
+            )
+        })?
+    };
+    command.current_dir(root).args(["--package", PACKAGE, "--target", TARGET, "--profile", PROFILE]);
+    command.arg("--target-dir").arg(target_dir);
+    if root.join("Cargo.lock").exists() {
+        command.arg("--locked");
+    }
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!(
+            "building the kernel failed ({}):\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into());
+    }
+    Ok(target_dir.join(TARGET).join(PROFILE).join(PACKAGE))
+}
+
+/// Takes away what the outer cargo set for the host: flags, wrappers (clippy's is one), profiles.
+fn clean(command: &mut Command) {
+    const PREFIXES: [&str; 4] = ["CARGO_CFG_", "CARGO_FEATURE_", "CARGO_PROFILE_", "CARGO_BUILD_"];
+    const NAMES: [&str; 10] = [
+        "CARGO",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_TARGET_DIR",
+        "RUSTFLAGS",
+        "RUSTC",
+        "RUSTC_LINKER",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTDOC",
+        "TARGET",
+    ];
+    for (name, _) in env::vars_os() {
+        let Some(text) = name.to_str() else { continue };
+        if NAMES.contains(&text) || PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+}
+
+/// Whether the compiler has the target's libraries.
+fn has_target(rustc: &OsString) -> bool {
+    print_of(rustc, &["--print", "target-libdir", "--target", TARGET]).is_some_and(|libdir| {
+        fs::read_dir(libdir).is_ok_and(|mut files| {
+            files.any(|file| {
+                file.is_ok_and(|file| file.file_name().as_encoded_bytes().starts_with(b"libcore-"))
+            })
+        })
+    })
+}
+
+/// Asks rustup, where there is one, for the target's libraries.
+fn rustup_adds_target() -> bool {
+    Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+/// What a tool prints, without the line's end.
+fn print_of(tool: &OsString, args: &[&str]) -> Option<String> {
+    let output = Command::new(tool).args(args).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+/// The cargo of Debian's packages, told to build core and alloc from `rust-web-src`.
+fn debian_cargo() -> Option<Command> {
+    const BIN: &str = "/usr/bin";
+    let (cargo, rustc) = (Path::new(BIN).join("cargo"), Path::new(BIN).join("rustc"));
+    let sysroot = print_of(&rustc.clone().into(), &["--print", "sysroot"])?;
+    if !cargo.exists() || !Path::new(&sysroot).join("lib/rustlib/src/rust/library").exists() {
+        return None;
+    }
+    let mut path = OsString::from(BIN);
+    path.push(":");
+    path.push(env::var_os("PATH").unwrap_or_default());
+    let mut command = Command::new(cargo);
+    clean(&mut command);
+    command.env("PATH", path).env("RUSTC", rustc);
+    // The standard library can be built only with unstable options, which Debian's stable compiler takes so.
+    command.env("RUSTC_BOOTSTRAP", "1");
+    command.env("CARGO_TARGET_X86_64_UNKNOWN_NONE_LINKER", linker(&sysroot)?);
+    command.args(["build", "-Zbuild-std=core,alloc,compiler_builtins"]);
+    command.arg("-Zbuild-std-features=compiler-builtins-mem");
+    Some(command)
+}
+
+/// A linker for the bare machine: Rust's own, of Debian's toolchain or rustup's, else LLVM's.
+fn linker(debian_sysroot: &str) -> Option<PathBuf> {
+    const RUST_LLD: &str = "lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld";
+    let own = env::var_os("RUSTC").and_then(|rustc| print_of(&rustc, &["--print", "sysroot"]));
+    let rust_lld = [Some(debian_sysroot.to_owned()), own]
+        .into_iter()
+        .flatten()
+        .map(|sysroot| Path::new(&sysroot).join(RUST_LLD))
+        .find(|lld| lld.exists());
+    let in_path = || {
+        let path = env::var_os("PATH")?;
+        env::split_paths(&path).map(|dir| dir.join("ld.lld")).find(|lld| lld.exists())
+    };
+    rust_lld.or_else(in_path)
+}

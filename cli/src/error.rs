@@ -1,0 +1,125 @@
+//! Errors for people: what is wrong, why, and what to do about it.
+
+use std::fmt::{self, Display};
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+
+/// What every fallible step of the command gives.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Exit status when `coracle` itself failed, as container tools use it.
+pub const FAILED: u8 = 125;
+
+/// Something that ends the command.
+#[derive(Debug)]
+pub struct Error(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    what: String,
+    why: Vec<String>,
+    help: Vec<String>,
+}
+
+impl Error {
+    /// Says what is wrong, in one line without a capital or a full stop.
+    pub fn new(what: impl Display) -> Self {
+        Error(Box::new(Parts { what: what.to_string(), why: Vec::new(), help: Vec::new() }))
+    }
+
+    /// Adds a reason.
+    pub fn why(mut self, why: impl Display) -> Self {
+        self.0.why.push(why.to_string());
+        self
+    }
+
+    /// Adds something to do.
+    pub fn help(mut self, help: impl Display) -> Self {
+        self.0.help.push(help.to_string());
+        self
+    }
+
+    /// Prints the error on stderr, in colour if that is a terminal.
+    pub fn print(&self) {
+        let paint = paint();
+        let mut err = std::io::stderr().lock();
+        let parts = &self.0;
+        let mut text = format!("{}: {}\n", paint.red("error"), parts.what);
+        for why in &parts.why {
+            text += &format!("  {} {}\n", paint.blue("why:"), indent(why));
+        }
+        for help in &parts.help {
+            text += &format!("  {} {}\n", paint.green("help:"), indent(help));
+        }
+        // Nobody is left to tell if stderr is gone.
+        let _ = err.write_all(text.as_bytes());
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.what)
+    }
+}
+
+/// Sets the lines after the first below the text of the first.
+fn indent(text: &str) -> String {
+    text.trim_end().replace('\n', "\n       ")
+}
+
+/// Colours, or none.
+#[derive(Clone, Copy)]
+pub struct Paint(bool);
+
+/// Colours for stderr, if it is a terminal and `NO_COLOR` (no-color.org) is not set.
+pub fn paint() -> Paint {
+    Paint(
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    )
+}
+
+impl Paint {
+    fn sgr(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+    fn red(self, text: &str) -> String {
+        self.sgr("1;31", text)
+    }
+    fn blue(self, text: &str) -> String {
+        self.sgr("1;34", text)
+    }
+    fn green(self, text: &str) -> String {
+        self.sgr("1;32", text)
+    }
+    /// Text that matters less.
+    pub fn dim(self, text: &str) -> String {
+        self.sgr("2", text)
+    }
+}
+
+/// Says something that does not end the command.
+pub fn warn(text: impl Display) {
+    note(format_args!("{}: {text}", paint().sgr("1;33", "warning")));
+}
+
+/// Says something on stderr, after the command's name.
+pub fn note(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "coracle: {text}");
+}
+
+/// Reads a file, and says which one if that fails.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| cannot("read", path, &error))
+}
+
+/// That something could not be done with a file.
+pub fn cannot(verb: &str, path: &Path, error: &std::io::Error) -> Error {
+    let what = Error::new(format!("cannot {verb} `{}`", path.display()));
+    match error.kind() {
+        std::io::ErrorKind::NotFound => what.why("there is no such file"),
+        std::io::ErrorKind::PermissionDenied => {
+            what.why("permission denied").help("run as a user who may, or change the file's permissions")
+        }
+        _ => what.why(error),
+    }
+}

@@ -1,0 +1,130 @@
+//! `coracle inspect`: what is in an image. `coracle kernel`: the kernel for gdb.
+
+use std::io::Write as _;
+
+use coracle_image::archive::{Archive, Inode, InodeId};
+
+use crate::args::{InspectArgs, KernelArgs};
+use crate::error::{self, Error, Result, cannot};
+use crate::pack::Image;
+use crate::size::Size;
+
+/// Shows an image on stdout.
+pub fn inspect(args: &InspectArgs) -> Result<()> {
+    let bytes = error::read(&args.image)?;
+    let shown = args.image.display();
+    let damaged = |why: coracle_image::Error| {
+        Error::new(format!("`{shown}` is an image, but cannot be read")).why(why).help("build it once more")
+    };
+    let image = Image::parse(&bytes).map_err(damaged)?.ok_or_else(|| {
+        Error::new(format!("`{shown}` is not a Coracle image"))
+            .help("`coracle build PROGRAM` makes one; `coracle run PROGRAM` needs none")
+    })?;
+    if let Some(path) = &args.cat {
+        let inode = image.archive.find(path.as_bytes()).map_err(damaged)?;
+        let inode = inode.ok_or_else(|| Error::new(format!("`{path}` is not in the image")))?;
+        let data = image.archive.data(&inode).map_err(|_| Error::new(format!("`{path}` is not a file")))?;
+        return std::io::stdout().write_all(data).map_err(|error| Error::new("cannot write").why(error));
+    }
+    let text = describe(&bytes, &image, args).map_err(damaged)?;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // `coracle inspect IMAGE | head` is no failure.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new("cannot write").why(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn describe(bytes: &[u8], image: &Image<'_>, args: &InspectArgs) -> Result<String, coracle_image::Error> {
+    let archive = &image.archive;
+    let config = archive.config();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut out = format!("{}: {}\n", args.image.display(), Size(bytes.len() as u64));
+    let mut line = |name: &str, value: String| out += &format!("  {name:<10} {value}\n");
+    line("program", text(config.program()));
+    let argv: Vec<String> = config.args().map(|arg| crate::run::quoted(&text(arg))).collect();
+    line("arguments", argv.join(" "));
+    config.env().for_each(|var| line("env", text(var)));
+    line("directory", text(config.cwd()));
+    line("mode", config.mode().to_string());
+    if let Some(name) = config.hostname() {
+        line("hostname", text(name));
+    }
+    if let Some(memory) = config.memory() {
+        line("memory", Size(memory).to_string());
+    }
+    let version = config.kernel_version().unwrap_or("unknown");
+    line("kernel", format!("{version}, {}; {} symbols", Size(image.kernel_len), archive.symbols().len()));
+    line("needs", format!("{} of memory to be loaded", Size(image.end)));
+
+    let mut files = Vec::new();
+    walk(archive, InodeId::ROOT, &mut Vec::new(), &mut |path, inode, target| {
+        files.push((text(path), *inode, target.map(text)));
+    })?;
+    let regular = || files.iter().filter(|(_, inode, _)| inode.is_file());
+    let is_library = |path: &str| path.rsplit('/').next().is_some_and(|name| name.contains(".so"));
+    let libraries: Vec<_> =
+        regular().filter(|(path, _, _)| is_library(path) && !path.starts_with("/etc/")).collect();
+    let total: u64 = regular().map(|(_, inode, _)| inode.size).sum();
+    line("libraries", libraries.len().to_string());
+    for (path, inode, _) in &libraries {
+        line("", format!("{path} {}", Size(inode.size)));
+    }
+    line("files", format!("{}, {}", regular().count(), Size(total)));
+    if args.files {
+        for (path, inode, target) in &files {
+            let kind = if inode.is_dir() {
+                'd'
+            } else if inode.is_symlink() {
+                'l'
+            } else {
+                '-'
+            };
+            let size = if inode.is_file() { Size(inode.size).to_string() } else { String::new() };
+            let arrow = target.as_ref().map(|target| format!(" -> {target}")).unwrap_or_default();
+            line("", format!("{kind}{:04o} {size:>10} {path}{arrow}", inode.mode & 0o7777));
+        }
+    }
+    Ok(out)
+}
+
+/// Visits every file below a directory, parents first.
+fn walk(
+    archive: &Archive<'_>,
+    id: InodeId,
+    path: &mut Vec<u8>,
+    visit: &mut impl FnMut(&[u8], &Inode, Option<&[u8]>),
+) -> Result<(), coracle_image::Error> {
+    /// Longest path that a program can name (`PATH_MAX`); ends the walk in damaged images whose directories form a ring.
+    const LONGEST_PATH: usize = 4096;
+    for entry in archive.entries(&archive.inode(id)?) {
+        let entry = entry?;
+        let length = path.len();
+        path.push(b'/');
+        path.extend_from_slice(entry.name);
+        if path.len() > LONGEST_PATH {
+            return Err(coracle_image::Error::Corrupt("directories"));
+        }
+        let inode = archive.inode(entry.inode)?;
+        let target = if inode.is_symlink() { Some(archive.symlink(&inode)?) } else { None };
+        visit(path, &inode, target);
+        if inode.is_dir() {
+            walk(archive, entry.inode, path, visit)?;
+        }
+        path.truncate(length);
+    }
+    Ok(())
+}
+
+/// Writes out the kernel with its symbols.
+pub fn write_kernel(args: &KernelArgs) -> Result<()> {
+    let elf = crate::kernel::debug_elf()?;
+    std::fs::write(&args.output, &elf).map_err(|error| cannot("write", &args.output, &error))?;
+    println!("{}: {}", args.output.display(), Size(elf.len() as u64));
+    println!(
+        "  start the guest with `coracle run --gdb …`, then: gdb -ex 'target remote :1234' {}",
+        args.output.display()
+    );
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! What the dynamic linker reads in an ELF file, and whether the file can be run at all.
+
+use std::path::Path;
+
+use object::Endianness;
+use object::elf::{self, FileHeader64};
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
+
+use crate::error::{Error, Result};
+
+/// What an ELF file says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Elf {
+    /// Its type: `ET_EXEC`, `ET_DYN`, …
+    pub kind: u16,
+    /// The address of its first instruction, 0 if it is not to be started.
+    pub entry: u64,
+    /// The program that loads it (`PT_INTERP`).
+    pub interpreter: Option<String>,
+    /// The libraries it needs (`DT_NEEDED`).
+    pub needed: Vec<String>,
+    /// Its own name as a library (`DT_SONAME`).
+    pub soname: Option<String>,
+    /// Where to look for libraries, for those below it too (`DT_RPATH`).
+    pub rpath: Vec<String>,
+    /// Where to look for its own libraries (`DT_RUNPATH`).
+    pub runpath: Vec<String>,
+}
+
+/// Why a file is not an ELF file that Coracle can use.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It does not begin like an ELF file.
+    NotElf,
+    /// It is for 32-bit machines.
+    Bits32,
+    /// It is for another machine, which is named.
+    Machine(String),
+    /// It is damaged.
+    Damaged(String),
+}
+
+/// Whether the bytes begin like an ELF file.
+pub fn is_elf(bytes: &[u8]) -> bool {
+    bytes.starts_with(&elf::ELFMAG)
+}
+
+impl Elf {
+    /// Reads what the dynamic linker would.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Unfit> {
+        if !is_elf(bytes) {
+            return Err(Unfit::NotElf);
+        }
+        let damaged = |error: object::Error| Unfit::Damaged(error.to_string());
+        if bytes.get(4) == Some(&elf::ELFCLASS32) {
+            // The machine says more than the class, and stands at the same place in both.
+            return match bytes.get(18..20) {
+                Some(&[low, high]) if u16::from_le_bytes([low, high]) != elf::EM_386 => {
+                    Err(Unfit::Machine(machine_name(u16::from_le_bytes([low, high]))))
+                }
+                _ => Err(Unfit::Bits32),
+            };
+        }
+        let header = FileHeader64::<Endianness>::parse(bytes).map_err(damaged)?;
+        let endian = header.endian().map_err(damaged)?;
+        let machine = header.e_machine(endian);
+        if machine != elf::EM_X86_64 || !header.is_little_endian() {
+            return Err(Unfit::Machine(machine_name(machine)));
+        }
+        let mut this = Elf { kind: header.e_type(endian), entry: header.e_entry(endian), ..Elf::default() };
+        let segments = header.program_headers(endian, bytes).map_err(damaged)?;
+        for segment in segments {
+            if let Some(path) = segment.interpreter(endian, bytes).map_err(damaged)? {
+                this.interpreter = Some(String::from_utf8_lossy(path).into_owned());
+            }
+        }
+        for segment in segments {
+            let Some(entries) = segment.dynamic(endian, bytes).map_err(damaged)? else { continue };
+            let value = |wanted| {
+                entries
+                    .iter()
+                    .take_while(|entry| entry.tag32(endian) != Some(elf::DT_NULL))
+                    .find(|entry| entry.tag32(endian) == Some(wanted))
+                    .map(|entry| entry.d_val(endian))
+            };
+            let Some(strings) = value(elf::DT_STRTAB) else { continue };
+            let strings = segments
+                .iter()
+                .filter(|load| load.p_type(endian) == elf::PT_LOAD)
+                .find_map(|load| {
+                    let within = strings.checked_sub(load.p_vaddr(endian))?;
+                    (within < load.p_filesz(endian)).then(|| load.p_offset(endian).checked_add(within))?
+                })
+                .and_then(|offset| bytes.get(usize::try_from(offset).ok()?..))
+                .ok_or_else(|| Unfit::Damaged("its table of names lies outside the file".to_owned()))?;
+            let string = |offset: u64| -> Option<String> {
+                let rest = strings.get(usize::try_from(offset).ok()?..)?;
+                let end = rest.iter().position(|&byte| byte == 0)?;
+                Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+            };
+            let list = |tag| {
+                value(tag).and_then(string).map_or_else(Vec::new, |text| {
+                    text.split(':').filter(|dir| !dir.is_empty()).map(str::to_owned).collect()
+                })
+            };
+            this.soname = value(elf::DT_SONAME).and_then(string);
+            this.rpath = list(elf::DT_RPATH);
+            this.runpath = list(elf::DT_RUNPATH);
+            this.needed = entries
+                .iter()
+                .take_while(|entry| entry.tag32(endian) != Some(elf::DT_NULL))
+                .filter(|entry| entry.tag32(endian) == Some(elf::DT_NEEDED))
+                .filter_map(|entry| string(entry.d_val(endian)))
+                .collect();
+        }
+        Ok(this)
+    }
+
+    /// Reads a program; anything that cannot be started as one is an error for people.
+    pub fn program(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let shown = path.display();
+        let elf = Elf::parse(bytes).map_err(|unfit| match unfit {
+            Unfit::NotElf => Error::new(format!("`{shown}` is not a program"))
+                .why(format!("it is not an ELF file and has no `#!` line: it {}", looks_like(bytes)))
+                .help("give the path of a Linux program for x86-64 or of a Coracle image"),
+            Unfit::Bits32 => Error::new(format!("`{shown}` is a 32-bit program"))
+                .why("Coracle runs 64-bit programs for x86-64 only")
+                .help("build it, or install it, for x86-64 (amd64)"),
+            Unfit::Machine(machine) => Error::new(format!("`{shown}` is a program for {machine}"))
+                .why("Coracle runs programs for x86-64 only")
+                .help("build it, or install it, for x86-64 (amd64)"),
+            Unfit::Damaged(why) => Error::new(format!("`{shown}` is damaged"))
+                .why(why)
+                .help("build or install it once more; `readelf -a` tells what is in it"),
+        })?;
+        let refuse = |what: &str, help: &str| {
+            Err(Error::new(format!("`{shown}` is {what}, not a program")).help(help))
+        };
+        match elf.kind {
+            elf::ET_EXEC => Ok(elf),
+            elf::ET_DYN if elf.entry != 0 => Ok(elf),
+            elf::ET_DYN => refuse("a shared library", "give the program that uses it"),
+            elf::ET_REL => refuse("an object file", "link it first"),
+            elf::ET_CORE => refuse("a core dump", "give the program that made it"),
+            _ => refuse("an ELF file of unknown type", "give a Linux program for x86-64"),
+        }
+    }
+}
+
+/// The first bytes of a file in words.
+fn looks_like(bytes: &[u8]) -> String {
+    match bytes {
+        [] => "is empty".to_owned(),
+        [0x1f, 0x8b, ..] => "is compressed by gzip".to_owned(),
+        [b'P', b'K', 3, 4, ..] => "is a zip archive".to_owned(),
+        [b'M', b'Z', ..] => "is a program for Windows or UEFI".to_owned(),
+        [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..] => "is a program for macOS".to_owned(),
+        _ if bytes.iter().take(64).all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) => {
+            "is text".to_owned()
+        }
+        _ => {
+            let start: Vec<String> = bytes.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+            format!("begins with the bytes {}", start.join(" "))
+        }
+    }
+}
+
+/// The name of an ELF machine.
+fn machine_name(machine: u16) -> String {
+    match machine {
+        elf::EM_386 => "32-bit x86".to_owned(),
+        elf::EM_X86_64 => "x86-64".to_owned(),
+        elf::EM_AARCH64 => "AArch64 (64-bit Arm)".to_owned(),
+        elf::EM_ARM => "32-bit Arm".to_owned(),
+        elf::EM_RISCV => "RISC-V".to_owned(),
+        elf::EM_PPC64 => "64-bit PowerPC".to_owned(),
+        elf::EM_S390 => "S/390".to_owned(),
+        elf::EM_MIPS => "MIPS".to_owned(),
+        elf::EM_LOONGARCH => "LoongArch".to_owned(),
+        elf::EM_BPF => "the BPF machine".to_owned(),
+        other => format!("another machine (ELF number {other})"),
+    }
+}

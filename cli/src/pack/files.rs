@@ -1,0 +1,203 @@
+//! Taking files of this machine into the image's tree, with the symbolic links that lead to them.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use coracle_image::write::{Meta, Node, Tree};
+
+use super::elf::is_elf;
+use crate::error::{self, Error, Result, cannot};
+
+/// As many links as Linux follows (`MAXSYMLINKS`).
+const MOST_LINKS: usize = 40;
+
+/// Collects files.
+#[derive(Debug, Default)]
+pub struct Collector {
+    /// The files so far.
+    pub tree: Tree<'static>,
+    /// ELF files that came with [`Collector::add`]: they may need libraries.
+    pub objects: Vec<PathBuf>,
+    /// Files that were passed over, with the reason.
+    pub skipped: Vec<String>,
+    /// Called with the path of each file that is taken.
+    progress: Option<indicatif::ProgressBar>,
+}
+
+impl Collector {
+    /// Shows the names of files as they are taken.
+    pub fn with_progress(progress: indicatif::ProgressBar) -> Self {
+        Collector { progress: Some(progress), ..Collector::default() }
+    }
+
+    /// Takes the file at an absolute path of this machine to the same path, with every link on the way, so that the
+    /// path means the same in the image. Returns the path that it comes to when all links are followed.
+    /// Of a directory only itself is taken.
+    pub fn add_linked(&mut self, path: &Path) -> Result<PathBuf> {
+        let mut rest: VecDeque<OsString> = names(path);
+        let mut here = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(name) = rest.pop_front() {
+            if name == ".." {
+                here.pop();
+                continue;
+            }
+            let next = here.join(&name);
+            let meta = fs::symlink_metadata(&next).map_err(|error| cannot("read", path, &error))?;
+            if meta.is_symlink() {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(Error::new(format!("cannot read `{}`", path.display()))
+                        .why("its symbolic links lead in a circle"));
+                }
+                let target = fs::read_link(&next).map_err(|error| cannot("read", &next, &error))?;
+                // Where the image has a directory of that name already, the link would hide it: go on beside it.
+                if !matches!(self.tree.get(next.as_os_str().as_bytes()), Some(Node::Directory(..))) {
+                    self.insert(
+                        &next,
+                        Node::Symlink(meta_of(&meta), target.as_os_str().as_bytes().to_vec()),
+                    )?;
+                }
+                if target.is_absolute() {
+                    here = PathBuf::from("/");
+                }
+                for name in names(&target).into_iter().rev() {
+                    rest.push_front(name);
+                }
+            } else if meta.is_dir() {
+                self.insert(&next, Node::Directory(meta_of(&meta), Default::default()))?;
+                here = next;
+            } else {
+                let data = error::read(&next)?;
+                self.insert(&next, Node::File(meta_of(&meta), data.into()))?;
+                here = next;
+            }
+        }
+        Ok(here)
+    }
+
+    /// Takes what `--add HOST[:GUEST]` says: a file, or a directory with all below it.
+    pub fn add(&mut self, spec: &str) -> Result<()> {
+        let (host, guest) = match spec.rsplit_once(':') {
+            Some((host, guest)) if guest.starts_with('/') && !host.is_empty() => (host, Some(guest)),
+            Some((_, guest)) if !Path::new(spec).exists() => {
+                return Err(Error::new(format!("cannot add `{spec}`"))
+                    .why(format!("`{guest}` is not an absolute path"))
+                    .help("write --add HOST or --add HOST:/PATH/IN/IMAGE"));
+            }
+            _ => (spec, None),
+        };
+        let path = std::path::absolute(host).map_err(|error| cannot("add", Path::new(host), &error))?;
+        let meta = fs::metadata(&path).map_err(|error| cannot("add", &path, &error))?;
+        let (from, to) = match guest {
+            None => {
+                let real = self.add_linked(&path)?;
+                (real.clone(), real)
+            }
+            Some(guest) => (path, self.follow(Path::new(guest))),
+        };
+        if meta.is_dir() { self.add_directory(&from, &to) } else { self.add_file(&from, &to, &meta) }
+    }
+
+    /// Takes a directory with all below it. Links are kept as they are.
+    fn add_directory(&mut self, host: &Path, guest: &Path) -> Result<()> {
+        let meta = fs::metadata(host).map_err(|error| cannot("read", host, &error))?;
+        self.insert(guest, Node::Directory(meta_of(&meta), Default::default()))?;
+        let entries = fs::read_dir(host).map_err(|error| cannot("read", host, &error))?;
+        let mut entries: Vec<_> =
+            entries.collect::<std::io::Result<_>>().map_err(|error| cannot("read", host, &error))?;
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
+            let (from, to) = (entry.path(), guest.join(entry.file_name()));
+            let meta = fs::symlink_metadata(&from).map_err(|error| cannot("read", &from, &error))?;
+            if meta.is_symlink() {
+                let target = fs::read_link(&from).map_err(|error| cannot("read", &from, &error))?;
+                self.insert(&to, Node::Symlink(meta_of(&meta), target.as_os_str().as_bytes().to_vec()))?;
+            } else if meta.is_dir() {
+                self.add_directory(&from, &to)?;
+            } else if meta.is_file() {
+                self.add_file(&from, &to, &meta)?;
+            } else {
+                self.skipped.push(format!("{}: neither file, directory nor link", from.display()));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, host: &Path, guest: &Path, meta: &Metadata) -> Result<()> {
+        if !meta.is_file() {
+            return Err(Error::new(format!("cannot add `{}`", host.display()))
+                .why("it is neither a file nor a directory"));
+        }
+        let data = error::read(host)?;
+        if is_elf(&data) {
+            self.objects.push(host.to_owned());
+        }
+        self.insert(guest, Node::File(meta_of(meta), data.into()))
+    }
+
+    /// Puts a file into the tree unless there is one that the user did not give.
+    pub fn insert(&mut self, path: &Path, node: Node<'static>) -> Result<()> {
+        if let Some(progress) = &self.progress {
+            progress.set_message(path.display().to_string());
+            progress.inc(1);
+        }
+        self.tree
+            .insert(path.as_os_str().as_bytes(), node)
+            .map_err(|why| Error::new(format!("cannot put `{}` into the image", path.display())).why(why))
+    }
+
+    /// Follows the links that the tree has on the way to a path, so that files added below a link land where it leads.
+    fn follow(&self, path: &Path) -> PathBuf {
+        let mut rest = names(path);
+        let mut here = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(name) = rest.pop_front() {
+            if name == ".." {
+                here.pop();
+                continue;
+            }
+            let next = here.join(&name);
+            match self.tree.get(next.as_os_str().as_bytes()) {
+                Some(Node::Symlink(_, target)) if !rest.is_empty() && links < MOST_LINKS => {
+                    links += 1;
+                    let target = PathBuf::from(OsString::from_vec(target.clone()));
+                    if target.is_absolute() {
+                        here = PathBuf::from("/");
+                    }
+                    for name in names(&target).into_iter().rev() {
+                        rest.push_front(name);
+                    }
+                }
+                _ => here = next,
+            }
+        }
+        here
+    }
+}
+
+/// The names in a path, `..` among them.
+fn names(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+/// Permissions and time as on this machine; owned by root, since users of this machine mean nothing in the guest.
+fn meta_of(meta: &Metadata) -> Meta {
+    Meta {
+        permissions: meta.permissions().mode() & 0o7777,
+        uid: 0,
+        gid: 0,
+        mtime: meta.mtime(),
+        mtime_nsec: u32::try_from(meta.mtime_nsec()).unwrap_or(0),
+    }
+}

@@ -1,0 +1,65 @@
+//! The control channel: what the kernel tells beside the program's own output.
+//!
+//! The kernel writes lines. The first letter says what they are: `L` a line of its log, `P` a line of a crash report,
+//! `S` the exit status of the program.
+
+use std::io::{BufRead as _, BufReader, Read};
+
+use crate::error::note;
+
+/// What came over the channel, when it is closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The exit status of the program, if it was told.
+    pub status: Option<u8>,
+    /// Whether a crash was reported.
+    pub crashed: bool,
+}
+
+/// Reads the channel to its end, and shows its lines on stderr.
+pub fn follow(channel: impl Read, show: impl Fn(&str)) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut reader = BufReader::new(channel);
+    let mut line = Vec::new();
+    while matches!(reader.read_until(b'\n', &mut line), Ok(length) if length > 0) {
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end_matches(['\n', '\r']);
+        match (text.get(..1), text.get(1..).unwrap_or_default()) {
+            (Some("S"), status) => match status.trim().parse() {
+                Ok(status) => outcome.status = Some(status),
+                Err(_) => show(&format!("the kernel told an unknown status: {status}")),
+            },
+            (Some("L"), text) => show(text),
+            (Some("P"), text) => {
+                outcome.crashed = true;
+                show(text);
+            }
+            _ => show(text),
+        }
+        line.clear();
+    }
+    outcome
+}
+
+/// Shows a line on stderr.
+pub fn show(text: &str) {
+    // What a guest says must not steer the terminal.
+    let safe: String =
+        text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+    note(safe);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn lines_are_told_apart() {
+        let shown = RefCell::new(Vec::new());
+        let outcome =
+            follow(&b"Lhello\nPpanic\nS137\nSmany\nodd"[..], |text| shown.borrow_mut().push(text.to_owned()));
+        assert_eq!(outcome, Outcome { status: Some(137), crashed: true });
+        assert_eq!(*shown.borrow(), ["hello", "panic", "the kernel told an unknown status: many", "odd"]);
+    }
+}

@@ -1,0 +1,10 @@
+//! `coracle run`: choosing a machine, starting it, and being its terminal until it ends.
+
+mod control;
+mod host;
+mod plan;
+mod start;
+mod stdin;
+
+pub use plan::quoted;
+pub use start::run;

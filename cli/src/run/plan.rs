@@ -1,0 +1,251 @@
+//! The machine that was chosen, and the QEMU command that makes it.
+
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use coracle_image::cmdline::{CommandLine, Console, IpSetting};
+
+use crate::args::{ConsoleKind, Machine};
+use crate::net::{Cidr, Forward, Network};
+use crate::size::{MIB, Size};
+
+/// The I/O port of the control channel.
+const CONTROL_PORT: u16 = 0xe9;
+/// The I/O port that ends the machine.
+const POWEROFF_PORT: u16 = 0x501;
+/// The guest's place in QEMU's user network, unless another is asked for.
+const USER_NETWORK: Cidr = Cidr { address: Ipv4Addr::new(10, 0, 2, 15), prefix: 24 };
+/// Hosts of QEMU's user network: its gateway and its name server.
+const USER_GATEWAY: u32 = 2;
+const USER_DNS: u32 = 3;
+
+/// A machine to start.
+#[derive(Debug)]
+pub struct Plan {
+    /// QEMU.
+    pub qemu: PathBuf,
+    /// The image.
+    pub image: PathBuf,
+    /// Memory.
+    pub memory: Size,
+    /// CPUs.
+    pub cpus: u8,
+    /// Machine type.
+    pub machine: Machine,
+    /// `kvm` or `tcg`.
+    pub accel: &'static str,
+    /// What the network card is connected to.
+    pub network: Network,
+    /// The guest's address, if one was asked for.
+    pub ip: Option<Cidr>,
+    /// Its gateway and name server, if they were.
+    pub gateway: Option<Ipv4Addr>,
+    /// See `gateway`.
+    pub dns: Option<Ipv4Addr>,
+    /// Ports that lead to the guest.
+    pub forwards: Vec<Forward>,
+    /// What carries the standard streams.
+    pub console: ConsoleKind,
+    /// Words for the kernel, as far as they do not follow from the machine.
+    pub words: CommandLine,
+    /// Wait for gdb.
+    pub gdb: bool,
+    /// More arguments for QEMU.
+    pub extra: Vec<String>,
+}
+
+/// How QEMU speaks to the outside.
+#[derive(Clone, Copy, Debug)]
+pub enum Channels {
+    /// The console on QEMU's own standard streams, and the kernel's words among the program's: for people.
+    Terminal,
+    /// The console on QEMU's standard streams, the control channel to this file descriptor.
+    Control(std::os::fd::RawFd),
+}
+
+impl Plan {
+    /// The words for the kernel.
+    fn command_line(&self, channels: Channels) -> String {
+        let mut words = self.words.clone();
+        match self.network {
+            // The user network's addresses are known beforehand: asking for them by DHCP would only take time.
+            Network::User => {
+                let place = self.user_address();
+                words.ip = Some(IpSetting::Static(place.address, place.prefix));
+                words.gateway = self.gateway.or(Some(place.host(USER_GATEWAY)));
+                words.dns = vec![self.dns.unwrap_or(place.host(USER_DNS))];
+            }
+            Network::Tap(_) => {
+                words.ip =
+                    Some(self.ip.map_or(IpSetting::Dhcp, |ip| IpSetting::Static(ip.address, ip.prefix)));
+                words.gateway = self.gateway;
+                words.dns = self.dns.into_iter().collect();
+            }
+            Network::None => words.ip = Some(IpSetting::None),
+        }
+        if matches!(channels, Channels::Control(_)) {
+            words.control = Some(CONTROL_PORT);
+        }
+        words.poweroff = Some(POWEROFF_PORT);
+        words.console = match self.console {
+            ConsoleKind::Serial => Console::Serial,
+            ConsoleKind::Virtio => Console::Virtio,
+        };
+        words.to_string()
+    }
+
+    fn user_address(&self) -> Cidr {
+        self.ip.unwrap_or(USER_NETWORK)
+    }
+
+    /// QEMU's arguments.
+    pub fn arguments(&self, channels: Channels) -> Vec<OsString> {
+        let mut out: Vec<OsString> = Vec::new();
+        let mut put = |words: &[&str]| out.extend(words.iter().map(OsString::from));
+        let machine = match self.machine {
+            Machine::Microvm => {
+                "microvm,acpi=off,rtc=on,pit=off,pic=off,isa-serial=on,auto-kernel-cmdline=on"
+            }
+            other => other.name(),
+        };
+        put(&["-machine", machine, "-accel", self.accel]);
+        put(&["-cpu", if self.accel == "kvm" { "host" } else { "max" }]);
+        put(&["-smp", &self.cpus.to_string(), "-m", &memory(self.memory)]);
+        put(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
+        if self.machine == Machine::Microvm {
+            put(&["-global", "virtio-mmio.force-legacy=false"]);
+        } else {
+            put(&["-vga", "none"]);
+        }
+        match channels {
+            Channels::Terminal => put(&["-chardev", "stdio,id=console"]),
+            Channels::Control(fd) => {
+                put(&["-chardev", "stdio,id=console,signal=off"]);
+                put(&["-chardev", &format!("file,id=control,path=/dev/fd/{fd}")]);
+                put(&["-device", &format!("isa-debugcon,iobase={CONTROL_PORT:#x},chardev=control")]);
+            }
+        }
+        match self.console {
+            ConsoleKind::Serial => put(&["-serial", "chardev:console"]),
+            ConsoleKind::Virtio => {
+                put(&["-device", &self.virtio("serial"), "-device", "virtconsole,chardev=console"]);
+            }
+        }
+        put(&["-device", &format!("isa-debug-exit,iobase={POWEROFF_PORT:#x},iosize=4")]);
+        put(&["-object", "rng-builtin,id=rng", "-device", &format!("{},rng=rng", self.virtio("rng"))]);
+        match &self.network {
+            Network::None => {}
+            Network::User => {
+                let place = self.user_address();
+                let mut netdev = format!("user,id=net,net={}/{}", place.network(), place.prefix);
+                for forward in &self.forwards {
+                    netdev += &format!(
+                        ",hostfwd={}:{}:{}-{}:{}",
+                        forward.protocol, forward.address, forward.host, place.address, forward.guest
+                    );
+                }
+                put(&["-netdev", &netdev, "-device", &format!("{},netdev=net", self.virtio("net"))]);
+            }
+            Network::Tap(name) => {
+                put(&["-netdev", &format!("tap,id=net,ifname={name},script=no,downscript=no")]);
+                let card = format!("{},netdev=net,mac={}", self.virtio("net"), mac(name));
+                put(&["-device", &card]);
+            }
+        }
+        if self.gdb {
+            put(&["-s", "-S"]);
+        }
+        put(&["-kernel"]);
+        out.push(self.image.clone().into());
+        out.push("-append".into());
+        out.push(self.command_line(channels).into());
+        out.extend(self.extra.iter().map(OsString::from));
+        out
+    }
+
+    /// A virtio device of this machine's bus.
+    fn virtio(&self, device: &str) -> String {
+        match self.machine {
+            Machine::Microvm => format!("virtio-{device}-device"),
+            // Without an option ROM, which only firmware that boots from the network would run.
+            _ if device == "net" => "virtio-net-pci,disable-legacy=on,romfile=".to_owned(),
+            _ => format!("virtio-{device}-pci,disable-legacy=on"),
+        }
+    }
+
+    /// The whole command for a shell.
+    pub fn shell_command(&self, channels: Channels) -> String {
+        let mut words = vec![quoted(&self.qemu.to_string_lossy())];
+        words.extend(self.arguments(channels).iter().map(|word| quoted(&word.to_string_lossy())));
+        words.join(" ")
+    }
+
+    /// What was chosen, in a few words.
+    pub fn summary(&self, accel_reason: &str) -> String {
+        let mut text = format!(
+            "{} on {}, {} ({accel_reason}), {} CPU{}, {}",
+            self.image.file_name().unwrap_or_default().to_string_lossy(),
+            self.machine.name(),
+            self.accel,
+            self.cpus,
+            if self.cpus == 1 { "" } else { "s" },
+            self.memory,
+        );
+        match &self.network {
+            Network::User => text += ", user network",
+            Network::Tap(name) => text += &format!(", network on {name}"),
+            Network::None => text += ", no network",
+        }
+        for Forward { address, host, guest, protocol } in &self.forwards {
+            text += &format!(", {address}:{host} leads to {guest}/{protocol}");
+        }
+        text
+    }
+}
+
+/// An amount of memory for `-m`.
+fn memory(size: Size) -> String {
+    if size.0.is_multiple_of(MIB) {
+        format!("{}M", size.0 / MIB)
+    } else {
+        format!("{}k", size.0.div_ceil(1024))
+    }
+}
+
+/// A hardware address of its own for each tap device: several guests may share one bridge. In QEMU's range
+/// 52:54:00, the rest from the device's name (FNV-1a).
+fn mac(tap: &str) -> String {
+    let hash =
+        tap.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let [_, a, b, c] = hash.to_be_bytes();
+    format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")
+}
+
+/// A word as a shell reads it back.
+pub fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/=:,@+%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_a_shell() {
+        assert_eq!(quoted("a-b=c/d"), "a-b=c/d");
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
+    }
+
+    #[test]
+    fn amounts_for_qemu() {
+        assert_eq!(memory(Size(64 * MIB)), "64M");
+        assert_eq!(memory(Size(2500 * 1024)), "2500k");
+    }
+}

@@ -1,0 +1,149 @@
+//! `Coracle.toml`: the settings of a project, which the command line adds to or overrides.
+//!
+//! ```toml
+//! program = "target/release/server"      # relative to the file
+//! args = ["--port", "80"]
+//! add = ["static:/srv/www"]
+//! mode = "unikernel"
+//! hostname = "web"
+//! output = "server.img"
+//!
+//! [env]
+//! RUST_LOG = "info"
+//!
+//! [run]
+//! ports = ["8080:80"]
+//! memory = "64M"
+//! cpus = 2
+//! net = "user"
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use coracle_image::Mode;
+use serde::Deserialize;
+
+use crate::args::{ContentArgs, hostname};
+use crate::error::{self, Error, Result};
+use crate::net::{Forward, Network};
+use crate::size::Size;
+
+/// The name of the settings file.
+pub const FILE_NAME: &str = "Coracle.toml";
+
+/// Settings of a project.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The program.
+    pub program: Option<String>,
+    /// Its arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Its environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Files and directories to add, as `HOST[:GUEST]`.
+    #[serde(default)]
+    pub add: Vec<String>,
+    /// The privilege of the program.
+    #[serde(default, deserialize_with = "parsed")]
+    pub mode: Option<Mode>,
+    /// The directory it starts in.
+    pub cwd: Option<String>,
+    /// The guest's name.
+    pub hostname: Option<String>,
+    /// The image that `build` writes.
+    pub output: Option<PathBuf>,
+    /// How `run` starts it.
+    #[serde(default)]
+    pub run: RunSettings,
+}
+
+/// How `run` starts the guest.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSettings {
+    /// Ports, as for `-p`.
+    #[serde(default, deserialize_with = "parsed_list")]
+    pub ports: Vec<Forward>,
+    /// Memory, as for `-m`. The image carries it.
+    #[serde(default, deserialize_with = "parsed")]
+    pub memory: Option<Size>,
+    /// CPUs.
+    pub cpus: Option<u8>,
+    /// The network, as for `--net`.
+    #[serde(default, deserialize_with = "parsed")]
+    pub net: Option<Network>,
+}
+
+impl Settings {
+    /// The settings that apply, with what the command line says about the content put over them.
+    ///
+    /// They come from the file that `--config` names, else from `Coracle.toml` here, else from nowhere. If the
+    /// command line names another target, `Coracle.toml` speaks of a program that is not meant, and is not read.
+    pub fn load(args: &ContentArgs, other_target: bool) -> Result<Self> {
+        let mut settings = match &args.config {
+            Some(path) => Self::read(path)?,
+            None if !other_target && Path::new(FILE_NAME).exists() => Self::read(Path::new(FILE_NAME))?,
+            None => Settings::default(),
+        };
+        settings.add.extend(args.add.iter().cloned());
+        settings.env.extend(args.env.iter().filter_map(|text| {
+            let (name, value) = text.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        }));
+        settings.mode = args.mode.or(settings.mode);
+        settings.cwd = args.cwd.clone().or(settings.cwd);
+        settings.hostname = args.hostname.clone().or(settings.hostname);
+        Ok(settings)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let wrong = |why: String| {
+            Error::new(format!("the settings in `{}` cannot be used", path.display()))
+                .why(why)
+                .help("the guide lists what may stand there (docs, `Coracle.toml`)")
+        };
+        let text =
+            String::from_utf8(error::read(path)?).map_err(|_| wrong("it is not text (UTF-8)".to_owned()))?;
+        let mut settings: Settings = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if let Some(name) = &settings.hostname {
+            hostname(name).map_err(wrong)?;
+        }
+        if settings.run.cpus.is_some_and(|cpus| !(1..=64).contains(&cpus)) {
+            return Err(wrong("run.cpus is a number from 1 to 64".to_owned()));
+        }
+        // Paths are relative to the file, not to where the command is called.
+        let base = path.parent().unwrap_or(Path::new(""));
+        let under_base = |path: &str| base.join(path).to_string_lossy().into_owned();
+        settings.program = settings.program.map(|program| match program.contains('/') {
+            true => under_base(&program),
+            false if base.join(&program).is_file() => under_base(&format!("./{program}")),
+            false => program,
+        });
+        settings.add.iter_mut().for_each(|add| *add = under_base(add));
+        settings.output = settings.output.map(|output| base.join(output));
+        Ok(settings)
+    }
+}
+
+/// Reads a word by its type's `FromStr`.
+fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Reads a list of words by their type's `FromStr`.
+fn parsed_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let words = Vec::<String>::deserialize(deserializer)?;
+    words.iter().map(|word| word.parse().map_err(serde::de::Error::custom)).collect()
+}
