@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 #[path = "src/kernel/symbols.rs"]
 mod symbols;
@@ -27,7 +27,17 @@ const PACKAGE: &str = "coracle-kernel";
 /// What the kernel is made of, below the root of the workspace.
 const SOURCES: [&str; 5] = ["kernel", "hal", "crates", "Cargo.lock", "Cargo.toml"];
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match embed() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn embed() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).parent().ok_or("no workspace")?.to_owned();
     println!("cargo::rerun-if-changed=build.rs");
