@@ -1,0 +1,17 @@
+// The program lives on after its first thread has ended, until the last one does.
+#include "t.h"
+#include <pthread.h>
+
+static void *survivor(void *unused) {
+    (void)unused;
+    sleep_ms(30);
+    puts("the other thread is still here");
+    return NULL;
+}
+
+int main(void) {
+    pthread_t t;
+    pthread_create(&t, NULL, survivor, NULL);
+    puts("main thread leaves");
+    pthread_exit(NULL);
+}

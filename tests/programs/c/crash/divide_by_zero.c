@@ -1,0 +1,9 @@
+// Division by zero: SIGFPE, status 136.
+// report: SIGFPE
+#include "t.h"
+
+int main(void) {
+    volatile int zero = 0;
+    puts("before");
+    return 1 / zero;
+}

@@ -1,0 +1,9 @@
+// An undefined instruction: SIGILL, status 132.
+// report: SIGILL
+#include "t.h"
+
+int main(void) {
+    puts("before");
+    asm volatile("ud2");
+    return 0;
+}

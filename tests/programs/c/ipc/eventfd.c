@@ -1,0 +1,59 @@
+// eventfd: counter, semaphore mode, overflow, blocking, and the sizes it takes.
+#include "t.h"
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+
+static int fd;
+static void *poster(void *unused) {
+    (void)unused;
+    sleep_ms(20);
+    eventfd_write(fd, 5);
+    return NULL;
+}
+
+int main(void) {
+    uint64_t v;
+    fd = eventfd(3, EFD_NONBLOCK);
+    SHOW(read(fd, &v, 8));
+    SHOW(v);
+    SHOW(read(fd, &v, 8));
+    v = 7;
+    SHOW(write(fd, &v, 8));
+    SHOW(write(fd, &v, 8));
+    SHOW(read(fd, &v, 16));
+    SHOW(v);
+    v = UINT64_MAX;
+    SHOW(write(fd, &v, 8));
+    v = UINT64_MAX - 1;
+    SHOW(write(fd, &v, 8));
+    v = 1;
+    SHOW(write(fd, &v, 8));
+    struct pollfd p = {.fd = fd, .events = POLLIN | POLLOUT};
+    SHOW(poll(&p, 1, 0));
+    SHOW(p.revents);
+    SHOW(read(fd, &v, 4));
+    SHOW(write(fd, &v, 4));
+    SHOW(read(fd, &v, 8));
+    CHECK(v == UINT64_MAX - 1);
+    SHOW(poll(&p, 1, 0));
+    SHOW(p.revents);
+    close(fd);
+    fd = eventfd(3, EFD_SEMAPHORE | EFD_NONBLOCK);
+    for (int i = 0; i < 4; i++) {
+        v = 0;
+        SHOW(read(fd, &v, 8));
+        SHOW(v);
+    }
+    close(fd);
+    fd = eventfd(0, EFD_CLOEXEC);
+    SHOW(fcntl(fd, F_GETFD));
+    pthread_t t;
+    pthread_create(&t, NULL, poster, NULL);
+    SHOW(read(fd, &v, 8));
+    SHOW(v);
+    pthread_join(t, NULL);
+    SHOW(eventfd(0, 0x100));
+    SHOW(lseek(fd, 0, SEEK_SET));
+    DONE();
+}

@@ -1,0 +1,36 @@
+// sched_getaffinity, sched_setaffinity, sched_yield, getcpu, scheduling parameters.
+#include "t.h"
+#include <sched.h>
+
+int main(void) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    SHOW(sched_getaffinity(0, sizeof set, &set));
+    SHOW(CPU_COUNT(&set) >= 1);
+    SHOW(CPU_ISSET(0, &set));
+    SHOW(CPU_COUNT(&set) == sysconf(_SC_NPROCESSORS_ONLN));
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(0, &one);
+    SHOW(sched_setaffinity(0, sizeof one, &one));
+    SHOW(sched_getcpu());
+    sched_getaffinity(0, sizeof one, &one);
+    SHOW(CPU_COUNT(&one));
+    SHOW(sched_setaffinity(0, sizeof set, &set));
+    CPU_ZERO(&one);
+    SHOW(sched_setaffinity(0, sizeof one, &one));
+    SHOW(sched_getaffinity(999999, sizeof set, &set));
+    SHOW(syscall(SYS_sched_getaffinity, 0, 1, &set));
+    SHOW(sched_yield());
+    SHOW(sched_getscheduler(0));
+    struct sched_param param = {.sched_priority = 5};
+    SHOW(sched_getparam(0, &param));
+    SHOW(param.sched_priority);
+    SHOW(sched_get_priority_max(SCHED_FIFO));
+    SHOW(sched_get_priority_min(SCHED_FIFO));
+    SHOW(sched_get_priority_max(SCHED_OTHER));
+    struct timespec interval;
+    SHOW(sched_rr_get_interval(0, &interval));
+    SHOW(nice(0));
+    DONE();
+}

@@ -1,0 +1,137 @@
+//! Runs a program on Coracle, by `coracle run`.
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use std::{env, io::Read};
+
+use crate::describe::Program;
+use crate::matrix::Machine;
+use crate::outcome::Outcome;
+use crate::{build, linux, paths, wait};
+
+/// Catches guests that hang; without KVM, and with the machine shared, a run may take long.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// The `coracle run` command for a machine, without a program yet.
+pub fn coracle_run(machine: Machine) -> Command {
+    let mut command = Command::new(paths::coracle());
+    command.args([
+        "run",
+        "--mode",
+        machine.mode.name(),
+        "--cpus",
+        &machine.cpus.to_string(),
+        "--machine",
+        machine.kind,
+    ]);
+    if let Some(accelerator) = env::var_os("CORACLE_TEST_ACCEL") {
+        command.arg("--accel").arg(accelerator);
+    }
+    command
+}
+
+/// Boots a test program and waits for its end.
+///
+/// # Errors
+/// If it can't be built or `coracle` does not start.
+pub fn run(program: &Program, machine: Machine) -> Result<Outcome, String> {
+    let file = build::build(program)?;
+    let mut command = coracle_run(machine);
+    command.args(["--net", "none"]);
+    if let Some(memory) = &program.memory {
+        command.args(["-m", memory]);
+    }
+    for (name, value) in linux::environment(program) {
+        command.arg("-e").arg(format!("{name}={value}"));
+    }
+    if program.data {
+        let to = linux::data_folder(program);
+        command.arg("--add").arg(format!("{}:{}", paths::data().display(), to.display()));
+        if let Some(library) = build::plugin(program)? {
+            command.arg("--add").arg(format!("{}:{}/plugin.so", library.display(), to.display()));
+        }
+    }
+    for path in &program.add {
+        command.args(["--add", path]);
+    }
+    command.arg(&file).arg("--").args(linux::arguments(program));
+    let outcome = finish(&mut command, program.stdin.clone(), LIMIT)?;
+    Ok(if program.sort { outcome.sorted() } else { outcome })
+}
+
+/// Runs a command to its end, or to the limit.
+///
+/// # Errors
+/// If it does not start.
+pub fn finish(command: &mut Command, stdin: Vec<u8>, limit: Duration) -> Result<Outcome, String> {
+    let mut child = wait::start(command)?;
+    let output = wait::collect(child.stdout.take().expect("stdout is a pipe"));
+    let log = wait::collect(child.stderr.take().expect("stderr is a pipe"));
+    wait::feed(child.stdin.take().expect("stdin is a pipe"), stdin);
+    let status = wait::finish(&mut child, limit);
+    Ok(Outcome {
+        output: output.join().unwrap_or_default(),
+        status: status.map_or(-1, wait::shell_status),
+        log: format!("{command:?}\n{}", String::from_utf8_lossy(&log.join().unwrap_or_default())),
+        timed_out: status.is_none(),
+    })
+}
+
+/// A guest that serves while a test drives it; it is ended when dropped.
+pub struct Server {
+    child: Child,
+    output: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+    command: String,
+}
+
+impl Server {
+    /// Boots it.
+    ///
+    /// # Errors
+    /// If the command does not start.
+    pub fn start(command: &mut Command) -> Result<Self, String> {
+        let mut child = wait::start(command)?;
+        let output = Arc::new(Mutex::new(Vec::new()));
+        let readers = vec![
+            tee(child.stdout.take().expect("stdout is a pipe"), output.clone()),
+            tee(child.stderr.take().expect("stderr is a pipe"), output.clone()),
+        ];
+        Ok(Self { child, output, readers, command: format!("{command:?}") })
+    }
+
+    /// Everything that came from it so far.
+    pub fn log(&self) -> String {
+        let output = self.output.lock().unwrap_or_else(|e| e.into_inner());
+        format!("{}\n{}", self.command, String::from_utf8_lossy(&output))
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Its status once it has ended of itself.
+    pub fn wait(&mut self, limit: Duration) -> Option<i32> {
+        wait::finish(&mut self.child, limit).map(wait::shell_status)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        wait::end(&mut self.child);
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+    }
+}
+
+fn tee(mut from: impl Read + Send + 'static, to: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(n @ 1..) = from.read(&mut buffer) {
+            to.lock().unwrap_or_else(|e| e.into_inner()).extend_from_slice(&buffer[..n]);
+        }
+    })
+}

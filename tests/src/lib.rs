@@ -1,0 +1,15 @@
+//! What the boot tests are made of: test programs and how they are built, runs on Linux and on Coracle, and their comparison.
+#![forbid(unsafe_code)]
+
+pub mod apps;
+pub mod build;
+pub mod describe;
+pub mod guest;
+pub mod known;
+pub mod linux;
+pub mod load;
+pub mod matrix;
+pub mod netns;
+pub mod outcome;
+pub mod paths;
+pub mod wait;
