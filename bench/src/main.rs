@@ -1,2 +1,250 @@
-//! Placeholder.
-fn main() {}
+//! `coracle-bench`: measures Debian's own programs in a Linux guest and in Coracle, side by side, in the same QEMU.
+//! `docs/performance.md` tells how, and how to read what comes out.
+
+#![forbid(unsafe_code)]
+
+mod counter;
+mod cpio;
+mod guest;
+mod load;
+mod measure;
+mod network;
+mod plot;
+mod profile;
+mod program;
+mod report;
+mod results;
+mod suite;
+mod tools;
+mod vm;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+use guest::{Guest, Shipyard};
+use measure::Bench;
+use program::Stock;
+use results::{Baseline, Results};
+use suite::{Case, Method};
+use vm::Watch;
+
+/// Rounds, seconds per load and seconds of idleness of the full form.
+const FULL: (u32, u64, u64) = (3, 4, 5);
+/// The same of the short form.
+const QUICK: (u32, u64, u64) = (1, 2, 2);
+/// Functions in a profile.
+const PROFILE_LINES: usize = 60;
+
+/// Measures programs in a Linux guest and in Coracle, side by side.
+#[derive(Parser)]
+#[command(name = "coracle-bench")]
+struct Arguments {
+    /// Only loads whose name contains this (or one whole case, by its name)
+    #[arg(long)]
+    only: Option<String>,
+    /// The short form for CI: Coracle alone, few loads; fails if instructions grew by more than 25 %
+    #[arg(long)]
+    quick: bool,
+    /// Which guests
+    #[arg(long, value_enum, value_delimiter = ',')]
+    guests: Vec<Guest>,
+    /// How many rounds; the medians are told
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// How long each load runs
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// QEMU's machine type: q35, pc or microvm
+    #[arg(long, default_value = "q35")]
+    machine: String,
+    /// Keep the exact figures of this run as the record
+    #[arg(long)]
+    record: bool,
+    /// Write all figures to this file
+    #[arg(long, default_value = "target/bench/results.json")]
+    json: PathBuf,
+    /// Write plots into this directory
+    #[arg(long)]
+    plots: Option<PathBuf>,
+    /// The `coracle` command (default: beside this program, or target/release/coracle)
+    #[arg(long)]
+    coracle: Option<PathBuf>,
+    /// Instead of measuring: instructions per function under the load `--only` names
+    #[arg(long)]
+    profile: bool,
+    /// The unstripped kernel, for profiles
+    #[arg(long)]
+    kernel: Option<PathBuf>,
+    /// List the loads
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let out = std::env::current_dir()?.join("target/bench");
+    fs::create_dir_all(&out)?;
+    let stock = Stock::new(&out, &root.join("programs"))?;
+    let cases = suite::all(&stock)?;
+    if arguments.list {
+        for case in &cases {
+            println!("{}", case.name);
+            if let Method::Serve(loads) = &case.method {
+                loads.iter().for_each(|(name, _)| println!("  {name}"));
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    tools::check()?;
+    network::enter()?;
+    let (rounds, seconds, idle) = if arguments.quick { QUICK } else { FULL };
+    let mut guests = arguments.guests.clone();
+    if guests.is_empty() {
+        guests = vec![Guest::Linux, Guest::Unikernel, Guest::Protected];
+        if arguments.quick {
+            guests.remove(0);
+        }
+    }
+    let bench = Bench {
+        plugin: tools::plugin(&root.join("plugin/insn.c"), &out)?,
+        yard: Shipyard {
+            linux: tools::linux_kernel(&out)?,
+            coracle: coracle(arguments.coracle.as_deref(), &guests)?,
+            out,
+        },
+        machine: arguments.machine.clone(),
+        period: Duration::from_secs(arguments.seconds.unwrap_or(seconds)),
+        idle: Duration::from_secs(idle),
+        only: arguments.only.clone(),
+        quick: arguments.quick,
+    };
+    let cases: Vec<_> = cases.into_iter().filter(|case| bench.wants_case(case)).collect();
+    if cases.is_empty() {
+        bail!("no load is named like that; `coracle-bench --list` shows all");
+    }
+    if arguments.profile {
+        for guest in guests {
+            println!("{}", profile_one(&bench, &cases, guest, arguments)?);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let results = measure_all(&bench, &cases, &guests, arguments.rounds.unwrap_or(rounds));
+    finish(&results, arguments, &root.join("baseline.json"))
+}
+
+/// Finds the `coracle` command, unless only Linux is measured.
+fn coracle(given: Option<&Path>, guests: &[Guest]) -> Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.to_owned());
+    }
+    let beside = std::env::current_exe()?.with_file_name("coracle");
+    let built = std::env::current_dir()?.join("target/release/coracle");
+    match [beside, built].into_iter().find(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None if guests.iter().all(|guest| *guest == Guest::Linux) => Ok(PathBuf::from("coracle")),
+        None => bail!("there is no `coracle` command yet: run `cargo build --release`, or give --coracle PATH"),
+    }
+}
+
+fn measure_all(bench: &Bench, cases: &[Case], guests: &[Guest], rounds: u32) -> Results {
+    let mut results = Results::default();
+    let about = |results: &mut Results, key: &str, value: String| {
+        results.about.insert(key.to_owned(), value);
+    };
+    about(&mut results, "machine", bench.machine.clone());
+    about(&mut results, "rounds", rounds.to_string());
+    about(&mut results, "seconds-per-load", bench.period.as_secs().to_string());
+    about(&mut results, "linux", bench.yard.linux.version.clone());
+    if let Ok(version) = tools::run(std::process::Command::new("qemu-system-x86_64").arg("--version")) {
+        about(&mut results, "qemu", version.lines().next().unwrap_or_default().to_owned());
+    }
+    for round in 1..=rounds {
+        for case in cases {
+            for guest in guests {
+                eprintln!("bench: round {round} of {rounds}: {} in {}", case.name, guest.name());
+                if let Err(error) = bench.case(case, *guest, &mut results) {
+                    eprintln!("bench: {} in {}: {error:#}", case.name, guest.name());
+                    results.failures.push(format!("{} in {}: {error:#}", case.name, guest.name()));
+                }
+            }
+        }
+    }
+    results
+}
+
+fn finish(results: &Results, arguments: &Arguments, record: &Path) -> Result<ExitCode> {
+    results.save(&arguments.json)?;
+    if let Some(directory) = &arguments.plots {
+        plot::write(results, directory)?;
+    }
+    print!("{}", report::table(results));
+    let mut baseline = Baseline::load(record)?;
+    let changes = report::changes(results, &baseline);
+    print!("{}", report::comparison(&changes));
+    if arguments.record {
+        baseline.record(results);
+        baseline.save(record)?;
+        println!("recorded in {}", record.display());
+    }
+    let mut code = ExitCode::SUCCESS;
+    for failure in &results.failures {
+        eprintln!("bench: failed: {failure}");
+        code = ExitCode::FAILURE;
+    }
+    if arguments.quick {
+        for loss in changes.iter().filter(|change| change.judged && change.growth() > report::GROSS_LOSS) {
+            eprintln!(
+                "bench: {} grew by {:.0} % over the record; if that is meant, run with --record",
+                loss.what,
+                loss.growth() * 100.0
+            );
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}
+
+/// The profile of the first load wanted.
+fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Arguments) -> Result<String> {
+    let wanted = arguments.only.as_deref().unwrap_or("memcached-64");
+    let (case, load) = cases
+        .iter()
+        .find_map(|case| match &case.method {
+            Method::Serve(loads) => {
+                loads.iter().find(|(name, _)| name == wanted).map(|(_, load)| (case, load))
+            }
+            _ => None,
+        })
+        .with_context(|| format!("a profile needs the exact name of a load, and \"{wanted}\" is none"))?;
+    let image = bench.yard.build(guest, &case.program)?;
+    let mut vm = bench.boot(&image, case.cpus, &Watch { marks: Vec::new(), profile: true })?;
+    load.prepare()?;
+    let before = vm.counters().blocks()?;
+    let sample = load.run(bench.period)?;
+    let blocks = profile::difference(&before, vm.counters().blocks()?);
+    if !vm.alive() {
+        bail!("the guest died under the load\n{}", vm.console_tail());
+    }
+    let mut files: Vec<PathBuf> = arguments.kernel.iter().cloned().collect();
+    let program = case.program.closure();
+    files.extend(program.into_values().filter(|file| {
+        fs::read(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"))
+    }));
+    let table = profile::table(blocks, &files, sample.operations, PROFILE_LINES)?;
+    Ok(format!("{wanted} in {}: {table}", guest.name()))
+}

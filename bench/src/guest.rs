@@ -1,0 +1,267 @@
+//! The two operating systems side by side: how each starts a program.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::cpio::Archive;
+use crate::network;
+use crate::program::Program;
+use crate::tools::{self, LinuxKernel};
+
+/// An operating system under measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Guest {
+    /// Debian's cloud kernel.
+    Linux,
+    /// Coracle, program and kernel in ring 0.
+    Unikernel,
+    /// Coracle, the program in ring 3.
+    Protected,
+}
+
+impl Guest {
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linux => "linux",
+            Self::Unikernel => "unikernel",
+            Self::Protected => "protected",
+        }
+    }
+}
+
+/// The hardware of the machine.
+#[derive(Clone, Debug)]
+pub struct Hardware {
+    /// QEMU's machine type: `q35`, `pc` or `microvm`.
+    pub machine: String,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Virtual CPUs.
+    pub cpus: u32,
+}
+
+/// Everything needed to start guests.
+pub struct Shipyard {
+    /// Where images and archives are made.
+    pub out: PathBuf,
+    /// The Linux guest's kernel.
+    pub linux: LinuxKernel,
+    /// The `coracle` command.
+    pub coracle: PathBuf,
+}
+
+/// A program made ready for one guest.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The initramfs or the bootable image.
+    file: PathBuf,
+    program: Program,
+    guest: Guest,
+    /// Bytes that must be loaded to boot: for Linux the kernel counts too.
+    pub bytes: u64,
+}
+
+/// Modules in the order of their dependencies.
+const LINUX_MODULES: &[&str] = &[
+    "drivers/virtio/virtio",
+    "drivers/virtio/virtio_ring",
+    "drivers/virtio/virtio_pci_modern_dev",
+    "drivers/virtio/virtio_pci_legacy_dev",
+    "drivers/virtio/virtio_pci",
+    "drivers/virtio/virtio_mmio",
+    "net/core/failover",
+    "drivers/net/net_failover",
+    "drivers/net/virtio_net",
+];
+
+impl Shipyard {
+    /// Makes what this guest boots.
+    pub fn build(&self, guest: Guest, program: &Program) -> Result<Image> {
+        match guest {
+            Guest::Linux => self.build_linux(program),
+            Guest::Unikernel | Guest::Protected => self.build_coracle(guest, program),
+        }
+    }
+
+    /// The QEMU command that boots the image (without what measuring adds).
+    pub fn command(&self, image: &Image, hardware: &Hardware) -> Result<Vec<String>> {
+        match image.guest {
+            Guest::Linux => Ok(self.linux_command(image, hardware)),
+            Guest::Unikernel | Guest::Protected => self.coracle_command(image, hardware),
+        }
+    }
+
+    fn build_linux(&self, program: &Program) -> Result<Image> {
+        let busybox = tools::find("busybox")
+            .context("no busybox for the Linux guest's start: apt-get install busybox-static")?;
+        let mut archive = Archive::default();
+        for directory in ["proc", "sys", "dev", "tmp", "run", "root", "var/log"] {
+            archive.directory(directory);
+        }
+        archive.host(&busybox, "/bin/busybox")?;
+        archive.symlink("/bin/sh", "busybox");
+        let mut init = String::from(
+            "#!/bin/busybox sh\nPATH=/bin\nbusybox mount -t proc proc /proc\nbusybox mount -t sysfs sys /sys\n\
+             busybox mount -t devtmpfs dev /dev\n",
+        );
+        for module in LINUX_MODULES {
+            let file = self.linux.modules.join(format!("kernel/{module}.ko"));
+            let name = module.rsplit('/').next().expect("a path has a last part");
+            archive.host(&file, &format!("/modules/{name}.ko"))?;
+            init += &format!("busybox insmod /modules/{name}.ko\n");
+        }
+        init += &format!(
+            "busybox ip link set lo up\nbusybox ip addr add {}/{} dev eth0\nbusybox ip link set eth0 up\n\
+             ulimit -n 65536\n",
+            network::GUEST,
+            network::PREFIX
+        );
+        let words: Vec<_> = std::iter::once(program.path.to_string_lossy().into_owned())
+            .chain(program.args.iter().cloned())
+            .map(|word| shell_quote(&word))
+            .collect();
+        init += &format!("{}\nbusybox reboot -f\n", words.join(" "));
+        archive.bytes("/init", 0o755, init.as_bytes());
+        for (guest, host) in program.closure() {
+            archive.host(&host, &guest)?;
+        }
+        let file = self.out.join(format!("{}.linux.cpio", program.name));
+        fs::write(&file, archive.finish())?;
+        let bytes = fs::metadata(&file)?.len() + fs::metadata(&self.linux.image)?.len();
+        Ok(Image { file, program: program.clone(), guest: Guest::Linux, bytes })
+    }
+
+    fn linux_command(&self, image: &Image, hardware: &Hardware) -> Vec<String> {
+        let (machine, bus) = match hardware.machine.as_str() {
+            "microvm" => ("microvm,acpi=off,rtc=on,auto-kernel-cmdline=on", "device"),
+            machine => (machine, "pci,disable-legacy=on"),
+        };
+        let mut command = words("qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none");
+        command.extend(words(&format!(
+            "-machine {machine} -accel tcg -cpu max -smp {} -m {}M -global virtio-mmio.force-legacy=false",
+            hardware.cpus, hardware.memory_mib
+        )));
+        command.extend(words(&format!(
+            "-kernel {} -initrd {} -append",
+            self.linux.image.display(),
+            image.file.display()
+        )));
+        command.push("console=ttyS0 quiet mitigations=off reboot=t panic=-1".to_owned());
+        command.extend(words(&format!(
+            "-serial file:{}/console -netdev tap,id=net0,ifname={},script=no,downscript=no -device \
+             virtio-net-{bus},netdev=net0,mac={}",
+            self.out.display(),
+            network::TAP,
+            network::MAC,
+        )));
+        command
+    }
+
+    fn build_coracle(&self, guest: Guest, program: &Program) -> Result<Image> {
+        let file = self.out.join(format!("{}.{}.img", program.name, guest.name()));
+        let mut command = Command::new(&self.coracle);
+        command.arg("build").arg(&program.path).arg("-o").arg(&file).args(["--mode", guest.name()]);
+        let libraries = tools::libraries(&program.path);
+        for (path, host) in program.closure() {
+            if host != program.path && !libraries.contains(&host) {
+                command.arg("--add").arg(format!("{}:{path}", host.display()));
+            }
+        }
+        command.arg("--").args(&program.args);
+        tools::run(&mut command)?;
+        let bytes = fs::metadata(&file)?.len();
+        Ok(Image { file, program: program.clone(), guest, bytes })
+    }
+
+    /// What `coracle run` would start: the bench measures what users get.
+    fn coracle_command(&self, image: &Image, hardware: &Hardware) -> Result<Vec<String>> {
+        let mut command = Command::new(&self.coracle);
+        command.arg("run").arg(&image.file).args([
+            "--dry-run",
+            "--accel",
+            "tcg",
+            "--machine",
+            &hardware.machine,
+            "-m",
+            &format!("{}M", hardware.memory_mib),
+            "--cpus",
+            &hardware.cpus.to_string(),
+            "--net",
+            &format!("tap:{}", network::TAP),
+            "--ip",
+            &format!("{}/{}", network::GUEST, network::PREFIX),
+        ]);
+        let line = tools::run(&mut command)?;
+        let command = shell_split(&line);
+        if command.is_empty() {
+            bail!("`coracle run --dry-run` printed nothing");
+        }
+        Ok(command)
+    }
+}
+
+impl Image {
+    /// The program in it.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The guest it is for.
+    pub fn guest(&self) -> Guest {
+        self.guest
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Quotes a word for a POSIX shell.
+fn shell_quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// Splits a command line as a POSIX shell does: quotes, backslashes, and line ends after a backslash.
+fn shell_split(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' => word.get_or_insert_default().extend(chars.by_ref().take_while(|&c| c != '\'')),
+            '"' => {
+                let word = word.get_or_insert_default();
+                while let Some(c) = chars.next().filter(|&c| c != '"') {
+                    word.extend(if c == '\\' { chars.next() } else { Some(c) });
+                }
+            }
+            '\\' => match chars.next() {
+                Some('\n') | None => {}
+                Some(c) => word.get_or_insert_default().push(c),
+            },
+            c if c.is_whitespace() => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_command_is_split_as_a_shell_does() {
+        assert_eq!(shell_split("a 'b c' \"d\\\"e\" f\\ g \\\n h ''"), ["a", "b c", "d\"e", "f g", "h", ""]);
+        for word in ["", "a b", "it's", "\"x\"\\"] {
+            assert_eq!(shell_split(&shell_quote(word)), [word]);
+        }
+    }
+}

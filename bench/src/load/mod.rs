@@ -1,0 +1,70 @@
+//! The loads: what is asked of a guest, and what came of it.
+
+pub mod closed;
+pub mod histogram;
+pub mod memcached;
+pub mod tools;
+pub mod udp;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+/// What one run of a load gave.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sample {
+    /// Operations done (for streams: bytes).
+    pub operations: u64,
+    /// Operations per second, as the client saw them.
+    pub rate: f64,
+    /// Median latency in microseconds, where the client tells.
+    pub p50: Option<f64>,
+    /// 99th percentile of the latency in microseconds.
+    pub p99: Option<f64>,
+}
+
+/// A load.
+#[derive(Clone, Debug)]
+pub enum Load {
+    /// memcaslap with this many connections.
+    Memcaslap { connections: u32 },
+    /// The bench's own memcached client: busy connections in a closed loop beside idle ones.
+    Memcached { busy: usize, idle: usize },
+    /// redis-benchmark.
+    Redis { test: &'static str, connections: u32, pipeline: u32 },
+    /// wrk.
+    Http { port: u16, path: &'static str, connections: u32, keep_alive: bool },
+    /// iperf3; `to_guest` tells the direction.
+    Stream { to_guest: bool },
+    /// Datagrams that come back, one at a time.
+    UdpEcho { port: u16 },
+}
+
+impl Load {
+    /// Runs the load for about this long.
+    pub fn run(&self, period: Duration) -> Result<Sample> {
+        match *self {
+            Self::Memcaslap { connections } => tools::memcaslap(connections, period),
+            Self::Memcached { busy, idle } => memcached::run(busy, idle, period),
+            Self::Redis { test, connections, pipeline } => {
+                tools::redis_benchmark(test, connections, pipeline, period)
+            }
+            Self::Http { port, path, connections, keep_alive } => {
+                tools::wrk(port, path, connections, keep_alive, period)
+            }
+            Self::Stream { to_guest } => tools::iperf3(to_guest, period),
+            Self::UdpEcho { port } => udp::echo(port, period),
+        }
+    }
+
+    /// What is done once before measuring starts (filling a cache, opening idle connections, warming up).
+    pub fn prepare(&self) -> Result<()> {
+        match self {
+            Self::Memcached { .. } | Self::Memcaslap { .. } => memcached::fill(),
+            _ => self.run(WARM_UP).map(drop),
+        }
+    }
+}
+
+/// How long a load runs before it is measured.
+const WARM_UP: Duration = Duration::from_millis(500);

@@ -1,0 +1,218 @@
+//! The programs under measurement: what each needs in its file system and how it shows that it serves.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::tools;
+use crate::vm::Ready;
+
+/// A program as both guests get it.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Its name in tables and on the command line.
+    pub name: String,
+    /// The file on this machine; it has the same path in the guest.
+    pub path: PathBuf,
+    /// Its arguments, without its name.
+    pub args: Vec<String>,
+    /// Further files and directories: path on this machine, path in the guest.
+    pub files: Vec<(PathBuf, String)>,
+    /// How it shows that it serves.
+    pub ready: Ready,
+}
+
+/// Sizes of the files nginx serves: the classic welcome page and a large one.
+pub const SMALL_FILE: usize = 612;
+/// The large one.
+pub const LARGE_FILE: usize = 100_000;
+/// Rows that sqlite3 inserts.
+pub const SQLITE_ROWS: u64 = 60_000;
+
+/// nginx as one process that logs nothing; it is otherwise what its package sets up.
+const NGINX_CONF: &str = "daemon off;
+master_process off;
+user root;
+pid /tmp/nginx.pid;
+error_log stderr crit;
+events { worker_connections 16384; }
+http {
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_timeout 65;
+    keepalive_requests 1000000000;
+    client_body_temp_path /tmp/body;
+    proxy_temp_path /tmp/proxy;
+    fastcgi_temp_path /tmp/fastcgi;
+    uwsgi_temp_path /tmp/uwsgi;
+    scgi_temp_path /tmp/scgi;
+    types { text/html html; application/octet-stream bin; }
+    server {
+        listen 80 backlog=4096;
+        root /srv/www;
+    }
+}
+";
+
+/// Accounts that the programs look up.
+const PASSWD: &str =
+    "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
+const GROUP: &str = "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n";
+
+/// Everything that python's http.server may import, but not the test suite and the like.
+const PYTHON_LEFT_OUT: &[&str] =
+    &["test", "idlelib", "tkinter", "ensurepip", "lib2to3", "distutils", "turtledemo", "pydoc_data"];
+
+impl Program {
+    fn new(name: &str, path: &Path, args: &[&str], ready: Ready) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            files: Vec::new(),
+            ready,
+        }
+    }
+
+    fn installed(name: &str, package: &str, args: &[&str], ready: Ready) -> Result<Self> {
+        // Debian's own, even where another stands earlier on PATH.
+        let path = ["/usr/bin", "/usr/sbin"]
+            .iter()
+            .map(|directory| Path::new(directory).join(name))
+            .find(|path| path.exists())
+            .with_context(|| format!("{name} is not installed: apt-get install {package}"))?;
+        Ok(Self::new(name, &path, args, ready))
+    }
+
+    fn add(mut self, host: PathBuf, guest: &str) -> Self {
+        self.files.push((host, guest.to_owned()));
+        self
+    }
+
+    /// The program's files with the libraries of every ELF file among them: guest path to host path.
+    pub fn closure(&self) -> BTreeMap<String, PathBuf> {
+        let mut all = BTreeMap::new();
+        let mut elves = vec![self.path.clone()];
+        for (host, guest) in &self.files {
+            all.insert(guest.clone(), host.clone());
+            if host.extension().is_some_and(|extension| extension == "so") {
+                elves.push(host.clone());
+            }
+        }
+        for elf in &elves {
+            for library in tools::libraries(elf) {
+                all.insert(library.to_string_lossy().into_owned(), library);
+            }
+        }
+        all.insert(self.path.to_string_lossy().into_owned(), self.path.clone());
+        all
+    }
+}
+
+/// Writes the small files that programs need, and knows where they and the sources of the measuring programs are.
+pub struct Stock {
+    made: PathBuf,
+    sources: PathBuf,
+}
+
+impl Stock {
+    /// Makes the files under `out`; `sources` is the directory of the measuring programs.
+    pub fn new(out: &Path, sources: &Path) -> Result<Self> {
+        let made = out.join("files");
+        fs::create_dir_all(&made)?;
+        fs::write(made.join("passwd"), PASSWD)?;
+        fs::write(made.join("group"), GROUP)?;
+        fs::write(made.join("nginx.conf"), NGINX_CONF)?;
+        fs::write(made.join("index.html"), "x".repeat(SMALL_FILE))?;
+        fs::write(made.join("large.bin"), "y".repeat(LARGE_FILE))?;
+        let mut rows = String::from("CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, value REAL);\nBEGIN;\n");
+        for row in 0..SQLITE_ROWS {
+            rows += &format!("INSERT INTO t VALUES({row},'name number {row}',{row}.5);\n");
+        }
+        fs::write(made.join("rows.sql"), rows + "COMMIT;\nSELECT count(*), sum(value) FROM t;\n")?;
+        fs::write(made.join("none.sql"), "SELECT 0;\n")?;
+        Ok(Self { made, sources: sources.to_owned() })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.made.join(name)
+    }
+
+    fn accounts(&self, program: Program) -> Program {
+        program.add(self.file("passwd"), "/etc/passwd").add(self.file("group"), "/etc/group")
+    }
+
+    /// memcached with this much memory for items, on this many threads.
+    pub fn memcached(&self, megabytes: u32, threads: u32) -> Result<Program> {
+        let (megabytes, threads) = (megabytes.to_string(), threads.to_string());
+        let args =
+            ["-u", "root", "-p", "11211", "-m", &megabytes, "-t", &threads, "-c", "20000", "-U", "0"];
+        Ok(self.accounts(Program::installed("memcached", "memcached", &args, Ready::Tcp(11211))?))
+    }
+
+    /// redis without persistence.
+    pub fn redis(&self) -> Result<Program> {
+        let args = ["--port", "6379", "--save", "", "--appendonly", "no", "--protected-mode", "no"];
+        Program::installed("redis-server", "redis-server", &args, Ready::Tcp(6379))
+    }
+
+    /// nginx serving one small and one large file.
+    pub fn nginx(&self) -> Result<Program> {
+        let args = ["-p", "/srv", "-e", "stderr", "-c", "/etc/nginx/nginx.conf"];
+        let program = Program::installed("nginx", "nginx-light", &args, Ready::Tcp(80))?;
+        Ok(self
+            .accounts(program)
+            .add(self.file("nginx.conf"), "/etc/nginx/nginx.conf")
+            .add(self.file("index.html"), "/srv/www/index.html")
+            .add(self.file("large.bin"), "/srv/www/large.bin"))
+    }
+
+    /// python's own web server.
+    pub fn python(&self) -> Result<Program> {
+        let args = ["-m", "http.server", "--directory", "/srv/www", "8000"];
+        let mut program = Program::installed("python3.11", "python3", &args, Ready::Tcp(8000))?;
+        program.files = python_library(Path::new("/usr/lib/python3.11"))?;
+        Ok(program.add(self.file("index.html"), "/srv/www/index.html"))
+    }
+
+    /// The sqlite3 shell, inserting all rows or none.
+    pub fn sqlite(&self, rows: bool) -> Result<Program> {
+        let program = Program::installed("sqlite3", "sqlite3", &[":memory:", ".read /rows.sql"], Ready::Exit)?;
+        Ok(program.add(self.file(if rows { "rows.sql" } else { "none.sql" }), "/rows.sql"))
+    }
+
+    /// iperf3 as server.
+    pub fn iperf3(&self) -> Result<Program> {
+        Program::installed("iperf3", "iperf3", &["-s", "-p", "5201"], Ready::Tcp(5201))
+    }
+
+    /// One of the bench's own programs.
+    pub fn own(&self, name: &str, args: &[&str], ready: Ready) -> Result<Program> {
+        let path = tools::program(&self.sources.join(format!("{name}.c")), &self.made)?;
+        Ok(Program::new(name, &path, args, ready))
+    }
+}
+
+/// Python's library, file by file.
+fn python_library(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let mut files = Vec::new();
+    let entries = fs::read_dir(directory)
+        .with_context(|| format!("no {}: apt-get install python3", directory.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if PYTHON_LEFT_OUT.contains(&name.as_str()) || name.starts_with("config-") || !path.exists() {
+            continue;
+        }
+        if path.is_dir() {
+            files.extend(python_library(&path)?);
+        } else {
+            let guest = path.to_string_lossy().into_owned();
+            files.push((path, guest));
+        }
+    }
+    Ok(files)
+}

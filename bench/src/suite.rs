@@ -1,0 +1,174 @@
+//! What is measured: every case with its program, machine and loads, by name.
+
+use anyhow::Result;
+
+use crate::load::Load;
+use crate::program::{Program, Stock};
+use crate::vm::Ready;
+
+/// Memory of the machine wherever its size is not what is measured, in MiB.
+pub const MEMORY_MIB: u32 = 512;
+/// memcached's own limit for items, in MiB, wherever memory is not what is measured.
+const MEMCACHED_MIB: u32 = 128;
+/// The same where the smallest machine is looked for.
+const MEMCACHED_SMALL_MIB: u32 = 8;
+/// Port of the UDP echo server.
+const ECHO_PORT: u16 = 7;
+
+/// How a case is measured.
+#[derive(Clone, Debug)]
+pub enum Method {
+    /// Boot, wait until it serves, idle, then one load after the other.
+    Serve(Vec<(String, Load)>),
+    /// Boot a program that marks its own tests and ends.
+    Marks,
+    /// Run the program and the same without work; the difference, divided by the operations, is the figure.
+    Difference { without: Box<Program>, operations: u64 },
+    /// Start, `main`, end.
+    Start,
+    /// Look for the smallest memory with which the program still does its work.
+    SmallestMemory(Option<Load>),
+}
+
+/// A case.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Its name.
+    pub name: String,
+    /// The program.
+    pub program: Program,
+    /// CPUs of the machine.
+    pub cpus: u32,
+    /// Whether the short form for CI has it.
+    pub quick: bool,
+    /// How it is measured.
+    pub method: Method,
+}
+
+fn named(loads: &[(&str, Load)]) -> Vec<(String, Load)> {
+    loads.iter().map(|(name, load)| ((*name).to_owned(), load.clone())).collect()
+}
+
+/// Every case.
+pub fn all(stock: &Stock) -> Result<Vec<Case>> {
+    let case = |name: &str, program: Program, cpus: u32, quick: bool, method: Method| Case {
+        name: name.to_owned(),
+        program,
+        cpus,
+        quick,
+        method,
+    };
+    let closed = |busy, idle| Load::Memcached { busy, idle };
+    let redis = |test, connections, pipeline| Load::Redis { test, connections, pipeline };
+    let http = |port, path, connections, keep_alive| Load::Http { port, path, connections, keep_alive };
+    Ok(vec![
+        case("hello", stock.own("hello", &[], Ready::Exit)?, 1, true, Method::Start),
+        case("micro", stock.own("micro", &[], Ready::Exit)?, 1, true, Method::Marks),
+        case(
+            "memcached",
+            stock.memcached(MEMCACHED_MIB, 1)?,
+            1,
+            true,
+            Method::Serve(named(&[
+                ("memcached-64", closed(64, 0)),
+                ("memcached-16", closed(16, 0)),
+                ("memcached-1", closed(1, 0)),
+                ("memcaslap-64", Load::Memcaslap { connections: 64 }),
+                ("memcaslap-16", Load::Memcaslap { connections: 16 }),
+                ("memcaslap-1", Load::Memcaslap { connections: 1 }),
+            ])),
+        ),
+        case(
+            "memcached-idle",
+            stock.memcached(MEMCACHED_MIB, 1)?,
+            1,
+            false,
+            Method::Serve(named(&[
+                ("memcached-16-idle-10", closed(16, 10)),
+                ("memcached-16-idle-1000", closed(16, 1000)),
+                ("memcached-16-idle-10000", closed(16, 10_000)),
+            ])),
+        ),
+        case(
+            "memcached-smp",
+            stock.memcached(MEMCACHED_MIB, 2)?,
+            2,
+            false,
+            Method::Serve(named(&[("memcached-64-cpus-2", closed(64, 0))])),
+        ),
+        case(
+            "redis",
+            stock.redis()?,
+            1,
+            true,
+            Method::Serve(named(&[
+                ("redis-get-50", redis("get", 50, 1)),
+                ("redis-set-50", redis("set", 50, 1)),
+                ("redis-get-1", redis("get", 1, 1)),
+                ("redis-set-1", redis("set", 1, 1)),
+                ("redis-get-50-pipeline-16", redis("get", 50, 16)),
+                ("redis-set-50-pipeline-16", redis("set", 50, 16)),
+            ])),
+        ),
+        case(
+            "nginx",
+            stock.nginx()?,
+            1,
+            true,
+            Method::Serve(named(&[
+                ("nginx-612", http(80, "/index.html", 30, true)),
+                ("nginx-612-close", http(80, "/index.html", 30, false)),
+                ("nginx-100k", http(80, "/large.bin", 30, true)),
+                ("nginx-100k-close", http(80, "/large.bin", 30, false)),
+            ])),
+        ),
+        case(
+            "python",
+            stock.python()?,
+            1,
+            false,
+            Method::Serve(named(&[("python-http", http(8000, "/index.html", 4, true))])),
+        ),
+        case(
+            "sqlite",
+            stock.sqlite(true)?,
+            1,
+            false,
+            Method::Difference {
+                without: Box::new(stock.sqlite(false)?),
+                operations: crate::program::SQLITE_ROWS,
+            },
+        ),
+        case(
+            "stream",
+            stock.iperf3()?,
+            1,
+            false,
+            Method::Serve(named(&[
+                ("tcp-to-guest", Load::Stream { to_guest: true }),
+                ("tcp-from-guest", Load::Stream { to_guest: false }),
+            ])),
+        ),
+        case(
+            "udp",
+            stock.own("udpecho", &[&ECHO_PORT.to_string()], Ready::Udp(ECHO_PORT))?,
+            1,
+            false,
+            Method::Serve(named(&[("udp-echo", Load::UdpEcho { port: ECHO_PORT })])),
+        ),
+        case(
+            "memory-hello",
+            stock.own("hello", &[], Ready::Exit)?,
+            1,
+            false,
+            Method::SmallestMemory(None),
+        ),
+        case(
+            "memory-memcached",
+            stock.memcached(MEMCACHED_SMALL_MIB, 1)?,
+            1,
+            false,
+            Method::SmallestMemory(Some(closed(16, 0))),
+        ),
+    ])
+}
