@@ -1,7 +1,7 @@
 /*
  * insn.c: a QEMU TCG plugin that counts what the guest executes, into a file the harness maps or reads.
  *
- * Arguments:  file=PATH        the counter file (created; layout below)
+ * Arguments:  counters=PATH    the counter file (created; layout below)
  *             mark=0xADDR      guest address whose every execution is logged (may be repeated, at most MAX_MARKS)
  *             profile=on       also count executions of every translation block (for profiles by function)
  *
@@ -224,8 +224,8 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
 {
     const char *path = NULL;
     for (int i = 0; i < argc; i++) {
-        if (strncmp(argv[i], "file=", 5) == 0) {
-            path = argv[i] + 5;
+        if (strncmp(argv[i], "counters=", 9) == 0) {
+            path = argv[i] + 9;
         } else if (strncmp(argv[i], "mark=", 5) == 0 && marks_len < MAX_MARKS) {
             marks[marks_len++] = strtoull(argv[i] + 5, NULL, 0);
         } else if (strcmp(argv[i], "profile=on") == 0) {
@@ -236,10 +236,10 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
         }
     }
     if (!path || !info->system_emulation) {
-        fprintf(stderr, "insn plugin: needs file=PATH and a system emulator\n");
+        fprintf(stderr, "insn plugin: needs counters=PATH and a system emulator\n");
         return -1;
     }
-    /* The last page of the file is never written unless blocks are profiled: it stays sparse. */
+    /* The file stays sparse: its blocks are written only when profiling. */
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0 || ftruncate(fd, sizeof(struct shared)) != 0) {
         perror(path);

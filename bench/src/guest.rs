@@ -67,18 +67,10 @@ pub struct Image {
     pub bytes: u64,
 }
 
-/// Modules in the order of their dependencies.
-const LINUX_MODULES: &[&str] = &[
-    "drivers/virtio/virtio",
-    "drivers/virtio/virtio_ring",
-    "drivers/virtio/virtio_pci_modern_dev",
-    "drivers/virtio/virtio_pci_legacy_dev",
-    "drivers/virtio/virtio_pci",
-    "drivers/virtio/virtio_mmio",
-    "net/core/failover",
-    "drivers/net/net_failover",
-    "drivers/net/virtio_net",
-];
+/// Modules the Linux guest's drivers are in; what they depend on is loaded before them.
+const LINUX_MODULES: &[&str] = &["virtio_pci", "virtio_mmio", "virtio_net"];
+/// Where such modules are, under the kernel's directory of modules.
+const MODULE_DIRECTORIES: &[&str] = &["kernel/drivers/virtio", "kernel/drivers/net", "kernel/net/core"];
 
 impl Shipyard {
     /// Makes what this guest boots.
@@ -110,9 +102,11 @@ impl Shipyard {
             "#!/bin/busybox sh\nPATH=/bin\nbusybox mount -t proc proc /proc\nbusybox mount -t sysfs sys /sys\n\
              busybox mount -t devtmpfs dev /dev\n",
         );
+        let mut modules = Vec::new();
         for module in LINUX_MODULES {
-            let file = self.linux.modules.join(format!("kernel/{module}.ko"));
-            let name = module.rsplit('/').next().expect("a path has a last part");
+            self.load_order(module, &mut modules)?;
+        }
+        for (name, file) in modules {
             archive.host(&file, &format!("/modules/{name}.ko"))?;
             init += &format!("busybox insmod /modules/{name}.ko\n");
         }
@@ -135,6 +129,28 @@ impl Shipyard {
         fs::write(&file, archive.finish())?;
         let bytes = fs::metadata(&file)?.len() + fs::metadata(&self.linux.image)?.len();
         Ok(Image { file, program: program.clone(), guest: Guest::Linux, bytes })
+    }
+
+    /// Appends the module to `order`, after those it depends on (the `depends=` of its own .modinfo).
+    fn load_order(&self, name: &str, order: &mut Vec<(String, PathBuf)>) -> Result<()> {
+        if order.iter().any(|(module, _)| module == name) {
+            return Ok(());
+        }
+        let file = MODULE_DIRECTORIES
+            .iter()
+            .map(|directory| self.linux.modules.join(directory).join(format!("{name}.ko")))
+            .find(|file| file.is_file())
+            .with_context(|| format!("the Linux kernel has no module {name}"))?;
+        let bytes = fs::read(&file)?;
+        for entry in bytes.split(|byte| *byte == 0) {
+            if let Some(names) = entry.strip_prefix(b"depends=") {
+                for needed in String::from_utf8_lossy(names).split(',').filter(|name| !name.is_empty()) {
+                    self.load_order(needed, order)?;
+                }
+            }
+        }
+        order.push((name.to_owned(), file));
+        Ok(())
     }
 
     fn linux_command(&self, image: &Image, hardware: &Hardware) -> Vec<String> {

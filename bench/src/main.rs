@@ -111,6 +111,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     tools::check()?;
+    // Before the network of the bench's own hides the world's.
+    let linux = tools::linux_kernel(&out)?;
     network::enter()?;
     let (rounds, seconds, idle) = if arguments.quick { QUICK } else { FULL };
     let mut guests = arguments.guests.clone();
@@ -123,13 +125,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let bench = Bench {
         plugin: tools::plugin(&root.join("plugin/insn.c"), &out)?,
         yard: Shipyard {
-            linux: tools::linux_kernel(&out)?,
+            linux,
             coracle: coracle(arguments.coracle.as_deref(), &guests)?,
             out,
         },
         machine: arguments.machine.clone(),
         period: Duration::from_secs(arguments.seconds.unwrap_or(seconds)),
         idle: Duration::from_secs(idle),
+        only_exactly: arguments.only.as_ref().is_some_and(|only| cases.iter().any(|case| case.has(only))),
         only: arguments.only.clone(),
         quick: arguments.quick,
     };

@@ -41,8 +41,10 @@ pub struct Bench {
     pub period: Duration,
     /// How long idleness is watched.
     pub idle: Duration,
-    /// Part of a load's name, if only some are wanted.
+    /// The name of a load or case, or part of names, if only some are wanted.
     pub only: Option<String>,
+    /// Whether it is a whole name.
+    pub only_exactly: bool,
     /// Whether to leave out what the short form leaves out.
     pub quick: bool,
 }
@@ -50,7 +52,9 @@ pub struct Bench {
 impl Bench {
     /// Whether this load of this case is wanted.
     fn wants(&self, case: &Case, load: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| load.contains(only.as_str()) || case.name == *only)
+        self.only.as_ref().is_none_or(|only| {
+            load == only || case.name == *only || (!self.only_exactly && load.contains(only.as_str()))
+        })
     }
 
     /// Whether anything of the case is wanted.

@@ -45,6 +45,14 @@ pub struct Case {
     pub method: Method,
 }
 
+impl Case {
+    /// Whether this is its name, or that of one of its loads.
+    pub fn has(&self, name: &str) -> bool {
+        self.name == name
+            || matches!(&self.method, Method::Serve(loads) if loads.iter().any(|(load, _)| load == name))
+    }
+}
+
 fn named(loads: &[(&str, Load)]) -> Vec<(String, Load)> {
     loads.iter().map(|(name, load)| ((*name).to_owned(), load.clone())).collect()
 }

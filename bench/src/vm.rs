@@ -74,7 +74,7 @@ impl Vm {
         let counter_file = directory.join("counters");
         let _ = fs::remove_file(&counter_file);
         let _ = fs::remove_file(directory.join("trace"));
-        let mut plugin_arg = format!("{},file={}", plugin.display(), counter_file.display());
+        let mut plugin_arg = format!("{},counters={}", plugin.display(), counter_file.display());
         for mark in &watch.marks {
             plugin_arg += &format!(",mark={mark:#x}");
         }
