@@ -13,7 +13,9 @@ use crate::program::Program;
 use crate::tools::{self, LinuxKernel};
 
 /// An operating system under measurement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Guest {
     /// Debian's cloud kernel.

@@ -124,11 +124,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let bench = Bench {
         plugin: tools::plugin(&root.join("plugin/insn.c"), &out)?,
-        yard: Shipyard {
-            linux,
-            coracle: coracle(arguments.coracle.as_deref(), &guests)?,
-            out,
-        },
+        yard: Shipyard { linux, coracle: coracle(arguments.coracle.as_deref(), &guests)?, out },
         machine: arguments.machine.clone(),
         period: Duration::from_secs(arguments.seconds.unwrap_or(seconds)),
         idle: Duration::from_secs(idle),
@@ -160,7 +156,9 @@ fn coracle(given: Option<&Path>, guests: &[Guest]) -> Result<PathBuf> {
     match [beside, built].into_iter().find(|path| path.is_file()) {
         Some(path) => Ok(path),
         None if guests.iter().all(|guest| *guest == Guest::Linux) => Ok(PathBuf::from("coracle")),
-        None => bail!("there is no `coracle` command yet: run `cargo build --release`, or give --coracle PATH"),
+        None => {
+            bail!("there is no `coracle` command yet: run `cargo build --release`, or give --coracle PATH")
+        }
     }
 }
 
@@ -245,9 +243,9 @@ fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Argument
     }
     let mut files: Vec<PathBuf> = arguments.kernel.iter().cloned().collect();
     let program = case.program.closure();
-    files.extend(program.into_values().filter(|file| {
-        fs::read(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"))
-    }));
+    files.extend(
+        program.into_values().filter(|file| fs::read(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"))),
+    );
     let table = profile::table(blocks, &files, sample.operations, PROFILE_LINES)?;
     Ok(format!("{wanted} in {}: {table}", guest.name()))
 }

@@ -198,12 +198,7 @@ impl Bench {
                 let operations: f64 = operations.parse().context("micro prints a number")?;
                 let [begin, end] = pairs.next().context("fewer marks than tests")? else { continue };
                 let guest = image.guest();
-                results.add(
-                    name,
-                    Metric::Instructions,
-                    guest,
-                    (end.insns - begin.insns) as f64 / operations,
-                );
+                results.add(name, Metric::Instructions, guest, (end.insns - begin.insns) as f64 / operations);
                 let seconds = (end.nanos - begin.nanos) as f64 / 1e9;
                 results.add(name, Metric::Rate, guest, operations / seconds);
             }

@@ -48,7 +48,8 @@ impl Module {
             .symbols()
             .chain(elf.dynamic_symbols())
             .filter(|symbol| {
-                symbol.is_definition() && matches!(symbol.kind(), object::SymbolKind::Text | object::SymbolKind::Unknown)
+                symbol.is_definition()
+                    && matches!(symbol.kind(), object::SymbolKind::Text | object::SymbolKind::Unknown)
             })
             .map(|symbol| {
                 let name = symbol.name().unwrap_or("?");

@@ -58,8 +58,7 @@ http {
 ";
 
 /// Accounts that the programs look up.
-const PASSWD: &str =
-    "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n";
 
 /// Everything that python's http.server may import, but not the test suite and the like.
@@ -128,7 +127,8 @@ impl Stock {
         fs::write(made.join("nginx.conf"), NGINX_CONF)?;
         fs::write(made.join("index.html"), "x".repeat(SMALL_FILE))?;
         fs::write(made.join("large.bin"), "y".repeat(LARGE_FILE))?;
-        let mut rows = String::from("CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, value REAL);\nBEGIN;\n");
+        let mut rows =
+            String::from("CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, value REAL);\nBEGIN;\n");
         for row in 0..SQLITE_ROWS {
             rows += &format!("INSERT INTO t VALUES({row},'name number {row}',{row}.5);\n");
         }
@@ -148,8 +148,7 @@ impl Stock {
     /// memcached with this much memory for items, on this many threads.
     pub fn memcached(&self, megabytes: u32, threads: u32) -> Result<Program> {
         let (megabytes, threads) = (megabytes.to_string(), threads.to_string());
-        let args =
-            ["-u", "root", "-p", "11211", "-m", &megabytes, "-t", &threads, "-c", "20000", "-U", "0"];
+        let args = ["-u", "root", "-p", "11211", "-m", &megabytes, "-t", &threads, "-c", "20000", "-U", "0"];
         Ok(self.accounts(Program::installed("memcached", "memcached", &args, Ready::Tcp(11211))?))
     }
 
@@ -180,7 +179,8 @@ impl Stock {
 
     /// The sqlite3 shell, inserting all rows or none.
     pub fn sqlite(&self, rows: bool) -> Result<Program> {
-        let program = Program::installed("sqlite3", "sqlite3", &[":memory:", ".read /rows.sql"], Ready::Exit)?;
+        let program =
+            Program::installed("sqlite3", "sqlite3", &[":memory:", ".read /rows.sql"], Ready::Exit)?;
         Ok(program.add(self.file(if rows { "rows.sql" } else { "none.sql" }), "/rows.sql"))
     }
 

@@ -199,7 +199,13 @@ mod tests {
         results.add("a", Metric::Instructions, Guest::Linux, 10.4);
         results.add("a", Metric::Rate, Guest::Linux, 5.0);
         let mut baseline = Baseline::default();
-        baseline.0.entry("b".into()).or_default().entry(Metric::ImageBytes).or_default().insert(Guest::Linux, 7.0);
+        baseline
+            .0
+            .entry("b".into())
+            .or_default()
+            .entry(Metric::ImageBytes)
+            .or_default()
+            .insert(Guest::Linux, 7.0);
         baseline.record(&results);
         let text = serde_json::to_string(&baseline).expect("plain data");
         let again: Baseline = serde_json::from_str(&text).expect("what was written");

@@ -164,13 +164,7 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
             false,
             Method::Serve(named(&[("udp-echo", Load::UdpEcho { port: ECHO_PORT })])),
         ),
-        case(
-            "memory-hello",
-            stock.own("hello", &[], Ready::Exit)?,
-            1,
-            false,
-            Method::SmallestMemory(None),
-        ),
+        case("memory-hello", stock.own("hello", &[], Ready::Exit)?, 1, false, Method::SmallestMemory(None)),
         case(
             "memory-memcached",
             stock.memcached(MEMCACHED_SMALL_MIB, 1)?,

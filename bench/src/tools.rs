@@ -39,7 +39,10 @@ pub fn run(command: &mut Command) -> Result<String> {
 /// Finds a program on PATH or where Debian puts daemons.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
-    path.split(':').chain(["/usr/sbin", "/sbin"]).map(|dir| Path::new(dir).join(name)).find(|file| file.is_file())
+    path.split(':')
+        .chain(["/usr/sbin", "/sbin"])
+        .map(|dir| Path::new(dir).join(name))
+        .find(|file| file.is_file())
 }
 
 /// Checks that every tool is there; the error names all that are missing and their packages.

@@ -137,7 +137,10 @@ impl Vm {
                 Ready::Exit => ended.is_some(),
             };
             if there {
-                return Ok(Startup { insns: self.count()?.insns, seconds: self.started.elapsed().as_secs_f64() });
+                return Ok(Startup {
+                    insns: self.count()?.insns,
+                    seconds: self.started.elapsed().as_secs_f64(),
+                });
             }
             if let Some(status) = ended {
                 bail!("the guest ended before it served ({status})\n{}", self.console_tail());

@@ -43,7 +43,12 @@ pub fn open_idle(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
 }
 
 /// Runs `busy` connections for `period`.
-pub fn run(address: SocketAddr, busy: usize, period: Duration, protocol: &mut dyn Protocol) -> Result<Sample> {
+pub fn run(
+    address: SocketAddr,
+    busy: usize,
+    period: Duration,
+    protocol: &mut dyn Protocol,
+) -> Result<Sample> {
     let mut poll = Poll::new()?;
     let mut connections = Vec::new();
     for (index, stream) in open_idle(address, busy)?.into_iter().enumerate() {

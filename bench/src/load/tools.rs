@@ -82,9 +82,8 @@ pub fn wrk(port: u16, path: &str, connections: u32, keep_alive: bool, period: Du
         command.args(["-H", "Connection: close"]);
     }
     let text = run(command.arg(format!("http://{}:{port}{path}", network::GUEST))).context("wrk failed")?;
-    let field = |mark: &str| {
-        text.lines().find_map(|line| Some(line.trim().strip_prefix(mark)?.trim().to_owned()))
-    };
+    let field =
+        |mark: &str| text.lines().find_map(|line| Some(line.trim().strip_prefix(mark)?.trim().to_owned()));
     if let Some(errors) = field("Non-2xx or 3xx responses:") {
         anyhow::bail!("wrk got {errors} answers that are errors");
     }
