@@ -234,7 +234,7 @@ fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Argument
         .with_context(|| format!("a profile needs the exact name of a load, and \"{wanted}\" is none"))?;
     let image = bench.yard.build(guest, &case.program)?;
     let mut vm = bench.boot(&image, case.cpus, &Watch { marks: Vec::new(), profile: true })?;
-    load.prepare()?;
+    let _idle = load.prepare()?;
     let before = vm.counters().blocks()?;
     let sample = load.run(bench.period)?;
     let blocks = profile::difference(&before, vm.counters().blocks()?);

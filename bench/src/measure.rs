@@ -136,7 +136,7 @@ impl Bench {
     }
 
     fn one_load(&self, vm: &Vm, name: &str, load: &Load, guest: Guest, results: &mut Results) -> Result<()> {
-        load.prepare()?;
+        let _idle = load.prepare()?;
         let before = vm.count()?;
         let sample = load.run(self.period)?;
         let after = vm.count()?;
@@ -233,7 +233,7 @@ impl Bench {
                 None if vm.console().contains("hello from the guest") => Ok(()),
                 None => bail!("no output"),
                 Some(load) => {
-                    load.prepare()?;
+                    let _idle = load.prepare()?;
                     load.run(SMALL_LOAD).map(drop)
                 }
             }

@@ -48,7 +48,7 @@ impl Protocol for Client {
         // A full-period walk over the keys (Weyl sequence): no key is asked twice in a row.
         self.turn += 1;
         let number = self.turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) % KEYS;
-        if self.turn % SET_EVERY == 0 {
+        if self.turn.is_multiple_of(SET_EVERY) {
             self.set(number, request);
         } else {
             request.extend_from_slice(format!("get {}\r\n", Self::key(number)).as_bytes());
@@ -87,9 +87,8 @@ pub fn fill() -> Result<()> {
     Ok(())
 }
 
-/// Runs `busy` connections in a closed loop while `idle` others are open.
-pub fn run(busy: usize, idle: usize, period: Duration) -> Result<Sample> {
-    let _idle = closed::open_idle(network::guest_port(PORT), idle)?;
+/// Runs `busy` connections in a closed loop.
+pub fn run(busy: usize, period: Duration) -> Result<Sample> {
     closed::run(network::guest_port(PORT), busy, period, &mut Client::new())
 }
 

@@ -6,9 +6,12 @@ pub mod memcached;
 pub mod tools;
 pub mod udp;
 
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::Result;
+
+use crate::network;
 
 /// What one run of a load gave.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +48,7 @@ impl Load {
     pub fn run(&self, period: Duration) -> Result<Sample> {
         match *self {
             Self::Memcaslap { connections } => tools::memcaslap(connections, period),
-            Self::Memcached { busy, idle } => memcached::run(busy, idle, period),
+            Self::Memcached { busy, .. } => memcached::run(busy, period),
             Self::Redis { test, connections, pipeline } => {
                 tools::redis_benchmark(test, connections, pipeline, period)
             }
@@ -57,14 +60,21 @@ impl Load {
         }
     }
 
-    /// What is done once before measuring starts (filling a cache, opening idle connections, warming up).
-    pub fn prepare(&self) -> Result<()> {
-        match self {
-            Self::Memcached { .. } | Self::Memcaslap { .. } => memcached::fill(),
-            _ => self.run(WARM_UP).map(drop),
+    /// What is done once before measuring starts: fills a cache, opens idle connections (open as long as the caller
+    /// keeps them), warms up.
+    pub fn prepare(&self) -> Result<Vec<TcpStream>> {
+        match *self {
+            Self::Memcached { idle, .. } => {
+                memcached::fill()?;
+                let streams = closed::open_idle(network::guest_port(memcached::PORT), idle)?;
+                std::thread::sleep(WARM_UP);
+                Ok(streams)
+            }
+            Self::Memcaslap { .. } => memcached::fill().map(|()| Vec::new()),
+            _ => self.run(WARM_UP).map(|_| Vec::new()),
         }
     }
 }
 
-/// How long a load runs before it is measured.
+/// How long a load runs, or opened connections come to rest, before it is measured.
 const WARM_UP: Duration = Duration::from_millis(500);
