@@ -24,6 +24,8 @@ pub enum Guest {
     Unikernel,
     /// Coracle, the program in ring 3.
     Protected,
+    /// Coracle as [`Guest::Unikernel`], on the machine that `coracle run` chooses where nothing is said.
+    Microvm,
 }
 
 impl Guest {
@@ -33,14 +35,21 @@ impl Guest {
             Self::Linux => "linux",
             Self::Unikernel => "unikernel",
             Self::Protected => "protected",
+            Self::Microvm => "microvm",
         }
+    }
+
+    /// The name `coracle build --mode` has for it.
+    fn mode(self) -> &'static str {
+        if self == Self::Protected { "protected" } else { "unikernel" }
     }
 }
 
 /// The hardware of the machine.
 #[derive(Clone, Debug)]
 pub struct Hardware {
-    /// QEMU's machine type: `q35`, `pc` or `microvm`.
+    /// QEMU's machine type for all guests but [`Guest::Microvm`]: `q35` or `pc`. (Debian's cloud kernel does not start
+    /// on `microvm`: it is built without CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES and CONFIG_X86_MPPARSE.)
     pub machine: String,
     /// Memory in MiB.
     pub memory_mib: u32,
@@ -79,7 +88,7 @@ impl Shipyard {
     pub fn build(&self, guest: Guest, program: &Program) -> Result<Image> {
         match guest {
             Guest::Linux => self.build_linux(program),
-            Guest::Unikernel | Guest::Protected => self.build_coracle(guest, program),
+            Guest::Unikernel | Guest::Protected | Guest::Microvm => self.build_coracle(guest, program),
         }
     }
 
@@ -87,7 +96,7 @@ impl Shipyard {
     pub fn command(&self, image: &Image, hardware: &Hardware) -> Result<Vec<String>> {
         match image.guest {
             Guest::Linux => Ok(self.linux_command(image, hardware)),
-            Guest::Unikernel | Guest::Protected => self.coracle_command(image, hardware),
+            Guest::Unikernel | Guest::Protected | Guest::Microvm => self.coracle_command(image, hardware),
         }
     }
 
@@ -156,14 +165,10 @@ impl Shipyard {
     }
 
     fn linux_command(&self, image: &Image, hardware: &Hardware) -> Vec<String> {
-        let (machine, bus) = match hardware.machine.as_str() {
-            "microvm" => ("microvm,acpi=off,rtc=on,auto-kernel-cmdline=on", "device"),
-            machine => (machine, "pci,disable-legacy=on"),
-        };
         let mut command = words("qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none");
         command.extend(words(&format!(
-            "-machine {machine} -accel tcg -cpu max -smp {} -m {}M -global virtio-mmio.force-legacy=false",
-            hardware.cpus, hardware.memory_mib
+            "-machine {} -accel tcg -cpu max -smp {} -m {}M",
+            hardware.machine, hardware.cpus, hardware.memory_mib
         )));
         command.extend(words(&format!(
             "-kernel {} -initrd {} -append",
@@ -173,7 +178,7 @@ impl Shipyard {
         command.push("console=ttyS0 quiet mitigations=off reboot=t panic=-1".to_owned());
         command.extend(words(&format!(
             "-serial file:{}/console -netdev tap,id=net0,ifname={},script=no,downscript=no -device \
-             virtio-net-{bus},netdev=net0,mac={}",
+             virtio-net-pci,disable-legacy=on,netdev=net0,mac={}",
             self.out.display(),
             network::TAP,
             network::MAC,
@@ -184,7 +189,7 @@ impl Shipyard {
     fn build_coracle(&self, guest: Guest, program: &Program) -> Result<Image> {
         let file = self.out.join(format!("{}.{}.img", program.name, guest.name()));
         let mut command = Command::new(&self.coracle);
-        command.arg("build").arg(&program.path).arg("-o").arg(&file).args(["--mode", guest.name()]);
+        command.arg("build").arg(&program.path).arg("-o").arg(&file).args(["--mode", guest.mode()]);
         let libraries = tools::libraries(&program.path);
         for (path, host) in program.closure() {
             if host != program.path && !libraries.contains(&host) {
@@ -199,13 +204,14 @@ impl Shipyard {
 
     /// What `coracle run` would start: the bench measures what users get.
     fn coracle_command(&self, image: &Image, hardware: &Hardware) -> Result<Vec<String>> {
+        let machine = if image.guest == Guest::Microvm { "microvm" } else { hardware.machine.as_str() };
         let mut command = Command::new(&self.coracle);
         command.arg("run").arg(&image.file).args([
             "--dry-run",
             "--accel",
             "tcg",
             "--machine",
-            &hardware.machine,
+            machine,
             "-m",
             &format!("{}M", hardware.memory_mib),
             "--cpus",

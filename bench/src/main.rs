@@ -59,7 +59,7 @@ struct Arguments {
     /// How long each load runs
     #[arg(long)]
     seconds: Option<u64>,
-    /// QEMU's machine type: q35, pc or microvm
+    /// QEMU's machine type for Linux and Coracle alike: q35 or pc
     #[arg(long, default_value = "q35")]
     machine: String,
     /// Keep the exact figures of this run as the record
@@ -77,9 +77,6 @@ struct Arguments {
     /// Instead of measuring: instructions per function under the load `--only` names
     #[arg(long)]
     profile: bool,
-    /// The unstripped kernel, for profiles
-    #[arg(long)]
-    kernel: Option<PathBuf>,
     /// List the loads
     #[arg(long)]
     list: bool,
@@ -117,9 +114,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (rounds, seconds, idle) = if arguments.quick { QUICK } else { FULL };
     let mut guests = arguments.guests.clone();
     if guests.is_empty() {
-        guests = vec![Guest::Linux, Guest::Unikernel, Guest::Protected];
+        guests = vec![Guest::Linux, Guest::Unikernel, Guest::Protected, Guest::Microvm];
         if arguments.quick {
-            guests.remove(0);
+            guests = vec![Guest::Unikernel, Guest::Protected];
         }
     }
     let bench = Bench {

@@ -18,10 +18,11 @@ const GAP: f64 = 10.0;
 const TOP: f64 = 58.0;
 
 /// Guests and their colours (of the Okabe-Ito palette, which people with colour blindness can tell apart).
-const GUESTS: [(Guest, &str, &str); 3] = [
+const GUESTS: [(Guest, &str, &str); 4] = [
     (Guest::Linux, "#999999", "Linux guest"),
     (Guest::Unikernel, "#0072b2", "Coracle, unikernel"),
     (Guest::Protected, "#e69f00", "Coracle, protected"),
+    (Guest::Microvm, "#56b4e9", "Coracle, microvm"),
 ];
 
 /// A plot: file, metric and loads.
@@ -129,7 +130,7 @@ fn bars(results: &Results, metric: Metric, loads: &[&str]) -> Option<String> {
     }
     let mut legend = String::new();
     for (index, (_, colour, name)) in GUESTS.iter().enumerate() {
-        let x = LABEL_WIDTH + index as f64 * 160.0;
+        let x = LABEL_WIDTH + index as f64 * 140.0;
         let _ = writeln!(
             legend,
             "<rect x=\"{x:.0}\" y=\"32\" width=\"12\" height=\"12\" fill=\"{colour}\"/><text x=\"{:.0}\" \

@@ -10,7 +10,7 @@ pub const GROSS_LOSS: f64 = 0.25;
 /// Changes below this fraction are not worth a line.
 const WORTH_TELLING: f64 = 0.02;
 
-const GUESTS: [Guest; 3] = [Guest::Linux, Guest::Unikernel, Guest::Protected];
+const GUESTS: [Guest; 4] = [Guest::Linux, Guest::Unikernel, Guest::Protected, Guest::Microvm];
 
 /// A figure with as many digits as mean something.
 pub fn figure(value: f64) -> String {
@@ -43,7 +43,7 @@ fn gain(metric: Metric, linux: Option<f64>, value: f64) -> String {
     }
 }
 
-/// Every metric's table: a line per load, a column per guest.
+/// Every metric's table: a line per load, a column per guest, beside each how many times better than Linux it is.
 pub fn table(results: &Results) -> String {
     let mut metrics: Vec<Metric> = results.figures.values().flat_map(|by| by.keys().copied()).collect();
     metrics.sort();
@@ -51,28 +51,23 @@ pub fn table(results: &Results) -> String {
     let mut text = String::new();
     for metric in metrics {
         let _ = writeln!(text, "\n{}", metric.heading());
-        let _ = writeln!(
-            text,
-            "  {:<26} {:>15} {:>15} {:>8} {:>15} {:>8}",
-            "", "linux", "unikernel", "", "protected", ""
-        );
+        let _ = write!(text, "  {:<25}", "");
+        for guest in GUESTS {
+            let _ = write!(text, " {:>13} {:>6}", guest.name(), "");
+        }
         for load in results.figures.keys() {
             let values = GUESTS.map(|guest| results.median(load, metric, guest));
             if values.iter().all(Option::is_none) {
                 continue;
             }
-            let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), figure);
-            let ratio = |value: Option<f64>| value.map_or_else(String::new, |v| gain(metric, values[0], v));
-            let _ = writeln!(
-                text,
-                "  {load:<26} {:>15} {:>15} {:>8} {:>15} {:>8}",
-                cell(values[0]),
-                cell(values[1]),
-                ratio(values[1]),
-                cell(values[2]),
-                ratio(values[2])
-            );
+            let _ = write!(text, "\n  {load:<25}");
+            for (index, value) in values.iter().enumerate() {
+                let ratio = value.filter(|_| index > 0).map(|value| gain(metric, values[0], value));
+                let cell = value.map_or_else(|| "-".to_owned(), figure);
+                let _ = write!(text, " {cell:>13} {:>6}", ratio.unwrap_or_default());
+            }
         }
+        text.push('\n');
     }
     text
 }
