@@ -28,7 +28,7 @@ pub fn find(given: &str) -> Result<PathBuf> {
     if given.is_empty() {
         return Err(Error::new("the name of the program is empty"));
     }
-    let found = if given.contains('/') || (Path::new(given).is_file() && in_path(given).is_none()) {
+    let found = if given.contains('/') || (Path::new(given).exists() && in_path(given).is_none()) {
         Some(PathBuf::from(given))
     } else {
         in_path(given)

@@ -1,0 +1,34 @@
+# Two commands: `make demo` shows Coracle at work, `make test` tests everything.
+# Each installs what it needs first (`make deps` alone does only that).
+
+.PHONY: help deps build demo test bench doc clean
+
+help:
+	@echo 'make demo    boot memcached as a unikernel and talk to it'
+	@echo 'make test    check and test everything'
+	@echo 'make bench   measure against a Linux guest'
+	@echo 'make build   build the coracle command (target/release/coracle)'
+	@echo 'make doc     build the documentation'
+	@echo 'make deps    install what the others need (Debian 12; asks sudo if you are not root)'
+	@echo 'make clean   remove what was built'
+
+deps:
+	@scripts/deps.sh
+
+build: deps
+	@scripts/cargo.sh build --release
+
+demo: build
+	@scripts/demo.sh
+
+test: deps
+	@scripts/test.sh
+
+bench: build
+	@scripts/cargo.sh run --release --package coracle-bench
+
+doc: deps
+	@scripts/doc.sh
+
+clean:
+	@scripts/cargo.sh clean

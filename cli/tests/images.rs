@@ -1,0 +1,160 @@
+//! What gets into an image, and the QEMU command that runs it: no test here starts a guest.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    #[track_caller]
+    fn coracle(&self, args: &[&str]) -> String {
+        let output: Output = Command::new(env!("CARGO_BIN_EXE_coracle"))
+            .current_dir(self.0.path())
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+#[test]
+fn directories_are_added_with_their_links() {
+    let place = Place::new();
+    place.file("site/index.html", "hello");
+    place.file("site/deep/er/page", "page");
+    std::os::unix::fs::symlink("index.html", place.0.path().join("site/link")).unwrap();
+    place.coracle(&[
+        "build",
+        "/bin/true",
+        "-o",
+        "t.img",
+        "--add",
+        "site:/srv/www",
+        "--add",
+        "site/index.html:/lib/x",
+    ]);
+    let files = place.coracle(&["inspect", "--files", "t.img"]);
+    for part in ["/srv/www/deep/er/page", "/srv/www/link -> index.html", "/etc/passwd", "/proc", "1777"] {
+        assert!(files.contains(part), "{part} is not in:\n{files}");
+    }
+    assert_eq!(place.coracle(&["inspect", "--cat", "/srv/www/index.html", "t.img"]), "hello");
+    // A path below a link of the image's root lands where the link leads.
+    let merged = fs::read_link("/lib").is_ok();
+    assert_eq!(files.contains(" /usr/lib/x\n"), merged, "{files}");
+}
+
+#[test]
+fn a_file_of_the_user_comes_before_one_of_ours() {
+    let place = Place::new();
+    place.file("passwd", "me:x:1:1::/:\n");
+    place.coracle(&["build", "/bin/true", "-o", "t.img", "--add", "passwd:/etc/passwd"]);
+    assert_eq!(place.coracle(&["inspect", "--cat", "/etc/passwd", "t.img"]), "me:x:1:1::/:\n");
+}
+
+#[test]
+fn settings_of_a_project() {
+    let place = Place::new();
+    place.file("sub/data/x", "x");
+    place.file(
+        "sub/Coracle.toml",
+        "program = \"/bin/true\"\nargs = [\"one\", \"two words\"]\nadd = [\"data:/data\"]\nmode = \"protected\"\n\
+         hostname = \"boat\"\noutput = \"out.img\"\ncwd = \"/data\"\n[env]\nA = \"1\"\n\
+         [run]\nports = [\"8080:80\", \"5353:53/udp\"]\nmemory = \"48M\"\ncpus = 2\n",
+    );
+    place.coracle(&["build", "--config", "sub/Coracle.toml", "-e", "B=2"]);
+    let shown = place.coracle(&["inspect", "-f", "sub/out.img"]);
+    for part in [
+        "/bin/true one 'two words'",
+        "A=1",
+        "B=2",
+        "protected",
+        "boat",
+        "/data/x",
+        "48.0 MiB",
+        "directory  /data",
+    ] {
+        assert!(shown.contains(part), "{part} is not in:\n{shown}");
+    }
+    let command = place.coracle(&["run", "--config", "sub/Coracle.toml", "--dry-run", "--", "three"]);
+    for part in ["-m 48M", "-smp 2", "tcp:0.0.0.0:8080-10.0.2.15:80", "udp:0.0.0.0:5353-10.0.2.15:53"] {
+        assert!(command.contains(part), "{part} is not in:\n{command}");
+    }
+}
+
+#[test]
+fn scripts_bring_their_interpreter() {
+    let place = Place::new();
+    let script = place.file("hello.sh", "#!/usr/bin/env -S sh -e\necho hello\n");
+    place.coracle(&["build", script.to_str().unwrap(), "-o", "s.img", "--", "x"]);
+    let shown = place.coracle(&["inspect", "s.img"]);
+    let line = shown.lines().find(|line| line.contains("arguments")).unwrap();
+    assert!(line.ends_with(&format!("sh -e {} x", script.display())), "{shown}");
+    assert!(place.coracle(&["inspect", "--cat", script.to_str().unwrap(), "s.img"]).contains("echo hello"));
+}
+
+#[test]
+fn the_qemu_command() {
+    let place = Place::new();
+    place.coracle(&["build", "/bin/true", "-o", "t.img"]);
+    let command = place.coracle(&[
+        "run",
+        "t.img",
+        "--dry-run",
+        "-p",
+        "127.0.0.1:8080:80",
+        "-m",
+        "100M",
+        "--accel",
+        "tcg",
+        "-e",
+        "A=it's b",
+        "--mode",
+        "protected",
+        "--",
+        "-x",
+        "two words",
+        "",
+    ]);
+    assert_eq!(command.lines().count(), 1);
+    for part in [
+        "-machine microvm,",
+        "-accel tcg -cpu max -smp 1 -m 100M",
+        "hostfwd=tcp:127.0.0.1:8080-10.0.2.15:80",
+        "ip=10.0.2.15/24 gw=10.0.2.2 dns=10.0.2.3",
+        "env=A=it%27s%20b",
+        "arg=-x arg=two%20words arg= mode=protected",
+    ] {
+        assert!(command.contains(part), "{part} is not in:\n{command}");
+    }
+    let command =
+        place.coracle(&["run", "t.img", "--dry-run", "--machine", "q35", "--net", "none", "--accel", "tcg"]);
+    assert!(command.contains("virtio-rng-pci,disable-legacy=on") && command.contains("ip=none"), "{command}");
+    assert!(!command.contains("virtio-net"), "{command}");
+    let command = place.coracle(&["run", "t.img", "--dry-run", "--ip", "10.9.0.7/16", "-p", "1:2"]);
+    assert!(command.contains("net=10.9.0.0/16") && command.contains("-10.9.0.7:2"), "{command}");
+    assert!(command.contains("ip=10.9.0.7/16 gw=10.9.0.2 dns=10.9.0.3"), "{command}");
+}
+
+#[test]
+fn the_same_image_twice() {
+    let place = Place::new();
+    place.coracle(&["build", "/bin/true", "-o", "a.img"]);
+    place.coracle(&["build", "/bin/true", "-o", "b.img"]);
+    assert_eq!(
+        fs::read(place.0.path().join("a.img")).unwrap(),
+        fs::read(place.0.path().join("b.img")).unwrap()
+    );
+}

@@ -1,0 +1,104 @@
+#!/bin/bash
+# Installs what building, testing and the demo need, on Debian 12. Only what is missing; asks nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# A command that tells whether its package is there, and the package.
+NEEDED="
+qemu-system-x86_64 qemu-system-x86
+gcc gcc
+make make
+memcached memcached
+memccat libmemcached-tools
+redis-server redis-server
+redis-benchmark redis-tools
+nginx nginx-light
+wrk wrk
+curl curl
+sqlite3 sqlite3
+busybox busybox
+musl-gcc musl-tools
+go golang-go
+ip iproute2
+iperf3 iperf3
+/usr/bin/python3 python3
+/usr/include/x86_64-linux-gnu/sys/types.h libc6-dev
+"
+
+say() { echo "deps: $*" >&2; }
+
+is_there() {
+    case $1 in
+    /*) [ -e "$1" ] ;;
+    *) command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] ;;
+    esac
+}
+
+missing=()
+while read -r probe package; do
+    [ -n "$probe" ] || continue
+    is_there "$probe" || missing+=("$package")
+done <<<"$NEEDED"
+
+# Rust: the one that is here if it is new enough, else Debian's packages of it.
+rust_version=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+new_enough() {
+    local found
+    found=$("$1" --version 2>/dev/null | cut -d' ' -f2) || return 1
+    [ "$(printf '%s\n' "$rust_version" "$found" | sort -V | head -1)" = "$rust_version" ]
+}
+if new_enough cargo; then
+    # rustup's: the target by rustup; where it cannot be fetched, Debian's compiler builds the kernel.
+    if command -v rustup >/dev/null; then
+        target=$(rustc --print target-libdir --target x86_64-unknown-none)
+        if ! ls "$target"/libcore-* >/dev/null 2>&1 && ! rustup target add x86_64-unknown-none >/dev/null 2>&1; then
+            say "rustup cannot fetch x86_64-unknown-none: Debian's compiler will build the kernel"
+            kernel_by_debian=1
+        fi
+        cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1 ||
+            rustup component add clippy rustfmt >/dev/null 2>&1 || true
+    else
+        kernel_by_debian=1
+    fi
+else
+    say "no cargo $rust_version or later: taking Debian's cargo-web"
+    kernel_by_debian=1
+fi
+if [ -n "${kernel_by_debian-}" ]; then
+    new_enough /usr/bin/cargo || missing+=(cargo-web rustc-web)
+    [ -x /usr/bin/cargo-clippy ] || missing+=(rust-web-clippy)
+    [ -x /usr/bin/cargo-fmt ] || command -v cargo-fmt >/dev/null || missing+=(rustfmt-web)
+    sysroot=$(/usr/bin/rustc --print sysroot 2>/dev/null || echo /usr)
+    [ -e "$sysroot/lib/rustlib/src/rust/library/core" ] || missing+=(rust-web-src)
+    [ -e "$sysroot/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld" ] || is_there ld.lld || missing+=(lld)
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+    if ! command -v apt-get >/dev/null; then
+        say "this is not Debian: install what corresponds to ${missing[*]}"
+        exit 1
+    fi
+    become=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || { say "run this as root to install ${missing[*]}"; exit 1; }
+        become=(sudo)
+    fi
+    say "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    # Packages that are servers must not start serving.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | "${become[@]}" tee $policy >/dev/null
+        "${become[@]}" chmod 755 $policy
+        trap '"${become[@]}" rm -f $policy' EXIT
+    fi
+    apt_get() {
+        "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" >"$log" 2>&1 ||
+            { cat "$log" >&2; return 1; }
+    }
+    log=$(mktemp)
+    apt_get update
+    apt_get install --no-install-recommends "${missing[@]}"
+    rm -f "$log"
+fi
+say "everything is there"

@@ -1,0 +1,88 @@
+#!/bin/bash
+# Everything that must hold, in the order in which failures are cheapest to find. `make test` and CI call this.
+# Ends with one line `N passed, N failed` over all tests and checks; the exit status tells the same.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+cargo=$PWD/scripts/cargo.sh
+
+passed=0
+failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+heading() { printf '\n== %s\n' "$*"; }
+
+# A check without tests of its own: counts as one.
+check() {
+    local name=$1
+    shift
+    heading "$name"
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $name"
+    fi
+}
+
+# A test runner: its own count is taken, from cargo test's or cargo nextest's summary.
+tests() {
+    local name=$1 status ok bad
+    shift
+    heading "$name"
+    "$@" 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    sed -i 's/\x1b\[[0-9;]*m//g' "$log"
+    ok=$(grep -E '^test result:|^ *Summary ' "$log" | grep -oE '[0-9]+ passed' | awk '{n += $1} END {print n + 0}')
+    bad=$(grep -E '^test result:|^ *Summary ' "$log" | grep -oE '[0-9]+ (failed|timed out)' | awk '{n += $1} END {print n + 0}')
+    # A runner that could not even start tests is a failure, too.
+    [ "$status" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
+    [ "$status" -ne 0 ] && echo "FAILED: $name"
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+}
+
+# The guest's packages, for the bare machine. With a target directory of its own: another compiler may do it.
+lint_guest() (
+    source scripts/guest-flags.sh
+    packages=()
+    for manifest in kernel/Cargo.toml hal/Cargo.toml crates/*/Cargo.toml; do
+        packages+=(--package "$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -1)")
+    done
+    "$cargo" clippy --locked --target-dir target/guest-lint "${guest[@]}" "${packages[@]}" -- -D warnings
+)
+
+# Everything that runs on this machine, tests included. The kernel and the hardware layer are for the bare machine.
+lint_host() {
+    "$cargo" clippy --locked --workspace --exclude coracle-kernel --exclude coracle-hal --all-targets -- -D warnings
+}
+
+docs() {
+    RUSTDOCFLAGS="-D warnings" "$cargo" doc --locked --workspace --no-deps --exclude coracle-kernel --exclude coracle-hal
+}
+
+host_tests() {
+    local packages=(--workspace --exclude coracle-kernel --exclude coracle-hal --exclude coracle-tests)
+    if "$cargo" nextest --version >/dev/null 2>&1; then
+        "$cargo" nextest run --locked --no-fail-fast "${packages[@]}" && "$cargo" test --locked --doc "${packages[@]}"
+    else
+        "$cargo" test --locked --no-fail-fast "${packages[@]}"
+    fi
+}
+
+check 'format' "$cargo" fmt --all --check
+check 'lints of the host' lint_host
+check 'lints of the guest' lint_guest
+check 'documentation' docs
+if "$cargo" deny --version >/dev/null 2>&1; then
+    check 'licences and advisories' "$cargo" deny check
+else
+    heading 'licences and advisories: skipped, cargo-deny is not installed'
+fi
+tests 'tests on the host' host_tests
+check 'the coracle command' "$cargo" build --locked --release
+tests 'boot tests' "$cargo" test --locked --release --package coracle-tests --no-fail-fast
+
+heading 'all'
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
