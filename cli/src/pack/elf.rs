@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Default)]
 pub struct Elf {
     /// Its type: `ET_EXEC`, `ET_DYN`, …
-    pub kind: u16,
+    pub kind: elf::FileType,
     /// The address of its first instruction, 0 if it is not to be started.
     pub entry: u64,
     /// The program that loads it (`PT_INTERP`).
@@ -52,11 +52,11 @@ impl Elf {
             return Err(Unfit::NotElf);
         }
         let damaged = |error: object::Error| Unfit::Damaged(error.to_string());
-        if bytes.get(4) == Some(&elf::ELFCLASS32) {
+        if bytes.get(4) == Some(&elf::ELFCLASS32.0) {
             // The machine says more than the class, and stands at the same place in both.
             return match bytes.get(18..20) {
-                Some(&[low, high]) if u16::from_le_bytes([low, high]) != elf::EM_386 => {
-                    Err(Unfit::Machine(machine_name(u16::from_le_bytes([low, high]))))
+                Some(&[low, high]) if u16::from_le_bytes([low, high]) != elf::EM_386.0 => {
+                    Err(Unfit::Machine(machine_name(elf::Machine(u16::from_le_bytes([low, high])))))
                 }
                 _ => Err(Unfit::Bits32),
             };
@@ -79,8 +79,8 @@ impl Elf {
             let value = |wanted| {
                 entries
                     .iter()
-                    .take_while(|entry| entry.tag32(endian) != Some(elf::DT_NULL))
-                    .find(|entry| entry.tag32(endian) == Some(wanted))
+                    .take_while(|entry| entry.tag(endian) != elf::DT_NULL)
+                    .find(|entry| entry.tag(endian) == wanted)
                     .map(|entry| entry.d_val(endian))
             };
             let Some(strings) = value(elf::DT_STRTAB) else { continue };
@@ -108,8 +108,8 @@ impl Elf {
             this.runpath = list(elf::DT_RUNPATH);
             this.needed = entries
                 .iter()
-                .take_while(|entry| entry.tag32(endian) != Some(elf::DT_NULL))
-                .filter(|entry| entry.tag32(endian) == Some(elf::DT_NEEDED))
+                .take_while(|entry| entry.tag(endian) != elf::DT_NULL)
+                .filter(|entry| entry.tag(endian) == elf::DT_NEEDED)
                 .filter_map(|entry| string(entry.d_val(endian)))
                 .collect();
         }
@@ -166,7 +166,7 @@ fn looks_like(bytes: &[u8]) -> String {
 }
 
 /// The name of an ELF machine.
-fn machine_name(machine: u16) -> String {
+fn machine_name(machine: elf::Machine) -> String {
     match machine {
         elf::EM_386 => "32-bit x86".to_owned(),
         elf::EM_X86_64 => "x86-64".to_owned(),
@@ -178,6 +178,6 @@ fn machine_name(machine: u16) -> String {
         elf::EM_MIPS => "MIPS".to_owned(),
         elf::EM_LOONGARCH => "LoongArch".to_owned(),
         elf::EM_BPF => "the BPF machine".to_owned(),
-        other => format!("another machine (ELF number {other})"),
+        other => format!("another machine (ELF number {})", other.0),
     }
 }

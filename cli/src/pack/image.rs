@@ -74,8 +74,8 @@ pub fn join(kernel: &[u8], archive: &[u8]) -> Result<Vec<u8>> {
         count += 1;
     }
     let offset = (table + (usize::from(count) + 1) * PHDR_LEN).next_multiple_of(PAGE_SIZE);
-    image.extend_from_slice(&PT_LOAD.to_le_bytes());
-    image.extend_from_slice(&PF_R.to_le_bytes());
+    image.extend_from_slice(&PT_LOAD.0.to_le_bytes());
+    image.extend_from_slice(&PF_R.0.to_le_bytes());
     let length = archive.len() as u64;
     for field in [offset as u64, address, address, length, length, PAGE_SIZE as u64] {
         image.extend_from_slice(&field.to_le_bytes());
