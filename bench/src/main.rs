@@ -238,11 +238,14 @@ fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Argument
     if !vm.alive() {
         bail!("the guest died under the load\n{}", vm.console_tail());
     }
-    let mut files: Vec<PathBuf> = arguments.kernel.iter().cloned().collect();
-    let program = case.program.closure();
-    files.extend(
-        program.into_values().filter(|file| fs::read(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"))),
-    );
+    let mut files = Vec::new();
+    if guest != Guest::Linux {
+        let kernel = bench.yard.out.join("coracle-kernel.elf");
+        tools::run(std::process::Command::new(&bench.yard.coracle).args(["kernel", "-o"]).arg(&kernel))?;
+        files.push(kernel);
+    }
+    let is_elf = |file: &PathBuf| fs::read(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"));
+    files.extend(case.program.closure().into_values().filter(is_elf));
     let table = profile::table(blocks, &files, sample.operations, PROFILE_LINES)?;
     Ok(format!("{wanted} in {}: {table}", guest.name()))
 }
