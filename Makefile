@@ -24,8 +24,9 @@ demo: build
 test: deps
 	@scripts/test.sh
 
+# Its options go into ARGS: make bench ARGS='--only memcached-64 --rounds 1'
 bench: build
-	@scripts/cargo.sh run --release --package coracle-bench
+	@scripts/cargo.sh run --release --package coracle-bench -- $(ARGS)
 
 doc: deps
 	@scripts/doc.sh

@@ -7,6 +7,7 @@ mod counter;
 mod cpio;
 mod guest;
 mod load;
+mod markdown;
 mod measure;
 mod network;
 mod plot;
@@ -68,9 +69,9 @@ struct Arguments {
     /// Write all figures to this file
     #[arg(long, default_value = "target/bench/results.json")]
     json: PathBuf,
-    /// Write plots into this directory
+    /// Write the figures and plots into docs/src/performance.md and beside it
     #[arg(long)]
-    plots: Option<PathBuf>,
+    docs: bool,
     /// The `coracle` command (default: beside this program, or target/release/coracle)
     #[arg(long)]
     coracle: Option<PathBuf>,
@@ -140,7 +141,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let results = measure_all(&bench, &cases, &guests, arguments.rounds.unwrap_or(rounds));
-    finish(&results, arguments, &root.join("baseline.json"))
+    finish(&results, arguments, root)
 }
 
 /// Finds the `coracle` command, unless only Linux is measured.
@@ -185,11 +186,15 @@ fn measure_all(bench: &Bench, cases: &[Case], guests: &[Guest], rounds: u32) -> 
     results
 }
 
-fn finish(results: &Results, arguments: &Arguments, record: &Path) -> Result<ExitCode> {
+/// Tells the results, keeps them where asked, and judges them. `root` is the bench's own directory.
+fn finish(results: &Results, arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     results.save(&arguments.json)?;
-    if let Some(directory) = &arguments.plots {
-        plot::write(results, directory)?;
+    if arguments.docs {
+        let docs = root.join("../docs/src");
+        plot::write(results, &docs.join("performance"))?;
+        markdown::replace(results, &docs.join("performance.md"))?;
     }
+    let record = &root.join("baseline.json");
     print!("{}", report::table(results));
     let mut baseline = Baseline::load(record)?;
     let changes = report::changes(results, &baseline);

@@ -10,7 +10,8 @@ pub const GROSS_LOSS: f64 = 0.25;
 /// Changes below this fraction are not worth a line.
 const WORTH_TELLING: f64 = 0.02;
 
-const GUESTS: [Guest; 4] = [Guest::Linux, Guest::Unikernel, Guest::Protected, Guest::Microvm];
+/// The columns.
+pub const GUESTS: [Guest; 4] = [Guest::Linux, Guest::Unikernel, Guest::Protected, Guest::Microvm];
 
 /// A figure with as many digits as mean something.
 pub fn figure(value: f64) -> String {
@@ -34,7 +35,7 @@ pub fn figure(value: f64) -> String {
 }
 
 /// How many times better than Linux.
-fn gain(metric: Metric, linux: Option<f64>, value: f64) -> String {
+pub fn gain(metric: Metric, linux: Option<f64>, value: f64) -> String {
     match linux {
         Some(linux) if linux > 0.0 && value > 0.0 => {
             format!("{:.2}x", if metric.more_is_better() { value / linux } else { linux / value })
