@@ -31,6 +31,12 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Show what is in an image.
     Inspect(InspectArgs),
+    /// List guests that have a name.
+    Ps(PsArgs),
+    /// Show the output of a guest that runs in the background.
+    Logs(LogsArgs),
+    /// End guests.
+    Stop(StopArgs),
     /// Write out the kernel with its symbols, for gdb.
     Kernel(KernelArgs),
 }
@@ -106,6 +112,14 @@ pub struct RunArgs {
     #[command(flatten)]
     pub content: ContentArgs,
 
+    /// Run in the background; `ps`, `logs` and `stop` take the guest's name
+    #[arg(short, long)]
+    pub detach: bool,
+
+    /// The guest's name among those that run [default with -d: the program's]
+    #[arg(long, value_name = "NAME", value_parser = crate::instances::name)]
+    pub name: Option<String>,
+
     /// Network of the guest [default: user]
     #[arg(long, value_name = "user|tap:NAME|none")]
     pub net: Option<Network>,
@@ -180,6 +194,33 @@ pub struct InspectArgs {
     /// Write the file at this path of the image to stdout, and nothing else
     #[arg(long, value_name = "PATH", conflicts_with = "files")]
     pub cat: Option<String>,
+}
+
+/// `coracle ps`
+#[derive(Args, Debug)]
+pub struct PsArgs {
+    /// Those that have ended, too
+    #[arg(short, long)]
+    pub all: bool,
+}
+
+/// `coracle logs`
+#[derive(Args, Debug)]
+pub struct LogsArgs {
+    /// The guest
+    pub name: String,
+
+    /// Go on until it ends
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// `coracle stop`
+#[derive(Args, Debug)]
+pub struct StopArgs {
+    /// The guests
+    #[arg(required = true)]
+    pub names: Vec<String>,
 }
 
 /// `coracle kernel`

@@ -3,6 +3,7 @@
 mod args;
 mod error;
 mod inspect;
+mod instances;
 mod kernel;
 mod net;
 mod pack;
@@ -19,6 +20,9 @@ fn main() -> ExitCode {
         Command::Build(args) => pack::build(&args).map(|()| 0),
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args).map(|()| 0),
+        Command::Ps(args) => instances::ps(&args).map(|()| 0),
+        Command::Logs(args) => instances::logs(&args).map(|()| 0),
+        Command::Stop(args) => instances::stop(&args).map(|()| 0),
         Command::Kernel(args) => inspect::write_kernel(&args).map(|()| 0),
     };
     match result {

@@ -359,3 +359,15 @@ fn an_image_that_cannot_be_written() {
         &["not an absolute path"],
     );
 }
+
+#[test]
+fn guests_that_are_not_there() {
+    let place = Place::new();
+    let coracle =
+        |args: &[&str]| place.command(args).env("XDG_RUNTIME_DIR", place.0.path()).output().unwrap();
+    for command in ["stop", "logs"] {
+        fails(&coracle(&[command, "nobody"]), FAILED, &["there is no guest `nobody`", "coracle ps --all"]);
+    }
+    fails(&coracle(&["run", "/bin/true", "--name", "../up"]), USAGE, &["letters, digits"]);
+    assert_eq!(text(&coracle(&["ps"]).stdout).lines().count(), 1);
+}

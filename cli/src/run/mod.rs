@@ -1,6 +1,7 @@
 //! `coracle run`: choosing a machine, starting it, and being its terminal until it ends.
 
 mod control;
+mod detach;
 mod host;
 mod plan;
 mod start;

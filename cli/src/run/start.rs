@@ -17,9 +17,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::plan::{Channels, Plan};
-use super::{control, host, stdin};
+use super::{control, detach, host, stdin};
 use crate::args::{Log, RunArgs};
 use crate::error::{self, Error, Result, note};
+use crate::instances::Claim;
 use crate::net::Network;
 use crate::pack::{self, Image};
 use crate::settings::Settings;
@@ -39,6 +40,10 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     let settings = Settings::load(&args.content, args.target.is_some())?;
     let given = args.target.as_ref().or(settings.program.as_ref()).ok_or_else(nothing_given)?;
     let path = pack::find_program(given)?;
+    let background = detach::background_name()?;
+    if args.detach && background.is_none() && !args.dry_run {
+        return detach::detach(args, &path.file_stem().unwrap_or_default().to_string_lossy());
+    }
     let bytes = error::read(&path)?;
     let image = Image::parse(&bytes).map_err(|why| {
         Error::new(format!("`{}` is an image that cannot be run", path.display()))
@@ -84,10 +89,17 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         println!("{}", plan.shell_command(Channels::Terminal));
         return Ok(0);
     }
+    let summary = plan.summary(&reason);
     if !args.quiet {
-        note(plan.summary(&reason));
+        note(&summary);
     }
-    start(&plan, args.verbose)
+    let claim = background.as_deref().or(args.name.as_deref()).map(Claim::take).transpose()?;
+    let result =
+        start(&plan, args.verbose, || claim.as_ref().map_or(Ok(()), |claim| claim.started(&summary)));
+    if let Some(claim) = claim {
+        claim.ended(*result.as_ref().unwrap_or(&error::FAILED))?;
+    }
+    result
 }
 
 fn nothing_given() -> Error {
@@ -185,8 +197,8 @@ fn plan(
     Ok((plan, reason))
 }
 
-/// Starts QEMU and stays until it ends.
-fn start(plan: &Plan, verbose: bool) -> Result<u8> {
+/// Starts QEMU, tells so by `started`, and stays until it ends.
+fn start(plan: &Plan, verbose: bool, started: impl FnOnce() -> Result<()>) -> Result<u8> {
     let fail = |error: std::io::Error| Error::new("cannot start QEMU").why(error);
     let (control_end, qemu_end) = std::io::pipe().map_err(fail)?;
     let qemu_end = OwnedFd::from(qemu_end);
@@ -213,6 +225,7 @@ fn start(plan: &Plan, verbose: bool) -> Result<u8> {
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT]).map_err(fail)?;
     let mut child = command.spawn().map_err(|error| error::cannot("start", &plan.qemu, &error))?;
     drop(qemu_end);
+    started()?;
 
     let keeper = Arc::new(Keeper::new(&child));
     let signal_keeper = Arc::clone(&keeper);

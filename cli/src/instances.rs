@@ -1,0 +1,223 @@
+//! Guests that have a name: `ps`, `logs` and `stop`, and where what they need is kept.
+//!
+//! A directory of the user's holds up to four files per name: `NAME.lock`, which the guest's command keeps locked as
+//! long as it runs and which holds its process number, `NAME.info`, `NAME.log` and, when it has ended, `NAME.status`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::args::{LogsArgs, PsArgs, StopArgs};
+use crate::error::{Error, Result, cannot};
+
+/// How long a guest may take to end before it is ended.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often something that is waited for is looked at.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// A name that is held as long as this lives.
+pub struct Claim {
+    name: String,
+    /// Locked; closing it gives the name back.
+    _lock: File,
+}
+
+impl Claim {
+    /// Takes a name for a guest.
+    pub fn take(name: &str) -> Result<Self> {
+        let path = file(name, "lock")?;
+        let fail = |error: std::io::Error| cannot("write", &path, &error);
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(fail)?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(Error::new(format!("the name `{name}` is taken"))
+                .why("a guest of that name is running")
+                .help(format!("end it with `coracle stop {name}`, or choose another with --name")));
+        }
+        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(fail)?;
+        for kind in ["status", "info"] {
+            // There may have been no earlier guest of that name.
+            let _ = fs::remove_file(file(name, kind)?);
+        }
+        Ok(Claim { name: name.to_owned(), _lock: lock })
+    }
+
+    /// Notes what the guest is. From now on it counts as started.
+    pub fn started(&self, summary: &str) -> Result<()> {
+        let path = file(&self.name, "info")?;
+        fs::write(&path, summary).map_err(|error| cannot("write", &path, &error))
+    }
+
+    /// Notes how the guest ended.
+    pub fn ended(&self, status: u8) -> Result<()> {
+        let path = file(&self.name, "status")?;
+        fs::write(&path, status.to_string()).map_err(|error| cannot("write", &path, &error))
+    }
+}
+
+/// The file of a kind for a guest.
+pub fn file(name: &str, kind: &str) -> Result<PathBuf> {
+    Ok(directory()?.join(format!("{name}.{kind}")))
+}
+
+/// The user's directory for guests, made if need be.
+fn directory() -> Result<PathBuf> {
+    let user = rustix::process::getuid();
+    let path = match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
+        Some(dir) => PathBuf::from(dir).join("coracle"),
+        None if user.is_root() => PathBuf::from("/run/coracle"),
+        None => std::env::temp_dir().join(format!("coracle-{}", user.as_raw())),
+    };
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+    made.map_err(|error| cannot("make the directory", &path, &error))?;
+    let owner = fs::metadata(&path).map_err(|error| cannot("read", &path, &error))?.uid();
+    if owner != user.as_raw() {
+        return Err(Error::new(format!("cannot use `{}`", path.display())).why("it belongs to another user"));
+    }
+    Ok(path)
+}
+
+/// A guest as the files tell it.
+struct Seen {
+    name: String,
+    /// Its command's process, if that is running.
+    running: Option<Pid>,
+}
+
+impl Seen {
+    fn look(name: &str) -> Result<Option<Self>> {
+        let path = file(name, "lock")?;
+        let Ok(mut lock) = File::open(&path) else { return Ok(None) };
+        let mut text = String::new();
+        lock.read_to_string(&mut text).map_err(|error| cannot("read", &path, &error))?;
+        let held = flock(&lock, FlockOperation::NonBlockingLockShared).is_err();
+        let running = text.trim().parse().ok().and_then(Pid::from_raw).filter(|_| held);
+        Ok(Some(Seen { name: name.to_owned(), running }))
+    }
+
+    fn find(name: &str) -> Result<Self> {
+        Self::look(name)?.ok_or_else(|| {
+            Error::new(format!("there is no guest `{name}`"))
+                .help("`coracle ps --all` lists those with a name")
+        })
+    }
+
+    fn state(&self) -> String {
+        match self.running {
+            Some(pid) => format!("running ({})", pid.as_raw_nonzero()),
+            None => match file(&self.name, "status").ok().and_then(|path| fs::read_to_string(path).ok()) {
+                Some(status) => format!("ended with {status}"),
+                None => "ended".to_owned(),
+            },
+        }
+    }
+}
+
+/// A name for a guest that is not given one: the program's, with a number if that is taken.
+pub fn free_name(program: &str) -> Result<String> {
+    let stem: String = program.chars().map(|c| if is_fit(c) { c } else { '-' }).collect();
+    let mut name = stem.clone();
+    for number in 2.. {
+        if Seen::look(&name)?.is_none_or(|seen| seen.running.is_none()) {
+            break;
+        }
+        name = format!("{stem}-{number}");
+    }
+    Ok(name)
+}
+
+fn is_fit(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.".contains(c)
+}
+
+/// Checks a name given by the user: it becomes part of file names.
+pub fn name(text: &str) -> Result<String, String> {
+    /// Leaves room in a file name of 255 bytes.
+    const LONGEST: usize = 64;
+    if text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.len() <= LONGEST
+        && text.chars().all(is_fit)
+    {
+        Ok(text.to_owned())
+    } else {
+        Err("a name has up to 64 letters, digits, `-`, `_` and `.`".to_owned())
+    }
+}
+
+/// `coracle ps`
+pub fn ps(args: &PsArgs) -> Result<()> {
+    let directory = directory()?;
+    let files = fs::read_dir(&directory).map_err(|error| cannot("read", &directory, &error))?;
+    let mut names: Vec<String> = files
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".lock").map(str::to_owned))
+        .collect();
+    names.sort();
+    println!("{:<20} {:<18} GUEST", "NAME", "STATE");
+    for name in names {
+        let Some(seen) = Seen::look(&name)?.filter(|seen| args.all || seen.running.is_some()) else {
+            continue;
+        };
+        let info = fs::read_to_string(file(&name, "info")?).unwrap_or_default();
+        println!("{:<20} {:<18} {info}", name, seen.state());
+    }
+    Ok(())
+}
+
+/// `coracle logs`
+pub fn logs(args: &LogsArgs) -> Result<()> {
+    let seen = Seen::find(&args.name)?;
+    let path = file(&seen.name, "log")?;
+    let mut log = File::open(&path).map_err(|_| {
+        Error::new(format!("there is no log of `{}`", seen.name)).why("only guests started with -d have one")
+    })?;
+    loop {
+        // Looked at before reading, so that the last words are not missed.
+        let running = Seen::find(&args.name)?.running.is_some();
+        let mut text = Vec::new();
+        log.read_to_end(&mut text).map_err(|error| cannot("read", &path, &error))?;
+        let mut out = std::io::stdout().lock();
+        if out.write_all(&text).and_then(|()| out.flush()).is_err() || !args.follow || !running {
+            return Ok(());
+        }
+        if log.metadata().is_ok_and(|meta| meta.len() < log.stream_position().unwrap_or(0)) {
+            // A new guest of that name began its log anew.
+            log.seek(SeekFrom::Start(0)).map_err(|error| cannot("read", &path, &error))?;
+        }
+        thread::sleep(GLANCE);
+    }
+}
+
+/// `coracle stop`
+pub fn stop(args: &StopArgs) -> Result<()> {
+    for name in &args.names {
+        let Some(pid) = Seen::find(name)?.running else {
+            return Err(Error::new(format!("`{name}` is not running")));
+        };
+        let start = Instant::now();
+        let send = |signal| match kill_process(pid, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(Error::new(format!("cannot stop `{name}`")).why(error)),
+        };
+        send(Signal::TERM)?;
+        while Seen::find(name)?.running == Some(pid) {
+            if start.elapsed() > PATIENCE {
+                send(Signal::KILL)?;
+            }
+            thread::sleep(GLANCE);
+        }
+        println!("{name}");
+    }
+    Ok(())
+}
