@@ -39,6 +39,15 @@ pub fn plugin(program: &Program) -> Result<Option<PathBuf>, String> {
     Ok(Some(output))
 }
 
+/// Builds a C program that serves, for the application tests.
+///
+/// # Errors
+/// What the compiler said.
+pub fn c_server(source: &Path) -> Result<PathBuf, String> {
+    let name = source.file_stem().expect("a file has a name").to_string_lossy();
+    c(&format!("servers::{name}"), source, Link::Dynamic, &[])
+}
+
 fn c(name: &str, source: &Path, link: Link, flags: &[String]) -> Result<PathBuf, String> {
     let file = name.rsplit("::").next().expect("a name has parts");
     let output = paths::work().join("programs").join(name.replace("::", "/")).join(file);
