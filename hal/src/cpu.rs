@@ -1,38 +1,62 @@
 //! The CPUs: who we are, waking another, waiting for an interrupt.
+use crate::local::Local;
+use crate::x86;
+use core::arch::asm;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+pub(crate) static COUNT: AtomicUsize = AtomicUsize::new(1);
 
 /// Number of CPUs that run.
 pub fn count() -> usize {
-    todo!()
+    COUNT.load(Ordering::Relaxed)
 }
 /// This CPU, 0 for the one that booted.
 #[inline]
 pub fn id() -> usize {
-    todo!()
+    Local::get().id.get()
 }
 /// Starts the other CPUs; each calls `Kernel::cpu_main`. Gives how many run then.
 pub fn start_others() -> usize {
-    todo!()
+    crate::smp::start_others();
+    count()
 }
 /// Makes `cpu` leave its idle wait or its program soon.
 pub fn kick(cpu: usize) {
-    let _ = cpu;
-    todo!()
+    let Some(local) = Local::of(cpu) else { return };
+    // One wake-up on its way is enough.
+    if !local.kicked.swap(true, Ordering::SeqCst) {
+        crate::apic::send(local.apic_id.get(), crate::trap::KICK_VECTOR);
+    }
 }
 /// With interrupts off: if `nothing_to_do` still holds, waits for the next interrupt. An interrupt that comes between the
 /// check and the wait ends the wait.
 pub fn wait_for_interrupt(nothing_to_do: impl FnOnce() -> bool) {
-    let _ = nothing_to_do;
-    todo!()
+    if !nothing_to_do() {
+        return;
+    }
+    // SAFETY: `sti` takes effect after the next instruction, so nothing comes between it and `hlt`; handlers only mark
+    // what came. The idle loop holds no locks.
+    unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
 }
 /// A hint that this is a busy loop; also answers shoot-downs that others wait for.
+#[inline]
 pub fn relax() {
-    todo!()
+    crate::tlb::answer();
+    core::hint::spin_loop();
 }
 /// Text for /proc/cpuinfo and AT_HWCAP.
 pub fn brand() -> alloc::string::String {
-    todo!()
+    let mut bytes = alloc::vec::Vec::new();
+    for leaf in 0x8000_0002..=0x8000_0004 {
+        let r = x86::cpuid(leaf, 0);
+        for register in [r.eax, r.ebx, r.ecx, r.edx] {
+            bytes.extend_from_slice(&register.to_le_bytes());
+        }
+    }
+    let text = alloc::string::String::from_utf8_lossy(&bytes);
+    text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).into()
 }
 /// `cpuid` leaf 1 EDX, Linux's AT_HWCAP.
 pub fn hwcap() -> u32 {
-    todo!()
+    x86::cpuid(1, 0).edx
 }

@@ -1,80 +1,158 @@
 //! Memory shared with devices.
+use crate::layout::{self, PAGE};
+use crate::{buddy, frame};
+use alloc::alloc::{Layout, alloc, dealloc};
+use core::ptr::NonNull;
 
 /// Physically contiguous memory for rings: reached by volatile reads and writes only. Zeroed.
-pub struct DmaRegion {}
+pub struct DmaRegion {
+    address: usize,
+    len: usize,
+    order: usize,
+}
 
-#[allow(missing_docs)]
+macro_rules! access {
+    ($read:ident, $write:ident, $type:ty) => {
+        /// Reads the aligned word at `offset`; panics outside of the region.
+        #[inline]
+        pub fn $read(&self, offset: usize) -> $type {
+            // SAFETY: in the region and aligned (checked); the device may write meanwhile, hence volatile.
+            unsafe { core::ptr::read_volatile(self.at::<$type>(offset)) }
+        }
+        /// Writes the aligned word at `offset`; panics outside of the region.
+        #[inline]
+        pub fn $write(&self, offset: usize, value: $type) {
+            // SAFETY: as for reading.
+            unsafe { core::ptr::write_volatile(self.at::<$type>(offset), value) };
+        }
+    };
+}
+
 impl DmaRegion {
     /// `len` bytes, page aligned.
     pub fn alloc(len: usize) -> Option<DmaRegion> {
-        let _ = len;
-        todo!()
+        let order = len.div_ceil(PAGE).max(1).next_power_of_two().trailing_zeros() as usize;
+        if order >= buddy::ORDERS {
+            return None;
+        }
+        let address = layout::direct(frame::alloc_block(order)?);
+        // SAFETY: fresh frames of this size.
+        unsafe { core::ptr::write_bytes(address as *mut u8, 0, PAGE << order) };
+        Some(DmaRegion { address, len, order })
     }
+    /// Physical address.
     pub fn phys(&self) -> u64 {
-        todo!()
+        layout::direct_phys(self.address)
     }
+    /// Bytes.
     pub fn len(&self) -> usize {
-        todo!()
+        self.len
     }
+    /// True if it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    pub fn read_u16(&self, offset: usize) -> u16 {
-        let _ = offset;
-        todo!()
+    #[inline]
+    fn at<T>(&self, offset: usize) -> *mut T {
+        let size = core::mem::size_of::<T>();
+        self.check(offset, size);
+        assert!(offset.is_multiple_of(size), "no aligned word at {offset:#x}");
+        (self.address + offset) as *mut T
     }
-    pub fn read_u32(&self, offset: usize) -> u32 {
-        let _ = offset;
-        todo!()
+    #[inline]
+    fn check(&self, offset: usize, len: usize) {
+        assert!(
+            offset <= self.len && len <= self.len - offset,
+            "{len} bytes at {offset:#x} leave the region"
+        );
     }
-    pub fn write_u16(&self, offset: usize, value: u16) {
-        let _ = (offset, value);
-        todo!()
-    }
-    pub fn write_u32(&self, offset: usize, value: u32) {
-        let _ = (offset, value);
-        todo!()
-    }
-    pub fn write_u64(&self, offset: usize, value: u64) {
-        let _ = (offset, value);
-        todo!()
-    }
+    access!(read_u16, write_u16, u16);
+    access!(read_u32, write_u32, u32);
+    access!(read_u64, write_u64, u64);
+    /// Copies `src` to `offset`; panics outside of the region.
     pub fn write_bytes(&self, offset: usize, src: &[u8]) {
-        let _ = (offset, src);
-        todo!()
+        self.check(offset, src.len());
+        // SAFETY: in the region; no references into it exist.
+        unsafe {
+            core::ptr::copy_nonoverlapping(src.as_ptr(), (self.address + offset) as *mut u8, src.len())
+        };
     }
+    /// Copies from `offset` to `dst`; panics outside of the region.
     pub fn read_bytes(&self, offset: usize, dst: &mut [u8]) {
-        let _ = (offset, dst);
-        todo!()
+        self.check(offset, dst.len());
+        // SAFETY: as above; what the device writes meanwhile are still bytes.
+        unsafe {
+            core::ptr::copy_nonoverlapping((self.address + offset) as *const u8, dst.as_mut_ptr(), dst.len())
+        };
+    }
+}
+
+impl Drop for DmaRegion {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this order; the driver has stopped its device before it drops its rings.
+        unsafe { frame::free_block(self.phys(), self.order) };
     }
 }
 
 /// A packet buffer of [`PacketBuffer::SIZE`] bytes in one physically contiguous piece, from a pool that grows when used.
 /// The owner may look at it; a driver that has given its address to a device keeps the buffer in its queue until the
 /// device returns it, so that nobody holds a slice while the device writes.
-pub struct PacketBuffer {}
+///
+/// The pool is the heap's class of that size: its objects lie in the map of all RAM, half a frame each.
+pub struct PacketBuffer(NonNull<[u8; PacketBuffer::SIZE]>);
+
+// SAFETY: the buffer belongs to its owner alone.
+unsafe impl Send for PacketBuffer {}
+// SAFETY: shared references only read.
+unsafe impl Sync for PacketBuffer {}
 
 impl PacketBuffer {
     /// Bytes in a buffer: half a frame.
     pub const SIZE: usize = 2048;
+    const LAYOUT: Layout = match Layout::from_size_align(Self::SIZE, Self::SIZE) {
+        Ok(layout) => layout,
+        Err(_) => panic!("not a power of two"),
+    };
     /// `None`: out of memory. Contents are whatever an earlier packet left.
+    #[inline]
     pub fn alloc() -> Option<PacketBuffer> {
-        todo!()
+        // SAFETY: the size is not zero. Memory from the allocator counts as uninitialised for Rust; an asm that could have
+        // written it all makes it "whatever was there".
+        unsafe {
+            let buffer = alloc(Self::LAYOUT);
+            core::arch::asm!("/* {} */", in(reg) buffer, options(nostack, preserves_flags));
+            Some(PacketBuffer(NonNull::new(buffer.cast())?))
+        }
     }
     /// Physical address.
+    #[inline]
     pub fn phys(&self) -> u64 {
-        todo!()
+        layout::direct_phys(self.0.as_ptr() as usize)
     }
     /// The bytes.
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
-        todo!()
+        // SAFETY: the buffer is this value's own.
+        unsafe { self.0.as_ref() }
     }
     /// The bytes.
+    #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        todo!()
+        // SAFETY: as above.
+        unsafe { self.0.as_mut() }
     }
 }
+
+impl Drop for PacketBuffer {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout.
+        unsafe { dealloc(self.0.as_ptr().cast(), Self::LAYOUT) };
+    }
+}
+
 /// Orders all memory accesses before against all after it, as devices see them (virtio 1.2, section 2.7.13.3.1).
+#[inline]
 pub fn full_barrier() {
-    todo!()
+    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
 }

@@ -1,4 +1,12 @@
 //! Physical memory: reference-counted 4-KiB frames.
+//!
+//! Frames are counted in an array with one word for each frame of RAM. A frame is described when it is first handed out
+//! (see `buddy`), so that large memories cost nothing until they are used. Each CPU keeps a few free frames at hand.
+use crate::buddy::{Buddy, Memory};
+use crate::layout;
+use crate::local::Local;
+use core::cell::{Cell, UnsafeCell};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Bytes in a frame.
 pub const FRAME_SIZE: usize = 4096;
@@ -7,60 +15,236 @@ pub const FRAME_SIZE: usize = 4096;
 /// because the program may write to a mapped frame at any time.
 #[derive(Debug)]
 pub struct Frame {
-    #[allow(dead_code)]
     number: u32,
+}
+
+/// Address of the array of states, and the frames of the image, which are never counted.
+static STATES: AtomicUsize = AtomicUsize::new(0);
+static IMAGE_START: AtomicU32 = AtomicU32::new(0);
+static IMAGE_END: AtomicU32 = AtomicU32::new(0);
+
+struct Ram;
+
+impl Memory for Ram {
+    fn state(&self, frame: u32) -> &AtomicU32 {
+        state(frame)
+    }
+    fn links(&self, frame: u32) -> (u32, u32) {
+        // SAFETY: the frame is free: it is RAM in the direct map that nobody else uses.
+        unsafe { *(layout::direct(u64::from(frame) << 12) as *const (u32, u32)) }
+    }
+    fn set_links(&self, frame: u32, links: (u32, u32)) {
+        // SAFETY: as above.
+        unsafe { *(layout::direct(u64::from(frame) << 12) as *mut (u32, u32)) = links };
+    }
+}
+
+static BUDDY: spin::Mutex<Buddy<Ram>> = spin::Mutex::new(Buddy::new(Ram));
+
+#[inline(always)]
+fn state(frame: u32) -> &'static AtomicU32 {
+    let array = STATES.load(Ordering::Relaxed) as *const AtomicU32;
+    // SAFETY: `init` reserved one word for each frame number up to the highest of RAM.
+    unsafe { &*array.add(frame as usize) }
+}
+
+/// Starts the allocator: `spans` are free RAM in frame numbers, `states` the address of zeroed or garbage memory for one
+/// word per frame, `image` the frames of the image.
+///
+/// # Safety
+/// All that is unused, mapped RAM, and `states` has room for the highest frame of spans and image.
+pub(crate) unsafe fn init(spans: &[(u32, u32)], states: usize, image: core::ops::Range<u32>) {
+    STATES.store(states, Ordering::Relaxed);
+    IMAGE_START.store(image.start, Ordering::Relaxed);
+    IMAGE_END.store(image.end, Ordering::Relaxed);
+    let mut buddy = BUDDY.lock();
+    for &(start, end) in spans {
+        buddy.add_span(start, end);
+    }
+}
+
+/// Frames that a CPU keeps at hand at most, and how many it fetches or gives back at a time.
+const CACHE: usize = 32;
+const BATCH: usize = 16;
+
+/// A CPU's free frames.
+pub(crate) struct FrameCache {
+    count: Cell<usize>,
+    frames: UnsafeCell<[u32; CACHE]>,
+}
+
+impl FrameCache {
+    pub const fn new() -> FrameCache {
+        FrameCache { count: Cell::new(0), frames: UnsafeCell::new([0; CACHE]) }
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<u32> {
+        let count = self.count.get();
+        if count == 0 {
+            return self.refill();
+        }
+        self.count.set(count - 1);
+        // SAFETY: only this CPU uses its cache, never recursively; `count` never exceeds CACHE.
+        Some(unsafe { (*self.frames.get())[count - 1] })
+    }
+
+    #[cold]
+    fn refill(&self) -> Option<u32> {
+        let mut buddy = BUDDY.lock();
+        let first = buddy.alloc(0)?;
+        // Little is left: other CPUs and larger blocks need it more.
+        let batch = BATCH.min(buddy.counts().0 / 64);
+        for i in 0..batch {
+            let Some(frame) = buddy.alloc(0) else { break };
+            // SAFETY: as in `pop`.
+            unsafe { (*self.frames.get())[i] = frame };
+            self.count.set(i + 1);
+        }
+        Some(first)
+    }
+
+    #[inline]
+    fn push(&self, frame: u32) {
+        let mut count = self.count.get();
+        if count == CACHE {
+            let mut buddy = BUDDY.lock();
+            for i in CACHE - BATCH..CACHE {
+                // SAFETY: as in `pop`.
+                buddy.free(unsafe { (*self.frames.get())[i] }, 0);
+            }
+            count -= BATCH;
+        }
+        // SAFETY: as in `pop`.
+        unsafe { (*self.frames.get())[count] = frame };
+        self.count.set(count + 1);
+    }
+}
+
+/// 2^order frames in one piece, as physical address; each has one reference.
+pub(crate) fn alloc_block(order: usize) -> Option<u64> {
+    if order == 0 {
+        return Some(Frame::alloc()?.into_phys());
+    }
+    Some(u64::from(BUDDY.lock().alloc(order)?) << 12)
+}
+
+/// Gives back 2^order frames.
+///
+/// # Safety
+/// They came from [`alloc_block`] (any aligned part of what it gave) and nothing uses them.
+pub(crate) unsafe fn free_block(phys: u64, order: usize) {
+    BUDDY.lock().free((phys >> 12) as u32, order);
 }
 
 impl Frame {
     /// A frame with unspecified contents. `None`: out of memory.
+    #[inline]
     pub fn alloc() -> Option<Frame> {
-        todo!()
+        let number = Local::get().frames.pop()?;
+        state(number).store(1, Ordering::Relaxed);
+        Some(Frame { number })
     }
     /// A frame of zeroes.
     pub fn alloc_zeroed() -> Option<Frame> {
-        todo!()
+        let frame = Frame::alloc()?;
+        frame.zero(0, FRAME_SIZE);
+        Some(frame)
     }
     /// Physical address.
+    #[inline]
     pub fn phys(&self) -> u64 {
-        todo!()
+        u64::from(self.number) << 12
     }
     /// True if this is the only reference (and the frame isn't part of the image).
     pub fn is_unique(&self) -> bool {
-        todo!()
+        !self.is_image() && state(self.number).load(Ordering::Acquire) == 1
+    }
+    #[inline]
+    fn is_image(&self) -> bool {
+        let start = IMAGE_START.load(Ordering::Relaxed);
+        self.number.wrapping_sub(start) < IMAGE_END.load(Ordering::Relaxed).wrapping_sub(start)
     }
     /// Copies out `dst.len()` bytes from `offset`; panics if that leaves the frame.
     pub fn read(&self, offset: usize, dst: &mut [u8]) {
-        let _ = (offset, dst);
-        todo!()
+        check(offset, dst.len());
+        // SAFETY: within the frame, which is RAM in the direct map; `dst` is the kernel's, so they do not overlap. The
+        // program may write meanwhile: the bytes are then some mixture, and any bytes are valid `u8`s.
+        unsafe { core::ptr::copy_nonoverlapping(self.pointer().add(offset), dst.as_mut_ptr(), dst.len()) };
     }
     /// Copies `src` in at `offset`; panics if that leaves the frame, or if the frame is part of the read-only image.
     pub fn write(&self, offset: usize, src: &[u8]) {
-        let _ = (offset, src);
-        todo!()
+        check(offset, src.len());
+        assert!(!self.is_image(), "the image is read-only");
+        // SAFETY: as for reading; `src` cannot lie in the frame because no references into frames exist.
+        unsafe { core::ptr::copy_nonoverlapping(src.as_ptr(), self.pointer().add(offset), src.len()) };
     }
     /// Zeroes `len` bytes from `offset`.
     pub fn zero(&self, offset: usize, len: usize) {
-        let _ = (offset, len);
-        todo!()
+        check(offset, len);
+        assert!(!self.is_image(), "the image is read-only");
+        // SAFETY: within the frame.
+        unsafe { core::ptr::write_bytes(self.pointer().add(offset), 0, len) };
     }
     /// Copies all of `from`.
     pub fn copy_from(&self, from: &Frame) {
-        let _ = from;
-        todo!()
+        assert!(!self.is_image(), "the image is read-only");
+        // SAFETY: two whole frames; if they are the same one, `copy` allows it.
+        unsafe { core::ptr::copy(from.pointer(), self.pointer(), FRAME_SIZE) };
+    }
+    #[inline]
+    fn pointer(&self) -> *mut u8 {
+        layout::direct(self.phys()) as *mut u8
+    }
+    /// Gives the reference away as a physical address.
+    #[inline]
+    pub(crate) fn into_phys(self) -> u64 {
+        let phys = self.phys();
+        core::mem::forget(self);
+        phys
+    }
+    /// Takes back a reference that [`Frame::into_phys`] gave.
+    ///
+    /// # Safety
+    /// Each reference is taken back once.
+    #[inline]
+    pub(crate) unsafe fn from_phys(phys: u64) -> Frame {
+        Frame { number: (phys >> 12) as u32 }
     }
 }
 
+#[inline]
+fn check(offset: usize, len: usize) {
+    assert!(offset <= FRAME_SIZE && len <= FRAME_SIZE - offset, "{len} bytes at {offset} leave the frame");
+}
+
 impl Clone for Frame {
+    #[inline]
     fn clone(&self) -> Frame {
-        todo!()
+        if !self.is_image() {
+            let before = state(self.number).fetch_add(1, Ordering::Relaxed);
+            // Half of the state's range marks free blocks.
+            assert!(before < 1 << 30, "too many references to a frame");
+        }
+        Frame { number: self.number }
     }
 }
 
 impl Drop for Frame {
-    fn drop(&mut self) {}
+    #[inline]
+    fn drop(&mut self) {
+        if self.is_image() {
+            return;
+        }
+        let state = state(self.number);
+        // The only reference cannot be copied meanwhile: no locked instruction is needed.
+        if state.load(Ordering::Acquire) == 1 || state.fetch_sub(1, Ordering::AcqRel) == 1 {
+            Local::get().frames.push(self.number);
+        }
+    }
 }
 
 /// Frames free now, and frames in all.
 pub fn counts() -> (usize, usize) {
-    todo!()
+    BUDDY.lock().counts()
 }

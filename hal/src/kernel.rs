@@ -14,6 +14,9 @@ pub trait Kernel: 'static {
     /// First code of a new thread, on its own kernel stack; on return the program is entered with the thread's context.
     fn thread_start(thread: &Arc<Self::Thread>, context: &mut UserContext);
     /// The program made a system call; on return it goes on with `context` as it is now.
+    ///
+    /// `orig_rax` is the number; `rax` is unspecified and must be set to the result. In unikernel mode `rcx` and `r11`
+    /// are unspecified, too.
     fn syscall(thread: &Arc<Self::Thread>, context: &mut UserContext);
     /// The program caused an exception.
     fn fault(thread: &Arc<Self::Thread>, context: &mut UserContext, fault: Fault);
@@ -27,33 +30,86 @@ pub trait HasTask: Send + Sync + 'static {
     fn task(&self) -> &Task;
 }
 
+/// The functions that [`crate::kernel!`] defines. A "slot" is the address of a thread's `Arc` at the top of its stack.
+#[cfg(target_os = "none")]
+pub(crate) mod symbols {
+    use crate::context::{Fault, UserContext};
+    /// Address of an `Arc<Kernel::Thread>`.
+    pub type Slot = *const ();
+    unsafe extern "C" {
+        pub fn coracle_main() -> !;
+        pub fn coracle_cpu_main() -> !;
+        pub fn coracle_thread_start(previous: *const (), slot: Slot, context: *mut UserContext);
+        pub fn coracle_syscall(slot: Slot, context: *mut UserContext);
+        pub fn coracle_fault(slot: Slot, context: *mut UserContext, fault: *const Fault);
+        pub fn coracle_interrupted(slot: Slot, context: *mut UserContext);
+    }
+}
+
 /// Names the kernel's implementation. Expands to the entry symbols and to a module `this` with
 /// `this::with(|t: &Arc<Thread>| …)` (the running thread), `this::switch_to(next: Arc<Thread>)`, and
 /// `this::adopt(thread: Arc<Thread>)` (the boot stack of this CPU becomes that thread: its idle thread).
+///
+/// All is statically dispatched: the symbols below are what the entry code calls.
 #[macro_export]
 macro_rules! kernel {
     ($k:ty) => {
         /// The thread that runs on this CPU.
         pub mod this {
+            #[allow(unused_imports)]
             use super::*;
             type Thread = <$k as $crate::kernel::Kernel>::Thread;
             /// Calls `f` with the running thread.
             #[inline(always)]
-            pub fn with<R>(f: impl FnOnce(&::alloc::sync::Arc<Thread>) -> R) -> R {
-                // body replaced by the hal author
-                let _ = f;
-                todo!()
+            pub fn with<R>(f: impl FnOnce(&$crate::__private::Arc<Thread>) -> R) -> R {
+                // SAFETY: only this module's `adopt` and `switch_to` make threads run, all of type `Thread`.
+                unsafe { $crate::__private::with_current(f) }
             }
             /// Leaves the running thread and goes on with `next`; returns when somebody switches back.
-            pub fn switch_to(next: ::alloc::sync::Arc<Thread>) {
-                let _ = next;
-                todo!()
+            pub fn switch_to(next: $crate::__private::Arc<Thread>) {
+                // SAFETY: as above.
+                unsafe { $crate::__private::switch_to(next) }
             }
             /// Makes the stack that runs now the given thread (each CPU's idle thread).
-            pub fn adopt(thread: ::alloc::sync::Arc<Thread>) {
-                let _ = thread;
-                todo!()
+            pub fn adopt(thread: $crate::__private::Arc<Thread>) {
+                // SAFETY: as above.
+                unsafe { $crate::__private::adopt(thread) }
             }
         }
+        const _: () = {
+            type Thread = <$k as $crate::kernel::Kernel>::Thread;
+            type Slot = $crate::__private::Arc<Thread>;
+            type Context = $crate::context::UserContext;
+            #[unsafe(no_mangle)]
+            extern "C" fn coracle_main() -> ! {
+                <$k as $crate::kernel::Kernel>::main()
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn coracle_cpu_main() -> ! {
+                <$k as $crate::kernel::Kernel>::cpu_main()
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn coracle_thread_start(previous: *const (), thread: &Slot, context: &mut Context) {
+                // SAFETY: the switch passes the thread that it left.
+                unsafe { $crate::__private::finish_switch::<Thread>(previous.cast()) };
+                <$k as $crate::kernel::Kernel>::thread_start(thread, context)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn coracle_syscall(thread: &Slot, context: &mut Context) {
+                <$k as $crate::kernel::Kernel>::syscall(thread, context)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn coracle_fault(
+                thread: &Slot,
+                context: &mut Context,
+                fault: &$crate::context::Fault,
+            ) {
+                <$k as $crate::kernel::Kernel>::fault(thread, context, *fault)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn coracle_interrupted(thread: &Slot, context: &mut Context) {
+                <$k as $crate::kernel::Kernel>::interrupted(thread, context)
+            }
+        };
     };
 }

@@ -1,17 +1,33 @@
 //! The hardware layer: the only crate of the guest that may say `unsafe`. It offers the kernel a safe API.
+//!
+//! The parts that touch the machine exist on the bare-metal target; elsewhere the crate compiles so that its pure parts
+//! (the buddy allocator, size classes, firmware tables) are tested on the host.
 #![no_std]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
+mod apic;
 pub mod backtrace;
 pub mod boot;
+mod buddy;
+mod calibrate;
 pub mod console;
 pub mod context;
 pub mod cpu;
 pub mod dma;
+#[cfg(target_os = "none")]
+mod entry;
 pub mod fpu;
 pub mod frame;
+mod heap;
 pub mod irq;
 pub mod kernel;
+mod kmap;
+mod layout;
+mod local;
+#[cfg(target_os = "none")]
+mod mem;
 pub mod mmio;
 pub mod paging;
 pub mod pci;
@@ -19,7 +35,21 @@ pub mod percpu;
 pub mod port;
 pub mod power;
 pub mod random;
+mod rtc;
+mod smp;
+#[cfg(target_os = "none")]
+mod start;
 pub mod task;
 pub mod time;
+mod tlb;
+mod topology;
+mod trap;
 pub mod user;
 pub mod vdso;
+mod x86;
+
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::task::{adopt, finish_switch, switch_to, with_current};
+    pub use alloc::sync::Arc;
+}

@@ -1,41 +1,47 @@
 //! Memory-mapped device registers, bounds-checked. Never over RAM.
 
 /// A mapped range of device registers.
-pub struct Mmio {}
+pub struct Mmio {
+    address: usize,
+    len: usize,
+}
 
-#[allow(missing_docs)]
+macro_rules! register {
+    ($read:ident, $write:ident, $type:ty) => {
+        /// Reads the register at `offset`; panics outside of the range or if it is not aligned.
+        #[inline]
+        pub fn $read(&self, offset: usize) -> $type {
+            // SAFETY: in the mapped range and aligned (checked); device registers, never Rust's memory.
+            unsafe { core::ptr::read_volatile(self.at::<$type>(offset)) }
+        }
+        /// Writes the register at `offset`; panics outside of the range or if it is not aligned.
+        #[inline]
+        pub fn $write(&self, offset: usize, value: $type) {
+            // SAFETY: as for reading.
+            unsafe { core::ptr::write_volatile(self.at::<$type>(offset), value) };
+        }
+    };
+}
+
 impl Mmio {
     /// Maps `len` bytes at physical `phys`, uncached. `None` if it overlaps RAM or memory is short.
     pub fn map(phys: u64, len: usize) -> Option<Mmio> {
-        let _ = (phys, len);
-        todo!()
+        if len == 0 || crate::boot::overlaps_ram(phys, len as u64) {
+            return None;
+        }
+        // SAFETY: no RAM lies there.
+        let address = unsafe { crate::kmap::map_foreign(phys, len, true)? };
+        Some(Mmio { address, len })
     }
-    pub fn read8(&self, offset: usize) -> u8 {
-        let _ = offset;
-        todo!()
+    #[inline]
+    fn at<T>(&self, offset: usize) -> *mut T {
+        let size = core::mem::size_of::<T>();
+        let inside = offset <= self.len && size <= self.len - offset && offset.is_multiple_of(size);
+        assert!(inside, "no register at {offset:#x}");
+        (self.address + offset) as *mut T
     }
-    pub fn read16(&self, offset: usize) -> u16 {
-        let _ = offset;
-        todo!()
-    }
-    pub fn read32(&self, offset: usize) -> u32 {
-        let _ = offset;
-        todo!()
-    }
-    pub fn write8(&self, offset: usize, value: u8) {
-        let _ = (offset, value);
-        todo!()
-    }
-    pub fn write16(&self, offset: usize, value: u16) {
-        let _ = (offset, value);
-        todo!()
-    }
-    pub fn write32(&self, offset: usize, value: u32) {
-        let _ = (offset, value);
-        todo!()
-    }
-    pub fn write64(&self, offset: usize, value: u64) {
-        let _ = (offset, value);
-        todo!()
-    }
+    register!(read8, write8, u8);
+    register!(read16, write16, u16);
+    register!(read32, write32, u32);
+    register!(read64, write64, u64);
 }

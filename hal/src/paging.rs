@@ -1,7 +1,12 @@
 //! Address spaces: page tables of the lower half. Each present entry owns one reference to its frame.
-use crate::frame::Frame;
+use crate::frame::{FRAME_SIZE, Frame};
+use crate::layout::{self, LARGE_PAGE, pte};
+use crate::local::Local;
+use crate::{tlb, x86};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::ops::Range;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 bitflags::bitflags! {
     /// Access rights of a page.
@@ -20,6 +25,14 @@ bitflags::bitflags! {
 pub const USER_START: usize = 0x1_0000;
 /// First address past the program's half.
 pub const USER_END: usize = 0x7fff_ffff_f000;
+
+/// Entries in a table, and those of the top table that are the program's.
+const ENTRIES: usize = 512;
+const USER_ENTRIES: usize = 256;
+/// Levels of tables above the pages.
+const LEVELS: u32 = 4;
+/// Pages dropped one by one from the TLB; for more, all of it is dropped.
+const SINGLE_FLUSHES: usize = 32;
 
 /// Why a mapping failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,72 +57,452 @@ pub struct Mapping {
 /// Stale translations that other CPUs may still hold, and frames that wait for them. Dropping it sends the shoot-downs,
 /// waits for the answers and then frees the frames: drop it with no lock held.
 #[must_use]
-pub struct Flush {}
+pub struct Flush {
+    /// CPUs that may hold translations.
+    cpus: u64,
+    frames: Vec<Frame>,
+}
 
 impl Drop for Flush {
-    fn drop(&mut self) {}
+    #[inline]
+    fn drop(&mut self) {
+        if self.cpus != 0 {
+            tlb::shoot_down(self.cpus);
+        }
+    }
 }
 
 /// The page tables of one process. All addresses and lengths are multiples of 4096 within `USER_START..USER_END`
 /// (anything else panics).
-pub struct AddressSpace {}
+pub struct AddressSpace {
+    /// Physical address of the top table.
+    root: u64,
+    /// Serialises changes; walks of the hardware go on meanwhile.
+    lock: spin::Mutex<()>,
+    /// CPUs that use these tables now.
+    active: AtomicU64,
+    resident: AtomicUsize,
+}
+
+/// The entry's bits for a page with these rights. Without rights it is not present, but keeps its frame.
+fn entry(phys: u64, prot: Prot) -> u64 {
+    if prot.is_empty() {
+        return phys | pte::OWNED;
+    }
+    let mut bits = phys | pte::PRESENT | pte::USER | pte::OWNED;
+    if prot.contains(Prot::WRITE) {
+        bits |= pte::WRITE;
+    }
+    if !prot.contains(Prot::EXEC) {
+        bits |= pte::NO_EXECUTE;
+    }
+    bits
+}
+
+fn rights(entry: u64) -> Prot {
+    let mut prot = Prot::empty();
+    if entry & pte::PRESENT != 0 {
+        prot |= Prot::READ;
+        prot.set(Prot::WRITE, entry & pte::WRITE != 0);
+        prot.set(Prot::EXEC, entry & pte::NO_EXECUTE == 0);
+    }
+    prot
+}
+
+/// A table's entry. The hardware sets accessed and dirty bits meanwhile, hence atomic.
+///
+/// # Safety
+/// `table` is a page table of an address space that lives for `'a`.
+unsafe fn at<'a>(table: u64, index: usize) -> &'a AtomicU64 {
+    // SAFETY: tables are RAM in the direct map; the index is below 512 by the callers' masks.
+    unsafe { &*(layout::direct(table) as *const AtomicU64).add(index) }
+}
+
+fn check(range: &Range<usize>) {
+    assert!(
+        range.start >= USER_START
+            && range.end <= USER_END
+            && range.start <= range.end
+            && (range.start | range.end).is_multiple_of(FRAME_SIZE),
+        "no pages of the program: {range:x?}"
+    );
+}
+
+/// Collects what a change of several pages leaves to flush.
+struct Changes<'a> {
+    space: &'a AddressSpace,
+    here: bool,
+    others: u64,
+    pages: usize,
+    stale_elsewhere: bool,
+    frames: Vec<Frame>,
+}
+
+impl<'a> Changes<'a> {
+    fn new(space: &'a AddressSpace) -> Changes<'a> {
+        let active = space.active.load(Ordering::SeqCst);
+        let me = 1 << Local::get().id.get();
+        Changes {
+            space,
+            here: active & me != 0,
+            others: active & !me,
+            pages: 0,
+            stale_elsewhere: false,
+            frames: Vec::new(),
+        }
+    }
+
+    /// The entry of `addr` was `old`: a translation may be cached if it was used (the CPU sets the accessed bit first,
+    /// Intel SDM volume 3, 4.10.2.3).
+    fn changed(&mut self, addr: usize, old: u64) {
+        if old & pte::PRESENT == 0 || old & pte::ACCESSED == 0 {
+            return;
+        }
+        self.stale_elsewhere = true;
+        if self.here {
+            self.pages += 1;
+            if self.pages <= SINGLE_FLUSHES {
+                x86::invlpg(addr);
+            }
+        }
+    }
+
+    /// A page's frame is not mapped any more.
+    fn release(&mut self, frame: Frame) {
+        // With many pages, this CPU's stale translations live until `finish`; they are of a program that runs not before.
+        if self.others == 0 {
+            drop(frame);
+        } else if self.frames.try_reserve(1).is_ok() {
+            self.frames.push(frame);
+        } else {
+            // Without memory to remember it, the frame is lost to the system rather than reused too early.
+            core::mem::forget(frame);
+        }
+    }
+
+    fn finish(self) -> Flush {
+        if self.pages > SINGLE_FLUSHES {
+            x86::flush_tlb();
+        }
+        // A CPU that came after the entries changed reads the new ones; one that was there before is in this mask.
+        let others =
+            if self.stale_elsewhere { self.space.active.load(Ordering::SeqCst) | self.others } else { 0 };
+        let me = 1 << Local::get().id.get();
+        Flush { cpus: others & !me, frames: self.frames }
+    }
+}
 
 impl AddressSpace {
     /// An empty lower half.
     pub fn new() -> Option<Arc<AddressSpace>> {
-        todo!()
+        let root = Frame::alloc()?;
+        root.zero(0, USER_ENTRIES * 8);
+        for index in USER_ENTRIES..ENTRIES {
+            // SAFETY: the kernel's table lives for ever; the new one is ours.
+            unsafe {
+                let shared = at(crate::boot::root_table(), index).load(Ordering::Relaxed);
+                at(root.phys(), index).store(shared, Ordering::Relaxed);
+            }
+        }
+        let space = AddressSpace {
+            root: root.phys(),
+            lock: spin::Mutex::new(()),
+            active: AtomicU64::new(0),
+            resident: AtomicUsize::new(0),
+        };
+        core::mem::forget(root);
+        Some(Arc::new(space))
     }
+
+    /// The last-level entry for `addr`, if its table is there.
+    #[inline]
+    fn find(&self, addr: usize) -> Option<&AtomicU64> {
+        let mut table = self.root;
+        for level in (1..LEVELS).rev() {
+            // SAFETY: our own tables, freed only with `self`.
+            let next = unsafe { at(table, addr >> (12 + 9 * level) & 511) }.load(Ordering::Relaxed);
+            if next & pte::PRESENT == 0 {
+                return None;
+            }
+            table = next & pte::ADDRESS;
+        }
+        // SAFETY: as above.
+        Some(unsafe { at(table, addr >> 12 & 511) })
+    }
+
+    /// The same, with the missing tables made. The lock is held.
+    #[inline]
+    fn make(&self, addr: usize) -> Result<&AtomicU64, MapError> {
+        let mut table = self.root;
+        for level in (1..LEVELS).rev() {
+            // SAFETY: our own tables, freed only with `self`.
+            let slot = unsafe { at(table, addr >> (12 + 9 * level) & 511) };
+            let mut next = slot.load(Ordering::Relaxed);
+            if next & pte::PRESENT == 0 {
+                let frame = Frame::alloc_zeroed().ok_or(MapError::OutOfMemory)?;
+                next = frame.into_phys() | pte::PRESENT | pte::WRITE | pte::USER;
+                slot.store(next, Ordering::Release);
+            }
+            table = next & pte::ADDRESS;
+        }
+        // SAFETY: as above.
+        Ok(unsafe { at(table, addr >> 12 & 511) })
+    }
+
+    /// Calls `f` for each entry in the range that owns a frame; skips what has no tables.
+    fn each(&self, range: Range<usize>, mut f: impl FnMut(usize, &AtomicU64)) {
+        let mut addr = range.start;
+        while addr < range.end {
+            // The largest piece without a table.
+            let mut table = self.root;
+            let mut missing = None;
+            for level in (1..LEVELS).rev() {
+                // SAFETY: our own tables, freed only with `self`.
+                let next = unsafe { at(table, addr >> (12 + 9 * level) & 511) }.load(Ordering::Relaxed);
+                if next & pte::PRESENT == 0 {
+                    missing = Some(1usize << (12 + 9 * level));
+                    break;
+                }
+                table = next & pte::ADDRESS;
+            }
+            if let Some(size) = missing {
+                addr = (addr | (size - 1)) + 1;
+                continue;
+            }
+            let end = ((addr | (LARGE_PAGE - 1)) + 1).min(range.end);
+            while addr < end {
+                // SAFETY: as above.
+                let slot = unsafe { at(table, addr >> 12 & 511) };
+                if slot.load(Ordering::Relaxed) & pte::OWNED != 0 {
+                    f(addr, slot);
+                }
+                addr += FRAME_SIZE;
+            }
+        }
+    }
+
     /// Maps `frame` at `addr`. A PROT of nothing is kept as not present.
     pub fn map(&self, addr: usize, frame: Frame, prot: Prot) -> Result<(), MapError> {
-        let _ = (addr, frame, prot);
-        todo!()
+        check(&(addr..addr + FRAME_SIZE));
+        let _guard = self.lock.lock();
+        let slot = self.make(addr)?;
+        if slot.load(Ordering::Relaxed) & pte::OWNED != 0 {
+            return Err(MapError::Occupied);
+        }
+        slot.store(entry(frame.into_phys(), prot), Ordering::Release);
+        self.resident.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
     /// Puts `frame` in place of what is at `addr` (copy on write).
     pub fn replace(&self, addr: usize, frame: Frame, prot: Prot) -> Result<Flush, MapError> {
-        let _ = (addr, frame, prot);
-        todo!()
+        check(&(addr..addr + FRAME_SIZE));
+        let _guard = self.lock.lock();
+        let slot = self.make(addr)?;
+        let old = slot.swap(entry(frame.into_phys(), prot), Ordering::AcqRel);
+        let mut changes = Changes::new(self);
+        changes.changed(addr, old);
+        if old & pte::OWNED != 0 {
+            // SAFETY: the entry owned this reference.
+            changes.release(unsafe { Frame::from_phys(old & pte::ADDRESS) });
+        } else {
+            self.resident.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(changes.finish())
     }
     /// Changes the rights of the pages present in the range.
     pub fn protect(&self, range: Range<usize>, prot: Prot) -> Flush {
-        let _ = (range, prot);
-        todo!()
+        check(&range);
+        let _guard = self.lock.lock();
+        let mut changes = Changes::new(self);
+        self.each(range, |addr, slot| {
+            let mut old = slot.load(Ordering::Relaxed);
+            let wanted = loop {
+                let kept = old & (pte::ACCESSED | pte::DIRTY);
+                let wanted = entry(old & pte::ADDRESS, prot) | kept;
+                // The CPU may set a bit between; then once more.
+                match slot.compare_exchange_weak(old, wanted, Ordering::AcqRel, Ordering::Relaxed) {
+                    Ok(_) => break wanted,
+                    Err(found) => old = found,
+                }
+            };
+            // More rights need no flush: the CPU looks again before it faults.
+            let lost = old & !wanted & (pte::PRESENT | pte::WRITE) | wanted & !old & pte::NO_EXECUTE;
+            if lost != 0 {
+                changes.changed(addr, old);
+            }
+        });
+        changes.finish()
     }
     /// Removes the pages present in the range.
     pub fn unmap(&self, range: Range<usize>) -> Flush {
-        let _ = range;
-        todo!()
+        check(&range);
+        let _guard = self.lock.lock();
+        let mut changes = Changes::new(self);
+        let mut gone = 0;
+        self.each(range, |addr, slot| {
+            let old = slot.swap(0, Ordering::AcqRel);
+            changes.changed(addr, old);
+            // SAFETY: the entry owned this reference.
+            changes.release(unsafe { Frame::from_phys(old & pte::ADDRESS) });
+            gone += 1;
+        });
+        self.resident.fetch_sub(gone, Ordering::Relaxed);
+        changes.finish()
     }
     /// What is mapped at `addr`.
     pub fn query(&self, addr: usize) -> Option<Mapping> {
-        let _ = addr;
-        todo!()
+        check(&(addr..addr + FRAME_SIZE));
+        let _guard = self.lock.lock();
+        let entry = self.find(addr)?.load(Ordering::Relaxed);
+        if entry & pte::OWNED == 0 {
+            return None;
+        }
+        // SAFETY: borrows the entry's reference for the time of a clone; the lock keeps it there.
+        let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_phys(entry & pte::ADDRESS) });
+        Some(Mapping { frame: (*frame).clone(), prot: rights(entry), dirty: entry & pte::DIRTY != 0 })
     }
     /// True if the page at `addr` is present and its frame has no other reference.
     pub fn mapped_once(&self, addr: usize) -> bool {
-        let _ = addr;
-        todo!()
+        check(&(addr..addr + FRAME_SIZE));
+        let _guard = self.lock.lock();
+        let Some(slot) = self.find(addr) else { return false };
+        let entry = slot.load(Ordering::Relaxed);
+        // SAFETY: as in `query`.
+        let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_phys(entry & pte::ADDRESS) });
+        entry & pte::OWNED != 0 && frame.is_unique()
     }
-    /// Moves the pages present in `from..from+len` to `to` (mremap).
+    /// Moves the pages present in `from..from+len` to `to` (mremap). The ranges must not overlap; pages that cannot be
+    /// moved stay where they were.
     pub fn move_range(&self, from: usize, to: usize, len: usize) -> Result<Flush, MapError> {
-        let _ = (from, to, len);
-        todo!()
+        check(&(from..from + len));
+        check(&(to..to + len));
+        assert!(from + len <= to || to + len <= from, "overlapping ranges");
+        let _guard = self.lock.lock();
+        let mut changes = Changes::new(self);
+        let mut result = Ok(());
+        self.each(from..from + len, |addr, slot| {
+            if result.is_err() {
+                return;
+            }
+            match self.make(addr - from + to) {
+                Ok(target) if target.load(Ordering::Relaxed) & pte::OWNED != 0 => {
+                    result = Err(MapError::Occupied)
+                }
+                Ok(target) => {
+                    let old = slot.swap(0, Ordering::AcqRel);
+                    changes.changed(addr, old);
+                    target.store(old & !pte::ACCESSED, Ordering::Release);
+                }
+                Err(error) => result = Err(error),
+            }
+        });
+        let flush = changes.finish();
+        result.map(|()| flush)
     }
     /// Shares the pages present in the range with `child`, writable ones read-only in both if `private` (fork).
     pub fn share(&self, child: &AddressSpace, range: Range<usize>, private: bool) -> Result<Flush, MapError> {
-        let _ = (child, range, private);
-        todo!()
+        check(&range);
+        // Parent before child: a child has no child of its own yet.
+        let _guard = self.lock.lock();
+        let _child_guard = child.lock.lock();
+        let mut changes = Changes::new(self);
+        let mut result = Ok(());
+        self.each(range, |addr, slot| {
+            if result.is_err() {
+                return;
+            }
+            let target = match child.make(addr) {
+                Ok(target) => target,
+                Err(error) => return result = Err(error),
+            };
+            if target.load(Ordering::Relaxed) & pte::OWNED != 0 {
+                return result = Err(MapError::Occupied);
+            }
+            let old = if private {
+                slot.fetch_and(!pte::WRITE, Ordering::AcqRel)
+            } else {
+                slot.load(Ordering::Relaxed)
+            };
+            if private && old & pte::WRITE != 0 {
+                changes.changed(addr, old);
+            }
+            let mut shared = old & !(pte::ACCESSED | pte::DIRTY);
+            if private {
+                shared &= !pte::WRITE;
+            }
+            // SAFETY: as in `query`.
+            let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_phys(old & pte::ADDRESS) });
+            core::mem::forget((*frame).clone());
+            target.store(shared, Ordering::Release);
+            child.resident.fetch_add(1, Ordering::Relaxed);
+        });
+        let flush = changes.finish();
+        result.map(|()| flush)
     }
     /// Pages present now.
     pub fn resident(&self) -> usize {
-        todo!()
+        self.resident.load(Ordering::Relaxed)
     }
     /// Makes this CPU use this address space.
+    #[inline]
     pub fn activate(self: &Arc<Self>) {
-        todo!()
+        let local = Local::get();
+        if core::ptr::eq(local.space.get(), Arc::as_ptr(self)) {
+            return;
+        }
+        self.active.fetch_or(1 << local.id.get(), Ordering::SeqCst);
+        // SAFETY: the upper half is the kernel's own; the lower half's pages are the program's.
+        unsafe { x86::set_cr3(self.root) };
+        leave(local);
+        local.space.set(Arc::into_raw(Arc::clone(self)));
+    }
+}
+
+/// This CPU does not use its last address space any more.
+fn leave(local: &Local) {
+    let old = local.space.replace(core::ptr::null());
+    if !old.is_null() {
+        // SAFETY: `activate` leaked this reference.
+        let old = unsafe { Arc::from_raw(old) };
+        old.active.fetch_and(!(1 << local.id.get()), Ordering::SeqCst);
     }
 }
 
 /// Makes this CPU use the kernel's own tables: no program is mapped.
 pub fn activate_kernel() {
-    todo!()
+    let local = Local::get();
+    if local.space.get().is_null() {
+        return;
+    }
+    // SAFETY: the kernel's tables.
+    unsafe { x86::set_cr3(crate::boot::root_table()) };
+    leave(local);
+}
+
+impl Drop for AddressSpace {
+    fn drop(&mut self) {
+        debug_assert!(self.active.load(Ordering::Relaxed) == 0);
+        // SAFETY: no CPU uses the tables (each that does holds a reference), so all of them are ours to free.
+        unsafe { free_tables(self.root, LEVELS, USER_ENTRIES) };
+    }
+}
+
+/// Frees a table of `level` with all below it.
+///
+/// # Safety
+/// Nothing uses the table.
+unsafe fn free_tables(table: u64, level: u32, entries: usize) {
+    for index in 0..entries {
+        // SAFETY: the caller owns the table and what its entries own.
+        unsafe {
+            let entry = at(table, index).load(Ordering::Relaxed);
+            if level > 1 && entry & pte::PRESENT != 0 {
+                free_tables(entry & pte::ADDRESS, level - 1, ENTRIES);
+            } else if level == 1 && entry & pte::OWNED != 0 {
+                drop(Frame::from_phys(entry & pte::ADDRESS));
+            }
+        }
+    }
+    // SAFETY: `make` or `new` gave the reference away.
+    drop(unsafe { Frame::from_phys(table) });
 }

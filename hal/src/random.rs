@@ -1,7 +1,22 @@
 //! Entropy of the CPU: RDSEED or RDRAND, and timing where neither is there.
+use crate::x86;
 
 /// Fills `dst`; gives false if it had to come from timing alone.
 pub fn fill(dst: &mut [u8]) -> bool {
-    let _ = dst;
-    todo!()
+    let mut good = true;
+    let mut state = x86::rdtsc();
+    for piece in dst.chunks_mut(8) {
+        let word = x86::hardware_random().unwrap_or_else(|| {
+            good = false;
+            // The low bits of the counter after a serialising, variably long instruction, stirred (SplitMix64).
+            let _ = x86::cpuid(0, 0);
+            state = state.rotate_left(23).wrapping_add(x86::rdtsc()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut x = state;
+            x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            x ^ x >> 31
+        });
+        piece.copy_from_slice(&word.to_le_bytes()[..piece.len()]);
+    }
+    good
 }

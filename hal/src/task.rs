@@ -1,44 +1,269 @@
 //! A task: a kernel stack, the saved registers of a thread that is not running, its FPU state and its FS base.
 use crate::context::UserContext;
+use crate::fpu;
+use crate::kernel::HasTask;
+use crate::local::Local;
+use crate::x86::{self, msr};
+use alloc::sync::Arc;
+use core::cell::{Cell, UnsafeCell};
+use core::mem::{ManuallyDrop, size_of};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// The hardware side of a thread. Embedded in the kernel's thread object.
-pub struct Task {}
+///
+/// The top of a kernel stack is a slot of 16 bytes that holds the thread's `Arc` while it runs; below lies its
+/// [`UserContext`].
+pub struct Task {
+    /// Address of the slot; 0 for an idle task that was not adopted.
+    top: AtomicUsize,
+    /// The stack is this task's own.
+    owns_stack: bool,
+    /// Stack pointer while not running.
+    saved: UnsafeCell<usize>,
+    fs_base: AtomicU64,
+    gs_base: AtomicU64,
+    on_cpu: AtomicBool,
+    /// `None`: never enters a program.
+    fpu: Option<fpu::Area>,
+    /// The CPU whose registers held the state last.
+    fpu_cpu: Cell<usize>,
+}
+
+// SAFETY: `saved`, `fpu` and `fpu_cpu` are used only by the CPU that set `on_cpu`.
+unsafe impl Sync for Task {}
+// SAFETY: nothing in it is bound to a CPU.
+unsafe impl Send for Task {}
 
 /// Size of a kernel stack in bytes, without its guard page.
 pub const KERNEL_STACK_SIZE: usize = 16 * 1024;
+/// Bytes at the top of a stack for the thread's `Arc`.
+const SLOT_SIZE: usize = 16;
+/// `fpu_cpu` of a task whose state is in no register.
+const NO_CPU: usize = usize::MAX;
+/// Registers that `switch_stacks` pops before it returns.
+const SWITCH_REGISTERS: usize = 6;
+/// First address that is not canonical.
+const CANONICAL_END: u64 = 1 << 47;
 
 impl Task {
     /// A task that will enter the program with `context` after `Kernel::thread_start`. `None`: out of memory.
     /// `fpu_from_current`: copy the running thread's FPU state (clone), else the initial state.
     pub fn new(context: &UserContext, fs_base: u64, fpu_from_current: bool) -> Option<Task> {
-        let _ = (context, fs_base, fpu_from_current);
-        todo!()
+        let area = fpu::Area::new(fpu_from_current)?;
+        let top = crate::kmap::alloc_stack(KERNEL_STACK_SIZE)? - SLOT_SIZE;
+        let place = top - size_of::<UserContext>();
+        let saved = place - (SWITCH_REGISTERS + 1) * size_of::<usize>();
+        // SAFETY: the stack is fresh and all this lies within it, aligned.
+        unsafe {
+            *(top as *mut usize) = 0;
+            *(place as *mut UserContext) = UserContext { full_restore: 1, ..*context };
+            *(saved as *mut [usize; SWITCH_REGISTERS]) = [0; SWITCH_REGISTERS];
+            *((place - size_of::<usize>()) as *mut usize) = first_code();
+        }
+        Some(Task {
+            top: AtomicUsize::new(top),
+            owns_stack: true,
+            saved: UnsafeCell::new(saved),
+            fs_base: AtomicU64::new(fs_base),
+            gs_base: AtomicU64::new(0),
+            on_cpu: AtomicBool::new(false),
+            fpu: Some(area),
+            fpu_cpu: Cell::new(NO_CPU),
+        })
     }
     /// A task for a stack that runs already (idle threads; see `this::adopt`).
     pub fn idle() -> Task {
-        todo!()
+        Task {
+            top: AtomicUsize::new(0),
+            owns_stack: false,
+            saved: UnsafeCell::new(0),
+            fs_base: AtomicU64::new(0),
+            gs_base: AtomicU64::new(0),
+            on_cpu: AtomicBool::new(false),
+            fpu: None,
+            fpu_cpu: Cell::new(NO_CPU),
+        }
     }
     /// The program's FS base (thread pointer).
     pub fn fs_base(&self) -> u64 {
-        todo!()
+        self.fs_base.load(Ordering::Relaxed)
     }
     /// Sets the program's FS base, at once if this task runs here. Non-canonical values give false.
     pub fn set_fs_base(&self, base: u64) -> bool {
-        let _ = base;
-        todo!()
+        if base >= CANONICAL_END {
+            return false;
+        }
+        self.fs_base.store(base, Ordering::Relaxed);
+        if self.runs_here() {
+            load_fs_base(Local::get(), base);
+        }
+        true
     }
     /// The same for GS (kept apart from the kernel's own GS; in unikernel mode only stored).
     pub fn set_gs_base(&self, base: u64) -> bool {
-        let _ = base;
-        todo!()
+        if base >= CANONICAL_END {
+            return false;
+        }
+        self.gs_base.store(base, Ordering::Relaxed);
+        if self.runs_here() && ring() == Ring::Protected {
+            // SAFETY: canonical; `swapgs` makes it the program's.
+            unsafe { x86::wrmsr(msr::KERNEL_GS_BASE, base) };
+        }
+        true
     }
     /// The program's GS base.
     pub fn gs_base(&self) -> u64 {
-        todo!()
+        self.gs_base.load(Ordering::Relaxed)
     }
     /// True while some CPU still runs on this task's stack.
+    #[inline]
     pub fn on_cpu(&self) -> bool {
-        todo!()
+        self.on_cpu.load(Ordering::Acquire)
+    }
+    #[inline]
+    fn runs_here(&self) -> bool {
+        self.top.load(Ordering::Relaxed) == Local::get().stack_top.get()
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if self.owns_stack {
+            debug_assert!(!self.on_cpu());
+            // SAFETY: allocated by `new`; a task is dropped after its CPU left the stack (see `finish_switch`).
+            unsafe { crate::kmap::free_stack(*self.top.get_mut() + SLOT_SIZE) };
+        }
+    }
+}
+
+#[inline]
+fn load_fs_base(local: &Local, base: u64) {
+    if local.fs_base.get() != base {
+        local.fs_base.set(base);
+        // SAFETY: canonical; the kernel does not use FS.
+        unsafe { x86::wrmsr(msr::FS_BASE, base) };
+    }
+}
+
+#[cfg(target_os = "none")]
+fn first_code() -> usize {
+    crate::entry::thread_entry as *const () as usize
+}
+#[cfg(not(target_os = "none"))]
+fn first_code() -> usize {
+    0
+}
+
+/// Calls `f` with the running thread.
+///
+/// # Safety
+/// `T` is the type of the threads that run.
+#[inline(always)]
+pub unsafe fn with_current<T: HasTask, R>(f: impl FnOnce(&Arc<T>) -> R) -> R {
+    let slot = Local::get().stack_top.get() as *const Option<ManuallyDrop<Arc<T>>>;
+    // SAFETY: the slot lies on this thread's own stack, and holds its `Arc` (or null before `adopt`) while it runs.
+    match unsafe { &*slot } {
+        Some(thread) => f(thread),
+        None => panic!("no thread runs yet: this::adopt comes first"),
+    }
+}
+
+/// Leaves the running thread, goes on with `next`.
+///
+/// # Safety
+/// As for [`with_current`].
+#[cfg(target_os = "none")]
+pub unsafe fn switch_to<T: HasTask>(next: Arc<T>) {
+    let local = Local::get();
+    let top = local.stack_top.get();
+    // SAFETY: the slot of the running thread holds the `Arc` with which it was switched to.
+    let previous = unsafe { *(top as *const *const T) };
+    assert!(!previous.is_null(), "no thread runs yet: this::adopt comes first");
+    if core::ptr::eq(previous, Arc::as_ptr(&next)) {
+        return;
+    }
+    let next = Arc::into_raw(next);
+    // SAFETY: both are alive: this CPU owns a reference to each.
+    let (old, new) = unsafe { ((*previous).task(), (*next).task()) };
+    // The CPU that ran it may not have left its stack yet.
+    while new.on_cpu.swap(true, Ordering::Acquire) {
+        crate::cpu::relax();
+    }
+    if let Some(area) = &old.fpu {
+        area.save();
+        old.fpu_cpu.set(local.id.get());
+        local.fpu_owner.set(core::ptr::from_ref(old) as usize);
+    }
+    if let Some(area) = &new.fpu {
+        let owner = core::ptr::from_ref(new) as usize;
+        if local.fpu_owner.get() != owner || new.fpu_cpu.get() != local.id.get() {
+            area.load();
+            local.fpu_owner.set(owner);
+            new.fpu_cpu.set(local.id.get());
+        }
+        load_fs_base(local, new.fs_base());
+        if ring() == Ring::Protected {
+            // SAFETY: canonical, checked when it was set.
+            unsafe { x86::wrmsr(msr::KERNEL_GS_BASE, new.gs_base()) };
+        }
+    }
+    let top = new.top.load(Ordering::Relaxed);
+    local.stack_top.set(top);
+    // SAFETY: `next` is on no CPU (its `on_cpu` was free), so its slot, saved stack and registers are ours. The running
+    // thread's own state is complete when `finish_switch` frees it.
+    unsafe {
+        *(top as *mut *const T) = next;
+        let left = crate::entry::switch_stacks(old.saved.get(), *new.saved.get(), previous.cast());
+        finish_switch::<T>(left.cast());
+    }
+}
+
+/// There is nothing to switch to on the host.
+///
+/// # Safety
+/// None.
+#[cfg(not(target_os = "none"))]
+pub unsafe fn switch_to<T: HasTask>(_: Arc<T>) {}
+
+/// After a switch, on the new stack: the thread that was left may run elsewhere, and this CPU's reference to it ends.
+///
+/// # Safety
+/// Called once after each switch with the thread that was left.
+pub unsafe fn finish_switch<T: HasTask>(previous: *const T) {
+    // SAFETY: `switch_to` kept the reference for us.
+    let previous = unsafe { Arc::from_raw(previous) };
+    previous.task().on_cpu.store(false, Ordering::Release);
+}
+
+/// Makes the running boot stack the thread `thread`.
+///
+/// # Safety
+/// As for [`with_current`].
+pub unsafe fn adopt<T: HasTask>(thread: Arc<T>) {
+    let top = Local::get().stack_top.get();
+    let slot = top as *mut *const T;
+    // SAFETY: `enter_stack` made the slot at the top of this CPU's boot stack.
+    unsafe { assert!((*slot).is_null(), "this stack is a thread already") };
+    let task = thread.task();
+    assert!(task.top.load(Ordering::Relaxed) == 0, "this task has a stack already");
+    task.top.store(top, Ordering::Relaxed);
+    task.on_cpu.store(true, Ordering::Relaxed);
+    // SAFETY: as above.
+    unsafe { *slot = Arc::into_raw(thread) };
+}
+
+/// Goes on with `code` on the empty stack that ends at `top`.
+///
+/// # Safety
+/// The stack is mapped and unused, for ever.
+#[cfg(target_os = "none")]
+pub(crate) unsafe fn enter_stack(top: usize, code: unsafe extern "C" fn() -> !) -> ! {
+    let slot = top - SLOT_SIZE;
+    Local::get().stack_top.set(slot);
+    // SAFETY: within the stack; nothing returns to the old one.
+    unsafe {
+        *(slot as *mut usize) = 0;
+        core::arch::asm!("mov rsp, {}", "xor ebp, ebp", "call {}", "ud2", in(reg) slot, in(reg) code, options(noreturn))
     }
 }
 
@@ -51,19 +276,30 @@ pub enum Ring {
     Protected,
 }
 
-/// Chooses the ring for all programs of this boot. Called once, before the first program is entered.
+static RING: AtomicU8 = AtomicU8::new(0);
+
+/// Chooses the ring for all programs of this boot. Called once, before the first program is entered and before other
+/// CPUs are started.
 pub fn set_ring(ring: Ring) {
-    let _ = ring;
-    todo!()
+    RING.store(ring as u8, Ordering::Relaxed);
+    crate::trap::init_syscall(Local::get());
+    crate::user::init();
 }
 
 /// The ring that programs run in.
+#[inline]
 pub fn ring() -> Ring {
-    todo!()
+    if RING.load(Ordering::Relaxed) == Ring::Unikernel as u8 { Ring::Unikernel } else { Ring::Protected }
 }
 
 /// Address of the system-call entry for patched call sites in unikernel mode: a site's stub loads the return address
 /// into rcx and the number into eax, then jumps here.
+#[cfg(target_os = "none")]
 pub fn patched_syscall_entry() -> usize {
-    todo!()
+    crate::entry::patched_syscall_entry as *const () as usize
+}
+/// There is no entry on the host.
+#[cfg(not(target_os = "none"))]
+pub fn patched_syscall_entry() -> usize {
+    0
 }

@@ -1,20 +1,262 @@
-//! Time: a monotonic clock from the TSC (or kvmclock), and one one-shot timer per CPU.
+//! Time: a monotonic clock from the TSC, and one one-shot timer per CPU.
+//!
+//! The clock's parameters stand in a page that programs can read, too (see `vdso`): a sequence number guards them. Where
+//! the TSC's speed had to be measured, the measurement goes on over longer spans, and the clock changes its rate at a
+//! moment, never its value.
+use crate::calibrate::{self, Measurement, Pair};
+use crate::frame::Frame;
+use crate::local::Local;
+use crate::x86::{self, msr};
+use crate::{apic, layout};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+const NANOSECONDS: u64 = 1_000_000_000;
+/// A new measurement replaces the last if its span is this many times as long.
+const SPAN_GROWTH: u64 = 8;
+/// Nanoseconds after which a measurement is good enough.
+const LONG_SPAN: u64 = NANOSECONDS;
+
+/// The clock: `ns = ns_base + (tsc - tsc_base) * rate / 2^32`. Layout known to `vdso`.
+#[repr(C)]
+pub(crate) struct Clock {
+    /// Odd while the fields change.
+    pub sequence: AtomicU32,
+    _pad: u32,
+    pub tsc_base: AtomicU64,
+    pub ns_base: AtomicU64,
+    pub rate: AtomicU64,
+    pub wall_offset: AtomicU64,
+}
+
+/// Until the page is there.
+static EARLY: Clock = Clock {
+    sequence: AtomicU32::new(0),
+    _pad: 0,
+    tsc_base: AtomicU64::new(0),
+    ns_base: AtomicU64::new(0),
+    rate: AtomicU64::new(1 << 31),
+    wall_offset: AtomicU64::new(0),
+};
+static CLOCK: AtomicPtr<Clock> = AtomicPtr::new((&raw const EARLY).cast_mut());
+static PAGE: spin::Once<Frame> = spin::Once::new();
+/// The measurement that goes on beside the boot CPU's timer.
+static ONGOING: spin::Mutex<Ongoing> = spin::Mutex::new(Ongoing { start: None, best: u64::MAX });
+
+/// A measurement of the TSC against the boot CPU's count-down.
+struct Ongoing {
+    /// Where the present count-down was first read.
+    start: Option<Pair>,
+    /// The longest span measured yet, in nanoseconds; `u64::MAX`: no measurement is wanted.
+    best: u64,
+}
+
+impl Ongoing {
+    /// Takes the count-down's reading before it is set anew.
+    fn finish(&mut self) {
+        let Some(start) = self.start.take() else { return };
+        let now = calibrate::read_apic();
+        // At zero the count-down stopped at a time unknown.
+        let span = if now.count == 0 { 0 } else { start.count - now.count };
+        if span >= self.best.saturating_mul(SPAN_GROWTH)
+            && let Some(hz) = calibrate::refine(start, now)
+        {
+            set_rate(rate_of(hz));
+            self.best = if span >= LONG_SPAN { u64::MAX } else { span };
+        }
+    }
+
+    /// Begins with a count-down that runs for `count`, if that can give a better value.
+    fn begin(&mut self, count: u32) {
+        if u64::from(count) >= self.best.saturating_mul(SPAN_GROWTH) {
+            self.start = Some(calibrate::read_apic());
+        }
+    }
+}
+
+#[inline]
+fn clock() -> &'static Clock {
+    // SAFETY: the static, or the page that is kept for ever.
+    unsafe { &*CLOCK.load(Ordering::Relaxed) }
+}
+
+/// The page with the clock's parameters.
+pub(crate) fn page() -> Option<&'static Frame> {
+    PAGE.get()
+}
 
 /// Nanoseconds since boot.
 #[inline]
 pub fn now_ns() -> u64 {
-    todo!()
+    let clock = clock();
+    loop {
+        let sequence = clock.sequence.load(Ordering::Acquire);
+        let ticks = x86::rdtsc().saturating_sub(clock.tsc_base.load(Ordering::Relaxed));
+        let ns = clock.ns_base.load(Ordering::Relaxed) + scale(ticks, clock.rate.load(Ordering::Relaxed));
+        core::sync::atomic::fence(Ordering::Acquire);
+        if sequence & 1 == 0 && clock.sequence.load(Ordering::Relaxed) == sequence {
+            return ns;
+        }
+    }
 }
+
+#[inline]
+fn scale(ticks: u64, rate: u64) -> u64 {
+    (u128::from(ticks) * u128::from(rate) >> 32) as u64
+}
+
+fn rate_of(hz: u64) -> u64 {
+    ((u128::from(NANOSECONDS) << 32) / u128::from(hz)) as u64
+}
+
+/// Goes on from the current time with another rate.
+fn set_rate(rate: u64) {
+    let clock = clock();
+    let tsc = x86::rdtsc();
+    let ns = clock.ns_base.load(Ordering::Relaxed)
+        + scale(
+            tsc.saturating_sub(clock.tsc_base.load(Ordering::Relaxed)),
+            clock.rate.load(Ordering::Relaxed),
+        );
+    let sequence = clock.sequence.load(Ordering::Relaxed);
+    clock.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
+    core::sync::atomic::fence(Ordering::Release);
+    clock.tsc_base.store(tsc, Ordering::Relaxed);
+    clock.ns_base.store(ns, Ordering::Relaxed);
+    clock.rate.store(rate, Ordering::Relaxed);
+    clock.sequence.store(sequence.wrapping_add(2), Ordering::Release);
+}
+
+/// Starts the clock at zero. Called once, when the local APIC works.
+#[cfg(target_os = "none")]
+pub(crate) fn init(measurement: Measurement) {
+    let start = x86::rdtsc();
+    let page = Frame::alloc_zeroed().expect("out of memory at boot");
+    CLOCK.store(layout::direct(page.phys()) as *mut Clock, Ordering::Relaxed);
+    PAGE.call_once(|| page);
+    let kvm = kvm_clock();
+    let (hz, ongoing) = match kvm {
+        Some((hz, _)) => (hz, None),
+        None => measurement.finish(),
+    };
+    clock().tsc_base.store(start, Ordering::Relaxed);
+    clock().rate.store(rate_of(hz), Ordering::Relaxed);
+    if let Some(start) = ongoing {
+        *ONGOING.lock() = Ongoing { start: Some(start), best: start.count - calibrate::read_apic().count };
+    }
+    let wall = match kvm {
+        Some((_, wall)) => wall,
+        None => crate::rtc::read().unwrap_or(0) * NANOSECONDS,
+    };
+    clock().wall_offset.store(wall.saturating_sub(now_ns()), Ordering::Relaxed);
+}
+
+/// KVM's paravirtual clock, if it is there: the TSC's speed, and the time since 1970 in nanoseconds now.
+#[cfg(target_os = "none")]
+fn kvm_clock() -> Option<(u64, u64)> {
+    /// KVM_FEATURE_CLOCKSOURCE2.
+    const CLOCK_SOURCE_2: u32 = 1 << 3;
+    if !calibrate::on_kvm() || x86::cpuid(0x4000_0001, 0).eax & CLOCK_SOURCE_2 == 0 {
+        return None;
+    }
+    let page = Frame::alloc_zeroed()?;
+    // SAFETY: the feature bit says that the registers exist; KVM writes to the page while the clock is enabled (bit 0),
+    // which it is not any more when the page is freed.
+    unsafe {
+        x86::wrmsr(msr::KVM_SYSTEM_TIME_NEW, page.phys() | 1);
+        x86::wrmsr(msr::KVM_WALL_CLOCK_NEW, page.phys() + 64);
+    }
+    let mut bytes = [0; 128];
+    page.read(0, &mut bytes);
+    // SAFETY: as above.
+    unsafe { x86::wrmsr(msr::KVM_SYSTEM_TIME_NEW, 0) };
+    let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+    // struct pvclock_vcpu_time_info: ns = ((tsc - timestamp) << shift) * mul / 2^32 + system_time.
+    let (timestamp, system_time, mul, shift) = (long(8), long(16), word(24), bytes[28] as i8);
+    if mul == 0 {
+        return None;
+    }
+    let shifted = |value: u128, by: i8| if by >= 0 { value << by } else { value >> -by };
+    let hz = shifted((u128::from(NANOSECONDS) << 32) / u128::from(mul), -shift) as u64;
+    let since = x86::rdtsc().saturating_sub(timestamp);
+    let uptime = system_time + (shifted(u128::from(since), shift) * u128::from(mul) >> 32) as u64;
+    // struct pvclock_wall_clock: version, seconds, nanoseconds, at the zero of the system time.
+    let wall = u64::from(word(68)) * NANOSECONDS + u64::from(word(72)) + uptime;
+    Some((hz, wall))
+}
+
 /// Nanoseconds to add to [`now_ns`] for the time since 1970, from the RTC or kvmclock.
 pub fn wall_offset_ns() -> u64 {
-    todo!()
+    clock().wall_offset.load(Ordering::Relaxed)
 }
+
 /// Asks for one interrupt on this CPU at `deadline_ns` (replaces an earlier one); `None` for no more.
+///
+/// The hardware is only touched for a deadline earlier than the one it is set to; when that fires too early, it is set
+/// anew. So pushing a time-out ahead again and again costs nothing.
 pub fn set_deadline(deadline_ns: Option<u64>) {
-    let _ = deadline_ns;
-    todo!()
+    let local = Local::get();
+    let deadline = deadline_ns.unwrap_or(u64::MAX);
+    local.deadline.set(deadline);
+    local.expired.store(false, Ordering::Relaxed);
+    if deadline < local.armed.get() {
+        arm(local, deadline);
+    }
 }
+
+/// Sets the hardware, for `deadline` or as far as it reaches.
+fn arm(local: &Local, deadline: u64) {
+    local.armed.set(deadline);
+    let now = now_ns();
+    let wait = deadline.saturating_sub(now);
+    if apic::has_tsc_deadline() {
+        let clock = clock();
+        let ticks = (u128::from(wait) << 32) / u128::from(clock.rate.load(Ordering::Relaxed).max(1));
+        // Rounded up: an interrupt before its time would have to be repeated.
+        apic::arm_tsc(
+            x86::rdtsc().saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX)).saturating_add(1),
+        );
+        return;
+    }
+    let count = u32::try_from(wait.max(1)).unwrap_or(u32::MAX);
+    if local.id.get() == 0 {
+        let mut ongoing = ONGOING.lock();
+        ongoing.finish();
+        apic::start_count(count, true);
+        ongoing.begin(count);
+    } else {
+        apic::start_count(count, true);
+    }
+}
+
 /// True once after this CPU's deadline passed.
 pub fn take_expired() -> bool {
-    todo!()
+    let local = Local::get();
+    local.expired.load(Ordering::Relaxed) && {
+        local.expired.store(false, Ordering::Relaxed);
+        true
+    }
+}
+
+/// The timer's interrupt came.
+pub(crate) fn timer_fired() {
+    let local = Local::get();
+    local.armed.set(u64::MAX);
+    let deadline = local.deadline.get();
+    if deadline != u64::MAX && deadline > now_ns() {
+        arm(local, deadline);
+        return;
+    }
+    if deadline != u64::MAX {
+        local.deadline.set(u64::MAX);
+        local.expired.store(true, Ordering::Relaxed);
+    }
+    if local.id.get() == 0 && !apic::has_tsc_deadline() {
+        let mut ongoing = ONGOING.lock();
+        if ongoing.best != u64::MAX {
+            // Nothing is timed now: let the counter run without an interrupt.
+            apic::start_count(u32::MAX, false);
+            ongoing.begin(u32::MAX);
+        }
+    }
 }

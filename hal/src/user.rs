@@ -1,4 +1,8 @@
 //! Copies between the kernel and the program's memory. A page that isn't there is reported, never resolved here.
+//!
+//! The copies are in assembly. Each instruction that touches the program's memory stands in a table (`.ex_table`) with
+//! the place to go on at if it faults; the page-fault handler looks there. It leaves the address that failed in rdx.
+use crate::paging::{USER_END, USER_START};
 
 /// An access that the page tables refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,52 +11,399 @@ pub struct Fault {
     pub addr: usize,
     /// It was a write.
     pub write: bool,
-    /// Bytes done before it.
+    /// Bytes done before it, at least.
     pub done: usize,
 }
 
+#[cfg(target_os = "none")]
+mod machine {
+    use super::Fault;
+    use core::arch::{asm, global_asm};
+    use core::sync::atomic::{AtomicBool, Ordering};
+
+    // rdi: to, rsi: from, rdx: bytes, not 0. Gives in rax the bytes not copied, in rdx the address that failed.
+    // Up to 32 bytes by moves that overlap; more by 8-byte string moves and one overlapping move for the end.
+    global_asm!(
+        r#"
+    .macro GUARD at, target
+    .pushsection .ex_table, "a"
+    .balign 4
+    .long \at - ., \target - .
+    .popsection
+    .endm
+
+    .text
+    .balign 16
+    .globl coracle_copy_user
+coracle_copy_user:
+    mov ecx, edx
+    cmp rdx, 32
+    ja 60f
+    cmp edx, 16
+    ja 40f
+    cmp edx, 8
+    jae 30f
+    test dl, 4
+    jnz 20f
+    # 1 to 3
+10: movzx r8d, byte ptr [rsi]
+11: movzx r9d, byte ptr [rsi + rdx - 1]
+    shr ecx, 1
+12: movzx eax, byte ptr [rsi + rcx]
+13: mov byte ptr [rdi + rcx], al
+14: mov byte ptr [rdi], r8b
+15: mov byte ptr [rdi + rdx - 1], r9b
+    xor eax, eax
+    ret
+    # 4 to 7
+20: mov r8d, [rsi]
+21: mov r9d, [rsi + rdx - 4]
+22: mov [rdi], r8d
+23: mov [rdi + rdx - 4], r9d
+    xor eax, eax
+    ret
+    # 8 to 16
+30: mov r8, [rsi]
+31: mov r9, [rsi + rdx - 8]
+32: mov [rdi], r8
+33: mov [rdi + rdx - 8], r9
+    xor eax, eax
+    ret
+    # 17 to 32
+40: mov r8, [rsi]
+41: mov r9, [rsi + 8]
+42: mov r10, [rsi + rdx - 16]
+43: mov r11, [rsi + rdx - 8]
+44: mov [rdi], r8
+45: mov [rdi + 8], r9
+46: mov [rdi + rdx - 16], r10
+47: mov [rdi + rdx - 8], r11
+    xor eax, eax
+    ret
+60: mov rax, rdx
+    lea r9, [rdi + rdx - 8]
+61: mov r8, [rsi + rdx - 8]
+    mov rcx, rdx
+    shr rcx, 3
+62: rep movsq
+63: mov [r9], r8
+    xor eax, eax
+    ret
+    # Nothing done.
+70: mov rax, rcx
+    ret
+71: ret
+    # rax: all; rcx words left.
+72: and eax, 7
+    lea rax, [rax + rcx * 8]
+    ret
+73: mov eax, 8
+    ret
+74: mov eax, 4                      # ecx was halved; at most 3 bytes
+    ret
+    GUARD 10b, 70b
+    GUARD 11b, 70b
+    GUARD 12b, 74b
+    GUARD 13b, 74b
+    GUARD 14b, 74b
+    GUARD 15b, 74b
+    GUARD 20b, 70b
+    GUARD 21b, 70b
+    GUARD 22b, 70b
+    GUARD 23b, 70b
+    GUARD 30b, 70b
+    GUARD 31b, 70b
+    GUARD 32b, 70b
+    GUARD 33b, 70b
+    GUARD 40b, 70b
+    GUARD 41b, 70b
+    GUARD 42b, 70b
+    GUARD 43b, 70b
+    GUARD 44b, 70b
+    GUARD 45b, 70b
+    GUARD 46b, 70b
+    GUARD 47b, 70b
+    GUARD 61b, 71b
+    GUARD 62b, 72b
+    GUARD 63b, 73b
+
+    # rdi: to, rsi: bytes, not 0. Gives in rax the bytes not zeroed, in rdx the address that failed.
+    .balign 16
+    .globl coracle_zero_user
+coracle_zero_user:
+    mov r8, rsi
+    xor eax, eax
+    mov rcx, rsi
+    shr rcx, 3
+80: rep stosq
+    mov ecx, r8d
+    and ecx, 7
+81: rep stosb
+    ret
+82: mov eax, r8d
+    and eax, 7
+    lea rax, [rax + rcx * 8]
+    ret
+83: mov rax, rcx
+    ret
+    GUARD 80b, 82b
+    GUARD 81b, 83b
+
+    # rdi: string, rsi: at most, not 0. Gives in rax the length (rsi: no zero), in rdx 0 or the address that failed.
+    .balign 16
+    .globl coracle_length_user
+coracle_length_user:
+    xor eax, eax
+    xor edx, edx
+90: cmp byte ptr [rdi + rax], 0
+    je 91f
+    inc rax
+    cmp rax, rsi
+    jne 90b
+91: ret
+    GUARD 90b, 91b
+        "#
+    );
+
+    unsafe extern "C" {
+        static __ex_table_start: [i32; 2];
+        static __ex_table_end: [i32; 2];
+    }
+
+    static SMAP: AtomicBool = AtomicBool::new(false);
+
+    /// Notes whether the program's memory must be opened for each copy.
+    pub fn init() {
+        SMAP.store(crate::x86::cr4() & crate::x86::CR4_SMAP != 0, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub fn with_access<R>(f: impl FnOnce() -> R) -> R {
+        if SMAP.load(Ordering::Relaxed) {
+            // SAFETY: SMAP is on, so the instructions exist; only the guarded accesses run between them.
+            unsafe { asm!("stac", options(nostack)) };
+            let result = f();
+            // SAFETY: as above.
+            unsafe { asm!("clac", options(nostack)) };
+            result
+        } else {
+            f()
+        }
+    }
+
+    /// Where to go on after a fault of the instruction at `rip`.
+    pub fn fixup(rip: usize) -> Option<usize> {
+        let mut entry = &raw const __ex_table_start;
+        let end = &raw const __ex_table_end;
+        while entry < end {
+            // SAFETY: the linker's table, of pairs of offsets relative to where they stand.
+            let [at, target] = unsafe { *entry };
+            if (entry as usize).wrapping_add_signed(at as isize) == rip {
+                return Some((entry as usize + 4).wrapping_add_signed(target as isize));
+            }
+            entry = entry.wrapping_add(1);
+        }
+        None
+    }
+
+    /// Copies; gives the bytes left and the address that failed.
+    #[inline(always)]
+    pub fn copy(dst: usize, src: usize, len: usize) -> (usize, usize) {
+        let (left, address);
+        // SAFETY: the callers checked that one side is the kernel's own memory and the other lies in the lower half.
+        unsafe {
+            asm!("call coracle_copy_user", inout("rdi") dst => _, inout("rsi") src => _, inout("rdx") len => address,
+                out("rax") left, out("rcx") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _);
+        }
+        (left, address)
+    }
+
+    /// Zeroes; gives the bytes left and the address that failed.
+    #[inline(always)]
+    pub fn zero(dst: usize, len: usize) -> (usize, usize) {
+        let (left, address);
+        // SAFETY: the caller checked that it lies in the lower half.
+        unsafe {
+            asm!("call coracle_zero_user", inout("rdi") dst => _, inout("rsi") len => _, out("rdx") address,
+                out("rax") left, out("rcx") _, out("r8") _);
+        }
+        (left, address)
+    }
+
+    /// Measures a string; gives the length and 0 or the address that failed.
+    #[inline(always)]
+    pub fn length(src: usize, max: usize) -> (usize, usize) {
+        let (len, address);
+        // SAFETY: as above.
+        unsafe {
+            asm!("call coracle_length_user", in("rdi") src, in("rsi") max, out("rdx") address, out("rax") len);
+        }
+        (len, address)
+    }
+
+    /// One guarded instruction on `addr`: on a fault the second result is 1.
+    macro_rules! guarded {
+        ($name:ident, $type:ty, $instruction:literal) => {
+            /// Runs the guarded instruction.
+            #[inline(always)]
+            pub fn $name(addr: usize, value: $type, expected: $type) -> ($type, usize) {
+                let (result, failed): ($type, usize);
+                // SAFETY: the caller checked that the address lies in the lower half and is aligned.
+                unsafe {
+                    asm!(
+                        "xor edx, edx",
+                        concat!("2: ", $instruction),
+                        "3:",
+                        ".pushsection .ex_table, \"a\"",
+                        ".balign 4",
+                        ".long 2b - ., 3b - .",
+                        ".popsection",
+                        in("rdi") addr, in("rsi") value, inout("rax") expected => result, out("rdx") failed,
+                        options(nostack)
+                    );
+                }
+                (result, failed)
+            }
+        };
+    }
+    guarded!(load_u32, u32, "mov eax, [rdi]");
+    guarded!(load_u64, u64, "mov rax, [rdi]");
+    guarded!(store_u32, u32, "mov [rdi], esi");
+    guarded!(store_u64, u64, "mov [rdi], rsi");
+    guarded!(exchange_u32, u32, "lock cmpxchg [rdi], esi");
+
+    /// A guarded access's result.
+    pub fn checked<T>(addr: usize, write: bool, (value, failed): (T, usize)) -> Result<T, Fault> {
+        if failed == 0 { Ok(value) } else { Err(Fault { addr, write, done: 0 }) }
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+mod machine {
+    //! There is no program on the host.
+    use super::Fault;
+    pub fn init() {}
+    pub fn with_access<R>(f: impl FnOnce() -> R) -> R {
+        f()
+    }
+    pub fn copy(dst: usize, _: usize, len: usize) -> (usize, usize) {
+        (len, dst)
+    }
+    pub fn zero(dst: usize, len: usize) -> (usize, usize) {
+        (len, dst)
+    }
+    pub fn length(src: usize, _: usize) -> (usize, usize) {
+        (0, src)
+    }
+    pub fn load_u32(_: usize, _: u32, _: u32) -> (u32, usize) {
+        (0, 1)
+    }
+    pub fn load_u64(_: usize, _: u64, _: u64) -> (u64, usize) {
+        (0, 1)
+    }
+    pub use load_u32 as store_u32;
+    pub use load_u32 as exchange_u32;
+    pub use load_u64 as store_u64;
+    pub fn checked<T>(addr: usize, write: bool, _: (T, usize)) -> Result<T, Fault> {
+        Err(Fault { addr, write, done: 0 })
+    }
+}
+
+#[cfg(target_os = "none")]
+pub(crate) use machine::fixup;
+pub(crate) use machine::init;
+
+/// An error if the range does not lie in the program's half; `USER_START` keeps null pointers out without a walk.
+#[inline(always)]
+fn check(addr: usize, len: usize, write: bool) -> Result<(), Fault> {
+    if addr < USER_START || addr > USER_END || len > USER_END - addr {
+        return Err(Fault { addr, write, done: 0 });
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn check_word(addr: usize, size: usize, write: bool) -> Result<(), Fault> {
+    check(addr, size, write)?;
+    if !addr.is_multiple_of(size) {
+        return Err(Fault { addr, write, done: 0 });
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn outcome(len: usize, write: bool, (left, addr): (usize, usize)) -> Result<(), Fault> {
+    if left == 0 { Ok(()) } else { Err(Fault { addr, write, done: len.saturating_sub(left) }) }
+}
+
 /// Copies from the program's memory at `src`.
+#[inline]
 pub fn copy_from(dst: &mut [u8], src: usize) -> Result<(), Fault> {
-    let _ = (dst, src);
-    todo!()
+    let len = dst.len();
+    check(src, len, false)?;
+    if len == 0 {
+        return Ok(());
+    }
+    outcome(len, false, machine::with_access(|| machine::copy(dst.as_mut_ptr() as usize, src, len)))
 }
 /// Copies to the program's memory at `dst`.
+#[inline]
 pub fn copy_to(dst: usize, src: &[u8]) -> Result<(), Fault> {
-    let _ = (dst, src);
-    todo!()
+    let len = src.len();
+    check(dst, len, true)?;
+    if len == 0 {
+        return Ok(());
+    }
+    outcome(len, true, machine::with_access(|| machine::copy(dst, src.as_ptr() as usize, len)))
 }
 /// Zeroes the program's memory.
 pub fn zero(dst: usize, len: usize) -> Result<(), Fault> {
-    let _ = (dst, len);
-    todo!()
+    check(dst, len, true)?;
+    if len == 0 {
+        return Ok(());
+    }
+    outcome(len, true, machine::with_access(|| machine::zero(dst, len)))
 }
 /// Length of the zero-terminated string at `src`, at most `max`: `None` if there is no zero within `max` bytes.
 pub fn string_length(src: usize, max: usize) -> Result<Option<usize>, Fault> {
-    let _ = (src, max);
-    todo!()
+    check(src, 0, false)?;
+    let max = max.min(USER_END - src);
+    if max == 0 {
+        return Ok(None);
+    }
+    let (len, failed) = machine::with_access(|| machine::length(src, max));
+    if failed != 0 {
+        return Err(Fault { addr: failed, write: false, done: len });
+    }
+    Ok((len < max).then_some(len))
 }
 /// Atomic load of an aligned word.
+#[inline]
 pub fn load_u32(addr: usize) -> Result<u32, Fault> {
-    let _ = addr;
-    todo!()
+    check_word(addr, 4, false)?;
+    machine::checked(addr, false, machine::with_access(|| machine::load_u32(addr, 0, 0)))
 }
 /// Atomic load of an aligned word.
+#[inline]
 pub fn load_u64(addr: usize) -> Result<u64, Fault> {
-    let _ = addr;
-    todo!()
+    check_word(addr, 8, false)?;
+    machine::checked(addr, false, machine::with_access(|| machine::load_u64(addr, 0, 0)))
 }
 /// Atomic store.
+#[inline]
 pub fn store_u32(addr: usize, value: u32) -> Result<(), Fault> {
-    let _ = (addr, value);
-    todo!()
+    check_word(addr, 4, true)?;
+    machine::checked(addr, true, machine::with_access(|| machine::store_u32(addr, value, 0))).map(drop)
 }
 /// Atomic store.
+#[inline]
 pub fn store_u64(addr: usize, value: u64) -> Result<(), Fault> {
-    let _ = (addr, value);
-    todo!()
+    check_word(addr, 8, true)?;
+    machine::checked(addr, true, machine::with_access(|| machine::store_u64(addr, value, 0))).map(drop)
 }
 /// Compare and exchange; gives the value found (equal to `expected` if it was exchanged).
+#[inline]
 pub fn compare_exchange_u32(addr: usize, expected: u32, new: u32) -> Result<u32, Fault> {
-    let _ = (addr, expected, new);
-    todo!()
+    check_word(addr, 4, true)?;
+    machine::checked(addr, true, machine::with_access(|| machine::exchange_u32(addr, new, expected)))
 }

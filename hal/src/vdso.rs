@@ -13,5 +13,5 @@ pub struct Vdso {
 }
 /// The vDSO, the same for all processes.
 pub fn get() -> Option<&'static Vdso> {
-    todo!()
+    None
 }

@@ -1,0 +1,198 @@
+//! The interrupt controllers: each CPU's local APIC (x2APIC where it is there) and the I/O APIC (Intel SDM volume 3,
+//! chapter 11; 82093AA data sheet).
+use crate::mmio::Mmio;
+use crate::x86::{self, msr};
+use crate::{port, trap};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// Registers by their number in x2APIC mode; times 16 they are the offsets of the memory-mapped ones.
+mod register {
+    pub const ID: u32 = 0x02;
+    pub const EOI: u32 = 0x0b;
+    pub const SPURIOUS: u32 = 0x0f;
+    pub const COMMAND: u32 = 0x30;
+    pub const COMMAND_HIGH: u32 = 0x31;
+    pub const LVT_TIMER: u32 = 0x32;
+    pub const LVT_LINT0: u32 = 0x35;
+    pub const LVT_LINT1: u32 = 0x36;
+    pub const TIMER_INITIAL: u32 = 0x38;
+    pub const TIMER_CURRENT: u32 = 0x39;
+    pub const TIMER_DIVIDE: u32 = 0x3e;
+}
+const APIC_ENABLE: u64 = 1 << 11;
+const X2APIC_ENABLE: u64 = 1 << 10;
+const SOFTWARE_ENABLE: u32 = 1 << 8;
+const MASKED: u32 = 1 << 16;
+const TSC_DEADLINE_MODE: u32 = 2 << 17;
+const DIVIDE_BY_1: u32 = 0b1011;
+const DELIVERY_PENDING: u32 = 1 << 12;
+const COMMAND_INIT: u32 = 0x4500;
+const COMMAND_STARTUP: u32 = 0x4600;
+
+static X2APIC: AtomicBool = AtomicBool::new(false);
+static TSC_DEADLINE: AtomicBool = AtomicBool::new(false);
+static LOCAL_APIC: spin::Once<Option<Mmio>> = spin::Once::new();
+static IO_APIC: spin::Mutex<Option<Mmio>> = spin::Mutex::new(None);
+
+#[inline]
+fn memory_mapped() -> Option<&'static Mmio> {
+    LOCAL_APIC.get().and_then(Option::as_ref)
+}
+
+#[inline]
+fn read(number: u32) -> u32 {
+    if X2APIC.load(Ordering::Relaxed) {
+        // SAFETY: x2APIC mode is on, where these registers exist.
+        return unsafe { x86::rdmsr(msr::X2APIC + number) as u32 };
+    }
+    memory_mapped().map_or(0, |apic| apic.read32(number as usize * 16))
+}
+
+#[inline]
+fn write(number: u32, value: u32) {
+    if X2APIC.load(Ordering::Relaxed) {
+        // SAFETY: as above; the values used here deliver interrupts for which handlers exist.
+        unsafe { x86::wrmsr(msr::X2APIC + number, u64::from(value)) };
+    } else if let Some(apic) = memory_mapped() {
+        apic.write32(number as usize * 16, value);
+    }
+}
+
+/// Finds and enables the local APIC of the boot CPU, silences the old interrupt controller.
+pub fn init() {
+    const PIC_DATA: [u16; 2] = [0x21, 0xa1];
+    for pic in PIC_DATA {
+        port::write8(pic, 0xff);
+    }
+    let features = x86::cpuid(1, 0).ecx;
+    X2APIC.store(features & 1 << 21 != 0, Ordering::Relaxed);
+    TSC_DEADLINE.store(features & 1 << 24 != 0, Ordering::Relaxed);
+    init_cpu();
+}
+
+/// Enables the local APIC of the running CPU.
+pub fn init_cpu() {
+    // SAFETY: every 64-bit CPU has the register; enabling the APIC disturbs nothing while interrupts are off.
+    unsafe {
+        let mut base = x86::rdmsr(msr::APIC_BASE) | APIC_ENABLE;
+        if X2APIC.load(Ordering::Relaxed) {
+            base |= X2APIC_ENABLE;
+        } else {
+            LOCAL_APIC.call_once(|| Mmio::map(base & 0xf_ffff_f000, 4096));
+        }
+        x86::wrmsr(msr::APIC_BASE, base);
+    }
+    write(register::SPURIOUS, SOFTWARE_ENABLE | u32::from(trap::SPURIOUS_VECTOR));
+    write(register::LVT_LINT0, MASKED);
+    write(register::LVT_LINT1, MASKED);
+    write(register::TIMER_DIVIDE, DIVIDE_BY_1);
+    if TSC_DEADLINE.load(Ordering::Relaxed) {
+        write(register::LVT_TIMER, TSC_DEADLINE_MODE | u32::from(trap::TIMER_VECTOR));
+    } else {
+        write(register::LVT_TIMER, MASKED | u32::from(trap::TIMER_VECTOR));
+    }
+    crate::local::Local::get().apic_id.set(id());
+}
+
+/// The running CPU's id.
+pub fn id() -> u32 {
+    let id = read(register::ID);
+    if X2APIC.load(Ordering::Relaxed) { id } else { id >> 24 }
+}
+
+/// Ends the handling of an interrupt.
+#[inline]
+pub fn end_of_interrupt() {
+    write(register::EOI, 0);
+}
+
+fn command(target: u32, low: u32) {
+    if X2APIC.load(Ordering::Relaxed) {
+        // x2APIC writes are not ordered against earlier stores (SDM volume 3, 11.12.3).
+        core::sync::atomic::fence(Ordering::SeqCst);
+        // SAFETY: x2APIC mode; one 64-bit register.
+        unsafe { x86::wrmsr(msr::X2APIC + register::COMMAND, u64::from(target) << 32 | u64::from(low)) };
+        return;
+    }
+    write(register::COMMAND_HIGH, target << 24);
+    write(register::COMMAND, low);
+    while read(register::COMMAND) & DELIVERY_PENDING != 0 {
+        core::hint::spin_loop();
+    }
+}
+
+/// Interrupts another CPU.
+pub fn send(target: u32, vector: u8) {
+    command(target, u32::from(vector));
+}
+
+/// Interrupts all other CPUs.
+pub fn send_to_others(vector: u8) {
+    const ALL_BUT_SELF: u32 = 3 << 18;
+    command(0, ALL_BUT_SELF | u32::from(vector));
+}
+
+/// Resets another CPU.
+pub fn send_init(target: u32) {
+    command(target, COMMAND_INIT);
+}
+
+/// Starts another CPU at physical page `page`.
+pub fn send_startup(target: u32, page: u8) {
+    command(target, COMMAND_STARTUP | u32::from(page));
+}
+
+/// True if the timer takes an absolute TSC value.
+#[inline]
+pub fn has_tsc_deadline() -> bool {
+    TSC_DEADLINE.load(Ordering::Relaxed)
+}
+
+/// Arms the timer for an absolute TSC value (0: never).
+#[inline]
+pub fn arm_tsc(deadline: u64) {
+    // SAFETY: CPUID says that the register is there.
+    unsafe { x86::wrmsr(msr::TSC_DEADLINE, deadline) };
+}
+
+/// Starts the count-down; at zero an interrupt comes if `interrupt`.
+#[inline]
+pub fn start_count(count: u32, interrupt: bool) {
+    write(register::LVT_TIMER, if interrupt { 0 } else { MASKED } | u32::from(trap::TIMER_VECTOR));
+    write(register::TIMER_INITIAL, count);
+}
+
+/// Restarts an unmasked count-down.
+#[inline]
+pub fn restart_count(count: u32) {
+    write(register::TIMER_INITIAL, count);
+}
+
+/// Where the count-down stands.
+#[inline]
+pub fn current_count() -> u32 {
+    read(register::TIMER_CURRENT)
+}
+
+/// Sends I/O APIC line `line` (edge triggered, active high) to `vector` of the CPU with `target` as id.
+pub fn route_line(line: u32, vector: u8, target: u32) -> Option<()> {
+    const SELECT: usize = 0x00;
+    const WINDOW: usize = 0x10;
+    const VERSION: u32 = 1;
+    const REDIRECTIONS: u32 = 0x10;
+    let mut guard = IO_APIC.lock();
+    if guard.is_none() {
+        *guard = Mmio::map(crate::topology::io_apic(), 0x20);
+    }
+    let io_apic = guard.as_ref()?;
+    io_apic.write32(SELECT, VERSION);
+    let highest = io_apic.read32(WINDOW) >> 16 & 0xff;
+    if line > highest || target > 0xff {
+        return None;
+    }
+    io_apic.write32(SELECT, REDIRECTIONS + 2 * line + 1);
+    io_apic.write32(WINDOW, target << 24);
+    io_apic.write32(SELECT, REDIRECTIONS + 2 * line);
+    io_apic.write32(WINDOW, u32::from(vector));
+    Some(())
+}

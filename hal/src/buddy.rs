@@ -1,0 +1,274 @@
+//! The buddy allocator of frames. Memory that was never used is not even described: each span of RAM has a watermark, and
+//! a frame's state is first written when the watermark passes it.
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// Blocks have 2^0 to 2^(ORDERS-1) frames: at most 4 MiB.
+pub const ORDERS: usize = 11;
+/// Pieces of RAM that the allocator can manage.
+pub const MAX_SPANS: usize = 16;
+/// End of a free list.
+const NONE: u32 = u32::MAX;
+/// State of the first frame of a free block; the order stands in the low bits. Used frames hold their reference count.
+const FREE: u32 = 1 << 31;
+/// State of the other frames of a free block.
+const INTERIOR: u32 = 0;
+
+/// How the allocator reaches the description of a frame, and the frame itself for its list links.
+pub trait Memory {
+    /// The state of `frame`.
+    fn state(&self, frame: u32) -> &AtomicU32;
+    /// The links (next, previous) kept in the free frame.
+    fn links(&self, frame: u32) -> (u32, u32);
+    /// Writes the links into the free frame.
+    fn set_links(&self, frame: u32, links: (u32, u32));
+}
+
+/// A piece of RAM, in frame numbers.
+#[derive(Clone, Copy, Default)]
+pub struct Span {
+    /// First frame that was never handed out.
+    pub next: u32,
+    /// First frame of the span.
+    pub start: u32,
+    /// First frame past it.
+    pub end: u32,
+}
+
+/// The allocator.
+pub struct Buddy<M> {
+    memory: M,
+    heads: [u32; ORDERS],
+    spans: [Span; MAX_SPANS],
+    count: usize,
+    free: usize,
+    total: usize,
+}
+
+impl<M: Memory> Buddy<M> {
+    /// An allocator of no memory.
+    pub const fn new(memory: M) -> Self {
+        let empty = Span { next: 0, start: 0, end: 0 };
+        Buddy { memory, heads: [NONE; ORDERS], spans: [empty; MAX_SPANS], count: 0, free: 0, total: 0 }
+    }
+
+    /// Adds the frames from `start` to `end`, none of which is in use. A span too many is left out.
+    pub fn add_span(&mut self, start: u32, end: u32) {
+        if start >= end || self.count == MAX_SPANS {
+            return;
+        }
+        self.spans[self.count] = Span { next: start, start, end };
+        self.count += 1;
+        self.free += (end - start) as usize;
+        self.total += (end - start) as usize;
+    }
+
+    /// Free frames and all frames.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.free, self.total)
+    }
+
+    /// The frame memory's accessor.
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// 2^order frames, aligned to as many; each gets the state "one reference".
+    pub fn alloc(&mut self, order: usize) -> Option<u32> {
+        let frame = self.take(order).or_else(|| self.advance(order))?;
+        for i in 0..1 << order {
+            self.memory.state(frame + i).store(1, Relaxed);
+        }
+        self.free -= 1 << order;
+        Some(frame)
+    }
+
+    /// From the free lists.
+    #[inline]
+    fn take(&mut self, order: usize) -> Option<u32> {
+        let mut found = order;
+        while *self.heads.get(found)? == NONE {
+            found += 1;
+        }
+        let frame = self.heads[found];
+        self.unlink(frame, found);
+        while found > order {
+            found -= 1;
+            self.link(frame + (1 << found), found);
+        }
+        Some(frame)
+    }
+
+    /// From memory never used before.
+    fn advance(&mut self, order: usize) -> Option<u32> {
+        let size = 1u32 << order;
+        for index in 0..self.count {
+            let Span { next, end, .. } = self.spans[index];
+            let Some(aligned) = next.checked_next_multiple_of(size) else { continue };
+            if aligned >= end || end - aligned < size {
+                continue;
+            }
+            // First, so that the skipped frames count as described.
+            self.spans[index].next = aligned + size;
+            for i in 0..size {
+                self.memory.state(aligned + i).store(INTERIOR, Relaxed);
+            }
+            for skipped in next..aligned {
+                self.memory.state(skipped).store(INTERIOR, Relaxed);
+            }
+            for skipped in next..aligned {
+                self.insert(skipped, 0);
+            }
+            return Some(aligned);
+        }
+        None
+    }
+
+    /// Gives back 2^order frames that nobody refers to.
+    pub fn free(&mut self, frame: u32, order: usize) {
+        self.free += 1 << order;
+        self.insert(frame, order);
+    }
+
+    /// Puts a block into the lists, joined with its free buddies.
+    fn insert(&mut self, mut frame: u32, mut order: usize) {
+        let span = self.span_of(frame);
+        for i in 0..1 << order {
+            self.memory.state(frame + i).store(INTERIOR, Relaxed);
+        }
+        while order + 1 < ORDERS {
+            let size = 1u32 << order;
+            let buddy = frame ^ size;
+            let described = buddy >= span.start && buddy + size <= span.next;
+            if !described || self.memory.state(buddy).load(Relaxed) != FREE | order as u32 {
+                break;
+            }
+            self.unlink(buddy, order);
+            frame = frame.min(buddy);
+            order += 1;
+        }
+        self.link(frame, order);
+    }
+
+    fn span_of(&self, frame: u32) -> Span {
+        let spans = &self.spans[..self.count];
+        *spans.iter().find(|s| s.start <= frame && frame < s.end).expect("a frame of the allocator")
+    }
+
+    fn link(&mut self, frame: u32, order: usize) {
+        let next = self.heads[order];
+        self.memory.set_links(frame, (next, NONE));
+        if next != NONE {
+            let (after, _) = self.memory.links(next);
+            self.memory.set_links(next, (after, frame));
+        }
+        self.heads[order] = frame;
+        self.memory.state(frame).store(FREE | order as u32, Relaxed);
+    }
+
+    fn unlink(&mut self, frame: u32, order: usize) {
+        let (next, previous) = self.memory.links(frame);
+        if previous == NONE {
+            self.heads[order] = next;
+        } else {
+            let (_, before) = self.memory.links(previous);
+            self.memory.set_links(previous, (next, before));
+        }
+        if next != NONE {
+            let (after, _) = self.memory.links(next);
+            self.memory.set_links(next, (after, previous));
+        }
+        self.memory.state(frame).store(INTERIOR, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::vec::Vec;
+
+    struct Fake {
+        state: Vec<AtomicU32>,
+        links: RefCell<Vec<(u32, u32)>>,
+    }
+    impl Memory for Fake {
+        fn state(&self, frame: u32) -> &AtomicU32 {
+            &self.state[frame as usize]
+        }
+        fn links(&self, frame: u32) -> (u32, u32) {
+            self.links.borrow()[frame as usize]
+        }
+        fn set_links(&self, frame: u32, links: (u32, u32)) {
+            self.links.borrow_mut()[frame as usize] = links;
+        }
+    }
+
+    fn fake(frames: usize) -> Buddy<Fake> {
+        // Garbage in the descriptions: memory that was never described must not be believed.
+        let state = (0..frames).map(|i| AtomicU32::new(FREE | (i % 11) as u32)).collect();
+        Buddy::new(Fake { state, links: RefCell::new(std::vec![(7, 7); frames]) })
+    }
+
+    #[test]
+    fn hands_out_each_frame_once_and_takes_all_back() {
+        let mut buddy = fake(1000);
+        buddy.add_span(3, 97);
+        buddy.add_span(100, 1000);
+        let (all, total) = buddy.counts();
+        assert_eq!((all, total), (994, 994));
+        let mut random = 1u64;
+        let mut held: Vec<(u32, usize)> = Vec::new();
+        let mut owner = std::vec![false; 1000];
+        for round in 0..20_000 {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let order = (random >> 40) as usize % 5;
+            if (random >> 60) < 8 + round / 4000
+                && let Some(frame) = buddy.alloc(order)
+            {
+                assert_eq!(frame % (1 << order), 0);
+                for i in frame..frame + (1 << order) {
+                    assert!(!std::mem::replace(&mut owner[i as usize], true));
+                    assert!((3..97).contains(&i) || (100..1000).contains(&i));
+                }
+                held.push((frame, order));
+            } else if !held.is_empty() {
+                let (frame, order) = held.swap_remove((random >> 20) as usize % held.len());
+                for i in frame..frame + (1 << order) {
+                    owner[i as usize] = false;
+                }
+                buddy.free(frame, order);
+            }
+            let used: usize = held.iter().map(|(_, o)| 1 << o).sum();
+            assert_eq!(buddy.counts().0, 994 - used);
+        }
+        for (frame, order) in held.drain(..) {
+            buddy.free(frame, order);
+        }
+        assert_eq!(buddy.counts().0, 994);
+        // All joined again: large blocks can be had.
+        assert!(buddy.alloc(8).is_some());
+    }
+
+    #[test]
+    fn does_not_touch_what_was_never_used() {
+        let mut buddy = fake(4096);
+        buddy.add_span(0, 4096);
+        for expected in 0..10 {
+            assert_eq!(buddy.alloc(0), Some(expected));
+        }
+        assert_eq!(buddy.memory().state(10).load(Relaxed), FREE | 10);
+    }
+
+    #[test]
+    fn parts_of_a_block_can_be_freed_alone() {
+        let mut buddy = fake(64);
+        buddy.add_span(0, 64);
+        let block = buddy.alloc(3).unwrap();
+        buddy.free(block + 5, 0);
+        buddy.free(block + 6, 1);
+        assert_eq!(buddy.counts().0, 64 - 5);
+        buddy.free(block, 2);
+        buddy.free(block + 4, 0);
+        assert_eq!(buddy.counts().0, 64);
+    }
+}

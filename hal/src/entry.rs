@@ -1,0 +1,387 @@
+//! The ways into the kernel and out of it, in assembly: system calls, exceptions and interrupts, the first entry of a
+//! thread into the program, the switch between kernel stacks.
+//!
+//! A thread's kernel stack has at its top a slot with the thread's `Arc`, and below it the program's registers
+//! ([`UserContext`]); the kernel's own frames follow. The kernel runs with interrupts off. In unikernel mode program and
+//! kernel share ring 0 and the GS base; in protected mode the GS base is swapped at each crossing.
+//!
+//! Exceptions and interrupts arrive on a stack of their own (IST), because the program's stack has a red zone and may be
+//! anything. If the program was hit, its registers go to its kernel stack and the interrupt stack is free again before
+//! the kernel is called; if the kernel was hit, the handler runs there and returns.
+use crate::context::UserContext;
+use crate::kernel::symbols;
+use crate::local::Local;
+use crate::trap;
+use core::arch::global_asm;
+use core::mem::{offset_of, size_of};
+
+/// Flags that the program may set for itself, besides what is always set (Intel SDM volume 1, 3.4.3): arithmetic, TF, DF,
+/// AC, ID. Not IOPL, NT, VM.
+const PROGRAM_FLAGS: u32 = 0x0024_0dd5;
+/// The interrupt flag and the bit that is always 1.
+const FIXED_FLAGS: u32 = 0x202;
+
+const _: () = assert!(size_of::<UserContext>() == 160 && offset_of!(Local, this) == 0);
+
+unsafe extern "C" {
+    pub fn syscall_entry_unikernel();
+    pub fn syscall_entry_protected();
+    pub fn patched_syscall_entry();
+    pub fn full_exit_unikernel();
+    pub fn full_exit_protected();
+    pub fn thread_entry();
+    pub fn nmi_entry();
+    pub static trap_stubs: u8;
+    /// The instructions of the short exit at which interrupts are on already: there, the program counts as running.
+    pub static unikernel_exit_stack: u8;
+    pub static unikernel_exit_jump: u8;
+    /// Saves the registers that calls preserve, stores the stack pointer to `save`, goes on with the stack `next`; what
+    /// returns there gets `previous`.
+    pub fn switch_stacks(save: *mut usize, next: usize, previous: *const ()) -> *const ();
+}
+
+/// Bytes between trap stubs, and vectors that have one.
+pub const STUB_SIZE: usize = 16;
+
+global_asm!(
+    r#"
+    .macro PUSH_REST
+        push rax                    # orig_rax
+        push rdi
+        push rsi
+        push rdx
+        push r10
+        push r8
+        push r9
+        push rbx
+        push rbp
+        push r12
+        push r13
+        push r14
+        push r15
+    .endm
+
+    .macro CALL_SYSCALL
+        mov rsi, rsp
+        lea rdi, [rsp + {slot}]
+        call {syscall}
+    .endm
+
+    # What a system call keeps (but rcx and r11); the callee-saved registers are as they were.
+    .macro LOAD_KEPT
+        mov rdi, [rsp + {rdi}]
+        mov rsi, [rsp + {rsi}]
+        mov rdx, [rsp + {rdx}]
+        mov r10, [rsp + {r10}]
+        mov r8, [rsp + {r8}]
+        mov r9, [rsp + {r9}]
+        mov rax, [rsp + {rax}]
+    .endm
+
+    .text
+    .balign 64
+    .globl syscall_entry_unikernel
+syscall_entry_unikernel:
+    mov gs:[{user_rsp}], rsp
+    mov rsp, gs:[{stack_top}]
+    push 0                          # full_restore
+    push qword ptr gs:[{user_rsp}]
+    push r11                        # rflags
+    push rcx                        # rip
+    sub rsp, 24                     # r11, rcx, rax: unspecified
+    PUSH_REST
+    CALL_SYSCALL
+unikernel_exit:
+    cmp qword ptr [rsp + {full}], 0
+    jne full_exit_unikernel
+    LOAD_KEPT
+    mov rcx, [rsp + {rip}]
+    push qword ptr [rsp + {rflags}]
+    popfq
+    .globl unikernel_exit_stack
+unikernel_exit_stack:
+    mov rsp, [rsp + {rsp}]
+    .globl unikernel_exit_jump
+unikernel_exit_jump:
+    jmp rcx
+
+    .balign 64
+    .globl patched_syscall_entry
+patched_syscall_entry:
+    cli
+    mov gs:[{user_rsp}], rsp
+    mov rsp, gs:[{stack_top}]
+    push 0
+    push qword ptr gs:[{user_rsp}]
+    push {fixed_flags}
+    push rcx
+    sub rsp, 24
+    PUSH_REST
+    mov rsi, rsp
+    lea rdi, [rsp + {slot}]
+    lea rcx, [rip + unikernel_exit]
+    push rcx
+    jmp {syscall}
+
+    .balign 64
+    .globl syscall_entry_protected
+syscall_entry_protected:
+    swapgs
+    mov gs:[{user_rsp}], rsp
+    mov rsp, gs:[{stack_top}]
+    push 0
+    push qword ptr gs:[{user_rsp}]
+    push r11
+    push rcx
+    push r11
+    push rcx
+    push rax
+    PUSH_REST
+    CALL_SYSCALL
+    cmp qword ptr [rsp + {full}], 0
+    jne full_exit_protected
+    LOAD_KEPT
+    mov rcx, [rsp + {rip}]
+    # sysret to an address that is not canonical faults in ring 0 on Intel's CPUs, with the program's stack.
+    mov r11, rcx
+    shr r11, 47
+    jnz full_exit_protected
+    mov r11, [rsp + {rflags}]
+    mov rsp, [rsp + {rsp}]
+    swapgs
+    sysretq
+
+    # All registers of the program from its context at rsp.
+    .macro FULL_EXIT name, code, stack
+    .balign 16
+    .globl \name
+\name:
+    mov rax, [rsp + {rip}]
+    shr rax, 47
+    jnz 9f
+    mov rax, [rsp + {rflags}]
+    and eax, {program_flags}
+    or eax, {fixed_flags}
+    mov rcx, rsp
+    push \stack
+    push qword ptr [rcx + {rsp}]
+    push rax
+    push \code
+    push qword ptr [rcx + {rip}]
+    mov r15, [rcx + {r15}]
+    mov r14, [rcx + {r14}]
+    mov r13, [rcx + {r13}]
+    mov r12, [rcx + {r12}]
+    mov rbp, [rcx + {rbp}]
+    mov rbx, [rcx + {rbx}]
+    mov r9, [rcx + {r9}]
+    mov r8, [rcx + {r8}]
+    mov r10, [rcx + {r10}]
+    mov rdx, [rcx + {rdx}]
+    mov rsi, [rcx + {rsi}]
+    mov rdi, [rcx + {rdi}]
+    mov rax, [rcx + {rax}]
+    mov r11, [rcx + {r11}]
+    mov rcx, [rcx + {rcx}]
+    .endm
+
+    FULL_EXIT full_exit_unikernel, {kernel_code}, {kernel_data}
+    iretq
+9:  mov rsi, rsp
+    lea rdi, [rsp + {slot}]
+    call {bad_address}
+    jmp full_exit_unikernel
+
+    FULL_EXIT full_exit_protected, {user_code}, {user_data}
+    swapgs
+    iretq
+9:  mov rsi, rsp
+    lea rdi, [rsp + {slot}]
+    call {bad_address}
+    jmp full_exit_protected
+
+    # A new thread: `switch_stacks` returns here, rax is the thread that was left, the context lies above.
+    .balign 16
+    .globl thread_entry
+thread_entry:
+    xor ebp, ebp
+    mov rdi, rax
+    lea rsi, [rsp + {slot}]
+    mov rdx, rsp
+    call {thread_start}
+    jmp qword ptr gs:[{full_exit}]
+
+    .balign 16
+    .globl switch_stacks
+switch_stacks:
+    push rbp
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    mov [rdi], rsp
+    mov rsp, rsi
+    mov rax, rdx
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    pop rbp
+    ret
+
+    # One stub per vector: pushes an error code where the CPU does not, then the vector.
+    .balign 16
+    .globl trap_stubs
+trap_stubs:
+    .set vector, 0
+    .rept {vectors}
+    .balign 16
+    .if (vector == 8) | ((vector >= 10) & (vector <= 14)) | (vector == 17) | (vector == 21) | (vector == 29) | (vector == 30)
+    .else
+    push 0
+    .endif
+    .byte 0x6a, vector               # push imm8
+    jmp trap_common
+    .set vector, vector + 1
+    .endr
+
+    # [rsp]: vector, error, rip, cs, rflags, rsp, ss.
+    .balign 16
+trap_common:
+    test byte ptr [rsp + 24], 3
+    jnz 2f
+    cmp qword ptr [rsp + 16], 0
+    js trap_kernel
+    jmp 3f
+2:  swapgs
+3:  mov gs:[{scratch}], rax
+    mov rax, gs:[{stack_top}]
+    lea rax, [rax - {slot}]
+    mov [rax + {r15}], r15
+    mov [rax + {r14}], r14
+    mov [rax + {r13}], r13
+    mov [rax + {r12}], r12
+    mov [rax + {rbp}], rbp
+    mov [rax + {rbx}], rbx
+    mov [rax + {r9}], r9
+    mov [rax + {r8}], r8
+    mov [rax + {r10}], r10
+    mov [rax + {rdx}], rdx
+    mov [rax + {rsi}], rsi
+    mov [rax + {rdi}], rdi
+    mov [rax + {rcx}], rcx
+    mov [rax + {r11}], r11
+    mov rcx, gs:[{scratch}]
+    mov [rax + {rax}], rcx
+    mov qword ptr [rax + {orig_rax}], -1
+    mov qword ptr [rax + {full}], 1
+    mov rdx, [rsp]
+    mov rcx, [rsp + 8]
+    mov rbx, [rsp + 16]
+    mov [rax + {rip}], rbx
+    mov rbx, [rsp + 32]
+    mov [rax + {rflags}], rbx
+    mov rbx, [rsp + 40]
+    mov [rax + {rsp}], rbx
+    mov rsp, rax
+    xor ebp, ebp
+    cld
+    mov rsi, rsp
+    lea rdi, [rsp + {slot}]
+    call {trap_program}
+    jmp qword ptr gs:[{full_exit}]
+
+    .macro POP_ALL
+        pop r15
+        pop r14
+        pop r13
+        pop r12
+        pop r11
+        pop r10
+        pop r9
+        pop r8
+        pop rbp
+        pop rdi
+        pop rsi
+        pop rdx
+        pop rcx
+        pop rbx
+        pop rax
+    .endm
+
+    .balign 16
+trap_kernel:
+    push rax
+    push rbx
+    push rcx
+    push rdx
+    push rsi
+    push rdi
+    push rbp
+    push r8
+    push r9
+    push r10
+    push r11
+    push r12
+    push r13
+    push r14
+    push r15
+    cld
+    mov rdi, rsp
+    mov rbx, rsp
+    and rsp, -16
+    call {trap_kernel}
+    mov rsp, rbx
+    test al, al
+    jnz 4f
+    POP_ALL
+    add rsp, 16
+    iretq
+4:  POP_ALL
+    jmp 3b
+
+    .balign 16
+    .globl nmi_entry
+nmi_entry:
+    iretq
+    "#,
+    slot = const size_of::<UserContext>(),
+    r15 = const offset_of!(UserContext, r15),
+    r14 = const offset_of!(UserContext, r14),
+    r13 = const offset_of!(UserContext, r13),
+    r12 = const offset_of!(UserContext, r12),
+    rbp = const offset_of!(UserContext, rbp),
+    rbx = const offset_of!(UserContext, rbx),
+    r9 = const offset_of!(UserContext, r9),
+    r8 = const offset_of!(UserContext, r8),
+    r10 = const offset_of!(UserContext, r10),
+    rdx = const offset_of!(UserContext, rdx),
+    rsi = const offset_of!(UserContext, rsi),
+    rdi = const offset_of!(UserContext, rdi),
+    orig_rax = const offset_of!(UserContext, orig_rax),
+    rax = const offset_of!(UserContext, rax),
+    rcx = const offset_of!(UserContext, rcx),
+    r11 = const offset_of!(UserContext, r11),
+    rip = const offset_of!(UserContext, rip),
+    rflags = const offset_of!(UserContext, rflags),
+    rsp = const offset_of!(UserContext, rsp),
+    full = const offset_of!(UserContext, full_restore),
+    user_rsp = const offset_of!(Local, user_rsp),
+    stack_top = const offset_of!(Local, stack_top),
+    scratch = const offset_of!(Local, scratch),
+    full_exit = const offset_of!(Local, full_exit),
+    program_flags = const PROGRAM_FLAGS,
+    fixed_flags = const FIXED_FLAGS,
+    kernel_code = const trap::KERNEL_CODE,
+    kernel_data = const trap::KERNEL_DATA,
+    user_code = const trap::USER_CODE,
+    user_data = const trap::USER_DATA,
+    vectors = const trap::VECTORS,
+    syscall = sym symbols::coracle_syscall,
+    thread_start = sym symbols::coracle_thread_start,
+    trap_program = sym trap::trap_program,
+    trap_kernel = sym trap::trap_kernel,
+    bad_address = sym trap::bad_address,
+);

@@ -1,0 +1,293 @@
+//! The kernel's heap: small objects from per-CPU free lists by size class, large ones from the frame allocator.
+//!
+//! An allocation from a CPU's list is a dozen instructions without a lock (kernel code is never preempted). Lists are
+//! filled from, and spilled to, one list per class that all CPUs share. A freed object's size comes with its layout, so
+//! objects have no headers. Objects of a class are carved from frames only as they are needed.
+use crate::layout::{self, PAGE};
+use crate::local::Local;
+use crate::{buddy, frame};
+use alloc::alloc::{GlobalAlloc, Layout};
+use core::cell::Cell;
+use core::ptr;
+
+/// Object sizes. Each is a multiple of 16; a frame is a multiple of the largest.
+const CLASSES: [usize; 14] = [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048];
+/// Larger objects are whole frames.
+const LARGEST: usize = 2048;
+/// Granularity of the table from size to class.
+const GRAIN: usize = 16;
+/// A CPU's list spills when it holds more bytes than this (but at least two batches of objects).
+const SPILL_BYTES: usize = 16 * 1024;
+/// Objects fetched and spilled at a time: at most this many bytes, but at least one object.
+const BATCH_BYTES: usize = 2048;
+
+/// Class of each size, by `(size + 15) / 16`.
+static CLASS_OF: [u8; LARGEST / GRAIN + 1] = {
+    let mut table = [0; LARGEST / GRAIN + 1];
+    let mut i = 0;
+    while i < table.len() {
+        let mut class = 0;
+        while CLASSES[class] < i * GRAIN {
+            class += 1;
+        }
+        table[i] = class as u8;
+        i += 1;
+    }
+    table
+};
+
+const fn batch(class: usize) -> usize {
+    let batch = BATCH_BYTES / CLASSES[class];
+    if batch > 16 { 16 } else { batch }
+}
+
+const fn spill(class: usize) -> u32 {
+    let count = SPILL_BYTES / CLASSES[class];
+    let least = batch(class) * 2;
+    (if count < least { least } else { count }) as u32
+}
+
+/// When each class's list spills.
+static SPILL: [u32; CLASSES.len()] = {
+    let mut table = [0; CLASSES.len()];
+    let mut i = 0;
+    while i < table.len() {
+        table[i] = spill(i);
+        i += 1;
+    }
+    table
+};
+
+/// A free object: the link to the next.
+struct Free {
+    next: *mut Free,
+}
+
+/// One CPU's free objects of one class.
+struct Magazine {
+    head: Cell<*mut Free>,
+    count: Cell<u32>,
+}
+
+/// One CPU's free objects.
+pub(crate) struct Magazines([Magazine; CLASSES.len()]);
+
+impl Magazines {
+    pub const fn new() -> Magazines {
+        Magazines(
+            [const { Magazine { head: Cell::new(ptr::null_mut()), count: Cell::new(0) } }; CLASSES.len()],
+        )
+    }
+}
+
+/// What all CPUs share of a class: spilled objects, and the frame that is being carved.
+struct Depot {
+    head: *mut Free,
+    carve: usize,
+    carve_end: usize,
+}
+
+// SAFETY: the pointers are to free memory that belongs to the depot alone.
+unsafe impl Send for Depot {}
+
+static DEPOTS: [spin::Mutex<Depot>; CLASSES.len()] =
+    [const { spin::Mutex::new(Depot { head: ptr::null_mut(), carve: 0, carve_end: 0 }) }; CLASSES.len()];
+
+/// Fetches a batch for this CPU, and gives one object of it.
+#[cold]
+#[inline(never)]
+fn refill(class: usize) -> *mut u8 {
+    let size = CLASSES[class];
+    let mut depot = DEPOTS[class].lock();
+    let magazine = &Local::get().magazines.0[class];
+    let mut first: *mut Free = ptr::null_mut();
+    for _ in 0..batch(class) {
+        let object: *mut Free = if !depot.head.is_null() {
+            let object = depot.head;
+            // SAFETY: objects in the list are free memory with a valid link.
+            depot.head = unsafe { (*object).next };
+            object
+        } else {
+            if depot.carve + size > depot.carve_end {
+                // One frame at a time, and only for the first object of a batch.
+                if !first.is_null() {
+                    break;
+                }
+                let Some(phys) = frame::alloc_block(0) else { return ptr::null_mut() };
+                depot.carve = layout::direct(phys);
+                depot.carve_end = depot.carve + PAGE;
+            }
+            let object = depot.carve as *mut Free;
+            depot.carve += size;
+            object
+        };
+        if first.is_null() {
+            first = object;
+        } else {
+            // SAFETY: `object` is free memory of at least 16 bytes.
+            unsafe { (*object).next = magazine.head.get() };
+            magazine.head.set(object);
+            magazine.count.set(magazine.count.get() + 1);
+        }
+    }
+    first as *mut u8
+}
+
+/// Moves half of this CPU's list to the depot.
+#[cold]
+#[inline(never)]
+fn spill_half(class: usize) {
+    let magazine = &Local::get().magazines.0[class];
+    let mut depot = DEPOTS[class].lock();
+    for _ in 0..magazine.count.get() / 2 {
+        let object = magazine.head.get();
+        // SAFETY: the list has `count` objects, each free memory with a valid link.
+        unsafe {
+            magazine.head.set((*object).next);
+            (*object).next = depot.head;
+        }
+        depot.head = object;
+    }
+    magazine.count.set(magazine.count.get().div_ceil(2));
+}
+
+/// The size that decides the class: no smaller than the alignment, which all classes that are a power of two keep.
+#[inline(always)]
+fn class_size(layout: Layout) -> usize {
+    if layout.align() <= GRAIN {
+        layout.size()
+    } else {
+        layout.size().next_power_of_two().max(layout.align())
+    }
+}
+
+#[inline(always)]
+fn class_of(size: usize) -> usize {
+    // In bounds because the caller compared with LARGEST.
+    CLASS_OF[size.div_ceil(GRAIN)] as usize
+}
+
+fn frames(size: usize) -> usize {
+    size.div_ceil(PAGE)
+}
+
+/// Whole frames: a block of the next power of two, less the tail that isn't needed.
+#[cold]
+fn alloc_large(size: usize, align: usize) -> *mut u8 {
+    let wanted = frames(size.max(align));
+    let order = wanted.next_power_of_two().trailing_zeros() as usize;
+    if order >= buddy::ORDERS {
+        return ptr::null_mut();
+    }
+    let Some(phys) = frame::alloc_block(order) else { return ptr::null_mut() };
+    free_frames(phys + (wanted * PAGE) as u64, (1 << order) - wanted);
+    layout::direct(phys) as *mut u8
+}
+
+/// Gives back `count` frames as aligned blocks.
+fn free_frames(mut phys: u64, mut count: usize) {
+    while count > 0 {
+        let order =
+            ((phys >> 12).trailing_zeros() as usize).min(count.ilog2() as usize).min(buddy::ORDERS - 1);
+        // SAFETY: the callers own these frames; the pieces are disjoint.
+        unsafe { frame::free_block(phys, order) };
+        phys += (PAGE << order) as u64;
+        count -= 1 << order;
+    }
+}
+
+/// The allocator behind `alloc`.
+pub(crate) struct Heap;
+
+// SAFETY: objects are disjoint pieces of frames that the heap owns, at least as large and as aligned as asked; lists are
+// per CPU and used without preemption, or behind a lock.
+unsafe impl GlobalAlloc for Heap {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let size = class_size(layout);
+        if size > LARGEST {
+            return alloc_large(layout.size(), layout.align());
+        }
+        let class = class_of(size);
+        let magazine = &Local::get().magazines.0[class];
+        let head = magazine.head.get();
+        if head.is_null() {
+            return refill(class);
+        }
+        // SAFETY: objects in the list are free memory with a valid link.
+        magazine.head.set(unsafe { (*head).next });
+        magazine.count.set(magazine.count.get() - 1);
+        head as *mut u8
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, object: *mut u8, layout: Layout) {
+        let size = class_size(layout);
+        if size > LARGEST {
+            free_frames(layout::direct_phys(object as usize), frames(layout.size().max(layout.align())));
+            return;
+        }
+        let class = class_of(size);
+        let magazine = &Local::get().magazines.0[class];
+        // SAFETY: the caller gives the object up; it has at least 16 bytes.
+        unsafe { (*(object as *mut Free)).next = magazine.head.get() };
+        magazine.head.set(object as *mut Free);
+        let count = magazine.count.get() + 1;
+        magazine.count.set(count);
+        if count > SPILL[class] {
+            spill_half(class);
+        }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, object: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller keeps the rules of `realloc`: `new_size` is valid for the alignment.
+        let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
+        let (old, new) = (class_size(layout), class_size(new_layout));
+        let stays = if old <= LARGEST {
+            new <= LARGEST && class_of(old) == class_of(new)
+        } else {
+            new > LARGEST && frames(layout.size().max(layout.align())) == frames(new_size.max(layout.align()))
+        };
+        if stays {
+            return object;
+        }
+        // SAFETY: a new object, at least as large as what is copied.
+        unsafe {
+            let target = self.alloc(new_layout);
+            if !target.is_null() {
+                ptr::copy_nonoverlapping(object, target, layout.size().min(new_size));
+                self.dealloc(object, layout);
+            }
+            target
+        }
+    }
+}
+
+#[cfg(target_os = "none")]
+#[global_allocator]
+static HEAP: Heap = Heap;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_hold_their_sizes() {
+        for size in 0..=LARGEST {
+            let class = class_of(size);
+            assert!(CLASSES[class] >= size);
+            assert!(class == 0 || CLASSES[class - 1] < size);
+        }
+    }
+
+    #[test]
+    fn classes_keep_alignments() {
+        for align in [32, 64, 128, 256, 512, 1024, 2048] {
+            for size in 1..=LARGEST {
+                let class = CLASSES[class_of(class_size(Layout::from_size_align(size, align).unwrap()))];
+                assert!(class >= size && class % align == 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The kernel's own mappings: the map of all RAM, kernel stacks with guard pages, device registers.
+use crate::frame::{FRAME_SIZE, Frame};
+use crate::layout::{self, AREA, AREA_SIZE, LARGE_PAGE, PAGE, pte};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// Serialises changes of the kernel's page tables.
+static TABLES: spin::Mutex<()> = spin::Mutex::new(());
+
+/// The table that entry `index` of `table` points to, made if it is missing.
+///
+/// # Safety
+/// `table` is a page table of the kernel and its lock is held.
+unsafe fn next_table(table: *mut u64, index: usize) -> Option<*mut u64> {
+    // SAFETY: index below 512 by the callers' masks; tables are RAM in the direct map.
+    unsafe {
+        let entry = table.add(index);
+        if *entry & pte::PRESENT == 0 {
+            let frame = Frame::alloc_zeroed()?;
+            *entry = frame.into_phys() | pte::PRESENT | pte::WRITE;
+        }
+        debug_assert!(*entry & pte::LARGE == 0);
+        Some(layout::direct(*entry & pte::ADDRESS) as *mut u64)
+    }
+}
+
+/// Maps `len` bytes at `virt` to `phys`, by large pages where both are aligned. All are multiples of 4096; nothing is
+/// mapped there yet.
+///
+/// # Safety
+/// The range of addresses belongs to the caller, and access through it with the rights in `flags` breaks nothing.
+pub unsafe fn map(mut virt: usize, mut phys: u64, mut len: usize, flags: u64) -> Option<()> {
+    let _guard = TABLES.lock();
+    let root = layout::direct(crate::boot::root_table()) as *mut u64;
+    while len > 0 {
+        // SAFETY: the kernel's tables, lock held, indices masked.
+        unsafe {
+            let pdpt = next_table(root, virt >> 39 & 511)?;
+            let pd = next_table(pdpt, virt >> 30 & 511)?;
+            if virt % LARGE_PAGE == 0 && phys % LARGE_PAGE as u64 == 0 && len >= LARGE_PAGE {
+                // To the end of this directory without walking again.
+                loop {
+                    *pd.add(virt >> 21 & 511) = phys | flags | pte::LARGE | pte::PRESENT;
+                    virt += LARGE_PAGE;
+                    phys += LARGE_PAGE as u64;
+                    len -= LARGE_PAGE;
+                    if virt % (1 << 30) == 0 || len < LARGE_PAGE {
+                        break;
+                    }
+                }
+                continue;
+            }
+            let pt = next_table(pd, virt >> 21 & 511)?;
+            loop {
+                *pt.add(virt >> 12 & 511) = phys | flags | pte::PRESENT;
+                virt += PAGE;
+                phys += PAGE as u64;
+                len -= PAGE;
+                if virt % LARGE_PAGE == 0 || len == 0 {
+                    break;
+                }
+            }
+        }
+    }
+    Some(())
+}
+
+/// The next unused address of the area.
+static AREA_NEXT: AtomicUsize = AtomicUsize::new(AREA);
+
+fn reserve(len: usize) -> Option<usize> {
+    let address = AREA_NEXT.fetch_add(len, Ordering::Relaxed);
+    (address + len <= AREA + AREA_SIZE).then_some(address)
+}
+
+/// Maps memory that is not RAM, uncached if `device`; never unmapped.
+///
+/// # Safety
+/// Nothing of Rust's lies there.
+pub unsafe fn map_foreign(phys: u64, len: usize, device: bool) -> Option<usize> {
+    let offset = phys as usize % PAGE;
+    let pages = (offset + len).next_multiple_of(PAGE);
+    let virt = reserve(pages)?;
+    let cache = if device { pte::CACHE_DISABLE | pte::WRITE_THROUGH | pte::WRITE } else { 0 };
+    // SAFETY: fresh addresses; the caller vouches for what is there.
+    unsafe { map(virt, phys - offset as u64, pages, cache | pte::NO_EXECUTE | pte::ACCESSED | pte::DIRTY)? };
+    Some(virt + offset)
+}
+
+/// Mapped stacks that are not in use: the first word below the top links them.
+static FREE_STACKS: spin::Mutex<usize> = spin::Mutex::new(0);
+
+/// A kernel stack with an unmapped page below it: gives its top, 16-byte aligned. Stacks are kept for later threads.
+pub fn alloc_stack(size: usize) -> Option<usize> {
+    {
+        let mut head = FREE_STACKS.lock();
+        if *head != 0 && size == crate::task::KERNEL_STACK_SIZE {
+            let top = *head;
+            // SAFETY: a free stack is mapped and holds the link.
+            *head = unsafe { *((top - 8) as *const usize) };
+            return Some(top);
+        }
+    }
+    let base = reserve(size + PAGE)? + PAGE;
+    for page in (0..size).step_by(FRAME_SIZE) {
+        let phys = Frame::alloc()?.into_phys();
+        let flags = pte::WRITE | pte::NO_EXECUTE | pte::ACCESSED | pte::DIRTY;
+        // SAFETY: fresh addresses, fresh frames.
+        unsafe { map(base + page, phys, PAGE, flags)? };
+    }
+    Some(base + size)
+}
+
+/// Takes back a stack of the usual size.
+///
+/// # Safety
+/// `top` came from [`alloc_stack`] with that size, and no CPU is on the stack.
+pub unsafe fn free_stack(top: usize) {
+    let mut head = FREE_STACKS.lock();
+    // SAFETY: the stack is mapped and unused.
+    unsafe { *((top - 8) as *mut usize) = *head };
+    *head = top;
+}
+
+/// True if the address lies in the area of stacks and devices (a fault there is a stack that overflowed).
+pub fn in_area(address: usize) -> bool {
+    (AREA..AREA + AREA_SIZE).contains(&address)
+}

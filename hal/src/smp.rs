@@ -1,0 +1,183 @@
+//! Starting the other CPUs (Intel SDM volume 3, 9.4.4): INIT, then STARTUP with the page of a trampoline below 1 MiB.
+use crate::{apic, cpu, topology, trap};
+use core::sync::atomic::Ordering;
+
+/// Stops all other CPUs for ever.
+pub fn stop_others() {
+    if cpu::COUNT.load(Ordering::Relaxed) > 1 {
+        apic::send_to_others(trap::STOP_VECTOR);
+    }
+}
+
+/// Starts the CPUs that the firmware's tables name, one after the other.
+#[cfg(target_os = "none")]
+pub fn start_others() {
+    let me = apic::id();
+    for &id in &topology::get().cpus {
+        let number = cpu::COUNT.load(Ordering::Relaxed);
+        if id != me && number < crate::percpu::MAX_CPUS && machine::start(number, id).is_none() {
+            // Out of memory, or a CPU that does not answer: go on with those that do.
+            break;
+        }
+    }
+}
+
+/// There are none to start on the host.
+#[cfg(not(target_os = "none"))]
+pub fn start_others() {
+    let _ = (topology::get(), apic::send_init as fn(u32), apic::send_startup as fn(u32, u8));
+}
+
+#[cfg(target_os = "none")]
+mod machine {
+    use crate::boot::TRAMPOLINE;
+    use crate::layout::{self, pte};
+    use crate::local::Local;
+    use crate::{apic, cpu, kmap, time, x86};
+    use alloc::boxed::Box;
+    use core::arch::global_asm;
+    use core::sync::atomic::{AtomicBool, Ordering};
+
+    /// Waits of the start-up protocol, in nanoseconds (SDM volume 3, 9.4.4.1).
+    const INIT_WAIT: u64 = 10_000_000;
+    const STARTUP_WAIT: u64 = 200_000;
+    /// How long a CPU may take to report.
+    const PATIENCE: u64 = 1_000_000_000;
+
+    // Runs at TRAMPOLINE. Real mode with cs = TRAMPOLINE / 16; to long mode in one step, then to the kernel's half. The
+    // words at its end are filled in for each CPU.
+    global_asm!(
+        r#"
+    .section .rodata.trampoline, "a"
+    .globl trampoline_start, trampoline_end, trampoline_words
+    .code16
+trampoline_start:
+    cli
+    cld
+    movw %cs, %ax
+    movw %ax, %ds
+    movl $0x20, %eax                // PAE
+    movl %eax, %cr4
+    movl trampoline_words - trampoline_start, %eax
+    movl %eax, %cr3
+    movl $0xc0000080, %ecx
+    rdmsr
+    orl $0x900, %eax                // LME, NXE
+    wrmsr
+    movl $0x80010021, %eax          // PG, WP, NE, PE
+    movl %eax, %cr0
+    lgdtl trampoline_gdt_pointer - trampoline_start
+    ljmpl $8, $(0x1000 + trampoline_long - trampoline_start)
+    .code64
+trampoline_long:
+    movl $0x10, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    movl %eax, %ss
+    xorl %eax, %eax
+    movl %eax, %fs
+    movl %eax, %gs
+    movl $(0x1000 + trampoline_words - trampoline_start), %ebx
+    movq 8(%rbx), %rsp
+    movq 16(%rbx), %rdi
+    movq 24(%rbx), %rax
+    xorl %ebp, %ebp
+    pushq $0
+    jmpq *%rax
+    .balign 8
+trampoline_gdt:
+    .quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff
+trampoline_gdt_pointer:
+    .word 23
+    .long 0x1000 + trampoline_gdt - trampoline_start
+    .balign 8
+trampoline_words:
+    .skip 32                        // page tables, stack, argument, code
+trampoline_end:
+    .text
+        "#,
+        options(att_syntax)
+    );
+
+    unsafe extern "C" {
+        static trampoline_start: u8;
+        static trampoline_end: u8;
+        static trampoline_words: u8;
+    }
+
+    /// What a CPU is started with.
+    struct Start {
+        local: &'static Local,
+        number: usize,
+        trap_stack: usize,
+        double_fault_stack: usize,
+        stack: usize,
+        up: AtomicBool,
+    }
+
+    fn wait(ns: u64, until: impl Fn() -> bool) -> bool {
+        let end = time::now_ns() + ns;
+        while !until() {
+            if time::now_ns() >= end {
+                return false;
+            }
+            core::hint::spin_loop();
+        }
+        true
+    }
+
+    /// Starts the CPU with this APIC id as CPU `number`.
+    pub fn start(number: usize, apic_id: u32) -> Option<()> {
+        let start: &'static Start = Box::leak(Box::new(Start {
+            local: Box::leak(Box::new(Local::new())),
+            number,
+            trap_stack: kmap::alloc_stack(crate::boot::FAULT_STACK_SIZE)?,
+            double_fault_stack: kmap::alloc_stack(crate::boot::FAULT_STACK_SIZE)?,
+            stack: kmap::alloc_stack(crate::task::KERNEL_STACK_SIZE)?,
+            up: AtomicBool::new(false),
+        }));
+        let root = crate::boot::root_table();
+        // SAFETY: the page is reserved for this; the code is position-free but for its known address.
+        unsafe {
+            let from = &raw const trampoline_start;
+            let len = &raw const trampoline_end as usize - from as usize;
+            let words = &raw const trampoline_words as usize - from as usize;
+            let page = layout::direct(TRAMPOLINE as u64) as *mut u8;
+            core::ptr::copy_nonoverlapping(from, page, len);
+            let entry = first_code as *const () as usize;
+            *(page.add(words) as *mut [usize; 4]) =
+                [root as usize, start.stack, core::ptr::from_ref(start) as usize, entry];
+            // The trampoline runs at its physical address.
+            *(layout::direct(root) as *mut u64) = crate::start::identity_table() | pte::PRESENT | pte::WRITE;
+        }
+        apic::send_init(apic_id);
+        wait(INIT_WAIT, || false);
+        for _ in 0..2 {
+            apic::send_startup(apic_id, (TRAMPOLINE >> 12) as u8);
+            if wait(STARTUP_WAIT, || start.up.load(Ordering::Acquire)) {
+                break;
+            }
+        }
+        let up = wait(PATIENCE, || start.up.load(Ordering::Acquire));
+        // SAFETY: nobody runs at physical addresses any more; if the CPU comes up late it finds no code and stops.
+        unsafe { *(layout::direct(root) as *mut u64) = 0 };
+        x86::flush_tlb();
+        up.then_some(())
+    }
+
+    /// A started CPU's first code in the kernel's half.
+    unsafe extern "C" fn first_code(start: &'static Start) -> ! {
+        // SAFETY: the first thing that this CPU does here.
+        unsafe { start.local.install(start.number) };
+        crate::trap::init_cpu(start.local, start.trap_stack, start.double_fault_stack);
+        crate::fpu::init_cpu();
+        apic::init_cpu();
+        cpu::COUNT.fetch_add(1, Ordering::SeqCst);
+        let top = start.stack;
+        start.up.store(true, Ordering::Release);
+        // The identity map may be in the TLB.
+        x86::flush_tlb();
+        // SAFETY: this CPU's own fresh stack, which nothing on it is needed of any more.
+        unsafe { crate::task::enter_stack(top, crate::kernel::symbols::coracle_cpu_main) }
+    }
+}

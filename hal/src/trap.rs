@@ -1,0 +1,331 @@
+//! Descriptor tables, and what happens on an exception or interrupt.
+use crate::context::{Fault, UserContext};
+use crate::local::Local;
+use crate::x86::{self, msr};
+use core::arch::asm;
+
+/// Segment selectors. `syscall` and `sysret` fix their order (Intel SDM volume 2, SYSRET).
+pub const KERNEL_CODE: u16 = 0x08;
+pub const KERNEL_DATA: u16 = 0x10;
+pub const USER_DATA: u16 = 0x20 | 3;
+pub const USER_CODE: u16 = 0x28 | 3;
+const SYSRET_BASE: u16 = 0x18 | 3;
+const TSS_SELECTOR: u16 = 0x30;
+
+/// Interrupt stacks (IST numbers): exceptions and interrupts, double faults and machine checks, non-maskable interrupts.
+const IST_TRAP: u8 = 1;
+const IST_DOUBLE_FAULT: u8 = 2;
+const IST_NMI: u8 = 3;
+
+/// Vectors in use: exceptions, 64 device interrupts, the local ones.
+pub const VECTORS: usize = 112;
+/// First vector of devices.
+pub const DEVICE_VECTOR: u8 = 0x20;
+/// This CPU's timer.
+pub const TIMER_VECTOR: u8 = 0x60;
+/// Another CPU wakes this one.
+pub const KICK_VECTOR: u8 = 0x61;
+/// Another CPU waits until this one has dropped its translations.
+pub const FLUSH_VECTOR: u8 = 0x62;
+/// Another CPU ends the machine.
+pub const STOP_VECTOR: u8 = 0x63;
+/// The interrupt controller's own (its low four bits must be ones on old ones).
+pub const SPURIOUS_VECTOR: u8 = 0x6f;
+
+const NMI: usize = 2;
+const DOUBLE_FAULT: u64 = 8;
+const PAGE_FAULT: u64 = 14;
+const MACHINE_CHECK: u64 = 18;
+
+/// Registers of the kernel where a trap hit it, as `entry.rs` pushes them.
+#[repr(C)]
+#[derive(Debug)]
+pub struct TrapFrame {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rbp: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rdx: u64,
+    pub rcx: u64,
+    pub rbx: u64,
+    pub rax: u64,
+    pub vector: u64,
+    pub error: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub rflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+}
+
+#[repr(C, align(4096))]
+struct Idt([[u64; 2]; VECTORS]);
+
+static mut IDT: Idt = Idt([[0; 2]; VECTORS]);
+
+#[repr(C, packed)]
+struct TablePointer {
+    limit: u16,
+    base: u64,
+}
+
+/// Fills the interrupt descriptor table and uses it on the boot CPU.
+#[cfg(target_os = "none")]
+pub fn init() {
+    let stubs = &raw const crate::entry::trap_stubs as usize;
+    for vector in 0..VECTORS {
+        let (handler, stack) = match vector {
+            NMI => (crate::entry::nmi_entry as *const () as usize, IST_NMI),
+            8 | 18 => (stubs + vector * crate::entry::STUB_SIZE, IST_DOUBLE_FAULT),
+            _ => (stubs + vector * crate::entry::STUB_SIZE, IST_TRAP),
+        };
+        // Programs may raise #BP and #OF by instruction.
+        let level: u64 = if vector == 3 || vector == 4 { 3 } else { 0 };
+        let handler = handler as u64;
+        let gate = handler & 0xffff
+            | u64::from(KERNEL_CODE) << 16
+            | u64::from(stack) << 32
+            | (0x8e00 | level << 13) << 32
+            | (handler >> 16 & 0xffff) << 48;
+        // SAFETY: the boot CPU alone writes the table, before it is used.
+        unsafe { (*(&raw mut IDT)).0[vector] = [gate, handler >> 32] };
+    }
+    load_idt();
+}
+
+fn load_idt() {
+    let pointer = TablePointer { limit: core::mem::size_of::<Idt>() as u16 - 1, base: &raw const IDT as u64 };
+    // SAFETY: the table is filled and lives for ever.
+    unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
+}
+
+/// Gives the running CPU its segments and interrupt stacks.
+pub fn init_cpu(local: &'static Local, trap_stack: usize, double_fault_stack: usize) {
+    // SAFETY: this CPU's own tables; entries are only changed to valid ones.
+    unsafe {
+        let tss = &mut *local.tss.get();
+        let mut ist = [0; 7];
+        ist[IST_TRAP as usize - 1] = trap_stack as u64;
+        ist[IST_DOUBLE_FAULT as usize - 1] = double_fault_stack as u64;
+        ist[IST_NMI as usize - 1] = local.nmi_stack_top() & !15;
+        tss.ist = ist;
+        let address = local.tss.get() as u64;
+        let limit = core::mem::size_of::<crate::local::Tss>() as u64 - 1;
+        let low = limit | (address & 0xff_ffff) << 16 | 0x89 << 40 | (address >> 24 & 0xff) << 56;
+        *local.gdt.get() = [
+            0,
+            0x00af_9b00_0000_ffff,
+            0x00cf_9300_0000_ffff,
+            0x00cf_fb00_0000_ffff,
+            0x00cf_f300_0000_ffff,
+            0x00af_fb00_0000_ffff,
+            low,
+            address >> 32,
+        ];
+        let pointer = TablePointer { limit: 63, base: local.gdt.get() as u64 };
+        asm!(
+            "lgdt [{pointer}]",
+            "push {code}",
+            "lea {scratch}, [rip + 2f]",
+            "push {scratch}",
+            "retfq",
+            "2:",
+            "mov ss, {data:e}",
+            "mov ds, {data:e}",
+            "mov es, {data:e}",
+            "ltr {tss:x}",
+            pointer = in(reg) &raw const pointer,
+            code = const KERNEL_CODE,
+            data = in(reg) u32::from(KERNEL_DATA),
+            tss = in(reg) TSS_SELECTOR,
+            scratch = out(reg) _,
+        );
+    }
+    load_idt();
+    init_syscall(local);
+}
+
+/// Sets up the `syscall` instruction for the chosen ring.
+#[cfg(target_os = "none")]
+pub fn init_syscall(local: &'static Local) {
+    use crate::entry;
+    use crate::task::{Ring, ring};
+    let (system_call, full_exit) = match ring() {
+        Ring::Unikernel => {
+            (entry::syscall_entry_unikernel as *const (), entry::full_exit_unikernel as *const ())
+        }
+        Ring::Protected => {
+            (entry::syscall_entry_protected as *const (), entry::full_exit_protected as *const ())
+        }
+    };
+    local.full_exit.set(full_exit as usize);
+    // Interrupts off, direction forward, no single step, no nested task, no alignment check (SFMASK).
+    const CLEARED: u64 = 0x200 | 0x400 | 0x100 | 0x4000 | 0x4_0000;
+    // SAFETY: the entry code fits these registers' values.
+    unsafe {
+        x86::wrmsr(msr::EFER, x86::rdmsr(msr::EFER) | x86::EFER_SCE);
+        x86::wrmsr(msr::STAR, u64::from(SYSRET_BASE) << 48 | u64::from(KERNEL_CODE) << 32);
+        x86::wrmsr(msr::LSTAR, system_call as u64);
+        x86::wrmsr(msr::SFMASK, CLEARED);
+        let mut cr4 = x86::cr4();
+        let features = x86::cpuid(7, 0);
+        if ring() == Ring::Protected {
+            for (present, bit) in [
+                (features.ebx & 1 << 7, x86::CR4_SMEP),
+                (features.ebx & 1 << 20, x86::CR4_SMAP),
+                (features.ecx & 1 << 2, x86::CR4_UMIP),
+            ] {
+                if present != 0 {
+                    cr4 |= bit;
+                }
+            }
+        }
+        x86::set_cr4(cr4);
+    }
+}
+
+/// Nothing to set up where there is no machine.
+#[cfg(not(target_os = "none"))]
+pub fn init_syscall(_: &'static Local) {}
+
+/// What an exception of the program means.
+fn program_fault(vector: u64, error: u64, address: usize) -> Fault {
+    match vector {
+        0 => Fault::DivideError,
+        1 => Fault::Debug,
+        3 => Fault::Breakpoint,
+        4 => Fault::Overflow,
+        5 => Fault::Bound,
+        6 => Fault::InvalidOpcode,
+        12 => Fault::StackSegment { code: error },
+        13 => Fault::GeneralProtection { code: error },
+        PAGE_FAULT => Fault::Page {
+            addr: address,
+            write: error & 2 != 0,
+            exec: error & 16 != 0,
+            present: error & 1 != 0,
+        },
+        16 => {
+            let status: u16;
+            // SAFETY: reads the FPU's status, which is the program's; waiting exceptions are not raised by fnstsw.
+            unsafe { asm!("fnstsw ax", out("ax") status, options(nomem, nostack)) };
+            Fault::X87 { status }
+        }
+        17 => Fault::AlignmentCheck,
+        19 => {
+            let mut mxcsr = 0u32;
+            // SAFETY: stores the program's register to a local.
+            unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut mxcsr, options(nostack)) };
+            Fault::Simd { mxcsr }
+        }
+        _ => Fault::Other { vector: vector as u8, code: error },
+    }
+}
+
+/// An exception or interrupt hit the program; its registers are in `context`.
+#[cfg(target_os = "none")]
+pub unsafe extern "C" fn trap_program(slot: *const (), context: *mut UserContext, vector: u64, error: u64) {
+    use crate::kernel::symbols;
+    if vector >= u64::from(DEVICE_VECTOR) {
+        crate::irq::handle(vector as u8);
+        if vector != u64::from(FLUSH_VECTOR) {
+            // SAFETY: the entry code gives the running thread's slot and context.
+            unsafe { symbols::coracle_interrupted(slot, context) };
+        }
+        return;
+    }
+    if vector == DOUBLE_FAULT || vector == MACHINE_CHECK {
+        // SAFETY: as above; printed only.
+        panic!("exception {vector} in the program: {:x?}", unsafe { &*context });
+    }
+    let fault = program_fault(vector, error, x86::cr2() as usize);
+    // SAFETY: as above.
+    unsafe { symbols::coracle_fault(slot, context, &fault) };
+}
+
+/// The kernel wants the program to go on at an address that is not in the lower half.
+#[cfg(target_os = "none")]
+pub unsafe extern "C" fn bad_address(slot: *const (), context: *mut UserContext) {
+    // SAFETY: the entry code gives the running thread's slot and context.
+    unsafe { crate::kernel::symbols::coracle_fault(slot, context, &Fault::GeneralProtection { code: 0 }) };
+}
+
+/// An exception or interrupt hit the kernel. True: it was in the last instructions of the exit to the program, and the
+/// frame now looks as if the program had been hit.
+#[cfg(target_os = "none")]
+pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame) -> bool {
+    let at_stack = &raw const crate::entry::unikernel_exit_stack as u64;
+    let at_jump = &raw const crate::entry::unikernel_exit_jump as u64;
+    if frame.rip == at_stack || frame.rip == at_jump {
+        if frame.rip == at_stack {
+            // SAFETY: the instruction that would run next loads it from there: the context at the stack pointer.
+            frame.rsp = unsafe { (*(frame.rsp as *const UserContext)).rsp };
+        }
+        frame.rip = frame.rcx;
+        return true;
+    }
+    if frame.vector >= u64::from(DEVICE_VECTOR) {
+        crate::irq::handle(frame.vector as u8);
+        return false;
+    }
+    if frame.vector == PAGE_FAULT
+        && let Some(target) = crate::user::fixup(frame.rip as usize)
+    {
+        frame.rip = target as u64;
+        frame.rdx = x86::cr2();
+        return false;
+    }
+    kernel_fault(frame)
+}
+
+/// Reports an exception in the kernel itself.
+fn kernel_fault(frame: &TrapFrame) -> ! {
+    let address = x86::cr2() as usize;
+    let f = frame;
+    let what = match f.vector {
+        DOUBLE_FAULT if crate::kmap::in_area(f.rsp as usize) => "kernel stack overflow",
+        DOUBLE_FAULT => "double fault",
+        PAGE_FAULT if crate::kmap::in_area(address) => "kernel stack overflow",
+        PAGE_FAULT => "page fault",
+        13 => "general protection fault",
+        6 => "invalid instruction",
+        MACHINE_CHECK => "machine check",
+        _ => "exception",
+    };
+    panic!(
+        "{what} in the kernel (vector {}, error {:#x}, address {address:#x})\n\
+         rip {:016x} rsp {:016x} rflags {:08x} cs {:x}\n\
+         rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}\n\
+         rsi {:016x} rdi {:016x} rbp {:016x} r8  {:016x}\n\
+         r9  {:016x} r10 {:016x} r11 {:016x} r12 {:016x}\n\
+         r13 {:016x} r14 {:016x} r15 {:016x}",
+        f.vector,
+        f.error,
+        f.rip,
+        f.rsp,
+        f.rflags,
+        f.cs,
+        f.rax,
+        f.rbx,
+        f.rcx,
+        f.rdx,
+        f.rsi,
+        f.rdi,
+        f.rbp,
+        f.r8,
+        f.r9,
+        f.r10,
+        f.r11,
+        f.r12,
+        f.r13,
+        f.r14,
+        f.r15
+    );
+}

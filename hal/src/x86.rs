@@ -1,0 +1,148 @@
+//! Single instructions: control and model-specific registers, CPUID, the time-stamp counter (Intel SDM volume 2).
+use core::arch::asm;
+pub(crate) use core::arch::x86_64::CpuidResult;
+
+/// Model-specific registers (Intel SDM volume 4).
+pub mod msr {
+    pub const APIC_BASE: u32 = 0x1b;
+    pub const TSC_DEADLINE: u32 = 0x6e0;
+    pub const X2APIC: u32 = 0x800;
+    pub const EFER: u32 = 0xc000_0080;
+    pub const STAR: u32 = 0xc000_0081;
+    pub const LSTAR: u32 = 0xc000_0082;
+    pub const CSTAR: u32 = 0xc000_0083;
+    pub const SFMASK: u32 = 0xc000_0084;
+    pub const FS_BASE: u32 = 0xc000_0100;
+    pub const GS_BASE: u32 = 0xc000_0101;
+    pub const KERNEL_GS_BASE: u32 = 0xc000_0102;
+    /// Linux's Documentation/virt/kvm/x86/msr.rst.
+    pub const KVM_WALL_CLOCK_NEW: u32 = 0x4b56_4d00;
+    pub const KVM_SYSTEM_TIME_NEW: u32 = 0x4b56_4d01;
+}
+
+/// EFER.SCE: the `syscall` instruction.
+pub const EFER_SCE: u64 = 1;
+pub const CR0_MP: u64 = 1 << 1;
+pub const CR0_EM: u64 = 1 << 2;
+pub const CR0_TS: u64 = 1 << 3;
+pub const CR0_NE: u64 = 1 << 5;
+pub const CR0_WP: u64 = 1 << 16;
+pub const CR4_OSFXSR: u64 = 1 << 9;
+pub const CR4_OSXMMEXCPT: u64 = 1 << 10;
+pub const CR4_UMIP: u64 = 1 << 11;
+pub const CR4_OSXSAVE: u64 = 1 << 18;
+pub const CR4_SMEP: u64 = 1 << 20;
+pub const CR4_SMAP: u64 = 1 << 21;
+
+/// Reads a model-specific register.
+///
+/// # Safety
+/// The register exists on this CPU.
+#[inline]
+pub unsafe fn rdmsr(register: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: the caller says that the register exists; reading has no effect on memory.
+    unsafe {
+        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
+    };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Writes a model-specific register.
+///
+/// # Safety
+/// The register exists and the value keeps the machine's state as Rust expects it.
+#[inline]
+pub unsafe fn wrmsr(register: u32, value: u64) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack, preserves_flags))
+    };
+}
+
+macro_rules! control_register {
+    ($read:ident, $write:ident, $name:literal) => {
+        /// Reads the control register.
+        #[inline]
+        #[allow(dead_code)]
+        pub fn $read() -> u64 {
+            let value: u64;
+            // SAFETY: the kernel runs at CPL 0; reading has no side effect.
+            unsafe { asm!(concat!("mov {}, ", $name), out(reg) value, options(nomem, nostack, preserves_flags)) };
+            value
+        }
+        /// Writes the control register.
+        ///
+        /// # Safety
+        /// The value keeps paging, protection and the calling code valid.
+        #[inline]
+        #[allow(dead_code)]
+        pub unsafe fn $write(value: u64) {
+            // SAFETY: passed on to the caller.
+            unsafe { asm!(concat!("mov ", $name, ", {}"), in(reg) value, options(nostack, preserves_flags)) };
+        }
+    };
+}
+control_register!(cr0, set_cr0, "cr0");
+control_register!(cr2, set_cr2, "cr2");
+control_register!(cr3, set_cr3, "cr3");
+control_register!(cr4, set_cr4, "cr4");
+
+/// CPUID; zeroes for a leaf above the CPU's highest of that range.
+pub fn cpuid(leaf: u32, subleaf: u32) -> CpuidResult {
+    let range = leaf & 0xffff_0000;
+    if leaf != range && core::arch::x86_64::__cpuid(range).eax < leaf {
+        return CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+    }
+    core::arch::x86_64::__cpuid_count(leaf, subleaf)
+}
+
+/// The time-stamp counter.
+#[inline(always)]
+pub fn rdtsc() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: always allowed at CPL 0.
+    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Drops this CPU's translation of one page.
+#[inline(always)]
+pub fn invlpg(address: usize) {
+    // SAFETY: dropping a translation is always sound.
+    unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) };
+}
+
+/// Drops this CPU's translations (no global pages are used).
+#[inline]
+pub fn flush_tlb() {
+    // SAFETY: the same tables again.
+    unsafe { set_cr3(cr3()) };
+}
+
+/// The frame pointer of the calling function.
+#[inline(always)]
+pub fn frame_pointer() -> usize {
+    let value: usize;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, rbp", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// A value that tells apart the machines and boots: the CPU's random numbers, or its counter.
+pub fn hardware_random() -> Option<u64> {
+    let has_rdrand = cpuid(1, 0).ecx & 1 << 30 != 0;
+    if !has_rdrand {
+        return None;
+    }
+    // The SDM (volume 1, 7.3.17.1) advises ten tries.
+    for _ in 0..10 {
+        let (value, ok): (u64, u8);
+        // SAFETY: CPUID says that RDRAND is there.
+        unsafe { asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) ok, options(nomem, nostack)) };
+        if ok != 0 {
+            return Some(value);
+        }
+    }
+    None
+}
