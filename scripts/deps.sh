@@ -20,6 +20,10 @@ busybox busybox
 musl-gcc musl-tools
 go golang-go
 ip iproute2
+ping iputils-ping
+g++ g++
+openssl openssl
+memccapable libmemcached-tools
 iperf3 iperf3
 /usr/bin/python3 python3
 /usr/include/x86_64-linux-gnu/sys/types.h libc6-dev
