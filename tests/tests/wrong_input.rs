@@ -69,8 +69,8 @@ fn scratch(name: &str) -> Result<PathBuf, String> {
 /// Where the archive begins in an image: its last occurrence, as the kernel itself holds the word too.
 fn archive(image: &[u8]) -> Result<usize, String> {
     let page = 4096;
-    let starts = (0..image.len()).step_by(page).filter(|at| image[*at..].starts_with(MAGIC));
-    starts.last().ok_or_else(|| "there is no archive in the image".into())
+    let mut starts = (0..image.len()).step_by(page).filter(|at| image[*at..].starts_with(MAGIC));
+    starts.next_back().ok_or_else(|| "there is no archive in the image".into())
 }
 
 /// Boots bytes as they are, past all that `coracle run` checks; console and control channel both end up in the output.
