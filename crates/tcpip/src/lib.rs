@@ -6,13 +6,20 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
+mod checksum;
 mod config;
 mod device;
 mod error;
 mod events;
+mod hash;
 mod stack;
 mod tcp;
+#[cfg(test)]
+mod testing;
+mod wheel;
 
 pub use config::{Config, Ipv4Config, Limits};
 pub use device::{

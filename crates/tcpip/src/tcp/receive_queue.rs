@@ -1,0 +1,378 @@
+//! Bytes that have arrived: in order for the program, and out of order waiting for what is missing.
+
+use super::seq::Seq;
+use crate::device::{Buffer, Chunk};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// Payloads up to this length are copied into the free room of the buffer before them, so that many small segments do
+/// not pin many buffers.
+const COPY_BREAK: usize = 256;
+/// How many separate ranges may wait out of order.
+const MAX_RUNS: usize = 128;
+
+/// Chunks in the order of the stream.
+pub struct ReceiveQueue<B> {
+    chunks: VecDeque<Chunk<B>>,
+    len: usize,
+}
+
+impl<B: Buffer> ReceiveQueue<B> {
+    /// An empty queue. Allocates nothing.
+    pub fn new() -> Self {
+        ReceiveQueue { chunks: VecDeque::new(), len: 0 }
+    }
+
+    /// Bytes held.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends a chunk.
+    #[inline]
+    pub fn push(&mut self, chunk: Chunk<B>) {
+        if chunk.len == 0 {
+            return;
+        }
+        self.len += chunk.len as usize;
+        if let Some(last) = self.chunks.back_mut()
+            && join(last, &chunk)
+        {
+            return;
+        }
+        self.chunks.push_back(chunk);
+    }
+
+    /// Hands up to `len` bytes to `sink`, piece by piece, until it takes less than it was given.
+    /// Takes them off the queue unless `peek`. Gives how many were taken.
+    pub fn read(&mut self, len: usize, peek: bool, mut sink: impl FnMut(&[u8]) -> usize) -> usize {
+        let mut done = 0;
+        if peek {
+            for chunk in &self.chunks {
+                let bytes = chunk.bytes();
+                let give = &bytes[..bytes.len().min(len - done)];
+                let took = sink(give).min(give.len());
+                done += took;
+                if took < bytes.len() {
+                    break;
+                }
+            }
+            return done;
+        }
+        while done < len {
+            let Some(chunk) = self.chunks.front_mut() else { break };
+            let bytes = chunk.bytes();
+            let give = &bytes[..bytes.len().min(len - done)];
+            let (given, took) = (give.len(), sink(give).min(give.len()));
+            done += took;
+            if took == chunk.len as usize {
+                self.chunks.pop_front();
+            } else {
+                chunk.skip(took);
+            }
+            if took < given {
+                break;
+            }
+        }
+        self.len -= done;
+        done
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self) {
+        self.chunks.clear();
+        self.len = 0;
+    }
+}
+
+/// Copies a small chunk behind `last`, if `last` has room and nobody else holds it.
+fn join<B: Buffer>(last: &mut Chunk<B>, chunk: &Chunk<B>) -> bool {
+    if chunk.len as usize > COPY_BREAK {
+        return false;
+    }
+    let (used, len) = ((last.start + last.len) as usize, chunk.len as usize);
+    match last.buffer.as_mut_slice().and_then(|all| all.get_mut(used..used + len)) {
+        Some(room) => {
+            room.copy_from_slice(chunk.bytes());
+            last.len += chunk.len;
+            true
+        }
+        None => false,
+    }
+}
+
+/// A payload in one or several chunks.
+pub struct Payload<B> {
+    head: Chunk<B>,
+    rest: Vec<Chunk<B>>,
+    len: u32,
+}
+
+impl<B: Buffer> Payload<B> {
+    /// The payload that these chunks hold, cut to `len` bytes (they hold at least as many).
+    pub fn new(head: Chunk<B>, rest: Vec<Chunk<B>>, len: u32) -> Self {
+        let mut payload = Payload { head, rest, len: 0 };
+        payload.len = payload.chunks().map(|c| c.len).sum();
+        payload.truncate(len);
+        payload
+    }
+
+    /// Its length in bytes.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Its chunks.
+    pub fn chunks(&self) -> impl Iterator<Item = &Chunk<B>> {
+        core::iter::once(&self.head).chain(&self.rest)
+    }
+
+    /// Drops bytes from the front.
+    pub fn skip(&mut self, count: u32) {
+        let mut count = count.min(self.len);
+        self.len -= count;
+        for chunk in core::iter::once(&mut self.head).chain(&mut self.rest) {
+            let here = count.min(chunk.len);
+            chunk.skip(here as usize);
+            count -= here;
+        }
+    }
+
+    /// Drops bytes from the end so that `len` stay.
+    pub fn truncate(&mut self, len: u32) {
+        if len >= self.len {
+            return;
+        }
+        self.len = len;
+        let mut left = len;
+        for chunk in core::iter::once(&mut self.head).chain(&mut self.rest) {
+            chunk.len = chunk.len.min(left);
+            left -= chunk.len;
+        }
+    }
+
+    /// Moves the chunks to the end of a queue.
+    #[inline]
+    pub fn push_to(self, queue: &mut ReceiveQueue<B>) {
+        queue.push(self.head);
+        for chunk in self.rest {
+            queue.push(chunk);
+        }
+    }
+}
+
+struct Run<B> {
+    start: Seq,
+    end: Seq,
+    queue: ReceiveQueue<B>,
+    /// Larger for what arrived later: SACK tells of the latest first (RFC 2018, 4).
+    stamp: u32,
+}
+
+/// Segments that arrived before their turn: disjoint ranges in order of sequence, none touching another.
+pub struct OutOfOrder<B> {
+    runs: Vec<Run<B>>,
+    stamp: u32,
+}
+
+impl<B: Buffer> OutOfOrder<B> {
+    /// Nothing.
+    pub fn new() -> Self {
+        OutOfOrder { runs: Vec::new(), stamp: 0 }
+    }
+
+    /// Whether nothing waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.runs.iter().map(|run| run.queue.len()).sum()
+    }
+
+    /// Takes a payload that starts at `seq`, after the next byte expected. Drops what is there already.
+    pub fn insert(&mut self, mut seq: Seq, mut payload: Payload<B>) {
+        self.stamp = self.stamp.wrapping_add(1);
+        // The first run that ends at or after `seq`; searched from the end, where most arrive.
+        let mut at = self.runs.len();
+        while at > 0 && !self.runs[at - 1].end.before(seq) {
+            at -= 1;
+        }
+        if let Some(run) = self.runs.get_mut(at)
+            && !run.start.after(seq)
+        {
+            let known = run.end - seq;
+            run.stamp = self.stamp;
+            if known >= payload.len() {
+                return;
+            }
+            payload.skip(known);
+            seq = run.end;
+        }
+        let end = seq + payload.len();
+        // Runs that lie inside the new data are superseded; one that overlaps its end cuts it.
+        let mut behind = at;
+        if self.runs.get(at).is_some_and(|run| run.end == seq) {
+            behind += 1;
+        }
+        while self.runs.get(behind).is_some_and(|run| !run.end.after(end)) {
+            self.runs.remove(behind);
+        }
+        if let Some(next) = self.runs.get(behind)
+            && next.start.before(end)
+        {
+            payload.truncate(next.start - seq);
+        }
+        let end = seq + payload.len();
+        if behind > at {
+            let run = &mut self.runs[at];
+            payload.push_to(&mut run.queue);
+            run.end = end;
+        } else {
+            if self.runs.len() >= MAX_RUNS {
+                return;
+            }
+            let mut queue = ReceiveQueue::new();
+            payload.push_to(&mut queue);
+            self.runs.insert(at, Run { start: seq, end, queue, stamp: self.stamp });
+            behind = at + 1;
+        }
+        if self.runs.get(behind).is_some_and(|next| next.start == end) {
+            let next = self.runs.remove(behind);
+            let run = &mut self.runs[behind - 1];
+            run.end = next.end;
+            run.stamp = self.stamp;
+            for chunk in next.queue.chunks {
+                run.queue.push(chunk);
+            }
+        }
+    }
+
+    /// Moves what has its turn now to `queue`; gives the next byte expected.
+    pub fn take(&mut self, mut next: Seq, queue: &mut ReceiveQueue<B>) -> Seq {
+        while self.runs.first().is_some_and(|run| !run.start.after(next)) {
+            let mut run = self.runs.remove(0);
+            if run.end.after(next) {
+                let known = (next - run.start) as usize;
+                run.queue.read(known, false, |bytes| bytes.len());
+                for chunk in run.queue.chunks {
+                    queue.push(chunk);
+                }
+                next = run.end;
+            }
+        }
+        next
+    }
+
+    /// The ranges to report, the most recent first.
+    pub fn blocks(&self, limit: usize) -> heapless::Vec<(Seq, Seq), 4> {
+        let mut blocks: heapless::Vec<(Seq, Seq), 4> = heapless::Vec::new();
+        let mut below = u32::MAX;
+        while blocks.len() < limit.min(4) {
+            // Ages rather than stamps are compared, so that the counter may wrap.
+            let best = self
+                .runs
+                .iter()
+                .filter(|run| run.stamp_key(self.stamp) < below)
+                .max_by_key(|r| r.stamp_key(self.stamp));
+            let Some(run) = best else { break };
+            below = run.stamp_key(self.stamp);
+            let _ = blocks.push((run.start, run.end));
+        }
+        blocks
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self) {
+        self.runs.clear();
+    }
+}
+
+impl<B> Run<B> {
+    fn stamp_key(&self, now: u32) -> u32 {
+        u32::MAX - 1 - now.wrapping_sub(self.stamp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestBuffer;
+    use proptest::prelude::*;
+
+    fn payload(offset: usize, len: usize, cut: usize) -> Payload<TestBuffer> {
+        let byte = |i: usize| (i * 7 + i / 256) as u8;
+        let chunk = |from: usize, to: usize| {
+            let bytes: Vec<u8> = (from..to).map(byte).collect();
+            TestBuffer::chunk(&bytes, 600, 10)
+        };
+        let cut = offset + cut % (len + 1);
+        Payload::new(chunk(offset, cut), alloc::vec![chunk(cut, offset + len)], len as u32)
+    }
+
+    proptest! {
+        /// Segments in any order, cut and repeated in any way, give the stream back.
+        #[test]
+        fn any_order_gives_the_stream(parts in proptest::collection::vec((0usize..2000, 1usize..400, 0usize..400), 1..80), base: u32) {
+            let mut ooo = OutOfOrder::new();
+            let mut queue = ReceiveQueue::new();
+            let mut have = alloc::vec![false; 2400];
+            let mut next = Seq(base);
+            let mut read = Vec::new();
+            for (offset, len, cut) in parts {
+                let seq = Seq(base) + offset as u32;
+                let mut payload = payload(offset, len, cut);
+                have[offset..offset + len].fill(true);
+                if seq.after(next) {
+                    ooo.insert(seq, payload);
+                } else if (seq + len as u32).after(next) {
+                    payload.skip(next - seq);
+                    next += payload.len();
+                    payload.push_to(&mut queue);
+                    next = ooo.take(next, &mut queue);
+                }
+                let expected = have.iter().position(|h| !h).unwrap();
+                prop_assert_eq!(next - Seq(base), expected as u32);
+                let waiting = have[expected..].iter().filter(|h| **h).count();
+                prop_assert_eq!(ooo.len(), waiting);
+                for pair in ooo.runs.windows(2) {
+                    prop_assert!(pair[0].end.before(pair[1].start));
+                }
+                let blocks = ooo.blocks(3);
+                prop_assert_eq!(blocks.len(), ooo.runs.len().min(3));
+                if seq.after(next) {
+                    prop_assert!(!blocks[0].0.after(seq) && !blocks[0].1.before(seq + len as u32));
+                }
+                queue.read(100, false, |bytes| { read.extend_from_slice(bytes); bytes.len() });
+            }
+            queue.read(usize::MAX, false, |bytes| { read.extend_from_slice(bytes); bytes.len() });
+            for (i, byte) in read.iter().enumerate() {
+                prop_assert_eq!(*byte, (i * 7 + i / 256) as u8);
+            }
+            prop_assert_eq!(read.len() as u32, next - Seq(base));
+        }
+    }
+
+    #[test]
+    fn small_segments_share_a_buffer() {
+        let mut queue = ReceiveQueue::new();
+        for i in 0..100u8 {
+            queue.push(TestBuffer::chunk(&[i], 2048, 66));
+        }
+        assert_eq!((queue.len(), queue.chunks.len()), (100, 1));
+        let mut seen = Vec::new();
+        assert_eq!(
+            queue.read(7, true, |b| {
+                seen.extend_from_slice(b);
+                b.len()
+            }),
+            7
+        );
+        assert_eq!(queue.read(60, false, |b| b.len().min(50)), 50);
+        assert_eq!(queue.len(), 50);
+    }
+}

@@ -1,0 +1,222 @@
+//! The bytes a program has written and the peer has not acknowledged, in shared packet buffers.
+
+use crate::device::{Buffer, Chunk, Fragment};
+use alloc::collections::VecDeque;
+
+/// How many fragments one segment may have: enough for 64 KiB in buffers of 2 KiB.
+pub const MAX_FRAGMENTS: usize = 36;
+
+/// A segment's payload.
+pub type Fragments<'a, B> = heapless::Vec<Fragment<'a, B>, MAX_FRAGMENTS>;
+
+struct Piece<B> {
+    /// Position of the first byte in the stream, modulo 2^32.
+    start: u32,
+    chunk: Chunk<B>,
+}
+
+/// A stream of chunks.
+pub struct SendQueue<B> {
+    pieces: VecDeque<Piece<B>>,
+    /// Position of the first byte held.
+    head: u32,
+    /// Position after the last byte held.
+    tail: u32,
+}
+
+impl<B: Buffer> SendQueue<B> {
+    /// An empty queue. Allocates nothing.
+    pub fn new() -> Self {
+        SendQueue { pieces: VecDeque::new(), head: 0, tail: 0 }
+    }
+
+    /// Bytes held.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.tail.wrapping_sub(self.head)
+    }
+
+    /// Buffers held.
+    #[inline]
+    pub fn buffers(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Appends up to `len` bytes that `fill` writes, into the room of the last buffer if nobody else holds it, then
+    /// into new ones. Ends early when `fill` writes less than it could or `alloc` has nothing; gives the bytes written.
+    pub fn append(
+        &mut self,
+        len: usize,
+        mut alloc: impl FnMut() -> Option<B>,
+        mut fill: impl FnMut(&mut [u8]) -> usize,
+    ) -> usize {
+        let mut done = 0;
+        if let Some(Piece { chunk, .. }) = self.pieces.back_mut() {
+            let used = (chunk.start + chunk.len) as usize;
+            if let Some(room) = chunk.buffer.as_mut_slice().and_then(|all| all.get_mut(used..))
+                && !room.is_empty()
+            {
+                let want = room.len().min(len);
+                let wrote = fill(&mut room[..want]).min(want);
+                chunk.len += wrote as u32;
+                self.tail = self.tail.wrapping_add(wrote as u32);
+                done = wrote;
+                if wrote < want {
+                    return done;
+                }
+            }
+        }
+        while done < len {
+            let Some(mut buffer) = alloc() else { break };
+            let Some(room) = buffer.as_mut_slice() else { break };
+            let want = room.len().min(len - done);
+            let wrote = fill(&mut room[..want]).min(want);
+            if wrote > 0 {
+                let chunk = Chunk { buffer, start: 0, len: wrote as u32 };
+                self.pieces.push_back(Piece { start: self.tail, chunk });
+                self.tail = self.tail.wrapping_add(wrote as u32);
+                done += wrote;
+            }
+            if wrote < want {
+                break;
+            }
+        }
+        done
+    }
+
+    /// Drops the first `count` bytes, which the peer has.
+    pub fn acknowledge(&mut self, count: u32) {
+        let mut count = count.min(self.len());
+        self.head = self.head.wrapping_add(count);
+        while count > 0 {
+            let Some(first) = self.pieces.front_mut() else { return };
+            if first.chunk.len > count {
+                first.chunk.skip(count as usize);
+                first.start = first.start.wrapping_add(count);
+                return;
+            }
+            count -= first.chunk.len;
+            self.pieces.pop_front();
+        }
+    }
+
+    /// Collects references to at most `len` bytes from `offset` on, in at most `limit` fragments; gives their number.
+    pub fn gather<'a>(&'a self, offset: u32, len: u32, limit: usize, out: &mut Fragments<'a, B>) -> u32 {
+        let Some(first) = self.find(offset) else { return 0 };
+        let mut skip = self.head.wrapping_add(offset).wrapping_sub(self.pieces[first].start);
+        let mut done = 0;
+        for piece in self.pieces.range(first..) {
+            if done == len || out.len() >= limit {
+                break;
+            }
+            let take = (piece.chunk.len - skip).min(len - done);
+            let fragment =
+                Fragment { buffer: &piece.chunk.buffer, start: piece.chunk.start + skip, len: take };
+            if out.push(fragment).is_err() {
+                break;
+            }
+            done += take;
+            skip = 0;
+        }
+        done
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self) {
+        self.pieces.clear();
+        self.head = self.tail;
+    }
+
+    /// The piece that holds the byte at `offset`: nearly always the first or the last.
+    #[inline]
+    fn find(&self, offset: u32) -> Option<usize> {
+        if offset >= self.len() {
+            return None;
+        }
+        let last = self.pieces.len() - 1;
+        let position = |piece: &Piece<B>| piece.start.wrapping_sub(self.head);
+        if position(&self.pieces[last]) <= offset {
+            Some(last)
+        } else if offset < self.pieces[0].chunk.len {
+            Some(0)
+        } else {
+            Some(self.pieces.partition_point(|piece| position(piece) <= offset) - 1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestBuffer;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Append(usize, usize, bool),
+        Acknowledge(prop::sample::Index),
+        Gather(prop::sample::Index, u32, usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0usize..3000, 0usize..3000, any::<bool>())
+                .prop_map(|(n, stop, share)| Step::Append(n, stop, share)),
+            any::<prop::sample::Index>().prop_map(Step::Acknowledge),
+            (any::<prop::sample::Index>(), 0u32..5000, 1usize..36)
+                .prop_map(|(i, n, l)| Step::Gather(i, n, l)),
+        ]
+    }
+
+    proptest! {
+        /// The queue is a stream of bytes, whatever the pieces.
+        #[test]
+        fn is_a_stream(steps in proptest::collection::vec(step(), 1..60)) {
+            let mut queue = SendQueue::<TestBuffer>::new();
+            queue.head = u32::MAX - 2000;
+            queue.tail = queue.head;
+            let mut model: Vec<u8> = Vec::new();
+            let mut next = 0u8;
+            let mut held = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Append(len, stop, share) => {
+                        let mut left = stop;
+                        let wrote = queue.append(len, || Some(TestBuffer::new(512)), |room| {
+                            let n = room.len().min(left);
+                            left -= n;
+                            for byte in &mut room[..n] {
+                                next = next.wrapping_mul(5).wrapping_add(7);
+                                *byte = next;
+                                model.push(next);
+                            }
+                            n
+                        });
+                        prop_assert_eq!(wrote, len.min(stop));
+                        if share {
+                            held.extend(queue.pieces.back().map(|p| p.chunk.buffer.clone()));
+                        }
+                    }
+                    Step::Acknowledge(i) => {
+                        let count = i.index(model.len() + 1);
+                        queue.acknowledge(count as u32);
+                        model.drain(..count);
+                    }
+                    Step::Gather(i, len, limit) => {
+                        let offset = i.index(model.len() + 1);
+                        let mut out = Fragments::new();
+                        let got = queue.gather(offset as u32, len, limit, &mut out) as usize;
+                        let bytes: Vec<u8> = out.iter().flat_map(|f| f.bytes().iter().copied()).collect();
+                        prop_assert_eq!(bytes.len(), got);
+                        prop_assert_eq!(&bytes[..], &model[offset..offset + got]);
+                        if out.len() < limit {
+                            prop_assert_eq!(got, (len as usize).min(model.len() - offset));
+                        }
+                    }
+                }
+                prop_assert_eq!(queue.len() as usize, model.len());
+            }
+        }
+    }
+}
