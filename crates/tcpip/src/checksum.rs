@@ -7,6 +7,9 @@ use crate::device::{Buffer, Chunk, Fragment};
 pub struct Sum(u64);
 
 impl Sum {
+    /// Of no bytes.
+    pub const EMPTY: Sum = Sum(0);
+
     /// Adds a 16-bit number (of the machine, as its big-endian bytes would be summed).
     #[inline]
     pub fn word(self, word: u16) -> Sum {

@@ -3,7 +3,7 @@
 use core::fmt;
 
 /// A result of the engine.
-pub type Result<T> = core::result::Result<T, Error>;
+pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// An error, named after Linux's `errno` values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,23 +9,37 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod address;
 mod checksum;
 mod config;
+mod datagram;
 mod device;
+mod dhcp;
 mod error;
 mod events;
 mod hash;
+mod icmp;
+mod ipv4;
+mod loopback;
+mod neighbor;
+mod payload;
+mod ports;
+mod reassembly;
 mod stack;
 mod tcp;
 #[cfg(test)]
 mod testing;
+mod timers;
+mod udp;
 mod wheel;
 
 pub use config::{Config, Ipv4Config, Limits};
 pub use device::{
     Buffer, Capabilities, Chunk, Device, Fragment, Full, PartialChecksum, RxChecksum, RxFrame, TxFrame,
 };
+pub use dhcp::Lease;
 pub use error::{Error, Result};
 pub use events::{Events, Readiness};
-pub use stack::{Datagram, Lease, Stack, Tcp, TcpSocket, Udp, UdpOptions, UdpSocket};
-pub use tcp::{Shutdown, State, TcpInfo, TcpOptions};
+pub use stack::{Stack, Tcp, Udp};
+pub use tcp::{Shutdown, State, TcpInfo, TcpOptions, TcpSocket};
+pub use udp::{Datagram, UdpOptions, UdpSocket};

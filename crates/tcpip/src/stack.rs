@@ -1,231 +1,208 @@
-//! API (bodies follow).
-#![allow(missing_docs, unused_variables, clippy::todo)]
-use crate::*;
-use alloc::sync::Arc;
-use core::net::{Ipv4Addr, SocketAddrV4};
+//! The stack: what its parts share, and the clockwork that drives them.
 
-/// The TCP/IP stack of one device and the loopback. All methods take `&self`, from any CPU. `now` is monotonic, in ns.
-pub struct Stack<D: Device, E: Events> {
-    x: core::marker::PhantomData<(D, E)>,
-}
-/// A TCP socket. `readiness()` is one atomic load.
-pub struct TcpSocket<D: Device, E: Events> {
-    x: core::marker::PhantomData<(D, E)>,
-}
-/// A UDP socket. `readiness()` is one atomic load.
-pub struct UdpSocket<D: Device, E: Events> {
-    x: core::marker::PhantomData<(D, E)>,
-}
+use crate::address::Addresses;
+use crate::config::{Config, Ipv4Config};
+use crate::device::{Capabilities, Device};
+use crate::dhcp::Client;
+use crate::events::Events;
+use crate::hash::Key;
+use crate::icmp::ErrorLimit;
+use crate::loopback::Loopback;
+use crate::neighbor::Neighbors;
+use crate::ports::Ports;
+use crate::reassembly::Reassembly;
+use crate::tcp::{Demux, Listeners, TcpSocket, Tuple};
+use crate::timers::{NEVER, Timer, TimerHandle, Timers};
+use crate::udp::{UdpSocket, UdpTable};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use spin::Mutex;
+
+/// A TCP socket, shared.
 pub type Tcp<D, E> = Arc<TcpSocket<D, E>>;
+/// A UDP socket, shared.
 pub type Udp<D, E> = Arc<UdpSocket<D, E>>;
 
-impl<D: Device, E: Events> TcpSocket<D, E> {
-    pub fn readiness(&self) -> Readiness {
-        todo!()
-    }
-    /// The user's data (none on a connection that was not accepted yet).
-    pub fn events(&self) -> Option<&E> {
-        todo!()
-    }
-    pub fn local(&self) -> SocketAddrV4 {
-        todo!()
-    }
-    pub fn peer(&self) -> Option<SocketAddrV4> {
-        todo!()
-    }
-    pub fn options(&self) -> TcpOptions {
-        todo!()
-    }
-    /// Takes `SO_ERROR`.
-    pub fn take_error(&self) -> Option<Error> {
-        todo!()
-    }
-    pub fn info(&self) -> TcpInfo {
-        todo!()
+/// Secrets, one for each use, so that none tells of another.
+pub struct Keys {
+    /// Hash tables and the choice among sockets that share a port.
+    pub demux: Key,
+    /// Initial sequence numbers, timestamps, local ports.
+    pub sequence: Key,
+    /// SYN cookies.
+    pub cookie: Key,
+}
+
+impl Keys {
+    fn new(secret: [u64; 4]) -> Self {
+        let key = Key(secret[0], secret[1]);
+        let derive = |n| Key(key.hash(secret[2], n), key.hash(secret[3], n));
+        Keys { demux: derive(1), sequence: derive(2), cookie: derive(3) }
     }
 }
-impl<D: Device, E: Events> UdpSocket<D, E> {
-    pub fn readiness(&self) -> Readiness {
-        todo!()
-    }
-    pub fn events(&self) -> &E {
-        todo!()
-    }
-    pub fn local(&self) -> SocketAddrV4 {
-        todo!()
-    }
-    pub fn peer(&self) -> Option<SocketAddrV4> {
-        todo!()
-    }
-    pub fn options(&self) -> UdpOptions {
-        todo!()
-    }
-    pub fn set_options(&self, change: impl FnOnce(&mut UdpOptions)) {
-        todo!()
-    }
-    pub fn take_error(&self) -> Option<Error> {
-        todo!()
-    }
-    /// Length of the datagram that waits first (`FIONREAD`).
-    pub fn next_len(&self) -> usize {
-        todo!()
-    }
+
+/// Timers of the protocols' own chores.
+pub struct Chores {
+    /// Of the neighbour cache.
+    pub neighbors: TimerHandle,
+    /// Of reassembly.
+    pub reassembly: TimerHandle,
+    /// Of the DHCP client.
+    pub dhcp: TimerHandle,
 }
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UdpOptions {
-    pub broadcast: bool,
-    pub reuse_address: bool,
-    pub reuse_port: bool,
-    pub receive_buffer: usize,
-    pub ttl: u8,
-    pub tos: u8,
-}
-/// What `udp_recv` took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Datagram {
-    pub from: SocketAddrV4,
-    pub to: Ipv4Addr,
-    /** its whole length */
-    pub len: usize,
-    /** bytes the sink took */
-    pub copied: usize,
-}
-/// What DHCP gave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    pub config: Ipv4Config,
-    pub dns: heapless::Vec<Ipv4Addr, 3>,
-    pub seconds: u32,
+
+/// The TCP/IP stack of one device and the loopback.
+///
+/// All methods take `&self` and may be called from any CPU at once. `now` is a monotonic time in ns, the same clock
+/// everywhere. No method waits; none may be called from [`Events::notify`] or from [`Device`].
+pub struct Stack<D: Device, E: Events> {
+    pub(crate) device: D,
+    pub(crate) mac: [u8; 6],
+    pub(crate) mtu: usize,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) config: Config,
+    pub(crate) keys: Keys,
+    pub(crate) addresses: Addresses,
+    pub(crate) neighbors: Neighbors<D::Buf>,
+    pub(crate) loopback: Loopback<D::Buf>,
+    pub(crate) reassembly: Mutex<Reassembly<D::Buf>>,
+    pub(crate) icmp_limit: ErrorLimit,
+    pub(crate) timers: Timers<D, E>,
+    pub(crate) chores: Chores,
+    pub(crate) demux: Demux<D, E>,
+    pub(crate) listeners: Listeners<D, E>,
+    pub(crate) tcp_ports: Ports,
+    pub(crate) time_waits: AtomicUsize,
+    pub(crate) udp: UdpTable<D, E>,
+    pub(crate) udp_ports: Ports,
+    pub(crate) dhcp: Mutex<Option<Client>>,
+    ident: AtomicU16,
+    deferred: Mutex<Vec<Tcp<D, E>>>,
+    any_deferred: AtomicBool,
 }
 
 impl<D: Device, E: Events> Stack<D, E> {
+    /// A stack without an address: only the loopback works.
     pub fn new(device: D, config: Config) -> Self {
-        todo!()
+        let keys = Keys::new(config.secret);
+        let timers = Timers::new();
+        let chores = Chores {
+            neighbors: timers.insert(0, Timer::Neighbors),
+            reassembly: timers.insert(0, Timer::Reassembly),
+            dhcp: timers.insert(0, Timer::Dhcp),
+        };
+        Stack {
+            mac: device.mac(),
+            mtu: device.mtu(),
+            capabilities: device.capabilities(),
+            device,
+            config,
+            addresses: Addresses::default(),
+            neighbors: Neighbors::default(),
+            loopback: Loopback::default(),
+            reassembly: Mutex::new(Reassembly::default()),
+            icmp_limit: ErrorLimit::default(),
+            timers,
+            chores,
+            demux: Demux::new(keys.demux),
+            listeners: Listeners::new(),
+            tcp_ports: Ports::default(),
+            time_waits: AtomicUsize::new(0),
+            udp: UdpTable::new(),
+            udp_ports: Ports::default(),
+            dhcp: Mutex::new(None),
+            ident: AtomicU16::new(keys.sequence.hash(0, 0) as u16),
+            deferred: Mutex::new(Vec::new()),
+            any_deferred: AtomicBool::new(false),
+            keys,
+        }
     }
+
+    /// The device.
     pub fn device(&self) -> &D {
-        todo!()
+        &self.device
     }
-    /// Takes a frame from the device.
-    pub fn receive(&self, now: u64, frame: RxFrame<D::Buf>) {
-        todo!()
+
+    /// Configures the device's address, or takes it away. Tells the link.
+    pub fn set_ipv4(&self, _now: u64, config: Option<Ipv4Config>) {
+        self.addresses.set(config);
+        self.neighbors.clear();
+        self.arp_announce();
     }
-    /// Does what is due: timers, deferred ACKs, frames that found the device full. Cheap when nothing is due.
-    /// Call it once per batch after receive calls, when `next_deadline` has come, and when the device has room again.
-    pub fn poll(&self, now: u64) {
-        todo!()
-    }
-    /// When `poll` must be called next (ns), if ever. A lower bound; changes with any call.
-    pub fn next_deadline(&self) -> Option<u64> {
-        todo!()
-    }
-    pub fn set_ipv4(&self, now: u64, config: Option<Ipv4Config>) {
-        todo!()
-    }
+
+    /// The device's address.
     pub fn ipv4(&self) -> Option<Ipv4Config> {
-        todo!()
-    }
-    /// Starts DHCP; configures the stack by itself. `lease()` tells.
-    pub fn dhcp_start(&self, now: u64, hostname: Option<&str>) {
-        todo!()
-    }
-    pub fn lease(&self) -> Option<Lease> {
-        todo!()
+        self.addresses.get()
     }
 
-    pub fn tcp_socket(&self, events: E) -> Tcp<D, E> {
-        todo!()
-    }
-    pub fn tcp_bind(&self, socket: &Tcp<D, E>, local: SocketAddrV4) -> Result<()> {
-        todo!()
-    }
-    pub fn tcp_listen(&self, socket: &Tcp<D, E>, now: u64, backlog: usize) -> Result<()> {
-        todo!()
-    }
-    /// Takes an established connection; `events` makes its user data. WouldBlock if there is none.
-    pub fn tcp_accept(
-        &self,
-        listener: &Tcp<D, E>,
-        now: u64,
-        events: impl FnOnce() -> E,
-    ) -> Result<Tcp<D, E>> {
-        todo!()
-    }
-    /// Never waits: Err(InProgress) and later WRITABLE (then `take_error`).
-    pub fn tcp_connect(&self, socket: &Tcp<D, E>, now: u64, peer: SocketAddrV4) -> Result<()> {
-        todo!()
-    }
-    /// Queues up to `len` bytes and sends what may go. `fill` is called with pieces of packet memory, one after the other,
-    /// and says how many bytes it wrote; fewer than asked ends the call. `more` = MSG_MORE. WouldBlock if no room.
-    /// The closure runs with the connection's lock held: it must not call the engine nor wait.
-    pub fn tcp_send(
-        &self,
-        socket: &Tcp<D, E>,
-        now: u64,
-        len: usize,
-        more: bool,
-        fill: impl FnMut(&mut [u8]) -> usize,
-    ) -> Result<usize> {
-        todo!()
-    }
-    /// Hands up to `len` received bytes to `sink`, piece by piece; it says how many it took (fewer ends the call).
-    /// Ok(0) with len > 0 and a sink that was never called = end of the stream. WouldBlock if nothing has arrived.
-    pub fn tcp_recv(
-        &self,
-        socket: &Tcp<D, E>,
-        now: u64,
-        len: usize,
-        peek: bool,
-        sink: impl FnMut(&[u8]) -> usize,
-    ) -> Result<usize> {
-        todo!()
-    }
-    pub fn tcp_shutdown(&self, socket: &Tcp<D, E>, now: u64, how: Shutdown) -> Result<()> {
-        todo!()
-    }
-    /// The program's last reference is gone; the engine finishes the connection by itself.
-    pub fn tcp_close(&self, socket: &Tcp<D, E>, now: u64) {
-        todo!()
-    }
-    /// connect(AF_UNSPEC): back to an unconnected socket.
-    pub fn tcp_disconnect(&self, socket: &Tcp<D, E>, now: u64) {
-        todo!()
-    }
-    pub fn tcp_set_options(&self, socket: &Tcp<D, E>, now: u64, change: impl FnOnce(&mut TcpOptions)) {
-        todo!()
+    /// Does what is due: acknowledgements that no reply has carried, timers, packets to ourselves, segments that found
+    /// the device full. Cheap when nothing is due.
+    ///
+    /// To be called once after a batch of `receive`, when [`next_deadline`](Self::next_deadline) has come, and when a
+    /// device that was full has room again.
+    #[inline]
+    pub fn poll(&self, now: u64) {
+        if self.any_deferred.load(Ordering::Relaxed) {
+            self.run_deferred(now);
+        }
+        if self.timers.next() <= now {
+            self.run_timers(now);
+        }
+        self.loopback_run(now);
     }
 
-    pub fn udp_socket(&self, events: E) -> Udp<D, E> {
-        todo!()
+    /// When [`poll`](Self::poll) must be called next, if ever. Any call may change it.
+    pub fn next_deadline(&self) -> Option<u64> {
+        match self.timers.next() {
+            NEVER => None,
+            next => Some(next),
+        }
     }
-    pub fn udp_bind(&self, socket: &Udp<D, E>, local: SocketAddrV4) -> Result<()> {
-        todo!()
+
+    /// Has `poll` come back to a connection.
+    pub(crate) fn defer(&self, socket: Tcp<D, E>) {
+        self.deferred.lock().push(socket);
+        self.any_deferred.store(true, Ordering::Relaxed);
     }
-    /// None disconnects.
-    pub fn udp_connect(&self, socket: &Udp<D, E>, peer: Option<SocketAddrV4>) -> Result<()> {
-        todo!()
+
+    /// Identification of a packet that may be fragmented (RFC 6864).
+    pub(crate) fn next_ident(&self) -> u16 {
+        self.ident.fetch_add(1, Ordering::Relaxed)
     }
-    pub fn udp_send(
-        &self,
-        socket: &Udp<D, E>,
-        now: u64,
-        to: Option<SocketAddrV4>,
-        len: usize,
-        fill: impl FnMut(&mut [u8]) -> usize,
-    ) -> Result<usize> {
-        todo!()
+
+    fn run_deferred(&self, now: u64) {
+        self.any_deferred.store(false, Ordering::Relaxed);
+        let mut batch = core::mem::take(&mut *self.deferred.lock());
+        for socket in batch.drain(..) {
+            self.resume(now, &socket);
+        }
+        // Keeps the memory of the list.
+        let mut deferred = self.deferred.lock();
+        if deferred.is_empty() && deferred.capacity() < batch.capacity() {
+            *deferred = batch;
+        }
     }
-    pub fn udp_recv(
-        &self,
-        socket: &Udp<D, E>,
-        peek: bool,
-        sink: impl FnMut(&[u8]) -> usize,
-    ) -> Result<Datagram> {
-        todo!()
+
+    fn run_timers(&self, now: u64) {
+        while let Some(timer) = self.timers.pop(now) {
+            match timer {
+                Timer::Connection(socket) => {
+                    if let Some(socket) = socket.upgrade() {
+                        self.connection_due(now, &socket);
+                    }
+                }
+                Timer::Tuple(tuple) => self.tuple_due(now, &tuple),
+                Timer::Neighbors => self.neighbors_due(now),
+                Timer::Reassembly => self.reassembly_due(now),
+                Timer::Dhcp => self.dhcp_due(now),
+            }
+        }
     }
-    pub fn udp_shutdown(&self, socket: &Udp<D, E>, how: Shutdown) -> Result<()> {
-        todo!()
-    }
-    pub fn udp_close(&self, socket: &Udp<D, E>) {
-        todo!()
+
+    fn tuple_due(&self, now: u64, tuple: &Tuple) {
+        // Each does nothing if the record is of the other kind.
+        self.leave_time_wait(tuple);
+        self.request_due(now, tuple);
     }
 }

@@ -116,6 +116,12 @@ impl Cubic {
         self.window = self.mss;
     }
 
+    /// A retransmission has timed out too: the threshold stays, the window is one segment.
+    pub fn collapse(&mut self) {
+        self.window = self.mss;
+        self.epoch = 0;
+    }
+
     /// The connection sends again after a pause longer than the time-out (RFC 5681, 4.1).
     pub fn restart(&mut self) {
         self.window = self.window.min(INITIAL_WINDOW * self.mss);

@@ -1,12 +1,29 @@
 //! TCP (RFC 9293).
 
+mod ack;
 mod congestion;
+mod control;
+mod cookie;
+mod demux;
 mod header;
+mod input;
+mod listen;
+mod listeners;
+mod output;
+mod path;
 mod receive_queue;
 mod rtt;
 mod scoreboard;
 mod send_queue;
 mod seq;
 mod settings;
+mod socket;
+mod tcb;
+mod time_wait;
+mod timer;
 
+pub use demux::{Demux, Tuple};
+pub use listeners::Listeners;
+pub use seq::Seq;
 pub use settings::{Shutdown, State, TcpInfo, TcpOptions};
+pub use socket::TcpSocket;

@@ -2,6 +2,7 @@
 
 use super::seq::Seq;
 use crate::device::{Buffer, Chunk};
+use crate::payload::Payload;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -42,6 +43,16 @@ impl<B: Buffer> ReceiveQueue<B> {
             return;
         }
         self.chunks.push_back(chunk);
+    }
+
+    /// Moves a payload to the end.
+    #[inline]
+    pub fn push_payload(&mut self, payload: Payload<B>) {
+        let (head, rest) = payload.into_chunks();
+        self.push(head);
+        for chunk in rest {
+            self.push(chunk);
+        }
     }
 
     /// Hands up to `len` bytes to `sink`, piece by piece, until it takes less than it was given.
@@ -99,67 +110,6 @@ fn join<B: Buffer>(last: &mut Chunk<B>, chunk: &Chunk<B>) -> bool {
             true
         }
         None => false,
-    }
-}
-
-/// A payload in one or several chunks.
-pub struct Payload<B> {
-    head: Chunk<B>,
-    rest: Vec<Chunk<B>>,
-    len: u32,
-}
-
-impl<B: Buffer> Payload<B> {
-    /// The payload that these chunks hold, cut to `len` bytes (they hold at least as many).
-    pub fn new(head: Chunk<B>, rest: Vec<Chunk<B>>, len: u32) -> Self {
-        let mut payload = Payload { head, rest, len: 0 };
-        payload.len = payload.chunks().map(|c| c.len).sum();
-        payload.truncate(len);
-        payload
-    }
-
-    /// Its length in bytes.
-    #[inline]
-    pub fn len(&self) -> u32 {
-        self.len
-    }
-
-    /// Its chunks.
-    pub fn chunks(&self) -> impl Iterator<Item = &Chunk<B>> {
-        core::iter::once(&self.head).chain(&self.rest)
-    }
-
-    /// Drops bytes from the front.
-    pub fn skip(&mut self, count: u32) {
-        let mut count = count.min(self.len);
-        self.len -= count;
-        for chunk in core::iter::once(&mut self.head).chain(&mut self.rest) {
-            let here = count.min(chunk.len);
-            chunk.skip(here as usize);
-            count -= here;
-        }
-    }
-
-    /// Drops bytes from the end so that `len` stay.
-    pub fn truncate(&mut self, len: u32) {
-        if len >= self.len {
-            return;
-        }
-        self.len = len;
-        let mut left = len;
-        for chunk in core::iter::once(&mut self.head).chain(&mut self.rest) {
-            chunk.len = chunk.len.min(left);
-            left -= chunk.len;
-        }
-    }
-
-    /// Moves the chunks to the end of a queue.
-    #[inline]
-    pub fn push_to(self, queue: &mut ReceiveQueue<B>) {
-        queue.push(self.head);
-        for chunk in self.rest {
-            queue.push(chunk);
-        }
     }
 }
 
@@ -230,14 +180,14 @@ impl<B: Buffer> OutOfOrder<B> {
         let end = seq + payload.len();
         if behind > at {
             let run = &mut self.runs[at];
-            payload.push_to(&mut run.queue);
+            run.queue.push_payload(payload);
             run.end = end;
         } else {
             if self.runs.len() >= MAX_RUNS {
                 return;
             }
             let mut queue = ReceiveQueue::new();
-            payload.push_to(&mut queue);
+            queue.push_payload(payload);
             self.runs.insert(at, Run { start: seq, end, queue, stamp: self.stamp });
             behind = at + 1;
         }
@@ -332,7 +282,7 @@ mod tests {
                 } else if (seq + len as u32).after(next) {
                     payload.skip(next - seq);
                     next += payload.len();
-                    payload.push_to(&mut queue);
+                    queue.push_payload(payload);
                     next = ooo.take(next, &mut queue);
                 }
                 let expected = have.iter().position(|h| !h).unwrap();

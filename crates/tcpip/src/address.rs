@@ -1,0 +1,137 @@
+//! Our addresses, and where a packet goes: loopback, the link, or the default router.
+
+use crate::config::Ipv4Config;
+use core::net::Ipv4Addr;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// 127.0.0.1.
+pub const LOCALHOST: u32 = 0x7f00_0001;
+/// 255.255.255.255.
+pub const BROADCAST: u32 = u32::MAX;
+
+/// What kind of way a packet takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// To ourselves.
+    Loopback,
+    /// Over the link, to this neighbour.
+    Neighbor(u32),
+    /// Over the link, to all.
+    Broadcast,
+}
+
+/// A way: the address we send from, and the next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Our address on that way.
+    pub source: u32,
+    /// Where the frame goes.
+    pub hop: Hop,
+}
+
+/// The configuration of the device, read without a lock. It changes rarely; a reader in that moment may see a mixture,
+/// which costs a packet.
+#[derive(Default)]
+pub struct Addresses {
+    address: AtomicU32,
+    mask: AtomicU32,
+    gateway: AtomicU32,
+}
+
+impl Addresses {
+    /// Replaces the configuration.
+    pub fn set(&self, config: Option<Ipv4Config>) {
+        self.mask.store(config.map_or(0, |c| c.mask()), Relaxed);
+        self.gateway.store(config.and_then(|c| c.gateway).map_or(0, u32::from), Relaxed);
+        self.address.store(config.map_or(0, |c| c.address.into()), Relaxed);
+    }
+
+    /// The configuration, if there is one.
+    pub fn get(&self) -> Option<Ipv4Config> {
+        let gateway = self.gateway.load(Relaxed);
+        Some(Ipv4Config {
+            address: Ipv4Addr::from(self.own()?),
+            prefix_len: self.mask.load(Relaxed).leading_ones() as u8,
+            gateway: (gateway != 0).then(|| Ipv4Addr::from(gateway)),
+        })
+    }
+
+    /// The device's address, if it has one.
+    #[inline]
+    pub fn own(&self) -> Option<u32> {
+        let address = self.address.load(Relaxed);
+        (address != 0).then_some(address)
+    }
+
+    /// Whether the address is one of ours.
+    #[inline]
+    pub fn is_local(&self, address: u32) -> bool {
+        is_loopback(address) || (address != 0 && address == self.address.load(Relaxed))
+    }
+
+    /// Whether a packet to this address goes to all on the link.
+    pub fn is_broadcast(&self, address: u32) -> bool {
+        let (own, mask) = (self.address.load(Relaxed), self.mask.load(Relaxed));
+        address == BROADCAST
+            || (own != 0 && mask < u32::MAX - 1 && (address ^ own) & mask == 0 && address | mask == u32::MAX)
+    }
+
+    /// The way to a destination, or `None` if there is none.
+    pub fn route(&self, destination: u32) -> Option<Route> {
+        if is_loopback(destination) {
+            return Some(Route { source: LOCALHOST, hop: Hop::Loopback });
+        }
+        let source = self.own()?;
+        let hop = if destination == source {
+            Hop::Loopback
+        } else if self.is_broadcast(destination) {
+            Hop::Broadcast
+        } else if (destination ^ source) & self.mask.load(Relaxed) == 0 {
+            Hop::Neighbor(destination)
+        } else {
+            match self.gateway.load(Relaxed) {
+                0 => return None,
+                gateway => Hop::Neighbor(gateway),
+            }
+        };
+        Some(Route { source, hop })
+    }
+}
+
+/// Whether the address lies in 127.0.0.0/8.
+#[inline]
+pub fn is_loopback(address: u32) -> bool {
+    address >> 24 == 127
+}
+
+/// Whether the address lies in 224.0.0.0/4.
+pub fn is_multicast(address: u32) -> bool {
+    address >> 28 == 0xe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes() {
+        let addresses = Addresses::default();
+        assert_eq!(addresses.route(LOCALHOST), Some(Route { source: LOCALHOST, hop: Hop::Loopback }));
+        assert_eq!(addresses.route(0x0a00_0001), None);
+        let config = Ipv4Config {
+            address: Ipv4Addr::new(10, 0, 2, 15),
+            prefix_len: 24,
+            gateway: Some(Ipv4Addr::new(10, 0, 2, 2)),
+        };
+        addresses.set(Some(config));
+        assert_eq!(addresses.get(), Some(config));
+        let hop = |a: [u8; 4]| addresses.route(u32::from_be_bytes(a)).map(|r| r.hop);
+        assert_eq!(hop([10, 0, 2, 15]), Some(Hop::Loopback));
+        assert_eq!(hop([10, 0, 2, 9]), Some(Hop::Neighbor(0x0a00_0209)));
+        assert_eq!(hop([1, 1, 1, 1]), Some(Hop::Neighbor(0x0a00_0202)));
+        assert_eq!(hop([10, 0, 2, 255]), Some(Hop::Broadcast));
+        assert_eq!(hop([255, 255, 255, 255]), Some(Hop::Broadcast));
+        addresses.set(Some(Ipv4Config { gateway: None, ..config }));
+        assert_eq!(hop([1, 1, 1, 1]), None);
+    }
+}

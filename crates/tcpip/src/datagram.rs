@@ -1,0 +1,155 @@
+//! Sending of datagrams (UDP, ICMP): collecting the bytes, headers, fragmentation where one packet is not enough.
+
+use crate::address::{Hop, Route};
+use crate::checksum::Sum;
+use crate::device::{Buffer, Chunk, Device, Fragment, Full};
+use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::ipv4::{IPV4_LEN, Ipv4Header, LINK_AND_IP_LEN};
+use crate::loopback::LOOPBACK_MTU;
+use crate::neighbor::FrameRest;
+use crate::stack::Stack;
+
+/// Length of the headers of UDP and of the ICMP messages we send.
+pub const TRANSPORT_LEN: usize = 8;
+/// Greatest payload: a packet of 65,535 bytes less its headers.
+pub const MAX_PAYLOAD: usize = 65535 - IPV4_LEN - TRANSPORT_LEN;
+/// Pieces of a datagram: enough for the greatest payload in buffers of 2 KiB.
+const MAX_PIECES: usize = 34;
+
+/// The payload of a datagram.
+pub struct Pieces<B>(heapless::Vec<Chunk<B>, MAX_PIECES>);
+
+/// How the transport checksum of a datagram is made.
+#[derive(Clone, Copy, Debug)]
+pub struct ChecksumField {
+    /// Where it stands in the transport header.
+    pub field: usize,
+    /// The sum it starts from: that of the pseudo-header (UDP), or nothing (ICMP).
+    pub start: Sum,
+    /// Whether the device may complete it.
+    pub device: bool,
+}
+
+impl<B: Buffer> Pieces<B> {
+    /// The whole length.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|chunk| chunk.len as usize).sum()
+    }
+
+    fn fragments(&self, mut offset: usize, mut len: usize) -> heapless::Vec<Fragment<'_, B>, MAX_PIECES> {
+        let mut out = heapless::Vec::new();
+        for chunk in &self.0 {
+            let have = chunk.len as usize;
+            if offset >= have {
+                offset -= have;
+                continue;
+            }
+            let take = (have - offset).min(len);
+            if take == 0 {
+                break;
+            }
+            let fragment =
+                Fragment { buffer: &chunk.buffer, start: chunk.start + offset as u32, len: take as u32 };
+            let _ = out.push(fragment); // as many as there are chunks
+            len -= take;
+            offset = 0;
+        }
+        out
+    }
+}
+
+impl<D: Device, E: Events> Stack<D, E> {
+    /// Collects `len` bytes that `fill` writes; fewer if it writes fewer.
+    pub(crate) fn collect(
+        &self,
+        len: usize,
+        mut fill: impl FnMut(&mut [u8]) -> usize,
+    ) -> Result<Pieces<D::Buf>> {
+        let mut pieces = Pieces(heapless::Vec::new());
+        let mut left = len;
+        while left > 0 {
+            let mut buffer = self.device.alloc().ok_or(Error::NoBuffers)?;
+            let room = buffer.as_mut_slice().ok_or(Error::NoBuffers)?;
+            let want = room.len().min(left);
+            let wrote = fill(&mut room[..want]).min(want);
+            let chunk = Chunk::new(buffer, 0, wrote).ok_or(Error::NoBuffers)?;
+            pieces.0.push(chunk).map_err(|_| Error::MessageTooLong)?;
+            if wrote < want {
+                break;
+            }
+            left -= want;
+        }
+        Ok(pieces)
+    }
+
+    /// Sends a datagram by `route`, in fragments if it does not fit a packet.
+    pub(crate) fn send_datagram(
+        &self,
+        now: u64,
+        route: Route,
+        mut ip: Ipv4Header,
+        head: &[u8; TRANSPORT_LEN],
+        pieces: &Pieces<D::Buf>,
+        sum: ChecksumField,
+    ) -> core::result::Result<(), Full> {
+        let mtu = if route.hop == Hop::Loopback { LOOPBACK_MTU } else { self.mtu };
+        let len = TRANSPORT_LEN + pieces.len();
+        let mut headers = [0; LINK_AND_IP_LEN + TRANSPORT_LEN];
+        headers[LINK_AND_IP_LEN..].copy_from_slice(head);
+        let whole = pieces.fragments(0, usize::MAX);
+        if IPV4_LEN + len <= mtu && whole.len() <= self.capabilities.max_fragments {
+            if let Some(link) = headers.first_chunk_mut::<LINK_AND_IP_LEN>() {
+                ip.write(self.mac, link, len);
+            }
+            let checksum = if sum.device {
+                self.fill_checksum(route.hop, sum.start, &mut headers, LINK_AND_IP_LEN, sum.field, &whole)
+            } else {
+                write_checksum(&mut headers, sum, &whole);
+                None
+            };
+            return self.ip_transmit(
+                now,
+                route,
+                &mut headers,
+                FrameRest { payload: &whole, checksum, segment_size: None },
+            );
+        }
+        write_checksum(&mut headers, sum, &whole);
+        if ip.ident.is_none() {
+            ip.ident = Some(self.next_ident());
+        }
+        let step = (mtu - IPV4_LEN) & !7;
+        let mut offset = 0;
+        while offset < len {
+            let take = step.min(len - offset);
+            let more = offset + take < len;
+            let link = headers.first_chunk_mut::<LINK_AND_IP_LEN>();
+            link.map(|link| ip.write_piece(self.mac, link, take, offset, more));
+            // The transport header is the first piece's.
+            let (headers, payload) = if offset == 0 {
+                (&mut headers[..], pieces.fragments(0, take - TRANSPORT_LEN))
+            } else {
+                (&mut headers[..LINK_AND_IP_LEN], pieces.fragments(offset - TRANSPORT_LEN, take))
+            };
+            self.ip_transmit(
+                now,
+                route,
+                headers,
+                FrameRest { payload: &payload, checksum: None, segment_size: None },
+            )?;
+            offset += take;
+        }
+        Ok(())
+    }
+}
+
+fn write_checksum<B: Buffer>(headers: &mut [u8], sum: ChecksumField, payload: &[Fragment<'_, B>]) {
+    let transport = &mut headers[LINK_AND_IP_LEN..];
+    transport[sum.field..sum.field + 2].fill(0);
+    let mut bytes = sum.start.bytes(transport).fragments(payload).finish();
+    if bytes == [0, 0] && sum.device {
+        bytes = [0xff, 0xff]; // in UDP, zero means that there is none (RFC 768)
+    }
+    transport[sum.field..sum.field + 2].copy_from_slice(&bytes);
+}

@@ -1,0 +1,242 @@
+//! IPv4 (RFC 791): what arrives is checked and handed on; what leaves gets its headers.
+
+use crate::address::{BROADCAST, Hop, Route, is_loopback, is_multicast};
+use crate::checksum::Sum;
+use crate::device::{Device, Full, PartialChecksum, RxChecksum, RxFrame};
+use crate::events::Events;
+use crate::neighbor::{ETHERNET_BROADCAST, ETHERNET_LEN, FrameRest};
+use crate::payload::Payload;
+use crate::stack::Stack;
+
+/// Length of a header without options.
+pub const IPV4_LEN: usize = 20;
+/// Ethernet and IPv4 header together.
+pub const LINK_AND_IP_LEN: usize = ETHERNET_LEN + IPV4_LEN;
+/// Ethernet type of IPv4.
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// Ethernet type of ARP.
+const ETHERTYPE_ARP: u16 = 0x0806;
+/// Protocol numbers.
+pub mod protocol {
+    /// ICMP (RFC 792).
+    pub const ICMP: u8 = 1;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+}
+/// "Don't fragment" in the flags and offset field.
+const DONT_FRAGMENT: u16 = 0x4000;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const OFFSET_MASK: u16 = 0x1fff;
+
+/// What the IPv4 header of a received packet says.
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv4Info {
+    /// Sender.
+    pub source: u32,
+    /// Receiver.
+    pub destination: u32,
+    /// Of what it carries.
+    pub protocol: u8,
+    /// Whether it went to all on the link.
+    pub broadcast: bool,
+    /// Whether it came over the link (not the loopback).
+    pub wire: bool,
+    /// What the device knows of the transport checksum.
+    pub checksum: RxChecksum,
+    /// As in [`RxFrame::segment_size`].
+    pub segment_size: u16,
+    /// Time to live, for quotation in ICMP errors (RFC 792).
+    pub ttl: u8,
+    /// Identification, for the same.
+    pub ident: u16,
+}
+
+impl Ipv4Info {
+    /// Whether the transport checksum of the payload is right (or vouched for).
+    pub fn checksum_ok<B: crate::Buffer>(&self, payload: &Payload<B>) -> bool {
+        self.checksum != RxChecksum::Unknown
+            || Sum::default()
+                .pseudo_header(self.source, self.destination, self.protocol, payload.len() as usize)
+                .chunks(payload.chunks())
+                .is_valid()
+    }
+}
+
+/// What is to be put into an IPv4 header.
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv4Header {
+    /// Sender.
+    pub source: u32,
+    /// Receiver.
+    pub destination: u32,
+    /// Of what it carries.
+    pub protocol: u8,
+    /// Time to live.
+    pub ttl: u8,
+    /// Type of service.
+    pub tos: u8,
+    /// Identification, for what may be fragmented; `None` sets "don't fragment" (RFC 6864).
+    pub ident: Option<u16>,
+}
+
+impl Ipv4Header {
+    /// Writes Ethernet and IPv4 headers; the Ethernet destination stays as it is. `len` is that of the payload.
+    pub fn write(&self, mac: [u8; 6], out: &mut [u8; LINK_AND_IP_LEN], len: usize) {
+        let fragment = if self.ident.is_none() { DONT_FRAGMENT } else { 0 };
+        self.write_fragment(mac, out, len, fragment);
+    }
+
+    /// The same for a fragment: `offset` in bytes, `more` if others follow.
+    pub fn write_piece(
+        &self,
+        mac: [u8; 6],
+        out: &mut [u8; LINK_AND_IP_LEN],
+        len: usize,
+        offset: usize,
+        more: bool,
+    ) {
+        self.write_fragment(mac, out, len, (offset / 8) as u16 | if more { MORE_FRAGMENTS } else { 0 });
+    }
+
+    fn write_fragment(&self, mac: [u8; 6], out: &mut [u8; LINK_AND_IP_LEN], len: usize, fragment: u16) {
+        out[6..12].copy_from_slice(&mac);
+        out[12..14].copy_from_slice(&ETHERTYPE_IPV4.to_be_bytes());
+        let ip = &mut out[ETHERNET_LEN..];
+        ip[0] = 0x45;
+        ip[1] = self.tos;
+        ip[2..4].copy_from_slice(&((IPV4_LEN + len) as u16).to_be_bytes());
+        ip[4..6].copy_from_slice(&self.ident.unwrap_or(0).to_be_bytes());
+        ip[6..8].copy_from_slice(&fragment.to_be_bytes());
+        ip[8] = self.ttl;
+        ip[9] = self.protocol;
+        ip[10..12].copy_from_slice(&[0, 0]);
+        ip[12..16].copy_from_slice(&self.source.to_be_bytes());
+        ip[16..20].copy_from_slice(&self.destination.to_be_bytes());
+        let sum = Sum::default().bytes(ip).finish();
+        ip[10..12].copy_from_slice(&sum);
+    }
+}
+
+impl<D: Device, E: Events> Stack<D, E> {
+    /// Takes a frame from the device.
+    pub fn receive(&self, now: u64, mut frame: RxFrame<D::Buf>) {
+        let Some(header) = frame.head.bytes().first_chunk::<ETHERNET_LEN>() else { return };
+        // An Ethernet address with the lowest bit set is for several.
+        if header[0] & 1 == 0 && header[..6] != self.mac {
+            return;
+        }
+        match u16::from_be_bytes([header[12], header[13]]) {
+            ETHERTYPE_IPV4 => {
+                frame.head.skip(ETHERNET_LEN);
+                self.ipv4_input(now, frame, true);
+                self.loopback_run(now);
+            }
+            ETHERTYPE_ARP => self.arp_input(now, &frame.head.bytes()[ETHERNET_LEN..]),
+            _ => {}
+        }
+    }
+
+    /// Takes a packet, which starts at the IPv4 header. `wire`: it came over the link.
+    pub(crate) fn ipv4_input(&self, now: u64, frame: RxFrame<D::Buf>, wire: bool) {
+        let bytes = frame.head.bytes();
+        let Some(h) = bytes.first_chunk::<IPV4_LEN>() else { return };
+        let header_len = usize::from(h[0] & 15) * 4;
+        let total = usize::from(u16::from_be_bytes([h[2], h[3]]));
+        if h[0] >> 4 != 4 || header_len < IPV4_LEN || total < header_len || header_len > bytes.len() {
+            return;
+        }
+        let source = u32::from_be_bytes([h[12], h[13], h[14], h[15]]);
+        let destination = u32::from_be_bytes([h[16], h[17], h[18], h[19]]);
+        let mut info = Ipv4Info {
+            source,
+            destination,
+            protocol: h[9],
+            broadcast: false,
+            wire,
+            checksum: frame.checksum,
+            segment_size: frame.segment_size,
+            ttl: h[8],
+            ident: u16::from_be_bytes([h[4], h[5]]),
+        };
+        if wire {
+            if !Sum::default().bytes(&bytes[..header_len]).is_valid() {
+                return;
+            }
+            // Addresses that cannot come over a link (RFC 1812, 5.3.7).
+            if is_loopback(source) || is_loopback(destination) || is_multicast(source) || source == BROADCAST
+            {
+                return;
+            }
+            if Some(destination) != self.addresses.own() {
+                if !self.addresses.is_broadcast(destination) && !self.dhcp_wants(&info) {
+                    return;
+                }
+                info.broadcast = true;
+            }
+        }
+        let fragment = u16::from_be_bytes([h[6], h[7]]);
+        let mut payload = Payload::new(frame.head, frame.rest, total as u32);
+        if (payload.len() as usize) < total {
+            return;
+        }
+        payload.skip(header_len as u32);
+        if fragment & (MORE_FRAGMENTS | OFFSET_MASK) != 0 {
+            let offset = u32::from(fragment & OFFSET_MASK) * 8;
+            let whole = self.reassemble(now, &info, offset, fragment & MORE_FRAGMENTS != 0, payload);
+            let Some(whole) = whole else { return };
+            payload = whole;
+            info.checksum = RxChecksum::Unknown;
+        }
+        match info.protocol {
+            protocol::TCP if !info.broadcast => self.tcp_input(now, &info, payload),
+            protocol::UDP => self.udp_input(now, &info, payload),
+            protocol::ICMP => self.icmp_input(now, &info, payload),
+            _ => {}
+        }
+    }
+
+    /// Sends a packet on its way. `headers` has room for Ethernet, holds IPv4 and transport headers.
+    pub(crate) fn ip_transmit(
+        &self,
+        now: u64,
+        route: Route,
+        headers: &mut [u8],
+        rest: FrameRest<'_, D::Buf>,
+    ) -> Result<(), Full> {
+        match route.hop {
+            Hop::Loopback => {
+                self.loopback_send(headers, rest.payload);
+                Ok(())
+            }
+            Hop::Broadcast => {
+                headers[..6].copy_from_slice(&ETHERNET_BROADCAST);
+                self.device.transmit(rest.frame(headers))
+            }
+            Hop::Neighbor(ip) => self.transmit_to(now, ip, headers, rest),
+        }
+    }
+
+    /// Writes the transport checksum: leaves it to the device (or, on the loopback, out) where that is possible.
+    /// `at` is the transport header's place in `headers`, `field` that of the checksum in it.
+    pub(crate) fn fill_checksum(
+        &self,
+        hop: Hop,
+        pseudo: Sum,
+        headers: &mut [u8],
+        at: usize,
+        field: usize,
+        payload: &[crate::Fragment<'_, D::Buf>],
+    ) -> Option<PartialChecksum> {
+        let partial = self.capabilities.tx_checksum || hop == Hop::Loopback;
+        let bytes = if partial {
+            pseudo.partial()
+        } else {
+            headers[at + field..at + field + 2].fill(0);
+            pseudo.bytes(&headers[at..]).fragments(payload).finish()
+        };
+        headers[at + field..at + field + 2].copy_from_slice(&bytes);
+        partial.then_some(PartialChecksum { start: at as u16, offset: field as u16 })
+    }
+}

@@ -1,0 +1,102 @@
+//! The loopback: packets to our own addresses never reach the device.
+//!
+//! They are queued and processed when the call that sent them has let go of its locks. Payloads are shared with the
+//! sender's queue, not copied, unless they are small.
+
+use crate::device::{Buffer, Chunk, Device, Fragment, RxChecksum, RxFrame};
+use crate::events::Events;
+use crate::neighbor::ETHERNET_LEN;
+use crate::stack::Stack;
+use alloc::collections::VecDeque;
+use core::sync::atomic::{AtomicBool, Ordering};
+use spin::Mutex;
+
+/// Greatest packet (Linux's `lo` has the same).
+pub const LOOPBACK_MTU: usize = 65535;
+/// Packets that may wait. More are dropped, as any network does.
+const MAX_QUEUED: usize = 4096;
+
+/// The packets under way.
+pub struct Loopback<B> {
+    queue: Mutex<VecDeque<RxFrame<B>>>,
+    any: AtomicBool,
+    /// Held by the CPU that processes the queue: one at a time keeps packets in order.
+    draining: Mutex<()>,
+}
+
+impl<B> Default for Loopback<B> {
+    fn default() -> Self {
+        Loopback { queue: Mutex::new(VecDeque::new()), any: AtomicBool::new(false), draining: Mutex::new(()) }
+    }
+}
+
+impl<B> Loopback<B> {
+    /// Whether packets wait.
+    #[inline]
+    pub fn is_pending(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+}
+
+impl<D: Device, E: Events> Stack<D, E> {
+    /// Queues a packet to ourselves. `headers` starts with (unused) Ethernet header.
+    pub(crate) fn loopback_send(&self, headers: &[u8], payload: &[Fragment<'_, D::Buf>]) {
+        if let Some(frame) = self.loopback_frame(headers, payload) {
+            let mut queue = self.loopback.queue.lock();
+            if queue.len() < MAX_QUEUED {
+                queue.push_back(frame);
+                self.loopback.any.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn loopback_frame(&self, headers: &[u8], payload: &[Fragment<'_, D::Buf>]) -> Option<RxFrame<D::Buf>> {
+        let headers = headers.get(ETHERNET_LEN..)?;
+        let mut buffer = self.device.alloc()?;
+        let room = buffer.as_mut_slice()?;
+        room.get_mut(..headers.len())?.copy_from_slice(headers);
+        let mut len = headers.len();
+        let mut rest = payload;
+        if let [only] = payload
+            && let Some(room) = room.get_mut(len..len + only.len as usize)
+        {
+            room.copy_from_slice(only.bytes());
+            len += only.len as usize;
+            rest = &[];
+        }
+        let rest =
+            rest.iter().map(|f| Chunk { buffer: f.buffer.clone(), start: f.start, len: f.len }).collect();
+        Some(RxFrame {
+            head: Chunk::new(buffer, 0, len)?,
+            rest,
+            checksum: RxChecksum::Valid,
+            segment_size: 0,
+        })
+    }
+
+    /// Processes the packets to ourselves. No lock of the engine may be held.
+    #[inline]
+    pub(crate) fn loopback_run(&self, now: u64) {
+        if self.loopback.is_pending() {
+            self.loopback_drain(now);
+        }
+    }
+
+    fn loopback_drain(&self, now: u64) {
+        // Whoever holds `draining` looks again after letting go, so a packet queued meanwhile is not left behind.
+        while self.loopback.is_pending()
+            && let Some(guard) = self.loopback.draining.try_lock()
+        {
+            loop {
+                let mut queue = self.loopback.queue.lock();
+                let Some(frame) = queue.pop_front() else {
+                    self.loopback.any.store(false, Ordering::Relaxed);
+                    break;
+                };
+                drop(queue);
+                self.ipv4_input(now, frame, false);
+            }
+            drop(guard);
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! ARP (RFC 826): the cache of neighbours, packets that wait for one, aging, and our answers.
+
+use crate::address::BROADCAST;
+use crate::device::{Buffer, Device, Fragment, Full, PartialChecksum, TxFrame};
+use crate::events::Events;
+use crate::stack::Stack;
+use crate::timers::NEVER;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use core::sync::atomic::{AtomicU32, Ordering};
+use smoltcp::wire::{
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr,
+};
+use spin::Mutex;
+
+/// Length of an Ethernet header.
+pub const ETHERNET_LEN: usize = 14;
+/// Ethernet address of all.
+pub const ETHERNET_BROADCAST: [u8; 6] = [0xff; 6];
+const ARP_FRAME_LEN: usize = ETHERNET_LEN + 28;
+
+/// An entry is fresh for so long, ns (Linux: 15 to 45 s); then it is used on, but asked again.
+const FRESH: u64 = 30_000_000_000;
+/// Time between two requests for the same neighbour, ns.
+const PROBE_INTERVAL: u64 = 1_000_000_000;
+/// Requests without an answer before a neighbour is given up (Linux: `mcast_solicit`).
+const MAX_PROBES: u8 = 3;
+/// Packets that wait for one neighbour.
+const MAX_WAITING: usize = 32;
+/// Entries kept.
+const MAX_ENTRIES: usize = 512;
+
+/// A frame that waits for its neighbour's address.
+pub struct WaitingFrame<B> {
+    headers: heapless::Vec<u8, 128>,
+    payload: Vec<(B, u32, u32)>,
+    checksum: Option<PartialChecksum>,
+    segment_size: Option<u16>,
+}
+
+impl<B: Buffer> WaitingFrame<B> {
+    fn new(frame: &TxFrame<'_, B>) -> Option<Self> {
+        Some(WaitingFrame {
+            headers: heapless::Vec::from_slice(frame.headers).ok()?,
+            payload: frame.payload.iter().map(|f| (f.buffer.clone(), f.start, f.len)).collect(),
+            checksum: frame.checksum,
+            segment_size: frame.segment_size,
+        })
+    }
+
+    /// The IPv4 packet's headers, to tell its sender that it could not be delivered.
+    pub fn packet(&self) -> &[u8] {
+        self.headers.get(ETHERNET_LEN..).unwrap_or(&[])
+    }
+}
+
+struct Neighbor<B> {
+    mac: Option<[u8; 6]>,
+    confirmed: u64,
+    probed: u64,
+    probes: u8,
+    waiting: Vec<WaitingFrame<B>>,
+}
+
+/// The cache.
+pub struct Neighbors<B> {
+    table: Mutex<BTreeMap<u32, Neighbor<B>>>,
+    generation: AtomicU32,
+}
+
+/// A neighbour's Ethernet address, which may be used until `until` (ns) while `generation` is current.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolved {
+    /// The address.
+    pub mac: [u8; 6],
+    /// When to ask again.
+    pub until: u64,
+    /// Of [`Neighbors::generation`].
+    pub generation: u32,
+}
+
+impl<B> Default for Neighbors<B> {
+    fn default() -> Self {
+        Neighbors { table: Mutex::new(BTreeMap::new()), generation: AtomicU32::new(0) }
+    }
+}
+
+impl<B> Neighbors<B> {
+    /// Changes whenever an address that was given out may be wrong.
+    #[inline]
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Forgets all neighbours: our own address has changed.
+    pub fn clear(&self) {
+        let old = core::mem::take(&mut *self.table.lock());
+        self.generation.fetch_add(1, Ordering::Release);
+        drop(old);
+    }
+}
+
+impl<D: Device, E: Events> Stack<D, E> {
+    /// The address of a neighbour, if it is known. Asks for it if it is unknown or old.
+    pub(crate) fn resolve(&self, now: u64, ip: u32) -> Option<Resolved> {
+        let generation = self.neighbors.generation();
+        let mut table = self.neighbors.table.lock();
+        let neighbor = table.get_mut(&ip)?;
+        let mac = neighbor.mac?;
+        let fresh_until = neighbor.confirmed + FRESH;
+        if now < fresh_until {
+            return Some(Resolved { mac, until: fresh_until, generation });
+        }
+        if now < neighbor.probed + PROBE_INTERVAL {
+            return Some(Resolved { mac, until: neighbor.probed + PROBE_INTERVAL, generation });
+        }
+        if neighbor.probes >= MAX_PROBES {
+            // It has gone, or changed its address: start anew.
+            table.remove(&ip);
+            self.neighbors.generation.fetch_add(1, Ordering::Release);
+            return None;
+        }
+        neighbor.probes += 1;
+        neighbor.probed = now;
+        drop(table);
+        self.arp_request(ip, mac);
+        Some(Resolved { mac, until: now + PROBE_INTERVAL, generation })
+    }
+
+    /// Sends a frame to a neighbour, once its address is known. Fills in the Ethernet destination.
+    pub(crate) fn transmit_to(
+        &self,
+        now: u64,
+        ip: u32,
+        headers: &mut [u8],
+        rest: FrameRest<'_, D::Buf>,
+    ) -> Result<(), Full> {
+        if let Some(resolved) = self.resolve(now, ip) {
+            if let Some(destination) = headers.first_chunk_mut::<6>() {
+                *destination = resolved.mac;
+            }
+            return self.device.transmit(rest.frame(headers));
+        }
+        let mut table = self.neighbors.table.lock();
+        if table.len() >= MAX_ENTRIES && !table.contains_key(&ip) {
+            // Any entry nobody waits for will do: it is asked for again if it is needed.
+            let victim = table.iter().find(|(_, n)| n.waiting.is_empty()).map(|(ip, _)| *ip);
+            match victim {
+                Some(victim) => drop(table.remove(&victim)),
+                None => return Ok(()),
+            }
+        }
+        let neighbor = table.entry(ip).or_insert(Neighbor {
+            mac: None,
+            confirmed: 0,
+            probed: 0,
+            probes: 0,
+            waiting: Vec::new(),
+        });
+        if neighbor.waiting.len() < MAX_WAITING {
+            neighbor.waiting.extend(WaitingFrame::new(&rest.frame(headers)));
+        }
+        let ask = neighbor.probes == 0;
+        if ask {
+            neighbor.probes = 1;
+            neighbor.probed = now;
+        }
+        drop(table);
+        if ask {
+            self.arp_request(ip, ETHERNET_BROADCAST);
+            self.timers.set(self.chores.neighbors, now + PROBE_INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// Asks again for neighbours that packets wait for; gives up those that were asked often enough.
+    pub(crate) fn neighbors_due(&self, now: u64) {
+        let mut ask: heapless::Vec<u32, 16> = heapless::Vec::new();
+        let mut lost = Vec::new();
+        let mut next = NEVER;
+        self.neighbors.table.lock().retain(|ip, neighbor| {
+            if neighbor.waiting.is_empty() {
+                return true;
+            }
+            if now >= neighbor.probed + PROBE_INTERVAL {
+                if neighbor.probes >= MAX_PROBES {
+                    lost.append(&mut neighbor.waiting);
+                    return false;
+                }
+                if ask.push(*ip).is_ok() {
+                    neighbor.probes += 1;
+                    neighbor.probed = now;
+                }
+            }
+            next = next.min((neighbor.probed + PROBE_INTERVAL).max(now + 1));
+            true
+        });
+        self.timers.set(self.chores.neighbors, next);
+        for ip in ask {
+            self.arp_request(ip, ETHERNET_BROADCAST);
+        }
+        for frame in lost {
+            self.undeliverable(now, frame.packet(), crate::Error::HostUnreachable);
+        }
+    }
+
+    /// Takes an ARP packet.
+    pub(crate) fn arp_input(&self, now: u64, packet: &[u8]) {
+        let Ok(packet) = ArpPacket::new_checked(packet) else { return };
+        let Ok(ArpRepr::EthernetIpv4 {
+            operation,
+            source_hardware_addr,
+            source_protocol_addr,
+            target_protocol_addr,
+            ..
+        }) = ArpRepr::parse(&packet)
+        else {
+            return;
+        };
+        let Some(own) = self.addresses.own() else { return };
+        let (sender, mac) = (u32::from(source_protocol_addr), source_hardware_addr);
+        if sender == 0 || sender == BROADCAST || sender == own || !mac.is_unicast() {
+            return;
+        }
+        let for_us = u32::from(target_protocol_addr) == own;
+        // Who asks for us will be answered soon by more than ARP: remember it. What nobody asked for only updates.
+        let learn = for_us && operation == ArpOperation::Request;
+        let waiting = self.learn(now, sender, mac.0, learn, for_us && operation == ArpOperation::Reply);
+        for mut frame in waiting {
+            let fragments: Vec<_> = frame
+                .payload
+                .iter()
+                .map(|(buffer, start, len)| Fragment { buffer, start: *start, len: *len })
+                .collect();
+            frame.headers[..6].copy_from_slice(&mac.0);
+            let _ = self.device.transmit(TxFrame {
+                headers: &frame.headers,
+                payload: &fragments,
+                checksum: frame.checksum,
+                segment_size: frame.segment_size,
+            });
+        }
+        if learn {
+            self.arp_send(ArpOperation::Reply, Ipv4Addr::from(own), source_protocol_addr, mac, mac);
+        }
+    }
+
+    /// Enters or refreshes a neighbour; gives the frames that waited for it.
+    fn learn(
+        &self,
+        now: u64,
+        ip: u32,
+        mac: [u8; 6],
+        create: bool,
+        confirm: bool,
+    ) -> Vec<WaitingFrame<D::Buf>> {
+        let mut table = self.neighbors.table.lock();
+        if !table.contains_key(&ip) {
+            if !create || table.len() >= MAX_ENTRIES {
+                return Vec::new();
+            }
+            table.insert(
+                ip,
+                Neighbor { mac: None, confirmed: now, probed: 0, probes: 0, waiting: Vec::new() },
+            );
+        }
+        let Some(neighbor) = table.get_mut(&ip) else { return Vec::new() };
+        if neighbor.mac.is_some_and(|old| old != mac) {
+            // RFC 826 takes any sender's word. So do we, but not while the old address is known to be good.
+            if !confirm && now < neighbor.confirmed + PROBE_INTERVAL {
+                return Vec::new();
+            }
+            self.neighbors.generation.fetch_add(1, Ordering::Release);
+        }
+        neighbor.mac = Some(mac);
+        neighbor.confirmed = now;
+        neighbor.probes = 0;
+        core::mem::take(&mut neighbor.waiting)
+    }
+
+    /// Tells the link of our address (RFC 5227, 3).
+    pub(crate) fn arp_announce(&self) {
+        if let Some(own) = self.addresses.own() {
+            self.arp_request(own, ETHERNET_BROADCAST);
+        }
+    }
+
+    fn arp_request(&self, ip: u32, to: [u8; 6]) {
+        let Some(own) = self.addresses.own() else { return };
+        let nobody = EthernetAddress([0; 6]);
+        self.arp_send(
+            ArpOperation::Request,
+            Ipv4Addr::from(own),
+            Ipv4Addr::from(ip),
+            nobody,
+            EthernetAddress(to),
+        );
+    }
+
+    fn arp_send(
+        &self,
+        operation: ArpOperation,
+        own: Ipv4Addr,
+        ip: Ipv4Addr,
+        target: EthernetAddress,
+        to: EthernetAddress,
+    ) {
+        let mut frame = [0; ARP_FRAME_LEN];
+        let source_hardware_addr = EthernetAddress(self.device.mac());
+        let ethernet =
+            EthernetRepr { src_addr: source_hardware_addr, dst_addr: to, ethertype: EthernetProtocol::Arp };
+        let mut out = EthernetFrame::new_unchecked(&mut frame[..]);
+        ethernet.emit(&mut out);
+        let arp = ArpRepr::EthernetIpv4 {
+            operation,
+            source_hardware_addr,
+            source_protocol_addr: own,
+            target_hardware_addr: target,
+            target_protocol_addr: ip,
+        };
+        arp.emit(&mut ArpPacket::new_unchecked(out.payload_mut()));
+        // If the device is full the request is lost; it is repeated.
+        let _ = self.device.transmit(TxFrame {
+            headers: &frame,
+            payload: &[],
+            checksum: None,
+            segment_size: None,
+        });
+    }
+}
+
+/// A frame to transmit, all but its headers.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameRest<'a, B> {
+    /// What follows the headers.
+    pub payload: &'a [Fragment<'a, B>],
+    /// As in [`TxFrame`].
+    pub checksum: Option<PartialChecksum>,
+    /// As in [`TxFrame`].
+    pub segment_size: Option<u16>,
+}
+
+impl<'a, B> FrameRest<'a, B> {
+    /// The whole frame.
+    pub fn frame<'b>(&'b self, headers: &'b [u8]) -> TxFrame<'b, B>
+    where
+        'a: 'b,
+    {
+        TxFrame { headers, payload: self.payload, checksum: self.checksum, segment_size: self.segment_size }
+    }
+}

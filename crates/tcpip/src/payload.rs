@@ -1,0 +1,113 @@
+//! The bytes of a received packet in one or several chunks, cut from either end as headers are taken off.
+
+use crate::device::{Buffer, Chunk};
+use alloc::vec::Vec;
+
+/// A payload in one or several chunks.
+#[derive(Clone, Debug)]
+pub struct Payload<B> {
+    head: Chunk<B>,
+    rest: Vec<Chunk<B>>,
+    len: u32,
+}
+
+impl<B: Buffer> Payload<B> {
+    /// What these chunks hold, cut to `len` bytes.
+    #[inline]
+    pub fn new(head: Chunk<B>, rest: Vec<Chunk<B>>, len: u32) -> Self {
+        let mut held = head.len;
+        for chunk in &rest {
+            held += chunk.len;
+        }
+        let mut payload = Payload { head, rest, len: held };
+        payload.truncate(len);
+        payload
+    }
+
+    /// Its length in bytes.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// The bytes of the first chunk, where the headers are.
+    #[inline]
+    pub fn head(&self) -> &[u8] {
+        self.head.bytes()
+    }
+
+    /// Its chunks.
+    pub fn chunks(&self) -> impl Iterator<Item = &Chunk<B>> {
+        core::iter::once(&self.head).chain(&self.rest)
+    }
+
+    /// Takes it apart.
+    pub fn into_chunks(self) -> (Chunk<B>, Vec<Chunk<B>>) {
+        (self.head, self.rest)
+    }
+
+    /// Drops bytes from the front.
+    #[inline]
+    pub fn skip(&mut self, count: u32) {
+        let count = count.min(self.len);
+        self.len -= count;
+        let here = count.min(self.head.len);
+        self.head.skip(here as usize);
+        if here < count {
+            self.skip_rest(count - here);
+        }
+    }
+
+    fn skip_rest(&mut self, mut count: u32) {
+        for chunk in &mut self.rest {
+            let here = count.min(chunk.len);
+            chunk.skip(here as usize);
+            count -= here;
+        }
+    }
+
+    /// Drops bytes from the end so that `len` stay.
+    #[inline]
+    pub fn truncate(&mut self, len: u32) {
+        if len < self.len {
+            self.len = len;
+            let mut left = len;
+            for chunk in core::iter::once(&mut self.head).chain(&mut self.rest) {
+                chunk.len = chunk.len.min(left);
+                left -= chunk.len;
+            }
+        }
+    }
+
+    /// Hands `len` bytes from the front to `sink`, piece by piece, until it takes less than it was given.
+    pub fn read(&self, mut len: usize, mut sink: impl FnMut(&[u8]) -> usize) -> usize {
+        let mut done = 0;
+        for chunk in self.chunks() {
+            let bytes = chunk.bytes();
+            let give = &bytes[..bytes.len().min(len)];
+            let took = if give.is_empty() { 0 } else { sink(give).min(give.len()) };
+            done += took;
+            len -= took;
+            if took < give.len() {
+                break;
+            }
+        }
+        done
+    }
+
+    /// Copies bytes from `offset` on to `out`; gives how many.
+    pub fn copy_out(&self, mut offset: usize, out: &mut [u8]) -> usize {
+        let mut done = 0;
+        for chunk in self.chunks() {
+            let Some(bytes) = chunk.bytes().get(offset..) else {
+                offset -= chunk.len as usize;
+                continue;
+            };
+            let take = bytes.len().min(out.len() - done);
+            out[done..done + take].copy_from_slice(&bytes[..take]);
+            done += take;
+            offset = 0;
+        }
+        done
+    }
+}

@@ -1,0 +1,133 @@
+//! Local ports: who is bound to which, and the choice of one (RFC 6056). Used by TCP and UDP, a table for each.
+
+use crate::error::{Error, Result};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use spin::Mutex;
+
+/// The range for automatic choice (Linux: `ip_local_port_range`).
+const FIRST_EPHEMERAL: u16 = 32768;
+const LAST_EPHEMERAL: u16 = 60999;
+const EPHEMERALS: u32 = (LAST_EPHEMERAL - FIRST_EPHEMERAL) as u32 + 1;
+
+/// A socket's claim to a port.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The socket (its place in memory names it).
+    pub owner: usize,
+    /// The address, 0 for all.
+    pub address: u32,
+    /// `SO_REUSEADDR`.
+    pub reuse_address: bool,
+    /// `SO_REUSEPORT`.
+    pub reuse_port: bool,
+    /// Whether it listens (TCP): then another may not, whatever `SO_REUSEADDR` says.
+    pub listening: bool,
+}
+
+impl Claim {
+    fn conflicts(&self, other: &Claim) -> bool {
+        let overlap = self.address == other.address || self.address == 0 || other.address == 0;
+        let shared = (self.reuse_port && other.reuse_port)
+            || (self.reuse_address && other.reuse_address && !self.listening && !other.listening);
+        self.owner != other.owner && overlap && !shared
+    }
+}
+
+/// The claims of one protocol.
+#[derive(Default)]
+pub struct Ports {
+    claims: Mutex<BTreeMap<u16, Vec<Claim>>>,
+    counter: AtomicU32,
+}
+
+impl Ports {
+    /// Claims a port; 0 chooses one. Gives the port.
+    pub fn bind(&self, port: u16, claim: Claim, random: u64) -> Result<u16> {
+        let mut claims = self.claims.lock();
+        if port != 0 {
+            let there = claims.entry(port).or_default();
+            if there.iter().any(|other| claim.conflicts(other)) {
+                return Err(Error::AddressInUse);
+            }
+            there.push(claim);
+            return Ok(port);
+        }
+        let port =
+            self.candidates(random).find(|port| !claims.contains_key(port)).ok_or(Error::AddressInUse)?;
+        claims.insert(port, alloc::vec![claim]);
+        Ok(port)
+    }
+
+    /// The socket begins to listen on its port.
+    pub fn listen(&self, port: u16, claim: Claim) -> Result<()> {
+        let mut claims = self.claims.lock();
+        let there = claims.entry(port).or_default();
+        // Only another listener is in the way: sockets that are merely bound may share by SO_REUSEADDR.
+        if there.iter().any(|other| other.listening && claim.conflicts(other)) {
+            return Err(Error::AddressInUse);
+        }
+        there.retain(|other| other.owner != claim.owner);
+        there.push(claim);
+        Ok(())
+    }
+
+    /// Gives a port back.
+    pub fn release(&self, port: u16, owner: usize) {
+        let mut claims = self.claims.lock();
+        if let Some(there) = claims.get_mut(&port) {
+            there.retain(|claim| claim.owner != owner);
+            if there.is_empty() {
+                claims.remove(&port);
+            }
+        }
+    }
+
+    /// Whether anybody claims the port.
+    pub fn is_claimed(&self, port: u16) -> bool {
+        self.claims.lock().contains_key(&port)
+    }
+
+    /// Ports to try, from a place nobody can foresee (RFC 6056, 3.3.3: `random` is a keyed hash of the destination).
+    pub fn candidates(&self, random: u64) -> impl Iterator<Item = u16> + use<> {
+        let start = (random as u32).wrapping_add(self.counter.fetch_add(1, Relaxed));
+        (0..EPHEMERALS).map(move |i| FIRST_EPHEMERAL + (start.wrapping_add(i) % EPHEMERALS) as u16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(owner: usize, address: u32) -> Claim {
+        Claim { owner, address, reuse_address: false, reuse_port: false, listening: false }
+    }
+
+    #[test]
+    fn conflicts_as_on_linux() {
+        let ports = Ports::default();
+        assert_eq!(ports.bind(80, claim(1, 0), 0), Ok(80));
+        assert_eq!(ports.bind(80, claim(2, 5), 0), Err(Error::AddressInUse));
+        ports.release(80, 1);
+        assert_eq!(ports.bind(80, claim(2, 5), 0), Ok(80));
+        assert_eq!(ports.bind(80, claim(3, 6), 0), Ok(80));
+        let reuse = |owner| Claim { reuse_address: true, ..claim(owner, 0) };
+        assert_eq!(ports.bind(81, reuse(4), 0), Ok(81));
+        assert_eq!(ports.bind(81, reuse(5), 0), Ok(81));
+        assert_eq!(ports.listen(81, Claim { listening: true, ..reuse(4) }), Ok(()));
+        assert_eq!(ports.listen(81, Claim { listening: true, ..reuse(5) }), Err(Error::AddressInUse));
+        assert_eq!(ports.bind(81, reuse(6), 0), Err(Error::AddressInUse));
+    }
+
+    #[test]
+    fn automatic_ports_are_distinct() {
+        let ports = Ports::default();
+        let mut seen = alloc::collections::BTreeSet::new();
+        for owner in 0..EPHEMERALS as usize {
+            let port = ports.bind(0, claim(owner, 0), 77).unwrap();
+            assert!((FIRST_EPHEMERAL..=LAST_EPHEMERAL).contains(&port) && seen.insert(port));
+        }
+        assert_eq!(ports.bind(0, claim(99999, 0), 77), Err(Error::AddressInUse));
+    }
+}

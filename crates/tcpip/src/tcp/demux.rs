@@ -1,0 +1,147 @@
+//! From the four-tuple of a segment to its connection: a keyed hash table in shards, so that CPUs rarely meet.
+
+use super::listen::Request;
+use super::socket::TcpSocket;
+use super::time_wait::TimeWait;
+use crate::device::Device;
+use crate::events::Events;
+use crate::hash::Key;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use hashbrown::HashTable;
+use spin::Mutex;
+
+const SHARD_BITS: u32 = 4;
+
+/// The two ends of a connection. Addresses and ports as numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Tuple {
+    /// Our address.
+    pub local: u32,
+    /// The peer's address.
+    pub remote: u32,
+    /// Our port.
+    pub local_port: u16,
+    /// The peer's port.
+    pub remote_port: u16,
+}
+
+impl Tuple {
+    /// Its hash.
+    #[inline]
+    pub fn hash(&self, key: Key) -> u64 {
+        key.hash(
+            u64::from(self.local) << 32 | u64::from(self.remote),
+            u64::from(self.local_port) << 16 | u64::from(self.remote_port),
+        )
+    }
+}
+
+/// Who a four-tuple belongs to.
+pub enum Entry<D: Device, E: Events> {
+    /// A connection.
+    Connection(Arc<TcpSocket<D, E>>),
+    /// A SYN was answered.
+    Request(Box<Request<D, E>>),
+    /// A connection that has ended.
+    TimeWait(Box<TimeWait>),
+}
+
+/// What a look-up found.
+pub enum Found<D: Device, E: Events> {
+    /// A connection.
+    Connection(Arc<TcpSocket<D, E>>),
+    /// A SYN was answered.
+    Request(Request<D, E>),
+    /// A connection that has ended.
+    TimeWait(TimeWait),
+    /// Nobody.
+    Nothing,
+}
+
+struct Slot<D: Device, E: Events> {
+    tuple: Tuple,
+    entry: Entry<D, E>,
+}
+
+/// The table.
+pub struct Demux<D: Device, E: Events> {
+    key: Key,
+    shards: [Mutex<HashTable<Slot<D, E>>>; 1 << SHARD_BITS],
+}
+
+impl<D: Device, E: Events> Demux<D, E> {
+    /// An empty table.
+    pub fn new(key: Key) -> Self {
+        Demux { key, shards: core::array::from_fn(|_| Mutex::new(HashTable::new())) }
+    }
+
+    #[inline]
+    fn shard(&self, hash: u64) -> &Mutex<HashTable<Slot<D, E>>> {
+        // The table uses the other bits.
+        &self.shards[(hash >> 32) as usize % (1 << SHARD_BITS)]
+    }
+
+    /// Looks a tuple up.
+    #[inline]
+    pub fn find(&self, tuple: &Tuple) -> Found<D, E> {
+        let hash = tuple.hash(self.key);
+        match self.shard(hash).lock().find(hash, |slot| slot.tuple == *tuple) {
+            Some(Slot { entry: Entry::Connection(socket), .. }) => Found::Connection(socket.clone()),
+            Some(Slot { entry: Entry::Request(request), .. }) => Found::Request(Request::clone(request)),
+            Some(Slot { entry: Entry::TimeWait(end), .. }) => Found::TimeWait(TimeWait::clone(end)),
+            None => Found::Nothing,
+        }
+    }
+
+    /// Enters a tuple; `false` if it was there already.
+    pub fn insert(&self, tuple: Tuple, entry: Entry<D, E>) -> bool {
+        let hash = tuple.hash(self.key);
+        let mut shard = self.shard(hash).lock();
+        if shard.find(hash, |slot| slot.tuple == tuple).is_some() {
+            return false;
+        }
+        shard.insert_unique(hash, Slot { tuple, entry }, |slot| slot.tuple.hash(self.key));
+        true
+    }
+
+    /// Replaces what `which` agrees to; gives what was there, or the new entry back.
+    pub fn replace(
+        &self,
+        tuple: &Tuple,
+        entry: Entry<D, E>,
+        which: impl FnOnce(&Entry<D, E>) -> bool,
+    ) -> Result<Entry<D, E>, Entry<D, E>> {
+        let hash = tuple.hash(self.key);
+        match self.shard(hash).lock().find_mut(hash, |slot| slot.tuple == *tuple) {
+            Some(slot) if which(&slot.entry) => Ok(core::mem::replace(&mut slot.entry, entry)),
+            _ => Err(entry),
+        }
+    }
+
+    /// Changes an entry in place, if it is there.
+    pub fn change<R>(&self, tuple: &Tuple, change: impl FnOnce(&mut Entry<D, E>) -> R) -> Option<R> {
+        let hash = tuple.hash(self.key);
+        let mut shard = self.shard(hash).lock();
+        shard.find_mut(hash, |slot| slot.tuple == *tuple).map(|slot| change(&mut slot.entry))
+    }
+
+    /// Removes what `which` agrees to.
+    pub fn remove(&self, tuple: &Tuple, which: impl FnOnce(&Entry<D, E>) -> bool) -> Option<Entry<D, E>> {
+        let hash = tuple.hash(self.key);
+        let mut shard = self.shard(hash).lock();
+        let slot = shard.find_entry(hash, |slot| slot.tuple == *tuple).ok()?;
+        which(&slot.get().entry).then(|| slot.remove().0.entry)
+    }
+
+    /// Whether a tuple is in use.
+    pub fn contains(&self, tuple: &Tuple) -> bool {
+        let hash = tuple.hash(self.key);
+        self.shard(hash).lock().find(hash, |slot| slot.tuple == *tuple).is_some()
+    }
+
+    /// How many tuples are in use.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+}

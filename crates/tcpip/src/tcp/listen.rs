@@ -1,0 +1,419 @@
+//! Listening: SYNs, half-open connections, SYN cookies, the accept queue (RFC 9293, 3.10.7.2; RFC 4987).
+
+use super::control::{Control, timestamp_clock};
+use super::cookie::{self, CookieOptions};
+use super::demux::{Entry, Tuple};
+use super::header::{DEFAULT_MSS, Segment, SynOptions, Timestamps, flags, write_syn_options};
+use super::path::Path;
+use super::seq::Seq;
+use super::settings::{State, TcpOptions};
+use super::socket::TcpSocket;
+use super::tcb::{Context, MAX_UNSCALED, Tcb};
+use crate::device::Device;
+use crate::events::{Events, Readiness};
+use crate::payload::Payload;
+use crate::stack::Stack;
+use crate::timers::{Timer, TimerHandle};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::{Arc, Weak};
+
+/// First wait for the answer to a SYN-ACK, ns; it doubles (RFC 6298).
+const FIRST_WAIT: u64 = 1_000_000_000;
+/// Retransmissions of a SYN-ACK (Linux: `tcp_synack_retries`).
+const RETRIES: u8 = 5;
+/// After the last cookie was sent, one may come back for so long, ns.
+const COOKIE_LIFE: u64 = 140_000_000_000;
+
+/// What a listening socket has besides its control block.
+pub struct Listen<D: Device, E: Events> {
+    /// Connections that nobody has accepted yet.
+    pub queue: VecDeque<Arc<TcpSocket<D, E>>>,
+    /// How many may wait.
+    pub backlog: usize,
+    /// Half-open connections.
+    pub half_open: usize,
+    /// When the last cookie was sent, 0 for never.
+    pub cookie_sent: u64,
+}
+
+/// A half-open connection: a SYN was answered.
+pub struct Request<D: Device, E: Events> {
+    listener: Weak<TcpSocket<D, E>>,
+    iss: Seq,
+    irs: Seq,
+    syn: SynOptions,
+    ts_recent: Option<u32>,
+    ts_offset: u32,
+    retries: u8,
+    sent: u64,
+    /// None for one that a cookie told of.
+    timer: Option<TimerHandle>,
+}
+
+impl<D: Device, E: Events> Clone for Request<D, E> {
+    fn clone(&self) -> Self {
+        Request { listener: self.listener.clone(), ..*self }
+    }
+}
+
+impl<D: Device, E: Events> Stack<D, E> {
+    /// Takes a segment for which there is no connection.
+    pub(crate) fn segment_without_connection(
+        &self,
+        now: u64,
+        tuple: Tuple,
+        segment: Segment,
+        payload: Payload<D::Buf>,
+        iss: Option<Seq>,
+    ) {
+        let Some(listener) = self.listeners.find(&tuple, self.keys.demux) else {
+            return self.send_reset_for(now, &tuple, &segment, payload.len());
+        };
+        if segment.has(flags::RST) {
+            return;
+        }
+        if segment.has(flags::ACK) {
+            return self.cookie_returns(now, &listener, tuple, segment, payload);
+        }
+        if segment.has(flags::SYN) {
+            self.syn_arrives(now, &listener, tuple, &segment, iss);
+        }
+    }
+
+    fn syn_arrives(
+        &self,
+        now: u64,
+        listener: &Arc<TcpSocket<D, E>>,
+        tuple: Tuple,
+        segment: &Segment,
+        iss: Option<Seq>,
+    ) {
+        let mut tcb = listener.lock();
+        let options = tcb.options;
+        let Some(listen) = tcb.listen.as_mut() else { return };
+        if listen.queue.len() > listen.backlog {
+            return; // the peer tries again, perhaps somebody accepts until then
+        }
+        let flooded = listen.half_open >= self.config.limits.syn_backlog;
+        if flooded {
+            listen.cookie_sent = now.max(1);
+        } else {
+            listen.half_open += 1;
+        }
+        drop(tcb);
+        let ts_offset = self.timestamp_offset(&tuple);
+        let ts_recent = segment.timestamps.map(|ts| ts.value);
+        if flooded {
+            let mss = segment.syn.mss.unwrap_or(DEFAULT_MSS);
+            let iss = cookie::make(self.keys.cookie, &tuple, segment.seq, mss, now);
+            // Without timestamps there is no room for the other options.
+            let (scale, sack) =
+                if ts_recent.is_some() { (segment.syn.scale, segment.syn.sack) } else { (None, false) };
+            let clock =
+                cookie::hide(timestamp_clock(now).wrapping_add(ts_offset), CookieOptions { scale, sack });
+            let syn = SynOptions { scale, sack, ..segment.syn };
+            let ts = ts_recent.map(|echo| Timestamps { value: clock, echo });
+            return self.send_syn_ack(now, &tuple, &options, iss, segment.seq, syn, ts);
+        }
+        let iss = iss.unwrap_or_else(|| self.initial_sequence(now, &tuple));
+        let timer = self.timers.insert(u64::from(tuple.remote_port), Timer::Tuple(tuple));
+        let request = Request {
+            listener: Arc::downgrade(listener),
+            iss,
+            irs: segment.seq,
+            syn: segment.syn,
+            ts_recent,
+            ts_offset,
+            retries: 0,
+            sent: now,
+            timer: Some(timer),
+        };
+        if !self.demux.insert(tuple, Entry::Request(Box::new(request.clone()))) {
+            // Another CPU was faster with the same SYN.
+            self.timers.remove(timer);
+            return self.request_gone(&request);
+        }
+        self.timers.set(timer, now + FIRST_WAIT);
+        self.answer(now, &tuple, &options, &request);
+    }
+
+    /// Sends the SYN-ACK of a half-open connection.
+    fn answer(&self, now: u64, tuple: &Tuple, options: &TcpOptions, request: &Request<D, E>) {
+        let ts = request
+            .ts_recent
+            .map(|echo| Timestamps { value: timestamp_clock(now).wrapping_add(request.ts_offset), echo });
+        self.send_syn_ack(now, tuple, options, request.iss, request.irs, request.syn, ts);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is a field of the segment")]
+    fn send_syn_ack(
+        &self,
+        now: u64,
+        tuple: &Tuple,
+        options: &TcpOptions,
+        iss: Seq,
+        irs: Seq,
+        syn: SynOptions,
+        ts: Option<Timestamps>,
+    ) {
+        let Some(path) = self.path(tuple, options) else { return };
+        let mut mss = (path.mtu(self) - crate::ipv4::IPV4_LEN - super::header::HEADER_LEN).min(65535) as u16;
+        if options.max_segment != 0 {
+            mss = mss.min(options.max_segment.max(64));
+        }
+        let scale = syn.scale.map(|_| self.receive_scale(options));
+        let mut bytes = [0; 20];
+        let len = write_syn_options(&mut bytes, mss, scale, syn.sack, ts);
+        let control = Control {
+            seq: iss,
+            ack: irs + 1,
+            flags: flags::SYN | flags::ACK,
+            window: self.first_window(options) as u16,
+            options: &bytes[..len],
+        };
+        self.send_control(now, tuple, control);
+    }
+
+    /// The window of a SYN: not scaled.
+    fn first_window(&self, options: &TcpOptions) -> u32 {
+        (options.receive_buffer.unwrap_or(self.config.limits.receive_default) as u32).min(MAX_UNSCALED)
+    }
+
+    /// The scale of our window.
+    pub(crate) fn receive_scale(&self, options: &TcpOptions) -> u8 {
+        Tcb::<D, E>::choose_scale(options.receive_buffer.unwrap_or(self.config.limits.receive_max))
+    }
+
+    /// Takes a segment for a half-open connection.
+    pub(crate) fn request_segment(
+        &self,
+        now: u64,
+        tuple: Tuple,
+        request: Request<D, E>,
+        segment: Segment,
+        payload: Payload<D::Buf>,
+    ) {
+        let Some(listener) = request.listener.upgrade() else {
+            self.drop_request(&tuple);
+            return self.send_reset_for(now, &tuple, &segment, payload.len());
+        };
+        if segment.has(flags::RST) {
+            if segment.seq == request.irs + 1 {
+                self.drop_request(&tuple);
+            }
+            return;
+        }
+        let options = listener.lock().options;
+        if segment.has(flags::SYN) {
+            // The SYN came again: so does the answer. Anything else is answered with an acknowledgement (RFC 5961).
+            if segment.seq == request.irs && !segment.has(flags::ACK) {
+                self.answer(now, &tuple, &options, &request);
+            }
+            return;
+        }
+        if !segment.has(flags::ACK) {
+            return;
+        }
+        if segment.ack != request.iss + 1 {
+            return self.send_reset_for(now, &tuple, &segment, payload.len());
+        }
+        let window = self.first_window(&options);
+        if segment.seq - (request.irs + 1) > window {
+            return self.answer(now, &tuple, &options, &request);
+        }
+        if options.defer_accept > 0 && payload.len() == 0 && !segment.has(flags::FIN) {
+            // TCP_DEFER_ACCEPT: wait for data, but not for ever.
+            let over = u64::from(options.defer_accept) * 1_000_000_000;
+            if now < request.sent + over {
+                return;
+            }
+        }
+        let rtt = (request.retries == 0).then(|| now - request.sent);
+        let child = self.child(now, &tuple, &options, &request, &segment, rtt);
+        self.open(now, &listener, tuple, child, segment, payload, Some(request));
+    }
+
+    /// A SYN cookie may have come back.
+    fn cookie_returns(
+        &self,
+        now: u64,
+        listener: &Arc<TcpSocket<D, E>>,
+        tuple: Tuple,
+        segment: Segment,
+        payload: Payload<D::Buf>,
+    ) {
+        let tcb = listener.lock();
+        let options = tcb.options;
+        let sent = tcb.listen.as_ref().map_or(0, |listen| listen.cookie_sent);
+        drop(tcb);
+        let irs = segment.seq - 1;
+        let expected = sent != 0 && now < sent + COOKIE_LIFE && !segment.has(flags::SYN);
+        let mss =
+            if expected { cookie::check(self.keys.cookie, &tuple, irs, segment.ack - 1, now) } else { None };
+        let Some(mss) = mss else {
+            return self.send_reset_for(now, &tuple, &segment, payload.len());
+        };
+        let told = segment.timestamps.map(|ts| cookie::find(ts.echo));
+        let request = Request {
+            listener: Arc::downgrade(listener),
+            iss: segment.ack - 1,
+            irs,
+            syn: SynOptions {
+                mss: Some(mss),
+                scale: told.and_then(|t| t.scale),
+                sack: told.is_some_and(|t| t.sack),
+            },
+            ts_recent: segment.timestamps.map(|ts| ts.value),
+            ts_offset: self.timestamp_offset(&tuple),
+            retries: 0,
+            sent: now,
+            timer: None,
+        };
+        let child = self.child(now, &tuple, &options, &request, &segment, None);
+        self.open(now, listener, tuple, child, segment, payload, None);
+    }
+
+    /// The socket of a connection whose handshake is complete.
+    fn child(
+        &self,
+        now: u64,
+        tuple: &Tuple,
+        options: &TcpOptions,
+        request: &Request<D, E>,
+        segment: &Segment,
+        rtt: Option<u64>,
+    ) -> Arc<TcpSocket<D, E>> {
+        let child = Arc::new(TcpSocket::new(&self.config.limits, None));
+        let cx = Context { stack: self, socket: &child, now };
+        let mut tcb = child.lock();
+        tcb.tuple = *tuple;
+        tcb.options = *options;
+        tcb.apply_buffers(&self.config.limits);
+        tcb.path = self.path(tuple, options).unwrap_or_default();
+        tcb.ts_offset = request.ts_offset;
+        tcb.snd_una = request.iss + 1;
+        tcb.snd_nxt = tcb.snd_una;
+        tcb.snd_max = tcb.snd_una;
+        tcb.small_end = tcb.snd_una;
+        tcb.high_rxt = tcb.snd_una;
+        tcb.rcv_nxt = request.irs + 1;
+        tcb.last_ack_sent = tcb.rcv_nxt;
+        tcb.rcv_adv = tcb.rcv_nxt + self.first_window(options);
+        tcb.rcv_scale = self.receive_scale(options);
+        let mut syn = segment.clone();
+        syn.syn = request.syn;
+        syn.timestamps = request.ts_recent.map(|value| Timestamps { value, echo: 0 });
+        tcb.peer_options(&cx, &syn, true);
+        tcb.snd_wl1 = segment.seq;
+        tcb.snd_wl2 = segment.ack;
+        tcb.snd_wnd = u32::from(segment.window) << tcb.snd_scale;
+        tcb.max_snd_wnd = tcb.snd_wnd;
+        if let Some(rtt) = rtt {
+            tcb.rtt.measure(rtt);
+        }
+        tcb.state = State::Established;
+        tcb.start(&cx);
+        drop(tcb);
+        child
+    }
+
+    /// Enters a new connection in the table and in its listener's queue, and gives it the segment that completed it.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one step")]
+    fn open(
+        &self,
+        now: u64,
+        listener: &Arc<TcpSocket<D, E>>,
+        tuple: Tuple,
+        child: Arc<TcpSocket<D, E>>,
+        segment: Segment,
+        payload: Payload<D::Buf>,
+        request: Option<Request<D, E>>,
+    ) {
+        let timer =
+            self.timers.insert(u64::from(tuple.remote_port), Timer::Connection(Arc::downgrade(&child)));
+        child.lock().timer = Some(timer);
+        let entered = match &request {
+            Some(_) => self
+                .demux
+                .replace(&tuple, Entry::Connection(child.clone()), |entry| matches!(entry, Entry::Request(_)))
+                .is_ok(),
+            None => self.demux.insert(tuple, Entry::Connection(child.clone())),
+        };
+        if !entered {
+            // Another CPU was faster with the same acknowledgement.
+            return self.timers.remove(timer);
+        }
+        let mut tcb = listener.lock();
+        let queued = match tcb.listen.as_mut() {
+            Some(listen) if listen.queue.len() <= listen.backlog => {
+                listen.queue.push_back(child.clone());
+                listen.half_open -= usize::from(request.is_some()).min(listen.half_open);
+                true
+            }
+            _ => false,
+        };
+        drop(tcb);
+        if queued {
+            if let Some(timer) = request.and_then(|request| request.timer) {
+                self.timers.remove(timer);
+            }
+            self.deliver(now, &child, &segment, payload, 0);
+            listener.settle(Readiness::ACCEPTABLE);
+            return;
+        }
+        // Nobody accepts: as if the acknowledgement had been lost. The peer or our timer will try again.
+        let ours = |entry: &Entry<D, E>| matches!(entry, Entry::Connection(s) if Arc::ptr_eq(s, &child));
+        match request {
+            Some(request) => drop(self.demux.replace(&tuple, Entry::Request(Box::new(request)), ours)),
+            None => drop(self.demux.remove(&tuple, ours)),
+        }
+        self.timers.remove(timer);
+    }
+
+    /// A half-open connection's timer: answers again, or gives up.
+    pub(crate) fn request_due(&self, now: u64, tuple: &Tuple) {
+        let again = self.demux.change(tuple, |entry| match entry {
+            Entry::Request(request) if request.retries < RETRIES => {
+                request.retries += 1;
+                Some(Request::clone(request))
+            }
+            _ => None,
+        });
+        match again.flatten() {
+            Some(request) => {
+                let Some(listener) = request.listener.upgrade() else { return self.drop_request(tuple) };
+                let options = listener.lock().options;
+                if let Some(timer) = request.timer {
+                    self.timers.set(timer, now + (FIRST_WAIT << request.retries));
+                }
+                self.answer(now, tuple, &options, &request);
+            }
+            None => self.drop_request(tuple),
+        }
+    }
+
+    fn drop_request(&self, tuple: &Tuple) {
+        if let Some(Entry::Request(request)) =
+            self.demux.remove(tuple, |entry| matches!(entry, Entry::Request(_)))
+        {
+            if let Some(timer) = request.timer {
+                self.timers.remove(timer);
+            }
+            self.request_gone(&request);
+        }
+    }
+
+    fn request_gone(&self, request: &Request<D, E>) {
+        if let Some(listener) = request.listener.upgrade()
+            && let Some(listen) = listener.lock().listen.as_mut()
+        {
+            listen.half_open = listen.half_open.saturating_sub(1);
+        }
+    }
+
+    /// The way to a peer, if there is one.
+    pub(crate) fn path(&self, tuple: &Tuple, options: &TcpOptions) -> Option<Path> {
+        Some(Path::new(self.addresses.route(tuple.remote)?, tuple, self.mac, options.ttl, options.tos))
+    }
+}

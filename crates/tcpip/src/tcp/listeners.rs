@@ -1,0 +1,65 @@
+//! Which socket listens on which port. Looked up for segments without a connection.
+
+use super::demux::Tuple;
+use super::socket::TcpSocket;
+use crate::device::Device;
+use crate::events::Events;
+use crate::hash::Key;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use spin::RwLock;
+
+struct Listener<D: Device, E: Events> {
+    address: u32,
+    socket: Arc<TcpSocket<D, E>>,
+}
+
+/// All listeners.
+pub struct Listeners<D: Device, E: Events> {
+    ports: RwLock<BTreeMap<u16, Vec<Listener<D, E>>>>,
+}
+
+impl<D: Device, E: Events> Listeners<D, E> {
+    /// None.
+    pub fn new() -> Self {
+        Listeners { ports: RwLock::new(BTreeMap::new()) }
+    }
+
+    /// Adds a listener; `address` 0 is all of ours.
+    pub fn insert(&self, port: u16, address: u32, socket: Arc<TcpSocket<D, E>>) {
+        self.ports.write().entry(port).or_default().push(Listener { address, socket });
+    }
+
+    /// Removes a listener.
+    pub fn remove(&self, port: u16, socket: &Arc<TcpSocket<D, E>>) {
+        let mut ports = self.ports.write();
+        let mut gone = Vec::new();
+        if let Some(there) = ports.get_mut(&port) {
+            gone.extend(there.extract_if(.., |listener| Arc::ptr_eq(&listener.socket, socket)));
+            if there.is_empty() {
+                ports.remove(&port);
+            }
+        }
+        drop(ports);
+        drop(gone);
+    }
+
+    /// The listener for a tuple: one bound to the very address rather than one bound to all; of several that share
+    /// (`SO_REUSEPORT`), the one the tuple's hash chooses.
+    pub fn find(&self, tuple: &Tuple, key: Key) -> Option<Arc<TcpSocket<D, E>>> {
+        let ports = self.ports.read();
+        let there = ports.get(&tuple.local_port)?;
+        let exact = there.iter().filter(|listener| listener.address == tuple.local).count();
+        let (address, count) = match exact {
+            0 => (0, there.iter().filter(|listener| listener.address == 0).count()),
+            count => (tuple.local, count),
+        };
+        let choice = if count > 1 { (tuple.hash(key) >> 32) as usize % count } else { 0 };
+        there
+            .iter()
+            .filter(|listener| listener.address == address)
+            .nth(choice)
+            .map(|listener| listener.socket.clone())
+    }
+}

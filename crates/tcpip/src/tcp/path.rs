@@ -1,0 +1,152 @@
+//! The way of a connection's segments: headers prepared once, the neighbour's address remembered.
+
+use super::control::{CHECKSUM_FIELD, MAX_HEADERS, TCP_AT};
+use super::demux::Tuple;
+use super::header::{HEADER_LEN, TIMESTAMP_LEN, TIMESTAMP_PREFIX};
+use crate::address::{Hop, Route};
+use crate::checksum::Sum;
+use crate::device::{Device, Fragment, Full, PartialChecksum, TxFrame};
+use crate::events::Events;
+use crate::ipv4::{Ipv4Header, LINK_AND_IP_LEN, protocol};
+use crate::loopback::LOOPBACK_MTU;
+use crate::neighbor::{ETHERNET_LEN, FrameRest};
+use crate::stack::Stack;
+
+/// Ethernet, IPv4 and TCP header with timestamps.
+pub const TEMPLATE_LEN: usize = TCP_AT + HEADER_LEN + TIMESTAMP_LEN;
+
+/// A segment's headers being built: the template, and room for more options.
+pub type Headers = [u8; MAX_HEADERS];
+
+/// The way of a connection's segments.
+pub struct Path {
+    template: [u8; TEMPLATE_LEN],
+    hop: Hop,
+    /// Sum of the IPv4 header without its length.
+    ip_sum: Sum,
+    /// Sum of the pseudo-header without its length.
+    pseudo_sum: Sum,
+    /// Until when the Ethernet destination in the template is good, and of which generation it is.
+    mac_until: u64,
+    generation: u32,
+    /// What path MTU discovery found (RFC 1191), 0 if nothing.
+    path_mtu: u16,
+}
+
+impl Default for Path {
+    fn default() -> Self {
+        Path {
+            template: [0; TEMPLATE_LEN],
+            hop: Hop::Loopback,
+            ip_sum: Sum::default(),
+            pseudo_sum: Sum::default(),
+            mac_until: 0,
+            generation: 0,
+            path_mtu: 0,
+        }
+    }
+}
+
+impl Path {
+    /// The way to `tuple.remote` by `route`.
+    pub fn new(route: Route, tuple: &Tuple, mac: [u8; 6], ttl: u8, tos: u8) -> Self {
+        let mut path = Path { hop: route.hop, ..Path::default() };
+        let ip = Ipv4Header {
+            source: tuple.local,
+            destination: tuple.remote,
+            protocol: protocol::TCP,
+            ttl,
+            tos,
+            ident: None,
+        };
+        let Some((link, tcp)) = path.template.split_first_chunk_mut::<LINK_AND_IP_LEN>() else { return path };
+        ip.write(mac, link, 0);
+        link[ETHERNET_LEN + 2..ETHERNET_LEN + 4].fill(0);
+        link[ETHERNET_LEN + 10..ETHERNET_LEN + 12].fill(0);
+        path.ip_sum = Sum::default().bytes(&link[ETHERNET_LEN..]);
+        path.pseudo_sum = Sum::default().pseudo_header(tuple.local, tuple.remote, protocol::TCP, 0);
+        tcp[0..2].copy_from_slice(&tuple.local_port.to_be_bytes());
+        tcp[2..4].copy_from_slice(&tuple.remote_port.to_be_bytes());
+        tcp[HEADER_LEN..HEADER_LEN + 4].copy_from_slice(&TIMESTAMP_PREFIX);
+        path
+    }
+
+    /// Whether the peer is ourselves.
+    #[inline]
+    pub fn is_loopback(&self) -> bool {
+        self.hop == Hop::Loopback
+    }
+
+    /// The greatest packet.
+    pub fn mtu<D: Device, E: Events>(&self, stack: &Stack<D, E>) -> usize {
+        match (self.is_loopback(), self.path_mtu) {
+            (true, _) => LOOPBACK_MTU,
+            (false, 0) => stack.mtu,
+            (false, found) => usize::from(found).min(stack.mtu),
+        }
+    }
+
+    /// A router told how much fits (RFC 1191); less than 552 is not believed (as Linux's `min_pmtu`).
+    pub fn reduce_mtu(&mut self, mtu: u16) {
+        const LEAST_MTU: u16 = 552;
+        let mtu = mtu.max(LEAST_MTU);
+        if self.path_mtu == 0 || mtu < self.path_mtu {
+            self.path_mtu = mtu;
+        }
+    }
+
+    /// The prepared headers, to be completed and sent by [`transmit`](Self::transmit).
+    #[inline]
+    pub fn headers(&self) -> Headers {
+        let mut headers = [0; MAX_HEADERS];
+        headers[..TEMPLATE_LEN].copy_from_slice(&self.template);
+        headers
+    }
+
+    /// Fills in lengths and checksums and sends. `tcp_len` is the length of the TCP header with its options.
+    #[inline]
+    pub fn transmit<D: Device, E: Events>(
+        &mut self,
+        stack: &Stack<D, E>,
+        now: u64,
+        headers: &mut Headers,
+        tcp_len: usize,
+        payload: &[Fragment<'_, D::Buf>],
+        payload_len: u32,
+        segment_size: u32,
+    ) -> Result<(), Full> {
+        let len = tcp_len + payload_len as usize;
+        let total = (len + LINK_AND_IP_LEN - ETHERNET_LEN) as u16;
+        headers[ETHERNET_LEN + 2..ETHERNET_LEN + 4].copy_from_slice(&total.to_be_bytes());
+        let sum = self.ip_sum.word(total).finish();
+        headers[ETHERNET_LEN + 10..ETHERNET_LEN + 12].copy_from_slice(&sum);
+        let Some(headers) = headers.get_mut(..TCP_AT + tcp_len) else { return Ok(()) };
+        let pseudo = self.pseudo_sum.word(len as u16);
+        let checksum = if stack.capabilities.tx_checksum && !self.is_loopback() {
+            headers[TCP_AT + CHECKSUM_FIELD..TCP_AT + CHECKSUM_FIELD + 2].copy_from_slice(&pseudo.partial());
+            Some(PartialChecksum { start: TCP_AT as u16, offset: CHECKSUM_FIELD as u16 })
+        } else {
+            stack.fill_checksum(self.hop, pseudo, headers, TCP_AT, CHECKSUM_FIELD, payload)
+        };
+        let segment_size = (payload_len > segment_size).then_some(segment_size as u16);
+        let Hop::Neighbor(next_hop) = self.hop else {
+            let route = Route { source: 0, hop: self.hop };
+            return stack.ip_transmit(now, route, headers, FrameRest { payload, checksum, segment_size });
+        };
+        if now >= self.mac_until || self.generation != stack.neighbors.generation() {
+            let Some(resolved) = stack.resolve(now, next_hop) else {
+                return stack.transmit_to(
+                    now,
+                    next_hop,
+                    headers,
+                    FrameRest { payload, checksum, segment_size },
+                );
+            };
+            self.template[..6].copy_from_slice(&resolved.mac);
+            headers[..6].copy_from_slice(&resolved.mac);
+            self.mac_until = resolved.until;
+            self.generation = resolved.generation;
+        }
+        stack.device.transmit(TxFrame { headers, payload, checksum, segment_size })
+    }
+}

@@ -1,0 +1,460 @@
+//! The transmission control block: all that a connection knows (RFC 9293, 3.3.1), and what is derived from it.
+
+use super::congestion::Cubic;
+use super::demux::{Entry, Tuple};
+use super::header::{DEFAULT_MSS, HEADER_LEN, TIMESTAMP_LEN};
+use super::listen::Listen;
+use super::path::Path;
+use super::receive_queue::{OutOfOrder, ReceiveQueue};
+use super::rtt::Rtt;
+use super::scoreboard::Scoreboard;
+use super::send_queue::SendQueue;
+use super::seq::Seq;
+use super::settings::{State, TcpOptions};
+use super::socket::TcpSocket;
+use super::time_wait::TimeWait;
+use crate::config::Limits;
+use crate::device::Device;
+use crate::error::Error;
+use crate::events::{Events, Readiness};
+use crate::ipv4::IPV4_LEN;
+use crate::stack::Stack;
+use crate::timers::{NEVER, TimerHandle};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+/// The greatest window without scaling.
+pub const MAX_UNSCALED: u32 = 65535;
+
+/// Why we retransmit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// No loss is known.
+    Open,
+    /// Fast recovery (RFC 6675; RFC 6582 without SACK).
+    Fast,
+    /// After a time-out: everything is sent again from SND.UNA.
+    Loss,
+}
+
+/// The timers of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Retransmission.
+    Retransmit,
+    /// Probe of a closed window.
+    Persist,
+    /// Delayed acknowledgement.
+    DelayedAck,
+    /// Keep-alive.
+    KeepAlive,
+    /// End of FIN_WAIT_2 of a closed socket, or of the patience for `TCP_CORK`.
+    Patience,
+}
+
+/// Number of timers.
+pub const CLOCKS: usize = 5;
+
+/// Who works on a connection, and when.
+pub struct Context<'a, D: Device, E: Events> {
+    /// The stack.
+    pub stack: &'a Stack<D, E>,
+    /// The connection's socket.
+    pub socket: &'a Arc<TcpSocket<D, E>>,
+    /// The time, ns.
+    pub now: u64,
+}
+
+/// The transmission control block.
+pub struct Tcb<D: Device, E: Events> {
+    pub state: State,
+    pub options: TcpOptions,
+    pub tuple: Tuple,
+    /// The port is claimed in the table of ports.
+    pub claimed: bool,
+    pub listen: Option<Box<Listen<D, E>>>,
+    pub error: Option<Error>,
+    /// What ICMP told, in case the connection times out.
+    pub soft_error: Option<Error>,
+    /// The program has closed the socket.
+    pub orphan: bool,
+    /// `shutdown(SHUT_RD)`.
+    pub receive_shut: bool,
+    /// Told to the program when the lock is released.
+    pub fresh: Readiness,
+
+    // Sending.
+    pub send: SendQueue<D::Buf>,
+    pub send_buffer: usize,
+    pub snd_una: Seq,
+    pub snd_nxt: Seq,
+    /// The highest SND.NXT so far.
+    pub snd_max: Seq,
+    pub snd_wnd: u32,
+    pub max_snd_wnd: u32,
+    pub snd_wl1: Seq,
+    pub snd_wl2: Seq,
+    pub snd_scale: u8,
+    /// Payload of a full segment.
+    pub mss: u32,
+    /// What the peer announced or path MTU discovery left, options not deducted.
+    pub peer_mss: u16,
+    /// Greatest payload handed to the device at once; a multiple of `mss`.
+    pub burst: u32,
+    /// End of the last segment that was not full (Minshall's variant of Nagle's algorithm).
+    pub small_end: Seq,
+    pub fin_queued: bool,
+    /// An acknowledgement went beyond the last byte of data: it is that of FIN.
+    pub fin_covered: bool,
+    pub fin_acked: bool,
+    /// `MSG_MORE` on the last send.
+    pub more: bool,
+    pub cubic: Cubic,
+    pub window_limited: bool,
+    pub rtt: Rtt,
+    /// End and time of the segment being timed.
+    pub timing: Option<(Seq, u64)>,
+    pub recovery: Recovery,
+    /// SND.MAX when recovery began.
+    pub recover: Seq,
+    /// Everything below was retransmitted in this recovery.
+    pub high_rxt: Seq,
+    pub dup_acks: u32,
+    pub scoreboard: Scoreboard,
+    pub retransmits: u32,
+    pub total_retransmits: u32,
+    /// When the first of the unanswered transmissions was, for time-outs.
+    pub stalled_since: u64,
+    pub probes: u32,
+    pub last_sent: u64,
+    /// The device had no room: send when it has.
+    pub blocked: bool,
+
+    // Options in use.
+    pub sack_ok: bool,
+    pub ts_ok: bool,
+    pub ts_recent: u32,
+    pub ts_recent_at: u64,
+    pub ts_offset: u32,
+
+    // Receiving.
+    pub receive: ReceiveQueue<D::Buf>,
+    pub out_of_order: OutOfOrder<D::Buf>,
+    pub receive_buffer: usize,
+    pub rcv_nxt: Seq,
+    /// Right edge of the window we announced.
+    pub rcv_adv: Seq,
+    pub rcv_scale: u8,
+    pub last_ack_sent: Seq,
+    /// Where the peer's stream ends.
+    pub fin_at: Option<Seq>,
+    pub fin_received: bool,
+    /// Payload of the largest segment seen.
+    pub rcv_mss: u32,
+    /// Bytes received and not acknowledged.
+    pub unacked: u32,
+    /// Acknowledge at the end of the batch.
+    pub ack_now: bool,
+    /// Full segments still acknowledged at once, at the start of a connection.
+    pub quick_acks: u8,
+    pub last_received: u64,
+    pub challenged: u64,
+    /// Bytes the program has read since `measured_at` (receive buffer autotuning).
+    pub read_bytes: usize,
+    pub measured_at: u64,
+
+    // Timers and way.
+    pub deadlines: [u64; CLOCKS],
+    pub timer: Option<TimerHandle>,
+    /// When the wheel calls.
+    pub armed_at: u64,
+    /// It stands in the stack's list of deferred work.
+    pub deferred: bool,
+    pub path: Path,
+}
+
+impl<D: Device, E: Events> Tcb<D, E> {
+    /// A socket that was just made.
+    pub fn new(limits: &Limits) -> Self {
+        let mss = u32::from(DEFAULT_MSS);
+        let zero = Seq(0);
+        Tcb {
+            state: State::Closed,
+            options: TcpOptions::default(),
+            tuple: Tuple::default(),
+            claimed: false,
+            listen: None,
+            error: None,
+            soft_error: None,
+            orphan: false,
+            receive_shut: false,
+            fresh: Readiness::EMPTY,
+            send: SendQueue::new(),
+            send_buffer: limits.send_default,
+            snd_una: zero,
+            snd_nxt: zero,
+            snd_max: zero,
+            snd_wnd: 0,
+            max_snd_wnd: 0,
+            snd_wl1: zero,
+            snd_wl2: zero,
+            snd_scale: 0,
+            mss,
+            peer_mss: DEFAULT_MSS,
+            burst: mss,
+            small_end: zero,
+            fin_queued: false,
+            fin_covered: false,
+            fin_acked: false,
+            more: false,
+            cubic: Cubic::new(mss),
+            window_limited: false,
+            rtt: Rtt::default(),
+            timing: None,
+            recovery: Recovery::Open,
+            recover: zero,
+            high_rxt: zero,
+            dup_acks: 0,
+            scoreboard: Scoreboard::default(),
+            retransmits: 0,
+            total_retransmits: 0,
+            stalled_since: 0,
+            probes: 0,
+            last_sent: 0,
+            blocked: false,
+            sack_ok: false,
+            ts_ok: false,
+            ts_recent: 0,
+            ts_recent_at: 0,
+            ts_offset: 0,
+            receive: ReceiveQueue::new(),
+            out_of_order: OutOfOrder::new(),
+            receive_buffer: limits.receive_default,
+            rcv_nxt: zero,
+            rcv_adv: zero,
+            rcv_scale: 0,
+            last_ack_sent: zero,
+            fin_at: None,
+            fin_received: false,
+            rcv_mss: mss,
+            unacked: 0,
+            ack_now: false,
+            quick_acks: QUICK_ACKS,
+            last_received: 0,
+            challenged: 0,
+            read_bytes: 0,
+            measured_at: 0,
+            deadlines: [NEVER; CLOCKS],
+            timer: None,
+            armed_at: NEVER,
+            deferred: false,
+            path: Path::default(),
+        }
+    }
+
+    /// Whether a connection exists on which data may flow (SYNs are exchanged).
+    #[inline]
+    pub fn is_synchronized(&self) -> bool {
+        !matches!(
+            self.state,
+            State::Closed | State::Listen | State::SynSent | State::SynReceived | State::TimeWait
+        )
+    }
+
+    /// What the program may do now.
+    pub fn readiness(&self) -> Readiness {
+        let mut ready =
+            if self.error.is_some() { Readiness::ERROR | Readiness::READABLE } else { Readiness::EMPTY };
+        match self.state {
+            State::Listen => {
+                if self.listen.as_ref().is_some_and(|listen| !listen.queue.is_empty()) {
+                    ready |= Readiness::ACCEPTABLE;
+                }
+                return ready;
+            }
+            State::SynSent | State::SynReceived => return ready,
+            _ => {}
+        }
+        let ended = self.fin_received || self.receive_shut;
+        if self.receive.len() > 0 || ended {
+            ready |= Readiness::READABLE;
+        }
+        if ended {
+            ready |= Readiness::READ_HANGUP;
+        }
+        if matches!(self.state, State::Closed | State::TimeWait) || (ended && self.fin_queued) {
+            ready |= Readiness::HANGUP;
+        }
+        if self.fin_queued
+            || matches!(self.state, State::Closed | State::TimeWait)
+            || self.send_room() * 2 >= self.send.len() as usize
+        {
+            ready |= Readiness::WRITABLE;
+        }
+        ready
+    }
+
+    /// How many bytes the send buffer takes now.
+    #[inline]
+    pub fn send_room(&self) -> usize {
+        // A buffer counts at least this much, so that a stream of tiny writes cannot hold memory without bound.
+        const LEAST_PER_BUFFER: usize = 256;
+        let held = (self.send.len() as usize).max(self.send.buffers() * LEAST_PER_BUFFER);
+        self.send_buffer.saturating_sub(held)
+    }
+
+    #[inline]
+    pub fn set_clock(&mut self, clock: Clock, deadline: u64) {
+        self.deadlines[clock as usize] = deadline;
+    }
+
+    #[inline]
+    pub fn clock(&self, clock: Clock) -> u64 {
+        self.deadlines[clock as usize]
+    }
+
+    /// Sets the wheel if something is due before it would call.
+    #[inline]
+    pub fn arm(&mut self, cx: &Context<'_, D, E>) {
+        let [a, b, c, d, e] = self.deadlines;
+        let next = a.min(b).min(c).min(d).min(e);
+        if next < self.armed_at
+            && let Some(timer) = self.timer
+        {
+            self.armed_at = next;
+            cx.stack.timers.set(timer, next);
+        }
+    }
+
+    /// Sets the segment size from what the peer, the path and the program allow.
+    pub fn update_mss(&mut self, cx: &Context<'_, D, E>) {
+        let headers = IPV4_LEN + HEADER_LEN;
+        let mut mss =
+            (self.path.mtu(cx.stack).max(headers + 64) - headers).min(usize::from(self.peer_mss).max(64));
+        if self.options.max_segment != 0 {
+            mss = mss.min(usize::from(self.options.max_segment).max(64));
+        }
+        if self.ts_ok {
+            mss -= TIMESTAMP_LEN;
+        }
+        self.mss = mss as u32;
+        self.cubic.set_mss(self.mss);
+        let tso = cx.stack.capabilities.tso4_max.min(65535);
+        self.burst = self.mss;
+        if !self.path.is_loopback() && tso > 0 && cx.stack.capabilities.tx_checksum {
+            let room = (tso.saturating_sub(headers + TIMESTAMP_LEN)) as u32;
+            self.burst = (room / self.mss).max(1) * self.mss;
+        }
+    }
+
+    /// The segment size to announce.
+    pub fn announced_mss(&self, cx: &Context<'_, D, E>) -> u16 {
+        let mss = (self.path.mtu(cx.stack) - IPV4_LEN - HEADER_LEN).min(65535) as u16;
+        if self.options.max_segment != 0 { mss.min(self.options.max_segment.max(64)) } else { mss }
+    }
+
+    /// The right edge of the window that we may announce now. It never moves back, nor forward by little
+    /// (RFC 9293, 3.8.6.2.2).
+    #[inline]
+    pub fn window_edge(&self) -> Seq {
+        let free = self.receive_buffer.saturating_sub(self.receive.len()) as u32;
+        let edge = self.rcv_nxt + free.min(MAX_UNSCALED << self.rcv_scale);
+        let step = self.rcv_mss.min(self.receive_buffer as u32 / 2);
+        if edge.before(self.rcv_adv + step) { self.rcv_adv } else { edge }
+    }
+
+    /// The window field for a segment sent now; remembers what it announces.
+    #[inline]
+    pub fn announce_window(&mut self) -> u16 {
+        let window = self.window_edge() - self.rcv_nxt;
+        // Rounded up: a right edge that was announced is never taken back.
+        let field = ((window + (1 << self.rcv_scale) - 1) >> self.rcv_scale).min(MAX_UNSCALED);
+        self.rcv_adv = self.rcv_nxt + (field << self.rcv_scale);
+        self.last_ack_sent = self.rcv_nxt;
+        field as u16
+    }
+
+    /// Chooses the scale of our window for buffers of at most `max` bytes.
+    pub fn choose_scale(max: usize) -> u8 {
+        (0..super::header::MAX_SCALE)
+            .find(|scale| (MAX_UNSCALED as usize) << scale >= max)
+            .unwrap_or(super::header::MAX_SCALE)
+    }
+
+    /// Asks for an acknowledgement at the end of the batch, unless a segment carries it before.
+    pub fn ack_soon(&mut self, cx: &Context<'_, D, E>) {
+        self.ack_now = true;
+        self.defer(cx);
+    }
+
+    /// Has the stack come back to this connection at the end of the batch.
+    pub fn defer(&mut self, cx: &Context<'_, D, E>) {
+        if !self.deferred {
+            self.deferred = true;
+            cx.stack.defer(cx.socket.clone());
+        }
+    }
+
+    /// The connection has failed.
+    pub fn fail(&mut self, cx: &Context<'_, D, E>, error: Error) {
+        self.error = Some(error);
+        self.fresh |= Readiness::ERROR | Readiness::HANGUP | Readiness::READABLE | Readiness::WRITABLE;
+        self.finish_connection(cx);
+    }
+
+    /// The connection is over: gives back all that it holds, except what the program has not read.
+    pub fn finish_connection(&mut self, cx: &Context<'_, D, E>) {
+        let this = Arc::as_ptr(cx.socket);
+        let old = cx
+            .stack
+            .demux
+            .remove(&self.tuple, |entry| matches!(entry, Entry::Connection(s) if Arc::as_ptr(s) == this));
+        drop(old);
+        self.release(cx);
+    }
+
+    /// The peer's and our FIN are through, ours came first.
+    pub fn time_wait(&mut self, cx: &Context<'_, D, E>) {
+        let window = (self.window_edge() - self.rcv_nxt) >> self.rcv_scale;
+        let end = TimeWait {
+            snd_nxt: self.snd_nxt,
+            rcv_nxt: self.rcv_nxt,
+            window: window.min(MAX_UNSCALED) as u16,
+            ts_recent: self.ts_ok.then_some(self.ts_recent),
+            ts_offset: self.ts_offset,
+            timer: None,
+            answered: 0,
+        };
+        cx.stack.enter_time_wait(cx.now, self.tuple, end);
+        self.release(cx);
+    }
+
+    fn release(&mut self, cx: &Context<'_, D, E>) {
+        self.state = State::Closed;
+        self.fresh |= Readiness::HANGUP | Readiness::READABLE | Readiness::WRITABLE;
+        self.send.clear();
+        self.out_of_order.clear();
+        self.deadlines = [NEVER; CLOCKS];
+        self.armed_at = NEVER;
+        self.ack_now = false;
+        self.blocked = false;
+        if let Some(timer) = self.timer.take() {
+            cx.stack.timers.remove(timer);
+        }
+        if self.orphan {
+            self.unclaim(cx);
+        }
+    }
+
+    /// Gives the port back.
+    pub fn unclaim(&mut self, cx: &Context<'_, D, E>) {
+        if self.claimed {
+            self.claimed = false;
+            cx.stack.tcp_ports.release(self.tuple.local_port, cx.socket.id());
+        }
+    }
+}
+
+/// Full segments acknowledged at once at the start of a connection, so that the peer's slow start is quick (Linux:
+/// `TCP_MAX_QUICKACKS`).
+const QUICK_ACKS: u8 = 16;

@@ -1,0 +1,536 @@
+//! UDP (RFC 768).
+
+use crate::address::{BROADCAST, Hop, LOCALHOST, is_multicast};
+use crate::checksum::Sum;
+use crate::datagram::{ChecksumField, MAX_PAYLOAD, TRANSPORT_LEN};
+use crate::device::{Device, RxChecksum};
+use crate::error::{Error, Result};
+use crate::events::{Events, Readiness};
+use crate::ipv4::{Ipv4Header, Ipv4Info, protocol};
+use crate::payload::Payload;
+use crate::ports::Claim;
+use crate::stack::{Stack, Udp};
+use crate::tcp::{Shutdown, Tuple};
+use alloc::collections::BTreeMap;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::{Ipv4Addr, SocketAddrV4};
+use core::sync::atomic::{AtomicU32, Ordering};
+use spin::{Mutex, RwLock};
+
+const CHECKSUM_FIELD: usize = 6;
+/// What a waiting datagram counts besides its payload.
+const OVERHEAD: usize = 256;
+
+/// Options of a UDP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpOptions {
+    /// `SO_BROADCAST`.
+    pub broadcast: bool,
+    /// `SO_REUSEADDR`.
+    pub reuse_address: bool,
+    /// `SO_REUSEPORT`.
+    pub reuse_port: bool,
+    /// `SO_RCVBUF`, bytes (not doubled).
+    pub receive_buffer: usize,
+    /// `IP_TTL`.
+    pub ttl: u8,
+    /// `IP_TOS`.
+    pub tos: u8,
+}
+
+/// What `udp_recv` took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Its sender.
+    pub from: SocketAddrV4,
+    /// The address it was sent to.
+    pub to: Ipv4Addr,
+    /// Its whole length.
+    pub len: usize,
+    /// Bytes that the sink took.
+    pub copied: usize,
+}
+
+struct Waiting<B> {
+    from: (u32, u16),
+    to: u32,
+    payload: Payload<B>,
+}
+
+struct State<B> {
+    local: (u32, u16),
+    peer: Option<(u32, u16)>,
+    /// The port was chosen by us: connecting to nobody gives it back.
+    claimed: bool,
+    options: UdpOptions,
+    queue: VecDeque<Waiting<B>>,
+    held: usize,
+    error: Option<Error>,
+    receive_shut: bool,
+    send_shut: bool,
+}
+
+/// A UDP socket. The program's calls go through [`Stack`].
+pub struct UdpSocket<D: Device, E: Events> {
+    ready: AtomicU32,
+    events: E,
+    state: Mutex<State<D::Buf>>,
+}
+
+impl<D: Device, E: Events> UdpSocket<D, E> {
+    fn id(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    /// What is possible now. One atomic load.
+    pub fn readiness(&self) -> Readiness {
+        Readiness::from_bits(self.ready.load(Ordering::Acquire))
+    }
+
+    /// The user's data.
+    pub fn events(&self) -> &E {
+        &self.events
+    }
+
+    /// Our end.
+    pub fn local(&self) -> SocketAddrV4 {
+        let (address, port) = self.state.lock().local;
+        SocketAddrV4::new(Ipv4Addr::from(address), port)
+    }
+
+    /// The peer that the socket is connected to.
+    pub fn peer(&self) -> Option<SocketAddrV4> {
+        self.state.lock().peer.map(|(address, port)| SocketAddrV4::new(Ipv4Addr::from(address), port))
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> UdpOptions {
+        self.state.lock().options
+    }
+
+    /// Changes options.
+    pub fn set_options(&self, change: impl FnOnce(&mut UdpOptions)) {
+        change(&mut self.state.lock().options);
+    }
+
+    /// Takes the pending error (`SO_ERROR`).
+    pub fn take_error(&self) -> Option<Error> {
+        let mut state = self.state.lock();
+        let error = state.error.take();
+        self.ready.store(state.readiness().bits(), Ordering::Release);
+        error
+    }
+
+    /// Length of the datagram that waits first (`FIONREAD`).
+    pub fn next_len(&self) -> usize {
+        self.state.lock().queue.front().map_or(0, |waiting| waiting.payload.len() as usize)
+    }
+
+    fn settle(&self, state: spin::MutexGuard<'_, State<D::Buf>>, fresh: Readiness) {
+        let ready = state.readiness();
+        self.ready.store(ready.bits(), Ordering::Release);
+        drop(state);
+        if !fresh.is_empty() {
+            self.events.notify(fresh & ready);
+        }
+    }
+}
+
+impl<B> State<B> {
+    fn readiness(&self) -> Readiness {
+        let mut ready = Readiness::WRITABLE;
+        if !self.queue.is_empty() || self.receive_shut {
+            ready |= Readiness::READABLE;
+        }
+        if self.error.is_some() {
+            ready |= Readiness::ERROR | Readiness::READABLE;
+        }
+        if self.receive_shut {
+            ready |= Readiness::READ_HANGUP;
+        }
+        if self.receive_shut && self.send_shut {
+            ready |= Readiness::HANGUP;
+        }
+        ready
+    }
+}
+
+struct Bound<D: Device, E: Events> {
+    address: u32,
+    peer: Option<(u32, u16)>,
+    socket: Udp<D, E>,
+}
+
+/// Sockets by local port.
+pub struct UdpTable<D: Device, E: Events> {
+    ports: RwLock<BTreeMap<u16, Vec<Bound<D, E>>>>,
+}
+
+impl<D: Device, E: Events> UdpTable<D, E> {
+    /// No sockets.
+    pub fn new() -> Self {
+        UdpTable { ports: RwLock::new(BTreeMap::new()) }
+    }
+
+    /// The sockets that want a datagram: the best match, of equals (`SO_REUSEPORT`) the one the hash chooses.
+    fn find(&self, tuple: &Tuple, spread: impl FnOnce() -> u64) -> Option<Udp<D, E>> {
+        let ports = self.ports.read();
+        let there = ports.get(&tuple.local_port)?;
+        let remote = (tuple.remote, tuple.remote_port);
+        let score = |bound: &Bound<D, E>| {
+            if (bound.address != 0 && bound.address != tuple.local)
+                || bound.peer.is_some_and(|peer| peer != remote)
+            {
+                return 0;
+            }
+            1 + u8::from(bound.address != 0) + 2 * u8::from(bound.peer.is_some())
+        };
+        if let [only] = &there[..] {
+            return (score(only) > 0).then(|| only.socket.clone());
+        }
+        let best = there.iter().map(score).max().filter(|best| *best > 0)?;
+        let count = there.iter().filter(|bound| score(bound) == best).count();
+        let choice = if count > 1 { spread() as usize % count } else { 0 };
+        there.iter().filter(|bound| score(bound) == best).nth(choice).map(|bound| bound.socket.clone())
+    }
+
+    /// All sockets that a broadcast reaches.
+    fn all(&self, port: u16, remote: (u32, u16)) -> Vec<Udp<D, E>> {
+        let ports = self.ports.read();
+        let wants = |b: &&Bound<D, E>| b.address == 0 && b.peer.is_none_or(|peer| peer == remote);
+        ports
+            .get(&port)
+            .map_or(Vec::new(), |there| there.iter().filter(wants).map(|b| b.socket.clone()).collect())
+    }
+
+    fn insert(&self, port: u16, address: u32, socket: Udp<D, E>) {
+        self.ports.write().entry(port).or_default().push(Bound { address, peer: None, socket });
+    }
+
+    fn change(&self, port: u16, socket: &Udp<D, E>, change: impl FnOnce(&mut Bound<D, E>)) {
+        if let Some(there) = self.ports.write().get_mut(&port)
+            && let Some(bound) = there.iter_mut().find(|bound| Arc::ptr_eq(&bound.socket, socket))
+        {
+            change(bound);
+        }
+    }
+
+    fn remove(&self, port: u16, socket: &Udp<D, E>) {
+        let mut ports = self.ports.write();
+        let mut gone = Vec::new();
+        if let Some(there) = ports.get_mut(&port) {
+            gone.extend(there.extract_if(.., |bound| Arc::ptr_eq(&bound.socket, socket)));
+            if there.is_empty() {
+                ports.remove(&port);
+            }
+        }
+        drop(ports);
+        drop(gone);
+    }
+}
+
+impl<D: Device, E: Events> Stack<D, E> {
+    /// Takes a datagram.
+    pub(crate) fn udp_input(&self, now: u64, info: &Ipv4Info, mut payload: Payload<D::Buf>) {
+        let Some(head) = payload.head().first_chunk::<TRANSPORT_LEN>().copied() else { return };
+        let len = usize::from(u16::from_be_bytes([head[4], head[5]]));
+        if len < TRANSPORT_LEN || len > payload.len() as usize {
+            return;
+        }
+        payload.truncate(len as u32);
+        let has_checksum = head[CHECKSUM_FIELD..] != [0, 0];
+        if has_checksum && info.checksum == RxChecksum::Unknown && !info.checksum_ok(&payload) {
+            return;
+        }
+        payload.skip(TRANSPORT_LEN as u32);
+        let tuple = Tuple {
+            local: info.destination,
+            remote: info.source,
+            local_port: u16::from_be_bytes([head[2], head[3]]),
+            remote_port: u16::from_be_bytes([head[0], head[1]]),
+        };
+        if info.wire && tuple.local_port == crate::dhcp::CLIENT_PORT && self.dhcp_input(now, &tuple, &payload)
+        {
+            return;
+        }
+        if info.broadcast {
+            // To all: the last gets the buffers, the others a copy each.
+            let mut sockets = self.udp.all(tuple.local_port, (tuple.remote, tuple.remote_port));
+            let last = sockets.pop();
+            for socket in sockets {
+                socket.take(info, &tuple, payload.clone());
+            }
+            if let Some(socket) = last {
+                socket.take(info, &tuple, payload);
+            }
+            return;
+        }
+        match self.udp.find(&tuple, || tuple.hash(self.keys.demux)) {
+            Some(socket) => socket.take(info, &tuple, payload),
+            None => self.port_unreachable(now, info, &head, len),
+        }
+    }
+
+    /// A datagram of ours could not be delivered.
+    pub(crate) fn udp_error(&self, tuple: &Tuple, error: Error) {
+        let Some(socket) = self.udp.find(tuple, || tuple.hash(self.keys.demux)) else { return };
+        let mut state = socket.state.lock();
+        // Only a connected socket hears of it (udp(7)).
+        if state.peer == Some((tuple.remote, tuple.remote_port)) && error != Error::MessageTooLong {
+            state.error = Some(error);
+            socket.settle(state, Readiness::ERROR | Readiness::READABLE);
+        }
+    }
+
+    /// Makes a socket.
+    pub fn udp_socket(&self, events: E) -> Udp<D, E> {
+        let options = UdpOptions {
+            broadcast: false,
+            reuse_address: false,
+            reuse_port: false,
+            receive_buffer: self.config.limits.udp_receive,
+            ttl: 64,
+            tos: 0,
+        };
+        let state = State {
+            local: (0, 0),
+            peer: None,
+            claimed: false,
+            options,
+            queue: VecDeque::new(),
+            held: 0,
+            error: None,
+            receive_shut: false,
+            send_shut: false,
+        };
+        let ready = AtomicU32::new(state.readiness().bits());
+        Arc::new(UdpSocket { ready, events, state: Mutex::new(state) })
+    }
+
+    /// Binds a socket to a local address (0.0.0.0: all) and port (0: chosen). bind(2).
+    pub fn udp_bind(&self, socket: &Udp<D, E>, local: SocketAddrV4) -> Result<()> {
+        let address = u32::from(*local.ip());
+        let mut state = socket.state.lock();
+        if state.claimed {
+            return Err(Error::Invalid);
+        }
+        if address != 0
+            && !self.addresses.is_local(address)
+            && !self.addresses.is_broadcast(address)
+            && !is_multicast(address)
+        {
+            return Err(Error::AddressNotAvailable);
+        }
+        self.udp_claim(socket, &mut state, address, local.port())
+    }
+
+    fn udp_claim(
+        &self,
+        socket: &Udp<D, E>,
+        state: &mut State<D::Buf>,
+        address: u32,
+        port: u16,
+    ) -> Result<()> {
+        let claim = Claim {
+            owner: socket.id(),
+            address,
+            reuse_address: state.options.reuse_address,
+            reuse_port: state.options.reuse_port,
+            listening: false,
+        };
+        // Nobody should foresee the port of a query (RFC 6056): the counter of the table is keyed and salted.
+        let random = self.keys.cookie.hash(u64::from(address), socket.id() as u64);
+        let port = self.udp_ports.bind(port, claim, random)?;
+        state.claimed = true;
+        state.local = (address, port);
+        self.udp.insert(port, address, socket.clone());
+        Ok(())
+    }
+
+    /// Fixes the peer; `None` forgets it. connect(2).
+    pub fn udp_connect(&self, socket: &Udp<D, E>, peer: Option<SocketAddrV4>) -> Result<()> {
+        let mut state = socket.state.lock();
+        let Some(peer) = peer else {
+            state.peer = None;
+            self.udp.change(state.local.1, socket, |bound| bound.peer = None);
+            return Ok(());
+        };
+        let remote = if peer.ip().is_unspecified() { LOCALHOST } else { u32::from(*peer.ip()) };
+        let route = self.addresses.route(remote).ok_or(Error::NetworkUnreachable)?;
+        if route.hop == Hop::Broadcast && !state.options.broadcast {
+            return Err(Error::AccessDenied);
+        }
+        if !state.claimed {
+            self.udp_claim(socket, &mut state, 0, 0)?;
+        }
+        if state.local.0 == 0 {
+            state.local.0 = route.source;
+        }
+        let there = (remote, peer.port());
+        let here = state.local;
+        state.peer = Some(there);
+        self.udp.change(here.1, socket, |bound| {
+            bound.peer = Some(there);
+            bound.address = here.0;
+        });
+        Ok(())
+    }
+
+    /// Sends a datagram of `len` bytes that `fill` writes, piece by piece, to `to` or to the peer. If `fill` writes
+    /// fewer, nothing is sent and their number is given. sendto(2).
+    pub fn udp_send(
+        &self,
+        socket: &Udp<D, E>,
+        now: u64,
+        to: Option<SocketAddrV4>,
+        len: usize,
+        fill: impl FnMut(&mut [u8]) -> usize,
+    ) -> Result<usize> {
+        if len > MAX_PAYLOAD {
+            return Err(Error::MessageTooLong);
+        }
+        let mut state = socket.state.lock();
+        if let Some(error) = state.error.take() {
+            socket.settle(state, Readiness::EMPTY);
+            return Err(error);
+        }
+        if state.send_shut {
+            return Err(Error::BrokenPipe);
+        }
+        let (remote, remote_port) = match to {
+            Some(to) if to.port() == 0 => return Err(Error::Invalid),
+            Some(to) if to.ip().is_unspecified() => (LOCALHOST, to.port()),
+            Some(to) => (u32::from(*to.ip()), to.port()),
+            None => state.peer.ok_or(Error::DestinationRequired)?,
+        };
+        let route = self.addresses.route(remote).ok_or(Error::NetworkUnreachable)?;
+        if route.hop == Hop::Broadcast && !state.options.broadcast {
+            return Err(Error::AccessDenied);
+        }
+        if !state.claimed {
+            self.udp_claim(socket, &mut state, 0, 0)?;
+        }
+        let (local, local_port) = state.local;
+        let source = if local != 0 && local != BROADCAST && self.addresses.is_local(local) {
+            local
+        } else {
+            route.source
+        };
+        let options = state.options;
+        drop(state);
+
+        let pieces = self.collect(len, fill)?;
+        if pieces.len() < len {
+            return Ok(pieces.len());
+        }
+        let total = TRANSPORT_LEN + len;
+        let mut head = [0; TRANSPORT_LEN];
+        head[0..2].copy_from_slice(&local_port.to_be_bytes());
+        head[2..4].copy_from_slice(&remote_port.to_be_bytes());
+        head[4..6].copy_from_slice(&(total as u16).to_be_bytes());
+        let ip = Ipv4Header {
+            source,
+            destination: remote,
+            protocol: protocol::UDP,
+            ttl: options.ttl,
+            tos: options.tos,
+            ident: Some(self.next_ident()),
+        };
+        let start = Sum::default().pseudo_header(source, remote, protocol::UDP, total);
+        let sum = ChecksumField { field: CHECKSUM_FIELD, start, device: true };
+        let sent = self.send_datagram(now, route, ip, &head, &pieces, sum);
+        drop(pieces);
+        self.loopback_run(now);
+        match sent {
+            Ok(()) => Ok(len),
+            Err(crate::Full) => Err(Error::NoBuffers),
+        }
+    }
+
+    /// Takes the next datagram (leaves it if `peek`); what `sink` does not take of it is lost. `WouldBlock` if none
+    /// waits. recvfrom(2).
+    pub fn udp_recv(
+        &self,
+        socket: &Udp<D, E>,
+        peek: bool,
+        sink: impl FnMut(&[u8]) -> usize,
+    ) -> Result<Datagram> {
+        let mut state = socket.state.lock();
+        if let Some(error) = state.error.take() {
+            socket.settle(state, Readiness::EMPTY);
+            return Err(error);
+        }
+        let Some(waiting) = state.queue.front() else {
+            if state.receive_shut {
+                let nobody = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+                return Ok(Datagram { from: nobody, to: Ipv4Addr::UNSPECIFIED, len: 0, copied: 0 });
+            }
+            return Err(Error::WouldBlock);
+        };
+        let len = waiting.payload.len() as usize;
+        let datagram = Datagram {
+            from: SocketAddrV4::new(Ipv4Addr::from(waiting.from.0), waiting.from.1),
+            to: Ipv4Addr::from(waiting.to),
+            len,
+            copied: waiting.payload.read(len, sink),
+        };
+        if !peek {
+            state.held -= len + OVERHEAD;
+            let done = state.queue.pop_front();
+            socket.settle(state, Readiness::EMPTY);
+            drop(done);
+        }
+        Ok(datagram)
+    }
+
+    /// Shuts a direction down. shutdown(2).
+    pub fn udp_shutdown(&self, socket: &Udp<D, E>, how: Shutdown) -> Result<()> {
+        let mut state = socket.state.lock();
+        if state.peer.is_none() {
+            return Err(Error::NotConnected);
+        }
+        state.receive_shut |= how != Shutdown::Write;
+        state.send_shut |= how != Shutdown::Read;
+        let fresh = if how == Shutdown::Write {
+            Readiness::EMPTY
+        } else {
+            Readiness::READABLE | Readiness::READ_HANGUP
+        };
+        socket.settle(state, fresh | Readiness::HANGUP);
+        Ok(())
+    }
+
+    /// The program has let go of the socket. close(2).
+    pub fn udp_close(&self, socket: &Udp<D, E>) {
+        let mut state = socket.state.lock();
+        let port = state.claimed.then_some(state.local.1);
+        state.claimed = false;
+        let queue = core::mem::take(&mut state.queue);
+        state.held = 0;
+        drop(state);
+        drop(queue);
+        if let Some(port) = port {
+            self.udp.remove(port, socket);
+            self.udp_ports.release(port, socket.id());
+        }
+    }
+}
+
+impl<D: Device, E: Events> UdpSocket<D, E> {
+    fn take(&self, info: &Ipv4Info, tuple: &Tuple, payload: Payload<D::Buf>) {
+        let mut state = self.state.lock();
+        let cost = payload.len() as usize + OVERHEAD;
+        if state.receive_shut || !state.claimed || state.held + cost > state.options.receive_buffer {
+            return;
+        }
+        state.held += cost;
+        state.queue.push_back(Waiting {
+            from: (tuple.remote, tuple.remote_port),
+            to: info.destination,
+            payload,
+        });
+        self.settle(state, Readiness::READABLE);
+    }
+}
