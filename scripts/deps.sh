@@ -16,7 +16,8 @@ nginx nginx-light
 wrk wrk
 curl curl
 sqlite3 sqlite3
-busybox busybox
+openssl openssl
+busybox busybox-static
 musl-gcc musl-tools
 go golang-go
 ip iproute2
