@@ -27,6 +27,7 @@ openssl openssl
 memccapable libmemcached-tools
 iperf3 iperf3
 /usr/bin/python3 python3
+/etc/ssl/certs/ca-certificates.crt ca-certificates
 /usr/include/x86_64-linux-gnu/sys/types.h libc6-dev
 "
 
