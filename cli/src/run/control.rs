@@ -1,7 +1,7 @@
 //! The control channel: what the kernel tells beside the program's own output.
 //!
 //! The kernel writes lines. The first letter says what they are: `L` a line of its log, `P` a line of a crash report,
-//! `S` the exit status of the program.
+//! `S` the exit status of the program, `R` that the console takes input from now on.
 
 use std::io::{BufRead as _, BufReader, Read};
 
@@ -16,8 +16,8 @@ pub struct Outcome {
     pub crashed: bool,
 }
 
-/// Reads the channel to its end, and shows its lines on stderr.
-pub fn follow(channel: impl Read, show: impl Fn(&str)) -> Outcome {
+/// Reads the channel to its end: shows its lines by `show`, and calls `ready` when the console takes input.
+pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn()) -> Outcome {
     let mut outcome = Outcome::default();
     let mut reader = BufReader::new(channel);
     let mut line = Vec::new();
@@ -29,6 +29,7 @@ pub fn follow(channel: impl Read, show: impl Fn(&str)) -> Outcome {
                 Ok(status) => outcome.status = Some(status),
                 Err(_) => show(&format!("the kernel told an unknown status: {status}")),
             },
+            (Some("R"), "") => ready(),
             (Some("L"), text) => show(text),
             (Some("P"), text) => {
                 outcome.crashed = true;
@@ -57,9 +58,12 @@ mod tests {
     #[test]
     fn lines_are_told_apart() {
         let shown = RefCell::new(Vec::new());
-        let outcome =
-            follow(&b"Lhello\nPpanic\nS137\nSmany\nodd"[..], |text| shown.borrow_mut().push(text.to_owned()));
+        let show = |text: &str| shown.borrow_mut().push(text.to_owned());
+        let outcome = follow(&b"Lhello\nPpanic\nR\nS137\nSmany\nodd"[..], show, || show("ready"));
         assert_eq!(outcome, Outcome { status: Some(137), crashed: true });
-        assert_eq!(*shown.borrow(), ["hello", "panic", "the kernel told an unknown status: many", "odd"]);
+        assert_eq!(
+            *shown.borrow(),
+            ["hello", "panic", "ready", "the kernel told an unknown status: many", "odd"]
+        );
     }
 }

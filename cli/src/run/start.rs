@@ -230,9 +230,14 @@ fn start(plan: &Plan, verbose: bool, started: impl FnOnce() -> Result<()>) -> Re
     let keeper = Arc::new(Keeper::new(&child));
     let signal_keeper = Arc::clone(&keeper);
     thread::spawn(move || watch_signals(signals, &signal_keeper));
+    let gate = Arc::new(stdin::Gate::default());
     if let Some(to) = child.stdin.take() {
         if stdin::readable() {
-            thread::spawn(move || stdin::pump(std::io::stdin().lock(), to));
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || {
+                gate.wait();
+                stdin::pump(std::io::stdin().lock(), to);
+            });
         } else {
             // Kept open: a guest whose terminal is closed would see the end of its input.
             std::mem::forget(to);

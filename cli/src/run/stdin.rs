@@ -4,11 +4,38 @@
 //! the next byte an ordinary one. So those two are escaped in data, and the end of the input is a bare VEOF.
 
 use std::io::{ErrorKind, IsTerminal as _, Read, Write};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Ends the input, or hands over a line that is not complete.
 const VEOF: u8 = 0x04;
 /// Takes the meaning from the next byte.
 const VLNEXT: u8 = 0x16;
+
+/// How long input waits for a guest that does not say that it takes any: much longer than a boot.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Holds input back until the guest takes it: a serial port that is not set up yet would lose the first bytes.
+#[derive(Debug, Default)]
+pub struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    /// Lets input pass from now on.
+    pub fn open(&self) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.opened.notify_all();
+    }
+
+    /// Waits until input may pass.
+    pub fn wait(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // After the time-out the input passes all the same: the kernel may be one that tells nothing.
+        drop(self.opened.wait_timeout_while(open, PATIENCE, |open| !*open));
+    }
+}
 
 /// Copies everything and the end of it. Returns when the input ends or the guest is gone.
 pub fn pump(mut from: impl Read, mut to: impl Write) {
