@@ -243,8 +243,9 @@ fn start(plan: &Plan, verbose: bool, started: impl FnOnce() -> Result<()>) -> Re
             std::mem::forget(to);
         }
     }
-    let control =
-        thread::spawn(move || control::follow(File::from(OwnedFd::from(control_end)), control::show));
+    let control = thread::spawn(move || {
+        control::follow(File::from(OwnedFd::from(control_end)), control::show, || gate.open())
+    });
     let complaints = child.stderr.take().map(|stderr| {
         let keeper = Arc::clone(&keeper);
         thread::spawn(move || complaints(stderr, &keeper))
