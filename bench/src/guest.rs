@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use object::{Object, ObjectSegment};
 use serde::{Deserialize, Serialize};
 
 use crate::cpio::Archive;
@@ -76,6 +77,8 @@ pub struct Image {
     guest: Guest,
     /// Bytes that must be loaded to boot: for Linux the kernel counts too.
     pub bytes: u64,
+    /// Of these, the kernel's.
+    pub kernel_bytes: u64,
 }
 
 /// Modules the Linux guest's drivers are in; what they depend on is loaded before them.
@@ -138,8 +141,9 @@ impl Shipyard {
         }
         let file = self.out.join(format!("{}.linux.cpio", program.name));
         fs::write(&file, archive.finish())?;
-        let bytes = fs::metadata(&file)?.len() + fs::metadata(&self.linux.image)?.len();
-        Ok(Image { file, program: program.clone(), guest: Guest::Linux, bytes })
+        let kernel_bytes = fs::metadata(&self.linux.image)?.len();
+        let bytes = fs::metadata(&file)?.len() + kernel_bytes;
+        Ok(Image { file, program: program.clone(), guest: Guest::Linux, bytes, kernel_bytes })
     }
 
     /// Appends the module to `order`, after those it depends on (the `depends=` of its own .modinfo).
@@ -198,8 +202,9 @@ impl Shipyard {
         }
         command.arg("--").args(&program.args);
         tools::run(&mut command)?;
-        let bytes = fs::metadata(&file)?.len();
-        Ok(Image { file, program: program.clone(), guest, bytes })
+        let image = fs::read(&file)?;
+        let kernel_bytes = kernel_part(&image).with_context(|| format!("{} is no image", file.display()))?;
+        Ok(Image { file, program: program.clone(), guest, bytes: image.len() as u64, kernel_bytes })
     }
 
     /// What `coracle run` would start: the bench measures what users get.
@@ -240,6 +245,13 @@ impl Image {
     pub fn guest(&self) -> Guest {
         self.guest
     }
+}
+
+/// How much of an image is the kernel: all before the archive, which is the last segment.
+fn kernel_part(image: &[u8]) -> Result<u64> {
+    let elf = object::File::parse(image)?;
+    let last = elf.segments().map(|segment| segment.file_range().0).max();
+    last.context("it has no segments")
 }
 
 fn words(line: &str) -> Vec<String> {

@@ -112,6 +112,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     // Before the network of the bench's own hides the world's.
     let linux = tools::linux_kernel(&out)?;
     network::enter()?;
+    let lock = fs::File::create(out.join("lock"))?;
+    if lock.try_lock().is_err() {
+        bail!("another bench is at work here: it holds {}", out.join("lock").display());
+    }
     let (rounds, seconds, idle) = if arguments.quick { QUICK } else { FULL };
     let mut guests = arguments.guests.clone();
     if guests.is_empty() {

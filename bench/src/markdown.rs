@@ -29,6 +29,7 @@ const METRICS: &[Metric] = &[
     Metric::GuestRam,
     Metric::HostMemory,
     Metric::ImageBytes,
+    Metric::KernelBytes,
     Metric::Idle,
 ];
 

@@ -52,18 +52,18 @@ pub struct Bench {
 impl Bench {
     /// Whether this load of this case is wanted.
     fn wants(&self, case: &Case, load: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| {
-            load == only || case.name == *only || (!self.only_exactly && load.contains(only.as_str()))
-        })
+        (!self.quick || suite::QUICK.contains(&load))
+            && self.only.as_ref().is_none_or(|only| {
+                load == only || case.name == *only || (!self.only_exactly && load.contains(only.as_str()))
+            })
     }
 
     /// Whether anything of the case is wanted.
     pub fn wants_case(&self, case: &Case) -> bool {
-        (!self.quick || case.quick)
-            && match &case.method {
-                Method::Serve(loads) => loads.iter().any(|(name, _)| self.wants(case, name)),
-                _ => self.wants(case, &case.name),
-            }
+        match &case.method {
+            Method::Serve(loads) => loads.iter().any(|(name, _)| self.wants(case, name)),
+            _ => self.wants(case, &case.name),
+        }
     }
 
     /// Starts the image on `memory_mib`.
@@ -84,6 +84,7 @@ impl Bench {
     pub fn case(&self, case: &Case, guest: Guest, results: &mut Results) -> Result<()> {
         let image = self.yard.build(guest, &case.program)?;
         results.add(&case.name, Metric::ImageBytes, guest, image.bytes as f64);
+        results.add(&case.name, Metric::KernelBytes, guest, image.kernel_bytes as f64);
         match &case.method {
             Method::Serve(loads) => self.serve(case, &image, loads, results),
             Method::Marks => self.marks(&image, results),

@@ -42,8 +42,9 @@ fn ip(words: &str) -> Result<()> {
 /// Starts this program again in a network namespace of its own; returns only in there, with the network up.
 pub fn enter() -> Result<()> {
     if std::env::var_os(INSIDE).is_none() {
-        let mut command = Command::new("unshare");
-        command.arg("--net");
+        // The shell raises the limit of open files: 10,000 connections are one of the loads.
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n \"$(ulimit -H -n)\"; exec \"$@\"", "sh", "unshare", "--net"]);
         if !is_root() {
             command.arg("--map-root-user");
         }

@@ -43,6 +43,8 @@ pub enum Metric {
     HostMemory,
     /// Bytes loaded to boot.
     ImageBytes,
+    /// Of these, the kernel's.
+    KernelBytes,
     /// MiB of the smallest machine that does the work.
     SmallestMemory,
 }
@@ -56,6 +58,7 @@ impl Metric {
                 | Self::MainInstructions
                 | Self::ReadyInstructions
                 | Self::ImageBytes
+                | Self::KernelBytes
                 | Self::SmallestMemory
         )
     }
@@ -78,6 +81,7 @@ impl Metric {
             Self::GuestRam => "guest RAM in use on the host, MiB",
             Self::HostMemory => "host memory of QEMU, MiB",
             Self::ImageBytes => "bytes loaded to boot",
+            Self::KernelBytes => "of these, the kernel's",
             Self::SmallestMemory => "smallest memory, MiB",
         }
     }

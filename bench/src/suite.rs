@@ -15,6 +15,18 @@ const MEMCACHED_SMALL_MIB: u32 = 8;
 /// Port of the UDP echo server.
 const ECHO_PORT: u16 = 7;
 
+/// What the short form for CI measures.
+pub const QUICK: &[&str] = &[
+    "hello",
+    "micro",
+    "memcached-64",
+    "memcached-1",
+    "redis-get-50",
+    "redis-set-50",
+    "nginx-612",
+    "nginx-100k",
+];
+
 /// How a case is measured.
 #[derive(Clone, Debug)]
 pub enum Method {
@@ -39,8 +51,6 @@ pub struct Case {
     pub program: Program,
     /// CPUs of the machine.
     pub cpus: u32,
-    /// Whether the short form for CI has it.
-    pub quick: bool,
     /// How it is measured.
     pub method: Method,
 }
@@ -59,24 +69,22 @@ fn named(loads: &[(&str, Load)]) -> Vec<(String, Load)> {
 
 /// Every case.
 pub fn all(stock: &Stock) -> Result<Vec<Case>> {
-    let case = |name: &str, program: Program, cpus: u32, quick: bool, method: Method| Case {
+    let case = |name: &str, program: Program, cpus: u32, method: Method| Case {
         name: name.to_owned(),
         program,
         cpus,
-        quick,
         method,
     };
     let closed = |busy, idle| Load::Memcached { busy, idle };
     let redis = |test, connections, pipeline| Load::Redis { test, connections, pipeline };
     let http = |port, path, connections, keep_alive| Load::Http { port, path, connections, keep_alive };
     Ok(vec![
-        case("hello", stock.own("hello", &[], Ready::Exit)?, 1, true, Method::Start),
-        case("micro", stock.own("micro", &[], Ready::Exit)?, 1, true, Method::Marks),
+        case("hello", stock.own("hello", &[], Ready::Exit)?, 1, Method::Start),
+        case("micro", stock.own("micro", &[], Ready::Exit)?, 1, Method::Marks),
         case(
             "memcached",
             stock.memcached(MEMCACHED_MIB, 1)?,
             1,
-            true,
             Method::Serve(named(&[
                 ("memcached-64", closed(64, 0)),
                 ("memcached-16", closed(16, 0)),
@@ -90,7 +98,6 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
             "memcached-idle",
             stock.memcached(MEMCACHED_MIB, 1)?,
             1,
-            false,
             Method::Serve(named(&[
                 ("memcached-16-idle-10", closed(16, 10)),
                 ("memcached-16-idle-1000", closed(16, 1000)),
@@ -101,14 +108,12 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
             "memcached-smp",
             stock.memcached(MEMCACHED_MIB, 2)?,
             2,
-            false,
             Method::Serve(named(&[("memcached-64-cpus-2", closed(64, 0))])),
         ),
         case(
             "redis",
             stock.redis()?,
             1,
-            true,
             Method::Serve(named(&[
                 ("redis-get-50", redis("get", 50, 1)),
                 ("redis-set-50", redis("set", 50, 1)),
@@ -122,7 +127,6 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
             "nginx",
             stock.nginx()?,
             1,
-            true,
             Method::Serve(named(&[
                 ("nginx-612", http(80, "/index.html", 30, true)),
                 ("nginx-612-close", http(80, "/index.html", 30, false)),
@@ -134,14 +138,12 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
             "python",
             stock.python()?,
             1,
-            false,
             Method::Serve(named(&[("python-http", http(8000, "/index.html", 4, true))])),
         ),
         case(
             "sqlite",
             stock.sqlite(true)?,
             1,
-            false,
             Method::Difference {
                 without: Box::new(stock.sqlite(false)?),
                 operations: crate::program::SQLITE_ROWS,
@@ -151,7 +153,6 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
             "stream",
             stock.iperf3()?,
             1,
-            false,
             Method::Serve(named(&[
                 ("tcp-to-guest", Load::Stream { to_guest: true }),
                 ("tcp-from-guest", Load::Stream { to_guest: false }),
@@ -161,15 +162,13 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
             "udp",
             stock.own("udpecho", &[&ECHO_PORT.to_string()], Ready::Udp(ECHO_PORT))?,
             1,
-            false,
             Method::Serve(named(&[("udp-echo", Load::UdpEcho { port: ECHO_PORT })])),
         ),
-        case("memory-hello", stock.own("hello", &[], Ready::Exit)?, 1, false, Method::SmallestMemory(None)),
+        case("memory-hello", stock.own("hello", &[], Ready::Exit)?, 1, Method::SmallestMemory(None)),
         case(
             "memory-memcached",
             stock.memcached(MEMCACHED_SMALL_MIB, 1)?,
             1,
-            false,
             Method::SmallestMemory(Some(closed(16, 0))),
         ),
     ])
