@@ -99,3 +99,26 @@ impl Archive {
         self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_has_the_directories_above_a_file_once_and_ends_in_a_trailer() {
+        let mut archive = Archive::default();
+        archive.bytes("/a/b/file", 0o644, b"hello");
+        archive.symlink("a/b/link", "file");
+        let bytes = archive.finish();
+        assert_eq!(bytes.len() % 4, 0);
+        let text = String::from_utf8(bytes).expect("plain text");
+        assert_eq!(text.matches("070701").count(), 5);
+        let position = |name: &str| text.find(name).unwrap_or_else(|| panic!("no {name:?}"));
+        assert!(position("a\0") < position("a/b\0") && position("a/b\0") < position("a/b/file\0"));
+        // Name size, then the padding to four bytes, then the data.
+        let file = position("a/b/file");
+        assert_eq!(&text[file - 16..file - 8], "00000009");
+        assert!(text[file..].starts_with("a/b/file\0\0hello\0\0\0"));
+        assert!(text.contains("TRAILER!!!"));
+    }
+}

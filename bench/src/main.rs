@@ -16,6 +16,7 @@ mod program;
 mod report;
 mod results;
 mod suite;
+mod targets;
 mod tools;
 mod vm;
 
@@ -199,7 +200,7 @@ fn finish(results: &Results, arguments: &Arguments, root: &Path) -> Result<ExitC
         markdown::replace(results, &docs.join("performance.md"))?;
     }
     let record = &root.join("baseline.json");
-    print!("{}", report::table(results));
+    print!("{}{}", report::table(results), targets::table(&targets::verdicts(results)));
     let mut baseline = Baseline::load(record)?;
     let changes = report::changes(results, &baseline);
     print!("{}", report::comparison(&changes));

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::report::{GUESTS, figure, gain};
 use crate::results::{Metric, Results};
+use crate::targets;
 
 const BEGIN: &str = "<!-- figures: written by `make bench ARGS=--docs` -->";
 const END: &str = "<!-- end of figures -->";
@@ -45,6 +46,15 @@ pub fn replace(results: &Results, page: &Path) -> Result<()> {
 fn tables(results: &Results) -> String {
     let about: Vec<_> = results.about.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     let mut text = format!("Measured with {}.\n", about.join("; "));
+    let verdicts = targets::verdicts(results);
+    if !verdicts.is_empty() {
+        text += "\n### Targets\n\n| | target | measured | |\n|---|---:|---:|---|\n";
+    }
+    for verdict in verdicts {
+        let mark = if verdict.kept { "kept" } else { "**missed**" };
+        let (target, measured) = (figure(verdict.target), figure(verdict.measured));
+        let _ = writeln!(text, "| {} | {target} | {measured} | {mark} |", verdict.what);
+    }
     for metric in METRICS {
         let mut rows = String::new();
         for load in results.figures.keys() {

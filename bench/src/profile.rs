@@ -187,3 +187,52 @@ pub fn table(mut blocks: Vec<Block>, files: &[PathBuf], operations: u64, lines: 
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of `len` different bytes of code at `start`, with one function in its middle.
+    fn module(start: u64, len: usize) -> Module {
+        let code: Vec<u8> = (0..len as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let functions = vec![(start + 100, 50, "middle".to_owned())];
+        Module { name: "test".into(), code: vec![(start, code)], functions }
+    }
+
+    fn block(module: &Module, offset: usize, slide: u64) -> Block {
+        let (start, code) = &module.code[0];
+        Block {
+            address: start + offset as u64 + slide,
+            insns: 3,
+            executions: 10,
+            code: code[offset..offset + 20].to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_file_is_found_where_it_is_loaded() {
+        let module = module(0x1000, 5000);
+        let slide = 0x7fff_0000_0000;
+        let blocks: Vec<_> = (0..20).map(|index| block(&module, index * 200 + 7, slide)).collect();
+        assert_eq!(module.slide(&blocks), Some(slide));
+        let elsewhere = Block { code: vec![0x90; 20], ..blocks[0].clone() };
+        assert_eq!(module.slide(&[elsewhere]), None);
+    }
+
+    #[test]
+    fn an_address_outside_known_functions_is_told_by_its_page() {
+        let module = module(0x1000, 5000);
+        assert_eq!(module.function(0x1000 + 120), "middle");
+        assert_eq!(module.function(0x2345), "[0x2000]");
+        assert!(module.holds(0x1000) && !module.holds(0x1000 + 5000));
+    }
+
+    #[test]
+    fn the_difference_leaves_out_what_was_not_executed_since() {
+        let module = module(0x1000, 5000);
+        let (old, new) = (block(&module, 0, 0), block(&module, 40, 0));
+        let later = Block { executions: 25, ..old.clone() };
+        let left = difference(&[old.clone(), new.clone()], vec![later, new]);
+        assert_eq!(left.iter().map(|block| block.executions).collect::<Vec<_>>(), [15]);
+    }
+}
