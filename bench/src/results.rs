@@ -133,6 +133,11 @@ impl Results {
     }
 }
 
+/// Whole where that is exact enough, else to a thousandth (instructions per byte).
+fn rounded(value: f64) -> f64 {
+    if value >= 100.0 { value.round() } else { (value * 1000.0).round() / 1000.0 }
+}
+
 /// The middle value.
 fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
@@ -172,7 +177,7 @@ impl Baseline {
                 for guest in guests.keys() {
                     if let Some(value) = results.median(load, *metric, *guest) {
                         let entry = self.0.entry(load.clone()).or_default().entry(*metric).or_default();
-                        entry.insert(*guest, value.round());
+                        entry.insert(*guest, rounded(value));
                     }
                 }
             }
@@ -213,7 +218,7 @@ mod tests {
         baseline.record(&results);
         let text = serde_json::to_string(&baseline).expect("plain data");
         let again: Baseline = serde_json::from_str(&text).expect("what was written");
-        assert_eq!(again.get("a", Metric::Instructions, Guest::Linux), Some(10.0));
+        assert_eq!(again.get("a", Metric::Instructions, Guest::Linux), Some(10.4));
         assert_eq!(again.get("a", Metric::Rate, Guest::Linux), None);
         assert_eq!(again.get("b", Metric::ImageBytes, Guest::Linux), Some(7.0));
     }

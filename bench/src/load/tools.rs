@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{Sample, memcached};
 use crate::network;
@@ -13,6 +13,10 @@ use crate::tools::run;
 const GRACE: u64 = 20;
 /// Operations of a redis-benchmark run by which its speed is found out.
 const REDIS_TRIAL: u64 = 2000;
+
+/// How often iperf3 is tried while its server is busy, and the pause between.
+const IPERF_TRIES: u32 = 5;
+const IPERF_PAUSE: Duration = Duration::from_secs(1);
 
 /// The tool under `timeout`, so that a guest that stalls stops the measurement and not the bench.
 fn tool(name: &str, period: Duration) -> Command {
@@ -85,7 +89,7 @@ pub fn wrk(port: u16, path: &str, connections: u32, keep_alive: bool, period: Du
     let field =
         |mark: &str| text.lines().find_map(|line| Some(line.trim().strip_prefix(mark)?.trim().to_owned()));
     if let Some(errors) = field("Non-2xx or 3xx responses:") {
-        anyhow::bail!("wrk got {errors} answers that are errors");
+        bail!("wrk got {errors} answers that are errors");
     }
     let operations = text
         .lines()
@@ -114,18 +118,36 @@ fn micros(text: &str) -> Option<f64> {
 
 /// One TCP stream; an operation is a byte.
 pub fn iperf3(to_guest: bool, period: Duration) -> Result<Sample> {
+    for _ in 0..IPERF_TRIES {
+        match iperf3_once(to_guest, period)? {
+            Ok(sample) => return Ok(sample),
+            // The server takes one test at a time, and is slow to forget the one before.
+            Err(error) if error.contains("busy") => std::thread::sleep(IPERF_PAUSE),
+            Err(error) => bail!("iperf3: {error}"),
+        }
+    }
+    bail!("iperf3's server in the guest stays busy")
+}
+
+/// One test; the inner error is what iperf3 says went wrong.
+fn iperf3_once(to_guest: bool, period: Duration) -> Result<Result<Sample, String>> {
     let mut command = tool("iperf3", period);
     command.args(["-c", &network::GUEST.to_string(), "-p", "5201", "-J"]);
     command.args(["-t", &period.as_secs().max(1).to_string()]);
     if !to_guest {
         command.arg("-R");
     }
-    let json: serde_json::Value = serde_json::from_str(&run(&mut command).context("iperf3 failed")?)?;
+    // Its errors are in what it prints, whatever its status.
+    let output = command.output().context("cannot run iperf3")?;
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).context("iperf3 failed")?;
+    if let Some(error) = json["error"].as_str() {
+        return Ok(Err(error.to_owned()));
+    }
     // What the client sent, or received from the guest.
     let end = &json["end"][if to_guest { "sum_sent" } else { "sum_received" }];
     let bytes = end["bytes"].as_u64().context("iperf3 told no byte count")?;
     let seconds = end["seconds"].as_f64().unwrap_or(period.as_secs_f64());
-    Ok(Sample { operations: bytes, rate: bytes as f64 / seconds, p50: None, p99: None })
+    Ok(Ok(Sample { operations: bytes, rate: bytes as f64 / seconds, p50: None, p99: None }))
 }
 
 #[cfg(test)]
