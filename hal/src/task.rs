@@ -154,13 +154,16 @@ fn first_code() -> usize {
     0
 }
 
+/// The slot at the top of a stack: the `Arc` of the thread while it runs, as a copy of the one that its CPU owns.
+type Slot<T> = Option<ManuallyDrop<Arc<T>>>;
+
 /// Calls `f` with the running thread.
 ///
 /// # Safety
 /// `T` is the type of the threads that run.
 #[inline(always)]
 pub unsafe fn with_current<T: HasTask, R>(f: impl FnOnce(&Arc<T>) -> R) -> R {
-    let slot = Local::get().stack_top.get() as *const Option<ManuallyDrop<Arc<T>>>;
+    let slot = Local::get().stack_top.get() as *const Slot<T>;
     // SAFETY: the slot lies on this thread's own stack, and holds its `Arc` (or null before `adopt`) while it runs.
     match unsafe { &*slot } {
         Some(thread) => f(thread),
@@ -175,16 +178,14 @@ pub unsafe fn with_current<T: HasTask, R>(f: impl FnOnce(&Arc<T>) -> R) -> R {
 #[cfg(target_os = "none")]
 pub unsafe fn switch_to<T: HasTask>(next: Arc<T>) {
     let local = Local::get();
-    let top = local.stack_top.get();
-    // SAFETY: the slot of the running thread holds the `Arc` with which it was switched to.
-    let previous = unsafe { *(top as *const *const T) };
-    assert!(!previous.is_null(), "no thread runs yet: this::adopt comes first");
-    if core::ptr::eq(previous, Arc::as_ptr(&next)) {
+    let slot = local.stack_top.get() as *const Slot<T>;
+    // SAFETY: the slot of the running thread holds a copy of the `Arc` with which it was switched to. `finish_switch` on
+    // the next stack ends that reference.
+    let Some(previous) = (unsafe { slot.read() }) else { panic!("no thread runs yet: this::adopt comes first") };
+    if Arc::ptr_eq(&previous, &next) {
         return;
     }
-    let next = Arc::into_raw(next);
-    // SAFETY: both are alive: this CPU owns a reference to each.
-    let (old, new) = unsafe { ((*previous).task(), (*next).task()) };
+    let (old, new) = (previous.task(), next.task());
     // The CPU that ran it may not have left its stack yet.
     while new.on_cpu.swap(true, Ordering::Acquire) {
         crate::cpu::relax();
@@ -209,11 +210,12 @@ pub unsafe fn switch_to<T: HasTask>(next: Arc<T>) {
     }
     let top = new.top.load(Ordering::Relaxed);
     local.stack_top.set(top);
+    let (save, saved) = (old.saved.get(), new.saved.get());
     // SAFETY: `next` is on no CPU (its `on_cpu` was free), so its slot, saved stack and registers are ours. The running
     // thread's own state is complete when `finish_switch` frees it.
     unsafe {
-        *(top as *mut *const T) = next;
-        let left = crate::entry::switch_stacks(old.saved.get(), *new.saved.get(), previous.cast());
+        (top as *mut Slot<T>).write(Some(ManuallyDrop::new(next)));
+        let left = crate::entry::switch_stacks(save, *saved, Arc::as_ptr(&previous).cast());
         finish_switch::<T>(left.cast());
     }
 }
@@ -241,15 +243,16 @@ pub unsafe fn finish_switch<T: HasTask>(previous: *const T) {
 /// As for [`with_current`].
 pub unsafe fn adopt<T: HasTask>(thread: Arc<T>) {
     let top = Local::get().stack_top.get();
-    let slot = top as *mut *const T;
+    let slot = top as *mut Slot<T>;
     // SAFETY: `enter_stack` made the slot at the top of this CPU's boot stack.
-    unsafe { assert!((*slot).is_null(), "this stack is a thread already") };
+    let empty = unsafe { (*slot).is_none() };
+    assert!(empty, "this stack is a thread already");
     let task = thread.task();
     assert!(task.top.load(Ordering::Relaxed) == 0, "this task has a stack already");
     task.top.store(top, Ordering::Relaxed);
     task.on_cpu.store(true, Ordering::Relaxed);
     // SAFETY: as above.
-    unsafe { *slot = Arc::into_raw(thread) };
+    unsafe { slot.write(Some(ManuallyDrop::new(thread))) };
 }
 
 /// Goes on with `code` on the empty stack that ends at `top`.

@@ -1,0 +1,253 @@
+//! Small programs for the tests, each ending in the call [`call::EXIT`]. rdi: argument, rsi: a data page, rdx: the entry
+//! for patched system calls.
+#![allow(unsafe_code)]
+use core::arch::global_asm;
+
+/// System calls of the test.
+pub mod call {
+    pub const NULL: u64 = 0;
+    pub const REPORT: u64 = 1;
+    pub const EXIT: u64 = 2;
+    pub const YIELD: u64 = 3;
+    pub const ALARM: u64 = 4;
+    pub const COPY: u64 = 5;
+}
+
+global_asm!(
+    r#"
+    .section .rodata.programs, "a"
+    .balign 4096
+program_start:
+
+program_registers:
+    mov qword ptr [rsp - 8], 0x55       # red zone
+    mov qword ptr [rsp - 128], 0x66
+    mov ebx, 1
+    mov ebp, 2
+    mov r8d, 3
+    mov r9d, 4
+    mov r10d, 5
+    mov r12d, 6
+    mov r13d, 7
+    mov r14d, 8
+    mov r15d, 9
+    mov edi, 10
+    mov esi, 11
+    mov edx, 12
+    mov eax, 0
+    syscall
+    cmp rax, 7
+    jne 9f
+    mov rax, rbx
+    add rax, rbp
+    add rax, r8
+    add rax, r9
+    add rax, r10
+    add rax, r12
+    add rax, r13
+    add rax, r14
+    add rax, r15
+    add rax, rdi
+    add rax, rsi
+    add rax, rdx
+    cmp rax, 78
+    jne 9f
+    cmp qword ptr [rsp - 8], 0x55
+    jne 9f
+    cmp qword ptr [rsp - 128], 0x66
+    jne 9f
+    mov edi, 1
+    xor esi, esi
+    mov eax, 1
+    syscall
+    mov eax, 2
+    syscall
+9:  xor edi, edi
+    mov eax, 1
+    syscall
+    mov eax, 2
+    syscall
+
+program_faults:
+    mov r14, rsi
+    mov qword ptr [rsp - 8], 0x77
+    xor r13d, r13d
+    lea r15, [rip + 1f]
+    ud2
+1:  inc r13d
+    lea r15, [rip + 2f]
+    xor ecx, ecx
+    xor edx, edx
+    mov eax, 1
+    div ecx
+2:  inc r13d
+    mov byte ptr [0x700010], 1
+    inc r13d
+    int3
+    inc r13d
+    lea r15, [rip + 3f]
+    mov rax, 0x0123456789abcdef
+    mov al, [rax]
+3:  inc r13d
+    lea r15, [rip + 4f]
+    mov eax, [8]
+4:  inc r13d
+    lea r15, [rip + 5f]
+    jmp r14
+5:  mov rdi, [rsp - 8]
+    mov rsi, r13
+    mov eax, 1
+    syscall
+    mov eax, 2
+    syscall
+
+program_alarm:
+    mov r14, rsi
+    mov edi, 2000000
+    mov eax, 4
+    syscall
+    mov rbx, 5
+1:  cmp dword ptr [r14], 0
+    je 1b
+    mov rdi, rbx
+    mov esi, [r14]
+    mov eax, 1
+    syscall
+    mov eax, 2
+    syscall
+
+program_switch:
+    mov r14, rdi
+    lea rax, [rdi + 100]
+    movq xmm7, rax
+    mov ebx, 200
+1:  mov eax, 3
+    syscall
+    movq rax, xmm7
+    sub rax, 100
+    cmp rax, r14
+    jne 8f
+    dec ebx
+    jnz 1b
+    mov edi, 1
+    jmp 9f
+8:  xor edi, edi
+9:  mov eax, 1
+    syscall
+    mov eax, 2
+    syscall
+
+program_copies:
+    mov r14, rsi
+    lea rdi, [rsi + 100]
+    mov ecx, 40
+    mov al, 0x33
+    rep stosb
+    lea rdi, [r14 + 100]
+    mov esi, 40
+    mov eax, 5
+    syscall
+    mov r12, rax
+    mov edi, 0x8ffff0
+    mov byte ptr [rdi], 0
+    mov esi, 40
+    mov eax, 5
+    syscall
+    mov rdi, r12
+    mov rsi, rax
+    mov eax, 1
+    syscall
+    mov eax, 2
+    syscall
+
+program_patched:
+    mov r14, rdx
+    mov qword ptr [rsp - 8], 1
+    mov eax, 0
+    lea rcx, [rip + 1f]
+    jmp r14
+1:  mov rdi, rax
+    mov rsi, [rsp - 8]
+    mov eax, 1
+    lea rcx, [rip + 2f]
+    jmp r14
+2:  mov eax, 2
+    syscall
+
+program_null:
+    mov ebx, 2000
+    rdtsc
+    mov r12d, eax
+1:  mov eax, 0
+    syscall
+    dec ebx
+    jnz 1b
+    rdtsc
+    sub eax, r12d
+    mov edi, eax
+    mov esi, 2000
+    mov eax, 1
+    syscall
+    mov eax, 2
+    syscall
+
+program_spin:
+1:  cmp dword ptr [rsi], 0
+    je 1b
+    mov eax, 2
+    syscall
+
+program_end:
+    .balign 4096
+    .text
+    "#
+);
+
+unsafe extern "C" {
+    static program_start: u8;
+    static program_end: u8;
+    static program_registers: u8;
+    static program_faults: u8;
+    static program_alarm: u8;
+    static program_switch: u8;
+    static program_copies: u8;
+    static program_patched: u8;
+    static program_null: u8;
+    static program_spin: u8;
+}
+
+/// Where a program starts.
+#[derive(Clone, Copy)]
+pub enum Entry {
+    Registers,
+    Faults,
+    Alarm,
+    Switch,
+    Copies,
+    Patched,
+    Null,
+    Spin,
+}
+
+/// The programs' code.
+pub fn code() -> &'static [u8] {
+    let start = &raw const program_start;
+    let len = &raw const program_end as usize - start as usize;
+    // SAFETY: the assembled bytes above, in the kernel's constants.
+    unsafe { core::slice::from_raw_parts(start, len) }
+}
+
+/// Where `entry` lies in the code.
+pub fn offset(entry: Entry) -> usize {
+    let address = match entry {
+        Entry::Registers => &raw const program_registers,
+        Entry::Faults => &raw const program_faults,
+        Entry::Alarm => &raw const program_alarm,
+        Entry::Switch => &raw const program_switch,
+        Entry::Copies => &raw const program_copies,
+        Entry::Patched => &raw const program_patched,
+        Entry::Null => &raw const program_null,
+        Entry::Spin => &raw const program_spin,
+    };
+    address as usize - &raw const program_start as usize
+}
