@@ -38,8 +38,8 @@ mod machine {
     use core::arch::global_asm;
     use core::sync::atomic::{AtomicBool, Ordering};
 
-    /// Waits of the start-up protocol, in nanoseconds (SDM volume 3, 9.4.4.1).
-    const INIT_WAIT: u64 = 10_000_000;
+    /// Wait between the two STARTUPs, in nanoseconds (SDM volume 3, 9.4.4.1). The 10 ms after INIT were for CPUs before
+    /// 64-bit mode (Linux leaves them out, too).
     const STARTUP_WAIT: u64 = 200_000;
     /// How long a CPU may take to report.
     const PATIENCE: u64 = 1_000_000_000;
@@ -151,7 +151,6 @@ trampoline_end:
             *(layout::direct(root) as *mut u64) = crate::start::identity_table() | pte::PRESENT | pte::WRITE;
         }
         apic::send_init(apic_id);
-        wait(INIT_WAIT, || false);
         for _ in 0..2 {
             apic::send_startup(apic_id, (TRAMPOLINE >> 12) as u8);
             if wait(STARTUP_WAIT, || start.up.load(Ordering::Acquire)) {
