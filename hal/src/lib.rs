@@ -10,6 +10,7 @@ extern crate std;
 mod apic;
 pub mod backtrace;
 pub mod boot;
+pub mod breakpoint;
 mod buddy;
 mod calibrate;
 pub mod console;
