@@ -43,8 +43,10 @@ pub struct Service {
     pub port: u16,
     /// Whether the port is one of UDP.
     pub udp: bool,
-    /// How the link to it is disturbed (`tc netem`), on a tap.
-    pub disturb: &'static [&'static str],
+    /// Whether the link to it loses, repeats, reorders and damages frames, on a tap.
+    pub bad_link: bool,
+    /// Whether it has to ask for its address by DHCP, on a tap.
+    pub dhcp: bool,
 }
 
 /// A server that runs, and where.
@@ -107,14 +109,14 @@ pub fn serve(
             boot(service, machine, &arguments, &Running { address, network }, probe, test)
         }
         Network::Tap => {
-            let namespace = Namespace::new()?;
-            if !service.disturb.is_empty() {
-                namespace.disturb(service.disturb)?;
+            let mut namespace = Namespace::new(service.bad_link)?;
+            let mut arguments = vec!["--net".into(), format!("tap:{}", netns::TAP)];
+            if service.dhcp {
+                namespace.serve_dhcp()?;
+            } else {
+                let ip = format!("{}/24", netns::GUEST);
+                arguments.extend(["--ip".into(), ip, "--gateway".into(), netns::HOST.to_string()]);
             }
-            let ip = format!("{}/24", netns::GUEST);
-            let tap = format!("tap:{}", netns::TAP);
-            let arguments =
-                ["--net", &tap, "--ip", &ip, "--gateway", &netns::HOST.to_string()].map(String::from);
             let address = SocketAddr::new(IpAddr::V4(netns::GUEST), service.port);
             namespace.enter(|| boot(service, machine, &arguments, &Running { address, network }, probe, test))
         }

@@ -2,11 +2,14 @@
 //! nor the machine's network.
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
+use std::io::Read;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+
+use crate::paths;
 
 /// The guest's side of the tap device.
 pub const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -15,9 +18,15 @@ pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// The tap device's name, in each namespace.
 pub const TAP: &str = "coracle0";
 
+/// The devices of a bad link: this end, and the one that a bridge joins to the guest's tap.
+const NEAR: &str = "near0";
+const FAR: &str = "far0";
+const BRIDGE: &str = "bridge0";
+
 /// A namespace; it goes when dropped.
 pub struct Namespace {
     name: String,
+    helpers: Vec<Child>,
 }
 
 /// Whether namespaces can be made here: by root, where the kernel has tap devices.
@@ -26,29 +35,56 @@ pub fn possible() -> bool {
 }
 
 impl Namespace {
-    /// Makes a namespace and its tap device.
+    /// Makes a namespace and its tap device, and a link to it that loses, repeats, reorders and damages frames if asked.
     ///
     /// # Errors
     /// What `ip` said.
-    pub fn new() -> Result<Self, String> {
+    pub fn new(bad_link: bool) -> Result<Self, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("coracle-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         run("ip", &["netns", "add", &name])?;
-        let namespace = Self { name };
-        namespace.run("ip", &["tuntap", "add", TAP, "mode", "tap"])?;
-        namespace.run("ip", &["address", "add", &format!("{HOST}/24"), "dev", TAP])?;
-        namespace.run("ip", &["link", "set", TAP, "up"])?;
+        let mut namespace = Self { name, helpers: Vec::new() };
         namespace.run("ip", &["link", "set", "lo", "up"])?;
+        namespace.run("ip", &["tuntap", "add", TAP, "mode", "tap"])?;
+        namespace.run("ip", &["link", "set", TAP, "up"])?;
+        let here = if bad_link { namespace.make_bad_link()? } else { TAP };
+        namespace.run("ip", &["address", "add", &format!("{HOST}/24"), "dev", here])?;
         Ok(namespace)
     }
 
-    /// Makes the link to the guest lose, delay and reorder packets, as `tc netem` words it.
+    /// Puts the bad link between a device of this side, which it names, and the guest's.
+    ///
+    /// The bridge finishes checksums and large segments before frames reach the link, as it is a plain tap device.
+    fn make_bad_link(&mut self) -> Result<&'static str, String> {
+        self.help("bad_link.py", &[NEAR, FAR])?;
+        self.run("ip", &["link", "add", BRIDGE, "type", "bridge"])?;
+        for device in [TAP, FAR] {
+            self.run("ip", &["link", "set", device, "master", BRIDGE])?;
+        }
+        for device in [NEAR, FAR, BRIDGE] {
+            self.run("ip", &["link", "set", device, "up"])?;
+        }
+        Ok(NEAR)
+    }
+
+    /// Starts a server inside that gives the guest its address by DHCP.
     ///
     /// # Errors
-    /// What `tc` said.
-    pub fn disturb(&self, how: &[&str]) -> Result<(), String> {
-        let arguments = ["qdisc", "add", "dev", TAP, "root", "netem"];
-        self.run("tc", &[&arguments[..], how].concat())
+    /// If it does not start.
+    pub fn serve_dhcp(&mut self) -> Result<(), String> {
+        self.help("dhcp.py", &[TAP, &HOST.to_string(), &GUEST.to_string()])
+    }
+
+    /// Starts one of the scripts inside and waits until it says that it is ready; it lives as long as the namespace.
+    fn help(&mut self, script: &str, arguments: &[&str]) -> Result<(), String> {
+        let path = paths::programs().join("servers").join(script);
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, "python3"]).arg(path).args(arguments);
+        let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| format!("{script}: {e}"))?;
+        let mut ready = [0; b"ready\n".len()];
+        let read = child.stdout.take().expect("stdout is a pipe").read_exact(&mut ready);
+        self.helpers.push(child);
+        read.map_err(|e| format!("{script} does not start: {e}"))
     }
 
     /// Runs a program inside, to its end.
@@ -78,6 +114,10 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        for helper in &mut self.helpers {
+            let _ = helper.kill();
+            let _ = helper.wait();
+        }
         let _ = run("ip", &["netns", "delete", &self.name]);
     }
 }

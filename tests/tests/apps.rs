@@ -128,6 +128,14 @@ const CASES: &[Case] = &[
         networks: TAP,
         cpus: 1,
     },
+    Case {
+        name: "tokio_address_by_dhcp",
+        service: || Ok(Service { dhcp: true, ..tokio()? }),
+        probe: echo_probe,
+        test: |running| echo(running, MEGABYTE),
+        networks: TAP,
+        cpus: 1,
+    },
     Case { name: "udp_echo", service: udp, probe: udp_probe, test: udp_echo, networks: BOTH, cpus: 1 },
     Case {
         name: "network_manners",
@@ -479,10 +487,7 @@ fn tokio() -> Result<Service, String> {
 }
 
 fn tokio_lossy() -> Result<Service, String> {
-    Ok(Service {
-        disturb: &["delay", "3ms", "1ms", "loss", "3%", "reorder", "5%", "duplicate", "1%"],
-        ..tokio()?
-    })
+    Ok(Service { bad_link: true, ..tokio()? })
 }
 
 fn echo_probe(running: &Running) -> io::Result<()> {
