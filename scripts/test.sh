@@ -64,7 +64,7 @@ docs() {
 host_tests() {
     local packages=(--workspace --exclude coracle-kernel --exclude coracle-hal --exclude coracle-tests)
     if "$cargo" nextest --version >/dev/null 2>&1; then
-        "$cargo" nextest run --locked --no-fail-fast "${packages[@]}" && "$cargo" test --locked --doc "${packages[@]}"
+        "$cargo" nextest run --locked --no-fail-fast --status-level slow "${packages[@]}" && "$cargo" test --locked --doc "${packages[@]}"
     else
         "$cargo" test --locked --no-fail-fast "${packages[@]}"
     fi
