@@ -61,7 +61,7 @@ if new_enough cargo; then
             say "rustup cannot fetch x86_64-unknown-none: Debian's compiler will build the kernel"
             kernel_by_debian=1
         fi
-        cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1 ||
+        { cargo clippy --version && cargo fmt --version; } >/dev/null 2>&1 ||
             rustup component add clippy rustfmt >/dev/null 2>&1 || true
     else
         kernel_by_debian=1
