@@ -1,3 +1,8 @@
 //! Memory of processes: mappings, page faults, copies from and to programs.
+pub mod fault;
+pub mod map;
+pub mod memory;
+pub mod shared;
 pub mod user;
 pub mod user_buf;
+pub mod vma;

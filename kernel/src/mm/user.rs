@@ -1,6 +1,6 @@
 //! Copies between the kernel and the running program's memory. Page faults are resolved: hold no lock that the
 //! resolution may need (file, socket or memory locks).
-
+use super::fault;
 use crate::errno::Errno;
 use alloc::vec::Vec;
 use coracle_hal::user as hal;
@@ -19,7 +19,7 @@ pub enum Access {
 #[cold]
 fn resolve(fault: hal::Fault) -> Result<(), Errno> {
     let access = if fault.write { Access::Write } else { Access::Read };
-    todo!("CORE")
+    fault::resolve_current(fault.addr, access).map_err(|_| Errno::FAULT)
 }
 
 /// Fills `dst` from the program's memory at `addr`; EFAULT.

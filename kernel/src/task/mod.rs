@@ -1,4 +1,11 @@
 //! Processes, threads, the scheduler, signals and futexes.
+pub mod clone;
+pub mod exec;
+pub mod exit;
+pub mod futex;
+pub mod limits;
 pub mod process;
 pub mod sched;
+pub mod signal;
 pub mod thread;
+pub mod wait;

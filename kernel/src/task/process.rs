@@ -1,6 +1,20 @@
 //! A process: an address space, descriptors, signal actions, and the threads that share them.
+use super::limits::Limits;
+use super::signal::{ProcessSignals, SigInfo};
+use super::thread::{Thread, Work};
+use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::descriptors::DescriptorTable;
+use crate::ipc::poll::PollSource;
+use crate::mm::memory::Memory;
+use crate::time::posix_timer::ProcessTimers;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use linux_raw_sys::general as abi;
+use spin::{Mutex, RwLock};
 
 /// A process.
 pub struct Process {
@@ -10,4 +24,329 @@ pub struct Process {
     pub descriptors: DescriptorTable,
     /// Root, working directory, umask.
     pub fs: FsContext,
+    /// Its threads, the oldest first.
+    pub threads: Mutex<Vec<Arc<Thread>>>,
+    /// Actions and pending signals.
+    pub signals: Mutex<ProcessSignals>,
+    /// Told when a signal becomes pending (signalfd(2)).
+    pub signal_source: PollSource,
+    /// Resource limits (getrlimit(2)).
+    pub limits: Limits,
+    /// User and group ids (credentials(7)).
+    pub credentials: Mutex<Credentials>,
+    /// What was executed.
+    pub program: Mutex<Program>,
+    /// setitimer(2) and timer_create(2).
+    pub timers: ProcessTimers,
+    /// Parent and children.
+    pub family: Mutex<Family>,
+    /// Process group (setpgid(2)).
+    pub group: AtomicI32,
+    /// Session (setsid(2)).
+    pub session: AtomicI32,
+    /// Woken when a child changes state.
+    pub child_events: PollSource,
+    /// Told when the process ends (pidfd_open(2)).
+    pub exit_source: PollSource,
+    /// Set when all its threads are to end: the status, see [`ExitStatus`].
+    pub exiting: Mutex<Option<ExitStatus>>,
+    /// The process is gone and waits to be waited for.
+    pub dead: AtomicBool,
+    /// CPU time of threads that ended, nanoseconds.
+    pub ended_threads_ns: AtomicU64,
+    /// CPU time of children waited for, nanoseconds.
+    pub children_ns: AtomicU64,
+    /// The signal it stopped for; 0: it runs.
+    pub stopped: AtomicU32,
+    /// A change between stopped and running that nobody waited for yet: the siginfo code and status; see waitid(2).
+    pub stop_report: Mutex<Option<(i32, i32)>>,
+    /// Signal that the parent gets at the end (clone(2)); 0: none.
+    pub exit_signal: AtomicU32,
+    /// Sent to this process when its parent ends (prctl(2), PR_SET_PDEATHSIG).
+    pub parent_death_signal: AtomicU32,
+    /// prctl(2) PR_SET_DUMPABLE.
+    pub dumpable: AtomicU32,
+    /// prctl(2) PR_SET_NO_NEW_PRIVS.
+    pub no_new_privileges: AtomicBool,
+    /// prctl(2) PR_SET_CHILD_SUBREAPER.
+    pub subreaper: AtomicBool,
+    /// personality(2).
+    pub personality: AtomicUsize,
+    /// vfork(2): the parent sleeps until this is set (exec or exit).
+    pub vfork_done: AtomicBool,
+    /// Page faults that read from a file or made a page.
+    pub faults: AtomicU64,
+    memory: RwLock<Arc<Memory>>,
+    memory_id: AtomicU64,
+    start_ns: u64,
+}
+
+/// User and group ids (credentials(7)): real, effective, saved, file system.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// User ids.
+    pub uid: [u32; 4],
+    /// Group ids.
+    pub gid: [u32; 4],
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// Effective, permitted and inheritable capabilities.
+    pub capabilities: [u64; 3],
+}
+
+/// All capabilities of Linux 6.1 (CAP_CHOWN to CAP_CHECKPOINT_RESTORE).
+pub const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Credentials { uid: [0; 4], gid: [0; 4], groups: Vec::new(), capabilities: [ALL_CAPABILITIES, ALL_CAPABILITIES, 0] }
+    }
+}
+
+/// What a process executes, for /proc.
+#[derive(Clone, Default)]
+pub struct Program {
+    /// Path of the executable.
+    pub path: String,
+    /// Arguments.
+    pub arguments: Vec<Vec<u8>>,
+    /// Environment, as `NAME=VALUE`.
+    pub environment: Vec<Vec<u8>>,
+    /// Auxiliary vector as pairs of words.
+    pub auxv: Vec<(u64, u64)>,
+    /// Where its code and stack begin, for /proc/self/stat.
+    pub stack_start: usize,
+}
+
+/// Parent and children.
+#[derive(Default)]
+pub struct Family {
+    /// The parent; none for the first process.
+    pub parent: Weak<Process>,
+    /// Children that weren't waited for.
+    pub children: Vec<Arc<Process>>,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExitStatus {
+    /// exit(2) with this status, 0 to 255.
+    Exited(u8),
+    /// Killed by this signal; true if Linux would have left a core dump.
+    Killed(u32, bool),
+}
+
+impl ExitStatus {
+    /// As wait4(2) tells it.
+    pub fn wait_status(self) -> i32 {
+        match self {
+            ExitStatus::Exited(status) => i32::from(status) << 8,
+            ExitStatus::Killed(signal, _) => signal as i32,
+        }
+    }
+    /// As a shell tells it: 128 more than the signal.
+    pub fn shell_status(self) -> u8 {
+        match self {
+            ExitStatus::Exited(status) => status,
+            ExitStatus::Killed(signal, _) => 128 + signal as u8,
+        }
+    }
+}
+
+/// All processes by pid.
+static PROCESSES: RwLock<BTreeMap<i32, Arc<Process>>> = RwLock::new(BTreeMap::new());
+/// All threads by tid.
+static THREADS: RwLock<BTreeMap<i32, Weak<Thread>>> = RwLock::new(BTreeMap::new());
+/// Linux's default pid_max on 64-bit machines.
+pub const PID_MAX: i32 = 4_194_304;
+static LAST_ID: AtomicI32 = AtomicI32::new(0);
+
+/// A thread or process id that isn't in use.
+pub fn new_id() -> i32 {
+    loop {
+        let last = LAST_ID.fetch_add(1, Relaxed);
+        let id = last % (PID_MAX - 1) + 1;
+        if !THREADS.read().contains_key(&id) && !PROCESSES.read().contains_key(&id) {
+            return id;
+        }
+    }
+}
+
+/// The process with this pid.
+pub fn by_pid(pid: i32) -> Option<Arc<Process>> {
+    PROCESSES.read().get(&pid).cloned()
+}
+
+/// The thread with this tid.
+pub fn thread_by_tid(tid: i32) -> Option<Arc<Thread>> {
+    THREADS.read().get(&tid).and_then(Weak::upgrade)
+}
+
+/// All processes.
+pub fn all() -> Vec<Arc<Process>> {
+    PROCESSES.read().values().cloned().collect()
+}
+
+/// The processes of a group.
+pub fn of_group(group: i32) -> Vec<Arc<Process>> {
+    PROCESSES.read().values().filter(|process| process.group.load(Relaxed) == group).cloned().collect()
+}
+
+/// Number of threads in all processes.
+pub fn thread_count() -> usize {
+    THREADS.read().len()
+}
+
+/// The last id given out.
+pub fn last_id() -> i32 {
+    LAST_ID.load(Relaxed)
+}
+
+/// A process is gone and was waited for.
+pub fn forget(pid: i32) {
+    let removed = PROCESSES.write().remove(&pid);
+    drop(removed);
+}
+
+impl Process {
+    /// A process without threads, listed under its pid.
+    pub fn new(pid: i32, memory: Arc<Memory>, descriptors: DescriptorTable, fs: FsContext) -> Arc<Process> {
+        let process = Arc::new(Self::build(pid, memory, descriptors, fs));
+        PROCESSES.write().insert(pid, process.clone());
+        process
+    }
+
+    /// The process of the idle threads: it has no program and isn't listed.
+    pub fn idle() -> Result<Arc<Process>, Errno> {
+        let mut process = Self::build(0, Memory::new()?, DescriptorTable::new(), FsContext::new());
+        process.memory_id = AtomicU64::new(0);
+        Ok(Arc::new(process))
+    }
+
+    fn build(pid: i32, memory: Arc<Memory>, descriptors: DescriptorTable, fs: FsContext) -> Process {
+        Process {
+            pid,
+            descriptors,
+            fs,
+            threads: Mutex::new(Vec::new()),
+            signals: Mutex::new(ProcessSignals::default()),
+            signal_source: PollSource::new(),
+            limits: Limits::default(),
+            credentials: Mutex::new(Credentials::default()),
+            program: Mutex::new(Program::default()),
+            timers: ProcessTimers::default(),
+            family: Mutex::new(Family::default()),
+            group: AtomicI32::new(pid),
+            session: AtomicI32::new(pid),
+            child_events: PollSource::new(),
+            exit_source: PollSource::new(),
+            exiting: Mutex::new(None),
+            dead: AtomicBool::new(false),
+            ended_threads_ns: AtomicU64::new(0),
+            children_ns: AtomicU64::new(0),
+            stopped: AtomicU32::new(0),
+            stop_report: Mutex::new(None),
+            exit_signal: AtomicU32::new(abi::SIGCHLD),
+            parent_death_signal: AtomicU32::new(0),
+            dumpable: AtomicU32::new(1),
+            no_new_privileges: AtomicBool::new(false),
+            subreaper: AtomicBool::new(false),
+            personality: AtomicUsize::new(0),
+            vfork_done: AtomicBool::new(true),
+            faults: AtomicU64::new(0),
+            memory_id: AtomicU64::new(memory.id),
+            memory: RwLock::new(memory),
+            start_ns: coracle_hal::time::now_ns(),
+        }
+    }
+
+    /// Its memory.
+    #[inline]
+    pub fn memory(&self) -> Arc<Memory> {
+        self.memory.read().clone()
+    }
+
+    /// Which memory that is; 0 if it has none.
+    #[inline]
+    pub fn memory_id(&self) -> u64 {
+        self.memory_id.load(Relaxed)
+    }
+
+    /// Takes another memory (exec(2), exit); gives back the old one.
+    pub fn replace_memory(&self, memory: Arc<Memory>) -> Arc<Memory> {
+        let mut place = self.memory.write();
+        self.memory_id.store(memory.id, Relaxed);
+        core::mem::replace(&mut *place, memory)
+    }
+
+    /// When it began, in nanoseconds since boot.
+    pub fn start_ns(&self) -> u64 {
+        self.start_ns
+    }
+
+    /// Lists a thread of this process.
+    pub fn add_thread(&self, thread: &Arc<Thread>) {
+        THREADS.write().insert(thread.tid, Arc::downgrade(thread));
+        self.threads.lock().push(thread.clone());
+    }
+
+    /// Takes a thread off the lists; gives how many remain.
+    pub fn remove_thread(&self, thread: &Arc<Thread>) -> usize {
+        THREADS.write().remove(&thread.tid);
+        let mut threads = self.threads.lock();
+        threads.retain(|other| !Arc::ptr_eq(other, thread));
+        threads.len()
+    }
+
+    /// The parent's pid (getppid(2)); 0 if it has none.
+    pub fn parent_pid(&self) -> i32 {
+        self.parent().map_or(0, |parent| parent.pid)
+    }
+
+    /// The parent.
+    pub fn parent(&self) -> Option<Arc<Process>> {
+        self.family.lock().parent.upgrade()
+    }
+
+    /// CPU time of all its threads, nanoseconds.
+    pub fn cpu_time_ns(&self) -> u64 {
+        let threads: Vec<Arc<Thread>> = self.threads.lock().clone();
+        let running: u64 = threads.iter().map(|thread| super::sched::cpu_time_ns(thread)).sum();
+        running + self.ended_threads_ns.load(Relaxed)
+    }
+
+    /// Stops all threads (SIGSTOP and its like) and tells the parent.
+    pub fn stop(self: &Arc<Self>, signal: u32) {
+        let threads = {
+            let threads = self.threads.lock();
+            self.stopped.store(signal, Relaxed);
+            threads.clone()
+        };
+        threads.iter().for_each(|thread| thread.add_work(Work::STOP));
+        self.tell_parent_of_stop(abi::CLD_STOPPED as i32, signal as i32);
+    }
+
+    /// Lets a stopped process go on (SIGCONT).
+    pub fn resume(self: &Arc<Self>) {
+        if self.stopped.swap(0, Relaxed) == 0 {
+            return;
+        }
+        let threads = self.threads.lock().clone();
+        for thread in &threads {
+            thread.work.clear(Work::STOP);
+            super::sched::unpark(thread);
+        }
+        self.tell_parent_of_stop(abi::CLD_CONTINUED as i32, abi::SIGCONT as i32);
+    }
+
+    fn tell_parent_of_stop(self: &Arc<Self>, code: i32, status: i32) {
+        *self.stop_report.lock() = Some((code, status));
+        let Some(parent) = self.parent() else { return };
+        let quiet = parent.signals.lock().action(abi::SIGCHLD).flags & u64::from(abi::SA_NOCLDSTOP) != 0;
+        if !quiet {
+            let uid = self.credentials.lock().uid[0];
+            super::signal::send_to_process(&parent, SigInfo::child(code, self.pid, uid, status));
+        }
+        parent.child_events.notify(crate::ipc::poll::Events::IN);
+    }
 }

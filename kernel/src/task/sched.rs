@@ -1,6 +1,24 @@
 //! Scheduling: who runs next, sleeping and waking.
-use super::thread::Thread;
+//!
+//! Each CPU has a queue of threads that want to run. A CPU without work takes from the others. Only when a thread
+//! waits for the CPU is a timer set that will interrupt the running one: there is no tick. A thread that sleeps while
+//! nobody else wants its CPU idles on its own stack, so that being woken there costs no switch.
+use super::thread::{Thread, Work};
+use crate::time::timer;
+use crate::{drivers, this};
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use coracle_hal::percpu::PerCpu;
+use coracle_hal::{cpu, irq, time};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use spin::{Mutex, Once};
+
+/// How long a thread runs while another waits for its CPU, in nanoseconds.
+const SLICE_NS: u64 = 4_000_000;
+/// How long a thread waits for a busy CPU while another CPU is idle, before that one is asked to take it.
+const BALANCE_NS: u64 = 500_000;
+/// No slice is running.
+const NO_SLICE: u64 = u64::MAX;
 
 /// How a sleep ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,15 +31,433 @@ pub enum Wake {
     Interrupted,
 }
 
+/// The scheduler's part of a thread.
+pub struct SchedState {
+    /// [`AWAKE`], [`PARKED`] or [`NOTIFIED`].
+    state: AtomicU8,
+    /// The CPU it ran on last, or is to run on first.
+    cpu: AtomicU32,
+    /// CPUs it may run on, one bit each.
+    affinity: AtomicU64,
+    /// Nanoseconds it has run, without the current stretch.
+    run_ns: AtomicU64,
+    /// When the current stretch began.
+    since_ns: AtomicU64,
+    /// How often it left the CPU by itself, and how often it had to.
+    pub switches: [AtomicU64; 2],
+    /// Its timer for sleeping with a deadline.
+    pub sleep_timer: timer::SleepTimer,
+}
+
+/// Runs or waits for a CPU.
+const AWAKE: u8 = 0;
+/// Sleeps; whoever makes this NOTIFIED puts the thread into a queue.
+const PARKED: u8 = 1;
+/// Was woken, and hasn't taken notice yet.
+const NOTIFIED: u8 = 2;
+
+impl SchedState {
+    /// A thread that hasn't run.
+    pub fn new(affinity: u64) -> Self {
+        SchedState {
+            state: AtomicU8::new(AWAKE),
+            cpu: AtomicU32::new(0),
+            affinity: AtomicU64::new(affinity),
+            run_ns: AtomicU64::new(0),
+            since_ns: AtomicU64::new(0),
+            switches: [AtomicU64::new(0), AtomicU64::new(0)],
+            sleep_timer: timer::SleepTimer::new(),
+        }
+    }
+    /// CPUs it may run on.
+    pub fn affinity(&self) -> u64 {
+        self.affinity.load(Relaxed)
+    }
+    /// The CPU it runs on, or ran on last.
+    pub fn last_cpu(&self) -> usize {
+        self.cpu.load(Relaxed) as usize
+    }
+    /// True while it sleeps (for /proc).
+    pub fn is_parked(&self) -> bool {
+        self.state.load(Relaxed) == PARKED
+    }
+}
+
+/// One CPU's share.
+struct Cpu {
+    queue: Mutex<VecDeque<Arc<Thread>>>,
+    /// Length of `queue`, to be looked at without its lock.
+    waiting: AtomicUsize,
+    /// When the running thread has to make room; [`NO_SLICE`] if no timer was set for that.
+    slice_end: AtomicU64,
+    /// [`crate::mm::memory::Memory::id`] of the page tables in use.
+    memory: AtomicU64,
+    /// Runs when nothing else can (the stack of a thread that exits can't be idled on).
+    idle: Once<Arc<Thread>>,
+    /// Nanoseconds spent idle.
+    idle_ns: AtomicU64,
+}
+
+static CPUS: PerCpu<Cpu> = PerCpu::new(|_| Cpu {
+    queue: Mutex::new(VecDeque::new()),
+    waiting: AtomicUsize::new(0),
+    slice_end: AtomicU64::new(NO_SLICE),
+    memory: AtomicU64::new(0),
+    idle: Once::new(),
+    idle_ns: AtomicU64::new(0),
+});
+
+/// CPUs that wait for an interrupt, one bit each.
+static IDLE: AtomicU64 = AtomicU64::new(0);
+/// Switches of threads since boot.
+static SWITCHES: AtomicU64 = AtomicU64::new(0);
+
+/// All CPUs there are, one bit each.
+pub fn all_cpus() -> u64 {
+    u64::MAX >> (64 - cpu::count().clamp(1, 64))
+}
+
+/// Nanoseconds that `cpu` was idle.
+pub fn idle_ns(cpu: usize) -> u64 {
+    CPUS.of(cpu).idle_ns.load(Relaxed)
+}
+
+/// Threads that run or want to, on all CPUs.
+pub fn runnable() -> usize {
+    let idle = IDLE.load(Relaxed);
+    (0..cpu::count()).map(|cpu| CPUS.of(cpu).waiting.load(Relaxed) + usize::from(idle & 1 << cpu == 0)).sum()
+}
+
+/// Switches of threads since boot.
+pub fn switches() -> u64 {
+    SWITCHES.load(Relaxed)
+}
+
 /// Sleeps until [`unpark`] was called for this thread (also if it was called since the last park), the deadline
 /// (nanoseconds since boot) or, if `interruptible`, a signal. Before it really sleeps it looks at the devices itself.
+/// May say [`Wake::Woken`] without reason: look at what you wait for again.
 pub fn park(deadline_ns: Option<u64>, interruptible: bool) -> Wake {
-    let _ = (deadline_ns, interruptible);
-    todo!()
+    this::with(|me| park_as(me, deadline_ns, interruptible))
+}
+
+fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> Wake {
+    let state = &me.sched.state;
+    let stop = if interruptible { Work::SIGNAL | Work::EXIT } else { 0 };
+    let mut slept = false;
+    let wake = loop {
+        if state.load(Acquire) == NOTIFIED {
+            state.store(AWAKE, Relaxed);
+            break if slept && me.work.any(stop) { Wake::Interrupted } else { Wake::Woken };
+        }
+        if me.work.any(stop) {
+            break Wake::Interrupted;
+        }
+        drivers::poll();
+        if state.load(Acquire) == NOTIFIED {
+            continue;
+        }
+        if let Some(deadline) = deadline_ns {
+            if time::now_ns() >= deadline {
+                break Wake::TimedOut;
+            }
+            me.sched.sleep_timer.set(me, deadline);
+        }
+        slept = true;
+        let here = CPUS.get();
+        let next = pop(here);
+        if state.compare_exchange(AWAKE, PARKED, AcqRel, Acquire).is_err() {
+            if let Some(next) = next {
+                push(here, next, End::Front);
+            }
+            continue;
+        }
+        me.sched.switches[0].fetch_add(1, Relaxed);
+        match next {
+            Some(next) => switch_to(me, next),
+            None => idle_as(me),
+        }
+    };
+    if slept && deadline_ns.is_some() {
+        me.sched.sleep_timer.clear();
+        if wake == Wake::Woken && deadline_ns.is_some_and(|deadline| me.sched.sleep_timer.fired(deadline)) {
+            return Wake::TimedOut;
+        }
+    }
+    wake
 }
 
 /// Lets `thread` go on.
+#[inline]
 pub fn unpark(thread: &Arc<Thread>) {
-    let _ = thread;
-    todo!()
+    if thread.sched.state.swap(NOTIFIED, AcqRel) == PARKED {
+        enqueue(thread.clone(), thread.sched.last_cpu());
+    }
+}
+
+/// Puts a new thread into the queue of the CPU with the least work.
+pub fn start(thread: Arc<Thread>) {
+    let affinity = thread.sched.affinity();
+    let idle = IDLE.load(Relaxed) & affinity;
+    let target = if idle != 0 {
+        idle.trailing_zeros() as usize
+    } else {
+        (0..cpu::count())
+            .filter(|cpu| affinity & 1 << cpu != 0)
+            .min_by_key(|&cpu| CPUS.of(cpu).waiting.load(Relaxed))
+            .unwrap_or(0)
+    };
+    enqueue(thread, target);
+}
+
+enum End {
+    Front,
+    Back,
+}
+
+fn push(cpu: &Cpu, thread: Arc<Thread>, end: End) -> usize {
+    let mut queue = cpu.queue.lock();
+    let before = queue.len();
+    match end {
+        End::Front => queue.push_front(thread),
+        End::Back => queue.push_back(thread),
+    }
+    cpu.waiting.store(before + 1, SeqCst);
+    before
+}
+
+fn pop(cpu: &Cpu) -> Option<Arc<Thread>> {
+    if cpu.waiting.load(Relaxed) == 0 {
+        return None;
+    }
+    let mut queue = cpu.queue.lock();
+    let thread = queue.pop_front();
+    cpu.waiting.store(queue.len(), SeqCst);
+    thread
+}
+
+fn enqueue(thread: Arc<Thread>, target: usize) {
+    let affinity = thread.sched.affinity();
+    thread.sched.cpu.store(target as u32, Relaxed);
+    let before = push(CPUS.of(target), thread, End::Back);
+    if cpu::count() == 1 {
+        return arm_slice();
+    }
+    let here = cpu::id();
+    let idle = IDLE.load(SeqCst);
+    if target != here && idle & 1 << target != 0 {
+        return cpu::kick(target);
+    }
+    if target == here {
+        arm_slice();
+    } else if CPUS.of(target).slice_end.load(Relaxed) == NO_SLICE {
+        // It has to set its own timer.
+        cpu::kick(target);
+    }
+    // Somebody waits behind the one that runs and the one before: an idle CPU can do better at once.
+    let helpers = idle & affinity & !(1 << here);
+    if before > 0 && helpers != 0 {
+        cpu::kick(helpers.trailing_zeros() as usize);
+    }
+}
+
+/// Makes sure that the running thread will be interrupted, since another waits.
+fn arm_slice() {
+    let here = CPUS.get();
+    if here.slice_end.load(Relaxed) != NO_SLICE {
+        return;
+    }
+    let idle = IDLE.load(Relaxed);
+    let end = time::now_ns() + if idle != 0 { BALANCE_NS } else { SLICE_NS };
+    here.slice_end.store(end, Relaxed);
+    timer::slice_ends_at(end);
+}
+
+/// The program was interrupted: if the running thread had its share and another waits, that one runs now.
+pub fn preempt() {
+    let here = CPUS.get();
+    let end = here.slice_end.load(Relaxed);
+    if here.waiting.load(Relaxed) == 0 {
+        if end <= time::now_ns() {
+            here.slice_end.store(NO_SLICE, Relaxed);
+        }
+        return;
+    }
+    if end == NO_SLICE {
+        // A thread was queued here by another CPU.
+        return arm_slice();
+    }
+    if end > time::now_ns() {
+        return;
+    }
+    here.slice_end.store(NO_SLICE, Relaxed);
+    let idle = IDLE.load(Relaxed);
+    if idle != 0 {
+        cpu::kick(idle.trailing_zeros() as usize);
+    }
+    this::with(|me| {
+        me.sched.switches[1].fetch_add(1, Relaxed);
+        yield_as(me);
+    });
+    if here.waiting.load(Relaxed) != 0 {
+        arm_slice();
+    }
+}
+
+/// Lets the others that wait for this CPU run first (sched_yield(2)).
+pub fn yield_now() {
+    drivers::poll();
+    this::with(yield_as);
+}
+
+fn yield_as(me: &Arc<Thread>) {
+    let here = CPUS.get();
+    if let Some(next) = pop(here) {
+        push(here, me.clone(), End::Back);
+        switch_to(me, next);
+    }
+}
+
+/// Changes where `thread` may run; it moves at its next return to the program.
+pub fn set_affinity(thread: &Arc<Thread>, cpus: u64) {
+    thread.sched.affinity.store(cpus, Relaxed);
+    if cpus & 1 << thread.sched.last_cpu() == 0 {
+        thread.add_work(Work::MIGRATE);
+    }
+}
+
+/// Moves the running thread to a CPU it may run on.
+pub fn migrate(me: &Arc<Thread>) {
+    let cpus = me.sched.affinity() & all_cpus();
+    if cpus == 0 || cpus & 1 << cpu::id() != 0 {
+        return;
+    }
+    let target = cpus.trailing_zeros();
+    me.sched.cpu.store(target, Relaxed);
+    push(CPUS.of(target as usize), me.clone(), End::Back);
+    cpu::kick(target as usize);
+    leave(me);
+}
+
+/// Gives up the CPU without being in its queue.
+fn leave(me: &Arc<Thread>) {
+    let here = CPUS.get();
+    let next = pop(here).or_else(steal).or_else(|| here.idle.get().cloned());
+    match next {
+        Some(next) => switch_to(me, next),
+        None => unreachable!("a CPU without an idle thread"),
+    }
+}
+
+/// Leaves the running thread for ever.
+pub fn exit() -> ! {
+    this::with(leave);
+    unreachable!("a thread that exited was scheduled")
+}
+
+/// Nanoseconds of CPU that `thread` has used.
+pub fn cpu_time_ns(thread: &Thread) -> u64 {
+    let run = thread.sched.run_ns.load(Relaxed);
+    if this::with(|me| core::ptr::eq(Arc::as_ptr(me), thread)) {
+        run + time::now_ns().saturating_sub(thread.sched.since_ns.load(Relaxed))
+    } else {
+        run
+    }
+}
+
+fn account(thread: &Thread, now: u64) {
+    let ran = now.saturating_sub(thread.sched.since_ns.load(Relaxed));
+    thread.sched.run_ns.fetch_add(ran, Relaxed);
+}
+
+fn switch_to(me: &Arc<Thread>, next: Arc<Thread>) {
+    if Arc::ptr_eq(me, &next) {
+        return;
+    }
+    let now = time::now_ns();
+    account(me, now);
+    switch_accounted(next, now);
+}
+
+/// Switches; the running thread's time has been counted.
+fn switch_accounted(next: Arc<Thread>, now: u64) {
+    let here = CPUS.get();
+    next.sched.since_ns.store(now, Relaxed);
+    next.sched.cpu.store(cpu::id() as u32, Relaxed);
+    let memory = next.process.memory_id();
+    if memory != 0 && memory != here.memory.load(Relaxed) {
+        use_memory(&next);
+    }
+    SWITCHES.fetch_add(1, Relaxed);
+    this::switch_to(next);
+}
+
+/// Makes this CPU use the page tables of `thread`'s process.
+pub fn use_memory(thread: &Thread) {
+    let memory = thread.process.memory();
+    memory.space.activate();
+    CPUS.get().memory.store(memory.id, Relaxed);
+}
+
+/// Takes a thread that waits for another CPU.
+fn steal() -> Option<Arc<Thread>> {
+    let here = cpu::id();
+    for victim in (0..cpu::count()).filter(|&cpu| cpu != here) {
+        let victim = CPUS.of(victim);
+        if victim.waiting.load(Relaxed) == 0 {
+            continue;
+        }
+        let Some(mut queue) = victim.queue.try_lock() else { continue };
+        // A thread may have been queued while its CPU still stands on its stack.
+        let found = queue.iter().rposition(|thread| {
+            thread.sched.affinity() & 1 << here != 0 && !coracle_hal::kernel::HasTask::task(&**thread).on_cpu()
+        });
+        let thread = found.and_then(|index| queue.remove(index));
+        victim.waiting.store(queue.len(), SeqCst);
+        if thread.is_some() {
+            return thread;
+        }
+    }
+    None
+}
+
+/// Idles on the stack of `me`, which is parked (or is the idle thread), until there is something to run; returns when
+/// that is `me`, or when somebody switches back to it.
+fn idle_as(me: &Arc<Thread>) {
+    let start = time::now_ns();
+    account(me, start);
+    let here = CPUS.get();
+    let bit = 1u64 << cpu::id();
+    let next = loop {
+        if let Some(next) = pop(here).or_else(steal) {
+            break next;
+        }
+        timer::run_expired();
+        if drivers::poll() || here.waiting.load(Relaxed) != 0 {
+            continue;
+        }
+        IDLE.fetch_or(bit, SeqCst);
+        if drivers::prepare_sleep() {
+            cpu::wait_for_interrupt(|| here.waiting.load(SeqCst) == 0 && !irq::any_pending());
+        }
+        IDLE.fetch_and(!bit, SeqCst);
+    };
+    here.slice_end.store(NO_SLICE, Relaxed);
+    let now = time::now_ns();
+    here.idle_ns.fetch_add(now.saturating_sub(start), Relaxed);
+    if Arc::ptr_eq(me, &next) {
+        me.sched.since_ns.store(now, Relaxed);
+    } else {
+        me.sched.since_ns.store(now, Relaxed);
+        switch_accounted(next, now);
+    }
+}
+
+/// Makes the stack that runs now this CPU's idle thread, and idles for ever.
+pub fn run_idle(idle: Arc<Thread>) -> ! {
+    idle.sched.cpu.store(cpu::id() as u32, Relaxed);
+    CPUS.get().idle.call_once(|| idle.clone());
+    this::adopt(idle.clone());
+    loop {
+        idle_as(&idle);
+    }
 }

@@ -1,8 +1,18 @@
 //! A thread of a program.
 use super::process::Process;
+use super::sched::{self, SchedState};
+use super::signal::ThreadSignals;
+use crate::errno::Errno;
 use alloc::sync::Arc;
+use coracle_hal::context::UserContext;
 use coracle_hal::kernel::HasTask;
 use coracle_hal::task::Task;
+use coracle_hal::cpu;
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
+use spin::Mutex;
+
+/// Bytes of a thread's name with its zero (TASK_COMM_LEN).
+pub const NAME_LEN: usize = 16;
 
 /// A thread.
 pub struct Thread {
@@ -12,11 +22,129 @@ pub struct Thread {
     pub tid: i32,
     /// The process it belongs to.
     pub process: Arc<Process>,
+    /// What is to be done before it returns to the program: one load tells on the fast path.
+    pub work: Work,
+    /// The scheduler's part.
+    pub sched: SchedState,
+    /// Mask, pending signals, alternate stack.
+    pub signals: Mutex<ThreadSignals>,
+    /// Where to write 0 and wake a futex at its end (set_tid_address(2)); 0: nowhere.
+    pub clear_child_tid: AtomicUsize,
+    /// Head of the list of robust futexes (set_robust_list(2)); 0: none.
+    pub robust_list: AtomicUsize,
+    /// Name (prctl(2), PR_SET_NAME), zero-padded.
+    pub name: Mutex<[u8; NAME_LEN]>,
+    /// Nice value (setpriority(2)): kept, without effect on scheduling.
+    pub nice: AtomicI32,
+    /// Scheduling policy and priority (sched_setscheduler(2)): kept, without effect.
+    pub policy: AtomicU32,
+}
+
+/// Reasons to look closer before a thread returns to the program.
+#[derive(Default)]
+pub struct Work(AtomicU32);
+
+impl Work {
+    /// A signal may have to be delivered.
+    pub const SIGNAL: u32 = 1;
+    /// The thread must end (exit_group(2), exec(2), a fatal signal).
+    pub const EXIT: u32 = 2;
+    /// It runs on a CPU that it may not run on.
+    pub const MIGRATE: u32 = 4;
+    /// The signal mask that a call like sigsuspend(2) replaced is to be put back.
+    pub const RESTORE_MASK: u32 = 8;
+    /// The process is stopped (SIGSTOP).
+    pub const STOP: u32 = 16;
+
+    /// True if any work is to be done.
+    #[inline(always)]
+    pub fn is_some(&self) -> bool {
+        self.0.load(Relaxed) != 0
+    }
+    /// True if any of `which` is to be done.
+    #[inline(always)]
+    pub fn any(&self, which: u32) -> bool {
+        self.0.load(Acquire) & which != 0
+    }
+    /// Adds work.
+    pub fn set(&self, which: u32) {
+        self.0.fetch_or(which, SeqCst);
+    }
+    /// It is done.
+    pub fn clear(&self, which: u32) {
+        self.0.fetch_and(!which, SeqCst);
+    }
 }
 
 impl HasTask for Thread {
     #[inline(always)]
     fn task(&self) -> &Task {
         &self.task
+    }
+}
+
+impl Thread {
+    /// A thread that will enter the program with `context`. It isn't started, nor listed in its process. ENOMEM.
+    pub fn new(
+        process: Arc<Process>,
+        tid: i32,
+        context: &UserContext,
+        fs_base: u64,
+        fpu_from_current: bool,
+    ) -> Result<Arc<Thread>, Errno> {
+        let task = Task::new(context, fs_base, fpu_from_current).ok_or(Errno::NOMEM)?;
+        Ok(Self::with_task(process, tid, task, sched::all_cpus()))
+    }
+
+    /// The thread of a CPU's boot stack.
+    pub fn idle(process: Arc<Process>) -> Arc<Thread> {
+        Self::with_task(process, 0, Task::idle(), u64::MAX)
+    }
+
+    fn with_task(process: Arc<Process>, tid: i32, task: Task, affinity: u64) -> Arc<Thread> {
+        Arc::new(Thread {
+            task,
+            tid,
+            process,
+            work: Work::default(),
+            sched: SchedState::new(affinity),
+            signals: Mutex::new(ThreadSignals::default()),
+            clear_child_tid: AtomicUsize::new(0),
+            robust_list: AtomicUsize::new(0),
+            name: Mutex::new([0; NAME_LEN]),
+            nice: AtomicI32::new(0),
+            policy: AtomicU32::new(0),
+        })
+    }
+
+    /// Adds work, and makes the thread see it soon: it is woken from an interruptible sleep, or taken out of the program.
+    pub fn add_work(self: &Arc<Self>, which: u32) {
+        self.work.set(which);
+        sched::unpark(self);
+        let cpu = self.sched.last_cpu();
+        if cpu != cpu::id() && self.task.on_cpu() {
+            cpu::kick(cpu);
+        }
+    }
+
+    /// True if an interruptible sleep of this thread should end.
+    #[inline]
+    pub fn interrupted(&self) -> bool {
+        self.work.any(Work::SIGNAL | Work::EXIT)
+    }
+
+    /// Its name as text.
+    pub fn name_text(&self) -> alloc::string::String {
+        let name = self.name.lock();
+        let len = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_LEN);
+        alloc::string::String::from_utf8_lossy(&name[..len]).into_owned()
+    }
+
+    /// Sets its name; what is too long is cut.
+    pub fn set_name(&self, name: &[u8]) {
+        let mut place = self.name.lock();
+        *place = [0; NAME_LEN];
+        let len = name.len().min(NAME_LEN - 1);
+        place[..len].copy_from_slice(&name[..len]);
     }
 }

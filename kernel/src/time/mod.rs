@@ -1,1 +1,4 @@
 //! Clocks and timers.
+pub mod clock;
+pub mod posix_timer;
+pub mod timer;

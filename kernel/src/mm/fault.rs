@@ -1,0 +1,217 @@
+//! Page faults: demand paging, copy on write, growing stacks.
+use super::memory::{Layout, Memory, PAGE_SIZE, STACK_GUARD_GAP, page_down};
+use super::user::Access;
+use super::vma::{Backing, Vma, VmaFlags};
+use crate::errno::Errno;
+use crate::fs::file::File;
+use alloc::sync::Arc;
+use coracle_hal::frame::{self, Frame};
+use coracle_hal::paging::{MapError, Prot, USER_END, USER_START};
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Pages of a file that are mapped together when one of them is touched: a window of this many, aligned (as Linux's
+/// fault_around_bytes, 64 KiB).
+const FAULT_AROUND: usize = 16;
+
+/// Why an access can't be allowed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// Nothing is mapped there (SIGSEGV, SEGV_MAPERR).
+    NotMapped,
+    /// The mapping doesn't allow it (SIGSEGV, SEGV_ACCERR).
+    Access,
+    /// The file has no such page (SIGBUS, BUS_ADRERR).
+    NoPage,
+    /// The machine has no memory left (SIGKILL).
+    OutOfMemory,
+}
+
+/// Makes the page at `addr` of the running program's memory fit for `access`, or says why not.
+pub fn resolve_current(addr: usize, access: Access) -> Result<(), Refused> {
+    let memory = crate::this::with(|thread| thread.process.memory());
+    let result = memory.resolve(addr, access);
+    if result == Err(Refused::OutOfMemory) {
+        crate::this::with(|thread| out_of_memory(&thread.process));
+    }
+    result
+}
+
+/// Tells that memory has run out and kills the process that asked for more.
+#[cold]
+pub fn out_of_memory(process: &Arc<crate::task::process::Process>) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !TOLD.swap(true, Relaxed) {
+        let (_, total) = frame::counts();
+        let (_, resident) = process.memory().sizes();
+        log!(
+            "out of memory: all {} KiB are in use, {} KiB of them by process {}; it is killed. \
+             Give the machine more memory (coracle run -m).",
+            total * PAGE_SIZE / 1024,
+            resident / 1024,
+            process.pid
+        );
+    }
+    crate::task::signal::send_to_process(
+        process,
+        crate::task::signal::SigInfo::kernel(linux_raw_sys::general::SIGKILL),
+    );
+}
+
+impl Memory {
+    /// Makes the page at `addr` fit for `access`, or says why not. Hold no file or socket lock.
+    pub fn resolve(&self, addr: usize, access: Access) -> Result<(), Refused> {
+        if !(USER_START..USER_END).contains(&addr) {
+            return Err(Refused::NotMapped);
+        }
+        let page = page_down(addr);
+        loop {
+            let mut layout = self.layout.lock();
+            let (range, vma) = match layout.regions.find(addr) {
+                Some((range, vma)) => (range, vma),
+                None => {
+                    grow_stack(&mut layout, page)?;
+                    continue;
+                }
+            };
+            let allowed = match access {
+                Access::Read => !vma.prot.is_empty(),
+                Access::Write => vma.prot.contains(Prot::WRITE),
+                Access::Execute => vma.prot.contains(Prot::EXEC),
+            };
+            if !allowed {
+                return Err(Refused::Access);
+            }
+            let write = access == Access::Write;
+            let present = self.space.query(page).is_some();
+            match &vma.backing {
+                // Present, and refused all the same: shared until written, or another CPU was faster.
+                _ if present => {
+                    let (prot, shared) = (vma.prot, vma.shared());
+                    let flush = if !write {
+                        // Another CPU was faster, or mprotect(2) gave rights back that the page table lacks.
+                        let kept = if shared { Prot::empty() } else { Prot::WRITE };
+                        Some(self.space.protect(page..page + PAGE_SIZE, prot - kept))
+                    } else if shared || self.space.mapped_once(page) {
+                        Some(self.space.protect(page..page + PAGE_SIZE, prot))
+                    } else {
+                        self.unshare(page, prot)?
+                    };
+                    drop(layout);
+                    drop(flush);
+                    return Ok(());
+                }
+                Backing::Anonymous => {
+                    let frame = Frame::alloc_zeroed().ok_or(Refused::OutOfMemory)?;
+                    return match self.space.map(page, frame, vma.prot) {
+                        Err(MapError::OutOfMemory) => Err(Refused::OutOfMemory),
+                        Ok(()) | Err(MapError::Occupied) => Ok(()),
+                    };
+                }
+                Backing::Placed => return Err(Refused::NoPage),
+                Backing::File { file, offset } => {
+                    let (file, vma, offset) = (file.clone(), vma.clone(), *offset);
+                    let generation = layout.generation;
+                    drop(layout);
+                    if self.map_file_page(page, write, range, &vma, &file, offset, generation)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// A private copy of the shared page at `page`.
+    fn unshare(&self, page: usize, prot: Prot) -> Result<Option<coracle_hal::paging::Flush>, Refused> {
+        let Some(old) = self.space.query(page) else { return Ok(None) };
+        let copy = Frame::alloc().ok_or(Refused::OutOfMemory)?;
+        copy.copy_from(&old.frame);
+        self.space.replace(page, copy, prot).map(Some).map_err(|_| Refused::OutOfMemory)
+    }
+
+    /// Maps a page of a file that isn't present. Gives false if the mapping changed meanwhile: look again.
+    #[allow(clippy::too_many_arguments)]
+    fn map_file_page(
+        &self,
+        page: usize,
+        write: bool,
+        range: Range<usize>,
+        vma: &Vma,
+        file: &Arc<dyn File>,
+        offset: u64,
+        generation: u64,
+    ) -> Result<bool, Refused> {
+        let index_of = |addr: usize| (offset + (addr - range.start) as u64) / PAGE_SIZE as u64;
+        let for_write = vma.shared() && vma.prot.contains(Prot::WRITE);
+        let mut frame = file.page(index_of(page), for_write).map_err(|error| match error {
+            Errno::NOMEM => Refused::OutOfMemory,
+            _ => Refused::NoPage,
+        })?;
+        let mut prot = vma.prot;
+        if !vma.shared() {
+            if write {
+                let copy = Frame::alloc().ok_or(Refused::OutOfMemory)?;
+                copy.copy_from(&frame);
+                frame = copy;
+            } else {
+                prot -= Prot::WRITE;
+            }
+        }
+        let around = (!write && !vma.shared()).then(|| around(page, &range));
+        let layout = self.layout.lock();
+        if layout.generation != generation {
+            return Ok(false);
+        }
+        match self.space.map(page, frame, prot) {
+            Err(MapError::OutOfMemory) => return Err(Refused::OutOfMemory),
+            // Another CPU was faster.
+            Err(MapError::Occupied) => return Ok(true),
+            Ok(()) => {}
+        }
+        drop(layout);
+        for neighbour in around.into_iter().flatten().step_by(PAGE_SIZE).filter(|&addr| addr != page) {
+            let Ok(frame) = file.page(index_of(neighbour), false) else { continue };
+            let layout = self.layout.lock();
+            if layout.generation != generation {
+                break;
+            }
+            if self.space.map(neighbour, frame, prot) == Err(MapError::OutOfMemory) {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes all pages of the range present (MAP_POPULATE, mlock(2)). Stops quietly where that can't be.
+    pub fn populate(&self, range: Range<usize>, access: Access) -> Result<(), Refused> {
+        range.step_by(PAGE_SIZE).try_for_each(|page| {
+            if self.space.query(page).is_some_and(|mapping| access != Access::Write || mapping.prot.contains(Prot::WRITE)) {
+                return Ok(());
+            }
+            self.resolve(page, access)
+        })
+    }
+}
+
+/// The window of pages around `page` that lies in the mapping.
+fn around(page: usize, range: &Range<usize>) -> Range<usize> {
+    let window = FAULT_AROUND * PAGE_SIZE;
+    let start = page & !(window - 1);
+    start.max(range.start)..(start + window).min(range.end)
+}
+
+/// Extends the stack that lies above `page` down to it.
+fn grow_stack(layout: &mut Layout, page: usize) -> Result<(), Refused> {
+    let (range, vma) = layout.regions.find_at_or_after(page).ok_or(Refused::NotMapped)?;
+    if !vma.flags.contains(VmaFlags::GROWS_DOWN) || range.end - page > layout.stack_limit {
+        return Err(Refused::NotMapped);
+    }
+    if layout.regions.find_before(page + 1).is_some_and(|(below, _)| below.end + STACK_GUARD_GAP > page) {
+        return Err(Refused::NotMapped);
+    }
+    if !layout.regions.grow_down(range.start, page) {
+        return Err(Refused::NotMapped);
+    }
+    layout.changed();
+    Ok(())
+}

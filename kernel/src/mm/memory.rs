@@ -1,0 +1,196 @@
+//! The memory of a process: its regions and its page tables.
+use super::vma::{Backing, Vma, VmaFlags};
+use crate::errno::Errno;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_hal::paging::{AddressSpace, Prot, USER_END, USER_START};
+use coracle_vma::RegionMap;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use spin::Mutex;
+
+/// Bytes in a page.
+pub const PAGE_SIZE: usize = coracle_hal::frame::FRAME_SIZE;
+/// Free addresses kept between a growing stack and what lies below it (Linux's stack_guard_gap: 256 pages).
+pub const STACK_GUARD_GAP: usize = 256 * PAGE_SIZE;
+
+/// The memory of a process; threads and vfork(2) children share it.
+pub struct Memory {
+    /// Tells this address space from every other of this boot, for futex keys.
+    pub id: u64,
+    /// Page tables.
+    pub space: Arc<AddressSpace>,
+    pub(super) layout: Mutex<Layout>,
+    /// Bits of CPUs whose membarrier(2) registration… kept per memory: the commands registered for.
+    pub membarrier: AtomicUsize,
+}
+
+/// What is mapped where.
+pub(super) struct Layout {
+    pub regions: RegionMap<Vma>,
+    /// Changes with every change of `regions`: a fault that let go of the lock sees whether it must look again.
+    pub generation: u64,
+    /// The heap of brk(2): where it starts and ends.
+    pub heap: Range<usize>,
+    /// mmap(2) looks for free addresses from here downwards.
+    pub map_top: usize,
+    /// RLIMIT_STACK as it was at exec, for growing stacks.
+    pub stack_limit: usize,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A region as /proc/self/maps shows it.
+pub struct RegionInfo {
+    /// Its addresses.
+    pub range: Range<usize>,
+    /// Its rights.
+    pub prot: Prot,
+    /// MAP_SHARED.
+    pub shared: bool,
+    /// Offset in the file.
+    pub offset: u64,
+    /// The file's path, or a name like `[heap]`, or nothing.
+    pub name: String,
+    /// The file behind it.
+    pub file: Option<Arc<dyn crate::fs::file::File>>,
+}
+
+/// Rounds up to a page; `None` on overflow.
+pub fn page_up(value: usize) -> Option<usize> {
+    value.checked_next_multiple_of(PAGE_SIZE)
+}
+
+/// Rounds down to a page.
+pub const fn page_down(value: usize) -> usize {
+    value & !(PAGE_SIZE - 1)
+}
+
+/// The pages `addr..addr+len` of the program's half: EINVAL if `addr` isn't a page boundary, `outside` if they leave
+/// the half or wrap around. An empty range is fine.
+pub fn page_range(addr: usize, len: usize, outside: Errno) -> Result<Range<usize>, Errno> {
+    if addr % PAGE_SIZE != 0 {
+        return Err(Errno::INVAL);
+    }
+    let len = page_up(len).ok_or(outside)?;
+    let end = addr.checked_add(len).filter(|&end| end <= USER_END).ok_or(outside)?;
+    Ok(addr..end)
+}
+
+impl Memory {
+    /// Nothing mapped. ENOMEM.
+    pub fn new() -> Result<Arc<Memory>, Errno> {
+        let space = AddressSpace::new().ok_or(Errno::NOMEM)?;
+        Ok(Arc::new(Memory {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            space,
+            layout: Mutex::new(Layout {
+                regions: RegionMap::new(),
+                generation: 0,
+                heap: 0..0,
+                map_top: USER_END,
+                stack_limit: 0,
+            }),
+            membarrier: AtomicUsize::new(0),
+        }))
+    }
+
+    /// A copy for fork(2): private pages are shared until written. ENOMEM.
+    pub fn duplicate(&self) -> Result<Arc<Memory>, Errno> {
+        let child = Memory::new()?;
+        let mut flushes = Vec::new();
+        {
+            let ours = self.layout.lock();
+            let mut theirs = child.layout.lock();
+            for (range, vma) in ours.regions.iter() {
+                if vma.flags.contains(VmaFlags::DONT_FORK) {
+                    continue;
+                }
+                theirs.regions.insert(range.clone(), vma.clone());
+                if !vma.flags.contains(VmaFlags::WIPE_ON_FORK) {
+                    let private = !vma.shared() && !matches!(vma.backing, Backing::Placed);
+                    let flush = self.space.share(&child.space, range, private).map_err(|_| Errno::NOMEM)?;
+                    flushes.push(flush);
+                }
+            }
+            theirs.heap = ours.heap.clone();
+            theirs.map_top = ours.map_top;
+            theirs.stack_limit = ours.stack_limit;
+        }
+        Ok(child)
+    }
+
+    /// Sets where the heap begins, where mmap(2) looks from, and how far a stack may grow (exec).
+    pub fn set_bounds(&self, heap_start: usize, map_top: usize, stack_limit: usize) {
+        let mut layout = self.layout.lock();
+        layout.heap = heap_start..heap_start;
+        layout.map_top = map_top;
+        layout.stack_limit = stack_limit;
+    }
+
+    /// Where the heap is now.
+    pub fn heap(&self) -> Range<usize> {
+        self.layout.lock().heap.clone()
+    }
+
+    /// All regions, for /proc/self/maps.
+    pub fn regions(&self) -> Vec<RegionInfo> {
+        let found: Vec<(Range<usize>, Vma)> = {
+            let layout = self.layout.lock();
+            layout.regions.iter().map(|(range, vma)| (range, vma.clone())).collect()
+        };
+        found.into_iter().map(|(range, vma)| info(range, &vma)).collect()
+    }
+
+    /// The region that holds `addr`.
+    pub fn region_at(&self, addr: usize) -> Option<RegionInfo> {
+        let (range, vma) = {
+            let layout = self.layout.lock();
+            let (range, vma) = layout.regions.find(addr)?;
+            (range, vma.clone())
+        };
+        Some(info(range, &vma))
+    }
+
+    /// Mapped bytes, and resident bytes.
+    pub fn sizes(&self) -> (usize, usize) {
+        let mapped = self.layout.lock().regions.iter().map(|(range, _)| range.len()).sum();
+        (mapped, self.space.resident() * PAGE_SIZE)
+    }
+
+    /// Identity of the 4 bytes at `addr` for a futex that processes may share: the physical address if it is in a
+    /// shared mapping, else `None`. The page must be present.
+    pub fn shared_word(&self, addr: usize) -> Option<u64> {
+        let layout = self.layout.lock();
+        let (_, vma) = layout.regions.find(addr)?;
+        if !vma.shared() {
+            return None;
+        }
+        let mapping = self.space.query(page_down(addr))?;
+        Some(mapping.frame.phys() + (addr % PAGE_SIZE) as u64)
+    }
+}
+
+fn info(range: Range<usize>, vma: &Vma) -> RegionInfo {
+    let (offset, name, file) = match &vma.backing {
+        Backing::File { file, offset } => (*offset, file.path(), Some(file.clone())),
+        _ => (0, String::from(vma.label), None),
+    };
+    RegionInfo { range, prot: vma.prot, shared: vma.shared(), offset, name, file }
+}
+
+impl Layout {
+    /// Notes that the regions changed.
+    pub fn changed(&mut self) {
+        self.generation += 1;
+    }
+
+    /// Free addresses for `len` bytes.
+    pub fn find_free(&self, len: usize, below: usize) -> Option<usize> {
+        let top = self.map_top.min(below);
+        self.regions
+            .highest_gap(USER_START..top, len, PAGE_SIZE)
+            .or_else(|| self.regions.lowest_gap(top..below.min(USER_END), len, PAGE_SIZE))
+    }
+}

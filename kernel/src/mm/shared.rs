@@ -1,0 +1,44 @@
+//! The object behind a shared anonymous mapping: its pages outlive each mapping of it (fork(2), mremap(2)).
+use crate::errno::Errno;
+use crate::fs::file::File;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use coracle_hal::frame::Frame;
+use core::any::Any;
+use linux_raw_sys::general::stat as Stat;
+use spin::Mutex;
+
+/// Pages by index, made when they are first touched.
+#[derive(Default)]
+pub struct SharedAnonymous {
+    pages: Mutex<BTreeMap<u64, Frame>>,
+}
+
+impl SharedAnonymous {
+    /// No pages yet.
+    pub fn new() -> Arc<dyn File> {
+        Arc::new(SharedAnonymous::default())
+    }
+}
+
+impl File for SharedAnonymous {
+    fn stat(&self) -> Result<Stat, Errno> {
+        Err(Errno::INVAL)
+    }
+    fn page(&self, index: u64, _for_write: bool) -> Result<Frame, Errno> {
+        let mut pages = self.pages.lock();
+        if let Some(frame) = pages.get(&index) {
+            return Ok(frame.clone());
+        }
+        let frame = Frame::alloc_zeroed().ok_or(Errno::NOMEM)?;
+        pages.insert(index, frame.clone());
+        Ok(frame)
+    }
+    fn path(&self) -> String {
+        String::from("/dev/zero (deleted)")
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

@@ -1,0 +1,80 @@
+//! What a mapping is made of (the attributes of a region).
+use crate::fs::file::File;
+use alloc::sync::Arc;
+use coracle_hal::paging::Prot;
+use coracle_vma::Attributes;
+
+bitflags::bitflags! {
+    /// Properties of a mapping beside its rights.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct VmaFlags: u8 {
+        /// Writes are seen by all who map it (MAP_SHARED).
+        const SHARED = 1;
+        /// mprotect(2) may add PROT_WRITE (a shared mapping of a file opened for reading only may not have it).
+        const MAY_WRITE = 2;
+        /// A stack: grows towards lower addresses (MAP_GROWSDOWN).
+        const GROWS_DOWN = 4;
+        /// Not there after fork(2) (MADV_DONTFORK).
+        const DONT_FORK = 8;
+        /// Zeroes in the child of fork(2) (MADV_WIPEONFORK).
+        const WIPE_ON_FORK = 16;
+        /// Locked in memory (mlock(2)); nothing is ever paged out, so only reported.
+        const LOCKED = 32;
+    }
+}
+
+/// Where the pages of a mapping come from when they are first touched.
+#[derive(Clone)]
+pub enum Backing {
+    /// Zeroes.
+    Anonymous,
+    /// A file, from this offset (a multiple of the page size).
+    File {
+        /// The file; also the kernel's object behind a shared anonymous mapping.
+        file: Arc<dyn File>,
+        /// Offset of the first page in bytes.
+        offset: u64,
+    },
+    /// All pages were put in place when it was made (the vDSO).
+    Placed,
+}
+
+/// Attributes of a mapped region.
+#[derive(Clone)]
+pub struct Vma {
+    /// Rights asked for. Page tables may hold less (pages shared until written).
+    pub prot: Prot,
+    /// See [`VmaFlags`].
+    pub flags: VmaFlags,
+    /// What it is made of.
+    pub backing: Backing,
+    /// Name in /proc/self/maps where there is no file: `[heap]`, `[stack]`, `[vvar]`, `[vdso]`; else empty.
+    pub label: &'static str,
+}
+
+impl Vma {
+    /// True for MAP_SHARED.
+    pub fn shared(&self) -> bool {
+        self.flags.contains(VmaFlags::SHARED)
+    }
+}
+
+impl Attributes for Vma {
+    fn advance(&self, by: usize) -> Self {
+        let mut rest = self.clone();
+        if let Backing::File { offset, .. } = &mut rest.backing {
+            *offset += by as u64;
+        }
+        rest
+    }
+    fn joins(&self, len: usize, next: &Self) -> bool {
+        let continues = match (&self.backing, &next.backing) {
+            (Backing::Anonymous, Backing::Anonymous) => true,
+            (Backing::File { file, offset }, Backing::File { file: next_file, offset: next_offset }) => {
+                Arc::ptr_eq(file, next_file) && offset + len as u64 == *next_offset
+            }
+            _ => false,
+        };
+        continues && self.prot == next.prot && self.flags == next.flags && self.label == next.label
+    }
+}

@@ -1,0 +1,142 @@
+//! The end of threads and processes.
+use super::process::{self, ExitStatus, Process};
+use super::signal::{self, SigInfo};
+use super::thread::{Thread, Work};
+use super::{futex, sched};
+use crate::ipc::poll::Events;
+use crate::mm::memory::Memory;
+use crate::mm::user;
+use crate::{power, report};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_hal::context::UserContext;
+use core::sync::atomic::Ordering::*;
+use linux_raw_sys::general as abi;
+
+/// Ends all threads of the process of `thread` with this status (exit_group(2)); the first status counts.
+pub fn exit_group(thread: &Arc<Thread>, status: ExitStatus) -> ! {
+    end_process(&thread.process, status);
+    exit_thread(thread, status)
+}
+
+/// Makes all threads of a process end.
+pub fn end_process(process: &Arc<Process>, status: ExitStatus) {
+    {
+        let mut exiting = process.exiting.lock();
+        if exiting.is_some() {
+            return;
+        }
+        *exiting = Some(status);
+    }
+    let me = crate::this::with(Arc::clone);
+    let threads = process.threads.lock().clone();
+    for thread in threads.iter().filter(|thread| !Arc::ptr_eq(thread, &me)) {
+        thread.add_work(Work::EXIT);
+    }
+}
+
+/// A signal whose default action ends the process. `crash`: tell where it happened.
+pub fn by_signal(thread: &Arc<Thread>, context: &UserContext, info: SigInfo, crash: bool) -> ! {
+    if crash {
+        report::program(thread, context, &info);
+    }
+    exit_group(thread, ExitStatus::Killed(info.signal, crash))
+}
+
+/// Ends the running thread (exit(2)); the last one ends its process. Never returns.
+pub fn exit_thread(thread: &Arc<Thread>, status: ExitStatus) -> ! {
+    // The caller may lend us a reference that lives on this stack; ours must not outlive the last switch.
+    let thread = thread.clone();
+    release_futexes(&thread);
+    let process = thread.process.clone();
+    process.ended_threads_ns.fetch_add(sched::cpu_time_ns(&thread), Relaxed);
+    if process.remove_thread(&thread) == 0 {
+        let status = process.exiting.lock().unwrap_or(status);
+        finish(&process, status);
+    }
+    drop(process);
+    drop(thread);
+    sched::exit()
+}
+
+/// Tells those who wait for the thread: CLONE_CHILD_CLEARTID, robust futexes.
+fn release_futexes(thread: &Arc<Thread>) {
+    let robust = thread.robust_list.swap(0, Relaxed);
+    if robust != 0 {
+        futex::release_robust_list(thread, robust);
+    }
+    let clear = thread.clear_child_tid.swap(0, Relaxed);
+    if clear != 0 && user::write_u32(clear, 0).is_ok() {
+        let _ = futex::wake_word(clear, 1);
+    }
+}
+
+/// The last thread of a process is ending.
+fn finish(process: &Arc<Process>, status: ExitStatus) {
+    let first = process.parent().is_none();
+    if first {
+        // The program the machine was started for: the machine ends with it.
+        process.descriptors.close_all();
+        power::off(status.shell_status());
+    }
+    process.timers.clear();
+    process.descriptors.close_all();
+    // Its page tables go with the last reference; this CPU leaves them first.
+    if let Ok(empty) = Memory::new() {
+        let old = process.replace_memory(empty);
+        crate::this::with(|me| sched::use_memory(me));
+        drop(old);
+    }
+    process.vfork_done.store(true, Release);
+    let parent = adopt_children(process);
+    *process.exiting.lock() = Some(status);
+    process.dead.store(true, Release);
+    process.exit_source.notify(Events::IN);
+    let Some(parent) = parent else { return process::forget(process.pid) };
+    let action = parent.signals.lock().action(abi::SIGCHLD);
+    let signal = process.exit_signal.load(Relaxed);
+    if signal != 0 {
+        let (code, value) = match status {
+            ExitStatus::Exited(status) => (abi::CLD_EXITED, i32::from(status)),
+            ExitStatus::Killed(signal, false) => (abi::CLD_KILLED, signal as i32),
+            ExitStatus::Killed(signal, true) => (abi::CLD_DUMPED, signal as i32),
+        };
+        let uid = process.credentials.lock().uid[0];
+        let info = SigInfo { signal, ..SigInfo::child(code as i32, process.pid, uid, value) };
+        signal::send_to_process(&parent, info);
+    }
+    let unwanted = action.handler == signal::IGNORE || action.flags & u64::from(abi::SA_NOCLDWAIT) != 0;
+    if signal == abi::SIGCHLD && unwanted {
+        parent.family.lock().children.retain(|child| child.pid != process.pid);
+        process::forget(process.pid);
+    }
+    parent.child_events.notify(Events::IN);
+}
+
+/// Children of a process that ends go to the nearest subreaper or the first process. Gives the process's own parent.
+fn adopt_children(process: &Arc<Process>) -> Option<Arc<Process>> {
+    let parent = process.parent();
+    let mut heir = parent.clone();
+    while let Some(candidate) = &heir {
+        if candidate.subreaper.load(Relaxed) {
+            break;
+        }
+        match candidate.parent() {
+            Some(next) => heir = Some(next),
+            None => break,
+        }
+    }
+    let children: Vec<Arc<Process>> = core::mem::take(&mut process.family.lock().children);
+    if let Some(heir) = heir {
+        for child in children {
+            child.family.lock().parent = Arc::downgrade(&heir);
+            let death = child.parent_death_signal.load(Relaxed);
+            if death != 0 {
+                signal::send_to_process(&child, SigInfo::kernel(death));
+            }
+            heir.family.lock().children.push(child);
+        }
+        heir.child_events.notify(Events::IN);
+    }
+    parent
+}

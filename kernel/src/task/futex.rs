@@ -1,0 +1,288 @@
+//! Futexes (futex(2)): sleeping until a word of memory changes.
+use super::sched::{self, Wake};
+use super::thread::Thread;
+use crate::errno::Errno;
+use crate::mm::user;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering::*};
+use linux_raw_sys::general as abi;
+use spin::{Lazy, Mutex};
+
+/// Buckets of the hash table. Power of two; Linux has 256 per CPU.
+const BUCKETS: usize = 256;
+/// FUTEX_BITSET_MATCH_ANY.
+pub const ANY: u32 = u32::MAX;
+/// Longest robust list that is followed (Linux's ROBUST_LIST_LIMIT).
+const ROBUST_LIST_LIMIT: usize = 2048;
+
+/// What threads that wait for the same word have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key {
+    /// The memory's id, or 0 for a word that memories share.
+    memory: u64,
+    /// The address, or the physical address of a shared word.
+    address: u64,
+}
+
+struct Waiter {
+    thread: Arc<Thread>,
+    bitset: u32,
+    /// Where it waits; changed by requeue.
+    key: Mutex<Key>,
+    woken: AtomicBool,
+}
+
+type Bucket = Mutex<VecDeque<Arc<Waiter>>>;
+static TABLE: Lazy<Vec<Bucket>> = Lazy::new(|| (0..BUCKETS).map(|_| Mutex::new(VecDeque::new())).collect());
+
+impl Key {
+    /// The key of the word at `addr`; `private`: the caller says that no other process waits for it. EINVAL, EFAULT.
+    pub fn new(addr: usize, private: bool) -> Result<Key, Errno> {
+        if addr % 4 != 0 {
+            return Err(Errno::INVAL);
+        }
+        let memory = crate::this::with(|thread| thread.process.memory_id());
+        if !private {
+            // The page must be there for its frame to be known; a shared mapping's stays the same from then on.
+            user::load_u32(addr)?;
+            let shared = crate::this::with(|thread| thread.process.memory().shared_word(addr));
+            if let Some(address) = shared {
+                return Ok(Key { memory: 0, address });
+            }
+        }
+        Ok(Key { memory, address: addr as u64 })
+    }
+
+    fn bucket(&self) -> usize {
+        // Fibonacci hashing: the high bits of the product depend on all bits.
+        let hash = (self.address ^ self.memory << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (hash >> 56) as usize % BUCKETS
+    }
+}
+
+/// Sleeps until woken if the word at `addr` is `expected`. EAGAIN if it isn't, ETIMEDOUT, EINTR, EFAULT.
+pub fn wait(addr: usize, private: bool, expected: u32, bitset: u32, deadline_ns: Option<u64>) -> Result<(), Errno> {
+    if bitset == 0 {
+        return Err(Errno::INVAL);
+    }
+    let key = Key::new(addr, private)?;
+    let waiter = Arc::new(Waiter {
+        thread: crate::this::with(Arc::clone),
+        bitset,
+        key: Mutex::new(key),
+        woken: AtomicBool::new(false),
+    });
+    // Listed before the word is read: who changes it and wakes afterwards finds us.
+    TABLE[key.bucket()].lock().push_back(waiter.clone());
+    let value = user::load_u32(addr);
+    let outcome = match value {
+        Ok(found) if found == expected => sleep(&waiter, deadline_ns),
+        Ok(_) => Err(Errno::AGAIN),
+        Err(error) => Err(error),
+    };
+    if outcome.is_err() && !waiter.woken.load(Acquire) {
+        remove(&waiter);
+    }
+    // A wake-up that was spent on us counts, whatever else happened; only a value seen to differ goes first, since the
+    // waker can't tell.
+    if waiter.woken.load(Acquire) { Ok(()) } else { outcome }
+}
+
+fn sleep(waiter: &Arc<Waiter>, deadline_ns: Option<u64>) -> Result<(), Errno> {
+    loop {
+        if waiter.woken.load(Acquire) {
+            return Ok(());
+        }
+        match sched::park(deadline_ns, true) {
+            Wake::Woken => {}
+            Wake::TimedOut => return Err(Errno::TIMEDOUT),
+            Wake::Interrupted => return Err(Errno::RESTARTSYS),
+        }
+    }
+}
+
+/// Takes a waiter off its list, wherever it was moved meanwhile.
+fn remove(waiter: &Arc<Waiter>) {
+    loop {
+        let key = *waiter.key.lock();
+        let mut bucket = TABLE[key.bucket()].lock();
+        if *waiter.key.lock() != key {
+            continue;
+        }
+        bucket.retain(|other| !Arc::ptr_eq(other, waiter));
+        return;
+    }
+}
+
+/// Wakes up to `count` threads that wait for the word at `addr` with one of `bitset`. Gives how many. EINVAL, EFAULT.
+pub fn wake(addr: usize, private: bool, count: usize, bitset: u32) -> Result<usize, Errno> {
+    if bitset == 0 {
+        return Err(Errno::INVAL);
+    }
+    Ok(wake_key(Key::new(addr, private)?, count, bitset))
+}
+
+/// The kernel's own wake-up of a word that may be shared or not.
+pub fn wake_word(addr: usize, count: usize) -> Result<usize, Errno> {
+    wake(addr, false, count, ANY)
+}
+
+fn wake_key(key: Key, count: usize, bitset: u32) -> usize {
+    let mut woken = 0;
+    while woken < count {
+        let found = {
+            let mut bucket = TABLE[key.bucket()].lock();
+            let index = bucket.iter().position(|waiter| waiter.bitset & bitset != 0 && *waiter.key.lock() == key);
+            index.and_then(|index| bucket.remove(index))
+        };
+        let Some(waiter) = found else { break };
+        waiter.woken.store(true, Release);
+        sched::unpark(&waiter.thread);
+        woken += 1;
+    }
+    woken
+}
+
+/// FUTEX_REQUEUE and FUTEX_CMP_REQUEUE: wakes up to `wake_count` at `from`, moves up to `move_count` of the rest to `to`.
+/// Gives how many were woken, and how many moved. EAGAIN if the word isn't `expected`.
+pub fn requeue(
+    from: usize,
+    to: usize,
+    private: bool,
+    wake_count: usize,
+    move_count: usize,
+    expected: Option<u32>,
+) -> Result<(usize, usize), Errno> {
+    let (from_key, to_key) = (Key::new(from, private)?, Key::new(to, private)?);
+    if let Some(expected) = expected
+        && user::load_u32(from)? != expected
+    {
+        return Err(Errno::AGAIN);
+    }
+    let woken = wake_key(from_key, wake_count, ANY);
+    let mut moved = 0;
+    while moved < move_count && from_key != to_key {
+        // One at a time, with both buckets' locks taken in order of their index.
+        let (a, b) = (from_key.bucket(), to_key.bucket());
+        let mut first = TABLE[a.min(b)].lock();
+        let mut second = (a != b).then(|| TABLE[a.max(b)].lock());
+        let source = if a <= b { &mut *first } else { second.as_deref_mut().unwrap_or(&mut first) };
+        let index = source.iter().position(|waiter| *waiter.key.lock() == from_key);
+        let Some(waiter) = index.and_then(|index| source.remove(index)) else { break };
+        *waiter.key.lock() = to_key;
+        match (&mut second, a < b) {
+            (Some(second), true) => second.push_back(waiter),
+            _ => first.push_back(waiter),
+        }
+        moved += 1;
+    }
+    Ok((woken, moved))
+}
+
+/// FUTEX_WAKE_OP: changes the word at `second` as `operation` says, wakes at `first`, and, if the old value compares as
+/// asked, at `second`.
+pub fn wake_op(
+    first: usize,
+    second: usize,
+    private: bool,
+    count: usize,
+    second_count: usize,
+    operation: u32,
+) -> Result<usize, Errno> {
+    let (first_key, second_key) = (Key::new(first, private)?, Key::new(second, private)?);
+    let old = modify(second, operation)?;
+    let sign_extend = |value: u32| ((value << 20) as i32) >> 20;
+    let argument = sign_extend(operation & 0xfff);
+    let old = old as i32;
+    let holds = match operation >> 24 & 15 {
+        abi::FUTEX_OP_CMP_EQ => old == argument,
+        abi::FUTEX_OP_CMP_NE => old != argument,
+        abi::FUTEX_OP_CMP_LT => old < argument,
+        abi::FUTEX_OP_CMP_LE => old <= argument,
+        abi::FUTEX_OP_CMP_GT => old > argument,
+        abi::FUTEX_OP_CMP_GE => old >= argument,
+        _ => return Err(Errno::NOSYS),
+    };
+    let woken = wake_key(first_key, count, ANY);
+    Ok(woken + if holds { wake_key(second_key, second_count, ANY) } else { 0 })
+}
+
+/// The operation of FUTEX_WAKE_OP on the word; gives its old value.
+fn modify(addr: usize, operation: u32) -> Result<u32, Errno> {
+    let mut argument = (((operation >> 12 & 0xfff) << 20) as i32 >> 20) as u32;
+    let code = operation >> 28;
+    if code & abi::FUTEX_OP_OPARG_SHIFT != 0 {
+        argument = 1u32.wrapping_shl(argument);
+    }
+    let mut old = user::load_u32(addr)?;
+    loop {
+        let new = match code & 7 {
+            abi::FUTEX_OP_SET => argument,
+            abi::FUTEX_OP_ADD => old.wrapping_add(argument),
+            abi::FUTEX_OP_OR => old | argument,
+            abi::FUTEX_OP_ANDN => old & !argument,
+            abi::FUTEX_OP_XOR => old ^ argument,
+            _ => return Err(Errno::NOSYS),
+        };
+        let found = user::compare_exchange_u32(addr, old, new)?;
+        if found == old {
+            return Ok(old);
+        }
+        old = found;
+    }
+}
+
+/// Marks the futexes that a thread held when it died (get_robust_list(2), and Linux's robust-futex-ABI document).
+pub fn release_robust_list(thread: &Arc<Thread>, head: usize) {
+    // struct robust_list_head: the first entry, the offset from an entry to its futex, an entry in the making.
+    let Ok([first, offset, pending]) = user::read_words::<3>(head) else { return };
+    let release = |entry: u64, pending: bool| {
+        // The lowest bit says that it is a PI futex.
+        let word = (entry & !1).wrapping_add(offset) as usize;
+        let _ = owner_died(thread, word, entry & 1 != 0, pending);
+    };
+    let mut entry = first;
+    for _ in 0..ROBUST_LIST_LIMIT {
+        if entry & !1 == head as u64 {
+            break;
+        }
+        let next = user::read_words::<1>((entry & !1) as usize);
+        if entry & !1 != pending & !1 {
+            release(entry, false);
+        }
+        match next {
+            Ok([next]) => entry = next,
+            Err(_) => break,
+        }
+    }
+    if pending != 0 {
+        release(pending, true);
+    }
+}
+
+fn owner_died(thread: &Arc<Thread>, word: usize, priority_inheriting: bool, pending: bool) -> Result<(), Errno> {
+    if word % 4 != 0 {
+        return Err(Errno::INVAL);
+    }
+    let mut value = user::load_u32(word)?;
+    loop {
+        if value & abi::FUTEX_TID_MASK != thread.tid as u32 {
+            // The unlock of a pending entry may have been cut between its store and its wake-up.
+            if pending && !priority_inheriting && value & abi::FUTEX_TID_MASK == 0 {
+                wake_word(word, 1)?;
+            }
+            return Ok(());
+        }
+        let found = user::compare_exchange_u32(word, value, (value & abi::FUTEX_WAITERS) | abi::FUTEX_OWNER_DIED)?;
+        if found == value {
+            break;
+        }
+        value = found;
+    }
+    if !priority_inheriting && value & abi::FUTEX_WAITERS != 0 {
+        wake_word(word, 1)?;
+    }
+    Ok(())
+}

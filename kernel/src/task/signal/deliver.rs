@@ -1,0 +1,86 @@
+//! Delivery of pending signals when a thread returns to the program.
+use super::frame;
+use super::info::{SigInfo, bit};
+use super::state::{Action, DEFAULT, DefaultAction, IGNORE, default_action};
+use crate::errno::Errno;
+use crate::task::exit;
+use crate::task::thread::{Thread, Work};
+use alloc::sync::Arc;
+use coracle_hal::context::UserContext;
+use linux_raw_sys::general as abi;
+
+/// Length of the `syscall` instruction, to start a call again.
+const SYSCALL_LEN: u64 = 2;
+
+/// Delivers what is pending and not blocked. `in_call`: the thread comes from a system call, which may have to be
+/// started again.
+pub fn deliver(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
+    while let Some((info, action)) = next(thread) {
+        match action.handler {
+            IGNORE => {}
+            DEFAULT => match default_action(info.signal) {
+                DefaultAction::Ignore | DefaultAction::Continue => {}
+                DefaultAction::Stop => {
+                    thread.process.stop(info.signal);
+                    // The stop is obeyed by the caller of this function.
+                    return;
+                }
+                DefaultAction::Terminate { crash } => exit::by_signal(thread, context, info, crash),
+            },
+            _ => {
+                if core::mem::take(&mut in_call) {
+                    restart(context, Some(action.flags));
+                }
+                if frame::push(thread, context, info, &action).is_err() {
+                    // No room for the frame: the stack is broken.
+                    let fault = SigInfo::kernel(abi::SIGSEGV);
+                    exit::by_signal(thread, context, fault, true);
+                }
+            }
+        }
+    }
+    if in_call {
+        restart(context, None);
+    }
+}
+
+/// The next signal to act on, taken from what is pending.
+fn next(thread: &Arc<Thread>) -> Option<(SigInfo, Action)> {
+    let mut shared = thread.process.signals.lock();
+    let mut own = thread.signals.lock();
+    let allowed = !own.mask;
+    let Some(info) = own.pending.take(allowed).or_else(|| shared.pending.take(allowed)) else {
+        thread.work.clear(Work::SIGNAL);
+        return None;
+    };
+    let action = shared.action(info.signal);
+    if action.handler > IGNORE && action.flags & u64::from(abi::SA_RESETHAND) != 0 {
+        shared.set_action(info.signal, Action { handler: DEFAULT, ..action });
+    }
+    Some((info, action))
+}
+
+/// Decides how an interrupted call goes on (signal(7), "Interruption of system calls"): `handler` are the flags of the
+/// handler that is to run, `None` if none is.
+fn restart(context: &mut UserContext, handler: Option<u64>) {
+    let error = Errno((context.rax as i64).unsigned_abs().try_into().unwrap_or(0));
+    let again = match (error, handler) {
+        _ if context.rax as i64 >= 0 => return,
+        (Errno::RESTARTSYS, Some(flags)) => flags & u64::from(abi::SA_RESTART) != 0,
+        (Errno::RESTARTNOHAND, Some(_)) => false,
+        (Errno::RESTARTSYS | Errno::RESTARTNOHAND, None) => true,
+        _ => return,
+    };
+    if again {
+        context.rax = context.orig_rax;
+        context.rip -= SYSCALL_LEN;
+    } else {
+        context.rax = -i64::from(Errno::INTR.0) as u64;
+    }
+}
+
+/// The mask while a handler runs.
+pub(super) fn handler_mask(mask: u64, info: &SigInfo, action: &Action) -> u64 {
+    let own = if action.flags & u64::from(abi::SA_NODEFER) != 0 { 0 } else { bit(info.signal) };
+    (mask | action.mask | own) & !super::info::UNBLOCKABLE
+}

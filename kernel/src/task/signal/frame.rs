@@ -1,0 +1,222 @@
+//! The frame of a signal handler on the program's stack: Linux's `struct rt_sigframe` (arch/x86/include/asm/sigframe.h,
+//! asm/sigcontext.h), and its way back, rt_sigreturn(2).
+use super::deliver::handler_mask;
+use super::info::{SIGINFO_LEN, SigInfo, UNBLOCKABLE};
+use super::mask;
+use super::state::{Action, AltStack};
+use crate::errno::Errno;
+use crate::mm::user;
+use crate::task::thread::{Thread, Work};
+use alloc::sync::Arc;
+use alloc::vec;
+use coracle_hal::context::UserContext;
+use coracle_hal::fpu;
+use linux_raw_sys::general as abi;
+
+/// Bytes below the stack pointer that the interrupted function may use (System V ABI, 3.2.2).
+const RED_ZONE: usize = 128;
+/// `sizeof(struct ucontext)`: flags, link, stack, sigcontext, mask.
+const UCONTEXT_LEN: usize = 8 + 8 + 24 + SIGCONTEXT_LEN + 8;
+/// `sizeof(struct sigcontext)`.
+const SIGCONTEXT_LEN: usize = 256;
+/// Return address, ucontext, siginfo.
+const FRAME_LEN: usize = 8 + UCONTEXT_LEN + SIGINFO_LEN;
+/// Offset of the ucontext in the frame.
+const UCONTEXT: usize = 8;
+/// 64-bit words in the part of a ucontext that is written and read: up to the mask, without the reserved words.
+const UCONTEXT_WORDS: usize = UCONTEXT_LEN / 8;
+/// Word of the sigcontext in a ucontext.
+const SIGCONTEXT_WORD: usize = 5;
+/// Word of the signal mask.
+const MASK_WORD: usize = UCONTEXT_WORDS - 1;
+/// The words of a sigcontext after the 16 general registers.
+const RIP: usize = 16;
+const EFLAGS: usize = 17;
+const SEGMENTS: usize = 18;
+const ERROR: usize = 19;
+const TRAP: usize = 20;
+const OLD_MASK: usize = 21;
+const CR2: usize = 22;
+const FPSTATE: usize = 23;
+/// cs and ss that programs expect to see: Linux's __USER_CS and __USER_DS.
+const USER_SEGMENTS: u64 = 0x33 | 0x2b << 48;
+/// UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS.
+const UC_FLAGS: u64 = 7;
+/// Where software may leave notes in an XSAVE area: `struct _fpx_sw_bytes`.
+const SW_BYTES: usize = 464;
+const FP_XSTATE_MAGIC1: u32 = 0x4650_5853;
+const FP_XSTATE_MAGIC2: u32 = 0x4650_5845;
+/// Bytes of the second magic number after the state.
+const MAGIC2_LEN: usize = 4;
+/// Bytes of an FXSAVE area.
+const FXSAVE_LEN: usize = 512;
+/// XSAVE areas are aligned so.
+const XSAVE_ALIGN: usize = 64;
+/// Flags that a program may set: CF PF AF ZF SF TF DF OF RF AC (Linux's FIX_EFLAGS).
+const USER_FLAGS: u64 = 0x0005_0dd5;
+/// TF, DF, RF and AC are clear when a handler begins.
+const FLAGS_CLEARED: u64 = 0x0005_0500;
+/// SS_ONSTACK and SS_DISABLE as uc_stack tells them.
+const SS_ONSTACK: u32 = abi::SS_ONSTACK;
+const SS_DISABLE: u32 = abi::SS_DISABLE;
+
+/// The least room for a frame (AT_MINSIGSTKSZ).
+pub fn minimum_stack() -> usize {
+    fpu::state_size() + MAGIC2_LEN + XSAVE_ALIGN + FRAME_LEN + 16 + RED_ZONE
+}
+
+/// sigaltstack(2)'s flags for a stack, seen from `sp`.
+pub fn stack_flags(stack: &AltStack, sp: usize) -> u32 {
+    if stack.size == 0 {
+        SS_DISABLE
+    } else if stack.flags & abi::SS_AUTODISARM == 0 && stack.contains(sp) {
+        SS_ONSTACK
+    } else {
+        stack.flags
+    }
+}
+
+/// Puts a frame on the stack and makes the thread go on in the handler. EFAULT if the stack can't be written.
+pub(super) fn push(
+    thread: &Arc<Thread>,
+    context: &mut UserContext,
+    info: SigInfo,
+    action: &Action,
+) -> Result<(), Errno> {
+    let (mask, stack, last_fault) = {
+        let own = thread.signals.lock();
+        (own.saved_mask.unwrap_or(own.mask), own.alt_stack, own.last_fault)
+    };
+    let sp = context.rsp as usize;
+    let on_alt = action.flags & u64::from(abi::SA_ONSTACK) != 0 && stack.size != 0;
+    let entering_alt = on_alt && !(stack.flags & abi::SS_AUTODISARM == 0 && stack.contains(sp));
+    let top = if entering_alt { stack.base + stack.size } else { sp.wrapping_sub(RED_ZONE) };
+    let fp_len = fpu::state_size();
+    let fp = top.wrapping_sub(fp_len + MAGIC2_LEN) & !(XSAVE_ALIGN - 1);
+    let frame = (fp.wrapping_sub(FRAME_LEN) & !15).wrapping_sub(8);
+    if on_alt && frame < stack.base {
+        return Err(Errno::FAULT);
+    }
+
+    let mut state = vec![0u8; fp_len + MAGIC2_LEN];
+    fpu::save(&mut state[..fp_len]);
+    state[SW_BYTES..FXSAVE_LEN].fill(0);
+    state[SW_BYTES..SW_BYTES + 4].copy_from_slice(&FP_XSTATE_MAGIC1.to_le_bytes());
+    state[SW_BYTES + 4..SW_BYTES + 8].copy_from_slice(&((fp_len + MAGIC2_LEN) as u32).to_le_bytes());
+    state[SW_BYTES + 8..SW_BYTES + 16].copy_from_slice(&fpu::xfeatures().to_le_bytes());
+    state[SW_BYTES + 16..SW_BYTES + 20].copy_from_slice(&(fp_len as u32).to_le_bytes());
+    state[fp_len..].copy_from_slice(&FP_XSTATE_MAGIC2.to_le_bytes());
+    user::write(fp, &state)?;
+
+    let mut words = [0u64; UCONTEXT_WORDS];
+    words[0] = UC_FLAGS;
+    words[2] = stack.base as u64;
+    words[3] = u64::from(stack_flags(&stack, sp));
+    words[4] = stack.size as u64;
+    let registers = &mut words[SIGCONTEXT_WORD..MASK_WORD];
+    registers[..RIP].copy_from_slice(&general(context));
+    registers[RIP] = context.rip;
+    registers[EFLAGS] = context.rflags;
+    registers[SEGMENTS] = USER_SEGMENTS;
+    if info.is_fault() {
+        [registers[TRAP], registers[ERROR], registers[CR2]] = last_fault;
+    }
+    registers[OLD_MASK] = mask;
+    registers[FPSTATE] = fp as u64;
+    words[MASK_WORD] = mask;
+    let mut bytes = [0u8; FRAME_LEN];
+    bytes[..UCONTEXT].copy_from_slice(&action.restorer.to_le_bytes());
+    for (i, word) in words.iter().enumerate() {
+        bytes[UCONTEXT + i * 8..UCONTEXT + i * 8 + 8].copy_from_slice(&word.to_le_bytes());
+    }
+    bytes[UCONTEXT + UCONTEXT_LEN..].copy_from_slice(&info.to_bytes());
+    user::write(frame, &bytes)?;
+
+    {
+        let mut own = thread.signals.lock();
+        own.mask = handler_mask(own.mask, &info, action);
+        if own.saved_mask.take().is_some() {
+            thread.work.clear(Work::RESTORE_MASK);
+        }
+        if stack.flags & abi::SS_AUTODISARM != 0 && entering_alt {
+            own.alt_stack = AltStack::default();
+        }
+    }
+    context.rdi = u64::from(info.signal);
+    context.rsi = (frame + UCONTEXT + UCONTEXT_LEN) as u64;
+    context.rdx = (frame + UCONTEXT) as u64;
+    context.rax = 0;
+    context.rsp = frame as u64;
+    context.rip = action.handler as u64;
+    context.rflags &= !FLAGS_CLEARED;
+    context.full_restore = 1;
+    fpu::reset();
+    Ok(())
+}
+
+/// rt_sigreturn(2): goes back to what the frame at the stack pointer says. EFAULT if it can't be read.
+pub fn sigreturn(thread: &Arc<Thread>, context: &mut UserContext) -> Result<(), Errno> {
+    let frame = (context.rsp as usize).wrapping_sub(8);
+    let words: [u64; UCONTEXT_WORDS] = user::read_words(frame.wrapping_add(UCONTEXT))?;
+    let registers = &words[SIGCONTEXT_WORD..MASK_WORD];
+    restore_fpu(registers[FPSTATE] as usize)?;
+    set_general(context, registers);
+    context.rip = registers[RIP];
+    context.rflags = (context.rflags & !USER_FLAGS) | (registers[EFLAGS] & USER_FLAGS);
+    // No call is to be started again.
+    context.orig_rax = u64::MAX;
+    context.full_restore = 1;
+    {
+        let mut own = thread.signals.lock();
+        let flags = words[3] as u32;
+        let disabled = flags & SS_DISABLE != 0;
+        own.alt_stack = if disabled {
+            AltStack::default()
+        } else {
+            AltStack { base: words[2] as usize, size: words[4] as usize, flags: flags & abi::SS_AUTODISARM }
+        };
+    }
+    mask::set_mask(thread, words[MASK_WORD] & !UNBLOCKABLE);
+    Ok(())
+}
+
+fn restore_fpu(fp: usize) -> Result<(), Errno> {
+    if fp == 0 {
+        fpu::reset();
+        return Ok(());
+    }
+    let len = fpu::state_size();
+    let mut state = vec![0u8; len + MAGIC2_LEN];
+    user::read(&mut state[..FXSAVE_LEN], fp)?;
+    let word = |state: &[u8], at: usize| u32::from_le_bytes([state[at], state[at + 1], state[at + 2], state[at + 3]]);
+    let extended = word(&state, SW_BYTES) == FP_XSTATE_MAGIC1 && word(&state, SW_BYTES + 16) as usize == len;
+    if extended {
+        user::read(&mut state, fp)?;
+    }
+    if extended && word(&state, len) == FP_XSTATE_MAGIC2 {
+        if !fpu::restore(&state[..len]) {
+            return Err(Errno::FAULT);
+        }
+        return Ok(());
+    }
+    // The old format: x87 and SSE alone. XSTATE_BV names them, the rest starts afresh.
+    state[FXSAVE_LEN..].fill(0);
+    if len > FXSAVE_LEN {
+        const X87_AND_SSE: u64 = 3;
+        state[FXSAVE_LEN..FXSAVE_LEN + 8].copy_from_slice(&X87_AND_SSE.to_le_bytes());
+    }
+    if fpu::restore(&state[..len]) { Ok(()) } else { Err(Errno::FAULT) }
+}
+
+/// The general registers in the order of a sigcontext.
+fn general(c: &UserContext) -> [u64; RIP] {
+    [c.r8, c.r9, c.r10, c.r11, c.r12, c.r13, c.r14, c.r15, c.rdi, c.rsi, c.rbp, c.rbx, c.rdx, c.rax, c.rcx, c.rsp]
+}
+
+fn set_general(c: &mut UserContext, words: &[u64]) {
+    let places = [
+        &mut c.r8, &mut c.r9, &mut c.r10, &mut c.r11, &mut c.r12, &mut c.r13, &mut c.r14, &mut c.r15, &mut c.rdi,
+        &mut c.rsi, &mut c.rbp, &mut c.rbx, &mut c.rdx, &mut c.rax, &mut c.rcx, &mut c.rsp,
+    ];
+    places.into_iter().zip(words).for_each(|(place, word)| *place = *word);
+}

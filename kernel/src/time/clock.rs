@@ -1,0 +1,148 @@
+//! Clocks (clock_gettime(2)) and Linux's structures of time.
+use crate::errno::Errno;
+use crate::mm::user;
+use crate::task::process;
+use coracle_hal::time;
+use core::sync::atomic::{AtomicI64, Ordering::*};
+use linux_raw_sys::general as abi;
+
+/// Nanoseconds in a second.
+pub const SECOND_NS: u64 = 1_000_000_000;
+/// What Linux's coarse clocks advance by at CONFIG_HZ=250; ours are exact, but tell no better resolution.
+pub const COARSE_RESOLUTION_NS: u64 = 4_000_000;
+
+/// Added to the time since 1970 that the hardware gave, by clock_settime(2) and its like.
+static WALL_CORRECTION_NS: AtomicI64 = AtomicI64::new(0);
+
+/// A clock that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Since 1970.
+    Realtime,
+    /// Since boot.
+    Monotonic,
+    /// CPU time of a process; 0: the caller's.
+    ProcessCpu(i32),
+    /// CPU time of a thread; 0: the caller.
+    ThreadCpu(i32),
+}
+
+/// Nanoseconds since boot.
+#[inline]
+pub fn monotonic_ns() -> u64 {
+    time::now_ns()
+}
+
+/// What to add to the time since boot for the time since 1970.
+pub fn wall_offset_ns() -> u64 {
+    time::wall_offset_ns().wrapping_add_signed(WALL_CORRECTION_NS.load(Relaxed))
+}
+
+/// Nanoseconds since 1970.
+pub fn realtime_ns() -> u64 {
+    monotonic_ns().wrapping_add(wall_offset_ns())
+}
+
+/// Sets the time since 1970.
+pub fn set_realtime_ns(now: u64) {
+    let hardware = monotonic_ns().wrapping_add(time::wall_offset_ns());
+    WALL_CORRECTION_NS.store(now.wrapping_sub(hardware) as i64, Relaxed);
+}
+
+impl Clock {
+    /// The clock that a `clockid_t` names; EINVAL.
+    pub fn from_id(id: i32) -> Result<Clock, Errno> {
+        if id < 0 {
+            return Self::dynamic(id);
+        }
+        match id as u32 {
+            abi::CLOCK_REALTIME | abi::CLOCK_REALTIME_COARSE | abi::CLOCK_TAI | abi::CLOCK_REALTIME_ALARM => {
+                Ok(Clock::Realtime)
+            }
+            abi::CLOCK_MONOTONIC
+            | abi::CLOCK_MONOTONIC_RAW
+            | abi::CLOCK_MONOTONIC_COARSE
+            | abi::CLOCK_BOOTTIME
+            | abi::CLOCK_BOOTTIME_ALARM => Ok(Clock::Monotonic),
+            abi::CLOCK_PROCESS_CPUTIME_ID => Ok(Clock::ProcessCpu(0)),
+            abi::CLOCK_THREAD_CPUTIME_ID => Ok(Clock::ThreadCpu(0)),
+            _ => Err(Errno::INVAL),
+        }
+    }
+
+    /// CPU clocks of others: the complement of the id, shifted, and three bits that say which (clock_getcpuclockid(3)).
+    fn dynamic(id: i32) -> Result<Clock, Errno> {
+        const PER_THREAD: i32 = 4;
+        const KIND: i32 = 3;
+        const FD: i32 = 3;
+        let owner = !(id >> 3);
+        if id & KIND == FD {
+            return Err(Errno::INVAL);
+        }
+        let clock = if id & PER_THREAD != 0 { Clock::ThreadCpu(owner) } else { Clock::ProcessCpu(owner) };
+        clock.now().map(|_| clock)
+    }
+
+    /// What it says, in nanoseconds. EINVAL if it is that of a process or thread which is gone.
+    pub fn now(self) -> Result<u64, Errno> {
+        match self {
+            Clock::Realtime => Ok(realtime_ns()),
+            Clock::Monotonic => Ok(monotonic_ns()),
+            Clock::ProcessCpu(0) => Ok(crate::this::with(|me| me.process.cpu_time_ns())),
+            Clock::ProcessCpu(pid) => process::by_pid(pid).map(|process| process.cpu_time_ns()).ok_or(Errno::INVAL),
+            Clock::ThreadCpu(0) => Ok(crate::this::with(|me| crate::task::sched::cpu_time_ns(me))),
+            Clock::ThreadCpu(tid) => process::thread_by_tid(tid)
+                .map(|thread| crate::task::sched::cpu_time_ns(&thread))
+                .ok_or(Errno::INVAL),
+        }
+    }
+
+    /// Turns an absolute time of this clock into nanoseconds since boot.
+    pub fn to_monotonic(self, absolute_ns: u64) -> Result<u64, Errno> {
+        match self {
+            Clock::Monotonic => Ok(absolute_ns),
+            Clock::Realtime => Ok(absolute_ns.saturating_sub(wall_offset_ns())),
+            _ => Ok(monotonic_ns() + absolute_ns.saturating_sub(self.now()?)),
+        }
+    }
+}
+
+/// Nanoseconds of a `struct timespec`; EINVAL if it is negative or not normal.
+pub fn timespec_ns([seconds, nanoseconds]: [u64; 2]) -> Result<u64, Errno> {
+    if (seconds as i64) < 0 || nanoseconds >= SECOND_NS {
+        return Err(Errno::INVAL);
+    }
+    Ok(seconds.saturating_mul(SECOND_NS).saturating_add(nanoseconds))
+}
+
+/// Nanoseconds of a `struct timeval`; EINVAL.
+pub fn timeval_ns([seconds, microseconds]: [u64; 2]) -> Result<u64, Errno> {
+    const SECOND_US: u64 = 1_000_000;
+    if (seconds as i64) < 0 || microseconds >= SECOND_US {
+        return Err(Errno::INVAL);
+    }
+    Ok(seconds.saturating_mul(SECOND_NS).saturating_add(microseconds * 1000))
+}
+
+/// As a `struct timespec`.
+pub fn to_timespec(ns: u64) -> [u64; 2] {
+    [ns / SECOND_NS, ns % SECOND_NS]
+}
+
+/// As a `struct timeval`.
+pub fn to_timeval(ns: u64) -> [u64; 2] {
+    [ns / SECOND_NS, ns % SECOND_NS / 1000]
+}
+
+/// Reads a `struct timespec`; EFAULT, EINVAL.
+pub fn read_timespec(addr: usize) -> Result<u64, Errno> {
+    timespec_ns(user::read_words(addr)?)
+}
+
+/// The deadline, in nanoseconds since boot, of a relative `struct timespec` at `addr`; 0 means no deadline.
+pub fn read_relative_deadline(addr: usize) -> Result<Option<u64>, Errno> {
+    if addr == 0 {
+        return Ok(None);
+    }
+    Ok(Some(monotonic_ns().saturating_add(read_timespec(addr)?)))
+}
