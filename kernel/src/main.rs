@@ -1,26 +1,33 @@
-//! The Coracle kernel: Linux's system calls over the hardware layer. This file reads as a table of contents of the boot.
+//! The Coracle kernel: Linux's system calls over the hardware layer.
+//!
+//! Read on in [`boot`], which is a table of contents of the boot, in [`entry`], where system calls, exceptions and
+//! interrupts come in, and in `syscall/table.rs`, which names every system call's function.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+#[macro_use]
+mod log;
+
+mod boot;
 mod drivers;
+mod entry;
 mod errno;
 mod fs;
 mod ipc;
 mod mm;
 mod net;
+mod power;
 mod random;
+mod report;
 mod syscall;
 mod task;
 mod time;
 
-/// The running thread (body: CORE, by `coracle_hal::kernel!`).
-mod this {
-    use crate::task::thread::Thread;
-    use alloc::sync::Arc;
-    pub fn with<R>(f: impl FnOnce(&Arc<Thread>) -> R) -> R {
-        let _ = f;
-        todo!("CORE")
-    }
+coracle_hal::kernel!(entry::Coracle);
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo) -> ! {
+    report::panic(info)
 }

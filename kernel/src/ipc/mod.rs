@@ -3,3 +3,6 @@ pub mod epoll;
 pub mod eventfd;
 pub mod pipe;
 pub mod poll;
+pub mod pidfd;
+pub mod signalfd;
+pub mod timerfd;

@@ -215,3 +215,47 @@ fn grow_stack(layout: &mut Layout, page: usize) -> Result<(), Refused> {
     layout.changed();
     Ok(())
 }
+
+impl Memory {
+    /// Writes `bytes` at `addr` whether or not this memory is the running one. The mapping must be writable.
+    pub fn write(&self, addr: usize, bytes: &[u8]) -> Result<(), Refused> {
+        self.each_page(addr, bytes.len(), Access::Write, |frame, offset, part| frame.write(offset, &bytes[part]))
+    }
+
+    /// Zeroes `len` bytes at `addr`, as [`Memory::write`].
+    pub fn zero(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        self.each_page(addr, len, Access::Write, |frame, offset, part| frame.zero(offset, part.len()))
+    }
+
+    /// Reads from `addr` whether or not this memory is the running one.
+    pub fn read(&self, addr: usize, dst: &mut [u8]) -> Result<(), Refused> {
+        self.each_page(addr, dst.len(), Access::Read, |frame, offset, part| frame.read(offset, &mut dst[part]))
+    }
+
+    /// Calls `f` with each page's frame, the offset in it, and the part of the bytes that it is about.
+    fn each_page(
+        &self,
+        addr: usize,
+        len: usize,
+        access: Access,
+        mut f: impl FnMut(&Frame, usize, Range<usize>),
+    ) -> Result<(), Refused> {
+        let mut done = 0;
+        while done < len {
+            let at = addr.checked_add(done).ok_or(Refused::NotMapped)?;
+            let page = page_down(at);
+            let mapping = self.space.query(page).filter(|mapping| match access {
+                Access::Write => mapping.prot.contains(Prot::WRITE),
+                _ => !mapping.prot.is_empty(),
+            });
+            let Some(mapping) = mapping else {
+                self.resolve(at, access)?;
+                continue;
+            };
+            let part = (PAGE_SIZE - (at - page)).min(len - done);
+            f(&mapping.frame, at - page, done..done + part);
+            done += part;
+        }
+        Ok(())
+    }
+}

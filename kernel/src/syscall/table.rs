@@ -22,6 +22,136 @@ macro_rules! system_calls {
 
 system_calls! {
     // files and descriptors (helper FS)
-    // memory, processes, threads, signals, time (helper CORE)
+    // memory
+    9 mmap super::memory::mmap, "private and shared, anonymous and files; MAP_FIXED(_NOREPLACE), 32BIT, GROWSDOWN, POPULATE; MAP_HUGETLB gives ENOMEM";
+    10 mprotect super::memory::mprotect, "all";
+    11 munmap super::memory::munmap, "all";
+    12 brk super::memory::brk, "all";
+    25 mremap super::memory::mremap, "within one mapping; MREMAP_MAYMOVE, FIXED, DONTUNMAP";
+    26 msync super::memory::msync, "checks its arguments: files live in memory";
+    27 mincore super::memory::mincore, "all";
+    28 madvise super::memory::madvise, "DONTNEED, FREE, DONTFORK, WIPEONFORK, POPULATE_*; hints are accepted; REMOVE is EINVAL";
+    149 mlock super::memory::mlock, "makes pages present: nothing is ever paged out";
+    150 munlock super::memory::munlock, "all";
+    151 mlockall super::memory::mlockall, "accepted: nothing is ever paged out";
+    152 munlockall super::memory::munlockall, "accepted";
+    324 membarrier super::memory::membarrier, "GLOBAL, and the expedited commands without rseq";
+    325 mlock2 super::memory::mlock2, "all";
+    329 pkey_mprotect super::memory::pkey_mprotect, "without a key";
+    // processes
+    39 getpid super::process::getpid, "all";
+    56 clone super::process::clone, "threads and processes; no namespaces";
+    57 fork super::process::fork, "all";
+    58 vfork super::process::vfork, "all";
+    59 execve super::process::execve, "ELF programs and #! scripts";
+    60 exit super::process::exit, "all";
+    61 wait4 super::process::wait4, "rusage tells CPU time alone";
+    109 setpgid super::process::setpgid, "all";
+    110 getppid super::process::getppid, "all";
+    111 getpgrp super::process::getpgrp, "all";
+    112 setsid super::process::setsid, "all";
+    121 getpgid super::process::getpgid, "all";
+    124 getsid super::process::getsid, "all";
+    231 exit_group super::process::exit_group, "all";
+    247 waitid super::process::waitid, "P_ALL, P_PID, P_PGID, P_PIDFD";
+    322 execveat super::process::execveat, "all";
+    424 pidfd_send_signal super::process::pidfd_send_signal, "all";
+    434 pidfd_open super::process::pidfd_open, "all";
+    435 clone3 super::process::clone3, "as clone; set_tid and cgroups are refused";
+    // threads
+    24 sched_yield super::thread::sched_yield, "all";
+    140 getpriority super::thread::getpriority, "of one thread";
+    141 setpriority super::thread::setpriority, "kept and told; no effect on scheduling";
+    142 sched_setparam super::thread::sched_setparam, "kept and told; no effect on scheduling";
+    143 sched_getparam super::thread::sched_getparam, "all";
+    144 sched_setscheduler super::thread::sched_setscheduler, "kept and told; no effect on scheduling";
+    145 sched_getscheduler super::thread::sched_getscheduler, "all";
+    146 sched_get_priority_max super::thread::sched_get_priority_max, "all";
+    147 sched_get_priority_min super::thread::sched_get_priority_min, "all";
+    148 sched_rr_get_interval super::thread::sched_rr_get_interval, "tells the time slice";
+    157 prctl super::thread::prctl, "names, death signal, dumpable, no_new_privs, subreaper; others that change nothing are accepted";
+    158 arch_prctl super::thread::arch_prctl, "FS; GS in protected mode";
+    186 gettid super::thread::gettid, "all";
+    203 sched_setaffinity super::thread::sched_setaffinity, "64 CPUs";
+    204 sched_getaffinity super::thread::sched_getaffinity, "64 CPUs";
+    218 set_tid_address super::thread::set_tid_address, "all";
+    251 ioprio_set super::thread::ioprio_set, "accepted";
+    252 ioprio_get super::thread::ioprio_get, "tells no class";
+    309 getcpu super::thread::getcpu, "one NUMA node";
+    315 sched_getattr super::thread::sched_getattr, "all";
+    334 rseq super::thread::rseq, "ENOSYS: not offered";
+    // futexes
+    202 futex super::futex::futex, "WAIT, WAKE, BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP; the PI operations give ENOSYS";
+    273 set_robust_list super::futex::set_robust_list, "all";
+    274 get_robust_list super::futex::get_robust_list, "all";
+    // signals
+    13 rt_sigaction super::signal::rt_sigaction, "all";
+    14 rt_sigprocmask super::signal::rt_sigprocmask, "all";
+    15 rt_sigreturn super::signal::rt_sigreturn, "all, with extended FPU state";
+    34 pause super::signal::pause, "all";
+    62 kill super::signal::kill, "all";
+    127 rt_sigpending super::signal::rt_sigpending, "all";
+    128 rt_sigtimedwait super::signal::rt_sigtimedwait, "all";
+    129 rt_sigqueueinfo super::signal::rt_sigqueueinfo, "all";
+    130 rt_sigsuspend super::signal::rt_sigsuspend, "all";
+    131 sigaltstack super::signal::sigaltstack, "all, with SS_AUTODISARM";
+    200 tkill super::signal::tkill, "all";
+    234 tgkill super::signal::tgkill, "all";
+    282 signalfd super::signal::signalfd, "all";
+    289 signalfd4 super::signal::signalfd4, "all";
+    297 rt_tgsigqueueinfo super::signal::rt_tgsigqueueinfo, "all";
+    // time
+    35 nanosleep super::time::nanosleep, "all";
+    36 getitimer super::time::getitimer, "ITIMER_REAL; VIRTUAL and PROF run in real time";
+    37 alarm super::time::alarm, "all";
+    38 setitimer super::time::setitimer, "ITIMER_REAL; VIRTUAL and PROF run in real time";
+    96 gettimeofday super::time::gettimeofday, "UTC";
+    100 times super::time::times, "CPU time counts as user time";
+    159 adjtimex super::time::adjtimex, "tells that the clock isn't steered";
+    164 settimeofday super::time::settimeofday, "all";
+    201 time super::time::time, "all";
+    222 timer_create super::time::timer_create, "SIGEV_NONE, SIGNAL, THREAD_ID";
+    223 timer_settime super::time::timer_settime, "all";
+    224 timer_gettime super::time::timer_gettime, "all";
+    225 timer_getoverrun super::time::timer_getoverrun, "all";
+    226 timer_delete super::time::timer_delete, "all";
+    227 clock_settime super::time::clock_settime, "CLOCK_REALTIME";
+    228 clock_gettime super::time::clock_gettime, "all clocks";
+    229 clock_getres super::time::clock_getres, "all clocks";
+    230 clock_nanosleep super::time::clock_nanosleep, "all";
+    283 timerfd_create crate::ipc::timerfd::create, "real-time and monotonic clocks";
+    286 timerfd_settime crate::ipc::timerfd::settime, "TFD_TIMER_CANCEL_ON_SET is accepted: the clock doesn't jump";
+    287 timerfd_gettime crate::ipc::timerfd::gettime, "all";
+    // identity
+    102 getuid super::identity::getuid, "all";
+    104 getgid super::identity::getgid, "all";
+    105 setuid super::identity::setuid, "all";
+    106 setgid super::identity::setgid, "all";
+    107 geteuid super::identity::geteuid, "all";
+    108 getegid super::identity::getegid, "all";
+    113 setreuid super::identity::setreuid, "all";
+    114 setregid super::identity::setregid, "all";
+    115 getgroups super::identity::getgroups, "all";
+    116 setgroups super::identity::setgroups, "all";
+    117 setresuid super::identity::setresuid, "all";
+    118 getresuid super::identity::getresuid, "all";
+    119 setresgid super::identity::setresgid, "all";
+    120 getresgid super::identity::getresgid, "all";
+    122 setfsuid super::identity::setfsuid, "all";
+    123 setfsgid super::identity::setfsgid, "all";
+    125 capget super::identity::capget, "all";
+    126 capset super::identity::capset, "sets may shrink";
+    // the system
+    63 uname super::system::uname, "all";
+    97 getrlimit super::system::getrlimit, "all; NOFILE, STACK and DATA are enforced";
+    98 getrusage super::system::getrusage, "CPU time, resident set, page faults, switches";
+    99 sysinfo super::system::sysinfo, "all";
+    135 personality super::system::personality, "kept and told";
+    160 setrlimit super::system::setrlimit, "as getrlimit";
+    169 reboot super::system::reboot, "ends the machine";
+    170 sethostname super::system::sethostname, "all";
+    171 setdomainname super::system::setdomainname, "all";
+    302 prlimit64 super::system::prlimit64, "as getrlimit";
+    318 getrandom super::system::getrandom, "all";
     // sockets (helper DRV)
 }

@@ -53,6 +53,9 @@ pub fn exit_thread(thread: &Arc<Thread>, status: ExitStatus) -> ! {
     if process.remove_thread(&thread) == 0 {
         let status = process.exiting.lock().unwrap_or(status);
         finish(&process, status);
+    } else {
+        // exec(2) waits for the others to be gone.
+        process.exit_source.notify(Events::IN);
     }
     drop(process);
     drop(thread);

@@ -27,9 +27,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// A copy for a child.
-    pub fn duplicate(&self) -> Limits {
-        Limits(Mutex::new(*self.0.lock()))
+    /// A child gets the same.
+    pub fn copy_to(&self, child: &Limits) {
+        *child.0.lock() = *self.0.lock();
     }
     /// Soft and hard limit; `None` for a resource there isn't.
     pub fn get(&self, resource: u32) -> Option<(u64, u64)> {

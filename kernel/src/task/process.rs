@@ -21,9 +21,9 @@ pub struct Process {
     /// Process id (getpid(2)).
     pub pid: i32,
     /// Open descriptors.
-    pub descriptors: DescriptorTable,
+    pub descriptors: Arc<DescriptorTable>,
     /// Root, working directory, umask.
-    pub fs: FsContext,
+    pub fs: Arc<FsContext>,
     /// Its threads, the oldest first.
     pub threads: Mutex<Vec<Arc<Thread>>>,
     /// Actions and pending signals.
@@ -182,6 +182,14 @@ pub fn thread_by_tid(tid: i32) -> Option<Arc<Thread>> {
     THREADS.read().get(&tid).and_then(Weak::upgrade)
 }
 
+/// The process with this pid, or that of `thread` for 0; ESRCH.
+pub fn process_by_pid_or_self(thread: &Thread, pid: i32) -> Result<Arc<Process>, Errno> {
+    match pid {
+        0 => Ok(thread.process.clone()),
+        _ => by_pid(pid).or_else(|| thread_by_tid(pid).map(|other| other.process.clone())).ok_or(Errno::SRCH),
+    }
+}
+
 /// All processes.
 pub fn all() -> Vec<Arc<Process>> {
     PROCESSES.read().values().cloned().collect()
@@ -210,7 +218,7 @@ pub fn forget(pid: i32) {
 
 impl Process {
     /// A process without threads, listed under its pid.
-    pub fn new(pid: i32, memory: Arc<Memory>, descriptors: DescriptorTable, fs: FsContext) -> Arc<Process> {
+    pub fn new(pid: i32, memory: Arc<Memory>, descriptors: Arc<DescriptorTable>, fs: Arc<FsContext>) -> Arc<Process> {
         let process = Arc::new(Self::build(pid, memory, descriptors, fs));
         PROCESSES.write().insert(pid, process.clone());
         process
@@ -218,12 +226,12 @@ impl Process {
 
     /// The process of the idle threads: it has no program and isn't listed.
     pub fn idle() -> Result<Arc<Process>, Errno> {
-        let mut process = Self::build(0, Memory::new()?, DescriptorTable::new(), FsContext::new());
+        let mut process = Self::build(0, Memory::new()?, Arc::new(DescriptorTable::new()), Arc::new(FsContext::new()));
         process.memory_id = AtomicU64::new(0);
         Ok(Arc::new(process))
     }
 
-    fn build(pid: i32, memory: Arc<Memory>, descriptors: DescriptorTable, fs: FsContext) -> Process {
+    fn build(pid: i32, memory: Arc<Memory>, descriptors: Arc<DescriptorTable>, fs: Arc<FsContext>) -> Process {
         Process {
             pid,
             descriptors,

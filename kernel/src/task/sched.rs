@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::
 use spin::{Mutex, Once};
 
 /// How long a thread runs while another waits for its CPU, in nanoseconds.
-const SLICE_NS: u64 = 4_000_000;
+pub const SLICE_NS: u64 = 4_000_000;
 /// How long a thread waits for a busy CPU while another CPU is idle, before that one is asked to take it.
 const BALANCE_NS: u64 = 500_000;
 /// No slice is running.
@@ -269,7 +269,7 @@ fn arm_slice() {
     let idle = IDLE.load(Relaxed);
     let end = time::now_ns() + if idle != 0 { BALANCE_NS } else { SLICE_NS };
     here.slice_end.store(end, Relaxed);
-    timer::slice_ends_at(end);
+    timer::interrupt_by(end);
 }
 
 /// The program was interrupted: if the running thread had its share and another waits, that one runs now.
@@ -323,6 +323,11 @@ pub fn set_affinity(thread: &Arc<Thread>, cpus: u64) {
     if cpus & 1 << thread.sched.last_cpu() == 0 {
         thread.add_work(Work::MIGRATE);
     }
+}
+
+/// A new thread may run where its maker may.
+pub fn inherit_affinity(child: &Thread, parent: &Thread) {
+    child.sched.affinity.store(parent.sched.affinity(), Relaxed);
 }
 
 /// Moves the running thread to a CPU it may run on.
@@ -432,11 +437,16 @@ fn idle_as(me: &Arc<Thread>) {
             break next;
         }
         timer::run_expired();
-        if drivers::poll() || here.waiting.load(Relaxed) != 0 {
+        drivers::poll();
+        if here.waiting.load(Relaxed) != 0 {
             continue;
         }
         IDLE.fetch_or(bit, SeqCst);
-        if drivers::prepare_sleep() {
+        // Devices that got something since the poll say so when they are asked for interrupts.
+        if !drivers::arm() {
+            if let Some(deadline) = drivers::next_deadline() {
+                timer::interrupt_by(deadline);
+            }
             cpu::wait_for_interrupt(|| here.waiting.load(SeqCst) == 0 && !irq::any_pending());
         }
         IDLE.fetch_and(!bit, SeqCst);

@@ -69,8 +69,8 @@ impl Queue {
     }
 }
 
-/// The running thread's slice ends then: an interrupt is wanted.
-pub fn slice_ends_at(deadline_ns: u64) {
+/// An interrupt is wanted on this CPU at `deadline_ns` (the end of a slice, a device that must be looked at).
+pub fn interrupt_by(deadline_ns: u64) {
     QUEUES.get().lock().set(deadline_ns);
 }
 

@@ -79,6 +79,11 @@ fn restart(context: &mut UserContext, handler: Option<u64>) {
     }
 }
 
+/// No signal was delivered although a call was interrupted: it is started again.
+pub fn resume_call(context: &mut UserContext) {
+    restart(context, None);
+}
+
 /// The mask while a handler runs.
 pub(super) fn handler_mask(mask: u64, info: &SigInfo, action: &Action) -> u64 {
     let own = if action.flags & u64::from(abi::SA_NODEFER) != 0 { 0 } else { bit(info.signal) };

@@ -1,0 +1,37 @@
+//! Interpreter scripts: `#!interpreter [argument]` (execve(2)).
+use alloc::vec::Vec;
+
+/// Bytes of the first line that are looked at (Linux's BINPRM_BUF_SIZE).
+pub const SCRIPT_HEAD_LEN: usize = 256;
+
+/// What the first line of a script asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Script {
+    /// Path of the interpreter.
+    pub interpreter: Vec<u8>,
+    /// What follows it, as one argument.
+    pub argument: Option<Vec<u8>>,
+}
+
+/// Reads the first bytes of a file. `None`: not a script, or one that names no interpreter.
+pub fn parse_script(head: &[u8]) -> Option<Script> {
+    let head = &head[..head.len().min(SCRIPT_HEAD_LEN)];
+    let line = head.strip_prefix(b"#!")?;
+    let end = line.iter().position(|&byte| byte == b'\n' || byte == 0);
+    let line = match end {
+        Some(end) => &line[..end],
+        // A line that doesn't end here: the interpreter's path must, or it would be cut.
+        None => line,
+    };
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = line.iter().position(|byte| !blank(byte))?;
+    let line = &line[start..];
+    let split = line.iter().position(blank);
+    if split.is_none() && end.is_none() && head.len() == SCRIPT_HEAD_LEN {
+        return None;
+    }
+    let (interpreter, rest) = line.split_at(split.unwrap_or(line.len()));
+    let rest = rest.trim_ascii();
+    let argument = (!rest.is_empty()).then(|| rest.to_vec());
+    Some(Script { interpreter: interpreter.to_vec(), argument })
+}

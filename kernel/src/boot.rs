@@ -1,0 +1,167 @@
+//! The boot, step by step.
+use crate::errno::Errno;
+use crate::fs::context::FsContext;
+use crate::fs::descriptors::DescriptorTable;
+use crate::fs::walk::Bounds;
+use crate::task::process::{self, Process};
+use crate::task::thread::Thread;
+use crate::task::{exec, sched};
+use crate::{drivers, fs, log, power, report};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_hal::task::{self, Ring};
+use coracle_hal::{boot as hal, cpu};
+use coracle_image::Mode;
+use coracle_image::archive::{Archive, Config};
+use coracle_image::cmdline::CommandLine;
+use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDWR};
+use spin::Once;
+
+/// Name of the machine where neither image nor command line gives one.
+const DEFAULT_HOSTNAME: &[u8] = b"coracle";
+/// Exit statuses of a shell for a program that can't be executed, or isn't there.
+const CANNOT_EXECUTE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+static IDLE_PROCESS: Once<Arc<Process>> = Once::new();
+
+/// From the first instruction in Rust to the program.
+pub fn boot() -> ! {
+    let settings = CommandLine::parse(hal::command_line().as_bytes());
+    log::configure(settings.log, settings.control);
+    power::configure(settings.poweroff);
+    settings.unknown.iter().for_each(|word| log!("the kernel command line's `{word}` is not understood"));
+
+    let archive = open_archive();
+    let config = archive.as_ref().map(|archive| archive.config());
+    set_ring(&settings, config.as_ref());
+    if let Err(error) = fs::init(archive.clone()) {
+        fail(format_args!("the files of the image can't be mounted (error {})", error.0), power::KERNEL_FAILED);
+    }
+    set_hostname(&settings, config.as_ref());
+    drivers::start(&settings);
+    IDLE_PROCESS.call_once(|| match Process::idle() {
+        Ok(process) => process,
+        Err(_) => fail(format_args!("there is not even memory for the idle process"), power::KERNEL_FAILED),
+    });
+    let cpus = cpu::start_others();
+    info!("{cpus} CPU(s), {} KiB of memory, {:?} mode", hal::memory_size() / 1024, task::ring());
+    start_program(&settings, config.as_ref());
+    idle()
+}
+
+/// A CPU without work.
+pub fn idle() -> ! {
+    let process = IDLE_PROCESS.wait();
+    sched::run_idle(Thread::idle(process.clone()))
+}
+
+fn open_archive() -> Option<Archive<'static>> {
+    let Some(bytes) = hal::image() else {
+        fail(format_args!("there is no image behind the kernel: build one with `coracle build`"), power::KERNEL_FAILED)
+    };
+    match Archive::parse(bytes) {
+        Ok(archive) => {
+            report::configure(archive.clone());
+            Some(archive)
+        }
+        Err(error) => fail(format_args!("the image can't be read: {error}"), power::KERNEL_FAILED),
+    }
+}
+
+/// Tells why the machine can't do what it was started for, and ends it.
+fn fail(message: core::fmt::Arguments, status: u8) -> ! {
+    log!("{message}");
+    power::off(status)
+}
+
+fn set_ring(settings: &CommandLine, config: Option<&Config>) {
+    let mode = settings.mode.or(config.map(Config::mode)).unwrap_or_default();
+    task::set_ring(match mode {
+        Mode::Unikernel => Ring::Unikernel,
+        Mode::Protected => Ring::Protected,
+    });
+}
+
+fn set_hostname(settings: &CommandLine, config: Option<&Config>) {
+    let of_image = config.and_then(Config::hostname);
+    let name = settings.hostname.as_ref().map(String::as_bytes).or(of_image).unwrap_or(DEFAULT_HOSTNAME);
+    crate::syscall::system::set_hostname(name);
+}
+
+/// The program's environment: that of the image, with what the command line adds or replaces.
+fn environment(settings: &CommandLine, config: &Config) -> Vec<Vec<u8>> {
+    let name = |variable: &[u8]| variable.split(|&byte| byte == b'=').next().map(<[u8]>::to_vec);
+    let mut variables: Vec<Vec<u8>> = config.env().map(<[u8]>::to_vec).collect();
+    for new in &settings.env {
+        match variables.iter_mut().find(|old| name(old) == name(new)) {
+            Some(old) => *old = new.clone(),
+            None => variables.push(new.clone()),
+        }
+    }
+    variables
+}
+
+fn start_program(settings: &CommandLine, config: Option<&Config>) {
+    let Some(config) = config else { fail(format_args!("the image names no program"), power::KERNEL_FAILED) };
+    let path = config.program().to_vec();
+    let mut arguments: Vec<Vec<u8>> = config.args().map(<[u8]>::to_vec).collect();
+    if arguments.is_empty() {
+        arguments.push(path.clone());
+    }
+    if !settings.args.is_empty() {
+        arguments.truncate(1);
+        arguments.extend(settings.args.iter().cloned());
+    }
+    let context = FsContext::new();
+    if let Err(error) = enter_directory(&context, config.cwd()) {
+        log!("the working directory {} can't be entered (error {})", String::from_utf8_lossy(config.cwd()), error.0);
+    }
+    let request =
+        exec::Request { path: path.clone(), file: None, arguments, environment: environment(settings, config) };
+    let limits = crate::task::limits::Limits::default();
+    let stack_limit = limits.soft(linux_raw_sys::general::RLIMIT_STACK);
+    let loaded = match exec::load(&context, request, stack_limit) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let path = String::from_utf8_lossy(&path);
+            let missing = error == crate::errno::Errno::NOENT;
+            let why = exec::explain(error);
+            fail(format_args!("{path} can't be run: {why}"), if missing { NOT_FOUND } else { CANNOT_EXECUTE })
+        }
+    };
+    let descriptors = DescriptorTable::new();
+    if let Err(error) = open_standard_streams(&context, &descriptors) {
+        log!("the program has no standard streams: /dev/console can't be opened (error {})", error.0);
+    }
+    let pid = process::new_id();
+    let process = Process::new(pid, loaded.memory.clone(), Arc::new(descriptors), Arc::new(context));
+    exec::install(&process, &loaded);
+    match Thread::new(process.clone(), pid, &loaded.context, 0, false) {
+        Ok(thread) => {
+            thread.set_name(&loaded.name);
+            process.add_thread(&thread);
+            sched::start(thread);
+        }
+        Err(_) => fail(format_args!("there is no memory for the program's first thread"), CANNOT_EXECUTE),
+    }
+}
+
+fn enter_directory(context: &FsContext, path: &[u8]) -> Result<(), Errno> {
+    if path.is_empty() {
+        return Ok(());
+    }
+    let directory = fs::open(context, None, path, O_PATH | O_DIRECTORY, 0, Bounds::default())?;
+    context.set_directory(directory.file.place().ok_or(Errno::NOTDIR)?.path);
+    Ok(())
+}
+
+/// Standard input, output and error are one open description of the console, as a login shell has them.
+fn open_standard_streams(context: &FsContext, descriptors: &DescriptorTable) -> Result<(), Errno> {
+    let console = fs::open(context, None, b"/dev/console", O_RDWR, 0, Bounds::default())?;
+    for stream in 0..3 {
+        descriptors.insert(console.clone(), false, stream)?;
+    }
+    Ok(())
+}

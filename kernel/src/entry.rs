@@ -1,0 +1,147 @@
+//! Where the hardware layer calls the kernel: boot, system calls, exceptions, interrupts.
+use crate::mm::fault::{self, Refused};
+use crate::mm::user::Access;
+use crate::task::process::ExitStatus;
+use crate::task::signal::{self, SigInfo};
+use crate::task::thread::{Thread, Work};
+use crate::task::{exit, sched};
+use crate::time::timer;
+use crate::{boot, drivers, syscall};
+use alloc::sync::Arc;
+use coracle_hal::context::{Fault, UserContext};
+use coracle_hal::kernel::Kernel;
+use linux_raw_sys::general as abi;
+
+/// The kernel, as the hardware layer knows it.
+pub struct Coracle;
+
+impl Kernel for Coracle {
+    type Thread = Thread;
+
+    fn main() -> ! {
+        boot::boot()
+    }
+
+    fn cpu_main() -> ! {
+        boot::idle()
+    }
+
+    fn thread_start(thread: &Arc<Thread>, context: &mut UserContext) {
+        if thread.work.is_some() {
+            leave(thread, context, false);
+        }
+    }
+
+    #[inline]
+    fn syscall(thread: &Arc<Thread>, context: &mut UserContext) {
+        syscall::dispatch(thread, context);
+        if thread.work.is_some() {
+            leave(thread, context, true);
+        }
+    }
+
+    fn fault(thread: &Arc<Thread>, context: &mut UserContext, fault: Fault) {
+        if let Some(info) = resolve(thread, context.rip as usize, fault) {
+            signal::force(thread, info);
+        }
+        if thread.work.is_some() {
+            leave(thread, context, false);
+        }
+    }
+
+    fn interrupted(thread: &Arc<Thread>, context: &mut UserContext) {
+        timer::run_expired();
+        drivers::poll_if_due();
+        sched::preempt();
+        if thread.work.is_some() {
+            leave(thread, context, false);
+        }
+    }
+}
+
+/// What is to be done before a thread goes back to the program.
+#[cold]
+fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
+    loop {
+        let work = &thread.work;
+        if work.any(Work::EXIT) {
+            // Another thread ended the process, or replaced its program.
+            let status = thread.process.exiting.lock().unwrap_or(ExitStatus::Exited(0));
+            exit::exit_thread(thread, status);
+        }
+        if work.any(Work::STOP) {
+            sched::park(None, false);
+        } else if work.any(Work::MIGRATE) {
+            work.clear(Work::MIGRATE);
+            sched::migrate(thread);
+        } else if work.any(Work::SIGNAL) {
+            signal::deliver(thread, context, core::mem::take(&mut in_call));
+        } else if work.any(Work::RESTORE_MASK) {
+            signal::restore_mask(thread);
+        } else {
+            break;
+        }
+    }
+    if in_call {
+        // Nothing was delivered after all: an interrupted call goes on as if nothing had been.
+        signal::resume_call(context);
+    }
+}
+
+/// Resolves a page fault, or says which signal an exception means (signal(7), Linux's arch/x86/kernel/traps.c).
+fn resolve(thread: &Arc<Thread>, ip: usize, fault: Fault) -> Option<SigInfo> {
+    let (trap, code, info) = match fault {
+        Fault::Page { addr, write, exec, present } => {
+            let access = if write {
+                Access::Write
+            } else if exec {
+                Access::Execute
+            } else {
+                Access::Read
+            };
+            let refused = match fault::resolve_current(addr, access) {
+                Ok(()) => return None,
+                // SIGKILL is on its way.
+                Err(Refused::OutOfMemory) => return None,
+                Err(refused) => refused,
+            };
+            let (signal, si_code) = match refused {
+                Refused::NotMapped => (abi::SIGSEGV, abi::SEGV_MAPERR),
+                Refused::Access => (abi::SIGSEGV, abi::SEGV_ACCERR),
+                Refused::NoPage | Refused::OutOfMemory => (abi::SIGBUS, abi::BUS_ADRERR),
+            };
+            // The page fault error code: present, write, user, instruction fetch.
+            let code = u64::from(present) | u64::from(write) << 1 | 4 | u64::from(exec) << 4;
+            thread.signals.lock().last_fault = [14, code, addr as u64];
+            return Some(SigInfo::fault(signal, si_code as i32, addr));
+        }
+        Fault::DivideError => (0, 0, (abi::SIGFPE, abi::FPE_INTDIV)),
+        Fault::Debug => (1, 0, (abi::SIGTRAP, abi::TRAP_TRACE)),
+        Fault::Breakpoint => (3, 0, (abi::SIGTRAP, abi::SI_KERNEL)),
+        Fault::Overflow => (4, 0, (abi::SIGSEGV, abi::SI_KERNEL)),
+        Fault::Bound => (5, 0, (abi::SIGSEGV, abi::SI_KERNEL)),
+        Fault::InvalidOpcode => (6, 0, (abi::SIGILL, abi::ILL_ILLOPN)),
+        Fault::StackSegment { code } => (12, code, (abi::SIGBUS, abi::SI_KERNEL)),
+        Fault::GeneralProtection { code } => (13, code, (abi::SIGSEGV, abi::SI_KERNEL)),
+        Fault::X87 { status } => (16, 0, (abi::SIGFPE, float_code(status.into()))),
+        Fault::AlignmentCheck => (17, 0, (abi::SIGBUS, abi::BUS_ADRALN)),
+        Fault::Simd { mxcsr } => (19, 0, (abi::SIGFPE, float_code(mxcsr & !(mxcsr >> 7)))),
+        Fault::Other { vector, code } => (u64::from(vector), code, (abi::SIGSEGV, abi::SI_KERNEL)),
+    };
+    thread.signals.lock().last_fault = [trap, code, 0];
+    Some(SigInfo::fault(info.0, info.1 as i32, ip))
+}
+
+/// si_code of a floating-point exception, from the exception bits of the x87 status or MXCSR that aren't masked.
+fn float_code(bits: u32) -> u32 {
+    [
+        (1, abi::FPE_FLTINV),
+        (4, abi::FPE_FLTDIV),
+        (8, abi::FPE_FLTOVF),
+        (0x12, abi::FPE_FLTUND),
+        (0x20, abi::FPE_FLTRES),
+    ]
+    .into_iter()
+    .find(|(mask, _)| bits & mask != 0)
+    .map_or(abi::FPE_FLTINV, |(_, code)| code)
+}

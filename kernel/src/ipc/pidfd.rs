@@ -1,0 +1,46 @@
+//! pidfd_open(2): a descriptor of a process, readable once it has ended.
+use super::poll::{Events, PollSource};
+use crate::errno::Errno;
+use crate::fs::file::{File, OpenFile};
+use crate::task::process::Process;
+use crate::task::thread::Thread;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::any::Any;
+use core::sync::atomic::Ordering::*;
+use linux_raw_sys::general::{O_RDWR, stat as Stat};
+
+struct PidFd {
+    process: Arc<Process>,
+}
+
+/// A new descriptor, close-on-exec, of `process` in the process of `thread`.
+pub fn open(thread: &Thread, process: &Arc<Process>) -> Result<i32, Errno> {
+    let file = Arc::new(PidFd { process: process.clone() });
+    thread.process.descriptors.insert(OpenFile::new(file, O_RDWR), true, 0)
+}
+
+/// The pid that descriptor `fd` of `process` stands for; EBADF.
+pub fn pid_of(process: &Process, fd: i32) -> Result<i32, Errno> {
+    let open = process.descriptors.get(fd)?;
+    let file = open.file.as_any().downcast_ref::<PidFd>().ok_or(Errno::BADF)?;
+    Ok(file.process.pid)
+}
+
+impl File for PidFd {
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(crate::fs::stat::anonymous())
+    }
+    fn readiness(&self) -> Events {
+        if self.process.dead.load(Acquire) { Events::IN | Events::RDNORM } else { Events::empty() }
+    }
+    fn poll_source(&self) -> Option<&PollSource> {
+        Some(&self.process.exit_source)
+    }
+    fn path(&self) -> String {
+        String::from("anon_inode:[pidfd]")
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

@@ -1,0 +1,179 @@
+//! timerfd_create(2): timers read from a descriptor.
+use super::poll::{Events, PollSource, block_on};
+use crate::errno::{Errno, SysResult};
+use crate::fs::file::{File, OpenFile};
+use crate::mm::user;
+use crate::mm::user_buf::UserBuf;
+use crate::syscall::call::Call;
+use crate::time::clock::{self, Clock};
+use crate::time::timer::{self, Timed, TimerId};
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use core::any::Any;
+use linux_raw_sys::general::{
+    O_NONBLOCK, O_RDWR, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET, stat as Stat,
+};
+use spin::Mutex;
+
+/// A timer descriptor.
+pub struct TimerFd {
+    clock: Clock,
+    this: Weak<TimerFd>,
+    source: PollSource,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// When it goes off next, nanoseconds since boot; 0: disarmed.
+    next_ns: u64,
+    interval_ns: u64,
+    /// Expirations that weren't read.
+    expirations: u64,
+    queued: Option<TimerId>,
+}
+
+impl TimerFd {
+    fn new(clock: Clock) -> Arc<TimerFd> {
+        Arc::new_cyclic(|this| TimerFd {
+            clock,
+            this: this.clone(),
+            source: PollSource::new(),
+            state: Mutex::new(State::default()),
+        })
+    }
+
+    /// Sets it to go off at `first_ns` since boot (0: never); gives what was left and the interval.
+    fn set(&self, first_ns: u64, interval_ns: u64) -> (u64, u64) {
+        let mut state = self.state.lock();
+        let old = remaining(&state);
+        if let Some(id) = state.queued.take() {
+            timer::cancel(id);
+        }
+        *state = State { next_ns: first_ns, interval_ns, ..State::default() };
+        if let (true, Some(this)) = (first_ns != 0, self.this.upgrade()) {
+            state.queued = Some(timer::add(first_ns, this));
+        }
+        old
+    }
+}
+
+fn remaining(state: &State) -> (u64, u64) {
+    let left = if state.next_ns == 0 { 0 } else { state.next_ns.saturating_sub(clock::monotonic_ns()).max(1) };
+    (left, state.interval_ns)
+}
+
+impl Timed for TimerFd {
+    fn expired(&self, now_ns: u64) {
+        {
+            let mut state = self.state.lock();
+            if state.next_ns == 0 || state.next_ns > now_ns {
+                return;
+            }
+            state.queued = None;
+            if state.interval_ns == 0 {
+                state.next_ns = 0;
+                state.expirations += 1;
+            } else {
+                let periods = (now_ns - state.next_ns) / state.interval_ns + 1;
+                state.expirations += periods;
+                state.next_ns += periods * state.interval_ns;
+                if let Some(this) = self.this.upgrade() {
+                    state.queued = Some(timer::add(state.next_ns, this));
+                }
+            }
+        }
+        self.source.notify(Events::IN | Events::RDNORM);
+    }
+}
+
+impl File for TimerFd {
+    fn read(&self, dst: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
+        if dst.remaining() < 8 {
+            return Err(Errno::INVAL);
+        }
+        let expirations = block_on(&self.source, nonblock, None, || {
+            match core::mem::take(&mut self.state.lock().expirations) {
+                0 => Err(Errno::AGAIN),
+                expirations => Ok(expirations),
+            }
+        })?;
+        dst.put(&expirations.to_le_bytes())
+    }
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(crate::fs::stat::anonymous())
+    }
+    fn readiness(&self) -> Events {
+        if self.state.lock().expirations > 0 { Events::IN | Events::RDNORM } else { Events::empty() }
+    }
+    fn poll_source(&self) -> Option<&PollSource> {
+        Some(&self.source)
+    }
+    fn path(&self) -> String {
+        String::from("anon_inode:[timerfd]")
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn closed(&self) {
+        self.set(0, 0);
+    }
+}
+
+/// timerfd_create(2).
+pub fn create(call: &mut Call) -> SysResult {
+    let clock = match Clock::from_id(call.i32(0))? {
+        clock @ (Clock::Realtime | Clock::Monotonic) => clock,
+        _ => return Err(Errno::INVAL),
+    };
+    let flags = call.u32(1);
+    if flags & !(TFD_CLOEXEC | TFD_NONBLOCK) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let nonblock = if flags & TFD_NONBLOCK != 0 { O_NONBLOCK } else { 0 };
+    let open = OpenFile::new(TimerFd::new(clock), O_RDWR | nonblock);
+    call.thread.process.descriptors.insert(open, flags & TFD_CLOEXEC != 0, 0).map(|fd| fd as usize)
+}
+
+/// Runs `f` on the timer of descriptor `fd`; EINVAL if it is something else.
+fn with<R>(call: &Call, fd: i32, f: impl FnOnce(&TimerFd) -> Result<R, Errno>) -> Result<R, Errno> {
+    let open = call.thread.process.descriptors.get(fd)?;
+    f(open.file.as_any().downcast_ref::<TimerFd>().ok_or(Errno::INVAL)?)
+}
+
+fn write_value(addr: usize, (left, interval): (u64, u64)) -> Result<(), Errno> {
+    let [a, b] = clock::to_timespec(interval);
+    let [c, d] = clock::to_timespec(left);
+    user::write_words(addr, &[a, b, c, d])
+}
+
+/// timerfd_settime(2).
+pub fn settime(call: &mut Call) -> SysResult {
+    let flags = call.u32(1);
+    if flags & !(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let [a, b, c, d]: [u64; 4] = user::read_words(call.usize(2))?;
+    let (interval, first) = (clock::timespec_ns([a, b])?, clock::timespec_ns([c, d])?);
+    let old = with(call, call.i32(0), |timer| {
+        let at = if first == 0 {
+            0
+        } else if flags & TFD_TIMER_ABSTIME != 0 {
+            timer.clock.to_monotonic(first)?.max(1)
+        } else {
+            clock::monotonic_ns().saturating_add(first)
+        };
+        Ok(timer.set(at, interval))
+    })?;
+    if call.usize(3) != 0 {
+        write_value(call.usize(3), old)?;
+    }
+    Ok(0)
+}
+
+/// timerfd_gettime(2).
+pub fn gettime(call: &mut Call) -> SysResult {
+    let value = with(call, call.i32(0), |timer| Ok(remaining(&timer.state.lock())))?;
+    write_value(call.usize(1), value)?;
+    Ok(0)
+}

@@ -1,0 +1,212 @@
+//! Crash reports: registers and symbolised backtraces of the program and of the kernel.
+use crate::fs::file::File;
+use crate::mm::memory::Memory;
+use crate::mm::user_buf::UserBuf;
+use crate::task::signal::SigInfo;
+use crate::task::thread::Thread;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_hal::context::UserContext;
+use coracle_hal::paging::Prot;
+use coracle_hal::{backtrace, boot};
+use coracle_image::archive::Archive;
+use coracle_loader::{HEADER_LEN, Header, SectionTable, best_symbol};
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering::*};
+use linux_raw_sys::general as abi;
+use spin::Once;
+
+/// Frames of a backtrace at most.
+const MAX_FRAMES: usize = 32;
+/// Words of the stack that are searched for return addresses where there are no frame pointers.
+const SCANNED_WORDS: usize = 512;
+/// Largest symbol table that is read for a report.
+const MAX_TABLE: u64 = 64 << 20;
+
+static ARCHIVE: Once<Archive<'static>> = Once::new();
+
+/// The archive whose symbols name the kernel's functions.
+pub fn configure(archive: Archive<'static>) {
+    ARCHIVE.call_once(|| archive);
+}
+
+/// The name of a signal.
+fn signal_name(signal: u32) -> &'static str {
+    match signal {
+        abi::SIGQUIT => "SIGQUIT",
+        abi::SIGILL => "SIGILL",
+        abi::SIGTRAP => "SIGTRAP",
+        abi::SIGABRT => "SIGABRT",
+        abi::SIGBUS => "SIGBUS",
+        abi::SIGFPE => "SIGFPE",
+        abi::SIGSEGV => "SIGSEGV",
+        abi::SIGXCPU => "SIGXCPU",
+        abi::SIGXFSZ => "SIGXFSZ",
+        abi::SIGSYS => "SIGSYS",
+        _ => "a signal",
+    }
+}
+
+/// What the signal's code says.
+fn reason(info: &SigInfo) -> &'static str {
+    match (info.signal, info.code as u32) {
+        (_, abi::SI_USER) | (_, 0xffff_fffa) => "sent by a process",
+        (abi::SIGSEGV, abi::SEGV_MAPERR) => "nothing is mapped at the address",
+        (abi::SIGSEGV, abi::SEGV_ACCERR) => "the mapping does not allow it",
+        (abi::SIGSEGV, _) => "general protection, or a signal frame without room",
+        (abi::SIGBUS, abi::BUS_ADRERR) => "the file ends before the address",
+        (abi::SIGBUS, abi::BUS_ADRALN) => "misaligned",
+        (abi::SIGFPE, abi::FPE_INTDIV) => "division by zero, or its result does not fit",
+        (abi::SIGFPE, _) => "floating point",
+        (abi::SIGILL, _) => "not an instruction",
+        (abi::SIGTRAP, _) => "breakpoint",
+        _ => "",
+    }
+}
+
+/// Tells where the program was when a signal ended it.
+pub fn program(thread: &Arc<Thread>, c: &UserContext, info: &SigInfo) {
+    let process = &thread.process;
+    let program = process.program.lock().path.clone();
+    report!(
+        "{program} (process {}, thread {} \"{}\") is killed by {} ({}): {}",
+        process.pid,
+        thread.tid,
+        thread.name_text(),
+        signal_name(info.signal),
+        info.signal,
+        reason(info)
+    );
+    if info.is_fault() {
+        report!("fault address {:#018x}", info.fields[0]);
+    }
+    report!("rip {:016x} rsp {:016x} rflags {:08x} fs {:016x}", c.rip, c.rsp, c.rflags, thread.task.fs_base());
+    report!("rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}", c.rax, c.rbx, c.rcx, c.rdx);
+    report!("rsi {:016x} rdi {:016x} rbp {:016x} r8  {:016x}", c.rsi, c.rdi, c.rbp, c.r8);
+    report!("r9  {:016x} r10 {:016x} r11 {:016x} r12 {:016x}", c.r9, c.r10, c.r11, c.r12);
+    report!("r13 {:016x} r14 {:016x} r15 {:016x}", c.r13, c.r14, c.r15);
+    let memory = process.memory();
+    report!("backtrace of the program:");
+    for (number, (address, guessed)) in backtrace(&memory, c).into_iter().enumerate() {
+        // A return address may be the first byte after the function that called: look at the byte before it.
+        let looked_up = if number == 0 { address } else { address - 1 };
+        let mark = if guessed { "? " } else { "" };
+        report!("  #{number} {address:#018x} {mark}{}", describe(&memory, looked_up));
+    }
+}
+
+fn word(memory: &Memory, addr: u64) -> Option<u64> {
+    let mut bytes = [0; 8];
+    memory.read(addr as usize, &mut bytes).ok()?;
+    Some(u64::from_le_bytes(bytes))
+}
+
+fn executable(memory: &Memory, addr: u64) -> bool {
+    memory.region_at(addr as usize).is_some_and(|region| region.prot.contains(Prot::EXEC))
+}
+
+/// Addresses from the innermost frame out; true where one was only found lying on the stack.
+fn backtrace(memory: &Memory, c: &UserContext) -> Vec<(u64, bool)> {
+    let mut found = alloc::vec![(c.rip, false)];
+    // A call through a bad pointer left its return address on top.
+    if !executable(memory, c.rip)
+        && let Some(caller) = word(memory, c.rsp).filter(|&caller| executable(memory, caller))
+    {
+        found.push((caller, false));
+    }
+    let mut frame = c.rbp;
+    while found.len() < MAX_FRAMES && frame >= c.rsp && frame % 8 == 0 {
+        let (Some(next), Some(caller)) = (word(memory, frame), word(memory, frame + 8)) else { break };
+        if !executable(memory, caller) {
+            break;
+        }
+        found.push((caller, false));
+        if next <= frame {
+            break;
+        }
+        frame = next;
+    }
+    if found.len() < 3 {
+        let words = (0..SCANNED_WORDS as u64).map_while(|i| word(memory, (c.rsp & !7) + i * 8));
+        let known: Vec<u64> = found.iter().map(|(address, _)| *address).collect();
+        let candidates = words.filter(|value| !known.contains(value) && executable(memory, *value) && follows_call(memory, *value));
+        found.extend(candidates.take(MAX_FRAMES - known.len()).map(|address| (address, true)));
+    }
+    found
+}
+
+/// True if the bytes before `address` are a call: a direct one, or one through a register or memory.
+fn follows_call(memory: &Memory, address: u64) -> bool {
+    let mut bytes = [0u8; 7];
+    if memory.read(address.wrapping_sub(7) as usize, &mut bytes).is_err() {
+        return false;
+    }
+    // `call *r/m` is ff /2.
+    let indirect = |at: usize| bytes[at] == 0xff && bytes[at + 1] >> 3 & 7 == 2;
+    bytes[2] == 0xe8 || [5, 4, 1, 3, 0].into_iter().any(indirect)
+}
+
+/// `function+0x12 (file+0x3456)`.
+fn describe(memory: &Memory, address: u64) -> String {
+    let Some(region) = memory.region_at(address as usize) else { return String::from("(not mapped)") };
+    let Some(file) = region.file else { return region.name };
+    let offset = address - region.range.start as u64 + region.offset;
+    let place = format!("{}+{offset:#x}", region.name);
+    match symbol(&*file, offset) {
+        Some((name, distance)) => format!("{name}+{distance:#x} ({place})"),
+        None => format!("({place})"),
+    }
+}
+
+fn read(file: &dyn File, range: core::ops::Range<u64>) -> Option<Vec<u8>> {
+    let len = range.end.checked_sub(range.start).filter(|&len| len <= MAX_TABLE)?;
+    let mut bytes = alloc::vec![0; len as usize];
+    let done = file.read(&mut UserBuf::kernel_out(&mut bytes), range.start, true).ok()?;
+    bytes.truncate(done);
+    Some(bytes)
+}
+
+/// The function that holds byte `offset` of an ELF file, and the distance from its start.
+fn symbol(file: &dyn File, offset: u64) -> Option<(String, u64)> {
+    let header = Header::parse(&read(file, 0..HEADER_LEN as u64)?).ok()?;
+    let table_start = header.program_headers;
+    let table = read(file, table_start..table_start + header.program_headers_len() as u64)?;
+    let plan = coracle_loader::Plan::new(&header, &table, file.size()).ok()?;
+    let segment = plan.segments.iter().find(|s| s.offset <= offset && offset < s.offset + s.file_len)?;
+    let address = offset - segment.offset + segment.address;
+    let sections = read(file, SectionTable::range(&header)?)?;
+    for section in SectionTable::symbol_sections(&sections) {
+        let symbols = read(file, section.symbols)?;
+        if let Some((name, start)) = best_symbol(&symbols, address) {
+            let at = section.names.start + u64::from(name);
+            let text = read(file, at..(at + 256).min(section.names.end))?;
+            let text: Vec<u8> = text.into_iter().take_while(|&byte| byte != 0).collect();
+            return Some((String::from_utf8_lossy(&text).into_owned(), address - start));
+        }
+    }
+    None
+}
+
+/// Tells a failure of the kernel and ends the machine.
+pub fn panic(info: &PanicInfo) -> ! {
+    static PANICKED: AtomicBool = AtomicBool::new(false);
+    if !PANICKED.swap(true, SeqCst) {
+        report!("the kernel panicked: {}", info.message());
+        if let Some(place) = info.location() {
+            report!("at {}:{}", place.file(), place.line());
+        }
+        report!("backtrace of the kernel:");
+        let slide = boot::kernel_slide();
+        backtrace::kernel(|address| {
+            let offset = address.wrapping_sub(slide);
+            let symbol = ARCHIVE.get().and_then(|archive| archive.symbols().lookup(offset as u32 - 1));
+            match symbol {
+                Some(symbol) => report!("  {offset:#010x} {}+{:#x}", symbol.name, offset as u32 - symbol.start),
+                None => report!("  {offset:#010x}"),
+            }
+        });
+    }
+    crate::power::abandon()
+}

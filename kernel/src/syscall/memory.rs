@@ -1,0 +1,292 @@
+//! Memory: mmap(2) and its relatives.
+use super::call::Call;
+use crate::errno::{Errno, SysResult};
+use crate::mm::map::Place;
+use crate::mm::memory::{PAGE_SIZE, page_range, page_up};
+use crate::mm::shared::SharedAnonymous;
+use crate::mm::user::{self, Access};
+use crate::mm::vma::{Backing, Vma, VmaFlags};
+use coracle_hal::cpu;
+use coracle_hal::paging::Prot;
+use core::sync::atomic::Ordering::*;
+use linux_raw_sys::general as abi;
+
+/// Rights from PROT_*; EINVAL for bits there aren't.
+fn prot_from(bits: u32) -> Result<Prot, Errno> {
+    if bits & !(abi::PROT_READ | abi::PROT_WRITE | abi::PROT_EXEC | abi::PROT_SEM) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let mut prot = Prot::empty();
+    prot.set(Prot::READ, bits & abi::PROT_READ != 0);
+    prot.set(Prot::WRITE, bits & abi::PROT_WRITE != 0);
+    prot.set(Prot::EXEC, bits & abi::PROT_EXEC != 0);
+    Ok(prot)
+}
+
+/// mmap(2).
+pub fn mmap(call: &mut Call) -> SysResult {
+    let (addr, len, prot, flags, fd, offset) =
+        (call.usize(0), call.usize(1), prot_from(call.u32(2) & !abi::PROT_GROWSDOWN & !abi::PROT_GROWSUP)?, call.u32(3), call.i32(4), call.raw(5));
+    if len == 0 || offset % PAGE_SIZE as u64 != 0 {
+        return Err(Errno::INVAL);
+    }
+    let kind = flags & abi::MAP_TYPE;
+    let shared = match kind {
+        abi::MAP_PRIVATE => false,
+        abi::MAP_SHARED | abi::MAP_SHARED_VALIDATE => true,
+        _ => return Err(Errno::INVAL),
+    };
+    if flags & abi::MAP_HUGETLB != 0 {
+        return Err(Errno::NOMEM);
+    }
+    let place = if flags & abi::MAP_FIXED_NOREPLACE != 0 {
+        Place::FixedNoReplace(addr)
+    } else if flags & abi::MAP_FIXED != 0 {
+        Place::Fixed(addr)
+    } else if flags & abi::MAP_32BIT != 0 {
+        Place::Low
+    } else {
+        Place::Hint(addr)
+    };
+    let mut vma = Vma { prot, flags: VmaFlags::MAY_WRITE, backing: Backing::Anonymous, label: "" };
+    vma.flags.set(VmaFlags::SHARED, shared);
+    vma.flags.set(VmaFlags::GROWS_DOWN, flags & abi::MAP_GROWSDOWN != 0);
+    vma.flags.set(VmaFlags::LOCKED, flags & abi::MAP_LOCKED != 0);
+    if flags & abi::MAP_ANONYMOUS == 0 {
+        let open = call.thread.process.descriptors.get(fd)?;
+        let file_end = offset.checked_add(len as u64).ok_or(Errno::OVERFLOW)?;
+        if file_end > i64::MAX as u64 {
+            return Err(Errno::OVERFLOW);
+        }
+        // Every mapping of a file needs it open for reading, a shared writable one also for writing (mmap(2), EACCES).
+        open.check_readable().map_err(|_| if open.flags() & abi::O_PATH != 0 { Errno::BADF } else { Errno::ACCES })?;
+        let writable = open.check_writable().is_ok();
+        if shared && !writable {
+            if prot.contains(Prot::WRITE) {
+                return Err(Errno::ACCES);
+            }
+            vma.flags -= VmaFlags::MAY_WRITE;
+        }
+        // What can't be mapped at all says so now; a page that isn't there yet is a fault's business.
+        if let Err(error @ (Errno::NODEV | Errno::ACCES | Errno::PERM)) = open.file.page(offset / PAGE_SIZE as u64, false) {
+            return Err(error);
+        }
+        vma.backing = Backing::File { file: open.file.clone(), offset };
+    } else if shared {
+        vma.backing = Backing::File { file: SharedAnonymous::new(), offset: 0 };
+    }
+    let populate = flags & (abi::MAP_POPULATE | abi::MAP_LOCKED) != 0 && flags & abi::MAP_NONBLOCK == 0;
+    call.thread.process.memory().map(place, len, vma, populate)
+}
+
+/// munmap(2).
+pub fn munmap(call: &mut Call) -> SysResult {
+    let range = page_range(call.usize(0), call.usize(1), Errno::INVAL)?;
+    call.thread.process.memory().unmap(range)?;
+    Ok(0)
+}
+
+/// mprotect(2).
+pub fn mprotect(call: &mut Call) -> SysResult {
+    let bits = call.u32(2);
+    let mut range = page_range(call.usize(0), call.usize(1), Errno::NOMEM)?;
+    let memory = call.thread.process.memory();
+    if bits & abi::PROT_GROWSDOWN != 0 {
+        // From the start of the stack that the range lies in.
+        let region = memory.region_at(range.start).ok_or(Errno::NOMEM)?;
+        range.start = region.range.start;
+    }
+    memory.protect(range, prot_from(bits & !(abi::PROT_GROWSDOWN | abi::PROT_GROWSUP))?)?;
+    Ok(0)
+}
+
+/// pkey_mprotect(2): without a key it is mprotect(2); there are no keys.
+pub fn pkey_mprotect(call: &mut Call) -> SysResult {
+    if call.i32(3) != -1 {
+        return Err(Errno::INVAL);
+    }
+    mprotect(call)
+}
+
+/// brk(2).
+pub fn brk(call: &mut Call) -> SysResult {
+    let process = &call.thread.process;
+    Ok(process.memory().set_heap_end(call.usize(0), process.limits.soft(abi::RLIMIT_DATA)))
+}
+
+/// mremap(2).
+pub fn mremap(call: &mut Call) -> SysResult {
+    let (addr, old_len, new_len, flags, target) =
+        (call.usize(0), call.usize(1), call.usize(2), call.u32(3), call.usize(4));
+    let known = abi::MREMAP_MAYMOVE | abi::MREMAP_FIXED | abi::MREMAP_DONTUNMAP;
+    let (may_move, fixed, keep) = (
+        flags & abi::MREMAP_MAYMOVE != 0,
+        flags & abi::MREMAP_FIXED != 0,
+        flags & abi::MREMAP_DONTUNMAP != 0,
+    );
+    if flags & !known != 0 || ((fixed || keep) && !may_move) || (keep && old_len != new_len) || new_len == 0 {
+        return Err(Errno::INVAL);
+    }
+    let old = page_range(addr, old_len, Errno::INVAL)?;
+    let new_len = page_up(new_len).ok_or(Errno::NOMEM)?;
+    call.thread.process.memory().remap(old, new_len, may_move, fixed.then_some(target), keep)
+}
+
+/// madvise(2).
+pub fn madvise(call: &mut Call) -> SysResult {
+    let range = page_range(call.usize(0), call.usize(1), Errno::INVAL)?;
+    let advice = call.u32(2);
+    let memory = call.thread.process.memory();
+    let none = VmaFlags::empty();
+    match advice {
+        abi::MADV_NORMAL
+        | abi::MADV_RANDOM
+        | abi::MADV_SEQUENTIAL
+        | abi::MADV_WILLNEED
+        | abi::MADV_MERGEABLE
+        | abi::MADV_UNMERGEABLE
+        | abi::MADV_HUGEPAGE
+        | abi::MADV_NOHUGEPAGE
+        | abi::MADV_DONTDUMP
+        | abi::MADV_DODUMP
+        | abi::MADV_COLD
+        | abi::MADV_PAGEOUT
+        | abi::MADV_COLLAPSE => {}
+        abi::MADV_DONTNEED | abi::MADV_FREE | abi::MADV_DONTNEED_LOCKED => memory.discard(range.clone()),
+        abi::MADV_DONTFORK => memory.set_flags(range.clone(), VmaFlags::DONT_FORK, none),
+        abi::MADV_DOFORK => memory.set_flags(range.clone(), none, VmaFlags::DONT_FORK),
+        abi::MADV_WIPEONFORK => memory.set_flags(range.clone(), VmaFlags::WIPE_ON_FORK, none),
+        abi::MADV_KEEPONFORK => memory.set_flags(range.clone(), none, VmaFlags::WIPE_ON_FORK),
+        abi::MADV_POPULATE_READ => memory.populate(range.clone(), Access::Read).map_err(|_| Errno::FAULT)?,
+        abi::MADV_POPULATE_WRITE => memory.populate(range.clone(), Access::Write).map_err(|_| Errno::FAULT)?,
+        _ => return Err(Errno::INVAL),
+    }
+    if memory.covers(range) { Ok(0) } else { Err(Errno::NOMEM) }
+}
+
+/// msync(2): files live in memory, so there is nothing to write back.
+pub fn msync(call: &mut Call) -> SysResult {
+    let flags = call.u32(2);
+    let both = abi::MS_ASYNC | abi::MS_SYNC;
+    if flags & !(both | abi::MS_INVALIDATE) != 0 || flags & both == both {
+        return Err(Errno::INVAL);
+    }
+    let range = page_range(call.usize(0), call.usize(1), Errno::NOMEM)?;
+    if call.thread.process.memory().covers(range) { Ok(0) } else { Err(Errno::NOMEM) }
+}
+
+/// mincore(2).
+pub fn mincore(call: &mut Call) -> SysResult {
+    let range = page_range(call.usize(0), call.usize(1), Errno::NOMEM)?;
+    let memory = call.thread.process.memory();
+    if !memory.covers(range.clone()) {
+        return Err(Errno::NOMEM);
+    }
+    let mut pages = alloc::vec::Vec::with_capacity(range.len() / PAGE_SIZE);
+    memory.resident_pages(range, |present| pages.push(u8::from(present)));
+    user::write(call.usize(2), &pages)?;
+    Ok(0)
+}
+
+fn lock_range(call: &Call, on_fault: bool) -> SysResult {
+    let start = call.usize(0) & !(PAGE_SIZE - 1);
+    let len = call.usize(1).checked_add(call.usize(0) - start).ok_or(Errno::INVAL)?;
+    let range = page_range(start, len, Errno::NOMEM)?;
+    let memory = call.thread.process.memory();
+    if !memory.covers(range.clone()) {
+        return Err(Errno::NOMEM);
+    }
+    memory.set_flags(range.clone(), VmaFlags::LOCKED, VmaFlags::empty());
+    if !on_fault {
+        let _ = memory.populate(range, Access::Read);
+    }
+    Ok(0)
+}
+
+/// mlock(2): nothing is ever paged out; the pages are made present.
+pub fn mlock(call: &mut Call) -> SysResult {
+    lock_range(call, false)
+}
+
+/// mlock2(2).
+pub fn mlock2(call: &mut Call) -> SysResult {
+    match call.u32(2) {
+        0 => lock_range(call, false),
+        abi::MLOCK_ONFAULT => lock_range(call, true),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// munlock(2).
+pub fn munlock(call: &mut Call) -> SysResult {
+    let start = call.usize(0) & !(PAGE_SIZE - 1);
+    let len = call.usize(1).checked_add(call.usize(0) - start).ok_or(Errno::INVAL)?;
+    let range = page_range(start, len, Errno::NOMEM)?;
+    let memory = call.thread.process.memory();
+    if !memory.covers(range.clone()) {
+        return Err(Errno::NOMEM);
+    }
+    memory.set_flags(range, VmaFlags::empty(), VmaFlags::LOCKED);
+    Ok(0)
+}
+
+/// mlockall(2): nothing is ever paged out.
+pub fn mlockall(call: &mut Call) -> SysResult {
+    let flags = call.u32(0);
+    if flags == 0 || flags & !(abi::MCL_CURRENT | abi::MCL_FUTURE | abi::MCL_ONFAULT) != 0 || flags == abi::MCL_ONFAULT {
+        return Err(Errno::INVAL);
+    }
+    Ok(0)
+}
+
+/// munlockall(2).
+pub fn munlockall(_: &mut Call) -> SysResult {
+    Ok(0)
+}
+
+/// membarrier(2): by making every other CPU enter the kernel.
+pub fn membarrier(call: &mut Call) -> SysResult {
+    use abi::membarrier_cmd as c;
+    let (command, flags) = (call.u32(0), call.u32(1));
+    if flags != 0 {
+        return Err(Errno::INVAL);
+    }
+    let registrations = [
+        (c::MEMBARRIER_CMD_PRIVATE_EXPEDITED as u32, c::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED as u32),
+        (c::MEMBARRIER_CMD_GLOBAL_EXPEDITED as u32, c::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED as u32),
+        (
+            c::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE as u32,
+            c::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE as u32,
+        ),
+    ];
+    let global = c::MEMBARRIER_CMD_GLOBAL as u32;
+    if command == 0 {
+        return Ok(registrations.iter().fold(global, |all, (run, register)| all | run | register) as usize);
+    }
+    let memory = call.thread.process.memory();
+    if command == global {
+        barrier();
+        return Ok(0);
+    }
+    for (run, register) in registrations {
+        if command == register {
+            memory.membarrier.fetch_or(run as usize, Relaxed);
+            return Ok(0);
+        }
+        if command == run {
+            // Only GLOBAL_EXPEDITED may be used without having registered.
+            let registered = memory.membarrier.load(Relaxed) & run as usize != 0;
+            if !registered && run != c::MEMBARRIER_CMD_GLOBAL_EXPEDITED as u32 {
+                return Err(Errno::PERM);
+            }
+            barrier();
+            return Ok(0);
+        }
+    }
+    Err(Errno::INVAL)
+}
+
+/// Returns after every CPU has executed a full barrier.
+fn barrier() {
+    cpu::barrier_all();
+}

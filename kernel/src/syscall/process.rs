@@ -1,0 +1,340 @@
+//! Processes: making, replacing, ending and awaiting them.
+use super::call::Call;
+use crate::errno::{Errno, SysResult};
+use crate::fs::root::open_executable_at;
+use crate::fs::walk::Follow;
+use crate::mm::user;
+use crate::task::clone::{self, Request};
+use crate::task::process::{self, ExitStatus, Process};
+use crate::task::signal::{self, SIGINFO_LEN, SigInfo};
+use crate::task::wait::{self, Which};
+use crate::task::{exec, exit};
+use crate::time::clock::to_timeval;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::*;
+use linux_raw_sys::general as abi;
+
+/// Longest argument or variable (Linux's MAX_ARG_STRLEN: 32 pages).
+const MAX_ARGUMENT: usize = 32 * 4096;
+/// Arguments and variables at most.
+const MAX_ARGUMENTS: usize = 1 << 20;
+/// The signal in the low byte of clone(2)'s flags.
+const CSIGNAL: u64 = 0xff;
+/// sizeof(struct clone_args), first and latest version known.
+const CLONE_ARGS_MIN: usize = 64;
+const CLONE_ARGS_WORDS: usize = 11;
+/// sizeof(struct rusage).
+pub const RUSAGE_WORDS: usize = 18;
+
+/// fork(2).
+pub fn fork(call: &mut Call) -> SysResult {
+    let request = Request { exit_signal: abi::SIGCHLD, ..Request::default() };
+    clone::clone(call.thread, call.registers, request).map(|pid| pid as usize)
+}
+
+/// vfork(2).
+pub fn vfork(call: &mut Call) -> SysResult {
+    let flags = u64::from(abi::CLONE_VM | abi::CLONE_VFORK);
+    let request = Request { flags, exit_signal: abi::SIGCHLD, ..Request::default() };
+    clone::clone(call.thread, call.registers, request).map(|pid| pid as usize)
+}
+
+/// clone(2).
+pub fn clone(call: &mut Call) -> SysResult {
+    let flags = call.raw(0);
+    let request = Request {
+        flags: flags & !CSIGNAL & u64::from(u32::MAX),
+        exit_signal: (flags & CSIGNAL) as u32,
+        stack: call.usize(1),
+        parent_tid: call.usize(2),
+        child_tid: call.usize(3),
+        tls: call.raw(4),
+        // clone(2) puts the descriptor where it would put the parent's tid.
+        pidfd: call.usize(2),
+    };
+    if flags & u64::from(abi::CLONE_PIDFD) != 0 && flags & u64::from(abi::CLONE_PARENT_SETTID) != 0 {
+        return Err(Errno::INVAL);
+    }
+    clone::clone(call.thread, call.registers, request).map(|id| id as usize)
+}
+
+/// clone3(2). Chosen ids (`set_tid`) and cgroups are refused.
+pub fn clone3(call: &mut Call) -> SysResult {
+    let (addr, size) = (call.usize(0), call.usize(1));
+    if size < CLONE_ARGS_MIN {
+        return Err(Errno::INVAL);
+    }
+    if size > 4096 {
+        return Err(Errno::TOOBIG);
+    }
+    let mut words = [0u64; CLONE_ARGS_WORDS];
+    for (i, word) in words.iter_mut().enumerate().take(size / 8) {
+        *word = user::read_u64(addr + i * 8)?;
+    }
+    // What we don't know must be zero.
+    for at in (CLONE_ARGS_WORDS * 8..size).step_by(8) {
+        if user::read_u64(addr + at)? != 0 {
+            return Err(Errno::TOOBIG);
+        }
+    }
+    let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, _set_tid, set_tid_size, _] = words;
+    if (stack == 0) != (stack_size == 0) || exit_signal > u64::from(signal::MAX_SIGNAL) || flags & CSIGNAL != 0 {
+        return Err(Errno::INVAL);
+    }
+    if set_tid_size != 0 {
+        return Err(Errno::PERM);
+    }
+    let request = Request {
+        flags,
+        exit_signal: exit_signal as u32,
+        stack: stack.wrapping_add(stack_size) as usize,
+        parent_tid: parent_tid as usize,
+        child_tid: child_tid as usize,
+        tls,
+        pidfd: pidfd as usize,
+    };
+    clone::clone(call.thread, call.registers, request).map(|id| id as usize)
+}
+
+fn read_strings(mut addr: usize) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut strings = Vec::new();
+    if addr == 0 {
+        return Ok(strings);
+    }
+    loop {
+        let at = user::read_u64(addr)? as usize;
+        if at == 0 {
+            return Ok(strings);
+        }
+        if strings.len() >= MAX_ARGUMENTS {
+            return Err(Errno::TOOBIG);
+        }
+        strings.push(user::read_string(at, MAX_ARGUMENT, Errno::TOOBIG)?);
+        addr = addr.wrapping_add(8);
+    }
+}
+
+/// execve(2).
+pub fn execve(call: &mut Call) -> SysResult {
+    let path = user::read_path(call.usize(0))?;
+    execute(call, path, None, 1)
+}
+
+/// execveat(2).
+pub fn execveat(call: &mut Call) -> SysResult {
+    let path = user::read_path(call.usize(1))?;
+    let (directory, flags) = (call.i32(0), call.u32(4));
+    if flags & !(abi::AT_EMPTY_PATH | abi::AT_SYMLINK_NOFOLLOW) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let process = &call.thread.process;
+    let follow = if flags & abi::AT_SYMLINK_NOFOLLOW != 0 { Follow::IfSlash } else { Follow::Always };
+    let file = if path.is_empty() {
+        if flags & abi::AT_EMPTY_PATH == 0 {
+            return Err(Errno::NOENT);
+        }
+        let open = process.descriptors.get(directory)?;
+        let mode = open.file.stat()?.st_mode;
+        if mode & abi::S_IFMT != abi::S_IFREG || mode & 0o111 == 0 {
+            return Err(Errno::ACCES);
+        }
+        open
+    } else if directory == abi::AT_FDCWD || path.starts_with(b"/") {
+        open_executable_at(&process.fs, None, &path, follow)?
+    } else {
+        let place = process.descriptors.get(directory)?.file.place().ok_or(Errno::NOTDIR)?;
+        open_executable_at(&process.fs, Some(&place.path), &path, follow)?
+    };
+    let name = if path.is_empty() { alloc::format!("/dev/fd/{directory}").into_bytes() } else { path };
+    execute(call, name, Some(file), 2)
+}
+
+fn execute(
+    call: &mut Call,
+    path: Vec<u8>,
+    file: Option<Arc<crate::fs::file::OpenFile>>,
+    first_argument: usize,
+) -> SysResult {
+    let mut arguments = read_strings(call.usize(first_argument))?;
+    let environment = read_strings(call.usize(first_argument + 1))?;
+    if arguments.is_empty() {
+        arguments.push(Vec::new());
+    }
+    let request = exec::Request { path, file, arguments, environment };
+    exec::replace(call.thread, call.registers, request)?;
+    Ok(0)
+}
+
+/// exit(2): this thread.
+pub fn exit(call: &mut Call) -> SysResult {
+    exit::exit_thread(call.thread, ExitStatus::Exited(call.raw(0) as u8))
+}
+
+/// exit_group(2): all threads.
+pub fn exit_group(call: &mut Call) -> SysResult {
+    exit::exit_group(call.thread, ExitStatus::Exited(call.raw(0) as u8))
+}
+
+/// A `struct rusage` that tells CPU time alone.
+pub fn rusage(cpu_ns: u64) -> [u64; RUSAGE_WORDS] {
+    let mut words = [0; RUSAGE_WORDS];
+    words[..2].copy_from_slice(&to_timeval(cpu_ns));
+    words
+}
+
+/// wait4(2).
+pub fn wait4(call: &mut Call) -> SysResult {
+    let (pid, options) = (call.i32(0), call.u32(2));
+    let known = abi::WNOHANG | abi::WUNTRACED | abi::WCONTINUED | abi::__WNOTHREAD | abi::__WALL | abi::__WCLONE;
+    if options & !known != 0 {
+        return Err(Errno::INVAL);
+    }
+    let process = &call.thread.process;
+    let which = match pid {
+        -1 => Which::Any,
+        0 => Which::Group(process.group.load(Relaxed)),
+        1.. => Which::Pid(pid),
+        i32::MIN => return Err(Errno::SRCH),
+        _ => Which::Group(-pid),
+    };
+    let wanted = abi::WEXITED | (options & (abi::WNOHANG | abi::WUNTRACED | abi::WCONTINUED));
+    let Some(report) = wait::wait(process, which, wanted)? else { return Ok(0) };
+    if call.usize(1) != 0 {
+        user::write_u32(call.usize(1), report.wait_status as u32)?;
+    }
+    if call.usize(3) != 0 {
+        user::write_words(call.usize(3), &rusage(report.cpu_ns))?;
+    }
+    Ok(report.pid as usize)
+}
+
+/// waitid(2).
+pub fn waitid(call: &mut Call) -> SysResult {
+    let (kind, id, options) = (call.u32(0), call.i32(1), call.u32(3));
+    let what = abi::WEXITED | abi::WSTOPPED | abi::WCONTINUED;
+    if options & what == 0 || options & !(what | abi::WNOHANG | abi::WNOWAIT | abi::__WALL | abi::__WCLONE | abi::__WNOTHREAD) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let process = &call.thread.process;
+    let which = match kind {
+        abi::P_ALL => Which::Any,
+        abi::P_PID if id > 0 => Which::Pid(id),
+        abi::P_PGID if id == 0 => Which::Group(process.group.load(Relaxed)),
+        abi::P_PGID if id > 0 => Which::Group(id),
+        abi::P_PIDFD => Which::Pid(crate::ipc::pidfd::pid_of(process, id)?),
+        _ => return Err(Errno::INVAL),
+    };
+    let report = wait::wait(process, which, options)?;
+    if call.usize(2) != 0 {
+        let bytes = match &report {
+            Some(report) => SigInfo::child(report.code, report.pid, report.uid, report.status).to_bytes(),
+            None => [0; SIGINFO_LEN],
+        };
+        user::write(call.usize(2), &bytes)?;
+    }
+    if let (Some(report), true) = (report, call.usize(4) != 0) {
+        user::write_words(call.usize(4), &rusage(report.cpu_ns))?;
+    }
+    Ok(0)
+}
+
+/// getpid(2).
+pub fn getpid(call: &mut Call) -> SysResult {
+    Ok(call.thread.process.pid as usize)
+}
+
+/// getppid(2).
+pub fn getppid(call: &mut Call) -> SysResult {
+    Ok(call.thread.process.parent_pid() as usize)
+}
+
+fn process_or_self(call: &Call, pid: i32) -> Result<Arc<Process>, Errno> {
+    match pid {
+        0 => Ok(call.thread.process.clone()),
+        _ => process::by_pid(pid).ok_or(Errno::SRCH),
+    }
+}
+
+/// setpgid(2).
+pub fn setpgid(call: &mut Call) -> SysResult {
+    let target = process_or_self(call, call.i32(0))?;
+    let group = match call.i32(1) {
+        0 => target.pid,
+        group if group < 0 => return Err(Errno::INVAL),
+        group => group,
+    };
+    let me = &call.thread.process;
+    let child = target.parent().is_some_and(|parent| Arc::ptr_eq(&parent, me));
+    if !child && !Arc::ptr_eq(&target, me) {
+        return Err(Errno::SRCH);
+    }
+    let session = me.session.load(Relaxed);
+    if target.session.load(Relaxed) == target.pid || target.session.load(Relaxed) != session {
+        return Err(Errno::PERM);
+    }
+    let members = process::of_group(group);
+    if group != target.pid && !members.iter().any(|member| member.session.load(Relaxed) == session) {
+        return Err(Errno::PERM);
+    }
+    target.group.store(group, Relaxed);
+    Ok(0)
+}
+
+/// getpgid(2).
+pub fn getpgid(call: &mut Call) -> SysResult {
+    Ok(process_or_self(call, call.i32(0))?.group.load(Relaxed) as usize)
+}
+
+/// getpgrp(2).
+pub fn getpgrp(call: &mut Call) -> SysResult {
+    Ok(call.thread.process.group.load(Relaxed) as usize)
+}
+
+/// setsid(2).
+pub fn setsid(call: &mut Call) -> SysResult {
+    let me = &call.thread.process;
+    if !process::of_group(me.pid).is_empty() {
+        return Err(Errno::PERM);
+    }
+    me.session.store(me.pid, Relaxed);
+    me.group.store(me.pid, Relaxed);
+    Ok(me.pid as usize)
+}
+
+/// getsid(2).
+pub fn getsid(call: &mut Call) -> SysResult {
+    Ok(process_or_self(call, call.i32(0))?.session.load(Relaxed) as usize)
+}
+
+/// pidfd_open(2).
+pub fn pidfd_open(call: &mut Call) -> SysResult {
+    if call.u32(1) & !abi::O_NONBLOCK != 0 || call.i32(0) <= 0 {
+        return Err(Errno::INVAL);
+    }
+    let target = process::by_pid(call.i32(0)).ok_or(Errno::SRCH)?;
+    crate::ipc::pidfd::open(call.thread, &target).map(|fd| fd as usize)
+}
+
+/// pidfd_send_signal(2).
+pub fn pidfd_send_signal(call: &mut Call) -> SysResult {
+    let me = &call.thread.process;
+    let pid = crate::ipc::pidfd::pid_of(me, call.i32(0))?;
+    let target = process::by_pid(pid).filter(|target| !target.dead.load(Relaxed)).ok_or(Errno::SRCH)?;
+    let number = call.u32(1);
+    if number > signal::MAX_SIGNAL || call.u32(3) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let info = match call.usize(2) {
+        0 => SigInfo::user(number, signal::SI_USER, me.pid, me.credentials.lock().uid[0]),
+        at => {
+            let mut bytes = [0; SIGINFO_LEN];
+            user::read(&mut bytes, at)?;
+            SigInfo::from_bytes(number, &bytes)
+        }
+    };
+    if number != 0 {
+        signal::send_to_process(&target, info);
+    }
+    Ok(0)
+}

@@ -1,0 +1,256 @@
+//! Clocks, sleeping and timers.
+use super::call::Call;
+use crate::errno::{Errno, SysResult};
+use crate::mm::user;
+use crate::task::process;
+use crate::task::sched::{self, Wake};
+use crate::task::signal::MAX_SIGNAL;
+use crate::time::clock::{self, Clock, SECOND_NS, to_timespec, to_timeval};
+use crate::time::posix_timer::Notify;
+use core::sync::atomic::Ordering::*;
+use linux_raw_sys::general as abi;
+
+/// clock_gettime(2).
+pub fn clock_gettime(call: &mut Call) -> SysResult {
+    let now = Clock::from_id(call.i32(0))?.now()?;
+    user::write_words(call.usize(1), &to_timespec(now))?;
+    Ok(0)
+}
+
+/// clock_getres(2).
+pub fn clock_getres(call: &mut Call) -> SysResult {
+    let id = call.i32(0);
+    Clock::from_id(id)?;
+    let coarse = matches!(id as u32, abi::CLOCK_REALTIME_COARSE | abi::CLOCK_MONOTONIC_COARSE);
+    if call.usize(1) != 0 {
+        let resolution = if coarse { clock::COARSE_RESOLUTION_NS } else { 1 };
+        user::write_words(call.usize(1), &to_timespec(resolution))?;
+    }
+    Ok(0)
+}
+
+/// clock_settime(2): the real-time clock only.
+pub fn clock_settime(call: &mut Call) -> SysResult {
+    if call.u32(0) != abi::CLOCK_REALTIME {
+        return Err(Errno::INVAL);
+    }
+    clock::set_realtime_ns(clock::read_timespec(call.usize(1))?);
+    Ok(0)
+}
+
+/// gettimeofday(2).
+pub fn gettimeofday(call: &mut Call) -> SysResult {
+    if call.usize(0) != 0 {
+        user::write_words(call.usize(0), &to_timeval(clock::realtime_ns()))?;
+    }
+    if call.usize(1) != 0 {
+        // struct timezone: UTC.
+        user::write_u64(call.usize(1), 0)?;
+    }
+    Ok(0)
+}
+
+/// settimeofday(2).
+pub fn settimeofday(call: &mut Call) -> SysResult {
+    if call.usize(0) != 0 {
+        clock::set_realtime_ns(clock::timeval_ns(user::read_words(call.usize(0))?)?);
+    }
+    Ok(0)
+}
+
+/// time(2).
+pub fn time(call: &mut Call) -> SysResult {
+    let seconds = clock::realtime_ns() / SECOND_NS;
+    if call.usize(0) != 0 {
+        user::write_u64(call.usize(0), seconds)?;
+    }
+    Ok(seconds as usize)
+}
+
+/// Sleeps until `deadline_ns`; `remaining`: where the rest goes if a signal ends it.
+fn sleep_until(deadline_ns: u64, remaining: usize) -> SysResult {
+    loop {
+        match sched::park(Some(deadline_ns), true) {
+            Wake::TimedOut => return Ok(0),
+            Wake::Woken => {}
+            Wake::Interrupted => {
+                if remaining != 0 {
+                    let left = deadline_ns.saturating_sub(clock::monotonic_ns());
+                    user::write_words(remaining, &to_timespec(left))?;
+                }
+                return Err(Errno::RESTARTNOHAND);
+            }
+        }
+    }
+}
+
+/// nanosleep(2).
+pub fn nanosleep(call: &mut Call) -> SysResult {
+    let time = clock::read_timespec(call.usize(0))?;
+    sleep_until(clock::monotonic_ns().saturating_add(time), call.usize(1))
+}
+
+/// clock_nanosleep(2).
+pub fn clock_nanosleep(call: &mut Call) -> SysResult {
+    let clock = Clock::from_id(call.i32(0))?;
+    if matches!(clock, Clock::ThreadCpu(_)) {
+        return Err(Errno::INVAL);
+    }
+    let time = clock::read_timespec(call.usize(2))?;
+    if call.u32(1) & abi::TIMER_ABSTIME != 0 {
+        sleep_until(clock.to_monotonic(time)?, 0)
+    } else {
+        sleep_until(clock::monotonic_ns().saturating_add(time), call.usize(3))
+    }
+}
+
+fn write_interval(addr: usize, (left, interval): (u64, u64)) -> Result<(), Errno> {
+    let [a, b] = to_timeval(interval);
+    // What is left is never told as zero while it runs.
+    let [c, d] = to_timeval(if left == 0 { 0 } else { left.max(1000) });
+    user::write_words(addr, &[a, b, c, d])
+}
+
+/// getitimer(2).
+pub fn getitimer(call: &mut Call) -> SysResult {
+    let process = &call.thread.process;
+    let timer = process.timers.interval(process, call.u32(0))?;
+    write_interval(call.usize(1), timer.get())?;
+    Ok(0)
+}
+
+/// setitimer(2).
+pub fn setitimer(call: &mut Call) -> SysResult {
+    let process = &call.thread.process;
+    let timer = process.timers.interval(process, call.u32(0))?;
+    let (first, interval) = match call.usize(1) {
+        0 => (0, 0),
+        at => {
+            let [a, b, c, d]: [u64; 4] = user::read_words(at)?;
+            (clock::timeval_ns([c, d])?, clock::timeval_ns([a, b])?)
+        }
+    };
+    let at = if first == 0 { 0 } else { clock::monotonic_ns().saturating_add(first) };
+    let old = timer.set(at, interval);
+    if call.usize(2) != 0 {
+        write_interval(call.usize(2), old)?;
+    }
+    Ok(0)
+}
+
+/// alarm(2).
+pub fn alarm(call: &mut Call) -> SysResult {
+    let process = &call.thread.process;
+    let timer = process.timers.interval(process, abi::ITIMER_REAL)?;
+    let at = match call.u32(0) {
+        0 => 0,
+        seconds => clock::monotonic_ns() + u64::from(seconds) * SECOND_NS,
+    };
+    let (left, _) = timer.set(at, 0);
+    // Rounded to the nearest second, but never to 0 while it ran.
+    let seconds = (left + SECOND_NS / 2) / SECOND_NS;
+    Ok(if left == 0 { 0 } else { seconds.max(1) as usize })
+}
+
+/// timer_create(2).
+pub fn timer_create(call: &mut Call) -> SysResult {
+    let clock = Clock::from_id(call.i32(0))?;
+    let event = call.usize(1);
+    let notify = if event == 0 {
+        None
+    } else {
+        // struct sigevent: value, signal, how, thread.
+        let value = user::read_u64(event)?;
+        let signal = user::read_u32(event + 8)?;
+        let how = user::read_u32(event + 12)?;
+        let signal_is_fine = (1..=MAX_SIGNAL).contains(&signal);
+        Some(match how {
+            abi::SIGEV_NONE => Notify::Nothing,
+            abi::SIGEV_SIGNAL | abi::SIGEV_THREAD if signal_is_fine => Notify::Process { signal, value },
+            how if how == abi::SIGEV_THREAD_ID | abi::SIGEV_SIGNAL && signal_is_fine => {
+                let tid = user::read_u32(event + 16)? as i32;
+                let thread = process::thread_by_tid(tid).ok_or(Errno::INVAL)?;
+                if thread.process.pid != call.thread.process.pid {
+                    return Err(Errno::INVAL);
+                }
+                Notify::Thread { signal, value, tid }
+            }
+            _ => return Err(Errno::INVAL),
+        })
+    };
+    let process = &call.thread.process;
+    let id = process.timers.create(process, clock, |id| {
+        notify.unwrap_or(Notify::Process { signal: abi::SIGALRM, value: id as u64 })
+    })?;
+    if let Err(error) = user::write_u32(call.usize(2), id as u32) {
+        process.timers.delete(id)?;
+        return Err(error);
+    }
+    Ok(0)
+}
+
+fn write_timer(addr: usize, (left, interval): (u64, u64)) -> Result<(), Errno> {
+    let [a, b] = to_timespec(interval);
+    let [c, d] = to_timespec(left);
+    user::write_words(addr, &[a, b, c, d])
+}
+
+/// timer_settime(2).
+pub fn timer_settime(call: &mut Call) -> SysResult {
+    let timer = call.thread.process.timers.get(call.i32(0))?;
+    let [a, b, c, d]: [u64; 4] = user::read_words(call.usize(2))?;
+    let (interval, first) = (clock::timespec_ns([a, b])?, clock::timespec_ns([c, d])?);
+    let at = if first == 0 {
+        0
+    } else if call.u32(1) & abi::TIMER_ABSTIME != 0 {
+        timer.clock.to_monotonic(first)?.max(1)
+    } else {
+        clock::monotonic_ns().saturating_add(first)
+    };
+    let old = timer.set(at, interval);
+    if call.usize(3) != 0 {
+        write_timer(call.usize(3), old)?;
+    }
+    Ok(0)
+}
+
+/// timer_gettime(2).
+pub fn timer_gettime(call: &mut Call) -> SysResult {
+    let timer = call.thread.process.timers.get(call.i32(0))?;
+    write_timer(call.usize(1), timer.get())?;
+    Ok(0)
+}
+
+/// timer_getoverrun(2).
+pub fn timer_getoverrun(call: &mut Call) -> SysResult {
+    Ok(call.thread.process.timers.get(call.i32(0))?.overrun() as usize)
+}
+
+/// timer_delete(2).
+pub fn timer_delete(call: &mut Call) -> SysResult {
+    call.thread.process.timers.delete(call.i32(0))?;
+    Ok(0)
+}
+
+/// times(2).
+pub fn times(call: &mut Call) -> SysResult {
+    const TICK_NS: u64 = SECOND_NS / crate::task::exec::CLOCK_TICKS;
+    let process = &call.thread.process;
+    if call.usize(0) != 0 {
+        let own = process.cpu_time_ns() / TICK_NS;
+        let children = process.children_ns.load(Relaxed) / TICK_NS;
+        user::write_words(call.usize(0), &[own, 0, children, 0])?;
+    }
+    Ok((clock::monotonic_ns() / TICK_NS) as usize)
+}
+
+/// adjtimex(2): tells the state; the clock isn't steered.
+pub fn adjtimex(call: &mut Call) -> SysResult {
+    const MODES: usize = 0;
+    /// TIME_ERROR: the clock isn't synchronised.
+    const TIME_ERROR: usize = 5;
+    if user::read_u32(call.usize(0) + MODES)? != 0 {
+        return Err(Errno::PERM);
+    }
+    Ok(TIME_ERROR)
+}

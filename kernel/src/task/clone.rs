@@ -1,0 +1,161 @@
+//! New threads and processes (clone(2), fork(2), vfork(2)).
+use super::process::{self, Process};
+use super::sched;
+use super::thread::Thread;
+use crate::errno::Errno;
+use crate::ipc::poll::block_on;
+use crate::mm::user;
+use alloc::sync::Arc;
+use coracle_hal::context::UserContext;
+use core::sync::atomic::Ordering::*;
+use linux_raw_sys::general as abi;
+
+/// What clone(2) and clone3(2) ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request {
+    /// CLONE_*.
+    pub flags: u64,
+    /// Signal for the parent at the end.
+    pub exit_signal: u32,
+    /// New stack pointer; 0: the caller's.
+    pub stack: usize,
+    /// Where the parent gets the id (CLONE_PARENT_SETTID).
+    pub parent_tid: usize,
+    /// Where the child gets it (CLONE_CHILD_SETTID) and where it is cleared (CLONE_CHILD_CLEARTID).
+    pub child_tid: usize,
+    /// Thread pointer (CLONE_SETTLS).
+    pub tls: u64,
+    /// Where a descriptor for the child goes (CLONE_PIDFD).
+    pub pidfd: usize,
+}
+
+impl Request {
+    fn has(&self, flag: u32) -> bool {
+        self.flags & u64::from(flag) != 0
+    }
+}
+
+/// Namespaces and cgroups, of which there is one each.
+const UNSUPPORTED: u64 = (abi::CLONE_NEWNS
+    | abi::CLONE_NEWUTS
+    | abi::CLONE_NEWIPC
+    | abi::CLONE_NEWUSER
+    | abi::CLONE_NEWPID
+    | abi::CLONE_NEWNET
+    | abi::CLONE_NEWCGROUP
+    | abi::CLONE_NEWTIME) as u64
+    | abi::CLONE_INTO_CGROUP;
+
+/// Makes a thread or a process; gives its id. EINVAL, ENOMEM, EAGAIN.
+pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) -> Result<i32, Errno> {
+    let thread = request.has(abi::CLONE_THREAD);
+    let shares_memory = request.has(abi::CLONE_VM);
+    let shares_handlers = request.has(abi::CLONE_SIGHAND);
+    if request.flags & UNSUPPORTED != 0
+        || (thread && !shares_handlers)
+        || (shares_handlers && !shares_memory)
+        || (shares_handlers && !thread)
+        || (thread && request.has(abi::CLONE_PIDFD))
+        || (shares_handlers && request.flags & abi::CLONE_CLEAR_SIGHAND != 0)
+    {
+        return Err(Errno::INVAL);
+    }
+    let id = process::new_id();
+    let process = if thread { parent.process.clone() } else { new_process(parent, id, &request)? };
+    let mut context = *registers;
+    context.rax = 0;
+    context.full_restore = 1;
+    if request.stack != 0 {
+        context.rsp = request.stack as u64;
+    }
+    let fs_base = if request.has(abi::CLONE_SETTLS) { request.tls } else { parent.task.fs_base() };
+    let child = match Thread::new(process.clone(), id, &context, fs_base, true) {
+        Ok(child) => child,
+        Err(error) => {
+            if !thread {
+                process::forget(id);
+            }
+            return Err(error);
+        }
+    };
+    child.task.set_gs_base(parent.task.gs_base());
+    child.set_name(parent.name_text().as_bytes());
+    child.nice.store(parent.nice.load(Relaxed), Relaxed);
+    child.policy.store(parent.policy.load(Relaxed), Relaxed);
+    sched::inherit_affinity(&child, parent);
+    {
+        let theirs = parent.signals.lock();
+        let mut own = child.signals.lock();
+        own.mask = theirs.mask;
+        if !shares_memory || request.has(abi::CLONE_VFORK) {
+            own.alt_stack = theirs.alt_stack;
+        }
+    }
+    if request.has(abi::CLONE_CHILD_CLEARTID) {
+        child.clear_child_tid.store(request.child_tid, Relaxed);
+    }
+    // As on Linux, an address that can't be written is no reason to fail.
+    if request.has(abi::CLONE_PARENT_SETTID) {
+        let _ = user::write_u32(request.parent_tid, id as u32);
+    }
+    if request.has(abi::CLONE_CHILD_SETTID) {
+        let _ = process.memory().write(request.child_tid, &(id as u32).to_le_bytes());
+    }
+    if request.has(abi::CLONE_PIDFD) {
+        let fd = crate::ipc::pidfd::open(parent, &process)?;
+        user::write_u32(request.pidfd, fd as u32)?;
+    }
+    if thread {
+        // A process that ends meanwhile must not get a thread that doesn't know.
+        let exiting = process.exiting.lock();
+        if exiting.is_some() {
+            return Err(Errno::INTR);
+        }
+        process.add_thread(&child);
+    } else {
+        process.add_thread(&child);
+    }
+    sched::start(child);
+    if request.has(abi::CLONE_VFORK) && !thread {
+        // Woken by exec or exit of the child. A fatal signal ends the wait: the child keeps what it shares alive.
+        let _ = block_on(&parent.process.child_events, false, None, || {
+            if process.vfork_done.load(Acquire) { Ok(()) } else { Err(Errno::AGAIN) }
+        });
+    }
+    Ok(id)
+}
+
+fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<Process>, Errno> {
+    let from = &parent.process;
+    let memory =
+        if request.has(abi::CLONE_VM) { from.memory() } else { from.memory().duplicate()? };
+    let descriptors = if request.has(abi::CLONE_FILES) {
+        from.descriptors.clone()
+    } else {
+        Arc::new(from.descriptors.duplicate())
+    };
+    let fs = if request.has(abi::CLONE_FS) { from.fs.clone() } else { Arc::new(from.fs.duplicate()) };
+    let process = Process::new(pid, memory, descriptors, fs);
+    {
+        let mut signals = process.signals.lock();
+        *signals = from.signals.lock().inherit();
+        if request.flags & abi::CLONE_CLEAR_SIGHAND != 0 {
+            signals.reset_handlers();
+        }
+    }
+    from.limits.copy_to(&process.limits);
+    *process.credentials.lock() = from.credentials.lock().clone();
+    *process.program.lock() = from.program.lock().clone();
+    process.group.store(from.group.load(Relaxed), Relaxed);
+    process.session.store(from.session.load(Relaxed), Relaxed);
+    process.exit_signal.store(request.exit_signal, Relaxed);
+    process.dumpable.store(from.dumpable.load(Relaxed), Relaxed);
+    process.no_new_privileges.store(from.no_new_privileges.load(Relaxed), Relaxed);
+    process.personality.store(from.personality.load(Relaxed), Relaxed);
+    process.vfork_done.store(!request.has(abi::CLONE_VFORK), Relaxed);
+    let family = if request.has(abi::CLONE_PARENT) { from.parent() } else { None };
+    let family = family.unwrap_or_else(|| from.clone());
+    process.family.lock().parent = Arc::downgrade(&family);
+    family.family.lock().children.push(process.clone());
+    Ok(process)
+}

@@ -1,0 +1,376 @@
+//! Loading programs (execve(2)).
+use super::process::{Process, Program};
+use super::signal;
+use super::thread::{Thread, Work};
+use crate::errno::Errno;
+use crate::fs::context::FsContext;
+use crate::fs::file::OpenFile;
+use crate::fs::open_executable;
+use crate::ipc::poll::block_on;
+use crate::mm::map::Place;
+use crate::mm::memory::{Memory, PAGE_SIZE, page_up};
+use crate::mm::user_buf::UserBuf;
+use crate::mm::vma::{Backing, Vma, VmaFlags};
+use crate::random;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_hal::context::UserContext;
+use coracle_hal::paging::{Prot, USER_END};
+use coracle_hal::{cpu, fpu, vdso};
+use coracle_loader::{Header, InitialStack, Plan, SCRIPT_HEAD_LEN, Segment, parse_script};
+use core::sync::atomic::Ordering::*;
+use linux_raw_sys::{auxvec as at, general as abi};
+
+/// Scripts that may name scripts as interpreters (Linux's limit).
+const MAX_SCRIPTS: usize = 5;
+/// Where position-independent programs lie at least (Linux's ELF_ET_DYN_BASE: two thirds of the address space).
+const PIE_BASE: usize = 0x5555_5555_4000;
+/// Bits of randomness, in pages, of program, mapping and stack addresses (Linux: 28, 28, 22).
+const RANDOM_BITS: u32 = 28;
+const STACK_RANDOM_BITS: u32 = 22;
+/// The heap begins up to this far after the program (Linux's arch_randomize_brk: 32 MiB).
+const HEAP_RANDOM_BYTES: u64 = 32 << 20;
+/// Room kept for the stack below its top: at least, and at most (Linux's mmap_base).
+const MIN_STACK_GAP: usize = 128 << 20;
+const MAX_STACK_GAP: usize = USER_END / 6 * 5;
+/// A stack begins with this many bytes mapped below what is on it.
+const STACK_START_ROOM: usize = 128 << 10;
+/// Arguments and environment may take a quarter of the stack, and this much at most (execve(2)).
+const MAX_ARGUMENTS: u64 = 6 << 20;
+/// Interrupts are on in the program; bit 1 is always set.
+const FIRST_FLAGS: u64 = 0x202;
+/// HWCAP2_FSGSBASE is not told: programs set FS by arch_prctl(2).
+const HWCAP2: u64 = 0;
+/// Clock ticks per second of times(2) (AT_CLKTCK).
+pub const CLOCK_TICKS: u64 = 100;
+
+/// What is to be executed.
+pub struct Request {
+    /// The path as given.
+    pub path: Vec<u8>,
+    /// The file, if it was opened by other means (fexecve).
+    pub file: Option<Arc<OpenFile>>,
+    /// argv.
+    pub arguments: Vec<Vec<u8>>,
+    /// envp.
+    pub environment: Vec<Vec<u8>>,
+}
+
+/// A program in memory, not yet running.
+pub struct Loaded {
+    /// Its memory.
+    pub memory: Arc<Memory>,
+    /// Registers at its start.
+    pub context: UserContext,
+    /// What it is.
+    pub program: Program,
+    /// The last part of its path: the thread's name.
+    pub name: Vec<u8>,
+}
+
+/// Puts a program into a new memory. `stack_limit`: RLIMIT_STACK. ENOENT, EACCES, ENOEXEC, ELOOP, E2BIG, ENOMEM…
+pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded, Errno> {
+    let Request { mut path, file, mut arguments, environment } = request;
+    let name_path = path.clone();
+    let mut file = match file {
+        Some(file) => file,
+        None => open_executable(fs, &path)?,
+    };
+    let mut head = read_start(&file, SCRIPT_HEAD_LEN)?;
+    let mut scripts = 0;
+    while let Some(script) = parse_script(&head) {
+        scripts += 1;
+        if scripts > MAX_SCRIPTS {
+            return Err(Errno::LOOP);
+        }
+        // argv[0] gives way to the interpreter, its argument, and the script's path.
+        let rest = arguments.split_off(arguments.len().min(1));
+        arguments = core::iter::once(script.interpreter.clone())
+            .chain(script.argument)
+            .chain(core::iter::once(path))
+            .chain(rest)
+            .collect();
+        path = script.interpreter;
+        file = open_executable(fs, &path)?;
+        head = read_start(&file, SCRIPT_HEAD_LEN)?;
+    }
+    let plan = plan(&file)?;
+    let memory = Memory::new()?;
+
+    let stack_gap = (stack_limit.min(MAX_STACK_GAP as u64) as usize).clamp(MIN_STACK_GAP, MAX_STACK_GAP);
+    let stack_top = USER_END - random_pages(STACK_RANDOM_BITS);
+    let map_top = stack_top - stack_gap - (PAGE_SIZE << STACK_RANDOM_BITS >> 8) - random_pages(RANDOM_BITS);
+    memory.set_bounds(0, map_top & !(PAGE_SIZE - 1), stack_limit.min(MAX_STACK_GAP as u64) as usize);
+
+    let bias = if plan.relocatable {
+        (PIE_BASE + random_pages(RANDOM_BITS)) & !(plan.align as usize - 1)
+    } else {
+        0
+    };
+    map_segments(&memory, &file, &plan, bias, false)?;
+    let end = bias + plan.span().end as usize;
+    let heap = (end + (random::u64() % HEAP_RANDOM_BYTES) as usize) & !(PAGE_SIZE - 1);
+    let entry = bias + plan.entry as usize;
+    let (start, interpreter_base) = match &plan.interpreter {
+        Some(range) => load_interpreter(fs, &memory, &file, range.clone())?,
+        None => (entry, 0),
+    };
+    memory.set_bounds(heap, map_top & !(PAGE_SIZE - 1), stack_limit.min(MAX_STACK_GAP as u64) as usize);
+    let vdso_base = map_vdso(&memory)?;
+
+    let mut auxiliary: Vec<(u64, u64)> = Vec::new();
+    let mut tell = |kind: u32, value: u64| auxiliary.push((u64::from(kind), value));
+    if let Some(base) = vdso_base {
+        tell(at::AT_SYSINFO_EHDR, base as u64);
+    }
+    tell(AT_MINSIGSTKSZ, signal::minimum_stack() as u64);
+    tell(at::AT_HWCAP, u64::from(cpu::hwcap()));
+    tell(at::AT_PAGESZ, PAGE_SIZE as u64);
+    tell(at::AT_CLKTCK, CLOCK_TICKS);
+    if let Some(address) = plan.program_headers {
+        tell(at::AT_PHDR, bias as u64 + address);
+    }
+    tell(at::AT_PHENT, coracle_loader::PROGRAM_HEADER_LEN as u64);
+    tell(at::AT_PHNUM, u64::from(plan.program_header_count));
+    tell(at::AT_BASE, interpreter_base as u64);
+    tell(at::AT_FLAGS, 0);
+    tell(at::AT_ENTRY, entry as u64);
+    for id in [at::AT_UID, at::AT_EUID, at::AT_GID, at::AT_EGID, at::AT_SECURE] {
+        tell(id, 0);
+    }
+    tell(at::AT_HWCAP2, HWCAP2);
+    let mut bytes = [0; 16];
+    random::fill(&mut bytes);
+    let stack = InitialStack {
+        arguments: &arguments,
+        environment: &environment,
+        auxiliary: &auxiliary,
+        path: &name_path,
+        random: bytes,
+    };
+    let limit = (stack_limit / 4).clamp(STACK_START_ROOM as u64, MAX_ARGUMENTS);
+    let (sp, contents, auxv) = stack.build(stack_top as u64, limit).map_err(|_| Errno::TOOBIG)?;
+    map_stack(&memory, stack_top, sp as usize, &contents, plan.executable_stack)?;
+
+    let context = UserContext {
+        rip: start as u64,
+        rsp: sp,
+        rflags: FIRST_FLAGS,
+        orig_rax: u64::MAX,
+        full_restore: 1,
+        ..UserContext::default()
+    };
+    let name = name_path.rsplit(|&byte| byte == b'/').next().unwrap_or_default().to_vec();
+    let program = Program { path: file.file.path(), arguments, environment, auxv, stack_start: sp as usize };
+    Ok(Loaded { memory, context, program, name })
+}
+
+/// AT_MINSIGSTKSZ (asm/auxvec.h).
+const AT_MINSIGSTKSZ: u32 = 51;
+
+fn random_pages(bits: u32) -> usize {
+    (random::u64() as usize & ((1 << bits) - 1)) * PAGE_SIZE
+}
+
+fn read_at(file: &OpenFile, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
+    let mut bytes = alloc::vec![0; len];
+    let mut done = 0;
+    while done < len {
+        let mut buffer = UserBuf::kernel_out(&mut bytes[done..]);
+        match file.file.read(&mut buffer, offset + done as u64, false)? {
+            0 => break,
+            more => done += more,
+        }
+    }
+    bytes.truncate(done);
+    Ok(bytes)
+}
+
+fn read_start(file: &OpenFile, len: usize) -> Result<Vec<u8>, Errno> {
+    read_at(file, 0, len)
+}
+
+/// The load plan of an open file; what is wrong with it goes to the log.
+fn plan(file: &OpenFile) -> Result<Plan, Errno> {
+    let refuse = |error: coracle_loader::Error| {
+        info!("{}: {error}", file.file.path());
+        Errno::NOEXEC
+    };
+    let head = read_start(file, coracle_loader::HEADER_LEN)?;
+    let header = Header::parse(&head).map_err(refuse)?;
+    let table = read_at(file, header.program_headers, header.program_headers_len())?;
+    Plan::new(&header, &table, file.file.size()).map_err(refuse)
+}
+
+fn prot_of(segment: &Segment) -> Prot {
+    let mut prot = Prot::empty();
+    prot.set(Prot::READ, segment.read);
+    prot.set(Prot::WRITE, segment.write);
+    prot.set(Prot::EXEC, segment.execute);
+    prot
+}
+
+fn map_segments(memory: &Memory, file: &OpenFile, plan: &Plan, bias: usize, replace: bool) -> Result<(), Errno> {
+    let place = |addr: usize| if replace { Place::Fixed(addr) } else { Place::FixedNoReplace(addr) };
+    for segment in &plan.segments {
+        let start = bias + segment.address as usize;
+        let file_end = start + segment.file_len as usize;
+        let file_pages = page_up(segment.file_len as usize).ok_or(Errno::NOMEM)?;
+        let prot = prot_of(segment);
+        if file_pages != 0 {
+            let backing = Backing::File { file: file.file.clone(), offset: segment.offset };
+            let vma = Vma { prot, flags: VmaFlags::MAY_WRITE, backing, label: "" };
+            memory.map(place(start), file_pages, vma, false)?;
+            // What the file has after the segment's end in its last page must read as zero.
+            let rest = start + file_pages - file_end;
+            if segment.memory_len > segment.file_len && segment.write && rest != 0 {
+                memory.zero(file_end, rest).map_err(|_| Errno::NOMEM)?;
+            }
+        }
+        let end = bias + segment.end() as usize;
+        if end > start + file_pages {
+            let vma = Vma { prot, flags: VmaFlags::MAY_WRITE, backing: Backing::Anonymous, label: "" };
+            memory.map(place(start + file_pages), end - start - file_pages, vma, false)?;
+        }
+    }
+    Ok(())
+}
+
+/// Maps the program's interpreter; gives its entry point and base.
+fn load_interpreter(
+    fs: &FsContext,
+    memory: &Memory,
+    program: &OpenFile,
+    place: core::ops::Range<u64>,
+) -> Result<(usize, usize), Errno> {
+    let mut path = read_at(program, place.start, (place.end - place.start) as usize)?;
+    if path.pop() != Some(0) {
+        return Err(Errno::NOEXEC);
+    }
+    let file = open_executable(fs, &path).inspect_err(|_| {
+        log!(
+            "{}: its interpreter {} is not in the image (or not executable)",
+            program.file.path(),
+            String::from_utf8_lossy(&path)
+        )
+    })?;
+    let plan = plan(&file)?;
+    if !plan.relocatable {
+        map_segments(memory, &file, &plan, 0, false)?;
+        return Ok((plan.entry as usize, 0));
+    }
+    // One mapping finds room for all; the segments then replace it.
+    let span = plan.span();
+    let room = Vma {
+        prot: Prot::empty(),
+        flags: VmaFlags::MAY_WRITE,
+        backing: Backing::Anonymous,
+        label: "",
+    };
+    let len = (span.end - span.start) as usize + plan.align as usize - PAGE_SIZE;
+    let found = memory.map(Place::Hint(0), len, room, false)?;
+    let base = found.next_multiple_of(plan.align as usize);
+    let bias = base - span.start as usize;
+    memory.unmap(found..found + len)?;
+    map_segments(memory, &file, &plan, bias, true)?;
+    Ok((bias + plan.entry as usize, bias))
+}
+
+fn map_stack(memory: &Memory, top: usize, sp: usize, contents: &[u8], executable: bool) -> Result<(), Errno> {
+    let bottom = (sp - STACK_START_ROOM) & !(PAGE_SIZE - 1);
+    let mut prot = Prot::READ | Prot::WRITE;
+    prot.set(Prot::EXEC, executable);
+    let vma = Vma {
+        prot,
+        flags: VmaFlags::MAY_WRITE | VmaFlags::GROWS_DOWN,
+        backing: Backing::Anonymous,
+        label: "[stack]",
+    };
+    memory.map(Place::FixedNoReplace(bottom), top - bottom, vma, false)?;
+    memory.write(sp, contents).map_err(|_| Errno::NOMEM)
+}
+
+/// Maps the vDSO; gives the address of its ELF header.
+fn map_vdso(memory: &Memory) -> Result<Option<usize>, Errno> {
+    let Some(vdso) = vdso::get() else { return Ok(None) };
+    let frames = [(&vdso.data, Prot::READ, "[vvar]"), (&vdso.code, Prot::READ | Prot::EXEC, "[vdso]")];
+    let len = (vdso.data.len() + vdso.code.len()) * PAGE_SIZE;
+    let vma = |prot, label| Vma { prot, flags: VmaFlags::empty(), backing: Backing::Placed, label };
+    let base = memory.map(Place::Hint(0), len, vma(Prot::empty(), ""), false)?;
+    let mut at = base;
+    for (pages, prot, label) in frames {
+        memory.map(Place::Fixed(at), pages.len() * PAGE_SIZE, vma(prot, label), false)?;
+        for frame in pages {
+            memory.space.map(at, frame.clone(), prot).map_err(|_| Errno::NOMEM)?;
+            at += PAGE_SIZE;
+        }
+    }
+    Ok(Some(base + vdso.data.len() * PAGE_SIZE))
+}
+
+/// Replaces the program of the running thread's process (execve(2)).
+pub fn replace(thread: &Arc<Thread>, context: &mut UserContext, request: Request) -> Result<(), Errno> {
+    let process = &thread.process;
+    let loaded = load(&process.fs, request, process.limits.soft(abi::RLIMIT_STACK))?;
+    end_other_threads(thread)?;
+    install(process, &loaded);
+    process.timers.clear_created();
+    process.signals.lock().reset_handlers();
+    {
+        let mut own = thread.signals.lock();
+        own.alt_stack = Default::default();
+    }
+    thread.robust_list.store(0, Relaxed);
+    thread.clear_child_tid.store(0, Relaxed);
+    thread.set_name(&loaded.name);
+    thread.task.set_fs_base(0);
+    thread.task.set_gs_base(0);
+    fpu::reset();
+    let old = process.replace_memory(loaded.memory);
+    super::sched::use_memory(thread);
+    drop(old);
+    process.descriptors.close_on_exec();
+    process.vfork_done.store(true, Release);
+    if let Some(parent) = process.parent() {
+        parent.child_events.notify(crate::ipc::poll::Events::IN);
+    }
+    *context = loaded.context;
+    Ok(())
+}
+
+/// Notes what a process executes.
+pub fn install(process: &Process, loaded: &Loaded) {
+    *process.program.lock() = loaded.program.clone();
+    process.dumpable.store(1, Relaxed);
+}
+
+/// Ends all threads but the running one, and waits for them. EINTR if this one is to end, too.
+fn end_other_threads(thread: &Arc<Thread>) -> Result<(), Errno> {
+    let others: Vec<Arc<Thread>> = {
+        let threads = thread.process.threads.lock();
+        threads.iter().filter(|other| !Arc::ptr_eq(other, thread)).cloned().collect()
+    };
+    if others.is_empty() {
+        return Ok(());
+    }
+    others.iter().for_each(|other| other.add_work(Work::EXIT));
+    drop(others);
+    block_on(&thread.process.exit_source, false, None, || {
+        if thread.process.threads.lock().len() == 1 { Ok(()) } else { Err(Errno::AGAIN) }
+    })
+}
+
+/// Why a program can't be executed, in words.
+pub fn explain(error: Errno) -> &'static str {
+    match error {
+        Errno::NOENT => "it, or its interpreter, is not in the image",
+        Errno::ACCES => "it is not an executable file",
+        Errno::NOEXEC => "it is not an ELF program for x86-64 (log=info tells more)",
+        Errno::NOMEM => "there is too little memory for it",
+        Errno::TOOBIG => "its arguments and environment are too long",
+        Errno::LOOP => "too many symbolic links or scripts lead to it",
+        Errno::NOTDIR => "a part of its path is not a directory",
+        _ => "its file can't be read",
+    }
+}
