@@ -44,6 +44,11 @@ pub fn relax() {
     crate::tlb::answer();
     core::hint::spin_loop();
 }
+/// Returns after every other CPU has executed a full barrier (membarrier(2)). Hold no lock.
+pub fn barrier_all() {
+    core::sync::atomic::fence(Ordering::SeqCst);
+    crate::tlb::shoot_down(u64::MAX >> (u64::BITS as usize - count()));
+}
 /// Text for /proc/cpuinfo and AT_HWCAP.
 pub fn brand() -> alloc::string::String {
     let mut bytes = alloc::vec::Vec::new();

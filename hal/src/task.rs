@@ -181,7 +181,9 @@ pub unsafe fn switch_to<T: HasTask>(next: Arc<T>) {
     let slot = local.stack_top.get() as *const Slot<T>;
     // SAFETY: the slot of the running thread holds a copy of the `Arc` with which it was switched to. `finish_switch` on
     // the next stack ends that reference.
-    let Some(previous) = (unsafe { slot.read() }) else { panic!("no thread runs yet: this::adopt comes first") };
+    let Some(previous) = (unsafe { slot.read() }) else {
+        panic!("no thread runs yet: this::adopt comes first")
+    };
     if Arc::ptr_eq(&previous, &next) {
         return;
     }

@@ -37,7 +37,10 @@ pub fn boot() -> ! {
     let config = archive.as_ref().map(|archive| archive.config());
     set_ring(&settings, config.as_ref());
     if let Err(error) = fs::init(archive.clone()) {
-        fail(format_args!("the files of the image can't be mounted (error {})", error.0), power::KERNEL_FAILED);
+        fail(
+            format_args!("the files of the image can't be mounted (error {})", error.0),
+            power::KERNEL_FAILED,
+        );
     }
     set_hostname(&settings, config.as_ref());
     drivers::start(&settings);
@@ -59,7 +62,10 @@ pub fn idle() -> ! {
 
 fn open_archive() -> Option<Archive<'static>> {
     let Some(bytes) = hal::image() else {
-        fail(format_args!("there is no image behind the kernel: build one with `coracle build`"), power::KERNEL_FAILED)
+        fail(
+            format_args!("there is no image behind the kernel: build one with `coracle build`"),
+            power::KERNEL_FAILED,
+        )
     };
     match Archive::parse(bytes) {
         Ok(archive) => {
@@ -116,10 +122,18 @@ fn start_program(settings: &CommandLine, config: Option<&Config>) {
     }
     let context = FsContext::new();
     if let Err(error) = enter_directory(&context, config.cwd()) {
-        log!("the working directory {} can't be entered (error {})", String::from_utf8_lossy(config.cwd()), error.0);
+        log!(
+            "the working directory {} can't be entered (error {})",
+            String::from_utf8_lossy(config.cwd()),
+            error.0
+        );
     }
-    let request =
-        exec::Request { path: path.clone(), file: None, arguments, environment: environment(settings, config) };
+    let request = exec::Request {
+        path: path.clone(),
+        file: None,
+        arguments,
+        environment: environment(settings, config),
+    };
     let limits = crate::task::limits::Limits::default();
     let stack_limit = limits.soft(linux_raw_sys::general::RLIMIT_STACK);
     let loaded = match exec::load(&context, request, stack_limit) {

@@ -2,9 +2,9 @@
 //!
 //! `log!` is always told, `info!` with `log=info`, `debug!` with `log=debug`.
 use coracle_hal::{console, port};
+use coracle_image::cmdline::LogLevel;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
-use coracle_image::cmdline::LogLevel;
 use spin::Mutex;
 
 /// What a line of the control channel is, by its first byte.

@@ -82,7 +82,13 @@ pub fn program(thread: &Arc<Thread>, c: &UserContext, info: &SigInfo) {
     if info.is_fault() {
         report!("fault address {:#018x}", info.fields[0]);
     }
-    report!("rip {:016x} rsp {:016x} rflags {:08x} fs {:016x}", c.rip, c.rsp, c.rflags, thread.task.fs_base());
+    report!(
+        "rip {:016x} rsp {:016x} rflags {:08x} fs {:016x}",
+        c.rip,
+        c.rsp,
+        c.rflags,
+        thread.task.fs_base()
+    );
     report!("rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}", c.rax, c.rbx, c.rcx, c.rdx);
     report!("rsi {:016x} rdi {:016x} rbp {:016x} r8  {:016x}", c.rsi, c.rdi, c.rbp, c.r8);
     report!("r9  {:016x} r10 {:016x} r11 {:016x} r12 {:016x}", c.r9, c.r10, c.r11, c.r12);
@@ -131,7 +137,9 @@ fn backtrace(memory: &Memory, c: &UserContext) -> Vec<(u64, bool)> {
     if found.len() < 3 {
         let words = (0..SCANNED_WORDS as u64).map_while(|i| word(memory, (c.rsp & !7) + i * 8));
         let known: Vec<u64> = found.iter().map(|(address, _)| *address).collect();
-        let candidates = words.filter(|value| !known.contains(value) && executable(memory, *value) && follows_call(memory, *value));
+        let candidates = words.filter(|value| {
+            !known.contains(value) && executable(memory, *value) && follows_call(memory, *value)
+        });
         found.extend(candidates.take(MAX_FRAMES - known.len()).map(|address| (address, true)));
     }
     found
@@ -203,7 +211,9 @@ pub fn panic(info: &PanicInfo) -> ! {
             let offset = address.wrapping_sub(slide);
             let symbol = ARCHIVE.get().and_then(|archive| archive.symbols().lookup(offset as u32 - 1));
             match symbol {
-                Some(symbol) => report!("  {offset:#010x} {}+{:#x}", symbol.name, offset as u32 - symbol.start),
+                Some(symbol) => {
+                    report!("  {offset:#010x} {}+{:#x}", symbol.name, offset as u32 - symbol.start)
+                }
                 None => report!("  {offset:#010x}"),
             }
         });

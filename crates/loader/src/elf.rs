@@ -34,7 +34,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::NotElf => f.write_str("not an ELF file"),
-            Error::OtherMachine(machine) => write!(f, "an ELF file for another machine (e_machine {machine})"),
+            Error::OtherMachine(machine) => {
+                write!(f, "an ELF file for another machine (e_machine {machine})")
+            }
             Error::NotExecutable => f.write_str("an ELF file, but not an executable"),
             Error::Truncated => f.write_str("an ELF file that is cut short"),
             Error::Malformed(what) => write!(f, "a malformed ELF file ({what})"),

@@ -86,7 +86,9 @@ impl Plan {
             let entry = ProgramHeader::parse(bytes).ok_or(Error::Truncated)?;
             match entry.kind {
                 PT_LOAD if entry.memory_len != 0 => plan.add_segment(&entry, file_len)?,
-                PT_INTERP if plan.interpreter.is_none() => plan.interpreter = Some(entry.interpreter(file_len)?),
+                PT_INTERP if plan.interpreter.is_none() => {
+                    plan.interpreter = Some(entry.interpreter(file_len)?)
+                }
                 PT_PHDR => headers_address = Some(entry.address),
                 PT_GNU_STACK => plan.executable_stack = entry.flags & PF_X != 0,
                 _ => {}
@@ -96,7 +98,9 @@ impl Plan {
         plan.program_headers = headers_address.or_else(|| plan.find_headers(header)).filter(|&address| {
             // AT_PHDR is only told if the table is really there.
             let end = address.checked_add(header.program_headers_len() as u64);
-            end.is_some_and(|end| plan.segments.iter().any(|s| s.address <= address && end <= s.address + s.memory_len))
+            end.is_some_and(|end| {
+                plan.segments.iter().any(|s| s.address <= address && end <= s.address + s.memory_len)
+            })
         });
         Ok(plan)
     }
@@ -150,7 +154,8 @@ impl Plan {
                 return Err(Error::Malformed("segments overlap or are out of order"));
             }
         }
-        let entered = |s: &Segment| s.execute && s.address <= self.entry && self.entry < s.address + s.memory_len;
+        let entered =
+            |s: &Segment| s.execute && s.address <= self.entry && self.entry < s.address + s.memory_len;
         // A shared object that is only an interpreter's business may have no entry point.
         if self.entry != 0 && !self.segments.iter().any(entered) {
             return Err(Error::Malformed("the entry point is not in an executable segment"));
@@ -194,7 +199,8 @@ impl ProgramHeader {
         if !(2..=MAX_INTERPRETER).contains(&self.file_len) {
             return Err(Error::Malformed("length of the interpreter's path"));
         }
-        let end = self.offset.checked_add(self.file_len).filter(|&end| end <= file_len).ok_or(Error::Truncated)?;
+        let end =
+            self.offset.checked_add(self.file_len).filter(|&end| end <= file_len).ok_or(Error::Truncated)?;
         Ok(self.offset..end)
     }
 }

@@ -61,7 +61,9 @@ impl SectionTable {
 pub fn best_symbol(table: &[u8], address: u64) -> Option<(u32, u64)> {
     let mut best: Option<(u32, u64)> = None;
     for symbol in table.chunks_exact(SYMBOL_LEN) {
-        let (Some(name), Some(start), Some(size)) = (u32_at(symbol, 0), u64_at(symbol, 8), u64_at(symbol, 16)) else {
+        let (Some(name), Some(start), Some(size)) =
+            (u32_at(symbol, 0), u64_at(symbol, 8), u64_at(symbol, 16))
+        else {
             continue;
         };
         if !FUNCTIONS.contains(&(symbol[4] & TYPE_MASK)) || start > address || start == 0 {

@@ -32,7 +32,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let at = || 0..SPACE;
     prop_oneof![
-        (at(), 1..16usize, 0..3u8, proptest::option::of(0..100usize)).prop_map(|(a, l, c, o)| Step::Insert(a, l, c, o)),
+        (at(), 1..16usize, 0..3u8, proptest::option::of(0..100usize))
+            .prop_map(|(a, l, c, o)| Step::Insert(a, l, c, o)),
         (at(), 0..24usize).prop_map(|(a, l)| Step::Remove(a, l)),
         (at(), 0..24usize, 0..3u8).prop_map(|(a, l, c)| Step::Update(a, l, c)),
         (at(), at()).prop_map(|(a, e)| Step::Resize(a, e)),

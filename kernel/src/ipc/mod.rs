@@ -1,8 +1,8 @@
 //! Readiness, and the objects programs talk through: pipes, eventfd, timerfd, signalfd, epoll, AF_UNIX.
 pub mod epoll;
 pub mod eventfd;
+pub mod pidfd;
 pub mod pipe;
 pub mod poll;
-pub mod pidfd;
 pub mod signalfd;
 pub mod timerfd;

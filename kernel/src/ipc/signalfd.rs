@@ -10,7 +10,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering::*};
-use linux_raw_sys::general::{O_NONBLOCK, O_RDONLY, SFD_CLOEXEC, SFD_NONBLOCK, stat as Stat};
+use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, O_RDONLY, stat as Stat};
 
 /// sizeof(struct signalfd_siginfo).
 const RECORD_LEN: usize = 128;
@@ -32,9 +32,9 @@ pub fn open(thread: &Arc<Thread>, fd: i32, mask: u64, flags: u32) -> SysResult {
         return Ok(fd as usize);
     }
     let file = Arc::new(SignalFd { mask: AtomicU64::new(mask), process: process.clone() });
-    let nonblock = if flags & SFD_NONBLOCK != 0 { O_NONBLOCK } else { 0 };
-    let open = OpenFile::new(file, O_RDONLY | nonblock);
-    process.descriptors.insert(open, flags & SFD_CLOEXEC != 0, 0).map(|fd| fd as usize)
+    // SFD_NONBLOCK and SFD_CLOEXEC are O_NONBLOCK and O_CLOEXEC.
+    let open = OpenFile::new(file, O_RDONLY | (flags & O_NONBLOCK));
+    process.descriptors.insert(open, flags & O_CLOEXEC != 0, 0).map(|fd| fd as usize)
 }
 
 impl SignalFd {

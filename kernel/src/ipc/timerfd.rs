@@ -59,7 +59,8 @@ impl TimerFd {
 }
 
 fn remaining(state: &State) -> (u64, u64) {
-    let left = if state.next_ns == 0 { 0 } else { state.next_ns.saturating_sub(clock::monotonic_ns()).max(1) };
+    let left =
+        if state.next_ns == 0 { 0 } else { state.next_ns.saturating_sub(clock::monotonic_ns()).max(1) };
     (left, state.interval_ns)
 }
 

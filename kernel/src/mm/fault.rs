@@ -185,7 +185,11 @@ impl Memory {
     /// Makes all pages of the range present (MAP_POPULATE, mlock(2)). Stops quietly where that can't be.
     pub fn populate(&self, range: Range<usize>, access: Access) -> Result<(), Refused> {
         range.step_by(PAGE_SIZE).try_for_each(|page| {
-            if self.space.query(page).is_some_and(|mapping| access != Access::Write || mapping.prot.contains(Prot::WRITE)) {
+            if self
+                .space
+                .query(page)
+                .is_some_and(|mapping| access != Access::Write || mapping.prot.contains(Prot::WRITE))
+            {
                 return Ok(());
             }
             self.resolve(page, access)
@@ -219,7 +223,9 @@ fn grow_stack(layout: &mut Layout, page: usize) -> Result<(), Refused> {
 impl Memory {
     /// Writes `bytes` at `addr` whether or not this memory is the running one. The mapping must be writable.
     pub fn write(&self, addr: usize, bytes: &[u8]) -> Result<(), Refused> {
-        self.each_page(addr, bytes.len(), Access::Write, |frame, offset, part| frame.write(offset, &bytes[part]))
+        self.each_page(addr, bytes.len(), Access::Write, |frame, offset, part| {
+            frame.write(offset, &bytes[part])
+        })
     }
 
     /// Zeroes `len` bytes at `addr`, as [`Memory::write`].
@@ -229,7 +235,9 @@ impl Memory {
 
     /// Reads from `addr` whether or not this memory is the running one.
     pub fn read(&self, addr: usize, dst: &mut [u8]) -> Result<(), Refused> {
-        self.each_page(addr, dst.len(), Access::Read, |frame, offset, part| frame.read(offset, &mut dst[part]))
+        self.each_page(addr, dst.len(), Access::Read, |frame, offset, part| {
+            frame.read(offset, &mut dst[part])
+        })
     }
 
     /// Calls `f` with each page's frame, the offset in it, and the part of the bytes that it is about.

@@ -51,7 +51,9 @@ impl Memory {
                 Place::Hint(wish) => {
                     let wish = page_down(wish);
                     let fits = wish >= USER_START
-                        && wish.checked_add(len).is_some_and(|end| end <= USER_END && layout.regions.is_free(wish..end));
+                        && wish
+                            .checked_add(len)
+                            .is_some_and(|end| end <= USER_END && layout.regions.is_free(wish..end));
                     if fits { wish } else { layout.find_free(len, USER_END).ok_or(Errno::NOMEM)? }
                 }
                 Place::Low => layout.find_free(len, LOW_END).ok_or(Errno::NOMEM)?,
@@ -119,7 +121,10 @@ impl Memory {
                 return Err(Errno::NOMEM);
             }
             if prot.contains(Prot::WRITE)
-                && layout.regions.parts(range.clone()).any(|(_, vma)| !vma.flags.contains(VmaFlags::MAY_WRITE))
+                && layout
+                    .regions
+                    .parts(range.clone())
+                    .any(|(_, vma)| !vma.flags.contains(VmaFlags::MAY_WRITE))
             {
                 return Err(Errno::ACCES);
             }

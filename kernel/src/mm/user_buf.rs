@@ -94,7 +94,8 @@ impl<'a> UserBuf<'a> {
         let want = src.len().min(self.remaining());
         match &mut self.pieces {
             Pieces::One { addr } => {
-                let copied = Self::outcome(hal::copy_to(*addr + self.done, &src[..want]), want, &mut self.fault);
+                let copied =
+                    Self::outcome(hal::copy_to(*addr + self.done, &src[..want]), want, &mut self.fault);
                 self.done += copied;
                 copied
             }
@@ -113,7 +114,8 @@ impl<'a> UserBuf<'a> {
         let want = dst.len().min(self.remaining());
         match &mut self.pieces {
             Pieces::One { addr } => {
-                let copied = Self::outcome(hal::copy_from(&mut dst[..want], *addr + self.done), want, &mut self.fault);
+                let copied =
+                    Self::outcome(hal::copy_from(&mut dst[..want], *addr + self.done), want, &mut self.fault);
                 self.done += copied;
                 copied
             }

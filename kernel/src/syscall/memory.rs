@@ -25,8 +25,14 @@ fn prot_from(bits: u32) -> Result<Prot, Errno> {
 
 /// mmap(2).
 pub fn mmap(call: &mut Call) -> SysResult {
-    let (addr, len, prot, flags, fd, offset) =
-        (call.usize(0), call.usize(1), prot_from(call.u32(2) & !abi::PROT_GROWSDOWN & !abi::PROT_GROWSUP)?, call.u32(3), call.i32(4), call.raw(5));
+    let (addr, len, prot, flags, fd, offset) = (
+        call.usize(0),
+        call.usize(1),
+        prot_from(call.u32(2) & !abi::PROT_GROWSDOWN & !abi::PROT_GROWSUP)?,
+        call.u32(3),
+        call.i32(4),
+        call.raw(5),
+    );
     if len == 0 || offset % PAGE_SIZE as u64 != 0 {
         return Err(Errno::INVAL);
     }
@@ -59,7 +65,8 @@ pub fn mmap(call: &mut Call) -> SysResult {
             return Err(Errno::OVERFLOW);
         }
         // Every mapping of a file needs it open for reading, a shared writable one also for writing (mmap(2), EACCES).
-        open.check_readable().map_err(|_| if open.flags() & abi::O_PATH != 0 { Errno::BADF } else { Errno::ACCES })?;
+        open.check_readable()
+            .map_err(|_| if open.flags() & abi::O_PATH != 0 { Errno::BADF } else { Errno::ACCES })?;
         let writable = open.check_writable().is_ok();
         if shared && !writable {
             if prot.contains(Prot::WRITE) {
@@ -68,7 +75,9 @@ pub fn mmap(call: &mut Call) -> SysResult {
             vma.flags -= VmaFlags::MAY_WRITE;
         }
         // What can't be mapped at all says so now; a page that isn't there yet is a fault's business.
-        if let Err(error @ (Errno::NODEV | Errno::ACCES | Errno::PERM)) = open.file.page(offset / PAGE_SIZE as u64, false) {
+        if let Err(error @ (Errno::NODEV | Errno::ACCES | Errno::PERM)) =
+            open.file.page(offset / PAGE_SIZE as u64, false)
+        {
             return Err(error);
         }
         vma.backing = Backing::File { file: open.file.clone(), offset };
@@ -158,7 +167,9 @@ pub fn madvise(call: &mut Call) -> SysResult {
         abi::MADV_WIPEONFORK => memory.set_flags(range.clone(), VmaFlags::WIPE_ON_FORK, none),
         abi::MADV_KEEPONFORK => memory.set_flags(range.clone(), none, VmaFlags::WIPE_ON_FORK),
         abi::MADV_POPULATE_READ => memory.populate(range.clone(), Access::Read).map_err(|_| Errno::FAULT)?,
-        abi::MADV_POPULATE_WRITE => memory.populate(range.clone(), Access::Write).map_err(|_| Errno::FAULT)?,
+        abi::MADV_POPULATE_WRITE => {
+            memory.populate(range.clone(), Access::Write).map_err(|_| Errno::FAULT)?
+        }
         _ => return Err(Errno::INVAL),
     }
     if memory.covers(range) { Ok(0) } else { Err(Errno::NOMEM) }
@@ -233,7 +244,10 @@ pub fn munlock(call: &mut Call) -> SysResult {
 /// mlockall(2): nothing is ever paged out.
 pub fn mlockall(call: &mut Call) -> SysResult {
     let flags = call.u32(0);
-    if flags == 0 || flags & !(abi::MCL_CURRENT | abi::MCL_FUTURE | abi::MCL_ONFAULT) != 0 || flags == abi::MCL_ONFAULT {
+    if flags == 0
+        || flags & !(abi::MCL_CURRENT | abi::MCL_FUTURE | abi::MCL_ONFAULT) != 0
+        || flags == abi::MCL_ONFAULT
+    {
         return Err(Errno::INVAL);
     }
     Ok(0)

@@ -78,8 +78,12 @@ pub fn clone3(call: &mut Call) -> SysResult {
             return Err(Errno::TOOBIG);
         }
     }
-    let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, _set_tid, set_tid_size, _] = words;
-    if (stack == 0) != (stack_size == 0) || exit_signal > u64::from(signal::MAX_SIGNAL) || flags & CSIGNAL != 0 {
+    let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, _set_tid, set_tid_size, _] =
+        words;
+    if (stack == 0) != (stack_size == 0)
+        || exit_signal > u64::from(signal::MAX_SIGNAL)
+        || flags & CSIGNAL != 0
+    {
         return Err(Errno::INVAL);
     }
     if set_tid_size != 0 {
@@ -186,7 +190,8 @@ pub fn rusage(cpu_ns: u64) -> [u64; RUSAGE_WORDS] {
 /// wait4(2).
 pub fn wait4(call: &mut Call) -> SysResult {
     let (pid, options) = (call.i32(0), call.u32(2));
-    let known = abi::WNOHANG | abi::WUNTRACED | abi::WCONTINUED | abi::__WNOTHREAD | abi::__WALL | abi::__WCLONE;
+    let known =
+        abi::WNOHANG | abi::WUNTRACED | abi::WCONTINUED | abi::__WNOTHREAD | abi::__WALL | abi::__WCLONE;
     if options & !known != 0 {
         return Err(Errno::INVAL);
     }
@@ -213,7 +218,10 @@ pub fn wait4(call: &mut Call) -> SysResult {
 pub fn waitid(call: &mut Call) -> SysResult {
     let (kind, id, options) = (call.u32(0), call.i32(1), call.u32(3));
     let what = abi::WEXITED | abi::WSTOPPED | abi::WCONTINUED;
-    if options & what == 0 || options & !(what | abi::WNOHANG | abi::WNOWAIT | abi::__WALL | abi::__WCLONE | abi::__WNOTHREAD) != 0 {
+    if options & what == 0
+        || options & !(what | abi::WNOHANG | abi::WNOWAIT | abi::__WALL | abi::__WCLONE | abi::__WNOTHREAD)
+            != 0
+    {
         return Err(Errno::INVAL);
     }
     let process = &call.thread.process;

@@ -304,7 +304,7 @@ pub fn signalfd4(call: &mut Call) -> SysResult {
 
 fn signalfd_with(call: &Call, flags: u32) -> SysResult {
     check_set_size(call.usize(2))?;
-    if flags & !(abi::SFD_CLOEXEC | abi::SFD_NONBLOCK) != 0 {
+    if flags & !(abi::O_CLOEXEC | abi::O_NONBLOCK) != 0 {
         return Err(Errno::INVAL);
     }
     let mask = user::read_u64(call.usize(1))? & !UNBLOCKABLE;

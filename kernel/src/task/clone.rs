@@ -127,8 +127,7 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
 
 fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<Process>, Errno> {
     let from = &parent.process;
-    let memory =
-        if request.has(abi::CLONE_VM) { from.memory() } else { from.memory().duplicate()? };
+    let memory = if request.has(abi::CLONE_VM) { from.memory() } else { from.memory().duplicate()? };
     let descriptors = if request.has(abi::CLONE_FILES) {
         from.descriptors.clone()
     } else {

@@ -211,7 +211,13 @@ fn prot_of(segment: &Segment) -> Prot {
     prot
 }
 
-fn map_segments(memory: &Memory, file: &OpenFile, plan: &Plan, bias: usize, replace: bool) -> Result<(), Errno> {
+fn map_segments(
+    memory: &Memory,
+    file: &OpenFile,
+    plan: &Plan,
+    bias: usize,
+    replace: bool,
+) -> Result<(), Errno> {
     let place = |addr: usize| if replace { Place::Fixed(addr) } else { Place::FixedNoReplace(addr) };
     for segment in &plan.segments {
         let start = bias + segment.address as usize;
@@ -262,12 +268,8 @@ fn load_interpreter(
     }
     // One mapping finds room for all; the segments then replace it.
     let span = plan.span();
-    let room = Vma {
-        prot: Prot::empty(),
-        flags: VmaFlags::MAY_WRITE,
-        backing: Backing::Anonymous,
-        label: "",
-    };
+    let room =
+        Vma { prot: Prot::empty(), flags: VmaFlags::MAY_WRITE, backing: Backing::Anonymous, label: "" };
     let len = (span.end - span.start) as usize + plan.align as usize - PAGE_SIZE;
     let found = memory.map(Place::Hint(0), len, room, false)?;
     let base = found.next_multiple_of(plan.align as usize);

@@ -63,7 +63,13 @@ impl Key {
 }
 
 /// Sleeps until woken if the word at `addr` is `expected`. EAGAIN if it isn't, ETIMEDOUT, EINTR, EFAULT.
-pub fn wait(addr: usize, private: bool, expected: u32, bitset: u32, deadline_ns: Option<u64>) -> Result<(), Errno> {
+pub fn wait(
+    addr: usize,
+    private: bool,
+    expected: u32,
+    bitset: u32,
+    deadline_ns: Option<u64>,
+) -> Result<(), Errno> {
     if bitset == 0 {
         return Err(Errno::INVAL);
     }
@@ -134,7 +140,8 @@ fn wake_key(key: Key, count: usize, bitset: u32) -> usize {
     while woken < count {
         let found = {
             let mut bucket = TABLE[key.bucket()].lock();
-            let index = bucket.iter().position(|waiter| waiter.bitset & bitset != 0 && *waiter.key.lock() == key);
+            let index =
+                bucket.iter().position(|waiter| waiter.bitset & bitset != 0 && *waiter.key.lock() == key);
             index.and_then(|index| bucket.remove(index))
         };
         let Some(waiter) = found else { break };
@@ -262,7 +269,12 @@ pub fn release_robust_list(thread: &Arc<Thread>, head: usize) {
     }
 }
 
-fn owner_died(thread: &Arc<Thread>, word: usize, priority_inheriting: bool, pending: bool) -> Result<(), Errno> {
+fn owner_died(
+    thread: &Arc<Thread>,
+    word: usize,
+    priority_inheriting: bool,
+    pending: bool,
+) -> Result<(), Errno> {
     if word % 4 != 0 {
         return Err(Errno::INVAL);
     }
@@ -275,7 +287,8 @@ fn owner_died(thread: &Arc<Thread>, word: usize, priority_inheriting: bool, pend
             }
             return Ok(());
         }
-        let found = user::compare_exchange_u32(word, value, (value & abi::FUTEX_WAITERS) | abi::FUTEX_OWNER_DIED)?;
+        let found =
+            user::compare_exchange_u32(word, value, (value & abi::FUTEX_WAITERS) | abi::FUTEX_OWNER_DIED)?;
         if found == value {
             break;
         }

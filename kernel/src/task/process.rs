@@ -99,7 +99,12 @@ pub const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 
 impl Default for Credentials {
     fn default() -> Self {
-        Credentials { uid: [0; 4], gid: [0; 4], groups: Vec::new(), capabilities: [ALL_CAPABILITIES, ALL_CAPABILITIES, 0] }
+        Credentials {
+            uid: [0; 4],
+            gid: [0; 4],
+            groups: Vec::new(),
+            capabilities: [ALL_CAPABILITIES, ALL_CAPABILITIES, 0],
+        }
     }
 }
 
@@ -218,7 +223,12 @@ pub fn forget(pid: i32) {
 
 impl Process {
     /// A process without threads, listed under its pid.
-    pub fn new(pid: i32, memory: Arc<Memory>, descriptors: Arc<DescriptorTable>, fs: Arc<FsContext>) -> Arc<Process> {
+    pub fn new(
+        pid: i32,
+        memory: Arc<Memory>,
+        descriptors: Arc<DescriptorTable>,
+        fs: Arc<FsContext>,
+    ) -> Arc<Process> {
         let process = Arc::new(Self::build(pid, memory, descriptors, fs));
         PROCESSES.write().insert(pid, process.clone());
         process
@@ -226,12 +236,18 @@ impl Process {
 
     /// The process of the idle threads: it has no program and isn't listed.
     pub fn idle() -> Result<Arc<Process>, Errno> {
-        let mut process = Self::build(0, Memory::new()?, Arc::new(DescriptorTable::new()), Arc::new(FsContext::new()));
+        let mut process =
+            Self::build(0, Memory::new()?, Arc::new(DescriptorTable::new()), Arc::new(FsContext::new()));
         process.memory_id = AtomicU64::new(0);
         Ok(Arc::new(process))
     }
 
-    fn build(pid: i32, memory: Arc<Memory>, descriptors: Arc<DescriptorTable>, fs: Arc<FsContext>) -> Process {
+    fn build(
+        pid: i32,
+        memory: Arc<Memory>,
+        descriptors: Arc<DescriptorTable>,
+        fs: Arc<FsContext>,
+    ) -> Process {
         Process {
             pid,
             descriptors,

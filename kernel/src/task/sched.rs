@@ -414,7 +414,8 @@ fn steal() -> Option<Arc<Thread>> {
         let Some(mut queue) = victim.queue.try_lock() else { continue };
         // A thread may have been queued while its CPU still stands on its stack.
         let found = queue.iter().rposition(|thread| {
-            thread.sched.affinity() & 1 << here != 0 && !coracle_hal::kernel::HasTask::task(&**thread).on_cpu()
+            thread.sched.affinity() & 1 << here != 0
+                && !coracle_hal::kernel::HasTask::task(&**thread).on_cpu()
         });
         let thread = found.and_then(|index| queue.remove(index));
         victim.waiting.store(queue.len(), SeqCst);

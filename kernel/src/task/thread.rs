@@ -5,9 +5,9 @@ use super::signal::ThreadSignals;
 use crate::errno::Errno;
 use alloc::sync::Arc;
 use coracle_hal::context::UserContext;
+use coracle_hal::cpu;
 use coracle_hal::kernel::HasTask;
 use coracle_hal::task::Task;
-use coracle_hal::cpu;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
 use spin::Mutex;
 

@@ -89,7 +89,9 @@ impl Clock {
             Clock::Realtime => Ok(realtime_ns()),
             Clock::Monotonic => Ok(monotonic_ns()),
             Clock::ProcessCpu(0) => Ok(crate::this::with(|me| me.process.cpu_time_ns())),
-            Clock::ProcessCpu(pid) => process::by_pid(pid).map(|process| process.cpu_time_ns()).ok_or(Errno::INVAL),
+            Clock::ProcessCpu(pid) => {
+                process::by_pid(pid).map(|process| process.cpu_time_ns()).ok_or(Errno::INVAL)
+            }
             Clock::ThreadCpu(0) => Ok(crate::this::with(|me| crate::task::sched::cpu_time_ns(me))),
             Clock::ThreadCpu(tid) => process::thread_by_tid(tid)
                 .map(|thread| crate::task::sched::cpu_time_ns(&thread))

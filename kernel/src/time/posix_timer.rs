@@ -100,7 +100,8 @@ impl PosixTimer {
 }
 
 fn remaining(state: &State) -> (u64, u64) {
-    let left = if state.next_ns == 0 { 0 } else { state.next_ns.saturating_sub(clock::monotonic_ns()).max(1) };
+    let left =
+        if state.next_ns == 0 { 0 } else { state.next_ns.saturating_sub(clock::monotonic_ns()).max(1) };
     (left, state.interval_ns)
 }
 
@@ -154,7 +155,12 @@ struct Timers {
 
 impl ProcessTimers {
     /// timer_create(2). EAGAIN if there are too many.
-    pub fn create(&self, process: &Arc<Process>, clock: Clock, notify: impl FnOnce(i32) -> Notify) -> Result<i32, Errno> {
+    pub fn create(
+        &self,
+        process: &Arc<Process>,
+        clock: Clock,
+        notify: impl FnOnce(i32) -> Notify,
+    ) -> Result<i32, Errno> {
         let mut timers = self.0.lock();
         if timers.by_id.len() >= MAX_TIMERS {
             return Err(Errno::AGAIN);

@@ -120,7 +120,11 @@ pub struct SleepTimer {
 impl SleepTimer {
     /// Not set.
     pub const fn new() -> Self {
-        SleepTimer { wanted: AtomicU64::new(u64::MAX), fired: AtomicBool::new(false), queued: Mutex::new(None) }
+        SleepTimer {
+            wanted: AtomicU64::new(u64::MAX),
+            fired: AtomicBool::new(false),
+            queued: Mutex::new(None),
+        }
     }
 
     /// Wakes `thread`, whose timer this is, at `deadline_ns`.

@@ -188,7 +188,9 @@ fn restore_fpu(fp: usize) -> Result<(), Errno> {
     let len = fpu::state_size();
     let mut state = vec![0u8; len + MAGIC2_LEN];
     user::read(&mut state[..FXSAVE_LEN], fp)?;
-    let word = |state: &[u8], at: usize| u32::from_le_bytes([state[at], state[at + 1], state[at + 2], state[at + 3]]);
+    let word = |state: &[u8], at: usize| {
+        u32::from_le_bytes([state[at], state[at + 1], state[at + 2], state[at + 3]])
+    };
     let extended = word(&state, SW_BYTES) == FP_XSTATE_MAGIC1 && word(&state, SW_BYTES + 16) as usize == len;
     if extended {
         user::read(&mut state, fp)?;
@@ -210,13 +212,16 @@ fn restore_fpu(fp: usize) -> Result<(), Errno> {
 
 /// The general registers in the order of a sigcontext.
 fn general(c: &UserContext) -> [u64; RIP] {
-    [c.r8, c.r9, c.r10, c.r11, c.r12, c.r13, c.r14, c.r15, c.rdi, c.rsi, c.rbp, c.rbx, c.rdx, c.rax, c.rcx, c.rsp]
+    [
+        c.r8, c.r9, c.r10, c.r11, c.r12, c.r13, c.r14, c.r15, c.rdi, c.rsi, c.rbp, c.rbx, c.rdx, c.rax,
+        c.rcx, c.rsp,
+    ]
 }
 
 fn set_general(c: &mut UserContext, words: &[u64]) {
     let places = [
-        &mut c.r8, &mut c.r9, &mut c.r10, &mut c.r11, &mut c.r12, &mut c.r13, &mut c.r14, &mut c.r15, &mut c.rdi,
-        &mut c.rsi, &mut c.rbp, &mut c.rbx, &mut c.rdx, &mut c.rax, &mut c.rcx, &mut c.rsp,
+        &mut c.r8, &mut c.r9, &mut c.r10, &mut c.r11, &mut c.r12, &mut c.r13, &mut c.r14, &mut c.r15,
+        &mut c.rdi, &mut c.rsi, &mut c.rbp, &mut c.rbx, &mut c.rdx, &mut c.rax, &mut c.rcx, &mut c.rsp,
     ];
     places.into_iter().zip(words).for_each(|(place, word)| *place = *word);
 }

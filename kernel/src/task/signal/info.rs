@@ -40,7 +40,12 @@ impl SigInfo {
     }
     /// SIGCHLD.
     pub const fn child(code: i32, pid: i32, uid: u32, status: i32) -> Self {
-        SigInfo { signal: abi::SIGCHLD, errno: 0, code, fields: [pair(pid as u32, uid), status as u32 as u64, 0, 0] }
+        SigInfo {
+            signal: abi::SIGCHLD,
+            errno: 0,
+            code,
+            fields: [pair(pid as u32, uid), status as u32 as u64, 0, 0],
+        }
     }
     /// A timer of timer_create(2) went off.
     pub const fn timer(signal: u32, timer: i32, overrun: i32, value: u64) -> Self {

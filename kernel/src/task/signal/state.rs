@@ -43,8 +43,16 @@ pub fn default_action(signal: u32) -> DefaultAction {
         abi::SIGCHLD | abi::SIGURG | abi::SIGWINCH => DefaultAction::Ignore,
         abi::SIGCONT => DefaultAction::Continue,
         abi::SIGSTOP | abi::SIGTSTP | abi::SIGTTIN | abi::SIGTTOU => DefaultAction::Stop,
-        abi::SIGQUIT | abi::SIGILL | abi::SIGTRAP | abi::SIGABRT | abi::SIGBUS | abi::SIGFPE | abi::SIGSEGV
-        | abi::SIGXCPU | abi::SIGXFSZ | abi::SIGSYS => DefaultAction::Terminate { crash: true },
+        abi::SIGQUIT
+        | abi::SIGILL
+        | abi::SIGTRAP
+        | abi::SIGABRT
+        | abi::SIGBUS
+        | abi::SIGFPE
+        | abi::SIGSEGV
+        | abi::SIGXCPU
+        | abi::SIGXFSZ
+        | abi::SIGSYS => DefaultAction::Terminate { crash: true },
         _ => DefaultAction::Terminate { crash: false },
     }
 }
