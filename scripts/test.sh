@@ -5,6 +5,9 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 cargo=$PWD/scripts/cargo.sh
 
+# What runs on the bare machine only.
+guest_only=(--exclude coracle-kernel --exclude coracle-hal-selftest)
+
 passed=0
 failed=0
 log=$(mktemp)
@@ -46,23 +49,23 @@ tests() {
 lint_guest() (
     source scripts/guest-flags.sh
     packages=()
-    for manifest in kernel/Cargo.toml hal/Cargo.toml crates/*/Cargo.toml; do
+    for manifest in kernel/Cargo.toml hal/Cargo.toml hal/selftest/Cargo.toml crates/*/Cargo.toml; do
         packages+=(--package "$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -1)")
     done
     "$cargo" clippy --locked --target-dir target/guest-lint "${guest[@]}" "${packages[@]}" -- -D warnings
 )
 
-# Everything that runs on this machine, tests included. The kernel and the hardware layer are for the bare machine.
+# Everything that runs on this machine, tests included.
 lint_host() {
-    "$cargo" clippy --locked --workspace --exclude coracle-kernel --exclude coracle-hal --all-targets -- -D warnings
+    "$cargo" clippy --locked --workspace "${guest_only[@]}" --all-targets -- -D warnings
 }
 
 docs() {
-    RUSTDOCFLAGS="-D warnings" "$cargo" doc --locked --workspace --no-deps --exclude coracle-kernel --exclude coracle-hal
+    RUSTDOCFLAGS="-D warnings" "$cargo" doc --locked --workspace --no-deps "${guest_only[@]}"
 }
 
 host_tests() {
-    local packages=(--workspace --exclude coracle-kernel --exclude coracle-hal --exclude coracle-tests)
+    local packages=(--workspace "${guest_only[@]}" --exclude coracle-tests)
     if "$cargo" nextest --version >/dev/null 2>&1; then
         "$cargo" nextest run --locked --no-fail-fast --status-level slow "${packages[@]}" && "$cargo" test --locked --doc "${packages[@]}"
     else
