@@ -171,6 +171,7 @@ trampoline_end:
         crate::trap::init_cpu(start.local, start.trap_stack, start.double_fault_stack);
         crate::fpu::init_cpu();
         apic::init_cpu();
+        time::init_cpu();
         cpu::COUNT.fetch_add(1, Ordering::SeqCst);
         let top = start.stack;
         start.up.store(true, Ordering::Release);

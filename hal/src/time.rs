@@ -21,7 +21,8 @@ const LONG_SPAN: u64 = NANOSECONDS;
 pub(crate) struct Clock {
     /// Odd while the fields change.
     pub sequence: AtomicU32,
-    _pad: u32,
+    /// Not 0: RDTSCP gives the CPU's number.
+    pub has_tsc_aux: AtomicU32,
     pub tsc_base: AtomicU64,
     pub ns_base: AtomicU64,
     pub rate: AtomicU64,
@@ -31,7 +32,7 @@ pub(crate) struct Clock {
 /// Until the page is there.
 static EARLY: Clock = Clock {
     sequence: AtomicU32::new(0),
-    _pad: 0,
+    has_tsc_aux: AtomicU32::new(0),
     tsc_base: AtomicU64::new(0),
     ns_base: AtomicU64::new(0),
     rate: AtomicU64::new(1 << 31),
@@ -133,6 +134,8 @@ pub(crate) fn init(measurement: Measurement) {
     let page = Frame::alloc_zeroed().expect("out of memory at boot");
     CLOCK.store(layout::direct(page.phys()) as *mut Clock, Ordering::Relaxed);
     PAGE.call_once(|| page);
+    init_cpu();
+    clock().has_tsc_aux.store(has_rdtscp().into(), Ordering::Relaxed);
     let kvm = kvm_clock();
     let (hz, ongoing) = match kvm {
         Some((hz, _)) => (hz, None),
@@ -148,6 +151,20 @@ pub(crate) fn init(measurement: Measurement) {
         None => crate::rtc::read().unwrap_or(0) * NANOSECONDS,
     };
     clock().wall_offset.store(wall.saturating_sub(now_ns()), Ordering::Relaxed);
+}
+
+#[cfg(target_os = "none")]
+fn has_rdtscp() -> bool {
+    x86::cpuid(0x8000_0001, 0).edx & 1 << 27 != 0
+}
+
+/// Lets programs read the running CPU's number.
+#[cfg(target_os = "none")]
+pub(crate) fn init_cpu() {
+    if has_rdtscp() {
+        // SAFETY: the register comes with RDTSCP.
+        unsafe { x86::wrmsr(msr::TSC_AUX, Local::get().id.get() as u64) };
+    }
 }
 
 /// KVM's paravirtual clock, if it is there: the TSC's speed, and the time since 1970 in nanoseconds now.

@@ -10,11 +10,11 @@ pub mod msr {
     pub const EFER: u32 = 0xc000_0080;
     pub const STAR: u32 = 0xc000_0081;
     pub const LSTAR: u32 = 0xc000_0082;
-    pub const CSTAR: u32 = 0xc000_0083;
     pub const SFMASK: u32 = 0xc000_0084;
     pub const FS_BASE: u32 = 0xc000_0100;
     pub const GS_BASE: u32 = 0xc000_0101;
     pub const KERNEL_GS_BASE: u32 = 0xc000_0102;
+    pub const TSC_AUX: u32 = 0xc000_0103;
     /// Linux's Documentation/virt/kvm/x86/msr.rst.
     pub const KVM_WALL_CLOCK_NEW: u32 = 0x4b56_4d00;
     pub const KVM_SYSTEM_TIME_NEW: u32 = 0x4b56_4d01;

@@ -285,6 +285,7 @@ fn basics() {
     }
     let slept = hal::time::now_ns() - start;
     check!(alloc::format!("timer: 1 ms took {} us", slept / 1000), (900_000..50_000_000).contains(&slept));
+    check!("vDSO", hal::vdso::get().is_some_and(|v| v.code.len() == 1 && v.data.len() == 1 && v.sigreturn % 16 == 0));
     let frame = Frame::alloc().expect("memory");
     let second = frame.clone();
     check!("reference counts", !frame.is_unique() && { drop(second); frame.is_unique() });
