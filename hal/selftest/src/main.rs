@@ -146,6 +146,8 @@ fn run(entry: usize, arguments: core::ops::Range<u64>) -> Vec<(u64, u64)> {
 impl Kernel for Test {
     type Thread = Thread;
     fn main() -> ! {
+        let ticks = program::ticks();
+        say!("     {ticks} ticks until Kernel::main");
         if hal::boot::command_line().contains("protected") {
             hal::task::set_ring(Ring::Protected);
         }
@@ -242,8 +244,8 @@ fn basics() {
     drop(strings);
     let before = hal::frame::counts().0;
     for _ in 0..3 {
-        let mut large = alloc::vec![1u8; 300_000];
-        large.extend_from_slice(&[2; 100_000]);
+        let mut large = alloc::vec![1u8; 100_000];
+        large.extend_from_slice(&[2; 50_000]);
         assert_eq!(large.iter().map(|b| *b as usize).sum::<usize>(), 500_000);
     }
     check!("large blocks come back", hal::frame::counts().0 + 40 > before);

@@ -251,3 +251,9 @@ pub fn offset(entry: Entry) -> usize {
     };
     address as usize - &raw const program_start as usize
 }
+
+/// The time-stamp counter: with QEMU's `-icount shift=0`, the instructions since the machine's start.
+pub fn ticks() -> u64 {
+    // SAFETY: only reads a counter.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
