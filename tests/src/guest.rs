@@ -107,6 +107,11 @@ impl Server {
         format!("{}\n{}", self.command, String::from_utf8_lossy(&output))
     }
 
+    /// The process id of the command.
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

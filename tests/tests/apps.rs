@@ -17,6 +17,8 @@ use std::time::Duration;
 /// How many connections are open at once on a tap; QEMU's user network drops bursts of new ones.
 const MANY: usize = 1000;
 const MANY_ON_USER_NETWORK: usize = 100;
+/// How many connection requests a flood has.
+const SYNS: &str = "5000";
 /// What "a megabyte" is.
 const MEGABYTE: usize = 1 << 20;
 
@@ -133,6 +135,14 @@ const CASES: &[Case] = &[
         service: || Ok(Service { dhcp: true, ..tokio()? }),
         probe: echo_probe,
         test: |running| echo(running, MEGABYTE),
+        networks: TAP,
+        cpus: 1,
+    },
+    Case {
+        name: "tokio_syn_flood",
+        service: tokio,
+        probe: echo_probe,
+        test: syn_flood,
         networks: TAP,
         cpus: 1,
     },
@@ -570,6 +580,25 @@ fn udp_echo(running: &Running) -> Result<(), String> {
         check(buffer[..n] == i.to_le_bytes(), "each client has its own answer")?;
     }
     Ok(())
+}
+
+/// Requests that nobody completes neither shut out real clients nor stay.
+fn syn_flood(running: &Running) -> Result<(), String> {
+    let mut old = running.connect().map_err(say("connecting before the flood"))?;
+    let (host, port) = running.host_and_port();
+    let script = paths::programs().join("servers/syn_flood.py");
+    let mut flood = Command::new("python3");
+    flood.arg(script).args([&host, &port, SYNS]);
+    thread::scope(|scope| {
+        let flooding = scope.spawn(|| tool(&mut flood).map(drop));
+        for _ in 0..5 {
+            old.write_all(b"still here").map_err(say("sending in the flood"))?;
+            old.read_exact(&mut [0; 10]).map_err(say("reading in the flood"))?;
+            echo(running, 10_000)?;
+        }
+        flooding.join().expect("the flood does not panic")
+    })?;
+    echo(running, MEGABYTE)
 }
 
 /// What a machine on the network owes the others.

@@ -1,0 +1,237 @@
+//! What `coracle run` promises once a guest runs: its status, streams, settings, signals, and guests in the background.
+use coracle_tests::guest::{self, LIMIT, Server};
+use coracle_tests::outcome::Outcome;
+use coracle_tests::wait::until;
+use coracle_tests::{build, describe, known, paths};
+use libtest_mimic::Arguments;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+/// How soon a guest that is told to stop must have done so.
+const STOP: Duration = Duration::from_secs(10);
+
+type Test = fn() -> Result<(), String>;
+
+const TESTS: &[(&str, Test)] = &[
+    ("status_and_streams", status_and_streams),
+    ("image_runs_again_with_other_settings", image_runs_again_with_other_settings),
+    ("settings_of_the_guest", settings_of_the_guest),
+    ("an_interrupt_stops_it", an_interrupt_stops_it),
+    ("in_the_background", in_the_background),
+    ("little_memory_is_enough", little_memory_is_enough),
+    ("four_cpus", four_cpus),
+    ("console_by_virtio", console_by_virtio),
+    ("quiet_says_nothing", quiet_says_nothing),
+];
+
+/// The path of a test program, built.
+fn program(name: &str) -> Result<PathBuf, String> {
+    let program = describe::all()
+        .into_iter()
+        .find(|p| p.name == name)
+        .ok_or_else(|| format!("there is no program {name}"))?;
+    build::build(&program)
+}
+
+fn coracle(arguments: &[&str]) -> Command {
+    let mut command = Command::new(paths::coracle());
+    command.args(arguments);
+    command
+}
+
+fn run(command: &mut Command, stdin: &[u8]) -> Result<Outcome, String> {
+    guest::finish(command, stdin.to_vec(), LIMIT)
+}
+
+fn check(outcome: &Outcome, status: i32, output: &str) -> Result<(), String> {
+    if outcome.status == status && outcome.text() == output {
+        return Ok(());
+    }
+    Err(format!("wanted status {status} and {output:?}, but: {}", outcome.evidence()))
+}
+
+fn status_and_streams() -> Result<(), String> {
+    let busybox = ["run", "--net", "none", "/bin/busybox", "--"];
+    let cat = run(coracle(&busybox).args(["cat"]), b"a line\n\x03\x04\x1b[A end")?;
+    check(&cat, 0, "a line\n\x03\x04\x1b[A end")?;
+    check(
+        &run(coracle(&busybox).args(["ash", "-c", "echo out; echo err >&2; exit 77"]), b"")?,
+        77,
+        "out\nerr\n",
+    )?;
+    // Much input, and much output, at once.
+    let much: Vec<u8> = (0..300_000u32).map(|i| b' ' + (i % 90) as u8).collect();
+    let back = run(coracle(&busybox).args(["cat"]), &much)?;
+    check(&back, 0, &String::from_utf8(much).expect("it is ASCII"))
+}
+
+fn image_runs_again_with_other_settings() -> Result<(), String> {
+    let image = paths::work().join("command-again.img");
+    let path = image.to_string_lossy().into_owned();
+    let built = run(
+        &mut coracle(&[
+            "build",
+            "/bin/busybox",
+            "-o",
+            &path,
+            "-e",
+            "A=image",
+            "--",
+            "ash",
+            "-c",
+            "echo $A $B",
+        ]),
+        b"",
+    )?;
+    if built.status != 0 {
+        return Err(built.evidence());
+    }
+    let run_image = |more: &[&str]| run(coracle(&["run", "--net", "none", &path]).args(more), b"");
+    check(&run_image(&[])?, 0, "image\n")?;
+    check(&run_image(&["-e", "B=run"])?, 0, "image run\n")?;
+    check(&run_image(&["-e", "A=a b%c", "--mode", "protected"])?, 0, "a b%c\n")?;
+    check(&run_image(&["--", "echo", "two words", "100%", ""])?, 0, "two words 100% \n")
+}
+
+fn settings_of_the_guest() -> Result<(), String> {
+    let folder = paths::work().join("command-settings");
+    fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+    fs::write(folder.join("given.txt"), "given\n").map_err(|e| e.to_string())?;
+    let add = format!("{}:/opt/here", folder.display());
+    let arguments = [
+        "run",
+        "--net",
+        "none",
+        "--hostname",
+        "coracle-guest",
+        "--cwd",
+        "/opt/here",
+        "--add",
+        &add,
+        "/bin/busybox",
+    ];
+    let script = ["--", "ash", "-c", "read x < given.txt; echo $x; pwd; echo $0"];
+    check(&run(coracle(&arguments).args(script), b"")?, 0, "given\n/opt/here\nash\n")?;
+    check(&run(coracle(&arguments).args(["--", "hostname"]), b"")?, 0, "coracle-guest\n")
+}
+
+fn an_interrupt_stops_it() -> Result<(), String> {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut server = Server::start(coracle(&["run", "--net", "none", "/bin/busybox", "--"]).args([
+            "ash",
+            "-c",
+            "echo up; read x",
+        ]))?;
+        if !until(LIMIT, || server.log().contains("up\n")) {
+            return Err(format!("it does not come up: {}", server.log()));
+        }
+        let pid = Pid::from_raw(server.pid()).ok_or("a child has a pid")?;
+        kill_process(pid, signal).map_err(|e| e.to_string())?;
+        let start = Instant::now();
+        match server.wait(STOP) {
+            Some(status) if status != 0 => {}
+            other => {
+                return Err(format!("after {:?} its status is {other:?}: {}", start.elapsed(), server.log()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn in_the_background() -> Result<(), String> {
+    let name = format!("coracle-test-{}", std::process::id());
+    let words = [
+        "run",
+        "-d",
+        "--name",
+        &name,
+        "--net",
+        "none",
+        "/bin/busybox",
+        "--",
+        "ash",
+        "-c",
+        "echo in the background; read x",
+    ];
+    let started = run(&mut coracle(&words), b"")?;
+    if started.status != 0 {
+        return Err(started.evidence());
+    }
+    let result = (|| {
+        let listed = run(&mut coracle(&["ps"]), b"")?;
+        if !listed.text().contains(&name) {
+            return Err(format!("ps does not list it: {}", listed.evidence()));
+        }
+        let mut last = Outcome::default();
+        let logged = until(LIMIT, || {
+            last = run(&mut coracle(&["logs", &name]), b"").unwrap_or_default();
+            last.text().contains("in the background\n")
+        });
+        if logged { Ok(()) } else { Err(format!("logs don't show its output: {}", last.evidence())) }
+    })();
+    let stopped = run(&mut coracle(&["stop", &name]), b"")?;
+    result?;
+    let left = run(&mut coracle(&["ps"]), b"")?;
+    if stopped.status == 0 && !left.text().contains(&name) {
+        return Ok(());
+    }
+    Err(format!("it does not stop: {}\n{}", stopped.evidence(), left.evidence()))
+}
+
+fn little_memory_is_enough() -> Result<(), String> {
+    let hello = program("basic::hello_musl")?;
+    let outcome = run(coracle(&["run", "--net", "none", "-m", "8M"]).arg(hello), b"")?;
+    check(&outcome, 3, "hello from musl, 42\nand on stderr\n")
+}
+
+fn four_cpus() -> Result<(), String> {
+    let outcome = run(
+        &mut coracle(&[
+            "run",
+            "--net",
+            "none",
+            "--cpus",
+            "4",
+            "/bin/busybox",
+            "--",
+            "grep",
+            "-c",
+            "^processor",
+            "/proc/cpuinfo",
+        ]),
+        b"",
+    )?;
+    check(&outcome, 0, "4\n")
+}
+
+fn console_by_virtio() -> Result<(), String> {
+    let outcome = run(
+        &mut coracle(&["run", "--net", "none", "--console", "virtio", "/bin/busybox", "--", "cat"]),
+        b"by virtio\n",
+    )?;
+    check(&outcome, 0, "by virtio\n")
+}
+
+fn quiet_says_nothing() -> Result<(), String> {
+    let outcome = run(&mut coracle(&["run", "-q", "--net", "none", "/bin/busybox", "--", "true"]), b"")?;
+    check(&outcome, 0, "")?;
+    // The first line of the log is the command itself.
+    if outcome.log.lines().skip(1).any(|line| !line.is_empty()) {
+        return Err(format!("it is not quiet: {}", outcome.evidence()));
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let known = known::read();
+    if !arguments.list {
+        paths::coracle();
+    }
+    let trials =
+        TESTS.iter().map(|(name, test)| known::trial(&known, format!("command::{name}"), *test)).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
