@@ -162,12 +162,6 @@ pub fn start_count(count: u32, interrupt: bool) {
     write(register::TIMER_INITIAL, count);
 }
 
-/// Restarts an unmasked count-down.
-#[inline]
-pub fn restart_count(count: u32) {
-    write(register::TIMER_INITIAL, count);
-}
-
 /// Where the count-down stands.
 #[inline]
 pub fn current_count() -> u32 {

@@ -11,7 +11,7 @@ pub fn kernel(mut f: impl FnMut(usize)) {
     let mut frame = crate::x86::frame_pointer();
     for _ in 0..MAX_DEPTH {
         // Frames lie in the kernel's half, aligned, and each further up the stack, but for a change of stacks by a trap.
-        if (frame as isize) >= 0 || frame % 8 != 0 || frame > usize::MAX - PAGE {
+        if (frame as isize) >= 0 || !frame.is_multiple_of(8) || frame > usize::MAX - PAGE {
             return;
         }
         // SAFETY: an aligned address of the kernel's half, from the chain that compiled functions keep on their stacks;

@@ -67,11 +67,6 @@ impl<M: Memory> Buddy<M> {
         (self.free, self.total)
     }
 
-    /// The frame memory's accessor.
-    pub fn memory(&self) -> &M {
-        &self.memory
-    }
-
     /// 2^order frames, aligned to as many; each gets the state "one reference".
     pub fn alloc(&mut self, order: usize) -> Option<u32> {
         let frame = self.take(order).or_else(|| self.advance(order))?;
@@ -256,7 +251,7 @@ mod tests {
         for expected in 0..10 {
             assert_eq!(buddy.alloc(0), Some(expected));
         }
-        assert_eq!(buddy.memory().state(10).load(Relaxed), FREE | 10);
+        assert_eq!(buddy.memory.state(10).load(Relaxed), FREE | 10);
     }
 
     #[test]

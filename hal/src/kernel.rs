@@ -33,7 +33,7 @@ pub trait HasTask: Send + Sync + 'static {
 /// The functions that [`crate::kernel!`] defines. A "slot" is the address of a thread's `Arc` at the top of its stack.
 #[cfg(target_os = "none")]
 pub(crate) mod symbols {
-    use crate::context::{Fault, UserContext};
+    use crate::context::UserContext;
     /// Address of an `Arc<Kernel::Thread>`.
     pub type Slot = *const ();
     unsafe extern "C" {
@@ -41,7 +41,7 @@ pub(crate) mod symbols {
         pub fn coracle_cpu_main() -> !;
         pub fn coracle_thread_start(previous: *const (), slot: Slot, context: *mut UserContext);
         pub fn coracle_syscall(slot: Slot, context: *mut UserContext);
-        pub fn coracle_fault(slot: Slot, context: *mut UserContext, fault: *const Fault);
+        pub fn coracle_fault(slot: Slot, context: *mut UserContext, fault: *const ());
         pub fn coracle_interrupted(slot: Slot, context: *mut UserContext);
     }
 }

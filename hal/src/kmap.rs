@@ -36,14 +36,15 @@ pub unsafe fn map(mut virt: usize, mut phys: u64, mut len: usize, flags: u64) ->
         unsafe {
             let pdpt = next_table(root, virt >> 39 & 511)?;
             let pd = next_table(pdpt, virt >> 30 & 511)?;
-            if virt % LARGE_PAGE == 0 && phys % LARGE_PAGE as u64 == 0 && len >= LARGE_PAGE {
+            if virt.is_multiple_of(LARGE_PAGE) && phys.is_multiple_of(LARGE_PAGE as u64) && len >= LARGE_PAGE
+            {
                 // To the end of this directory without walking again.
                 loop {
                     *pd.add(virt >> 21 & 511) = phys | flags | pte::LARGE | pte::PRESENT;
                     virt += LARGE_PAGE;
                     phys += LARGE_PAGE as u64;
                     len -= LARGE_PAGE;
-                    if virt % (1 << 30) == 0 || len < LARGE_PAGE {
+                    if virt.is_multiple_of(1 << 30) || len < LARGE_PAGE {
                         break;
                     }
                 }
@@ -55,7 +56,7 @@ pub unsafe fn map(mut virt: usize, mut phys: u64, mut len: usize, flags: u64) ->
                 virt += PAGE;
                 phys += PAGE as u64;
                 len -= PAGE;
-                if virt % LARGE_PAGE == 0 || len == 0 {
+                if virt.is_multiple_of(LARGE_PAGE) || len == 0 {
                     break;
                 }
             }

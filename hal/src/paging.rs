@@ -60,7 +60,8 @@ pub struct Mapping {
 pub struct Flush {
     /// CPUs that may hold translations.
     cpus: u64,
-    frames: Vec<Frame>,
+    /// Freed after `drop` has waited.
+    _frames: Vec<Frame>,
 }
 
 impl Drop for Flush {
@@ -188,7 +189,7 @@ impl<'a> Changes<'a> {
         let others =
             if self.stale_elsewhere { self.space.active.load(Ordering::SeqCst) | self.others } else { 0 };
         let me = 1 << Local::get().id.get();
-        Flush { cpus: others & !me, frames: self.frames }
+        Flush { cpus: others & !me, _frames: self.frames }
     }
 }
 

@@ -221,7 +221,7 @@ unsafe fn seed(mut text: *const u8) -> Option<u64> {
             window = window << 8 | u64::from(*text);
             text = text.add(1);
             // The last six bytes: " seed=".
-            if window & 0xffff_ffff_ffff == 0x20_7365_6564_3d {
+            if window & 0xffff_ffff_ffff == 0x2073_6565_643d {
                 let mut value = 0u64;
                 loop {
                     let digit = match *text {

@@ -102,7 +102,7 @@ pub fn now_ns() -> u64 {
 
 #[inline]
 fn scale(ticks: u64, rate: u64) -> u64 {
-    (u128::from(ticks) * u128::from(rate) >> 32) as u64
+    ((u128::from(ticks) * u128::from(rate)) >> 32) as u64
 }
 
 fn rate_of(hz: u64) -> u64 {
@@ -196,7 +196,7 @@ fn kvm_clock() -> Option<(u64, u64)> {
     let shifted = |value: u128, by: i8| if by >= 0 { value << by } else { value >> -by };
     let hz = shifted((u128::from(NANOSECONDS) << 32) / u128::from(mul), -shift) as u64;
     let since = x86::rdtsc().saturating_sub(timestamp);
-    let uptime = system_time + (shifted(u128::from(since), shift) * u128::from(mul) >> 32) as u64;
+    let uptime = system_time + ((shifted(u128::from(since), shift) * u128::from(mul)) >> 32) as u64;
     // struct pvclock_wall_clock: version, seconds, nanoseconds, at the zero of the system time.
     let wall = u64::from(word(68)) * NANOSECONDS + u64::from(word(72)) + uptime;
     Some((hz, wall))

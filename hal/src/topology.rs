@@ -83,7 +83,7 @@ fn mp_table(firmware: &impl Firmware) -> Option<Topology> {
     let places = [(ebda, 1024), (639 * 1024, 1024), (0xf_0000, 0x1_0000)];
     let pointer = places.into_iter().find_map(|(start, len)| {
         // Address 0 is no data area.
-        if start < 0x400 || start >= 0x10_0000 {
+        if !(0x400..0x10_0000).contains(&start) {
             None
         } else {
             search(firmware, start, len, FLOATING_POINTER, 16)

@@ -95,7 +95,7 @@ pub fn init() {
             | (0x8e00 | level << 13) << 32
             | (handler >> 16 & 0xffff) << 48;
         // SAFETY: the boot CPU alone writes the table, before it is used.
-        unsafe { (*(&raw mut IDT)).0[vector] = [gate, handler >> 32] };
+        unsafe { IDT.0[vector] = [gate, handler >> 32] };
     }
     load_idt();
 }
@@ -247,14 +247,15 @@ pub unsafe extern "C" fn trap_program(slot: *const (), context: *mut UserContext
     }
     let fault = program_fault(vector, error, x86::cr2() as usize);
     // SAFETY: as above.
-    unsafe { symbols::coracle_fault(slot, context, &fault) };
+    unsafe { symbols::coracle_fault(slot, context, (&raw const fault).cast()) };
 }
 
 /// The kernel wants the program to go on at an address that is not in the lower half.
 #[cfg(target_os = "none")]
 pub unsafe extern "C" fn bad_address(slot: *const (), context: *mut UserContext) {
+    let fault = Fault::GeneralProtection { code: 0 };
     // SAFETY: the entry code gives the running thread's slot and context.
-    unsafe { crate::kernel::symbols::coracle_fault(slot, context, &Fault::GeneralProtection { code: 0 }) };
+    unsafe { crate::kernel::symbols::coracle_fault(slot, context, (&raw const fault).cast()) };
 }
 
 /// An exception or interrupt hit the kernel. True: it was in the last instructions of the exit to the program, and the

@@ -316,7 +316,7 @@ pub(crate) use machine::init;
 /// An error if the range does not lie in the program's half; `USER_START` keeps null pointers out without a walk.
 #[inline(always)]
 fn check(addr: usize, len: usize, write: bool) -> Result<(), Fault> {
-    if addr < USER_START || addr > USER_END || len > USER_END - addr {
+    if !(USER_START..=USER_END).contains(&addr) || len > USER_END - addr {
         return Err(Fault { addr, write, done: 0 });
     }
     Ok(())

@@ -42,7 +42,11 @@ fn make() -> Option<Vdso> {
         frame.write(0, page);
         code.push(frame);
     }
-    Some(Vdso { data: alloc::vec![data], code, sigreturn: &raw const blob::vdso_sigreturn as usize - start as usize })
+    Some(Vdso {
+        data: alloc::vec![data],
+        code,
+        sigreturn: &raw const blob::vdso_sigreturn as usize - start as usize,
+    })
 }
 
 #[cfg(target_os = "none")]

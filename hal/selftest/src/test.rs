@@ -1,0 +1,399 @@
+//! The tests, and the smallest kernel that can run them.
+extern crate alloc;
+
+use crate::program::{self, call};
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_hal as hal;
+use core::fmt::Write;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use hal::context::{Fault, UserContext};
+use hal::frame::Frame;
+use hal::kernel::{HasTask, Kernel};
+use hal::paging::{AddressSpace, Prot};
+use hal::task::{Ring, Task};
+
+struct Out;
+impl Write for Out {
+    fn write_str(&mut self, s: &str) -> core::fmt::Result {
+        hal::console::write(s.as_bytes());
+        Ok(())
+    }
+}
+macro_rules! say { ($($t:tt)*) => { let _ = writeln!(Out, $($t)*); } }
+macro_rules! check {
+    ($what:expr, $ok:expr) => {
+        let ok = $ok;
+        say!("{} {}", if ok { "ok  " } else { "FAIL" }, $what);
+        if !ok {
+            FAILED.store(true, Ordering::Relaxed);
+        }
+    };
+}
+
+static FAILED: AtomicBool = AtomicBool::new(false);
+static READY: spin::Mutex<VecDeque<Arc<Thread>>> = spin::Mutex::new(VecDeque::new());
+static IDLE: hal::percpu::PerCpu<spin::Mutex<Option<Arc<Thread>>>> =
+    hal::percpu::PerCpu::new(|_| spin::Mutex::new(None));
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static FAULTS: spin::Mutex<Vec<Fault>> = spin::Mutex::new(Vec::new());
+static INTERRUPTED: AtomicU64 = AtomicU64::new(0);
+static REPORTS: spin::Mutex<Vec<(u64, u64)>> = spin::Mutex::new(Vec::new());
+static CPUS_SEEN: AtomicU64 = AtomicU64::new(0);
+
+const CODE: usize = 0x40_0000;
+const DATA: usize = 0x50_0000;
+const STACK: usize = 0x60_0000;
+
+struct Thread {
+    task: Task,
+    space: Option<Arc<AddressSpace>>,
+}
+impl HasTask for Thread {
+    fn task(&self) -> &Task {
+        &self.task
+    }
+}
+
+struct Test;
+
+/// Goes on with the next thread that can run, or the idle thread.
+fn schedule() {
+    let next = READY.lock().pop_front();
+    let idle = || IDLE.get().lock().clone();
+    if let Some(next) = next.or_else(idle) {
+        if let Some(space) = &next.space {
+            space.activate();
+        }
+        this::switch_to(next);
+    }
+}
+
+fn idle_loop(until_done: bool) {
+    loop {
+        let next = READY.lock().pop_front();
+        if let Some(next) = next {
+            if let Some(space) = &next.space {
+                space.activate();
+            }
+            this::switch_to(next);
+            continue;
+        }
+        if until_done && LIVE.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        hal::cpu::wait_for_interrupt(|| {
+            READY.lock().is_empty() && !(until_done && LIVE.load(Ordering::Acquire) == 0)
+        });
+    }
+}
+
+fn adopt_idle() {
+    let idle = Arc::new(Thread { task: Task::idle(), space: None });
+    *IDLE.get().lock() = Some(idle.clone());
+    this::adopt(idle);
+}
+
+fn new_space() -> Arc<AddressSpace> {
+    let space = AddressSpace::new().expect("memory");
+    for (i, page) in program::code().chunks(4096).enumerate() {
+        let frame = Frame::alloc_zeroed().expect("memory");
+        frame.write(0, page);
+        space.map(CODE + i * 4096, frame, Prot::READ | Prot::EXEC).expect("mapped");
+    }
+    for page in [DATA, STACK] {
+        space.map(page, Frame::alloc_zeroed().expect("memory"), Prot::READ | Prot::WRITE).expect("mapped");
+    }
+    space
+}
+
+fn start(space: &Arc<AddressSpace>, entry: usize, argument: u64) {
+    let context = UserContext {
+        rip: (CODE + entry) as u64,
+        rsp: (STACK + 4096 - 256 * (argument as usize % 8)) as u64,
+        rdi: argument,
+        rsi: DATA as u64,
+        rdx: hal::task::patched_syscall_entry() as u64,
+        ..UserContext::default()
+    };
+    let task = Task::new(&context, 0x1234_0000 + argument, false).expect("memory");
+    LIVE.fetch_add(1, Ordering::AcqRel);
+    READY.lock().push_back(Arc::new(Thread { task, space: Some(space.clone()) }));
+}
+
+fn run(entry: usize, arguments: core::ops::Range<u64>) -> Vec<(u64, u64)> {
+    REPORTS.lock().clear();
+    FAULTS.lock().clear();
+    let space = new_space();
+    for argument in arguments {
+        start(&space, entry, argument);
+    }
+    for cpu in 1..hal::cpu::count() {
+        hal::cpu::kick(cpu);
+    }
+    idle_loop(true);
+    core::mem::take(&mut *REPORTS.lock())
+}
+
+impl Kernel for Test {
+    type Thread = Thread;
+    fn main() -> ! {
+        let ticks = program::ticks();
+        say!("     {ticks} ticks until Kernel::main");
+        if hal::boot::command_line().contains("protected") {
+            hal::task::set_ring(Ring::Protected);
+        }
+        say!(
+            "kernel at {:#x}, {} KiB, {:?}",
+            hal::boot::kernel_slide(),
+            hal::boot::memory_size() / 1024,
+            hal::task::ring()
+        );
+        adopt_idle();
+        basics();
+        programs();
+        say!("now {} ns, wall {}", hal::time::now_ns(), hal::time::wall_offset_ns() / 1_000_000_000);
+        let cpus = hal::cpu::start_others();
+        say!("{cpus} CPUs");
+        if cpus > 1 {
+            many_cpus();
+        }
+        time_passes();
+        let failed = FAILED.load(Ordering::Relaxed);
+        say!("{}", if failed { "some tests FAILED" } else { "all passed" });
+        hal::power::debug_exit(0x501, failed.into());
+        hal::power::reset()
+    }
+    fn cpu_main() -> ! {
+        adopt_idle();
+        idle_loop(false);
+        unreachable!()
+    }
+    fn thread_start(thread: &Arc<Thread>, _: &mut UserContext) {
+        CPUS_SEEN.fetch_or(1 << hal::cpu::id(), Ordering::Relaxed);
+        assert!(thread.task.on_cpu());
+    }
+    fn syscall(thread: &Arc<Thread>, context: &mut UserContext) {
+        match context.orig_rax {
+            call::NULL => context.rax = 7,
+            call::REPORT => {
+                REPORTS.lock().push((context.rdi, context.rsi));
+                context.rax = 0;
+            }
+            call::EXIT => {
+                LIVE.fetch_sub(1, Ordering::AcqRel);
+                hal::cpu::kick(0);
+                schedule();
+                unreachable!("an ended thread runs");
+            }
+            call::YIELD => {
+                READY.lock().push_back(thread.clone());
+                schedule();
+                CPUS_SEEN.fetch_or(1 << hal::cpu::id(), Ordering::Relaxed);
+                context.rax = hal::cpu::id() as u64;
+            }
+            call::ALARM => {
+                hal::time::set_deadline(Some(hal::time::now_ns() + context.rdi));
+                context.rax = 0;
+            }
+            call::COPY => {
+                let mut bytes = [0; 64];
+                context.rax =
+                    match hal::user::copy_from(&mut bytes[..context.rsi as usize], context.rdi as usize) {
+                        Ok(()) => bytes.iter().map(|b| u64::from(*b)).sum(),
+                        Err(fault) => fault.addr as u64,
+                    };
+            }
+            other => panic!("system call {other}"),
+        }
+    }
+    fn fault(thread: &Arc<Thread>, context: &mut UserContext, fault: Fault) {
+        FAULTS.lock().push(fault);
+        let space = thread.space.as_ref().expect("a program");
+        match fault {
+            Fault::Page { addr, write, present, .. } => {
+                let page = addr & !4095;
+                if present && write && page == CODE + 4096 * 64 {
+                    drop(space.protect(page..page + 4096, Prot::READ | Prot::WRITE));
+                } else if !present && (0x1_0000..hal::paging::USER_END).contains(&addr) {
+                    let frame = Frame::alloc_zeroed().expect("memory");
+                    // Another thread may have been faster.
+                    let _ = space.map(page, frame, if write { Prot::READ | Prot::WRITE } else { Prot::READ });
+                } else {
+                    context.rip = context.r15;
+                }
+            }
+            Fault::Breakpoint => {}
+            _ => context.rip = context.r15,
+        }
+    }
+    fn interrupted(_: &Arc<Thread>, _: &mut UserContext) {
+        INTERRUPTED.fetch_add(1, Ordering::Relaxed);
+        if hal::time::take_expired() {
+            let _ = hal::user::store_u32(DATA, 1);
+        }
+    }
+}
+hal::kernel!(Test);
+
+fn basics() {
+    let strings: Vec<String> = (0..1000).map(|i| alloc::format!("{i}")).collect();
+    check!("heap", strings.iter().map(String::len).sum::<usize>() == 2890);
+    drop(strings);
+    let before = hal::frame::counts().0;
+    for _ in 0..3 {
+        let mut large = alloc::vec![1u8; 100_000];
+        large.extend_from_slice(&[2; 50_000]);
+        assert_eq!(large.iter().map(|b| *b as usize).sum::<usize>(), 200_000);
+    }
+    check!("large blocks come back", hal::frame::counts().0 + 40 > before);
+    let mut bytes = [0u8; 600];
+    for n in 0..200 {
+        for shift in [1usize, 3, 8, 9, 40] {
+            for (i, b) in bytes.iter_mut().enumerate() {
+                *b = i as u8;
+            }
+            bytes.copy_within(100..100 + n, 100 + shift);
+            assert!((0..n).all(|i| bytes[100 + shift + i] == (100 + i) as u8));
+            for (i, b) in bytes.iter_mut().enumerate() {
+                *b = i as u8;
+            }
+            bytes.copy_within(100..100 + n, 100 - shift);
+            assert!((0..n).all(|i| bytes[100 - shift + i] == (100 + i) as u8));
+            assert!(n == 0 || bytes[100 - shift + n] == (100 - shift + n) as u8);
+        }
+        let other = bytes;
+        bytes[..n].fill(7);
+        assert!(bytes[..n].iter().all(|b| *b == 7) && bytes[n] == other[n]);
+        if n > 0 {
+            let mut a = other;
+            a[n - 1] = a[n - 1].wrapping_add(1);
+            assert!(a[..n] != other[..n] && (a[..n] > other[..n]) == (a[n - 1] > other[n - 1]));
+        }
+        assert!(other[..n] == *core::hint::black_box(&other[..n]));
+    }
+    check!("memcpy and its kin", true);
+    let mut random = [0; 16];
+    hal::random::fill(&mut random);
+    check!("random bytes", random.iter().any(|b| *b != 0));
+    let t = hal::time::now_ns();
+    check!("time goes on", hal::time::now_ns() >= t && t > 0);
+    hal::time::set_deadline(Some(hal::time::now_ns() + 1_000_000));
+    let start = hal::time::now_ns();
+    while !hal::time::take_expired() {
+        hal::cpu::wait_for_interrupt(|| true);
+    }
+    let slept = hal::time::now_ns() - start;
+    check!(alloc::format!("timer: 1 ms took {} us", slept / 1000), (900_000..50_000_000).contains(&slept));
+    check!(
+        "vDSO",
+        hal::vdso::get().is_some_and(|v| v.code.len() == 1 && v.data.len() == 1 && v.sigreturn % 16 == 0)
+    );
+    let frame = Frame::alloc().expect("memory");
+    let second = frame.clone();
+    check!(
+        "reference counts",
+        !frame.is_unique() && {
+            drop(second);
+            frame.is_unique()
+        }
+    );
+}
+
+fn programs() {
+    let reports = run(program::offset(program::Entry::Registers), 0..1);
+    check!("registers survive a system call", reports == [(1, 0)]);
+    let reports = run(program::offset(program::Entry::Faults), 0..1);
+    let faults = core::mem::take(&mut *FAULTS.lock());
+    check!("faults resume", reports == [(0x77, 6)]);
+    let expected = matches!(
+        faults[..],
+        [
+            Fault::InvalidOpcode,
+            Fault::DivideError,
+            Fault::Page { addr: 0x70_0010, write: true, present: false, exec: false },
+            Fault::Breakpoint,
+            Fault::GeneralProtection { .. },
+            Fault::Page { addr: 0x8, write: false, present: false, exec: false },
+            Fault::Page { addr: DATA, exec: true, present: true, .. },
+        ]
+    );
+    if !expected {
+        say!("{faults:x?}");
+    }
+    check!("faults are what they are", expected);
+    let reports = run(program::offset(program::Entry::Alarm), 0..1);
+    check!("a timer interrupts the program", reports == [(5, 1)] && INTERRUPTED.load(Ordering::Relaxed) > 0);
+    let reports = run(program::offset(program::Entry::Switch), 0..6);
+    check!("threads keep SSE registers and FS", reports.len() == 6 && reports.iter().all(|r| r.0 == 1));
+    let reports = run(program::offset(program::Entry::Copies), 0..1);
+    check!(
+        "copies from the program",
+        matches!(reports[..], [(sum, 0x90_0000..=0x90_0017)] if sum == 0x33 * 40)
+    );
+    if hal::task::ring() == Ring::Unikernel {
+        let reports = run(program::offset(program::Entry::Patched), 0..1);
+        check!("a patched system call", reports == [(7, 1)]);
+    }
+    let reports = run(program::offset(program::Entry::Null), 0..1);
+    let (ticks, calls) = reports[0];
+    say!("     null system call: {} ticks (instructions with -icount shift=0)", ticks / calls);
+    let (free, _) = hal::frame::counts();
+    for _ in 0..5 {
+        run(program::offset(program::Entry::Registers), 0..1);
+    }
+    check!("ended threads give their memory back", hal::frame::counts().0 + 60 > free);
+}
+
+fn many_cpus() {
+    CPUS_SEEN.store(0, Ordering::Relaxed);
+    let reports = run(program::offset(program::Entry::Switch), 0..8);
+    check!("threads on several CPUs", reports.len() == 8 && reports.iter().all(|r| r.0 == 1));
+    // Which ones is a matter of speed; the next test needs another for certain.
+    say!("     CPUs used: {:#b}", CPUS_SEEN.load(Ordering::Relaxed));
+    // A program spins on another CPU while this one takes its page away and gives another.
+    REPORTS.lock().clear();
+    let space = new_space();
+    start(&space, program::offset(program::Entry::Spin), 0);
+    hal::cpu::kick(1);
+    let deadline = hal::time::now_ns() + 2_000_000_000;
+    while !READY.lock().is_empty() && hal::time::now_ns() < deadline {
+        hal::cpu::relax();
+    }
+    let wait = hal::time::now_ns() + 20_000_000;
+    while hal::time::now_ns() < wait {
+        hal::cpu::relax();
+    }
+    let flag = Frame::alloc_zeroed().expect("memory");
+    flag.write(0, &[1]);
+    let flush = space.replace(DATA, flag, Prot::READ | Prot::WRITE).expect("replaced");
+    drop(flush);
+    let deadline = hal::time::now_ns() + 2_000_000_000;
+    while LIVE.load(Ordering::Acquire) != 0 && hal::time::now_ns() < deadline {
+        hal::cpu::relax();
+    }
+    check!("another CPU sees a page replaced", LIVE.load(Ordering::Acquire) == 0);
+}
+
+fn time_passes() {
+    // Against the RTC over a few seconds would be slow; a hundredth of a second each shows a wrong rate.
+    for _ in 0..5 {
+        hal::time::set_deadline(Some(hal::time::now_ns() + 20_000_000));
+        while !hal::time::take_expired() {
+            hal::cpu::wait_for_interrupt(|| true);
+        }
+    }
+    say!("now {} ns", hal::time::now_ns());
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo) -> ! {
+    say!("PANIC on CPU {}: {info}", hal::cpu::id());
+    hal::backtrace::kernel(|address| {
+        say!("  {:#x}", address - hal::boot::kernel_slide());
+    });
+    hal::power::debug_exit(0x501, 1);
+    hal::power::reset()
+}
