@@ -35,6 +35,13 @@ impl Sum {
         Sum(sum + u64::from(u32::from_ne_bytes(tail)))
     }
 
+    /// Adds an IPv4 header without options.
+    #[inline]
+    pub fn header(self, bytes: &[u8; 20]) -> Sum {
+        let (words, _) = bytes.as_chunks::<4>();
+        Sum(words.iter().fold(self.0, |sum, word| sum + u64::from(u32::from_ne_bytes(*word))))
+    }
+
     /// Adds bytes that start at `offset`, of any parity.
     pub fn bytes_at(self, offset: usize, bytes: &[u8]) -> Sum {
         if offset.is_multiple_of(2) {
@@ -67,10 +74,9 @@ impl Sum {
     /// The 16-bit sum, in the machine's order of the bytes in memory.
     #[inline]
     fn fold(self) -> u16 {
-        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        ((sum & 0xffff) + (sum >> 16)) as u16
+        // Adding the halves crosswise leaves the sum with its end-around carry in the upper half.
+        let long = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
+        (long.wrapping_add(long.rotate_left(16)) >> 16) as u16
     }
 
     /// The checksum: bytes to put into the header.

@@ -121,6 +121,7 @@ impl Ipv4Header {
 
 impl<D: Device, E: Events> Stack<D, E> {
     /// Takes a frame from the device.
+    #[inline]
     pub fn receive(&self, now: u64, mut frame: RxFrame<D::Buf>) {
         let Some(header) = frame.head.bytes().first_chunk::<ETHERNET_LEN>() else { return };
         // An Ethernet address with the lowest bit set is for several.
@@ -139,6 +140,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     /// Takes a packet, which starts at the IPv4 header. `wire`: it came over the link.
+    #[inline]
     pub(crate) fn ipv4_input(&self, now: u64, frame: RxFrame<D::Buf>, wire: bool) {
         let bytes = frame.head.bytes();
         let Some(h) = bytes.first_chunk::<IPV4_LEN>() else { return };
@@ -161,7 +163,12 @@ impl<D: Device, E: Events> Stack<D, E> {
             ident: u16::from_be_bytes([h[4], h[5]]),
         };
         if wire {
-            if !Sum::default().bytes(&bytes[..header_len]).is_valid() {
+            let sum = if header_len == IPV4_LEN {
+                Sum::EMPTY.header(h)
+            } else {
+                Sum::EMPTY.bytes(&bytes[..header_len])
+            };
+            if !sum.is_valid() {
                 return;
             }
             // Addresses that cannot come over a link (RFC 1812, 5.3.7).

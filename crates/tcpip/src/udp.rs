@@ -267,7 +267,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             }
             return;
         }
-        match self.udp.find(&tuple, || tuple.hash(self.keys.demux)) {
+        match self.udp.find(&tuple, || tuple.spread(self.keys.demux)) {
             Some(socket) => socket.take(info, &tuple, payload),
             None => self.port_unreachable(now, info, &head, len),
         }
@@ -275,7 +275,7 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// A datagram of ours could not be delivered.
     pub(crate) fn udp_error(&self, tuple: &Tuple, error: Error) {
-        let Some(socket) = self.udp.find(tuple, || tuple.hash(self.keys.demux)) else { return };
+        let Some(socket) = self.udp.find(tuple, || tuple.spread(self.keys.demux)) else { return };
         let mut state = socket.state.lock();
         // Only a connected socket hears of it (udp(7)).
         if state.peer == Some((tuple.remote, tuple.remote_port)) && error != Error::MessageTooLong {

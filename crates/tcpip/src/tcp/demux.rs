@@ -27,10 +27,23 @@ pub struct Tuple {
 }
 
 impl Tuple {
-    /// Its hash.
+    /// Its hash, for what outsiders see.
     #[inline]
     pub fn hash(&self, key: Key) -> u64 {
-        key.hash(
+        let (addresses, ports) = self.words();
+        key.hash(addresses, ports)
+    }
+
+    /// Its hash, for tables.
+    #[inline]
+    pub fn spread(&self, key: Key) -> u64 {
+        let (addresses, ports) = self.words();
+        key.spread(addresses, ports)
+    }
+
+    #[inline]
+    fn words(&self) -> (u64, u64) {
+        (
             u64::from(self.local) << 32 | u64::from(self.remote),
             u64::from(self.local_port) << 16 | u64::from(self.remote_port),
         )
@@ -52,9 +65,9 @@ pub enum Found<D: Device, E: Events> {
     /// A connection.
     Connection(Arc<TcpSocket<D, E>>),
     /// A SYN was answered.
-    Request(Request<D, E>),
+    Request(Box<Request<D, E>>),
     /// A connection that has ended.
-    TimeWait(TimeWait),
+    TimeWait(Box<TimeWait>),
     /// Nobody.
     Nothing,
 }
@@ -85,23 +98,23 @@ impl<D: Device, E: Events> Demux<D, E> {
     /// Looks a tuple up.
     #[inline]
     pub fn find(&self, tuple: &Tuple) -> Found<D, E> {
-        let hash = tuple.hash(self.key);
-        match self.shard(hash).lock().find(hash, |slot| slot.tuple == *tuple) {
+        let hash = tuple.spread(self.key);
+        match self.shard(hash).lock().find(hash, |slot| slot.tuple.words() == tuple.words()) {
             Some(Slot { entry: Entry::Connection(socket), .. }) => Found::Connection(socket.clone()),
-            Some(Slot { entry: Entry::Request(request), .. }) => Found::Request(Request::clone(request)),
-            Some(Slot { entry: Entry::TimeWait(end), .. }) => Found::TimeWait(TimeWait::clone(end)),
+            Some(Slot { entry: Entry::Request(request), .. }) => Found::Request(request.clone()),
+            Some(Slot { entry: Entry::TimeWait(end), .. }) => Found::TimeWait(end.clone()),
             None => Found::Nothing,
         }
     }
 
     /// Enters a tuple; `false` if it was there already.
     pub fn insert(&self, tuple: Tuple, entry: Entry<D, E>) -> bool {
-        let hash = tuple.hash(self.key);
+        let hash = tuple.spread(self.key);
         let mut shard = self.shard(hash).lock();
         if shard.find(hash, |slot| slot.tuple == tuple).is_some() {
             return false;
         }
-        shard.insert_unique(hash, Slot { tuple, entry }, |slot| slot.tuple.hash(self.key));
+        shard.insert_unique(hash, Slot { tuple, entry }, |slot| slot.tuple.spread(self.key));
         true
     }
 
@@ -112,8 +125,8 @@ impl<D: Device, E: Events> Demux<D, E> {
         entry: Entry<D, E>,
         which: impl FnOnce(&Entry<D, E>) -> bool,
     ) -> Result<Entry<D, E>, Entry<D, E>> {
-        let hash = tuple.hash(self.key);
-        match self.shard(hash).lock().find_mut(hash, |slot| slot.tuple == *tuple) {
+        let hash = tuple.spread(self.key);
+        match self.shard(hash).lock().find_mut(hash, |slot| slot.tuple.words() == tuple.words()) {
             Some(slot) if which(&slot.entry) => Ok(core::mem::replace(&mut slot.entry, entry)),
             _ => Err(entry),
         }
@@ -121,23 +134,23 @@ impl<D: Device, E: Events> Demux<D, E> {
 
     /// Changes an entry in place, if it is there.
     pub fn change<R>(&self, tuple: &Tuple, change: impl FnOnce(&mut Entry<D, E>) -> R) -> Option<R> {
-        let hash = tuple.hash(self.key);
+        let hash = tuple.spread(self.key);
         let mut shard = self.shard(hash).lock();
-        shard.find_mut(hash, |slot| slot.tuple == *tuple).map(|slot| change(&mut slot.entry))
+        shard.find_mut(hash, |slot| slot.tuple.words() == tuple.words()).map(|slot| change(&mut slot.entry))
     }
 
     /// Removes what `which` agrees to.
     pub fn remove(&self, tuple: &Tuple, which: impl FnOnce(&Entry<D, E>) -> bool) -> Option<Entry<D, E>> {
-        let hash = tuple.hash(self.key);
+        let hash = tuple.spread(self.key);
         let mut shard = self.shard(hash).lock();
-        let slot = shard.find_entry(hash, |slot| slot.tuple == *tuple).ok()?;
+        let slot = shard.find_entry(hash, |slot| slot.tuple.words() == tuple.words()).ok()?;
         which(&slot.get().entry).then(|| slot.remove().0.entry)
     }
 
     /// Whether a tuple is in use.
     pub fn contains(&self, tuple: &Tuple) -> bool {
-        let hash = tuple.hash(self.key);
-        self.shard(hash).lock().find(hash, |slot| slot.tuple == *tuple).is_some()
+        let hash = tuple.spread(self.key);
+        self.shard(hash).lock().find(hash, |slot| slot.tuple.words() == tuple.words()).is_some()
     }
 
     /// How many tuples are in use.

@@ -104,7 +104,9 @@ impl<D: Device, E: Events> Tcb<D, E> {
             // A keep-alive or window probe.
             let _ = self.send_ack(cx);
         }
-        self.output(cx);
+        if self.has_output() {
+            self.output(cx);
+        }
     }
 
     /// The answer to our SYN (RFC 9293, 3.10.7.3).

@@ -55,7 +55,7 @@ impl<D: Device, E: Events> Listeners<D, E> {
             0 => (0, there.iter().filter(|listener| listener.address == 0).count()),
             count => (tuple.local, count),
         };
-        let choice = if count > 1 { (tuple.hash(key) >> 32) as usize % count } else { 0 };
+        let choice = if count > 1 { (tuple.spread(key) >> 32) as usize % count } else { 0 };
         there
             .iter()
             .filter(|listener| listener.address == address)

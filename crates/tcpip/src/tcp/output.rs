@@ -2,7 +2,6 @@
 
 use super::control::{Control, TCP_AT, timestamp_clock};
 use super::header::{HEADER_LEN, TIMESTAMP_LEN, Timestamps, flags, write_sack_option, write_syn_options};
-use super::path::Headers;
 use super::send_queue::{Fragments, MAX_FRAGMENTS};
 use super::seq::Seq;
 use super::settings::State;
@@ -30,6 +29,14 @@ impl<D: Device, E: Events> Tcb<D, E> {
         if self.ack_now && self.send_ack(cx).is_err() {
             self.defer(cx);
         }
+    }
+
+    /// Whether `output` may have anything to do.
+    #[inline]
+    pub fn has_output(&self) -> bool {
+        self.ack_now
+            || self.recovery == Recovery::Fast
+            || self.snd_nxt - self.snd_una < self.send.len() + u32::from(self.fin_queued)
     }
 
     #[inline]
@@ -189,8 +196,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     fn send_segment(&mut self, cx: &Context<'_, D, E>, offset: u32, len: u32) -> Result<u32, Full> {
         let seq = self.snd_nxt;
         let window = self.announce_window();
-        let mut headers = self.path.headers();
-        let tcp_len = self.complete_headers(cx.now, &mut headers, seq, flags::ACK, window, false);
+        let tcp_len = self.complete_headers(cx.now, seq, flags::ACK, window, false);
         let mut fragments = Fragments::new();
         let mut sent = 0;
         if len > 0 {
@@ -205,12 +211,12 @@ impl<D: Device, E: Events> Tcb<D, E> {
         let end = offset + sent == self.send.len();
         let fin = end && self.fin_queued && !self.fin_acked;
         if end && sent > 0 {
-            headers[TCP_AT + FLAGS_AT] |= flags::PSH;
+            self.path.headers[TCP_AT + FLAGS_AT] |= flags::PSH;
         }
         if fin {
-            headers[TCP_AT + FLAGS_AT] |= flags::FIN;
+            self.path.headers[TCP_AT + FLAGS_AT] |= flags::FIN;
         }
-        self.path.transmit(cx.stack, cx.now, &mut headers, tcp_len, &fragments, sent, self.mss)?;
+        self.path.transmit(cx.stack, cx.now, tcp_len, &fragments, sent, self.mss)?;
         drop(fragments);
         self.acknowledged_peer();
         self.last_sent = cx.now;
@@ -260,9 +266,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     fn send_empty(&mut self, cx: &Context<'_, D, E>, seq: Seq) -> Result<(), Full> {
         let window = self.announce_window();
-        let mut headers = self.path.headers();
-        let tcp_len = self.complete_headers(cx.now, &mut headers, seq, flags::ACK, window, true);
-        self.path.transmit(cx.stack, cx.now, &mut headers, tcp_len, &[], 0, u32::MAX)?;
+        let tcp_len = self.complete_headers(cx.now, seq, flags::ACK, window, true);
+        self.path.transmit(cx.stack, cx.now, tcp_len, &[], 0, u32::MAX)?;
         self.acknowledged_peer();
         Ok(())
     }
@@ -271,6 +276,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     #[inline]
     fn acknowledged_peer(&mut self) {
         self.ack_now = false;
+        self.ack_due = false;
         self.unacked = 0;
         self.set_clock(Clock::DelayedAck, NEVER);
     }
@@ -278,16 +284,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// Completes the TCP header of a segment of a synchronized connection; gives its length. Only a segment without
     /// data has room for selective acknowledgements.
     #[inline]
-    fn complete_headers(
-        &self,
-        now: u64,
-        headers: &mut Headers,
-        seq: Seq,
-        bits: u8,
-        window: u16,
-        sack: bool,
-    ) -> usize {
-        let tcp = &mut headers[TCP_AT..];
+    fn complete_headers(&mut self, now: u64, seq: Seq, bits: u8, window: u16, sack: bool) -> usize {
+        let tcp = &mut self.path.headers[TCP_AT..];
         tcp[4..8].copy_from_slice(&seq.0.to_be_bytes());
         tcp[8..12].copy_from_slice(&self.rcv_nxt.0.to_be_bytes());
         tcp[FLAGS_AT] = bits;

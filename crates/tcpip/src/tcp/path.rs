@@ -2,7 +2,7 @@
 
 use super::control::{CHECKSUM_FIELD, MAX_HEADERS, TCP_AT};
 use super::demux::Tuple;
-use super::header::{HEADER_LEN, TIMESTAMP_LEN, TIMESTAMP_PREFIX};
+use super::header::{HEADER_LEN, TIMESTAMP_PREFIX};
 use crate::address::{Hop, Route};
 use crate::checksum::Sum;
 use crate::device::{Device, Fragment, Full, PartialChecksum, TxFrame};
@@ -12,15 +12,10 @@ use crate::loopback::LOOPBACK_MTU;
 use crate::neighbor::{ETHERNET_LEN, FrameRest};
 use crate::stack::Stack;
 
-/// Ethernet, IPv4 and TCP header with timestamps.
-pub const TEMPLATE_LEN: usize = TCP_AT + HEADER_LEN + TIMESTAMP_LEN;
-
-/// A segment's headers being built: the template, and room for more options.
-pub type Headers = [u8; MAX_HEADERS];
-
 /// The way of a connection's segments.
 pub struct Path {
-    template: [u8; TEMPLATE_LEN],
+    /// The headers of the segment being sent. What is the same for all segments is written once.
+    pub headers: [u8; MAX_HEADERS],
     hop: Hop,
     /// Sum of the IPv4 header without its length.
     ip_sum: Sum,
@@ -36,7 +31,7 @@ pub struct Path {
 impl Default for Path {
     fn default() -> Self {
         Path {
-            template: [0; TEMPLATE_LEN],
+            headers: [0; MAX_HEADERS],
             hop: Hop::Loopback,
             ip_sum: Sum::default(),
             pseudo_sum: Sum::default(),
@@ -59,7 +54,7 @@ impl Path {
             tos,
             ident: None,
         };
-        let Some((link, tcp)) = path.template.split_first_chunk_mut::<LINK_AND_IP_LEN>() else { return path };
+        let Some((link, tcp)) = path.headers.split_first_chunk_mut::<LINK_AND_IP_LEN>() else { return path };
         ip.write(mac, link, 0);
         link[ETHERNET_LEN + 2..ETHERNET_LEN + 4].fill(0);
         link[ETHERNET_LEN + 10..ETHERNET_LEN + 12].fill(0);
@@ -95,26 +90,18 @@ impl Path {
         }
     }
 
-    /// The prepared headers, to be completed and sent by [`transmit`](Self::transmit).
-    #[inline]
-    pub fn headers(&self) -> Headers {
-        let mut headers = [0; MAX_HEADERS];
-        headers[..TEMPLATE_LEN].copy_from_slice(&self.template);
-        headers
-    }
-
     /// Fills in lengths and checksums and sends. `tcp_len` is the length of the TCP header with its options.
     #[inline]
     pub fn transmit<D: Device, E: Events>(
         &mut self,
         stack: &Stack<D, E>,
         now: u64,
-        headers: &mut Headers,
         tcp_len: usize,
         payload: &[Fragment<'_, D::Buf>],
         payload_len: u32,
         segment_size: u32,
     ) -> Result<(), Full> {
+        let headers = &mut self.headers;
         let len = tcp_len + payload_len as usize;
         let total = (len + LINK_AND_IP_LEN - ETHERNET_LEN) as u16;
         headers[ETHERNET_LEN + 2..ETHERNET_LEN + 4].copy_from_slice(&total.to_be_bytes());
@@ -122,7 +109,7 @@ impl Path {
         headers[ETHERNET_LEN + 10..ETHERNET_LEN + 12].copy_from_slice(&sum);
         let Some(headers) = headers.get_mut(..TCP_AT + tcp_len) else { return Ok(()) };
         let pseudo = self.pseudo_sum.word(len as u16);
-        let checksum = if stack.capabilities.tx_checksum && !self.is_loopback() {
+        let checksum = if stack.capabilities.tx_checksum && self.hop != Hop::Loopback {
             headers[TCP_AT + CHECKSUM_FIELD..TCP_AT + CHECKSUM_FIELD + 2].copy_from_slice(&pseudo.partial());
             Some(PartialChecksum { start: TCP_AT as u16, offset: CHECKSUM_FIELD as u16 })
         } else {
@@ -142,7 +129,6 @@ impl Path {
                     FrameRest { payload, checksum, segment_size },
                 );
             };
-            self.template[..6].copy_from_slice(&resolved.mac);
             headers[..6].copy_from_slice(&resolved.mac);
             self.mac_until = resolved.until;
             self.generation = resolved.generation;

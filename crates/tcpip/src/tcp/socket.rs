@@ -154,7 +154,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         };
         match self.demux.find(&tuple) {
             Found::Connection(socket) => self.deliver(now, &socket, &segment, payload, info.segment_size),
-            Found::Request(request) => self.request_segment(now, tuple, request, segment, payload),
+            Found::Request(request) => self.request_segment(now, tuple, *request, segment, payload),
             Found::TimeWait(end) => {
                 if let Some(iss) = self.time_wait_segment(now, &tuple, &end, &segment, payload.len()) {
                     self.segment_without_connection(now, tuple, segment, payload, Some(iss));
@@ -586,10 +586,12 @@ impl<D: Device, E: Events> Stack<D, E> {
         let cx = Context { stack: self, socket, now };
         let mut tcb = socket.lock();
         tcb.deferred = false;
-        if tcb.ack_now || tcb.blocked {
+        if tcb.ack_now || tcb.ack_due || tcb.blocked {
             if tcb.state == State::Closed {
                 tcb.ack_now = false;
+                tcb.ack_due = false;
             } else {
+                tcb.ack_now |= tcb.ack_due;
                 tcb.output(&cx);
             }
             socket.finish(&cx, tcb);

@@ -153,8 +153,10 @@ pub struct Tcb<D: Device, E: Events> {
     pub rcv_mss: u32,
     /// Bytes received and not acknowledged.
     pub unacked: u32,
-    /// Acknowledge at the end of the batch.
+    /// Acknowledge when this segment is done with.
     pub ack_now: bool,
+    /// Acknowledge at the end of the batch.
+    pub ack_due: bool,
     /// Full segments still acknowledged at once, at the start of a connection.
     pub quick_acks: u8,
     pub last_received: u64,
@@ -168,6 +170,8 @@ pub struct Tcb<D: Device, E: Events> {
     pub timer: Option<TimerHandle>,
     /// When the wheel calls.
     pub armed_at: u64,
+    /// Not later than the first of `deadlines`.
+    pub wanted_at: u64,
     /// It stands in the stack's list of deferred work.
     pub deferred: bool,
     pub path: Path,
@@ -239,6 +243,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             rcv_mss: mss,
             unacked: 0,
             ack_now: false,
+            ack_due: false,
             quick_acks: QUICK_ACKS,
             last_received: 0,
             challenged: 0,
@@ -247,6 +252,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             deadlines: [NEVER; CLOCKS],
             timer: None,
             armed_at: NEVER,
+            wanted_at: NEVER,
             deferred: false,
             path: Path::default(),
         }
@@ -262,7 +268,28 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// What the program may do now.
+    #[inline]
     pub fn readiness(&self) -> Readiness {
+        if self.state == State::Established && self.error.is_none() && !self.receive_shut {
+            let mut ready = Readiness::EMPTY;
+            if self.receive.len() > 0 {
+                ready |= Readiness::READABLE;
+            }
+            if self.is_writable() {
+                ready |= Readiness::WRITABLE;
+            }
+            return ready;
+        }
+        self.readiness_at_the_ends()
+    }
+
+    /// Whether a third of the send buffer is free, so that a program is not woken for every little room.
+    #[inline]
+    fn is_writable(&self) -> bool {
+        self.send.len() == 0 || self.send_room() * 2 >= self.send.len() as usize
+    }
+
+    fn readiness_at_the_ends(&self) -> Readiness {
         let mut ready =
             if self.error.is_some() { Readiness::ERROR | Readiness::READABLE } else { Readiness::EMPTY };
         match self.state {
@@ -285,10 +312,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         if matches!(self.state, State::Closed | State::TimeWait) || (ended && self.fin_queued) {
             ready |= Readiness::HANGUP;
         }
-        if self.fin_queued
-            || matches!(self.state, State::Closed | State::TimeWait)
-            || self.send_room() * 2 >= self.send.len() as usize
-        {
+        if self.fin_queued || matches!(self.state, State::Closed | State::TimeWait) || self.is_writable() {
             ready |= Readiness::WRITABLE;
         }
         ready
@@ -306,6 +330,9 @@ impl<D: Device, E: Events> Tcb<D, E> {
     #[inline]
     pub fn set_clock(&mut self, clock: Clock, deadline: u64) {
         self.deadlines[clock as usize] = deadline;
+        if deadline < self.wanted_at {
+            self.wanted_at = deadline;
+        }
     }
 
     #[inline]
@@ -316,13 +343,20 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// Sets the wheel if something is due before it would call.
     #[inline]
     pub fn arm(&mut self, cx: &Context<'_, D, E>) {
+        if self.wanted_at < self.armed_at {
+            self.arm_earlier(cx);
+        }
+    }
+
+    fn arm_earlier(&mut self, cx: &Context<'_, D, E>) {
+        // What was wanted may have been cancelled since.
         let [a, b, c, d, e] = self.deadlines;
-        let next = a.min(b).min(c).min(d).min(e);
-        if next < self.armed_at
+        self.wanted_at = a.min(b).min(c).min(d).min(e);
+        if self.wanted_at < self.armed_at
             && let Some(timer) = self.timer
         {
-            self.armed_at = next;
-            cx.stack.timers.set(timer, next);
+            self.armed_at = self.wanted_at;
+            cx.stack.timers.set(timer, self.wanted_at);
         }
     }
 
@@ -383,7 +417,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     /// Asks for an acknowledgement at the end of the batch, unless a segment carries it before.
     pub fn ack_soon(&mut self, cx: &Context<'_, D, E>) {
-        self.ack_now = true;
+        self.ack_due = true;
         self.defer(cx);
     }
 
@@ -436,7 +470,9 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.out_of_order.clear();
         self.deadlines = [NEVER; CLOCKS];
         self.armed_at = NEVER;
+        self.wanted_at = NEVER;
         self.ack_now = false;
+        self.ack_due = false;
         self.blocked = false;
         if let Some(timer) = self.timer.take() {
             cx.stack.timers.remove(timer);

@@ -22,6 +22,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// The wheel has called: does what is due.
     pub fn timers_due(&mut self, cx: &Context<'_, D, E>) {
         self.armed_at = NEVER;
+        self.wanted_at = 0; // looks for the next deadline when it is armed
         for clock in ALL {
             if self.clock(clock) > cx.now {
                 continue;
