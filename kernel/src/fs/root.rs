@@ -33,11 +33,13 @@ pub fn init(archive: Option<Archive<'static>>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Mounts `filesystem` over the directory `name` of the root, which is made if the image has none.
+/// Mounts `filesystem` over the directory `name` of the root, which is made if the image has none. Where the image has
+/// files in it, they must stay to be seen: the root is writable itself, so nothing is mounted there.
 fn attach(name: &[u8], mode: u32, filesystem: Arc<dyn Inode>, kind: &'static str) -> Result<(), Errno> {
     let root = mount::root();
     let inode = match root.inode.lookup(name)? {
-        Some(inode) if inode.is_directory() => inode,
+        Some(inode) if inode.is_directory() && inode.list()?.is_empty() => inode,
+        Some(inode) if inode.is_directory() => return Ok(()),
         // A link, as /run may be one in an image: what it leads to is found at its own path.
         Some(_) => return Ok(()),
         None => root.inode.create(name, NewNode::Directory, mode)?,
