@@ -8,8 +8,11 @@ pub mod locks;
 pub mod memory;
 pub mod mount;
 pub mod open;
+pub mod proc;
 pub mod root;
 pub mod stat;
+pub mod synthetic;
+pub mod sys;
 pub mod walk;
 
 pub use open::open;

@@ -1,12 +1,12 @@
 //! The tree of files that the first program finds.
 use super::context::FsContext;
-use super::dev;
 use super::file::OpenFile;
 use super::inode::{Inode, NewNode};
 use super::memory::MemoryFs;
 use super::mount::{self, Path};
 use super::open::open;
 use super::walk::{Bounds, Follow};
+use super::{dev, proc, sys};
 use crate::errno::Errno;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -28,6 +28,8 @@ pub fn init(archive: Option<Archive<'static>>) -> Result<(), Errno> {
     };
     mount::set_root(root.clone(), "overlay");
     attach(b"dev", 0o755, dev::filesystem()?, "devtmpfs")?;
+    attach(b"proc", 0o555, proc::filesystem(), "proc")?;
+    attach(b"sys", 0o555, sys::filesystem(), "sysfs")?;
     attach(b"tmp", 0o1777, MemoryFs::empty(0o1777), "tmpfs")?;
     attach(b"run", 0o755, MemoryFs::empty(0o755), "tmpfs")?;
     Ok(())

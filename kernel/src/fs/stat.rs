@@ -1,7 +1,8 @@
 //! What stat(2) and statx(2) tell of a file, and the layout they tell it in.
 use coracle_hal::time;
 use core::sync::atomic::{AtomicU64, Ordering};
-use linux_raw_sys::general::{S_IFMT, stat as Stat};
+use linux_raw_sys::general::S_IFMT;
+pub use linux_raw_sys::general::stat as Stat;
 
 /// Bytes of `struct stat` on x86-64.
 pub const STAT_SIZE: usize = 144;

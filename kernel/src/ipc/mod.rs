@@ -6,3 +6,4 @@ pub mod pipe;
 pub mod poll;
 pub mod signalfd;
 pub mod timerfd;
+pub mod unix;

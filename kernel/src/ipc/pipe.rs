@@ -139,6 +139,20 @@ impl Pipe {
         self.state.lock().ring.len()
     }
 
+    /// A copy of up to `len` of the bytes held (tee(2)): waits for some unless `nonblock`; none once all writers are gone.
+    pub fn peek(&self, len: usize, nonblock: bool) -> Result<alloc::vec::Vec<u8>, Errno> {
+        block_on_events(&self.readable, Events::IN, nonblock, None, || {
+            let state = self.state.lock();
+            if state.ring.is_empty() && state.writers > 0 {
+                return Err(Errno::AGAIN);
+            }
+            let (a, b) = state.ring.peek();
+            let mut bytes = a[..a.len().min(len)].to_vec();
+            bytes.extend_from_slice(&b[..b.len().min(len - bytes.len())]);
+            Ok(bytes)
+        })
+    }
+
     fn try_read(&self, dst: &mut UserBuf) -> SysResult {
         let mut done = 0;
         loop {

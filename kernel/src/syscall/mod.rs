@@ -1,10 +1,17 @@
 //! System calls: one table, one function per call, in a file named after its family.
+pub mod attributes;
 pub mod call;
+pub mod descriptor;
 mod dispatch;
+pub mod epoll;
+pub mod file;
 mod futex;
 mod identity;
 mod memory;
+pub mod mount;
 mod names;
+pub mod path;
+pub mod poll;
 pub mod process;
 mod signal;
 pub mod system;

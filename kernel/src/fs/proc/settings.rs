@@ -1,0 +1,167 @@
+//! /proc/sys (proc(5)): limits and settings. Those that programs write are taken where they change nothing here.
+use super::system::{RELEASE, VERSION};
+use crate::errno::Errno;
+use crate::fs::descriptors::MAX_LIMIT;
+use crate::fs::synthetic::{Item, Table};
+use crate::ipc::pipe;
+use crate::syscall::system;
+use crate::task::process::PID_MAX;
+use alloc::format;
+use alloc::vec::Vec;
+use coracle_hal::frame;
+
+fn line(value: impl core::fmt::Display) -> Vec<u8> {
+    format!("{value}\n").into_bytes()
+}
+
+/// A setting that is accepted, and has no effect on this kernel.
+fn accept(_: &(), _: &[u8]) -> Result<(), Errno> {
+    Ok(())
+}
+
+/// A random version-4 UUID (RFC 9562, section 5.4).
+fn uuid() -> Vec<u8> {
+    let mut bytes = [0; 16];
+    crate::random::fill(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: alloc::string::String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    line(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
+}
+
+fn hostname() -> Vec<u8> {
+    let mut name = system::hostname();
+    name.push(b'\n');
+    name
+}
+fn set_hostname(_: &(), name: &[u8]) -> Result<(), Errno> {
+    system::set_hostname(name.trim_ascii());
+    Ok(())
+}
+
+static BOOT_ID: spin::Once<Vec<u8>> = spin::Once::new();
+
+macro_rules! text {
+    ($value:expr) => {
+        Item::Text(|()| line($value))
+    };
+}
+macro_rules! setting {
+    ($value:expr) => {
+        Item::Setting(|()| line($value), accept)
+    };
+}
+
+/// The items.
+pub static SYS: Table<()> = &[
+    (
+        "kernel",
+        Item::Directory(&[
+            ("hostname", Item::Setting(|()| hostname(), set_hostname)),
+            ("domainname", text!("(none)")),
+            ("ostype", text!("Linux")),
+            ("osrelease", text!(RELEASE)),
+            ("version", text!(VERSION)),
+            ("pid_max", setting!(PID_MAX)),
+            ("threads-max", setting!(frame::counts().1 / 8)),
+            ("ngroups_max", text!(65_536)),
+            ("cap_last_cap", text!(40)),
+            ("core_pattern", setting!("core")),
+            ("core_uses_pid", setting!(0)),
+            ("randomize_va_space", setting!(2)),
+            ("overflowuid", text!(65_534)),
+            ("overflowgid", text!(65_534)),
+            ("yama", Item::Directory(&[("ptrace_scope", setting!(0))])),
+            ("msgmax", setting!(8192)),
+            ("msgmnb", setting!(16_384)),
+            ("msgmni", setting!(32_000)),
+            ("sem", setting!("32000\t1024000000\t500\t32000")),
+            ("shmall", setting!(u64::MAX >> 12)),
+            ("shmmax", setting!(u64::MAX >> 1)),
+            ("shmmni", setting!(4096)),
+            ("sched_rr_timeslice_ms", text!(100)),
+            (
+                "random",
+                Item::Directory(&[
+                    ("boot_id", Item::Text(|()| BOOT_ID.call_once(uuid).clone())),
+                    ("uuid", Item::Text(|()| uuid())),
+                    ("entropy_avail", text!(256)),
+                    ("poolsize", text!(256)),
+                ]),
+            ),
+        ]),
+    ),
+    (
+        "vm",
+        Item::Directory(&[
+            ("overcommit_memory", setting!(1)),
+            ("overcommit_ratio", setting!(50)),
+            ("max_map_count", setting!(65_530)),
+            ("mmap_min_addr", text!(65_536)),
+            ("swappiness", setting!(0)),
+            ("nr_hugepages", setting!(0)),
+            ("drop_caches", setting!(0)),
+            ("legacy_va_layout", text!(0)),
+        ]),
+    ),
+    (
+        "net",
+        Item::Directory(&[
+            (
+                "core",
+                Item::Directory(&[
+                    ("somaxconn", setting!(4096)),
+                    ("rmem_default", setting!(212_992)),
+                    ("rmem_max", setting!(212_992)),
+                    ("wmem_default", setting!(212_992)),
+                    ("wmem_max", setting!(212_992)),
+                    ("netdev_max_backlog", setting!(1000)),
+                    ("optmem_max", setting!(20_480)),
+                ]),
+            ),
+            (
+                "ipv4",
+                Item::Directory(&[
+                    ("ip_local_port_range", setting!("32768\t60999")),
+                    ("ip_forward", setting!(0)),
+                    ("tcp_syncookies", setting!(1)),
+                    ("tcp_max_syn_backlog", setting!(4096)),
+                    ("tcp_fin_timeout", setting!(60)),
+                    ("tcp_keepalive_time", setting!(7200)),
+                    ("tcp_keepalive_intvl", setting!(75)),
+                    ("tcp_keepalive_probes", setting!(9)),
+                    ("tcp_tw_reuse", setting!(2)),
+                    ("tcp_rmem", setting!("4096\t131072\t6291456")),
+                    ("tcp_wmem", setting!("4096\t16384\t4194304")),
+                    ("tcp_congestion_control", setting!("cubic")),
+                    ("tcp_available_congestion_control", text!("reno cubic")),
+                    ("tcp_timestamps", setting!(1)),
+                    ("tcp_sack", setting!(1)),
+                    ("tcp_window_scaling", setting!(1)),
+                ]),
+            ),
+            ("unix", Item::Directory(&[("max_dgram_qlen", setting!(512))])),
+        ]),
+    ),
+    (
+        "fs",
+        Item::Directory(&[
+            ("file-max", setting!(i64::MAX)),
+            ("file-nr", text!(format_args!("0\t0\t{}", i64::MAX))),
+            ("nr_open", setting!(MAX_LIMIT)),
+            ("pipe-max-size", setting!(pipe::MAX_CAPACITY)),
+            ("suid_dumpable", setting!(0)),
+            ("protected_hardlinks", setting!(0)),
+            ("protected_symlinks", setting!(0)),
+            ("epoll", Item::Directory(&[("max_user_watches", setting!(1_048_576))])),
+            (
+                "inotify",
+                Item::Directory(&[
+                    ("max_user_watches", setting!(65_536)),
+                    ("max_user_instances", setting!(128)),
+                    ("max_queued_events", setting!(16_384)),
+                ]),
+            ),
+        ]),
+    ),
+];

@@ -1,0 +1,267 @@
+//! Files whose content is made when they are read: the common part of /proc and /sys.
+use super::file::File;
+use super::inode::{DirEntry, Inode, Link, Usage};
+use super::memory::DirectoryFile;
+use super::mount::Place;
+use super::stat::{BLOCK_SIZE, Metadata, Timestamp, entry_kind};
+use crate::errno::{Errno, SysResult};
+use crate::mm::user_buf::UserBuf;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::sync::atomic::AtomicBool;
+use linux_raw_sys::general::{S_IFDIR, S_IFLNK, S_IFREG, stat as Stat};
+use spin::Mutex;
+
+/// An item of a static table; `C` is whom it is about.
+pub enum Item<C: 'static> {
+    /// A read-only file: its text.
+    Text(fn(&C) -> Vec<u8>),
+    /// A file that takes writes: its text, and what a write does.
+    Setting(fn(&C) -> Vec<u8>, fn(&C, &[u8]) -> Result<(), Errno>),
+    /// A symbolic link.
+    Link(fn(&C) -> Result<Link, Errno>),
+    /// A directory of further items.
+    Directory(Table<C>),
+    /// A directory with entries of its own making.
+    Dynamic(fn(&C) -> Box<dyn Directory>),
+}
+
+/// Names and items of a directory.
+pub type Table<C> = &'static [(&'static str, Item<C>)];
+
+/// Entries that are made when looked for.
+pub trait Directory: Send + Sync {
+    /// The entry of that name.
+    fn lookup(&self, name: &[u8]) -> Option<Kind>;
+    /// Names and kinds (mode bits).
+    fn list(&self) -> Vec<(Vec<u8>, u32)>;
+}
+
+/// What a made file is.
+pub enum Kind {
+    /// A directory.
+    Directory(Box<dyn Directory>),
+    /// A file with a text, and what a write does, if it takes one.
+    File(Box<dyn Fn() -> Vec<u8> + Send + Sync>, Option<WriteFn>),
+    /// A symbolic link.
+    Link(Box<dyn Fn() -> Result<Link, Errno> + Send + Sync>),
+}
+
+/// What a write does.
+pub type WriteFn = Box<dyn Fn(&[u8]) -> Result<(), Errno> + Send + Sync>;
+
+/// A table together with whom it is about.
+pub struct Listed<C: 'static> {
+    /// The items.
+    pub table: Table<C>,
+    /// Whom they are about.
+    pub context: C,
+}
+
+impl<C: Clone + Send + Sync + 'static> Directory for Listed<C> {
+    fn lookup(&self, name: &[u8]) -> Option<Kind> {
+        let (_, item) = self.table.iter().find(|(known, _)| known.as_bytes() == name)?;
+        let context = self.context.clone();
+        Some(match item {
+            Item::Text(text) => Kind::File(Box::new(move || text(&context)), None),
+            Item::Setting(text, set) => {
+                let writer = context.clone();
+                Kind::File(Box::new(move || text(&context)), Some(Box::new(move |bytes| set(&writer, bytes))))
+            }
+            Item::Link(link) => Kind::Link(Box::new(move || link(&context))),
+            Item::Directory(table) => Kind::Directory(Box::new(Listed { table, context })),
+            Item::Dynamic(make) => Kind::Directory(make(&context)),
+        })
+    }
+    fn list(&self) -> Vec<(Vec<u8>, u32)> {
+        let kind = |item: &Item<C>| match item {
+            Item::Text(_) | Item::Setting(..) => S_IFREG,
+            Item::Link(_) => S_IFLNK,
+            Item::Directory(_) | Item::Dynamic(_) => S_IFDIR,
+        };
+        self.table.iter().map(|(name, item)| (name.as_bytes().to_vec(), kind(item))).collect()
+    }
+}
+
+/// Device number and magic of a file system of made files.
+#[derive(Clone, Copy)]
+pub struct FsId {
+    /// st_dev.
+    pub device: u64,
+    /// f_type.
+    pub magic: u64,
+}
+
+/// A made file.
+pub struct Node {
+    fs: FsId,
+    inode: u64,
+    kind: Kind,
+    /// Directory it was found in, and its name there; none for the root.
+    parent: Option<(Arc<Node>, Vec<u8>)>,
+    mounted: AtomicBool,
+    this: alloc::sync::Weak<Node>,
+}
+
+impl Node {
+    /// The root directory of a file system.
+    pub fn root(fs: FsId, directory: Box<dyn Directory>) -> Arc<Node> {
+        const ROOT_INODE: u64 = 1;
+        Self::new(fs, ROOT_INODE, Kind::Directory(directory), None)
+    }
+    fn new(fs: FsId, inode: u64, kind: Kind, parent: Option<(Arc<Node>, Vec<u8>)>) -> Arc<Node> {
+        Arc::new_cyclic(|this| Node {
+            fs,
+            inode,
+            kind,
+            parent,
+            mounted: AtomicBool::new(false),
+            this: this.clone(),
+        })
+    }
+    /// The inode number of an entry follows from where it is (FNV-1a), so that it is the same each time it is made.
+    fn child_inode(&self, name: &[u8]) -> u64 {
+        const PRIME: u64 = 0x0100_0000_01b3;
+        let start = self.inode ^ 0xcbf2_9ce4_8422_2325;
+        name.iter().fold(start, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME)) >> 8 | 1 << 40
+    }
+    fn text(&self) -> Vec<u8> {
+        match &self.kind {
+            Kind::File(text, _) => text(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Inode for Node {
+    fn metadata(&self) -> Metadata {
+        let now = Timestamp::now();
+        Metadata {
+            device: self.fs.device,
+            inode: self.inode,
+            mode: self.mode(),
+            links: if self.is_dir() { 2 } else { 1 },
+            accessed: now,
+            modified: now,
+            changed: now,
+            ..Metadata::default()
+        }
+    }
+    fn mode(&self) -> u32 {
+        match &self.kind {
+            Kind::Directory(_) => S_IFDIR | 0o555,
+            Kind::File(_, None) => S_IFREG | 0o444,
+            Kind::File(_, Some(_)) => S_IFREG | 0o644,
+            Kind::Link(_) => S_IFLNK | 0o777,
+        }
+    }
+    fn identity(&self) -> (u64, u64) {
+        (self.fs.device, self.inode)
+    }
+    fn mounted(&self) -> Option<&AtomicBool> {
+        Some(&self.mounted)
+    }
+    fn lookup(&self, name: &[u8]) -> Result<Option<Arc<dyn Inode>>, Errno> {
+        let Kind::Directory(directory) = &self.kind else { return Err(Errno::NOTDIR) };
+        let Some(kind) = directory.lookup(name) else { return Ok(None) };
+        let parent = self.this.upgrade().map(|this| (this, name.to_vec()));
+        Ok(Some(Node::new(self.fs, self.child_inode(name), kind, parent)))
+    }
+    fn parent(&self) -> Option<Arc<dyn Inode>> {
+        self.parent.as_ref().map(|(parent, _)| parent.clone() as Arc<dyn Inode>)
+    }
+    fn name(&self) -> Option<Vec<u8>> {
+        self.parent.as_ref().map(|(_, name)| name.clone())
+    }
+    fn list(&self) -> Result<Vec<DirEntry>, Errno> {
+        let Kind::Directory(directory) = &self.kind else { return Err(Errno::NOTDIR) };
+        let entry = |(name, mode): (Vec<u8>, u32)| DirEntry {
+            inode: self.child_inode(&name),
+            kind: entry_kind(mode),
+            name: name.into(),
+        };
+        Ok(directory.list().into_iter().map(entry).collect())
+    }
+    fn link(&self) -> Result<Link, Errno> {
+        match &self.kind {
+            Kind::Link(link) => link(),
+            _ => Err(Errno::INVAL),
+        }
+    }
+    fn truncate(&self, _size: u64) -> Result<(), Errno> {
+        // Settings are opened with O_TRUNC by shells.
+        match &self.kind {
+            Kind::File(_, Some(_)) => Ok(()),
+            _ => Err(Errno::ACCES),
+        }
+    }
+    fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
+        use linux_raw_sys::general::{O_ACCMODE, O_RDONLY};
+        match &self.kind {
+            Kind::Directory(_) => Ok(Arc::new(DirectoryFile::new(place))),
+            Kind::Link(_) => Err(Errno::LOOP),
+            Kind::File(_, None) if flags & O_ACCMODE != O_RDONLY => Err(Errno::ACCES),
+            Kind::File(..) => Ok(Arc::new(TextFile { node: self, place, text: Mutex::new(None) })),
+        }
+    }
+    fn usage(&self) -> Usage {
+        Usage { magic: self.fs.magic, ..Usage::default() }
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Node {
+    fn is_dir(&self) -> bool {
+        matches!(self.kind, Kind::Directory(_))
+    }
+}
+
+/// An open made file: its text is made when it is read from the start, so that one read sees one state.
+struct TextFile {
+    node: Arc<Node>,
+    place: Place,
+    text: Mutex<Option<Arc<Vec<u8>>>>,
+}
+
+impl File for TextFile {
+    fn read(&self, dst: &mut UserBuf, offset: u64, _nonblock: bool) -> SysResult {
+        let known = self.text.lock().clone();
+        let text = match known {
+            Some(text) if offset > 0 => text,
+            _ => {
+                let text = Arc::new(self.node.text());
+                *self.text.lock() = Some(text.clone());
+                text
+            }
+        };
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
+        dst.put(&text[from..])
+    }
+    fn write(&self, src: &mut UserBuf, _offset: u64, _nonblock: bool) -> SysResult {
+        let Kind::File(_, Some(set)) = &self.node.kind else { return Err(Errno::ACCES) };
+        let mut bytes = alloc::vec![0; src.remaining().min(BLOCK_SIZE as usize)];
+        let len = src.take(&mut bytes)?;
+        set(&bytes[..len])?;
+        Ok(len)
+    }
+    fn seekable(&self) -> bool {
+        true
+    }
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(self.node.metadata().stat())
+    }
+    fn place(&self) -> Option<Place> {
+        Some(self.place.clone())
+    }
+    fn path(&self) -> String {
+        String::from_utf8_lossy(&self.place.to_bytes()).into_owned()
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

@@ -1,0 +1,102 @@
+//! Names of AF_UNIX sockets: bound paths and abstract names.
+use super::socket::UnixSocket;
+use crate::errno::Errno;
+use crate::fs::inode::NewNode;
+use crate::fs::walk::{self, Bounds, Follow};
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
+use linux_raw_sys::general::{S_IFMT, S_IFSOCK};
+use spin::Mutex;
+
+/// Permission bits that a socket's node gets before the umask.
+const NODE_MODE: u32 = 0o777;
+/// Names that autobind has (unix(7): five hexadecimal digits).
+const AUTOBIND_NAMES: u32 = 1 << 20;
+
+/// What a name stands for: the node that a path leads to, or the abstract name itself.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// Device and inode number.
+    Node(u64, u64),
+    /// The name without its leading zero.
+    Abstract(Vec<u8>),
+}
+
+static BOUND: Mutex<BTreeMap<Key, Weak<UnixSocket>>> = Mutex::new(BTreeMap::new());
+
+/// Gives `socket` a name; what it is called then, and the key to release it by. EADDRINUSE.
+pub fn bind(socket: &Arc<UnixSocket>, name: &[u8]) -> Result<(Vec<u8>, Key), Errno> {
+    match name {
+        [] => loop {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed) % AUTOBIND_NAMES;
+            let name = format!("\0{number:05x}").into_bytes();
+            match register(Key::Abstract(name[1..].to_vec()), socket) {
+                Ok(key) => return Ok((name, key)),
+                Err(Errno::ADDRINUSE) => {}
+                Err(error) => return Err(error),
+            }
+        },
+        [0, rest @ ..] => Ok((name.to_vec(), register(Key::Abstract(rest.to_vec()), socket)?)),
+        path => {
+            let process = crate::this::with(|thread| thread.process.clone());
+            let context = &process.fs;
+            let found = walk::resolve(context, None, path, Follow::Never, Bounds::default())?;
+            if found.node.is_some() || found.name.is_empty() {
+                return Err(Errno::ADDRINUSE);
+            }
+            found.directory.check_writable()?;
+            let mode = NODE_MODE & !context.umask();
+            let made = found.directory.inode.create(&found.name, NewNode::Special(S_IFSOCK, 0), mode);
+            let node = made.map_err(|error| if error == Errno::EXIST { Errno::ADDRINUSE } else { error })?;
+            let (device, inode) = node.identity();
+            Ok((path.to_vec(), register(Key::Node(device, inode), socket)?))
+        }
+    }
+}
+
+fn register(key: Key, socket: &Arc<UnixSocket>) -> Result<Key, Errno> {
+    let mut bound = BOUND.lock();
+    if bound.get(&key).is_some_and(|old| old.strong_count() > 0) {
+        return Err(Errno::ADDRINUSE);
+    }
+    bound.insert(key.clone(), Arc::downgrade(socket));
+    Ok(key)
+}
+
+/// The socket of that name is gone.
+pub fn release(key: &Key) {
+    BOUND.lock().remove(key);
+}
+
+/// The socket that has this name: ENOENT and the like if the path leads nowhere, ECONNREFUSED if nobody is there.
+pub fn find(name: &[u8]) -> Result<Arc<UnixSocket>, Errno> {
+    let key = match name {
+        [] => return Err(Errno::INVAL),
+        [0, rest @ ..] => Key::Abstract(rest.to_vec()),
+        path => {
+            let process = crate::this::with(|thread| thread.process.clone());
+            let place = walk::find(&process.fs, None, path, Follow::Always)?;
+            if place.path.inode.mode() & S_IFMT != S_IFSOCK {
+                return Err(Errno::CONNREFUSED);
+            }
+            let (device, inode) = place.path.inode.identity();
+            Key::Node(device, inode)
+        }
+    };
+    BOUND.lock().get(&key).and_then(Weak::upgrade).ok_or(Errno::CONNREFUSED)
+}
+
+/// The text of /proc/net/unix: the sockets that have names.
+pub fn table() -> Vec<u8> {
+    let sockets: Vec<Arc<UnixSocket>> = BOUND.lock().values().filter_map(Weak::upgrade).collect();
+    let mut text = String::from("Num       RefCount Protocol Flags    Type St Inode Path\n");
+    for socket in sockets {
+        text.push_str(&socket.describe());
+    }
+    text.into_bytes()
+}

@@ -1,0 +1,450 @@
+//! Reading and writing: read(2), write(2) and their kin, lseek(2), sizes, and copies between files.
+use super::call::Call;
+use crate::errno::{Errno, SysResult};
+use crate::fs::file::OpenFile;
+use crate::fs::walk::{self, Follow};
+use crate::mm::user;
+use crate::mm::user_buf::UserBuf;
+use crate::task::signal;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use linux_raw_sys::general::{
+    O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC, S_IFDIR, S_IFMT, S_IFREG, SEEK_CUR,
+    SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET, SIGPIPE,
+};
+use linux_raw_sys::ioctl::{FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX};
+
+/// The most that one call moves (MAX_RW_COUNT: INT_MAX rounded down to a page).
+const MAX_COUNT: usize = 0x7fff_f000;
+/// The most pieces of a vector (IOV_MAX).
+const MAX_PIECES: usize = 1024;
+/// Bytes moved at a time between two files.
+const COPY_CHUNK: usize = 64 * 1024;
+/// Flags of preadv2(2) and pwritev2(2) that are understood.
+const RWF_KNOWN: u32 = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND;
+
+/// The open file of descriptor argument `n`.
+#[inline]
+pub fn open_file(call: &Call, n: usize) -> Result<Arc<OpenFile>, Errno> {
+    call.thread.process.descriptors.get(call.i32(n))
+}
+
+/// A write to nobody raises SIGPIPE (pipe(7)).
+#[inline]
+fn with_sigpipe(result: SysResult) -> SysResult {
+    if result == Err(Errno::PIPE) {
+        signal::raise(SIGPIPE);
+    }
+    result
+}
+
+/// The buffer of arguments `n` (address) and `n + 1` (length).
+#[inline]
+fn buffer(call: &Call, n: usize) -> UserBuf<'static> {
+    UserBuf::user(call.usize(n), call.usize(n + 1).min(MAX_COUNT))
+}
+
+/// The buffer of arguments `n` (array of `struct iovec`) and `n + 1` (its length): EINVAL if there are too many pieces or
+/// their sum overflows.
+pub fn vector(addr: usize, count: usize) -> Result<UserBuf<'static>, Errno> {
+    if count > MAX_PIECES {
+        return Err(Errno::INVAL);
+    }
+    let mut pieces = Vec::with_capacity(count);
+    let mut left = MAX_COUNT;
+    for index in 0..count {
+        let [base, len] = user::read_words::<2>(addr.wrapping_add(index * 16))?;
+        if len > isize::MAX as u64 {
+            return Err(Errno::INVAL);
+        }
+        let len = (len as usize).min(left);
+        left -= len;
+        pieces.push((base as usize, len));
+    }
+    Ok(UserBuf::vectored(pieces))
+}
+
+fn offset(value: i64) -> Result<u64, Errno> {
+    u64::try_from(value).map_err(|_| Errno::INVAL)
+}
+
+fn read_at(open: &OpenFile, dst: &mut UserBuf, offset: u64) -> SysResult {
+    if !open.seekable {
+        return Err(Errno::SPIPE);
+    }
+    open.check_readable()?;
+    open.file.read(dst, offset, open.nonblock())
+}
+
+fn write_at(open: &OpenFile, src: &mut UserBuf, offset: u64) -> SysResult {
+    if !open.seekable {
+        return Err(Errno::SPIPE);
+    }
+    open.check_writable()?;
+    if open.flags() & O_APPEND != 0 {
+        // Linux appends here too, whatever the offset (pwrite(2), BUGS).
+        return open.file.append(src).map(|(done, _)| done);
+    }
+    open.file.write(src, offset, open.nonblock())
+}
+
+/// read(2).
+pub fn read(call: &mut Call) -> SysResult {
+    open_file(call, 0)?.read(&mut buffer(call, 1))
+}
+/// write(2).
+pub fn write(call: &mut Call) -> SysResult {
+    with_sigpipe(open_file(call, 0)?.write(&mut buffer(call, 1)))
+}
+/// pread64(2).
+pub fn pread64(call: &mut Call) -> SysResult {
+    let at = offset(call.i64(3))?;
+    read_at(&*open_file(call, 0)?, &mut buffer(call, 1), at)
+}
+/// pwrite64(2).
+pub fn pwrite64(call: &mut Call) -> SysResult {
+    let at = offset(call.i64(3))?;
+    write_at(&*open_file(call, 0)?, &mut buffer(call, 1), at)
+}
+/// readv(2).
+pub fn readv(call: &mut Call) -> SysResult {
+    open_file(call, 0)?.read(&mut vector(call.usize(1), call.usize(2))?)
+}
+/// writev(2).
+pub fn writev(call: &mut Call) -> SysResult {
+    with_sigpipe(open_file(call, 0)?.write(&mut vector(call.usize(1), call.usize(2))?))
+}
+/// preadv(2).
+pub fn preadv(call: &mut Call) -> SysResult {
+    let at = offset(call.i64(3))?;
+    read_at(&*open_file(call, 0)?, &mut vector(call.usize(1), call.usize(2))?, at)
+}
+/// pwritev(2).
+pub fn pwritev(call: &mut Call) -> SysResult {
+    let at = offset(call.i64(3))?;
+    write_at(&*open_file(call, 0)?, &mut vector(call.usize(1), call.usize(2))?, at)
+}
+/// preadv2(2).
+pub fn preadv2(call: &mut Call) -> SysResult {
+    let flags = call.u32(5);
+    if flags & !RWF_KNOWN != 0 {
+        return Err(Errno::OPNOTSUPP);
+    }
+    let open = open_file(call, 0)?;
+    let mut dst = vector(call.usize(1), call.usize(2))?;
+    if call.i64(3) != -1 {
+        return read_at(&open, &mut dst, offset(call.i64(3))?);
+    }
+    if flags & RWF_NOWAIT != 0 && !open.seekable {
+        open.check_readable()?;
+        return open.file.read(&mut dst, 0, true);
+    }
+    open.read(&mut dst)
+}
+/// pwritev2(2).
+pub fn pwritev2(call: &mut Call) -> SysResult {
+    let flags = call.u32(5);
+    if flags & !RWF_KNOWN != 0 {
+        return Err(Errno::OPNOTSUPP);
+    }
+    let open = open_file(call, 0)?;
+    let mut src = vector(call.usize(1), call.usize(2))?;
+    if flags & RWF_APPEND != 0 && open.seekable {
+        open.check_writable()?;
+        return open.file.append(&mut src).map(|(done, _)| done);
+    }
+    if call.i64(3) != -1 {
+        return write_at(&open, &mut src, offset(call.i64(3))?);
+    }
+    if flags & RWF_NOWAIT != 0 && !open.seekable {
+        open.check_writable()?;
+        return with_sigpipe(open.file.write(&mut src, 0, true));
+    }
+    with_sigpipe(open.write(&mut src))
+}
+
+/// lseek(2).
+pub fn lseek(call: &mut Call) -> SysResult {
+    let open = open_file(call, 0)?;
+    if !open.seekable {
+        return Err(Errno::SPIPE);
+    }
+    let distance = call.i64(1);
+    let mut position = open.position.lock();
+    let at = match call.u32(2) {
+        SEEK_SET => offset(distance)?,
+        SEEK_CUR => position.checked_add_signed(distance).ok_or(Errno::INVAL)?,
+        SEEK_END => open.file.size().checked_add_signed(distance).ok_or(Errno::INVAL)?,
+        SEEK_DATA => open.file.seek_data(u64::try_from(distance).map_err(|_| Errno::NXIO)?, false)?,
+        SEEK_HOLE => open.file.seek_data(u64::try_from(distance).map_err(|_| Errno::NXIO)?, true)?,
+        _ => return Err(Errno::INVAL),
+    };
+    if at > i64::MAX as u64 {
+        return Err(Errno::OVERFLOW);
+    }
+    *position = at;
+    Ok(at as usize)
+}
+
+/// ioctl(2): what concerns the descriptor here, the rest at the file.
+pub fn ioctl(call: &mut Call) -> SysResult {
+    let open = open_file(call, 0)?;
+    let (command, argument) = (call.u32(1), call.usize(2));
+    match command {
+        FIONBIO => {
+            open.set_nonblock(user::read_u32(argument)? != 0);
+            Ok(0)
+        }
+        FIOASYNC => {
+            // SIGIO is not sent; programs only switch it off.
+            if user::read_u32(argument)? == 0 { Ok(0) } else { Err(Errno::NOTTY) }
+        }
+        FIOCLEX | FIONCLEX => {
+            call.thread.process.descriptors.set_close_on_exec(call.i32(0), command == FIOCLEX)?;
+            Ok(0)
+        }
+        _ => open.file.ioctl(call, command, argument),
+    }
+}
+
+/// fsync(2), fdatasync(2), syncfs(2): files in memory have nothing to be written to.
+pub fn fsync(call: &mut Call) -> SysResult {
+    let open = open_file(call, 0)?;
+    let kind = open.file.stat()?.st_mode & S_IFMT;
+    if open.file.place().is_none() && !open.seekable && kind != S_IFREG { Err(Errno::INVAL) } else { Ok(0) }
+}
+/// sync(2).
+pub fn sync(_call: &mut Call) -> SysResult {
+    Ok(0)
+}
+/// syncfs(2).
+pub fn syncfs(call: &mut Call) -> SysResult {
+    open_file(call, 0).map(|_| 0)
+}
+/// sync_file_range(2).
+pub fn sync_file_range(call: &mut Call) -> SysResult {
+    let open = open_file(call, 0)?;
+    offset(call.i64(1))?;
+    offset(call.i64(2))?;
+    if open.seekable { Ok(0) } else { Err(Errno::SPIPE) }
+}
+/// readahead(2).
+pub fn readahead(call: &mut Call) -> SysResult {
+    let open = open_file(call, 0)?;
+    open.check_readable()?;
+    if open.seekable { Ok(0) } else { Err(Errno::INVAL) }
+}
+/// fadvise64(2): advice is checked, and not followed.
+pub fn fadvise64(call: &mut Call) -> SysResult {
+    /// POSIX_FADV_NOREUSE, the highest.
+    const LAST_ADVICE: u32 = 5;
+    let open = open_file(call, 0)?;
+    if !open.seekable {
+        return Err(Errno::SPIPE);
+    }
+    if call.u32(3) > LAST_ADVICE { Err(Errno::INVAL) } else { Ok(0) }
+}
+
+/// ftruncate(2).
+pub fn ftruncate(call: &mut Call) -> SysResult {
+    let size = offset(call.i64(1))?;
+    let open = open_file(call, 0)?;
+    open.check_writable().map_err(|_| Errno::INVAL)?;
+    open.file.truncate(size)?;
+    Ok(0)
+}
+/// truncate(2).
+pub fn truncate(call: &mut Call) -> SysResult {
+    let size = offset(call.i64(1))?;
+    let path = user::read_path(call.usize(0))?;
+    let found = walk::find(&call.thread.process.fs, None, &path, Follow::Always)?;
+    match found.path.inode.mode() & S_IFMT {
+        S_IFREG => {}
+        S_IFDIR => return Err(Errno::ISDIR),
+        _ => return Err(Errno::INVAL),
+    }
+    found.path.check_writable()?;
+    found.path.inode.truncate(size)?;
+    Ok(0)
+}
+/// fallocate(2).
+pub fn fallocate(call: &mut Call) -> SysResult {
+    let open = open_file(call, 0)?;
+    open.check_writable()?;
+    let (at, len) = (offset(call.i64(2))?, offset(call.i64(3))?);
+    if len == 0 {
+        return Err(Errno::INVAL);
+    }
+    if !open.seekable {
+        return Err(if open.file.poll_source().is_some() { Errno::SPIPE } else { Errno::NODEV });
+    }
+    open.file.allocate(call.u32(1), at, len)?;
+    Ok(0)
+}
+
+/// Where a copy reads or writes: at an offset in the program's memory that moves on, or at the description's position.
+enum Cursor {
+    Position,
+    At { addr: usize, offset: u64 },
+}
+
+impl Cursor {
+    fn new(addr: usize, open: &OpenFile) -> Result<Cursor, Errno> {
+        if addr == 0 {
+            return Ok(Cursor::Position);
+        }
+        if !open.seekable {
+            return Err(Errno::SPIPE);
+        }
+        Ok(Cursor::At { addr, offset: offset(user::read_u64(addr)?.cast_signed())? })
+    }
+    /// Where the next byte is, for a file that has positions.
+    fn place(&self, open: &OpenFile) -> u64 {
+        match self {
+            Cursor::Position => *open.position.lock(),
+            Cursor::At { offset, .. } => *offset,
+        }
+    }
+    fn advance(&mut self, open: &OpenFile, n: usize) {
+        match self {
+            Cursor::Position if open.seekable => *open.position.lock() += n as u64,
+            Cursor::Position => {}
+            Cursor::At { offset, .. } => *offset += n as u64,
+        }
+    }
+    fn finish(&self) -> Result<(), Errno> {
+        match self {
+            Cursor::Position => Ok(()),
+            Cursor::At { addr, offset } => user::write_u64(*addr, *offset),
+        }
+    }
+}
+
+/// Moves up to `len` bytes. What was read and can't be written stays unread where the source has positions.
+fn copy(
+    from: &OpenFile,
+    from_at: &mut Cursor,
+    to: &OpenFile,
+    to_at: &mut Cursor,
+    len: usize,
+    nonblock: bool,
+) -> SysResult {
+    from.check_readable()?;
+    to.check_writable()?;
+    let mut done = 0;
+    let mut buffer = Vec::new();
+    let len = len.min(MAX_COUNT);
+    while done < len {
+        let at = from_at.place(from);
+        let want = len - done;
+        // Bytes of the image go straight to their destination.
+        let in_image = if from.seekable { from.file.image_bytes(at, want) } else { None };
+        let bytes: &[u8] = match in_image {
+            Some(bytes) => bytes,
+            None => {
+                buffer.resize(want.min(COPY_CHUNK), 0);
+                let wait = nonblock || done > 0 || from.nonblock();
+                match from.file.read(&mut UserBuf::kernel_out(&mut buffer), at, wait) {
+                    Ok(0) => break,
+                    Ok(n) => &buffer[..n],
+                    Err(_) if done > 0 => break,
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        let mut src = UserBuf::kernel_in(bytes);
+        let mut failure = None;
+        while src.remaining() > 0 && failure.is_none() {
+            // A stream's bytes can't be put back: they are written even if that has to wait.
+            let wait = (nonblock || to.nonblock()) && from.seekable;
+            match to.file.write(&mut src, to_at.place(to), wait) {
+                Ok(0) => failure = Some(Errno::IO),
+                Ok(n) => {
+                    to_at.advance(to, n);
+                    from_at.advance(from, n);
+                    done += n;
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        if let Some(error) = failure {
+            if done == 0 {
+                return Err(error);
+            }
+            break;
+        }
+    }
+    from_at.finish()?;
+    to_at.finish()?;
+    Ok(done)
+}
+
+/// sendfile(2).
+pub fn sendfile(call: &mut Call) -> SysResult {
+    let (to, from) = (open_file(call, 0)?, open_file(call, 1)?);
+    if !from.seekable {
+        return Err(Errno::INVAL);
+    }
+    if to.flags() & O_APPEND != 0 {
+        return Err(Errno::INVAL);
+    }
+    let mut from_at = Cursor::new(call.usize(2), &from)?;
+    with_sigpipe(copy(&from, &mut from_at, &to, &mut Cursor::Position, call.usize(3), false))
+}
+/// copy_file_range(2).
+pub fn copy_file_range(call: &mut Call) -> SysResult {
+    let (from, to) = (open_file(call, 0)?, open_file(call, 2)?);
+    if call.u32(5) != 0 {
+        return Err(Errno::INVAL);
+    }
+    for open in [&from, &to] {
+        match open.file.stat()?.st_mode & S_IFMT {
+            S_IFREG => {}
+            S_IFDIR => return Err(Errno::ISDIR),
+            _ => return Err(Errno::INVAL),
+        }
+    }
+    if to.flags() & O_APPEND != 0 {
+        return Err(Errno::BADF);
+    }
+    let mut from_at = Cursor::new(call.usize(1), &from)?;
+    let mut to_at = Cursor::new(call.usize(3), &to)?;
+    let (a, b) = (from.file.stat()?, to.file.stat()?);
+    if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) {
+        let len = call.usize(4) as u64;
+        let (x, y) = (from_at.place(&from), to_at.place(&to));
+        if x < y.saturating_add(len) && y < x.saturating_add(len) {
+            return Err(Errno::INVAL);
+        }
+    }
+    copy(&from, &mut from_at, &to, &mut to_at, call.usize(4), false)
+}
+/// splice(2): one of the two is a pipe.
+pub fn splice(call: &mut Call) -> SysResult {
+    use crate::ipc::pipe::PipeEnd;
+    /// SPLICE_F_NONBLOCK.
+    const NONBLOCK: u32 = 2;
+    let (from, to) = (open_file(call, 0)?, open_file(call, 2)?);
+    let is_pipe = |open: &OpenFile| open.file.as_any().is::<PipeEnd>();
+    if !is_pipe(&from) && !is_pipe(&to) {
+        return Err(Errno::INVAL);
+    }
+    let mut from_at = Cursor::new(call.usize(1), &from)?;
+    let mut to_at = Cursor::new(call.usize(3), &to)?;
+    with_sigpipe(copy(&from, &mut from_at, &to, &mut to_at, call.usize(4), call.u32(5) & NONBLOCK != 0))
+}
+/// tee(2).
+pub fn tee(call: &mut Call) -> SysResult {
+    use crate::ipc::pipe::PipeEnd;
+    /// SPLICE_F_NONBLOCK.
+    const NONBLOCK: u32 = 2;
+    let (from, to) = (open_file(call, 0)?, open_file(call, 1)?);
+    from.check_readable()?;
+    to.check_writable()?;
+    let from = from.file.as_any().downcast_ref::<PipeEnd>().ok_or(Errno::INVAL)?;
+    if !to.file.as_any().is::<PipeEnd>() {
+        return Err(Errno::INVAL);
+    }
+    let bytes = from.pipe().peek(call.usize(2).min(MAX_COUNT), call.u32(3) & NONBLOCK != 0)?;
+    with_sigpipe(to.file.write(&mut UserBuf::kernel_in(&bytes), 0, call.u32(3) & NONBLOCK != 0))
+}

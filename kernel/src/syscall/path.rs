@@ -1,0 +1,409 @@
+//! Calls that change the tree of files by path: opening, making, removing, renaming, linking.
+use super::call::Call;
+use crate::errno::{Errno, SysResult};
+use crate::fs::file::OpenFile;
+use crate::fs::inode::{Link, NewNode};
+use crate::fs::mount::{Path, Place};
+use crate::fs::open::open;
+use crate::fs::walk::{self, Bounds, Follow, Limits, Node, Resolved};
+use crate::mm::user;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use linux_raw_sys::general::*;
+
+/// The directory that a path starts from: `None` for the working directory. EBADF, ENOTDIR.
+pub fn start_of(call: &Call, directory: i32, path: &[u8]) -> Result<Option<Path>, Errno> {
+    if path.first() == Some(&b'/') || directory == AT_FDCWD {
+        return Ok(None);
+    }
+    let open = call.thread.process.descriptors.get(directory)?;
+    let place = open.file.place().ok_or(Errno::NOTDIR)?;
+    if place.path.inode.is_directory() { Ok(Some(place.path)) } else { Err(Errno::NOTDIR) }
+}
+
+/// What a path argument names.
+pub enum Named {
+    /// A file in the tree.
+    Place(Place),
+    /// An open file itself (AT_EMPTY_PATH), which may have no place.
+    Open(Arc<OpenFile>),
+    /// An open file by way of /proc/self/fd that has no place.
+    File(Arc<dyn crate::fs::file::File>),
+}
+
+/// The file that `directory` and the path at `addr` name, with AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH of `flags`.
+pub fn named(call: &Call, directory: i32, addr: usize, flags: u32) -> Result<Named, Errno> {
+    let path = if addr == 0 && flags & AT_EMPTY_PATH != 0 { Vec::new() } else { user::read_path(addr)? };
+    if path.is_empty() && flags & AT_EMPTY_PATH != 0 {
+        if directory == AT_FDCWD {
+            return Ok(Named::Place(Place { path: call.thread.process.fs.directory(), name: None }));
+        }
+        return call.thread.process.descriptors.get(directory).map(Named::Open);
+    }
+    let follow = if flags & AT_SYMLINK_NOFOLLOW != 0 { Follow::IfSlash } else { Follow::Always };
+    let start = start_of(call, directory, &path)?;
+    let found = walk::resolve(&call.thread.process.fs, start.as_ref(), &path, follow, Bounds::default())?;
+    match &found.node {
+        Some(Node::Path(path)) => Ok(Named::Place(found.place(path.clone()))),
+        Some(Node::File(file)) => Ok(Named::File(file.clone())),
+        None => Err(Errno::NOENT),
+    }
+}
+
+impl Named {
+    /// Its place in the tree; `missing` if it has none.
+    pub fn place(self, missing: Errno) -> Result<Place, Errno> {
+        match self {
+            Named::Place(place) => Ok(place),
+            Named::Open(open) => open.file.place().ok_or(missing),
+            Named::File(file) => file.place().ok_or(missing),
+        }
+    }
+}
+
+/// Walks to where an entry is to be made, removed or renamed: the last component isn't followed.
+fn entry(call: &Call, directory: i32, addr: usize) -> Result<Resolved, Errno> {
+    let path = user::read_path(addr)?;
+    let start = start_of(call, directory, &path)?;
+    walk::resolve(&call.thread.process.fs, start.as_ref(), &path, Follow::Never, Bounds::default())
+}
+
+fn do_open(call: &mut Call, directory: i32, addr: usize, flags: u32, mode: u32, bounds: Bounds) -> SysResult {
+    let path = user::read_path(addr)?;
+    let process = call.thread.process.clone();
+    let start = start_of(call, directory, &path)?;
+    let file = open(&process.fs, start.as_ref(), &path, flags, mode & 0o7777, bounds)?;
+    Ok(process.descriptors.insert(file, flags & O_CLOEXEC != 0, 0)? as usize)
+}
+/// open(2).
+pub fn open_call(call: &mut Call) -> SysResult {
+    do_open(call, AT_FDCWD, call.usize(0), call.u32(1), call.u32(2), Bounds::default())
+}
+/// openat(2).
+pub fn openat(call: &mut Call) -> SysResult {
+    do_open(call, call.i32(0), call.usize(1), call.u32(2), call.u32(3), Bounds::default())
+}
+/// creat(2).
+pub fn creat(call: &mut Call) -> SysResult {
+    do_open(call, AT_FDCWD, call.usize(0), O_CREAT | O_WRONLY | O_TRUNC, call.u32(1), Bounds::default())
+}
+/// openat2(2).
+pub fn openat2(call: &mut Call) -> SysResult {
+    /// `struct open_how`: flags, mode, resolve.
+    const HOW_SIZE: usize = 24;
+    const KNOWN: u64 = (RESOLVE_NO_XDEV
+        | RESOLVE_NO_MAGICLINKS
+        | RESOLVE_NO_SYMLINKS
+        | RESOLVE_BENEATH
+        | RESOLVE_IN_ROOT
+        | RESOLVE_CACHED) as u64;
+    let size = call.usize(3);
+    if size < HOW_SIZE {
+        return Err(Errno::INVAL);
+    }
+    let [flags, mode, resolve] = user::read_words::<3>(call.usize(2))?;
+    for at in (HOW_SIZE..size.min(PATH_MAX as usize)).step_by(8) {
+        if user::read_u64(call.usize(2) + at)? != 0 {
+            return Err(Errno::TOOBIG);
+        }
+    }
+    let has = |bit: u32| resolve & u64::from(bit) != 0;
+    let makes = flags as u32 & (O_CREAT | O_TMPFILE & !O_DIRECTORY) != 0;
+    if resolve & !KNOWN != 0
+        || flags >> 32 != 0
+        || mode & !0o7777 != 0
+        || (mode != 0 && !makes)
+        || (has(RESOLVE_BENEATH) && has(RESOLVE_IN_ROOT))
+    {
+        return Err(Errno::INVAL);
+    }
+    let bounds = Bounds {
+        limits: Limits {
+            beneath: has(RESOLVE_BENEATH),
+            no_links: has(RESOLVE_NO_SYMLINKS),
+            no_jumps: has(RESOLVE_NO_MAGICLINKS),
+        },
+        stay_on_mount: has(RESOLVE_NO_XDEV),
+        in_root: has(RESOLVE_IN_ROOT),
+    };
+    let process = call.thread.process.clone();
+    let path = user::read_path(call.usize(1))?;
+    // With RESOLVE_IN_ROOT an absolute path starts at the directory too.
+    let start =
+        if bounds.in_root { start_of(call, call.i32(0), b".")? } else { start_of(call, call.i32(0), &path)? };
+    let file = open(&process.fs, start.as_ref(), &path, flags as u32, mode as u32, bounds)?;
+    Ok(process.descriptors.insert(file, flags as u32 & O_CLOEXEC != 0, 0)? as usize)
+}
+
+/// Makes an entry that must not be there yet.
+fn make(call: &Call, directory: i32, addr: usize, node: NewNode, mode: u32) -> SysResult {
+    let found = entry(call, directory, addr)?;
+    if found.node.is_some() || found.name.is_empty() {
+        return Err(Errno::EXIST);
+    }
+    if found.slash && !matches!(node, NewNode::Directory) {
+        return Err(Errno::NOENT);
+    }
+    found.directory.check_writable()?;
+    found.directory.inode.create(&found.name, node, mode & !call.thread.process.fs.umask())?;
+    Ok(0)
+}
+/// mkdir(2).
+pub fn mkdir(call: &mut Call) -> SysResult {
+    make(call, AT_FDCWD, call.usize(0), NewNode::Directory, call.u32(1))
+}
+/// mkdirat(2).
+pub fn mkdirat(call: &mut Call) -> SysResult {
+    make(call, call.i32(0), call.usize(1), NewNode::Directory, call.u32(2))
+}
+fn do_mknod(call: &Call, directory: i32, addr: usize, mode: u32, device: u64) -> SysResult {
+    let node = match mode & S_IFMT {
+        0 | S_IFREG => NewNode::File,
+        kind @ (S_IFIFO | S_IFSOCK) => NewNode::Special(kind, 0),
+        kind @ (S_IFCHR | S_IFBLK) => NewNode::Special(kind, device),
+        S_IFDIR => return Err(Errno::PERM),
+        _ => return Err(Errno::INVAL),
+    };
+    make(call, directory, addr, node, mode)
+}
+/// mknod(2).
+pub fn mknod(call: &mut Call) -> SysResult {
+    do_mknod(call, AT_FDCWD, call.usize(0), call.u32(1), call.raw(2))
+}
+/// mknodat(2).
+pub fn mknodat(call: &mut Call) -> SysResult {
+    do_mknod(call, call.i32(0), call.usize(1), call.u32(2), call.raw(3))
+}
+fn do_symlink(call: &Call, target: usize, directory: i32, addr: usize) -> SysResult {
+    let target = user::read_path(target)?;
+    if target.is_empty() {
+        return Err(Errno::NOENT);
+    }
+    let found = entry(call, directory, addr)?;
+    if found.node.is_some() || found.name.is_empty() {
+        return Err(Errno::EXIST);
+    }
+    if found.slash {
+        return Err(Errno::NOENT);
+    }
+    found.directory.check_writable()?;
+    found.directory.inode.create(&found.name, NewNode::Link(&target), 0o777)?;
+    Ok(0)
+}
+/// symlink(2).
+pub fn symlink(call: &mut Call) -> SysResult {
+    do_symlink(call, call.usize(0), AT_FDCWD, call.usize(1))
+}
+/// symlinkat(2).
+pub fn symlinkat(call: &mut Call) -> SysResult {
+    do_symlink(call, call.usize(0), call.i32(1), call.usize(2))
+}
+
+fn remove(call: &Call, directory: i32, addr: usize, is_directory: bool) -> SysResult {
+    let path = user::read_path(addr)?;
+    let start = start_of(call, directory, &path)?;
+    let context = &call.thread.process.fs;
+    let found = walk::resolve(context, start.as_ref(), &path, Follow::Never, Bounds::default())?;
+    if found.name.is_empty() {
+        // rmdir(2): EINVAL for a final `.`, ENOTEMPTY for `..`, EBUSY for the root.
+        let trimmed = path.strip_suffix(b"/").unwrap_or(&path);
+        return Err(if !is_directory {
+            Errno::ISDIR
+        } else if trimmed.ends_with(b"..") {
+            Errno::NOTEMPTY
+        } else if trimmed.ends_with(b".") {
+            Errno::INVAL
+        } else {
+            Errno::BUSY
+        });
+    }
+    if found.node.is_none() {
+        return Err(Errno::NOENT);
+    }
+    found.directory.check_writable()?;
+    found.directory.inode.remove(&found.name, is_directory)?;
+    Ok(0)
+}
+/// unlink(2).
+pub fn unlink(call: &mut Call) -> SysResult {
+    remove(call, AT_FDCWD, call.usize(0), false)
+}
+/// rmdir(2).
+pub fn rmdir(call: &mut Call) -> SysResult {
+    remove(call, AT_FDCWD, call.usize(0), true)
+}
+/// unlinkat(2).
+pub fn unlinkat(call: &mut Call) -> SysResult {
+    let flags = call.u32(2);
+    if flags & !AT_REMOVEDIR != 0 {
+        return Err(Errno::INVAL);
+    }
+    remove(call, call.i32(0), call.usize(1), flags & AT_REMOVEDIR != 0)
+}
+
+fn do_rename(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> SysResult {
+    if flags & !(RENAME_NOREPLACE | RENAME_EXCHANGE) != 0 || flags == RENAME_NOREPLACE | RENAME_EXCHANGE {
+        return Err(Errno::INVAL);
+    }
+    let source = entry(call, from.0, from.1)?;
+    let target = entry(call, to.0, to.1)?;
+    if source.name.is_empty() || target.name.is_empty() {
+        return Err(Errno::BUSY);
+    }
+    let Some(Node::Path(moved)) = &source.node else { return Err(Errno::NOENT) };
+    if target.slash && !moved.inode.is_directory() {
+        return Err(Errno::NOTDIR);
+    }
+    if !Arc::ptr_eq(&source.directory.mount, &target.directory.mount) {
+        return Err(Errno::XDEV);
+    }
+    let covered = |node: &Option<Node>, directory: &Path| matches!(node, Some(Node::Path(path)) if !Arc::ptr_eq(&path.mount, &directory.mount));
+    if covered(&source.node, &source.directory) || covered(&target.node, &target.directory) {
+        return Err(Errno::BUSY);
+    }
+    source.directory.check_writable()?;
+    source.directory.inode.rename(&source.name, &target.directory.inode, &target.name, flags)?;
+    Ok(0)
+}
+/// rename(2).
+pub fn rename(call: &mut Call) -> SysResult {
+    do_rename(call, (AT_FDCWD, call.usize(0)), (AT_FDCWD, call.usize(1)), 0)
+}
+/// renameat(2).
+pub fn renameat(call: &mut Call) -> SysResult {
+    do_rename(call, (call.i32(0), call.usize(1)), (call.i32(2), call.usize(3)), 0)
+}
+/// renameat2(2).
+pub fn renameat2(call: &mut Call) -> SysResult {
+    do_rename(call, (call.i32(0), call.usize(1)), (call.i32(2), call.usize(3)), call.u32(4))
+}
+
+fn do_link(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> SysResult {
+    if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let nofollow = if flags & AT_SYMLINK_FOLLOW == 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
+    let source = named(call, from.0, from.1, nofollow | flags & AT_EMPTY_PATH)?.place(Errno::XDEV)?.path;
+    let target = entry(call, to.0, to.1)?;
+    if target.node.is_some() || target.name.is_empty() {
+        return Err(Errno::EXIST);
+    }
+    if target.slash {
+        return Err(Errno::NOENT);
+    }
+    if !Arc::ptr_eq(&source.mount, &target.directory.mount) {
+        return Err(Errno::XDEV);
+    }
+    target.directory.check_writable()?;
+    target.directory.inode.add_link(&target.name, &source.inode)?;
+    Ok(0)
+}
+/// link(2).
+pub fn link(call: &mut Call) -> SysResult {
+    do_link(call, (AT_FDCWD, call.usize(0)), (AT_FDCWD, call.usize(1)), 0)
+}
+/// linkat(2).
+pub fn linkat(call: &mut Call) -> SysResult {
+    do_link(call, (call.i32(0), call.usize(1)), (call.i32(2), call.usize(3)), call.u32(4))
+}
+
+fn do_readlink(call: &Call, directory: i32, addr: usize, dst: usize, size: i32) -> SysResult {
+    if size <= 0 {
+        return Err(Errno::INVAL);
+    }
+    let place = named(call, directory, addr, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)?.place(Errno::INVAL)?;
+    let target = match place.path.inode.link()? {
+        Link::Path(target) => target,
+        Link::Place(path) => Place { path, name: None }.to_bytes(),
+        Link::File(file) => file.path().into_bytes(),
+    };
+    let len = target.len().min(size as usize);
+    user::write(dst, &target[..len])?;
+    Ok(len)
+}
+/// readlink(2).
+pub fn readlink(call: &mut Call) -> SysResult {
+    do_readlink(call, AT_FDCWD, call.usize(0), call.usize(1), call.i32(2))
+}
+/// readlinkat(2).
+pub fn readlinkat(call: &mut Call) -> SysResult {
+    do_readlink(call, call.i32(0), call.usize(1), call.usize(2), call.i32(3))
+}
+
+/// chdir(2).
+pub fn chdir(call: &mut Call) -> SysResult {
+    let path = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::NOTDIR)?.path;
+    enter(call, path)
+}
+/// fchdir(2).
+pub fn fchdir(call: &mut Call) -> SysResult {
+    let open = call.thread.process.descriptors.get(call.i32(0))?;
+    let path = open.file.place().ok_or(Errno::NOTDIR)?.path;
+    enter(call, path)
+}
+fn enter(call: &Call, path: Path) -> SysResult {
+    if !path.inode.is_directory() {
+        return Err(Errno::NOTDIR);
+    }
+    call.thread.process.fs.set_directory(path);
+    Ok(0)
+}
+/// chroot(2).
+pub fn chroot(call: &mut Call) -> SysResult {
+    let path = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::NOTDIR)?.path;
+    if !path.inode.is_directory() {
+        return Err(Errno::NOTDIR);
+    }
+    call.thread.process.fs.set_root(path);
+    Ok(0)
+}
+/// getcwd(2).
+pub fn getcwd(call: &mut Call) -> SysResult {
+    let context = &call.thread.process.fs;
+    let mut path = context.directory().to_bytes(&context.root()).ok_or(Errno::NOENT)?;
+    path.push(0);
+    if path.len() > call.usize(1) {
+        return Err(Errno::RANGE);
+    }
+    user::write(call.usize(0), &path)?;
+    Ok(path.len())
+}
+/// umask(2).
+pub fn umask(call: &mut Call) -> SysResult {
+    Ok(call.thread.process.fs.set_umask(call.u32(0)) as usize)
+}
+
+/// getdents64(2).
+pub fn getdents64(call: &mut Call) -> SysResult {
+    /// Listings are put together in the kernel, up to this many bytes a call.
+    const MOST: usize = 32 * 1024;
+    let open = super::file::open_file(call, 0)?;
+    let mut bytes = alloc::vec![0; call.usize(2).min(MOST)];
+    let mut filled = 0;
+    let mut full = false;
+    let from = *open.position.lock();
+    let mut position = from;
+    open.file.list(from, &mut |inode, next, kind, name| match coracle_vfs_core::dirent::write(
+        &mut bytes[filled..],
+        inode,
+        next as i64,
+        kind,
+        name,
+    ) {
+        Some(size) => {
+            filled += size;
+            position = next;
+            true
+        }
+        None => {
+            full = true;
+            false
+        }
+    })?;
+    if filled == 0 && full {
+        return Err(Errno::INVAL);
+    }
+    user::write(call.usize(1), &bytes[..filled])?;
+    *open.position.lock() = position;
+    Ok(filled)
+}

@@ -1,0 +1,263 @@
+//! poll(2), select(2) and what they share with epoll: time-outs and temporary signal masks.
+use super::call::Call;
+use crate::errno::{Errno, SysResult};
+use crate::fs::file::OpenFile;
+use crate::ipc::poll::Events;
+use crate::mm::user;
+use crate::task::sched::{self, Wake};
+use crate::task::signal;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_hal::time;
+
+const NS_PER_S: u64 = 1_000_000_000;
+const NS_PER_MS: u64 = 1_000_000;
+const NS_PER_US: u64 = 1_000;
+/// `struct pollfd`.
+const POLLFD_SIZE: usize = 8;
+/// Bytes of a signal set.
+const SIGSET_SIZE: usize = 8;
+/// Descriptors that an fd_set of the C library has; select(2) itself takes more.
+const BITS: usize = u64::BITS as usize;
+
+/// The deadline of a time-out in milliseconds: none if negative, 0 if it is zero (look once).
+pub fn deadline_after_ms(ms: i32) -> Option<u64> {
+    match ms {
+        0 => Some(0),
+        1.. => Some(time::now_ns() + ms as u64 * NS_PER_MS),
+        _ => None,
+    }
+}
+
+fn deadline_after(seconds: u64, ns: u64) -> u64 {
+    if (seconds, ns) == (0, 0) {
+        return 0;
+    }
+    time::now_ns().saturating_add(seconds.saturating_mul(NS_PER_S).saturating_add(ns))
+}
+
+/// The deadline of the `struct timespec` at `addr`, if there is one: EINVAL for a time that is none.
+pub fn deadline_at(addr: usize) -> Result<Option<u64>, Errno> {
+    if addr == 0 {
+        return Ok(None);
+    }
+    let [seconds, ns] = user::read_words::<2>(addr)?;
+    if seconds > i64::MAX as u64 || ns >= NS_PER_S {
+        return Err(Errno::INVAL);
+    }
+    Ok(Some(deadline_after(seconds, ns)))
+}
+
+/// Runs `f` under the signal mask at `addr`, if there is one. EINTR leaves the old mask to be put back after the handler
+/// ran; anything else puts it back at once.
+pub fn with_mask(call: &Call, addr: usize, size: usize, f: impl FnOnce() -> SysResult) -> SysResult {
+    if addr == 0 {
+        return f();
+    }
+    if size != SIGSET_SIZE {
+        return Err(Errno::INVAL);
+    }
+    let mask = user::read_u64(addr)?;
+    signal::set_temporary_mask(call.thread, mask);
+    let result = f();
+    if !matches!(result, Err(Errno::INTR | Errno::RESTARTNOHAND | Errno::RESTARTSYS)) {
+        signal::restore_mask(call.thread);
+    }
+    result
+}
+
+/// A file that is polled for some events, and what was found.
+struct Watched {
+    /// `None`: not open.
+    file: Option<Arc<OpenFile>>,
+    events: Events,
+    found: Events,
+}
+
+impl Watched {
+    fn look(&mut self) -> bool {
+        self.found = match &self.file {
+            None => Events::NVAL,
+            Some(open) => self.events.report(open.file.readiness()),
+        };
+        !self.found.is_empty()
+    }
+}
+
+/// Waits until one of `watched` has something to report; how many have.
+fn wait(watched: &mut [Watched], deadline: Option<u64>) -> SysResult {
+    let look = |watched: &mut [Watched]| watched.iter_mut().map(|one| usize::from(one.look())).sum::<usize>();
+    let ready = look(watched);
+    if ready > 0 {
+        return Ok(ready);
+    }
+    if deadline == Some(0) {
+        // The devices get to deliver once; this doesn't sleep.
+        sched::park(deadline, true);
+        return Ok(look(watched));
+    }
+    let subscriptions: Vec<(usize, u64)> = crate::this::with(|thread| {
+        let subscribe = |(index, one): (usize, &Watched)| {
+            let source = one.file.as_ref()?.file.poll_source()?;
+            Some((index, source.subscribe_thread(thread.clone(), one.events)))
+        };
+        watched.iter().enumerate().filter_map(subscribe).collect()
+    });
+    let result = loop {
+        let ready = look(watched);
+        if ready > 0 {
+            break Ok(ready);
+        }
+        match sched::park(deadline, true) {
+            Wake::Woken => {}
+            Wake::TimedOut => break Ok(look(watched)),
+            Wake::Interrupted => match look(watched) {
+                0 => break Err(Errno::RESTARTNOHAND),
+                ready => break Ok(ready),
+            },
+        }
+    };
+    for (index, id) in subscriptions {
+        if let Some(source) = watched[index].file.as_ref().and_then(|open| open.file.poll_source()) {
+            source.unsubscribe(id);
+        }
+    }
+    result
+}
+
+fn poll_until(call: &Call, deadline: Option<u64>) -> SysResult {
+    let (addr, count) = (call.usize(0), call.u32(1) as usize);
+    let descriptors = &call.thread.process.descriptors;
+    if count > descriptors.limit() as usize {
+        return Err(Errno::INVAL);
+    }
+    let mut watched = Vec::with_capacity(count);
+    // Where in the program's array each stands: negative descriptors are left out.
+    let mut places = Vec::with_capacity(count);
+    for index in 0..count {
+        let at = addr.wrapping_add(index * POLLFD_SIZE);
+        let entry = user::read_u64(at)?;
+        let (fd, events) = (entry as u32 as i32, (entry >> 32) as u16);
+        if fd < 0 {
+            user::write(at + 6, &[0, 0])?;
+            continue;
+        }
+        let events = Events::from_bits_truncate(u32::from(events));
+        watched.push(Watched { file: descriptors.get(fd).ok(), events, found: Events::empty() });
+        places.push(at);
+    }
+    let ready = wait(&mut watched, deadline)?;
+    for (one, at) in watched.iter().zip(places) {
+        /// Offset of `revents`.
+        const REVENTS: usize = 6;
+        user::write(at + REVENTS, &(one.found.bits() as u16).to_le_bytes())?;
+    }
+    Ok(ready)
+}
+
+/// poll(2).
+pub fn poll(call: &mut Call) -> SysResult {
+    poll_until(call, deadline_after_ms(call.i32(2)))
+}
+
+/// Tells how much of the time-out is left, as Linux does: `unit` is the length of the second word's unit in nanoseconds.
+fn write_remaining(addr: usize, deadline: Option<u64>, unit: u64) {
+    if addr == 0 {
+        return;
+    }
+    let left = deadline.unwrap_or(0).saturating_sub(time::now_ns());
+    // A program may keep the time-out in read-only memory: not an error (select(2)).
+    let _ = user::write_words(addr, &[left / NS_PER_S, left % NS_PER_S / unit]);
+}
+
+/// ppoll(2).
+pub fn ppoll(call: &mut Call) -> SysResult {
+    let deadline = deadline_at(call.usize(2))?;
+    let result = with_mask(call, call.usize(3), call.usize(4), || poll_until(call, deadline));
+    write_remaining(call.usize(2), deadline, 1);
+    result
+}
+
+/// What select(2)'s three sets ask for, and which events answer each (select(2), "Correspondence between select() and
+/// poll() notifications").
+const SETS: [(Events, Events); 3] = [
+    (
+        Events::IN.union(Events::RDNORM).union(Events::RDBAND),
+        Events::IN.union(Events::RDNORM).union(Events::RDBAND).union(Events::HUP).union(Events::ERR),
+    ),
+    (
+        Events::OUT.union(Events::WRNORM).union(Events::WRBAND),
+        Events::OUT.union(Events::WRNORM).union(Events::WRBAND).union(Events::ERR),
+    ),
+    (Events::PRI, Events::PRI),
+];
+
+fn select_until(call: &Call, deadline: Option<u64>) -> SysResult {
+    let count = call.i32(0);
+    let descriptors = &call.thread.process.descriptors;
+    let count = usize::try_from(count).map_err(|_| Errno::INVAL)?.min(descriptors.limit() as usize);
+    let words = count.div_ceil(BITS);
+    let addresses = [call.usize(1), call.usize(2), call.usize(3)];
+    let mut sets: [Vec<u64>; 3] = core::array::from_fn(|_| alloc::vec![0; words]);
+    for (set, addr) in sets.iter_mut().zip(addresses).filter(|(_, addr)| *addr != 0) {
+        for (index, word) in set.iter_mut().enumerate() {
+            *word = user::read_u64(addr.wrapping_add(index * 8))?;
+        }
+    }
+    let mut watched = Vec::new();
+    let mut numbers = Vec::new();
+    for fd in 0..count {
+        let mut events = Events::empty();
+        for (set, (asked, _)) in sets.iter().zip(SETS) {
+            if set[fd / BITS] & 1 << (fd % BITS) != 0 {
+                events |= asked;
+            }
+        }
+        if !events.is_empty() {
+            let file = Some(descriptors.get(fd as i32)?);
+            watched.push(Watched { file, events, found: Events::empty() });
+            numbers.push(fd);
+        }
+    }
+    wait(&mut watched, deadline)?;
+    let mut found = 0;
+    let mut results: [Vec<u64>; 3] = core::array::from_fn(|_| alloc::vec![0; words]);
+    for (one, fd) in watched.iter().zip(numbers) {
+        for (index, (asked, answers)) in SETS.into_iter().enumerate() {
+            if one.events.contains(asked) && one.found.intersects(answers) {
+                results[index][fd / BITS] |= 1 << (fd % BITS);
+                found += 1;
+            }
+        }
+    }
+    for (set, addr) in results.iter().zip(addresses).filter(|(_, addr)| *addr != 0) {
+        user::write_words(addr, set)?;
+    }
+    Ok(found)
+}
+
+/// select(2).
+pub fn select(call: &mut Call) -> SysResult {
+    let addr = call.usize(4);
+    let deadline = if addr == 0 {
+        None
+    } else {
+        let [seconds, us] = user::read_words::<2>(addr)?;
+        if seconds > i64::MAX as u64 || us > i64::MAX as u64 {
+            return Err(Errno::INVAL);
+        }
+        Some(deadline_after(seconds, us.saturating_mul(NS_PER_US)))
+    };
+    let result = select_until(call, deadline);
+    write_remaining(addr, deadline, NS_PER_US);
+    result
+}
+
+/// pselect6(2).
+pub fn pselect6(call: &mut Call) -> SysResult {
+    let deadline = deadline_at(call.usize(4))?;
+    let [mask, size] = if call.usize(5) == 0 { [0, 0] } else { user::read_words::<2>(call.usize(5))? };
+    let result = with_mask(call, mask as usize, size as usize, || select_until(call, deadline));
+    write_remaining(call.usize(4), deadline, 1);
+    result
+}
