@@ -1,5 +1,6 @@
 //! The descriptor table of a process.
 use super::file::OpenFile;
+use super::locks;
 use crate::errno::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -161,6 +162,10 @@ impl DescriptorTable {
     /// Closes everything (exit).
     pub fn close_all(&self) {
         let closed = core::mem::take(&mut *self.slots.write());
+        if locks::any() {
+            let pid = crate::this::with(|thread| thread.process.pid);
+            closed.slots.iter().flatten().for_each(|slot| locks::descriptor_closed(&slot.file, pid));
+        }
         drop(closed);
     }
 }

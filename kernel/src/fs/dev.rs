@@ -6,13 +6,11 @@ use super::mount::Place;
 use super::stat::device_number;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user_buf::UserBuf;
-use crate::syscall::call::Call;
 use alloc::string::String;
 use alloc::sync::Arc;
 use coracle_hal::frame::Frame;
 use core::any::Any;
 use linux_raw_sys::general::{S_IFCHR, stat as Stat};
-use linux_raw_sys::ioctl::FIONREAD;
 use spin::Once;
 
 /// Bytes of randomness or zeroes made at a time.
@@ -131,16 +129,11 @@ impl File for MemoryDevice {
     fn seekable(&self) -> bool {
         true
     }
+    fn keeps_position(&self) -> bool {
+        false
+    }
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(self.place.path.inode.metadata().stat())
-    }
-    fn ioctl(&self, call: &mut Call, command: u32, argument: usize) -> SysResult {
-        let _ = call;
-        if command == FIONREAD {
-            crate::mm::user::write_u32(argument, 0)?;
-            return Ok(0);
-        }
-        Err(Errno::NOTTY)
     }
     fn page(&self, _index: u64, _for_write: bool) -> Result<Frame, Errno> {
         match self.kind {

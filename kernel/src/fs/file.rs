@@ -145,6 +145,10 @@ pub trait File: Send + Sync + Any {
     fn seekable(&self) -> bool {
         false
     }
+    /// False if lseek(2) does nothing and gives 0, as at /dev/null.
+    fn keeps_position(&self) -> bool {
+        true
+    }
     /// Size in bytes, for SEEK_END and O_APPEND.
     fn size(&self) -> u64 {
         0

@@ -1,5 +1,7 @@
 //! Advisory locks: flock(2), and the record locks of fcntl(2), those of processes and those of open file descriptions.
 use super::file::OpenFile;
+use super::inode::Inode;
+use super::memory::MemoryFile;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
 use alloc::collections::BTreeMap;
@@ -28,7 +30,15 @@ static LOCKED: AtomicUsize = AtomicUsize::new(0);
 static RELEASED: PollSource = PollSource::new();
 
 fn file_id(open: &OpenFile) -> Result<FileId, Errno> {
-    open.file.stat().map(|stat| (stat.st_dev, stat.st_ino))
+    match open.file.as_any().downcast_ref::<MemoryFile>() {
+        Some(file) => Ok(file.node().identity()),
+        None => open.file.stat().map(|stat| (stat.st_dev, stat.st_ino)),
+    }
+}
+
+/// Whether any file has locks.
+pub fn any() -> bool {
+    LOCKED.load(Ordering::Acquire) > 0
 }
 
 /// The owner that a process is: even numbers, descriptions being odd.
@@ -91,7 +101,7 @@ fn change(kind: Kind, id: FileId, f: impl FnOnce(&mut Locks)) {
 
 /// The process `pid` closed a descriptor of this file: its record locks on it are gone (fcntl(2)).
 pub fn descriptor_closed(open: &Arc<OpenFile>, pid: i32) {
-    if LOCKED.load(Ordering::Acquire) > 0
+    if any()
         && let Ok(id) = file_id(open)
     {
         change(Kind::Record, id, |locks| {
@@ -102,7 +112,7 @@ pub fn descriptor_closed(open: &Arc<OpenFile>, pid: i32) {
 
 /// The last descriptor of a description was closed: its own locks are gone.
 pub fn description_closed(open: &OpenFile) {
-    if LOCKED.load(Ordering::Acquire) > 0
+    if any()
         && let Ok(id) = file_id(open)
     {
         let owner = description_owner(open);

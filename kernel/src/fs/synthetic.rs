@@ -194,16 +194,14 @@ impl Inode for Node {
     fn truncate(&self, _size: u64) -> Result<(), Errno> {
         // Settings are opened with O_TRUNC by shells.
         match &self.kind {
-            Kind::File(_, Some(_)) => Ok(()),
-            _ => Err(Errno::ACCES),
+            Kind::File(..) => Ok(()),
+            _ => Err(Errno::INVAL),
         }
     }
-    fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
-        use linux_raw_sys::general::{O_ACCMODE, O_RDONLY};
+    fn open(self: Arc<Self>, place: Place, _flags: u32) -> Result<Arc<dyn File>, Errno> {
         match &self.kind {
             Kind::Directory(_) => Ok(Arc::new(DirectoryFile::new(place))),
             Kind::Link(_) => Err(Errno::LOOP),
-            Kind::File(_, None) if flags & O_ACCMODE != O_RDONLY => Err(Errno::ACCES),
             Kind::File(..) => Ok(Arc::new(TextFile { node: self, place, text: Mutex::new(None) })),
         }
     }
@@ -243,7 +241,7 @@ impl File for TextFile {
         dst.put(&text[from..])
     }
     fn write(&self, src: &mut UserBuf, _offset: u64, _nonblock: bool) -> SysResult {
-        let Kind::File(_, Some(set)) = &self.node.kind else { return Err(Errno::ACCES) };
+        let Kind::File(_, Some(set)) = &self.node.kind else { return Err(Errno::INVAL) };
         let mut bytes = alloc::vec![0; src.remaining().min(BLOCK_SIZE as usize)];
         let len = src.take(&mut bytes)?;
         set(&bytes[..len])?;

@@ -1,6 +1,6 @@
 //! epoll(7). Files announce readiness and put themselves on the set's ready list; waiting looks at nothing else, so idle
 //! members cost nothing.
-use super::poll::{Events, PollSource};
+use super::poll::{ALWAYS, Events, PollSource};
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
 use crate::fs::stat;
@@ -48,7 +48,7 @@ pub struct Member {
     /// The description, to tell members of the same number apart: never followed.
     description: usize,
     data: AtomicU64,
-    /// Events asked for, with EDGE and ONE_SHOT; without events: disabled.
+    /// Events asked for, with EDGE and ONE_SHOT; without any, not even ERR and HUP: disabled by ONE_SHOT.
     interest: AtomicU32,
     exclusive: bool,
     /// It stands on the ready list, or on the list that a waiter is looking through.
@@ -215,7 +215,7 @@ impl Epoll {
                     return Err(Errno::INVAL);
                 }
                 member.data.store(data, Ordering::Relaxed);
-                member.interest.store(events & !WAKEUP, Ordering::SeqCst);
+                member.interest.store(events & !WAKEUP | ALWAYS.bits(), Ordering::SeqCst);
                 if let Some(source) = member.file.poll_source() {
                     let mask = Events::from_bits_truncate(events);
                     source.set_mask(member.subscription.load(Ordering::Relaxed), mask);
@@ -265,7 +265,7 @@ impl Epoll {
             file: open.file.clone(),
             description,
             data: AtomicU64::new(data),
-            interest: AtomicU32::new(events & !(WAKEUP | EXCLUSIVE)),
+            interest: AtomicU32::new(events & !(WAKEUP | EXCLUSIVE) | ALWAYS.bits()),
             exclusive,
             queued: AtomicBool::new(false),
             dead: AtomicBool::new(false),

@@ -12,7 +12,7 @@ use linux_raw_sys::general::{
     O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC, S_IFDIR, S_IFMT, S_IFREG, SEEK_CUR,
     SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET, SIGPIPE,
 };
-use linux_raw_sys::ioctl::{FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX};
+use linux_raw_sys::ioctl::{FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD};
 
 /// The most that one call moves (MAX_RW_COUNT: INT_MAX rounded down to a page).
 const MAX_COUNT: usize = 0x7fff_f000;
@@ -169,6 +169,9 @@ pub fn lseek(call: &mut Call) -> SysResult {
     if !open.seekable {
         return Err(Errno::SPIPE);
     }
+    if !open.file.keeps_position() {
+        return Ok(0);
+    }
     let distance = call.i64(1);
     let mut position = open.position.lock();
     let at = match call.u32(2) {
@@ -201,6 +204,11 @@ pub fn ioctl(call: &mut Call) -> SysResult {
         }
         FIOCLEX | FIONCLEX => {
             call.thread.process.descriptors.set_close_on_exec(call.i32(0), command == FIOCLEX)?;
+            Ok(0)
+        }
+        FIONREAD if open.seekable && open.file.stat()?.st_mode & S_IFMT == S_IFREG => {
+            let left = open.file.size().saturating_sub(*open.position.lock());
+            user::write_u32(argument, left.min(i32::MAX as u64) as u32)?;
             Ok(0)
         }
         _ => open.file.ioctl(call, command, argument),
@@ -432,6 +440,22 @@ pub fn splice(call: &mut Call) -> SysResult {
     let mut from_at = Cursor::new(call.usize(1), &from)?;
     let mut to_at = Cursor::new(call.usize(3), &to)?;
     with_sigpipe(copy(&from, &mut from_at, &to, &mut to_at, call.usize(4), call.u32(5) & NONBLOCK != 0))
+}
+/// vmsplice(2): by copying.
+pub fn vmsplice(call: &mut Call) -> SysResult {
+    use crate::ipc::pipe::PipeEnd;
+    /// SPLICE_F_NONBLOCK.
+    const NONBLOCK: u32 = 2;
+    let open = open_file(call, 0)?;
+    if !open.file.as_any().is::<PipeEnd>() {
+        return Err(Errno::BADF);
+    }
+    let mut buffer = vector(call.usize(1), call.usize(2))?;
+    let nonblock = call.u32(3) & NONBLOCK != 0 || open.nonblock();
+    match open.check_writable() {
+        Ok(()) => with_sigpipe(open.file.write(&mut buffer, 0, nonblock)),
+        Err(_) => open.file.read(&mut buffer, 0, nonblock),
+    }
 }
 /// tee(2).
 pub fn tee(call: &mut Call) -> SysResult {

@@ -68,6 +68,9 @@ impl Content {
     pub fn allocated(&self) -> u64 {
         let state = self.state.lock();
         let base_pages = state.base_len.div_ceil(PAGE);
+        if base_pages == 0 {
+            return state.pages.len() as u64 * PAGE;
+        }
         let own = state.pages.keys().filter(|&&page| page >= base_pages).count() as u64;
         (base_pages + own) * PAGE
     }

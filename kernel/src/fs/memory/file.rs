@@ -7,7 +7,6 @@ use crate::fs::inode::{DirEntry, Inode};
 use crate::fs::mount::{Path, Place};
 use crate::fs::stat::entry_kind;
 use crate::mm::user_buf::UserBuf;
-use crate::syscall::call::Call;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -16,7 +15,6 @@ use core::any::Any;
 use linux_raw_sys::general::{
     FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, S_IFDIR, stat as Stat,
 };
-use linux_raw_sys::ioctl::FIONREAD;
 use spin::Mutex;
 
 /// An open regular file.
@@ -68,15 +66,6 @@ impl File for MemoryFile {
     }
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(self.node.metadata().stat())
-    }
-    fn ioctl(&self, call: &mut Call, command: u32, argument: usize) -> SysResult {
-        let _ = call;
-        if command == FIONREAD {
-            let left = self.size().min(i32::MAX as u64) as u32;
-            crate::mm::user::write_u32(argument, left)?;
-            return Ok(0);
-        }
-        Err(Errno::NOTTY)
     }
     fn truncate(&self, size: u64) -> Result<(), Errno> {
         Inode::truncate(&*self.node, size)

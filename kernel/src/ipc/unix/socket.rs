@@ -228,10 +228,6 @@ impl UnixSocket {
         Ok(())
     }
 
-    fn take_error(&self) -> Result<(), Errno> {
-        self.state.lock().error.take().map_or(Ok(()), Err)
-    }
-
     /// Receives into `dst` what is there: EAGAIN if nothing is.
     fn try_receive(&self, dst: &mut UserBuf, flags: u32, found: &mut Received) -> Result<(), Errno> {
         let peek = flags & n::MSG_PEEK != 0;
@@ -614,12 +610,14 @@ impl Socket for UnixSocket {
         if flags & n::MSG_OOB != 0 {
             return Err(Errno::OPNOTSUPP);
         }
-        self.take_error().map_err(|error| if error == Errno::CONNRESET { Errno::PIPE } else { error })?;
         let nonblock = flags & n::MSG_DONTWAIT != 0;
         let (deadline, write_closed, capacity) = {
             let state = self.state.lock();
             (state.options.send_deadline(), state.write_closed, state.options.capacity)
         };
+        if write_closed {
+            return Err(Errno::PIPE);
+        }
         let connected = matches!(self.state.lock().role, Role::Connected(_));
         let target = match (self.kind, to) {
             (Kind::Datagram, Some(SocketAddress::Unix(name))) => address::find(name)?,
@@ -635,9 +633,6 @@ impl Socket for UnixSocket {
         };
         if target.kind != self.kind {
             return Err(Errno::PROTOTYPE);
-        }
-        if write_closed {
-            return Err(Errno::PIPE);
         }
         let credentials = credentials();
         let from = self.name();
