@@ -30,18 +30,28 @@ pub fn init(archive: Option<Archive<'static>>) -> Result<(), Errno> {
     attach(b"dev", 0o755, dev::filesystem()?, "devtmpfs")?;
     attach(b"proc", 0o555, proc::filesystem(), "proc")?;
     attach(b"sys", 0o555, sys::filesystem(), "sysfs")?;
-    attach(b"tmp", 0o1777, MemoryFs::empty(0o1777), "tmpfs")?;
-    attach(b"run", 0o755, MemoryFs::empty(0o755), "tmpfs")?;
+    // Files that the image has in these must stay to be seen; the root is writable itself then.
+    for (name, mode) in [(b"tmp".as_slice(), 0o1777), (b"run", 0o755)] {
+        if is_free(name)? {
+            attach(name, mode, MemoryFs::empty(mode), "tmpfs")?;
+        }
+    }
     Ok(())
 }
 
-/// Mounts `filesystem` over the directory `name` of the root, which is made if the image has none. Where the image has
-/// files in it, they must stay to be seen: the root is writable itself, so nothing is mounted there.
+/// Whether the root has no directory of this name, or an empty one.
+fn is_free(name: &[u8]) -> Result<bool, Errno> {
+    match mount::root().inode.lookup(name)? {
+        Some(inode) => Ok(inode.is_directory() && inode.list()?.is_empty()),
+        None => Ok(true),
+    }
+}
+
+/// Mounts `filesystem` over the directory `name` of the root, which is made if the image has none.
 fn attach(name: &[u8], mode: u32, filesystem: Arc<dyn Inode>, kind: &'static str) -> Result<(), Errno> {
     let root = mount::root();
     let inode = match root.inode.lookup(name)? {
-        Some(inode) if inode.is_directory() && inode.list()?.is_empty() => inode,
-        Some(inode) if inode.is_directory() => return Ok(()),
+        Some(inode) if inode.is_directory() => inode,
         // A link, as /run may be one in an image: what it leads to is found at its own path.
         Some(_) => return Ok(()),
         None => root.inode.create(name, NewNode::Directory, mode)?,
