@@ -5,5 +5,5 @@
 int main(void) {
     volatile int zero = 0;
     puts("before");
-    return 1 / zero;
+    return 100 / zero;
 }

@@ -26,8 +26,8 @@ int main(void) {
         sigaction(signals[i], &action, NULL);
     volatile int zero = 0;
     volatile int low = INT_MIN;
-    ATTEMPT("divide by zero", (void)(1 / zero));
-    ATTEMPT("divide overflow", (void)(low / (zero - 1)));
+    ATTEMPT("divide by zero", zero = 100 / zero);
+    ATTEMPT("divide overflow", low = low / (zero - 1));
     ATTEMPT("ud2", asm volatile("ud2"));
     ATTEMPT("int3", asm volatile("int3"));
     DONE();
