@@ -102,6 +102,8 @@ fn scripts_bring_their_interpreter() {
     let shown = place.coracle(&["inspect", "s.img"]);
     let line = shown.lines().find(|line| line.contains("arguments")).unwrap();
     assert!(line.ends_with(&format!("sh -e {} x", script.display())), "{shown}");
+    let command = place.coracle(&["run", "s.img", "--dry-run", "--", "y"]);
+    assert!(command.contains(&format!("arg=-e arg={} arg=y", script.display())), "{command}");
     assert!(place.coracle(&["inspect", "--cat", script.to_str().unwrap(), "s.img"]).contains("echo hello"));
 }
 

@@ -77,11 +77,11 @@ fn write_image(output: &Path, bytes: &[u8]) -> Result<()> {
 pub fn assemble(path: &Path, args: &[String], settings: &Settings, verbose: bool) -> Result<Assembled> {
     let kernel = Kernel::load()?;
     let args = if args.is_empty() { &settings.args } else { args };
-    let program = Program::read(path, args)?;
-    if image::Image::parse(&error::read(&program.path)?).ok().flatten().is_some() {
+    if image::Image::parse(&error::read(path)?).ok().flatten().is_some() {
         return Err(Error::new(format!("`{}` is a Coracle image already", path.display()))
             .help("run it with `coracle run`; to change it, build it from the program once more"));
     }
+    let program = Program::read(path, args)?;
     let progress = progress_bar();
     let mut collector = Collector::with_progress(progress.clone());
     skeleton::root_links(&mut collector)?;
@@ -191,6 +191,7 @@ fn record(program: &Program, settings: &Settings, kernel: &Kernel) -> Recorded {
     Recorded {
         program: program.path.to_string_lossy().into_owned().into_bytes(),
         args: program.args.iter().map(|arg| arg.clone().into_bytes()).collect(),
+        more_fixed_args: u32::try_from(program.own_args).unwrap_or(1).saturating_sub(1),
         env: env.into_iter().map(String::into_bytes).collect(),
         cwd: settings.cwd.clone().unwrap_or_default().into_bytes(),
         mode: settings.mode.unwrap_or_default(),

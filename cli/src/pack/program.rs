@@ -15,6 +15,8 @@ pub struct Program {
     pub elf: Elf,
     /// `argv`, as execve(2) would make it.
     pub args: Vec<String>,
+    /// How many of them are the interpreter's and the script's, not the caller's.
+    pub own_args: usize,
     /// The scripts that led to the ELF file, the one that was asked for first.
     pub scripts: Vec<PathBuf>,
 }
@@ -69,7 +71,16 @@ impl Program {
             let bytes = error::read(&path)?;
             let line = match bytes.strip_prefix(b"#!") {
                 Some(rest) if !is_elf(&bytes) => rest.split(|&byte| byte == b'\n').next().unwrap_or_default(),
-                _ => return Ok(Program { elf: Elf::program(&path, &bytes)?, path, args: argv, scripts }),
+                _ => {
+                    let own_args = argv.len() - args.len();
+                    return Ok(Program {
+                        elf: Elf::program(&path, &bytes)?,
+                        path,
+                        args: argv,
+                        own_args,
+                        scripts,
+                    });
+                }
             };
             let line = String::from_utf8_lossy(line).into_owned();
             let wrong = |why: String| {

@@ -55,7 +55,12 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         Some(image) => {
             check_content(args)?;
             let mut words = words(args);
-            words.args = args.args.iter().map(|arg| arg.clone().into_bytes()).collect();
+            if !args.args.is_empty() {
+                // Of a script's image, the interpreter's own arguments stay.
+                let config = image.archive.config();
+                let own = config.args().take(config.fixed_args()).skip(1).map(<[u8]>::to_vec);
+                words.args = own.chain(args.args.iter().map(|arg| arg.clone().into_bytes())).collect();
+            }
             words.env =
                 settings.env.iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect();
             words.mode = args.content.mode;

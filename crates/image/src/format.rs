@@ -66,6 +66,7 @@ pub(crate) mod tag {
     pub(crate) const HOSTNAME: u32 = 6;
     pub(crate) const KERNEL_VERSION: u32 = 7;
     pub(crate) const MEMORY: u32 = 8;
+    pub(crate) const FIXED_ARGUMENTS: u32 = 9;
 }
 
 /// The checksum of a header: 32-bit FNV-1a, which tells a stray page from an archive and needs no table.

@@ -37,7 +37,14 @@ fn walk(archive: &Archive<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut out = BTreeMap::new();
     visit(archive, InodeId::ROOT, b"", 0, &mut out);
     let config = archive.config();
-    let _ = (config.program(), config.args().count(), config.env().count(), config.cwd(), config.mode());
+    let _ = (
+        config.program(),
+        config.args().count(),
+        config.fixed_args(),
+        config.env().count(),
+        config.cwd(),
+        config.mode(),
+    );
     let _ = (config.hostname(), config.kernel_version(), config.memory());
     for index in 0..archive.symbols().len().min(ENTRIES) {
         let _ = archive.symbols().get(index);
@@ -117,6 +124,7 @@ fn sample() -> Vec<u8> {
         settings: Settings {
             program: b"/bin/app".to_vec(),
             args: vec![b"app".to_vec(), b"-x".to_vec()],
+            more_fixed_args: 1,
             env: vec![b"A=1".to_vec()],
             mode: Mode::Protected,
             hostname: Some(b"boat".to_vec()),
@@ -136,6 +144,7 @@ fn settings_and_symbols() {
     let config = archive.config();
     assert_eq!(config.program(), b"/bin/app");
     assert_eq!(config.args().collect::<Vec<_>>(), [b"app".as_slice(), b"-x"]);
+    assert_eq!(config.fixed_args(), 2);
     assert_eq!(config.env().collect::<Vec<_>>(), [b"A=1"]);
     assert_eq!((config.cwd(), config.mode()), (b"/".as_slice(), Mode::Protected));
     assert_eq!((config.hostname(), config.kernel_version()), (Some(b"boat".as_slice()), Some("0.1.0")));

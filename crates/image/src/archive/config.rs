@@ -24,6 +24,13 @@ impl<'a> Config<'a> {
         self.all(tag::ARGUMENT)
     }
 
+    /// How many of the arguments stay when a run gives others: 1, the program's own name, or more if the program is
+    /// the interpreter of a script.
+    pub fn fixed_args(&self) -> usize {
+        let count = self.last(tag::FIXED_ARGUMENTS).and_then(|bytes| get_u32(bytes, 0));
+        count.and_then(|count| usize::try_from(count).ok()).unwrap_or(1)
+    }
+
     /// The environment, each as `NAME=VALUE`.
     pub fn env(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.all(tag::ENVIRONMENT)

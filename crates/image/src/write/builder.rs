@@ -21,6 +21,8 @@ pub struct Settings {
     pub program: Vec<u8>,
     /// The arguments, `argv[0]` first.
     pub args: Vec<Vec<u8>>,
+    /// How many arguments beyond `argv[0]` stay when a run gives others.
+    pub more_fixed_args: u32,
     /// The environment, each as `NAME=VALUE`.
     pub env: Vec<Vec<u8>>,
     /// The directory the program starts in; empty for `/`.
@@ -135,6 +137,7 @@ impl Builder<'_> {
         let settings = &self.settings;
         record(tag::PROGRAM, &settings.program);
         settings.args.iter().for_each(|arg| record(tag::ARGUMENT, arg));
+        record(tag::FIXED_ARGUMENTS, &(settings.more_fixed_args + 1).to_le_bytes());
         settings.env.iter().for_each(|var| record(tag::ENVIRONMENT, var));
         if !settings.cwd.is_empty() {
             record(tag::DIRECTORY, &settings.cwd);
