@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use coracle_image::Mode;
 use coracle_image::cmdline::{CommandLine, Console, IpSetting};
 
 use crate::args::{ConsoleKind, Machine};
@@ -182,9 +183,9 @@ impl Plan {
     }
 
     /// What was chosen, in a few words.
-    pub fn summary(&self, accel_reason: &str) -> String {
+    pub fn summary(&self, mode: Mode, accel_reason: &str) -> String {
         let mut text = format!(
-            "{} on {}, {} ({accel_reason}), {} CPU{}, {}",
+            "{} ({mode} mode) on {}, {} ({accel_reason}), {} CPU{}, {}",
             self.image.file_name().unwrap_or_default().to_string_lossy(),
             self.machine.name(),
             self.accel,

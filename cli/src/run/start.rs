@@ -51,7 +51,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             .help("build it once more with this version of coracle")
     })?;
     // The temporary image must live as long as QEMU.
-    let (plan, reason, _temporary) = match image {
+    let (plan, mode, reason, _temporary) = match image {
         Some(image) => {
             check_content(args)?;
             let mut words = words(args);
@@ -67,7 +67,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             words.hostname.clone_from(&args.content.hostname);
             let wish = image.archive.config().memory().map(Size);
             let (plan, reason) = plan(args, &settings, path.clone(), image.end, wish, words)?;
-            (plan, reason, None)
+            (plan, args.content.mode.unwrap_or(image.archive.config().mode()), reason, None)
         }
         None => {
             let assembled = pack::assemble(&path, &args.args, &settings, false)?;
@@ -87,14 +87,14 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             if args.dry_run {
                 note(format!("`{name}` is written by: coracle build {given} -o {name} …"));
             }
-            (plan, reason, temporary)
+            (plan, settings.mode.unwrap_or_default(), reason, temporary)
         }
     };
     if args.dry_run {
         println!("{}", plan.shell_command(Channels::Terminal));
         return Ok(0);
     }
-    let summary = plan.summary(&reason);
+    let summary = plan.summary(mode, &reason);
     if !args.quiet {
         note(&summary);
     }
