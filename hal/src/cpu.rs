@@ -10,6 +10,10 @@ pub(crate) static COUNT: AtomicUsize = AtomicUsize::new(1);
 pub fn count() -> usize {
     COUNT.load(Ordering::Relaxed)
 }
+/// CPUs that the machine has, running or not, up to what is supported.
+pub fn possible() -> usize {
+    crate::topology::get().cpus.len().clamp(1, crate::percpu::MAX_CPUS)
+}
 /// This CPU, 0 for the one that booted.
 #[inline]
 pub fn id() -> usize {

@@ -1,7 +1,6 @@
 //! Memory shared with devices.
 use crate::layout::{self, PAGE};
-use crate::{buddy, frame};
-use alloc::alloc::{Layout, alloc, dealloc};
+use crate::{buddy, frame, heap};
 use core::ptr::NonNull;
 
 /// Physically contiguous memory for rings: reached by volatile reads and writes only. Zeroed.
@@ -109,20 +108,12 @@ unsafe impl Sync for PacketBuffer {}
 impl PacketBuffer {
     /// Bytes in a buffer: half a frame.
     pub const SIZE: usize = 2048;
-    const LAYOUT: Layout = match Layout::from_size_align(Self::SIZE, Self::SIZE) {
-        Ok(layout) => layout,
-        Err(_) => panic!("not a power of two"),
-    };
     /// `None`: out of memory. Contents are whatever an earlier packet left.
     #[inline]
     pub fn alloc() -> Option<PacketBuffer> {
-        // SAFETY: the size is not zero. Memory from the allocator counts as uninitialised for Rust; an asm that could have
-        // written it all makes it "whatever was there".
-        unsafe {
-            let buffer = alloc(Self::LAYOUT);
-            core::arch::asm!("/* {} */", in(reg) buffer, options(nostack, preserves_flags));
-            Some(PacketBuffer(NonNull::new(buffer.cast())?))
-        }
+        // The memory comes from linked lists and devices that the compiler knows nothing of: its bytes are whatever they
+        // are, not uninitialised.
+        Some(PacketBuffer(NonNull::new(heap::take_half_frame().cast())?))
     }
     /// Physical address.
     #[inline]
@@ -146,8 +137,8 @@ impl PacketBuffer {
 impl Drop for PacketBuffer {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout.
-        unsafe { dealloc(self.0.as_ptr().cast(), Self::LAYOUT) };
+        // SAFETY: taken by `alloc`, dropped once.
+        unsafe { heap::put_half_frame(self.0.as_ptr().cast()) };
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) unsafe fn init(spans: &[(u32, u32)], states: usize, image: core::ops:
     }
 }
 
-/// Frames that a CPU keeps at hand at most, and how many it fetches or gives back at a time.
+/// Frames that a CPU keeps at hand at most (a power of two, for cheap bounds), and how many it fetches or gives back at a time.
 const CACHE: usize = 32;
 const BATCH: usize = 16;
 
@@ -86,10 +86,11 @@ impl FrameCache {
         }
         self.count.set(count - 1);
         // SAFETY: only this CPU uses its cache, never recursively; `count` never exceeds CACHE.
-        Some(unsafe { (*self.frames.get())[count - 1] })
+        Some(unsafe { (*self.frames.get())[(count - 1) % CACHE] })
     }
 
     #[cold]
+    #[inline(never)]
     fn refill(&self) -> Option<u32> {
         let mut buddy = BUDDY.lock();
         let first = buddy.alloc(0)?;
@@ -106,18 +107,24 @@ impl FrameCache {
 
     #[inline]
     fn push(&self, frame: u32) {
-        let mut count = self.count.get();
-        if count == CACHE {
-            let mut buddy = BUDDY.lock();
-            for i in CACHE - BATCH..CACHE {
-                // SAFETY: as in `pop`.
-                buddy.free(unsafe { (*self.frames.get())[i] }, 0);
-            }
-            count -= BATCH;
+        if self.count.get() >= CACHE {
+            self.spill();
         }
+        let count = self.count.get();
         // SAFETY: as in `pop`.
-        unsafe { (*self.frames.get())[count] = frame };
+        unsafe { (*self.frames.get())[count % CACHE] = frame };
         self.count.set(count + 1);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn spill(&self) {
+        let mut buddy = BUDDY.lock();
+        for i in CACHE - BATCH..CACHE {
+            // SAFETY: as in `pop`.
+            buddy.free(unsafe { (*self.frames.get())[i] }, 0);
+        }
+        self.count.set(CACHE - BATCH);
     }
 }
 

@@ -196,6 +196,55 @@ fn free_frames(mut phys: u64, mut count: usize) {
     }
 }
 
+/// An object of `class`, or null.
+#[inline(always)]
+fn take(class: usize) -> *mut u8 {
+    let magazine = &Local::get().magazines.0[class];
+    let head = magazine.head.get();
+    if head.is_null() {
+        return refill(class);
+    }
+    // SAFETY: objects in the list are free memory with a valid link.
+    magazine.head.set(unsafe { (*head).next });
+    magazine.count.set(magazine.count.get() - 1);
+    head as *mut u8
+}
+
+/// Takes an object back.
+///
+/// # Safety
+/// It came from [`take`] with this class, and nothing uses it.
+#[inline(always)]
+unsafe fn put(class: usize, object: *mut u8) {
+    let magazine = &Local::get().magazines.0[class];
+    // SAFETY: free memory of at least 16 bytes.
+    unsafe { (*(object as *mut Free)).next = magazine.head.get() };
+    magazine.head.set(object as *mut Free);
+    let count = magazine.count.get() + 1;
+    magazine.count.set(count);
+    if count > SPILL[class] {
+        spill_half(class);
+    }
+}
+
+/// A piece of half a frame, aligned to its size, or null: what packet buffers are.
+#[inline]
+pub(crate) fn take_half_frame() -> *mut u8 {
+    take(CLASSES.len() - 1)
+}
+
+/// Takes back half a frame.
+///
+/// # Safety
+/// It came from [`take_half_frame`], and nothing uses it.
+#[inline]
+pub(crate) unsafe fn put_half_frame(object: *mut u8) {
+    // SAFETY: passed on to the caller.
+    unsafe { put(CLASSES.len() - 1, object) }
+}
+
+const _: () = assert!(CLASSES[CLASSES.len() - 1] == PAGE / 2);
+
 /// The allocator behind `alloc`.
 pub(crate) struct Heap;
 
@@ -208,16 +257,7 @@ unsafe impl GlobalAlloc for Heap {
         if size > LARGEST {
             return alloc_large(layout.size(), layout.align());
         }
-        let class = class_of(size);
-        let magazine = &Local::get().magazines.0[class];
-        let head = magazine.head.get();
-        if head.is_null() {
-            return refill(class);
-        }
-        // SAFETY: objects in the list are free memory with a valid link.
-        magazine.head.set(unsafe { (*head).next });
-        magazine.count.set(magazine.count.get() - 1);
-        head as *mut u8
+        take(class_of(size))
     }
 
     #[inline]
@@ -227,16 +267,8 @@ unsafe impl GlobalAlloc for Heap {
             free_frames(layout::direct_phys(object as usize), frames(layout.size().max(layout.align())));
             return;
         }
-        let class = class_of(size);
-        let magazine = &Local::get().magazines.0[class];
-        // SAFETY: the caller gives the object up; it has at least 16 bytes.
-        unsafe { (*(object as *mut Free)).next = magazine.head.get() };
-        magazine.head.set(object as *mut Free);
-        let count = magazine.count.get() + 1;
-        magazine.count.set(count);
-        if count > SPILL[class] {
-            spill_half(class);
-        }
+        // SAFETY: the caller gives the object up; it has this class's size.
+        unsafe { put(class_of(size), object) };
     }
 
     #[inline]

@@ -1,11 +1,15 @@
 //! One value per CPU.
 use alloc::boxed::Box;
 
-/// One `T` for each CPU, each in its own cache lines. Allocated on first use.
+/// One `T` for each CPU of the machine, each in its own cache lines. Allocated on first use.
 pub struct PerCpu<T> {
-    cells: spin::Once<Box<[T]>>,
+    cells: spin::Once<Box<[CacheLines<T>]>>,
     make: fn(usize) -> T,
 }
+
+/// A value that shares no cache line with another (two lines: CPUs fetch them in pairs).
+#[repr(align(128))]
+struct CacheLines<T>(T);
 
 impl<T: Sync + Send> PerCpu<T> {
     /// `make(cpu)` gives each CPU's first value.
@@ -20,8 +24,10 @@ impl<T: Sync + Send> PerCpu<T> {
     /// The value of `cpu`.
     #[inline]
     pub fn of(&self, cpu: usize) -> &T {
-        let cells = self.cells.call_once(|| (0..MAX_CPUS).map(self.make).collect());
-        &cells[cpu]
+        let cells = self
+            .cells
+            .call_once(|| (0..crate::cpu::possible()).map(|cpu| CacheLines((self.make)(cpu))).collect());
+        &cells[cpu].0
     }
 }
 /// CPUs supported at most.

@@ -15,7 +15,7 @@ pub fn start_others() {
     let me = apic::id();
     for &id in &topology::get().cpus {
         let number = cpu::COUNT.load(Ordering::Relaxed);
-        if id != me && number < crate::percpu::MAX_CPUS && machine::start(number, id).is_none() {
+        if id != me && number < cpu::possible() && machine::start(number, id).is_none() {
             // Out of memory, or a CPU that does not answer: go on with those that do.
             break;
         }

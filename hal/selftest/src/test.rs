@@ -154,6 +154,7 @@ impl Kernel for Test {
         adopt_idle();
         basics();
         programs();
+        costs();
         say!("now {} ns, wall {}", hal::time::now_ns(), hal::time::wall_offset_ns() / 1_000_000_000);
         let cpus = hal::cpu::start_others();
         say!("{cpus} CPUs");
@@ -345,6 +346,52 @@ fn programs() {
         run(program::offset(program::Entry::Registers), 0..1);
     }
     check!("ended threads give their memory back", hal::frame::counts().0 + 60 > free);
+}
+
+/// Prints what the common operations cost: in instructions with `-icount shift=0`.
+fn costs() {
+    const ROUNDS: u64 = 1000;
+    let measure = |what: &str, f: &mut dyn FnMut()| {
+        f();
+        let start = program::ticks();
+        for _ in 0..ROUNDS {
+            f();
+        }
+        say!("     {what}: {} ticks", (program::ticks() - start) / ROUNDS);
+    };
+    measure("nothing", &mut || ());
+    measure("Box of 64 bytes made and dropped", &mut || {
+        drop(core::hint::black_box(alloc::boxed::Box::new([0u64; 8])))
+    });
+    measure("Frame made and dropped", &mut || drop(core::hint::black_box(Frame::alloc())));
+    measure("zeroed Frame made and dropped", &mut || drop(core::hint::black_box(Frame::alloc_zeroed())));
+    measure("PacketBuffer made and dropped", &mut || {
+        drop(core::hint::black_box(hal::dma::PacketBuffer::alloc()))
+    });
+    measure("now_ns", &mut || {
+        core::hint::black_box(hal::time::now_ns());
+    });
+    measure("set_deadline, later each time", &mut || {
+        hal::time::set_deadline(Some(hal::time::now_ns() + 5_000_000_000))
+    });
+    hal::time::set_deadline(None);
+    let space = new_space();
+    measure("page mapped and unmapped", &mut || {
+        let frame = Frame::alloc().expect("memory");
+        space.map(0x10_0000, frame, Prot::READ).expect("mapped");
+        drop(space.unmap(0x10_0000..0x10_1000));
+    });
+    space.activate();
+    let mut bytes = [1u8; 2048];
+    measure("2048 bytes to the program", &mut || hal::user::copy_to(DATA, &bytes).expect("mapped"));
+    measure("16 bytes to the program", &mut || hal::user::copy_to(DATA, &bytes[..16]).expect("mapped"));
+    measure("1024 bytes copied in the kernel", &mut || {
+        core::hint::black_box(&mut bytes).copy_within(..1024, 1024)
+    });
+    measure("word from the program", &mut || {
+        let _ = core::hint::black_box(hal::user::load_u32(DATA));
+    });
+    hal::paging::activate_kernel();
 }
 
 fn many_cpus() {
