@@ -90,7 +90,9 @@ syscall_entry_unikernel:
     push rcx                        # rip
     sub rsp, 24                     # r11, rcx, rax: unspecified
     PUSH_REST
-    CALL_SYSCALL
+    mov rsi, rsp
+    lea rdi, [rsp + {slot}]
+    call {syscall_instruction}
 unikernel_exit:
     cmp qword ptr [rsp + {full}], 0
     jne full_exit_unikernel
@@ -380,6 +382,7 @@ nmi_entry:
     user_data = const trap::USER_DATA,
     vectors = const trap::VECTORS,
     syscall = sym symbols::coracle_syscall,
+    syscall_instruction = sym symbols::coracle_syscall_instruction,
     thread_start = sym symbols::coracle_thread_start,
     trap_program = sym trap::trap_program,
     trap_kernel = sym trap::trap_kernel,

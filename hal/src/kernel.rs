@@ -18,6 +18,10 @@ pub trait Kernel: 'static {
     /// `orig_rax` is the number; `rax` is unspecified and must be set to the result. In unikernel mode `rcx` and `r11`
     /// are unspecified, too.
     fn syscall(thread: &Arc<Self::Thread>, context: &mut UserContext);
+    /// The same in unikernel mode, by a `syscall` instruction: its site wasn't patched into a call (yet).
+    fn syscall_instruction(thread: &Arc<Self::Thread>, context: &mut UserContext) {
+        Self::syscall(thread, context);
+    }
     /// The program caused an exception.
     fn fault(thread: &Arc<Self::Thread>, context: &mut UserContext, fault: Fault);
     /// An interrupt arrived while the program ran; what it was stands in [`crate::irq`], [`crate::time`] and [`crate::cpu`].
@@ -41,6 +45,7 @@ pub(crate) mod symbols {
         pub fn coracle_cpu_main() -> !;
         pub fn coracle_thread_start(previous: *const (), slot: Slot, context: *mut UserContext);
         pub fn coracle_syscall(slot: Slot, context: *mut UserContext);
+        pub fn coracle_syscall_instruction(slot: Slot, context: *mut UserContext);
         pub fn coracle_fault(slot: Slot, context: *mut UserContext, fault: *const ());
         pub fn coracle_interrupted(slot: Slot, context: *mut UserContext);
     }
@@ -97,6 +102,10 @@ macro_rules! kernel {
             #[unsafe(no_mangle)]
             extern "C" fn coracle_syscall(thread: &Slot, context: &mut Context) {
                 <$k as $crate::kernel::Kernel>::syscall(thread, context)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn coracle_syscall_instruction(thread: &Slot, context: &mut Context) {
+                <$k as $crate::kernel::Kernel>::syscall_instruction(thread, context)
             }
             #[unsafe(no_mangle)]
             extern "C" fn coracle_fault(

@@ -3,6 +3,7 @@ use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::descriptors::DescriptorTable;
 use crate::fs::walk::Bounds;
+use crate::mm::patch;
 use crate::task::process::{self, Process};
 use crate::task::thread::Thread;
 use crate::task::{exec, sched};
@@ -31,6 +32,7 @@ pub fn boot() -> ! {
     let settings = CommandLine::parse(hal::command_line().as_bytes());
     log::configure(settings.log, settings.control);
     power::configure(settings.poweroff);
+    patch::configure(!settings.patch_off);
     settings.unknown.iter().for_each(|word| log!("the kernel command line's `{word}` is not understood"));
 
     let archive = open_archive();

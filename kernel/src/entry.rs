@@ -1,5 +1,6 @@
 //! Where the hardware layer calls the kernel: boot, system calls, exceptions, interrupts.
 use crate::mm::fault::{self, Refused};
+use crate::mm::patch;
 use crate::mm::user::Access;
 use crate::task::process::ExitStatus;
 use crate::task::signal::{self, SigInfo};
@@ -38,6 +39,11 @@ impl Kernel for Coracle {
         if thread.work.is_some() {
             leave(thread, context, true);
         }
+    }
+
+    fn syscall_instruction(thread: &Arc<Thread>, context: &mut UserContext) {
+        patch::consider(thread, context);
+        Self::syscall(thread, context);
     }
 
     fn fault(thread: &Arc<Thread>, context: &mut UserContext, fault: Fault) {

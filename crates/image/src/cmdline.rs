@@ -15,6 +15,7 @@
 //! | `console=serial`, `console=virtio` | where the program's standard streams go |
 //! | `seed=HEX` | fixes the randomisation of addresses, for debugging |
 //! | `net=off` | ignore network cards |
+//! | `patch=off` | in unikernel mode, leave the program's `syscall` instructions as they are |
 //!
 //! Words that mean nothing here are kept aside in [`CommandLine::unknown`] for the log.
 
@@ -99,6 +100,8 @@ pub struct CommandLine {
     pub seed: Option<u64>,
     /// `net=off`
     pub net_off: bool,
+    /// `patch=off`
+    pub patch_off: bool,
     /// Words that were not understood.
     pub unknown: Vec<String>,
 }
@@ -149,6 +152,7 @@ impl CommandLine {
             }
             b"seed" => self.seed = Some(u64::from_str_radix(text()?.trim_start_matches("0x"), 16).ok()?),
             b"net" if value == b"off" => self.net_off = true,
+            b"patch" if value == b"off" => self.patch_off = true,
             _ => return None,
         }
         Some(())
@@ -202,6 +206,9 @@ impl fmt::Display for CommandLine {
         }
         if self.net_off {
             words.put("net", format_args!("off"))?;
+        }
+        if self.patch_off {
+            words.put("patch", format_args!("off"))?;
         }
         self.unknown.iter().try_for_each(|word| words.raw(word))
     }

@@ -1,4 +1,5 @@
 //! The memory of a process: its regions and its page tables.
+use super::patch::Patches;
 use super::vma::{Backing, Vma, VmaFlags};
 use crate::errno::Errno;
 use alloc::string::String;
@@ -22,8 +23,10 @@ pub struct Memory {
     /// Page tables.
     pub space: Arc<AddressSpace>,
     pub(super) layout: Mutex<Layout>,
-    /// Bits of CPUs whose membarrier(2) registration… kept per memory: the commands registered for.
+    /// The commands of membarrier(2) that were registered for.
     pub membarrier: AtomicUsize,
+    /// System-call sites made into calls.
+    pub(super) patches: Patches,
 }
 
 /// What is mapped where.
@@ -93,6 +96,7 @@ impl Memory {
                 stack_limit: 0,
             }),
             membarrier: AtomicUsize::new(0),
+            patches: Patches::default(),
         }))
     }
 
@@ -118,6 +122,7 @@ impl Memory {
             theirs.map_top = ours.map_top;
             theirs.stack_limit = ours.stack_limit;
         }
+        child.patches.inherit(&self.patches);
         Ok(child)
     }
 

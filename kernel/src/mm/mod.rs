@@ -2,6 +2,7 @@
 pub mod fault;
 pub mod map;
 pub mod memory;
+pub mod patch;
 pub mod shared;
 pub mod user;
 pub mod user_buf;
