@@ -80,6 +80,8 @@ pub struct Stack<D: Device, E: Events> {
     ident: AtomicU16,
     deferred: Mutex<Vec<Tcp<D, E>>>,
     any_deferred: AtomicBool,
+    blocked: Mutex<Vec<Tcp<D, E>>>,
+    any_blocked: AtomicBool,
 }
 
 impl<D: Device, E: Events> Stack<D, E> {
@@ -115,6 +117,8 @@ impl<D: Device, E: Events> Stack<D, E> {
             ident: AtomicU16::new(keys.sequence.hash(0, 0) as u16),
             deferred: Mutex::new(Vec::new()),
             any_deferred: AtomicBool::new(false),
+            blocked: Mutex::new(Vec::new()),
+            any_blocked: AtomicBool::new(false),
             keys,
         }
     }
@@ -146,24 +150,37 @@ impl<D: Device, E: Events> Stack<D, E> {
         if self.any_deferred.load(Ordering::Relaxed) {
             self.run_deferred(now);
         }
+        if self.any_blocked.load(Ordering::Relaxed) {
+            self.run_blocked(now);
+        }
         if self.timers.next() <= now {
             self.run_timers(now);
         }
         self.loopback_run(now);
     }
 
-    /// When [`poll`](Self::poll) must be called next, if ever. Any call may change it.
+    /// When [`poll`](Self::poll) must be called next, if ever; 0 if something waits for the end of the batch. Any call
+    /// may change it.
     pub fn next_deadline(&self) -> Option<u64> {
+        if self.any_deferred.load(Ordering::Relaxed) || self.loopback.is_pending() {
+            return Some(0);
+        }
         match self.timers.next() {
             NEVER => None,
             next => Some(next),
         }
     }
 
-    /// Has `poll` come back to a connection.
+    /// Has `poll` come back to a connection at the end of the batch.
     pub(crate) fn defer(&self, socket: Tcp<D, E>) {
         self.deferred.lock().push(socket);
         self.any_deferred.store(true, Ordering::Relaxed);
+    }
+
+    /// Has `poll` come back to a connection that found the device full.
+    pub(crate) fn wait_for_room(&self, socket: Tcp<D, E>) {
+        self.blocked.lock().push(socket);
+        self.any_blocked.store(true, Ordering::Relaxed);
     }
 
     /// Identification of a packet that may be fragmented (RFC 6864).
@@ -179,8 +196,16 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         // Keeps the memory of the list.
         let mut deferred = self.deferred.lock();
-        if deferred.is_empty() && deferred.capacity() < batch.capacity() {
+        if deferred.capacity() == 0 {
             *deferred = batch;
+        }
+    }
+
+    fn run_blocked(&self, now: u64) {
+        self.any_blocked.store(false, Ordering::Relaxed);
+        let batch = core::mem::take(&mut *self.blocked.lock());
+        for socket in batch {
+            self.unblock(now, &socket);
         }
     }
 

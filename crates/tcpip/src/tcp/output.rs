@@ -18,16 +18,9 @@ const CORK_PATIENCE: u64 = 200_000_000;
 impl<D: Device, E: Events> Tcb<D, E> {
     /// Sends all that may be sent now: what was lost, new data, FIN, an acknowledgement that is due.
     pub fn output(&mut self, cx: &Context<'_, D, E>) {
-        if self.is_synchronized() {
-            self.blocked = false;
-            if self.send_data(cx).is_err() {
-                self.blocked = true;
-                self.defer(cx);
-                return;
-            }
-        }
-        if self.ack_now && self.send_ack(cx).is_err() {
-            self.defer(cx);
+        let sent = if self.is_synchronized() { self.send_data(cx) } else { Ok(()) };
+        if sent.is_err() || (self.ack_now && self.send_ack(cx).is_err()) {
+            self.wait_for_room(cx);
         }
     }
 
@@ -218,6 +211,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         self.path.transmit(cx.stack, cx.now, tcp_len, &fragments, sent, self.mss)?;
         drop(fragments);
+        self.interactive |= sent > 0 && self.clock(Clock::DelayedAck) != NEVER;
         self.acknowledged_peer();
         self.last_sent = cx.now;
         let next = seq + sent + u32::from(fin);
@@ -242,6 +236,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             self.set_clock(Clock::Retransmit, cx.now + self.rtt.timeout());
         }
         self.set_clock(Clock::Persist, NEVER);
+        self.set_clock(Clock::Patience, NEVER);
         Ok(sent)
     }
 

@@ -581,19 +581,25 @@ impl<D: Device, E: Events> Stack<D, E> {
         socket.finish(&cx, tcb);
     }
 
-    /// Comes back to a connection at the end of a batch: acknowledgements, what found the device full.
+    /// Comes back to a connection at the end of a batch: no segment has carried the acknowledgement.
     pub(crate) fn resume(&self, now: u64, socket: &Tcp<D, E>) {
         let cx = Context { stack: self, socket, now };
         let mut tcb = socket.lock();
         tcb.deferred = false;
-        if tcb.ack_now || tcb.ack_due || tcb.blocked {
-            if tcb.state == State::Closed {
-                tcb.ack_now = false;
-                tcb.ack_due = false;
-            } else {
-                tcb.ack_now |= tcb.ack_due;
-                tcb.output(&cx);
-            }
+        if tcb.ack_due && tcb.state != State::Closed {
+            tcb.ack_now = true;
+            tcb.output(&cx);
+            socket.finish(&cx, tcb);
+        }
+    }
+
+    /// Comes back to a connection that found the device full.
+    pub(crate) fn unblock(&self, now: u64, socket: &Tcp<D, E>) {
+        let cx = Context { stack: self, socket, now };
+        let mut tcb = socket.lock();
+        tcb.blocked = false;
+        if tcb.state != State::Closed {
+            tcb.output(&cx);
             socket.finish(&cx, tcb);
         }
     }
@@ -679,15 +685,18 @@ impl<D: Device, E: Events> Tcb<D, E> {
         if self.read_bytes > self.receive_buffer / 2 {
             self.tune_buffer(cx);
         }
-        // The peer hears of the window with the next acknowledgement; only a window that was half used up is worth one
-        // of its own (RFC 9293, 3.8.6.2.2).
+        // The peer hears of the window with the next acknowledgement; only a window that was mostly used up is worth
+        // one of its own (RFC 9293, 3.8.6.2.2).
         let seen = self.rcv_adv - self.rcv_nxt;
-        if (seen as usize) < self.receive_buffer / 2
+        if (seen as usize) < self.receive_buffer / 4
             && !self.fin_received
             && self.is_synchronized()
             && self.window_edge() - self.rcv_adv >= self.receive_buffer as u32 / 4
         {
             let _ = self.send_ack(cx);
+        } else if self.unacked > 0 && !self.interactive && !self.ack_due && self.receive.len() == 0 {
+            // The program has taken all and is not known to reply: a peer with Nagle's algorithm may wait for us.
+            self.ack_soon(cx);
         }
     }
 

@@ -127,7 +127,7 @@ pub struct Tcb<D: Device, E: Events> {
     pub stalled_since: u64,
     pub probes: u32,
     pub last_sent: u64,
-    /// The device had no room: send when it has.
+    /// The device had no room: it stands in the stack's list of those that wait for it.
     pub blocked: bool,
 
     // Options in use.
@@ -157,6 +157,8 @@ pub struct Tcb<D: Device, E: Events> {
     pub ack_now: bool,
     /// Acknowledge at the end of the batch.
     pub ack_due: bool,
+    /// The program replies to what it reads: the reply carries the acknowledgement.
+    pub interactive: bool,
     /// Full segments still acknowledged at once, at the start of a connection.
     pub quick_acks: u8,
     pub last_received: u64,
@@ -244,6 +246,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             unacked: 0,
             ack_now: false,
             ack_due: false,
+            interactive: false,
             quick_acks: QUICK_ACKS,
             last_received: 0,
             challenged: 0,
@@ -429,6 +432,14 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
     }
 
+    /// The device had no room: has the stack come back when it may have.
+    pub fn wait_for_room(&mut self, cx: &Context<'_, D, E>) {
+        if !self.blocked {
+            self.blocked = true;
+            cx.stack.wait_for_room(cx.socket.clone());
+        }
+    }
+
     /// The connection has failed.
     pub fn fail(&mut self, cx: &Context<'_, D, E>, error: Error) {
         self.error = Some(error);
@@ -473,7 +484,6 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.wanted_at = NEVER;
         self.ack_now = false;
         self.ack_due = false;
-        self.blocked = false;
         if let Some(timer) = self.timer.take() {
             cx.stack.timers.remove(timer);
         }

@@ -32,6 +32,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
                 Clock::Retransmit => self.retransmit_due(cx),
                 Clock::Persist => self.persist_due(cx),
                 Clock::DelayedAck => {
+                    self.interactive = false;
                     let _ = self.send_ack(cx);
                 }
                 Clock::KeepAlive => self.keep_alive_due(cx),
