@@ -1,2 +1,19 @@
-//! The network: sockets over the TCP/IP engine.
+//! The network: sockets over the TCP/IP engine, and the engine over the network card.
+//!
+//! Packets move when [`poll`] is called (see [`crate::drivers`]): it hands what the card has received to the engine,
+//! lets the engine do what is due, and rings the card's doorbell once for all that was queued since the last time.
+pub mod address;
+mod common;
+mod interface;
+mod interface_ioctl;
+pub mod netlink;
+pub mod open;
+pub mod options;
+mod resolver;
 pub mod socket;
+mod stack;
+pub mod tcp;
+pub mod udp;
+
+pub use resolver::resolv_conf;
+pub use stack::{arm, drain, engine, next_deadline, poll, start};

@@ -17,6 +17,13 @@ pub enum SocketAddress {
     Inet6(SocketAddrV6),
     /// AF_UNIX: a path, an abstract name (first byte 0), or empty (unnamed).
     Unix(Vec<u8>),
+    /// AF_NETLINK.
+    Netlink {
+        /// Port id; 0 is the kernel.
+        port: u32,
+        /// Multicast groups.
+        groups: u32,
+    },
 }
 
 /// What recvmsg(2) found.

@@ -14,6 +14,7 @@ pub mod path;
 pub mod poll;
 pub mod process;
 mod signal;
+pub mod socket;
 pub mod system;
 pub mod table;
 mod thread;

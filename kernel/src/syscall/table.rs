@@ -265,4 +265,22 @@ system_calls! {
     302 prlimit64 super::system::prlimit64, "as getrlimit";
     318 getrandom super::system::getrandom, "all";
     // sockets (helper DRV)
+    41 socket crate::syscall::socket::socket, "AF_INET and AF_INET6 (over IPv4) for TCP and UDP, AF_UNIX, AF_NETLINK (NETLINK_ROUTE)";
+    42 connect crate::syscall::socket::connect, "yes; waits for DHCP if that has not answered yet";
+    43 accept crate::syscall::socket::accept, "yes";
+    44 sendto crate::syscall::socket::sendto, "no MSG_OOB, MSG_FASTOPEN; MSG_ZEROCOPY copies";
+    45 recvfrom crate::syscall::socket::recvfrom, "no MSG_OOB; the error queue is always empty";
+    46 sendmsg crate::syscall::socket::sendmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS";
+    47 recvmsg crate::syscall::socket::recvmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS";
+    48 shutdown crate::syscall::socket::shutdown, "yes";
+    49 bind crate::syscall::socket::bind, "IPv6 addresses: ::, ::1 and v4-mapped ones";
+    50 listen crate::syscall::socket::listen, "yes";
+    51 getsockname crate::syscall::socket::getsockname, "yes";
+    52 getpeername crate::syscall::socket::getpeername, "yes";
+    53 socketpair crate::syscall::socket::socketpair, "AF_UNIX";
+    54 setsockopt crate::syscall::socket::setsockopt, "the options of socket(7), ip(7), ipv6(7), tcp(7), udp(7); hints are remembered; no filters, no multicast";
+    55 getsockopt crate::syscall::socket::getsockopt, "likewise; TCP_INFO up to tcpi_total_retrans";
+    288 accept4 crate::syscall::socket::accept4, "yes";
+    299 recvmmsg crate::syscall::socket::recvmmsg, "yes";
+    307 sendmmsg crate::syscall::socket::sendmmsg, "yes";
 }

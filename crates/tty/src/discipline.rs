@@ -1,0 +1,198 @@
+//! The state between a byte stream and a reader.
+use crate::termios::{
+    Termios, VEOF, VEOL, VEOL2, VERASE, VINTR, VKILL, VLNEXT, VMIN, VQUIT, VSUSP, VTIME, VWERASE,
+};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use linux_raw_sys::general as n;
+
+/// Bytes that input may hold before the sender has to wait.
+pub const INPUT_MAX: usize = 4096;
+/// What a byte of input asks for besides being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT
+    Interrupt,
+    /// SIGQUIT
+    Quit,
+    /// SIGTSTP
+    Stop,
+}
+
+/// The state of a terminal's input.
+#[derive(Default)]
+pub struct LineDiscipline {
+    /// The modes.
+    termios: Termios,
+    /// Bytes that can be read.
+    ready: VecDeque<u8>,
+    /// Canonical mode: lengths of the lines in `ready`. A line of length 0 is an end of file.
+    lines: VecDeque<usize>,
+    /// Canonical mode: the line being typed.
+    editing: Vec<u8>,
+    /// The next byte is taken literally (VLNEXT came before it).
+    literal: bool,
+}
+
+impl LineDiscipline {
+    /// The modes.
+    pub fn termios(&self) -> Termios {
+        self.termios
+    }
+
+    /// Changes the modes; what was typed stays readable, whatever the mode was.
+    pub fn set_termios(&mut self, termios: Termios) {
+        let was_canonical = self.canonical();
+        self.termios = termios;
+        if was_canonical && !self.canonical() {
+            self.ready.extend(self.editing.drain(..));
+            self.lines.clear();
+        } else if !was_canonical && self.canonical() && !self.ready.is_empty() {
+            self.lines.push_back(self.ready.len());
+        }
+    }
+
+    /// Throws away what was not read (TCFLSH).
+    pub fn flush(&mut self) {
+        self.ready.clear();
+        self.lines.clear();
+        self.editing.clear();
+        self.literal = false;
+    }
+
+    fn canonical(&self) -> bool {
+        self.termios.local & n::ICANON != 0
+    }
+
+    /// Whether there is room for more input.
+    pub fn has_room(&self) -> bool {
+        self.ready.len() + self.editing.len() < INPUT_MAX
+    }
+
+    /// Takes a byte from the device. `echo` is called with what is to be written back; a signal is for the caller to
+    /// send.
+    pub fn input(&mut self, byte: u8, mut echo: impl FnMut(&[u8])) -> Option<Signal> {
+        let t = self.termios;
+        let (input, local) = (t.input, t.local);
+        if core::mem::take(&mut self.literal) {
+            self.keep(byte, &mut echo);
+            return None;
+        }
+        let byte = if input & n::ISTRIP != 0 { byte & 0x7f } else { byte };
+        let byte = match byte {
+            b'\r' if input & n::IGNCR != 0 => return None,
+            b'\r' if input & n::ICRNL != 0 => b'\n',
+            b'\n' if input & n::INLCR != 0 => b'\r',
+            other => other,
+        };
+        if local & n::ISIG != 0 {
+            let signals = [(VINTR, Signal::Interrupt), (VQUIT, Signal::Quit), (VSUSP, Signal::Stop)];
+            for (index, signal) in signals {
+                if t.is(index, byte) {
+                    if local & n::NOFLSH == 0 {
+                        self.flush();
+                    }
+                    return Some(signal);
+                }
+            }
+        }
+        if !self.canonical() {
+            self.keep(byte, &mut echo);
+            return None;
+        }
+        if local & n::IEXTEN != 0 && t.is(VLNEXT, byte) {
+            self.literal = true;
+        } else if t.is(VEOF, byte) {
+            self.finish_line();
+        } else if t.is(VERASE, byte) {
+            self.erase(1, &mut echo);
+        } else if t.is(VKILL, byte) {
+            self.erase(usize::MAX, &mut echo);
+        } else if local & n::IEXTEN != 0 && t.is(VWERASE, byte) {
+            let word =
+                self.editing.iter().rev().skip_while(|b| **b == b' ').take_while(|b| **b != b' ').count();
+            let blanks = self.editing.iter().rev().take_while(|b| **b == b' ').count();
+            self.erase(word + blanks, &mut echo);
+        } else {
+            self.keep(byte, &mut echo);
+            if byte == b'\n' || t.is(VEOL, byte) || t.is(VEOL2, byte) {
+                self.finish_line();
+            }
+        }
+        None
+    }
+
+    fn keep(&mut self, byte: u8, echo: &mut impl FnMut(&[u8])) {
+        if self.termios.local & n::ECHO != 0 || (byte == b'\n' && self.termios.local & n::ECHONL != 0) {
+            echo(&[byte]);
+        }
+        if self.canonical() {
+            self.editing.push(byte);
+            // A line longer than the buffer is passed on in parts: nothing that was sent is lost.
+            if self.editing.len() >= INPUT_MAX {
+                self.finish_line();
+            }
+        } else {
+            self.ready.push_back(byte);
+        }
+    }
+
+    fn finish_line(&mut self) {
+        self.lines.push_back(self.editing.len());
+        self.ready.extend(self.editing.drain(..));
+    }
+
+    fn erase(&mut self, count: usize, echo: &mut impl FnMut(&[u8])) {
+        for _ in 0..count {
+            if self.editing.pop().is_none() {
+                break;
+            }
+            if self.termios.local & (n::ECHO | n::ECHOE) == n::ECHO | n::ECHOE {
+                echo(b"\x08 \x08");
+            }
+        }
+    }
+
+    /// Bytes that a read would give (FIONREAD).
+    pub fn available(&self) -> usize {
+        if self.canonical() { self.lines.front().copied().unwrap_or(0) } else { self.ready.len() }
+    }
+
+    /// Whether a read would give something, be it the end of file.
+    pub fn readable(&self) -> bool {
+        if self.canonical() {
+            !self.lines.is_empty()
+        } else {
+            self.ready.len() >= (self.termios.characters[VMIN] as usize).clamp(1, INPUT_MAX)
+        }
+    }
+
+    /// Outside canonical mode: how many bytes a read waits for, and how long, in nanoseconds (VMIN, VTIME).
+    pub fn wait(&self) -> Option<(usize, Option<u64>)> {
+        /// VTIME counts tenths of a second.
+        const TENTH_NS: u64 = 100_000_000;
+        if self.canonical() {
+            return None;
+        }
+        let time = u64::from(self.termios.characters[VTIME]);
+        Some((self.termios.characters[VMIN] as usize, (time > 0).then_some(time * TENTH_NS)))
+    }
+
+    /// Takes what a read of at most `max` bytes gives: of canonical input no more than one line. `None`: nothing yet.
+    pub fn read(&mut self, max: usize) -> Option<Vec<u8>> {
+        if !self.canonical() {
+            if self.ready.is_empty() {
+                return None;
+            }
+            let count = max.min(self.ready.len());
+            return Some(self.ready.drain(..count).collect());
+        }
+        let line = self.lines.front_mut()?;
+        let count = max.min(*line);
+        *line -= count;
+        if *line == 0 {
+            self.lines.pop_front();
+        }
+        Some(self.ready.drain(..count).collect())
+    }
+}

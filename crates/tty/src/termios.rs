@@ -1,0 +1,94 @@
+//! The modes of a terminal, as programs see them (termios(3), `asm-generic/termbits.h`).
+use linux_raw_sys::general as n;
+
+/// Number of control characters in the kernel's `struct termios`.
+const NCCS: usize = 19;
+/// Size of the kernel's `struct termios`: four flag words, the line, the control characters.
+pub const TERMIOS_BYTES: usize = 36;
+/// Control characters (their indices are Linux's `VEOF` and so on).
+pub(crate) const VINTR: usize = 0;
+pub(crate) const VQUIT: usize = 1;
+pub(crate) const VERASE: usize = 2;
+pub(crate) const VKILL: usize = 3;
+pub(crate) const VEOF: usize = 4;
+pub(crate) const VTIME: usize = 5;
+pub(crate) const VMIN: usize = 6;
+pub(crate) const VSUSP: usize = 10;
+pub(crate) const VEOL: usize = 11;
+pub(crate) const VWERASE: usize = 14;
+pub(crate) const VLNEXT: usize = 15;
+pub(crate) const VEOL2: usize = 16;
+/// What they are at first: only VEOF (^D) and VLNEXT (^V) mean anything, so that every other byte passes as it is.
+const EOF: u8 = 0x04;
+const LNEXT: u8 = 0x16;
+/// A control character that is switched off (`_POSIX_VDISABLE`).
+const DISABLED: u8 = 0;
+
+/// The kernel's `struct termios`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Termios {
+    /// Input modes.
+    pub input: u32,
+    /// Output modes.
+    pub output: u32,
+    /// Control modes.
+    pub control: u32,
+    /// Local modes.
+    pub local: u32,
+    /// Line discipline.
+    pub line: u8,
+    /// Control characters.
+    pub characters: [u8; NCCS],
+}
+
+impl Default for Termios {
+    fn default() -> Self {
+        let mut characters = [DISABLED; NCCS];
+        characters[VEOF] = EOF;
+        characters[VLNEXT] = LNEXT;
+        characters[VMIN] = 1;
+        Termios {
+            input: 0,
+            output: 0,
+            control: n::B38400 | n::CS8 | n::CREAD | n::CLOCAL,
+            local: n::ICANON | n::IEXTEN,
+            line: 0,
+            characters,
+        }
+    }
+}
+
+impl Termios {
+    /// As the program sees it.
+    pub fn encode(&self) -> [u8; TERMIOS_BYTES] {
+        let mut bytes = [0; TERMIOS_BYTES];
+        for (i, word) in [self.input, self.output, self.control, self.local].into_iter().enumerate() {
+            bytes[4 * i..4 * i + 4].copy_from_slice(&word.to_le_bytes());
+        }
+        bytes[16] = self.line;
+        bytes[17..].copy_from_slice(&self.characters);
+        bytes
+    }
+
+    /// From the program.
+    pub fn decode(bytes: &[u8; TERMIOS_BYTES]) -> Termios {
+        let word = |i: usize| {
+            u32::from_le_bytes([bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2], bytes[4 * i + 3]])
+        };
+        let mut characters = [0; NCCS];
+        characters.copy_from_slice(&bytes[17..]);
+        Termios {
+            input: word(0),
+            output: word(1),
+            control: word(2),
+            local: word(3),
+            line: bytes[16],
+            characters,
+        }
+    }
+
+    /// Whether `byte` is the control character at `index`.
+    pub(crate) fn is(&self, index: usize, byte: u8) -> bool {
+        byte != DISABLED && self.characters[index] == byte
+    }
+}

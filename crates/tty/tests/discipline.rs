@@ -1,0 +1,112 @@
+//! What goes in comes out, in lines or not.
+use coracle_tty::{LineDiscipline, Signal, Termios};
+use proptest::prelude::*;
+
+fn feed(tty: &mut LineDiscipline, bytes: &[u8]) -> Vec<u8> {
+    let mut echoed = Vec::new();
+    for byte in bytes {
+        tty.input(*byte, |echo| echoed.extend_from_slice(echo));
+    }
+    echoed
+}
+
+fn drain(tty: &mut LineDiscipline, max: usize) -> (Vec<u8>, bool) {
+    let mut all = Vec::new();
+    while let Some(part) = tty.read(max) {
+        if part.is_empty() {
+            return (all, true);
+        }
+        all.extend(part);
+    }
+    (all, false)
+}
+
+proptest! {
+    /// The way `coracle run` sends data: ^D and ^V are preceded by ^V, and a bare ^D ends it. Every byte arrives, and
+    /// then the end of the file, however the reads are cut.
+    #[test]
+    fn data_passes_verbatim(data in prop::collection::vec(any::<u8>(), 0..10_000), max in 1usize..5000) {
+        let mut tty = LineDiscipline::default();
+        let mut got = Vec::new();
+        for byte in &data {
+            if matches!(byte, 0x04 | 0x16) { feed(&mut tty, &[0x16]); }
+            prop_assert!(feed(&mut tty, &[*byte]).is_empty());
+            if !tty.has_room() { got.extend(drain(&mut tty, max).0); }
+        }
+        if !data.is_empty() && data.last() != Some(&b'\n') { feed(&mut tty, &[0x04]); }
+        feed(&mut tty, &[0x04]);
+        let (rest, end) = drain(&mut tty, max);
+        got.extend(rest);
+        prop_assert_eq!(got, data);
+        prop_assert!(end);
+    }
+
+    /// Any bytes in any mode: what is told to be available can be read.
+    #[test]
+    fn any_mode(modes in any::<[u32; 4]>(), characters in any::<[u8; 19]>(), data in prop::collection::vec(any::<u8>(), 0..300)) {
+        let mut tty = LineDiscipline::default();
+        let [input, output, control, local] = modes;
+        tty.set_termios(Termios { input, output, control, local, line: 0, characters });
+        feed(&mut tty, &data);
+        let available = tty.available();
+        match tty.read(usize::MAX) {
+            Some(bytes) => prop_assert_eq!(bytes.len(), available),
+            None => prop_assert_eq!(available, 0),
+        }
+    }
+
+    #[test]
+    fn termios_round_trip(bytes in any::<[u8; 32]>(), rest in any::<[u8; 4]>()) {
+        let mut all = [0; 36];
+        all[..32].copy_from_slice(&bytes);
+        all[32..].copy_from_slice(&rest);
+        prop_assert_eq!(Termios::decode(&all).encode(), all);
+    }
+}
+
+#[test]
+fn lines_come_one_at_a_time() {
+    let mut tty = LineDiscipline::default();
+    feed(&mut tty, b"one\ntwo\nthr");
+    assert_eq!(tty.available(), 4);
+    assert_eq!(tty.read(100).unwrap(), b"one\n");
+    assert_eq!(tty.read(2).unwrap(), b"tw");
+    assert_eq!(tty.read(100).unwrap(), b"o\n");
+    assert!(!tty.readable());
+    assert_eq!(tty.read(100), None);
+    feed(&mut tty, &[0x04]);
+    assert_eq!(tty.read(100).unwrap(), b"thr");
+    feed(&mut tty, &[0x04]);
+    assert_eq!(tty.read(100).unwrap(), b"");
+}
+
+#[test]
+fn editing_echo_and_signals() {
+    use linux_raw_sys::general::{ECHO, ECHOE, ISIG};
+    let mut tty = LineDiscipline::default();
+    let mut modes = tty.termios();
+    modes.local |= ECHO | ECHOE | ISIG;
+    modes.characters[0] = 3;
+    modes.characters[2] = 0x7f;
+    tty.set_termios(modes);
+    assert_eq!(feed(&mut tty, b"ab\x7fc\n"), b"ab\x08 \x08c\n");
+    assert_eq!(tty.read(10).unwrap(), b"ac\n");
+    feed(&mut tty, b"gone");
+    assert_eq!(tty.input(3, |_| ()), Some(Signal::Interrupt));
+    feed(&mut tty, b"\n");
+    assert_eq!(tty.read(10).unwrap(), b"\n");
+}
+
+#[test]
+fn raw_mode_gives_bytes_at_once() {
+    use linux_raw_sys::general::ICANON;
+    let mut tty = LineDiscipline::default();
+    feed(&mut tty, b"typed");
+    let mut modes = tty.termios();
+    modes.local &= !ICANON;
+    tty.set_termios(modes);
+    assert_eq!(tty.read(3).unwrap(), b"typ");
+    feed(&mut tty, &[0x04]);
+    assert_eq!(tty.read(10).unwrap(), b"ed\x04");
+    assert_eq!(tty.wait(), Some((1, None)));
+}

@@ -1,0 +1,126 @@
+//! PCI: which functions there are, their register blocks and message interrupts (PCI Local Bus 3.0).
+use alloc::vec::Vec;
+use coracle_hal::irq::Irq;
+use coracle_hal::mmio::Mmio;
+use coracle_hal::pci::{Address, read32, write32};
+use coracle_virtio::transport::pci::{Block, Msix};
+
+/// Offsets in configuration space (section 6.1).
+const ID: u8 = 0x00;
+const COMMAND: u8 = 0x04;
+const HEADER_TYPE: u8 = 0x0c;
+const BAR_0: u8 = 0x10;
+const BUSES: u8 = 0x18;
+const INTERRUPT: u8 = 0x3c;
+/// Command bits: answer in memory space, and reach memory by oneself.
+const MEMORY_AND_MASTER: u32 = 0b110;
+/// Command bits that are not to be set by rewriting the register: the upper half is status, cleared by ones.
+const COMMAND_MASK: u32 = 0xffff;
+/// In the header type (bits 16 to 22 of its register): a bridge to another bus; more functions than one (bit 23).
+const BRIDGE: u32 = 1;
+const MULTIFUNCTION: u32 = 0x80;
+/// What an empty slot reads.
+const NOBODY: u32 = 0xffff_ffff;
+/// Bytes of an MSI-X table entry (section 6.8.2.6), and the bit of the capability that switches MSI-X on.
+const MSIX_ENTRY: usize = 16;
+const MSIX_ENABLE: u32 = 1 << 31;
+
+/// A function of a PCI device.
+#[derive(Clone, Copy, Debug)]
+pub struct Function {
+    /// Where it is.
+    pub address: Address,
+    /// Vendor.
+    pub vendor: u16,
+    /// Device.
+    pub device: u16,
+}
+
+/// All functions, bridges followed.
+pub fn functions() -> Vec<Function> {
+    let mut found = Vec::new();
+    if !coracle_hal::pci::present() {
+        return found;
+    }
+    let mut buses = alloc::vec![0u8];
+    let mut next = 0;
+    while let Some(&bus) = buses.get(next) {
+        next += 1;
+        for device in 0..32 {
+            for function in 0..8 {
+                let address = Address { bus, device, function };
+                let id = read32(address, ID);
+                if id == NOBODY {
+                    if function == 0 {
+                        break;
+                    }
+                    continue;
+                }
+                found.push(Function { address, vendor: id as u16, device: (id >> 16) as u16 });
+                let header = read32(address, HEADER_TYPE) >> 16 & 0xff;
+                if header & !MULTIFUNCTION == BRIDGE {
+                    let secondary = (read32(address, BUSES) >> 8) as u8;
+                    if secondary != 0 && !buses.contains(&secondary) {
+                        buses.push(secondary);
+                    }
+                }
+                if function == 0 && header & MULTIFUNCTION == 0 {
+                    break;
+                }
+            }
+        }
+    }
+    found
+}
+
+impl Function {
+    /// Lets the device answer and reach memory.
+    pub fn enable(&self) {
+        let command = read32(self.address, COMMAND) & COMMAND_MASK;
+        write32(self.address, COMMAND, command | MEMORY_AND_MASTER);
+    }
+
+    /// Reads configuration space.
+    pub fn config(&self, offset: u8) -> u32 {
+        read32(self.address, offset)
+    }
+
+    /// Physical address of memory BAR `index`; `None` if it is an I/O BAR or the firmware gave it no address.
+    fn bar(&self, index: u8) -> Option<u64> {
+        let low = read32(self.address, BAR_0 + 4 * index);
+        let address = match low & 0b111 {
+            0b000 => u64::from(low & !0xf),
+            0b100 if index < 5 => {
+                u64::from(low & !0xf) | u64::from(read32(self.address, BAR_0 + 4 * (index + 1))) << 32
+            }
+            _ => return None,
+        };
+        (address != 0).then_some(address)
+    }
+
+    /// Maps a block of registers.
+    pub fn map(&self, block: Block) -> Option<Mmio> {
+        let address = self.bar(block.bar)?.checked_add(u64::from(block.offset))?;
+        Mmio::map(address, block.len as usize)
+    }
+
+    /// Makes MSI-X vector 0 an interrupt to `cpu`.
+    pub fn enable_msix(&self, msix: &Msix, cpu: usize) -> Option<Irq> {
+        let table =
+            self.map(Block { bar: msix.bar, offset: msix.offset, len: u32::from(msix.vectors) * MSIX_ENTRY as u32 })?;
+        let (irq, message) = Irq::msi(cpu)?;
+        table.write32(0, message.address as u32);
+        table.write32(4, (message.address >> 32) as u32);
+        table.write32(8, message.data);
+        table.write32(12, 0);
+        let control = read32(self.address, msix.capability);
+        write32(self.address, msix.capability, control | MSIX_ENABLE);
+        Some(irq)
+    }
+
+    /// The interrupt line that the firmware wrote down.
+    pub fn interrupt_line(&self) -> Option<u32> {
+        let line = read32(self.address, INTERRUPT) & 0xff;
+        (line != 0 && line != 0xff).then_some(line)
+    }
+}

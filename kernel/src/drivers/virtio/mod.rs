@@ -1,0 +1,9 @@
+//! Virtio devices (virtio 1.2).
+pub mod console;
+mod memory;
+pub mod net;
+mod net_queues;
+pub mod rng;
+pub mod transport;
+
+pub use memory::{Queue, QueueMemory};

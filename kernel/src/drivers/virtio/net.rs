@@ -1,0 +1,207 @@
+//! Network device (virtio 1.2, section 5.1).
+use super::QueueMemory;
+use super::net_queues::{MAX_FRAGMENTS, Receive, Transmit};
+use super::transport::{SetupError, Transport};
+use crate::drivers::buffer::NetBuffer;
+use coracle_tcpip::{Capabilities, Full, RxFrame, TxFrame};
+use coracle_virtio::device::net::{config, features, queue};
+use coracle_virtio::device::{features as common, id};
+use coracle_virtio::queue::Layout;
+use spin::Mutex;
+
+/// Receive buffers: one in this part of the machine's memory, between the bounds below.
+const RECEIVE_MEMORY_SHARE: u64 = 64;
+const RECEIVE_MIN: u16 = 16;
+const RECEIVE_MAX: u16 = 256;
+/// Below this many receive buffers a joined packet of 64 KiB would take too much of the queue.
+const RECEIVE_FOR_TSO: u16 = 128;
+/// Descriptors of the transmit queue.
+const TRANSMIT_SIZE: u16 = 256;
+/// MTU of Ethernet where the device doesn't tell (RFC 894), and what we accept (RFC 791: every link takes 68).
+const ETHERNET_MTU: u16 = 1500;
+const MTU_RANGE: core::ops::RangeInclusive<u16> = 68..=9000;
+/// Packets taken from the queue before the doorbell is rung and others get their turn.
+const BATCH: usize = 64;
+/// The longest IPv4 packet (RFC 791).
+const IPV4_MAX: usize = 65535;
+
+/// A network card.
+pub struct Net {
+    transport: Transport,
+    mac: [u8; 6],
+    mtu: u16,
+    capabilities: Capabilities,
+    receive: Mutex<Receive>,
+    transmit: Mutex<Transmit>,
+}
+
+impl Net {
+    /// Sets the device up and starts it.
+    pub fn new(transport: Transport) -> Result<Net, SetupError> {
+        debug_assert_eq!(transport.device_type(), id::NET);
+        let memory = coracle_hal::boot::memory_size();
+        let share = memory / RECEIVE_MEMORY_SHARE / NetBuffer::SIZE as u64;
+        let target = (share.min(u64::from(RECEIVE_MAX)) as u16).max(RECEIVE_MIN);
+        let mut wanted = common::INDIRECT_DESC
+            | common::EVENT_IDX
+            | features::CSUM
+            | features::GUEST_CSUM
+            | features::MTU
+            | features::MAC
+            | features::HOST_TSO4
+            | features::MRG_RXBUF
+            | features::STATUS;
+        if target >= RECEIVE_FOR_TSO {
+            wanted |= features::GUEST_TSO4;
+        }
+        let agreed = transport.negotiate(wanted)?;
+        let has = |feature| agreed & feature != 0;
+        // Without mergeable buffers a device may want 64 KiB for each packet it joins (section 5.1.6.3.1), and
+        // without mergeable buffers or joining, 1526 bytes: both devices exist, and we serve the second.
+        if has(features::GUEST_TSO4) && !has(features::MRG_RXBUF) {
+            return Err(SetupError::Features);
+        }
+        let event_index = has(common::EVENT_IDX);
+        let receive_size = prev_power_of_two(transport.queue_size(queue::RECEIVE)).min(RECEIVE_MAX);
+        let transmit_size = prev_power_of_two(transport.queue_size(queue::TRANSMIT)).min(TRANSMIT_SIZE);
+        if receive_size == 0 || transmit_size == 0 {
+            return Err(SetupError::Queue);
+        }
+        let size = target.next_power_of_two().min(receive_size);
+        let layout = Layout::new(size, 0, 0).ok_or(SetupError::Queue)?;
+        let ring = QueueMemory::queue(layout, event_index).ok_or(SetupError::Memory)?;
+        let doorbell = transport.start_queue(queue::RECEIVE, ring.addresses(), ring.size())?;
+        let mut receive = Receive::new(ring, doorbell, target);
+
+        let indirect = has(common::INDIRECT_DESC);
+        let layout = Transmit::layout(transmit_size, indirect).ok_or(SetupError::Queue)?;
+        let transmit = Transmit::new(layout, event_index, SetupError::Memory, |addresses, size| {
+            transport.start_queue(queue::TRANSMIT, addresses, size)
+        })?;
+
+        let mtu = if has(features::MTU) { transport.config_u16(config::MTU) } else { ETHERNET_MTU };
+        let mac = core::array::from_fn(|i| transport.config_u8(config::MAC + i));
+        if !MTU_RANGE.contains(&mtu) || (has(features::MAC) && mac[0] & 1 != 0) {
+            return Err(SetupError::Configuration);
+        }
+        let mac = if has(features::MAC) { mac } else { random_mac() };
+        let capabilities = Capabilities {
+            tx_checksum: has(features::CSUM),
+            tso4_max: if has(features::HOST_TSO4) && has(features::CSUM) { IPV4_MAX } else { 0 },
+            max_fragments: if indirect { MAX_FRAGMENTS } else { (transmit_size as usize / 4).clamp(1, MAX_FRAGMENTS) },
+        };
+        transport.start();
+        receive.refill();
+        Ok(Net {
+            transport,
+            mac,
+            mtu,
+            capabilities,
+            receive: Mutex::new(receive),
+            transmit: Mutex::new(transmit),
+        })
+    }
+
+    /// The Ethernet address.
+    pub fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    /// The greatest IP packet, in bytes.
+    #[inline]
+    pub fn mtu(&self) -> usize {
+        self.mtu as usize
+    }
+
+    /// What the device does by itself.
+    #[inline]
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// Queues a frame; [`Net::flush`] tells the device.
+    #[inline]
+    pub fn transmit(&self, frame: TxFrame<'_, NetBuffer>) -> Result<(), Full> {
+        self.transmit.lock().transmit(frame)
+    }
+
+    /// Rings the transmit doorbell if that is needed.
+    #[inline]
+    pub fn flush(&self) {
+        self.transmit.lock().flush();
+    }
+
+    /// Whether a sender found the queue full and may go on now.
+    #[inline]
+    pub fn take_room(&self) -> bool {
+        self.transmit.lock().take_room()
+    }
+
+    /// Hands the packets that have come to `sink`, in their order, at most a batch. Gives how many; 0 also if another
+    /// CPU is at it. Interrupts are off from here to [`Net::arm`].
+    #[inline]
+    pub fn receive(&self, mut sink: impl FnMut(RxFrame<NetBuffer>)) -> usize {
+        let Some(mut receive) = self.receive.try_lock() else { return 0 };
+        self.transport.acknowledge();
+        receive.disarm();
+        let mut count = 0;
+        while count < BATCH {
+            match receive.next() {
+                Ok(Some(frame)) => {
+                    count += 1;
+                    if receive.starving() {
+                        // Refill before the packet is given away; if there is no memory for that, the packet is
+                        // dropped and its buffers serve again, so that reception never stops for good.
+                        receive.refill();
+                        if receive.starving() {
+                            continue;
+                        }
+                    }
+                    sink(frame);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.broken(error);
+                    return count;
+                }
+            }
+        }
+        if count > 0 {
+            receive.refill();
+        }
+        count
+    }
+
+    #[cold]
+    fn broken(&self, error: coracle_virtio::queue::QueueError) {
+        static TOLD: spin::Once<()> = spin::Once::new();
+        TOLD.call_once(|| log!("network card stopped: {error}"));
+    }
+
+    /// Before a sleep: asks for an interrupt with the next packet, and for one when there is room to send if somebody
+    /// waits for that. True if something is there already, or another CPU is at it.
+    pub fn arm(&self) -> bool {
+        self.transport.acknowledge();
+        let Some(mut receive) = self.receive.try_lock() else { return true };
+        receive.arm() | self.transmit.lock().arm()
+    }
+
+    /// Whether packets wait in the queue.
+    #[inline]
+    pub fn pending(&self) -> bool {
+        self.receive.try_lock().is_some_and(|receive| receive.pending())
+    }
+}
+
+/// The greatest power of two that is at most `n` (0 for 0): the size a queue may have (section 2.7).
+fn prev_power_of_two(n: u16) -> u16 {
+    if n == 0 { 0 } else { 1 << n.ilog2() }
+}
+
+/// An address that no maker gave out: locally administered, unicast (IEEE 802, section 8.4).
+fn random_mac() -> [u8; 6] {
+    let mut mac = [0; 6];
+    coracle_hal::random::fill(&mut mac);
+    mac[0] = mac[0] & !1 | 2;
+    mac
+}

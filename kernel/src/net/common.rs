@@ -1,0 +1,125 @@
+//! What TCP and UDP sockets have in common: time-outs, options that are only remembered, errors.
+use super::address::Family;
+use crate::errno::Errno;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use coracle_hal::time::now_ns;
+use linux_raw_sys::net as n;
+use spin::Mutex;
+
+/// State of a socket that the engine doesn't need.
+pub struct Common {
+    /// Address family.
+    pub family: Family,
+    /// IPV6_V6ONLY.
+    pub v6_only: AtomicBool,
+    /// The program bound the socket to, or connected it with, `::1`.
+    pub native_loopback: AtomicBool,
+    /// SO_RCVTIMEO and SO_SNDTIMEO in ns; 0: none.
+    receive_timeout: AtomicU64,
+    send_timeout: AtomicU64,
+    /// Options that change nothing here, as the program set them: it may ask.
+    remembered: Mutex<Vec<(i32, i32, i32)>>,
+    /// Number in `socket:[…]` and st_ino.
+    pub inode: u64,
+}
+
+impl Common {
+    /// Of a new socket.
+    pub fn new(family: Family) -> Self {
+        Common {
+            family,
+            v6_only: AtomicBool::new(false),
+            native_loopback: AtomicBool::new(false),
+            receive_timeout: AtomicU64::new(0),
+            send_timeout: AtomicU64::new(0),
+            remembered: Mutex::new(Vec::new()),
+            inode: crate::fs::stat::next_inode(),
+        }
+    }
+
+    /// Of a connection accepted by the socket: it has its time-outs, too.
+    pub fn inherit(&self) -> Self {
+        let new = Common::new(self.family);
+        for (from, to) in [
+            (&self.receive_timeout, &new.receive_timeout),
+            (&self.send_timeout, &new.send_timeout),
+        ] {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        new.native_loopback.store(self.native_loopback.load(Ordering::Relaxed), Ordering::Relaxed);
+        new
+    }
+
+    /// When a receive that starts now gives up.
+    #[inline]
+    pub fn receive_deadline(&self) -> Option<u64> {
+        deadline(&self.receive_timeout)
+    }
+
+    /// When a send that starts now gives up.
+    #[inline]
+    pub fn send_deadline(&self) -> Option<u64> {
+        deadline(&self.send_timeout)
+    }
+
+    /// Remembers an option that changes nothing.
+    pub fn remember(&self, level: i32, name: i32, value: i32) {
+        let mut all = self.remembered.lock();
+        match all.iter_mut().find(|(l, n, _)| (*l, *n) == (level, name)) {
+            Some(entry) => entry.2 = value,
+            None => all.push((level, name, value)),
+        }
+    }
+
+    /// What was remembered, or `default`.
+    pub fn recall(&self, level: i32, name: i32, default: i32) -> i32 {
+        let all = self.remembered.lock();
+        all.iter().find(|(l, n, _)| (*l, *n) == (level, name)).map_or(default, |entry| entry.2)
+    }
+
+    /// SO_RCVTIMEO and SO_SNDTIMEO (`struct timeval`: seconds, microseconds). EDOM as Linux says.
+    pub fn set_timeout(&self, name: u32, value: &[u8]) -> Result<(), Errno> {
+        let word = |at: usize| value.get(at..).and_then(|v| v.first_chunk()).copied().map(i64::from_le_bytes);
+        let (Some(seconds), Some(micros)) = (word(0), word(8)) else { return Err(Errno::INVAL) };
+        if !(0..1_000_000).contains(&micros) {
+            return Err(Errno::DOM);
+        }
+        let ns = seconds.max(0).saturating_mul(1_000_000_000).saturating_add(micros * 1000) as u64;
+        self.timeout(name).store(ns, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The same, asked for.
+    pub fn timeout_value(&self, name: u32) -> Vec<u8> {
+        let ns = self.timeout(name).load(Ordering::Relaxed);
+        [ns / 1_000_000_000, ns % 1_000_000_000 / 1000].iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    fn timeout(&self, name: u32) -> &AtomicU64 {
+        match name {
+            n::SO_RCVTIMEO_OLD | n::SO_RCVTIMEO_NEW => &self.receive_timeout,
+            _ => &self.send_timeout,
+        }
+    }
+}
+
+#[inline]
+fn deadline(timeout: &AtomicU64) -> Option<u64> {
+    match timeout.load(Ordering::Relaxed) {
+        0 => None,
+        ns => Some(now_ns().saturating_add(ns)),
+    }
+}
+
+/// The engine's error as Linux's number.
+#[inline]
+pub fn errno(error: coracle_tcpip::Error) -> Errno {
+    Errno(error.errno() as u16)
+}
+
+/// A time-out of a socket call is EAGAIN (socket(7), SO_RCVTIMEO).
+#[inline]
+pub fn timed_out(error: Errno) -> Errno {
+    if error == Errno::TIMEDOUT { Errno::AGAIN } else { error }
+}

@@ -1,0 +1,102 @@
+//! What the engine stands on: the network card, and the place where a socket's readiness is announced.
+use crate::drivers::buffer::NetBuffer;
+use crate::drivers::virtio::net::Net;
+use crate::ipc::poll::{Events, PollSource};
+use coracle_tcpip::{Capabilities, Device, Full, Readiness, TxFrame};
+
+/// MTU that a machine without a card tells; only the loopback is used there.
+const NO_CARD_MTU: usize = 1500;
+/// Fragments of a frame where there is no card to bound them.
+const NO_CARD_FRAGMENTS: usize = 16;
+
+/// The machine's network card, if it has one.
+pub struct Interface {
+    card: Option<Net>,
+}
+
+impl Interface {
+    /// Over this card.
+    pub fn new(card: Option<Net>) -> Self {
+        Interface { card }
+    }
+
+    /// The card.
+    #[inline]
+    pub fn card(&self) -> Option<&Net> {
+        self.card.as_ref()
+    }
+}
+
+impl Device for Interface {
+    type Buf = NetBuffer;
+
+    fn mac(&self) -> [u8; 6] {
+        self.card.as_ref().map_or([0; 6], Net::mac)
+    }
+
+    #[inline]
+    fn mtu(&self) -> usize {
+        self.card.as_ref().map_or(NO_CARD_MTU, Net::mtu)
+    }
+
+    #[inline]
+    fn capabilities(&self) -> Capabilities {
+        let none = Capabilities { tx_checksum: false, tso4_max: 0, max_fragments: NO_CARD_FRAGMENTS };
+        self.card.as_ref().map_or(none, Net::capabilities)
+    }
+
+    #[inline]
+    fn alloc(&self) -> Option<NetBuffer> {
+        NetBuffer::alloc()
+    }
+
+    #[inline]
+    fn transmit(&self, frame: TxFrame<'_, NetBuffer>) -> Result<(), Full> {
+        match &self.card {
+            Some(card) => card.transmit(frame),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A socket's place for announcements: the engine tells it, epoll sets and sleeping threads listen.
+pub struct Watch {
+    /// The announcements.
+    pub source: PollSource,
+}
+
+impl Watch {
+    /// Nobody listens yet.
+    pub fn new() -> Self {
+        Watch { source: PollSource::new() }
+    }
+}
+
+impl coracle_tcpip::Events for Watch {
+    #[inline]
+    fn notify(&self, new: Readiness) {
+        self.source.notify(poll_events(new));
+    }
+}
+
+/// The engine's conditions as poll(2) names them.
+#[inline]
+pub fn poll_events(ready: Readiness) -> Events {
+    let mut events = Events::empty();
+    if ready.intersects(Readiness::READABLE | Readiness::ACCEPTABLE | Readiness::READ_HANGUP) {
+        events |= Events::IN | Events::RDNORM;
+    }
+    if ready.contains(Readiness::WRITABLE) {
+        events |= Events::OUT | Events::WRNORM;
+    }
+    if ready.contains(Readiness::READ_HANGUP) {
+        events |= Events::RDHUP;
+    }
+    if ready.contains(Readiness::HANGUP) {
+        events |= Events::HUP;
+    }
+    if ready.contains(Readiness::ERROR) {
+        events |= Events::ERR;
+    }
+    events
+}

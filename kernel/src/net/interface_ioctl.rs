@@ -1,0 +1,184 @@
+//! The ioctls that tell of network interfaces (netdevice(7)), and what else tells of them.
+use super::engine;
+use crate::errno::{Errno, SysResult};
+use crate::mm::user;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use coracle_tcpip::Device;
+use linux_raw_sys::net::AF_INET;
+
+/// ioctl numbers (linux/sockios.h).
+const SIOCGIFNAME: u32 = 0x8910;
+const SIOCGIFCONF: u32 = 0x8912;
+const SIOCGIFFLAGS: u32 = 0x8913;
+const SIOCGIFADDR: u32 = 0x8915;
+const SIOCGIFDSTADDR: u32 = 0x8917;
+const SIOCGIFBRDADDR: u32 = 0x8919;
+const SIOCGIFNETMASK: u32 = 0x891b;
+const SIOCGIFMETRIC: u32 = 0x891d;
+const SIOCGIFMTU: u32 = 0x8921;
+const SIOCGIFHWADDR: u32 = 0x8927;
+const SIOCGIFINDEX: u32 = 0x8933;
+const SIOCGIFTXQLEN: u32 = 0x8942;
+/// Bytes queued and never sent (tcp(7)).
+pub const SIOCOUTQNSD: u32 = 0x894b;
+/// Whether the stream stands at urgent data.
+pub const SIOCATMARK: u32 = 0x8905;
+
+/// Flags of interfaces (netdevice(7)).
+const IFF_UP: u32 = 0x1;
+const IFF_BROADCAST: u32 = 0x2;
+/// See [`IFF_UP`].
+pub const IFF_LOOPBACK: u32 = 0x8;
+const IFF_RUNNING: u32 = 0x40;
+const IFF_MULTICAST: u32 = 0x1000;
+
+/// `struct ifreq`: a name, then a union.
+const NAME_BYTES: usize = 16;
+const IFREQ_BYTES: usize = 40;
+/// Hardware types (linux/if_arp.h).
+pub const ARPHRD_ETHER: u16 = 1;
+/// See [`ARPHRD_ETHER`].
+pub const ARPHRD_LOOPBACK: u16 = 772;
+/// Linux's MTU of the loopback.
+const LOOPBACK_MTU: u32 = 65536;
+/// txqueuelen, as Linux tells it of Ethernet cards and of the loopback.
+const QUEUE_LENGTH: u32 = 1000;
+
+/// A network interface as programs see it.
+pub struct InterfaceInfo {
+    /// Number, from 1.
+    pub index: u32,
+    /// Name.
+    pub name: &'static str,
+    /// ARPHRD_*.
+    pub hardware: u16,
+    /// IFF_*.
+    pub flags: u32,
+    /// Greatest packet.
+    pub mtu: u32,
+    /// Ethernet address.
+    pub mac: [u8; 6],
+    /// Address and length of its network's prefix.
+    pub address: Option<(Ipv4Addr, u8)>,
+}
+
+impl InterfaceInfo {
+    fn mask(&self) -> u32 {
+        match self.address {
+            Some((_, 0)) | None => 0,
+            Some((_, len)) => u32::MAX << (32 - u32::from(len.min(32))),
+        }
+    }
+
+    /// The broadcast address of its network.
+    pub fn broadcast(&self) -> Option<Ipv4Addr> {
+        let (address, _) = self.address?;
+        (self.flags & IFF_BROADCAST != 0).then(|| Ipv4Addr::from(u32::from(address) | !self.mask()))
+    }
+}
+
+/// All interfaces: the loopback, then the card.
+pub fn interfaces() -> Vec<InterfaceInfo> {
+    let mut all = alloc::vec![InterfaceInfo {
+        index: 1,
+        name: "lo",
+        hardware: ARPHRD_LOOPBACK,
+        flags: IFF_UP | IFF_LOOPBACK | IFF_RUNNING,
+        mtu: LOOPBACK_MTU,
+        mac: [0; 6],
+        address: Some((Ipv4Addr::LOCALHOST, 8)),
+    }];
+    let engine = engine();
+    if engine.device().card().is_some() {
+        all.push(InterfaceInfo {
+            index: 2,
+            name: "eth0",
+            hardware: ARPHRD_ETHER,
+            flags: IFF_UP | IFF_BROADCAST | IFF_RUNNING | IFF_MULTICAST,
+            mtu: engine.device().mtu() as u32,
+            mac: engine.device().mac(),
+            address: engine.ipv4().map(|config| (config.address, config.prefix_len)),
+        });
+    }
+    all
+}
+
+fn socket_address(ip: Ipv4Addr) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&(AF_INET as u16).to_le_bytes());
+    bytes[4..8].copy_from_slice(&ip.octets());
+    bytes
+}
+
+/// An ioctl on a socket that is about interfaces; ENOTTY for all others.
+pub fn ioctl(command: u32, argument: usize) -> SysResult {
+    match command {
+        SIOCGIFCONF => list(argument),
+        SIOCGIFNAME | SIOCGIFFLAGS | SIOCGIFADDR | SIOCGIFDSTADDR | SIOCGIFBRDADDR | SIOCGIFNETMASK
+        | SIOCGIFMETRIC | SIOCGIFMTU | SIOCGIFHWADDR | SIOCGIFINDEX | SIOCGIFTXQLEN => one(command, argument),
+        _ => Err(Errno::NOTTY),
+    }
+}
+
+/// `struct ifconf`: the length of a buffer, and its address; filled with an `ifreq` for each interface with an address.
+fn list(argument: usize) -> SysResult {
+    let _ = super::stack::wait_configured();
+    let room = user::read_u32(argument)? as usize;
+    let buffer = user::read_u64(argument.wrapping_add(8))? as usize;
+    let mut bytes = Vec::new();
+    for interface in interfaces() {
+        let Some((address, _)) = interface.address else { continue };
+        let mut request = [0; IFREQ_BYTES];
+        request[..interface.name.len()].copy_from_slice(interface.name.as_bytes());
+        request[NAME_BYTES..NAME_BYTES + 16].copy_from_slice(&socket_address(address));
+        bytes.extend(request);
+    }
+    // Without a buffer the call tells how large it must be (netdevice(7)).
+    if buffer != 0 {
+        bytes.truncate(room / IFREQ_BYTES * IFREQ_BYTES);
+        user::write(buffer, &bytes)?;
+    }
+    user::write_u32(argument, bytes.len() as u32)?;
+    Ok(0)
+}
+
+fn one(command: u32, argument: usize) -> SysResult {
+    let mut request = [0; IFREQ_BYTES];
+    user::read(&mut request, argument)?;
+    let (name, value) = request.split_at_mut(NAME_BYTES);
+    let all = interfaces();
+    if command == SIOCGIFNAME {
+        let index = u32::from_le_bytes([value[0], value[1], value[2], value[3]]);
+        let found = all.iter().find(|interface| interface.index == index).ok_or(Errno::NODEV)?;
+        name.fill(0);
+        name[..found.name.len()].copy_from_slice(found.name.as_bytes());
+        user::write(argument, &request)?;
+        return Ok(0);
+    }
+    let len = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
+    let found = all.iter().find(|interface| interface.name.as_bytes() == &name[..len]).ok_or(Errno::NODEV)?;
+    let address = || found.address.ok_or(Errno::ADDRNOTAVAIL);
+    let number = |number: u32| number.to_le_bytes().to_vec();
+    let answer = match command {
+        SIOCGIFFLAGS => (found.flags as u16).to_le_bytes().to_vec(),
+        SIOCGIFADDR | SIOCGIFDSTADDR => socket_address(address()?.0).to_vec(),
+        SIOCGIFBRDADDR => socket_address(found.broadcast().unwrap_or(Ipv4Addr::UNSPECIFIED)).to_vec(),
+        SIOCGIFNETMASK => {
+            address()?;
+            socket_address(found.mask().into()).to_vec()
+        }
+        SIOCGIFMETRIC => number(0),
+        SIOCGIFMTU => number(found.mtu),
+        SIOCGIFINDEX => number(found.index),
+        SIOCGIFTXQLEN => number(QUEUE_LENGTH),
+        _ => {
+            let mut bytes = found.hardware.to_le_bytes().to_vec();
+            bytes.extend(found.mac);
+            bytes
+        }
+    };
+    value[..answer.len()].copy_from_slice(&answer);
+    user::write(argument, &request)?;
+    Ok(0)
+}

@@ -1,0 +1,53 @@
+//! socket(2): which object a domain, a type and a protocol name.
+use super::address::Family;
+use super::netlink::NetlinkFile;
+use super::options::{SOL_TCP, SOL_UDP};
+use super::tcp::TcpFile;
+use super::udp::UdpFile;
+use crate::errno::Errno;
+use crate::fs::file::File;
+use alloc::sync::Arc;
+use coracle_tcpip::Shutdown;
+use linux_raw_sys::net as n;
+
+/// st_mode of a socket.
+pub const SOCKET_MODE: u32 = linux_raw_sys::general::S_IFSOCK | 0o777;
+/// NETLINK_ROUTE (netlink(7)).
+const NETLINK_ROUTE: i32 = 0;
+
+/// A new socket. `kind` is without SOCK_CLOEXEC and SOCK_NONBLOCK.
+pub fn socket(domain: u32, kind: u32, protocol: i32) -> Result<Arc<dyn File>, Errno> {
+    match domain {
+        n::AF_UNIX => {
+            if protocol != 0 && protocol != n::AF_UNIX as i32 {
+                return Err(Errno::PROTONOSUPPORT);
+            }
+            crate::ipc::unix::new(kind)
+        }
+        n::AF_INET | n::AF_INET6 => {
+            let family = if domain == n::AF_INET { Family::V4 } else { Family::V6 };
+            match (kind, protocol) {
+                (n::SOCK_STREAM, 0 | SOL_TCP) => Ok(TcpFile::new(family)),
+                (n::SOCK_DGRAM, 0 | SOL_UDP) => Ok(UdpFile::new(family)),
+                (n::SOCK_STREAM | n::SOCK_DGRAM | n::SOCK_RAW, _) => Err(Errno::PROTONOSUPPORT),
+                _ => Err(Errno::SOCKTNOSUPPORT),
+            }
+        }
+        n::AF_NETLINK => match (kind, protocol) {
+            (n::SOCK_RAW | n::SOCK_DGRAM, NETLINK_ROUTE) => Ok(NetlinkFile::new(kind)),
+            (n::SOCK_RAW | n::SOCK_DGRAM, _) => Err(Errno::PROTONOSUPPORT),
+            _ => Err(Errno::SOCKTNOSUPPORT),
+        },
+        _ => Err(Errno::AFNOSUPPORT),
+    }
+}
+
+/// SHUT_RD, SHUT_WR or SHUT_RDWR.
+pub fn shutdown_of(how: u32) -> Result<Shutdown, Errno> {
+    match how {
+        n::SHUT_RD => Ok(Shutdown::Read),
+        n::SHUT_WR => Ok(Shutdown::Write),
+        n::SHUT_RDWR => Ok(Shutdown::Both),
+        _ => Err(Errno::INVAL),
+    }
+}

@@ -1,0 +1,233 @@
+//! The one instance of the engine: how it gets its address, and when it is polled.
+//!
+//! While somebody polls, the card raises no interrupts. They are asked for before a CPU sleeps ([`arm`]). A program that
+//! computes for long without a call that sleeps would leave packets lying and frames unsent: a one-shot timer, the
+//! guard, looks after that, and if it finds nothing it asks for interrupts and stops.
+use super::interface::{Interface, Watch};
+use crate::drivers::virtio::net::Net;
+use crate::errno::Errno;
+use crate::ipc::poll::{Events, PollSource, block_on};
+use crate::time::timer::{self, Timed};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use coracle_hal::time::now_ns;
+use coracle_image::cmdline::{CommandLine, IpSetting};
+use coracle_tcpip::{Config, Ipv4Config, Limits, Stack};
+use spin::Once;
+
+/// The engine over our card.
+pub type Engine = Stack<Interface, Watch>;
+
+static ENGINE: Once<Engine> = Once::new();
+/// Name servers of the command line; those of DHCP come after them.
+static NAME_SERVERS: Once<Vec<Ipv4Addr>> = Once::new();
+/// DHCP runs and has not answered yet.
+static CONFIGURING: AtomicBool = AtomicBool::new(false);
+/// Told when it has.
+static CONFIGURED: PollSource = PollSource::new();
+/// When the earliest timer that we have set goes off; [`NO_TIMER`]: there is none.
+static TIMER: AtomicU64 = AtomicU64::new(NO_TIMER);
+const NO_TIMER: u64 = u64::MAX;
+
+/// How long a packet may wait, to come in or to go out, while a program computes: 200 µs, as long as an interrupt
+/// that is moderated the usual way.
+const GUARD_NS: u64 = 200_000;
+/// How long a program that needs an address waits for DHCP.
+const DHCP_PATIENCE_NS: u64 = 5_000_000_000;
+/// On machines of less than 64 MiB, sockets get a fraction of the usual bounds.
+const SMALL_MACHINE: u64 = 64 << 20;
+
+/// The engine. Before [`start`] (or without a card) it knows the loopback only.
+#[inline]
+pub fn engine() -> &'static Engine {
+    ENGINE.call_once(|| make(None))
+}
+
+fn make(card: Option<Net>) -> Engine {
+    let secret = core::array::from_fn(|_| crate::random::u64());
+    let mut config = Config::new(secret);
+    let memory = coracle_hal::boot::memory_size();
+    if memory < SMALL_MACHINE {
+        // What is left of the default for each part of 64 MiB, so that a few busy sockets can't take all memory.
+        let part = |bytes: usize| (bytes as u64 * memory / SMALL_MACHINE) as usize;
+        let usual = Limits::default();
+        config.limits = Limits {
+            receive_default: part(usual.receive_default).max(16 << 10),
+            receive_max: part(usual.receive_max).max(32 << 10),
+            send_default: part(usual.send_default).max(16 << 10),
+            send_max: part(usual.send_max).max(32 << 10),
+            udp_receive: part(usual.udp_receive).max(32 << 10),
+            ..usual
+        };
+    }
+    Stack::new(Interface::new(card), config)
+}
+
+/// Starts the network over `card` as the command line says. Does not wait for DHCP.
+pub fn start(card: Option<Net>, settings: &CommandLine) {
+    NAME_SERVERS.call_once(|| settings.dns.clone());
+    let has_card = card.is_some();
+    let engine = ENGINE.call_once(|| make(card));
+    if !has_card {
+        return;
+    }
+    let now = now_ns();
+    match &settings.ip {
+        Some(IpSetting::None) => {}
+        Some(IpSetting::Static(address, prefix_len)) => {
+            let config = Ipv4Config { address: *address, prefix_len: *prefix_len, gateway: settings.gateway };
+            engine.set_ipv4(now, Some(config));
+            info!("network: {address}/{prefix_len}");
+        }
+        None | Some(IpSetting::Dhcp) => {
+            CONFIGURING.store(true, Ordering::Release);
+            engine.dhcp_start(now, settings.hostname.as_deref());
+        }
+    }
+    flush();
+    request_guard(now);
+}
+
+/// Name servers: those of the command line, then those of DHCP.
+pub fn name_servers() -> Vec<Ipv4Addr> {
+    let mut all = NAME_SERVERS.get().cloned().unwrap_or_default();
+    if let Some(lease) = engine().lease() {
+        all.extend(lease.dns.iter().copied().filter(|server| !NAME_SERVERS.get().is_some_and(|n| n.contains(server))));
+    }
+    all
+}
+
+/// Waits until DHCP has answered, if it runs; a program that needs an address of ours calls this. Gives up after a
+/// while, and then for good: what follows fails as it does on a machine without a network.
+pub fn wait_configured() -> Result<(), Errno> {
+    if !CONFIGURING.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    let deadline = now_ns() + DHCP_PATIENCE_NS;
+    let waited = block_on(&CONFIGURED, false, Some(deadline), || {
+        if CONFIGURING.load(Ordering::Acquire) { Err(Errno::AGAIN) } else { Ok(()) }
+    });
+    match waited {
+        Err(Errno::TIMEDOUT) => {
+            if CONFIGURING.swap(false, Ordering::AcqRel) {
+                log!("network: no answer by DHCP; going on without an address");
+            }
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+#[cold]
+fn look_for_lease(engine: &Engine) {
+    if let Some(config) = engine.ipv4()
+        && CONFIGURING.swap(false, Ordering::AcqRel)
+    {
+        info!("network: {}/{} by DHCP", config.address, config.prefix_len);
+        CONFIGURED.notify(Events::IN);
+    }
+}
+
+/// Takes what has been received, lets the engine do what is due, and sends what waits. Gives the packets received.
+pub fn poll() -> usize {
+    let Some(engine) = ENGINE.get() else { return 0 };
+    let now = now_ns();
+    let Some(card) = engine.device().card() else {
+        engine.poll(now);
+        return 0;
+    };
+    let count = card.receive(|frame| engine.receive(now, frame));
+    engine.poll(now);
+    card.flush();
+    if count > 0 {
+        request_guard(now);
+        if CONFIGURING.load(Ordering::Relaxed) {
+            look_for_lease(engine);
+        }
+    }
+    count
+}
+
+/// Rings the doorbell for frames that were queued outside of [`poll`].
+fn flush() {
+    if let Some(card) = ENGINE.get().and_then(|engine| engine.device().card()) {
+        card.flush();
+    }
+}
+
+/// A socket call has queued frames: they go out with the next [`poll`], or soon.
+#[inline]
+pub fn sent(now: u64) {
+    request_guard(now);
+}
+
+/// Before a CPU sleeps: asks the card for an interrupt. True: there is something to do at once.
+pub fn arm() -> bool {
+    let Some(engine) = ENGINE.get() else { return false };
+    if let Some(card) = engine.device().card() {
+        card.flush();
+        if card.arm() {
+            return true;
+        }
+    }
+    next_deadline().is_some_and(|deadline| deadline <= now_ns())
+}
+
+/// When [`poll`] must be called next for the engine's timers (ns since boot), if ever.
+pub fn next_deadline() -> Option<u64> {
+    ENGINE.get()?.next_deadline()
+}
+
+/// Makes sure that somebody looks at the network soon, though the program may compute.
+#[inline]
+fn request_guard(now: u64) {
+    if TIMER.load(Ordering::Relaxed) > now + GUARD_NS {
+        set_timer(now + GUARD_NS);
+    }
+}
+
+/// Sets a timer, unless an earlier one is set.
+#[cold]
+fn set_timer(deadline: u64) {
+    static GUARD: Once<Arc<Guard>> = Once::new();
+    if TIMER.fetch_min(deadline, Ordering::AcqRel) > deadline {
+        timer::add(deadline, GUARD.call_once(|| Arc::new(Guard)).clone());
+    }
+}
+
+struct Guard;
+
+impl Timed for Guard {
+    fn expired(&self, now_ns: u64) {
+        // A later timer than the earliest one set finds nothing to do; that is all.
+        if TIMER.load(Ordering::Acquire) <= now_ns {
+            TIMER.store(NO_TIMER, Ordering::Release);
+        }
+        if poll() > 0 {
+            return;
+        }
+        // Quiet: whatever comes next interrupts the program, if it still computes.
+        while arm() {
+            poll();
+        }
+        if let Some(deadline) = next_deadline() {
+            set_timer(deadline);
+        }
+    }
+}
+
+/// Before the machine ends: waits a moment for what was sent to be acknowledged, as a kernel does that outlives the
+/// program.
+pub fn drain() {
+    /// How long a peer may take.
+    const PATIENCE_NS: u64 = 1_000_000_000;
+    let deadline = now_ns() + PATIENCE_NS;
+    super::tcp::forget_finished();
+    while super::tcp::unfinished() && now_ns() < deadline {
+        poll();
+        coracle_hal::cpu::relax();
+    }
+    poll();
+}

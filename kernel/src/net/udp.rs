@@ -1,0 +1,359 @@
+//! UDP sockets as files (udp(7)).
+use super::address::{Family, is_native_loopback};
+use super::common::{Common, errno, timed_out};
+use super::engine;
+use super::interface::{Interface, Watch, poll_events};
+use super::options::{SOL_IP, SOL_SOCKET, SOL_UDP, answer, buffer_size, int};
+use super::socket::{Received, Socket, SocketAddress};
+use super::stack::{sent, wait_configured};
+use crate::errno::{Errno, SysResult};
+use crate::fs::file::{File, OpenFile};
+use crate::ipc::poll::{Events, PollSource, block_on_events};
+use crate::mm::user_buf::UserBuf;
+use crate::syscall::call::Call;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::net::{Ipv4Addr, SocketAddrV4};
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use coracle_hal::time::now_ns;
+use coracle_tcpip::{Error, Udp};
+use linux_raw_sys::general::stat as Stat;
+use linux_raw_sys::net as n;
+
+/// The most data a datagram carries over IPv4: 65,535 less the headers of IP and UDP.
+const DATAGRAM_MAX: usize = 65_507;
+/// Datagrams up to this size are fetched to the kernel's stack: what fits a frame of Ethernet.
+const SMALL_DATAGRAM: usize = 1500;
+/// UDP_CORK, UDP_SEGMENT, UDP_GRO (linux/udp.h).
+const UDP_CORK: u32 = 1;
+const UDP_SEGMENT: u32 = 103;
+const UDP_GRO: u32 = 104;
+
+/// A UDP socket.
+pub struct UdpFile {
+    socket: Udp<Interface, Watch>,
+    common: Common,
+    closed: AtomicBool,
+    /// As for TCP: the port of a socket bound to `::` for IPv6 alone, which nobody can reach. 0: none.
+    unreachable_port: AtomicU16,
+}
+
+impl UdpFile {
+    /// socket(2).
+    pub fn new(family: Family) -> Arc<UdpFile> {
+        Arc::new(UdpFile {
+            socket: engine().udp_socket(Watch::new()),
+            common: Common::new(family),
+            closed: AtomicBool::new(false),
+            unreachable_port: AtomicU16::new(0),
+        })
+    }
+
+    #[inline]
+    fn source(&self) -> &PollSource {
+        &self.socket.events().source
+    }
+
+    fn native(&self) -> bool {
+        self.common.native_loopback.load(Ordering::Relaxed)
+    }
+
+    fn destination(&self, address: &SocketAddress) -> Result<SocketAddrV4, Errno> {
+        let mut to = self.common.family.lower(address)?.ok_or(Errno::NETUNREACH)?;
+        if to.ip().is_unspecified() {
+            to.set_ip(Ipv4Addr::LOCALHOST);
+        }
+        if !to.ip().is_loopback() {
+            wait_configured()?;
+        }
+        Ok(to)
+    }
+
+    /// Sends one datagram: the rest of `src`. It goes as a whole or not at all, and some page of it may not be there
+    /// yet, so it is fetched before the engine is called.
+    #[inline]
+    fn send_datagram(&self, src: &mut UserBuf, to: Option<SocketAddrV4>, nonblock: bool) -> SysResult {
+        let len = src.remaining();
+        if len > DATAGRAM_MAX {
+            return Err(Errno::MSGSIZE);
+        }
+        if len <= SMALL_DATAGRAM {
+            let mut bytes = [0; SMALL_DATAGRAM];
+            self.send_bytes(src, &mut bytes[..len], to, nonblock)
+        } else {
+            self.send_bytes(src, &mut alloc::vec![0; len], to, nonblock)
+        }
+    }
+
+    #[inline]
+    fn send_bytes(
+        &self,
+        src: &mut UserBuf,
+        bytes: &mut [u8],
+        to: Option<SocketAddrV4>,
+        nonblock: bool,
+    ) -> SysResult {
+        if src.take(bytes)? < bytes.len() {
+            return Err(Errno::FAULT);
+        }
+        let attempt = || {
+            let now = now_ns();
+            let mut at = 0;
+            let result = engine().udp_send(&self.socket, now, to, bytes.len(), |room| {
+                let part = room.len().min(bytes.len() - at);
+                room[..part].copy_from_slice(&bytes[at..at + part]);
+                at += part;
+                part
+            });
+            sent(now);
+            result.map_err(errno)
+        };
+        let deadline = self.common.send_deadline();
+        block_on_events(self.source(), Events::OUT, nonblock, deadline, attempt).map_err(timed_out)
+    }
+
+    #[inline]
+    fn receive_datagram(&self, dst: &mut UserBuf, flags: u32) -> Result<Received, Errno> {
+        let nonblock = flags & n::MSG_DONTWAIT != 0;
+        let peek = flags & n::MSG_PEEK != 0;
+        if flags & n::MSG_ERRQUEUE != 0 {
+            return Err(Errno::AGAIN);
+        }
+        let want = dst.remaining();
+        let deadline = self.common.receive_deadline();
+        let mut spilled = Vec::new();
+        let datagram = block_on_events(self.source(), Events::IN, nonblock, deadline, || {
+            engine()
+                .udp_recv(&self.socket, peek, |piece| {
+                    // What a page fault keeps from being copied now is copied after the engine's call.
+                    let copied = if spilled.is_empty() { dst.put_nofault(piece) } else { 0 };
+                    if copied < piece.len() && dst.remaining() > spilled.len() {
+                        spilled.extend_from_slice(&piece[copied..]);
+                    }
+                    piece.len()
+                })
+                .map_err(errno)
+        })
+        .map_err(timed_out)?;
+        if !spilled.is_empty() {
+            dst.put(&spilled)?;
+        }
+        let truncated = datagram.len > want;
+        Ok(Received {
+            len: if flags & n::MSG_TRUNC != 0 { datagram.len } else { datagram.len.min(want) },
+            from: Some(self.common.family.raise(datagram.from, self.native())),
+            flags: if truncated { n::MSG_TRUNC } else { 0 },
+            rights: Vec::new(),
+            credentials: None,
+        })
+    }
+
+    fn finish(&self) {
+        if !self.closed.swap(true, Ordering::AcqRel) {
+            engine().udp_close(&self.socket);
+        }
+    }
+}
+
+impl Drop for UdpFile {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl File for UdpFile {
+    #[inline]
+    fn read(&self, dst: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
+        let flags = if nonblock { n::MSG_DONTWAIT } else { 0 };
+        self.receive_datagram(dst, flags).map(|received| received.len)
+    }
+
+    #[inline]
+    fn write(&self, src: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
+        self.send_datagram(src, None, nonblock)
+    }
+
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(crate::fs::stat::nameless(super::open::SOCKET_MODE, self.common.inode))
+    }
+
+    #[inline]
+    fn readiness(&self) -> Events {
+        poll_events(self.socket.readiness())
+    }
+
+    #[inline]
+    fn poll_source(&self) -> Option<&PollSource> {
+        Some(self.source())
+    }
+
+    fn ioctl(&self, _call: &mut Call, command: u32, argument: usize) -> SysResult {
+        let int = |value: u32| crate::mm::user::write_u32(argument, value).map(|()| 0);
+        match command {
+            linux_raw_sys::ioctl::FIONREAD => int(self.socket.next_len() as u32),
+            linux_raw_sys::ioctl::TIOCOUTQ => int(0),
+            _ => super::interface_ioctl::ioctl(command, argument),
+        }
+    }
+
+    #[inline]
+    fn as_socket(&self) -> Option<&dyn Socket> {
+        Some(self)
+    }
+
+    fn path(&self) -> String {
+        format!("socket:[{}]", self.common.inode)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn closed(&self) {
+        self.finish();
+    }
+}
+
+impl Socket for UdpFile {
+    fn bind(&self, address: &SocketAddress) -> Result<(), Errno> {
+        let local = self.common.family.lower(address)?.ok_or(Errno::ADDRNOTAVAIL)?;
+        let only_v6 = self.common.family == Family::V6 && self.common.v6_only.load(Ordering::Relaxed);
+        if only_v6 && local.ip().is_unspecified() && local.port() != 0 {
+            self.unreachable_port.store(local.port(), Ordering::Relaxed);
+            return Ok(());
+        }
+        if !local.ip().is_unspecified() && !local.ip().is_loopback() {
+            wait_configured()?;
+        }
+        self.common.native_loopback.store(is_native_loopback(address), Ordering::Relaxed);
+        engine().udp_bind(&self.socket, local).map_err(errno)
+    }
+
+    fn connect(&self, address: &SocketAddress, _nonblock: bool) -> Result<(), Errno> {
+        let peer = match address {
+            SocketAddress::Unspecified => None,
+            address => Some(self.destination(address)?),
+        };
+        self.common.native_loopback.store(is_native_loopback(address), Ordering::Relaxed);
+        engine().udp_connect(&self.socket, peer).map_err(errno)
+    }
+
+    fn listen(&self, _backlog: usize) -> Result<(), Errno> {
+        Err(Errno::OPNOTSUPP)
+    }
+
+    fn accept(&self, _nonblock: bool) -> Result<(Arc<dyn File>, SocketAddress), Errno> {
+        Err(Errno::OPNOTSUPP)
+    }
+
+    fn local_address(&self) -> Result<SocketAddress, Errno> {
+        let mut local = self.socket.local();
+        match self.unreachable_port.load(Ordering::Relaxed) {
+            0 => {}
+            port => local.set_port(port),
+        }
+        Ok(self.common.family.raise(local, self.native()))
+    }
+
+    fn peer_address(&self) -> Result<SocketAddress, Errno> {
+        let peer = self.socket.peer().ok_or(Errno::NOTCONN)?;
+        Ok(self.common.family.raise(peer, self.native()))
+    }
+
+    #[inline]
+    fn send(
+        &self,
+        src: &mut UserBuf,
+        to: Option<&SocketAddress>,
+        flags: u32,
+        _rights: Vec<Arc<OpenFile>>,
+    ) -> SysResult {
+        if flags & n::MSG_OOB != 0 {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let to = match to {
+            None | Some(SocketAddress::Unspecified) => None,
+            Some(address) => Some(self.destination(address)?),
+        };
+        self.send_datagram(src, to, flags & n::MSG_DONTWAIT != 0)
+    }
+
+    #[inline]
+    fn receive(&self, dst: &mut UserBuf, flags: u32) -> Result<Received, Errno> {
+        self.receive_datagram(dst, flags)
+    }
+
+    fn shutdown(&self, how: u32) -> Result<(), Errno> {
+        let how = super::open::shutdown_of(how)?;
+        engine().udp_shutdown(&self.socket, how).map_err(errno)
+    }
+
+    fn set_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+        if let Some(result) = self.common.set(level, name, value) {
+            return result;
+        }
+        let number = name as u32;
+        let value = int(value)?;
+        let on = value != 0;
+        let set = |change: &dyn Fn(&mut coracle_tcpip::UdpOptions)| {
+            self.socket.set_options(|options| change(options));
+            Ok(())
+        };
+        match (level, number) {
+            (SOL_SOCKET, n::SO_REUSEADDR) => set(&|o| o.reuse_address = on),
+            (SOL_SOCKET, n::SO_REUSEPORT) => set(&|o| o.reuse_port = on),
+            (SOL_SOCKET, n::SO_BROADCAST) => set(&|o| o.broadcast = on),
+            (SOL_SOCKET, n::SO_RCVBUF | n::SO_RCVBUFFORCE) => set(&|o| o.receive_buffer = buffer_size(value)),
+            (SOL_SOCKET, n::SO_SNDBUF | n::SO_SNDBUFFORCE | n::SO_KEEPALIVE | n::SO_LINGER) => {
+                self.common.remember(level, name, value);
+                Ok(())
+            }
+            (SOL_IP, n::IP_TTL) => match value {
+                -1 => set(&|o| o.ttl = 64),
+                1..=255 => set(&|o| o.ttl = value as u8),
+                _ => Err(Errno::INVAL),
+            },
+            (SOL_IP, n::IP_TOS) => set(&|o| o.tos = value as u8),
+            (SOL_UDP, UDP_CORK) if !on => Ok(()),
+            (SOL_UDP, UDP_GRO) => {
+                // Datagrams are never joined; a program that can take joined ones takes single ones, too.
+                self.common.remember(level, name, value);
+                Ok(())
+            }
+            (SOL_UDP, UDP_SEGMENT) if value == 0 => Ok(()),
+            _ => Err(Errno::NOPROTOOPT),
+        }
+    }
+
+    fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+        if let Some(result) = self.common.get(level, name) {
+            return result;
+        }
+        let options = self.socket.options();
+        let number = name as u32;
+        match (level, number) {
+            (SOL_SOCKET, n::SO_ERROR) => answer(self.socket.take_error().map_or(0, Error::errno)),
+            (SOL_SOCKET, n::SO_ACCEPTCONN) => answer(0),
+            (SOL_SOCKET, n::SO_REUSEADDR) => answer(options.reuse_address as i32),
+            (SOL_SOCKET, n::SO_REUSEPORT) => answer(options.reuse_port as i32),
+            (SOL_SOCKET, n::SO_BROADCAST) => answer(options.broadcast as i32),
+            (SOL_SOCKET, n::SO_RCVBUF) => answer(2 * options.receive_buffer as i32),
+            (SOL_SOCKET, n::SO_SNDBUF) => {
+                answer(2 * self.common.recall(level, name, (super::options::BUFFER_MAX / 2) as i32))
+            }
+            (SOL_SOCKET, n::SO_KEEPALIVE) => answer(self.common.recall(level, name, 0)),
+            (SOL_SOCKET, n::SO_LINGER) => Ok([0; 8].to_vec()),
+            (SOL_IP, n::IP_TTL) => answer(i32::from(options.ttl)),
+            (SOL_IP, n::IP_TOS) => answer(i32::from(options.tos)),
+            (SOL_UDP, UDP_CORK | UDP_SEGMENT | UDP_GRO) => answer(self.common.recall(level, name, 0)),
+            _ => Err(Errno::NOPROTOOPT),
+        }
+    }
+
+    fn kind(&self) -> (i32, i32, i32) {
+        (self.common.family.number(), n::SOCK_DGRAM as i32, SOL_UDP)
+    }
+}

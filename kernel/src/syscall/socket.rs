@@ -1,0 +1,479 @@
+//! The socket calls (socket(2) and those it names).
+use super::call::Call;
+use crate::errno::{Errno, SysResult};
+use crate::fs::file::{File, OpenFile};
+use crate::mm::user;
+use crate::mm::user_buf::UserBuf;
+use crate::net::address::ADDRESS_MAX;
+use crate::net::open;
+use crate::net::options::{SOL_SOCKET, answer};
+use crate::net::socket::{Received, Socket, SocketAddress};
+use crate::task::signal;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, O_RDWR, SIGPIPE};
+use linux_raw_sys::net as n;
+
+/// SOCK_NONBLOCK and SOCK_CLOEXEC have the values of their O_ twins (socket(2)).
+const TYPE_FLAGS: u32 = O_NONBLOCK | O_CLOEXEC;
+/// Longest option value that is read or written.
+const OPTION_MAX: usize = 1024;
+/// Most pieces of an iovec array (IOV_MAX), and most bytes of a call (Linux's MAX_RW_COUNT).
+const PIECES_MAX: usize = 1024;
+const BYTES_MAX: usize = 0x7fff_f000;
+/// Longest control data (net.core.optmem_max), and most descriptors in it (SCM_MAX_FD).
+const CONTROL_MAX: usize = 20480;
+const RIGHTS_MAX: usize = 253;
+/// SCM_RIGHTS, SCM_CREDENTIALS (unix(7)).
+const SCM_RIGHTS: u32 = 1;
+const SCM_CREDENTIALS: u32 = 2;
+/// Bytes of `struct cmsghdr`, and its alignment.
+const CMSG_HEADER: usize = 16;
+const CMSG_ALIGN: usize = 8;
+/// Bytes of `struct ucred`.
+const UCRED_BYTES: usize = 12;
+/// `struct msghdr`: its size, and offsets of what recvmsg(2) writes.
+const MSGHDR_WORDS: usize = 7;
+const MSG_NAMELEN_AT: usize = 8;
+const MSG_CONTROLLEN_AT: usize = 40;
+const MSG_FLAGS_AT: usize = 48;
+/// recvmmsg(2): don't wait after the first message.
+const MSG_WAITFORONE: u32 = 0x10000;
+/// `struct mmsghdr`: a `msghdr` and the length.
+const MMSGHDR_BYTES: usize = 64;
+const MMSG_LEN_AT: usize = 56;
+
+/// The open file of a descriptor argument.
+fn file(call: &Call, fd: i32) -> Result<Arc<OpenFile>, Errno> {
+    call.thread.process.descriptors.get(fd)
+}
+
+/// The socket behind an open file; ENOTSOCK.
+#[inline]
+fn socket_of(file: &OpenFile) -> Result<&dyn Socket, Errno> {
+    file.file.as_socket().ok_or(Errno::NOTSOCK)
+}
+
+/// MSG_* flags of a call, with MSG_DONTWAIT for O_NONBLOCK.
+#[inline]
+fn effective(file: &OpenFile, flags: u32) -> u32 {
+    if file.nonblock() { flags | n::MSG_DONTWAIT } else { flags }
+}
+
+fn read_address(addr: usize, len: i32) -> Result<SocketAddress, Errno> {
+    let len = usize::try_from(len).ok().filter(|len| *len <= ADDRESS_MAX).ok_or(Errno::INVAL)?;
+    let mut bytes = [0; ADDRESS_MAX];
+    user::read(&mut bytes[..len], addr)?;
+    SocketAddress::parse(&bytes[..len])
+}
+
+/// Writes an address as accept(2) does: as much as fits, and its true length. Nothing if `addr` is null.
+fn write_address(addr: usize, len_at: usize, address: Option<&SocketAddress>) -> Result<(), Errno> {
+    if addr == 0 {
+        return Ok(());
+    }
+    let room = user::read_u32(len_at)? as i32;
+    let room = usize::try_from(room).map_err(|_| Errno::INVAL)?;
+    let Some(address) = address else { return user::write_u32(len_at, 0) };
+    let bytes = address.encode();
+    user::write(addr, &bytes[..bytes.len().min(room)])?;
+    user::write_u32(len_at, bytes.len() as u32)
+}
+
+fn insert(call: &Call, file: Arc<dyn File>, flags: u32) -> Result<i32, Errno> {
+    let open = OpenFile::new(file, O_RDWR | flags & O_NONBLOCK);
+    call.thread.process.descriptors.insert(open, flags & O_CLOEXEC != 0, 0)
+}
+
+/// A broken pipe raises SIGPIPE, unless the program said not to (send(2)).
+#[inline]
+fn with_sigpipe(result: SysResult, flags: u32) -> SysResult {
+    if result == Err(Errno::PIPE) && flags & n::MSG_NOSIGNAL == 0 {
+        signal::raise(SIGPIPE);
+    }
+    result
+}
+
+/// socket(2)
+pub fn socket(call: &mut Call) -> SysResult {
+    let kind = call.u32(1);
+    let file = open::socket(call.u32(0), kind & !TYPE_FLAGS, call.i32(2))?;
+    insert(call, file, kind).map(|fd| fd as usize)
+}
+
+/// socketpair(2)
+pub fn socketpair(call: &mut Call) -> SysResult {
+    let kind = call.u32(1);
+    match (call.u32(0), call.i32(2)) {
+        (n::AF_UNIX, 0 | 1) => {}
+        (n::AF_UNIX, _) => return Err(Errno::PROTONOSUPPORT),
+        (n::AF_INET | n::AF_INET6 | n::AF_NETLINK, _) => return Err(Errno::OPNOTSUPP),
+        _ => return Err(Errno::AFNOSUPPORT),
+    }
+    let (a, b) = crate::ipc::unix::pair(kind & !TYPE_FLAGS)?;
+    let first = insert(call, a, kind)?;
+    let result = insert(call, b, kind).and_then(|second| {
+        let both = [first.to_le_bytes(), second.to_le_bytes()].concat();
+        user::write(call.usize(3), &both).inspect_err(|_| drop(call.thread.process.descriptors.remove(second)))
+    });
+    if result.is_err() {
+        drop(call.thread.process.descriptors.remove(first));
+    }
+    result.map(|()| 0)
+}
+
+/// bind(2)
+pub fn bind(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    let address = read_address(call.usize(1), call.i32(2))?;
+    socket_of(&file)?.bind(&address).map(|()| 0)
+}
+
+/// connect(2)
+pub fn connect(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    let address = read_address(call.usize(1), call.i32(2))?;
+    socket_of(&file)?.connect(&address, file.nonblock()).map(|()| 0)
+}
+
+/// listen(2)
+pub fn listen(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    // Read as unsigned: a negative backlog is the greatest there is.
+    socket_of(&file)?.listen(call.u32(1) as usize).map(|()| 0)
+}
+
+/// accept(2)
+pub fn accept(call: &mut Call) -> SysResult {
+    accept_with(call, 0)
+}
+
+/// accept4(2)
+pub fn accept4(call: &mut Call) -> SysResult {
+    let flags = call.u32(3);
+    if flags & !TYPE_FLAGS != 0 {
+        return Err(Errno::INVAL);
+    }
+    accept_with(call, flags)
+}
+
+fn accept_with(call: &mut Call, flags: u32) -> SysResult {
+    let listener = file(call, call.i32(0))?;
+    let (new, peer) = socket_of(&listener)?.accept(listener.nonblock())?;
+    let fd = insert(call, new, flags)?;
+    if let Err(error) = write_address(call.usize(1), call.usize(2), Some(&peer)) {
+        drop(call.thread.process.descriptors.remove(fd));
+        return Err(error);
+    }
+    Ok(fd as usize)
+}
+
+/// getsockname(2)
+pub fn getsockname(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    let address = socket_of(&file)?.local_address()?;
+    name(call, &address)
+}
+
+/// getpeername(2)
+pub fn getpeername(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    let address = socket_of(&file)?.peer_address()?;
+    name(call, &address)
+}
+
+fn name(call: &Call, address: &SocketAddress) -> SysResult {
+    if call.usize(1) == 0 {
+        return Err(Errno::FAULT);
+    }
+    write_address(call.usize(1), call.usize(2), Some(address)).map(|()| 0)
+}
+
+/// sendto(2)
+#[inline]
+pub fn sendto(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    let socket = socket_of(&file)?;
+    let flags = effective(&file, call.u32(3));
+    let to = match call.usize(4) {
+        0 => None,
+        addr => Some(read_address(addr, call.i32(5))?),
+    };
+    let mut src = UserBuf::user(call.usize(1), call.usize(2).min(BYTES_MAX));
+    with_sigpipe(socket.send(&mut src, to.as_ref(), flags, Vec::new()), flags)
+}
+
+/// recvfrom(2)
+#[inline]
+pub fn recvfrom(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    let mut dst = UserBuf::user(call.usize(1), call.usize(2).min(BYTES_MAX));
+    let received = socket_of(&file)?.receive(&mut dst, effective(&file, call.u32(3)))?;
+    write_address(call.usize(4), call.usize(5), received.from.as_ref())?;
+    Ok(received.len)
+}
+
+/// A `struct msghdr` as the program gave it.
+struct Message {
+    at: usize,
+    name: usize,
+    name_len: i32,
+    pieces: usize,
+    count: usize,
+    control: usize,
+    control_len: usize,
+}
+
+impl Message {
+    fn read(at: usize) -> Result<Message, Errno> {
+        let words: [u64; MSGHDR_WORDS] = user::read_words(at)?;
+        let message = Message {
+            at,
+            name: words[0] as usize,
+            name_len: words[1] as i32,
+            pieces: words[2] as usize,
+            count: words[3] as usize,
+            control: words[4] as usize,
+            control_len: words[5] as usize,
+        };
+        if message.count > PIECES_MAX {
+            return Err(Errno::MSGSIZE);
+        }
+        Ok(message)
+    }
+
+    fn buffer(&self) -> Result<UserBuf<'static>, Errno> {
+        if self.count == 1 {
+            let [base, len]: [u64; 2] = user::read_words(self.pieces)?;
+            return Ok(UserBuf::user(base as usize, (len as usize).min(BYTES_MAX)));
+        }
+        let mut pieces = Vec::with_capacity(self.count);
+        let mut room = BYTES_MAX;
+        for index in 0..self.count {
+            let [base, len]: [u64; 2] = user::read_words(self.pieces.wrapping_add(16 * index))?;
+            if len > i64::MAX as u64 {
+                return Err(Errno::INVAL);
+            }
+            let len = (len as usize).min(room);
+            room -= len;
+            if len > 0 {
+                pieces.push((base as usize, len));
+            }
+        }
+        Ok(UserBuf::vectored(pieces))
+    }
+
+    /// The descriptors that are passed along (SCM_RIGHTS).
+    fn rights(&self, call: &Call) -> Result<Vec<Arc<OpenFile>>, Errno> {
+        let mut rights = Vec::new();
+        if self.control == 0 || self.control_len < CMSG_HEADER {
+            return Ok(rights);
+        }
+        if self.control_len > CONTROL_MAX {
+            return Err(Errno::NOBUFS);
+        }
+        let mut bytes = alloc::vec![0; self.control_len];
+        user::read(&mut bytes, self.control)?;
+        let mut rest = &bytes[..];
+        while let Some(header) = rest.get(..CMSG_HEADER) {
+            let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+            let len = word(0) as usize;
+            let data = rest.get(CMSG_HEADER..len).ok_or(Errno::INVAL)?;
+            match (word(8), word(12)) {
+                (n::SOL_SOCKET, SCM_RIGHTS) => {
+                    for fd in data.as_chunks::<4>().0 {
+                        rights.push(file(call, i32::from_le_bytes(*fd))?);
+                    }
+                }
+                // A program may tell its own credentials; the kernel tells the true ones in any case.
+                (n::SOL_SOCKET, SCM_CREDENTIALS) => {}
+                (n::SOL_SOCKET, _) => return Err(Errno::INVAL),
+                // Control data of other levels only chooses interfaces and such, of which there is one.
+                _ => {}
+            }
+            rest = rest.get(len.next_multiple_of(CMSG_ALIGN)..).unwrap_or(&[]);
+        }
+        if rights.len() > RIGHTS_MAX {
+            return Err(Errno::INVAL);
+        }
+        Ok(rights)
+    }
+
+    fn send(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
+        let socket = socket_of(file)?;
+        let flags = effective(file, flags);
+        let to = match (self.name, self.name_len) {
+            (0, _) | (_, 0) => None,
+            (addr, len) => Some(read_address(addr, len)?),
+        };
+        let rights = self.rights(call)?;
+        with_sigpipe(socket.send(&mut self.buffer()?, to.as_ref(), flags, rights), flags)
+    }
+
+    fn receive(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
+        let received = socket_of(file)?.receive(&mut self.buffer()?, effective(file, flags))?;
+        let len = received.len;
+        if self.name != 0 {
+            let name = received.from.as_ref().map(SocketAddress::encode).unwrap_or_default();
+            let room = usize::try_from(self.name_len).map_err(|_| Errno::INVAL)?;
+            user::write(self.name, &name[..name.len().min(room)])?;
+            user::write_u32(self.at.wrapping_add(MSG_NAMELEN_AT), name.len() as u32)?;
+        }
+        let (control_len, flags) = self.give_control(call, received, flags)?;
+        user::write_u64(self.at.wrapping_add(MSG_CONTROLLEN_AT), control_len as u64)?;
+        user::write_u32(self.at.wrapping_add(MSG_FLAGS_AT), flags)?;
+        Ok(len)
+    }
+
+    /// Writes control data that came along; gives its length and the flags to report.
+    fn give_control(&self, call: &Call, received: Received, flags: u32) -> Result<(usize, u32), Errno> {
+        let mut told = received.flags;
+        let mut bytes = Vec::new();
+        let room = if self.control == 0 { 0 } else { self.control_len };
+        if let Some((pid, uid, gid)) = received.credentials {
+            if CMSG_HEADER + UCRED_BYTES <= room {
+                begin(&mut bytes, SCM_CREDENTIALS, UCRED_BYTES);
+                bytes.extend(pid.to_le_bytes());
+                bytes.extend(uid.to_le_bytes());
+                bytes.extend(gid.to_le_bytes());
+                bytes.resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0);
+            } else {
+                told |= n::MSG_CTRUNC;
+            }
+        }
+        if !received.rights.is_empty() {
+            let fit = room.saturating_sub(bytes.len() + CMSG_HEADER) / 4;
+            let mut fds = Vec::new();
+            for file in received.rights {
+                if fds.len() >= fit {
+                    told |= n::MSG_CTRUNC;
+                    break;
+                }
+                match call.thread.process.descriptors.insert(file, flags & n::MSG_CMSG_CLOEXEC != 0, 0) {
+                    Ok(fd) => fds.push(fd),
+                    Err(_) => {
+                        told |= n::MSG_CTRUNC;
+                        break;
+                    }
+                }
+            }
+            if !fds.is_empty() {
+                begin(&mut bytes, SCM_RIGHTS, 4 * fds.len());
+                fds.iter().for_each(|fd| bytes.extend(fd.to_le_bytes()));
+                bytes.resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0);
+            }
+        }
+        if !bytes.is_empty() {
+            user::write(self.control, &bytes)?;
+        }
+        Ok((bytes.len(), told | flags & n::MSG_CMSG_CLOEXEC))
+    }
+}
+
+/// Appends a `struct cmsghdr` of level SOL_SOCKET.
+fn begin(bytes: &mut Vec<u8>, kind: u32, len: usize) {
+    bytes.extend(((CMSG_HEADER + len) as u64).to_le_bytes());
+    bytes.extend(n::SOL_SOCKET.to_le_bytes());
+    bytes.extend(kind.to_le_bytes());
+}
+
+/// sendmsg(2)
+#[inline]
+pub fn sendmsg(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    Message::read(call.usize(1))?.send(call, &file, call.u32(2))
+}
+
+/// recvmsg(2)
+#[inline]
+pub fn recvmsg(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    Message::read(call.usize(1))?.receive(call, &file, call.u32(2))
+}
+
+/// sendmmsg(2)
+pub fn sendmmsg(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    let flags = call.u32(3);
+    each_message(call, |call, at| Message::read(at)?.send(call, &file, flags))
+}
+
+/// recvmmsg(2). As on Linux, the time-out is looked at after each datagram.
+pub fn recvmmsg(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    let mut flags = call.u32(3);
+    let wait_for_one = flags & MSG_WAITFORONE != 0;
+    flags &= !MSG_WAITFORONE;
+    let deadline = match call.usize(4) {
+        0 => None,
+        at => {
+            let [seconds, nanos]: [u64; 2] = user::read_words(at)?;
+            if nanos >= 1_000_000_000 {
+                return Err(Errno::INVAL);
+            }
+            let ns = seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+            Some(coracle_hal::time::now_ns().saturating_add(ns))
+        }
+    };
+    each_message(call, |call, at| {
+        if deadline.is_some_and(|at| at <= coracle_hal::time::now_ns()) {
+            flags |= n::MSG_DONTWAIT;
+        }
+        let len = Message::read(at)?.receive(call, &file, flags)?;
+        if wait_for_one {
+            flags |= n::MSG_DONTWAIT;
+        }
+        Ok(len)
+    })
+}
+
+/// Calls `f` for each message of an `mmsghdr` array until one fails; gives how many succeeded, or the first's error.
+fn each_message(call: &mut Call, mut f: impl FnMut(&Call, usize) -> SysResult) -> SysResult {
+    let (base, count) = (call.usize(1), (call.u32(2) as usize).min(PIECES_MAX));
+    for index in 0..count {
+        let at = base.wrapping_add(index * MMSGHDR_BYTES);
+        let done = f(call, at).and_then(|len| user::write_u32(at.wrapping_add(MMSG_LEN_AT), len as u32));
+        match done {
+            Ok(()) => {}
+            Err(error) if index == 0 => return Err(error),
+            Err(_) => return Ok(index),
+        }
+    }
+    Ok(count)
+}
+
+/// shutdown(2)
+pub fn shutdown(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    socket_of(&file)?.shutdown(call.u32(1)).map(|()| 0)
+}
+
+/// setsockopt(2)
+pub fn setsockopt(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    let socket = socket_of(&file)?;
+    let len = usize::try_from(call.i32(4)).map_err(|_| Errno::INVAL)?.min(OPTION_MAX);
+    let mut value = [0; OPTION_MAX];
+    user::read(&mut value[..len], call.usize(3))?;
+    socket.set_option(call.i32(1), call.i32(2), &value[..len]).map(|()| 0)
+}
+
+/// getsockopt(2)
+pub fn getsockopt(call: &mut Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
+    let socket = socket_of(&file)?;
+    let (level, name) = (call.i32(1), call.i32(2));
+    let room = usize::try_from(user::read_u32(call.usize(4))? as i32).map_err(|_| Errno::INVAL)?;
+    let (domain, kind, protocol) = socket.kind();
+    let value = match (level, name as u32) {
+        (SOL_SOCKET, n::SO_DOMAIN) => answer(domain)?,
+        (SOL_SOCKET, n::SO_TYPE) => answer(kind)?,
+        (SOL_SOCKET, n::SO_PROTOCOL) => answer(protocol)?,
+        (SOL_SOCKET, n::SO_PEERNAME) => socket.peer_address()?.encode().to_vec(),
+        _ => socket.option(level, name)?,
+    };
+    let len = value.len().min(room);
+    user::write(call.usize(3), &value[..len])?;
+    user::write_u32(call.usize(4), len as u32)?;
+    Ok(0)
+}
