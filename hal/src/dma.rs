@@ -2,6 +2,7 @@
 use crate::layout::{self, PAGE};
 use crate::{buddy, frame, heap};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// Physically contiguous memory for rings: reached by volatile reads and writes only. Zeroed.
 pub struct DmaRegion {
@@ -139,6 +140,91 @@ impl Drop for PacketBuffer {
     fn drop(&mut self) {
         // SAFETY: taken by `alloc`, dropped once.
         unsafe { heap::put_half_frame(self.0.as_ptr().cast()) };
+    }
+}
+
+/// A packet buffer with several owners, like an `Arc<PacketBuffer>` but in one piece: the count of owners lies at its
+/// end. The last owner frees it.
+pub struct SharedBuffer(NonNull<SharedParts>);
+
+#[repr(C, align(2048))]
+struct SharedParts {
+    bytes: [u8; SharedBuffer::SIZE],
+    owners: AtomicU32,
+}
+
+// SAFETY: owners on all CPUs only read the bytes, unless there is only one.
+unsafe impl Send for SharedBuffer {}
+// SAFETY: as above.
+unsafe impl Sync for SharedBuffer {}
+
+impl SharedBuffer {
+    /// Bytes in a buffer.
+    pub const SIZE: usize = PacketBuffer::SIZE - 8;
+    const LAYOUT: Layout = Layout::new::<SharedParts>();
+
+    /// A buffer with one owner. `None`: out of memory. Contents are whatever an earlier packet left.
+    #[inline]
+    pub fn alloc() -> Option<SharedBuffer> {
+        // SAFETY: the size is not zero. As for `PacketBuffer`, the asm makes the memory count as written; the count of
+        // owners is written before anybody can read it.
+        unsafe {
+            let buffer = NonNull::new(alloc(Self::LAYOUT).cast::<SharedParts>())?;
+            core::arch::asm!("/* {} */", in(reg) buffer.as_ptr(), options(nostack, preserves_flags));
+            (*buffer.as_ptr()).owners = AtomicU32::new(1);
+            Some(SharedBuffer(buffer))
+        }
+    }
+
+    #[inline]
+    fn parts(&self) -> &SharedParts {
+        // SAFETY: the parts live as long as there is an owner.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Physical address.
+    #[inline]
+    pub fn phys(&self) -> u64 {
+        layout::direct_phys(self.0.as_ptr() as usize)
+    }
+
+    /// The bytes.
+    #[inline]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.parts().bytes
+    }
+
+    /// The bytes for writing, if there is no other owner.
+    #[inline]
+    pub fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
+        if self.parts().owners.load(Ordering::Acquire) != 1 {
+            return None;
+        }
+        // SAFETY: this is the only owner and it is borrowed mutably, so nobody else looks at the bytes or can become an
+        // owner meanwhile.
+        Some(unsafe { &mut self.0.as_mut().bytes })
+    }
+}
+
+impl Clone for SharedBuffer {
+    #[inline]
+    fn clone(&self) -> Self {
+        /// More owners than any machine has references: only a leak comes here, and wrapping would free a used buffer.
+        const OWNERS_MAX: u32 = u32::MAX / 2;
+        let before = self.parts().owners.fetch_add(1, Ordering::Relaxed);
+        assert!(before < OWNERS_MAX, "references to a packet buffer leak");
+        SharedBuffer(self.0)
+    }
+}
+
+impl Drop for SharedBuffer {
+    #[inline]
+    fn drop(&mut self) {
+        if self.parts().owners.fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+            // SAFETY: allocated with this layout; this was the last owner, and the others' last looks happened before.
+            unsafe { dealloc(self.0.as_ptr().cast(), Self::LAYOUT) };
+        }
     }
 }
 

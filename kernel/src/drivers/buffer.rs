@@ -1,20 +1,19 @@
 //! Packet memory as the TCP/IP engine and the network driver share it.
-use alloc::sync::Arc;
-use coracle_hal::dma::PacketBuffer;
+use coracle_hal::dma::SharedBuffer;
 use coracle_tcpip::Buffer;
 
 /// A reference to a packet buffer. The engine and the driver each hold their own; the last one frees the memory.
 #[derive(Clone)]
-pub struct NetBuffer(Arc<PacketBuffer>);
+pub struct NetBuffer(SharedBuffer);
 
 impl NetBuffer {
     /// Bytes in a buffer.
-    pub const SIZE: usize = PacketBuffer::SIZE;
+    pub const SIZE: usize = SharedBuffer::SIZE;
 
     /// A buffer that nobody else holds; `None` when memory is short.
     #[inline]
     pub fn alloc() -> Option<NetBuffer> {
-        PacketBuffer::alloc().map(|buffer| NetBuffer(Arc::new(buffer)))
+        SharedBuffer::alloc().map(NetBuffer)
     }
 
     /// Address for the device.
@@ -31,6 +30,6 @@ impl Buffer for NetBuffer {
     }
     #[inline]
     fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
-        Arc::get_mut(&mut self.0).map(PacketBuffer::as_mut_slice)
+        self.0.as_mut_slice()
     }
 }

@@ -1,5 +1,4 @@
 //! The console: where the program's standard streams go, over the serial port or a virtio console.
-use coracle_tty::{LineDiscipline, Signal, TERMIOS_BYTES, Termios};
 use super::virtio::console::VirtioConsole;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
@@ -11,9 +10,10 @@ use crate::task::signal::{SigInfo, send_to_group};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
+use coracle_hal::irq::Irq;
+use coracle_tty::{LineDiscipline, Signal, TERMIOS_BYTES, Termios};
 use core::any::Any;
 use core::sync::atomic::Ordering;
-use coracle_hal::irq::Irq;
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::ioctl as n;
 use spin::{Mutex, Once};
@@ -82,7 +82,12 @@ pub fn arm() -> bool {
 impl Console {
     fn new(line: Line) -> Arc<Console> {
         let state = State { discipline: LineDiscipline::default(), window: [0; WINSIZE_BYTES], group: None };
-        Arc::new(Console { line, state: Mutex::new(state), writing: Mutex::new(()), source: PollSource::new() })
+        Arc::new(Console {
+            line,
+            state: Mutex::new(state),
+            writing: Mutex::new(()),
+            source: PollSource::new(),
+        })
     }
 
     #[inline]
@@ -268,7 +273,9 @@ impl File for Console {
                 self.state.lock().group = Some(i32::from_le_bytes(group));
                 Ok(0)
             }
-            n::TIOCGSID => write_user(argument, &call.thread.process.session.load(Ordering::Relaxed).to_le_bytes()),
+            n::TIOCGSID => {
+                write_user(argument, &call.thread.process.session.load(Ordering::Relaxed).to_le_bytes())
+            }
             n::FIONREAD => {
                 self.take_input();
                 let available = self.state.lock().discipline.available() as i32;
@@ -276,7 +283,9 @@ impl File for Console {
             }
             n::TIOCOUTQ => write_user(argument, &0i32.to_le_bytes()),
             // Output is out when write(2) returns, there is no flow to control, and the terminal is ours already.
-            n::TCSBRK | n::TCSBRKP | n::TCXONC | n::TIOCSCTTY | n::TIOCNOTTY | n::TIOCEXCL | n::TIOCNXCL => Ok(0),
+            n::TCSBRK | n::TCSBRKP | n::TCXONC | n::TIOCSCTTY | n::TIOCNOTTY | n::TIOCEXCL | n::TIOCNXCL => {
+                Ok(0)
+            }
             _ => Err(Errno::NOTTY),
         }
     }

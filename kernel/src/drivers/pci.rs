@@ -106,8 +106,11 @@ impl Function {
 
     /// Makes MSI-X vector 0 an interrupt to `cpu`.
     pub fn enable_msix(&self, msix: &Msix, cpu: usize) -> Option<Irq> {
-        let table =
-            self.map(Block { bar: msix.bar, offset: msix.offset, len: u32::from(msix.vectors) * MSIX_ENTRY as u32 })?;
+        let table = self.map(Block {
+            bar: msix.bar,
+            offset: msix.offset,
+            len: u32::from(msix.vectors) * MSIX_ENTRY as u32,
+        })?;
         let (irq, message) = Irq::msi(cpu)?;
         table.write32(0, message.address as u32);
         table.write32(4, (message.address >> 32) as u32);

@@ -4,7 +4,6 @@
 //! and `::1` stands for 127.0.0.1.
 use super::socket::SocketAddress;
 use crate::errno::Errno;
-use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use linux_raw_sys::net as n;
 
@@ -22,7 +21,9 @@ pub const ADDRESS_MAX: usize = 128;
 impl SocketAddress {
     /// From the program's bytes. EINVAL if they are too few for their family; EAFNOSUPPORT for a family we don't know.
     pub fn parse(bytes: &[u8]) -> Result<SocketAddress, Errno> {
-        let Some((family, rest)) = bytes.split_first_chunk::<FAMILY_BYTES>() else { return Err(Errno::INVAL) };
+        let Some((family, rest)) = bytes.split_first_chunk::<FAMILY_BYTES>() else {
+            return Err(Errno::INVAL);
+        };
         let port = || rest.first_chunk().copied().map(u16::from_be_bytes).ok_or(Errno::INVAL);
         match u32::from(u16::from_le_bytes(*family)) {
             n::AF_UNSPEC => Ok(SocketAddress::Unspecified),
@@ -47,7 +48,8 @@ impl SocketAddress {
                 Ok(SocketAddress::Unix(path.to_vec()))
             }
             n::AF_NETLINK if bytes.len() >= NETLINK_BYTES => {
-                let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+                let word =
+                    |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
                 Ok(SocketAddress::Netlink { port: word(4), groups: word(8) })
             }
             n::AF_INET | n::AF_INET6 | n::AF_UNIX | n::AF_NETLINK => Err(Errno::INVAL),
@@ -158,9 +160,4 @@ pub fn is_native_loopback(address: &SocketAddress) -> bool {
 /// The address of a socket that has none, for its family.
 pub fn unspecified(family: Family) -> SocketAddress {
     family.raise(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), false)
-}
-
-/// An address as owned bytes.
-pub fn bytes_of(address: &SocketAddress) -> Vec<u8> {
-    address.encode().to_vec()
 }

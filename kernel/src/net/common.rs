@@ -2,8 +2,8 @@
 use super::address::Family;
 use crate::errno::Errno;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use coracle_hal::time::now_ns;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use linux_raw_sys::net as n;
 use spin::Mutex;
 
@@ -41,10 +41,9 @@ impl Common {
     /// Of a connection accepted by the socket: it has its time-outs, too.
     pub fn inherit(&self) -> Self {
         let new = Common::new(self.family);
-        for (from, to) in [
-            (&self.receive_timeout, &new.receive_timeout),
-            (&self.send_timeout, &new.send_timeout),
-        ] {
+        for (from, to) in
+            [(&self.receive_timeout, &new.receive_timeout), (&self.send_timeout, &new.send_timeout)]
+        {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         new.native_loopback.store(self.native_loopback.load(Ordering::Relaxed), Ordering::Relaxed);

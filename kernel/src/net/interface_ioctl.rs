@@ -3,8 +3,8 @@ use super::engine;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
 use coracle_tcpip::Device;
+use core::net::Ipv4Addr;
 use linux_raw_sys::net::AF_INET;
 
 /// ioctl numbers (linux/sockios.h).

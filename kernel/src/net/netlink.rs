@@ -117,7 +117,10 @@ impl NetlinkFile {
                 (RTM_GETLINK, _) => {
                     let wanted = request.index();
                     let one = request.flags & NLM_F_DUMP == 0;
-                    interfaces().iter().filter(|i| !one || i.index == wanted).for_each(|i| link(&mut out, &request, i));
+                    interfaces()
+                        .iter()
+                        .filter(|i| !one || i.index == wanted)
+                        .for_each(|i| link(&mut out, &request, i));
                     out.end(&request, one);
                 }
                 (RTM_GETADDR, true) => {
@@ -169,7 +172,10 @@ impl<'a> Request<'a> {
 
     /// Whether addresses of IPv4 are among those asked for.
     fn is_for_inet(&self) -> bool {
-        matches!(self.body.first().map_or(n::AF_UNSPEC, |family| u32::from(*family)), n::AF_UNSPEC | n::AF_INET)
+        matches!(
+            self.body.first().map_or(n::AF_UNSPEC, |family| u32::from(*family)),
+            n::AF_UNSPEC | n::AF_INET
+        )
     }
 
     /// The interface index of an `ifinfomsg`.
@@ -191,7 +197,14 @@ impl Dump {
     }
 
     /// Adds a message: its fixed part, then its attributes.
-    fn message(&mut self, request: &Request, kind: u16, flags: u16, body: &[u8], attributes: &[(u16, &[u8])]) {
+    fn message(
+        &mut self,
+        request: &Request,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        attributes: &[(u16, &[u8])],
+    ) {
         let mut message = alloc::vec![0; HEADER_BYTES];
         message.extend_from_slice(body);
         for (kind, value) in attributes {
@@ -288,9 +301,8 @@ fn routes(out: &mut Dump, request: &Request) {
     let Some(config) = super::engine().ipv4() else { return };
     /// Index of the card among [`interfaces`].
     const CARD: u32 = 2;
-    let body = |len: u8, scope: u8| {
-        [n::AF_INET as u8, len, 0, 0, MAIN_TABLE, BY_BOOT, scope, UNICAST, 0, 0, 0, 0]
-    };
+    let body =
+        |len: u8, scope: u8| [n::AF_INET as u8, len, 0, 0, MAIN_TABLE, BY_BOOT, scope, UNICAST, 0, 0, 0, 0];
     let table = u32::from(MAIN_TABLE).to_le_bytes();
     let card = CARD.to_le_bytes();
     let source = config.address.octets();

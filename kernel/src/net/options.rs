@@ -80,18 +80,33 @@ impl Common {
                 _ => None,
             },
             SOL_IP => match number {
-                n::IP_MTU_DISCOVER | n::IP_RECVERR | n::IP_FREEBIND | n::IP_BIND_ADDRESS_NO_PORT
-                | n::IP_RECVTOS | n::IP_RECVTTL | n::IP_MULTICAST_TTL | n::IP_MULTICAST_LOOP
-                | n::IP_MULTICAST_ALL | n::IP_LOCAL_PORT_RANGE => Some(remember()),
+                n::IP_MTU_DISCOVER
+                | n::IP_RECVERR
+                | n::IP_FREEBIND
+                | n::IP_BIND_ADDRESS_NO_PORT
+                | n::IP_RECVTOS
+                | n::IP_RECVTTL
+                | n::IP_MULTICAST_TTL
+                | n::IP_MULTICAST_LOOP
+                | n::IP_MULTICAST_ALL
+                | n::IP_LOCAL_PORT_RANGE => Some(remember()),
                 // Addresses or time of arrival in control messages are not given.
                 _ => None,
             },
             SOL_IPV6 if self.family == Family::V4 => Some(Err(Errno::NOPROTOOPT)),
             SOL_IPV6 => match number {
                 n::IPV6_V6ONLY => Some(int(value).map(|on| self.v6_only.store(on != 0, Ordering::Relaxed))),
-                n::IPV6_UNICAST_HOPS | n::IPV6_MULTICAST_HOPS | n::IPV6_MULTICAST_LOOP | n::IPV6_MTU_DISCOVER
-                | n::IPV6_RECVERR | n::IPV6_TCLASS | n::IPV6_RECVTCLASS | n::IPV6_RECVHOPLIMIT
-                | n::IPV6_FREEBIND | n::IPV6_DONTFRAG | n::IPV6_AUTOFLOWLABEL => Some(remember()),
+                n::IPV6_UNICAST_HOPS
+                | n::IPV6_MULTICAST_HOPS
+                | n::IPV6_MULTICAST_LOOP
+                | n::IPV6_MTU_DISCOVER
+                | n::IPV6_RECVERR
+                | n::IPV6_TCLASS
+                | n::IPV6_RECVTCLASS
+                | n::IPV6_RECVHOPLIMIT
+                | n::IPV6_FREEBIND
+                | n::IPV6_DONTFRAG
+                | n::IPV6_AUTOFLOWLABEL => Some(remember()),
                 _ => None,
             },
             _ => None,
@@ -118,7 +133,11 @@ impl Common {
             SOL_IP => match number {
                 n::IP_MTU_DISCOVER => Some(recall(n::IP_PMTUDISC_WANT as i32)),
                 n::IP_MULTICAST_TTL | n::IP_MULTICAST_LOOP | n::IP_MULTICAST_ALL => Some(recall(1)),
-                n::IP_RECVERR | n::IP_FREEBIND | n::IP_BIND_ADDRESS_NO_PORT | n::IP_RECVTOS | n::IP_RECVTTL
+                n::IP_RECVERR
+                | n::IP_FREEBIND
+                | n::IP_BIND_ADDRESS_NO_PORT
+                | n::IP_RECVTOS
+                | n::IP_RECVTTL
                 | n::IP_LOCAL_PORT_RANGE => Some(recall(0)),
                 n::IP_MTU => Some(answer(coracle_tcpip::Device::mtu(super::engine().device()) as i32)),
                 n::IP_OPTIONS => Some(Ok(Vec::new())),
@@ -129,8 +148,13 @@ impl Common {
                 n::IPV6_V6ONLY => Some(answer(self.v6_only.load(Ordering::Relaxed) as i32)),
                 n::IPV6_UNICAST_HOPS => Some(recall(64)),
                 n::IPV6_MULTICAST_HOPS | n::IPV6_MULTICAST_LOOP | n::IPV6_MTU_DISCOVER => Some(recall(1)),
-                n::IPV6_RECVERR | n::IPV6_TCLASS | n::IPV6_RECVTCLASS | n::IPV6_RECVHOPLIMIT | n::IPV6_FREEBIND
-                | n::IPV6_DONTFRAG | n::IPV6_AUTOFLOWLABEL => Some(recall(0)),
+                n::IPV6_RECVERR
+                | n::IPV6_TCLASS
+                | n::IPV6_RECVTCLASS
+                | n::IPV6_RECVHOPLIMIT
+                | n::IPV6_FREEBIND
+                | n::IPV6_DONTFRAG
+                | n::IPV6_AUTOFLOWLABEL => Some(recall(0)),
                 _ => None,
             },
             _ => None,

@@ -10,11 +10,11 @@ use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::time::timer::{self, Timed};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use coracle_hal::time::now_ns;
 use coracle_image::cmdline::{CommandLine, IpSetting};
 use coracle_tcpip::{Config, Ipv4Config, Limits, Stack};
+use core::net::Ipv4Addr;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use spin::Once;
 
 /// The engine over our card.
@@ -94,7 +94,13 @@ pub fn start(card: Option<Net>, settings: &CommandLine) {
 pub fn name_servers() -> Vec<Ipv4Addr> {
     let mut all = NAME_SERVERS.get().cloned().unwrap_or_default();
     if let Some(lease) = engine().lease() {
-        all.extend(lease.dns.iter().copied().filter(|server| !NAME_SERVERS.get().is_some_and(|n| n.contains(server))));
+        all.extend(
+            lease
+                .dns
+                .iter()
+                .copied()
+                .filter(|server| !NAME_SERVERS.get().is_some_and(|n| n.contains(server))),
+        );
     }
     all
 }

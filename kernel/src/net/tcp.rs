@@ -15,10 +15,10 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Error, State, Tcp, TcpInfo};
+use core::any::Any;
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 use spin::Mutex;
@@ -300,12 +300,15 @@ impl Socket for TcpFile {
             Err(error) => return Err(errno(error)),
         }
         let deadline = self.common.send_deadline();
-        block_on_events(self.source(), Events::OUT, false, deadline, || self.connect_result())
-            .map_err(|error| if error == Errno::TIMEDOUT && deadline.is_some_and(|at| at <= now_ns()) {
-                Errno::INPROGRESS
-            } else {
-                error
-            })
+        block_on_events(self.source(), Events::OUT, false, deadline, || self.connect_result()).map_err(
+            |error| {
+                if error == Errno::TIMEDOUT && deadline.is_some_and(|at| at <= now_ns()) {
+                    Errno::INPROGRESS
+                } else {
+                    error
+                }
+            },
+        )
     }
 
     fn listen(&self, backlog: usize) -> Result<(), Errno> {
@@ -376,8 +379,10 @@ impl Socket for TcpFile {
         } else if flags & n::MSG_TRUNC != 0 && flags & n::MSG_PEEK == 0 {
             let want = dst.remaining();
             let mask = Events::IN | Events::RDNORM | Events::RDHUP;
-            block_on_events(self.source(), mask, nonblock, self.common.receive_deadline(), || self.discard(want))
-                .map_err(timed_out)?
+            block_on_events(self.source(), mask, nonblock, self.common.receive_deadline(), || {
+                self.discard(want)
+            })
+            .map_err(timed_out)?
         } else {
             self.receive_bytes(dst, nonblock, flags)?
         };
@@ -400,7 +405,9 @@ impl Socket for TcpFile {
         let number = name as u32;
         match (level, number) {
             (SOL_SOCKET, n::SO_LINGER) => {
-                let word = |at: usize| value.get(at..).and_then(|v| v.first_chunk()).copied().map(i32::from_le_bytes);
+                let word = |at: usize| {
+                    value.get(at..).and_then(|v| v.first_chunk()).copied().map(i32::from_le_bytes)
+                };
                 let (Some(on), Some(seconds)) = (word(0), word(4)) else { return Err(Errno::INVAL) };
                 self.change(|o| o.linger = (on != 0).then_some(seconds.max(0) as u32))
             }
@@ -408,7 +415,9 @@ impl Socket for TcpFile {
                 b"cubic" | b"cubic\0" => Ok(()),
                 _ => Err(Errno::NOENT),
             },
-            (SOL_TCP, n::TCP_MD5SIG | n::TCP_MD5SIG_EXT | n::TCP_ULP | n::TCP_REPAIR) => Err(Errno::NOPROTOOPT),
+            (SOL_TCP, n::TCP_MD5SIG | n::TCP_MD5SIG_EXT | n::TCP_ULP | n::TCP_REPAIR) => {
+                Err(Errno::NOPROTOOPT)
+            }
             (SOL_SOCKET | SOL_IP | SOL_TCP, _) => {
                 if value.len() < 4 && level != SOL_IP {
                     return Err(Errno::INVAL);
@@ -437,8 +446,12 @@ impl Socket for TcpFile {
             (SOL_SOCKET, n::SO_KEEPALIVE) => answer(options.keep_alive as i32),
             (SOL_SOCKET, n::SO_BROADCAST) => answer(0),
             // Linux tells twice what was set: the other half is for its own book-keeping (socket(7)).
-            (SOL_SOCKET, n::SO_RCVBUF) => answer(options.receive_buffer.map_or(RECEIVE_BUFFER_TOLD, |b| 2 * b) as i32),
-            (SOL_SOCKET, n::SO_SNDBUF) => answer(options.send_buffer.map_or(SEND_BUFFER_TOLD, |b| 2 * b) as i32),
+            (SOL_SOCKET, n::SO_RCVBUF) => {
+                answer(options.receive_buffer.map_or(RECEIVE_BUFFER_TOLD, |b| 2 * b) as i32)
+            }
+            (SOL_SOCKET, n::SO_SNDBUF) => {
+                answer(options.send_buffer.map_or(SEND_BUFFER_TOLD, |b| 2 * b) as i32)
+            }
             (SOL_IP, n::IP_TTL) => answer(i32::from(options.ttl)),
             (SOL_IP, n::IP_TOS) => answer(i32::from(options.tos)),
             (SOL_TCP, n::TCP_NODELAY) => answer(options.no_delay as i32),
@@ -480,7 +493,9 @@ impl TcpFile {
             (SOL_SOCKET, n::SO_RCVBUF | n::SO_RCVBUFFORCE) => {
                 self.change(|o| o.receive_buffer = Some(buffer_size(value)))
             }
-            (SOL_SOCKET, n::SO_SNDBUF | n::SO_SNDBUFFORCE) => self.change(|o| o.send_buffer = Some(buffer_size(value))),
+            (SOL_SOCKET, n::SO_SNDBUF | n::SO_SNDBUFFORCE) => {
+                self.change(|o| o.send_buffer = Some(buffer_size(value)))
+            }
             (SOL_IP, n::IP_TTL) => match value {
                 -1 => self.change(|o| o.ttl = 64),
                 1..=255 => self.change(|o| o.ttl = value as u8),
@@ -491,7 +506,9 @@ impl TcpFile {
             (SOL_TCP, n::TCP_CORK) => self.change(|o| o.cork = on),
             (SOL_TCP, n::TCP_QUICKACK) => self.change(|o| o.quick_ack = on),
             (SOL_TCP, n::TCP_KEEPIDLE) => within(value, 32767).and_then(|v| self.change(|o| o.keep_idle = v)),
-            (SOL_TCP, n::TCP_KEEPINTVL) => within(value, 32767).and_then(|v| self.change(|o| o.keep_interval = v)),
+            (SOL_TCP, n::TCP_KEEPINTVL) => {
+                within(value, 32767).and_then(|v| self.change(|o| o.keep_interval = v))
+            }
             (SOL_TCP, n::TCP_KEEPCNT) => within(value, 127).and_then(|v| self.change(|o| o.keep_count = v)),
             (SOL_TCP, n::TCP_SYNCNT) => within(value, 127).and_then(|v| self.change(|o| o.syn_retries = v)),
             (SOL_TCP, n::TCP_USER_TIMEOUT) if value >= 0 => self.change(|o| o.user_timeout = value as u32),

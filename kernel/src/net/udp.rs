@@ -15,11 +15,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_hal::time::now_ns;
+use coracle_tcpip::{Error, Udp};
 use core::any::Any;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use coracle_hal::time::now_ns;
-use coracle_tcpip::{Error, Udp};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 

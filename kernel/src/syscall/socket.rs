@@ -110,11 +110,12 @@ pub fn socketpair(call: &mut Call) -> SysResult {
         (n::AF_INET | n::AF_INET6 | n::AF_NETLINK, _) => return Err(Errno::OPNOTSUPP),
         _ => return Err(Errno::AFNOSUPPORT),
     }
-    let (a, b) = crate::ipc::unix::pair(kind & !TYPE_FLAGS)?;
+    let (a, b): (Arc<dyn File>, Arc<dyn File>) = Err(Errno::AFNOSUPPORT)?;
     let first = insert(call, a, kind)?;
     let result = insert(call, b, kind).and_then(|second| {
         let both = [first.to_le_bytes(), second.to_le_bytes()].concat();
-        user::write(call.usize(3), &both).inspect_err(|_| drop(call.thread.process.descriptors.remove(second)))
+        user::write(call.usize(3), &both)
+            .inspect_err(|_| drop(call.thread.process.descriptors.remove(second)))
     });
     if result.is_err() {
         drop(call.thread.process.descriptors.remove(first));
@@ -276,7 +277,8 @@ impl Message {
         user::read(&mut bytes, self.control)?;
         let mut rest = &bytes[..];
         while let Some(header) = rest.get(..CMSG_HEADER) {
-            let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+            let word =
+                |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
             let len = word(0) as usize;
             let data = rest.get(CMSG_HEADER..len).ok_or(Errno::INVAL)?;
             match (word(8), word(12)) {

@@ -283,7 +283,8 @@ impl<M: Memory, T> SplitQueue<M, T> {
         slot.count = needed as u16;
         slot.table = table;
         slot.room = room;
-        slot.token = Some(token);
+        // The slot is free, so it holds no token: nothing is lost by not dropping it, but for the code to do so.
+        core::mem::forget(slot.token.replace(token));
         let entry = (self.available & (self.layout.size - 1)) as usize;
         self.memory.write_u16(self.layout.available + RING_HEADER + 2 * entry, head);
         self.available = self.available.wrapping_add(1);

@@ -88,7 +88,11 @@ impl Net {
         let capabilities = Capabilities {
             tx_checksum: has(features::CSUM),
             tso4_max: if has(features::HOST_TSO4) && has(features::CSUM) { IPV4_MAX } else { 0 },
-            max_fragments: if indirect { MAX_FRAGMENTS } else { (transmit_size as usize / 4).clamp(1, MAX_FRAGMENTS) },
+            max_fragments: if indirect {
+                MAX_FRAGMENTS
+            } else {
+                (transmit_size as usize / 4).clamp(1, MAX_FRAGMENTS)
+            },
         };
         transport.start();
         receive.refill();
@@ -131,12 +135,6 @@ impl Net {
         self.transmit.lock().flush();
     }
 
-    /// Whether a sender found the queue full and may go on now.
-    #[inline]
-    pub fn take_room(&self) -> bool {
-        self.transmit.lock().take_room()
-    }
-
     /// Hands the packets that have come to `sink`, in their order, at most a batch. Gives how many; 0 also if another
     /// CPU is at it. Interrupts are off from here to [`Net::arm`].
     #[inline]
@@ -167,7 +165,7 @@ impl Net {
             }
         }
         if count > 0 {
-            receive.refill();
+            receive.refill_if_low();
         }
         count
     }
@@ -184,12 +182,6 @@ impl Net {
         self.transport.acknowledge();
         let Some(mut receive) = self.receive.try_lock() else { return true };
         receive.arm() | self.transmit.lock().arm()
-    }
-
-    /// Whether packets wait in the queue.
-    #[inline]
-    pub fn pending(&self) -> bool {
-        self.receive.try_lock().is_some_and(|receive| receive.pending())
     }
 }
 

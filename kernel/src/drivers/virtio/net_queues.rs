@@ -8,6 +8,8 @@ use coracle_tcpip::{Buffer, Chunk, Full, RxChecksum, RxFrame, TxFrame};
 use coracle_virtio::device::net::{HEADER_BYTES, Header};
 use coracle_virtio::queue::{Layout, Piece, QueueError};
 
+/// Buffers that may be missing before they are replaced.
+const REFILL_AT: u16 = 16;
 /// Smallest Ethernet frame that means something: its header.
 const ETHERNET_HEADER: usize = 14;
 
@@ -30,6 +32,14 @@ impl Receive {
         Receive { queue, doorbell, target, partial: None, armed: false }
     }
 
+    /// Gives the device buffers once it lacks some number of them, so that the cost of doing so is shared.
+    #[inline]
+    pub fn refill_if_low(&mut self) {
+        if self.target - self.queue.outstanding() >= REFILL_AT.min(self.target / 2) {
+            self.refill();
+        }
+    }
+
     /// Gives the device buffers until it has enough of them, or memory is short.
     pub fn refill(&mut self) {
         while self.queue.outstanding() < self.target {
@@ -46,12 +56,6 @@ impl Receive {
     fn offer(&mut self, buffer: NetBuffer) -> bool {
         let piece = Piece { address: buffer.phys(), len: NetBuffer::SIZE as u32, writable: true };
         self.queue.add(core::iter::once(piece), buffer).is_ok()
-    }
-
-    /// Whether a packet has come.
-    #[inline]
-    pub fn pending(&self) -> bool {
-        self.queue.has_used()
     }
 
     /// Says that nobody waits for an interrupt.
@@ -85,7 +89,8 @@ impl Receive {
                 return Ok(Some(frame));
             }
             let Some(header) = Header::decode(&buffer.as_slice()[..len as usize]) else { continue };
-            let Some(head) = Chunk::new(buffer, HEADER_BYTES, (len as usize).saturating_sub(HEADER_BYTES)) else {
+            let Some(head) = Chunk::new(buffer, HEADER_BYTES, (len as usize).saturating_sub(HEADER_BYTES))
+            else {
                 continue;
             };
             let checksum = match (header.partial_checksum, header.checksum_valid) {
@@ -191,7 +196,8 @@ impl Transmit {
         // Longer headers than IPv4 and TCP can have would be an error of the engine's; the frame is dropped.
         let Some(room) = area.get_mut(HEADER_BYTES..len) else { return Ok(()) };
         room.copy_from_slice(frame.headers);
-        let first = Piece { address: self.headers[index].phys() + offset as u64, len: len as u32, writable: false };
+        let first =
+            Piece { address: self.headers[index].phys() + offset as u64, len: len as u32, writable: false };
         let piece = |f: &coracle_tcpip::Fragment<'_, NetBuffer>| Piece {
             address: f.buffer.phys() + u64::from(f.start),
             len: f.len,
@@ -226,24 +232,14 @@ impl Transmit {
         while let Ok(Some(_)) = self.queue.pop() {}
     }
 
-    /// Before a sleep: frees what is sent, and if somebody waits for room, asks for an interrupt when there is some.
-    /// True if there is some already.
+    /// Before a sleep: frees what is sent, and if the queue was full, asks for an interrupt when there is room. True if
+    /// there is some already: then the engine can go on.
     pub fn arm(&mut self) -> bool {
         self.reclaim();
-        self.wanted && (self.queue.room() > self.queue.size() / 2 || self.queue.request_interrupt())
-    }
-
-    /// Whether somebody waited for room and there is some now; asked once.
-    #[inline]
-    pub fn take_room(&mut self) -> bool {
-        if !self.wanted {
-            return false;
-        }
-        self.reclaim();
-        if self.queue.room() > self.queue.size() / 4 {
+        if self.wanted && self.queue.room() > self.queue.size() / 4 {
             self.wanted = false;
-            self.queue.suppress_interrupts();
+            return true;
         }
-        !self.wanted
+        self.wanted && self.queue.request_interrupt()
     }
 }

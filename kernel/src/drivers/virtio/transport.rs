@@ -1,12 +1,12 @@
 //! How a driver reaches its device: over PCI or over MMIO (virtio 1.2, chapter 4), modern devices only.
 use crate::drivers::pci::Function;
 use alloc::sync::Arc;
-use core::fmt;
 use coracle_hal::irq::Irq;
 use coracle_hal::mmio::Mmio;
 use coracle_image::cmdline::MmioDevice;
 use coracle_virtio::device::{features, status};
 use coracle_virtio::transport::{NO_VECTOR, mmio, pci};
+use core::fmt;
 
 /// Why a device could not be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,9 +124,7 @@ impl Transport {
             None => None,
         };
         let msix = irq.is_some();
-        let irq = irq
-            .or_else(|| Irq::line(function.interrupt_line()?, cpu))
-            .ok_or(SetupError::Interrupt)?;
+        let irq = irq.or_else(|| Irq::line(function.interrupt_line()?, cpu)).ok_or(SetupError::Interrupt)?;
         let device = match found.device {
             Some(block) => Some((map(block)?, block.len as usize)),
             None => None,
@@ -240,17 +238,15 @@ impl Transport {
         self.set_status(status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK | status::DRIVER_OK);
     }
 
-    /// Stops the device for good: it gives up its queues.
-    pub fn fail(&self) {
-        self.set_status(0);
-        self.set_status(status::FAILED);
-    }
-
     /// Reads a byte of the device type's configuration; 0 beyond its end.
     pub fn config_u8(&self, offset: usize) -> u8 {
         match &self.bus {
-            Bus::Mmio { registers, len } if mmio::CONFIG + offset < *len => registers.read8(mmio::CONFIG + offset),
-            Bus::Pci(PciRegisters { device: Some((registers, len)), .. }) if offset < *len => registers.read8(offset),
+            Bus::Mmio { registers, len } if mmio::CONFIG + offset < *len => {
+                registers.read8(mmio::CONFIG + offset)
+            }
+            Bus::Pci(PciRegisters { device: Some((registers, len)), .. }) if offset < *len => {
+                registers.read8(offset)
+            }
             _ => 0,
         }
     }
