@@ -4,6 +4,8 @@
 //! An entry is made once and then set as often as needed. Level 0 has a slot per tick; a slot of each further level
 //! covers 64 of the level below, and its entries move down when the time comes near.
 
+use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// A tick is 2^20 ns, about a millisecond.
@@ -34,7 +36,8 @@ struct Entry<T> {
 pub struct Wheel<T> {
     entries: Vec<Entry<T>>,
     free: u32,
-    heads: [u32; LEVELS * SLOTS + 1],
+    /// In memory of their own: a stack is built by value, and kernel stacks are small.
+    heads: Box<[u32; HEADS]>,
     occupied: [u64; LEVELS],
     tick: u64,
     /// Work done, counted in entries moved (for tests of cost).
@@ -42,12 +45,23 @@ pub struct Wheel<T> {
     pub work: usize,
 }
 
+/// Lists of a wheel: one for each slot, and one for what is due.
+const HEADS: usize = LEVELS * SLOTS + 1;
+
+/// Empty lists, made without passing over the stack.
+fn nil_heads() -> Box<[u32; HEADS]> {
+    match vec![NIL; HEADS].into_boxed_slice().try_into() {
+        Ok(heads) => heads,
+        Err(_) => unreachable!("as long as it was made"),
+    }
+}
+
 impl<T: Clone> Default for Wheel<T> {
     fn default() -> Self {
         Wheel {
             entries: Vec::new(),
             free: NIL,
-            heads: [NIL; LEVELS * SLOTS + 1],
+            heads: nil_heads(),
             occupied: [0; LEVELS],
             tick: 0,
             #[cfg(test)]
