@@ -161,19 +161,14 @@ unsafe impl Sync for SharedBuffer {}
 impl SharedBuffer {
     /// Bytes in a buffer.
     pub const SIZE: usize = PacketBuffer::SIZE - 8;
-    const LAYOUT: Layout = Layout::new::<SharedParts>();
 
     /// A buffer with one owner. `None`: out of memory. Contents are whatever an earlier packet left.
     #[inline]
     pub fn alloc() -> Option<SharedBuffer> {
-        // SAFETY: the size is not zero. As for `PacketBuffer`, the asm makes the memory count as written; the count of
-        // owners is written before anybody can read it.
-        unsafe {
-            let buffer = NonNull::new(alloc(Self::LAYOUT).cast::<SharedParts>())?;
-            core::arch::asm!("/* {} */", in(reg) buffer.as_ptr(), options(nostack, preserves_flags));
-            (*buffer.as_ptr()).owners = AtomicU32::new(1);
-            Some(SharedBuffer(buffer))
-        }
+        let buffer = NonNull::new(heap::take_half_frame().cast::<SharedParts>())?;
+        // SAFETY: the memory is ours alone, as large and aligned as the parts.
+        unsafe { (&raw mut (*buffer.as_ptr()).owners).write(AtomicU32::new(1)) };
+        Some(SharedBuffer(buffer))
     }
 
     #[inline]
@@ -222,8 +217,8 @@ impl Drop for SharedBuffer {
     fn drop(&mut self) {
         if self.parts().owners.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
-            // SAFETY: allocated with this layout; this was the last owner, and the others' last looks happened before.
-            unsafe { dealloc(self.0.as_ptr().cast(), Self::LAYOUT) };
+            // SAFETY: taken by `alloc`; this was the last owner, and the others' last looks happened before.
+            unsafe { heap::put_half_frame(self.0.as_ptr().cast()) };
         }
     }
 }
