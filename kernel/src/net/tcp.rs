@@ -220,6 +220,9 @@ impl File for TcpFile {
 
     #[inline]
     fn readiness(&self) -> Events {
+        if self.unreachable_port.load(Ordering::Relaxed) != 0 {
+            return Events::empty();
+        }
         poll_events(self.socket.readiness())
     }
 
