@@ -76,7 +76,7 @@ struct Arguments {
     /// The `coracle` command (default: beside this program, or target/release/coracle)
     #[arg(long)]
     coracle: Option<PathBuf>,
-    /// Instead of measuring: instructions per function under the load `--only` names
+    /// Instead of measuring: instructions per function under the load `--only` names, or of a case's start
     #[arg(long)]
     profile: bool,
     /// List the loads
@@ -227,27 +227,30 @@ fn finish(results: &Results, arguments: &Arguments, root: &Path) -> Result<ExitC
     Ok(code)
 }
 
-/// The profile of the first load wanted.
+/// The profile of the load `--only` names; for the name of a case, that of its start (or whole run, if it ends).
 fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Arguments) -> Result<String> {
     let wanted = arguments.only.as_deref().unwrap_or("memcached-64");
-    let (case, load) = cases
-        .iter()
-        .find_map(|case| match &case.method {
-            Method::Serve(loads) => {
-                loads.iter().find(|(name, _)| name == wanted).map(|(_, load)| (case, load))
-            }
-            _ => None,
-        })
-        .with_context(|| format!("a profile needs the exact name of a load, and \"{wanted}\" is none"))?;
+    let case = cases.iter().find(|case| case.has(wanted)).with_context(|| {
+        format!("a profile needs a load's or case's whole name, and \"{wanted}\" is none")
+    })?;
+    let load = match &case.method {
+        Method::Serve(loads) => loads.iter().find(|(name, _)| name == wanted).map(|(_, load)| load),
+        _ => None,
+    };
     let image = bench.yard.build(guest, &case.program)?;
     let mut vm = bench.boot(&image, case.cpus, &Watch { marks: Vec::new(), profile: true })?;
-    let _idle = load.prepare()?;
-    let before = vm.counters().blocks()?;
-    let sample = load.run(bench.period)?;
-    let blocks = profile::difference(&before, vm.counters().blocks()?);
-    if !vm.alive() {
-        bail!("the guest died under the load\n{}", vm.console_tail());
-    }
+    let (blocks, operations) = match load {
+        None => (vm.counters().blocks()?, 1),
+        Some(load) => {
+            let _idle = load.prepare()?;
+            let before = vm.counters().blocks()?;
+            let sample = load.run(bench.period)?;
+            if !vm.alive() {
+                bail!("the guest died under the load\n{}", vm.console_tail());
+            }
+            (profile::difference(&before, vm.counters().blocks()?), sample.operations)
+        }
+    };
     let mut files = Vec::new();
     if guest != Guest::Linux {
         let kernel = bench.yard.out.join("coracle-kernel.elf");
@@ -256,6 +259,6 @@ fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Argument
     }
     let is_elf = |file: &PathBuf| fs::read(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"));
     files.extend(case.program.closure().into_values().filter(is_elf));
-    let table = profile::table(blocks, &files, sample.operations, PROFILE_LINES)?;
+    let table = profile::table(blocks, &files, operations, PROFILE_LINES)?;
     Ok(format!("{wanted} in {}: {table}", guest.name()))
 }

@@ -23,6 +23,8 @@ const VOTERS: usize = 3000;
 const MOST_PLACES: usize = 8;
 /// Fraction of the votes (by instructions) below which a file counts as absent.
 const LEAST_SHARE: f64 = 0.0005;
+/// Where the PC's firmware is, at first; SeaBIOS moves a part of itself to the end of the memory.
+const FIRMWARE_END: u64 = 0x10_0000;
 /// Pages are mapped whole.
 const PAGE: u64 = 4096;
 
@@ -158,7 +160,11 @@ pub fn table(mut blocks: Vec<Block>, files: &[PathBuf], operations: u64, lines: 
                 module.holds(address).then(|| (module.name.clone(), module.function(address)))
             })
             .unwrap_or_else(|| {
-                let place = if block.address >> 63 == 1 { "(kernel)" } else { "(program)" };
+                let place = match block.address {
+                    ..FIRMWARE_END => "(firmware)",
+                    address if address >> 63 == 1 => "(kernel)",
+                    _ => "(elsewhere)",
+                };
                 (place.to_owned(), format!("[{:#x}]", block.address & !(PAGE - 1)))
             });
         *modules.entry(module.clone()).or_default() += insns;
