@@ -1,5 +1,5 @@
 /*
- * micro.c: what one operating-system service costs. Runs each test once, prints "micro NAME OPERATIONS", and calls
+ * micro.c: what one operating-system service costs. Runs each test once (or the one named), prints "micro NAME OPERATIONS", and calls
  * bench_mark() before and after the operations; the counting plugin logs every arrival there.
  * main() itself is marked too: it tells what starting a small static program took.
  */
@@ -138,13 +138,31 @@ static void timers(const char *name, int others)
     free(descriptors);
 }
 
-int main(void)
+static void timer_of_1(void)
 {
-    null_call();
-    context_switch();
-    page_fault();
-    thread_creation();
     timers("timer-of-1", 0);
+}
+
+static void timer_of_1000(void)
+{
     timers("timer-of-1000", 1000);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} tests[] = {
+    {"null-syscall", null_call},   {"context-switch", context_switch}, {"page-fault", page_fault},
+    {"thread", thread_creation},   {"timer-of-1", timer_of_1},         {"timer-of-1000", timer_of_1000},
+};
+
+/* Runs every test, or the one that is named. */
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
+        if (argc < 2 || strcmp(argv[1], tests[i].name) == 0) {
+            tests[i].run();
+        }
+    }
     return 0;
 }

@@ -237,10 +237,18 @@ fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Argument
         Method::Serve(loads) => loads.iter().find(|(name, _)| name == wanted).map(|(_, load)| load),
         _ => None,
     };
-    let image = bench.yard.build(guest, &case.program)?;
+    let mut program = case.program.clone();
+    if matches!(case.method, Method::Marks) && wanted != case.name {
+        program.args = vec![wanted.to_owned()];
+    }
+    let image = bench.yard.build(guest, &program)?;
     let mut vm = bench.boot(&image, case.cpus, &Watch { marks: Vec::new(), profile: true })?;
     let (blocks, operations) = match load {
-        None => (vm.counters().blocks()?, 1),
+        None => {
+            let console = vm.console();
+            let test = console.lines().filter_map(measure::micro_line).find(|(name, _)| *name == wanted);
+            (vm.counters().blocks()?, test.map_or(1, |(_, operations)| operations))
+        }
         Some(load) => {
             let _idle = load.prepare()?;
             let before = vm.counters().blocks()?;

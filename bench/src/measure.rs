@@ -62,7 +62,7 @@ impl Bench {
     pub fn wants_case(&self, case: &Case) -> bool {
         match &case.method {
             Method::Serve(loads) => loads.iter().any(|(name, _)| self.wants(case, name)),
-            _ => self.wants(case, &case.name),
+            _ => self.wants(case, &case.name) || self.only.as_ref().is_some_and(|only| case.has(only)),
         }
     }
 
@@ -194,9 +194,8 @@ impl Bench {
         let console = vm.console();
         let mut pairs = marks.chunks_exact(2);
         for line in console.lines() {
-            let words: Vec<_> = line.split_whitespace().collect();
-            if let ["micro", name, operations] = words[..] {
-                let operations: f64 = operations.parse().context("micro prints a number")?;
+            if let Some((name, operations)) = micro_line(line) {
+                let operations = operations as f64;
                 let [begin, end] = pairs.next().context("fewer marks than tests")? else { continue };
                 let guest = image.guest();
                 results.add(name, Metric::Instructions, guest, (end.insns - begin.insns) as f64 / operations);
@@ -241,6 +240,13 @@ impl Bench {
         };
         attempt().is_ok()
     }
+}
+
+/// Test and operations, if this is a line that programs/micro.c prints.
+pub fn micro_line(line: &str) -> Option<(&str, u64)> {
+    let mut words = line.split_whitespace();
+    (words.next() == Some("micro")).then_some(())?;
+    Some((words.next()?, words.next()?.parse().ok()?))
 }
 
 /// The address of a function of a statically linked program.

@@ -15,6 +15,10 @@ const MEMCACHED_SMALL_MIB: u32 = 8;
 /// Port of the UDP echo server.
 const ECHO_PORT: u16 = 7;
 
+/// The tests of programs/micro.c.
+const MICRO: &[&str] =
+    &["null-syscall", "context-switch", "page-fault", "thread", "timer-of-1", "timer-of-1000"];
+
 /// What the short form for CI measures.
 pub const QUICK: &[&str] = &[
     "hello",
@@ -59,7 +63,11 @@ impl Case {
     /// Whether this is its name, or that of one of its loads.
     pub fn has(&self, name: &str) -> bool {
         self.name == name
-            || matches!(&self.method, Method::Serve(loads) if loads.iter().any(|(load, _)| load == name))
+            || match &self.method {
+                Method::Serve(loads) => loads.iter().any(|(load, _)| load == name),
+                Method::Marks => MICRO.contains(&name),
+                _ => false,
+            }
     }
 }
 
