@@ -36,12 +36,22 @@ static CLASS_OF: [u8; LARGEST / GRAIN + 1] = {
     table
 };
 
+/// Packet buffers (the largest class) come and go in the batches of the network's queues, so a CPU keeps more of them.
+const PACKETS_BATCH: usize = 4;
+const PACKETS_SPILL: u32 = 48;
+
 const fn batch(class: usize) -> usize {
+    if class == CLASSES.len() - 1 {
+        return PACKETS_BATCH;
+    }
     let batch = BATCH_BYTES / CLASSES[class];
     if batch > 16 { 16 } else { batch }
 }
 
 const fn spill(class: usize) -> u32 {
+    if class == CLASSES.len() - 1 {
+        return PACKETS_SPILL;
+    }
     let count = SPILL_BYTES / CLASSES[class];
     let least = batch(class) * 2;
     (if count < least { least } else { count }) as u32

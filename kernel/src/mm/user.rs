@@ -55,14 +55,11 @@ pub fn zero(addr: usize, len: usize) -> Result<(), Errno> {
 }
 
 /// Reads `N` 64-bit words (most of Linux's structures are such); EFAULT.
+#[inline]
 pub fn read_words<const N: usize>(addr: usize) -> Result<[u64; N], Errno> {
-    let mut words = [0; N];
-    for (i, word) in words.iter_mut().enumerate() {
-        let mut bytes = [0; 8];
-        read(&mut bytes, addr.wrapping_add(i * 8))?;
-        *word = u64::from_le_bytes(bytes);
-    }
-    Ok(words)
+    let mut bytes = [[0; 8]; N];
+    read(bytes.as_flattened_mut(), addr)?;
+    Ok(bytes.map(u64::from_le_bytes))
 }
 
 /// Writes 64-bit words; EFAULT.

@@ -14,9 +14,24 @@ pub struct UserBuf<'a> {
     fault: Option<(usize, Access)>,
 }
 
+/// Pieces that a buffer holds by itself: what messages with a header, a body and an end need, and some more.
+pub const FEW: usize = 8;
+
 enum Pieces<'a> {
-    One { addr: usize },
-    Many { pieces: Vec<(usize, usize)>, index: usize, offset: usize },
+    One {
+        addr: usize,
+    },
+    Many {
+        pieces: Vec<(usize, usize)>,
+        index: usize,
+        offset: usize,
+    },
+    /// As `Many`, without memory from the heap.
+    Few {
+        pieces: [(usize, usize); FEW],
+        index: usize,
+        offset: usize,
+    },
     KernelOut(&'a mut [u8]),
     KernelIn(&'a [u8]),
 }
@@ -31,6 +46,12 @@ impl<'a> UserBuf<'a> {
     pub fn vectored(pieces: Vec<(usize, usize)>) -> Self {
         let total = pieces.iter().map(|p| p.1).sum();
         Self::new(Pieces::Many { pieces, index: 0, offset: 0 }, total)
+    }
+    /// The same for at most [`FEW`] pieces; the others are empty.
+    #[inline]
+    pub fn few(pieces: [(usize, usize); FEW]) -> Self {
+        let total = pieces.iter().map(|p| p.1).sum();
+        Self::new(Pieces::Few { pieces, index: 0, offset: 0 }, total)
     }
     /// A kernel buffer to be filled ([`UserBuf::put`]).
     pub fn kernel_out(dst: &'a mut [u8]) -> Self {
@@ -105,7 +126,9 @@ impl<'a> UserBuf<'a> {
                 want
             }
             Pieces::KernelIn(_) => 0,
-            Pieces::Many { .. } => self.many(want, |addr, from, to| hal::copy_to(addr, &src[from..to])),
+            Pieces::Many { .. } | Pieces::Few { .. } => {
+                self.many(want, |addr, from, to| hal::copy_to(addr, &src[from..to]))
+            }
         }
     }
     /// See [`UserBuf::put_nofault`].
@@ -125,7 +148,9 @@ impl<'a> UserBuf<'a> {
                 want
             }
             Pieces::KernelOut(_) => 0,
-            Pieces::Many { .. } => self.many(want, |addr, from, to| hal::copy_from(&mut dst[from..to], addr)),
+            Pieces::Many { .. } | Pieces::Few { .. } => {
+                self.many(want, |addr, from, to| hal::copy_from(&mut dst[from..to], addr))
+            }
         }
     }
     /// Resolves the page fault that stopped a `_nofault` call; EFAULT if it can't be.
@@ -151,7 +176,11 @@ impl<'a> UserBuf<'a> {
         want: usize,
         mut copy: impl FnMut(usize, usize, usize) -> Result<(), hal::Fault>,
     ) -> usize {
-        let Pieces::Many { pieces, index, offset } = &mut self.pieces else { return 0 };
+        let (pieces, index, offset) = match &mut self.pieces {
+            Pieces::Many { pieces, index, offset } => (&pieces[..], index, offset),
+            Pieces::Few { pieces, index, offset } => (&pieces[..], index, offset),
+            _ => return 0,
+        };
         let mut moved = 0;
         while moved < want {
             let Some(&(base, len)) = pieces.get(*index) else { break };

@@ -3,7 +3,7 @@ use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
 use crate::mm::user;
-use crate::mm::user_buf::UserBuf;
+use crate::mm::user_buf::{FEW, UserBuf};
 use crate::net::address::ADDRESS_MAX;
 use crate::net::open;
 use crate::net::options::{SOL_SOCKET, answer};
@@ -226,6 +226,7 @@ struct Message {
 }
 
 impl Message {
+    #[inline]
     fn read(at: usize) -> Result<Message, Errno> {
         let words: [u64; MSGHDR_WORDS] = user::read_words(at)?;
         let message = Message {
@@ -243,25 +244,33 @@ impl Message {
         Ok(message)
     }
 
+    #[inline]
     fn buffer(&self) -> Result<UserBuf<'static>, Errno> {
-        if self.count == 1 {
-            let [base, len]: [u64; 2] = user::read_words(self.pieces)?;
-            return Ok(UserBuf::user(base as usize, (len as usize).min(BYTES_MAX)));
+        if self.count > FEW {
+            return self.long_buffer();
         }
-        let mut pieces = Vec::with_capacity(self.count);
+        let mut bytes = [[[0; 8]; 2]; FEW];
+        user::read(bytes[..self.count].as_flattened_mut().as_flattened_mut(), self.pieces)?;
+        let mut pieces = [(0, 0); FEW];
         let mut room = BYTES_MAX;
-        for index in 0..self.count {
-            let [base, len]: [u64; 2] = user::read_words(self.pieces.wrapping_add(16 * index))?;
-            if len > i64::MAX as u64 {
-                return Err(Errno::INVAL);
-            }
-            let len = (len as usize).min(room);
-            room -= len;
-            if len > 0 {
-                pieces.push((base as usize, len));
-            }
+        for (piece, [base, len]) in pieces.iter_mut().zip(bytes).take(self.count) {
+            *piece = (usize::from_le_bytes(base), piece_len(usize::from_le_bytes(len), &mut room)?);
         }
-        Ok(UserBuf::vectored(pieces))
+        Ok(match self.count {
+            1 => UserBuf::user(pieces[0].0, pieces[0].1),
+            _ => UserBuf::few(pieces),
+        })
+    }
+
+    #[cold]
+    fn long_buffer(&self) -> Result<UserBuf<'static>, Errno> {
+        let mut bytes = alloc::vec![[[0; 8]; 2]; self.count];
+        user::read(bytes.as_flattened_mut().as_flattened_mut(), self.pieces)?;
+        let mut room = BYTES_MAX;
+        let pieces = bytes.into_iter().map(|[base, len]| {
+            Ok((usize::from_le_bytes(base), piece_len(usize::from_le_bytes(len), &mut room)?))
+        });
+        Ok(UserBuf::vectored(pieces.collect::<Result<_, Errno>>()?))
     }
 
     /// The descriptors that are passed along (SCM_RIGHTS).
@@ -301,6 +310,7 @@ impl Message {
         Ok(rights)
     }
 
+    #[inline]
     fn send(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
         let socket = socket_of(file)?;
         let flags = effective(file, flags);
@@ -308,7 +318,7 @@ impl Message {
             (0, _) | (_, 0) => None,
             (addr, len) => Some(read_address(addr, len)?),
         };
-        let rights = self.rights(call)?;
+        let rights = if self.control_len == 0 { Vec::new() } else { self.rights(call)? };
         with_sigpipe(socket.send(&mut self.buffer()?, to.as_ref(), flags, rights), flags)
     }
 
@@ -370,6 +380,17 @@ impl Message {
         }
         Ok((bytes.len(), told | flags & n::MSG_CMSG_CLOEXEC))
     }
+}
+
+/// The length of an iovec's piece, cut to the room that is left; EINVAL if it is negative.
+#[inline]
+fn piece_len(len: usize, room: &mut usize) -> Result<usize, Errno> {
+    if len > isize::MAX as usize {
+        return Err(Errno::INVAL);
+    }
+    let len = len.min(*room);
+    *room -= len;
+    Ok(len)
 }
 
 /// Appends a `struct cmsghdr` of level SOL_SOCKET.

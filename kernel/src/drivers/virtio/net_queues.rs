@@ -131,7 +131,7 @@ const SLOT_BYTES: usize = 256;
 const SLOTS_PER_BUFFER: usize = PacketBuffer::SIZE / SLOT_BYTES;
 /// Completed packets are looked at when this many are out: often enough to keep the buffers warm, seldom enough to
 /// cost little for each.
-const RECLAIM_AT: u16 = 48;
+const RECLAIM_AT: u16 = 24;
 /// Most payload fragments of a packet: 64 KiB in buffers of 2 KiB, with room for partly filled ones. A device's
 /// chains may have 1024 pieces at most (QEMU's VIRTQUEUE_MAX_SIZE), and no more than its queue has descriptors.
 pub const MAX_FRAGMENTS: usize = 62;
