@@ -22,8 +22,7 @@ pub fn socket(domain: u32, kind: u32, protocol: i32) -> Result<Arc<dyn File>, Er
             if protocol != 0 && protocol != n::AF_UNIX as i32 {
                 return Err(Errno::PROTONOSUPPORT);
             }
-            let _ = kind;
-            Err(Errno::AFNOSUPPORT)
+            crate::ipc::unix::new(kind)
         }
         n::AF_INET | n::AF_INET6 => {
             let family = if domain == n::AF_INET { Family::V4 } else { Family::V6 };

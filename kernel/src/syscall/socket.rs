@@ -110,7 +110,7 @@ pub fn socketpair(call: &mut Call) -> SysResult {
         (n::AF_INET | n::AF_INET6 | n::AF_NETLINK, _) => return Err(Errno::OPNOTSUPP),
         _ => return Err(Errno::AFNOSUPPORT),
     }
-    let (a, b): (Arc<dyn File>, Arc<dyn File>) = Err(Errno::AFNOSUPPORT)?;
+    let (a, b) = crate::ipc::unix::pair(kind & !TYPE_FLAGS)?;
     let first = insert(call, a, kind)?;
     let result = insert(call, b, kind).and_then(|second| {
         let both = [first.to_le_bytes(), second.to_le_bytes()].concat();
