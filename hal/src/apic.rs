@@ -155,10 +155,27 @@ pub fn arm_tsc(deadline: u64) {
     unsafe { x86::wrmsr(msr::TSC_DEADLINE, deadline) };
 }
 
-/// Starts the count-down; at zero an interrupt comes if `interrupt`.
+/// What happens when the count-down ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum AtZero {
+    /// Nothing: it only counts.
+    Silence,
+    /// One interrupt.
+    Interrupt,
+    /// An interrupt, and it counts down again.
+    Repeat,
+}
+
+/// Starts the count-down (0: stops it).
 #[inline]
-pub fn start_count(count: u32, interrupt: bool) {
-    write(register::LVT_TIMER, if interrupt { 0 } else { MASKED } | u32::from(trap::TIMER_VECTOR));
+pub fn start_count(count: u32, then: AtZero) {
+    const PERIODIC: u32 = 1 << 17;
+    let mode = match then {
+        AtZero::Silence => MASKED,
+        AtZero::Interrupt => 0,
+        AtZero::Repeat => PERIODIC,
+    };
+    write(register::LVT_TIMER, mode | u32::from(trap::TIMER_VECTOR));
     write(register::TIMER_INITIAL, count);
 }
 

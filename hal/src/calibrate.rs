@@ -12,6 +12,9 @@ const PIT_COMMAND: u16 = 0x43;
 const PIT_GATE: u16 = 0x61;
 /// Shortest span that gives a usable first measurement.
 const FIRST_SPAN_NS: u64 = 100_000;
+/// It goes on to this span if the host is so busy that readings take long: the first error wanted is 2 %.
+const FIRST_SPAN_MAX_NS: u64 = 20_000_000;
+const FIRST_ERROR: u64 = 20_000_000;
 /// Sources that differ by more than one part in this many disagree.
 const TOLERANCE: u64 = 100;
 /// Speeds outside of this are mistakes.
@@ -75,21 +78,29 @@ pub struct Measurement {
 pub struct Pair {
     /// The TSC.
     pub tsc: u64,
-    /// The other counter.
+    /// The other counter, which counts down.
     pub count: u64,
+    /// TSC ticks within which both were read.
+    pub width: u64,
+}
+
+impl Pair {
+    /// The largest error of a speed measured from here to `later`, in parts per billion.
+    pub fn error(&self, later: &Pair) -> u64 {
+        let span = u128::from(later.tsc.saturating_sub(self.tsc)).max(1);
+        u64::try_from(u128::from(self.width + later.width) * 1_000_000_000 / span).unwrap_or(u64::MAX)
+    }
 }
 
 /// The local APIC's count-down and the TSC, read as close together as can be had.
 pub fn read_apic() -> Pair {
-    let mut best = Pair { tsc: 0, count: 0 };
-    let mut width = u64::MAX;
+    let mut best = Pair { tsc: 0, count: 0, width: u64::MAX };
     for _ in 0..3 {
         let before = x86::rdtsc();
         let count = u64::from(apic::current_count());
-        let after = x86::rdtsc();
-        if after.wrapping_sub(before) < width {
-            width = after.wrapping_sub(before);
-            best = Pair { tsc: before + width / 2, count };
+        let width = x86::rdtsc().saturating_sub(before);
+        if width < best.width {
+            best = Pair { tsc: before + width / 2, count, width };
         }
     }
     best
@@ -100,7 +111,7 @@ impl Measurement {
     pub fn start() -> Measurement {
         let known = hypervisor().is_some_and(|name| name == *b"TCGTCGTCGTCG" || name == *b"KVMKVMKVM\0\0\0");
         let apic = (known && !apic::has_tsc_deadline()).then(|| {
-            apic::start_count(u32::MAX, false);
+            apic::start_count(u32::MAX, apic::AtZero::Silence);
             read_apic()
         });
         // Counter 2, which no interrupt hangs on: mode 0 from 0xffff, gate open, speaker off.
@@ -131,7 +142,9 @@ impl Measurement {
         let told = told();
         if let Some(start) = self.apic {
             let mut now = read_apic();
-            while start.count - now.count < FIRST_SPAN_NS {
+            while start.count - now.count < FIRST_SPAN_NS
+                || start.error(&now) > FIRST_ERROR && start.count - now.count < FIRST_SPAN_MAX_NS
+            {
                 core::hint::spin_loop();
                 now = read_apic();
             }
@@ -156,9 +169,9 @@ impl Measurement {
     }
 }
 
-/// The speed after a longer span of the local APIC's count.
-pub fn refine(start: Pair, now: Pair) -> Option<u64> {
-    speed(now.tsc - start.tsc, start.count - now.count, EMULATED_APIC_HZ)
+/// The speed after a longer span, in which the local APIC counted `counted`.
+pub fn refine(start: &Pair, now: &Pair, counted: u64) -> Option<u64> {
+    speed(now.tsc.saturating_sub(start.tsc), counted, EMULATED_APIC_HZ)
 }
 
 /// The last resort, which takes up to two seconds: the ticks between two changes of the real-time clock.
@@ -183,6 +196,14 @@ mod tests {
         assert_eq!(speed(2_100_000, 1_000_000, 1_000_000_000), Some(2_100_000_000));
         assert_eq!(speed(1, 0, 1), None);
         assert_eq!(speed(1, 1_000_000, 1_000_000_000), None);
+    }
+
+    #[test]
+    fn bounds_the_error() {
+        let start = Pair { tsc: 1000, count: 500, width: 10 };
+        let later = Pair { tsc: 11_000, count: 400, width: 10 };
+        assert_eq!(start.error(&later), 2_000_000);
+        assert_eq!(later.error(&start), u64::MAX.min(20_000_000_000));
     }
 
     #[test]

@@ -3,18 +3,19 @@
 //! The clock's parameters stand in a page that programs can read, too (see `vdso`): a sequence number guards them. Where
 //! the TSC's speed had to be measured, the measurement goes on over longer spans, and the clock changes its rate at a
 //! moment, never its value.
+use crate::apic::{self, AtZero};
 use crate::calibrate::{self, Measurement, Pair};
 use crate::frame::Frame;
+use crate::layout;
 use crate::local::Local;
 use crate::x86::{self, msr};
-use crate::{apic, layout};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 const NANOSECONDS: u64 = 1_000_000_000;
-/// A new measurement replaces the last if its span is this many times as long.
-const SPAN_GROWTH: u64 = 8;
-/// Nanoseconds after which a measurement is good enough.
-const LONG_SPAN: u64 = NANOSECONDS;
+/// A new measurement replaces the last if its error is this many times smaller.
+const GAIN: u64 = 4;
+/// Parts per billion of error that are good enough.
+const GOOD_ERROR: u64 = 5_000;
 
 /// The clock: `ns = ns_base + (tsc - tsc_base) * rate / 2^32`. Layout known to `vdso`.
 #[repr(C)]
@@ -41,35 +42,58 @@ static EARLY: Clock = Clock {
 static CLOCK: AtomicPtr<Clock> = AtomicPtr::new((&raw const EARLY).cast_mut());
 static PAGE: spin::Once<Frame> = spin::Once::new();
 /// The measurement that goes on beside the boot CPU's timer.
-static ONGOING: spin::Mutex<Ongoing> = spin::Mutex::new(Ongoing { start: None, best: u64::MAX });
+static ONGOING: spin::Mutex<Ongoing> =
+    spin::Mutex::new(Ongoing { start: None, initial: 0, speed: 0, error: 0, width: 0 });
 
 /// A measurement of the TSC against the boot CPU's count-down.
 struct Ongoing {
     /// Where the present count-down was first read.
     start: Option<Pair>,
-    /// The longest span measured yet, in nanoseconds; `u64::MAX`: no measurement is wanted.
-    best: u64,
+    /// What it counts from.
+    initial: u32,
+    /// The speed in use, in hertz.
+    speed: u64,
+    /// Its error, in parts per billion; 0: no better one is wanted.
+    error: u64,
+    /// What reading both counters took last, in ticks.
+    width: u64,
 }
 
 impl Ongoing {
-    /// Takes the count-down's reading before it is set anew.
-    fn finish(&mut self) {
-        let Some(start) = self.start.take() else { return };
-        let now = calibrate::read_apic();
-        // At zero the count-down stopped at a time unknown.
-        let span = if now.count == 0 { 0 } else { start.count - now.count };
-        if span >= self.best.saturating_mul(SPAN_GROWTH)
-            && let Some(hz) = calibrate::refine(start, now)
-        {
-            set_rate(rate_of(hz));
-            self.best = if span >= LONG_SPAN { u64::MAX } else { span };
+    /// Starts the count-down, and with it a measurement if that can give a better value.
+    fn start(&mut self, count: u32, then: AtZero) {
+        self.initial = count;
+        // A tick is at most a few times shorter than a nanosecond, which makes this estimate a careful one.
+        let expected = self.width * NANOSECONDS / u64::from(count.max(1));
+        if self.error == 0 || expected.saturating_mul(GAIN) > self.error {
+            self.start = None;
+            apic::start_count(count, then);
+            return;
         }
+        // So that the reading after the interrupt says when it was due.
+        apic::start_count(count, if then == AtZero::Interrupt { AtZero::Repeat } else { then });
+        self.start = Some(calibrate::read_apic());
     }
 
-    /// Begins with a count-down that runs for `count`, if that can give a better value.
-    fn begin(&mut self, count: u32) {
-        if u64::from(count) >= self.best.saturating_mul(SPAN_GROWTH) {
-            self.start = Some(calibrate::read_apic());
+    /// Takes the count-down's reading before it is set anew; `fired`: it has reached zero and counts again.
+    fn finish(&mut self, fired: bool) {
+        let Some(start) = self.start.take() else { return };
+        let now = calibrate::read_apic();
+        self.width = now.width;
+        let counted = if fired {
+            start.count + 1 + (u64::from(self.initial) - now.count)
+        } else {
+            start.count.saturating_sub(now.count)
+        };
+        let error = start.error(&now);
+        if error.saturating_mul(GAIN) <= self.error
+            && let Some(hz) = calibrate::refine(&start, &now, counted)
+            // It may have reached zero once more than is known.
+            && hz.abs_diff(self.speed) as u128 * u128::from(NANOSECONDS) <= u128::from(self.error) * u128::from(hz)
+        {
+            set_rate(rate_of(hz));
+            self.speed = hz;
+            self.error = if error <= GOOD_ERROR { 0 } else { error };
         }
     }
 }
@@ -144,7 +168,14 @@ pub(crate) fn init(measurement: Measurement) {
     clock().tsc_base.store(start, Ordering::Relaxed);
     clock().rate.store(rate_of(hz), Ordering::Relaxed);
     if let Some(start) = ongoing {
-        *ONGOING.lock() = Ongoing { start: Some(start), best: start.count - calibrate::read_apic().count };
+        let now = calibrate::read_apic();
+        *ONGOING.lock() = Ongoing {
+            start: Some(start),
+            initial: u32::MAX,
+            speed: hz,
+            error: start.error(&now),
+            width: now.width,
+        };
     }
     let wall = match kvm {
         Some((_, wall)) => wall,
@@ -238,11 +269,10 @@ fn arm(local: &Local, deadline: u64) {
     let count = u32::try_from(wait.max(1)).unwrap_or(u32::MAX);
     if local.id.get() == 0 {
         let mut ongoing = ONGOING.lock();
-        ongoing.finish();
-        apic::start_count(count, true);
-        ongoing.begin(count);
+        ongoing.finish(false);
+        ongoing.start(count, AtZero::Interrupt);
     } else {
-        apic::start_count(count, true);
+        apic::start_count(count, AtZero::Interrupt);
     }
 }
 
@@ -259,21 +289,23 @@ pub fn take_expired() -> bool {
 pub(crate) fn timer_fired() {
     let local = Local::get();
     local.armed.set(u64::MAX);
-    let deadline = local.deadline.get();
-    if deadline != u64::MAX && deadline > now_ns() {
-        arm(local, deadline);
-        return;
-    }
-    if deadline != u64::MAX {
-        local.deadline.set(u64::MAX);
-        local.expired.store(true, Ordering::Relaxed);
-    }
     if local.id.get() == 0 && !apic::has_tsc_deadline() {
         let mut ongoing = ONGOING.lock();
-        if ongoing.best != u64::MAX {
-            // Nothing is timed now: let the counter run without an interrupt.
-            apic::start_count(u32::MAX, false);
-            ongoing.begin(u32::MAX);
+        if ongoing.start.is_some() {
+            ongoing.finish(true);
+            // It repeats; and nothing may be timed now: let it count for the next measurement, if one is wanted.
+            let count = if ongoing.error != 0 { u32::MAX } else { 0 };
+            ongoing.start(count, AtZero::Silence);
         }
+    }
+    let deadline = local.deadline.get();
+    if deadline == u64::MAX {
+        return;
+    }
+    if deadline > now_ns() {
+        arm(local, deadline);
+    } else {
+        local.deadline.set(u64::MAX);
+        local.expired.store(true, Ordering::Relaxed);
     }
 }

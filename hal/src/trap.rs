@@ -36,6 +36,10 @@ const NMI: usize = 2;
 const DOUBLE_FAULT: u64 = 8;
 const PAGE_FAULT: u64 = 14;
 const MACHINE_CHECK: u64 = 18;
+/// Bits of a page fault's error code (Intel SDM volume 3, 4.7).
+const PRESENT: u64 = 1;
+const WRITE: u64 = 1 << 1;
+const INSTRUCTION_FETCH: u64 = 1 << 4;
 
 /// Registers of the kernel where a trap hit it, as `entry.rs` pushes them.
 #[repr(C)]
@@ -208,9 +212,9 @@ fn program_fault(vector: u64, error: u64, address: usize) -> Fault {
         13 => Fault::GeneralProtection { code: error },
         PAGE_FAULT => Fault::Page {
             addr: address,
-            write: error & 2 != 0,
-            exec: error & 16 != 0,
-            present: error & 1 != 0,
+            write: error & WRITE != 0,
+            exec: error & INSTRUCTION_FETCH != 0,
+            present: error & PRESENT != 0,
         },
         16 => {
             let status: u16;
@@ -293,7 +297,8 @@ fn kernel_fault(frame: &TrapFrame) -> ! {
     let what = match f.vector {
         DOUBLE_FAULT if crate::kmap::in_area(f.rsp as usize) => "kernel stack overflow",
         DOUBLE_FAULT => "double fault",
-        PAGE_FAULT if crate::kmap::in_area(address) => "kernel stack overflow",
+        PAGE_FAULT if f.error & INSTRUCTION_FETCH != 0 => "execution of data",
+        PAGE_FAULT if f.error & PRESENT == 0 && crate::kmap::in_area(address) => "kernel stack overflow",
         PAGE_FAULT => "page fault",
         13 => "general protection fault",
         6 => "invalid instruction",

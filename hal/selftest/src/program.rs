@@ -11,6 +11,7 @@ pub mod call {
     pub const YIELD: u64 = 3;
     pub const ALARM: u64 = 4;
     pub const COPY: u64 = 5;
+    pub const REMAP: u64 = 6;
 }
 
 global_asm!(
@@ -197,6 +198,31 @@ program_spin:
     mov eax, 2
     syscall
 
+program_remap:
+    # Each thread has a page of its own, and has it replaced again and again by one with the next number.
+    mov r14, rdi
+    mov r12, rdi
+    shl r12, 12
+    add r12, 0xa00000
+    mov ebx, 1
+1:  mov rdi, r12
+    mov rsi, rbx
+    mov eax, 6
+    syscall
+    cmp [r12], rbx
+    jne 8f
+    mov [r12 + 8], rbx
+    inc ebx
+    cmp ebx, 300
+    jne 1b
+    mov edi, 1
+    jmp 9f
+8:  xor edi, edi
+9:  mov eax, 1
+    syscall
+    mov eax, 2
+    syscall
+
 program_end:
     .balign 4096
     .text
@@ -214,6 +240,7 @@ unsafe extern "C" {
     static program_patched: u8;
     static program_null: u8;
     static program_spin: u8;
+    static program_remap: u8;
 }
 
 /// Where a program starts.
@@ -227,6 +254,7 @@ pub enum Entry {
     Patched,
     Null,
     Spin,
+    Remap,
 }
 
 /// The programs' code.
@@ -248,8 +276,38 @@ pub fn offset(entry: Entry) -> usize {
         Entry::Patched => &raw const program_patched,
         Entry::Null => &raw const program_null,
         Entry::Spin => &raw const program_spin,
+        Entry::Remap => &raw const program_remap,
     };
     address as usize - &raw const program_start as usize
+}
+
+/// Crashes the kernel.
+pub fn crash(how: &str) {
+    // SAFETY: none of it is sound; each must end in a report.
+    unsafe {
+        match how {
+            "null" => *core::hint::black_box(core::ptr::null_mut::<u64>()) = 1,
+            "text" => *(coracle_hal::boot::kernel_text().start as *mut u64) = 1,
+            "alias" => *(coracle_hal::boot::image_frame as *const () as *mut u64) = 1,
+            "execute" => {
+                let data = [0xc3u8; 16];
+                let code: extern "C" fn() = core::mem::transmute(data.as_ptr());
+                code();
+            }
+            "stack" => overflow(&mut [0; 64]),
+            "invalid" => core::arch::asm!("ud2"),
+            _ => {}
+        }
+    }
+}
+
+#[inline(never)]
+#[allow(unconditional_recursion)]
+fn overflow(words: &mut [u64; 64]) {
+    let mut more = *words;
+    more[5] = core::hint::black_box(&raw const more as u64);
+    overflow(&mut more);
+    core::hint::black_box(&more);
 }
 
 /// The time-stamp counter: with QEMU's `-icount shift=0`, the instructions since the machine's start.

@@ -26,7 +26,7 @@ macro_rules! say { ($($t:tt)*) => { let _ = writeln!(Out, $($t)*); } }
 macro_rules! check {
     ($what:expr, $ok:expr) => {
         let ok = $ok;
-        say!("{} {}", if ok { "ok  " } else { "FAIL" }, $what);
+        say!("{} {:6} ms: {}", if ok { "ok  " } else { "FAIL" }, hal::time::now_ns() / 1_000_000, $what);
         if !ok {
             FAILED.store(true, Ordering::Relaxed);
         }
@@ -152,6 +152,12 @@ impl Kernel for Test {
             hal::task::ring()
         );
         adopt_idle();
+        if let Some((_, how)) = hal::boot::command_line().split_once("crash=") {
+            program::crash(how);
+        }
+        if hal::boot::command_line().contains("drift") {
+            drift();
+        }
         basics();
         programs();
         costs();
@@ -206,6 +212,14 @@ impl Kernel for Test {
                         Ok(()) => bytes.iter().map(|b| u64::from(*b)).sum(),
                         Err(fault) => fault.addr as u64,
                     };
+            }
+            call::REMAP => {
+                let page = context.rdi as usize;
+                let frame = Frame::alloc_zeroed().expect("memory");
+                frame.write(0, &context.rsi.to_le_bytes());
+                let space = thread.space.as_ref().expect("a program");
+                drop(space.replace(page, frame, Prot::READ | Prot::WRITE).expect("replaced"));
+                context.rax = 0;
             }
             other => panic!("system call {other}"),
         }
@@ -400,6 +414,16 @@ fn many_cpus() {
     check!("threads on several CPUs", reports.len() == 8 && reports.iter().all(|r| r.0 == 1));
     // Which ones is a matter of speed; the next test needs another for certain.
     say!("     CPUs used: {:#b}", CPUS_SEEN.load(Ordering::Relaxed));
+    let began = hal::time::now_ns();
+    let reports = run(program::offset(program::Entry::Remap), 0..4);
+    check!(
+        alloc::format!(
+            "pages replaced on several CPUs at once, in {} ms",
+            (hal::time::now_ns() - began) / 1_000_000
+        ),
+        reports.len() == 4 && reports.iter().all(|r| r.0 == 1)
+    );
+    say!("     {:6} ms", hal::time::now_ns() / 1_000_000);
     // A program spins on another CPU while this one takes its page away and gives another.
     REPORTS.lock().clear();
     let space = new_space();
@@ -413,6 +437,7 @@ fn many_cpus() {
     while hal::time::now_ns() < wait {
         hal::cpu::relax();
     }
+    say!("     {:6} ms", hal::time::now_ns() / 1_000_000);
     let flag = Frame::alloc_zeroed().expect("memory");
     flag.write(0, &[1]);
     let flush = space.replace(DATA, flag, Prot::READ | Prot::WRITE).expect("replaced");
@@ -422,6 +447,17 @@ fn many_cpus() {
         hal::cpu::relax();
     }
     check!("another CPU sees a page replaced", LIVE.load(Ordering::Acquire) == 0);
+}
+
+/// Prints the time every half second, to be compared with another clock.
+fn drift() -> ! {
+    loop {
+        say!("{}", hal::time::now_ns());
+        hal::time::set_deadline(Some(hal::time::now_ns() + 500_000_000));
+        while !hal::time::take_expired() {
+            hal::cpu::wait_for_interrupt(|| true);
+        }
+    }
 }
 
 fn time_passes() {
