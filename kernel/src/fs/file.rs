@@ -145,7 +145,7 @@ pub trait File: Send + Sync + Any {
     fn seekable(&self) -> bool {
         false
     }
-    /// False if lseek(2) does nothing and gives 0, as at /dev/null.
+    /// False if lseek(2) does nothing and gives 0, as at /dev/null and at objects like eventfd.
     fn keeps_position(&self) -> bool {
         true
     }

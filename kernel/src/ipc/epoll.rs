@@ -38,8 +38,6 @@ const EXCLUSIVE_ALLOWED: u32 = FLAGS
 const MAX_NESTING: usize = 5;
 /// `struct epoll_event` on x86-64: packed, 32 bits of events and 64 of data.
 const EVENT_SIZE: usize = 12;
-/// Events copied to the program at a time.
-const BATCH: usize = 32;
 
 /// One watched file.
 pub struct Member {
@@ -171,12 +169,19 @@ impl Members {
     }
 }
 
+/// What a waiter works on; one at a time.
+struct Scan {
+    /// The members taken from [`Ready`] to be looked at.
+    queue: VecDeque<Arc<Member>>,
+    /// The events found, as the program gets them. Kept between calls for its memory.
+    events: Vec<u8>,
+}
+
 /// An epoll set.
 pub struct Epoll {
     ready: Arc<Ready>,
     members: Mutex<Members>,
-    /// The list that a waiter took from [`Ready`] and looks through; one waiter at a time.
-    scan: Mutex<VecDeque<Arc<Member>>>,
+    scan: Mutex<Scan>,
     this: Weak<Epoll>,
 }
 
@@ -192,7 +197,7 @@ impl Epoll {
                 source: PollSource::new(),
             }),
             members: Mutex::new(Members::default()),
-            scan: Mutex::new(VecDeque::new()),
+            scan: Mutex::new(Scan { queue: VecDeque::new(), events: Vec::new() }),
             this: this.clone(),
         })
     }
@@ -349,30 +354,22 @@ impl Epoll {
     /// Reports what is ready. Level-triggered members that were ready go back to the end of the list, to be looked at
     /// again by the next call.
     fn collect(&self, dst: &mut UserBuf, max: usize) -> SysResult {
-        let mut small = [0u8; BATCH * EVENT_SIZE];
-        let mut large = Vec::new();
-        let mut gone = Vec::new();
-        let mut filled = 0;
-        let mut scan = self.scan.lock();
+        let mut guard = self.scan.lock();
+        let scan = &mut *guard;
         {
             let mut state = self.ready.state.lock();
             if state.queue.is_empty() {
                 return Ok(0);
             }
-            core::mem::swap(&mut state.queue, &mut *scan);
+            core::mem::swap(&mut state.queue, &mut scan.queue);
         }
-        // The program's memory may only be touched when no lock is held, so the events are put together here first.
-        let room = max.min(scan.len());
-        let bytes = if room <= BATCH {
-            &mut small[..room * EVENT_SIZE]
-        } else {
-            large.resize(room * EVENT_SIZE, 0);
-            &mut large[..]
-        };
-        let mut left = scan.len();
-        while left > 0 && filled < bytes.len() {
+        scan.events.clear();
+        let mut gone = Vec::new();
+        let room = max.saturating_mul(EVENT_SIZE);
+        let mut left = scan.queue.len();
+        while left > 0 && scan.events.len() < room {
             left -= 1;
-            let Some(member) = scan.pop_front() else { break };
+            let Some(member) = scan.queue.pop_front() else { break };
             // Cleared before looking: what happens from here on queues it anew.
             member.queued.store(false, Ordering::SeqCst);
             let events = member.poll();
@@ -382,65 +379,54 @@ impl Epoll {
                 }
                 continue;
             }
-            let event = &mut bytes[filled..filled + EVENT_SIZE];
-            event[..4].copy_from_slice(&events.bits().to_le_bytes());
-            event[4..].copy_from_slice(&member.data.load(Ordering::Relaxed).to_le_bytes());
-            filled += EVENT_SIZE;
+            scan.events.extend_from_slice(&events.bits().to_le_bytes());
+            scan.events.extend_from_slice(&member.data.load(Ordering::Relaxed).to_le_bytes());
             let interest = member.interest.load(Ordering::Relaxed);
             if interest & ONE_SHOT != 0 {
                 member.interest.store(interest & FLAGS, Ordering::Relaxed);
             } else if interest & EDGE == 0 && !member.queued.swap(true, Ordering::AcqRel) {
-                scan.push_back(member);
+                scan.queue.push_back(member);
             }
         }
-        // `scan` now holds what was not looked at, then the level-triggered ones: all marked as queued.
+        // The queue now holds what was not looked at, then the level-triggered ones: all marked as queued.
         let waiter = {
             let mut state = self.ready.state.lock();
             if state.queue.is_empty() {
-                core::mem::swap(&mut state.queue, &mut *scan);
+                core::mem::swap(&mut state.queue, &mut scan.queue);
             } else {
-                state.queue.extend(scan.drain(..));
+                state.queue.extend(scan.queue.drain(..));
             }
             if state.queue.is_empty() { None } else { state.waiters.pop_front() }
         };
-        drop(scan);
+        let reported = scan.events.len() / EVENT_SIZE;
+        let copied = dst.put_nofault(&scan.events);
+        // A page of the program isn't there: that is resolved with no lock held.
+        let missing = if copied < scan.events.len() { scan.events[copied..].to_vec() } else { Vec::new() };
+        drop(guard);
         drop(gone);
         if let Some(thread) = waiter {
             sched::unpark(&thread);
         }
-        put_all(dst, &bytes[..filled])?;
-        Ok(filled / EVENT_SIZE)
-    }
-}
-
-fn put_all(dst: &mut UserBuf, bytes: &[u8]) -> Result<(), Errno> {
-    let mut done = 0;
-    while done < bytes.len() {
-        match dst.put(&bytes[done..])? {
-            0 => return Err(Errno::FAULT),
-            n => done += n,
+        if !missing.is_empty() && dst.put(&missing)? < missing.len() {
+            return Err(Errno::FAULT);
         }
+        Ok(reported)
     }
-    Ok(())
 }
 
 impl File for Epoll {
+    fn keeps_position(&self) -> bool {
+        false
+    }
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(stat::anonymous())
     }
     /// IN if a member is ready. Members at the head of the list that no longer are leave it.
     fn readiness(&self) -> Events {
-        let mut scan = self.scan.lock();
+        let scan = self.scan.lock();
         let mut gone = Vec::new();
         let ready = loop {
-            {
-                let mut state = self.ready.state.lock();
-                match state.queue.pop_front() {
-                    None => break false,
-                    Some(member) => scan.push_back(member),
-                }
-            }
-            let Some(member) = scan.pop_front() else { break false };
+            let Some(member) = self.ready.state.lock().queue.pop_front() else { break false };
             member.queued.store(false, Ordering::SeqCst);
             if member.poll().is_empty() {
                 gone.push(member);

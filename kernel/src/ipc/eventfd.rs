@@ -68,6 +68,9 @@ impl File for EventFd {
         self.source.notify(Events::IN);
         Ok(SIZE)
     }
+    fn keeps_position(&self) -> bool {
+        false
+    }
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(stat::anonymous())
     }

@@ -80,6 +80,9 @@ impl File for SignalFd {
         }
         Ok(done)
     }
+    fn keeps_position(&self) -> bool {
+        false
+    }
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(crate::fs::stat::anonymous())
     }

@@ -101,6 +101,9 @@ impl File for TimerFd {
         })?;
         dst.put(&expirations.to_le_bytes())
     }
+    fn keeps_position(&self) -> bool {
+        false
+    }
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(crate::fs::stat::anonymous())
     }

@@ -224,6 +224,10 @@ fn record_lock(call: &Call, open: &Arc<OpenFile>, command: u32) -> SysResult {
 pub fn flock(call: &mut Call) -> SysResult {
     let open = open_file(call, 0)?;
     let operation = call.u32(1);
+    if operation & LOCK_MAND != 0 {
+        // Mandatory share locks are gone from Linux, which takes the call and does nothing.
+        return Ok(0);
+    }
     let owner = locks::description_owner(&open);
     let exclusive = match operation & !LOCK_NB {
         LOCK_SH => false,

@@ -166,11 +166,11 @@ pub fn pwritev2(call: &mut Call) -> SysResult {
 /// lseek(2).
 pub fn lseek(call: &mut Call) -> SysResult {
     let open = open_file(call, 0)?;
-    if !open.seekable {
-        return Err(Errno::SPIPE);
-    }
     if !open.file.keeps_position() {
         return Ok(0);
+    }
+    if !open.seekable {
+        return Err(Errno::SPIPE);
     }
     let distance = call.i64(1);
     let mut position = open.position.lock();
