@@ -135,7 +135,9 @@ fn resolve(thread: &Arc<Thread>, ip: usize, fault: Fault) -> Option<SigInfo> {
         Fault::Other { vector, code } => (u64::from(vector), code, (abi::SIGSEGV, abi::SI_KERNEL)),
     };
     thread.signals.lock().last_fault = [trap, code, 0];
-    Some(SigInfo::fault(info.0, info.1 as i32, ip))
+    // Those that Linux tells as coming from the kernel have no address.
+    let addr = if info.1 == abi::SI_KERNEL { 0 } else { ip };
+    Some(SigInfo::fault(info.0, info.1 as i32, addr))
 }
 
 /// si_code of a floating-point exception, from the exception bits of the x87 status or MXCSR that aren't masked.

@@ -250,7 +250,10 @@ impl Memory {
     ) -> Result<(), Refused> {
         let mut done = 0;
         while done < len {
-            let at = addr.checked_add(done).ok_or(Refused::NotMapped)?;
+            let at = addr
+                .checked_add(done)
+                .filter(|at| (USER_START..USER_END).contains(at))
+                .ok_or(Refused::NotMapped)?;
             let page = page_down(at);
             let mapping = self.space.query(page).filter(|mapping| match access {
                 Access::Write => mapping.prot.contains(Prot::WRITE),

@@ -3,13 +3,9 @@ use super::memory::{Memory, PAGE_SIZE, page_down, page_range, page_up};
 use super::user::Access;
 use super::vma::{Backing, Vma, VmaFlags};
 use crate::errno::Errno;
-use coracle_hal::boot;
 use coracle_hal::paging::{Flush, Prot, USER_END, USER_START};
 use core::ops::Range;
 
-/// A single private writable mapping may be this much larger than the machine's memory (Linux's heuristic overcommit
-/// refuses what is obviously too much; small machines still want the reserves that run-time systems ask for).
-const OVERCOMMIT_SLACK: u64 = 8 << 30;
 /// Mappings of a process at most (Linux's vm.max_map_count).
 pub const MAX_MAPPINGS: usize = 65_530;
 /// MAP_32BIT: below 2 GiB.
@@ -32,12 +28,6 @@ impl Memory {
     /// Maps `len` bytes (not 0). Gives the address. EINVAL, ENOMEM, EEXIST, EPERM.
     pub fn map(&self, place: Place, len: usize, vma: Vma, populate: bool) -> Result<usize, Errno> {
         let len = page_up(len).filter(|&len| len != 0 && len <= USER_END).ok_or(Errno::NOMEM)?;
-        if !vma.shared()
-            && vma.prot.contains(Prot::WRITE)
-            && len as u64 > boot::memory_size().saturating_add(OVERCOMMIT_SLACK)
-        {
-            return Err(Errno::NOMEM);
-        }
         let access = if vma.prot.contains(Prot::WRITE) { Access::Write } else { Access::Read };
         let accessible = !vma.prot.is_empty();
         let mut flush = None;

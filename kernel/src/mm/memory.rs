@@ -122,7 +122,6 @@ impl Memory {
             theirs.map_top = ours.map_top;
             theirs.stack_limit = ours.stack_limit;
         }
-        child.patches.inherit(&self.patches);
         Ok(child)
     }
 

@@ -35,35 +35,21 @@ const FIRST_STUB: usize = STUB_SIZE;
 /// How far a page of stubs may lie from a site: well within the reach of a 32-bit displacement.
 const REACH: usize = 1 << 30;
 /// Sites that can't be patched and are remembered, so that they cost no second look. Power of two.
-const KNOWN_SITES: usize = 64;
+const KNOWN_SITES: usize = 256;
 
 static ENABLED: AtomicBool = AtomicBool::new(true);
+/// Sites to be left alone, by hash: the return address with the memory's id in the bits that addresses don't use.
+static LEFT_ALONE: [AtomicU64; KNOWN_SITES] = [const { AtomicU64::new(0) }; KNOWN_SITES];
 
 /// Turns patching on or off (`patch=off` on the command line).
 pub fn configure(enabled: bool) {
     ENABLED.store(enabled, Relaxed);
 }
 
-/// What was patched in a memory.
+/// What was patched in a memory. A forked child has its parent's pages, and makes stubs of its own for what it patches.
+#[derive(Default)]
 pub(super) struct Patches {
     pages: Mutex<Vec<StubPage>>,
-    /// Return addresses of sites to be left alone, by hash.
-    left_alone: [AtomicU64; KNOWN_SITES],
-}
-
-impl Default for Patches {
-    fn default() -> Self {
-        Patches { pages: Mutex::new(Vec::new()), left_alone: [const { AtomicU64::new(0) }; KNOWN_SITES] }
-    }
-}
-
-impl Patches {
-    /// A forked child has its parent's pages; it makes its own stubs for what it patches itself.
-    pub(super) fn inherit(&self, parent: &Patches) {
-        for (ours, theirs) in self.left_alone.iter().zip(&parent.left_alone) {
-            ours.store(theirs.load(Relaxed), Relaxed);
-        }
-    }
 }
 
 struct StubPage {
@@ -73,15 +59,23 @@ struct StubPage {
 }
 
 /// The thread made a system call by a `syscall` instruction: makes its site a call if that can be done safely.
+#[inline]
 pub fn consider(thread: &Thread, context: &UserContext) {
-    let slot = (context.rip >> 1) as usize % KNOWN_SITES;
-    let memory = thread.process.memory();
-    let known = &memory.patches.left_alone[slot];
-    if known.load(Relaxed) == context.rip {
+    const ADDRESS_BITS: u32 = 47;
+    let site = context.rip ^ thread.process.memory_id() << ADDRESS_BITS;
+    let known = &LEFT_ALONE[(context.rip ^ context.rip >> 8) as usize % KNOWN_SITES];
+    if known.load(Relaxed) == site {
         return;
     }
-    if !ENABLED.load(Relaxed) || patch(&memory, context.rip as usize, context.orig_rax).is_none() {
-        known.store(context.rip, Relaxed);
+    try_patch(thread, context);
+    // Patched or not: who comes this way again, does so for good.
+    known.store(site, Relaxed);
+}
+
+#[cold]
+fn try_patch(thread: &Thread, context: &UserContext) {
+    if ENABLED.load(Relaxed) {
+        let _ = patch(&thread.process.memory(), context.rip as usize, context.orig_rax);
     }
 }
 

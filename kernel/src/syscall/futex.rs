@@ -51,7 +51,8 @@ pub fn futex(call: &mut Call) -> SysResult {
             let expected = (command == abi::FUTEX_CMP_REQUEUE).then(|| call.u32(5));
             let (woken, moved) =
                 futex::requeue(addr, call.usize(4), private, value as usize, second_count, expected)?;
-            Ok(if expected.is_some() { woken + moved } else { woken })
+            // Both count the moved ones, whatever the manual says of FUTEX_REQUEUE.
+            Ok(woken + moved)
         }
         abi::FUTEX_WAKE_OP => futex::wake_op(addr, call.usize(4), private, count, second_count, call.u32(5)),
         _ => Err(Errno::NOSYS),

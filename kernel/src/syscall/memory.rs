@@ -6,10 +6,14 @@ use crate::mm::memory::{PAGE_SIZE, page_range, page_up};
 use crate::mm::shared::SharedAnonymous;
 use crate::mm::user::{self, Access};
 use crate::mm::vma::{Backing, Vma, VmaFlags};
-use coracle_hal::cpu;
 use coracle_hal::paging::Prot;
+use coracle_hal::{boot, cpu};
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
+
+/// A single private writable mapping may be this much larger than the machine's memory (Linux's heuristic overcommit
+/// refuses what is obviously too much; small machines still want the reserves that run-time systems ask for).
+const OVERCOMMIT_SLACK: u64 = 8 << 30;
 
 /// Rights from PROT_*; EINVAL for bits there aren't.
 fn prot_from(bits: u32) -> Result<Prot, Errno> {
@@ -42,7 +46,9 @@ pub fn mmap(call: &mut Call) -> SysResult {
         abi::MAP_SHARED | abi::MAP_SHARED_VALIDATE => true,
         _ => return Err(Errno::INVAL),
     };
-    if flags & abi::MAP_HUGETLB != 0 {
+    let obviously_too_much = len as u64 > boot::memory_size().saturating_add(OVERCOMMIT_SLACK);
+    let reserved = !shared && prot.contains(Prot::WRITE) && flags & abi::MAP_NORESERVE == 0;
+    if flags & abi::MAP_HUGETLB != 0 || (reserved && obviously_too_much) {
         return Err(Errno::NOMEM);
     }
     let place = if flags & abi::MAP_FIXED_NOREPLACE != 0 {
