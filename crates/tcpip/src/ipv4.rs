@@ -140,7 +140,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     /// Takes a packet, which starts at the IPv4 header. `wire`: it came over the link.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn ipv4_input(&self, now: u64, frame: RxFrame<D::Buf>, wire: bool) {
         let bytes = frame.head.bytes();
         let Some(h) = bytes.first_chunk::<IPV4_LEN>() else { return };

@@ -13,7 +13,7 @@ pub struct Payload<B> {
 
 impl<B: Buffer> Payload<B> {
     /// What these chunks hold, cut to `len` bytes.
-    #[inline]
+    #[inline(always)]
     pub fn new(head: Chunk<B>, rest: Vec<Chunk<B>>, len: u32) -> Self {
         let mut held = head.len;
         for chunk in &rest {
@@ -31,7 +31,7 @@ impl<B: Buffer> Payload<B> {
     }
 
     /// The bytes of the first chunk, where the headers are.
-    #[inline]
+    #[inline(always)]
     pub fn head(&self) -> &[u8] {
         self.head.bytes()
     }
@@ -42,12 +42,13 @@ impl<B: Buffer> Payload<B> {
     }
 
     /// Takes it apart.
+    #[inline(always)]
     pub fn into_chunks(self) -> (Chunk<B>, Vec<Chunk<B>>) {
         (self.head, self.rest)
     }
 
     /// Drops bytes from the front.
-    #[inline]
+    #[inline(always)]
     pub fn skip(&mut self, count: u32) {
         let count = count.min(self.len);
         self.len -= count;
@@ -67,7 +68,7 @@ impl<B: Buffer> Payload<B> {
     }
 
     /// Drops bytes from the end so that `len` stay.
-    #[inline]
+    #[inline(always)]
     pub fn truncate(&mut self, len: u32) {
         if len < self.len {
             self.len = len;

@@ -14,7 +14,7 @@ const DUP_THRESHOLD: u32 = 3;
 impl<D: Device, E: Events> Tcb<D, E> {
     /// Takes the acknowledgement of a segment with `len` bytes of data. `false`: the segment is to be dropped, or the
     /// connection is over.
-    #[inline]
+    #[inline(always)]
     pub fn acknowledgement(&mut self, cx: &Context<'_, D, E>, segment: &Segment, len: u32) -> bool {
         let ack = segment.ack;
         if ack.after(self.snd_max) || ack.before(self.snd_una - self.max_snd_wnd.max(1)) {
@@ -49,6 +49,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.state != super::settings::State::Closed
     }
 
+    #[inline(always)]
     fn advance(&mut self, cx: &Context<'_, D, E>, ack: Seq, segment: &Segment) {
         let acked = ack - self.snd_una;
         let queued = self.send.len();
@@ -80,7 +81,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn measure(&mut self, cx: &Context<'_, D, E>, ack: Seq, segment: &Segment) {
         if let Some((end, sent)) = self.timing {
             if !ack.before(end) {

@@ -96,7 +96,7 @@ impl<D: Device, E: Events> Demux<D, E> {
     }
 
     /// Looks a tuple up.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, tuple: &Tuple) -> Found<D, E> {
         let hash = tuple.spread(self.key);
         match self.shard(hash).lock().find(hash, |slot| slot.tuple.words() == tuple.words()) {

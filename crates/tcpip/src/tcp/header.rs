@@ -82,7 +82,7 @@ pub struct Segment {
 
 impl Segment {
     /// Reads the header at the start of `bytes`; `None` if it is malformed. Malformed options end the list.
-    #[inline]
+    #[inline(always)]
     pub fn parse(bytes: &[u8]) -> Option<Segment> {
         let h: &[u8; HEADER_LEN] = bytes.first_chunk()?;
         let header_len = usize::from(h[12] >> 4) * 4;

@@ -17,6 +17,7 @@ const CORK_PATIENCE: u64 = 200_000_000;
 
 impl<D: Device, E: Events> Tcb<D, E> {
     /// Sends all that may be sent now: what was lost, new data, FIN, an acknowledgement that is due.
+    #[inline(always)]
     pub fn output(&mut self, cx: &Context<'_, D, E>) {
         let sent = if self.is_synchronized() { self.send_data(cx) } else { Ok(()) };
         if sent.is_err() || (self.ack_now && self.send_ack(cx).is_err()) {
@@ -32,7 +33,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             || self.snd_nxt - self.snd_una < self.send.len() + u32::from(self.fin_queued)
     }
 
-    #[inline]
+    #[inline(always)]
     fn send_data(&mut self, cx: &Context<'_, D, E>) -> Result<(), Full> {
         if self.recovery == Recovery::Fast {
             self.retransmit_lost(cx)?;
@@ -96,7 +97,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// How much of what windows allow (`len`) is sent: full segments, or the rest if nothing speaks against it.
-    #[inline]
+    #[inline(always)]
     fn choose_len(&self, len: u32, limit: u32, unsent: u32, again: bool) -> Option<u32> {
         let last = len == unsent;
         if last && self.may_send_small(len, again) {
@@ -112,7 +113,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// Whether the end of the queue may go although it does not fill a segment.
-    #[inline]
+    #[inline(always)]
     fn may_send_small(&self, len: u32, again: bool) -> bool {
         if again || self.fin_queued {
             return true;
@@ -141,7 +142,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// Bytes believed to be in the network (RFC 6675, `SetPipe`).
-    #[inline]
+    #[inline(always)]
     fn pipe(&self) -> u32 {
         match self.recovery {
             Recovery::Open if self.scoreboard.is_empty() && self.dup_acks == 0 => self.snd_nxt - self.snd_una,
@@ -186,6 +187,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     /// Sends `len` bytes from `offset` of the queue at SND.NXT, with FIN if it is due behind them.
     /// Gives how many bytes went.
+    #[inline(always)]
     fn send_segment(&mut self, cx: &Context<'_, D, E>, offset: u32, len: u32) -> Result<u32, Full> {
         let seq = self.snd_nxt;
         let window = self.announce_window();
@@ -278,7 +280,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     /// Completes the TCP header of a segment of a synchronized connection; gives its length. Only a segment without
     /// data has room for selective acknowledgements.
-    #[inline]
+    #[inline(always)]
     fn complete_headers(&mut self, now: u64, seq: Seq, bits: u8, window: u16, sack: bool) -> usize {
         let tcp = &mut self.path.headers[TCP_AT..];
         tcp[4..8].copy_from_slice(&seq.0.to_be_bytes());

@@ -91,7 +91,7 @@ impl Path {
     }
 
     /// Fills in lengths and checksums and sends. `tcp_len` is the length of the TCP header with its options.
-    #[inline]
+    #[inline(always)]
     pub fn transmit<D: Device, E: Events>(
         &mut self,
         stack: &Stack<D, E>,

@@ -31,7 +31,7 @@ impl<B: Buffer> ReceiveQueue<B> {
     }
 
     /// Appends a chunk.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, chunk: Chunk<B>) {
         if chunk.len == 0 {
             return;
@@ -46,7 +46,7 @@ impl<B: Buffer> ReceiveQueue<B> {
     }
 
     /// Moves a payload to the end.
-    #[inline]
+    #[inline(always)]
     pub fn push_payload(&mut self, payload: Payload<B>) {
         let (head, rest) = payload.into_chunks();
         self.push(head);
@@ -57,6 +57,7 @@ impl<B: Buffer> ReceiveQueue<B> {
 
     /// Hands up to `len` bytes to `sink`, piece by piece, until it takes less than it was given.
     /// Takes them off the queue unless `peek`. Gives how many were taken.
+    #[inline(always)]
     pub fn read(&mut self, len: usize, peek: bool, mut sink: impl FnMut(&[u8]) -> usize) -> usize {
         let mut done = 0;
         if peek {

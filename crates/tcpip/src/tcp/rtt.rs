@@ -44,6 +44,7 @@ impl Rtt {
     }
 
     /// The time-out now.
+    #[inline(always)]
     pub fn timeout(&self) -> u64 {
         (self.base << self.backoff.min(16)).min(RTO_MAX)
     }

@@ -44,6 +44,7 @@ impl<B: Buffer> SendQueue<B> {
 
     /// Appends up to `len` bytes that `fill` writes, into the room of the last buffer if nobody else holds it, then
     /// into new ones. Ends early when `fill` writes less than it could or `alloc` has nothing; gives the bytes written.
+    #[inline(always)]
     pub fn append(
         &mut self,
         len: usize,
@@ -85,6 +86,7 @@ impl<B: Buffer> SendQueue<B> {
     }
 
     /// Drops the first `count` bytes, which the peer has.
+    #[inline(always)]
     pub fn acknowledge(&mut self, count: u32) {
         let mut count = count.min(self.len());
         self.head = self.head.wrapping_add(count);
@@ -101,6 +103,7 @@ impl<B: Buffer> SendQueue<B> {
     }
 
     /// Collects references to at most `len` bytes from `offset` on, in at most `limit` fragments; gives their number.
+    #[inline(always)]
     pub fn gather<'a>(&'a self, offset: u32, len: u32, limit: usize, out: &mut Fragments<'a, B>) -> u32 {
         let Some(first) = self.find(offset) else { return 0 };
         let mut skip = self.head.wrapping_add(offset).wrapping_sub(self.pieces[first].start);
@@ -128,7 +131,7 @@ impl<B: Buffer> SendQueue<B> {
     }
 
     /// The piece that holds the byte at `offset`: nearly always the first or the last.
-    #[inline]
+    #[inline(always)]
     fn find(&self, offset: u32) -> Option<usize> {
         if offset >= self.len() {
             return None;

@@ -108,13 +108,13 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
 
     /// Ends work on a connection: sets its timers, publishes what is possible, and, with the lock released, tells of
     /// what is new.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn finish(&self, cx: &Context<'_, D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) {
         tcb.arm(cx);
         self.publish(tcb);
     }
 
-    #[inline]
+    #[inline(always)]
     fn publish(&self, mut tcb: MutexGuard<'_, Tcb<D, E>>) {
         let ready = tcb.readiness();
         let before = self.ready.swap(ready.bits(), Ordering::AcqRel);
@@ -137,7 +137,7 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
 
 impl<D: Device, E: Events> Stack<D, E> {
     /// Takes a TCP segment.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn tcp_input(&self, now: u64, info: &Ipv4Info, mut payload: Payload<D::Buf>) {
         let Some(segment) = Segment::parse(payload.head()) else { return };
         if segment.header_len > payload.len() as usize
@@ -165,7 +165,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     /// Gives a segment to its connection.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn deliver(
         &self,
         now: u64,
@@ -679,7 +679,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// The program has read `done` bytes: the window may open, the buffer may grow.
-    #[inline]
+    #[inline(always)]
     pub fn after_read(&mut self, cx: &Context<'_, D, E>, done: usize) {
         self.read_bytes += done;
         if self.read_bytes > self.receive_buffer / 2 {
