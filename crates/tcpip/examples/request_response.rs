@@ -92,17 +92,16 @@ struct Client {
     echo: u32,
 }
 
-/// A segment of the client's.
+/// A segment of the client's. `numbers`: its sequence and acknowledgement numbers, the timestamp it echoes.
 fn segment(
     port: u16,
-    seq: u32,
-    ack: u32,
-    echo: u32,
+    numbers: (u32, u32, u32),
     flags: u8,
     options: &[u8],
     payload: usize,
     now: u64,
 ) -> Vec<u8> {
+    let (seq, ack, echo) = numbers;
     let tcp = 20 + 12 + options.len();
     let mut f = vec![0; ETHERNET_AND_IP + tcp + payload];
     f[..12].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]);
@@ -153,10 +152,10 @@ fn operation(engine: &Engine, socket: &Tcp<Device0, Counter>, now: u64, frame: R
 fn connect(engine: &Engine, listener: &Tcp<Device0, Counter>, port: u16, now: u64) -> Client {
     let options = [2, 4, 5, 180, 4, 2, 1, 1, 3, 3, 7, 1]; // MSS 1460, SACK, scale 7
     let seq = 1000 + u32::from(port);
-    engine.receive(now, frame(engine.device(), &segment(port, seq, 0, 0, 2, &options, 0, now)));
+    engine.receive(now, frame(engine.device(), &segment(port, (seq, 0, 0), 2, &options, 0, now)));
     let answer = engine.device().last.lock().expect("lock").clone();
     let (ack, echo) = (number(&answer, 38).wrapping_add(1), number(&answer, 62));
-    engine.receive(now, frame(engine.device(), &segment(port, seq + 1, ack, echo, 16, &[], 0, now)));
+    engine.receive(now, frame(engine.device(), &segment(port, (seq + 1, ack, echo), 16, &[], 0, now)));
     let socket = engine.tcp_accept(listener, now, Counter::default).expect("a connection");
     Client { socket, port, seq: seq + 1, ack, echo }
 }
@@ -190,7 +189,7 @@ fn main() {
             if now % 20_000_000_000 == 0 {
                 engine.receive(now, frame(engine.device(), &arp));
             }
-            let bytes = segment(client.port, client.seq, client.ack, client.echo, 24, &[], REQUEST, now);
+            let bytes = segment(client.port, (client.seq, client.ack, client.echo), 24, &[], REQUEST, now);
             let frame = frame(engine.device(), &bytes);
             client.seq = client.seq.wrapping_add(REQUEST as u32);
             client.ack = client.ack.wrapping_add(REPLY as u32);

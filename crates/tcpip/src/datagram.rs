@@ -124,8 +124,9 @@ impl<D: Device, E: Events> Stack<D, E> {
         while offset < len {
             let take = step.min(len - offset);
             let more = offset + take < len;
-            let link = headers.first_chunk_mut::<LINK_AND_IP_LEN>();
-            link.map(|link| ip.write_piece(self.mac, link, take, offset, more));
+            if let Some(link) = headers.first_chunk_mut::<LINK_AND_IP_LEN>() {
+                ip.write_piece(self.mac, link, take, offset, more);
+            }
             // The transport header is the first piece's.
             let (headers, payload) = if offset == 0 {
                 (&mut headers[..], pieces.fragments(0, take - TRANSPORT_LEN))

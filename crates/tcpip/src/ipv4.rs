@@ -197,7 +197,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             info.checksum = RxChecksum::Unknown;
         }
         match info.protocol {
-            protocol::TCP if !info.broadcast => self.tcp_input(now, &info, payload),
+            protocol::TCP if !info.broadcast => self.tcp_input(now, &info, &mut payload),
             protocol::UDP => self.udp_input(now, &info, payload),
             protocol::ICMP => self.icmp_input(now, &info, payload),
             _ => {}

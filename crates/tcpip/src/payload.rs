@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 /// A payload in one or several chunks.
 #[derive(Clone, Debug)]
 pub struct Payload<B> {
-    head: Chunk<B>,
+    /// None once it was taken.
+    head: Option<Chunk<B>>,
     rest: Vec<Chunk<B>>,
     len: u32,
 }
@@ -19,7 +20,7 @@ impl<B: Buffer> Payload<B> {
         for chunk in &rest {
             held += chunk.len;
         }
-        let mut payload = Payload { head, rest, len: held };
+        let mut payload = Payload { head: Some(head), rest, len: held };
         payload.truncate(len);
         payload
     }
@@ -33,18 +34,35 @@ impl<B: Buffer> Payload<B> {
     /// The bytes of the first chunk, where the headers are.
     #[inline(always)]
     pub fn head(&self) -> &[u8] {
-        self.head.bytes()
+        self.head.as_ref().map_or(&[], Chunk::bytes)
     }
 
     /// Its chunks.
     pub fn chunks(&self) -> impl Iterator<Item = &Chunk<B>> {
-        core::iter::once(&self.head).chain(&self.rest)
+        self.head.iter().chain(&self.rest)
     }
 
-    /// Takes it apart.
+    /// Takes everything; what stays is empty.
+    pub fn take(&mut self) -> Self {
+        Payload { head: self.head.take(), rest: self.take_rest(), len: core::mem::take(&mut self.len) }
+    }
+
+    /// Takes the first chunk.
     #[inline(always)]
-    pub fn into_chunks(self) -> (Chunk<B>, Vec<Chunk<B>>) {
-        (self.head, self.rest)
+    pub fn take_head(&mut self) -> Option<Chunk<B>> {
+        self.head.take()
+    }
+
+    /// Takes the chunks after the first.
+    #[inline(always)]
+    pub fn take_rest(&mut self) -> Vec<Chunk<B>> {
+        core::mem::take(&mut self.rest)
+    }
+
+    /// Whether there is more than one chunk.
+    #[inline(always)]
+    pub fn has_rest(&self) -> bool {
+        !self.rest.is_empty()
     }
 
     /// Drops bytes from the front.
@@ -52,8 +70,12 @@ impl<B: Buffer> Payload<B> {
     pub fn skip(&mut self, count: u32) {
         let count = count.min(self.len);
         self.len -= count;
-        let here = count.min(self.head.len);
-        self.head.skip(here as usize);
+        let mut here = 0;
+        if let Some(head) = &mut self.head {
+            here = count.min(head.len);
+            head.start += here;
+            head.len -= here;
+        }
         if here < count {
             self.skip_rest(count - here);
         }
@@ -73,7 +95,7 @@ impl<B: Buffer> Payload<B> {
         if len < self.len {
             self.len = len;
             let mut left = len;
-            for chunk in core::iter::once(&mut self.head).chain(&mut self.rest) {
+            for chunk in self.head.iter_mut().chain(&mut self.rest) {
                 chunk.len = chunk.len.min(left);
                 left -= chunk.len;
             }

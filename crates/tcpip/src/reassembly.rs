@@ -109,10 +109,10 @@ impl<B: Buffer> Reassembly<B> {
         }
         let packet = self.packets.remove(at);
         let len = packet.held;
-        let mut chunks = packet.pieces.into_iter().flat_map(|(_, piece)| {
-            let (head, rest) = piece.into_chunks();
-            core::iter::once(head).chain(rest)
-        });
+        let mut chunks = packet
+            .pieces
+            .into_iter()
+            .flat_map(|(_, mut piece)| piece.take_head().into_iter().chain(piece.take_rest()));
         let head = chunks.next()?;
         let rest: Vec<Chunk<B>> = chunks.collect();
         Some(Payload::new(head, rest, len))

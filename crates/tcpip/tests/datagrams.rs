@@ -4,7 +4,10 @@ mod common;
 
 use common::*;
 use coracle_tcpip::*;
-use smoltcp::wire::*;
+use smoltcp::wire::{
+    DhcpMessageType, DhcpPacket, DhcpRepr, Icmpv4Packet, Icmpv4Repr, IpAddress, IpProtocol, Ipv4Packet,
+    Ipv4Repr, UdpPacket, UdpRepr,
+};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 type TestUdp = Udp<TestDevice, Told>;

@@ -146,15 +146,4 @@ impl<D: Device, E: Events> Demux<D, E> {
         let slot = shard.find_entry(hash, |slot| slot.tuple.words() == tuple.words()).ok()?;
         which(&slot.get().entry).then(|| slot.remove().0.entry)
     }
-
-    /// Whether a tuple is in use.
-    pub fn contains(&self, tuple: &Tuple) -> bool {
-        let hash = tuple.spread(self.key);
-        self.shard(hash).lock().find(hash, |slot| slot.tuple.words() == tuple.words()).is_some()
-    }
-
-    /// How many tuples are in use.
-    pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
-    }
 }

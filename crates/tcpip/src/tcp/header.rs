@@ -82,14 +82,26 @@ pub struct Segment {
 
 impl Segment {
     /// Reads the header at the start of `bytes`; `None` if it is malformed. Malformed options end the list.
-    #[inline(always)]
+    #[cfg(test)]
     pub fn parse(bytes: &[u8]) -> Option<Segment> {
+        let (header, options) = Self::split(bytes)?;
+        Some(Self::read(header, options))
+    }
+
+    /// The fixed part of the header at the start of `bytes`, and its options; `None` if it is malformed.
+    #[inline(always)]
+    pub fn split(bytes: &[u8]) -> Option<(&[u8; HEADER_LEN], &[u8])> {
         let h: &[u8; HEADER_LEN] = bytes.first_chunk()?;
         let header_len = usize::from(h[12] >> 4) * 4;
         if header_len < HEADER_LEN {
             return None;
         }
-        let options = bytes.get(HEADER_LEN..header_len)?;
+        Some((h, bytes.get(HEADER_LEN..header_len)?))
+    }
+
+    /// Reads a header. Malformed options end the list.
+    #[inline(always)]
+    pub fn read(h: &[u8; HEADER_LEN], options: &[u8]) -> Segment {
         let mut segment = Segment {
             source: u16::from_be_bytes([h[0], h[1]]),
             destination: u16::from_be_bytes([h[2], h[3]]),
@@ -100,7 +112,7 @@ impl Segment {
             timestamps: None,
             syn: SynOptions::default(),
             sack: heapless::Vec::new(),
-            header_len,
+            header_len: HEADER_LEN + options.len(),
         };
         if let Ok(o) = <&[u8; TIMESTAMP_LEN]>::try_from(options)
             && o[..4] == TIMESTAMP_PREFIX
@@ -112,7 +124,7 @@ impl Segment {
         } else if !options.is_empty() {
             segment.parse_options(options);
         }
-        Some(segment)
+        segment
     }
 
     /// Whether the control bit is set.
@@ -121,6 +133,7 @@ impl Segment {
         self.flags & flag != 0
     }
 
+    #[cold]
     fn parse_options(&mut self, mut rest: &[u8]) {
         while let Some((&kind, after)) = rest.split_first() {
             if kind == OPTION_END {

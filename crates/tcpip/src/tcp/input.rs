@@ -26,7 +26,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         &mut self,
         cx: &Context<'_, D, E>,
         segment: &Segment,
-        payload: Payload<D::Buf>,
+        payload: &mut Payload<D::Buf>,
         segment_size: u16,
     ) {
         match self.state {
@@ -217,7 +217,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         &mut self,
         cx: &Context<'_, D, E>,
         mut seq: Seq,
-        mut payload: Payload<D::Buf>,
+        payload: &mut Payload<D::Buf>,
         mut fin: bool,
         segment_size: u16,
     ) {
@@ -251,7 +251,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         if seq != self.rcv_nxt {
             if len > 0 {
-                self.out_of_order.insert(seq, payload);
+                self.out_of_order.insert(seq, payload.take());
             }
             // Each such segment is told of at once: the peer counts (RFC 5681, 3.2).
             let _ = self.send_ack(cx);

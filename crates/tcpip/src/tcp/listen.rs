@@ -64,7 +64,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         now: u64,
         tuple: Tuple,
         segment: Segment,
-        payload: Payload<D::Buf>,
+        payload: &mut Payload<D::Buf>,
         iss: Option<Seq>,
     ) {
         let Some(listener) = self.listeners.find(&tuple, self.keys.demux) else {
@@ -192,7 +192,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         tuple: Tuple,
         request: Request<D, E>,
         segment: Segment,
-        payload: Payload<D::Buf>,
+        payload: &mut Payload<D::Buf>,
     ) {
         let Some(listener) = request.listener.upgrade() else {
             self.drop_request(&tuple);
@@ -241,7 +241,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         listener: &Arc<TcpSocket<D, E>>,
         tuple: Tuple,
         segment: Segment,
-        payload: Payload<D::Buf>,
+        payload: &mut Payload<D::Buf>,
     ) {
         let tcb = listener.lock();
         let options = tcb.options;
@@ -327,7 +327,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         tuple: Tuple,
         child: Arc<TcpSocket<D, E>>,
         segment: Segment,
-        payload: Payload<D::Buf>,
+        payload: &mut Payload<D::Buf>,
         request: Option<Request<D, E>>,
     ) {
         let timer =

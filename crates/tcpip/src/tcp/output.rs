@@ -88,12 +88,21 @@ impl<D: Device, E: Events> Tcb<D, E> {
                 return Ok(());
             };
             let sent = self.send_segment(cx, offset, len)?;
+            if sent == unsent && !fin_due && self.scoreboard.is_empty() {
+                // The usual end: everything is out, and less than the window.
+                self.window_limited = *room - sent < self.mss || self.half_used();
+                return Ok(());
+            }
             *room = room.saturating_sub(sent.max(1));
-            // In slow start the window counts as used when half of it is (as in Linux).
-            let pipe = self.snd_nxt - self.snd_una;
-            self.window_limited = *room < self.mss
-                || (self.cubic.window() < self.cubic.threshold() && pipe >= self.cubic.window() / 2);
+            self.window_limited = *room < self.mss || self.half_used();
         }
+    }
+
+    /// In slow start the window counts as used when half of it is (as in Linux).
+    #[inline(always)]
+    fn half_used(&self) -> bool {
+        let window = self.cubic.window();
+        window < self.cubic.threshold() && self.snd_nxt - self.snd_una >= window / 2
     }
 
     /// How much of what windows allow (`len`) is sent: full segments, or the rest if nothing speaks against it.
@@ -119,10 +128,10 @@ impl<D: Device, E: Events> Tcb<D, E> {
             return true;
         }
         if self.options.cork || self.more {
-            return len % self.mss == 0 && len > 0;
+            return len.is_multiple_of(self.mss) && len > 0;
         }
         // Nagle's algorithm (RFC 896) as changed by Minshall: one small segment under way at a time.
-        self.options.no_delay || !self.small_end.after(self.snd_una) || len % self.mss == 0
+        self.options.no_delay || !self.small_end.after(self.snd_una) || len.is_multiple_of(self.mss)
     }
 
     /// Data waits and cannot go: makes sure that something will move it.
@@ -224,7 +233,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             } else if self.timing.is_none() {
                 self.timing = Some((next, cx.now));
             }
-            if sent > 0 && sent % self.mss != 0 {
+            if sent > 0 && (sent < self.mss || !sent.is_multiple_of(self.mss)) {
                 self.small_end = next;
             }
             self.snd_max = next;

@@ -47,11 +47,14 @@ impl<B: Buffer> ReceiveQueue<B> {
 
     /// Moves a payload to the end.
     #[inline(always)]
-    pub fn push_payload(&mut self, payload: Payload<B>) {
-        let (head, rest) = payload.into_chunks();
-        self.push(head);
-        for chunk in rest {
-            self.push(chunk);
+    pub fn push_payload(&mut self, payload: &mut Payload<B>) {
+        if let Some(head) = payload.take_head() {
+            self.push(head);
+        }
+        if payload.has_rest() {
+            for chunk in payload.take_rest() {
+                self.push(chunk);
+            }
         }
     }
 
@@ -141,6 +144,7 @@ impl<B: Buffer> OutOfOrder<B> {
     }
 
     /// Bytes that wait.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.runs.iter().map(|run| run.queue.len()).sum()
     }
@@ -181,14 +185,14 @@ impl<B: Buffer> OutOfOrder<B> {
         let end = seq + payload.len();
         if behind > at {
             let run = &mut self.runs[at];
-            run.queue.push_payload(payload);
+            run.queue.push_payload(&mut payload);
             run.end = end;
         } else {
             if self.runs.len() >= MAX_RUNS {
                 return;
             }
             let mut queue = ReceiveQueue::new();
-            queue.push_payload(payload);
+            queue.push_payload(&mut payload);
             self.runs.insert(at, Run { start: seq, end, queue, stamp: self.stamp });
             behind = at + 1;
         }
@@ -283,7 +287,7 @@ mod tests {
                 } else if (seq + len as u32).after(next) {
                     payload.skip(next - seq);
                     next += payload.len();
-                    queue.push_payload(payload);
+                    queue.push_payload(&mut payload);
                     next = ooo.take(next, &mut queue);
                 }
                 let expected = have.iter().position(|h| !h).unwrap();

@@ -138,10 +138,11 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
 impl<D: Device, E: Events> Stack<D, E> {
     /// Takes a TCP segment.
     #[inline(always)]
-    pub(crate) fn tcp_input(&self, now: u64, info: &Ipv4Info, mut payload: Payload<D::Buf>) {
-        let Some(segment) = Segment::parse(payload.head()) else { return };
+    pub(crate) fn tcp_input(&self, now: u64, info: &Ipv4Info, payload: &mut Payload<D::Buf>) {
+        let Some((header, options)) = Segment::split(payload.head()) else { return };
+        let segment = Segment::read(header, options);
         if segment.header_len > payload.len() as usize
-            || (info.checksum == RxChecksum::Unknown && !info.checksum_ok(&payload))
+            || (info.checksum == RxChecksum::Unknown && !info.checksum_ok(payload))
         {
             return;
         }
@@ -171,7 +172,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         now: u64,
         socket: &Tcp<D, E>,
         segment: &Segment,
-        payload: Payload<D::Buf>,
+        payload: &mut Payload<D::Buf>,
         segment_size: u16,
     ) {
         let cx = Context { stack: self, socket, now };
