@@ -3,7 +3,6 @@
 mod common;
 
 use common::*;
-use coracle_tcpip::*;
 use proptest::prelude::*;
 
 /// Frames that come close to something real: some fields are what they must be, the rest is not.

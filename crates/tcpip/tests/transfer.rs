@@ -51,9 +51,9 @@ fn transfer(net: &mut Net, total: usize) -> u64 {
             assert_eq!(got, [total; 2]);
             let took = net.now - start;
             net.run(200 * SECOND);
-            for host in 0..2 {
-                net.hosts[host].tcp_close(&sockets[host], net.now);
-                assert_eq!(sockets[host].info().state, State::Closed);
+            for (host, socket) in sockets.iter().enumerate() {
+                net.hosts[host].tcp_close(socket, net.now);
+                assert_eq!(socket.info().state, State::Closed);
             }
             return took;
         }
