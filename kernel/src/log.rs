@@ -47,6 +47,14 @@ pub fn write(line: Line, message: fmt::Arguments) {
     drop(guard);
 }
 
+/// Tells `coracle run`, which holds the program's input back until then, that the console takes input.
+pub fn input_ready() {
+    if let Ok(control) = u16::try_from(CONTROL.load(Relaxed)) {
+        let _guard = WRITER.lock();
+        b"R\n".iter().for_each(|&byte| port::write8(control, byte));
+    }
+}
+
 struct Output {
     line: Line,
     control: u32,

@@ -81,6 +81,7 @@ pub fn arm() -> bool {
 
 impl Console {
     fn new(line: Line) -> Arc<Console> {
+        crate::log::input_ready();
         let state = State { discipline: LineDiscipline::default(), window: [0; WINSIZE_BYTES], group: None };
         Arc::new(Console {
             line,
