@@ -64,6 +64,17 @@ fn a_file_of_the_user_comes_before_one_of_ours() {
     assert_eq!(place.coracle(&["inspect", "--cat", "/etc/passwd", "t.img"]), "me:x:1:1::/:\n");
 }
 
+/// glibc loads its unwinder by itself when a thread is cancelled: no ELF file names it.
+#[test]
+fn the_unwinder_of_glibc_is_there() {
+    const UNWINDER: &str = "/lib/x86_64-linux-gnu/libgcc_s.so.1";
+    let place = Place::new();
+    place.coracle(&["build", "/bin/true", "-o", "t.img"]);
+    let shown = place.coracle(&["inspect", "t.img"]);
+    assert!(shown.contains("libc.so.6"), "{shown}");
+    assert_eq!(shown.contains(UNWINDER), fs::metadata(UNWINDER).is_ok(), "{shown}");
+}
+
 #[test]
 fn settings_of_a_project() {
     let place = Place::new();

@@ -19,6 +19,10 @@ const CACHE: &str = "/etc/ld.so.cache";
 /// What the cache is made from.
 const CACHE_CONFIG: &str = "/etc/ld.so.conf";
 
+/// glibc's C library, and the library that it loads by itself when a thread is cancelled or exits, to unwind its stack.
+const LIBC: &str = "libc.so.6";
+const UNWINDER: &str = "libgcc_s.so.1";
+
 /// The two families of dynamic linkers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -120,7 +124,7 @@ impl Resolver {
     /// Returns what was not found.
     pub fn add(&mut self, path: &Path, elf: Elf, preload: &[String]) -> Vec<Missing> {
         let interpreter = elf.interpreter.clone();
-        let mut next = self.loaded.len();
+        let first = self.loaded.len();
         self.push(path.to_owned(), String::new(), elf, None, false);
         let mut missing = Vec::new();
         if let Some(interpreter) = interpreter {
@@ -128,7 +132,7 @@ impl Resolver {
                 Some(elf) => {
                     let name = interpreter.rsplit('/').next().unwrap_or_default().to_owned();
                     if !self.known.contains_key(&name) {
-                        self.push(interpreter.into(), name, elf, Some(next), false);
+                        self.push(interpreter.into(), name, elf, Some(first), false);
                     }
                 }
                 None => missing.push(Missing {
@@ -138,7 +142,21 @@ impl Resolver {
                 }),
             }
         }
-        self.loaded[next].elf.needed.splice(0..0, preload.iter().cloned());
+        self.loaded[first].elf.needed.splice(0..0, preload.iter().cloned());
+        self.load(first, &mut missing);
+        if self.known.contains_key(LIBC) && !self.known.contains_key(UNWINDER) {
+            // Most programs never need it, so it may be missing.
+            if let Some((path, elf, common)) = self.find(UNWINDER, first, &mut Vec::new()) {
+                let unwinder = self.loaded.len();
+                self.push(path, UNWINDER.to_owned(), elf, Some(first), common);
+                self.load(unwinder, &mut missing);
+            }
+        }
+        missing
+    }
+
+    /// Loads what the objects from number `next` on need, and what that needs.
+    fn load(&mut self, mut next: usize, missing: &mut Vec<Missing>) {
         while next < self.loaded.len() {
             for name in self.loaded[next].elf.needed.clone() {
                 if self.known.contains_key(&name) || self.is_linker_itself(&name) {
@@ -154,7 +172,6 @@ impl Resolver {
             }
             next += 1;
         }
-        missing
     }
 
     fn push(&mut self, path: PathBuf, name: String, elf: Elf, loader: Option<usize>, common: bool) {
