@@ -63,8 +63,9 @@ pub fn read_words<const N: usize>(addr: usize) -> Result<[u64; N], Errno> {
 }
 
 /// Writes 64-bit words; EFAULT.
-pub fn write_words(addr: usize, words: &[u64]) -> Result<(), Errno> {
-    words.iter().enumerate().try_for_each(|(i, word)| write(addr.wrapping_add(i * 8), &word.to_le_bytes()))
+#[inline]
+pub fn write_words<const N: usize>(addr: usize, words: &[u64; N]) -> Result<(), Errno> {
+    write(addr, words.map(u64::to_le_bytes).as_flattened())
 }
 
 /// Reads a 32-bit word, of any alignment; EFAULT.

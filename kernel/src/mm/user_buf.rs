@@ -160,37 +160,44 @@ impl<'a> UserBuf<'a> {
         fault::resolve_current(addr, access).map_err(|_| Errno::FAULT)
     }
 
+    #[cold]
+    fn place(fault: hal::Fault) -> (usize, Access) {
+        (fault.addr, if fault.write { Access::Write } else { Access::Read })
+    }
+
+    #[inline]
     fn outcome(result: Result<(), hal::Fault>, want: usize, place: &mut Option<(usize, Access)>) -> usize {
         match result {
             Ok(()) => want,
             Err(fault) => {
-                *place = Some((fault.addr, if fault.write { Access::Write } else { Access::Read }));
+                *place = Some(Self::place(fault));
                 fault.done
             }
         }
     }
 
     /// Walks over the pieces of an iovec: `copy(addr, from, to)` moves that part of the kernel's side.
+    #[inline]
     fn many(
         &mut self,
         want: usize,
         mut copy: impl FnMut(usize, usize, usize) -> Result<(), hal::Fault>,
     ) -> usize {
-        let (pieces, index, offset) = match &mut self.pieces {
-            Pieces::Many { pieces, index, offset } => (&pieces[..], index, offset),
-            Pieces::Few { pieces, index, offset } => (&pieces[..], index, offset),
-            _ => return 0,
-        };
+        let Pieces::Many { pieces, index, offset } = &mut self.pieces else { return 0 };
         let mut moved = 0;
-        while moved < want {
-            let Some(&(base, len)) = pieces.get(*index) else { break };
+        let mut left = pieces.get(*index..).unwrap_or_default().iter();
+        while moved < want
+            && let Some(&(base, len)) = left.next()
+        {
             let part = (len - *offset).min(want - moved);
-            let done = Self::outcome(copy(base + *offset, moved, moved + part), part, &mut self.fault);
-            moved += done;
-            *offset += done;
-            if done < part {
+            if let Err(fault) = copy(base + *offset, moved, moved + part) {
+                moved += fault.done;
+                *offset += fault.done;
+                self.fault = Some(Self::place(fault));
                 break;
             }
+            moved += part;
+            *offset += part;
             if *offset == len {
                 *index += 1;
                 *offset = 0;

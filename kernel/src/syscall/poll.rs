@@ -231,7 +231,7 @@ fn select_until(call: &Call, deadline: Option<u64>) -> SysResult {
         }
     }
     for (set, addr) in results.iter().zip(addresses).filter(|(_, addr)| *addr != 0) {
-        user::write_words(addr, set)?;
+        set.iter().enumerate().try_for_each(|(i, word)| user::write_u64(addr + i * 8, *word))?;
     }
     Ok(found)
 }
