@@ -54,6 +54,13 @@ pub struct Ipv4Info {
 }
 
 impl Ipv4Info {
+    /// Whether the packet has a sender that cannot be on a link (RFC 1812, 5.3.7). Nothing that begins with such a
+    /// packet is answered; a connection with such a peer does not exist, so its look-up comes first.
+    pub fn is_martian(&self) -> bool {
+        let impossible = is_loopback(self.source) || is_multicast(self.source) || self.source == BROADCAST;
+        self.wire && impossible
+    }
+
     /// Whether the transport checksum of the payload is right (or vouched for).
     pub fn checksum_ok<B: crate::Buffer>(&self, payload: &Payload<B>) -> bool {
         self.checksum != RxChecksum::Unknown
@@ -171,13 +178,10 @@ impl<D: Device, E: Events> Stack<D, E> {
             if !sum.is_valid() {
                 return;
             }
-            // Addresses that cannot come over a link (RFC 1812, 5.3.7).
-            if is_loopback(source) || is_loopback(destination) || is_multicast(source) || source == BROADCAST
-            {
-                return;
-            }
             if Some(destination) != self.addresses.own() {
-                if !self.addresses.is_broadcast(destination) && !self.dhcp_wants(&info) {
+                if is_loopback(destination)
+                    || (!self.addresses.is_broadcast(destination) && !self.dhcp_wants(&info))
+                {
                     return;
                 }
                 info.broadcast = true;
@@ -198,6 +202,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         match info.protocol {
             protocol::TCP if !info.broadcast => self.tcp_input(now, &info, &mut payload),
+            _ if info.is_martian() => {}
             protocol::UDP => self.udp_input(now, &info, payload),
             protocol::ICMP => self.icmp_input(now, &info, payload),
             _ => {}

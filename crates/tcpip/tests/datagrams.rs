@@ -175,8 +175,7 @@ fn echo() {
 
 /// A DHCP server's answer to the last message of the stack's.
 fn dhcp_answer(stack: &TestStack, kind: DhcpMessageType) -> Option<(DhcpMessageType, Wire)> {
-    let sent =
-        stack.device().sent.lock().unwrap().drain(..).filter(|w| w.bytes[12..14] == [8, 0]).next_back()?;
+    let sent = stack.device().sent.lock().unwrap().drain(..).rfind(|w| w.bytes[12..14] == [8, 0])?;
     let ip = Ipv4Packet::new_checked(&sent.bytes[14..]).unwrap();
     let udp = UdpPacket::new_checked(ip.payload()).unwrap();
     assert_eq!((udp.src_port(), udp.dst_port()), (68, 67));

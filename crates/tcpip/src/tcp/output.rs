@@ -2,6 +2,7 @@
 
 use super::control::{Control, TCP_AT, timestamp_clock};
 use super::header::{HEADER_LEN, TIMESTAMP_LEN, Timestamps, flags, write_sack_option, write_syn_options};
+use super::rtt::RTO_MIN;
 use super::send_queue::{Fragments, MAX_FRAGMENTS};
 use super::seq::Seq;
 use super::settings::State;
@@ -72,8 +73,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
                 Some(room) => room,
                 none => {
                     if self.snd_una == self.snd_max
-                        && cx.now - self.last_sent > self.rtt.timeout()
-                        && self.last_sent != 0
+                        && cx.now - self.last_sent > RTO_MIN
+                        && self.was_idle(cx.now)
                     {
                         self.cubic.restart();
                     }
@@ -96,6 +97,12 @@ impl<D: Device, E: Events> Tcb<D, E> {
             *room = room.saturating_sub(sent.max(1));
             self.window_limited = *room < self.mss || self.half_used();
         }
+    }
+
+    /// Whether nothing was sent for longer than the time-out.
+    #[cold]
+    fn was_idle(&self, now: u64) -> bool {
+        self.last_sent != 0 && now - self.last_sent > self.rtt.timeout()
     }
 
     /// In slow start the window counts as used when half of it is (as in Linux).

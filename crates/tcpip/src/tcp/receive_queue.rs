@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 /// Payloads up to this length are copied into the free room of the buffer before them, so that many small segments do
 /// not pin many buffers.
-const COPY_BREAK: usize = 256;
+const COPY_BREAK: usize = 512;
 /// How many separate ranges may wait out of order.
 const MAX_RUNS: usize = 128;
 

@@ -106,7 +106,28 @@ impl<B: Buffer> SendQueue<B> {
     #[inline(always)]
     pub fn gather<'a>(&'a self, offset: u32, len: u32, limit: usize, out: &mut Fragments<'a, B>) -> u32 {
         let Some(first) = self.find(offset) else { return 0 };
-        let mut skip = self.head.wrapping_add(offset).wrapping_sub(self.pieces[first].start);
+        let Some(piece) = self.pieces.get(first) else { return 0 };
+        let skip = self.head.wrapping_add(offset).wrapping_sub(piece.start);
+        if len <= piece.chunk.len - skip {
+            // The usual case: all of it stands in one buffer.
+            let start = piece.chunk.start + skip;
+            return if out.push(Fragment { buffer: &piece.chunk.buffer, start, len }).is_ok() {
+                len
+            } else {
+                0
+            };
+        }
+        self.gather_pieces(first, skip, len, limit, out)
+    }
+
+    fn gather_pieces<'a>(
+        &'a self,
+        first: usize,
+        mut skip: u32,
+        len: u32,
+        limit: usize,
+        out: &mut Fragments<'a, B>,
+    ) -> u32 {
         let mut done = 0;
         for piece in self.pieces.range(first..) {
             if done == len || out.len() >= limit {
