@@ -35,6 +35,8 @@ int main(void) {
     feenableexcept(FE_DIVBYZERO);
     // The x87 unit: QEMU does not trap for SSE.
     volatile long double zero = 0.0L;
-    printf("%Lg\n", 1.0L / zero);
+    long double infinite = 1.0L / zero;
+    asm volatile("fwait");
+    printf("%Lg\n", infinite);
     return 0;
 }

@@ -32,7 +32,7 @@ int main(void) {
     SHOW(fcntl(p[1], F_SETPIPE_SZ, 100000));
     SHOW(fcntl(p[0], F_GETPIPE_SZ));
     total = 0;
-    while ((n = write(p[1], b, 5000)) > 0)
+    while ((n = write(p[1], b, 4096)) > 0)
         total += n;
     SHOW(total);
     close(p[1]);
