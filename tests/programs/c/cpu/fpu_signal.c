@@ -36,7 +36,7 @@ int main(void) {
     // The x87 unit: QEMU does not trap for SSE.
     volatile long double zero = 0.0L;
     long double infinite = 1.0L / zero;
-    asm volatile("fwait");
+    asm volatile("fwait" : "+t"(infinite));
     printf("%Lg\n", infinite);
     return 0;
 }
