@@ -287,7 +287,8 @@ pub fn preempt() {
         return arm_slice();
     }
     if end > time::now_ns() {
-        return;
+        // The timer went off for something else, and may have been set to what is due next.
+        return timer::interrupt_by(end);
     }
     here.slice_end.store(NO_SLICE, Relaxed);
     let idle = IDLE.load(Relaxed);
@@ -298,9 +299,6 @@ pub fn preempt() {
         me.sched.switches[1].fetch_add(1, Relaxed);
         yield_as(me);
     });
-    if here.waiting.load(Relaxed) != 0 {
-        arm_slice();
-    }
 }
 
 /// Lets the others that wait for this CPU run first (sched_yield(2)).
@@ -393,6 +391,10 @@ fn switch_accounted(next: Arc<Thread>, now: u64) {
         use_memory(&next);
     }
     SWITCHES.fetch_add(1, Relaxed);
+    if here.waiting.load(Relaxed) != 0 {
+        // The next one, which may go straight to the program, has to make room in its turn.
+        arm_slice();
+    }
     this::switch_to(next);
 }
 
