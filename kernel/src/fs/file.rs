@@ -1,7 +1,7 @@
 //! What every open file can do, and the open file description that descriptors share.
 use super::mount::Place;
 use crate::errno::{Errno, SysResult};
-use crate::ipc::epoll::Member;
+use crate::ipc::epoll::{Epoll, Member};
 use crate::ipc::poll::{Events, PollSource};
 use crate::mm::user_buf::UserBuf;
 use crate::net::socket::Socket;
@@ -200,6 +200,10 @@ pub trait File: Send + Sync + Any {
     }
     /// The socket behind it, for socket calls (else ENOTSOCK).
     fn as_socket(&self) -> Option<&dyn Socket> {
+        None
+    }
+    /// The epoll set that it is.
+    fn as_epoll(&self) -> Option<&Epoll> {
         None
     }
     /// The place in the tree that it was opened at, for the *at calls and /proc/self/fd; `None` if it has none.

@@ -83,6 +83,28 @@ impl Ready {
         }
         self.source.notify(Events::IN);
     }
+    /// A level-triggered member was reported and stays ready, for the next call or for another waiter.
+    #[inline]
+    fn push_again(&self, member: Arc<Member>) {
+        let waiter = {
+            let mut state = self.state.lock();
+            state.queue.push_back(member);
+            state.waiters.pop_front()
+        };
+        if let Some(thread) = waiter {
+            sched::unpark(&thread);
+        }
+    }
+    /// Members are left that this waiter didn't take: another goes on.
+    fn pass_on(&self) {
+        let waiter = {
+            let mut state = self.state.lock();
+            if state.queue.is_empty() { None } else { state.waiters.pop_front() }
+        };
+        if let Some(thread) = waiter {
+            sched::unpark(&thread);
+        }
+    }
 }
 
 impl Member {
@@ -169,19 +191,10 @@ impl Members {
     }
 }
 
-/// What a waiter works on; one at a time.
-struct Scan {
-    /// The members taken from [`Ready`] to be looked at.
-    queue: VecDeque<Arc<Member>>,
-    /// The events found, as the program gets them. Kept between calls for its memory.
-    events: Vec<u8>,
-}
-
 /// An epoll set.
 pub struct Epoll {
     ready: Arc<Ready>,
     members: Mutex<Members>,
-    scan: Mutex<Scan>,
     this: Weak<Epoll>,
 }
 
@@ -197,7 +210,6 @@ impl Epoll {
                 source: PollSource::new(),
             }),
             members: Mutex::new(Members::default()),
-            scan: Mutex::new(Scan { queue: VecDeque::new(), events: Vec::new() }),
             this: this.clone(),
         })
     }
@@ -257,7 +269,7 @@ impl Epoll {
         if exclusive && events & !EXCLUSIVE_ALLOWED != 0 {
             return Err(Errno::INVAL);
         }
-        let inner = open.file.as_any().downcast_ref::<Epoll>();
+        let inner = open.file.as_epoll();
         if exclusive && inner.is_some() {
             return Err(Errno::INVAL);
         }
@@ -304,10 +316,10 @@ impl Epoll {
             return Err(Errno::LOOP);
         }
         let nested: Vec<Arc<Member>> =
-            self.members.lock().all().filter(|member| member.file.as_any().is::<Epoll>()).cloned().collect();
+            self.members.lock().all().filter(|member| member.file.as_epoll().is_some()).cloned().collect();
         let mut deepest = depth;
         for member in nested {
-            if let Some(inner) = member.file.as_any().downcast_ref::<Epoll>() {
+            if let Some(inner) = member.file.as_epoll() {
                 deepest = deepest.max(inner.depth_to(target, depth + 1)?);
             }
         }
@@ -323,14 +335,15 @@ impl Epoll {
         }
         let thread = crate::this::with(Arc::clone);
         loop {
-            {
+            let sleeps = {
                 let mut state = self.ready.state.lock();
-                if state.queue.is_empty() {
+                let empty = state.queue.is_empty();
+                if empty {
                     state.waiters.push_back(thread.clone());
                 }
-            }
-            // With something ready meanwhile this still lets the devices deliver, but doesn't sleep.
-            let wake = sched::park(deadline, true);
+                empty
+            };
+            let wake = if sleeps { sched::park(deadline, true) } else { Wake::Woken };
             self.stop_waiting(&thread);
             let done = self.collect(dst, max)?;
             if done > 0 {
@@ -351,64 +364,46 @@ impl Epoll {
         }
     }
 
-    /// Reports what is ready. Level-triggered members that were ready go back to the end of the list, to be looked at
-    /// again by the next call.
+    /// Reports what is ready: looks once at each member that is on the ready list now. Level-triggered members that were
+    /// ready go back to its end, to be looked at again by the next call.
     fn collect(&self, dst: &mut UserBuf, max: usize) -> SysResult {
-        let mut guard = self.scan.lock();
-        let scan = &mut *guard;
-        {
-            let mut state = self.ready.state.lock();
-            if state.queue.is_empty() {
-                return Ok(0);
-            }
-            core::mem::swap(&mut state.queue, &mut scan.queue);
-        }
-        scan.events.clear();
-        let mut gone = Vec::new();
-        let room = max.saturating_mul(EVENT_SIZE);
-        let mut left = scan.queue.len();
-        while left > 0 && scan.events.len() < room {
-            left -= 1;
-            let Some(member) = scan.queue.pop_front() else { break };
+        let mut reported = 0;
+        let mut left = usize::MAX;
+        let more = loop {
+            let member = {
+                let mut state = self.ready.state.lock();
+                left = left.min(state.queue.len());
+                if left == 0 || reported == max {
+                    break left > 0;
+                }
+                left -= 1;
+                state.queue.pop_front()
+            };
+            let Some(member) = member else { break false };
             // Cleared before looking: what happens from here on queues it anew.
             member.queued.store(false, Ordering::SeqCst);
             let events = member.poll();
             if events.is_empty() {
-                if member.dead.load(Ordering::Relaxed) {
-                    gone.push(member);
-                }
                 continue;
             }
-            scan.events.extend_from_slice(&events.bits().to_le_bytes());
-            scan.events.extend_from_slice(&member.data.load(Ordering::Relaxed).to_le_bytes());
+            let mut event = [0; EVENT_SIZE];
+            event[..4].copy_from_slice(&events.bits().to_le_bytes());
+            event[4..].copy_from_slice(&member.data.load(Ordering::Relaxed).to_le_bytes());
+            let copied = dst.put(&event);
             let interest = member.interest.load(Ordering::Relaxed);
-            if interest & ONE_SHOT != 0 {
+            let failed = copied != Ok(EVENT_SIZE);
+            if interest & ONE_SHOT != 0 && !failed {
                 member.interest.store(interest & FLAGS, Ordering::Relaxed);
-            } else if interest & EDGE == 0 && !member.queued.swap(true, Ordering::AcqRel) {
-                scan.queue.push_back(member);
+            } else if (interest & EDGE == 0 || failed) && !member.queued.swap(true, Ordering::AcqRel) {
+                self.ready.push_again(member);
             }
-        }
-        // The queue now holds what was not looked at, then the level-triggered ones: all marked as queued.
-        let waiter = {
-            let mut state = self.ready.state.lock();
-            if state.queue.is_empty() {
-                core::mem::swap(&mut state.queue, &mut scan.queue);
-            } else {
-                state.queue.extend(scan.queue.drain(..));
+            if failed {
+                return if reported > 0 { Ok(reported) } else { Err(copied.err().unwrap_or(Errno::FAULT)) };
             }
-            if state.queue.is_empty() { None } else { state.waiters.pop_front() }
+            reported += 1;
         };
-        let reported = scan.events.len() / EVENT_SIZE;
-        let copied = dst.put_nofault(&scan.events);
-        // A page of the program isn't there: that is resolved with no lock held.
-        let missing = if copied < scan.events.len() { scan.events[copied..].to_vec() } else { Vec::new() };
-        drop(guard);
-        drop(gone);
-        if let Some(thread) = waiter {
-            sched::unpark(&thread);
-        }
-        if !missing.is_empty() && dst.put(&missing)? < missing.len() {
-            return Err(Errno::FAULT);
+        if more {
+            self.ready.pass_on();
         }
         Ok(reported)
     }
@@ -423,26 +418,25 @@ impl File for Epoll {
     }
     /// IN if a member is ready. Members at the head of the list that no longer are leave it.
     fn readiness(&self) -> Events {
-        let scan = self.scan.lock();
-        let mut gone = Vec::new();
         let ready = loop {
             let Some(member) = self.ready.state.lock().queue.pop_front() else { break false };
             member.queued.store(false, Ordering::SeqCst);
             if member.poll().is_empty() {
-                gone.push(member);
                 continue;
             }
+            // Back again, not without waking: a waiter may have come and found the list empty.
             if !member.queued.swap(true, Ordering::AcqRel) {
-                self.ready.state.lock().queue.push_front(member);
+                self.ready.push_again(member);
             }
             break true;
         };
-        drop(scan);
-        drop(gone);
         if ready { Events::IN | Events::RDNORM } else { Events::empty() }
     }
     fn poll_source(&self) -> Option<&PollSource> {
         Some(&self.ready.source)
+    }
+    fn as_epoll(&self) -> Option<&Epoll> {
+        Some(self)
     }
     fn path(&self) -> String {
         String::from("anon_inode:[eventpoll]")

@@ -3,6 +3,7 @@
 use super::fault;
 use crate::errno::Errno;
 use alloc::vec::Vec;
+use coracle_hal::paging::USER_END;
 use coracle_hal::user as hal;
 
 /// What the access needs of a page.
@@ -125,6 +126,8 @@ pub fn read_string(addr: usize, max: usize, too_long: Errno) -> Result<Vec<u8>, 
     let len = loop {
         match hal::string_length(addr, max) {
             Ok(Some(len)) => break len,
+            // Without a zero up to the end of the program's half it isn't too long, but reaches into nothing.
+            Ok(None) if addr.saturating_add(max) > USER_END => return Err(Errno::FAULT),
             Ok(None) => return Err(too_long),
             Err(fault) => resolve(fault)?,
         }

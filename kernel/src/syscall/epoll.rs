@@ -17,7 +17,7 @@ const EVENT_SIZE: usize = 12;
 const MAX_EVENTS: i32 = i32::MAX / EVENT_SIZE as i32;
 
 fn set_of(open: &Arc<OpenFile>) -> Result<&Epoll, Errno> {
-    open.file.as_any().downcast_ref::<Epoll>().ok_or(Errno::INVAL)
+    open.file.as_epoll().ok_or(Errno::INVAL)
 }
 
 /// epoll_create(2): the size is only checked.
