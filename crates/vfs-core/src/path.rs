@@ -1,4 +1,5 @@
 //! Path resolution (path_resolution(7)) over any tree of directories.
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 /// Longest name of one component, NAME_MAX.
@@ -23,32 +24,41 @@ pub enum PathError {
     Escapes,
 }
 
-/// What a node is to path resolution.
-pub enum Step<N> {
+/// What a found node is to path resolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
     /// A directory.
     Directory,
-    /// A symbolic link with this target.
-    Link(Vec<u8>),
-    /// A link that leads straight to a node, whatever its path (/proc/self/fd/3).
-    Jump(N),
+    /// A symbolic link.
+    Link,
     /// Anything else.
     Other,
 }
 
-/// A tree to be walked.
-pub trait Tree {
-    /// A file, directory or link.
-    type Node: Clone;
+/// Where a symbolic link leads.
+pub enum Target<N> {
+    /// To a path.
+    Path(Vec<u8>),
+    /// Straight to a node, whatever its path (/proc/self/fd/3).
+    Node(N, Step),
+}
+
+/// Walks over a tree: it stands in one directory at a time.
+pub trait Walker {
+    /// A file, directory or link that was found.
+    type Node;
     /// What can go wrong.
     type Error: From<PathError>;
-    /// The entry `name` (never empty, `.` or `..`) of a directory; `None` if there is none.
-    fn lookup(&self, directory: &Self::Node, name: &[u8]) -> Result<Option<Self::Node>, Self::Error>;
-    /// `..` of a directory.
-    fn parent(&self, directory: &Self::Node) -> Self::Node;
-    /// What the node is. `follow` is false when a link would not be followed: its target is not needed.
-    fn step(&self, node: &Self::Node, follow: bool) -> Result<Step<Self::Node>, Self::Error>;
-    /// Whether two nodes are the same directory.
-    fn same(&self, a: &Self::Node, b: &Self::Node) -> bool;
+    /// The entry `name` (never empty, `.` or `..`) of the directory it stands in; `None` if there is none.
+    fn child(&mut self, name: &[u8]) -> Result<Option<(Self::Node, Step)>, Self::Error>;
+    /// Where a link leads.
+    fn target(&mut self, link: &Self::Node) -> Result<Target<Self::Node>, Self::Error>;
+    /// Goes into a directory.
+    fn enter(&mut self, directory: Self::Node);
+    /// Goes to the root.
+    fn enter_root(&mut self);
+    /// Goes to `..`, unless it stands in the top directory: then gives false.
+    fn enter_parent(&mut self) -> bool;
 }
 
 /// Whether a link at the end of the path is followed.
@@ -73,129 +83,151 @@ pub struct Limits {
     pub no_jumps: bool,
 }
 
+/// What was found at the end of a path.
+pub enum Found<N> {
+    /// The last component isn't there.
+    Nothing,
+    /// This, in the directory that the walker stands in, or reached by a link that jumps.
+    Node(N, Step),
+    /// The directory itself that the walker stands in: the path ended in `/`-only, `.` or `..`.
+    Here,
+}
+
 /// Where a path leads.
-pub struct Resolved<N> {
-    /// The directory that holds the last component.
-    pub directory: N,
-    /// The last component; empty if the path ends in `/`-only, `.`, `..` or a jump.
-    pub name: Vec<u8>,
-    /// What it names, if that exists.
-    pub node: Option<N>,
+pub struct Resolved<'p, N> {
+    /// The last component; empty if it doesn't name what was found.
+    pub name: Cow<'p, [u8]>,
+    /// What it names.
+    pub found: Found<N>,
     /// The path ends in a slash, so that only a directory will do.
     pub slash: bool,
 }
 
-/// Walks `path` from `start` (or from `root` if it is absolute). `..` of `root` is `root`.
-pub fn resolve<T: Tree>(
-    tree: &T,
-    root: &T::Node,
-    start: &T::Node,
-    path: &[u8],
+/// Walks `path` from where `walker` stands, or from the root if it is absolute; leaves `walker` in the directory of the
+/// last component.
+pub fn resolve<'p, W: Walker>(
+    walker: &mut W,
+    path: &'p [u8],
     follow: Follow,
     limits: Limits,
-) -> Result<Resolved<T::Node>, T::Error> {
-    let mut at = start.clone();
-    // What is still to be walked: first the caller's path, later link targets with the rest behind them.
-    let mut owned: Vec<u8>;
-    let mut rest = path;
-    let mut links = 0;
-    if rest.is_empty() {
+) -> Result<Resolved<'p, W::Node>, W::Error> {
+    if path.is_empty() {
         return Err(PathError::NotFound.into());
     }
+    let mut links = 0;
+    match walk(walker, path, follow, limits, &mut links)? {
+        Walk::End(end) => Ok(Resolved { name: Cow::Borrowed(end.name), found: end.found, slash: end.slash }),
+        Walk::Link(mut next) => loop {
+            match walk(walker, &next, follow, limits, &mut links)? {
+                Walk::End(end) => {
+                    return Ok(Resolved {
+                        name: Cow::Owned(end.name.to_vec()),
+                        found: end.found,
+                        slash: end.slash,
+                    });
+                }
+                Walk::Link(further) => next = further,
+            }
+        },
+    }
+}
+
+struct End<'p, N> {
+    name: &'p [u8],
+    found: Found<N>,
+    slash: bool,
+}
+
+enum Walk<'p, N> {
+    End(End<'p, N>),
+    /// A link was met: its target, with the rest of the path behind it.
+    Link(Vec<u8>),
+}
+
+/// Walks as far as the path's own components lead.
+fn walk<'p, W: Walker>(
+    walker: &mut W,
+    path: &'p [u8],
+    follow: Follow,
+    limits: Limits,
+    links: &mut usize,
+) -> Result<Walk<'p, W::Node>, W::Error> {
+    let mut rest = path;
     if rest[0] == b'/' {
         if limits.beneath {
             return Err(PathError::Escapes.into());
         }
-        at = root.clone();
+        walker.enter_root();
     }
     loop {
         rest = skip_slashes(rest);
         if rest.is_empty() {
-            return Ok(Resolved { directory: at.clone(), name: Vec::new(), node: Some(at), slash: true });
+            return Ok(Walk::End(End { name: &[], found: Found::Here, slash: true }));
         }
         let end = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
         let slash = !after.is_empty();
-        let last = skip_slashes(after).is_empty();
+        let last = !slash || skip_slashes(after).is_empty();
         if name.len() > NAME_MAX {
             return Err(PathError::NameTooLong.into());
         }
         if name == b"." || name == b".." {
-            if name == b".." {
-                let top = if limits.beneath { start } else { root };
-                if !tree.same(&at, top) {
-                    at = tree.parent(&at);
-                } else if limits.beneath {
-                    return Err(PathError::Escapes.into());
-                }
+            if name.len() == 2 && !walker.enter_parent() && limits.beneath {
+                return Err(PathError::Escapes.into());
             }
             if last {
-                return Ok(Resolved { directory: at.clone(), name: Vec::new(), node: Some(at), slash });
+                return Ok(Walk::End(End { name: &[], found: Found::Here, slash }));
             }
             rest = after;
             continue;
         }
-        let Some(node) = tree.lookup(&at, name)? else {
+        let Some((node, step)) = walker.child(name)? else {
             if last {
-                return Ok(Resolved { directory: at, name: name.to_vec(), node: None, slash });
+                return Ok(Walk::End(End { name, found: Found::Nothing, slash }));
             }
             return Err(PathError::NotFound.into());
         };
+        if step == Step::Directory && !last {
+            walker.enter(node);
+            rest = after;
+            continue;
+        }
         let follows = match follow {
             _ if !last => true,
             Follow::Always => true,
             Follow::IfSlash => slash,
             Follow::Never => false,
         };
-        match tree.step(&node, follows)? {
-            Step::Link(target) if follows => {
-                links += 1;
-                if limits.no_links || links > MAX_LINKS {
-                    return Err(PathError::Loop.into());
-                }
-                if target.is_empty() {
-                    return Err(PathError::NotFound.into());
-                }
-                if target[0] == b'/' {
-                    if limits.beneath {
-                        return Err(PathError::Escapes.into());
-                    }
-                    at = root.clone();
-                }
-                let mut next = target;
-                next.extend_from_slice(after);
-                owned = next;
-                rest = &owned;
+        if step == Step::Link && follows {
+            *links += 1;
+            if limits.no_links || *links > MAX_LINKS {
+                return Err(PathError::Loop.into());
             }
-            Step::Jump(target) if follows => {
-                links += 1;
-                if limits.no_links || limits.no_jumps || limits.beneath || links > MAX_LINKS {
-                    return Err(PathError::Loop.into());
+            match walker.target(&node)? {
+                Target::Path(target) if target.is_empty() => return Err(PathError::NotFound.into()),
+                Target::Path(mut next) => {
+                    next.extend_from_slice(after);
+                    return Ok(Walk::Link(next));
                 }
-                if last {
-                    return Ok(Resolved { directory: at, name: Vec::new(), node: Some(target), slash });
-                }
-                at = target;
-                if !matches!(tree.step(&at, false)?, Step::Directory) {
-                    return Err(PathError::NotDirectory.into());
-                }
-                rest = after;
-            }
-            kind => {
-                let directory = matches!(kind, Step::Directory);
-                if last {
-                    if slash && !directory {
+                Target::Node(..) if limits.no_jumps || limits.beneath => return Err(PathError::Loop.into()),
+                Target::Node(node, step) if last => {
+                    if slash && step != Step::Directory {
                         return Err(PathError::NotDirectory.into());
                     }
-                    return Ok(Resolved { directory: at, name: name.to_vec(), node: Some(node), slash });
+                    return Ok(Walk::End(End { name: &[], found: Found::Node(node, step), slash }));
                 }
-                if !directory {
-                    return Err(PathError::NotDirectory.into());
+                Target::Node(node, Step::Directory) => {
+                    walker.enter(node);
+                    rest = after;
                 }
-                at = node;
-                rest = after;
+                Target::Node(..) => return Err(PathError::NotDirectory.into()),
             }
+            continue;
         }
+        if !last || (slash && step != Step::Directory) {
+            return Err(PathError::NotDirectory.into());
+        }
+        return Ok(Walk::End(End { name, found: Found::Node(node, step), slash }));
     }
 }
 
@@ -212,29 +244,52 @@ mod tests {
     use std::string::String;
     use std::string::ToString;
 
-    /// Nodes are absolute paths without a final slash ("" is the root).
+    /// What each path is: a directory, a link's target, or nothing for a file. Nodes are absolute paths without a final slash ("" is the root).
     struct Paths(BTreeMap<&'static str, Option<&'static str>>);
 
-    impl Tree for Paths {
+    /// Stands at a path.
+    struct At {
+        tree: Paths,
+        top: String,
+        path: String,
+    }
+
+    impl At {
+        fn step(&self, node: &str) -> Step {
+            match self.tree.0.get(node) {
+                Some(Some("")) => Step::Other,
+                Some(Some(_)) => Step::Link,
+                _ => Step::Directory,
+            }
+        }
+    }
+
+    impl Walker for At {
         type Node = String;
         type Error = PathError;
-        fn lookup(&self, directory: &String, name: &[u8]) -> Result<Option<String>, PathError> {
-            let path = std::format!("{directory}/{}", core::str::from_utf8(name).unwrap());
-            Ok(self.0.contains_key(path.as_str()).then_some(path))
+        fn child(&mut self, name: &[u8]) -> Result<Option<(String, Step)>, PathError> {
+            let path = std::format!("{}/{}", self.path, core::str::from_utf8(name).unwrap());
+            Ok(self.tree.0.contains_key(path.as_str()).then(|| (path.clone(), self.step(&path))))
         }
-        fn parent(&self, directory: &String) -> String {
-            directory.rsplit_once('/').map(|(parent, _)| parent.to_string()).unwrap_or_default()
-        }
-        fn step(&self, node: &String, _: bool) -> Result<Step<String>, PathError> {
-            Ok(match self.0.get(node.as_str()) {
-                Some(Some("")) => Step::Other,
-                Some(Some(jump)) if jump.starts_with('>') => Step::Jump(jump[1..].to_string()),
-                Some(Some(target)) => Step::Link(target.as_bytes().to_vec()),
-                _ => Step::Directory,
+        fn target(&mut self, link: &String) -> Result<Target<String>, PathError> {
+            let target = self.tree.0[link.as_str()].unwrap();
+            Ok(match target.strip_prefix('>') {
+                Some(jump) => Target::Node(jump.to_string(), self.step(jump)),
+                None => Target::Path(target.as_bytes().to_vec()),
             })
         }
-        fn same(&self, a: &String, b: &String) -> bool {
-            a == b
+        fn enter(&mut self, directory: String) {
+            self.path = directory;
+        }
+        fn enter_root(&mut self) {
+            self.path = String::new();
+        }
+        fn enter_parent(&mut self) -> bool {
+            if self.path == self.top {
+                return false;
+            }
+            self.path = self.path.rsplit_once('/').map(|(parent, _)| parent.to_string()).unwrap_or_default();
+            true
         }
     }
 
@@ -252,10 +307,24 @@ mod tests {
         ]))
     }
 
+    fn walk_in(
+        top: &str,
+        path: &str,
+        follow: Follow,
+        limits: Limits,
+    ) -> Result<(String, String, bool), PathError> {
+        let mut at = At { tree: tree(), top: top.to_string(), path: "/a".to_string() };
+        let r = resolve(&mut at, path.as_bytes(), follow, limits)?;
+        let node = match r.found {
+            Found::Nothing => "-".to_string(),
+            Found::Node(node, _) => node,
+            Found::Here => at.path,
+        };
+        Ok((node, String::from_utf8(r.name.to_vec()).unwrap(), r.slash))
+    }
+
     fn walk(path: &str, follow: Follow) -> Result<(String, String, bool), PathError> {
-        let r =
-            resolve(&tree(), &String::new(), &"/a".to_string(), path.as_bytes(), follow, Limits::default())?;
-        Ok((r.node.unwrap_or_else(|| "-".to_string()), String::from_utf8(r.name).unwrap(), r.slash))
+        walk_in("", path, follow, Limits::default())
     }
 
     #[test]
@@ -291,9 +360,7 @@ mod tests {
     fn stays_beneath() {
         let limits = Limits { beneath: true, ..Limits::default() };
         for path in ["/a/b", "..", "b/../..", "abs"] {
-            let result =
-                resolve(&tree(), &String::new(), &"/a".to_string(), path.as_bytes(), Follow::Always, limits);
-            assert_eq!(result.err(), Some(PathError::Escapes), "{path}");
+            assert_eq!(walk_in("/a", path, Follow::Always, limits), Err(PathError::Escapes), "{path}");
         }
     }
 }

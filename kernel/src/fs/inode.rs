@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general::{S_IFDIR, S_IFLNK, S_IFMT};
 
 /// A name in a directory listing.
@@ -73,6 +73,10 @@ pub trait Inode: Send + Sync + Any {
     fn metadata(&self) -> Metadata;
     /// Kind and permissions.
     fn mode(&self) -> u32;
+    /// The kind bits of its mode, and whether something is mounted here: what path resolution asks at every step.
+    fn kind(&self) -> (u32, bool) {
+        (self.mode() & S_IFMT, self.mounted().is_some_and(|flag| flag.load(Ordering::Acquire)))
+    }
     /// (device, inode number): what makes it itself.
     fn identity(&self) -> (u64, u64);
     /// Set when something is mounted here; `None` if nothing can be.
@@ -148,10 +152,10 @@ pub trait Inode: Send + Sync + Any {
 impl dyn Inode {
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
-        self.mode() & S_IFMT == S_IFDIR
+        self.kind().0 == S_IFDIR
     }
     /// Whether it is a symbolic link.
     pub fn is_link(&self) -> bool {
-        self.mode() & S_IFMT == S_IFLNK
+        self.kind().0 == S_IFLNK
     }
 }

@@ -1,13 +1,14 @@
 //! Path resolution over the mounted tree.
 use super::context::FsContext;
 use super::file::File;
-use super::inode::Link;
-use super::mount::{Path, Place};
+use super::inode::{Inode, Link};
+use super::mount::{Mount, Path, Place};
 use crate::errno::Errno;
+use alloc::borrow::Cow;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
-use coracle_vfs_core::path::{self, PathError, Step, Tree};
+use coracle_vfs_core::path::{self, Found, PathError, Step, Target, Walker};
 pub use coracle_vfs_core::path::{Follow, Limits};
+use linux_raw_sys::general::{S_IFDIR, S_IFLNK};
 
 impl From<PathError> for Errno {
     fn from(error: PathError) -> Errno {
@@ -31,62 +32,109 @@ pub enum Node {
 }
 
 /// Where a path leads.
-pub struct Resolved {
+pub struct Resolved<'p> {
     /// The directory of the last component.
     pub directory: Path,
     /// The last component; empty if the path ended in `/`, `.` or `..`.
-    pub name: Vec<u8>,
+    pub name: Cow<'p, [u8]>,
     /// What it names.
     pub node: Option<Node>,
     /// It ended in a slash.
     pub slash: bool,
 }
 
-struct Mounted {
+/// What a step found: most files are of the mount that the walk is in already.
+enum Entry {
+    Here(Arc<dyn Inode>),
+    Elsewhere(Path),
+    File(Arc<dyn File>),
+}
+
+/// A walk: where it stands, and what it may not leave.
+struct Walk<'c> {
+    context: &'c FsContext,
+    at: Path,
+    /// RESOLVE_BENEATH and RESOLVE_IN_ROOT: the top is not the root, but this.
+    top: Option<Path>,
+    beneath: bool,
     stay_on_mount: bool,
 }
 
-impl Tree for Mounted {
-    type Node = Node;
+fn step_of(kind: u32) -> Step {
+    match kind {
+        S_IFDIR => Step::Directory,
+        S_IFLNK => Step::Link,
+        _ => Step::Other,
+    }
+}
+
+impl Walk<'_> {
+    fn path_of(&self, entry: Entry) -> Node {
+        match entry {
+            Entry::Here(inode) => Node::Path(Path { mount: self.at.mount.clone(), inode }),
+            Entry::Elsewhere(path) => Node::Path(path),
+            Entry::File(file) => Node::File(file),
+        }
+    }
+    fn check_mount(&self, mount: &Arc<Mount>) -> Result<(), Errno> {
+        if self.stay_on_mount && !Arc::ptr_eq(mount, &self.at.mount) { Err(Errno::XDEV) } else { Ok(()) }
+    }
+}
+
+impl Walker for Walk<'_> {
+    type Node = Entry;
     type Error = Errno;
 
-    fn lookup(&self, directory: &Node, name: &[u8]) -> Result<Option<Node>, Errno> {
-        let Node::Path(directory) = directory else { return Err(Errno::NOTDIR) };
-        let Some(inode) = directory.inode.lookup(name)? else { return Ok(None) };
-        let found = Path { mount: directory.mount.clone(), inode }.cross();
-        if self.stay_on_mount && !Arc::ptr_eq(&found.mount, &directory.mount) {
-            return Err(Errno::XDEV);
+    fn child(&mut self, name: &[u8]) -> Result<Option<(Entry, Step)>, Errno> {
+        let Some(inode) = self.at.inode.lookup(name)? else { return Ok(None) };
+        let (kind, covered) = inode.kind();
+        if !covered {
+            return Ok(Some((Entry::Here(inode), step_of(kind))));
         }
-        Ok(Some(Node::Path(found)))
+        let path = Path { mount: self.at.mount.clone(), inode }.cross();
+        self.check_mount(&path.mount)?;
+        let step = step_of(path.inode.kind().0);
+        Ok(Some((Entry::Elsewhere(path), step)))
     }
-    fn parent(&self, directory: &Node) -> Node {
-        match directory {
-            Node::Path(path) => Node::Path(path.parent()),
-            other => other.clone(),
-        }
-    }
-    fn step(&self, node: &Node, follow: bool) -> Result<Step<Node>, Errno> {
-        let Node::Path(path) = node else { return Ok(Step::Other) };
-        if path.inode.is_directory() {
-            return Ok(Step::Directory);
-        }
-        if !path.inode.is_link() {
-            return Ok(Step::Other);
-        }
-        if !follow {
-            return Ok(Step::Link(Vec::new()));
-        }
-        Ok(match path.inode.link()? {
-            Link::Path(target) => Step::Link(target),
-            Link::Place(place) => Step::Jump(Node::Path(place)),
-            Link::File(file) => Step::Jump(Node::File(file)),
+    fn target(&mut self, link: &Entry) -> Result<Target<Entry>, Errno> {
+        let inode = match link {
+            Entry::Here(inode) => inode,
+            Entry::Elsewhere(path) => &path.inode,
+            Entry::File(_) => return Err(Errno::INVAL),
+        };
+        Ok(match inode.link()? {
+            Link::Path(target) => Target::Path(target),
+            Link::Place(path) => {
+                self.check_mount(&path.mount)?;
+                let step = step_of(path.inode.kind().0);
+                Target::Node(Entry::Elsewhere(path), step)
+            }
+            Link::File(file) => Target::Node(Entry::File(file), Step::Other),
         })
     }
-    fn same(&self, a: &Node, b: &Node) -> bool {
-        match (a, b) {
-            (Node::Path(a), Node::Path(b)) => a.same(b),
-            _ => false,
+    fn enter(&mut self, directory: Entry) {
+        match directory {
+            Entry::Here(inode) => self.at.inode = inode,
+            Entry::Elsewhere(path) => self.at = path,
+            // Not a directory: never entered.
+            Entry::File(_) => {}
         }
+    }
+    fn enter_root(&mut self) {
+        self.at = match &self.top {
+            Some(top) if !self.beneath => top.clone(),
+            _ => self.context.root(),
+        };
+    }
+    fn enter_parent(&mut self) -> bool {
+        let at_top = match &self.top {
+            Some(top) => self.at.same(top),
+            None => self.at.same(&self.context.root()),
+        };
+        if !at_top {
+            self.at = self.at.parent();
+        }
+        !at_top
     }
 }
 
@@ -102,19 +150,29 @@ pub struct Bounds {
 }
 
 /// Walks `path` from `start`, or the working directory.
-pub fn resolve(
+pub fn resolve<'p>(
     context: &FsContext,
     start: Option<&Path>,
-    path: &[u8],
+    path: &'p [u8],
     follow: Follow,
     bounds: Bounds,
-) -> Result<Resolved, Errno> {
-    let start = start.cloned().unwrap_or_else(|| context.directory());
-    let root = if bounds.in_root { start.clone() } else { context.root() };
-    let tree = Mounted { stay_on_mount: bounds.stay_on_mount };
-    let found = path::resolve(&tree, &Node::Path(root), &Node::Path(start), path, follow, bounds.limits)?;
-    let Node::Path(directory) = found.directory else { return Err(Errno::NOTDIR) };
-    Ok(Resolved { directory, name: found.name, node: found.node, slash: found.slash })
+) -> Result<Resolved<'p>, Errno> {
+    let beneath = bounds.limits.beneath;
+    let at = match start {
+        Some(start) => start.clone(),
+        // The walk goes to the root by itself if the path is absolute: no need to fetch both.
+        None if path.first() == Some(&b'/') && !bounds.in_root && !beneath => context.root(),
+        None => context.directory(),
+    };
+    let top = (beneath || bounds.in_root).then(|| at.clone());
+    let mut walk = Walk { context, at, top, beneath, stay_on_mount: bounds.stay_on_mount };
+    let found = path::resolve(&mut walk, path, follow, bounds.limits)?;
+    let node = match found.found {
+        Found::Nothing => None,
+        Found::Here => Some(Node::Path(walk.at.clone())),
+        Found::Node(entry, _) => Some(walk.path_of(entry)),
+    };
+    Ok(Resolved { directory: walk.at, name: found.name, node, slash: found.slash })
 }
 
 /// The file in the tree that `path` leads to; ENOENT. Links to open files that have no place give ENOENT too.
@@ -127,10 +185,10 @@ pub fn find(context: &FsContext, start: Option<&Path>, path: &[u8], follow: Foll
     }
 }
 
-impl Resolved {
+impl Resolved<'_> {
     /// The place of the file found.
     pub fn place(&self, path: Path) -> Place {
         let named = !self.name.is_empty() && !path.inode.is_directory();
-        Place { path, name: named.then(|| (self.directory.clone(), self.name.clone())) }
+        Place { path, name: named.then(|| (self.directory.clone(), self.name.to_vec())) }
     }
 }

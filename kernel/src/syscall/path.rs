@@ -43,9 +43,10 @@ pub fn named(call: &Call, directory: i32, addr: usize, flags: u32) -> Result<Nam
     let follow = if flags & AT_SYMLINK_NOFOLLOW != 0 { Follow::IfSlash } else { Follow::Always };
     let start = start_of(call, directory, &path)?;
     let found = walk::resolve(&call.thread.process.fs, start.as_ref(), &path, follow, Bounds::default())?;
-    match &found.node {
-        Some(Node::Path(path)) => Ok(Named::Place(found.place(path.clone()))),
-        Some(Node::File(file)) => Ok(Named::File(file.clone())),
+    match found.node {
+        // What is done with it needs the file alone, not where it was found.
+        Some(Node::Path(path)) => Ok(Named::Place(Place { path, name: None })),
+        Some(Node::File(file)) => Ok(Named::File(file)),
         None => Err(Errno::NOENT),
     }
 }
@@ -62,10 +63,9 @@ impl Named {
 }
 
 /// Walks to where an entry is to be made, removed or renamed: the last component isn't followed.
-fn entry(call: &Call, directory: i32, addr: usize) -> Result<Resolved, Errno> {
-    let path = user::read_path(addr)?;
-    let start = start_of(call, directory, &path)?;
-    walk::resolve(&call.thread.process.fs, start.as_ref(), &path, Follow::Never, Bounds::default())
+fn entry<'p>(call: &Call, directory: i32, path: &'p [u8]) -> Result<Resolved<'p>, Errno> {
+    let start = start_of(call, directory, path)?;
+    walk::resolve(&call.thread.process.fs, start.as_ref(), path, Follow::Never, Bounds::default())
 }
 
 fn do_open(call: &mut Call, directory: i32, addr: usize, flags: u32, mode: u32, bounds: Bounds) -> SysResult {
@@ -137,7 +137,8 @@ pub fn openat2(call: &mut Call) -> SysResult {
 
 /// Makes an entry that must not be there yet.
 fn make(call: &Call, directory: i32, addr: usize, node: NewNode, mode: u32) -> SysResult {
-    let found = entry(call, directory, addr)?;
+    let path = user::read_path(addr)?;
+    let found = entry(call, directory, &path)?;
     if found.node.is_some() || found.name.is_empty() {
         return Err(Errno::EXIST);
     }
@@ -179,7 +180,8 @@ fn do_symlink(call: &Call, target: usize, directory: i32, addr: usize) -> SysRes
     if target.is_empty() {
         return Err(Errno::NOENT);
     }
-    let found = entry(call, directory, addr)?;
+    let path = user::read_path(addr)?;
+    let found = entry(call, directory, &path)?;
     if found.node.is_some() || found.name.is_empty() {
         return Err(Errno::EXIST);
     }
@@ -245,8 +247,9 @@ fn do_rename(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> S
     if flags & !(RENAME_NOREPLACE | RENAME_EXCHANGE) != 0 || flags == RENAME_NOREPLACE | RENAME_EXCHANGE {
         return Err(Errno::INVAL);
     }
-    let source = entry(call, from.0, from.1)?;
-    let target = entry(call, to.0, to.1)?;
+    let (from_path, to_path) = (user::read_path(from.1)?, user::read_path(to.1)?);
+    let source = entry(call, from.0, &from_path)?;
+    let target = entry(call, to.0, &to_path)?;
     if source.name.is_empty() || target.name.is_empty() {
         return Err(Errno::BUSY);
     }
@@ -284,7 +287,8 @@ fn do_link(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> Sys
     }
     let nofollow = if flags & AT_SYMLINK_FOLLOW == 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
     let source = named(call, from.0, from.1, nofollow | flags & AT_EMPTY_PATH)?.place(Errno::XDEV)?.path;
-    let target = entry(call, to.0, to.1)?;
+    let to_path = user::read_path(to.1)?;
+    let target = entry(call, to.0, &to_path)?;
     if target.node.is_some() || target.name.is_empty() {
         return Err(Errno::EXIST);
     }

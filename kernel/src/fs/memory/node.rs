@@ -67,6 +67,7 @@ impl MemoryFs {
         Arc::new_cyclic(|this| Node {
             fs: self.clone(),
             inode,
+            kind: attributes.mode & S_IFMT,
             attributes: Mutex::new(attributes),
             mounted: AtomicBool::new(false),
             body,
@@ -154,6 +155,8 @@ pub(super) enum Body {
 pub struct Node {
     pub(super) fs: Arc<MemoryFs>,
     pub(super) inode: u64,
+    /// The kind bits of the mode, which never change.
+    kind: u32,
     pub(super) attributes: Mutex<Attributes>,
     mounted: AtomicBool,
     pub(super) body: Body,
@@ -228,6 +231,9 @@ impl Inode for Node {
     }
     fn mode(&self) -> u32 {
         self.attributes.lock().mode
+    }
+    fn kind(&self) -> (u32, bool) {
+        (self.kind, self.mounted.load(Ordering::Acquire))
     }
     fn identity(&self) -> (u64, u64) {
         (self.fs.device, self.inode)
