@@ -190,7 +190,10 @@ impl<'a> UserBuf<'a> {
             && let Some(&(base, len)) = left.next()
         {
             let part = (len - *offset).min(want - moved);
-            if let Err(fault) = copy(base + *offset, moved, moved + part) {
+            // An empty piece may have any address.
+            if part > 0
+                && let Err(fault) = copy(base + *offset, moved, moved + part)
+            {
                 moved += fault.done;
                 *offset += fault.done;
                 self.fault = Some(Self::place(fault));
