@@ -179,16 +179,17 @@ coracle_length_user:
 
     #[inline(always)]
     pub fn with_access<R>(f: impl FnOnce() -> R) -> R {
-        if SMAP.load(Ordering::Relaxed) {
+        let smap = SMAP.load(Ordering::Relaxed);
+        if smap {
             // SAFETY: SMAP is on, so the instructions exist; only the guarded accesses run between them.
             unsafe { asm!("stac", options(nostack)) };
-            let result = f();
+        }
+        let result = f();
+        if smap {
             // SAFETY: as above.
             unsafe { asm!("clac", options(nostack)) };
-            result
-        } else {
-            f()
         }
+        result
     }
 
     /// Where to go on after a fault of the instruction at `rip`.
