@@ -282,6 +282,7 @@ fn memory(start_info: u64, direct_base: usize) -> String {
     // SAFETY: the same array at its final address.
     unsafe { frame::init(&[], layout::direct(states), image_frames) };
     REGIONS.call_once(|| regions);
+    crate::heap::init(total);
 
     // The heap works from here on. Copy the command line, then drop the identity map.
     // SAFETY: the string measured above, whose page is not handed out.

@@ -38,6 +38,10 @@ pub struct Span {
 pub struct Buddy<M> {
     memory: M,
     heads: [u32; ORDERS],
+    /// Orders whose lists are not empty, one bit each.
+    filled: u32,
+    /// Single frames as they came back, not joined with their buddies yet: most are wanted again as they are.
+    singles: u32,
     spans: [Span; MAX_SPANS],
     count: usize,
     free: usize,
@@ -48,7 +52,16 @@ impl<M: Memory> Buddy<M> {
     /// An allocator of no memory.
     pub const fn new(memory: M) -> Self {
         let empty = Span { next: 0, start: 0, end: 0 };
-        Buddy { memory, heads: [NONE; ORDERS], spans: [empty; MAX_SPANS], count: 0, free: 0, total: 0 }
+        Buddy {
+            memory,
+            heads: [NONE; ORDERS],
+            filled: 0,
+            singles: NONE,
+            spans: [empty; MAX_SPANS],
+            count: 0,
+            free: 0,
+            total: 0,
+        }
     }
 
     /// Adds the frames from `start` to `end`, none of which is in use. A span too many is left out.
@@ -69,7 +82,17 @@ impl<M: Memory> Buddy<M> {
 
     /// 2^order frames, aligned to as many; each gets the state "one reference".
     pub fn alloc(&mut self, order: usize) -> Option<u32> {
-        let frame = self.take(order).or_else(|| self.advance(order))?;
+        if order == 0 && self.singles != NONE {
+            let frame = self.singles;
+            self.singles = self.memory.links(frame).0;
+            self.free -= 1;
+            self.memory.state(frame).store(1, Relaxed);
+            return Some(frame);
+        }
+        let frame = self.take(order).or_else(|| self.advance(order)).or_else(|| {
+            self.join_singles();
+            self.take(order)
+        })?;
         for i in 0..1 << order {
             self.memory.state(frame + i).store(1, Relaxed);
         }
@@ -77,13 +100,24 @@ impl<M: Memory> Buddy<M> {
         Some(frame)
     }
 
+    /// Joins the single frames with their buddies.
+    #[cold]
+    fn join_singles(&mut self) {
+        while self.singles != NONE {
+            let frame = self.singles;
+            self.singles = self.memory.links(frame).0;
+            self.insert(frame, 0);
+        }
+    }
+
     /// From the free lists.
     #[inline]
     fn take(&mut self, order: usize) -> Option<u32> {
-        let mut found = order;
-        while *self.heads.get(found)? == NONE {
-            found += 1;
+        let large_enough = self.filled >> order;
+        if large_enough == 0 {
+            return None;
         }
+        let mut found = order + large_enough.trailing_zeros() as usize;
         let frame = self.heads[found];
         self.unlink(frame, found);
         while found > order {
@@ -121,7 +155,13 @@ impl<M: Memory> Buddy<M> {
     /// Gives back 2^order frames that nobody refers to.
     pub fn free(&mut self, frame: u32, order: usize) {
         self.free += 1 << order;
-        self.insert(frame, order);
+        if order == 0 {
+            self.memory.state(frame).store(INTERIOR, Relaxed);
+            self.memory.set_links(frame, (self.singles, NONE));
+            self.singles = frame;
+        } else {
+            self.insert(frame, order);
+        }
     }
 
     /// Puts a block into the lists, joined with its free buddies.
@@ -157,6 +197,7 @@ impl<M: Memory> Buddy<M> {
             self.memory.set_links(next, (after, frame));
         }
         self.heads[order] = frame;
+        self.filled |= 1 << order;
         self.memory.state(frame).store(FREE | order as u32, Relaxed);
     }
 
@@ -164,6 +205,9 @@ impl<M: Memory> Buddy<M> {
         let (next, previous) = self.memory.links(frame);
         if previous == NONE {
             self.heads[order] = next;
+            if next == NONE {
+                self.filled &= !(1 << order);
+            }
         } else {
             let (_, before) = self.memory.links(previous);
             self.memory.set_links(previous, (next, before));

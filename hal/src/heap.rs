@@ -9,6 +9,7 @@ use crate::{buddy, frame};
 use alloc::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::ptr;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Object sizes. Each is a multiple of 16; a frame is a multiple of the largest.
 const CLASSES: [usize; 14] = [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048];
@@ -16,10 +17,13 @@ const CLASSES: [usize; 14] = [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 
 const LARGEST: usize = 2048;
 /// Granularity of the table from size to class.
 const GRAIN: usize = 16;
-/// A CPU's list spills when it holds more bytes than this (but at least two batches of objects).
-const SPILL_BYTES: usize = 16 * 1024;
+/// A CPU's list of a class spills when it holds more than this part of memory, within these bounds, in bytes: bursts (the
+/// network's batches are the largest) are served from the CPU's own lists where memory is plentiful.
+const SPILL_SHARE: u64 = 512;
+const SPILL_LEAST: u64 = 16 * 1024;
+const SPILL_MOST: u64 = 256 * 1024;
 /// Objects fetched and spilled at a time: at most this many bytes, but at least one object.
-const BATCH_BYTES: usize = 2048;
+const BATCH_BYTES: usize = 8192;
 
 /// Class of each size, by `(size + 15) / 16`.
 static CLASS_OF: [u8; LARGEST / GRAIN + 1] = {
@@ -36,37 +40,21 @@ static CLASS_OF: [u8; LARGEST / GRAIN + 1] = {
     table
 };
 
-/// Packet buffers (the largest class) come and go in the batches of the network's queues, so a CPU keeps more of them.
-const PACKETS_BATCH: usize = 4;
-const PACKETS_SPILL: u32 = 48;
-
 const fn batch(class: usize) -> usize {
-    if class == CLASSES.len() - 1 {
-        return PACKETS_BATCH;
-    }
     let batch = BATCH_BYTES / CLASSES[class];
     if batch > 16 { 16 } else { batch }
 }
 
-const fn spill(class: usize) -> u32 {
-    if class == CLASSES.len() - 1 {
-        return PACKETS_SPILL;
-    }
-    let count = SPILL_BYTES / CLASSES[class];
-    let least = batch(class) * 2;
-    (if count < least { least } else { count }) as u32
-}
+/// When each class's list spills, in objects.
+static SPILL: [AtomicU32; CLASSES.len()] = [const { AtomicU32::new(32) }; CLASSES.len()];
 
-/// When each class's list spills.
-static SPILL: [u32; CLASSES.len()] = {
-    let mut table = [0; CLASSES.len()];
-    let mut i = 0;
-    while i < table.len() {
-        table[i] = spill(i);
-        i += 1;
+/// Sets how much each CPU keeps, by the size of memory.
+pub(crate) fn init(memory: u64) {
+    let bytes = (memory / SPILL_SHARE).clamp(SPILL_LEAST, SPILL_MOST) as usize;
+    for (limit, size) in SPILL.iter().zip(CLASSES) {
+        limit.store((bytes / size) as u32, Ordering::Relaxed);
     }
-    table
-};
+}
 
 /// A free object: the link to the next.
 struct Free {
@@ -232,7 +220,7 @@ unsafe fn put(class: usize, object: *mut u8) {
     magazine.head.set(object as *mut Free);
     let count = magazine.count.get() + 1;
     magazine.count.set(count);
-    if count > SPILL[class] {
+    if count > SPILL[class].load(Ordering::Relaxed) {
         spill_half(class);
     }
 }
