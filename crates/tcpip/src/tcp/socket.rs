@@ -529,10 +529,22 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// Changes options; they take effect at once.
     pub fn tcp_set_options(&self, socket: &Tcp<D, E>, now: u64, change: impl FnOnce(&mut TcpOptions)) {
-        let cx = Context { stack: self, socket, now };
         let mut tcb = socket.lock();
         let before = tcb.options;
         change(&mut tcb.options);
+        self.options_changed(socket, now, tcb, &before);
+    }
+
+    /// Apart from its generic caller, so that it is compiled once.
+    #[inline(never)]
+    fn options_changed(
+        &self,
+        socket: &Tcp<D, E>,
+        now: u64,
+        mut tcb: MutexGuard<'_, Tcb<D, E>>,
+        before: &TcpOptions,
+    ) {
+        let cx = Context { stack: self, socket, now };
         let after = tcb.options;
         tcb.apply_buffers(&self.config.limits);
         if tcb.is_synchronized() {
