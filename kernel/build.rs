@@ -13,4 +13,6 @@ fn main() {
     println!("cargo::rustc-link-arg-bins=-znorelro");
     println!("cargo::rustc-link-arg-bins=-zmax-page-size=4096");
     println!("cargo::rustc-link-arg-bins=--gc-sections");
+    // Functions that compile to the same bytes are kept once.
+    println!("cargo::rustc-link-arg-bins=--icf=all");
 }

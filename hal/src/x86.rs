@@ -120,12 +120,12 @@ pub fn flush_tlb() {
     unsafe { set_cr3(cr3()) };
 }
 
-/// The frame pointer of the calling function.
+/// The stack pointer.
 #[inline(always)]
-pub fn frame_pointer() -> usize {
+pub fn stack_pointer() -> usize {
     let value: usize;
     // SAFETY: reads a register.
-    unsafe { asm!("mov {}, rbp", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    unsafe { asm!("mov {}, rsp", out(reg) value, options(nomem, nostack, preserves_flags)) };
     value
 }
 
