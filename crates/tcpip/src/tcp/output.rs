@@ -18,8 +18,14 @@ const CORK_PATIENCE: u64 = 200_000_000;
 
 impl<D: Device, E: Events> Tcb<D, E> {
     /// Sends all that may be sent now: what was lost, new data, FIN, an acknowledgement that is due.
-    #[inline(always)]
+    #[inline(never)]
     pub fn output(&mut self, cx: &Context<'_, D, E>) {
+        self.output_inline(cx);
+    }
+
+    /// The same, for the one place where a call would cost.
+    #[inline(always)]
+    pub fn output_inline(&mut self, cx: &Context<'_, D, E>) {
         let sent = if self.is_synchronized() { self.send_data(cx) } else { Ok(()) };
         if sent.is_err() || (self.ack_now && self.send_ack(cx).is_err()) {
             self.wait_for_room(cx);
@@ -195,10 +201,16 @@ impl<D: Device, E: Events> Tcb<D, E> {
             let len = (end - start).min(self.mss).min(self.send.len().saturating_sub(offset));
             let resume = self.snd_nxt;
             self.snd_nxt = start;
-            let sent = self.send_segment(cx, offset, len);
+            let sent = self.send_again(cx, offset, len);
             self.snd_nxt = resume;
             self.high_rxt = start + sent?.max(1);
         }
+    }
+
+    /// `send_segment` where it is rare.
+    #[inline(never)]
+    fn send_again(&mut self, cx: &Context<'_, D, E>, offset: u32, len: u32) -> Result<u32, Full> {
+        self.send_segment(cx, offset, len)
     }
 
     /// Sends `len` bytes from `offset` of the queue at SND.NXT, with FIN if it is due behind them.
@@ -261,7 +273,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// Sends `len` bytes at SND.NXT whatever speaks against small segments.
     pub fn send_now(&mut self, cx: &Context<'_, D, E>, len: u32) -> Result<(), Full> {
         if len > 0 {
-            self.send_segment(cx, self.snd_nxt - self.snd_una, len)?;
+            self.send_again(cx, self.snd_nxt - self.snd_una, len)?;
         }
         Ok(())
     }

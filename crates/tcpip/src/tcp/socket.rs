@@ -137,7 +137,7 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
 
 impl<D: Device, E: Events> Stack<D, E> {
     /// Takes a TCP segment.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn tcp_input(&self, now: u64, info: &Ipv4Info, payload: &mut Payload<D::Buf>) {
         let Some((header, options)) = Segment::split(payload.head()) else { return };
         let segment = Segment::read(header, options);
@@ -154,7 +154,9 @@ impl<D: Device, E: Events> Stack<D, E> {
             remote_port: segment.source,
         };
         match self.demux.find(&tuple) {
-            Found::Connection(socket) => self.deliver(now, &socket, &segment, payload, info.segment_size),
+            Found::Connection(socket) => {
+                self.deliver_inline(now, &socket, &segment, payload, info.segment_size)
+            }
             Found::Request(request) => self.request_segment(now, tuple, *request, segment, payload),
             Found::TimeWait(end) => {
                 if let Some(iss) = self.time_wait_segment(now, &tuple, &end, &segment, payload.len()) {
@@ -167,8 +169,19 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     /// Gives a segment to its connection.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn deliver(
+        &self,
+        now: u64,
+        socket: &Tcp<D, E>,
+        segment: &Segment,
+        payload: &mut Payload<D::Buf>,
+    ) {
+        self.deliver_inline(now, socket, segment, payload, 0);
+    }
+
+    #[inline(always)]
+    fn deliver_inline(
         &self,
         now: u64,
         socket: &Tcp<D, E>,
@@ -377,7 +390,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             fill,
         );
         tcb.more = more;
-        tcb.output(&cx);
+        tcb.output_inline(&cx);
         socket.finish(&cx, tcb);
         self.loopback_run(now);
         if done == 0 && short { Err(Error::WouldBlock) } else { Ok(done) }
@@ -532,19 +545,17 @@ impl<D: Device, E: Events> Stack<D, E> {
         let mut tcb = socket.lock();
         let before = tcb.options;
         change(&mut tcb.options);
-        self.options_changed(socket, now, tcb, &before);
+        self.options_changed(&cx, tcb, before);
     }
 
     /// Apart from its generic caller, so that it is compiled once.
     #[inline(never)]
     fn options_changed(
         &self,
-        socket: &Tcp<D, E>,
-        now: u64,
+        cx: &Context<'_, D, E>,
         mut tcb: MutexGuard<'_, Tcb<D, E>>,
-        before: &TcpOptions,
+        before: TcpOptions,
     ) {
-        let cx = Context { stack: self, socket, now };
         let after = tcb.options;
         tcb.apply_buffers(&self.config.limits);
         if tcb.is_synchronized() {
@@ -554,7 +565,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 tcb.path = path;
             }
             if before.max_segment != after.max_segment {
-                tcb.update_mss(&cx);
+                tcb.update_mss(cx);
             }
             if after.keep_alive {
                 let from = tcb.last_received;
@@ -563,13 +574,13 @@ impl<D: Device, E: Events> Stack<D, E> {
                 tcb.set_clock(Clock::KeepAlive, crate::timers::NEVER);
             }
             if after.quick_ack && tcb.unacked > 0 {
-                let _ = tcb.send_ack(&cx);
+                let _ = tcb.send_ack(cx);
             }
             tcb.more = false;
-            tcb.output(&cx); // TCP_NODELAY set or TCP_CORK cleared lets waiting data go
+            tcb.output(cx); // TCP_NODELAY set or TCP_CORK cleared lets waiting data go
         }
-        socket.finish(&cx, tcb);
-        self.loopback_run(now);
+        cx.socket.finish(cx, tcb);
+        self.loopback_run(cx.now);
     }
 
     fn stop_listening(&self, cx: &Context<'_, D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) {
