@@ -545,6 +545,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let mut tcb = socket.lock();
         let before = tcb.options;
         change(&mut tcb.options);
+        let cx = Context { stack: self, socket, now };
         self.options_changed(&cx, tcb, before);
     }
 
