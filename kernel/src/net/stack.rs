@@ -1,8 +1,9 @@
 //! The one instance of the engine: how it gets its address, and when it is polled.
 //!
-//! While somebody polls, the card raises no interrupts. They are asked for before a CPU sleeps ([`arm`]). A program that
-//! computes for long without a call that sleeps would leave packets lying and frames unsent: a one-shot timer, the
-//! guard, looks after that, and if it finds nothing it asks for interrupts and stops.
+//! Once a poll has found packets, the card raises no interrupts until they are asked for again, before a CPU sleeps
+//! ([`arm`]). A program that computes for long without a call that sleeps would leave packets lying and frames unsent:
+//! a one-shot timer, the guard, looks after that, and if it finds nothing it asks for interrupts and stops. So at any
+//! time interrupts are asked for, or the guard is set.
 use super::interface::{Interface, Watch};
 use crate::drivers::virtio::net::Net;
 use crate::errno::Errno;

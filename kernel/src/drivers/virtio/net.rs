@@ -136,11 +136,15 @@ impl Net {
     }
 
     /// Hands the packets that have come to `sink`, in their order, at most a batch. Gives how many; 0 also if another
-    /// CPU is at it. Interrupts are off from here to [`Net::arm`].
+    /// CPU is at it. If there are any, interrupts are off until [`Net::arm`]: the caller sees to it that somebody looks
+    /// again.
     #[inline]
     pub fn receive(&self, mut sink: impl FnMut(RxFrame<NetBuffer>)) -> usize {
         let Some(mut receive) = self.receive.try_lock() else { return 0 };
         self.transport.acknowledge();
+        if !receive.pending() {
+            return 0;
+        }
         receive.disarm();
         let mut count = 0;
         while count < BATCH {

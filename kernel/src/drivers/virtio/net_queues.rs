@@ -58,6 +58,12 @@ impl Receive {
         self.queue.add(core::iter::once(piece), buffer).is_ok()
     }
 
+    /// Whether a packet has come.
+    #[inline]
+    pub fn pending(&self) -> bool {
+        self.queue.has_used()
+    }
+
     /// Says that nobody waits for an interrupt.
     #[inline]
     pub fn disarm(&mut self) {
