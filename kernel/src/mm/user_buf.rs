@@ -183,7 +183,11 @@ impl<'a> UserBuf<'a> {
         want: usize,
         mut copy: impl FnMut(usize, usize, usize) -> Result<(), hal::Fault>,
     ) -> usize {
-        let Pieces::Many { pieces, index, offset } = &mut self.pieces else { return 0 };
+        let (pieces, index, offset) = match &mut self.pieces {
+            Pieces::Many { pieces, index, offset } => (&pieces[..], index, offset),
+            Pieces::Few { pieces, index, offset } => (&pieces[..], index, offset),
+            _ => return 0,
+        };
         let mut moved = 0;
         let mut left = pieces.get(*index..).unwrap_or_default().iter();
         while moved < want
