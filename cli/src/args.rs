@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use coracle_image::Mode;
+use coracle_image::{Mode, User};
 
 use crate::net::{Cidr, Forward, Network};
 use crate::size::Size;
@@ -55,6 +55,10 @@ pub struct ContentArgs {
     /// Where the program runs: beside the kernel (fastest), or behind the CPU's wall
     #[arg(long, value_name = "unikernel|protected")]
     pub mode: Option<Mode>,
+
+    /// Whom the program runs as [default: 1000:1000]
+    #[arg(long, value_name = "root|UID[:GID]")]
+    pub user: Option<User>,
 
     /// The directory the program starts in
     #[arg(long, value_name = "DIR")]

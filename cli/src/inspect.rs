@@ -48,6 +48,7 @@ fn describe(bytes: &[u8], image: &Image<'_>, args: &InspectArgs) -> Result<Strin
     config.env().for_each(|var| line("env", text(var)));
     line("directory", text(config.cwd()));
     line("mode", config.mode().to_string());
+    line("user", config.user().to_string());
     if let Some(name) = config.hostname() {
         line("hostname", text(name));
     }

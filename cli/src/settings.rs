@@ -21,7 +21,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use coracle_image::Mode;
+use coracle_image::{Mode, User};
 use serde::Deserialize;
 
 use crate::args::{ContentArgs, hostname};
@@ -50,6 +50,9 @@ pub struct Settings {
     /// The privilege of the program.
     #[serde(default, deserialize_with = "parsed")]
     pub mode: Option<Mode>,
+    /// Whom it runs as.
+    #[serde(default, deserialize_with = "parsed")]
+    pub user: Option<User>,
     /// The directory it starts in.
     pub cwd: Option<String>,
     /// The guest's name.
@@ -95,6 +98,7 @@ impl Settings {
             Some((name.to_owned(), value.to_owned()))
         }));
         settings.mode = args.mode.or(settings.mode);
+        settings.user = args.user.or(settings.user);
         settings.cwd = args.cwd.clone().or(settings.cwd);
         settings.hostname = args.hostname.clone().or(settings.hostname);
         Ok(settings)

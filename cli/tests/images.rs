@@ -82,7 +82,7 @@ fn settings_of_a_project() {
     place.file(
         "sub/Coracle.toml",
         "program = \"/bin/true\"\nargs = [\"one\", \"two words\"]\nadd = [\"data:/data\"]\nmode = \"protected\"\n\
-         hostname = \"boat\"\noutput = \"out.img\"\ncwd = \"/data\"\n[env]\nA = \"1\"\n\
+         user = \"root\"\nhostname = \"boat\"\noutput = \"out.img\"\ncwd = \"/data\"\n[env]\nA = \"1\"\n\
          [run]\nports = [\"8080:80\", \"5353:53/udp\"]\nmemory = \"48M\"\ncpus = 2\n",
     );
     place.coracle(&["build", "--config", "sub/Coracle.toml", "-e", "B=2"]);
@@ -95,6 +95,8 @@ fn settings_of_a_project() {
         "boat",
         "/data/x",
         "48.0 MiB",
+        "user       0:0",
+        "HOME=/root",
         "directory  /data",
     ] {
         assert!(shown.contains(part), "{part} is not in:\n{shown}");
@@ -136,6 +138,8 @@ fn the_qemu_command() {
         "A=it's b",
         "--mode",
         "protected",
+        "--user",
+        "7:8",
         "--",
         "-x",
         "two words",
@@ -148,7 +152,7 @@ fn the_qemu_command() {
         "hostfwd=tcp:127.0.0.1:8080-10.0.2.15:80",
         "ip=10.0.2.15/24 gw=10.0.2.2 dns=10.0.2.3",
         "env=A=it%27s%20b",
-        "arg=-x arg=two%20words arg= mode=protected",
+        "arg=-x arg=two%20words arg= mode=protected user=7:8",
     ] {
         assert!(command.contains(part), "{part} is not in:\n{command}");
     }

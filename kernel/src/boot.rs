@@ -4,7 +4,7 @@ use crate::fs::context::FsContext;
 use crate::fs::descriptors::DescriptorTable;
 use crate::fs::walk::Bounds;
 use crate::mm::patch;
-use crate::task::process::{self, Process};
+use crate::task::process::{self, Credentials, Process};
 use crate::task::thread::Thread;
 use crate::task::{exec, sched};
 use crate::{drivers, fs, log, power, report};
@@ -130,7 +130,9 @@ fn start_program(settings: &CommandLine, config: Option<&Config>) {
             error.0
         );
     }
+    let credentials = Credentials::of_user(settings.user.unwrap_or(config.user()));
     let request = exec::Request {
+        credentials: credentials.clone(),
         path: path.clone(),
         file: None,
         arguments,
@@ -153,6 +155,7 @@ fn start_program(settings: &CommandLine, config: Option<&Config>) {
     }
     let pid = process::new_id();
     let process = Process::new(pid, loaded.memory.clone(), Arc::new(descriptors), Arc::new(context));
+    *process.credentials.lock() = credentials;
     exec::install(&process, &loaded);
     match Thread::new(process.clone(), pid, &loaded.context, 0, false) {
         Ok(thread) => {

@@ -24,6 +24,9 @@ pub fn coracle_run(machine: Machine) -> Command {
         &machine.cpus.to_string(),
         "--machine",
         machine.kind,
+        // As the programs run on Linux.
+        "--user",
+        "root",
     ]);
     if let Some(accelerator) = env::var_os("CORACLE_TEST_ACCEL") {
         command.arg("--accel").arg(accelerator);

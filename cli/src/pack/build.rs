@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use coracle_image::User;
 use coracle_image::write::{Builder, Node, Settings as Recorded};
 
 use super::elf::Elf;
@@ -19,9 +20,7 @@ use crate::settings::{FILE_NAME, Settings};
 use crate::size::Size;
 
 /// `PATH` of guests that are not given another.
-const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// `HOME` of guests that are not given another.
-const DEFAULT_HOME: &str = "HOME=/root";
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// An image in memory, and what there is to say about it.
 pub struct Assembled {
@@ -182,10 +181,11 @@ fn missing_library(missing: &Missing, others: usize) -> Error {
 /// What the kernel reads of the settings.
 fn record(program: &Program, settings: &Settings, kernel: &Kernel) -> Recorded {
     let mut env: Vec<String> = settings.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    for default in [DEFAULT_PATH, DEFAULT_HOME] {
-        let name = default.split('=').next().unwrap_or_default();
+    let root = settings.user.is_some_and(|user| user.uid == User::ROOT.uid);
+    let home = if root { "/root" } else { skeleton::HOME };
+    for (name, value) in [("PATH", DEFAULT_PATH), ("HOME", home)] {
         if !settings.env.contains_key(name) {
-            env.push(default.to_owned());
+            env.push(format!("{name}={value}"));
         }
     }
     Recorded {
@@ -195,6 +195,7 @@ fn record(program: &Program, settings: &Settings, kernel: &Kernel) -> Recorded {
         env: env.into_iter().map(String::into_bytes).collect(),
         cwd: settings.cwd.clone().unwrap_or_default().into_bytes(),
         mode: settings.mode.unwrap_or_default(),
+        user: settings.user,
         hostname: settings.hostname.clone().map(String::into_bytes),
         kernel_version: kernel.version.clone(),
         memory: settings.run.memory.map(|size| size.0),

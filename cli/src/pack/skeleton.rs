@@ -7,11 +7,15 @@ use coracle_image::write::{Meta, Node};
 use super::files::Collector;
 use crate::error::Result;
 
+/// Home of the ordinary user.
+pub const HOME: &str = "/home/user";
+
 /// Directories, with their permissions.
-const DIRECTORIES: [(&str, u32); 11] = [
+const DIRECTORIES: [(&str, u32); 12] = [
     ("/dev", 0o755),
     ("/etc", 0o755),
     ("/home", 0o755),
+    (HOME, 0o755),
     ("/proc", 0o555),
     ("/root", 0o700),
     ("/run", 0o755),
@@ -29,10 +33,10 @@ const LINKS: [(&str, &str); 2] = [("/var/run", "/run"), ("/etc/mtab", "/proc/sel
 const FILES: [(&str, &str); 7] = [
     (
         "/etc/passwd",
-        "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n\
+        "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n\
          nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
     ),
-    ("/etc/group", "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n"),
+    ("/etc/group", "root:x:0:\nuser:x:1000:\nwww-data:x:33:\nnogroup:x:65534:\n"),
     ("/etc/hosts", "127.0.0.1 localhost\n"),
     ("/etc/resolv.conf", "nameserver 10.0.2.3\n"),
     (

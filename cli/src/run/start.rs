@@ -64,6 +64,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             words.env =
                 settings.env.iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect();
             words.mode = args.content.mode;
+            words.user = args.content.user;
             words.hostname.clone_from(&args.content.hostname);
             let wish = image.archive.config().memory().map(Size);
             let (plan, reason) = plan(args, &settings, path.clone(), image.end, wish, words)?;

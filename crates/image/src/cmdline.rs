@@ -8,6 +8,7 @@
 //! | `env=K=V` | adds to the environment, or replaces `K` there; may be repeated |
 //! | `arg=A` | an argument; if any is given, they replace those of the image after `argv[0]` |
 //! | `mode=unikernel`, `mode=protected` | overrides the mode of the image |
+//! | `user=UID:GID` | overrides whom the program runs as |
 //! | `virtio_mmio.device=SIZE@BASE:IRQ` | a virtio device (QEMU's microvm appends these) |
 //! | `control=debugcon@PORT` | port of the control channel |
 //! | `poweroff=isa-debug-exit@PORT` | port that ends the machine |
@@ -22,7 +23,7 @@
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::{fmt, net::Ipv4Addr, str::FromStr};
 
-use crate::Mode;
+use crate::{Mode, User};
 
 /// How the first network card gets its address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +87,8 @@ pub struct CommandLine {
     pub args: Vec<Vec<u8>>,
     /// `mode=`
     pub mode: Option<Mode>,
+    /// `user=`
+    pub user: Option<User>,
     /// `virtio_mmio.device=`
     pub mmio_devices: Vec<MmioDevice>,
     /// `control=debugcon@`: an I/O port.
@@ -132,6 +135,7 @@ impl CommandLine {
             b"env" => self.env.push(value),
             b"arg" => self.args.push(value),
             b"mode" => self.mode = Some(text()?.parse().ok()?),
+            b"user" => self.user = Some(text()?.parse().ok()?),
             b"virtio_mmio.device" => self.mmio_devices.push(text()?.parse().ok()?),
             b"control" => self.control = Some(port(text()?, "debugcon@")?),
             b"poweroff" => self.poweroff = Some(port(text()?, "isa-debug-exit@")?),
@@ -183,6 +187,9 @@ impl fmt::Display for CommandLine {
         }
         if let Some(mode) = self.mode {
             words.put("mode", format_args!("{mode}"))?;
+        }
+        if let Some(user) = self.user {
+            words.put("user", format_args!("{user}"))?;
         }
         for device in &self.mmio_devices {
             words.put("virtio_mmio.device", format_args!("{device}"))?;

@@ -67,6 +67,7 @@ pub(crate) mod tag {
     pub(crate) const KERNEL_VERSION: u32 = 7;
     pub(crate) const MEMORY: u32 = 8;
     pub(crate) const FIXED_ARGUMENTS: u32 = 9;
+    pub(crate) const USER: u32 = 10;
 }
 
 /// The checksum of a header: 32-bit FNV-1a, which tells a stray page from an archive and needs no table.

@@ -30,9 +30,11 @@ pub mod cmdline;
 mod error;
 mod format;
 mod mode;
+mod user;
 #[cfg(feature = "write")]
 pub mod write;
 
 pub use error::Error;
 pub use format::{MAGIC, PAGE_SIZE};
 pub use mode::Mode;
+pub use user::User;

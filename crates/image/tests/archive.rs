@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use coracle_image::archive::{Archive, InodeId};
 use coracle_image::write::{Builder, Meta, Node, Settings, Tree};
-use coracle_image::{Mode, PAGE_SIZE};
+use coracle_image::{Mode, PAGE_SIZE, User};
 use proptest::prelude::*;
 
 /// Walks everything that can be reached, as a kernel would, and returns the files found.
@@ -45,7 +45,7 @@ fn walk(archive: &Archive<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
         config.cwd(),
         config.mode(),
     );
-    let _ = (config.hostname(), config.kernel_version(), config.memory());
+    let _ = (config.user(), config.hostname(), config.kernel_version(), config.memory());
     for index in 0..archive.symbols().len().min(ENTRIES) {
         let _ = archive.symbols().get(index);
         let _ = archive.symbols().lookup(index as u32);
@@ -127,6 +127,7 @@ fn sample() -> Vec<u8> {
             more_fixed_args: 1,
             env: vec![b"A=1".to_vec()],
             mode: Mode::Protected,
+            user: Some(User { uid: 5, gid: 6 }),
             hostname: Some(b"boat".to_vec()),
             kernel_version: "0.1.0".into(),
             memory: Some(1 << 26),
@@ -148,6 +149,7 @@ fn settings_and_symbols() {
     assert_eq!(config.env().collect::<Vec<_>>(), [b"A=1"]);
     assert_eq!((config.cwd(), config.mode()), (b"/".as_slice(), Mode::Protected));
     assert_eq!((config.hostname(), config.kernel_version()), (Some(b"boat".as_slice()), Some("0.1.0")));
+    assert_eq!(config.user(), User { uid: 5, gid: 6 });
     assert_eq!(config.memory(), Some(1 << 26));
     let name = |offset| archive.symbols().lookup(offset).map(|symbol| symbol.name);
     assert_eq!(

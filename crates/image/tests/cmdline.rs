@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use coracle_image::Mode;
 use coracle_image::cmdline::{CommandLine, Console, IpSetting, LogLevel, MmioDevice};
+use coracle_image::{Mode, User};
 use proptest::prelude::*;
 
 fn ip() -> impl Strategy<Value = IpSetting> {
@@ -20,15 +20,17 @@ prop_compose! {
         (gateway, dns) in any::<(Option<Ipv4Addr>, Vec<Ipv4Addr>)>(),
         (hostname, env, args) in any::<(Option<String>, Vec<Vec<u8>>, Vec<Vec<u8>>)>(),
         mode in prop::option::of(prop_oneof![Just(Mode::Unikernel), Just(Mode::Protected)]),
+        user in prop::option::of((0..u32::MAX, 0..u32::MAX).prop_map(|(uid, gid)| User { uid, gid })),
         devices in prop::collection::vec(any::<(u64, u64, u32)>(), 0..3),
-        (control, poweroff, seed, net_off) in any::<(Option<u16>, Option<u16>, Option<u64>, bool)>(),
+        (control, poweroff, seed) in any::<(Option<u16>, Option<u16>, Option<u64>)>(),
+        (net_off, patch_off) in any::<(bool, bool)>(),
         log in prop_oneof![Just(LogLevel::Quiet), Just(LogLevel::Info), Just(LogLevel::Debug)],
         console in prop_oneof![Just(Console::Serial), Just(Console::Virtio)],
     ) -> CommandLine {
         let mmio_devices =
             devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
         CommandLine {
-            ip, gateway, dns, hostname, env, args, mode, mmio_devices, control, poweroff, log, console, seed, net_off,
+            ip, gateway, dns, hostname, env, args, mode, user, mmio_devices, control, poweroff, log, console, seed, net_off, patch_off,
             unknown: vec![],
         }
     }

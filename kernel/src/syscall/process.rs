@@ -165,7 +165,8 @@ fn execute(
     if arguments.is_empty() {
         arguments.push(Vec::new());
     }
-    let request = exec::Request { path, file, arguments, environment };
+    let credentials = call.thread.process.credentials.lock().clone();
+    let request = exec::Request { path, file, arguments, environment, credentials };
     exec::replace(call.thread, call.registers, request)?;
     Ok(0)
 }

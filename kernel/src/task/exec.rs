@@ -1,5 +1,5 @@
 //! Loading programs (execve(2)).
-use super::process::{Process, Program};
+use super::process::{Credentials, Process, Program};
 use super::signal;
 use super::thread::{Thread, Work};
 use crate::errno::Errno;
@@ -55,6 +55,8 @@ pub struct Request {
     pub arguments: Vec<Vec<u8>>,
     /// envp.
     pub environment: Vec<Vec<u8>>,
+    /// Who executes it.
+    pub credentials: Credentials,
 }
 
 /// A program in memory, not yet running.
@@ -71,7 +73,7 @@ pub struct Loaded {
 
 /// Puts a program into a new memory. `stack_limit`: RLIMIT_STACK. ENOENT, EACCES, ENOEXEC, ELOOP, E2BIG, ENOMEM…
 pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded, Errno> {
-    let Request { mut path, file, mut arguments, environment } = request;
+    let Request { mut path, file, mut arguments, environment, credentials } = request;
     let name_path = path.clone();
     let mut file = match file {
         Some(file) => file,
@@ -136,9 +138,13 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
     tell(at::AT_BASE, interpreter_base as u64);
     tell(at::AT_FLAGS, 0);
     tell(at::AT_ENTRY, entry as u64);
-    for id in [at::AT_UID, at::AT_EUID, at::AT_GID, at::AT_EGID, at::AT_SECURE] {
-        tell(id, 0);
-    }
+    let [uid, effective_uid, ..] = credentials.uid;
+    let [gid, effective_gid, ..] = credentials.gid;
+    tell(at::AT_UID, uid.into());
+    tell(at::AT_EUID, effective_uid.into());
+    tell(at::AT_GID, gid.into());
+    tell(at::AT_EGID, effective_gid.into());
+    tell(at::AT_SECURE, u64::from(uid != effective_uid || gid != effective_gid));
     tell(at::AT_HWCAP2, HWCAP2);
     let mut bytes = [0; 16];
     random::fill(&mut bytes);

@@ -12,6 +12,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use coracle_image::User;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use linux_raw_sys::general as abi;
 use spin::{Mutex, RwLock};
@@ -105,6 +106,15 @@ impl Default for Credentials {
             groups: Vec::new(),
             capabilities: [ALL_CAPABILITIES, ALL_CAPABILITIES, 0],
         }
+    }
+}
+
+impl Credentials {
+    /// Those of a user in no other groups. Only root has capabilities.
+    pub fn of_user(user: User) -> Self {
+        let capabilities =
+            if user.uid == User::ROOT.uid { Credentials::default().capabilities } else { [0; 3] };
+        Credentials { uid: [user.uid; 4], gid: [user.gid; 4], groups: Vec::new(), capabilities }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The settings of an image: what to run, and how.
 
-use crate::Mode;
 use crate::format::{RECORD_HEAD, get_u32, tag};
+use crate::{Mode, User};
 
 /// The settings of an image. Reading one walks a short list of records, so read each once.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,13 @@ impl<'a> Config<'a> {
     pub fn mode(&self) -> Mode {
         let word = self.last(tag::MODE).and_then(|word| core::str::from_utf8(word).ok());
         word.and_then(|word| word.parse().ok()).unwrap_or_default()
+    }
+
+    /// Whom the program runs as, unless the kernel command line says otherwise.
+    pub fn user(&self) -> User {
+        let bytes = self.last(tag::USER).unwrap_or_default();
+        let ids = get_u32(bytes, 0).zip(get_u32(bytes, 4));
+        ids.map_or(User::ORDINARY, |(uid, gid)| User { uid, gid })
     }
 
     /// The name of the machine, if the image sets one.

@@ -7,12 +7,12 @@ use alloc::{
 };
 
 use super::{Node, Tree};
-use crate::Mode;
 use crate::archive::InodeId;
 use crate::format::{
     HEADER_CHECKSUM, HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS, HEADER_TOTAL_LEN, HEADER_VERSION,
     LARGE_FILE, MAGIC, PAGE_SIZE, SMALL_ALIGN, SYMBOL_LEN, Section, VERSION, checksum, tag,
 };
+use crate::{Mode, User};
 
 /// What to run, and how.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ pub struct Settings {
     pub cwd: Vec<u8>,
     /// The privilege it runs with.
     pub mode: Mode,
+    /// Whom it runs as, if that is settled.
+    pub user: Option<User>,
     /// The name of the machine.
     pub hostname: Option<Vec<u8>>,
     /// The version of the kernel, for people.
@@ -143,6 +145,9 @@ impl Builder<'_> {
             record(tag::DIRECTORY, &settings.cwd);
         }
         record(tag::MODE, settings.mode.name().as_bytes());
+        if let Some(user) = settings.user {
+            record(tag::USER, &[user.uid.to_le_bytes(), user.gid.to_le_bytes()].concat());
+        }
         if let Some(name) = &settings.hostname {
             record(tag::HOSTNAME, name);
         }
