@@ -127,9 +127,9 @@ impl Ipv4Header {
 }
 
 impl<D: Device, E: Events> Stack<D, E> {
-    /// Takes a frame from the device.
-    #[inline]
-    pub fn receive(&self, now: u64, mut frame: RxFrame<D::Buf>) {
+    /// Takes a frame of any kind.
+    #[inline(never)]
+    pub(crate) fn receive_any(&self, now: u64, mut frame: RxFrame<D::Buf>) {
         let Some(header) = frame.head.bytes().first_chunk::<ETHERNET_LEN>() else { return };
         // An Ethernet address with the lowest bit set is for several.
         if header[0] & 1 == 0 && header[..6] != self.mac {
@@ -147,7 +147,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     /// Takes a packet, which starts at the IPv4 header. `wire`: it came over the link.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn ipv4_input(&self, now: u64, frame: RxFrame<D::Buf>, wire: bool) {
         let bytes = frame.head.bytes();
         let Some(h) = bytes.first_chunk::<IPV4_LEN>() else { return };

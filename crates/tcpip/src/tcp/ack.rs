@@ -1,7 +1,7 @@
 //! Acknowledgements: what they free, what they tell of round trips, windows and losses
 //! (RFC 9293, 3.10.7.4, fifth; RFC 5681; RFC 6582; RFC 6675).
 
-use super::header::{Segment, flags};
+use super::header::{Segment, Timestamps, flags};
 use super::seq::Seq;
 use super::tcb::{Clock, Context, Recovery, Tcb};
 use crate::device::Device;
@@ -14,7 +14,7 @@ const DUP_THRESHOLD: u32 = 3;
 impl<D: Device, E: Events> Tcb<D, E> {
     /// Takes the acknowledgement of a segment with `len` bytes of data. `false`: the segment is to be dropped, or the
     /// connection is over.
-    #[inline(always)]
+    #[inline]
     pub fn acknowledgement(&mut self, cx: &Context<'_, D, E>, segment: &Segment, len: u32) -> bool {
         let ack = segment.ack;
         if ack.after(self.snd_max) || ack.before(self.snd_una - self.max_snd_wnd.max(1)) {
@@ -24,7 +24,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         let told = self.sack_ok && !segment.sack.is_empty() && self.take_sack(segment);
         if ack.after(self.snd_una) {
-            self.advance(cx, ack, segment);
+            self.advance(cx, ack, segment.timestamps);
         } else if self.snd_una != self.snd_max {
             let window = u32::from(segment.window) << self.snd_scale;
             let duplicate =
@@ -49,8 +49,9 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.state != super::settings::State::Closed
     }
 
+    /// New data was acknowledged.
     #[inline(always)]
-    fn advance(&mut self, cx: &Context<'_, D, E>, ack: Seq, segment: &Segment) {
+    pub fn advance(&mut self, cx: &Context<'_, D, E>, ack: Seq, timestamps: Option<Timestamps>) {
         let acked = ack - self.snd_una;
         let queued = self.send.len();
         self.send.acknowledge(acked.min(queued));
@@ -64,7 +65,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.dup_acks = 0;
         self.retransmits = 0;
         self.soft_error = None;
-        self.measure(cx, ack, segment);
+        self.measure(cx, ack, timestamps);
         match self.recovery {
             Recovery::Open => {
                 if self.window_limited {
@@ -82,14 +83,14 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     #[inline(always)]
-    fn measure(&mut self, cx: &Context<'_, D, E>, ack: Seq, segment: &Segment) {
+    fn measure(&mut self, cx: &Context<'_, D, E>, ack: Seq, timestamps: Option<Timestamps>) {
         if let Some((end, sent)) = self.timing {
             if !ack.before(end) {
                 self.timing = None;
                 self.rtt.measure(cx.now - sent);
             }
         } else if self.recovery != Recovery::Open
-            && let Some(ts) = segment.timestamps
+            && let Some(ts) = timestamps
             && self.ts_ok
             && ts.echo != 0
         {

@@ -96,7 +96,7 @@ impl<D: Device, E: Events> Demux<D, E> {
     }
 
     /// Looks a tuple up.
-    #[inline(always)]
+    #[inline]
     pub fn find(&self, tuple: &Tuple) -> Found<D, E> {
         let hash = tuple.spread(self.key);
         match self.shard(hash).lock().find(hash, |slot| slot.tuple.words() == tuple.words()) {
@@ -104,6 +104,16 @@ impl<D: Device, E: Events> Demux<D, E> {
             Some(Slot { entry: Entry::Request(request), .. }) => Found::Request(request.clone()),
             Some(Slot { entry: Entry::TimeWait(end), .. }) => Found::TimeWait(end.clone()),
             None => Found::Nothing,
+        }
+    }
+
+    /// The connection of a tuple, if there is one.
+    #[inline(always)]
+    pub fn connection(&self, tuple: &Tuple) -> Option<Arc<TcpSocket<D, E>>> {
+        let hash = tuple.spread(self.key);
+        match self.shard(hash).lock().find(hash, |slot| slot.tuple.words() == tuple.words()) {
+            Some(Slot { entry: Entry::Connection(socket), .. }) => Some(socket.clone()),
+            _ => None,
         }
     }
 

@@ -21,7 +21,7 @@ pub const FIN_TIMEOUT: u64 = 60_000_000_000;
 
 impl<D: Device, E: Events> Tcb<D, E> {
     /// Takes a segment. `segment_size` is not 0 if the device joined several.
-    #[inline(always)]
+    #[inline]
     pub fn segment_arrives(
         &mut self,
         cx: &Context<'_, D, E>,
@@ -212,7 +212,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// Takes the text of a segment: what is in the window and not known yet (RFC 9293, 3.10.7.4, seventh).
-    #[inline(always)]
+    #[inline]
     fn receive_data(
         &mut self,
         cx: &Context<'_, D, E>,
@@ -274,7 +274,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     /// Data was taken in order: when is it acknowledged? (RFC 5681, 4.2)
     #[inline(always)]
-    fn schedule_ack(&mut self, cx: &Context<'_, D, E>, len: u32, segment_size: u16) {
+    pub fn schedule_ack(&mut self, cx: &Context<'_, D, E>, len: u32, segment_size: u16) {
         let largest = if segment_size == 0 { len } else { u32::from(segment_size) };
         if largest > self.rcv_mss {
             self.rcv_mss = largest.min(self.mss.max(super::header::DEFAULT_MSS.into()));

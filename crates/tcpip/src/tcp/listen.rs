@@ -358,7 +358,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             if let Some(timer) = request.and_then(|request| request.timer) {
                 self.timers.remove(timer);
             }
-            self.deliver(now, &child, &segment, payload);
+            self.deliver(now, &child, &segment, payload, 0);
             listener.settle(Readiness::ACCEPTABLE);
             return;
         }

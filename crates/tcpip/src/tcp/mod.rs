@@ -11,6 +11,7 @@ mod listen;
 mod listeners;
 mod output;
 mod path;
+mod predicted;
 mod receive_queue;
 mod rtt;
 mod scoreboard;

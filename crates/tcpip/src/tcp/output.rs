@@ -20,12 +20,6 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// Sends all that may be sent now: what was lost, new data, FIN, an acknowledgement that is due.
     #[inline(never)]
     pub fn output(&mut self, cx: &Context<'_, D, E>) {
-        self.output_inline(cx);
-    }
-
-    /// The same, for the one place where a call would cost.
-    #[inline(always)]
-    pub fn output_inline(&mut self, cx: &Context<'_, D, E>) {
         let sent = if self.is_synchronized() { self.send_data(cx) } else { Ok(()) };
         if sent.is_err() || (self.ack_now && self.send_ack(cx).is_err()) {
             self.wait_for_room(cx);
@@ -40,7 +34,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             || self.snd_nxt - self.snd_una < self.send.len() + u32::from(self.fin_queued)
     }
 
-    #[inline(always)]
+    #[inline]
     fn send_data(&mut self, cx: &Context<'_, D, E>) -> Result<(), Full> {
         if self.recovery == Recovery::Fast {
             self.retransmit_lost(cx)?;
@@ -94,7 +88,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
                 self.hold_back(cx, unsent, fin_due);
                 return Ok(());
             };
-            let sent = self.send_segment(cx, offset, len)?;
+            let sent = self.send_again(cx, offset, len)?;
             if sent == unsent && !fin_due && self.scoreboard.is_empty() {
                 // The usual end: everything is out, and less than the window.
                 self.window_limited = *room - sent < self.mss || self.half_used();
@@ -113,13 +107,13 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     /// In slow start the window counts as used when half of it is (as in Linux).
     #[inline(always)]
-    fn half_used(&self) -> bool {
+    pub fn half_used(&self) -> bool {
         let window = self.cubic.window();
         window < self.cubic.threshold() && self.snd_nxt - self.snd_una >= window / 2
     }
 
     /// How much of what windows allow (`len`) is sent: full segments, or the rest if nothing speaks against it.
-    #[inline(always)]
+    #[inline]
     fn choose_len(&self, len: u32, limit: u32, unsent: u32, again: bool) -> Option<u32> {
         let last = len == unsent;
         if last && self.may_send_small(len, again) {
@@ -135,7 +129,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// Whether the end of the queue may go although it does not fill a segment.
-    #[inline(always)]
+    #[inline]
     fn may_send_small(&self, len: u32, again: bool) -> bool {
         if again || self.fin_queued {
             return true;
@@ -164,7 +158,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// Bytes believed to be in the network (RFC 6675, `SetPipe`).
-    #[inline(always)]
+    #[inline]
     fn pipe(&self) -> u32 {
         match self.recovery {
             Recovery::Open if self.scoreboard.is_empty() && self.dup_acks == 0 => self.snd_nxt - self.snd_una,
@@ -207,7 +201,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
     }
 
-    /// `send_segment` where it is rare.
+    /// `send_segment` where a call costs little beside the rest.
     #[inline(never)]
     fn send_again(&mut self, cx: &Context<'_, D, E>, offset: u32, len: u32) -> Result<u32, Full> {
         self.send_segment(cx, offset, len)
@@ -216,7 +210,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// Sends `len` bytes from `offset` of the queue at SND.NXT, with FIN if it is due behind them.
     /// Gives how many bytes went.
     #[inline(always)]
-    fn send_segment(&mut self, cx: &Context<'_, D, E>, offset: u32, len: u32) -> Result<u32, Full> {
+    pub fn send_segment(&mut self, cx: &Context<'_, D, E>, offset: u32, len: u32) -> Result<u32, Full> {
         let seq = self.snd_nxt;
         let window = self.announce_window();
         let tcp_len = self.complete_headers(cx.now, seq, flags::ACK, window, false);

@@ -108,8 +108,16 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
 
     /// Ends work on a connection: sets its timers, publishes what is possible, and, with the lock released, tells of
     /// what is new.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn finish(&self, cx: &Context<'_, D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) {
+        tcb.calm = tcb.is_calm();
+        tcb.arm(cx);
+        self.publish(tcb);
+    }
+
+    /// The same after work that does not change whether the connection is calm.
+    #[inline(always)]
+    pub(crate) fn finish_calm(&self, cx: &Context<'_, D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) {
         tcb.arm(cx);
         self.publish(tcb);
     }
@@ -154,9 +162,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             remote_port: segment.source,
         };
         match self.demux.find(&tuple) {
-            Found::Connection(socket) => {
-                self.deliver_inline(now, &socket, &segment, payload, info.segment_size)
-            }
+            Found::Connection(socket) => self.deliver(now, &socket, &segment, payload, info.segment_size),
             Found::Request(request) => self.request_segment(now, tuple, *request, segment, payload),
             Found::TimeWait(end) => {
                 if let Some(iss) = self.time_wait_segment(now, &tuple, &end, &segment, payload.len()) {
@@ -171,17 +177,6 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// Gives a segment to its connection.
     #[inline(never)]
     pub(crate) fn deliver(
-        &self,
-        now: u64,
-        socket: &Tcp<D, E>,
-        segment: &Segment,
-        payload: &mut Payload<D::Buf>,
-    ) {
-        self.deliver_inline(now, socket, segment, payload, 0);
-    }
-
-    #[inline(always)]
-    fn deliver_inline(
         &self,
         now: u64,
         socket: &Tcp<D, E>,
@@ -389,9 +384,13 @@ impl<D: Device, E: Events> Stack<D, E> {
             },
             fill,
         );
-        tcb.more = more;
-        tcb.output_inline(&cx);
-        socket.finish(&cx, tcb);
+        if !more && tcb.send_expected(&cx, done as u32) {
+            socket.finish_calm(&cx, tcb);
+        } else {
+            tcb.more = more;
+            tcb.output(&cx);
+            socket.finish(&cx, tcb);
+        }
         self.loopback_run(now);
         if done == 0 && short { Err(Error::WouldBlock) } else { Ok(done) }
     }
@@ -428,7 +427,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let done = tcb.receive.read(len, peek, sink);
         if !peek && done > 0 {
             tcb.after_read(&cx, done);
-            socket.finish(&cx, tcb);
+            socket.finish_calm(&cx, tcb);
             self.loopback_run(now);
         }
         Ok(done)

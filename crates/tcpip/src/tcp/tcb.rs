@@ -170,6 +170,8 @@ pub struct Tcb<D: Device, E: Events> {
     // Timers and way.
     pub deadlines: [u64; CLOCKS],
     pub timer: Option<TimerHandle>,
+    /// Nothing is lost, reordered, closing or held back (see `predicted`).
+    pub calm: bool,
     /// When the wheel calls.
     pub armed_at: u64,
     /// Not later than the first of `deadlines`.
@@ -254,6 +256,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             measured_at: 0,
             deadlines: [NEVER; CLOCKS],
             timer: None,
+            calm: false,
             armed_at: NEVER,
             wanted_at: NEVER,
             deferred: false,
