@@ -10,6 +10,8 @@ const UMASK_BITS: u32 = 0o777;
 
 struct Places {
     root: Path,
+    /// chroot(2) was called.
+    moved: bool,
     directory: Path,
 }
 
@@ -30,7 +32,7 @@ impl FsContext {
     pub fn new() -> Self {
         let root = mount::root();
         FsContext {
-            places: RwLock::new(Places { directory: root.clone(), root }),
+            places: RwLock::new(Places { directory: root.clone(), root, moved: false }),
             umask: AtomicU32::new(FIRST_UMASK),
         }
     }
@@ -38,7 +40,11 @@ impl FsContext {
     pub fn duplicate(&self) -> Self {
         let places = self.places.read();
         FsContext {
-            places: RwLock::new(Places { root: places.root.clone(), directory: places.directory.clone() }),
+            places: RwLock::new(Places {
+                root: places.root.clone(),
+                moved: places.moved,
+                directory: places.directory.clone(),
+            }),
             umask: AtomicU32::new(self.umask()),
         }
     }
@@ -46,13 +52,20 @@ impl FsContext {
     pub fn root(&self) -> Path {
         self.places.read().root.clone()
     }
+    /// Whether the root is that of the tree.
+    pub fn has_plain_root(&self) -> bool {
+        !self.places.read().moved
+    }
     /// The working directory.
     pub fn directory(&self) -> Path {
         self.places.read().directory.clone()
     }
     /// chroot(2).
     pub fn set_root(&self, root: Path) {
-        let old = core::mem::replace(&mut self.places.write().root, root);
+        let mut places = self.places.write();
+        places.moved = true;
+        let old = core::mem::replace(&mut places.root, root);
+        drop(places);
         drop(old);
     }
     /// chdir(2).

@@ -88,6 +88,11 @@ pub trait Inode: Send + Sync + Any {
         let _ = name;
         Err(Errno::NOTDIR)
     }
+    /// Whether its entries change only by calls that tell [`names_changed`](super::names_changed): then paths through it
+    /// may be remembered.
+    fn is_lasting(&self) -> bool {
+        false
+    }
     /// The directory that holds this directory; `None` at the root of the file system.
     fn parent(&self) -> Option<Arc<dyn Inode>> {
         None

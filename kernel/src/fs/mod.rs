@@ -8,6 +8,7 @@ pub mod locks;
 pub mod memory;
 pub mod mount;
 pub mod open;
+mod path_cache;
 pub mod proc;
 pub mod root;
 pub mod stat;
@@ -16,4 +17,5 @@ pub mod sys;
 pub mod walk;
 
 pub use open::open;
+pub use path_cache::names_changed;
 pub use root::{init, open_executable};

@@ -1,5 +1,6 @@
 //! Mounts: file systems joined into one tree, and places in that tree.
 use super::inode::Inode;
+use super::names_changed;
 use crate::errno::Errno;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -73,6 +74,7 @@ pub fn mount(
     at.inode.mounted().ok_or(Errno::INVAL)?.store(true, Ordering::Release);
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
     mounts.push(Arc::new(Mount { id, root, at: Some(at), kind, source, read_only }));
+    names_changed();
     Ok(())
 }
 
@@ -88,6 +90,7 @@ pub fn unmount(path: &Path) -> Result<(), Errno> {
     }
     let index = mounts.iter().position(|mount| Arc::ptr_eq(mount, &path.mount)).ok_or(Errno::INVAL)?;
     let gone = mounts.remove(index);
+    names_changed();
     drop(mounts);
     drop(gone);
     Ok(())

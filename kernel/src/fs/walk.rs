@@ -3,6 +3,7 @@ use super::context::FsContext;
 use super::file::File;
 use super::inode::{Inode, Link};
 use super::mount::{Mount, Path, Place};
+use super::path_cache;
 use crate::errno::Errno;
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
@@ -58,6 +59,8 @@ struct Walk<'c> {
     top: Option<Path>,
     beneath: bool,
     stay_on_mount: bool,
+    /// All it came through is such that the path may be remembered.
+    lasting: bool,
 }
 
 fn step_of(kind: u32) -> Step {
@@ -88,10 +91,12 @@ impl Walker for Walk<'_> {
     fn child(&mut self, name: &[u8]) -> Result<Option<(Entry, Step)>, Errno> {
         let Some(inode) = self.at.inode.lookup(name)? else { return Ok(None) };
         let (kind, covered) = inode.kind();
+        self.lasting &= inode.is_lasting();
         if !covered {
             return Ok(Some((Entry::Here(inode), step_of(kind))));
         }
         let path = Path { mount: self.at.mount.clone(), inode }.cross();
+        self.lasting &= path.inode.is_lasting();
         self.check_mount(&path.mount)?;
         let step = step_of(path.inode.kind().0);
         Ok(Some((Entry::Elsewhere(path), step)))
@@ -149,6 +154,14 @@ pub struct Bounds {
     pub in_root: bool,
 }
 
+impl Bounds {
+    /// Whether nothing is bounded.
+    fn is_plain(&self) -> bool {
+        let Limits { beneath, no_links, no_jumps } = self.limits;
+        !(beneath || no_links || no_jumps || self.stay_on_mount || self.in_root)
+    }
+}
+
 /// Walks `path` from `start`, or the working directory.
 pub fn resolve<'p>(
     context: &FsContext,
@@ -158,6 +171,21 @@ pub fn resolve<'p>(
     bounds: Bounds,
 ) -> Result<Resolved<'p>, Errno> {
     let beneath = bounds.limits.beneath;
+    // Only plain walks from the root of the tree to a file are remembered.
+    let plain = path.first() == Some(&b'/')
+        && path.last() != Some(&b'/')
+        && follow == Follow::Always
+        && bounds.is_plain()
+        && context.has_plain_root();
+    let generation = path_cache::generation();
+    if plain && let Some((directory, file, name)) = path_cache::find(path) {
+        return Ok(Resolved {
+            directory,
+            name: Cow::Borrowed(name),
+            node: Some(Node::Path(file)),
+            slash: false,
+        });
+    }
     let at = match start {
         Some(start) => start.clone(),
         // The walk goes to the root by itself if the path is absolute: no need to fetch both.
@@ -165,13 +193,21 @@ pub fn resolve<'p>(
         None => context.directory(),
     };
     let top = (beneath || bounds.in_root).then(|| at.clone());
-    let mut walk = Walk { context, at, top, beneath, stay_on_mount: bounds.stay_on_mount };
+    let mut walk = Walk { context, at, top, beneath, stay_on_mount: bounds.stay_on_mount, lasting: true };
     let found = path::resolve(&mut walk, path, follow, bounds.limits)?;
     let node = match found.found {
         Found::Nothing => None,
         Found::Here => Some(Node::Path(walk.at.clone())),
         Found::Node(entry, _) => Some(walk.path_of(entry)),
     };
+    // A name that came out of a link's target is not a part of the path.
+    if plain
+        && walk.lasting
+        && let (Some(Node::Path(file)), Cow::Borrowed(name)) = (&node, &found.name)
+        && !name.is_empty()
+    {
+        path_cache::remember(path, name, generation, &walk.at, file);
+    }
     Ok(Resolved { directory: walk.at, name: found.name, node, slash: found.slash })
 }
 

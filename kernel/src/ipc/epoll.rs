@@ -38,6 +38,8 @@ const EXCLUSIVE_ALLOWED: u32 = FLAGS
 const MAX_NESTING: usize = 5;
 /// `struct epoll_event` on x86-64: packed, 32 bits of events and 64 of data.
 const EVENT_SIZE: usize = 12;
+/// Events copied to the program at a time.
+const BATCH: usize = 16;
 
 /// One watched file.
 pub struct Member {
@@ -90,16 +92,6 @@ impl Ready {
             let mut state = self.state.lock();
             state.queue.push_back(member);
             state.waiters.pop_front()
-        };
-        if let Some(thread) = waiter {
-            sched::unpark(&thread);
-        }
-    }
-    /// Members are left that this waiter didn't take: another goes on.
-    fn pass_on(&self) {
-        let waiter = {
-            let mut state = self.state.lock();
-            if state.queue.is_empty() { None } else { state.waiters.pop_front() }
         };
         if let Some(thread) = waiter {
             sched::unpark(&thread);
@@ -367,46 +359,59 @@ impl Epoll {
     /// Reports what is ready: looks once at each member that is on the ready list now. Level-triggered members that were
     /// ready go back to its end, to be looked at again by the next call.
     fn collect(&self, dst: &mut UserBuf, max: usize) -> SysResult {
+        let mut batch = [0; BATCH * EVENT_SIZE];
+        let mut filled = 0;
         let mut reported = 0;
         let mut left = usize::MAX;
-        let more = loop {
+        let mut again: Option<Arc<Member>> = None;
+        let waiter = loop {
             let member = {
                 let mut state = self.ready.state.lock();
                 left = left.min(state.queue.len());
+                if let Some(member) = again.take() {
+                    state.queue.push_back(member);
+                }
                 if left == 0 || reported == max {
-                    break left > 0;
+                    // What stays on the list is for another waiter, if there is one.
+                    break if state.queue.is_empty() { None } else { state.waiters.pop_front() };
                 }
                 left -= 1;
                 state.queue.pop_front()
             };
-            let Some(member) = member else { break false };
+            let Some(member) = member else { break None };
             // Cleared before looking: what happens from here on queues it anew.
             member.queued.store(false, Ordering::SeqCst);
             let events = member.poll();
             if events.is_empty() {
                 continue;
             }
-            let mut event = [0; EVENT_SIZE];
+            let event = &mut batch[filled..filled + EVENT_SIZE];
             event[..4].copy_from_slice(&events.bits().to_le_bytes());
             event[4..].copy_from_slice(&member.data.load(Ordering::Relaxed).to_le_bytes());
-            let copied = dst.put(&event);
-            let interest = member.interest.load(Ordering::Relaxed);
-            let failed = copied != Ok(EVENT_SIZE);
-            if interest & ONE_SHOT != 0 && !failed {
-                member.interest.store(interest & FLAGS, Ordering::Relaxed);
-            } else if (interest & EDGE == 0 || failed) && !member.queued.swap(true, Ordering::AcqRel) {
-                self.ready.push_again(member);
-            }
-            if failed {
-                return if reported > 0 { Ok(reported) } else { Err(copied.err().unwrap_or(Errno::FAULT)) };
-            }
+            filled += EVENT_SIZE;
             reported += 1;
+            let interest = member.interest.load(Ordering::Relaxed);
+            if interest & ONE_SHOT != 0 {
+                member.interest.store(interest & FLAGS, Ordering::Relaxed);
+            } else if interest & EDGE == 0 && !member.queued.swap(true, Ordering::AcqRel) {
+                again = Some(member);
+            }
+            if filled == batch.len() {
+                put_all(dst, &batch)?;
+                filled = 0;
+            }
         };
-        if more {
-            self.ready.pass_on();
+        if let Some(thread) = waiter {
+            sched::unpark(&thread);
         }
+        put_all(dst, &batch[..filled])?;
         Ok(reported)
     }
+}
+
+#[inline]
+fn put_all(dst: &mut UserBuf, bytes: &[u8]) -> Result<(), Errno> {
+    if dst.put(bytes)? < bytes.len() { Err(Errno::FAULT) } else { Ok(()) }
 }
 
 impl File for Epoll {

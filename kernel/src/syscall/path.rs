@@ -31,15 +31,24 @@ pub enum Named {
     File(Arc<dyn crate::fs::file::File>),
 }
 
+/// Whether the string at `addr` is empty, or missing.
+fn is_empty(addr: usize) -> Result<bool, Errno> {
+    let mut first = [0];
+    if addr != 0 {
+        user::read(&mut first, addr)?;
+    }
+    Ok(first[0] == 0)
+}
+
 /// The file that `directory` and the path at `addr` name, with AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH of `flags`.
 pub fn named(call: &Call, directory: i32, addr: usize, flags: u32) -> Result<Named, Errno> {
-    let path = if addr == 0 && flags & AT_EMPTY_PATH != 0 { Vec::new() } else { user::read_path(addr)? };
-    if path.is_empty() && flags & AT_EMPTY_PATH != 0 {
+    if flags & AT_EMPTY_PATH != 0 && is_empty(addr)? {
         if directory == AT_FDCWD {
             return Ok(Named::Place(Place { path: call.thread.process.fs.directory(), name: None }));
         }
         return call.thread.process.descriptors.get(directory).map(Named::Open);
     }
+    let path = user::read_path(addr)?;
     let follow = if flags & AT_SYMLINK_NOFOLLOW != 0 { Follow::IfSlash } else { Follow::Always };
     let start = start_of(call, directory, &path)?;
     let found = walk::resolve(&call.thread.process.fs, start.as_ref(), &path, follow, Bounds::default())?;

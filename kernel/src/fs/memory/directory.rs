@@ -2,6 +2,7 @@
 use super::node::Node;
 use crate::errno::Errno;
 use crate::fs::inode::{DirEntry, Inode};
+use crate::fs::names_changed;
 use crate::fs::stat::entry_kind;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -89,6 +90,7 @@ impl Directory {
             }
             state.put(node, name, child.clone());
         }
+        names_changed();
         if child.directory().is_ok() {
             node.add_links(1);
         }
@@ -109,6 +111,7 @@ impl Directory {
             state.take(node, name);
             child
         };
+        names_changed();
         if directory {
             node.add_links(-1);
             child.add_links(-2);
@@ -235,6 +238,7 @@ pub(super) fn rename(
             }
         }
     }
+    names_changed();
     child.add_links(0);
     from_dir.touch();
     to_dir.touch();

@@ -244,6 +244,9 @@ impl Inode for Node {
     fn lookup(&self, name: &[u8]) -> Result<Option<Arc<dyn Inode>>, Errno> {
         Ok(self.directory()?.lookup(self, name)?.map(|node| node as Arc<dyn Inode>))
     }
+    fn is_lasting(&self) -> bool {
+        true
+    }
     fn parent(&self) -> Option<Arc<dyn Inode>> {
         self.directory().ok()?.parent().map(|node| node as Arc<dyn Inode>)
     }
