@@ -39,7 +39,7 @@ const MAX_NESTING: usize = 5;
 /// `struct epoll_event` on x86-64: packed, 32 bits of events and 64 of data.
 const EVENT_SIZE: usize = 12;
 /// Events copied to the program at a time.
-const BATCH: usize = 16;
+const BATCH: usize = 8;
 
 /// One watched file.
 pub struct Member {
