@@ -122,6 +122,10 @@ impl Drop for OpenFile {
     }
 }
 
+/// Takes an entry of a directory: inode number, the position after it, DT_* kind and name. False: no more, this one
+/// wasn't taken.
+pub type EmitEntry<'a> = &'a mut dyn FnMut(u64, u64, u8, &[u8]) -> bool;
+
 /// An open object. Default bodies give the errors Linux gives for objects that can't do it.
 pub trait File: Send + Sync + Any {
     /// Reads at `offset` (regular files, devices with positions), or the next bytes of a stream (offset ignored).
@@ -215,8 +219,8 @@ pub trait File: Send + Sync + Any {
         let _ = flags;
         self.as_socket().map(|_| Err(Errno::NXIO))
     }
-    /// Lists a directory from position `from` on: `emit(inode, next position, DT_* kind, name)` until it gives false.
-    fn list(&self, from: u64, emit: &mut dyn FnMut(u64, u64, u8, &[u8]) -> bool) -> Result<(), Errno> {
+    /// Lists a directory from position `from` on, until `emit` gives false.
+    fn list(&self, from: u64, emit: EmitEntry) -> Result<(), Errno> {
         let _ = (from, emit);
         Err(Errno::NOTDIR)
     }

@@ -8,10 +8,11 @@ use super::open::open;
 use super::walk::{Bounds, Follow};
 use super::{dev, proc, sys};
 use crate::errno::Errno;
+use crate::mm::user_buf::UserBuf;
 use alloc::string::String;
 use alloc::sync::Arc;
 use coracle_image::archive::Archive;
-use linux_raw_sys::general::{O_RDONLY, S_IFMT, S_IFREG};
+use linux_raw_sys::general::{O_CREAT, O_RDONLY, S_IFMT, S_IFREG};
 use spin::Once;
 
 /// Permission bits that let somebody execute a file.
@@ -36,7 +37,29 @@ pub fn init(archive: Option<Archive<'static>>) -> Result<(), Errno> {
             attach(name, mode, MemoryFs::empty(mode), "tmpfs")?;
         }
     }
-    Ok(())
+    attach_resolver()
+}
+
+/// Puts the name servers that the network tells of in place of the image's /etc/resolv.conf: asked for when it is read.
+fn attach_resolver() -> Result<(), Errno> {
+    let context = FsContext::new();
+    let path = b"/etc/resolv.conf";
+    let of_image = match open(&context, None, path, O_RDONLY | O_CREAT, 0o644, Bounds::default()) {
+        Ok(file) => file,
+        // An image without /etc has no use for it.
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let place = of_image.file.place().ok_or(Errno::IO)?;
+    let text = move || {
+        crate::net::resolv_conf().unwrap_or_else(|| {
+            let mut bytes = alloc::vec![0; of_image.file.size() as usize];
+            let read = of_image.file.read(&mut UserBuf::kernel_out(&mut bytes), 0, true);
+            bytes.truncate(read.unwrap_or(0));
+            bytes
+        })
+    };
+    mount::mount(place.path, proc::text_file(text), "proc", String::from("proc"), false)
 }
 
 /// Whether the root has no directory of this name, or an empty one.

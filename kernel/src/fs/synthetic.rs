@@ -112,6 +112,12 @@ impl Node {
         const ROOT_INODE: u64 = 1;
         Self::new(fs, ROOT_INODE, Kind::Directory(directory), None)
     }
+    /// A file that stands alone.
+    pub fn file(fs: FsId, text: Box<dyn Fn() -> Vec<u8> + Send + Sync>) -> Arc<Node> {
+        /// Beside the root's number, and below those of entries.
+        const FILE_INODE: u64 = 2;
+        Self::new(fs, FILE_INODE, Kind::File(text, None), None)
+    }
     fn new(fs: FsId, inode: u64, kind: Kind, parent: Option<(Arc<Node>, Vec<u8>)>) -> Arc<Node> {
         Arc::new_cyclic(|this| Node {
             fs,

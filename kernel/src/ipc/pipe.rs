@@ -100,7 +100,8 @@ impl Pipe {
             (state.readers_ever, state.writers_ever)
         };
         let end = Pipe::end(pipe, reads, writes, Some((stat, place)));
-        if !(reads && writes) && !nonblock {
+        let both = reads && writes;
+        if !both && !nonblock {
             let source = if reads { &pipe.readable } else { &pipe.writable };
             let met = block_on_events(source, Events::all(), false, None, || {
                 let state = pipe.state.lock();

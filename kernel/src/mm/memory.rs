@@ -2,10 +2,11 @@
 use super::patch::Patches;
 use super::vma::{Backing, Vma, VmaFlags};
 use crate::errno::Errno;
+use crate::fs::file::File;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use coracle_hal::paging::{AddressSpace, Prot, USER_END, USER_START};
+use coracle_hal::paging::{AddressSpace, Flush, Prot, USER_END, USER_START};
 use coracle_vma::RegionMap;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -57,7 +58,7 @@ pub struct RegionInfo {
     /// The file's path, or a name like `[heap]`, or nothing.
     pub name: String,
     /// The file behind it.
-    pub file: Option<Arc<dyn crate::fs::file::File>>,
+    pub file: Option<Arc<dyn File>>,
 }
 
 /// Rounds up to a page; `None` on overflow.
@@ -173,6 +174,32 @@ impl Memory {
         }
         let mapping = self.space.query(page_down(addr))?;
         Some(mapping.frame.phys() + (addr % PAGE_SIZE) as u64)
+    }
+}
+
+/// A file was cut off at `size` bytes: its pages past that are no longer mapped anywhere. `is_file` knows the file. Hold
+/// no lock.
+pub fn forget_file_pages(size: u64, is_file: impl Fn(&dyn File) -> bool) {
+    for process in crate::task::process::all() {
+        process.memory().forget_file_pages(size, &is_file);
+    }
+}
+
+impl Memory {
+    fn forget_file_pages(&self, size: u64, is_file: &impl Fn(&dyn File) -> bool) {
+        let kept = size.next_multiple_of(PAGE_SIZE as u64);
+        let flushes: Vec<Flush> = {
+            let layout = self.layout.lock();
+            let gone = layout.regions.iter().filter_map(|(range, vma)| match &vma.backing {
+                Backing::File { file, offset } if is_file(&**file) => {
+                    let start = range.start + kept.saturating_sub(*offset).min(range.len() as u64) as usize;
+                    (start < range.end).then_some(start..range.end)
+                }
+                _ => None,
+            });
+            gone.map(|range| self.space.unmap(range)).collect()
+        };
+        drop(flushes);
     }
 }
 

@@ -8,7 +8,6 @@ use crate::fs::open::open;
 use crate::fs::walk::{self, Bounds, Follow, Limits, Node, Resolved};
 use crate::mm::user;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use linux_raw_sys::general::*;
 
 /// The directory that a path starts from: `None` for the working directory. EBADF, ENOTDIR.

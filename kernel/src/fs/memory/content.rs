@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use coracle_hal::boot;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use linux_raw_sys::general::{F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE};
 use spin::Mutex;
 
@@ -23,6 +23,8 @@ pub struct Content {
     base_page: Option<usize>,
     state: Mutex<State>,
     seals: AtomicU32,
+    /// Some page was given out to be mapped.
+    mapped: AtomicBool,
 }
 
 struct State {
@@ -58,6 +60,7 @@ impl Content {
             base_page,
             state: Mutex::new(State { size, base_len: size, pages: BTreeMap::new() }),
             seals: AtomicU32::new(0),
+            mapped: AtomicBool::new(false),
         }
     }
     /// Bytes.
@@ -73,6 +76,10 @@ impl Content {
         }
         let own = state.pages.keys().filter(|&&page| page >= base_pages).count() as u64;
         (base_pages + own) * PAGE
+    }
+    /// Whether a page was ever mapped.
+    pub fn is_mapped(&self) -> bool {
+        self.mapped.load(Ordering::Relaxed)
     }
     /// F_GET_SEALS.
     pub fn seals(&self) -> u32 {
@@ -263,6 +270,7 @@ impl Content {
     }
     /// The frame of page `index`, for mmap(2).
     pub fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
+        self.mapped.store(true, Ordering::Relaxed);
         let mut state = self.state.lock();
         if index >= state.size.div_ceil(PAGE) {
             return Err(Errno::NXIO);

@@ -2,9 +2,9 @@
 use super::content::MAX_SIZE;
 use super::node::Node;
 use crate::errno::{Errno, SysResult};
-use crate::fs::file::File;
+use crate::fs::file::{EmitEntry, File};
 use crate::fs::inode::{DirEntry, Inode};
-use crate::fs::mount::{Path, Place};
+use crate::fs::mount::Place;
 use crate::fs::stat::entry_kind;
 use crate::mm::user_buf::UserBuf;
 use alloc::string::String;
@@ -131,10 +131,6 @@ impl DirectoryFile {
     pub fn new(place: Place) -> Self {
         DirectoryFile { place, listing: Mutex::new(Arc::new(Vec::new())) }
     }
-    /// The directory.
-    pub fn directory(&self) -> &Path {
-        &self.place.path
-    }
 }
 
 impl File for DirectoryFile {
@@ -153,7 +149,7 @@ impl File for DirectoryFile {
     fn place(&self) -> Option<Place> {
         Some(self.place.clone())
     }
-    fn list(&self, from: u64, emit: &mut dyn FnMut(u64, u64, u8, &[u8]) -> bool) -> Result<(), Errno> {
+    fn list(&self, from: u64, emit: EmitEntry) -> Result<(), Errno> {
         let path = &self.place.path;
         let listing = if from == 0 {
             let fresh = Arc::new(path.inode.list()?);

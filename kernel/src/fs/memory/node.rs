@@ -9,6 +9,7 @@ use crate::fs::mount::Place;
 use crate::fs::stat::{Metadata, Timestamp};
 use crate::fs::{dev, stat};
 use crate::ipc::pipe::Pipe;
+use crate::mm::memory::forget_file_pages;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -307,7 +308,15 @@ impl Inode for Node {
     }
     fn truncate(&self, size: u64) -> Result<(), Errno> {
         let content = self.content().ok_or(Errno::INVAL)?;
+        let before = content.size();
         content.truncate(size)?;
+        if size < before && content.is_mapped() {
+            // What was mapped past the new end is gone (mmap(2): SIGBUS).
+            forget_file_pages(size, |file| {
+                let file = file.as_any().downcast_ref::<MemoryFile>();
+                file.is_some_and(|file| core::ptr::eq(Arc::as_ptr(file.node()), self))
+            });
+        }
         self.touch();
         Ok(())
     }

@@ -5,4 +5,4 @@ mod root;
 mod settings;
 mod system;
 
-pub use root::filesystem;
+pub use root::{filesystem, text_file};

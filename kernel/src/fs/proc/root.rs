@@ -14,9 +14,16 @@ use linux_raw_sys::general::S_IFDIR;
 /// f_type of procfs (statfs(2)).
 const MAGIC: u64 = 0x9fa0;
 
+const FS: FsId = FsId { device: device_number(0, 18), magic: MAGIC };
+
 /// The root directory.
 pub fn filesystem() -> Arc<dyn Inode> {
-    Node::root(FsId { device: device_number(0, 18), magic: MAGIC }, Box::new(Root))
+    Node::root(FS, Box::new(Root))
+}
+
+/// A file of its own with a text that is made when it is read, to be mounted over another.
+pub fn text_file(text: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> Arc<dyn Inode> {
+    Node::file(FS, Box::new(text))
 }
 
 struct Root;

@@ -78,8 +78,11 @@ pub fn new(kind: u32) -> Result<Arc<dyn File>, Errno> {
     Ok(UnixSocket::new(kind_of(kind)?))
 }
 
+/// Two connected sockets.
+pub type Pair = (Arc<dyn File>, Arc<dyn File>);
+
 /// socketpair(2).
-pub fn pair(kind: u32) -> Result<(Arc<dyn File>, Arc<dyn File>), Errno> {
+pub fn pair(kind: u32) -> Result<Pair, Errno> {
     let kind = kind_of(kind)?;
     let (a, b) = (UnixSocket::new(kind), UnixSocket::new(kind));
     let me = credentials();
