@@ -19,7 +19,7 @@ int main(void) {
     int f = open("f", O_RDWR), p[2], s[2];
     NEED(pipe(p) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0);
     char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    munmap(page + 4096, 4096);
+    mprotect(page + 4096, 4096, PROT_NONE);
     char *edge = page + 4096 - 4;
     void *ro = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     long bad[] = {8, (long)0xffff800000000000, (long)0xffffffffffffff00, 0x7ffffffff000, (long)0x8000000000001000};
