@@ -368,13 +368,18 @@ pub fn zero(dst: usize, len: usize) -> Result<(), Fault> {
 /// Length of the zero-terminated string at `src`, at most `max`: `None` if there is no zero within `max` bytes.
 pub fn string_length(src: usize, max: usize) -> Result<Option<usize>, Fault> {
     check(src, 0, false)?;
+    let wanted = max;
     let max = max.min(USER_END - src);
     if max == 0 {
-        return Ok(None);
+        return if wanted == 0 { Ok(None) } else { Err(Fault { addr: src, write: false, done: 0 }) };
     }
     let (len, failed) = machine::with_access(|| machine::length(src, max));
     if failed != 0 {
         return Err(Fault { addr: failed, write: false, done: len });
+    }
+    if len == max && max < wanted {
+        // The program's addresses end before the string does.
+        return Err(Fault { addr: src + max, write: false, done: len });
     }
     Ok((len < max).then_some(len))
 }

@@ -21,6 +21,9 @@ const MAX_ARGUMENT: usize = 32 * 4096;
 const MAX_ARGUMENTS: usize = 1 << 20;
 /// The signal in the low byte of clone(2)'s flags.
 const CSIGNAL: u64 = 0xff;
+/// What clone3(2) knows: all flags of clone(2) but those in the place of the signal, and two of its own.
+const CLONE3_FLAGS: u64 =
+    0xffff_ff80 & !(abi::CLONE_DETACHED as u64) | abi::CLONE_CLEAR_SIGHAND | abi::CLONE_INTO_CGROUP;
 /// sizeof(struct clone_args), first and latest version known.
 const CLONE_ARGS_MIN: usize = 64;
 const CLONE_ARGS_WORDS: usize = 11;

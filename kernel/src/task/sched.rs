@@ -290,11 +290,13 @@ pub fn preempt() {
         // The timer went off for something else, and may have been set to what is due next.
         return timer::interrupt_by(end);
     }
-    here.slice_end.store(NO_SLICE, Relaxed);
     let idle = IDLE.load(Relaxed);
     if idle != 0 {
         cpu::kick(idle.trailing_zeros() as usize);
     }
+    // The slice of the one that comes next: we wait behind it.
+    here.slice_end.store(NO_SLICE, Relaxed);
+    arm_slice();
     this::with(|me| {
         me.sched.switches[1].fetch_add(1, Relaxed);
         yield_as(me);
