@@ -37,7 +37,7 @@ while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); d
 
 coracle=target/release/coracle
 say '1. Build: memcached, its libraries and the kernel in one file'
-"$coracle" build memcached -o "$work/memcached.img" -- -m 32 -u root
+"$coracle" build memcached -o "$work/memcached.img" -- -m 32
 
 say
 say "2. Boot it, with $MEMORY of memory"

@@ -26,10 +26,10 @@ const DIRECTORIES: [(&str, u32); 12] = [
     ("/var/tmp", 0o1777),
 ];
 
-/// Links that hold on every distribution whose `/usr` is merged.
+/// Links that programs count on.
 const LINKS: [(&str, &str); 2] = [("/var/run", "/run"), ("/etc/mtab", "/proc/self/mounts")];
 
-/// Files. The name server is that of QEMU's user network; the kernel puts another in its place if it is told one.
+/// Files. The kernel puts the name servers that the network tells of in place of `resolv.conf`.
 const FILES: [(&str, &str); 7] = [
     (
         "/etc/passwd",
@@ -38,7 +38,6 @@ const FILES: [(&str, &str); 7] = [
     ),
     ("/etc/group", "root:x:0:\nuser:x:1000:\nwww-data:x:33:\nnogroup:x:65534:\n"),
     ("/etc/hosts", "127.0.0.1 localhost\n"),
-    ("/etc/resolv.conf", "nameserver 10.0.2.3\n"),
     (
         "/etc/nsswitch.conf",
         "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
