@@ -175,6 +175,10 @@ pub fn start_count(count: u32, then: AtZero) {
         AtZero::Interrupt => 0,
         AtZero::Repeat => PERIODIC,
     };
+    if then == AtZero::Repeat {
+        // The old count, which may be a few nanoseconds, must not repeat for even a moment: QEMU would be busy with it.
+        write(register::TIMER_INITIAL, 0);
+    }
     write(register::LVT_TIMER, mode | u32::from(trap::TIMER_VECTOR));
     write(register::TIMER_INITIAL, count);
 }

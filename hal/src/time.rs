@@ -14,6 +14,8 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 const NANOSECONDS: u64 = 1_000_000_000;
 /// A new measurement replaces the last if its error is this many times smaller.
 const GAIN: u64 = 4;
+/// Count-downs shorter than this, in nanoseconds, are not measured: they would repeat too fast.
+const SHORTEST: u32 = 200_000;
 /// Parts per billion of error that are good enough.
 const GOOD_ERROR: u64 = 5_000;
 
@@ -65,7 +67,7 @@ impl Ongoing {
         self.initial = count;
         // A tick is at most a few times shorter than a nanosecond, which makes this estimate a careful one.
         let expected = self.width * NANOSECONDS / u64::from(count.max(1));
-        if self.error == 0 || expected.saturating_mul(GAIN) > self.error {
+        if self.error == 0 || count < SHORTEST || expected.saturating_mul(GAIN) > self.error {
             self.start = None;
             apic::start_count(count, then);
             return;
