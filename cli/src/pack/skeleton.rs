@@ -38,6 +38,7 @@ const FILES: [(&str, &str); 7] = [
     ),
     ("/etc/group", "root:x:0:\nuser:x:1000:\nwww-data:x:33:\nnogroup:x:65534:\n"),
     ("/etc/hosts", "127.0.0.1 localhost\n"),
+    ("/etc/resolv.conf", "# No network, no name server.\n"),
     (
         "/etc/nsswitch.conf",
         "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
