@@ -79,6 +79,9 @@ struct Arguments {
     /// Instead of measuring: instructions per function under the load `--only` names, or of a case's start
     #[arg(long)]
     profile: bool,
+    /// With --profile: what is executed while nothing is asked, per second
+    #[arg(long, requires = "profile")]
+    idle: bool,
     /// List the loads
     #[arg(long)]
     list: bool,
@@ -244,6 +247,11 @@ fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Argument
     let image = bench.yard.build(guest, &program)?;
     let mut vm = bench.boot(&image, case.cpus, &Watch { marks: Vec::new(), profile: true })?;
     let (blocks, operations) = match load {
+        _ if arguments.idle => {
+            let before = vm.counters().blocks()?;
+            std::thread::sleep(bench.period);
+            (profile::difference(&before, vm.counters().blocks()?), bench.period.as_secs())
+        }
         None => {
             let console = vm.console();
             let test = console.lines().filter_map(measure::micro_line).find(|(name, _)| *name == wanted);
