@@ -258,13 +258,22 @@ fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Argument
             (vm.counters().blocks()?, test.map_or(1, |(_, operations)| operations))
         }
         Some(load) => {
-            let _idle = load.prepare()?;
             let before = vm.counters().blocks()?;
-            let sample = load.run(bench.period)?;
+            let prepared = load.prepare();
+            let before = if prepared.is_ok() { vm.counters().blocks()? } else { before };
+            let sample = prepared.and_then(|_idle| load.run(bench.period));
             if !vm.alive() {
                 bail!("the guest died under the load\n{}", vm.console_tail());
             }
-            (profile::difference(&before, vm.counters().blocks()?), sample.operations)
+            // A guest that stalls is worth a profile above all.
+            let operations = sample.map_or_else(
+                |error| {
+                    eprintln!("bench: {wanted} failed, all is told as one operation: {error:#}");
+                    1
+                },
+                |sample| sample.operations,
+            );
+            (profile::difference(&before, vm.counters().blocks()?), operations)
         }
     };
     let mut files = Vec::new();
