@@ -360,9 +360,11 @@ fn copy(
                 }
             }
         };
-        let mut src = UserBuf::kernel_in(bytes);
+        let mut written = 0;
         let mut failure = None;
-        while src.remaining() > 0 && failure.is_none() {
+        while written < bytes.len() && failure.is_none() {
+            // A buffer counts what has gone out of it altogether, so each write gets its own.
+            let mut src = UserBuf::kernel_in(&bytes[written..]);
             // A stream's bytes can't be put back: they are written even if that has to wait.
             let wait = (nonblock || to.nonblock()) && from.seekable;
             match to.file.write(&mut src, to_at.place(to), wait) {
@@ -370,6 +372,7 @@ fn copy(
                 Ok(n) => {
                     to_at.advance(to, n);
                     from_at.advance(from, n);
+                    written += n;
                     done += n;
                 }
                 Err(error) => failure = Some(error),
