@@ -194,6 +194,8 @@ impl Shipyard {
         let file = self.out.join(format!("{}.{}.img", program.name, guest.name()));
         let mut command = Command::new(&self.coracle);
         command.arg("build").arg(&program.path).arg("-o").arg(&file).args(["--mode", guest.mode()]);
+        // As in the Linux guest.
+        command.args(["--user", "root"]);
         let libraries = tools::libraries(&program.path);
         for (path, host) in program.closure() {
             if host != program.path && !libraries.contains(&host) {
