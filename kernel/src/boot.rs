@@ -38,7 +38,7 @@ pub fn boot() -> ! {
     let archive = open_archive();
     let config = archive.as_ref().map(|archive| archive.config());
     set_ring(&settings, config.as_ref());
-    if let Err(error) = fs::init(archive.clone()) {
+    if let Err(error) = fs::init(archive) {
         fail(
             format_args!("the files of the image can't be mounted (error {})", error.0),
             power::KERNEL_FAILED,
@@ -71,7 +71,7 @@ fn open_archive() -> Option<Archive<'static>> {
     };
     match Archive::parse(bytes) {
         Ok(archive) => {
-            report::configure(archive.clone());
+            report::configure(archive);
             Some(archive)
         }
         Err(error) => fail(format_args!("the image can't be read: {error}"), power::KERNEL_FAILED),

@@ -123,7 +123,7 @@ fn backtrace(memory: &Memory, c: &UserContext) -> Vec<(u64, bool)> {
         found.push((caller, false));
     }
     let mut frame = c.rbp;
-    while found.len() < MAX_FRAMES && frame >= c.rsp && frame % 8 == 0 {
+    while found.len() < MAX_FRAMES && frame >= c.rsp && frame.is_multiple_of(8) {
         let (Some(next), Some(caller)) = (word(memory, frame), word(memory, frame + 8)) else { break };
         if !executable(memory, caller) {
             break;

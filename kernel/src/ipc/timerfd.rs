@@ -72,15 +72,18 @@ impl Timed for TimerFd {
                 return;
             }
             state.queued = None;
-            if state.interval_ns == 0 {
-                state.next_ns = 0;
-                state.expirations += 1;
-            } else {
-                let periods = (now_ns - state.next_ns) / state.interval_ns + 1;
-                state.expirations += periods;
-                state.next_ns += periods * state.interval_ns;
-                if let Some(this) = self.this.upgrade() {
-                    state.queued = Some(timer::add(state.next_ns, this));
+            // A timer without an interval goes off once.
+            match (now_ns - state.next_ns).checked_div(state.interval_ns) {
+                None => {
+                    state.next_ns = 0;
+                    state.expirations += 1;
+                }
+                Some(missed) => {
+                    state.expirations += missed + 1;
+                    state.next_ns += (missed + 1) * state.interval_ns;
+                    if let Some(this) = self.this.upgrade() {
+                        state.queued = Some(timer::add(state.next_ns, this));
+                    }
                 }
             }
         }

@@ -74,7 +74,7 @@ pub const fn page_down(value: usize) -> usize {
 /// The pages `addr..addr+len` of the program's half: EINVAL if `addr` isn't a page boundary, `outside` if they leave
 /// the half or wrap around. An empty range is fine.
 pub fn page_range(addr: usize, len: usize, outside: Errno) -> Result<Range<usize>, Errno> {
-    if addr % PAGE_SIZE != 0 {
+    if !addr.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::INVAL);
     }
     let len = page_up(len).ok_or(outside)?;

@@ -16,8 +16,8 @@ pub struct SharedAnonymous {
 }
 
 impl SharedAnonymous {
-    /// No pages yet.
-    pub fn new() -> Arc<dyn File> {
+    /// A file without pages yet.
+    pub fn file() -> Arc<dyn File> {
         Arc::new(SharedAnonymous::default())
     }
 }

@@ -45,16 +45,6 @@ pub fn write(addr: usize, src: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Zeroes `len` bytes of the program's memory; EFAULT.
-pub fn zero(addr: usize, len: usize) -> Result<(), Errno> {
-    let mut done = 0;
-    while let Err(fault) = hal::zero(addr.wrapping_add(done), len - done) {
-        done += fault.done;
-        resolve(fault)?;
-    }
-    Ok(())
-}
-
 /// Reads `N` 64-bit words (most of Linux's structures are such); EFAULT.
 #[inline]
 pub fn read_words<const N: usize>(addr: usize) -> Result<[u64; N], Errno> {
@@ -101,14 +91,6 @@ pub fn load_u32(addr: usize) -> Result<u32, Errno> {
             Err(fault) => resolve(fault)?,
         }
     }
-}
-
-/// Atomic store of an aligned 32-bit word; EFAULT.
-pub fn store_u32(addr: usize, value: u32) -> Result<(), Errno> {
-    while let Err(fault) = hal::store_u32(addr, value) {
-        resolve(fault)?;
-    }
-    Ok(())
 }
 
 /// Atomic compare-and-exchange of an aligned 32-bit word; gives what was found; EFAULT.

@@ -85,7 +85,7 @@ pub fn clone3(call: &mut Call) -> SysResult {
         words;
     if (stack == 0) != (stack_size == 0)
         || exit_signal > u64::from(signal::MAX_SIGNAL)
-        || flags & CSIGNAL != 0
+        || flags & !CLONE3_FLAGS != 0
     {
         return Err(Errno::INVAL);
     }

@@ -67,7 +67,7 @@ fn thread_or_self(call: &Call, tid: i32) -> Result<Arc<crate::task::thread::Thre
 pub fn sched_getaffinity(call: &mut Call) -> SysResult {
     const MASK_LEN: usize = 8;
     let len = call.usize(1);
-    if len < MASK_LEN || len % 8 != 0 {
+    if len < MASK_LEN || !len.is_multiple_of(8) {
         return Err(Errno::INVAL);
     }
     let thread = thread_or_self(call, call.i32(0))?;

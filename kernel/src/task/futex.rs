@@ -40,7 +40,7 @@ static TABLE: Lazy<Vec<Bucket>> = Lazy::new(|| (0..BUCKETS).map(|_| Mutex::new(V
 impl Key {
     /// The key of the word at `addr`; `private`: the caller says that no other process waits for it. EINVAL, EFAULT.
     pub fn new(addr: usize, private: bool) -> Result<Key, Errno> {
-        if addr % 4 != 0 {
+        if !addr.is_multiple_of(4) {
             return Err(Errno::INVAL);
         }
         let memory = crate::this::with(|thread| thread.process.memory_id());
@@ -275,7 +275,7 @@ fn owner_died(
     priority_inheriting: bool,
     pending: bool,
 ) -> Result<(), Errno> {
-    if word % 4 != 0 {
+    if !word.is_multiple_of(4) {
         return Err(Errno::INVAL);
     }
     let mut value = user::load_u32(word)?;

@@ -114,15 +114,18 @@ impl Timed for PosixTimer {
                 return;
             }
             state.queued = None;
-            if state.interval_ns == 0 {
-                state.next_ns = 0;
-                state.overrun = 0;
-            } else {
-                let missed = (now_ns - state.next_ns) / state.interval_ns;
-                state.overrun = missed;
-                state.next_ns += (missed + 1) * state.interval_ns;
-                if let Some(this) = self.this.upgrade() {
-                    state.queued = Some(timer::add(state.next_ns, this));
+            // A timer without an interval goes off once.
+            match (now_ns - state.next_ns).checked_div(state.interval_ns) {
+                None => {
+                    state.next_ns = 0;
+                    state.overrun = 0;
+                }
+                Some(missed) => {
+                    state.overrun = missed;
+                    state.next_ns += (missed + 1) * state.interval_ns;
+                    if let Some(this) = self.this.upgrade() {
+                        state.queued = Some(timer::add(state.next_ns, this));
+                    }
                 }
             }
         }

@@ -81,8 +81,6 @@ impl SigInfo {
 
 /// si_code of timers (`SI_TIMER`).
 pub const SI_TIMER: i32 = -2;
-/// si_code of rt_sigqueueinfo(2) (`SI_QUEUE`).
-pub const SI_QUEUE: i32 = -1;
 /// si_code of tgkill(2) (`SI_TKILL`).
 pub const SI_TKILL: i32 = -6;
 /// si_code of kill(2) (`SI_USER`).

@@ -8,9 +8,7 @@ mod state;
 
 pub use deliver::{deliver, resume_call};
 pub use frame::{minimum_stack, sigreturn, stack_flags};
-pub use info::{
-    FIRST_REALTIME, MAX_SIGNAL, SI_QUEUE, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit,
-};
+pub use info::{FIRST_REALTIME, MAX_SIGNAL, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit};
 pub use mask::{restore_mask, set_mask, set_temporary_mask};
 pub use send::{force, raise, send_to_group, send_to_process, send_to_thread};
-pub use state::{Action, AltStack, DEFAULT, IGNORE, Pending, ProcessSignals, ThreadSignals};
+pub use state::{Action, AltStack, DEFAULT, IGNORE, ProcessSignals, ThreadSignals};
