@@ -82,9 +82,11 @@ if "$cargo" deny --version >/dev/null 2>&1; then
 else
     heading 'licences and advisories: skipped, cargo-deny is not installed'
 fi
+check 'the table of system calls in the book' "$cargo" run --locked --quiet --package xtask -- system-calls --check docs/src/system-calls.md
 tests 'tests on the host' host_tests
 check 'the coracle command' "$cargo" build --locked --release
 tests 'boot tests' "$cargo" test --locked --release --package coracle-tests --no-fail-fast
+check 'instructions, against the record' "$cargo" run --locked --release --package coracle-bench -- --quick
 
 heading 'all'
 echo "$passed passed, $failed failed"
