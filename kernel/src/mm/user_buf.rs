@@ -14,8 +14,8 @@ pub struct UserBuf<'a> {
     fault: Option<(usize, Access)>,
 }
 
-/// Pieces that a buffer holds by itself: what messages with a header, a body and an end need, and some more.
-pub const FEW: usize = 8;
+/// An element of an iovec array, as it lies in the program's memory: address and length, little endian.
+pub type RawPiece = [[u8; 8]; 2];
 
 enum Pieces<'a> {
     One {
@@ -26,9 +26,9 @@ enum Pieces<'a> {
         index: usize,
         offset: usize,
     },
-    /// As `Many`, without memory from the heap.
-    Few {
-        pieces: [(usize, usize); FEW],
+    /// As `Many`, as the program wrote them.
+    Raw {
+        pieces: &'a [RawPiece],
         index: usize,
         offset: usize,
     },
@@ -47,11 +47,19 @@ impl<'a> UserBuf<'a> {
         let total = pieces.iter().map(|p| p.1).sum();
         Self::new(Pieces::Many { pieces, index: 0, offset: 0 }, total)
     }
-    /// The same for at most [`FEW`] pieces; the others are empty.
+    /// The same for pieces as the program wrote them, of which at most the first `max` bytes count. EINVAL if one has
+    /// a negative length.
     #[inline]
-    pub fn few(pieces: [(usize, usize); FEW]) -> Self {
-        let total = pieces.iter().map(|p| p.1).sum();
-        Self::new(Pieces::Few { pieces, index: 0, offset: 0 }, total)
+    pub fn raw(pieces: &'a [RawPiece], max: usize) -> Result<Self, Errno> {
+        let mut total = 0usize;
+        for [_, len] in pieces {
+            let len = usize::from_le_bytes(*len);
+            if len > isize::MAX as usize {
+                return Err(Errno::INVAL);
+            }
+            total = total.saturating_add(len);
+        }
+        Ok(Self::new(Pieces::Raw { pieces, index: 0, offset: 0 }, total.min(max)))
     }
     /// A kernel buffer to be filled ([`UserBuf::put`]).
     pub fn kernel_out(dst: &'a mut [u8]) -> Self {
@@ -126,7 +134,7 @@ impl<'a> UserBuf<'a> {
                 want
             }
             Pieces::KernelIn(_) => 0,
-            Pieces::Many { .. } | Pieces::Few { .. } => {
+            Pieces::Many { .. } | Pieces::Raw { .. } => {
                 self.many(want, |addr, from, to| hal::copy_to(addr, &src[from..to]))
             }
         }
@@ -148,7 +156,7 @@ impl<'a> UserBuf<'a> {
                 want
             }
             Pieces::KernelOut(_) => 0,
-            Pieces::Many { .. } | Pieces::Few { .. } => {
+            Pieces::Many { .. } | Pieces::Raw { .. } => {
                 self.many(want, |addr, from, to| hal::copy_from(&mut dst[from..to], addr))
             }
         }
@@ -183,20 +191,22 @@ impl<'a> UserBuf<'a> {
         want: usize,
         mut copy: impl FnMut(usize, usize, usize) -> Result<(), hal::Fault>,
     ) -> usize {
-        let (pieces, index, offset) = match &mut self.pieces {
-            Pieces::Many { pieces, index, offset } => (&pieces[..], index, offset),
-            Pieces::Few { pieces, index, offset } => (&pieces[..], index, offset),
-            _ => return 0,
-        };
         let mut moved = 0;
-        let mut left = pieces.get(*index..).unwrap_or_default().iter();
-        while moved < want
-            && let Some(&(base, len)) = left.next()
-        {
+        while moved < want {
+            let (piece, index, offset) = match &mut self.pieces {
+                Pieces::Many { pieces, index, offset } => (pieces.get(*index).copied(), index, offset),
+                Pieces::Raw { pieces, index, offset } => {
+                    let piece = pieces.get(*index);
+                    let piece = piece.map(|[a, l]| (usize::from_le_bytes(*a), usize::from_le_bytes(*l)));
+                    (piece, index, offset)
+                }
+                _ => break,
+            };
+            let Some((base, len)) = piece else { break };
             let part = (len - *offset).min(want - moved);
             // An empty piece may have any address.
             if part > 0
-                && let Err(fault) = copy(base + *offset, moved, moved + part)
+                && let Err(fault) = copy(base.wrapping_add(*offset), moved, moved + part)
             {
                 moved += fault.done;
                 *offset += fault.done;

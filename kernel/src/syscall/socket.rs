@@ -3,7 +3,7 @@ use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
 use crate::mm::user;
-use crate::mm::user_buf::{FEW, UserBuf};
+use crate::mm::user_buf::UserBuf;
 use crate::net::address::ADDRESS_MAX;
 use crate::net::open;
 use crate::net::options::{SOL_SOCKET, answer};
@@ -21,6 +21,8 @@ const OPTION_MAX: usize = 1024;
 /// Most pieces of an iovec array (IOV_MAX), and most bytes of a call (Linux's MAX_RW_COUNT).
 const PIECES_MAX: usize = 1024;
 const BYTES_MAX: usize = 0x7fff_f000;
+/// Pieces that need no memory from the heap: those of a message with a header, a body and an end, and some more.
+const FEW: usize = 8;
 /// Longest control data (net.core.optmem_max), and most descriptors in it (SCM_MAX_FD).
 const CONTROL_MAX: usize = 20480;
 const RIGHTS_MAX: usize = 253;
@@ -244,33 +246,27 @@ impl Message {
         Ok(message)
     }
 
+    /// Calls `f` with the buffer that the message's pieces make.
     #[inline]
-    fn buffer(&self) -> Result<UserBuf<'static>, Errno> {
-        if self.count > FEW {
-            return self.long_buffer();
+    fn with_buffer<R>(&self, f: impl FnOnce(&mut UserBuf) -> Result<R, Errno>) -> Result<R, Errno> {
+        if self.count == 1 {
+            let [base, len] = user::read_words(self.pieces)?;
+            if len > i64::MAX as u64 {
+                return Err(Errno::INVAL);
+            }
+            return f(&mut UserBuf::user(base as usize, (len as usize).min(BYTES_MAX)));
         }
-        let mut bytes = [[[0; 8]; 2]; FEW];
-        user::read(bytes[..self.count].as_flattened_mut().as_flattened_mut(), self.pieces)?;
-        let mut pieces = [(0, 0); FEW];
-        let mut room = BYTES_MAX;
-        for (piece, [base, len]) in pieces.iter_mut().zip(bytes).take(self.count) {
-            *piece = (usize::from_le_bytes(base), piece_len(usize::from_le_bytes(len), &mut room)?);
-        }
-        Ok(match self.count {
-            1 => UserBuf::user(pieces[0].0, pieces[0].1),
-            _ => UserBuf::few(pieces),
-        })
-    }
-
-    #[cold]
-    fn long_buffer(&self) -> Result<UserBuf<'static>, Errno> {
-        let mut bytes = alloc::vec![[[0; 8]; 2]; self.count];
-        user::read(bytes.as_flattened_mut().as_flattened_mut(), self.pieces)?;
-        let mut room = BYTES_MAX;
-        let pieces = bytes.into_iter().map(|[base, len]| {
-            Ok((usize::from_le_bytes(base), piece_len(usize::from_le_bytes(len), &mut room)?))
-        });
-        Ok(UserBuf::vectored(pieces.collect::<Result<_, Errno>>()?))
+        let mut few = [[[0; 8]; 2]; FEW];
+        let mut many = Vec::new();
+        let pieces = match few.get_mut(..self.count) {
+            Some(pieces) => pieces,
+            None => {
+                many.resize(self.count, [[0; 8]; 2]);
+                &mut many[..]
+            }
+        };
+        user::read(pieces.as_flattened_mut().as_flattened_mut(), self.pieces)?;
+        f(&mut UserBuf::raw(pieces, BYTES_MAX)?)
     }
 
     /// The descriptors that are passed along (SCM_RIGHTS).
@@ -319,11 +315,12 @@ impl Message {
             (addr, len) => Some(read_address(addr, len)?),
         };
         let rights = if self.control_len == 0 { Vec::new() } else { self.rights(call)? };
-        with_sigpipe(socket.send(&mut self.buffer()?, to.as_ref(), flags, rights), flags)
+        with_sigpipe(self.with_buffer(|src| socket.send(src, to.as_ref(), flags, rights)), flags)
     }
 
     fn receive(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
-        let received = socket_of(file)?.receive(&mut self.buffer()?, effective(file, flags))?;
+        let socket = socket_of(file)?;
+        let received = self.with_buffer(|dst| socket.receive(dst, effective(file, flags)))?;
         let len = received.len;
         if self.name != 0 {
             let name = received.from.as_ref().map(SocketAddress::encode).unwrap_or_default();
@@ -380,17 +377,6 @@ impl Message {
         }
         Ok((bytes.len(), told | flags & n::MSG_CMSG_CLOEXEC))
     }
-}
-
-/// The length of an iovec's piece, cut to the room that is left; EINVAL if it is negative.
-#[inline]
-fn piece_len(len: usize, room: &mut usize) -> Result<usize, Errno> {
-    if len > isize::MAX as usize {
-        return Err(Errno::INVAL);
-    }
-    let len = len.min(*room);
-    *room -= len;
-    Ok(len)
 }
 
 /// Appends a `struct cmsghdr` of level SOL_SOCKET.
