@@ -90,7 +90,7 @@ proptest! {
                     let possible = end > start && (end <= found.end || model[found.end..end].iter().all(Option::is_none));
                     prop_assert_eq!(map.resize(start, end), possible);
                     if possible {
-                        for i in end..found.end.max(end) { model[i] = None; }
+                        model[end..found.end.max(end)].fill(None);
                         for (i, slot) in model.iter_mut().enumerate().take(end).skip(start) { *slot = Some(tag.advance(i - start)); }
                     }
                 }
@@ -103,8 +103,8 @@ proptest! {
                 }
             }
             prop_assert_eq!(&expand(&map), &model);
-            for at in 0..SPACE {
-                prop_assert_eq!(map.find(at).map(|(r, t)| t.advance(at - r.start)), model[at]);
+            for (at, slot) in model.iter().enumerate() {
+                prop_assert_eq!(map.find(at).map(|(r, t)| t.advance(at - r.start)), *slot);
             }
         }
         // Laws of the searches.
