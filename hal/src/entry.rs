@@ -256,6 +256,9 @@ trap_common:
     jnz 2f
     cmp qword ptr [rsp + 16], 0
     js trap_kernel
+    # In ring 0 at an address of the lower half: the program in unikernel mode, else the kernel gone astray.
+    cmp byte ptr [rip + {ring}], {unikernel}
+    jne trap_kernel
     jmp 3f
 2:  swapgs
 3:  mov gs:[{scratch}], rax
@@ -384,6 +387,8 @@ nmi_entry:
     syscall = sym symbols::coracle_syscall,
     syscall_instruction = sym symbols::coracle_syscall_instruction,
     thread_start = sym symbols::coracle_thread_start,
+    ring = sym crate::task::RING,
+    unikernel = const crate::task::Ring::Unikernel as u8,
     trap_program = sym trap::trap_program,
     trap_kernel = sym trap::trap_kernel,
     bad_address = sym trap::bad_address,

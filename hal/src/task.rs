@@ -138,7 +138,8 @@ impl Drop for Task {
 
 #[inline]
 fn load_fs_base(local: &Local, base: u64) {
-    if local.fs_base.get() != base {
+    // In ring 3 a program changes the base, unseen, by loading the segment register.
+    if local.fs_base.get() != base || ring() == Ring::Protected {
         local.fs_base.set(base);
         // SAFETY: canonical; the kernel does not use FS.
         unsafe { x86::wrmsr(msr::FS_BASE, base) };
@@ -281,7 +282,8 @@ pub enum Ring {
     Protected,
 }
 
-static RING: AtomicU8 = AtomicU8::new(0);
+/// The chosen [`Ring`], as a number; read by `entry.rs`, too.
+pub(crate) static RING: AtomicU8 = AtomicU8::new(0);
 
 /// Chooses the ring for all programs of this boot. Called once, before the first program is entered and before other
 /// CPUs are started.

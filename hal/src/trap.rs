@@ -127,7 +127,8 @@ pub fn init_cpu(local: &'static Local, trap_stack: usize, double_fault_stack: us
             0,
             0x00af_9b00_0000_ffff,
             0x00cf_9300_0000_ffff,
-            0x00cf_fb00_0000_ffff,
+            // 32-bit code: absent. From there `syscall` would go to CSTAR; `sysret` needs no descriptor.
+            0,
             0x00cf_f300_0000_ffff,
             0x00af_fb00_0000_ffff,
             low,

@@ -223,6 +223,21 @@ program_remap:
     mov eax, 2
     syscall
 
+program_compat:
+    # To 32-bit code, which must not be there: from it, system calls would start the kernel at address 0.
+    lea r15, [rip + 1f]
+    push 0x1b
+    push 0
+    mov rax, rsp
+    mov ecx, 2
+    .byte 0x48, 0xff, 0x6c, 0x24, 0x00      # jmp far [rsp]
+1:  mov edi, ecx
+    xor esi, esi
+    mov eax, 1
+    syscall
+    mov eax, 2
+    syscall
+
 program_end:
     .balign 4096
     .text
@@ -241,6 +256,7 @@ unsafe extern "C" {
     static program_null: u8;
     static program_spin: u8;
     static program_remap: u8;
+    static program_compat: u8;
 }
 
 /// Where a program starts.
@@ -255,6 +271,7 @@ pub enum Entry {
     Null,
     Spin,
     Remap,
+    Compat,
 }
 
 /// The programs' code.
@@ -277,6 +294,7 @@ pub fn offset(entry: Entry) -> usize {
         Entry::Null => &raw const program_null,
         Entry::Spin => &raw const program_spin,
         Entry::Remap => &raw const program_remap,
+        Entry::Compat => &raw const program_compat,
     };
     address as usize - &raw const program_start as usize
 }

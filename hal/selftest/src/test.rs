@@ -348,6 +348,12 @@ fn programs() {
         "copies from the program",
         matches!(reports[..], [(sum, 0x90_0000..=0x90_0017)] if sum == 0x33 * 40)
     );
+    let reports = run(program::offset(program::Entry::Compat), 0..1);
+    let faults = core::mem::take(&mut *FAULTS.lock());
+    check!(
+        "no way to 32-bit code",
+        reports == [(2, 0)] && matches!(faults[..], [Fault::GeneralProtection { .. }])
+    );
     if hal::task::ring() == Ring::Unikernel {
         let reports = run(program::offset(program::Entry::Patched), 0..1);
         check!("a patched system call", reports == [(7, 1)]);
