@@ -125,7 +125,11 @@ fn other_port(port: u16) -> u16 {
 pub fn check_tap(name: &str) -> Result<()> {
     const TUN: &str = "/dev/net/tun";
     let error = Error::new(format!("the tap device `{name}` cannot be used"));
-    if !Path::new("/sys/class/net").join(name).exists() {
+    // Of the network namespace that this runs in; /sys shows the one it was mounted from.
+    let devices = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
+    let is_there =
+        devices.lines().any(|line| line.split_once(':').is_some_and(|(device, _)| device.trim() == name));
+    if !is_there {
         return Err(error.why("there is no such device").help(format!(
             "as root: ip tuntap add {name} mode tap user $USER; ip address add 10.0.5.1/24 dev {name}; ip link set {name} up"
         )));
