@@ -5,7 +5,7 @@
 pub mod address;
 mod common;
 mod interface;
-mod interface_ioctl;
+pub mod interface_ioctl;
 pub mod netlink;
 pub mod open;
 pub mod options;

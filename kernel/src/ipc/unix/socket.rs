@@ -442,7 +442,8 @@ impl File for UnixSocket {
                 if self.kind == Kind::Stream { state.inbox.bytes() } else { state.inbox.front_len() }
             }
             TIOCOUTQ => self.peer().map_or(0, |peer| peer.state.lock().inbox.bytes()),
-            _ => return Err(Errno::NOTTY),
+            // Any socket tells of the interfaces: if_nametoindex(3) asks one of this family.
+            _ => return crate::net::interface_ioctl::ioctl(command, argument),
         };
         crate::mm::user::write_u32(argument, waiting as u32)?;
         Ok(0)
