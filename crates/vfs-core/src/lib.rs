@@ -1,4 +1,4 @@
-//! The algorithms behind files that need no machine: descriptor bitmaps, path walking, pipe rings, lock ranges and
+//! The algorithms behind files that need no machine: descriptor bitmaps, path walking, pipe rings, lock ranges, sorted maps and
 //! directory records. The kernel gives them locks, memory and waiting.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -9,3 +9,4 @@ pub mod dirent;
 pub mod locks;
 pub mod path;
 pub mod ring;
+pub mod sorted_map;

@@ -4,9 +4,9 @@ use super::inode::Inode;
 use super::memory::MemoryFile;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use coracle_vfs_core::locks::{Lock, Locks};
+use coracle_vfs_core::sorted_map::SortedMap;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use spin::Mutex;
 
@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 /// Locks of all files that have any. Few programs lock, so one table will do.
-static TABLE: Mutex<BTreeMap<(Kind, FileId), Locks>> = Mutex::new(BTreeMap::new());
+static TABLE: Mutex<SortedMap<(Kind, FileId), Locks>> = Mutex::new(SortedMap::new());
 /// Files in [`TABLE`]: closing a file looks no further while it is 0.
 static LOCKED: AtomicUsize = AtomicUsize::new(0);
 /// Told whenever locks are released.
@@ -55,7 +55,7 @@ pub fn set(open: &OpenFile, kind: Kind, lock: Lock, wait: bool) -> Result<(), Er
     let id = file_id(open)?;
     block_on(&RELEASED, !wait, None, || {
         let mut table = TABLE.lock();
-        let locks = table.entry((kind, id)).or_default();
+        let locks = table.get_or_default((kind, id));
         let result = match locks.conflict(&lock) {
             Some(_) => Err(Errno::AGAIN),
             None => {

@@ -1,7 +1,7 @@
 //! open(2).
 use super::context::FsContext;
 use super::file::{File, OpenFile};
-use super::inode::{Inode, NewNode};
+use super::inode::{Inode, NewNode, give_to_caller};
 use super::mount::{Path, Place};
 use super::walk::{self, Bounds, Follow, Node};
 use crate::errno::Errno;
@@ -79,7 +79,10 @@ pub fn open(
             found.directory.check_writable()?;
             let mode = mode & !context.umask();
             match found.directory.inode.create(&found.name, NewNode::File, mode) {
-                Ok(inode) => (Path { mount: found.directory.mount.clone(), inode }, true),
+                Ok(inode) => {
+                    give_to_caller(&inode)?;
+                    (Path { mount: found.directory.mount.clone(), inode }, true)
+                }
                 // Somebody else was faster.
                 Err(Errno::EXIST) if flags & O_EXCL == 0 => {
                     let inode = found.directory.inode.lookup(&found.name)?.ok_or(Errno::NOENT)?;
@@ -159,6 +162,7 @@ fn open_nameless(
     }
     directory.check_writable()?;
     let inode: Arc<dyn Inode> = directory.inode.create_nameless(mode & !context.umask())?;
+    give_to_caller(&inode)?;
     let place = Place { path: Path { mount: directory.mount, inode }, name: None };
     open_place(place, flags & !(TMPFILE_BIT | O_DIRECTORY) | (flags & O_WRONLY), false)
 }

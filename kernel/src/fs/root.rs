@@ -12,7 +12,7 @@ use crate::mm::user_buf::UserBuf;
 use alloc::string::String;
 use alloc::sync::Arc;
 use coracle_image::archive::Archive;
-use linux_raw_sys::general::{O_CREAT, O_RDONLY, S_IFMT, S_IFREG};
+use linux_raw_sys::general::{O_RDONLY, S_IFMT, S_IFREG};
 use spin::Once;
 
 /// Permission bits that let somebody execute a file.
@@ -44,9 +44,9 @@ pub fn init(archive: Option<Archive<'static>>) -> Result<(), Errno> {
 fn attach_resolver() -> Result<(), Errno> {
     let context = FsContext::new();
     let path = b"/etc/resolv.conf";
-    let of_image = match open(&context, None, path, O_RDONLY | O_CREAT, 0o644, Bounds::default()) {
+    let of_image = match open(&context, None, path, O_RDONLY, 0, Bounds::default()) {
         Ok(file) => file,
-        // An image without /etc has no use for it.
+        // An image without one asks for no names.
         Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(error),
     };

@@ -2,7 +2,7 @@
 use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::OpenFile;
-use crate::fs::inode::{Link, NewNode};
+use crate::fs::inode::{Link, NewNode, give_to_caller};
 use crate::fs::mount::{Path, Place};
 use crate::fs::open::open;
 use crate::fs::walk::{self, Bounds, Follow, Limits, Node, Resolved};
@@ -154,7 +154,8 @@ fn make(call: &Call, directory: i32, addr: usize, node: NewNode, mode: u32) -> S
         return Err(Errno::NOENT);
     }
     found.directory.check_writable()?;
-    found.directory.inode.create(&found.name, node, mode & !call.thread.process.fs.umask())?;
+    let made = found.directory.inode.create(&found.name, node, mode & !call.thread.process.fs.umask())?;
+    give_to_caller(&made)?;
     Ok(0)
 }
 /// mkdir(2).
@@ -197,7 +198,7 @@ fn do_symlink(call: &Call, target: usize, directory: i32, addr: usize) -> SysRes
         return Err(Errno::NOENT);
     }
     found.directory.check_writable()?;
-    found.directory.inode.create(&found.name, NewNode::Link(&target), 0o777)?;
+    give_to_caller(&found.directory.inode.create(&found.name, NewNode::Link(&target), 0o777)?)?;
     Ok(0)
 }
 /// symlink(2).

@@ -8,11 +8,11 @@ use crate::fs::descriptors::DescriptorTable;
 use crate::ipc::poll::PollSource;
 use crate::mm::memory::Memory;
 use crate::time::posix_timer::ProcessTimers;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_image::User;
+use coracle_vfs_core::sorted_map::SortedMap;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use linux_raw_sys::general as abi;
 use spin::{Mutex, RwLock};
@@ -169,9 +169,9 @@ impl ExitStatus {
 }
 
 /// All processes by pid.
-static PROCESSES: RwLock<BTreeMap<i32, Arc<Process>>> = RwLock::new(BTreeMap::new());
+static PROCESSES: RwLock<SortedMap<i32, Arc<Process>>> = RwLock::new(SortedMap::new());
 /// All threads by tid.
-static THREADS: RwLock<BTreeMap<i32, Weak<Thread>>> = RwLock::new(BTreeMap::new());
+static THREADS: RwLock<SortedMap<i32, Weak<Thread>>> = RwLock::new(SortedMap::new());
 /// Linux's default pid_max on 64-bit machines.
 pub const PID_MAX: i32 = 4_194_304;
 static LAST_ID: AtomicI32 = AtomicI32::new(0);

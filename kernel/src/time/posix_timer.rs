@@ -4,8 +4,8 @@ use super::timer::{self, Timed, TimerId};
 use crate::errno::Errno;
 use crate::task::process::{self, Process};
 use crate::task::signal::{self, SigInfo};
-use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
+use coracle_vfs_core::sorted_map::SortedMap;
 use linux_raw_sys::general as abi;
 use spin::Mutex;
 
@@ -151,7 +151,7 @@ pub struct ProcessTimers(Mutex<Timers>);
 
 #[derive(Default)]
 struct Timers {
-    by_id: BTreeMap<i32, Arc<PosixTimer>>,
+    by_id: SortedMap<i32, Arc<PosixTimer>>,
     /// ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF.
     intervals: [Option<Arc<PosixTimer>>; 3],
 }

@@ -10,11 +10,11 @@ use crate::fs::stat::{Metadata, Timestamp};
 use crate::fs::{dev, stat};
 use crate::ipc::pipe::Pipe;
 use crate::mm::memory::forget_file_pages;
-use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_hal::frame;
 use coracle_image::archive::{self, Archive, FileKind, InodeId};
+use coracle_vfs_core::sorted_map::SortedMap;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use linux_raw_sys::general::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG};
@@ -32,7 +32,7 @@ pub struct MemoryFs {
     /// What is there before anything is changed.
     pub(super) archive: Option<Archive<'static>>,
     /// Nodes made for files of the image that have several names.
-    linked: Mutex<BTreeMap<u32, Weak<Node>>>,
+    linked: Mutex<SortedMap<u32, Weak<Node>>>,
     /// Held while a rename moves between directories, so that the tree stays a tree.
     pub(super) renaming: Mutex<()>,
 }
@@ -57,7 +57,7 @@ impl MemoryFs {
             device: stat::device_number(0, NEXT_DEVICE.fetch_add(1, Ordering::Relaxed)),
             next_inode: AtomicU64::new(first_inode),
             archive,
-            linked: Mutex::new(BTreeMap::new()),
+            linked: Mutex::new(SortedMap::new()),
             renaming: Mutex::new(()),
         })
     }

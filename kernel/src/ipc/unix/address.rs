@@ -1,13 +1,13 @@
 //! Names of AF_UNIX sockets: bound paths and abstract names.
 use super::socket::UnixSocket;
 use crate::errno::Errno;
-use crate::fs::inode::NewNode;
+use crate::fs::inode::{NewNode, give_to_caller};
 use crate::fs::walk::{self, Bounds, Follow};
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use coracle_vfs_core::sorted_map::SortedMap;
 use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::{S_IFMT, S_IFSOCK};
 use spin::Mutex;
@@ -26,7 +26,7 @@ pub enum Key {
     Abstract(Vec<u8>),
 }
 
-static BOUND: Mutex<BTreeMap<Key, Weak<UnixSocket>>> = Mutex::new(BTreeMap::new());
+static BOUND: Mutex<SortedMap<Key, Weak<UnixSocket>>> = Mutex::new(SortedMap::new());
 
 /// Gives `socket` a name; what it is called then, and the key to release it by. EADDRINUSE.
 pub fn bind(socket: &Arc<UnixSocket>, name: &[u8]) -> Result<(Vec<u8>, Key), Errno> {
@@ -53,6 +53,7 @@ pub fn bind(socket: &Arc<UnixSocket>, name: &[u8]) -> Result<(Vec<u8>, Key), Err
             let mode = NODE_MODE & !context.umask();
             let made = found.directory.inode.create(&found.name, NewNode::Special(S_IFSOCK, 0), mode);
             let node = made.map_err(|error| if error == Errno::EXIST { Errno::ADDRINUSE } else { error })?;
+            give_to_caller(&node)?;
             let (device, inode) = node.identity();
             Ok((path.to_vec(), register(Key::Node(device, inode), socket)?))
         }

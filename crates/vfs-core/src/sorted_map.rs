@@ -1,0 +1,108 @@
+//! A map in a sorted vector: look-ups by halving, changes by moving what follows. For maps that are small or seldom
+//! changed, where a B-tree's code would weigh more than it saves.
+use alloc::vec::Vec;
+
+/// The map.
+#[derive(Clone, Debug)]
+pub struct SortedMap<K, V> {
+    entries: Vec<(K, V)>,
+}
+
+impl<K, V> Default for SortedMap<K, V> {
+    fn default() -> Self {
+        SortedMap::new()
+    }
+}
+
+impl<K, V> SortedMap<K, V> {
+    /// An empty map.
+    pub const fn new() -> Self {
+        SortedMap { entries: Vec::new() }
+    }
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+    /// The values in the order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.entries.iter().map(|(_, value)| value)
+    }
+}
+
+impl<K: Ord, V> SortedMap<K, V> {
+    fn place(&self, key: &K) -> Result<usize, usize> {
+        self.entries.binary_search_by(|(other, _)| other.cmp(key))
+    }
+    /// The value of `key`.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.place(key).ok().map(|index| &self.entries[index].1)
+    }
+    /// The value of `key`.
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.place(key).ok().map(|index| &mut self.entries[index].1)
+    }
+    /// Whether `key` has a value.
+    pub fn contains_key(&self, key: &K) -> bool {
+        self.place(key).is_ok()
+    }
+    /// Sets the value of `key`; gives the one it had.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        match self.place(&key) {
+            Ok(index) => Some(core::mem::replace(&mut self.entries[index].1, value)),
+            Err(index) => {
+                self.entries.insert(index, (key, value));
+                None
+            }
+        }
+    }
+    /// Takes the value of `key` out.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        self.place(key).ok().map(|index| self.entries.remove(index).1)
+    }
+    /// The value of `key`, which is the default one if it has none yet.
+    pub fn get_or_default(&mut self, key: K) -> &mut V
+    where
+        V: Default,
+    {
+        let index = match self.place(&key) {
+            Ok(index) => index,
+            Err(index) => {
+                self.entries.insert(index, (key, V::default()));
+                index
+            }
+        };
+        &mut self.entries[index].1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::SortedMap;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::vec::Vec;
+
+    proptest! {
+        #[test]
+        fn is_a_map(steps in prop::collection::vec((0u8..3, 0u8..20, any::<u32>()), 1..100)) {
+            let mut map = SortedMap::new();
+            let mut model = BTreeMap::new();
+            for (what, key, value) in steps {
+                match what {
+                    0 => prop_assert_eq!(map.insert(key, value), model.insert(key, value)),
+                    1 => prop_assert_eq!(map.remove(&key), model.remove(&key)),
+                    _ => prop_assert_eq!(*map.get_or_default(key), *model.entry(key).or_default()),
+                }
+                prop_assert_eq!(map.get(&key), model.get(&key));
+                prop_assert_eq!(map.contains_key(&key), model.contains_key(&key));
+            }
+            prop_assert_eq!(map.values().collect::<Vec<_>>(), model.values().collect::<Vec<_>>());
+            prop_assert_eq!(map.len(), model.len());
+        }
+    }
+}
