@@ -195,21 +195,31 @@ pub fn block_on_events<T>(
         Err(Errno::AGAIN) if !nonblock => {}
         other => return other,
     }
+    let mut outcome = Err(Errno::AGAIN);
+    let ended = sleep_until(source, mask, deadline_ns, &mut || {
+        outcome = attempt();
+        !matches!(outcome, Err(Errno::AGAIN))
+    });
+    ended.and(outcome)
+}
+
+/// Sleeps on `source` until `done` says so: ERESTARTSYS, ETIMEDOUT. One copy of the loop for all that wait.
+#[inline(never)]
+fn sleep_until(
+    source: &PollSource,
+    mask: Events,
+    deadline_ns: Option<u64>,
+    done: &mut dyn FnMut() -> bool,
+) -> Result<(), Errno> {
     let id = source.subscribe_thread(crate::this::with(Arc::clone), mask);
     let result = loop {
-        match attempt() {
-            Err(Errno::AGAIN) => {}
-            other => break other,
+        if done() {
+            break Ok(());
         }
         match sched::park(deadline_ns, true) {
             Wake::Woken => {}
             Wake::Interrupted => break Err(Errno::RESTARTSYS),
-            Wake::TimedOut => {
-                break match attempt() {
-                    Err(Errno::AGAIN) => Err(Errno::TIMEDOUT),
-                    other => other,
-                };
-            }
+            Wake::TimedOut => break if done() { Ok(()) } else { Err(Errno::TIMEDOUT) },
         }
     };
     source.unsubscribe(id);
