@@ -54,6 +54,9 @@ impl Device for Queues {
     }
 }
 
+/// When it arrives, its serial number, whether to us, the frame.
+type Flight = (u64, u64, bool, Vec<u8>);
+
 struct World {
     ours: TestStack,
     queues: Queues,
@@ -62,7 +65,7 @@ struct World {
     now: u64,
     rng: Rng,
     weather: Weather,
-    flying: BinaryHeap<Reverse<(u64, u64, bool, Vec<u8>)>>,
+    flying: BinaryHeap<Reverse<Flight>>,
     serial: u64,
 }
 
