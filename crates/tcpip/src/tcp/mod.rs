@@ -1,14 +1,18 @@
 //! TCP (RFC 9293).
 
 mod ack;
+mod close;
 mod congestion;
 mod control;
 mod cookie;
 mod demux;
+mod dispatch;
 mod header;
 mod input;
 mod listen;
 mod listeners;
+mod open;
+mod options;
 mod output;
 mod path;
 mod predicted;
@@ -22,6 +26,7 @@ mod socket;
 mod tcb;
 mod time_wait;
 mod timer;
+mod transfer;
 
 pub use demux::{Demux, Tuple};
 pub use listeners::Listeners;

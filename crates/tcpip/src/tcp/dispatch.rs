@@ -1,0 +1,121 @@
+//! How segments, timers, errors and deferred work reach their connection.
+
+use super::demux::{Found, Tuple};
+use super::header::Segment;
+use super::settings::State;
+use super::tcb::{Context, Recovery};
+use crate::device::{Device, RxChecksum};
+use crate::error::Error;
+use crate::events::Events;
+use crate::ipv4::Ipv4Info;
+use crate::payload::Payload;
+use crate::stack::{Stack, Tcp};
+
+impl<D: Device, E: Events> Stack<D, E> {
+    /// Takes a TCP segment.
+    #[inline(never)]
+    pub(crate) fn tcp_input(&self, now: u64, info: &Ipv4Info, payload: &mut Payload<D::Buf>) {
+        let Some((header, options)) = Segment::split(payload.head()) else { return };
+        let segment = Segment::read(header, options);
+        if segment.header_len > payload.len() as usize
+            || (info.checksum == RxChecksum::Unknown && !info.checksum_ok(payload))
+        {
+            return;
+        }
+        payload.skip(segment.header_len as u32);
+        let tuple = Tuple {
+            local: info.destination,
+            remote: info.source,
+            local_port: segment.destination,
+            remote_port: segment.source,
+        };
+        match self.demux.find(&tuple) {
+            Found::Connection(socket) => self.deliver(now, &socket, &segment, payload, info.segment_size),
+            Found::Request(request) => self.request_segment(now, tuple, *request, segment, payload),
+            Found::TimeWait(end) => {
+                if let Some(iss) = self.time_wait_segment(now, &tuple, &end, &segment, payload.len()) {
+                    self.segment_without_connection(now, tuple, segment, payload, Some(iss));
+                }
+            }
+            Found::Nothing if info.is_martian() => {}
+            Found::Nothing => self.segment_without_connection(now, tuple, segment, payload, None),
+        }
+    }
+
+    /// Gives a segment to its connection.
+    #[inline(never)]
+    pub(crate) fn deliver(
+        &self,
+        now: u64,
+        socket: &Tcp<D, E>,
+        segment: &Segment,
+        payload: &mut Payload<D::Buf>,
+        segment_size: u16,
+    ) {
+        let cx = Context { stack: self, socket, now };
+        let mut tcb = socket.lock();
+        tcb.segment_arrives(&cx, segment, payload, segment_size);
+        socket.finish(&cx, tcb);
+    }
+
+    /// Comes back to a connection at the end of a batch: no segment has carried the acknowledgement.
+    pub(crate) fn resume(&self, now: u64, socket: &Tcp<D, E>) {
+        let cx = Context { stack: self, socket, now };
+        let mut tcb = socket.lock();
+        tcb.deferred = false;
+        if tcb.ack_due && tcb.state != State::Closed {
+            tcb.ack_now = true;
+            tcb.output(&cx);
+            socket.finish(&cx, tcb);
+        }
+    }
+
+    /// Comes back to a connection that found the device full.
+    pub(crate) fn unblock(&self, now: u64, socket: &Tcp<D, E>) {
+        let cx = Context { stack: self, socket, now };
+        let mut tcb = socket.lock();
+        tcb.blocked = false;
+        if tcb.state != State::Closed {
+            tcb.output(&cx);
+            socket.finish(&cx, tcb);
+        }
+    }
+
+    /// A connection's timer.
+    pub(crate) fn connection_due(&self, now: u64, socket: &Tcp<D, E>) {
+        let cx = Context { stack: self, socket, now };
+        let mut tcb = socket.lock();
+        tcb.timers_due(&cx);
+        socket.finish(&cx, tcb);
+    }
+
+    /// ICMP, or ARP, says that a segment of ours could not be delivered (RFC 5461; RFC 5927 for the check of `seq`).
+    pub(crate) fn tcp_error(
+        &self,
+        now: u64,
+        tuple: &Tuple,
+        seq: super::seq::Seq,
+        error: Error,
+        mtu: Option<u16>,
+    ) {
+        let Found::Connection(socket) = self.demux.find(tuple) else { return };
+        let cx = Context { stack: self, socket: &socket, now };
+        let mut tcb = socket.lock();
+        if seq.before(tcb.snd_una) || seq.after(tcb.snd_max) {
+            return;
+        }
+        if let Some(mtu) = mtu {
+            tcb.path.reduce_mtu(mtu);
+            tcb.update_mss(&cx);
+            tcb.snd_nxt = tcb.snd_una;
+            tcb.timing = None;
+            tcb.recovery = Recovery::Open;
+            tcb.output(&cx);
+        } else if matches!(tcb.state, State::SynSent | State::SynReceived) {
+            tcb.fail(&cx, error);
+        } else {
+            tcb.soft_error = Some(error);
+        }
+        socket.finish(&cx, tcb);
+    }
+}

@@ -1,0 +1,190 @@
+//! What a program does to get a connection: socket, bind, listen, accept, connect.
+
+use super::demux::{Entry, Tuple};
+use super::listen::Listen;
+use super::settings::State;
+use super::socket::TcpSocket;
+use super::tcb::{Context, Tcb};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::ports::Claim;
+use crate::stack::{Stack, Tcp};
+use crate::timers::Timer;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::net::SocketAddrV4;
+
+impl<D: Device, E: Events> Stack<D, E> {
+    /// Makes a socket.
+    pub fn tcp_socket(&self, events: E) -> Tcp<D, E> {
+        Arc::new(TcpSocket::new(&self.config.limits, Some(events)))
+    }
+
+    /// Binds a socket to a local address (0.0.0.0: all) and port (0: chosen). bind(2).
+    pub fn tcp_bind(&self, socket: &Tcp<D, E>, local: SocketAddrV4) -> Result<()> {
+        let address = u32::from(*local.ip());
+        let mut tcb = socket.lock();
+        if tcb.state != State::Closed || tcb.claimed {
+            return Err(Error::Invalid);
+        }
+        if address != 0 && !self.addresses.is_local(address) {
+            return Err(Error::AddressNotAvailable);
+        }
+        let claim = claim(socket, &tcb, address, false);
+        let random = self.keys.demux.hash(u64::from(address), 0);
+        tcb.tuple = Tuple {
+            local: address,
+            local_port: self.tcp_ports.bind(local.port(), claim, random)?,
+            ..Tuple::default()
+        };
+        tcb.claimed = true;
+        Ok(())
+    }
+
+    /// Starts to listen, or changes the backlog. listen(2).
+    pub fn tcp_listen(&self, socket: &Tcp<D, E>, _now: u64, backlog: usize) -> Result<()> {
+        let backlog = backlog.min(self.config.limits.backlog_max);
+        let mut tcb = socket.lock();
+        if let Some(listen) = tcb.listen.as_mut() {
+            listen.backlog = backlog;
+            return Ok(());
+        }
+        if tcb.state != State::Closed || tcb.tuple.remote_port != 0 {
+            return Err(Error::Invalid);
+        }
+        if !tcb.claimed {
+            tcb.tuple.local_port = self.tcp_ports.bind(0, claim(socket, &tcb, tcb.tuple.local, true), 0)?;
+            tcb.claimed = true;
+        } else {
+            self.tcp_ports.listen(tcb.tuple.local_port, claim(socket, &tcb, tcb.tuple.local, true))?;
+        }
+        tcb.listen = Some(Box::new(Listen { queue: VecDeque::new(), backlog, half_open: 0, cookie_sent: 0 }));
+        tcb.state = State::Listen;
+        self.listeners.insert(tcb.tuple.local_port, tcb.tuple.local, socket.clone());
+        socket.publish(tcb);
+        Ok(())
+    }
+
+    /// Takes an established connection; `events` makes its user data. `WouldBlock` if none waits. accept(2).
+    pub fn tcp_accept(
+        &self,
+        listener: &Tcp<D, E>,
+        _now: u64,
+        events: impl FnOnce() -> E,
+    ) -> Result<Tcp<D, E>> {
+        let mut tcb = listener.lock();
+        let child = match tcb.listen.as_mut() {
+            Some(listen) => listen.queue.pop_front(),
+            None => return Err(Error::Invalid),
+        };
+        listener.publish(tcb);
+        let child = child.ok_or(Error::WouldBlock)?;
+        child.events.call_once(events);
+        Ok(child)
+    }
+
+    /// Begins a connection; never waits. `Err(InProgress)`, and later `WRITABLE` (ask `take_error`), unless the peer is
+    /// ourselves and has answered already. connect(2).
+    pub fn tcp_connect(&self, socket: &Tcp<D, E>, now: u64, peer: SocketAddrV4) -> Result<()> {
+        let cx = Context { stack: self, socket, now };
+        let mut tcb = socket.lock();
+        match tcb.state {
+            State::Closed => {}
+            State::Listen => return Err(Error::IsConnected),
+            State::SynSent | State::SynReceived => return Err(Error::AlreadyInProgress),
+            _ => return Err(Error::IsConnected),
+        }
+        if let Some(error) = tcb.error.take() {
+            socket.publish(tcb);
+            return Err(error);
+        }
+        // To 0.0.0.0 means to ourselves, as on Linux.
+        let remote =
+            if peer.ip().is_unspecified() { crate::address::LOCALHOST } else { u32::from(*peer.ip()) };
+        if peer.port() == 0 {
+            return Err(Error::ConnectionRefused);
+        }
+        if crate::address::is_multicast(remote) || self.addresses.is_broadcast(remote) {
+            return Err(Error::NetworkUnreachable);
+        }
+        let route = self.addresses.route(remote).ok_or(Error::NetworkUnreachable)?;
+        let old = tcb.tuple;
+        if tcb.claimed {
+            *tcb = self.renewed(&mut tcb);
+        } else if old.remote_port != 0 {
+            *tcb = self.renewed(&mut tcb);
+            tcb.tuple = Tuple::default();
+        }
+        let local = if tcb.claimed && old.local != 0 { old.local } else { route.source };
+        let mut tuple = Tuple {
+            local,
+            remote,
+            local_port: if tcb.claimed { old.local_port } else { 0 },
+            remote_port: peer.port(),
+        };
+        if tcb.claimed {
+            if !self.enter(tuple, socket) {
+                return Err(Error::AddressNotAvailable);
+            }
+        } else {
+            // RFC 6056, 3.3.3: from a place that depends on the destination.
+            let random = tuple.hash(self.keys.sequence);
+            let free = self.tcp_ports.candidates(random).find(|port| {
+                tuple.local_port = *port;
+                !self.tcp_ports.is_claimed(*port) && self.enter(tuple, socket)
+            });
+            tuple.local_port = free.ok_or(Error::AddressNotAvailable)?;
+        }
+        let options = tcb.options;
+        tcb.tuple = tuple;
+        tcb.path = super::path::Path::new(route, &tuple, self.mac, options.ttl, options.tos);
+        tcb.ts_offset = self.timestamp_offset(&tuple);
+        tcb.rcv_scale = self.receive_scale(&options);
+        tcb.apply_buffers(&self.config.limits);
+        tcb.timer =
+            Some(self.timers.insert(u64::from(tuple.local_port), Timer::Connection(Arc::downgrade(socket))));
+        let iss = self.initial_sequence(now, &tuple);
+        tcb.snd_una = iss;
+        tcb.state = State::SynSent;
+        tcb.send_syn(&cx);
+        tcb.timing = Some((iss + 1, now));
+        tcb.stalled_since = now;
+        socket.finish(&cx, tcb);
+        self.loopback_run(now);
+        let mut tcb = socket.lock();
+        match tcb.state {
+            State::SynSent | State::SynReceived => Err(Error::InProgress),
+            State::Closed => {
+                let error = tcb.error.take();
+                socket.publish(tcb);
+                error.map_or(Ok(()), Err)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn enter(&self, tuple: Tuple, socket: &Tcp<D, E>) -> bool {
+        self.demux.insert(tuple, Entry::Connection(socket.clone()))
+    }
+
+    /// A control block as new, with the options and the port of the old one.
+    pub(crate) fn renewed(&self, old: &mut Tcb<D, E>) -> Tcb<D, E> {
+        let mut tcb = Tcb::new(&self.config.limits);
+        tcb.options = old.options;
+        tcb.claimed = old.claimed;
+        tcb.tuple = Tuple { local: old.tuple.local, local_port: old.tuple.local_port, ..Tuple::default() };
+        tcb
+    }
+}
+
+fn claim<D: Device, E: Events>(socket: &Tcp<D, E>, tcb: &Tcb<D, E>, address: u32, listening: bool) -> Claim {
+    Claim {
+        owner: socket.id(),
+        address,
+        reuse_address: tcb.options.reuse_address,
+        reuse_port: tcb.options.reuse_port,
+        listening,
+    }
+}

@@ -1,0 +1,146 @@
+//! What a program does with a connection: send and receive; and how its buffers grow.
+
+use super::settings::State;
+use super::tcb::{Context, Tcb};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::stack::{Stack, Tcp};
+use spin::MutexGuard;
+
+impl<D: Device, E: Events> Stack<D, E> {
+    /// Queues up to `len` bytes and sends what may go. `fill` is called with pieces of packet memory, one after the
+    /// other, and says how many bytes it wrote; fewer than asked ends the call. `more` is `MSG_MORE`.
+    ///
+    /// Gives the number of bytes queued. `WouldBlock` if there is no room (or no packet memory). `fill` runs with the
+    /// connection locked: it must not call the engine, nor wait.
+    pub fn tcp_send(
+        &self,
+        socket: &Tcp<D, E>,
+        now: u64,
+        len: usize,
+        more: bool,
+        fill: impl FnMut(&mut [u8]) -> usize,
+    ) -> Result<usize> {
+        let cx = Context { stack: self, socket, now };
+        let mut tcb = socket.lock();
+        match tcb.state {
+            State::Established | State::CloseWait if !tcb.fin_queued => {}
+            _ => return self.cannot_send(socket, tcb),
+        }
+        let room = tcb.send_room();
+        if room == 0 && len > 0 {
+            return Err(Error::WouldBlock);
+        }
+        let mut short = false;
+        let done = tcb.send.append(
+            len.min(room),
+            || {
+                let buffer = self.device.alloc();
+                short |= buffer.is_none();
+                buffer
+            },
+            fill,
+        );
+        if !more && tcb.send_expected(&cx, done as u32) {
+            socket.finish_calm(&cx, tcb);
+        } else {
+            tcb.more = more;
+            tcb.output(&cx);
+            socket.finish(&cx, tcb);
+        }
+        self.loopback_run(now);
+        if done == 0 && short { Err(Error::WouldBlock) } else { Ok(done) }
+    }
+
+    #[cold]
+    fn cannot_send(&self, socket: &Tcp<D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) -> Result<usize> {
+        let error = match (tcb.error.take(), tcb.state) {
+            (Some(error), _) => error,
+            (None, State::SynSent | State::SynReceived) => Error::WouldBlock,
+            (None, _) => Error::BrokenPipe,
+        };
+        socket.publish(tcb);
+        Err(error)
+    }
+
+    /// Hands up to `len` received bytes to `sink`, piece by piece; it says how many it took, and fewer than it was
+    /// given ends the call. Leaves them in place if `peek`.
+    ///
+    /// Gives the number of bytes taken; `Ok(0)` without a call of `sink` is the end of the stream. `WouldBlock` if
+    /// nothing has arrived. `sink` runs with the connection locked: it must not call the engine, nor wait.
+    pub fn tcp_recv(
+        &self,
+        socket: &Tcp<D, E>,
+        now: u64,
+        len: usize,
+        peek: bool,
+        sink: impl FnMut(&[u8]) -> usize,
+    ) -> Result<usize> {
+        let cx = Context { stack: self, socket, now };
+        let mut tcb = socket.lock();
+        if tcb.receive.len() == 0 {
+            return if len == 0 && tcb.error.is_none() { Ok(0) } else { self.nothing_received(socket, tcb) };
+        }
+        let done = tcb.receive.read(len, peek, sink);
+        if !peek && done > 0 {
+            tcb.after_read(&cx, done);
+            socket.finish_calm(&cx, tcb);
+            self.loopback_run(now);
+        }
+        Ok(done)
+    }
+
+    #[cold]
+    fn nothing_received(&self, socket: &Tcp<D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) -> Result<usize> {
+        if tcb.fin_received || tcb.receive_shut {
+            return Ok(0);
+        }
+        if let Some(error) = tcb.error.take() {
+            socket.publish(tcb);
+            return Err(error);
+        }
+        match tcb.state {
+            // After a reset was told once, the stream is at its end; a socket that never was connected says so.
+            State::Closed if tcb.tuple.remote_port != 0 => Ok(0),
+            State::Closed | State::Listen => Err(Error::NotConnected),
+            _ => Err(Error::WouldBlock),
+        }
+    }
+}
+
+impl<D: Device, E: Events> Tcb<D, E> {
+    /// The program has read `done` bytes: the window may open, the buffer may grow.
+    #[inline(always)]
+    pub fn after_read(&mut self, cx: &Context<'_, D, E>, done: usize) {
+        self.read_bytes += done;
+        if self.read_bytes > self.receive_buffer / 2 {
+            self.tune_buffer(cx);
+        }
+        // The peer hears of the window with the next acknowledgement; only a window that was mostly used up is worth
+        // one of its own (RFC 9293, 3.8.6.2.2).
+        let seen = self.rcv_adv - self.rcv_nxt;
+        if (seen as usize) < self.receive_buffer / 4
+            && !self.fin_received
+            && self.is_synchronized()
+            && self.window_edge() - self.rcv_adv >= self.receive_buffer as u32 / 4
+        {
+            let _ = self.send_ack(cx);
+        } else if self.unacked > 0 && !self.interactive && !self.ack_due && self.receive.len() == 0 {
+            // The program has taken all and is not known to reply: a peer with Nagle's algorithm may wait for us.
+            self.ack_soon(cx);
+        }
+    }
+
+    /// More than half a buffer was read: if that took about a round trip, the buffer is what holds the peer back.
+    fn tune_buffer(&mut self, cx: &Context<'_, D, E>) {
+        /// Assumed if no round trip was measured, ns.
+        const USUAL_ROUND_TRIP: u64 = 10_000_000;
+        let round_trip = self.rtt.smoothed().max(USUAL_ROUND_TRIP);
+        if cx.now - self.measured_at < 2 * round_trip && self.options.receive_buffer.is_none() {
+            self.receive_buffer = (self.receive_buffer * 2).min(cx.stack.config.limits.receive_max);
+        }
+        self.read_bytes = 0;
+        self.measured_at = cx.now;
+    }
+}
