@@ -25,6 +25,7 @@ mod neighbor;
 mod payload;
 mod ports;
 mod reassembly;
+mod sorted;
 mod stack;
 mod tcp;
 #[cfg(test)]

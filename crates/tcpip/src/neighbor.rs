@@ -3,9 +3,9 @@
 use crate::address::BROADCAST;
 use crate::device::{Buffer, Device, Fragment, Full, PartialChecksum, TxFrame};
 use crate::events::Events;
+use crate::sorted::SortedMap;
 use crate::stack::Stack;
 use crate::timers::NEVER;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -65,7 +65,7 @@ struct Neighbor<B> {
 
 /// The cache.
 pub struct Neighbors<B> {
-    table: Mutex<BTreeMap<u32, Neighbor<B>>>,
+    table: Mutex<SortedMap<u32, Neighbor<B>>>,
     generation: AtomicU32,
 }
 
@@ -82,7 +82,7 @@ pub struct Resolved {
 
 impl<B> Default for Neighbors<B> {
     fn default() -> Self {
-        Neighbors { table: Mutex::new(BTreeMap::new()), generation: AtomicU32::new(0) }
+        Neighbors { table: Mutex::new(SortedMap::default()), generation: AtomicU32::new(0) }
     }
 }
 
@@ -106,7 +106,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn resolve(&self, now: u64, ip: u32) -> Option<Resolved> {
         let generation = self.neighbors.generation();
         let mut table = self.neighbors.table.lock();
-        let neighbor = table.get_mut(&ip)?;
+        let neighbor = table.get_mut(ip)?;
         let mac = neighbor.mac?;
         let fresh_until = neighbor.confirmed + FRESH;
         if now < fresh_until {
@@ -117,7 +117,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         if neighbor.probes >= MAX_PROBES {
             // It has gone, or changed its address: start anew.
-            table.remove(&ip);
+            table.remove(ip);
             self.neighbors.generation.fetch_add(1, Ordering::Release);
             return None;
         }
@@ -143,15 +143,15 @@ impl<D: Device, E: Events> Stack<D, E> {
             return self.device.transmit(rest.frame(headers));
         }
         let mut table = self.neighbors.table.lock();
-        if table.len() >= MAX_ENTRIES && !table.contains_key(&ip) {
+        if table.len() >= MAX_ENTRIES && !table.contains(ip) {
             // Any entry nobody waits for will do: it is asked for again if it is needed.
-            let victim = table.iter().find(|(_, n)| n.waiting.is_empty()).map(|(ip, _)| *ip);
+            let victim = table.iter().find(|(_, n)| n.waiting.is_empty()).map(|(ip, _)| ip);
             match victim {
-                Some(victim) => drop(table.remove(&victim)),
+                Some(victim) => drop(table.remove(victim)),
                 None => return Ok(()),
             }
         }
-        let neighbor = table.entry(ip).or_insert(Neighbor {
+        let neighbor = table.get_or_insert_with(ip, || Neighbor {
             mac: None,
             confirmed: 0,
             probed: 0,
@@ -188,7 +188,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                     lost.append(&mut neighbor.waiting);
                     return false;
                 }
-                if ask.push(*ip).is_ok() {
+                if ask.push(ip).is_ok() {
                     neighbor.probes += 1;
                     neighbor.probed = now;
                 }
@@ -256,16 +256,19 @@ impl<D: Device, E: Events> Stack<D, E> {
         confirm: bool,
     ) -> Vec<WaitingFrame<D::Buf>> {
         let mut table = self.neighbors.table.lock();
-        if !table.contains_key(&ip) {
+        if !table.contains(ip) {
             if !create || table.len() >= MAX_ENTRIES {
                 return Vec::new();
             }
-            table.insert(
-                ip,
-                Neighbor { mac: None, confirmed: now, probed: 0, probes: 0, waiting: Vec::new() },
-            );
+            table.get_or_insert_with(ip, || Neighbor {
+                mac: None,
+                confirmed: now,
+                probed: 0,
+                probes: 0,
+                waiting: Vec::new(),
+            });
         }
-        let Some(neighbor) = table.get_mut(&ip) else { return Vec::new() };
+        let Some(neighbor) = table.get_mut(ip) else { return Vec::new() };
         if neighbor.mac.is_some_and(|old| old != mac) {
             // RFC 826 takes any sender's word. So do we, but not while the old address is known to be good.
             if !confirm && now < neighbor.confirmed + PROBE_INTERVAL {

@@ -1,7 +1,7 @@
 //! Local ports: who is bound to which, and the choice of one (RFC 6056). Used by TCP and UDP, a table for each.
 
 use crate::error::{Error, Result};
-use alloc::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use spin::Mutex;
@@ -38,7 +38,7 @@ impl Claim {
 /// The claims of one protocol.
 #[derive(Default)]
 pub struct Ports {
-    claims: Mutex<BTreeMap<u16, Vec<Claim>>>,
+    claims: Mutex<SortedMap<u16, Vec<Claim>>>,
     counter: AtomicU32,
 }
 
@@ -47,23 +47,22 @@ impl Ports {
     pub fn bind(&self, port: u16, claim: Claim, random: u64) -> Result<u16> {
         let mut claims = self.claims.lock();
         if port != 0 {
-            let there = claims.entry(port).or_default();
+            let there = claims.get_or_insert_with(port, Vec::new);
             if there.iter().any(|other| claim.conflicts(other)) {
                 return Err(Error::AddressInUse);
             }
             there.push(claim);
             return Ok(port);
         }
-        let port =
-            self.candidates(random).find(|port| !claims.contains_key(port)).ok_or(Error::AddressInUse)?;
-        claims.insert(port, alloc::vec![claim]);
+        let port = self.candidates(random).find(|port| !claims.contains(*port)).ok_or(Error::AddressInUse)?;
+        claims.get_or_insert_with(port, Vec::new).push(claim);
         Ok(port)
     }
 
     /// The socket begins to listen on its port.
     pub fn listen(&self, port: u16, claim: Claim) -> Result<()> {
         let mut claims = self.claims.lock();
-        let there = claims.entry(port).or_default();
+        let there = claims.get_or_insert_with(port, Vec::new);
         // Only another listener is in the way: sockets that are merely bound may share by SO_REUSEADDR.
         if there.iter().any(|other| other.listening && claim.conflicts(other)) {
             return Err(Error::AddressInUse);
@@ -76,17 +75,17 @@ impl Ports {
     /// Gives a port back.
     pub fn release(&self, port: u16, owner: usize) {
         let mut claims = self.claims.lock();
-        if let Some(there) = claims.get_mut(&port) {
+        if let Some(there) = claims.get_mut(port) {
             there.retain(|claim| claim.owner != owner);
             if there.is_empty() {
-                claims.remove(&port);
+                claims.remove(port);
             }
         }
     }
 
     /// Whether anybody claims the port.
     pub fn is_claimed(&self, port: u16) -> bool {
-        self.claims.lock().contains_key(&port)
+        self.claims.lock().contains(port)
     }
 
     /// Ports to try, from a place nobody can foresee (RFC 6056, 3.3.3: `random` is a keyed hash of the destination).

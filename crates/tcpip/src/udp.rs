@@ -9,9 +9,9 @@ use crate::events::{Events, Readiness};
 use crate::ipv4::{Ipv4Header, Ipv4Info, protocol};
 use crate::payload::Payload;
 use crate::ports::Claim;
+use crate::sorted::SortedMap;
 use crate::stack::{Stack, Udp};
 use crate::tcp::{Shutdown, Tuple};
-use alloc::collections::BTreeMap;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -165,19 +165,19 @@ struct Bound<D: Device, E: Events> {
 
 /// Sockets by local port.
 pub struct UdpTable<D: Device, E: Events> {
-    ports: RwLock<BTreeMap<u16, Vec<Bound<D, E>>>>,
+    ports: RwLock<SortedMap<u16, Vec<Bound<D, E>>>>,
 }
 
 impl<D: Device, E: Events> UdpTable<D, E> {
     /// No sockets.
     pub fn new() -> Self {
-        UdpTable { ports: RwLock::new(BTreeMap::new()) }
+        UdpTable { ports: RwLock::new(SortedMap::default()) }
     }
 
     /// The sockets that want a datagram: the best match, of equals (`SO_REUSEPORT`) the one the hash chooses.
     fn find(&self, tuple: &Tuple, spread: impl FnOnce() -> u64) -> Option<Udp<D, E>> {
         let ports = self.ports.read();
-        let there = ports.get(&tuple.local_port)?;
+        let there = ports.get(tuple.local_port)?;
         let remote = (tuple.remote, tuple.remote_port);
         let score = |bound: &Bound<D, E>| {
             if (bound.address != 0 && bound.address != tuple.local)
@@ -201,16 +201,16 @@ impl<D: Device, E: Events> UdpTable<D, E> {
         let ports = self.ports.read();
         let wants = |b: &&Bound<D, E>| b.address == 0 && b.peer.is_none_or(|peer| peer == remote);
         ports
-            .get(&port)
+            .get(port)
             .map_or(Vec::new(), |there| there.iter().filter(wants).map(|b| b.socket.clone()).collect())
     }
 
     fn insert(&self, port: u16, address: u32, socket: Udp<D, E>) {
-        self.ports.write().entry(port).or_default().push(Bound { address, peer: None, socket });
+        self.ports.write().get_or_insert_with(port, Vec::new).push(Bound { address, peer: None, socket });
     }
 
     fn change(&self, port: u16, socket: &Udp<D, E>, change: impl FnOnce(&mut Bound<D, E>)) {
-        if let Some(there) = self.ports.write().get_mut(&port)
+        if let Some(there) = self.ports.write().get_mut(port)
             && let Some(bound) = there.iter_mut().find(|bound| Arc::ptr_eq(&bound.socket, socket))
         {
             change(bound);
@@ -220,10 +220,10 @@ impl<D: Device, E: Events> UdpTable<D, E> {
     fn remove(&self, port: u16, socket: &Udp<D, E>) {
         let mut ports = self.ports.write();
         let mut gone = Vec::new();
-        if let Some(there) = ports.get_mut(&port) {
+        if let Some(there) = ports.get_mut(port) {
             gone.extend(there.extract_if(.., |bound| Arc::ptr_eq(&bound.socket, socket)));
             if there.is_empty() {
-                ports.remove(&port);
+                ports.remove(port);
             }
         }
         drop(ports);

@@ -5,7 +5,7 @@ use super::socket::TcpSocket;
 use crate::device::Device;
 use crate::events::Events;
 use crate::hash::Key;
-use alloc::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use spin::RwLock;
@@ -17,28 +17,28 @@ struct Listener<D: Device, E: Events> {
 
 /// All listeners.
 pub struct Listeners<D: Device, E: Events> {
-    ports: RwLock<BTreeMap<u16, Vec<Listener<D, E>>>>,
+    ports: RwLock<SortedMap<u16, Vec<Listener<D, E>>>>,
 }
 
 impl<D: Device, E: Events> Listeners<D, E> {
     /// None.
     pub fn new() -> Self {
-        Listeners { ports: RwLock::new(BTreeMap::new()) }
+        Listeners { ports: RwLock::new(SortedMap::default()) }
     }
 
     /// Adds a listener; `address` 0 is all of ours.
     pub fn insert(&self, port: u16, address: u32, socket: Arc<TcpSocket<D, E>>) {
-        self.ports.write().entry(port).or_default().push(Listener { address, socket });
+        self.ports.write().get_or_insert_with(port, Vec::new).push(Listener { address, socket });
     }
 
     /// Removes a listener.
     pub fn remove(&self, port: u16, socket: &Arc<TcpSocket<D, E>>) {
         let mut ports = self.ports.write();
         let mut gone = Vec::new();
-        if let Some(there) = ports.get_mut(&port) {
+        if let Some(there) = ports.get_mut(port) {
             gone.extend(there.extract_if(.., |listener| Arc::ptr_eq(&listener.socket, socket)));
             if there.is_empty() {
-                ports.remove(&port);
+                ports.remove(port);
             }
         }
         drop(ports);
@@ -49,7 +49,7 @@ impl<D: Device, E: Events> Listeners<D, E> {
     /// (`SO_REUSEPORT`), the one the tuple's hash chooses.
     pub fn find(&self, tuple: &Tuple, key: Key) -> Option<Arc<TcpSocket<D, E>>> {
         let ports = self.ports.read();
-        let there = ports.get(&tuple.local_port)?;
+        let there = ports.get(tuple.local_port)?;
         let exact = there.iter().filter(|listener| listener.address == tuple.local).count();
         let (address, count) = match exact {
             0 => (0, there.iter().filter(|listener| listener.address == 0).count()),
