@@ -36,6 +36,9 @@ fn directories_are_added_with_their_links() {
     place.file("site/index.html", "hello");
     place.file("site/deep/er/page", "page");
     std::os::unix::fs::symlink("index.html", place.0.path().join("site/link")).unwrap();
+    // A link that leads out of the directory brings its file along.
+    let outside = place.file("outside", "outside");
+    std::os::unix::fs::symlink(&outside, place.0.path().join("site/out")).unwrap();
     place.coracle(&[
         "build",
         "/bin/true",
@@ -51,6 +54,7 @@ fn directories_are_added_with_their_links() {
         assert!(files.contains(part), "{part} is not in:\n{files}");
     }
     assert_eq!(place.coracle(&["inspect", "--cat", "/srv/www/index.html", "t.img"]), "hello");
+    assert_eq!(place.coracle(&["inspect", "--cat", outside.to_str().unwrap(), "t.img"]), "outside");
     // A path below a link of the image's root lands where the link leads.
     let merged = fs::read_link("/lib").is_ok();
     assert_eq!(files.contains(" /usr/lib/x\n"), merged, "{files}");

@@ -107,6 +107,7 @@ pub fn assemble(path: &Path, args: &[String], settings: &Settings, verbose: bool
     for spec in &settings.add {
         collector.add(spec)?;
     }
+    collector.add_link_targets()?;
     let mut left_out = Vec::new();
     for object in std::mem::take(&mut collector.objects) {
         // What is no ELF file for this machine is data, as far as libraries go.

@@ -22,6 +22,8 @@ pub struct Collector {
     pub tree: Tree<'static>,
     /// ELF files that came with [`Collector::add`]: they may need libraries.
     pub objects: Vec<PathBuf>,
+    /// Where links of added directories lead, if that may be outside of what was added.
+    leads: Vec<PathBuf>,
     /// Files that were passed over, with the reason.
     pub skipped: Vec<String>,
     /// Called with the path of each file that is taken.
@@ -117,12 +119,32 @@ impl Collector {
             if meta.is_symlink() {
                 let target = fs::read_link(&from).map_err(|error| cannot("read", &from, &error))?;
                 self.insert(&to, Node::Symlink(meta_of(&meta), target.as_os_str().as_bytes().to_vec()))?;
+                // A relative link of a directory that is elsewhere in the image leads to nothing of this machine.
+                if target.is_absolute() || host == guest {
+                    self.leads.push(host.join(target));
+                }
             } else if meta.is_dir() {
                 self.add_directory(&from, &to)?;
             } else if meta.is_file() {
                 self.add_file(&from, &to, &meta)?;
             } else {
                 self.skipped.push(format!("{}: neither file, directory nor link", from.display()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the files that links of added directories lead to, where they are not in the image otherwise: a link that
+    /// leads to a file of this machine must not lead to nothing in the image. Directories must be added by name.
+    pub fn add_link_targets(&mut self) -> Result<()> {
+        for path in std::mem::take(&mut self.leads) {
+            let real = self.follow(&path);
+            let there = self.tree.get(real.as_os_str().as_bytes()).is_some();
+            if !there && fs::metadata(&path).is_ok_and(|meta| meta.is_file()) {
+                let real = self.add_linked(&path)?;
+                if is_elf(&error::read(&real)?) {
+                    self.objects.push(real);
+                }
             }
         }
         Ok(())

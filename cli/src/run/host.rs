@@ -126,7 +126,7 @@ pub fn check_tap(name: &str) -> Result<()> {
     const TUN: &str = "/dev/net/tun";
     let error = Error::new(format!("the tap device `{name}` cannot be used"));
     // Of the network namespace that this runs in; /sys shows the one it was mounted from.
-    let devices = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
+    let devices = fs::read_to_string("/proc/net/dev").unwrap_or_default();
     let is_there =
         devices.lines().any(|line| line.split_once(':').is_some_and(|(device, _)| device.trim() == name));
     if !is_there {
