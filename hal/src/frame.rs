@@ -23,6 +23,13 @@ static STATES: AtomicUsize = AtomicUsize::new(0);
 static IMAGE_START: AtomicU32 = AtomicU32::new(0);
 static IMAGE_END: AtomicU32 = AtomicU32::new(0);
 
+/// Frames that programs' pages leave to the kernel's heap, so that the kernel can still act when they have used up the
+/// rest: this part of memory, within these bounds.
+const RESERVE_SHARE: usize = 64;
+const RESERVE_LEAST: usize = 24;
+const RESERVE_MOST: usize = 1024;
+static RESERVE: AtomicUsize = AtomicUsize::new(0);
+
 struct Ram;
 
 impl Memory for Ram {
@@ -61,6 +68,8 @@ pub(crate) unsafe fn init(spans: &[(u32, u32)], states: usize, image: core::ops:
     for &(start, end) in spans {
         buddy.add_span(start, end);
     }
+    let (_, total) = buddy.counts();
+    RESERVE.store((total / RESERVE_SHARE).clamp(RESERVE_LEAST, RESERVE_MOST), Ordering::Relaxed);
 }
 
 /// Frames that a CPU keeps at hand at most (a power of two, for cheap bounds), and how many it fetches or gives back at a time.
@@ -78,11 +87,12 @@ impl FrameCache {
         FrameCache { count: Cell::new(0), frames: UnsafeCell::new([0; CACHE]) }
     }
 
+    /// A frame; `kept` frames must stay free.
     #[inline]
-    fn pop(&self) -> Option<u32> {
+    fn pop(&self, kept: usize) -> Option<u32> {
         let count = self.count.get();
         if count == 0 {
-            return self.refill();
+            return self.refill(kept);
         }
         self.count.set(count - 1);
         // SAFETY: only this CPU uses its cache, never recursively; `count` never exceeds CACHE.
@@ -91,8 +101,11 @@ impl FrameCache {
 
     #[cold]
     #[inline(never)]
-    fn refill(&self) -> Option<u32> {
+    fn refill(&self, kept: usize) -> Option<u32> {
         let mut buddy = BUDDY.lock();
+        if buddy.counts().0 <= kept {
+            return None;
+        }
         let first = buddy.alloc(0)?;
         // Little is left: other CPUs and larger blocks need it more.
         let batch = BATCH.min(buddy.counts().0 / 64);
@@ -131,7 +144,9 @@ impl FrameCache {
 /// 2^order frames in one piece, as physical address; each has one reference.
 pub(crate) fn alloc_block(order: usize) -> Option<u64> {
     if order == 0 {
-        return Some(Frame::alloc()?.into_phys());
+        let number = Local::get().frames.pop(0)?;
+        state(number).store(1, Ordering::Relaxed);
+        return Some(u64::from(number) << 12);
     }
     Some(u64::from(BUDDY.lock().alloc(order)?) << 12)
 }
@@ -145,10 +160,10 @@ pub(crate) unsafe fn free_block(phys: u64, order: usize) {
 }
 
 impl Frame {
-    /// A frame with unspecified contents. `None`: out of memory.
+    /// A frame with unspecified contents. `None`: out of memory, but for what is kept for the kernel's heap.
     #[inline]
     pub fn alloc() -> Option<Frame> {
-        let number = Local::get().frames.pop()?;
+        let number = Local::get().frames.pop(RESERVE.load(Ordering::Relaxed))?;
         state(number).store(1, Ordering::Relaxed);
         Some(Frame { number })
     }
@@ -249,6 +264,11 @@ impl Drop for Frame {
             Local::get().frames.push(self.number);
         }
     }
+}
+
+/// True if only what is kept for the kernel's heap is free: calls that make the kernel larger should fail.
+pub fn low() -> bool {
+    BUDDY.lock().counts().0 <= RESERVE.load(Ordering::Relaxed)
 }
 
 /// Frames free now, and frames in all.
