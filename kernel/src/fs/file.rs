@@ -2,7 +2,7 @@
 use super::mount::Place;
 use crate::errno::{Errno, SysResult};
 use crate::ipc::epoll::{Epoll, Member};
-use crate::ipc::poll::{Events, PollSource};
+use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::mm::user_buf::UserBuf;
 use crate::net::socket::Socket;
 use crate::syscall::call::Call;
@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::frame::Frame;
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use linux_raw_sys::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY, stat as Stat};
 use spin::Mutex;
 
@@ -22,6 +22,10 @@ pub struct OpenFile {
     pub position: Mutex<u64>,
     /// The file itself.
     pub file: Arc<dyn File>,
+    /// A call is moving the position.
+    busy: AtomicBool,
+    /// Told when it is done.
+    free: PollSource,
     /// [`File::seekable`], asked once.
     pub seekable: bool,
     /// The epoll sets that this description is a member of; they forget it when it is closed (epoll(7)).
@@ -35,6 +39,8 @@ impl OpenFile {
         Arc::new(OpenFile {
             flags: AtomicU32::new(flags),
             position: Mutex::new(0),
+            busy: AtomicBool::new(false),
+            free: PollSource::new(),
             file,
             seekable,
             watchers: Mutex::new(Vec::new()),
@@ -76,10 +82,10 @@ impl OpenFile {
         if !self.seekable {
             return self.file.read(dst, 0, self.nonblock());
         }
-        let at = *self.position.lock();
-        let done = self.file.read(dst, at, self.nonblock())?;
-        *self.position.lock() = at + done as u64;
-        Ok(done)
+        self.moving(|at| {
+            let done = self.file.read(dst, at, self.nonblock())?;
+            Ok((done, at + done as u64))
+        })
     }
     /// write(2): at the position, or at the end if O_APPEND.
     #[inline]
@@ -88,15 +94,32 @@ impl OpenFile {
         if !self.seekable {
             return self.file.write(src, 0, self.nonblock());
         }
-        if self.flags() & O_APPEND != 0 {
-            let (done, end) = self.file.append(src)?;
-            *self.position.lock() = end;
-            return Ok(done);
+        self.moving(|at| {
+            if self.flags() & O_APPEND != 0 {
+                return self.file.append(src);
+            }
+            let done = self.file.write(src, at, self.nonblock())?;
+            Ok((done, at + done as u64))
+        })
+    }
+    /// Runs `step` from the position, and moves that to where it ended. Steps of threads that share the description come
+    /// one after the other (read(2), "BUGS" as of Linux 3.14); no lock is held meanwhile, because they may fault.
+    fn moving(&self, step: impl FnOnce(u64) -> Result<(usize, u64), Errno>) -> SysResult {
+        if self.busy.swap(true, Ordering::Acquire) {
+            block_on(&self.free, false, None, || match self.busy.swap(true, Ordering::Acquire) {
+                true => Err(Errno::AGAIN),
+                false => Ok(()),
+            })?;
         }
         let at = *self.position.lock();
-        let done = self.file.write(src, at, self.nonblock())?;
-        *self.position.lock() = at + done as u64;
-        Ok(done)
+        let result = step(at).map(|(done, end)| {
+            *self.position.lock() = end;
+            done
+        });
+        // An exchange, not a store: whoever subscribed before it is seen by the notification after it.
+        self.busy.swap(false, Ordering::AcqRel);
+        self.free.notify(Events::IN);
+        result
     }
     /// An epoll set watches this description.
     pub fn add_watcher(&self, member: Arc<Member>) {

@@ -615,20 +615,24 @@ impl Socket for UnixSocket {
             return Err(Errno::OPNOTSUPP);
         }
         let nonblock = flags & n::MSG_DONTWAIT != 0;
-        let (deadline, write_closed, capacity) = {
+        let (deadline, write_closed, capacity, peer) = {
             let state = self.state.lock();
-            (state.options.send_deadline(), state.write_closed, state.options.capacity)
+            let peer = match &state.role {
+                Role::Connected(peer) => Some(peer.upgrade()),
+                _ => None,
+            };
+            (state.options.send_deadline(), state.write_closed, state.options.capacity, peer)
         };
         if write_closed {
             return Err(Errno::PIPE);
         }
-        let connected = matches!(self.state.lock().role, Role::Connected(_));
+        let connected = peer.is_some();
         let target = match (self.kind, to) {
             (Kind::Datagram, Some(SocketAddress::Unix(name))) => address::find(name)?,
             (Kind::Datagram, Some(_)) => return Err(Errno::INVAL),
             (Kind::Stream, Some(_)) if connected => return Err(Errno::ISCONN),
             (Kind::Stream, Some(_)) => return Err(Errno::OPNOTSUPP),
-            _ => match self.peer() {
+            _ => match peer.flatten() {
                 Some(peer) => peer,
                 None if !connected => return Err(Errno::NOTCONN),
                 None if self.kind == Kind::Datagram => return Err(Errno::CONNREFUSED),
@@ -639,8 +643,8 @@ impl Socket for UnixSocket {
             return Err(Errno::PROTOTYPE);
         }
         let credentials = credentials();
-        let from = self.name();
         if self.kind != Kind::Stream {
+            let from = self.name();
             if src.remaining() > capacity {
                 return Err(Errno::MSGSIZE);
             }
