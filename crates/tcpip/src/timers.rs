@@ -11,7 +11,7 @@ use alloc::sync::Weak;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use spin::Mutex;
 
-const SHARDS: usize = 4;
+const SHARDS: usize = 2;
 /// No deadline.
 pub const NEVER: u64 = u64::MAX;
 
