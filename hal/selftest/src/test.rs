@@ -43,6 +43,9 @@ static INTERRUPTED: AtomicU64 = AtomicU64::new(0);
 static REPORTS: spin::Mutex<Vec<(u64, u64)>> = spin::Mutex::new(Vec::new());
 static CPUS_SEEN: AtomicU64 = AtomicU64::new(0);
 
+/// Nanoseconds that something may take on a busy host.
+const PATIENCE: u64 = 20_000_000_000;
+
 const CODE: usize = 0x40_0000;
 const DATA: usize = 0x50_0000;
 const STACK: usize = 0x60_0000;
@@ -295,13 +298,13 @@ fn basics() {
     check!("random bytes", random.iter().any(|b| *b != 0));
     let t = hal::time::now_ns();
     check!("time goes on", hal::time::now_ns() >= t && t > 0);
-    hal::time::set_deadline(Some(hal::time::now_ns() + 1_000_000));
     let start = hal::time::now_ns();
+    hal::time::set_deadline(Some(start + 1_000_000));
     while !hal::time::take_expired() {
         hal::cpu::wait_for_interrupt(|| true);
     }
     let slept = hal::time::now_ns() - start;
-    check!(alloc::format!("timer: 1 ms took {} us", slept / 1000), (900_000..50_000_000).contains(&slept));
+    check!(alloc::format!("timer: 1 ms took {} us", slept / 1000), (1_000_000..PATIENCE).contains(&slept));
     check!(
         "vDSO",
         hal::vdso::get().is_some_and(|v| v.code.len() == 1 && v.data.len() == 1 && v.sigreturn % 16 == 0)
@@ -435,7 +438,7 @@ fn many_cpus() {
     let space = new_space();
     start(&space, program::offset(program::Entry::Spin), 0);
     hal::cpu::kick(1);
-    let deadline = hal::time::now_ns() + 2_000_000_000;
+    let deadline = hal::time::now_ns() + PATIENCE;
     while !READY.lock().is_empty() && hal::time::now_ns() < deadline {
         hal::cpu::relax();
     }
@@ -448,7 +451,7 @@ fn many_cpus() {
     flag.write(0, &[1]);
     let flush = space.replace(DATA, flag, Prot::READ | Prot::WRITE).expect("replaced");
     drop(flush);
-    let deadline = hal::time::now_ns() + 2_000_000_000;
+    let deadline = hal::time::now_ns() + PATIENCE;
     while LIVE.load(Ordering::Acquire) != 0 && hal::time::now_ns() < deadline {
         hal::cpu::relax();
     }
