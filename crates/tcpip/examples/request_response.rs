@@ -3,7 +3,7 @@
 //!
 //! Instructions of the engine alone, per operation:
 //! `valgrind --tool=callgrind --toggle-collect='*operation*' target/release/examples/request_response 100 1000`
-//! (connections, then operations on each) and divide by their product. Without valgrind it prints times.
+//! (connections, operations on each, perhaps idle connections beside them) and divide by the product of the first two. Without valgrind it prints times.
 
 use coracle_tcpip::*;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -164,6 +164,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1).map(|a| a.parse::<usize>().expect("a number"));
     let connections = arguments.next().unwrap_or(100);
     let rounds = arguments.next().unwrap_or(10_000);
+    let idle = arguments.next().unwrap_or(0);
     let device = Device0 { last: Mutex::default() };
     let engine = Engine::new(device, Config::new([1, 2, 3, 4]));
     let mut now = 1_000_000_000_000;
@@ -180,7 +181,8 @@ fn main() {
     engine.tcp_bind(&listener, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80)).expect("bind");
     engine.tcp_listen(&listener, now, 4096).expect("listen");
     let mut clients: Vec<Client> =
-        (0..connections).map(|i| connect(&engine, &listener, 1024 + i as u16, now)).collect();
+        (0..connections + idle).map(|i| connect(&engine, &listener, 1024 + i as u16, now)).collect();
+    let _idle = clients.split_off(connections);
 
     let start = Instant::now();
     for _ in 0..rounds {
