@@ -4,6 +4,7 @@ use super::locks;
 use crate::errno::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_hal::frame;
 use coracle_vfs_core::bitmap::Bitmap;
 use core::sync::atomic::{AtomicU32, Ordering};
 use spin::RwLock;
@@ -26,12 +27,16 @@ struct Slots {
 }
 
 impl Slots {
-    fn put(&mut self, fd: usize, slot: Slot) -> Option<Slot> {
+    /// Gives what was there before; the slot back if there is no memory for so large a table.
+    fn put(&mut self, fd: usize, slot: Slot) -> Result<Option<Slot>, Slot> {
         if fd >= self.slots.len() {
+            if self.slots.try_reserve(fd + 1 - self.slots.len()).is_err() {
+                return Err(slot);
+            }
             self.slots.resize_with(fd + 1, || None);
         }
         self.used.set(fd);
-        self.slots[fd].replace(slot)
+        Ok(self.slots[fd].replace(slot))
     }
     fn take(&mut self, fd: usize) -> Option<Slot> {
         let slot = self.slots.get_mut(fd)?.take()?;
@@ -69,14 +74,18 @@ impl DescriptorTable {
     /// The lowest free descriptor, at least `from`, now refers to `file`; EMFILE by RLIMIT_NOFILE.
     pub fn insert(&self, file: Arc<OpenFile>, close_on_exec: bool, from: i32) -> Result<i32, Errno> {
         let limit = self.limit() as usize;
+        if frame::low() {
+            return Err(Errno::NFILE);
+        }
         let mut table = self.slots.write();
         let fd = table.used.first_clear(from.max(0) as usize);
         if fd >= limit {
             drop(table);
             return Err(Errno::MFILE);
         }
-        table.put(fd, Slot { file, close_on_exec });
-        Ok(fd as i32)
+        let put = table.put(fd, Slot { file, close_on_exec });
+        drop(table);
+        put.map(|_| fd as i32).map_err(|_| Errno::NOMEM)
     }
     /// `fd` itself now refers to `file` (dup2(2)); gives what it referred to before. EBADF past RLIMIT_NOFILE.
     pub fn replace(
@@ -89,7 +98,7 @@ impl DescriptorTable {
             return Err(Errno::BADF);
         }
         let old = self.slots.write().put(fd as usize, Slot { file, close_on_exec });
-        Ok(old.map(|slot| slot.file))
+        old.map(|slot| slot.map(|slot| slot.file)).map_err(|_| Errno::NOMEM)
     }
     /// Frees `fd` and gives what it referred to; EBADF.
     pub fn remove(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {

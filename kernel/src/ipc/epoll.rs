@@ -11,6 +11,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use coracle_hal::frame;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use linux_raw_sys::general::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, stat as Stat};
@@ -160,14 +161,16 @@ impl Members {
             _ => self.others.iter().find(|member| member.fd == fd && member.description == description),
         }
     }
-    fn add(&mut self, member: Arc<Member>) {
+    fn add(&mut self, member: Arc<Member>) -> Result<(), Errno> {
         let index = member.fd as usize;
         if index >= self.by_fd.len() {
+            self.by_fd.try_reserve(index + 1 - self.by_fd.len()).map_err(|_| Errno::NOMEM)?;
             self.by_fd.resize_with(index + 1, || None);
         }
         if let Some(old) = self.by_fd[index].replace(member) {
             self.others.push(old);
         }
+        Ok(())
     }
     fn take(&mut self, member: &Arc<Member>) -> Option<Arc<Member>> {
         if let Some(slot) = self.by_fd.get_mut(member.fd as usize)
@@ -257,6 +260,9 @@ impl Epoll {
         data: u64,
     ) -> Result<(), Errno> {
         let source = open.file.poll_source().ok_or(Errno::PERM)?;
+        if frame::low() {
+            return Err(Errno::NOSPC);
+        }
         let exclusive = events & EXCLUSIVE != 0;
         if exclusive && events & !EXCLUSIVE_ALLOWED != 0 {
             return Err(Errno::INVAL);
@@ -287,7 +293,7 @@ impl Epoll {
             if members.find(fd, description).is_some() {
                 return Err(Errno::EXIST);
             }
-            members.add(member.clone());
+            members.add(member.clone())?;
         }
         let id = source.subscribe_member(member.clone(), Events::from_bits_truncate(events), exclusive);
         member.subscription.store(id, Ordering::Relaxed);

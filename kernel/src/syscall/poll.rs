@@ -131,9 +131,11 @@ fn poll_until(call: &Call, deadline: Option<u64>) -> SysResult {
     if count > descriptors.limit() as usize {
         return Err(Errno::INVAL);
     }
-    let mut watched = Vec::with_capacity(count);
+    let mut watched = Vec::new();
+    watched.try_reserve(count).map_err(|_| Errno::NOMEM)?;
     // Where in the program's array each stands: negative descriptors are left out.
-    let mut places = Vec::with_capacity(count);
+    let mut places = Vec::new();
+    places.try_reserve(count).map_err(|_| Errno::NOMEM)?;
     for index in 0..count {
         let at = addr.wrapping_add(index * POLLFD_SIZE);
         let entry = user::read_u64(at)?;

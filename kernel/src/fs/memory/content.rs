@@ -226,16 +226,29 @@ impl Content {
         }
         let mut state = self.state.lock();
         let end = offset.saturating_add(len).min(state.size);
+        // Over what the image gives a page of our own has to lie; past that only pages that are there matter.
         let mut at = offset;
-        while at < end {
-            let in_page = (at % PAGE) as usize;
-            let n = (PAGE - in_page as u64).min(end - at);
-            let index = at / PAGE;
-            if state.pages.contains_key(&index) || at < state.base_len {
-                state.own(self.base, index)?.zero(in_page, n as usize);
-            }
-            at += n;
+        while at < end.min(state.base_len) {
+            let (in_page, n) = part_of_page(at, end);
+            state.own(self.base, at / PAGE)?.zero(in_page, n);
+            at += n as u64;
         }
+        if at >= end {
+            return Ok(());
+        }
+        let mut gone = Vec::new();
+        let held: Vec<u64> =
+            state.pages.range(at / PAGE..end.div_ceil(PAGE)).map(|(index, _)| *index).collect();
+        for index in held {
+            let (in_page, n) = part_of_page(at.max(index * PAGE), end);
+            if n == FRAME_SIZE && !self.is_mapped() {
+                gone.extend(state.pages.remove(&index));
+            } else {
+                state.own(self.base, index)?.zero(in_page, n);
+            }
+        }
+        drop(state);
+        drop(gone);
         Ok(())
     }
     /// fallocate(2) mode 0: the file is at least `end` bytes long.
@@ -290,6 +303,12 @@ impl Content {
         }
         state.own(self.base, index).cloned()
     }
+}
+
+/// Offset in the page of `at`, and bytes from there to the page's end or to `end`.
+fn part_of_page(at: u64, end: u64) -> (usize, usize) {
+    let in_page = at % PAGE;
+    (in_page as usize, (PAGE - in_page).min(end - at) as usize)
 }
 
 impl State {

@@ -7,6 +7,7 @@ use crate::fs::stat::entry_kind;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use coracle_hal::frame;
 use coracle_image::archive;
 use core::sync::atomic::Ordering;
 use hashbrown::HashMap;
@@ -87,6 +88,9 @@ impl Directory {
             }
             if state.lookup(node, name)?.is_some() {
                 return Err(Errno::EXIST);
+            }
+            if frame::low() {
+                return Err(Errno::NOSPC);
             }
             state.put(node, name, child.clone());
         }

@@ -14,6 +14,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use coracle_hal::frame;
 use core::any::Any;
 use linux_raw_sys::general::{S_IFSOCK, stat as Stat};
 use linux_raw_sys::ioctl::{FIONREAD, TIOCOUTQ};
@@ -613,6 +614,9 @@ impl Socket for UnixSocket {
     ) -> SysResult {
         if flags & n::MSG_OOB != 0 {
             return Err(Errno::OPNOTSUPP);
+        }
+        if frame::low() {
+            return Err(Errno::NOBUFS);
         }
         let nonblock = flags & n::MSG_DONTWAIT != 0;
         let (deadline, write_closed, capacity, peer) = {
