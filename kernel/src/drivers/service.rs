@@ -21,11 +21,13 @@ pub fn next_deadline() -> Option<u64> {
     net::next_deadline()
 }
 
-/// For the kernel's exit to a program that was interrupted: looks at the devices if one of them did it.
+/// For the kernel's exit to a program that was interrupted: looks at the devices if one of them did it, or if they were
+/// not looked at for long.
 pub fn poll_if_due() {
     if coracle_hal::irq::any_pending() {
         poll();
     }
+    net::poll_if_guarded();
 }
 
 /// Before the machine ends: lets what was sent arrive.

@@ -8,8 +8,7 @@ use super::interface::{Interface, Watch};
 use crate::drivers::virtio::net::Net;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
-use crate::time::timer::{self, Timed};
-use alloc::sync::Arc;
+use crate::time::timer;
 use alloc::vec::Vec;
 use coracle_hal::time::now_ns;
 use coracle_image::cmdline::{CommandLine, IpSetting};
@@ -28,9 +27,9 @@ static NAME_SERVERS: Once<Vec<Ipv4Addr>> = Once::new();
 static CONFIGURING: AtomicBool = AtomicBool::new(false);
 /// Told when it has.
 static CONFIGURED: PollSource = PollSource::new();
-/// When the earliest timer that we have set goes off; [`NO_TIMER`]: there is none.
-static TIMER: AtomicU64 = AtomicU64::new(NO_TIMER);
-const NO_TIMER: u64 = u64::MAX;
+/// When the network must be looked at although the program computes; [`NO_GUARD`]: interrupts are asked for.
+static GUARD: AtomicU64 = AtomicU64::new(NO_GUARD);
+const NO_GUARD: u64 = u64::MAX;
 
 /// How long a packet may wait, to come in or to go out, while a program computes: 200 µs, as long as an interrupt
 /// that is moderated the usual way.
@@ -174,6 +173,8 @@ pub fn sent(now: u64) {
 pub fn arm() -> bool {
     let Some(engine) = ENGINE.get() else { return false };
     if let Some(card) = engine.device().card() {
+        // First: who queues a frame and still finds the guard set has queued it before the flush.
+        GUARD.store(NO_GUARD, Ordering::SeqCst);
         card.flush();
         if card.arm() {
             return true;
@@ -190,38 +191,33 @@ pub fn next_deadline() -> Option<u64> {
 /// Makes sure that somebody looks at the network soon, though the program may compute.
 #[inline]
 fn request_guard(now: u64) {
-    if TIMER.load(Ordering::Relaxed) > now + GUARD_NS {
-        set_timer(now + GUARD_NS);
+    let guard = GUARD.load(Ordering::Relaxed);
+    // A guard in the past has gone off while somebody polled anyway.
+    if guard == NO_GUARD || guard <= now {
+        GUARD.store(now + GUARD_NS, Ordering::Release);
+        timer::interrupt_by(now + GUARD_NS);
     }
 }
 
-/// Sets a timer, unless an earlier one is set.
-#[cold]
-fn set_timer(deadline: u64) {
-    static GUARD: Once<Arc<Guard>> = Once::new();
-    if TIMER.fetch_min(deadline, Ordering::AcqRel) > deadline {
-        timer::add(deadline, GUARD.call_once(|| Arc::new(Guard)).clone());
+/// After an interrupt of the program: looks at the network if the guard says so.
+pub fn poll_if_guarded() {
+    match GUARD.load(Ordering::Acquire) {
+        NO_GUARD => return,
+        // Another interrupt; if it was that of an earlier timer, this CPU's timer must be set again.
+        later if later > now_ns() => return timer::interrupt_by(later),
+        _ => {}
     }
-}
-
-struct Guard;
-
-impl Timed for Guard {
-    fn expired(&self, now_ns: u64) {
-        // A later timer than the earliest one set finds nothing to do; that is all.
-        if TIMER.load(Ordering::Acquire) <= now_ns {
-            TIMER.store(NO_TIMER, Ordering::Release);
-        }
-        if poll() > 0 {
-            return;
-        }
-        // Quiet: whatever comes next interrupts the program, if it still computes.
-        while arm() {
-            poll();
-        }
-        if let Some(deadline) = next_deadline() {
-            set_timer(deadline);
-        }
+    GUARD.store(NO_GUARD, Ordering::Release);
+    if poll() > 0 {
+        return;
+    }
+    // Quiet: whatever comes next interrupts the program, if it still computes.
+    while arm() {
+        poll();
+    }
+    if let Some(deadline) = next_deadline() {
+        GUARD.fetch_min(deadline, Ordering::AcqRel);
+        timer::interrupt_by(deadline);
     }
 }
 

@@ -449,9 +449,7 @@ fn idle_as(me: &Arc<Thread>) {
         IDLE.fetch_or(bit, SeqCst);
         // Devices that got something since the poll say so when they are asked for interrupts.
         if !drivers::arm() {
-            if let Some(deadline) = drivers::next_deadline() {
-                timer::interrupt_by(deadline);
-            }
+            timer::sleep_until(drivers::next_deadline());
             cpu::wait_for_interrupt(|| here.waiting.load(SeqCst) == 0 && !irq::any_pending());
         }
         IDLE.fetch_and(!bit, SeqCst);
