@@ -437,12 +437,16 @@ fn idle_as(me: &Arc<Thread>) {
     account(me, start);
     let here = CPUS.get();
     let bit = 1u64 << cpu::id();
+    let mut woken = false;
     let next = loop {
         if let Some(next) = pop(here).or_else(steal) {
             break next;
         }
         timer::run_expired();
-        drivers::poll();
+        // Who comes here has just polled; what has come since, `arm` tells.
+        if core::mem::replace(&mut woken, true) {
+            drivers::poll();
+        }
         if here.waiting.load(Relaxed) != 0 {
             continue;
         }
