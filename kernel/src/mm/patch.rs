@@ -61,22 +61,30 @@ struct StubPage {
 /// The thread made a system call by a `syscall` instruction: makes its site a call if that can be done safely.
 #[inline]
 pub fn consider(thread: &Thread, context: &UserContext) {
-    const ADDRESS_BITS: u32 = 47;
-    let site = context.rip ^ thread.process.memory_id() << ADDRESS_BITS;
-    let known = &LEFT_ALONE[(context.rip ^ context.rip >> 8) as usize % KNOWN_SITES];
-    if known.load(Relaxed) == site {
-        return;
+    let (known, site) = remembered(thread, context);
+    if known.load(Relaxed) != site {
+        try_patch(thread, context);
     }
-    try_patch(thread, context);
-    // Patched or not: who comes this way again, does so for good.
-    known.store(site, Relaxed);
 }
 
+/// Where the site would be remembered, and as what.
+#[inline(always)]
+fn remembered(thread: &Thread, context: &UserContext) -> (&'static AtomicU64, u64) {
+    const ADDRESS_BITS: u32 = 47;
+    let site = context.rip ^ thread.process.memory_id() << ADDRESS_BITS;
+    (&LEFT_ALONE[(context.rip ^ context.rip >> 8) as usize % KNOWN_SITES], site)
+}
+
+/// Not inlined, and given nothing that the usual way would have to keep in registers for it.
 #[cold]
+#[inline(never)]
 fn try_patch(thread: &Thread, context: &UserContext) {
     if ENABLED.load(Relaxed) {
         let _ = patch(&thread.process.memory(), context.rip as usize, context.orig_rax);
     }
+    // Patched or not: who comes this way again, does so for good.
+    let (known, site) = remembered(thread, context);
+    known.store(site, Relaxed);
 }
 
 /// Patches the site that returns to `after`. `None` if it isn't one that can be.
