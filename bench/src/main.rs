@@ -73,6 +73,9 @@ struct Arguments {
     /// Write the figures and plots into docs/src/performance.md and beside it
     #[arg(long)]
     docs: bool,
+    /// Measure nothing: tell, compare, record and document what this file of figures has
+    #[arg(long, value_name = "FILE")]
+    tell: Option<PathBuf>,
     /// The `coracle` command (default: beside this program, or target/release/coracle)
     #[arg(long)]
     coracle: Option<PathBuf>,
@@ -112,6 +115,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(file) = &arguments.tell {
+        return finish(&Results::load(file)?, arguments, root);
+    }
     tools::check()?;
     // Before the network of the bench's own hides the world's.
     let linux = tools::linux_kernel(&out)?;
@@ -148,7 +154,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let results = measure_all(&bench, &cases, &guests, arguments.rounds.unwrap_or(rounds));
+    let results = measure_all(&bench, &cases, &guests, arguments.rounds.unwrap_or(rounds), &arguments.json);
     finish(&results, arguments, root)
 }
 
@@ -168,7 +174,7 @@ fn coracle(given: Option<&Path>, guests: &[Guest]) -> Result<PathBuf> {
     }
 }
 
-fn measure_all(bench: &Bench, cases: &[Case], guests: &[Guest], rounds: u32) -> Results {
+fn measure_all(bench: &Bench, cases: &[Case], guests: &[Guest], rounds: u32, json: &Path) -> Results {
     let mut results = Results::default();
     let about = |results: &mut Results, key: &str, value: String| {
         results.about.insert(key.to_owned(), value);
@@ -188,6 +194,8 @@ fn measure_all(bench: &Bench, cases: &[Case], guests: &[Guest], rounds: u32) -> 
                     eprintln!("bench: {} in {}: {error:#}", case.name, guest.name());
                     results.failures.push(format!("{} in {}: {error:#}", case.name, guest.name()));
                 }
+                // So that a run that is stopped is not lost. What can't be written now is told at the end.
+                let _ = results.save(json);
             }
         }
     }
@@ -196,7 +204,9 @@ fn measure_all(bench: &Bench, cases: &[Case], guests: &[Guest], rounds: u32) -> 
 
 /// Tells the results, keeps them where asked, and judges them. `root` is the bench's own directory.
 fn finish(results: &Results, arguments: &Arguments, root: &Path) -> Result<ExitCode> {
-    results.save(&arguments.json)?;
+    if arguments.tell.is_none() {
+        results.save(&arguments.json)?;
+    }
     if arguments.docs {
         let docs = root.join("../docs/src");
         plot::write(results, &docs.join("performance"))?;

@@ -18,7 +18,7 @@ const BOOT_LIMIT: Duration = Duration::from_secs(120);
 /// The same where the smallest memory is looked for: a machine with too little may hang.
 const SMALL_BOOT_LIMIT: Duration = Duration::from_secs(25);
 /// Between the end of starting and the idle measurement.
-const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_secs(1);
 /// Doorbells and interrupts are recorded in a run of their own, so that recording does not disturb other figures.
 const TRACED: Duration = Duration::from_secs(1);
 /// The load under which the smallest memory must serve.

@@ -123,6 +123,12 @@ impl Results {
         median(self.figures.get(load)?.get(&metric)?.get(&guest)?)
     }
 
+    /// Reads figures that [`Results::save`] wrote.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} holds no figures", path.display()))
+    }
+
     /// Writes all figures as JSON.
     pub fn save(&self, path: &Path) -> Result<()> {
         if let Some(directory) = path.parent() {

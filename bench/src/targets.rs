@@ -42,7 +42,8 @@ const TARGETS: &[(&str, Metric, Bound, &[Guest])] = &[
     ("memory-hello", Metric::SmallestMemory, AtMost(4.0), MICROVM),
     ("memory-memcached", Metric::SmallestMemory, AtMost(16.0), MICROVM),
     ("hello", Metric::KernelBytes, AtMost(600_000.0), UNIKERNEL),
-    ("memcached", Metric::Idle, AtMost(1000.0), BOTH),
+    // memcached and redis wake up by themselves, many times a second; this server does not.
+    ("udp", Metric::Idle, AtMost(1000.0), BOTH),
 ];
 
 /// One promise beside what was measured.
