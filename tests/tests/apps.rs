@@ -11,6 +11,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -380,14 +381,18 @@ fn redis_benchmark(running: &Running) -> Result<(), String> {
     Ok(())
 }
 
-/// The folder that nginx and python serve.
+/// The folder that nginx and python serve, made once: other tests may be putting it into their images.
 fn site() -> Result<PathBuf, String> {
-    let site = paths::work().join("site");
-    fs::create_dir_all(&site).map_err(say("making the site"))?;
-    for (name, length) in [("small.html", 612), ("medium.bin", 100_000), ("large.bin", MEGABYTE)] {
-        fs::write(site.join(name), paths::pattern(length)).map_err(say("making the site"))?;
-    }
-    Ok(site)
+    static SITE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    SITE.get_or_init(|| {
+        let site = paths::work().join("site");
+        fs::create_dir_all(&site).map_err(say("making the site"))?;
+        for (name, length) in [("small.html", 612), ("medium.bin", 100_000), ("large.bin", MEGABYTE)] {
+            fs::write(site.join(name), paths::pattern(length)).map_err(say("making the site"))?;
+        }
+        Ok(site)
+    })
+    .clone()
 }
 
 fn nginx() -> Result<Service, String> {
