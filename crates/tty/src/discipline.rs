@@ -30,6 +30,9 @@ pub struct LineDiscipline {
     lines: VecDeque<usize>,
     /// Canonical mode: the line being typed.
     editing: Vec<u8>,
+    /// Canonical mode: the last that was read was an end of file. It stays so until more comes: who sends through a pipe
+    /// that is closed sends the end once, and a program may ask again.
+    ended: bool,
     /// The next byte is taken literally (VLNEXT came before it).
     literal: bool,
 }
@@ -74,6 +77,7 @@ impl LineDiscipline {
     pub fn input(&mut self, byte: u8, mut echo: impl FnMut(&[u8])) -> Option<Signal> {
         let t = self.termios;
         let (input, local) = (t.input, t.local);
+        self.ended = false;
         if core::mem::take(&mut self.literal) {
             self.keep(byte, &mut echo);
             return None;
@@ -161,7 +165,7 @@ impl LineDiscipline {
     /// Whether a read would give something, be it the end of file.
     pub fn readable(&self) -> bool {
         if self.canonical() {
-            !self.lines.is_empty()
+            !self.lines.is_empty() || self.ended
         } else {
             self.ready.len() >= (self.termios.characters[VMIN] as usize).clamp(1, INPUT_MAX)
         }
@@ -187,7 +191,8 @@ impl LineDiscipline {
             let count = max.min(self.ready.len());
             return Some(self.ready.drain(..count).collect());
         }
-        let line = self.lines.front_mut()?;
+        let Some(line) = self.lines.front_mut() else { return self.ended.then(Vec::new) };
+        self.ended = *line == 0;
         let count = max.min(*line);
         *line -= count;
         if *line == 0 {

@@ -110,3 +110,20 @@ fn raw_mode_gives_bytes_at_once() {
     assert_eq!(tty.read(10).unwrap(), b"ed\x04");
     assert_eq!(tty.wait(), Some((1, None)));
 }
+
+/// Who reads again at the end of a file is told so again, until more comes.
+#[test]
+fn the_end_of_file_stays() {
+    let mut tty = LineDiscipline::default();
+    feed(&mut tty, b"a\n\x04");
+    assert_eq!(tty.read(9).as_deref(), Some(b"a\n".as_slice()));
+    for _ in 0..2 {
+        assert!(tty.readable());
+        assert_eq!(tty.read(9).as_deref(), Some(b"".as_slice()));
+    }
+    feed(&mut tty, b"b");
+    assert!(!tty.readable() && tty.read(9).is_none());
+    feed(&mut tty, b"\n");
+    assert_eq!(tty.read(9).as_deref(), Some(b"b\n".as_slice()));
+    assert!(tty.read(9).is_none());
+}
