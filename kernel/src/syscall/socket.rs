@@ -16,7 +16,8 @@ use linux_raw_sys::net as n;
 
 /// SOCK_NONBLOCK and SOCK_CLOEXEC have the values of their O_ twins (socket(2)).
 const TYPE_FLAGS: u32 = O_NONBLOCK | O_CLOEXEC;
-/// Longest option value that is read or written.
+/// Longest option value that is read or written, and what nearly all fit in.
+const SHORT_OPTION: usize = 32;
 const OPTION_MAX: usize = 1024;
 /// Most pieces of an iovec array (IOV_MAX), and most bytes of a call (Linux's MAX_RW_COUNT).
 const PIECES_MAX: usize = 1024;
@@ -462,9 +463,17 @@ pub fn setsockopt(call: &mut Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let socket = socket_of(&file)?;
     let len = usize::try_from(call.i32(4)).map_err(|_| Errno::INVAL)?.min(OPTION_MAX);
-    let mut value = [0; OPTION_MAX];
-    user::read(&mut value[..len], call.usize(3))?;
-    socket.set_option(call.i32(1), call.i32(2), &value[..len]).map(|()| 0)
+    let mut short = [0; SHORT_OPTION];
+    let mut long = Vec::new();
+    let value = match short.get_mut(..len) {
+        Some(value) => value,
+        None => {
+            long.resize(len, 0);
+            &mut long[..]
+        }
+    };
+    user::read(value, call.usize(3))?;
+    socket.set_option(call.i32(1), call.i32(2), value).map(|()| 0)
 }
 
 /// getsockopt(2)
