@@ -151,6 +151,7 @@ fn bad_used_entries_break_the_queue() {
     device.give_back(3, 0);
     assert_eq!(q.pop(), Err(QueueError::UnknownChain(3)));
     device.give_back(0, 0);
+    assert!(!q.has_used() && !q.request_interrupt(), "nobody waits for a broken device");
     assert_eq!(q.pop(), Err(QueueError::Broken));
     assert_eq!(q.add(pieces(0, 1, 0).into_iter(), 2), Err(AddError::Broken(2)));
 

@@ -325,10 +325,12 @@ impl<M: Memory, T> SplitQueue<M, T> {
         }
     }
 
-    /// Whether the device has returned something that [`SplitQueue::pop`] would give.
+    /// Whether the device has returned something that [`SplitQueue::pop`] would give. Never of a broken queue, so that
+    /// nobody looks for ever.
     #[inline]
     pub fn has_used(&self) -> bool {
-        self.used != self.used_seen || self.memory.read_u16(self.layout.used + 2) != self.used
+        !self.broken
+            && (self.used != self.used_seen || self.memory.read_u16(self.layout.used + 2) != self.used)
     }
 
     /// The next chain that the device is done with.
@@ -404,8 +406,9 @@ impl<M: Memory, T> SplitQueue<M, T> {
             self.memory.write_u16(self.layout.available, 0);
         }
         fence(Ordering::SeqCst);
-        self.used != self.used_seen
-            || self.memory.read_u16(self.layout.used + 2).wrapping_sub(self.used) > more
+        !self.broken
+            && (self.used != self.used_seen
+                || self.memory.read_u16(self.layout.used + 2).wrapping_sub(self.used) > more)
     }
 
     /// Says that no interrupt is wanted (a hint: one may still come).

@@ -106,6 +106,10 @@ impl Receive {
             };
             let mut frame = RxFrame::single(head, checksum);
             frame.segment_size = header.segments.map_or(0, |(_, size)| size);
+            if header.buffers > self.queue.size() {
+                // More than there are: nonsense, and waiting for them would collect memory without end.
+                continue;
+            }
             if header.buffers > 1 {
                 frame.rest = Vec::with_capacity(header.buffers.min(self.target) as usize - 1);
                 self.partial = Some((frame, header.buffers - 1));
