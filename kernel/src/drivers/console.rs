@@ -10,6 +10,7 @@ use crate::task::signal::{SigInfo, send_to_group};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use coracle_hal::irq::Irq;
 use coracle_tty::{LineDiscipline, Signal, TERMIOS_BYTES, Termios};
 use core::any::Any;
@@ -39,6 +40,9 @@ struct State {
     window: [u8; WINSIZE_BYTES],
     /// Foreground process group, once one was set.
     group: Option<i32>,
+    /// The end of the input has been read. Whoever feeds the console sends it once, and nothing after it, so that it
+    /// stays at its end, as a file or a closed pipe does.
+    ended: bool,
 }
 
 /// Size of `struct winsize`.
@@ -82,7 +86,12 @@ pub fn arm() -> bool {
 impl Console {
     fn new(line: Line) -> Arc<Console> {
         crate::log::input_ready();
-        let state = State { discipline: LineDiscipline::default(), window: [0; WINSIZE_BYTES], group: None };
+        let state = State {
+            discipline: LineDiscipline::default(),
+            window: [0; WINSIZE_BYTES],
+            group: None,
+            ended: false,
+        };
         Arc::new(Console {
             line,
             state: Mutex::new(state),
@@ -189,7 +198,11 @@ impl File for Console {
         };
         let bytes = block_on(&self.source, nonblock, deadline, || {
             self.take_input();
-            self.state.lock().discipline.read(dst.remaining()).ok_or(Errno::AGAIN)
+            let mut state = self.state.lock();
+            let bytes = state.discipline.read(dst.remaining());
+            // An empty line of canonical input is the end of the file.
+            state.ended |= wait.is_none() && bytes.as_ref().is_some_and(Vec::is_empty);
+            bytes.or_else(|| state.ended.then(Vec::new)).ok_or(Errno::AGAIN)
         });
         match bytes {
             Ok(bytes) => dst.put(&bytes),
@@ -234,7 +247,8 @@ impl File for Console {
     fn readiness(&self) -> Events {
         self.take_input();
         let mut events = Events::OUT | Events::WRNORM;
-        if self.state.lock().discipline.readable() {
+        let state = self.state.lock();
+        if state.ended || state.discipline.readable() {
             events |= Events::IN | Events::RDNORM;
         }
         events

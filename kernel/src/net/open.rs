@@ -12,11 +12,18 @@ use linux_raw_sys::net as n;
 
 /// st_mode of a socket.
 pub const SOCKET_MODE: u32 = linux_raw_sys::general::S_IFSOCK | 0o777;
+/// Beyond the last domain and the last type of sockets (AF_MAX and SOCK_MAX of Linux).
+const AF_MAX: u32 = 46;
+const SOCK_MAX: u32 = 11;
 /// NETLINK_ROUTE (netlink(7)).
 const NETLINK_ROUTE: i32 = 0;
 
 /// A new socket. `kind` is without SOCK_CLOEXEC and SOCK_NONBLOCK.
 pub fn socket(domain: u32, kind: u32, protocol: i32) -> Result<Arc<dyn File>, Errno> {
+    // Linux looks at the domain first, if it is none at all.
+    if domain < AF_MAX && kind >= SOCK_MAX {
+        return Err(Errno::INVAL);
+    }
     match domain {
         n::AF_UNIX => {
             if protocol != 0 && protocol != n::AF_UNIX as i32 {
