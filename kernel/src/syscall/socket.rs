@@ -22,8 +22,8 @@ const OPTION_MAX: usize = 1024;
 /// Most pieces of an iovec array (IOV_MAX), and most bytes of a call (Linux's MAX_RW_COUNT).
 const PIECES_MAX: usize = 1024;
 const BYTES_MAX: usize = 0x7fff_f000;
-/// Pieces that need no memory from the heap: those of a message with a header, a body and an end, and some more.
-const FEW: usize = 8;
+/// Pieces that need no memory from the heap: those of a message with a header, a body and an end, and one more.
+const FEW: usize = 4;
 /// Longest control data (net.core.optmem_max), and most descriptors in it (SCM_MAX_FD).
 const CONTROL_MAX: usize = 20480;
 const RIGHTS_MAX: usize = 253;
