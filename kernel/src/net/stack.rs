@@ -31,9 +31,9 @@ static CONFIGURED: PollSource = PollSource::new();
 static GUARD: AtomicU64 = AtomicU64::new(NO_GUARD);
 const NO_GUARD: u64 = u64::MAX;
 
-/// How long a packet may wait, to come in or to go out, while a program computes: 200 µs, as long as an interrupt
-/// that is moderated the usual way.
-const GUARD_NS: u64 = 200_000;
+/// How long a packet may wait, to come in or to go out, while a program computes: once for each time that it stops
+/// asking. Shorter, and the timer's interrupts would show in the cost of a busy server's requests.
+const GUARD_NS: u64 = 1_000_000;
 /// How long a program that needs an address waits for DHCP.
 const DHCP_PATIENCE_NS: u64 = 5_000_000_000;
 /// On machines of less than 64 MiB, sockets get a fraction of the usual bounds.

@@ -453,7 +453,11 @@ fn idle_as(me: &Arc<Thread>) {
         IDLE.fetch_or(bit, SeqCst);
         // Devices that got something since the poll say so when they are asked for interrupts.
         if !drivers::arm() {
-            timer::sleep_until(drivers::next_deadline());
+            // An earlier interrupt that nobody needs any more is left to come: taking it back and setting it again with
+            // each request would cost more.
+            if let Some(deadline) = drivers::next_deadline() {
+                timer::interrupt_by(deadline);
+            }
             cpu::wait_for_interrupt(|| here.waiting.load(SeqCst) == 0 && !irq::any_pending());
         }
         IDLE.fetch_and(!bit, SeqCst);

@@ -74,22 +74,6 @@ pub fn interrupt_by(deadline_ns: u64) {
     QUEUES.get().lock().set(deadline_ns);
 }
 
-/// Before this CPU sleeps: an interrupt is wanted for the first of its timers, or at `also`. One that was wanted earlier
-/// and is near is taken back, rather than end the sleep for nothing; a far one isn't worth the trouble.
-pub fn sleep_until(also: Option<u64>) {
-    /// Nearer than this is near.
-    const NEAR_NS: u64 = 1_000_000;
-    let mut queue = QUEUES.get().lock();
-    let first = queue.entries.first_key_value().map_or(u64::MAX, |(key, _)| key.0);
-    let wanted = first.min(also.unwrap_or(u64::MAX));
-    if wanted > queue.set_to && queue.set_to < time::now_ns() + NEAR_NS {
-        queue.set_to = wanted;
-        time::set_deadline((wanted != u64::MAX).then_some(wanted));
-    } else {
-        queue.set(wanted);
-    }
-}
-
 /// Runs this CPU's timers if its one-shot timer has gone off.
 pub fn run_expired() {
     if !time::take_expired() {
