@@ -185,6 +185,8 @@ impl Net {
     pub fn arm(&self) -> bool {
         self.transport.acknowledge();
         let Some(mut receive) = self.receive.try_lock() else { return true };
+        // Memory that was short when a packet came may be there by now.
+        receive.refill_if_low();
         receive.arm() | self.transmit.lock().arm()
     }
 }
