@@ -62,8 +62,8 @@ pub struct Hardware {
 pub struct Shipyard {
     /// Where images and archives are made.
     pub out: PathBuf,
-    /// The Linux guest's kernel.
-    pub linux: LinuxKernel,
+    /// The Linux guest's kernel, if Linux is measured.
+    pub linux: Option<LinuxKernel>,
     /// The `coracle` command.
     pub coracle: PathBuf,
 }
@@ -98,9 +98,13 @@ impl Shipyard {
     /// The QEMU command that boots the image (without what measuring adds).
     pub fn command(&self, image: &Image, hardware: &Hardware) -> Result<Vec<String>> {
         match image.guest {
-            Guest::Linux => Ok(self.linux_command(image, hardware)),
+            Guest::Linux => self.linux_command(image, hardware),
             Guest::Unikernel | Guest::Protected | Guest::Microvm => self.coracle_command(image, hardware),
         }
+    }
+
+    fn linux(&self) -> Result<&LinuxKernel> {
+        self.linux.as_ref().context("no Linux kernel was fetched")
     }
 
     fn build_linux(&self, program: &Program) -> Result<Image> {
@@ -141,7 +145,7 @@ impl Shipyard {
         }
         let file = self.out.join(format!("{}.linux.cpio", program.name));
         fs::write(&file, archive.finish())?;
-        let kernel_bytes = fs::metadata(&self.linux.image)?.len();
+        let kernel_bytes = fs::metadata(&self.linux()?.image)?.len();
         let bytes = fs::metadata(&file)?.len() + kernel_bytes;
         Ok(Image { file, program: program.clone(), guest: Guest::Linux, bytes, kernel_bytes })
     }
@@ -151,9 +155,10 @@ impl Shipyard {
         if order.iter().any(|(module, _)| module == name) {
             return Ok(());
         }
+        let modules = &self.linux()?.modules;
         let file = MODULE_DIRECTORIES
             .iter()
-            .map(|directory| self.linux.modules.join(directory).join(format!("{name}.ko")))
+            .map(|directory| modules.join(directory).join(format!("{name}.ko")))
             .find(|file| file.is_file())
             .with_context(|| format!("the Linux kernel has no module {name}"))?;
         let bytes = fs::read(&file)?;
@@ -168,7 +173,7 @@ impl Shipyard {
         Ok(())
     }
 
-    fn linux_command(&self, image: &Image, hardware: &Hardware) -> Vec<String> {
+    fn linux_command(&self, image: &Image, hardware: &Hardware) -> Result<Vec<String>> {
         let mut command = words("qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none");
         command.extend(words(&format!(
             "-machine {} -accel tcg -cpu max -smp {} -m {}M",
@@ -176,7 +181,7 @@ impl Shipyard {
         )));
         command.extend(words(&format!(
             "-kernel {} -initrd {} -append",
-            self.linux.image.display(),
+            self.linux()?.image.display(),
             image.file.display()
         )));
         command.push("console=ttyS0 quiet mitigations=off reboot=t panic=-1".to_owned());
@@ -187,7 +192,7 @@ impl Shipyard {
             network::TAP,
             network::MAC,
         )));
-        command
+        Ok(command)
     }
 
     fn build_coracle(&self, guest: Guest, program: &Program) -> Result<Image> {

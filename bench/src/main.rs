@@ -119,13 +119,6 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         return finish(&Results::load(file)?, arguments, root);
     }
     tools::check()?;
-    // Before the network of the bench's own hides the world's.
-    let linux = tools::linux_kernel(&out)?;
-    network::enter()?;
-    let lock = fs::File::create(out.join("lock"))?;
-    if lock.try_lock().is_err() {
-        bail!("another bench is at work here: it holds {}", out.join("lock").display());
-    }
     let (rounds, seconds, idle) = if arguments.quick { QUICK } else { FULL };
     let mut guests = arguments.guests.clone();
     if guests.is_empty() {
@@ -133,6 +126,13 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         if arguments.quick {
             guests = vec![Guest::Unikernel, Guest::Protected];
         }
+    }
+    // Before the network of the bench's own hides the world's.
+    let linux = if guests.contains(&Guest::Linux) { Some(tools::linux_kernel(&out)?) } else { None };
+    network::enter()?;
+    let lock = fs::File::create(out.join("lock"))?;
+    if lock.try_lock().is_err() {
+        bail!("another bench is at work here: it holds {}", out.join("lock").display());
     }
     let bench = Bench {
         plugin: tools::plugin(&root.join("plugin/insn.c"), &out)?,
@@ -182,7 +182,9 @@ fn measure_all(bench: &Bench, cases: &[Case], guests: &[Guest], rounds: u32, jso
     about(&mut results, "machine", bench.machine.clone());
     about(&mut results, "rounds", rounds.to_string());
     about(&mut results, "seconds-per-load", bench.period.as_secs().to_string());
-    about(&mut results, "linux", bench.yard.linux.version.clone());
+    if let Some(linux) = &bench.yard.linux {
+        about(&mut results, "linux", linux.version.clone());
+    }
     if let Ok(version) = tools::run(std::process::Command::new("qemu-system-x86_64").arg("--version")) {
         about(&mut results, "qemu", version.lines().next().unwrap_or_default().to_owned());
     }
