@@ -2,6 +2,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
 
@@ -35,7 +36,13 @@ pub fn plugin(program: &Program) -> Result<Option<PathBuf>, String> {
     let Source::C { plugin: Some(name), .. } = &program.source else { return Ok(None) };
     let source = paths::programs().join("c/plugins").join(name);
     let output = paths::work().join("programs").join(name).with_extension("so");
-    run(Command::new("cc").args(["-O1", "-g", "-shared", "-fPIC", "-o"]).arg(prepare(&output)?).arg(source))?;
+    if !is_newer(&output, &[&source]) {
+        make(&output, |to| {
+            let mut command = Command::new("cc");
+            command.args(["-O1", "-g", "-shared", "-fPIC", "-o"]).arg(to).arg(&source);
+            command
+        })?;
+    }
     Ok(Some(output))
 }
 
@@ -70,9 +77,9 @@ fn c(name: &str, source: &Path, link: Link, flags: &[String]) -> Result<PathBuf,
         Link::Dynamic | Link::MuslDynamic => &[],
     };
     let standard: &[&str] = if cpp { &["-std=c++17"] } else { &["-std=gnu17"] };
-    let mut command = Command::new(compiler);
-    command
-        .args([
+    make(&output, |to| {
+        let mut command = Command::new(compiler);
+        command.args([
             "-O1",
             "-g",
             "-Wall",
@@ -80,11 +87,18 @@ fn c(name: &str, source: &Path, link: Link, flags: &[String]) -> Result<PathBuf,
             "-Wno-nonnull",
             "-pthread",
             "-fno-builtin-malloc",
-            "-I",
-        ])
-        .arg(headers);
-    command.args(standard).args(linking).arg("-o").arg(prepare(&output)?).arg(source).args(flags);
-    run(&mut command)?;
+        ]);
+        command
+            .arg("-I")
+            .arg(&headers)
+            .args(standard)
+            .args(linking)
+            .arg("-o")
+            .arg(to)
+            .arg(source)
+            .args(flags);
+        command
+    })?;
     Ok(output)
 }
 
@@ -135,6 +149,15 @@ fn prepare(output: &Path) -> Result<&Path, String> {
     let folder = output.parent().expect("an output lies in a folder");
     fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     Ok(output)
+}
+
+/// Has a command make a file under another name first: other tests may be using the file, or be making it, too.
+fn make(output: &Path, command: impl FnOnce(&Path) -> Command) -> Result<(), String> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let new = output.with_extension(format!("new{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    prepare(output)?;
+    run(&mut command(&new))?;
+    fs::rename(&new, output).map_err(|e| format!("{}: {e}", output.display()))
 }
 
 fn is_newer(output: &Path, sources: &[&Path]) -> bool {
