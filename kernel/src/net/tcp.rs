@@ -379,6 +379,14 @@ impl Socket for TcpFile {
         }
         let len = if flags & n::MSG_ERRQUEUE != 0 {
             return Err(Errno::AGAIN);
+        } else if dst.remaining() == 0 {
+            // Unlike read(2), recv(2) of nothing waits until there is something.
+            let mask = Events::IN | Events::RDNORM | Events::RDHUP;
+            let there = mask | Events::ERR | Events::HUP;
+            block_on_events(self.source(), mask, nonblock, self.common.receive_deadline(), || {
+                if self.readiness().intersects(there) { Ok(0) } else { Err(Errno::AGAIN) }
+            })
+            .map_err(timed_out)?
         } else if flags & n::MSG_TRUNC != 0 && flags & n::MSG_PEEK == 0 {
             let want = dst.remaining();
             let mask = Events::IN | Events::RDNORM | Events::RDHUP;
