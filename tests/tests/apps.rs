@@ -517,8 +517,11 @@ fn tokio_echo(running: &Running) -> Result<(), String> {
         let data = format!("connection {i}").repeat(20).into_bytes();
         (data.clone(), data)
     })?;
+    // Connections at the same moment are for the tap: QEMU's user network listens with a backlog of one, drops the
+    // others' handshakes and resets them in the end.
+    let at_once = if running.network == Network::Tap { 8 } else { 1 };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..8).map(|_| scope.spawn(|| echo(running, MEGABYTE))).collect();
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(|| echo(running, MEGABYTE))).collect();
         workers.into_iter().try_for_each(|w| w.join().expect("a worker does not panic"))
     })
 }
