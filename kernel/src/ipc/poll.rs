@@ -5,7 +5,7 @@ use crate::task::sched::{self, Wake};
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering, fence};
 use spin::Mutex;
 
 bitflags::bitflags! {
@@ -99,7 +99,10 @@ impl PollSource {
     /// Tells the observers that want any of `events` (ERR and HUP always). Costs a load and a branch without observers.
     #[inline]
     pub fn notify(&self, events: Events) {
-        if self.wanted.load(Ordering::Acquire) & events.bits() != 0 {
+        // What is told of was stored before, maybe without a lock; an observer that looked too early must be seen here.
+        // It subscribes, in one step that orders memory, before it looks; so must we between storing and looking.
+        fence(Ordering::SeqCst);
+        if self.wanted.load(Ordering::Relaxed) & events.bits() != 0 {
             self.notify_entries(events);
         }
     }
