@@ -154,7 +154,7 @@ fn in_the_background() -> Result<(), String> {
         "--",
         "ash",
         "-c",
-        "echo in the background; read x",
+        "echo in the background; sleep 600",
     ];
     let started = run(&mut coracle(&words), b"")?;
     if started.status != 0 {
