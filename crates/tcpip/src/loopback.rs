@@ -8,7 +8,7 @@ use crate::events::Events;
 use crate::neighbor::ETHERNET_LEN;
 use crate::stack::Stack;
 use alloc::collections::VecDeque;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering, fence};
 use spin::Mutex;
 
 /// Greatest packet (Linux's `lo` has the same).
@@ -97,6 +97,9 @@ impl<D: Device, E: Events> Stack<D, E> {
                 self.ipv4_input(now, frame, false);
             }
             drop(guard);
+            // Another CPU may have queued a packet and found `draining` held: letting go must be seen by it before we
+            // look, or both would go away.
+            fence(Ordering::SeqCst);
         }
     }
 }

@@ -11,8 +11,7 @@ use spin::MutexGuard;
 impl<D: Device, E: Events> Stack<D, E> {
     /// Shuts a direction down. shutdown(2).
     pub fn tcp_shutdown(&self, socket: &Tcp<D, E>, now: u64, how: Shutdown) -> Result<()> {
-        let cx = Context { stack: self, socket, now };
-        let mut tcb = socket.lock();
+        let (cx, mut tcb) = Context::lock(self, socket, now);
         match tcb.state {
             State::Closed => return Err(Error::NotConnected),
             State::Listen => {
@@ -43,8 +42,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// The program has let go of the socket: the engine ends the connection by itself. With data unread, or `SO_LINGER`
     /// of no time, it is reset (RFC 2525, 2.17). close(2).
     pub fn tcp_close(&self, socket: &Tcp<D, E>, now: u64) {
-        let cx = Context { stack: self, socket, now };
-        let mut tcb = socket.lock();
+        let (cx, mut tcb) = Context::lock(self, socket, now);
         tcb.orphan = true;
         match tcb.state {
             State::Closed | State::TimeWait => {
@@ -77,8 +75,7 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// Back to a socket without a connection: connect(2) to `AF_UNSPEC`.
     pub fn tcp_disconnect(&self, socket: &Tcp<D, E>, now: u64) {
-        let cx = Context { stack: self, socket, now };
-        let mut tcb = socket.lock();
+        let (cx, mut tcb) = Context::lock(self, socket, now);
         match tcb.state {
             State::Closed | State::TimeWait => {}
             State::Listen => {
@@ -111,8 +108,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     fn reset_now(&self, now: u64, socket: &Tcp<D, E>) {
-        let cx = Context { stack: self, socket, now };
-        let mut tcb = socket.lock();
+        let (cx, mut tcb) = Context::lock(self, socket, now);
         tcb.orphan = true;
         if tcb.is_synchronized() {
             tcb.send_reset(&cx);

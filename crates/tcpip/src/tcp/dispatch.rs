@@ -52,16 +52,14 @@ impl<D: Device, E: Events> Stack<D, E> {
         payload: &mut Payload<D::Buf>,
         segment_size: u16,
     ) {
-        let cx = Context { stack: self, socket, now };
-        let mut tcb = socket.lock();
+        let (cx, mut tcb) = Context::lock(self, socket, now);
         tcb.segment_arrives(&cx, segment, payload, segment_size);
         socket.finish(&cx, tcb);
     }
 
     /// Comes back to a connection at the end of a batch: no segment has carried the acknowledgement.
     pub(crate) fn resume(&self, now: u64, socket: &Tcp<D, E>) {
-        let cx = Context { stack: self, socket, now };
-        let mut tcb = socket.lock();
+        let (cx, mut tcb) = Context::lock(self, socket, now);
         tcb.deferred = false;
         if tcb.ack_due && tcb.state != State::Closed {
             tcb.ack_now = true;
@@ -72,8 +70,7 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// Comes back to a connection that found the device full.
     pub(crate) fn unblock(&self, now: u64, socket: &Tcp<D, E>) {
-        let cx = Context { stack: self, socket, now };
-        let mut tcb = socket.lock();
+        let (cx, mut tcb) = Context::lock(self, socket, now);
         tcb.blocked = false;
         if tcb.state != State::Closed {
             tcb.output(&cx);
@@ -83,8 +80,7 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// A connection's timer.
     pub(crate) fn connection_due(&self, now: u64, socket: &Tcp<D, E>) {
-        let cx = Context { stack: self, socket, now };
-        let mut tcb = socket.lock();
+        let (cx, mut tcb) = Context::lock(self, socket, now);
         tcb.timers_due(&cx);
         socket.finish(&cx, tcb);
     }
@@ -99,8 +95,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         mtu: Option<u16>,
     ) {
         let Found::Connection(socket) = self.demux.find(tuple) else { return };
-        let cx = Context { stack: self, socket: &socket, now };
-        let mut tcb = socket.lock();
+        let (cx, mut tcb) = Context::lock(self, &socket, now);
         if seq.before(tcb.snd_una) || seq.after(tcb.snd_max) {
             return;
         }

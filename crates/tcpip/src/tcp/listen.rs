@@ -229,7 +229,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 return;
             }
         }
-        let rtt = (request.retries == 0).then(|| now - request.sent);
+        let rtt = (request.retries == 0).then(|| now.saturating_sub(request.sent));
         let child = self.child(now, &tuple, &options, &request, &segment, rtt);
         self.open(now, &listener, tuple, child, segment, payload, Some(request));
     }
@@ -285,8 +285,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         rtt: Option<u64>,
     ) -> Arc<TcpSocket<D, E>> {
         let child = Arc::new(TcpSocket::new(&self.config.limits, None));
-        let cx = Context { stack: self, socket: &child, now };
-        let mut tcb = child.lock();
+        // The other end of the handshake may have been another CPU's, whose clock had been read later.
+        let (cx, mut tcb) = Context::lock(self, &child, now.max(request.sent));
         tcb.tuple = *tuple;
         tcb.options = *options;
         tcb.apply_buffers(&self.config.limits);

@@ -88,8 +88,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// Begins a connection; never waits. `Err(InProgress)`, and later `WRITABLE` (ask `take_error`), unless the peer is
     /// ourselves and has answered already. connect(2).
     pub fn tcp_connect(&self, socket: &Tcp<D, E>, now: u64, peer: SocketAddrV4) -> Result<()> {
-        let cx = Context { stack: self, socket, now };
-        let mut tcb = socket.lock();
+        let (cx, mut tcb) = Context::lock(self, socket, now);
         match tcb.state {
             State::Closed => {}
             State::Listen => return Err(Error::IsConnected),

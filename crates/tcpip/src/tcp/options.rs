@@ -11,10 +11,9 @@ use spin::MutexGuard;
 impl<D: Device, E: Events> Stack<D, E> {
     /// Changes options; they take effect at once.
     pub fn tcp_set_options(&self, socket: &Tcp<D, E>, now: u64, change: impl FnOnce(&mut TcpOptions)) {
-        let mut tcb = socket.lock();
+        let (cx, mut tcb) = Context::lock(self, socket, now);
         let before = tcb.options;
         change(&mut tcb.options);
-        let cx = Context { stack: self, socket, now };
         self.options_changed(&cx, tcb, before);
     }
 

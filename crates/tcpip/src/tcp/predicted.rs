@@ -170,9 +170,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         if let Some(segment) = Predicted::read(&frame, &self.mac, self.addresses.own())
             && let Some(socket) = self.demux.connection(&segment.tuple)
         {
-            let mut tcb = socket.lock();
+            let (cx, mut tcb) = Context::lock(self, &socket, now);
             if tcb.expects(&segment) {
-                let cx = Context { stack: self, socket: &socket, now };
                 frame.head.start += PREDICTED_LEN as u32;
                 frame.head.len = segment.len;
                 tcb.take_expected(&cx, &segment, frame.head, frame.segment_size);

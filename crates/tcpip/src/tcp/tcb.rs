@@ -22,6 +22,7 @@ use crate::stack::Stack;
 use crate::timers::{NEVER, TimerHandle};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use spin::MutexGuard;
 
 /// The greatest window without scaling.
 pub const MAX_UNSCALED: u32 = 65535;
@@ -61,13 +62,33 @@ pub struct Context<'a, D: Device, E: Events> {
     pub stack: &'a Stack<D, E>,
     /// The connection's socket.
     pub socket: &'a Arc<TcpSocket<D, E>>,
-    /// The time, ns.
+    /// The time, ns; it never runs backwards within a connection.
     pub now: u64,
+}
+
+impl<'a, D: Device, E: Events> Context<'a, D, E> {
+    /// Locks a connection for work that began at `now`.
+    ///
+    /// CPUs read the clock before they wait for the lock, so the one that gets it second may have read an earlier time.
+    /// Left as it is, a round trip would be measured as less than nothing, and a timestamp would be older than that of the
+    /// segment before: the peer must drop such a segment (RFC 7323, 5.3).
+    #[inline(always)]
+    pub fn lock(
+        stack: &'a Stack<D, E>,
+        socket: &'a Arc<TcpSocket<D, E>>,
+        now: u64,
+    ) -> (Self, MutexGuard<'a, Tcb<D, E>>) {
+        let mut tcb = socket.lock();
+        tcb.clock = tcb.clock.max(now);
+        (Context { stack, socket, now: tcb.clock }, tcb)
+    }
 }
 
 /// The transmission control block.
 pub struct Tcb<D: Device, E: Events> {
     pub state: State,
+    /// The latest time that a CPU has brought along, ns.
+    pub clock: u64,
     pub options: TcpOptions,
     pub tuple: Tuple,
     /// The port is claimed in the table of ports.
@@ -188,6 +209,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         let zero = Seq(0);
         Tcb {
             state: State::Closed,
+            clock: 0,
             options: TcpOptions::default(),
             tuple: Tuple::default(),
             claimed: false,

@@ -22,8 +22,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         more: bool,
         fill: impl FnMut(&mut [u8]) -> usize,
     ) -> Result<usize> {
-        let cx = Context { stack: self, socket, now };
-        let mut tcb = socket.lock();
+        let (cx, mut tcb) = Context::lock(self, socket, now);
         match tcb.state {
             State::Established | State::CloseWait if !tcb.fin_queued => {}
             _ => return self.cannot_send(socket, tcb),
@@ -77,8 +76,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         peek: bool,
         sink: impl FnMut(&[u8]) -> usize,
     ) -> Result<usize> {
-        let cx = Context { stack: self, socket, now };
-        let mut tcb = socket.lock();
+        let (cx, mut tcb) = Context::lock(self, socket, now);
         if tcb.receive.len() == 0 {
             return if len == 0 && tcb.error.is_none() { Ok(0) } else { self.nothing_received(socket, tcb) };
         }
