@@ -1,5 +1,4 @@
 //! The list of tests that are known to fail, with reasons (`known_failures.toml`). One that passes must leave the list.
-//! Tests that fail only now and then are left out of the run, as the list says, and show up as ignored.
 use libtest_mimic::{Failed, Trial};
 use serde::Deserialize;
 use std::fs;
@@ -14,9 +13,6 @@ pub struct Known {
     test: String,
     /// Why it fails.
     reason: String,
-    /// It fails only now and then: it is not run.
-    #[serde(default)]
-    sometimes: bool,
 }
 
 #[derive(Deserialize)]
@@ -44,17 +40,14 @@ pub fn trial(
     test: impl FnOnce() -> Result<(), String> + Send + 'static,
 ) -> Trial {
     let entry = known.iter().find(|k| matches(&k.test, &name)).cloned();
-    let ignored = entry.as_ref().is_some_and(|k| k.sometimes);
-    let entry = entry.filter(|k| !k.sometimes);
-    let trial = Trial::test(name, move || match (test(), entry) {
+    Trial::test(name, move || match (test(), entry) {
         (result, None) => result.map_err(Failed::from),
         (Err(_), Some(_)) => Ok(()),
         (Ok(()), Some(entry)) => Err(Failed::from(format!(
             "it passes, but known_failures.toml says that it fails ({}): take `{}` off the list",
             entry.reason, entry.test
         ))),
-    });
-    trial.with_ignored_flag(ignored)
+    })
 }
 
 /// Whether a name fits a pattern in which `*` stands for any text.
