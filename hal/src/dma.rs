@@ -14,13 +14,13 @@ pub struct DmaRegion {
 macro_rules! access {
     ($read:ident, $write:ident, $type:ty) => {
         /// Reads the aligned word at `offset`; panics outside of the region.
-        #[inline]
+        #[inline(always)]
         pub fn $read(&self, offset: usize) -> $type {
             // SAFETY: in the region and aligned (checked); the device may write meanwhile, hence volatile.
             unsafe { core::ptr::read_volatile(self.at::<$type>(offset)) }
         }
         /// Writes the aligned word at `offset`; panics outside of the region.
-        #[inline]
+        #[inline(always)]
         pub fn $write(&self, offset: usize, value: $type) {
             // SAFETY: as for reading.
             unsafe { core::ptr::write_volatile(self.at::<$type>(offset), value) };
@@ -52,14 +52,14 @@ impl DmaRegion {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    #[inline]
+    #[inline(always)]
     fn at<T>(&self, offset: usize) -> *mut T {
         let size = core::mem::size_of::<T>();
         self.check(offset, size);
         assert!(offset.is_multiple_of(size), "no aligned word at {offset:#x}");
         (self.address + offset) as *mut T
     }
-    #[inline]
+    #[inline(always)]
     fn check(&self, offset: usize, len: usize) {
         assert!(
             offset <= self.len && len <= self.len - offset,

@@ -338,7 +338,7 @@ fn outcome(len: usize, write: bool, (left, addr): (usize, usize)) -> Result<(), 
 }
 
 /// Copies from the program's memory at `src`.
-#[inline]
+#[inline(always)]
 pub fn copy_from(dst: &mut [u8], src: usize) -> Result<(), Fault> {
     let len = dst.len();
     check(src, len, false)?;
@@ -348,7 +348,7 @@ pub fn copy_from(dst: &mut [u8], src: usize) -> Result<(), Fault> {
     outcome(len, false, machine::with_access(|| machine::copy(dst.as_mut_ptr() as usize, src, len)))
 }
 /// Copies to the program's memory at `dst`.
-#[inline]
+#[inline(always)]
 pub fn copy_to(dst: usize, src: &[u8]) -> Result<(), Fault> {
     let len = src.len();
     check(dst, len, true)?;

@@ -33,7 +33,7 @@ impl Kernel for Coracle {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn syscall(thread: &Arc<Thread>, context: &mut UserContext) {
         syscall::dispatch(thread, context);
         if thread.work.is_some() {

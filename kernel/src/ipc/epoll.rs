@@ -116,7 +116,7 @@ impl Member {
         true
     }
     /// What would be reported now.
-    #[inline]
+    #[inline(always)]
     fn poll(&self) -> Events {
         let interest = self.interest.load(Ordering::Relaxed);
         if interest & !FLAGS == 0 || self.dead.load(Ordering::Relaxed) {

@@ -97,7 +97,7 @@ impl PollSource {
         }
     }
     /// Tells the observers that want any of `events` (ERR and HUP always). Costs a load and a branch without observers.
-    #[inline]
+    #[inline(always)]
     pub fn notify(&self, events: Events) {
         // What is told of was stored before, maybe without a lock; an observer that looked too early must be seen here.
         // It subscribes, in one step that orders memory, before it looks; so must we between storing and looking.

@@ -8,7 +8,7 @@ use coracle_hal::context::UserContext;
 use core::sync::atomic::{AtomicU64, Ordering::*};
 
 /// Calls the function of the system call whose number stands in rax, and puts its result there.
-#[inline]
+#[inline(always)]
 pub fn dispatch(thread: &Arc<Thread>, context: &mut UserContext) {
     let number = context.orig_rax as usize;
     let result = match TABLE.get(number) {
