@@ -36,10 +36,9 @@ pub struct Local {
     pub magazines: Magazines,
     /// Free frames.
     pub frames: FrameCache,
-    /// The timer: what was asked for, and what the hardware is set to (ns; `u64::MAX`: nothing).
-    pub deadline: Cell<u64>,
+    /// What the timer is set to (ns; `u64::MAX`: nothing).
     pub armed: Cell<u64>,
-    /// The deadline passed.
+    /// It went off.
     pub expired: AtomicBool,
     /// Another CPU has sent a wake-up that was not received yet.
     pub kicked: AtomicBool,
@@ -84,7 +83,6 @@ impl Local {
             space: Cell::new(core::ptr::null()),
             magazines: Magazines::new(),
             frames: FrameCache::new(),
-            deadline: Cell::new(u64::MAX),
             armed: Cell::new(u64::MAX),
             expired: AtomicBool::new(false),
             kicked: AtomicBool::new(false),

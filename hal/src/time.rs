@@ -240,17 +240,16 @@ pub fn wall_offset_ns() -> u64 {
     clock().wall_offset.load(Ordering::Relaxed)
 }
 
-/// Asks for one interrupt on this CPU at `deadline_ns` (replaces an earlier one); `None` for no more.
+/// Asks for an interrupt on this CPU at `deadline_ns` at the latest; [`take_expired`] tells that it came.
 ///
-/// The hardware is only touched for a deadline earlier than the one it is set to; when that fires too early, it is set
-/// anew. So pushing a time-out ahead again and again costs nothing.
-pub fn set_deadline(deadline_ns: Option<u64>) {
+/// The hardware is only touched for a deadline earlier than the one it is set to. When that is over, whoever waits for a
+/// later one asks again. So pushing a time-out ahead again and again costs nothing, and what nobody wants any more costs
+/// one interrupt.
+#[inline]
+pub fn interrupt_by(deadline_ns: u64) {
     let local = Local::get();
-    let deadline = deadline_ns.unwrap_or(u64::MAX);
-    local.deadline.set(deadline);
-    local.expired.store(false, Ordering::Relaxed);
-    if deadline < local.armed.get() {
-        arm(local, deadline);
+    if deadline_ns < local.armed.get() {
+        arm(local, deadline_ns);
     }
 }
 
@@ -278,7 +277,8 @@ fn arm(local: &Local, deadline: u64) {
     }
 }
 
-/// True once after this CPU's deadline passed.
+/// True once after this CPU's timer went off.
+#[inline]
 pub fn take_expired() -> bool {
     let local = Local::get();
     local.expired.load(Ordering::Relaxed) && {
@@ -300,14 +300,5 @@ pub(crate) fn timer_fired() {
             ongoing.start(count, AtZero::Silence);
         }
     }
-    let deadline = local.deadline.get();
-    if deadline == u64::MAX {
-        return;
-    }
-    if deadline > now_ns() {
-        arm(local, deadline);
-    } else {
-        local.deadline.set(u64::MAX);
-        local.expired.store(true, Ordering::Relaxed);
-    }
+    local.expired.store(true, Ordering::Relaxed);
 }

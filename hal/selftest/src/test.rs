@@ -205,7 +205,7 @@ impl Kernel for Test {
                 context.rax = hal::cpu::id() as u64;
             }
             call::ALARM => {
-                hal::time::set_deadline(Some(hal::time::now_ns() + context.rdi));
+                hal::time::interrupt_by(hal::time::now_ns() + context.rdi);
                 context.rax = 0;
             }
             call::COPY => {
@@ -299,7 +299,7 @@ fn basics() {
     let t = hal::time::now_ns();
     check!("time goes on", hal::time::now_ns() >= t && t > 0);
     let start = hal::time::now_ns();
-    hal::time::set_deadline(Some(start + 1_000_000));
+    hal::time::interrupt_by(start + 1_000_000);
     while !hal::time::take_expired() {
         hal::cpu::wait_for_interrupt(|| true);
     }
@@ -394,10 +394,9 @@ fn costs() {
     measure("now_ns", &mut || {
         core::hint::black_box(hal::time::now_ns());
     });
-    measure("set_deadline, later each time", &mut || {
-        hal::time::set_deadline(Some(hal::time::now_ns() + 5_000_000_000))
+    measure("interrupt_by, later each time", &mut || {
+        hal::time::interrupt_by(hal::time::now_ns() + 5_000_000_000)
     });
-    hal::time::set_deadline(None);
     let space = new_space();
     measure("page mapped and unmapped", &mut || {
         let frame = Frame::alloc().expect("memory");
@@ -462,7 +461,7 @@ fn many_cpus() {
 fn drift() -> ! {
     loop {
         say!("{}", hal::time::now_ns());
-        hal::time::set_deadline(Some(hal::time::now_ns() + 500_000_000));
+        hal::time::interrupt_by(hal::time::now_ns() + 500_000_000);
         while !hal::time::take_expired() {
             hal::cpu::wait_for_interrupt(|| true);
         }
@@ -472,7 +471,7 @@ fn drift() -> ! {
 fn time_passes() {
     // Against the RTC over a few seconds would be slow; a hundredth of a second each shows a wrong rate.
     for _ in 0..5 {
-        hal::time::set_deadline(Some(hal::time::now_ns() + 20_000_000));
+        hal::time::interrupt_by(hal::time::now_ns() + 20_000_000);
         while !hal::time::take_expired() {
             hal::cpu::wait_for_interrupt(|| true);
         }

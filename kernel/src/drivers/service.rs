@@ -1,13 +1,18 @@
 //! When devices are looked at: by whoever has nothing better to do, and by a timer when nobody has.
 use super::console;
 use crate::net;
+use coracle_hal::{irq, time};
 
 /// Looks at all devices: takes what has come, sends what waits. Cheap when there is nothing. Called when a thread is
 /// about to sleep, by the idle loop, and after an interrupt.
+#[inline]
 pub fn poll() {
     net::poll();
-    console::poll();
-    super::discover::poll_entropy();
+    // Only the network is ever told not to interrupt: the others have nothing if nobody has.
+    if irq::any_pending() {
+        console::poll();
+        super::discover::poll_entropy();
+    }
 }
 
 /// Asks the devices for interrupts, because this CPU is about to wait for one. True: something has come meanwhile, so
@@ -21,13 +26,23 @@ pub fn next_deadline() -> Option<u64> {
     net::next_deadline()
 }
 
-/// For the kernel's exit to a program that was interrupted: looks at the devices if one of them did it, or if they were
-/// not looked at for long.
+/// True if [`poll`] must be called for the sake of timers.
+#[inline]
+pub fn is_due() -> bool {
+    next_deadline().is_some_and(|deadline| deadline <= time::now_ns())
+}
+
+/// For the kernel's exit to a program that was interrupted: looks at the devices if one of them did it, if they were not
+/// looked at for long, or if a timer is due.
 pub fn poll_if_due() {
-    if coracle_hal::irq::any_pending() {
+    if irq::any_pending() || is_due() {
         poll();
     }
     net::poll_if_guarded();
+    // This CPU's timer may have been set for that, and the program computes on.
+    if let Some(deadline) = next_deadline() {
+        time::interrupt_by(deadline);
+    }
 }
 
 /// Before the machine ends: lets what was sent arrive.

@@ -8,9 +8,8 @@ use super::interface::{Interface, Watch};
 use crate::drivers::virtio::net::Net;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
-use crate::time::timer;
 use alloc::vec::Vec;
-use coracle_hal::time::now_ns;
+use coracle_hal::time::{interrupt_by, now_ns};
 use coracle_image::cmdline::{CommandLine, IpSetting};
 use coracle_tcpip::{Config, Ipv4Config, Limits, Stack};
 use core::net::Ipv4Addr;
@@ -180,7 +179,7 @@ pub fn arm() -> bool {
             return true;
         }
     }
-    next_deadline().is_some_and(|deadline| deadline <= now_ns())
+    false
 }
 
 /// When [`poll`] must be called next for the engine's timers (ns since boot), if ever.
@@ -195,7 +194,7 @@ fn request_guard(now: u64) {
     // A guard in the past has gone off while somebody polled anyway.
     if guard == NO_GUARD || guard <= now {
         GUARD.store(now + GUARD_NS, Ordering::Release);
-        timer::interrupt_by(now + GUARD_NS);
+        interrupt_by(now + GUARD_NS);
     }
 }
 
@@ -204,7 +203,7 @@ pub fn poll_if_guarded() {
     match GUARD.load(Ordering::Acquire) {
         NO_GUARD => return,
         // Another interrupt; if it was that of an earlier timer, this CPU's timer must be set again.
-        later if later > now_ns() => return timer::interrupt_by(later),
+        later if later > now_ns() => return interrupt_by(later),
         _ => {}
     }
     GUARD.store(NO_GUARD, Ordering::Release);
@@ -217,7 +216,7 @@ pub fn poll_if_guarded() {
     }
     if let Some(deadline) = next_deadline() {
         GUARD.fetch_min(deadline, Ordering::AcqRel);
-        timer::interrupt_by(deadline);
+        interrupt_by(deadline);
     }
 }
 

@@ -19,6 +19,8 @@ pub const SLICE_NS: u64 = 4_000_000;
 const BALANCE_NS: u64 = 500_000;
 /// No slice is running.
 const NO_SLICE: u64 = u64::MAX;
+/// The CPU is in its idle loop, which looks at the queue by itself.
+const IN_IDLE_LOOP: u64 = 0;
 
 /// How a sleep ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +35,7 @@ pub enum Wake {
 
 /// The scheduler's part of a thread.
 pub struct SchedState {
-    /// [`AWAKE`], [`PARKED`] or [`NOTIFIED`].
+    /// [`AWAKE`], [`PARKED`], [`IDLING`] or [`NOTIFIED`].
     state: AtomicU8,
     /// The CPU it ran on last, or is to run on first.
     cpu: AtomicU32,
@@ -55,6 +57,8 @@ const AWAKE: u8 = 0;
 const PARKED: u8 = 1;
 /// Was woken, and hasn't taken notice yet.
 const NOTIFIED: u8 = 2;
+/// Sleeps, and its CPU idles on its stack: who makes this NOTIFIED need not queue it, for the idle loop looks.
+const IDLING: u8 = 3;
 
 impl SchedState {
     /// A thread that hasn't run.
@@ -79,16 +83,18 @@ impl SchedState {
     }
     /// True while it sleeps (for /proc).
     pub fn is_parked(&self) -> bool {
-        self.state.load(Relaxed) == PARKED
+        matches!(self.state.load(Relaxed), PARKED | IDLING)
     }
 }
 
 /// One CPU's share.
 struct Cpu {
+    number: usize,
     queue: Mutex<VecDeque<Arc<Thread>>>,
     /// Length of `queue`, to be looked at without its lock.
     waiting: AtomicUsize,
-    /// When the running thread has to make room; [`NO_SLICE`] if no timer was set for that.
+    /// When the running thread has to make room; [`NO_SLICE`] if no timer was set for that, [`IN_IDLE_LOOP`] if none is
+    /// needed.
     slice_end: AtomicU64,
     /// [`crate::mm::memory::Memory::id`] of the page tables in use.
     memory: AtomicU64,
@@ -98,7 +104,8 @@ struct Cpu {
     idle_ns: AtomicU64,
 }
 
-static CPUS: PerCpu<Cpu> = PerCpu::new(|_| Cpu {
+static CPUS: PerCpu<Cpu> = PerCpu::new(|number| Cpu {
+    number,
     queue: Mutex::new(VecDeque::new()),
     waiting: AtomicUsize::new(0),
     slice_end: AtomicU64::new(NO_SLICE),
@@ -109,6 +116,8 @@ static CPUS: PerCpu<Cpu> = PerCpu::new(|_| Cpu {
 
 /// CPUs that wait for an interrupt, one bit each.
 static IDLE: AtomicU64 = AtomicU64::new(0);
+/// CPUs with threads in their queue, one bit each: hints for those that have none.
+static CROWDED: AtomicU64 = AtomicU64::new(0);
 /// Switches of threads since boot.
 static SWITCHES: AtomicU64 = AtomicU64::new(0);
 
@@ -167,7 +176,8 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
         slept = true;
         let here = CPUS.get();
         let next = pop(here);
-        if state.compare_exchange(AWAKE, PARKED, AcqRel, Acquire).is_err() {
+        let asleep = if next.is_some() { PARKED } else { IDLING };
+        if state.compare_exchange(AWAKE, asleep, AcqRel, Acquire).is_err() {
             if let Some(next) = next {
                 push(here, next, End::Front);
             }
@@ -176,7 +186,7 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
         me.sched.switches[0].fetch_add(1, Relaxed);
         match next {
             Some(next) => switch_to(me, next),
-            None => idle_as(me),
+            None => idle_as(me, here),
         }
     };
     if slept && deadline_ns.is_some() {
@@ -191,8 +201,19 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
 /// Lets `thread` go on.
 #[inline]
 pub fn unpark(thread: &Arc<Thread>) {
-    if thread.sched.state.swap(NOTIFIED, AcqRel) == PARKED {
-        enqueue(thread.clone(), thread.sched.last_cpu());
+    match thread.sched.state.swap(NOTIFIED, SeqCst) {
+        PARKED => enqueue(thread.clone(), thread.sched.last_cpu()),
+        IDLING => wake_idle(thread.sched.last_cpu()),
+        _ => {}
+    }
+}
+
+/// A thread on whose stack `target` idles has become NOTIFIED. The CPU says that it idles before it looks at the state for
+/// the last time, and we changed the state before we look whether it idles: one sees the other. (It may have noticed
+/// already, and the thread be elsewhere: then nobody minds the interrupt.)
+fn wake_idle(target: usize) {
+    if target != cpu::id() && IDLE.load(SeqCst) & 1 << target != 0 {
+        cpu::kick(target);
     }
 }
 
@@ -224,17 +245,30 @@ fn push(cpu: &Cpu, thread: Arc<Thread>, end: End) -> usize {
         End::Back => queue.push_back(thread),
     }
     cpu.waiting.store(before + 1, SeqCst);
+    if before == 0 && cpu::count() > 1 {
+        CROWDED.fetch_or(1 << cpu.number, Relaxed);
+    }
     before
 }
 
+#[inline]
 fn pop(cpu: &Cpu) -> Option<Arc<Thread>> {
-    if cpu.waiting.load(Relaxed) == 0 {
-        return None;
-    }
+    if cpu.waiting.load(Relaxed) == 0 { None } else { pop_first(cpu) }
+}
+
+fn pop_first(cpu: &Cpu) -> Option<Arc<Thread>> {
     let mut queue = cpu.queue.lock();
     let thread = queue.pop_front();
-    cpu.waiting.store(queue.len(), SeqCst);
+    taken(cpu, queue.len());
     thread
+}
+
+/// A thread was taken from the queue of `cpu`, which is locked and has `left` more.
+fn taken(cpu: &Cpu, left: usize) {
+    cpu.waiting.store(left, SeqCst);
+    if left == 0 && cpu::count() > 1 {
+        CROWDED.fetch_and(!(1 << cpu.number), Relaxed);
+    }
 }
 
 fn enqueue(thread: Arc<Thread>, target: usize) {
@@ -256,8 +290,15 @@ fn enqueue(thread: Arc<Thread>, target: usize) {
         cpu::kick(target);
     }
     // Somebody waits behind the one that runs and the one before: an idle CPU can do better at once.
-    let helpers = idle & affinity & !(1 << here);
-    if before > 0 && helpers != 0 {
+    if before > 0 {
+        kick_helper(affinity & !(1 << here));
+    }
+}
+
+/// Asks an idle CPU, one of `cpus`, to look for work in the queues of the others.
+fn kick_helper(cpus: u64) {
+    let helpers = IDLE.load(Relaxed) & cpus;
+    if helpers != 0 {
         cpu::kick(helpers.trailing_zeros() as usize);
     }
 }
@@ -271,33 +312,38 @@ fn arm_slice() {
     let idle = IDLE.load(Relaxed);
     let end = time::now_ns() + if idle != 0 { BALANCE_NS } else { SLICE_NS };
     here.slice_end.store(end, Relaxed);
-    timer::interrupt_by(end);
+    time::interrupt_by(end);
+}
+
+/// No slice runs any more on this CPU. True if a thread is in the queue: then one has to be set.
+///
+/// A CPU that queues a thread here interrupts us only if it sees no slice. It looks at `slice_end` after the thread is in
+/// the queue; we look at the queue after the change of `slice_end`: one sees the other.
+fn end_slice(here: &Cpu) -> bool {
+    here.slice_end.swap(NO_SLICE, SeqCst);
+    here.waiting.load(SeqCst) != 0
 }
 
 /// The program was interrupted: if the running thread had its share and another waits, that one runs now.
 pub fn preempt() {
     let here = CPUS.get();
     let end = here.slice_end.load(Relaxed);
-    if here.waiting.load(Relaxed) == 0 {
-        if end <= time::now_ns() {
-            here.slice_end.store(NO_SLICE, Relaxed);
+    if end == NO_SLICE {
+        if here.waiting.load(Relaxed) != 0 {
+            // A thread was queued here by another CPU.
+            arm_slice();
         }
         return;
     }
-    if end == NO_SLICE {
-        // A thread was queued here by another CPU.
-        return arm_slice();
-    }
     if end > time::now_ns() {
         // The timer went off for something else, and may have been set to what is due next.
-        return timer::interrupt_by(end);
+        return time::interrupt_by(end);
     }
-    let idle = IDLE.load(Relaxed);
-    if idle != 0 {
-        cpu::kick(idle.trailing_zeros() as usize);
+    if !end_slice(here) {
+        return;
     }
+    kick_helper(u64::MAX);
     // The slice of the one that comes next: we wait behind it.
-    here.slice_end.store(NO_SLICE, Relaxed);
     arm_slice();
     this::with(|me| {
         me.sched.switches[1].fetch_add(1, Relaxed);
@@ -338,26 +384,28 @@ pub fn migrate(me: &Arc<Thread>) {
     if cpus == 0 || cpus & 1 << cpu::id() != 0 {
         return;
     }
+    // Chosen before the other CPU can take us: two CPUs that send a thread to each other must not each wait for the
+    // other to leave the stack of the thread that it took.
+    let next = another();
     let target = cpus.trailing_zeros();
     me.sched.cpu.store(target, Relaxed);
     push(CPUS.of(target as usize), me.clone(), End::Back);
     cpu::kick(target as usize);
-    leave(me);
+    switch_to(me, next);
 }
 
-/// Gives up the CPU without being in its queue.
-fn leave(me: &Arc<Thread>) {
+/// The thread to go on with when the running one is not in this CPU's queue.
+fn another() -> Arc<Thread> {
     let here = CPUS.get();
-    let next = pop(here).or_else(steal).or_else(|| here.idle.get().cloned());
-    match next {
-        Some(next) => switch_to(me, next),
+    match pop(here).or_else(steal).or_else(|| here.idle.get().cloned()) {
+        Some(next) => next,
         None => unreachable!("a CPU without an idle thread"),
     }
 }
 
 /// Leaves the running thread for ever.
 pub fn exit() -> ! {
-    this::with(leave);
+    this::with(|me| switch_to(me, another()));
     unreachable!("a thread that exited was scheduled")
 }
 
@@ -410,68 +458,88 @@ pub fn use_memory(thread: &Thread) {
 }
 
 /// Takes a thread that waits for another CPU.
+#[inline]
 fn steal() -> Option<Arc<Thread>> {
+    let crowded = CROWDED.load(Relaxed);
+    if crowded == 0 { None } else { steal_from(crowded) }
+}
+
+fn steal_from(mut crowded: u64) -> Option<Arc<Thread>> {
     let here = cpu::id();
-    for victim in (0..cpu::count()).filter(|&cpu| cpu != here) {
-        let victim = CPUS.of(victim);
-        if victim.waiting.load(Relaxed) == 0 {
-            continue;
-        }
+    crowded &= !(1 << here);
+    while crowded != 0 {
+        let victim = CPUS.of(crowded.trailing_zeros() as usize);
+        crowded &= crowded - 1;
         let Some(mut queue) = victim.queue.try_lock() else { continue };
         // A thread may have been queued while its CPU still stands on its stack.
         let found = queue.iter().rposition(|thread| {
             thread.sched.affinity() & 1 << here != 0
                 && !coracle_hal::kernel::HasTask::task(&**thread).on_cpu()
         });
-        let thread = found.and_then(|index| queue.remove(index));
-        victim.waiting.store(queue.len(), SeqCst);
-        if thread.is_some() {
-            return thread;
+        if let Some(thread) = found.and_then(|index| queue.remove(index)) {
+            taken(victim, queue.len());
+            return Some(thread);
         }
     }
     None
 }
 
-/// Idles on the stack of `me`, which is parked (or is the idle thread), until there is something to run; returns when
-/// that is `me`, or when somebody switches back to it.
-fn idle_as(me: &Arc<Thread>) {
+/// Sleeps until the next interrupt while `idle` holds. False: it was the timer, and nothing has come of it.
+#[inline]
+fn wait(idle: impl Fn() -> bool) -> bool {
+    // An earlier interrupt that nobody needs any more is left to come: taking it back and setting it again with each
+    // request would cost more.
+    if let Some(deadline) = drivers::next_deadline() {
+        time::interrupt_by(deadline);
+    }
+    cpu::wait_for_interrupt(|| idle() && !irq::any_pending());
+    !timer::run_expired() || !idle() || irq::any_pending() || drivers::is_due()
+}
+
+/// Idles on the stack of `me`, which is [`IDLING`] (or is the idle thread), until it is woken or there is another to run;
+/// returns when `me` is to go on. The devices have just been polled.
+fn idle_as(me: &Arc<Thread>, here: &Cpu) {
     let start = time::now_ns();
     account(me, start);
-    let here = CPUS.get();
-    let bit = 1u64 << cpu::id();
-    let mut woken = false;
+    let bit = 1u64 << here.number;
+    let state = &me.sched.state;
+    here.slice_end.store(IN_IDLE_LOOP, Relaxed);
     let next = loop {
-        if let Some(next) = pop(here).or_else(steal) {
-            break next;
+        if state.load(Acquire) == NOTIFIED {
+            break None;
         }
-        timer::run_expired();
-        // Who comes here has just polled; what has come since, `arm` tells.
-        if core::mem::replace(&mut woken, true) {
-            drivers::poll();
-        }
-        if here.waiting.load(Relaxed) != 0 {
-            continue;
+        let queued = pop(here);
+        if let Some(next) = if queued.is_some() { queued } else { steal() } {
+            // From here on who wakes us has to queue us. The idle thread is never woken.
+            if state.compare_exchange(IDLING, PARKED, AcqRel, Acquire) == Err(NOTIFIED) {
+                push(here, next, End::Front);
+                break None;
+            }
+            break Some(next);
         }
         IDLE.fetch_or(bit, SeqCst);
         // Devices that got something since the poll say so when they are asked for interrupts.
-        if !drivers::arm() {
-            // An earlier interrupt that nobody needs any more is left to come: taking it back and setting it again with
-            // each request would cost more.
-            if let Some(deadline) = drivers::next_deadline() {
-                timer::interrupt_by(deadline);
-            }
-            cpu::wait_for_interrupt(|| here.waiting.load(SeqCst) == 0 && !irq::any_pending());
-        }
+        let look = drivers::arm() || {
+            while !wait(|| here.waiting.load(SeqCst) == 0 && state.load(SeqCst) != NOTIFIED) {}
+            // A device that has interrupted us doesn't do so again while the next thread runs.
+            irq::any_pending() || drivers::is_due()
+        };
         IDLE.fetch_and(!bit, SeqCst);
+        if look {
+            drivers::poll();
+        }
     };
-    here.slice_end.store(NO_SLICE, Relaxed);
     let now = time::now_ns();
     here.idle_ns.fetch_add(now.saturating_sub(start), Relaxed);
-    if Arc::ptr_eq(me, &next) {
-        me.sched.since_ns.store(now, Relaxed);
-    } else {
-        me.sched.since_ns.store(now, Relaxed);
-        switch_accounted(next, now);
+    me.sched.since_ns.store(now, Relaxed);
+    let crowded = end_slice(here);
+    match next {
+        Some(next) => switch_accounted(next, now),
+        None if crowded => {
+            arm_slice();
+            kick_helper(u64::MAX);
+        }
+        None => {}
     }
 }
 
@@ -480,7 +548,8 @@ pub fn run_idle(idle: Arc<Thread>) -> ! {
     idle.sched.cpu.store(cpu::id() as u32, Relaxed);
     CPUS.get().idle.call_once(|| idle.clone());
     this::adopt(idle.clone());
+    let here = CPUS.get();
     loop {
-        idle_as(&idle);
+        idle_as(&idle, here);
     }
 }

@@ -32,12 +32,9 @@ enum Target {
 
 struct Queue {
     entries: BTreeMap<(u64, u64), Target>,
-    /// What the one-shot timer is set to; `u64::MAX`: not set.
-    set_to: u64,
 }
 
-static QUEUES: PerCpu<Mutex<Queue>> =
-    PerCpu::new(|_| Mutex::new(Queue { entries: BTreeMap::new(), set_to: u64::MAX }));
+static QUEUES: PerCpu<Mutex<Queue>> = PerCpu::new(|_| Mutex::new(Queue { entries: BTreeMap::new() }));
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
 /// Calls `target` once, when `deadline_ns` (nanoseconds since boot) has passed.
@@ -55,32 +52,22 @@ fn insert(deadline_ns: u64, target: Target) -> TimerId {
     let sequence = SEQUENCE.fetch_add(1, Relaxed);
     let mut queue = QUEUES.get().lock();
     queue.entries.insert((deadline_ns, sequence), target);
-    queue.set(deadline_ns);
+    time::interrupt_by(deadline_ns);
     TimerId { deadline_ns, sequence, cpu: cpu::id() }
 }
 
-impl Queue {
-    /// Makes the interrupt come no later than at `deadline_ns`.
-    fn set(&mut self, deadline_ns: u64) {
-        if deadline_ns < self.set_to {
-            self.set_to = deadline_ns;
-            time::set_deadline(Some(deadline_ns));
-        }
+/// Runs this CPU's timers if its one-shot timer has gone off; tells whether it has.
+#[inline]
+pub fn run_expired() -> bool {
+    let expired = time::take_expired();
+    if expired {
+        run();
     }
+    expired
 }
 
-/// An interrupt is wanted on this CPU at `deadline_ns` (the end of a slice, a device that must be looked at).
-pub fn interrupt_by(deadline_ns: u64) {
-    QUEUES.get().lock().set(deadline_ns);
-}
-
-/// Runs this CPU's timers if its one-shot timer has gone off.
-pub fn run_expired() {
-    if !time::take_expired() {
-        return;
-    }
+fn run() {
     let queue = QUEUES.get();
-    queue.lock().set_to = u64::MAX;
     let mut now = time::now_ns();
     loop {
         let due = {
@@ -88,7 +75,7 @@ pub fn run_expired() {
             match queue.entries.first_key_value().map(|(&key, _)| key) {
                 Some(key) if key.0 <= now => queue.entries.remove(&key),
                 Some(key) => {
-                    queue.set(key.0);
+                    time::interrupt_by(key.0);
                     None
                 }
                 None => None,
