@@ -32,7 +32,6 @@ mod tcp;
 mod testing;
 mod timers;
 mod udp;
-mod wheel;
 
 pub use config::{Config, Ipv4Config, Limits};
 pub use device::{

@@ -6,12 +6,15 @@
 use crate::device::Device;
 use crate::events::Events;
 use crate::tcp::{TcpSocket, Tuple};
-use crate::wheel::{TimerId, Wheel};
 use alloc::sync::Weak;
+use coracle_timer_wheel::{TimerId, Wheel};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use spin::Mutex;
 
 const SHARDS: usize = 2;
+/// Deadlines are moved to the end of a span of 2^20 ns, about a millisecond, so that those close together cost one
+/// interrupt. No time-out of a protocol is meant more exactly.
+const TICK_NS: u64 = 1 << 20;
 /// No deadline.
 pub const NEVER: u64 = u64::MAX;
 
@@ -83,7 +86,7 @@ impl<D: Device, E: Events> Timers<D, E> {
         if deadline == NEVER {
             wheel.unset(timer.id);
         } else {
-            wheel.set(timer.id, deadline);
+            wheel.set(timer.id, deadline | (TICK_NS - 1));
         }
         shard.next.store(wheel.next().unwrap_or(NEVER), Relaxed);
     }

@@ -6,7 +6,7 @@ use crate::mm::user;
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
 use crate::time::clock::{self, Clock};
-use crate::time::timer::{self, Timed, TimerId};
+use crate::time::timer::{Timed, Timer};
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use core::any::Any;
@@ -30,7 +30,7 @@ struct State {
     interval_ns: u64,
     /// Expirations that weren't read.
     expirations: u64,
-    queued: Option<TimerId>,
+    timer: Timer,
 }
 
 impl TimerFd {
@@ -47,12 +47,13 @@ impl TimerFd {
     fn set(&self, first_ns: u64, interval_ns: u64) -> (u64, u64) {
         let mut state = self.state.lock();
         let old = remaining(&state);
-        if let Some(id) = state.queued.take() {
-            timer::cancel(id);
-        }
-        *state = State { next_ns: first_ns, interval_ns, ..State::default() };
-        if let (true, Some(this)) = (first_ns != 0, self.this.upgrade()) {
-            state.queued = Some(timer::add(first_ns, this));
+        state.next_ns = first_ns;
+        state.interval_ns = interval_ns;
+        state.expirations = 0;
+        if first_ns != 0 {
+            state.timer.set(first_ns, &self.this);
+        } else {
+            state.timer.cancel();
         }
         old
     }
@@ -68,10 +69,10 @@ impl Timed for TimerFd {
     fn expired(&self, now_ns: u64) {
         {
             let mut state = self.state.lock();
+            let state = &mut *state;
             if state.next_ns == 0 || state.next_ns > now_ns {
                 return;
             }
-            state.queued = None;
             // A timer without an interval goes off once.
             match (now_ns - state.next_ns).checked_div(state.interval_ns) {
                 None => {
@@ -81,9 +82,7 @@ impl Timed for TimerFd {
                 Some(missed) => {
                     state.expirations += missed + 1;
                     state.next_ns += (missed + 1) * state.interval_ns;
-                    if let Some(this) = self.this.upgrade() {
-                        state.queued = Some(timer::add(state.next_ns, this));
-                    }
+                    state.timer.set(state.next_ns, &self.this);
                 }
             }
         }

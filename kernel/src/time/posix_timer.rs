@@ -1,6 +1,6 @@
 //! Timers that send signals: setitimer(2), alarm(2), timer_create(2).
 use super::clock::{self, Clock};
-use super::timer::{self, Timed, TimerId};
+use super::timer::{Timed, Timer};
 use crate::errno::Errno;
 use crate::task::process::{self, Process};
 use crate::task::signal::{self, SigInfo};
@@ -56,7 +56,7 @@ struct State {
     /// When it goes off next, in nanoseconds since boot; 0: it is disarmed.
     next_ns: u64,
     interval_ns: u64,
-    queued: Option<TimerId>,
+    timer: Timer,
     overrun: u64,
 }
 
@@ -76,14 +76,13 @@ impl PosixTimer {
     pub fn set(&self, first_ns: u64, interval_ns: u64) -> (u64, u64) {
         let mut state = self.state.lock();
         let old = remaining(&state);
-        if let Some(id) = state.queued.take() {
-            timer::cancel(id);
-        }
-        *state = State { next_ns: first_ns, interval_ns, ..State::default() };
-        if first_ns != 0
-            && let Some(this) = self.this.upgrade()
-        {
-            state.queued = Some(timer::add(first_ns, this));
+        state.next_ns = first_ns;
+        state.interval_ns = interval_ns;
+        state.overrun = 0;
+        if first_ns != 0 {
+            state.timer.set(first_ns, &self.this);
+        } else {
+            state.timer.cancel();
         }
         old
     }
@@ -110,10 +109,10 @@ impl Timed for PosixTimer {
         let Some(process) = self.process.upgrade() else { return };
         {
             let mut state = self.state.lock();
+            let state = &mut *state;
             if state.next_ns == 0 || state.next_ns > now_ns {
                 return;
             }
-            state.queued = None;
             // A timer without an interval goes off once.
             match (now_ns - state.next_ns).checked_div(state.interval_ns) {
                 None => {
@@ -123,9 +122,7 @@ impl Timed for PosixTimer {
                 Some(missed) => {
                     state.overrun = missed;
                     state.next_ns += (missed + 1) * state.interval_ns;
-                    if let Some(this) = self.this.upgrade() {
-                        state.queued = Some(timer::add(state.next_ns, this));
-                    }
+                    state.timer.set(state.next_ns, &self.this);
                 }
             }
         }

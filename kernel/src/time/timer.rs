@@ -1,59 +1,86 @@
-//! Timers: per CPU, a queue ordered by deadline, and the one-shot interrupt for the earliest.
+//! Timers: per CPU, a wheel, and the one-shot interrupt for the earliest.
 //!
-//! A thread that sleeps with a deadline leaves its entry in the queue when it wakes early, and moves it only if the next
-//! deadline is earlier: a server that always waits "at most a second" costs one entry a second, not one per wait.
+//! A thread that sleeps with a deadline leaves its timer set when it wakes early, and moves it only if the next deadline
+//! is earlier: a server that always waits "at most a second" touches it once a second, not once per wait.
 use crate::task::sched;
 use crate::task::thread::Thread;
-use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use coracle_hal::percpu::PerCpu;
 use coracle_hal::{cpu, time};
+use coracle_timer_wheel::{TimerId, Wheel};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use spin::Mutex;
 
 /// Something that a timer calls.
 pub trait Timed: Send + Sync {
-    /// The deadline has passed; `now_ns` is the time since boot. Called with no lock held, on any CPU.
+    /// The deadline has passed; `now_ns` is the time since boot. Called with no lock held, on any CPU. May come although
+    /// the timer has been moved or cancelled just now: look whether it is time.
     fn expired(&self, now_ns: u64);
 }
 
-/// A timer that was added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TimerId {
-    deadline_ns: u64,
-    sequence: u64,
-    cpu: usize,
-}
-
+/// Who is told. A timer does not keep its owner alive.
+#[derive(Clone)]
 enum Target {
     Sleeper(Weak<Thread>),
-    Call(Arc<dyn Timed>),
+    Call(Weak<dyn Timed>),
 }
 
-struct Queue {
-    entries: BTreeMap<(u64, u64), Target>,
+static WHEELS: PerCpu<Mutex<Wheel<Target>>> = PerCpu::new(|_| Mutex::new(Wheel::default()));
+
+/// A timer, which its owner sets as often as it likes.
+#[derive(Default)]
+pub struct Timer {
+    /// The wheel that it stands in, set or not; none before it is set first.
+    place: Option<(usize, TimerId)>,
 }
 
-static QUEUES: PerCpu<Mutex<Queue>> = PerCpu::new(|_| Mutex::new(Queue { entries: BTreeMap::new() }));
-static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+impl Timer {
+    /// Not set.
+    pub const fn new() -> Self {
+        Timer { place: None }
+    }
 
-/// Calls `target` once, when `deadline_ns` (nanoseconds since boot) has passed.
-pub fn add(deadline_ns: u64, target: Arc<dyn Timed>) -> TimerId {
-    insert(deadline_ns, Target::Call(target))
+    /// Calls `owner`, whose timer this is, once when `deadline_ns` (nanoseconds since boot) has passed. Replaces an earlier
+    /// deadline.
+    pub fn set(&mut self, deadline_ns: u64, owner: &Weak<impl Timed + 'static>) {
+        self.set_for(deadline_ns, || Target::Call(owner.clone()));
+    }
+
+    fn set_for(&mut self, deadline_ns: u64, target: impl FnOnce() -> Target) {
+        let here = cpu::id();
+        let id = match self.place {
+            Some((cpu, id)) if cpu == here => id,
+            // Its wheel is of another CPU, whose interrupt can't be set from here.
+            _ => {
+                self.remove();
+                let id = WHEELS.get().lock().insert(target());
+                self.place = Some((here, id));
+                id
+            }
+        };
+        WHEELS.get().lock().set(id, deadline_ns);
+        time::interrupt_by(deadline_ns);
+    }
+
+    /// It is not wanted any more.
+    pub fn cancel(&mut self) {
+        if let Some((cpu, id)) = self.place {
+            WHEELS.of(cpu).lock().unset(id);
+        }
+    }
+
+    fn remove(&mut self) {
+        if let Some((cpu, id)) = self.place.take() {
+            // The target goes when the lock is free again.
+            let _target = WHEELS.of(cpu).lock().remove(id);
+        }
+    }
 }
 
-/// Removes a timer; false if it has run or is about to.
-pub fn cancel(id: TimerId) -> bool {
-    let removed = QUEUES.of(id.cpu).lock().entries.remove(&(id.deadline_ns, id.sequence));
-    removed.is_some()
-}
-
-fn insert(deadline_ns: u64, target: Target) -> TimerId {
-    let sequence = SEQUENCE.fetch_add(1, Relaxed);
-    let mut queue = QUEUES.get().lock();
-    queue.entries.insert((deadline_ns, sequence), target);
-    time::interrupt_by(deadline_ns);
-    TimerId { deadline_ns, sequence, cpu: cpu::id() }
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.remove();
+    }
 }
 
 /// Runs this CPU's timers if its one-shot timer has gone off; tells whether it has.
@@ -67,27 +94,30 @@ pub fn run_expired() -> bool {
 }
 
 fn run() {
-    let queue = QUEUES.get();
+    let wheel = WHEELS.get();
     let mut now = time::now_ns();
     loop {
         let due = {
-            let mut queue = queue.lock();
-            match queue.entries.first_key_value().map(|(&key, _)| key) {
-                Some(key) if key.0 <= now => queue.entries.remove(&key),
-                Some(key) => {
-                    time::interrupt_by(key.0);
-                    None
-                }
-                None => None,
+            let mut wheel = wheel.lock();
+            let due = wheel.pop(now);
+            if due.is_none()
+                && let Some(next) = wheel.next()
+            {
+                time::interrupt_by(next);
             }
+            due
         };
         match due {
             Some(Target::Sleeper(thread)) => {
                 if let Some(thread) = thread.upgrade() {
-                    thread.sched.sleep_timer.expire(&thread, now);
+                    thread.sched.sleep_timer.expired(&thread, now);
                 }
             }
-            Some(Target::Call(target)) => target.expired(now),
+            Some(Target::Call(owner)) => {
+                if let Some(owner) = owner.upgrade() {
+                    owner.expired(now);
+                }
+            }
             None => break,
         }
         now = time::now_ns();
@@ -96,21 +126,29 @@ fn run() {
 
 /// The timer of a thread's sleeps.
 pub struct SleepTimer {
-    /// The deadline of the current sleep; `u64::MAX`: none.
+    /// The deadline of the current sleep; [`NEVER`]: none.
     wanted: AtomicU64,
     /// The deadline of the current sleep has passed.
     fired: AtomicBool,
-    /// The entry in a queue.
-    queued: Mutex<Option<TimerId>>,
+    queued: Mutex<Queued>,
 }
+
+/// What stands in a wheel.
+struct Queued {
+    timer: Timer,
+    /// What it is set to; [`NEVER`]: it isn't.
+    deadline_ns: u64,
+}
+
+const NEVER: u64 = u64::MAX;
 
 impl SleepTimer {
     /// Not set.
     pub const fn new() -> Self {
         SleepTimer {
-            wanted: AtomicU64::new(u64::MAX),
+            wanted: AtomicU64::new(NEVER),
             fired: AtomicBool::new(false),
-            queued: Mutex::new(None),
+            queued: Mutex::new(Queued { timer: Timer::new(), deadline_ns: NEVER }),
         }
     }
 
@@ -119,19 +157,14 @@ impl SleepTimer {
         self.fired.store(false, Relaxed);
         self.wanted.store(deadline_ns, SeqCst);
         let mut queued = self.queued.lock();
-        match *queued {
-            Some(id) if id.deadline_ns <= deadline_ns => return,
-            Some(id) => {
-                cancel(id);
-            }
-            None => {}
+        if deadline_ns < queued.deadline_ns {
+            queued.set(thread, deadline_ns);
         }
-        *queued = Some(insert(deadline_ns, Target::Sleeper(Arc::downgrade(thread))));
     }
 
     /// The sleep is over.
     pub fn clear(&self) {
-        self.wanted.store(u64::MAX, Relaxed);
+        self.wanted.store(NEVER, Relaxed);
     }
 
     /// True if the sleep ended because its deadline passed.
@@ -139,17 +172,24 @@ impl SleepTimer {
         self.fired.load(Relaxed) && time::now_ns() >= deadline_ns
     }
 
-    fn expire(&self, thread: &Arc<Thread>, now: u64) {
+    fn expired(&self, thread: &Arc<Thread>, now: u64) {
         let mut queued = self.queued.lock();
-        *queued = None;
+        queued.deadline_ns = NEVER;
         match self.wanted.load(SeqCst) {
-            u64::MAX => {}
+            NEVER => {}
             wanted if wanted <= now => {
                 drop(queued);
                 self.fired.store(true, Relaxed);
                 sched::unpark(thread);
             }
-            later => *queued = Some(insert(later, Target::Sleeper(Arc::downgrade(thread)))),
+            later => queued.set(thread, later),
         }
+    }
+}
+
+impl Queued {
+    fn set(&mut self, thread: &Arc<Thread>, deadline_ns: u64) {
+        self.deadline_ns = deadline_ns;
+        self.timer.set_for(deadline_ns, || Target::Sleeper(Arc::downgrade(thread)));
     }
 }

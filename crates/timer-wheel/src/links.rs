@@ -1,0 +1,212 @@
+//! The wheel's lists, which know nothing of what the timers are for: one copy of this code serves all wheels.
+//!
+//! There is a level for each four bits of a deadline. Where the highest bits in which a deadline differs from the present
+//! are those of level `l`, it stands on level `l`, in the slot that its own four bits there name. So the entries of a
+//! level come after those of all lower levels, and a slot's after those of lower slots: the first list that isn't empty
+//! has the earliest deadline of all.
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+const SLOT_BITS: u32 = 4;
+const SLOTS: usize = 1 << SLOT_BITS;
+const LEVELS: usize = (u64::BITS / SLOT_BITS) as usize;
+/// One list per slot of each level, in the order of their time.
+const LISTS: usize = LEVELS * SLOTS;
+/// The list of entries whose time has come.
+const DUE: usize = LISTS;
+/// The `list` of an entry that is on none.
+const UNSET: u16 = u16::MAX;
+/// No entry.
+const NIL: u32 = u32::MAX;
+const WORD_BITS: usize = u64::BITS as usize;
+
+/// Names a timer of a wheel. After the timer's removal it names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerId {
+    pub(crate) index: u32,
+    generation: u32,
+}
+
+#[derive(Clone, Copy)]
+struct List {
+    first: u32,
+    /// No entry of the list has an earlier deadline (its earliest may have been cancelled).
+    earliest: u64,
+}
+
+struct Entry {
+    deadline: u64,
+    previous: u32,
+    /// The next of its list, or of the free ones.
+    next: u32,
+    /// How many timers had this place before.
+    generation: u32,
+    list: u16,
+}
+
+pub(crate) struct Links {
+    entries: Vec<Entry>,
+    /// First of the places without a timer.
+    free: u32,
+    /// In memory of their own: kernel stacks are small, and a wheel is built by value.
+    lists: Box<[List]>,
+    /// Lists with entries, one bit each, but for [`DUE`].
+    occupied: [u64; LISTS / WORD_BITS],
+    /// What deadlines are compared with to find their list. Not later than any occupied list begins.
+    present: u64,
+    /// Entries moved down (for tests of cost).
+    #[cfg(test)]
+    pub moved: usize,
+}
+
+impl Links {
+    pub(crate) fn new() -> Links {
+        Links {
+            entries: Vec::new(),
+            free: NIL,
+            lists: vec![List { first: NIL, earliest: u64::MAX }; LISTS + 1].into_boxed_slice(),
+            occupied: [0; LISTS / WORD_BITS],
+            present: 0,
+            #[cfg(test)]
+            moved: 0,
+        }
+    }
+
+    /// A place for a timer that is not set.
+    pub(crate) fn insert(&mut self) -> TimerId {
+        if self.free == NIL {
+            self.entries.push(Entry { deadline: 0, previous: NIL, next: NIL, generation: 0, list: UNSET });
+            return TimerId { index: self.entries.len() as u32 - 1, generation: 0 };
+        }
+        let index = self.free;
+        let entry = &mut self.entries[index as usize];
+        self.free = entry.next;
+        TimerId { index, generation: entry.generation }
+    }
+
+    /// Gives a place back; false if it had been before.
+    pub(crate) fn remove(&mut self, id: TimerId) -> bool {
+        let exists = self.unset(id);
+        if exists {
+            let entry = &mut self.entries[id.index as usize];
+            entry.generation = entry.generation.wrapping_add(1);
+            entry.next = self.free;
+            self.free = id.index;
+        }
+        exists
+    }
+
+    /// Sets or moves a timer; false if it is gone.
+    pub(crate) fn set(&mut self, id: TimerId, deadline: u64) -> bool {
+        let exists = self.unset(id);
+        if exists {
+            self.link(id.index, deadline);
+        }
+        exists
+    }
+
+    /// Cancels a timer; false if it is gone.
+    pub(crate) fn unset(&mut self, id: TimerId) -> bool {
+        let exists =
+            self.entries.get(id.index as usize).is_some_and(|entry| entry.generation == id.generation);
+        if exists {
+            self.unlink(id.index);
+        }
+        exists
+    }
+
+    /// No timer is due earlier, and if none was cancelled or moved since, one is due then.
+    pub(crate) fn next(&self) -> Option<u64> {
+        if self.lists[DUE].first != NIL {
+            return Some(self.present);
+        }
+        self.first_list().map(|list| self.lists[list].earliest)
+    }
+
+    /// Takes the place of a timer that is due at `now`; it is no longer set.
+    pub(crate) fn pop(&mut self, now: u64) -> Option<u32> {
+        loop {
+            let due = self.lists[DUE].first;
+            if due != NIL {
+                self.unlink(due);
+                return Some(due);
+            }
+            let list = self.first_list().filter(|&list| self.lists[list].earliest <= now)?;
+            self.open(list, now);
+        }
+    }
+
+    /// Moves the entries of the first list, where one may be due, to where they belong at `now`.
+    fn open(&mut self, list: usize, now: u64) {
+        // The list's time, of which the present takes the bits above its level: they are the same.
+        let shift = (list / SLOTS) as u32 * SLOT_BITS;
+        let above = u64::MAX.checked_shl(shift + SLOT_BITS).unwrap_or(0);
+        let begin = self.present & above | ((list % SLOTS) as u64) << shift;
+        let end = begin | ((1 << shift) - 1);
+        // No further than the list reaches: what stands on later ones has to stay right.
+        self.present = now.min(end);
+        let mut index = core::mem::replace(&mut self.lists[list].first, NIL);
+        self.occupied[list / WORD_BITS] &= !(1 << (list % WORD_BITS));
+        while index != NIL {
+            let Entry { deadline, next, .. } = self.entries[index as usize];
+            self.link(index, deadline);
+            index = next;
+            #[cfg(test)]
+            {
+                self.moved += 1;
+            }
+        }
+    }
+
+    fn first_list(&self) -> Option<usize> {
+        let word = self.occupied.iter().position(|&lists| lists != 0)?;
+        Some(word * WORD_BITS + self.occupied[word].trailing_zeros() as usize)
+    }
+
+    fn link(&mut self, index: u32, deadline: u64) {
+        let number = if deadline <= self.present {
+            DUE
+        } else {
+            let level = (deadline ^ self.present).ilog2() / SLOT_BITS;
+            let slot = (deadline >> (level * SLOT_BITS)) as usize % SLOTS;
+            level as usize * SLOTS + slot
+        };
+        let list = &mut self.lists[number];
+        let next = core::mem::replace(&mut list.first, index);
+        if next != NIL {
+            list.earliest = list.earliest.min(deadline);
+            self.entries[next as usize].previous = index;
+        } else {
+            list.earliest = deadline;
+            if number != DUE {
+                self.occupied[number / WORD_BITS] |= 1 << (number % WORD_BITS);
+            }
+        }
+        let entry = &mut self.entries[index as usize];
+        entry.deadline = deadline;
+        entry.list = number as u16;
+        entry.previous = NIL;
+        entry.next = next;
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        let (list, previous, next) = (entry.list as usize, entry.previous, entry.next);
+        if entry.list == UNSET {
+            return;
+        }
+        entry.list = UNSET;
+        if next != NIL {
+            self.entries[next as usize].previous = previous;
+        }
+        if previous != NIL {
+            self.entries[previous as usize].next = next;
+            return;
+        }
+        self.lists[list].first = next;
+        if next == NIL && list != DUE {
+            self.occupied[list / WORD_BITS] &= !(1 << (list % WORD_BITS));
+        }
+    }
+}

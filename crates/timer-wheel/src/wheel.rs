@@ -1,0 +1,186 @@
+//! A wheel of timers with something each of them stands for.
+use crate::links::{Links, TimerId};
+use alloc::vec::Vec;
+
+/// A timer wheel. `T` is what comes back when a timer is due.
+///
+/// A timer is made once and then set as often as needed. Times are numbers of any unit, nanoseconds for one.
+pub struct Wheel<T> {
+    pub(crate) links: Links,
+    values: Vec<Option<T>>,
+}
+
+impl<T> Default for Wheel<T> {
+    fn default() -> Self {
+        Wheel { links: Links::new(), values: Vec::new() }
+    }
+}
+
+impl<T: Clone> Wheel<T> {
+    /// Makes a timer that is not set.
+    pub fn insert(&mut self, value: T) -> TimerId {
+        let id = self.links.insert();
+        match self.values.get_mut(id.index as usize) {
+            Some(place) => *place = Some(value),
+            None => self.values.push(Some(value)),
+        }
+        id
+    }
+
+    /// Removes a timer, set or not, and gives its value; `None` if that was done before.
+    pub fn remove(&mut self, id: TimerId) -> Option<T> {
+        if self.links.remove(id) { self.values[id.index as usize].take() } else { None }
+    }
+
+    /// Sets or moves a timer. It is never due before `deadline`. False if it was removed.
+    pub fn set(&mut self, id: TimerId, deadline: u64) -> bool {
+        self.links.set(id, deadline)
+    }
+
+    /// Cancels a timer, which stays.
+    pub fn unset(&mut self, id: TimerId) {
+        self.links.unset(id);
+    }
+
+    /// When [`Wheel::pop`] has to be called next, if ever: no timer is due earlier. It is exact unless the timer that
+    /// would have been the first was cancelled or moved since; then `pop` may find nothing, and this is exact again.
+    pub fn next(&self) -> Option<u64> {
+        self.links.next()
+    }
+
+    /// Takes a timer that is due at `now`, in any order among those that are; it is no longer set.
+    pub fn pop(&mut self, now: u64) -> Option<T> {
+        let index = self.links.pop(now)?;
+        self.values[index as usize].clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Wheel;
+    use crate::TimerId;
+    use alloc::collections::BTreeMap;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u64),
+        Move(prop::sample::Index, u64),
+        Cancel(prop::sample::Index),
+        Remove(prop::sample::Index),
+        Advance(u64),
+        /// To the next deadline that the wheel tells.
+        AdvanceToNext,
+    }
+
+    fn delay() -> impl Strategy<Value = u64> {
+        (0u32..63).prop_flat_map(|bits| 0..(1u64 << bits))
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => delay().prop_map(Step::Insert),
+            3 => (any::<prop::sample::Index>(), delay()).prop_map(|(i, d)| Step::Move(i, d)),
+            1 => any::<prop::sample::Index>().prop_map(Step::Cancel),
+            1 => any::<prop::sample::Index>().prop_map(Step::Remove),
+            2 => (0u32..40).prop_flat_map(|bits| 0..(1u64 << bits)).prop_map(Step::Advance),
+            3 => Just(Step::AdvanceToNext),
+        ]
+    }
+
+    proptest! {
+        /// The wheel agrees with a sorted map: nothing early, nothing late, nothing lost, nothing twice.
+        #[test]
+        fn behaves_as_a_sorted_map(
+            start in any::<u64>().prop_map(|start| start >> 2),
+            steps in proptest::collection::vec(step(), 1..200),
+        ) {
+            let mut wheel = Wheel::default();
+            let mut model: BTreeMap<usize, (TimerId, Option<u64>)> = BTreeMap::new();
+            let mut removed: Vec<TimerId> = Vec::new();
+            let mut now = start;
+            for (serial, step) in steps.into_iter().enumerate() {
+                let pick = |i: prop::sample::Index| {
+                    (!model.is_empty()).then(|| *model.keys().nth(i.index(model.len())).unwrap())
+                };
+                match step {
+                    Step::Insert(delay) => {
+                        let id = wheel.insert(serial);
+                        prop_assert!(wheel.set(id, now.saturating_add(delay)));
+                        model.insert(serial, (id, Some(now.saturating_add(delay))));
+                    }
+                    Step::Move(i, delay) => if let Some(key) = pick(i) {
+                        prop_assert!(wheel.set(model[&key].0, now.saturating_add(delay)));
+                        model.get_mut(&key).unwrap().1 = Some(now.saturating_add(delay));
+                    }
+                    Step::Cancel(i) => if let Some(key) = pick(i) {
+                        wheel.unset(model[&key].0);
+                        model.get_mut(&key).unwrap().1 = None;
+                    }
+                    Step::Remove(i) => if let Some(key) = pick(i) {
+                        prop_assert_eq!(wheel.remove(model[&key].0), Some(key));
+                        removed.push(model.remove(&key).unwrap().0);
+                    }
+                    Step::Advance(by) => now += by,
+                    Step::AdvanceToNext => now = wheel.next().unwrap_or(now).max(now),
+                }
+                for id in &removed {
+                    prop_assert!(!wheel.set(*id, now) && wheel.remove(*id).is_none());
+                }
+                let first = model.values().filter_map(|v| v.1).min();
+                prop_assert_eq!(wheel.next().is_some(), first.is_some());
+                if let (Some(next), Some(first)) = (wheel.next(), first) {
+                    prop_assert!(next <= first.max(now));
+                }
+                if now != start {
+                    while let Some(key) = wheel.pop(now) {
+                        let deadline = model.get_mut(&key).unwrap().1.take();
+                        prop_assert!(deadline.is_some_and(|d| d <= now), "early or twice");
+                    }
+                    let first = model.values().filter_map(|v| v.1).min();
+                    prop_assert!(first.is_none_or(|first| first > now), "late");
+                }
+            }
+        }
+    }
+
+    /// Without cancellations the next deadline is told exactly.
+    #[test]
+    fn tells_the_next_deadline_exactly() {
+        let mut wheel = Wheel::default();
+        let mut deadlines: Vec<u64> =
+            (0..1000u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20).collect();
+        for deadline in &deadlines {
+            let id = wheel.insert(*deadline);
+            wheel.set(id, *deadline);
+        }
+        deadlines.sort_unstable();
+        for deadline in deadlines {
+            assert_eq!(wheel.next(), Some(deadline));
+            assert_eq!(wheel.pop(deadline - u64::from(deadline > 0)).filter(|_| deadline > 0), None);
+            if deadline > 0 {
+                assert_eq!(wheel.pop(deadline), Some(deadline));
+            }
+        }
+        assert_eq!(wheel.next(), None);
+    }
+
+    /// A timer that waits is touched at most once per level, whatever its neighbours do.
+    #[test]
+    fn cost_does_not_grow_with_waiting_timers() {
+        const WAITING: usize = 10_000;
+        let mut wheel = Wheel::default();
+        for i in 0..WAITING {
+            let id = wheel.insert(i);
+            wheel.set(id, 7_200_000_000_000 + i as u64);
+        }
+        let busy = wheel.insert(WAITING);
+        for ms in 0..600_000u64 {
+            wheel.set(busy, ms * 1_000_000 + 400_000);
+            while wheel.pop(ms * 1_000_000).is_some() {}
+            while wheel.pop(ms * 1_000_000 + 400_000).is_some() {}
+        }
+        assert!(wheel.links.moved < 16 * WAITING + 600_000, "{} moves", wheel.links.moved);
+    }
+}
