@@ -40,7 +40,7 @@ pub fn boot() -> ! {
     set_ring(&settings, config.as_ref());
     if let Err(error) = fs::init(archive) {
         fail(
-            format_args!("the files of the image can't be mounted (error {})", error.0),
+            format_args!("the files of the image can't be mounted (error {})", error.number()),
             power::KERNEL_FAILED,
         );
     }
@@ -127,7 +127,7 @@ fn start_program(settings: &CommandLine, config: Option<&Config>) {
         log!(
             "the working directory {} can't be entered (error {})",
             String::from_utf8_lossy(config.cwd()),
-            error.0
+            error.number()
         );
     }
     let credentials = Credentials::of_user(settings.user.unwrap_or(config.user()));
@@ -151,7 +151,7 @@ fn start_program(settings: &CommandLine, config: Option<&Config>) {
     };
     let descriptors = DescriptorTable::new();
     if let Err(error) = open_standard_streams(&context, &descriptors) {
-        log!("the program has no standard streams: /dev/console can't be opened (error {})", error.0);
+        log!("the program has no standard streams: /dev/console can't be opened (error {})", error.number());
     }
     let pid = process::new_id();
     let process = Process::new(pid, loaded.memory.clone(), Arc::new(descriptors), Arc::new(context));

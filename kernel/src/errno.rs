@@ -1,9 +1,14 @@
 //! Linux error numbers (errno(3)).
+use core::fmt;
+use core::num::NonZeroUsize;
 use linux_raw_sys::errno as n;
 
-/// A Linux error number, above zero.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Errno(pub u16);
+/// A Linux error number.
+///
+/// It is kept as rax takes it, as its negative, and as wide: so a [`SysResult`] travels in two registers, of which the
+/// second goes to rax as it is, and a `Result<(), Errno>` in one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Errno(NonZeroUsize);
 
 /// What a system call gives: the value for rax, or an error.
 pub type SysResult = Result<usize, Errno>;
@@ -11,7 +16,7 @@ pub type SysResult = Result<usize, Errno>;
 macro_rules! errnos {
     ($($name:ident = $raw:ident),* $(,)?) => {
         #[allow(missing_docs)]
-        impl Errno { $(pub const $name: Errno = Errno(n::$raw as u16);)* }
+        impl Errno { $(pub const $name: Errno = Errno::new(n::$raw as u16);)* }
     };
 }
 
@@ -31,8 +36,31 @@ errnos! {
 }
 
 impl Errno {
+    /// The error of that number, which is above zero (0 would be no error, and counts as 1, EPERM).
+    pub const fn new(number: u16) -> Errno {
+        match NonZeroUsize::new((number as usize).wrapping_neg()) {
+            Some(negative) => Errno(negative),
+            None => Errno(NonZeroUsize::MAX),
+        }
+    }
+    /// Its number, above zero.
+    pub const fn number(self) -> u16 {
+        self.0.get().wrapping_neg() as u16
+    }
+    /// What the program finds in rax.
+    #[inline(always)]
+    pub const fn to_rax(self) -> usize {
+        self.0.get()
+    }
+
     /// The call was interrupted by a signal and may be started again (SA_RESTART); never seen by the program.
-    pub const RESTARTSYS: Errno = Errno(512);
+    pub const RESTARTSYS: Errno = Errno::new(512);
     /// Interrupted; not started again if a handler ran, started again if none did (Linux's ERESTARTNOHAND).
-    pub const RESTARTNOHAND: Errno = Errno(514);
+    pub const RESTARTNOHAND: Errno = Errno::new(514);
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Errno({})", self.number())
+    }
 }

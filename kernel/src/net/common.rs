@@ -114,7 +114,7 @@ fn deadline(timeout: &AtomicU64) -> Option<u64> {
 /// The engine's error as Linux's number.
 #[inline]
 pub fn errno(error: coracle_tcpip::Error) -> Errno {
-    Errno(error.errno() as u16)
+    Errno::new(error.errno() as u16)
 }
 
 /// A time-out of a socket call is EAGAIN (socket(7), SO_RCVTIMEO).

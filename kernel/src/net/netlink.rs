@@ -236,7 +236,7 @@ impl Dump {
     }
 
     fn error(&mut self, request: &Request, error: Errno) {
-        self.result(request, -i32::from(error.0));
+        self.result(request, -i32::from(error.number()));
     }
 
     fn result(&mut self, request: &Request, code: i32) {

@@ -17,7 +17,7 @@ pub fn dispatch(thread: &Arc<Thread>, context: &mut UserContext) {
     };
     context.rax = match result {
         Ok(value) => value as u64,
-        Err(Errno(error)) => -i64::from(error) as u64,
+        Err(error) => error.to_rax() as u64,
     };
 }
 

@@ -775,7 +775,7 @@ impl Socket for UnixSocket {
                 let (pid, uid, gid) = state.peer_credentials.unwrap_or((0, NOBODY, NOBODY));
                 return Ok([pid.to_le_bytes(), uid.to_le_bytes(), gid.to_le_bytes()].concat());
             }
-            n::SO_ERROR => state.error.take().map_or(0, |error| i32::from(error.0)),
+            n::SO_ERROR => state.error.take().map_or(0, |error| i32::from(error.number())),
             n::SO_ACCEPTCONN => i32::from(matches!(state.role, Role::Listening { .. })),
             n::SO_TYPE => self.number() as i32,
             n::SO_DOMAIN => n::AF_UNIX as i32,

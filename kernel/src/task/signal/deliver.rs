@@ -63,7 +63,7 @@ fn next(thread: &Arc<Thread>) -> Option<(SigInfo, Action)> {
 /// Decides how an interrupted call goes on (signal(7), "Interruption of system calls"): `handler` are the flags of the
 /// handler that is to run, `None` if none is.
 fn restart(context: &mut UserContext, handler: Option<u64>) {
-    let error = Errno((context.rax as i64).unsigned_abs().try_into().unwrap_or(0));
+    let error = Errno::new((context.rax as i64).unsigned_abs().try_into().unwrap_or(0));
     let again = match (error, handler) {
         _ if context.rax as i64 >= 0 => return,
         (Errno::RESTARTSYS, Some(flags)) => flags & u64::from(abi::SA_RESTART) != 0,
@@ -75,7 +75,7 @@ fn restart(context: &mut UserContext, handler: Option<u64>) {
         context.rax = context.orig_rax;
         context.rip -= SYSCALL_LEN;
     } else {
-        context.rax = -i64::from(Errno::INTR.0) as u64;
+        context.rax = Errno::INTR.to_rax() as u64;
     }
 }
 
