@@ -3,6 +3,14 @@
 //! The copies are in assembly. Each instruction that touches the program's memory stands in a table (`.ex_table`) with
 //! the place to go on at if it faults; the page-fault handler looks there. It leaves the address that failed in rdx.
 use crate::paging::{USER_END, USER_START};
+use core::mem::MaybeUninit;
+
+/// No address of the program has a bit set from this one on.
+#[cfg(target_os = "none")]
+const USER_BITS: u32 = 47;
+#[cfg(target_os = "none")]
+const _: () =
+    assert!(USER_END <= 1 << USER_BITS && USER_END.is_multiple_of(4096) && USER_END + 4096 == 1 << USER_BITS);
 
 /// An access that the page tables refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +25,16 @@ pub struct Fault {
 
 #[cfg(target_os = "none")]
 mod machine {
-    use super::Fault;
+    use super::{Fault, USER_BITS};
+    use crate::paging::USER_START;
     use core::arch::{asm, global_asm};
     use core::sync::atomic::{AtomicBool, Ordering};
 
-    // rdi: to, rsi: from, rdx: bytes, not 0. Gives in rax the bytes not copied, in rdx the address that failed.
+    // rdi: to, rsi: from, rdx: bytes. Gives in rax the bytes not copied, in rdx the address that failed.
     // Up to 32 bytes by moves that overlap; more by 8-byte string moves and one overlapping move for the end.
+    //
+    // The program's side must lie in its half: neither below its start nor, as far as the copy goes, in a bit that no
+    // address of it has. (The half's last page is never mapped, so `USER_END` needs no look of its own.)
     global_asm!(
         r#"
     .macro GUARD at, target
@@ -32,10 +44,35 @@ mod machine {
     .popsection
     .endm
 
+    .macro COPY_CHECKED program
+    lea rax, [\program - {start}]
+    lea rcx, [\program + rdx]
+    or rax, rcx
+    shr rax, {bits}
+    jnz 9f
+    cmp byte ptr [rip + {smap}], 0
+    je copy_user
+    stac
+    call copy_user
+    clac
+    ret
+9:  mov rax, rdx
+    mov rdx, \program
+    ret
+    .endm
+
     .text
     .balign 16
-    .globl coracle_copy_user
-coracle_copy_user:
+    .globl coracle_copy_from_user
+coracle_copy_from_user:
+    COPY_CHECKED rsi
+    .balign 16
+    .globl coracle_copy_to_user
+coracle_copy_to_user:
+    COPY_CHECKED rdi
+
+    .balign 16
+copy_user:
     mov ecx, edx
     cmp rdx, 32
     ja 60f
@@ -45,6 +82,8 @@ coracle_copy_user:
     jae 30f
     test dl, 4
     jnz 20f
+    test edx, edx
+    jz 75f
     # 1 to 3
 10: movzx r8d, byte ptr [rsi]
 11: movzx r9d, byte ptr [rsi + rdx - 1]
@@ -96,6 +135,8 @@ coracle_copy_user:
     # rax: all; rcx words left.
 72: and eax, 7
     lea rax, [rax + rcx * 8]
+    ret
+75: xor eax, eax
     ret
 73: mov eax, 8
     ret
@@ -162,7 +203,10 @@ coracle_length_user:
     jne 90b
 91: ret
     GUARD 90b, 91b
-        "#
+        "#,
+        start = const USER_START,
+        bits = const USER_BITS,
+        smap = sym SMAP,
     );
 
     unsafe extern "C" {
@@ -207,17 +251,24 @@ coracle_length_user:
         None
     }
 
-    /// Copies; gives the bytes left and the address that failed.
-    #[inline(always)]
-    pub fn copy(dst: usize, src: usize, len: usize) -> (usize, usize) {
-        let (left, address);
-        // SAFETY: the callers checked that one side is the kernel's own memory and the other lies in the lower half.
-        unsafe {
-            asm!("call coracle_copy_user", inout("rdi") dst => _, inout("rsi") src => _, inout("rdx") len => address,
-                out("rax") left, out("rcx") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _);
-        }
-        (left, address)
+    macro_rules! copies {
+        ($name:ident, $symbol:literal) => {
+            /// Copies, if the program's side lies in its half; gives the bytes left and the address that failed.
+            #[inline(always)]
+            pub fn $name(dst: usize, src: usize, len: usize) -> (usize, usize) {
+                let (left, address);
+                // SAFETY: the callers give memory of the kernel's own for its side; the other is checked.
+                unsafe {
+                    asm!(concat!("call ", $symbol), inout("rdi") dst => _, inout("rsi") src => _,
+                        inout("rdx") len => address, out("rax") left, out("rcx") _, out("r8") _, out("r9") _,
+                        out("r10") _, out("r11") _);
+                }
+                (left, address)
+            }
+        };
     }
+    copies!(copy_from, "coracle_copy_from_user");
+    copies!(copy_to, "coracle_copy_to_user");
 
     /// Zeroes; gives the bytes left and the address that failed.
     #[inline(always)]
@@ -287,7 +338,10 @@ mod machine {
     pub fn with_access<R>(f: impl FnOnce() -> R) -> R {
         f()
     }
-    pub fn copy(dst: usize, _: usize, len: usize) -> (usize, usize) {
+    pub fn copy_from(_: usize, src: usize, len: usize) -> (usize, usize) {
+        (len, src)
+    }
+    pub fn copy_to(dst: usize, _: usize, len: usize) -> (usize, usize) {
         (len, dst)
     }
     pub fn zero(dst: usize, len: usize) -> (usize, usize) {
@@ -341,21 +395,22 @@ fn outcome(len: usize, write: bool, (left, addr): (usize, usize)) -> Result<(), 
 #[inline(always)]
 pub fn copy_from(dst: &mut [u8], src: usize) -> Result<(), Fault> {
     let len = dst.len();
-    check(src, len, false)?;
-    if len == 0 {
-        return Ok(());
-    }
-    outcome(len, false, machine::with_access(|| machine::copy(dst.as_mut_ptr() as usize, src, len)))
+    outcome(len, false, machine::copy_from(dst.as_mut_ptr() as usize, src, len))
 }
 /// Copies to the program's memory at `dst`.
 #[inline(always)]
 pub fn copy_to(dst: usize, src: &[u8]) -> Result<(), Fault> {
     let len = src.len();
-    check(dst, len, true)?;
-    if len == 0 {
-        return Ok(());
-    }
-    outcome(len, true, machine::with_access(|| machine::copy(dst, src.as_ptr() as usize, len)))
+    outcome(len, true, machine::copy_to(dst, src.as_ptr() as usize, len))
+}
+/// Copies 64-bit words from the program's memory at `src`, of any alignment.
+#[inline]
+pub fn copy_words<const N: usize>(src: usize) -> Result<[u64; N], Fault> {
+    let mut words = MaybeUninit::<[u64; N]>::uninit();
+    let len = size_of::<[u64; N]>();
+    outcome(len, false, machine::copy_from(words.as_mut_ptr() as usize, src, len))?;
+    // SAFETY: all bytes of it were copied.
+    Ok(unsafe { words.assume_init() })
 }
 /// Zeroes the program's memory.
 pub fn zero(dst: usize, len: usize) -> Result<(), Fault> {

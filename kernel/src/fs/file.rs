@@ -82,7 +82,7 @@ impl OpenFile {
         if !self.seekable {
             return self.file.read(dst, 0, self.nonblock());
         }
-        self.moving(|at| {
+        self.moving(&mut |at| {
             let done = self.file.read(dst, at, self.nonblock())?;
             Ok((done, at + done as u64))
         })
@@ -94,7 +94,7 @@ impl OpenFile {
         if !self.seekable {
             return self.file.write(src, 0, self.nonblock());
         }
-        self.moving(|at| {
+        self.moving(&mut |at| {
             if self.flags() & O_APPEND != 0 {
                 return self.file.append(src);
             }
@@ -104,7 +104,8 @@ impl OpenFile {
     }
     /// Runs `step` from the position, and moves that to where it ended. Steps of threads that share the description come
     /// one after the other (read(2), "BUGS" as of Linux 3.14); no lock is held meanwhile, because they may fault.
-    fn moving(&self, step: impl FnOnce(u64) -> Result<(usize, u64), Errno>) -> SysResult {
+    #[inline(never)]
+    fn moving(&self, step: &mut dyn FnMut(u64) -> Result<(usize, u64), Errno>) -> SysResult {
         if self.busy.swap(true, Ordering::Acquire) {
             block_on(&self.free, false, None, || match self.busy.swap(true, Ordering::Acquire) {
                 true => Err(Errno::AGAIN),

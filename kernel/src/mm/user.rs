@@ -18,6 +18,7 @@ pub enum Access {
 }
 
 #[cold]
+#[inline(never)]
 fn resolve(fault: hal::Fault) -> Result<(), Errno> {
     let access = if fault.write { Access::Write } else { Access::Read };
     fault::resolve_current(fault.addr, access).map_err(|_| Errno::FAULT)
@@ -26,31 +27,52 @@ fn resolve(fault: hal::Fault) -> Result<(), Errno> {
 /// Fills `dst` from the program's memory at `addr`; EFAULT.
 #[inline]
 pub fn read(dst: &mut [u8], addr: usize) -> Result<(), Errno> {
+    hal::copy_from(dst, addr).or_else(|fault| read_on(dst, addr, fault))
+}
+
+/// [`read`] after its first page fault.
+#[cold]
+fn read_on(dst: &mut [u8], addr: usize, mut fault: hal::Fault) -> Result<(), Errno> {
     let mut done = 0;
-    while let Err(fault) = hal::copy_from(&mut dst[done..], addr.wrapping_add(done)) {
+    loop {
         done += fault.done;
         resolve(fault)?;
+        match hal::copy_from(&mut dst[done..], addr.wrapping_add(done)) {
+            Ok(()) => return Ok(()),
+            Err(next) => fault = next,
+        }
     }
-    Ok(())
 }
 
 /// Copies `src` to the program's memory at `addr`; EFAULT.
 #[inline]
 pub fn write(addr: usize, src: &[u8]) -> Result<(), Errno> {
+    hal::copy_to(addr, src).or_else(|fault| write_on(addr, src, fault))
+}
+
+/// [`write()`] after its first page fault.
+#[cold]
+fn write_on(addr: usize, src: &[u8], mut fault: hal::Fault) -> Result<(), Errno> {
     let mut done = 0;
-    while let Err(fault) = hal::copy_to(addr.wrapping_add(done), &src[done..]) {
+    loop {
         done += fault.done;
         resolve(fault)?;
+        match hal::copy_to(addr.wrapping_add(done), &src[done..]) {
+            Ok(()) => return Ok(()),
+            Err(next) => fault = next,
+        }
     }
-    Ok(())
 }
 
 /// Reads `N` 64-bit words (most of Linux's structures are such); EFAULT.
 #[inline]
 pub fn read_words<const N: usize>(addr: usize) -> Result<[u64; N], Errno> {
-    let mut bytes = [[0; 8]; N];
-    read(bytes.as_flattened_mut(), addr)?;
-    Ok(bytes.map(u64::from_le_bytes))
+    loop {
+        match hal::copy_words(addr) {
+            Ok(words) => return Ok(words),
+            Err(fault) => resolve(fault)?,
+        }
+    }
 }
 
 /// Writes 64-bit words; EFAULT.

@@ -1,79 +1,109 @@
 //! Buffers of a read- or write-like call: the program's memory (one piece or an iovec array), or the kernel's own.
 use super::fault;
-use super::user::Access;
-use crate::errno::Errno;
+use super::user::{self, Access};
+use crate::errno::{Errno, SysResult};
 use alloc::vec::Vec;
 use coracle_hal::user as hal;
+use core::slice::Iter;
 
 /// Bytes that go to or come from the caller, consumed front to back.
 pub struct UserBuf<'a> {
-    pieces: Pieces<'a>,
+    /// Where the next bytes of the program lie, and how many there, at most [`UserBuf::remaining`]. 0: they lie in the
+    /// next piece, or in the kernel.
+    addr: usize,
+    here: usize,
+    rest: Rest<'a>,
     done: usize,
     total: usize,
     /// Where a `_nofault` call stopped.
     fault: Option<(usize, Access)>,
 }
 
-/// An element of an iovec array, as it lies in the program's memory: address and length, little endian.
-pub type RawPiece = [[u8; 8]; 2];
-
-enum Pieces<'a> {
-    One {
-        addr: usize,
-    },
-    Many {
-        pieces: Vec<(usize, usize)>,
-        index: usize,
-        offset: usize,
-    },
-    /// As `Many`, as the program wrote them.
-    Raw {
-        pieces: &'a [RawPiece],
-        index: usize,
-        offset: usize,
-    },
+/// What follows, or lies elsewhere.
+enum Rest<'a> {
+    /// Further pieces in the program's memory.
+    Pieces(Iter<'a, RawPiece>),
+    /// The kernel's own buffers.
     KernelOut(&'a mut [u8]),
     KernelIn(&'a [u8]),
 }
 
-impl<'a> UserBuf<'a> {
-    /// `len` bytes of the program's memory at `addr` (EFAULT is only found when it is used, as Linux does).
+/// An element of an iovec array, as it lies in the program's memory: address and length, little endian.
+type RawPiece = [[u8; 8]; 2];
+
+/// The most bytes of a call (Linux's MAX_RW_COUNT: INT_MAX rounded down to a page).
+pub const MAX_COUNT: usize = 0x7fff_f000;
+/// The most pieces of an iovec array (IOV_MAX).
+pub const MAX_PIECES: usize = 1024;
+/// Pieces that need no memory from the heap: those of a message with a header, a body and an end, and one more.
+const FEW: usize = 4;
+
+/// Keeps the pieces of an iovec array while a call runs.
+pub struct Pieces {
+    few: [RawPiece; FEW],
+    many: Option<Vec<RawPiece>>,
+}
+
+impl Pieces {
+    /// No pieces yet.
     #[inline]
-    pub fn user(addr: usize, len: usize) -> Self {
-        Self::new(Pieces::One { addr }, len)
+    pub const fn new() -> Pieces {
+        Pieces { few: [[[0; 8]; 2]; FEW], many: None }
     }
-    /// The `(addr, len)` pieces of readv(2); the caller has checked their number and sum.
-    pub fn vectored(pieces: Vec<(usize, usize)>) -> Self {
-        let total = pieces.iter().map(|p| p.1).sum();
-        Self::new(Pieces::Many { pieces, index: 0, offset: 0 }, total)
-    }
-    /// The same for pieces as the program wrote them, of which at most the first `max` bytes count. EINVAL if one has
-    /// a negative length.
+    /// Reads the `count` elements (at most [`MAX_PIECES`]) of the array at `addr` and gives the number of bytes that they
+    /// make, at most [`MAX_COUNT`]. EINVAL if a length is negative; EFAULT.
     #[inline]
-    pub fn raw(pieces: &'a [RawPiece], max: usize) -> Result<Self, Errno> {
+    pub fn read(&mut self, addr: usize, count: usize) -> SysResult {
+        let pieces = match self.few.get_mut(..count) {
+            Some(pieces) => pieces,
+            None => self.make_room(count),
+        };
+        user::read(pieces.as_flattened_mut().as_flattened_mut(), addr)?;
         let mut total = 0usize;
-        for [_, len] in pieces {
+        for [_, len] in &*pieces {
             let len = usize::from_le_bytes(*len);
             if len > isize::MAX as usize {
                 return Err(Errno::INVAL);
             }
             total = total.saturating_add(len);
         }
-        Ok(Self::new(Pieces::Raw { pieces, index: 0, offset: 0 }, total.min(max)))
+        Ok(total.min(MAX_COUNT))
+    }
+    #[cold]
+    fn make_room(&mut self, count: usize) -> &mut [RawPiece] {
+        let many = self.many.insert(Vec::new());
+        many.resize(count, [[0; 8]; 2]);
+        many
+    }
+    /// The buffer of `total` bytes that the pieces make, as [`Pieces::read`] gave it.
+    #[inline]
+    pub fn buffer(&self, total: usize) -> UserBuf<'_> {
+        let pieces = self.many.as_deref().unwrap_or(&self.few);
+        UserBuf::new(0, 0, Rest::Pieces(pieces.iter()), total)
+    }
+}
+
+impl<'a> UserBuf<'a> {
+    /// `len` bytes of the program's memory at `addr`, of which [`MAX_COUNT`] count (EFAULT is only found when they are
+    /// used, as Linux does).
+    #[inline]
+    pub fn user(addr: usize, len: usize) -> Self {
+        let len = len.min(MAX_COUNT);
+        Self::new(addr, len, Rest::Pieces([].iter()), len)
     }
     /// A kernel buffer to be filled ([`UserBuf::put`]).
     pub fn kernel_out(dst: &'a mut [u8]) -> Self {
         let total = dst.len();
-        Self::new(Pieces::KernelOut(dst), total)
+        Self::new(0, 0, Rest::KernelOut(dst), total)
     }
     /// A kernel buffer to be read from ([`UserBuf::take`]).
     pub fn kernel_in(src: &'a [u8]) -> Self {
         let total = src.len();
-        Self::new(Pieces::KernelIn(src), total)
+        Self::new(0, 0, Rest::KernelIn(src), total)
     }
     #[inline]
-    fn new(pieces: Pieces<'a>, total: usize) -> Self {
-        UserBuf { pieces, done: 0, total, fault: None }
+    fn new(addr: usize, here: usize, rest: Rest<'a>, total: usize) -> Self {
+        UserBuf { addr, here, rest, done: 0, total, fault: None }
     }
     /// Bytes still to be moved.
     #[inline]
@@ -120,46 +150,59 @@ impl<'a> UserBuf<'a> {
     /// than fits, call [`UserBuf::resolve`] with no lock held and go on.
     #[inline]
     pub fn put_nofault(&mut self, src: &[u8]) -> usize {
-        let want = src.len().min(self.remaining());
-        match &mut self.pieces {
-            Pieces::One { addr } => {
-                let copied =
-                    Self::outcome(hal::copy_to(*addr + self.done, &src[..want]), want, &mut self.fault);
-                self.done += copied;
-                copied
-            }
-            Pieces::KernelOut(dst) => {
-                dst[self.done..self.done + want].copy_from_slice(&src[..want]);
-                self.done += want;
-                want
-            }
-            Pieces::KernelIn(_) => 0,
-            Pieces::Many { .. } | Pieces::Raw { .. } => {
-                self.many(want, |addr, from, to| hal::copy_to(addr, &src[from..to]))
-            }
+        if src.len() > self.here {
+            return self.put_pieces(src);
         }
+        let result = hal::copy_to(self.addr, src);
+        self.moved(src.len(), result)
     }
     /// See [`UserBuf::put_nofault`].
     #[inline]
     pub fn take_nofault(&mut self, dst: &mut [u8]) -> usize {
-        let want = dst.len().min(self.remaining());
-        match &mut self.pieces {
-            Pieces::One { addr } => {
-                let copied =
-                    Self::outcome(hal::copy_from(&mut dst[..want], *addr + self.done), want, &mut self.fault);
-                self.done += copied;
-                copied
-            }
-            Pieces::KernelIn(src) => {
-                dst[..want].copy_from_slice(&src[self.done..self.done + want]);
-                self.done += want;
-                want
-            }
-            Pieces::KernelOut(_) => 0,
-            Pieces::Many { .. } | Pieces::Raw { .. } => {
-                self.many(want, |addr, from, to| hal::copy_from(&mut dst[from..to], addr))
-            }
+        if dst.len() > self.here {
+            return self.take_pieces(dst);
         }
+        let result = hal::copy_from(dst, self.addr);
+        self.moved(dst.len(), result)
+    }
+    /// [`UserBuf::put_nofault`] piece by piece.
+    #[inline(never)]
+    fn put_pieces(&mut self, src: &[u8]) -> usize {
+        let before = self.done;
+        let mut left = &src[..src.len().min(self.remaining())];
+        while !left.is_empty() && self.find_piece() {
+            let (part, next) = left.split_at(left.len().min(self.here));
+            let result = hal::copy_to(self.addr, part);
+            if self.moved(part.len(), result) < part.len() {
+                return self.done - before;
+            }
+            left = next;
+        }
+        if let Rest::KernelOut(dst) = &mut self.rest {
+            dst[self.done..][..left.len()].copy_from_slice(left);
+            self.done += left.len();
+        }
+        self.done - before
+    }
+    /// [`UserBuf::take_nofault`] piece by piece.
+    #[inline(never)]
+    fn take_pieces(&mut self, dst: &mut [u8]) -> usize {
+        let before = self.done;
+        let want = dst.len().min(self.remaining());
+        let mut left = &mut dst[..want];
+        while !left.is_empty() && self.find_piece() {
+            let (part, next) = left.split_at_mut(left.len().min(self.here));
+            let result = hal::copy_from(part, self.addr);
+            if self.moved(part.len(), result) < part.len() {
+                return self.done - before;
+            }
+            left = next;
+        }
+        if let Rest::KernelIn(src) = &self.rest {
+            left.copy_from_slice(&src[self.done..][..left.len()]);
+            self.done += left.len();
+        }
+        self.done - before
     }
     /// Resolves the page fault that stopped a `_nofault` call; EFAULT if it can't be.
     #[cold]
@@ -168,59 +211,33 @@ impl<'a> UserBuf<'a> {
         fault::resolve_current(addr, access).map_err(|_| Errno::FAULT)
     }
 
+    /// Makes `here` the first piece that isn't empty; false if there is none.
+    #[inline]
+    fn find_piece(&mut self) -> bool {
+        while self.here == 0 {
+            let Rest::Pieces(pieces) = &mut self.rest else { return false };
+            let Some([addr, len]) = pieces.next() else { return false };
+            self.addr = usize::from_le_bytes(*addr);
+            self.here = usize::from_le_bytes(*len).min(self.total - self.done);
+        }
+        true
+    }
+    /// A copy of `len` bytes from or to the current piece came to `result`: gives how many were copied.
+    #[inline(always)]
+    fn moved(&mut self, len: usize, result: Result<(), hal::Fault>) -> usize {
+        let len = match result {
+            Ok(()) => len,
+            Err(fault) => self.stop(fault),
+        };
+        self.addr = self.addr.wrapping_add(len);
+        self.here -= len;
+        self.done += len;
+        len
+    }
+    /// A copy stopped at a page that isn't there; gives how many bytes it did before.
     #[cold]
-    fn place(fault: hal::Fault) -> (usize, Access) {
-        (fault.addr, if fault.write { Access::Write } else { Access::Read })
-    }
-
-    #[inline]
-    fn outcome(result: Result<(), hal::Fault>, want: usize, place: &mut Option<(usize, Access)>) -> usize {
-        match result {
-            Ok(()) => want,
-            Err(fault) => {
-                *place = Some(Self::place(fault));
-                fault.done
-            }
-        }
-    }
-
-    /// Walks over the pieces of an iovec: `copy(addr, from, to)` moves that part of the kernel's side.
-    #[inline]
-    fn many(
-        &mut self,
-        want: usize,
-        mut copy: impl FnMut(usize, usize, usize) -> Result<(), hal::Fault>,
-    ) -> usize {
-        let mut moved = 0;
-        while moved < want {
-            let (piece, index, offset) = match &mut self.pieces {
-                Pieces::Many { pieces, index, offset } => (pieces.get(*index).copied(), index, offset),
-                Pieces::Raw { pieces, index, offset } => {
-                    let piece = pieces.get(*index);
-                    let piece = piece.map(|[a, l]| (usize::from_le_bytes(*a), usize::from_le_bytes(*l)));
-                    (piece, index, offset)
-                }
-                _ => break,
-            };
-            let Some((base, len)) = piece else { break };
-            let part = (len - *offset).min(want - moved);
-            // An empty piece may have any address.
-            if part > 0
-                && let Err(fault) = copy(base.wrapping_add(*offset), moved, moved + part)
-            {
-                moved += fault.done;
-                *offset += fault.done;
-                self.fault = Some(Self::place(fault));
-                break;
-            }
-            moved += part;
-            *offset += part;
-            if *offset == len {
-                *index += 1;
-                *offset = 0;
-            }
-        }
-        self.done += moved;
-        moved
+    fn stop(&mut self, fault: hal::Fault) -> usize {
+        self.fault = Some((fault.addr, if fault.write { Access::Write } else { Access::Read }));
+        fault.done
     }
 }

@@ -3,10 +3,10 @@
 use super::interface_ioctl::{IFF_LOOPBACK, InterfaceInfo, interfaces};
 use super::open::SOCKET_MODE;
 use super::options::{SOL_SOCKET, answer};
-use super::socket::{Received, Socket, SocketAddress};
+use super::socket::{Received, Rights, Socket, SocketAddress};
 use super::stack::wait_configured;
 use crate::errno::{Errno, SysResult};
-use crate::fs::file::{File, OpenFile};
+use crate::fs::file::File;
 use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::mm::user_buf::UserBuf;
 use alloc::collections::VecDeque;
@@ -323,7 +323,7 @@ impl File for NetlinkFile {
     }
 
     fn write(&self, src: &mut UserBuf, _offset: u64, _nonblock: bool) -> SysResult {
-        self.send(src, None, 0, Vec::new())
+        self.send(src, None, 0, None)
     }
 
     fn stat(&self) -> Result<Stat, Errno> {
@@ -394,7 +394,7 @@ impl Socket for NetlinkFile {
         src: &mut UserBuf,
         to: Option<&SocketAddress>,
         _flags: u32,
-        _rights: Vec<Arc<OpenFile>>,
+        _rights: Option<&mut Rights>,
     ) -> SysResult {
         match to {
             None | Some(SocketAddress::Netlink { port: 0, .. }) => {}

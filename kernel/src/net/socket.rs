@@ -26,6 +26,9 @@ pub enum SocketAddress {
     },
 }
 
+/// Descriptors that are passed along (SCM_RIGHTS, unix(7)).
+pub type Rights = Vec<Arc<OpenFile>>;
+
 /// What recvmsg(2) found.
 pub struct Received {
     /// Bytes copied (with MSG_TRUNC asked for: the datagram's length).
@@ -35,7 +38,7 @@ pub struct Received {
     /// MSG_TRUNC, MSG_CTRUNC, MSG_EOR as found.
     pub flags: u32,
     /// Passed descriptors (SCM_RIGHTS).
-    pub rights: Vec<Arc<OpenFile>>,
+    pub rights: Rights,
     /// Sender's pid, uid, gid if SO_PASSCRED is on.
     pub credentials: Option<(i32, u32, u32)>,
 }
@@ -50,13 +53,13 @@ pub trait Socket: File {
     fn accept(&self, nonblock: bool) -> Result<(Arc<dyn File>, SocketAddress), Errno>;
     fn local_address(&self) -> Result<SocketAddress, Errno>;
     fn peer_address(&self) -> Result<SocketAddress, Errno>;
-    /// `flags`: MSG_*; MSG_DONTWAIT is set here also for O_NONBLOCK. EPIPE without SIGPIPE: the caller sends that.
+    /// `rights`: what SCM_RIGHTS passes along, taken out if it was sent. `flags`: MSG_*; MSG_DONTWAIT is set here also for O_NONBLOCK. EPIPE without SIGPIPE: the caller sends that.
     fn send(
         &self,
         src: &mut UserBuf,
         to: Option<&SocketAddress>,
         flags: u32,
-        rights: Vec<Arc<OpenFile>>,
+        rights: Option<&mut Rights>,
     ) -> SysResult;
     fn receive(&self, dst: &mut UserBuf, flags: u32) -> Result<Received, Errno>;
     /// `how`: SHUT_RD, SHUT_WR, SHUT_RDWR.

@@ -4,10 +4,10 @@ use super::common::{Common, errno, timed_out};
 use super::engine;
 use super::interface::{Interface, Watch, poll_events};
 use super::options::{SOL_IP, SOL_SOCKET, SOL_TCP, answer, buffer_size, int};
-use super::socket::{Received, Socket, SocketAddress};
+use super::socket::{Received, Rights, Socket, SocketAddress};
 use super::stack::{sent, wait_configured};
 use crate::errno::{Errno, SysResult};
-use crate::fs::file::{File, OpenFile};
+use crate::fs::file::File;
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
@@ -44,6 +44,15 @@ pub struct TcpFile {
 
 /// Announcements of a socket that the engine forgot; nobody will make any.
 static SILENT: PollSource = PollSource::new();
+
+/// What a call tells that moved some bytes, and then came to `result`.
+#[inline]
+fn done_or_error(buffer: &UserBuf, result: Result<(), Errno>) -> SysResult {
+    match result {
+        Err(error) if buffer.done() == 0 => Err(error),
+        _ => Ok(buffer.done()),
+    }
+}
 
 impl TcpFile {
     /// socket(2).
@@ -101,19 +110,17 @@ impl TcpFile {
     #[inline]
     fn send_all(&self, src: &mut UserBuf, nonblock: bool, more: bool) -> SysResult {
         let result = match self.try_send(src, more) {
-            Err(Errno::AGAIN) if !nonblock => {
-                let deadline = self.common.send_deadline();
-                let mask = Events::OUT | Events::WRNORM;
-                block_on_events(self.source(), mask, false, deadline, || self.try_send(src, more))
-                    .map_err(timed_out)
-            }
+            Err(Errno::AGAIN) if !nonblock => self.wait_to_send(src, more),
             other => other,
         };
-        match result {
-            Ok(()) => Ok(src.done()),
-            Err(_) if src.done() > 0 => Ok(src.done()),
-            Err(error) => Err(error),
-        }
+        done_or_error(src, result)
+    }
+
+    #[cold]
+    fn wait_to_send(&self, src: &mut UserBuf, more: bool) -> Result<(), Errno> {
+        let mask = Events::OUT | Events::WRNORM;
+        block_on_events(self.source(), mask, false, self.common.send_deadline(), || self.try_send(src, more))
+            .map_err(timed_out)
     }
 
     /// One attempt to fetch bytes. EAGAIN: nothing there.
@@ -147,24 +154,24 @@ impl TcpFile {
     #[inline]
     fn receive_bytes(&self, dst: &mut UserBuf, nonblock: bool, flags: u32) -> SysResult {
         let peek = flags & n::MSG_PEEK != 0;
+        let wait_all = flags & n::MSG_WAITALL != 0 && !peek;
         let mut result = self.try_receive(dst, peek);
-        let unfinished = flags & n::MSG_WAITALL != 0 && !peek && result.is_ok() && dst.remaining() > 0;
-        if (result == Err(Errno::AGAIN) || unfinished) && !nonblock {
-            let mask = Events::IN | Events::RDNORM | Events::RDHUP;
-            let wait_all = flags & n::MSG_WAITALL != 0 && !peek;
-            result = block_on_events(self.source(), mask, false, self.common.receive_deadline(), || {
-                let before = dst.done();
-                self.try_receive(dst, peek)?;
-                let more_to_come = dst.done() > before && dst.remaining() > 0;
-                if wait_all && more_to_come { Err(Errno::AGAIN) } else { Ok(()) }
-            })
-            .map_err(timed_out);
+        if !nonblock && (result == Err(Errno::AGAIN) || wait_all && result.is_ok() && dst.remaining() > 0) {
+            result = self.wait_to_receive(dst, peek, wait_all);
         }
-        match result {
-            Ok(()) => Ok(dst.done()),
-            Err(_) if dst.done() > 0 => Ok(dst.done()),
-            Err(error) => Err(error),
-        }
+        done_or_error(dst, result)
+    }
+
+    #[cold]
+    fn wait_to_receive(&self, dst: &mut UserBuf, peek: bool, wait_all: bool) -> Result<(), Errno> {
+        let mask = Events::IN | Events::RDNORM | Events::RDHUP;
+        block_on_events(self.source(), mask, false, self.common.receive_deadline(), || {
+            let before = dst.done();
+            self.try_receive(dst, peek)?;
+            let more_to_come = dst.done() > before && dst.remaining() > 0;
+            if wait_all && more_to_come { Err(Errno::AGAIN) } else { Ok(()) }
+        })
+        .map_err(timed_out)
     }
 
     fn change(&self, change: impl FnOnce(&mut coracle_tcpip::TcpOptions)) -> Result<(), Errno> {
@@ -363,7 +370,7 @@ impl Socket for TcpFile {
         src: &mut UserBuf,
         _to: Option<&SocketAddress>,
         flags: u32,
-        _rights: Vec<Arc<OpenFile>>,
+        _rights: Option<&mut Rights>,
     ) -> SysResult {
         if flags & (n::MSG_OOB | MSG_FASTOPEN) != 0 {
             return Err(Errno::OPNOTSUPP);

@@ -4,10 +4,10 @@ use super::common::{Common, errno, timed_out};
 use super::engine;
 use super::interface::{Interface, Watch, poll_events};
 use super::options::{SOL_IP, SOL_SOCKET, SOL_UDP, answer, buffer_size, int};
-use super::socket::{Received, Socket, SocketAddress};
+use super::socket::{Received, Rights, Socket, SocketAddress};
 use super::stack::{sent, wait_configured};
 use crate::errno::{Errno, SysResult};
-use crate::fs::file::{File, OpenFile};
+use crate::fs::file::File;
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
@@ -269,7 +269,7 @@ impl Socket for UdpFile {
         src: &mut UserBuf,
         to: Option<&SocketAddress>,
         flags: u32,
-        _rights: Vec<Arc<OpenFile>>,
+        _rights: Option<&mut Rights>,
     ) -> SysResult {
         if flags & n::MSG_OOB != 0 {
             return Err(Errno::OPNOTSUPP);

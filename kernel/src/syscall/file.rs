@@ -4,7 +4,7 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::file::OpenFile;
 use crate::fs::walk::{self, Follow};
 use crate::mm::user;
-use crate::mm::user_buf::UserBuf;
+use crate::mm::user_buf::{MAX_COUNT, MAX_PIECES, Pieces, UserBuf};
 use crate::task::signal;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,10 +14,6 @@ use linux_raw_sys::general::{
 };
 use linux_raw_sys::ioctl::{FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD};
 
-/// The most that one call moves (MAX_RW_COUNT: INT_MAX rounded down to a page).
-const MAX_COUNT: usize = 0x7fff_f000;
-/// The most pieces of a vector (IOV_MAX).
-const MAX_PIECES: usize = 1024;
 /// Bytes moved at a time between two files.
 const COPY_CHUNK: usize = 64 * 1024;
 /// Flags of preadv2(2) and pwritev2(2) that are understood.
@@ -41,27 +37,17 @@ fn with_sigpipe(result: SysResult) -> SysResult {
 /// The buffer of arguments `n` (address) and `n + 1` (length).
 #[inline]
 fn buffer(call: &Call, n: usize) -> UserBuf<'static> {
-    UserBuf::user(call.usize(n), call.usize(n + 1).min(MAX_COUNT))
+    UserBuf::user(call.usize(n), call.usize(n + 1))
 }
 
-/// The buffer of arguments `n` (array of `struct iovec`) and `n + 1` (its length): EINVAL if there are too many pieces or
-/// their sum overflows.
-pub fn vector(addr: usize, count: usize) -> Result<UserBuf<'static>, Errno> {
+/// The buffer that `count` elements of `struct iovec` at `addr` make: EINVAL if there are too many, or one has a negative
+/// length.
+pub fn vector(pieces: &mut Pieces, addr: usize, count: usize) -> Result<UserBuf<'_>, Errno> {
     if count > MAX_PIECES {
         return Err(Errno::INVAL);
     }
-    let mut pieces = Vec::with_capacity(count);
-    let mut left = MAX_COUNT;
-    for index in 0..count {
-        let [base, len] = user::read_words::<2>(addr.wrapping_add(index * 16))?;
-        if len > isize::MAX as u64 {
-            return Err(Errno::INVAL);
-        }
-        let len = (len as usize).min(left);
-        left -= len;
-        pieces.push((base as usize, len));
-    }
-    Ok(UserBuf::vectored(pieces))
+    let total = pieces.read(addr, count)?;
+    Ok(pieces.buffer(total))
 }
 
 fn offset(value: i64) -> Result<u64, Errno> {
@@ -108,21 +94,21 @@ pub fn pwrite64(call: &mut Call) -> SysResult {
 }
 /// readv(2).
 pub fn readv(call: &mut Call) -> SysResult {
-    open_file(call, 0)?.read(&mut vector(call.usize(1), call.usize(2))?)
+    open_file(call, 0)?.read(&mut vector(&mut Pieces::new(), call.usize(1), call.usize(2))?)
 }
 /// writev(2).
 pub fn writev(call: &mut Call) -> SysResult {
-    with_sigpipe(open_file(call, 0)?.write(&mut vector(call.usize(1), call.usize(2))?))
+    with_sigpipe(open_file(call, 0)?.write(&mut vector(&mut Pieces::new(), call.usize(1), call.usize(2))?))
 }
 /// preadv(2).
 pub fn preadv(call: &mut Call) -> SysResult {
     let at = offset(call.i64(3))?;
-    read_at(&*open_file(call, 0)?, &mut vector(call.usize(1), call.usize(2))?, at)
+    read_at(&*open_file(call, 0)?, &mut vector(&mut Pieces::new(), call.usize(1), call.usize(2))?, at)
 }
 /// pwritev(2).
 pub fn pwritev(call: &mut Call) -> SysResult {
     let at = offset(call.i64(3))?;
-    write_at(&*open_file(call, 0)?, &mut vector(call.usize(1), call.usize(2))?, at)
+    write_at(&*open_file(call, 0)?, &mut vector(&mut Pieces::new(), call.usize(1), call.usize(2))?, at)
 }
 /// preadv2(2).
 pub fn preadv2(call: &mut Call) -> SysResult {
@@ -131,7 +117,8 @@ pub fn preadv2(call: &mut Call) -> SysResult {
         return Err(Errno::OPNOTSUPP);
     }
     let open = open_file(call, 0)?;
-    let mut dst = vector(call.usize(1), call.usize(2))?;
+    let mut pieces = Pieces::new();
+    let mut dst = vector(&mut pieces, call.usize(1), call.usize(2))?;
     if call.i64(3) != -1 {
         return read_at(&open, &mut dst, offset(call.i64(3))?);
     }
@@ -148,7 +135,8 @@ pub fn pwritev2(call: &mut Call) -> SysResult {
         return Err(Errno::OPNOTSUPP);
     }
     let open = open_file(call, 0)?;
-    let mut src = vector(call.usize(1), call.usize(2))?;
+    let mut pieces = Pieces::new();
+    let mut src = vector(&mut pieces, call.usize(1), call.usize(2))?;
     if flags & RWF_APPEND != 0 && open.seekable {
         open.check_writable()?;
         return open.file.append(&mut src).map(|(done, _)| done);
@@ -453,7 +441,8 @@ pub fn vmsplice(call: &mut Call) -> SysResult {
     if !open.file.as_any().is::<PipeEnd>() {
         return Err(Errno::BADF);
     }
-    let mut buffer = vector(call.usize(1), call.usize(2))?;
+    let mut pieces = Pieces::new();
+    let mut buffer = vector(&mut pieces, call.usize(1), call.usize(2))?;
     let nonblock = call.u32(3) & NONBLOCK != 0 || open.nonblock();
     match open.check_writable() {
         Ok(()) => with_sigpipe(open.file.write(&mut buffer, 0, nonblock)),

@@ -3,11 +3,11 @@ use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
 use crate::mm::user;
-use crate::mm::user_buf::UserBuf;
+use crate::mm::user_buf::{MAX_PIECES, Pieces, UserBuf};
 use crate::net::address::ADDRESS_MAX;
 use crate::net::open;
 use crate::net::options::{SOL_SOCKET, answer};
-use crate::net::socket::{Received, Socket, SocketAddress};
+use crate::net::socket::{Received, Rights, Socket, SocketAddress};
 use crate::task::signal;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -19,11 +19,6 @@ const TYPE_FLAGS: u32 = O_NONBLOCK | O_CLOEXEC;
 /// Longest option value that is read or written, and what nearly all fit in.
 const SHORT_OPTION: usize = 32;
 const OPTION_MAX: usize = 1024;
-/// Most pieces of an iovec array (IOV_MAX), and most bytes of a call (Linux's MAX_RW_COUNT).
-const PIECES_MAX: usize = 1024;
-const BYTES_MAX: usize = 0x7fff_f000;
-/// Pieces that need no memory from the heap: those of a message with a header, a body and an end, and one more.
-const FEW: usize = 4;
 /// Longest control data (net.core.optmem_max), and most descriptors in it (SCM_MAX_FD).
 const CONTROL_MAX: usize = 20480;
 const RIGHTS_MAX: usize = 253;
@@ -203,84 +198,63 @@ pub fn sendto(call: &mut Call) -> SysResult {
         0 => None,
         addr => Some(read_address(addr, call.i32(5))?),
     };
-    let mut src = UserBuf::user(call.usize(1), call.usize(2).min(BYTES_MAX));
-    with_sigpipe(socket.send(&mut src, to.as_ref(), flags, Vec::new()), flags)
+    let mut src = UserBuf::user(call.usize(1), call.usize(2));
+    with_sigpipe(socket.send(&mut src, to.as_ref(), flags, None), flags)
 }
 
 /// recvfrom(2)
 #[inline]
 pub fn recvfrom(call: &mut Call) -> SysResult {
     let file = file(call, call.i32(0))?;
-    let mut dst = UserBuf::user(call.usize(1), call.usize(2).min(BYTES_MAX));
+    let mut dst = UserBuf::user(call.usize(1), call.usize(2));
     let received = socket_of(&file)?.receive(&mut dst, effective(&file, call.u32(3)))?;
     write_address(call.usize(4), call.usize(5), received.from.as_ref())?;
     Ok(received.len)
 }
 
-/// A `struct msghdr` as the program gave it.
+/// A `struct msghdr` as the program gave it, and where.
 struct Message {
     at: usize,
-    name: usize,
-    name_len: i32,
-    pieces: usize,
-    count: usize,
-    control: usize,
-    control_len: usize,
+    words: [u64; MSGHDR_WORDS],
 }
 
 impl Message {
     #[inline]
     fn read(at: usize) -> Result<Message, Errno> {
-        let words: [u64; MSGHDR_WORDS] = user::read_words(at)?;
-        let message = Message {
-            at,
-            name: words[0] as usize,
-            name_len: words[1] as i32,
-            pieces: words[2] as usize,
-            count: words[3] as usize,
-            control: words[4] as usize,
-            control_len: words[5] as usize,
-        };
-        if message.count > PIECES_MAX {
+        let message = Message { at, words: user::read_words(at)? };
+        if message.words[3] as usize > MAX_PIECES {
             return Err(Errno::MSGSIZE);
         }
         Ok(message)
     }
-
-    /// Calls `f` with the buffer that the message's pieces make.
+    /// Address and length of a socket's address.
     #[inline]
-    fn with_buffer<R>(&self, f: impl FnOnce(&mut UserBuf) -> Result<R, Errno>) -> Result<R, Errno> {
-        if self.count == 1 {
-            let [base, len] = user::read_words(self.pieces)?;
-            if len > i64::MAX as u64 {
-                return Err(Errno::INVAL);
-            }
-            return f(&mut UserBuf::user(base as usize, (len as usize).min(BYTES_MAX)));
-        }
-        let mut few = [[[0; 8]; 2]; FEW];
-        let mut many = Vec::new();
-        let pieces = match few.get_mut(..self.count) {
-            Some(pieces) => pieces,
-            None => {
-                many.resize(self.count, [[0; 8]; 2]);
-                &mut many[..]
-            }
-        };
-        user::read(pieces.as_flattened_mut().as_flattened_mut(), self.pieces)?;
-        f(&mut UserBuf::raw(pieces, BYTES_MAX)?)
+    fn name(&self) -> (usize, i32) {
+        (self.words[0] as usize, self.words[1] as i32)
+    }
+    /// Address and length of the iovec array.
+    #[inline]
+    fn vector(&self) -> (usize, usize) {
+        (self.words[2] as usize, self.words[3] as usize)
+    }
+    /// Address and length of control data.
+    #[inline]
+    fn control(&self) -> (usize, usize) {
+        (self.words[4] as usize, self.words[5] as usize)
     }
 
     /// The descriptors that are passed along (SCM_RIGHTS).
-    fn rights(&self, call: &Call) -> Result<Vec<Arc<OpenFile>>, Errno> {
+    fn rights(&self, call: &Call) -> Result<Rights, Errno> {
         let mut rights = Vec::new();
-        if self.control == 0 || self.control_len < CMSG_HEADER {
+        let (control, len) = self.control();
+        if control == 0 || len < CMSG_HEADER {
             return Ok(rights);
         }
-        if self.control_len > CONTROL_MAX {
+        if len > CONTROL_MAX {
             return Err(Errno::NOBUFS);
         }
-        let mut bytes = alloc::vec![0; self.control_len];
-        user::read(&mut bytes, self.control)?;
+        let mut bytes = alloc::vec![0; len];
+        user::read(&mut bytes, control)?;
         let mut rest = &bytes[..];
         while let Some(header) = rest.get(..CMSG_HEADER) {
             let word =
@@ -309,24 +283,52 @@ impl Message {
 
     #[inline]
     fn send(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
-        let socket = socket_of(file)?;
-        let flags = effective(file, flags);
-        let to = match (self.name, self.name_len) {
+        let (_, name_len) = self.name();
+        let (_, control_len) = self.control();
+        if name_len != 0 || control_len != 0 {
+            return self.send_with_more(call, file, flags);
+        }
+        self.send_bytes(file, flags, None, None)
+    }
+    /// Sends a message that has an address or control data.
+    #[inline(never)]
+    fn send_with_more(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
+        socket_of(file)?;
+        let to = match self.name() {
             (0, _) | (_, 0) => None,
             (addr, len) => Some(read_address(addr, len)?),
         };
-        let rights = if self.control_len == 0 { Vec::new() } else { self.rights(call)? };
-        with_sigpipe(self.with_buffer(|src| socket.send(src, to.as_ref(), flags, rights)), flags)
+        let mut rights = self.rights(call)?;
+        self.send_bytes(file, flags, to.as_ref(), Some(&mut rights))
+    }
+    #[inline(never)]
+    fn send_bytes(
+        &self,
+        file: &OpenFile,
+        flags: u32,
+        to: Option<&SocketAddress>,
+        rights: Option<&mut Rights>,
+    ) -> SysResult {
+        let socket = socket_of(file)?;
+        let flags = effective(file, flags);
+        let (vector, count) = self.vector();
+        let mut pieces = Pieces::new();
+        let total = pieces.read(vector, count)?;
+        with_sigpipe(socket.send(&mut pieces.buffer(total), to, flags, rights), flags)
     }
 
     fn receive(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
         let socket = socket_of(file)?;
-        let received = self.with_buffer(|dst| socket.receive(dst, effective(file, flags)))?;
+        let (vector, count) = self.vector();
+        let mut pieces = Pieces::new();
+        let total = pieces.read(vector, count)?;
+        let received = socket.receive(&mut pieces.buffer(total), effective(file, flags))?;
+        let (name_at, name_len) = self.name();
         let len = received.len;
-        if self.name != 0 {
+        if name_at != 0 {
             let name = received.from.as_ref().map(SocketAddress::encode).unwrap_or_default();
-            let room = usize::try_from(self.name_len).map_err(|_| Errno::INVAL)?;
-            user::write(self.name, &name[..name.len().min(room)])?;
+            let room = usize::try_from(name_len).map_err(|_| Errno::INVAL)?;
+            user::write(name_at, &name[..name.len().min(room)])?;
             user::write_u32(self.at.wrapping_add(MSG_NAMELEN_AT), name.len() as u32)?;
         }
         let (control_len, flags) = self.give_control(call, received, flags)?;
@@ -339,7 +341,10 @@ impl Message {
     fn give_control(&self, call: &Call, received: Received, flags: u32) -> Result<(usize, u32), Errno> {
         let mut told = received.flags;
         let mut bytes = Vec::new();
-        let room = if self.control == 0 { 0 } else { self.control_len };
+        let (control, room) = match self.control() {
+            (0, _) => (0, 0),
+            given => given,
+        };
         if let Some((pid, uid, gid)) = received.credentials {
             if CMSG_HEADER + UCRED_BYTES <= room {
                 begin(&mut bytes, SCM_CREDENTIALS, UCRED_BYTES);
@@ -374,7 +379,7 @@ impl Message {
             }
         }
         if !bytes.is_empty() {
-            user::write(self.control, &bytes)?;
+            user::write(control, &bytes)?;
         }
         Ok((bytes.len(), told | flags & n::MSG_CMSG_CLOEXEC))
     }
@@ -439,7 +444,7 @@ pub fn recvmmsg(call: &mut Call) -> SysResult {
 
 /// Calls `f` for each message of an `mmsghdr` array until one fails; gives how many succeeded, or the first's error.
 fn each_message(call: &mut Call, mut f: impl FnMut(&Call, usize) -> SysResult) -> SysResult {
-    let (base, count) = (call.usize(1), (call.u32(2) as usize).min(PIECES_MAX));
+    let (base, count) = (call.usize(1), (call.u32(2) as usize).min(MAX_PIECES));
     for index in 0..count {
         let at = base.wrapping_add(index * MMSGHDR_BYTES);
         let done = f(call, at).and_then(|len| user::write_u32(at.wrapping_add(MMSG_LEN_AT), len as u32));

@@ -3,11 +3,11 @@ use super::address::{self, Key};
 use super::inbox::{Credentials, Inbox, Message};
 use super::options::Options;
 use crate::errno::{Errno, SysResult};
-use crate::fs::file::{File, OpenFile};
+use crate::fs::file::File;
 use crate::fs::stat;
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
-use crate::net::socket::{Received, Socket, SocketAddress};
+use crate::net::socket::{Received, Rights, Socket, SocketAddress};
 use crate::syscall::call::Call;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -403,7 +403,7 @@ impl File for UnixSocket {
     }
     fn write(&self, src: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
         let flags = if nonblock { n::MSG_DONTWAIT } else { 0 };
-        self.send(src, None, flags, Vec::new())
+        self.send(src, None, flags, None)
     }
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(stat::nameless(S_IFSOCK | 0o777, self.inode))
@@ -610,7 +610,7 @@ impl Socket for UnixSocket {
         src: &mut UserBuf,
         to: Option<&SocketAddress>,
         flags: u32,
-        rights: Vec<Arc<OpenFile>>,
+        rights: Option<&mut Rights>,
     ) -> SysResult {
         if flags & n::MSG_OOB != 0 {
             return Err(Errno::OPNOTSUPP);
@@ -647,6 +647,7 @@ impl Socket for UnixSocket {
             return Err(Errno::PROTOTYPE);
         }
         let credentials = credentials();
+        let mut rights = rights.map(core::mem::take).unwrap_or_default();
         if self.kind != Kind::Stream {
             let from = self.name();
             if src.remaining() > capacity {
@@ -663,7 +664,6 @@ impl Socket for UnixSocket {
             )?;
             return Ok(len);
         }
-        let mut rights = rights;
         let mut done = 0;
         while src.remaining() > 0 {
             // Looked at first, so that nothing is taken from the program that can't be sent.
