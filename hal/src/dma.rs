@@ -7,8 +7,19 @@ use core::sync::atomic::{AtomicU32, Ordering, fence};
 /// Physically contiguous memory for rings: reached by volatile reads and writes only. Zeroed.
 pub struct DmaRegion {
     address: usize,
+    /// A multiple of the largest word, so that an aligned word that begins inside ends inside.
     len: usize,
     order: usize,
+}
+
+/// Bytes of the largest thing that is read or written at once: two words of 64 bits, a descriptor.
+const LARGEST_WORD: usize = 16;
+
+/// Apart, so that each access pays for its comparisons alone.
+#[cold]
+#[inline(never)]
+fn no_word(offset: usize) -> ! {
+    panic!("no aligned word at {offset:#x} of the region")
 }
 
 macro_rules! access {
@@ -29,8 +40,9 @@ macro_rules! access {
 }
 
 impl DmaRegion {
-    /// `len` bytes, page aligned.
+    /// At least `len` bytes, page aligned.
     pub fn alloc(len: usize) -> Option<DmaRegion> {
+        let len = len.next_multiple_of(LARGEST_WORD);
         let order = len.div_ceil(PAGE).max(1).next_power_of_two().trailing_zeros() as usize;
         if order >= buddy::ORDERS {
             return None;
@@ -54,9 +66,10 @@ impl DmaRegion {
     }
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> *mut T {
-        let size = core::mem::size_of::<T>();
-        self.check(offset, size);
-        assert!(offset.is_multiple_of(size), "no aligned word at {offset:#x}");
+        const { assert!(size_of::<T>() <= LARGEST_WORD) };
+        if offset >= self.len || !offset.is_multiple_of(size_of::<T>()) {
+            no_word(offset);
+        }
         (self.address + offset) as *mut T
     }
     #[inline(always)]
@@ -69,6 +82,16 @@ impl DmaRegion {
     access!(read_u16, write_u16, u16);
     access!(read_u32, write_u32, u32);
     access!(read_u64, write_u64, u64);
+    /// Writes two words, the first at `offset`, which is a multiple of their size; panics outside of the region.
+    #[inline(always)]
+    pub fn write_pair(&self, offset: usize, first: u64, second: u64) {
+        let at = self.at::<[u64; 2]>(offset).cast::<u64>();
+        // SAFETY: as for reading: both words are in the region.
+        unsafe {
+            core::ptr::write_volatile(at, first);
+            core::ptr::write_volatile(at.add(1), second);
+        }
+    }
     /// Copies `src` to `offset`; panics outside of the region.
     pub fn write_bytes(&self, offset: usize, src: &[u8]) {
         self.check(offset, src.len());

@@ -27,9 +27,6 @@ impl PlainMemory {
     fn array<const N: usize>(&self, offset: usize) -> [u8; N] {
         self.0.borrow()[offset..offset + N].try_into().unwrap_or([0; N])
     }
-    fn read_u64(&self, offset: usize) -> u64 {
-        u64::from_le_bytes(self.array(offset))
-    }
     fn write_u32(&self, offset: usize, value: u32) {
         self.0.borrow_mut()[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
     }
@@ -45,14 +42,18 @@ impl Memory for PlainMemory {
     fn read_u16(&self, offset: usize) -> u16 {
         u16::from_le_bytes(self.array(offset))
     }
-    fn read_u32(&self, offset: usize) -> u32 {
-        u32::from_le_bytes(self.array(offset))
+    fn read_u64(&self, offset: usize) -> u64 {
+        assert!(offset.is_multiple_of(8), "an aligned word");
+        u64::from_le_bytes(self.array(offset))
     }
     fn write_u16(&self, offset: usize, value: u16) {
         self.0.borrow_mut()[offset..offset + 2].copy_from_slice(&value.to_le_bytes());
     }
-    fn write_u64(&self, offset: usize, value: u64) {
-        self.0.borrow_mut()[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+    fn write_pair(&self, offset: usize, first: u64, second: u64) {
+        assert!(offset.is_multiple_of(16), "an aligned pair");
+        let mut memory = self.0.borrow_mut();
+        memory[offset..offset + 8].copy_from_slice(&first.to_le_bytes());
+        memory[offset + 8..offset + 16].copy_from_slice(&second.to_le_bytes());
     }
 }
 

@@ -59,25 +59,26 @@ pub struct Header {
 
 impl Header {
     /// As the device reads it.
-    #[inline]
+    #[inline(always)]
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
-        let mut bytes = [0; HEADER_BYTES];
+        // Two words rather than six fields: flags, gso_type, hdr_len, gso_size, csum_start; csum_offset, num_buffers.
+        let mut first = 0;
+        let mut second = u32::from(self.buffers) << 16;
         if let Some((start, offset)) = self.partial_checksum {
-            bytes[0] = NEEDS_CSUM;
-            bytes[6..8].copy_from_slice(&start.to_le_bytes());
-            bytes[8..10].copy_from_slice(&offset.to_le_bytes());
+            first |= u64::from(NEEDS_CSUM) | u64::from(start) << 48;
+            second |= u32::from(offset);
         }
         if let Some((header_len, size)) = self.segments {
-            bytes[1] = GSO_TCPV4;
-            bytes[2..4].copy_from_slice(&header_len.to_le_bytes());
-            bytes[4..6].copy_from_slice(&size.to_le_bytes());
+            first |= u64::from(GSO_TCPV4) << 8 | u64::from(header_len) << 16 | u64::from(size) << 32;
         }
-        bytes[10..12].copy_from_slice(&self.buffers.to_le_bytes());
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(&first.to_le_bytes());
+        bytes[8..].copy_from_slice(&second.to_le_bytes());
         bytes
     }
 
     /// As the device wrote it. `None` if it is too short, or of a kind that was not negotiated.
-    #[inline]
+    #[inline(always)]
     pub fn decode(bytes: &[u8]) -> Option<Header> {
         let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
         let word = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);

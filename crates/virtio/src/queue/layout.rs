@@ -38,7 +38,9 @@ impl Layout {
         }
         let n = size as usize;
         let available = n * DESCRIPTOR_BYTES;
-        let used = (available + RING_HEADER + 2 * n + 2).next_multiple_of(8);
+        // Its entries, behind the header, lie at multiples of their size: each is read at once.
+        let used =
+            (available + RING_HEADER + 2 * n + 2 + RING_HEADER).next_multiple_of(USED_BYTES) - RING_HEADER;
         let indirect = (used + RING_HEADER + USED_BYTES * n + 2).next_multiple_of(DESCRIPTOR_BYTES);
         let bytes = indirect + tables as usize * table_len as usize * DESCRIPTOR_BYTES;
         Some(Layout { size, tables, table_len, available, used, indirect, bytes })

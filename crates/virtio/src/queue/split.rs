@@ -104,6 +104,16 @@ struct Slot<T> {
     token: Option<T>,
 }
 
+/// A chain whose descriptors are written: the last one, how many it takes in the main table, its indirect table or
+/// [`NONE`], the bytes that the device may write, and the free descriptor behind it.
+struct Chain {
+    last: u16,
+    count: u16,
+    table: u16,
+    room: u32,
+    behind: u16,
+}
+
 /// A split queue. `T` is kept for each chain while the device has it: the buffers themselves, usually.
 pub struct SplitQueue<M, T> {
     memory: M,
@@ -119,10 +129,9 @@ pub struct SplitQueue<M, T> {
     /// Index of the next available entry; those before `published` are visible to the device.
     available: u16,
     published: u16,
-    /// Index of the next used entry to look at, and the device's index as last read.
+    /// Index of the next used entry to look at, and the device's index as last read (the same once it broke a rule).
     used: u16,
     used_seen: u16,
-    outstanding: u16,
     broken: bool,
 }
 
@@ -163,7 +172,6 @@ impl<M: Memory, T> SplitQueue<M, T> {
             published: 0,
             used: 0,
             used_seen: 0,
-            outstanding: 0,
             broken: false,
         };
         queue.suppress_interrupts();
@@ -182,26 +190,26 @@ impl<M: Memory, T> SplitQueue<M, T> {
     }
 
     /// Chains that the device has.
-    #[inline]
+    #[inline(always)]
     pub fn outstanding(&self) -> u16 {
-        self.outstanding
+        self.available.wrapping_sub(self.used)
     }
 
     /// Descriptors free now.
-    #[inline]
+    #[inline(always)]
     pub fn room(&self) -> u16 {
         self.free_count
     }
 
     /// The slot (below `size`) that the next chain will have until it comes back, so that the driver can prepare
     /// memory of its own that belongs to the slot. `None` if the queue is full.
-    #[inline]
+    #[inline(always)]
     pub fn next_slot(&self) -> Option<u16> {
         (self.free != NONE).then_some(self.free)
     }
 
     /// Whether a chain of `pieces` pieces fits now.
-    #[inline]
+    #[inline(always)]
     pub fn fits(&self, pieces: usize) -> bool {
         pieces <= self.free_count as usize
             || (self.free_count > 0 && self.free_table != NONE && pieces <= self.layout.table_len as usize)
@@ -209,7 +217,6 @@ impl<M: Memory, T> SplitQueue<M, T> {
 
     /// Adds a chain: pieces that the device reads, then those it writes. The device sees it after
     /// [`SplitQueue::publish`]. Gives the slot.
-    #[inline]
     pub fn add(
         &mut self,
         pieces: impl ExactSizeIterator<Item = Piece>,
@@ -230,66 +237,93 @@ impl<M: Memory, T> SplitQueue<M, T> {
             return Err(AddError::Full(token));
         }
         let head = self.free;
+        let table = if indirect { self.free_table } else { NONE };
         let mut room = 0u32;
         let mut writing = false;
-        let mut last = head;
-        let mut table = NONE;
-        if indirect {
-            table = self.free_table;
-            let base = self.layout.table(table);
-            let mut index = 0;
-            for piece in pieces.take(count) {
-                if writing && !piece.writable {
-                    return Err(AddError::BadChain(token));
-                }
-                writing = piece.writable;
-                room = room.saturating_add(if writing { piece.len } else { 0 });
-                let more = index + 1 < count;
-                self.descriptor(base + index * DESCRIPTOR_BYTES, piece, more, index as u16 + 1);
-                index += 1;
-            }
-            if index != count {
+        let mut index = 0;
+        // The chain takes the free list in its order, so that the list needs no change but its start.
+        let (mut last, mut at) = (head, head);
+        for piece in pieces.take(count) {
+            if writing && !piece.writable {
                 return Err(AddError::BadChain(token));
             }
-            self.memory.write_u64(head as usize * DESCRIPTOR_BYTES, self.memory.address() + base as u64);
-            let tail = (count * DESCRIPTOR_BYTES) as u64 | (flags::INDIRECT as u64) << 32;
-            self.memory.write_u64(head as usize * DESCRIPTOR_BYTES + 8, tail);
-            self.free_table = self.table_next[table as usize];
-            self.free = self.slots[head as usize].next;
-        } else {
-            // The chain takes the free list in its order, so that the list needs no change but its start.
-            let mut index = 0;
-            let mut at = head;
-            for piece in pieces.take(count) {
-                if writing && !piece.writable {
-                    return Err(AddError::BadChain(token));
-                }
-                writing = piece.writable;
-                room = room.saturating_add(if writing { piece.len } else { 0 });
-                index += 1;
+            writing = piece.writable;
+            room = room.saturating_add(if writing { piece.len } else { 0 });
+            index += 1;
+            if indirect {
+                let offset = self.layout.table(table) + (index - 1) * DESCRIPTOR_BYTES;
+                self.descriptor(offset, piece, index < count, index as u16);
+            } else {
                 let next = self.slots[at as usize].next;
                 self.descriptor(at as usize * DESCRIPTOR_BYTES, piece, index < count, next);
-                last = at;
-                at = next;
+                (last, at) = (at, next);
             }
-            if index != count {
-                return Err(AddError::BadChain(token));
-            }
-            self.free = at;
         }
-        self.free_count -= needed as u16;
+        if index != count {
+            return Err(AddError::BadChain(token));
+        }
+        if indirect {
+            let address = self.memory.address() + self.layout.table(table) as u64;
+            let tail = (count * DESCRIPTOR_BYTES) as u64 | (flags::INDIRECT as u64) << 32;
+            self.memory.write_pair(head as usize * DESCRIPTOR_BYTES, address, tail);
+            self.free_table = self.table_next[table as usize];
+            at = self.slots[head as usize].next;
+        }
+        self.hand_over(head, Chain { last, count: needed as u16, table, room, behind: at }, token);
+        Ok(head)
+    }
+
+    /// As [`SplitQueue::add`], for a chain of one piece.
+    #[inline(always)]
+    pub fn add_one(&mut self, piece: Piece, token: T) -> Result<u16, AddError<T>> {
+        if self.broken || self.free_count < 1 {
+            return self.add_anyhow(&[piece], token);
+        }
+        let head = self.free;
+        let behind = self.slots[head as usize].next;
+        self.descriptor(head as usize * DESCRIPTOR_BYTES, piece, false, 0);
+        let room = if piece.writable { piece.len } else { 0 };
+        self.hand_over(head, Chain { last: head, count: 1, table: NONE, room, behind }, token);
+        Ok(head)
+    }
+
+    /// As [`SplitQueue::add`], for a chain of two pieces that the device reads.
+    #[inline(always)]
+    pub fn add_two(&mut self, first: Piece, second: Piece, token: T) -> Result<u16, AddError<T>> {
+        if self.broken || self.free_count < 2 {
+            return self.add_anyhow(&[first, second], token);
+        }
+        debug_assert!(!first.writable && !second.writable);
+        let head = self.free;
+        let last = self.slots[head as usize].next;
+        let behind = self.slots[last as usize].next;
+        self.descriptor(head as usize * DESCRIPTOR_BYTES, first, true, last);
+        self.descriptor(last as usize * DESCRIPTOR_BYTES, second, false, 0);
+        self.hand_over(head, Chain { last, count: 2, table: NONE, room: 0, behind }, token);
+        Ok(head)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_anyhow(&mut self, pieces: &[Piece], token: T) -> Result<u16, AddError<T>> {
+        self.add(pieces.iter().copied(), token)
+    }
+
+    /// Takes the descriptors of a chain that was written off the free list, and enters it into the available ring.
+    #[inline(always)]
+    fn hand_over(&mut self, head: u16, chain: Chain, token: T) {
+        self.free = chain.behind;
+        self.free_count -= chain.count;
         let slot = &mut self.slots[head as usize];
-        slot.last = last;
-        slot.count = needed as u16;
-        slot.table = table;
-        slot.room = room;
+        slot.last = chain.last;
+        slot.count = chain.count;
+        slot.table = chain.table;
+        slot.room = chain.room;
         // The slot is free, so it holds no token: nothing is lost by not dropping it, but for the code to do so.
         core::mem::forget(slot.token.replace(token));
         let entry = (self.available & (self.layout.size - 1)) as usize;
         self.memory.write_u16(self.layout.available + RING_HEADER + 2 * entry, head);
         self.available = self.available.wrapping_add(1);
-        self.outstanding += 1;
-        Ok(head)
     }
 
     /// Writes one descriptor (section 2.7.5): address, then length, flags and next in one word.
@@ -301,12 +335,12 @@ impl<M: Memory, T> SplitQueue<M, T> {
             flag |= flags::NEXT;
             link = next;
         }
-        self.memory.write_u64(offset, piece.address);
-        self.memory.write_u64(offset + 8, piece.len as u64 | (flag as u64) << 32 | (link as u64) << 48);
+        let tail = piece.len as u64 | (flag as u64) << 32 | (link as u64) << 48;
+        self.memory.write_pair(offset, piece.address, tail);
     }
 
     /// Shows the device the chains added since the last call. True if it must be notified (section 2.7.13).
-    #[inline]
+    #[inline(always)]
     pub fn publish(&mut self) -> bool {
         if self.available == self.published {
             return false;
@@ -327,52 +361,37 @@ impl<M: Memory, T> SplitQueue<M, T> {
 
     /// Whether the device has returned something that [`SplitQueue::pop`] would give. Never of a broken queue, so that
     /// nobody looks for ever.
-    #[inline]
+    #[inline(always)]
     pub fn has_used(&self) -> bool {
         !self.broken
             && (self.used != self.used_seen || self.memory.read_u16(self.layout.used + 2) != self.used)
     }
 
     /// The next chain that the device is done with.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self) -> Result<Option<Used<T>>, QueueError> {
-        if self.used == self.used_seen {
-            let seen = self.memory.read_u16(self.layout.used + 2);
-            if seen == self.used {
-                return Ok(None);
-            }
-            if self.broken {
-                return Err(QueueError::Broken);
-            }
-            let returned = seen.wrapping_sub(self.used);
-            if returned > self.outstanding {
-                return Err(self.fail(QueueError::UsedIndex { returned, outstanding: self.outstanding }));
-            }
-            self.used_seen = seen;
-            // What the device wrote before it moved the index is read after the index.
-            fence(Ordering::Acquire);
-        }
-        if self.broken {
-            return Err(QueueError::Broken);
+        if self.used == self.used_seen && !self.look()? {
+            return Ok(None);
         }
         let entry = (self.used & (self.layout.size - 1)) as usize;
-        let element = self.layout.used + RING_HEADER + USED_BYTES * entry;
-        let (id, len) = (self.memory.read_u32(element), self.memory.read_u32(element + 4));
+        let element = self.memory.read_u64(self.layout.used + RING_HEADER + USED_BYTES * entry);
+        let (id, len) = (element as u32, (element >> 32) as u32);
         let Some(slot) = self.slots.get_mut(id as usize) else {
             return Err(self.fail(QueueError::UnknownChain(id)));
         };
-        if len > slot.room {
-            let error = match slot.token {
-                Some(_) => QueueError::TooLong { len, room: slot.room },
-                None => QueueError::UnknownChain(id),
-            };
-            return Err(self.fail(error));
+        let room = slot.room;
+        if len > room {
+            return Err(self.too_long(id, len));
         }
         let Some(token) = slot.token.take() else {
             return Err(self.fail(QueueError::UnknownChain(id)));
         };
         let (last, count, table) = (slot.last, slot.count, slot.table);
-        self.slots[last as usize].next = self.free;
+        if last as u32 == id {
+            slot.next = self.free;
+        } else {
+            self.slots[last as usize].next = self.free;
+        }
         self.free = id as u16;
         self.free_count += count;
         if table != NONE {
@@ -380,25 +399,54 @@ impl<M: Memory, T> SplitQueue<M, T> {
             self.free_table = table;
         }
         self.used = self.used.wrapping_add(1);
-        self.outstanding -= 1;
         Ok(Some(Used { token, len, slot: id as u16 }))
+    }
+
+    /// Reads the device's index; gives whether it has moved.
+    #[inline(always)]
+    fn look(&mut self) -> Result<bool, QueueError> {
+        let seen = self.memory.read_u16(self.layout.used + 2);
+        if seen == self.used {
+            return Ok(false);
+        }
+        if self.broken {
+            return Err(QueueError::Broken);
+        }
+        let (returned, outstanding) = (seen.wrapping_sub(self.used), self.outstanding());
+        if returned > outstanding {
+            return Err(self.fail(QueueError::UsedIndex { returned, outstanding }));
+        }
+        self.used_seen = seen;
+        // What the device wrote before it moved the index is read after the index.
+        fence(Ordering::Acquire);
+        Ok(true)
+    }
+
+    #[cold]
+    fn too_long(&mut self, id: u32, len: u32) -> QueueError {
+        let error = match &self.slots[id as usize] {
+            Slot { token: Some(_), room, .. } => QueueError::TooLong { len, room: *room },
+            Slot { token: None, .. } => QueueError::UnknownChain(id),
+        };
+        self.fail(error)
     }
 
     #[cold]
     fn fail(&mut self, error: QueueError) -> QueueError {
         self.broken = true;
+        self.used_seen = self.used;
         error
     }
 
     /// Asks for an interrupt when the device returns the next chain. True if it has already returned some: then look
     /// again instead of waiting.
-    #[inline]
+    #[inline(always)]
     pub fn request_interrupt(&self) -> bool {
         self.request_interrupt_after(0)
     }
 
     /// The same, once `more` chains beyond the next have come back (at once without the event index).
-    #[inline]
+    #[inline(always)]
     pub fn request_interrupt_after(&self, more: u16) -> bool {
         if self.event_index {
             self.memory.write_u16(self.layout.used_event(), self.used.wrapping_add(more));
@@ -412,7 +460,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
     }
 
     /// Says that no interrupt is wanted (a hint: one may still come).
-    #[inline]
+    #[inline(always)]
     pub fn suppress_interrupts(&self) {
         if self.event_index {
             // Just passed: the device comes to it again only after 65,535 entries.
@@ -424,7 +472,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
 }
 
 /// Whether an index that went from `old` to `new` passed `event` (section 2.7.10, `vring_need_event`).
-#[inline]
+#[inline(always)]
 fn passed(event: u16, new: u16, old: u16) -> bool {
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }

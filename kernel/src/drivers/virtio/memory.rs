@@ -30,15 +30,15 @@ impl Memory for QueueMemory {
         self.0.read_u16(offset)
     }
     #[inline(always)]
-    fn read_u32(&self, offset: usize) -> u32 {
-        self.0.read_u32(offset)
+    fn read_u64(&self, offset: usize) -> u64 {
+        self.0.read_u64(offset)
     }
     #[inline(always)]
     fn write_u16(&self, offset: usize, value: u16) {
         self.0.write_u16(offset, value);
     }
     #[inline(always)]
-    fn write_u64(&self, offset: usize, value: u64) {
-        self.0.write_u64(offset, value);
+    fn write_pair(&self, offset: usize, first: u64, second: u64) {
+        self.0.write_pair(offset, first, second);
     }
 }
