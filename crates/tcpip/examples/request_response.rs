@@ -143,7 +143,7 @@ fn number(bytes: &[u8], at: usize) -> u32 {
 fn operation(engine: &Engine, socket: &Tcp<Device0, Counter>, now: u64, frame: RxFrame<Memory>) {
     engine.receive(now, frame);
     engine.poll(now);
-    let got = engine.tcp_recv(socket, now, 4096, false, |bytes| bytes.len());
+    let got = engine.tcp_recv(socket, || now, 4096, false, |bytes| bytes.len());
     assert_eq!(got, Ok(REQUEST));
     let sent = engine.tcp_send(socket, now, REPLY, false, |room| room.len());
     assert_eq!(sent, Ok(REPLY));

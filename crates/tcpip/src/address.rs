@@ -57,7 +57,7 @@ impl Addresses {
     }
 
     /// The device's address, if it has one.
-    #[inline]
+    #[inline(always)]
     pub fn own(&self) -> Option<u32> {
         let address = self.address.load(Relaxed);
         (address != 0).then_some(address)

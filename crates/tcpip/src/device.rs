@@ -197,4 +197,16 @@ pub trait Device: Send + Sync + 'static {
     /// Puts a frame into the transmit queue. The doorbell is not rung here: whoever called the engine rings it once
     /// per batch, after all its calls.
     fn transmit(&self, frame: TxFrame<'_, Self::Buf>) -> Result<(), Full>;
+
+    /// The same for a frame with one fragment that is not to be cut up, which is what a busy connection sends: a driver
+    /// may have a shorter way for it.
+    #[inline(always)]
+    fn transmit_single(
+        &self,
+        headers: &[u8],
+        payload: Fragment<'_, Self::Buf>,
+        checksum: Option<PartialChecksum>,
+    ) -> Result<(), Full> {
+        self.transmit(TxFrame { headers, payload: &[payload], checksum, segment_size: None })
+    }
 }

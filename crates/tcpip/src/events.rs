@@ -21,37 +21,44 @@ impl Readiness {
     pub const ERROR: Self = Self(16);
     /// `accept` gives a connection at once (poll calls it readable).
     pub const ACCEPTABLE: Self = Self(32);
+    /// Everything.
+    pub const ALL: Self = Self(63);
+
+    /// The conditions of both.
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 
     /// Whether no condition holds.
-    pub fn is_empty(self) -> bool {
+    pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// Whether all conditions of `other` hold.
-    pub fn contains(self, other: Self) -> bool {
+    pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
     /// Whether any condition of `other` holds.
-    pub fn intersects(self, other: Self) -> bool {
+    pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
     /// As bits, to keep in an atomic.
-    pub fn bits(self) -> u32 {
+    pub const fn bits(self) -> u32 {
         self.0
     }
 
     /// From [`bits`](Self::bits).
-    pub fn from_bits(bits: u32) -> Self {
-        Self(bits & 63)
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits & Self::ALL.0)
     }
 }
 
 impl BitOr for Readiness {
     type Output = Self;
     fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+        self.union(other)
     }
 }
 

@@ -33,7 +33,7 @@ impl Key {
 impl Key {
     /// A hash for tables: quicker and not as strong. Nobody may see its values; who does not know the key cannot choose
     /// inputs that collide. (Two folded multiplications, as in wyhash and foldhash.)
-    #[inline]
+    #[inline(always)]
     pub fn spread(self, a: u64, b: u64) -> u64 {
         let first = fold(a ^ self.0, b ^ self.1);
         fold(first ^ self.1, self.0 | 1)

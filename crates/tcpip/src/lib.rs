@@ -17,6 +17,7 @@ mod device;
 mod dhcp;
 mod error;
 mod events;
+mod few;
 mod hash;
 mod icmp;
 mod ipv4;

@@ -32,7 +32,7 @@ impl<B> Default for Loopback<B> {
 
 impl<B> Loopback<B> {
     /// Whether packets wait.
-    #[inline]
+    #[inline(always)]
     pub fn is_pending(&self) -> bool {
         self.any.load(Ordering::Relaxed)
     }
@@ -75,7 +75,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     /// Processes the packets to ourselves. No lock of the engine may be held.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn loopback_run(&self, now: u64) {
         if self.loopback.is_pending() {
             self.loopback_drain(now);

@@ -88,7 +88,7 @@ impl<B> Default for Neighbors<B> {
 
 impl<B> Neighbors<B> {
     /// Changes whenever an address that was given out may be wrong.
-    #[inline]
+    #[inline(always)]
     pub fn generation(&self) -> u32 {
         self.generation.load(Ordering::Acquire)
     }

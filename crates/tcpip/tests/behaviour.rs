@@ -527,14 +527,20 @@ fn small_reads_and_peeks_and_faults() {
     net.run(10 * MS);
     let stack = &net.hosts[1];
     let mut peeked = Vec::new();
-    let peek = stack.tcp_recv(&server, net.now, 4, true, |b| {
-        peeked.extend_from_slice(b);
-        b.len()
-    });
+    let peek = stack.tcp_recv(
+        &server,
+        || net.now,
+        4,
+        true,
+        |b| {
+            peeked.extend_from_slice(b);
+            b.len()
+        },
+    );
     assert_eq!((peek, &peeked[..]), (Ok(4), &b"0123"[..]));
     // A sink that takes less (a page fault) ends the call, and loses nothing.
-    assert_eq!(stack.tcp_recv(&server, net.now, 8, false, |b| b.len().min(3)), Ok(3));
-    assert_eq!(stack.tcp_recv(&server, net.now, 8, false, |_| 0), Ok(0));
+    assert_eq!(stack.tcp_recv(&server, || net.now, 8, false, |b| b.len().min(3)), Ok(3));
+    assert_eq!(stack.tcp_recv(&server, || net.now, 8, false, |_| 0), Ok(0));
     assert_eq!(net.recv(1, &server, 2).unwrap(), b"34");
     assert_eq!(net.recv(1, &server, 100).unwrap(), b"56789");
     // So does a source.

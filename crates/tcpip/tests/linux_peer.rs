@@ -121,13 +121,19 @@ impl Engine {
             }
             loop {
                 let place = &mut got;
-                let result = self.stack.tcp_recv(socket, now, 100_000, false, |part| {
-                    for b in part {
-                        assert_eq!(*b, byte(1, *place));
-                        *place += 1;
-                    }
-                    part.len()
-                });
+                let result = self.stack.tcp_recv(
+                    socket,
+                    || now,
+                    100_000,
+                    false,
+                    |part| {
+                        for b in part {
+                            assert_eq!(*b, byte(1, *place));
+                            *place += 1;
+                        }
+                        part.len()
+                    },
+                );
                 match result {
                     Ok(0) => {
                         ended = true;

@@ -184,10 +184,16 @@ fn exchange(seed: u64, weather: Weather, total: usize, we_connect: bool) {
                 shut[0] = world.ours.tcp_shutdown(ours, world.now, Shutdown::Write).is_ok();
             }
             let mut bytes = Vec::new();
-            match world.ours.tcp_recv(ours, world.now, 100_000, false, |part| {
-                bytes.extend_from_slice(part);
-                part.len()
-            }) {
+            match world.ours.tcp_recv(
+                ours,
+                || world.now,
+                100_000,
+                false,
+                |part| {
+                    bytes.extend_from_slice(part);
+                    part.len()
+                },
+            ) {
                 Ok(0) => ended[0] = true,
                 Ok(n) => {
                     assert_eq!(bytes, stream(1, got[0], got[0] + n));

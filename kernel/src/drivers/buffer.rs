@@ -11,24 +11,24 @@ impl NetBuffer {
     pub const SIZE: usize = SharedBuffer::SIZE;
 
     /// A buffer that nobody else holds; `None` when memory is short.
-    #[inline]
+    #[inline(always)]
     pub fn alloc() -> Option<NetBuffer> {
         SharedBuffer::alloc().map(NetBuffer)
     }
 
     /// Address for the device.
-    #[inline]
+    #[inline(always)]
     pub fn phys(&self) -> u64 {
         self.0.phys()
     }
 }
 
 impl Buffer for NetBuffer {
-    #[inline]
+    #[inline(always)]
     fn as_slice(&self) -> &[u8] {
         self.0.as_slice()
     }
-    #[inline]
+    #[inline(always)]
     fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
         self.0.as_mut_slice()
     }

@@ -2,7 +2,7 @@
 use crate::drivers::buffer::NetBuffer;
 use crate::drivers::virtio::net::Net;
 use crate::ipc::poll::{Events, PollSource};
-use coracle_tcpip::{Capabilities, Device, Full, Readiness, TxFrame};
+use coracle_tcpip::{Capabilities, Device, Fragment, Full, PartialChecksum, Readiness, TxFrame};
 
 /// MTU that a machine without a card tells; only the loopback is used there.
 const NO_CARD_MTU: usize = 1500;
@@ -21,7 +21,7 @@ impl Interface {
     }
 
     /// The card.
-    #[inline]
+    #[inline(always)]
     pub fn card(&self) -> Option<&Net> {
         self.card.as_ref()
     }
@@ -45,15 +45,27 @@ impl Device for Interface {
         self.card.as_ref().map_or(none, Net::capabilities)
     }
 
-    #[inline]
+    #[inline(always)]
     fn alloc(&self) -> Option<NetBuffer> {
         NetBuffer::alloc()
     }
 
-    #[inline]
     fn transmit(&self, frame: TxFrame<'_, NetBuffer>) -> Result<(), Full> {
         match &self.card {
             Some(card) => card.transmit(frame),
+            None => Ok(()),
+        }
+    }
+
+    #[inline(always)]
+    fn transmit_single(
+        &self,
+        headers: &[u8],
+        payload: Fragment<'_, NetBuffer>,
+        checksum: Option<PartialChecksum>,
+    ) -> Result<(), Full> {
+        match &self.card {
+            Some(card) => card.transmit_single(headers, payload, checksum),
             None => Ok(()),
         }
     }
@@ -73,30 +85,45 @@ impl Watch {
 }
 
 impl coracle_tcpip::Events for Watch {
-    #[inline]
+    #[inline(always)]
     fn notify(&self, new: Readiness) {
         self.source.notify(poll_events(new));
     }
 }
 
 /// The engine's conditions as poll(2) names them.
-#[inline]
+#[inline(always)]
 pub fn poll_events(ready: Readiness) -> Events {
+    POLL_EVENTS[ready.bits() as usize % POLL_EVENTS.len()]
+}
+
+/// What poll(2) tells of each set of conditions: looked up, because every request asks several times.
+static POLL_EVENTS: [Events; Readiness::ALL.bits() as usize + 1] = {
+    let mut table = [Events::empty(); Readiness::ALL.bits() as usize + 1];
+    let mut bits = 0;
+    while bits < table.len() {
+        table[bits] = poll_events_of(Readiness::from_bits(bits as u32));
+        bits += 1;
+    }
+    table
+};
+
+const fn poll_events_of(ready: Readiness) -> Events {
     let mut events = Events::empty();
-    if ready.intersects(Readiness::READABLE | Readiness::ACCEPTABLE | Readiness::READ_HANGUP) {
-        events |= Events::IN | Events::RDNORM;
+    if ready.intersects(Readiness::READABLE.union(Readiness::ACCEPTABLE).union(Readiness::READ_HANGUP)) {
+        events = events.union(Events::IN).union(Events::RDNORM);
     }
     if ready.contains(Readiness::WRITABLE) {
-        events |= Events::OUT | Events::WRNORM;
+        events = events.union(Events::OUT).union(Events::WRNORM);
     }
     if ready.contains(Readiness::READ_HANGUP) {
-        events |= Events::RDHUP;
+        events = events.union(Events::RDHUP);
     }
     if ready.contains(Readiness::HANGUP) {
-        events |= Events::HUP;
+        events = events.union(Events::HUP);
     }
     if ready.contains(Readiness::ERROR) {
-        events |= Events::ERR;
+        events = events.union(Events::ERR);
     }
     events
 }

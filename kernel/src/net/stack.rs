@@ -39,7 +39,7 @@ const DHCP_PATIENCE_NS: u64 = 5_000_000_000;
 const SMALL_MACHINE: u64 = 64 << 20;
 
 /// The engine. Before [`start`] (or without a card) it knows the loopback only.
-#[inline]
+#[inline(always)]
 pub fn engine() -> &'static Engine {
     ENGINE.call_once(|| make(None))
 }
@@ -143,7 +143,10 @@ pub fn poll() -> usize {
         engine.poll(now);
         return 0;
     };
-    let count = card.receive(|frame| engine.receive(now, frame));
+    let count = card.receive(
+        |head, told| engine.receive_single(now, head, told.checksum, told.segment_size),
+        |frame| engine.receive(now, frame),
+    );
     engine.poll(now);
     card.flush();
     if count > 0 {
@@ -163,7 +166,7 @@ fn flush() {
 }
 
 /// A socket call has queued frames: they go out with the next [`poll`], or soon.
-#[inline]
+#[inline(always)]
 pub fn sent(now: u64) {
     request_guard(now);
 }
@@ -188,7 +191,7 @@ pub fn next_deadline() -> Option<u64> {
 }
 
 /// Makes sure that somebody looks at the network soon, though the program may compute.
-#[inline]
+#[inline(always)]
 fn request_guard(now: u64) {
     let guard = GUARD.load(Ordering::Relaxed);
     // A guard in the past has gone off while somebody polled anyway.

@@ -69,7 +69,7 @@ impl TcpFile {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn source(&self) -> &PollSource {
         self.socket.events().map_or(&SILENT, |watch| &watch.source)
     }
@@ -79,7 +79,7 @@ impl TcpFile {
     }
 
     /// One attempt to move bytes to the engine; page faults are resolved between the engine's calls. EAGAIN: no room.
-    #[inline]
+    #[inline(never)]
     fn try_send(&self, src: &mut UserBuf, more: bool) -> Result<(), Errno> {
         loop {
             let now = now_ns();
@@ -107,7 +107,7 @@ impl TcpFile {
     }
 
     /// Sends all, waiting for room as needed.
-    #[inline]
+    #[inline(always)]
     fn send_all(&self, src: &mut UserBuf, nonblock: bool, more: bool) -> SysResult {
         let result = match self.try_send(src, more) {
             Err(Errno::AGAIN) if !nonblock => self.wait_to_send(src, more),
@@ -124,7 +124,7 @@ impl TcpFile {
     }
 
     /// One attempt to fetch bytes. EAGAIN: nothing there.
-    #[inline]
+    #[inline(never)]
     fn try_receive(&self, dst: &mut UserBuf, peek: bool) -> Result<(), Errno> {
         loop {
             let mut stopped = false;
@@ -132,7 +132,7 @@ impl TcpFile {
             if want == 0 {
                 return Ok(());
             }
-            let moved = engine().tcp_recv(&self.socket, now_ns(), want, peek, |piece| {
+            let moved = engine().tcp_recv(&self.socket, now_ns, want, peek, |piece| {
                 let copied = dst.put_nofault(piece);
                 stopped |= copied < piece.len();
                 copied
@@ -148,10 +148,10 @@ impl TcpFile {
 
     /// Throws received bytes away instead of copying them (MSG_TRUNC, tcp(7)).
     fn discard(&self, len: usize) -> SysResult {
-        engine().tcp_recv(&self.socket, now_ns(), len, false, |piece| piece.len()).map_err(errno)
+        engine().tcp_recv(&self.socket, now_ns, len, false, |piece| piece.len()).map_err(errno)
     }
 
-    #[inline]
+    #[inline(always)]
     fn receive_bytes(&self, dst: &mut UserBuf, nonblock: bool, flags: u32) -> SysResult {
         let peek = flags & n::MSG_PEEK != 0;
         let wait_all = flags & n::MSG_WAITALL != 0 && !peek;

@@ -74,7 +74,7 @@ fuzz_target!(|data: &[u8]| {
         stack.poll(now);
         while let Ok(socket) = stack.tcp_accept(&listener, now, || Nobody) {
             let _ = stack.tcp_send(&socket, now, 3000, false, |room| room.len());
-            let _ = stack.tcp_recv(&socket, now, 100, false, |part| part.len());
+            let _ = stack.tcp_recv(&socket, || now, 100, false, |part| part.len());
             stack.tcp_close(&socket, now);
         }
         let _ = stack.udp_recv(&udp, false, |part| part.len());

@@ -41,7 +41,7 @@ impl Cubic {
     }
 
     /// The congestion window.
-    #[inline]
+    #[inline(always)]
     pub fn window(&self) -> u32 {
         self.window
     }

@@ -2,13 +2,13 @@
 
 use super::listen::Request;
 use super::socket::TcpSocket;
+use super::table::Table;
 use super::time_wait::TimeWait;
 use crate::device::Device;
 use crate::events::Events;
 use crate::hash::Key;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use hashbrown::HashTable;
 use spin::Mutex;
 
 const SHARD_BITS: u32 = 4;
@@ -35,13 +35,13 @@ impl Tuple {
     }
 
     /// Its hash, for tables.
-    #[inline]
+    #[inline(always)]
     pub fn spread(&self, key: Key) -> u64 {
         let (addresses, ports) = self.words();
         key.spread(addresses, ports)
     }
 
-    #[inline]
+    #[inline(always)]
     fn words(&self) -> (u64, u64) {
         (
             u64::from(self.local) << 32 | u64::from(self.remote),
@@ -72,37 +72,31 @@ pub enum Found<D: Device, E: Events> {
     Nothing,
 }
 
-struct Slot<D: Device, E: Events> {
-    tuple: Tuple,
-    entry: Entry<D, E>,
-}
-
 /// The table.
 pub struct Demux<D: Device, E: Events> {
     key: Key,
-    shards: [Mutex<HashTable<Slot<D, E>>>; 1 << SHARD_BITS],
+    shards: [Mutex<Table<Entry<D, E>>>; 1 << SHARD_BITS],
 }
 
 impl<D: Device, E: Events> Demux<D, E> {
     /// An empty table.
     pub fn new(key: Key) -> Self {
-        Demux { key, shards: core::array::from_fn(|_| Mutex::new(HashTable::new())) }
+        Demux { key, shards: core::array::from_fn(|_| Mutex::new(Table::new())) }
     }
 
-    #[inline]
-    fn shard(&self, hash: u64) -> &Mutex<HashTable<Slot<D, E>>> {
+    #[inline(always)]
+    fn shard(&self, hash: u64) -> &Mutex<Table<Entry<D, E>>> {
         // The table uses the other bits.
         &self.shards[(hash >> 32) as usize % (1 << SHARD_BITS)]
     }
 
     /// Looks a tuple up.
-    #[inline]
     pub fn find(&self, tuple: &Tuple) -> Found<D, E> {
         let hash = tuple.spread(self.key);
-        match self.shard(hash).lock().find(hash, |slot| slot.tuple.words() == tuple.words()) {
-            Some(Slot { entry: Entry::Connection(socket), .. }) => Found::Connection(socket.clone()),
-            Some(Slot { entry: Entry::Request(request), .. }) => Found::Request(request.clone()),
-            Some(Slot { entry: Entry::TimeWait(end), .. }) => Found::TimeWait(end.clone()),
+        match self.shard(hash).lock().find(hash, tuple) {
+            Some(Entry::Connection(socket)) => Found::Connection(socket.clone()),
+            Some(Entry::Request(request)) => Found::Request(request.clone()),
+            Some(Entry::TimeWait(end)) => Found::TimeWait(end.clone()),
             None => Found::Nothing,
         }
     }
@@ -111,8 +105,8 @@ impl<D: Device, E: Events> Demux<D, E> {
     #[inline(always)]
     pub fn connection(&self, tuple: &Tuple) -> Option<Arc<TcpSocket<D, E>>> {
         let hash = tuple.spread(self.key);
-        match self.shard(hash).lock().find(hash, |slot| slot.tuple.words() == tuple.words()) {
-            Some(Slot { entry: Entry::Connection(socket), .. }) => Some(socket.clone()),
+        match self.shard(hash).lock().find(hash, tuple) {
+            Some(Entry::Connection(socket)) => Some(socket.clone()),
             _ => None,
         }
     }
@@ -121,10 +115,10 @@ impl<D: Device, E: Events> Demux<D, E> {
     pub fn insert(&self, tuple: Tuple, entry: Entry<D, E>) -> bool {
         let hash = tuple.spread(self.key);
         let mut shard = self.shard(hash).lock();
-        if shard.find(hash, |slot| slot.tuple == tuple).is_some() {
+        if shard.find(hash, &tuple).is_some() {
             return false;
         }
-        shard.insert_unique(hash, Slot { tuple, entry }, |slot| slot.tuple.spread(self.key));
+        shard.insert(tuple, entry, |tuple| tuple.spread(self.key));
         true
     }
 
@@ -136,8 +130,8 @@ impl<D: Device, E: Events> Demux<D, E> {
         which: impl FnOnce(&Entry<D, E>) -> bool,
     ) -> Result<Entry<D, E>, Entry<D, E>> {
         let hash = tuple.spread(self.key);
-        match self.shard(hash).lock().find_mut(hash, |slot| slot.tuple.words() == tuple.words()) {
-            Some(slot) if which(&slot.entry) => Ok(core::mem::replace(&mut slot.entry, entry)),
+        match self.shard(hash).lock().find_mut(hash, tuple) {
+            Some(here) if which(here) => Ok(core::mem::replace(here, entry)),
             _ => Err(entry),
         }
     }
@@ -145,15 +139,16 @@ impl<D: Device, E: Events> Demux<D, E> {
     /// Changes an entry in place, if it is there.
     pub fn change<R>(&self, tuple: &Tuple, change: impl FnOnce(&mut Entry<D, E>) -> R) -> Option<R> {
         let hash = tuple.spread(self.key);
-        let mut shard = self.shard(hash).lock();
-        shard.find_mut(hash, |slot| slot.tuple.words() == tuple.words()).map(|slot| change(&mut slot.entry))
+        self.shard(hash).lock().find_mut(hash, tuple).map(change)
     }
 
     /// Removes what `which` agrees to.
     pub fn remove(&self, tuple: &Tuple, which: impl FnOnce(&Entry<D, E>) -> bool) -> Option<Entry<D, E>> {
         let hash = tuple.spread(self.key);
         let mut shard = self.shard(hash).lock();
-        let slot = shard.find_entry(hash, |slot| slot.tuple.words() == tuple.words()).ok()?;
-        which(&slot.get().entry).then(|| slot.remove().0.entry)
+        if !which(shard.find(hash, tuple)?) {
+            return None;
+        }
+        shard.remove(tuple, |tuple| tuple.spread(self.key))
     }
 }

@@ -23,6 +23,7 @@ mod send_queue;
 mod seq;
 mod settings;
 mod socket;
+mod table;
 mod tcb;
 mod time_wait;
 mod timer;

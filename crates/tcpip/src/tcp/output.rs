@@ -27,7 +27,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// Whether `output` may have anything to do.
-    #[inline]
+    #[inline(always)]
     pub fn has_output(&self) -> bool {
         self.ack_now
             || self.recovery == Recovery::Fast
@@ -88,7 +88,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
                 self.hold_back(cx, unsent, fin_due);
                 return Ok(());
             };
-            let sent = self.send_again(cx, offset, len)?;
+            let sent = self.send_segment(cx, offset, len)?;
             if sent == unsent && !fin_due && self.scoreboard.is_empty() {
                 // The usual end: everything is out, and less than the window.
                 self.window_limited = *room - sent < self.mss || self.half_used();
@@ -195,22 +195,16 @@ impl<D: Device, E: Events> Tcb<D, E> {
             let len = (end - start).min(self.mss).min(self.send.len().saturating_sub(offset));
             let resume = self.snd_nxt;
             self.snd_nxt = start;
-            let sent = self.send_again(cx, offset, len);
+            let sent = self.send_segment(cx, offset, len);
             self.snd_nxt = resume;
             self.high_rxt = start + sent?.max(1);
         }
     }
 
-    /// `send_segment` where a call costs little beside the rest.
-    #[inline(never)]
-    fn send_again(&mut self, cx: &Context<'_, D, E>, offset: u32, len: u32) -> Result<u32, Full> {
-        self.send_segment(cx, offset, len)
-    }
-
     /// Sends `len` bytes from `offset` of the queue at SND.NXT, with FIN if it is due behind them.
     /// Gives how many bytes went.
-    #[inline(always)]
-    pub fn send_segment(&mut self, cx: &Context<'_, D, E>, offset: u32, len: u32) -> Result<u32, Full> {
+    #[inline(never)]
+    fn send_segment(&mut self, cx: &Context<'_, D, E>, offset: u32, len: u32) -> Result<u32, Full> {
         let seq = self.snd_nxt;
         let window = self.announce_window();
         let tcp_len = self.complete_headers(cx.now, seq, flags::ACK, window, false);
@@ -235,10 +229,16 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         self.path.transmit(cx.stack, cx.now, tcp_len, &fragments, sent, self.mss)?;
         drop(fragments);
-        self.interactive |= sent > 0 && self.clock(Clock::DelayedAck) != NEVER;
+        self.has_sent(cx, seq, sent, seq + sent + u32::from(fin));
+        Ok(sent)
+    }
+
+    /// A segment with `len` bytes of data from `seq` on is out; `next` is what comes after it.
+    #[inline(always)]
+    pub fn has_sent(&mut self, cx: &Context<'_, D, E>, seq: Seq, len: u32, next: Seq) {
+        self.interactive |= len > 0 && self.clock(Clock::DelayedAck) != NEVER;
         self.acknowledged_peer();
         self.last_sent = cx.now;
-        let next = seq + sent + u32::from(fin);
         self.snd_nxt = next;
         if next.after(self.snd_max) {
             if seq.before(self.snd_max) {
@@ -246,7 +246,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             } else if self.timing.is_none() {
                 self.timing = Some((next, cx.now));
             }
-            if sent > 0 && (sent < self.mss || !sent.is_multiple_of(self.mss)) {
+            if len > 0 && (len < self.mss || !len.is_multiple_of(self.mss)) {
                 self.small_end = next;
             }
             self.snd_max = next;
@@ -261,13 +261,12 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         self.set_clock(Clock::Persist, NEVER);
         self.set_clock(Clock::Patience, NEVER);
-        Ok(sent)
     }
 
     /// Sends `len` bytes at SND.NXT whatever speaks against small segments.
     pub fn send_now(&mut self, cx: &Context<'_, D, E>, len: u32) -> Result<(), Full> {
         if len > 0 {
-            self.send_again(cx, self.snd_nxt - self.snd_una, len)?;
+            self.send_segment(cx, self.snd_nxt - self.snd_una, len)?;
         }
         Ok(())
     }
@@ -292,7 +291,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// An acknowledgement has gone out.
-    #[inline]
+    #[inline(always)]
     fn acknowledged_peer(&mut self) {
         self.ack_now = false;
         self.ack_due = false;
@@ -303,7 +302,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// Completes the TCP header of a segment of a synchronized connection; gives its length. Only a segment without
     /// data has room for selective acknowledgements.
     #[inline(always)]
-    fn complete_headers(&mut self, now: u64, seq: Seq, bits: u8, window: u16, sack: bool) -> usize {
+    pub fn complete_headers(&mut self, now: u64, seq: Seq, bits: u8, window: u16, sack: bool) -> usize {
         let tcp = &mut self.path.headers[TCP_AT..];
         tcp[4..8].copy_from_slice(&seq.0.to_be_bytes());
         tcp[8..12].copy_from_slice(&self.rcv_nxt.0.to_be_bytes());

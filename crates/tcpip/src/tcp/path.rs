@@ -3,14 +3,18 @@
 use super::control::{CHECKSUM_FIELD, MAX_HEADERS, TCP_AT};
 use super::demux::Tuple;
 use super::header::{HEADER_LEN, TIMESTAMP_PREFIX};
+use super::predicted::{PREDICTED_LEN, PREDICTED_TCP_LEN};
 use crate::address::{Hop, Route};
 use crate::checksum::Sum;
 use crate::device::{Device, Fragment, Full, PartialChecksum, TxFrame};
 use crate::events::Events;
-use crate::ipv4::{Ipv4Header, LINK_AND_IP_LEN, protocol};
+use crate::ipv4::{IPV4_LEN, Ipv4Header, LINK_AND_IP_LEN, protocol};
 use crate::loopback::LOOPBACK_MTU;
 use crate::neighbor::{ETHERNET_LEN, FrameRest};
 use crate::stack::Stack;
+
+/// Where the device sums, if it does.
+const TCP_CHECKSUM: PartialChecksum = PartialChecksum { start: TCP_AT as u16, offset: CHECKSUM_FIELD as u16 };
 
 /// The way of a connection's segments.
 pub struct Path {
@@ -67,7 +71,7 @@ impl Path {
     }
 
     /// Whether the peer is ourselves.
-    #[inline]
+    #[inline(always)]
     pub fn is_loopback(&self) -> bool {
         self.hop == Hop::Loopback
     }
@@ -90,8 +94,41 @@ impl Path {
         }
     }
 
-    /// Fills in lengths and checksums and sends. `tcp_len` is the length of the TCP header with its options.
+    /// Whether `transmit_ready` may be used: the peer is over the link, its Ethernet address is in the template and
+    /// fresh, and the device sums.
     #[inline(always)]
+    pub fn is_ready<D: Device, E: Events>(&self, stack: &Stack<D, E>, now: u64) -> bool {
+        // `mac_until` is only ever set on the way to a neighbour.
+        now < self.mac_until
+            && self.generation == stack.neighbors.generation()
+            && stack.capabilities.tx_checksum
+    }
+
+    /// Sends a segment with one fragment and the predicted header.
+    #[inline(always)]
+    pub fn transmit_ready<D: Device, E: Events>(
+        &mut self,
+        stack: &Stack<D, E>,
+        payload: Fragment<'_, D::Buf>,
+    ) -> Result<(), Full> {
+        let pseudo = self.complete_lengths(PREDICTED_TCP_LEN + payload.len as usize);
+        let checksum = self.headers[TCP_AT + CHECKSUM_FIELD..].first_chunk_mut();
+        *checksum.expect("the template holds a TCP header") = pseudo.partial();
+        stack.device.transmit_single(&self.headers[..PREDICTED_LEN], payload, Some(TCP_CHECKSUM))
+    }
+
+    /// Completes the IPv4 header for a segment of `len` bytes, header and payload; gives the sum of the pseudo-header.
+    #[inline(always)]
+    fn complete_lengths(&mut self, len: usize) -> Sum {
+        let total = (len + IPV4_LEN) as u16;
+        self.headers[ETHERNET_LEN + 2..ETHERNET_LEN + 4].copy_from_slice(&total.to_be_bytes());
+        let sum = self.ip_sum.word(total).finish();
+        self.headers[ETHERNET_LEN + 10..ETHERNET_LEN + 12].copy_from_slice(&sum);
+        self.pseudo_sum.word(len as u16)
+    }
+
+    /// Fills in lengths and checksums and sends. `tcp_len` is the length of the TCP header with its options.
+    #[inline(never)]
     pub fn transmit<D: Device, E: Events>(
         &mut self,
         stack: &Stack<D, E>,
@@ -101,17 +138,11 @@ impl Path {
         payload_len: u32,
         segment_size: u32,
     ) -> Result<(), Full> {
-        let headers = &mut self.headers;
-        let len = tcp_len + payload_len as usize;
-        let total = (len + LINK_AND_IP_LEN - ETHERNET_LEN) as u16;
-        headers[ETHERNET_LEN + 2..ETHERNET_LEN + 4].copy_from_slice(&total.to_be_bytes());
-        let sum = self.ip_sum.word(total).finish();
-        headers[ETHERNET_LEN + 10..ETHERNET_LEN + 12].copy_from_slice(&sum);
-        let Some(headers) = headers.get_mut(..TCP_AT + tcp_len) else { return Ok(()) };
-        let pseudo = self.pseudo_sum.word(len as u16);
+        let pseudo = self.complete_lengths(tcp_len + payload_len as usize);
+        let Some(headers) = self.headers.get_mut(..TCP_AT + tcp_len) else { return Ok(()) };
         let checksum = if stack.capabilities.tx_checksum && self.hop != Hop::Loopback {
             headers[TCP_AT + CHECKSUM_FIELD..TCP_AT + CHECKSUM_FIELD + 2].copy_from_slice(&pseudo.partial());
-            Some(PartialChecksum { start: TCP_AT as u16, offset: CHECKSUM_FIELD as u16 })
+            Some(TCP_CHECKSUM)
         } else {
             stack.fill_checksum(self.hop, pseudo, headers, TCP_AT, CHECKSUM_FIELD, payload)
         };

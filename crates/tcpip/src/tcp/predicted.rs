@@ -4,8 +4,9 @@
 //! A connection is *calm* while nothing is lost, reordered, closing or held back. The general path works that out when
 //! it is done with a connection; whatever is not exactly as expected goes the general way from the start.
 
+use super::control::TCP_AT;
 use super::demux::Tuple;
-use super::header::{TIMESTAMP_PREFIX, flags};
+use super::header::{HEADER_LEN, TIMESTAMP_LEN, TIMESTAMP_PREFIX, flags};
 use super::rtt::RTO_MIN;
 use super::seq::Seq;
 use super::settings::State;
@@ -13,13 +14,20 @@ use super::tcb::{Clock, Context, Recovery, Tcb};
 use crate::checksum::Sum;
 use crate::device::{Chunk, Device, RxChecksum, RxFrame};
 use crate::events::{Events, Readiness};
+use crate::ipv4::IPV4_LEN;
+use crate::neighbor::ETHERNET_LEN;
 use crate::stack::Stack;
 use crate::timers::NEVER;
 
 /// Ethernet, IPv4 and TCP header, the latter with timestamps alone.
-pub const PREDICTED_LEN: usize = 14 + 20 + 32;
-/// Length of the IPv4 and TCP headers therein.
-const IP_AND_TCP_LEN: u16 = 52;
+pub const PREDICTED_LEN: usize = TCP_AT + PREDICTED_TCP_LEN;
+/// The TCP header therein.
+pub const PREDICTED_TCP_LEN: usize = HEADER_LEN + TIMESTAMP_LEN;
+/// The IPv4 and the TCP header therein.
+const IP_AND_TCP_LEN: u16 = (IPV4_LEN + PREDICTED_TCP_LEN) as u16;
+/// Type of IPv4, then version and header length without options; the type of service may be anything.
+const IPV4_WITHOUT_OPTIONS: u32 = 0x0800_4500;
+const TYPE_OF_SERVICE: u32 = 0xff;
 
 /// What the header of a segment says that looks as expected.
 pub struct Predicted {
@@ -32,30 +40,29 @@ pub struct Predicted {
 }
 
 impl Predicted {
-    /// Reads the headers of a frame, if they are those of an ordinary segment to `own`: Ethernet for `mac`, IPv4 without
-    /// options or fragmentation, TCP with no flags but ACK and PSH and no options but timestamps, in one buffer, with a
-    /// checksum that the device vouches for.
+    /// Reads the headers of a frame in one buffer with a checksum that the device vouches for, if they are those of an
+    /// ordinary segment to `own`: Ethernet for `mac`, IPv4 without options or fragmentation, TCP with no flags but ACK
+    /// and PSH and no options but timestamps.
     #[inline(always)]
-    pub fn read<B: crate::Buffer>(frame: &RxFrame<B>, mac: &[u8; 6], own: Option<u32>) -> Option<Predicted> {
-        let h: &[u8; PREDICTED_LEN] = frame.head.bytes().first_chunk()?;
+    pub fn read<B: crate::Buffer>(frame: &Chunk<B>, mac: &[u8; 6], own: Option<u32>) -> Option<Predicted> {
+        let h: &[u8; PREDICTED_LEN] = frame.bytes().first_chunk()?;
         let long = |at: usize| u32::from_be_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]);
         let short = |at: usize| u16::from_be_bytes([h[at], h[at + 1]]);
         let total = short(16);
-        let expected = long(12) >> 8 == 0x0008_0045
+        let expected = (long(12) | TYPE_OF_SERVICE) == (IPV4_WITHOUT_OPTIONS | TYPE_OF_SERVICE)
             && short(20) & 0x3fff == 0
             && h[23] == crate::ipv4::protocol::TCP
             && short(46) & !u16::from(flags::PSH) == 0x8000 | u16::from(flags::ACK)
             && h[54..58] == TIMESTAMP_PREFIX
-            && h[..6] == *mac
+            && h[..4] == mac[..4]
+            && h[4..6] == mac[4..]
             && Some(long(30)) == own
             && total >= IP_AND_TCP_LEN
-            && u32::from(total) + 14 <= frame.head.len
-            && frame.rest.is_empty()
-            && frame.checksum != RxChecksum::Unknown;
+            && u32::from(total) + ETHERNET_LEN as u32 <= frame.len;
         if !expected {
             return None;
         }
-        let ip: &[u8; 20] = h[14..34].try_into().ok()?;
+        let ip: &[u8; IPV4_LEN] = h[ETHERNET_LEN..TCP_AT].try_into().ok()?;
         if !Sum::EMPTY.header(ip).is_valid() {
             return None;
         }
@@ -136,23 +143,31 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// nothing asks for more thought. Gives whether it did.
     #[inline(always)]
     pub fn send_expected(&mut self, cx: &Context<'_, D, E>, len: u32) -> bool {
-        let offset = self.snd_nxt - self.snd_una;
+        let seq = self.snd_nxt;
+        let end = seq - self.snd_una + len;
         let window = self.cubic.window();
         let expected = self.calm
             && len <= self.mss
             && len > 0
-            && offset + len == self.send.len()
-            && offset + len <= self.snd_wnd
-            && offset + len <= window
+            && end == self.send.len()
+            && end <= self.snd_wnd
+            && end <= window
             && cx.now - self.last_sent <= RTO_MIN
-            && (self.options.no_delay || !self.small_end.after(self.snd_una));
+            && (self.options.no_delay || !self.small_end.after(self.snd_una))
+            && self.path.is_ready(cx.stack, cx.now)
+            && self.send.tail_fragment(len).is_some();
         if !expected {
             return false;
         }
-        match self.send_segment(cx, offset, len) {
-            Ok(_) => {
-                let room = window - offset - len;
-                self.window_limited = room < self.mss || self.half_used();
+        let field = self.announce_window();
+        // A calm connection has timestamps, no FIN to send, and nothing to acknowledge selectively.
+        let tcp_len = self.complete_headers(cx.now, seq, flags::ACK | flags::PSH, field, false);
+        debug_assert!(tcp_len == PREDICTED_TCP_LEN && !self.fin_queued);
+        let Some(fragment) = self.send.tail_fragment(len) else { return false };
+        match self.path.transmit_ready(cx.stack, fragment) {
+            Ok(()) => {
+                self.has_sent(cx, seq, len, seq + len);
+                self.window_limited = window - end < self.mss || self.half_used();
             }
             Err(crate::Full) => {
                 self.calm = false;
@@ -165,19 +180,34 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
 impl<D: Device, E: Events> Stack<D, E> {
     /// Takes a frame from the device.
+    #[inline(never)]
+    pub fn receive(&self, now: u64, frame: RxFrame<D::Buf>) {
+        if frame.rest.is_empty() {
+            return self.receive_single(now, frame.head, frame.checksum, frame.segment_size);
+        }
+        self.receive_any(now, frame);
+    }
+
+    /// The same for a frame in one buffer; the other arguments are as in [`RxFrame`].
     #[inline]
-    pub fn receive(&self, now: u64, mut frame: RxFrame<D::Buf>) {
-        if let Some(segment) = Predicted::read(&frame, &self.mac, self.addresses.own())
+    pub fn receive_single(&self, now: u64, mut head: Chunk<D::Buf>, checksum: RxChecksum, segment_size: u16) {
+        if checksum != RxChecksum::Unknown
+            && let Some(segment) = Predicted::read(&head, &self.mac, self.addresses.own())
             && let Some(socket) = self.demux.connection(&segment.tuple)
         {
             let (cx, mut tcb) = Context::lock(self, &socket, now);
             if tcb.expects(&segment) {
-                frame.head.start += PREDICTED_LEN as u32;
-                frame.head.len = segment.len;
-                tcb.take_expected(&cx, &segment, frame.head, frame.segment_size);
+                head.start += PREDICTED_LEN as u32;
+                head.len = segment.len;
+                tcb.take_expected(&cx, &segment, head, segment_size);
                 return socket.finish_calm(&cx, tcb);
             }
         }
-        self.receive_any(now, frame);
+        self.receive_unexpected(now, head, checksum, segment_size);
+    }
+
+    #[inline(never)]
+    fn receive_unexpected(&self, now: u64, head: Chunk<D::Buf>, checksum: RxChecksum, segment_size: u16) {
+        self.receive_any(now, RxFrame { segment_size, ..RxFrame::single(head, checksum) });
     }
 }

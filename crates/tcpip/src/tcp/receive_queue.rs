@@ -2,8 +2,8 @@
 
 use super::seq::Seq;
 use crate::device::{Buffer, Chunk};
+use crate::few::Few;
 use crate::payload::Payload;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// Payloads up to this length are copied into the free room of the buffer before them, so that many small segments do
@@ -14,18 +14,18 @@ const MAX_RUNS: usize = 128;
 
 /// Chunks in the order of the stream.
 pub struct ReceiveQueue<B> {
-    chunks: VecDeque<Chunk<B>>,
+    chunks: Few<Chunk<B>>,
     len: usize,
 }
 
 impl<B: Buffer> ReceiveQueue<B> {
     /// An empty queue. Allocates nothing.
     pub fn new() -> Self {
-        ReceiveQueue { chunks: VecDeque::new(), len: 0 }
+        ReceiveQueue { chunks: Few::new(), len: 0 }
     }
 
     /// Bytes held.
-    #[inline]
+    #[inline(always)]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -64,16 +64,7 @@ impl<B: Buffer> ReceiveQueue<B> {
     pub fn read(&mut self, len: usize, peek: bool, mut sink: impl FnMut(&[u8]) -> usize) -> usize {
         let mut done = 0;
         if peek {
-            for chunk in &self.chunks {
-                let bytes = chunk.bytes();
-                let give = &bytes[..bytes.len().min(len - done)];
-                let took = sink(give).min(give.len());
-                done += took;
-                if took < bytes.len() {
-                    break;
-                }
-            }
-            return done;
+            return self.peek(len, &mut sink);
         }
         while done < len {
             let Some(chunk) = self.chunks.front_mut() else { break };
@@ -91,6 +82,21 @@ impl<B: Buffer> ReceiveQueue<B> {
             }
         }
         self.len -= done;
+        done
+    }
+
+    #[cold]
+    fn peek(&self, len: usize, sink: &mut dyn FnMut(&[u8]) -> usize) -> usize {
+        let mut done = 0;
+        for chunk in self.chunks.iter_from(0) {
+            let bytes = chunk.bytes();
+            let give = &bytes[..bytes.len().min(len - done)];
+            let took = sink(give).min(give.len());
+            done += took;
+            if took < bytes.len() {
+                break;
+            }
+        }
         done
     }
 
@@ -138,7 +144,7 @@ impl<B: Buffer> OutOfOrder<B> {
     }
 
     /// Whether nothing waits.
-    #[inline]
+    #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
@@ -201,7 +207,7 @@ impl<B: Buffer> OutOfOrder<B> {
             let run = &mut self.runs[behind - 1];
             run.end = next.end;
             run.stamp = self.stamp;
-            for chunk in next.queue.chunks {
+            for chunk in next.queue.chunks.into_elements() {
                 run.queue.push(chunk);
             }
         }
@@ -214,7 +220,7 @@ impl<B: Buffer> OutOfOrder<B> {
             if run.end.after(next) {
                 let known = (next - run.start) as usize;
                 run.queue.read(known, false, |bytes| bytes.len());
-                for chunk in run.queue.chunks {
+                for chunk in run.queue.chunks.into_elements() {
                     queue.push(chunk);
                 }
                 next = run.end;

@@ -18,16 +18,19 @@ pub struct Rtt {
     base: u64,
     /// Exponent of the back-off.
     backoff: u32,
+    /// The time-out now: `base`, backed off.
+    timeout: u64,
 }
 
 impl Default for Rtt {
     fn default() -> Self {
-        Rtt { smoothed8: 0, deviation4: 0, base: RTO_INITIAL, backoff: 0 }
+        Rtt { smoothed8: 0, deviation4: 0, base: RTO_INITIAL, backoff: 0, timeout: RTO_INITIAL }
     }
 }
 
 impl Rtt {
     /// Takes a measurement (RFC 6298, 2.2 and 2.3).
+    #[inline(never)]
     pub fn measure(&mut self, sample: u64) {
         let sample = sample.clamp(1, RTO_MAX);
         if self.smoothed8 == 0 {
@@ -41,22 +44,26 @@ impl Rtt {
         // The deviation part is bounded below as in Linux, so that a steady round trip of any length keeps a margin.
         self.base = ((self.smoothed8 >> 3) + self.deviation4.max(RTO_MIN)).min(RTO_MAX);
         self.backoff = 0;
+        self.timeout = self.base;
     }
 
     /// The time-out now.
     #[inline(always)]
     pub fn timeout(&self) -> u64 {
-        (self.base << self.backoff.min(16)).min(RTO_MAX)
+        self.timeout
     }
 
     /// Doubles the time-out (RFC 6298, 5.5).
     pub fn back_off(&mut self) {
         self.backoff = (self.backoff + 1).min(16);
+        self.timeout = (self.base << self.backoff).min(RTO_MAX);
     }
 
     /// Forgets the back-off: the peer has acknowledged new data.
+    #[inline(always)]
     pub fn reset_backoff(&mut self) {
         self.backoff = 0;
+        self.timeout = self.base;
     }
 
     /// Smoothed time in ns, 0 before the first measurement.

@@ -17,13 +17,13 @@ pub struct Scoreboard {
 
 impl Scoreboard {
     /// Whether the peer has told nothing.
-    #[inline]
+    #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
 
     /// Bytes the peer holds.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&self) -> u32 {
         self.bytes
     }
@@ -54,7 +54,7 @@ impl Scoreboard {
     }
 
     /// SND.UNA has moved.
-    #[inline]
+    #[inline(always)]
     pub fn advance(&mut self, una: Seq) {
         if self.is_empty() {
             return;

@@ -1,7 +1,7 @@
 //! The bytes a program has written and the peer has not acknowledged, in shared packet buffers.
 
 use crate::device::{Buffer, Chunk, Fragment};
-use alloc::collections::VecDeque;
+use crate::few::Few;
 
 /// How many fragments one segment may have: enough for 64 KiB in buffers of 2 KiB.
 pub const MAX_FRAGMENTS: usize = 36;
@@ -17,7 +17,7 @@ struct Piece<B> {
 
 /// A stream of chunks.
 pub struct SendQueue<B> {
-    pieces: VecDeque<Piece<B>>,
+    pieces: Few<Piece<B>>,
     /// Position of the first byte held.
     head: u32,
     /// Position after the last byte held.
@@ -27,17 +27,17 @@ pub struct SendQueue<B> {
 impl<B: Buffer> SendQueue<B> {
     /// An empty queue. Allocates nothing.
     pub fn new() -> Self {
-        SendQueue { pieces: VecDeque::new(), head: 0, tail: 0 }
+        SendQueue { pieces: Few::new(), head: 0, tail: 0 }
     }
 
     /// Bytes held.
-    #[inline]
+    #[inline(always)]
     pub fn len(&self) -> u32 {
         self.tail.wrapping_sub(self.head)
     }
 
     /// Buffers held.
-    #[inline]
+    #[inline(always)]
     pub fn buffers(&self) -> usize {
         self.pieces.len()
     }
@@ -102,8 +102,14 @@ impl<B: Buffer> SendQueue<B> {
         }
     }
 
-    /// Collects references to at most `len` bytes from `offset` on, in at most `limit` fragments; gives their number.
+    /// The last `len` bytes, if they stand in one buffer.
     #[inline(always)]
+    pub fn tail_fragment(&self, len: u32) -> Option<Fragment<'_, B>> {
+        let Chunk { buffer, start, len: held } = &self.pieces.back()?.chunk;
+        Some(Fragment { buffer, start: start + held.checked_sub(len)?, len })
+    }
+
+    /// Collects references to at most `len` bytes from `offset` on, in at most `limit` fragments; gives their number.
     pub fn gather<'a>(&'a self, offset: u32, len: u32, limit: usize, out: &mut Fragments<'a, B>) -> u32 {
         let Some(first) = self.find(offset) else { return 0 };
         let Some(piece) = self.pieces.get(first) else { return 0 };
@@ -129,7 +135,7 @@ impl<B: Buffer> SendQueue<B> {
         out: &mut Fragments<'a, B>,
     ) -> u32 {
         let mut done = 0;
-        for piece in self.pieces.range(first..) {
+        for piece in self.pieces.iter_from(first) {
             if done == len || out.len() >= limit {
                 break;
             }
@@ -152,16 +158,14 @@ impl<B: Buffer> SendQueue<B> {
     }
 
     /// The piece that holds the byte at `offset`: nearly always the first or the last.
-    #[inline(always)]
     fn find(&self, offset: u32) -> Option<usize> {
         if offset >= self.len() {
             return None;
         }
-        let last = self.pieces.len() - 1;
         let position = |piece: &Piece<B>| piece.start.wrapping_sub(self.head);
-        if position(&self.pieces[last]) <= offset {
-            Some(last)
-        } else if offset < self.pieces[0].chunk.len {
+        if self.pieces.back().is_some_and(|last| position(last) <= offset) {
+            Some(self.pieces.len() - 1)
+        } else if self.pieces.front().is_some_and(|first| offset < first.chunk.len) {
             Some(0)
         } else {
             Some(self.pieces.partition_point(|piece| position(piece) <= offset) - 1)

@@ -8,25 +8,25 @@ pub struct Seq(pub u32);
 
 impl Seq {
     /// `self < other`, if they are less than 2^31 apart.
-    #[inline]
+    #[inline(always)]
     pub fn before(self, other: Seq) -> bool {
         (self.0.wrapping_sub(other.0) as i32) < 0
     }
 
     /// `self > other`, if they are less than 2^31 apart.
-    #[inline]
+    #[inline(always)]
     pub fn after(self, other: Seq) -> bool {
         other.before(self)
     }
 
     /// The later of the two.
-    #[inline]
+    #[inline(always)]
     pub fn max(self, other: Seq) -> Seq {
         if self.before(other) { other } else { self }
     }
 
     /// The earlier of the two.
-    #[inline]
+    #[inline(always)]
     pub fn min(self, other: Seq) -> Seq {
         if self.after(other) { other } else { self }
     }
@@ -34,14 +34,14 @@ impl Seq {
 
 impl Add<u32> for Seq {
     type Output = Seq;
-    #[inline]
+    #[inline(always)]
     fn add(self, count: u32) -> Seq {
         Seq(self.0.wrapping_add(count))
     }
 }
 
 impl AddAssign<u32> for Seq {
-    #[inline]
+    #[inline(always)]
     fn add_assign(&mut self, count: u32) {
         *self = *self + count;
     }
@@ -50,7 +50,7 @@ impl AddAssign<u32> for Seq {
 impl Sub for Seq {
     type Output = u32;
     /// How far `self` is after `other`.
-    #[inline]
+    #[inline(always)]
     fn sub(self, other: Seq) -> u32 {
         self.0.wrapping_sub(other.0)
     }
@@ -58,7 +58,7 @@ impl Sub for Seq {
 
 impl Sub<u32> for Seq {
     type Output = Seq;
-    #[inline]
+    #[inline(always)]
     fn sub(self, count: u32) -> Seq {
         Seq(self.0.wrapping_sub(count))
     }

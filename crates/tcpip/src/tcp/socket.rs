@@ -34,7 +34,7 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
     }
 
     /// What is possible now. One atomic load.
-    #[inline]
+    #[inline(always)]
     pub fn readiness(&self) -> Readiness {
         Readiness::from_bits(self.ready.load(Ordering::Acquire))
     }

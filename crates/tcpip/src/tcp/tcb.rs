@@ -79,8 +79,19 @@ impl<'a, D: Device, E: Events> Context<'a, D, E> {
         now: u64,
     ) -> (Self, MutexGuard<'a, Tcb<D, E>>) {
         let mut tcb = socket.lock();
+        (Self::locked(stack, socket, &mut tcb, now), tcb)
+    }
+
+    /// The same for a connection that is locked already.
+    #[inline(always)]
+    pub fn locked(
+        stack: &'a Stack<D, E>,
+        socket: &'a Arc<TcpSocket<D, E>>,
+        tcb: &mut Tcb<D, E>,
+        now: u64,
+    ) -> Self {
         tcb.clock = tcb.clock.max(now);
-        (Context { stack, socket, now: tcb.clock }, tcb)
+        Context { stack, socket, now: tcb.clock }
     }
 }
 
@@ -296,7 +307,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// What the program may do now.
-    #[inline]
+    #[inline(always)]
     pub fn readiness(&self) -> Readiness {
         if self.state == State::Established && self.error.is_none() && !self.receive_shut {
             let mut ready = Readiness::EMPTY;
@@ -312,11 +323,12 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// Whether a third of the send buffer is free, so that a program is not woken for every little room.
-    #[inline]
+    #[inline(always)]
     fn is_writable(&self) -> bool {
         self.send.len() == 0 || self.send_room() * 2 >= self.send.len() as usize
     }
 
+    #[inline(never)]
     fn readiness_at_the_ends(&self) -> Readiness {
         let mut ready =
             if self.error.is_some() { Readiness::ERROR | Readiness::READABLE } else { Readiness::EMPTY };
@@ -347,7 +359,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// How many bytes the send buffer takes now.
-    #[inline]
+    #[inline(always)]
     pub fn send_room(&self) -> usize {
         // A buffer counts at least this much, so that a stream of tiny writes cannot hold memory without bound.
         const LEAST_PER_BUFFER: usize = 256;
@@ -355,7 +367,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.send_buffer.saturating_sub(held)
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn set_clock(&mut self, clock: Clock, deadline: u64) {
         self.deadlines[clock as usize] = deadline;
         if deadline < self.wanted_at {
@@ -363,19 +375,20 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn clock(&self, clock: Clock) -> u64 {
         self.deadlines[clock as usize]
     }
 
     /// Sets the wheel if something is due before it would call.
-    #[inline]
+    #[inline(always)]
     pub fn arm(&mut self, cx: &Context<'_, D, E>) {
         if self.wanted_at < self.armed_at {
             self.arm_earlier(cx);
         }
     }
 
+    #[inline(never)]
     fn arm_earlier(&mut self, cx: &Context<'_, D, E>) {
         // What was wanted may have been cancelled since.
         let [a, b, c, d, e] = self.deadlines;
@@ -417,7 +430,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     /// The right edge of the window that we may announce now. It never moves back, nor forward by little
     /// (RFC 9293, 3.8.6.2.2).
-    #[inline]
+    #[inline(always)]
     pub fn window_edge(&self) -> Seq {
         let free = self.receive_buffer.saturating_sub(self.receive.len()) as u32;
         let edge = self.rcv_nxt + free.min(MAX_UNSCALED << self.rcv_scale);
@@ -426,7 +439,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// The window field for a segment sent now; remembers what it announces.
-    #[inline]
+    #[inline(always)]
     pub fn announce_window(&mut self) -> u16 {
         let window = self.window_edge() - self.rcv_nxt;
         // Rounded up: a right edge that was announced is never taken back.

@@ -14,6 +14,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     ///
     /// Gives the number of bytes queued. `WouldBlock` if there is no room (or no packet memory). `fill` runs with the
     /// connection locked: it must not call the engine, nor wait.
+    #[inline]
     pub fn tcp_send(
         &self,
         socket: &Tcp<D, E>,
@@ -66,25 +67,35 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// Hands up to `len` received bytes to `sink`, piece by piece; it says how many it took, and fewer than it was
     /// given ends the call. Leaves them in place if `peek`.
     ///
+    /// `now` is the clock, which is rarely looked at: most reads cause nothing that has a time.
+    ///
     /// Gives the number of bytes taken; `Ok(0)` without a call of `sink` is the end of the stream. `WouldBlock` if
     /// nothing has arrived. `sink` runs with the connection locked: it must not call the engine, nor wait.
+    #[inline]
     pub fn tcp_recv(
         &self,
         socket: &Tcp<D, E>,
-        now: u64,
+        now: impl Fn() -> u64,
         len: usize,
         peek: bool,
         sink: impl FnMut(&[u8]) -> usize,
     ) -> Result<usize> {
-        let (cx, mut tcb) = Context::lock(self, socket, now);
+        let mut tcb = socket.lock();
         if tcb.receive.len() == 0 {
             return if len == 0 && tcb.error.is_none() { Ok(0) } else { self.nothing_received(socket, tcb) };
         }
         let done = tcb.receive.read(len, peek, sink);
         if !peek && done > 0 {
-            tcb.after_read(&cx, done);
-            socket.finish_calm(&cx, tcb);
-            self.loopback_run(now);
+            if tcb.is_noteworthy(done) {
+                let cx = Context::locked(self, socket, &mut tcb, now());
+                tcb.after_read(&cx);
+                socket.finish_calm(&cx, tcb);
+            } else {
+                socket.publish(tcb);
+            }
+            if self.loopback.is_pending() {
+                self.loopback_run(now());
+            }
         }
         Ok(done)
     }
@@ -108,10 +119,19 @@ impl<D: Device, E: Events> Stack<D, E> {
 }
 
 impl<D: Device, E: Events> Tcb<D, E> {
-    /// The program has read `done` bytes: the window may open, the buffer may grow.
+    /// The program has read `done` bytes: whether that may open the window, make the buffer grow, or call for an
+    /// acknowledgement.
     #[inline(always)]
-    pub fn after_read(&mut self, cx: &Context<'_, D, E>, done: usize) {
+    pub fn is_noteworthy(&mut self, done: usize) -> bool {
         self.read_bytes += done;
+        self.read_bytes > self.receive_buffer / 2
+            || ((self.rcv_adv - self.rcv_nxt) as usize) < self.receive_buffer / 4
+            || (self.unacked > 0 && !self.interactive)
+    }
+
+    /// What follows from it.
+    #[inline(never)]
+    pub fn after_read(&mut self, cx: &Context<'_, D, E>) {
         if self.read_bytes > self.receive_buffer / 2 {
             self.tune_buffer(cx);
         }

@@ -299,10 +299,16 @@ impl Net {
 
     pub fn recv(&self, host: usize, socket: &TestTcp, len: usize) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let got = self.hosts[host].tcp_recv(socket, self.now, len, false, |part| {
-            bytes.extend_from_slice(part);
-            part.len()
-        })?;
+        let got = self.hosts[host].tcp_recv(
+            socket,
+            || self.now,
+            len,
+            false,
+            |part| {
+                bytes.extend_from_slice(part);
+                part.len()
+            },
+        )?;
         assert_eq!(got, bytes.len());
         Ok(bytes)
     }

@@ -1,10 +1,10 @@
 //! Network device (virtio 1.2, section 5.1).
 use super::QueueMemory;
-use super::net_queues::{MAX_FRAGMENTS, Receive, Transmit};
+use super::net_queues::{MAX_FRAGMENTS, Receive, Single, Transmit};
 use super::transport::{SetupError, Transport};
 use crate::drivers::buffer::NetBuffer;
-use coracle_tcpip::{Capabilities, Full, RxFrame, TxFrame};
-use coracle_virtio::device::net::{config, features, queue};
+use coracle_tcpip::{Capabilities, Chunk, Fragment, Full, PartialChecksum, RxFrame, TxFrame};
+use coracle_virtio::device::net::{HEADER_BYTES, config, features, queue};
 use coracle_virtio::device::{features as common, id};
 use coracle_virtio::queue::Layout;
 use spin::Mutex;
@@ -124,9 +124,19 @@ impl Net {
     }
 
     /// Queues a frame; [`Net::flush`] tells the device.
-    #[inline]
     pub fn transmit(&self, frame: TxFrame<'_, NetBuffer>) -> Result<(), Full> {
         self.transmit.lock().transmit(frame)
+    }
+
+    /// The same for a frame with one fragment that is not to be cut up.
+    #[inline(always)]
+    pub fn transmit_single(
+        &self,
+        headers: &[u8],
+        payload: Fragment<'_, NetBuffer>,
+        checksum: Option<PartialChecksum>,
+    ) -> Result<(), Full> {
+        self.transmit.lock().transmit_single(headers, payload, checksum)
     }
 
     /// Rings the transmit doorbell if that is needed.
@@ -135,11 +145,15 @@ impl Net {
         self.transmit.lock().flush();
     }
 
-    /// Hands the packets that have come to `sink`, in their order, at most a batch. Gives how many; 0 also if another
-    /// CPU is at it. If there are any, interrupts are off until [`Net::arm`]: the caller sees to it that somebody looks
-    /// again.
+    /// Hands the packets that have come to the engine, in their order, at most a batch: `single` takes those in one
+    /// buffer, `merged` the others. Gives how many; 0 also if another CPU is at it. If there are any, interrupts are off
+    /// until [`Net::arm`]: the caller sees to it that somebody looks again.
     #[inline]
-    pub fn receive(&self, mut sink: impl FnMut(RxFrame<NetBuffer>)) -> usize {
+    pub fn receive(
+        &self,
+        mut single: impl FnMut(Chunk<NetBuffer>, Single),
+        mut merged: impl FnMut(RxFrame<NetBuffer>),
+    ) -> usize {
         let Some(mut receive) = self.receive.try_lock() else { return 0 };
         self.transport.acknowledge();
         if !receive.pending() {
@@ -148,23 +162,27 @@ impl Net {
         receive.disarm();
         let mut count = 0;
         while count < BATCH {
-            match receive.next() {
-                Ok(Some(frame)) => {
-                    count += 1;
-                    if receive.starving() {
-                        // Refill before the packet is given away; if there is no memory for that, the packet is
-                        // dropped and its buffers serve again, so that reception never stops for good.
-                        receive.refill();
-                        if receive.starving() {
-                            continue;
-                        }
-                    }
-                    sink(frame);
-                }
+            let arrived = match receive.pop() {
+                Ok(Some(arrived)) => arrived,
                 Ok(None) => break,
                 Err(error) => {
                     self.broken(error);
                     return count;
+                }
+            };
+            // Before a packet is given away, its buffers are replaced if few are left; if there is no memory for that,
+            // it is dropped and its buffers serve again, so that reception never stops for good.
+            if let Some(told) = receive.single(&arrived) {
+                count += 1;
+                if receive.starving() && receive.starves() {
+                    continue;
+                }
+                let start = HEADER_BYTES as u32;
+                single(Chunk { buffer: arrived.token, start, len: arrived.len - start }, told);
+            } else if let Some(frame) = receive.part(arrived) {
+                count += 1;
+                if !(receive.starving() && receive.starves()) {
+                    merged(frame);
                 }
             }
         }

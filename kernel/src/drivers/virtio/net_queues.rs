@@ -2,16 +2,25 @@
 use super::transport::Doorbell;
 use super::{Queue, QueueMemory};
 use crate::drivers::buffer::NetBuffer;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use coracle_hal::dma::PacketBuffer;
-use coracle_tcpip::{Buffer, Chunk, Full, RxChecksum, RxFrame, TxFrame};
+use coracle_tcpip::{Buffer, Chunk, Fragment, Full, PartialChecksum, RxChecksum, RxFrame, TxFrame};
 use coracle_virtio::device::net::{HEADER_BYTES, Header};
-use coracle_virtio::queue::{Layout, Piece, QueueError};
+use coracle_virtio::queue::{Layout, Piece, QueueError, Used};
 
 /// Buffers that may be missing before they are replaced.
 const REFILL_AT: u16 = 16;
 /// Smallest Ethernet frame that means something: its header.
 const ETHERNET_HEADER: usize = 14;
+
+/// What the device says of a packet that came in one buffer, as nearly all do.
+pub struct Single {
+    /// What it knows of the transport checksum.
+    pub checksum: RxChecksum,
+    /// As in [`RxFrame`].
+    pub segment_size: u16,
+}
 
 /// The receive queue. Buffers lie in it until the device fills them; each packet starts with a virtio header.
 pub struct Receive {
@@ -33,7 +42,7 @@ impl Receive {
     }
 
     /// Gives the device buffers once it lacks some number of them, so that the cost of doing so is shared.
-    #[inline]
+    #[inline(always)]
     pub fn refill_if_low(&mut self) {
         if self.target - self.queue.outstanding() >= REFILL_AT.min(self.target / 2) {
             self.refill();
@@ -53,19 +62,20 @@ impl Receive {
         }
     }
 
+    #[inline(always)]
     fn offer(&mut self, buffer: NetBuffer) -> bool {
         let piece = Piece { address: buffer.phys(), len: NetBuffer::SIZE as u32, writable: true };
-        self.queue.add(core::iter::once(piece), buffer).is_ok()
+        self.queue.add_one(piece, buffer).is_ok()
     }
 
     /// Whether a packet has come.
-    #[inline]
+    #[inline(always)]
     pub fn pending(&self) -> bool {
         self.queue.has_used()
     }
 
     /// Says that nobody waits for an interrupt.
-    #[inline]
+    #[inline(always)]
     pub fn disarm(&mut self) {
         if core::mem::take(&mut self.armed) {
             self.queue.suppress_interrupts();
@@ -78,61 +88,99 @@ impl Receive {
         self.queue.request_interrupt()
     }
 
-    /// The next packet. A frame that makes no sense is dropped; a device that breaks the rules is an error.
-    #[inline]
-    pub fn next(&mut self) -> Result<Option<RxFrame<NetBuffer>>, QueueError> {
-        loop {
-            let Some(used) = self.queue.pop()? else { return Ok(None) };
-            let (buffer, len) = (used.token, used.len);
-            if let Some((mut frame, missing)) = self.partial.take() {
-                if let Some(chunk) = Chunk::new(buffer, 0, len as usize) {
-                    frame.rest.push(chunk);
-                }
-                if missing > 1 {
-                    self.partial = Some((frame, missing - 1));
-                    continue;
-                }
-                return Ok(Some(frame));
-            }
-            let Some(header) = Header::decode(&buffer.as_slice()[..len as usize]) else { continue };
-            let Some(head) = Chunk::new(buffer, HEADER_BYTES, (len as usize).saturating_sub(HEADER_BYTES))
-            else {
-                continue;
-            };
-            let checksum = match (header.partial_checksum, header.checksum_valid) {
-                (Some(_), _) => RxChecksum::Partial,
-                (None, true) => RxChecksum::Valid,
-                (None, false) => RxChecksum::Unknown,
-            };
-            let mut frame = RxFrame::single(head, checksum);
-            frame.segment_size = header.segments.map_or(0, |(_, size)| size);
-            if header.buffers > self.queue.size() {
-                // More than there are: nonsense, and waiting for them would collect memory without end.
-                continue;
-            }
-            if header.buffers > 1 {
-                frame.rest = Vec::with_capacity(header.buffers.min(self.target) as usize - 1);
-                self.partial = Some((frame, header.buffers - 1));
-                continue;
-            }
-            if frame.len() >= ETHERNET_HEADER {
-                return Ok(Some(frame));
-            }
+    /// The next buffer that the device has filled. A device that breaks the rules is an error.
+    #[inline(always)]
+    pub fn pop(&mut self) -> Result<Option<Used<NetBuffer>>, QueueError> {
+        self.queue.pop()
+    }
+
+    /// What is known of the packet in this buffer, if all of it is there and it is a frame.
+    #[inline(always)]
+    pub fn single(&self, arrived: &Used<NetBuffer>) -> Option<Single> {
+        if self.partial.is_some() || (arrived.len as usize) < HEADER_BYTES + ETHERNET_HEADER {
+            return None;
+        }
+        let header = Header::decode(arrived.token.as_slice())?;
+        (header.buffers <= 1).then(|| Self::told(&header))
+    }
+
+    /// Takes a buffer that is only a part of a packet; gives the packet if it is the last. What makes no sense is
+    /// dropped.
+    #[inline(never)]
+    pub fn part(&mut self, arrived: Used<NetBuffer>) -> Option<RxFrame<NetBuffer>> {
+        if self.partial.is_some() {
+            return self.join(arrived.token, arrived.len);
+        }
+        let header = Header::decode(arrived.token.as_slice().get(..arrived.len as usize)?)?;
+        let Single { checksum, segment_size } = Self::told(&header);
+        // `decode` found a whole header.
+        let head = Chunk {
+            buffer: arrived.token,
+            start: HEADER_BYTES as u32,
+            len: arrived.len - HEADER_BYTES as u32,
+        };
+        if header.buffers > 1 {
+            self.begin(header.buffers, RxFrame { segment_size, ..RxFrame::single(head, checksum) });
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn told(header: &Header) -> Single {
+        let checksum = match (header.partial_checksum, header.checksum_valid) {
+            (Some(_), _) => RxChecksum::Partial,
+            (None, true) => RxChecksum::Valid,
+            (None, false) => RxChecksum::Unknown,
+        };
+        Single { checksum, segment_size: header.segments.map_or(0, |(_, size)| size) }
+    }
+
+    /// The first buffer of a packet in several has come.
+    fn begin(&mut self, buffers: u16, mut frame: RxFrame<NetBuffer>) {
+        // More than there are: nonsense, and waiting for them would collect memory without end.
+        if buffers <= self.queue.size() {
+            frame.rest = Vec::with_capacity(buffers.min(self.target) as usize - 1);
+            self.partial = Some((frame, buffers - 1));
         }
     }
 
+    /// The next buffer of a packet in several; gives the packet if it is the last.
+    fn join(&mut self, buffer: NetBuffer, len: u32) -> Option<RxFrame<NetBuffer>> {
+        let (mut frame, missing) = self.partial.take()?;
+        if let Some(chunk) = Chunk::new(buffer, 0, len as usize) {
+            frame.rest.push(chunk);
+        }
+        if missing > 1 {
+            self.partial = Some((frame, missing - 1));
+            return None;
+        }
+        Some(frame)
+    }
+
     /// Whether the device has so few buffers left that a packet had better be dropped than kept.
-    #[inline]
+    #[inline(always)]
     pub fn starving(&self) -> bool {
         self.queue.outstanding() < self.target / 4
     }
+
+    /// The same after new buffers were asked for.
+    #[cold]
+    #[inline(never)]
+    pub fn starves(&mut self) -> bool {
+        self.refill();
+        self.starving()
+    }
 }
+
+/// The buffers of a packet in several fragments; boxed, because such packets are rare and their record should be as
+/// small as that of others.
+struct Several(#[expect(dead_code, reason = "held until the device is done")] Vec<NetBuffer>);
 
 /// Buffers that a packet on its way out holds.
 enum Held {
     None,
     One { _buffer: NetBuffer },
-    Many { _buffers: Vec<NetBuffer> },
+    Many { _buffers: Box<Several> },
 }
 
 /// Bytes of a slot's header area: a virtio header and the longest Ethernet, IPv4 and TCP headers (14 + 60 + 60).
@@ -142,6 +190,13 @@ const SLOTS_PER_BUFFER: usize = PacketBuffer::SIZE / SLOT_BYTES;
 /// Completed packets are looked at when this many are out: often enough to keep the buffers warm, seldom enough to
 /// cost little for each.
 const RECLAIM_AT: u16 = 24;
+/// The piece of a chain that a fragment is.
+#[inline(always)]
+fn piece(fragment: &Fragment<'_, NetBuffer>) -> Piece {
+    let address = fragment.buffer.phys() + u64::from(fragment.start);
+    Piece { address, len: fragment.len, writable: false }
+}
+
 /// Most payload fragments of a packet: 64 KiB in buffers of 2 KiB, with room for partly filled ones. A device's
 /// chains may have 1024 pieces at most (QEMU's VIRTQUEUE_MAX_SIZE), and no more than its queue has descriptors.
 pub const MAX_FRAGMENTS: usize = 62;
@@ -176,56 +231,96 @@ impl Transmit {
     }
 
     /// Queues a frame. The device is told by [`Transmit::flush`].
-    #[inline]
     pub fn transmit(&mut self, frame: TxFrame<'_, NetBuffer>) -> Result<(), Full> {
-        if self.queue.outstanding() >= RECLAIM_AT {
-            self.reclaim();
-        }
         let pieces = frame.payload.len() + 1;
-        if !self.queue.fits(pieces) {
-            self.reclaim();
-            if !self.queue.fits(pieces) {
-                self.wanted = true;
-                return Err(Full);
-            }
-        }
-        let header = Header {
-            partial_checksum: frame.checksum.map(|c| (c.start, c.offset)),
-            checksum_valid: false,
-            segments: frame.segment_size.map(|size| (frame.headers.len() as u16, size)),
-            buffers: 0,
-        };
-        let len = HEADER_BYTES + frame.headers.len();
-        let slot = self.queue.next_slot().ok_or(Full)? as usize;
-        let (index, offset) = (slot / SLOTS_PER_BUFFER, slot % SLOTS_PER_BUFFER * SLOT_BYTES);
-        while self.headers.len() <= index {
-            self.headers.push(PacketBuffer::alloc().ok_or(Full)?);
-        }
-        let area = &mut self.headers[index].as_mut_slice()[offset..offset + SLOT_BYTES];
-        area[..HEADER_BYTES].copy_from_slice(&header.encode());
-        // Longer headers than IPv4 and TCP can have would be an error of the engine's; the frame is dropped.
-        let Some(room) = area.get_mut(HEADER_BYTES..len) else { return Ok(()) };
-        room.copy_from_slice(frame.headers);
-        let first =
-            Piece { address: self.headers[index].phys() + offset as u64, len: len as u32, writable: false };
-        let piece = |f: &coracle_tcpip::Fragment<'_, NetBuffer>| Piece {
-            address: f.buffer.phys() + u64::from(f.start),
-            len: f.len,
-            writable: false,
-        };
+        self.make_room(pieces)?;
+        let first = self.write_headers(frame.headers, frame.checksum, frame.segment_size)?;
         let added = match frame.payload {
-            [] => self.queue.add([first].into_iter(), Held::None),
-            [one] => {
-                self.queue.add([first, piece(one)].into_iter(), Held::One { _buffer: one.buffer.clone() })
-            }
+            [] => self.queue.add_one(first, Held::None),
+            [one] => self.queue.add_two(first, piece(one), Held::One { _buffer: one.buffer.clone() }),
             many => {
-                let held = Held::Many { _buffers: many.iter().map(|f| f.buffer.clone()).collect() };
+                let held = Held::Many {
+                    _buffers: Box::new(Several(many.iter().map(|f| f.buffer.clone()).collect())),
+                };
                 let pieces = (0..pieces).map(|i| if i == 0 { first } else { piece(&many[i - 1]) });
                 self.queue.add(pieces, held)
             }
         };
         // A broken queue swallows frames: the device is dead, and nothing will make room.
         let _ = added;
+        Ok(())
+    }
+
+    /// The same for a frame with one fragment that is not to be cut up: what a busy connection sends.
+    #[inline(always)]
+    pub fn transmit_single(
+        &mut self,
+        headers: &[u8],
+        payload: Fragment<'_, NetBuffer>,
+        checksum: Option<PartialChecksum>,
+    ) -> Result<(), Full> {
+        self.make_room(2)?;
+        let first = self.write_headers(headers, checksum, None)?;
+        let held = Held::One { _buffer: payload.buffer.clone() };
+        let _ = self.queue.add_two(first, piece(&payload), held);
+        Ok(())
+    }
+
+    /// Sees to it that a chain of `pieces` fits.
+    #[inline(always)]
+    fn make_room(&mut self, pieces: usize) -> Result<(), Full> {
+        if self.queue.outstanding() >= RECLAIM_AT {
+            self.reclaim();
+        }
+        if self.queue.fits(pieces) { Ok(()) } else { self.force_room(pieces) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn force_room(&mut self, pieces: usize) -> Result<(), Full> {
+        self.reclaim();
+        if self.queue.fits(pieces) {
+            return Ok(());
+        }
+        self.wanted = true;
+        Err(Full)
+    }
+
+    /// Writes the virtio header and the others into the memory of the next slot; gives the piece that they are.
+    #[inline(always)]
+    fn write_headers(
+        &mut self,
+        headers: &[u8],
+        checksum: Option<PartialChecksum>,
+        segment_size: Option<u16>,
+    ) -> Result<Piece, Full> {
+        let header = Header {
+            partial_checksum: checksum.map(|c| (c.start, c.offset)),
+            checksum_valid: false,
+            segments: segment_size.map(|size| (headers.len() as u16, size)),
+            buffers: 0,
+        };
+        let slot = self.queue.next_slot().ok_or(Full)? as usize;
+        let (index, offset) = (slot / SLOTS_PER_BUFFER, slot % SLOTS_PER_BUFFER * SLOT_BYTES);
+        if index >= self.headers.len() {
+            self.grow_headers(index)?;
+        }
+        let buffer = self.headers.get_mut(index).ok_or(Full)?;
+        let address = buffer.phys() + offset as u64;
+        let area = &mut buffer.as_mut_slice()[offset..offset + SLOT_BYTES];
+        area[..HEADER_BYTES].copy_from_slice(&header.encode());
+        let len = HEADER_BYTES + headers.len();
+        // Longer headers than IPv4 and TCP can have would be an error of the engine's; the frame never goes.
+        area.get_mut(HEADER_BYTES..len).ok_or(Full)?.copy_from_slice(headers);
+        Ok(Piece { address, len: len as u32, writable: false })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow_headers(&mut self, index: usize) -> Result<(), Full> {
+        while self.headers.len() <= index {
+            self.headers.push(PacketBuffer::alloc().ok_or(Full)?);
+        }
         Ok(())
     }
 
