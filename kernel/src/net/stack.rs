@@ -8,6 +8,7 @@ use super::interface::{Interface, Watch};
 use crate::drivers::virtio::net::Net;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
+use crate::task::sched;
 use alloc::vec::Vec;
 use coracle_hal::time::{interrupt_by, now_ns};
 use coracle_image::cmdline::{CommandLine, IpSetting};
@@ -155,6 +156,11 @@ pub fn poll() -> usize {
             look_for_lease(engine);
         }
     }
+    // A CPU that went idle while we were at the queue could not ask for itself.
+    if sched::others_idle() && card.arm() == Some(true) {
+        // It can take what has come meanwhile.
+        sched::kick_idle();
+    }
     count
 }
 
@@ -171,18 +177,20 @@ pub fn sent(now: u64) {
     request_guard(now);
 }
 
-/// Before a CPU sleeps: asks the card for an interrupt. True: there is something to do at once.
+/// Before a CPU sleeps, which says so before: asks the card for an interrupt. True: there is something to do at once.
 pub fn arm() -> bool {
-    let Some(engine) = ENGINE.get() else { return false };
-    if let Some(card) = engine.device().card() {
-        // First: who queues a frame and still finds the guard set has queued it before the flush.
-        GUARD.store(NO_GUARD, Ordering::SeqCst);
-        card.flush();
-        if card.arm() {
-            return true;
-        }
-    }
-    false
+    // Another CPU that is at the queue looks for idle ones when it has let go of it.
+    ask_for_interrupts().unwrap_or(false)
+}
+
+/// Asks the card for interrupts instead of setting the guard. True: it has something already; `None`: another CPU is at
+/// the queue, and it isn't known which of the two holds.
+fn ask_for_interrupts() -> Option<bool> {
+    let Some(card) = ENGINE.get().and_then(|engine| engine.device().card()) else { return Some(false) };
+    // First: who queues a frame and still finds the guard set has queued it before the flush.
+    GUARD.store(NO_GUARD, Ordering::SeqCst);
+    card.flush();
+    card.arm()
 }
 
 /// When [`poll`] must be called next for the engine's timers (ns since boot), if ever.
@@ -214,8 +222,14 @@ pub fn poll_if_guarded() {
         return;
     }
     // Quiet: whatever comes next interrupts the program, if it still computes.
-    while arm() {
-        poll();
+    loop {
+        match ask_for_interrupts() {
+            Some(true) => {
+                poll();
+            }
+            Some(false) => break,
+            None => return request_guard(now_ns()),
+        }
     }
     if let Some(deadline) = next_deadline() {
         GUARD.fetch_min(deadline, Ordering::AcqRel);

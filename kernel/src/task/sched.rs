@@ -10,7 +10,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use coracle_hal::percpu::PerCpu;
 use coracle_hal::{cpu, irq, time};
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::*, fence};
 use spin::{Mutex, Once};
 
 /// How long a thread runs while another waits for its CPU, in nanoseconds.
@@ -293,6 +293,22 @@ fn enqueue(thread: Arc<Thread>, target: usize) {
     if before > 0 {
         kick_helper(affinity & !(1 << here));
     }
+}
+
+/// True if another CPU is idle, or about to wait for an interrupt. It was not, if it finds free what the caller has let go
+/// of before this call: the CPU says that it idles before it looks.
+#[inline]
+pub fn others_idle() -> bool {
+    if cpu::count() == 1 {
+        return false;
+    }
+    fence(SeqCst);
+    IDLE.load(Relaxed) & !(1 << cpu::id()) != 0
+}
+
+/// Makes an idle CPU look at the devices, and for work.
+pub fn kick_idle() {
+    kick_helper(!(1 << cpu::id()));
 }
 
 /// Asks an idle CPU, one of `cpus`, to look for work in the queues of the others.

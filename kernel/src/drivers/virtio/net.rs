@@ -199,13 +199,13 @@ impl Net {
     }
 
     /// Before a sleep: asks for an interrupt with the next packet, and for one when there is room to send if somebody
-    /// waits for that. True if something is there already, or another CPU is at it.
-    pub fn arm(&self) -> bool {
+    /// waits for that. True if something is there already; `None` if another CPU is at the receive queue.
+    pub fn arm(&self) -> Option<bool> {
+        let mut receive = self.receive.try_lock()?;
         self.transport.acknowledge();
-        let Some(mut receive) = self.receive.try_lock() else { return true };
         // Memory that was short when a packet came may be there by now.
         receive.refill_if_low();
-        receive.arm() | self.transmit.lock().arm()
+        Some(receive.arm() | self.transmit.lock().arm())
     }
 }
 

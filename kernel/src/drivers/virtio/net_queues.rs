@@ -84,7 +84,10 @@ impl Receive {
 
     /// Asks for an interrupt with the next packet; true if one is there already.
     pub fn arm(&mut self) -> bool {
-        self.armed = true;
+        if core::mem::replace(&mut self.armed, true) {
+            // Nothing was taken since: the device still knows.
+            return self.queue.has_used();
+        }
         self.queue.request_interrupt()
     }
 
