@@ -1,11 +1,11 @@
-//! The socket itself. A message goes straight into its receiver's inbox; only one socket's lock is held at a time.
+//! The socket itself, and what it is as a file. Only one socket's lock is held at a time.
 use super::address::{self, Key};
-use super::inbox::{Credentials, Inbox, Message};
+use super::inbox::{Credentials, Inbox};
 use super::options::Options;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::fs::stat;
-use crate::ipc::poll::{Events, PollSource, block_on_events};
+use crate::ipc::poll::{Events, PollSource};
 use crate::mm::user_buf::UserBuf;
 use crate::net::socket::{Received, Rights, Socket, SocketAddress};
 use crate::syscall::call::Call;
@@ -14,21 +14,15 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use coracle_hal::frame;
 use core::any::Any;
 use linux_raw_sys::general::{S_IFSOCK, stat as Stat};
 use linux_raw_sys::ioctl::{FIONREAD, TIOCOUTQ};
 use linux_raw_sys::net as n;
 use spin::Mutex;
 
-/// Largest piece of a stream that is one message.
-const STREAM_PIECE: usize = 32 * 1024;
-/// The longest queue of connections (net.core.somaxconn).
-const MAX_BACKLOG: usize = 4096;
-
 /// The three kinds (unix(7)).
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Stream,
     Datagram,
     SeqPacket,
@@ -36,35 +30,35 @@ enum Kind {
 
 /// An AF_UNIX socket.
 pub struct UnixSocket {
-    kind: Kind,
-    inode: u64,
-    state: Mutex<State>,
+    pub(super) kind: Kind,
+    pub(super) inode: u64,
+    pub(super) state: Mutex<State>,
     /// Changes of this socket's readiness.
-    source: PollSource,
+    pub(super) source: PollSource,
     /// There may be room again: in the inbox for who sends here, or in the queue for who connects.
-    room: PollSource,
-    this: Weak<UnixSocket>,
+    pub(super) room: PollSource,
+    pub(super) this: Weak<UnixSocket>,
 }
 
-struct State {
-    inbox: Inbox,
-    name: Option<Vec<u8>>,
-    key: Option<Key>,
-    role: Role,
+pub(super) struct State {
+    pub(super) inbox: Inbox,
+    pub(super) name: Option<Vec<u8>>,
+    pub(super) key: Option<Key>,
+    pub(super) role: Role,
     /// Of the peer when it connected, or of who listens.
-    peer_credentials: Option<Credentials>,
-    peer_name: Vec<u8>,
-    options: Options,
+    pub(super) peer_credentials: Option<Credentials>,
+    pub(super) peer_name: Vec<u8>,
+    pub(super) options: Options,
     /// SHUT_RD here, or the peer sends no more.
-    read_closed: bool,
+    pub(super) read_closed: bool,
     /// SHUT_WR here, or the peer reads no more.
-    write_closed: bool,
+    pub(super) write_closed: bool,
     /// The peer went away with bytes unread: told once.
-    error: Option<Errno>,
-    closed: bool,
+    pub(super) error: Option<Errno>,
+    pub(super) closed: bool,
 }
 
-enum Role {
+pub(super) enum Role {
     None,
     Listening {
         queue: VecDeque<Arc<UnixSocket>>,
@@ -101,7 +95,8 @@ fn kind_of(kind: u32) -> Result<Kind, Errno> {
     }
 }
 
-fn credentials() -> Credentials {
+/// Who runs now: what a socket tells of its peer.
+pub(super) fn credentials() -> Credentials {
     /// Index of the effective id.
     const EFFECTIVE: usize = 1;
     crate::this::with(|thread| {
@@ -111,7 +106,7 @@ fn credentials() -> Credentials {
 }
 
 impl UnixSocket {
-    fn new(kind: Kind) -> Arc<UnixSocket> {
+    pub(super) fn new(kind: Kind) -> Arc<UnixSocket> {
         Arc::new_cyclic(|this| UnixSocket {
             kind,
             inode: stat::next_inode(),
@@ -133,23 +128,23 @@ impl UnixSocket {
             this: this.clone(),
         })
     }
-    fn join(&self, peer: &Arc<UnixSocket>, credentials: Credentials, name: Vec<u8>) {
+    pub(super) fn join(&self, peer: &Arc<UnixSocket>, credentials: Credentials, name: Vec<u8>) {
         let mut state = self.state.lock();
         state.role = Role::Connected(Arc::downgrade(peer));
         state.peer_credentials = Some(credentials);
         state.peer_name = name;
     }
-    fn this(&self) -> Result<Arc<UnixSocket>, Errno> {
+    pub(super) fn this(&self) -> Result<Arc<UnixSocket>, Errno> {
         self.this.upgrade().ok_or(Errno::BADF)
     }
     /// The peer, with the lock released.
-    fn peer(&self) -> Option<Arc<UnixSocket>> {
+    pub(super) fn peer(&self) -> Option<Arc<UnixSocket>> {
         match &self.state.lock().role {
             Role::Connected(peer) => peer.upgrade(),
             _ => None,
         }
     }
-    fn name(&self) -> Vec<u8> {
+    pub(super) fn name(&self) -> Vec<u8> {
         self.state.lock().name.clone().unwrap_or_default()
     }
     /// A line of /proc/net/unix.
@@ -180,220 +175,6 @@ impl UnixSocket {
             Kind::SeqPacket => n::SOCK_SEQPACKET,
         }
     }
-
-    /// Puts a message into this socket's inbox: EAGAIN if there is no room, EPIPE or ECONNREFUSED if it takes none.
-    fn deliver(
-        &self,
-        message: &mut Option<Message>,
-        capacity: usize,
-        sender: &UnixSocket,
-    ) -> Result<(), Errno> {
-        let mut state = self.state.lock();
-        if state.closed {
-            return Err(if self.kind == Kind::Datagram { Errno::CONNREFUSED } else { Errno::PIPE });
-        }
-        if state.read_closed {
-            return Err(Errno::PIPE);
-        }
-        // A connected datagram socket hears its peer alone.
-        if self.kind == Kind::Datagram
-            && let Role::Connected(peer) = &state.role
-            && !core::ptr::eq(peer.as_ptr(), sender)
-        {
-            return Err(Errno::PERM);
-        }
-        if !state.inbox.has_room(capacity) {
-            return Err(Errno::AGAIN);
-        }
-        if let Some(message) = message.take() {
-            state.inbox.push(message);
-        }
-        Ok(())
-    }
-
-    /// Sends one message, waiting for room unless `nonblock`.
-    fn send_message(
-        &self,
-        to: &Arc<UnixSocket>,
-        message: Message,
-        nonblock: bool,
-        deadline: Option<u64>,
-    ) -> Result<(), Errno> {
-        let capacity = self.state.lock().options.capacity;
-        let mut message = Some(message);
-        let sent = block_on_events(&to.room, Events::OUT, nonblock, deadline, || {
-            to.deliver(&mut message, capacity, self)
-        });
-        match sent {
-            Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
-            other => other?,
-        }
-        to.source.notify(Events::IN);
-        Ok(())
-    }
-
-    /// Receives into `dst` what is there: EAGAIN if nothing is.
-    fn try_receive(&self, dst: &mut UserBuf, flags: u32, found: &mut Received) -> Result<(), Errno> {
-        let peek = flags & n::MSG_PEEK != 0;
-        loop {
-            let mut freed = Vec::new();
-            let mut state = self.state.lock();
-            if matches!(state.role, Role::Listening { .. }) {
-                return Err(Errno::INVAL);
-            }
-            if state.inbox.is_empty() {
-                if let Some(error) = state.error.take() {
-                    return Err(error);
-                }
-                if self.kind != Kind::Datagram && matches!(state.role, Role::None) {
-                    return Err(if self.kind == Kind::Stream { Errno::INVAL } else { Errno::NOTCONN });
-                }
-                return if state.read_closed { Ok(()) } else { Err(Errno::AGAIN) };
-            }
-            let pass = state.options.pass_credentials;
-            let faulted = match self.kind {
-                Kind::Stream if peek => peek_stream(&state.inbox, dst, found, pass),
-                Kind::Stream => take_stream(&mut state.inbox, dst, found, pass, &mut freed),
-                _ => take_packet(&mut state.inbox, dst, flags, found, pass, &mut freed),
-            };
-            drop(state);
-            if !freed.is_empty() || found.len > 0 {
-                self.room.notify(Events::OUT);
-                if self.kind != Kind::Datagram
-                    && let Some(peer) = self.peer()
-                {
-                    peer.source.notify(Events::OUT);
-                }
-            }
-            drop(freed);
-            if !faulted {
-                return Ok(());
-            }
-            match dst.resolve() {
-                Ok(()) => {}
-                Err(_) if found.len > 0 => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn hang_up(&self, reset: bool) {
-        {
-            let mut state = self.state.lock();
-            state.read_closed = true;
-            state.write_closed = true;
-            if reset {
-                state.error = Some(Errno::CONNRESET);
-            }
-        }
-        self.source.notify(Events::IN | Events::OUT | Events::HUP | Events::RDHUP);
-        self.room.notify(Events::OUT | Events::HUP);
-    }
-}
-
-fn note(found: &mut Received, message: &mut Message, pass: bool, peek: bool) {
-    if found.from.is_none() && !message.from.is_empty() {
-        found.from = Some(SocketAddress::Unix(message.from.clone()));
-    }
-    if pass {
-        found.credentials = Some(message.credentials);
-    }
-    if peek {
-        found.rights = message.rights.clone();
-    } else if !message.rights.is_empty() {
-        found.rights = core::mem::take(&mut message.rights);
-    }
-}
-
-/// Takes bytes off the stream, over several messages as long as they come from one sender and pass no descriptors; true
-/// if a page of the program wasn't there.
-fn take_stream(
-    inbox: &mut Inbox,
-    dst: &mut UserBuf,
-    found: &mut Received,
-    pass: bool,
-    freed: &mut Vec<Message>,
-) -> bool {
-    while dst.remaining() > 0 {
-        let Some(message) = inbox.front() else { break };
-        let begins_anew = !message.rights.is_empty()
-            || (pass && found.credentials.is_some_and(|known| known != message.credentials));
-        if begins_anew && found.len > 0 {
-            break;
-        }
-        let want = message.rest().len().min(dst.remaining());
-        let n = dst.put_nofault(&message.bytes[message.start..message.start + want]);
-        if n > 0 {
-            note(found, message, pass, false);
-        }
-        found.len += n;
-        freed.extend(inbox.consume(n));
-        if n < want {
-            return true;
-        }
-    }
-    false
-}
-
-fn peek_stream(inbox: &Inbox, dst: &mut UserBuf, found: &mut Received, pass: bool) -> bool {
-    // Bytes peeked before a page fault are not copied twice.
-    let mut skip = found.len;
-    for message in inbox.iter() {
-        let rest = message.rest();
-        if skip >= rest.len() {
-            skip -= rest.len();
-            continue;
-        }
-        if !message.rights.is_empty() && found.len > 0 {
-            break;
-        }
-        let want = (rest.len() - skip).min(dst.remaining());
-        let n = dst.put_nofault(&rest[skip..skip + want]);
-        skip = 0;
-        found.len += n;
-        found.rights = message.rights.clone();
-        if pass {
-            found.credentials = Some(message.credentials);
-        }
-        if n < want {
-            return true;
-        }
-        if dst.remaining() == 0 {
-            break;
-        }
-    }
-    false
-}
-
-fn take_packet(
-    inbox: &mut Inbox,
-    dst: &mut UserBuf,
-    flags: u32,
-    found: &mut Received,
-    pass: bool,
-    freed: &mut Vec<Message>,
-) -> bool {
-    let peek = flags & n::MSG_PEEK != 0;
-    let Some(message) = inbox.front() else { return false };
-    let whole = message.bytes.len();
-    let from = found.len;
-    let want = (whole - from).min(dst.remaining());
-    let n = dst.put_nofault(&message.bytes[from..from + want]);
-    found.len += n;
-    if n < want {
-        return true;
-    }
-    note(found, message, pass, peek);
-    if found.len < whole {
-        found.flags |= n::MSG_TRUNC;
-    }
-    if flags & n::MSG_TRUNC != 0 {
-        found.len = whole;
-    }
-    if !peek {
-        freed.extend(inbox.pop());
-    }
-    false
 }
 
 impl File for UnixSocket {
@@ -488,112 +269,17 @@ impl File for UnixSocket {
 
 impl Socket for UnixSocket {
     fn bind(&self, address: &SocketAddress) -> Result<(), Errno> {
-        let SocketAddress::Unix(name) = address else { return Err(Errno::INVAL) };
-        if self.state.lock().name.is_some() {
-            return Err(Errno::INVAL);
-        }
-        let (name, key) = address::bind(&self.this()?, name)?;
-        let mut state = self.state.lock();
-        state.name = Some(name);
-        state.key = Some(key);
-        Ok(())
+        self.take_name(address)
     }
-
     fn connect(&self, address: &SocketAddress, nonblock: bool) -> Result<(), Errno> {
-        let name = match address {
-            SocketAddress::Unix(name) => name,
-            SocketAddress::Unspecified if self.kind == Kind::Datagram => {
-                self.state.lock().role = Role::None;
-                return Ok(());
-            }
-            _ => return Err(Errno::INVAL),
-        };
-        if self.kind != Kind::Datagram {
-            match self.state.lock().role {
-                Role::None => {}
-                Role::Listening { .. } => return Err(Errno::INVAL),
-                Role::Connected(_) => return Err(Errno::ISCONN),
-            }
-        }
-        let target = address::find(name)?;
-        if target.kind != self.kind {
-            return Err(Errno::PROTOTYPE);
-        }
-        let me = credentials();
-        if self.kind == Kind::Datagram {
-            self.join(&target, me, name.clone());
-            return Ok(());
-        }
-        let deadline = self.state.lock().options.send_deadline();
-        let client = self.this()?;
-        let server = UnixSocket::new(self.kind);
-        server.join(&client, me, self.name());
-        let queued = block_on_events(&target.room, Events::OUT, nonblock, deadline, || {
-            let mut state = target.state.lock();
-            let (name, peer) = (state.name.clone(), state.peer_credentials);
-            match &mut state.role {
-                Role::Listening { queue, backlog } => {
-                    if queue.len() > *backlog {
-                        return Err(Errno::AGAIN);
-                    }
-                    // Joined before it can be accepted, so that nobody finds it half connected.
-                    server.state.lock().name = name.clone();
-                    client.join(&server, peer.unwrap_or(me), name.unwrap_or_default());
-                    queue.push_back(server.clone());
-                    Ok(())
-                }
-                _ => Err(Errno::CONNREFUSED),
-            }
-        });
-        match queued {
-            Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
-            other => other?,
-        }
-        target.source.notify(Events::IN);
-        self.source.notify(Events::OUT);
-        Ok(())
+        self.connect_to(address, nonblock)
     }
-
     fn listen(&self, backlog: usize) -> Result<(), Errno> {
-        if self.kind == Kind::Datagram {
-            return Err(Errno::OPNOTSUPP);
-        }
-        let me = credentials();
-        let mut state = self.state.lock();
-        if state.name.is_none() {
-            return Err(Errno::INVAL);
-        }
-        let limit = backlog.min(MAX_BACKLOG);
-        match &mut state.role {
-            Role::None => state.role = Role::Listening { queue: VecDeque::new(), backlog: limit },
-            Role::Listening { backlog, .. } => *backlog = limit,
-            Role::Connected(_) => return Err(Errno::INVAL),
-        }
-        state.peer_credentials = Some(me);
-        Ok(())
+        self.start_listening(backlog)
     }
-
     fn accept(&self, nonblock: bool) -> Result<(Arc<dyn File>, SocketAddress), Errno> {
-        if self.kind == Kind::Datagram {
-            return Err(Errno::OPNOTSUPP);
-        }
-        let deadline = self.state.lock().options.receive_deadline();
-        let taken = block_on_events(&self.source, Events::IN, nonblock, deadline, || {
-            let mut state = self.state.lock();
-            match &mut state.role {
-                Role::Listening { queue, .. } => queue.pop_front().ok_or(Errno::AGAIN),
-                _ => Err(Errno::INVAL),
-            }
-        });
-        let socket = match taken {
-            Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
-            other => other?,
-        };
-        self.room.notify(Events::OUT);
-        let name = socket.state.lock().peer_name.clone();
-        Ok((socket, SocketAddress::Unix(name)))
+        self.take_connection(nonblock)
     }
-
     fn local_address(&self) -> Result<SocketAddress, Errno> {
         Ok(SocketAddress::Unix(self.name()))
     }
@@ -612,151 +298,14 @@ impl Socket for UnixSocket {
         flags: u32,
         rights: Option<&mut Rights>,
     ) -> SysResult {
-        if flags & n::MSG_OOB != 0 {
-            return Err(Errno::OPNOTSUPP);
-        }
-        if frame::low() {
-            return Err(Errno::NOBUFS);
-        }
-        let nonblock = flags & n::MSG_DONTWAIT != 0;
-        let (deadline, write_closed, capacity, peer) = {
-            let state = self.state.lock();
-            let peer = match &state.role {
-                Role::Connected(peer) => Some(peer.upgrade()),
-                _ => None,
-            };
-            (state.options.send_deadline(), state.write_closed, state.options.capacity, peer)
-        };
-        if write_closed {
-            return Err(Errno::PIPE);
-        }
-        let connected = peer.is_some();
-        let target = match (self.kind, to) {
-            (Kind::Datagram, Some(SocketAddress::Unix(name))) => address::find(name)?,
-            (Kind::Datagram, Some(_)) => return Err(Errno::INVAL),
-            (Kind::Stream, Some(_)) if connected => return Err(Errno::ISCONN),
-            (Kind::Stream, Some(_)) => return Err(Errno::OPNOTSUPP),
-            _ => match peer.flatten() {
-                Some(peer) => peer,
-                None if !connected => return Err(Errno::NOTCONN),
-                None if self.kind == Kind::Datagram => return Err(Errno::CONNREFUSED),
-                None => return Err(Errno::PIPE),
-            },
-        };
-        if target.kind != self.kind {
-            return Err(Errno::PROTOTYPE);
-        }
-        let credentials = credentials();
-        let mut rights = rights.map(core::mem::take).unwrap_or_default();
-        if self.kind != Kind::Stream {
-            let from = self.name();
-            if src.remaining() > capacity {
-                return Err(Errno::MSGSIZE);
-            }
-            let mut bytes = alloc::vec![0; src.remaining()];
-            let len = src.take(&mut bytes)?;
-            bytes.truncate(len);
-            self.send_message(
-                &target,
-                Message { bytes, start: 0, from, rights, credentials },
-                nonblock,
-                deadline,
-            )?;
-            return Ok(len);
-        }
-        let mut done = 0;
-        while src.remaining() > 0 {
-            // Looked at first, so that nothing is taken from the program that can't be sent.
-            let room = block_on_events(&target.room, Events::OUT, nonblock, deadline, || {
-                target.deliver(&mut None, capacity, self)
-            });
-            let piece = room.and_then(|()| {
-                let mut bytes = alloc::vec![0; src.remaining().min(STREAM_PIECE)];
-                let len = src.take(&mut bytes)?;
-                bytes.truncate(len);
-                Ok(bytes)
-            });
-            let result = piece.and_then(|bytes| {
-                let len = bytes.len();
-                let message = Message {
-                    bytes,
-                    start: 0,
-                    from: Vec::new(),
-                    rights: core::mem::take(&mut rights),
-                    credentials,
-                };
-                self.send_message(&target, message, nonblock, deadline).map(|()| len)
-            });
-            match result {
-                Ok(len) => done += len,
-                Err(_) if done > 0 => break,
-                Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(done)
+        self.send_from(src, to, flags, rights)
     }
-
     fn receive(&self, dst: &mut UserBuf, flags: u32) -> Result<Received, Errno> {
-        if flags & n::MSG_OOB != 0 {
-            return Err(Errno::OPNOTSUPP);
-        }
-        let nonblock = flags & n::MSG_DONTWAIT != 0;
-        let deadline = self.state.lock().options.receive_deadline();
-        let all = flags & n::MSG_WAITALL != 0 && self.kind == Kind::Stream && flags & n::MSG_PEEK == 0;
-        let mut found = Received { len: 0, from: None, flags: 0, rights: Vec::new(), credentials: None };
-        if self.kind == Kind::Stream && dst.remaining() == 0 {
-            return Ok(found);
-        }
-        loop {
-            let before = found.len;
-            let got = block_on_events(&self.source, Events::IN, nonblock, deadline, || {
-                self.try_receive(dst, flags, &mut found)
-            });
-            match got {
-                Ok(()) => {}
-                Err(_) if found.len > 0 => break,
-                Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
-                Err(error) => return Err(error),
-            }
-            if !all || dst.remaining() == 0 || found.len == before || !found.rights.is_empty() {
-                break;
-            }
-        }
-        Ok(found)
+        self.receive_into(dst, flags)
     }
-
     fn shutdown(&self, how: u32) -> Result<(), Errno> {
-        let (reads, writes) = match how {
-            n::SHUT_RD => (true, false),
-            n::SHUT_WR => (false, true),
-            n::SHUT_RDWR => (true, true),
-            _ => return Err(Errno::INVAL),
-        };
-        {
-            let mut state = self.state.lock();
-            if matches!(state.role, Role::None) && self.kind != Kind::Datagram {
-                return Err(Errno::NOTCONN);
-            }
-            state.read_closed |= reads;
-            state.write_closed |= writes;
-        }
-        if self.kind != Kind::Datagram
-            && let Some(peer) = self.peer()
-        {
-            {
-                let mut state = peer.state.lock();
-                state.read_closed |= writes;
-                state.write_closed |= reads;
-            }
-            peer.source.notify(Events::IN | Events::OUT | Events::RDHUP | Events::HUP);
-            peer.room.notify(Events::OUT);
-        }
-        self.source.notify(Events::IN | Events::OUT | Events::RDHUP | Events::HUP);
-        self.room.notify(Events::OUT);
-        Ok(())
+        self.shut(how)
     }
-
     fn set_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
         if level != n::SOL_SOCKET as i32 {
             return Err(Errno::OPNOTSUPP);

@@ -1,0 +1,172 @@
+//! How sockets get a name and a peer, and lose them: bind, listen, connect, accept, shutdown.
+use super::address;
+use super::socket::{Kind, Role, UnixSocket, credentials};
+use crate::errno::Errno;
+use crate::fs::file::File;
+use crate::ipc::poll::{Events, block_on_events};
+use crate::net::socket::SocketAddress;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use linux_raw_sys::net as n;
+
+/// The longest queue of connections (net.core.somaxconn).
+const MAX_BACKLOG: usize = 4096;
+
+impl UnixSocket {
+    /// bind(2).
+    pub(super) fn take_name(&self, address: &SocketAddress) -> Result<(), Errno> {
+        let SocketAddress::Unix(name) = address else { return Err(Errno::INVAL) };
+        if self.state.lock().name.is_some() {
+            return Err(Errno::INVAL);
+        }
+        let (name, key) = address::bind(&self.this()?, name)?;
+        let mut state = self.state.lock();
+        state.name = Some(name);
+        state.key = Some(key);
+        Ok(())
+    }
+
+    /// connect(2): a datagram's default destination, or a place in a listener's queue.
+    pub(super) fn connect_to(&self, address: &SocketAddress, nonblock: bool) -> Result<(), Errno> {
+        let name = match address {
+            SocketAddress::Unix(name) => name,
+            SocketAddress::Unspecified if self.kind == Kind::Datagram => {
+                self.state.lock().role = Role::None;
+                return Ok(());
+            }
+            _ => return Err(Errno::INVAL),
+        };
+        if self.kind != Kind::Datagram {
+            match self.state.lock().role {
+                Role::None => {}
+                Role::Listening { .. } => return Err(Errno::INVAL),
+                Role::Connected(_) => return Err(Errno::ISCONN),
+            }
+        }
+        let target = address::find(name)?;
+        if target.kind != self.kind {
+            return Err(Errno::PROTOTYPE);
+        }
+        let me = credentials();
+        if self.kind == Kind::Datagram {
+            self.join(&target, me, name.clone());
+            return Ok(());
+        }
+        let deadline = self.state.lock().options.send_deadline();
+        let client = self.this()?;
+        let server = UnixSocket::new(self.kind);
+        server.join(&client, me, self.name());
+        let queued = block_on_events(&target.room, Events::OUT, nonblock, deadline, || {
+            let mut state = target.state.lock();
+            let (name, peer) = (state.name.clone(), state.peer_credentials);
+            match &mut state.role {
+                Role::Listening { queue, backlog } => {
+                    if queue.len() > *backlog {
+                        return Err(Errno::AGAIN);
+                    }
+                    // Joined before it can be accepted, so that nobody finds it half connected.
+                    server.state.lock().name = name.clone();
+                    client.join(&server, peer.unwrap_or(me), name.unwrap_or_default());
+                    queue.push_back(server.clone());
+                    Ok(())
+                }
+                _ => Err(Errno::CONNREFUSED),
+            }
+        });
+        match queued {
+            Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
+            other => other?,
+        }
+        target.source.notify(Events::IN);
+        self.source.notify(Events::OUT);
+        Ok(())
+    }
+
+    /// listen(2).
+    pub(super) fn start_listening(&self, backlog: usize) -> Result<(), Errno> {
+        if self.kind == Kind::Datagram {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let me = credentials();
+        let mut state = self.state.lock();
+        if state.name.is_none() {
+            return Err(Errno::INVAL);
+        }
+        let limit = backlog.min(MAX_BACKLOG);
+        match &mut state.role {
+            Role::None => state.role = Role::Listening { queue: VecDeque::new(), backlog: limit },
+            Role::Listening { backlog, .. } => *backlog = limit,
+            Role::Connected(_) => return Err(Errno::INVAL),
+        }
+        state.peer_credentials = Some(me);
+        Ok(())
+    }
+
+    /// accept(2).
+    pub(super) fn take_connection(&self, nonblock: bool) -> Result<(Arc<dyn File>, SocketAddress), Errno> {
+        if self.kind == Kind::Datagram {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let deadline = self.state.lock().options.receive_deadline();
+        let taken = block_on_events(&self.source, Events::IN, nonblock, deadline, || {
+            let mut state = self.state.lock();
+            match &mut state.role {
+                Role::Listening { queue, .. } => queue.pop_front().ok_or(Errno::AGAIN),
+                _ => Err(Errno::INVAL),
+            }
+        });
+        let socket = match taken {
+            Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
+            other => other?,
+        };
+        self.room.notify(Events::OUT);
+        let name = socket.state.lock().peer_name.clone();
+        Ok((socket, SocketAddress::Unix(name)))
+    }
+
+    /// shutdown(2).
+    pub(super) fn shut(&self, how: u32) -> Result<(), Errno> {
+        let (reads, writes) = match how {
+            n::SHUT_RD => (true, false),
+            n::SHUT_WR => (false, true),
+            n::SHUT_RDWR => (true, true),
+            _ => return Err(Errno::INVAL),
+        };
+        {
+            let mut state = self.state.lock();
+            if matches!(state.role, Role::None) && self.kind != Kind::Datagram {
+                return Err(Errno::NOTCONN);
+            }
+            state.read_closed |= reads;
+            state.write_closed |= writes;
+        }
+        if self.kind != Kind::Datagram
+            && let Some(peer) = self.peer()
+        {
+            {
+                let mut state = peer.state.lock();
+                state.read_closed |= writes;
+                state.write_closed |= reads;
+            }
+            peer.source.notify(Events::IN | Events::OUT | Events::RDHUP | Events::HUP);
+            peer.room.notify(Events::OUT);
+        }
+        self.source.notify(Events::IN | Events::OUT | Events::RDHUP | Events::HUP);
+        self.room.notify(Events::OUT);
+        Ok(())
+    }
+
+    /// The peer is gone: `reset` if it left bytes unread.
+    pub(super) fn hang_up(&self, reset: bool) {
+        {
+            let mut state = self.state.lock();
+            state.read_closed = true;
+            state.write_closed = true;
+            if reset {
+                state.error = Some(Errno::CONNRESET);
+            }
+        }
+        self.source.notify(Events::IN | Events::OUT | Events::HUP | Events::RDHUP);
+        self.room.notify(Events::OUT | Events::HUP);
+    }
+}

@@ -1,0 +1,191 @@
+//! Receiving: bytes of a stream, over the borders of messages, or one packet.
+use super::inbox::{Inbox, Message};
+use super::socket::{Kind, Role, UnixSocket};
+use crate::errno::Errno;
+use crate::ipc::poll::{Events, block_on_events};
+use crate::mm::user_buf::UserBuf;
+use crate::net::socket::{Received, SocketAddress};
+use alloc::vec::Vec;
+use linux_raw_sys::net as n;
+
+impl UnixSocket {
+    /// recvmsg(2).
+    pub(super) fn receive_into(&self, dst: &mut UserBuf, flags: u32) -> Result<Received, Errno> {
+        if flags & n::MSG_OOB != 0 {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let nonblock = flags & n::MSG_DONTWAIT != 0;
+        let deadline = self.state.lock().options.receive_deadline();
+        let all = flags & n::MSG_WAITALL != 0 && self.kind == Kind::Stream && flags & n::MSG_PEEK == 0;
+        let mut found = Received { len: 0, from: None, flags: 0, rights: Vec::new(), credentials: None };
+        if self.kind == Kind::Stream && dst.remaining() == 0 {
+            return Ok(found);
+        }
+        loop {
+            let before = found.len;
+            let got = block_on_events(&self.source, Events::IN, nonblock, deadline, || {
+                self.try_receive(dst, flags, &mut found)
+            });
+            match got {
+                Ok(()) => {}
+                Err(_) if found.len > 0 => break,
+                Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
+                Err(error) => return Err(error),
+            }
+            if !all || dst.remaining() == 0 || found.len == before || !found.rights.is_empty() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Receives into `dst` what is there: EAGAIN if nothing is.
+    fn try_receive(&self, dst: &mut UserBuf, flags: u32, found: &mut Received) -> Result<(), Errno> {
+        let peek = flags & n::MSG_PEEK != 0;
+        loop {
+            let mut freed = Vec::new();
+            let mut state = self.state.lock();
+            if matches!(state.role, Role::Listening { .. }) {
+                return Err(Errno::INVAL);
+            }
+            if state.inbox.is_empty() {
+                if let Some(error) = state.error.take() {
+                    return Err(error);
+                }
+                if self.kind != Kind::Datagram && matches!(state.role, Role::None) {
+                    return Err(if self.kind == Kind::Stream { Errno::INVAL } else { Errno::NOTCONN });
+                }
+                return if state.read_closed { Ok(()) } else { Err(Errno::AGAIN) };
+            }
+            let pass = state.options.pass_credentials;
+            let faulted = match self.kind {
+                Kind::Stream if peek => peek_stream(&state.inbox, dst, found, pass),
+                Kind::Stream => take_stream(&mut state.inbox, dst, found, pass, &mut freed),
+                _ => take_packet(&mut state.inbox, dst, flags, found, pass, &mut freed),
+            };
+            drop(state);
+            if !freed.is_empty() || found.len > 0 {
+                self.room.notify(Events::OUT);
+                if self.kind != Kind::Datagram
+                    && let Some(peer) = self.peer()
+                {
+                    peer.source.notify(Events::OUT);
+                }
+            }
+            drop(freed);
+            if !faulted {
+                return Ok(());
+            }
+            match dst.resolve() {
+                Ok(()) => {}
+                Err(_) if found.len > 0 => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn note(found: &mut Received, message: &mut Message, pass: bool, peek: bool) {
+    if found.from.is_none() && !message.from.is_empty() {
+        found.from = Some(SocketAddress::Unix(message.from.clone()));
+    }
+    if pass {
+        found.credentials = Some(message.credentials);
+    }
+    if peek {
+        found.rights = message.rights.clone();
+    } else if !message.rights.is_empty() {
+        found.rights = core::mem::take(&mut message.rights);
+    }
+}
+
+/// Takes bytes off the stream, over several messages as long as they come from one sender and pass no descriptors; true
+/// if a page of the program wasn't there.
+fn take_stream(
+    inbox: &mut Inbox,
+    dst: &mut UserBuf,
+    found: &mut Received,
+    pass: bool,
+    freed: &mut Vec<Message>,
+) -> bool {
+    while dst.remaining() > 0 {
+        let Some(message) = inbox.front() else { break };
+        let begins_anew = !message.rights.is_empty()
+            || (pass && found.credentials.is_some_and(|known| known != message.credentials));
+        if begins_anew && found.len > 0 {
+            break;
+        }
+        let want = message.rest().len().min(dst.remaining());
+        let n = dst.put_nofault(&message.bytes[message.start..message.start + want]);
+        if n > 0 {
+            note(found, message, pass, false);
+        }
+        found.len += n;
+        freed.extend(inbox.consume(n));
+        if n < want {
+            return true;
+        }
+    }
+    false
+}
+
+fn peek_stream(inbox: &Inbox, dst: &mut UserBuf, found: &mut Received, pass: bool) -> bool {
+    // Bytes peeked before a page fault are not copied twice.
+    let mut skip = found.len;
+    for message in inbox.iter() {
+        let rest = message.rest();
+        if skip >= rest.len() {
+            skip -= rest.len();
+            continue;
+        }
+        if !message.rights.is_empty() && found.len > 0 {
+            break;
+        }
+        let want = (rest.len() - skip).min(dst.remaining());
+        let n = dst.put_nofault(&rest[skip..skip + want]);
+        skip = 0;
+        found.len += n;
+        found.rights = message.rights.clone();
+        if pass {
+            found.credentials = Some(message.credentials);
+        }
+        if n < want {
+            return true;
+        }
+        if dst.remaining() == 0 {
+            break;
+        }
+    }
+    false
+}
+
+fn take_packet(
+    inbox: &mut Inbox,
+    dst: &mut UserBuf,
+    flags: u32,
+    found: &mut Received,
+    pass: bool,
+    freed: &mut Vec<Message>,
+) -> bool {
+    let peek = flags & n::MSG_PEEK != 0;
+    let Some(message) = inbox.front() else { return false };
+    let whole = message.bytes.len();
+    let from = found.len;
+    let want = (whole - from).min(dst.remaining());
+    let n = dst.put_nofault(&message.bytes[from..from + want]);
+    found.len += n;
+    if n < want {
+        return true;
+    }
+    note(found, message, pass, peek);
+    if found.len < whole {
+        found.flags |= n::MSG_TRUNC;
+    }
+    if flags & n::MSG_TRUNC != 0 {
+        found.len = whole;
+    }
+    if !peek {
+        freed.extend(inbox.pop());
+    }
+    false
+}

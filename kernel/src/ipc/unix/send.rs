@@ -1,0 +1,161 @@
+//! Sending: a message goes straight into its receiver's inbox.
+use super::address;
+use super::inbox::Message;
+use super::socket::{Kind, Role, UnixSocket, credentials};
+use crate::errno::{Errno, SysResult};
+use crate::ipc::poll::{Events, block_on_events};
+use crate::mm::user_buf::UserBuf;
+use crate::net::socket::{Rights, SocketAddress};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_hal::frame;
+use linux_raw_sys::net as n;
+
+/// Largest piece of a stream that is one message.
+const STREAM_PIECE: usize = 32 * 1024;
+
+impl UnixSocket {
+    /// Puts a message into this socket's inbox: EAGAIN if there is no room, EPIPE or ECONNREFUSED if it takes none.
+    fn deliver(
+        &self,
+        message: &mut Option<Message>,
+        capacity: usize,
+        sender: &UnixSocket,
+    ) -> Result<(), Errno> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(if self.kind == Kind::Datagram { Errno::CONNREFUSED } else { Errno::PIPE });
+        }
+        if state.read_closed {
+            return Err(Errno::PIPE);
+        }
+        // A connected datagram socket hears its peer alone.
+        if self.kind == Kind::Datagram
+            && let Role::Connected(peer) = &state.role
+            && !core::ptr::eq(peer.as_ptr(), sender)
+        {
+            return Err(Errno::PERM);
+        }
+        if !state.inbox.has_room(capacity) {
+            return Err(Errno::AGAIN);
+        }
+        if let Some(message) = message.take() {
+            state.inbox.push(message);
+        }
+        Ok(())
+    }
+
+    /// Sends one message, waiting for room unless `nonblock`.
+    fn send_message(
+        &self,
+        to: &Arc<UnixSocket>,
+        message: Message,
+        nonblock: bool,
+        deadline: Option<u64>,
+    ) -> Result<(), Errno> {
+        let capacity = self.state.lock().options.capacity;
+        let mut message = Some(message);
+        let sent = block_on_events(&to.room, Events::OUT, nonblock, deadline, || {
+            to.deliver(&mut message, capacity, self)
+        });
+        match sent {
+            Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
+            other => other?,
+        }
+        to.source.notify(Events::IN);
+        Ok(())
+    }
+
+    /// sendmsg(2).
+    pub(super) fn send_from(
+        &self,
+        src: &mut UserBuf,
+        to: Option<&SocketAddress>,
+        flags: u32,
+        rights: Option<&mut Rights>,
+    ) -> SysResult {
+        if flags & n::MSG_OOB != 0 {
+            return Err(Errno::OPNOTSUPP);
+        }
+        if frame::low() {
+            return Err(Errno::NOBUFS);
+        }
+        let nonblock = flags & n::MSG_DONTWAIT != 0;
+        let (deadline, write_closed, capacity, peer) = {
+            let state = self.state.lock();
+            let peer = match &state.role {
+                Role::Connected(peer) => Some(peer.upgrade()),
+                _ => None,
+            };
+            (state.options.send_deadline(), state.write_closed, state.options.capacity, peer)
+        };
+        if write_closed {
+            return Err(Errno::PIPE);
+        }
+        let connected = peer.is_some();
+        let target = match (self.kind, to) {
+            (Kind::Datagram, Some(SocketAddress::Unix(name))) => address::find(name)?,
+            (Kind::Datagram, Some(_)) => return Err(Errno::INVAL),
+            (Kind::Stream, Some(_)) if connected => return Err(Errno::ISCONN),
+            (Kind::Stream, Some(_)) => return Err(Errno::OPNOTSUPP),
+            _ => match peer.flatten() {
+                Some(peer) => peer,
+                None if !connected => return Err(Errno::NOTCONN),
+                None if self.kind == Kind::Datagram => return Err(Errno::CONNREFUSED),
+                None => return Err(Errno::PIPE),
+            },
+        };
+        if target.kind != self.kind {
+            return Err(Errno::PROTOTYPE);
+        }
+        let credentials = credentials();
+        let mut rights = rights.map(core::mem::take).unwrap_or_default();
+        if self.kind != Kind::Stream {
+            let from = self.name();
+            if src.remaining() > capacity {
+                return Err(Errno::MSGSIZE);
+            }
+            let mut bytes = alloc::vec![0; src.remaining()];
+            let len = src.take(&mut bytes)?;
+            bytes.truncate(len);
+            self.send_message(
+                &target,
+                Message { bytes, start: 0, from, rights, credentials },
+                nonblock,
+                deadline,
+            )?;
+            return Ok(len);
+        }
+        let mut done = 0;
+        while src.remaining() > 0 {
+            // Looked at first, so that nothing is taken from the program that can't be sent.
+            let room = block_on_events(&target.room, Events::OUT, nonblock, deadline, || {
+                target.deliver(&mut None, capacity, self)
+            });
+            let piece = room.and_then(|()| {
+                let mut bytes = alloc::vec![0; src.remaining().min(STREAM_PIECE)];
+                let len = src.take(&mut bytes)?;
+                bytes.truncate(len);
+                Ok(bytes)
+            });
+            let result = piece.and_then(|bytes| {
+                let len = bytes.len();
+                let message = Message {
+                    bytes,
+                    start: 0,
+                    from: Vec::new(),
+                    rights: core::mem::take(&mut rights),
+                    credentials,
+                };
+                self.send_message(&target, message, nonblock, deadline).map(|()| len)
+            });
+            match result {
+                Ok(len) => done += len,
+                Err(_) if done > 0 => break,
+                Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+}
