@@ -1,15 +1,7 @@
-//! Tells the linker how the bare-metal kernel is laid out.
+//! Tells the linker how the kernel is laid out.
+#[path = "../link.rs"]
+mod link;
+
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
-    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
-        return;
-    }
-    let directory = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
-    let script = std::path::Path::new(&directory).join("../link.ld");
-    println!("cargo::rerun-if-changed={}", script.display());
-    println!("cargo::rustc-link-arg-bins=-T{}", script.display());
-    println!("cargo::rustc-link-arg-bins=--pack-dyn-relocs=relr");
-    println!("cargo::rustc-link-arg-bins=-znorelro");
-    println!("cargo::rustc-link-arg-bins=-zmax-page-size=4096");
-    println!("cargo::rustc-link-arg-bins=--gc-sections");
+    link::kernel(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
 }
