@@ -65,9 +65,13 @@ if command -v memccp >/dev/null; then
     say "   libmemcached's memccp and memccat agree"
 fi
 
-resident() { awk '/^VmRSS/ {printf "%.0f MiB", $2 / 1024}' "/proc/$(pgrep -P "$guest" qemu)/status" 2>/dev/null; }
+# QEMU is the command's child.
+resident() {
+    local child
+    read -r child _ <"/proc/$guest/task/$guest/children" && awk '/^VmRSS/ {printf "%.0f MiB", $2 / 1024}' "/proc/$child/status"
+}
 say
 say "time until it answered   $booted ms"
 say "memory of the guest      $MEMORY"
-host_memory=$(resident) && [ -n "$host_memory" ] && say "memory of QEMU, in all   $host_memory"
+host_memory=$(resident 2>/dev/null) && [ -n "$host_memory" ] && say "memory of QEMU, in all   $host_memory"
 say "size of the image        $(du -h --apparent-size "$work/memcached.img" | cut -f1)"

@@ -23,8 +23,6 @@ go golang-go
 ip iproute2
 ping iputils-ping
 g++ g++
-openssl openssl
-memccapable libmemcached-tools
 iperf3 iperf3
 /usr/bin/python3 python3
 /etc/ssl/certs/ca-certificates.crt ca-certificates
