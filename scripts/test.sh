@@ -73,6 +73,24 @@ host_tests() {
     fi
 }
 
+# Says what Miri lacks here; nothing if it can run. It is part of rustup's nightly toolchain alone.
+miri_lacks() {
+    local sysroot
+    if ! command -v rustup >/dev/null; then
+        echo "it comes with rustup's nightly toolchain, and there is no rustup"
+    elif ! rustup run nightly cargo miri --version >/dev/null 2>&1; then
+        echo 'it is not installed: rustup component add --toolchain nightly miri rust-src'
+    elif sysroot=$(rustup run nightly rustc --print sysroot) && [ ! -d "$sysroot/lib/rustlib/src/rust/library" ]; then
+        echo "the library's source is not installed: rustup component add --toolchain nightly rust-src"
+    fi
+}
+
+# The one crate of the guest with `unsafe`, on a machine of host memory. It makes pointers of numbers by trade: their
+# provenance is what it exposed.
+miri() {
+    MIRIFLAGS=-Zmiri-permissive-provenance rustup run nightly cargo miri test --locked --target-dir target/miri --package coracle-hal --lib
+}
+
 check 'format' "$cargo" fmt --all --check
 check 'lints of the host' lint_host
 check 'lints of the guest' lint_guest
@@ -84,6 +102,12 @@ else
 fi
 check 'the table of system calls in the book' "$cargo" run --locked --quiet --package xtask -- system-calls --check docs/src/system-calls.md
 tests 'tests on the host' host_tests
+lacking=$(miri_lacks)
+if [ -z "$lacking" ]; then
+    tests 'unsafe code under Miri' miri
+else
+    heading "unsafe code under Miri: skipped, $lacking"
+fi
 check 'the hardware layer, booted alone' scripts/hal-test.sh
 check 'the coracle command' "$cargo" build --locked --release
 tests 'boot tests' "$cargo" test --locked --release --package coracle-tests --no-fail-fast

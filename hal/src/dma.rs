@@ -251,3 +251,62 @@ impl Drop for SharedBuffer {
 pub fn full_barrier() {
     core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_zeroed_and_reached_at_its_offsets() {
+        let region = DmaRegion::alloc(PAGE + 100).unwrap();
+        assert!(!region.is_empty() && region.phys().is_multiple_of(PAGE as u64));
+        assert_eq!(region.read_u64(PAGE + 88), 0);
+        region.write_u32(PAGE + 96, 0x0403_0201);
+        let mut bytes = [0; 4];
+        region.read_bytes(PAGE + 96, &mut bytes);
+        assert_eq!(bytes, [1, 2, 3, 4]);
+        region.write_bytes(2, &[7, 8]);
+        assert_eq!(region.read_u16(2), 0x0807);
+    }
+
+    #[test]
+    #[should_panic(expected = "leave the region")]
+    fn a_region_has_an_end() {
+        DmaRegion::alloc(100).unwrap().read_u32(100);
+    }
+
+    #[test]
+    #[should_panic(expected = "no aligned word")]
+    fn a_region_has_aligned_words() {
+        DmaRegion::alloc(100).unwrap().write_u32(2, 0);
+    }
+
+    #[test]
+    fn packet_buffers_are_their_owners_alone() {
+        let mut one = PacketBuffer::alloc().unwrap();
+        let mut two = PacketBuffer::alloc().unwrap();
+        one.as_mut_slice().fill(1);
+        two.as_mut_slice().fill(2);
+        assert!(one.as_slice().iter().all(|&byte| byte == 1));
+        assert_ne!(one.phys() / PacketBuffer::SIZE as u64, two.phys() / PacketBuffer::SIZE as u64);
+    }
+
+    #[test]
+    fn shared_buffers_are_written_by_the_only_owner_and_freed_by_the_last() {
+        for round in 0..if cfg!(miri) { 5 } else { 500 } {
+            let mut buffer = SharedBuffer::alloc().unwrap();
+            buffer.as_mut_slice().unwrap().fill(round as u8);
+            let copies = [buffer.clone(), buffer.clone()];
+            assert!(buffer.as_mut_slice().is_none());
+            let readers = copies.map(|copy| {
+                std::thread::spawn(move || assert!(copy.as_slice().iter().all(|&byte| byte == round as u8)))
+            });
+            // Once the readers are gone it may be written again: their looks happened before.
+            while buffer.as_mut_slice().is_none() {
+                std::thread::yield_now();
+            }
+            buffer.as_mut_slice().unwrap().fill(!round as u8);
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+        }
+    }
+}

@@ -275,3 +275,62 @@ pub fn low() -> bool {
 pub fn counts() -> (usize, usize) {
     BUDDY.lock().counts()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_freed_with_its_last_reference() {
+        let frame = Frame::alloc_zeroed().unwrap();
+        assert!(frame.is_unique());
+        let other = frame.clone();
+        assert!(!frame.is_unique());
+        frame.write(FRAME_SIZE - 4, b"boat");
+        let mut bytes = [1; 8];
+        other.read(FRAME_SIZE - 8, &mut bytes);
+        assert_eq!(&bytes, b"\0\0\0\0boat");
+        drop(frame);
+        assert!(other.is_unique());
+        let copy = Frame::alloc().unwrap();
+        copy.copy_from(&other);
+        copy.read(FRAME_SIZE - 4, &mut bytes[..4]);
+        assert_eq!(&bytes[..4], b"boat");
+        assert_ne!(copy.phys(), other.phys());
+        let phys = other.into_phys();
+        // SAFETY: taken back once.
+        drop(unsafe { Frame::from_phys(phys) });
+    }
+
+    #[test]
+    #[should_panic(expected = "leave the frame")]
+    fn keeps_writes_inside() {
+        Frame::alloc().unwrap().write(FRAME_SIZE - 1, &[0; 2]);
+    }
+
+    #[test]
+    fn frames_are_shared_and_freed_by_several_cpus() {
+        let rounds = if cfg!(miri) { 8 } else { 2000 };
+        // What a CPU has at hand stays with it: those that free live as long as those that allocate.
+        let pairs: std::vec::Vec<_> = (0..3u8)
+            .map(|id| {
+                let (to, from) = std::sync::mpsc::sync_channel::<std::vec::Vec<Frame>>(2);
+                let other = std::thread::spawn(move || from.into_iter().for_each(drop));
+                let one = std::thread::spawn(move || {
+                    for _ in 0..rounds {
+                        let frames: std::vec::Vec<_> = (0..8).map(|_| Frame::alloc().unwrap()).collect();
+                        frames.iter().for_each(|frame| frame.write(0, &[id]));
+                        to.send(frames.clone()).unwrap();
+                        for frame in frames {
+                            let mut byte = [9];
+                            frame.read(0, &mut byte);
+                            assert_eq!(byte, [id], "each frame is handed out once");
+                        }
+                    }
+                });
+                [one, other]
+            })
+            .collect();
+        pairs.into_iter().flatten().for_each(|thread| thread.join().unwrap());
+    }
+}

@@ -24,6 +24,8 @@ mod entry;
 pub mod fpu;
 pub mod frame;
 mod heap;
+#[cfg(test)]
+mod host;
 pub mod irq;
 pub mod kernel;
 mod kmap;

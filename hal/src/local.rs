@@ -119,7 +119,14 @@ impl Local {
         LOCALS[id].store(self as *const Local as *mut Local, Ordering::Release);
     }
 
+    /// The running CPU's data: in tests on the host, the thread's.
+    #[cfg(test)]
+    pub fn get() -> &'static Local {
+        crate::host::local()
+    }
+
     /// The running CPU's data.
+    #[cfg(not(test))]
     #[inline(always)]
     pub fn get() -> &'static Local {
         let this: *const Local;

@@ -1,0 +1,45 @@
+//! A machine of host memory, so that what is unsafe but needs no hardware (frames, heap, DMA) is tested on the host, and
+//! under Miri: some RAM, and a CPU for each thread.
+use crate::layout::{self, PAGE};
+use crate::local::Local;
+use crate::{frame, percpu};
+use std::alloc::{Layout, alloc_zeroed};
+use std::boxed::Box;
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Frames of RAM. Tests run side by side and must have room; each frame costs Miri time.
+pub const FRAMES: usize = if cfg!(miri) { 256 } else { 4096 };
+
+std::thread_local! {
+    static LOCAL: &'static Local = start_cpu();
+}
+
+fn start_memory() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        let states = PAGE * (FRAMES * size_of::<u32>()).div_ceil(PAGE);
+        let size = FRAMES * PAGE + states;
+        // SAFETY: not of size zero.
+        let ram = unsafe { alloc_zeroed(Layout::from_size_align(size, PAGE).expect("a valid layout")) };
+        assert!(!ram.is_null(), "the host has memory");
+        // The hardware layer makes pointers of numbers, as it must: their provenance is this one's.
+        layout::set_direct_base(ram.expose_provenance());
+        // SAFETY: the memory is ours, is never freed, and the states lie behind the frames.
+        unsafe { frame::init(&[(0, FRAMES as u32)], layout::direct((FRAMES * PAGE) as u64), 0..0) };
+    });
+}
+
+/// Data of a new CPU. It stays when its thread ends, as a CPU does.
+fn start_cpu() -> &'static Local {
+    static CPUS: AtomicUsize = AtomicUsize::new(0);
+    start_memory();
+    let local: &'static Local = Box::leak(Box::new(Local::new()));
+    local.id.set(CPUS.fetch_add(1, Ordering::Relaxed) % percpu::MAX_CPUS);
+    local
+}
+
+/// The data of the CPU that this thread is.
+pub fn local() -> &'static Local {
+    LOCAL.with(|local| *local)
+}
