@@ -124,8 +124,7 @@ impl Builder<'_> {
             put(&mut bytes, HEADER_SECTIONS + index * 16, &(offset as u64).to_le_bytes());
             put(&mut bytes, HEADER_SECTIONS + index * 16 + 8, &(length as u64).to_le_bytes());
         }
-        let sum = checksum(&bytes[..HEADER_CHECKSUM]);
-        put(&mut bytes, HEADER_CHECKSUM, &sum.to_le_bytes());
+        seal(&mut bytes);
         bytes
     }
 
@@ -264,4 +263,11 @@ struct Numbered<'t> {
 
 fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
     bytes[at..at + value.len()].copy_from_slice(value);
+}
+
+/// Writes the checksum of the header at the start of `archive`, whatever the header says. Tests that damage an archive
+/// damage what lies behind the checksum with it. Panics if there is no room for a header.
+pub fn seal(archive: &mut [u8]) {
+    let sum = checksum(&archive[..HEADER_CHECKSUM]);
+    put(archive, HEADER_CHECKSUM, &sum.to_le_bytes());
 }

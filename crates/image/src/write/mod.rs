@@ -5,5 +5,5 @@
 mod builder;
 mod tree;
 
-pub use builder::{Builder, Settings};
+pub use builder::{Builder, Settings, seal};
 pub use tree::{Meta, Node, Tree, TreeError};
