@@ -53,6 +53,47 @@ pub fn barrier_all() {
     core::sync::atomic::fence(Ordering::SeqCst);
     crate::tlb::shoot_down(u64::MAX >> (u64::BITS as usize - count()));
 }
+/// What this CPU's registers still tell once a panic is being handled: the stack, what functions preserve for their
+/// callers, and the control registers. (An exception's own report has all registers as it found them.)
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Registers {
+    pub rsp: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub r12: u64,
+    pub r13: u64,
+    pub r14: u64,
+    pub r15: u64,
+    pub rflags: u64,
+    pub cr0: u64,
+    pub cr2: u64,
+    pub cr3: u64,
+    pub cr4: u64,
+}
+/// The registers as they are now.
+#[inline(always)]
+pub fn registers() -> Registers {
+    let mut saved = [0u64; 8];
+    // SAFETY: stores registers to a local array; what is pushed is popped.
+    unsafe {
+        asm!(
+            "mov [{to}], rsp",
+            "mov [{to} + 8], rbp",
+            "mov [{to} + 16], rbx",
+            "mov [{to} + 24], r12",
+            "mov [{to} + 32], r13",
+            "mov [{to} + 40], r14",
+            "mov [{to} + 48], r15",
+            "pushfq",
+            "pop qword ptr [{to} + 56]",
+            to = in(reg) saved.as_mut_ptr(),
+        )
+    };
+    let [rsp, rbp, rbx, r12, r13, r14, r15, rflags] = saved;
+    let (cr0, cr2, cr3, cr4) = (x86::cr0(), x86::cr2(), x86::cr3(), x86::cr4());
+    Registers { rsp, rbp, rbx, r12, r13, r14, r15, rflags, cr0, cr2, cr3, cr4 }
+}
 /// Text for /proc/cpuinfo and AT_HWCAP.
 pub fn brand() -> alloc::string::String {
     let mut bytes = alloc::vec::Vec::new();

@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::context::UserContext;
 use coracle_hal::paging::Prot;
-use coracle_hal::{backtrace, boot};
+use coracle_hal::{backtrace, boot, cpu};
 use coracle_image::archive::Archive;
 use coracle_loader::{HEADER_LEN, Header, SectionTable, best_symbol};
 use core::panic::PanicInfo;
@@ -200,11 +200,16 @@ fn symbol(file: &dyn File, offset: u64) -> Option<(String, u64)> {
 /// Tells a failure of the kernel and ends the machine.
 pub fn panic(info: &PanicInfo) -> ! {
     static PANICKED: AtomicBool = AtomicBool::new(false);
+    let r = cpu::registers();
     if !PANICKED.swap(true, SeqCst) {
         report!("the kernel panicked: {}", info.message());
         if let Some(place) = info.location() {
             report!("at {}:{}", place.file(), place.line());
         }
+        report!("registers of CPU {} in the handler of the panic:", cpu::id());
+        report!("rsp {:016x} rbp {:016x} rflags {:08x} rbx {:016x}", r.rsp, r.rbp, r.rflags, r.rbx);
+        report!("r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}", r.r12, r.r13, r.r14, r.r15);
+        report!("cr0 {:08x} cr2 {:016x} cr3 {:016x} cr4 {:08x}", r.cr0, r.cr2, r.cr3, r.cr4);
         report!("backtrace of the kernel:");
         let slide = boot::kernel_slide();
         backtrace::kernel(|address| {

@@ -3,6 +3,7 @@
 
 pub mod apps;
 pub mod build;
+pub mod debugger;
 pub mod describe;
 pub mod guest;
 pub mod known;

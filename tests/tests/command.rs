@@ -1,4 +1,5 @@
 //! What `coracle run` promises once a guest runs: its status, streams, settings, signals, and guests in the background.
+use coracle_tests::debugger::Debugger;
 use coracle_tests::guest::{self, LIMIT, Server};
 use coracle_tests::outcome::Outcome;
 use coracle_tests::wait::until;
@@ -6,6 +7,8 @@ use coracle_tests::{build, describe, known, paths};
 use libtest_mimic::Arguments;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -25,6 +28,7 @@ const TESTS: &[(&str, Test)] = &[
     ("four_cpus", four_cpus),
     ("console_by_virtio", console_by_virtio),
     ("quiet_says_nothing", quiet_says_nothing),
+    ("a_fault_of_the_kernel_is_told", a_fault_of_the_kernel_is_told),
 ];
 
 /// The path of a test program, built.
@@ -223,6 +227,55 @@ fn quiet_says_nothing() -> Result<(), String> {
         return Err(format!("it is not quiet: {}", outcome.evidence()));
     }
     Ok(())
+}
+
+/// Sends an idle kernel to where nothing is mapped, by a debugger: nothing a program can do brings it down.
+fn a_fault_of_the_kernel_is_told() -> Result<(), String> {
+    /// An address of the kernel's half that it never maps, and where that half begins.
+    const NOWHERE: u64 = 0xffff_fe00_0000_1230;
+    const KERNEL: u64 = 1 << 63;
+    let text = |e: std::io::Error| e.to_string();
+    let folder = paths::work().join("command-fault");
+    fs::create_dir_all(&folder).map_err(text)?;
+    let socket = folder.join("gdb");
+    let _ = fs::remove_file(&socket);
+    let qemu = folder.join("qemu");
+    let script = format!(
+        "#!/bin/sh\nexec qemu-system-x86_64 \"$@\" -chardev socket,id=gdb,path={},server=on,wait=off -gdb chardev:gdb\n",
+        socket.display()
+    );
+    fs::write(&qemu, script).map_err(text)?;
+    fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).map_err(text)?;
+    let mut command = coracle(&["run", "--net", "none", "/bin/busybox", "--"]);
+    command.env("CORACLE_QEMU", &qemu);
+    // It sleeps much, and wakes: a processor that waits for an interrupt goes nowhere without one.
+    let mut guest = Server::start(command.args(["ash", "-c", "echo up; while true; do usleep 20000; done"]))?;
+    if !until(LIMIT, || guest.log().contains("up\n")) {
+        return Err(format!("it does not come up: {}", guest.log()));
+    }
+    let mut debugger = Debugger::new(UnixStream::connect(&socket).map_err(text)?).map_err(text)?;
+    while debugger.instruction().map_err(text)? < KERNEL {
+        debugger.go_on().map_err(text)?;
+        std::thread::sleep(Duration::from_millis(5));
+        debugger.stop().map_err(text)?;
+    }
+    debugger.set_instruction(NOWHERE).map_err(text)?;
+    debugger.go_on().map_err(text)?;
+    let status = guest.wait(LIMIT);
+    let log = guest.log();
+    let told = [
+        "in the kernel",
+        "rip fffffe0000001230",
+        "rax ",
+        "registers of CPU 0",
+        "cr2 ",
+        "backtrace of the kernel",
+    ];
+    match told.iter().find(|part| !log.contains(**part)) {
+        None if status.is_some_and(|status| status != 0) => Ok(()),
+        None => Err(format!("its status is {status:?}: {log}")),
+        Some(part) => Err(format!("the report lacks {part:?}: {log}")),
+    }
 }
 
 fn main() -> ExitCode {
