@@ -5,8 +5,9 @@ use crate::local::Local;
 use crate::{frame, percpu};
 use std::alloc::{Layout, alloc_zeroed};
 use std::boxed::Box;
-use std::sync::Once;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Mutex, Once};
+use std::vec::Vec;
 
 /// Frames of RAM. Tests run side by side and must have room; each frame costs Miri time.
 pub const FRAMES: usize = if cfg!(miri) { 256 } else { 4096 };
@@ -17,12 +18,15 @@ std::thread_local! {
 
 fn start_memory() {
     static STARTED: Once = Once::new();
+    /// For Miri, which calls lost what nobody points to.
+    static RAM: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
     STARTED.call_once(|| {
         let states = PAGE * (FRAMES * size_of::<u32>()).div_ceil(PAGE);
         let size = FRAMES * PAGE + states;
         // SAFETY: not of size zero.
         let ram = unsafe { alloc_zeroed(Layout::from_size_align(size, PAGE).expect("a valid layout")) };
         assert!(!ram.is_null(), "the host has memory");
+        RAM.store(ram, Ordering::Relaxed);
         // The hardware layer makes pointers of numbers, as it must: their provenance is this one's.
         layout::set_direct_base(ram.expose_provenance());
         // SAFETY: the memory is ours, is never freed, and the states lie behind the frames.
@@ -32,10 +36,12 @@ fn start_memory() {
 
 /// Data of a new CPU. It stays when its thread ends, as a CPU does.
 fn start_cpu() -> &'static Local {
-    static CPUS: AtomicUsize = AtomicUsize::new(0);
+    static CPUS: Mutex<Vec<&Local>> = Mutex::new(Vec::new());
     start_memory();
     let local: &'static Local = Box::leak(Box::new(Local::new()));
-    local.id.set(CPUS.fetch_add(1, Ordering::Relaxed) % percpu::MAX_CPUS);
+    let mut cpus = CPUS.lock().expect("nobody panics here");
+    local.id.set(cpus.len() % percpu::MAX_CPUS);
+    cpus.push(local);
     local
 }
 
