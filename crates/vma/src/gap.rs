@@ -13,8 +13,8 @@ impl<A: Attributes> RegionMap<A> {
                 return None;
             }
             // The last region that begins below our end is the only one that can be in the way.
-            match self.regions.range(..at + len).next_back() {
-                Some((&start, (end, _))) if *end > at => top = start,
+            match self.regions.last_before(at + len) {
+                Some(region) if region.end > at => top = region.start,
                 _ => return Some(at),
             }
         }

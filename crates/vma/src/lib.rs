@@ -9,5 +9,6 @@ extern crate alloc;
 
 mod gap;
 mod region_map;
+mod runs;
 
 pub use region_map::{Attributes, RegionMap};

@@ -1,5 +1,5 @@
 //! The ordered map of regions: lookup, insertion, removal and change of parts.
-use alloc::collections::BTreeMap;
+use crate::runs::{Region, Runs};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -14,20 +14,19 @@ pub trait Attributes: Clone {
 /// Non-overlapping regions by address. Addresses and lengths may have any alignment; the kernel uses pages.
 #[derive(Clone, Debug)]
 pub struct RegionMap<A> {
-    /// Start of each region → its end and attributes.
-    pub(crate) regions: BTreeMap<usize, (usize, A)>,
+    pub(crate) regions: Runs<A>,
 }
 
 impl<A> Default for RegionMap<A> {
     fn default() -> Self {
-        RegionMap { regions: BTreeMap::new() }
+        RegionMap { regions: Runs::new() }
     }
 }
 
 impl<A: Attributes> RegionMap<A> {
     /// No regions.
     pub const fn new() -> Self {
-        RegionMap { regions: BTreeMap::new() }
+        RegionMap { regions: Runs::new() }
     }
 
     /// Number of regions.
@@ -42,35 +41,35 @@ impl<A: Attributes> RegionMap<A> {
 
     /// The region that holds `addr`.
     pub fn find(&self, addr: usize) -> Option<(Range<usize>, &A)> {
-        let (&start, (end, attributes)) = self.regions.range(..=addr).next_back()?;
-        (addr < *end).then_some((start..*end, attributes))
+        let region = self.regions.last_upto(addr)?;
+        (addr < region.end).then_some((region.start..region.end, &region.attributes))
     }
 
     /// The first region that ends after `addr`: the one that holds it, or the next.
     pub fn find_at_or_after(&self, addr: usize) -> Option<(Range<usize>, &A)> {
         self.find(addr).or_else(|| {
-            let (&start, (end, attributes)) = self.regions.range(addr..).next()?;
-            Some((start..*end, attributes))
+            let region = self.regions.from(addr).next()?;
+            Some((region.start..region.end, &region.attributes))
         })
     }
 
     /// The last region that ends at or before `addr`.
     pub fn find_before(&self, addr: usize) -> Option<(Range<usize>, &A)> {
-        let (&start, (end, attributes)) = self.regions.range(..addr).next_back()?;
-        (*end <= addr).then_some((start..*end, attributes))
+        let region = self.regions.last_before(addr)?;
+        (region.end <= addr).then_some((region.start..region.end, &region.attributes))
     }
 
     /// All regions, in order of address.
     pub fn iter(&self) -> impl Iterator<Item = (Range<usize>, &A)> {
-        self.regions.iter().map(|(&start, (end, attributes))| (start..*end, attributes))
+        self.regions.iter().map(|region| (region.start..region.end, &region.attributes))
     }
 
     /// The parts of regions that lie in `range`, in order, each with the attributes that hold at its start.
     pub fn parts(&self, range: Range<usize>) -> impl Iterator<Item = (Range<usize>, A)> {
         let first = self.find(range.start).map_or(range.start, |(found, _)| found.start);
-        self.regions.range(first..range.end.max(first)).map(move |(&start, (end, attributes))| {
-            let from = start.max(range.start);
-            (from..(*end).min(range.end), attributes.advance(from - start))
+        self.regions.from(first).take_while(move |region| region.start < range.end).map(move |region| {
+            let from = region.start.max(range.start);
+            (from..region.end.min(range.end), region.attributes.advance(from - region.start))
         })
     }
 
@@ -103,7 +102,7 @@ impl<A: Attributes> RegionMap<A> {
     pub fn insert(&mut self, range: Range<usize>, attributes: A) {
         assert!(range.start < range.end, "an empty region");
         assert!(self.is_free(range.clone()), "regions overlap");
-        self.regions.insert(range.start, (range.end, attributes));
+        self.regions.insert(Region { start: range.start, end: range.end, attributes });
         self.join_at(range.end);
         self.join_at(range.start);
     }
@@ -115,10 +114,16 @@ impl<A: Attributes> RegionMap<A> {
         }
         self.split_at(range.start);
         self.split_at(range.end);
-        let starts: Vec<usize> = self.regions.range(range).map(|(&start, _)| start).collect();
-        starts
-            .into_iter()
-            .filter_map(|start| self.regions.remove(&start).map(|(end, attributes)| (start..end, attributes)))
+        let removed = self.starts(range).into_iter().filter_map(|start| self.regions.remove(start));
+        removed.map(|region| (region.start..region.end, region.attributes)).collect()
+    }
+
+    /// Where the regions that begin in `range` begin.
+    fn starts(&self, range: Range<usize>) -> Vec<usize> {
+        self.regions
+            .from(range.start)
+            .map(|region| region.start)
+            .take_while(|&start| start < range.end)
             .collect()
     }
 
@@ -129,10 +134,11 @@ impl<A: Attributes> RegionMap<A> {
         }
         self.split_at(range.start);
         self.split_at(range.end);
-        let mut starts: Vec<usize> = Vec::new();
-        for (&start, (_, attributes)) in self.regions.range_mut(range.clone()) {
-            change(attributes);
-            starts.push(start);
+        let starts = self.starts(range.clone());
+        for &start in &starts {
+            if let Some(region) = self.regions.get_mut(start) {
+                change(&mut region.attributes);
+            }
         }
         self.join_at(range.end);
         for start in starts.into_iter().rev() {
@@ -143,12 +149,12 @@ impl<A: Attributes> RegionMap<A> {
     /// Moves the end of the region that begins at `start`; gives false if there is none, the new end isn't after its
     /// start, or another region is in the way.
     pub fn resize(&mut self, start: usize, end: usize) -> bool {
-        let Some(old) = self.regions.get(&start).map(|region| region.0) else { return false };
+        let Some(old) = self.regions.get(start).map(|region| region.end) else { return false };
         if end <= start || (end > old && !self.is_free(old..end)) {
             return false;
         }
-        if let Some(region) = self.regions.get_mut(&start) {
-            region.0 = end;
+        if let Some(region) = self.regions.get_mut(start) {
+            region.end = end;
         }
         self.join_at(end);
         true
@@ -161,35 +167,38 @@ impl<A: Attributes> RegionMap<A> {
         if start >= range.start || !self.is_free(start..range.start) {
             return false;
         }
-        let Some(region) = self.regions.remove(&range.start) else { return false };
-        self.regions.insert(start, region);
+        let Some(region) = self.regions.get_mut(range.start) else { return false };
+        // Still after the regions before it, so it stays where it is in the order.
+        region.start = start;
         true
     }
 
     /// Cuts the region that holds `addr` in its middle, so that one begins there.
     fn split_at(&mut self, addr: usize) {
-        let Some((&start, (end, _))) = self.regions.range(..addr).next_back() else { return };
-        let end = *end;
+        let Some((start, end)) = self.regions.last_before(addr).map(|region| (region.start, region.end))
+        else {
+            return;
+        };
         if addr >= end {
             return;
         }
-        let Some((cut, attributes)) = self.regions.get_mut(&start) else { return };
-        *cut = addr;
-        let rest = attributes.advance(addr - start);
-        self.regions.insert(addr, (end, rest));
+        let Some(region) = self.regions.get_mut(start) else { return };
+        region.end = addr;
+        let attributes = region.attributes.advance(addr - start);
+        self.regions.insert(Region { start: addr, end, attributes });
     }
 
     /// Joins the regions that meet at `addr`, if they continue each other.
     fn join_at(&mut self, addr: usize) {
-        let Some((next_end, next)) = self.regions.get(&addr) else { return };
-        let next_end = *next_end;
-        let Some((&start, (end, attributes))) = self.regions.range(..addr).next_back() else { return };
-        if *end != addr || !attributes.joins(addr - start, next) {
+        let Some(next) = self.regions.get(addr) else { return };
+        let Some(region) = self.regions.last_before(addr) else { return };
+        if region.end != addr || !region.attributes.joins(addr - region.start, &next.attributes) {
             return;
         }
-        self.regions.remove(&addr);
-        if let Some(region) = self.regions.get_mut(&start) {
-            region.0 = next_end;
+        let (start, end) = (region.start, next.end);
+        self.regions.remove(addr);
+        if let Some(region) = self.regions.get_mut(start) {
+            region.end = end;
         }
     }
 }
