@@ -1,10 +1,10 @@
 //! The object behind a shared anonymous mapping: its pages outlive each mapping of it (fork(2), mremap(2)).
 use crate::errno::Errno;
 use crate::fs::file::File;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use coracle_hal::frame::Frame;
+use coracle_vfs_core::page_map::PageMap;
 use core::any::Any;
 use linux_raw_sys::general::stat as Stat;
 use spin::Mutex;
@@ -12,7 +12,7 @@ use spin::Mutex;
 /// Pages by index, made when they are first touched.
 #[derive(Default)]
 pub struct SharedAnonymous {
-    pages: Mutex<BTreeMap<u64, Frame>>,
+    pages: Mutex<PageMap<Frame>>,
 }
 
 impl SharedAnonymous {
@@ -28,7 +28,7 @@ impl File for SharedAnonymous {
     }
     fn page(&self, index: u64, _for_write: bool) -> Result<Frame, Errno> {
         let mut pages = self.pages.lock();
-        if let Some(frame) = pages.get(&index) {
+        if let Some(frame) = pages.get(index) {
             return Ok(frame.clone());
         }
         let frame = Frame::alloc_zeroed().ok_or(Errno::NOMEM)?;

@@ -1,10 +1,10 @@
 //! The bytes of a regular file in memory: pages of frames over the bytes that the image gives.
 use crate::errno::Errno;
 use crate::mm::user_buf::UserBuf;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use coracle_hal::boot;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
+use coracle_vfs_core::page_map::PageMap;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use linux_raw_sys::general::{F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE};
 use spin::Mutex;
@@ -32,7 +32,7 @@ struct State {
     /// How many bytes of the base still show: less than all after the file was made shorter.
     base_len: u64,
     /// Pages that differ from the base, or that are mapped.
-    pages: BTreeMap<u64, Frame>,
+    pages: PageMap<Frame>,
 }
 
 /// Where bytes to read are.
@@ -58,7 +58,7 @@ impl Content {
         Content {
             base,
             base_page,
-            state: Mutex::new(State { size, base_len: size, pages: BTreeMap::new() }),
+            state: Mutex::new(State { size, base_len: size, pages: PageMap::new() }),
             seals: AtomicU32::new(0),
             mapped: AtomicBool::new(false),
         }
@@ -71,11 +71,7 @@ impl Content {
     pub fn allocated(&self) -> u64 {
         let state = self.state.lock();
         let base_pages = state.base_len.div_ceil(PAGE);
-        if base_pages == 0 {
-            return state.pages.len() as u64 * PAGE;
-        }
-        let own = state.pages.keys().filter(|&&page| page >= base_pages).count() as u64;
-        (base_pages + own) * PAGE
+        (base_pages + state.pages.count_from(base_pages)) * PAGE
     }
     /// Whether a page was ever mapped.
     pub fn is_mapped(&self) -> bool {
@@ -102,25 +98,26 @@ impl Content {
         let index = offset / PAGE;
         let in_page = (offset % PAGE) as usize;
         let left = (state.size - offset).min(PAGE - in_page as u64) as usize;
-        if let Some(frame) = state.pages.get(&index) {
+        if let Some(frame) = state.pages.get(index) {
             return Source::Frame(frame.clone(), in_page, left);
         }
         if offset < state.base_len {
             // All of the base up to the next page of our own.
-            let end = state.pages.range(index..).next().map_or(u64::MAX, |(page, _)| page * PAGE);
+            let end = state.pages.next_from(index).map_or(u64::MAX, |page| page * PAGE);
             return Source::Base(&self.base[offset as usize..end.min(state.base_len) as usize]);
         }
         Source::Zeroes(left)
     }
     /// pread(2).
     pub fn read(&self, dst: &mut UserBuf, mut offset: u64) -> Result<usize, Errno> {
-        static ZEROES: [u8; FRAME_SIZE] = [0; FRAME_SIZE];
+        /// Holes are read in pieces of these: a whole page of them would lie in each image.
+        static ZEROES: [u8; 512] = [0; 512];
         let before = dst.done();
         while dst.remaining() > 0 {
             let copied = match self.source(offset) {
                 Source::End => break,
                 Source::Base(bytes) => dst.put(bytes),
-                Source::Zeroes(len) => dst.put(&ZEROES[..len]),
+                Source::Zeroes(len) => dst.put(&ZEROES[..len.min(ZEROES.len())]),
                 Source::Frame(frame, at, len) => {
                     let len = len.min(dst.remaining());
                     let mut bytes = alloc::vec![0; len];
@@ -214,7 +211,7 @@ impl Content {
         {
             return Err(Errno::PERM);
         }
-        let cut = if size < state.size { state.cut(self.base, size) } else { Ok(BTreeMap::new()) };
+        let cut = if size < state.size { state.cut(self.base, size) } else { Ok(PageMap::new()) };
         state.size = size;
         drop(state);
         cut.map(drop)
@@ -237,12 +234,12 @@ impl Content {
             return Ok(());
         }
         let mut gone = Vec::new();
-        let held: Vec<u64> =
-            state.pages.range(at / PAGE..end.div_ceil(PAGE)).map(|(index, _)| *index).collect();
-        for index in held {
+        let mut next = at / PAGE;
+        while let Some(index) = state.pages.next_from(next).filter(|index| *index < end.div_ceil(PAGE)) {
+            next = index + 1;
             let (in_page, n) = part_of_page(at.max(index * PAGE), end);
             if n == FRAME_SIZE && !self.is_mapped() {
-                gone.extend(state.pages.remove(&index));
+                gone.extend(state.pages.remove(index));
             } else {
                 state.own(self.base, index)?.zero(in_page, n);
             }
@@ -267,16 +264,13 @@ impl Content {
         let mut at = offset;
         while at < state.size {
             let index = at / PAGE;
-            let is_data = at < state.base_len || state.pages.contains_key(&index);
+            let is_data = at < state.base_len || state.pages.get(index).is_some();
             if is_data != hole {
                 return Ok(at);
             }
             // Over holes straight to the next page there is.
-            let next = if is_data {
-                index + 1
-            } else {
-                state.pages.range(index..).next().map_or(u64::MAX / PAGE, |(page, _)| *page)
-            };
+            let next =
+                if is_data { index + 1 } else { state.pages.next_from(index).unwrap_or(u64::MAX / PAGE) };
             at = next.saturating_mul(PAGE);
         }
         if hole { Ok(state.size) } else { Err(Errno::NXIO) }
@@ -288,7 +282,7 @@ impl Content {
         if index >= state.size.div_ceil(PAGE) {
             return Err(Errno::NXIO);
         }
-        if let Some(frame) = state.pages.get(&index) {
+        if let Some(frame) = state.pages.get(index) {
             return Ok(frame.clone());
         }
         // The image's own page: past the end of the file its bytes are zero up to the end of the page.
@@ -314,24 +308,21 @@ fn part_of_page(at: u64, end: u64) -> (usize, usize) {
 impl State {
     /// The page of our own at `index`, made from the base if it isn't there. ENOSPC: out of memory.
     fn own(&mut self, base: &'static [u8], index: u64) -> Result<&Frame, Errno> {
-        let base_len = self.base_len;
-        match self.pages.entry(index) {
-            alloc::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
-            alloc::collections::btree_map::Entry::Vacant(entry) => {
-                let start = index * PAGE;
-                let frame = if start < base_len {
-                    let end = (start + PAGE).min(base_len);
-                    let bytes = &base[start as usize..end as usize];
-                    let frame = Frame::alloc().ok_or(Errno::NOSPC)?;
-                    frame.write(0, bytes);
-                    frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
-                    frame
-                } else {
-                    Frame::alloc_zeroed().ok_or(Errno::NOSPC)?
-                };
-                Ok(entry.insert(frame))
-            }
+        if self.pages.get(index).is_none() {
+            let start = index * PAGE;
+            let frame = if start < self.base_len {
+                let end = (start + PAGE).min(self.base_len);
+                let bytes = &base[start as usize..end as usize];
+                let frame = Frame::alloc().ok_or(Errno::NOSPC)?;
+                frame.write(0, bytes);
+                frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
+                frame
+            } else {
+                Frame::alloc_zeroed().ok_or(Errno::NOSPC)?
+            };
+            return Ok(self.pages.insert(index, frame));
         }
+        self.pages.get(index).ok_or(Errno::NOSPC)
     }
     fn put(&mut self, base: &'static [u8], offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {
         let mut at = offset;
@@ -346,13 +337,13 @@ impl State {
         Ok(())
     }
     /// Takes away what lies past `size`; gives the pages, to be freed without the lock.
-    fn cut(&mut self, base: &'static [u8], size: u64) -> Result<BTreeMap<u64, Frame>, Errno> {
+    fn cut(&mut self, base: &'static [u8], size: u64) -> Result<PageMap<Frame>, Errno> {
         let index = size / PAGE;
         let in_page = (size % PAGE) as usize;
-        if in_page > 0 && self.pages.contains_key(&index) {
+        if in_page > 0 && self.pages.get(index).is_some() {
             self.own(base, index)?.zero(in_page, FRAME_SIZE - in_page);
         }
         self.base_len = self.base_len.min(size);
-        Ok(self.pages.split_off(&size.div_ceil(PAGE)))
+        Ok(self.pages.split_off(size.div_ceil(PAGE)))
     }
 }

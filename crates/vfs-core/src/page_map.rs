@@ -1,0 +1,157 @@
+//! The pages of a file by their number: sparse, in runs of neighbours. Appending and looking up are quick however long
+//! the file is, and the code is a fraction of a B-tree's.
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// Pages in a run. A small file pays for one run; a gigabyte has 16,384 of them to search by halving.
+const RUN: u64 = 16;
+
+type Run<V> = Box<[Option<V>; RUN as usize]>;
+
+/// The map.
+#[derive(Clone, Debug)]
+pub struct PageMap<V> {
+    /// Runs that hold a page, by number of the run.
+    runs: Vec<(u64, Run<V>)>,
+    len: u64,
+}
+
+impl<V> Default for PageMap<V> {
+    fn default() -> Self {
+        PageMap::new()
+    }
+}
+
+impl<V> PageMap<V> {
+    /// No pages.
+    pub const fn new() -> Self {
+        PageMap { runs: Vec::new(), len: 0 }
+    }
+    /// How many pages there are.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where the run `number` is, or would be.
+    fn place(&self, number: u64) -> Result<usize, usize> {
+        // Files are mostly written from front to back.
+        match self.runs.last() {
+            Some((last, _)) if *last < number => Err(self.runs.len()),
+            _ => self.runs.binary_search_by(|(other, _)| other.cmp(&number)),
+        }
+    }
+
+    /// Page `index`.
+    pub fn get(&self, index: u64) -> Option<&V> {
+        let place = self.place(index / RUN).ok()?;
+        self.runs[place].1[(index % RUN) as usize].as_ref()
+    }
+    /// Puts a page at `index`, in place of the one that may be there; gives it as it now stands in the map.
+    pub fn insert(&mut self, index: u64, page: V) -> &V {
+        let place = match self.place(index / RUN) {
+            Ok(place) => place,
+            Err(place) => {
+                self.runs.insert(place, (index / RUN, Box::new([const { None }; RUN as usize])));
+                place
+            }
+        };
+        let slot = &mut self.runs[place].1[(index % RUN) as usize];
+        self.len += u64::from(slot.is_none());
+        slot.insert(page)
+    }
+    /// Takes page `index` out.
+    pub fn remove(&mut self, index: u64) -> Option<V> {
+        let place = self.place(index / RUN).ok()?;
+        let run = &mut self.runs[place].1;
+        let page = run[(index % RUN) as usize].take()?;
+        self.len -= 1;
+        if run.iter().all(Option::is_none) {
+            self.runs.remove(place);
+        }
+        Some(page)
+    }
+    /// The number of the first page there is from `index` on.
+    pub fn next_from(&self, index: u64) -> Option<u64> {
+        let (Ok(first) | Err(first)) = self.place(index / RUN);
+        self.runs[first..].iter().find_map(|(number, run)| {
+            let from = if *number == index / RUN { (index % RUN) as usize } else { 0 };
+            let within = run[from..].iter().position(Option::is_some)?;
+            Some(number * RUN + (from + within) as u64)
+        })
+    }
+    /// How many pages there are from `index` on.
+    pub fn count_from(&self, index: u64) -> u64 {
+        if index == 0 {
+            return self.len;
+        }
+        let (Ok(first) | Err(first)) = self.place(index / RUN);
+        let count = |(number, run): &(u64, Run<V>)| {
+            let from = if *number == index / RUN { (index % RUN) as usize } else { 0 };
+            run[from..].iter().flatten().count() as u64
+        };
+        self.runs[first..].iter().map(count).sum()
+    }
+    /// Takes out all pages from `index` on.
+    pub fn split_off(&mut self, index: u64) -> PageMap<V> {
+        let (Ok(first) | Err(first)) = self.place(index.div_ceil(RUN));
+        let mut cut = PageMap { runs: self.runs.split_off(first), len: 0 };
+        // The run that `index` lies in, if it is not its first page.
+        if let Some((number, run)) = self.runs.last_mut()
+            && *number == index / RUN
+        {
+            let mut rest: Run<V> = Box::new([const { None }; RUN as usize]);
+            let from = (index % RUN) as usize;
+            rest[from..].swap_with_slice(&mut run[from..]);
+            let number = *number;
+            if run.iter().all(Option::is_none) {
+                self.runs.pop();
+            }
+            cut.runs.insert(0, (number, rest));
+        }
+        cut.len = cut.runs.iter().map(|(_, run)| run.iter().flatten().count() as u64).sum();
+        self.len -= cut.len;
+        cut
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::PageMap;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn same(map: &PageMap<u32>, model: &BTreeMap<u64, u32>) -> Result<(), TestCaseError> {
+        prop_assert_eq!(map.len(), model.len() as u64);
+        prop_assert_eq!(map.is_empty(), model.is_empty());
+        for index in (0..200).chain([u64::MAX]) {
+            prop_assert_eq!(map.get(index), model.get(&index));
+            prop_assert_eq!(map.next_from(index), model.range(index..).next().map(|(index, _)| *index));
+            prop_assert_eq!(map.count_from(index), model.range(index..).count() as u64);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn is_a_map(steps in prop::collection::vec((0u8..10, 0u64..200, any::<u32>()), 1..100)) {
+            let mut map = PageMap::new();
+            let mut model = BTreeMap::new();
+            for (what, index, value) in steps {
+                match what {
+                    0..=5 => {
+                        prop_assert_eq!(*map.insert(index, value), value);
+                        model.insert(index, value);
+                    }
+                    6..=8 => prop_assert_eq!(map.remove(index), model.remove(&index)),
+                    _ => same(&map.split_off(index), &model.split_off(&index))?,
+                }
+                same(&map, &model)?;
+            }
+        }
+    }
+}
