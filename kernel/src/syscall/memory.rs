@@ -199,9 +199,19 @@ pub fn mincore(call: &mut Call) -> SysResult {
     if !memory.covers(range.clone()) {
         return Err(Errno::NOMEM);
     }
-    let mut pages = alloc::vec::Vec::with_capacity(range.len() / PAGE_SIZE);
-    memory.resident_pages(range, |present| pages.push(u8::from(present)));
-    user::write(call.usize(2), &pages)?;
+    // A piece at a time: the range may have more pages than memory has bytes.
+    const PIECE: usize = 64;
+    let mut to = call.usize(2);
+    for start in range.clone().step_by(PIECE * PAGE_SIZE) {
+        let mut pages = [0; PIECE];
+        let mut count = 0;
+        memory.resident_pages(start..range.end.min(start + PIECE * PAGE_SIZE), |present| {
+            pages[count] = u8::from(present);
+            count += 1;
+        });
+        user::write(to, &pages[..count])?;
+        to += count;
+    }
     Ok(0)
 }
 
