@@ -25,7 +25,7 @@ pub fn speed(ticks: u64, counted: u64, hz: u64) -> Option<u64> {
     if counted == 0 {
         return None;
     }
-    let speed = (u128::from(ticks) * u128::from(hz) / u128::from(counted)) as u64;
+    let speed = x86::divide(u128::from(ticks) * u128::from(hz), counted);
     PLAUSIBLE.contains(&speed).then_some(speed)
 }
 
@@ -87,8 +87,8 @@ pub struct Pair {
 impl Pair {
     /// The largest error of a speed measured from here to `later`, in parts per billion.
     pub fn error(&self, later: &Pair) -> u64 {
-        let span = u128::from(later.tsc.saturating_sub(self.tsc)).max(1);
-        u64::try_from(u128::from(self.width + later.width) * 1_000_000_000 / span).unwrap_or(u64::MAX)
+        let span = later.tsc.saturating_sub(self.tsc).max(1);
+        x86::divide(u128::from(self.width + later.width) * 1_000_000_000, span)
     }
 }
 

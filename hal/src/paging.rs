@@ -114,19 +114,28 @@ fn rights(entry: u64) -> Prot {
 ///
 /// # Safety
 /// `table` is a page table of an address space that lives for `'a`.
+#[inline(always)]
 unsafe fn at<'a>(table: u64, index: usize) -> &'a AtomicU64 {
     // SAFETY: tables are RAM in the direct map; the index is below 512 by the callers' masks.
     unsafe { &*(layout::direct(table) as *const AtomicU64).add(index) }
 }
 
+#[inline(always)]
 fn check(range: &Range<usize>) {
-    assert!(
-        range.start >= USER_START
-            && range.end <= USER_END
-            && range.start <= range.end
-            && (range.start | range.end).is_multiple_of(FRAME_SIZE),
-        "no pages of the program: {range:x?}"
-    );
+    let fits = range.start >= USER_START
+        && range.end <= USER_END
+        && range.start <= range.end
+        && (range.start | range.end).is_multiple_of(FRAME_SIZE);
+    if !fits {
+        refuse(range.start, range.end);
+    }
+}
+
+/// The kernel asked for what it may not: out of line, for the many places that check.
+#[cold]
+#[inline(never)]
+fn refuse(start: usize, end: usize) -> ! {
+    panic!("no pages of the program: {start:x}..{end:x}");
 }
 
 /// Collects what a change of several pages leaves to flush.
@@ -216,7 +225,7 @@ impl AddressSpace {
     }
 
     /// The last-level entry for `addr`, if its table is there.
-    #[inline]
+    #[inline(always)]
     fn find(&self, addr: usize) -> Option<&AtomicU64> {
         let mut table = self.root;
         for level in (1..LEVELS).rev() {
@@ -232,7 +241,7 @@ impl AddressSpace {
     }
 
     /// The same, with the missing tables made. The lock is held.
-    #[inline]
+    #[inline(always)]
     fn make(&self, addr: usize) -> Result<&AtomicU64, MapError> {
         let mut table = self.root;
         for level in (1..LEVELS).rev() {

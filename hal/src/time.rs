@@ -132,7 +132,7 @@ fn scale(ticks: u64, rate: u64) -> u64 {
 }
 
 fn rate_of(hz: u64) -> u64 {
-    ((u128::from(NANOSECONDS) << 32) / u128::from(hz)) as u64
+    (NANOSECONDS << 32) / hz
 }
 
 /// Goes on from the current time with another rate.
@@ -227,7 +227,7 @@ fn kvm_clock() -> Option<(u64, u64)> {
         return None;
     }
     let shifted = |value: u128, by: i8| if by >= 0 { value << by } else { value >> -by };
-    let hz = shifted((u128::from(NANOSECONDS) << 32) / u128::from(mul), -shift) as u64;
+    let hz = shifted(u128::from((NANOSECONDS << 32) / u64::from(mul)), -shift) as u64;
     let since = x86::rdtsc().saturating_sub(timestamp);
     let uptime = system_time + ((shifted(u128::from(since), shift) * u128::from(mul)) >> 32) as u64;
     // struct pvclock_wall_clock: version, seconds, nanoseconds, at the zero of the system time.
@@ -260,11 +260,9 @@ fn arm(local: &Local, deadline: u64) {
     let wait = deadline.saturating_sub(now);
     if apic::has_tsc_deadline() {
         let clock = clock();
-        let ticks = (u128::from(wait) << 32) / u128::from(clock.rate.load(Ordering::Relaxed).max(1));
+        let ticks = x86::divide(u128::from(wait) << 32, clock.rate.load(Ordering::Relaxed).max(1));
         // Rounded up: an interrupt before its time would have to be repeated.
-        apic::arm_tsc(
-            x86::rdtsc().saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX)).saturating_add(1),
-        );
+        apic::arm_tsc(x86::rdtsc().saturating_add(ticks).saturating_add(1));
         return;
     }
     let count = u32::try_from(wait.max(1)).unwrap_or(u32::MAX);
