@@ -5,6 +5,9 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 cargo=$PWD/scripts/cargo.sh
 
+# Enough to see that a fuzz target works and finds nothing at once; CONTRIBUTING.md says how to fuzz in earnest.
+FUZZ_SECONDS=10
+
 # What runs on the bare machine only.
 guest_only=(--exclude coracle-kernel --exclude coracle-hal-selftest)
 
@@ -107,6 +110,11 @@ if [ -z "$lacking" ]; then
     tests 'unsafe code under Miri' miri
 else
     heading "unsafe code under Miri: skipped, $lacking"
+fi
+if rustup run nightly cargo fuzz --version >/dev/null 2>&1; then
+    check "fuzzing, $FUZZ_SECONDS s each" scripts/fuzz.sh "$FUZZ_SECONDS"
+else
+    heading "fuzzing: skipped, cargo-fuzz is not installed for rustup's nightly toolchain; the property tests of the same laws ran above"
 fi
 check 'the hardware layer, booted alone' scripts/hal-test.sh
 check 'the coracle command' "$cargo" build --locked --release
