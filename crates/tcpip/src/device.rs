@@ -169,6 +169,10 @@ pub struct Capabilities {
     pub max_fragments: usize,
 }
 
+/// Bytes that a driver may use before a frame that is sent in place: room for the 12 of virtio, and what makes a payload
+/// behind the usual headers begin at a multiple of 16.
+pub const DRIVER_ROOM: usize = 14;
+
 /// The transmit queue has no room. The engine tries again from `poll`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
@@ -198,15 +202,22 @@ pub trait Device: Send + Sync + 'static {
     /// per batch, after all its calls.
     fn transmit(&self, frame: TxFrame<'_, Self::Buf>) -> Result<(), Full>;
 
-    /// The same for a frame with one fragment that is not to be cut up, which is what a busy connection sends: a driver
-    /// may have a shorter way for it.
-    #[inline(always)]
-    fn transmit_single(
+    /// The same for a frame that stands in one buffer as a whole, `buffer[start..start + len]`, and is not to be cut up:
+    /// what a busy connection sends. Nobody else holds the buffer, and the [`DRIVER_ROOM`] bytes before the frame are the
+    /// driver's until the device is done with it.
+    #[inline]
+    fn transmit_in_place(
         &self,
-        headers: &[u8],
-        payload: Fragment<'_, Self::Buf>,
+        buffer: &mut Self::Buf,
+        start: u32,
+        len: u32,
         checksum: Option<PartialChecksum>,
     ) -> Result<(), Full> {
-        self.transmit(TxFrame { headers, payload: &[payload], checksum, segment_size: None })
+        self.transmit(TxFrame {
+            headers: &[],
+            payload: &[Fragment { buffer, start, len }],
+            checksum,
+            segment_size: None,
+        })
     }
 }

@@ -36,7 +36,8 @@ mod udp;
 
 pub use config::{Config, Ipv4Config, Limits};
 pub use device::{
-    Buffer, Capabilities, Chunk, Device, Fragment, Full, PartialChecksum, RxChecksum, RxFrame, TxFrame,
+    Buffer, Capabilities, Chunk, DRIVER_ROOM, Device, Fragment, Full, PartialChecksum, RxChecksum, RxFrame,
+    TxFrame,
 };
 pub use dhcp::Lease;
 pub use error::{Error, Result};

@@ -204,6 +204,11 @@ impl<'a> UserBuf<'a> {
         }
         self.done - before
     }
+    /// Whether a page fault stopped a `_nofault` call and is not resolved yet.
+    #[inline(always)]
+    pub fn is_stuck(&self) -> bool {
+        self.fault.is_some()
+    }
     /// Resolves the page fault that stopped a `_nofault` call; EFAULT if it can't be.
     #[cold]
     pub fn resolve(&mut self) -> Result<(), Errno> {

@@ -2,7 +2,7 @@
 use crate::drivers::buffer::NetBuffer;
 use crate::drivers::virtio::net::Net;
 use crate::ipc::poll::{Events, PollSource};
-use coracle_tcpip::{Capabilities, Device, Fragment, Full, PartialChecksum, Readiness, TxFrame};
+use coracle_tcpip::{Capabilities, Device, Full, PartialChecksum, Readiness, TxFrame};
 
 /// MTU that a machine without a card tells; only the loopback is used there.
 const NO_CARD_MTU: usize = 1500;
@@ -58,14 +58,15 @@ impl Device for Interface {
     }
 
     #[inline(always)]
-    fn transmit_single(
+    fn transmit_in_place(
         &self,
-        headers: &[u8],
-        payload: Fragment<'_, NetBuffer>,
+        buffer: &mut NetBuffer,
+        start: u32,
+        len: u32,
         checksum: Option<PartialChecksum>,
     ) -> Result<(), Full> {
         match &self.card {
-            Some(card) => card.transmit_single(headers, payload, checksum),
+            Some(card) => card.transmit_in_place(buffer, start, len, checksum),
             None => Ok(()),
         }
     }

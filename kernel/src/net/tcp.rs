@@ -83,26 +83,16 @@ impl TcpFile {
     fn try_send(&self, src: &mut UserBuf, more: bool) -> Result<(), Errno> {
         loop {
             let now = now_ns();
-            let mut stopped = false;
             let want = src.remaining();
-            let moved = engine().tcp_send(&self.socket, now, want, more, |room| {
-                let copied = src.take_nofault(room);
-                stopped |= copied < room.len();
-                copied
-            });
-            match moved {
-                Ok(_) => {
-                    sent(now);
-                    if src.remaining() == 0 {
-                        return Ok(());
-                    }
-                    if !stopped {
-                        return Err(Errno::AGAIN);
-                    }
-                    src.resolve()?;
-                }
-                Err(error) => return Err(errno(error)),
+            engine().tcp_send(&self.socket, now, want, more, |room| src.take_nofault(room)).map_err(errno)?;
+            sent(now);
+            if src.remaining() == 0 {
+                return Ok(());
             }
+            if !src.is_stuck() {
+                return Err(Errno::AGAIN);
+            }
+            src.resolve()?;
         }
     }
 
@@ -127,22 +117,18 @@ impl TcpFile {
     #[inline(never)]
     fn try_receive(&self, dst: &mut UserBuf, peek: bool) -> Result<(), Errno> {
         loop {
-            let mut stopped = false;
             let want = dst.remaining();
             if want == 0 {
                 return Ok(());
             }
-            let moved = engine().tcp_recv(&self.socket, now_ns, want, peek, |piece| {
-                let copied = dst.put_nofault(piece);
-                stopped |= copied < piece.len();
-                copied
-            });
-            match moved {
-                // Peeking starts again at the front after a fault, so what was copied so far is all there is.
-                Ok(_) if !stopped || dst.remaining() == 0 || (peek && dst.done() > 0) => return Ok(()),
-                Ok(_) => dst.resolve()?,
-                Err(error) => return Err(errno(error)),
+            engine()
+                .tcp_recv(&self.socket, now_ns, want, peek, |piece| dst.put_nofault(piece))
+                .map_err(errno)?;
+            // Peeking starts again at the front after a fault, so what was copied so far is all there is.
+            if !dst.is_stuck() || (peek && dst.done() > 0) {
+                return Ok(());
             }
+            dst.resolve()?;
         }
     }
 

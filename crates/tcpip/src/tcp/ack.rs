@@ -24,7 +24,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         let told = self.sack_ok && !segment.sack.is_empty() && self.take_sack(segment);
         if ack.after(self.snd_una) {
-            self.advance(cx, ack, segment.timestamps);
+            self.advance::<false>(cx, ack, segment.timestamps);
         } else if self.snd_una != self.snd_max {
             let window = u32::from(segment.window) << self.snd_scale;
             let duplicate =
@@ -49,24 +49,32 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.state != super::settings::State::Closed
     }
 
-    /// New data was acknowledged.
+    /// New data was acknowledged. `CALM`: on a calm connection (see `predicted`), where nothing is to be recovered from.
     #[inline(always)]
-    pub fn advance(&mut self, cx: &Context<'_, D, E>, ack: Seq, timestamps: Option<Timestamps>) {
+    pub fn advance<const CALM: bool>(
+        &mut self,
+        cx: &Context<'_, D, E>,
+        ack: Seq,
+        timestamps: Option<Timestamps>,
+    ) {
         let acked = ack - self.snd_una;
         let queued = self.send.len();
         self.send.acknowledge(acked.min(queued));
-        self.fin_covered = acked > queued;
         self.snd_una = ack;
-        self.snd_nxt = self.snd_nxt.max(ack);
         if self.small_end.before(ack) {
             self.small_end = ack; // keeps the comparison within half of the space
         }
-        self.scoreboard.advance(ack);
-        self.dup_acks = 0;
+        if !CALM {
+            self.fin_covered = acked > queued;
+            self.snd_nxt = self.snd_nxt.max(ack);
+            self.scoreboard.advance(ack);
+            self.dup_acks = 0;
+        }
         self.retransmits = 0;
         self.soft_error = None;
-        self.measure(cx, ack, timestamps);
+        self.measure::<CALM>(cx, ack, timestamps);
         match self.recovery {
+            _ if CALM && !self.window_limited => {}
             Recovery::Open => {
                 if self.window_limited {
                     self.grow(cx, acked);
@@ -83,13 +91,19 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     #[inline(always)]
-    fn measure(&mut self, cx: &Context<'_, D, E>, ack: Seq, timestamps: Option<Timestamps>) {
+    fn measure<const CALM: bool>(
+        &mut self,
+        cx: &Context<'_, D, E>,
+        ack: Seq,
+        timestamps: Option<Timestamps>,
+    ) {
         if let Some((end, sent)) = self.timing {
             if !ack.before(end) {
                 self.timing = None;
                 self.rtt.measure(cx.now - sent);
             }
-        } else if self.recovery != Recovery::Open
+        } else if !CALM
+            && self.recovery != Recovery::Open
             && let Some(ts) = timestamps
             && self.ts_ok
             && ts.echo != 0

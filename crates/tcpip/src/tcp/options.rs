@@ -26,6 +26,14 @@ impl<D: Device, E: Events> Stack<D, E> {
         before: TcpOptions,
     ) {
         let after = tcb.options;
+        if tcb.calm && (TcpOptions { cork: before.cork, no_delay: before.no_delay, ..after }) == before {
+            // Only what holds data back has changed, as it does around each reply of some servers.
+            tcb.more = false;
+            let unsent = tcb.send.len() - (tcb.snd_nxt - tcb.snd_una);
+            if unsent == 0 || tcb.hold_expected(cx) || (!after.cork && tcb.send_expected(cx)) {
+                return cx.socket.finish_calm(cx, tcb);
+            }
+        }
         tcb.apply_buffers(&self.config.limits);
         if tcb.is_synchronized() {
             if (before.ttl, before.tos) != (after.ttl, after.tos)

@@ -27,7 +27,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// Whether `output` may have anything to do.
-    #[inline(always)]
+    #[inline]
     pub fn has_output(&self) -> bool {
         self.ack_now
             || self.recovery == Recovery::Fast
@@ -142,8 +142,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// Data waits and cannot go: makes sure that something will move it.
-    #[cold]
-    fn hold_back(&mut self, cx: &Context<'_, D, E>, unsent: u32, fin_due: bool) {
+    #[inline(never)]
+    pub fn hold_back(&mut self, cx: &Context<'_, D, E>, unsent: u32, fin_due: bool) {
         if self.snd_una != self.snd_max || (unsent == 0 && !fin_due) {
             return; // an acknowledgement will come
         }

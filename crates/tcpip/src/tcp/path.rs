@@ -4,9 +4,10 @@ use super::control::{CHECKSUM_FIELD, MAX_HEADERS, TCP_AT};
 use super::demux::Tuple;
 use super::header::{HEADER_LEN, TIMESTAMP_PREFIX};
 use super::predicted::{PREDICTED_LEN, PREDICTED_TCP_LEN};
+use super::send_queue::HEADROOM;
 use crate::address::{Hop, Route};
 use crate::checksum::Sum;
-use crate::device::{Device, Fragment, Full, PartialChecksum, TxFrame};
+use crate::device::{Buffer, Device, Fragment, Full, PartialChecksum, TxFrame};
 use crate::events::Events;
 use crate::ipv4::{IPV4_LEN, Ipv4Header, LINK_AND_IP_LEN, protocol};
 use crate::loopback::LOOPBACK_MTU;
@@ -104,17 +105,22 @@ impl Path {
             && stack.capabilities.tx_checksum
     }
 
-    /// Sends a segment with one fragment and the predicted header.
+    /// Sends a segment with the predicted header, written before its `len` bytes of data. `None` if somebody else holds
+    /// the buffer.
     #[inline(always)]
     pub fn transmit_ready<D: Device, E: Events>(
         &mut self,
         stack: &Stack<D, E>,
-        payload: Fragment<'_, D::Buf>,
-    ) -> Result<(), Full> {
-        let pseudo = self.complete_lengths(PREDICTED_TCP_LEN + payload.len as usize);
-        let checksum = self.headers[TCP_AT + CHECKSUM_FIELD..].first_chunk_mut();
-        *checksum.expect("the template holds a TCP header") = pseudo.partial();
-        stack.device.transmit_single(&self.headers[..PREDICTED_LEN], payload, Some(TCP_CHECKSUM))
+        buffer: &mut D::Buf,
+        len: u32,
+    ) -> Option<Result<(), Full>> {
+        const START: usize = HEADROOM - PREDICTED_LEN;
+        let room = buffer.as_mut_slice()?.get_mut(START..HEADROOM)?;
+        let pseudo = self.complete_lengths(PREDICTED_TCP_LEN + len as usize);
+        self.headers[TCP_AT + CHECKSUM_FIELD..TCP_AT + CHECKSUM_FIELD + 2].copy_from_slice(&pseudo.partial());
+        room.copy_from_slice(&self.headers[..PREDICTED_LEN]);
+        let len = PREDICTED_LEN as u32 + len;
+        Some(stack.device.transmit_in_place(buffer, START as u32, len, Some(TCP_CHECKSUM)))
     }
 
     /// Completes the IPv4 header for a segment of `len` bytes, header and payload; gives the sum of the pseudo-header.

@@ -1,8 +1,8 @@
 //! Header prediction (Van Jacobson, 1990): what nearly every segment of a busy connection looks like, found with a few
 //! comparisons, and handed to the same steps that the general path takes.
 //!
-//! A connection is *calm* while nothing is lost, reordered, closing or held back. The general path works that out when
-//! it is done with a connection; whatever is not exactly as expected goes the general way from the start.
+//! A connection is *calm* while nothing is lost, reordered, closing or waiting for room. The general path works that out
+//! when it is done with a connection; whatever is not exactly as expected goes the general way from the start.
 
 use super::control::TCP_AT;
 use super::demux::Tuple;
@@ -78,7 +78,7 @@ impl Predicted {
 }
 
 impl<D: Device, E: Events> Tcb<D, E> {
-    /// Whether nothing is lost, reordered, closing or held back.
+    /// Whether nothing is lost, reordered, closing or waiting for room.
     pub fn is_calm(&self) -> bool {
         self.state == State::Established
             && self.error.is_none()
@@ -90,7 +90,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             && self.fin_at.is_none()
             && self.ts_ok
             && self.clock(Clock::Persist) == NEVER
-            && !(self.receive_shut || self.orphan || self.blocked || self.more || self.options.cork)
+            && !(self.receive_shut || self.orphan || self.blocked)
     }
 
     /// Whether a segment is the next one: in order, in the window, with data or a new acknowledgement.
@@ -121,7 +121,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             self.ts_recent_at = cx.now;
         }
         if segment.ack != self.snd_una {
-            self.advance(cx, segment.ack, None);
+            self.advance::<true>(cx, segment.ack, None);
         }
         self.snd_wnd = u32::from(segment.window) << self.snd_scale;
         self.max_snd_wnd = self.max_snd_wnd.max(self.snd_wnd);
@@ -133,48 +133,64 @@ impl<D: Device, E: Events> Tcb<D, E> {
             self.fresh |= Readiness::READABLE;
             self.schedule_ack(cx, segment.len, segment_size);
         }
-        if self.has_output() {
+        if self.snd_nxt - self.snd_una < self.send.len() {
             self.output(cx);
             self.calm = self.is_calm();
         }
     }
 
-    /// Sends the `len` bytes that were just queued, if they are all that waits, fit one segment and every window, and
-    /// nothing asks for more thought. Gives whether it did.
+    /// Sends what waits, if it fits one segment and every window, and nothing asks for more thought. Gives whether it did.
     #[inline(always)]
-    pub fn send_expected(&mut self, cx: &Context<'_, D, E>, len: u32) -> bool {
-        let seq = self.snd_nxt;
-        let end = seq - self.snd_una + len;
+    pub fn send_expected(&mut self, cx: &Context<'_, D, E>) -> bool {
+        let (seq, queued) = (self.snd_nxt, self.send.len());
+        let len = queued.wrapping_sub(seq - self.snd_una);
         let window = self.cubic.window();
         let expected = self.calm
             && len <= self.mss
             && len > 0
-            && end == self.send.len()
-            && end <= self.snd_wnd
-            && end <= window
+            && queued <= self.snd_wnd
+            && queued <= window
             && cx.now - self.last_sent <= RTO_MIN
             && (self.options.no_delay || !self.small_end.after(self.snd_una))
-            && self.path.is_ready(cx.stack, cx.now)
-            && self.send.tail_fragment(len).is_some();
+            && self.path.is_ready(cx.stack, cx.now);
         if !expected {
             return false;
         }
-        let field = self.announce_window();
+        let (field, edge) = self.window_field();
         // A calm connection has timestamps, no FIN to send, and nothing to acknowledge selectively.
         let tcp_len = self.complete_headers(cx.now, seq, flags::ACK | flags::PSH, field, false);
         debug_assert!(tcp_len == PREDICTED_TCP_LEN && !self.fin_queued);
-        let Some(fragment) = self.send.tail_fragment(len) else { return false };
-        match self.path.transmit_ready(cx.stack, fragment) {
-            Ok(()) => {
+        let Some(buffer) = self.send.tail_buffer(len) else { return false };
+        match self.path.transmit_ready(cx.stack, buffer, len) {
+            Some(Ok(())) => {
+                self.announced(edge);
                 self.has_sent(cx, seq, len, seq + len);
-                self.window_limited = window - end < self.mss || self.half_used();
+                self.window_limited = window - queued < self.mss || self.half_used();
             }
-            Err(crate::Full) => {
+            Some(Err(crate::Full)) => {
                 self.calm = false;
                 self.wait_for_room(cx);
             }
+            None => return false,
         }
         true
+    }
+
+    /// Holds back what waits, if it fills no segment, fits every window, and the program said that more will come
+    /// (`TCP_CORK`, `MSG_MORE`). Gives whether it did.
+    #[inline(always)]
+    pub fn hold_expected(&mut self, cx: &Context<'_, D, E>) -> bool {
+        let queued = self.send.len();
+        let len = queued.wrapping_sub(self.snd_nxt - self.snd_una);
+        let expected = self.calm
+            && (self.options.cork || self.more)
+            && len < self.mss
+            && queued <= self.snd_wnd
+            && queued <= self.cubic.window();
+        if expected && len > 0 {
+            self.hold_back(cx, len, false);
+        }
+        expected
     }
 }
 

@@ -30,16 +30,16 @@ impl Default for Rtt {
 
 impl Rtt {
     /// Takes a measurement (RFC 6298, 2.2 and 2.3).
-    #[inline(never)]
+    #[inline(always)]
     pub fn measure(&mut self, sample: u64) {
-        let sample = sample.clamp(1, RTO_MAX);
+        let sample = sample.max(1);
         if self.smoothed8 == 0 {
             self.smoothed8 = sample << 3;
             self.deviation4 = sample << 1;
         } else {
             let difference = (self.smoothed8 >> 3).abs_diff(sample);
             self.deviation4 = self.deviation4 - (self.deviation4 >> 2) + difference;
-            self.smoothed8 = (self.smoothed8 - (self.smoothed8 >> 3) + sample).max(1);
+            self.smoothed8 = self.smoothed8 - (self.smoothed8 >> 3) + sample;
         }
         // The deviation part is bounded below as in Linux, so that a steady round trip of any length keeps a margin.
         self.base = ((self.smoothed8 >> 3) + self.deviation4.max(RTO_MIN)).min(RTO_MAX);
@@ -62,8 +62,10 @@ impl Rtt {
     /// Forgets the back-off: the peer has acknowledged new data.
     #[inline(always)]
     pub fn reset_backoff(&mut self) {
-        self.backoff = 0;
-        self.timeout = self.base;
+        if self.backoff != 0 {
+            self.backoff = 0;
+            self.timeout = self.base;
+        }
     }
 
     /// Smoothed time in ns, 0 before the first measurement.

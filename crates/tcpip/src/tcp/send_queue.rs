@@ -1,10 +1,13 @@
 //! The bytes a program has written and the peer has not acknowledged, in shared packet buffers.
 
-use crate::device::{Buffer, Chunk, Fragment};
+use super::predicted::PREDICTED_LEN;
+use crate::device::{Buffer, Chunk, DRIVER_ROOM, Fragment};
 use crate::few::Few;
 
 /// How many fragments one segment may have: enough for 64 KiB in buffers of 2 KiB.
 pub const MAX_FRAGMENTS: usize = 36;
+/// What is left free at the front of each buffer, so that a segment may be sent with its headers in place.
+pub const HEADROOM: usize = DRIVER_ROOM + PREDICTED_LEN;
 
 /// A segment's payload.
 pub type Fragments<'a, B> = heapless::Vec<Fragment<'a, B>, MAX_FRAGMENTS>;
@@ -69,11 +72,11 @@ impl<B: Buffer> SendQueue<B> {
         }
         while done < len {
             let Some(mut buffer) = alloc() else { break };
-            let Some(room) = buffer.as_mut_slice() else { break };
+            let Some(room) = buffer.as_mut_slice().and_then(|all| all.get_mut(HEADROOM..)) else { break };
             let want = room.len().min(len - done);
             let wrote = fill(&mut room[..want]).min(want);
             if wrote > 0 {
-                let chunk = Chunk { buffer, start: 0, len: wrote as u32 };
+                let chunk = Chunk { buffer, start: HEADROOM as u32, len: wrote as u32 };
                 self.pieces.push_back(Piece { start: self.tail, chunk });
                 self.tail = self.tail.wrapping_add(wrote as u32);
                 done += wrote;
@@ -102,11 +105,12 @@ impl<B: Buffer> SendQueue<B> {
         }
     }
 
-    /// The last `len` bytes, if they stand in one buffer.
+    /// The buffer of the last `len` bytes, if it holds nothing else and nothing was dropped from its front: headers may be
+    /// written into the room before them if nobody else holds it.
     #[inline(always)]
-    pub fn tail_fragment(&self, len: u32) -> Option<Fragment<'_, B>> {
-        let Chunk { buffer, start, len: held } = &self.pieces.back()?.chunk;
-        Some(Fragment { buffer, start: start + held.checked_sub(len)?, len })
+    pub fn tail_buffer(&mut self, len: u32) -> Option<&mut B> {
+        let Chunk { buffer, start, len: held } = &mut self.pieces.back_mut()?.chunk;
+        (*held == len && *start == HEADROOM as u32).then_some(buffer)
     }
 
     /// Collects references to at most `len` bytes from `offset` on, in at most `limit` fragments; gives their number.

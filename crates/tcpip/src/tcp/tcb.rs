@@ -309,27 +309,33 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// What the program may do now.
     #[inline(always)]
     pub fn readiness(&self) -> Readiness {
-        if self.state == State::Established && self.error.is_none() && !self.receive_shut {
-            let mut ready = Readiness::EMPTY;
-            if self.receive.len() > 0 {
-                ready |= Readiness::READABLE;
-            }
-            if self.is_writable() {
-                ready |= Readiness::WRITABLE;
-            }
-            return ready;
+        if self.calm { self.readiness_amid() } else { self.readiness_at_the_ends() }
+    }
+
+    /// The same of an established connection without errors.
+    #[inline(always)]
+    fn readiness_amid(&self) -> Readiness {
+        let mut ready = Readiness::EMPTY;
+        if self.receive.len() > 0 {
+            ready |= Readiness::READABLE;
         }
-        self.readiness_at_the_ends()
+        if self.is_writable() {
+            ready |= Readiness::WRITABLE;
+        }
+        ready
     }
 
     /// Whether a third of the send buffer is free, so that a program is not woken for every little room.
     #[inline(always)]
     fn is_writable(&self) -> bool {
-        self.send.len() == 0 || self.send_room() * 2 >= self.send.len() as usize
+        3 * self.send_held() <= 2 * self.send_buffer
     }
 
     #[inline(never)]
     fn readiness_at_the_ends(&self) -> Readiness {
+        if self.state == State::Established && self.error.is_none() && !self.receive_shut {
+            return self.readiness_amid();
+        }
         let mut ready =
             if self.error.is_some() { Readiness::ERROR | Readiness::READABLE } else { Readiness::EMPTY };
         match self.state {
@@ -361,10 +367,15 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// How many bytes the send buffer takes now.
     #[inline(always)]
     pub fn send_room(&self) -> usize {
-        // A buffer counts at least this much, so that a stream of tiny writes cannot hold memory without bound.
+        self.send_buffer.saturating_sub(self.send_held())
+    }
+
+    /// What the bytes to be sent count for. A buffer counts at least so much that a stream of tiny writes cannot hold
+    /// memory without bound.
+    #[inline(always)]
+    fn send_held(&self) -> usize {
         const LEAST_PER_BUFFER: usize = 256;
-        let held = (self.send.len() as usize).max(self.send.buffers() * LEAST_PER_BUFFER);
-        self.send_buffer.saturating_sub(held)
+        (self.send.len() as usize).max(self.send.buffers() * LEAST_PER_BUFFER)
     }
 
     #[inline(always)]
@@ -438,15 +449,27 @@ impl<D: Device, E: Events> Tcb<D, E> {
         if edge.before(self.rcv_adv + step) { self.rcv_adv } else { edge }
     }
 
-    /// The window field for a segment sent now; remembers what it announces.
+    /// The window field for a segment sent now, and the right edge that it announces.
     #[inline(always)]
-    pub fn announce_window(&mut self) -> u16 {
+    pub fn window_field(&self) -> (u16, Seq) {
         let window = self.window_edge() - self.rcv_nxt;
         // Rounded up: a right edge that was announced is never taken back.
         let field = ((window + (1 << self.rcv_scale) - 1) >> self.rcv_scale).min(MAX_UNSCALED);
-        self.rcv_adv = self.rcv_nxt + (field << self.rcv_scale);
+        (field as u16, self.rcv_nxt + (field << self.rcv_scale))
+    }
+
+    /// All up to RCV.NXT has been acknowledged, and `edge` announced.
+    #[inline(always)]
+    pub fn announced(&mut self, edge: Seq) {
+        self.rcv_adv = edge;
         self.last_ack_sent = self.rcv_nxt;
-        field as u16
+    }
+
+    /// The window field for a segment sent now; remembers what it announces.
+    pub fn announce_window(&mut self) -> u16 {
+        let (field, edge) = self.window_field();
+        self.announced(edge);
+        field
     }
 
     /// Chooses the scale of our window for buffers of at most `max` bytes.

@@ -42,10 +42,11 @@ impl<D: Device, E: Events> Stack<D, E> {
             },
             fill,
         );
-        if !more && tcb.send_expected(&cx, done as u32) {
+        tcb.more = more;
+        let held = more || tcb.options.cork;
+        if if held { tcb.hold_expected(&cx) } else { tcb.send_expected(&cx) } {
             socket.finish_calm(&cx, tcb);
         } else {
-            tcb.more = more;
             tcb.output(&cx);
             socket.finish(&cx, tcb);
         }

@@ -3,7 +3,7 @@ use super::QueueMemory;
 use super::net_queues::{MAX_FRAGMENTS, Receive, Single, Transmit};
 use super::transport::{SetupError, Transport};
 use crate::drivers::buffer::NetBuffer;
-use coracle_tcpip::{Capabilities, Chunk, Fragment, Full, PartialChecksum, RxFrame, TxFrame};
+use coracle_tcpip::{Capabilities, Chunk, Full, PartialChecksum, RxFrame, TxFrame};
 use coracle_virtio::device::net::{HEADER_BYTES, config, features, queue};
 use coracle_virtio::device::{features as common, id};
 use coracle_virtio::queue::Layout;
@@ -128,15 +128,16 @@ impl Net {
         self.transmit.lock().transmit(frame)
     }
 
-    /// The same for a frame with one fragment that is not to be cut up.
+    /// The same for a frame that stands in a buffer as a whole: see [`coracle_tcpip::Device::transmit_in_place`].
     #[inline(always)]
-    pub fn transmit_single(
+    pub fn transmit_in_place(
         &self,
-        headers: &[u8],
-        payload: Fragment<'_, NetBuffer>,
+        buffer: &mut NetBuffer,
+        start: u32,
+        len: u32,
         checksum: Option<PartialChecksum>,
     ) -> Result<(), Full> {
-        self.transmit.lock().transmit_single(headers, payload, checksum)
+        self.transmit.lock().transmit_in_place(buffer, start, len, checksum)
     }
 
     /// Rings the transmit doorbell if that is needed.

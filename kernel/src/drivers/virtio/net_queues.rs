@@ -5,7 +5,9 @@ use crate::drivers::buffer::NetBuffer;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use coracle_hal::dma::PacketBuffer;
-use coracle_tcpip::{Buffer, Chunk, Fragment, Full, PartialChecksum, RxChecksum, RxFrame, TxFrame};
+use coracle_tcpip::{
+    Buffer, Chunk, DRIVER_ROOM, Fragment, Full, PartialChecksum, RxChecksum, RxFrame, TxFrame,
+};
 use coracle_virtio::device::net::{HEADER_BYTES, Header};
 use coracle_virtio::queue::{Layout, Piece, QueueError, Used};
 
@@ -254,19 +256,37 @@ impl Transmit {
         Ok(())
     }
 
-    /// The same for a frame with one fragment that is not to be cut up: what a busy connection sends.
+    /// The same for a frame that stands in a buffer as a whole: its virtio header is written before it, and one
+    /// descriptor takes both.
     #[inline(always)]
-    pub fn transmit_single(
+    pub fn transmit_in_place(
         &mut self,
-        headers: &[u8],
-        payload: Fragment<'_, NetBuffer>,
+        buffer: &mut NetBuffer,
+        start: u32,
+        len: u32,
         checksum: Option<PartialChecksum>,
     ) -> Result<(), Full> {
-        self.make_room(2)?;
-        let first = self.write_headers(headers, checksum, None)?;
-        let held = Held::One { _buffer: payload.buffer.clone() };
-        let _ = self.queue.add_two(first, piece(&payload), held);
+        const { assert!(HEADER_BYTES <= DRIVER_ROOM) };
+        self.make_room(1)?;
+        let start = start as usize - HEADER_BYTES;
+        let room =
+            buffer.as_mut_slice().and_then(|all| all.get_mut(start..start + HEADER_BYTES)).ok_or(Full)?;
+        room.copy_from_slice(&Self::header(0, checksum, None).encode());
+        let piece =
+            Piece { address: buffer.phys() + start as u64, len: len + HEADER_BYTES as u32, writable: false };
+        let _ = self.queue.add_one(piece, Held::One { _buffer: buffer.clone() });
         Ok(())
+    }
+
+    /// The virtio header of a frame.
+    #[inline(always)]
+    fn header(headers_len: usize, checksum: Option<PartialChecksum>, segment_size: Option<u16>) -> Header {
+        Header {
+            partial_checksum: checksum.map(|c| (c.start, c.offset)),
+            checksum_valid: false,
+            segments: segment_size.map(|size| (headers_len as u16, size)),
+            buffers: 0,
+        }
     }
 
     /// Sees to it that a chain of `pieces` fits.
@@ -290,19 +310,13 @@ impl Transmit {
     }
 
     /// Writes the virtio header and the others into the memory of the next slot; gives the piece that they are.
-    #[inline(always)]
     fn write_headers(
         &mut self,
         headers: &[u8],
         checksum: Option<PartialChecksum>,
         segment_size: Option<u16>,
     ) -> Result<Piece, Full> {
-        let header = Header {
-            partial_checksum: checksum.map(|c| (c.start, c.offset)),
-            checksum_valid: false,
-            segments: segment_size.map(|size| (headers.len() as u16, size)),
-            buffers: 0,
-        };
+        let header = Self::header(headers.len(), checksum, segment_size);
         let slot = self.queue.next_slot().ok_or(Full)? as usize;
         let (index, offset) = (slot / SLOTS_PER_BUFFER, slot % SLOTS_PER_BUFFER * SLOT_BYTES);
         if index >= self.headers.len() {
