@@ -17,17 +17,22 @@ impl<T: Sync + Send> PerCpu<T> {
         PerCpu { cells: spin::Once::new(), make }
     }
     /// This CPU's value.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self) -> &T {
         self.of(crate::cpu::id())
     }
     /// The value of `cpu`.
-    #[inline]
+    #[inline(always)]
     pub fn of(&self, cpu: usize) -> &T {
-        let cells = self
-            .cells
-            .call_once(|| (0..crate::cpu::possible()).map(|cpu| CacheLines((self.make)(cpu))).collect());
+        let cells = match self.cells.get() {
+            Some(cells) => cells,
+            None => self.fill(),
+        };
         &cells[cpu].0
+    }
+    #[cold]
+    fn fill(&self) -> &[CacheLines<T>] {
+        self.cells.call_once(|| (0..crate::cpu::possible()).map(|cpu| CacheLines((self.make)(cpu))).collect())
     }
 }
 /// CPUs supported at most.

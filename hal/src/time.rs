@@ -276,7 +276,7 @@ fn arm(local: &Local, deadline: u64) {
 }
 
 /// True once after this CPU's timer went off.
-#[inline]
+#[inline(always)]
 pub fn take_expired() -> bool {
     let local = Local::get();
     local.expired.load(Ordering::Relaxed) && {

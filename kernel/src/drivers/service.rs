@@ -4,15 +4,32 @@ use crate::net;
 use coracle_hal::{irq, time};
 
 /// Looks at all devices: takes what has come, sends what waits. Cheap when there is nothing. Called when a thread is
-/// about to sleep, by the idle loop, and after an interrupt.
-#[inline]
-pub fn poll() {
-    net::poll();
+/// about to sleep, and after an interrupt. Gives the time at its begin (ns since boot).
+pub fn poll() -> u64 {
+    let (now, quiet) = poll_idle();
+    if !quiet {
+        guard(now);
+    }
+    now
+}
+
+/// [`poll`] for the idle loop. Also tells whether a device may have been told not to interrupt: before a program goes on,
+/// [`guard`] has to be called then, or else [`arm`].
+#[inline(always)]
+pub fn poll_idle() -> (u64, bool) {
+    let now = time::now_ns();
+    let quiet = net::poll(now) == 0;
     // Only the network is ever told not to interrupt: the others have nothing if nobody has.
     if irq::any_pending() {
         console::poll();
         super::discover::poll_entropy();
     }
+    (now, quiet)
+}
+
+/// Makes sure that somebody looks at devices that don't interrupt, though the program may compute.
+pub fn guard(now: u64) {
+    net::request_guard(now);
 }
 
 /// Asks the devices for interrupts, because this CPU is about to wait for one. True: something has come meanwhile, so
@@ -27,7 +44,6 @@ pub fn next_deadline() -> Option<u64> {
 }
 
 /// True if [`poll`] must be called for the sake of timers.
-#[inline]
 pub fn is_due() -> bool {
     next_deadline().is_some_and(|deadline| deadline <= time::now_ns())
 }

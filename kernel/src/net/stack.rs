@@ -136,10 +136,10 @@ fn look_for_lease(engine: &Engine) {
     }
 }
 
-/// Takes what has been received, lets the engine do what is due, and sends what waits. Gives the packets received.
-pub fn poll() -> usize {
+/// Takes what has been received, lets the engine do what is due at `now` (ns since boot), and sends what waits. Gives the
+/// packets received: if there are any, interrupts are off.
+pub fn poll(now: u64) -> usize {
     let Some(engine) = ENGINE.get() else { return 0 };
-    let now = now_ns();
     let Some(card) = engine.device().card() else {
         engine.poll(now);
         return 0;
@@ -150,11 +150,8 @@ pub fn poll() -> usize {
     );
     engine.poll(now);
     card.flush();
-    if count > 0 {
-        request_guard(now);
-        if CONFIGURING.load(Ordering::Relaxed) {
-            look_for_lease(engine);
-        }
+    if count > 0 && CONFIGURING.load(Ordering::Relaxed) {
+        look_for_lease(engine);
     }
     // A CPU that went idle while we were at the queue could not ask for itself.
     if sched::others_idle() && card.arm() == Some(true) {
@@ -200,7 +197,7 @@ pub fn next_deadline() -> Option<u64> {
 
 /// Makes sure that somebody looks at the network soon, though the program may compute.
 #[inline(always)]
-fn request_guard(now: u64) {
+pub fn request_guard(now: u64) {
     let guard = GUARD.load(Ordering::Relaxed);
     // A guard in the past has gone off while somebody polled anyway.
     if guard == NO_GUARD || guard <= now {
@@ -218,22 +215,19 @@ pub fn poll_if_guarded() {
         _ => {}
     }
     GUARD.store(NO_GUARD, Ordering::Release);
-    if poll() > 0 {
-        return;
+    let now = now_ns();
+    if poll(now) > 0 {
+        return request_guard(now);
     }
     // Quiet: whatever comes next interrupts the program, if it still computes.
     loop {
         match ask_for_interrupts() {
             Some(true) => {
-                poll();
+                poll(now_ns());
             }
             Some(false) => break,
             None => return request_guard(now_ns()),
         }
-    }
-    if let Some(deadline) = next_deadline() {
-        GUARD.fetch_min(deadline, Ordering::AcqRel);
-        interrupt_by(deadline);
     }
 }
 
@@ -245,8 +239,8 @@ pub fn drain() {
     let deadline = now_ns() + PATIENCE_NS;
     super::tcp::forget_finished();
     while super::tcp::unfinished() && now_ns() < deadline {
-        poll();
+        poll(now_ns());
         coracle_hal::cpu::relax();
     }
-    poll();
+    poll(now_ns());
 }

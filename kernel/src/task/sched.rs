@@ -163,12 +163,12 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
         if me.work.any(stop) {
             break Wake::Interrupted;
         }
-        drivers::poll();
+        let now = drivers::poll();
         if state.load(Acquire) == NOTIFIED {
             continue;
         }
         if let Some(deadline) = deadline_ns {
-            if time::now_ns() >= deadline {
+            if now >= deadline {
                 break Wake::TimedOut;
             }
             me.sched.sleep_timer.set(me, deadline);
@@ -185,8 +185,8 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
         }
         me.sched.switches[0].fetch_add(1, Relaxed);
         match next {
-            Some(next) => switch_to(me, next),
-            None => idle_as(me, here),
+            Some(next) => switch_to(me, next, now),
+            None => idle_as(me, here, now),
         }
     };
     if slept && deadline_ns.is_some() {
@@ -251,7 +251,7 @@ fn push(cpu: &Cpu, thread: Arc<Thread>, end: End) -> usize {
     before
 }
 
-#[inline]
+#[inline(always)]
 fn pop(cpu: &Cpu) -> Option<Arc<Thread>> {
     if cpu.waiting.load(Relaxed) == 0 { None } else { pop_first(cpu) }
 }
@@ -351,7 +351,8 @@ pub fn preempt() {
         }
         return;
     }
-    if end > time::now_ns() {
+    let now = time::now_ns();
+    if end > now {
         // The timer went off for something else, and may have been set to what is due next.
         return time::interrupt_by(end);
     }
@@ -363,21 +364,21 @@ pub fn preempt() {
     arm_slice();
     this::with(|me| {
         me.sched.switches[1].fetch_add(1, Relaxed);
-        yield_as(me);
+        yield_as(me, now);
     });
 }
 
 /// Lets the others that wait for this CPU run first (sched_yield(2)).
 pub fn yield_now() {
-    drivers::poll();
-    this::with(yield_as);
+    let now = drivers::poll();
+    this::with(|me| yield_as(me, now));
 }
 
-fn yield_as(me: &Arc<Thread>) {
+fn yield_as(me: &Arc<Thread>, now: u64) {
     let here = CPUS.get();
     if let Some(next) = pop(here) {
         push(here, me.clone(), End::Back);
-        switch_to(me, next);
+        switch_to(me, next, now);
     }
 }
 
@@ -407,7 +408,7 @@ pub fn migrate(me: &Arc<Thread>) {
     me.sched.cpu.store(target, Relaxed);
     push(CPUS.of(target as usize), me.clone(), End::Back);
     cpu::kick(target as usize);
-    switch_to(me, next);
+    switch_to(me, next, time::now_ns());
 }
 
 /// The thread to go on with when the running one is not in this CPU's queue.
@@ -421,7 +422,7 @@ fn another() -> Arc<Thread> {
 
 /// Leaves the running thread for ever.
 pub fn exit() -> ! {
-    this::with(|me| switch_to(me, another()));
+    this::with(|me| switch_to(me, another(), time::now_ns()));
     unreachable!("a thread that exited was scheduled")
 }
 
@@ -440,11 +441,10 @@ fn account(thread: &Thread, now: u64) {
     thread.sched.run_ns.fetch_add(ran, Relaxed);
 }
 
-fn switch_to(me: &Arc<Thread>, next: Arc<Thread>) {
+fn switch_to(me: &Arc<Thread>, next: Arc<Thread>, now: u64) {
     if Arc::ptr_eq(me, &next) {
         return;
     }
-    let now = time::now_ns();
     account(me, now);
     switch_accounted(next, now);
 }
@@ -474,7 +474,7 @@ pub fn use_memory(thread: &Thread) {
 }
 
 /// Takes a thread that waits for another CPU.
-#[inline]
+#[inline(always)]
 fn steal() -> Option<Arc<Thread>> {
     let crowded = CROWDED.load(Relaxed);
     if crowded == 0 { None } else { steal_from(crowded) }
@@ -501,7 +501,7 @@ fn steal_from(mut crowded: u64) -> Option<Arc<Thread>> {
 }
 
 /// Sleeps until the next interrupt while `idle` holds. False: it was the timer, and nothing has come of it.
-#[inline]
+#[inline(always)]
 fn wait(idle: impl Fn() -> bool) -> bool {
     // An earlier interrupt that nobody needs any more is left to come: taking it back and setting it again with each
     // request would cost more.
@@ -513,10 +513,10 @@ fn wait(idle: impl Fn() -> bool) -> bool {
 }
 
 /// Idles on the stack of `me`, which is [`IDLING`] (or is the idle thread), until it is woken or there is another to run;
-/// returns when `me` is to go on. The devices have just been polled.
-fn idle_as(me: &Arc<Thread>, here: &Cpu) {
-    let start = time::now_ns();
+/// returns when `me` is to go on. The devices were polled at `start`.
+fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
     account(me, start);
+    let (mut now, mut quiet) = (start, true);
     let bit = 1u64 << here.number;
     let state = &me.sched.state;
     here.slice_end.store(IN_IDLE_LOOP, Relaxed);
@@ -541,11 +541,11 @@ fn idle_as(me: &Arc<Thread>, here: &Cpu) {
             irq::any_pending() || drivers::is_due()
         };
         IDLE.fetch_and(!bit, SeqCst);
-        if look {
-            drivers::poll();
-        }
+        (now, quiet) = if look { drivers::poll_idle() } else { (time::now_ns(), true) };
     };
-    let now = time::now_ns();
+    if !quiet {
+        drivers::guard(now);
+    }
     here.idle_ns.fetch_add(now.saturating_sub(start), Relaxed);
     me.sched.since_ns.store(now, Relaxed);
     let crowded = end_slice(here);
@@ -566,6 +566,6 @@ pub fn run_idle(idle: Arc<Thread>) -> ! {
     this::adopt(idle.clone());
     let here = CPUS.get();
     loop {
-        idle_as(&idle, here);
+        idle_as(&idle, here, time::now_ns());
     }
 }

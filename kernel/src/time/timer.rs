@@ -84,7 +84,7 @@ impl Drop for Timer {
 }
 
 /// Runs this CPU's timers if its one-shot timer has gone off; tells whether it has.
-#[inline]
+#[inline(always)]
 pub fn run_expired() -> bool {
     let expired = time::take_expired();
     if expired {
