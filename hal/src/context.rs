@@ -5,12 +5,16 @@
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs)]
 pub struct UserContext {
+    // A system call leaves these out at first: see [`crate::call::Call`].
     pub r15: u64,
     pub r14: u64,
     pub r13: u64,
     pub r12: u64,
     pub rbp: u64,
     pub rbx: u64,
+    pub rax: u64,
+    pub rcx: u64,
+    pub r11: u64,
     pub r9: u64,
     pub r8: u64,
     pub r10: u64,
@@ -18,15 +22,9 @@ pub struct UserContext {
     pub rsi: u64,
     pub rdi: u64,
     pub orig_rax: u64,
-    pub rax: u64,
-    pub rcx: u64,
-    pub r11: u64,
     pub rip: u64,
     pub rflags: u64,
     pub rsp: u64,
-    /// Non-zero: return by `iretq` with every register as given (signal delivery, sigreturn, exec); zero: the short
-    /// system-call return, where rcx and r11 are clobbered as Linux documents.
-    pub full_restore: u64,
 }
 
 /// An exception raised by the program (Intel SDM volume 3, chapter 6).

@@ -1,13 +1,18 @@
 //! The ways into the kernel and out of it, in assembly: system calls, exceptions and interrupts, the first entry of a
 //! thread into the program, the switch between kernel stacks.
 //!
-//! A thread's kernel stack has at its top a slot with the thread's `Arc`, and below it the program's registers
+//! A thread's kernel stack has at its top the thread's `Arc` ([`Top`]), and below it the program's registers
 //! ([`UserContext`]); the kernel's own frames follow. The kernel runs with interrupts off. In unikernel mode program and
 //! kernel share ring 0 and the GS base; in protected mode the GS base is swapped at each crossing.
+//!
+//! A system call saves of the registers what it must. If all is as usual it ends the same short way; what wants all
+//! registers, to see or to change them, sets the thread's attention, and is done on a longer way out that saves the rest
+//! first and restores everything.
 //!
 //! Exceptions and interrupts arrive on a stack of their own (IST), because the program's stack has a red zone and may be
 //! anything. If the program was hit, its registers go to its kernel stack and the interrupt stack is free again before
 //! the kernel is called; if the kernel was hit, the handler runs there and returns.
+use crate::call::{Call, Top};
 use crate::context::UserContext;
 use crate::kernel::symbols;
 use crate::local::Local;
@@ -21,7 +26,14 @@ const PROGRAM_FLAGS: u32 = 0x0024_0dd5;
 /// The interrupt flag and the bit that is always 1.
 const FIXED_FLAGS: u32 = 0x202;
 
-const _: () = assert!(size_of::<UserContext>() == 160 && offset_of!(Local, this) == 0);
+const _: () = assert!(
+    offset_of!(Local, this) == 0 && (size_of::<UserContext>() + size_of::<Top<()>>()).is_multiple_of(16)
+);
+/// The registers that a system call leaves out lie together.
+const _: () = assert!(offset_of!(UserContext, r9) == LEFT_OUT);
+
+/// Bytes of the registers that a system call leaves out at first: r15 to r12, rbp, rbx, rax, rcx, r11.
+const LEFT_OUT: usize = 9 * 8;
 
 unsafe extern "C" {
     pub fn syscall_entry_unikernel();
@@ -45,7 +57,8 @@ pub const STUB_SIZE: usize = 16;
 
 global_asm!(
     r#"
-    .macro PUSH_REST
+    # Saves the number and the arguments.
+    .macro SAVE_ARGUMENTS
         push rax                    # orig_rax
         push rdi
         push rsi
@@ -53,29 +66,19 @@ global_asm!(
         push r10
         push r8
         push r9
-        push rbx
-        push rbp
-        push r12
-        push r13
-        push r14
-        push r15
+        sub rsp, {left_out}
     .endm
 
-    .macro CALL_SYSCALL
-        mov rsi, rsp
-        lea rdi, [rsp + {slot}]
-        call {syscall}
-    .endm
-
-    # What a system call keeps (but rcx and r11); the callee-saved registers are as they were.
+    # The result, and what a system call keeps; the callee-saved registers are as they were.
     .macro LOAD_KEPT
+        mov rax, rdx
         mov rdi, [rsp + {rdi}]
         mov rsi, [rsp + {rsi}]
         mov rdx, [rsp + {rdx}]
         mov r10, [rsp + {r10}]
         mov r8, [rsp + {r8}]
         mov r9, [rsp + {r9}]
-        mov rax, [rsp + {rax}]
+        mov rcx, [rsp + {rip}]
     .endm
 
     .text
@@ -84,20 +87,18 @@ global_asm!(
 syscall_entry_unikernel:
     mov gs:[{user_rsp}], rsp
     mov rsp, gs:[{stack_top}]
-    push 0                          # full_restore
     push qword ptr gs:[{user_rsp}]
     push r11                        # rflags
     push rcx                        # rip
-    sub rsp, 24                     # r11, rcx, rax: unspecified
-    PUSH_REST
-    mov rsi, rsp
-    lea rdi, [rsp + {slot}]
-    call {syscall_instruction}
-unikernel_exit:
-    cmp qword ptr [rsp + {full}], 0
-    jne full_exit_unikernel
+    SAVE_ARGUMENTS
+    cmp rcx, gs:[{site}]
+    jne new_site
+call_unikernel:
+    mov rdi, rsp
+    call {syscall}
+    cmp dword ptr [rsp + {attention}], 0
+    jne attend
     LOAD_KEPT
-    mov rcx, [rsp + {rip}]
     push qword ptr [rsp + {rflags}]
     popfq
     .globl unikernel_exit_stack
@@ -107,23 +108,24 @@ unikernel_exit_stack:
 unikernel_exit_jump:
     jmp rcx
 
+    .balign 16
+new_site:
+    mov gs:[{site}], rcx
+    mov rdi, rsp
+    call {new_site}
+    jmp call_unikernel
+
     .balign 64
     .globl patched_syscall_entry
 patched_syscall_entry:
     cli
-    mov gs:[{user_rsp}], rsp
+    mov r11, rsp
     mov rsp, gs:[{stack_top}]
-    push 0
-    push qword ptr gs:[{user_rsp}]
+    push r11
     push {fixed_flags}
     push rcx
-    sub rsp, 24
-    PUSH_REST
-    mov rsi, rsp
-    lea rdi, [rsp + {slot}]
-    lea rcx, [rip + unikernel_exit]
-    push rcx
-    jmp {syscall}
+    SAVE_ARGUMENTS
+    jmp call_unikernel
 
     .balign 64
     .globl syscall_entry_protected
@@ -131,27 +133,43 @@ syscall_entry_protected:
     swapgs
     mov gs:[{user_rsp}], rsp
     mov rsp, gs:[{stack_top}]
-    push 0
     push qword ptr gs:[{user_rsp}]
     push r11
     push rcx
-    push r11
-    push rcx
-    push rax
-    PUSH_REST
-    CALL_SYSCALL
-    cmp qword ptr [rsp + {full}], 0
-    jne full_exit_protected
+    SAVE_ARGUMENTS
+    mov rdi, rsp
+    call {syscall}
+    cmp dword ptr [rsp + {attention}], 0
+    jne attend
     LOAD_KEPT
-    mov rcx, [rsp + {rip}]
     # sysret to an address that is not canonical faults in ring 0 on Intel's CPUs, with the program's stack.
     mov r11, rcx
     shr r11, 47
-    jnz full_exit_protected
+    jnz 9f
     mov r11, [rsp + {rflags}]
     mov rsp, [rsp + {rsp}]
     swapgs
     sysretq
+9:  mov rdx, rax
+    jmp attend
+
+    # The longer way out of a system call, with its result in rdx: saves what the entry left out, and restores everything in the end.
+    .balign 16
+attend:
+    mov [rsp + {rax}], rdx
+    mov [rsp + {rbx}], rbx
+    mov [rsp + {rbp}], rbp
+    mov [rsp + {r12}], r12
+    mov [rsp + {r13}], r13
+    mov [rsp + {r14}], r14
+    mov [rsp + {r15}], r15
+    mov rcx, [rsp + {rip}]
+    mov [rsp + {rcx}], rcx
+    mov r11, [rsp + {rflags}]
+    mov [rsp + {r11}], r11
+    mov rdi, rsp
+    call {attend}
+    jmp qword ptr gs:[{full_exit}]
 
     # All registers of the program from its context at rsp.
     .macro FULL_EXIT name, code, stack
@@ -263,7 +281,7 @@ trap_common:
 2:  swapgs
 3:  mov gs:[{scratch}], rax
     mov rax, gs:[{stack_top}]
-    lea rax, [rax - {slot}]
+    lea rax, [rax - {registers}]
     mov [rax + {r15}], r15
     mov [rax + {r14}], r14
     mov [rax + {r13}], r13
@@ -281,7 +299,6 @@ trap_common:
     mov rcx, gs:[{scratch}]
     mov [rax + {rax}], rcx
     mov qword ptr [rax + {orig_rax}], -1
-    mov qword ptr [rax + {full}], 1
     mov rdx, [rsp]
     mov rcx, [rsp + 8]
     mov rbx, [rsp + 16]
@@ -352,7 +369,10 @@ trap_kernel:
 nmi_entry:
     iretq
     "#,
-    slot = const size_of::<UserContext>(),
+    left_out = const LEFT_OUT,
+    registers = const size_of::<UserContext>(),
+    attention = const offset_of!(Call<()>, top) + offset_of!(Top<()>, attention),
+    slot = const offset_of!(Call<()>, top) + offset_of!(Top<()>, thread),
     r15 = const offset_of!(UserContext, r15),
     r14 = const offset_of!(UserContext, r14),
     r13 = const offset_of!(UserContext, r13),
@@ -372,11 +392,11 @@ nmi_entry:
     rip = const offset_of!(UserContext, rip),
     rflags = const offset_of!(UserContext, rflags),
     rsp = const offset_of!(UserContext, rsp),
-    full = const offset_of!(UserContext, full_restore),
     user_rsp = const offset_of!(Local, user_rsp),
     stack_top = const offset_of!(Local, stack_top),
     scratch = const offset_of!(Local, scratch),
     full_exit = const offset_of!(Local, full_exit),
+    site = const offset_of!(Local, site),
     program_flags = const PROGRAM_FLAGS,
     fixed_flags = const FIXED_FLAGS,
     kernel_code = const trap::KERNEL_CODE,
@@ -385,7 +405,8 @@ nmi_entry:
     user_data = const trap::USER_DATA,
     vectors = const trap::VECTORS,
     syscall = sym symbols::coracle_syscall,
-    syscall_instruction = sym symbols::coracle_syscall_instruction,
+    attend = sym symbols::coracle_attend,
+    new_site = sym symbols::coracle_new_site,
     thread_start = sym symbols::coracle_thread_start,
     ring = sym crate::task::RING,
     unikernel = const crate::task::Ring::Unikernel as u8,

@@ -1,4 +1,5 @@
 //! What the kernel above must provide: the places where the hardware layer calls up.
+use crate::call::Call;
 use crate::context::{Fault, UserContext};
 use crate::task::Task;
 use alloc::sync::Arc;
@@ -13,14 +14,19 @@ pub trait Kernel: 'static {
     fn cpu_main() -> !;
     /// First code of a new thread, on its own kernel stack; on return the program is entered with the thread's context.
     fn thread_start(thread: &Arc<Self::Thread>, context: &mut UserContext);
-    /// The program made a system call; on return it goes on with `context` as it is now.
-    ///
-    /// `orig_rax` is the number; `rax` is unspecified and must be set to the result. In unikernel mode `rcx` and `r11`
-    /// are unspecified, too.
-    fn syscall(thread: &Arc<Self::Thread>, context: &mut UserContext);
-    /// The same in unikernel mode, by a `syscall` instruction: its site wasn't patched into a call (yet).
-    fn syscall_instruction(thread: &Arc<Self::Thread>, context: &mut UserContext) {
-        Self::syscall(thread, context);
+    /// How a system call fails: a number of 64 bits as the program finds it in rax.
+    type Error: Copy;
+    /// One of them, and its number.
+    const AN_ERROR: (Self::Error, usize);
+    /// The program made a system call; gives what it finds in rax.
+    fn syscall(call: &Call<Self::Thread>) -> Result<usize, Self::Error>;
+    /// The thread's [`Task::attention`] is not 0 at the end of a call. All registers are in the call by now, the result in
+    /// rax; on return the program goes on with them as they are then.
+    fn attend(call: &Call<Self::Thread>);
+    /// In unikernel mode: the call that is about to be made came by another `syscall` instruction than the last one did on
+    /// this CPU.
+    fn new_site(call: &Call<Self::Thread>) {
+        let _ = call;
     }
     /// The program caused an exception.
     fn fault(thread: &Arc<Self::Thread>, context: &mut UserContext, fault: Fault);
@@ -37,6 +43,7 @@ pub trait HasTask: Send + Sync + 'static {
 /// The functions that [`crate::kernel!`] defines. A "slot" is the address of a thread's `Arc` at the top of its stack.
 #[cfg(target_os = "none")]
 pub(crate) mod symbols {
+    use crate::call::Outcome;
     use crate::context::UserContext;
     /// Address of an `Arc<Kernel::Thread>`.
     pub type Slot = *const ();
@@ -44,8 +51,9 @@ pub(crate) mod symbols {
         pub fn coracle_main() -> !;
         pub fn coracle_cpu_main() -> !;
         pub fn coracle_thread_start(previous: *const (), slot: Slot, context: *mut UserContext);
-        pub fn coracle_syscall(slot: Slot, context: *mut UserContext);
-        pub fn coracle_syscall_instruction(slot: Slot, context: *mut UserContext);
+        pub fn coracle_syscall(call: *const ()) -> Outcome;
+        pub fn coracle_attend(call: *const ());
+        pub fn coracle_new_site(call: *const ());
         pub fn coracle_fault(slot: Slot, context: *mut UserContext, fault: *const ());
         pub fn coracle_interrupted(slot: Slot, context: *mut UserContext);
     }
@@ -85,6 +93,19 @@ macro_rules! kernel {
             type Thread = <$k as $crate::kernel::Kernel>::Thread;
             type Slot = $crate::__private::Arc<Thread>;
             type Context = $crate::context::UserContext;
+            type Call = $crate::call::Call<Thread>;
+            type Outcome = $crate::call::Outcome;
+            type Error = <$k as $crate::kernel::Kernel>::Error;
+            /// A result in two registers.
+            #[inline(always)]
+            const fn outcome(result: Result<usize, Error>) -> Outcome {
+                // SAFETY: any two words are an `Outcome`; that the second is the one meant is proven below.
+                unsafe { core::mem::transmute::<Result<usize, Error>, Outcome>(result) }
+            }
+            const _: () = {
+                let (error, number) = <$k as $crate::kernel::Kernel>::AN_ERROR;
+                assert!(outcome(Ok(1)).rax == 1 && outcome(Err(error)).rax == number);
+            };
             #[unsafe(no_mangle)]
             extern "C" fn coracle_main() -> ! {
                 <$k as $crate::kernel::Kernel>::main()
@@ -100,12 +121,16 @@ macro_rules! kernel {
                 <$k as $crate::kernel::Kernel>::thread_start(thread, context)
             }
             #[unsafe(no_mangle)]
-            extern "C" fn coracle_syscall(thread: &Slot, context: &mut Context) {
-                <$k as $crate::kernel::Kernel>::syscall(thread, context)
+            extern "C" fn coracle_syscall(call: &Call) -> Outcome {
+                outcome(<$k as $crate::kernel::Kernel>::syscall(call))
             }
             #[unsafe(no_mangle)]
-            extern "C" fn coracle_syscall_instruction(thread: &Slot, context: &mut Context) {
-                <$k as $crate::kernel::Kernel>::syscall_instruction(thread, context)
+            extern "C" fn coracle_attend(call: &Call) {
+                <$k as $crate::kernel::Kernel>::attend(call)
+            }
+            #[unsafe(no_mangle)]
+            extern "C" fn coracle_new_site(call: &Call) {
+                <$k as $crate::kernel::Kernel>::new_site(call)
             }
             #[unsafe(no_mangle)]
             extern "C" fn coracle_fault(

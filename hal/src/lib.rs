@@ -15,6 +15,7 @@ pub mod boot;
 pub mod breakpoint;
 mod buddy;
 mod calibrate;
+pub mod call;
 pub mod console;
 pub mod context;
 pub mod cpu;

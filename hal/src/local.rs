@@ -14,7 +14,7 @@ const NMI_STACK_SIZE: usize = 256;
 pub struct Local {
     /// Its own address (offset 0).
     pub this: Cell<*const Local>,
-    /// Top of the running thread's kernel stack (offset 8): there stands the thread's `Arc`, below it its context.
+    /// Where on the running thread's kernel stack a [`Top`](crate::call::Top) lies (offset 8), below it its context.
     pub stack_top: Cell<usize>,
     /// Scratch of the system-call entry (offset 16): the program's stack pointer.
     pub user_rsp: Cell<usize>,
@@ -22,6 +22,8 @@ pub struct Local {
     pub scratch: Cell<usize>,
     /// Where to go to restore all of a program's registers (offset 32).
     pub full_exit: Cell<usize>,
+    /// Where the last `syscall` instruction of unikernel mode returned to (offset 40).
+    pub site: Cell<usize>,
     /// Number of this CPU.
     pub id: Cell<usize>,
     /// Its interrupt controller's id.
@@ -76,6 +78,7 @@ impl Local {
             user_rsp: Cell::new(0),
             scratch: Cell::new(0),
             full_exit: Cell::new(0),
+            site: Cell::new(0),
             id: Cell::new(0),
             apic_id: Cell::new(0),
             fs_base: Cell::new(0),

@@ -1,4 +1,5 @@
 //! A task: a kernel stack, the saved registers of a thread that is not running, its FPU state and its FS base.
+use crate::call::Top;
 use crate::context::UserContext;
 use crate::fpu;
 use crate::kernel::HasTask;
@@ -6,15 +7,14 @@ use crate::local::Local;
 use crate::x86::{self, msr};
 use alloc::sync::Arc;
 use core::cell::{Cell, UnsafeCell};
-use core::mem::{ManuallyDrop, size_of};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use core::mem::{ManuallyDrop, offset_of, size_of};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// The hardware side of a thread. Embedded in the kernel's thread object.
 ///
-/// The top of a kernel stack is a slot of 16 bytes that holds the thread's `Arc` while it runs; below lies its
-/// [`UserContext`].
+/// The top of a kernel stack is a `Top` that names the thread while it runs; below lies its [`UserContext`].
 pub struct Task {
-    /// Address of the slot; 0 for an idle task that was not adopted.
+    /// Address of the stack's [`Top`]; 0 for an idle task that was not adopted.
     top: AtomicUsize,
     /// The stack is this task's own.
     owns_stack: bool,
@@ -36,8 +36,8 @@ unsafe impl Send for Task {}
 
 /// Size of a kernel stack in bytes, without its guard page.
 pub const KERNEL_STACK_SIZE: usize = 16 * 1024;
-/// Bytes at the top of a stack for the thread's `Arc`.
-const SLOT_SIZE: usize = 16;
+/// Bytes of a stack's [`Top`].
+const TOP_SIZE: usize = size_of::<Top<()>>();
 /// `fpu_cpu` of a task whose state is in no register.
 const NO_CPU: usize = usize::MAX;
 /// Registers that `switch_stacks` pops before it returns.
@@ -50,13 +50,13 @@ impl Task {
     /// `fpu_from_current`: copy the running thread's FPU state (clone), else the initial state.
     pub fn new(context: &UserContext, fs_base: u64, fpu_from_current: bool) -> Option<Task> {
         let area = fpu::Area::new(fpu_from_current)?;
-        let top = crate::kmap::alloc_stack(KERNEL_STACK_SIZE)? - SLOT_SIZE;
+        let top = crate::kmap::alloc_stack(KERNEL_STACK_SIZE)? - TOP_SIZE;
         let place = top - size_of::<UserContext>();
         let saved = place - (SWITCH_REGISTERS + 1) * size_of::<usize>();
         // SAFETY: the stack is fresh and all this lies within it, aligned.
         unsafe {
-            *(top as *mut usize) = 0;
-            *(place as *mut UserContext) = UserContext { full_restore: 1, ..*context };
+            (top as *mut [u8; TOP_SIZE]).write_bytes(0, 1);
+            *(place as *mut UserContext) = *context;
             *(saved as *mut [usize; SWITCH_REGISTERS]) = [0; SWITCH_REGISTERS];
             *((place - size_of::<usize>()) as *mut usize) = first_code();
         }
@@ -115,6 +115,18 @@ impl Task {
     pub fn gs_base(&self) -> u64 {
         self.gs_base.load(Ordering::Relaxed)
     }
+    /// Bits of the kernel's own choice. If any is set at the end of a system call, [`Kernel::attend`](crate::kernel::Kernel::attend)
+    /// is called before the program goes on. One load tells.
+    #[inline(always)]
+    pub fn attention(&self) -> &AtomicU32 {
+        /// Of an idle task that was not adopted.
+        static NOBODY: AtomicU32 = AtomicU32::new(0);
+        match self.top.load(Ordering::Relaxed) {
+            0 => &NOBODY,
+            // SAFETY: the stack lives as long as the task, and this word of it is only ever used as an atomic.
+            top => unsafe { &*(top as *const AtomicU32) },
+        }
+    }
     /// True while some CPU still runs on this task's stack.
     #[inline]
     pub fn on_cpu(&self) -> bool {
@@ -131,7 +143,7 @@ impl Drop for Task {
         if self.owns_stack {
             debug_assert!(!self.on_cpu());
             // SAFETY: allocated by `new`; a task is dropped after its CPU left the stack (see `finish_switch`).
-            unsafe { crate::kmap::free_stack(*self.top.get_mut() + SLOT_SIZE) };
+            unsafe { crate::kmap::free_stack(*self.top.get_mut() + TOP_SIZE) };
         }
     }
 }
@@ -155,8 +167,10 @@ fn first_code() -> usize {
     0
 }
 
-/// The slot at the top of a stack: the `Arc` of the thread while it runs, as a copy of the one that its CPU owns.
-type Slot<T> = Option<ManuallyDrop<Arc<T>>>;
+/// Where a stack's [`Top`] has its thread.
+fn slot<T>(top: usize) -> *mut Option<ManuallyDrop<Arc<T>>> {
+    (top + offset_of!(Top<T>, thread)) as *mut _
+}
 
 /// Calls `f` with the running thread.
 ///
@@ -164,7 +178,7 @@ type Slot<T> = Option<ManuallyDrop<Arc<T>>>;
 /// `T` is the type of the threads that run.
 #[inline(always)]
 pub unsafe fn with_current<T: HasTask, R>(f: impl FnOnce(&Arc<T>) -> R) -> R {
-    let slot = Local::get().stack_top.get() as *const Slot<T>;
+    let slot = slot::<T>(Local::get().stack_top.get());
     // SAFETY: the slot lies on this thread's own stack, and holds its `Arc` (or null before `adopt`) while it runs.
     match unsafe { &*slot } {
         Some(thread) => f(thread),
@@ -179,10 +193,9 @@ pub unsafe fn with_current<T: HasTask, R>(f: impl FnOnce(&Arc<T>) -> R) -> R {
 #[cfg(target_os = "none")]
 pub unsafe fn switch_to<T: HasTask>(next: Arc<T>) {
     let local = Local::get();
-    let slot = local.stack_top.get() as *const Slot<T>;
     // SAFETY: the slot of the running thread holds a copy of the `Arc` with which it was switched to. `finish_switch` on
     // the next stack ends that reference.
-    let Some(previous) = (unsafe { slot.read() }) else {
+    let Some(previous) = (unsafe { slot::<T>(local.stack_top.get()).read() }) else {
         panic!("no thread runs yet: this::adopt comes first")
     };
     if Arc::ptr_eq(&previous, &next) {
@@ -217,7 +230,7 @@ pub unsafe fn switch_to<T: HasTask>(next: Arc<T>) {
     // SAFETY: `next` is on no CPU (its `on_cpu` was free), so its slot, saved stack and registers are ours. The running
     // thread's own state is complete when `finish_switch` frees it.
     unsafe {
-        (top as *mut Slot<T>).write(Some(ManuallyDrop::new(next)));
+        slot::<T>(top).write(Some(ManuallyDrop::new(next)));
         let left = crate::entry::switch_stacks(save, *saved, Arc::as_ptr(&previous).cast());
         finish_switch::<T>(left.cast());
     }
@@ -246,7 +259,7 @@ pub unsafe fn finish_switch<T: HasTask>(previous: *const T) {
 /// As for [`with_current`].
 pub unsafe fn adopt<T: HasTask>(thread: Arc<T>) {
     let top = Local::get().stack_top.get();
-    let slot = top as *mut Slot<T>;
+    let slot = slot::<T>(top);
     // SAFETY: `enter_stack` made the slot at the top of this CPU's boot stack.
     let empty = unsafe { (*slot).is_none() };
     assert!(empty, "this stack is a thread already");
@@ -264,12 +277,13 @@ pub unsafe fn adopt<T: HasTask>(thread: Arc<T>) {
 /// The stack is mapped and unused, for ever.
 #[cfg(target_os = "none")]
 pub(crate) unsafe fn enter_stack(top: usize, code: unsafe extern "C" fn() -> !) -> ! {
-    let slot = top - SLOT_SIZE;
-    Local::get().stack_top.set(slot);
+    let top = top - TOP_SIZE;
+    Local::get().stack_top.set(top);
     // SAFETY: within the stack; nothing returns to the old one.
     unsafe {
-        *(slot as *mut usize) = 0;
-        core::arch::asm!("mov rsp, {}", "xor ebp, ebp", "call {}", "ud2", in(reg) slot, in(reg) code, options(noreturn))
+        (top as *mut [u8; TOP_SIZE]).write_bytes(0, 1);
+        core::arch::asm!("mov rsp, {}", "xor ebp, ebp", "call {}", "ud2", in(reg) top & !15, in(reg) code,
+            options(noreturn))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Where the hardware layer calls the kernel: boot, system calls, exceptions, interrupts.
+use crate::errno::{Errno, SysResult};
 use crate::mm::fault::{self, Refused};
 use crate::mm::patch;
 use crate::mm::user::Access;
+use crate::syscall::call::Call;
 use crate::task::process::ExitStatus;
 use crate::task::signal::{self, SigInfo};
 use crate::task::thread::{Thread, Work};
@@ -18,6 +20,8 @@ pub struct Coracle;
 
 impl Kernel for Coracle {
     type Thread = Thread;
+    type Error = Errno;
+    const AN_ERROR: (Errno, usize) = (Errno::NOSYS, Errno::NOSYS.to_rax());
 
     fn main() -> ! {
         boot::boot()
@@ -28,29 +32,36 @@ impl Kernel for Coracle {
     }
 
     fn thread_start(thread: &Arc<Thread>, context: &mut UserContext) {
-        if thread.work.is_some() {
+        if thread.work().is_some() {
             leave(thread, context, false);
         }
     }
 
-    #[inline(always)]
-    fn syscall(thread: &Arc<Thread>, context: &mut UserContext) {
-        syscall::dispatch(thread, context);
-        if thread.work.is_some() {
-            leave(thread, context, true);
-        }
+    fn syscall(call: &Call) -> SysResult {
+        syscall::dispatch(call)
     }
 
-    fn syscall_instruction(thread: &Arc<Thread>, context: &mut UserContext) {
-        patch::consider(thread, context);
-        Self::syscall(thread, context);
+    fn attend(call: &Call) {
+        let work = call.thread().work();
+        if work.any(Work::CALL_AGAIN) {
+            let result = syscall::dispatch(call).unwrap_or_else(Errno::to_rax);
+            work.clear(Work::CALL_AGAIN);
+            call.set_registers(UserContext { rax: result as u64, ..call.registers() });
+        }
+        let mut registers = call.registers();
+        leave(call.thread(), &mut registers, true);
+        call.set_registers(registers);
+    }
+
+    fn new_site(call: &Call) {
+        patch::consider(call);
     }
 
     fn fault(thread: &Arc<Thread>, context: &mut UserContext, fault: Fault) {
         if let Some(info) = resolve(thread, context.rip as usize, fault) {
             signal::force(thread, info);
         }
-        if thread.work.is_some() {
+        if thread.work().is_some() {
             leave(thread, context, false);
         }
     }
@@ -59,7 +70,7 @@ impl Kernel for Coracle {
         timer::run_expired();
         drivers::poll_if_due();
         sched::preempt();
-        if thread.work.is_some() {
+        if thread.work().is_some() {
             leave(thread, context, false);
         }
     }
@@ -69,7 +80,7 @@ impl Kernel for Coracle {
 #[cold]
 fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
     loop {
-        let work = &thread.work;
+        let work = thread.work();
         if work.any(Work::EXIT) {
             // Another thread ended the process, or replaced its program.
             let status = thread.process.exiting.lock().unwrap_or(ExitStatus::Exited(0));

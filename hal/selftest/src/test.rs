@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use coracle_hal as hal;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use hal::call::Call;
 use hal::context::{Fault, UserContext};
 use hal::frame::Frame;
 use hal::kernel::{HasTask, Kernel};
@@ -142,6 +143,8 @@ fn run(entry: usize, arguments: core::ops::Range<u64>) -> Vec<(u64, u64)> {
 
 impl Kernel for Test {
     type Thread = Thread;
+    type Error = usize;
+    const AN_ERROR: (usize, usize) = (38, 38);
     fn main() -> ! {
         let ticks = program::ticks();
         say!("     {ticks} ticks until Kernel::main");
@@ -185,12 +188,13 @@ impl Kernel for Test {
         CPUS_SEEN.fetch_or(1 << hal::cpu::id(), Ordering::Relaxed);
         assert!(thread.task.on_cpu());
     }
-    fn syscall(thread: &Arc<Thread>, context: &mut UserContext) {
-        match context.orig_rax {
-            call::NULL => context.rax = 7,
+    fn syscall(call: &Call<Thread>) -> Result<usize, usize> {
+        let thread = call.thread();
+        let rax = match call.number() as u64 {
+            call::NULL => 7,
             call::REPORT => {
-                REPORTS.lock().push((context.rdi, context.rsi));
-                context.rax = 0;
+                REPORTS.lock().push((call.raw(0), call.raw(1)));
+                0
             }
             call::EXIT => {
                 LIVE.fetch_sub(1, Ordering::AcqRel);
@@ -202,30 +206,33 @@ impl Kernel for Test {
                 READY.lock().push_back(thread.clone());
                 schedule();
                 CPUS_SEEN.fetch_or(1 << hal::cpu::id(), Ordering::Relaxed);
-                context.rax = hal::cpu::id() as u64;
+                hal::cpu::id()
             }
             call::ALARM => {
-                hal::time::interrupt_by(hal::time::now_ns() + context.rdi);
-                context.rax = 0;
+                hal::time::interrupt_by(hal::time::now_ns() + call.raw(0));
+                0
             }
             call::COPY => {
                 let mut bytes = [0; 64];
-                context.rax =
-                    match hal::user::copy_from(&mut bytes[..context.rsi as usize], context.rdi as usize) {
-                        Ok(()) => bytes.iter().map(|b| u64::from(*b)).sum(),
-                        Err(fault) => fault.addr as u64,
-                    };
+                match hal::user::copy_from(&mut bytes[..call.usize(1)], call.usize(0)) {
+                    Ok(()) => bytes.iter().map(|b| usize::from(*b)).sum(),
+                    Err(fault) => fault.addr,
+                }
             }
             call::REMAP => {
-                let page = context.rdi as usize;
+                let page = call.usize(0);
                 let frame = Frame::alloc_zeroed().expect("memory");
-                frame.write(0, &context.rsi.to_le_bytes());
+                frame.write(0, &call.raw(1).to_le_bytes());
                 let space = thread.space.as_ref().expect("a program");
                 drop(space.replace(page, frame, Prot::READ | Prot::WRITE).expect("replaced"));
-                context.rax = 0;
+                0
             }
             other => panic!("system call {other}"),
-        }
+        };
+        Ok(rax)
+    }
+    fn attend(call: &Call<Thread>) {
+        call.thread().task.attention().store(0, Ordering::Relaxed);
     }
     fn fault(thread: &Arc<Thread>, context: &mut UserContext, fault: Fault) {
         FAULTS.lock().push(fault);

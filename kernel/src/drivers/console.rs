@@ -258,7 +258,7 @@ impl File for Console {
         Some(&self.source)
     }
 
-    fn ioctl(&self, call: &mut Call, command: u32, argument: usize) -> SysResult {
+    fn ioctl(&self, call: &Call, command: u32, argument: usize) -> SysResult {
         match command {
             n::TCGETS => write_user(argument, &self.state.lock().discipline.termios().encode()),
             n::TCSETS | n::TCSETSW => self.set_termios(argument, false),
@@ -279,7 +279,7 @@ impl File for Console {
             }
             n::TIOCGPGRP => {
                 let group = self.state.lock().group;
-                let group = group.unwrap_or_else(|| call.thread.process.group.load(Ordering::Relaxed));
+                let group = group.unwrap_or_else(|| call.thread().process.group.load(Ordering::Relaxed));
                 write_user(argument, &group.to_le_bytes())
             }
             n::TIOCSPGRP => {
@@ -289,7 +289,7 @@ impl File for Console {
                 Ok(0)
             }
             n::TIOCGSID => {
-                write_user(argument, &call.thread.process.session.load(Ordering::Relaxed).to_le_bytes())
+                write_user(argument, &call.thread().process.session.load(Ordering::Relaxed).to_le_bytes())
             }
             n::FIONREAD => {
                 self.take_input();

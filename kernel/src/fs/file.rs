@@ -192,7 +192,7 @@ pub trait File: Send + Sync + Any {
         None
     }
     /// ioctl(2).
-    fn ioctl(&self, call: &mut Call, command: u32, argument: usize) -> SysResult {
+    fn ioctl(&self, call: &Call, command: u32, argument: usize) -> SysResult {
         let _ = (call, command, argument);
         Err(Errno::NOTTY)
     }

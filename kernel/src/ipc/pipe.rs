@@ -347,7 +347,7 @@ impl File for PipeEnd {
     fn poll_source(&self) -> Option<&PollSource> {
         Some(if self.reads { &self.pipe.readable } else { &self.pipe.writable })
     }
-    fn ioctl(&self, call: &mut Call, command: u32, argument: usize) -> SysResult {
+    fn ioctl(&self, call: &Call, command: u32, argument: usize) -> SysResult {
         let _ = call;
         if command == FIONREAD {
             crate::mm::user::write_u32(argument, self.pipe.len() as u32)?;

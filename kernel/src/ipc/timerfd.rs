@@ -127,7 +127,7 @@ impl File for TimerFd {
 }
 
 /// timerfd_create(2).
-pub fn create(call: &mut Call) -> SysResult {
+pub fn create(call: &Call) -> SysResult {
     let clock = match Clock::from_id(call.i32(0))? {
         clock @ (Clock::Realtime | Clock::Monotonic) => clock,
         _ => return Err(Errno::INVAL),
@@ -138,12 +138,12 @@ pub fn create(call: &mut Call) -> SysResult {
     }
     let nonblock = if flags & TFD_NONBLOCK != 0 { O_NONBLOCK } else { 0 };
     let open = OpenFile::new(TimerFd::new(clock), O_RDWR | nonblock);
-    call.thread.process.descriptors.insert(open, flags & TFD_CLOEXEC != 0, 0).map(|fd| fd as usize)
+    call.thread().process.descriptors.insert(open, flags & TFD_CLOEXEC != 0, 0).map(|fd| fd as usize)
 }
 
 /// Runs `f` on the timer of descriptor `fd`; EINVAL if it is something else.
 fn with<R>(call: &Call, fd: i32, f: impl FnOnce(&TimerFd) -> Result<R, Errno>) -> Result<R, Errno> {
-    let open = call.thread.process.descriptors.get(fd)?;
+    let open = call.thread().process.descriptors.get(fd)?;
     f(open.file.as_any().downcast_ref::<TimerFd>().ok_or(Errno::INVAL)?)
 }
 
@@ -154,7 +154,7 @@ fn write_value(addr: usize, (left, interval): (u64, u64)) -> Result<(), Errno> {
 }
 
 /// timerfd_settime(2).
-pub fn settime(call: &mut Call) -> SysResult {
+pub fn settime(call: &Call) -> SysResult {
     let flags = call.u32(1);
     if flags & !(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) != 0 {
         return Err(Errno::INVAL);
@@ -178,7 +178,7 @@ pub fn settime(call: &mut Call) -> SysResult {
 }
 
 /// timerfd_gettime(2).
-pub fn gettime(call: &mut Call) -> SysResult {
+pub fn gettime(call: &Call) -> SysResult {
     let value = with(call, call.i32(0), |timer| Ok(remaining(&timer.state.lock())))?;
     write_value(call.usize(1), value)?;
     Ok(0)

@@ -11,10 +11,9 @@
 use super::map::Place;
 use super::memory::{Memory, PAGE_SIZE, page_down};
 use super::vma::{Backing, Vma, VmaFlags};
-use crate::task::thread::Thread;
+use crate::syscall::call::Call;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use coracle_hal::context::UserContext;
 use coracle_hal::frame::Frame;
 use coracle_hal::paging::{Flush, Prot, USER_START};
 use coracle_hal::{task, user};
@@ -34,6 +33,8 @@ const STUB_SIZE: usize = 32;
 const FIRST_STUB: usize = STUB_SIZE;
 /// How far a page of stubs may lie from a site: well within the reach of a 32-bit displacement.
 const REACH: usize = 1 << 30;
+/// Bits of an address of a program; those above are free.
+const ADDRESS_BITS: u32 = 47;
 /// Sites that can't be patched and are remembered, so that they cost no second look. Power of two.
 const KNOWN_SITES: usize = 256;
 
@@ -58,32 +59,19 @@ struct StubPage {
     used: usize,
 }
 
-/// The thread made a system call by a `syscall` instruction: makes its site a call if that can be done safely.
-#[inline]
-pub fn consider(thread: &Thread, context: &UserContext) {
-    let (known, site) = remembered(thread, context);
-    if known.load(Relaxed) != site {
-        try_patch(thread, context);
+/// The thread makes a system call by a `syscall` instruction: makes its site a call if that can be done safely.
+pub fn consider(call: &Call) {
+    let id = call.thread().process.memory_id();
+    let after = call.return_address();
+    let site = after as u64 ^ id << ADDRESS_BITS;
+    let known = &LEFT_ALONE[(after ^ after >> 8) % KNOWN_SITES];
+    if known.load(Relaxed) == site {
+        return;
     }
-}
-
-/// Where the site would be remembered, and as what.
-#[inline(always)]
-fn remembered(thread: &Thread, context: &UserContext) -> (&'static AtomicU64, u64) {
-    const ADDRESS_BITS: u32 = 47;
-    let site = context.rip ^ thread.process.memory_id() << ADDRESS_BITS;
-    (&LEFT_ALONE[(context.rip ^ context.rip >> 8) as usize % KNOWN_SITES], site)
-}
-
-/// Not inlined, and given nothing that the usual way would have to keep in registers for it.
-#[cold]
-#[inline(never)]
-fn try_patch(thread: &Thread, context: &UserContext) {
     if ENABLED.load(Relaxed) {
-        let _ = patch(&thread.process.memory(), context.rip as usize, context.orig_rax);
+        let _ = patch(&call.thread().process.memory(), after, call.number() as u64);
     }
     // Patched or not: who comes this way again, does so for good.
-    let (known, site) = remembered(thread, context);
     known.store(site, Relaxed);
 }
 

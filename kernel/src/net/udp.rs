@@ -190,7 +190,7 @@ impl File for UdpFile {
         Some(self.source())
     }
 
-    fn ioctl(&self, _call: &mut Call, command: u32, argument: usize) -> SysResult {
+    fn ioctl(&self, _call: &Call, command: u32, argument: usize) -> SysResult {
         let int = |value: u32| crate::mm::user::write_u32(argument, value).map(|()| 0);
         match command {
             linux_raw_sys::ioctl::FIONREAD => int(self.socket.next_len() as u32),

@@ -23,19 +23,19 @@ fn stat_of(named: Named) -> Result<stat::Stat, Errno> {
 }
 
 /// stat(2).
-pub fn stat_call(call: &mut Call) -> SysResult {
+pub fn stat_call(call: &Call) -> SysResult {
     write_stat(call.usize(1), &stat_of(named(call, AT_FDCWD, call.usize(0), 0)?)?)
 }
 /// lstat(2).
-pub fn lstat(call: &mut Call) -> SysResult {
+pub fn lstat(call: &Call) -> SysResult {
     write_stat(call.usize(1), &stat_of(named(call, AT_FDCWD, call.usize(0), AT_SYMLINK_NOFOLLOW)?)?)
 }
 /// fstat(2).
-pub fn fstat(call: &mut Call) -> SysResult {
+pub fn fstat(call: &Call) -> SysResult {
     write_stat(call.usize(1), &open_file(call, 0)?.file.stat()?)
 }
 /// newfstatat(2).
-pub fn newfstatat(call: &mut Call) -> SysResult {
+pub fn newfstatat(call: &Call) -> SysResult {
     let flags = call.u32(3);
     if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT) != 0 {
         return Err(Errno::INVAL);
@@ -43,7 +43,7 @@ pub fn newfstatat(call: &mut Call) -> SysResult {
     write_stat(call.usize(2), &stat_of(named(call, call.i32(0), call.usize(1), flags)?)?)
 }
 /// statx(2).
-pub fn statx(call: &mut Call) -> SysResult {
+pub fn statx(call: &Call) -> SysResult {
     let flags = call.u32(2);
     let known =
         AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC;
@@ -86,12 +86,12 @@ const ST_RDONLY: u32 = 1;
 const ST_VALID: u64 = 0x20;
 
 /// statfs(2).
-pub fn statfs(call: &mut Call) -> SysResult {
+pub fn statfs(call: &Call) -> SysResult {
     let place = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::NOSYS)?;
     write_statfs(call.usize(1), &place.path)
 }
 /// fstatfs(2).
-pub fn fstatfs(call: &mut Call) -> SysResult {
+pub fn fstatfs(call: &Call) -> SysResult {
     /// f_type of pipes, sockets and anonymous inodes: PIPEFS_MAGIC stands for all of them.
     const PIPEFS_MAGIC: u64 = 0x5049_5045;
     match open_file(call, 0)?.file.place() {
@@ -125,15 +125,15 @@ fn check_access(call: &Call, directory: i32, addr: usize, mode: u32, flags: u32)
     if mode & X_OK != 0 && is_file && found.st_mode & EXECUTE == 0 { Err(Errno::ACCES) } else { Ok(0) }
 }
 /// access(2).
-pub fn access(call: &mut Call) -> SysResult {
+pub fn access(call: &Call) -> SysResult {
     check_access(call, AT_FDCWD, call.usize(0), call.u32(1), 0)
 }
 /// faccessat(2).
-pub fn faccessat(call: &mut Call) -> SysResult {
+pub fn faccessat(call: &Call) -> SysResult {
     check_access(call, call.i32(0), call.usize(1), call.u32(2), 0)
 }
 /// faccessat2(2).
-pub fn faccessat2(call: &mut Call) -> SysResult {
+pub fn faccessat2(call: &Call) -> SysResult {
     check_access(call, call.i32(0), call.usize(1), call.u32(2), call.u32(3))
 }
 
@@ -164,19 +164,19 @@ fn chmod_at(call: &Call, directory: i32, addr: usize, mode: u32, flags: u32) -> 
     change(&place, Changes { mode: Some(mode), ..Changes::default() })
 }
 /// chmod(2).
-pub fn chmod(call: &mut Call) -> SysResult {
+pub fn chmod(call: &Call) -> SysResult {
     chmod_at(call, AT_FDCWD, call.usize(0), call.u32(1), 0)
 }
 /// fchmod(2).
-pub fn fchmod(call: &mut Call) -> SysResult {
+pub fn fchmod(call: &Call) -> SysResult {
     change_open(call, Changes { mode: Some(call.u32(1)), ..Changes::default() })
 }
 /// fchmodat(2).
-pub fn fchmodat(call: &mut Call) -> SysResult {
+pub fn fchmodat(call: &Call) -> SysResult {
     chmod_at(call, call.i32(0), call.usize(1), call.u32(2), 0)
 }
 /// fchmodat2(2).
-pub fn fchmodat2(call: &mut Call) -> SysResult {
+pub fn fchmodat2(call: &Call) -> SysResult {
     let flags = call.u32(3);
     if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::INVAL);
@@ -191,20 +191,20 @@ fn owners(uid: u32, gid: u32) -> Changes {
     Changes { uid: keep(uid), gid: keep(gid), ..Changes::default() }
 }
 /// chown(2).
-pub fn chown(call: &mut Call) -> SysResult {
+pub fn chown(call: &Call) -> SysResult {
     change(&named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::INVAL)?, owners(call.u32(1), call.u32(2)))
 }
 /// lchown(2).
-pub fn lchown(call: &mut Call) -> SysResult {
+pub fn lchown(call: &Call) -> SysResult {
     let place = named(call, AT_FDCWD, call.usize(0), AT_SYMLINK_NOFOLLOW)?.place(Errno::INVAL)?;
     change(&place, owners(call.u32(1), call.u32(2)))
 }
 /// fchown(2).
-pub fn fchown(call: &mut Call) -> SysResult {
+pub fn fchown(call: &Call) -> SysResult {
     change_open(call, owners(call.u32(1), call.u32(2)))
 }
 /// fchownat(2).
-pub fn fchownat(call: &mut Call) -> SysResult {
+pub fn fchownat(call: &Call) -> SysResult {
     let flags = call.u32(4);
     if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::INVAL);
@@ -245,7 +245,7 @@ fn times(addr: usize, nanos_per_unit: u64) -> Result<Changes, Errno> {
     })
 }
 /// utimensat(2).
-pub fn utimensat(call: &mut Call) -> SysResult {
+pub fn utimensat(call: &Call) -> SysResult {
     let flags = call.u32(3);
     if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::INVAL);
@@ -257,17 +257,17 @@ pub fn utimensat(call: &mut Call) -> SysResult {
     change(&named(call, call.i32(0), call.usize(1), flags)?.place(Errno::INVAL)?, changes)
 }
 /// futimesat(2).
-pub fn futimesat(call: &mut Call) -> SysResult {
+pub fn futimesat(call: &Call) -> SysResult {
     let changes = times(call.usize(2), 1000)?;
     change(&named(call, call.i32(0), call.usize(1), 0)?.place(Errno::INVAL)?, changes)
 }
 /// utimes(2).
-pub fn utimes(call: &mut Call) -> SysResult {
+pub fn utimes(call: &Call) -> SysResult {
     let changes = times(call.usize(1), 1000)?;
     change(&named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::INVAL)?, changes)
 }
 /// utime(2).
-pub fn utime(call: &mut Call) -> SysResult {
+pub fn utime(call: &Call) -> SysResult {
     let changes = if call.usize(1) == 0 {
         times(0, 1)?
     } else {
@@ -278,21 +278,21 @@ pub fn utime(call: &mut Call) -> SysResult {
 }
 
 /// getxattr(2), setxattr(2) and their kin: no file system here keeps extended attributes.
-pub fn xattr(call: &mut Call) -> SysResult {
+pub fn xattr(call: &Call) -> SysResult {
     named(call, AT_FDCWD, call.usize(0), AT_SYMLINK_NOFOLLOW)?;
     Err(Errno::OPNOTSUPP)
 }
 /// fgetxattr(2) and its kin.
-pub fn fxattr(call: &mut Call) -> SysResult {
+pub fn fxattr(call: &Call) -> SysResult {
     open_file(call, 0)?;
     Err(Errno::OPNOTSUPP)
 }
 /// listxattr(2): there are none.
-pub fn listxattr(call: &mut Call) -> SysResult {
+pub fn listxattr(call: &Call) -> SysResult {
     named(call, AT_FDCWD, call.usize(0), AT_SYMLINK_NOFOLLOW)?;
     Ok(0)
 }
 /// flistxattr(2).
-pub fn flistxattr(call: &mut Call) -> SysResult {
+pub fn flistxattr(call: &Call) -> SysResult {
     open_file(call, 0).map(|_| 0)
 }

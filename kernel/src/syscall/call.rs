@@ -1,45 +1,19 @@
 //! A system call in progress: who calls, and with what arguments.
-use crate::task::thread::Thread;
-use alloc::sync::Arc;
-use coracle_hal::context::UserContext;
+use crate::errno::Errno;
+use crate::task::thread::{Thread, Work};
 
-/// The calling thread and its registers. Every system call is `fn(&mut Call) -> SysResult`.
-pub struct Call<'a> {
-    /// The calling thread.
-    pub thread: &'a Arc<Thread>,
-    /// Its registers at the call.
-    pub registers: &'a mut UserContext,
-}
+/// The calling thread and its arguments. Every system call is `fn(&Call) -> SysResult`.
+pub type Call = coracle_hal::call::Call<Thread>;
 
-#[allow(missing_docs)]
-impl Call<'_> {
-    /// Argument `n` (0 to 5) as the program passed it (syscall(2): rdi, rsi, rdx, r10, r8, r9).
-    #[inline(always)]
-    pub fn raw(&self, n: usize) -> u64 {
-        let r = &self.registers;
-        match n {
-            0 => r.rdi,
-            1 => r.rsi,
-            2 => r.rdx,
-            3 => r.r10,
-            4 => r.r8,
-            _ => r.r9,
-        }
+/// Makes sure that `call` has all of the program's registers, for calls that pass them on or change them: begin those
+/// with this function, and give its error back. It makes the thread leave the call the long way, where the registers are
+/// saved and the call is made anew.
+pub fn with_all_registers(call: &Call) -> Result<(), Errno> {
+    let work = call.thread().work();
+    if work.any(Work::CALL_AGAIN) {
+        return Ok(());
     }
-    #[inline(always)]
-    pub fn usize(&self, n: usize) -> usize {
-        self.raw(n) as usize
-    }
-    #[inline(always)]
-    pub fn i32(&self, n: usize) -> i32 {
-        self.raw(n) as i32
-    }
-    #[inline(always)]
-    pub fn u32(&self, n: usize) -> u32 {
-        self.raw(n) as u32
-    }
-    #[inline(always)]
-    pub fn i64(&self, n: usize) -> i64 {
-        self.raw(n) as i64
-    }
+    work.set(Work::CALL_AGAIN);
+    // Nobody sees it: the second call's result takes its place.
+    Err(Errno::AGAIN)
 }

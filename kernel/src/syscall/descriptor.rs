@@ -28,28 +28,28 @@ const LARGEFILE: u32 = 0o100000;
 /// A new description for `file`, and a descriptor for it: O_CLOEXEC and O_NONBLOCK count of `flags`.
 pub fn install(call: &Call, file: Arc<dyn File>, flags: u32) -> SysResult {
     let open = OpenFile::new(file, flags & !O_CLOEXEC);
-    let fd = call.thread.process.descriptors.insert(open, flags & O_CLOEXEC != 0, 0)?;
+    let fd = call.thread().process.descriptors.insert(open, flags & O_CLOEXEC != 0, 0)?;
     Ok(fd as usize)
 }
 
 /// What closing a descriptor means beyond letting go of its description.
 fn closed(call: &Call, open: &Arc<OpenFile>) {
-    locks::descriptor_closed(open, call.thread.process.pid);
+    locks::descriptor_closed(open, call.thread().process.pid);
 }
 
 /// close(2).
-pub fn close(call: &mut Call) -> SysResult {
-    let open = call.thread.process.descriptors.remove(call.i32(0))?;
+pub fn close(call: &Call) -> SysResult {
+    let open = call.thread().process.descriptors.remove(call.i32(0))?;
     closed(call, &open);
     Ok(0)
 }
 /// close_range(2).
-pub fn close_range(call: &mut Call) -> SysResult {
+pub fn close_range(call: &Call) -> SysResult {
     let (first, last, flags) = (call.u32(0), call.u32(1), call.u32(2));
     if first > last || flags & !(CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE) != 0 {
         return Err(Errno::INVAL);
     }
-    let descriptors = &call.thread.process.descriptors;
+    let descriptors = &call.thread().process.descriptors;
     if flags & CLOSE_RANGE_CLOEXEC != 0 {
         descriptors.mark_range(first, last);
     } else {
@@ -60,27 +60,27 @@ pub fn close_range(call: &mut Call) -> SysResult {
     Ok(0)
 }
 /// dup(2).
-pub fn dup(call: &mut Call) -> SysResult {
+pub fn dup(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
-    Ok(call.thread.process.descriptors.insert(open, false, 0)? as usize)
+    Ok(call.thread().process.descriptors.insert(open, false, 0)? as usize)
 }
-fn dup_to(call: &mut Call, close_on_exec: bool) -> SysResult {
+fn dup_to(call: &Call, close_on_exec: bool) -> SysResult {
     let open = open_file(call, 0)?;
     let to = call.i32(1);
-    if let Some(old) = call.thread.process.descriptors.replace(to, open, close_on_exec)? {
+    if let Some(old) = call.thread().process.descriptors.replace(to, open, close_on_exec)? {
         closed(call, &old);
     }
     Ok(to as usize)
 }
 /// dup2(2).
-pub fn dup2(call: &mut Call) -> SysResult {
+pub fn dup2(call: &Call) -> SysResult {
     if call.i32(0) == call.i32(1) {
         return open_file(call, 0).map(|_| call.usize(1));
     }
     dup_to(call, false)
 }
 /// dup3(2).
-pub fn dup3(call: &mut Call) -> SysResult {
+pub fn dup3(call: &Call) -> SysResult {
     let flags = call.u32(2);
     if flags & !O_CLOEXEC != 0 || call.i32(0) == call.i32(1) {
         return Err(Errno::INVAL);
@@ -89,10 +89,10 @@ pub fn dup3(call: &mut Call) -> SysResult {
 }
 
 /// fcntl(2).
-pub fn fcntl(call: &mut Call) -> SysResult {
+pub fn fcntl(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
     let (fd, argument) = (call.i32(0), call.u32(2));
-    let descriptors = &call.thread.process.descriptors;
+    let descriptors = &call.thread().process.descriptors;
     let command = call.u32(1);
     let needs_file = !matches!(command, F_DUPFD | F_DUPFD_CLOEXEC | F_GETFD | F_SETFD | F_GETFL);
     if needs_file && open.flags() & O_PATH != 0 {
@@ -184,7 +184,7 @@ fn record_lock(call: &Call, open: &Arc<OpenFile>, command: u32) -> SysResult {
         return Err(Errno::INVAL);
     }
     let owner =
-        if own { locks::description_owner(open) } else { locks::process_owner(call.thread.process.pid) };
+        if own { locks::description_owner(open) } else { locks::process_owner(call.thread().process.pid) };
     let lock = Lock { owner, first, last, exclusive: kind == F_WRLCK };
     if matches!(command, F_GETLK | F_OFD_GETLK) {
         if kind != F_RDLCK && kind != F_WRLCK {
@@ -221,7 +221,7 @@ fn record_lock(call: &Call, open: &Arc<OpenFile>, command: u32) -> SysResult {
 }
 
 /// flock(2).
-pub fn flock(call: &mut Call) -> SysResult {
+pub fn flock(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
     let operation = call.u32(1);
     if operation & LOCK_MAND != 0 {
@@ -243,12 +243,12 @@ pub fn flock(call: &mut Call) -> SysResult {
     Ok(0)
 }
 
-fn make_pipe(call: &mut Call, flags: u32) -> SysResult {
+fn make_pipe(call: &Call, flags: u32) -> SysResult {
     if flags & !(O_CLOEXEC | O_NONBLOCK | O_DIRECT) != 0 {
         return Err(Errno::INVAL);
     }
     let (reader, writer) = Pipe::pair();
-    let descriptors = &call.thread.process.descriptors;
+    let descriptors = &call.thread().process.descriptors;
     let status = flags & O_NONBLOCK;
     let close_on_exec = flags & O_CLOEXEC != 0;
     // Both are descriptions from here on: letting go of one closes it.
@@ -266,21 +266,21 @@ fn make_pipe(call: &mut Call, flags: u32) -> SysResult {
     Ok(0)
 }
 /// pipe(2).
-pub fn pipe(call: &mut Call) -> SysResult {
+pub fn pipe(call: &Call) -> SysResult {
     make_pipe(call, 0)
 }
 /// pipe2(2).
-pub fn pipe2(call: &mut Call) -> SysResult {
+pub fn pipe2(call: &Call) -> SysResult {
     let flags = call.u32(1);
     make_pipe(call, flags)
 }
 
 /// eventfd(2).
-pub fn eventfd(call: &mut Call) -> SysResult {
+pub fn eventfd(call: &Call) -> SysResult {
     install(call, EventFd::new(call.u32(0), false), O_RDWR)
 }
 /// eventfd2(2).
-pub fn eventfd2(call: &mut Call) -> SysResult {
+pub fn eventfd2(call: &Call) -> SysResult {
     let flags = call.u32(1);
     if flags & !(EFD_SEMAPHORE | EFD_CLOEXEC | EFD_NONBLOCK) != 0 {
         return Err(Errno::INVAL);
@@ -289,7 +289,7 @@ pub fn eventfd2(call: &mut Call) -> SysResult {
 }
 
 /// memfd_create(2).
-pub fn memfd_create(call: &mut Call) -> SysResult {
+pub fn memfd_create(call: &Call) -> SysResult {
     let flags = call.u32(1);
     if flags & !(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | MFD_EXEC) != 0 {
         return Err(Errno::INVAL);

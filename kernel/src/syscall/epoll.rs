@@ -21,14 +21,14 @@ fn set_of(open: &Arc<OpenFile>) -> Result<&Epoll, Errno> {
 }
 
 /// epoll_create(2): the size is only checked.
-pub fn epoll_create(call: &mut Call) -> SysResult {
+pub fn epoll_create(call: &Call) -> SysResult {
     if call.i32(0) <= 0 {
         return Err(Errno::INVAL);
     }
     install(call, Epoll::new(), O_RDWR)
 }
 /// epoll_create1(2).
-pub fn epoll_create1(call: &mut Call) -> SysResult {
+pub fn epoll_create1(call: &Call) -> SysResult {
     let flags = call.u32(0);
     if flags & !EPOLL_CLOEXEC != 0 {
         return Err(Errno::INVAL);
@@ -36,7 +36,7 @@ pub fn epoll_create1(call: &mut Call) -> SysResult {
     install(call, Epoll::new(), O_RDWR | flags & O_CLOEXEC)
 }
 /// epoll_ctl(2).
-pub fn epoll_ctl(call: &mut Call) -> SysResult {
+pub fn epoll_ctl(call: &Call) -> SysResult {
     let operation = call.u32(1);
     let mut event = [0; EVENT_SIZE];
     if operation != EPOLL_CTL_DEL {
@@ -61,16 +61,16 @@ fn wait(call: &Call, deadline: Option<u64>) -> SysResult {
 }
 
 /// epoll_wait(2).
-pub fn epoll_wait(call: &mut Call) -> SysResult {
+pub fn epoll_wait(call: &Call) -> SysResult {
     wait(call, deadline_after_ms(call.i32(3)))
 }
 /// epoll_pwait(2).
-pub fn epoll_pwait(call: &mut Call) -> SysResult {
+pub fn epoll_pwait(call: &Call) -> SysResult {
     let deadline = deadline_after_ms(call.i32(3));
     with_mask(call, call.usize(4), call.usize(5), || wait(call, deadline))
 }
 /// epoll_pwait2(2).
-pub fn epoll_pwait2(call: &mut Call) -> SysResult {
+pub fn epoll_pwait2(call: &Call) -> SysResult {
     let deadline = deadline_at(call.usize(3))?;
     with_mask(call, call.usize(4), call.usize(5), || wait(call, deadline))
 }

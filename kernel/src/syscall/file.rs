@@ -22,7 +22,7 @@ const RWF_KNOWN: u32 = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEN
 /// The open file of descriptor argument `n`.
 #[inline]
 pub fn open_file(call: &Call, n: usize) -> Result<Arc<OpenFile>, Errno> {
-    call.thread.process.descriptors.get(call.i32(n))
+    call.thread().process.descriptors.get(call.i32(n))
 }
 
 /// A write to nobody raises SIGPIPE (pipe(7)).
@@ -75,43 +75,43 @@ fn write_at(open: &OpenFile, src: &mut UserBuf, offset: u64) -> SysResult {
 }
 
 /// read(2).
-pub fn read(call: &mut Call) -> SysResult {
+pub fn read(call: &Call) -> SysResult {
     open_file(call, 0)?.read(&mut buffer(call, 1))
 }
 /// write(2).
-pub fn write(call: &mut Call) -> SysResult {
+pub fn write(call: &Call) -> SysResult {
     with_sigpipe(open_file(call, 0)?.write(&mut buffer(call, 1)))
 }
 /// pread64(2).
-pub fn pread64(call: &mut Call) -> SysResult {
+pub fn pread64(call: &Call) -> SysResult {
     let at = offset(call.i64(3))?;
     read_at(&*open_file(call, 0)?, &mut buffer(call, 1), at)
 }
 /// pwrite64(2).
-pub fn pwrite64(call: &mut Call) -> SysResult {
+pub fn pwrite64(call: &Call) -> SysResult {
     let at = offset(call.i64(3))?;
     write_at(&*open_file(call, 0)?, &mut buffer(call, 1), at)
 }
 /// readv(2).
-pub fn readv(call: &mut Call) -> SysResult {
+pub fn readv(call: &Call) -> SysResult {
     open_file(call, 0)?.read(&mut vector(&mut Pieces::new(), call.usize(1), call.usize(2))?)
 }
 /// writev(2).
-pub fn writev(call: &mut Call) -> SysResult {
+pub fn writev(call: &Call) -> SysResult {
     with_sigpipe(open_file(call, 0)?.write(&mut vector(&mut Pieces::new(), call.usize(1), call.usize(2))?))
 }
 /// preadv(2).
-pub fn preadv(call: &mut Call) -> SysResult {
+pub fn preadv(call: &Call) -> SysResult {
     let at = offset(call.i64(3))?;
     read_at(&*open_file(call, 0)?, &mut vector(&mut Pieces::new(), call.usize(1), call.usize(2))?, at)
 }
 /// pwritev(2).
-pub fn pwritev(call: &mut Call) -> SysResult {
+pub fn pwritev(call: &Call) -> SysResult {
     let at = offset(call.i64(3))?;
     write_at(&*open_file(call, 0)?, &mut vector(&mut Pieces::new(), call.usize(1), call.usize(2))?, at)
 }
 /// preadv2(2).
-pub fn preadv2(call: &mut Call) -> SysResult {
+pub fn preadv2(call: &Call) -> SysResult {
     let flags = call.u32(5);
     if flags & !RWF_KNOWN != 0 {
         return Err(Errno::OPNOTSUPP);
@@ -129,7 +129,7 @@ pub fn preadv2(call: &mut Call) -> SysResult {
     open.read(&mut dst)
 }
 /// pwritev2(2).
-pub fn pwritev2(call: &mut Call) -> SysResult {
+pub fn pwritev2(call: &Call) -> SysResult {
     let flags = call.u32(5);
     if flags & !RWF_KNOWN != 0 {
         return Err(Errno::OPNOTSUPP);
@@ -152,7 +152,7 @@ pub fn pwritev2(call: &mut Call) -> SysResult {
 }
 
 /// lseek(2).
-pub fn lseek(call: &mut Call) -> SysResult {
+pub fn lseek(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
     if !open.file.keeps_position() {
         return Ok(0);
@@ -178,7 +178,7 @@ pub fn lseek(call: &mut Call) -> SysResult {
 }
 
 /// ioctl(2): what concerns the descriptor here, the rest at the file.
-pub fn ioctl(call: &mut Call) -> SysResult {
+pub fn ioctl(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
     let (command, argument) = (call.u32(1), call.usize(2));
     match command {
@@ -191,7 +191,7 @@ pub fn ioctl(call: &mut Call) -> SysResult {
             if user::read_u32(argument)? == 0 { Ok(0) } else { Err(Errno::NOTTY) }
         }
         FIOCLEX | FIONCLEX => {
-            call.thread.process.descriptors.set_close_on_exec(call.i32(0), command == FIOCLEX)?;
+            call.thread().process.descriptors.set_close_on_exec(call.i32(0), command == FIOCLEX)?;
             Ok(0)
         }
         FIONREAD if open.seekable && open.file.stat()?.st_mode & S_IFMT == S_IFREG => {
@@ -204,34 +204,34 @@ pub fn ioctl(call: &mut Call) -> SysResult {
 }
 
 /// fsync(2), fdatasync(2), syncfs(2): files in memory have nothing to be written to.
-pub fn fsync(call: &mut Call) -> SysResult {
+pub fn fsync(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
     let kind = open.file.stat()?.st_mode & S_IFMT;
     if open.file.place().is_none() && !open.seekable && kind != S_IFREG { Err(Errno::INVAL) } else { Ok(0) }
 }
 /// sync(2).
-pub fn sync(_call: &mut Call) -> SysResult {
+pub fn sync(_call: &Call) -> SysResult {
     Ok(0)
 }
 /// syncfs(2).
-pub fn syncfs(call: &mut Call) -> SysResult {
+pub fn syncfs(call: &Call) -> SysResult {
     open_file(call, 0).map(|_| 0)
 }
 /// sync_file_range(2).
-pub fn sync_file_range(call: &mut Call) -> SysResult {
+pub fn sync_file_range(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
     offset(call.i64(1))?;
     offset(call.i64(2))?;
     if open.seekable { Ok(0) } else { Err(Errno::SPIPE) }
 }
 /// readahead(2).
-pub fn readahead(call: &mut Call) -> SysResult {
+pub fn readahead(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
     open.check_readable()?;
     if open.seekable { Ok(0) } else { Err(Errno::INVAL) }
 }
 /// fadvise64(2): advice is checked, and not followed.
-pub fn fadvise64(call: &mut Call) -> SysResult {
+pub fn fadvise64(call: &Call) -> SysResult {
     /// POSIX_FADV_NOREUSE, the highest.
     const LAST_ADVICE: u32 = 5;
     let open = open_file(call, 0)?;
@@ -242,7 +242,7 @@ pub fn fadvise64(call: &mut Call) -> SysResult {
 }
 
 /// ftruncate(2).
-pub fn ftruncate(call: &mut Call) -> SysResult {
+pub fn ftruncate(call: &Call) -> SysResult {
     let size = offset(call.i64(1))?;
     let open = open_file(call, 0)?;
     open.check_writable().map_err(|_| Errno::INVAL)?;
@@ -250,10 +250,10 @@ pub fn ftruncate(call: &mut Call) -> SysResult {
     Ok(0)
 }
 /// truncate(2).
-pub fn truncate(call: &mut Call) -> SysResult {
+pub fn truncate(call: &Call) -> SysResult {
     let size = offset(call.i64(1))?;
     let path = user::read_path(call.usize(0))?;
-    let found = walk::find(&call.thread.process.fs, None, &path, Follow::Always)?;
+    let found = walk::find(&call.thread().process.fs, None, &path, Follow::Always)?;
     match found.path.inode.mode() & S_IFMT {
         S_IFREG => {}
         S_IFDIR => return Err(Errno::ISDIR),
@@ -264,7 +264,7 @@ pub fn truncate(call: &mut Call) -> SysResult {
     Ok(0)
 }
 /// fallocate(2).
-pub fn fallocate(call: &mut Call) -> SysResult {
+pub fn fallocate(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
     open.check_writable()?;
     let (at, len) = (offset(call.i64(2))?, offset(call.i64(3))?);
@@ -379,7 +379,7 @@ fn copy(
 }
 
 /// sendfile(2).
-pub fn sendfile(call: &mut Call) -> SysResult {
+pub fn sendfile(call: &Call) -> SysResult {
     let (to, from) = (open_file(call, 0)?, open_file(call, 1)?);
     if !from.seekable {
         return Err(Errno::INVAL);
@@ -391,7 +391,7 @@ pub fn sendfile(call: &mut Call) -> SysResult {
     with_sigpipe(copy(&from, &mut from_at, &to, &mut Cursor::Position, call.usize(3), false))
 }
 /// copy_file_range(2).
-pub fn copy_file_range(call: &mut Call) -> SysResult {
+pub fn copy_file_range(call: &Call) -> SysResult {
     let (from, to) = (open_file(call, 0)?, open_file(call, 2)?);
     if call.u32(5) != 0 {
         return Err(Errno::INVAL);
@@ -419,7 +419,7 @@ pub fn copy_file_range(call: &mut Call) -> SysResult {
     copy(&from, &mut from_at, &to, &mut to_at, call.usize(4), false)
 }
 /// splice(2): one of the two is a pipe.
-pub fn splice(call: &mut Call) -> SysResult {
+pub fn splice(call: &Call) -> SysResult {
     use crate::ipc::pipe::PipeEnd;
     /// SPLICE_F_NONBLOCK.
     const NONBLOCK: u32 = 2;
@@ -433,7 +433,7 @@ pub fn splice(call: &mut Call) -> SysResult {
     with_sigpipe(copy(&from, &mut from_at, &to, &mut to_at, call.usize(4), call.u32(5) & NONBLOCK != 0))
 }
 /// vmsplice(2): by copying.
-pub fn vmsplice(call: &mut Call) -> SysResult {
+pub fn vmsplice(call: &Call) -> SysResult {
     use crate::ipc::pipe::PipeEnd;
     /// SPLICE_F_NONBLOCK.
     const NONBLOCK: u32 = 2;
@@ -450,7 +450,7 @@ pub fn vmsplice(call: &mut Call) -> SysResult {
     }
 }
 /// tee(2).
-pub fn tee(call: &mut Call) -> SysResult {
+pub fn tee(call: &Call) -> SysResult {
     use crate::ipc::pipe::PipeEnd;
     /// SPLICE_F_NONBLOCK.
     const NONBLOCK: u32 = 2;

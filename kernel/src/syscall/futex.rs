@@ -11,7 +11,7 @@ use linux_raw_sys::general as abi;
 const ROBUST_LIST_HEAD_LEN: usize = 24;
 
 /// futex(2). The priority-inheriting operations are refused as Linux does without CONFIG_FUTEX_PI (ENOSYS).
-pub fn futex(call: &mut Call) -> SysResult {
+pub fn futex(call: &Call) -> SysResult {
     let (addr, operation, value) = (call.usize(0), call.u32(1), call.u32(2));
     let command = operation & !(abi::FUTEX_PRIVATE_FLAG | abi::FUTEX_CLOCK_REALTIME);
     let private = operation & abi::FUTEX_PRIVATE_FLAG != 0;
@@ -60,18 +60,18 @@ pub fn futex(call: &mut Call) -> SysResult {
 }
 
 /// set_robust_list(2).
-pub fn set_robust_list(call: &mut Call) -> SysResult {
+pub fn set_robust_list(call: &Call) -> SysResult {
     if call.usize(1) != ROBUST_LIST_HEAD_LEN {
         return Err(Errno::INVAL);
     }
-    call.thread.robust_list.store(call.usize(0), Relaxed);
+    call.thread().robust_list.store(call.usize(0), Relaxed);
     Ok(0)
 }
 
 /// get_robust_list(2).
-pub fn get_robust_list(call: &mut Call) -> SysResult {
+pub fn get_robust_list(call: &Call) -> SysResult {
     let thread = match call.i32(0) {
-        0 => call.thread.clone(),
+        0 => call.thread().clone(),
         tid => process::thread_by_tid(tid).ok_or(Errno::SRCH)?,
     };
     user::write_u64(call.usize(1), thread.robust_list.load(Relaxed) as u64)?;

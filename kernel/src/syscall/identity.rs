@@ -28,12 +28,12 @@ fn gids(credentials: &mut Credentials) -> &mut [u32; 4] {
 }
 
 fn get(call: &Call, ids: Ids, which: usize) -> SysResult {
-    Ok(ids(&mut call.thread.process.credentials.lock())[which] as usize)
+    Ok(ids(&mut call.thread().process.credentials.lock())[which] as usize)
 }
 
 /// Changes ids by the rules of setresuid(2): root may choose anything, others among what they have.
 fn set(call: &Call, ids: Ids, new: [u32; 3]) -> SysResult {
-    let mut credentials = call.thread.process.credentials.lock();
+    let mut credentials = call.thread().process.credentials.lock();
     let root = credentials.uid[EFFECTIVE] == 0;
     let old = *ids(&mut credentials);
     if !root && new.iter().any(|id| *id != KEEP && !old[..FILE].contains(id)) {
@@ -59,14 +59,14 @@ fn set_one(call: &Call, ids: Ids) -> SysResult {
     if id == KEEP {
         return Err(Errno::INVAL);
     }
-    let root = call.thread.process.credentials.lock().uid[EFFECTIVE] == 0;
+    let root = call.thread().process.credentials.lock().uid[EFFECTIVE] == 0;
     // setuid(2): root changes all three, others the effective one.
     set(call, ids, if root { [id; 3] } else { [KEEP, id, KEEP] })
 }
 
 fn set_two(call: &Call, ids: Ids) -> SysResult {
     let (real, effective) = (call.u32(0), call.u32(1));
-    let old = *ids(&mut call.thread.process.credentials.lock());
+    let old = *ids(&mut call.thread().process.credentials.lock());
     // setreuid(2): the saved id follows if the real one is set, or the effective one to something else than it.
     let follows = real != KEEP || (effective != KEEP && effective != old[REAL]);
     let saved = if follows { if effective == KEEP { old[EFFECTIVE] } else { effective } } else { KEEP };
@@ -74,7 +74,7 @@ fn set_two(call: &Call, ids: Ids) -> SysResult {
 }
 
 fn get_three(call: &Call, ids: Ids) -> SysResult {
-    let have = *ids(&mut call.thread.process.credentials.lock());
+    let have = *ids(&mut call.thread().process.credentials.lock());
     for (i, id) in have[..=SAVED].iter().enumerate() {
         user::write_u32(call.usize(i), *id)?;
     }
@@ -82,7 +82,7 @@ fn get_three(call: &Call, ids: Ids) -> SysResult {
 }
 
 fn set_file(call: &Call, ids: Ids) -> SysResult {
-    let mut credentials = call.thread.process.credentials.lock();
+    let mut credentials = call.thread().process.credentials.lock();
     let root = credentials.uid[EFFECTIVE] == 0;
     let places = ids(&mut credentials);
     let old = places[FILE];
@@ -94,65 +94,65 @@ fn set_file(call: &Call, ids: Ids) -> SysResult {
 }
 
 /// getuid(2).
-pub fn getuid(call: &mut Call) -> SysResult {
+pub fn getuid(call: &Call) -> SysResult {
     get(call, uids, REAL)
 }
 /// geteuid(2).
-pub fn geteuid(call: &mut Call) -> SysResult {
+pub fn geteuid(call: &Call) -> SysResult {
     get(call, uids, EFFECTIVE)
 }
 /// getgid(2).
-pub fn getgid(call: &mut Call) -> SysResult {
+pub fn getgid(call: &Call) -> SysResult {
     get(call, gids, REAL)
 }
 /// getegid(2).
-pub fn getegid(call: &mut Call) -> SysResult {
+pub fn getegid(call: &Call) -> SysResult {
     get(call, gids, EFFECTIVE)
 }
 /// setuid(2).
-pub fn setuid(call: &mut Call) -> SysResult {
+pub fn setuid(call: &Call) -> SysResult {
     set_one(call, uids)
 }
 /// setgid(2).
-pub fn setgid(call: &mut Call) -> SysResult {
+pub fn setgid(call: &Call) -> SysResult {
     set_one(call, gids)
 }
 /// setreuid(2).
-pub fn setreuid(call: &mut Call) -> SysResult {
+pub fn setreuid(call: &Call) -> SysResult {
     set_two(call, uids)
 }
 /// setregid(2).
-pub fn setregid(call: &mut Call) -> SysResult {
+pub fn setregid(call: &Call) -> SysResult {
     set_two(call, gids)
 }
 /// setresuid(2).
-pub fn setresuid(call: &mut Call) -> SysResult {
+pub fn setresuid(call: &Call) -> SysResult {
     set(call, uids, [call.u32(0), call.u32(1), call.u32(2)])
 }
 /// setresgid(2).
-pub fn setresgid(call: &mut Call) -> SysResult {
+pub fn setresgid(call: &Call) -> SysResult {
     set(call, gids, [call.u32(0), call.u32(1), call.u32(2)])
 }
 /// getresuid(2).
-pub fn getresuid(call: &mut Call) -> SysResult {
+pub fn getresuid(call: &Call) -> SysResult {
     get_three(call, uids)
 }
 /// getresgid(2).
-pub fn getresgid(call: &mut Call) -> SysResult {
+pub fn getresgid(call: &Call) -> SysResult {
     get_three(call, gids)
 }
 /// setfsuid(2).
-pub fn setfsuid(call: &mut Call) -> SysResult {
+pub fn setfsuid(call: &Call) -> SysResult {
     set_file(call, uids)
 }
 /// setfsgid(2).
-pub fn setfsgid(call: &mut Call) -> SysResult {
+pub fn setfsgid(call: &Call) -> SysResult {
     set_file(call, gids)
 }
 
 /// getgroups(2).
-pub fn getgroups(call: &mut Call) -> SysResult {
-    let groups = call.thread.process.credentials.lock().groups.clone();
+pub fn getgroups(call: &Call) -> SysResult {
+    let groups = call.thread().process.credentials.lock().groups.clone();
     let room = call.i32(0);
     if room == 0 {
         return Ok(groups.len());
@@ -166,17 +166,17 @@ pub fn getgroups(call: &mut Call) -> SysResult {
 }
 
 /// setgroups(2).
-pub fn setgroups(call: &mut Call) -> SysResult {
+pub fn setgroups(call: &Call) -> SysResult {
     let count = call.usize(0);
     if count > MAX_GROUPS {
         return Err(Errno::INVAL);
     }
-    if call.thread.process.credentials.lock().uid[EFFECTIVE] != 0 {
+    if call.thread().process.credentials.lock().uid[EFFECTIVE] != 0 {
         return Err(Errno::PERM);
     }
     let groups: Vec<u32> =
         (0..count).map(|i| user::read_u32(call.usize(1) + i * 4)).collect::<Result<_, _>>()?;
-    call.thread.process.credentials.lock().groups = groups;
+    call.thread().process.credentials.lock().groups = groups;
     Ok(0)
 }
 
@@ -195,7 +195,7 @@ fn capability_header(call: &Call) -> Result<(usize, i32), Errno> {
 }
 
 /// capget(2).
-pub fn capget(call: &mut Call) -> SysResult {
+pub fn capget(call: &Call) -> SysResult {
     let (words, pid) = match capability_header(call) {
         // A null pointer for the data only asks for the version.
         Err(Errno::INVAL) if call.usize(1) == 0 => return Ok(0),
@@ -204,7 +204,7 @@ pub fn capget(call: &mut Call) -> SysResult {
     if call.usize(1) == 0 {
         return Ok(0);
     }
-    let target = process_by_pid_or_self(call.thread, pid)?;
+    let target = process_by_pid_or_self(call.thread(), pid)?;
     let capabilities = target.credentials.lock().capabilities;
     for word in 0..words {
         for (i, set) in capabilities.iter().enumerate() {
@@ -215,9 +215,9 @@ pub fn capget(call: &mut Call) -> SysResult {
 }
 
 /// capset(2): sets may only shrink.
-pub fn capset(call: &mut Call) -> SysResult {
+pub fn capset(call: &Call) -> SysResult {
     let (words, pid) = capability_header(call)?;
-    if pid != 0 && pid != call.thread.process.pid {
+    if pid != 0 && pid != call.thread().process.pid {
         return Err(Errno::PERM);
     }
     let mut new = [0u64; 3];
@@ -226,7 +226,7 @@ pub fn capset(call: &mut Call) -> SysResult {
             *set |= u64::from(user::read_u32(call.usize(1) + word * 12 + i * 4)?) << (word * 32);
         }
     }
-    let mut credentials = call.thread.process.credentials.lock();
+    let mut credentials = call.thread().process.credentials.lock();
     let permitted = credentials.capabilities[1];
     if new[1] & ALL_CAPABILITIES & !permitted != 0 || new[0] & !new[1] & ALL_CAPABILITIES != 0 {
         return Err(Errno::PERM);

@@ -28,7 +28,7 @@ fn prot_from(bits: u32) -> Result<Prot, Errno> {
 }
 
 /// mmap(2).
-pub fn mmap(call: &mut Call) -> SysResult {
+pub fn mmap(call: &Call) -> SysResult {
     let (addr, len, prot, flags, fd, offset) = (
         call.usize(0),
         call.usize(1),
@@ -65,7 +65,7 @@ pub fn mmap(call: &mut Call) -> SysResult {
     vma.flags.set(VmaFlags::GROWS_DOWN, flags & abi::MAP_GROWSDOWN != 0);
     vma.flags.set(VmaFlags::LOCKED, flags & abi::MAP_LOCKED != 0);
     if flags & abi::MAP_ANONYMOUS == 0 {
-        let open = call.thread.process.descriptors.get(fd)?;
+        let open = call.thread().process.descriptors.get(fd)?;
         let file_end = offset.checked_add(len as u64).ok_or(Errno::OVERFLOW)?;
         if file_end > i64::MAX as u64 {
             return Err(Errno::OVERFLOW);
@@ -91,21 +91,21 @@ pub fn mmap(call: &mut Call) -> SysResult {
         vma.backing = Backing::File { file: SharedAnonymous::file(), offset: 0 };
     }
     let populate = flags & (abi::MAP_POPULATE | abi::MAP_LOCKED) != 0 && flags & abi::MAP_NONBLOCK == 0;
-    call.thread.process.memory().map(place, len, vma, populate)
+    call.thread().process.memory().map(place, len, vma, populate)
 }
 
 /// munmap(2).
-pub fn munmap(call: &mut Call) -> SysResult {
+pub fn munmap(call: &Call) -> SysResult {
     let range = page_range(call.usize(0), call.usize(1), Errno::INVAL)?;
-    call.thread.process.memory().unmap(range)?;
+    call.thread().process.memory().unmap(range)?;
     Ok(0)
 }
 
 /// mprotect(2).
-pub fn mprotect(call: &mut Call) -> SysResult {
+pub fn mprotect(call: &Call) -> SysResult {
     let bits = call.u32(2);
     let mut range = page_range(call.usize(0), call.usize(1), Errno::NOMEM)?;
-    let memory = call.thread.process.memory();
+    let memory = call.thread().process.memory();
     if bits & abi::PROT_GROWSDOWN != 0 {
         // From the start of the stack that the range lies in.
         let region = memory.region_at(range.start).ok_or(Errno::NOMEM)?;
@@ -116,7 +116,7 @@ pub fn mprotect(call: &mut Call) -> SysResult {
 }
 
 /// pkey_mprotect(2): without a key it is mprotect(2); there are no keys.
-pub fn pkey_mprotect(call: &mut Call) -> SysResult {
+pub fn pkey_mprotect(call: &Call) -> SysResult {
     if call.i32(3) != -1 {
         return Err(Errno::INVAL);
     }
@@ -124,13 +124,13 @@ pub fn pkey_mprotect(call: &mut Call) -> SysResult {
 }
 
 /// brk(2).
-pub fn brk(call: &mut Call) -> SysResult {
-    let process = &call.thread.process;
+pub fn brk(call: &Call) -> SysResult {
+    let process = &call.thread().process;
     Ok(process.memory().set_heap_end(call.usize(0), process.limits.soft(abi::RLIMIT_DATA)))
 }
 
 /// mremap(2).
-pub fn mremap(call: &mut Call) -> SysResult {
+pub fn mremap(call: &Call) -> SysResult {
     let (addr, old_len, new_len, flags, target) =
         (call.usize(0), call.usize(1), call.usize(2), call.u32(3), call.usize(4));
     let known = abi::MREMAP_MAYMOVE | abi::MREMAP_FIXED | abi::MREMAP_DONTUNMAP;
@@ -144,14 +144,14 @@ pub fn mremap(call: &mut Call) -> SysResult {
     }
     let old = page_range(addr, old_len, Errno::INVAL)?;
     let new_len = page_up(new_len).ok_or(Errno::NOMEM)?;
-    call.thread.process.memory().remap(old, new_len, may_move, fixed.then_some(target), keep)
+    call.thread().process.memory().remap(old, new_len, may_move, fixed.then_some(target), keep)
 }
 
 /// madvise(2).
-pub fn madvise(call: &mut Call) -> SysResult {
+pub fn madvise(call: &Call) -> SysResult {
     let range = page_range(call.usize(0), call.usize(1), Errno::INVAL)?;
     let advice = call.u32(2);
-    let memory = call.thread.process.memory();
+    let memory = call.thread().process.memory();
     let none = VmaFlags::empty();
     match advice {
         abi::MADV_NORMAL
@@ -182,20 +182,20 @@ pub fn madvise(call: &mut Call) -> SysResult {
 }
 
 /// msync(2): files live in memory, so there is nothing to write back.
-pub fn msync(call: &mut Call) -> SysResult {
+pub fn msync(call: &Call) -> SysResult {
     let flags = call.u32(2);
     let both = abi::MS_ASYNC | abi::MS_SYNC;
     if flags & !(both | abi::MS_INVALIDATE) != 0 || flags & both == both {
         return Err(Errno::INVAL);
     }
     let range = page_range(call.usize(0), call.usize(1), Errno::NOMEM)?;
-    if call.thread.process.memory().covers(range) { Ok(0) } else { Err(Errno::NOMEM) }
+    if call.thread().process.memory().covers(range) { Ok(0) } else { Err(Errno::NOMEM) }
 }
 
 /// mincore(2).
-pub fn mincore(call: &mut Call) -> SysResult {
+pub fn mincore(call: &Call) -> SysResult {
     let range = page_range(call.usize(0), call.usize(1), Errno::NOMEM)?;
-    let memory = call.thread.process.memory();
+    let memory = call.thread().process.memory();
     if !memory.covers(range.clone()) {
         return Err(Errno::NOMEM);
     }
@@ -219,7 +219,7 @@ fn lock_range(call: &Call, on_fault: bool) -> SysResult {
     let start = call.usize(0) & !(PAGE_SIZE - 1);
     let len = call.usize(1).checked_add(call.usize(0) - start).ok_or(Errno::INVAL)?;
     let range = page_range(start, len, Errno::NOMEM)?;
-    let memory = call.thread.process.memory();
+    let memory = call.thread().process.memory();
     if !memory.covers(range.clone()) {
         return Err(Errno::NOMEM);
     }
@@ -231,12 +231,12 @@ fn lock_range(call: &Call, on_fault: bool) -> SysResult {
 }
 
 /// mlock(2): nothing is ever paged out; the pages are made present.
-pub fn mlock(call: &mut Call) -> SysResult {
+pub fn mlock(call: &Call) -> SysResult {
     lock_range(call, false)
 }
 
 /// mlock2(2).
-pub fn mlock2(call: &mut Call) -> SysResult {
+pub fn mlock2(call: &Call) -> SysResult {
     match call.u32(2) {
         0 => lock_range(call, false),
         abi::MLOCK_ONFAULT => lock_range(call, true),
@@ -245,11 +245,11 @@ pub fn mlock2(call: &mut Call) -> SysResult {
 }
 
 /// munlock(2).
-pub fn munlock(call: &mut Call) -> SysResult {
+pub fn munlock(call: &Call) -> SysResult {
     let start = call.usize(0) & !(PAGE_SIZE - 1);
     let len = call.usize(1).checked_add(call.usize(0) - start).ok_or(Errno::INVAL)?;
     let range = page_range(start, len, Errno::NOMEM)?;
-    let memory = call.thread.process.memory();
+    let memory = call.thread().process.memory();
     if !memory.covers(range.clone()) {
         return Err(Errno::NOMEM);
     }
@@ -258,7 +258,7 @@ pub fn munlock(call: &mut Call) -> SysResult {
 }
 
 /// mlockall(2): nothing is ever paged out.
-pub fn mlockall(call: &mut Call) -> SysResult {
+pub fn mlockall(call: &Call) -> SysResult {
     let flags = call.u32(0);
     if flags == 0
         || flags & !(abi::MCL_CURRENT | abi::MCL_FUTURE | abi::MCL_ONFAULT) != 0
@@ -270,12 +270,12 @@ pub fn mlockall(call: &mut Call) -> SysResult {
 }
 
 /// munlockall(2).
-pub fn munlockall(_: &mut Call) -> SysResult {
+pub fn munlockall(_: &Call) -> SysResult {
     Ok(0)
 }
 
 /// membarrier(2): by making every other CPU enter the kernel.
-pub fn membarrier(call: &mut Call) -> SysResult {
+pub fn membarrier(call: &Call) -> SysResult {
     use abi::membarrier_cmd as c;
     let (command, flags) = (call.u32(0), call.u32(1));
     if flags != 0 {
@@ -293,7 +293,7 @@ pub fn membarrier(call: &mut Call) -> SysResult {
     if command == 0 {
         return Ok(registrations.iter().fold(global, |all, (run, register)| all | run | register) as usize);
     }
-    let memory = call.thread.process.memory();
+    let memory = call.thread().process.memory();
     if command == global {
         barrier();
         return Ok(0);

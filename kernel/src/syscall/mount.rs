@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use linux_raw_sys::general::*;
 
 /// mount(2): tmpfs, and directories bound elsewhere.
-pub fn mount(call: &mut Call) -> SysResult {
+pub fn mount(call: &Call) -> SysResult {
     let flags = call.u32(3);
     let at = named(call, AT_FDCWD, call.usize(1), 0)?.place(Errno::NOTDIR)?.path;
     if flags & MS_BIND != 0 {
@@ -49,7 +49,7 @@ pub fn mount(call: &mut Call) -> SysResult {
     Ok(0)
 }
 /// umount2(2).
-pub fn umount2(call: &mut Call) -> SysResult {
+pub fn umount2(call: &Call) -> SysResult {
     let path = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::INVAL)?.path;
     mounts::unmount(&path)?;
     Ok(0)

@@ -15,7 +15,7 @@ pub fn start_of(call: &Call, directory: i32, path: &[u8]) -> Result<Option<Path>
     if path.first() == Some(&b'/') || directory == AT_FDCWD {
         return Ok(None);
     }
-    let open = call.thread.process.descriptors.get(directory)?;
+    let open = call.thread().process.descriptors.get(directory)?;
     let place = open.file.place().ok_or(Errno::NOTDIR)?;
     if place.path.inode.is_directory() { Ok(Some(place.path)) } else { Err(Errno::NOTDIR) }
 }
@@ -43,14 +43,14 @@ fn is_empty(addr: usize) -> Result<bool, Errno> {
 pub fn named(call: &Call, directory: i32, addr: usize, flags: u32) -> Result<Named, Errno> {
     if flags & AT_EMPTY_PATH != 0 && is_empty(addr)? {
         if directory == AT_FDCWD {
-            return Ok(Named::Place(Place { path: call.thread.process.fs.directory(), name: None }));
+            return Ok(Named::Place(Place { path: call.thread().process.fs.directory(), name: None }));
         }
-        return call.thread.process.descriptors.get(directory).map(Named::Open);
+        return call.thread().process.descriptors.get(directory).map(Named::Open);
     }
     let path = user::read_path(addr)?;
     let follow = if flags & AT_SYMLINK_NOFOLLOW != 0 { Follow::IfSlash } else { Follow::Always };
     let start = start_of(call, directory, &path)?;
-    let found = walk::resolve(&call.thread.process.fs, start.as_ref(), &path, follow, Bounds::default())?;
+    let found = walk::resolve(&call.thread().process.fs, start.as_ref(), &path, follow, Bounds::default())?;
     match found.node {
         // What is done with it needs the file alone, not where it was found.
         Some(Node::Path(path)) => Ok(Named::Place(Place { path, name: None })),
@@ -73,30 +73,30 @@ impl Named {
 /// Walks to where an entry is to be made, removed or renamed: the last component isn't followed.
 fn entry<'p>(call: &Call, directory: i32, path: &'p [u8]) -> Result<Resolved<'p>, Errno> {
     let start = start_of(call, directory, path)?;
-    walk::resolve(&call.thread.process.fs, start.as_ref(), path, Follow::Never, Bounds::default())
+    walk::resolve(&call.thread().process.fs, start.as_ref(), path, Follow::Never, Bounds::default())
 }
 
-fn do_open(call: &mut Call, directory: i32, addr: usize, flags: u32, mode: u32, bounds: Bounds) -> SysResult {
+fn do_open(call: &Call, directory: i32, addr: usize, flags: u32, mode: u32, bounds: Bounds) -> SysResult {
     let path = user::read_path(addr)?;
-    let process = call.thread.process.clone();
+    let process = call.thread().process.clone();
     let start = start_of(call, directory, &path)?;
     let file = open(&process.fs, start.as_ref(), &path, flags, mode & 0o7777, bounds)?;
     Ok(process.descriptors.insert(file, flags & O_CLOEXEC != 0, 0)? as usize)
 }
 /// open(2).
-pub fn open_call(call: &mut Call) -> SysResult {
+pub fn open_call(call: &Call) -> SysResult {
     do_open(call, AT_FDCWD, call.usize(0), call.u32(1), call.u32(2), Bounds::default())
 }
 /// openat(2).
-pub fn openat(call: &mut Call) -> SysResult {
+pub fn openat(call: &Call) -> SysResult {
     do_open(call, call.i32(0), call.usize(1), call.u32(2), call.u32(3), Bounds::default())
 }
 /// creat(2).
-pub fn creat(call: &mut Call) -> SysResult {
+pub fn creat(call: &Call) -> SysResult {
     do_open(call, AT_FDCWD, call.usize(0), O_CREAT | O_WRONLY | O_TRUNC, call.u32(1), Bounds::default())
 }
 /// openat2(2).
-pub fn openat2(call: &mut Call) -> SysResult {
+pub fn openat2(call: &Call) -> SysResult {
     /// `struct open_how`: flags, mode, resolve.
     const HOW_SIZE: usize = 24;
     const KNOWN: u64 = (RESOLVE_NO_XDEV
@@ -134,7 +134,7 @@ pub fn openat2(call: &mut Call) -> SysResult {
         stay_on_mount: has(RESOLVE_NO_XDEV),
         in_root: has(RESOLVE_IN_ROOT),
     };
-    let process = call.thread.process.clone();
+    let process = call.thread().process.clone();
     let path = user::read_path(call.usize(1))?;
     // With RESOLVE_IN_ROOT an absolute path starts at the directory too.
     let start =
@@ -154,16 +154,16 @@ fn make(call: &Call, directory: i32, addr: usize, node: NewNode, mode: u32) -> S
         return Err(Errno::NOENT);
     }
     found.directory.check_writable()?;
-    let made = found.directory.inode.create(&found.name, node, mode & !call.thread.process.fs.umask())?;
+    let made = found.directory.inode.create(&found.name, node, mode & !call.thread().process.fs.umask())?;
     give_to_caller(&made)?;
     Ok(0)
 }
 /// mkdir(2).
-pub fn mkdir(call: &mut Call) -> SysResult {
+pub fn mkdir(call: &Call) -> SysResult {
     make(call, AT_FDCWD, call.usize(0), NewNode::Directory, call.u32(1))
 }
 /// mkdirat(2).
-pub fn mkdirat(call: &mut Call) -> SysResult {
+pub fn mkdirat(call: &Call) -> SysResult {
     make(call, call.i32(0), call.usize(1), NewNode::Directory, call.u32(2))
 }
 fn do_mknod(call: &Call, directory: i32, addr: usize, mode: u32, device: u64) -> SysResult {
@@ -177,11 +177,11 @@ fn do_mknod(call: &Call, directory: i32, addr: usize, mode: u32, device: u64) ->
     make(call, directory, addr, node, mode)
 }
 /// mknod(2).
-pub fn mknod(call: &mut Call) -> SysResult {
+pub fn mknod(call: &Call) -> SysResult {
     do_mknod(call, AT_FDCWD, call.usize(0), call.u32(1), call.raw(2))
 }
 /// mknodat(2).
-pub fn mknodat(call: &mut Call) -> SysResult {
+pub fn mknodat(call: &Call) -> SysResult {
     do_mknod(call, call.i32(0), call.usize(1), call.u32(2), call.raw(3))
 }
 fn do_symlink(call: &Call, target: usize, directory: i32, addr: usize) -> SysResult {
@@ -202,18 +202,18 @@ fn do_symlink(call: &Call, target: usize, directory: i32, addr: usize) -> SysRes
     Ok(0)
 }
 /// symlink(2).
-pub fn symlink(call: &mut Call) -> SysResult {
+pub fn symlink(call: &Call) -> SysResult {
     do_symlink(call, call.usize(0), AT_FDCWD, call.usize(1))
 }
 /// symlinkat(2).
-pub fn symlinkat(call: &mut Call) -> SysResult {
+pub fn symlinkat(call: &Call) -> SysResult {
     do_symlink(call, call.usize(0), call.i32(1), call.usize(2))
 }
 
 fn remove(call: &Call, directory: i32, addr: usize, is_directory: bool) -> SysResult {
     let path = user::read_path(addr)?;
     let start = start_of(call, directory, &path)?;
-    let context = &call.thread.process.fs;
+    let context = &call.thread().process.fs;
     let found = walk::resolve(context, start.as_ref(), &path, Follow::Never, Bounds::default())?;
     if found.name.is_empty() {
         // rmdir(2): EINVAL for a final `.`, ENOTEMPTY for `..`, EBUSY for the root.
@@ -236,15 +236,15 @@ fn remove(call: &Call, directory: i32, addr: usize, is_directory: bool) -> SysRe
     Ok(0)
 }
 /// unlink(2).
-pub fn unlink(call: &mut Call) -> SysResult {
+pub fn unlink(call: &Call) -> SysResult {
     remove(call, AT_FDCWD, call.usize(0), false)
 }
 /// rmdir(2).
-pub fn rmdir(call: &mut Call) -> SysResult {
+pub fn rmdir(call: &Call) -> SysResult {
     remove(call, AT_FDCWD, call.usize(0), true)
 }
 /// unlinkat(2).
-pub fn unlinkat(call: &mut Call) -> SysResult {
+pub fn unlinkat(call: &Call) -> SysResult {
     let flags = call.u32(2);
     if flags & !AT_REMOVEDIR != 0 {
         return Err(Errno::INVAL);
@@ -278,15 +278,15 @@ fn do_rename(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> S
     Ok(0)
 }
 /// rename(2).
-pub fn rename(call: &mut Call) -> SysResult {
+pub fn rename(call: &Call) -> SysResult {
     do_rename(call, (AT_FDCWD, call.usize(0)), (AT_FDCWD, call.usize(1)), 0)
 }
 /// renameat(2).
-pub fn renameat(call: &mut Call) -> SysResult {
+pub fn renameat(call: &Call) -> SysResult {
     do_rename(call, (call.i32(0), call.usize(1)), (call.i32(2), call.usize(3)), 0)
 }
 /// renameat2(2).
-pub fn renameat2(call: &mut Call) -> SysResult {
+pub fn renameat2(call: &Call) -> SysResult {
     do_rename(call, (call.i32(0), call.usize(1)), (call.i32(2), call.usize(3)), call.u32(4))
 }
 
@@ -312,11 +312,11 @@ fn do_link(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> Sys
     Ok(0)
 }
 /// link(2).
-pub fn link(call: &mut Call) -> SysResult {
+pub fn link(call: &Call) -> SysResult {
     do_link(call, (AT_FDCWD, call.usize(0)), (AT_FDCWD, call.usize(1)), 0)
 }
 /// linkat(2).
-pub fn linkat(call: &mut Call) -> SysResult {
+pub fn linkat(call: &Call) -> SysResult {
     do_link(call, (call.i32(0), call.usize(1)), (call.i32(2), call.usize(3)), call.u32(4))
 }
 
@@ -335,22 +335,22 @@ fn do_readlink(call: &Call, directory: i32, addr: usize, dst: usize, size: i32) 
     Ok(len)
 }
 /// readlink(2).
-pub fn readlink(call: &mut Call) -> SysResult {
+pub fn readlink(call: &Call) -> SysResult {
     do_readlink(call, AT_FDCWD, call.usize(0), call.usize(1), call.i32(2))
 }
 /// readlinkat(2).
-pub fn readlinkat(call: &mut Call) -> SysResult {
+pub fn readlinkat(call: &Call) -> SysResult {
     do_readlink(call, call.i32(0), call.usize(1), call.usize(2), call.i32(3))
 }
 
 /// chdir(2).
-pub fn chdir(call: &mut Call) -> SysResult {
+pub fn chdir(call: &Call) -> SysResult {
     let path = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::NOTDIR)?.path;
     enter(call, path)
 }
 /// fchdir(2).
-pub fn fchdir(call: &mut Call) -> SysResult {
-    let open = call.thread.process.descriptors.get(call.i32(0))?;
+pub fn fchdir(call: &Call) -> SysResult {
+    let open = call.thread().process.descriptors.get(call.i32(0))?;
     let path = open.file.place().ok_or(Errno::NOTDIR)?.path;
     enter(call, path)
 }
@@ -358,21 +358,21 @@ fn enter(call: &Call, path: Path) -> SysResult {
     if !path.inode.is_directory() {
         return Err(Errno::NOTDIR);
     }
-    call.thread.process.fs.set_directory(path);
+    call.thread().process.fs.set_directory(path);
     Ok(0)
 }
 /// chroot(2).
-pub fn chroot(call: &mut Call) -> SysResult {
+pub fn chroot(call: &Call) -> SysResult {
     let path = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::NOTDIR)?.path;
     if !path.inode.is_directory() {
         return Err(Errno::NOTDIR);
     }
-    call.thread.process.fs.set_root(path);
+    call.thread().process.fs.set_root(path);
     Ok(0)
 }
 /// getcwd(2).
-pub fn getcwd(call: &mut Call) -> SysResult {
-    let context = &call.thread.process.fs;
+pub fn getcwd(call: &Call) -> SysResult {
+    let context = &call.thread().process.fs;
     let mut path = context.directory().to_bytes(&context.root()).ok_or(Errno::NOENT)?;
     path.push(0);
     if path.len() > call.usize(1) {
@@ -382,12 +382,12 @@ pub fn getcwd(call: &mut Call) -> SysResult {
     Ok(path.len())
 }
 /// umask(2).
-pub fn umask(call: &mut Call) -> SysResult {
-    Ok(call.thread.process.fs.set_umask(call.u32(0)) as usize)
+pub fn umask(call: &Call) -> SysResult {
+    Ok(call.thread().process.fs.set_umask(call.u32(0)) as usize)
 }
 
 /// getdents64(2).
-pub fn getdents64(call: &mut Call) -> SysResult {
+pub fn getdents64(call: &Call) -> SysResult {
     /// Listings are put together in the kernel, up to this many bytes a call.
     const MOST: usize = 32 * 1024;
     let open = super::file::open_file(call, 0)?;

@@ -58,10 +58,10 @@ pub fn with_mask(call: &Call, addr: usize, size: usize, f: impl FnOnce() -> SysR
         return Err(Errno::INVAL);
     }
     let mask = user::read_u64(addr)?;
-    signal::set_temporary_mask(call.thread, mask);
+    signal::set_temporary_mask(call.thread(), mask);
     let result = f();
     if !matches!(result, Err(Errno::INTR | Errno::RESTARTNOHAND | Errno::RESTARTSYS)) {
-        signal::restore_mask(call.thread);
+        signal::restore_mask(call.thread());
     }
     result
 }
@@ -127,7 +127,7 @@ fn wait(watched: &mut [Watched], deadline: Option<u64>) -> SysResult {
 
 fn poll_until(call: &Call, deadline: Option<u64>) -> SysResult {
     let (addr, count) = (call.usize(0), call.u32(1) as usize);
-    let descriptors = &call.thread.process.descriptors;
+    let descriptors = &call.thread().process.descriptors;
     if count > descriptors.limit() as usize {
         return Err(Errno::INVAL);
     }
@@ -158,7 +158,7 @@ fn poll_until(call: &Call, deadline: Option<u64>) -> SysResult {
 }
 
 /// poll(2).
-pub fn poll(call: &mut Call) -> SysResult {
+pub fn poll(call: &Call) -> SysResult {
     poll_until(call, deadline_after_ms(call.i32(2)))
 }
 
@@ -173,7 +173,7 @@ fn write_remaining(addr: usize, deadline: Option<u64>, unit: u64) {
 }
 
 /// ppoll(2).
-pub fn ppoll(call: &mut Call) -> SysResult {
+pub fn ppoll(call: &Call) -> SysResult {
     let deadline = deadline_at(call.usize(2))?;
     let result = with_mask(call, call.usize(3), call.usize(4), || poll_until(call, deadline));
     write_remaining(call.usize(2), deadline, 1);
@@ -196,7 +196,7 @@ const SETS: [(Events, Events); 3] = [
 
 fn select_until(call: &Call, deadline: Option<u64>) -> SysResult {
     let count = call.i32(0);
-    let descriptors = &call.thread.process.descriptors;
+    let descriptors = &call.thread().process.descriptors;
     let count = usize::try_from(count).map_err(|_| Errno::INVAL)?.min(descriptors.limit() as usize);
     let words = count.div_ceil(BITS);
     let addresses = [call.usize(1), call.usize(2), call.usize(3)];
@@ -239,7 +239,7 @@ fn select_until(call: &Call, deadline: Option<u64>) -> SysResult {
 }
 
 /// select(2).
-pub fn select(call: &mut Call) -> SysResult {
+pub fn select(call: &Call) -> SysResult {
     let addr = call.usize(4);
     let deadline = if addr == 0 {
         None
@@ -256,7 +256,7 @@ pub fn select(call: &mut Call) -> SysResult {
 }
 
 /// pselect6(2).
-pub fn pselect6(call: &mut Call) -> SysResult {
+pub fn pselect6(call: &Call) -> SysResult {
     let deadline = deadline_at(call.usize(4))?;
     let [mask, size] = if call.usize(5) == 0 { [0, 0] } else { user::read_words::<2>(call.usize(5))? };
     let result = with_mask(call, mask as usize, size as usize, || select_until(call, deadline));

@@ -1,5 +1,5 @@
 //! Processes: making, replacing, ending and awaiting them.
-use super::call::Call;
+use super::call::{Call, with_all_registers};
 use crate::errno::{Errno, SysResult};
 use crate::fs::root::open_executable_at;
 use crate::fs::walk::Follow;
@@ -31,20 +31,23 @@ const CLONE_ARGS_WORDS: usize = 11;
 pub const RUSAGE_WORDS: usize = 18;
 
 /// fork(2).
-pub fn fork(call: &mut Call) -> SysResult {
+pub fn fork(call: &Call) -> SysResult {
+    with_all_registers(call)?;
     let request = Request { exit_signal: abi::SIGCHLD, ..Request::default() };
-    clone::clone(call.thread, call.registers, request).map(|pid| pid as usize)
+    clone::clone(call.thread(), &call.registers(), request).map(|pid| pid as usize)
 }
 
 /// vfork(2).
-pub fn vfork(call: &mut Call) -> SysResult {
+pub fn vfork(call: &Call) -> SysResult {
+    with_all_registers(call)?;
     let flags = u64::from(abi::CLONE_VM | abi::CLONE_VFORK);
     let request = Request { flags, exit_signal: abi::SIGCHLD, ..Request::default() };
-    clone::clone(call.thread, call.registers, request).map(|pid| pid as usize)
+    clone::clone(call.thread(), &call.registers(), request).map(|pid| pid as usize)
 }
 
 /// clone(2).
-pub fn clone(call: &mut Call) -> SysResult {
+pub fn clone(call: &Call) -> SysResult {
+    with_all_registers(call)?;
     let flags = call.raw(0);
     let request = Request {
         flags: flags & !CSIGNAL & u64::from(u32::MAX),
@@ -59,11 +62,12 @@ pub fn clone(call: &mut Call) -> SysResult {
     if flags & u64::from(abi::CLONE_PIDFD) != 0 && flags & u64::from(abi::CLONE_PARENT_SETTID) != 0 {
         return Err(Errno::INVAL);
     }
-    clone::clone(call.thread, call.registers, request).map(|id| id as usize)
+    clone::clone(call.thread(), &call.registers(), request).map(|id| id as usize)
 }
 
 /// clone3(2). Chosen ids (`set_tid`) and cgroups are refused.
-pub fn clone3(call: &mut Call) -> SysResult {
+pub fn clone3(call: &Call) -> SysResult {
+    with_all_registers(call)?;
     let (addr, size) = (call.usize(0), call.usize(1));
     if size < CLONE_ARGS_MIN {
         return Err(Errno::INVAL);
@@ -101,7 +105,7 @@ pub fn clone3(call: &mut Call) -> SysResult {
         tls,
         pidfd: pidfd as usize,
     };
-    clone::clone(call.thread, call.registers, request).map(|id| id as usize)
+    clone::clone(call.thread(), &call.registers(), request).map(|id| id as usize)
 }
 
 fn read_strings(mut addr: usize) -> Result<Vec<Vec<u8>>, Errno> {
@@ -123,19 +127,21 @@ fn read_strings(mut addr: usize) -> Result<Vec<Vec<u8>>, Errno> {
 }
 
 /// execve(2).
-pub fn execve(call: &mut Call) -> SysResult {
+pub fn execve(call: &Call) -> SysResult {
+    with_all_registers(call)?;
     let path = user::read_path(call.usize(0))?;
     execute(call, path, None, 1)
 }
 
 /// execveat(2).
-pub fn execveat(call: &mut Call) -> SysResult {
+pub fn execveat(call: &Call) -> SysResult {
+    with_all_registers(call)?;
     let path = user::read_path(call.usize(1))?;
     let (directory, flags) = (call.i32(0), call.u32(4));
     if flags & !(abi::AT_EMPTY_PATH | abi::AT_SYMLINK_NOFOLLOW) != 0 {
         return Err(Errno::INVAL);
     }
-    let process = &call.thread.process;
+    let process = &call.thread().process;
     let follow = if flags & abi::AT_SYMLINK_NOFOLLOW != 0 { Follow::IfSlash } else { Follow::Always };
     let file = if path.is_empty() {
         if flags & abi::AT_EMPTY_PATH == 0 {
@@ -158,7 +164,7 @@ pub fn execveat(call: &mut Call) -> SysResult {
 }
 
 fn execute(
-    call: &mut Call,
+    call: &Call,
     path: Vec<u8>,
     file: Option<Arc<crate::fs::file::OpenFile>>,
     first_argument: usize,
@@ -168,20 +174,20 @@ fn execute(
     if arguments.is_empty() {
         arguments.push(Vec::new());
     }
-    let credentials = call.thread.process.credentials.lock().clone();
+    let credentials = call.thread().process.credentials.lock().clone();
     let request = exec::Request { path, file, arguments, environment, credentials };
-    exec::replace(call.thread, call.registers, request)?;
+    call.set_registers(exec::replace(call.thread(), request)?);
     Ok(0)
 }
 
 /// exit(2): this thread.
-pub fn exit(call: &mut Call) -> SysResult {
-    exit::exit_thread(call.thread, ExitStatus::Exited(call.raw(0) as u8))
+pub fn exit(call: &Call) -> SysResult {
+    exit::exit_thread(call.thread(), ExitStatus::Exited(call.raw(0) as u8))
 }
 
 /// exit_group(2): all threads.
-pub fn exit_group(call: &mut Call) -> SysResult {
-    exit::exit_group(call.thread, ExitStatus::Exited(call.raw(0) as u8))
+pub fn exit_group(call: &Call) -> SysResult {
+    exit::exit_group(call.thread(), ExitStatus::Exited(call.raw(0) as u8))
 }
 
 /// A `struct rusage` that tells CPU time alone.
@@ -192,14 +198,14 @@ pub fn rusage(cpu_ns: u64) -> [u64; RUSAGE_WORDS] {
 }
 
 /// wait4(2).
-pub fn wait4(call: &mut Call) -> SysResult {
+pub fn wait4(call: &Call) -> SysResult {
     let (pid, options) = (call.i32(0), call.u32(2));
     let known =
         abi::WNOHANG | abi::WUNTRACED | abi::WCONTINUED | abi::__WNOTHREAD | abi::__WALL | abi::__WCLONE;
     if options & !known != 0 {
         return Err(Errno::INVAL);
     }
-    let process = &call.thread.process;
+    let process = &call.thread().process;
     let which = match pid {
         -1 => Which::Any,
         0 => Which::Group(process.group.load(Relaxed)),
@@ -219,7 +225,7 @@ pub fn wait4(call: &mut Call) -> SysResult {
 }
 
 /// waitid(2).
-pub fn waitid(call: &mut Call) -> SysResult {
+pub fn waitid(call: &Call) -> SysResult {
     let (kind, id, options) = (call.u32(0), call.i32(1), call.u32(3));
     let what = abi::WEXITED | abi::WSTOPPED | abi::WCONTINUED;
     if options & what == 0
@@ -228,7 +234,7 @@ pub fn waitid(call: &mut Call) -> SysResult {
     {
         return Err(Errno::INVAL);
     }
-    let process = &call.thread.process;
+    let process = &call.thread().process;
     let which = match kind {
         abi::P_ALL => Which::Any,
         abi::P_PID if id > 0 => Which::Pid(id),
@@ -252,31 +258,31 @@ pub fn waitid(call: &mut Call) -> SysResult {
 }
 
 /// getpid(2).
-pub fn getpid(call: &mut Call) -> SysResult {
-    Ok(call.thread.process.pid as usize)
+pub fn getpid(call: &Call) -> SysResult {
+    Ok(call.thread().process.pid as usize)
 }
 
 /// getppid(2).
-pub fn getppid(call: &mut Call) -> SysResult {
-    Ok(call.thread.process.parent_pid() as usize)
+pub fn getppid(call: &Call) -> SysResult {
+    Ok(call.thread().process.parent_pid() as u32 as usize)
 }
 
 fn process_or_self(call: &Call, pid: i32) -> Result<Arc<Process>, Errno> {
     match pid {
-        0 => Ok(call.thread.process.clone()),
+        0 => Ok(call.thread().process.clone()),
         _ => process::by_pid(pid).ok_or(Errno::SRCH),
     }
 }
 
 /// setpgid(2).
-pub fn setpgid(call: &mut Call) -> SysResult {
+pub fn setpgid(call: &Call) -> SysResult {
     let target = process_or_self(call, call.i32(0))?;
     let group = match call.i32(1) {
         0 => target.pid,
         group if group < 0 => return Err(Errno::INVAL),
         group => group,
     };
-    let me = &call.thread.process;
+    let me = &call.thread().process;
     let child = target.parent().is_some_and(|parent| Arc::ptr_eq(&parent, me));
     if !child && !Arc::ptr_eq(&target, me) {
         return Err(Errno::SRCH);
@@ -294,18 +300,18 @@ pub fn setpgid(call: &mut Call) -> SysResult {
 }
 
 /// getpgid(2).
-pub fn getpgid(call: &mut Call) -> SysResult {
+pub fn getpgid(call: &Call) -> SysResult {
     Ok(process_or_self(call, call.i32(0))?.group.load(Relaxed) as usize)
 }
 
 /// getpgrp(2).
-pub fn getpgrp(call: &mut Call) -> SysResult {
-    Ok(call.thread.process.group.load(Relaxed) as usize)
+pub fn getpgrp(call: &Call) -> SysResult {
+    Ok(call.thread().process.group.load(Relaxed) as usize)
 }
 
 /// setsid(2).
-pub fn setsid(call: &mut Call) -> SysResult {
-    let me = &call.thread.process;
+pub fn setsid(call: &Call) -> SysResult {
+    let me = &call.thread().process;
     if !process::of_group(me.pid).is_empty() {
         return Err(Errno::PERM);
     }
@@ -315,22 +321,22 @@ pub fn setsid(call: &mut Call) -> SysResult {
 }
 
 /// getsid(2).
-pub fn getsid(call: &mut Call) -> SysResult {
+pub fn getsid(call: &Call) -> SysResult {
     Ok(process_or_self(call, call.i32(0))?.session.load(Relaxed) as usize)
 }
 
 /// pidfd_open(2).
-pub fn pidfd_open(call: &mut Call) -> SysResult {
+pub fn pidfd_open(call: &Call) -> SysResult {
     if call.u32(1) & !abi::O_NONBLOCK != 0 || call.i32(0) <= 0 {
         return Err(Errno::INVAL);
     }
     let target = process::by_pid(call.i32(0)).ok_or(Errno::SRCH)?;
-    crate::ipc::pidfd::open(call.thread, &target).map(|fd| fd as usize)
+    crate::ipc::pidfd::open(call.thread(), &target).map(|fd| fd as usize)
 }
 
 /// pidfd_send_signal(2).
-pub fn pidfd_send_signal(call: &mut Call) -> SysResult {
-    let me = &call.thread.process;
+pub fn pidfd_send_signal(call: &Call) -> SysResult {
+    let me = &call.thread().process;
     let pid = crate::ipc::pidfd::pid_of(me, call.i32(0))?;
     let target = process::by_pid(pid).filter(|target| !target.dead.load(Relaxed)).ok_or(Errno::SRCH)?;
     let number = call.u32(1);

@@ -1,5 +1,5 @@
 //! Signals: actions, masks, sending, waiting.
-use super::call::Call;
+use super::call::{Call, with_all_registers};
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
 use crate::task::process::{self, Process};
@@ -26,7 +26,7 @@ fn check_signal(signal: i32) -> Result<u32, Errno> {
 }
 
 /// rt_sigaction(2).
-pub fn rt_sigaction(call: &mut Call) -> SysResult {
+pub fn rt_sigaction(call: &Call) -> SysResult {
     check_set_size(call.usize(3))?;
     let signal = check_signal(call.i32(0))?;
     if signal == 0 {
@@ -43,7 +43,7 @@ pub fn rt_sigaction(call: &mut Call) -> SysResult {
             Some(Action { handler, flags, restorer, mask: mask & !UNBLOCKABLE })
         }
     };
-    let process = &call.thread.process;
+    let process = &call.thread().process;
     let old = {
         let threads = process.threads.lock();
         let mut shared = process.signals.lock();
@@ -65,9 +65,9 @@ pub fn rt_sigaction(call: &mut Call) -> SysResult {
 }
 
 /// rt_sigprocmask(2).
-pub fn rt_sigprocmask(call: &mut Call) -> SysResult {
+pub fn rt_sigprocmask(call: &Call) -> SysResult {
     check_set_size(call.usize(3))?;
-    let old = call.thread.signals.lock().mask;
+    let old = call.thread().signals.lock().mask;
     if call.usize(1) != 0 {
         let set = user::read_u64(call.usize(1))?;
         let mask = match call.u32(0) {
@@ -76,7 +76,7 @@ pub fn rt_sigprocmask(call: &mut Call) -> SysResult {
             abi::SIG_SETMASK => set,
             _ => return Err(Errno::INVAL),
         };
-        signal::set_mask(call.thread, mask);
+        signal::set_mask(call.thread(), mask);
     }
     if call.usize(2) != 0 {
         user::write_u64(call.usize(2), old)?;
@@ -85,13 +85,13 @@ pub fn rt_sigprocmask(call: &mut Call) -> SysResult {
 }
 
 /// rt_sigpending(2).
-pub fn rt_sigpending(call: &mut Call) -> SysResult {
+pub fn rt_sigpending(call: &Call) -> SysResult {
     if call.usize(1) > SIGSET_LEN {
         return Err(Errno::INVAL);
     }
-    let shared = call.thread.process.signals.lock().pending.set();
+    let shared = call.thread().process.signals.lock().pending.set();
     let pending = {
-        let own = call.thread.signals.lock();
+        let own = call.thread().signals.lock();
         (own.pending.set() | shared) & own.mask
     };
     user::write(call.usize(0), &pending.to_le_bytes()[..call.usize(1)])?;
@@ -99,15 +99,15 @@ pub fn rt_sigpending(call: &mut Call) -> SysResult {
 }
 
 /// rt_sigsuspend(2).
-pub fn rt_sigsuspend(call: &mut Call) -> SysResult {
+pub fn rt_sigsuspend(call: &Call) -> SysResult {
     check_set_size(call.usize(1))?;
     let mask = user::read_u64(call.usize(0))?;
-    signal::set_temporary_mask(call.thread, mask);
+    signal::set_temporary_mask(call.thread(), mask);
     wait_for_signal()
 }
 
 /// pause(2).
-pub fn pause(_: &mut Call) -> SysResult {
+pub fn pause(_: &Call) -> SysResult {
     wait_for_signal()
 }
 
@@ -117,13 +117,13 @@ fn wait_for_signal() -> SysResult {
 }
 
 /// rt_sigtimedwait(2).
-pub fn rt_sigtimedwait(call: &mut Call) -> SysResult {
+pub fn rt_sigtimedwait(call: &Call) -> SysResult {
     check_set_size(call.usize(3))?;
     let set = user::read_u64(call.usize(0))? & !UNBLOCKABLE;
     let deadline = clock::read_relative_deadline(call.usize(2))?;
     let take = || {
-        let mut shared = call.thread.process.signals.lock();
-        let mut own = call.thread.signals.lock();
+        let mut shared = call.thread().process.signals.lock();
+        let mut own = call.thread().signals.lock();
         let found = own.pending.take(set).or_else(|| shared.pending.take(set));
         own.waiting = if found.is_some() { 0 } else { set };
         found
@@ -139,11 +139,11 @@ pub fn rt_sigtimedwait(call: &mut Call) -> SysResult {
             Wake::Interrupted => match take() {
                 Some(info) => break Ok(info),
                 None if deliverable(call) => break Err(Errno::INTR),
-                None => call.thread.work.clear(Work::SIGNAL),
+                None => call.thread().work().clear(Work::SIGNAL),
             },
         }
     };
-    call.thread.signals.lock().waiting = 0;
+    call.thread().signals.lock().waiting = 0;
     let info = outcome?;
     if call.usize(1) != 0 {
         user::write(call.usize(1), &info.to_bytes())?;
@@ -152,27 +152,30 @@ pub fn rt_sigtimedwait(call: &mut Call) -> SysResult {
 }
 
 fn deliverable(call: &Call) -> bool {
-    if call.thread.work.any(Work::EXIT) {
+    if call.thread().work().any(Work::EXIT) {
         return true;
     }
-    let shared = call.thread.process.signals.lock();
-    let own = call.thread.signals.lock();
+    let shared = call.thread().process.signals.lock();
+    let own = call.thread().signals.lock();
     (shared.pending.set() | own.pending.set()) & !own.mask != 0
 }
 
 /// rt_sigreturn(2).
-pub fn rt_sigreturn(call: &mut Call) -> SysResult {
-    if signal::sigreturn(call.thread, call.registers).is_err() {
+pub fn rt_sigreturn(call: &Call) -> SysResult {
+    with_all_registers(call)?;
+    let mut registers = call.registers();
+    if signal::sigreturn(call.thread(), &mut registers).is_err() {
         // Linux's badframe: the program can't go on.
-        signal::force(call.thread, SigInfo::kernel(abi::SIGSEGV));
+        signal::force(call.thread(), SigInfo::kernel(abi::SIGSEGV));
     }
-    Ok(call.registers.rax as usize)
+    call.set_registers(registers);
+    Ok(registers.rax as usize)
 }
 
 /// sigaltstack(2).
-pub fn sigaltstack(call: &mut Call) -> SysResult {
-    let sp = call.registers.rsp as usize;
-    let old = call.thread.signals.lock().alt_stack;
+pub fn sigaltstack(call: &Call) -> SysResult {
+    let sp = call.registers().rsp as usize;
+    let old = call.thread().signals.lock().alt_stack;
     if call.usize(0) != 0 {
         let [base, flags, size]: [u64; 3] = user::read_words(call.usize(0))?;
         let flags = flags as u32;
@@ -191,7 +194,7 @@ pub fn sigaltstack(call: &mut Call) -> SysResult {
             }
             AltStack { base: base as usize, size: size as usize, flags: flags & abi::SS_AUTODISARM }
         };
-        call.thread.signals.lock().alt_stack = new;
+        call.thread().signals.lock().alt_stack = new;
     }
     if call.usize(1) != 0 {
         let flags = signal::stack_flags(&old, sp);
@@ -201,14 +204,14 @@ pub fn sigaltstack(call: &mut Call) -> SysResult {
 }
 
 fn from_caller(call: &Call, signal: u32, code: i32) -> SigInfo {
-    let process = &call.thread.process;
+    let process = &call.thread().process;
     SigInfo::user(signal, code, process.pid, process.credentials.lock().uid[0])
 }
 
 /// kill(2).
-pub fn kill(call: &mut Call) -> SysResult {
+pub fn kill(call: &Call) -> SysResult {
     let (pid, signal) = (call.i32(0), check_signal(call.i32(1))?);
-    let me = &call.thread.process;
+    let me = &call.thread().process;
     let targets: alloc::vec::Vec<Arc<Process>> = match pid {
         1.. => alloc::vec![process::by_pid(pid).ok_or(Errno::SRCH)?],
         0 => process::of_group(me.group.load(Relaxed)),
@@ -244,13 +247,13 @@ fn send_to_tid(tid: i32, group: Option<i32>, signal: u32, info: SigInfo) -> SysR
 }
 
 /// tgkill(2).
-pub fn tgkill(call: &mut Call) -> SysResult {
+pub fn tgkill(call: &Call) -> SysResult {
     let signal = check_signal(call.i32(2))?;
     send_to_tid(call.i32(1), Some(call.i32(0)), signal, from_caller(call, signal, SI_TKILL))
 }
 
 /// tkill(2).
-pub fn tkill(call: &mut Call) -> SysResult {
+pub fn tkill(call: &Call) -> SysResult {
     let signal = check_signal(call.i32(1))?;
     send_to_tid(call.i32(0), None, signal, from_caller(call, signal, SI_TKILL))
 }
@@ -260,14 +263,14 @@ fn queued_info(call: &Call, signal: u32, addr: usize, target: i32) -> Result<Sig
     user::read(&mut bytes, addr)?;
     let info = SigInfo::from_bytes(signal, &bytes);
     // Nobody may pretend to be the kernel or kill(2), except towards oneself.
-    if (info.code >= 0 || info.code == SI_TKILL) && target != call.thread.process.pid {
+    if (info.code >= 0 || info.code == SI_TKILL) && target != call.thread().process.pid {
         return Err(Errno::PERM);
     }
     Ok(info)
 }
 
 /// rt_sigqueueinfo(2).
-pub fn rt_sigqueueinfo(call: &mut Call) -> SysResult {
+pub fn rt_sigqueueinfo(call: &Call) -> SysResult {
     let (pid, signal) = (call.i32(0), check_signal(call.i32(1))?);
     let info = queued_info(call, signal, call.usize(2), pid)?;
     let target = process::by_pid(pid).ok_or(Errno::SRCH)?;
@@ -286,19 +289,19 @@ fn check_queue(target: &Process, signal: u32) -> Result<(), Errno> {
 }
 
 /// rt_tgsigqueueinfo(2).
-pub fn rt_tgsigqueueinfo(call: &mut Call) -> SysResult {
+pub fn rt_tgsigqueueinfo(call: &Call) -> SysResult {
     let (group, tid, signal) = (call.i32(0), call.i32(1), check_signal(call.i32(2))?);
     let info = queued_info(call, signal, call.usize(3), group)?;
     send_to_tid(tid, Some(group), signal, info)
 }
 
 /// signalfd(2).
-pub fn signalfd(call: &mut Call) -> SysResult {
+pub fn signalfd(call: &Call) -> SysResult {
     signalfd_with(call, 0)
 }
 
 /// signalfd4(2).
-pub fn signalfd4(call: &mut Call) -> SysResult {
+pub fn signalfd4(call: &Call) -> SysResult {
     signalfd_with(call, call.u32(3))
 }
 
@@ -308,5 +311,5 @@ fn signalfd_with(call: &Call, flags: u32) -> SysResult {
         return Err(Errno::INVAL);
     }
     let mask = user::read_u64(call.usize(1))? & !UNBLOCKABLE;
-    crate::ipc::signalfd::open(call.thread, call.i32(0), mask, flags)
+    crate::ipc::signalfd::open(call.thread(), call.i32(0), mask, flags)
 }

@@ -43,7 +43,7 @@ const MMSG_LEN_AT: usize = 56;
 
 /// The open file of a descriptor argument.
 fn file(call: &Call, fd: i32) -> Result<Arc<OpenFile>, Errno> {
-    call.thread.process.descriptors.get(fd)
+    call.thread().process.descriptors.get(fd)
 }
 
 /// The socket behind an open file; ENOTSOCK.
@@ -80,7 +80,7 @@ fn write_address(addr: usize, len_at: usize, address: Option<&SocketAddress>) ->
 
 fn insert(call: &Call, file: Arc<dyn File>, flags: u32) -> Result<i32, Errno> {
     let open = OpenFile::new(file, O_RDWR | flags & O_NONBLOCK);
-    call.thread.process.descriptors.insert(open, flags & O_CLOEXEC != 0, 0)
+    call.thread().process.descriptors.insert(open, flags & O_CLOEXEC != 0, 0)
 }
 
 /// A broken pipe raises SIGPIPE, unless the program said not to (send(2)).
@@ -93,14 +93,14 @@ fn with_sigpipe(result: SysResult, flags: u32) -> SysResult {
 }
 
 /// socket(2)
-pub fn socket(call: &mut Call) -> SysResult {
+pub fn socket(call: &Call) -> SysResult {
     let kind = call.u32(1);
     let file = open::socket(call.u32(0), kind & !TYPE_FLAGS, call.i32(2))?;
     insert(call, file, kind).map(|fd| fd as usize)
 }
 
 /// socketpair(2)
-pub fn socketpair(call: &mut Call) -> SysResult {
+pub fn socketpair(call: &Call) -> SysResult {
     let kind = call.u32(1);
     match (call.u32(0), call.i32(2)) {
         (n::AF_UNIX, 0 | 1) => {}
@@ -113,42 +113,42 @@ pub fn socketpair(call: &mut Call) -> SysResult {
     let result = insert(call, b, kind).and_then(|second| {
         let both = [first.to_le_bytes(), second.to_le_bytes()].concat();
         user::write(call.usize(3), &both)
-            .inspect_err(|_| drop(call.thread.process.descriptors.remove(second)))
+            .inspect_err(|_| drop(call.thread().process.descriptors.remove(second)))
     });
     if result.is_err() {
-        drop(call.thread.process.descriptors.remove(first));
+        drop(call.thread().process.descriptors.remove(first));
     }
     result.map(|()| 0)
 }
 
 /// bind(2)
-pub fn bind(call: &mut Call) -> SysResult {
+pub fn bind(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let address = read_address(call.usize(1), call.i32(2))?;
     socket_of(&file)?.bind(&address).map(|()| 0)
 }
 
 /// connect(2)
-pub fn connect(call: &mut Call) -> SysResult {
+pub fn connect(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let address = read_address(call.usize(1), call.i32(2))?;
     socket_of(&file)?.connect(&address, file.nonblock()).map(|()| 0)
 }
 
 /// listen(2)
-pub fn listen(call: &mut Call) -> SysResult {
+pub fn listen(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     // Read as unsigned: a negative backlog is the greatest there is.
     socket_of(&file)?.listen(call.u32(1) as usize).map(|()| 0)
 }
 
 /// accept(2)
-pub fn accept(call: &mut Call) -> SysResult {
+pub fn accept(call: &Call) -> SysResult {
     accept_with(call, 0)
 }
 
 /// accept4(2)
-pub fn accept4(call: &mut Call) -> SysResult {
+pub fn accept4(call: &Call) -> SysResult {
     let flags = call.u32(3);
     if flags & !TYPE_FLAGS != 0 {
         return Err(Errno::INVAL);
@@ -156,26 +156,26 @@ pub fn accept4(call: &mut Call) -> SysResult {
     accept_with(call, flags)
 }
 
-fn accept_with(call: &mut Call, flags: u32) -> SysResult {
+fn accept_with(call: &Call, flags: u32) -> SysResult {
     let listener = file(call, call.i32(0))?;
     let (new, peer) = socket_of(&listener)?.accept(listener.nonblock())?;
     let fd = insert(call, new, flags)?;
     if let Err(error) = write_address(call.usize(1), call.usize(2), Some(&peer)) {
-        drop(call.thread.process.descriptors.remove(fd));
+        drop(call.thread().process.descriptors.remove(fd));
         return Err(error);
     }
     Ok(fd as usize)
 }
 
 /// getsockname(2)
-pub fn getsockname(call: &mut Call) -> SysResult {
+pub fn getsockname(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let address = socket_of(&file)?.local_address()?;
     name(call, &address)
 }
 
 /// getpeername(2)
-pub fn getpeername(call: &mut Call) -> SysResult {
+pub fn getpeername(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let address = socket_of(&file)?.peer_address()?;
     name(call, &address)
@@ -190,7 +190,7 @@ fn name(call: &Call, address: &SocketAddress) -> SysResult {
 
 /// sendto(2)
 #[inline]
-pub fn sendto(call: &mut Call) -> SysResult {
+pub fn sendto(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let socket = socket_of(&file)?;
     let flags = effective(&file, call.u32(3));
@@ -204,7 +204,7 @@ pub fn sendto(call: &mut Call) -> SysResult {
 
 /// recvfrom(2)
 #[inline]
-pub fn recvfrom(call: &mut Call) -> SysResult {
+pub fn recvfrom(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let mut dst = UserBuf::user(call.usize(1), call.usize(2));
     let received = socket_of(&file)?.receive(&mut dst, effective(&file, call.u32(3)))?;
@@ -364,7 +364,7 @@ impl Message {
                     told |= n::MSG_CTRUNC;
                     break;
                 }
-                match call.thread.process.descriptors.insert(file, flags & n::MSG_CMSG_CLOEXEC != 0, 0) {
+                match call.thread().process.descriptors.insert(file, flags & n::MSG_CMSG_CLOEXEC != 0, 0) {
                     Ok(fd) => fds.push(fd),
                     Err(_) => {
                         told |= n::MSG_CTRUNC;
@@ -394,27 +394,27 @@ fn begin(bytes: &mut Vec<u8>, kind: u32, len: usize) {
 
 /// sendmsg(2)
 #[inline]
-pub fn sendmsg(call: &mut Call) -> SysResult {
+pub fn sendmsg(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     Message::read(call.usize(1))?.send(call, &file, call.u32(2))
 }
 
 /// recvmsg(2)
 #[inline]
-pub fn recvmsg(call: &mut Call) -> SysResult {
+pub fn recvmsg(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     Message::read(call.usize(1))?.receive(call, &file, call.u32(2))
 }
 
 /// sendmmsg(2)
-pub fn sendmmsg(call: &mut Call) -> SysResult {
+pub fn sendmmsg(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let flags = call.u32(3);
     each_message(call, |call, at| Message::read(at)?.send(call, &file, flags))
 }
 
 /// recvmmsg(2). As on Linux, the time-out is looked at after each datagram.
-pub fn recvmmsg(call: &mut Call) -> SysResult {
+pub fn recvmmsg(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let mut flags = call.u32(3);
     let wait_for_one = flags & MSG_WAITFORONE != 0;
@@ -443,7 +443,7 @@ pub fn recvmmsg(call: &mut Call) -> SysResult {
 }
 
 /// Calls `f` for each message of an `mmsghdr` array until one fails; gives how many succeeded, or the first's error.
-fn each_message(call: &mut Call, mut f: impl FnMut(&Call, usize) -> SysResult) -> SysResult {
+fn each_message(call: &Call, mut f: impl FnMut(&Call, usize) -> SysResult) -> SysResult {
     let (base, count) = (call.usize(1), (call.u32(2) as usize).min(MAX_PIECES));
     for index in 0..count {
         let at = base.wrapping_add(index * MMSGHDR_BYTES);
@@ -458,13 +458,13 @@ fn each_message(call: &mut Call, mut f: impl FnMut(&Call, usize) -> SysResult) -
 }
 
 /// shutdown(2)
-pub fn shutdown(call: &mut Call) -> SysResult {
+pub fn shutdown(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     socket_of(&file)?.shutdown(call.u32(1)).map(|()| 0)
 }
 
 /// setsockopt(2)
-pub fn setsockopt(call: &mut Call) -> SysResult {
+pub fn setsockopt(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let socket = socket_of(&file)?;
     let len = usize::try_from(call.i32(4)).map_err(|_| Errno::INVAL)?.min(OPTION_MAX);
@@ -482,7 +482,7 @@ pub fn setsockopt(call: &mut Call) -> SysResult {
 }
 
 /// getsockopt(2)
-pub fn getsockopt(call: &mut Call) -> SysResult {
+pub fn getsockopt(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let socket = socket_of(&file)?;
     let (level, name) = (call.i32(1), call.i32(2));

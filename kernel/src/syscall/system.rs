@@ -40,7 +40,7 @@ pub fn set_hostname(name: &[u8]) {
 }
 
 /// uname(2).
-pub fn uname(call: &mut Call) -> SysResult {
+pub fn uname(call: &Call) -> SysResult {
     let domain = DOMAIN.lock().clone();
     let domain = if domain.is_empty() { b"(none)".to_vec() } else { domain };
     let fields: [&[u8]; 6] =
@@ -65,19 +65,19 @@ fn read_name(call: &Call) -> Result<Vec<u8>, Errno> {
 }
 
 /// sethostname(2).
-pub fn sethostname(call: &mut Call) -> SysResult {
+pub fn sethostname(call: &Call) -> SysResult {
     set_hostname(&read_name(call)?);
     Ok(0)
 }
 
 /// setdomainname(2).
-pub fn setdomainname(call: &mut Call) -> SysResult {
+pub fn setdomainname(call: &Call) -> SysResult {
     *DOMAIN.lock() = read_name(call)?;
     Ok(0)
 }
 
 /// sysinfo(2).
-pub fn sysinfo(call: &mut Call) -> SysResult {
+pub fn sysinfo(call: &Call) -> SysResult {
     let (free, total) = frame::counts();
     let load = (sched::runnable().saturating_sub(1) as u64) << 16;
     let mut words = [0u64; 14];
@@ -93,7 +93,7 @@ pub fn sysinfo(call: &mut Call) -> SysResult {
 }
 
 /// getrandom(2).
-pub fn getrandom(call: &mut Call) -> SysResult {
+pub fn getrandom(call: &Call) -> SysResult {
     let (addr, len, flags) = (call.usize(0), call.usize(1), call.u32(2));
     let both = abi::GRND_RANDOM | abi::GRND_INSECURE;
     if flags & !(abi::GRND_NONBLOCK | both) != 0 || flags & both == both {
@@ -115,16 +115,16 @@ pub fn getrandom(call: &mut Call) -> SysResult {
 }
 
 /// getrlimit(2).
-pub fn getrlimit(call: &mut Call) -> SysResult {
-    let (soft, hard) = call.thread.process.limits.get(call.u32(0)).ok_or(Errno::INVAL)?;
+pub fn getrlimit(call: &Call) -> SysResult {
+    let (soft, hard) = call.thread().process.limits.get(call.u32(0)).ok_or(Errno::INVAL)?;
     user::write_words(call.usize(1), &[soft, hard])?;
     Ok(0)
 }
 
 /// setrlimit(2).
-pub fn setrlimit(call: &mut Call) -> SysResult {
+pub fn setrlimit(call: &Call) -> SysResult {
     let new = user::read_words(call.usize(1))?;
-    set_limit(&call.thread.process, call.u32(0), new)?;
+    set_limit(&call.thread().process, call.u32(0), new)?;
     Ok(0)
 }
 
@@ -148,8 +148,8 @@ fn set_limit(process: &process::Process, resource: u32, [soft, hard]: [u64; 2]) 
 }
 
 /// prlimit64(2).
-pub fn prlimit64(call: &mut Call) -> SysResult {
-    let target = process_by_pid_or_self(call.thread, call.i32(0))?;
+pub fn prlimit64(call: &Call) -> SysResult {
+    let target = process_by_pid_or_self(call.thread(), call.i32(0))?;
     let old = target.limits.get(call.u32(1)).ok_or(Errno::INVAL)?;
     if call.usize(2) != 0 {
         let new = user::read_words(call.usize(2))?;
@@ -162,7 +162,7 @@ pub fn prlimit64(call: &mut Call) -> SysResult {
 }
 
 /// getrusage(2).
-pub fn getrusage(call: &mut Call) -> SysResult {
+pub fn getrusage(call: &Call) -> SysResult {
     const RUSAGE_SELF: i32 = 0;
     const RUSAGE_CHILDREN: i32 = -1;
     const RUSAGE_THREAD: i32 = 1;
@@ -170,18 +170,18 @@ pub fn getrusage(call: &mut Call) -> SysResult {
     const MAX_RESIDENT: usize = 4;
     const MINOR_FAULTS: usize = 8;
     const SWITCHES: usize = 16;
-    let process = &call.thread.process;
+    let process = &call.thread().process;
     let cpu_ns = match call.i32(0) {
         RUSAGE_SELF => process.cpu_time_ns(),
         RUSAGE_CHILDREN => process.children_ns.load(Relaxed),
-        RUSAGE_THREAD => sched::cpu_time_ns(call.thread),
+        RUSAGE_THREAD => sched::cpu_time_ns(call.thread()),
         _ => return Err(Errno::INVAL),
     };
     let mut words = rusage(cpu_ns);
     if call.i32(0) != RUSAGE_CHILDREN {
         words[MAX_RESIDENT] = (process.memory().sizes().1 / 1024) as u64;
         words[MINOR_FAULTS] = process.faults.load(Relaxed);
-        for (word, count) in words[SWITCHES..].iter_mut().zip(&call.thread.sched.switches) {
+        for (word, count) in words[SWITCHES..].iter_mut().zip(&call.thread().sched.switches) {
             *word = count.load(Relaxed);
         }
     }
@@ -190,9 +190,9 @@ pub fn getrusage(call: &mut Call) -> SysResult {
 }
 
 /// personality(2): kept and told; no other personality is played.
-pub fn personality(call: &mut Call) -> SysResult {
+pub fn personality(call: &Call) -> SysResult {
     const ASK: u32 = u32::MAX;
-    let place = &call.thread.process.personality;
+    let place = &call.thread().process.personality;
     let old = place.load(Relaxed);
     if call.u32(0) != ASK {
         place.store(call.u32(0) as usize, Relaxed);
@@ -201,7 +201,7 @@ pub fn personality(call: &mut Call) -> SysResult {
 }
 
 /// reboot(2): halting or restarting ends the machine, as the last process's exit does.
-pub fn reboot(call: &mut Call) -> SysResult {
+pub fn reboot(call: &Call) -> SysResult {
     const MAGIC1: u32 = 0xfee1_dead;
     const MAGIC2: [u32; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
     const HALT: u32 = 0xcdef_0123;

@@ -19,19 +19,19 @@ const NICE_OFFSET: i32 = 20;
 const NICE_MAX: i32 = 19;
 
 /// gettid(2).
-pub fn gettid(call: &mut Call) -> SysResult {
-    Ok(call.thread.tid as usize)
+pub fn gettid(call: &Call) -> SysResult {
+    Ok(call.thread().tid as usize)
 }
 
 /// set_tid_address(2).
-pub fn set_tid_address(call: &mut Call) -> SysResult {
-    call.thread.clear_child_tid.store(call.usize(0), Relaxed);
-    Ok(call.thread.tid as usize)
+pub fn set_tid_address(call: &Call) -> SysResult {
+    call.thread().clear_child_tid.store(call.usize(0), Relaxed);
+    Ok(call.thread().tid as usize)
 }
 
 /// arch_prctl(2). In unikernel mode GS stays the kernel's: a base for it is kept, but has no effect, so it is refused.
-pub fn arch_prctl(call: &mut Call) -> SysResult {
-    let task = &call.thread.task;
+pub fn arch_prctl(call: &Call) -> SysResult {
+    let task = &call.thread().task;
     match call.u32(0) {
         ARCH_SET_FS if task.set_fs_base(call.raw(1)) => Ok(0),
         ARCH_SET_FS => Err(Errno::PERM),
@@ -45,26 +45,26 @@ pub fn arch_prctl(call: &mut Call) -> SysResult {
 }
 
 /// rseq(2): not offered; C libraries do without.
-pub fn rseq(_: &mut Call) -> SysResult {
+pub fn rseq(_: &Call) -> SysResult {
     Err(Errno::NOSYS)
 }
 
 /// sched_yield(2).
-pub fn sched_yield(_: &mut Call) -> SysResult {
+pub fn sched_yield(_: &Call) -> SysResult {
     sched::yield_now();
     Ok(0)
 }
 
 fn thread_or_self(call: &Call, tid: i32) -> Result<Arc<crate::task::thread::Thread>, Errno> {
     match tid {
-        0 => Ok(call.thread.clone()),
+        0 => Ok(call.thread().clone()),
         _ if tid < 0 => Err(Errno::INVAL),
         _ => process::thread_by_tid(tid).ok_or(Errno::SRCH),
     }
 }
 
 /// sched_getaffinity(2). Gives the bytes written.
-pub fn sched_getaffinity(call: &mut Call) -> SysResult {
+pub fn sched_getaffinity(call: &Call) -> SysResult {
     const MASK_LEN: usize = 8;
     let len = call.usize(1);
     if len < MASK_LEN || !len.is_multiple_of(8) {
@@ -76,7 +76,7 @@ pub fn sched_getaffinity(call: &mut Call) -> SysResult {
 }
 
 /// sched_setaffinity(2).
-pub fn sched_setaffinity(call: &mut Call) -> SysResult {
+pub fn sched_setaffinity(call: &Call) -> SysResult {
     let thread = thread_or_self(call, call.i32(0))?;
     let mut bytes = [0; 8];
     let len = call.usize(1).min(8);
@@ -90,7 +90,7 @@ pub fn sched_setaffinity(call: &mut Call) -> SysResult {
 }
 
 /// getcpu(2).
-pub fn getcpu(call: &mut Call) -> SysResult {
+pub fn getcpu(call: &Call) -> SysResult {
     if call.usize(0) != 0 {
         user::write_u32(call.usize(0), cpu::id() as u32)?;
     }
@@ -110,12 +110,12 @@ fn priorities(policy: u32) -> Result<(u32, u32), Errno> {
 }
 
 /// sched_get_priority_min(2).
-pub fn sched_get_priority_min(call: &mut Call) -> SysResult {
+pub fn sched_get_priority_min(call: &Call) -> SysResult {
     priorities(call.u32(0)).map(|(low, _)| low as usize)
 }
 
 /// sched_get_priority_max(2).
-pub fn sched_get_priority_max(call: &mut Call) -> SysResult {
+pub fn sched_get_priority_max(call: &Call) -> SysResult {
     priorities(call.u32(0)).map(|(_, high)| high as usize)
 }
 
@@ -125,12 +125,12 @@ fn pack(policy: u32, priority: u32) -> u32 {
 }
 
 /// sched_getscheduler(2).
-pub fn sched_getscheduler(call: &mut Call) -> SysResult {
+pub fn sched_getscheduler(call: &Call) -> SysResult {
     Ok((thread_or_self(call, call.i32(0))?.policy.load(Relaxed) & 0xff) as usize)
 }
 
 /// sched_setscheduler(2): the policy is kept and told, and has no effect.
-pub fn sched_setscheduler(call: &mut Call) -> SysResult {
+pub fn sched_setscheduler(call: &Call) -> SysResult {
     let thread = thread_or_self(call, call.i32(0))?;
     let policy = call.u32(1) & !abi::SCHED_RESET_ON_FORK;
     let priority = user::read_u32(call.usize(2))?;
@@ -143,14 +143,14 @@ pub fn sched_setscheduler(call: &mut Call) -> SysResult {
 }
 
 /// sched_getparam(2).
-pub fn sched_getparam(call: &mut Call) -> SysResult {
+pub fn sched_getparam(call: &Call) -> SysResult {
     let thread = thread_or_self(call, call.i32(0))?;
     user::write_u32(call.usize(1), thread.policy.load(Relaxed) >> 8)?;
     Ok(0)
 }
 
 /// sched_setparam(2).
-pub fn sched_setparam(call: &mut Call) -> SysResult {
+pub fn sched_setparam(call: &Call) -> SysResult {
     let thread = thread_or_self(call, call.i32(0))?;
     let policy = thread.policy.load(Relaxed) & 0xff;
     let priority = user::read_u32(call.usize(1))?;
@@ -163,14 +163,14 @@ pub fn sched_setparam(call: &mut Call) -> SysResult {
 }
 
 /// sched_rr_get_interval(2).
-pub fn sched_rr_get_interval(call: &mut Call) -> SysResult {
+pub fn sched_rr_get_interval(call: &Call) -> SysResult {
     thread_or_self(call, call.i32(0))?;
     user::write_words(call.usize(1), &[0, sched::SLICE_NS])?;
     Ok(0)
 }
 
 /// sched_getattr(2).
-pub fn sched_getattr(call: &mut Call) -> SysResult {
+pub fn sched_getattr(call: &Call) -> SysResult {
     const ATTR_LEN: usize = 48;
     let thread = thread_or_self(call, call.i32(0))?;
     if call.usize(2) < ATTR_LEN || call.u32(3) != 0 {
@@ -187,43 +187,43 @@ pub fn sched_getattr(call: &mut Call) -> SysResult {
 }
 
 /// getpriority(2) of a process (a thread, as on Linux); gives 20 minus the nice value.
-pub fn getpriority(call: &mut Call) -> SysResult {
+pub fn getpriority(call: &Call) -> SysResult {
     if call.u32(0) > abi::PRIO_USER {
         return Err(Errno::INVAL);
     }
     let thread = match call.u32(0) {
         abi::PRIO_PROCESS => thread_or_self(call, call.i32(1))?,
-        _ => call.thread.clone(),
+        _ => call.thread().clone(),
     };
     Ok((NICE_OFFSET - thread.nice.load(Relaxed)) as usize)
 }
 
 /// setpriority(2): the value is kept and told, and has no effect.
-pub fn setpriority(call: &mut Call) -> SysResult {
+pub fn setpriority(call: &Call) -> SysResult {
     if call.u32(0) > abi::PRIO_USER {
         return Err(Errno::INVAL);
     }
     let thread = match call.u32(0) {
         abi::PRIO_PROCESS => thread_or_self(call, call.i32(1))?,
-        _ => call.thread.clone(),
+        _ => call.thread().clone(),
     };
     thread.nice.store(call.i32(2).clamp(-NICE_OFFSET, NICE_MAX), Relaxed);
     Ok(0)
 }
 
 /// ioprio_get(2): no class.
-pub fn ioprio_get(_: &mut Call) -> SysResult {
+pub fn ioprio_get(_: &Call) -> SysResult {
     Ok(0)
 }
 
 /// ioprio_set(2): accepted.
-pub fn ioprio_set(_: &mut Call) -> SysResult {
+pub fn ioprio_set(_: &Call) -> SysResult {
     Ok(0)
 }
 
 /// prctl(2).
-pub fn prctl(call: &mut Call) -> SysResult {
-    let process = &call.thread.process;
+pub fn prctl(call: &Call) -> SysResult {
+    let process = &call.thread().process;
     let value = call.usize(1);
     match call.u32(0) {
         pr::PR_SET_NAME => {
@@ -239,11 +239,11 @@ pub fn prctl(call: &mut Call) -> SysResult {
                 }
                 Err(error) => return Err(error),
             };
-            call.thread.set_name(&name[..len]);
+            call.thread().set_name(&name[..len]);
             Ok(0)
         }
         pr::PR_GET_NAME => {
-            let name = *call.thread.name.lock();
+            let name = *call.thread().name.lock();
             user::write(value, &name).map(|()| 0)
         }
         pr::PR_SET_PDEATHSIG if value <= 64 => {

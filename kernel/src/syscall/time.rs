@@ -11,14 +11,14 @@ use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// clock_gettime(2).
-pub fn clock_gettime(call: &mut Call) -> SysResult {
+pub fn clock_gettime(call: &Call) -> SysResult {
     let now = Clock::from_id(call.i32(0))?.now()?;
     user::write_words(call.usize(1), &to_timespec(now))?;
     Ok(0)
 }
 
 /// clock_getres(2).
-pub fn clock_getres(call: &mut Call) -> SysResult {
+pub fn clock_getres(call: &Call) -> SysResult {
     let id = call.i32(0);
     Clock::from_id(id)?;
     let coarse = matches!(id as u32, abi::CLOCK_REALTIME_COARSE | abi::CLOCK_MONOTONIC_COARSE);
@@ -30,7 +30,7 @@ pub fn clock_getres(call: &mut Call) -> SysResult {
 }
 
 /// clock_settime(2): the real-time clock only.
-pub fn clock_settime(call: &mut Call) -> SysResult {
+pub fn clock_settime(call: &Call) -> SysResult {
     if call.u32(0) != abi::CLOCK_REALTIME {
         return Err(Errno::INVAL);
     }
@@ -39,7 +39,7 @@ pub fn clock_settime(call: &mut Call) -> SysResult {
 }
 
 /// gettimeofday(2).
-pub fn gettimeofday(call: &mut Call) -> SysResult {
+pub fn gettimeofday(call: &Call) -> SysResult {
     if call.usize(0) != 0 {
         user::write_words(call.usize(0), &to_timeval(clock::realtime_ns()))?;
     }
@@ -51,7 +51,7 @@ pub fn gettimeofday(call: &mut Call) -> SysResult {
 }
 
 /// settimeofday(2).
-pub fn settimeofday(call: &mut Call) -> SysResult {
+pub fn settimeofday(call: &Call) -> SysResult {
     if call.usize(0) != 0 {
         clock::set_realtime_ns(clock::timeval_ns(user::read_words(call.usize(0))?)?);
     }
@@ -59,7 +59,7 @@ pub fn settimeofday(call: &mut Call) -> SysResult {
 }
 
 /// time(2).
-pub fn time(call: &mut Call) -> SysResult {
+pub fn time(call: &Call) -> SysResult {
     let seconds = clock::realtime_ns() / SECOND_NS;
     if call.usize(0) != 0 {
         user::write_u64(call.usize(0), seconds)?;
@@ -85,13 +85,13 @@ fn sleep_until(deadline_ns: u64, remaining: usize) -> SysResult {
 }
 
 /// nanosleep(2).
-pub fn nanosleep(call: &mut Call) -> SysResult {
+pub fn nanosleep(call: &Call) -> SysResult {
     let time = clock::read_timespec(call.usize(0))?;
     sleep_until(clock::monotonic_ns().saturating_add(time), call.usize(1))
 }
 
 /// clock_nanosleep(2).
-pub fn clock_nanosleep(call: &mut Call) -> SysResult {
+pub fn clock_nanosleep(call: &Call) -> SysResult {
     let clock = Clock::from_id(call.i32(0))?;
     if matches!(clock, Clock::ThreadCpu(_)) {
         return Err(Errno::INVAL);
@@ -112,16 +112,16 @@ fn write_interval(addr: usize, (left, interval): (u64, u64)) -> Result<(), Errno
 }
 
 /// getitimer(2).
-pub fn getitimer(call: &mut Call) -> SysResult {
-    let process = &call.thread.process;
+pub fn getitimer(call: &Call) -> SysResult {
+    let process = &call.thread().process;
     let timer = process.timers.interval(process, call.u32(0))?;
     write_interval(call.usize(1), timer.get())?;
     Ok(0)
 }
 
 /// setitimer(2).
-pub fn setitimer(call: &mut Call) -> SysResult {
-    let process = &call.thread.process;
+pub fn setitimer(call: &Call) -> SysResult {
+    let process = &call.thread().process;
     let timer = process.timers.interval(process, call.u32(0))?;
     let (first, interval) = match call.usize(1) {
         0 => (0, 0),
@@ -139,8 +139,8 @@ pub fn setitimer(call: &mut Call) -> SysResult {
 }
 
 /// alarm(2).
-pub fn alarm(call: &mut Call) -> SysResult {
-    let process = &call.thread.process;
+pub fn alarm(call: &Call) -> SysResult {
+    let process = &call.thread().process;
     let timer = process.timers.interval(process, abi::ITIMER_REAL)?;
     let at = match call.u32(0) {
         0 => 0,
@@ -153,7 +153,7 @@ pub fn alarm(call: &mut Call) -> SysResult {
 }
 
 /// timer_create(2).
-pub fn timer_create(call: &mut Call) -> SysResult {
+pub fn timer_create(call: &Call) -> SysResult {
     let clock = Clock::from_id(call.i32(0))?;
     let event = call.usize(1);
     let notify = if event == 0 {
@@ -170,7 +170,7 @@ pub fn timer_create(call: &mut Call) -> SysResult {
             how if how == abi::SIGEV_THREAD_ID | abi::SIGEV_SIGNAL && signal_is_fine => {
                 let tid = user::read_u32(event + 16)? as i32;
                 let thread = process::thread_by_tid(tid).ok_or(Errno::INVAL)?;
-                if thread.process.pid != call.thread.process.pid {
+                if thread.process.pid != call.thread().process.pid {
                     return Err(Errno::INVAL);
                 }
                 Notify::Thread { signal, value, tid }
@@ -178,7 +178,7 @@ pub fn timer_create(call: &mut Call) -> SysResult {
             _ => return Err(Errno::INVAL),
         })
     };
-    let process = &call.thread.process;
+    let process = &call.thread().process;
     let id = process.timers.create(process, clock, |id| {
         notify.unwrap_or(Notify::Process { signal: abi::SIGALRM, value: id as u64 })
     })?;
@@ -196,8 +196,8 @@ fn write_timer(addr: usize, (left, interval): (u64, u64)) -> Result<(), Errno> {
 }
 
 /// timer_settime(2).
-pub fn timer_settime(call: &mut Call) -> SysResult {
-    let timer = call.thread.process.timers.get(call.i32(0))?;
+pub fn timer_settime(call: &Call) -> SysResult {
+    let timer = call.thread().process.timers.get(call.i32(0))?;
     let [a, b, c, d]: [u64; 4] = user::read_words(call.usize(2))?;
     let (interval, first) = (clock::timespec_ns([a, b])?, clock::timespec_ns([c, d])?);
     let at = if first == 0 {
@@ -215,27 +215,27 @@ pub fn timer_settime(call: &mut Call) -> SysResult {
 }
 
 /// timer_gettime(2).
-pub fn timer_gettime(call: &mut Call) -> SysResult {
-    let timer = call.thread.process.timers.get(call.i32(0))?;
+pub fn timer_gettime(call: &Call) -> SysResult {
+    let timer = call.thread().process.timers.get(call.i32(0))?;
     write_timer(call.usize(1), timer.get())?;
     Ok(0)
 }
 
 /// timer_getoverrun(2).
-pub fn timer_getoverrun(call: &mut Call) -> SysResult {
-    Ok(call.thread.process.timers.get(call.i32(0))?.overrun() as usize)
+pub fn timer_getoverrun(call: &Call) -> SysResult {
+    Ok(call.thread().process.timers.get(call.i32(0))?.overrun() as usize)
 }
 
 /// timer_delete(2).
-pub fn timer_delete(call: &mut Call) -> SysResult {
-    call.thread.process.timers.delete(call.i32(0))?;
+pub fn timer_delete(call: &Call) -> SysResult {
+    call.thread().process.timers.delete(call.i32(0))?;
     Ok(0)
 }
 
 /// times(2).
-pub fn times(call: &mut Call) -> SysResult {
+pub fn times(call: &Call) -> SysResult {
     const TICK_NS: u64 = SECOND_NS / crate::task::exec::CLOCK_TICKS;
-    let process = &call.thread.process;
+    let process = &call.thread().process;
     if call.usize(0) != 0 {
         let own = process.cpu_time_ns() / TICK_NS;
         let children = process.children_ns.load(Relaxed) / TICK_NS;
@@ -245,7 +245,7 @@ pub fn times(call: &mut Call) -> SysResult {
 }
 
 /// adjtimex(2): tells the state; the clock isn't steered.
-pub fn adjtimex(call: &mut Call) -> SysResult {
+pub fn adjtimex(call: &Call) -> SysResult {
     const MODES: usize = 0;
     /// TIME_ERROR: the clock isn't synchronised.
     const TIME_ERROR: usize = 5;

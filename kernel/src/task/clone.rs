@@ -64,7 +64,6 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     let process = if thread { parent.process.clone() } else { new_process(parent, id, &request)? };
     let mut context = *registers;
     context.rax = 0;
-    context.full_restore = 1;
     if request.stack != 0 {
         context.rsp = request.stack as u64;
     }
@@ -154,7 +153,7 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
     process.vfork_done.store(!request.has(abi::CLONE_VFORK), Relaxed);
     let family = if request.has(abi::CLONE_PARENT) { from.parent() } else { None };
     let family = family.unwrap_or_else(|| from.clone());
-    process.family.lock().parent = Arc::downgrade(&family);
+    process.set_parent(&family);
     family.family.lock().children.push(process.clone());
     Ok(process)
 }

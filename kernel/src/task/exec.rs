@@ -164,7 +164,6 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
         rsp: sp,
         rflags: FIRST_FLAGS,
         orig_rax: u64::MAX,
-        full_restore: 1,
         ..UserContext::default()
     };
     let name = name_path.rsplit(|&byte| byte == b'/').next().unwrap_or_default().to_vec();
@@ -317,8 +316,8 @@ fn map_vdso(memory: &Memory) -> Result<Option<usize>, Errno> {
     Ok(Some(base + vdso.data.len() * PAGE_SIZE))
 }
 
-/// Replaces the program of the running thread's process (execve(2)).
-pub fn replace(thread: &Arc<Thread>, context: &mut UserContext, request: Request) -> Result<(), Errno> {
+/// Replaces the program of the running thread's process (execve(2)); gives the registers that it begins with.
+pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Errno> {
     let process = &thread.process;
     let loaded = load(&process.fs, request, process.limits.soft(abi::RLIMIT_STACK))?;
     end_other_threads(thread)?;
@@ -343,8 +342,7 @@ pub fn replace(thread: &Arc<Thread>, context: &mut UserContext, request: Request
     if let Some(parent) = process.parent() {
         parent.child_events.notify(crate::ipc::poll::Events::IN);
     }
-    *context = loaded.context;
-    Ok(())
+    Ok(loaded.context)
 }
 
 /// Notes what a process executes.

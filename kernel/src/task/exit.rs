@@ -132,7 +132,7 @@ fn adopt_children(process: &Arc<Process>) -> Option<Arc<Process>> {
     let children: Vec<Arc<Process>> = core::mem::take(&mut process.family.lock().children);
     if let Some(heir) = heir {
         for child in children {
-            child.family.lock().parent = Arc::downgrade(&heir);
+            child.set_parent(&heir);
             let death = child.parent_death_signal.load(Relaxed);
             if death != 0 {
                 signal::send_to_process(&child, SigInfo::kernel(death));

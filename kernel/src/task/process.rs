@@ -41,6 +41,7 @@ pub struct Process {
     pub timers: ProcessTimers,
     /// Parent and children.
     pub family: Mutex<Family>,
+    parent_pid: AtomicI32,
     /// Process group (setpgid(2)).
     pub group: AtomicI32,
     /// Session (setsid(2)).
@@ -270,6 +271,7 @@ impl Process {
             program: Mutex::new(Program::default()),
             timers: ProcessTimers::default(),
             family: Mutex::new(Family::default()),
+            parent_pid: AtomicI32::new(0),
             group: AtomicI32::new(pid),
             session: AtomicI32::new(pid),
             child_events: PollSource::new(),
@@ -333,8 +335,15 @@ impl Process {
     }
 
     /// The parent's pid (getppid(2)); 0 if it has none.
+    #[inline]
     pub fn parent_pid(&self) -> i32 {
-        self.parent().map_or(0, |parent| parent.pid)
+        self.parent_pid.load(Relaxed)
+    }
+
+    /// Makes it a child of `parent`, but doesn't add it to that one's children.
+    pub fn set_parent(&self, parent: &Arc<Process>) {
+        self.family.lock().parent = Arc::downgrade(parent);
+        self.parent_pid.store(parent.pid, Relaxed);
     }
 
     /// The parent.
@@ -367,7 +376,7 @@ impl Process {
         }
         let threads = self.threads.lock().clone();
         for thread in &threads {
-            thread.work.clear(Work::STOP);
+            thread.work().clear(Work::STOP);
             super::sched::unpark(thread);
         }
         self.tell_parent_of_stop(abi::CLD_CONTINUED as i32, abi::SIGCONT as i32);

@@ -158,9 +158,9 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
             // Not a plain store: it could reach memory after the caller has looked again at what it waits for, and wipe
             // out a wake-up that came between.
             state.swap(AWAKE, AcqRel);
-            break if slept && me.work.any(stop) { Wake::Interrupted } else { Wake::Woken };
+            break if slept && me.work().any(stop) { Wake::Interrupted } else { Wake::Woken };
         }
-        if me.work.any(stop) {
+        if me.work().any(stop) {
             break Wake::Interrupted;
         }
         let now = drivers::poll();

@@ -22,8 +22,6 @@ pub struct Thread {
     pub tid: i32,
     /// The process it belongs to.
     pub process: Arc<Process>,
-    /// What is to be done before it returns to the program: one load tells on the fast path.
-    pub work: Work,
     /// The scheduler's part.
     pub sched: SchedState,
     /// Mask, pending signals, alternate stack.
@@ -40,11 +38,10 @@ pub struct Thread {
     pub policy: AtomicU32,
 }
 
-/// Reasons to look closer before a thread returns to the program.
-#[derive(Default)]
-pub struct Work(AtomicU32);
+/// Reasons to look closer before a thread returns to the program, in its task's [`Task::attention`].
+pub struct Work<'a>(&'a AtomicU32);
 
-impl Work {
+impl Work<'_> {
     /// A signal may have to be delivered.
     pub const SIGNAL: u32 = 1;
     /// The thread must end (exit_group(2), exec(2), a fatal signal).
@@ -55,6 +52,8 @@ impl Work {
     pub const RESTORE_MASK: u32 = 8;
     /// The process is stopped (SIGSTOP).
     pub const STOP: u32 = 16;
+    /// The call is to be made anew, with all registers (`syscall::call::with_all_registers`).
+    pub const CALL_AGAIN: u32 = 32;
 
     /// True if any work is to be done.
     #[inline(always)]
@@ -106,7 +105,6 @@ impl Thread {
             task,
             tid,
             process,
-            work: Work::default(),
             sched: SchedState::new(affinity),
             signals: Mutex::new(ThreadSignals::default()),
             clear_child_tid: AtomicUsize::new(0),
@@ -117,9 +115,15 @@ impl Thread {
         })
     }
 
+    /// What is to be done before it returns to the program.
+    #[inline(always)]
+    pub fn work(&self) -> Work<'_> {
+        Work(self.task.attention())
+    }
+
     /// Adds work, and makes the thread see it soon: it is woken from an interruptible sleep, or taken out of the program.
     pub fn add_work(self: &Arc<Self>, which: u32) {
-        self.work.set(which);
+        self.work().set(which);
         sched::unpark(self);
         let cpu = self.sched.last_cpu();
         if cpu != cpu::id() && self.task.on_cpu() {
@@ -130,7 +134,7 @@ impl Thread {
     /// True if an interruptible sleep of this thread should end.
     #[inline]
     pub fn interrupted(&self) -> bool {
-        self.work.any(Work::SIGNAL | Work::EXIT)
+        self.work().any(Work::SIGNAL | Work::EXIT)
     }
 
     /// Its name as text.

@@ -216,7 +216,7 @@ impl File for UnixSocket {
     fn poll_source(&self) -> Option<&PollSource> {
         Some(&self.source)
     }
-    fn ioctl(&self, call: &mut Call, command: u32, argument: usize) -> SysResult {
+    fn ioctl(&self, call: &Call, command: u32, argument: usize) -> SysResult {
         let _ = call;
         let waiting = match command {
             FIONREAD => {

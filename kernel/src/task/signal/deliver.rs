@@ -50,7 +50,7 @@ fn next(thread: &Arc<Thread>) -> Option<(SigInfo, Action)> {
     let mut own = thread.signals.lock();
     let allowed = !own.mask;
     let Some(info) = own.pending.take(allowed).or_else(|| shared.pending.take(allowed)) else {
-        thread.work.clear(Work::SIGNAL);
+        thread.work().clear(Work::SIGNAL);
         return None;
     };
     let action = shared.action(info.signal);
@@ -65,7 +65,8 @@ fn next(thread: &Arc<Thread>) -> Option<(SigInfo, Action)> {
 fn restart(context: &mut UserContext, handler: Option<u64>) {
     let error = Errno::new((context.rax as i64).unsigned_abs().try_into().unwrap_or(0));
     let again = match (error, handler) {
-        _ if context.rax as i64 >= 0 => return,
+        // Done, or none: the context comes from a signal's frame.
+        _ if context.rax as i64 >= 0 || context.orig_rax == u64::MAX => return,
         (Errno::RESTARTSYS, Some(flags)) => flags & u64::from(abi::SA_RESTART) != 0,
         (Errno::RESTARTNOHAND, Some(_)) => false,
         (Errno::RESTARTSYS | Errno::RESTARTNOHAND, None) => true,

@@ -136,7 +136,7 @@ pub(super) fn push(
         let mut own = thread.signals.lock();
         own.mask = handler_mask(own.mask, &info, action);
         if own.saved_mask.take().is_some() {
-            thread.work.clear(Work::RESTORE_MASK);
+            thread.work().clear(Work::RESTORE_MASK);
         }
         if stack.flags & abi::SS_AUTODISARM != 0 && entering_alt {
             own.alt_stack = AltStack::default();
@@ -149,7 +149,6 @@ pub(super) fn push(
     context.rsp = frame as u64;
     context.rip = action.handler as u64;
     context.rflags &= !FLAGS_CLEARED;
-    context.full_restore = 1;
     fpu::reset();
     Ok(())
 }
@@ -165,7 +164,6 @@ pub fn sigreturn(thread: &Arc<Thread>, context: &mut UserContext) -> Result<(), 
     context.rflags = (context.rflags & !USER_FLAGS) | (registers[EFLAGS] & USER_FLAGS);
     // No call is to be started again.
     context.orig_rax = u64::MAX;
-    context.full_restore = 1;
     {
         let mut own = thread.signals.lock();
         let flags = words[3] as u32;

@@ -19,7 +19,7 @@ pub fn set_temporary_mask(thread: &Arc<Thread>, mask: u64) {
     let mut own = thread.signals.lock();
     own.saved_mask = Some(own.mask);
     own.mask = mask & !UNBLOCKABLE;
-    thread.work.set(Work::RESTORE_MASK);
+    thread.work().set(Work::RESTORE_MASK);
     note(thread, &shared, &own);
 }
 
@@ -30,12 +30,12 @@ pub fn restore_mask(thread: &Arc<Thread>) {
     if let Some(mask) = own.saved_mask.take() {
         own.mask = mask;
     }
-    thread.work.clear(Work::RESTORE_MASK);
+    thread.work().clear(Work::RESTORE_MASK);
     note(thread, &shared, &own);
 }
 
 fn note(thread: &Thread, shared: &ProcessSignals, own: &ThreadSignals) {
     if (shared.pending.set() | own.pending.set()) & !own.mask != 0 {
-        thread.work.set(Work::SIGNAL);
+        thread.work().set(Work::SIGNAL);
     }
 }

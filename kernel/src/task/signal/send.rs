@@ -91,5 +91,5 @@ pub fn force(thread: &Arc<Thread>, info: SigInfo) {
         own.mask &= !bit(info.signal);
     }
     own.pending.add(info);
-    thread.work.set(Work::SIGNAL);
+    thread.work().set(Work::SIGNAL);
 }

@@ -1,0 +1,100 @@
+//! A system call in progress, as it lies at the top of its thread's kernel stack.
+use crate::context::UserContext;
+use alloc::sync::Arc;
+use core::cell::Cell;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::sync::atomic::AtomicU32;
+
+/// The calling thread and its registers.
+///
+/// The entry saves what it must: the arguments, the number, where the program goes on. rbx, rbp and r12 to r15 are kept by
+/// the kernel's own functions, and rcx and r11 are lost by definition: they are put here, with the result, only if
+/// [`Task::attention`](crate::task::Task::attention) asks for a longer way out; see [`Kernel::attend`](crate::kernel::Kernel::attend).
+#[repr(C)]
+pub struct Call<T> {
+    registers: Cell<UserContext>,
+    pub(crate) top: Top<T>,
+}
+
+/// What a system call gives, in the second of two registers: the kernel's `Result`, which has its tag in the first,
+/// becomes it by nothing ([`crate::kernel!`] proves that).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Outcome {
+    tag: MaybeUninit<usize>,
+    /// What the program finds in rax.
+    pub rax: usize,
+}
+
+/// What lies at the top of a kernel stack, above the registers.
+#[repr(C)]
+pub(crate) struct Top<T> {
+    /// See [`Task::attention`](crate::task::Task::attention).
+    pub attention: AtomicU32,
+    /// The thread while it runs, as a copy of the reference that its CPU owns; none before a boot stack is adopted.
+    pub thread: Option<ManuallyDrop<Arc<T>>>,
+    /// Keeps the registers below aligned to 16 bytes, as the functions that are called want it.
+    reserved: u64,
+}
+
+/// Defines how an argument is read as each type.
+macro_rules! arguments {
+    ($($type:ident)*) => {
+        $(
+            /// An argument; see [`Call::raw`].
+            #[inline(always)]
+            pub fn $type(&self, n: usize) -> $type {
+                self.raw(n) as $type
+            }
+        )*
+    };
+}
+
+impl<T> Call<T> {
+    /// Argument `n` (0 to 5) as the program passed it (syscall(2): rdi, rsi, rdx, r10, r8, r9).
+    #[inline(always)]
+    pub fn raw(&self, n: usize) -> u64 {
+        let r = self.registers.as_ptr();
+        // SAFETY: the cell's own memory, and nobody writes meanwhile: this CPU is here, and no other may.
+        unsafe {
+            match n {
+                0 => (*r).rdi,
+                1 => (*r).rsi,
+                2 => (*r).rdx,
+                3 => (*r).r10,
+                4 => (*r).r8,
+                _ => (*r).r9,
+            }
+        }
+    }
+    arguments!(usize i32 u32 i64);
+    /// The call's number.
+    #[inline(always)]
+    pub fn number(&self) -> usize {
+        // SAFETY: as for the arguments.
+        unsafe { (*self.registers.as_ptr()).orig_rax as usize }
+    }
+    /// Where the program goes on: the address after its `syscall` instruction.
+    #[inline(always)]
+    pub fn return_address(&self) -> usize {
+        // SAFETY: as for the arguments.
+        unsafe { (*self.registers.as_ptr()).rip as usize }
+    }
+    /// The calling thread.
+    #[inline(always)]
+    pub fn thread(&self) -> &Arc<T> {
+        match &self.top.thread {
+            Some(thread) => thread,
+            // SAFETY: a call is made by a thread, and the top of its stack names it while it runs.
+            None => unsafe { core::hint::unreachable_unchecked() },
+        }
+    }
+    /// The registers, as far as they were saved.
+    pub fn registers(&self) -> UserContext {
+        self.registers.get()
+    }
+    /// Changes the registers that the longer way out restores.
+    pub fn set_registers(&self, registers: UserContext) {
+        self.registers.set(registers);
+    }
+}
