@@ -7,7 +7,9 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|script: &[u8]| {
     let Some(layout) = Layout::new(8, 2, 4) else { return };
     let memory = PlainMemory::new(layout.bytes);
-    let Some(mut queue) = SplitQueue::new(memory.clone(), layout, script.len().is_multiple_of(2)) else { return };
+    let Some(mut queue) = SplitQueue::new(memory.clone(), layout, script.len().is_multiple_of(2)) else {
+        return;
+    };
     let mut outstanding = 0i64;
     for op in script.chunks_exact(3) {
         match op[0] % 8 {

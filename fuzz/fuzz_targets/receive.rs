@@ -51,7 +51,10 @@ impl Events for Nobody {
 fuzz_target!(|data: &[u8]| {
     let stack: Stack<Link, Nobody> = Stack::new(Link, Config::new([1, 2, 3, 4]));
     let mut now = 1_000_000_000;
-    stack.set_ipv4(now, Some(Ipv4Config { address: Ipv4Addr::new(10, 0, 0, 1), prefix_len: 24, gateway: None }));
+    stack.set_ipv4(
+        now,
+        Some(Ipv4Config { address: Ipv4Addr::new(10, 0, 0, 1), prefix_len: 24, gateway: None }),
+    );
     let any = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
     let listener = stack.tcp_socket(Nobody);
     stack.tcp_bind(&listener, any(80)).expect("bind");
@@ -68,7 +71,8 @@ fuzz_target!(|data: &[u8]| {
         let memory = Memory(Arc::new(bytes));
         let chunk = |from: usize, to: usize| Chunk::new(memory.clone(), from, to - from).expect("inside");
         let checksum = if how & 1 == 0 { RxChecksum::Valid } else { RxChecksum::Unknown };
-        let (head, tail) = if how & 2 == 0 { (chunk(0, size), vec![]) } else { (chunk(0, cut), vec![chunk(cut, size)]) };
+        let (head, tail) =
+            if how & 2 == 0 { (chunk(0, size), vec![]) } else { (chunk(0, cut), vec![chunk(cut, size)]) };
         stack.receive(now, RxFrame { head, rest: tail, checksum, segment_size: u16::from(how & 4) * 300 });
         now += u64::from(how >> 4) * 100_000_000;
         stack.poll(now);

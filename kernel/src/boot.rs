@@ -161,6 +161,7 @@ fn start_program(settings: &CommandLine, config: Option<&Config>) {
         Ok(thread) => {
             thread.set_name(&loaded.name);
             process.add_thread(&thread);
+            fs::access::enforce();
             sched::start(thread);
         }
         Err(_) => fail(format_args!("there is no memory for the program's first thread"), CANNOT_EXECUTE),

@@ -122,7 +122,10 @@ pub fn assemble(path: &Path, args: &[String], settings: &Settings, verbose: bool
         collector.add_linked(&library.path)?;
     }
     finish_libraries(&mut collector, family, &libraries)?;
-    skeleton::fill(&mut collector, settings.cwd.as_deref().unwrap_or(""), settings.hostname.as_deref())?;
+    // What is the ordinary user's, root may use, too.
+    let user = settings.user.filter(|user| user.uid != User::ROOT.uid).unwrap_or(User::ORDINARY);
+    let cwd = settings.cwd.as_deref().unwrap_or("");
+    skeleton::fill(&mut collector, user, cwd, settings.hostname.as_deref())?;
     progress.finish_and_clear();
 
     for missing in &left_out {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use coracle_image::User;
 use coracle_image::write::{Meta, Node};
 
 use super::files::Collector;
@@ -77,13 +78,18 @@ pub fn root_links(collector: &mut Collector) -> Result<()> {
 }
 
 /// Puts in what is not there yet.
-pub fn fill(collector: &mut Collector, cwd: &str, hostname: Option<&str>) -> Result<()> {
+/// `user`: who the program runs as, to whom its home and a directory that is made for it to start in belong.
+pub fn fill(collector: &mut Collector, user: User, cwd: &str, hostname: Option<&str>) -> Result<()> {
+    let own = |permissions| {
+        Node::Directory(Meta { uid: user.uid, gid: user.gid, ..Meta::root(permissions) }, Default::default())
+    };
     let directory = |permissions| Node::Directory(Meta::root(permissions), Default::default());
     let text = |text: &[u8]| Node::File(Meta::root(0o644), text.to_vec().into());
     let missing = |collector: &Collector, path: &str| collector.tree.get(path.as_bytes()).is_none();
     for (path, permissions) in DIRECTORIES {
         if missing(collector, path) {
-            collector.insert(Path::new(path), directory(permissions))?;
+            let node = if path == HOME { own(permissions) } else { directory(permissions) };
+            collector.insert(Path::new(path), node)?;
         }
     }
     for (path, target) in LINKS {
@@ -103,7 +109,7 @@ pub fn fill(collector: &mut Collector, cwd: &str, hostname: Option<&str>) -> Res
         collector.insert(Path::new("/etc/hostname"), text(format!("{name}\n").as_bytes()))?;
     }
     if !cwd.is_empty() && missing(collector, cwd) {
-        collector.insert(Path::new(cwd), directory(0o755))?;
+        collector.insert(Path::new(cwd), own(0o755))?;
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
-//! The algorithms behind files that need no machine: descriptor bitmaps, path walking, pipe rings, lock ranges, maps of pages, sorted
+//! The algorithms behind files that need no machine: permissions, descriptor bitmaps, path walking, pipe rings, lock ranges, maps of pages, sorted
 //! maps and directory records. The kernel gives them locks, memory and waiting.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+pub mod access;
 pub mod bitmap;
 pub mod dirent;
 pub mod locks;

@@ -34,7 +34,7 @@ const NODES: [(&str, u32, u32, u32); 8] = [
     ("urandom", 1, 9, 0o666),
     ("kmsg", 1, 11, 0o644),
     ("tty", 5, 0, 0o666),
-    ("console", 5, 1, 0o620),
+    ("console", 5, 1, 0o666),
 ];
 /// Name and target.
 const LINKS: [(&str, &str); 5] = [

@@ -52,6 +52,8 @@ pub struct Changes {
     pub gid: Option<u32>,
     pub accessed: Option<Timestamp>,
     pub modified: Option<Timestamp>,
+    /// The times are the current one: who may write to the file may set that.
+    pub now: bool,
 }
 
 /// What statfs(2) tells.

@@ -1,4 +1,5 @@
 //! Files: descriptors, the trait that every open file implements, and the file systems.
+pub mod access;
 pub mod context;
 pub mod descriptors;
 pub mod dev;

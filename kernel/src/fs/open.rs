@@ -1,4 +1,5 @@
 //! open(2).
+use super::access;
 use super::context::FsContext;
 use super::file::{File, OpenFile};
 use super::inode::{Inode, NewNode, give_to_caller};
@@ -9,8 +10,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::any::Any;
 use linux_raw_sys::general::{
-    O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDONLY, O_TMPFILE,
-    O_TRUNC, O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, stat as Stat,
+    O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDONLY,
+    O_TMPFILE, O_TRUNC, O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, stat as Stat,
 };
 
 /// Flags that matter while opening only, and are not kept with the description.
@@ -76,7 +77,7 @@ pub fn open(
         None if !creates => return Err(Errno::NOENT),
         None if found.slash => return Err(Errno::ISDIR),
         None => {
-            found.directory.check_writable()?;
+            access::check_add(&found.directory)?;
             let mode = mode & !context.umask();
             match found.directory.inode.create(&found.name, NewNode::File, mode) {
                 Ok(inode) => {
@@ -106,8 +107,20 @@ pub fn open(
     if (writes || truncates) && matches!(kind, S_IFREG | S_IFDIR) {
         path.check_writable()?;
     }
+    if !created {
+        check_flags(&*path.inode, flags)?;
+    }
     let place = found.place(path);
     open_place(place, flags, truncates)
+}
+
+/// EACCES or EPERM unless the program may open the file that way.
+fn check_flags(inode: &dyn Inode, flags: u32) -> Result<(), Errno> {
+    if flags & O_PATH != 0 {
+        return Ok(());
+    }
+    access::check(inode, access::wanted_by(flags))?;
+    if flags & O_NOATIME != 0 { access::check_owner(inode) } else { Ok(()) }
 }
 
 /// Opens a file that was found.
@@ -131,6 +144,7 @@ fn reopen(file: &Arc<dyn File>, flags: u32) -> Result<Arc<OpenFile>, Errno> {
     }
     if let Some(place) = file.place() {
         let truncates = flags & O_TRUNC != 0 && place.path.inode.mode() & S_IFMT == S_IFREG;
+        check_flags(&*place.path.inode, flags)?;
         return open_place(place, flags, truncates);
     }
     let again = match file.reopen(flags) {
@@ -160,7 +174,7 @@ fn open_nameless(
     if !directory.inode.is_directory() {
         return Err(Errno::NOTDIR);
     }
-    directory.check_writable()?;
+    access::check_add(&directory)?;
     let inode: Arc<dyn Inode> = directory.inode.create_nameless(mode & !context.umask())?;
     give_to_caller(&inode)?;
     let place = Place { path: Path { mount: directory.mount, inode }, name: None };

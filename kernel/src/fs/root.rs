@@ -4,9 +4,9 @@ use super::file::OpenFile;
 use super::inode::{Inode, NewNode};
 use super::memory::MemoryFs;
 use super::mount::{self, Path};
-use super::open::open;
-use super::walk::{Bounds, Follow};
-use super::{dev, proc, sys};
+use super::open::{open, open_place};
+use super::walk::{self, Bounds, Follow, Node};
+use super::{access, dev, proc, sys};
 use crate::errno::Errno;
 use crate::mm::user_buf::UserBuf;
 use alloc::string::String;
@@ -94,14 +94,23 @@ pub fn open_executable_at(
     path: &[u8],
     follow: Follow,
 ) -> Result<Arc<OpenFile>, Errno> {
-    use linux_raw_sys::general::O_NOFOLLOW;
-    let flags = if follow == Follow::Always { O_RDONLY } else { O_RDONLY | O_NOFOLLOW };
-    let file = open(context, start, path, flags, 0, Bounds::default())?;
-    let mode = file.file.stat()?.st_mode;
+    let found = walk::resolve(context, start, path, follow, Bounds::default())?;
+    let place = match &found.node {
+        Some(Node::Path(path)) => found.place(path.clone()),
+        Some(Node::File(file)) => file.place().ok_or(Errno::ACCES)?,
+        None => return Err(Errno::NOENT),
+    };
+    let inode = place.path.inode.clone();
+    if inode.is_link() {
+        return Err(Errno::LOOP);
+    }
+    // Reading is not asked for: a program that may be executed need not be readable.
+    access::check(&*inode, access::EXECUTE)?;
+    let mode = inode.mode();
     if mode & S_IFMT != S_IFREG || mode & EXECUTE == 0 {
         return Err(Errno::ACCES);
     }
-    Ok(file)
+    open_place(place, O_RDONLY, false)
 }
 
 /// The file system of files that never had a name (memfd_create(2)).

@@ -38,6 +38,10 @@ pub trait Directory: Send + Sync {
     fn lookup(&self, name: &[u8]) -> Option<Kind>;
     /// Names and kinds (mode bits).
     fn list(&self) -> Vec<(Vec<u8>, u32)>;
+    /// User and group that own the directory and what is in it, if they are not those of the directory it is in.
+    fn owner(&self) -> Option<(u32, u32)> {
+        None
+    }
 }
 
 /// What a made file is.
@@ -102,6 +106,7 @@ pub struct Node {
     kind: Kind,
     /// Directory it was found in, and its name there; none for the root.
     parent: Option<(Arc<Node>, Vec<u8>)>,
+    owner: (u32, u32),
     mounted: AtomicBool,
     this: alloc::sync::Weak<Node>,
 }
@@ -119,11 +124,14 @@ impl Node {
         Self::new(fs, FILE_INODE, Kind::File(text, None), None)
     }
     fn new(fs: FsId, inode: u64, kind: Kind, parent: Option<(Arc<Node>, Vec<u8>)>) -> Arc<Node> {
+        let own = if let Kind::Directory(directory) = &kind { directory.owner() } else { None };
+        let owner = own.or(parent.as_ref().map(|(node, _)| node.owner)).unwrap_or_default();
         Arc::new_cyclic(|this| Node {
             fs,
             inode,
             kind,
             parent,
+            owner,
             mounted: AtomicBool::new(false),
             this: this.clone(),
         })
@@ -150,6 +158,8 @@ impl Inode for Node {
             inode: self.inode,
             mode: self.mode(),
             links: if self.is_dir() { 2 } else { 1 },
+            uid: self.owner.0,
+            gid: self.owner.1,
             accessed: now,
             modified: now,
             changed: now,

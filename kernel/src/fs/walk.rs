@@ -1,4 +1,5 @@
 //! Path resolution over the mounted tree.
+use super::access;
 use super::context::FsContext;
 use super::file::File;
 use super::inode::{Inode, Link};
@@ -89,9 +90,10 @@ impl Walker for Walk<'_> {
     type Error = Errno;
 
     fn child(&mut self, name: &[u8]) -> Result<Option<(Entry, Step)>, Errno> {
+        access::check(&*self.at.inode, access::EXECUTE)?;
         let Some(inode) = self.at.inode.lookup(name)? else { return Ok(None) };
         let (kind, covered) = inode.kind();
-        self.lasting &= inode.is_lasting();
+        self.lasting &= inode.is_lasting() && access::everybody_searches(&*self.at.inode);
         if !covered {
             return Ok(Some((Entry::Here(inode), step_of(kind))));
         }

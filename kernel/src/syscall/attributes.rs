@@ -3,6 +3,7 @@ use super::call::Call;
 use super::file::open_file;
 use super::path::{Named, named};
 use crate::errno::{Errno, SysResult};
+use crate::fs::access::{self, Owned};
 use crate::fs::inode::Changes;
 use crate::fs::mount::{Path, Place};
 use crate::fs::stat::{self, BLOCK_SIZE, Timestamp};
@@ -109,7 +110,6 @@ pub fn fstatfs(call: &Call) -> SysResult {
 }
 
 fn check_access(call: &Call, directory: i32, addr: usize, mode: u32, flags: u32) -> SysResult {
-    const EXECUTE: u32 = 0o111;
     if mode & !(R_OK | W_OK | X_OK) != 0 || flags & !(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::INVAL);
     }
@@ -120,9 +120,8 @@ fn check_access(call: &Call, directory: i32, addr: usize, mode: u32, flags: u32)
         place.path.check_writable()?;
     }
     let found = stat_of(named)?;
-    // The superuser may read and write everything, and execute what anybody may execute.
-    let is_file = found.st_mode & S_IFMT != S_IFDIR;
-    if mode & X_OK != 0 && is_file && found.st_mode & EXECUTE == 0 { Err(Errno::ACCES) } else { Ok(0) }
+    let file = Owned { mode: found.st_mode, uid: found.st_uid, gid: found.st_gid };
+    if access::real_user_may(&file, mode, flags & AT_EACCESS != 0) { Ok(0) } else { Err(Errno::ACCES) }
 }
 /// access(2).
 pub fn access(call: &Call) -> SysResult {
@@ -139,12 +138,11 @@ pub fn faccessat2(call: &Call) -> SysResult {
 
 fn change(place: &Place, changes: Changes) -> SysResult {
     place.path.check_writable()?;
-    place.path.inode.change(changes)?;
+    access::change(&*place.path.inode, changes)?;
     Ok(0)
 }
 /// The place of an open file to be changed; files without one keep what they have, and the change is accepted.
 fn change_open(call: &Call, changes: Changes) -> SysResult {
-    use crate::fs::inode::Inode;
     use crate::fs::memory::MemoryFile;
     let open = open_file(call, 0)?;
     if open.flags() & O_PATH != 0 {
@@ -152,7 +150,7 @@ fn change_open(call: &Call, changes: Changes) -> SysResult {
     }
     match (open.file.place(), open.file.as_any().downcast_ref::<MemoryFile>()) {
         (Some(place), _) => change(&place, changes),
-        (None, Some(file)) => file.node().change(changes).map(|()| 0),
+        (None, Some(file)) => access::change(&**file.node(), changes).map(|()| 0),
         (None, None) => Ok(0),
     }
 }
@@ -232,7 +230,7 @@ const UTIME_OMIT: u32 = 0x3fff_fffe;
 fn times(addr: usize, nanos_per_unit: u64) -> Result<Changes, Errno> {
     if addr == 0 {
         let now = Some(Timestamp::now());
-        return Ok(Changes { accessed: now, modified: now, ..Changes::default() });
+        return Ok(Changes { accessed: now, modified: now, now: true, ..Changes::default() });
     }
     let [a, a_sub, m, m_sub] = user::read_words::<4>(addr)?;
     if nanos_per_unit > 1 && (a_sub >= 1_000_000 || m_sub >= 1_000_000) {
@@ -241,6 +239,7 @@ fn times(addr: usize, nanos_per_unit: u64) -> Result<Changes, Errno> {
     Ok(Changes {
         accessed: time_of(a, a_sub * nanos_per_unit)?,
         modified: time_of(m, m_sub * nanos_per_unit)?,
+        now: nanos_per_unit == 1 && [a_sub, m_sub] == [u64::from(UTIME_NOW); 2],
         ..Changes::default()
     })
 }

@@ -1,6 +1,7 @@
 //! Reading and writing: read(2), write(2) and their kin, lseek(2), sizes, and copies between files.
 use super::call::Call;
 use crate::errno::{Errno, SysResult};
+use crate::fs::access;
 use crate::fs::file::OpenFile;
 use crate::fs::walk::{self, Follow};
 use crate::mm::user;
@@ -260,6 +261,7 @@ pub fn truncate(call: &Call) -> SysResult {
         _ => return Err(Errno::INVAL),
     }
     found.path.check_writable()?;
+    access::check(&*found.path.inode, access::WRITE)?;
     found.path.inode.truncate(size)?;
     Ok(0)
 }

@@ -1,6 +1,7 @@
 //! User and group ids, capabilities (credentials(7), capabilities(7)). The program is root unless it gives that up.
 use super::call::Call;
 use crate::errno::{Errno, SysResult};
+use crate::fs::access::capability;
 use crate::mm::user;
 use crate::task::process::{ALL_CAPABILITIES, Credentials, process_by_pid_or_self};
 use alloc::vec::Vec;
@@ -12,6 +13,13 @@ const SAVED: usize = 2;
 const FILE: usize = 3;
 /// "Leave as it is".
 const KEEP: u32 = u32::MAX;
+/// Capabilities that go and come with the file-system user id (capabilities(7), of those that mean something here).
+const FILE_CAPABILITIES: u64 = 1 << capability::CHOWN
+    | 1 << capability::DAC_OVERRIDE
+    | 1 << capability::DAC_READ_SEARCH
+    | 1 << capability::FOWNER
+    | 1 << capability::FSETID
+    | 1 << capability::MKNOD;
 /// NGROUPS_MAX.
 const MAX_GROUPS: usize = 65_536;
 /// _LINUX_CAPABILITY_VERSION_1, _2 and _3.
@@ -50,6 +58,8 @@ fn set(call: &Call, ids: Ids, new: [u32; 3]) -> SysResult {
         credentials.capabilities = [0; 3];
     } else if credentials.uid[EFFECTIVE] != 0 {
         credentials.capabilities[0] = 0;
+    } else if !root {
+        credentials.capabilities[0] = credentials.capabilities[1];
     }
     Ok(0)
 }
@@ -84,11 +94,20 @@ fn get_three(call: &Call, ids: Ids) -> SysResult {
 fn set_file(call: &Call, ids: Ids) -> SysResult {
     let mut credentials = call.thread().process.credentials.lock();
     let root = credentials.uid[EFFECTIVE] == 0;
+    let user_before = credentials.uid[FILE];
     let places = ids(&mut credentials);
     let old = places[FILE];
     let new = call.u32(0);
     if new != KEEP && (root || places.contains(&new)) {
         places[FILE] = new;
+    }
+    // setfsuid(2) takes what concerns files along.
+    let user = credentials.uid[FILE];
+    let [effective, permitted, _] = &mut credentials.capabilities;
+    if user_before == 0 && user != 0 {
+        *effective &= !FILE_CAPABILITIES;
+    } else if user_before != 0 && user == 0 {
+        *effective |= *permitted & FILE_CAPABILITIES;
     }
     Ok(old as usize)
 }

@@ -2,6 +2,7 @@
 use super::call::Call;
 use super::path::named;
 use crate::errno::{Errno, SysResult};
+use crate::fs::access::{capability, check_capability};
 use crate::fs::inode::Inode;
 use crate::fs::memory::MemoryFs;
 use crate::fs::mount as mounts;
@@ -15,6 +16,7 @@ use linux_raw_sys::general::*;
 /// mount(2): tmpfs, and directories bound elsewhere.
 pub fn mount(call: &Call) -> SysResult {
     let flags = call.u32(3);
+    check_capability(capability::SYS_ADMIN)?;
     let at = named(call, AT_FDCWD, call.usize(1), 0)?.place(Errno::NOTDIR)?.path;
     if flags & MS_BIND != 0 {
         let source = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::NOTDIR)?.path;
@@ -50,6 +52,7 @@ pub fn mount(call: &Call) -> SysResult {
 }
 /// umount2(2).
 pub fn umount2(call: &Call) -> SysResult {
+    check_capability(capability::SYS_ADMIN)?;
     let path = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::INVAL)?.path;
     mounts::unmount(&path)?;
     Ok(0)

@@ -1,6 +1,7 @@
 //! Calls that change the tree of files by path: opening, making, removing, renaming, linking.
 use super::call::Call;
 use crate::errno::{Errno, SysResult};
+use crate::fs::access::{self, capability};
 use crate::fs::file::OpenFile;
 use crate::fs::inode::{Link, NewNode, give_to_caller};
 use crate::fs::mount::{Path, Place};
@@ -153,7 +154,10 @@ fn make(call: &Call, directory: i32, addr: usize, node: NewNode, mode: u32) -> S
     if found.slash && !matches!(node, NewNode::Directory) {
         return Err(Errno::NOENT);
     }
-    found.directory.check_writable()?;
+    access::check_add(&found.directory)?;
+    if matches!(node, NewNode::Special(S_IFCHR | S_IFBLK, _)) {
+        access::check_capability(capability::MKNOD)?;
+    }
     let made = found.directory.inode.create(&found.name, node, mode & !call.thread().process.fs.umask())?;
     give_to_caller(&made)?;
     Ok(0)
@@ -197,7 +201,7 @@ fn do_symlink(call: &Call, target: usize, directory: i32, addr: usize) -> SysRes
     if found.slash {
         return Err(Errno::NOENT);
     }
-    found.directory.check_writable()?;
+    access::check_add(&found.directory)?;
     give_to_caller(&found.directory.inode.create(&found.name, NewNode::Link(&target), 0o777)?)?;
     Ok(0)
 }
@@ -228,10 +232,11 @@ fn remove(call: &Call, directory: i32, addr: usize, is_directory: bool) -> SysRe
             Errno::BUSY
         });
     }
-    if found.node.is_none() {
-        return Err(Errno::NOENT);
+    match &found.node {
+        Some(Node::Path(entry)) => access::check_remove(&found.directory, &*entry.inode)?,
+        Some(Node::File(_)) => access::check_add(&found.directory)?,
+        None => return Err(Errno::NOENT),
     }
-    found.directory.check_writable()?;
     found.directory.inode.remove(&found.name, is_directory)?;
     Ok(0)
 }
@@ -273,7 +278,15 @@ fn do_rename(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> S
     if covered(&source.node, &source.directory) || covered(&target.node, &target.directory) {
         return Err(Errno::BUSY);
     }
-    source.directory.check_writable()?;
+    access::check_remove(&source.directory, &*moved.inode)?;
+    match &target.node {
+        Some(Node::Path(replaced)) => access::check_remove(&target.directory, &*replaced.inode)?,
+        _ => access::check_add(&target.directory)?,
+    }
+    // A directory that moves elsewhere is changed itself: its `..`.
+    if moved.inode.is_directory() && !source.directory.same(&target.directory) {
+        access::check(&*moved.inode, access::WRITE)?;
+    }
     source.directory.inode.rename(&source.name, &target.directory.inode, &target.name, flags)?;
     Ok(0)
 }
@@ -307,7 +320,8 @@ fn do_link(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> Sys
     if !Arc::ptr_eq(&source.mount, &target.directory.mount) {
         return Err(Errno::XDEV);
     }
-    target.directory.check_writable()?;
+    access::check_add(&target.directory)?;
+    access::check_link(&*source.inode)?;
     target.directory.inode.add_link(&target.name, &source.inode)?;
     Ok(0)
 }
@@ -358,6 +372,7 @@ fn enter(call: &Call, path: Path) -> SysResult {
     if !path.inode.is_directory() {
         return Err(Errno::NOTDIR);
     }
+    access::check(&*path.inode, access::EXECUTE)?;
     call.thread().process.fs.set_directory(path);
     Ok(0)
 }
@@ -367,6 +382,8 @@ pub fn chroot(call: &Call) -> SysResult {
     if !path.inode.is_directory() {
         return Err(Errno::NOTDIR);
     }
+    access::check(&*path.inode, access::EXECUTE)?;
+    access::check_capability(capability::SYS_CHROOT)?;
     call.thread().process.fs.set_root(path);
     Ok(0)
 }

@@ -37,7 +37,7 @@ system_calls! {
     18 pwrite64 super::file::pwrite64, "all";
     19 readv super::file::readv, "all";
     20 writev super::file::writev, "all";
-    21 access super::attributes::access, "as the superuser";
+    21 access super::attributes::access, "all";
     22 pipe super::descriptor::pipe, "all";
     23 select super::poll::select, "all";
     32 dup super::descriptor::dup, "all";
@@ -62,7 +62,7 @@ system_calls! {
     89 readlink super::path::readlink, "all";
     90 chmod super::attributes::chmod, "all";
     91 fchmod super::attributes::fchmod, "all";
-    92 chown super::attributes::chown, "kept, not enforced: programs run as the superuser";
+    92 chown super::attributes::chown, "all; set-user-ID stays";
     93 fchown super::attributes::fchown, "as chown";
     94 lchown super::attributes::lchown, "as chown";
     95 umask super::path::umask, "all";

@@ -54,7 +54,25 @@ impl Subject {
 
 /// The directory of a process or thread.
 pub fn directory(subject: Subject) -> Box<dyn Directory> {
-    Box::new(Listed { table: FILES, context: subject })
+    Box::new(Owned(Listed { table: FILES, context: subject }))
+}
+
+/// The same, which belongs to whom the process runs as (proc(5), /proc/pid).
+struct Owned(Listed<Subject>);
+
+impl Directory for Owned {
+    fn lookup(&self, name: &[u8]) -> Option<Kind> {
+        self.0.lookup(name)
+    }
+    fn list(&self) -> Vec<(Vec<u8>, u32)> {
+        self.0.list()
+    }
+    fn owner(&self) -> Option<(u32, u32)> {
+        /// Place of the effective ids.
+        const EFFECTIVE: usize = 1;
+        let ids = self.0.context.process.credentials.lock();
+        Some((ids.uid[EFFECTIVE], ids.gid[EFFECTIVE]))
+    }
 }
 
 static FILES: Table<Subject> = &[

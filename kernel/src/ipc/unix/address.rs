@@ -1,6 +1,7 @@
 //! Names of AF_UNIX sockets: bound paths and abstract names.
 use super::socket::UnixSocket;
 use crate::errno::Errno;
+use crate::fs::access;
 use crate::fs::inode::{NewNode, give_to_caller};
 use crate::fs::walk::{self, Bounds, Follow};
 use alloc::format;
@@ -49,7 +50,7 @@ pub fn bind(socket: &Arc<UnixSocket>, name: &[u8]) -> Result<(Vec<u8>, Key), Err
             if found.node.is_some() || found.name.is_empty() {
                 return Err(Errno::ADDRINUSE);
             }
-            found.directory.check_writable()?;
+            access::check_add(&found.directory)?;
             let mode = NODE_MODE & !context.umask();
             let made = found.directory.inode.create(&found.name, NewNode::Special(S_IFSOCK, 0), mode);
             let node = made.map_err(|error| if error == Errno::EXIST { Errno::ADDRINUSE } else { error })?;
@@ -85,6 +86,7 @@ pub fn find(name: &[u8]) -> Result<Arc<UnixSocket>, Errno> {
             if place.path.inode.mode() & S_IFMT != S_IFSOCK {
                 return Err(Errno::CONNREFUSED);
             }
+            access::check(&*place.path.inode, access::WRITE)?;
             let (device, inode) = place.path.inode.identity();
             Key::Node(device, inode)
         }

@@ -1,0 +1,147 @@
+//! Whether the running program may do what it asks of a file. The rules are in `coracle_vfs_core::access`.
+use super::inode::{Changes, Inode};
+use super::mount::Path;
+use super::path_cache;
+use crate::errno::Errno;
+use crate::task::process::Credentials;
+use coracle_vfs_core::access::everybody_may;
+pub use coracle_vfs_core::access::{Caller, EXECUTE, Owned, READ, WRITE, capability};
+use core::sync::atomic::{AtomicBool, Ordering};
+use linux_raw_sys::general::{O_ACCMODE, O_RDONLY, O_TRUNC, O_WRONLY};
+
+/// Places of the ids in [`Credentials`].
+const REAL: usize = 0;
+const FILE_SYSTEM: usize = 3;
+/// Places of the capability sets.
+const EFFECTIVE: usize = 0;
+const PERMITTED: usize = 1;
+
+/// Set when the first program starts: what is opened before, the kernel itself opens, and no thread runs yet.
+static ENFORCED: AtomicBool = AtomicBool::new(false);
+
+/// From now on permissions hold.
+pub fn enforce() {
+    ENFORCED.store(true, Ordering::Relaxed);
+}
+
+fn owned(inode: &dyn Inode) -> Owned {
+    let metadata = inode.metadata();
+    Owned { mode: metadata.mode, uid: metadata.uid, gid: metadata.gid }
+}
+
+fn caller_of(credentials: &Credentials) -> Caller<'_> {
+    Caller {
+        uid: credentials.uid[FILE_SYSTEM],
+        gid: credentials.gid[FILE_SYSTEM],
+        groups: &credentials.groups,
+        capabilities: credentials.capabilities[EFFECTIVE],
+    }
+}
+
+/// Asks the rules about the running program.
+fn ask<R>(rule: impl FnOnce(&Caller) -> R) -> R {
+    crate::this::with(|thread| rule(&caller_of(&thread.process.credentials.lock())))
+}
+
+fn granted(allowed: bool, error: Errno) -> Result<(), Errno> {
+    if allowed { Ok(()) } else { Err(error) }
+}
+
+/// EACCES unless the program may do what is wanted ([`READ`], [`WRITE`], [`EXECUTE`]) with the file.
+#[inline]
+pub fn check(inode: &dyn Inode, wanted: u32) -> Result<(), Errno> {
+    if everybody_may(inode.mode(), wanted) { Ok(()) } else { check_caller(inode, wanted) }
+}
+
+#[cold]
+#[inline(never)]
+fn check_caller(inode: &dyn Inode, wanted: u32) -> Result<(), Errno> {
+    if !ENFORCED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let file = owned(inode);
+    granted(ask(|caller| caller.may(&file, wanted)), Errno::ACCES)
+}
+
+/// Whether anybody may search the directory: then paths through it lead everybody to the same place.
+pub fn everybody_searches(directory: &dyn Inode) -> bool {
+    everybody_may(directory.mode(), EXECUTE)
+}
+
+/// What open(2) with `flags` wants of a file.
+pub fn wanted_by(flags: u32) -> u32 {
+    let truncates = if flags & O_TRUNC != 0 { WRITE } else { 0 };
+    truncates
+        | match flags & O_ACCMODE {
+            O_RDONLY => READ,
+            O_WRONLY => WRITE,
+            _ => READ | WRITE,
+        }
+}
+
+/// EROFS or EACCES unless entries may be added to the directory.
+pub fn check_add(directory: &Path) -> Result<(), Errno> {
+    directory.check_writable()?;
+    check(&*directory.inode, WRITE | EXECUTE)
+}
+
+/// The same for removing or renaming `entry`; EPERM for another's in a sticky directory.
+pub fn check_remove(directory: &Path, entry: &dyn Inode) -> Result<(), Errno> {
+    check_add(directory)?;
+    let (directory, entry) = (owned(&*directory.inode), owned(entry));
+    granted(ask(|caller| caller.may_remove(&directory, &entry)), Errno::PERM)
+}
+
+/// EPERM unless the program may do what the file's owner may.
+pub fn check_owner(inode: &dyn Inode) -> Result<(), Errno> {
+    let file = owned(inode);
+    granted(ask(|caller| caller.owns(&file)), Errno::PERM)
+}
+
+/// EPERM unless link(2) may give the file a further name.
+pub fn check_link(inode: &dyn Inode) -> Result<(), Errno> {
+    let file = owned(inode);
+    granted(ask(|caller| caller.may_link(&file)), Errno::PERM)
+}
+
+/// EPERM unless the program has the capability.
+pub fn check_capability(number: u32) -> Result<(), Errno> {
+    granted(ask(|caller| caller.can(number)), Errno::PERM)
+}
+
+/// Changes permissions, owner or times of a file, if the program may (chmod(2), chown(2), utimensat(2)); EPERM, EACCES.
+pub fn change(inode: &dyn Inode, mut changes: Changes) -> Result<(), Errno> {
+    let file = owned(inode);
+    let sets_times = changes.accessed.is_some() || changes.modified.is_some();
+    ask(|caller| {
+        if let Some(mode) = &mut changes.mode {
+            granted(caller.owns(&file), Errno::PERM)?;
+            *mode = caller.new_mode(&file, *mode);
+        }
+        granted(caller.may_give(&file, changes.uid, changes.gid), Errno::PERM)?;
+        if sets_times && !caller.owns(&file) {
+            granted(changes.now, Errno::PERM)?;
+            granted(caller.may(&file, WRITE), Errno::ACCES)?;
+        }
+        Ok::<(), Errno>(())
+    })?;
+    inode.change(changes)?;
+    // Who may search a directory decides who may use paths through it.
+    if changes.mode.is_some() && inode.is_directory() {
+        path_cache::names_changed();
+    }
+    Ok(())
+}
+
+/// access(2): asks for the real user, or for the effective one if `effective`.
+pub fn real_user_may(file: &Owned, wanted: u32, effective: bool) -> bool {
+    crate::this::with(|thread| {
+        let credentials = thread.process.credentials.lock();
+        let mut caller = caller_of(&credentials);
+        if !effective {
+            (caller.uid, caller.gid) = (credentials.uid[REAL], credentials.gid[REAL]);
+            caller.capabilities = if caller.uid == 0 { credentials.capabilities[PERMITTED] } else { 0 };
+        }
+        caller.may(file, wanted)
+    })
+}
