@@ -1,12 +1,13 @@
 //! Network device (virtio 1.2, section 5.1).
 use super::QueueMemory;
 use super::net_queues::{MAX_FRAGMENTS, Receive, Single, Transmit};
-use super::transport::{SetupError, Transport};
+use super::transport::{Doorbell, SetupError, Transport};
 use crate::drivers::buffer::NetBuffer;
 use coracle_tcpip::{Capabilities, Chunk, Full, PartialChecksum, RxFrame, TxFrame};
 use coracle_virtio::device::net::{HEADER_BYTES, config, features, queue};
 use coracle_virtio::device::{features as common, id};
 use coracle_virtio::queue::Layout;
+use core::sync::atomic::{AtomicBool, Ordering};
 use spin::Mutex;
 
 /// Receive buffers: one in this part of the machine's memory, between the bounds below.
@@ -33,6 +34,10 @@ pub struct Net {
     capabilities: Capabilities,
     receive: Mutex<Receive>,
     transmit: Mutex<Transmit>,
+    transmit_doorbell: Doorbell,
+    /// There may be frames in the queue that the device was not shown. Set with the queue locked, when they are in it;
+    /// cleared before it is locked to show them.
+    unsent: AtomicBool,
 }
 
 impl Net {
@@ -75,9 +80,10 @@ impl Net {
 
         let indirect = has(common::INDIRECT_DESC);
         let layout = Transmit::layout(transmit_size, indirect).ok_or(SetupError::Queue)?;
-        let transmit = Transmit::new(layout, event_index, SetupError::Memory, |addresses, size| {
-            transport.start_queue(queue::TRANSMIT, addresses, size)
-        })?;
+        let (transmit, transmit_doorbell) =
+            Transmit::new(layout, event_index, SetupError::Memory, |addresses, size| {
+                transport.start_queue(queue::TRANSMIT, addresses, size)
+            })?;
 
         let mtu = if has(features::MTU) { transport.config_u16(config::MTU) } else { ETHERNET_MTU };
         let mac = core::array::from_fn(|i| transport.config_u8(config::MAC + i));
@@ -103,6 +109,8 @@ impl Net {
             capabilities,
             receive: Mutex::new(receive),
             transmit: Mutex::new(transmit),
+            transmit_doorbell,
+            unsent: AtomicBool::new(false),
         })
     }
 
@@ -125,7 +133,10 @@ impl Net {
 
     /// Queues a frame; [`Net::flush`] tells the device.
     pub fn transmit(&self, frame: TxFrame<'_, NetBuffer>) -> Result<(), Full> {
-        self.transmit.lock().transmit(frame)
+        let mut transmit = self.transmit.lock();
+        let queued = transmit.transmit(frame);
+        self.note_unsent();
+        queued
     }
 
     /// The same for a frame that stands in a buffer as a whole: see [`coracle_tcpip::Device::transmit_in_place`].
@@ -137,13 +148,32 @@ impl Net {
         len: u32,
         checksum: Option<PartialChecksum>,
     ) -> Result<(), Full> {
-        self.transmit.lock().transmit_in_place(buffer, start, len, checksum)
+        let mut transmit = self.transmit.lock();
+        let queued = transmit.transmit_in_place(buffer, start, len, checksum);
+        self.note_unsent();
+        queued
+    }
+
+    #[inline(always)]
+    fn note_unsent(&self) {
+        if !self.unsent.load(Ordering::Relaxed) {
+            // Before our caller looks whether somebody will flush.
+            self.unsent.store(true, Ordering::SeqCst);
+        }
     }
 
     /// Rings the transmit doorbell if that is needed.
     #[inline]
     pub fn flush(&self) {
-        self.transmit.lock().flush();
+        if !self.unsent.load(Ordering::SeqCst) {
+            return;
+        }
+        self.unsent.store(false, Ordering::SeqCst);
+        let ring = self.transmit.lock().publish();
+        // With the queue free again: the device may do its work before this returns.
+        if ring {
+            self.transmit_doorbell.ring();
+        }
     }
 
     /// Hands the packets that have come to the engine, in their order, at most a batch: `single` takes those in one

@@ -209,7 +209,6 @@ pub const MAX_FRAGMENTS: usize = 62;
 /// The transmit queue. Completions raise no interrupt: they are looked for when room is needed.
 pub struct Transmit {
     queue: Queue<Held>,
-    doorbell: Doorbell,
     /// Memory for headers, by slot; grown as slots are used.
     headers: Vec<PacketBuffer>,
     /// Somebody found the queue full and waits for room.
@@ -229,13 +228,13 @@ impl Transmit {
         event_index: bool,
         no_memory: E,
         start: impl FnOnce([u64; 3], u16) -> Result<Doorbell, E>,
-    ) -> Result<Transmit, E> {
+    ) -> Result<(Transmit, Doorbell), E> {
         let queue = QueueMemory::queue::<Held>(layout, event_index).ok_or(no_memory)?;
         let doorbell = start(queue.addresses(), queue.size())?;
-        Ok(Transmit { queue, doorbell, headers: Vec::new(), wanted: false })
+        Ok((Transmit { queue, headers: Vec::new(), wanted: false }, doorbell))
     }
 
-    /// Queues a frame. The device is told by [`Transmit::flush`].
+    /// Queues a frame. The device sees it after [`Transmit::publish`].
     pub fn transmit(&mut self, frame: TxFrame<'_, NetBuffer>) -> Result<(), Full> {
         let pieces = frame.payload.len() + 1;
         self.make_room(pieces)?;
@@ -341,12 +340,10 @@ impl Transmit {
         Ok(())
     }
 
-    /// Rings the doorbell if the device must be told of frames queued since the last time.
-    #[inline]
-    pub fn flush(&mut self) {
-        if self.queue.publish() {
-            self.doorbell.ring();
-        }
+    /// Shows the device the frames queued since the last time. True if it must be told by the doorbell.
+    #[inline(always)]
+    pub fn publish(&mut self) -> bool {
+        self.queue.publish()
     }
 
     /// Frees what the device has sent.
