@@ -4,27 +4,29 @@ use crate::net;
 use coracle_hal::{irq, time};
 
 /// Looks at all devices: takes what has come, sends what waits. Cheap when there is nothing. Called when a thread is
-/// about to sleep, and after an interrupt. Gives the time at its begin (ns since boot).
-pub fn poll() -> u64 {
-    let (now, quiet) = poll_idle();
-    if !quiet {
+/// about to sleep, and after an interrupt. `now`: the time (ns since boot).
+pub fn poll(now: u64) {
+    if !poll_idle(now) {
         guard(now);
     }
-    now
 }
 
-/// [`poll`] for the idle loop. Also tells whether a device may have been told not to interrupt: before a program goes on,
-/// [`guard`] has to be called then, or else [`arm`].
-#[inline(always)]
-pub fn poll_idle() -> (u64, bool) {
-    let now = time::now_ns();
+/// [`poll`] for the idle loop. False: a device may have been told not to interrupt; before a program goes on, [`guard`]
+/// has to be called, or else [`arm`].
+pub fn poll_idle(now: u64) -> bool {
     let quiet = net::poll(now) == 0;
     // Only the network is ever told not to interrupt: the others have nothing if nobody has.
     if irq::any_pending() {
         console::poll();
         super::discover::poll_entropy();
     }
-    (now, quiet)
+    quiet
+}
+
+/// Whether something has come that [`poll`] would take.
+#[inline(always)]
+pub fn has_come() -> bool {
+    irq::any_pending() || net::has_come()
 }
 
 /// Makes sure that somebody looks at devices that don't interrupt, though the program may compute.
@@ -43,16 +45,12 @@ pub fn next_deadline() -> Option<u64> {
     net::next_deadline()
 }
 
-/// True if [`poll`] must be called for the sake of timers.
-pub fn is_due() -> bool {
-    next_deadline().is_some_and(|deadline| deadline <= time::now_ns())
-}
-
 /// For the kernel's exit to a program that was interrupted: looks at the devices if one of them did it, if they were not
 /// looked at for long, or if a timer is due.
 pub fn poll_if_due() {
-    if irq::any_pending() || is_due() {
-        poll();
+    let now = time::now_ns();
+    if irq::any_pending() || next_deadline().is_some_and(|deadline| deadline <= now) {
+        poll(now);
     }
     net::poll_if_guarded();
     // This CPU's timer may have been set for that, and the program computes on.

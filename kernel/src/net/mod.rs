@@ -16,4 +16,4 @@ pub mod tcp;
 pub mod udp;
 
 pub use resolver::resolv_conf;
-pub use stack::{arm, drain, engine, next_deadline, poll, poll_if_guarded, request_guard, start};
+pub use stack::{arm, drain, engine, has_come, next_deadline, poll, poll_if_guarded, request_guard, start};

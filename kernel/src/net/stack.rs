@@ -161,6 +161,11 @@ pub fn poll(now: u64) -> usize {
     count
 }
 
+/// Whether a packet waits to be taken. False also if another CPU is at it.
+pub fn has_come() -> bool {
+    ENGINE.get().and_then(|engine| engine.device().card()).is_some_and(Net::has_come)
+}
+
 /// Rings the doorbell for frames that were queued outside of [`poll`].
 fn flush() {
     if let Some(card) = ENGINE.get().and_then(|engine| engine.device().card()) {

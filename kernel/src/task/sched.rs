@@ -163,9 +163,14 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
         if me.work().any(stop) {
             break Wake::Interrupted;
         }
-        let now = drivers::poll();
-        if state.load(Acquire) == NOTIFIED {
-            continue;
+        let here = CPUS.get();
+        let now = time::now_ns();
+        // With nobody else to run, what hasn't come yet is left to the idle loop.
+        if here.waiting.load(Relaxed) != 0 || drivers::has_come() {
+            drivers::poll(now);
+            if state.load(Acquire) == NOTIFIED {
+                continue;
+            }
         }
         if let Some(deadline) = deadline_ns {
             if now >= deadline {
@@ -174,7 +179,6 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
             me.sched.sleep_timer.set(me, deadline);
         }
         slept = true;
-        let here = CPUS.get();
         let next = pop(here);
         let asleep = if next.is_some() { PARKED } else { IDLING };
         if state.compare_exchange(AWAKE, asleep, AcqRel, Acquire).is_err() {
@@ -370,7 +374,8 @@ pub fn preempt() {
 
 /// Lets the others that wait for this CPU run first (sched_yield(2)).
 pub fn yield_now() {
-    let now = drivers::poll();
+    let now = time::now_ns();
+    drivers::poll(now);
     this::with(|me| yield_as(me, now));
 }
 
@@ -500,20 +505,14 @@ fn steal_from(mut crowded: u64) -> Option<Arc<Thread>> {
     None
 }
 
-/// Sleeps until the next interrupt while `idle` holds. False: it was the timer, and nothing has come of it.
+/// Whether the devices have something to do at `now`.
 #[inline(always)]
-fn wait(idle: impl Fn() -> bool) -> bool {
-    // An earlier interrupt that nobody needs any more is left to come: taking it back and setting it again with each
-    // request would cost more.
-    if let Some(deadline) = drivers::next_deadline() {
-        time::interrupt_by(deadline);
-    }
-    cpu::wait_for_interrupt(|| idle() && !irq::any_pending());
-    !timer::run_expired() || !idle() || irq::any_pending() || drivers::is_due()
+fn is_due(now: u64) -> bool {
+    drivers::next_deadline().is_some_and(|deadline| deadline <= now)
 }
 
 /// Idles on the stack of `me`, which is [`IDLING`] (or is the idle thread), until it is woken or there is another to run;
-/// returns when `me` is to go on. The devices were polled at `start`.
+/// returns when `me` is to go on. `start`: the time.
 fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
     account(me, start);
     let (mut now, mut quiet) = (start, true);
@@ -534,14 +533,27 @@ fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
             break Some(next);
         }
         IDLE.fetch_or(bit, SeqCst);
-        // Devices that got something since the poll say so when they are asked for interrupts.
-        let look = drivers::arm() || {
-            while !wait(|| here.waiting.load(SeqCst) == 0 && state.load(SeqCst) != NOTIFIED) {}
+        // Devices that have got something say so when they are asked for interrupts.
+        let mut look = is_due(now) || drivers::arm();
+        while !look {
+            // An earlier interrupt that nobody needs any more is left to come: taking it back and setting it again with
+            // each request would cost more.
+            if let Some(deadline) = drivers::next_deadline() {
+                time::interrupt_by(deadline);
+            }
+            cpu::wait_for_interrupt(|| {
+                here.waiting.load(SeqCst) == 0 && state.load(SeqCst) != NOTIFIED && !irq::any_pending()
+            });
+            let timer = timer::run_expired();
+            now = time::now_ns();
             // A device that has interrupted us doesn't do so again while the next thread runs.
-            irq::any_pending() || drivers::is_due()
-        };
+            look = irq::any_pending() || (timer && is_due(now));
+            if !timer || here.waiting.load(Relaxed) != 0 || state.load(Relaxed) == NOTIFIED {
+                break;
+            }
+        }
         IDLE.fetch_and(!bit, SeqCst);
-        (now, quiet) = if look { drivers::poll_idle() } else { (time::now_ns(), true) };
+        quiet = !look || drivers::poll_idle(now);
     };
     if !quiet {
         drivers::guard(now);

@@ -223,6 +223,11 @@ impl Net {
         count
     }
 
+    /// Whether there is something for [`Net::receive`].
+    pub fn has_come(&self) -> bool {
+        self.receive.try_lock().is_some_and(|receive| receive.pending())
+    }
+
     #[cold]
     fn broken(&self, error: coracle_virtio::queue::QueueError) {
         static TOLD: spin::Once<()> = spin::Once::new();
