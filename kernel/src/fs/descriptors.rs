@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use coracle_hal::frame;
 use coracle_vfs_core::bitmap::Bitmap;
 use core::sync::atomic::{AtomicU32, Ordering};
-use spin::RwLock;
+use spin::Mutex;
 
 /// The soft limit of RLIMIT_NOFILE that a program starts with, as on Linux.
 pub const DEFAULT_LIMIT: u32 = 1024;
@@ -45,10 +45,10 @@ impl Slots {
     }
 }
 
-/// Descriptors of a process, shared by its threads. A look-up takes a read lock for a few instructions; files are always
+/// Descriptors of a process, shared by its threads. A look-up holds the lock for a few instructions; files are always
 /// dropped after the lock is released, because that may run any file's closing.
 pub struct DescriptorTable {
-    slots: RwLock<Slots>,
+    slots: Mutex<Slots>,
     limit: AtomicU32,
 }
 
@@ -61,12 +61,12 @@ impl Default for DescriptorTable {
 impl DescriptorTable {
     /// An empty table.
     pub fn new() -> Self {
-        DescriptorTable { slots: RwLock::new(Slots::default()), limit: AtomicU32::new(DEFAULT_LIMIT) }
+        DescriptorTable { slots: Mutex::new(Slots::default()), limit: AtomicU32::new(DEFAULT_LIMIT) }
     }
     /// The open file of `fd`; EBADF.
-    #[inline]
+    #[inline(never)]
     pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
-        match self.slots.read().slots.get(fd as usize) {
+        match self.slots.lock().slots.get(fd as usize) {
             Some(Some(slot)) => Ok(slot.file.clone()),
             _ => Err(Errno::BADF),
         }
@@ -77,7 +77,7 @@ impl DescriptorTable {
         if frame::low() {
             return Err(Errno::NFILE);
         }
-        let mut table = self.slots.write();
+        let mut table = self.slots.lock();
         let fd = table.used.first_clear(from.max(0) as usize);
         if fd >= limit {
             drop(table);
@@ -97,24 +97,24 @@ impl DescriptorTable {
         if fd < 0 || fd as u32 >= self.limit() {
             return Err(Errno::BADF);
         }
-        let old = self.slots.write().put(fd as usize, Slot { file, close_on_exec });
+        let old = self.slots.lock().put(fd as usize, Slot { file, close_on_exec });
         old.map(|slot| slot.map(|slot| slot.file)).map_err(|_| Errno::NOMEM)
     }
     /// Frees `fd` and gives what it referred to; EBADF.
     pub fn remove(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
-        let slot = self.slots.write().take(fd as usize);
+        let slot = self.slots.lock().take(fd as usize);
         slot.map(|slot| slot.file).ok_or(Errno::BADF)
     }
     /// Whether `fd` is closed by exec.
     pub fn is_close_on_exec(&self, fd: i32) -> Result<bool, Errno> {
-        match self.slots.read().slots.get(fd as usize) {
+        match self.slots.lock().slots.get(fd as usize) {
             Some(Some(slot)) => Ok(slot.close_on_exec),
             _ => Err(Errno::BADF),
         }
     }
     /// Sets whether `fd` is closed by exec.
     pub fn set_close_on_exec(&self, fd: i32, value: bool) -> Result<(), Errno> {
-        match self.slots.write().slots.get_mut(fd as usize) {
+        match self.slots.lock().slots.get_mut(fd as usize) {
             Some(Some(slot)) => {
                 slot.close_on_exec = value;
                 Ok(())
@@ -132,18 +132,18 @@ impl DescriptorTable {
     }
     /// The descriptors in use, in order.
     pub fn list(&self) -> Vec<i32> {
-        let table = self.slots.read();
+        let table = self.slots.lock();
         table.slots.iter().enumerate().filter(|(_, slot)| slot.is_some()).map(|(fd, _)| fd as i32).collect()
     }
     /// Removes all of `first..=last` that are open and gives their files (close_range(2)).
     pub fn remove_range(&self, first: u32, last: u32) -> Vec<Arc<OpenFile>> {
-        let mut table = self.slots.write();
+        let mut table = self.slots.lock();
         let end = table.slots.len().min((last as usize).saturating_add(1));
         (first as usize..end).filter_map(|fd| table.take(fd)).map(|slot| slot.file).collect()
     }
     /// Marks all of `first..=last` close-on-exec (close_range(2), CLOSE_RANGE_CLOEXEC).
     pub fn mark_range(&self, first: u32, last: u32) {
-        let mut table = self.slots.write();
+        let mut table = self.slots.lock();
         let end = table.slots.len().min((last as usize).saturating_add(1));
         for slot in table.slots.get_mut(first as usize..end).unwrap_or_default().iter_mut().flatten() {
             slot.close_on_exec = true;
@@ -151,12 +151,12 @@ impl DescriptorTable {
     }
     /// A copy that shares the open files (fork).
     pub fn duplicate(&self) -> Self {
-        DescriptorTable { slots: RwLock::new(self.slots.read().clone()), limit: AtomicU32::new(self.limit()) }
+        DescriptorTable { slots: Mutex::new(self.slots.lock().clone()), limit: AtomicU32::new(self.limit()) }
     }
     /// Closes those marked close-on-exec (exec).
     pub fn close_on_exec(&self) {
         let closed: Vec<Slot> = {
-            let mut table = self.slots.write();
+            let mut table = self.slots.lock();
             let marked: Vec<usize> = table
                 .slots
                 .iter()
@@ -170,7 +170,7 @@ impl DescriptorTable {
     }
     /// Closes everything (exit).
     pub fn close_all(&self) {
-        let closed = core::mem::take(&mut *self.slots.write());
+        let closed = core::mem::take(&mut *self.slots.lock());
         if locks::any() {
             let pid = crate::this::with(|thread| thread.process.pid);
             closed.slots.iter().flatten().for_each(|slot| locks::descriptor_closed(&slot.file, pid));

@@ -102,7 +102,7 @@ impl Ready {
 
 impl Member {
     /// `events` happened at the file; false if the set isn't interested.
-    #[inline]
+    #[inline(always)]
     pub(super) fn notify(this: &Arc<Member>, events: Events) -> bool {
         let interest = this.interest.load(Ordering::Relaxed);
         if interest & !FLAGS == 0

@@ -8,8 +8,8 @@ use core::slice::Iter;
 
 /// Bytes that go to or come from the caller, consumed front to back.
 pub struct UserBuf<'a> {
-    /// Where the next bytes of the program lie, and how many there, at most [`UserBuf::remaining`]. 0: they lie in the
-    /// next piece, or in the kernel.
+    /// Where the next bytes of the program lie, and how many there. 0: they lie in the next piece, or in the kernel. All
+    /// pieces together are `total`.
     addr: usize,
     here: usize,
     rest: Rest<'a>,
@@ -52,7 +52,7 @@ impl Pieces {
     }
     /// Reads the `count` elements (at most [`MAX_PIECES`]) of the array at `addr` and gives the number of bytes that they
     /// make, at most [`MAX_COUNT`]. EINVAL if a length is negative; EFAULT.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, addr: usize, count: usize) -> SysResult {
         let pieces = match self.few.get_mut(..count) {
             Some(pieces) => pieces,
@@ -67,7 +67,11 @@ impl Pieces {
             }
             total = total.saturating_add(len);
         }
-        Ok(total.min(MAX_COUNT))
+        if total > MAX_COUNT {
+            shorten(pieces);
+            total = MAX_COUNT;
+        }
+        Ok(total)
     }
     #[cold]
     fn make_room(&mut self, count: usize) -> &mut [RawPiece] {
@@ -80,6 +84,17 @@ impl Pieces {
     pub fn buffer(&self, total: usize) -> UserBuf<'_> {
         let pieces = self.many.as_deref().unwrap_or(&self.few);
         UserBuf::new(0, 0, Rest::Pieces(pieces.iter()), total)
+    }
+}
+
+/// Shortens pieces to [`MAX_COUNT`] bytes together.
+#[cold]
+fn shorten(pieces: &mut [RawPiece]) {
+    let mut left = MAX_COUNT;
+    for [_, len] in pieces {
+        let part = usize::from_le_bytes(*len).min(left);
+        left -= part;
+        *len = part.to_le_bytes();
     }
 }
 
@@ -148,7 +163,7 @@ impl<'a> UserBuf<'a> {
     }
     /// Like [`UserBuf::put`], but stops at a page fault, so that it may be used with locks held. If it copied less
     /// than fits, call [`UserBuf::resolve`] with no lock held and go on.
-    #[inline]
+    #[inline(always)]
     pub fn put_nofault(&mut self, src: &[u8]) -> usize {
         if src.len() > self.here {
             return self.put_pieces(src);
@@ -157,7 +172,7 @@ impl<'a> UserBuf<'a> {
         self.moved(src.len(), result)
     }
     /// See [`UserBuf::put_nofault`].
-    #[inline]
+    #[inline(always)]
     pub fn take_nofault(&mut self, dst: &mut [u8]) -> usize {
         if dst.len() > self.here {
             return self.take_pieces(dst);
@@ -169,18 +184,20 @@ impl<'a> UserBuf<'a> {
     #[inline(never)]
     fn put_pieces(&mut self, src: &[u8]) -> usize {
         let before = self.done;
-        let mut left = &src[..src.len().min(self.remaining())];
-        while !left.is_empty() && self.find_piece() {
+        if let Rest::KernelOut(dst) = &mut self.rest {
+            let len = src.len().min(self.total - before);
+            dst[before..][..len].copy_from_slice(&src[..len]);
+            self.done += len;
+            return len;
+        }
+        let mut left = src;
+        while !left.is_empty() && (self.here != 0 || self.next_piece()) {
             let (part, next) = left.split_at(left.len().min(self.here));
             let result = hal::copy_to(self.addr, part);
             if self.moved(part.len(), result) < part.len() {
-                return self.done - before;
+                break;
             }
             left = next;
-        }
-        if let Rest::KernelOut(dst) = &mut self.rest {
-            dst[self.done..][..left.len()].copy_from_slice(left);
-            self.done += left.len();
         }
         self.done - before
     }
@@ -188,19 +205,20 @@ impl<'a> UserBuf<'a> {
     #[inline(never)]
     fn take_pieces(&mut self, dst: &mut [u8]) -> usize {
         let before = self.done;
-        let want = dst.len().min(self.remaining());
-        let mut left = &mut dst[..want];
-        while !left.is_empty() && self.find_piece() {
+        if let Rest::KernelIn(src) = &self.rest {
+            let len = dst.len().min(self.total - before);
+            dst[..len].copy_from_slice(&src[before..][..len]);
+            self.done += len;
+            return len;
+        }
+        let mut left = dst;
+        while !left.is_empty() && (self.here != 0 || self.next_piece()) {
             let (part, next) = left.split_at_mut(left.len().min(self.here));
             let result = hal::copy_from(part, self.addr);
             if self.moved(part.len(), result) < part.len() {
-                return self.done - before;
+                break;
             }
             left = next;
-        }
-        if let Rest::KernelIn(src) = &self.rest {
-            left.copy_from_slice(&src[self.done..][..left.len()]);
-            self.done += left.len();
         }
         self.done - before
     }
@@ -216,16 +234,18 @@ impl<'a> UserBuf<'a> {
         fault::resolve_current(addr, access).map_err(|_| Errno::FAULT)
     }
 
-    /// Makes `here` the first piece that isn't empty; false if there is none.
-    #[inline]
-    fn find_piece(&mut self) -> bool {
-        while self.here == 0 {
-            let Rest::Pieces(pieces) = &mut self.rest else { return false };
-            let Some([addr, len]) = pieces.next() else { return false };
+    /// Goes on to the next piece that isn't empty; false if there is none. The current one is used up.
+    #[inline(always)]
+    fn next_piece(&mut self) -> bool {
+        let Rest::Pieces(pieces) = &mut self.rest else { return false };
+        for [addr, len] in pieces {
             self.addr = usize::from_le_bytes(*addr);
-            self.here = usize::from_le_bytes(*len).min(self.total - self.done);
+            self.here = usize::from_le_bytes(*len);
+            if self.here != 0 {
+                return true;
+            }
         }
-        true
+        false
     }
     /// A copy of `len` bytes from or to the current piece came to `result`: gives how many were copied.
     #[inline(always)]

@@ -45,11 +45,6 @@ const LOOPBACK_MTU: u32 = 65536;
 /// txqueuelen, as Linux tells it of Ethernet cards and of the loopback.
 const QUEUE_LENGTH: u32 = 1000;
 
-/// Numbers of the interfaces.
-pub const LOOPBACK_INDEX: u32 = 1;
-/// See [`LOOPBACK_INDEX`].
-pub const CARD_INDEX: u32 = 2;
-
 /// A network interface as programs see it.
 pub struct InterfaceInfo {
     /// Number, from 1.
@@ -86,7 +81,7 @@ impl InterfaceInfo {
 /// All interfaces: the loopback, then the card.
 pub fn interfaces() -> Vec<InterfaceInfo> {
     let mut all = alloc::vec![InterfaceInfo {
-        index: LOOPBACK_INDEX,
+        index: 1,
         name: "lo",
         hardware: ARPHRD_LOOPBACK,
         flags: IFF_UP | IFF_LOOPBACK | IFF_RUNNING,
@@ -97,7 +92,7 @@ pub fn interfaces() -> Vec<InterfaceInfo> {
     let engine = engine();
     if engine.device().card().is_some() {
         all.push(InterfaceInfo {
-            index: CARD_INDEX,
+            index: 2,
             name: "eth0",
             hardware: ARPHRD_ETHER,
             flags: IFF_UP | IFF_BROADCAST | IFF_RUNNING | IFF_MULTICAST,

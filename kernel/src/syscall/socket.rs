@@ -6,8 +6,8 @@ use crate::mm::user;
 use crate::mm::user_buf::{MAX_PIECES, Pieces, UserBuf};
 use crate::net::address::ADDRESS_MAX;
 use crate::net::open;
-use crate::net::options::{SOL_IP, SOL_SOCKET, answer};
-use crate::net::socket::{Control, PKTINFO_BYTES, PacketInfo, Received, Socket, SocketAddress};
+use crate::net::options::{SOL_SOCKET, answer};
+use crate::net::socket::{Received, Rights, Socket, SocketAddress};
 use crate::task::signal;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -25,8 +25,6 @@ const RIGHTS_MAX: usize = 253;
 /// SCM_RIGHTS, SCM_CREDENTIALS (unix(7)).
 const SCM_RIGHTS: u32 = 1;
 const SCM_CREDENTIALS: u32 = 2;
-/// Level of control data that concerns IP (ip(7)).
-const IPPROTO_IP: u32 = SOL_IP as u32;
 /// Bytes of `struct cmsghdr`, and its alignment.
 const CMSG_HEADER: usize = 16;
 const CMSG_ALIGN: usize = 8;
@@ -217,41 +215,47 @@ pub fn recvfrom(call: &Call) -> SysResult {
 /// A `struct msghdr` as the program gave it, and where.
 struct Message {
     at: usize,
-    words: [u64; MSGHDR_WORDS],
+    words: [[u8; 8]; MSGHDR_WORDS],
 }
 
 impl Message {
-    #[inline]
-    fn read(at: usize) -> Result<Message, Errno> {
-        let message = Message { at, words: user::read_words(at)? };
-        if message.words[3] as usize > MAX_PIECES {
-            return Err(Errno::MSGSIZE);
-        }
-        Ok(message)
+    /// The header at `at`, not read yet: it is filled where it lies.
+    #[inline(always)]
+    fn at(at: usize) -> Message {
+        Message { at, words: [[0; 8]; MSGHDR_WORDS] }
+    }
+    /// Reads it: EMSGSIZE if its vector is too long; EFAULT.
+    #[inline(always)]
+    fn read(&mut self) -> Result<(), Errno> {
+        user::read(self.words.as_flattened_mut(), self.at)?;
+        if self.vector().1 > MAX_PIECES { Err(Errno::MSGSIZE) } else { Ok(()) }
+    }
+    #[inline(always)]
+    fn word(&self, n: usize) -> usize {
+        usize::from_le_bytes(self.words[n])
     }
     /// Address and length of a socket's address.
-    #[inline]
+    #[inline(always)]
     fn name(&self) -> (usize, i32) {
-        (self.words[0] as usize, self.words[1] as i32)
+        (self.word(0), self.word(1) as i32)
     }
     /// Address and length of the iovec array.
-    #[inline]
+    #[inline(always)]
     fn vector(&self) -> (usize, usize) {
-        (self.words[2] as usize, self.words[3] as usize)
+        (self.word(2), self.word(3))
     }
     /// Address and length of control data.
-    #[inline]
+    #[inline(always)]
     fn control(&self) -> (usize, usize) {
-        (self.words[4] as usize, self.words[5] as usize)
+        (self.word(4), self.word(5))
     }
 
-    /// The control data that goes along with the bytes: descriptors (SCM_RIGHTS), and the way of a datagram.
-    fn given_control(&self, call: &Call) -> Result<Control, Errno> {
-        let mut given = Control::default();
-        let rights = &mut given.rights;
+    /// The descriptors that are passed along (SCM_RIGHTS).
+    fn rights(&self, call: &Call) -> Result<Rights, Errno> {
+        let mut rights = Vec::new();
         let (control, len) = self.control();
         if control == 0 || len < CMSG_HEADER {
-            return Ok(given);
+            return Ok(rights);
         }
         if len > CONTROL_MAX {
             return Err(Errno::NOBUFS);
@@ -273,11 +277,7 @@ impl Message {
                 // A program may tell its own credentials; the kernel tells the true ones in any case.
                 (n::SOL_SOCKET, SCM_CREDENTIALS) => {}
                 (n::SOL_SOCKET, _) => return Err(Errno::INVAL),
-                (IPPROTO_IP, n::IP_PKTINFO) => {
-                    let info: &[u8; PKTINFO_BYTES] = data.try_into().map_err(|_| Errno::INVAL)?;
-                    given.packet_info = Some(PacketInfo::decode(info));
-                }
-                // What else there is of other levels changes the headers of one packet, or nothing here.
+                // Control data of other levels only chooses interfaces and such, of which there is one.
                 _ => {}
             }
             rest = rest.get(len.next_multiple_of(CMSG_ALIGN)..).unwrap_or(&[]);
@@ -285,10 +285,10 @@ impl Message {
         if rights.len() > RIGHTS_MAX {
             return Err(Errno::INVAL);
         }
-        Ok(given)
+        Ok(rights)
     }
 
-    #[inline]
+    #[inline(always)]
     fn send(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
         let (_, name_len) = self.name();
         let (_, control_len) = self.control();
@@ -305,8 +305,8 @@ impl Message {
             (0, _) | (_, 0) => None,
             (addr, len) => Some(read_address(addr, len)?),
         };
-        let mut control = self.given_control(call)?;
-        self.send_bytes(file, flags, to.as_ref(), Some(&mut control))
+        let mut rights = self.rights(call)?;
+        self.send_bytes(file, flags, to.as_ref(), Some(&mut rights))
     }
     #[inline(never)]
     fn send_bytes(
@@ -314,14 +314,14 @@ impl Message {
         file: &OpenFile,
         flags: u32,
         to: Option<&SocketAddress>,
-        control: Option<&mut Control>,
+        rights: Option<&mut Rights>,
     ) -> SysResult {
         let socket = socket_of(file)?;
         let flags = effective(file, flags);
         let (vector, count) = self.vector();
         let mut pieces = Pieces::new();
         let total = pieces.read(vector, count)?;
-        with_sigpipe(socket.send(&mut pieces.buffer(total), to, flags, control), flags)
+        with_sigpipe(socket.send(&mut pieces.buffer(total), to, flags, rights), flags)
     }
 
     fn receive(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
@@ -352,18 +352,9 @@ impl Message {
             (0, _) => (0, 0),
             given => given,
         };
-        if let Some(info) = received.packet_info {
-            if CMSG_HEADER + PKTINFO_BYTES <= room {
-                begin(&mut bytes, IPPROTO_IP, n::IP_PKTINFO, PKTINFO_BYTES);
-                bytes.extend(info.encode());
-                bytes.resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0);
-            } else {
-                told |= n::MSG_CTRUNC;
-            }
-        }
         if let Some((pid, uid, gid)) = received.credentials {
             if CMSG_HEADER + UCRED_BYTES <= room {
-                begin(&mut bytes, n::SOL_SOCKET, SCM_CREDENTIALS, UCRED_BYTES);
+                begin(&mut bytes, SCM_CREDENTIALS, UCRED_BYTES);
                 bytes.extend(pid.to_le_bytes());
                 bytes.extend(uid.to_le_bytes());
                 bytes.extend(gid.to_le_bytes());
@@ -389,7 +380,7 @@ impl Message {
                 }
             }
             if !fds.is_empty() {
-                begin(&mut bytes, n::SOL_SOCKET, SCM_RIGHTS, 4 * fds.len());
+                begin(&mut bytes, SCM_RIGHTS, 4 * fds.len());
                 fds.iter().for_each(|fd| bytes.extend(fd.to_le_bytes()));
                 bytes.resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0);
             }
@@ -401,10 +392,10 @@ impl Message {
     }
 }
 
-/// Appends a `struct cmsghdr`.
-fn begin(bytes: &mut Vec<u8>, level: u32, kind: u32, len: usize) {
+/// Appends a `struct cmsghdr` of level SOL_SOCKET.
+fn begin(bytes: &mut Vec<u8>, kind: u32, len: usize) {
     bytes.extend(((CMSG_HEADER + len) as u64).to_le_bytes());
-    bytes.extend(level.to_le_bytes());
+    bytes.extend(n::SOL_SOCKET.to_le_bytes());
     bytes.extend(kind.to_le_bytes());
 }
 
@@ -412,21 +403,25 @@ fn begin(bytes: &mut Vec<u8>, level: u32, kind: u32, len: usize) {
 #[inline]
 pub fn sendmsg(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
-    Message::read(call.usize(1))?.send(call, &file, call.u32(2))
+    let mut message = Message::at(call.usize(1));
+    message.read()?;
+    message.send(call, &file, call.u32(2))
 }
 
 /// recvmsg(2)
 #[inline]
 pub fn recvmsg(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
-    Message::read(call.usize(1))?.receive(call, &file, call.u32(2))
+    let mut message = Message::at(call.usize(1));
+    message.read()?;
+    message.receive(call, &file, call.u32(2))
 }
 
 /// sendmmsg(2)
 pub fn sendmmsg(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let flags = call.u32(3);
-    each_message(call, |call, at| Message::read(at)?.send(call, &file, flags))
+    each_message(call, |call, message| message.send(call, &file, flags))
 }
 
 /// recvmmsg(2). As on Linux, the time-out is looked at after each datagram.
@@ -446,11 +441,11 @@ pub fn recvmmsg(call: &Call) -> SysResult {
             Some(coracle_hal::time::now_ns().saturating_add(ns))
         }
     };
-    each_message(call, |call, at| {
+    each_message(call, |call, message| {
         if deadline.is_some_and(|at| at <= coracle_hal::time::now_ns()) {
             flags |= n::MSG_DONTWAIT;
         }
-        let len = Message::read(at)?.receive(call, &file, flags)?;
+        let len = message.receive(call, &file, flags)?;
         if wait_for_one {
             flags |= n::MSG_DONTWAIT;
         }
@@ -459,11 +454,13 @@ pub fn recvmmsg(call: &Call) -> SysResult {
 }
 
 /// Calls `f` for each message of an `mmsghdr` array until one fails; gives how many succeeded, or the first's error.
-fn each_message(call: &Call, mut f: impl FnMut(&Call, usize) -> SysResult) -> SysResult {
+fn each_message(call: &Call, mut f: impl FnMut(&Call, &Message) -> SysResult) -> SysResult {
     let (base, count) = (call.usize(1), (call.u32(2) as usize).min(MAX_PIECES));
     for index in 0..count {
         let at = base.wrapping_add(index * MMSGHDR_BYTES);
-        let done = f(call, at).and_then(|len| user::write_u32(at.wrapping_add(MMSG_LEN_AT), len as u32));
+        let mut message = Message::at(at);
+        let done = message.read().and_then(|()| f(call, &message));
+        let done = done.and_then(|len| user::write_u32(at.wrapping_add(MMSG_LEN_AT), len as u32));
         match done {
             Ok(()) => {}
             Err(error) if index == 0 => return Err(error),
