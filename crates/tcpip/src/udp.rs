@@ -47,6 +47,8 @@ pub struct Datagram {
     pub from: SocketAddrV4,
     /// The address it was sent to.
     pub to: Ipv4Addr,
+    /// It came over the link (not the loopback).
+    pub wire: bool,
     /// Its whole length.
     pub len: usize,
     /// Bytes that the sink took.
@@ -56,6 +58,7 @@ pub struct Datagram {
 struct Waiting<B> {
     from: (u32, u16),
     to: u32,
+    wire: bool,
     payload: Payload<B>,
 }
 
@@ -379,12 +382,14 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     /// Sends a datagram of `len` bytes that `fill` writes, piece by piece, to `to` or to the peer. If `fill` writes
-    /// fewer, nothing is sent and their number is given. sendto(2).
+    /// fewer, nothing is sent and their number is given. `from` is the sender's address, one of ours, instead of the
+    /// socket's. sendto(2).
     pub fn udp_send(
         &self,
         socket: &Udp<D, E>,
         now: u64,
         to: Option<SocketAddrV4>,
+        from: Option<Ipv4Addr>,
         len: usize,
         fill: impl FnMut(&mut [u8]) -> usize,
     ) -> Result<usize> {
@@ -412,7 +417,13 @@ impl<D: Device, E: Events> Stack<D, E> {
         if !state.claimed {
             self.udp_claim(socket, &mut state, 0, 0)?;
         }
-        let (local, local_port) = state.local;
+        let (mut local, local_port) = state.local;
+        if let Some(from) = from {
+            local = u32::from(from);
+            if !self.addresses.is_local(local) {
+                return Err(Error::NetworkUnreachable);
+            }
+        }
         let source = if local != 0 && local != BROADCAST && self.addresses.is_local(local) {
             local
         } else {
@@ -465,7 +476,13 @@ impl<D: Device, E: Events> Stack<D, E> {
         let Some(waiting) = state.queue.front() else {
             if state.receive_shut {
                 let nobody = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
-                return Ok(Datagram { from: nobody, to: Ipv4Addr::UNSPECIFIED, len: 0, copied: 0 });
+                return Ok(Datagram {
+                    from: nobody,
+                    to: Ipv4Addr::UNSPECIFIED,
+                    wire: false,
+                    len: 0,
+                    copied: 0,
+                });
             }
             return Err(Error::WouldBlock);
         };
@@ -473,6 +490,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let datagram = Datagram {
             from: SocketAddrV4::new(Ipv4Addr::from(waiting.from.0), waiting.from.1),
             to: Ipv4Addr::from(waiting.to),
+            wire: waiting.wire,
             len,
             copied: waiting.payload.read(len, sink),
         };
@@ -529,6 +547,7 @@ impl<D: Device, E: Events> UdpSocket<D, E> {
         state.queue.push_back(Waiting {
             from: (tuple.remote, tuple.remote_port),
             to: info.destination,
+            wire: info.wire,
             payload,
         });
         self.settle(state, Readiness::READABLE);

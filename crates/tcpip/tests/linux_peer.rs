@@ -270,11 +270,12 @@ fn small_things() {
             part.len()
         }) {
             let mut done = 0;
-            let sent = engine.stack.udp_send(&ours, engine.now(), Some(datagram.from), bytes.len(), |room| {
-                room.copy_from_slice(&bytes[done..done + room.len()]);
-                done += room.len();
-                room.len()
-            });
+            let sent =
+                engine.stack.udp_send(&ours, engine.now(), Some(datagram.from), None, bytes.len(), |room| {
+                    room.copy_from_slice(&bytes[done..done + room.len()]);
+                    done += room.len();
+                    room.len()
+                });
             assert_eq!(sent, Ok(bytes.len()));
         }
     }

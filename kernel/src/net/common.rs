@@ -1,9 +1,16 @@
-//! What TCP and UDP sockets have in common: time-outs, options that are only remembered, errors.
-use super::address::Family;
-use crate::errno::Errno;
+//! What the files of TCP and UDP sockets have in common: addresses between program and engine, time-outs, options that are
+//! only remembered, errors.
+use super::address::{Family, is_native_loopback};
+use super::socket::SocketAddress;
+use super::stack::wait_configured;
+use crate::errno::{Errno, SysResult};
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use coracle_hal::time::now_ns;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::net::{Ipv4Addr, SocketAddrV4};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 use spin::Mutex;
 
@@ -14,7 +21,12 @@ pub struct Common {
     /// IPV6_V6ONLY.
     pub v6_only: AtomicBool,
     /// The program bound the socket to, or connected it with, `::1`.
-    pub native_loopback: AtomicBool,
+    native_loopback: AtomicBool,
+    /// Port of an AF_INET6 socket that is bound to `::` for IPv6 alone: nobody can reach it here, so the engine does
+    /// not know of it. 0: none.
+    unreachable_port: AtomicU16,
+    /// The program has let go of it.
+    closed: AtomicBool,
     /// SO_RCVTIMEO and SO_SNDTIMEO in ns; 0: none.
     receive_timeout: AtomicU64,
     send_timeout: AtomicU64,
@@ -31,6 +43,8 @@ impl Common {
             family,
             v6_only: AtomicBool::new(false),
             native_loopback: AtomicBool::new(false),
+            unreachable_port: AtomicU16::new(0),
+            closed: AtomicBool::new(false),
             receive_timeout: AtomicU64::new(0),
             send_timeout: AtomicU64::new(0),
             remembered: Mutex::new(Vec::new()),
@@ -48,6 +62,75 @@ impl Common {
         }
         new.native_loopback.store(self.native_loopback.load(Ordering::Relaxed), Ordering::Relaxed);
         new
+    }
+
+    /// True the first time: the engine is to hear of it.
+    pub fn close(&self) -> bool {
+        !self.closed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether nobody can reach the socket, though the program believes it bound.
+    #[inline]
+    pub fn is_unreachable(&self) -> bool {
+        self.unreachable_port.load(Ordering::Relaxed) != 0
+    }
+
+    /// The engine's address for one that the program binds the socket to. `None`: nobody could reach it there, and the
+    /// engine is not asked.
+    pub fn to_bind(&self, address: &SocketAddress) -> Result<Option<SocketAddrV4>, Errno> {
+        let local = self.family.lower(address)?.ok_or(Errno::ADDRNOTAVAIL)?;
+        let only_v6 = self.family == Family::V6 && self.v6_only.load(Ordering::Relaxed);
+        if only_v6 && local.ip().is_unspecified() && local.port() != 0 {
+            self.unreachable_port.store(local.port(), Ordering::Relaxed);
+            return Ok(None);
+        }
+        if !local.ip().is_unspecified() && !local.ip().is_loopback() {
+            wait_configured()?;
+        }
+        self.note_family(address);
+        Ok(Some(local))
+    }
+
+    /// The engine's address for one that the program sends to.
+    pub fn to_reach(&self, address: &SocketAddress) -> Result<SocketAddrV4, Errno> {
+        let mut peer = self.family.lower(address)?.ok_or(Errno::NETUNREACH)?;
+        if peer.ip().is_unspecified() {
+            // "This host on this network" (RFC 1122, section 3.2.1.3): Linux means itself.
+            peer.set_ip(Ipv4Addr::LOCALHOST);
+        }
+        if !peer.ip().is_loopback() {
+            wait_configured()?;
+        }
+        Ok(peer)
+    }
+
+    /// The program names its own or its peer's address: remembers in which family it speaks of the loopback.
+    pub fn note_family(&self, address: &SocketAddress) {
+        self.native_loopback.store(is_native_loopback(address), Ordering::Relaxed);
+    }
+
+    /// The program's address for one of the engine's.
+    pub fn raise(&self, address: SocketAddrV4) -> SocketAddress {
+        self.family.raise(address, self.native_loopback.load(Ordering::Relaxed))
+    }
+
+    /// The same for the socket's own.
+    pub fn raise_local(&self, mut local: SocketAddrV4) -> SocketAddress {
+        match self.unreachable_port.load(Ordering::Relaxed) {
+            0 => {}
+            port => local.set_port(port),
+        }
+        self.raise(local)
+    }
+
+    /// fstat(2).
+    pub fn stat(&self) -> Stat {
+        crate::fs::stat::nameless(super::open::SOCKET_MODE, self.inode)
+    }
+
+    /// Its name in /proc.
+    pub fn path(&self) -> String {
+        format!("socket:[{}]", self.inode)
     }
 
     /// When a receive that starts now gives up.
@@ -121,4 +204,9 @@ pub fn errno(error: coracle_tcpip::Error) -> Errno {
 #[inline]
 pub fn timed_out(error: Errno) -> Errno {
     if error == Errno::TIMEDOUT { Errno::AGAIN } else { error }
+}
+
+/// Answers an ioctl(2) with a number at `argument`.
+pub fn ioctl_answer(argument: usize, value: u32) -> SysResult {
+    crate::mm::user::write_u32(argument, value).map(|()| 0)
 }

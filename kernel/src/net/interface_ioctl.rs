@@ -45,6 +45,11 @@ const LOOPBACK_MTU: u32 = 65536;
 /// txqueuelen, as Linux tells it of Ethernet cards and of the loopback.
 const QUEUE_LENGTH: u32 = 1000;
 
+/// Numbers of the interfaces.
+pub const LOOPBACK_INDEX: u32 = 1;
+/// See [`LOOPBACK_INDEX`].
+pub const CARD_INDEX: u32 = 2;
+
 /// A network interface as programs see it.
 pub struct InterfaceInfo {
     /// Number, from 1.
@@ -81,7 +86,7 @@ impl InterfaceInfo {
 /// All interfaces: the loopback, then the card.
 pub fn interfaces() -> Vec<InterfaceInfo> {
     let mut all = alloc::vec![InterfaceInfo {
-        index: 1,
+        index: LOOPBACK_INDEX,
         name: "lo",
         hardware: ARPHRD_LOOPBACK,
         flags: IFF_UP | IFF_LOOPBACK | IFF_RUNNING,
@@ -92,7 +97,7 @@ pub fn interfaces() -> Vec<InterfaceInfo> {
     let engine = engine();
     if engine.device().card().is_some() {
         all.push(InterfaceInfo {
-            index: 2,
+            index: CARD_INDEX,
             name: "eth0",
             hardware: ARPHRD_ETHER,
             flags: IFF_UP | IFF_BROADCAST | IFF_RUNNING | IFF_MULTICAST,

@@ -13,6 +13,7 @@ mod resolver;
 pub mod socket;
 mod stack;
 pub mod tcp;
+mod tcp_options;
 pub mod udp;
 
 pub use resolver::resolv_conf;

@@ -3,7 +3,7 @@
 use super::interface_ioctl::{IFF_LOOPBACK, InterfaceInfo, interfaces};
 use super::open::SOCKET_MODE;
 use super::options::{SOL_SOCKET, answer};
-use super::socket::{Received, Rights, Socket, SocketAddress};
+use super::socket::{Control, Received, Socket, SocketAddress};
 use super::stack::wait_configured;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
@@ -394,7 +394,7 @@ impl Socket for NetlinkFile {
         src: &mut UserBuf,
         to: Option<&SocketAddress>,
         _flags: u32,
-        _rights: Option<&mut Rights>,
+        _control: Option<&mut Control>,
     ) -> SysResult {
         match to {
             None | Some(SocketAddress::Netlink { port: 0, .. }) => {}
@@ -421,11 +421,9 @@ impl Socket for NetlinkFile {
         })?;
         let copied = dst.put(&message)?;
         Ok(Received {
-            len: if flags & n::MSG_TRUNC != 0 { message.len() } else { copied },
             from: Some(SocketAddress::Netlink { port: 0, groups: 0 }),
             flags: if copied < message.len() { n::MSG_TRUNC } else { 0 },
-            rights: Vec::new(),
-            credentials: None,
+            ..Received::bytes(if flags & n::MSG_TRUNC != 0 { message.len() } else { copied })
         })
     }
 

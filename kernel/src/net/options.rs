@@ -61,6 +61,17 @@ pub fn buffer_size(value: i32) -> usize {
     (value.max(0) as usize).clamp(BUFFER_MIN, BUFFER_MAX)
 }
 
+/// A time to live that a program asks for; -1 is the system's (ip(7), IP_TTL).
+pub fn ttl(value: i32) -> Result<u8, Errno> {
+    /// net.ipv4.ip_default_ttl.
+    const USUAL: u8 = 64;
+    match value {
+        -1 => Ok(USUAL),
+        1..=255 => Ok(value as u8),
+        _ => Err(Errno::INVAL),
+    }
+}
+
 impl Common {
     /// Sets an option that is the same for all inet sockets. `None`: it is not.
     pub fn set(&self, level: i32, name: i32, value: &[u8]) -> Option<Result<(), Errno>> {

@@ -4,7 +4,7 @@ use crate::fs::file::{File, OpenFile};
 use crate::mm::user_buf::UserBuf;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::{SocketAddrV4, SocketAddrV6};
+use core::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 
 /// A socket address of any family we know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,50 @@ pub enum SocketAddress {
 /// Descriptors that are passed along (SCM_RIGHTS, unix(7)).
 pub type Rights = Vec<Arc<OpenFile>>;
 
+/// Which way a datagram came or is to go (IP_PKTINFO, ip(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketInfo {
+    /// Number of the interface; 0 for sending: whichever is right.
+    pub interface: u32,
+    /// The local address; unspecified for sending: that of the socket or of the interface.
+    pub local: Ipv4Addr,
+    /// The destination in the header (not used for sending).
+    pub destination: Ipv4Addr,
+}
+
+/// Bytes of `struct in_pktinfo` (ip(7)): interface, local address, destination.
+pub const PKTINFO_BYTES: usize = 12;
+
+impl PacketInfo {
+    /// From the program's bytes.
+    pub fn decode(bytes: &[u8; PKTINFO_BYTES]) -> PacketInfo {
+        let word = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+        PacketInfo {
+            interface: u32::from_le_bytes(word(0)),
+            local: Ipv4Addr::from(word(4)),
+            destination: Ipv4Addr::from(word(8)),
+        }
+    }
+
+    /// As the program reads it.
+    pub fn encode(&self) -> [u8; PKTINFO_BYTES] {
+        let mut bytes = [0; PKTINFO_BYTES];
+        bytes[..4].copy_from_slice(&self.interface.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.local.octets());
+        bytes[8..].copy_from_slice(&self.destination.octets());
+        bytes
+    }
+}
+
+/// Control data of sendmsg(2).
+#[derive(Default)]
+pub struct Control {
+    /// Descriptors to pass along, taken out if they were sent.
+    pub rights: Rights,
+    /// Which way a datagram is to go.
+    pub packet_info: Option<PacketInfo>,
+}
+
 /// What recvmsg(2) found.
 pub struct Received {
     /// Bytes copied (with MSG_TRUNC asked for: the datagram's length).
@@ -41,6 +85,16 @@ pub struct Received {
     pub rights: Rights,
     /// Sender's pid, uid, gid if SO_PASSCRED is on.
     pub credentials: Option<(i32, u32, u32)>,
+    /// Which way the datagram came, if IP_PKTINFO is on.
+    pub packet_info: Option<PacketInfo>,
+}
+
+impl Received {
+    /// `len` bytes without anything beside them.
+    #[inline]
+    pub fn bytes(len: usize) -> Received {
+        Received { len, from: None, flags: 0, rights: Vec::new(), credentials: None, packet_info: None }
+    }
 }
 
 /// The socket calls.
@@ -53,13 +107,14 @@ pub trait Socket: File {
     fn accept(&self, nonblock: bool) -> Result<(Arc<dyn File>, SocketAddress), Errno>;
     fn local_address(&self) -> Result<SocketAddress, Errno>;
     fn peer_address(&self) -> Result<SocketAddress, Errno>;
-    /// `rights`: what SCM_RIGHTS passes along, taken out if it was sent. `flags`: MSG_*; MSG_DONTWAIT is set here also for O_NONBLOCK. EPIPE without SIGPIPE: the caller sends that.
+    /// `control`: what goes along with the bytes. `flags`: MSG_*; MSG_DONTWAIT is set here also for O_NONBLOCK. EPIPE
+    /// without SIGPIPE: the caller sends that.
     fn send(
         &self,
         src: &mut UserBuf,
         to: Option<&SocketAddress>,
         flags: u32,
-        rights: Option<&mut Rights>,
+        control: Option<&mut Control>,
     ) -> SysResult;
     fn receive(&self, dst: &mut UserBuf, flags: u32) -> Result<Received, Errno>;
     /// `how`: SHUT_RD, SHUT_WR, SHUT_RDWR.

@@ -1,25 +1,25 @@
 //! UDP sockets as files (udp(7)).
-use super::address::{Family, is_native_loopback};
-use super::common::{Common, errno, timed_out};
+use super::address::Family;
+use super::common::{Common, errno, ioctl_answer, timed_out};
 use super::engine;
 use super::interface::{Interface, Watch, poll_events};
-use super::options::{SOL_IP, SOL_SOCKET, SOL_UDP, answer, buffer_size, int};
-use super::socket::{Received, Rights, Socket, SocketAddress};
-use super::stack::{sent, wait_configured};
+use super::interface_ioctl::{CARD_INDEX, LOOPBACK_INDEX, interfaces};
+use super::options::{SOL_IP, SOL_SOCKET, SOL_UDP, answer, buffer_size, int, ttl};
+use super::socket::{Control, PacketInfo, Received, Socket, SocketAddress};
+use super::stack::sent;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
-use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::time::now_ns;
-use coracle_tcpip::{Error, Udp};
+use coracle_tcpip::{Datagram, Error, Udp};
 use core::any::Any;
 use core::net::{Ipv4Addr, SocketAddrV4};
-use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 
@@ -36,9 +36,8 @@ const UDP_GRO: u32 = 104;
 pub struct UdpFile {
     socket: Udp<Interface, Watch>,
     common: Common,
-    closed: AtomicBool,
-    /// As for TCP: the port of a socket bound to `::` for IPv6 alone, which nobody can reach. 0: none.
-    unreachable_port: AtomicU16,
+    /// IP_PKTINFO.
+    packet_info: AtomicBool,
 }
 
 impl UdpFile {
@@ -47,8 +46,7 @@ impl UdpFile {
         Arc::new(UdpFile {
             socket: engine().udp_socket(Watch::new()),
             common: Common::new(family),
-            closed: AtomicBool::new(false),
-            unreachable_port: AtomicU16::new(0),
+            packet_info: AtomicBool::new(false),
         })
     }
 
@@ -57,52 +55,31 @@ impl UdpFile {
         &self.socket.events().source
     }
 
-    fn native(&self) -> bool {
-        self.common.native_loopback.load(Ordering::Relaxed)
-    }
-
-    fn destination(&self, address: &SocketAddress) -> Result<SocketAddrV4, Errno> {
-        let mut to = self.common.family.lower(address)?.ok_or(Errno::NETUNREACH)?;
-        if to.ip().is_unspecified() {
-            to.set_ip(Ipv4Addr::LOCALHOST);
-        }
-        if !to.ip().is_loopback() {
-            wait_configured()?;
-        }
-        Ok(to)
-    }
-
     /// Sends one datagram: the rest of `src`. It goes as a whole or not at all, and some page of it may not be there
     /// yet, so it is fetched before the engine is called.
     #[inline]
-    fn send_datagram(&self, src: &mut UserBuf, to: Option<SocketAddrV4>, nonblock: bool) -> SysResult {
+    fn send_datagram(&self, src: &mut UserBuf, way: Way, nonblock: bool) -> SysResult {
         let len = src.remaining();
         if len > DATAGRAM_MAX {
             return Err(Errno::MSGSIZE);
         }
         if len <= SMALL_DATAGRAM {
             let mut bytes = [0; SMALL_DATAGRAM];
-            self.send_bytes(src, &mut bytes[..len], to, nonblock)
+            self.send_bytes(src, &mut bytes[..len], way, nonblock)
         } else {
-            self.send_bytes(src, &mut alloc::vec![0; len], to, nonblock)
+            self.send_bytes(src, &mut alloc::vec![0; len], way, nonblock)
         }
     }
 
     #[inline]
-    fn send_bytes(
-        &self,
-        src: &mut UserBuf,
-        bytes: &mut [u8],
-        to: Option<SocketAddrV4>,
-        nonblock: bool,
-    ) -> SysResult {
+    fn send_bytes(&self, src: &mut UserBuf, bytes: &mut [u8], way: Way, nonblock: bool) -> SysResult {
         if src.take(bytes)? < bytes.len() {
             return Err(Errno::FAULT);
         }
         let attempt = || {
             let now = now_ns();
             let mut at = 0;
-            let result = engine().udp_send(&self.socket, now, to, bytes.len(), |room| {
+            let result = engine().udp_send(&self.socket, now, way.to, way.from, bytes.len(), |room| {
                 let part = room.len().min(bytes.len() - at);
                 room[..part].copy_from_slice(&bytes[at..at + part]);
                 at += part;
@@ -143,18 +120,44 @@ impl UdpFile {
         }
         let truncated = datagram.len > want;
         Ok(Received {
-            len: if flags & n::MSG_TRUNC != 0 { datagram.len } else { datagram.len.min(want) },
-            from: Some(self.common.family.raise(datagram.from, self.native())),
+            from: Some(self.common.raise(datagram.from)),
             flags: if truncated { n::MSG_TRUNC } else { 0 },
-            rights: Vec::new(),
-            credentials: None,
+            packet_info: self.packet_info.load(Ordering::Relaxed).then(|| packet_info(&datagram)),
+            ..Received::bytes(if flags & n::MSG_TRUNC != 0 { datagram.len } else { datagram.len.min(want) })
         })
     }
 
     fn finish(&self) {
-        if !self.closed.swap(true, Ordering::AcqRel) {
+        if self.common.close() {
             engine().udp_close(&self.socket);
         }
+    }
+}
+
+/// Where a datagram goes to, and which address of ours it comes from, if the program says so.
+#[derive(Clone, Copy, Default)]
+struct Way {
+    to: Option<SocketAddrV4>,
+    from: Option<Ipv4Addr>,
+}
+
+/// The sender's address that a program asks for (ip(7), IP_PKTINFO); ENODEV for an interface that is not there. There is
+/// one way to each destination, so a choice of the interface has no other effect.
+fn source(info: PacketInfo) -> Result<Option<Ipv4Addr>, Errno> {
+    if info.interface != 0 && !interfaces().iter().any(|interface| interface.index == info.interface) {
+        return Err(Errno::NODEV);
+    }
+    Ok((!info.local.is_unspecified()).then_some(info.local))
+}
+
+/// Which way a datagram came. One that went to all on the link is told of with our own address there.
+fn packet_info(datagram: &Datagram) -> PacketInfo {
+    let own = engine().ipv4().map(|config| config.address);
+    let to_us = !datagram.wire || own == Some(datagram.to);
+    PacketInfo {
+        interface: if datagram.wire { CARD_INDEX } else { LOOPBACK_INDEX },
+        local: if to_us { datagram.to } else { own.unwrap_or(datagram.to) },
+        destination: datagram.to,
     }
 }
 
@@ -173,11 +176,11 @@ impl File for UdpFile {
 
     #[inline]
     fn write(&self, src: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
-        self.send_datagram(src, None, nonblock)
+        self.send_datagram(src, Way::default(), nonblock)
     }
 
     fn stat(&self) -> Result<Stat, Errno> {
-        Ok(crate::fs::stat::nameless(super::open::SOCKET_MODE, self.common.inode))
+        Ok(self.common.stat())
     }
 
     #[inline]
@@ -191,7 +194,7 @@ impl File for UdpFile {
     }
 
     fn ioctl(&self, _call: &Call, command: u32, argument: usize) -> SysResult {
-        let int = |value: u32| crate::mm::user::write_u32(argument, value).map(|()| 0);
+        let int = |value| ioctl_answer(argument, value);
         match command {
             linux_raw_sys::ioctl::FIONREAD => int(self.socket.next_len() as u32),
             linux_raw_sys::ioctl::TIOCOUTQ => int(0),
@@ -205,7 +208,7 @@ impl File for UdpFile {
     }
 
     fn path(&self) -> String {
-        format!("socket:[{}]", self.common.inode)
+        self.common.path()
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -219,25 +222,16 @@ impl File for UdpFile {
 
 impl Socket for UdpFile {
     fn bind(&self, address: &SocketAddress) -> Result<(), Errno> {
-        let local = self.common.family.lower(address)?.ok_or(Errno::ADDRNOTAVAIL)?;
-        let only_v6 = self.common.family == Family::V6 && self.common.v6_only.load(Ordering::Relaxed);
-        if only_v6 && local.ip().is_unspecified() && local.port() != 0 {
-            self.unreachable_port.store(local.port(), Ordering::Relaxed);
-            return Ok(());
-        }
-        if !local.ip().is_unspecified() && !local.ip().is_loopback() {
-            wait_configured()?;
-        }
-        self.common.native_loopback.store(is_native_loopback(address), Ordering::Relaxed);
+        let Some(local) = self.common.to_bind(address)? else { return Ok(()) };
         engine().udp_bind(&self.socket, local).map_err(errno)
     }
 
     fn connect(&self, address: &SocketAddress, _nonblock: bool) -> Result<(), Errno> {
         let peer = match address {
             SocketAddress::Unspecified => None,
-            address => Some(self.destination(address)?),
+            address => Some(self.common.to_reach(address)?),
         };
-        self.common.native_loopback.store(is_native_loopback(address), Ordering::Relaxed);
+        self.common.note_family(address);
         engine().udp_connect(&self.socket, peer).map_err(errno)
     }
 
@@ -250,17 +244,12 @@ impl Socket for UdpFile {
     }
 
     fn local_address(&self) -> Result<SocketAddress, Errno> {
-        let mut local = self.socket.local();
-        match self.unreachable_port.load(Ordering::Relaxed) {
-            0 => {}
-            port => local.set_port(port),
-        }
-        Ok(self.common.family.raise(local, self.native()))
+        Ok(self.common.raise_local(self.socket.local()))
     }
 
     fn peer_address(&self) -> Result<SocketAddress, Errno> {
         let peer = self.socket.peer().ok_or(Errno::NOTCONN)?;
-        Ok(self.common.family.raise(peer, self.native()))
+        Ok(self.common.raise(peer))
     }
 
     #[inline]
@@ -269,16 +258,20 @@ impl Socket for UdpFile {
         src: &mut UserBuf,
         to: Option<&SocketAddress>,
         flags: u32,
-        _rights: Option<&mut Rights>,
+        control: Option<&mut Control>,
     ) -> SysResult {
         if flags & n::MSG_OOB != 0 {
             return Err(Errno::OPNOTSUPP);
         }
         let to = match to {
             None | Some(SocketAddress::Unspecified) => None,
-            Some(address) => Some(self.destination(address)?),
+            Some(address) => Some(self.common.to_reach(address)?),
         };
-        self.send_datagram(src, to, flags & n::MSG_DONTWAIT != 0)
+        let from = match control.and_then(|control| control.packet_info) {
+            Some(info) => source(info)?,
+            None => None,
+        };
+        self.send_datagram(src, Way { to, from }, flags & n::MSG_DONTWAIT != 0)
     }
 
     #[inline]
@@ -311,11 +304,11 @@ impl Socket for UdpFile {
                 self.common.remember(level, name, value);
                 Ok(())
             }
-            (SOL_IP, n::IP_TTL) => match value {
-                -1 => set(&|o| o.ttl = 64),
-                1..=255 => set(&|o| o.ttl = value as u8),
-                _ => Err(Errno::INVAL),
-            },
+            (SOL_IP, n::IP_TTL) => ttl(value).and_then(|ttl| set(&|o| o.ttl = ttl)),
+            (SOL_IP, n::IP_PKTINFO) => {
+                self.packet_info.store(on, Ordering::Relaxed);
+                Ok(())
+            }
             (SOL_IP, n::IP_TOS) => set(&|o| o.tos = value as u8),
             (SOL_UDP, UDP_CORK) if !on => Ok(()),
             (SOL_UDP, UDP_GRO) => {
@@ -348,6 +341,7 @@ impl Socket for UdpFile {
             (SOL_SOCKET, n::SO_LINGER) => Ok([0; 8].to_vec()),
             (SOL_IP, n::IP_TTL) => answer(i32::from(options.ttl)),
             (SOL_IP, n::IP_TOS) => answer(i32::from(options.tos)),
+            (SOL_IP, n::IP_PKTINFO) => answer(self.packet_info.load(Ordering::Relaxed) as i32),
             (SOL_UDP, UDP_CORK | UDP_SEGMENT | UDP_GRO) => answer(self.common.recall(level, name, 0)),
             _ => Err(Errno::NOPROTOOPT),
         }

@@ -6,8 +6,8 @@ use crate::mm::user;
 use crate::mm::user_buf::{MAX_PIECES, Pieces, UserBuf};
 use crate::net::address::ADDRESS_MAX;
 use crate::net::open;
-use crate::net::options::{SOL_SOCKET, answer};
-use crate::net::socket::{Received, Rights, Socket, SocketAddress};
+use crate::net::options::{SOL_IP, SOL_SOCKET, answer};
+use crate::net::socket::{Control, PKTINFO_BYTES, PacketInfo, Received, Socket, SocketAddress};
 use crate::task::signal;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -25,6 +25,8 @@ const RIGHTS_MAX: usize = 253;
 /// SCM_RIGHTS, SCM_CREDENTIALS (unix(7)).
 const SCM_RIGHTS: u32 = 1;
 const SCM_CREDENTIALS: u32 = 2;
+/// Level of control data that concerns IP (ip(7)).
+const IPPROTO_IP: u32 = SOL_IP as u32;
 /// Bytes of `struct cmsghdr`, and its alignment.
 const CMSG_HEADER: usize = 16;
 const CMSG_ALIGN: usize = 8;
@@ -250,12 +252,13 @@ impl Message {
         (self.word(4), self.word(5))
     }
 
-    /// The descriptors that are passed along (SCM_RIGHTS).
-    fn rights(&self, call: &Call) -> Result<Rights, Errno> {
-        let mut rights = Vec::new();
+    /// The control data that goes along with the bytes: descriptors (SCM_RIGHTS), and the way of a datagram.
+    fn given_control(&self, call: &Call) -> Result<Control, Errno> {
+        let mut given = Control::default();
+        let rights = &mut given.rights;
         let (control, len) = self.control();
         if control == 0 || len < CMSG_HEADER {
-            return Ok(rights);
+            return Ok(given);
         }
         if len > CONTROL_MAX {
             return Err(Errno::NOBUFS);
@@ -277,7 +280,11 @@ impl Message {
                 // A program may tell its own credentials; the kernel tells the true ones in any case.
                 (n::SOL_SOCKET, SCM_CREDENTIALS) => {}
                 (n::SOL_SOCKET, _) => return Err(Errno::INVAL),
-                // Control data of other levels only chooses interfaces and such, of which there is one.
+                (IPPROTO_IP, n::IP_PKTINFO) => {
+                    let info: &[u8; PKTINFO_BYTES] = data.try_into().map_err(|_| Errno::INVAL)?;
+                    given.packet_info = Some(PacketInfo::decode(info));
+                }
+                // What else there is of other levels changes the headers of one packet, or nothing here.
                 _ => {}
             }
             rest = rest.get(len.next_multiple_of(CMSG_ALIGN)..).unwrap_or(&[]);
@@ -285,7 +292,7 @@ impl Message {
         if rights.len() > RIGHTS_MAX {
             return Err(Errno::INVAL);
         }
-        Ok(rights)
+        Ok(given)
     }
 
     #[inline(always)]
@@ -305,8 +312,8 @@ impl Message {
             (0, _) | (_, 0) => None,
             (addr, len) => Some(read_address(addr, len)?),
         };
-        let mut rights = self.rights(call)?;
-        self.send_bytes(file, flags, to.as_ref(), Some(&mut rights))
+        let mut control = self.given_control(call)?;
+        self.send_bytes(file, flags, to.as_ref(), Some(&mut control))
     }
     #[inline(never)]
     fn send_bytes(
@@ -314,14 +321,14 @@ impl Message {
         file: &OpenFile,
         flags: u32,
         to: Option<&SocketAddress>,
-        rights: Option<&mut Rights>,
+        control: Option<&mut Control>,
     ) -> SysResult {
         let socket = socket_of(file)?;
         let flags = effective(file, flags);
         let (vector, count) = self.vector();
         let mut pieces = Pieces::new();
         let total = pieces.read(vector, count)?;
-        with_sigpipe(socket.send(&mut pieces.buffer(total), to, flags, rights), flags)
+        with_sigpipe(socket.send(&mut pieces.buffer(total), to, flags, control), flags)
     }
 
     fn receive(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
@@ -352,9 +359,18 @@ impl Message {
             (0, _) => (0, 0),
             given => given,
         };
+        if let Some(info) = received.packet_info {
+            if CMSG_HEADER + PKTINFO_BYTES <= room {
+                begin(&mut bytes, IPPROTO_IP, n::IP_PKTINFO, PKTINFO_BYTES);
+                bytes.extend(info.encode());
+                bytes.resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0);
+            } else {
+                told |= n::MSG_CTRUNC;
+            }
+        }
         if let Some((pid, uid, gid)) = received.credentials {
             if CMSG_HEADER + UCRED_BYTES <= room {
-                begin(&mut bytes, SCM_CREDENTIALS, UCRED_BYTES);
+                begin(&mut bytes, n::SOL_SOCKET, SCM_CREDENTIALS, UCRED_BYTES);
                 bytes.extend(pid.to_le_bytes());
                 bytes.extend(uid.to_le_bytes());
                 bytes.extend(gid.to_le_bytes());
@@ -380,7 +396,7 @@ impl Message {
                 }
             }
             if !fds.is_empty() {
-                begin(&mut bytes, SCM_RIGHTS, 4 * fds.len());
+                begin(&mut bytes, n::SOL_SOCKET, SCM_RIGHTS, 4 * fds.len());
                 fds.iter().for_each(|fd| bytes.extend(fd.to_le_bytes()));
                 bytes.resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0);
             }
@@ -392,10 +408,10 @@ impl Message {
     }
 }
 
-/// Appends a `struct cmsghdr` of level SOL_SOCKET.
-fn begin(bytes: &mut Vec<u8>, kind: u32, len: usize) {
+/// Appends a `struct cmsghdr`.
+fn begin(bytes: &mut Vec<u8>, level: u32, kind: u32, len: usize) {
     bytes.extend(((CMSG_HEADER + len) as u64).to_le_bytes());
-    bytes.extend(n::SOL_SOCKET.to_le_bytes());
+    bytes.extend(level.to_le_bytes());
     bytes.extend(kind.to_le_bytes());
 }
 

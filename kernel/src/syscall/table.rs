@@ -271,8 +271,8 @@ system_calls! {
     43 accept crate::syscall::socket::accept, "yes";
     44 sendto crate::syscall::socket::sendto, "no MSG_OOB, MSG_FASTOPEN; MSG_ZEROCOPY copies";
     45 recvfrom crate::syscall::socket::recvfrom, "no MSG_OOB; the error queue is always empty";
-    46 sendmsg crate::syscall::socket::sendmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS";
-    47 recvmsg crate::syscall::socket::recvmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS";
+    46 sendmsg crate::syscall::socket::sendmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";
+    47 recvmsg crate::syscall::socket::recvmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";
     48 shutdown crate::syscall::socket::shutdown, "yes";
     49 bind crate::syscall::socket::bind, "IPv6 addresses: ::, ::1 and v4-mapped ones";
     50 listen crate::syscall::socket::listen, "yes";

@@ -281,7 +281,10 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         self.unacked += len;
         let full = len >= self.rcv_mss && self.rcv_mss > super::header::DEFAULT_MSS.into();
-        if self.unacked >= 2 * self.rcv_mss || self.options.quick_ack || (full && self.quick_acks > 0) {
+        // With no room left for another full segment, the one that would call for an acknowledgement will not come.
+        let last = self.rcv_adv - self.rcv_nxt < self.mss;
+        if self.unacked >= 2 * self.rcv_mss || last || self.options.quick_ack || (full && self.quick_acks > 0)
+        {
             self.quick_acks = self.quick_acks.saturating_sub(1);
             self.ack_soon(cx);
         } else if self.clock(Clock::DelayedAck) == NEVER {

@@ -17,7 +17,7 @@ impl UnixSocket {
         let nonblock = flags & n::MSG_DONTWAIT != 0;
         let deadline = self.state.lock().options.receive_deadline();
         let all = flags & n::MSG_WAITALL != 0 && self.kind == Kind::Stream && flags & n::MSG_PEEK == 0;
-        let mut found = Received { len: 0, from: None, flags: 0, rights: Vec::new(), credentials: None };
+        let mut found = Received::bytes(0);
         if self.kind == Kind::Stream && dst.remaining() == 0 {
             return Ok(found);
         }

@@ -5,7 +5,7 @@ use super::socket::{Kind, Role, UnixSocket, credentials};
 use crate::errno::{Errno, SysResult};
 use crate::ipc::poll::{Events, block_on_events};
 use crate::mm::user_buf::UserBuf;
-use crate::net::socket::{Rights, SocketAddress};
+use crate::net::socket::{Control, SocketAddress};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::frame;
@@ -72,7 +72,7 @@ impl UnixSocket {
         src: &mut UserBuf,
         to: Option<&SocketAddress>,
         flags: u32,
-        rights: Option<&mut Rights>,
+        control: Option<&mut Control>,
     ) -> SysResult {
         if flags & n::MSG_OOB != 0 {
             return Err(Errno::OPNOTSUPP);
@@ -109,7 +109,7 @@ impl UnixSocket {
             return Err(Errno::PROTOTYPE);
         }
         let credentials = credentials();
-        let mut rights = rights.map(core::mem::take).unwrap_or_default();
+        let mut rights = control.map(|control| core::mem::take(&mut control.rights)).unwrap_or_default();
         if self.kind != Kind::Stream {
             let from = self.name();
             if src.remaining() > capacity {

@@ -7,7 +7,7 @@ use crate::fs::file::File;
 use crate::fs::stat;
 use crate::ipc::poll::{Events, PollSource};
 use crate::mm::user_buf::UserBuf;
-use crate::net::socket::{Received, Rights, Socket, SocketAddress};
+use crate::net::socket::{Control, Received, Socket, SocketAddress};
 use crate::syscall::call::Call;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -296,9 +296,9 @@ impl Socket for UnixSocket {
         src: &mut UserBuf,
         to: Option<&SocketAddress>,
         flags: u32,
-        rights: Option<&mut Rights>,
+        control: Option<&mut Control>,
     ) -> SysResult {
-        self.send_from(src, to, flags, rights)
+        self.send_from(src, to, flags, control)
     }
     fn receive(&self, dst: &mut UserBuf, flags: u32) -> Result<Received, Errno> {
         self.receive_into(dst, flags)

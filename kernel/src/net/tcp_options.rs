@@ -1,0 +1,175 @@
+//! Options of TCP sockets (tcp(7), socket(7), ip(7)).
+use super::options::{SOL_IP, SOL_SOCKET, SOL_TCP, answer, buffer_size, int, ttl};
+use super::tcp::TcpFile;
+use crate::errno::Errno;
+use alloc::vec::Vec;
+use coracle_tcpip::{Error, State, TcpInfo};
+use linux_raw_sys::net as n;
+
+/// What SO_RCVBUF and SO_SNDBUF tell while they size themselves (Linux's tcp_rmem[1] and tcp_wmem[1]).
+const RECEIVE_BUFFER_TOLD: usize = 131_072;
+const SEND_BUFFER_TOLD: usize = 16_384;
+
+impl TcpFile {
+    /// setsockopt(2).
+    pub(super) fn set(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+        if let Some(result) = self.common.set(level, name, value) {
+            return result;
+        }
+        let number = name as u32;
+        match (level, number) {
+            (SOL_SOCKET, n::SO_LINGER) => {
+                let word = |at: usize| {
+                    value.get(at..).and_then(|v| v.first_chunk()).copied().map(i32::from_le_bytes)
+                };
+                let (Some(on), Some(seconds)) = (word(0), word(4)) else { return Err(Errno::INVAL) };
+                self.change(&|o| o.linger = (on != 0).then_some(seconds.max(0) as u32))
+            }
+            (SOL_TCP, n::TCP_CONGESTION) => match value {
+                b"cubic" | b"cubic\0" => Ok(()),
+                _ => Err(Errno::NOENT),
+            },
+            (SOL_TCP, n::TCP_MD5SIG | n::TCP_MD5SIG_EXT | n::TCP_ULP | n::TCP_REPAIR) => {
+                Err(Errno::NOPROTOOPT)
+            }
+            (SOL_SOCKET | SOL_IP | SOL_TCP, _) => {
+                if value.len() < 4 && level != SOL_IP {
+                    return Err(Errno::INVAL);
+                }
+                self.set_int(level, number, int(value)?)
+            }
+            _ => Err(Errno::NOPROTOOPT),
+        }
+    }
+
+    /// getsockopt(2).
+    pub(super) fn get(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+        if let Some(result) = self.common.get(level, name) {
+            return result;
+        }
+        let options = self.socket.options();
+        let number = name as u32;
+        match (level, number) {
+            (SOL_SOCKET, n::SO_ERROR) => answer(self.socket.take_error().map_or(0, Error::errno)),
+            (SOL_SOCKET, n::SO_ACCEPTCONN) => answer((self.socket.info().state == State::Listen) as i32),
+            (SOL_SOCKET, n::SO_LINGER) => {
+                let words = [options.linger.is_some() as i32, options.linger.unwrap_or(0) as i32];
+                Ok(words.iter().flat_map(|word| word.to_le_bytes()).collect())
+            }
+            (SOL_SOCKET, n::SO_REUSEADDR) => answer(options.reuse_address as i32),
+            (SOL_SOCKET, n::SO_REUSEPORT) => answer(options.reuse_port as i32),
+            (SOL_SOCKET, n::SO_KEEPALIVE) => answer(options.keep_alive as i32),
+            (SOL_SOCKET, n::SO_BROADCAST) => answer(0),
+            // Linux tells twice what was set: the other half is for its own book-keeping (socket(7)).
+            (SOL_SOCKET, n::SO_RCVBUF) => {
+                answer(options.receive_buffer.map_or(RECEIVE_BUFFER_TOLD, |b| 2 * b) as i32)
+            }
+            (SOL_SOCKET, n::SO_SNDBUF) => {
+                answer(options.send_buffer.map_or(SEND_BUFFER_TOLD, |b| 2 * b) as i32)
+            }
+            (SOL_IP, n::IP_TTL) => answer(i32::from(options.ttl)),
+            (SOL_IP, n::IP_TOS) => answer(i32::from(options.tos)),
+            (SOL_TCP, n::TCP_NODELAY) => answer(options.no_delay as i32),
+            (SOL_TCP, n::TCP_CORK) => answer(options.cork as i32),
+            (SOL_TCP, n::TCP_QUICKACK) => answer(options.quick_ack as i32),
+            (SOL_TCP, n::TCP_KEEPIDLE) => answer(options.keep_idle as i32),
+            (SOL_TCP, n::TCP_KEEPINTVL) => answer(options.keep_interval as i32),
+            (SOL_TCP, n::TCP_KEEPCNT) => answer(options.keep_count as i32),
+            (SOL_TCP, n::TCP_USER_TIMEOUT) => answer(options.user_timeout as i32),
+            (SOL_TCP, n::TCP_MAXSEG) => answer(self.socket.info().send_mss as i32),
+            (SOL_TCP, n::TCP_DEFER_ACCEPT) => answer(options.defer_accept as i32),
+            (SOL_TCP, n::TCP_SYNCNT) => answer(options.syn_retries as i32),
+            (SOL_TCP, n::TCP_CONGESTION) => Ok(b"cubic\0\0\0\0\0\0\0\0\0\0\0".to_vec()),
+            (SOL_TCP, n::TCP_INFO) => Ok(encode_info(&self.socket.info())),
+            (SOL_TCP, n::TCP_FASTOPEN | n::TCP_LINGER2 | n::TCP_WINDOW_CLAMP | n::TCP_NOTSENT_LOWAT) => {
+                answer(self.common.recall(level, name, 0))
+            }
+            _ => Err(Errno::NOPROTOOPT),
+        }
+    }
+
+    fn set_int(&self, level: i32, number: u32, value: i32) -> Result<(), Errno> {
+        let on = value != 0;
+        /// The ranges of tcp(7)'s keep-alive options.
+        fn within(value: i32, most: i32) -> Result<u32, Errno> {
+            if (1..=most).contains(&value) { Ok(value as u32) } else { Err(Errno::INVAL) }
+        }
+        match (level, number) {
+            (SOL_SOCKET, n::SO_REUSEADDR) => self.change(&|o| o.reuse_address = on),
+            (SOL_SOCKET, n::SO_REUSEPORT) => self.change(&|o| o.reuse_port = on),
+            (SOL_SOCKET, n::SO_KEEPALIVE) => self.change(&|o| o.keep_alive = on),
+            (SOL_SOCKET, n::SO_BROADCAST) => Ok(()),
+            (SOL_SOCKET, n::SO_RCVBUF | n::SO_RCVBUFFORCE) => {
+                self.change(&|o| o.receive_buffer = Some(buffer_size(value)))
+            }
+            (SOL_SOCKET, n::SO_SNDBUF | n::SO_SNDBUFFORCE) => {
+                self.change(&|o| o.send_buffer = Some(buffer_size(value)))
+            }
+            (SOL_IP, n::IP_TTL) => ttl(value).and_then(|ttl| self.change(&|o| o.ttl = ttl)),
+            (SOL_IP, n::IP_TOS) => self.change(&|o| o.tos = value as u8),
+            (SOL_TCP, n::TCP_NODELAY) => self.change(&|o| o.no_delay = on),
+            (SOL_TCP, n::TCP_CORK) => self.change(&|o| o.cork = on),
+            (SOL_TCP, n::TCP_QUICKACK) => self.change(&|o| o.quick_ack = on),
+            (SOL_TCP, n::TCP_KEEPIDLE) => {
+                within(value, 32767).and_then(|v| self.change(&|o| o.keep_idle = v))
+            }
+            (SOL_TCP, n::TCP_KEEPINTVL) => {
+                within(value, 32767).and_then(|v| self.change(&|o| o.keep_interval = v))
+            }
+            (SOL_TCP, n::TCP_KEEPCNT) => within(value, 127).and_then(|v| self.change(&|o| o.keep_count = v)),
+            (SOL_TCP, n::TCP_SYNCNT) => within(value, 127).and_then(|v| self.change(&|o| o.syn_retries = v)),
+            (SOL_TCP, n::TCP_USER_TIMEOUT) if value >= 0 => self.change(&|o| o.user_timeout = value as u32),
+            (SOL_TCP, n::TCP_MAXSEG) if (88..=32767).contains(&value) => {
+                self.change(&|o| o.max_segment = value as u16)
+            }
+            (SOL_TCP, n::TCP_DEFER_ACCEPT) => self.change(&|o| o.defer_accept = value.max(0) as u32),
+            // Fast open is only ever an offer, and the others bound what we bound ourselves.
+            (SOL_TCP, n::TCP_FASTOPEN | n::TCP_LINGER2 | n::TCP_WINDOW_CLAMP | n::TCP_NOTSENT_LOWAT) => {
+                self.common.remember(level, number as i32, value);
+                Ok(())
+            }
+            (SOL_TCP, n::TCP_USER_TIMEOUT | n::TCP_MAXSEG) => Err(Errno::INVAL),
+            _ => Err(Errno::NOPROTOOPT),
+        }
+    }
+}
+
+/// `struct tcp_info` up to tcpi_total_retrans: what it was when most programs learnt of it.
+fn encode_info(info: &TcpInfo) -> Vec<u8> {
+    /// TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE.
+    const OPTIONS: [u8; 3] = [1, 2, 4];
+    let options = [info.timestamps, info.sack, info.window_scale != (0, 0)];
+    let options = options.into_iter().zip(OPTIONS).fold(0, |all, (on, bit)| if on { all | bit } else { all });
+    let scales = info.window_scale.0 & 0xf | info.window_scale.1 << 4;
+    let mut bytes = Vec::with_capacity(104);
+    bytes.extend([info.state as u8, 0, info.retransmits as u8, 0, 0, options, scales, 0]);
+    let mtu = info.send_mss + 40;
+    let words = [
+        info.rto,
+        0, // ato
+        info.send_mss,
+        info.receive_mss,
+        info.unacked,
+        0, // sacked
+        0, // lost
+        0, // retrans
+        0, // fackets
+        0, // last_data_sent
+        0, // last_ack_sent
+        0, // last_data_recv
+        0, // last_ack_recv
+        mtu,
+        info.receive_space,
+        info.rtt,
+        info.rtt_var,
+        info.slow_start_threshold,
+        info.congestion_window,
+        info.receive_mss,
+        0, // reordering
+        0, // rcv_rtt
+        info.receive_space,
+        info.total_retransmits,
+    ];
+    bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    bytes
+}
