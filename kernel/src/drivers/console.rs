@@ -83,6 +83,14 @@ pub fn arm() -> bool {
     CONSOLE.get().is_some_and(|console| console.interrupted())
 }
 
+/// Whether all that was written has left the machine.
+pub fn is_drained() -> bool {
+    match CONSOLE.get().map(|console| &console.line) {
+        Some(Line::Virtio(device)) => device.is_drained(),
+        Some(Line::Serial { .. }) | None => true,
+    }
+}
+
 impl Console {
     fn new(line: Line) -> Arc<Console> {
         crate::log::input_ready();

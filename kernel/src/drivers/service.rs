@@ -59,7 +59,14 @@ pub fn poll_if_due() {
     }
 }
 
-/// Before the machine ends: lets what was sent arrive.
+/// Before the machine ends: lets what was sent arrive, and the host take what was written. It works on its own time, and
+/// what it has not taken would be gone with the machine.
 pub fn shutdown() {
+    /// How long the host may take: one whose console's reader pauses may take long, and a broken device takes for ever.
+    const PATIENCE_NS: u64 = 5_000_000_000;
     net::drain();
+    let deadline = time::now_ns() + PATIENCE_NS;
+    while !(net::is_drained() && console::is_drained()) && time::now_ns() < deadline {
+        coracle_hal::cpu::relax();
+    }
 }

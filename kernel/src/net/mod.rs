@@ -17,4 +17,6 @@ mod tcp_options;
 pub mod udp;
 
 pub use resolver::resolv_conf;
-pub use stack::{arm, drain, engine, has_come, next_deadline, poll, poll_if_guarded, request_guard, start};
+pub use stack::{
+    arm, drain, engine, has_come, is_drained, next_deadline, poll, poll_if_guarded, request_guard, start,
+};

@@ -236,6 +236,11 @@ pub fn poll_if_guarded() {
     }
 }
 
+/// Whether the card has sent everything.
+pub fn is_drained() -> bool {
+    ENGINE.get().and_then(|engine| engine.device().card()).is_none_or(|card| card.is_drained())
+}
+
 /// Before the machine ends: waits a moment for what was sent to be acknowledged, as a kernel does that outlives the
 /// program.
 pub fn drain() {

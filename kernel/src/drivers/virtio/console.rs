@@ -85,6 +85,14 @@ impl VirtioConsole {
         while let Ok(Some(_)) = output.queue.pop() {}
     }
 
+    /// Whether the host has taken all that was written.
+    pub fn is_drained(&self) -> bool {
+        let mut output = self.output.lock();
+        // A broken device takes nothing any more.
+        while let Ok(Some(_)) = output.queue.pop() {}
+        output.queue.outstanding() == 0
+    }
+
     /// Whether input may have come since it was last taken.
     #[inline]
     pub fn interrupted(&self) -> bool {

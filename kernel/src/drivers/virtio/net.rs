@@ -176,6 +176,11 @@ impl Net {
         }
     }
 
+    /// Whether the device has sent everything.
+    pub fn is_drained(&self) -> bool {
+        self.transmit.lock().is_drained()
+    }
+
     /// Hands the packets that have come to the engine, in their order, at most a batch: `single` takes those in one
     /// buffer, `merged` the others. Gives how many; 0 also if another CPU is at it. If there are any, interrupts are off
     /// until [`Net::arm`]: the caller sees to it that somebody looks again.

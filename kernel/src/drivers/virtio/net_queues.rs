@@ -351,6 +351,12 @@ impl Transmit {
         while let Ok(Some(_)) = self.queue.pop() {}
     }
 
+    /// Whether the device has sent everything.
+    pub fn is_drained(&mut self) -> bool {
+        self.reclaim();
+        self.queue.outstanding() == 0
+    }
+
     /// Before a sleep: frees what is sent, and if the queue was full, asks for an interrupt when there is room. True if
     /// there is some already: then the engine can go on.
     pub fn arm(&mut self) -> bool {
