@@ -160,6 +160,9 @@ fn follows_call(memory: &Memory, address: u64) -> bool {
 fn describe(memory: &Memory, address: u64) -> String {
     let Some(region) = memory.region_at(address as usize) else { return String::from("(not mapped)") };
     let Some(file) = region.file else { return region.name };
+    if !region.prot.contains(Prot::EXEC) {
+        return format!("({}, which is data)", region.name);
+    }
     let offset = address - region.range.start as u64 + region.offset;
     let place = format!("{}+{offset:#x}", region.name);
     match symbol(&*file, offset) {
