@@ -6,7 +6,8 @@ use crate::mm::user;
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
 use crate::time::clock::{self, Clock};
-use crate::time::timer::{Timed, Timer};
+use crate::time::interval::IntervalTimer;
+use crate::time::timer::Timed;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use core::any::Any;
@@ -25,12 +26,9 @@ pub struct TimerFd {
 
 #[derive(Default)]
 struct State {
-    /// When it goes off next, nanoseconds since boot; 0: disarmed.
-    next_ns: u64,
-    interval_ns: u64,
+    interval: IntervalTimer,
     /// Expirations that weren't read.
     expirations: u64,
-    timer: Timer,
 }
 
 impl TimerFd {
@@ -46,45 +44,17 @@ impl TimerFd {
     /// Sets it to go off at `first_ns` since boot (0: never); gives what was left and the interval.
     fn set(&self, first_ns: u64, interval_ns: u64) -> (u64, u64) {
         let mut state = self.state.lock();
-        let old = remaining(&state);
-        state.next_ns = first_ns;
-        state.interval_ns = interval_ns;
         state.expirations = 0;
-        if first_ns != 0 {
-            state.timer.set(first_ns, &self.this);
-        } else {
-            state.timer.cancel();
-        }
-        old
+        state.interval.set(first_ns, interval_ns, &self.this)
     }
-}
-
-fn remaining(state: &State) -> (u64, u64) {
-    let left =
-        if state.next_ns == 0 { 0 } else { state.next_ns.saturating_sub(clock::monotonic_ns()).max(1) };
-    (left, state.interval_ns)
 }
 
 impl Timed for TimerFd {
     fn expired(&self, now_ns: u64) {
         {
             let mut state = self.state.lock();
-            let state = &mut *state;
-            if state.next_ns == 0 || state.next_ns > now_ns {
-                return;
-            }
-            // A timer without an interval goes off once.
-            match (now_ns - state.next_ns).checked_div(state.interval_ns) {
-                None => {
-                    state.next_ns = 0;
-                    state.expirations += 1;
-                }
-                Some(missed) => {
-                    state.expirations += missed + 1;
-                    state.next_ns += (missed + 1) * state.interval_ns;
-                    state.timer.set(state.next_ns, &self.this);
-                }
-            }
+            let Some(times) = state.interval.expire(now_ns, &self.this) else { return };
+            state.expirations += times;
         }
         self.source.notify(Events::IN | Events::RDNORM);
     }
@@ -179,7 +149,7 @@ pub fn settime(call: &Call) -> SysResult {
 
 /// timerfd_gettime(2).
 pub fn gettime(call: &Call) -> SysResult {
-    let value = with(call, call.i32(0), |timer| Ok(remaining(&timer.state.lock())))?;
+    let value = with(call, call.i32(0), |timer| Ok(timer.state.lock().interval.remaining()))?;
     write_value(call.usize(1), value)?;
     Ok(0)
 }

@@ -1,4 +1,5 @@
 //! Clocks and timers.
 pub mod clock;
+pub mod interval;
 pub mod posix_timer;
 pub mod timer;

@@ -1,6 +1,7 @@
 //! Timers that send signals: setitimer(2), alarm(2), timer_create(2).
-use super::clock::{self, Clock};
-use super::timer::{Timed, Timer};
+use super::clock::Clock;
+use super::interval::IntervalTimer;
+use super::timer::Timed;
 use crate::errno::Errno;
 use crate::task::process::{self, Process};
 use crate::task::signal::{self, SigInfo};
@@ -53,10 +54,7 @@ pub struct PosixTimer {
 
 #[derive(Default)]
 struct State {
-    /// When it goes off next, in nanoseconds since boot; 0: it is disarmed.
-    next_ns: u64,
-    interval_ns: u64,
-    timer: Timer,
+    interval: IntervalTimer,
     overrun: u64,
 }
 
@@ -75,21 +73,13 @@ impl PosixTimer {
     /// Sets it: `first_ns` since boot (0: disarm). Gives what was left, and the interval.
     pub fn set(&self, first_ns: u64, interval_ns: u64) -> (u64, u64) {
         let mut state = self.state.lock();
-        let old = remaining(&state);
-        state.next_ns = first_ns;
-        state.interval_ns = interval_ns;
         state.overrun = 0;
-        if first_ns != 0 {
-            state.timer.set(first_ns, &self.this);
-        } else {
-            state.timer.cancel();
-        }
-        old
+        state.interval.set(first_ns, interval_ns, &self.this)
     }
 
     /// Nanoseconds left (0: disarmed), and the interval.
     pub fn get(&self) -> (u64, u64) {
-        remaining(&self.state.lock())
+        self.state.lock().interval.remaining()
     }
 
     /// Expirations that the last signal doesn't tell (timer_getoverrun(2)).
@@ -98,33 +88,13 @@ impl PosixTimer {
     }
 }
 
-fn remaining(state: &State) -> (u64, u64) {
-    let left =
-        if state.next_ns == 0 { 0 } else { state.next_ns.saturating_sub(clock::monotonic_ns()).max(1) };
-    (left, state.interval_ns)
-}
-
 impl Timed for PosixTimer {
     fn expired(&self, now_ns: u64) {
         let Some(process) = self.process.upgrade() else { return };
         {
             let mut state = self.state.lock();
-            let state = &mut *state;
-            if state.next_ns == 0 || state.next_ns > now_ns {
-                return;
-            }
-            // A timer without an interval goes off once.
-            match (now_ns - state.next_ns).checked_div(state.interval_ns) {
-                None => {
-                    state.next_ns = 0;
-                    state.overrun = 0;
-                }
-                Some(missed) => {
-                    state.overrun = missed;
-                    state.next_ns += (missed + 1) * state.interval_ns;
-                    state.timer.set(state.next_ns, &self.this);
-                }
-            }
+            let Some(times) = state.interval.expire(now_ns, &self.this) else { return };
+            state.overrun = times - 1;
         }
         let overrun = self.overrun();
         match self.notify {
