@@ -7,8 +7,8 @@ use coracle_tcpip::{Capabilities, Chunk, Full, PartialChecksum, RxFrame, TxFrame
 use coracle_virtio::device::net::{HEADER_BYTES, config, features, queue};
 use coracle_virtio::device::{features as common, id};
 use coracle_virtio::queue::Layout;
-use core::sync::atomic::{AtomicBool, Ordering};
-use spin::Mutex;
+use core::sync::atomic::{AtomicBool, Ordering, fence};
+use spin::{Mutex, MutexGuard};
 
 /// Receive buffers: one in this part of the machine's memory, between the bounds below.
 const RECEIVE_MEMORY_SHARE: u64 = 64;
@@ -33,6 +33,9 @@ pub struct Net {
     mtu: u16,
     capabilities: Capabilities,
     receive: Mutex<Receive>,
+    /// A CPU that wanted to look at the receive queue found it locked: who holds it looks again. Cleared only with the
+    /// queue locked.
+    missed: AtomicBool,
     transmit: Mutex<Transmit>,
     transmit_doorbell: Doorbell,
     /// There may be frames in the queue that the device was not shown. Set with the queue locked, when they are in it;
@@ -108,6 +111,7 @@ impl Net {
             mtu,
             capabilities,
             receive: Mutex::new(receive),
+            missed: AtomicBool::new(false),
             transmit: Mutex::new(transmit),
             transmit_doorbell,
             unsent: AtomicBool::new(false),
@@ -182,16 +186,60 @@ impl Net {
     }
 
     /// Hands the packets that have come to the engine, in their order, at most a batch: `single` takes those in one
-    /// buffer, `merged` the others. Gives how many; 0 also if another CPU is at it. If there are any, interrupts are off
-    /// until [`Net::arm`]: the caller sees to it that somebody looks again.
+    /// buffer, `merged` the others. Gives how many; 0 also if another CPU is at it, which takes what there is. If there are
+    /// any, interrupts are off until [`Net::arm`]: the caller sees to it that somebody looks again.
     #[inline]
     pub fn receive(
         &self,
         mut single: impl FnMut(Chunk<NetBuffer>, Single),
         mut merged: impl FnMut(RxFrame<NetBuffer>),
     ) -> usize {
-        let Some(mut receive) = self.receive.try_lock() else { return 0 };
         self.transport.acknowledge();
+        let mut count = 0;
+        let mut locked = self.receive.try_lock().or_else(|| self.miss());
+        while let Some(mut receive) = locked {
+            count += self.take(&mut receive, &mut single, &mut merged);
+            drop(receive);
+            if !self.missed() {
+                break;
+            }
+            // If it is locked by another CPU now, that one sees it.
+            locked = self.relock();
+        }
+        count
+    }
+
+    /// After the receive queue was unlocked: whether another CPU has found it locked. It has said so before it looked for
+    /// the last time: either it saw the queue free, or we see that.
+    #[inline(always)]
+    fn missed(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    /// The receive queue was locked: makes its holder look again, or gives it if it is free by now.
+    #[cold]
+    fn miss(&self) -> Option<MutexGuard<'_, Receive>> {
+        self.missed.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.relock()
+    }
+
+    #[cold]
+    fn relock(&self) -> Option<MutexGuard<'_, Receive>> {
+        let receive = self.receive.try_lock()?;
+        self.missed.store(false, Ordering::Relaxed);
+        Some(receive)
+    }
+
+    /// One batch of [`Net::receive`].
+    #[inline(always)]
+    fn take(
+        &self,
+        receive: &mut Receive,
+        single: &mut impl FnMut(Chunk<NetBuffer>, Single),
+        merged: &mut impl FnMut(RxFrame<NetBuffer>),
+    ) -> usize {
         if !receive.pending() {
             return 0;
         }
@@ -230,7 +278,10 @@ impl Net {
 
     /// Whether there is something for [`Net::receive`].
     pub fn has_come(&self) -> bool {
-        self.receive.try_lock().is_some_and(|receive| receive.pending())
+        let Some(receive) = self.receive.try_lock() else { return false };
+        let pending = receive.pending();
+        drop(receive);
+        pending || self.missed()
     }
 
     #[cold]
@@ -246,7 +297,9 @@ impl Net {
         self.transport.acknowledge();
         // Memory that was short when a packet came may be there by now.
         receive.refill_if_low();
-        Some(receive.arm() | self.transmit.lock().arm())
+        let ready = receive.arm() | self.transmit.lock().arm();
+        drop(receive);
+        Some(ready || self.missed())
     }
 }
 
