@@ -22,6 +22,12 @@ impl<T> Few<T> {
         if self.first.is_none() { 0 } else { 1 + self.rest.len() }
     }
 
+    /// Number of elements behind the first.
+    #[inline(always)]
+    pub fn behind_first(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The element at `index`.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&T> {
@@ -130,7 +136,7 @@ mod tests {
                     _ if number % 20 == 0 => { few.clear(); model.clear(); }
                     _ => {}
                 }
-                prop_assert_eq!(few.len(), model.len());
+                prop_assert_eq!((few.len(), few.behind_first()), (model.len(), model.len().saturating_sub(1)));
                 prop_assert_eq!((few.front(), few.back()), (model.front(), model.back()));
                 prop_assert_eq!(few.front_mut().copied(), model.front().copied());
                 prop_assert_eq!(few.back_mut().copied(), model.back().copied());

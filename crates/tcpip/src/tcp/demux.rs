@@ -2,7 +2,7 @@
 
 use super::listen::Request;
 use super::socket::TcpSocket;
-use super::table::Table;
+use super::table::{self, Table};
 use super::time_wait::TimeWait;
 use crate::device::Device;
 use crate::events::Events;
@@ -31,23 +31,27 @@ impl Tuple {
     #[inline]
     pub fn hash(&self, key: Key) -> u64 {
         let (addresses, ports) = self.words();
-        key.hash(addresses, ports)
+        key.hash(addresses, ports.into())
     }
 
     /// Its hash, for tables.
     #[inline(always)]
     pub fn spread(&self, key: Key) -> u64 {
-        let (addresses, ports) = self.words();
-        key.spread(addresses, ports)
+        spread(key, self.words())
     }
 
     #[inline(always)]
-    fn words(&self) -> (u64, u64) {
+    fn words(&self) -> table::Key {
         (
             u64::from(self.local) << 32 | u64::from(self.remote),
-            u64::from(self.local_port) << 16 | u64::from(self.remote_port),
+            u32::from(self.local_port) << 16 | u32::from(self.remote_port),
         )
     }
+}
+
+#[inline(always)]
+fn spread(key: Key, words: table::Key) -> u64 {
+    key.spread(words.0, words.1.into())
 }
 
 /// Who a four-tuple belongs to.
@@ -90,10 +94,16 @@ impl<D: Device, E: Events> Demux<D, E> {
         &self.shards[(hash >> 32) as usize % (1 << SHARD_BITS)]
     }
 
+    #[inline(always)]
+    fn words(&self, tuple: &Tuple) -> (table::Key, u64) {
+        let words = tuple.words();
+        (words, spread(self.key, words))
+    }
+
     /// Looks a tuple up.
     pub fn find(&self, tuple: &Tuple) -> Found<D, E> {
-        let hash = tuple.spread(self.key);
-        match self.shard(hash).lock().find(hash, tuple) {
+        let (words, hash) = self.words(tuple);
+        match self.shard(hash).lock().find(hash, words) {
             Some(Entry::Connection(socket)) => Found::Connection(socket.clone()),
             Some(Entry::Request(request)) => Found::Request(request.clone()),
             Some(Entry::TimeWait(end)) => Found::TimeWait(end.clone()),
@@ -104,8 +114,8 @@ impl<D: Device, E: Events> Demux<D, E> {
     /// The connection of a tuple, if there is one.
     #[inline(always)]
     pub fn connection(&self, tuple: &Tuple) -> Option<Arc<TcpSocket<D, E>>> {
-        let hash = tuple.spread(self.key);
-        match self.shard(hash).lock().find(hash, tuple) {
+        let (words, hash) = self.words(tuple);
+        match self.shard(hash).lock().find(hash, words) {
             Some(Entry::Connection(socket)) => Some(socket.clone()),
             _ => None,
         }
@@ -113,12 +123,12 @@ impl<D: Device, E: Events> Demux<D, E> {
 
     /// Enters a tuple; `false` if it was there already.
     pub fn insert(&self, tuple: Tuple, entry: Entry<D, E>) -> bool {
-        let hash = tuple.spread(self.key);
+        let (words, hash) = self.words(&tuple);
         let mut shard = self.shard(hash).lock();
-        if shard.find(hash, &tuple).is_some() {
+        if shard.find(hash, words).is_some() {
             return false;
         }
-        shard.insert(tuple, entry, |tuple| tuple.spread(self.key));
+        shard.insert(words, entry, |words| spread(self.key, words));
         true
     }
 
@@ -129,8 +139,8 @@ impl<D: Device, E: Events> Demux<D, E> {
         entry: Entry<D, E>,
         which: impl FnOnce(&Entry<D, E>) -> bool,
     ) -> Result<Entry<D, E>, Entry<D, E>> {
-        let hash = tuple.spread(self.key);
-        match self.shard(hash).lock().find_mut(hash, tuple) {
+        let (words, hash) = self.words(tuple);
+        match self.shard(hash).lock().find_mut(hash, words) {
             Some(here) if which(here) => Ok(core::mem::replace(here, entry)),
             _ => Err(entry),
         }
@@ -138,17 +148,17 @@ impl<D: Device, E: Events> Demux<D, E> {
 
     /// Changes an entry in place, if it is there.
     pub fn change<R>(&self, tuple: &Tuple, change: impl FnOnce(&mut Entry<D, E>) -> R) -> Option<R> {
-        let hash = tuple.spread(self.key);
-        self.shard(hash).lock().find_mut(hash, tuple).map(change)
+        let (words, hash) = self.words(tuple);
+        self.shard(hash).lock().find_mut(hash, words).map(change)
     }
 
     /// Removes what `which` agrees to.
     pub fn remove(&self, tuple: &Tuple, which: impl FnOnce(&Entry<D, E>) -> bool) -> Option<Entry<D, E>> {
-        let hash = tuple.spread(self.key);
+        let (words, hash) = self.words(tuple);
         let mut shard = self.shard(hash).lock();
-        if !which(shard.find(hash, tuple)?) {
+        if !which(shard.find(hash, words)?) {
             return None;
         }
-        shard.remove(tuple, |tuple| tuple.spread(self.key))
+        shard.remove(words, |words| spread(self.key, words))
     }
 }

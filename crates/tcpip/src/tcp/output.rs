@@ -236,7 +236,9 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// A segment with `len` bytes of data from `seq` on is out; `next` is what comes after it.
     #[inline(always)]
     pub fn has_sent(&mut self, cx: &Context<'_, D, E>, seq: Seq, len: u32, next: Seq) {
-        self.interactive |= len > 0 && self.clock(Clock::DelayedAck) != NEVER;
+        if self.clock(Clock::DelayedAck) != NEVER {
+            self.interactive |= len > 0;
+        }
         self.acknowledged_peer();
         self.last_sent = cx.now;
         self.snd_nxt = next;

@@ -39,10 +39,10 @@ impl<B: Buffer> SendQueue<B> {
         self.tail.wrapping_sub(self.head)
     }
 
-    /// Buffers held.
+    /// Buffers held beside the first.
     #[inline(always)]
-    pub fn buffers(&self) -> usize {
-        self.pieces.len()
+    pub fn more_buffers(&self) -> usize {
+        self.pieces.behind_first()
     }
 
     /// Appends up to `len` bytes that `fill` writes, into the room of the last buffer if nobody else holds it, then

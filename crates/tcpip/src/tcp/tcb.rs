@@ -370,12 +370,12 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.send_buffer.saturating_sub(self.send_held())
     }
 
-    /// What the bytes to be sent count for. A buffer counts at least so much that a stream of tiny writes cannot hold
-    /// memory without bound.
+    /// What the bytes to be sent count for. Each buffer behind the first counts at least so much that a stream of tiny
+    /// writes cannot hold memory without bound.
     #[inline(always)]
     fn send_held(&self) -> usize {
         const LEAST_PER_BUFFER: usize = 256;
-        (self.send.len() as usize).max(self.send.buffers() * LEAST_PER_BUFFER)
+        (self.send.len() as usize).max(self.send.more_buffers() * LEAST_PER_BUFFER)
     }
 
     #[inline(always)]
