@@ -64,58 +64,85 @@ impl TcpFile {
         self.socket.events().map_or(&SILENT, |watch| &watch.source)
     }
 
-    /// One attempt to move bytes to the engine; page faults are resolved between the engine's calls. EAGAIN: no room.
+    /// Moves bytes to the engine until there is no room or a page fault stops it.
     #[inline(never)]
+    fn send_once(&self, src: &mut UserBuf, more: bool) -> Result<(), Errno> {
+        let now = now_ns();
+        let want = src.remaining();
+        engine().tcp_send(&self.socket, now, want, more, |room| src.take_nofault(room)).map_err(errno)?;
+        sent(now);
+        Ok(())
+    }
+
+    /// One attempt to send all; page faults are resolved between the engine's calls. EAGAIN: no room.
+    #[inline(always)]
     fn try_send(&self, src: &mut UserBuf, more: bool) -> Result<(), Errno> {
-        loop {
-            let now = now_ns();
-            let want = src.remaining();
-            engine().tcp_send(&self.socket, now, want, more, |room| src.take_nofault(room)).map_err(errno)?;
-            sent(now);
-            if src.remaining() == 0 {
-                return Ok(());
-            }
-            if !src.is_stuck() {
-                return Err(Errno::AGAIN);
-            }
+        self.send_once(src, more)?;
+        if src.remaining() == 0 { Ok(()) } else { self.send_on(src, more) }
+    }
+
+    #[cold]
+    fn send_on(&self, src: &mut UserBuf, more: bool) -> Result<(), Errno> {
+        while src.is_stuck() {
             src.resolve()?;
+            self.send_once(src, more)?;
         }
+        if src.remaining() == 0 { Ok(()) } else { Err(Errno::AGAIN) }
     }
 
     /// Sends all, waiting for room as needed.
     #[inline(always)]
     fn send_all(&self, src: &mut UserBuf, nonblock: bool, more: bool) -> SysResult {
-        let result = match self.try_send(src, more) {
-            Err(Errno::AGAIN) if !nonblock => self.wait_to_send(src, more),
-            other => other,
+        match self.try_send(src, more) {
+            Ok(()) => Ok(src.done()),
+            Err(error) => self.send_rest(src, nonblock, more, error),
+        }
+    }
+
+    /// Not all went at once.
+    #[cold]
+    fn send_rest(&self, src: &mut UserBuf, nonblock: bool, more: bool, error: Errno) -> SysResult {
+        let result = match error {
+            Errno::AGAIN if !nonblock => self.wait_to_send(src, more),
+            error => Err(error),
         };
         done_or_error(src, result)
     }
 
-    #[cold]
     fn wait_to_send(&self, src: &mut UserBuf, more: bool) -> Result<(), Errno> {
         let mask = Events::OUT | Events::WRNORM;
         block_on_events(self.source(), mask, false, self.common.send_deadline(), || self.try_send(src, more))
             .map_err(timed_out)
     }
 
-    /// One attempt to fetch bytes. EAGAIN: nothing there.
+    /// Fetches what is there, until a page fault stops it. EAGAIN: nothing.
     #[inline(never)]
-    fn try_receive(&self, dst: &mut UserBuf, peek: bool) -> Result<(), Errno> {
-        loop {
-            let want = dst.remaining();
-            if want == 0 {
-                return Ok(());
-            }
-            engine()
-                .tcp_recv(&self.socket, now_ns, want, peek, |piece| dst.put_nofault(piece))
-                .map_err(errno)?;
-            // Peeking starts again at the front after a fault, so what was copied so far is all there is.
-            if !dst.is_stuck() || (peek && dst.done() > 0) {
-                return Ok(());
-            }
-            dst.resolve()?;
+    fn receive_once(&self, dst: &mut UserBuf, peek: bool) -> Result<(), Errno> {
+        let want = dst.remaining();
+        if want == 0 {
+            return Ok(());
         }
+        engine()
+            .tcp_recv(&self.socket, now_ns, want, peek, |piece| dst.put_nofault(piece))
+            .map_err(errno)
+            .map(|_| ())
+    }
+
+    /// The same, but page faults are resolved between the engine's calls.
+    #[inline(always)]
+    fn try_receive(&self, dst: &mut UserBuf, peek: bool) -> Result<(), Errno> {
+        self.receive_once(dst, peek)?;
+        if dst.is_stuck() { self.receive_on(dst, peek) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn receive_on(&self, dst: &mut UserBuf, peek: bool) -> Result<(), Errno> {
+        // Peeking starts again at the front after a fault, so what was copied so far is all there is.
+        while dst.is_stuck() && !(peek && dst.done() > 0) {
+            dst.resolve()?;
+            self.receive_once(dst, peek)?;
+        }
+        Ok(())
     }
 
     /// Throws received bytes away instead of copying them (MSG_TRUNC, tcp(7)).
@@ -125,16 +152,30 @@ impl TcpFile {
 
     #[inline(always)]
     fn receive_bytes(&self, dst: &mut UserBuf, nonblock: bool, flags: u32) -> SysResult {
+        let result = self.try_receive(dst, flags & n::MSG_PEEK != 0);
+        if result.is_ok() && flags & n::MSG_WAITALL == 0 {
+            return Ok(dst.done());
+        }
+        self.receive_rest(dst, nonblock, flags, result)
+    }
+
+    /// Nothing was there, or maybe not all that is waited for.
+    #[cold]
+    fn receive_rest(
+        &self,
+        dst: &mut UserBuf,
+        nonblock: bool,
+        flags: u32,
+        mut result: Result<(), Errno>,
+    ) -> SysResult {
         let peek = flags & n::MSG_PEEK != 0;
         let wait_all = flags & n::MSG_WAITALL != 0 && !peek;
-        let mut result = self.try_receive(dst, peek);
         if !nonblock && (result == Err(Errno::AGAIN) || wait_all && result.is_ok() && dst.remaining() > 0) {
             result = self.wait_to_receive(dst, peek, wait_all);
         }
         done_or_error(dst, result)
     }
 
-    #[cold]
     fn wait_to_receive(&self, dst: &mut UserBuf, peek: bool, wait_all: bool) -> Result<(), Errno> {
         let mask = Events::IN | Events::RDNORM | Events::RDHUP;
         block_on_events(self.source(), mask, false, self.common.receive_deadline(), || {
