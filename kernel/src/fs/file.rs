@@ -243,6 +243,10 @@ pub trait File: Send + Sync + Any {
         let _ = flags;
         self.as_socket().map(|_| Err(Errno::NXIO))
     }
+    /// A program is to run from it: nobody may write to it until what is given is dropped. ETXTBSY if somebody may now.
+    fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
+        Ok(None)
+    }
     /// Lists a directory from position `from` on, until `emit` gives false.
     fn list(&self, from: u64, emit: EmitEntry) -> Result<(), Errno> {
         let _ = (from, emit);

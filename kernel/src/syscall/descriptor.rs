@@ -304,5 +304,5 @@ pub fn memfd_create(call: &Call) -> SysResult {
     }
     let label = alloc::format!("memfd:{}", String::from_utf8_lossy(&name));
     let close_on_exec = if flags & MFD_CLOEXEC != 0 { O_CLOEXEC } else { 0 };
-    install(call, Arc::new(MemoryFile::nameless(node, label)), O_RDWR | close_on_exec)
+    install(call, Arc::new(MemoryFile::nameless(node, label)?), O_RDWR | close_on_exec)
 }

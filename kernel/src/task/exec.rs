@@ -81,6 +81,7 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
     };
     let mut head = read_start(&file, SCRIPT_HEAD_LEN)?;
     let mut scripts = 0;
+    let mut file_kept = file.file.execute()?;
     while let Some(script) = parse_script(&head) {
         scripts += 1;
         if scripts > MAX_SCRIPTS {
@@ -95,6 +96,7 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
             .collect();
         path = script.interpreter;
         file = open_executable(fs, &path)?;
+        file_kept = file.file.execute()?;
         head = read_start(&file, SCRIPT_HEAD_LEN)?;
     }
     let plan = plan(&file)?;
@@ -167,7 +169,8 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
         ..UserContext::default()
     };
     let name = name_path.rsplit(|&byte| byte == b'/').next().unwrap_or_default().to_vec();
-    let program = Program { path: file.file.path(), arguments, environment, auxv, stack_start: sp as usize };
+    let path = file.file.path();
+    let program = Program { path, arguments, environment, auxv, stack_start: sp as usize, file_kept };
     Ok(Loaded { memory, context, program, name })
 }
 
@@ -373,6 +376,7 @@ pub fn explain(error: Errno) -> &'static str {
         Errno::NOENT => "it, or its interpreter, is not in the image",
         Errno::ACCES => "it is not an executable file",
         Errno::NOEXEC => "it is not an ELF program for x86-64 (log=info tells more)",
+        Errno::TXTBSY => "its file is open for writing",
         Errno::NOMEM => "there is too little memory for it",
         Errno::TOOBIG => "its arguments and environment are too long",
         Errno::LOOP => "too many symbolic links or scripts lead to it",

@@ -13,6 +13,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_image::User;
 use coracle_vfs_core::sorted_map::SortedMap;
+use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use linux_raw_sys::general as abi;
 use spin::{Mutex, RwLock};
@@ -132,6 +133,8 @@ pub struct Program {
     pub auxv: Vec<(u64, u64)>,
     /// Where its code and stack begin, for /proc/self/stat.
     pub stack_start: usize,
+    /// Keeps its file from being written to.
+    pub file_kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Parent and children.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use coracle_hal::boot;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_vfs_core::page_map::PageMap;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use linux_raw_sys::general::{F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE};
 use spin::Mutex;
 
@@ -25,6 +25,8 @@ pub struct Content {
     seals: AtomicU32,
     /// Some page was given out to be mapped.
     mapped: AtomicBool,
+    /// How many open files may write to it; negative: how many programs run from it. Never both (ETXTBSY).
+    users: AtomicI32,
 }
 
 struct State {
@@ -44,6 +46,30 @@ enum Source {
 }
 
 impl Content {
+    /// One more file may write to it. ETXTBSY if a program runs from it.
+    pub fn begin_writing(&self) -> Result<(), Errno> {
+        self.change_users(|users| (users >= 0).then_some(users + 1))
+    }
+    /// One fewer.
+    pub fn end_writing(&self) {
+        self.users.fetch_sub(1, Ordering::Release);
+    }
+    /// One more program runs from it. ETXTBSY if it may be written.
+    pub fn begin_execution(&self) -> Result<(), Errno> {
+        self.change_users(|users| (users <= 0).then_some(users - 1))
+    }
+    /// One fewer.
+    pub fn end_execution(&self) {
+        self.users.fetch_add(1, Ordering::Release);
+    }
+    /// Whether a program runs from it.
+    pub fn is_executed(&self) -> bool {
+        self.users.load(Ordering::Acquire) < 0
+    }
+    fn change_users(&self, change: impl FnMut(i32) -> Option<i32>) -> Result<(), Errno> {
+        let changed = self.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, change);
+        changed.map(drop).map_err(|_| Errno::TXTBSY)
+    }
     /// No bytes.
     pub fn empty() -> Self {
         Self::over(&[], None)
@@ -61,6 +87,7 @@ impl Content {
             state: Mutex::new(State { size, base_len: size, pages: PageMap::new() }),
             seals: AtomicU32::new(0),
             mapped: AtomicBool::new(false),
+            users: AtomicI32::new(0),
         }
     }
     /// Bytes.

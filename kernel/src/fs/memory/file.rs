@@ -13,7 +13,8 @@ use alloc::vec::Vec;
 use coracle_hal::frame::Frame;
 use core::any::Any;
 use linux_raw_sys::general::{
-    FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, S_IFDIR, stat as Stat,
+    FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, O_ACCMODE, O_RDONLY, O_RDWR, S_IFDIR,
+    stat as Stat,
 };
 use spin::Mutex;
 
@@ -24,16 +25,43 @@ pub struct MemoryFile {
     place: Option<Place>,
     /// What it is called then.
     label: String,
+    /// It counts as a writer of its node.
+    writes: bool,
+}
+
+/// A program that runs from a file: nobody may write to it (ETXTBSY of execve(2) and open(2)).
+struct Execution(Arc<Node>);
+
+impl Drop for Execution {
+    fn drop(&mut self) {
+        if let Some(content) = self.0.content() {
+            content.end_execution();
+        }
+    }
+}
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        if self.writes
+            && let Some(content) = self.node.content()
+        {
+            content.end_writing();
+        }
+    }
 }
 
 impl MemoryFile {
-    /// Opens a regular file. The caller has seen that it is one.
-    pub fn new(node: Arc<Node>, place: Option<Place>) -> Self {
-        MemoryFile { node, place, label: String::new() }
+    /// Opens a regular file; the caller has seen that it is one. ETXTBSY if it is to be written and is being executed.
+    pub fn new(node: Arc<Node>, place: Option<Place>, label: String, flags: u32) -> Result<Self, Errno> {
+        let writes = flags & O_ACCMODE != O_RDONLY;
+        if writes {
+            node.content().ok_or(Errno::INVAL)?.begin_writing()?;
+        }
+        Ok(MemoryFile { node, place, label, writes })
     }
-    /// Opens a file without a name; `label` is what /proc shows.
-    pub fn nameless(node: Arc<Node>, label: String) -> Self {
-        MemoryFile { node, place: None, label }
+    /// Opens a file without a name for reading and writing; `label` is what /proc shows.
+    pub fn nameless(node: Arc<Node>, label: String) -> Result<Self, Errno> {
+        MemoryFile::new(node, None, label, O_RDWR)
     }
     /// Its node.
     pub fn node(&self) -> &Arc<Node> {
@@ -101,9 +129,13 @@ impl File for MemoryFile {
     fn place(&self) -> Option<Place> {
         self.place.clone()
     }
-    fn reopen(&self, _flags: u32) -> Option<Result<Arc<dyn File>, Errno>> {
-        let file = MemoryFile { node: self.node.clone(), place: None, label: self.label.clone() };
-        Some(Ok(Arc::new(file)))
+    fn reopen(&self, flags: u32) -> Option<Result<Arc<dyn File>, Errno>> {
+        let file = MemoryFile::new(self.node.clone(), None, self.label.clone(), flags);
+        Some(file.map(|file| Arc::new(file) as Arc<dyn File>))
+    }
+    fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
+        self.content()?.begin_execution()?;
+        Ok(Some(Arc::new(Execution(self.node.clone()))))
     }
     fn path(&self) -> String {
         match &self.place {

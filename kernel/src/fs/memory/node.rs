@@ -10,6 +10,7 @@ use crate::fs::stat::{Metadata, Timestamp};
 use crate::fs::{dev, stat};
 use crate::ipc::pipe::Pipe;
 use crate::mm::memory::forget_file_pages;
+use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_hal::frame;
@@ -308,6 +309,9 @@ impl Inode for Node {
     }
     fn truncate(&self, size: u64) -> Result<(), Errno> {
         let content = self.content().ok_or(Errno::INVAL)?;
+        if content.is_executed() {
+            return Err(Errno::TXTBSY);
+        }
         let before = content.size();
         content.truncate(size)?;
         if size < before && content.is_mapped() {
@@ -323,7 +327,7 @@ impl Inode for Node {
     fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
         match &self.body {
             Body::Directory(_) => Ok(Arc::new(DirectoryFile::new(place))),
-            Body::File(_) => Ok(Arc::new(MemoryFile::new(self.clone(), Some(place)))),
+            Body::File(_) => Ok(Arc::new(MemoryFile::new(self.clone(), Some(place), String::new(), flags)?)),
             Body::Link(_) => Err(Errno::LOOP),
             Body::Fifo(pipe) => Pipe::open(pipe, flags, self.metadata().stat(), place),
             Body::Special => {
