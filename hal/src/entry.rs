@@ -110,9 +110,9 @@ unikernel_exit_jump:
 
     .balign 16
 new_site:
-    mov gs:[{site}], rcx
     mov rdi, rsp
     call {new_site}
+    mov gs:[{site}], rax
     jmp call_unikernel
 
     .balign 64

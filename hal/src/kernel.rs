@@ -24,9 +24,10 @@ pub trait Kernel: 'static {
     /// rax; on return the program goes on with them as they are then.
     fn attend(call: &Call<Self::Thread>);
     /// In unikernel mode: the call that is about to be made came by another `syscall` instruction than the last one did on
-    /// this CPU.
-    fn new_site(call: &Call<Self::Thread>) {
+    /// this CPU. True: needn't be told of it again until another was used.
+    fn new_site(call: &Call<Self::Thread>) -> bool {
         let _ = call;
+        true
     }
     /// The program caused an exception.
     fn fault(thread: &Arc<Self::Thread>, context: &mut UserContext, fault: Fault);
@@ -53,7 +54,7 @@ pub(crate) mod symbols {
         pub fn coracle_thread_start(previous: *const (), slot: Slot, context: *mut UserContext);
         pub fn coracle_syscall(call: *const ()) -> Outcome;
         pub fn coracle_attend(call: *const ());
-        pub fn coracle_new_site(call: *const ());
+        pub fn coracle_new_site(call: *const ()) -> usize;
         pub fn coracle_fault(slot: Slot, context: *mut UserContext, fault: *const ());
         pub fn coracle_interrupted(slot: Slot, context: *mut UserContext);
     }
@@ -129,8 +130,8 @@ macro_rules! kernel {
                 <$k as $crate::kernel::Kernel>::attend(call)
             }
             #[unsafe(no_mangle)]
-            extern "C" fn coracle_new_site(call: &Call) {
-                <$k as $crate::kernel::Kernel>::new_site(call)
+            extern "C" fn coracle_new_site(call: &Call) -> usize {
+                if <$k as $crate::kernel::Kernel>::new_site(call) { call.return_address() } else { 0 }
             }
             #[unsafe(no_mangle)]
             extern "C" fn coracle_fault(

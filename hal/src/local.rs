@@ -22,7 +22,7 @@ pub struct Local {
     pub scratch: Cell<usize>,
     /// Where to go to restore all of a program's registers (offset 32).
     pub full_exit: Cell<usize>,
-    /// Where the last `syscall` instruction of unikernel mode returned to (offset 40).
+    /// Where the last `syscall` instruction of unikernel mode returned to, if its site is settled (offset 40).
     pub site: Cell<usize>,
     /// Number of this CPU.
     pub id: Cell<usize>,

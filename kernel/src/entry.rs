@@ -53,8 +53,8 @@ impl Kernel for Coracle {
         call.set_registers(registers);
     }
 
-    fn new_site(call: &Call) {
-        patch::consider(call);
+    fn new_site(call: &Call) -> bool {
+        patch::consider(call)
     }
 
     fn fault(thread: &Arc<Thread>, context: &mut UserContext, fault: Fault) {
@@ -133,6 +133,7 @@ fn resolve(thread: &Arc<Thread>, ip: usize, fault: Fault) -> Option<SigInfo> {
             return Some(SigInfo::fault(signal, si_code as i32, addr));
         }
         Fault::DivideError => (0, 0, (abi::SIGFPE, abi::FPE_INTDIV)),
+        Fault::Debug if patch::reached(thread, ip) => return None,
         Fault::Debug => (1, 0, (abi::SIGTRAP, abi::TRAP_TRACE)),
         Fault::Breakpoint => (3, 0, (abi::SIGTRAP, abi::SI_KERNEL)),
         Fault::Overflow => (4, 0, (abi::SIGSEGV, abi::SI_KERNEL)),

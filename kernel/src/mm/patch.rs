@@ -1,9 +1,12 @@
 //! System calls as plain calls (unikernel mode).
 //!
-//! C libraries make a system call by `mov $number, %eax; syscall`. The first time a site is used, its 5-byte `mov` is
+//! C libraries make a system call by `mov $number, %eax; syscall`. The 5-byte `mov` of a site that is used again is
 //! replaced by a 5-byte jump to a stub nearby, which loads the return address and the number and jumps to the kernel's
 //! entry: no `syscall`, no change of flags, nothing pushed on the program's stack (it has a red zone). The `syscall`
 //! instruction stays where it was: code that jumps straight to it, and a call that is started again, still work.
+//!
+//! Bytes that look like a `mov` may be the end of a longer instruction. So the first use of a site only sets a breakpoint
+//! to where the `mov` would begin; if the CPU comes to an instruction that begins there, it is one, and is replaced.
 //!
 //! The changed page is a private copy that takes the old one's place in one store to the page table, so another CPU
 //! executes either the old instruction or the new one. (zpoline and gVisor's systrap rewrite the two bytes of `syscall`
@@ -12,11 +15,13 @@ use super::map::Place;
 use super::memory::{Memory, PAGE_SIZE, page_down};
 use super::vma::{Backing, Vma, VmaFlags};
 use crate::syscall::call::Call;
+use crate::task::thread::Thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::frame::Frame;
 use coracle_hal::paging::{Flush, Prot, USER_START};
-use coracle_hal::{task, user};
+use coracle_hal::percpu::PerCpu;
+use coracle_hal::{breakpoint, task, user};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use spin::Mutex;
 
@@ -25,6 +30,8 @@ const MOV_EAX: u8 = 0xb8;
 const MOV_LEN: usize = 5;
 /// `syscall`.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
+/// Bytes of both.
+const SITE_LEN: usize = MOV_LEN + SYSCALL.len();
 /// `jmp rel32`.
 const JMP_REL32: u8 = 0xe9;
 /// Bytes from one stub to the next.
@@ -59,38 +66,84 @@ struct StubPage {
     used: usize,
 }
 
-/// The thread makes a system call by a `syscall` instruction: makes its site a call if that can be done safely.
-pub fn consider(call: &Call) {
-    let id = call.thread().process.memory_id();
-    let after = call.return_address();
-    let site = after as u64 ^ id << ADDRESS_BITS;
-    let known = &LEFT_ALONE[(after ^ after >> 8) % KNOWN_SITES];
-    if known.load(Relaxed) == site {
-        return;
-    }
-    if ENABLED.load(Relaxed) {
-        let _ = patch(&call.thread().process.memory(), after, call.number() as u64);
-    }
-    // Patched or not: who comes this way again, does so for good.
-    known.store(site, Relaxed);
+/// A site whose `mov` a CPU's breakpoint waits for.
+struct Candidate {
+    memory: u64,
+    after: usize,
+    /// Calls by other instructions, or by this one without its `mov`, since.
+    waited: u32,
 }
 
-/// Patches the site that returns to `after`. `None` if it isn't one that can be.
-fn patch(memory: &Arc<Memory>, after: usize, number: u64) -> Option<()> {
-    let site = after.checked_sub(MOV_LEN + SYSCALL.len())?;
+/// Calls for which a breakpoint may wait. It has to stand while the program goes through the other sites of a loop.
+const PATIENCE: u32 = 16;
+
+static CANDIDATES: PerCpu<Mutex<Option<Candidate>>> = PerCpu::new(|_| Mutex::new(None));
+
+/// Where the site that returns to `after` is remembered, and as what.
+fn remembered(memory: u64, after: usize) -> (&'static AtomicU64, u64) {
+    (&LEFT_ALONE[(after ^ after >> 8) % KNOWN_SITES], after as u64 ^ memory << ADDRESS_BITS)
+}
+
+/// The thread makes a system call by a `syscall` instruction: considers to make its site a call. True if that is settled.
+pub fn consider(call: &Call) -> bool {
+    let memory = call.thread().process.memory_id();
+    let after = call.return_address();
+    let (known, site) = remembered(memory, after);
+    if known.load(Relaxed) == site {
+        return true;
+    }
+    let number = immediate(after).filter(|&number| ENABLED.load(Relaxed) && number as usize == call.number());
+    if number.is_none() {
+        known.store(site, Relaxed);
+        return true;
+    }
+    let mut candidate = CANDIDATES.get().lock();
+    match &mut *candidate {
+        Some(other) if other.waited < PATIENCE => other.waited += 1,
+        // Its `mov` is never executed, or on other CPUs only.
+        Some(same) if same.after == after && same.memory == memory => {
+            breakpoint::disarm();
+            *candidate = None;
+            known.store(site, Relaxed);
+        }
+        _ => {
+            *candidate = Some(Candidate { memory, after, waited: 0 });
+            breakpoint::arm(after - SITE_LEN);
+        }
+    }
+    false
+}
+
+/// A debug exception at `ip`: if it comes from a breakpoint of this file the `mov` there is replaced, and it is true.
+pub fn reached(thread: &Thread, ip: usize) -> bool {
+    let Some(candidate) = CANDIDATES.get().lock().take() else { return false };
+    if !breakpoint::disarm() {
+        return false;
+    }
+    let process = &thread.process;
+    let Candidate { memory, after, .. } = candidate;
+    if after == ip + SITE_LEN && memory == process.memory_id() && patch(&process.memory(), after).is_none() {
+        let (known, site) = remembered(memory, after);
+        known.store(site, Relaxed);
+    }
+    true
+}
+
+/// The number in the `mov` before the `syscall` that returns to `after`, if there is one.
+fn immediate(after: usize) -> Option<u32> {
+    let mut code = [0u8; SITE_LEN];
+    user::copy_from(&mut code, after.checked_sub(SITE_LEN)?).ok()?;
+    let [mov, a, b, c, d, syscall @ ..] = code;
+    (mov == MOV_EAX && syscall == SYSCALL).then_some(u32::from_le_bytes([a, b, c, d]))
+}
+
+/// Patches the site that returns to `after`, where a `mov` and a `syscall` are. `None` if it can't be.
+fn patch(memory: &Arc<Memory>, after: usize) -> Option<()> {
+    let site = after - SITE_LEN;
     let page = page_down(site);
-    // The instruction before the `mov` is looked at, too.
-    let mut code = [0u8; 1 + MOV_LEN + SYSCALL.len()];
-    user::copy_from(&mut code, site.checked_sub(1)?).ok()?;
-    let immediate = u32::from_le_bytes([code[2], code[3], code[4], code[5]]);
-    let matches = code[1] == MOV_EAX && code[6..] == SYSCALL && u64::from(immediate) == number;
-    // A prefix would make it another instruction (`41 b8`: a move to r8d). A byte that only looks like one costs a chance.
-    let prefixed = matches!(
-        code[0],
-        0x40..=0x4f | 0x66 | 0x67 | 0xf0 | 0xf2 | 0xf3 | 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65
-    );
+    let number = immediate(after)?;
     // All bytes that change must be in one page.
-    if !matches || prefixed || page_down(site + MOV_LEN - 1) != page {
+    if page_down(site + MOV_LEN - 1) != page {
         return None;
     }
     let region = memory.code_region(page)?;
@@ -105,7 +158,7 @@ fn patch(memory: &Arc<Memory>, after: usize, number: u64) -> Option<()> {
     };
     let stubs = pages.get_mut(index)?;
     let stub = stubs.address + stubs.used;
-    stubs.frame.write(stubs.used, &stub_code(stub, after, immediate, stubs.address));
+    stubs.frame.write(stubs.used, &stub_code(stub, after, number, stubs.address));
     stubs.used += STUB_SIZE;
     drop(pages);
 
