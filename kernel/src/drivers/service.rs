@@ -34,10 +34,12 @@ pub fn guard(now: u64) {
     net::request_guard(now);
 }
 
-/// Asks the devices for interrupts, because this CPU is about to wait for one. True: something has come meanwhile, so
-/// poll again instead.
-pub fn arm() -> bool {
-    net::arm() | console::arm()
+/// Asks the devices for interrupts, because this CPU, which says so before, is about to wait for one. First: something has
+/// come meanwhile, so poll instead. Second: it is certain that they interrupt; another CPU may be about to ask in our
+/// place, and does if it finds us idle. If we are not idle any more, [`guard`] has to be called before a program goes on.
+pub fn arm() -> (bool, bool) {
+    let armed = net::arm();
+    (armed == Some(true) || console::arm(), armed.is_some())
 }
 
 /// When [`poll`] must be called next for the sake of timers (ns since boot), if ever.

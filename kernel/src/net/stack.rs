@@ -179,15 +179,10 @@ pub fn sent(now: u64) {
     request_guard(now);
 }
 
-/// Before a CPU sleeps, which says so before: asks the card for an interrupt. True: there is something to do at once.
-pub fn arm() -> bool {
-    // Another CPU that is at the queue looks for idle ones when it has let go of it.
-    ask_for_interrupts().unwrap_or(false)
-}
-
 /// Asks the card for interrupts instead of setting the guard. True: it has something already; `None`: another CPU is at
-/// the queue, and it isn't known which of the two holds.
-fn ask_for_interrupts() -> Option<bool> {
+/// the queue, and it isn't known which of the two holds. That CPU looks for idle ones when it has let go of the queue, and
+/// asks in their place.
+pub fn arm() -> Option<bool> {
     let Some(card) = ENGINE.get().and_then(|engine| engine.device().card()) else { return Some(false) };
     // First: who queues a frame and still finds the guard set has queued it before the flush.
     GUARD.store(NO_GUARD, Ordering::SeqCst);
@@ -226,7 +221,7 @@ pub fn poll_if_guarded() {
     }
     // Quiet: whatever comes next interrupts the program, if it still computes.
     loop {
-        match ask_for_interrupts() {
+        match arm() {
             Some(true) => {
                 poll(now_ns());
             }

@@ -515,7 +515,7 @@ fn is_due(now: u64) -> bool {
 /// returns when `me` is to go on. `start`: the time.
 fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
     account(me, start);
-    let (mut now, mut quiet) = (start, true);
+    let (mut now, mut watched) = (start, true);
     let bit = 1u64 << here.number;
     let state = &me.sched.state;
     here.slice_end.store(IN_IDLE_LOOP, Relaxed);
@@ -533,8 +533,11 @@ fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
             break Some(next);
         }
         IDLE.fetch_or(bit, SeqCst);
-        // Devices that have got something say so when they are asked for interrupts.
-        let mut look = is_due(now) || drivers::arm();
+        let mut look = is_due(now);
+        if !look {
+            // Devices that have got something say so when they are asked for interrupts.
+            (look, watched) = drivers::arm();
+        }
         while !look {
             // An earlier interrupt that nobody needs any more is left to come: taking it back and setting it again with
             // each request would cost more.
@@ -553,9 +556,11 @@ fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
             }
         }
         IDLE.fetch_and(!bit, SeqCst);
-        quiet = !look || drivers::poll_idle(now);
+        if look && !drivers::poll_idle(now) {
+            watched = false;
+        }
     };
-    if !quiet {
+    if !watched {
         drivers::guard(now);
     }
     here.idle_ns.fetch_add(now.saturating_sub(start), Relaxed);
