@@ -183,7 +183,7 @@ impl Frame {
         !self.is_image() && state(self.number).load(Ordering::Acquire) == 1
     }
     #[inline]
-    fn is_image(&self) -> bool {
+    pub(crate) fn is_image(&self) -> bool {
         let start = IMAGE_START.load(Ordering::Relaxed);
         self.number.wrapping_sub(start) < IMAGE_END.load(Ordering::Relaxed).wrapping_sub(start)
     }

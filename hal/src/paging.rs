@@ -449,6 +449,17 @@ impl AddressSpace {
         let flush = changes.finish();
         result.map(|()| flush)
     }
+    /// Pages present whose frames are the image's own: they take no memory of their own. Looks at every page.
+    pub fn image_pages(&self) -> usize {
+        let _guard = self.lock.lock();
+        let mut count = 0;
+        self.each(USER_START.next_multiple_of(FRAME_SIZE)..USER_END, |_, slot| {
+            // SAFETY: borrows the entry's reference while the lock keeps it there.
+            let frame = unsafe { Frame::from_phys(slot.load(Ordering::Relaxed) & pte::ADDRESS) };
+            count += usize::from(core::mem::ManuallyDrop::new(frame).is_image());
+        });
+        count
+    }
     /// Pages present now.
     pub fn resident(&self) -> usize {
         self.resident.load(Ordering::Relaxed)

@@ -5,6 +5,7 @@ use super::vma::{Backing, Vma, VmaFlags};
 use crate::errno::Errno;
 use crate::fs::file::File;
 use alloc::sync::Arc;
+use coracle_hal::boot;
 use coracle_hal::frame::{self, Frame};
 use coracle_hal::paging::{MapError, Prot, USER_END, USER_START};
 use core::ops::Range;
@@ -43,13 +44,17 @@ pub fn out_of_memory(process: &Arc<crate::task::process::Process>) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     if !TOLD.swap(true, Relaxed) {
         let (_, total) = frame::counts();
-        let (_, resident) = process.memory().sizes();
+        let own = process.memory().own_pages();
+        let kib = |pages: usize| pages * PAGE_SIZE / 1024;
+        let machine = boot::memory_size() as usize / PAGE_SIZE;
         log!(
-            "out of memory: all {} KiB are in use, {} KiB of them by process {}; it is killed. \
-             Give the machine more memory (coracle run -m).",
-            total * PAGE_SIZE / 1024,
-            resident / 1024,
-            process.pid
+            "out of memory: process {} has filled {} KiB and wants more; it is killed. Of the machine's {} KiB the image \
+             takes {}, the kernel and what it keeps for programs {}. Give the machine more memory (coracle run -m).",
+            process.pid,
+            kib(own),
+            kib(machine),
+            kib(machine.saturating_sub(total)),
+            kib(total.saturating_sub(own)),
         );
     }
     crate::task::signal::send_to_process(

@@ -164,6 +164,11 @@ impl Memory {
         (mapped, self.space.resident() * PAGE_SIZE)
     }
 
+    /// Resident pages that are not the image's own, which take no memory. Looks at every page.
+    pub fn own_pages(&self) -> usize {
+        self.space.resident() - self.space.image_pages()
+    }
+
     /// Identity of the 4 bytes at `addr` for a futex that processes may share: the physical address if it is in a
     /// shared mapping, else `None`. The page must be present.
     pub fn shared_word(&self, addr: usize) -> Option<u64> {
