@@ -188,7 +188,7 @@ impl SharedBuffer {
     /// A buffer with one owner. `None`: out of memory. Contents are whatever an earlier packet left.
     #[inline]
     pub fn alloc() -> Option<SharedBuffer> {
-        let buffer = NonNull::new(heap::take_half_frame().cast::<SharedParts>())?;
+        let buffer = NonNull::new(heap::take_for_packet().cast::<SharedParts>())?;
         // SAFETY: the memory is ours alone, as large and aligned as the parts.
         unsafe { (&raw mut (*buffer.as_ptr()).owners).write(AtomicU32::new(1)) };
         Some(SharedBuffer(buffer))

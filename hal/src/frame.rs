@@ -3,6 +3,7 @@
 //! Frames are counted in an array with one word for each frame of RAM. A frame is described when it is first handed out
 //! (see `buddy`), so that large memories cost nothing until they are used. Each CPU keeps a few free frames at hand.
 use crate::buddy::{Buddy, Memory};
+use crate::heap;
 use crate::layout;
 use crate::local::Local;
 use core::cell::{Cell, UnsafeCell};
@@ -144,11 +145,29 @@ impl FrameCache {
 /// 2^order frames in one piece, as physical address; each has one reference.
 pub(crate) fn alloc_block(order: usize) -> Option<u64> {
     if order == 0 {
-        let number = Local::get().frames.pop(0)?;
-        state(number).store(1, Ordering::Relaxed);
-        return Some(u64::from(number) << 12);
+        return alloc_single(0);
     }
     Some(u64::from(BUDDY.lock().alloc(order)?) << 12)
+}
+
+/// A frame, as physical address, with one reference; `kept` frames stay free.
+pub(crate) fn alloc_single(kept: usize) -> Option<u64> {
+    let number = Local::get().frames.pop(kept)?;
+    state(number).store(1, Ordering::Relaxed);
+    Some(u64::from(number) << 12)
+}
+
+/// Frames that are kept for the kernel's heap.
+#[inline]
+pub(crate) fn reserve() -> usize {
+    RESERVE.load(Ordering::Relaxed)
+}
+
+/// Frames that packets leave for the rest of the kernel: half of what programs leave, so that a program that fills its
+/// memory can still be talked to.
+#[inline]
+pub(crate) fn reserve_beside_packets() -> usize {
+    reserve() / 2
 }
 
 /// Gives back 2^order frames.
@@ -163,9 +182,18 @@ impl Frame {
     /// A frame with unspecified contents. `None`: out of memory, but for what is kept for the kernel's heap.
     #[inline]
     pub fn alloc() -> Option<Frame> {
-        let number = Local::get().frames.pop(RESERVE.load(Ordering::Relaxed))?;
+        let number = Local::get().frames.pop(reserve()).or_else(Self::scrape)?;
         state(number).store(1, Ordering::Relaxed);
         Some(Frame { number })
+    }
+    /// A frame from what the heap has no use for at the moment.
+    #[cold]
+    #[inline(never)]
+    fn scrape() -> Option<u32> {
+        if heap::give_back() == 0 {
+            return None;
+        }
+        Local::get().frames.pop(reserve())
     }
     /// A frame of zeroes.
     pub fn alloc_zeroed() -> Option<Frame> {
@@ -268,7 +296,7 @@ impl Drop for Frame {
 
 /// True if only what is kept for the kernel's heap is free: calls that make the kernel larger should fail.
 pub fn low() -> bool {
-    BUDDY.lock().counts().0 <= RESERVE.load(Ordering::Relaxed)
+    BUDDY.lock().counts().0 <= reserve()
 }
 
 /// Frames free now, and frames in all.

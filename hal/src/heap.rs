@@ -3,13 +3,14 @@
 //! An allocation from a CPU's list is a dozen instructions without a lock (kernel code is never preempted). Lists are
 //! filled from, and spilled to, one list per class that all CPUs share. A freed object's size comes with its layout, so
 //! objects have no headers. Objects of a class are carved from frames only as they are needed.
+use crate::free_list::{self, Free};
 use crate::layout::{self, PAGE};
 use crate::local::Local;
 use crate::{buddy, frame};
 use alloc::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Object sizes. Each is a multiple of 16; a frame is a multiple of the largest.
 const CLASSES: [usize; 14] = [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048];
@@ -48,17 +49,19 @@ const fn batch(class: usize) -> usize {
 /// When each class's list spills, in objects.
 static SPILL: [AtomicU32; CLASSES.len()] = [const { AtomicU32::new(32) }; CLASSES.len()];
 
-/// Sets how much each CPU keeps, by the size of memory.
+/// Packets together take at most this part of memory, but may take so many frames (Linux's tcp_mem bounds them alike).
+const PACKET_SHARE: u64 = 8;
+const LEAST_PACKET_FRAMES: usize = 192;
+static PACKET_FRAMES: AtomicUsize = AtomicUsize::new(LEAST_PACKET_FRAMES);
+
+/// Sets how much each CPU keeps, and what packets may take, by the size of memory.
 pub(crate) fn init(memory: u64) {
+    let frames = (memory / PACKET_SHARE) as usize / PAGE;
+    PACKET_FRAMES.store(frames.max(LEAST_PACKET_FRAMES), Ordering::Relaxed);
     let bytes = (memory / SPILL_SHARE).clamp(SPILL_LEAST, SPILL_MOST) as usize;
     for (limit, size) in SPILL.iter().zip(CLASSES) {
         limit.store((bytes / size) as u32, Ordering::Relaxed);
     }
-}
-
-/// A free object: the link to the next.
-struct Free {
-    next: *mut Free,
 }
 
 /// One CPU's free objects of one class.
@@ -83,18 +86,22 @@ struct Depot {
     head: *mut Free,
     carve: usize,
     carve_end: usize,
+    /// How many frames the class has.
+    frames: usize,
 }
 
 // SAFETY: the pointers are to free memory that belongs to the depot alone.
 unsafe impl Send for Depot {}
 
 static DEPOTS: [spin::Mutex<Depot>; CLASSES.len()] =
-    [const { spin::Mutex::new(Depot { head: ptr::null_mut(), carve: 0, carve_end: 0 }) }; CLASSES.len()];
+    [const { spin::Mutex::new(Depot { head: ptr::null_mut(), carve: 0, carve_end: 0, frames: 0 }) };
+        CLASSES.len()];
 
-/// Fetches a batch for this CPU, and gives one object of it.
+/// Fetches a batch for this CPU, and gives one object of it. For a packet's sake (`kept` is not zero) no new frame is taken
+/// if no more than `kept` are free or packets have their share of memory: null then.
 #[cold]
 #[inline(never)]
-fn refill(class: usize) -> *mut u8 {
+fn refill(class: usize, kept: usize) -> *mut u8 {
     let size = CLASSES[class];
     let mut depot = DEPOTS[class].lock();
     let magazine = &Local::get().magazines.0[class];
@@ -111,7 +118,11 @@ fn refill(class: usize) -> *mut u8 {
                 if !first.is_null() {
                     break;
                 }
-                let Some(phys) = frame::alloc_block(0) else { return ptr::null_mut() };
+                if kept > 0 && depot.frames >= PACKET_FRAMES.load(Ordering::Relaxed) {
+                    return ptr::null_mut();
+                }
+                let Some(phys) = frame::alloc_single(kept) else { return ptr::null_mut() };
+                depot.frames += 1;
                 depot.carve = layout::direct(phys);
                 depot.carve_end = depot.carve + PAGE;
             }
@@ -147,6 +158,52 @@ fn spill_half(class: usize) {
         depot.head = object;
     }
     magazine.count.set(magazine.count.get().div_ceil(2));
+}
+
+/// Gives back the frames in which nothing but free objects is left; says how many. Slow, for when memory is short: a
+/// burst of packets may have left its buffers here. Other CPUs keep what is in their own lists.
+#[cold]
+#[inline(never)]
+pub(crate) fn give_back() -> usize {
+    let mut frames = 0;
+    for (class, size) in CLASSES.into_iter().enumerate() {
+        let magazine = &Local::get().magazines.0[class];
+        let mut depot = DEPOTS[class].lock();
+        while !magazine.head.get().is_null() {
+            let object = magazine.head.get();
+            // SAFETY: objects of the list are free memory with a valid link.
+            unsafe {
+                magazine.head.set((*object).next);
+                (*object).next = depot.head;
+            }
+            depot.head = object;
+        }
+        magazine.count.set(0);
+        // SAFETY: the depot's own list.
+        depot.head = unsafe { free_list::sort(depot.head) };
+        let mut link: *mut *mut Free = &mut depot.head;
+        // SAFETY: `link` is the head or the link of a free object that stays; all objects are the depot's.
+        unsafe {
+            while !(*link).is_null() {
+                let frame = *link as usize & !(PAGE - 1);
+                let (mut count, mut last) = (0, link);
+                while *last as usize & !(PAGE - 1) == frame && !(*last).is_null() {
+                    last = &mut (**last).next;
+                    count += 1;
+                }
+                // The frame that is being carved has fewer, or is one that is carved up.
+                if count == PAGE / size {
+                    *link = *last;
+                    frame::free_block(layout::direct_phys(frame), 0);
+                    depot.frames -= 1;
+                    frames += 1;
+                } else {
+                    link = last;
+                }
+            }
+        }
+    }
+    frames
 }
 
 /// The size that decides the class: no smaller than the alignment, which all classes that are a power of two keep.
@@ -194,13 +251,13 @@ fn free_frames(mut phys: u64, mut count: usize) {
     }
 }
 
-/// An object of `class`, or null.
+/// An object of `class`, or null. `kept`: see [`refill`].
 #[inline(always)]
-fn take(class: usize) -> *mut u8 {
+fn take(class: usize, kept: usize) -> *mut u8 {
     let magazine = &Local::get().magazines.0[class];
     let head = magazine.head.get();
     if head.is_null() {
-        return refill(class);
+        return refill(class, kept);
     }
     // SAFETY: objects in the list are free memory with a valid link.
     magazine.head.set(unsafe { (*head).next });
@@ -225,10 +282,16 @@ unsafe fn put(class: usize, object: *mut u8) {
     }
 }
 
-/// A piece of half a frame, aligned to its size, or null: what packet buffers are.
+/// A piece of half a frame, aligned to its size, or null.
 #[inline]
 pub(crate) fn take_half_frame() -> *mut u8 {
-    take(CLASSES.len() - 1)
+    take(CLASSES.len() - 1, 0)
+}
+
+/// The same for a packet's data, which leaves memory to the rest of the kernel and to programs: a lost packet is sent again.
+#[inline]
+pub(crate) fn take_for_packet() -> *mut u8 {
+    take(CLASSES.len() - 1, frame::reserve_beside_packets())
 }
 
 /// Takes back half a frame.
@@ -257,7 +320,11 @@ unsafe impl GlobalAlloc for Heap {
         if size > LARGEST {
             return alloc_large(layout.size(), layout.align());
         }
-        take(class_of(size))
+        let object = take(class_of(size), 0);
+        if object.is_null() && give_back() > 0 {
+            return take(class_of(size), 0);
+        }
+        object
     }
 
     #[inline(never)]
@@ -324,6 +391,27 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn gives_back_what_is_free() {
+        const CLASS: usize = 11;
+        let objects: [_; 16] = core::array::from_fn(|_| take(CLASS, 0));
+        assert!(objects.iter().all(|object| !object.is_null()));
+        for object in objects.into_iter().rev() {
+            // SAFETY: taken above.
+            unsafe { put(CLASS, object) };
+        }
+        // Other tests may hold their share of some frames, but surely not of all.
+        assert!(give_back() > 0);
+        // What is left is a list still.
+        let again: [_; 16] = core::array::from_fn(|_| take(CLASS, 0));
+        for object in again {
+            assert!(!object.is_null());
+            // SAFETY: as above.
+            unsafe { put(CLASS, object) };
+        }
+    }
+
     /// True if all bytes are `number`. Miri interprets: it looks at both ends and some between.
     fn is_all(bytes: &[u8], number: u8) -> bool {
         let step = if cfg!(miri) { 509 } else { 1 };

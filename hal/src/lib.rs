@@ -24,6 +24,7 @@ pub mod dma;
 mod entry;
 pub mod fpu;
 pub mod frame;
+mod free_list;
 mod heap;
 #[cfg(test)]
 mod host;

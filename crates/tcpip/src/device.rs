@@ -198,6 +198,13 @@ pub trait Device: Send + Sync + 'static {
     /// All buffers are of the same size, at least 256 bytes.
     fn alloc(&self) -> Option<Self::Buf>;
 
+    /// True while the packet that the device hands over must not be kept, because its memory is all there is to receive
+    /// the next: its acknowledgements count, its data is as good as lost.
+    #[inline(always)]
+    fn is_short(&self) -> bool {
+        false
+    }
+
     /// Puts a frame into the transmit queue. The doorbell is not rung here: whoever called the engine rings it once
     /// per batch, after all its calls.
     fn transmit(&self, frame: TxFrame<'_, Self::Buf>) -> Result<(), Full>;

@@ -193,7 +193,11 @@ impl<D: Device, E: Events> Stack<D, E> {
             return;
         }
         payload.skip(header_len as u32);
-        if fragment & (MORE_FRAGMENTS | OFFSET_MASK) != 0 {
+        let is_fragment = fragment & (MORE_FRAGMENTS | OFFSET_MASK) != 0;
+        if (is_fragment || info.protocol != protocol::TCP) && self.device.is_short() {
+            return;
+        }
+        if is_fragment {
             let offset = u32::from(fragment & OFFSET_MASK) * 8;
             let whole = self.reassemble(now, &info, offset, fragment & MORE_FRAGMENTS != 0, payload);
             let Some(whole) = whole else { return };

@@ -1,6 +1,23 @@
 //! Packet memory as the TCP/IP engine and the network driver share it.
 use coracle_hal::dma::SharedBuffer;
 use coracle_tcpip::Buffer;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// The packet in hand must not be kept.
+static SHORT: AtomicBool = AtomicBool::new(false);
+
+/// Does `deliver` with packets that must not be kept ([`coracle_tcpip::Device::is_short`]).
+pub fn while_short(deliver: impl FnOnce()) {
+    SHORT.store(true, Ordering::Relaxed);
+    deliver();
+    SHORT.store(false, Ordering::Relaxed);
+}
+
+/// Whether that is so now.
+#[inline(always)]
+pub fn is_short() -> bool {
+    SHORT.load(Ordering::Relaxed)
+}
 
 /// A reference to a packet buffer. The engine and the driver each hold their own; the last one frees the memory.
 #[derive(Clone)]

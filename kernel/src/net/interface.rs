@@ -1,5 +1,5 @@
 //! What the engine stands on: the network card, and the place where a socket's readiness is announced.
-use crate::drivers::buffer::NetBuffer;
+use crate::drivers::buffer::{self, NetBuffer};
 use crate::drivers::virtio::net::Net;
 use crate::ipc::poll::{Events, PollSource};
 use coracle_tcpip::{Capabilities, Device, Full, PartialChecksum, Readiness, TxFrame};
@@ -48,6 +48,11 @@ impl Device for Interface {
     #[inline(always)]
     fn alloc(&self) -> Option<NetBuffer> {
         NetBuffer::alloc()
+    }
+
+    #[inline(always)]
+    fn is_short(&self) -> bool {
+        buffer::is_short()
     }
 
     fn transmit(&self, frame: TxFrame<'_, NetBuffer>) -> Result<(), Full> {

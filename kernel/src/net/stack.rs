@@ -38,6 +38,9 @@ const GUARD_NS: u64 = 1_000_000;
 const DHCP_PATIENCE_NS: u64 = 5_000_000_000;
 /// On machines of less than 64 MiB, sockets get a fraction of the usual bounds.
 const SMALL_MACHINE: u64 = 64 << 20;
+/// A socket's buffer of each direction grows to this part of memory at most, but may to so many bytes.
+const SOCKET_SHARE: u64 = 128;
+const LEAST_SOCKET_MAX: u64 = 64 << 10;
 
 /// The engine. Before [`start`] (or without a card) it knows the loopback only.
 #[inline(always)]
@@ -49,19 +52,19 @@ fn make(card: Option<Net>) -> Engine {
     let secret = core::array::from_fn(|_| crate::random::u64());
     let mut config = Config::new(secret);
     let memory = coracle_hal::boot::memory_size();
-    if memory < SMALL_MACHINE {
-        // What is left of the default for each part of 64 MiB, so that a few busy sockets can't take all memory.
-        let part = |bytes: usize| (bytes as u64 * memory / SMALL_MACHINE) as usize;
-        let usual = Limits::default();
-        config.limits = Limits {
-            receive_default: part(usual.receive_default).max(16 << 10),
-            receive_max: part(usual.receive_max).max(32 << 10),
-            send_default: part(usual.send_default).max(16 << 10),
-            send_max: part(usual.send_max).max(32 << 10),
-            udp_receive: part(usual.udp_receive).max(32 << 10),
-            ..usual
-        };
-    }
+    let usual = Limits::default();
+    // As Linux bounds tcp_rmem and tcp_wmem: one socket gets no more than a 128th of memory.
+    let most = (memory / SOCKET_SHARE).max(LEAST_SOCKET_MAX) as usize;
+    // What is left of the default for each part of 64 MiB, so that a few busy sockets can't take all memory.
+    let part = |bytes: usize| (bytes as u64 * memory.min(SMALL_MACHINE) / SMALL_MACHINE) as usize;
+    config.limits = Limits {
+        receive_default: part(usual.receive_default).max(16 << 10),
+        receive_max: usual.receive_max.min(most),
+        send_default: part(usual.send_default).max(16 << 10),
+        send_max: usual.send_max.min(most),
+        udp_receive: part(usual.udp_receive).max(32 << 10),
+        ..usual
+    };
     Stack::new(Interface::new(card), config)
 }
 

@@ -241,6 +241,10 @@ impl<D: Device, E: Events> Tcb<D, E> {
             self.ack_now = true;
         }
         let len = payload.len();
+        if len > 0 && cx.stack.device.is_short() {
+            // It comes again. What it acknowledged gave memory back, so that it may be kept then.
+            return;
+        }
         if self.orphan && len > 0 {
             // Nobody will read it (RFC 2525, 2.17; RFC 1122, 4.2.2.13).
             self.send_reset(cx);

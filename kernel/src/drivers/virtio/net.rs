@@ -2,7 +2,7 @@
 use super::QueueMemory;
 use super::net_queues::{MAX_FRAGMENTS, Receive, Single, Transmit};
 use super::transport::{Doorbell, SetupError, Transport};
-use crate::drivers::buffer::NetBuffer;
+use crate::drivers::buffer::{self, NetBuffer};
 use coracle_tcpip::{Capabilities, Chunk, Full, PartialChecksum, RxFrame, TxFrame};
 use coracle_virtio::device::net::{HEADER_BYTES, config, features, queue};
 use coracle_virtio::device::{features as common, id};
@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicBool, Ordering, fence};
 use spin::{Mutex, MutexGuard};
 
 /// Receive buffers: one in this part of the machine's memory, between the bounds below.
-const RECEIVE_MEMORY_SHARE: u64 = 64;
+const RECEIVE_MEMORY_SHARE: u64 = 256;
 const RECEIVE_MIN: u16 = 16;
 const RECEIVE_MAX: u16 = 256;
 /// Below this many receive buffers a joined packet of 64 KiB would take too much of the queue.
@@ -254,18 +254,23 @@ impl Net {
                     return count;
                 }
             };
-            // Before a packet is given away, its buffers are replaced if few are left; if there is no memory for that,
-            // it is dropped and its buffers serve again, so that reception never stops for good.
+            // Before a packet is given away, its buffers are replaced if few are left. If there is no memory for that,
+            // nothing of it is kept, and its buffers serve again: reception never stops for good, and the
+            // acknowledgements that give back what was sent are still heard.
             if let Some(told) = receive.single(&arrived) {
                 count += 1;
-                if receive.starving() && receive.starves() {
-                    continue;
-                }
                 let start = HEADER_BYTES as u32;
-                single(Chunk { buffer: arrived.token, start, len: arrived.len - start }, told);
+                let chunk = Chunk { buffer: arrived.token, start, len: arrived.len - start };
+                if receive.starving() && receive.starves() {
+                    buffer::while_short(|| single(chunk, told));
+                } else {
+                    single(chunk, told);
+                }
             } else if let Some(frame) = receive.part(arrived) {
                 count += 1;
-                if !(receive.starving() && receive.starves()) {
+                if receive.starving() && receive.starves() {
+                    buffer::while_short(|| merged(frame));
+                } else {
                     merged(frame);
                 }
             }
