@@ -4,6 +4,7 @@ use super::user::{self, Access};
 use crate::errno::{Errno, SysResult};
 use alloc::vec::Vec;
 use coracle_hal::user as hal;
+use core::ops::Range;
 use core::slice::Iter;
 
 /// Bytes that go to or come from the caller, consumed front to back.
@@ -190,16 +191,7 @@ impl<'a> UserBuf<'a> {
             self.done += len;
             return len;
         }
-        let mut left = src;
-        while !left.is_empty() && (self.here != 0 || self.next_piece()) {
-            let (part, next) = left.split_at(left.len().min(self.here));
-            let result = hal::copy_to(self.addr, part);
-            if self.moved(part.len(), result) < part.len() {
-                break;
-            }
-            left = next;
-        }
-        self.done - before
+        self.walk(src.len(), |addr, range| hal::copy_to(addr, &src[range]))
     }
     /// [`UserBuf::take_nofault`] piece by piece.
     #[inline(never)]
@@ -211,16 +203,7 @@ impl<'a> UserBuf<'a> {
             self.done += len;
             return len;
         }
-        let mut left = dst;
-        while !left.is_empty() && (self.here != 0 || self.next_piece()) {
-            let (part, next) = left.split_at_mut(left.len().min(self.here));
-            let result = hal::copy_from(part, self.addr);
-            if self.moved(part.len(), result) < part.len() {
-                break;
-            }
-            left = next;
-        }
-        self.done - before
+        self.walk(dst.len(), |addr, range| hal::copy_from(&mut dst[range], addr))
     }
     /// Whether a page fault stopped a `_nofault` call and is not resolved yet.
     #[inline(always)]
@@ -234,18 +217,38 @@ impl<'a> UserBuf<'a> {
         fault::resolve_current(addr, access).map_err(|_| Errno::FAULT)
     }
 
-    /// Goes on to the next piece that isn't empty; false if there is none. The current one is used up.
+    /// Has `copy` move `len` bytes, piece by piece, until one stops: it gets the address of a piece, and which of the
+    /// bytes that is. Gives how many were moved.
     #[inline(always)]
-    fn next_piece(&mut self) -> bool {
-        let Rest::Pieces(pieces) = &mut self.rest else { return false };
-        for [addr, len] in pieces {
-            self.addr = usize::from_le_bytes(*addr);
-            self.here = usize::from_le_bytes(*len);
-            if self.here != 0 {
-                return true;
+    fn walk(
+        &mut self,
+        len: usize,
+        mut copy: impl FnMut(usize, Range<usize>) -> Result<(), hal::Fault>,
+    ) -> usize {
+        let Rest::Pieces(pieces) = &mut self.rest else { return 0 };
+        let (mut addr, mut here, mut at) = (self.addr, self.here, 0);
+        let mut stopped = None;
+        while at < len && stopped.is_none() {
+            if here == 0 {
+                let Some([next, len]) = pieces.next() else { break };
+                (addr, here) = (usize::from_le_bytes(*next), usize::from_le_bytes(*len));
+                continue;
             }
+            let mut part = here.min(len - at);
+            if let Err(fault) = copy(addr, at..at + part) {
+                part = fault.done;
+                stopped = Some(fault);
+            }
+            addr = addr.wrapping_add(part);
+            here -= part;
+            at += part;
         }
-        false
+        (self.addr, self.here) = (addr, here);
+        self.done += at;
+        if let Some(fault) = stopped {
+            self.stop(fault);
+        }
+        at
     }
     /// A copy of `len` bytes from or to the current piece came to `result`: gives how many were copied.
     #[inline(always)]

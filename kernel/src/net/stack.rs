@@ -149,7 +149,7 @@ pub fn poll(now: u64) -> usize {
     };
     let count = card.receive(
         |head, told| engine.receive_single(now, head, told.checksum, told.segment_size),
-        |frame| engine.receive(now, frame),
+        |frame| engine.receive_merged(now, frame),
     );
     engine.poll(now);
     card.flush();

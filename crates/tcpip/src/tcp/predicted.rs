@@ -195,17 +195,25 @@ impl<D: Device, E: Events> Tcb<D, E> {
 }
 
 impl<D: Device, E: Events> Stack<D, E> {
-    /// Takes a frame from the device.
-    #[inline(never)]
+    /// Takes a frame from the device. A driver that knows whether a frame stands in one buffer or in several calls
+    /// [`receive_single`](Self::receive_single) or [`receive_merged`](Self::receive_merged).
     pub fn receive(&self, now: u64, frame: RxFrame<D::Buf>) {
         if frame.rest.is_empty() {
-            return self.receive_single(now, frame.head, frame.checksum, frame.segment_size);
+            self.receive_single(now, frame.head, frame.checksum, frame.segment_size);
+        } else {
+            self.receive_merged(now, frame);
         }
+    }
+
+    /// Takes a frame in several buffers.
+    #[inline(never)]
+    pub fn receive_merged(&self, now: u64, frame: RxFrame<D::Buf>) {
         self.receive_any(now, frame);
     }
 
-    /// The same for a frame in one buffer; the other arguments are as in [`RxFrame`].
-    #[inline]
+    /// Takes a frame in one buffer; the other arguments are as in [`RxFrame`]. Meant for one place, a driver's loop: the
+    /// whole way of an expected segment is copied there.
+    #[inline(always)]
     pub fn receive_single(&self, now: u64, mut head: Chunk<D::Buf>, checksum: RxChecksum, segment_size: u16) {
         if checksum != RxChecksum::Unknown
             && let Some(segment) = Predicted::read(&head, &self.mac, self.addresses.own())
