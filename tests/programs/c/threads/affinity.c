@@ -1,6 +1,19 @@
-// sched_getaffinity, sched_setaffinity, sched_yield, getcpu, scheduling parameters.
+// sched_getaffinity, sched_setaffinity, sched_yield, getcpu, scheduling parameters; threads that cross from CPU to CPU.
 #include "t.h"
+#include <pthread.h>
 #include <sched.h>
+
+static void *wander(void *start) {
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN), elsewhere = 0;
+    for (long i = 0; i < 2000; i++) {
+        int cpu = (int)(((long)start + i) % cpus);
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        elsewhere += sched_setaffinity(0, sizeof one, &one) != 0 || sched_getcpu() != cpu;
+    }
+    return (void *)elsewhere;
+}
 
 int main(void) {
     cpu_set_t set;
@@ -32,5 +45,15 @@ int main(void) {
     struct timespec interval;
     SHOW(sched_rr_get_interval(0, &interval));
     SHOW(nice(0));
+    pthread_t threads[4];
+    for (long i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, wander, (void *)i);
+    long elsewhere = 0;
+    for (int i = 0; i < 4; i++) {
+        void *count;
+        pthread_join(threads[i], &count);
+        elsewhere += (long)count;
+    }
+    SHOW(elsewhere);
     DONE();
 }
