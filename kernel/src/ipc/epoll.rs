@@ -15,7 +15,7 @@ use coracle_hal::frame;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use linux_raw_sys::general::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, stat as Stat};
-use spin::Mutex;
+use spin::{Mutex, MutexGuard};
 
 /// Edge-triggered (EPOLLET).
 const EDGE: u32 = 1 << 31;
@@ -52,7 +52,7 @@ pub struct Member {
     /// Events asked for, with EDGE and ONE_SHOT; without any, not even ERR and HUP: disabled by ONE_SHOT.
     interest: AtomicU32,
     exclusive: bool,
-    /// It stands on the ready list, or on the list that a waiter is looking through.
+    /// It is among the incoming, or in the scan.
     queued: AtomicBool,
     /// No longer in the set.
     dead: AtomicBool,
@@ -69,16 +69,46 @@ struct Ready {
 }
 
 struct ReadyState {
-    queue: VecDeque<Arc<Member>>,
+    /// Members that announced something since they were last looked for.
+    incoming: Vec<Arc<Member>>,
+    /// How many the last look left in the [`Scan`]: they may be ready, too.
+    left: usize,
     /// Threads asleep in epoll_wait; each event wakes one.
     waiters: VecDeque<Arc<Thread>>,
 }
 
+/// The members that may be ready, as who looks through them has them. Its lock is held while a look lasts, so that nobody
+/// takes a set for idle whose members are just in other hands.
+#[derive(Default)]
+struct Scan {
+    /// To be looked at, the last first.
+    list: Vec<Arc<Member>>,
+    /// Level-triggered ones that were reported, in order: the next call looks at them again.
+    reported: Vec<Arc<Member>>,
+}
+
+impl Scan {
+    /// Makes the list of what is to be looked at in a call: what the last one had no room for, what it reported, what is
+    /// new.
+    #[inline(always)]
+    fn begin(&mut self, ready: &Ready) {
+        let leftover = core::mem::replace(&mut self.list, core::mem::take(&mut self.reported));
+        self.list.append(&mut ready.state.lock().incoming);
+        self.list.reverse();
+        if leftover.is_empty() {
+            self.reported = leftover;
+        } else {
+            self.list.extend(leftover);
+        }
+    }
+}
+
 impl Ready {
+    #[inline(always)]
     fn push(&self, member: &Arc<Member>) {
         let waiter = {
             let mut state = self.state.lock();
-            state.queue.push_back(member.clone());
+            state.incoming.push(member.clone());
             state.waiters.pop_front()
         };
         if let Some(thread) = waiter {
@@ -86,14 +116,16 @@ impl Ready {
         }
         self.source.notify(Events::IN);
     }
-    /// A level-triggered member was reported and stays ready, for the next call or for another waiter.
-    #[inline]
-    fn push_again(&self, member: Arc<Member>) {
+    /// Ends a look. What is left is for another waiter, if there is one.
+    #[inline(always)]
+    fn end(&self, scan: MutexGuard<Scan>) {
+        let left = scan.list.len() + scan.reported.len();
         let waiter = {
             let mut state = self.state.lock();
-            state.queue.push_back(member);
-            state.waiters.pop_front()
+            state.left = left;
+            if left == 0 && state.incoming.is_empty() { None } else { state.waiters.pop_front() }
         };
+        drop(scan);
         if let Some(thread) = waiter {
             sched::unpark(&thread);
         }
@@ -189,6 +221,7 @@ impl Members {
 /// An epoll set.
 pub struct Epoll {
     ready: Arc<Ready>,
+    scan: Mutex<Scan>,
     members: Mutex<Members>,
     this: Weak<Epoll>,
 }
@@ -201,9 +234,10 @@ impl Epoll {
     pub fn new() -> Arc<Epoll> {
         Arc::new_cyclic(|this| Epoll {
             ready: Arc::new(Ready {
-                state: Mutex::new(ReadyState { queue: VecDeque::new(), waiters: VecDeque::new() }),
+                state: Mutex::new(ReadyState { incoming: Vec::new(), left: 0, waiters: VecDeque::new() }),
                 source: PollSource::new(),
             }),
+            scan: Mutex::new(Scan::default()),
             members: Mutex::new(Members::default()),
             this: this.clone(),
         })
@@ -335,7 +369,7 @@ impl Epoll {
         loop {
             let sleeps = {
                 let mut state = self.ready.state.lock();
-                let empty = state.queue.is_empty();
+                let empty = state.incoming.is_empty() && state.left == 0;
                 if empty {
                     state.waiters.push_back(thread.clone());
                 }
@@ -362,29 +396,18 @@ impl Epoll {
         }
     }
 
-    /// Reports what is ready: looks once at each member that is on the ready list now. Level-triggered members that were
-    /// ready go back to its end, to be looked at again by the next call.
+    /// Reports what is ready: looks once at each member that may be. Level-triggered members that were ready are looked at
+    /// again by the next call.
     fn collect(&self, dst: &mut UserBuf, max: usize) -> SysResult {
         let mut batch = [0; BATCH * EVENT_SIZE];
         let mut filled = 0;
+        let mut copied = 0;
         let mut reported = 0;
-        let mut left = usize::MAX;
-        let mut again: Option<Arc<Member>> = None;
-        let waiter = loop {
-            let member = {
-                let mut state = self.ready.state.lock();
-                left = left.min(state.queue.len());
-                if let Some(member) = again.take() {
-                    state.queue.push_back(member);
-                }
-                if left == 0 || reported == max {
-                    // What stays on the list is for another waiter, if there is one.
-                    break if state.queue.is_empty() { None } else { state.waiters.pop_front() };
-                }
-                left -= 1;
-                state.queue.pop_front()
-            };
-            let Some(member) = member else { break None };
+        let mut scan = self.scan.lock();
+        scan.begin(&self.ready);
+        while reported < max
+            && let Some(member) = scan.list.pop()
+        {
             // Cleared before looking: what happens from here on queues it anew.
             member.queued.store(false, Ordering::SeqCst);
             let events = member.poll();
@@ -400,17 +423,19 @@ impl Epoll {
             if interest & ONE_SHOT != 0 {
                 member.interest.store(interest & FLAGS, Ordering::Relaxed);
             } else if interest & EDGE == 0 && !member.queued.swap(true, Ordering::AcqRel) {
-                again = Some(member);
+                scan.reported.push(member);
             }
             if filled == batch.len() {
-                put_all(dst, &batch)?;
-                filled = 0;
+                copied = dst.put_nofault(&batch);
+                if copied < filled {
+                    // A page is to be resolved, without the lock. These events are enough for a call.
+                    break;
+                }
+                (filled, copied) = (0, 0);
             }
-        };
-        if let Some(thread) = waiter {
-            sched::unpark(&thread);
         }
-        put_all(dst, &batch[..filled])?;
+        self.ready.end(scan);
+        put_all(dst, &batch[copied..filled])?;
         Ok(reported)
     }
 }
@@ -427,20 +452,23 @@ impl File for Epoll {
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(stat::anonymous())
     }
-    /// IN if a member is ready. Members at the head of the list that no longer are leave it.
+    /// IN if a member is ready. Those that no longer are leave the list.
     fn readiness(&self) -> Events {
-        let ready = loop {
-            let Some(member) = self.ready.state.lock().queue.pop_front() else { break false };
+        // Who looks through the set now will find what there is; waiting for him could be in a circle, across sets.
+        let Some(mut scan) = self.scan.try_lock() else { return Events::IN | Events::RDNORM };
+        scan.begin(&self.ready);
+        let mut ready = false;
+        while !ready && let Some(member) = scan.list.pop() {
             member.queued.store(false, Ordering::SeqCst);
             if member.poll().is_empty() {
                 continue;
             }
-            // Back again, not without waking: a waiter may have come and found the list empty.
+            ready = true;
             if !member.queued.swap(true, Ordering::AcqRel) {
-                self.ready.push_again(member);
+                scan.list.push(member);
             }
-            break true;
-        };
+        }
+        self.ready.end(scan);
         if ready { Events::IN | Events::RDNORM } else { Events::empty() }
     }
     fn poll_source(&self) -> Option<&PollSource> {
@@ -460,6 +488,8 @@ impl File for Epoll {
         for member in members.all() {
             member.detach();
         }
-        self.ready.state.lock().queue.clear();
+        let scan = core::mem::take(&mut *self.scan.lock());
+        let incoming = core::mem::take(&mut self.ready.state.lock().incoming);
+        drop((scan, incoming));
     }
 }
