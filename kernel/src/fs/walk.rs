@@ -62,6 +62,8 @@ struct Walk<'c> {
     stay_on_mount: bool,
     /// All it came through is such that the path may be remembered.
     lasting: bool,
+    /// It went up from a directory that the program may not search.
+    denied: bool,
 }
 
 fn step_of(kind: u32) -> Step {
@@ -134,6 +136,9 @@ impl Walker for Walk<'_> {
         };
     }
     fn enter_parent(&mut self) -> bool {
+        // Going up is looking up `..`.
+        self.denied |= access::check(&*self.at.inode, access::EXECUTE).is_err();
+        self.lasting &= access::everybody_searches(&*self.at.inode);
         let at_top = match &self.top {
             Some(top) => self.at.same(top),
             None => self.at.same(&self.context.root()),
@@ -195,8 +200,13 @@ pub fn resolve<'p>(
         None => context.directory(),
     };
     let top = (beneath || bounds.in_root).then(|| at.clone());
-    let mut walk = Walk { context, at, top, beneath, stay_on_mount: bounds.stay_on_mount, lasting: true };
-    let found = path::resolve(&mut walk, path, follow, bounds.limits)?;
+    let mut walk =
+        Walk { context, at, top, beneath, stay_on_mount: bounds.stay_on_mount, lasting: true, denied: false };
+    let found = path::resolve(&mut walk, path, follow, bounds.limits);
+    if walk.denied {
+        return Err(Errno::ACCES);
+    }
+    let found = found?;
     let node = match found.found {
         Found::Nothing => None,
         Found::Here => Some(Node::Path(walk.at.clone())),

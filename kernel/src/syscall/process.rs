@@ -351,6 +351,7 @@ pub fn pidfd_send_signal(call: &Call) -> SysResult {
             SigInfo::from_bytes(number, &bytes)
         }
     };
+    super::signal::check_target(call, &target, number)?;
     if number != 0 {
         signal::send_to_process(&target, info);
     }

@@ -208,11 +208,23 @@ fn from_caller(call: &Call, signal: u32, code: i32) -> SigInfo {
     SigInfo::user(signal, code, process.pid, process.credentials.lock().uid[0])
 }
 
+/// EPERM unless the caller may send `signal` to `target` (kill(2)).
+pub fn check_target(call: &Call, target: &Process, signal: u32) -> Result<(), Errno> {
+    let me = &call.thread().process;
+    if core::ptr::eq(&**me, target) {
+        return Ok(());
+    }
+    let own = me.credentials.lock().clone();
+    let same_session = me.session.load(Relaxed) == target.session.load(Relaxed);
+    let allowed = own.may_signal(&target.credentials.lock()) || (signal == abi::SIGCONT && same_session);
+    if allowed { Ok(()) } else { Err(Errno::PERM) }
+}
+
 /// kill(2).
 pub fn kill(call: &Call) -> SysResult {
     let (pid, signal) = (call.i32(0), check_signal(call.i32(1))?);
     let me = &call.thread().process;
-    let targets: alloc::vec::Vec<Arc<Process>> = match pid {
+    let mut targets: alloc::vec::Vec<Arc<Process>> = match pid {
         1.. => alloc::vec![process::by_pid(pid).ok_or(Errno::SRCH)?],
         0 => process::of_group(me.group.load(Relaxed)),
         // Everybody but the first process and the caller.
@@ -223,6 +235,10 @@ pub fn kill(call: &Call) -> SysResult {
     if targets.is_empty() {
         return Err(Errno::SRCH);
     }
+    targets.retain(|target| check_target(call, target, signal).is_ok());
+    if targets.is_empty() {
+        return Err(Errno::PERM);
+    }
     if signal != 0 {
         let info = from_caller(call, signal, SI_USER);
         targets.iter().filter(|target| !target.dead.load(Relaxed)).for_each(|target| {
@@ -232,7 +248,7 @@ pub fn kill(call: &Call) -> SysResult {
     Ok(0)
 }
 
-fn send_to_tid(tid: i32, group: Option<i32>, signal: u32, info: SigInfo) -> SysResult {
+fn send_to_tid(call: &Call, tid: i32, group: Option<i32>, signal: u32, info: SigInfo) -> SysResult {
     if tid <= 0 || group.is_some_and(|group| group <= 0) {
         return Err(Errno::INVAL);
     }
@@ -240,6 +256,7 @@ fn send_to_tid(tid: i32, group: Option<i32>, signal: u32, info: SigInfo) -> SysR
     if group.is_some_and(|group| group != thread.process.pid) {
         return Err(Errno::SRCH);
     }
+    check_target(call, &thread.process, signal)?;
     if signal != 0 {
         signal::send_to_thread(&thread, info);
     }
@@ -249,13 +266,13 @@ fn send_to_tid(tid: i32, group: Option<i32>, signal: u32, info: SigInfo) -> SysR
 /// tgkill(2).
 pub fn tgkill(call: &Call) -> SysResult {
     let signal = check_signal(call.i32(2))?;
-    send_to_tid(call.i32(1), Some(call.i32(0)), signal, from_caller(call, signal, SI_TKILL))
+    send_to_tid(call, call.i32(1), Some(call.i32(0)), signal, from_caller(call, signal, SI_TKILL))
 }
 
 /// tkill(2).
 pub fn tkill(call: &Call) -> SysResult {
     let signal = check_signal(call.i32(1))?;
-    send_to_tid(call.i32(0), None, signal, from_caller(call, signal, SI_TKILL))
+    send_to_tid(call, call.i32(0), None, signal, from_caller(call, signal, SI_TKILL))
 }
 
 fn queued_info(call: &Call, signal: u32, addr: usize, target: i32) -> Result<SigInfo, Errno> {
@@ -274,6 +291,7 @@ pub fn rt_sigqueueinfo(call: &Call) -> SysResult {
     let (pid, signal) = (call.i32(0), check_signal(call.i32(1))?);
     let info = queued_info(call, signal, call.usize(2), pid)?;
     let target = process::by_pid(pid).ok_or(Errno::SRCH)?;
+    check_target(call, &target, signal)?;
     check_queue(&target, signal)?;
     if signal != 0 {
         signal::send_to_process(&target, info);
@@ -292,7 +310,7 @@ fn check_queue(target: &Process, signal: u32) -> Result<(), Errno> {
 pub fn rt_tgsigqueueinfo(call: &Call) -> SysResult {
     let (group, tid, signal) = (call.i32(0), call.i32(1), check_signal(call.i32(2))?);
     let info = queued_info(call, signal, call.usize(3), group)?;
-    send_to_tid(tid, Some(group), signal, info)
+    send_to_tid(call, tid, Some(group), signal, info)
 }
 
 /// signalfd(2).

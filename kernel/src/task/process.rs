@@ -112,6 +112,15 @@ impl Default for Credentials {
 }
 
 impl Credentials {
+    /// Whether one with these may send signals to one with `other` (kill(2)): the same user, or CAP_KILL.
+    pub fn may_signal(&self, other: &Credentials) -> bool {
+        /// Its number (capabilities(7)).
+        const CAP_KILL: u32 = 5;
+        let [real, effective, ..] = self.uid;
+        let [other_real, _, other_saved, _] = other.uid;
+        let same = [real, effective].into_iter().any(|id| id == other_real || id == other_saved);
+        same || self.capabilities[0] >> CAP_KILL & 1 != 0
+    }
     /// Those of a user in no other groups. Only root has capabilities.
     pub fn of_user(user: User) -> Self {
         let capabilities =

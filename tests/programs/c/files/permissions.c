@@ -70,6 +70,8 @@ static void look(void) {
     SHOW(try_open("list", O_RDONLY | O_DIRECTORY));
     struct stat st;
     SHOW(stat("closed/in", &st));
+    SHOW(stat("closed/../root644", &st));
+    SHOW(stat("search/../root644", &st));
     SHOW(stat("root600", &st));
     SHOW(access("root600", R_OK));
     SHOW(access("root600", F_OK));
