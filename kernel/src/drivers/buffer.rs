@@ -6,11 +6,22 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// The packet in hand must not be kept.
 static SHORT: AtomicBool = AtomicBool::new(false);
 
-/// Does `deliver` with packets that must not be kept ([`coracle_tcpip::Device::is_short`]).
-pub fn while_short(deliver: impl FnOnce()) {
-    SHORT.store(true, Ordering::Relaxed);
-    deliver();
-    SHORT.store(false, Ordering::Relaxed);
+/// While it exists, packets must not be kept ([`coracle_tcpip::Device::is_short`]).
+pub struct Shortage(());
+
+impl Shortage {
+    /// From now on.
+    pub fn begin() -> Shortage {
+        SHORT.store(true, Ordering::Relaxed);
+        Shortage(())
+    }
+}
+
+impl Drop for Shortage {
+    #[inline]
+    fn drop(&mut self) {
+        SHORT.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Whether that is so now.

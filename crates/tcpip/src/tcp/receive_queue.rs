@@ -62,26 +62,43 @@ impl<B: Buffer> ReceiveQueue<B> {
     /// Takes them off the queue unless `peek`. Gives how many were taken.
     #[inline(always)]
     pub fn read(&mut self, len: usize, peek: bool, mut sink: impl FnMut(&[u8]) -> usize) -> usize {
-        let mut done = 0;
         if peek {
             return self.peek(len, &mut sink);
         }
+        let (mut done, all) = self.read_chunk(len, &mut sink);
+        if all && done < len && self.len > 0 {
+            done += self.read_more(len - done, &mut sink);
+        }
+        done
+    }
+
+    /// Hands up to `len` bytes of the first chunk to `sink` and takes them off; gives their number, and whether it took
+    /// all that it was given.
+    #[inline(always)]
+    fn read_chunk(&mut self, len: usize, mut sink: impl FnMut(&[u8]) -> usize) -> (usize, bool) {
+        let Some(chunk) = self.chunks.front_mut() else { return (0, false) };
+        let bytes = chunk.bytes();
+        let give = &bytes[..bytes.len().min(len)];
+        let (given, took) = (give.len(), sink(give).min(give.len()));
+        if took == chunk.len as usize {
+            self.chunks.pop_front();
+        } else {
+            chunk.skip(took);
+        }
+        self.len -= took;
+        (took, took == given)
+    }
+
+    #[inline(never)]
+    fn read_more(&mut self, len: usize, sink: &mut dyn FnMut(&[u8]) -> usize) -> usize {
+        let mut done = 0;
         while done < len {
-            let Some(chunk) = self.chunks.front_mut() else { break };
-            let bytes = chunk.bytes();
-            let give = &bytes[..bytes.len().min(len - done)];
-            let (given, took) = (give.len(), sink(give).min(give.len()));
+            let (took, all) = self.read_chunk(len - done, &mut *sink);
             done += took;
-            if took == chunk.len as usize {
-                self.chunks.pop_front();
-            } else {
-                chunk.skip(took);
-            }
-            if took < given {
+            if !all {
                 break;
             }
         }
-        self.len -= done;
         done
     }
 

@@ -55,6 +55,47 @@ impl<B: Buffer> SendQueue<B> {
         mut fill: impl FnMut(&mut [u8]) -> usize,
     ) -> usize {
         let mut done = 0;
+        if self.pieces.front().is_none() && len > 0 {
+            // The usual case: nothing waits, and all of it fits one buffer.
+            let (wrote, full) = self.append_buffer(len, &mut alloc, &mut fill);
+            if !full || wrote == len {
+                return wrote;
+            }
+            done = wrote;
+        }
+        done + self.append_more(len - done, &mut alloc, &mut fill)
+    }
+
+    /// Appends up to `len` bytes in a new buffer; gives their number, and whether all that fits was written.
+    #[inline(always)]
+    fn append_buffer(
+        &mut self,
+        len: usize,
+        mut alloc: impl FnMut() -> Option<B>,
+        mut fill: impl FnMut(&mut [u8]) -> usize,
+    ) -> (usize, bool) {
+        let Some(mut buffer) = alloc() else { return (0, false) };
+        let Some(room) = buffer.as_mut_slice().and_then(|all| all.get_mut(HEADROOM..)) else {
+            return (0, false);
+        };
+        let want = room.len().min(len);
+        let wrote = fill(&mut room[..want]).min(want);
+        if wrote > 0 {
+            let chunk = Chunk { buffer, start: HEADROOM as u32, len: wrote as u32 };
+            self.pieces.push_back(Piece { start: self.tail, chunk });
+            self.tail = self.tail.wrapping_add(wrote as u32);
+        }
+        (wrote, wrote == want)
+    }
+
+    #[inline(never)]
+    fn append_more(
+        &mut self,
+        len: usize,
+        alloc: &mut dyn FnMut() -> Option<B>,
+        fill: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) -> usize {
+        let mut done = 0;
         if let Some(Piece { chunk, .. }) = self.pieces.back_mut() {
             let used = (chunk.start + chunk.len) as usize;
             if let Some(room) = chunk.buffer.as_mut_slice().and_then(|all| all.get_mut(used..))
@@ -71,17 +112,9 @@ impl<B: Buffer> SendQueue<B> {
             }
         }
         while done < len {
-            let Some(mut buffer) = alloc() else { break };
-            let Some(room) = buffer.as_mut_slice().and_then(|all| all.get_mut(HEADROOM..)) else { break };
-            let want = room.len().min(len - done);
-            let wrote = fill(&mut room[..want]).min(want);
-            if wrote > 0 {
-                let chunk = Chunk { buffer, start: HEADROOM as u32, len: wrote as u32 };
-                self.pieces.push_back(Piece { start: self.tail, chunk });
-                self.tail = self.tail.wrapping_add(wrote as u32);
-                done += wrote;
-            }
-            if wrote < want {
+            let (wrote, full) = self.append_buffer(len - done, &mut *alloc, &mut *fill);
+            done += wrote;
+            if !full {
                 break;
             }
         }
