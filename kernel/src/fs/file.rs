@@ -76,7 +76,7 @@ impl OpenFile {
         if flags & O_ACCMODE == O_RDONLY || flags & O_PATH != 0 { Err(Errno::BADF) } else { Ok(()) }
     }
     /// read(2): at the position, which moves on.
-    #[inline]
+    #[inline(always)]
     pub fn read(&self, dst: &mut UserBuf) -> SysResult {
         self.check_readable()?;
         if !self.seekable {
@@ -88,7 +88,7 @@ impl OpenFile {
         })
     }
     /// write(2): at the position, or at the end if O_APPEND.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, src: &mut UserBuf) -> SysResult {
         self.check_writable()?;
         if !self.seekable {
