@@ -108,6 +108,7 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
         let info = SigInfo { signal, ..SigInfo::child(code as i32, process.pid, uid, value) };
         signal::send_to_process(&parent, info);
     }
+    process.told.store(true, Release);
     let unwanted = action.handler == signal::IGNORE || action.flags & u64::from(abi::SA_NOCLDWAIT) != 0;
     if signal == abi::SIGCHLD && unwanted {
         parent.family.lock().children.retain(|child| child.pid != process.pid);

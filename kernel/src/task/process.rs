@@ -55,6 +55,8 @@ pub struct Process {
     pub exiting: Mutex<Option<ExitStatus>>,
     /// The process is gone and waits to be waited for.
     pub dead: AtomicBool,
+    /// Its parent has been sent the signal of its end: who waits for it sees the signal pending.
+    pub told: AtomicBool,
     /// CPU time of threads that ended, nanoseconds.
     pub ended_threads_ns: AtomicU64,
     /// CPU time of children waited for, nanoseconds.
@@ -290,6 +292,7 @@ impl Process {
             exit_source: PollSource::new(),
             exiting: Mutex::new(None),
             dead: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             ended_threads_ns: AtomicU64::new(0),
             children_ns: AtomicU64::new(0),
             stopped: AtomicU32::new(0),

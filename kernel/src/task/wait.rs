@@ -3,6 +3,7 @@ use super::process::{self, ExitStatus, Process};
 use crate::errno::Errno;
 use crate::ipc::poll::block_on;
 use alloc::sync::Arc;
+use coracle_hal::cpu;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
@@ -38,9 +39,15 @@ pub struct Report {
 /// nothing yet, and WNOHANG. ECHILD, ERESTARTSYS.
 pub fn wait(parent: &Arc<Process>, which: Which, options: u32) -> Result<Option<Report>, Errno> {
     let no_hang = options & abi::WNOHANG != 0;
-    let found = block_on(&parent.child_events, no_hang, None, || match look(parent, which, options)? {
-        Some(report) => Ok(report),
-        None => Err(Errno::AGAIN),
+    let found = block_on(&parent.child_events, no_hang, None, || {
+        loop {
+            match look(parent, which, options)? {
+                Look::Found(report) => break Ok(report),
+                Look::Nothing => break Err(Errno::AGAIN),
+                // Another CPU is in the middle of it.
+                Look::Soon => cpu::relax(),
+            }
+        }
     });
     match found {
         Ok(report) => Ok(Some(report)),
@@ -49,7 +56,15 @@ pub fn wait(parent: &Arc<Process>, which: Which, options: u32) -> Result<Option<
     }
 }
 
-fn look(parent: &Arc<Process>, which: Which, options: u32) -> Result<Option<Report>, Errno> {
+/// What looking at the children gave.
+enum Look {
+    Found(Report),
+    Nothing,
+    /// One has ended, but its parent has not been sent the signal yet, which must be pending when the wait is over.
+    Soon,
+}
+
+fn look(parent: &Arc<Process>, which: Which, options: u32) -> Result<Look, Errno> {
     let keep = options & abi::WNOWAIT != 0;
     let mut family = parent.family.lock();
     let mut any = false;
@@ -65,6 +80,9 @@ fn look(parent: &Arc<Process>, which: Which, options: u32) -> Result<Option<Repo
         }
         any = true;
         if options & abi::WEXITED != 0 && child.dead.load(Acquire) {
+            if !child.told.load(Acquire) {
+                return Ok(Look::Soon);
+            }
             let report = ended(child);
             if !keep {
                 let child = family.children.remove(index);
@@ -72,7 +90,7 @@ fn look(parent: &Arc<Process>, which: Which, options: u32) -> Result<Option<Repo
                 parent.children_ns.fetch_add(report.cpu_ns, Relaxed);
                 process::forget(child.pid);
             }
-            return Ok(Some(report));
+            return Ok(Look::Found(report));
         }
         let mut change = child.stop_report.lock();
         if let Some((code, status)) = *change {
@@ -84,11 +102,11 @@ fn look(parent: &Arc<Process>, which: Which, options: u32) -> Result<Option<Repo
                 }
                 // wait(2)'s encodings of "stopped" and "continued".
                 let wait_status = if stopped { status << 8 | 0x7f } else { 0xffff };
-                return Ok(Some(Report { code, status, wait_status, ..ended(child) }));
+                return Ok(Look::Found(Report { code, status, wait_status, ..ended(child) }));
             }
         }
     }
-    if any { Ok(None) } else { Err(Errno::CHILD) }
+    if any { Ok(Look::Nothing) } else { Err(Errno::CHILD) }
 }
 
 fn ended(child: &Arc<Process>) -> Report {
