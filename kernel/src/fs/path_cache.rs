@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::HashMap;
-use spin::{Lazy, RwLock};
+use spin::{LazyLock, RwLock};
 
 /// Paths kept; when it is full, all are let go of.
 const CAPACITY: usize = 128;
@@ -14,7 +14,7 @@ const LONGEST: usize = 256;
 
 /// Counts changes of the tree of names.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
-static CACHE: Lazy<RwLock<HashMap<Box<[u8]>, Entry>>> = Lazy::new(|| RwLock::new(HashMap::new()));
+static CACHE: LazyLock<RwLock<HashMap<Box<[u8]>, Entry>>> = LazyLock::new(|| RwLock::new(HashMap::new()));
 
 struct Entry {
     generation: u64,

@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering::*};
 use linux_raw_sys::general as abi;
-use spin::{Lazy, Mutex};
+use spin::{LazyLock, Mutex};
 
 /// Buckets of the hash table. Power of two; Linux has 256 per CPU.
 const BUCKETS: usize = 256;
@@ -35,7 +35,8 @@ struct Waiter {
 }
 
 type Bucket = Mutex<VecDeque<Arc<Waiter>>>;
-static TABLE: Lazy<Vec<Bucket>> = Lazy::new(|| (0..BUCKETS).map(|_| Mutex::new(VecDeque::new())).collect());
+static TABLE: LazyLock<Vec<Bucket>> =
+    LazyLock::new(|| (0..BUCKETS).map(|_| Mutex::new(VecDeque::new())).collect());
 
 impl Key {
     /// The key of the word at `addr`; `private`: the caller says that no other process waits for it. EINVAL, EFAULT.
