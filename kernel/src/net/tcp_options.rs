@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use coracle_tcpip::{Error, State, TcpInfo};
 use linux_raw_sys::net as n;
 
-/// What SO_RCVBUF and SO_SNDBUF tell while they size themselves (Linux's tcp_rmem[1] and tcp_wmem[1]).
+/// What SO_RCVBUF and SO_SNDBUF tell while they size themselves (Linux's `tcp_rmem[1]` and `tcp_wmem[1]`).
 const RECEIVE_BUFFER_TOLD: usize = 131_072;
 const SEND_BUFFER_TOLD: usize = 16_384;
 
