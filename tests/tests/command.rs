@@ -119,7 +119,17 @@ fn settings_of_the_guest() -> Result<(), String> {
     ];
     let script = ["--", "ash", "-c", "read x < given.txt; echo $x; pwd; echo $0"];
     check(&run(coracle(&arguments).args(script), b"")?, 0, "given\n/opt/here\nash\n")?;
-    check(&run(coracle(&arguments).args(["--", "hostname"]), b"")?, 0, "coracle-guest\n")
+    check(&run(coracle(&arguments).args(["--", "hostname"]), b"")?, 0, "coracle-guest\n")?;
+    // An ordinary user, who has a home and may not write elsewhere.
+    let script = [
+        "--",
+        "ash",
+        "-c",
+        "echo mine > ~/f; cat ~/f; (echo no > /etc/f) 2>/dev/null || echo refused; id -u",
+    ];
+    check(&run(coracle(&arguments).args(script), b"")?, 0, "mine\nrefused\n1000\n")?;
+    let root = ["--user", "root", "--", "ash", "-c", "echo mine > /etc/f && cat /etc/f"];
+    check(&run(coracle(&arguments).args(root), b"")?, 0, "mine\n")
 }
 
 fn an_interrupt_stops_it() -> Result<(), String> {
