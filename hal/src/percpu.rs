@@ -31,6 +31,7 @@ impl<T: Sync + Send> PerCpu<T> {
         &cells[cpu].0
     }
     #[cold]
+    #[inline(never)]
     fn fill(&self) -> &[CacheLines<T>] {
         self.cells.call_once(|| (0..crate::cpu::possible()).map(|cpu| CacheLines((self.make)(cpu))).collect())
     }

@@ -312,7 +312,7 @@ impl Process {
     }
 
     /// Its memory.
-    #[inline]
+    #[inline(never)]
     pub fn memory(&self) -> Arc<Memory> {
         self.memory.read().clone()
     }

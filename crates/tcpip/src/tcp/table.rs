@@ -77,6 +77,7 @@ impl<T> Table<T> {
     }
 
     /// Takes an entry out. `rehash` as for `insert`.
+    #[inline(never)]
     pub fn remove(&mut self, key: Key, rehash: impl Fn(Key) -> u64) -> Option<T> {
         let mut gap = self.place(rehash(key), key)?;
         let (_, value) = self.slots[gap].take()?;
