@@ -190,15 +190,23 @@ fn name(call: &Call, address: &SocketAddress) -> SysResult {
     write_address(call.usize(1), call.usize(2), Some(address)).map(|()| 0)
 }
 
+#[cold]
+fn is_inet_datagram(socket: &dyn Socket) -> bool {
+    let (family, kind, _) = socket.kind();
+    kind == n::SOCK_DGRAM as i32 && family != n::AF_UNIX as i32
+}
+
 /// sendto(2)
 #[inline]
 pub fn sendto(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let socket = socket_of(&file)?;
     let flags = effective(&file, call.u32(3));
-    let to = match call.usize(4) {
-        0 => None,
-        addr => Some(read_address(addr, call.i32(5))?),
+    let to = match (call.usize(4), call.i32(5)) {
+        (0, _) => None,
+        // An address of no bytes is none, but for datagrams of the Internet, which look at the pointer (EINVAL).
+        (_, 0) if !is_inet_datagram(socket) => None,
+        (addr, len) => Some(read_address(addr, len)?),
     };
     let mut src = UserBuf::user(call.usize(1), call.usize(2));
     with_sigpipe(socket.send(&mut src, to.as_ref(), flags, None), flags)

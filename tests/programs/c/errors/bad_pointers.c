@@ -9,7 +9,7 @@
 #include <sys/utsname.h>
 
 static long call(long n, long a, long b, long c, long d) {
-    long r = syscall(n, a, b, c, d);
+    long r = syscall(n, a, b, c, d, 0, 0);
     return r;
 }
 

@@ -9,6 +9,7 @@ int main(void) {
     socklen_t length = sizeof peer;
     SHOW(getpeername(a, (struct sockaddr *)&peer, &length));
     CHECK(peer.sin_port == to_b.sin_port);
+    SHOW(sendto(a, "x", 1, 0, (struct sockaddr *)&to_b, 0));
     SHOW(send(a, "hello", 5, 0));
     SHOW(recv(b, buffer, 64, 0));
     SHOW(sendto(c, "stranger", 8, 0, ADDR(to_a)));

@@ -23,6 +23,8 @@ int main(void) {
         SHOW(read(s[1], b, 64));
         SHOW(recv(s[1], b, 3, MSG_DONTWAIT));
         SHOW(recv(s[1], b, 64, MSG_DONTWAIT));
+        SHOW(sendto(s[1], "x", 1, 0, (struct sockaddr *)8, 0)); // An address of no bytes is none.
+        SHOW(recv(s[0], b, 64, MSG_DONTWAIT));
         SHOW(write(s[1], "back", 4));
         SHOW(read(s[0], b, 64));
         close(s[0]);
