@@ -170,9 +170,15 @@ fn interpreter_is_no_elf() -> Result<(), String> {
     }
 }
 
+/// Everywhere in what the kernel reads: header, settings, tables, symbols. What lies behind them are the files' own bytes:
+/// a program that is damaged may do anything, also run for ever.
 fn damage_anywhere() -> Result<(), String> {
+    /// Where the header says how far into the archive the files' bytes begin (the section table of crates/image).
+    const FILES_AT: usize = 32 + 6 * 16;
     let good = small_image()?;
     let start = archive(&good)?;
+    let field = good[start + FILES_AT..][..8].try_into().map_err(|_| "the header is short")?;
+    let length = u64::from_le_bytes(field) as usize;
     let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
     for round in 0..DAMAGED {
         let mut bytes = good.clone();
@@ -181,7 +187,7 @@ fn damage_anywhere() -> Result<(), String> {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            let within = (state >> 16) as usize % (bytes.len() - start);
+            let within = (state >> 16) as usize % length;
             bytes[start + within] = state as u8;
         }
         let outcome = boot("damaged.img", &bytes, ENOUGH, "", true)?;
