@@ -228,20 +228,20 @@ impl<'a> UserBuf<'a> {
         let Rest::Pieces(pieces) = &mut self.rest else { return 0 };
         let (mut addr, mut here, mut at) = (self.addr, self.here, 0);
         let mut stopped = None;
-        while at < len && stopped.is_none() {
+        while at < len {
             if here == 0 {
                 let Some([next, len]) = pieces.next() else { break };
                 (addr, here) = (usize::from_le_bytes(*next), usize::from_le_bytes(*len));
-                continue;
             }
-            let mut part = here.min(len - at);
-            if let Err(fault) = copy(addr, at..at + part) {
-                part = fault.done;
+            let end = at + here.min(len - at);
+            if let Err(fault) = copy(addr, at..end) {
+                (addr, here) = (addr.wrapping_add(fault.done), here - fault.done);
+                at += fault.done;
                 stopped = Some(fault);
+                break;
             }
-            addr = addr.wrapping_add(part);
-            here -= part;
-            at += part;
+            (addr, here) = (addr.wrapping_add(end - at), here - (end - at));
+            at = end;
         }
         (self.addr, self.here) = (addr, here);
         self.done += at;
