@@ -190,7 +190,9 @@ fn stub_code(stub: usize, after: usize, number: u32, entry_word: usize) -> [u8; 
     code
 }
 
-/// Maps a page for stubs near the region of code.
+/// Maps a page for stubs near the region of code, and out of the program's way: a program may unmap once more what it has
+/// unmapped, and expects an address to be free that was. So the page of a library's stubs lies above all that mmap(2)
+/// gives out, below the stack's room, and that of the program itself below the program.
 fn new_page(memory: &Memory, region: core::ops::Range<usize>) -> Option<StubPage> {
     let frame = Frame::alloc_zeroed()?;
     frame.write(0, &task::patched_syscall_entry().to_le_bytes());
@@ -198,12 +200,16 @@ fn new_page(memory: &Memory, region: core::ops::Range<usize>) -> Option<StubPage
     let vma = Vma { prot, flags: VmaFlags::empty(), backing: Backing::Placed, label: "[syscalls]" };
     let address = {
         let layout = memory.layout.lock();
+        let top = layout.map_top;
+        let is_library = region.end <= top && top - region.start < REACH / 2;
+        let beyond = if is_library { top..top + REACH / 2 } else { 0..0 };
         let below = region.start.saturating_sub(REACH / 2).max(USER_START)..region.start;
         let above = region.end..region.end.saturating_add(REACH / 2);
         // Not right behind the program's data, where brk(2) wants to go on.
         layout
             .regions
-            .highest_gap(below, PAGE_SIZE, PAGE_SIZE)
+            .lowest_gap(beyond, PAGE_SIZE, PAGE_SIZE)
+            .or(layout.regions.highest_gap(below, PAGE_SIZE, PAGE_SIZE))
             .or(layout.regions.lowest_gap(above, PAGE_SIZE, PAGE_SIZE))?
     };
     let address = memory.map(Place::FixedNoReplace(address), PAGE_SIZE, vma, false).ok()?;
