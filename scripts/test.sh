@@ -99,9 +99,15 @@ check 'lints of the host' lint_host
 check 'lints of the guest' lint_guest
 check 'documentation' docs
 if "$cargo" deny --version >/dev/null 2>&1; then
-    check 'licences and advisories' "$cargo" deny check
+    check 'licences and sources' "$cargo" deny check licenses bans sources
+    # What is known against the crates we use is fetched anew, which takes a network.
+    if "$cargo" deny fetch db >/dev/null 2>&1; then
+        check 'advisories' "$cargo" deny check advisories
+    else
+        heading 'advisories: skipped, the database of them cannot be fetched'
+    fi
 else
-    heading 'licences and advisories: skipped, cargo-deny is not installed'
+    heading 'licences, sources and advisories: skipped, cargo-deny is not installed'
 fi
 check 'the table of system calls in the book' "$cargo" run --locked --quiet --package xtask -- system-calls --check docs/src/system-calls.md
 tests 'tests on the host' host_tests
