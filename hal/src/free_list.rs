@@ -28,7 +28,7 @@ pub(crate) unsafe fn sort(mut list: *mut Free) -> *mut Free {
                 break;
             }
             // SAFETY: sorted lists of the caller's objects.
-            carried = unsafe { merge(core::mem::replace(bin, ptr::null_mut()), carried) };
+            carried = unsafe { merge(core::mem::take(bin), carried) };
         }
     }
     // SAFETY: as above.
