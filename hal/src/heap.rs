@@ -169,6 +169,8 @@ pub(crate) fn give_back() -> usize {
     for (class, size) in CLASSES.into_iter().enumerate() {
         let magazine = &Local::get().magazines.0[class];
         let mut depot = DEPOTS[class].lock();
+        // One reference for all that follows: another would end `link`, which points into it.
+        let depot = &mut *depot;
         while !magazine.head.get().is_null() {
             let object = magazine.head.get();
             // SAFETY: objects of the list are free memory with a valid link.
