@@ -182,13 +182,30 @@ unsafe impl Send for SharedBuffer {}
 unsafe impl Sync for SharedBuffer {}
 
 impl SharedBuffer {
+    /// True if buffers take more than their share of memory, and who wants to send should hold back.
+    #[inline(always)]
+    pub fn are_many() -> bool {
+        heap::packets_are_many()
+    }
+
     /// Bytes in a buffer.
     pub const SIZE: usize = PacketBuffer::SIZE - 8;
 
     /// A buffer with one owner. `None`: out of memory. Contents are whatever an earlier packet left.
     #[inline]
     pub fn alloc() -> Option<SharedBuffer> {
-        let buffer = NonNull::new(heap::take_for_packet().cast::<SharedParts>())?;
+        Self::over(heap::take_for_packet())
+    }
+
+    /// The same for something to send, which gets less of the memory than what is received.
+    #[inline]
+    pub fn alloc_to_send() -> Option<SharedBuffer> {
+        Self::over(heap::take_to_send())
+    }
+
+    #[inline]
+    fn over(memory: *mut u8) -> Option<SharedBuffer> {
+        let buffer = NonNull::new(memory.cast::<SharedParts>())?;
         // SAFETY: the memory is ours alone, as large and aligned as the parts.
         unsafe { (&raw mut (*buffer.as_ptr()).owners).write(AtomicU32::new(1)) };
         Some(SharedBuffer(buffer))

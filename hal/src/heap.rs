@@ -10,10 +10,12 @@ use crate::{buddy, frame};
 use alloc::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// Object sizes. Each is a multiple of 16; a frame is a multiple of the largest.
 const CLASSES: [usize; 14] = [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048];
+/// The class that packet buffers are of.
+const PACKET_CLASS: usize = CLASSES.len() - 1;
 /// Larger objects are whole frames.
 const LARGEST: usize = 2048;
 /// Granularity of the table from size to class.
@@ -49,10 +51,19 @@ const fn batch(class: usize) -> usize {
 /// When each class's list spills, in objects.
 static SPILL: [AtomicU32; CLASSES.len()] = [const { AtomicU32::new(32) }; CLASSES.len()];
 
-/// Packets together take at most this part of memory, but may take so many frames (Linux's tcp_mem bounds them alike).
-const PACKET_SHARE: u64 = 8;
-const LEAST_PACKET_FRAMES: usize = 192;
+/// Packets are many when they take this part of memory, but so many frames they may take (Linux's tcp_mem counts alike).
+const PACKET_SHARE: u64 = 16;
+const LEAST_PACKET_FRAMES: usize = 128;
+/// How many times that packets to send may take.
+const PACKET_EXCESS: usize = 4;
 static PACKET_FRAMES: AtomicUsize = AtomicUsize::new(LEAST_PACKET_FRAMES);
+static PACKETS_ARE_MANY: AtomicBool = AtomicBool::new(false);
+
+/// True if packets take more than their share of memory: a sender should hold back, as far as it has something to wait for.
+#[inline(always)]
+pub(crate) fn packets_are_many() -> bool {
+    PACKETS_ARE_MANY.load(Ordering::Relaxed)
+}
 
 /// Sets how much each CPU keeps, and what packets may take, by the size of memory.
 pub(crate) fn init(memory: u64) {
@@ -88,17 +99,34 @@ struct Depot {
     carve_end: usize,
     /// How many frames the class has.
     frames: usize,
+    /// Length of the list.
+    free: usize,
+}
+
+impl Depot {
+    /// Notes whether packets are many, if this is their class: whenever objects come or go. What lies in the CPUs' lists
+    /// counts as used.
+    fn count(&self, class: usize) {
+        if class == PACKET_CLASS {
+            PACKETS_ARE_MANY.store(self.used(class) > packet_share(), Ordering::Relaxed);
+        }
+    }
+
+    /// Objects that are not in the list.
+    fn used(&self, class: usize) -> usize {
+        (self.frames * (PAGE / CLASSES[class])).saturating_sub(self.free)
+    }
 }
 
 // SAFETY: the pointers are to free memory that belongs to the depot alone.
 unsafe impl Send for Depot {}
 
 static DEPOTS: [spin::Mutex<Depot>; CLASSES.len()] =
-    [const { spin::Mutex::new(Depot { head: ptr::null_mut(), carve: 0, carve_end: 0, frames: 0 }) };
+    [const { spin::Mutex::new(Depot { head: ptr::null_mut(), carve: 0, carve_end: 0, frames: 0, free: 0 }) };
         CLASSES.len()];
 
-/// Fetches a batch for this CPU, and gives one object of it. For a packet's sake (`kept` is not zero) no new frame is taken
-/// if no more than `kept` are free or packets have their share of memory: null then.
+/// Fetches a batch for this CPU, and gives one object of it; null if a new frame is needed, and no more than `kept` are
+/// free.
 #[cold]
 #[inline(never)]
 fn refill(class: usize, kept: usize) -> *mut u8 {
@@ -111,15 +139,13 @@ fn refill(class: usize, kept: usize) -> *mut u8 {
             let object = depot.head;
             // SAFETY: objects in the list are free memory with a valid link.
             depot.head = unsafe { (*object).next };
+            depot.free -= 1;
             object
         } else {
             if depot.carve + size > depot.carve_end {
                 // One frame at a time, and only for the first object of a batch.
                 if !first.is_null() {
                     break;
-                }
-                if kept > 0 && depot.frames >= PACKET_FRAMES.load(Ordering::Relaxed) {
-                    return ptr::null_mut();
                 }
                 let Some(phys) = frame::alloc_single(kept) else { return ptr::null_mut() };
                 depot.frames += 1;
@@ -139,6 +165,7 @@ fn refill(class: usize, kept: usize) -> *mut u8 {
             magazine.count.set(magazine.count.get() + 1);
         }
     }
+    depot.count(class);
     first as *mut u8
 }
 
@@ -156,7 +183,9 @@ fn spill_half(class: usize) {
             (*object).next = depot.head;
         }
         depot.head = object;
+        depot.free += 1;
     }
+    depot.count(class);
     magazine.count.set(magazine.count.get().div_ceil(2));
 }
 
@@ -179,6 +208,7 @@ pub(crate) fn give_back() -> usize {
                 (*object).next = depot.head;
             }
             depot.head = object;
+            depot.free += 1;
         }
         magazine.count.set(0);
         // SAFETY: the depot's own list.
@@ -198,12 +228,14 @@ pub(crate) fn give_back() -> usize {
                     *link = *last;
                     frame::free_block(layout::direct_phys(frame), 0);
                     depot.frames -= 1;
+                    depot.free -= count;
                     frames += 1;
                 } else {
                     link = last;
                 }
             }
         }
+        depot.count(class);
     }
     frames
 }
@@ -287,13 +319,35 @@ unsafe fn put(class: usize, object: *mut u8) {
 /// A piece of half a frame, aligned to its size, or null.
 #[inline]
 pub(crate) fn take_half_frame() -> *mut u8 {
-    take(CLASSES.len() - 1, 0)
+    take(PACKET_CLASS, 0)
 }
 
-/// The same for a packet's data, which leaves memory to the rest of the kernel and to programs: a lost packet is sent again.
+/// The same for a packet, which leaves memory to the rest of the kernel and to programs: a lost packet is sent again.
 #[inline]
 pub(crate) fn take_for_packet() -> *mut u8 {
-    take(CLASSES.len() - 1, frame::reserve_beside_packets())
+    take(PACKET_CLASS, frame::reserve_beside_packets())
+}
+
+/// The same for a packet to send: null, too, if packets have all they may get. Receiving goes on then, and with it the
+/// acknowledgements that give memory back.
+#[inline]
+pub(crate) fn take_to_send() -> *mut u8 {
+    if packets_are_many() && packets_are_too_many() {
+        return ptr::null_mut();
+    }
+    take_for_packet()
+}
+
+#[cold]
+#[inline(never)]
+fn packets_are_too_many() -> bool {
+    let depot = DEPOTS[PACKET_CLASS].lock();
+    depot.used(PACKET_CLASS) > PACKET_EXCESS * packet_share()
+}
+
+/// How many buffers packets may have before they are many.
+fn packet_share() -> usize {
+    PACKET_FRAMES.load(Ordering::Relaxed) * (PAGE / CLASSES[PACKET_CLASS])
 }
 
 /// Takes back half a frame.
@@ -303,10 +357,10 @@ pub(crate) fn take_for_packet() -> *mut u8 {
 #[inline]
 pub(crate) unsafe fn put_half_frame(object: *mut u8) {
     // SAFETY: passed on to the caller.
-    unsafe { put(CLASSES.len() - 1, object) }
+    unsafe { put(PACKET_CLASS, object) }
 }
 
-const _: () = assert!(CLASSES[CLASSES.len() - 1] == PAGE / 2);
+const _: () = assert!(CLASSES[PACKET_CLASS] == PAGE / 2);
 
 /// The allocator behind `alloc`.
 pub(crate) struct Heap;

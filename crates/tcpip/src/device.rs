@@ -205,6 +205,13 @@ pub trait Device: Send + Sync + 'static {
         false
     }
 
+    /// True while packet memory is nearly used up: connections that have much to send get no more of it, so that others
+    /// get some.
+    #[inline(always)]
+    fn is_pressed(&self) -> bool {
+        false
+    }
+
     /// Puts a frame into the transmit queue. The doorbell is not rung here: whoever called the engine rings it once
     /// per batch, after all its calls.
     fn transmit(&self, frame: TxFrame<'_, Self::Buf>) -> Result<(), Full>;

@@ -38,6 +38,7 @@ impl<K: Ord + Copy, V> SortedMap<K, V> {
     }
 
     /// The value of a key, which `make` makes if it is not there.
+    #[inline(never)]
     pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         let at = match self.find(key) {
             Ok(at) => at,

@@ -44,6 +44,18 @@ impl NetBuffer {
         SharedBuffer::alloc().map(NetBuffer)
     }
 
+    /// The same for something to send, which gets less of the memory.
+    #[inline(always)]
+    pub fn alloc_to_send() -> Option<NetBuffer> {
+        SharedBuffer::alloc_to_send().map(NetBuffer)
+    }
+
+    /// True if buffers take more than their share of memory.
+    #[inline(always)]
+    pub fn are_many() -> bool {
+        SharedBuffer::are_many()
+    }
+
     /// Address for the device.
     #[inline(always)]
     pub fn phys(&self) -> u64 {

@@ -47,12 +47,17 @@ impl Device for Interface {
 
     #[inline(always)]
     fn alloc(&self) -> Option<NetBuffer> {
-        NetBuffer::alloc()
+        NetBuffer::alloc_to_send()
     }
 
     #[inline(always)]
     fn is_short(&self) -> bool {
         buffer::is_short()
+    }
+
+    #[inline(always)]
+    fn is_pressed(&self) -> bool {
+        NetBuffer::are_many()
     }
 
     fn transmit(&self, frame: TxFrame<'_, NetBuffer>) -> Result<(), Full> {

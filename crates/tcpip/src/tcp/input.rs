@@ -211,6 +211,17 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
     }
 
+    /// Whether data that begins at `seq` can't be kept. While packet memory is nearly used up, a connection that the program
+    /// has much to read of gets no more of it.
+    #[inline(always)]
+    fn has_no_memory(&self, cx: &Context<'_, D, E>, seq: Seq) -> bool {
+        /// Each connection gets so many bytes all the same (the least of Linux's tcp_rmem).
+        const LEAST: u32 = 4096;
+        let device = &cx.stack.device;
+        device.is_short()
+            || (device.is_pressed() && (seq != self.rcv_nxt || self.receive.len() as u32 > LEAST))
+    }
+
     /// Takes the text of a segment: what is in the window and not known yet (RFC 9293, 3.10.7.4, seventh).
     #[inline]
     fn receive_data(
@@ -241,7 +252,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             self.ack_now = true;
         }
         let len = payload.len();
-        if len > 0 && cx.stack.device.is_short() {
+        if len > 0 && self.has_no_memory(cx, seq) {
             // It comes again. What it acknowledged gave memory back, so that it may be kept then.
             return;
         }

@@ -216,6 +216,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     #[inline(always)]
     pub fn receive_single(&self, now: u64, mut head: Chunk<D::Buf>, checksum: RxChecksum, segment_size: u16) {
         if checksum != RxChecksum::Unknown
+            && !(self.device.is_short() || self.device.is_pressed())
             && let Some(segment) = Predicted::read(&head, &self.mac, self.addresses.own())
             && let Some(socket) = self.demux.connection(&segment.tuple)
         {

@@ -373,7 +373,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// What the bytes to be sent count for. Each buffer behind the first counts at least so much that a stream of tiny
     /// writes cannot hold memory without bound.
     #[inline(always)]
-    fn send_held(&self) -> usize {
+    pub(super) fn send_held(&self) -> usize {
         const LEAST_PER_BUFFER: usize = 256;
         (self.send.len() as usize).max(self.send.more_buffers() * LEAST_PER_BUFFER)
     }

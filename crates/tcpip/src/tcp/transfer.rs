@@ -28,8 +28,13 @@ impl<D: Device, E: Events> Stack<D, E> {
             State::Established | State::CloseWait if !tcb.fin_queued => {}
             _ => return self.cannot_send(socket, tcb),
         }
+        if self.device.is_pressed() {
+            tcb.moderate();
+        }
         let room = tcb.send_room();
         if room == 0 && len > 0 {
+            // Its readiness may have changed with the buffer's size.
+            socket.publish(tcb);
             return Err(Error::WouldBlock);
         }
         let mut short = false;
@@ -149,6 +154,14 @@ impl<D: Device, E: Events> Tcb<D, E> {
             // The program has taken all and is not known to reply: a peer with Nagle's algorithm may wait for us.
             self.ack_soon(cx);
         }
+    }
+
+    /// Packet memory is short: the buffer shrinks to half of what is in it, until the peer takes some. Each connection gets
+    /// a little all the same (Linux's `sk_stream_moderate_sndbuf`, and the least of its tcp_wmem).
+    #[cold]
+    fn moderate(&mut self) {
+        const LEAST: usize = 4096;
+        self.send_buffer = self.send_buffer.min((self.send_held() / 2).max(LEAST));
     }
 
     /// More than half a buffer was read: if that took about a round trip, the buffer is what holds the peer back.

@@ -162,10 +162,11 @@ impl Receive {
         Some(frame)
     }
 
-    /// Whether the device has so few buffers left that a packet had better be dropped than kept.
+    /// Whether the device has so few buffers left that a packet had better not be kept. Half of them are more than a joined
+    /// packet of 64 KiB needs: with less the device would wait, and what gives memory back would wait behind.
     #[inline(always)]
     pub fn starving(&self) -> bool {
-        self.queue.outstanding() < self.target / 4
+        self.queue.outstanding() < self.target / 2
     }
 
     /// The same after new buffers were asked for.
