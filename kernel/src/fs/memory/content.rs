@@ -3,9 +3,9 @@ use crate::errno::Errno;
 use crate::mm::user_buf::UserBuf;
 use alloc::vec::Vec;
 use coracle_hal::boot;
-use coracle_hal::frame::{FRAME_SIZE, Frame};
+use coracle_hal::frame::{self, FRAME_SIZE, Frame};
 use coracle_vfs_core::page_map::PageMap;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use linux_raw_sys::general::{F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE};
 use spin::Mutex;
 
@@ -34,7 +34,41 @@ struct State {
     /// How many bytes of the base still show: less than all after the file was made shorter.
     base_len: u64,
     /// Pages that differ from the base, or that are mapped.
-    pages: PageMap<Frame>,
+    pages: PageMap<Page>,
+}
+
+/// Files in memory together take at most this part of it (half, as a tmpfs of Linux's does where nothing else is said), so
+/// that who writes them meets ENOSPC before programs are out of memory.
+const SHARE: usize = 2;
+/// Pages that files have now.
+static PAGES: AtomicUsize = AtomicUsize::new(0);
+
+/// Pages that files may have, and those that they may still get.
+pub fn page_bounds() -> (usize, usize) {
+    let (free, total) = frame::counts();
+    let most = total / SHARE;
+    (most, most.saturating_sub(PAGES.load(Ordering::Relaxed)).min(free))
+}
+
+/// A file's page; counted as long as the file has it.
+struct Page(Frame);
+
+impl Page {
+    /// Counts a new one. ENOSPC: the files have their share.
+    fn new(frame: impl FnOnce() -> Option<Frame>) -> Result<Page, Errno> {
+        if PAGES.load(Ordering::Relaxed) >= frame::counts().1 / SHARE {
+            return Err(Errno::NOSPC);
+        }
+        let page = Page(frame().ok_or(Errno::NOSPC)?);
+        PAGES.fetch_add(1, Ordering::Relaxed);
+        Ok(page)
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        PAGES.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Where bytes to read are.
@@ -125,7 +159,7 @@ impl Content {
         let index = offset / PAGE;
         let in_page = (offset % PAGE) as usize;
         let left = (state.size - offset).min(PAGE - in_page as u64) as usize;
-        if let Some(frame) = state.pages.get(index) {
+        if let Some(Page(frame)) = state.pages.get(index) {
             return Source::Frame(frame.clone(), in_page, left);
         }
         if offset < state.base_len {
@@ -309,7 +343,7 @@ impl Content {
         if index >= state.size.div_ceil(PAGE) {
             return Err(Errno::NXIO);
         }
-        if let Some(frame) = state.pages.get(index) {
+        if let Some(Page(frame)) = state.pages.get(index) {
             return Ok(frame.clone());
         }
         // The image's own page: past the end of the file its bytes are zero up to the end of the page.
@@ -337,19 +371,19 @@ impl State {
     fn own(&mut self, base: &'static [u8], index: u64) -> Result<&Frame, Errno> {
         if self.pages.get(index).is_none() {
             let start = index * PAGE;
-            let frame = if start < self.base_len {
-                let end = (start + PAGE).min(self.base_len);
-                let bytes = &base[start as usize..end as usize];
-                let frame = Frame::alloc().ok_or(Errno::NOSPC)?;
+            let page = Page::new(|| {
+                if start >= self.base_len {
+                    return Frame::alloc_zeroed();
+                }
+                let bytes = &base[start as usize..(start + PAGE).min(self.base_len) as usize];
+                let frame = Frame::alloc()?;
                 frame.write(0, bytes);
                 frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
-                frame
-            } else {
-                Frame::alloc_zeroed().ok_or(Errno::NOSPC)?
-            };
-            return Ok(self.pages.insert(index, frame));
+                Some(frame)
+            })?;
+            return Ok(&self.pages.insert(index, page).0);
         }
-        self.pages.get(index).ok_or(Errno::NOSPC)
+        self.pages.get(index).map(|page| &page.0).ok_or(Errno::NOSPC)
     }
     fn put(&mut self, base: &'static [u8], offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {
         let mut at = offset;
@@ -364,7 +398,7 @@ impl State {
         Ok(())
     }
     /// Takes away what lies past `size`; gives the pages, to be freed without the lock.
-    fn cut(&mut self, base: &'static [u8], size: u64) -> Result<PageMap<Frame>, Errno> {
+    fn cut(&mut self, base: &'static [u8], size: u64) -> Result<PageMap<Page>, Errno> {
         let index = size / PAGE;
         let in_page = (size % PAGE) as usize;
         if in_page > 0 && self.pages.get(index).is_some() {

@@ -1,5 +1,5 @@
 //! Nodes of the file system in memory.
-use super::content::Content;
+use super::content::{self, Content};
 use super::directory::Directory;
 use super::file::{DirectoryFile, MemoryFile};
 use crate::errno::Errno;
@@ -13,7 +13,6 @@ use crate::mm::memory::forget_file_pages;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use coracle_hal::frame;
 use coracle_image::archive::{self, Archive, FileKind, InodeId};
 use coracle_vfs_core::sorted_map::SortedMap;
 use core::any::Any;
@@ -341,7 +340,7 @@ impl Inode for Node {
         }
     }
     fn usage(&self) -> Usage {
-        let (free, total) = frame::counts();
+        let (total, free) = content::page_bounds();
         Usage {
             magic: TMPFS_MAGIC,
             blocks: total as u64,
