@@ -112,6 +112,24 @@ impl Depot {
         }
     }
 
+    /// Moves `count` of the objects of a CPU's list into the depot's.
+    fn take_from(&mut self, magazine: &Magazine, count: u32) {
+        for _ in 0..count {
+            let object = magazine.head.get();
+            if object.is_null() {
+                return;
+            }
+            // SAFETY: objects of a list are free memory with a valid link.
+            unsafe {
+                magazine.head.set((*object).next);
+                (*object).next = self.head;
+            }
+            magazine.count.set(magazine.count.get() - 1);
+            self.head = object;
+            self.free += 1;
+        }
+    }
+
     /// Objects that are not in the list.
     fn used(&self, class: usize) -> usize {
         (self.frames * (PAGE / CLASSES[class])).saturating_sub(self.free)
@@ -175,18 +193,8 @@ fn refill(class: usize, kept: usize) -> *mut u8 {
 fn spill_half(class: usize) {
     let magazine = &Local::get().magazines.0[class];
     let mut depot = DEPOTS[class].lock();
-    for _ in 0..magazine.count.get() / 2 {
-        let object = magazine.head.get();
-        // SAFETY: the list has `count` objects, each free memory with a valid link.
-        unsafe {
-            magazine.head.set((*object).next);
-            (*object).next = depot.head;
-        }
-        depot.head = object;
-        depot.free += 1;
-    }
+    depot.take_from(magazine, magazine.count.get() / 2);
     depot.count(class);
-    magazine.count.set(magazine.count.get().div_ceil(2));
 }
 
 /// Gives back the frames in which nothing but free objects is left; says how many. Slow, for when memory is short: a
@@ -200,17 +208,7 @@ pub(crate) fn give_back() -> usize {
         let mut depot = DEPOTS[class].lock();
         // One reference for all that follows: another would end `link`, which points into it.
         let depot = &mut *depot;
-        while !magazine.head.get().is_null() {
-            let object = magazine.head.get();
-            // SAFETY: objects of the list are free memory with a valid link.
-            unsafe {
-                magazine.head.set((*object).next);
-                (*object).next = depot.head;
-            }
-            depot.head = object;
-            depot.free += 1;
-        }
-        magazine.count.set(0);
+        depot.take_from(magazine, magazine.count.get());
         // SAFETY: the depot's own list.
         depot.head = unsafe { free_list::sort(depot.head) };
         let mut link: *mut *mut Free = &mut depot.head;
