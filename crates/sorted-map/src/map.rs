@@ -27,6 +27,14 @@ impl<K, V> SortedMap<K, V> {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+    /// Keys and values in the order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, value)| (key, value))
+    }
+    /// Keeps the entries that `keep` agrees to.
+    pub fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
+        self.entries.retain_mut(|(key, value)| keep(key, value));
+    }
     /// The values in the order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.entries.iter().map(|(_, value)| value)
@@ -63,15 +71,13 @@ impl<K: Ord, V> SortedMap<K, V> {
     pub fn remove(&mut self, key: &K) -> Option<V> {
         self.place(key).ok().map(|index| self.entries.remove(index).1)
     }
-    /// The value of `key`, which is the default one if it has none yet.
-    pub fn get_or_default(&mut self, key: K) -> &mut V
-    where
-        V: Default,
-    {
+    /// The value of `key`, which `make` makes if it has none yet.
+    #[inline(never)]
+    pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         let index = match self.place(&key) {
             Ok(index) => index,
             Err(index) => {
-                self.entries.insert(index, (key, V::default()));
+                self.entries.insert(index, (key, make()));
                 index
             }
         };
@@ -89,20 +95,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_a_map(steps in prop::collection::vec((0u8..3, 0u8..20, any::<u32>()), 1..100)) {
+        fn is_a_map(steps in prop::collection::vec((0u8..4, 0u8..20, any::<u32>()), 0..200)) {
             let mut map = SortedMap::new();
             let mut model = BTreeMap::new();
             for (what, key, value) in steps {
                 match what {
                     0 => prop_assert_eq!(map.insert(key, value), model.insert(key, value)),
                     1 => prop_assert_eq!(map.remove(&key), model.remove(&key)),
-                    _ => prop_assert_eq!(*map.get_or_default(key), *model.entry(key).or_default()),
+                    2 => prop_assert_eq!(map.get_or_insert_with(key, || value), model.entry(key).or_insert(value)),
+                    _ => {
+                        map.retain(|other, value| *other != key || *value % 2 == 0);
+                        model.retain(|other, value| *other != key || *value % 2 == 0);
+                    }
                 }
                 prop_assert_eq!(map.get(&key), model.get(&key));
                 prop_assert_eq!(map.contains_key(&key), model.contains_key(&key));
+                prop_assert_eq!(map.len(), model.len());
+                prop_assert!(map.iter().eq(model.iter()));
             }
             prop_assert_eq!(map.values().collect::<Vec<_>>(), model.values().collect::<Vec<_>>());
-            prop_assert_eq!(map.len(), model.len());
         }
     }
 }

@@ -26,7 +26,6 @@ mod neighbor;
 mod payload;
 mod ports;
 mod reassembly;
-mod sorted;
 mod stack;
 mod tcp;
 #[cfg(test)]

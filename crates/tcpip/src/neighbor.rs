@@ -3,10 +3,10 @@
 use crate::address::BROADCAST;
 use crate::device::{Buffer, Device, Fragment, Full, PartialChecksum, TxFrame};
 use crate::events::Events;
-use crate::sorted::SortedMap;
 use crate::stack::Stack;
 use crate::timers::NEVER;
 use alloc::vec::Vec;
+use coracle_sorted_map::SortedMap;
 use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use smoltcp::wire::{
@@ -106,7 +106,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn resolve(&self, now: u64, ip: u32) -> Option<Resolved> {
         let generation = self.neighbors.generation();
         let mut table = self.neighbors.table.lock();
-        let neighbor = table.get_mut(ip)?;
+        let neighbor = table.get_mut(&ip)?;
         let mac = neighbor.mac?;
         let fresh_until = neighbor.confirmed + FRESH;
         if now < fresh_until {
@@ -117,7 +117,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         if neighbor.probes >= MAX_PROBES {
             // It has gone, or changed its address: start anew.
-            table.remove(ip);
+            table.remove(&ip);
             self.neighbors.generation.fetch_add(1, Ordering::Release);
             return None;
         }
@@ -143,11 +143,11 @@ impl<D: Device, E: Events> Stack<D, E> {
             return self.device.transmit(rest.frame(headers));
         }
         let mut table = self.neighbors.table.lock();
-        if table.len() >= MAX_ENTRIES && !table.contains(ip) {
+        if table.len() >= MAX_ENTRIES && !table.contains_key(&ip) {
             // Any entry nobody waits for will do: it is asked for again if it is needed.
-            let victim = table.iter().find(|(_, n)| n.waiting.is_empty()).map(|(ip, _)| ip);
+            let victim = table.iter().find(|(_, n)| n.waiting.is_empty()).map(|(ip, _)| *ip);
             match victim {
-                Some(victim) => drop(table.remove(victim)),
+                Some(victim) => drop(table.remove(&victim)),
                 None => return Ok(()),
             }
         }
@@ -179,7 +179,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let mut ask: heapless::Vec<u32, 16> = heapless::Vec::new();
         let mut lost = Vec::new();
         let mut next = NEVER;
-        self.neighbors.table.lock().retain(|ip, neighbor| {
+        self.neighbors.table.lock().retain(|&ip, neighbor| {
             if neighbor.waiting.is_empty() {
                 return true;
             }
@@ -256,7 +256,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         confirm: bool,
     ) -> Vec<WaitingFrame<D::Buf>> {
         let mut table = self.neighbors.table.lock();
-        if !table.contains(ip) {
+        if !table.contains_key(&ip) {
             if !create || table.len() >= MAX_ENTRIES {
                 return Vec::new();
             }
@@ -268,7 +268,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 waiting: Vec::new(),
             });
         }
-        let Some(neighbor) = table.get_mut(ip) else { return Vec::new() };
+        let Some(neighbor) = table.get_mut(&ip) else { return Vec::new() };
         if neighbor.mac.is_some_and(|old| old != mac) {
             // RFC 826 takes any sender's word. So do we, but not while the old address is known to be good.
             if !confirm && now < neighbor.confirmed + PROBE_INTERVAL {

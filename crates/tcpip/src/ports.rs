@@ -1,8 +1,8 @@
 //! Local ports: who is bound to which, and the choice of one (RFC 6056). Used by TCP and UDP, a table for each.
 
 use crate::error::{Error, Result};
-use crate::sorted::SortedMap;
 use alloc::vec::Vec;
+use coracle_sorted_map::SortedMap;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use spin::Mutex;
 
@@ -54,7 +54,8 @@ impl Ports {
             there.push(claim);
             return Ok(port);
         }
-        let port = self.candidates(random).find(|port| !claims.contains(*port)).ok_or(Error::AddressInUse)?;
+        let port =
+            self.candidates(random).find(|port| !claims.contains_key(port)).ok_or(Error::AddressInUse)?;
         claims.get_or_insert_with(port, Vec::new).push(claim);
         Ok(port)
     }
@@ -75,17 +76,17 @@ impl Ports {
     /// Gives a port back.
     pub fn release(&self, port: u16, owner: usize) {
         let mut claims = self.claims.lock();
-        if let Some(there) = claims.get_mut(port) {
+        if let Some(there) = claims.get_mut(&port) {
             there.retain(|claim| claim.owner != owner);
             if there.is_empty() {
-                claims.remove(port);
+                claims.remove(&port);
             }
         }
     }
 
     /// Whether anybody claims the port.
     pub fn is_claimed(&self, port: u16) -> bool {
-        self.claims.lock().contains(port)
+        self.claims.lock().contains_key(&port)
     }
 
     /// Ports to try, from a place nobody can foresee (RFC 6056, 3.3.3: `random` is a keyed hash of the destination).

@@ -9,12 +9,12 @@ use crate::events::{Events, Readiness};
 use crate::ipv4::{Ipv4Header, Ipv4Info, protocol};
 use crate::payload::Payload;
 use crate::ports::Claim;
-use crate::sorted::SortedMap;
 use crate::stack::{Stack, Udp};
 use crate::tcp::{Shutdown, Tuple};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_sorted_map::SortedMap;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicU32, Ordering};
 use spin::{Mutex, RwLock};
@@ -180,7 +180,7 @@ impl<D: Device, E: Events> UdpTable<D, E> {
     /// The sockets that want a datagram: the best match, of equals (`SO_REUSEPORT`) the one the hash chooses.
     fn find(&self, tuple: &Tuple, spread: impl FnOnce() -> u64) -> Option<Udp<D, E>> {
         let ports = self.ports.read();
-        let there = ports.get(tuple.local_port)?;
+        let there = ports.get(&tuple.local_port)?;
         let remote = (tuple.remote, tuple.remote_port);
         let score = |bound: &Bound<D, E>| {
             if (bound.address != 0 && bound.address != tuple.local)
@@ -204,7 +204,7 @@ impl<D: Device, E: Events> UdpTable<D, E> {
         let ports = self.ports.read();
         let wants = |b: &&Bound<D, E>| b.address == 0 && b.peer.is_none_or(|peer| peer == remote);
         ports
-            .get(port)
+            .get(&port)
             .map_or(Vec::new(), |there| there.iter().filter(wants).map(|b| b.socket.clone()).collect())
     }
 
@@ -213,7 +213,7 @@ impl<D: Device, E: Events> UdpTable<D, E> {
     }
 
     fn change(&self, port: u16, socket: &Udp<D, E>, change: impl FnOnce(&mut Bound<D, E>)) {
-        if let Some(there) = self.ports.write().get_mut(port)
+        if let Some(there) = self.ports.write().get_mut(&port)
             && let Some(bound) = there.iter_mut().find(|bound| Arc::ptr_eq(&bound.socket, socket))
         {
             change(bound);
@@ -223,10 +223,10 @@ impl<D: Device, E: Events> UdpTable<D, E> {
     fn remove(&self, port: u16, socket: &Udp<D, E>) {
         let mut ports = self.ports.write();
         let mut gone = Vec::new();
-        if let Some(there) = ports.get_mut(port) {
+        if let Some(there) = ports.get_mut(&port) {
             gone.extend(there.extract_if(.., |bound| Arc::ptr_eq(&bound.socket, socket)));
             if there.is_empty() {
-                ports.remove(port);
+                ports.remove(&port);
             }
         }
         drop(ports);

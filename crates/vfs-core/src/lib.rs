@@ -1,5 +1,5 @@
-//! The algorithms behind files that need no machine: permissions, descriptor bitmaps, path walking, pipe rings, lock ranges, maps of pages, sorted
-//! maps and directory records. The kernel gives them locks, memory and waiting.
+//! The algorithms behind files that need no machine: permissions, descriptor bitmaps, path walking, pipe rings, lock ranges,
+//! maps of pages and directory records. The kernel gives them locks, memory and waiting.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
@@ -11,4 +11,3 @@ pub mod locks;
 pub mod page_map;
 pub mod path;
 pub mod ring;
-pub mod sorted_map;

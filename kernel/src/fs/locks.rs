@@ -5,8 +5,8 @@ use super::memory::MemoryFile;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
 use alloc::sync::Arc;
+use coracle_sorted_map::SortedMap;
 use coracle_vfs_core::locks::{Lock, Locks};
-use coracle_vfs_core::sorted_map::SortedMap;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use spin::Mutex;
 
@@ -55,7 +55,7 @@ pub fn set(open: &OpenFile, kind: Kind, lock: Lock, wait: bool) -> Result<(), Er
     let id = file_id(open)?;
     block_on(&RELEASED, !wait, None, || {
         let mut table = TABLE.lock();
-        let locks = table.get_or_default((kind, id));
+        let locks = table.get_or_insert_with((kind, id), Locks::default);
         let result = match locks.conflict(&lock) {
             Some(_) => Err(Errno::AGAIN),
             None => {

@@ -12,7 +12,7 @@ use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_image::User;
-use coracle_vfs_core::sorted_map::SortedMap;
+use coracle_sorted_map::SortedMap;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use linux_raw_sys::general as abi;

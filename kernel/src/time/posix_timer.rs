@@ -6,7 +6,7 @@ use crate::errno::Errno;
 use crate::task::process::{self, Process};
 use crate::task::signal::{self, SigInfo};
 use alloc::sync::{Arc, Weak};
-use coracle_vfs_core::sorted_map::SortedMap;
+use coracle_sorted_map::SortedMap;
 use linux_raw_sys::general as abi;
 use spin::Mutex;
 

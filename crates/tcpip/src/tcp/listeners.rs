@@ -5,9 +5,9 @@ use super::socket::TcpSocket;
 use crate::device::Device;
 use crate::events::Events;
 use crate::hash::Key;
-use crate::sorted::SortedMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_sorted_map::SortedMap;
 use spin::RwLock;
 
 struct Listener<D: Device, E: Events> {
@@ -35,10 +35,10 @@ impl<D: Device, E: Events> Listeners<D, E> {
     pub fn remove(&self, port: u16, socket: &Arc<TcpSocket<D, E>>) {
         let mut ports = self.ports.write();
         let mut gone = Vec::new();
-        if let Some(there) = ports.get_mut(port) {
+        if let Some(there) = ports.get_mut(&port) {
             gone.extend(there.extract_if(.., |listener| Arc::ptr_eq(&listener.socket, socket)));
             if there.is_empty() {
-                ports.remove(port);
+                ports.remove(&port);
             }
         }
         drop(ports);
@@ -49,7 +49,7 @@ impl<D: Device, E: Events> Listeners<D, E> {
     /// (`SO_REUSEPORT`), the one the tuple's hash chooses.
     pub fn find(&self, tuple: &Tuple, key: Key) -> Option<Arc<TcpSocket<D, E>>> {
         let ports = self.ports.read();
-        let there = ports.get(tuple.local_port)?;
+        let there = ports.get(&tuple.local_port)?;
         let exact = there.iter().filter(|listener| listener.address == tuple.local).count();
         let (address, count) = match exact {
             0 => (0, there.iter().filter(|listener| listener.address == 0).count()),

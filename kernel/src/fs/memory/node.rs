@@ -14,7 +14,7 @@ use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_image::archive::{self, Archive, FileKind, InodeId};
-use coracle_vfs_core::sorted_map::SortedMap;
+use coracle_sorted_map::SortedMap;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use linux_raw_sys::general::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG};

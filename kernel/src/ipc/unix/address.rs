@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use coracle_vfs_core::sorted_map::SortedMap;
+use coracle_sorted_map::SortedMap;
 use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::{S_IFMT, S_IFSOCK};
 use spin::Mutex;
