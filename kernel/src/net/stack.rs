@@ -14,7 +14,7 @@ use coracle_hal::time::{interrupt_by, now_ns};
 use coracle_image::cmdline::{CommandLine, IpSetting};
 use coracle_tcpip::{Config, Ipv4Config, Limits, Stack};
 use core::net::Ipv4Addr;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use spin::Once;
 
 /// The engine over our card.
@@ -30,6 +30,9 @@ static CONFIGURED: PollSource = PollSource::new();
 /// When the network must be looked at although the program computes; [`NO_GUARD`]: interrupts are asked for.
 static GUARD: AtomicU64 = AtomicU64::new(NO_GUARD);
 const NO_GUARD: u64 = u64::MAX;
+
+/// Packets of the last batch received that no call has answered yet.
+static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
 
 /// How long a packet may wait, to come in or to go out, while a program computes: once for each time that it stops
 /// asking. Shorter, and the timer's interrupts would show in the cost of a busy server's requests.
@@ -153,6 +156,7 @@ pub fn poll(now: u64) -> usize {
     );
     engine.poll(now);
     card.flush();
+    UNANSWERED.store(count, Ordering::Relaxed);
     if count > 0 && CONFIGURING.load(Ordering::Relaxed) {
         look_for_lease(engine);
     }
@@ -176,10 +180,19 @@ fn flush() {
     }
 }
 
-/// A socket call has queued frames: they go out with the next [`poll`], or soon.
+/// A socket call has queued frames: they go out with the next [`poll`], or soon. When there are as many answers as there
+/// were packets in the batch, it is unlikely that more join them, and they go at once: the device works while the program
+/// goes back to wait.
 #[inline(always)]
 pub fn sent(now: u64) {
     request_guard(now);
+    let unanswered = UNANSWERED.load(Ordering::Relaxed);
+    if unanswered > 0 {
+        UNANSWERED.store(unanswered - 1, Ordering::Relaxed);
+        if unanswered == 1 {
+            flush();
+        }
+    }
 }
 
 /// Asks the card for interrupts instead of setting the guard. True: it has something already; `None`: another CPU is at
