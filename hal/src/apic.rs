@@ -48,8 +48,13 @@ fn read(number: u32) -> u32 {
     memory_mapped().map_or(0, |apic| apic.read32(number as usize * 16))
 }
 
-#[inline]
 fn write(number: u32, value: u32) {
+    write_here(number, value);
+}
+
+/// [`write`] for what is written with each interrupt.
+#[inline(always)]
+fn write_here(number: u32, value: u32) {
     if X2APIC.load(Ordering::Relaxed) {
         // SAFETY: as above; the values used here deliver interrupts for which handlers exist.
         unsafe { x86::wrmsr(msr::X2APIC + number, u64::from(value)) };
@@ -101,9 +106,9 @@ pub fn id() -> u32 {
 }
 
 /// Ends the handling of an interrupt.
-#[inline]
+#[inline(always)]
 pub fn end_of_interrupt() {
-    write(register::EOI, 0);
+    write_here(register::EOI, 0);
 }
 
 fn command(target: u32, low: u32) {

@@ -33,15 +33,22 @@ impl Mmio {
         let address = unsafe { crate::kmap::map_foreign(phys, len, true)? };
         Some(Mmio { address, len })
     }
-    #[inline]
+    #[inline(always)]
     fn at<T>(&self, offset: usize) -> *mut T {
         let size = core::mem::size_of::<T>();
-        let inside = offset <= self.len && size <= self.len - offset && offset.is_multiple_of(size);
-        assert!(inside, "no register at {offset:#x}");
+        if offset > self.len || size > self.len - offset || !offset.is_multiple_of(size) {
+            none_at(offset);
+        }
         (self.address + offset) as *mut T
     }
     register!(read8, write8, u8);
     register!(read16, write16, u16);
     register!(read32, write32, u32);
     register!(read64, write64, u64);
+}
+
+#[cold]
+#[inline(never)]
+fn none_at(offset: usize) -> ! {
+    panic!("no register at {offset:#x}")
 }
