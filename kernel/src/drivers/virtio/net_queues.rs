@@ -196,6 +196,7 @@ const SLOTS_PER_BUFFER: usize = PacketBuffer::SIZE / SLOT_BYTES;
 /// Completed packets are looked at when this many are out: often enough to keep the buffers warm, seldom enough to
 /// cost little for each.
 const RECLAIM_AT: u16 = 24;
+
 /// The piece of a chain that a fragment is.
 #[inline(always)]
 fn piece(fragment: &Fragment<'_, NetBuffer>) -> Piece {
@@ -214,6 +215,8 @@ pub struct Transmit {
     headers: Vec<PacketBuffer>,
     /// Somebody found the queue full and waits for room.
     wanted: bool,
+    /// Packets of many buffers may be in the queue.
+    holds_many: bool,
 }
 
 impl Transmit {
@@ -232,7 +235,7 @@ impl Transmit {
     ) -> Result<(Transmit, Doorbell), E> {
         let queue = QueueMemory::queue::<Held>(layout, event_index).ok_or(no_memory)?;
         let doorbell = start(queue.addresses(), queue.size())?;
-        Ok((Transmit { queue, headers: Vec::new(), wanted: false }, doorbell))
+        Ok((Transmit { queue, headers: Vec::new(), wanted: false, holds_many: false }, doorbell))
     }
 
     /// Queues a frame. The device sees it after [`Transmit::publish`].
@@ -244,6 +247,7 @@ impl Transmit {
             [] => self.queue.add_one(first, Held::None),
             [one] => self.queue.add_two(first, piece(one), Held::One { _buffer: one.buffer.clone() }),
             many => {
+                self.holds_many = true;
                 let held = Held::Many {
                     _buffers: Box::new(Several(many.iter().map(|f| f.buffer.clone()).collect())),
                 };
@@ -358,10 +362,17 @@ impl Transmit {
         self.queue.outstanding() == 0
     }
 
-    /// Before a sleep: frees what is sent, and if the queue was full, asks for an interrupt when there is room. True if
-    /// there is some already: then the engine can go on.
+    /// Before a sleep: frees what is sent if that may be much, and if the queue was full, asks for an interrupt when there
+    /// is room. True if there is some already: then the engine can go on.
+    #[inline(always)]
     pub fn arm(&mut self) -> bool {
+        (self.wanted || self.holds_many) && self.arm_after_many()
+    }
+
+    #[inline(never)]
+    fn arm_after_many(&mut self) -> bool {
         self.reclaim();
+        self.holds_many &= self.queue.outstanding() > 0;
         if self.wanted && self.queue.room() > self.queue.size() / 4 {
             self.wanted = false;
             return true;
