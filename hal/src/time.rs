@@ -44,8 +44,7 @@ static EARLY: Clock = Clock {
 static CLOCK: AtomicPtr<Clock> = AtomicPtr::new((&raw const EARLY).cast_mut());
 static PAGE: spin::Once<Frame> = spin::Once::new();
 /// The measurement that goes on beside the boot CPU's timer.
-static ONGOING: spin::Mutex<Ongoing> =
-    spin::Mutex::new(Ongoing { start: None, initial: 0, speed: 0, error: 0, width: 0 });
+static ONGOING: spin::Mutex<Ongoing> = spin::Mutex::new(Ongoing::NONE);
 
 /// A measurement of the TSC against the boot CPU's count-down.
 struct Ongoing {
@@ -59,15 +58,28 @@ struct Ongoing {
     error: u64,
     /// What reading both counters took last, in ticks.
     width: u64,
+    /// How many count-downs are left alone, since one was cut short: a busy machine need not read counters for each.
+    pause: u32,
+    /// What the next pause will be.
+    next_pause: u32,
 }
 
+/// The longest pause.
+const PAUSE_MAX: u32 = 64;
+
 impl Ongoing {
+    /// No measurement.
+    const NONE: Ongoing =
+        Ongoing { start: None, initial: 0, speed: 0, error: 0, width: 0, pause: 0, next_pause: 1 };
+
     /// Starts the count-down, and with it a measurement if that can give a better value.
     fn start(&mut self, count: u32, then: AtZero) {
         self.initial = count;
         // A tick is at most a few times shorter than a nanosecond, which makes this estimate a careful one.
         let expected = self.width * NANOSECONDS / u64::from(count.max(1));
-        if self.error == 0 || count < SHORTEST || expected.saturating_mul(GAIN) > self.error {
+        let promising = self.error != 0 && count >= SHORTEST && expected.saturating_mul(GAIN) <= self.error;
+        if !promising || self.pause > 0 {
+            self.pause = self.pause.saturating_sub(promising.into());
             self.start = None;
             apic::start_count(count, then);
             return;
@@ -96,6 +108,10 @@ impl Ongoing {
             set_rate(rate_of(hz));
             self.speed = hz;
             self.error = if error <= GOOD_ERROR { 0 } else { error };
+            self.next_pause = 1;
+        } else {
+            self.pause = self.next_pause;
+            self.next_pause = (self.next_pause * 2).min(PAUSE_MAX);
         }
     }
 }
@@ -177,6 +193,7 @@ pub(crate) fn init(measurement: Measurement) {
             speed: hz,
             error: start.error(&now),
             width: now.width,
+            ..Ongoing::NONE
         };
     }
     let wall = match kvm {
