@@ -275,8 +275,12 @@ pub fn prctl(call: &Call) -> SysResult {
         pr::PR_CAPBSET_DROP if value <= 40 => Ok(0),
         pr::PR_CAP_AMBIENT => Ok(0),
         pr::PR_GET_SECCOMP => Ok(0),
-        pr::PR_SET_TIMERSLACK => Ok(0),
-        pr::PR_GET_TIMERSLACK => Ok(50_000),
+        pr::PR_SET_TIMERSLACK => {
+            let [current, default] = &call.thread().sched.timer_slack_ns;
+            current.store(if value == 0 { default.load(Relaxed) } else { value as u64 }, Relaxed);
+            Ok(0)
+        }
+        pr::PR_GET_TIMERSLACK => Ok(call.thread().sched.timer_slack_ns[0].load(Relaxed) as usize),
         pr::PR_SET_THP_DISABLE | pr::PR_GET_THP_DISABLE => Ok(0),
         pr::PR_SET_VMA => Ok(0),
         pr::PR_GET_TSC => user::write_u32(value, pr::PR_TSC_ENABLE).map(|()| 0),

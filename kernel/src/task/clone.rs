@@ -81,7 +81,7 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     child.set_name(parent.name_text().as_bytes());
     child.nice.store(parent.nice.load(Relaxed), Relaxed);
     child.policy.store(parent.policy.load(Relaxed), Relaxed);
-    sched::inherit_affinity(&child, parent);
+    sched::inherit(&child, parent);
     {
         let theirs = parent.signals.lock();
         let mut own = child.signals.lock();

@@ -49,7 +49,13 @@ pub struct SchedState {
     pub switches: [AtomicU64; 2],
     /// Its timer for sleeping with a deadline.
     pub sleep_timer: timer::SleepTimer,
+    /// How much later than asked a sleep with a deadline may end, in nanoseconds, so that it needs no interrupt of its own
+    /// (prctl(2), PR_SET_TIMERSLACK): now, and by default.
+    pub timer_slack_ns: [AtomicU64; 2],
 }
+
+/// The first thread's timer slack (Linux's init task has the same).
+const TIMER_SLACK_NS: u64 = 50_000;
 
 /// Runs or waits for a CPU.
 const AWAKE: u8 = 0;
@@ -71,6 +77,7 @@ impl SchedState {
             since_ns: AtomicU64::new(0),
             switches: [AtomicU64::new(0), AtomicU64::new(0)],
             sleep_timer: timer::SleepTimer::new(),
+            timer_slack_ns: [const { AtomicU64::new(TIMER_SLACK_NS) }; 2],
         }
     }
     /// CPUs it may run on.
@@ -176,7 +183,7 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
             if now >= deadline {
                 break Wake::TimedOut;
             }
-            me.sched.sleep_timer.set(me, deadline);
+            me.sched.sleep_timer.set(me, deadline.saturating_add(timer_slack_ns(me)));
         }
         slept = true;
         let next = pop(here);
@@ -200,6 +207,11 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
         }
     }
     wake
+}
+
+/// How late a sleep of `thread` may end. Real-time policies have no slack (prctl(2)).
+fn timer_slack_ns(thread: &Thread) -> u64 {
+    if thread.is_real_time() { 0 } else { thread.sched.timer_slack_ns[0].load(Relaxed) }
 }
 
 /// Lets `thread` go on.
@@ -395,9 +407,13 @@ pub fn set_affinity(thread: &Arc<Thread>, cpus: u64) {
     }
 }
 
-/// A new thread may run where its maker may.
-pub fn inherit_affinity(child: &Thread, parent: &Thread) {
+/// A new thread may run where its maker may, and has the maker's timer slack for its own and its default (prctl(2)).
+pub fn inherit(child: &Thread, parent: &Thread) {
     child.sched.affinity.store(parent.sched.affinity(), Relaxed);
+    let slack_ns = parent.sched.timer_slack_ns[0].load(Relaxed);
+    for own in &child.sched.timer_slack_ns {
+        own.store(slack_ns, Relaxed);
+    }
 }
 
 /// Moves the running thread to a CPU it may run on.

@@ -131,6 +131,11 @@ impl Thread {
         }
     }
 
+    /// True under SCHED_FIFO and SCHED_RR: only these have priorities.
+    pub fn is_real_time(&self) -> bool {
+        self.policy.load(Relaxed) >> 8 != 0
+    }
+
     /// True if an interruptible sleep of this thread should end.
     #[inline]
     pub fn interrupted(&self) -> bool {

@@ -1,4 +1,4 @@
-// prctl: names of threads, dumpable, no-new-privileges, parent-death signal, capabilities; unknown options.
+// prctl: names of threads, timer slack, dumpable, no-new-privileges, parent-death signal, capabilities; unknown options.
 #include "t.h"
 #include <linux/capability.h>
 #include <pthread.h>
@@ -15,6 +15,26 @@ static void *named(void *unused) {
     return NULL;
 }
 
+static void *slack(void *unused) {
+    (void)unused;
+    SHOW(prctl(PR_GET_TIMERSLACK));
+    SHOW(prctl(PR_SET_TIMERSLACK, 1000));
+    SHOW(prctl(PR_SET_TIMERSLACK, 0));
+    SHOW(prctl(PR_GET_TIMERSLACK));
+    return NULL;
+}
+
+// The slack is added to a sleep if nothing else wakes the CPU before, and a sleep never ends early.
+static void slack_of_sleeps(void) {
+    struct timespec start, end, nap = {0, 1000000};
+    SHOW(prctl(PR_SET_TIMERSLACK, 100000000));
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    nanosleep(&nap, NULL);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    SHOW((end.tv_sec - start.tv_sec) * 1000000000L + end.tv_nsec - start.tv_nsec >= nap.tv_nsec);
+    SHOW(prctl(PR_SET_TIMERSLACK, 0));
+}
+
 int main(void) {
     char name[16];
     SHOW(prctl(PR_SET_NAME, "a name of more than sixteen bytes"));
@@ -25,6 +45,13 @@ int main(void) {
     pthread_join(t, NULL);
     prctl(PR_GET_NAME, name);
     puts(name);
+    SHOW(prctl(PR_GET_TIMERSLACK));
+    SHOW(prctl(PR_SET_TIMERSLACK, 70000));
+    pthread_create(&t, NULL, slack, NULL);
+    pthread_join(t, NULL);
+    SHOW(prctl(PR_SET_TIMERSLACK, 0));
+    SHOW(prctl(PR_GET_TIMERSLACK));
+    slack_of_sleeps();
     SHOW(prctl(PR_GET_DUMPABLE));
     SHOW(prctl(PR_SET_DUMPABLE, 0));
     SHOW(prctl(PR_GET_DUMPABLE));
