@@ -91,11 +91,7 @@ pub fn init_cpu() {
     write(register::LVT_LINT0, MASKED);
     write(register::LVT_LINT1, MASKED);
     write(register::TIMER_DIVIDE, DIVIDE_BY_1);
-    if TSC_DEADLINE.load(Ordering::Relaxed) {
-        write(register::LVT_TIMER, TSC_DEADLINE_MODE | u32::from(trap::TIMER_VECTOR));
-    } else {
-        write(register::LVT_TIMER, MASKED | u32::from(trap::TIMER_VECTOR));
-    }
+    set_timer_mode(if TSC_DEADLINE.load(Ordering::Relaxed) { TSC_DEADLINE_MODE } else { MASKED });
     crate::local::Local::get().apic_id.set(id());
 }
 
@@ -184,8 +180,15 @@ pub fn start_count(count: u32, then: AtZero) {
         // The old count, which may be a few nanoseconds, must not repeat for even a moment: QEMU would be busy with it.
         write(register::TIMER_INITIAL, 0);
     }
-    write(register::LVT_TIMER, mode | u32::from(trap::TIMER_VECTOR));
+    set_timer_mode(mode);
     write(register::TIMER_INITIAL, count);
+}
+
+/// The mode seldom changes, and writing it has a hypervisor compute anew when the timer is due.
+fn set_timer_mode(mode: u32) {
+    if crate::local::Local::get().timer_mode.replace(mode) != mode {
+        write(register::LVT_TIMER, mode | u32::from(trap::TIMER_VECTOR));
+    }
 }
 
 /// Where the count-down stands.

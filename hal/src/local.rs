@@ -38,6 +38,8 @@ pub struct Local {
     pub magazines: Magazines,
     /// Free frames.
     pub frames: FrameCache,
+    /// The timer's mode: what was last written to its register.
+    pub timer_mode: Cell<u32>,
     /// What the timer is set to (ns; `u64::MAX`: nothing).
     pub armed: Cell<u64>,
     /// It went off.
@@ -86,6 +88,7 @@ impl Local {
             space: Cell::new(core::ptr::null()),
             magazines: Magazines::new(),
             frames: FrameCache::new(),
+            timer_mode: Cell::new(u32::MAX),
             armed: Cell::new(u64::MAX),
             expired: AtomicBool::new(false),
             kicked: AtomicBool::new(false),

@@ -270,6 +270,16 @@ pub fn interrupt_by(deadline_ns: u64) {
     }
 }
 
+/// [`interrupt_by`] for what may come between `earliest_ns` and `latest_ns`: an interrupt that is set already and comes in
+/// time serves for it.
+#[inline]
+pub fn interrupt_between(earliest_ns: u64, latest_ns: u64) {
+    let local = Local::get();
+    if latest_ns < local.armed.get() {
+        arm(local, earliest_ns);
+    }
+}
+
 /// Sets the hardware, for `deadline` or as far as it reaches.
 fn arm(local: &Local, deadline: u64) {
     local.armed.set(deadline);

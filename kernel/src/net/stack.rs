@@ -10,7 +10,7 @@ use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::task::sched;
 use alloc::vec::Vec;
-use coracle_hal::time::{interrupt_by, now_ns};
+use coracle_hal::time::{interrupt_between, now_ns};
 use coracle_image::cmdline::{CommandLine, IpSetting};
 use coracle_tcpip::{Config, Ipv4Config, Limits, Stack};
 use core::net::Ipv4Addr;
@@ -35,7 +35,7 @@ const NO_GUARD: u64 = u64::MAX;
 static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
 
 /// How long a packet may wait, to come in or to go out, while a program computes: once for each time that it stops
-/// asking. Shorter, and the timer's interrupts would show in the cost of a busy server's requests.
+/// asking. Up to twice as long if the timer is set for something else in between. Shorter, and the timer's interrupts would show in the cost of a busy server's requests.
 const GUARD_NS: u64 = 1_000_000;
 /// How long a program that needs an address waits for DHCP.
 const DHCP_PATIENCE_NS: u64 = 5_000_000_000;
@@ -218,8 +218,13 @@ pub fn request_guard(now: u64) {
     // A guard in the past has gone off while somebody polled anyway.
     if guard == NO_GUARD || guard <= now {
         GUARD.store(now + GUARD_NS, Ordering::Release);
-        interrupt_by(now + GUARD_NS);
+        set_guard_timer(now + GUARD_NS);
     }
+}
+
+#[inline(always)]
+fn set_guard_timer(guard: u64) {
+    interrupt_between(guard, guard + GUARD_NS);
 }
 
 /// After an interrupt of the program: looks at the network if the guard says so.
@@ -227,7 +232,7 @@ pub fn poll_if_guarded() {
     match GUARD.load(Ordering::Acquire) {
         NO_GUARD => return,
         // Another interrupt; if it was that of an earlier timer, this CPU's timer must be set again.
-        later if later > now_ns() => return interrupt_by(later),
+        later if later > now_ns() => return set_guard_timer(later),
         _ => {}
     }
     GUARD.store(NO_GUARD, Ordering::Release);

@@ -521,10 +521,10 @@ fn steal_from(mut crowded: u64) -> Option<Arc<Thread>> {
     None
 }
 
-/// Whether the devices have something to do at `now`.
+/// Whether the devices, which have something to do at `deadline`, have it to do at `now`.
 #[inline(always)]
-fn is_due(now: u64) -> bool {
-    drivers::next_deadline().is_some_and(|deadline| deadline <= now)
+fn is_due(deadline: Option<u64>, now: u64) -> bool {
+    deadline.is_some_and(|deadline| deadline <= now)
 }
 
 /// Idles on the stack of `me`, which is [`IDLING`] (or is the idle thread), until it is woken or there is another to run;
@@ -549,7 +549,8 @@ fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
             break Some(next);
         }
         IDLE.fetch_or(bit, SeqCst);
-        let mut look = is_due(now);
+        let mut deadline = drivers::next_deadline();
+        let mut look = is_due(deadline, now);
         if !look {
             // Devices that have got something say so when they are asked for interrupts.
             (look, watched) = drivers::arm();
@@ -557,7 +558,7 @@ fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
         while !look {
             // An earlier interrupt that nobody needs any more is left to come: taking it back and setting it again with
             // each request would cost more.
-            if let Some(deadline) = drivers::next_deadline() {
+            if let Some(deadline) = deadline {
                 time::interrupt_by(deadline);
             }
             cpu::wait_for_interrupt(|| {
@@ -566,8 +567,13 @@ fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
             let timer = timer::run_expired();
             now = time::now_ns();
             // A device that has interrupted us doesn't do so again while the next thread runs.
-            look = irq::any_pending() || (timer && is_due(now));
-            if !timer || here.waiting.load(Relaxed) != 0 || state.load(Relaxed) == NOTIFIED {
+            look = irq::any_pending();
+            if !timer {
+                break;
+            }
+            deadline = drivers::next_deadline();
+            look |= is_due(deadline, now);
+            if here.waiting.load(Relaxed) != 0 || state.load(Relaxed) == NOTIFIED {
                 break;
             }
         }
