@@ -51,6 +51,12 @@ pub fn engine() -> &'static Engine {
     ENGINE.call_once(|| make(None))
 }
 
+/// The network card, if there is one.
+#[inline(always)]
+fn card() -> Option<&'static Net> {
+    ENGINE.get()?.device().card()
+}
+
 fn make(card: Option<Net>) -> Engine {
     let secret = core::array::from_fn(|_| crate::random::u64());
     let mut config = Config::new(secret);
@@ -170,12 +176,12 @@ pub fn poll(now: u64) -> usize {
 
 /// Whether a packet waits to be taken. False also if another CPU is at it.
 pub fn has_come() -> bool {
-    ENGINE.get().and_then(|engine| engine.device().card()).is_some_and(Net::has_come)
+    card().is_some_and(Net::has_come)
 }
 
 /// Rings the doorbell for frames that were queued outside of [`poll`].
 fn flush() {
-    if let Some(card) = ENGINE.get().and_then(|engine| engine.device().card()) {
+    if let Some(card) = card() {
         card.flush();
     }
 }
@@ -199,7 +205,7 @@ pub fn sent(now: u64) {
 /// the queue, and it isn't known which of the two holds. That CPU looks for idle ones when it has let go of the queue, and
 /// asks in their place.
 pub fn arm() -> Option<bool> {
-    let Some(card) = ENGINE.get().and_then(|engine| engine.device().card()) else { return Some(false) };
+    let Some(card) = card() else { return Some(false) };
     // First: who queues a frame and still finds the guard set has queued it before the flush.
     GUARD.store(NO_GUARD, Ordering::SeqCst);
     card.flush();
@@ -254,7 +260,7 @@ pub fn poll_if_guarded() {
 
 /// Whether the card has sent everything.
 pub fn is_drained() -> bool {
-    ENGINE.get().and_then(|engine| engine.device().card()).is_none_or(|card| card.is_drained())
+    card().is_none_or(|card| card.is_drained())
 }
 
 /// Before the machine ends: waits a moment for what was sent to be acknowledged, as a kernel does that outlives the
