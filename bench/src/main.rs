@@ -6,6 +6,7 @@
 mod counter;
 mod cpio;
 mod guest;
+mod host;
 mod load;
 mod markdown;
 mod measure;
@@ -39,6 +40,8 @@ use vm::Watch;
 const FULL: (u32, u64, u64) = (3, 4, 5);
 /// The same of the short form.
 const QUICK: (u32, u64, u64) = (1, 2, 2);
+/// How long the host's own wake-ups are measured before each round.
+const HOST_PERIOD: Duration = Duration::from_secs(2);
 /// Functions in a profile.
 const PROFILE_LINES: usize = 60;
 
@@ -188,7 +191,13 @@ fn measure_all(bench: &Bench, cases: &[Case], guests: &[Guest], rounds: u32, jso
     if let Ok(version) = tools::run(std::process::Command::new("qemu-system-x86_64").arg("--version")) {
         about(&mut results, "qemu", version.lines().next().unwrap_or_default().to_owned());
     }
+    let mut quiet = Vec::new();
     for round in 1..=rounds {
+        match host::wake_ups(HOST_PERIOD) {
+            Ok((median, slowest)) => quiet.push(format!("{median:.0} and {slowest:.0}")),
+            Err(error) => results.failures.push(format!("the host's own wake-ups: {error:#}")),
+        }
+        about(&mut results, "host-round-trip-p50-p99-us", quiet.join(", "));
         for case in cases {
             for guest in guests {
                 eprintln!("bench: round {round} of {rounds}: {} in {}", case.name, guest.name());
