@@ -7,7 +7,7 @@ use crate::syscall::call::Call;
 use crate::task::process::ExitStatus;
 use crate::task::signal::{self, SigInfo};
 use crate::task::thread::{Thread, Work};
-use crate::task::{exit, sched};
+use crate::task::{exit, sched, slice};
 use crate::time::timer;
 use crate::{boot, drivers, syscall};
 use alloc::sync::Arc;
@@ -69,7 +69,7 @@ impl Kernel for Coracle {
     fn interrupted(thread: &Arc<Thread>, context: &mut UserContext) {
         timer::run_expired();
         drivers::poll_if_due();
-        sched::preempt();
+        slice::preempt();
         if thread.work().is_some() {
             leave(thread, context, false);
         }

@@ -8,7 +8,7 @@ use super::interface::{Interface, Watch};
 use crate::drivers::virtio::net::Net;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
-use crate::task::sched;
+use crate::task::run_queue;
 use alloc::vec::Vec;
 use coracle_hal::time::{interrupt_between, now_ns};
 use coracle_image::cmdline::{CommandLine, IpSetting};
@@ -167,9 +167,9 @@ pub fn poll(now: u64) -> usize {
         look_for_lease(engine);
     }
     // A CPU that went idle while we were at the queue could not ask for itself.
-    if sched::others_idle() && card.arm() == Some(true) {
+    if run_queue::others_idle() && card.arm() == Some(true) {
         // It can take what has come meanwhile.
-        sched::kick_idle();
+        run_queue::kick_idle();
     }
     count
 }

@@ -6,7 +6,7 @@ use crate::mm::memory::PAGE_SIZE;
 use crate::mm::user;
 use crate::task::limits;
 use crate::task::process::{self, process_by_pid_or_self};
-use crate::task::sched;
+use crate::task::{run_queue, sched};
 use crate::time::clock::{self, SECOND_NS};
 use alloc::vec::Vec;
 use coracle_hal::frame;
@@ -79,7 +79,7 @@ pub fn setdomainname(call: &Call) -> SysResult {
 /// sysinfo(2).
 pub fn sysinfo(call: &Call) -> SysResult {
     let (free, total) = frame::counts();
-    let load = (sched::runnable().saturating_sub(1) as u64) << 16;
+    let load = (run_queue::runnable().saturating_sub(1) as u64) << 16;
     let mut words = [0u64; 14];
     words[0] = clock::monotonic_ns() / SECOND_NS;
     words[1..4].fill(load);

@@ -3,7 +3,7 @@ use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
 use crate::task::thread::NAME_LEN;
-use crate::task::{process, sched};
+use crate::task::{process, run_queue, sched, slice};
 use alloc::sync::Arc;
 use coracle_hal::{cpu, task};
 use core::sync::atomic::Ordering::*;
@@ -71,7 +71,7 @@ pub fn sched_getaffinity(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let thread = thread_or_self(call, call.i32(0))?;
-    user::write_u64(call.usize(2), thread.sched.affinity() & sched::all_cpus())?;
+    user::write_u64(call.usize(2), thread.sched.affinity() & run_queue::all_cpus())?;
     Ok(MASK_LEN)
 }
 
@@ -81,7 +81,7 @@ pub fn sched_setaffinity(call: &Call) -> SysResult {
     let mut bytes = [0; 8];
     let len = call.usize(1).min(8);
     user::read(&mut bytes[..len], call.usize(2))?;
-    let cpus = u64::from_le_bytes(bytes) & sched::all_cpus();
+    let cpus = u64::from_le_bytes(bytes) & run_queue::all_cpus();
     if cpus == 0 {
         return Err(Errno::INVAL);
     }
@@ -165,7 +165,7 @@ pub fn sched_setparam(call: &Call) -> SysResult {
 /// sched_rr_get_interval(2).
 pub fn sched_rr_get_interval(call: &Call) -> SysResult {
     thread_or_self(call, call.i32(0))?;
-    user::write_words(call.usize(1), &[0, sched::SLICE_NS])?;
+    user::write_words(call.usize(1), &[0, slice::SLICE_NS])?;
     Ok(0)
 }
 

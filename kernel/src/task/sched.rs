@@ -1,26 +1,16 @@
 //! Scheduling: who runs next, sleeping and waking.
 //!
-//! Each CPU has a queue of threads that want to run. A CPU without work takes from the others. Only when a thread
-//! waits for the CPU is a timer set that will interrupt the running one: there is no tick. A thread that sleeps while
+//! Each CPU has a queue of threads that want to run (`run_queue`). A CPU without work takes from the others. Only when a
+//! thread waits for the CPU is a timer set that will interrupt the running one (`slice`): there is no tick. A thread that sleeps while
 //! nobody else wants its CPU idles on its own stack, so that being woken there costs no switch.
+use super::run_queue::{CPUS, Cpu, End, IDLE, all_cpus, kick_helper, pop, push, steal};
+use super::slice::{IN_IDLE_LOOP, NO_SLICE, arm_slice, end_slice};
 use super::thread::{Thread, Work};
 use crate::time::timer;
 use crate::{drivers, this};
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use coracle_hal::percpu::PerCpu;
 use coracle_hal::{cpu, irq, time};
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::*, fence};
-use spin::{Mutex, Once};
-
-/// How long a thread runs while another waits for its CPU, in nanoseconds.
-pub const SLICE_NS: u64 = 4_000_000;
-/// How long a thread waits for a busy CPU while another CPU is idle, before that one is asked to take it.
-const BALANCE_NS: u64 = 500_000;
-/// No slice is running.
-const NO_SLICE: u64 = u64::MAX;
-/// The CPU is in its idle loop, which looks at the queue by itself.
-const IN_IDLE_LOOP: u64 = 0;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::*};
 
 /// How a sleep ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,55 +84,8 @@ impl SchedState {
     }
 }
 
-/// One CPU's share.
-struct Cpu {
-    number: usize,
-    queue: Mutex<VecDeque<Arc<Thread>>>,
-    /// Length of `queue`, to be looked at without its lock.
-    waiting: AtomicUsize,
-    /// When the running thread has to make room; [`NO_SLICE`] if no timer was set for that, [`IN_IDLE_LOOP`] if none is
-    /// needed.
-    slice_end: AtomicU64,
-    /// [`crate::mm::memory::Memory::id`] of the page tables in use.
-    memory: AtomicU64,
-    /// Runs when nothing else can (the stack of a thread that exits can't be idled on).
-    idle: Once<Arc<Thread>>,
-    /// Nanoseconds spent idle.
-    idle_ns: AtomicU64,
-}
-
-static CPUS: PerCpu<Cpu> = PerCpu::new(|number| Cpu {
-    number,
-    queue: Mutex::new(VecDeque::new()),
-    waiting: AtomicUsize::new(0),
-    slice_end: AtomicU64::new(NO_SLICE),
-    memory: AtomicU64::new(0),
-    idle: Once::new(),
-    idle_ns: AtomicU64::new(0),
-});
-
-/// CPUs that wait for an interrupt, one bit each.
-static IDLE: AtomicU64 = AtomicU64::new(0);
-/// CPUs with threads in their queue, one bit each: hints for those that have none.
-static CROWDED: AtomicU64 = AtomicU64::new(0);
 /// Switches of threads since boot.
 static SWITCHES: AtomicU64 = AtomicU64::new(0);
-
-/// All CPUs there are, one bit each.
-pub fn all_cpus() -> u64 {
-    u64::MAX >> (64 - cpu::count().clamp(1, 64))
-}
-
-/// Nanoseconds that `cpu` was idle.
-pub fn idle_ns(cpu: usize) -> u64 {
-    CPUS.of(cpu).idle_ns.load(Relaxed)
-}
-
-/// Threads that run or want to, on all CPUs.
-pub fn runnable() -> usize {
-    let idle = IDLE.load(Relaxed);
-    (0..cpu::count()).map(|cpu| CPUS.of(cpu).waiting.load(Relaxed) + usize::from(idle & 1 << cpu == 0)).sum()
-}
 
 /// Switches of threads since boot.
 pub fn switches() -> u64 {
@@ -248,45 +191,7 @@ pub fn start(thread: Arc<Thread>) {
     enqueue(thread, target);
 }
 
-enum End {
-    Front,
-    Back,
-}
-
-fn push(cpu: &Cpu, thread: Arc<Thread>, end: End) -> usize {
-    let mut queue = cpu.queue.lock();
-    let before = queue.len();
-    match end {
-        End::Front => queue.push_front(thread),
-        End::Back => queue.push_back(thread),
-    }
-    cpu.waiting.store(before + 1, SeqCst);
-    if before == 0 && cpu::count() > 1 {
-        CROWDED.fetch_or(1 << cpu.number, Relaxed);
-    }
-    before
-}
-
-#[inline(always)]
-fn pop(cpu: &Cpu) -> Option<Arc<Thread>> {
-    if cpu.waiting.load(Relaxed) == 0 { None } else { pop_first(cpu) }
-}
-
-fn pop_first(cpu: &Cpu) -> Option<Arc<Thread>> {
-    let mut queue = cpu.queue.lock();
-    let thread = queue.pop_front();
-    taken(cpu, queue.len());
-    thread
-}
-
-/// A thread was taken from the queue of `cpu`, which is locked and has `left` more.
-fn taken(cpu: &Cpu, left: usize) {
-    cpu.waiting.store(left, SeqCst);
-    if left == 0 && cpu::count() > 1 {
-        CROWDED.fetch_and(!(1 << cpu.number), Relaxed);
-    }
-}
-
+/// Queues `thread` at the CPU `target`, and makes sure that it is looked for there.
 fn enqueue(thread: Arc<Thread>, target: usize) {
     let affinity = thread.sched.affinity();
     thread.sched.cpu.store(target as u32, Relaxed);
@@ -311,79 +216,6 @@ fn enqueue(thread: Arc<Thread>, target: usize) {
     }
 }
 
-/// True if another CPU is idle, or about to wait for an interrupt. It was not, if it finds free what the caller has let go
-/// of before this call: the CPU says that it idles before it looks.
-#[inline]
-pub fn others_idle() -> bool {
-    if cpu::count() == 1 {
-        return false;
-    }
-    fence(SeqCst);
-    IDLE.load(Relaxed) & !(1 << cpu::id()) != 0
-}
-
-/// Makes an idle CPU look at the devices, and for work.
-pub fn kick_idle() {
-    kick_helper(!(1 << cpu::id()));
-}
-
-/// Asks an idle CPU, one of `cpus`, to look for work in the queues of the others.
-fn kick_helper(cpus: u64) {
-    let helpers = IDLE.load(Relaxed) & cpus;
-    if helpers != 0 {
-        cpu::kick(helpers.trailing_zeros() as usize);
-    }
-}
-
-/// Makes sure that the running thread will be interrupted, since another waits.
-fn arm_slice() {
-    let here = CPUS.get();
-    if here.slice_end.load(Relaxed) != NO_SLICE {
-        return;
-    }
-    let idle = IDLE.load(Relaxed);
-    let end = time::now_ns() + if idle != 0 { BALANCE_NS } else { SLICE_NS };
-    here.slice_end.store(end, Relaxed);
-    time::interrupt_by(end);
-}
-
-/// No slice runs any more on this CPU. True if a thread is in the queue: then one has to be set.
-///
-/// A CPU that queues a thread here interrupts us only if it sees no slice. It looks at `slice_end` after the thread is in
-/// the queue; we look at the queue after the change of `slice_end`: one sees the other.
-fn end_slice(here: &Cpu) -> bool {
-    here.slice_end.swap(NO_SLICE, SeqCst);
-    here.waiting.load(SeqCst) != 0
-}
-
-/// The program was interrupted: if the running thread had its share and another waits, that one runs now.
-pub fn preempt() {
-    let here = CPUS.get();
-    let end = here.slice_end.load(Relaxed);
-    if end == NO_SLICE {
-        if here.waiting.load(Relaxed) != 0 {
-            // A thread was queued here by another CPU.
-            arm_slice();
-        }
-        return;
-    }
-    let now = time::now_ns();
-    if end > now {
-        // The timer went off for something else, and may have been set to what is due next.
-        return time::interrupt_by(end);
-    }
-    if !end_slice(here) {
-        return;
-    }
-    kick_helper(u64::MAX);
-    // The slice of the one that comes next: we wait behind it.
-    arm_slice();
-    this::with(|me| {
-        me.sched.switches[1].fetch_add(1, Relaxed);
-        yield_as(me, now);
-    });
-}
-
 /// Lets the others that wait for this CPU run first (sched_yield(2)).
 pub fn yield_now() {
     let now = time::now_ns();
@@ -391,7 +223,7 @@ pub fn yield_now() {
     this::with(|me| yield_as(me, now));
 }
 
-fn yield_as(me: &Arc<Thread>, now: u64) {
+pub(super) fn yield_as(me: &Arc<Thread>, now: u64) {
     let here = CPUS.get();
     if let Some(next) = pop(here) {
         push(here, me.clone(), End::Back);
@@ -492,33 +324,6 @@ pub fn use_memory(thread: &Thread) {
     let memory = thread.process.memory();
     memory.space.activate();
     CPUS.get().memory.store(memory.id, Relaxed);
-}
-
-/// Takes a thread that waits for another CPU.
-#[inline(always)]
-fn steal() -> Option<Arc<Thread>> {
-    let crowded = CROWDED.load(Relaxed);
-    if crowded == 0 { None } else { steal_from(crowded) }
-}
-
-fn steal_from(mut crowded: u64) -> Option<Arc<Thread>> {
-    let here = cpu::id();
-    crowded &= !(1 << here);
-    while crowded != 0 {
-        let victim = CPUS.of(crowded.trailing_zeros() as usize);
-        crowded &= crowded - 1;
-        let Some(mut queue) = victim.queue.try_lock() else { continue };
-        // A thread may have been queued while its CPU still stands on its stack.
-        let found = queue.iter().rposition(|thread| {
-            thread.sched.affinity() & 1 << here != 0
-                && !coracle_hal::kernel::HasTask::task(&**thread).on_cpu()
-        });
-        if let Some(thread) = found.and_then(|index| queue.remove(index)) {
-            taken(victim, queue.len());
-            return Some(thread);
-        }
-    }
-    None
 }
 
 /// Whether the devices, which have something to do at `deadline`, have it to do at `now`.

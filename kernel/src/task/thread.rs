@@ -1,5 +1,6 @@
 //! A thread of a program.
 use super::process::Process;
+use super::run_queue;
 use super::sched::{self, SchedState};
 use super::signal::ThreadSignals;
 use crate::errno::Errno;
@@ -92,7 +93,7 @@ impl Thread {
         fpu_from_current: bool,
     ) -> Result<Arc<Thread>, Errno> {
         let task = Task::new(context, fs_base, fpu_from_current).ok_or(Errno::NOMEM)?;
-        Ok(Self::with_task(process, tid, task, sched::all_cpus()))
+        Ok(Self::with_task(process, tid, task, run_queue::all_cpus()))
     }
 
     /// The thread of a CPU's boot stack.

@@ -1,5 +1,5 @@
 //! What /proc tells about the machine and the kernel.
-use crate::task::{process, sched};
+use crate::task::{process, run_queue, sched};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -21,7 +21,7 @@ pub fn ticks(ns: u64) -> u64 {
 }
 
 fn idle_ns() -> u64 {
-    (0..cpu::count()).map(sched::idle_ns).sum()
+    (0..cpu::count()).map(run_queue::idle_ns).sum()
 }
 
 pub fn cpuinfo() -> Vec<u8> {
@@ -99,7 +99,7 @@ pub fn stat() -> Vec<u8> {
     let now = time::now_ns();
     line(&mut text, "cpu ", now * cpu::count() as u64, idle_ns());
     for n in 0..cpu::count() {
-        line(&mut text, &format!("cpu{n}"), now, sched::idle_ns(n));
+        line(&mut text, &format!("cpu{n}"), now, run_queue::idle_ns(n));
     }
     let _ = writeln!(
         text,
@@ -107,7 +107,7 @@ pub fn stat() -> Vec<u8> {
         sched::switches(),
         time::wall_offset_ns() / 1_000_000_000,
         process::last_id(),
-        sched::runnable().max(1),
+        run_queue::runnable().max(1),
     );
     text.into_bytes()
 }
@@ -122,7 +122,7 @@ pub fn uptime() -> Vec<u8> {
 
 pub fn loadavg() -> Vec<u8> {
     // No load is averaged: that would take a periodic tick.
-    let (running, threads) = (sched::runnable().max(1), process::thread_count());
+    let (running, threads) = (run_queue::runnable().max(1), process::thread_count());
     format!("0.00 0.00 0.00 {running}/{threads} {}\n", process::last_id()).into_bytes()
 }
 
