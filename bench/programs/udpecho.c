@@ -1,8 +1,17 @@
-/* udpecho.c: sends every datagram back to where it came from. */
+/* udpecho.c: sends every datagram back to where it came from; with a second argument, beside a thread that computes. */
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+
+static void *compute(void *unused)
+{
+    (void)unused;
+    for (volatile unsigned long count = 0;; count++) {
+    }
+    return NULL;
+}
 
 int main(int argc, char **argv)
 {
@@ -10,6 +19,11 @@ int main(int argc, char **argv)
     int descriptor = socket(AF_INET, SOCK_DGRAM, 0);
     if (descriptor < 0 || bind(descriptor, (struct sockaddr *)&address, sizeof address)) {
         perror("udpecho");
+        return 1;
+    }
+    pthread_t thread;
+    if (argc > 2 && pthread_create(&thread, NULL, compute, NULL)) {
+        fputs("udpecho: cannot start a thread\n", stderr);
         return 1;
     }
     for (;;) {

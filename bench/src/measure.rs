@@ -117,7 +117,9 @@ impl Bench {
         results.add(&case.name, Metric::ReadyInstructions, guest, startup.insns as f64);
         results.add(&case.name, Metric::ReadySeconds, guest, startup.seconds);
         std::thread::sleep(SETTLE);
-        results.add(&case.name, Metric::Idle, guest, vm.idle_rate(self.idle)?);
+        if loads.iter().all(|(_, load)| load.is_counted()) {
+            results.add(&case.name, Metric::Idle, guest, vm.idle_rate(self.idle)?);
+        }
         let (all, ram) = vm.host_memory()?;
         results.add(&case.name, Metric::HostMemory, guest, all as f64 / 1024.0);
         results.add(&case.name, Metric::GuestRam, guest, ram as f64 / 1024.0);
@@ -145,8 +147,10 @@ impl Bench {
             bail!("not one operation was done");
         }
         let per = |value: u64| value as f64 / sample.operations as f64;
-        results.add(name, Metric::Instructions, guest, per(after.insns - before.insns));
-        results.add(name, Metric::Repetitions, guest, per(after.rep - before.rep));
+        if load.is_counted() {
+            results.add(name, Metric::Instructions, guest, per(after.insns - before.insns));
+            results.add(name, Metric::Repetitions, guest, per(after.rep - before.rep));
+        }
         results.add(name, Metric::Rate, guest, sample.rate);
         for (metric, value) in [(Metric::P50, sample.p50), (Metric::P99, sample.p99)] {
             if let Some(value) = value {

@@ -170,7 +170,16 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
             "udp",
             stock.own("udpecho", &[&ECHO_PORT.to_string()], Ready::Udp(ECHO_PORT))?,
             1,
-            Method::Serve(named(&[("udp-echo", Load::UdpEcho { port: ECHO_PORT })])),
+            Method::Serve(named(&[("udp-echo", Load::UdpEcho { port: ECHO_PORT, beside_work: false })])),
+        ),
+        case(
+            "udp-beside-work",
+            stock.own("udpecho", &[&ECHO_PORT.to_string(), "work"], Ready::Udp(ECHO_PORT))?,
+            1,
+            Method::Serve(named(&[(
+                "udp-echo-beside-work",
+                Load::UdpEcho { port: ECHO_PORT, beside_work: true },
+            )])),
         ),
         case("memory-hello", stock.own("hello", &[], Ready::Exit)?, 1, Method::SmallestMemory(None)),
         case(

@@ -8,8 +8,7 @@ use crate::task::process::ExitStatus;
 use crate::task::signal::{self, SigInfo};
 use crate::task::thread::{Thread, Work};
 use crate::task::{exit, sched, slice};
-use crate::time::timer;
-use crate::{boot, drivers, syscall};
+use crate::{boot, syscall};
 use alloc::sync::Arc;
 use coracle_hal::context::{Fault, UserContext};
 use coracle_hal::kernel::Kernel;
@@ -67,9 +66,7 @@ impl Kernel for Coracle {
     }
 
     fn interrupted(thread: &Arc<Thread>, context: &mut UserContext) {
-        timer::run_expired();
-        drivers::poll_if_due();
-        slice::preempt();
+        slice::interrupted();
         if thread.work().is_some() {
             leave(thread, context, false);
         }

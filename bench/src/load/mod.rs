@@ -40,7 +40,11 @@ pub enum Load {
     /// iperf3; `to_guest` tells the direction.
     Stream { to_guest: bool },
     /// Datagrams that come back, one at a time.
-    UdpEcho { port: u16 },
+    UdpEcho {
+        port: u16,
+        /// A thread of the guest computes meanwhile: what the guest executes says nothing.
+        beside_work: bool,
+    },
 }
 
 impl Load {
@@ -56,8 +60,13 @@ impl Load {
                 tools::wrk(port, path, connections, keep_alive, period)
             }
             Self::Stream { to_guest } => tools::iperf3(to_guest, period),
-            Self::UdpEcho { port } => udp::echo(port, period),
+            Self::UdpEcho { port, .. } => udp::echo(port, period),
         }
+    }
+
+    /// Whether the guest executes only what the load asks of it, so that counting its instructions tells something.
+    pub fn is_counted(&self) -> bool {
+        !matches!(self, Self::UdpEcho { beside_work: true, .. })
     }
 
     /// What is done once before measuring starts: fills a cache, opens idle connections (open as long as the caller

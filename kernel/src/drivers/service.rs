@@ -11,6 +11,24 @@ pub fn poll(now: u64) {
     }
 }
 
+/// [`poll`] before another thread runs, which may compute for long: if there is nothing, the devices interrupt it with what
+/// comes next.
+pub fn poll_and_arm(now: u64) {
+    if poll_idle(now) {
+        settle();
+    } else {
+        guard(now);
+    }
+}
+
+/// The devices have nothing, or little: has them interrupt the program with what comes next.
+pub fn settle() {
+    // Only the network may have been told not to.
+    if net::is_guarded() {
+        net::settle();
+    }
+}
+
 /// [`poll`] for the idle loop. False: a device may have been told not to interrupt; before a program goes on, [`guard`]
 /// has to be called, or else [`arm`].
 pub fn poll_idle(now: u64) -> bool {
@@ -48,10 +66,11 @@ pub fn next_deadline() -> Option<u64> {
 }
 
 /// For the kernel's exit to a program that was interrupted: looks at the devices if one of them did it, if they were not
-/// looked at for long, or if a timer is due.
-pub fn poll_if_due() {
+/// looked at for long, or if a timer is due. True if one of them did it.
+pub fn poll_if_due() -> bool {
     let now = time::now_ns();
-    if irq::any_pending() || next_deadline().is_some_and(|deadline| deadline <= now) {
+    let interrupting = irq::any_pending();
+    if interrupting || next_deadline().is_some_and(|deadline| deadline <= now) {
         poll(now);
     }
     net::poll_if_guarded();
@@ -59,6 +78,7 @@ pub fn poll_if_due() {
     if let Some(deadline) = next_deadline() {
         time::interrupt_by(deadline);
     }
+    interrupting
 }
 
 /// Before the machine ends: lets what was sent arrive, and the host take what was written. It works on its own time, and

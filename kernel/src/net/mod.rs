@@ -18,5 +18,6 @@ pub mod udp;
 
 pub use resolver::resolv_conf;
 pub use stack::{
-    arm, drain, engine, has_come, is_drained, next_deadline, poll, poll_if_guarded, request_guard, start,
+    arm, drain, engine, has_come, is_drained, is_guarded, next_deadline, poll, poll_if_guarded,
+    request_guard, settle, start,
 };

@@ -246,16 +246,28 @@ pub fn poll_if_guarded() {
     if poll(now) > 0 {
         return request_guard(now);
     }
-    // Quiet: whatever comes next interrupts the program, if it still computes.
-    loop {
+    settle();
+}
+
+/// Whether the guard is set, not interrupts asked for.
+pub fn is_guarded() -> bool {
+    GUARD.load(Ordering::Relaxed) != NO_GUARD
+}
+
+/// Asks for interrupts in place of the guard, and takes what has come by then, so that what comes next interrupts the
+/// program.
+pub fn settle() {
+    // A flood of packets is left to the guard, or the program would never go on.
+    for _ in 0..2 {
         match arm() {
             Some(true) => {
                 poll(now_ns());
             }
-            Some(false) => break,
-            None => return request_guard(now_ns()),
+            Some(false) => return,
+            None => break,
         }
     }
+    request_guard(now_ns());
 }
 
 /// Whether the card has sent everything.

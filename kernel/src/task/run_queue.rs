@@ -1,5 +1,5 @@
 //! The queues of threads that want to run, one per CPU, and which CPUs have nothing to do.
-use super::slice::NO_SLICE;
+use super::slice::{Debt, NO_SLICE};
 use super::thread::Thread;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -17,6 +17,8 @@ pub(super) struct Cpu {
     /// When the running thread has to make room; [`NO_SLICE`] if no timer was set for that,
     /// [`IN_IDLE_LOOP`](super::slice::IN_IDLE_LOOP) if none is needed.
     pub(super) slice_end: AtomicU64,
+    /// Of those that ran before their turn.
+    pub(super) debt: Debt,
     /// [`crate::mm::memory::Memory::id`] of the page tables in use.
     pub(super) memory: AtomicU64,
     /// Runs when nothing else can (the stack of a thread that exits can't be idled on).
@@ -30,6 +32,7 @@ pub(super) static CPUS: PerCpu<Cpu> = PerCpu::new(|number| Cpu {
     queue: Mutex::new(VecDeque::new()),
     waiting: AtomicUsize::new(0),
     slice_end: AtomicU64::new(NO_SLICE),
+    debt: Debt::new(),
     memory: AtomicU64::new(0),
     idle: Once::new(),
     idle_ns: AtomicU64::new(0),

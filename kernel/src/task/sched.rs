@@ -78,6 +78,10 @@ impl SchedState {
     pub fn last_cpu(&self) -> usize {
         self.cpu.load(Relaxed) as usize
     }
+    /// Nanoseconds it has run without a pause, if it runs now.
+    pub(super) fn stretch_ns(&self, now: u64) -> u64 {
+        now.saturating_sub(self.since_ns.load(Relaxed))
+    }
     /// True while it sleeps (for /proc).
     pub fn is_parked(&self) -> bool {
         matches!(self.state.load(Relaxed), PARKED | IDLING)
@@ -116,8 +120,13 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
         let here = CPUS.get();
         let now = time::now_ns();
         // With nobody else to run, what hasn't come yet is left to the idle loop.
-        if here.waiting.load(Relaxed) != 0 || drivers::has_come() {
-            drivers::poll(now);
+        let others = here.waiting.load(Relaxed) != 0;
+        if others || drivers::has_come() {
+            if others {
+                drivers::poll_and_arm(now);
+            } else {
+                drivers::poll(now);
+            }
             if state.load(Acquire) == NOTIFIED {
                 continue;
             }
@@ -283,28 +292,32 @@ pub fn exit() -> ! {
 pub fn cpu_time_ns(thread: &Thread) -> u64 {
     let run = thread.sched.run_ns.load(Relaxed);
     if this::with(|me| core::ptr::eq(Arc::as_ptr(me), thread)) {
-        run + time::now_ns().saturating_sub(thread.sched.since_ns.load(Relaxed))
+        run + thread.sched.stretch_ns(time::now_ns())
     } else {
         run
     }
 }
 
-fn account(thread: &Thread, now: u64) {
-    let ran = now.saturating_sub(thread.sched.since_ns.load(Relaxed));
-    thread.sched.run_ns.fetch_add(ran, Relaxed);
+/// The running thread, `thread`, leaves this CPU, `here`, or begins to idle.
+fn account(thread: &Thread, here: &Cpu, now: u64) {
+    let ran_ns = thread.sched.stretch_ns(now);
+    thread.sched.run_ns.fetch_add(ran_ns, Relaxed);
+    here.debt.count(thread, ran_ns);
 }
 
-fn switch_to(me: &Arc<Thread>, next: Arc<Thread>, now: u64) {
+/// Lets `next` run in place of the running thread, `me`.
+pub(super) fn switch_to(me: &Arc<Thread>, next: Arc<Thread>, now: u64) {
     if Arc::ptr_eq(me, &next) {
         return;
     }
-    account(me, now);
-    switch_accounted(next, now);
+    let here = CPUS.get();
+    account(me, here, now);
+    switch_accounted(next, here, now);
 }
 
 /// Switches; the running thread's time has been counted.
-fn switch_accounted(next: Arc<Thread>, now: u64) {
-    let here = CPUS.get();
+fn switch_accounted(next: Arc<Thread>, here: &Cpu, now: u64) {
+    here.debt.resume(&next);
     next.sched.since_ns.store(now, Relaxed);
     next.sched.cpu.store(cpu::id() as u32, Relaxed);
     let memory = next.process.memory_id();
@@ -335,7 +348,8 @@ fn is_due(deadline: Option<u64>, now: u64) -> bool {
 /// Idles on the stack of `me`, which is [`IDLING`] (or is the idle thread), until it is woken or there is another to run;
 /// returns when `me` is to go on. `start`: the time.
 fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
-    account(me, start);
+    account(me, here, start);
+    here.debt.forget();
     let (mut now, mut watched) = (start, true);
     let bit = 1u64 << here.number;
     let state = &me.sched.state;
@@ -394,7 +408,7 @@ fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
     me.sched.since_ns.store(now, Relaxed);
     let crowded = end_slice(here);
     match next {
-        Some(next) => switch_accounted(next, now),
+        Some(next) => switch_accounted(next, here, now),
         None if crowded => {
             arm_slice();
             kick_helper(u64::MAX);
