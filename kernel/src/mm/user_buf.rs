@@ -133,34 +133,40 @@ impl<'a> UserBuf<'a> {
     }
     /// Copies from `src` to the caller, as much as fits; page faults are resolved. EFAULT only if nothing was copied.
     /// Hold no file or socket lock.
-    #[inline]
     pub fn put(&mut self, src: &[u8]) -> Result<usize, Errno> {
-        let want = src.len().min(self.remaining());
-        let mut copied = 0;
-        loop {
-            copied += self.put_nofault(&src[copied..want]);
-            if copied == want {
-                return Ok(copied);
-            }
-            if let Err(error) = self.resolve() {
-                return if copied > 0 { Ok(copied) } else { Err(error) };
+        let src = &src[..src.len().min(self.remaining())];
+        let copied = self.put_nofault(src);
+        if copied == src.len() { Ok(copied) } else { self.put_on(src, copied) }
+    }
+    /// [`UserBuf::put`] after its first page fault.
+    #[cold]
+    fn put_on(&mut self, src: &[u8], mut copied: usize) -> Result<usize, Errno> {
+        while copied < src.len() {
+            match self.resolve() {
+                Err(error) if copied == 0 => return Err(error),
+                Err(_) => break,
+                Ok(()) => copied += self.put_pieces(&src[copied..]),
             }
         }
+        Ok(copied)
     }
     /// Copies from the caller to `dst`, as much as there is. Like [`UserBuf::put`].
-    #[inline]
     pub fn take(&mut self, dst: &mut [u8]) -> Result<usize, Errno> {
-        let want = dst.len().min(self.remaining());
-        let mut copied = 0;
-        loop {
-            copied += self.take_nofault(&mut dst[copied..want]);
-            if copied == want {
-                return Ok(copied);
-            }
-            if let Err(error) = self.resolve() {
-                return if copied > 0 { Ok(copied) } else { Err(error) };
+        let len = dst.len().min(self.remaining());
+        let copied = self.take_nofault(&mut dst[..len]);
+        if copied == len { Ok(copied) } else { self.take_on(&mut dst[..len], copied) }
+    }
+    /// [`UserBuf::take`] after its first page fault.
+    #[cold]
+    fn take_on(&mut self, dst: &mut [u8], mut copied: usize) -> Result<usize, Errno> {
+        while copied < dst.len() {
+            match self.resolve() {
+                Err(error) if copied == 0 => return Err(error),
+                Err(_) => break,
+                Ok(()) => copied += self.take_pieces(&mut dst[copied..]),
             }
         }
+        Ok(copied)
     }
     /// Like [`UserBuf::put`], but stops at a page fault, so that it may be used with locks held. If it copied less
     /// than fits, call [`UserBuf::resolve`] with no lock held and go on.
