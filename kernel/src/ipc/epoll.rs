@@ -7,7 +7,6 @@ use crate::fs::stat;
 use crate::mm::user_buf::UserBuf;
 use crate::task::sched::{self, Wake};
 use crate::task::thread::Thread;
-use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -39,8 +38,8 @@ const EXCLUSIVE_ALLOWED: u32 = FLAGS
 const MAX_NESTING: usize = 5;
 /// `struct epoll_event` on x86-64: packed, 32 bits of events and 64 of data.
 const EVENT_SIZE: usize = 12;
-/// Events copied to the program at a time.
-const BATCH: usize = 8;
+/// Events copied to the program at a time: few, as most calls report one and each has to clear the room for all.
+const BATCH: usize = 5;
 
 /// One watched file.
 pub struct Member {
@@ -71,35 +70,30 @@ struct Ready {
 struct ReadyState {
     /// Members that announced something since they were last looked for.
     incoming: Vec<Arc<Member>>,
-    /// How many the last look left in the [`Scan`]: they may be ready, too.
-    left: usize,
-    /// Threads asleep in epoll_wait; each event wakes one.
-    waiters: VecDeque<Arc<Thread>>,
+    /// Threads asleep in epoll_wait; each event wakes one, the last that came.
+    waiters: Vec<Arc<Thread>>,
 }
 
-/// The members that may be ready, as who looks through them has them. Its lock is held while a look lasts, so that nobody
-/// takes a set for idle whose members are just in other hands.
-#[derive(Default)]
-struct Scan {
-    /// To be looked at, the last first.
-    list: Vec<Arc<Member>>,
-    /// Level-triggered ones that were reported, in order: the next call looks at them again.
-    reported: Vec<Arc<Member>>,
-}
+/// The members that may be ready, in the order to look at them, as who looks through them has them: those that the last
+/// look had no room for, level-triggered ones that it reported, and what came since. Its lock is held while a look lasts,
+/// so that nobody takes a set for idle whose members are just in other hands.
+type Scan = Vec<Arc<Member>>;
 
-impl Scan {
-    /// Makes the list of what is to be looked at in a call: what the last one had no room for, what it reported, what is
-    /// new.
+impl ReadyState {
+    /// Adds what came to what is to be looked at.
     #[inline(always)]
-    fn begin(&mut self, ready: &Ready) {
-        let leftover = core::mem::replace(&mut self.list, core::mem::take(&mut self.reported));
-        self.list.append(&mut ready.state.lock().incoming);
-        self.list.reverse();
-        if leftover.is_empty() {
-            self.reported = leftover;
-        } else {
-            self.list.extend(leftover);
+    fn hand_over(&mut self, scan: &mut Scan) {
+        if scan.is_empty() {
+            core::mem::swap(scan, &mut self.incoming);
+        } else if !self.incoming.is_empty() {
+            scan.append(&mut self.incoming);
         }
+    }
+    /// The running thread no longer sleeps.
+    #[cold]
+    #[inline(never)]
+    fn stop_waiting(&mut self) {
+        crate::this::with(|me| self.waiters.retain(|waiter| !Arc::ptr_eq(waiter, me)));
     }
 }
 
@@ -109,7 +103,7 @@ impl Ready {
         let waiter = {
             let mut state = self.state.lock();
             state.incoming.push(member.clone());
-            state.waiters.pop_front()
+            state.waiters.pop()
         };
         if let Some(thread) = waiter {
             sched::unpark(&thread);
@@ -118,13 +112,9 @@ impl Ready {
     }
     /// Ends a look. What is left is for another waiter, if there is one.
     #[inline(always)]
-    fn end(&self, scan: MutexGuard<Scan>) {
-        let left = scan.list.len() + scan.reported.len();
-        let waiter = {
-            let mut state = self.state.lock();
-            state.left = left;
-            if left == 0 && state.incoming.is_empty() { None } else { state.waiters.pop_front() }
-        };
+    fn end(&self, scan: MutexGuard<Scan>, mut state: MutexGuard<ReadyState>) {
+        let waiter = if scan.is_empty() && state.incoming.is_empty() { None } else { state.waiters.pop() };
+        drop(state);
         drop(scan);
         if let Some(thread) = waiter {
             sched::unpark(&thread);
@@ -234,10 +224,10 @@ impl Epoll {
     pub fn new() -> Arc<Epoll> {
         Arc::new_cyclic(|this| Epoll {
             ready: Arc::new(Ready {
-                state: Mutex::new(ReadyState { incoming: Vec::new(), left: 0, waiters: VecDeque::new() }),
+                state: Mutex::new(ReadyState { incoming: Vec::new(), waiters: Vec::new() }),
                 source: PollSource::new(),
             }),
-            scan: Mutex::new(Scan::default()),
+            scan: Mutex::new(Scan::new()),
             members: Mutex::new(Members::default()),
             this: this.clone(),
         })
@@ -360,84 +350,114 @@ impl Epoll {
 
     /// epoll_wait(2): up to `max` events to `dst`, which has room for them. `deadline`: nanoseconds since boot; 0 to look
     /// once; `None` to wait for ever. EINTR if a signal came first.
+    #[inline]
     pub fn wait(&self, dst: &mut UserBuf, max: usize, deadline: Option<u64>) -> SysResult {
-        let done = self.collect(dst, max)?;
-        if done > 0 {
-            return Ok(done);
-        }
-        let thread = crate::this::with(Arc::clone);
+        let mut batch = [0; BATCH * EVENT_SIZE];
+        let (mut slept, mut wake) = (false, Wake::Woken);
         loop {
-            let sleeps = {
-                let mut state = self.ready.state.lock();
-                let empty = state.incoming.is_empty() && state.left == 0;
-                if empty {
-                    state.waiters.push_back(thread.clone());
-                }
-                empty
-            };
-            let wake = if sleeps { sched::park(deadline, true) } else { Wake::Woken };
-            self.stop_waiting(&thread);
-            let done = self.collect(dst, max)?;
+            let done = self.collect(dst, max, &mut batch, slept, wake == Wake::Woken)?;
             if done > 0 {
                 return Ok(done);
             }
             match wake {
-                Wake::Woken => {}
+                Wake::Woken => (slept, wake) = (true, sched::park(deadline, true)),
                 Wake::TimedOut => return Ok(0),
                 Wake::Interrupted => return Err(Errno::INTR),
             }
         }
     }
 
-    fn stop_waiting(&self, thread: &Arc<Thread>) {
-        let mut state = self.ready.state.lock();
-        if let Some(index) = state.waiters.iter().position(|waiter| Arc::ptr_eq(waiter, thread)) {
-            state.waiters.remove(index);
-        }
-    }
-
     /// Reports what is ready: looks once at each member that may be. Level-triggered members that were ready are looked at
-    /// again by the next call.
-    fn collect(&self, dst: &mut UserBuf, max: usize) -> SysResult {
-        let mut batch = [0; BATCH * EVENT_SIZE];
+    /// again by the next call. If nothing is, and the thread then `sleeps`, it is among the waiters when this returns; it
+    /// may still be if it `slept`.
+    #[inline(always)]
+    fn collect(
+        &self,
+        dst: &mut UserBuf,
+        max: usize,
+        batch: &mut [u8; BATCH * EVENT_SIZE],
+        slept: bool,
+        sleeps: bool,
+    ) -> SysResult {
         let mut filled = 0;
-        let mut copied = 0;
         let mut reported = 0;
+        let mut copied = 0;
         let mut scan = self.scan.lock();
-        scan.begin(&self.ready);
-        while reported < max
-            && let Some(member) = scan.list.pop()
-        {
-            // Cleared before looking: what happens from here on queues it anew.
-            member.queued.store(false, Ordering::SeqCst);
-            let events = member.poll();
-            if events.is_empty() {
-                continue;
-            }
-            let event = &mut batch[filled..filled + EVENT_SIZE];
-            event[..4].copy_from_slice(&events.bits().to_le_bytes());
-            event[4..].copy_from_slice(&member.data.load(Ordering::Relaxed).to_le_bytes());
-            filled += EVENT_SIZE;
-            reported += 1;
-            let interest = member.interest.load(Ordering::Relaxed);
-            if interest & ONE_SHOT != 0 {
-                member.interest.store(interest & FLAGS, Ordering::Relaxed);
-            } else if interest & EDGE == 0 && !member.queued.swap(true, Ordering::AcqRel) {
-                scan.reported.push(member);
-            }
-            if filled == batch.len() {
-                copied = dst.put_nofault(&batch);
-                if copied < filled {
-                    // A page is to be resolved, without the lock. These events are enough for a call.
-                    break;
-                }
-                (filled, copied) = (0, 0);
-            }
+        let mut state = self.ready.state.lock();
+        if slept && !state.waiters.is_empty() {
+            state.stop_waiting();
         }
-        self.ready.end(scan);
+        let (scan, mut state) = loop {
+            state.hand_over(&mut scan);
+            drop(state);
+            // Of the first `looked`, which were looked at, the first `again` are to be looked at again.
+            let (mut again, mut looked) = (0, 0);
+            while reported < max
+                && let Some(member) = scan.get(looked)
+            {
+                let member: &Member = member;
+                looked += 1;
+                // Cleared before looking: what happens from here on queues it anew.
+                member.queued.store(false, Ordering::SeqCst);
+                let events = member.poll();
+                if events.is_empty() {
+                    continue;
+                }
+                let event = &mut batch[filled..filled + EVENT_SIZE];
+                event[..4].copy_from_slice(&events.bits().to_le_bytes());
+                event[4..].copy_from_slice(&member.data.load(Ordering::Relaxed).to_le_bytes());
+                filled += EVENT_SIZE;
+                reported += 1;
+                let interest = member.interest.load(Ordering::Relaxed);
+                if interest & ONE_SHOT != 0 {
+                    member.interest.store(interest & FLAGS, Ordering::Relaxed);
+                } else if interest & EDGE == 0 && !member.queued.swap(true, Ordering::AcqRel) {
+                    scan.swap(again, looked - 1);
+                    again += 1;
+                }
+                if filled == batch.len() {
+                    copied = dst.put_nofault(&*batch);
+                    if copied < filled {
+                        // A page is to be resolved, without the lock. These events are enough for a call.
+                        break;
+                    }
+                    (filled, copied) = (0, 0);
+                }
+            }
+            if looked == scan.len() {
+                scan.truncate(again);
+            } else {
+                put_off(&mut scan, again, looked);
+            }
+            state = self.ready.state.lock();
+            if reported > 0 || !sleeps || state.incoming.is_empty() {
+                break (scan, state);
+            }
+        };
+        if reported == 0 && sleeps {
+            state.waiters.push(crate::this::with(Arc::clone));
+            return Ok(0);
+        }
+        self.ready.end(scan, state);
         put_all(dst, &batch[copied..filled])?;
         Ok(reported)
     }
+}
+
+/// After a look that ended early: drops those of the first `looked` that are not among the first `again`, and puts what
+/// was not looked at before what is to be looked at again.
+#[cold]
+#[inline(never)]
+fn put_off(list: &mut Scan, again: usize, looked: usize) {
+    #[inline(never)]
+    fn reverse(part: &mut [Arc<Member>]) {
+        part.reverse();
+    }
+    let left = list.len() - looked;
+    reverse(list);
+    reverse(&mut list[..left]);
+    reverse(&mut list[left..]);
+    list.truncate(left + again);
 }
 
 #[inline]
@@ -456,19 +476,20 @@ impl File for Epoll {
     fn readiness(&self) -> Events {
         // Who looks through the set now will find what there is; waiting for him could be in a circle, across sets.
         let Some(mut scan) = self.scan.try_lock() else { return Events::IN | Events::RDNORM };
-        scan.begin(&self.ready);
+        self.ready.state.lock().hand_over(&mut scan);
+        let mut looked = 0;
         let mut ready = false;
-        while !ready && let Some(member) = scan.list.pop() {
+        while !ready && let Some(member) = scan.get(looked) {
             member.queued.store(false, Ordering::SeqCst);
-            if member.poll().is_empty() {
-                continue;
-            }
-            ready = true;
-            if !member.queued.swap(true, Ordering::AcqRel) {
-                scan.list.push(member);
+            ready = !member.poll().is_empty();
+            if !ready || member.queued.swap(true, Ordering::AcqRel) {
+                looked += 1;
             }
         }
-        self.ready.end(scan);
+        if looked > 0 {
+            put_off(&mut scan, 0, looked);
+        }
+        self.ready.end(scan, self.ready.state.lock());
         if ready { Events::IN | Events::RDNORM } else { Events::empty() }
     }
     fn poll_source(&self) -> Option<&PollSource> {
