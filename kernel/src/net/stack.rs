@@ -48,7 +48,19 @@ const LEAST_SOCKET_MAX: u64 = 64 << 10;
 /// The engine. Before [`start`] (or without a card) it knows the loopback only.
 #[inline(always)]
 pub fn engine() -> &'static Engine {
-    ENGINE.call_once(|| make(None))
+    // Gives what `call_once` would, but the compiler sees that it is always this one place, and keeps no pointer to it.
+    loop {
+        match ENGINE.get() {
+            Some(engine) => return engine,
+            None => make_alone(),
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn make_alone() {
+    ENGINE.call_once(|| make(None));
 }
 
 /// The network card, if there is one.
