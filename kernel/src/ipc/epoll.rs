@@ -48,7 +48,7 @@ pub struct Member {
     /// The description, to tell members of the same number apart: never followed.
     description: usize,
     data: AtomicU64,
-    /// Events asked for, with EDGE and ONE_SHOT; without any, not even ERR and HUP: disabled by ONE_SHOT.
+    /// Events to be reported, ERR and HUP among them, with EDGE and ONE_SHOT; without any: disabled by ONE_SHOT.
     interest: AtomicU32,
     exclusive: bool,
     /// It is among the incoming, or in the scan.
@@ -127,9 +127,7 @@ impl Member {
     #[inline(always)]
     pub(super) fn notify(this: &Arc<Member>, events: Events) -> bool {
         let interest = this.interest.load(Ordering::Relaxed);
-        if interest & !FLAGS == 0
-            || !(Events::from_bits_truncate(interest) | super::poll::ALWAYS).intersects(events)
-        {
+        if interest & events.bits() == 0 {
             return false;
         }
         if !this.queued.swap(true, Ordering::AcqRel) {
@@ -140,11 +138,11 @@ impl Member {
     /// What would be reported now.
     #[inline(always)]
     fn poll(&self) -> Events {
-        let interest = self.interest.load(Ordering::Relaxed);
-        if interest & !FLAGS == 0 || self.dead.load(Ordering::Relaxed) {
+        if self.dead.load(Ordering::Relaxed) {
             return Events::empty();
         }
-        Events::from_bits_truncate(interest).report(self.file.readiness())
+        let interest = Events::from_bits_retain(self.interest.load(Ordering::Relaxed));
+        interest & self.file.readiness().with_normal()
     }
     /// Queues it if it is ready already.
     fn check(this: &Arc<Member>) {
@@ -379,9 +377,9 @@ impl Epoll {
         slept: bool,
         sleeps: bool,
     ) -> SysResult {
-        let mut filled = 0;
         let mut reported = 0;
-        let mut copied = 0;
+        // What of the batch is filled, and what of that the program has.
+        let (mut filled, mut copied);
         let mut scan = self.scan.lock();
         let mut state = self.ready.state.lock();
         if slept && !state.waiters.is_empty() {
@@ -392,43 +390,45 @@ impl Epoll {
             drop(state);
             // Of the first `looked`, which were looked at, the first `again` are to be looked at again.
             let (mut again, mut looked) = (0, 0);
-            while reported < max
-                && let Some(member) = scan.get(looked)
-            {
-                let member: &Member = member;
-                looked += 1;
-                // Cleared before looking: what happens from here on queues it anew.
-                member.queued.store(false, Ordering::SeqCst);
-                let events = member.poll();
-                if events.is_empty() {
-                    continue;
-                }
-                let event = &mut batch[filled..filled + EVENT_SIZE];
-                event[..4].copy_from_slice(&events.bits().to_le_bytes());
-                event[4..].copy_from_slice(&member.data.load(Ordering::Relaxed).to_le_bytes());
-                filled += EVENT_SIZE;
-                reported += 1;
-                let interest = member.interest.load(Ordering::Relaxed);
-                if interest & ONE_SHOT != 0 {
-                    member.interest.store(interest & FLAGS, Ordering::Relaxed);
-                } else if interest & EDGE == 0 && !member.queued.swap(true, Ordering::AcqRel) {
-                    scan.swap(again, looked - 1);
-                    again += 1;
-                }
-                if filled == batch.len() {
-                    copied = dst.put_nofault(&*batch);
-                    if copied < filled {
-                        // A page is to be resolved, without the lock. These events are enough for a call.
-                        break;
+            loop {
+                (filled, copied) = (0, 0);
+                while filled < batch.len()
+                    && reported < max
+                    && let Some(member) = scan.get(looked)
+                {
+                    let member: &Member = member;
+                    looked += 1;
+                    // Cleared before looking: what happens from here on queues it anew.
+                    member.queued.store(false, Ordering::SeqCst);
+                    let events = member.poll();
+                    if events.is_empty() {
+                        continue;
                     }
-                    (filled, copied) = (0, 0);
+                    let event = &mut batch[filled..filled + EVENT_SIZE];
+                    event[..4].copy_from_slice(&events.bits().to_le_bytes());
+                    event[4..].copy_from_slice(&member.data.load(Ordering::Relaxed).to_le_bytes());
+                    filled += EVENT_SIZE;
+                    reported += 1;
+                    let interest = member.interest.load(Ordering::Relaxed);
+                    if interest & ONE_SHOT != 0 {
+                        member.interest.store(interest & FLAGS, Ordering::Relaxed);
+                    } else if interest & EDGE == 0 && !member.queued.swap(true, Ordering::AcqRel) {
+                        scan.swap(again, looked - 1);
+                        again += 1;
+                    }
+                }
+                if filled > 0 {
+                    copied = dst.put_nofault(&batch[..filled]);
+                }
+                // Also less than there was, if a page is to be resolved, without the lock: enough for a call then.
+                if copied < batch.len() {
+                    break;
                 }
             }
-            if looked == scan.len() {
-                scan.truncate(again);
-            } else {
-                put_off(&mut scan, again, looked);
+            if looked < scan.len() {
+                again += put_off(&mut scan, looked);
             }
+            cut(&mut scan, again);
             state = self.ready.state.lock();
             if reported > 0 || !sleeps || state.incoming.is_empty() {
                 break (scan, state);
@@ -439,16 +439,17 @@ impl Epoll {
             return Ok(0);
         }
         self.ready.end(scan, state);
-        put_all(dst, &batch[copied..filled])?;
+        if copied < filled {
+            put_all(dst, &batch[copied..filled])?;
+        }
         Ok(reported)
     }
 }
 
-/// After a look that ended early: drops those of the first `looked` that are not among the first `again`, and puts what
-/// was not looked at before what is to be looked at again.
+/// Moves the first `looked` behind the others, which were not looked at; gives the number of those.
 #[cold]
 #[inline(never)]
-fn put_off(list: &mut Scan, again: usize, looked: usize) {
+fn put_off(list: &mut Scan, looked: usize) -> usize {
     #[inline(never)]
     fn reverse(part: &mut [Arc<Member>]) {
         part.reverse();
@@ -457,7 +458,15 @@ fn put_off(list: &mut Scan, again: usize, looked: usize) {
     reverse(list);
     reverse(&mut list[..left]);
     reverse(&mut list[left..]);
-    list.truncate(left + again);
+    left
+}
+
+/// Drops all but the first `len`.
+#[inline(always)]
+fn cut(list: &mut Scan, len: usize) {
+    while list.len() > len {
+        list.pop();
+    }
 }
 
 #[inline]
@@ -487,7 +496,8 @@ impl File for Epoll {
             }
         }
         if looked > 0 {
-            put_off(&mut scan, 0, looked);
+            let left = put_off(&mut scan, looked);
+            cut(&mut scan, left);
         }
         self.ready.end(scan, self.ready.state.lock());
         if ready { Events::IN | Events::RDNORM } else { Events::empty() }

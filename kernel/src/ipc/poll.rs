@@ -32,17 +32,22 @@ bitflags::bitflags! {
 pub const ALWAYS: Events = Events::ERR.union(Events::HUP);
 
 impl Events {
-    /// What a poll for `self` reports of a file in state `ready`: the "normal" bits follow IN and OUT.
+    /// What a poll for `self` reports of a file in state `ready`.
     #[inline]
     pub fn report(self, ready: Events) -> Events {
-        let mut have = ready;
-        if ready.contains(Events::IN) {
+        ready.with_normal() & (self | ALWAYS)
+    }
+    /// A file's state with the "normal" bits, which follow IN and OUT.
+    #[inline(always)]
+    pub fn with_normal(self) -> Events {
+        let mut have = self;
+        if self.contains(Events::IN) {
             have |= Events::RDNORM;
         }
-        if ready.contains(Events::OUT) {
+        if self.contains(Events::OUT) {
             have |= Events::WRNORM;
         }
-        have & (self | ALWAYS)
+        have
     }
 }
 
@@ -109,25 +114,24 @@ impl PollSource {
     fn notify_entries(&self, events: Events) {
         let mut entries = self.entries.lock();
         // Exclusive entries take turns: the one told goes to the end, so that work spreads over the waiters.
-        let mut told = None;
-        for (index, entry) in entries.list.iter().enumerate() {
-            if !entry.mask.intersects(events) || (entry.exclusive && told.is_some()) {
-                continue;
-            }
-            match &entry.watcher {
-                Watcher::Thread(thread) => sched::unpark(thread),
-                Watcher::Member(member) => {
-                    let accepted = Member::notify(member, events);
-                    if entry.exclusive && accepted {
-                        told = Some(index);
+        let mut told = usize::MAX;
+        let mut index = 0;
+        while let Some(entry) = entries.list.get(index) {
+            if entry.mask.intersects(events) && !(entry.exclusive && told != usize::MAX) {
+                match &entry.watcher {
+                    Watcher::Thread(thread) => sched::unpark(thread),
+                    Watcher::Member(member) => {
+                        if Member::notify(member, events) && entry.exclusive {
+                            told = index;
+                        }
                     }
+                    Watcher::Other(observer) => observer.notify(events),
                 }
-                Watcher::Other(observer) => observer.notify(events),
             }
+            index += 1;
         }
-        if let Some(index) = told {
-            let entry = entries.list.remove(index);
-            entries.list.push(entry);
+        if told != usize::MAX {
+            entries.list[told..].rotate_left(1);
         }
     }
     /// Adds an observer; gives an id for [`PollSource::unsubscribe`].
