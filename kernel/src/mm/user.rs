@@ -25,8 +25,13 @@ fn resolve(fault: hal::Fault) -> Result<(), Errno> {
 }
 
 /// Fills `dst` from the program's memory at `addr`; EFAULT.
-#[inline]
 pub fn read(dst: &mut [u8], addr: usize) -> Result<(), Errno> {
+    read_inline(dst, addr)
+}
+
+/// [`read`] for what every request does.
+#[inline(always)]
+pub fn read_inline(dst: &mut [u8], addr: usize) -> Result<(), Errno> {
     hal::copy_from(dst, addr).or_else(|fault| read_on(dst, addr, fault))
 }
 

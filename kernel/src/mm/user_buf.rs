@@ -1,10 +1,9 @@
 //! Buffers of a read- or write-like call: the program's memory (one piece or an iovec array), or the kernel's own.
 use super::fault;
 use super::user::{self, Access};
-use crate::errno::{Errno, SysResult};
+use crate::errno::Errno;
 use alloc::vec::Vec;
 use coracle_hal::user as hal;
-use core::ops::Range;
 use core::slice::Iter;
 
 /// Bytes that go to or come from the caller, consumed front to back.
@@ -51,15 +50,12 @@ impl Pieces {
     pub const fn new() -> Pieces {
         Pieces { few: [[[0; 8]; 2]; FEW], many: None }
     }
-    /// Reads the `count` elements (at most [`MAX_PIECES`]) of the array at `addr` and gives the number of bytes that they
-    /// make, at most [`MAX_COUNT`]. EINVAL if a length is negative; EFAULT.
+    /// Reads the `count` elements (at most [`MAX_PIECES`]) of the array at `addr` and gives the buffer that they make, of
+    /// at most [`MAX_COUNT`] bytes. EINVAL if a length is negative; EFAULT.
     #[inline(always)]
-    pub fn read(&mut self, addr: usize, count: usize) -> SysResult {
-        let pieces = match self.few.get_mut(..count) {
-            Some(pieces) => pieces,
-            None => self.make_room(count),
-        };
-        user::read(pieces.as_flattened_mut().as_flattened_mut(), addr)?;
+    pub fn read(&mut self, addr: usize, count: usize) -> Result<UserBuf<'_>, Errno> {
+        let pieces = if count <= FEW { &mut self.few[..count] } else { self.make_room(count) };
+        user::read_inline(pieces.as_flattened_mut().as_flattened_mut(), addr)?;
         let mut total = 0usize;
         for [_, len] in &*pieces {
             let len = usize::from_le_bytes(*len);
@@ -72,19 +68,13 @@ impl Pieces {
             shorten(pieces);
             total = MAX_COUNT;
         }
-        Ok(total)
+        Ok(UserBuf::new(0, 0, Rest::Pieces(pieces.iter()), total))
     }
     #[cold]
     fn make_room(&mut self, count: usize) -> &mut [RawPiece] {
         let many = self.many.insert(Vec::new());
         many.resize(count, [[0; 8]; 2]);
         many
-    }
-    /// The buffer of `total` bytes that the pieces make, as [`Pieces::read`] gave it.
-    #[inline]
-    pub fn buffer(&self, total: usize) -> UserBuf<'_> {
-        let pieces = self.many.as_deref().unwrap_or(&self.few);
-        UserBuf::new(0, 0, Rest::Pieces(pieces.iter()), total)
     }
 }
 
@@ -96,6 +86,40 @@ fn shorten(pieces: &mut [RawPiece]) {
         let part = usize::from_le_bytes(*len).min(left);
         left -= part;
         *len = part.to_le_bytes();
+    }
+}
+
+/// The kernel's side of a copy, used up from the front.
+trait Ours {
+    /// Bytes left.
+    fn len(&self) -> usize;
+    /// Copies the next `len` bytes, at most what is left, from or to the program's memory at `addr`.
+    fn copy(&mut self, addr: usize, len: usize) -> Result<(), hal::Fault>;
+}
+
+impl Ours for &[u8] {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        <[u8]>::len(self)
+    }
+    #[inline(always)]
+    fn copy(&mut self, addr: usize, len: usize) -> Result<(), hal::Fault> {
+        let (part, rest) = self.split_at(len);
+        *self = rest;
+        hal::copy_to(addr, part)
+    }
+}
+
+impl Ours for &mut [u8] {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        <[u8]>::len(self)
+    }
+    #[inline(always)]
+    fn copy(&mut self, addr: usize, len: usize) -> Result<(), hal::Fault> {
+        let (part, rest) = core::mem::take(self).split_at_mut(len);
+        *self = rest;
+        hal::copy_from(part, addr)
     }
 }
 
@@ -197,7 +221,7 @@ impl<'a> UserBuf<'a> {
             self.done += len;
             return len;
         }
-        self.walk(src.len(), |addr, range| hal::copy_to(addr, &src[range]))
+        self.walk(src)
     }
     /// [`UserBuf::take_nofault`] piece by piece.
     #[inline(never)]
@@ -209,7 +233,7 @@ impl<'a> UserBuf<'a> {
             self.done += len;
             return len;
         }
-        self.walk(dst.len(), |addr, range| hal::copy_from(&mut dst[range], addr))
+        self.walk(dst)
     }
     /// Whether a page fault stopped a `_nofault` call and is not resolved yet.
     #[inline(always)]
@@ -223,38 +247,36 @@ impl<'a> UserBuf<'a> {
         fault::resolve_current(addr, access).map_err(|_| Errno::FAULT)
     }
 
-    /// Has `copy` move `len` bytes, piece by piece, until one stops: it gets the address of a piece, and which of the
-    /// bytes that is. Gives how many were moved.
+    /// Moves bytes piece by piece until `ours` is used up, a copy stops, or there are no more pieces. Gives how many.
     #[inline(always)]
-    fn walk(
-        &mut self,
-        len: usize,
-        mut copy: impl FnMut(usize, Range<usize>) -> Result<(), hal::Fault>,
-    ) -> usize {
-        let Rest::Pieces(pieces) = &mut self.rest else { return 0 };
-        let (mut addr, mut here, mut at) = (self.addr, self.here, 0);
+    fn walk(&mut self, mut ours: impl Ours) -> usize {
+        let Rest::Pieces(rest) = &mut self.rest else { return 0 };
+        let mut pieces = rest.clone();
+        let (mut addr, mut here, before) = (self.addr, self.here, ours.len());
         let mut stopped = None;
-        while at < len {
+        let mut back = 0;
+        while ours.len() > 0 {
             if here == 0 {
                 let Some([next, len]) = pieces.next() else { break };
                 (addr, here) = (usize::from_le_bytes(*next), usize::from_le_bytes(*len));
             }
-            let end = at + here.min(len - at);
-            if let Err(fault) = copy(addr, at..end) {
+            let len = here.min(ours.len());
+            if let Err(fault) = ours.copy(addr, len) {
+                back = len - fault.done;
                 (addr, here) = (addr.wrapping_add(fault.done), here - fault.done);
-                at += fault.done;
                 stopped = Some(fault);
                 break;
             }
-            (addr, here) = (addr.wrapping_add(end - at), here - (end - at));
-            at = end;
+            (addr, here) = (addr.wrapping_add(len), here - len);
         }
+        let done = before - ours.len() - back;
+        *rest = pieces;
         (self.addr, self.here) = (addr, here);
-        self.done += at;
+        self.done += done;
         if let Some(fault) = stopped {
             self.stop(fault);
         }
-        at
+        done
     }
     /// A copy of `len` bytes from or to the current piece came to `result`: gives how many were copied.
     #[inline(always)]

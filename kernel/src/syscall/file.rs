@@ -47,8 +47,7 @@ pub fn vector(pieces: &mut Pieces, addr: usize, count: usize) -> Result<UserBuf<
     if count > MAX_PIECES {
         return Err(Errno::INVAL);
     }
-    let total = pieces.read(addr, count)?;
-    Ok(pieces.buffer(total))
+    pieces.read(addr, count)
 }
 
 fn offset(value: i64) -> Result<u64, Errno> {

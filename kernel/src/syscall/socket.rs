@@ -235,9 +235,14 @@ impl Message {
         Message { at, words: [[0; 8]; MSGHDR_WORDS] }
     }
     /// Reads it: EMSGSIZE if its vector is too long; EFAULT.
-    #[inline(always)]
+    #[inline(never)]
     fn read(&mut self) -> Result<(), Errno> {
-        user::read(self.words.as_flattened_mut(), self.at)?;
+        self.read_inline()
+    }
+    /// [`Message::read`] for what every request does.
+    #[inline(always)]
+    fn read_inline(&mut self) -> Result<(), Errno> {
+        user::read_inline(self.words.as_flattened_mut(), self.at)?;
         if self.vector().1 > MAX_PIECES { Err(Errno::MSGSIZE) } else { Ok(()) }
     }
     #[inline(always)]
@@ -335,16 +340,16 @@ impl Message {
         let flags = effective(file, flags);
         let (vector, count) = self.vector();
         let mut pieces = Pieces::new();
-        let total = pieces.read(vector, count)?;
-        with_sigpipe(socket.send(&mut pieces.buffer(total), to, flags, control), flags)
+        let mut src = pieces.read(vector, count)?;
+        with_sigpipe(socket.send(&mut src, to, flags, control), flags)
     }
 
     fn receive(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
         let socket = socket_of(file)?;
         let (vector, count) = self.vector();
         let mut pieces = Pieces::new();
-        let total = pieces.read(vector, count)?;
-        let received = socket.receive(&mut pieces.buffer(total), effective(file, flags))?;
+        let mut dst = pieces.read(vector, count)?;
+        let received = socket.receive(&mut dst, effective(file, flags))?;
         let (name_at, name_len) = self.name();
         let len = received.len;
         if name_at != 0 {
@@ -428,7 +433,7 @@ fn begin(bytes: &mut Vec<u8>, level: u32, kind: u32, len: usize) {
 pub fn sendmsg(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let mut message = Message::at(call.usize(1));
-    message.read()?;
+    message.read_inline()?;
     message.send(call, &file, call.u32(2))
 }
 
