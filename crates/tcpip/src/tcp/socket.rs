@@ -124,6 +124,15 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
         }
     }
 
+    /// Ends work on an established connection that can only have used up what made `what` possible; `gone`: it has.
+    #[inline(always)]
+    pub(crate) fn withdraw(&self, tcb: MutexGuard<'_, Tcb<D, E>>, what: Readiness, gone: bool) {
+        if gone {
+            self.ready.fetch_and(!what.bits(), Ordering::AcqRel);
+        }
+        debug_assert!(tcb.fresh.is_empty() && tcb.readiness() == self.readiness());
+    }
+
     /// Publishes readiness after a change made without a context, and tells of `fresh`.
     pub(crate) fn settle(&self, fresh: Readiness) {
         let mut tcb = self.lock();

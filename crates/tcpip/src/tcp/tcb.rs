@@ -327,7 +327,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     /// Whether a third of the send buffer is free, so that a program is not woken for every little room.
     #[inline(always)]
-    fn is_writable(&self) -> bool {
+    pub(super) fn is_writable(&self) -> bool {
         3 * self.send_held() <= 2 * self.send_buffer
     }
 

@@ -4,7 +4,7 @@ use super::settings::State;
 use super::tcb::{Context, Tcb};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::events::Events;
+use crate::events::{Events, Readiness};
 use crate::stack::{Stack, Tcp};
 use spin::MutexGuard;
 
@@ -50,7 +50,9 @@ impl<D: Device, E: Events> Stack<D, E> {
         tcb.more = more;
         let held = more || tcb.options.cork;
         if if held { tcb.hold_expected(&cx) } else { tcb.send_expected(&cx) } {
-            socket.finish_calm(&cx, tcb);
+            tcb.arm(&cx);
+            let full = !tcb.is_writable();
+            socket.withdraw(tcb, Readiness::WRITABLE, full);
         } else {
             tcb.output(&cx);
             socket.finish(&cx, tcb);
@@ -92,12 +94,13 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         let done = tcb.receive.read(len, peek, sink);
         if !peek && done > 0 {
-            if tcb.is_noteworthy(done) {
+            if tcb.is_noteworthy(done) || !tcb.calm {
                 let cx = Context::locked(self, socket, &mut tcb, now());
                 tcb.after_read(&cx);
                 socket.finish_calm(&cx, tcb);
             } else {
-                socket.publish(tcb);
+                let empty = tcb.receive.len() == 0;
+                socket.withdraw(tcb, Readiness::READABLE, empty);
             }
             if self.loopback.is_pending() {
                 self.loopback_run(now());
