@@ -7,6 +7,8 @@ pub const MAX_SIZE: u16 = 32768;
 pub(crate) const DESCRIPTOR_BYTES: usize = 16;
 /// Bytes of `flags` and `idx` that head both rings.
 pub(crate) const RING_HEADER: usize = 4;
+/// Bytes of an entry of the available ring (section 2.7.6).
+pub(crate) const AVAILABLE_BYTES: usize = 2;
 /// Bytes of an element of the used ring (section 2.7.8).
 pub(crate) const USED_BYTES: usize = 8;
 
@@ -46,18 +48,56 @@ impl Layout {
         Some(Layout { size, tables, table_len, available, used, indirect, bytes })
     }
 
-    /// Offset of `used_event`: where the driver says at which used entry it wants an interrupt (section 2.7.7).
-    pub(crate) fn used_event(&self) -> usize {
-        self.available + RING_HEADER + 2 * self.size as usize
-    }
-
-    /// Offset of `avail_event`: where the device says at which available entry it wants to be told (section 2.7.10).
-    pub(crate) fn available_event(&self) -> usize {
-        self.used + RING_HEADER + USED_BYTES * self.size as usize
+    /// The rings by themselves.
+    pub(crate) fn rings(&self) -> Rings {
+        Rings {
+            available: (self.available + RING_HEADER) / AVAILABLE_BYTES,
+            used: (self.used + RING_HEADER) / USED_BYTES,
+        }
     }
 
     /// Offset of indirect table `index`.
     pub(crate) fn table(&self, index: u16) -> usize {
         self.indirect + index as usize * self.table_len as usize * DESCRIPTOR_BYTES
+    }
+}
+
+/// Where the rings of a queue begin behind their headers, counted in their entries: so each offset is seen to be a
+/// multiple of what lies there.
+pub(crate) struct Rings {
+    available: usize,
+    used: usize,
+}
+
+impl Rings {
+    /// Offset of an entry of the available ring.
+    #[inline(always)]
+    pub fn available(&self, entry: usize) -> usize {
+        AVAILABLE_BYTES * (self.available + entry)
+    }
+    /// Offset of the driver's flags.
+    #[inline(always)]
+    pub fn available_flags(&self) -> usize {
+        AVAILABLE_BYTES * self.available - 4
+    }
+    /// Offset of the index of the next available entry.
+    #[inline(always)]
+    pub fn available_index(&self) -> usize {
+        AVAILABLE_BYTES * self.available - 2
+    }
+    /// Offset of an entry of the used ring.
+    #[inline(always)]
+    pub fn used(&self, entry: usize) -> usize {
+        USED_BYTES * (self.used + entry)
+    }
+    /// Offset of the device's flags.
+    #[inline(always)]
+    pub fn used_flags(&self) -> usize {
+        USED_BYTES * self.used - 4
+    }
+    /// Offset of the index of the next used entry.
+    #[inline(always)]
+    pub fn used_index(&self) -> usize {
+        USED_BYTES * self.used - 2
     }
 }

@@ -4,7 +4,7 @@
 //! these are checked. A device that breaks the rules breaks the queue for good: every later call says so, and the
 //! buffers that it still holds are never handed out again, because it may yet write to them.
 use super::flags;
-use super::layout::{DESCRIPTOR_BYTES, Layout, RING_HEADER, USED_BYTES};
+use super::layout::{DESCRIPTOR_BYTES, Layout, Rings};
 use crate::memory::Memory;
 use alloc::boxed::Box;
 use core::fmt;
@@ -118,6 +118,7 @@ struct Chain {
 pub struct SplitQueue<M, T> {
     memory: M,
     layout: Layout,
+    rings: Rings,
     event_index: bool,
     slots: Box<[Slot<T>]>,
     /// First free descriptor.
@@ -162,6 +163,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
         let queue = SplitQueue {
             memory,
             layout,
+            rings: layout.rings(),
             event_index,
             slots,
             free: 0,
@@ -322,7 +324,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
         // The slot is free, so it holds no token: nothing is lost by not dropping it, but for the code to do so.
         core::mem::forget(slot.token.replace(token));
         let entry = (self.available & (self.layout.size - 1)) as usize;
-        self.memory.write_u16(self.layout.available + RING_HEADER + 2 * entry, head);
+        self.memory.write_u16(self.rings.available(entry), head);
         self.available = self.available.wrapping_add(1);
     }
 
@@ -347,15 +349,16 @@ impl<M: Memory, T> SplitQueue<M, T> {
         }
         // The chains' contents must be in memory before the index that makes them the device's.
         fence(Ordering::Release);
-        self.memory.write_u16(self.layout.available + 2, self.available);
+        self.memory.write_u16(self.rings.available_index(), self.available);
         let old = core::mem::replace(&mut self.published, self.available);
         // The index must be out before the device's wish is read, or both sides could wait for each other.
         fence(Ordering::SeqCst);
         if self.event_index {
-            let event = self.memory.read_u16(self.layout.available_event());
+            // At which available entry the device wants to be told (section 2.7.10), behind the used ring.
+            let event = self.memory.read_u16(self.rings.used(self.layout.size as usize));
             passed(event, self.available, old)
         } else {
-            self.memory.read_u16(self.layout.used) & flags::NO_NOTIFY == 0
+            self.memory.read_u16(self.rings.used_flags()) & flags::NO_NOTIFY == 0
         }
     }
 
@@ -364,7 +367,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
     #[inline(always)]
     pub fn has_used(&self) -> bool {
         !self.broken
-            && (self.used != self.used_seen || self.memory.read_u16(self.layout.used + 2) != self.used)
+            && (self.used != self.used_seen || self.memory.read_u16(self.rings.used_index()) != self.used)
     }
 
     /// The next chain that the device is done with.
@@ -374,7 +377,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
             return Ok(None);
         }
         let entry = (self.used & (self.layout.size - 1)) as usize;
-        let element = self.memory.read_u64(self.layout.used + RING_HEADER + USED_BYTES * entry);
+        let element = self.memory.read_u64(self.rings.used(entry));
         let (id, len) = (element as u32, (element >> 32) as u32);
         let Some(slot) = self.slots.get_mut(id as usize) else {
             return Err(self.fail(QueueError::UnknownChain(id)));
@@ -405,7 +408,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
     /// Reads the device's index; gives whether it has moved.
     #[inline(always)]
     fn look(&mut self) -> Result<bool, QueueError> {
-        let seen = self.memory.read_u16(self.layout.used + 2);
+        let seen = self.memory.read_u16(self.rings.used_index());
         if seen == self.used {
             return Ok(false);
         }
@@ -438,6 +441,13 @@ impl<M: Memory, T> SplitQueue<M, T> {
         error
     }
 
+    /// Offset of `used_event`: where the driver says at which used entry it wants an interrupt (section 2.7.7), behind the
+    /// available ring.
+    #[inline(always)]
+    fn used_event(&self) -> usize {
+        self.rings.available(self.layout.size as usize)
+    }
+
     /// Asks for an interrupt when the device returns the next chain. True if it has already returned some: then look
     /// again instead of waiting.
     #[inline(always)]
@@ -449,14 +459,14 @@ impl<M: Memory, T> SplitQueue<M, T> {
     #[inline(always)]
     pub fn request_interrupt_after(&self, more: u16) -> bool {
         if self.event_index {
-            self.memory.write_u16(self.layout.used_event(), self.used.wrapping_add(more));
+            self.memory.write_u16(self.used_event(), self.used.wrapping_add(more));
         } else {
-            self.memory.write_u16(self.layout.available, 0);
+            self.memory.write_u16(self.rings.available_flags(), 0);
         }
         fence(Ordering::SeqCst);
         !self.broken
             && (self.used != self.used_seen
-                || self.memory.read_u16(self.layout.used + 2).wrapping_sub(self.used) > more)
+                || self.memory.read_u16(self.rings.used_index()).wrapping_sub(self.used) > more)
     }
 
     /// Says that no interrupt is wanted (a hint: one may still come).
@@ -464,9 +474,9 @@ impl<M: Memory, T> SplitQueue<M, T> {
     pub fn suppress_interrupts(&self) {
         if self.event_index {
             // Just passed: the device comes to it again only after 65,535 entries.
-            self.memory.write_u16(self.layout.used_event(), self.used.wrapping_sub(1));
+            self.memory.write_u16(self.used_event(), self.used.wrapping_sub(1));
         } else {
-            self.memory.write_u16(self.layout.available, flags::NO_INTERRUPT);
+            self.memory.write_u16(self.rings.available_flags(), flags::NO_INTERRUPT);
         }
     }
 }
