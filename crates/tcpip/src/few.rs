@@ -61,12 +61,19 @@ impl<T> Few<T> {
         if self.rest.is_empty() { self.first.as_mut() } else { self.rest.back_mut() }
     }
 
+    /// Adds the first element to an empty queue.
+    #[inline(always)]
+    pub fn begin(&mut self, value: T) {
+        debug_assert!(self.first.is_none());
+        // There is nothing to drop: spares the code for it.
+        core::mem::forget(self.first.replace(value));
+    }
+
     /// Adds an element at the end.
     #[inline(always)]
     pub fn push_back(&mut self, value: T) {
         if self.first.is_none() {
-            // There is nothing to drop: spares the code for it.
-            core::mem::forget(self.first.replace(value));
+            self.begin(value);
         } else {
             self.push_rest(value);
         }

@@ -57,8 +57,11 @@ impl<B: Buffer> SendQueue<B> {
         let mut done = 0;
         if self.pieces.front().is_none() && len > 0 {
             // The usual case: nothing waits, and all of it fits one buffer.
-            let (wrote, full) = self.append_buffer(len, &mut alloc, &mut fill);
-            if !full || wrote == len {
+            let Some((piece, full)) = self.filled(len, &mut alloc, &mut fill) else { return 0 };
+            let wrote = piece.chunk.len as usize;
+            self.tail = self.tail.wrapping_add(piece.chunk.len);
+            self.pieces.begin(piece);
+            if wrote == len || !full {
                 return wrote;
             }
             done = wrote;
@@ -66,26 +69,24 @@ impl<B: Buffer> SendQueue<B> {
         done + self.append_more(len - done, &mut alloc, &mut fill)
     }
 
-    /// Appends up to `len` bytes in a new buffer; gives their number, and whether all that fits was written.
+    /// A new buffer with up to `len` bytes for the end of the queue, and whether all that fits was written; `None` if
+    /// nothing was.
     #[inline(always)]
-    fn append_buffer(
-        &mut self,
+    fn filled(
+        &self,
         len: usize,
         mut alloc: impl FnMut() -> Option<B>,
         mut fill: impl FnMut(&mut [u8]) -> usize,
-    ) -> (usize, bool) {
-        let Some(mut buffer) = alloc() else { return (0, false) };
-        let Some(room) = buffer.as_mut_slice().and_then(|all| all.get_mut(HEADROOM..)) else {
-            return (0, false);
-        };
+    ) -> Option<(Piece<B>, bool)> {
+        let mut buffer = alloc()?;
+        let room = buffer.as_mut_slice()?.get_mut(HEADROOM..)?;
         let want = room.len().min(len);
         let wrote = fill(&mut room[..want]).min(want);
-        if wrote > 0 {
-            let chunk = Chunk { buffer, start: HEADROOM as u32, len: wrote as u32 };
-            self.pieces.push_back(Piece { start: self.tail, chunk });
-            self.tail = self.tail.wrapping_add(wrote as u32);
+        if wrote == 0 {
+            return None;
         }
-        (wrote, wrote == want)
+        let chunk = Chunk { buffer, start: HEADROOM as u32, len: wrote as u32 };
+        Some((Piece { start: self.tail, chunk }, wrote == want))
     }
 
     #[inline(never)]
@@ -112,8 +113,10 @@ impl<B: Buffer> SendQueue<B> {
             }
         }
         while done < len {
-            let (wrote, full) = self.append_buffer(len - done, &mut *alloc, &mut *fill);
-            done += wrote;
+            let Some((piece, full)) = self.filled(len - done, &mut *alloc, &mut *fill) else { break };
+            done += piece.chunk.len as usize;
+            self.tail = self.tail.wrapping_add(piece.chunk.len);
+            self.pieces.push_back(piece);
             if !full {
                 break;
             }
