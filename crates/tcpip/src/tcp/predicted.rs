@@ -225,7 +225,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 head.start += PREDICTED_LEN as u32;
                 head.len = segment.len;
                 tcb.take_expected(&cx, &segment, head, segment_size);
-                return socket.finish_calm(&cx, tcb);
+                return socket.finish_expected(&cx, tcb);
             }
         }
         self.receive_unexpected(now, head, checksum, segment_size);

@@ -37,6 +37,15 @@ impl<B: Buffer> ReceiveQueue<B> {
             return;
         }
         self.len += chunk.len as usize;
+        if self.chunks.front().is_none() {
+            self.chunks.begin(chunk);
+        } else {
+            self.push_behind(chunk);
+        }
+    }
+
+    #[inline(never)]
+    fn push_behind(&mut self, chunk: Chunk<B>) {
         if let Some(last) = self.chunks.back_mut()
             && join(last, &chunk)
         {

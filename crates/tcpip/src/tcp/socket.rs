@@ -117,6 +117,30 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
         let before = self.ready.swap(ready.bits(), Ordering::AcqRel);
         let new = Readiness::from_bits(ready.bits() & !before) | (core::mem::take(&mut tcb.fresh) & ready);
         drop(tcb);
+        self.tell(new);
+    }
+
+    /// Ends work on a connection that can only have made more possible, as an expected segment does: tells what is new.
+    #[inline(always)]
+    pub(crate) fn finish_expected(&self, cx: &Context<'_, D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) {
+        if !tcb.calm {
+            return self.finish(cx, tcb);
+        }
+        tcb.arm(cx);
+        // Who changes it holds the lock.
+        let before = self.readiness();
+        let mut new = core::mem::take(&mut tcb.fresh);
+        if !before.contains(Readiness::WRITABLE) && tcb.is_writable() {
+            new |= Readiness::WRITABLE;
+        }
+        self.ready.store((before | new).bits(), Ordering::Release);
+        debug_assert!(tcb.readiness() == self.readiness());
+        drop(tcb);
+        self.tell(new);
+    }
+
+    #[inline(always)]
+    fn tell(&self, new: Readiness) {
         if !new.is_empty()
             && let Some(events) = self.events.get()
         {
