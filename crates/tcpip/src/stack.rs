@@ -145,7 +145,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     ///
     /// To be called once after a batch of `receive`, when [`next_deadline`](Self::next_deadline) has come, and when a
     /// device that was full has room again.
-    #[inline]
+    #[inline(always)]
     pub fn poll(&self, now: u64) {
         if self.any_deferred.load(Ordering::Relaxed) {
             self.run_deferred(now);
@@ -188,6 +188,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         self.ident.fetch_add(1, Ordering::Relaxed)
     }
 
+    #[inline(never)]
     fn run_deferred(&self, now: u64) {
         self.any_deferred.store(false, Ordering::Relaxed);
         let mut batch = core::mem::take(&mut *self.deferred.lock());
@@ -201,6 +202,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
+    #[inline(never)]
     fn run_blocked(&self, now: u64) {
         self.any_blocked.store(false, Ordering::Relaxed);
         let batch = core::mem::take(&mut *self.blocked.lock());
@@ -209,6 +211,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
+    #[inline(never)]
     fn run_timers(&self, now: u64) {
         while let Some(timer) = self.timers.pop(now) {
             match timer {
