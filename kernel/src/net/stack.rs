@@ -14,7 +14,7 @@ use coracle_hal::time::{interrupt_between, now_ns};
 use coracle_image::cmdline::{CommandLine, IpSetting};
 use coracle_tcpip::{Config, Ipv4Config, Limits, Stack};
 use core::net::Ipv4Addr;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use spin::Once;
 
 /// The engine over our card.
@@ -31,8 +31,8 @@ static CONFIGURED: PollSource = PollSource::new();
 static GUARD: AtomicU64 = AtomicU64::new(NO_GUARD);
 const NO_GUARD: u64 = u64::MAX;
 
-/// Packets of the last batch received that no call has answered yet.
-static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
+/// The last look at the card found one packet only, and no frame was sent since.
+static ALONE: AtomicBool = AtomicBool::new(false);
 
 /// How long a packet may wait, to come in or to go out, while a program computes: once for each time that it stops
 /// asking. Up to twice as long if the timer is set for something else in between. Shorter, and the timer's interrupts would show in the cost of a busy server's requests.
@@ -174,7 +174,7 @@ pub fn poll(now: u64) -> usize {
     );
     engine.poll(now);
     card.flush();
-    UNANSWERED.store(count, Ordering::Relaxed);
+    ALONE.store(count == 1, Ordering::Relaxed);
     if count > 0 && CONFIGURING.load(Ordering::Relaxed) {
         look_for_lease(engine);
     }
@@ -198,18 +198,16 @@ fn flush() {
     }
 }
 
-/// A socket call has queued frames: they go out with the next [`poll`], or soon. When there are as many answers as there
-/// were packets in the batch, it is unlikely that more join them, and they go at once: the device works while the program
-/// goes back to wait.
+/// A socket call has queued frames: they go out with the next [`poll`], or soon. The answer to a request that came alone
+/// goes at once: there is no batch to wait for, and the device works while the program goes back to wait.
 #[inline(always)]
 pub fn sent(now: u64) {
     request_guard(now);
-    let unanswered = UNANSWERED.load(Ordering::Relaxed);
-    if unanswered > 0 {
-        UNANSWERED.store(unanswered - 1, Ordering::Relaxed);
-        if unanswered == 1 {
-            flush();
-        }
+    if ALONE.load(Ordering::Relaxed)
+        && let Some(card) = card()
+        && card.flush()
+    {
+        ALONE.store(false, Ordering::Relaxed);
     }
 }
 

@@ -166,11 +166,11 @@ impl Net {
         }
     }
 
-    /// Rings the transmit doorbell if that is needed.
+    /// Rings the transmit doorbell if that is needed. False if there was nothing to tell of.
     #[inline]
-    pub fn flush(&self) {
+    pub fn flush(&self) -> bool {
         if !self.unsent.load(Ordering::SeqCst) {
-            return;
+            return false;
         }
         self.unsent.store(false, Ordering::SeqCst);
         let ring = self.transmit.lock().publish();
@@ -178,6 +178,7 @@ impl Net {
         if ring {
             self.transmit_doorbell.ring();
         }
+        true
     }
 
     /// Whether the device has sent everything.
