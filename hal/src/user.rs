@@ -31,7 +31,8 @@ mod machine {
     use core::sync::atomic::{AtomicBool, Ordering};
 
     // rdi: to, rsi: from, rdx: bytes. Gives in rax the bytes not copied, in rdx the address that failed.
-    // Up to 32 bytes by moves that overlap; more by 8-byte string moves and one overlapping move for the end.
+    // Up to 32 bytes by moves that overlap; more by 8-byte string moves and one overlapping move for the end. No register
+    // but these, rcx and r8 is used: what the callers need after a fault lies in the others, and needs no saving.
     //
     // The program's side must lie in its half: neither below its start nor, as far as the copy goes, in a bit that no
     // address of it has. (The half's last page is never mapped, so `USER_END` needs no look of its own.)
@@ -86,46 +87,46 @@ copy_user:
     jz 75f
     # 1 to 3
 10: movzx r8d, byte ptr [rsi]
-11: movzx r9d, byte ptr [rsi + rdx - 1]
+11: mov byte ptr [rdi], r8b
+12: movzx r8d, byte ptr [rsi + rdx - 1]
+13: mov byte ptr [rdi + rdx - 1], r8b
     shr ecx, 1
-12: movzx eax, byte ptr [rsi + rcx]
-13: mov byte ptr [rdi + rcx], al
-14: mov byte ptr [rdi], r8b
-15: mov byte ptr [rdi + rdx - 1], r9b
+14: movzx eax, byte ptr [rsi + rcx]
+15: mov byte ptr [rdi + rcx], al
     xor eax, eax
     ret
     # 4 to 7
 20: mov r8d, [rsi]
-21: mov r9d, [rsi + rdx - 4]
+21: mov eax, [rsi + rdx - 4]
 22: mov [rdi], r8d
-23: mov [rdi + rdx - 4], r9d
+23: mov [rdi + rdx - 4], eax
     xor eax, eax
     ret
     # 8 to 16
 30: mov r8, [rsi]
-31: mov r9, [rsi + rdx - 8]
+31: mov rax, [rsi + rdx - 8]
 32: mov [rdi], r8
-33: mov [rdi + rdx - 8], r9
+33: mov [rdi + rdx - 8], rax
     xor eax, eax
     ret
     # 17 to 32
 40: mov r8, [rsi]
-41: mov r9, [rsi + 8]
-42: mov r10, [rsi + rdx - 16]
-43: mov r11, [rsi + rdx - 8]
-44: mov [rdi], r8
-45: mov [rdi + 8], r9
-46: mov [rdi + rdx - 16], r10
-47: mov [rdi + rdx - 8], r11
+41: mov rax, [rsi + 8]
+42: mov [rdi], r8
+43: mov [rdi + 8], rax
+44: mov r8, [rsi + rdx - 16]
+45: mov rax, [rsi + rdx - 8]
+46: mov [rdi + rdx - 16], r8
+47: mov [rdi + rdx - 8], rax
     xor eax, eax
     ret
 60: mov rax, rdx
-    lea r9, [rdi + rdx - 8]
 61: mov r8, [rsi + rdx - 8]
     mov rcx, rdx
     shr rcx, 3
+    and edx, 7
 62: rep movsq
-63: mov [r9], r8
+63: mov [rdi + rdx - 8], r8
     xor eax, eax
     ret
     # Nothing done.
@@ -144,8 +145,8 @@ copy_user:
     ret
     GUARD 10b, 70b
     GUARD 11b, 70b
-    GUARD 12b, 74b
-    GUARD 13b, 74b
+    GUARD 12b, 70b
+    GUARD 13b, 70b
     GUARD 14b, 74b
     GUARD 15b, 74b
     GUARD 20b, 70b
@@ -260,8 +261,7 @@ coracle_length_user:
                 // SAFETY: the callers give memory of the kernel's own for its side; the other is checked.
                 unsafe {
                     asm!(concat!("call ", $symbol), inout("rdi") dst => _, inout("rsi") src => _,
-                        inout("rdx") len => address, out("rax") left, out("rcx") _, out("r8") _, out("r9") _,
-                        out("r10") _, out("r11") _);
+                        inout("rdx") len => address, out("rax") left, out("rcx") _, out("r8") _);
                 }
                 (left, address)
             }
