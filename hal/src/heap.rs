@@ -283,18 +283,31 @@ fn free_frames(mut phys: u64, mut count: usize) {
     }
 }
 
-/// An object of `class`, or null. `kept`: see [`refill`].
+/// An object of `class` that this CPU has, or what `refill` gives.
 #[inline(always)]
-fn take(class: usize, kept: usize) -> *mut u8 {
+fn take_or(class: usize, refill: impl FnOnce() -> *mut u8) -> *mut u8 {
     let magazine = &Local::get().magazines.0[class];
     let head = magazine.head.get();
     if head.is_null() {
-        return refill(class, kept);
+        return refill();
     }
     // SAFETY: objects in the list are free memory with a valid link.
     magazine.head.set(unsafe { (*head).next });
     magazine.count.set(magazine.count.get() - 1);
     head as *mut u8
+}
+
+/// An object of `class`, or null. `kept`: see [`refill`].
+#[inline(always)]
+fn take(class: usize, kept: usize) -> *mut u8 {
+    take_or(class, || refill(class, kept))
+}
+
+/// An object of `class` when this CPU has none, or null if nothing gives memory back either.
+#[cold]
+fn take_hard(class: usize) -> *mut u8 {
+    let object = refill(class, 0);
+    if object.is_null() && give_back() > 0 { take(class, 0) } else { object }
 }
 
 /// Takes an object back.
@@ -352,7 +365,7 @@ fn packet_share() -> usize {
 ///
 /// # Safety
 /// It came from [`take_half_frame`], and nothing uses it.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn put_half_frame(object: *mut u8) {
     // SAFETY: passed on to the caller.
     unsafe { put(PACKET_CLASS, object) }
@@ -374,11 +387,8 @@ unsafe impl GlobalAlloc for Heap {
         if size > LARGEST {
             return alloc_large(layout.size(), layout.align());
         }
-        let object = take(class_of(size), 0);
-        if object.is_null() && give_back() > 0 {
-            return take(class_of(size), 0);
-        }
-        object
+        let class = class_of(size);
+        take_or(class, || take_hard(class))
     }
 
     #[inline(never)]
