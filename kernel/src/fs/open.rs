@@ -65,14 +65,14 @@ pub fn open(
     } else {
         Follow::Always
     };
-    let found = walk::resolve(context, start, path, follow, bounds)?;
-    let (path, created) = match &found.node {
-        Some(Node::File(file)) => return reopen(file, flags),
+    let mut found = walk::resolve(context, start, path, follow, bounds)?;
+    let (path, created) = match found.node.take() {
+        Some(Node::File(file)) => return reopen(&file, flags),
         Some(Node::Path(path)) => {
             if creates && flags & O_EXCL != 0 {
                 return Err(Errno::EXIST);
             }
-            (path.clone(), false)
+            (path, false)
         }
         None if !creates => return Err(Errno::NOENT),
         None if found.slash => return Err(Errno::ISDIR),
@@ -110,8 +110,7 @@ pub fn open(
     if !created {
         check_flags(&*path.inode, flags)?;
     }
-    let place = found.place(path);
-    open_place(place, flags, truncates)
+    open_place(found.into_place(path), flags, truncates)
 }
 
 /// EACCES or EPERM unless the program may open the file that way.
@@ -125,10 +124,13 @@ fn check_flags(inode: &dyn Inode, flags: u32) -> Result<(), Errno> {
 
 /// Opens a file that was found.
 pub fn open_place(place: Place, flags: u32, truncates: bool) -> Result<Arc<OpenFile>, Errno> {
-    let inode = place.path.inode.clone();
-    let file: Arc<dyn File> =
-        if flags & O_PATH != 0 { Arc::new(PathFile { place }) } else { inode.clone().open(place, flags)? };
-    if truncates {
+    let truncated = truncates.then(|| place.path.inode.clone());
+    let file: Arc<dyn File> = if flags & O_PATH != 0 {
+        Arc::new(PathFile { place })
+    } else {
+        place.path.inode.clone().open(place, flags)?
+    };
+    if let Some(inode) = truncated {
         inode.truncate(0)?;
     }
     Ok(OpenFile::new(file, flags & !OPENING_FLAGS))

@@ -94,9 +94,9 @@ pub fn open_executable_at(
     path: &[u8],
     follow: Follow,
 ) -> Result<Arc<OpenFile>, Errno> {
-    let found = walk::resolve(context, start, path, follow, Bounds::default())?;
-    let place = match &found.node {
-        Some(Node::Path(path)) => found.place(path.clone()),
+    let mut found = walk::resolve(context, start, path, follow, Bounds::default())?;
+    let place = match found.node.take() {
+        Some(Node::Path(path)) => found.into_place(path),
         Some(Node::File(file)) => file.place().ok_or(Errno::ACCES)?,
         None => return Err(Errno::NOENT),
     };

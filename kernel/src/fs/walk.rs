@@ -225,9 +225,9 @@ pub fn resolve<'p>(
 
 /// The file in the tree that `path` leads to; ENOENT. Links to open files that have no place give ENOENT too.
 pub fn find(context: &FsContext, start: Option<&Path>, path: &[u8], follow: Follow) -> Result<Place, Errno> {
-    let found = resolve(context, start, path, follow, Bounds::default())?;
-    match &found.node {
-        Some(Node::Path(path)) => Ok(found.place(path.clone())),
+    let mut found = resolve(context, start, path, follow, Bounds::default())?;
+    match found.node.take() {
+        Some(Node::Path(path)) => Ok(found.into_place(path)),
         Some(Node::File(file)) => file.place().ok_or(Errno::NOENT),
         None => Err(Errno::NOENT),
     }
@@ -235,8 +235,9 @@ pub fn find(context: &FsContext, start: Option<&Path>, path: &[u8], follow: Foll
 
 impl Resolved<'_> {
     /// The place of the file found.
-    pub fn place(&self, path: Path) -> Place {
-        let named = !self.name.is_empty() && !path.inode.is_directory();
-        Place { path, name: named.then(|| (self.directory.clone(), self.name.to_vec())) }
+    pub fn into_place(self, path: Path) -> Place {
+        let Resolved { directory, name, .. } = self;
+        let is_named = !name.is_empty() && !path.inode.is_directory();
+        Place { path, name: is_named.then(|| (directory, name.into_owned())) }
     }
 }

@@ -8,7 +8,6 @@ use crate::mm::user;
 use crate::mm::user_buf::{MAX_COUNT, MAX_PIECES, Pieces, UserBuf};
 use crate::task::signal;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use linux_raw_sys::general::{
     O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC, S_IFDIR, S_IFMT, S_IFREG, SEEK_CUR,
     SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET, SIGPIPE,
@@ -329,7 +328,7 @@ fn copy(
     from.check_readable()?;
     to.check_writable()?;
     let mut done = 0;
-    let mut buffer = Vec::new();
+    let mut buffer = None;
     let len = len.min(MAX_COUNT);
     while done < len {
         let at = from_at.place(from);
@@ -339,11 +338,13 @@ fn copy(
         let bytes: &[u8] = match in_image {
             Some(bytes) => bytes,
             None => {
-                buffer.resize(want.min(COPY_CHUNK), 0);
+                // What is wanted only gets less.
+                let buffer = buffer.get_or_insert_with(|| alloc::vec![0; want.min(COPY_CHUNK)]);
+                let room = &mut buffer[..want.min(COPY_CHUNK)];
                 let wait = nonblock || done > 0 || from.nonblock();
-                match from.file.read(&mut UserBuf::kernel_out(&mut buffer), at, wait) {
+                match from.file.read(&mut UserBuf::kernel_out(room), at, wait) {
                     Ok(0) => break,
-                    Ok(n) => &buffer[..n],
+                    Ok(n) => &room[..n],
                     Err(_) if done > 0 => break,
                     Err(error) => return Err(error),
                 }

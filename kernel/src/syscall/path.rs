@@ -79,7 +79,7 @@ fn entry<'p>(call: &Call, directory: i32, path: &'p [u8]) -> Result<Resolved<'p>
 
 fn do_open(call: &Call, directory: i32, addr: usize, flags: u32, mode: u32, bounds: Bounds) -> SysResult {
     let path = user::read_path(addr)?;
-    let process = call.thread().process.clone();
+    let process = &call.thread().process;
     let start = start_of(call, directory, &path)?;
     let file = open(&process.fs, start.as_ref(), &path, flags, mode & 0o7777, bounds)?;
     Ok(process.descriptors.insert(file, flags & O_CLOEXEC != 0, 0)? as usize)

@@ -21,12 +21,18 @@ use spin::Mutex;
 /// An open regular file.
 pub struct MemoryFile {
     node: Arc<Node>,
-    /// `None`: made without a name (memfd_create(2)).
-    place: Option<Place>,
-    /// What it is called then.
-    label: String,
+    name: Name,
     /// It counts as a writer of its node.
     writes: bool,
+}
+
+/// How an open file is called.
+#[derive(Clone)]
+pub enum Name {
+    /// As it was found in the tree.
+    Place(Place),
+    /// As its maker liked: it has no place in the tree (memfd_create(2)).
+    Label(String),
 }
 
 /// A program that runs from a file: nobody may write to it (ETXTBSY of execve(2) and open(2)).
@@ -52,16 +58,16 @@ impl Drop for MemoryFile {
 
 impl MemoryFile {
     /// Opens a regular file; the caller has seen that it is one. ETXTBSY if it is to be written and is being executed.
-    pub fn new(node: Arc<Node>, place: Option<Place>, label: String, flags: u32) -> Result<Self, Errno> {
+    pub fn new(node: Arc<Node>, name: Name, flags: u32) -> Result<Self, Errno> {
         let writes = flags & O_ACCMODE != O_RDONLY;
         if writes {
             node.content().ok_or(Errno::INVAL)?.begin_writing()?;
         }
-        Ok(MemoryFile { node, place, label, writes })
+        Ok(MemoryFile { node, name, writes })
     }
     /// Opens a file without a name for reading and writing; `label` is what /proc shows.
     pub fn nameless(node: Arc<Node>, label: String) -> Result<Self, Errno> {
-        MemoryFile::new(node, None, label, O_RDWR)
+        MemoryFile::new(node, Name::Label(label), O_RDWR)
     }
     /// Its node.
     pub fn node(&self) -> &Arc<Node> {
@@ -127,10 +133,13 @@ impl File for MemoryFile {
         self.content()?.page(index, for_write)
     }
     fn place(&self) -> Option<Place> {
-        self.place.clone()
+        match &self.name {
+            Name::Place(place) => Some(place.clone()),
+            Name::Label(_) => None,
+        }
     }
     fn reopen(&self, flags: u32) -> Option<Result<Arc<dyn File>, Errno>> {
-        let file = MemoryFile::new(self.node.clone(), None, self.label.clone(), flags);
+        let file = MemoryFile::new(self.node.clone(), self.name.clone(), flags);
         Some(file.map(|file| Arc::new(file) as Arc<dyn File>))
     }
     fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
@@ -138,9 +147,9 @@ impl File for MemoryFile {
         Ok(Some(Arc::new(Execution(self.node.clone()))))
     }
     fn path(&self) -> String {
-        match &self.place {
-            Some(place) => String::from_utf8_lossy(&place.to_bytes()).into_owned(),
-            None => alloc::format!("/{} (deleted)", self.label),
+        match &self.name {
+            Name::Place(place) => String::from_utf8_lossy(&place.to_bytes()).into_owned(),
+            Name::Label(label) => alloc::format!("/{label} (deleted)"),
         }
     }
     fn as_any(&self) -> &dyn Any {

@@ -1,7 +1,7 @@
 //! Nodes of the file system in memory.
 use super::content::{self, Content};
 use super::directory::Directory;
-use super::file::{DirectoryFile, MemoryFile};
+use super::file::{DirectoryFile, MemoryFile, Name};
 use crate::errno::Errno;
 use crate::fs::file::File;
 use crate::fs::inode::{Changes, DirEntry, Inode, Link, NewNode, Usage};
@@ -10,7 +10,6 @@ use crate::fs::stat::{Metadata, Timestamp};
 use crate::fs::{dev, stat};
 use crate::ipc::pipe::Pipe;
 use crate::mm::memory::forget_file_pages;
-use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_image::archive::{self, Archive, FileKind, InodeId};
@@ -326,7 +325,7 @@ impl Inode for Node {
     fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
         match &self.body {
             Body::Directory(_) => Ok(Arc::new(DirectoryFile::new(place))),
-            Body::File(_) => Ok(Arc::new(MemoryFile::new(self.clone(), Some(place), String::new(), flags)?)),
+            Body::File(_) => Ok(Arc::new(MemoryFile::new(self.clone(), Name::Place(place), flags)?)),
             Body::Link(_) => Err(Errno::LOOP),
             Body::Fifo(pipe) => Pipe::open(pipe, flags, self.metadata().stat(), place),
             Body::Special => {
