@@ -295,6 +295,7 @@ impl Drop for Frame {
 }
 
 /// True if only what is kept for the kernel's heap is free: calls that make the kernel larger should fail.
+#[inline(always)]
 pub fn low() -> bool {
     BUDDY.lock().counts().0 <= reserve()
 }

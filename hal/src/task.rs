@@ -247,6 +247,7 @@ pub unsafe fn switch_to<T: HasTask>(_: Arc<T>) {}
 ///
 /// # Safety
 /// Called once after each switch with the thread that was left.
+#[inline(always)]
 pub unsafe fn finish_switch<T: HasTask>(previous: *const T) {
     // SAFETY: `switch_to` kept the reference for us.
     let previous = unsafe { Arc::from_raw(previous) };

@@ -159,6 +159,7 @@ impl Links {
         }
     }
 
+    #[inline(always)]
     fn first_list(&self) -> Option<usize> {
         let word = self.occupied.iter().position(|&lists| lists != 0)?;
         Some(word * WORD_BITS + self.occupied[word].trailing_zeros() as usize)

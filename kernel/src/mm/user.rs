@@ -99,6 +99,7 @@ pub fn write_u32(addr: usize, value: u32) -> Result<(), Errno> {
 }
 
 /// Reads a 64-bit word, of any alignment; EFAULT.
+#[inline(always)]
 pub fn read_u64(addr: usize) -> Result<u64, Errno> {
     let mut bytes = [0; 8];
     read(&mut bytes, addr)?;
@@ -106,6 +107,7 @@ pub fn read_u64(addr: usize) -> Result<u64, Errno> {
 }
 
 /// Writes a 64-bit word, of any alignment; EFAULT.
+#[inline(always)]
 pub fn write_u64(addr: usize, value: u64) -> Result<(), Errno> {
     write(addr, &value.to_le_bytes())
 }

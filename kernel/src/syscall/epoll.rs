@@ -16,6 +16,7 @@ const EVENT_SIZE: usize = 12;
 /// The most events a call may ask for: INT_MAX bytes of them.
 const MAX_EVENTS: i32 = i32::MAX / EVENT_SIZE as i32;
 
+#[inline(always)]
 fn set_of(open: &Arc<OpenFile>) -> Result<&Epoll, Errno> {
     open.file.as_epoll().ok_or(Errno::INVAL)
 }

@@ -295,6 +295,7 @@ impl Cursor {
         Ok(Cursor::At { addr, offset: offset(user::read_u64(addr)?.cast_signed())? })
     }
     /// Where the next byte is, for a file that has positions.
+    #[inline(always)]
     fn place(&self, open: &OpenFile) -> u64 {
         match self {
             Cursor::Position => *open.position.lock(),
@@ -308,6 +309,7 @@ impl Cursor {
             Cursor::At { offset, .. } => *offset += n as u64,
         }
     }
+    #[inline(always)]
     fn finish(&self) -> Result<(), Errno> {
         match self {
             Cursor::Position => Ok(()),

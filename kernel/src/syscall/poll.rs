@@ -21,6 +21,7 @@ const SIGSET_SIZE: usize = 8;
 const BITS: usize = u64::BITS as usize;
 
 /// The deadline of a time-out in milliseconds: none if negative, 0 if it is zero (look once).
+#[inline(always)]
 pub fn deadline_after_ms(ms: i32) -> Option<u64> {
     match ms {
         0 => Some(0),

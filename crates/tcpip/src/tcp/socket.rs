@@ -24,6 +24,7 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
         TcpSocket { ready, events: events.map_or_else(Once::new, Once::initialized), tcb: Mutex::new(tcb) }
     }
 
+    #[inline(always)]
     pub(crate) fn lock(&self) -> MutexGuard<'_, Tcb<D, E>> {
         self.tcb.lock()
     }

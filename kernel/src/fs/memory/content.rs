@@ -125,6 +125,7 @@ impl Content {
         }
     }
     /// Bytes.
+    #[inline(always)]
     pub fn size(&self) -> u64 {
         self.state.lock().size
     }
