@@ -248,7 +248,8 @@ pub unsafe extern "C" fn trap_program(slot: *const (), context: *mut UserContext
     }
     if vector == DOUBLE_FAULT || vector == MACHINE_CHECK {
         // SAFETY: as above; printed only.
-        panic!("exception {vector} in the program: {:x?}", unsafe { &*context });
+        let UserContext { rip, rsp, .. } = unsafe { *context };
+        panic!("exception {vector} in the program at {rip:#x}, its stack at {rsp:#x}");
     }
     let fault = program_fault(vector, error, x86::cr2() as usize);
     // SAFETY: as above.

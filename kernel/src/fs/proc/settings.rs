@@ -21,12 +21,15 @@ fn accept(_: &(), _: &[u8]) -> Result<(), Errno> {
 
 /// A random version-4 UUID (RFC 9562, section 5.4).
 fn uuid() -> Vec<u8> {
-    let mut bytes = [0; 16];
-    crate::random::fill(&mut bytes);
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: alloc::string::String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    line(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
+    let (high, low) = (crate::random::u64(), crate::random::u64());
+    line(format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xfff,
+        low >> 48 & 0x3fff | 0x8000,
+        low & 0xffff_ffff_ffff
+    ))
 }
 
 fn hostname() -> Vec<u8> {
