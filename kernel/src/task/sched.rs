@@ -299,6 +299,7 @@ pub fn cpu_time_ns(thread: &Thread) -> u64 {
 }
 
 /// The running thread, `thread`, leaves this CPU, `here`, or begins to idle.
+#[inline(always)]
 fn account(thread: &Thread, here: &Cpu, now: u64) {
     let ran_ns = thread.sched.stretch_ns(now);
     thread.sched.run_ns.fetch_add(ran_ns, Relaxed);
