@@ -1,5 +1,6 @@
 //! The socket calls (socket(2) and those it names).
 use super::call::Call;
+use super::file::vector;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
 use crate::mm::user;
@@ -308,40 +309,35 @@ impl Message {
         Ok(given)
     }
 
-    #[inline(always)]
-    fn send(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
-        let (_, name_len) = self.name();
-        let (_, control_len) = self.control();
+    /// Sends the message whose header is at `at`.
+    #[inline(never)]
+    fn send(call: &Call, file: &OpenFile, at: usize, flags: u32) -> SysResult {
+        let mut message = Message::at(at);
+        message.read_inline()?;
+        let socket = socket_of(file)?;
+        let flags = effective(file, flags);
+        let ((_, name_len), (_, control_len)) = (message.name(), message.control());
         if name_len != 0 || control_len != 0 {
-            return self.send_with_more(call, file, flags);
+            return message.send_with_more(call, socket, flags);
         }
-        self.send_bytes(file, flags, None, None)
+        let (vector, count) = message.vector();
+        let mut pieces = Pieces::new();
+        let mut src = pieces.read(vector, count)?;
+        with_sigpipe(socket.send(&mut src, None, flags, None), flags)
     }
     /// Sends a message that has an address or control data.
+    #[cold]
     #[inline(never)]
-    fn send_with_more(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
-        socket_of(file)?;
+    fn send_with_more(&self, call: &Call, socket: &dyn Socket, flags: u32) -> SysResult {
         let to = match self.name() {
             (0, _) | (_, 0) => None,
             (addr, len) => Some(read_address(addr, len)?),
         };
         let mut control = self.given_control(call)?;
-        self.send_bytes(file, flags, to.as_ref(), Some(&mut control))
-    }
-    #[inline(never)]
-    fn send_bytes(
-        &self,
-        file: &OpenFile,
-        flags: u32,
-        to: Option<&SocketAddress>,
-        control: Option<&mut Control>,
-    ) -> SysResult {
-        let socket = socket_of(file)?;
-        let flags = effective(file, flags);
-        let (vector, count) = self.vector();
+        let (at, count) = self.vector();
         let mut pieces = Pieces::new();
-        let mut src = pieces.read(vector, count)?;
-        with_sigpipe(socket.send(&mut src, to, flags, control), flags)
+        let mut src = vector(&mut pieces, at, count)?;
+        with_sigpipe(socket.send(&mut src, to.as_ref(), flags, Some(&mut control)), flags)
     }
 
     fn receive(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
@@ -432,9 +428,7 @@ fn begin(bytes: &mut Vec<u8>, level: u32, kind: u32, len: usize) {
 #[inline]
 pub fn sendmsg(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
-    let mut message = Message::at(call.usize(1));
-    message.read_inline()?;
-    message.send(call, &file, call.u32(2))
+    Message::send(call, &file, call.usize(1), call.u32(2))
 }
 
 /// recvmsg(2)
@@ -450,7 +444,7 @@ pub fn recvmsg(call: &Call) -> SysResult {
 pub fn sendmmsg(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
     let flags = call.u32(3);
-    each_message(call, |call, message| message.send(call, &file, flags))
+    each_message(call, |at| Message::send(call, &file, at, flags))
 }
 
 /// recvmmsg(2). As on Linux, the time-out is looked at after each datagram.
@@ -470,10 +464,12 @@ pub fn recvmmsg(call: &Call) -> SysResult {
             Some(coracle_hal::time::now_ns().saturating_add(ns))
         }
     };
-    each_message(call, |call, message| {
+    each_message(call, |at| {
         if deadline.is_some_and(|at| at <= coracle_hal::time::now_ns()) {
             flags |= n::MSG_DONTWAIT;
         }
+        let mut message = Message::at(at);
+        message.read()?;
         let len = message.receive(call, &file, flags)?;
         if wait_for_one {
             flags |= n::MSG_DONTWAIT;
@@ -482,14 +478,12 @@ pub fn recvmmsg(call: &Call) -> SysResult {
     })
 }
 
-/// Calls `f` for each message of an `mmsghdr` array until one fails; gives how many succeeded, or the first's error.
-fn each_message(call: &Call, mut f: impl FnMut(&Call, &Message) -> SysResult) -> SysResult {
+/// Calls `f` for the place of each message of an `mmsghdr` array until one fails; gives how many succeeded, or the first's error.
+fn each_message(call: &Call, mut f: impl FnMut(usize) -> SysResult) -> SysResult {
     let (base, count) = (call.usize(1), (call.u32(2) as usize).min(MAX_PIECES));
     for index in 0..count {
         let at = base.wrapping_add(index * MMSGHDR_BYTES);
-        let mut message = Message::at(at);
-        let done = message.read().and_then(|()| f(call, &message));
-        let done = done.and_then(|len| user::write_u32(at.wrapping_add(MMSG_LEN_AT), len as u32));
+        let done = f(at).and_then(|len| user::write_u32(at.wrapping_add(MMSG_LEN_AT), len as u32));
         match done {
             Ok(()) => {}
             Err(error) if index == 0 => return Err(error),
