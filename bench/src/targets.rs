@@ -44,7 +44,7 @@ const TARGETS: &[(&str, Metric, Bound, &[Guest])] = &[
     ("memcached", Metric::ReadyInstructions, AtMost(20e6), MICROVM),
     ("memory-hello", Metric::SmallestMemory, AtMost(4.0), MICROVM),
     ("memory-memcached", Metric::SmallestMemory, AtMost(16.0), MICROVM),
-    ("hello", Metric::KernelBytes, AtMost(600.0 * 1024.0), UNIKERNEL),
+    ("hello", Metric::KernelBytes, AtMost(600e3), UNIKERNEL),
     // memcached and redis wake up by themselves, many times a second; this server does not.
     ("udp", Metric::Idle, AtMost(1000.0), BOTH),
 ];
