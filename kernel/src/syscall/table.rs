@@ -181,7 +181,7 @@ system_calls! {
     146 sched_get_priority_max super::thread::sched_get_priority_max, "all";
     147 sched_get_priority_min super::thread::sched_get_priority_min, "all";
     148 sched_rr_get_interval super::thread::sched_rr_get_interval, "tells the time slice";
-    157 prctl super::thread::prctl, "names, death signal, dumpable, no_new_privs, subreaper; others that change nothing are accepted";
+    157 prctl super::thread::prctl, "names, death signal, dumpable, no_new_privs, subreaper, timer slack; others that change nothing are accepted";
     158 arch_prctl super::thread::arch_prctl, "FS; GS in protected mode";
     186 gettid super::thread::gettid, "all";
     203 sched_setaffinity super::thread::sched_setaffinity, "64 CPUs";
