@@ -9,7 +9,7 @@ use crate::events::Events;
 use crate::hash::Key;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use spin::Mutex;
+use spin::{Mutex, MutexGuard};
 
 const SHARD_BITS: u32 = 4;
 
@@ -100,17 +100,6 @@ impl<D: Device, E: Events> Demux<D, E> {
         (words, spread(self.key, words))
     }
 
-    /// Looks a tuple up.
-    pub fn find(&self, tuple: &Tuple) -> Found<D, E> {
-        let (words, hash) = self.words(tuple);
-        match self.shard(hash).lock().find(hash, words) {
-            Some(Entry::Connection(socket)) => Found::Connection(socket.clone()),
-            Some(Entry::Request(request)) => Found::Request(request.clone()),
-            Some(Entry::TimeWait(end)) => Found::TimeWait(end.clone()),
-            None => Found::Nothing,
-        }
-    }
-
     /// The connection of a tuple, if there is one.
     #[inline(always)]
     pub fn connection(&self, tuple: &Tuple) -> Option<Arc<TcpSocket<D, E>>> {
@@ -121,11 +110,29 @@ impl<D: Device, E: Events> Demux<D, E> {
         }
     }
 
+    /// The part of the table that a tuple belongs to, and the words that it has there with their hash. Out of line for all
+    /// but [`Demux::connection`].
+    #[inline(never)]
+    fn locate(&self, tuple: &Tuple) -> (MutexGuard<'_, Table<Entry<D, E>>>, table::Key, u64) {
+        let (words, hash) = self.words(tuple);
+        (self.shard(hash).lock(), words, hash)
+    }
+
+    /// Looks a tuple up.
+    pub fn find(&self, tuple: &Tuple) -> Found<D, E> {
+        let (mut shard, words, hash) = self.locate(tuple);
+        match shard.find_mut(hash, words) {
+            Some(Entry::Connection(socket)) => Found::Connection(socket.clone()),
+            Some(Entry::Request(request)) => Found::Request(request.clone()),
+            Some(Entry::TimeWait(end)) => Found::TimeWait(end.clone()),
+            None => Found::Nothing,
+        }
+    }
+
     /// Enters a tuple; `false` if it was there already.
     pub fn insert(&self, tuple: Tuple, entry: Entry<D, E>) -> bool {
-        let (words, hash) = self.words(&tuple);
-        let mut shard = self.shard(hash).lock();
-        if shard.find(hash, words).is_some() {
+        let (mut shard, words, hash) = self.locate(&tuple);
+        if shard.find_mut(hash, words).is_some() {
             return false;
         }
         shard.insert(words, entry, |words| spread(self.key, words));
@@ -139,8 +146,8 @@ impl<D: Device, E: Events> Demux<D, E> {
         entry: Entry<D, E>,
         which: impl FnOnce(&Entry<D, E>) -> bool,
     ) -> Result<Entry<D, E>, Entry<D, E>> {
-        let (words, hash) = self.words(tuple);
-        match self.shard(hash).lock().find_mut(hash, words) {
+        let (mut shard, words, hash) = self.locate(tuple);
+        match shard.find_mut(hash, words) {
             Some(here) if which(here) => Ok(core::mem::replace(here, entry)),
             _ => Err(entry),
         }
@@ -148,15 +155,14 @@ impl<D: Device, E: Events> Demux<D, E> {
 
     /// Changes an entry in place, if it is there.
     pub fn change<R>(&self, tuple: &Tuple, change: impl FnOnce(&mut Entry<D, E>) -> R) -> Option<R> {
-        let (words, hash) = self.words(tuple);
-        self.shard(hash).lock().find_mut(hash, words).map(change)
+        let (mut shard, words, hash) = self.locate(tuple);
+        shard.find_mut(hash, words).map(change)
     }
 
     /// Removes what `which` agrees to.
     pub fn remove(&self, tuple: &Tuple, which: impl FnOnce(&Entry<D, E>) -> bool) -> Option<Entry<D, E>> {
-        let (words, hash) = self.words(tuple);
-        let mut shard = self.shard(hash).lock();
-        if !which(shard.find(hash, words)?) {
+        let (mut shard, words, hash) = self.locate(tuple);
+        if !which(shard.find_mut(hash, words)?) {
             return None;
         }
         shard.remove(words, |words| spread(self.key, words))

@@ -49,7 +49,8 @@ impl<T> Table<T> {
         self.slots[at].as_ref().map(|(_, value)| value)
     }
 
-    /// The same, to be changed.
+    /// The same, to be changed; out of line.
+    #[inline(never)]
     pub fn find_mut(&mut self, hash: u64, key: Key) -> Option<&mut T> {
         let at = self.place(hash, key)?;
         self.slots[at].as_mut().map(|(_, value)| value)

@@ -215,6 +215,7 @@ pub struct Tcb<D: Device, E: Events> {
 
 impl<D: Device, E: Events> Tcb<D, E> {
     /// A socket that was just made.
+    #[inline(never)]
     pub fn new(limits: &Limits) -> Self {
         let mss = u32::from(DEFAULT_MSS);
         let zero = Seq(0);
