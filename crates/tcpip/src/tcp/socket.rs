@@ -112,7 +112,8 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
         self.publish(tcb);
     }
 
-    #[inline(always)]
+    /// Publishes what is possible now, and tells of what is new.
+    #[inline(never)]
     pub(crate) fn publish(&self, mut tcb: MutexGuard<'_, Tcb<D, E>>) {
         let ready = tcb.readiness();
         let before = self.ready.swap(ready.bits(), Ordering::AcqRel);
