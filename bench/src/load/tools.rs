@@ -121,8 +121,10 @@ pub fn iperf3(to_guest: bool, period: Duration) -> Result<Sample> {
     for _ in 0..IPERF_TRIES {
         match iperf3_once(to_guest, period)? {
             Ok(sample) => return Ok(sample),
-            // The server takes one test at a time, and is slow to forget the one before.
-            Err(error) if error.contains("busy") => std::thread::sleep(IPERF_PAUSE),
+            // The server takes one test at a time, and is slow to forget the one before; a version of it listens anew then.
+            Err(error) if error.contains("busy") || error.contains("refused") => {
+                std::thread::sleep(IPERF_PAUSE)
+            }
             Err(error) => bail!("iperf3: {error}"),
         }
     }
