@@ -2,10 +2,10 @@
 //!
 //! `cargo run -p xtask -- system-calls` prints the table of system calls as Markdown;
 //! with `--check FILE` it compares instead, and fails if FILE is not what the code says.
-mod system_calls;
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use xtask::system_calls;
 
 const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]";
 
@@ -29,11 +29,7 @@ fn main() -> ExitCode {
 
 /// The page, from the table in the kernel's source.
 fn page() -> Result<String, String> {
-    let table = repository().join("kernel/src/syscall/table.rs");
-    let source =
-        std::fs::read_to_string(&table).map_err(|e| format!("cannot read {}: {e}", table.display()))?;
-    let calls = system_calls::parse(&source)?;
-    Ok(system_calls::to_markdown(&calls))
+    Ok(system_calls::to_markdown(&system_calls::read(&repository())?))
 }
 
 fn repository() -> PathBuf {
