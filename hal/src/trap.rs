@@ -32,6 +32,9 @@ pub const STOP_VECTOR: u8 = 0x63;
 /// The interrupt controller's own (its low four bits must be ones on old ones).
 pub const SPURIOUS_VECTOR: u8 = 0x6f;
 
+/// Bytes of the `syscall` instruction.
+const SYSCALL_LENGTH: u64 = 2;
+
 const NMI: usize = 2;
 const DOUBLE_FAULT: u64 = 8;
 const PAGE_FAULT: u64 = 14;
@@ -264,12 +267,18 @@ pub unsafe extern "C" fn bad_address(slot: *const (), context: *mut UserContext)
     unsafe { crate::kernel::symbols::coracle_fault(slot, context, (&raw const fault).cast()) };
 }
 
-/// An exception or interrupt hit the kernel. True: it was in the last instructions of the exit to the program, and the
+/// An exception or interrupt hit the kernel. True: it was where the kernel is entered or left with interrupts on, and the
 /// frame now looks as if the program had been hit.
 #[cfg(target_os = "none")]
 pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame) -> bool {
     let at_stack = &raw const crate::entry::unikernel_exit_stack as u64;
     let at_jump = &raw const crate::entry::unikernel_exit_jump as u64;
+    if frame.rip == crate::entry::patched_syscall_entry as *const () as u64 {
+        // The entry's `cli` has not been executed: nothing has changed but rcx and rax, which are as the `syscall`
+        // instruction before the return address wants them.
+        frame.rip = frame.rcx - SYSCALL_LENGTH;
+        return true;
+    }
     if frame.rip == at_stack || frame.rip == at_jump {
         if frame.rip == at_stack {
             // SAFETY: the instruction that would run next loads it from there: the context at the stack pointer.
