@@ -10,6 +10,4 @@ mod service;
 pub mod virtio;
 
 pub use discover::start;
-pub use service::{
-    arm, guard, has_come, next_deadline, poll, poll_and_arm, poll_idle, poll_if_due, settle, shutdown,
-};
+pub use service::{arm, guard, has_come, next_deadline, poll, poll_idle, poll_if_due, settle, shutdown};

@@ -4,21 +4,14 @@ use crate::net;
 use coracle_hal::{irq, time};
 
 /// Looks at all devices: takes what has come, sends what waits. Cheap when there is nothing. Called when a thread is
-/// about to sleep, and after an interrupt. `now`: the time (ns since boot).
-pub fn poll(now: u64) {
-    if !poll_idle(now) {
+/// about to sleep, and after an interrupt. `now`: the time (ns since boot). False: the network had something; its guard is
+/// set.
+pub fn poll(now: u64) -> bool {
+    let quiet = poll_idle(now);
+    if !quiet {
         guard(now);
     }
-}
-
-/// [`poll`] before another thread runs, which may compute for long: if there is nothing, the devices interrupt it with what
-/// comes next.
-pub fn poll_and_arm(now: u64) {
-    if poll_idle(now) {
-        settle();
-    } else {
-        guard(now);
-    }
+    quiet
 }
 
 /// The devices have nothing, or little: has them interrupt the program with what comes next.

@@ -122,10 +122,9 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
         // With nobody else to run, what hasn't come yet is left to the idle loop.
         let others = here.waiting.load(Relaxed) != 0;
         if others || drivers::has_come() {
-            if others {
-                drivers::poll_and_arm(now);
-            } else {
-                drivers::poll(now);
+            if drivers::poll(now) && others {
+                // The one that runs next may compute for long.
+                drivers::settle();
             }
             if state.load(Acquire) == NOTIFIED {
                 continue;
@@ -298,12 +297,12 @@ pub fn cpu_time_ns(thread: &Thread) -> u64 {
     }
 }
 
-/// The running thread, `thread`, leaves this CPU, `here`, or begins to idle.
+/// The running thread leaves its CPU or begins to idle: counts how long it ran, and returns that in nanoseconds.
 #[inline(always)]
-fn account(thread: &Thread, here: &Cpu, now: u64) {
+fn account(thread: &Thread, now: u64) -> u64 {
     let ran_ns = thread.sched.stretch_ns(now);
     thread.sched.run_ns.fetch_add(ran_ns, Relaxed);
-    here.debt.count(thread, ran_ns);
+    ran_ns
 }
 
 /// Lets `next` run in place of the running thread, `me`.
@@ -312,7 +311,7 @@ pub(super) fn switch_to(me: &Arc<Thread>, next: Arc<Thread>, now: u64) {
         return;
     }
     let here = CPUS.get();
-    account(me, here, now);
+    here.debt.count(me, account(me, now));
     switch_accounted(next, here, now);
 }
 
@@ -349,7 +348,7 @@ fn is_due(deadline: Option<u64>, now: u64) -> bool {
 /// Idles on the stack of `me`, which is [`IDLING`] (or is the idle thread), until it is woken or there is another to run;
 /// returns when `me` is to go on. `start`: the time.
 fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
-    account(me, here, start);
+    account(me, start);
     here.debt.forget();
     let (mut now, mut watched) = (start, true);
     let bit = 1u64 << here.number;
