@@ -2,13 +2,14 @@
 //!
 //! A C program starts with `// ` lines: first what it shows, in words, then `key: value` lines:
 //! `link` (static, static-pie, dynamic, musl, musl-dynamic), `flags`, `args`, `env`, `stdin` (with escapes), `memory`,
-//! `data` (it gets the folder of files, named by `DATA`), `plugin` (a library built beside it), `modes`, `linux: no` (it
-//! can't run there), `stdout-has` (what it must print then), `report` (what the guest's report of its death must say).
+//! `data` (it gets the folder of files, named by `DATA`), `plugin` (a library built beside it), `modes`, `machines: all`
+//! (each mode on 1 and on 2 CPUs), `linux: no` (it can't run there), `stdout-has` (what it must print then), `report` (what
+//! the guest's report of its death must say).
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::matrix::Mode;
+use crate::matrix::{Coverage, Mode};
 use crate::paths;
 
 /// How a C program is linked.
@@ -79,6 +80,8 @@ pub struct Program {
     pub add: Vec<String>,
     /// The modes it is for.
     pub modes: Vec<Mode>,
+    /// On how many machines it is booted.
+    pub coverage: Coverage,
     /// Whether it runs on Linux for comparison.
     pub linux: bool,
     /// Whether the order of its lines is left open.
@@ -101,6 +104,7 @@ impl Program {
             data: false,
             add: Vec::new(),
             modes: Mode::ALL.to_vec(),
+            coverage: Coverage::default(),
             linux: true,
             sort: false,
             stdout_has: Vec::new(),
@@ -223,6 +227,8 @@ fn set(program: &mut Program, key: &str, value: &str) -> Result<(), String> {
         "memory" => program.memory = Some(value.into()),
         "data" => program.data = value == "yes",
         "modes" => program.modes = value.split_whitespace().map(Mode::parse).collect::<Result<_, _>>()?,
+        "machines" if value == "all" => program.coverage = Coverage::EveryCpuCount,
+        "machines" => return Err(format!("machines can be `all`, not {value}")),
         "linux" => program.linux = value != "no",
         "stdout-has" => program.stdout_has.push(value.into()),
         "report" => program.report.push(value.into()),

@@ -51,8 +51,20 @@ impl fmt::Display for Machine {
 /// CPUs and machine types, in the order in which programs take turns.
 const VARIANTS: [(u32, &str); 4] = [(1, "microvm"), (2, "q35"), (2, "microvm"), (1, "q35")];
 
-/// The machines for the program of this number: one for each mode, in turn, or all of them.
-pub fn machines(number: usize, modes: &[Mode], full: bool) -> Vec<Machine> {
+/// On how many of the machines a program is booted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Coverage {
+    /// One for each mode, in turn.
+    #[default]
+    InTurn,
+    /// Each mode on each number of CPUs; machine types take turns.
+    EveryCpuCount,
+    /// All of them.
+    Full,
+}
+
+/// The machines for the program of this number.
+pub fn machines(number: usize, modes: &[Mode], coverage: Coverage) -> Vec<Machine> {
     let turn = |mode| match mode {
         Mode::Unikernel => number % VARIANTS.len(),
         // Not in step with the other mode, so that a program meets different machines in the two.
@@ -60,8 +72,15 @@ pub fn machines(number: usize, modes: &[Mode], full: bool) -> Vec<Machine> {
     };
     let mut all = Vec::new();
     for &mode in modes {
-        for (i, &(cpus, kind)) in VARIANTS.iter().enumerate() {
-            if full || i == turn(mode) {
+        let (turn_cpus, turn_kind) = VARIANTS[turn(mode)];
+        for (cpus, kind) in VARIANTS {
+            let wanted = match coverage {
+                Coverage::InTurn => (cpus, kind) == (turn_cpus, turn_kind),
+                // The other number of CPUs gets the other type.
+                Coverage::EveryCpuCount => (cpus == turn_cpus) == (kind == turn_kind),
+                Coverage::Full => true,
+            };
+            if wanted {
                 all.push(Machine { mode, cpus, kind });
             }
         }
@@ -77,10 +96,26 @@ mod tests {
     fn all_eight_are_met_evenly() {
         let mut met = Vec::new();
         for number in 0..12 {
-            met.extend(machines(number, &Mode::ALL, false));
+            met.extend(machines(number, &Mode::ALL, Coverage::InTurn));
         }
-        for machine in machines(0, &Mode::ALL, true) {
+        for machine in machines(0, &Mode::ALL, Coverage::Full) {
             assert_eq!(met.iter().filter(|m| **m == machine).count(), 3, "{machine}");
+        }
+    }
+
+    #[test]
+    fn every_cpu_count_is_met_once_in_each_mode() {
+        for number in 0..12 {
+            let met = machines(number, &Mode::ALL, Coverage::EveryCpuCount);
+            assert_eq!(met.len(), 4);
+            for mode in Mode::ALL {
+                for cpus in [1, 2] {
+                    assert_eq!(met.iter().filter(|m| m.mode == mode && m.cpus == cpus).count(), 1);
+                }
+            }
+            for machine in machines(number, &Mode::ALL, Coverage::InTurn) {
+                assert!(met.contains(&machine));
+            }
         }
     }
 }

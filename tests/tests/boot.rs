@@ -1,6 +1,6 @@
 //! Boots every test program and compares it with its run on Linux.
 use coracle_tests::describe::{self, Program};
-use coracle_tests::matrix::{self, Machine};
+use coracle_tests::matrix::{self, Coverage, Machine};
 use coracle_tests::outcome::{Outcome, compare};
 use coracle_tests::{guest, known, linux, paths};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -75,7 +75,8 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for (number, program) in describe::all().into_iter().enumerate() {
         let name = program.name.clone();
-        let machines = matrix::machines(number, &program.modes, full);
+        let coverage = if full { Coverage::Full } else { program.coverage };
+        let machines = matrix::machines(number, &program.modes, coverage);
         let subject = Arc::new(Subject { program, expected: OnceLock::new() });
         if paths::linux_only() {
             trials.push(Trial::test(format!("{name}::linux"), move || {

@@ -1,5 +1,6 @@
 // Timers of two processes that share a CPU, while one of them makes system calls without a pause: each gets its SIGALRM.
 // link: static
+// machines: all
 #include "t.h"
 #include <sched.h>
 #include <sys/time.h>

@@ -1,6 +1,7 @@
 // Short sleeps of one process beside another that does nothing but system calls: every sleep ends, although the timer's
 // interrupt comes at every instruction of the way into a call and out of it in its turn.
 // link: static
+// machines: all
 #include "t.h"
 #include <sys/wait.h>
 
