@@ -79,7 +79,7 @@ pub struct BuildArgs {
     /// The program: a path, or a name to be found in PATH
     pub program: Option<String>,
 
-    /// The image to write [default: the program's name with .img]
+    /// The image to write; `-` is standard output [default: the program's name with .img]
     #[arg(short, long, value_name = "IMAGE")]
     pub output: Option<PathBuf>,
 
@@ -160,7 +160,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "HEX", value_parser = seed)]
     pub seed: Option<u64>,
 
-    /// Wait for gdb on port 1234 before the first instruction
+    /// Wait for gdb, on a Unix socket, before the first instruction
     #[arg(long)]
     pub gdb: bool,
 

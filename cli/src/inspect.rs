@@ -1,11 +1,10 @@
 //! `coracle inspect`: what is in an image. `coracle kernel`: the kernel for gdb.
 
-use std::io::Write as _;
-
 use coracle_image::archive::{Archive, Inode, InodeId};
 
 use crate::args::{InspectArgs, KernelArgs};
 use crate::error::{self, Error, Result, cannot};
+use crate::output;
 use crate::pack::Image;
 use crate::size::Size;
 
@@ -24,16 +23,10 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
         let inode = image.archive.find(path.as_bytes()).map_err(damaged)?;
         let inode = inode.ok_or_else(|| Error::new(format!("`{path}` is not in the image")))?;
         let data = image.archive.data(&inode).map_err(|_| Error::new(format!("`{path}` is not a file")))?;
-        return std::io::stdout().write_all(data).map_err(|error| Error::new("cannot write").why(error));
+        return output::write(data);
     }
     let text = describe(&bytes, &image, args).map_err(damaged)?;
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // `coracle inspect IMAGE | head` is no failure.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new("cannot write").why(error))
-        }
-        _ => Ok(()),
-    }
+    output::write(text.as_bytes())
 }
 
 fn describe(bytes: &[u8], image: &Image<'_>, args: &InspectArgs) -> Result<String, coracle_image::Error> {
@@ -122,10 +115,6 @@ fn walk(
 pub fn write_kernel(args: &KernelArgs) -> Result<()> {
     let elf = crate::kernel::debug_elf()?;
     std::fs::write(&args.output, &elf).map_err(|error| cannot("write", &args.output, &error))?;
-    println!("{}: {}", args.output.display(), Size(elf.len() as u64));
-    println!(
-        "  start the guest with `coracle run --gdb …`, then: gdb -ex 'target remote :1234' {}",
-        args.output.display()
-    );
-    Ok(())
+    output::line(format_args!("{}: {}", args.output.display(), Size(elf.len() as u64)))?;
+    output::line("  `coracle run --gdb …` prints the gdb command to use it with")
 }

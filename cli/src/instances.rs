@@ -5,21 +5,25 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::args::{LogsArgs, PsArgs, StopArgs};
 use crate::error::{Error, Result, cannot};
+use crate::output;
 
 /// How long a guest may take to end before it is ended.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often something that is waited for is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
+
+/// The permissions of a mode that are not the owner's (inode(7)).
+const OTHERS: u32 = 0o077;
 
 /// A name that is held as long as this lives.
 pub struct Claim {
@@ -71,7 +75,27 @@ pub fn file(name: &str, kind: &str) -> Result<PathBuf> {
     Ok(directory()?.join(format!("{name}.{kind}")))
 }
 
-/// The user's directory for guests, made if need be.
+/// The path of a socket for this command's guest to meet gdb on. Removes those that commands that were killed left.
+///
+/// # Errors
+/// If the user's directory cannot be used.
+pub fn debugger_socket() -> Result<PathBuf> {
+    const PREFIX: &str = "gdb-";
+    const SUFFIX: &str = ".socket";
+    let directory = directory()?;
+    for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+        let process = process.and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        if process.is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH)) {
+            // Another command may have removed it just now.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(directory.join(format!("{PREFIX}{}{SUFFIX}", std::process::id())))
+}
+
+/// The user's directory for guests, made if need be; other users can neither list it nor open what is in it.
 fn directory() -> Result<PathBuf> {
     let user = rustix::process::getuid();
     let path = match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
@@ -81,9 +105,18 @@ fn directory() -> Result<PathBuf> {
     };
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
     made.map_err(|error| cannot("make the directory", &path, &error))?;
-    let owner = fs::metadata(&path).map_err(|error| cannot("read", &path, &error))?.uid();
-    if owner != user.as_raw() {
-        return Err(Error::new(format!("cannot use `{}`", path.display())).why("it belongs to another user"));
+    // Not through a link, which another user could have put below a directory that everyone may write to.
+    let meta = fs::symlink_metadata(&path).map_err(|error| cannot("read", &path, &error))?;
+    let unfit = |why: &str| Err(Error::new(format!("cannot use `{}`", path.display())).why(why));
+    if !meta.is_dir() {
+        return unfit("it is not a directory");
+    }
+    if meta.uid() != user.as_raw() {
+        return unfit("it belongs to another user");
+    }
+    if meta.mode() & OTHERS != 0 {
+        let private = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(&path, private).map_err(|error| cannot("protect", &path, &error))?;
     }
     Ok(path)
 }
@@ -164,13 +197,13 @@ pub fn ps(args: &PsArgs) -> Result<()> {
         .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".lock").map(str::to_owned))
         .collect();
     names.sort();
-    println!("{:<20} {:<18} GUEST", "NAME", "STATE");
+    output::line(format_args!("{:<20} {:<18} GUEST", "NAME", "STATE"))?;
     for name in names {
         let Some(seen) = Seen::look(&name)?.filter(|seen| args.all || seen.running.is_some()) else {
             continue;
         };
         let info = fs::read_to_string(file(&name, "info")?).unwrap_or_default();
-        println!("{:<20} {:<18} {info}", name, seen.state());
+        output::line(format_args!("{:<20} {:<18} {info}", name, seen.state()))?;
     }
     Ok(())
 }
@@ -217,7 +250,7 @@ pub fn stop(args: &StopArgs) -> Result<()> {
             }
             thread::sleep(GLANCE);
         }
-        println!("{name}");
+        output::line(name)?;
     }
     Ok(())
 }

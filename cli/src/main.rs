@@ -1,11 +1,15 @@
 //! `coracle`: joins a Linux program, its libraries and a small kernel into one bootable file, and runs it.
 
+// `println!` and its kin panic when the reader of a pipe has gone away; `output` and `error` do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod error;
 mod inspect;
 mod instances;
 mod kernel;
 mod net;
+mod output;
 mod pack;
 mod run;
 mod settings;

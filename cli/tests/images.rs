@@ -1,7 +1,8 @@
 //! What gets into an image, and the QEMU command that runs it: no test here starts a guest.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 struct Place(tempfile::TempDir);
@@ -178,4 +179,87 @@ fn the_same_image_twice() {
         fs::read(place.0.path().join("a.img")).unwrap(),
         fs::read(place.0.path().join("b.img")).unwrap()
     );
+}
+
+/// The permission bits of a file.
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn an_image_is_as_readable_as_its_files() {
+    let place = Place::new();
+    let secret = place.file("secret", "only for me");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let build = |umask: &str, more: &[&str]| {
+        let script = format!("umask {umask}; exec \"$0\" build /bin/true -o t.img \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.current_dir(place.0.path()).arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_coracle")).args(more);
+        let output = shell.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report = String::from_utf8(output.stdout).unwrap();
+        (mode(&place.0.path().join("t.img")), report.contains("only its owner may read it"))
+    };
+    assert_eq!(build("022", &[]), (0o644, false));
+    assert_eq!(build("027", &[]), (0o640, false));
+    assert_eq!(build("022", &["--add", "secret"]), (0o600, true));
+}
+
+#[test]
+fn an_image_on_stdout() {
+    let place = Place::new();
+    place.coracle(&["build", "/bin/true", "-o", "t.img"]);
+    let output = Command::new(env!("CARGO_BIN_EXE_coracle"))
+        .current_dir(place.0.path())
+        .args(["build", "/bin/true", "-o", "-"])
+        .output()
+        .unwrap();
+    assert_eq!(output.stdout, fs::read(place.0.path().join("t.img")).unwrap());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("program    /bin/true"));
+    assert!(!place.0.path().join("-").exists());
+}
+
+#[test]
+fn a_reader_that_has_gone_away() {
+    let place = Place::new();
+    place.coracle(&["build", "/bin/true", "-o", "t.img"]);
+    let runtime = place.0.path().join("runtime");
+    fs::create_dir(&runtime).unwrap();
+    for words in [
+        &["build", "/bin/true", "-o", "u.img"][..],
+        &["build", "/bin/true", "-o", "-"],
+        &["inspect", "t.img", "--files"],
+        &["inspect", "t.img", "--cat", "/etc/passwd"],
+        &["run", "t.img", "--dry-run"],
+        &["ps", "--all"],
+        &["kernel"],
+        &["--help"],
+        &["run", "--help"],
+        &["--version"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_coracle"))
+            .current_dir(place.0.path())
+            .env("XDG_RUNTIME_DIR", &runtime)
+            .args(words)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !stderr.contains("panicked"), "{words:?}: {stderr}");
+    }
+    assert!(place.0.path().join("u.img").exists());
+    assert_eq!(mode(&runtime.join("coracle")), 0o700);
+}
+
+#[test]
+fn qemu_is_confined_and_gdb_private() {
+    let place = Place::new();
+    place.coracle(&["build", "/bin/true", "-o", "t.img"]);
+    let command = place.coracle(&["run", "t.img", "--gdb", "--dry-run"]);
+    assert!(command.contains("-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny"), "{command}");
+    let socket = command.split("socket,id=gdb,path=").nth(1).unwrap().split(',').next().unwrap();
+    assert_eq!(mode(Path::new(socket).parent().unwrap()), 0o700);
+    assert!(!command.contains("tcp::1234") && !command.contains(" -s "), "{command}");
 }

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ const TESTS: &[(&str, Test)] = &[
     ("four_cpus", four_cpus),
     ("console_by_virtio", console_by_virtio),
     ("quiet_says_nothing", quiet_says_nothing),
+    ("gdb_meets_on_a_private_socket", gdb_meets_on_a_private_socket),
+    ("nothing_stays_behind", nothing_stays_behind),
     ("a_fault_of_the_kernel_is_told", a_fault_of_the_kernel_is_told),
 ];
 
@@ -240,6 +242,76 @@ fn quiet_says_nothing() -> Result<(), String> {
         return Err(format!("it is not quiet: {}", outcome.evidence()));
     }
     Ok(())
+}
+
+/// A directory of its own for a test, which other users cannot enter.
+fn private_folder(name: &str) -> Result<PathBuf, String> {
+    let folder = paths::work().join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(|e| e.to_string())?;
+    Ok(folder)
+}
+
+/// The files below a directory, without the directories themselves.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+fn gdb_meets_on_a_private_socket() -> Result<(), String> {
+    let folder = private_folder("command-gdb")?;
+    let text = |e: std::io::Error| e.to_string();
+    let mut command = coracle(&["run", "--net", "none", "--gdb", "/bin/busybox", "--", "echo", "let go"]);
+    let mut guest = Server::start(command.env("XDG_RUNTIME_DIR", &folder))?;
+    let socket = folder.join(format!("coracle/gdb-{}.socket", guest.pid()));
+    let printed = format!("target remote {}", socket.display());
+    if !until(LIMIT, || guest.log().contains(&printed) && UnixStream::connect(&socket).is_ok()) {
+        return Err(format!("gdb cannot connect to {}: {}", socket.display(), guest.log()));
+    }
+    let mode = fs::metadata(folder.join("coracle")).map_err(text)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(format!("the socket's directory is open to others: {mode:o}"));
+    }
+    let mut debugger = Debugger::new(UnixStream::connect(&socket).map_err(text)?).map_err(text)?;
+    // The reset vector of an x86 CPU: nothing has run yet.
+    if debugger.instruction().map_err(text)? != 0xfff0 {
+        return Err("the guest did not wait for gdb".to_owned());
+    }
+    debugger.go_on().map_err(text)?;
+    match guest.wait(LIMIT) {
+        Some(0) if guest.log().contains("let go\n") && files_below(&folder).is_empty() => Ok(()),
+        status => Err(format!("status {status:?}, left {:?}: {}", files_below(&folder), guest.log())),
+    }
+}
+
+/// The image is in no file, QEMU runs confined, and a command that is killed leaves neither QEMU nor files.
+fn nothing_stays_behind() -> Result<(), String> {
+    let folder = private_folder("command-killed")?;
+    let mut command =
+        coracle(&["run", "--net", "none", "/bin/busybox", "--", "ash", "-c", "echo up; sleep 600"]);
+    let guest = Server::start(command.env("XDG_RUNTIME_DIR", &folder).env("TMPDIR", &folder))?;
+    if !until(LIMIT, || guest.log().contains("up\n")) {
+        return Err(format!("it does not come up: {}", guest.log()));
+    }
+    let children = format!("/proc/{0}/task/{0}/children", guest.pid());
+    let qemu = fs::read_to_string(children).map_err(|e| e.to_string())?.trim().to_owned();
+    let status = fs::read_to_string(format!("/proc/{qemu}/status")).map_err(|e| e.to_string())?;
+    // Mode 2 of seccomp(2): a filter is installed.
+    if !status.contains("Seccomp:\t2") {
+        return Err(format!("QEMU (process {qemu}) is not confined: {status}"));
+    }
+    if !files_below(&folder).is_empty() {
+        return Err(format!("files of a running guest: {:?}", files_below(&folder)));
+    }
+    let pid = Pid::from_raw(guest.pid()).ok_or("a child has a pid")?;
+    kill_process(pid, Signal::KILL).map_err(|e| e.to_string())?;
+    // A process that has ended but was not waited for yet has no command line.
+    let runs = || fs::read(format!("/proc/{qemu}/cmdline")).is_ok_and(|words| !words.is_empty());
+    if until(STOP, || !runs()) && files_below(&folder).is_empty() {
+        return Ok(());
+    }
+    Err(format!("QEMU runs on: {}, files left: {:?}", runs(), files_below(&folder)))
 }
 
 /// Sends an idle kernel to where nothing is mapped, by a debugger: nothing a program can do brings it down.

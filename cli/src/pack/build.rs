@@ -16,11 +16,15 @@ use super::{image, skeleton};
 use crate::args::BuildArgs;
 use crate::error::{self, Error, Result, cannot, paint, warn};
 use crate::kernel::Kernel;
+use crate::output;
 use crate::settings::{FILE_NAME, Settings};
 use crate::size::Size;
 
 /// `PATH` of guests that are not given another.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The name that stands for standard output in place of a file's.
+const STDOUT: &str = "-";
 
 /// An image in memory, and what there is to say about it.
 pub struct Assembled {
@@ -30,6 +34,8 @@ pub struct Assembled {
     pub program: PathBuf,
     /// What was put in, in lines for people.
     pub report: Vec<String>,
+    /// A file in it that not everyone on this machine may read, if there is one.
+    pub private: Option<String>,
 }
 
 /// Builds an image and writes it.
@@ -42,12 +48,24 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         Some(output) => output.clone(),
         None => PathBuf::from(format!("{}.img", path.file_name().unwrap_or_default().to_string_lossy())),
     };
-    write_image(&output, &assembled.bytes)?;
-    println!("{}: {}", output.display(), Size(assembled.bytes.len() as u64));
-    for line in &assembled.report {
-        println!("  {line}");
+    let mut report = format!("{}: {}\n", output.display(), Size(assembled.bytes.len() as u64));
+    if let Some(path) = &assembled.private {
+        report += &format!("  only its owner may read it: others may not read `{path}`, which is in it\n");
     }
-    Ok(())
+    for line in &assembled.report {
+        report += &format!("  {line}\n");
+    }
+    if output == Path::new(STDOUT) {
+        if std::io::stdout().is_terminal() {
+            return Err(Error::new("an image is not written to a terminal")
+                .help("send it to a file or a program: `coracle build … -o - > IMAGE`"));
+        }
+        output::write(&assembled.bytes)?;
+        output::to_stderr(format_args!("{report}"));
+        return Ok(());
+    }
+    write_image(&output, &assembled.bytes, assembled.private.is_some())?;
+    output::write(report.as_bytes())
 }
 
 /// That neither the command line nor a settings file names a program.
@@ -57,17 +75,18 @@ pub fn no_program() -> Error {
         .help(format!("write `coracle build PROGRAM`, or put `program = \"…\"` into {FILE_NAME}"))
 }
 
-/// Writes an image so that nobody sees half of one.
-fn write_image(output: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes an image so that a half-written one is never seen, with the permissions that the user's umask leaves
+/// (umask(2)); a private one for its owner only.
+fn write_image(output: &Path, bytes: &[u8], private: bool) -> Result<()> {
     let fail = |error: std::io::Error| cannot("write", output, &error);
     if fs::metadata(output).is_ok_and(|meta| !meta.is_file()) {
         // A device or a pipe is written to as it is.
         return fs::write(output, bytes).map_err(fail);
     }
     let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(fail)?;
+    let permissions = fs::Permissions::from_mode(if private { 0o600 } else { 0o666 });
+    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(directory).map_err(fail)?;
     std::io::Write::write_all(&mut file, bytes).map_err(fail)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(fail)?;
     file.persist(output).map_err(|error| fail(error.error))?;
     Ok(())
 }
@@ -135,13 +154,27 @@ pub fn assemble(path: &Path, args: &[String], settings: &Settings, verbose: bool
         warn(format!("left out {skipped}"));
     }
     let report = report(&program, &libraries, &collector, settings, &kernel, verbose);
+    let private = private_file(&collector);
     let builder = Builder {
         settings: record(&program, settings, &kernel),
         symbols: kernel.symbols,
         tree: std::mem::take(&mut collector.tree),
     };
     let bytes = image::join(&kernel.elf, &builder.finish())?;
-    Ok(Assembled { bytes, program: path.to_owned(), report })
+    Ok(Assembled { bytes, program: path.to_owned(), report, private })
+}
+
+/// The first file that not everyone may read.
+fn private_file(collector: &Collector) -> Option<String> {
+    /// Permission of users who are neither the owner nor in the group to read a file.
+    const OTHERS_READ: u32 = 0o004;
+    let mut private = None;
+    collector.tree.visit(&mut |path, node| {
+        if matches!(node, Node::File(meta, _) if meta.permissions & OTHERS_READ == 0) && private.is_none() {
+            private = Some(String::from_utf8_lossy(path).into_owned());
+        }
+    });
+    private
 }
 
 /// Gives the guest's dynamic linker what it finds libraries by.

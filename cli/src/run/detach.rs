@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::args::RunArgs;
 use crate::error::{Error, Result, cannot};
-use crate::instances;
+use crate::{instances, output};
 
 /// Names the environment variable that tells the command in the background its guest's name.
 const MARK: &str = "CORACLE_DETACHED";
@@ -42,14 +42,14 @@ pub fn detach(args: &RunArgs, program: &str) -> Result<u8> {
     loop {
         if let Some(status) = child.try_wait().map_err(fail)? {
             // It ended before or just after it started: what it said is what there is to say.
-            eprint!("{}", fs::read_to_string(&path).unwrap_or_default());
+            output::to_stderr(format_args!("{}", fs::read_to_string(&path).unwrap_or_default()));
             return Ok(status
                 .code()
                 .and_then(|code| u8::try_from(code).ok())
                 .unwrap_or(crate::error::FAILED));
         }
         if info.exists() {
-            println!("{name}");
+            output::line(&name)?;
             return Ok(0);
         }
         thread::sleep(GLANCE);

@@ -3,6 +3,7 @@
 mod control;
 mod detach;
 mod host;
+mod memory_file;
 mod plan;
 mod start;
 mod stdin;

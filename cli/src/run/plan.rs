@@ -21,12 +21,18 @@ const USER_NETWORK: Cidr = Cidr { address: Ipv4Addr::new(10, 0, 2, 15), prefix: 
 const USER_GATEWAY: u32 = 2;
 const USER_DNS: u32 = 3;
 
+/// What QEMU forbids itself (seccomp(2)): system calls that are obsolete, that gain rights, that start programs, and
+/// that change its own priority. A guest that breaks out of the virtual machine finds only what is left.
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
 /// A machine to start.
 #[derive(Debug)]
 pub struct Plan {
     /// QEMU.
     pub qemu: PathBuf,
-    /// The image.
+    /// What the image is called.
+    pub name: String,
+    /// The file that it is in.
     pub image: PathBuf,
     /// Memory.
     pub memory: Size,
@@ -50,8 +56,8 @@ pub struct Plan {
     pub console: ConsoleKind,
     /// Words for the kernel, as far as they do not follow from the machine.
     pub words: CommandLine,
-    /// Wait for gdb.
-    pub gdb: bool,
+    /// The Unix socket on which to wait for gdb.
+    pub gdb: Option<PathBuf>,
     /// More arguments for QEMU.
     pub extra: Vec<String>,
 }
@@ -154,8 +160,14 @@ impl Plan {
                 put(&["-device", &card]);
             }
         }
-        if self.gdb {
-            put(&["-s", "-S"]);
+        if let Some(socket) = &self.gdb {
+            // Commas in a value of QEMU's are doubled.
+            let path = socket.display().to_string().replace(',', ",,");
+            put(&["-chardev", &format!("socket,id=gdb,path={path},server=on,wait=off")]);
+            put(&["-gdb", "chardev:gdb", "-S"]);
+        }
+        if !self.extra.iter().any(|word| word == "-sandbox") {
+            put(&["-sandbox", SANDBOX]);
         }
         put(&["-kernel"]);
         out.push(self.image.clone().into());
@@ -186,7 +198,7 @@ impl Plan {
     pub fn summary(&self, mode: Mode, accel_reason: &str) -> String {
         let mut text = format!(
             "{} ({mode} mode) on {}, {} ({accel_reason}), {} CPU{}, {}",
-            self.image.file_name().unwrap_or_default().to_string_lossy(),
+            self.name,
             self.machine.name(),
             self.accel,
             self.cpus,

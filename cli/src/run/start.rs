@@ -16,12 +16,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::memory_file::MemoryFile;
 use super::plan::{Channels, Plan};
 use super::{control, detach, host, stdin};
 use crate::args::{Log, RunArgs};
 use crate::error::{self, Error, Result, note};
-use crate::instances::Claim;
+use crate::instances::{self, Claim};
 use crate::net::Network;
+use crate::output;
 use crate::pack::{self, Image};
 use crate::settings::Settings;
 use crate::size::{MIB, Size};
@@ -67,24 +69,23 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             words.user = args.content.user;
             words.hostname.clone_from(&args.content.hostname);
             let wish = image.archive.config().memory().map(Size);
-            let (plan, reason) = plan(args, &settings, path.clone(), image.end, wish, words)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let (plan, reason) = plan(args, &settings, (name, path.clone()), image.end, wish, words)?;
             (plan, args.content.mode.unwrap_or(image.archive.config().mode()), reason, None)
         }
         None => {
             let assembled = pack::assemble(&path, &args.args, &settings, false)?;
             let end = Image::parse(&assembled.bytes).ok().flatten().map_or(0, |image| image.end);
             let name = format!("{}.img", assembled.program.file_name().unwrap_or_default().to_string_lossy());
-            let fail = |error: std::io::Error| Error::new("cannot write a temporary image").why(error);
             let (file, temporary) = if args.dry_run {
                 (PathBuf::from(&name), None)
             } else {
-                let directory = tempfile::Builder::new().prefix("coracle-").tempdir().map_err(fail)?;
-                let file = directory.path().join(&name);
-                std::fs::write(&file, &assembled.bytes).map_err(fail)?;
-                (file, Some(directory))
+                let file = MemoryFile::new(&name, &assembled.bytes)?;
+                (file.path(), Some(file))
             };
             let words = words(args);
-            let (plan, reason) = plan(args, &settings, file, end, settings.run.memory, words)?;
+            let (plan, reason) =
+                plan(args, &settings, (name.clone(), file), end, settings.run.memory, words)?;
             if args.dry_run {
                 note(format!("`{name}` is written by: coracle build {given} -o {name} …"));
             }
@@ -92,7 +93,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         }
     };
     if args.dry_run {
-        println!("{}", plan.shell_command(Channels::Terminal));
+        output::line(plan.shell_command(Channels::Terminal))?;
         return Ok(0);
     }
     let summary = plan.summary(mode, &reason);
@@ -142,7 +143,7 @@ fn words(args: &RunArgs) -> CommandLine {
 fn plan(
     args: &RunArgs,
     settings: &Settings,
-    image: PathBuf,
+    (name, image): (String, PathBuf),
     image_end: u64,
     memory_wish: Option<Size>,
     words: CommandLine,
@@ -185,6 +186,7 @@ fn plan(
     }
     let plan = Plan {
         qemu,
+        name,
         image,
         memory,
         cpus: args.cpus.or(settings.run.cpus).unwrap_or(1),
@@ -197,7 +199,7 @@ fn plan(
         forwards,
         console: args.console,
         words,
-        gdb: args.gdb,
+        gdb: args.gdb.then(instances::debugger_socket).transpose()?,
         extra: args.qemu_arg.clone(),
     };
     Ok((plan, reason))
@@ -214,8 +216,11 @@ fn start(plan: &Plan, verbose: bool, started: impl FnOnce() -> Result<()>) -> Re
     if verbose {
         note(plan.shell_command(channels));
     }
-    if plan.gdb {
-        note("waiting for gdb on port 1234 (`coracle kernel` writes the kernel with its symbols)");
+    if let Some(socket) = &plan.gdb {
+        note(format_args!(
+            "waiting for gdb: gdb -ex 'target remote {}' coracle-kernel.elf (`coracle kernel` writes that file)",
+            socket.display()
+        ));
     }
     let mut command = Command::new(&plan.qemu);
     command.args(plan.arguments(channels));
@@ -262,6 +267,10 @@ fn start(plan: &Plan, verbose: bool, started: impl FnOnce() -> Result<()>) -> Re
     });
     let status = child.wait().map_err(fail)?;
     keeper.gone();
+    if let Some(socket) = &plan.gdb {
+        // QEMU removes the socket itself when it ends in order.
+        let _ = std::fs::remove_file(socket);
+    }
     let outcome = control.join().unwrap_or_default();
     if let Some(output) = output {
         let _ = output.join();

@@ -1,0 +1,34 @@
+//! Standard output of the command. A reader that has gone away (`coracle ps | head -1`) is no failure: what it no longer
+//! wants is dropped, and the command goes on to its end.
+
+use std::fmt::{Arguments, Display};
+use std::io::{ErrorKind, Write as _};
+
+use crate::error::{Error, Result};
+
+/// Writes bytes to stdout.
+///
+/// # Errors
+/// If stdout cannot be written to, other than because its reader has closed it.
+pub fn write(bytes: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::new("cannot write to standard output").why(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to stdout.
+///
+/// # Errors
+/// As [`write`].
+pub fn line(text: impl Display) -> Result<()> {
+    write(format!("{text}\n").as_bytes())
+}
+
+/// Writes text to stderr as it is. A closed stderr is ignored: there is no other place for the text.
+pub fn to_stderr(text: Arguments<'_>) {
+    let _ = std::io::stderr().lock().write_fmt(text);
+}

@@ -1,0 +1,38 @@
+//! Files for QEMU that are in memory only (memfd_create(2)): they have no name on this machine that another user could open,
+//! and are gone with the last process that holds them, however that ends.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+
+use crate::error::{Error, Result};
+
+/// A file in memory that programs started from here inherit.
+#[derive(Debug)]
+pub struct MemoryFile(File);
+
+impl MemoryFile {
+    /// A file with this content, which nothing changes from now on. The name is for people who look into /proc.
+    ///
+    /// # Errors
+    /// If there is not enough memory.
+    pub fn new(name: &str, content: &[u8]) -> Result<Self> {
+        let fail = |error: std::io::Error| {
+            Error::new(format!("cannot keep `{name}` in memory ({} bytes)", content.len())).why(error)
+        };
+        let file = memfd_create(name, MemfdFlags::ALLOW_SEALING).map_err(|error| fail(error.into()))?;
+        let mut file = File::from(file);
+        file.write_all(content).map_err(fail)?;
+        fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)
+            .map_err(|error| fail(error.into()))?;
+        Ok(MemoryFile(file))
+    }
+
+    /// The path by which this process and those it starts open the file.
+    pub fn path(&self) -> PathBuf {
+        format!("/dev/fd/{}", self.0.as_raw_fd()).into()
+    }
+}
