@@ -57,11 +57,27 @@ pub struct Mapping {
 /// Stale translations that other CPUs may still hold, and frames that wait for them. Dropping it sends the shoot-downs,
 /// waits for the answers and then frees the frames: drop it with no lock held.
 #[must_use]
+#[derive(Default)]
 pub struct Flush {
     /// CPUs that may hold translations.
     cpus: u64,
     /// Freed after `drop` has waited.
-    _frames: Vec<Frame>,
+    frames: Vec<Frame>,
+}
+
+impl Flush {
+    /// Takes over what `other` would do, so that one shoot-down does for several changes.
+    pub fn join(&mut self, mut other: Flush) {
+        self.cpus |= core::mem::take(&mut other.cpus);
+        if self.frames.is_empty() {
+            self.frames = core::mem::take(&mut other.frames);
+        } else if self.frames.try_reserve(other.frames.len()).is_ok() {
+            self.frames.append(&mut other.frames);
+        } else {
+            // As in `Changes::release`.
+            other.frames.drain(..).for_each(core::mem::forget);
+        }
+    }
 }
 
 impl Drop for Flush {
@@ -198,7 +214,7 @@ impl<'a> Changes<'a> {
         let others =
             if self.stale_elsewhere { self.space.active.load(Ordering::SeqCst) | self.others } else { 0 };
         let me = 1 << Local::get().id.get();
-        Flush { cpus: others & !me, _frames: self.frames }
+        Flush { cpus: others & !me, frames: self.frames }
     }
 }
 
@@ -382,8 +398,8 @@ impl AddressSpace {
         entry & pte::OWNED != 0 && frame.is_unique()
     }
     /// Moves the pages present in `from..from+len` to `to` (mremap). The ranges must not overlap; pages that cannot be
-    /// moved stay where they were.
-    pub fn move_range(&self, from: usize, to: usize, len: usize) -> Result<Flush, MapError> {
+    /// moved stay where they were. What is to be flushed, also after an error, joins `flush`.
+    pub fn move_range(&self, from: usize, to: usize, len: usize, flush: &mut Flush) -> Result<(), MapError> {
         check(&(from..from + len));
         check(&(to..to + len));
         assert!(from + len <= to || to + len <= from, "overlapping ranges");
@@ -406,11 +422,18 @@ impl AddressSpace {
                 Err(error) => result = Err(error),
             }
         });
-        let flush = changes.finish();
-        result.map(|()| flush)
+        flush.join(changes.finish());
+        result
     }
     /// Shares the pages present in the range with `child`, writable ones read-only in both if `private` (fork).
-    pub fn share(&self, child: &AddressSpace, range: Range<usize>, private: bool) -> Result<Flush, MapError> {
+    /// What is to be flushed, also after an error, joins `flush`.
+    pub fn share(
+        &self,
+        child: &AddressSpace,
+        range: Range<usize>,
+        private: bool,
+        flush: &mut Flush,
+    ) -> Result<(), MapError> {
         check(&range);
         // Parent before child: a child has no child of its own yet.
         let _guard = self.lock.lock();
@@ -446,8 +469,8 @@ impl AddressSpace {
             target.store(shared, Ordering::Release);
             child.resident.fetch_add(1, Ordering::Relaxed);
         });
-        let flush = changes.finish();
-        result.map(|()| flush)
+        flush.join(changes.finish());
+        result
     }
     /// Pages present whose frames are the image's own: they take no memory of their own. Looks at every page.
     pub fn image_pages(&self) -> usize {

@@ -5,10 +5,8 @@
 //! sees in `/proc/self/maps`, and not how often it called mmap(2).
 #![no_std]
 #![forbid(unsafe_code)]
-extern crate alloc;
 
 mod gap;
 mod region_map;
-mod runs;
 
-pub use region_map::{Attributes, RegionMap};
+pub use region_map::{Attributes, Error, RegionMap};

@@ -1,6 +1,5 @@
 //! The ordered map of regions: lookup, insertion, removal and change of parts.
-use crate::runs::{Region, Runs};
-use alloc::vec::Vec;
+use coracle_interval_map::{InsertError, IntervalMap, Slot};
 use core::ops::Range;
 
 /// What is known of a region beside its range.
@@ -11,194 +10,268 @@ pub trait Attributes: Clone {
     fn joins(&self, len: usize, next: &Self) -> bool;
 }
 
-/// Non-overlapping regions by address. Addresses and lengths may have any alignment; the kernel uses pages.
-#[derive(Clone, Debug)]
-pub struct RegionMap<A> {
-    pub(crate) regions: Runs<A>,
+/// Why a change was not made. The map is as it was, but for regions that may have been cut in two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// A region is there already, or the range is empty.
+    Occupied,
+    /// No memory for a region.
+    OutOfMemory,
+    /// The map would have more regions than it may.
+    TooMany,
 }
 
-impl<A> Default for RegionMap<A> {
-    fn default() -> Self {
-        RegionMap { regions: Runs::new() }
+impl From<InsertError> for Error {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::Occupied => Error::Occupied,
+            InsertError::OutOfMemory => Error::OutOfMemory,
+        }
     }
+}
+
+/// Non-overlapping regions by address. Addresses and lengths may have any alignment; the kernel uses pages.
+///
+/// A change takes time logarithmic in the number of regions, for each region that it is about.
+#[derive(Debug)]
+pub struct RegionMap<A> {
+    pub(crate) regions: IntervalMap<A>,
+    most: usize,
+    bytes: usize,
 }
 
 impl<A: Attributes> RegionMap<A> {
-    /// No regions.
-    pub const fn new() -> Self {
-        RegionMap { regions: Runs::new() }
+    /// No regions, and never more than `most`.
+    pub const fn bounded(most: usize) -> Self {
+        RegionMap { regions: IntervalMap::new(), most, bytes: 0 }
     }
 
     /// Number of regions.
-    pub fn len(&self) -> usize {
+    pub const fn len(&self) -> usize {
         self.regions.len()
     }
 
     /// True if there are none.
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.regions.is_empty()
     }
 
+    /// Bytes in all regions.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The region that holds `addr`.
+    #[inline]
     pub fn find(&self, addr: usize) -> Option<(Range<usize>, &A)> {
-        let region = self.regions.last_upto(addr)?;
-        (addr < region.end).then_some((region.start..region.end, &region.attributes))
+        let (range, attributes) = self.regions.get(self.regions.last_upto(addr)?)?;
+        (addr < range.end).then_some((range, attributes))
     }
 
     /// The first region that ends after `addr`: the one that holds it, or the next.
     pub fn find_at_or_after(&self, addr: usize) -> Option<(Range<usize>, &A)> {
-        self.find(addr).or_else(|| {
-            let region = self.regions.from(addr).next()?;
-            Some((region.start..region.end, &region.attributes))
-        })
+        self.regions.get(self.slot_at_or_after(addr)?)
+    }
+
+    fn slot_at_or_after(&self, addr: usize) -> Option<Slot> {
+        self.regions.find(addr).or_else(|| self.regions.first_from(addr))
     }
 
     /// The last region that ends at or before `addr`.
     pub fn find_before(&self, addr: usize) -> Option<(Range<usize>, &A)> {
-        let region = self.regions.last_before(addr)?;
-        (region.end <= addr).then_some((region.start..region.end, &region.attributes))
+        let (range, attributes) = self.regions.get(self.regions.last_before(addr)?)?;
+        (range.end <= addr).then_some((range, attributes))
     }
 
     /// All regions, in order of address.
     pub fn iter(&self) -> impl Iterator<Item = (Range<usize>, &A)> {
-        self.regions.iter().map(|region| (region.start..region.end, &region.attributes))
+        self.regions.iter()
     }
 
     /// The parts of regions that lie in `range`, in order, each with the attributes that hold at its start.
     pub fn parts(&self, range: Range<usize>) -> impl Iterator<Item = (Range<usize>, A)> {
-        let first = self.find(range.start).map_or(range.start, |(found, _)| found.start);
-        self.regions.from(first).take_while(move |region| region.start < range.end).map(move |region| {
-            let from = region.start.max(range.start);
-            (from..region.end.min(range.end), region.attributes.advance(from - region.start))
+        let Range { start, end } = range;
+        let first = if start < end { self.slot_at_or_after(start) } else { None };
+        let regions = self.regions.iter_from(first).take_while(move |(region, _)| region.start < end);
+        regions.map(move |(region, attributes)| {
+            let from = region.start.max(start);
+            (from..region.end.min(end), attributes.advance(from - region.start))
         })
     }
 
     /// True if no region touches `range`.
     pub fn is_free(&self, range: Range<usize>) -> bool {
-        self.parts(range).next().is_none()
+        range.is_empty()
+            || self.find_at_or_after(range.start).is_none_or(|(region, _)| region.start >= range.end)
     }
 
     /// True if every byte of `range` is in some region.
     pub fn covers(&self, range: Range<usize>) -> bool {
         let mut at = range.start;
-        for (part, _) in self.parts(range.clone()) {
-            if part.start != at {
+        let regions = self.regions.iter_from(self.regions.find(range.start));
+        for (region, _) in regions.take_while(|(region, _)| region.start < range.end) {
+            if region.start > at {
                 return false;
             }
-            at = part.end;
+            at = region.end;
         }
         at >= range.end
     }
 
-    /// Bytes of `range` that are in regions.
-    pub fn bytes_in(&self, range: Range<usize>) -> usize {
-        self.parts(range).map(|(part, _)| part.len()).sum()
+    /// Adds a region, joined with its neighbours where their attributes continue each other.
+    pub fn insert(&mut self, range: Range<usize>, attributes: A) -> Result<(), Error> {
+        if range.is_empty() || !self.is_free(range.clone()) {
+            return Err(Error::Occupied);
+        }
+        let before = self.regions.last_upto(range.start);
+        let after = before.map_or(self.regions.first(), |before| self.regions.next(before));
+        let neighbour = |slot: Option<Slot>| slot.and_then(|slot| Some((slot, self.regions.get(slot)?)));
+        if let Some((slot, (region, own))) = neighbour(before)
+            && region.end == range.start
+            && own.joins(region.len(), &attributes)
+        {
+            self.regions.resize(slot, region.start..range.end);
+            self.bytes += range.len();
+            self.join_at(range.end);
+        } else if let Some((slot, (region, own))) = neighbour(after)
+            && region.start == range.end
+            && attributes.joins(range.len(), own)
+        {
+            self.regions.resize(slot, range.start..region.end);
+            if let Some(own) = self.regions.value_mut(slot) {
+                *own = attributes;
+            }
+            self.bytes += range.len();
+        } else {
+            self.add(range.clone(), attributes)?;
+            self.bytes += range.len();
+        }
+        Ok(())
     }
 
-    /// Adds a region, joined with its neighbours where their attributes continue each other.
-    ///
-    /// # Panics
-    /// If the range is empty or touches a region.
-    pub fn insert(&mut self, range: Range<usize>, attributes: A) {
-        assert!(range.start < range.end, "an empty region");
-        assert!(self.is_free(range.clone()), "regions overlap");
-        self.regions.insert(Region { start: range.start, end: range.end, attributes });
+    /// Adds a region in place of whatever lies in `range`, as MAP_FIXED of mmap(2) does. Removed attributes are kept as
+    /// by [`RegionMap::remove`], but for those of the first, which are returned.
+    pub fn replace(&mut self, range: Range<usize>, attributes: A) -> Result<Option<A>, Error> {
+        if range.is_empty() {
+            return Err(Error::Occupied);
+        }
+        self.isolate(range.clone())?;
+        let Some(first) = self.regions.first_from(range.start).filter(|&first| self.begins_in(first, &range))
+        else {
+            return self.insert(range, attributes).map(|()| None);
+        };
+        // The place of the first is taken over: what comes after can't fail.
+        let kept = self.regions.range(first);
+        self.remove_isolated(kept.end..range.end);
+        self.bytes += range.len() - kept.len();
+        self.regions.resize(first, range.clone());
+        let old = self.regions.value_mut(first).map(|own| core::mem::replace(own, attributes));
         self.join_at(range.end);
         self.join_at(range.start);
+        Ok(old)
     }
 
-    /// Removes what lies in `range` and gives it back in pieces.
-    pub fn remove(&mut self, range: Range<usize>) -> Vec<(Range<usize>, A)> {
-        if range.is_empty() {
-            return Vec::new();
+    /// Removes what lies in `range`; returns whether there was anything. The removed attributes are kept until
+    /// [`RegionMap::take_removed`] has given them all, so that they can be dropped where no lock is held.
+    pub fn remove(&mut self, range: Range<usize>) -> Result<bool, Error> {
+        if self.is_free(range.clone()) {
+            return Ok(false);
         }
-        self.split_at(range.start);
-        self.split_at(range.end);
-        let removed = self.starts(range).into_iter().filter_map(|start| self.regions.remove(start));
-        removed.map(|region| (region.start..region.end, region.attributes)).collect()
+        self.isolate(range.clone())?;
+        self.remove_isolated(range);
+        Ok(true)
     }
 
-    /// Where the regions that begin in `range` begin.
-    fn starts(&self, range: Range<usize>) -> Vec<usize> {
-        self.regions
-            .from(range.start)
-            .map(|region| region.start)
-            .take_while(|&start| start < range.end)
-            .collect()
+    /// The attributes of a region that was removed, until there are no more.
+    pub fn take_removed(&mut self) -> Option<A> {
+        self.regions.release()
+    }
+
+    /// Cuts the regions that reach over an edge of `range`: a removal or an update of just this range that follows
+    /// can't fail.
+    pub fn isolate(&mut self, range: Range<usize>) -> Result<(), Error> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        self.split_at(range.start)?;
+        self.split_at(range.end).inspect_err(|_| self.join_at(range.start))
     }
 
     /// Changes the attributes of what lies in `range`.
-    pub fn update(&mut self, range: Range<usize>, mut change: impl FnMut(&mut A)) {
-        if range.is_empty() {
-            return;
-        }
-        self.split_at(range.start);
-        self.split_at(range.end);
-        let starts = self.starts(range.clone());
-        for &start in &starts {
-            if let Some(region) = self.regions.get_mut(start) {
-                change(&mut region.attributes);
+    pub fn update(&mut self, range: Range<usize>, mut change: impl FnMut(&mut A)) -> Result<(), Error> {
+        self.isolate(range.clone())?;
+        let mut next = self.regions.first_from(range.start);
+        while let Some(slot) = next.filter(|&slot| self.begins_in(slot, &range)) {
+            if let Some(attributes) = self.regions.value_mut(slot) {
+                change(attributes);
             }
-        }
-        self.join_at(range.end);
-        for start in starts.into_iter().rev() {
+            let start = self.regions.range(slot).start;
+            next = self.regions.next(slot);
             self.join_at(start);
         }
-    }
-
-    /// Moves the end of the region that begins at `start`; gives false if there is none, the new end isn't after its
-    /// start, or another region is in the way.
-    pub fn resize(&mut self, start: usize, end: usize) -> bool {
-        let Some(old) = self.regions.get(start).map(|region| region.end) else { return false };
-        if end <= start || (end > old && !self.is_free(old..end)) {
-            return false;
-        }
-        if let Some(region) = self.regions.get_mut(start) {
-            region.end = end;
-        }
-        self.join_at(end);
-        true
+        self.join_at(range.end);
+        Ok(())
     }
 
     /// Moves the start of the region that holds `addr` down to `start` (a stack that grows). The caller has checked
-    /// that the attributes don't depend on the start. Gives false if a region is in the way.
+    /// that the attributes don't depend on the start. Returns false if a region is in the way.
     pub fn grow_down(&mut self, addr: usize, start: usize) -> bool {
-        let Some((range, _)) = self.find(addr) else { return false };
-        if start >= range.start || !self.is_free(start..range.start) {
-            return false;
+        let Some(slot) = self.regions.find(addr) else { return false };
+        let range = self.regions.range(slot);
+        let grows = start < range.start && self.regions.resize(slot, start..range.end);
+        if grows {
+            self.bytes += range.start - start;
         }
-        let Some(region) = self.regions.get_mut(range.start) else { return false };
-        // Still after the regions before it, so it stays where it is in the order.
-        region.start = start;
-        true
+        grows
+    }
+
+    fn begins_in(&self, slot: Slot, range: &Range<usize>) -> bool {
+        range.contains(&self.regions.range(slot).start)
+    }
+
+    fn add(&mut self, range: Range<usize>, attributes: A) -> Result<(), Error> {
+        if self.regions.len() >= self.most {
+            return Err(Error::TooMany);
+        }
+        self.regions.insert(range, attributes)?;
+        Ok(())
+    }
+
+    /// Removes the regions of a range whose edges cut none.
+    fn remove_isolated(&mut self, range: Range<usize>) {
+        let mut next = self.regions.first_from(range.start);
+        while let Some(slot) = next.filter(|&slot| self.begins_in(slot, &range)) {
+            next = self.regions.next(slot);
+            self.bytes -= self.regions.range(slot).len();
+            self.regions.detach(slot);
+        }
     }
 
     /// Cuts the region that holds `addr` in its middle, so that one begins there.
-    fn split_at(&mut self, addr: usize) {
-        let Some((start, end)) = self.regions.last_before(addr).map(|region| (region.start, region.end))
-        else {
-            return;
+    fn split_at(&mut self, addr: usize) -> Result<(), Error> {
+        let Some(slot) = self.regions.find(addr) else { return Ok(()) };
+        let Some((range, attributes)) = self.regions.get(slot).filter(|(range, _)| range.start < addr) else {
+            return Ok(());
         };
-        if addr >= end {
-            return;
+        let rest = attributes.advance(addr - range.start);
+        self.regions.resize(slot, range.start..addr);
+        let added = self.add(addr..range.end, rest);
+        if added.is_err() {
+            self.regions.resize(slot, range);
         }
-        let Some(region) = self.regions.get_mut(start) else { return };
-        region.end = addr;
-        let attributes = region.attributes.advance(addr - start);
-        self.regions.insert(Region { start: addr, end, attributes });
+        added
     }
 
     /// Joins the regions that meet at `addr`, if they continue each other.
     fn join_at(&mut self, addr: usize) {
-        let Some(next) = self.regions.get(addr) else { return };
-        let Some(region) = self.regions.last_before(addr) else { return };
-        if region.end != addr || !region.attributes.joins(addr - region.start, &next.attributes) {
+        let Some(slot) = self.regions.find(addr) else { return };
+        let Some(before) = self.regions.previous(slot) else { return };
+        let pair = self.regions.get(before).zip(self.regions.get(slot));
+        let Some(((region, attributes), (next, following))) = pair else { return };
+        if next.start != addr || region.end != addr || !attributes.joins(region.len(), following) {
             return;
         }
-        let (start, end) = (region.start, next.end);
-        self.regions.remove(addr);
-        if let Some(region) = self.regions.get_mut(start) {
-            region.end = end;
-        }
+        self.regions.remove(slot);
+        self.regions.resize(before, region.start..next.end);
     }
 }

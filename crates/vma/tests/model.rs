@@ -1,5 +1,5 @@
 //! The map against a model that keeps one value per byte.
-use coracle_vma::{Attributes, RegionMap};
+use coracle_vma::{Attributes, Error, RegionMap};
 use proptest::prelude::*;
 
 const SPACE: usize = 64;
@@ -25,7 +25,7 @@ enum Step {
     Insert(usize, usize, u8, Option<usize>),
     Remove(usize, usize),
     Update(usize, usize, u8),
-    Resize(usize, usize),
+    Replace(usize, usize, u8, Option<usize>),
     GrowDown(usize, usize),
 }
 
@@ -36,9 +36,23 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(a, l, c, o)| Step::Insert(a, l, c, o)),
         (at(), 0..24usize).prop_map(|(a, l)| Step::Remove(a, l)),
         (at(), 0..24usize, 0..3u8).prop_map(|(a, l, c)| Step::Update(a, l, c)),
-        (at(), at()).prop_map(|(a, e)| Step::Resize(a, e)),
+        (at(), 1..16usize, 0..3u8, proptest::option::of(0..100usize))
+            .prop_map(|(a, l, c, o)| Step::Replace(a, l, c, o)),
         (at(), at()).prop_map(|(a, s)| Step::GrowDown(a, s)),
     ]
+}
+
+/// Regions a map has at most.
+const MOST: usize = 12;
+
+/// What was removed, in any order.
+fn drain(map: &mut RegionMap<Tag>) -> usize {
+    std::iter::from_fn(|| map.take_removed()).count()
+}
+
+/// Pieces of regions in the range.
+fn pieces(map: &RegionMap<Tag>, range: &std::ops::Range<usize>) -> usize {
+    map.parts(range.clone()).count()
 }
 
 fn expand(map: &RegionMap<Tag>) -> Vec<Option<Tag>> {
@@ -55,43 +69,54 @@ fn expand(map: &RegionMap<Tag>) -> Vec<Option<Tag>> {
 proptest! {
     #[test]
     fn behaves_like_an_array(steps in proptest::collection::vec(step(), 1..40)) {
-        let mut map = RegionMap::new();
+        let mut map = RegionMap::bounded(MOST);
         let mut model: Vec<Option<Tag>> = vec![None; SPACE];
         for step in steps {
+            let full = map.len() + 2 > MOST;
             match step {
                 Step::Insert(at, len, colour, offset) => {
                     let range = at..(at + len).min(SPACE);
                     let free = model[range.clone()].iter().all(Option::is_none);
                     prop_assert_eq!(map.is_free(range.clone()), free);
-                    if free {
-                        let tag = Tag { colour, offset };
-                        map.insert(range.clone(), tag);
-                        for i in range { model[i] = Some(tag.advance(i - at)); }
+                    let tag = Tag { colour, offset };
+                    match map.insert(range.clone(), tag) {
+                        Ok(()) => {
+                            prop_assert!(free);
+                            for i in range { model[i] = Some(tag.advance(i - at)); }
+                        }
+                        Err(Error::TooMany) => prop_assert!(free && map.len() == MOST),
+                        Err(error) => prop_assert!(!free && error == Error::Occupied),
+                    }
+                }
+                Step::Replace(at, len, colour, offset) => {
+                    let range = at..(at + len).min(SPACE);
+                    let tag = Tag { colour, offset };
+                    let pieces = pieces(&map, &range);
+                    match map.replace(range.clone(), tag) {
+                        Ok(first) => {
+                            prop_assert_eq!(usize::from(first.is_some()) + drain(&mut map), pieces);
+                            for i in range { model[i] = Some(tag.advance(i - at)); }
+                        }
+                        Err(error) => prop_assert!(full && error == Error::TooMany),
                     }
                 }
                 Step::Remove(at, len) => {
                     let range = at..(at + len).min(SPACE);
-                    let removed = map.remove(range.clone());
-                    let bytes: usize = removed.iter().map(|(r, _)| r.len()).sum();
-                    prop_assert_eq!(bytes, model[range.clone()].iter().flatten().count());
-                    for (r, tag) in removed {
-                        for i in r.clone() { prop_assert_eq!(model[i], Some(tag.advance(i - r.start))); }
+                    let pieces = pieces(&map, &range);
+                    match map.remove(range.clone()) {
+                        Ok(any) => {
+                            prop_assert_eq!(any, pieces > 0);
+                            prop_assert_eq!(drain(&mut map), pieces);
+                            for i in range { model[i] = None; }
+                        }
+                        Err(error) => prop_assert!(full && error == Error::TooMany),
                     }
-                    for i in range { model[i] = None; }
                 }
                 Step::Update(at, len, colour) => {
                     let range = at..(at + len).min(SPACE);
-                    map.update(range.clone(), |tag| tag.colour = colour);
-                    for i in range { if let Some(tag) = &mut model[i] { tag.colour = colour; } }
-                }
-                Step::Resize(start, end) => {
-                    let Some((found, tag)) = map.find(start).map(|(r, t)| (r, *t)) else { continue };
-                    if found.start != start { prop_assert!(!map.resize(start, end)); continue }
-                    let possible = end > start && (end <= found.end || model[found.end..end].iter().all(Option::is_none));
-                    prop_assert_eq!(map.resize(start, end), possible);
-                    if possible {
-                        model[end..found.end.max(end)].fill(None);
-                        for (i, slot) in model.iter_mut().enumerate().take(end).skip(start) { *slot = Some(tag.advance(i - start)); }
+                    match map.update(range.clone(), |tag| tag.colour = colour) {
+                        Ok(()) => for i in range { if let Some(tag) = &mut model[i] { tag.colour = colour; } },
+                        Err(error) => prop_assert!(full && error == Error::TooMany),
                     }
                 }
                 Step::GrowDown(addr, start) => {
@@ -103,6 +128,14 @@ proptest! {
                 }
             }
             prop_assert_eq!(&expand(&map), &model);
+            prop_assert!(map.len() <= MOST);
+            prop_assert_eq!(map.bytes(), model.iter().flatten().count());
+            // Neighbours that continue each other are one.
+            let all: Vec<_> = map.iter().map(|(range, tag)| (range, *tag)).collect();
+            for pair in all.windows(2) {
+                let ((range, tag), (next, following)) = (&pair[0], &pair[1]);
+                prop_assert!(range.end < next.start || !tag.joins(range.len(), following));
+            }
             for (at, slot) in model.iter().enumerate() {
                 prop_assert_eq!(map.find(at).map(|(r, t)| t.advance(at - r.start)), *slot);
             }
@@ -118,7 +151,6 @@ proptest! {
         for start in 0..SPACE {
             let end = (start + 7).min(SPACE);
             prop_assert_eq!(map.covers(start..end), model[start..end].iter().all(Option::is_some));
-            prop_assert_eq!(map.bytes_in(start..end), model[start..end].iter().flatten().count());
         }
     }
 }

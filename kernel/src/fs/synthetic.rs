@@ -11,6 +11,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+use core::fmt::{self, Write};
 use core::sync::atomic::AtomicBool;
 use linux_raw_sys::general::{S_IFDIR, S_IFLNK, S_IFREG, stat as Stat};
 use spin::Mutex;
@@ -19,6 +20,8 @@ use spin::Mutex;
 pub enum Item<C: 'static> {
     /// A read-only file: its text.
     Text(fn(&C) -> Vec<u8>),
+    /// A read-only file whose text may be long: made piece by piece, as it is read.
+    Pieces(fn(&C, u64, &mut Text) -> Option<u64>),
     /// A file that takes writes: its text, and what a write does.
     Setting(fn(&C) -> Vec<u8>, fn(&C, &[u8]) -> Result<(), Errno>),
     /// A symbolic link.
@@ -50,8 +53,33 @@ pub enum Kind {
     Directory(Box<dyn Directory>),
     /// A file with a text, and what a write does, if it takes one.
     File(Box<dyn Fn() -> Vec<u8> + Send + Sync>, Option<WriteFn>),
+    /// A file whose text is made piece by piece.
+    Pieces(PieceFn),
     /// A symbolic link.
     Link(Box<dyn Fn() -> Result<Link, Errno> + Send + Sync>),
+}
+
+/// Appends the piece of a text that begins at a position of its own choice (0 for the first), and returns the position of
+/// the next; `None` at the end. Positions that mean the same after a change keep a reader in its place.
+pub type PieceFn = Box<dyn Fn(u64, &mut Text) -> Option<u64> + Send + Sync>;
+
+/// A text that is being made. Writing to it fails where there is no memory.
+#[derive(Default)]
+pub struct Text {
+    bytes: Vec<u8>,
+    /// A write failed.
+    broken: bool,
+}
+
+impl Write for Text {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        if self.bytes.try_reserve(part.len()).is_err() {
+            self.broken = true;
+            return Err(fmt::Error);
+        }
+        self.bytes.extend_from_slice(part.as_bytes());
+        Ok(())
+    }
 }
 
 /// What a write does.
@@ -75,6 +103,7 @@ impl<C: Clone + Send + Sync + 'static> Directory for Listed<C> {
                 let writer = context.clone();
                 Kind::File(Box::new(move || text(&context)), Some(Box::new(move |bytes| set(&writer, bytes))))
             }
+            Item::Pieces(make) => Kind::Pieces(Box::new(move |from, text| make(&context, from, text))),
             Item::Link(link) => Kind::Link(Box::new(move || link(&context))),
             Item::Directory(table) => Kind::Directory(Box::new(Listed { table, context })),
             Item::Dynamic(make) => Kind::Directory(make(&context)),
@@ -82,7 +111,7 @@ impl<C: Clone + Send + Sync + 'static> Directory for Listed<C> {
     }
     fn list(&self) -> Vec<(Vec<u8>, u32)> {
         let kind = |item: &Item<C>| match item {
-            Item::Text(_) | Item::Setting(..) => S_IFREG,
+            Item::Text(_) | Item::Pieces(_) | Item::Setting(..) => S_IFREG,
             Item::Link(_) => S_IFLNK,
             Item::Directory(_) | Item::Dynamic(_) => S_IFDIR,
         };
@@ -169,7 +198,7 @@ impl Inode for Node {
     fn mode(&self) -> u32 {
         match &self.kind {
             Kind::Directory(_) => S_IFDIR | 0o555,
-            Kind::File(_, None) => S_IFREG | 0o444,
+            Kind::File(_, None) | Kind::Pieces(_) => S_IFREG | 0o444,
             Kind::File(_, Some(_)) => S_IFREG | 0o644,
             Kind::Link(_) => S_IFLNK | 0o777,
         }
@@ -210,7 +239,7 @@ impl Inode for Node {
     fn truncate(&self, _size: u64) -> Result<(), Errno> {
         // Settings are opened with O_TRUNC by shells.
         match &self.kind {
-            Kind::File(..) => Ok(()),
+            Kind::File(..) | Kind::Pieces(_) => Ok(()),
             _ => Err(Errno::INVAL),
         }
     }
@@ -219,6 +248,7 @@ impl Inode for Node {
             Kind::Directory(_) => Ok(Arc::new(DirectoryFile::new(place))),
             Kind::Link(_) => Err(Errno::LOOP),
             Kind::File(..) => Ok(Arc::new(TextFile { node: self, place, text: Mutex::new(None) })),
+            Kind::Pieces(_) => Ok(Arc::new(PiecesFile { node: self, place, reading: Mutex::new(None) })),
         }
     }
     fn usage(&self) -> Usage {
@@ -262,6 +292,84 @@ impl File for TextFile {
         let len = src.take(&mut bytes)?;
         set(&bytes[..len])?;
         Ok(len)
+    }
+    fn seekable(&self) -> bool {
+        true
+    }
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(self.node.metadata().stat())
+    }
+    fn place(&self) -> Option<Place> {
+        Some(self.place.clone())
+    }
+    fn path(&self) -> String {
+        String::from_utf8_lossy(&self.place.to_bytes()).into_owned()
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// An open file whose text is made piece by piece.
+struct PiecesFile {
+    node: Arc<Node>,
+    place: Place,
+    /// Where the last read ended; away while a read goes on.
+    reading: Mutex<Option<Reading>>,
+}
+
+/// The piece that was made last.
+#[derive(Default)]
+struct Reading {
+    text: Text,
+    /// Offset in the file where the piece begins.
+    offset: u64,
+    /// Position of the piece after it.
+    next: Option<u64>,
+}
+
+impl Reading {
+    fn start() -> Self {
+        Reading { next: Some(0), ..Reading::default() }
+    }
+    /// Reads from `offset` on, with further pieces as they are needed.
+    fn read(&mut self, make: &PieceFn, dst: &mut UserBuf, mut offset: u64) -> Result<(), Errno> {
+        if offset < self.offset {
+            *self = Reading::start();
+        }
+        while dst.remaining() > 0 {
+            let from = (offset - self.offset) as usize;
+            if let Some(bytes) = self.text.bytes.get(from..).filter(|bytes| !bytes.is_empty()) {
+                match dst.put(bytes)? {
+                    0 => break,
+                    done => offset += done as u64,
+                }
+                continue;
+            }
+            let Some(next) = self.next else { break };
+            self.offset += self.text.bytes.len() as u64;
+            self.text.bytes.clear();
+            self.next = make(next, &mut self.text);
+            if core::mem::take(&mut self.text.broken) {
+                *self = Reading::start();
+                return Err(Errno::NOMEM);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl File for PiecesFile {
+    fn read(&self, dst: &mut UserBuf, offset: u64, _nonblock: bool) -> SysResult {
+        let Kind::Pieces(make) = &self.node.kind else { return Err(Errno::INVAL) };
+        let before = dst.done();
+        let mut reading = self.reading.lock().take().unwrap_or_else(Reading::start);
+        let result = reading.read(make, dst, offset);
+        *self.reading.lock() = Some(reading);
+        match dst.done() - before {
+            0 => result.map(|()| 0),
+            done => Ok(done),
+        }
     }
     fn seekable(&self) -> bool {
         true

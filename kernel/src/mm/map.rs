@@ -1,5 +1,5 @@
 //! Changes of a memory's layout: mmap(2), munmap(2), mprotect(2), mremap(2), madvise(2), brk(2).
-use super::memory::{Memory, PAGE_SIZE, page_down, page_range, page_up};
+use super::memory::{Layout, Memory, PAGE_SIZE, page_down, page_range, page_up};
 use super::user::Access;
 use super::vma::{Backing, Vma, VmaFlags};
 use crate::errno::Errno;
@@ -8,6 +8,8 @@ use core::ops::Range;
 
 /// Mappings of a process at most (Linux's vm.max_map_count).
 pub const MAX_MAPPINGS: usize = 65_530;
+/// Regions that moving one may add: the old and the new range are cut out of others (Linux's move_vma checks the same).
+const REGIONS_OF_A_MOVE: usize = 3;
 /// MAP_32BIT: below 2 GiB.
 const LOW_END: usize = 1 << 31;
 
@@ -31,12 +33,9 @@ impl Memory {
         let access = if vma.prot.contains(Prot::WRITE) { Access::Write } else { Access::Read };
         let accessible = !vma.prot.is_empty();
         let mut flush = None;
-        let mut removed = alloc::vec::Vec::new();
+        let mut replaced = None;
         let start = {
             let mut layout = self.layout.lock();
-            if layout.regions.len() >= MAX_MAPPINGS {
-                return Err(Errno::NOMEM);
-            }
             let start = match place {
                 Place::Hint(wish) => {
                     let wish = page_down(wish);
@@ -52,23 +51,27 @@ impl Memory {
                     if addr < USER_START {
                         return Err(Errno::PERM);
                     }
-                    if !layout.regions.is_free(range.clone()) {
-                        if matches!(place, Place::FixedNoReplace(_)) {
-                            return Err(Errno::EXIST);
-                        }
-                        removed = layout.regions.remove(range.clone());
-                        flush = Some(self.space.unmap(range));
+                    if matches!(place, Place::FixedNoReplace(_)) && !layout.regions.is_free(range) {
+                        return Err(Errno::EXIST);
                     }
                     addr
                 }
             };
-            layout.regions.insert(start..start + len, vma);
+            let range = start..start + len;
+            if let Place::Fixed(_) = place {
+                replaced = layout.regions.replace(range.clone(), vma)?;
+                flush = replaced.is_some().then(|| self.space.unmap(range));
+            } else {
+                layout.regions.insert(range, vma)?;
+            }
             layout.changed();
             start
         };
         // The shoot-down waits for other CPUs, and dropping a file may take its locks: with ours let go.
         drop(flush);
-        drop(removed);
+        if replaced.is_some() {
+            self.drop_removed();
+        }
         if populate && accessible {
             // MAP_POPULATE doesn't fail where it can't.
             let _ = self.populate(start..start + len, access);
@@ -76,7 +79,7 @@ impl Memory {
         Ok(start)
     }
 
-    /// munmap(2). EINVAL.
+    /// munmap(2). EINVAL, ENOMEM.
     pub fn unmap(&self, range: Range<usize>) -> Result<(), Errno> {
         if range.is_empty() {
             return Err(Errno::INVAL);
@@ -85,26 +88,35 @@ impl Memory {
         if range.is_empty() {
             return Ok(());
         }
-        let (removed, flush) = {
+        let flush = {
             let mut layout = self.layout.lock();
-            let removed = layout.regions.remove(range.clone());
-            if removed.is_empty() {
+            if !layout.regions.remove(range.clone())? {
                 return Ok(());
             }
             layout.changed();
-            (removed, self.space.unmap(range))
+            self.space.unmap(range)
         };
         drop(flush);
-        drop(removed);
+        self.drop_removed();
         Ok(())
     }
 
-    /// mprotect(2). ENOMEM where nothing is mapped, EACCES.
+    /// Drops what was removed from the layout, one by one: dropping a file may take its locks, and ours is let go.
+    fn drop_removed(&self) {
+        loop {
+            let removed = self.layout.lock().regions.take_removed();
+            if removed.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// mprotect(2). ENOMEM where nothing is mapped or no further region can be, EACCES.
     pub fn protect(&self, range: Range<usize>, prot: Prot) -> Result<(), Errno> {
         if range.is_empty() {
             return Ok(());
         }
-        let mut flushes = alloc::vec::Vec::new();
+        let mut flush = Flush::default();
         {
             let mut layout = self.layout.lock();
             if range.start < USER_START || !layout.regions.covers(range.clone()) {
@@ -118,21 +130,25 @@ impl Memory {
             {
                 return Err(Errno::ACCES);
             }
+            layout.regions.isolate(range.clone())?;
             for (part, vma) in layout.regions.parts(range.clone()) {
                 if vma.prot == prot {
                     continue;
                 }
                 // Pages of a private mapping may be shared: a write must fault, and find out.
                 let kept = if vma.shared() { prot } else { prot - Prot::WRITE };
-                flushes.push(self.space.protect(part, kept));
+                flush.join(self.space.protect(part, kept));
             }
-            layout.regions.update(range, |vma| vma.prot = prot);
+            layout.regions.update(range, |vma| vma.prot = prot)?;
             layout.changed();
         }
+        drop(flush);
         Ok(())
     }
 
     /// mremap(2) with checked, page-aligned arguments. `fixed`: the new address. EFAULT, EINVAL, ENOMEM.
+    ///
+    /// All of it is one step: no other thread's mapping comes between.
     pub fn remap(
         &self,
         old: Range<usize>,
@@ -141,84 +157,109 @@ impl Memory {
         fixed: Option<usize>,
         keep_old: bool,
     ) -> Result<usize, Errno> {
-        let old_len = old.len();
         if let Some(target) = fixed {
             let new = page_range(target, new_len, Errno::INVAL)?;
             if new.start < USER_START || (new.start < old.end && old.start < new.end) {
                 return Err(Errno::INVAL);
             }
-            self.unmap(new)?;
         }
+        let mut flush = Flush::default();
+        let result = {
+            let mut layout = self.layout.lock();
+            let result = self.remap_locked(&mut layout, &mut flush, old, new_len, may_move, fixed, keep_old);
+            layout.changed();
+            result
+        };
+        drop(flush);
+        self.drop_removed();
+        result
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn remap_locked(
+        &self,
+        layout: &mut Layout,
+        flush: &mut Flush,
+        old: Range<usize>,
+        new_len: usize,
+        may_move: bool,
+        fixed: Option<usize>,
+        keep_old: bool,
+    ) -> Result<usize, Errno> {
+        let old_len = old.len();
         if fixed.is_none() && !keep_old && new_len <= old_len && old_len != 0 {
-            if !self.layout.lock().regions.covers(old.start..old.start + new_len) {
+            let rest = old.start + new_len..old.end;
+            if !layout.regions.covers(old.start..rest.start) {
                 return Err(Errno::FAULT);
             }
-            if new_len < old_len {
-                self.unmap(old.start + new_len..old.end)?;
+            if layout.regions.remove(rest.clone())? {
+                flush.join(self.space.unmap(rest));
             }
             return Ok(old.start);
         }
-        let mut flush: Option<Flush> = None;
-        let mut flush_rest: Option<Flush> = None;
-        let mut removed = alloc::vec::Vec::new();
-        let target = {
-            let mut layout = self.layout.lock();
-            let (region, vma) = layout.regions.find(old.start).ok_or(Errno::FAULT)?;
-            let vma = vma_at(vma, old.start - region.start);
-            let region_end = region.end;
-            if old_len == 0 && !vma.shared() {
-                return Err(Errno::INVAL);
-            }
-            if old.end > region_end {
-                return Err(Errno::FAULT);
-            }
-            let grown = old.start.checked_add(new_len).filter(|&end| end <= USER_END);
-            let in_place = fixed.is_none() && !keep_old && old_len != 0 && old.end == region_end;
-            if let (true, Some(end)) = (in_place, grown)
-                && layout.regions.is_free(old.end..end)
-            {
-                layout.regions.insert(old.end..end, vma_at(&vma, old_len));
-                layout.changed();
-                return Ok(old.start);
-            }
-            if !may_move {
-                return Err(Errno::NOMEM);
-            }
-            let target = match fixed {
-                Some(target) => target,
-                None => layout.find_free(new_len, USER_END).ok_or(Errno::NOMEM)?,
-            };
-            let moved = old_len.min(new_len);
-            if moved != 0 {
-                flush = Some(self.space.move_range(old.start, target, moved).map_err(|_| Errno::NOMEM)?);
-                if !keep_old {
-                    removed = layout.regions.remove(old.clone());
-                    flush_rest = Some(self.space.unmap(old.clone()));
-                }
-            }
-            layout.regions.insert(target..target + new_len, vma);
-            layout.changed();
-            target
+        let (region, vma) = layout.regions.find(old.start).ok_or(Errno::FAULT)?;
+        let vma = vma_at(vma, old.start - region.start);
+        if old_len == 0 && !vma.shared() {
+            return Err(Errno::INVAL);
+        }
+        if old.end > region.end {
+            return Err(Errno::FAULT);
+        }
+        let grown = old.start.checked_add(new_len).filter(|&end| end <= USER_END);
+        let in_place = fixed.is_none() && !keep_old && old_len != 0 && old.end == region.end;
+        if let (true, Some(end)) = (in_place, grown)
+            && layout.regions.is_free(old.end..end)
+        {
+            layout.regions.insert(old.end..end, vma_at(&vma, old_len))?;
+            return Ok(old.start);
+        }
+        if !may_move {
+            return Err(Errno::NOMEM);
+        }
+        // Refused before anything is changed, as Linux does: a move cuts two regions and adds one.
+        if layout.regions.len() + REGIONS_OF_A_MOVE > MAX_MAPPINGS {
+            return Err(Errno::NOMEM);
+        }
+        let target = match fixed {
+            Some(target) => target,
+            None => layout.find_free(new_len, USER_END).ok_or(Errno::NOMEM)?,
         };
-        drop(flush);
-        drop(flush_rest);
-        drop(removed);
+        let new = target..target + new_len;
+        layout.regions.isolate(old.clone())?;
+        if layout.regions.remove(new.clone())? {
+            flush.join(self.space.unmap(new.clone()));
+        }
+        layout.regions.insert(new.clone(), vma)?;
+        let moved = old_len.min(new_len);
+        if moved == 0 {
+            return Ok(target);
+        }
+        if self.space.move_range(old.start, target, moved, flush).is_err() {
+            // Without memory for page tables. Those that the pages come from are still there.
+            let _ = self.space.move_range(target, old.start, moved, flush);
+            layout.regions.remove(new)?;
+            return Err(Errno::NOMEM);
+        }
+        if !keep_old {
+            layout.regions.remove(old.clone())?;
+            flush.join(self.space.unmap(old));
+        }
         Ok(target)
     }
 
     /// Lets go of the pages of the range: they are zero, or the file's, when touched again (MADV_DONTNEED).
     pub fn discard(&self, range: Range<usize>) {
-        let flush = {
-            let layout = self.layout.lock();
-            let mut flushes = alloc::vec::Vec::new();
-            for (part, vma) in layout.regions.parts(range) {
-                if !matches!(vma.backing, Backing::Placed) {
-                    flushes.push(self.space.unmap(part));
-                }
-            }
-            flushes
-        };
-        drop(flush);
+        let mut at = range.start;
+        while at < range.end {
+            // The lock is let go after each region: the shoot-down waits for other CPUs.
+            let flush = {
+                let layout = self.layout.lock();
+                let Some((part, vma)) = layout.regions.parts(at..range.end).next() else { return };
+                at = part.end;
+                (!matches!(vma.backing, Backing::Placed)).then(|| self.space.unmap(part))
+            };
+            drop(flush);
+        }
     }
 
     /// True if every page of the range is mapped.
@@ -226,11 +267,12 @@ impl Memory {
         range.is_empty() || self.layout.lock().regions.covers(range)
     }
 
-    /// Sets or clears flags of what is mapped in the range.
-    pub fn set_flags(&self, range: Range<usize>, set: VmaFlags, clear: VmaFlags) {
+    /// Sets or clears flags of what is mapped in the range. ENOMEM.
+    pub fn set_flags(&self, range: Range<usize>, set: VmaFlags, clear: VmaFlags) -> Result<(), Errno> {
         let mut layout = self.layout.lock();
-        layout.regions.update(range, |vma| vma.flags = (vma.flags - clear) | set);
+        layout.regions.update(range, |vma| vma.flags = (vma.flags - clear) | set)?;
         layout.changed();
+        Ok(())
     }
 
     /// brk(2): gives the end of the heap as it is after the call.

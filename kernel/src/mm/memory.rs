@@ -1,11 +1,11 @@
 //! The memory of a process: its regions and its page tables.
+use super::map::MAX_MAPPINGS;
 use super::patch::Patches;
 use super::vma::{Backing, Vma, VmaFlags};
 use crate::errno::Errno;
 use crate::fs::file::File;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use coracle_hal::paging::{AddressSpace, Flush, Prot, USER_END, USER_START};
 use coracle_vma::RegionMap;
 use core::ops::Range;
@@ -90,7 +90,7 @@ impl Memory {
             id: NEXT_ID.fetch_add(1, Relaxed),
             space,
             layout: Mutex::new(Layout {
-                regions: RegionMap::new(),
+                regions: RegionMap::bounded(MAX_MAPPINGS),
                 generation: 0,
                 heap: 0..0,
                 map_top: USER_END,
@@ -104,7 +104,7 @@ impl Memory {
     /// A copy for fork(2): private pages are shared until written. ENOMEM.
     pub fn duplicate(&self) -> Result<Arc<Memory>, Errno> {
         let child = Memory::new()?;
-        let mut flushes = Vec::new();
+        let mut flush = Flush::default();
         {
             let ours = self.layout.lock();
             let mut theirs = child.layout.lock();
@@ -112,17 +112,18 @@ impl Memory {
                 if vma.flags.contains(VmaFlags::DONT_FORK) {
                     continue;
                 }
-                theirs.regions.insert(range.clone(), vma.clone());
+                theirs.regions.insert(range.clone(), vma.clone())?;
                 if !vma.flags.contains(VmaFlags::WIPE_ON_FORK) {
                     let private = !vma.shared() && !matches!(vma.backing, Backing::Placed);
-                    let flush = self.space.share(&child.space, range, private).map_err(|_| Errno::NOMEM)?;
-                    flushes.push(flush);
+                    let shared = self.space.share(&child.space, range, private, &mut flush);
+                    shared.map_err(|_| Errno::NOMEM)?;
                 }
             }
             theirs.heap = ours.heap.clone();
             theirs.map_top = ours.map_top;
             theirs.stack_limit = ours.stack_limit;
         }
+        drop(flush);
         Ok(child)
     }
 
@@ -139,13 +140,14 @@ impl Memory {
         self.layout.lock().heap.clone()
     }
 
-    /// All regions, for /proc/self/maps.
-    pub fn regions(&self) -> Vec<RegionInfo> {
-        let found: Vec<(Range<usize>, Vma)> = {
+    /// The first region that ends after `addr`, for /proc/self/maps.
+    pub fn region_from(&self, addr: usize) -> Option<RegionInfo> {
+        let (range, vma) = {
             let layout = self.layout.lock();
-            layout.regions.iter().map(|(range, vma)| (range, vma.clone())).collect()
+            let (range, vma) = layout.regions.find_at_or_after(addr)?;
+            (range, vma.clone())
         };
-        found.into_iter().map(|(range, vma)| info(range, &vma)).collect()
+        Some(info(range, &vma))
     }
 
     /// The region that holds `addr`.
@@ -160,7 +162,7 @@ impl Memory {
 
     /// Mapped bytes, and resident bytes.
     pub fn sizes(&self) -> (usize, usize) {
-        let mapped = self.layout.lock().regions.iter().map(|(range, _)| range.len()).sum();
+        let mapped = self.layout.lock().regions.bytes();
         (mapped, self.space.resident() * PAGE_SIZE)
     }
 
@@ -193,18 +195,25 @@ pub fn forget_file_pages(size: u64, is_file: impl Fn(&dyn File) -> bool) {
 impl Memory {
     fn forget_file_pages(&self, size: u64, is_file: &impl Fn(&dyn File) -> bool) {
         let kept = size.next_multiple_of(PAGE_SIZE as u64);
-        let flushes: Vec<Flush> = {
-            let layout = self.layout.lock();
-            let gone = layout.regions.iter().filter_map(|(range, vma)| match &vma.backing {
-                Backing::File { file, offset } if is_file(&**file) => {
-                    let start = range.start + kept.saturating_sub(*offset).min(range.len() as u64) as usize;
-                    (start < range.end).then_some(start..range.end)
-                }
-                _ => None,
-            });
-            gone.map(|range| self.space.unmap(range)).collect()
-        };
-        drop(flushes);
+        let mut at = 0;
+        loop {
+            // The lock is let go after each mapping of the file: the shoot-down waits for other CPUs.
+            let flush = {
+                let layout = self.layout.lock();
+                let gone = layout.regions.parts(at..USER_END).find_map(|(range, vma)| match &vma.backing {
+                    Backing::File { file, offset } if is_file(&**file) => {
+                        let kept = kept.saturating_sub(*offset).min(range.len() as u64) as usize;
+                        let start = range.start + kept;
+                        (start < range.end).then_some(start..range.end)
+                    }
+                    _ => None,
+                });
+                let Some(gone) = gone else { return };
+                at = gone.end;
+                self.space.unmap(gone)
+            };
+            drop(flush);
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 //! What a mapping is made of (the attributes of a region).
+use crate::errno::Errno;
 use crate::fs::file::File;
 use alloc::sync::Arc;
 use coracle_hal::paging::Prot;
@@ -76,5 +77,14 @@ impl Attributes for Vma {
             _ => false,
         };
         continues && self.prot == next.prot && self.flags == next.flags && self.label == next.label
+    }
+}
+
+impl From<coracle_vma::Error> for Errno {
+    fn from(error: coracle_vma::Error) -> Self {
+        match error {
+            coracle_vma::Error::Occupied => Errno::EXIST,
+            coracle_vma::Error::OutOfMemory | coracle_vma::Error::TooMany => Errno::NOMEM,
+        }
     }
 }

@@ -168,10 +168,10 @@ pub fn madvise(call: &Call) -> SysResult {
         | abi::MADV_PAGEOUT
         | abi::MADV_COLLAPSE => {}
         abi::MADV_DONTNEED | abi::MADV_FREE | abi::MADV_DONTNEED_LOCKED => memory.discard(range.clone()),
-        abi::MADV_DONTFORK => memory.set_flags(range.clone(), VmaFlags::DONT_FORK, none),
-        abi::MADV_DOFORK => memory.set_flags(range.clone(), none, VmaFlags::DONT_FORK),
-        abi::MADV_WIPEONFORK => memory.set_flags(range.clone(), VmaFlags::WIPE_ON_FORK, none),
-        abi::MADV_KEEPONFORK => memory.set_flags(range.clone(), none, VmaFlags::WIPE_ON_FORK),
+        abi::MADV_DONTFORK => memory.set_flags(range.clone(), VmaFlags::DONT_FORK, none)?,
+        abi::MADV_DOFORK => memory.set_flags(range.clone(), none, VmaFlags::DONT_FORK)?,
+        abi::MADV_WIPEONFORK => memory.set_flags(range.clone(), VmaFlags::WIPE_ON_FORK, none)?,
+        abi::MADV_KEEPONFORK => memory.set_flags(range.clone(), none, VmaFlags::WIPE_ON_FORK)?,
         abi::MADV_POPULATE_READ => memory.populate(range.clone(), Access::Read).map_err(|_| Errno::FAULT)?,
         abi::MADV_POPULATE_WRITE => {
             memory.populate(range.clone(), Access::Write).map_err(|_| Errno::FAULT)?
@@ -223,7 +223,7 @@ fn lock_range(call: &Call, on_fault: bool) -> SysResult {
     if !memory.covers(range.clone()) {
         return Err(Errno::NOMEM);
     }
-    memory.set_flags(range.clone(), VmaFlags::LOCKED, VmaFlags::empty());
+    memory.set_flags(range.clone(), VmaFlags::LOCKED, VmaFlags::empty())?;
     if !on_fault {
         let _ = memory.populate(range, Access::Read);
     }
@@ -253,7 +253,7 @@ pub fn munlock(call: &Call) -> SysResult {
     if !memory.covers(range.clone()) {
         return Err(Errno::NOMEM);
     }
-    memory.set_flags(range, VmaFlags::empty(), VmaFlags::LOCKED);
+    memory.set_flags(range, VmaFlags::empty(), VmaFlags::LOCKED)?;
     Ok(0)
 }
 

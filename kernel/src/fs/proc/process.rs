@@ -5,7 +5,7 @@ use crate::errno::Errno;
 use crate::fs::file::File;
 use crate::fs::inode::Link;
 use crate::fs::mount::{self, Place};
-use crate::fs::synthetic::{Directory, Item, Kind, Listed, Table};
+use crate::fs::synthetic::{Directory, Item, Kind, Listed, Table, Text};
 use crate::fs::walk::{self, Follow};
 use crate::task::process::Process;
 use crate::task::signal::{DEFAULT, IGNORE, MAX_SIGNAL};
@@ -93,7 +93,7 @@ static FILES: Table<Subject> = &[
     ),
     ("limits", Item::Text(limits)),
     ("loginuid", Item::Setting(|_| b"4294967295".to_vec(), |_, _| Ok(()))),
-    ("maps", Item::Text(|s| maps(s, false))),
+    ("maps", Item::Pieces(|s, from, text| maps(s, from, text, false))),
     ("mountinfo", Item::Text(|_| mountinfo())),
     ("mounts", Item::Text(|_| mounts())),
     ("net", Item::Dynamic(|_| net_directory())),
@@ -105,7 +105,7 @@ static FILES: Table<Subject> = &[
     ("setgroups", Item::Text(|_| b"allow\n".to_vec())),
     ("uid_map", Item::Text(|_| b"         0          0 4294967295\n".to_vec())),
     ("gid_map", Item::Text(|_| b"         0          0 4294967295\n".to_vec())),
-    ("smaps", Item::Text(|s| maps(s, true))),
+    ("smaps", Item::Pieces(|s, from, text| maps(s, from, text, true))),
     ("smaps_rollup", Item::Text(smaps_rollup)),
     ("stat", Item::Text(stat)),
     ("statm", Item::Text(statm)),
@@ -174,43 +174,42 @@ fn limits(subject: &Subject) -> Vec<u8> {
     text.into_bytes()
 }
 
-fn maps(subject: &Subject, details: bool) -> Vec<u8> {
+/// The line, or with `details` the lines, of the region at or after the address `from`; returns its end.
+fn maps(subject: &Subject, from: u64, text: &mut Text, details: bool) -> Option<u64> {
     /// Column that the path begins in.
     const PATH_COLUMN: usize = 73;
-    let mut text = String::new();
-    for region in subject.process.memory().regions() {
-        let has = |right: Prot, letter: char| if region.prot.contains(right) { letter } else { '-' };
-        let identity =
-            region.file.as_ref().and_then(|file| file.stat().ok()).map(|stat| (stat.st_dev, stat.st_ino));
-        let (device, inode) = identity.unwrap_or((0, 0));
-        let (major, minor) = crate::fs::stat::split_device(device);
-        let line = format!(
-            "{:08x}-{:08x} {}{}{}{} {:08x} {major:02x}:{minor:02x} {inode} ",
-            region.range.start,
-            region.range.end,
-            has(Prot::READ, 'r'),
-            has(Prot::WRITE, 'w'),
-            has(Prot::EXEC, 'x'),
-            if region.shared { 's' } else { 'p' },
-            region.offset,
+    let region = subject.process.memory().region_from(from as usize)?;
+    let has = |right: Prot, letter: char| if region.prot.contains(right) { letter } else { '-' };
+    let identity =
+        region.file.as_ref().and_then(|file| file.stat().ok()).map(|stat| (stat.st_dev, stat.st_ino));
+    let (device, inode) = identity.unwrap_or((0, 0));
+    let (major, minor) = crate::fs::stat::split_device(device);
+    let line = format!(
+        "{:08x}-{:08x} {}{}{}{} {:08x} {major:02x}:{minor:02x} {inode} ",
+        region.range.start,
+        region.range.end,
+        has(Prot::READ, 'r'),
+        has(Prot::WRITE, 'w'),
+        has(Prot::EXEC, 'x'),
+        if region.shared { 's' } else { 'p' },
+        region.offset,
+    );
+    let _ = if region.name.is_empty() {
+        writeln!(text, "{line}")
+    } else {
+        writeln!(text, "{line:<PATH_COLUMN$}{}", region.name)
+    };
+    if details {
+        let size = region.range.len() / 1024;
+        let _ = writeln!(
+            text,
+            "Size:           {size:>8} kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n\
+             Rss:            {size:>8} kB\nPss:            {size:>8} kB\nShared_Clean:          0 kB\n\
+             Shared_Dirty:          0 kB\nPrivate_Clean:         0 kB\nPrivate_Dirty:  {size:>8} kB\n\
+             Swap:                  0 kB\nVmFlags: rd"
         );
-        if region.name.is_empty() {
-            let _ = writeln!(text, "{line}");
-        } else {
-            let _ = writeln!(text, "{line:<PATH_COLUMN$}{}", region.name);
-        }
-        if details {
-            let size = region.range.len() / 1024;
-            let _ = writeln!(
-                text,
-                "Size:           {size:>8} kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n\
-                 Rss:            {size:>8} kB\nPss:            {size:>8} kB\nShared_Clean:          0 kB\n\
-                 Shared_Dirty:          0 kB\nPrivate_Clean:         0 kB\nPrivate_Dirty:  {size:>8} kB\n\
-                 Swap:                  0 kB\nVmFlags: rd"
-            );
-        }
     }
-    text.into_bytes()
+    Some(region.range.end as u64)
 }
 
 fn smaps_rollup(subject: &Subject) -> Vec<u8> {
