@@ -1,3 +1,5 @@
-//! What is read from the kernel's source: its table of system calls, for the book and for the fuzzer of system calls.
+//! What is read from the kernel's source, for the book and for the fuzzer of system calls, and from the built kernel, to
+//! check what its source can't show.
 
+pub mod kernel_elf;
 pub mod system_calls;
