@@ -1,9 +1,10 @@
 //! Page faults: demand paging, copy on write, growing stacks.
 use super::memory::{Layout, Memory, PAGE_SIZE, STACK_GUARD_GAP, page_down};
 use super::user::Access;
-use super::vma::{Backing, Vma, VmaFlags};
+use super::vma::{Backing, Vma, VmaFlags, table_rights};
 use crate::errno::Errno;
 use crate::fs::file::File;
+use crate::task::thread::Thread;
 use alloc::sync::Arc;
 use coracle_hal::boot;
 use coracle_hal::frame::{self, Frame};
@@ -31,11 +32,51 @@ pub enum Refused {
 /// Makes the page at `addr` of the running program's memory fit for `access`, or says why not.
 pub fn resolve_current(addr: usize, access: Access) -> Result<(), Refused> {
     let memory = crate::this::with(|thread| thread.process.memory());
-    let result = memory.resolve(addr, access);
-    if result == Err(Refused::OutOfMemory) {
-        crate::this::with(|thread| out_of_memory(&thread.process));
+    let result = memory.resolve_once(addr, access);
+    match result {
+        Ok(Resolution::Changed) => Ok(()),
+        Ok(Resolution::Unchanged) => crate::this::with(|thread| note_fruitless(thread, addr, access)),
+        Err(refused) => {
+            if refused == Refused::OutOfMemory {
+                crate::this::with(|thread| out_of_memory(&thread.process));
+            }
+            Err(refused)
+        }
     }
-    result
+}
+
+/// Faults in a row, at one address, that a thread may take although the page table allows the access: another CPU may have
+/// been faster with its change, but not so often.
+const MAX_FRUITLESS: u32 = 1000;
+
+/// A fault changed nothing. A thread that meets only such faults would take the same one for ever: it is refused.
+#[cold]
+fn note_fruitless(thread: &Thread, addr: usize, access: Access) -> Result<(), Refused> {
+    let count = if thread.fruitless_fault.swap(addr, Relaxed) == addr {
+        thread.fruitless_faults.load(Relaxed)
+    } else {
+        0
+    };
+    thread.fruitless_faults.store(count + 1, Relaxed);
+    if count < MAX_FRUITLESS {
+        return Ok(());
+    }
+    thread.fruitless_faults.store(0, Relaxed);
+    log!(
+        "thread {} faults at {addr:#x} ({access:?}) again and again, though the page table allows it: it gets SIGSEGV. \
+         This is a fault of the kernel or of the hypervisor; please report it.",
+        thread.tid
+    );
+    Err(Refused::Access)
+}
+
+/// What resolving a fault did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Resolution {
+    /// The page table allows more than before, or the layout changed meanwhile.
+    Changed,
+    /// The page table allowed the access already.
+    Unchanged,
 }
 
 /// Tells that memory has run out and kills the process that asked for more.
@@ -66,6 +107,10 @@ pub fn out_of_memory(process: &Arc<crate::task::process::Process>) {
 impl Memory {
     /// Makes the page at `addr` fit for `access`, or says why not. Hold no file or socket lock.
     pub fn resolve(&self, addr: usize, access: Access) -> Result<(), Refused> {
+        self.resolve_once(addr, access).map(drop)
+    }
+
+    fn resolve_once(&self, addr: usize, access: Access) -> Result<Resolution, Refused> {
         if !(USER_START..USER_END).contains(&addr) {
             return Err(Refused::NotMapped);
         }
@@ -88,29 +133,32 @@ impl Memory {
                 return Err(Refused::Access);
             }
             let write = access == Access::Write;
-            let present = self.space.query(page).is_some();
+            let present = self.space.query(page);
             match &vma.backing {
-                // Present, and refused all the same: shared until written, or another CPU was faster.
-                _ if present => {
+                _ if let Some(found) = present => {
+                    // Another CPU was faster.
+                    if access.is_allowed_by(found.prot) {
+                        return Ok(Resolution::Unchanged);
+                    }
+                    drop(found);
+                    // Shared until written, or mprotect(2) gave rights back that the page table lacks.
                     let (prot, shared) = (vma.prot, vma.shared());
                     let flush = if !write {
-                        // Another CPU was faster, or mprotect(2) gave rights back that the page table lacks.
-                        let kept = if shared { Prot::empty() } else { Prot::WRITE };
-                        Some(self.space.protect(page..page + PAGE_SIZE, prot - kept))
+                        Some(self.space.protect(page..page + PAGE_SIZE, table_rights(prot, shared)))
                     } else if shared || self.space.mapped_once(page) {
-                        Some(self.space.protect(page..page + PAGE_SIZE, prot))
+                        Some(self.space.protect(page..page + PAGE_SIZE, table_rights(prot, true)))
                     } else {
-                        self.unshare(page, prot)?
+                        self.unshare(page, table_rights(prot, true))?
                     };
                     drop(layout);
                     drop(flush);
-                    return Ok(());
+                    return Ok(Resolution::Changed);
                 }
                 Backing::Anonymous => {
                     let frame = Frame::alloc_zeroed().ok_or(Refused::OutOfMemory)?;
-                    return match self.space.map(page, frame, vma.prot) {
+                    return match self.space.map(page, frame, table_rights(vma.prot, true)) {
                         Err(MapError::OutOfMemory) => Err(Refused::OutOfMemory),
-                        Ok(()) | Err(MapError::Occupied) => Ok(()),
+                        Ok(()) | Err(MapError::Occupied) => Ok(Resolution::Changed),
                     };
                 }
                 Backing::Placed => return Err(Refused::NoPage),
@@ -119,7 +167,7 @@ impl Memory {
                     let generation = layout.generation;
                     drop(layout);
                     if self.map_file_page(page, write, range, &vma, &file, offset, generation)? {
-                        return Ok(());
+                        return Ok(Resolution::Changed);
                     }
                 }
             }
@@ -147,27 +195,24 @@ impl Memory {
         generation: u64,
     ) -> Result<bool, Refused> {
         let index_of = |addr: usize| (offset + (addr - range.start) as u64) / PAGE_SIZE as u64;
-        let for_write = vma.shared() && vma.prot.contains(Prot::WRITE);
+        // mprotect(2) may let it be written later, when the page is in place.
+        let for_write = vma.shared() && vma.flags.contains(VmaFlags::MAY_WRITE);
         let mut frame = file.page(index_of(page), for_write).map_err(|error| match error {
             Errno::NOMEM => Refused::OutOfMemory,
             _ => Refused::NoPage,
         })?;
-        let mut prot = vma.prot;
-        if !vma.shared() {
-            if write {
-                let copy = Frame::alloc().ok_or(Refused::OutOfMemory)?;
-                copy.copy_from(&frame);
-                frame = copy;
-            } else {
-                prot -= Prot::WRITE;
-            }
+        let rights = table_rights(vma.prot, vma.shared() || write);
+        if !vma.shared() && write {
+            let copy = Frame::alloc().ok_or(Refused::OutOfMemory)?;
+            copy.copy_from(&frame);
+            frame = copy;
         }
         let around = (!write && !vma.shared()).then(|| around(page, &range));
         let layout = self.layout.lock();
         if layout.generation != generation {
             return Ok(false);
         }
-        match self.space.map(page, frame, prot) {
+        match self.space.map(page, frame, rights) {
             Err(MapError::OutOfMemory) => return Err(Refused::OutOfMemory),
             // Another CPU was faster.
             Err(MapError::Occupied) => return Ok(true),
@@ -180,7 +225,7 @@ impl Memory {
             if layout.generation != generation {
                 break;
             }
-            if self.space.map(neighbour, frame, prot) == Err(MapError::OutOfMemory) {
+            if self.space.map(neighbour, frame, rights) == Err(MapError::OutOfMemory) {
                 break;
             }
         }
@@ -190,11 +235,7 @@ impl Memory {
     /// Makes all pages of the range present (MAP_POPULATE, mlock(2)). Stops quietly where that can't be.
     pub fn populate(&self, range: Range<usize>, access: Access) -> Result<(), Refused> {
         range.step_by(PAGE_SIZE).try_for_each(|page| {
-            if self
-                .space
-                .query(page)
-                .is_some_and(|mapping| access != Access::Write || mapping.prot.contains(Prot::WRITE))
-            {
+            if self.space.query(page).is_some_and(|mapping| access.is_allowed_by(mapping.prot)) {
                 return Ok(());
             }
             self.resolve(page, access)
@@ -260,10 +301,7 @@ impl Memory {
                 .filter(|at| (USER_START..USER_END).contains(at))
                 .ok_or(Refused::NotMapped)?;
             let page = page_down(at);
-            let mapping = self.space.query(page).filter(|mapping| match access {
-                Access::Write => mapping.prot.contains(Prot::WRITE),
-                _ => !mapping.prot.is_empty(),
-            });
+            let mapping = self.space.query(page).filter(|mapping| access.is_allowed_by(mapping.prot));
             let Some(mapping) = mapping else {
                 self.resolve(at, access)?;
                 continue;

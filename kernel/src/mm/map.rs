@@ -1,7 +1,7 @@
 //! Changes of a memory's layout: mmap(2), munmap(2), mprotect(2), mremap(2), madvise(2), brk(2).
 use super::memory::{Layout, Memory, PAGE_SIZE, page_down, page_range, page_up};
 use super::user::Access;
-use super::vma::{Backing, Vma, VmaFlags};
+use super::vma::{Backing, Vma, VmaFlags, table_rights};
 use crate::errno::Errno;
 use coracle_hal::paging::{Flush, Prot, USER_END, USER_START};
 use core::ops::Range;
@@ -136,8 +136,7 @@ impl Memory {
                     continue;
                 }
                 // Pages of a private mapping may be shared: a write must fault, and find out.
-                let kept = if vma.shared() { prot } else { prot - Prot::WRITE };
-                flush.join(self.space.protect(part, kept));
+                flush.join(self.space.protect(part, table_rights(prot, vma.shared())));
             }
             layout.regions.update(range, |vma| vma.prot = prot)?;
             layout.changed();
@@ -277,31 +276,49 @@ impl Memory {
 
     /// brk(2): gives the end of the heap as it is after the call.
     pub fn set_heap_end(&self, wanted: usize, limit: u64) -> usize {
-        let (heap, start, end) = {
-            let layout = self.layout.lock();
-            let heap = layout.heap.clone();
-            let (Some(start), Some(end)) = (page_up(heap.end), page_up(wanted)) else { return heap.end };
-            if wanted < heap.start || (wanted - heap.start) as u64 > limit || end > USER_END {
-                return heap.end;
+        let mut flush = Flush::default();
+        let end = {
+            let mut layout = self.layout.lock();
+            if self.move_heap_end(&mut layout, &mut flush, wanted, limit).is_ok() {
+                layout.heap.end = wanted;
             }
-            (heap, start, end)
+            layout.heap.end
         };
-        if end < start && self.unmap(end..start).is_err() {
-            return heap.end;
+        drop(flush);
+        self.drop_removed();
+        end
+    }
+
+    fn move_heap_end(
+        &self,
+        layout: &mut Layout,
+        flush: &mut Flush,
+        wanted: usize,
+        limit: u64,
+    ) -> Result<(), Errno> {
+        let heap = layout.heap.clone();
+        let (Some(start), Some(end)) = (page_up(heap.end), page_up(wanted)) else { return Err(Errno::NOMEM) };
+        if wanted < heap.start || (wanted - heap.start) as u64 > limit || end > USER_END {
+            return Err(Errno::NOMEM);
+        }
+        if end < start && layout.regions.remove(end..start)? {
+            flush.join(self.space.unmap(end..start));
+            layout.changed();
         }
         if end > start {
+            if !layout.regions.is_free(start..end) {
+                return Err(Errno::NOMEM);
+            }
             let vma = Vma {
                 prot: Prot::READ | Prot::WRITE,
                 flags: VmaFlags::MAY_WRITE,
                 backing: Backing::Anonymous,
                 label: "[heap]",
             };
-            if self.map(Place::FixedNoReplace(start), end - start, vma, false).is_err() {
-                return heap.end;
-            }
+            layout.regions.insert(start..end, vma)?;
+            layout.changed();
         }
-        self.layout.lock().heap.end = wanted;
-        wanted
+        Ok(())
     }
 
     /// Which pages of the range are present (mincore(2)): calls `tell` for each.

@@ -3,7 +3,7 @@
 use super::fault;
 use crate::errno::Errno;
 use alloc::vec::Vec;
-use coracle_hal::paging::USER_END;
+use coracle_hal::paging::{Prot, USER_END};
 use coracle_hal::user as hal;
 
 /// What the access needs of a page.
@@ -15,6 +15,17 @@ pub enum Access {
     Write,
     /// To be executed.
     Execute,
+}
+
+impl Access {
+    /// True if a page with these rights in the page table allows it.
+    pub fn is_allowed_by(self, rights: Prot) -> bool {
+        rights.contains(match self {
+            Access::Read => Prot::READ,
+            Access::Write => Prot::WRITE,
+            Access::Execute => Prot::EXEC,
+        })
+    }
 }
 
 #[cold]

@@ -53,6 +53,14 @@ pub struct Vma {
     pub label: &'static str,
 }
 
+/// What a page table holds for `prot`: a page that may be accessed at all may be read, as x86 has no other pages (mmap(2)).
+/// `write`: it may be written at once; else a write faults first.
+pub fn table_rights(prot: Prot, write: bool) -> Prot {
+    let mut rights = prot;
+    rights.set(Prot::READ, !prot.is_empty());
+    if write { rights } else { rights - Prot::WRITE }
+}
+
 impl Vma {
     /// True for MAP_SHARED.
     pub fn shared(&self) -> bool {

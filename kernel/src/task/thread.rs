@@ -35,6 +35,10 @@ pub struct Thread {
     pub name: Mutex<[u8; NAME_LEN]>,
     /// Nice value (setpriority(2)): kept, without effect on scheduling.
     pub nice: AtomicI32,
+    /// Where its last page fault was for which nothing was to be changed, and how many there were in a row (`mm::fault`).
+    pub fruitless_fault: AtomicUsize,
+    /// See above.
+    pub fruitless_faults: AtomicU32,
     /// Scheduling policy and priority (sched_setscheduler(2)): kept, without effect.
     pub policy: AtomicU32,
 }
@@ -112,6 +116,8 @@ impl Thread {
             robust_list: AtomicUsize::new(0),
             name: Mutex::new([0; NAME_LEN]),
             nice: AtomicI32::new(0),
+            fruitless_fault: AtomicUsize::new(0),
+            fruitless_faults: AtomicU32::new(0),
             policy: AtomicU32::new(0),
         })
     }
