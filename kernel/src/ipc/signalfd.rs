@@ -4,7 +4,7 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
 use crate::mm::user_buf::UserBuf;
 use crate::task::process::Process;
-use crate::task::signal::SigInfo;
+use crate::task::signal::{self, SigInfo};
 use crate::task::thread::Thread;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -42,7 +42,7 @@ impl SignalFd {
         let mask = self.mask.load(Relaxed);
         let mut shared = thread.process.signals.lock();
         let mut own = thread.signals.lock();
-        own.pending.take(mask).or_else(|| shared.pending.take(mask))
+        signal::take(thread, &mut shared, &mut own, mask)
     }
 }
 

@@ -21,14 +21,7 @@ pub struct TimerFd {
     clock: Clock,
     this: Weak<TimerFd>,
     source: PollSource,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    interval: IntervalTimer,
-    /// Expirations that weren't read.
-    expirations: u64,
+    interval: Mutex<IntervalTimer>,
 }
 
 impl TimerFd {
@@ -37,24 +30,28 @@ impl TimerFd {
             clock,
             this: this.clone(),
             source: PollSource::new(),
-            state: Mutex::new(State::default()),
+            interval: Mutex::new(IntervalTimer::default()),
         })
     }
 
     /// Sets it to go off at `first_ns` since boot (0: never); gives what was left and the interval.
     fn set(&self, first_ns: u64, interval_ns: u64) -> (u64, u64) {
-        let mut state = self.state.lock();
-        state.expirations = 0;
-        state.interval.set(first_ns, interval_ns, &self.this)
+        self.interval.lock().set(first_ns, interval_ns, Some(&self.this))
+    }
+
+    /// Expirations since the last read, and sets the next; EAGAIN if there are none.
+    fn take(&self) -> Result<u64, Errno> {
+        match self.interval.lock().restart(clock::monotonic_ns(), 0, &self.this) {
+            0 => Err(Errno::AGAIN),
+            expirations => Ok(expirations),
+        }
     }
 }
 
 impl Timed for TimerFd {
     fn expired(&self, now_ns: u64) {
-        {
-            let mut state = self.state.lock();
-            let Some(times) = state.interval.expire(now_ns, &self.this) else { return };
-            state.expirations += times;
+        if !self.interval.lock().expire(now_ns) {
+            return;
         }
         self.source.notify(Events::IN | Events::RDNORM);
     }
@@ -65,12 +62,7 @@ impl File for TimerFd {
         if dst.remaining() < 8 {
             return Err(Errno::INVAL);
         }
-        let expirations = block_on(&self.source, nonblock, None, || {
-            match core::mem::take(&mut self.state.lock().expirations) {
-                0 => Err(Errno::AGAIN),
-                expirations => Ok(expirations),
-            }
-        })?;
+        let expirations = block_on(&self.source, nonblock, None, || self.take())?;
         dst.put(&expirations.to_le_bytes())
     }
     fn keeps_position(&self) -> bool {
@@ -80,7 +72,7 @@ impl File for TimerFd {
         Ok(crate::fs::stat::anonymous())
     }
     fn readiness(&self) -> Events {
-        if self.state.lock().expirations > 0 { Events::IN | Events::RDNORM } else { Events::empty() }
+        if self.interval.lock().has_expired() { Events::IN | Events::RDNORM } else { Events::empty() }
     }
     fn poll_source(&self) -> Option<&PollSource> {
         Some(&self.source)
@@ -149,7 +141,7 @@ pub fn settime(call: &Call) -> SysResult {
 
 /// timerfd_gettime(2).
 pub fn gettime(call: &Call) -> SysResult {
-    let value = with(call, call.i32(0), |timer| Ok(timer.state.lock().interval.remaining()))?;
+    let value = with(call, call.i32(0), |timer| Ok(timer.interval.lock().remaining()))?;
     write_value(call.usize(1), value)?;
     Ok(0)
 }

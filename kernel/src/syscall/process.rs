@@ -213,7 +213,8 @@ pub fn wait4(call: &Call) -> SysResult {
         i32::MIN => return Err(Errno::SRCH),
         _ => Which::Group(-pid),
     };
-    let wanted = abi::WEXITED | (options & (abi::WNOHANG | abi::WUNTRACED | abi::WCONTINUED));
+    let wanted = abi::WEXITED
+        | (options & (abi::WNOHANG | abi::WUNTRACED | abi::WCONTINUED | abi::__WALL | abi::__WCLONE));
     let Some(report) = wait::wait(process, which, wanted)? else { return Ok(0) };
     if call.usize(1) != 0 {
         user::write_u32(call.usize(1), report.wait_status as u32)?;
@@ -353,7 +354,7 @@ pub fn pidfd_send_signal(call: &Call) -> SysResult {
     };
     super::signal::check_target(call, &target, number)?;
     if number != 0 {
-        signal::send_to_process(&target, info);
+        signal::send_to_process(&target, info).check()?;
     }
     Ok(0)
 }

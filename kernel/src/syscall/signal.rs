@@ -54,6 +54,7 @@ pub fn rt_sigaction(call: &Call) -> SysResult {
             if shared.ignores(signal) && new.handler == IGNORE {
                 shared.pending.discard(bit(signal));
                 threads.iter().for_each(|thread| thread.signals.lock().pending.discard(bit(signal)));
+                process.timers.signal_taken(signal);
             }
         }
         old
@@ -124,7 +125,7 @@ pub fn rt_sigtimedwait(call: &Call) -> SysResult {
     let take = || {
         let mut shared = call.thread().process.signals.lock();
         let mut own = call.thread().signals.lock();
-        let found = own.pending.take(set).or_else(|| shared.pending.take(set));
+        let found = signal::take(call.thread(), &mut shared, &mut own, set);
         own.waiting = if found.is_some() { 0 } else { set };
         found
     };
@@ -258,7 +259,7 @@ fn send_to_tid(call: &Call, tid: i32, group: Option<i32>, signal: u32, info: Sig
     }
     check_target(call, &thread.process, signal)?;
     if signal != 0 {
-        signal::send_to_thread(&thread, info);
+        signal::send_to_thread(&thread, info).check()?;
     }
     Ok(0)
 }
@@ -292,18 +293,10 @@ pub fn rt_sigqueueinfo(call: &Call) -> SysResult {
     let info = queued_info(call, signal, call.usize(2), pid)?;
     let target = process::by_pid(pid).ok_or(Errno::SRCH)?;
     check_target(call, &target, signal)?;
-    check_queue(&target, signal)?;
     if signal != 0 {
-        signal::send_to_process(&target, info);
+        signal::send_to_process(&target, info).check()?;
     }
     Ok(0)
-}
-
-/// EAGAIN if more real-time signals wait than RLIMIT_SIGPENDING allows.
-fn check_queue(target: &Process, signal: u32) -> Result<(), Errno> {
-    let waiting = target.signals.lock().pending.len() as u64;
-    let full = signal >= signal::FIRST_REALTIME && waiting >= target.limits.soft(abi::RLIMIT_SIGPENDING);
-    if full { Err(Errno::AGAIN) } else { Ok(()) }
 }
 
 /// rt_tgsigqueueinfo(2).

@@ -136,7 +136,7 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
     let process = Process::new(pid, memory, descriptors, fs);
     {
         let mut signals = process.signals.lock();
-        *signals = from.signals.lock().inherit();
+        *signals = from.signals.lock().inherit(request.has(abi::CLONE_SIGHAND));
         if request.flags & abi::CLONE_CLEAR_SIGHAND != 0 {
             signals.reset_handlers();
         }

@@ -326,9 +326,12 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     end_other_threads(thread)?;
     install(process, &loaded);
     process.timers.clear_created();
-    process.signals.lock().reset_handlers();
     {
+        let mut shared = process.signals.lock();
         let mut own = thread.signals.lock();
+        shared.reset_handlers();
+        shared.pending.discard_timers();
+        own.pending.discard_timers();
         own.alt_stack = Default::default();
     }
     thread.robust_list.store(0, Relaxed);

@@ -1,17 +1,23 @@
 //! Timers that send signals: setitimer(2), alarm(2), timer_create(2).
-use super::clock::Clock;
+//!
+//! At most one signal of a timer waits at a time. A periodic timer goes on when its signal is delivered; what it missed
+//! until then is its overrun (timer_getoverrun(2)).
+use super::clock::{self, Clock};
 use super::interval::IntervalTimer;
 use super::timer::Timed;
 use crate::errno::Errno;
 use crate::task::process::{self, Process};
-use crate::task::signal::{self, SigInfo};
+use crate::task::signal::{self, Charge, Sent, SigInfo};
 use alloc::sync::{Arc, Weak};
 use coracle_sorted_map::SortedMap;
 use linux_raw_sys::general as abi;
 use spin::Mutex;
 
-/// Timers of timer_create(2) that a process may have.
-const MAX_TIMERS: usize = 1024;
+/// How long a periodic timer rests at least after its signal was delivered: a program whose handler takes longer than the
+/// period makes headway all the same. Expiries in this time are counted as overruns.
+const REST_NS: u64 = 50_000;
+/// The same if the signal is ignored, so that the timer costs little: a tick of Linux at CONFIG_HZ=250.
+const IGNORED_REST_NS: u64 = 4_000_000;
 
 /// What a timer does when it goes off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,16 +56,29 @@ pub struct PosixTimer {
     pub clock: Clock,
     notify: Notify,
     state: Mutex<State>,
+    /// The place of its signal among those that may wait; the timers of setitimer(2) have none of their own.
+    _charge: Option<Charge>,
 }
 
 #[derive(Default)]
 struct State {
     interval: IntervalTimer,
+    /// Its signal waits.
+    queued: bool,
+    /// Times that it went off, set anew, while its signal still waited.
+    merged: u64,
+    /// Of the last signal that was delivered.
     overrun: u64,
 }
 
 impl PosixTimer {
-    fn new(process: &Arc<Process>, id: i32, clock: Clock, notify: Notify) -> Arc<PosixTimer> {
+    fn new(
+        process: &Arc<Process>,
+        id: i32,
+        clock: Clock,
+        notify: Notify,
+        charge: Option<Charge>,
+    ) -> Arc<PosixTimer> {
         Arc::new_cyclic(|this| PosixTimer {
             process: Arc::downgrade(process),
             this: this.clone(),
@@ -67,6 +86,7 @@ impl PosixTimer {
             clock,
             notify,
             state: Mutex::new(State::default()),
+            _charge: charge,
         })
     }
 
@@ -74,7 +94,9 @@ impl PosixTimer {
     pub fn set(&self, first_ns: u64, interval_ns: u64) -> (u64, u64) {
         let mut state = self.state.lock();
         state.overrun = 0;
-        state.interval.set(first_ns, interval_ns, &self.this)
+        state.merged = 0;
+        let owner = (self.notify != Notify::Nothing).then_some(&self.this);
+        state.interval.set(first_ns, interval_ns, owner)
     }
 
     /// Nanoseconds left (0: disarmed), and the interval.
@@ -84,32 +106,91 @@ impl PosixTimer {
 
     /// Expirations that the last signal doesn't tell (timer_getoverrun(2)).
     pub fn overrun(&self) -> i32 {
-        self.state.lock().overrun.min(i32::MAX as u64) as i32
+        self.state.lock().overrun()
+    }
+
+    /// Its signal is delivered now: sets the next expiry; gives the overrun.
+    fn delivered(&self) -> i32 {
+        let mut state = self.state.lock();
+        state.queued = false;
+        let times = state.interval.restart(clock::monotonic_ns(), REST_NS, &self.this);
+        state.overrun = times.saturating_sub(1) + core::mem::take(&mut state.merged);
+        state.overrun()
+    }
+
+    /// Its signal won't be delivered: the timer goes on, slowly.
+    fn ignored(&self) {
+        let mut state = self.state.lock();
+        state.queued = false;
+        state.interval.restart(clock::monotonic_ns(), IGNORED_REST_NS, &self.this);
+    }
+}
+
+impl State {
+    fn overrun(&self) -> i32 {
+        self.overrun.min(i32::MAX as u64) as i32
+    }
+}
+
+/// The signal of a timer among those that wait.
+pub struct TimerSignal(Option<Arc<PosixTimer>>);
+
+impl TimerSignal {
+    /// It is delivered: the timer goes on. Gives the overrun.
+    pub fn delivered(mut self) -> i32 {
+        self.0.take().map_or(0, |timer| timer.delivered())
+    }
+}
+
+impl Drop for TimerSignal {
+    fn drop(&mut self) {
+        if let Some(timer) = self.0.take() {
+            timer.ignored();
+        }
     }
 }
 
 impl Timed for PosixTimer {
     fn expired(&self, now_ns: u64) {
-        let Some(process) = self.process.upgrade() else { return };
+        let (Some(process), Some(this)) = (self.process.upgrade(), self.this.upgrade()) else { return };
         {
             let mut state = self.state.lock();
-            let Some(times) = state.interval.expire(now_ns, &self.this) else { return };
-            state.overrun = times - 1;
+            if !state.interval.expire(now_ns) {
+                return;
+            }
+            if state.queued {
+                state.merged += 1;
+                return;
+            }
+            state.queued = matches!(self.notify, Notify::Process { .. } | Notify::Thread { .. });
         }
-        let overrun = self.overrun();
         match self.notify {
             Notify::Nothing => {}
-            Notify::Interval { signal } => signal::send_to_process(&process, SigInfo::kernel(signal)),
-            Notify::Process { signal, value } => {
-                signal::send_to_process(&process, SigInfo::timer(signal, self.id, overrun, value));
-            }
-            Notify::Thread { signal, value, tid } => {
-                if let Some(thread) = process::thread_by_tid(tid) {
-                    signal::send_to_thread(&thread, SigInfo::timer(signal, self.id, overrun, value));
+            // The delivery of any such signal lets the timer go on: `ProcessTimers::signal_taken`.
+            Notify::Interval { signal } => {
+                if signal::send_to_process(&process, SigInfo::kernel(signal)) == Sent::Ignored {
+                    self.ignored();
                 }
             }
+            Notify::Process { signal, value } => {
+                let info = SigInfo::timer(signal, self.id, value);
+                signal::send_timer(&process, None, info, TimerSignal(Some(this)));
+            }
+            Notify::Thread { signal, value, tid } => match process::thread_by_tid(tid) {
+                Some(thread) => {
+                    let info = SigInfo::timer(signal, self.id, value);
+                    signal::send_timer(&process, Some(&thread), info, TimerSignal(Some(this)));
+                }
+                // As on Linux, the timer rests until it is set anew.
+                None => self.state.lock().queued = false,
+            },
         }
     }
+}
+
+/// The id after `id`.
+fn next_id(id: i32) -> i32 {
+    id.checked_add(1).unwrap_or(0)
 }
 
 /// The timers of a process.
@@ -119,24 +200,28 @@ pub struct ProcessTimers(Mutex<Timers>);
 #[derive(Default)]
 struct Timers {
     by_id: SortedMap<i32, Arc<PosixTimer>>,
+    /// For the next timer: ids aren't used again soon.
+    next_id: i32,
     /// ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF.
     intervals: [Option<Arc<PosixTimer>>; 3],
 }
 
 impl ProcessTimers {
-    /// timer_create(2). EAGAIN if there are too many.
+    /// timer_create(2). EAGAIN if no more signals of the user may wait (RLIMIT_SIGPENDING): each timer keeps a place.
     pub fn create(
         &self,
         process: &Arc<Process>,
         clock: Clock,
         notify: impl FnOnce(i32) -> Notify,
     ) -> Result<i32, Errno> {
+        let charge = Charge::of(process).ok_or(Errno::AGAIN)?;
         let mut timers = self.0.lock();
-        if timers.by_id.len() >= MAX_TIMERS {
-            return Err(Errno::AGAIN);
+        while timers.by_id.contains_key(&timers.next_id) {
+            timers.next_id = next_id(timers.next_id);
         }
-        let id = (0..).find(|id| !timers.by_id.contains_key(id)).ok_or(Errno::AGAIN)?;
-        timers.by_id.insert(id, PosixTimer::new(process, id, clock, notify(id)));
+        let id = timers.next_id;
+        timers.next_id = next_id(id);
+        timers.by_id.insert(id, PosixTimer::new(process, id, clock, notify(id), Some(charge)));
         Ok(id)
     }
 
@@ -165,8 +250,24 @@ impl ProcessTimers {
         let mut timers = self.0.lock();
         let place = &mut timers.intervals[which as usize];
         Ok(place
-            .get_or_insert_with(|| PosixTimer::new(process, 0, Clock::Monotonic, Notify::Interval { signal }))
+            .get_or_insert_with(|| {
+                PosixTimer::new(process, 0, Clock::Monotonic, Notify::Interval { signal }, None)
+            })
             .clone())
+    }
+
+    /// A signal of the process as a whole is delivered, or won't be: a timer of setitimer(2) that waits for it goes on.
+    pub fn signal_taken(&self, signal: u32) {
+        let which = match signal {
+            abi::SIGALRM => abi::ITIMER_REAL,
+            abi::SIGVTALRM => abi::ITIMER_VIRTUAL,
+            abi::SIGPROF => abi::ITIMER_PROF,
+            _ => return,
+        };
+        let timer = self.0.lock().intervals[which as usize].clone();
+        if let Some(timer) = timer {
+            timer.delivered();
+        }
     }
 
     /// Removes all that timer_create(2) made (exec(2)).

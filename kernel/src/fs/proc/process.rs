@@ -8,7 +8,7 @@ use crate::fs::mount::{self, Place};
 use crate::fs::synthetic::{Directory, Item, Kind, Listed, Table, Text};
 use crate::fs::walk::{self, Follow};
 use crate::task::process::Process;
-use crate::task::signal::{DEFAULT, IGNORE, MAX_SIGNAL};
+use crate::task::signal::{Charge, DEFAULT, IGNORE, MAX_SIGNAL};
 use crate::task::thread::Thread;
 use alloc::boxed::Box;
 use alloc::format;
@@ -19,7 +19,7 @@ use coracle_hal::frame::FRAME_SIZE;
 use coracle_hal::paging::Prot;
 use core::fmt::Write;
 use core::sync::atomic::Ordering::Relaxed;
-use linux_raw_sys::general::{O_CLOEXEC, O_RDONLY, S_IFDIR, S_IFLNK, S_IFREG};
+use linux_raw_sys::general::{O_CLOEXEC, O_RDONLY, RLIMIT_SIGPENDING, S_IFDIR, S_IFLNK, S_IFREG};
 
 /// Whom the files are about: a process, or one thread of it.
 #[derive(Clone)]
@@ -326,7 +326,7 @@ fn status(subject: &Subject) -> Vec<u8> {
          VmSize:\t{mapped:>8} kB\nVmLck:\t       0 kB\nVmPin:\t       0 kB\nVmHWM:\t{resident:>8} kB\n\
          VmRSS:\t{resident:>8} kB\nRssAnon:\t{resident:>8} kB\nRssFile:\t       0 kB\nRssShmem:\t       0 kB\n\
          VmData:\t{mapped:>8} kB\nVmStk:\t     132 kB\nVmExe:\t       0 kB\nVmLib:\t       0 kB\nVmPTE:\t       0 kB\n\
-         VmSwap:\t       0 kB\nThreads:\t{threads}\nSigQ:\t0/15000\nSigPnd:\t{pending:016x}\n\
+         VmSwap:\t       0 kB\nThreads:\t{threads}\nSigQ:\t{queued}/{queue_limit}\nSigPnd:\t{pending:016x}\n\
          ShdPnd:\t{shared_pending:016x}\nSigBlk:\t{blocked:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\n\
          CapInh:\t{inheritable:016x}\nCapPrm:\t{permitted:016x}\nCapEff:\t{effective:016x}\nCapBnd:\t{permitted:016x}\n\
          CapAmb:\t0000000000000000\nNoNewPrivs:\t{privs}\nSeccomp:\t0\nSeccomp_filters:\t0\n\
@@ -334,6 +334,8 @@ fn status(subject: &Subject) -> Vec<u8> {
          voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         name = subject.name(),
         umask = process.fs.umask(),
+        queued = Charge::waiting(process),
+        queue_limit = process.limits.soft(RLIMIT_SIGPENDING),
         tgid = process.pid,
         id = subject.id(),
         ppid = process.parent_pid(),

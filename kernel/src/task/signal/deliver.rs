@@ -49,7 +49,7 @@ fn next(thread: &Arc<Thread>) -> Option<(SigInfo, Action)> {
     let mut shared = thread.process.signals.lock();
     let mut own = thread.signals.lock();
     let allowed = !own.mask;
-    let Some(info) = own.pending.take(allowed).or_else(|| shared.pending.take(allowed)) else {
+    let Some(info) = super::send::take(thread, &mut shared, &mut own, allowed) else {
         thread.work().clear(Work::SIGNAL);
         return None;
     };

@@ -47,10 +47,19 @@ impl SigInfo {
             fields: [pair(pid as u32, uid), status as u32 as u64, 0, 0],
         }
     }
-    /// A timer of timer_create(2) went off.
-    pub const fn timer(signal: u32, timer: i32, overrun: i32, value: u64) -> Self {
-        let fields = [pair(timer as u32, overrun as u32), value, 0, 0];
+    /// A timer of timer_create(2) went off; [`Self::with_overrun`] is added when it is delivered.
+    pub const fn timer(signal: u32, timer: i32, value: u64) -> Self {
+        let fields = [pair(timer as u32, 0), value, 0, 0];
         SigInfo { signal, errno: 0, code: SI_TIMER, fields }
+    }
+    /// The same, with a timer's overrun (si_overrun).
+    pub const fn with_overrun(mut self, overrun: i32) -> Self {
+        self.fields[0] = pair(self.fields[0] as u32, overrun as u32);
+        self
+    }
+    /// True if the kernel sends it, and not a program by some call.
+    pub const fn is_from_kernel(&self) -> bool {
+        self.code > 0
     }
     /// True for the three that mean an error of the running instruction, which can't be put off.
     pub fn is_fault(&self) -> bool {

@@ -1,4 +1,5 @@
 //! Signals (signal(7)): state, sending, masks, delivery.
+mod charge;
 mod deliver;
 mod frame;
 mod info;
@@ -6,9 +7,10 @@ mod mask;
 mod send;
 mod state;
 
+pub use charge::Charge;
 pub use deliver::{deliver, resume_call};
 pub use frame::{minimum_stack, sigreturn, stack_flags};
-pub use info::{FIRST_REALTIME, MAX_SIGNAL, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit};
+pub use info::{MAX_SIGNAL, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit};
 pub use mask::{restore_mask, set_mask, set_temporary_mask};
-pub use send::{force, raise, send_to_group, send_to_process, send_to_thread};
+pub use send::{Sent, force, raise, send_timer, send_to_group, send_to_process, send_to_thread, take};
 pub use state::{Action, AltStack, DEFAULT, IGNORE, ProcessSignals, ThreadSignals};

@@ -1,41 +1,74 @@
-//! Sending signals.
-use super::info::{MAX_SIGNAL, SigInfo, UNBLOCKABLE, bit};
-use super::state::DEFAULT;
+//! Sending signals, and taking those that wait.
+use super::charge::Charge;
+use super::info::{FIRST_REALTIME, MAX_SIGNAL, SI_USER, SigInfo, UNBLOCKABLE, bit};
+use super::state::{DEFAULT, ProcessSignals, Slot, ThreadSignals};
 use crate::errno::Errno;
 use crate::ipc::poll::Events;
 use crate::task::process::{self, Process};
 use crate::task::thread::{Thread, Work};
+use crate::time::posix_timer::TimerSignal;
 use alloc::sync::Arc;
 use linux_raw_sys::general as abi;
 
 /// Signals that stop a process.
 const STOPS: u64 = bit(abi::SIGSTOP) | bit(abi::SIGTSTP) | bit(abi::SIGTTIN) | bit(abi::SIGTTOU);
 
+/// What became of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It waits, or one of its kind did already.
+    Waits,
+    /// The process ignores it.
+    Ignored,
+    /// As many wait as RLIMIT_SIGPENDING allows.
+    Refused,
+}
+
+impl Sent {
+    /// EAGAIN if it was refused (sigqueue(3), tgkill(2)).
+    pub fn check(self) -> Result<(), Errno> {
+        if self == Sent::Refused { Err(Errno::AGAIN) } else { Ok(()) }
+    }
+}
+
 /// Sends a signal to a process: some thread of it that doesn't block it takes it.
-pub fn send_to_process(process: &Arc<Process>, info: SigInfo) {
-    send(process, None, info);
+pub fn send_to_process(process: &Arc<Process>, info: SigInfo) -> Sent {
+    send(process, None, info, slot(process, &info))
 }
 
 /// Sends a signal to one thread.
-pub fn send_to_thread(thread: &Arc<Thread>, info: SigInfo) {
-    send(&thread.process, Some(thread), info);
+pub fn send_to_thread(thread: &Arc<Thread>, info: SigInfo) -> Sent {
+    send(&thread.process, Some(thread), info, slot(&thread.process, &info))
+}
+
+/// Sends a timer's signal to a process, or to the thread of it that is given.
+pub fn send_timer(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: SigInfo, timer: TimerSignal) {
+    send(process, target, info, Some(Slot::Timer(timer)));
+}
+
+/// The place in which `info` waits for `process`. Standard signals get one beyond the limit if the kernel or kill(2) sends
+/// them, as on Linux (`kernel/signal.c`, `__send_signal_locked`).
+fn slot(process: &Process, info: &SigInfo) -> Option<Slot> {
+    let unlimited = info.signal < FIRST_REALTIME && info.code >= SI_USER;
+    let charge = if unlimited { Charge::beyond_limit(process) } else { Charge::of(process) };
+    charge.map(Slot::Charged)
 }
 
 /// Sends a signal to all processes of a group; ESRCH if it has none.
 pub fn send_to_group(group: i32, info: SigInfo) -> Result<(), Errno> {
     let members = process::of_group(group);
-    members.iter().for_each(|process| send_to_process(process, info));
+    for process in &members {
+        send_to_process(process, info);
+    }
     if members.is_empty() { Err(Errno::SRCH) } else { Ok(()) }
 }
 
 /// SIGPIPE and its like: sent to the running thread by a call that failed.
 pub fn raise(signal: u32) {
-    crate::this::with(|thread| {
-        send_to_thread(thread, SigInfo::user(signal, super::info::SI_USER, thread.process.pid, 0))
-    });
+    crate::this::with(|thread| send_to_thread(thread, SigInfo::user(signal, SI_USER, thread.process.pid, 0)));
 }
 
-fn send(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: SigInfo) {
+fn send(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: SigInfo, slot: Option<Slot>) -> Sent {
     debug_assert!((1..=MAX_SIGNAL).contains(&info.signal));
     let signal = bit(info.signal);
     if info.signal == abi::SIGCONT {
@@ -61,15 +94,19 @@ fn send(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: SigInfo) {
         };
         let first = target.or(threads.first());
         if shared.ignores(info.signal) && !first.is_some_and(blocked) {
-            return;
+            return Sent::Ignored;
+        }
+        // A real-time signal that carries something isn't sent without it.
+        if slot.is_none() && info.signal >= FIRST_REALTIME && !info.is_from_kernel() && info.code != SI_USER {
+            return Sent::Refused;
         }
         match target {
             Some(thread) => {
-                thread.signals.lock().pending.add(info);
+                thread.signals.lock().pending.add(info, slot);
                 accepts(thread).then(|| thread.clone())
             }
             None => {
-                shared.pending.add(info);
+                shared.pending.add(info, slot);
                 threads.iter().find(|thread| accepts(thread)).cloned()
             }
         }
@@ -78,10 +115,26 @@ fn send(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: SigInfo) {
         thread.add_work(Work::SIGNAL);
     }
     process.signal_source.notify(Events::IN);
+    Sent::Waits
+}
+
+/// Takes a signal of `allowed` that waits for `thread`, whose own and whose process's state is given: the thread's first.
+pub fn take(
+    thread: &Thread,
+    shared: &mut ProcessSignals,
+    own: &mut ThreadSignals,
+    allowed: u64,
+) -> Option<SigInfo> {
+    own.pending.take(allowed).or_else(|| {
+        let info = shared.pending.take(allowed)?;
+        thread.process.timers.signal_taken(info.signal);
+        Some(info)
+    })
 }
 
 /// A signal that the running instruction of `thread` caused: it can't be blocked or ignored; then it kills.
 pub fn force(thread: &Arc<Thread>, info: SigInfo) {
+    let slot = Charge::beyond_limit(&thread.process).map(Slot::Charged);
     let mut shared = thread.process.signals.lock();
     let mut own = thread.signals.lock();
     let mut action = shared.action(info.signal);
@@ -90,6 +143,6 @@ pub fn force(thread: &Arc<Thread>, info: SigInfo) {
         shared.set_action(info.signal, action);
         own.mask &= !bit(info.signal);
     }
-    own.pending.add(info);
+    own.pending.add(info, slot);
     thread.work().set(Work::SIGNAL);
 }

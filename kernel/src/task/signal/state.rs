@@ -1,7 +1,11 @@
 //! Signal state: actions of a process, masks of threads, and what is pending.
-use super::info::{FIRST_REALTIME, MAX_SIGNAL, SigInfo, bit};
+use super::charge::Charge;
+use super::info::{FIRST_REALTIME, MAX_SIGNAL, SI_USER, SigInfo, bit};
+use crate::time::posix_timer::TimerSignal;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use linux_raw_sys::general as abi;
+use spin::Mutex;
 
 /// SIG_DFL.
 pub const DEFAULT: usize = 0;
@@ -61,7 +65,22 @@ pub fn default_action(signal: u32) -> DefaultAction {
 #[derive(Default)]
 pub struct Pending {
     set: u64,
-    queue: VecDeque<SigInfo>,
+    /// What is told about them; nothing about one whose information there was no place for.
+    queue: VecDeque<Waiting>,
+}
+
+/// A signal that waits.
+struct Waiting {
+    info: SigInfo,
+    slot: Slot,
+}
+
+/// What holds a waiting signal's place.
+pub enum Slot {
+    /// One of those that RLIMIT_SIGPENDING allows, given back when this is dropped.
+    Charged(Charge),
+    /// That of a timer.
+    Timer(TimerSignal),
 }
 
 impl Pending {
@@ -69,13 +88,19 @@ impl Pending {
     pub fn set(&self) -> u64 {
         self.set
     }
-    /// Adds one; a standard signal that waits already is not added again.
-    pub fn add(&mut self, info: SigInfo) {
-        if info.signal < FIRST_REALTIME && self.set & bit(info.signal) != 0 {
+    /// Adds one; a standard signal that waits already is not added again, unless a timer sends it. Without a slot, or
+    /// without memory, the signal waits and nothing is told about it.
+    pub fn add(&mut self, info: SigInfo, slot: Option<Slot>) {
+        let waits = self.set & bit(info.signal) != 0;
+        if waits && info.signal < FIRST_REALTIME && !matches!(slot, Some(Slot::Timer(_))) {
             return;
         }
         self.set |= bit(info.signal);
-        self.queue.push_back(info);
+        if let Some(slot) = slot
+            && self.queue.try_reserve(1).is_ok()
+        {
+            self.queue.push_back(Waiting { info, slot });
+        }
     }
     /// Takes the next one of `allowed`: an instruction's fault first, then the lowest number, the oldest of it.
     pub fn take(&mut self, allowed: u64) -> Option<SigInfo> {
@@ -83,51 +108,75 @@ impl Pending {
         if ready == 0 {
             return None;
         }
-        let candidates = self.queue.iter().enumerate().filter(|(_, info)| ready & bit(info.signal) != 0);
-        let (index, _) = candidates.min_by_key(|(index, info)| (!info.is_fault(), info.signal, *index))?;
-        let info = self.queue.remove(index)?;
-        if !self.queue.iter().any(|other| other.signal == info.signal) {
+        let lowest = ready.trailing_zeros() + 1;
+        let known =
+            self.queue.iter().enumerate().filter(|(_, waiting)| ready & bit(waiting.info.signal) != 0);
+        let best = known.min_by_key(|(index, Waiting { info, .. })| (!info.is_fault(), info.signal, *index));
+        let Some((index, _)) =
+            best.filter(|(_, Waiting { info, .. })| info.is_fault() || info.signal == lowest)
+        else {
+            // As Linux tells it: as if sent by kill(2), by no process.
+            self.set &= !bit(lowest);
+            return Some(SigInfo::user(lowest, SI_USER, 0, 0));
+        };
+        let Waiting { info, slot } = self.queue.remove(index)?;
+        if !self.queue.iter().any(|other| other.info.signal == info.signal) {
             self.set &= !bit(info.signal);
         }
-        Some(info)
+        Some(match slot {
+            Slot::Charged(_) => info,
+            Slot::Timer(timer) => info.with_overrun(timer.delivered()),
+        })
     }
     /// Forgets those of `which`.
     pub fn discard(&mut self, which: u64) {
         self.set &= !which;
-        self.queue.retain(|info| which & bit(info.signal) == 0);
+        self.queue.retain(|waiting| which & bit(waiting.info.signal) == 0);
     }
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.queue.len()
+    /// Forgets those of timers (exec(2)).
+    pub fn discard_timers(&mut self) {
+        let mut of_timers = 0;
+        self.queue.retain(|waiting| {
+            let keep = !matches!(waiting.slot, Slot::Timer(_));
+            of_timers |= if keep { 0 } else { bit(waiting.info.signal) };
+            keep
+        });
+        let others = self.queue.iter().fold(0, |set, waiting| set | bit(waiting.info.signal));
+        self.set &= !(of_timers & !others);
     }
 }
 
+/// Actions by number, from 1.
+type Actions = Mutex<[Action; MAX_SIGNAL as usize]>;
+
 /// A process's part.
 pub struct ProcessSignals {
-    /// Actions by number, from 1.
-    actions: [Action; MAX_SIGNAL as usize],
+    /// Shared with others by CLONE_SIGHAND.
+    actions: Arc<Actions>,
     /// Sent to the process as a whole.
     pub pending: Pending,
 }
 
 impl Default for ProcessSignals {
     fn default() -> Self {
-        ProcessSignals { actions: [Action::default(); MAX_SIGNAL as usize], pending: Pending::default() }
+        let actions = Arc::new(Mutex::new([Action::default(); MAX_SIGNAL as usize]));
+        ProcessSignals { actions, pending: Pending::default() }
     }
 }
 
 impl ProcessSignals {
-    /// The actions alone, for a child.
-    pub fn inherit(&self) -> Self {
-        ProcessSignals { actions: self.actions, pending: Pending::default() }
+    /// The actions alone, for a child: a copy, or the same ones (CLONE_SIGHAND).
+    pub fn inherit(&self, shared: bool) -> Self {
+        let actions = if shared { self.actions.clone() } else { Arc::new(Mutex::new(*self.actions.lock())) };
+        ProcessSignals { actions, pending: Pending::default() }
     }
     /// The action for `signal`, 1 to 64.
     pub fn action(&self, signal: u32) -> Action {
-        self.actions[signal as usize - 1]
+        self.actions.lock()[signal as usize - 1]
     }
     /// Sets it.
     pub fn set_action(&mut self, signal: u32, action: Action) {
-        self.actions[signal as usize - 1] = action;
+        self.actions.lock()[signal as usize - 1] = action;
     }
     /// True if the signal would do nothing.
     pub fn ignores(&self, signal: u32) -> bool {
@@ -137,12 +186,14 @@ impl ProcessSignals {
             _ => false,
         }
     }
-    /// exec(2): handlers are gone, ignored stays ignored.
+    /// exec(2), CLONE_CLEAR_SIGHAND: handlers are gone, ignored stays ignored. Nothing is shared any more.
     pub fn reset_handlers(&mut self) {
-        for action in &mut self.actions {
+        let mut actions = *self.actions.lock();
+        for action in &mut actions {
             let handler = if action.handler == IGNORE { IGNORE } else { DEFAULT };
             *action = Action { handler, ..Action::default() };
         }
+        self.actions = Arc::new(Mutex::new(actions));
     }
 }
 
