@@ -161,6 +161,7 @@ fn start_program(settings: &CommandLine, config: Option<&Config>) {
         Ok(thread) => {
             thread.set_name(&loaded.name);
             process.add_thread(&thread);
+            process.publish();
             fs::access::enforce();
             sched::start(thread);
         }

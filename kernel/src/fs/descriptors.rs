@@ -6,8 +6,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::frame;
 use coracle_vfs_core::bitmap::Bitmap;
-use core::sync::atomic::{AtomicU32, Ordering};
-use spin::Mutex;
+use core::ops::Deref;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use spin::{Mutex, Once};
 
 /// The soft limit of RLIMIT_NOFILE that a program starts with, as on Linux.
 pub const DEFAULT_LIMIT: u32 = 1024;
@@ -50,6 +51,8 @@ impl Slots {
 pub struct DescriptorTable {
     slots: Mutex<Slots>,
     limit: AtomicU32,
+    /// Processes that use it and haven't ended (CLONE_FILES).
+    users: AtomicUsize,
 }
 
 impl Default for DescriptorTable {
@@ -61,7 +64,10 @@ impl Default for DescriptorTable {
 impl DescriptorTable {
     /// An empty table.
     pub fn new() -> Self {
-        DescriptorTable { slots: Mutex::new(Slots::default()), limit: AtomicU32::new(DEFAULT_LIMIT) }
+        Self::with(Slots::default(), DEFAULT_LIMIT)
+    }
+    fn with(slots: Slots, limit: u32) -> Self {
+        DescriptorTable { slots: Mutex::new(slots), limit: AtomicU32::new(limit), users: AtomicUsize::new(0) }
     }
     /// The open file of `fd`; EBADF.
     #[inline(never)]
@@ -151,7 +157,7 @@ impl DescriptorTable {
     }
     /// A copy that shares the open files (fork).
     pub fn duplicate(&self) -> Self {
-        DescriptorTable { slots: Mutex::new(self.slots.lock().clone()), limit: AtomicU32::new(self.limit()) }
+        Self::with(self.slots.lock().clone(), self.limit())
     }
     /// Closes those marked close-on-exec (exec).
     pub fn close_on_exec(&self) {
@@ -176,5 +182,64 @@ impl DescriptorTable {
             closed.slots.iter().flatten().for_each(|slot| locks::descriptor_closed(&slot.file, pid));
         }
         drop(closed);
+    }
+}
+
+/// A process's use of a descriptor table, which others may use as well (clone(2), CLONE_FILES).
+pub struct TableUse {
+    table: Arc<DescriptorTable>,
+    /// A copy of its own that it uses since it executed a program.
+    own: Once<Arc<DescriptorTable>>,
+    /// The process has ended.
+    left: AtomicBool,
+}
+
+impl Deref for TableUse {
+    type Target = DescriptorTable;
+    #[inline(always)]
+    fn deref(&self) -> &DescriptorTable {
+        self.own.get().unwrap_or(&self.table)
+    }
+}
+
+impl TableUse {
+    /// One more use of `table`.
+    pub fn new(table: Arc<DescriptorTable>) -> Self {
+        table.users.fetch_add(1, Ordering::Relaxed);
+        TableUse { table, own: Once::new(), left: AtomicBool::new(false) }
+    }
+    /// The table, for another process to share.
+    pub fn table(&self) -> Arc<DescriptorTable> {
+        self.own.get().unwrap_or(&self.table).clone()
+    }
+    /// Lets go of a table that others use, for a copy (execve(2)). EAGAIN if the process did so before, and its copy is
+    /// shared by now, too.
+    pub fn unshare(&self) -> Result<(), Errno> {
+        if self.users.load(Ordering::Acquire) <= 1 {
+            return Ok(());
+        }
+        if self.own.is_completed() {
+            return Err(Errno::AGAIN);
+        }
+        let copy = self.duplicate();
+        copy.users.store(1, Ordering::Relaxed);
+        self.own.call_once(|| Arc::new(copy));
+        self.table.users.fetch_sub(1, Ordering::AcqRel);
+        Ok(())
+    }
+    /// The process ends: its descriptors are closed, unless others use them.
+    pub fn leave(&self) {
+        if !self.left.swap(true, Ordering::Relaxed) && self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close_all();
+        }
+    }
+}
+
+impl Drop for TableUse {
+    fn drop(&mut self) {
+        // A process that never began: what only its table has is closed with that.
+        if !*self.left.get_mut() {
+            self.users.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }

@@ -54,7 +54,6 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     if request.flags & UNSUPPORTED != 0
         || (thread && !shares_handlers)
         || (shares_handlers && !shares_memory)
-        || (shares_handlers && !thread)
         || (thread && request.has(abi::CLONE_PIDFD))
         || (shares_handlers && request.flags & abi::CLONE_CLEAR_SIGHAND != 0)
     {
@@ -68,15 +67,7 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
         context.rsp = request.stack as u64;
     }
     let fs_base = if request.has(abi::CLONE_SETTLS) { request.tls } else { parent.task.fs_base() };
-    let child = match Thread::new(process.clone(), id, &context, fs_base, true) {
-        Ok(child) => child,
-        Err(error) => {
-            if !thread {
-                process::forget(id);
-            }
-            return Err(error);
-        }
-    };
+    let child = Thread::new(process.clone(), id, &context, fs_base, true)?;
     child.task.set_gs_base(parent.task.gs_base());
     child.set_name(parent.name_text().as_bytes());
     child.nice.store(parent.nice.load(Relaxed), Relaxed);
@@ -100,9 +91,13 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     if request.has(abi::CLONE_CHILD_SETTID) {
         let _ = process.memory().write(request.child_tid, &(id as u32).to_le_bytes());
     }
+    // The last that can fail, but for a process that is ending: nobody has seen the child yet.
     if request.has(abi::CLONE_PIDFD) {
         let fd = crate::ipc::pidfd::open(parent, &process)?;
-        user::write_u32(request.pidfd, fd as u32)?;
+        if let Err(error) = user::write_u32(request.pidfd, fd as u32) {
+            let _ = parent.process.descriptors.remove(fd);
+            return Err(error);
+        }
     }
     if thread {
         // A process that ends meanwhile must not get a thread that doesn't know.
@@ -113,22 +108,26 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
         process.add_thread(&child);
     } else {
         process.add_thread(&child);
+        process.publish();
+        let family = if request.has(abi::CLONE_PARENT) { parent.process.parent() } else { None };
+        process.join_family(family.unwrap_or_else(|| parent.process.clone()));
     }
     sched::start(child);
     if request.has(abi::CLONE_VFORK) && !thread {
         // Woken by exec or exit of the child. A fatal signal ends the wait: the child keeps what it shares alive.
-        let _ = block_on(&parent.process.child_events, false, None, || {
+        let _ = block_on(&process.exit_source, false, None, || {
             if process.vfork_done.load(Acquire) { Ok(()) } else { Err(Errno::AGAIN) }
         });
     }
     Ok(id)
 }
 
+/// The process of a new child, which nobody knows yet. ENOMEM.
 fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<Process>, Errno> {
     let from = &parent.process;
     let memory = if request.has(abi::CLONE_VM) { from.memory() } else { from.memory().duplicate()? };
     let descriptors = if request.has(abi::CLONE_FILES) {
-        from.descriptors.clone()
+        from.descriptors.table()
     } else {
         Arc::new(from.descriptors.duplicate())
     };
@@ -151,9 +150,5 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
     process.no_new_privileges.store(from.no_new_privileges.load(Relaxed), Relaxed);
     process.personality.store(from.personality.load(Relaxed), Relaxed);
     process.vfork_done.store(!request.has(abi::CLONE_VFORK), Relaxed);
-    let family = if request.has(abi::CLONE_PARENT) { from.parent() } else { None };
-    let family = family.unwrap_or_else(|| from.clone());
-    process.set_parent(&family);
-    family.family.lock().children.push(process.clone());
     Ok(process)
 }

@@ -323,6 +323,7 @@ fn map_vdso(memory: &Memory) -> Result<Option<usize>, Errno> {
 pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Errno> {
     let process = &thread.process;
     let loaded = load(&process.fs, request, process.limits.soft(abi::RLIMIT_STACK))?;
+    process.descriptors.unshare()?;
     end_other_threads(thread)?;
     install(process, &loaded);
     process.timers.clear_created();
@@ -344,10 +345,9 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     super::sched::use_memory(thread);
     drop(old);
     process.descriptors.close_on_exec();
+    process.exit_signal.store(abi::SIGCHLD, Relaxed);
     process.vfork_done.store(true, Release);
-    if let Some(parent) = process.parent() {
-        parent.child_events.notify(crate::ipc::poll::Events::IN);
-    }
+    process.exit_source.notify(crate::ipc::poll::Events::IN);
     Ok(loaded.context)
 }
 

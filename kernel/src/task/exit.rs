@@ -8,7 +8,6 @@ use crate::mm::memory::Memory;
 use crate::mm::user;
 use crate::{power, report};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use coracle_hal::context::UserContext;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
@@ -83,7 +82,7 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
         power::off(status.shell_status());
     }
     process.timers.clear();
-    process.descriptors.close_all();
+    process.descriptors.leave();
     // Its page tables go with the last reference; this CPU leaves them first.
     if let Ok(empty) = Memory::new() {
         let old = process.replace_memory(empty);
@@ -91,14 +90,20 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
         drop(old);
     }
     process.vfork_done.store(true, Release);
-    let parent = adopt_children(process);
+    hand_over_children(process);
     *process.exiting.lock() = Some(status);
-    process.dead.store(true, Release);
+    process.dead.store(true, SeqCst);
     process.exit_source.notify(Events::IN);
-    let Some(parent) = parent else { return process::forget(process.pid) };
+    tell_parent(process, status);
+}
+
+/// Tells the parent of the end of `process`: whichever it is by now, as parents end, too.
+fn tell_parent(process: &Arc<Process>, status: ExitStatus) {
+    let Some(parent) = process.parent() else { return process::forget(process.pid) };
     let action = parent.signals.lock().action(abi::SIGCHLD);
     let signal = process.exit_signal.load(Relaxed);
-    if signal != 0 {
+    // clone(2) takes any number, of which those that are no signals mean none.
+    if (1..=signal::MAX_SIGNAL).contains(&signal) {
         let (code, value) = match status {
             ExitStatus::Exited(status) => (abi::CLD_EXITED, i32::from(status)),
             ExitStatus::Killed(signal, false) => (abi::CLD_KILLED, signal as i32),
@@ -111,36 +116,36 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
     process.told.store(true, Release);
     let unwanted = action.handler == signal::IGNORE || action.flags & u64::from(abi::SA_NOCLDWAIT) != 0;
     if signal == abi::SIGCHLD && unwanted {
-        parent.family.lock().children.retain(|child| child.pid != process.pid);
-        process::forget(process.pid);
+        let reaped = {
+            let mut family = parent.family.lock();
+            let index = family.children.iter().position(|child| Arc::ptr_eq(child, process));
+            index.map(|index| family.children.remove(index))
+        };
+        if reaped.is_some() {
+            process::forget(process.pid);
+        }
     }
     parent.child_events.notify(Events::IN);
 }
 
-/// Children of a process that ends go to the nearest subreaper or the first process. Gives the process's own parent.
-fn adopt_children(process: &Arc<Process>) -> Option<Arc<Process>> {
-    let parent = process.parent();
-    let mut heir = parent.clone();
-    while let Some(candidate) = &heir {
-        if candidate.subreaper.load(Relaxed) {
-            break;
+/// Children of a process that ends go to the nearest subreaper or the first process.
+fn hand_over_children(process: &Arc<Process>) {
+    let children = process.leave_children();
+    if children.is_empty() {
+        return;
+    }
+    let Some(heir) = process.heir() else { return };
+    for child in children {
+        child.exit_signal.store(abi::SIGCHLD, Relaxed);
+        child.join_family(heir.clone());
+        let death = child.parent_death_signal.load(Relaxed);
+        if death != 0 {
+            signal::send_to_process(&child, SigInfo::kernel(death));
         }
-        match candidate.parent() {
-            Some(next) => heir = Some(next),
-            None => break,
+        // One that ended before may have told the wrong parent.
+        if child.dead.load(SeqCst) {
+            let status = child.exiting.lock().unwrap_or(ExitStatus::Exited(0));
+            tell_parent(&child, status);
         }
     }
-    let children: Vec<Arc<Process>> = core::mem::take(&mut process.family.lock().children);
-    if let Some(heir) = heir {
-        for child in children {
-            child.set_parent(&heir);
-            let death = child.parent_death_signal.load(Relaxed);
-            if death != 0 {
-                signal::send_to_process(&child, SigInfo::kernel(death));
-            }
-            heir.family.lock().children.push(child);
-        }
-        heir.child_events.notify(Events::IN);
-    }
-    parent
 }

@@ -4,7 +4,7 @@ use super::signal::{ProcessSignals, SigInfo};
 use super::thread::{Thread, Work};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
-use crate::fs::descriptors::DescriptorTable;
+use crate::fs::descriptors::{DescriptorTable, TableUse};
 use crate::ipc::poll::PollSource;
 use crate::mm::memory::Memory;
 use crate::time::posix_timer::ProcessTimers;
@@ -23,7 +23,7 @@ pub struct Process {
     /// Process id (getpid(2)).
     pub pid: i32,
     /// Open descriptors.
-    pub descriptors: Arc<DescriptorTable>,
+    pub descriptors: TableUse,
     /// Root, working directory, umask.
     pub fs: Arc<FsContext>,
     /// Its threads, the oldest first.
@@ -49,7 +49,7 @@ pub struct Process {
     pub session: AtomicI32,
     /// Woken when a child changes state.
     pub child_events: PollSource,
-    /// Told when the process ends (pidfd_open(2)).
+    /// Told when the process ends (pidfd_open(2)), when a thread of it does, and when it executes a program.
     pub exit_source: PollSource,
     /// Set when all its threads are to end: the status, see [`ExitStatus`].
     pub exiting: Mutex<Option<ExitStatus>>,
@@ -155,6 +155,8 @@ pub struct Family {
     pub parent: Weak<Process>,
     /// Children that weren't waited for.
     pub children: Vec<Arc<Process>>,
+    /// The process has ended and gets no more children.
+    ended: bool,
 }
 
 /// How a process ended.
@@ -247,16 +249,19 @@ pub fn forget(pid: i32) {
 }
 
 impl Process {
-    /// A process without threads, listed under its pid.
+    /// A process without threads, which isn't listed yet.
     pub fn new(
         pid: i32,
         memory: Arc<Memory>,
         descriptors: Arc<DescriptorTable>,
         fs: Arc<FsContext>,
     ) -> Arc<Process> {
-        let process = Arc::new(Self::build(pid, memory, descriptors, fs));
-        PROCESSES.write().insert(pid, process.clone());
-        process
+        Arc::new(Self::build(pid, memory, descriptors, fs))
+    }
+
+    /// Lists it under its pid.
+    pub fn publish(self: &Arc<Self>) {
+        PROCESSES.write().insert(self.pid, self.clone());
     }
 
     /// The process of the idle threads: it has no program and isn't listed.
@@ -275,7 +280,7 @@ impl Process {
     ) -> Process {
         Process {
             pid,
-            descriptors,
+            descriptors: TableUse::new(descriptors),
             fs,
             threads: Mutex::new(Vec::new()),
             signals: Mutex::new(ProcessSignals::default()),
@@ -355,10 +360,43 @@ impl Process {
         self.parent_pid.load(Relaxed)
     }
 
-    /// Makes it a child of `parent`, but doesn't add it to that one's children.
-    pub fn set_parent(&self, parent: &Arc<Process>) {
-        self.family.lock().parent = Arc::downgrade(parent);
-        self.parent_pid.store(parent.pid, Relaxed);
+    /// Makes it a child of `parent` or, if that has ended, of the process that gets its children.
+    pub fn join_family(self: &Arc<Self>, parent: Arc<Process>) {
+        let mut parent = parent;
+        loop {
+            {
+                // Families are locked from the parent to the child.
+                let mut family = parent.family.lock();
+                if !family.ended {
+                    self.family.lock().parent = Arc::downgrade(&parent);
+                    self.parent_pid.store(parent.pid, SeqCst);
+                    family.children.push(self.clone());
+                    return;
+                }
+            }
+            let Some(heir) = parent.heir() else { return };
+            parent = heir;
+        }
+    }
+
+    /// Takes its children for others: it gets no more.
+    pub fn leave_children(&self) -> Vec<Arc<Process>> {
+        let mut family = self.family.lock();
+        family.ended = true;
+        core::mem::take(&mut family.children)
+    }
+
+    /// The process that gets its children when it ends: the nearest ancestor that asked for them (prctl(2),
+    /// PR_SET_CHILD_SUBREAPER), or the first process.
+    pub fn heir(&self) -> Option<Arc<Process>> {
+        let mut heir = self.parent()?;
+        while !heir.subreaper.load(Relaxed) {
+            match heir.parent() {
+                Some(next) => heir = next,
+                None => break,
+            }
+        }
+        Some(heir)
     }
 
     /// The parent.

@@ -75,7 +75,10 @@ fn look(parent: &Arc<Process>, which: Which, options: u32) -> Result<Look, Errno
             Which::Pid(pid) => child.pid == pid,
             Which::Group(group) => child.group.load(Relaxed) == group,
         };
-        if !matches {
+        // Children whose end is told by another signal are others (wait(2), "Linux notes").
+        let special = child.exit_signal.load(Relaxed) != abi::SIGCHLD;
+        let of_kind = options & abi::__WALL != 0 || special == (options & abi::__WCLONE != 0);
+        if !matches || !of_kind {
             continue;
         }
         any = true;
