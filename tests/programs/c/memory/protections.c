@@ -1,5 +1,5 @@
-// Every protection of mmap(2), set before or after a page was touched, and each kind of access by the program and by the
-// kernel: allowed, or refused with SIGSEGV or EFAULT. x86 reads what it may write or execute.
+// Every protection of mmap(2), set before or after a page was touched. Each kind of access by the program and by the
+// kernel is allowed, or refused with SIGSEGV or EFAULT. x86 reads what it may write or execute.
 #include "t.h"
 #include <setjmp.h>
 
