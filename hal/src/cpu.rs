@@ -32,15 +32,15 @@ pub fn kick(cpu: usize) {
         crate::apic::send(local.apic_id.get(), crate::trap::KICK_VECTOR);
     }
 }
-/// With interrupts off: if `nothing_to_do` still holds, waits for the next interrupt. An interrupt that comes between the
-/// check and the wait ends the wait.
+/// With interrupts off: if no interrupt has left a mark that is still to be acted on, and `nothing_to_do` still holds,
+/// waits for the next interrupt. An interrupt that comes between these checks and the wait ends the wait.
 pub fn wait_for_interrupt(nothing_to_do: impl FnOnce() -> bool) {
-    if !nothing_to_do() {
-        return;
+    let expired = Local::get().timer.is_expired();
+    if coracle_interrupts::may_halt(expired, crate::irq::any_pending(), nothing_to_do) {
+        // There are none on the host.
+        #[cfg(target_os = "none")]
+        crate::entry::halt();
     }
-    // SAFETY: `sti` takes effect after the next instruction, so nothing comes between it and `hlt`; handlers only mark
-    // what came. The idle loop holds no locks.
-    unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
 }
 /// A hint that this is a busy loop; also answers shoot-downs that others wait for.
 #[inline]

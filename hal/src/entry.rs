@@ -17,6 +17,7 @@ use crate::context::UserContext;
 use crate::kernel::symbols;
 use crate::local::Local;
 use crate::trap;
+use coracle_interrupts::Place;
 use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
 
@@ -44,14 +45,45 @@ unsafe extern "C" {
     pub fn thread_entry();
     pub fn nmi_entry();
     pub static trap_stubs: u8;
-    /// The instructions of the short exit at which interrupts are on already: there, the program counts as running.
-    pub static unikernel_exit_stack: u8;
-    pub static unikernel_exit_jump: u8;
+    fn unikernel_exit_stack();
+    fn unikernel_exit_jump();
+    fn wait_with_interrupts();
+    fn wait_halt();
+    fn wait_end();
     /// Saves the registers that calls preserve, stores the stack pointer to `save`, goes on with the stack `next`; what
     /// returns there gets `previous`.
     pub fn switch_stacks(save: *mut usize, next: usize, previous: *const ()) -> *const ();
 }
 
+/// An instruction of the kernel at which interrupts are on. `xtask interrupts` knows this layout.
+#[repr(C)]
+pub struct Interruptible {
+    /// Its address.
+    at: unsafe extern "C" fn(),
+    /// What it is.
+    place: Place,
+}
+
+/// All of them. `xtask interrupts` looks for others in the built kernel.
+#[used]
+static INTERRUPTIBLE: [Interruptible; 5] = [
+    Interruptible { at: wait_end, place: Place::AfterHalt },
+    Interruptible { at: wait_halt, place: Place::Halt },
+    Interruptible { at: patched_syscall_entry, place: Place::CallEntry },
+    Interruptible { at: unikernel_exit_stack, place: Place::ExitStack },
+    Interruptible { at: unikernel_exit_jump, place: Place::ExitJump },
+];
+
+/// The place with this address.
+pub fn interruptible(address: u64) -> Option<Place> {
+    INTERRUPTIBLE.iter().find(|one| one.at as *const () as u64 == address).map(|one| one.place)
+}
+
+/// Waits for the next interrupt, with interrupts off before and after.
+pub fn halt() {
+    // SAFETY: handlers only leave marks, and the function changes no register. The caller holds no locks.
+    unsafe { wait_with_interrupts() };
+}
 /// Bytes between trap stubs, and vectors that have one.
 pub const STUB_SIZE: usize = 16;
 
@@ -92,7 +124,24 @@ syscall_entry_unikernel:
     push rcx                        # rip
     SAVE_ARGUMENTS
     cmp rcx, gs:[{site}]
-    jne new_site
+    je call_unikernel
+    mov rdi, rsp
+    call {new_site}
+    mov gs:[{site}], rax
+    jmp call_unikernel
+
+    # The flags are the program's: `syscall` clears those of them that the kernel can't run with, which are lost here.
+    .balign 64
+    .globl patched_syscall_entry
+patched_syscall_entry:
+    cli
+    cld
+    mov r11, rsp
+    mov rsp, gs:[{stack_top}]
+    push r11
+    push {fixed_flags}
+    push rcx
+    SAVE_ARGUMENTS
 call_unikernel:
     mov rdi, rsp
     call {syscall}
@@ -101,31 +150,10 @@ call_unikernel:
     LOAD_KEPT
     push qword ptr [rsp + {rflags}]
     popfq
-    .globl unikernel_exit_stack
 unikernel_exit_stack:
     mov rsp, [rsp + {rsp}]
-    .globl unikernel_exit_jump
 unikernel_exit_jump:
     jmp rcx
-
-    .balign 16
-new_site:
-    mov rdi, rsp
-    call {new_site}
-    mov gs:[{site}], rax
-    jmp call_unikernel
-
-    .balign 64
-    .globl patched_syscall_entry
-patched_syscall_entry:
-    cli
-    mov r11, rsp
-    mov rsp, gs:[{stack_top}]
-    push r11
-    push {fixed_flags}
-    push rcx
-    SAVE_ARGUMENTS
-    jmp call_unikernel
 
     .balign 64
     .globl syscall_entry_protected
@@ -363,6 +391,17 @@ trap_kernel:
     iretq
 4:  POP_ALL
     jmp 3b
+
+    # Interrupts are off before and after. They come on after the instruction that follows `sti`: a CPU that keeps to that
+    # takes none before it halts.
+    .balign 16
+wait_with_interrupts:
+    sti
+wait_halt:
+    hlt
+wait_end:
+    cli
+    ret
 
     .balign 16
     .globl nmi_entry

@@ -3,6 +3,7 @@ use crate::frame::FrameCache;
 use crate::heap::Magazines;
 use crate::percpu::MAX_CPUS;
 use crate::x86;
+use coracle_interrupts::OneShot;
 use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
@@ -40,10 +41,8 @@ pub struct Local {
     pub frames: FrameCache,
     /// The timer's mode: what was last written to its register.
     pub timer_mode: Cell<u32>,
-    /// What the timer is set to (ns; `u64::MAX`: nothing).
-    pub armed: Cell<u64>,
-    /// It went off.
-    pub expired: AtomicBool,
+    /// What the timer is set to, and whether it went off.
+    pub timer: OneShot,
     /// Another CPU has sent a wake-up that was not received yet.
     pub kicked: AtomicBool,
     /// Shoot-downs asked of this CPU, and how many of them are done.
@@ -89,8 +88,7 @@ impl Local {
             magazines: Magazines::new(),
             frames: FrameCache::new(),
             timer_mode: Cell::new(u32::MAX),
-            armed: Cell::new(u64::MAX),
-            expired: AtomicBool::new(false),
+            timer: OneShot::new(),
             kicked: AtomicBool::new(false),
             flush_asked: AtomicU64::new(0),
             flush_done: AtomicU64::new(0),

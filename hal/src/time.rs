@@ -265,7 +265,7 @@ pub fn wall_offset_ns() -> u64 {
 #[inline]
 pub fn interrupt_by(deadline_ns: u64) {
     let local = Local::get();
-    if deadline_ns < local.armed.get() {
+    if local.timer.set(deadline_ns) {
         arm(local, deadline_ns);
     }
 }
@@ -275,14 +275,13 @@ pub fn interrupt_by(deadline_ns: u64) {
 #[inline]
 pub fn interrupt_between(earliest_ns: u64, latest_ns: u64) {
     let local = Local::get();
-    if latest_ns < local.armed.get() {
+    if local.timer.set_between(earliest_ns, latest_ns) {
         arm(local, earliest_ns);
     }
 }
 
 /// Sets the hardware, for `deadline` or as far as it reaches.
 fn arm(local: &Local, deadline: u64) {
-    local.armed.set(deadline);
     let now = now_ns();
     let wait = deadline.saturating_sub(now);
     if apic::has_tsc_deadline() {
@@ -305,17 +304,13 @@ fn arm(local: &Local, deadline: u64) {
 /// True once after this CPU's timer went off.
 #[inline(always)]
 pub fn take_expired() -> bool {
-    let local = Local::get();
-    local.expired.load(Ordering::Relaxed) && {
-        local.expired.store(false, Ordering::Relaxed);
-        true
-    }
+    Local::get().timer.take_expired()
 }
 
 /// The timer's interrupt came.
 pub(crate) fn timer_fired() {
     let local = Local::get();
-    local.armed.set(u64::MAX);
+    local.timer.fire();
     if local.id.get() == 0 && !apic::has_tsc_deadline() {
         let mut ongoing = ONGOING.lock();
         if ongoing.start.is_some() {
@@ -325,5 +320,4 @@ pub(crate) fn timer_fired() {
             ongoing.start(count, AtZero::Silence);
         }
     }
-    local.expired.store(true, Ordering::Relaxed);
 }

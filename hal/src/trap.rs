@@ -2,6 +2,7 @@
 use crate::context::{Fault, UserContext};
 use crate::local::Local;
 use crate::x86::{self, msr};
+use coracle_interrupts::{Meaning, Place};
 use core::arch::asm;
 
 /// Segment selectors. `syscall` and `sysret` fix their order (Intel SDM volume 2, SYSRET).
@@ -32,8 +33,9 @@ pub const STOP_VECTOR: u8 = 0x63;
 /// The interrupt controller's own (its low four bits must be ones on old ones).
 pub const SPURIOUS_VECTOR: u8 = 0x6f;
 
-/// Bytes of the `syscall` instruction.
+/// Bytes of the instructions.
 const SYSCALL_LENGTH: u64 = 2;
+const HLT_LENGTH: u64 = 1;
 
 const NMI: usize = 2;
 const DOUBLE_FAULT: u64 = 8;
@@ -271,23 +273,34 @@ pub unsafe extern "C" fn bad_address(slot: *const (), context: *mut UserContext)
 /// frame now looks as if the program had been hit.
 #[cfg(target_os = "none")]
 pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame) -> bool {
-    let at_stack = &raw const crate::entry::unikernel_exit_stack as u64;
-    let at_jump = &raw const crate::entry::unikernel_exit_jump as u64;
-    if frame.rip == crate::entry::patched_syscall_entry as *const () as u64 {
-        // The entry's `cli` has not been executed: nothing has changed but rcx and rax, which are as the `syscall`
-        // instruction before the return address wants them.
-        frame.rip = frame.rcx - SYSCALL_LENGTH;
-        return true;
-    }
-    if frame.rip == at_stack || frame.rip == at_jump {
-        if frame.rip == at_stack {
-            // SAFETY: the instruction that would run next loads it from there: the context at the stack pointer.
-            frame.rsp = unsafe { (*(frame.rsp as *const UserContext)).rsp };
+    let is_interrupt = frame.vector >= u64::from(DEVICE_VECTOR);
+    let place = crate::entry::interruptible(frame.rip);
+    match place.map(Place::meaning) {
+        Some(Meaning::ProgramBeforeCall) => {
+            // Nothing has changed but rcx and rax, which are as the `syscall` instruction before the return address wants
+            // them.
+            frame.rip = frame.rcx - SYSCALL_LENGTH;
+            return true;
         }
-        frame.rip = frame.rcx;
-        return true;
+        Some(Meaning::ProgramAfterCall) => {
+            if place == Some(Place::ExitStack) {
+                // SAFETY: the instruction that would run next loads it from there: the context at the stack pointer.
+                frame.rsp = unsafe { (*(frame.rsp as *const UserContext)).rsp };
+            }
+            frame.rip = frame.rcx;
+            return true;
+        }
+        Some(Meaning::IdleLoopWithoutHalt) if is_interrupt => frame.rip += HLT_LENGTH,
+        // What it is there for would be forgotten.
+        None if is_interrupt => {
+            panic!(
+                "interrupt {:#x} in the kernel at {:#x}, where interrupts are off",
+                frame.vector, frame.rip
+            )
+        }
+        _ => {}
     }
-    if frame.vector >= u64::from(DEVICE_VECTOR) {
+    if is_interrupt {
         crate::irq::handle(frame.vector as u8);
         return false;
     }

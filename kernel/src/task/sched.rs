@@ -380,9 +380,7 @@ fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
             if let Some(deadline) = deadline {
                 time::interrupt_by(deadline);
             }
-            cpu::wait_for_interrupt(|| {
-                here.waiting.load(SeqCst) == 0 && state.load(SeqCst) != NOTIFIED && !irq::any_pending()
-            });
+            cpu::wait_for_interrupt(|| here.waiting.load(SeqCst) == 0 && state.load(SeqCst) != NOTIFIED);
             let timer = timer::run_expired();
             now = time::now_ns();
             // A device that has interrupted us doesn't do so again while the next thread runs.

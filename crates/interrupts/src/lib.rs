@@ -1,0 +1,28 @@
+//! The rules by which no interrupt is lost.
+//!
+//! A handler only leaves marks: the timer went off, a device has something. Every mark has to be acted on, and there are
+//! two ways to that. If the program was interrupted, the kernel acts before the program goes on. If a CPU was interrupted
+//! that waits in the idle loop, the loop acts. Nowhere else may kernel code be interrupted: it would go on, and the mark
+//! would lie there.
+//!
+//! So the places where kernel code runs with interrupts on are few, and each is listed ([`Place`]); a CPU halts only if
+//! there is no mark ([`may_halt`]); and the one-shot timer is either set, or off with a mark ([`OneShot`]).
+//!
+//! `tests/model.rs` takes these rules through every interleaving with a program, a timer, a device and another CPU.
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod one_shot;
+mod place;
+
+pub use one_shot::{NEVER, OneShot};
+pub use place::{Meaning, Place};
+
+/// Whether a CPU that found nothing to do may halt until the next interrupt. `expired`: its timer's mark is there
+/// ([`OneShot::is_expired`]); `devices`: the mark of a device; `nothing_to_do`: whether other CPUs have left it nothing.
+///
+/// Called with interrupts off, which stay off until the CPU halts: an interrupt that comes after this ends the wait.
+#[inline(always)]
+pub fn may_halt(expired: bool, devices: bool, nothing_to_do: impl FnOnce() -> bool) -> bool {
+    !expired && !devices && nothing_to_do()
+}

@@ -1,0 +1,44 @@
+//! Where an interrupt may find kernel code.
+
+/// An instruction of the kernel at which interrupts are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u64)]
+pub enum Place {
+    /// The first instruction of the entry that a program in ring 0 jumps to for a system call; it turns interrupts off.
+    CallEntry,
+    /// On the way back from a system call in ring 0: the program's flags are loaded, its stack pointer is loaded next.
+    ExitStack,
+    /// After that: the jump to the program.
+    ExitJump,
+    /// The instruction that halts an idle CPU. The one before turns interrupts on, with effect after this one only, so that
+    /// none can come between the last look and the halt. Not every hypervisor keeps that.
+    Halt,
+    /// The instruction behind it, which turns interrupts off.
+    AfterHalt,
+}
+
+/// What has to be done about an interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// The program counts as interrupted before its `syscall` instruction: the kernel acts on the marks, and the call
+    /// begins anew.
+    ProgramBeforeCall,
+    /// The program counts as interrupted behind its `syscall` instruction.
+    ProgramAfterCall,
+    /// The idle loop acts on the marks; the code goes on where it was.
+    IdleLoop,
+    /// The idle loop acts on the marks; the code goes on behind the instruction, which would sleep through them.
+    IdleLoopWithoutHalt,
+}
+
+impl Place {
+    /// What an interrupt at this place means.
+    pub const fn meaning(self) -> Meaning {
+        match self {
+            Place::CallEntry => Meaning::ProgramBeforeCall,
+            Place::ExitStack | Place::ExitJump => Meaning::ProgramAfterCall,
+            Place::Halt => Meaning::IdleLoopWithoutHalt,
+            Place::AfterHalt => Meaning::IdleLoop,
+        }
+    }
+}
