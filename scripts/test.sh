@@ -124,6 +124,7 @@ else
 fi
 check 'the hardware layer, booted alone' scripts/hal-test.sh
 check 'the coracle command' "$cargo" build --locked --release
+check 'where the kernel is interruptible' "$cargo" run --locked --quiet --package xtask -- interrupts
 tests 'boot tests' "$cargo" test --locked --release --package coracle-tests --no-fail-fast
 check 'instructions, against the record' "$cargo" run --locked --release --package coracle-bench -- --quick
 

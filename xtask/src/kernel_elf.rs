@@ -156,6 +156,25 @@ impl Kernel {
         Ok(Kernel { functions, pointers, variables })
     }
 
+    /// A kernel made by hand, for tests: functions (name, address, code) in order, pointers and variables.
+    #[cfg(test)]
+    pub(crate) fn by_hand(
+        functions: &[(&str, u64, &[u8])],
+        pointers: &[(u64, u64)],
+        variables: &[(&str, (u64, u64))],
+    ) -> Kernel {
+        let function = |&(name, start, code): &(&str, u64, &[u8])| Function {
+            names: vec![name.to_owned()],
+            start,
+            instructions: disassemble(code, start),
+        };
+        Kernel {
+            functions: functions.iter().map(function).collect(),
+            pointers: pointers.iter().copied().collect(),
+            variables: variables.iter().map(|&(name, place)| (name.to_owned(), place)).collect(),
+        }
+    }
+
     /// All functions, by address.
     pub fn functions(&self) -> &[Function] {
         &self.functions

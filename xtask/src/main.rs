@@ -1,13 +1,20 @@
-//! Writes the parts of the documentation that are generated from the code.
+//! Writes the parts of the documentation that are generated from the code, and checks the built kernel.
 //!
 //! `cargo run -p xtask -- system-calls` prints the table of system calls as Markdown;
 //! with `--check FILE` it compares instead, and fails if FILE is not what the code says.
+//!
+//! `cargo run -p xtask -- interrupts` checks where the kernel that `cargo build --release` built runs with interrupts on.
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use xtask::system_calls;
+use xtask::kernel_elf::Kernel;
+use xtask::{interrupts, system_calls};
 
-const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]";
+const USAGE: &str =
+    "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]";
+
+/// Where the build of the command leaves the kernel with its symbols, below the repository.
+const KERNEL: &str = "target/kernel/x86_64-unknown-none/kernel/coracle-kernel";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -16,6 +23,8 @@ fn main() -> ExitCode {
         ["system-calls"] => page().map(|page| print!("{page}")),
         ["system-calls", "--write", file] => page().and_then(|page| write(Path::new(file), &page)),
         ["system-calls", "--check", file] => page().and_then(|page| check(Path::new(file), &page)),
+        ["interrupts"] => check_interrupts(&repository().join(KERNEL)),
+        ["interrupts", kernel] => check_interrupts(Path::new(kernel)),
         _ => Err(USAGE.to_string()),
     };
     match result {
@@ -25,6 +34,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Where interrupts are on in the kernel of this file.
+fn check_interrupts(kernel: &Path) -> Result<(), String> {
+    let interrupts::Summary { instructions, interruptible } = interrupts::check(&Kernel::read(kernel)?)?;
+    println!(
+        "interrupts are on at {interruptible} of {instructions} instructions, and all are in the kernel's list"
+    );
+    Ok(())
 }
 
 /// The page, from the table in the kernel's source.
