@@ -24,6 +24,7 @@ ip iproute2
 ping iputils-ping
 g++ g++
 iperf3 iperf3
+stress-ng stress-ng
 /usr/bin/python3 python3
 /etc/ssl/certs/ca-certificates.crt ca-certificates
 /usr/include/x86_64-linux-gnu/sys/types.h libc6-dev
