@@ -76,6 +76,17 @@ impl Addresses {
             || (own != 0 && mask < u32::MAX - 1 && (address ^ own) & mask == 0 && address | mask == u32::MAX)
     }
 
+    /// Whether a packet from the link is a martian: its source cannot be a host on a link (RFC 1122, 3.2.1.3; RFC 1812,
+    /// 5.3.7; RFC 6890). Such packets are dropped before anything is looked up, because connections with ourselves have
+    /// such addresses at both ends. A source of 0.0.0.0 is valid in a broadcast only: its sender has no address yet.
+    pub fn is_martian(&self, source: u32, destination: u32) -> bool {
+        let nameless = source == 0 && destination == BROADCAST;
+        self.is_local(source)
+            || is_multicast(source)
+            || self.is_broadcast(source)
+            || (source >> 24 == 0 && !nameless)
+    }
+
     /// The way to a destination, or `None` if there is none.
     pub fn route(&self, destination: u32) -> Option<Route> {
         if is_loopback(destination) {
@@ -131,6 +142,16 @@ mod tests {
         assert_eq!(hop([1, 1, 1, 1]), Some(Hop::Neighbor(0x0a00_0202)));
         assert_eq!(hop([10, 0, 2, 255]), Some(Hop::Broadcast));
         assert_eq!(hop([255, 255, 255, 255]), Some(Hop::Broadcast));
+        let martian = |a: [u8; 4]| addresses.is_martian(u32::from_be_bytes(a), 0x0a00_020f);
+        for source in
+            [[10, 0, 2, 15], [127, 0, 0, 1], [10, 0, 2, 255], [255; 4], [224, 0, 0, 1], [0; 4], [0, 1, 2, 3]]
+        {
+            assert!(martian(source), "{source:?}");
+        }
+        for source in [[10, 0, 2, 2], [1, 1, 1, 1], [192, 168, 0, 255]] {
+            assert!(!martian(source), "{source:?}");
+        }
+        assert!(!addresses.is_martian(0, BROADCAST));
         addresses.set(Some(Ipv4Config { gateway: None, ..config }));
         assert_eq!(hop([1, 1, 1, 1]), None);
     }

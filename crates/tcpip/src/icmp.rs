@@ -1,6 +1,6 @@
 //! ICMP (RFC 792; RFC 1122, 3.2.2): echo, and errors in both directions.
 
-use crate::address::{BROADCAST, is_multicast};
+use crate::address::is_multicast;
 use crate::checksum::Sum;
 use crate::datagram::{ChecksumField, TRANSPORT_LEN};
 use crate::device::{Device, RxChecksum};
@@ -100,11 +100,29 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
-    /// Tells the sender of a datagram that nobody listens on its port.
+    /// Reports to the sender of a datagram that no socket is bound to its port. `head`: the first bytes behind the IPv4
+    /// header, `len`: how many there are.
     pub(crate) fn port_unreachable(&self, now: u64, info: &Ipv4Info, head: &[u8; TRANSPORT_LEN], len: usize) {
+        self.unreachable(now, CODE_PORT, info, head, len);
+    }
+
+    /// Reports to the sender of a packet that its protocol is not spoken here (RFC 1122, 3.2.2.1).
+    pub(crate) fn protocol_unreachable(&self, now: u64, info: &Ipv4Info, payload: &Payload<D::Buf>) {
+        if let Some(head) = payload.head().first_chunk::<TRANSPORT_LEN>() {
+            self.unreachable(now, CODE_PROTOCOL, info, head, payload.len() as usize);
+        }
+    }
+
+    fn unreachable(
+        &self,
+        now: u64,
+        code: u8,
+        info: &Ipv4Info,
+        head: &[u8; TRANSPORT_LEN],
+        len: usize,
+    ) {
         if info.broadcast
             || is_multicast(info.destination)
-            || info.source == BROADCAST
             || !self.icmp_limit.allow(now)
         {
             return;
@@ -137,7 +155,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             room.len()
         });
         if let Ok(pieces) = pieces {
-            let head = [UNREACHABLE, CODE_PORT, 0, 0, 0, 0, 0, 0];
+            let head = [UNREACHABLE, code, 0, 0, 0, 0, 0, 0];
             let _ = self.send_datagram(now, route, ip, &head, &pieces, CHECKSUM);
         }
     }

@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791): what arrives is checked and handed on; what leaves gets its headers.
 
-use crate::address::{BROADCAST, Hop, Route, is_loopback, is_multicast};
+use crate::address::{Hop, Route, is_loopback};
 use crate::checksum::Sum;
 use crate::device::{Device, Full, PartialChecksum, RxChecksum, RxFrame};
 use crate::events::Events;
@@ -30,6 +30,46 @@ const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET_MASK: u16 = 0x1fff;
 
+/// Option kinds (RFC 791, 3.1).
+mod option {
+    pub const END: u8 = 0;
+    pub const NO_OPERATION: u8 = 1;
+    pub const LOOSE_SOURCE_ROUTE: u8 = 0x83;
+    pub const STRICT_SOURCE_ROUTE: u8 = 0x89;
+}
+/// Kind and length of an option; the length counts them.
+const OPTION_HEADER_LEN: u8 = 2;
+
+/// Whether the options of a header may be ignored: each has a length that fits, and none asks for a route of the sender's
+/// choice. A source route lets a stranger receive the answers to a forged sender, so hosts discard it by default (RFC 7126,
+/// 4.3 and 4.4; Linux: `accept_source_route`).
+fn options_are_harmless(mut options: &[u8]) -> bool {
+    loop {
+        match options {
+            [] | [option::END, ..] => return true,
+            [option::NO_OPERATION, rest @ ..] => options = rest,
+            [option::LOOSE_SOURCE_ROUTE | option::STRICT_SOURCE_ROUTE, ..] => return false,
+            [_, len, ..] if *len >= OPTION_HEADER_LEN => match options.get(usize::from(*len)..) {
+                Some(rest) => options = rest,
+                None => return false,
+            },
+            _ => return false,
+        }
+    }
+}
+
+/// Where a packet came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This host.
+    Loopback,
+    /// The link.
+    Wire {
+        /// The frame's Ethernet destination is a group address.
+        link_broadcast: bool,
+    },
+}
+
 /// What the IPv4 header of a received packet says.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv4Info {
@@ -54,13 +94,6 @@ pub struct Ipv4Info {
 }
 
 impl Ipv4Info {
-    /// Whether the packet has a sender that cannot be on a link (RFC 1812, 5.3.7). Nothing that begins with such a
-    /// packet is answered; a connection with such a peer does not exist, so its look-up comes first.
-    pub fn is_martian(&self) -> bool {
-        let impossible = is_loopback(self.source) || is_multicast(self.source) || self.source == BROADCAST;
-        self.wire && impossible
-    }
-
     /// Whether the transport checksum of the payload is right (or vouched for).
     pub fn checksum_ok<B: crate::Buffer>(&self, payload: &Payload<B>) -> bool {
         self.checksum != RxChecksum::Unknown
@@ -132,13 +165,14 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn receive_any(&self, now: u64, mut frame: RxFrame<D::Buf>) {
         let Some(header) = frame.head.bytes().first_chunk::<ETHERNET_LEN>() else { return };
         // An Ethernet address with the lowest bit set is for several.
-        if header[0] & 1 == 0 && header[..6] != self.mac {
+        let link_broadcast = header[0] & 1 != 0;
+        if !link_broadcast && header[..6] != self.mac {
             return;
         }
         match u16::from_be_bytes([header[12], header[13]]) {
             ETHERTYPE_IPV4 => {
                 frame.head.skip(ETHERNET_LEN);
-                self.ipv4_input(now, frame, true);
+                self.ipv4_input(now, frame, Origin::Wire { link_broadcast });
                 self.loopback_run(now);
             }
             ETHERTYPE_ARP => self.arp_input(now, &frame.head.bytes()[ETHERNET_LEN..]),
@@ -146,9 +180,9 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
-    /// Takes a packet, which starts at the IPv4 header. `wire`: it came over the link.
+    /// Takes a packet, which starts at the IPv4 header.
     #[inline(never)]
-    pub(crate) fn ipv4_input(&self, now: u64, frame: RxFrame<D::Buf>, wire: bool) {
+    pub(crate) fn ipv4_input(&self, now: u64, frame: RxFrame<D::Buf>, origin: Origin) {
         let bytes = frame.head.bytes();
         let Some(h) = bytes.first_chunk::<IPV4_LEN>() else { return };
         let header_len = usize::from(h[0] & 15) * 4;
@@ -163,22 +197,28 @@ impl<D: Device, E: Events> Stack<D, E> {
             destination,
             protocol: h[9],
             broadcast: false,
-            wire,
+            wire: origin != Origin::Loopback,
             checksum: frame.checksum,
             segment_size: frame.segment_size,
             ttl: h[8],
             ident: u16::from_be_bytes([h[4], h[5]]),
         };
-        if wire {
-            let sum = if header_len == IPV4_LEN {
-                Sum::EMPTY.header(h)
-            } else {
-                Sum::EMPTY.bytes(&bytes[..header_len])
-            };
-            if !sum.is_valid() {
+        if let Origin::Wire { link_broadcast } = origin {
+            let options = &bytes[IPV4_LEN..header_len];
+            let sum =
+                if options.is_empty() { Sum::EMPTY.header(h) } else { Sum::EMPTY.bytes(&bytes[..header_len]) };
+            if !sum.is_valid()
+                || !options_are_harmless(options)
+                || self.addresses.is_martian(source, destination)
+            {
                 return;
             }
-            if Some(destination) != self.addresses.own() {
+            if Some(destination) == self.addresses.own() {
+                // To all on the link, but to one address: RFC 1122, 3.3.6.
+                if link_broadcast {
+                    return;
+                }
+            } else {
                 if is_loopback(destination)
                     || (!self.addresses.is_broadcast(destination) && !self.dhcp_wants(&info))
                 {
@@ -206,10 +246,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         match info.protocol {
             protocol::TCP if !info.broadcast => self.tcp_input(now, &info, &mut payload),
-            _ if info.is_martian() => {}
+            protocol::TCP => {}
             protocol::UDP => self.udp_input(now, &info, payload),
             protocol::ICMP => self.icmp_input(now, &info, payload),
-            _ => {}
+            _ => self.protocol_unreachable(now, &info, &payload),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use crate::device::{Buffer, Chunk, Device, Fragment, RxChecksum, RxFrame};
 use crate::events::Events;
+use crate::ipv4::Origin;
 use crate::neighbor::ETHERNET_LEN;
 use crate::stack::Stack;
 use alloc::collections::VecDeque;
@@ -94,7 +95,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                     break;
                 };
                 drop(queue);
-                self.ipv4_input(now, frame, false);
+                self.ipv4_input(now, frame, Origin::Loopback);
             }
             drop(guard);
             // Another CPU may have queued a packet and found `draining` held: letting go must be seen by it before we

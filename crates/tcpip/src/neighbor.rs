@@ -1,6 +1,5 @@
 //! ARP (RFC 826): the cache of neighbours, packets that wait for one, aging, and our answers.
 
-use crate::address::BROADCAST;
 use crate::device::{Buffer, Device, Fragment, Full, PartialChecksum, TxFrame};
 use crate::events::Events;
 use crate::stack::Stack;
@@ -220,10 +219,17 @@ impl<D: Device, E: Events> Stack<D, E> {
         };
         let Some(own) = self.addresses.own() else { return };
         let (sender, mac) = (u32::from(source_protocol_addr), source_hardware_addr);
-        if sender == 0 || sender == BROADCAST || sender == own || !mac.is_unicast() {
+        if !mac.is_unicast() {
             return;
         }
         let for_us = u32::from(target_protocol_addr) == own;
+        if sender == 0 && for_us && operation == ArpOperation::Request {
+            // A host that would like our address asks whether it is free (RFC 5227, 2.1.1 and 2.4).
+            return self.arp_send(ArpOperation::Reply, Ipv4Addr::from(own), source_protocol_addr, mac, mac);
+        }
+        if self.addresses.is_martian(sender, own) {
+            return;
+        }
         // Who asks for us will be answered soon by more than ARP: remember it. What nobody asked for only updates.
         let learn = for_us && operation == ArpOperation::Request;
         let waiting = self.learn(now, sender, mac.0, learn, for_us && operation == ArpOperation::Reply);

@@ -37,7 +37,6 @@ impl<D: Device, E: Events> Stack<D, E> {
                     self.segment_without_connection(now, tuple, segment, payload, Some(iss));
                 }
             }
-            Found::Nothing if info.is_martian() => {}
             Found::Nothing => self.segment_without_connection(now, tuple, segment, payload, None),
         }
     }

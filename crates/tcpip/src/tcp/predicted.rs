@@ -29,6 +29,9 @@ const IP_AND_TCP_LEN: u16 = (IPV4_LEN + PREDICTED_TCP_LEN) as u16;
 const IPV4_WITHOUT_OPTIONS: u32 = 0x0800_4500;
 const TYPE_OF_SERVICE: u32 = 0xff;
 
+/// First byte of the addresses that no packet of a link comes from: with our own, those of connections with ourselves.
+const LOOPBACK_NET: u8 = 127;
+
 /// What the header of a segment says that looks as expected.
 pub struct Predicted {
     pub tuple: Tuple,
@@ -57,6 +60,8 @@ impl Predicted {
             && h[..4] == mac[..4]
             && h[4..6] == mac[4..]
             && Some(long(30)) == own
+            && long(26) != long(30)
+            && h[26] != LOOPBACK_NET
             && total >= IP_AND_TCP_LEN
             && u32::from(total) + ETHERNET_LEN as u32 <= frame.len;
         if !expected {
@@ -234,5 +239,50 @@ impl<D: Device, E: Events> Stack<D, E> {
     #[inline(never)]
     fn receive_unexpected(&self, now: u64, head: Chunk<D::Buf>, checksum: RxChecksum, segment_size: u16) {
         self.receive_any(now, RxFrame { segment_size, ..RxFrame::single(head, checksum) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone)]
+    struct Bytes([u8; PREDICTED_LEN]);
+
+    impl crate::Buffer for Bytes {
+        fn as_slice(&self) -> &[u8] {
+            &self.0
+        }
+        fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
+            Some(&mut self.0)
+        }
+    }
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const OWN: [u8; 4] = [10, 0, 2, 15];
+
+    /// Whether an acknowledgement from `source` is read as one that may be expected.
+    fn is_read(source: [u8; 4]) -> bool {
+        let mut frame = [0; PREDICTED_LEN];
+        frame[..6].copy_from_slice(&MAC);
+        frame[12..16].copy_from_slice(&IPV4_WITHOUT_OPTIONS.to_be_bytes());
+        frame[16..18].copy_from_slice(&IP_AND_TCP_LEN.to_be_bytes());
+        frame[23] = crate::ipv4::protocol::TCP;
+        frame[26..30].copy_from_slice(&source);
+        frame[30..34].copy_from_slice(&OWN);
+        frame[46..48].copy_from_slice(&[0x80, flags::ACK]);
+        frame[54..58].copy_from_slice(&TIMESTAMP_PREFIX);
+        let sum = Sum::EMPTY.bytes(&frame[ETHERNET_LEN..TCP_AT]).finish();
+        frame[24..26].copy_from_slice(&sum);
+        let chunk = Chunk::new(Bytes(frame), 0, PREDICTED_LEN).unwrap();
+        Predicted::read(&chunk, &MAC, Some(u32::from_be_bytes(OWN))).is_some()
+    }
+
+    #[test]
+    fn connections_with_ourselves_are_out_of_reach_of_the_link() {
+        assert!(is_read([10, 0, 2, 2]));
+        assert!(is_read([10, 0, 2, 255]));
+        assert!(!is_read(OWN));
+        assert!(!is_read([127, 0, 0, 1]));
     }
 }
