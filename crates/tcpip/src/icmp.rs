@@ -113,18 +113,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
-    fn unreachable(
-        &self,
-        now: u64,
-        code: u8,
-        info: &Ipv4Info,
-        head: &[u8; TRANSPORT_LEN],
-        len: usize,
-    ) {
-        if info.broadcast
-            || is_multicast(info.destination)
-            || !self.icmp_limit.allow(now)
-        {
+    fn unreachable(&self, now: u64, code: u8, info: &Ipv4Info, head: &[u8; TRANSPORT_LEN], len: usize) {
+        if info.broadcast || is_multicast(info.destination) || !self.icmp_limit.allow(now) {
             return;
         }
         let Some(route) = self.addresses.route(info.source) else { return };

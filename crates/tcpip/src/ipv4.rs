@@ -205,8 +205,11 @@ impl<D: Device, E: Events> Stack<D, E> {
         };
         if let Origin::Wire { link_broadcast } = origin {
             let options = &bytes[IPV4_LEN..header_len];
-            let sum =
-                if options.is_empty() { Sum::EMPTY.header(h) } else { Sum::EMPTY.bytes(&bytes[..header_len]) };
+            let sum = if options.is_empty() {
+                Sum::EMPTY.header(h)
+            } else {
+                Sum::EMPTY.bytes(&bytes[..header_len])
+            };
             if !sum.is_valid()
                 || !options_are_harmless(options)
                 || self.addresses.is_martian(source, destination)

@@ -148,7 +148,7 @@ impl<B> State<B> {
             ready |= Readiness::READABLE;
         }
         if self.error.is_some() {
-            ready |= Readiness::ERROR | Readiness::READABLE;
+            ready |= Readiness::ERROR;
         }
         if self.receive_shut {
             ready |= Readiness::READ_HANGUP;

@@ -554,3 +554,28 @@ fn small_reads_and_peeks_and_faults() {
     net.run(10 * MS);
     assert_eq!(net.recv(1, &server, 100).unwrap(), b"ab");
 }
+
+#[test]
+fn a_peer_that_takes_nothing_ends_the_patience() {
+    for window_closed in [true, false] {
+        let mut net = net();
+        let (client, _server, _listener) = net.connect(80);
+        net.hosts[0].tcp_set_options(&client, net.now, |o| o.user_timeout = 3000);
+        if !window_closed {
+            net.weather.lose = 1000;
+        }
+        for _ in 0..30 {
+            let _ = net.send(0, &client, &[7; 50_000]);
+            net.run(20 * MS);
+        }
+        let start = net.now;
+        while !client.readiness().contains(Readiness::ERROR) {
+            assert!(net.step(u64::MAX));
+        }
+        let took = net.now - start;
+        assert!((2 * SECOND..5 * SECOND).contains(&took), "{} ms", took / MS);
+        assert_eq!(net.recv(0, &client, 1), Err(Error::TimedOut));
+        assert_eq!(net.recv(0, &client, 1), Ok(vec![]));
+        assert_eq!(net.send(0, &client, b"x"), Err(Error::BrokenPipe));
+    }
+}

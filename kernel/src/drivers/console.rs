@@ -215,7 +215,7 @@ impl File for Console {
         match bytes {
             Ok(bytes) => dst.put(&bytes),
             // VMIN of 0: no input in time is a read of nothing.
-            Err(Errno::TIMEDOUT) => Ok(0),
+            Err(Errno::AGAIN) if wait.is_some() => Ok(0),
             Err(error) => Err(error),
         }
     }

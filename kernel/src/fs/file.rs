@@ -256,6 +256,9 @@ pub trait File: Send + Sync + Any {
     fn path(&self) -> alloc::string::String;
     /// For looking at what kind it is.
     fn as_any(&self) -> &dyn Any;
+    /// The program closes the last descriptor: waits for data on its way out if it asked for that (socket(7), SO_LINGER).
+    /// Called without locks held, and not for a process that ends.
+    fn linger(&self) {}
     /// The last descriptor was closed and no call runs on one.
     fn closed(&self) {}
 }

@@ -37,6 +37,18 @@ impl Events {
     pub fn report(self, ready: Events) -> Events {
         ready.with_normal() & (self | ALWAYS)
     }
+    /// Events that an observer of `self` must hear of: files announce the general bits, not the "normal" and "band" bits
+    /// that follow them, and errors and hang-ups whether asked for or not.
+    fn heard(self) -> Events {
+        let mut heard = self | ALWAYS;
+        if self.intersects(Events::RDNORM) {
+            heard |= Events::IN;
+        }
+        if self.intersects(Events::WRNORM | Events::WRBAND) {
+            heard |= Events::OUT;
+        }
+        heard
+    }
     /// A file's state with the "normal" bits, which follow IN and OUT.
     #[inline(always)]
     pub fn with_normal(self) -> Events {
@@ -147,7 +159,7 @@ impl PollSource {
         self.add(Watcher::Member(member), mask, exclusive)
     }
     fn add(&self, watcher: Watcher, mask: Events, exclusive: bool) -> u64 {
-        let mask = mask | ALWAYS;
+        let mask = mask.heard();
         let mut entries = self.entries.lock();
         let id = entries.next_id;
         entries.next_id += 1;
@@ -159,7 +171,7 @@ impl PollSource {
     pub fn set_mask(&self, id: u64, mask: Events) {
         let mut entries = self.entries.lock();
         if let Some(entry) = entries.list.iter_mut().find(|entry| entry.id == id) {
-            entry.mask = mask | ALWAYS;
+            entry.mask = mask.heard();
         }
         self.recount(&entries);
     }
@@ -179,8 +191,9 @@ impl PollSource {
     }
 }
 
-/// Runs `attempt` until it gives something other than EAGAIN, sleeping on `source` in between unless `nonblock`.
-/// ERESTARTSYS if a signal came, ETIMEDOUT at the deadline (nanoseconds since boot).
+/// Runs `attempt` until it returns something other than EAGAIN, sleeping on `source` in between unless `nonblock`.
+/// ERESTARTSYS if a signal came. At the deadline (nanoseconds since boot) EAGAIN, as socket(7) says of SO_RCVTIMEO: an
+/// ETIMEDOUT is always one of `attempt`, such as that of a connection whose peer has fallen silent.
 pub fn block_on<T>(
     source: &PollSource,
     nonblock: bool,
@@ -210,7 +223,8 @@ pub fn block_on_events<T>(
     ended.and(outcome)
 }
 
-/// Sleeps on `source` until `done` says so: ERESTARTSYS, ETIMEDOUT. One copy of the loop for all that wait.
+/// Sleeps on `source` until `done` returns true or the deadline has passed; ERESTARTSYS if a signal came. One copy of the
+/// loop for all waiters.
 #[inline(never)]
 fn sleep_until(
     source: &PollSource,
@@ -226,7 +240,10 @@ fn sleep_until(
         match sched::park(deadline_ns, true) {
             Wake::Woken => {}
             Wake::Interrupted => break Err(Errno::RESTARTSYS),
-            Wake::TimedOut => break if done() { Ok(()) } else { Err(Errno::TIMEDOUT) },
+            Wake::TimedOut => {
+                done();
+                break Ok(());
+            }
         }
     };
     source.unsubscribe(id);

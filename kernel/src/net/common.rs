@@ -200,12 +200,6 @@ pub fn errno(error: coracle_tcpip::Error) -> Errno {
     Errno::new(error.errno() as u16)
 }
 
-/// A time-out of a socket call is EAGAIN (socket(7), SO_RCVTIMEO).
-#[inline]
-pub fn timed_out(error: Errno) -> Errno {
-    if error == Errno::TIMEDOUT { Errno::AGAIN } else { error }
-}
-
 /// Answers an ioctl(2) with a number at `argument`.
 pub fn ioctl_answer(argument: usize, value: u32) -> SysResult {
     crate::mm::user::write_u32(argument, value).map(|()| 0)

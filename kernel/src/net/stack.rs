@@ -140,7 +140,7 @@ pub fn wait_configured() -> Result<(), Errno> {
         if CONFIGURING.load(Ordering::Acquire) { Err(Errno::AGAIN) } else { Ok(()) }
     });
     match waited {
-        Err(Errno::TIMEDOUT) => {
+        Err(Errno::AGAIN) => {
             if CONFIGURING.swap(false, Ordering::AcqRel) {
                 log!("network: no answer by DHCP; going on without an address");
             }

@@ -1,6 +1,6 @@
 //! TCP sockets as files (tcp(7)).
 use super::address::{Family, unspecified};
-use super::common::{Common, errno, ioctl_answer, timed_out};
+use super::common::{Common, errno, ioctl_answer};
 use super::engine;
 use super::interface::{Interface, Watch, poll_events};
 use super::options::SOL_TCP;
@@ -15,13 +15,15 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::time::now_ns;
-use coracle_tcpip::{Error, State, Tcp};
+use coracle_tcpip::{Error, Readiness, State, Tcp};
 use core::any::Any;
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 use spin::Mutex;
 
 type Handle = Tcp<Interface, Watch>;
+
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// Send data with the SYN (sendto(2)); not offered.
 const MSG_FASTOPEN: u32 = 0x2000_0000;
@@ -111,8 +113,17 @@ impl TcpFile {
 
     fn wait_to_send(&self, src: &mut UserBuf, more: bool) -> Result<(), Errno> {
         let mask = Events::OUT | Events::WRNORM;
-        block_on_events(self.source(), mask, false, self.common.send_deadline(), || self.try_send(src, more))
-            .map_err(timed_out)
+        block_on_events(self.source(), mask, false, self.common.send_deadline(), || {
+            self.leave_error_to_next(src.done() > 0)?;
+            self.try_send(src, more)
+        })
+    }
+
+    /// Ends a call that moved some bytes, if the connection has failed since: it returns their number, and the next call
+    /// reports the error.
+    fn leave_error_to_next(&self, moved: bool) -> Result<(), Errno> {
+        let failed = moved && self.socket.readiness().contains(Readiness::ERROR);
+        if failed { Err(Errno::IO) } else { Ok(()) }
     }
 
     /// Fetches what is there, until a page fault stops it. EAGAIN: nothing.
@@ -180,11 +191,13 @@ impl TcpFile {
         let mask = Events::IN | Events::RDNORM | Events::RDHUP;
         block_on_events(self.source(), mask, false, self.common.receive_deadline(), || {
             let before = dst.done();
+            if self.socket.info().readable_bytes == 0 {
+                self.leave_error_to_next(before > 0)?;
+            }
             self.try_receive(dst, peek)?;
             let more_to_come = dst.done() > before && dst.remaining() > 0;
             if wait_all && more_to_come { Err(Errno::AGAIN) } else { Ok(()) }
         })
-        .map_err(timed_out)
     }
 
     /// Changes the engine's options.
@@ -206,6 +219,11 @@ impl TcpFile {
             State::Closed => Err(Errno::CONNREFUSED),
             _ => Ok(()),
         }
+    }
+
+    /// After an attempt to connect that failed, the socket is as before it (Linux's `inet_stream_connect`).
+    fn forget_attempt(&self) {
+        engine().tcp_disconnect(&self.socket, now_ns());
     }
 
     fn finish(&self) {
@@ -279,6 +297,22 @@ impl File for TcpFile {
         self
     }
 
+    fn linger(&self) {
+        let seconds = match self.socket.options().linger {
+            Some(seconds @ 1..) => u64::from(seconds),
+            _ => return,
+        };
+        // Unread data turns the end into a reset (RFC 2525, 2.17), which nothing waits for.
+        if self.socket.info().readable_bytes > 0 || self.shutdown(n::SHUT_WR).is_err() {
+            return;
+        }
+        let deadline = now_ns().saturating_add(seconds.saturating_mul(SECOND_NS));
+        // Whatever ends the wait, the close goes on; so does the connection, without the program.
+        let _ = block_on_events(self.source(), Events::OUT, false, Some(deadline), || {
+            if is_unfinished(&self.socket) { Err(Errno::AGAIN) } else { Ok(()) }
+        });
+    }
+
     fn closed(&self) {
         self.finish();
     }
@@ -305,18 +339,20 @@ impl Socket for TcpFile {
             Err(Error::InProgress) if nonblock => return Err(Errno::INPROGRESS),
             Err(Error::InProgress) => {}
             Err(Error::AlreadyInProgress) if !nonblock => {}
-            Err(error) => return Err(errno(error)),
+            Err(error) => {
+                if !matches!(error, Error::AlreadyInProgress | Error::IsConnected) {
+                    self.forget_attempt();
+                }
+                return Err(errno(error));
+            }
         }
         let deadline = self.common.send_deadline();
-        block_on_events(self.source(), Events::OUT, false, deadline, || self.connect_result()).map_err(
-            |error| {
-                if error == Errno::TIMEDOUT && deadline.is_some_and(|at| at <= now_ns()) {
-                    Errno::INPROGRESS
-                } else {
-                    error
-                }
-            },
-        )
+        match block_on_events(self.source(), Events::OUT, false, deadline, || self.connect_result()) {
+            // The attempt goes on behind the program's back (socket(7), SO_SNDTIMEO).
+            Err(Errno::AGAIN) => Err(Errno::INPROGRESS),
+            Err(Errno::RESTARTSYS) => Err(Errno::RESTARTSYS),
+            result => result.inspect_err(|_| self.forget_attempt()),
+        }
     }
 
     fn listen(&self, backlog: usize) -> Result<(), Errno> {
@@ -332,8 +368,7 @@ impl Socket for TcpFile {
         let unreachable = self.common.is_unreachable();
         let socket = block_on_events(self.source(), Events::IN, nonblock, deadline, || {
             if unreachable { Err(Errno::AGAIN) } else { attempt() }
-        })
-        .map_err(timed_out)?;
+        })?;
         let peer = socket.peer();
         let file = TcpFile::over(socket, self.common.inherit());
         let peer = match peer {
@@ -385,15 +420,13 @@ impl Socket for TcpFile {
             let there = mask | Events::ERR | Events::HUP;
             block_on_events(self.source(), mask, nonblock, self.common.receive_deadline(), || {
                 if self.readiness().intersects(there) { Ok(0) } else { Err(Errno::AGAIN) }
-            })
-            .map_err(timed_out)?
+            })?
         } else if flags & n::MSG_TRUNC != 0 && flags & n::MSG_PEEK == 0 {
             let want = dst.remaining();
             let mask = Events::IN | Events::RDNORM | Events::RDHUP;
             block_on_events(self.source(), mask, nonblock, self.common.receive_deadline(), || {
                 self.discard(want)
-            })
-            .map_err(timed_out)?
+            })?
         } else {
             self.receive_bytes(dst, nonblock, flags)?
         };

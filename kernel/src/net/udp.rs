@@ -1,6 +1,6 @@
 //! UDP sockets as files (udp(7)).
 use super::address::Family;
-use super::common::{Common, errno, ioctl_answer, timed_out};
+use super::common::{Common, errno, ioctl_answer};
 use super::engine;
 use super::interface::{Interface, Watch, poll_events};
 use super::interface_ioctl::{CARD_INDEX, LOOPBACK_INDEX, interfaces};
@@ -89,7 +89,7 @@ impl UdpFile {
             result.map_err(errno)
         };
         let deadline = self.common.send_deadline();
-        block_on_events(self.source(), Events::OUT, nonblock, deadline, attempt).map_err(timed_out)
+        block_on_events(self.source(), Events::OUT, nonblock, deadline, attempt)
     }
 
     #[inline]
@@ -113,8 +113,7 @@ impl UdpFile {
                     piece.len()
                 })
                 .map_err(errno)
-        })
-        .map_err(timed_out)?;
+        })?;
         if !spilled.is_empty() {
             dst.put(&spilled)?;
         }
@@ -185,7 +184,8 @@ impl File for UdpFile {
 
     #[inline]
     fn readiness(&self) -> Events {
-        poll_events(self.socket.readiness())
+        let events = poll_events(self.socket.readiness());
+        if events.contains(Events::OUT) { events | Events::WRBAND } else { events }
     }
 
     #[inline]

@@ -35,6 +35,10 @@ pub fn install(call: &Call, file: Arc<dyn File>, flags: u32) -> SysResult {
 /// What closing a descriptor means beyond letting go of its description.
 fn closed(call: &Call, open: &Arc<OpenFile>) {
     locks::descriptor_closed(open, call.thread().process.pid);
+    // The descriptor was the last one, unless another call uses the description at this moment.
+    if Arc::strong_count(open) == 1 {
+        open.file.linger();
+    }
 }
 
 /// close(2).

@@ -330,6 +330,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
         match self.state {
             State::FinWait1 => {
                 self.state = State::FinWait2;
+                // A close that lingers waits for this.
+                self.fresh |= Readiness::WRITABLE;
                 if self.orphan {
                     self.set_clock(Clock::Patience, cx.now + FIN_TIMEOUT);
                 }

@@ -150,6 +150,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         let window = self.snd_wnd.saturating_sub(self.snd_nxt - self.snd_una);
         if window < unsent.min(self.mss) {
             if self.clock(Clock::Persist) == NEVER {
+                self.stalled_since = cx.now;
                 self.set_clock(Clock::Persist, cx.now + self.rtt.timeout());
             }
         } else if (self.options.cork || self.more) && self.clock(Clock::Patience) == NEVER {

@@ -155,7 +155,7 @@ pub struct Tcb<D: Device, E: Events> {
     pub scoreboard: Scoreboard,
     pub retransmits: u32,
     pub total_retransmits: u32,
-    /// When the first of the unanswered transmissions was, for time-outs.
+    /// When the first of the unanswered transmissions was, or when the peer closed its window, for time-outs.
     pub stalled_since: u64,
     pub probes: u32,
     pub last_sent: u64,
@@ -349,17 +349,19 @@ impl<D: Device, E: Events> Tcb<D, E> {
             State::SynSent | State::SynReceived => return ready,
             _ => {}
         }
-        let ended = self.fin_received || self.receive_shut;
+        // Nothing more will come: after an error, too (Linux shuts both directions of such a socket down).
+        let over = matches!(self.state, State::Closed | State::TimeWait);
+        let ended = self.fin_received || self.receive_shut || (over && self.tuple.remote_port != 0);
         if self.receive.len() > 0 || ended {
             ready |= Readiness::READABLE;
         }
         if ended {
             ready |= Readiness::READ_HANGUP;
         }
-        if matches!(self.state, State::Closed | State::TimeWait) || (ended && self.fin_queued) {
+        if over || (ended && self.fin_queued) {
             ready |= Readiness::HANGUP;
         }
-        if self.fin_queued || matches!(self.state, State::Closed | State::TimeWait) || self.is_writable() {
+        if self.fin_queued || over || self.is_writable() {
             ready |= Readiness::WRITABLE;
         }
         ready

@@ -52,6 +52,14 @@ impl<D: Device, E: Events> Tcb<D, E> {
             && now - self.stalled_since >= u64::from(self.options.user_timeout) * MILLISECOND
     }
 
+    /// The time `at` of another attempt, or the end of the program's patience if that comes first.
+    fn before_patience_ends(&self, at: u64) -> u64 {
+        match u64::from(self.options.user_timeout) * MILLISECOND {
+            0 => at,
+            patience => at.min(self.stalled_since.saturating_add(patience)),
+        }
+    }
+
     fn retransmit_due(&mut self, cx: &Context<'_, D, E>) {
         self.retransmits += 1;
         let limit = match self.state {
@@ -86,7 +94,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.dup_acks = 0;
         self.snd_nxt = self.snd_una;
         self.small_end = self.snd_una;
-        self.set_clock(Clock::Retransmit, cx.now + self.rtt.timeout());
+        self.set_clock(Clock::Retransmit, self.before_patience_ends(cx.now + self.rtt.timeout()));
         if self.snd_wnd == 0 {
             self.probes += 1;
             return self.send_probe(cx);
@@ -106,16 +114,13 @@ impl<D: Device, E: Events> Tcb<D, E> {
             let _ = self.send_now(cx, unsent.min(window).min(self.mss));
             return;
         }
-        if self.probes == 0 {
-            self.stalled_since = cx.now;
-        }
         self.probes += 1;
         let limit = if self.orphan { ORPHAN_RETRIES } else { RETRIES };
         if self.probes > limit || self.user_timeout(cx.now) {
             return self.give_up(cx);
         }
         self.rtt.back_off();
-        self.set_clock(Clock::Persist, cx.now + self.rtt.timeout());
+        self.set_clock(Clock::Persist, self.before_patience_ends(cx.now + self.rtt.timeout()));
         self.send_probe(cx);
     }
 

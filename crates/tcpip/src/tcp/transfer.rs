@@ -111,12 +111,15 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     #[cold]
     fn nothing_received(&self, socket: &Tcp<D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) -> Result<usize> {
-        if tcb.fin_received || tcb.receive_shut {
+        if tcb.fin_received {
             return Ok(0);
         }
         if let Some(error) = tcb.error.take() {
             socket.publish(tcb);
             return Err(error);
+        }
+        if tcb.receive_shut {
+            return Ok(0);
         }
         match tcb.state {
             // After a reset was told once, the stream is at its end; a socket that never was connected says so.

@@ -56,7 +56,7 @@ impl UnixSocket {
         let client = self.this()?;
         let server = UnixSocket::new(self.kind);
         server.join(&client, me, self.name());
-        let queued = block_on_events(&target.room, Events::OUT, nonblock, deadline, || {
+        block_on_events(&target.room, Events::OUT, nonblock, deadline, || {
             let mut state = target.state.lock();
             let (name, peer) = (state.name.clone(), state.peer_credentials);
             match &mut state.role {
@@ -72,11 +72,7 @@ impl UnixSocket {
                 }
                 _ => Err(Errno::CONNREFUSED),
             }
-        });
-        match queued {
-            Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
-            other => other?,
-        }
+        })?;
         target.source.notify(Events::IN);
         self.source.notify(Events::OUT);
         Ok(())
@@ -108,17 +104,13 @@ impl UnixSocket {
             return Err(Errno::OPNOTSUPP);
         }
         let deadline = self.state.lock().options.receive_deadline();
-        let taken = block_on_events(&self.source, Events::IN, nonblock, deadline, || {
+        let socket = block_on_events(&self.source, Events::IN, nonblock, deadline, || {
             let mut state = self.state.lock();
             match &mut state.role {
                 Role::Listening { queue, .. } => queue.pop_front().ok_or(Errno::AGAIN),
                 _ => Err(Errno::INVAL),
             }
-        });
-        let socket = match taken {
-            Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
-            other => other?,
-        };
+        })?;
         self.room.notify(Events::OUT);
         let name = socket.state.lock().peer_name.clone();
         Ok((socket, SocketAddress::Unix(name)))

@@ -29,7 +29,6 @@ impl UnixSocket {
             match got {
                 Ok(()) => {}
                 Err(_) if found.len > 0 => break,
-                Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
                 Err(error) => return Err(error),
             }
             if !all || dst.remaining() == 0 || found.len == before || !found.rights.is_empty() {

@@ -55,13 +55,9 @@ impl UnixSocket {
     ) -> Result<(), Errno> {
         let capacity = self.state.lock().options.capacity;
         let mut message = Some(message);
-        let sent = block_on_events(&to.room, Events::OUT, nonblock, deadline, || {
+        block_on_events(&to.room, Events::OUT, nonblock, deadline, || {
             to.deliver(&mut message, capacity, self)
-        });
-        match sent {
-            Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
-            other => other?,
-        }
+        })?;
         to.source.notify(Events::IN);
         Ok(())
     }
@@ -152,7 +148,6 @@ impl UnixSocket {
             match result {
                 Ok(len) => done += len,
                 Err(_) if done > 0 => break,
-                Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
                 Err(error) => return Err(error),
             }
         }

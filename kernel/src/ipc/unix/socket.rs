@@ -177,6 +177,9 @@ impl UnixSocket {
     }
 }
 
+/// What poll reports of a socket that takes data (Linux's `unix_poll`).
+const WRITABLE: Events = Events::OUT.union(Events::WRNORM).union(Events::WRBAND);
+
 impl File for UnixSocket {
     fn read(&self, dst: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
         let flags = if nonblock { n::MSG_DONTWAIT } else { 0 };
@@ -203,14 +206,14 @@ impl File for UnixSocket {
             events.set(Events::ERR, state.error.is_some());
             match &state.role {
                 Role::Listening { .. } => return events,
-                Role::None if self.kind != Kind::Datagram => return events | Events::OUT | Events::HUP,
-                Role::None => return events | Events::OUT,
-                Role::Connected(_) if state.write_closed => return events | Events::OUT,
+                Role::None if self.kind != Kind::Datagram => return events | WRITABLE | Events::HUP,
+                Role::None => return events | WRITABLE,
+                Role::Connected(_) if state.write_closed => return events | WRITABLE,
                 Role::Connected(peer) => (peer.upgrade(), state.options.capacity),
             }
         };
         let writable = peer.is_none_or(|peer| peer.state.lock().inbox.has_room(capacity));
-        events.set(Events::OUT, writable);
+        events.set(WRITABLE, writable);
         events
     }
     fn poll_source(&self) -> Option<&PollSource> {
