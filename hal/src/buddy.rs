@@ -2,8 +2,8 @@
 //! a frame's state is first written when the watermark passes it.
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Blocks have 2^0 to 2^(ORDERS-1) frames: at most 4 MiB.
-pub const ORDERS: usize = 11;
+/// Blocks have 2^0 to 2^(ORDERS-1) frames: at most 64 MiB, for the largest tables that programs make the kernel keep.
+pub const ORDERS: usize = 15;
 /// Pieces of RAM that the allocator can manage.
 pub const MAX_SPANS: usize = 16;
 /// End of a free list.
@@ -144,8 +144,12 @@ impl<M: Memory> Buddy<M> {
             for skipped in next..aligned {
                 self.memory.state(skipped).store(INTERIOR, Relaxed);
             }
-            for skipped in next..aligned {
-                self.insert(skipped, 0);
+            // As blocks as large as their places allow: each is touched once.
+            let mut skipped = next;
+            while skipped < aligned {
+                let fits = (aligned - skipped).ilog2().min(skipped.trailing_zeros()).min(ORDERS as u32 - 1);
+                self.insert(skipped, fits as usize);
+                skipped += 1 << fits;
             }
             return Some(aligned);
         }

@@ -30,6 +30,13 @@ const RESERVE_SHARE: usize = 64;
 const RESERVE_LEAST: usize = 24;
 const RESERVE_MOST: usize = 1024;
 static RESERVE: AtomicUsize = AtomicUsize::new(0);
+/// What the kernel's fallible allocations leave of that to the others.
+const LAST_SHARE: usize = 4;
+
+/// Notes whether memory is low, when frames came to or went from the buddy allocator.
+fn note_low(buddy: &Buddy<Ram>) {
+    coracle_fallible::set_low(buddy.counts().0 <= reserve() / LAST_SHARE);
+}
 
 struct Ram;
 
@@ -116,6 +123,7 @@ impl FrameCache {
             unsafe { (*self.frames.get())[i] = frame };
             self.count.set(i + 1);
         }
+        note_low(&buddy);
         Some(first)
     }
 
@@ -138,6 +146,7 @@ impl FrameCache {
             // SAFETY: as in `pop`.
             buddy.free(unsafe { (*self.frames.get())[i] }, 0);
         }
+        note_low(&buddy);
         self.count.set(CACHE - BATCH);
     }
 }
@@ -147,7 +156,10 @@ pub(crate) fn alloc_block(order: usize) -> Option<u64> {
     if order == 0 {
         return alloc_single(0);
     }
-    Some(u64::from(BUDDY.lock().alloc(order)?) << 12)
+    let mut buddy = BUDDY.lock();
+    let first = buddy.alloc(order)?;
+    note_low(&buddy);
+    Some(u64::from(first) << 12)
 }
 
 /// A frame, as physical address, with one reference; `kept` frames stay free.
@@ -175,7 +187,9 @@ pub(crate) fn reserve_beside_packets() -> usize {
 /// # Safety
 /// They came from [`alloc_block`] (any aligned part of what it gave) and nothing uses them.
 pub(crate) unsafe fn free_block(phys: u64, order: usize) {
-    BUDDY.lock().free((phys >> 12) as u32, order);
+    let mut buddy = BUDDY.lock();
+    buddy.free((phys >> 12) as u32, order);
+    note_low(&buddy);
 }
 
 impl Frame {

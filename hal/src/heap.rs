@@ -10,7 +10,7 @@ use crate::{buddy, frame};
 use alloc::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Object sizes. Each is a multiple of 16; a frame is a multiple of the largest.
 const CLASSES: [usize; 14] = [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048];
@@ -63,6 +63,52 @@ static PACKETS_ARE_MANY: AtomicBool = AtomicBool::new(false);
 #[inline(always)]
 pub(crate) fn packets_are_many() -> bool {
     PACKETS_ARE_MANY.load(Ordering::Relaxed)
+}
+
+/// Whether allocations are counted, so that one can be made to fail: see [`crate::fail`]. No CPU keeps free objects then, so
+/// that each allocation comes to [`refill`] or [`alloc_large`]; that way the counting costs nothing where it is off.
+static COUNTED: AtomicBool = AtomicBool::new(false);
+/// The allocation that fails, counted from the next one; 0: none.
+static FAILS_IN: AtomicU64 = AtomicU64::new(0);
+/// The kernel stack on which allocations are counted; 0: all count.
+static COUNTED_STACK: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts allocations from now on. For the boot, before other CPUs run.
+pub(crate) fn count() {
+    COUNTED.store(true, Ordering::Relaxed);
+    for (class, limit) in SPILL.iter().enumerate() {
+        limit.store(0, Ordering::Relaxed);
+        DEPOTS[class].lock().take_from(&Local::get().magazines.0[class], u32::MAX);
+    }
+}
+
+/// Whether allocations are counted.
+pub(crate) fn counts() -> bool {
+    COUNTED.load(Ordering::Relaxed)
+}
+
+/// Makes the `nth` allocation from now fail (0: none), of those made by threads whose kernel stack is `stack` (0: of all).
+pub(crate) fn fail(nth: u64, stack: usize) {
+    COUNTED_STACK.store(stack, Ordering::Relaxed);
+    FAILS_IN.store(nth, Ordering::Relaxed);
+}
+
+/// How many allocations are left to the one that fails; 0: it has failed, or none was to.
+pub(crate) fn fails_in() -> u64 {
+    FAILS_IN.load(Ordering::Relaxed)
+}
+
+/// True if this allocation is the one that fails.
+#[cold]
+#[inline(never)]
+fn is_to_fail() -> bool {
+    let stack = COUNTED_STACK.load(Ordering::Relaxed);
+    if stack != 0 && stack != Local::get().stack_top.get() {
+        return false;
+    }
+    let before =
+        FAILS_IN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).unwrap_or(0);
+    before == 1
 }
 
 /// Sets how much each CPU keeps, and what packets may take, by the size of memory.
@@ -148,11 +194,19 @@ static DEPOTS: [spin::Mutex<Depot>; CLASSES.len()] =
 #[cold]
 #[inline(never)]
 fn refill(class: usize, kept: usize) -> *mut u8 {
+    if counts() && is_to_fail() {
+        return ptr::null_mut();
+    }
+    refill_for(class, kept, if counts() { 1 } else { batch(class) })
+}
+
+/// Fetches `batch` objects, of which it returns one; see [`refill`].
+fn refill_for(class: usize, kept: usize, batch: usize) -> *mut u8 {
     let size = CLASSES[class];
     let mut depot = DEPOTS[class].lock();
     let magazine = &Local::get().magazines.0[class];
     let mut first: *mut Free = ptr::null_mut();
-    for _ in 0..batch(class) {
+    for _ in 0..batch {
         let object: *mut Free = if !depot.head.is_null() {
             let object = depot.head;
             // SAFETY: objects in the list are free memory with a valid link.
@@ -187,13 +241,13 @@ fn refill(class: usize, kept: usize) -> *mut u8 {
     first as *mut u8
 }
 
-/// Moves half of this CPU's list to the depot.
+/// Moves half of this CPU's list to the depot, or all of it if allocations are counted.
 #[cold]
 #[inline(never)]
 fn spill_half(class: usize) {
     let magazine = &Local::get().magazines.0[class];
     let mut depot = DEPOTS[class].lock();
-    depot.take_from(magazine, magazine.count.get() / 2);
+    depot.take_from(magazine, if counts() { u32::MAX } else { magazine.count.get() / 2 });
     depot.count(class);
 }
 
@@ -240,12 +294,12 @@ pub(crate) fn give_back() -> usize {
 
 /// The size that decides the class: no smaller than the alignment, which all classes that are a power of two keep.
 #[inline(always)]
-fn class_size(layout: Layout) -> usize {
+const fn class_size(layout: Layout) -> usize {
     if layout.align() <= GRAIN {
-        layout.size()
-    } else {
-        layout.size().next_power_of_two().max(layout.align())
+        return layout.size();
     }
+    let size = layout.size().next_power_of_two();
+    if size < layout.align() { layout.align() } else { size }
 }
 
 #[inline(always)]
@@ -261,6 +315,9 @@ fn frames(size: usize) -> usize {
 /// Whole frames: a block of the next power of two, less the tail that isn't needed.
 #[cold]
 fn alloc_large(size: usize, align: usize) -> *mut u8 {
+    if counts() && is_to_fail() {
+        return ptr::null_mut();
+    }
     let wanted = frames(size.max(align));
     let order = wanted.next_power_of_two().trailing_zeros() as usize;
     if order >= buddy::ORDERS {
@@ -306,8 +363,36 @@ fn take(class: usize, kept: usize) -> *mut u8 {
 /// An object of `class` when this CPU has none, or null if nothing gives memory back either.
 #[cold]
 fn take_hard(class: usize) -> *mut u8 {
-    let object = refill(class, 0);
-    if object.is_null() && give_back() > 0 { take(class, 0) } else { object }
+    if counts() && is_to_fail() {
+        return ptr::null_mut();
+    }
+    let batch = if counts() { 1 } else { batch(class) };
+    let object = refill_for(class, 0, batch);
+    if object.is_null() && give_back() > 0 { refill_for(class, 0, batch) } else { object }
+}
+
+/// Whether objects of this layout are of a class.
+pub(crate) const fn is_small(layout: Layout) -> bool {
+    class_size(layout) <= LARGEST
+}
+
+/// Sees to it that this CPU has an object of the layout, which [`is_small`], at hand: its next allocation of one succeeds.
+/// False: out of memory.
+#[inline(never)]
+pub(crate) fn provide(layout: Layout) -> bool {
+    let class = class_of(class_size(layout));
+    let magazine = &Local::get().magazines.0[class];
+    if magazine.head.get().is_null() {
+        let object = take_hard(class).cast::<Free>();
+        if object.is_null() {
+            return false;
+        }
+        // SAFETY: free memory of at least 16 bytes.
+        unsafe { (*object).next = magazine.head.get() };
+        magazine.head.set(object);
+        magazine.count.set(magazine.count.get() + 1);
+    }
+    true
 }
 
 /// Takes an object back.

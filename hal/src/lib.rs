@@ -20,6 +20,7 @@ pub mod console;
 pub mod context;
 pub mod cpu;
 pub mod dma;
+pub mod fail;
 #[cfg(target_os = "none")]
 mod entry;
 pub mod fpu;
@@ -36,6 +37,7 @@ mod local;
 #[cfg(target_os = "none")]
 mod mem;
 pub mod mmio;
+pub mod object;
 pub mod paging;
 pub mod pci;
 pub mod percpu;

@@ -1,6 +1,8 @@
 //! Linux error numbers (errno(3)).
+use alloc::collections::TryReserveError;
 use core::fmt;
 use core::num::NonZeroUsize;
+use coracle_fallible::NoMemory;
 use linux_raw_sys::errno as n;
 
 /// A Linux error number.
@@ -57,6 +59,18 @@ impl Errno {
     pub const RESTARTSYS: Errno = Errno::new(512);
     /// Interrupted; not started again if a handler ran, started again if none did (Linux's ERESTARTNOHAND).
     pub const RESTARTNOHAND: Errno = Errno::new(514);
+}
+
+impl From<NoMemory> for Errno {
+    fn from(_: NoMemory) -> Errno {
+        Errno::NOMEM
+    }
+}
+
+impl From<TryReserveError> for Errno {
+    fn from(_: TryReserveError) -> Errno {
+        Errno::NOMEM
+    }
 }
 
 impl fmt::Debug for Errno {

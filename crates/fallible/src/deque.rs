@@ -1,0 +1,87 @@
+//! Queues.
+use crate::{NoMemory, may_grow};
+use alloc::collections::VecDeque;
+
+/// What a queue does fallibly. After an error it is as it was.
+pub trait TryDeque<T> {
+    /// Makes room for `len` elements in all: pushes succeed up to that length.
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    fn make_room_for(&mut self, len: usize) -> Result<(), NoMemory>;
+
+    /// [`VecDeque::push_back`] where [`TryDeque::make_room_for`] made the room before.
+    fn push_back_reserved(&mut self, value: T);
+
+    /// [`VecDeque::push_front`] where [`TryDeque::make_room_for`] made the room before.
+    fn push_front_reserved(&mut self, value: T);
+
+    /// [`VecDeque::push_back`].
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the value is dropped.
+    fn try_push_back(&mut self, value: T) -> Result<(), NoMemory>;
+
+    /// [`VecDeque::push_front`].
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the value is dropped.
+    fn try_push_front(&mut self, value: T) -> Result<(), NoMemory>;
+}
+
+impl<T> TryDeque<T> for VecDeque<T> {
+    fn make_room_for(&mut self, len: usize) -> Result<(), NoMemory> {
+        if len > self.capacity() {
+            may_grow()?;
+            self.try_reserve(len - self.len())?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn push_back_reserved(&mut self, value: T) {
+        debug_assert!(self.len() < self.capacity(), "room was to be made before");
+        self.push_back(value);
+    }
+
+    #[inline]
+    fn push_front_reserved(&mut self, value: T) {
+        debug_assert!(self.len() < self.capacity(), "room was to be made before");
+        self.push_front(value);
+    }
+
+    #[inline]
+    fn try_push_back(&mut self, value: T) -> Result<(), NoMemory> {
+        if self.len() == self.capacity() {
+            may_grow()?;
+            self.try_reserve(1)?;
+        }
+        self.push_back(value);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push_front(&mut self, value: T) -> Result<(), NoMemory> {
+        if self.len() == self.capacity() {
+            may_grow()?;
+            self.try_reserve(1)?;
+        }
+        self.push_front(value);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_grow_at_both_ends() {
+        let mut queue = VecDeque::new();
+        for number in 0..100 {
+            queue.try_push_back(number).unwrap();
+            queue.try_push_front(-number).unwrap();
+        }
+        assert_eq!((queue.len(), queue.front(), queue.back()), (200, Some(&-99), Some(&99)));
+    }
+}

@@ -1,0 +1,34 @@
+//! Vectors, texts and maps that grow fallibly: where memory runs out, the caller is told by [`NoMemory`].
+//!
+//! `alloc`'s own methods end the kernel there. Nothing that a program, a packet or a device can cause may call them;
+//! `cargo xtask check-allocations` finds what does, and knows that the functions of this crate reserve first.
+#![no_std]
+#![forbid(unsafe_code)]
+extern crate alloc;
+
+mod deque;
+mod error;
+mod iter;
+mod low;
+#[cfg(feature = "hashbrown")]
+mod map;
+mod slice;
+mod text;
+mod vec;
+
+pub use deque::TryDeque;
+pub use error::NoMemory;
+pub use iter::TryCollect;
+pub use low::{may_grow, set_low};
+#[cfg(feature = "hashbrown")]
+pub use map::TryMap;
+pub use slice::TrySlice;
+pub use text::{TryText, text};
+pub use vec::{TryVec, filled};
+
+/// The traits, to be imported together.
+pub mod prelude {
+    #[cfg(feature = "hashbrown")]
+    pub use crate::TryMap as _;
+    pub use crate::{TryCollect as _, TryDeque as _, TrySlice as _, TryText as _, TryVec as _};
+}

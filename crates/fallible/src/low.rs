@@ -1,0 +1,19 @@
+//! Whether memory is so low that what can fail should.
+use crate::NoMemory;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+static LOW: AtomicBool = AtomicBool::new(false);
+
+/// Says whether memory is low. What grows fallibly is refused while it is, so that the rest is left to what cannot wait.
+pub fn set_low(low: bool) {
+    LOW.store(low, Relaxed);
+}
+
+/// To be asked before memory is taken that its taker can do without.
+///
+/// # Errors
+/// [`NoMemory`] while memory is low.
+#[inline(always)]
+pub fn may_grow() -> Result<(), NoMemory> {
+    if LOW.load(Relaxed) { Err(NoMemory) } else { Ok(()) }
+}

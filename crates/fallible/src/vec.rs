@@ -1,0 +1,153 @@
+//! Vectors.
+use crate::{NoMemory, may_grow};
+use alloc::vec::Vec;
+
+/// What a vector does fallibly. After an error it is as it was, but for [`TryVec::try_extend`].
+pub trait TryVec<T> {
+    /// [`Vec::push`].
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the value is dropped.
+    fn try_push(&mut self, value: T) -> Result<(), NoMemory>;
+
+    /// Makes room for `more` elements: [`TryVec::push_reserved`] succeeds as often.
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    fn make_room(&mut self, more: usize) -> Result<(), NoMemory>;
+
+    /// [`Vec::push`] where [`TryVec::make_room`] made the room before: for what must not fail half-way.
+    fn push_reserved(&mut self, value: T);
+
+    /// [`Vec::insert`]; panics as that does if `index` lies past the end.
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the value is dropped.
+    fn try_insert(&mut self, index: usize, value: T) -> Result<(), NoMemory>;
+
+    /// [`Vec::extend`].
+    ///
+    /// # Errors
+    /// [`NoMemory`], after as many elements as there was memory for.
+    fn try_extend(&mut self, values: impl IntoIterator<Item = T>) -> Result<(), NoMemory>;
+
+    /// [`Vec::extend_from_slice`].
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    fn try_extend_from_slice(&mut self, values: &[T]) -> Result<(), NoMemory>
+    where
+        T: Copy;
+
+    /// [`Vec::resize`].
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    fn try_resize(&mut self, len: usize, value: T) -> Result<(), NoMemory>
+    where
+        T: Clone;
+}
+
+/// Makes room for `more` elements.
+fn make_room<T>(vec: &mut Vec<T>, more: usize) -> Result<(), NoMemory> {
+    if more > vec.capacity() - vec.len() {
+        may_grow()?;
+        vec.try_reserve(more)?;
+    }
+    Ok(())
+}
+
+impl<T> TryVec<T> for Vec<T> {
+    #[inline]
+    fn try_push(&mut self, value: T) -> Result<(), NoMemory> {
+        if self.len() == self.capacity() {
+            make_room(self, 1)?;
+        }
+        self.push(value);
+        Ok(())
+    }
+
+    fn make_room(&mut self, more: usize) -> Result<(), NoMemory> {
+        make_room(self, more)
+    }
+
+    #[inline]
+    fn push_reserved(&mut self, value: T) {
+        debug_assert!(self.len() < self.capacity(), "room was to be made before");
+        self.push(value);
+    }
+
+    fn try_insert(&mut self, index: usize, value: T) -> Result<(), NoMemory> {
+        make_room(self, 1)?;
+        self.insert(index, value);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, values: impl IntoIterator<Item = T>) -> Result<(), NoMemory> {
+        let values = values.into_iter();
+        make_room(self, values.size_hint().0)?;
+        for value in values {
+            self.try_push(value)?;
+        }
+        Ok(())
+    }
+
+    fn try_extend_from_slice(&mut self, values: &[T]) -> Result<(), NoMemory>
+    where
+        T: Copy,
+    {
+        make_room(self, values.len())?;
+        self.extend_from_slice(values);
+        Ok(())
+    }
+
+    fn try_resize(&mut self, len: usize, value: T) -> Result<(), NoMemory>
+    where
+        T: Clone,
+    {
+        make_room(self, len.saturating_sub(self.len()))?;
+        self.resize(len, value);
+        Ok(())
+    }
+}
+
+/// `len` times `value`, as `vec![value; len]` gives it.
+///
+/// # Errors
+/// [`NoMemory`].
+pub fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>, NoMemory> {
+    let mut filled = Vec::new();
+    may_grow()?;
+    filled.try_reserve_exact(len)?;
+    filled.resize(len, value);
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_grow_as_they_do_infallibly() {
+        let mut vec = Vec::new();
+        vec.try_push(2).unwrap();
+        vec.try_insert(0, 1).unwrap();
+        vec.try_extend(3..6).unwrap();
+        vec.try_extend_from_slice(&[6, 7]).unwrap();
+        vec.try_resize(9, 8).unwrap();
+        assert_eq!(vec, [1, 2, 3, 4, 5, 6, 7, 8, 8]);
+        vec.try_resize(1, 0).unwrap();
+        assert_eq!(vec, [1]);
+        assert_eq!(filled(7u8, 3).unwrap(), [7; 3]);
+    }
+
+    #[test]
+    fn too_much_is_refused() {
+        let mut vec = Vec::new();
+        vec.try_push(1u64).unwrap();
+        assert_eq!(vec.try_resize(usize::MAX / 4, 0), Err(NoMemory));
+        assert_eq!(vec.try_extend(core::iter::repeat_n(0, usize::MAX / 8)), Err(NoMemory));
+        assert_eq!(vec, [1]);
+        assert_eq!(filled(0u64, usize::MAX / 8), Err(NoMemory));
+    }
+}
