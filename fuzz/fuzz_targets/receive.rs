@@ -49,17 +49,17 @@ impl Events for Nobody {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let stack: Stack<Link, Nobody> = Stack::new(Link, Config::new([1, 2, 3, 4]));
+    let stack: Stack<Link, Nobody> = Stack::new(Link, Config::new([1, 2, 3, 4])).unwrap();
     let mut now = 1_000_000_000;
     stack.set_ipv4(
         now,
         Some(Ipv4Config { address: Ipv4Addr::new(10, 0, 0, 1), prefix_len: 24, gateway: None }),
     );
     let any = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-    let listener = stack.tcp_socket(Nobody);
+    let listener = stack.tcp_socket(Nobody).unwrap();
     stack.tcp_bind(&listener, any(80)).expect("bind");
     stack.tcp_listen(&listener, now, 8).expect("listen");
-    let udp = stack.udp_socket(Nobody);
+    let udp = stack.udp_socket(Nobody).unwrap();
     stack.udp_bind(&udp, any(53)).expect("bind");
     let mut rest = data;
     while let [len, how, after @ ..] = rest {

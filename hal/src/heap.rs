@@ -113,6 +113,7 @@ fn is_to_fail() -> bool {
 
 /// Sets how much each CPU keeps, and what packets may take, by the size of memory.
 pub(crate) fn init(memory: u64) {
+    coracle_fallible::set_provider(provide);
     let frames = (memory / PACKET_SHARE) as usize / PAGE;
     PACKET_FRAMES.store(frames.max(LEAST_PACKET_FRAMES), Ordering::Relaxed);
     let bytes = (memory / SPILL_SHARE).clamp(SPILL_LEAST, SPILL_MOST) as usize;
@@ -371,15 +372,12 @@ fn take_hard(class: usize) -> *mut u8 {
     if object.is_null() && give_back() > 0 { refill_for(class, 0, batch) } else { object }
 }
 
-/// Whether objects of this layout are of a class.
-pub(crate) const fn is_small(layout: Layout) -> bool {
-    class_size(layout) <= LARGEST
-}
+const _: () = assert!(LARGEST >= coracle_fallible::LARGEST);
 
-/// Sees to it that this CPU has an object of the layout, which [`is_small`], at hand: its next allocation of one succeeds.
-/// False: out of memory.
+/// Sees to it that this CPU has an object of the layout at hand: its next allocation of one succeeds, for kernel code is
+/// not preempted. False: out of memory.
 #[inline(never)]
-pub(crate) fn provide(layout: Layout) -> bool {
+fn provide(layout: Layout) -> bool {
     let class = class_of(class_size(layout));
     let magazine = &Local::get().magazines.0[class];
     if magazine.head.get().is_null() {

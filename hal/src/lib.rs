@@ -20,9 +20,9 @@ pub mod console;
 pub mod context;
 pub mod cpu;
 pub mod dma;
-pub mod fail;
 #[cfg(target_os = "none")]
 mod entry;
+pub mod fail;
 pub mod fpu;
 pub mod frame;
 mod free_list;
@@ -37,7 +37,6 @@ mod local;
 #[cfg(target_os = "none")]
 mod mem;
 pub mod mmio;
-pub mod object;
 pub mod paging;
 pub mod pci;
 pub mod percpu;

@@ -16,6 +16,7 @@ use coracle_hal::{boot as hal, cpu};
 use coracle_image::Mode;
 use coracle_image::archive::{Archive, Config};
 use coracle_image::cmdline::CommandLine;
+use coracle_loader::Strings;
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDWR};
 use spin::Once;
 
@@ -59,7 +60,10 @@ pub fn boot() -> ! {
 /// A CPU without work.
 pub fn idle() -> ! {
     let process = IDLE_PROCESS.wait();
-    sched::run_idle(Thread::idle(process.clone()))
+    match Thread::idle(process.clone()) {
+        Ok(thread) => sched::run_idle(thread),
+        Err(_) => fail(format_args!("there is no memory for a CPU's idle thread"), power::KERNEL_FAILED),
+    }
 }
 
 fn open_archive() -> Option<Archive<'static>> {
@@ -131,12 +135,19 @@ fn start_program(settings: &CommandLine, config: Option<&Config>) {
         );
     }
     let credentials = Credentials::of_user(settings.user.unwrap_or(config.user()));
+    let strings = |list: Vec<Vec<u8>>| {
+        let mut strings = Strings::new();
+        let added = list.iter().try_for_each(|string| strings.push(string));
+        added.map(|()| strings).unwrap_or_else(|_| {
+            fail(format_args!("there is no memory for the program's arguments"), CANNOT_EXECUTE)
+        })
+    };
     let request = exec::Request {
-        credentials: credentials.clone(),
+        credentials: credentials.ids(),
         path: path.clone(),
         file: None,
-        arguments,
-        environment: environment(settings, config),
+        arguments: strings(arguments),
+        environment: strings(environment(settings, config)),
     };
     let limits = crate::task::limits::Limits::default();
     let stack_limit = limits.soft(linux_raw_sys::general::RLIMIT_STACK);
@@ -154,19 +165,29 @@ fn start_program(settings: &CommandLine, config: Option<&Config>) {
         log!("the program has no standard streams: /dev/console can't be opened (error {})", error.number());
     }
     let pid = process::new_id();
-    let process = Process::new(pid, loaded.memory.clone(), Arc::new(descriptors), Arc::new(context));
-    *process.credentials.lock() = credentials;
-    exec::install(&process, &loaded);
-    match Thread::new(process.clone(), pid, &loaded.context, 0, false) {
-        Ok(thread) => {
-            thread.set_name(&loaded.name);
-            process.add_thread(&thread);
-            process.publish();
-            fs::access::enforce();
-            sched::start(thread);
-        }
-        Err(_) => fail(format_args!("there is no memory for the program's first thread"), CANNOT_EXECUTE),
+    let started = start_thread(pid, &loaded, descriptors, context, credentials);
+    if started.is_err() {
+        fail(format_args!("there is no memory for the program's first thread"), CANNOT_EXECUTE);
     }
+}
+
+fn start_thread(
+    pid: i32,
+    loaded: &exec::Loaded,
+    descriptors: DescriptorTable,
+    context: FsContext,
+    credentials: Credentials,
+) -> Result<(), Errno> {
+    let process = Process::new(pid, loaded.memory.clone(), Arc::new(descriptors), Arc::new(context))?;
+    *process.credentials.lock() = credentials;
+    exec::install(&process, loaded);
+    let thread = Thread::new(process.clone(), pid, &loaded.context, 0, false)?;
+    thread.set_name(&loaded.name);
+    process.add_thread(&thread)?;
+    process.publish(None)?;
+    fs::access::enforce();
+    sched::start(thread);
+    Ok(())
 }
 
 fn enter_directory(context: &FsContext, path: &[u8]) -> Result<(), Errno> {

@@ -1,8 +1,8 @@
 //! Linux error numbers (errno(3)).
 use alloc::collections::TryReserveError;
+use coracle_fallible::NoMemory;
 use core::fmt;
 use core::num::NonZeroUsize;
-use coracle_fallible::NoMemory;
 use linux_raw_sys::errno as n;
 
 /// A Linux error number.

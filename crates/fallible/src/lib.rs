@@ -12,6 +12,8 @@ mod iter;
 mod low;
 #[cfg(feature = "hashbrown")]
 mod map;
+mod object;
+mod room;
 mod slice;
 mod text;
 mod vec;
@@ -22,9 +24,11 @@ pub use iter::TryCollect;
 pub use low::{may_grow, set_low};
 #[cfg(feature = "hashbrown")]
 pub use map::TryMap;
+pub use object::{LARGEST, Provider, set_provider, try_arc, try_arc_cyclic, try_box};
+pub use room::Room;
 pub use slice::TrySlice;
 pub use text::{TryText, text};
-pub use vec::{TryVec, filled};
+pub use vec::{TryVec, boxed_array, filled};
 
 /// The traits, to be imported together.
 pub mod prelude {

@@ -1,5 +1,6 @@
 //! Vectors.
 use crate::{NoMemory, may_grow};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// What a vector does fallibly. After an error it is as it was, but for [`TryVec::try_extend`].
@@ -123,6 +124,19 @@ pub fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>, NoMemory> {
     Ok(filled)
 }
 
+/// An array in a box, each element made by `make`.
+///
+/// # Errors
+/// [`NoMemory`].
+pub fn boxed_array<T, const N: usize>(mut make: impl FnMut() -> T) -> Result<Box<[T; N]>, NoMemory> {
+    let mut elements = Vec::new();
+    may_grow()?;
+    elements.try_reserve_exact(N)?;
+    elements.extend((0..N).map(|_| make()));
+    // Exactly as many as the array has.
+    elements.into_boxed_slice().try_into().map_err(|_| NoMemory)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +153,7 @@ mod tests {
         vec.try_resize(1, 0).unwrap();
         assert_eq!(vec, [1]);
         assert_eq!(filled(7u8, 3).unwrap(), [7; 3]);
+        assert_eq!(*boxed_array::<_, 4>(|| 9).unwrap(), [9; 4]);
     }
 
     #[test]

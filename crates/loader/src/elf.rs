@@ -1,5 +1,6 @@
 //! The ELF header, and what can be wrong with a file.
 use crate::bytes::{u16_at, u32_at, u64_at};
+use coracle_fallible::NoMemory;
 use core::fmt;
 
 /// Bytes of an ELF64 header.
@@ -15,7 +16,7 @@ const ET_EXEC: u16 = 2;
 const ET_DYN: u16 = 3;
 const EM_X86_64: u16 = 62;
 
-/// Why a file can't be executed. execve(2) gives ENOEXEC for each.
+/// Why a file can't be executed. execve(2) gives ENOEXEC for each but the last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
     /// It doesn't begin with `\x7fELF`.
@@ -28,6 +29,8 @@ pub enum Error {
     Truncated,
     /// A header contradicts itself; what it is about.
     Malformed(&'static str),
+    /// There is no memory for the plan (execve(2) gives ENOMEM).
+    NoMemory,
 }
 
 impl fmt::Display for Error {
@@ -40,7 +43,14 @@ impl fmt::Display for Error {
             Error::NotExecutable => f.write_str("an ELF file, but not an executable"),
             Error::Truncated => f.write_str("an ELF file that is cut short"),
             Error::Malformed(what) => write!(f, "a malformed ELF file ({what})"),
+            Error::NoMemory => f.write_str("out of memory"),
         }
+    }
+}
+
+impl From<NoMemory> for Error {
+    fn from(_: NoMemory) -> Error {
+        Error::NoMemory
     }
 }
 

@@ -12,12 +12,14 @@ mod elf;
 mod plan;
 mod script;
 mod stack;
+mod strings;
 mod symbols;
 
 pub use elf::{Error, HEADER_LEN, Header, PROGRAM_HEADER_LEN};
 pub use plan::{Plan, Segment};
 pub use script::{SCRIPT_HEAD_LEN, Script, parse_script};
-pub use stack::{InitialStack, StackTooLarge};
+pub use stack::{InitialStack, Laid, StackError};
+pub use strings::Strings;
 pub use symbols::{SectionTable, SymbolSection, best_symbol};
 
 /// Bytes in a page.

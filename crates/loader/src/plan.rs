@@ -3,6 +3,7 @@ use crate::PAGE_SIZE;
 use crate::bytes::{u32_at, u64_at};
 use crate::elf::{Error, Header, PROGRAM_HEADER_LEN};
 use alloc::vec::Vec;
+use coracle_fallible::TryVec as _;
 use core::ops::Range;
 
 const PT_LOAD: u32 = 1;
@@ -133,7 +134,7 @@ impl Plan {
         }
         // Where nothing comes from the file, no page of it is mapped either.
         let file_len = if entry.file_len == 0 { 0 } else { entry.file_len + lead };
-        self.segments.push(Segment {
+        let segment = Segment {
             address: entry.address - lead,
             offset: entry.offset - lead,
             file_len,
@@ -141,8 +142,8 @@ impl Plan {
             read: entry.flags & PF_R != 0,
             write: entry.flags & PF_W != 0,
             execute: entry.flags & PF_X != 0,
-        });
-        Ok(())
+        };
+        Ok(self.segments.try_push(segment)?)
     }
 
     fn check(&self) -> Result<(), Error> {

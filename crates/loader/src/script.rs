@@ -1,20 +1,18 @@
 //! Interpreter scripts: `#!interpreter [argument]` (execve(2)).
-use alloc::vec::Vec;
-
 /// Bytes of the first line that are looked at (Linux's BINPRM_BUF_SIZE).
 pub const SCRIPT_HEAD_LEN: usize = 256;
 
 /// What the first line of a script asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Script {
+pub struct Script<'a> {
     /// Path of the interpreter.
-    pub interpreter: Vec<u8>,
+    pub interpreter: &'a [u8],
     /// What follows it, as one argument.
-    pub argument: Option<Vec<u8>>,
+    pub argument: Option<&'a [u8]>,
 }
 
 /// Reads the first bytes of a file. `None`: not a script, or one that names no interpreter.
-pub fn parse_script(head: &[u8]) -> Option<Script> {
+pub fn parse_script(head: &[u8]) -> Option<Script<'_>> {
     let head = &head[..head.len().min(SCRIPT_HEAD_LEN)];
     let line = head.strip_prefix(b"#!")?;
     let end = line.iter().position(|&byte| byte == b'\n' || byte == 0);
@@ -32,6 +30,5 @@ pub fn parse_script(head: &[u8]) -> Option<Script> {
     }
     let (interpreter, rest) = line.split_at(split.unwrap_or(line.len()));
     let rest = rest.trim_ascii();
-    let argument = (!rest.is_empty()).then(|| rest.to_vec());
-    Some(Script { interpreter: interpreter.to_vec(), argument })
+    Some(Script { interpreter, argument: (!rest.is_empty()).then_some(rest) })
 }

@@ -64,14 +64,16 @@ fn says_what_is_wrong() {
 
 #[test]
 fn reads_scripts() {
-    let script = |text: &str| parse_script(text.as_bytes());
-    let some = |i: &str, a: Option<&str>| Some(Script { interpreter: i.into(), argument: a.map(Into::into) });
+    let script = |text: &'static str| parse_script(text.as_bytes());
+    let some = |i: &'static str, a: Option<&'static str>| {
+        Some(Script { interpreter: i.as_bytes(), argument: a.map(str::as_bytes) })
+    };
     assert_eq!(script("#!/bin/sh\n"), some("/bin/sh", None));
     assert_eq!(script("#! /usr/bin/env  python3 -u \nx"), some("/usr/bin/env", Some("python3 -u")));
     assert_eq!(script("#!/bin/sh"), some("/bin/sh", None));
     assert_eq!(script("#!  \n"), None);
     assert_eq!(script("x"), None);
-    assert_eq!(script(&format!("#!/{}", "a".repeat(300))), None);
+    assert_eq!(parse_script(format!("#!/{}", "a".repeat(300)).as_bytes()), None);
 }
 
 proptest! {
@@ -98,10 +100,22 @@ proptest! {
         top in (1u64 << 20..1 << 40).prop_map(|top| top & !7),
     ) {
         let random = [7; 16];
-        let stack = InitialStack { arguments: &arguments, environment: &environment, auxiliary: &auxiliary, path: b"/p", random };
-        let (sp, bytes, whole) = stack.build(top, 1 << 20).unwrap();
+        let strings = |list: &[Vec<u8>]| {
+            let mut strings = Strings::new();
+            list.iter().for_each(|string| strings.push(string).unwrap());
+            strings
+        };
+        let (given, variables) = (strings(&arguments), strings(&environment));
+        let stack = InitialStack { arguments: &given, environment: &variables, auxiliary: &auxiliary, path: b"/p", random };
+        let laid = stack.build(top, 1 << 20).unwrap();
+        let (sp, whole) = (laid.sp, &laid.auxiliary);
         prop_assert_eq!(sp % 16, 0);
-        prop_assert_eq!(sp + bytes.len() as u64, top);
+        let mut bytes = vec![0; (top - sp) as usize];
+        bytes[..laid.words.len()].copy_from_slice(&laid.words);
+        for (at, part) in laid.parts {
+            prop_assert!(at >= sp + laid.words.len() as u64 && at + part.len() as u64 <= top - 8);
+            bytes[(at - sp) as usize..][..part.len()].copy_from_slice(part);
+        }
         let word = |at: u64| u64::from_le_bytes(bytes[(at - sp) as usize..][..8].try_into().unwrap());
         let text = |at: u64| bytes[(at - sp) as usize..].iter().copied().take_while(|&b| b != 0).collect::<Vec<u8>>();
         let mut at = sp;
@@ -111,7 +125,7 @@ proptest! {
         prop_assert_eq!(next(), 0);
         for variable in &environment { prop_assert_eq!(&text(next()), variable); }
         prop_assert_eq!(next(), 0);
-        for pair in &whole {
+        for pair in whole {
             prop_assert_eq!((next(), next()), *pair);
             match pair.0 {
                 31 => prop_assert_eq!(text(pair.1), b"/p"),
@@ -121,6 +135,6 @@ proptest! {
             }
         }
         prop_assert_eq!(whole.last(), Some(&(0, 0)));
-        prop_assert!(stack.build(top, 16).is_err());
+        prop_assert_eq!(stack.build(top, 16).unwrap_err(), StackError::TooLarge);
     }
 }

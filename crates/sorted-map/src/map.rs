@@ -1,6 +1,7 @@
 //! A map in a sorted vector: look-ups by halving, changes by moving what follows. For maps that are small or seldom
 //! changed, where a B-tree's code would weigh more than it saves.
 use alloc::vec::Vec;
+use coracle_fallible::{NoMemory, TryVec as _};
 
 /// The map.
 #[derive(Clone, Debug)]
@@ -58,30 +59,39 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.place(key).is_ok()
     }
     /// Sets the value of `key`; gives the one it had.
-    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the map is as it was.
+    pub fn insert(&mut self, key: K, value: V) -> Result<Option<V>, NoMemory> {
         match self.place(&key) {
-            Ok(index) => Some(core::mem::replace(&mut self.entries[index].1, value)),
-            Err(index) => {
-                self.entries.insert(index, (key, value));
-                None
-            }
+            Ok(index) => Ok(Some(core::mem::replace(&mut self.entries[index].1, value))),
+            Err(index) => self.entries.try_insert(index, (key, value)).map(|()| None),
         }
+    }
+    /// The first entry after `key`, which need not be there.
+    pub fn after(&self, key: &K) -> Option<(&K, &V)> {
+        let index = self.place(key).map_or_else(|index| index, |index| index + 1);
+        self.entries.get(index).map(|(key, value)| (key, value))
     }
     /// Takes the value of `key` out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         self.place(key).ok().map(|index| self.entries.remove(index).1)
     }
     /// The value of `key`, which `make` makes if it has none yet.
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the map is as it was.
     #[inline(never)]
-    pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
+    pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> Result<&mut V, NoMemory> {
         let index = match self.place(&key) {
             Ok(index) => index,
             Err(index) => {
-                self.entries.insert(index, (key, make()));
+                self.entries.make_room(1)?;
+                self.entries.try_insert(index, (key, make()))?;
                 index
             }
         };
-        &mut self.entries[index].1
+        Ok(&mut self.entries[index].1)
     }
 }
 
@@ -100,14 +110,15 @@ mod tests {
             let mut model = BTreeMap::new();
             for (what, key, value) in steps {
                 match what {
-                    0 => prop_assert_eq!(map.insert(key, value), model.insert(key, value)),
+                    0 => prop_assert_eq!(map.insert(key, value), Ok(model.insert(key, value))),
                     1 => prop_assert_eq!(map.remove(&key), model.remove(&key)),
-                    2 => prop_assert_eq!(map.get_or_insert_with(key, || value), model.entry(key).or_insert(value)),
+                    2 => prop_assert_eq!(map.get_or_insert_with(key, || value), Ok(model.entry(key).or_insert(value))),
                     _ => {
                         map.retain(|other, value| *other != key || *value % 2 == 0);
                         model.retain(|other, value| *other != key || *value % 2 == 0);
                     }
                 }
+                prop_assert_eq!(map.after(&key), model.range(key + 1..).next());
                 prop_assert_eq!(map.get(&key), model.get(&key));
                 prop_assert_eq!(map.contains_key(&key), model.contains_key(&key));
                 prop_assert_eq!(map.len(), model.len());

@@ -166,7 +166,7 @@ fn main() {
     let rounds = arguments.next().unwrap_or(10_000);
     let idle = arguments.next().unwrap_or(0);
     let device = Device0 { last: Mutex::default() };
-    let engine = Engine::new(device, Config::new([1, 2, 3, 4]));
+    let engine = Engine::new(device, Config::new([1, 2, 3, 4])).unwrap();
     let mut now = 1_000_000_000_000;
     let own = Ipv4Addr::new(10, 0, 0, 1);
     engine.set_ipv4(now, Some(Ipv4Config { address: own, prefix_len: 24, gateway: None }));
@@ -177,7 +177,7 @@ fn main() {
         0, 0, 1,
     ]);
     engine.receive(now, frame(engine.device(), &arp));
-    let listener = engine.tcp_socket(Counter::default());
+    let listener = engine.tcp_socket(Counter::default()).unwrap();
     engine.tcp_bind(&listener, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80)).expect("bind");
     engine.tcp_listen(&listener, now, 4096).expect("listen");
     let mut clients: Vec<Client> =

@@ -1,5 +1,6 @@
 //! Why an operation on a socket did not succeed.
 
+use coracle_fallible::NoMemory;
 use core::fmt;
 
 /// A result of the engine.
@@ -106,3 +107,9 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+impl From<NoMemory> for Error {
+    fn from(_: NoMemory) -> Error {
+        Error::NoBuffers
+    }
+}

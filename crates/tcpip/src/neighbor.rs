@@ -5,6 +5,7 @@ use crate::events::Events;
 use crate::stack::Stack;
 use crate::timers::NEVER;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use coracle_sorted_map::SortedMap;
 use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -42,7 +43,12 @@ impl<B: Buffer> WaitingFrame<B> {
     fn new(frame: &TxFrame<'_, B>) -> Option<Self> {
         Some(WaitingFrame {
             headers: heapless::Vec::from_slice(frame.headers).ok()?,
-            payload: frame.payload.iter().map(|f| (f.buffer.clone(), f.start, f.len)).collect(),
+            payload: frame
+                .payload
+                .iter()
+                .map(|f| (f.buffer.clone(), f.start, f.len))
+                .try_collect_vec()
+                .ok()?,
             checksum: frame.checksum,
             segment_size: frame.segment_size,
         })
@@ -150,15 +156,11 @@ impl<D: Device, E: Events> Stack<D, E> {
                 None => return Ok(()),
             }
         }
-        let neighbor = table.get_or_insert_with(ip, || Neighbor {
-            mac: None,
-            confirmed: 0,
-            probed: 0,
-            probes: 0,
-            waiting: Vec::new(),
-        });
+        let unknown = || Neighbor { mac: None, confirmed: 0, probed: 0, probes: 0, waiting: Vec::new() };
+        // A packet that there is no memory for is lost.
+        let Ok(neighbor) = table.get_or_insert_with(ip, unknown) else { return Ok(()) };
         if neighbor.waiting.len() < MAX_WAITING {
-            neighbor.waiting.extend(WaitingFrame::new(&rest.frame(headers)));
+            let _ = neighbor.waiting.try_extend(WaitingFrame::new(&rest.frame(headers)));
         }
         let ask = neighbor.probes == 0;
         if ask {
@@ -184,7 +186,9 @@ impl<D: Device, E: Events> Stack<D, E> {
             }
             if now >= neighbor.probed + PROBE_INTERVAL {
                 if neighbor.probes >= MAX_PROBES {
-                    lost.append(&mut neighbor.waiting);
+                    if lost.make_room(neighbor.waiting.len()).is_ok() {
+                        lost.append(&mut neighbor.waiting);
+                    }
                     return false;
                 }
                 if ask.push(ip).is_ok() {
@@ -234,11 +238,12 @@ impl<D: Device, E: Events> Stack<D, E> {
         let learn = for_us && operation == ArpOperation::Request;
         let waiting = self.learn(now, sender, mac.0, learn, for_us && operation == ArpOperation::Reply);
         for mut frame in waiting {
-            let fragments: Vec<_> = frame
-                .payload
-                .iter()
-                .map(|(buffer, start, len)| Fragment { buffer, start: *start, len: *len })
-                .collect();
+            let fragments = frame.payload.iter().map(|(buffer, start, len)| Fragment {
+                buffer,
+                start: *start,
+                len: *len,
+            });
+            let Ok(fragments) = fragments.try_collect_vec() else { continue };
             frame.headers[..6].copy_from_slice(&mac.0);
             let _ = self.device.transmit(TxFrame {
                 headers: &frame.headers,
@@ -266,13 +271,10 @@ impl<D: Device, E: Events> Stack<D, E> {
             if !create || table.len() >= MAX_ENTRIES {
                 return Vec::new();
             }
-            table.get_or_insert_with(ip, || Neighbor {
-                mac: None,
-                confirmed: now,
-                probed: 0,
-                probes: 0,
-                waiting: Vec::new(),
-            });
+            let new = || Neighbor { mac: None, confirmed: now, probed: 0, probes: 0, waiting: Vec::new() };
+            if table.get_or_insert_with(ip, new).is_err() {
+                return Vec::new();
+            }
         }
         let Some(neighbor) = table.get_mut(&ip) else { return Vec::new() };
         if neighbor.mac.is_some_and(|old| old != mac) {

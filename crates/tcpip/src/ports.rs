@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use coracle_sorted_map::SortedMap;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use spin::Mutex;
@@ -47,29 +48,32 @@ impl Ports {
     pub fn bind(&self, port: u16, claim: Claim, random: u64) -> Result<u16> {
         let mut claims = self.claims.lock();
         if port != 0 {
-            let there = claims.get_or_insert_with(port, Vec::new);
-            if there.iter().any(|other| claim.conflicts(other)) {
+            if claims.get(&port).is_some_and(|there| there.iter().any(|other| claim.conflicts(other))) {
                 return Err(Error::AddressInUse);
             }
-            there.push(claim);
+            add(&mut claims, port, claim)?;
             return Ok(port);
         }
         let port =
             self.candidates(random).find(|port| !claims.contains_key(port)).ok_or(Error::AddressInUse)?;
-        claims.get_or_insert_with(port, Vec::new).push(claim);
+        add(&mut claims, port, claim)?;
         Ok(port)
     }
 
     /// The socket begins to listen on its port.
     pub fn listen(&self, port: u16, claim: Claim) -> Result<()> {
         let mut claims = self.claims.lock();
-        let there = claims.get_or_insert_with(port, Vec::new);
+        let there = claims.get_mut(&port);
         // Only another listener is in the way: sockets that are merely bound may share by SO_REUSEADDR.
-        if there.iter().any(|other| other.listening && claim.conflicts(other)) {
+        if there.is_some_and(|there| there.iter().any(|other| other.listening && claim.conflicts(other))) {
             return Err(Error::AddressInUse);
         }
-        there.retain(|other| other.owner != claim.owner);
-        there.push(claim);
+        let own =
+            claims.get_mut(&port).and_then(|there| there.iter_mut().find(|other| other.owner == claim.owner));
+        match own {
+            Some(own) => *own = claim,
+            None => add(&mut claims, port, claim)?,
+        }
         Ok(())
     }
 
@@ -94,6 +98,15 @@ impl Ports {
         let start = (random as u32).wrapping_add(self.counter.fetch_add(1, Relaxed));
         (0..EPHEMERALS).map(move |i| FIRST_EPHEMERAL + (start.wrapping_add(i) % EPHEMERALS) as u16)
     }
+}
+
+/// Adds a claim to those of a port.
+fn add(claims: &mut SortedMap<u16, Vec<Claim>>, port: u16, claim: Claim) -> Result<()> {
+    let added = claims.get_or_insert_with(port, Vec::new)?.try_push(claim);
+    if added.is_err() && claims.get(&port).is_some_and(Vec::is_empty) {
+        claims.remove(&port);
+    }
+    Ok(added?)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::timers::{NEVER, Timer, TimerHandle, Timers};
 use crate::udp::{UdpSocket, UdpTable};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use spin::Mutex;
 
@@ -86,15 +87,18 @@ pub struct Stack<D: Device, E: Events> {
 
 impl<D: Device, E: Events> Stack<D, E> {
     /// A stack without an address: only the loopback works.
-    pub fn new(device: D, config: Config) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::NoBuffers`](crate::Error::NoBuffers).
+    pub fn new(device: D, config: Config) -> crate::error::Result<Self> {
         let keys = Keys::new(config.secret);
         let timers = Timers::new();
         let chores = Chores {
-            neighbors: timers.insert(0, Timer::Neighbors),
-            reassembly: timers.insert(0, Timer::Reassembly),
-            dhcp: timers.insert(0, Timer::Dhcp),
+            neighbors: timers.insert(0, Timer::Neighbors)?,
+            reassembly: timers.insert(0, Timer::Reassembly)?,
+            dhcp: timers.insert(0, Timer::Dhcp)?,
         };
-        Stack {
+        Ok(Stack {
             mac: device.mac(),
             mtu: device.mtu(),
             capabilities: device.capabilities(),
@@ -120,7 +124,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             blocked: Mutex::new(Vec::new()),
             any_blocked: AtomicBool::new(false),
             keys,
-        }
+        })
     }
 
     /// The device.
@@ -173,13 +177,15 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// Has `poll` come back to a connection at the end of the batch.
     pub(crate) fn defer(&self, socket: Tcp<D, E>) {
-        self.deferred.lock().push(socket);
+        // Without memory for the list, the connection's own timers come back to it.
+        let _ = self.deferred.lock().try_push(socket);
         self.any_deferred.store(true, Ordering::Relaxed);
     }
 
     /// Has `poll` come back to a connection that found the device full.
     pub(crate) fn wait_for_room(&self, socket: Tcp<D, E>) {
-        self.blocked.lock().push(socket);
+        // As in `defer`.
+        let _ = self.blocked.lock().try_push(socket);
         self.any_blocked.store(true, Ordering::Relaxed);
     }
 

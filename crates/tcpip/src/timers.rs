@@ -7,6 +7,7 @@ use crate::device::Device;
 use crate::events::Events;
 use crate::tcp::{TcpSocket, Tuple};
 use alloc::sync::Weak;
+use coracle_fallible::NoMemory;
 use coracle_timer_wheel::{TimerId, Wheel};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use spin::Mutex;
@@ -74,9 +75,12 @@ impl<D: Device, E: Events> Timers<D, E> {
     }
 
     /// Makes a timer that is not set. `spread` chooses the shard.
-    pub fn insert(&self, spread: u64, timer: Timer<D, E>) -> TimerHandle {
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub fn insert(&self, spread: u64, timer: Timer<D, E>) -> Result<TimerHandle, NoMemory> {
         let shard = spread as usize % SHARDS;
-        TimerHandle { shard: shard as u8, id: self.shards[shard].wheel.lock().insert(timer) }
+        Ok(TimerHandle { shard: shard as u8, id: self.shards[shard].wheel.lock().insert(timer)? })
     }
 
     /// Sets or moves a timer; `NEVER` cancels it.

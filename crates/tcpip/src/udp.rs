@@ -14,6 +14,8 @@ use crate::tcp::{Shutdown, Tuple};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::try_arc;
 use coracle_sorted_map::SortedMap;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -200,16 +202,16 @@ impl<D: Device, E: Events> UdpTable<D, E> {
     }
 
     /// All sockets that a broadcast reaches.
-    fn all(&self, port: u16, remote: (u32, u16)) -> Vec<Udp<D, E>> {
+    fn all(&self, port: u16, remote: (u32, u16)) -> Result<Vec<Udp<D, E>>> {
         let ports = self.ports.read();
         let wants = |b: &&Bound<D, E>| b.address == 0 && b.peer.is_none_or(|peer| peer == remote);
-        ports
-            .get(&port)
-            .map_or(Vec::new(), |there| there.iter().filter(wants).map(|b| b.socket.clone()).collect())
+        let there = ports.get(&port).map_or(&[][..], |there| there);
+        Ok(there.iter().filter(wants).map(|b| b.socket.clone()).try_collect_vec()?)
     }
 
-    fn insert(&self, port: u16, address: u32, socket: Udp<D, E>) {
-        self.ports.write().get_or_insert_with(port, Vec::new).push(Bound { address, peer: None, socket });
+    fn insert(&self, port: u16, address: u32, socket: Udp<D, E>) -> Result<()> {
+        let bound = Bound { address, peer: None, socket };
+        Ok(self.ports.write().get_or_insert_with(port, Vec::new)?.try_push(bound)?)
     }
 
     fn change(&self, port: u16, socket: &Udp<D, E>, change: impl FnOnce(&mut Bound<D, E>)) {
@@ -222,9 +224,10 @@ impl<D: Device, E: Events> UdpTable<D, E> {
 
     fn remove(&self, port: u16, socket: &Udp<D, E>) {
         let mut ports = self.ports.write();
-        let mut gone = Vec::new();
+        let mut gone = None;
         if let Some(there) = ports.get_mut(&port) {
-            gone.extend(there.extract_if(.., |bound| Arc::ptr_eq(&bound.socket, socket)));
+            let index = there.iter().position(|bound| Arc::ptr_eq(&bound.socket, socket));
+            gone = index.map(|index| there.remove(index));
             if there.is_empty() {
                 ports.remove(&port);
             }
@@ -260,7 +263,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         if info.broadcast {
             // To all: the last gets the buffers, the others a copy each.
-            let mut sockets = self.udp.all(tuple.local_port, (tuple.remote, tuple.remote_port));
+            let sockets = self.udp.all(tuple.local_port, (tuple.remote, tuple.remote_port));
+            let Ok(mut sockets) = sockets else { return };
             let last = sockets.pop();
             for socket in sockets {
                 socket.take(info, &tuple, payload.clone());
@@ -288,7 +292,10 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     /// Makes a socket.
-    pub fn udp_socket(&self, events: E) -> Udp<D, E> {
+    ///
+    /// # Errors
+    /// [`Error::NoBuffers`].
+    pub fn udp_socket(&self, events: E) -> Result<Udp<D, E>> {
         let options = UdpOptions {
             broadcast: false,
             reuse_address: false,
@@ -309,7 +316,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             send_shut: false,
         };
         let ready = AtomicU32::new(state.readiness().bits());
-        Arc::new(UdpSocket { ready, events, state: Mutex::new(state) })
+        Ok(try_arc(UdpSocket { ready, events, state: Mutex::new(state) })?)
     }
 
     /// Binds a socket to a local address (0.0.0.0: all) and port (0: chosen). bind(2).
@@ -346,9 +353,11 @@ impl<D: Device, E: Events> Stack<D, E> {
         // Nobody should foresee the port of a query (RFC 6056): the counter of the table is keyed and salted.
         let random = self.keys.cookie.hash(u64::from(address), socket.id() as u64);
         let port = self.udp_ports.bind(port, claim, random)?;
+        self.udp
+            .insert(port, address, socket.clone())
+            .inspect_err(|_| self.udp_ports.release(port, socket.id()))?;
         state.claimed = true;
         state.local = (address, port);
-        self.udp.insert(port, address, socket.clone());
         Ok(())
     }
 

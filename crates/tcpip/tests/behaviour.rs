@@ -84,7 +84,7 @@ fn half_close() {
 #[test]
 fn refused_and_unreachable() {
     let mut net = net();
-    let client = net.hosts[0].tcp_socket(Told::default());
+    let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
     assert_eq!(net.hosts[0].tcp_connect(&client, net.now, at(2, 81)), Err(Error::InProgress));
     net.run(100 * MS);
     assert!(client.readiness().contains(Readiness::ERROR | Readiness::HANGUP));
@@ -92,12 +92,12 @@ fn refused_and_unreachable() {
     assert_eq!(client.take_error(), None);
 
     // Nobody has this address: ARP gives up after three seconds.
-    let client = net.hosts[0].tcp_socket(Told::default());
+    let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
     assert_eq!(net.hosts[0].tcp_connect(&client, net.now, at(9, 80)), Err(Error::InProgress));
     net.run(5 * SECOND);
     assert_eq!(client.take_error(), Some(Error::HostUnreachable));
 
-    let client = net.hosts[0].tcp_socket(Told::default());
+    let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
     let far = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 1), 80);
     assert_eq!(net.hosts[0].tcp_connect(&client, net.now, far), Err(Error::NetworkUnreachable));
 }
@@ -108,7 +108,7 @@ fn a_silent_peer_times_out() {
     net.run(SECOND);
     let (_c, _s, _l) = net.connect(80); // fills the neighbour caches
     net.weather.lose = 1000;
-    let client = net.hosts[0].tcp_socket(Told::default());
+    let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
     assert_eq!(net.hosts[0].tcp_connect(&client, net.now, at(2, 80)), Err(Error::InProgress));
     let start = net.now;
     while client.readiness().is_empty() {
@@ -294,7 +294,7 @@ fn keep_alive_finds_a_dead_peer() {
 fn time_wait_stays_and_makes_room() {
     let mut net = net();
     let listener = net.listen(80, 16);
-    let client = net.hosts[0].tcp_socket(Told::default());
+    let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
     net.hosts[0].tcp_bind(&client, at(1, 5000)).unwrap();
     let _ = net.hosts[0].tcp_connect(&client, net.now, at(2, 80));
     net.run(10 * MS);
@@ -306,7 +306,7 @@ fn time_wait_stays_and_makes_room() {
     net.run(10 * MS);
     assert!(net.hosts[1].next_deadline().is_some());
     // A new connection from the same port is let in at once (RFC 6191).
-    let client = net.hosts[0].tcp_socket(Told::default());
+    let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
     net.hosts[0].tcp_bind(&client, at(1, 5000)).unwrap();
     let _ = net.hosts[0].tcp_connect(&client, net.now, at(2, 80));
     net.run(10 * MS);
@@ -351,7 +351,7 @@ fn a_closed_socket_leaves_nothing_behind() {
 fn bind_listen_and_their_errors() {
     let net = net();
     let stack = &net.hosts[0];
-    let socket = |_| stack.tcp_socket(Told::default());
+    let socket = |_| stack.tcp_socket(Told::default()).unwrap();
     let any = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
     let [a, b, c] = std::array::from_fn(socket);
     assert_eq!(stack.tcp_bind(&a, at(9, 80)), Err(Error::AddressNotAvailable));
@@ -376,7 +376,7 @@ fn backlog_holds_back_and_loses_nobody() {
     let listener = net.listen(80, 2);
     let clients: Vec<TestTcp> = (0..8)
         .map(|_| {
-            let client = net.hosts[0].tcp_socket(Told::default());
+            let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
             let _ = net.hosts[0].tcp_connect(&client, net.now, at(2, 80));
             client
         })
@@ -396,7 +396,7 @@ fn backlog_holds_back_and_loses_nobody() {
 fn closing_a_listener_resets_who_waits() {
     let mut net = net();
     let listener = net.listen(80, 8);
-    let client = net.hosts[0].tcp_socket(Told::default());
+    let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
     let _ = net.hosts[0].tcp_connect(&client, net.now, at(2, 80));
     net.run(10 * MS);
     net.hosts[1].tcp_close(&listener, net.now);
@@ -407,8 +407,8 @@ fn closing_a_listener_resets_who_waits() {
 #[test]
 fn simultaneous_open() {
     let mut net = net();
-    let a = net.hosts[0].tcp_socket(Told::default());
-    let b = net.hosts[1].tcp_socket(Told::default());
+    let a = net.hosts[0].tcp_socket(Told::default()).unwrap();
+    let b = net.hosts[1].tcp_socket(Told::default()).unwrap();
     net.hosts[0].tcp_bind(&a, at(1, 1000)).unwrap();
     net.hosts[1].tcp_bind(&b, at(2, 2000)).unwrap();
     // ARP first, so that the SYNs cross.
@@ -427,10 +427,10 @@ fn loopback_connects_at_once_and_carries_much() {
     let net = net();
     let stack = &net.hosts[0];
     for address in [Ipv4Addr::LOCALHOST, ip(1), Ipv4Addr::UNSPECIFIED] {
-        let listener = stack.tcp_socket(Told::default());
+        let listener = stack.tcp_socket(Told::default()).unwrap();
         stack.tcp_bind(&listener, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 90)).unwrap();
         stack.tcp_listen(&listener, net.now, 5).unwrap();
-        let client = stack.tcp_socket(Told::default());
+        let client = stack.tcp_socket(Told::default()).unwrap();
         assert_eq!(stack.tcp_connect(&client, net.now, SocketAddrV4::new(address, 90)), Ok(()));
         let server = stack.tcp_accept(&listener, net.now, Told::default).unwrap();
         let (mut sent, mut got) = (0, 0);
@@ -452,7 +452,7 @@ fn loopback_connects_at_once_and_carries_much() {
         stack.tcp_close(&server, net.now);
         stack.tcp_close(&listener, net.now);
     }
-    let client = stack.tcp_socket(Told::default());
+    let client = stack.tcp_socket(Told::default()).unwrap();
     let nobody = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 91);
     assert_eq!(stack.tcp_connect(&client, net.now, nobody), Err(Error::ConnectionRefused));
     assert!(
@@ -466,7 +466,7 @@ fn defer_accept_waits_for_data() {
     let mut net = net();
     let listener = net.listen(80, 8);
     net.hosts[1].tcp_set_options(&listener, net.now, |o| o.defer_accept = 5);
-    let client = net.hosts[0].tcp_socket(Told::default());
+    let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
     let _ = net.hosts[0].tcp_connect(&client, net.now, at(2, 80));
     net.run(500 * MS);
     assert_eq!(state(&client), State::Established);

@@ -21,7 +21,7 @@ fn carry(net: &Net, from: usize, now: u64) {
 fn a_handshake_seen_backwards_measures_no_endless_round_trip() {
     let mut net = Net::new(1, OFFLOAD, Weather::default());
     let listener = net.listen(80, 4);
-    let client = net.hosts[0].tcp_socket(Told::default());
+    let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
     assert_eq!(net.hosts[0].tcp_connect(&client, net.now, at(2, 80)), Err(Error::InProgress));
     for _ in 0..4 {
         carry(&net, 0, net.now);

@@ -177,7 +177,7 @@ fn linux_exchange(stream: TcpStream) {
 fn both_ways(lose: u32) {
     let mut engine = Engine::new(lose);
     // Linux connects to us.
-    let listener = engine.stack.tcp_socket(Told::default());
+    let listener = engine.stack.tcp_socket(Told::default()).unwrap();
     let now = engine.now();
     engine.stack.tcp_bind(&listener, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80)).unwrap();
     engine.stack.tcp_listen(&listener, now, 16).unwrap();
@@ -200,7 +200,7 @@ fn both_ways(lose: u32) {
     // We connect to Linux.
     let linux_listener = TcpListener::bind((ip(2), 81)).unwrap();
     let linux = thread::spawn(move || linux_exchange(linux_listener.accept().unwrap().0));
-    let client = engine.stack.tcp_socket(Told::default());
+    let client = engine.stack.tcp_socket(Told::default()).unwrap();
     let now = engine.now();
     assert_eq!(engine.stack.tcp_connect(&client, now, SocketAddrV4::new(ip(2), 81)), Err(Error::InProgress));
     while !client.readiness().contains(Readiness::WRITABLE) {
@@ -239,7 +239,7 @@ fn small_things() {
     }
     let mut engine = Engine::new(0);
     // UDP and its errors, both ways.
-    let ours = engine.stack.udp_socket(Told::default());
+    let ours = engine.stack.udp_socket(Told::default()).unwrap();
     engine.stack.udp_bind(&ours, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 53)).unwrap();
     let linux = thread::spawn(|| {
         let socket = UdpSocket::bind((ip(2), 0)).unwrap();
@@ -280,7 +280,7 @@ fn small_things() {
         }
     }
     assert_ne!(linux.join().unwrap(), Some(false), "ping");
-    let client = engine.stack.tcp_socket(Told::default());
+    let client = engine.stack.tcp_socket(Told::default()).unwrap();
     let _ = engine.stack.tcp_connect(&client, engine.now(), SocketAddrV4::new(ip(2), 9));
     while client.readiness().is_empty() {
         engine.turn();

@@ -83,7 +83,7 @@ fn introduce(stack: &TestStack, now: u64, host: u8) {
 }
 
 fn listen(stack: &TestStack, now: u64, backlog: usize) -> TestTcp {
-    let listener = stack.tcp_socket(Told::default());
+    let listener = stack.tcp_socket(Told::default()).unwrap();
     stack.tcp_bind(&listener, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80)).unwrap();
     stack.tcp_listen(&listener, now, backlog).unwrap();
     listener
@@ -159,7 +159,7 @@ fn ten_thousand_connections() {
     for round in 0..10 {
         let clients: Vec<TestTcp> = (0..1000)
             .map(|_| {
-                let client = net.hosts[0].tcp_socket(Told::default());
+                let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
                 assert_eq!(net.hosts[0].tcp_connect(&client, net.now, at(2, 80)), Err(Error::InProgress));
                 client
             })
@@ -208,14 +208,14 @@ fn reuse_port_spreads_connections() {
     let mut net = Net::new(1, OFFLOAD, Weather::default());
     let listeners: Vec<TestTcp> = (0..4)
         .map(|_| {
-            let listener = net.hosts[1].tcp_socket(Told::default());
+            let listener = net.hosts[1].tcp_socket(Told::default()).unwrap();
             net.hosts[1].tcp_set_options(&listener, net.now, |o| o.reuse_port = true);
             net.hosts[1].tcp_bind(&listener, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80)).unwrap();
             net.hosts[1].tcp_listen(&listener, net.now, 1000).unwrap();
             listener
         })
         .collect();
-    let clients: Vec<TestTcp> = (0..400).map(|_| net.hosts[0].tcp_socket(Told::default())).collect();
+    let clients: Vec<TestTcp> = (0..400).map(|_| net.hosts[0].tcp_socket(Told::default()).unwrap()).collect();
     for client in &clients {
         let _ = net.hosts[0].tcp_connect(client, net.now, at(2, 80));
     }

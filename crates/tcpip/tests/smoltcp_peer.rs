@@ -153,11 +153,11 @@ fn exchange(seed: u64, weather: Weather, total: usize, we_connect: bool) {
     let (mut socket, mut listener) = (None, None);
     if we_connect {
         world.sockets.get_mut::<tcp::Socket>(handle).listen(80).unwrap();
-        let client = world.ours.tcp_socket(Told::default());
+        let client = world.ours.tcp_socket(Told::default()).unwrap();
         assert_eq!(world.ours.tcp_connect(&client, world.now, at(2, 80)), Err(Error::InProgress));
         socket = Some(client);
     } else {
-        let server = world.ours.tcp_socket(Told::default());
+        let server = world.ours.tcp_socket(Told::default()).unwrap();
         world.ours.tcp_bind(&server, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80)).unwrap();
         world.ours.tcp_listen(&server, world.now, 5).unwrap();
         listener = Some(server);

@@ -7,6 +7,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use coracle_fallible::{NoMemory, TryVec as _};
 
 const SLOT_BITS: u32 = 4;
 const SLOTS: usize = 1 << SLOT_BITS;
@@ -73,16 +74,22 @@ impl Links {
         }
     }
 
+    /// Makes room for `count` timers in all.
+    pub(crate) fn make_room_for(&mut self, count: usize) -> Result<(), NoMemory> {
+        self.entries.make_room(count.saturating_sub(self.entries.len()))
+    }
+
     /// A place for a timer that is not set.
-    pub(crate) fn insert(&mut self) -> TimerId {
+    pub(crate) fn insert(&mut self) -> Result<TimerId, NoMemory> {
         if self.free == NIL {
-            self.entries.push(Entry { deadline: 0, previous: NIL, next: NIL, generation: 0, list: UNSET });
-            return TimerId { index: self.entries.len() as u32 - 1, generation: 0 };
+            let entry = Entry { deadline: 0, previous: NIL, next: NIL, generation: 0, list: UNSET };
+            self.entries.try_push(entry)?;
+            return Ok(TimerId { index: self.entries.len() as u32 - 1, generation: 0 });
         }
         let index = self.free;
         let entry = &mut self.entries[index as usize];
         self.free = entry.next;
-        TimerId { index, generation: entry.generation }
+        Ok(TimerId { index, generation: entry.generation })
     }
 
     /// Gives a place back; false if it had been before.

@@ -1,6 +1,7 @@
 //! A wheel of timers with something each of them stands for.
 use crate::links::{Links, TimerId};
 use alloc::vec::Vec;
+use coracle_fallible::{NoMemory, TryVec as _};
 
 /// A timer wheel. `T` is what comes back when a timer is due.
 ///
@@ -17,14 +18,27 @@ impl<T> Default for Wheel<T> {
 }
 
 impl<T: Clone> Wheel<T> {
+    /// Makes room for `count` timers in all: [`Wheel::insert`] succeeds while there are fewer.
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub fn make_room_for(&mut self, count: usize) -> Result<(), NoMemory> {
+        self.values.make_room(count.saturating_sub(self.values.len()))?;
+        self.links.make_room_for(count)
+    }
+
     /// Makes a timer that is not set.
-    pub fn insert(&mut self, value: T) -> TimerId {
-        let id = self.links.insert();
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub fn insert(&mut self, value: T) -> Result<TimerId, NoMemory> {
+        self.values.make_room(1)?;
+        let id = self.links.insert()?;
         match self.values.get_mut(id.index as usize) {
             Some(place) => *place = Some(value),
-            None => self.values.push(Some(value)),
+            None => self.values.push_reserved(Some(value)),
         }
-        id
+        Ok(id)
     }
 
     /// Removes a timer, set or not, and gives its value; `None` if that was done before.
@@ -106,7 +120,7 @@ mod tests {
                 };
                 match step {
                     Step::Insert(delay) => {
-                        let id = wheel.insert(serial);
+                        let id = wheel.insert(serial).unwrap();
                         prop_assert!(wheel.set(id, now.saturating_add(delay)));
                         model.insert(serial, (id, Some(now.saturating_add(delay))));
                     }
@@ -152,7 +166,7 @@ mod tests {
         let mut deadlines: Vec<u64> =
             (0..1000u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20).collect();
         for deadline in &deadlines {
-            let id = wheel.insert(*deadline);
+            let id = wheel.insert(*deadline).unwrap();
             wheel.set(id, *deadline);
         }
         deadlines.sort_unstable();
@@ -172,10 +186,10 @@ mod tests {
         const WAITING: usize = 10_000;
         let mut wheel = Wheel::default();
         for i in 0..WAITING {
-            let id = wheel.insert(i);
+            let id = wheel.insert(i).unwrap();
             wheel.set(id, 7_200_000_000_000 + i as u64);
         }
-        let busy = wheel.insert(WAITING);
+        let busy = wheel.insert(WAITING).unwrap();
         for ms in 0..600_000u64 {
             wheel.set(busy, ms * 1_000_000 + 400_000);
             while wheel.pop(ms * 1_000_000).is_some() {}

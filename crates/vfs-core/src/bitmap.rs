@@ -1,10 +1,12 @@
 //! A growing set of small numbers that finds the lowest missing one in three word look-ups per 262,144 members.
 use alloc::vec::Vec;
+use coracle_fallible::NoMemory;
+use coracle_fallible::prelude::*;
 
 const BITS: usize = u64::BITS as usize;
 
 /// A set of numbers. A word of the upper level has a bit for each full word of the lower level.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Bitmap {
     words: Vec<u64>,
     full: Vec<u64>,
@@ -12,16 +14,28 @@ pub struct Bitmap {
 
 impl Bitmap {
     /// Adds `n`.
-    pub fn set(&mut self, n: usize) {
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the set is as it was.
+    pub fn set(&mut self, n: usize) -> Result<(), NoMemory> {
         let word = n / BITS;
         if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
-            self.full.resize(word / BITS + 1, 0);
+            // The upper level first: `words` decides how far the set reaches.
+            self.full.try_resize(self.full.len().max(word / BITS + 1), 0)?;
+            self.words.try_resize(word + 1, 0)?;
         }
         self.words[word] |= 1 << (n % BITS);
         if self.words[word] == u64::MAX {
             self.full[word / BITS] |= 1 << (word % BITS);
         }
+        Ok(())
+    }
+    /// A copy.
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub fn try_clone(&self) -> Result<Bitmap, NoMemory> {
+        Ok(Bitmap { words: self.words.try_to_vec()?, full: self.full.try_to_vec()? })
     }
     /// Removes `n`.
     pub fn clear(&mut self, n: usize) {
@@ -76,9 +90,9 @@ mod tests {
                              fill in 0usize..9000) {
             let mut bitmap = Bitmap::default();
             let mut set = BTreeSet::new();
-            for n in 0..fill { bitmap.set(n); set.insert(n); }
+            for n in 0..fill { bitmap.set(n).unwrap(); set.insert(n); }
             for (add, n, from) in steps {
-                if add { bitmap.set(n); set.insert(n); } else { bitmap.clear(n); set.remove(&n); }
+                if add { bitmap.set(n).unwrap(); set.insert(n); } else { bitmap.clear(n); set.remove(&n); }
                 let want = (from..).find(|n| !set.contains(n)).unwrap();
                 prop_assert_eq!(bitmap.first_clear(from), want);
                 prop_assert_eq!(bitmap.contains(n), add);

@@ -1,5 +1,6 @@
 //! Record locks on byte ranges (fcntl(2), "Advisory record locking"): who holds what, splitting and merging.
 use alloc::vec::Vec;
+use coracle_fallible::{NoMemory, TryVec as _};
 
 /// A held range. `last` is inclusive; `u64::MAX` stands for the end of the file however it grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,9 @@ pub struct Lock {
     /// A write lock, which tolerates no other.
     pub exclusive: bool,
 }
+
+/// Locks that are left at most of those that a range is cut out of.
+const RESTS: usize = 2;
 
 /// The locks of one file.
 #[derive(Clone, Debug, Default)]
@@ -36,8 +40,12 @@ impl Locks {
         self.held.iter().filter(clashes).min_by_key(|held| held.first).copied()
     }
     /// Sets the lock, in place of what its owner holds in that range. The caller has seen that nothing conflicts.
-    pub fn set(&mut self, lock: Lock) {
-        self.clear(lock.owner, lock.first, lock.last);
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the locks are as they were.
+    pub fn set(&mut self, lock: Lock) -> Result<(), NoMemory> {
+        self.held.make_room(RESTS + 1)?;
+        self.clear(lock.owner, lock.first, lock.last)?;
         let mut merged = lock;
         self.held.retain(|held| {
             let same = held.owner == lock.owner && held.exclusive == lock.exclusive;
@@ -49,24 +57,33 @@ impl Locks {
             }
             !(same && touches)
         });
-        self.held.push(merged);
+        self.held.push_reserved(merged);
+        Ok(())
     }
     /// Releases what `owner` holds in `first..=last`, splitting a lock that reaches beyond it.
-    pub fn clear(&mut self, owner: u64, first: u64, last: u64) {
-        let mut rests = Vec::new();
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the locks are as they were.
+    pub fn clear(&mut self, owner: u64, first: u64, last: u64) -> Result<(), NoMemory> {
+        self.held.make_room(RESTS)?;
+        // Locks of one owner don't overlap: one can reach in at each end.
+        let [mut before, mut behind] = [None; RESTS];
         self.held.retain(|held| {
             if held.owner != owner || held.last < first || last < held.first {
                 return true;
             }
             if held.first < first {
-                rests.push(Lock { last: first - 1, ..*held });
+                before = Some(Lock { last: first - 1, ..*held });
             }
             if held.last > last {
-                rests.push(Lock { first: last + 1, ..*held });
+                behind = Some(Lock { first: last + 1, ..*held });
             }
             false
         });
-        self.held.append(&mut rests);
+        for rest in [before, behind].into_iter().flatten() {
+            self.held.push_reserved(rest);
+        }
+        Ok(())
     }
     /// Releases everything that `owner` holds; whether there was anything.
     pub fn clear_owner(&mut self, owner: u64) -> bool {
@@ -97,7 +114,7 @@ mod tests {
                 let (first, last) = (a.min(b), a.max(b));
                 let range = first as usize..=last as usize;
                 if kind == 0 {
-                    locks.clear(owner, first, last);
+                    locks.clear(owner, first, last).unwrap();
                     cells[owner as usize][range].fill(0);
                     continue;
                 }
@@ -106,7 +123,7 @@ mod tests {
                     .any(|o| cells[o][range.clone()].iter().any(|&c| c != 0 && (c == 2 || kind == 2)));
                 prop_assert_eq!(locks.conflict(&lock).is_some(), clash);
                 if !clash {
-                    locks.set(lock);
+                    locks.set(lock).unwrap();
                     cells[owner as usize][range].fill(kind);
                 }
             }

@@ -2,11 +2,14 @@
 //! the file is, and the code is a fraction of a B-tree's.
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use coracle_fallible::{NoMemory, TryVec as _, boxed_array};
 
 /// Pages in a run. A small file pays for one run; a gigabyte has 16,384 of them to search by halving.
 const RUN: u64 = 16;
 
-type Run<V> = Box<[Option<V>; RUN as usize]>;
+/// A run's pages, in order.
+pub type Pages<V> = [Option<V>; RUN as usize];
+type Run<V> = Box<Pages<V>>;
 
 /// The map.
 #[derive(Clone, Debug)]
@@ -51,17 +54,20 @@ impl<V> PageMap<V> {
         self.runs[place].1[(index % RUN) as usize].as_ref()
     }
     /// Puts a page at `index`, in place of the one that may be there; gives it as it now stands in the map.
-    pub fn insert(&mut self, index: u64, page: V) -> &V {
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the map is as it was.
+    pub fn insert(&mut self, index: u64, page: V) -> Result<&V, NoMemory> {
         let place = match self.place(index / RUN) {
             Ok(place) => place,
             Err(place) => {
-                self.runs.insert(place, (index / RUN, Box::new([const { None }; RUN as usize])));
+                self.runs.try_insert(place, (index / RUN, boxed_array(|| None)?))?;
                 place
             }
         };
         let slot = &mut self.runs[place].1[(index % RUN) as usize];
         self.len += u64::from(slot.is_none());
-        slot.insert(page)
+        Ok(slot.insert(page))
     }
     /// Takes page `index` out.
     pub fn remove(&mut self, index: u64) -> Option<V> {
@@ -95,26 +101,21 @@ impl<V> PageMap<V> {
         };
         self.runs[first..].iter().map(count).sum()
     }
-    /// Takes out all pages from `index` on.
-    pub fn split_off(&mut self, index: u64) -> PageMap<V> {
-        let (Ok(first) | Err(first)) = self.place(index.div_ceil(RUN));
-        let mut cut = PageMap { runs: self.runs.split_off(first), len: 0 };
-        // The run that `index` lies in, if it is not its first page.
-        if let Some((number, run)) = self.runs.last_mut()
-            && *number == index / RUN
-        {
-            let mut rest: Run<V> = Box::new([const { None }; RUN as usize]);
-            let from = (index % RUN) as usize;
-            rest[from..].swap_with_slice(&mut run[from..]);
-            let number = *number;
-            if run.iter().all(Option::is_none) {
-                self.runs.pop();
-            }
-            cut.runs.insert(0, (number, rest));
+    /// Takes out some of the pages from `index` on, as many as are together in a run; `None` if there are none.
+    pub fn cut_from(&mut self, index: u64) -> Option<Pages<V>> {
+        let (number, run) = self.runs.last_mut()?;
+        if *number < index / RUN {
+            return None;
         }
-        cut.len = cut.runs.iter().map(|(_, run)| run.iter().flatten().count() as u64).sum();
-        self.len -= cut.len;
-        cut
+        let from = if *number == index / RUN { (index % RUN) as usize } else { 0 };
+        let mut cut = [const { None }; RUN as usize];
+        cut[from..].swap_with_slice(&mut run[from..]);
+        if run.iter().all(Option::is_none) {
+            self.runs.pop();
+        }
+        let count = cut.iter().flatten().count() as u64;
+        self.len -= count;
+        (count > 0).then_some(cut)
     }
 }
 
@@ -144,11 +145,20 @@ mod tests {
             for (what, index, value) in steps {
                 match what {
                     0..=5 => {
-                        prop_assert_eq!(*map.insert(index, value), value);
+                        prop_assert_eq!(map.insert(index, value), Ok(&value));
                         model.insert(index, value);
                     }
                     6..=8 => prop_assert_eq!(map.remove(index), model.remove(&index)),
-                    _ => same(&map.split_off(index), &model.split_off(&index))?,
+                    _ => {
+                        let mut cut = model.split_off(&index);
+                        while let Some(pages) = map.cut_from(index) {
+                            for page in pages.into_iter().flatten() {
+                                let at = cut.iter().find(|(_, value)| **value == page).map(|(at, _)| *at);
+                                prop_assert!(at.and_then(|at| cut.remove(&at)).is_some());
+                            }
+                        }
+                        prop_assert!(cut.is_empty());
+                    }
                 }
                 same(&map, &model)?;
             }

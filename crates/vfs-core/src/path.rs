@@ -1,6 +1,8 @@
 //! Path resolution (path_resolution(7)) over any tree of directories.
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use coracle_fallible::NoMemory;
+use coracle_fallible::prelude::*;
 
 /// Longest name of one component, NAME_MAX.
 pub const NAME_MAX: usize = 255;
@@ -22,6 +24,14 @@ pub enum PathError {
     NameTooLong,
     /// EXDEV: [`Limits::beneath`] and the path leaves its start.
     Escapes,
+    /// ENOMEM.
+    NoMemory,
+}
+
+impl From<NoMemory> for PathError {
+    fn from(_: NoMemory) -> PathError {
+        PathError::NoMemory
+    }
 }
 
 /// What a found node is to path resolution.
@@ -121,7 +131,7 @@ pub fn resolve<'p, W: Walker>(
             match walk(walker, &next, follow, limits, &mut links)? {
                 Walk::End(end) => {
                     return Ok(Resolved {
-                        name: Cow::Owned(end.name.to_vec()),
+                        name: Cow::Owned(end.name.try_to_vec().map_err(PathError::from)?),
                         found: end.found,
                         slash: end.slash,
                     });
@@ -206,7 +216,7 @@ fn walk<'p, W: Walker>(
             match walker.target(&node)? {
                 Target::Path(target) if target.is_empty() => return Err(PathError::NotFound.into()),
                 Target::Path(mut next) => {
-                    next.extend_from_slice(after);
+                    next.try_extend_from_slice(after).map_err(PathError::from)?;
                     return Ok(Walk::Link(next));
                 }
                 Target::Node(..) if limits.no_jumps || limits.beneath => return Err(PathError::Loop.into()),

@@ -1,5 +1,6 @@
 //! A queue of bytes that grows as it is used, up to a capacity.
 use alloc::vec::Vec;
+use coracle_fallible::{NoMemory, TryVec as _};
 
 /// Bytes that the ring starts with when it is first written to.
 const FIRST_SIZE: usize = 4096;
@@ -41,18 +42,21 @@ impl Ring {
         }
         self.capacity = capacity;
         if self.bytes.len() > capacity {
-            self.resize(capacity);
+            // Without the memory to move to, the bytes stay where they are: in more room than they will need.
+            let _ = self.resize(capacity);
         }
         true
     }
-    fn resize(&mut self, size: usize) {
-        let mut bytes = Vec::with_capacity(size);
+    fn resize(&mut self, size: usize) -> Result<(), NoMemory> {
+        let mut bytes = Vec::new();
+        bytes.make_room(size)?;
         let (a, b) = self.peek();
-        bytes.extend_from_slice(a);
-        bytes.extend_from_slice(b);
-        bytes.resize(size, 0);
+        bytes.try_extend_from_slice(a)?;
+        bytes.try_extend_from_slice(b)?;
+        bytes.try_resize(size, 0)?;
         self.bytes = bytes;
         self.start = 0;
+        Ok(())
     }
     /// The bytes held, oldest first, in at most two pieces.
     pub fn peek(&self) -> (&[u8], &[u8]) {
@@ -67,21 +71,28 @@ impl Ring {
     }
     /// One piece of free room, of at least one byte and at most `want`, unless the ring is full. Follow by
     /// [`Ring::commit`].
-    pub fn room(&mut self, want: usize) -> &mut [u8] {
+    ///
+    /// # Errors
+    /// [`NoMemory`] if there would be room, but no memory to have it in.
+    pub fn room(&mut self, want: usize) -> Result<&mut [u8], NoMemory> {
         let want = want.min(self.free());
         if self.len + want > self.bytes.len() {
             let doubled = (self.bytes.len() * 2).max(FIRST_SIZE).max((self.len + want).next_power_of_two());
-            self.resize(doubled.min(self.capacity));
+            match self.resize(doubled.min(self.capacity)) {
+                // What room there is will do.
+                Err(error) if self.len == self.bytes.len() => return Err(error),
+                _ => {}
+            }
         }
         if self.bytes.is_empty() {
-            return &mut [];
+            return Ok(&mut []);
         }
         let size = self.bytes.len();
         let at = self.start + self.len;
         let range = if at < size { at..size } else { at - size..self.start };
         let piece = &mut self.bytes[range];
         let piece_len = piece.len().min(want);
-        &mut piece[..piece_len]
+        Ok(&mut piece[..piece_len])
     }
     /// The first `n` bytes of the last [`Ring::room`] are filled.
     pub fn commit(&mut self, n: usize) {
@@ -89,19 +100,24 @@ impl Ring {
         debug_assert!(self.len <= self.bytes.len());
     }
     /// Appends as much of `src` as fits.
-    pub fn push(&mut self, src: &[u8]) -> usize {
+    ///
+    /// # Errors
+    /// [`NoMemory`] if nothing was appended for lack of memory.
+    pub fn push(&mut self, src: &[u8]) -> Result<usize, NoMemory> {
         let mut done = 0;
         while done < src.len() {
-            let room = self.room(src.len() - done);
-            if room.is_empty() {
-                break;
-            }
+            let room = match self.room(src.len() - done) {
+                Ok([]) => break,
+                Ok(room) => room,
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            };
             let n = room.len();
             room.copy_from_slice(&src[done..done + n]);
             self.commit(n);
             done += n;
         }
-        done
+        Ok(done)
     }
     /// Removes bytes into `dst`, as many as there are.
     pub fn pop(&mut self, dst: &mut [u8]) -> usize {
@@ -133,7 +149,7 @@ mod tests {
             for (write, n) in steps {
                 if write {
                     let data: Vec<u8> = (0..n).map(|_| { next = next.wrapping_add(7); next }).collect();
-                    let done = ring.push(&data);
+                    let done = ring.push(&data).unwrap();
                     prop_assert_eq!(done, n.min(capacity - model.len()));
                     model.extend(&data[..done]);
                 } else {

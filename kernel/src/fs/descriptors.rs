@@ -4,6 +4,8 @@ use super::locks;
 use crate::errno::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::try_arc;
 use coracle_hal::frame;
 use coracle_vfs_core::bitmap::Bitmap;
 use core::ops::Deref;
@@ -21,7 +23,7 @@ struct Slot {
     close_on_exec: bool,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Slots {
     slots: Vec<Option<Slot>>,
     used: Bitmap,
@@ -31,12 +33,16 @@ impl Slots {
     /// Gives what was there before; the slot back if there is no memory for so large a table.
     fn put(&mut self, fd: usize, slot: Slot) -> Result<Option<Slot>, Slot> {
         if fd >= self.slots.len() {
-            if self.slots.try_reserve(fd + 1 - self.slots.len()).is_err() {
+            if self.slots.make_room(fd + 1 - self.slots.len()).is_err() {
                 return Err(slot);
             }
-            self.slots.resize_with(fd + 1, || None);
+            while self.slots.len() <= fd {
+                self.slots.push_reserved(None);
+            }
         }
-        self.used.set(fd);
+        if self.used.set(fd).is_err() {
+            return Err(slot);
+        }
         Ok(self.slots[fd].replace(slot))
     }
     fn take(&mut self, fd: usize) -> Option<Slot> {
@@ -136,16 +142,49 @@ impl DescriptorTable {
     pub fn set_limit(&self, limit: u32) {
         self.limit.store(limit.min(MAX_LIMIT), Ordering::Relaxed);
     }
-    /// The descriptors in use, in order.
-    pub fn list(&self) -> Vec<i32> {
-        let table = self.slots.lock();
-        table.slots.iter().enumerate().filter(|(_, slot)| slot.is_some()).map(|(fd, _)| fd as i32).collect()
+    /// The descriptors in use, in order. The table may change meanwhile.
+    pub fn list(&self) -> impl Iterator<Item = i32> {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let table = self.slots.lock();
+            let fd = from + table.slots.get(from..)?.iter().position(Option::is_some)?;
+            from = fd + 1;
+            Some(fd as i32)
+        })
     }
-    /// Removes all of `first..=last` that are open and gives their files (close_range(2)).
-    pub fn remove_range(&self, first: u32, last: u32) -> Vec<Arc<OpenFile>> {
-        let mut table = self.slots.lock();
-        let end = table.slots.len().min((last as usize).saturating_add(1));
-        (first as usize..end).filter_map(|fd| table.take(fd)).map(|slot| slot.file).collect()
+    /// The number of descriptors up to the last in use.
+    pub fn len(&self) -> usize {
+        self.slots.lock().slots.iter().rposition(Option::is_some).map_or(0, |last| last + 1)
+    }
+    /// Takes out those of `first..=last` that `which` holds for, one after the other; the files are dropped without a lock.
+    fn remove_each(
+        &self,
+        first: usize,
+        last: usize,
+        which: impl Fn(&Slot) -> bool,
+        mut closed: impl FnMut(Arc<OpenFile>),
+    ) {
+        let mut from = first;
+        loop {
+            let taken = {
+                let mut table = self.slots.lock();
+                let end = table.slots.len().min(last.saturating_add(1));
+                let slots = table.slots.get(from..end).unwrap_or_default();
+                let Some(index) = slots.iter().position(|slot| slot.as_ref().is_some_and(&which)) else {
+                    break;
+                };
+                from += index;
+                table.take(from)
+            };
+            from += 1;
+            if let Some(slot) = taken {
+                closed(slot.file);
+            }
+        }
+    }
+    /// Removes all of `first..=last` that are open and hands their files to `closed` (close_range(2)).
+    pub fn remove_range(&self, first: u32, last: u32, closed: impl FnMut(Arc<OpenFile>)) {
+        self.remove_each(first as usize, last as usize, |_| true, closed);
     }
     /// Marks all of `first..=last` close-on-exec (close_range(2), CLOSE_RANGE_CLOEXEC).
     pub fn mark_range(&self, first: u32, last: u32) {
@@ -155,24 +194,17 @@ impl DescriptorTable {
             slot.close_on_exec = true;
         }
     }
-    /// A copy that shares the open files (fork).
-    pub fn duplicate(&self) -> Self {
-        Self::with(self.slots.lock().clone(), self.limit())
+    /// A copy that shares the open files (fork). ENOMEM.
+    pub fn duplicate(&self) -> Result<Self, Errno> {
+        let copy = {
+            let table = self.slots.lock();
+            Slots { slots: table.slots.try_to_vec()?, used: table.used.try_clone()? }
+        };
+        Ok(Self::with(copy, self.limit()))
     }
     /// Closes those marked close-on-exec (exec).
     pub fn close_on_exec(&self) {
-        let closed: Vec<Slot> = {
-            let mut table = self.slots.lock();
-            let marked: Vec<usize> = table
-                .slots
-                .iter()
-                .enumerate()
-                .filter(|(_, slot)| slot.as_ref().is_some_and(|slot| slot.close_on_exec))
-                .map(|(fd, _)| fd)
-                .collect();
-            marked.into_iter().filter_map(|fd| table.take(fd)).collect()
-        };
-        drop(closed);
+        self.remove_each(0, usize::MAX, |slot| slot.close_on_exec, drop);
     }
     /// Closes everything (exit).
     pub fn close_all(&self) {
@@ -213,7 +245,7 @@ impl TableUse {
         self.own.get().unwrap_or(&self.table).clone()
     }
     /// Lets go of a table that others use, for a copy (execve(2)). EAGAIN if the process did so before, and its copy is
-    /// shared by now, too.
+    /// shared by now, too; ENOMEM.
     pub fn unshare(&self) -> Result<(), Errno> {
         if self.users.load(Ordering::Acquire) <= 1 {
             return Ok(());
@@ -221,9 +253,9 @@ impl TableUse {
         if self.own.is_completed() {
             return Err(Errno::AGAIN);
         }
-        let copy = self.duplicate();
+        let copy = try_arc(self.duplicate()?)?;
         copy.users.store(1, Ordering::Relaxed);
-        self.own.call_once(|| Arc::new(copy));
+        self.own.call_once(|| copy);
         self.table.users.fetch_sub(1, Ordering::AcqRel);
         Ok(())
     }

@@ -59,7 +59,7 @@ pub fn console() -> Result<Arc<dyn File>, Errno> {
 
 /// The root directory of a new /dev.
 pub fn filesystem() -> Result<Arc<dyn Inode>, Errno> {
-    let root: Arc<dyn Inode> = MemoryFs::empty(0o755);
+    let root: Arc<dyn Inode> = MemoryFs::empty(0o755)?;
     for (name, major, minor, mode) in NODES {
         root.create(name.as_bytes(), NewNode::Special(S_IFCHR, device_number(major, minor)), mode)?;
     }

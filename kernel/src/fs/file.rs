@@ -8,6 +8,9 @@ use crate::net::socket::Socket;
 use crate::syscall::call::Call;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::NoMemory;
+use coracle_fallible::prelude::*;
+use coracle_fallible::try_arc;
 use coracle_hal::frame::Frame;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -34,9 +37,10 @@ pub struct OpenFile {
 
 impl OpenFile {
     /// A new description at position 0. `flags`: access mode and status flags as open(2) takes them.
-    pub fn new(file: Arc<dyn File>, flags: u32) -> Arc<OpenFile> {
+    /// ENOMEM.
+    pub fn new(file: Arc<dyn File>, flags: u32) -> Result<Arc<OpenFile>, Errno> {
         let seekable = file.seekable();
-        Arc::new(OpenFile {
+        Ok(try_arc(OpenFile {
             flags: AtomicU32::new(flags),
             position: Mutex::new(0),
             busy: AtomicBool::new(false),
@@ -44,7 +48,7 @@ impl OpenFile {
             file,
             seekable,
             watchers: Mutex::new(Vec::new()),
-        })
+        })?)
     }
     /// The flags now.
     #[inline]
@@ -123,8 +127,8 @@ impl OpenFile {
         result
     }
     /// An epoll set watches this description.
-    pub fn add_watcher(&self, member: Arc<Member>) {
-        self.watchers.lock().push(member);
+    pub fn add_watcher(&self, member: Arc<Member>) -> Result<(), NoMemory> {
+        self.watchers.lock().try_push(member)
     }
     /// An epoll set no longer does.
     pub fn remove_watcher(&self, member: &Arc<Member>) {

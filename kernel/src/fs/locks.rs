@@ -5,6 +5,7 @@ use super::memory::MemoryFile;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
 use alloc::sync::Arc;
+use coracle_fallible::NoMemory;
 use coracle_sorted_map::SortedMap;
 use coracle_vfs_core::locks::{Lock, Locks};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -55,14 +56,14 @@ pub fn set(open: &OpenFile, kind: Kind, lock: Lock, wait: bool) -> Result<(), Er
     let id = file_id(open)?;
     block_on(&RELEASED, !wait, None, || {
         let mut table = TABLE.lock();
-        let locks = table.get_or_insert_with((kind, id), Locks::default);
+        let locks = table.get_or_insert_with((kind, id), Locks::default).map_err(|_| Errno::NOLCK)?;
         let result = match locks.conflict(&lock) {
             Some(_) => Err(Errno::AGAIN),
-            None => {
-                locks.set(lock);
-                Ok(())
-            }
+            None => locks.set(lock).map_err(|_| Errno::NOLCK),
         };
+        if locks.is_empty() {
+            table.remove(&(kind, id));
+        }
         // A lock taken shared in place of an exclusive one may let others go on.
         LOCKED.store(table.len(), Ordering::Release);
         drop(table);
@@ -82,14 +83,18 @@ pub fn conflict(open: &OpenFile, kind: Kind, lock: &Lock) -> Result<Option<Lock>
 /// Releases what `owner` holds in a range.
 pub fn clear(open: &OpenFile, kind: Kind, owner: u64, first: u64, last: u64) -> Result<(), Errno> {
     let id = file_id(open)?;
-    change(kind, id, |locks| locks.clear(owner, first, last));
-    Ok(())
+    change(kind, id, |locks| locks.clear(owner, first, last)).map_err(|_| Errno::NOLCK)
 }
 
-fn change(kind: Kind, id: FileId, f: impl FnOnce(&mut Locks)) {
+fn change(
+    kind: Kind,
+    id: FileId,
+    f: impl FnOnce(&mut Locks) -> Result<(), NoMemory>,
+) -> Result<(), NoMemory> {
     let mut table = TABLE.lock();
+    let mut result = Ok(());
     if let Some(locks) = table.get_mut(&(kind, id)) {
-        f(locks);
+        result = f(locks);
         if locks.is_empty() {
             table.remove(&(kind, id));
         }
@@ -97,6 +102,15 @@ fn change(kind: Kind, id: FileId, f: impl FnOnce(&mut Locks)) {
     LOCKED.store(table.len(), Ordering::Release);
     drop(table);
     RELEASED.notify(Events::IN);
+    result
+}
+
+/// Releases all that `owner` holds, which takes no memory.
+fn clear_owner(kind: Kind, id: FileId, owner: u64) {
+    let _ = change(kind, id, |locks| {
+        locks.clear_owner(owner);
+        Ok(())
+    });
 }
 
 /// The process `pid` closed a descriptor of this file: its record locks on it are gone (fcntl(2)).
@@ -104,9 +118,7 @@ pub fn descriptor_closed(open: &Arc<OpenFile>, pid: i32) {
     if any()
         && let Ok(id) = file_id(open)
     {
-        change(Kind::Record, id, |locks| {
-            locks.clear_owner(process_owner(pid));
-        });
+        clear_owner(Kind::Record, id, process_owner(pid));
     }
 }
 
@@ -117,9 +129,7 @@ pub fn description_closed(open: &OpenFile) {
     {
         let owner = description_owner(open);
         for kind in [Kind::Whole, Kind::Record] {
-            change(kind, id, |locks| {
-                locks.clear_owner(owner);
-            });
+            clear_owner(kind, id, owner);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::walk::{self, Bounds, Follow, Node};
 use crate::errno::Errno;
 use alloc::string::String;
 use alloc::sync::Arc;
+use coracle_fallible::try_arc;
 use core::any::Any;
 use linux_raw_sys::general::{
     O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDONLY,
@@ -126,14 +127,14 @@ fn check_flags(inode: &dyn Inode, flags: u32) -> Result<(), Errno> {
 pub fn open_place(place: Place, flags: u32, truncates: bool) -> Result<Arc<OpenFile>, Errno> {
     let truncated = truncates.then(|| place.path.inode.clone());
     let file: Arc<dyn File> = if flags & O_PATH != 0 {
-        Arc::new(PathFile { place })
+        try_arc(PathFile { place })?
     } else {
         place.path.inode.clone().open(place, flags)?
     };
     if let Some(inode) = truncated {
         inode.truncate(0)?;
     }
-    Ok(OpenFile::new(file, flags & !OPENING_FLAGS))
+    OpenFile::new(file, flags & !OPENING_FLAGS)
 }
 
 /// Opens what /proc/self/fd/N leads to.
@@ -156,7 +157,7 @@ fn reopen(file: &Arc<dyn File>, flags: u32) -> Result<Arc<OpenFile>, Errno> {
     if flags & O_TRUNC != 0 && again.seekable() {
         again.truncate(0)?;
     }
-    Ok(OpenFile::new(again, flags & !OPENING_FLAGS))
+    OpenFile::new(again, flags & !OPENING_FLAGS)
 }
 
 /// O_TMPFILE.

@@ -25,7 +25,7 @@ static NAMELESS: Once<Arc<MemoryFs>> = Once::new();
 pub fn init(archive: Option<Archive<'static>>) -> Result<(), Errno> {
     let root: Arc<dyn Inode> = match archive {
         Some(archive) => MemoryFs::of_image(archive)?,
-        None => MemoryFs::empty(0o755),
+        None => MemoryFs::empty(0o755)?,
     };
     mount::set_root(root.clone(), "overlay");
     attach(b"dev", 0o755, dev::filesystem()?, "devtmpfs")?;
@@ -34,7 +34,7 @@ pub fn init(archive: Option<Archive<'static>>) -> Result<(), Errno> {
     // Files that the image has in these must stay to be seen; the root is writable itself then.
     for (name, mode) in [(b"tmp".as_slice(), 0o1777), (b"run", 0o755)] {
         if is_free(name)? {
-            attach(name, mode, MemoryFs::empty(mode), "tmpfs")?;
+            attach(name, mode, MemoryFs::empty(mode)?, "tmpfs")?;
         }
     }
     attach_resolver()
@@ -114,6 +114,11 @@ pub fn open_executable_at(
 }
 
 /// The file system of files that never had a name (memfd_create(2)).
-pub fn nameless_fs() -> &'static Arc<MemoryFs> {
-    NAMELESS.call_once(|| MemoryFs::empty(0o700).fs().clone())
+/// ENOMEM, the first time.
+pub fn nameless_fs() -> Result<&'static Arc<MemoryFs>, Errno> {
+    if let Some(fs) = NAMELESS.get() {
+        return Ok(fs);
+    }
+    let new = MemoryFs::empty(0o700)?;
+    Ok(NAMELESS.call_once(|| new.fs().clone()))
 }

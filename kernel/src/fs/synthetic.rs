@@ -10,6 +10,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::try_arc;
 use core::any::Any;
 use core::fmt::{self, Write};
 use core::sync::atomic::AtomicBool;
@@ -245,7 +246,7 @@ impl Inode for Node {
     }
     fn open(self: Arc<Self>, place: Place, _flags: u32) -> Result<Arc<dyn File>, Errno> {
         match &self.kind {
-            Kind::Directory(_) => Ok(Arc::new(DirectoryFile::new(place))),
+            Kind::Directory(_) => Ok(try_arc(DirectoryFile::new(place)?)?),
             Kind::Link(_) => Err(Errno::LOOP),
             Kind::File(..) => Ok(Arc::new(TextFile { node: self, place, text: Mutex::new(None) })),
             Kind::Pieces(_) => Ok(Arc::new(PiecesFile { node: self, place, reading: Mutex::new(None) })),

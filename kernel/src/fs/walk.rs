@@ -20,6 +20,7 @@ impl From<PathError> for Errno {
             PathError::Loop => Errno::LOOP,
             PathError::NameTooLong => Errno::NAMETOOLONG,
             PathError::Escapes => Errno::XDEV,
+            PathError::NoMemory => Errno::NOMEM,
         }
     }
 }

@@ -10,6 +10,9 @@ use crate::task::thread::Thread;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use coracle_fallible::NoMemory;
+use coracle_fallible::prelude::*;
+use coracle_fallible::{try_arc, try_arc_cyclic};
 use coracle_hal::frame;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -38,6 +41,8 @@ const EXCLUSIVE_ALLOWED: u32 = FLAGS
 const MAX_NESTING: usize = 5;
 /// `struct epoll_event` on x86-64: packed, 32 bits of events and 64 of data.
 const EVENT_SIZE: usize = 12;
+/// Threads that a set has room for as it is made, to wait in it at once.
+const WAITERS: usize = 4;
 /// Events copied to the program at a time: few, as most calls report one and each has to clear the room for all.
 const BATCH: usize = 5;
 
@@ -102,7 +107,8 @@ impl Ready {
     fn push(&self, member: &Arc<Member>) {
         let waiter = {
             let mut state = self.state.lock();
-            state.incoming.push(member.clone());
+            // Room was made when the member was added.
+            state.incoming.push_reserved(member.clone());
             state.waiters.pop()
         };
         if let Some(thread) = waiter {
@@ -172,6 +178,8 @@ struct Members {
     by_fd: Vec<Option<Arc<Member>>>,
     /// Members whose number now refers to another description, but whose own lives on through a duplicate.
     others: Vec<Arc<Member>>,
+    /// How many there are.
+    count: usize,
 }
 
 impl Members {
@@ -184,21 +192,27 @@ impl Members {
     fn add(&mut self, member: Arc<Member>) -> Result<(), Errno> {
         let index = member.fd as usize;
         if index >= self.by_fd.len() {
-            self.by_fd.try_reserve(index + 1 - self.by_fd.len()).map_err(|_| Errno::NOMEM)?;
-            self.by_fd.resize_with(index + 1, || None);
+            self.by_fd.make_room(index + 1 - self.by_fd.len())?;
+            while self.by_fd.len() <= index {
+                self.by_fd.push_reserved(None);
+            }
         }
+        self.others.make_room(1)?;
         if let Some(old) = self.by_fd[index].replace(member) {
-            self.others.push(old);
+            self.others.push_reserved(old);
         }
+        self.count += 1;
         Ok(())
     }
     fn take(&mut self, member: &Arc<Member>) -> Option<Arc<Member>> {
         if let Some(slot) = self.by_fd.get_mut(member.fd as usize)
             && slot.as_ref().is_some_and(|found| Arc::ptr_eq(found, member))
         {
+            self.count -= 1;
             return slot.take();
         }
         let index = self.others.iter().position(|found| Arc::ptr_eq(found, member))?;
+        self.count -= 1;
         Some(self.others.swap_remove(index))
     }
     fn all(&self) -> impl Iterator<Item = &Arc<Member>> {
@@ -218,17 +232,20 @@ pub struct Epoll {
 static NESTING: Mutex<()> = Mutex::new(());
 
 impl Epoll {
-    /// An empty set.
-    pub fn new() -> Arc<Epoll> {
-        Arc::new_cyclic(|this| Epoll {
-            ready: Arc::new(Ready {
-                state: Mutex::new(ReadyState { incoming: Vec::new(), waiters: Vec::new() }),
-                source: PollSource::new(),
-            }),
+    /// An empty set. ENOMEM.
+    pub fn new() -> Result<Arc<Epoll>, Errno> {
+        let mut waiters = Vec::new();
+        waiters.make_room(WAITERS)?;
+        let ready = try_arc(Ready {
+            state: Mutex::new(ReadyState { incoming: Vec::new(), waiters }),
+            source: PollSource::new(),
+        })?;
+        Ok(try_arc_cyclic(|this| Epoll {
+            ready,
             scan: Mutex::new(Scan::new()),
             members: Mutex::new(Members::default()),
             this: this.clone(),
-        })
+        })?)
     }
 
     /// epoll_ctl(2).
@@ -297,7 +314,7 @@ impl Epoll {
         if let Some((_, inner)) = &nesting {
             self.check_nesting(inner)?;
         }
-        let member = Arc::new(Member {
+        let member = try_arc(Member {
             fd,
             file: open.file.clone(),
             description,
@@ -309,19 +326,39 @@ impl Epoll {
             subscription: AtomicU64::new(0),
             ready: self.ready.clone(),
             set: self.this.clone(),
-        });
+        })?;
         {
             let mut members = self.members.lock();
             if members.find(fd, description).is_some() {
                 return Err(Errno::EXIST);
             }
+            self.make_room_for(members.count + 1)?;
             members.add(member.clone())?;
         }
-        let id = source.subscribe_member(member.clone(), Events::from_bits_truncate(events), exclusive);
-        member.subscription.store(id, Ordering::Relaxed);
-        open.add_watcher(member.clone());
+        let mask = Events::from_bits_truncate(events);
+        let added = open.add_watcher(member.clone()).and_then(|()| {
+            let id = source.subscribe_member(member.clone(), mask, exclusive)?;
+            member.subscription.store(id, Ordering::Relaxed);
+            Ok(())
+        });
+        if let Err(error) = added {
+            self.members.lock().take(&member);
+            open.remove_watcher(&member);
+            return Err(error.into());
+        }
         Member::check(&member);
         Ok(())
+    }
+
+    /// Makes room for `count` members in the lists that they put themselves on, which then must not fail.
+    fn make_room_for(&self, count: usize) -> Result<(), NoMemory> {
+        // One that is looked at may come again meanwhile.
+        const TWICE: usize = 2;
+        let make_room =
+            |list: &mut Vec<Arc<Member>>| list.make_room((TWICE * count).saturating_sub(list.len()));
+        let mut scan = self.scan.lock();
+        make_room(&mut scan)?;
+        make_room(&mut self.ready.state.lock().incoming)
     }
 
     /// ELOOP if watching `inner` would close a loop or nest too deep.
@@ -335,8 +372,10 @@ impl Epoll {
         if core::ptr::eq(self, target) || depth > MAX_NESTING {
             return Err(Errno::LOOP);
         }
-        let nested: Vec<Arc<Member>> =
-            self.members.lock().all().filter(|member| member.file.as_epoll().is_some()).cloned().collect();
+        let mut nested: Vec<Arc<Member>> = Vec::new();
+        for member in self.members.lock().all().filter(|member| member.file.as_epoll().is_some()) {
+            nested.try_push(member.clone())?;
+        }
         let mut deepest = depth;
         for member in nested {
             if let Some(inner) = member.file.as_epoll() {
@@ -435,7 +474,7 @@ impl Epoll {
             }
         };
         if reported == 0 && sleeps {
-            state.waiters.push(crate::this::with(Arc::clone));
+            state.waiters.try_push(crate::this::with(Arc::clone))?;
             return Ok(0);
         }
         self.ready.end(scan, state);

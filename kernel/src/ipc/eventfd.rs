@@ -6,6 +6,8 @@ use crate::fs::stat;
 use crate::mm::user_buf::UserBuf;
 use alloc::string::String;
 use alloc::sync::Arc;
+use coracle_fallible::NoMemory;
+use coracle_fallible::try_arc;
 use core::any::Any;
 use linux_raw_sys::general::stat as Stat;
 use spin::Mutex;
@@ -25,8 +27,8 @@ pub struct EventFd {
 
 impl EventFd {
     /// A counter that starts at `count`.
-    pub fn new(count: u32, semaphore: bool) -> Arc<EventFd> {
-        Arc::new(EventFd { count: Mutex::new(u64::from(count)), semaphore, source: PollSource::new() })
+    pub fn new(count: u32, semaphore: bool) -> Result<Arc<EventFd>, NoMemory> {
+        try_arc(EventFd { count: Mutex::new(u64::from(count)), semaphore, source: PollSource::new() })
     }
 }
 

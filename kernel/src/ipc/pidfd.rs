@@ -6,6 +6,7 @@ use crate::task::process::Process;
 use crate::task::thread::Thread;
 use alloc::string::String;
 use alloc::sync::Arc;
+use coracle_fallible::try_arc;
 use core::any::Any;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general::{O_RDWR, stat as Stat};
@@ -16,8 +17,8 @@ struct PidFd {
 
 /// A new descriptor, close-on-exec, of `process` in the process of `thread`.
 pub fn open(thread: &Thread, process: &Arc<Process>) -> Result<i32, Errno> {
-    let file = Arc::new(PidFd { process: process.clone() });
-    thread.process.descriptors.insert(OpenFile::new(file, O_RDWR), true, 0)
+    let file = try_arc(PidFd { process: process.clone() })?;
+    thread.process.descriptors.insert(OpenFile::new(file, O_RDWR)?, true, 0)
 }
 
 /// The pid that descriptor `fd` of `process` stands for; EBADF.

@@ -8,6 +8,8 @@ use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
 use alloc::string::String;
 use alloc::sync::Arc;
+use coracle_fallible::prelude::*;
+use coracle_fallible::{NoMemory, try_arc};
 use coracle_vfs_core::ring::Ring;
 use core::any::Any;
 use linux_raw_sys::general::{O_ACCMODE, O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFIFO, stat as Stat};
@@ -52,7 +54,10 @@ pub struct PipeEnd {
 
 impl Pipe {
     /// A fifo's pipe: without ends until it is opened.
-    pub fn named() -> Arc<Pipe> {
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub fn named() -> Result<Arc<Pipe>, NoMemory> {
         let state = State {
             ring: Ring::new(DEFAULT_CAPACITY),
             readers: 0,
@@ -60,7 +65,7 @@ impl Pipe {
             readers_ever: 0,
             writers_ever: 0,
         };
-        Arc::new(Pipe {
+        try_arc(Pipe {
             state: Mutex::new(state),
             readable: PollSource::new(),
             writable: PollSource::new(),
@@ -68,11 +73,20 @@ impl Pipe {
         })
     }
     /// pipe(2): the reading and the writing end.
-    pub fn pair() -> (Arc<PipeEnd>, Arc<PipeEnd>) {
-        let pipe = Pipe::named();
-        (Pipe::end(&pipe, true, false, None), Pipe::end(&pipe, false, true, None))
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub fn pair() -> Result<(Arc<PipeEnd>, Arc<PipeEnd>), NoMemory> {
+        let pipe = Pipe::named()?;
+        Ok((Pipe::end(&pipe, true, false, None)?, Pipe::end(&pipe, false, true, None)?))
     }
-    fn end(pipe: &Arc<Pipe>, reads: bool, writes: bool, fifo: Option<(Stat, Place)>) -> Arc<PipeEnd> {
+    fn end(
+        pipe: &Arc<Pipe>,
+        reads: bool,
+        writes: bool,
+        fifo: Option<(Stat, Place)>,
+    ) -> Result<Arc<PipeEnd>, NoMemory> {
+        let end = try_arc(PipeEnd { pipe: pipe.clone(), reads, writes, fifo })?;
         let mut state = pipe.state.lock();
         state.readers += usize::from(reads);
         state.writers += usize::from(writes);
@@ -85,7 +99,7 @@ impl Pipe {
         if writes {
             pipe.readable.notify(Events::IN);
         }
-        Arc::new(PipeEnd { pipe: pipe.clone(), reads, writes, fifo })
+        Ok(end)
     }
     /// Opens a fifo (fifo(7)): for reading waits for a writer, for writing for a reader, unless O_NONBLOCK.
     pub fn open(pipe: &Arc<Pipe>, flags: u32, stat: Stat, place: Place) -> Result<Arc<dyn File>, Errno> {
@@ -99,7 +113,7 @@ impl Pipe {
             let state = pipe.state.lock();
             (state.readers_ever, state.writers_ever)
         };
-        let end = Pipe::end(pipe, reads, writes, Some((stat, place)));
+        let end = Pipe::end(pipe, reads, writes, Some((stat, place)))?;
         let both = reads && writes;
         if !both && !nonblock {
             let source = if reads { &pipe.readable } else { &pipe.writable };
@@ -148,8 +162,8 @@ impl Pipe {
                 return Err(Errno::AGAIN);
             }
             let (a, b) = state.ring.peek();
-            let mut bytes = a[..a.len().min(len)].to_vec();
-            bytes.extend_from_slice(&b[..b.len().min(len - bytes.len())]);
+            let mut bytes = a[..a.len().min(len)].try_to_vec()?;
+            bytes.try_extend_from_slice(&b[..b.len().min(len - bytes.len())])?;
             Ok(bytes)
         })
     }
@@ -213,7 +227,7 @@ impl Pipe {
             let bytes = if len <= small.len() {
                 &mut small[..len]
             } else {
-                large.resize(len, 0);
+                large.try_resize(len, 0)?;
                 &mut large[..]
             };
             if src.take(bytes)? < len {
@@ -231,7 +245,7 @@ impl Pipe {
             if whole {
                 // Room may have gone meanwhile: the bytes taken can't be given back, so this waits for it below.
                 if state.ring.free() >= taken.len() {
-                    done = state.ring.push(taken);
+                    done = state.ring.push(taken)?;
                 } else {
                     drop(state);
                     return block_on_events(&self.writable, Events::OUT, nonblock, None, || {
@@ -242,13 +256,17 @@ impl Pipe {
                         if state.ring.free() < taken.len() {
                             return Err(Errno::AGAIN);
                         }
-                        Ok(state.ring.push(taken))
+                        Ok(state.ring.push(taken)?)
                     })
                     .inspect(|_| self.readable.notify(Events::IN));
                 }
             } else {
                 while src.remaining() > 0 {
-                    let room = state.ring.room(src.remaining());
+                    let room = match state.ring.room(src.remaining()) {
+                        Ok(room) => room,
+                        Err(_) if done > 0 => break,
+                        Err(error) => return Err(error.into()),
+                    };
                     let want = room.len();
                     if want == 0 {
                         break;
@@ -360,7 +378,8 @@ impl File for PipeEnd {
     }
     fn reopen(&self, flags: u32) -> Option<Result<Arc<dyn File>, Errno>> {
         let access = flags & O_ACCMODE;
-        Some(Ok(Pipe::end(&self.pipe, access != O_WRONLY, access != O_RDONLY, self.fifo.clone())))
+        let end = Pipe::end(&self.pipe, access != O_WRONLY, access != O_RDONLY, self.fifo.clone());
+        Some(end.map(|end| end as Arc<dyn File>).map_err(Errno::from))
     }
     fn path(&self) -> String {
         match &self.fifo {

@@ -5,6 +5,9 @@ use crate::task::sched::{self, Wake};
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::NoMemory;
+use coracle_fallible::prelude::*;
+use coracle_hal::time;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 use spin::Mutex;
 
@@ -147,25 +150,39 @@ impl PollSource {
         }
     }
     /// Adds an observer; gives an id for [`PollSource::unsubscribe`].
-    pub fn subscribe(&self, observer: Arc<dyn Observer>, mask: Events) -> u64 {
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub fn subscribe(&self, observer: Arc<dyn Observer>, mask: Events) -> Result<u64, NoMemory> {
         self.add(Watcher::Other(observer), mask, false)
     }
     /// Wakes `thread` at each event of `mask`.
-    pub fn subscribe_thread(&self, thread: Arc<Thread>, mask: Events) -> u64 {
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub fn subscribe_thread(&self, thread: Arc<Thread>, mask: Events) -> Result<u64, NoMemory> {
         self.add(Watcher::Thread(thread), mask, false)
     }
     /// Puts `member` on its set's ready list at each event of `mask`.
-    pub(super) fn subscribe_member(&self, member: Arc<Member>, mask: Events, exclusive: bool) -> u64 {
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub(super) fn subscribe_member(
+        &self,
+        member: Arc<Member>,
+        mask: Events,
+        exclusive: bool,
+    ) -> Result<u64, NoMemory> {
         self.add(Watcher::Member(member), mask, exclusive)
     }
-    fn add(&self, watcher: Watcher, mask: Events, exclusive: bool) -> u64 {
+    fn add(&self, watcher: Watcher, mask: Events, exclusive: bool) -> Result<u64, NoMemory> {
         let mask = mask.heard();
         let mut entries = self.entries.lock();
         let id = entries.next_id;
         entries.next_id += 1;
-        entries.list.push(Entry { id, mask, exclusive, watcher });
+        entries.list.try_push(Entry { id, mask, exclusive, watcher })?;
         self.wanted.fetch_or(mask.bits(), Ordering::SeqCst);
-        id
+        Ok(id)
     }
     /// Changes what an observer wants to hear of.
     pub fn set_mask(&self, id: u64, mask: Events) {
@@ -223,6 +240,9 @@ pub fn block_on_events<T>(
     ended.and(outcome)
 }
 
+/// How often a thread looks that waits without being told, in nanoseconds.
+const LOOK_EVERY_NS: u64 = 2_000_000;
+
 /// Sleeps on `source` until `done` returns true or the deadline has passed; ERESTARTSYS if a signal came. One copy of the
 /// loop for all waiters.
 #[inline(never)]
@@ -232,20 +252,26 @@ fn sleep_until(
     deadline_ns: Option<u64>,
     done: &mut dyn FnMut() -> bool,
 ) -> Result<(), Errno> {
-    let id = source.subscribe_thread(crate::this::with(Arc::clone), mask);
+    // A call that waits must not fail for lack of memory: without a place in the list it looks again from time to time.
+    let id = source.subscribe_thread(crate::this::with(Arc::clone), mask).ok();
     let result = loop {
         if done() {
             break Ok(());
         }
-        match sched::park(deadline_ns, true) {
+        let next_look_ns = if id.is_some() { u64::MAX } else { time::now_ns() + LOOK_EVERY_NS };
+        let wake_ns = deadline_ns.unwrap_or(u64::MAX).min(next_look_ns);
+        match sched::park((wake_ns != u64::MAX).then_some(wake_ns), true) {
             Wake::Woken => {}
             Wake::Interrupted => break Err(Errno::RESTARTSYS),
+            Wake::TimedOut if deadline_ns.is_none_or(|deadline_ns| wake_ns < deadline_ns) => {}
             Wake::TimedOut => {
                 done();
                 break Ok(());
             }
         }
     };
-    source.unsubscribe(id);
+    if let Some(id) = id {
+        source.unsubscribe(id);
+    }
     result
 }

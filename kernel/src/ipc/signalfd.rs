@@ -8,6 +8,7 @@ use crate::task::signal::{self, SigInfo};
 use crate::task::thread::Thread;
 use alloc::string::String;
 use alloc::sync::Arc;
+use coracle_fallible::try_arc;
 use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering::*};
 use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, O_RDONLY, stat as Stat};
@@ -31,9 +32,9 @@ pub fn open(thread: &Arc<Thread>, fd: i32, mask: u64, flags: u32) -> SysResult {
         existing.mask.store(mask, Relaxed);
         return Ok(fd as usize);
     }
-    let file = Arc::new(SignalFd { mask: AtomicU64::new(mask), process: process.clone() });
+    let file = try_arc(SignalFd { mask: AtomicU64::new(mask), process: process.clone() })?;
     // SFD_NONBLOCK and SFD_CLOEXEC are O_NONBLOCK and O_CLOEXEC.
-    let open = OpenFile::new(file, O_RDONLY | (flags & O_NONBLOCK));
+    let open = OpenFile::new(file, O_RDONLY | (flags & O_NONBLOCK))?;
     process.descriptors.insert(open, flags & O_CLOEXEC != 0, 0).map(|fd| fd as usize)
 }
 

@@ -10,6 +10,7 @@ use crate::time::interval::IntervalTimer;
 use crate::time::timer::Timed;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
+use coracle_fallible::try_arc_cyclic;
 use core::any::Any;
 use linux_raw_sys::general::{
     O_NONBLOCK, O_RDWR, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET, stat as Stat,
@@ -25,13 +26,14 @@ pub struct TimerFd {
 }
 
 impl TimerFd {
-    fn new(clock: Clock) -> Arc<TimerFd> {
-        Arc::new_cyclic(|this| TimerFd {
+    fn new(clock: Clock) -> Result<Arc<TimerFd>, Errno> {
+        let interval = IntervalTimer::new()?;
+        Ok(try_arc_cyclic(|this| TimerFd {
             clock,
             this: this.clone(),
             source: PollSource::new(),
-            interval: Mutex::new(IntervalTimer::default()),
-        })
+            interval: Mutex::new(interval),
+        })?)
     }
 
     /// Sets it to go off at `first_ns` since boot (0: never); gives what was left and the interval.
@@ -99,7 +101,7 @@ pub fn create(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let nonblock = if flags & TFD_NONBLOCK != 0 { O_NONBLOCK } else { 0 };
-    let open = OpenFile::new(TimerFd::new(clock), O_RDWR | nonblock);
+    let open = OpenFile::new(TimerFd::new(clock)?, O_RDWR | nonblock)?;
     call.thread().process.descriptors.insert(open, flags & TFD_CLOEXEC != 0, 0).map(|fd| fd as usize)
 }
 

@@ -3,6 +3,7 @@ use crate::errno::Errno;
 use crate::fs::file::File;
 use alloc::string::String;
 use alloc::sync::Arc;
+use coracle_fallible::try_arc;
 use coracle_hal::frame::Frame;
 use coracle_vfs_core::page_map::PageMap;
 use core::any::Any;
@@ -16,9 +17,9 @@ pub struct SharedAnonymous {
 }
 
 impl SharedAnonymous {
-    /// A file without pages yet.
-    pub fn file() -> Arc<dyn File> {
-        Arc::new(SharedAnonymous::default())
+    /// A file without pages yet. ENOMEM.
+    pub fn file() -> Result<Arc<dyn File>, Errno> {
+        Ok(try_arc(SharedAnonymous::default())?)
     }
 }
 
@@ -32,7 +33,7 @@ impl File for SharedAnonymous {
             return Ok(frame.clone());
         }
         let frame = Frame::alloc_zeroed().ok_or(Errno::NOMEM)?;
-        pages.insert(index, frame.clone());
+        pages.insert(index, frame.clone())?;
         Ok(frame)
     }
     fn path(&self) -> String {

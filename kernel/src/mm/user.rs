@@ -3,6 +3,7 @@
 use super::fault;
 use crate::errno::Errno;
 use alloc::vec::Vec;
+use coracle_fallible::filled;
 use coracle_hal::paging::{Prot, USER_END};
 use coracle_hal::user as hal;
 
@@ -143,18 +144,23 @@ pub fn compare_exchange_u32(addr: usize, expected: u32, new: u32) -> Result<u32,
     }
 }
 
-/// The zero-terminated string at `addr`, without its zero. `too_long` if there is none within `max` bytes; EFAULT.
-pub fn read_string(addr: usize, max: usize, too_long: Errno) -> Result<Vec<u8>, Errno> {
-    let len = loop {
+/// Bytes before the zero that ends the string at `addr`. `too_long` if there is none within `max` bytes; EFAULT.
+pub fn string_length(addr: usize, max: usize, too_long: Errno) -> Result<usize, Errno> {
+    loop {
         match hal::string_length(addr, max) {
-            Ok(Some(len)) => break len,
+            Ok(Some(len)) => return Ok(len),
             // Without a zero up to the end of the program's half it isn't too long, but reaches into nothing.
             Ok(None) if addr.saturating_add(max) > USER_END => return Err(Errno::FAULT),
             Ok(None) => return Err(too_long),
             Err(fault) => resolve(fault)?,
         }
-    };
-    let mut bytes = alloc::vec![0; len];
+    }
+}
+
+/// The zero-terminated string at `addr`, without its zero. `too_long` if there is none within `max` bytes; EFAULT, ENOMEM.
+pub fn read_string(addr: usize, max: usize, too_long: Errno) -> Result<Vec<u8>, Errno> {
+    let len = string_length(addr, max, too_long)?;
+    let mut bytes = filled(0, len)?;
     read(&mut bytes, addr)?;
     Ok(bytes)
 }

@@ -2,7 +2,7 @@
 //!
 //! The network is IPv4. An AF_INET6 socket speaks it through v4-mapped addresses (RFC 4291, section 2.5.5.2; ipv6(7)),
 //! and `::1` stands for 127.0.0.1.
-use super::socket::SocketAddress;
+use super::socket::{SocketAddress, UnixName};
 use crate::errno::Errno;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use linux_raw_sys::net as n;
@@ -45,7 +45,8 @@ impl SocketAddress {
                     Some(0) | None => rest,
                     Some(_) => &rest[..rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len())],
                 };
-                Ok(SocketAddress::Unix(path.to_vec()))
+                let name = UnixName::from_slice(path).map_err(|_| Errno::INVAL)?;
+                Ok(SocketAddress::Unix(name))
             }
             n::AF_NETLINK if bytes.len() >= NETLINK_BYTES => {
                 let word =

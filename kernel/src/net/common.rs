@@ -7,6 +7,7 @@ use crate::errno::{Errno, SysResult};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use coracle_hal::time::now_ns;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
@@ -146,12 +147,14 @@ impl Common {
     }
 
     /// Remembers an option that changes nothing.
-    pub fn remember(&self, level: i32, name: i32, value: i32) {
+    /// ENOMEM.
+    pub fn remember(&self, level: i32, name: i32, value: i32) -> Result<(), Errno> {
         let mut all = self.remembered.lock();
         match all.iter_mut().find(|(l, n, _)| (*l, *n) == (level, name)) {
             Some(entry) => entry.2 = value,
-            None => all.push((level, name, value)),
+            None => all.try_push((level, name, value))?,
         }
+        Ok(())
     }
 
     /// What was remembered, or `default`.
@@ -173,9 +176,10 @@ impl Common {
     }
 
     /// The same, asked for.
-    pub fn timeout_value(&self, name: u32) -> Vec<u8> {
+    pub fn timeout_value(&self, name: u32) -> Result<Vec<u8>, Errno> {
         let ns = self.timeout(name).load(Ordering::Relaxed);
-        [ns / 1_000_000_000, ns % 1_000_000_000 / 1000].iter().flat_map(|word| word.to_le_bytes()).collect()
+        let words = [ns / 1_000_000_000, ns % 1_000_000_000 / 1000].map(u64::to_le_bytes);
+        Ok(words.as_flattened().try_to_vec()?)
     }
 
     fn timeout(&self, name: u32) -> &AtomicU64 {

@@ -34,8 +34,8 @@ pub fn socket(domain: u32, kind: u32, protocol: i32) -> Result<Arc<dyn File>, Er
         n::AF_INET | n::AF_INET6 => {
             let family = if domain == n::AF_INET { Family::V4 } else { Family::V6 };
             match (kind, protocol) {
-                (n::SOCK_STREAM, 0 | SOL_TCP) => Ok(TcpFile::new(family)),
-                (n::SOCK_DGRAM, 0 | SOL_UDP) => Ok(UdpFile::new(family)),
+                (n::SOCK_STREAM, 0 | SOL_TCP) => Ok(TcpFile::new(family)?),
+                (n::SOCK_DGRAM, 0 | SOL_UDP) => Ok(UdpFile::new(family)?),
                 (n::SOCK_STREAM | n::SOCK_DGRAM | n::SOCK_RAW, _) => Err(Errno::PROTONOSUPPORT),
                 _ => Err(Errno::SOCKTNOSUPPORT),
             }

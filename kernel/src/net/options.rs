@@ -3,6 +3,7 @@ use super::address::Family;
 use super::common::Common;
 use crate::errno::Errno;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::net as n;
 
@@ -53,7 +54,7 @@ pub fn int(value: &[u8]) -> Result<i32, Errno> {
 
 /// An answer of type `int`.
 pub fn answer(value: i32) -> Result<Vec<u8>, Errno> {
-    Ok(value.to_le_bytes().to_vec())
+    Ok(value.to_le_bytes().try_to_vec()?)
 }
 
 /// A buffer size that a program asks for, within the system's bounds.
@@ -75,7 +76,7 @@ pub fn ttl(value: i32) -> Result<u8, Errno> {
 impl Common {
     /// Sets an option that is the same for all inet sockets. `None`: it is not.
     pub fn set(&self, level: i32, name: i32, value: &[u8]) -> Option<Result<(), Errno>> {
-        let remember = || int(value).map(|value| self.remember(level, name, value));
+        let remember = || int(value).and_then(|value| self.remember(level, name, value));
         let number = name as u32;
         match level {
             SOL_SOCKET => match number {
@@ -131,12 +132,12 @@ impl Common {
         match level {
             SOL_SOCKET => match number {
                 n::SO_RCVTIMEO_OLD | n::SO_SNDTIMEO_OLD | n::SO_RCVTIMEO_NEW | n::SO_SNDTIMEO_NEW => {
-                    Some(Ok(self.timeout_value(number)))
+                    Some(self.timeout_value(number))
                 }
                 n::SO_BINDTODEVICE => Some(Ok(Vec::new())),
                 n::SO_INCOMING_CPU => Some(recall(coracle_hal::cpu::id() as i32)),
                 n::SO_INCOMING_NAPI_ID => Some(answer(0)),
-                n::SO_COOKIE => Some(Ok(self.inode.to_le_bytes().to_vec())),
+                n::SO_COOKIE => Some(self.inode.to_le_bytes().try_to_vec().map_err(Errno::from)),
                 n::SO_RCVLOWAT => Some(recall(1)),
                 _ if HINTS.contains(&number) => Some(recall(0)),
                 _ => None,

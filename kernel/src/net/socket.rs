@@ -6,6 +6,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 
+/// The longest name of an AF_UNIX socket: sun_path (unix(7)).
+const UNIX_NAME_MAX: usize = 108;
+
+/// The name of an AF_UNIX socket.
+pub type UnixName = heapless::Vec<u8, UNIX_NAME_MAX>;
+
 /// A socket address of any family we know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocketAddress {
@@ -16,7 +22,7 @@ pub enum SocketAddress {
     /// AF_INET6.
     Inet6(SocketAddrV6),
     /// AF_UNIX: a path, an abstract name (first byte 0), or empty (unnamed).
-    Unix(Vec<u8>),
+    Unix(UnixName),
     /// AF_NETLINK.
     Netlink {
         /// Port id; 0 is the kernel.

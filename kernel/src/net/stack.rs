@@ -86,7 +86,10 @@ fn make(card: Option<Net>) -> Engine {
         udp_receive: part(usual.udp_receive).max(32 << 10),
         ..usual
     };
-    Stack::new(Interface::new(card), config)
+    match Stack::new(Interface::new(card), config) {
+        Ok(engine) => engine,
+        Err(error) => panic!("the network cannot be started: {error}"),
+    }
 }
 
 /// Starts the network over `card` as the command line says. Does not wait for DHCP.

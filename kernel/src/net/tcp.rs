@@ -14,6 +14,7 @@ use crate::syscall::call::Call;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::try_arc;
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Error, Readiness, State, Tcp};
 use core::any::Any;
@@ -53,12 +54,12 @@ fn done_before(buffer: &UserBuf, error: Errno) -> SysResult {
 
 impl TcpFile {
     /// socket(2).
-    pub fn new(family: Family) -> Arc<TcpFile> {
-        TcpFile::over(engine().tcp_socket(Watch::new()), Common::new(family))
+    pub fn new(family: Family) -> Result<Arc<TcpFile>, Errno> {
+        TcpFile::over(engine().tcp_socket(Watch::new()).map_err(errno)?, Common::new(family))
     }
 
-    fn over(socket: Handle, common: Common) -> Arc<TcpFile> {
-        Arc::new(TcpFile { socket, common })
+    fn over(socket: Handle, common: Common) -> Result<Arc<TcpFile>, Errno> {
+        try_arc(TcpFile { socket, common }).map_err(|_| Errno::NOBUFS)
     }
 
     #[inline(always)]
@@ -370,7 +371,8 @@ impl Socket for TcpFile {
             if unreachable { Err(Errno::AGAIN) } else { attempt() }
         })?;
         let peer = socket.peer();
-        let file = TcpFile::over(socket, self.common.inherit());
+        let file = TcpFile::over(socket.clone(), self.common.inherit())
+            .inspect_err(|_| engine().tcp_close(&socket, now_ns()))?;
         let peer = match peer {
             Some(peer) => file.common.raise(peer),
             None => unspecified(self.common.family),

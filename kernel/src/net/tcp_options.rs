@@ -125,8 +125,7 @@ impl TcpFile {
             (SOL_TCP, n::TCP_DEFER_ACCEPT) => self.change(&|o| o.defer_accept = value.max(0) as u32),
             // Fast open is only ever an offer, and the others bound what we bound ourselves.
             (SOL_TCP, n::TCP_FASTOPEN | n::TCP_LINGER2 | n::TCP_WINDOW_CLAMP | n::TCP_NOTSENT_LOWAT) => {
-                self.common.remember(level, number as i32, value);
-                Ok(())
+                self.common.remember(level, number as i32, value)
             }
             (SOL_TCP, n::TCP_USER_TIMEOUT | n::TCP_MAXSEG) => Err(Errno::INVAL),
             _ => Err(Errno::NOPROTOOPT),

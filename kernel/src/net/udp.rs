@@ -15,6 +15,7 @@ use crate::syscall::call::Call;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::try_arc;
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Datagram, Error, Udp};
 use core::any::Any;
@@ -42,12 +43,10 @@ pub struct UdpFile {
 
 impl UdpFile {
     /// socket(2).
-    pub fn new(family: Family) -> Arc<UdpFile> {
-        Arc::new(UdpFile {
-            socket: engine().udp_socket(Watch::new()),
-            common: Common::new(family),
-            packet_info: AtomicBool::new(false),
-        })
+    pub fn new(family: Family) -> Result<Arc<UdpFile>, Errno> {
+        let socket = engine().udp_socket(Watch::new()).map_err(errno)?;
+        let (common, packet_info) = (Common::new(family), AtomicBool::new(false));
+        try_arc(UdpFile { socket, common, packet_info }).map_err(|_| Errno::NOBUFS)
     }
 
     #[inline]
@@ -301,8 +300,7 @@ impl Socket for UdpFile {
             (SOL_SOCKET, n::SO_BROADCAST) => set(&|o| o.broadcast = on),
             (SOL_SOCKET, n::SO_RCVBUF | n::SO_RCVBUFFORCE) => set(&|o| o.receive_buffer = buffer_size(value)),
             (SOL_SOCKET, n::SO_SNDBUF | n::SO_SNDBUFFORCE | n::SO_KEEPALIVE | n::SO_LINGER) => {
-                self.common.remember(level, name, value);
-                Ok(())
+                self.common.remember(level, name, value)
             }
             (SOL_IP, n::IP_TTL) => ttl(value).and_then(|ttl| set(&|o| o.ttl = ttl)),
             (SOL_IP, n::IP_PKTINFO) => {
@@ -313,8 +311,7 @@ impl Socket for UdpFile {
             (SOL_UDP, UDP_CORK) if !on => Ok(()),
             (SOL_UDP, UDP_GRO) => {
                 // Datagrams are never joined; a program that can take joined ones takes single ones, too.
-                self.common.remember(level, name, value);
-                Ok(())
+                self.common.remember(level, name, value)
             }
             (SOL_UDP, UDP_SEGMENT) if value == 0 => Ok(()),
             _ => Err(Errno::NOPROTOOPT),

@@ -11,6 +11,7 @@ use crate::ipc::pipe::{Pipe, PipeEnd};
 use crate::mm::user;
 use alloc::string::String;
 use alloc::sync::Arc;
+use coracle_fallible::try_arc;
 use coracle_vfs_core::locks::Lock;
 use linux_raw_sys::general::*;
 
@@ -27,7 +28,7 @@ const LARGEFILE: u32 = 0o100000;
 
 /// A new description for `file`, and a descriptor for it: O_CLOEXEC and O_NONBLOCK count of `flags`.
 pub fn install(call: &Call, file: Arc<dyn File>, flags: u32) -> SysResult {
-    let open = OpenFile::new(file, flags & !O_CLOEXEC);
+    let open = OpenFile::new(file, flags & !O_CLOEXEC)?;
     let fd = call.thread().process.descriptors.insert(open, flags & O_CLOEXEC != 0, 0)?;
     Ok(fd as usize)
 }
@@ -57,9 +58,7 @@ pub fn close_range(call: &Call) -> SysResult {
     if flags & CLOSE_RANGE_CLOEXEC != 0 {
         descriptors.mark_range(first, last);
     } else {
-        for open in descriptors.remove_range(first, last) {
-            closed(call, &open);
-        }
+        descriptors.remove_range(first, last, |open| closed(call, &open));
     }
     Ok(0)
 }
@@ -251,13 +250,13 @@ fn make_pipe(call: &Call, flags: u32) -> SysResult {
     if flags & !(O_CLOEXEC | O_NONBLOCK | O_DIRECT) != 0 {
         return Err(Errno::INVAL);
     }
-    let (reader, writer) = Pipe::pair();
+    let (reader, writer) = Pipe::pair()?;
     let descriptors = &call.thread().process.descriptors;
     let status = flags & O_NONBLOCK;
     let close_on_exec = flags & O_CLOEXEC != 0;
     // Both are descriptions from here on: letting go of one closes it.
     let (reader, writer) =
-        (OpenFile::new(reader, O_RDONLY | status), OpenFile::new(writer, O_WRONLY | status));
+        (OpenFile::new(reader, O_RDONLY | status)?, OpenFile::new(writer, O_WRONLY | status)?);
     let a = descriptors.insert(reader, close_on_exec, 0)?;
     let result = descriptors.insert(writer, close_on_exec, 0).and_then(|b| {
         let pair = a as u64 | (b as u64) << 32;
@@ -281,7 +280,7 @@ pub fn pipe2(call: &Call) -> SysResult {
 
 /// eventfd(2).
 pub fn eventfd(call: &Call) -> SysResult {
-    install(call, EventFd::new(call.u32(0), false), O_RDWR)
+    install(call, EventFd::new(call.u32(0), false)?, O_RDWR)
 }
 /// eventfd2(2).
 pub fn eventfd2(call: &Call) -> SysResult {
@@ -289,7 +288,7 @@ pub fn eventfd2(call: &Call) -> SysResult {
     if flags & !(EFD_SEMAPHORE | EFD_CLOEXEC | EFD_NONBLOCK) != 0 {
         return Err(Errno::INVAL);
     }
-    install(call, EventFd::new(call.u32(0), flags & EFD_SEMAPHORE != 0), O_RDWR | flags & !EFD_SEMAPHORE)
+    install(call, EventFd::new(call.u32(0), flags & EFD_SEMAPHORE != 0)?, O_RDWR | flags & !EFD_SEMAPHORE)
 }
 
 /// memfd_create(2).
@@ -300,7 +299,7 @@ pub fn memfd_create(call: &Call) -> SysResult {
     }
     let name = user::read_string(call.usize(0), MEMFD_NAME_MAX + 1, Errno::INVAL)?;
     let mode = if flags & MFD_NOEXEC_SEAL != 0 { 0o666 } else { 0o777 };
-    let node = Node::nameless_file(nameless_fs(), mode);
+    let node = Node::nameless_file(nameless_fs()?, mode)?;
     if flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL) == 0
         && let Some(content) = node.content()
     {
@@ -308,5 +307,5 @@ pub fn memfd_create(call: &Call) -> SysResult {
     }
     let label = alloc::format!("memfd:{}", String::from_utf8_lossy(&name));
     let close_on_exec = if flags & MFD_CLOEXEC != 0 { O_CLOEXEC } else { 0 };
-    install(call, Arc::new(MemoryFile::nameless(node, label)?), O_RDWR | close_on_exec)
+    install(call, try_arc(MemoryFile::nameless(node, label)?)?, O_RDWR | close_on_exec)
 }

@@ -26,7 +26,7 @@ pub fn epoll_create(call: &Call) -> SysResult {
     if call.i32(0) <= 0 {
         return Err(Errno::INVAL);
     }
-    install(call, Epoll::new(), O_RDWR)
+    install(call, Epoll::new()?, O_RDWR)
 }
 /// epoll_create1(2).
 pub fn epoll_create1(call: &Call) -> SysResult {
@@ -34,7 +34,7 @@ pub fn epoll_create1(call: &Call) -> SysResult {
     if flags & !EPOLL_CLOEXEC != 0 {
         return Err(Errno::INVAL);
     }
-    install(call, Epoll::new(), O_RDWR | flags & O_CLOEXEC)
+    install(call, Epoll::new()?, O_RDWR | flags & O_CLOEXEC)
 }
 /// epoll_ctl(2).
 pub fn epoll_ctl(call: &Call) -> SysResult {

@@ -88,7 +88,7 @@ pub fn mmap(call: &Call) -> SysResult {
         }
         vma.backing = Backing::File { file: open.file.clone(), offset };
     } else if shared {
-        vma.backing = Backing::File { file: SharedAnonymous::file(), offset: 0 };
+        vma.backing = Backing::File { file: SharedAnonymous::file()?, offset: 0 };
     }
     let populate = flags & (abi::MAP_POPULATE | abi::MAP_LOCKED) != 0 && flags & abi::MAP_NONBLOCK == 0;
     call.thread().process.memory().map(place, len, vma, populate)

@@ -41,7 +41,7 @@ pub fn mount(call: &Call) -> SysResult {
     let source = if call.usize(0) == 0 { Vec::new() } else { user::read_path(call.usize(0))? };
     let label = String::from_utf8_lossy(&source).into_owned();
     let (root, kind) = match kind.as_slice() {
-        b"tmpfs" | b"ramfs" => (MemoryFs::empty(0o1777) as Arc<dyn Inode>, "tmpfs"),
+        b"tmpfs" | b"ramfs" => (MemoryFs::empty(0o1777)? as Arc<dyn Inode>, "tmpfs"),
         b"devtmpfs" => (dev::filesystem()?, "devtmpfs"),
         b"proc" => (proc::filesystem(), "proc"),
         b"sysfs" => (sys::filesystem(), "sysfs"),

@@ -8,6 +8,8 @@ use crate::task::sched::{self, Wake};
 use crate::task::signal;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::filled;
+use coracle_fallible::prelude::*;
 use coracle_hal::time;
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -73,6 +75,8 @@ struct Watched {
     file: Option<Arc<OpenFile>>,
     events: Events,
     found: Events,
+    /// While the thread waits.
+    subscription: Option<u64>,
 }
 
 impl Watched {
@@ -97,13 +101,11 @@ fn wait(watched: &mut [Watched], deadline: Option<u64>) -> SysResult {
         sched::park(deadline, true);
         return Ok(look(watched));
     }
-    let subscriptions: Vec<(usize, u64)> = crate::this::with(|thread| {
-        let subscribe = |(index, one): (usize, &Watched)| {
-            let source = one.file.as_ref()?.file.poll_source()?;
-            Some((index, source.subscribe_thread(thread.clone(), one.events)))
-        };
-        watched.iter().enumerate().filter_map(subscribe).collect()
-    });
+    let subscribed = subscribe(watched);
+    if let Err(error) = subscribed {
+        unsubscribe(watched);
+        return Err(error);
+    }
     let result = loop {
         let ready = look(watched);
         if ready > 0 {
@@ -118,12 +120,28 @@ fn wait(watched: &mut [Watched], deadline: Option<u64>) -> SysResult {
             },
         }
     };
-    for (index, id) in subscriptions {
-        if let Some(source) = watched[index].file.as_ref().and_then(|open| open.file.poll_source()) {
+    unsubscribe(watched);
+    result
+}
+
+/// Has the files wake the running thread. ENOMEM: some may do so, and [`unsubscribe`] must follow.
+fn subscribe(watched: &mut [Watched]) -> Result<(), Errno> {
+    for one in watched {
+        if let Some(source) = one.file.as_ref().and_then(|open| open.file.poll_source()) {
+            one.subscription = Some(source.subscribe_thread(crate::this::with(Arc::clone), one.events)?);
+        }
+    }
+    Ok(())
+}
+
+fn unsubscribe(watched: &mut [Watched]) {
+    for one in watched {
+        if let (Some(id), Some(open)) = (one.subscription.take(), &one.file)
+            && let Some(source) = open.file.poll_source()
+        {
             source.unsubscribe(id);
         }
     }
-    result
 }
 
 fn poll_until(call: &Call, deadline: Option<u64>) -> SysResult {
@@ -133,10 +151,10 @@ fn poll_until(call: &Call, deadline: Option<u64>) -> SysResult {
         return Err(Errno::INVAL);
     }
     let mut watched = Vec::new();
-    watched.try_reserve(count).map_err(|_| Errno::NOMEM)?;
+    watched.make_room(count)?;
     // Where in the program's array each stands: negative descriptors are left out.
     let mut places = Vec::new();
-    places.try_reserve(count).map_err(|_| Errno::NOMEM)?;
+    places.make_room(count)?;
     for index in 0..count {
         let at = addr.wrapping_add(index * POLLFD_SIZE);
         let entry = user::read_u64(at)?;
@@ -146,8 +164,9 @@ fn poll_until(call: &Call, deadline: Option<u64>) -> SysResult {
             continue;
         }
         let events = Events::from_bits_truncate(u32::from(events));
-        watched.push(Watched { file: descriptors.get(fd).ok(), events, found: Events::empty() });
-        places.push(at);
+        let (file, found) = (descriptors.get(fd).ok(), Events::empty());
+        watched.push_reserved(Watched { file, events, found, subscription: None });
+        places.push_reserved(at);
     }
     let ready = wait(&mut watched, deadline)?;
     for (one, at) in watched.iter().zip(places) {
@@ -201,7 +220,7 @@ fn select_until(call: &Call, deadline: Option<u64>) -> SysResult {
     let count = usize::try_from(count).map_err(|_| Errno::INVAL)?.min(descriptors.limit() as usize);
     let words = count.div_ceil(BITS);
     let addresses = [call.usize(1), call.usize(2), call.usize(3)];
-    let mut sets: [Vec<u64>; 3] = core::array::from_fn(|_| alloc::vec![0; words]);
+    let mut sets: [Vec<u64>; 3] = [filled(0, words)?, filled(0, words)?, filled(0, words)?];
     for (set, addr) in sets.iter_mut().zip(addresses).filter(|(_, addr)| *addr != 0) {
         for (index, word) in set.iter_mut().enumerate() {
             *word = user::read_u64(addr.wrapping_add(index * 8))?;
@@ -218,13 +237,14 @@ fn select_until(call: &Call, deadline: Option<u64>) -> SysResult {
         }
         if !events.is_empty() {
             let file = Some(descriptors.get(fd as i32)?);
-            watched.push(Watched { file, events, found: Events::empty() });
-            numbers.push(fd);
+            watched.try_push(Watched { file, events, found: Events::empty(), subscription: None })?;
+            numbers.try_push(fd)?;
         }
     }
     wait(&mut watched, deadline)?;
     let mut found = 0;
-    let mut results: [Vec<u64>; 3] = core::array::from_fn(|_| alloc::vec![0; words]);
+    let mut results = sets;
+    results.iter_mut().for_each(|set| set.fill(0));
     for (one, fd) in watched.iter().zip(numbers) {
         for (index, (asked, answers)) in SETS.into_iter().enumerate() {
             if one.events.contains(asked) && one.found.intersects(answers) {

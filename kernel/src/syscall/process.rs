@@ -12,13 +12,13 @@ use crate::task::{exec, exit};
 use crate::time::clock::to_timeval;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::text;
+use coracle_loader::Strings;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// Longest argument or variable (Linux's MAX_ARG_STRLEN: 32 pages).
 const MAX_ARGUMENT: usize = 32 * 4096;
-/// Arguments and variables at most.
-const MAX_ARGUMENTS: usize = 1 << 20;
 /// The signal in the low byte of clone(2)'s flags.
 const CSIGNAL: u64 = 0xff;
 /// What clone3(2) knows: all flags of clone(2) but those in the place of the signal, and two of its own.
@@ -108,8 +108,10 @@ pub fn clone3(call: &Call) -> SysResult {
     clone::clone(call.thread(), &call.registers(), request).map(|id| id as usize)
 }
 
-fn read_strings(mut addr: usize) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut strings = Vec::new();
+/// The strings that the array at `addr` points to. E2BIG if they and the pointers to them take more than `limit` bytes,
+/// or one of them more than [`MAX_ARGUMENT`].
+fn read_strings(mut addr: usize, limit: u64) -> Result<Strings, Errno> {
+    let mut strings = Strings::new();
     if addr == 0 {
         return Ok(strings);
     }
@@ -118,10 +120,12 @@ fn read_strings(mut addr: usize) -> Result<Vec<Vec<u8>>, Errno> {
         if at == 0 {
             return Ok(strings);
         }
-        if strings.len() >= MAX_ARGUMENTS {
+        let len = user::string_length(at, MAX_ARGUMENT, Errno::TOOBIG)?;
+        let taken = strings.as_bytes().len() + len + 1 + (strings.len() + 1) * size_of::<usize>();
+        if taken as u64 > limit {
             return Err(Errno::TOOBIG);
         }
-        strings.push(user::read_string(at, MAX_ARGUMENT, Errno::TOOBIG)?);
+        strings.push_with(len, |place| user::read(place, at))?;
         addr = addr.wrapping_add(8);
     }
 }
@@ -159,7 +163,7 @@ pub fn execveat(call: &Call) -> SysResult {
         let place = process.descriptors.get(directory)?.file.place().ok_or(Errno::NOTDIR)?;
         open_executable_at(&process.fs, Some(&place.path), &path, follow)?
     };
-    let name = if path.is_empty() { alloc::format!("/dev/fd/{directory}").into_bytes() } else { path };
+    let name = if path.is_empty() { text(format_args!("/dev/fd/{directory}"))?.into_bytes() } else { path };
     execute(call, name, Some(file), 2)
 }
 
@@ -169,12 +173,13 @@ fn execute(
     file: Option<Arc<crate::fs::file::OpenFile>>,
     first_argument: usize,
 ) -> SysResult {
-    let mut arguments = read_strings(call.usize(first_argument))?;
-    let environment = read_strings(call.usize(first_argument + 1))?;
+    let limit = exec::arguments_limit(call.thread().process.limits.soft(abi::RLIMIT_STACK));
+    let mut arguments = read_strings(call.usize(first_argument), limit)?;
+    let environment = read_strings(call.usize(first_argument + 1), limit)?;
     if arguments.is_empty() {
-        arguments.push(Vec::new());
+        arguments.push(b"")?;
     }
-    let credentials = call.thread().process.credentials.lock().clone();
+    let credentials = call.thread().process.credentials.lock().ids();
     let request = exec::Request { path, file, arguments, environment, credentials };
     call.set_registers(exec::replace(call.thread(), request)?);
     Ok(0)
@@ -292,8 +297,8 @@ pub fn setpgid(call: &Call) -> SysResult {
     if target.session.load(Relaxed) == target.pid || target.session.load(Relaxed) != session {
         return Err(Errno::PERM);
     }
-    let members = process::of_group(group);
-    if group != target.pid && !members.iter().any(|member| member.session.load(Relaxed) == session) {
+    let mut members = process::of_group(group);
+    if group != target.pid && !members.any(|member| member.session.load(Relaxed) == session) {
         return Err(Errno::PERM);
     }
     target.group.store(group, Relaxed);
@@ -313,7 +318,7 @@ pub fn getpgrp(call: &Call) -> SysResult {
 /// setsid(2).
 pub fn setsid(call: &Call) -> SysResult {
     let me = &call.thread().process;
-    if !process::of_group(me.pid).is_empty() {
+    if process::of_group(me.pid).next().is_some() {
         return Err(Errno::PERM);
     }
     me.session.store(me.pid, Relaxed);

@@ -9,7 +9,6 @@ use crate::task::signal::{
 };
 use crate::task::thread::Work;
 use crate::time::clock;
-use alloc::sync::Arc;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
@@ -215,7 +214,7 @@ pub fn check_target(call: &Call, target: &Process, signal: u32) -> Result<(), Er
     if core::ptr::eq(&**me, target) {
         return Ok(());
     }
-    let own = me.credentials.lock().clone();
+    let own = me.credentials.lock().ids();
     let same_session = me.session.load(Relaxed) == target.session.load(Relaxed);
     let allowed = own.may_signal(&target.credentials.lock()) || (signal == abi::SIGCONT && same_session);
     if allowed { Ok(()) } else { Err(Errno::PERM) }
@@ -225,28 +224,31 @@ pub fn check_target(call: &Call, target: &Process, signal: u32) -> Result<(), Er
 pub fn kill(call: &Call) -> SysResult {
     let (pid, signal) = (call.i32(0), check_signal(call.i32(1))?);
     let me = &call.thread().process;
-    let mut targets: alloc::vec::Vec<Arc<Process>> = match pid {
-        1.. => alloc::vec![process::by_pid(pid).ok_or(Errno::SRCH)?],
-        0 => process::of_group(me.group.load(Relaxed)),
+    let group = me.group.load(Relaxed);
+    let is_meant = |other: &Process| match pid {
+        1.. => other.pid == pid,
+        0 => other.group.load(Relaxed) == group,
         // Everybody but the first process and the caller.
-        -1 => process::all().into_iter().filter(|other| other.pid != 1 && other.pid != me.pid).collect(),
-        i32::MIN => return Err(Errno::SRCH),
-        _ => process::of_group(-pid),
+        -1 => other.pid != 1 && other.pid != me.pid,
+        i32::MIN => false,
+        _ => other.group.load(Relaxed) == -pid,
     };
-    if targets.is_empty() {
-        return Err(Errno::SRCH);
+    let one = (pid > 0).then(|| process::by_pid(pid)).flatten();
+    let all = (pid <= 0).then(process::all);
+    let targets = one.into_iter().chain(all.into_iter().flatten());
+    let info = from_caller(call, signal, SI_USER);
+    let mut result = Err(Errno::SRCH);
+    for target in targets.filter(|other| is_meant(other)) {
+        if check_target(call, &target, signal).is_err() {
+            result = result.or(Err(Errno::PERM));
+            continue;
+        }
+        result = Ok(0);
+        if signal != 0 && !target.dead.load(Relaxed) {
+            signal::send_to_process(&target, info);
+        }
     }
-    targets.retain(|target| check_target(call, target, signal).is_ok());
-    if targets.is_empty() {
-        return Err(Errno::PERM);
-    }
-    if signal != 0 {
-        let info = from_caller(call, signal, SI_USER);
-        targets.iter().filter(|target| !target.dead.load(Relaxed)).for_each(|target| {
-            signal::send_to_process(target, info);
-        });
-    }
-    Ok(0)
+    result
 }
 
 fn send_to_tid(call: &Call, tid: i32, group: Option<i32>, signal: u32, info: SigInfo) -> SysResult {

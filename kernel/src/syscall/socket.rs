@@ -82,7 +82,7 @@ fn write_address(addr: usize, len_at: usize, address: Option<&SocketAddress>) ->
 }
 
 fn insert(call: &Call, file: Arc<dyn File>, flags: u32) -> Result<i32, Errno> {
-    let open = OpenFile::new(file, O_RDWR | flags & O_NONBLOCK);
+    let open = OpenFile::new(file, O_RDWR | flags & O_NONBLOCK)?;
     call.thread().process.descriptors.insert(open, flags & O_CLOEXEC != 0, 0)
 }
 

@@ -6,6 +6,7 @@ use crate::errno::Errno;
 use crate::ipc::poll::block_on;
 use crate::mm::user;
 use alloc::sync::Arc;
+use coracle_fallible::try_arc;
 use coracle_hal::context::UserContext;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
@@ -69,7 +70,7 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     let fs_base = if request.has(abi::CLONE_SETTLS) { request.tls } else { parent.task.fs_base() };
     let child = Thread::new(process.clone(), id, &context, fs_base, true)?;
     child.task.set_gs_base(parent.task.gs_base());
-    child.set_name(parent.name_text().as_bytes());
+    child.copy_name(parent);
     child.nice.store(parent.nice.load(Relaxed), Relaxed);
     child.policy.store(parent.policy.load(Relaxed), Relaxed);
     sched::inherit(&child, parent);
@@ -105,12 +106,16 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
         if exiting.is_some() {
             return Err(Errno::INTR);
         }
-        process.add_thread(&child);
+        process.add_thread(&child)?;
     } else {
-        process.add_thread(&child);
-        process.publish();
+        process.add_thread(&child)?;
         let family = if request.has(abi::CLONE_PARENT) { parent.process.parent() } else { None };
-        process.join_family(family.unwrap_or_else(|| parent.process.clone()));
+        let family = family.unwrap_or_else(|| parent.process.clone());
+        if let Err(error) = process.publish(Some(&family)) {
+            process.remove_thread(&child);
+            return Err(error);
+        }
+        process.join_family(family);
     }
     sched::start(child);
     if request.has(abi::CLONE_VFORK) && !thread {
@@ -129,19 +134,19 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
     let descriptors = if request.has(abi::CLONE_FILES) {
         from.descriptors.table()
     } else {
-        Arc::new(from.descriptors.duplicate())
+        try_arc(from.descriptors.duplicate()?)?
     };
-    let fs = if request.has(abi::CLONE_FS) { from.fs.clone() } else { Arc::new(from.fs.duplicate()) };
-    let process = Process::new(pid, memory, descriptors, fs);
+    let fs = if request.has(abi::CLONE_FS) { from.fs.clone() } else { try_arc(from.fs.duplicate())? };
+    let process = Process::new(pid, memory, descriptors, fs)?;
     {
         let mut signals = process.signals.lock();
-        *signals = from.signals.lock().inherit(request.has(abi::CLONE_SIGHAND));
+        *signals = from.signals.lock().inherit(request.has(abi::CLONE_SIGHAND))?;
         if request.flags & abi::CLONE_CLEAR_SIGHAND != 0 {
             signals.reset_handlers();
         }
     }
     from.limits.copy_to(&process.limits);
-    *process.credentials.lock() = from.credentials.lock().clone();
+    *process.credentials.lock() = from.credentials.lock().try_clone()?;
     *process.program.lock() = from.program.lock().clone();
     process.group.store(from.group.load(Relaxed), Relaxed);
     process.session.store(from.session.load(Relaxed), Relaxed);

@@ -15,10 +15,15 @@ use crate::random;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::filled;
+use coracle_fallible::prelude::*;
+use coracle_fallible::try_arc;
 use coracle_hal::context::UserContext;
 use coracle_hal::paging::{Prot, USER_END};
 use coracle_hal::{cpu, fpu, vdso};
-use coracle_loader::{Header, InitialStack, Plan, SCRIPT_HEAD_LEN, Segment, parse_script};
+use coracle_loader::{
+    Header, InitialStack, Plan, SCRIPT_HEAD_LEN, Segment, StackError, Strings, parse_script,
+};
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::{auxvec as at, general as abi};
 
@@ -52,9 +57,9 @@ pub struct Request {
     /// The file, if it was opened by other means (fexecve).
     pub file: Option<Arc<OpenFile>>,
     /// argv.
-    pub arguments: Vec<Vec<u8>>,
+    pub arguments: Strings,
     /// envp.
-    pub environment: Vec<Vec<u8>>,
+    pub environment: Strings,
     /// Who executes it.
     pub credentials: Credentials,
 }
@@ -66,7 +71,7 @@ pub struct Loaded {
     /// Registers at its start.
     pub context: UserContext,
     /// What it is.
-    pub program: Program,
+    pub program: Arc<Program>,
     /// The last part of its path: the thread's name.
     pub name: Vec<u8>,
 }
@@ -74,7 +79,7 @@ pub struct Loaded {
 /// Puts a program into a new memory. `stack_limit`: RLIMIT_STACK. ENOENT, EACCES, ENOEXEC, ELOOP, E2BIG, ENOMEM…
 pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded, Errno> {
     let Request { mut path, file, mut arguments, environment, credentials } = request;
-    let name_path = path.clone();
+    let name_path = path.try_to_vec()?;
     let mut file = match file {
         Some(file) => file,
         None => open_executable(fs, &path)?,
@@ -88,13 +93,13 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
             return Err(Errno::LOOP);
         }
         // argv[0] gives way to the interpreter, its argument, and the script's path.
-        let rest = arguments.split_off(arguments.len().min(1));
-        arguments = core::iter::once(script.interpreter.clone())
-            .chain(script.argument)
-            .chain(core::iter::once(path))
-            .chain(rest)
-            .collect();
-        path = script.interpreter;
+        let mut replaced = Strings::new();
+        replaced.push(script.interpreter)?;
+        for argument in script.argument.into_iter().chain([&path[..]]).chain(arguments.rest()) {
+            replaced.push(argument)?;
+        }
+        arguments = replaced;
+        path = script.interpreter.try_to_vec()?;
         file = open_executable(fs, &path)?;
         file_kept = file.file.execute()?;
         head = read_start(&file, SCRIPT_HEAD_LEN)?;
@@ -124,7 +129,8 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
     let vdso_base = map_vdso(&memory)?;
 
     let mut auxiliary: Vec<(u64, u64)> = Vec::new();
-    let mut tell = |kind: u32, value: u64| auxiliary.push((u64::from(kind), value));
+    auxiliary.make_room(AUXILIARY_ENTRIES)?;
+    let mut tell = |kind: u32, value: u64| auxiliary.push_reserved((u64::from(kind), value));
     if let Some(base) = vdso_base {
         tell(at::AT_SYSINFO_EHDR, base as u64);
     }
@@ -157,9 +163,16 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
         path: &name_path,
         random: bytes,
     };
-    let limit = (stack_limit / 4).clamp(STACK_START_ROOM as u64, MAX_ARGUMENTS);
-    let (sp, contents, auxv) = stack.build(stack_top as u64, limit).map_err(|_| Errno::TOOBIG)?;
-    map_stack(&memory, stack_top, sp as usize, &contents, plan.executable_stack)?;
+    let laid = stack.build(stack_top as u64, arguments_limit(stack_limit)).map_err(|error| match error {
+        StackError::TooLarge => Errno::TOOBIG,
+        StackError::NoMemory => Errno::NOMEM,
+    })?;
+    let sp = laid.sp;
+    map_stack(&memory, stack_top, sp as usize, plan.executable_stack)?;
+    for (at, bytes) in laid.parts.into_iter().chain([(sp, &laid.words[..])]) {
+        memory.write(at as usize, bytes).map_err(|_| Errno::NOMEM)?;
+    }
+    let auxv = laid.auxiliary;
 
     let context = UserContext {
         rip: start as u64,
@@ -168,21 +181,30 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
         orig_rax: u64::MAX,
         ..UserContext::default()
     };
-    let name = name_path.rsplit(|&byte| byte == b'/').next().unwrap_or_default().to_vec();
+    let name = name_path.rsplit(|&byte| byte == b'/').next().unwrap_or_default().try_to_vec()?;
     let path = file.file.path();
-    let program = Program { path, arguments, environment, auxv, stack_start: sp as usize, file_kept };
+    let program =
+        try_arc(Program { path, arguments, environment, auxv, stack_start: sp as usize, file_kept })?;
     Ok(Loaded { memory, context, program, name })
 }
 
 /// AT_MINSIGSTKSZ (asm/auxvec.h).
 const AT_MINSIGSTKSZ: u32 = 51;
 
+/// Entries of the auxiliary vector that [`load`] writes at most.
+const AUXILIARY_ENTRIES: usize = 20;
+
+/// Bytes that arguments and environment may take, with the pointers to them, under this RLIMIT_STACK.
+pub fn arguments_limit(stack_limit: u64) -> u64 {
+    (stack_limit / 4).clamp(STACK_START_ROOM as u64, MAX_ARGUMENTS)
+}
+
 fn random_pages(bits: u32) -> usize {
     (random::u64() as usize & ((1 << bits) - 1)) * PAGE_SIZE
 }
 
 fn read_at(file: &OpenFile, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
-    let mut bytes = alloc::vec![0; len];
+    let mut bytes = filled(0, len)?;
     let mut done = 0;
     while done < len {
         let mut buffer = UserBuf::kernel_out(&mut bytes[done..]);
@@ -203,7 +225,7 @@ fn read_start(file: &OpenFile, len: usize) -> Result<Vec<u8>, Errno> {
 fn plan(file: &OpenFile) -> Result<Plan, Errno> {
     let refuse = |error: coracle_loader::Error| {
         info!("{}: {error}", file.file.path());
-        Errno::NOEXEC
+        if error == coracle_loader::Error::NoMemory { Errno::NOMEM } else { Errno::NOEXEC }
     };
     let head = read_start(file, coracle_loader::HEADER_LEN)?;
     let header = Header::parse(&head).map_err(refuse)?;
@@ -287,7 +309,7 @@ fn load_interpreter(
     Ok((bias + plan.entry as usize, bias))
 }
 
-fn map_stack(memory: &Memory, top: usize, sp: usize, contents: &[u8], executable: bool) -> Result<(), Errno> {
+fn map_stack(memory: &Memory, top: usize, sp: usize, executable: bool) -> Result<(), Errno> {
     let bottom = (sp - STACK_START_ROOM) & !(PAGE_SIZE - 1);
     let mut prot = Prot::READ | Prot::WRITE;
     prot.set(Prot::EXEC, executable);
@@ -298,7 +320,7 @@ fn map_stack(memory: &Memory, top: usize, sp: usize, contents: &[u8], executable
         label: "[stack]",
     };
     memory.map(Place::FixedNoReplace(bottom), top - bottom, vma, false)?;
-    memory.write(sp, contents).map_err(|_| Errno::NOMEM)
+    Ok(())
 }
 
 /// Maps the vDSO; gives the address of its ELF header.
@@ -324,6 +346,7 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     let process = &thread.process;
     let loaded = load(&process.fs, request, process.limits.soft(abi::RLIMIT_STACK))?;
     process.descriptors.unshare()?;
+    process.signals.lock().unshare()?;
     end_other_threads(thread)?;
     install(process, &loaded);
     process.timers.clear_created();
@@ -359,15 +382,17 @@ pub fn install(process: &Process, loaded: &Loaded) {
 
 /// Ends all threads but the running one, and waits for them. EINTR if this one is to end, too.
 fn end_other_threads(thread: &Arc<Thread>) -> Result<(), Errno> {
-    let others: Vec<Arc<Thread>> = {
+    {
+        // Under the lock, since a list of the others would take memory.
         let threads = thread.process.threads.lock();
-        threads.iter().filter(|other| !Arc::ptr_eq(other, thread)).cloned().collect()
-    };
-    if others.is_empty() {
-        return Ok(());
+        if threads.len() == 1 {
+            return Ok(());
+        }
+        threads
+            .iter()
+            .filter(|other| !Arc::ptr_eq(other, thread))
+            .for_each(|other| other.add_work(Work::EXIT));
     }
-    others.iter().for_each(|other| other.add_work(Work::EXIT));
-    drop(others);
     block_on(&thread.process.exit_source, false, None, || {
         if thread.process.threads.lock().len() == 1 { Ok(()) } else { Err(Errno::AGAIN) }
     })

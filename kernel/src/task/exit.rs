@@ -28,8 +28,8 @@ pub fn end_process(process: &Arc<Process>, status: ExitStatus) {
         *exiting = Some(status);
     }
     let me = crate::this::with(Arc::clone);
-    let threads = process.threads.lock().clone();
-    for thread in threads.iter().filter(|thread| !Arc::ptr_eq(thread, &me)) {
+    // Under the lock, since a list of them would take memory.
+    for thread in process.threads.lock().iter().filter(|thread| !Arc::ptr_eq(thread, &me)) {
         thread.add_work(Work::EXIT);
     }
 }

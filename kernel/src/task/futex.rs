@@ -3,12 +3,10 @@ use super::sched::{self, Wake};
 use super::thread::Thread;
 use crate::errno::Errno;
 use crate::mm::user;
-use alloc::collections::VecDeque;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering::*};
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use linux_raw_sys::general as abi;
-use spin::{LazyLock, Mutex};
+use spin::{Mutex, Once};
 
 /// Buckets of the hash table. Power of two; Linux has 256 per CPU.
 const BUCKETS: usize = 256;
@@ -26,17 +24,72 @@ pub struct Key {
     address: u64,
 }
 
-struct Waiter {
-    thread: Arc<Thread>,
-    bitset: u32,
+/// A thread's place in a list of those that wait. Each thread has one, so that waiting takes no memory.
+pub struct Waiter {
+    thread: Once<Weak<Thread>>,
+    bitset: AtomicU32,
     /// Where it waits; changed by requeue.
     key: Mutex<Key>,
     woken: AtomicBool,
+    /// The one behind it in its bucket's list, by whose lock it is guarded.
+    next: Mutex<Option<Arc<Waiter>>>,
 }
 
-type Bucket = Mutex<VecDeque<Arc<Waiter>>>;
-static TABLE: LazyLock<Vec<Bucket>> =
-    LazyLock::new(|| (0..BUCKETS).map(|_| Mutex::new(VecDeque::new())).collect());
+impl Waiter {
+    /// In no list.
+    pub fn new() -> Waiter {
+        Waiter {
+            thread: Once::new(),
+            bitset: AtomicU32::new(0),
+            key: Mutex::new(Key { memory: 0, address: 0 }),
+            woken: AtomicBool::new(false),
+            next: Mutex::new(None),
+        }
+    }
+    /// Says whose it is.
+    pub fn belongs_to(&self, thread: &Arc<Thread>) {
+        self.thread.call_once(|| Arc::downgrade(thread));
+    }
+}
+
+/// Those that wait for words of one hash, the first that came first.
+struct Bucket {
+    first: Option<Arc<Waiter>>,
+    last: Option<Arc<Waiter>>,
+}
+
+impl Bucket {
+    fn push(&mut self, waiter: Arc<Waiter>) {
+        match self.last.replace(waiter.clone()) {
+            Some(last) => *last.next.lock() = Some(waiter),
+            None => self.first = Some(waiter),
+        }
+    }
+    /// Takes out the first that `wanted` holds for.
+    fn take(&mut self, wanted: impl Fn(&Arc<Waiter>) -> bool) -> Option<Arc<Waiter>> {
+        let mut before: Option<Arc<Waiter>> = None;
+        let mut at = self.first.clone();
+        while let Some(waiter) = at {
+            if !wanted(&waiter) {
+                at = waiter.next.lock().clone();
+                before = Some(waiter);
+                continue;
+            }
+            let next = waiter.next.lock().take();
+            if next.is_none() {
+                self.last = before.clone();
+            }
+            match before {
+                Some(before) => *before.next.lock() = next,
+                None => self.first = next,
+            }
+            return Some(waiter);
+        }
+        None
+    }
+}
+
+static TABLE: [Mutex<Bucket>; BUCKETS] = [const { Mutex::new(Bucket { first: None, last: None }) }; BUCKETS];
 
 impl Key {
     /// The key of the word at `addr`; `private`: the caller says that no other process waits for it. EINVAL, EFAULT.
@@ -75,14 +128,12 @@ pub fn wait(
         return Err(Errno::INVAL);
     }
     let key = Key::new(addr, private)?;
-    let waiter = Arc::new(Waiter {
-        thread: crate::this::with(Arc::clone),
-        bitset,
-        key: Mutex::new(key),
-        woken: AtomicBool::new(false),
-    });
+    let waiter = crate::this::with(|thread| thread.waiter.clone());
+    waiter.bitset.store(bitset, Relaxed);
+    waiter.woken.store(false, Relaxed);
+    *waiter.key.lock() = key;
     // Listed before the word is read: who changes it and wakes afterwards finds us.
-    TABLE[key.bucket()].lock().push_back(waiter.clone());
+    TABLE[key.bucket()].lock().push(waiter.clone());
     let value = user::load_u32(addr);
     let outcome = match value {
         Ok(found) if found == expected => sleep(&waiter, deadline_ns),
@@ -118,7 +169,7 @@ fn remove(waiter: &Arc<Waiter>) {
         if *waiter.key.lock() != key {
             continue;
         }
-        bucket.retain(|other| !Arc::ptr_eq(other, waiter));
+        bucket.take(|other| Arc::ptr_eq(other, waiter));
         return;
     }
 }
@@ -141,13 +192,15 @@ fn wake_key(key: Key, count: usize, bitset: u32) -> usize {
     while woken < count {
         let found = {
             let mut bucket = TABLE[key.bucket()].lock();
-            let index =
-                bucket.iter().position(|waiter| waiter.bitset & bitset != 0 && *waiter.key.lock() == key);
-            index.and_then(|index| bucket.remove(index))
+            let found =
+                bucket.take(|waiter| waiter.bitset.load(Relaxed) & bitset != 0 && *waiter.key.lock() == key);
+            // Under the lock: a thread that gives up finds itself in the list, or woken.
+            found.inspect(|waiter| waiter.woken.store(true, Release))
         };
         let Some(waiter) = found else { break };
-        waiter.woken.store(true, Release);
-        sched::unpark(&waiter.thread);
+        if let Some(thread) = waiter.thread.get().and_then(Weak::upgrade) {
+            sched::unpark(&thread);
+        }
         woken += 1;
     }
     woken
@@ -177,12 +230,11 @@ pub fn requeue(
         let mut first = TABLE[a.min(b)].lock();
         let mut second = (a != b).then(|| TABLE[a.max(b)].lock());
         let source = if a <= b { &mut *first } else { second.as_deref_mut().unwrap_or(&mut first) };
-        let index = source.iter().position(|waiter| *waiter.key.lock() == from_key);
-        let Some(waiter) = index.and_then(|index| source.remove(index)) else { break };
+        let Some(waiter) = source.take(|waiter| *waiter.key.lock() == from_key) else { break };
         *waiter.key.lock() = to_key;
         match (&mut second, a < b) {
-            (Some(second), true) => second.push_back(waiter),
-            _ => first.push_back(waiter),
+            (Some(second), true) => second.push(waiter),
+            _ => first.push(waiter),
         }
         moved += 1;
     }

@@ -11,7 +11,11 @@ use crate::time::posix_timer::ProcessTimers;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::try_arc;
+use coracle_hal::cpu;
 use coracle_image::User;
+use coracle_loader::Strings;
 use coracle_sorted_map::SortedMap;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
@@ -37,7 +41,7 @@ pub struct Process {
     /// User and group ids (credentials(7)).
     pub credentials: Mutex<Credentials>,
     /// What was executed.
-    pub program: Mutex<Program>,
+    pub program: Mutex<Arc<Program>>,
     /// setitimer(2) and timer_create(2).
     pub timers: ProcessTimers,
     /// Parent and children.
@@ -87,7 +91,7 @@ pub struct Process {
 }
 
 /// User and group ids (credentials(7)): real, effective, saved, file system.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Credentials {
     /// User ids.
     pub uid: [u32; 4],
@@ -123,6 +127,14 @@ impl Credentials {
         let same = [real, effective].into_iter().any(|id| id == other_real || id == other_saved);
         same || self.capabilities[0] >> CAP_KILL & 1 != 0
     }
+    /// A copy without the supplementary groups.
+    pub fn ids(&self) -> Credentials {
+        Credentials { groups: Vec::new(), ..*self }
+    }
+    /// A copy. ENOMEM.
+    pub fn try_clone(&self) -> Result<Credentials, Errno> {
+        Ok(Credentials { groups: self.groups.try_to_vec()?, ..*self })
+    }
     /// Those of a user in no other groups. Only root has capabilities.
     pub fn of_user(user: User) -> Self {
         let capabilities =
@@ -132,14 +144,14 @@ impl Credentials {
 }
 
 /// What a process executes, for /proc.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Program {
     /// Path of the executable.
     pub path: String,
     /// Arguments.
-    pub arguments: Vec<Vec<u8>>,
+    pub arguments: Strings,
     /// Environment, as `NAME=VALUE`.
-    pub environment: Vec<Vec<u8>>,
+    pub environment: Strings,
     /// Auxiliary vector as pairs of words.
     pub auxv: Vec<(u64, u64)>,
     /// Where its code and stack begin, for /proc/self/stat.
@@ -222,14 +234,19 @@ pub fn process_by_pid_or_self(thread: &Thread, pid: i32) -> Result<Arc<Process>,
     }
 }
 
-/// All processes.
-pub fn all() -> Vec<Arc<Process>> {
-    PROCESSES.read().values().cloned().collect()
+/// All processes, in the order of their pids. The list may change meanwhile.
+pub fn all() -> impl Iterator<Item = Arc<Process>> {
+    let mut last = 0;
+    core::iter::from_fn(move || {
+        let next = PROCESSES.read().after(&last).map(|(_, process)| process.clone())?;
+        last = next.pid;
+        Some(next)
+    })
 }
 
 /// The processes of a group.
-pub fn of_group(group: i32) -> Vec<Arc<Process>> {
-    PROCESSES.read().values().filter(|process| process.group.load(Relaxed) == group).cloned().collect()
+pub fn of_group(group: i32) -> impl Iterator<Item = Arc<Process>> {
+    all().filter(move |process| process.group.load(Relaxed) == group)
 }
 
 /// Number of threads in all processes.
@@ -242,6 +259,25 @@ pub fn last_id() -> i32 {
     LAST_ID.load(Relaxed)
 }
 
+/// Makes room for another child of `parent`, and for as many children as there are processes at those that may get the
+/// orphans of its descendants: subreapers and the first process. A process must not fail to find a parent when its own ends.
+fn make_room_for_heirs(parent: &Arc<Process>) -> Result<(), Errno> {
+    // Each CPU may be about to add one.
+    parent.family.lock().children.make_room(cpu::possible())?;
+    let processes = PROCESSES.read().len() + cpu::possible();
+    let mut candidate = Some(parent.clone());
+    while let Some(process) = candidate {
+        let next = process.parent();
+        if next.is_none() || process.subreaper.load(Relaxed) {
+            let mut family = process.family.lock();
+            let missing = processes.saturating_sub(family.children.len());
+            family.children.make_room(missing)?;
+        }
+        candidate = next;
+    }
+    Ok(())
+}
+
 /// A process is gone and was waited for.
 pub fn forget(pid: i32) {
     let removed = PROCESSES.write().remove(&pid);
@@ -249,27 +285,38 @@ pub fn forget(pid: i32) {
 }
 
 impl Process {
-    /// A process without threads, which isn't listed yet.
+    /// A process without threads, which isn't listed yet. ENOMEM.
     pub fn new(
         pid: i32,
         memory: Arc<Memory>,
         descriptors: Arc<DescriptorTable>,
         fs: Arc<FsContext>,
-    ) -> Arc<Process> {
-        Arc::new(Self::build(pid, memory, descriptors, fs))
+    ) -> Result<Arc<Process>, Errno> {
+        Ok(try_arc(Self::build(pid, memory, descriptors, fs)?)?)
     }
 
-    /// Lists it under its pid.
-    pub fn publish(self: &Arc<Self>) {
-        PROCESSES.write().insert(self.pid, self.clone());
+    /// Lists it under its pid, after room was made for it among the children of `parent` and of those that may get it later.
+    /// ENOMEM.
+    pub fn publish(self: &Arc<Self>, parent: Option<&Arc<Process>>) -> Result<(), Errno> {
+        if let Some(parent) = parent {
+            make_room_for_heirs(parent)?;
+        }
+        PROCESSES.write().insert(self.pid, self.clone())?;
+        Ok(())
+    }
+
+    /// Becomes the parent of its descendants' orphans (prctl(2), PR_SET_CHILD_SUBREAPER), or no longer. ENOMEM.
+    pub fn set_subreaper(self: &Arc<Self>, on: bool) -> Result<(), Errno> {
+        self.subreaper.store(on, Relaxed);
+        make_room_for_heirs(self)
     }
 
     /// The process of the idle threads: it has no program and isn't listed.
     pub fn idle() -> Result<Arc<Process>, Errno> {
-        let mut process =
-            Self::build(0, Memory::new()?, Arc::new(DescriptorTable::new()), Arc::new(FsContext::new()));
+        let descriptors = try_arc(DescriptorTable::new())?;
+        let mut process = Self::build(0, Memory::new()?, descriptors, try_arc(FsContext::new())?)?;
         process.memory_id = AtomicU64::new(0);
-        Ok(Arc::new(process))
+        Ok(try_arc(process)?)
     }
 
     fn build(
@@ -277,17 +324,17 @@ impl Process {
         memory: Arc<Memory>,
         descriptors: Arc<DescriptorTable>,
         fs: Arc<FsContext>,
-    ) -> Process {
-        Process {
+    ) -> Result<Process, Errno> {
+        Ok(Process {
             pid,
             descriptors: TableUse::new(descriptors),
             fs,
             threads: Mutex::new(Vec::new()),
-            signals: Mutex::new(ProcessSignals::default()),
+            signals: Mutex::new(ProcessSignals::new()?),
             signal_source: PollSource::new(),
             limits: Limits::default(),
             credentials: Mutex::new(Credentials::default()),
-            program: Mutex::new(Program::default()),
+            program: Mutex::new(try_arc(Program::default())?),
             timers: ProcessTimers::default(),
             family: Mutex::new(Family::default()),
             parent_pid: AtomicI32::new(0),
@@ -313,7 +360,7 @@ impl Process {
             memory_id: AtomicU64::new(memory.id),
             memory: RwLock::new(memory),
             start_ns: coracle_hal::time::now_ns(),
-        }
+        })
     }
 
     /// Its memory.
@@ -340,10 +387,14 @@ impl Process {
         self.start_ns
     }
 
-    /// Lists a thread of this process.
-    pub fn add_thread(&self, thread: &Arc<Thread>) {
-        THREADS.write().insert(thread.tid, Arc::downgrade(thread));
-        self.threads.lock().push(thread.clone());
+    /// Lists a thread of this process. ENOMEM.
+    pub fn add_thread(&self, thread: &Arc<Thread>) -> Result<(), Errno> {
+        THREADS.write().insert(thread.tid, Arc::downgrade(thread))?;
+        if let Err(error) = self.threads.lock().try_push(thread.clone()) {
+            THREADS.write().remove(&thread.tid);
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// Takes a thread off the lists; gives how many remain.
@@ -370,7 +421,8 @@ impl Process {
                 if !family.ended {
                     self.family.lock().parent = Arc::downgrade(&parent);
                     self.parent_pid.store(parent.pid, SeqCst);
-                    family.children.push(self.clone());
+                    // Room was made by `publish`.
+                    family.children.push_reserved(self.clone());
                     return;
                 }
             }
@@ -406,19 +458,17 @@ impl Process {
 
     /// CPU time of all its threads, nanoseconds.
     pub fn cpu_time_ns(&self) -> u64 {
-        let threads: Vec<Arc<Thread>> = self.threads.lock().clone();
-        let running: u64 = threads.iter().map(|thread| super::sched::cpu_time_ns(thread)).sum();
+        let running: u64 = self.threads.lock().iter().map(|thread| super::sched::cpu_time_ns(thread)).sum();
         running + self.ended_threads_ns.load(Relaxed)
     }
 
     /// Stops all threads (SIGSTOP and its like) and tells the parent.
     pub fn stop(self: &Arc<Self>, signal: u32) {
-        let threads = {
+        {
             let threads = self.threads.lock();
             self.stopped.store(signal, Relaxed);
-            threads.clone()
-        };
-        threads.iter().for_each(|thread| thread.add_work(Work::STOP));
+            threads.iter().for_each(|thread| thread.add_work(Work::STOP));
+        }
         self.tell_parent_of_stop(abi::CLD_STOPPED as i32, signal as i32);
     }
 
@@ -427,8 +477,7 @@ impl Process {
         if self.stopped.swap(0, Relaxed) == 0 {
             return;
         }
-        let threads = self.threads.lock().clone();
-        for thread in &threads {
+        for thread in self.threads.lock().iter() {
             thread.work().clear(Work::STOP);
             super::sched::unpark(thread);
         }

@@ -1,8 +1,11 @@
 //! The queues of threads that want to run, one per CPU, and which CPUs have nothing to do.
 use super::slice::{Debt, NO_SLICE};
 use super::thread::Thread;
+use crate::errno::Errno;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use coracle_fallible::Room;
+use coracle_fallible::prelude::*;
 use coracle_hal::cpu;
 use coracle_hal::percpu::PerCpu;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*, fence};
@@ -59,6 +62,28 @@ pub fn runnable() -> usize {
     (0..cpu::count()).map(|cpu| CPUS.of(cpu).waiting.load(Relaxed) + usize::from(idle & 1 << cpu == 0)).sum()
 }
 
+/// Room for all threads in the queues of all CPUs, so that queueing one never takes memory.
+static ROOM: Room = Room::new();
+
+/// A thread's share of that room.
+pub(super) struct Place;
+
+impl Place {
+    /// Makes the room. ENOMEM.
+    pub(super) fn new() -> Result<Place, Errno> {
+        ROOM.take(|threads| {
+            (0..cpu::possible()).try_for_each(|cpu| CPUS.of(cpu).queue.lock().make_room_for(threads))
+        })?;
+        Ok(Place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        ROOM.give();
+    }
+}
+
 /// An end of a queue.
 pub(super) enum End {
     Front,
@@ -70,8 +95,8 @@ pub(super) fn push(cpu: &Cpu, thread: Arc<Thread>, end: End) -> usize {
     let mut queue = cpu.queue.lock();
     let before = queue.len();
     match end {
-        End::Front => queue.push_front(thread),
-        End::Back => queue.push_back(thread),
+        End::Front => queue.push_front_reserved(thread),
+        End::Back => queue.push_back_reserved(thread),
     }
     cpu.waiting.store(before + 1, SeqCst);
     if before == 0 && cpu::count() > 1 {

@@ -3,9 +3,10 @@
 //! Each CPU has a queue of threads that want to run (`run_queue`). A CPU without work takes from the others. Only when a
 //! thread waits for the CPU is a timer set that will interrupt the running one (`slice`): there is no tick. A thread that sleeps while
 //! nobody else wants its CPU idles on its own stack, so that being woken there costs no switch.
-use super::run_queue::{CPUS, Cpu, End, IDLE, all_cpus, kick_helper, pop, push, steal};
+use super::run_queue::{self, CPUS, Cpu, End, IDLE, all_cpus, kick_helper, pop, push, steal};
 use super::slice::{IN_IDLE_LOOP, NO_SLICE, arm_slice, end_slice};
 use super::thread::{Thread, Work};
+use crate::errno::Errno;
 use crate::time::timer;
 use crate::{drivers, this};
 use alloc::sync::Arc;
@@ -37,6 +38,8 @@ pub struct SchedState {
     since_ns: AtomicU64,
     /// How often it left the CPU by itself, and how often it had to.
     pub switches: [AtomicU64; 2],
+    /// Room for it in every queue.
+    _place: run_queue::Place,
     /// Its timer for sleeping with a deadline.
     pub sleep_timer: timer::SleepTimer,
     /// How much later than asked a sleep with a deadline may end, in nanoseconds, so that it needs no interrupt of its own
@@ -57,18 +60,20 @@ const NOTIFIED: u8 = 2;
 const IDLING: u8 = 3;
 
 impl SchedState {
-    /// A thread that hasn't run.
-    pub fn new(affinity: u64) -> Self {
-        SchedState {
+    /// A thread that hasn't run. ENOMEM.
+    pub fn new(affinity: u64) -> Result<Self, Errno> {
+        let place = run_queue::Place::new()?;
+        Ok(SchedState {
+            _place: place,
             state: AtomicU8::new(AWAKE),
             cpu: AtomicU32::new(0),
             affinity: AtomicU64::new(affinity),
             run_ns: AtomicU64::new(0),
             since_ns: AtomicU64::new(0),
             switches: [AtomicU64::new(0), AtomicU64::new(0)],
-            sleep_timer: timer::SleepTimer::new(),
+            sleep_timer: timer::SleepTimer::new()?,
             timer_slack_ns: [const { AtomicU64::new(TIMER_SLACK_NS) }; 2],
-        }
+        })
     }
     /// CPUs it may run on.
     pub fn affinity(&self) -> u64 {

@@ -1,10 +1,12 @@
 //! A thread of a program.
+use super::futex::Waiter;
 use super::process::Process;
 use super::run_queue;
 use super::sched::{self, SchedState};
 use super::signal::ThreadSignals;
 use crate::errno::Errno;
 use alloc::sync::Arc;
+use coracle_fallible::try_arc;
 use coracle_hal::context::UserContext;
 use coracle_hal::cpu;
 use coracle_hal::kernel::HasTask;
@@ -23,6 +25,8 @@ pub struct Thread {
     pub tid: i32,
     /// The process it belongs to.
     pub process: Arc<Process>,
+    /// Its place in a list of threads that wait for a futex.
+    pub waiter: Arc<Waiter>,
     /// The scheduler's part.
     pub sched: SchedState,
     /// Mask, pending signals, alternate stack.
@@ -97,20 +101,21 @@ impl Thread {
         fpu_from_current: bool,
     ) -> Result<Arc<Thread>, Errno> {
         let task = Task::new(context, fs_base, fpu_from_current).ok_or(Errno::NOMEM)?;
-        Ok(Self::with_task(process, tid, task, run_queue::all_cpus()))
+        Self::with_task(process, tid, task, run_queue::all_cpus())
     }
 
-    /// The thread of a CPU's boot stack.
-    pub fn idle(process: Arc<Process>) -> Arc<Thread> {
+    /// The thread of a CPU's boot stack. ENOMEM.
+    pub fn idle(process: Arc<Process>) -> Result<Arc<Thread>, Errno> {
         Self::with_task(process, 0, Task::idle(), u64::MAX)
     }
 
-    fn with_task(process: Arc<Process>, tid: i32, task: Task, affinity: u64) -> Arc<Thread> {
-        Arc::new(Thread {
+    fn with_task(process: Arc<Process>, tid: i32, task: Task, affinity: u64) -> Result<Arc<Thread>, Errno> {
+        let thread = try_arc(Thread {
             task,
             tid,
             process,
-            sched: SchedState::new(affinity),
+            waiter: try_arc(Waiter::new())?,
+            sched: SchedState::new(affinity)?,
             signals: Mutex::new(ThreadSignals::default()),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
@@ -119,7 +124,9 @@ impl Thread {
             fruitless_fault: AtomicUsize::new(0),
             fruitless_faults: AtomicU32::new(0),
             policy: AtomicU32::new(0),
-        })
+        })?;
+        thread.waiter.belongs_to(&thread);
+        Ok(thread)
     }
 
     /// What is to be done before it returns to the program.
@@ -154,6 +161,12 @@ impl Thread {
         let name = self.name.lock();
         let len = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_LEN);
         alloc::string::String::from_utf8_lossy(&name[..len]).into_owned()
+    }
+
+    /// Takes over another thread's name.
+    pub fn copy_name(&self, from: &Thread) {
+        let name = *from.name.lock();
+        *self.name.lock() = name;
     }
 
     /// Sets its name; what is too long is cut.

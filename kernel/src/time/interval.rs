@@ -6,10 +6,10 @@
 //! what the program makes of it, and never more than one interrupt for each expiry that the program takes.
 use super::clock;
 use super::timer::{Timed, Timer};
+use crate::errno::Errno;
 use alloc::sync::Weak;
 
 /// When it goes off, and every how long after that.
-#[derive(Default)]
 pub struct IntervalTimer {
     /// The first expiry that isn't counted yet, nanoseconds since boot; 0: disarmed.
     next_ns: u64,
@@ -21,6 +21,11 @@ pub struct IntervalTimer {
 }
 
 impl IntervalTimer {
+    /// Disarmed. ENOMEM.
+    pub fn new() -> Result<Self, Errno> {
+        Ok(IntervalTimer { next_ns: 0, interval_ns: 0, expired: false, timer: Timer::new()? })
+    }
+
     /// Sets it to go off at `first_ns` since boot (0: never) and to call `owner` then, if there is one: without, the timer
     /// is only asked. Returns what [`Self::remaining`] was.
     pub fn set(

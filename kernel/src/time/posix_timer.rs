@@ -9,6 +9,7 @@ use crate::errno::Errno;
 use crate::task::process::{self, Process};
 use crate::task::signal::{self, Charge, Sent, SigInfo};
 use alloc::sync::{Arc, Weak};
+use coracle_fallible::try_arc_cyclic;
 use coracle_sorted_map::SortedMap;
 use linux_raw_sys::general as abi;
 use spin::Mutex;
@@ -60,7 +61,6 @@ pub struct PosixTimer {
     _charge: Option<Charge>,
 }
 
-#[derive(Default)]
 struct State {
     interval: IntervalTimer,
     /// Its signal waits.
@@ -78,16 +78,17 @@ impl PosixTimer {
         clock: Clock,
         notify: Notify,
         charge: Option<Charge>,
-    ) -> Arc<PosixTimer> {
-        Arc::new_cyclic(|this| PosixTimer {
+    ) -> Result<Arc<PosixTimer>, Errno> {
+        let interval = IntervalTimer::new()?;
+        Ok(try_arc_cyclic(|this| PosixTimer {
             process: Arc::downgrade(process),
             this: this.clone(),
             id,
             clock,
             notify,
-            state: Mutex::new(State::default()),
+            state: Mutex::new(State { interval, queued: false, merged: 0, overrun: 0 }),
             _charge: charge,
-        })
+        })?)
     }
 
     /// Sets it: `first_ns` since boot (0: disarm). Gives what was left, and the interval.
@@ -221,7 +222,7 @@ impl ProcessTimers {
         }
         let id = timers.next_id;
         timers.next_id = next_id(id);
-        timers.by_id.insert(id, PosixTimer::new(process, id, clock, notify(id), Some(charge)));
+        timers.by_id.insert(id, PosixTimer::new(process, id, clock, notify(id), Some(charge))?)?;
         Ok(id)
     }
 
@@ -249,11 +250,11 @@ impl ProcessTimers {
         };
         let mut timers = self.0.lock();
         let place = &mut timers.intervals[which as usize];
-        Ok(place
-            .get_or_insert_with(|| {
-                PosixTimer::new(process, 0, Clock::Monotonic, Notify::Interval { signal }, None)
-            })
-            .clone())
+        if let Some(timer) = place {
+            return Ok(timer.clone());
+        }
+        let timer = PosixTimer::new(process, 0, Clock::Monotonic, Notify::Interval { signal }, None)?;
+        Ok(place.insert(timer).clone())
     }
 
     /// A signal of the process as a whole is delivered, or won't be: a timer of setitimer(2) that waits for it goes on.

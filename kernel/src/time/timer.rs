@@ -2,9 +2,11 @@
 //!
 //! A thread that sleeps with a deadline leaves its timer set when it wakes early, and moves it only if the next deadline
 //! is earlier: a server that always waits "at most a second" touches it once a second, not once per wait.
+use crate::errno::Errno;
 use crate::task::sched;
 use crate::task::thread::Thread;
 use alloc::sync::{Arc, Weak};
+use coracle_fallible::Room;
 use coracle_hal::percpu::PerCpu;
 use coracle_hal::{cpu, time};
 use coracle_timer_wheel::{TimerId, Wheel};
@@ -27,17 +29,22 @@ enum Target {
 
 static WHEELS: PerCpu<Mutex<Wheel<Target>>> = PerCpu::new(|_| Mutex::new(Wheel::default()));
 
+/// Room for all timers in the wheels of all CPUs, so that setting one never takes memory.
+static ROOM: Room = Room::new();
+
 /// A timer, which its owner sets as often as it likes.
-#[derive(Default)]
 pub struct Timer {
     /// The wheel that it stands in, set or not; none before it is set first.
     place: Option<(usize, TimerId)>,
 }
 
 impl Timer {
-    /// Not set.
-    pub const fn new() -> Self {
-        Timer { place: None }
+    /// Not set. ENOMEM.
+    pub fn new() -> Result<Self, Errno> {
+        ROOM.take(|timers| {
+            (0..cpu::possible()).try_for_each(|cpu| WHEELS.of(cpu).lock().make_room_for(timers))
+        })?;
+        Ok(Timer { place: None })
     }
 
     /// Calls `owner`, whose timer this is, once when `deadline_ns` (nanoseconds since boot) has passed. Replaces an earlier
@@ -53,7 +60,9 @@ impl Timer {
             // Its wheel is of another CPU, whose interrupt can't be set from here.
             _ => {
                 self.remove();
-                let id = WHEELS.get().lock().insert(target());
+                let inserted = WHEELS.get().lock().insert(target());
+                // There is room for it in each wheel.
+                let Ok(id) = inserted else { unreachable!("a timer without room") };
                 self.place = Some((here, id));
                 id
             }
@@ -80,6 +89,7 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         self.remove();
+        ROOM.give();
     }
 }
 
@@ -143,13 +153,13 @@ struct Queued {
 const NEVER: u64 = u64::MAX;
 
 impl SleepTimer {
-    /// Not set.
-    pub const fn new() -> Self {
-        SleepTimer {
+    /// Not set. ENOMEM.
+    pub fn new() -> Result<Self, Errno> {
+        Ok(SleepTimer {
             wanted: AtomicU64::new(NEVER),
             fired: AtomicBool::new(false),
-            queued: Mutex::new(Queued { timer: Timer::new(), deadline_ns: NEVER }),
-        }
+            queued: Mutex::new(Queued { timer: Timer::new()?, deadline_ns: NEVER }),
+        })
     }
 
     /// Wakes `thread`, whose timer this is, at `deadline_ns`.

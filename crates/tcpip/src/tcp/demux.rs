@@ -9,6 +9,7 @@ use crate::events::Events;
 use crate::hash::Key;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use coracle_fallible::NoMemory;
 use spin::{Mutex, MutexGuard};
 
 const SHARD_BITS: u32 = 4;
@@ -69,9 +70,9 @@ pub enum Found<D: Device, E: Events> {
     /// A connection.
     Connection(Arc<TcpSocket<D, E>>),
     /// A SYN was answered.
-    Request(Box<Request<D, E>>),
+    Request(Request<D, E>),
     /// A connection that has ended.
-    TimeWait(Box<TimeWait>),
+    TimeWait(TimeWait),
     /// Nobody.
     Nothing,
 }
@@ -123,20 +124,23 @@ impl<D: Device, E: Events> Demux<D, E> {
         let (mut shard, words, hash) = self.locate(tuple);
         match shard.find_mut(hash, words) {
             Some(Entry::Connection(socket)) => Found::Connection(socket.clone()),
-            Some(Entry::Request(request)) => Found::Request(request.clone()),
-            Some(Entry::TimeWait(end)) => Found::TimeWait(end.clone()),
+            Some(Entry::Request(request)) => Found::Request(Request::clone(request)),
+            Some(Entry::TimeWait(end)) => Found::TimeWait(TimeWait::clone(end)),
             None => Found::Nothing,
         }
     }
 
     /// Enters a tuple; `false` if it was there already.
-    pub fn insert(&self, tuple: Tuple, entry: Entry<D, E>) -> bool {
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the table is as it was.
+    pub fn insert(&self, tuple: Tuple, entry: Entry<D, E>) -> Result<bool, NoMemory> {
         let (mut shard, words, hash) = self.locate(&tuple);
         if shard.find_mut(hash, words).is_some() {
-            return false;
+            return Ok(false);
         }
-        shard.insert(words, entry, |words| spread(self.key, words));
-        true
+        shard.insert(words, entry, |words| spread(self.key, words))?;
+        Ok(true)
     }
 
     /// Replaces what `which` agrees to; gives what was there, or the new entry back.

@@ -31,7 +31,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         };
         match self.demux.find(&tuple) {
             Found::Connection(socket) => self.deliver(now, &socket, &segment, payload, info.segment_size),
-            Found::Request(request) => self.request_segment(now, tuple, *request, segment, payload),
+            Found::Request(request) => self.request_segment(now, tuple, request, segment, payload),
             Found::TimeWait(end) => {
                 if let Some(iss) = self.time_wait_segment(now, &tuple, &end, &segment, payload.len()) {
                     self.segment_without_connection(now, tuple, segment, payload, Some(iss));

@@ -14,9 +14,10 @@ use crate::events::{Events, Readiness};
 use crate::payload::Payload;
 use crate::stack::Stack;
 use crate::timers::{Timer, TimerHandle};
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
+use coracle_fallible::prelude::*;
+use coracle_fallible::{NoMemory, try_arc, try_box};
 
 /// First wait for the answer to a SYN-ACK, ns; it doubles (RFC 6298).
 const FIRST_WAIT: u64 = 1_000_000_000;
@@ -117,7 +118,8 @@ impl<D: Device, E: Events> Stack<D, E> {
             return self.send_syn_ack(now, &tuple, &options, iss, segment.seq, syn, ts);
         }
         let iss = iss.unwrap_or_else(|| self.initial_sequence(now, &tuple));
-        let timer = self.timers.insert(u64::from(tuple.remote_port), Timer::Tuple(tuple));
+        // What there is no memory for is as if the SYN had been lost.
+        let timer = self.timers.insert(u64::from(tuple.remote_port), Timer::Tuple(tuple)).ok();
         let request = Request {
             listener: Arc::downgrade(listener),
             iss,
@@ -127,13 +129,20 @@ impl<D: Device, E: Events> Stack<D, E> {
             ts_offset,
             retries: 0,
             sent: now,
-            timer: Some(timer),
+            timer,
         };
-        if !self.demux.insert(tuple, Entry::Request(Box::new(request.clone()))) {
-            // Another CPU was faster with the same SYN.
-            self.timers.remove(timer);
+        let entered =
+            try_box(request.clone()).and_then(|entry| self.demux.insert(tuple, Entry::Request(entry)));
+        let (Some(timer), Ok(true)) = (timer, entered) else {
+            // Or another CPU was faster with the same SYN.
+            if entered == Ok(true) {
+                drop(self.demux.remove(&tuple, |entry| matches!(entry, Entry::Request(_))));
+            }
+            if let Some(timer) = timer {
+                self.timers.remove(timer);
+            }
             return self.request_gone(&request);
-        }
+        };
         self.timers.set(timer, now + FIRST_WAIT);
         self.answer(now, &tuple, &options, &request);
     }
@@ -230,7 +239,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             }
         }
         let rtt = (request.retries == 0).then(|| now.saturating_sub(request.sent));
-        let child = self.child(now, &tuple, &options, &request, &segment, rtt);
+        let Ok(child) = self.child(now, &tuple, &options, &request, &segment, rtt) else { return };
         self.open(now, &listener, tuple, child, segment, payload, Some(request));
     }
 
@@ -270,11 +279,12 @@ impl<D: Device, E: Events> Stack<D, E> {
             sent: now,
             timer: None,
         };
-        let child = self.child(now, &tuple, &options, &request, &segment, None);
+        let Ok(child) = self.child(now, &tuple, &options, &request, &segment, None) else { return };
         self.open(now, listener, tuple, child, segment, payload, None);
     }
 
-    /// The socket of a connection whose handshake is complete.
+    /// The socket of a connection whose handshake is complete. Without memory, it is as if the acknowledgement had been
+    /// lost.
     fn child(
         &self,
         now: u64,
@@ -283,8 +293,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         request: &Request<D, E>,
         segment: &Segment,
         rtt: Option<u64>,
-    ) -> Arc<TcpSocket<D, E>> {
-        let child = Arc::new(TcpSocket::new(&self.config.limits, None));
+    ) -> Result<Arc<TcpSocket<D, E>>, NoMemory> {
+        let child = try_arc(TcpSocket::new(&self.config.limits, None))?;
         // The other end of the handshake may have been another CPU's, whose clock had been read later.
         let (cx, mut tcb) = Context::lock(self, &child, now.max(request.sent));
         tcb.tuple = *tuple;
@@ -315,7 +325,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         tcb.state = State::Established;
         tcb.start(&cx);
         drop(tcb);
-        child
+        Ok(child)
     }
 
     /// Enters a new connection in the table and in its listener's queue, and gives it the segment that completed it.
@@ -332,24 +342,27 @@ impl<D: Device, E: Events> Stack<D, E> {
     ) {
         let timer =
             self.timers.insert(u64::from(tuple.remote_port), Timer::Connection(Arc::downgrade(&child)));
+        let Ok(timer) = timer else { return };
         child.lock().timer = Some(timer);
         let entered = match &request {
             Some(_) => self
                 .demux
                 .replace(&tuple, Entry::Connection(child.clone()), |entry| matches!(entry, Entry::Request(_)))
                 .is_ok(),
-            None => self.demux.insert(tuple, Entry::Connection(child.clone())),
+            None => self.demux.insert(tuple, Entry::Connection(child.clone())).unwrap_or(false),
         };
         if !entered {
-            // Another CPU was faster with the same acknowledgement.
+            // Another CPU was faster with the same acknowledgement, or there is no memory.
             return self.timers.remove(timer);
         }
         let mut tcb = listener.lock();
         let queued = match tcb.listen.as_mut() {
             Some(listen) if listen.queue.len() <= listen.backlog => {
-                listen.queue.push_back(child.clone());
-                listen.half_open -= usize::from(request.is_some()).min(listen.half_open);
-                true
+                let queued = listen.queue.try_push_back(child.clone()).is_ok();
+                if queued {
+                    listen.half_open -= usize::from(request.is_some()).min(listen.half_open);
+                }
+                queued
             }
             _ => false,
         };
@@ -365,7 +378,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         // Nobody accepts: as if the acknowledgement had been lost. The peer or our timer will try again.
         let ours = |entry: &Entry<D, E>| matches!(entry, Entry::Connection(s) if Arc::ptr_eq(s, &child));
         match request {
-            Some(request) => drop(self.demux.replace(&tuple, Entry::Request(Box::new(request)), ours)),
+            Some(request) => match try_box(request) {
+                Ok(request) => drop(self.demux.replace(&tuple, Entry::Request(request), ours)),
+                Err(_) => drop(self.demux.remove(&tuple, ours)),
+            },
             None => drop(self.demux.remove(&tuple, ours)),
         }
         self.timers.remove(timer);

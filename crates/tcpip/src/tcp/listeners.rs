@@ -7,6 +7,8 @@ use crate::events::Events;
 use crate::hash::Key;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::NoMemory;
+use coracle_fallible::prelude::*;
 use coracle_sorted_map::SortedMap;
 use spin::RwLock;
 
@@ -27,16 +29,20 @@ impl<D: Device, E: Events> Listeners<D, E> {
     }
 
     /// Adds a listener; `address` 0 is all of ours.
-    pub fn insert(&self, port: u16, address: u32, socket: Arc<TcpSocket<D, E>>) {
-        self.ports.write().get_or_insert_with(port, Vec::new).push(Listener { address, socket });
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub fn insert(&self, port: u16, address: u32, socket: Arc<TcpSocket<D, E>>) -> Result<(), NoMemory> {
+        self.ports.write().get_or_insert_with(port, Vec::new)?.try_push(Listener { address, socket })
     }
 
     /// Removes a listener.
     pub fn remove(&self, port: u16, socket: &Arc<TcpSocket<D, E>>) {
         let mut ports = self.ports.write();
-        let mut gone = Vec::new();
+        let mut gone = None;
         if let Some(there) = ports.get_mut(&port) {
-            gone.extend(there.extract_if(.., |listener| Arc::ptr_eq(&listener.socket, socket)));
+            let index = there.iter().position(|listener| Arc::ptr_eq(&listener.socket, socket));
+            gone = index.map(|index| there.remove(index));
             if there.is_empty() {
                 ports.remove(&port);
             }

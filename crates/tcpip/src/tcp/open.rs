@@ -11,15 +11,18 @@ use crate::events::Events;
 use crate::ports::Claim;
 use crate::stack::{Stack, Tcp};
 use crate::timers::Timer;
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use coracle_fallible::{try_arc, try_box};
 use core::net::SocketAddrV4;
 
 impl<D: Device, E: Events> Stack<D, E> {
     /// Makes a socket.
-    pub fn tcp_socket(&self, events: E) -> Tcp<D, E> {
-        Arc::new(TcpSocket::new(&self.config.limits, Some(events)))
+    ///
+    /// # Errors
+    /// [`Error::NoBuffers`].
+    pub fn tcp_socket(&self, events: E) -> Result<Tcp<D, E>> {
+        Ok(try_arc(TcpSocket::new(&self.config.limits, Some(events)))?)
     }
 
     /// Binds a socket to a local address (0.0.0.0: all) and port (0: chosen). bind(2).
@@ -60,9 +63,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         } else {
             self.tcp_ports.listen(tcb.tuple.local_port, claim(socket, &tcb, tcb.tuple.local, true))?;
         }
-        tcb.listen = Some(Box::new(Listen { queue: VecDeque::new(), backlog, half_open: 0, cookie_sent: 0 }));
+        let listen = try_box(Listen { queue: VecDeque::new(), backlog, half_open: 0, cookie_sent: 0 })?;
+        self.listeners.insert(tcb.tuple.local_port, tcb.tuple.local, socket.clone())?;
+        tcb.listen = Some(listen);
         tcb.state = State::Listen;
-        self.listeners.insert(tcb.tuple.local_port, tcb.tuple.local, socket.clone());
         socket.publish(tcb);
         Ok(())
     }
@@ -124,26 +128,31 @@ impl<D: Device, E: Events> Stack<D, E> {
             remote_port: peer.port(),
         };
         if tcb.claimed {
-            if !self.enter(tuple, socket) {
+            if !self.enter(tuple, socket)? {
                 return Err(Error::AddressNotAvailable);
             }
         } else {
             // RFC 6056, 3.3.3: from a place that depends on the destination.
             let random = tuple.hash(self.keys.sequence);
-            let free = self.tcp_ports.candidates(random).find(|port| {
-                tuple.local_port = *port;
-                !self.tcp_ports.is_claimed(*port) && self.enter(tuple, socket)
-            });
-            tuple.local_port = free.ok_or(Error::AddressNotAvailable)?;
+            let mut candidates = self.tcp_ports.candidates(random);
+            loop {
+                tuple.local_port = candidates.next().ok_or(Error::AddressNotAvailable)?;
+                if !self.tcp_ports.is_claimed(tuple.local_port) && self.enter(tuple, socket)? {
+                    break;
+                }
+            }
         }
+        let timer = self
+            .timers
+            .insert(u64::from(tuple.local_port), Timer::Connection(Arc::downgrade(socket)))
+            .inspect_err(|_| drop(self.demux.remove(&tuple, |_| true)))?;
         let options = tcb.options;
         tcb.tuple = tuple;
         tcb.path = super::path::Path::new(route, &tuple, self.mac, options.ttl, options.tos);
         tcb.ts_offset = self.timestamp_offset(&tuple);
         tcb.rcv_scale = self.receive_scale(&options);
         tcb.apply_buffers(&self.config.limits);
-        tcb.timer =
-            Some(self.timers.insert(u64::from(tuple.local_port), Timer::Connection(Arc::downgrade(socket))));
+        tcb.timer = Some(timer);
         let iss = self.initial_sequence(now, &tuple);
         tcb.snd_una = iss;
         tcb.state = State::SynSent;
@@ -164,8 +173,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
-    fn enter(&self, tuple: Tuple, socket: &Tcp<D, E>) -> bool {
-        self.demux.insert(tuple, Entry::Connection(socket.clone()))
+    fn enter(&self, tuple: Tuple, socket: &Tcp<D, E>) -> Result<bool> {
+        Ok(self.demux.insert(tuple, Entry::Connection(socket.clone()))?)
     }
 
     /// A control block as new, with the options and the port of the old one.

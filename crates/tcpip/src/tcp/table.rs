@@ -3,7 +3,9 @@
 //!
 //! Whoever uses it hashes; the table needs the hash of what stands in it only when it grows or an entry leaves.
 
-use alloc::boxed::Box;
+use alloc::vec::Vec;
+use coracle_fallible::NoMemory;
+use coracle_fallible::prelude::*;
 
 /// A four-tuple as two words: addresses, and ports.
 pub type Key = (u64, u32);
@@ -13,14 +15,14 @@ const LEAST: usize = 8;
 
 /// The table. Its length is a power of two (or nothing), and at most three quarters of it are in use.
 pub struct Table<T> {
-    slots: Box<[Option<(Key, T)>]>,
+    slots: Vec<Option<(Key, T)>>,
     used: usize,
 }
 
 impl<T> Table<T> {
     /// An empty table. Allocates nothing.
     pub fn new() -> Self {
-        Table { slots: Box::default(), used: 0 }
+        Table { slots: Vec::new(), used: 0 }
     }
 
     #[inline(always)]
@@ -57,16 +59,20 @@ impl<T> Table<T> {
     }
 
     /// Enters a tuple that is not there yet. `rehash` gives the hash of any tuple.
-    pub fn insert(&mut self, key: Key, value: T, rehash: impl Fn(Key) -> u64) {
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the table is as it was.
+    pub fn insert(&mut self, key: Key, value: T, rehash: impl Fn(Key) -> u64) -> Result<(), NoMemory> {
         if 4 * (self.used + 1) > 3 * self.slots.len() {
             let more = (2 * self.slots.len()).max(LEAST);
-            let new = core::iter::repeat_with(|| None).take(more).collect();
+            let new = core::iter::repeat_with(|| None).take(more).try_collect_vec()?;
             for (key, value) in core::mem::replace(&mut self.slots, new).into_iter().flatten() {
                 self.put(rehash(key), key, value);
             }
         }
         self.put(rehash(key), key, value);
         self.used += 1;
+        Ok(())
     }
 
     fn put(&mut self, hash: u64, key: Key, value: T) {
@@ -118,7 +124,7 @@ mod tests {
                     *value += 1;
                     *table.find_mut(rehash(key), key).unwrap() += 1;
                 } else {
-                    table.insert(key, number, rehash);
+                    table.insert(key, number, rehash).unwrap();
                     model.insert(port, number);
                 }
                 for port in 0..60 {

@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::events::Events;
 use crate::stack::Stack;
 use crate::timers::{Timer, TimerHandle};
-use alloc::boxed::Box;
+use coracle_fallible::try_box;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// How long it lasts, ns (Linux: `TCP_TIMEWAIT_LEN`).
@@ -43,9 +43,17 @@ impl<D: Device, E: Events> Stack<D, E> {
             drop(self.demux.remove(&tuple, connection));
             return;
         }
+        // Without memory for the record the connection is forgotten, as where there are too many.
         let timer = self.timers.insert(u64::from(tuple.remote_port), Timer::Tuple(tuple));
-        end.timer = Some(timer);
-        match self.demux.replace(&tuple, Entry::TimeWait(Box::new(end)), connection) {
+        end.timer = timer.ok();
+        let (Ok(timer), Ok(end)) = (timer, try_box(end)) else {
+            if let Ok(timer) = timer {
+                self.timers.remove(timer);
+            }
+            drop(self.demux.remove(&tuple, connection));
+            return;
+        };
+        match self.demux.replace(&tuple, Entry::TimeWait(end), connection) {
             Ok(old) => {
                 self.time_waits.fetch_add(1, Relaxed);
                 self.timers.set(timer, now + TIME_WAIT);

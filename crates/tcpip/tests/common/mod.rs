@@ -133,7 +133,7 @@ pub fn stack(host: u8, capabilities: Capabilities, limits: Limits) -> TestStack 
     };
     let mut config = Config::new([host.into(), 2, 3, 4]);
     config.limits = limits;
-    let stack = Stack::new(device, config);
+    let stack = Stack::new(device, config).unwrap();
     stack.set_ipv4(0, Some(Ipv4Config { address: ip(host), prefix_len: 24, gateway: None }));
     stack
 }
@@ -270,7 +270,7 @@ impl Net {
     /// Connects host 0 to a listener on host 1; gives both ends and the listener.
     pub fn connect(&mut self, port: u16) -> (TestTcp, TestTcp, TestTcp) {
         let listener = self.listen(port, 16);
-        let client = self.hosts[0].tcp_socket(Told::default());
+        let client = self.hosts[0].tcp_socket(Told::default()).unwrap();
         assert_eq!(self.hosts[0].tcp_connect(&client, self.now, at(2, port)), Err(Error::InProgress));
         for _ in 0..10_000 {
             if let Ok(server) = self.hosts[1].tcp_accept(&listener, self.now, Told::default) {
@@ -282,7 +282,7 @@ impl Net {
     }
 
     pub fn listen(&mut self, port: u16, backlog: usize) -> TestTcp {
-        let listener = self.hosts[1].tcp_socket(Told::default());
+        let listener = self.hosts[1].tcp_socket(Told::default()).unwrap();
         self.hosts[1].tcp_bind(&listener, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)).unwrap();
         self.hosts[1].tcp_listen(&listener, self.now, backlog).unwrap();
         listener

@@ -2,6 +2,8 @@
 use crate::errno::Errno;
 use crate::mm::user_buf::UserBuf;
 use alloc::vec::Vec;
+use coracle_fallible::filled;
+use coracle_fallible::prelude::*;
 use coracle_hal::boot;
 use coracle_hal::frame::{self, FRAME_SIZE, Frame};
 use coracle_vfs_core::page_map::PageMap;
@@ -182,9 +184,10 @@ impl Content {
                 Source::Zeroes(len) => dst.put(&ZEROES[..len.min(ZEROES.len())]),
                 Source::Frame(frame, at, len) => {
                     let len = len.min(dst.remaining());
-                    let mut bytes = alloc::vec![0; len];
-                    frame.read(at, &mut bytes);
-                    dst.put(&bytes)
+                    filled(0, len).map_err(Errno::from).and_then(|mut bytes| {
+                        frame.read(at, &mut bytes);
+                        dst.put(&bytes)
+                    })
                 }
             };
             match copied {
@@ -211,8 +214,8 @@ impl Content {
         let mut bytes = Vec::new();
         while src.remaining() > 0 {
             let in_page = (at % PAGE) as usize;
-            bytes.resize((FRAME_SIZE - in_page).min(src.remaining()), 0);
-            let taken = match src.take(&mut bytes) {
+            let room = bytes.try_resize((FRAME_SIZE - in_page).min(src.remaining()), 0).map_err(Errno::from);
+            let taken = match room.and_then(|()| src.take(&mut bytes)) {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(_) if at > offset => break,
@@ -233,8 +236,8 @@ impl Content {
         let mut bytes = Vec::new();
         while src.remaining() > 0 {
             self.check_write(end, src.remaining())?;
-            bytes.resize(src.remaining().min(APPEND_CHUNK), 0);
-            let taken = match src.take(&mut bytes) {
+            let room = bytes.try_resize(src.remaining().min(APPEND_CHUNK), 0).map_err(Errno::from);
+            let taken = match room.and_then(|()| src.take(&mut bytes)) {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(_) if done > 0 => break,
@@ -273,10 +276,19 @@ impl Content {
         {
             return Err(Errno::PERM);
         }
-        let cut = if size < state.size { state.cut(self.base, size) } else { Ok(PageMap::new()) };
+        let mut cut = PageMap::new();
+        if size < state.size {
+            state.clear_end(self.base, size)?;
+            if size == 0 {
+                // All of them: freed without the lock.
+                cut = core::mem::take(&mut state.pages);
+            }
+            while state.pages.cut_from(size.div_ceil(PAGE)).is_some() {}
+        }
         state.size = size;
         drop(state);
-        cut.map(drop)
+        drop(cut);
+        Ok(())
     }
     /// FALLOC_FL_PUNCH_HOLE and FALLOC_FL_ZERO_RANGE: the range reads as zeroes.
     pub fn zero_range(&self, offset: u64, len: u64) -> Result<(), Errno> {
@@ -295,19 +307,16 @@ impl Content {
         if at >= end {
             return Ok(());
         }
-        let mut gone = Vec::new();
         let mut next = at / PAGE;
         while let Some(index) = state.pages.next_from(next).filter(|index| *index < end.div_ceil(PAGE)) {
             next = index + 1;
             let (in_page, n) = part_of_page(at.max(index * PAGE), end);
             if n == FRAME_SIZE && !self.is_mapped() {
-                gone.extend(state.pages.remove(index));
+                drop(state.pages.remove(index));
             } else {
                 state.own(self.base, index)?.zero(in_page, n);
             }
         }
-        drop(state);
-        drop(gone);
         Ok(())
     }
     /// fallocate(2) mode 0: the file is at least `end` bytes long.
@@ -382,7 +391,7 @@ impl State {
                 frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
                 Some(frame)
             })?;
-            return Ok(&self.pages.insert(index, page).0);
+            return self.pages.insert(index, page).map(|page| &page.0).map_err(|_| Errno::NOSPC);
         }
         self.pages.get(index).map(|page| &page.0).ok_or(Errno::NOSPC)
     }
@@ -398,14 +407,15 @@ impl State {
         }
         Ok(())
     }
-    /// Takes away what lies past `size`; gives the pages, to be freed without the lock.
-    fn cut(&mut self, base: &'static [u8], size: u64) -> Result<PageMap<Page>, Errno> {
+    /// Prepares for ending at `size`: the rest of its last page is cleared, and the base forgotten past it. The caller takes
+    /// away the pages that lie behind.
+    fn clear_end(&mut self, base: &'static [u8], size: u64) -> Result<(), Errno> {
         let index = size / PAGE;
         let in_page = (size % PAGE) as usize;
         if in_page > 0 && self.pages.get(index).is_some() {
             self.own(base, index)?.zero(in_page, FRAME_SIZE - in_page);
         }
         self.base_len = self.base_len.min(size);
-        Ok(self.pages.split_off(size.div_ceil(PAGE)))
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ use crate::mm::user_buf::UserBuf;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::try_arc;
 use coracle_hal::frame::Frame;
 use core::any::Any;
 use linux_raw_sys::general::{
@@ -140,11 +141,13 @@ impl File for MemoryFile {
     }
     fn reopen(&self, flags: u32) -> Option<Result<Arc<dyn File>, Errno>> {
         let file = MemoryFile::new(self.node.clone(), self.name.clone(), flags);
-        Some(file.map(|file| Arc::new(file) as Arc<dyn File>))
+        Some(file.and_then(|file| Ok(try_arc(file)? as Arc<dyn File>)))
     }
     fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
         self.content()?.begin_execution()?;
-        Ok(Some(Arc::new(Execution(self.node.clone()))))
+        // From here on the dropping of it ends the execution.
+        let execution = Execution(self.node.clone());
+        Ok(Some(try_arc(execution)?))
     }
     fn path(&self) -> String {
         match &self.name {
@@ -169,8 +172,9 @@ const DOTS: u64 = 2;
 
 impl DirectoryFile {
     /// Opens a directory. The caller has seen that it is one.
-    pub fn new(place: Place) -> Self {
-        DirectoryFile { place, listing: Mutex::new(Arc::new(Vec::new())) }
+    /// ENOMEM.
+    pub fn new(place: Place) -> Result<Self, Errno> {
+        Ok(DirectoryFile { place, listing: Mutex::new(try_arc(Vec::new())?) })
     }
 }
 
@@ -193,7 +197,7 @@ impl File for DirectoryFile {
     fn list(&self, from: u64, emit: EmitEntry) -> Result<(), Errno> {
         let path = &self.place.path;
         let listing = if from == 0 {
-            let fresh = Arc::new(path.inode.list()?);
+            let fresh = try_arc(path.inode.list()?)?;
             *self.listing.lock() = fresh.clone();
             fresh
         } else {

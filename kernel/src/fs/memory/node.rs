@@ -12,6 +12,8 @@ use crate::ipc::pipe::Pipe;
 use crate::mm::memory::forget_file_pages;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::{try_arc, try_arc_cyclic};
 use coracle_image::archive::{self, Archive, FileKind, InodeId};
 use coracle_sorted_map::SortedMap;
 use core::any::Any;
@@ -37,34 +39,34 @@ pub struct MemoryFs {
 }
 
 impl MemoryFs {
-    /// An empty one; gives its root directory.
-    pub fn empty(mode: u32) -> Arc<Node> {
-        let fs = Self::new(None, 1);
+    /// An empty one; gives its root directory. ENOMEM.
+    pub fn empty(mode: u32) -> Result<Arc<Node>, Errno> {
+        let fs = Self::new(None, 1)?;
         let attributes = Attributes::new(S_IFDIR | mode & PERMISSIONS);
         fs.node(fs.next_inode(), attributes, Body::Directory(Directory::new(None)))
     }
     /// The files of an image; gives the root directory.
     pub fn of_image(archive: Archive<'static>) -> Result<Arc<Node>, Errno> {
         let root = archive.inode(InodeId::ROOT).map_err(|_| Errno::IO)?;
-        let fs = Self::new(Some(archive), u64::from(archive.inode_count()) + 1);
+        let fs = Self::new(Some(archive), u64::from(archive.inode_count()) + 1)?;
         fs.image_node(&root)
     }
-    fn new(archive: Option<Archive<'static>>, first_inode: u64) -> Arc<MemoryFs> {
+    fn new(archive: Option<Archive<'static>>, first_inode: u64) -> Result<Arc<MemoryFs>, Errno> {
         /// The major number 0 is Linux's for file systems without a device.
         static NEXT_DEVICE: AtomicU32 = AtomicU32::new(20);
-        Arc::new(MemoryFs {
+        Ok(try_arc(MemoryFs {
             device: stat::device_number(0, NEXT_DEVICE.fetch_add(1, Ordering::Relaxed)),
             next_inode: AtomicU64::new(first_inode),
             archive,
             linked: Mutex::new(SortedMap::new()),
             renaming: Mutex::new(()),
-        })
+        })?)
     }
     fn next_inode(&self) -> u64 {
         self.next_inode.fetch_add(1, Ordering::Relaxed)
     }
-    fn node(self: &Arc<Self>, inode: u64, attributes: Attributes, body: Body) -> Arc<Node> {
-        Arc::new_cyclic(|this| Node {
+    fn node(self: &Arc<Self>, inode: u64, attributes: Attributes, body: Body) -> Result<Arc<Node>, Errno> {
+        Ok(try_arc_cyclic(|this| Node {
             fs: self.clone(),
             inode,
             kind: attributes.mode & S_IFMT,
@@ -72,7 +74,7 @@ impl MemoryFs {
             mounted: AtomicBool::new(false),
             body,
             this: this.clone(),
-        })
+        })?)
     }
     /// The node of a file of the image.
     pub(super) fn image_node(self: &Arc<Self>, inode: &archive::Inode) -> Result<Arc<Node>, Errno> {
@@ -94,7 +96,7 @@ impl MemoryFs {
         };
         let body = match inode.kind() {
             FileKind::Directory => Body::Directory(Directory::new(Some(*inode))),
-            FileKind::Symlink => Body::Link(archive.symlink(inode).map_err(|_| Errno::IO)?.to_vec()),
+            FileKind::Symlink => Body::Link(archive.symlink(inode).map_err(|_| Errno::IO)?.try_to_vec()?),
             FileKind::Regular => {
                 let data = archive.data(inode).map_err(|_| Errno::IO)?;
                 let offset = archive.data_offset(inode).map_err(|_| Errno::IO)?;
@@ -102,19 +104,19 @@ impl MemoryFs {
             }
         };
         // Inode numbers count from 1: programs take 0 for a removed entry.
-        let node = self.node(u64::from(inode.id.0) + 1, attributes, body);
+        let node = self.node(u64::from(inode.id.0) + 1, attributes, body)?;
         if shared {
-            self.linked.lock().insert(inode.id.0, Arc::downgrade(&node));
+            self.linked.lock().insert(inode.id.0, Arc::downgrade(&node))?;
         }
         Ok(node)
     }
-    pub(super) fn new_node(self: &Arc<Self>, node: NewNode, mode: u32) -> Arc<Node> {
+    pub(super) fn new_node(self: &Arc<Self>, node: NewNode, mode: u32) -> Result<Arc<Node>, Errno> {
         let mode = mode & PERMISSIONS;
         let (kind, rdev, body) = match node {
             NewNode::Directory => (S_IFDIR, 0, Body::Directory(Directory::new(None))),
             NewNode::File => (S_IFREG, 0, Body::File(Content::empty())),
-            NewNode::Link(target) => (S_IFLNK, 0, Body::Link(target.to_vec())),
-            NewNode::Special(S_IFIFO, _) => (S_IFIFO, 0, Body::Fifo(Pipe::named())),
+            NewNode::Link(target) => (S_IFLNK, 0, Body::Link(target.try_to_vec()?)),
+            NewNode::Special(S_IFIFO, _) => (S_IFIFO, 0, Body::Fifo(Pipe::named()?)),
             NewNode::Special(kind, rdev) => (kind & S_IFMT, rdev, Body::Special),
         };
         self.node(self.next_inode(), Attributes { rdev, ..Attributes::new(kind | mode) }, body)
@@ -165,10 +167,10 @@ pub struct Node {
 
 impl Node {
     /// A regular file without a name, for memfd_create(2).
-    pub fn nameless_file(fs: &Arc<MemoryFs>, mode: u32) -> Arc<Node> {
-        let node = fs.new_node(NewNode::File, mode);
+    pub fn nameless_file(fs: &Arc<MemoryFs>, mode: u32) -> Result<Arc<Node>, Errno> {
+        let node = fs.new_node(NewNode::File, mode)?;
         node.attributes.lock().links = 0;
-        node
+        Ok(node)
     }
     /// The file system it belongs to.
     pub fn fs(&self) -> &Arc<MemoryFs> {
@@ -258,18 +260,18 @@ impl Inode for Node {
     }
     fn link(&self) -> Result<Link, Errno> {
         match &self.body {
-            Body::Link(target) => Ok(Link::Path(target.clone())),
+            Body::Link(target) => Ok(Link::Path(target.try_to_vec()?)),
             _ => Err(Errno::INVAL),
         }
     }
     fn create(&self, name: &[u8], node: NewNode, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
         let directory = self.directory()?;
-        let node = self.fs.new_node(node, mode);
+        let node = self.fs.new_node(node, mode)?;
         directory.insert(self, name, &node)?;
         Ok(node)
     }
     fn create_nameless(&self, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
-        Ok(Node::nameless_file(&self.fs, mode))
+        Ok(Node::nameless_file(&self.fs, mode)?)
     }
     fn add_link(&self, name: &[u8], node: &Arc<dyn Inode>) -> Result<(), Errno> {
         let node = node.as_any().downcast_ref::<Node>().ok_or(Errno::XDEV)?.this();
@@ -324,8 +326,8 @@ impl Inode for Node {
     }
     fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
         match &self.body {
-            Body::Directory(_) => Ok(Arc::new(DirectoryFile::new(place))),
-            Body::File(_) => Ok(Arc::new(MemoryFile::new(self.clone(), Name::Place(place), flags)?)),
+            Body::Directory(_) => Ok(try_arc(DirectoryFile::new(place)?)?),
+            Body::File(_) => Ok(try_arc(MemoryFile::new(self.clone(), Name::Place(place), flags)?)?),
             Body::Link(_) => Err(Errno::LOOP),
             Body::Fifo(pipe) => Pipe::open(pipe, flags, self.metadata().stat(), place),
             Body::Special => {

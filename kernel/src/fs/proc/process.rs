@@ -78,10 +78,10 @@ impl Directory for Owned {
 static FILES: Table<Subject> = &[
     ("auxv", Item::Text(auxv)),
     ("cgroup", Item::Text(|_| b"0::/\n".to_vec())),
-    ("cmdline", Item::Text(|s| joined(&s.process.program.lock().arguments))),
+    ("cmdline", Item::Text(|s| s.process.program.lock().arguments.as_bytes().to_vec())),
     ("comm", Item::Setting(|s| format!("{}\n", s.name()).into_bytes(), set_comm)),
     ("cwd", Item::Link(|s| Ok(Link::Place(s.process.fs.directory())))),
-    ("environ", Item::Text(|s| joined(&s.process.program.lock().environment))),
+    ("environ", Item::Text(|s| s.process.program.lock().environment.as_bytes().to_vec())),
     ("exe", Item::Link(executable)),
     ("fd", Item::Dynamic(|s| Box::new(Descriptors { process: s.process.clone(), links: true }))),
     ("fdinfo", Item::Dynamic(|s| Box::new(Descriptors { process: s.process.clone(), links: false }))),
@@ -114,15 +114,6 @@ static FILES: Table<Subject> = &[
     ("timerslack_ns", Item::Setting(|_| b"50000\n".to_vec(), |_, _| Ok(()))),
     ("wchan", Item::Text(|_| b"0".to_vec())),
 ];
-
-fn joined(strings: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for string in strings {
-        bytes.extend_from_slice(string);
-        bytes.push(0);
-    }
-    bytes
-}
 
 fn auxv(subject: &Subject) -> Vec<u8> {
     let program = subject.process.program.lock();
@@ -299,7 +290,7 @@ fn status(subject: &Subject) -> Vec<u8> {
     let (mapped, resident) = process.memory().sizes();
     let (mapped, resident) = (mapped / 1024, resident / 1024);
     let (letter, state) = subject.state();
-    let credentials = process.credentials.lock().clone();
+    let Ok(credentials) = process.credentials.lock().try_clone() else { return Vec::new() };
     let ids = |ids: [u32; 4]| format!("{}\t{}\t{}\t{}", ids[0], ids[1], ids[2], ids[3]);
     let groups: String = credentials.groups.iter().map(|group| format!("{group} ")).collect();
     let (shared_pending, ignored, caught) = {
@@ -341,7 +332,7 @@ fn status(subject: &Subject) -> Vec<u8> {
         ppid = process.parent_pid(),
         uid = ids(credentials.uid),
         gid = ids(credentials.gid),
-        fds = process.descriptors.list().len().next_multiple_of(64),
+        fds = process.descriptors.len().next_multiple_of(64),
         threads = process.threads.lock().len(),
         privs = u8::from(process.no_new_privileges.load(Relaxed)),
         mask = u64::MAX >> (64 - cpus.min(64)),
@@ -382,7 +373,7 @@ impl Directory for Descriptors {
     }
     fn list(&self) -> Vec<(Vec<u8>, u32)> {
         let kind = if self.links { S_IFLNK } else { S_IFREG };
-        self.process.descriptors.list().iter().map(|fd| (format!("{fd}").into_bytes(), kind)).collect()
+        self.process.descriptors.list().map(|fd| (format!("{fd}").into_bytes(), kind)).collect()
     }
 }
 

@@ -82,7 +82,7 @@ impl Directory for Root {
     }
     fn list(&self) -> Vec<(Vec<u8>, u32)> {
         let mut list = Listed { table: FILES, context: () }.list();
-        list.extend(tasks::all().iter().map(|process| (format!("{}", process.pid).into_bytes(), S_IFDIR)));
+        list.extend(tasks::all().map(|process| (format!("{}", process.pid).into_bytes(), S_IFDIR)));
         list
     }
 }

@@ -4,11 +4,12 @@ use crate::errno::Errno;
 use crate::fs::access;
 use crate::fs::inode::{NewNode, give_to_caller};
 use crate::fs::walk::{self, Bounds, Follow};
-use alloc::format;
+use crate::net::socket::UnixName;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_sorted_map::SortedMap;
+use core::fmt::Write as _;
 use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::{S_IFMT, S_IFSOCK};
 use spin::Mutex;
@@ -24,25 +25,27 @@ pub enum Key {
     /// Device and inode number.
     Node(u64, u64),
     /// The name without its leading zero.
-    Abstract(Vec<u8>),
+    Abstract(UnixName),
 }
 
 static BOUND: Mutex<SortedMap<Key, Weak<UnixSocket>>> = Mutex::new(SortedMap::new());
 
 /// Gives `socket` a name; what it is called then, and the key to release it by. EADDRINUSE.
-pub fn bind(socket: &Arc<UnixSocket>, name: &[u8]) -> Result<(Vec<u8>, Key), Errno> {
-    match name {
+pub fn bind(socket: &Arc<UnixSocket>, name: &UnixName) -> Result<(UnixName, Key), Errno> {
+    match &name[..] {
         [] => loop {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             let number = NEXT.fetch_add(1, Ordering::Relaxed) % AUTOBIND_NAMES;
-            let name = format!("\0{number:05x}").into_bytes();
-            match register(Key::Abstract(name[1..].to_vec()), socket) {
+            let mut name = UnixName::new();
+            // Six bytes fit.
+            let _ = name.push(0).map(|()| write!(name, "{number:05x}"));
+            match register(abstract_key(&name[1..])?, socket) {
                 Ok(key) => return Ok((name, key)),
                 Err(Errno::ADDRINUSE) => {}
                 Err(error) => return Err(error),
             }
         },
-        [0, rest @ ..] => Ok((name.to_vec(), register(Key::Abstract(rest.to_vec()), socket)?)),
+        [0, rest @ ..] => Ok((name.clone(), register(abstract_key(rest)?, socket)?)),
         path => {
             let process = crate::this::with(|thread| thread.process.clone());
             let context = &process.fs;
@@ -56,9 +59,13 @@ pub fn bind(socket: &Arc<UnixSocket>, name: &[u8]) -> Result<(Vec<u8>, Key), Err
             let node = made.map_err(|error| if error == Errno::EXIST { Errno::ADDRINUSE } else { error })?;
             give_to_caller(&node)?;
             let (device, inode) = node.identity();
-            Ok((path.to_vec(), register(Key::Node(device, inode), socket)?))
+            Ok((name.clone(), register(Key::Node(device, inode), socket)?))
         }
     }
+}
+
+fn abstract_key(name: &[u8]) -> Result<Key, Errno> {
+    UnixName::from_slice(name).map(Key::Abstract).map_err(|_| Errno::INVAL)
 }
 
 fn register(key: Key, socket: &Arc<UnixSocket>) -> Result<Key, Errno> {
@@ -66,7 +73,7 @@ fn register(key: Key, socket: &Arc<UnixSocket>) -> Result<Key, Errno> {
     if bound.get(&key).is_some_and(|old| old.strong_count() > 0) {
         return Err(Errno::ADDRINUSE);
     }
-    bound.insert(key.clone(), Arc::downgrade(socket));
+    bound.insert(key.clone(), Arc::downgrade(socket))?;
     Ok(key)
 }
 
@@ -79,7 +86,7 @@ pub fn release(key: &Key) {
 pub fn find(name: &[u8]) -> Result<Arc<UnixSocket>, Errno> {
     let key = match name {
         [] => return Err(Errno::INVAL),
-        [0, rest @ ..] => Key::Abstract(rest.to_vec()),
+        [0, rest @ ..] => abstract_key(rest)?,
         path => {
             let process = crate::this::with(|thread| thread.process.clone());
             let place = walk::find(&process.fs, None, path, Follow::Always)?;

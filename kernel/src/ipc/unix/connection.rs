@@ -7,6 +7,7 @@ use crate::ipc::poll::{Events, block_on_events};
 use crate::net::socket::SocketAddress;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use coracle_fallible::prelude::*;
 use linux_raw_sys::net as n;
 
 /// The longest queue of connections (net.core.somaxconn).
@@ -54,7 +55,7 @@ impl UnixSocket {
         }
         let deadline = self.state.lock().options.send_deadline();
         let client = self.this()?;
-        let server = UnixSocket::new(self.kind);
+        let server = UnixSocket::new(self.kind)?;
         server.join(&client, me, self.name());
         block_on_events(&target.room, Events::OUT, nonblock, deadline, || {
             let mut state = target.state.lock();
@@ -64,10 +65,11 @@ impl UnixSocket {
                     if queue.len() > *backlog {
                         return Err(Errno::AGAIN);
                     }
+                    queue.make_room_for(queue.len() + 1)?;
                     // Joined before it can be accepted, so that nobody finds it half connected.
                     server.state.lock().name = name.clone();
                     client.join(&server, peer.unwrap_or(me), name.unwrap_or_default());
-                    queue.push_back(server.clone());
+                    queue.push_back_reserved(server.clone());
                     Ok(())
                 }
                 _ => Err(Errno::CONNREFUSED),

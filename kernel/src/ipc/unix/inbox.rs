@@ -1,8 +1,11 @@
 //! What was sent to a socket and not received yet.
+use crate::errno::Errno;
 use crate::fs::file::OpenFile;
+use crate::net::socket::UnixName;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 
 /// Bytes that may wait at a receiver (Linux's net.core.wmem_default).
 pub const DEFAULT_CAPACITY: usize = 212_992;
@@ -19,7 +22,7 @@ pub struct Message {
     /// Where what is left begins.
     pub start: usize,
     /// The sender's name.
-    pub from: Vec<u8>,
+    pub from: UnixName,
     /// Passed descriptors.
     pub rights: Vec<Arc<OpenFile>>,
     /// The sender.
@@ -53,10 +56,14 @@ impl Inbox {
     pub fn has_room(&self, capacity: usize) -> bool {
         self.bytes < capacity && self.messages.len() < MAX_DATAGRAMS.max(capacity / 128)
     }
-    /// Appends a message.
+    /// Makes room for a message. ENOBUFS.
+    pub fn make_room(&mut self) -> Result<(), Errno> {
+        self.messages.make_room_for(self.messages.len() + 1).map_err(|_| Errno::NOBUFS)
+    }
+    /// Appends a message, for which room was made.
     pub fn push(&mut self, message: Message) {
         self.bytes += message.rest().len();
-        self.messages.push_back(message);
+        self.messages.push_back_reserved(message);
     }
     /// The oldest.
     pub fn front(&mut self) -> Option<&mut Message> {

@@ -2,6 +2,7 @@
 use super::inbox::DEFAULT_CAPACITY;
 use crate::errno::Errno;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use coracle_hal::time;
 use linux_raw_sys::net as n;
 
@@ -89,7 +90,7 @@ impl Options {
                 let value = int(value)?;
                 match self.remembered.iter_mut().find(|(known, _)| *known == name) {
                     Some(entry) => entry.1 = value,
-                    None => self.remembered.push((name, value)),
+                    None => self.remembered.try_push((name, value))?,
                 }
             }
             n::SO_TYPE | n::SO_DOMAIN | n::SO_PROTOCOL | n::SO_ERROR | n::SO_ACCEPTCONN | n::SO_PEERCRED => {
@@ -105,18 +106,18 @@ impl Options {
             self.remembered.iter().find(|(known, _)| *known == name).map_or(default, |entry| entry.1)
         };
         let timeout = |ns: u64| {
-            [ns / 1_000_000_000, ns % 1_000_000_000 / 1000]
-                .iter()
-                .flat_map(|word| word.to_le_bytes())
-                .collect()
+            Ok([ns / 1_000_000_000, ns % 1_000_000_000 / 1000]
+                .map(u64::to_le_bytes)
+                .as_flattened()
+                .try_to_vec()?)
         };
         let value = match name as u32 {
             n::SO_PASSCRED => i32::from(self.pass_credentials),
             n::SO_SNDBUF => self.capacity as i32,
             n::SO_RCVBUF => recall(DEFAULT_CAPACITY as i32),
-            n::SO_RCVTIMEO_OLD | n::SO_RCVTIMEO_NEW => return Ok(timeout(self.receive_timeout)),
-            n::SO_SNDTIMEO_OLD | n::SO_SNDTIMEO_NEW => return Ok(timeout(self.send_timeout)),
-            n::SO_LINGER => return Ok([0; 8].to_vec()),
+            n::SO_RCVTIMEO_OLD | n::SO_RCVTIMEO_NEW => return timeout(self.receive_timeout),
+            n::SO_SNDTIMEO_OLD | n::SO_SNDTIMEO_NEW => return timeout(self.send_timeout),
+            n::SO_LINGER => return Ok([0; 8].try_to_vec()?),
             n::SO_RCVLOWAT => recall(1),
             n::SO_REUSEADDR
             | n::SO_REUSEPORT
@@ -129,6 +130,6 @@ impl Options {
             | n::SO_PASSSEC => recall(0),
             _ => return Err(Errno::NOPROTOOPT),
         };
-        Ok(value.to_le_bytes().to_vec())
+        Ok(value.to_le_bytes().try_to_vec()?)
     }
 }

@@ -5,7 +5,7 @@ use crate::errno::Errno;
 use crate::ipc::poll::{Events, block_on_events};
 use crate::mm::user_buf::UserBuf;
 use crate::net::socket::{Received, SocketAddress};
-use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use linux_raw_sys::net as n;
 
 impl UnixSocket {
@@ -42,7 +42,7 @@ impl UnixSocket {
     fn try_receive(&self, dst: &mut UserBuf, flags: u32, found: &mut Received) -> Result<(), Errno> {
         let peek = flags & n::MSG_PEEK != 0;
         loop {
-            let mut freed = Vec::new();
+            let mut freed = false;
             let mut state = self.state.lock();
             if matches!(state.role, Role::Listening { .. }) {
                 return Err(Errno::INVAL);
@@ -58,12 +58,12 @@ impl UnixSocket {
             }
             let pass = state.options.pass_credentials;
             let faulted = match self.kind {
-                Kind::Stream if peek => peek_stream(&state.inbox, dst, found, pass),
-                Kind::Stream => take_stream(&mut state.inbox, dst, found, pass, &mut freed),
-                _ => take_packet(&mut state.inbox, dst, flags, found, pass, &mut freed),
+                Kind::Stream if peek => peek_stream(&state.inbox, dst, found, pass)?,
+                Kind::Stream => take_stream(&mut state.inbox, dst, found, pass, &mut freed)?,
+                _ => take_packet(&mut state.inbox, dst, flags, found, pass, &mut freed)?,
             };
             drop(state);
-            if !freed.is_empty() || found.len > 0 {
+            if freed || found.len > 0 {
                 self.room.notify(Events::OUT);
                 if self.kind != Kind::Datagram
                     && let Some(peer) = self.peer()
@@ -71,7 +71,6 @@ impl UnixSocket {
                     peer.source.notify(Events::OUT);
                 }
             }
-            drop(freed);
             if !faulted {
                 return Ok(());
             }
@@ -84,7 +83,7 @@ impl UnixSocket {
     }
 }
 
-fn note(found: &mut Received, message: &mut Message, pass: bool, peek: bool) {
+fn note(found: &mut Received, message: &mut Message, pass: bool, peek: bool) -> Result<(), Errno> {
     if found.from.is_none() && !message.from.is_empty() {
         found.from = Some(SocketAddress::Unix(message.from.clone()));
     }
@@ -92,10 +91,11 @@ fn note(found: &mut Received, message: &mut Message, pass: bool, peek: bool) {
         found.credentials = Some(message.credentials);
     }
     if peek {
-        found.rights = message.rights.clone();
+        found.rights = message.rights.try_to_vec()?;
     } else if !message.rights.is_empty() {
         found.rights = core::mem::take(&mut message.rights);
     }
+    Ok(())
 }
 
 /// Takes bytes off the stream, over several messages as long as they come from one sender and pass no descriptors; true
@@ -105,8 +105,8 @@ fn take_stream(
     dst: &mut UserBuf,
     found: &mut Received,
     pass: bool,
-    freed: &mut Vec<Message>,
-) -> bool {
+    freed: &mut bool,
+) -> Result<bool, Errno> {
     while dst.remaining() > 0 {
         let Some(message) = inbox.front() else { break };
         let begins_anew = !message.rights.is_empty()
@@ -117,18 +117,19 @@ fn take_stream(
         let want = message.rest().len().min(dst.remaining());
         let n = dst.put_nofault(&message.bytes[message.start..message.start + want]);
         if n > 0 {
-            note(found, message, pass, false);
+            note(found, message, pass, false)?;
         }
         found.len += n;
-        freed.extend(inbox.consume(n));
+        // Its descriptors were taken out: dropping it closes nothing.
+        *freed |= inbox.consume(n).is_some();
         if n < want {
-            return true;
+            return Ok(true);
         }
     }
-    false
+    Ok(false)
 }
 
-fn peek_stream(inbox: &Inbox, dst: &mut UserBuf, found: &mut Received, pass: bool) -> bool {
+fn peek_stream(inbox: &Inbox, dst: &mut UserBuf, found: &mut Received, pass: bool) -> Result<bool, Errno> {
     // Bytes peeked before a page fault are not copied twice.
     let mut skip = found.len;
     for message in inbox.iter() {
@@ -144,18 +145,18 @@ fn peek_stream(inbox: &Inbox, dst: &mut UserBuf, found: &mut Received, pass: boo
         let n = dst.put_nofault(&rest[skip..skip + want]);
         skip = 0;
         found.len += n;
-        found.rights = message.rights.clone();
+        found.rights = message.rights.try_to_vec()?;
         if pass {
             found.credentials = Some(message.credentials);
         }
         if n < want {
-            return true;
+            return Ok(true);
         }
         if dst.remaining() == 0 {
             break;
         }
     }
-    false
+    Ok(false)
 }
 
 fn take_packet(
@@ -164,19 +165,19 @@ fn take_packet(
     flags: u32,
     found: &mut Received,
     pass: bool,
-    freed: &mut Vec<Message>,
-) -> bool {
+    freed: &mut bool,
+) -> Result<bool, Errno> {
     let peek = flags & n::MSG_PEEK != 0;
-    let Some(message) = inbox.front() else { return false };
+    let Some(message) = inbox.front() else { return Ok(false) };
     let whole = message.bytes.len();
     let from = found.len;
     let want = (whole - from).min(dst.remaining());
     let n = dst.put_nofault(&message.bytes[from..from + want]);
     found.len += n;
     if n < want {
-        return true;
+        return Ok(true);
     }
-    note(found, message, pass, peek);
+    note(found, message, pass, peek)?;
     if found.len < whole {
         found.flags |= n::MSG_TRUNC;
     }
@@ -184,7 +185,7 @@ fn take_packet(
         found.len = whole;
     }
     if !peek {
-        freed.extend(inbox.pop());
+        *freed |= inbox.pop().is_some();
     }
-    false
+    Ok(false)
 }

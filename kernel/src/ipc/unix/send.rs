@@ -5,9 +5,9 @@ use super::socket::{Kind, Role, UnixSocket, credentials};
 use crate::errno::{Errno, SysResult};
 use crate::ipc::poll::{Events, block_on_events};
 use crate::mm::user_buf::UserBuf;
-use crate::net::socket::{Control, SocketAddress};
+use crate::net::socket::{Control, SocketAddress, UnixName};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use coracle_fallible::filled;
 use coracle_hal::frame;
 use linux_raw_sys::net as n;
 
@@ -38,6 +38,9 @@ impl UnixSocket {
         }
         if !state.inbox.has_room(capacity) {
             return Err(Errno::AGAIN);
+        }
+        if message.is_some() {
+            state.inbox.make_room()?;
         }
         if let Some(message) = message.take() {
             state.inbox.push(message);
@@ -111,7 +114,7 @@ impl UnixSocket {
             if src.remaining() > capacity {
                 return Err(Errno::MSGSIZE);
             }
-            let mut bytes = alloc::vec![0; src.remaining()];
+            let mut bytes = filled(0, src.remaining()).map_err(|_| Errno::NOBUFS)?;
             let len = src.take(&mut bytes)?;
             bytes.truncate(len);
             self.send_message(
@@ -129,7 +132,8 @@ impl UnixSocket {
                 target.deliver(&mut None, capacity, self)
             });
             let piece = room.and_then(|()| {
-                let mut bytes = alloc::vec![0; src.remaining().min(STREAM_PIECE)];
+                let piece = src.remaining().min(STREAM_PIECE);
+                let mut bytes = filled(0, piece).map_err(|_| Errno::NOBUFS)?;
                 let len = src.take(&mut bytes)?;
                 bytes.truncate(len);
                 Ok(bytes)
@@ -139,7 +143,7 @@ impl UnixSocket {
                 let message = Message {
                     bytes,
                     start: 0,
-                    from: Vec::new(),
+                    from: UnixName::new(),
                     rights: core::mem::take(&mut rights),
                     credentials,
                 };

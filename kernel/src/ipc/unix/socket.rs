@@ -7,13 +7,15 @@ use crate::fs::file::File;
 use crate::fs::stat;
 use crate::ipc::poll::{Events, PollSource};
 use crate::mm::user_buf::UserBuf;
-use crate::net::socket::{Control, Received, Socket, SocketAddress};
+use crate::net::socket::{Control, Received, Socket, SocketAddress, UnixName};
 use crate::syscall::call::Call;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::try_arc_cyclic;
 use core::any::Any;
 use linux_raw_sys::general::{S_IFSOCK, stat as Stat};
 use linux_raw_sys::ioctl::{FIONREAD, TIOCOUTQ};
@@ -42,12 +44,12 @@ pub struct UnixSocket {
 
 pub(super) struct State {
     pub(super) inbox: Inbox,
-    pub(super) name: Option<Vec<u8>>,
+    pub(super) name: Option<UnixName>,
     pub(super) key: Option<Key>,
     pub(super) role: Role,
     /// Of the peer when it connected, or of who listens.
     pub(super) peer_credentials: Option<Credentials>,
-    pub(super) peer_name: Vec<u8>,
+    pub(super) peer_name: UnixName,
     pub(super) options: Options,
     /// SHUT_RD here, or the peer sends no more.
     pub(super) read_closed: bool,
@@ -70,7 +72,7 @@ pub(super) enum Role {
 
 /// A new socket: `kind` is SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET.
 pub fn new(kind: u32) -> Result<Arc<dyn File>, Errno> {
-    Ok(UnixSocket::new(kind_of(kind)?))
+    Ok(UnixSocket::new(kind_of(kind)?)?)
 }
 
 /// Two connected sockets.
@@ -79,10 +81,10 @@ pub type Pair = (Arc<dyn File>, Arc<dyn File>);
 /// socketpair(2).
 pub fn pair(kind: u32) -> Result<Pair, Errno> {
     let kind = kind_of(kind)?;
-    let (a, b) = (UnixSocket::new(kind), UnixSocket::new(kind));
+    let (a, b) = (UnixSocket::new(kind)?, UnixSocket::new(kind)?);
     let me = credentials();
-    a.join(&b, me, Vec::new());
-    b.join(&a, me, Vec::new());
+    a.join(&b, me, UnixName::new());
+    b.join(&a, me, UnixName::new());
     Ok((a, b))
 }
 
@@ -106,8 +108,8 @@ pub(super) fn credentials() -> Credentials {
 }
 
 impl UnixSocket {
-    pub(super) fn new(kind: Kind) -> Arc<UnixSocket> {
-        Arc::new_cyclic(|this| UnixSocket {
+    pub(super) fn new(kind: Kind) -> Result<Arc<UnixSocket>, Errno> {
+        let socket = try_arc_cyclic(|this| UnixSocket {
             kind,
             inode: stat::next_inode(),
             state: Mutex::new(State {
@@ -116,7 +118,7 @@ impl UnixSocket {
                 key: None,
                 role: Role::None,
                 peer_credentials: None,
-                peer_name: Vec::new(),
+                peer_name: UnixName::new(),
                 options: Options::default(),
                 read_closed: false,
                 write_closed: false,
@@ -126,9 +128,10 @@ impl UnixSocket {
             source: PollSource::new(),
             room: PollSource::new(),
             this: this.clone(),
-        })
+        });
+        socket.map_err(|_| Errno::NOBUFS)
     }
-    pub(super) fn join(&self, peer: &Arc<UnixSocket>, credentials: Credentials, name: Vec<u8>) {
+    pub(super) fn join(&self, peer: &Arc<UnixSocket>, credentials: Credentials, name: UnixName) {
         let mut state = self.state.lock();
         state.role = Role::Connected(Arc::downgrade(peer));
         state.peer_credentials = Some(credentials);
@@ -144,7 +147,7 @@ impl UnixSocket {
             _ => None,
         }
     }
-    pub(super) fn name(&self) -> Vec<u8> {
+    pub(super) fn name(&self) -> UnixName {
         self.state.lock().name.clone().unwrap_or_default()
     }
     /// A line of /proc/net/unix.
@@ -325,7 +328,9 @@ impl Socket for UnixSocket {
                 /// An id that is nobody's, for a socket without a peer.
                 const NOBODY: u32 = u32::MAX;
                 let (pid, uid, gid) = state.peer_credentials.unwrap_or((0, NOBODY, NOBODY));
-                return Ok([pid.to_le_bytes(), uid.to_le_bytes(), gid.to_le_bytes()].concat());
+                return Ok([pid.to_le_bytes(), uid.to_le_bytes(), gid.to_le_bytes()]
+                    .as_flattened()
+                    .try_to_vec()?);
             }
             n::SO_ERROR => state.error.take().map_or(0, |error| i32::from(error.number())),
             n::SO_ACCEPTCONN => i32::from(matches!(state.role, Role::Listening { .. })),
@@ -334,7 +339,7 @@ impl Socket for UnixSocket {
             n::SO_PROTOCOL => 0,
             _ => return state.options.get(name),
         };
-        Ok(value.to_le_bytes().to_vec())
+        Ok(value.to_le_bytes().try_to_vec()?)
     }
     fn kind(&self) -> (i32, i32, i32) {
         (n::AF_UNIX as i32, self.number() as i32, 0)

@@ -13,7 +13,8 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// A place for a signal to `process`; `None` if its user has as many as the process's limit allows.
+    /// A place for a signal to `process`; `None` if its user has as many as the process's limit allows, or
+    /// if there is no memory.
     pub fn of(process: &Process) -> Option<Charge> {
         Self::up_to(process, process.limits.soft(abi::RLIMIT_SIGPENDING))
     }
@@ -26,7 +27,7 @@ impl Charge {
     fn up_to(process: &Process, limit: u64) -> Option<Charge> {
         let uid = process.credentials.lock().uid[0];
         let mut waiting = WAITING.lock();
-        let count = waiting.get_or_insert_with(uid, || 0);
+        let count = waiting.get_or_insert_with(uid, || 0).ok()?;
         if *count >= limit {
             return None;
         }

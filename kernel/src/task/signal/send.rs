@@ -56,11 +56,12 @@ fn slot(process: &Process, info: &SigInfo) -> Option<Slot> {
 
 /// Sends a signal to all processes of a group; ESRCH if it has none.
 pub fn send_to_group(group: i32, info: SigInfo) -> Result<(), Errno> {
-    let members = process::of_group(group);
-    for process in &members {
-        send_to_process(process, info);
+    let mut found = Err(Errno::SRCH);
+    for process in process::of_group(group) {
+        send_to_process(&process, info);
+        found = Ok(());
     }
-    if members.is_empty() { Err(Errno::SRCH) } else { Ok(()) }
+    found
 }
 
 /// SIGPIPE and its like: sent to the running thread by a call that failed.

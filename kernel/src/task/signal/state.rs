@@ -2,8 +2,11 @@
 use super::charge::Charge;
 use super::info::{FIRST_REALTIME, MAX_SIGNAL, SI_USER, SigInfo, bit};
 use crate::time::posix_timer::TimerSignal;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use coracle_fallible::prelude::*;
+use coracle_fallible::{NoMemory, boxed_array, try_arc};
 use linux_raw_sys::general as abi;
 use spin::Mutex;
 
@@ -96,10 +99,8 @@ impl Pending {
             return;
         }
         self.set |= bit(info.signal);
-        if let Some(slot) = slot
-            && self.queue.try_reserve(1).is_ok()
-        {
-            self.queue.push_back(Waiting { info, slot });
+        if let Some(slot) = slot {
+            let _ = self.queue.try_push_back(Waiting { info, slot });
         }
     }
     /// Takes the next one of `allowed`: an instruction's fault first, then the lowest number, the oldest of it.
@@ -147,7 +148,7 @@ impl Pending {
 }
 
 /// Actions by number, from 1.
-type Actions = Mutex<[Action; MAX_SIGNAL as usize]>;
+type Actions = Mutex<Box<[Action; MAX_SIGNAL as usize]>>;
 
 /// A process's part.
 pub struct ProcessSignals {
@@ -157,18 +158,28 @@ pub struct ProcessSignals {
     pub pending: Pending,
 }
 
-impl Default for ProcessSignals {
-    fn default() -> Self {
-        let actions = Arc::new(Mutex::new([Action::default(); MAX_SIGNAL as usize]));
-        ProcessSignals { actions, pending: Pending::default() }
-    }
-}
-
 impl ProcessSignals {
+    /// The default actions.
+    pub fn new() -> Result<Self, NoMemory> {
+        let actions = try_arc(Mutex::new(boxed_array(Action::default)?))?;
+        Ok(ProcessSignals { actions, pending: Pending::default() })
+    }
     /// The actions alone, for a child: a copy, or the same ones (CLONE_SIGHAND).
-    pub fn inherit(&self, shared: bool) -> Self {
-        let actions = if shared { self.actions.clone() } else { Arc::new(Mutex::new(*self.actions.lock())) };
-        ProcessSignals { actions, pending: Pending::default() }
+    pub fn inherit(&self, shared: bool) -> Result<Self, NoMemory> {
+        let mut own = ProcessSignals { actions: self.actions.clone(), pending: Pending::default() };
+        if !shared {
+            own.unshare()?;
+        }
+        Ok(own)
+    }
+    /// Has the actions no longer shared with others (execve(2)).
+    pub fn unshare(&mut self) -> Result<(), NoMemory> {
+        if Arc::strong_count(&self.actions) > 1 {
+            let mut copy = boxed_array(Action::default)?;
+            *copy = **self.actions.lock();
+            self.actions = try_arc(Mutex::new(copy))?;
+        }
+        Ok(())
     }
     /// The action for `signal`, 1 to 64.
     pub fn action(&self, signal: u32) -> Action {
@@ -186,14 +197,13 @@ impl ProcessSignals {
             _ => false,
         }
     }
-    /// exec(2), CLONE_CLEAR_SIGHAND: handlers are gone, ignored stays ignored. Nothing is shared any more.
+    /// exec(2), CLONE_CLEAR_SIGHAND: handlers are gone, ignored stays ignored. The actions are not shared
+    /// (see [`ProcessSignals::unshare`]).
     pub fn reset_handlers(&mut self) {
-        let mut actions = *self.actions.lock();
-        for action in &mut actions {
+        for action in self.actions.lock().iter_mut() {
             let handler = if action.handler == IGNORE { IGNORE } else { DEFAULT };
             *action = Action { handler, ..Action::default() };
         }
-        self.actions = Arc::new(Mutex::new(actions));
     }
 }
 
