@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 use crate::{build, linux, paths, wait};
 
 /// Catches guests that hang; without KVM, and with the machine shared, a run may take long.
-pub const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// The `coracle run` command for a machine, without a program yet.
 pub fn coracle_run(machine: Machine) -> Command {

@@ -50,6 +50,11 @@ impl<K: Ord, V> SortedMap<K, V> {
     pub fn get(&self, key: &K) -> Option<&V> {
         self.place(key).ok().map(|index| &self.entries[index].1)
     }
+    /// Keys and values in the order of the keys, from `key` on.
+    pub fn iter_from(&self, key: &K) -> impl Iterator<Item = (&K, &V)> {
+        let (Ok(first) | Err(first)) = self.place(key);
+        self.entries[first..].iter().map(|(key, value)| (key, value))
+    }
     /// The value of `key`.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.place(key).ok().map(|index| &mut self.entries[index].1)

@@ -1,5 +1,5 @@
 //! The algorithms behind files that need no machine: permissions, descriptor bitmaps, path walking, pipe rings, lock ranges,
-//! maps of pages and directory records. The kernel gives them locks, memory and waiting.
+//! maps of pages, names of directories and directory records. The kernel gives them locks, memory and waiting.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
@@ -8,6 +8,7 @@ pub mod access;
 pub mod bitmap;
 pub mod dirent;
 pub mod locks;
+pub mod names;
 pub mod page_map;
 pub mod path;
 pub mod ring;

@@ -142,15 +142,12 @@ impl DescriptorTable {
     pub fn set_limit(&self, limit: u32) {
         self.limit.store(limit.min(MAX_LIMIT), Ordering::Relaxed);
     }
-    /// The descriptors in use, in order. The table may change meanwhile.
-    pub fn list(&self) -> impl Iterator<Item = i32> {
-        let mut from = 0;
-        core::iter::from_fn(move || {
-            let table = self.slots.lock();
-            let fd = from + table.slots.get(from..)?.iter().position(Option::is_some)?;
-            from = fd + 1;
-            Some(fd as i32)
-        })
+    /// The first descriptor in use from `fd` on.
+    pub fn next_from(&self, fd: i32) -> Option<i32> {
+        let table = self.slots.lock();
+        let from = usize::try_from(fd).ok()?;
+        let found = table.slots.get(from..)?.iter().position(Option::is_some)?;
+        Some((from + found) as i32)
     }
     /// The number of descriptors up to the last in use.
     pub fn len(&self) -> usize {

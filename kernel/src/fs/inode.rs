@@ -3,7 +3,6 @@ use super::file::File;
 use super::mount::Place;
 use super::stat::{Metadata, Timestamp};
 use crate::errno::Errno;
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
@@ -11,14 +10,19 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general::{S_IFDIR, S_IFLNK, S_IFMT};
 
 /// A name in a directory listing.
-pub struct DirEntry {
+pub struct DirEntry<'a> {
     /// Inode number.
     pub inode: u64,
     /// DT_* kind.
     pub kind: u8,
     /// The name.
-    pub name: Box<[u8]>,
+    pub name: &'a [u8],
+    /// The position after it, where a listing can go on.
+    pub next: u64,
 }
+
+/// Takes an entry of a directory; false if it is one too many.
+pub type TakeEntry<'a> = &'a mut dyn FnMut(DirEntry) -> bool;
 
 /// Where a symbolic link leads.
 pub enum Link {
@@ -103,8 +107,11 @@ pub trait Inode: Send + Sync + Any {
     fn name(&self) -> Option<Vec<u8>> {
         None
     }
-    /// The entries of a directory, without `.` and `..`.
-    fn list(&self) -> Result<Vec<DirEntry>, Errno> {
+    /// The entries of a directory without `.` and `..`, from a position on (0: all), until `take` wants no more. An entry
+    /// that is there from the first call to the last is taken once, whatever others come and go between the calls
+    /// (readdir(3p)). `take` is called with the directory locked.
+    fn list(&self, from: u64, take: TakeEntry) -> Result<(), Errno> {
+        let _ = (from, take);
         Err(Errno::NOTDIR)
     }
     /// The target of a symbolic link.

@@ -65,7 +65,15 @@ fn attach_resolver() -> Result<(), Errno> {
 /// Whether the root has no directory of this name, or an empty one.
 fn is_free(name: &[u8]) -> Result<bool, Errno> {
     match mount::root().inode.lookup(name)? {
-        Some(inode) => Ok(inode.is_directory() && inode.list()?.is_empty()),
+        Some(inode) if inode.is_directory() => {
+            let mut is_empty = true;
+            inode.list(0, &mut |_| {
+                is_empty = false;
+                false
+            })?;
+            Ok(is_empty)
+        }
+        Some(_) => Ok(false),
         None => Ok(true),
     }
 }

@@ -1,6 +1,6 @@
 //! Files whose content is made when they are read: the common part of /proc and /sys.
 use super::file::File;
-use super::inode::{DirEntry, Inode, Link, Usage};
+use super::inode::{DirEntry, Inode, Link, TakeEntry, Usage};
 use super::memory::DirectoryFile;
 use super::mount::Place;
 use super::stat::{BLOCK_SIZE, Metadata, Timestamp, entry_kind};
@@ -40,12 +40,60 @@ pub type Table<C> = &'static [(&'static str, Item<C>)];
 pub trait Directory: Send + Sync {
     /// The entry of that name.
     fn lookup(&self, name: &[u8]) -> Option<Kind>;
-    /// Names and kinds (mode bits).
-    fn list(&self) -> Vec<(Vec<u8>, u32)>;
+    /// Calls `take` for the entries from a position on, each with the position after it, its name and its kind (mode
+    /// bits), until that returns false.
+    fn list(&self, from: u64, take: TakeName) -> Result<(), Errno>;
     /// User and group that own the directory and what is in it, if they are not those of the directory it is in.
     fn owner(&self) -> Option<(u32, u32)> {
         None
     }
+}
+
+/// Takes a name of a made directory: the position after it, the name, and the kind.
+pub type TakeName<'a> = &'a mut dyn FnMut(u64, &[u8], u32) -> bool;
+
+/// Positions of entries that are numbers begin here; below are those of tables, which are short.
+const NUMBERS: u64 = 1 << 32;
+
+/// Lists numbers: `next` returns the first there is from a number on. Their positions follow from themselves, so that a
+/// listing goes on in the right place whatever came and went.
+pub fn list_numbers(
+    from: u64,
+    prefix: &str,
+    kind: u32,
+    take: TakeName,
+    mut next: impl FnMut(i32) -> Option<i32>,
+) {
+    let mut at = i32::try_from(from.saturating_sub(NUMBERS)).ok();
+    while let Some(number) = at.and_then(&mut next) {
+        let mut name = heapless::String::<24>::new();
+        let after = NUMBERS + number as u64 + 1;
+        if write!(name, "{prefix}{number}").is_err() || !take(after, name.as_bytes(), kind) {
+            return;
+        }
+        at = number.checked_add(1);
+    }
+}
+
+/// Lists a table, and after it directories whose names are numbers behind a prefix.
+pub fn list_after_table(
+    table: &dyn Directory,
+    from: u64,
+    take: TakeName,
+    prefix: &str,
+    next: impl FnMut(i32) -> Option<i32>,
+) -> Result<(), Errno> {
+    let mut more = true;
+    if from < NUMBERS {
+        table.list(from, &mut |after, name, kind| {
+            more = take(after, name, kind);
+            more
+        })?;
+    }
+    if more {
+        list_numbers(from, prefix, S_IFDIR, take, next);
+    }
+    Ok(())
 }
 
 /// What a made file is.
@@ -110,13 +158,19 @@ impl<C: Clone + Send + Sync + 'static> Directory for Listed<C> {
             Item::Dynamic(make) => Kind::Directory(make(&context)),
         })
     }
-    fn list(&self) -> Vec<(Vec<u8>, u32)> {
+    fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
         let kind = |item: &Item<C>| match item {
             Item::Text(_) | Item::Pieces(_) | Item::Setting(..) => S_IFREG,
             Item::Link(_) => S_IFLNK,
             Item::Directory(_) | Item::Dynamic(_) => S_IFDIR,
         };
-        self.table.iter().map(|(name, item)| (name.as_bytes().to_vec(), kind(item))).collect()
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        for (index, (name, item)) in self.table.iter().enumerate().skip(from) {
+            if !take(index as u64 + 1, name.as_bytes(), kind(item)) {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -222,14 +276,11 @@ impl Inode for Node {
     fn name(&self) -> Option<Vec<u8>> {
         self.parent.as_ref().map(|(_, name)| name.clone())
     }
-    fn list(&self) -> Result<Vec<DirEntry>, Errno> {
+    fn list(&self, from: u64, take: TakeEntry) -> Result<(), Errno> {
         let Kind::Directory(directory) = &self.kind else { return Err(Errno::NOTDIR) };
-        let entry = |(name, mode): (Vec<u8>, u32)| DirEntry {
-            inode: self.child_inode(&name),
-            kind: entry_kind(mode),
-            name: name.into(),
-        };
-        Ok(directory.list().into_iter().map(entry).collect())
+        directory.list(from, &mut |next, name, mode| {
+            take(DirEntry { inode: self.child_inode(name), kind: entry_kind(mode), name, next })
+        })
     }
     fn link(&self) -> Result<Link, Errno> {
         match &self.kind {
@@ -246,7 +297,7 @@ impl Inode for Node {
     }
     fn open(self: Arc<Self>, place: Place, _flags: u32) -> Result<Arc<dyn File>, Errno> {
         match &self.kind {
-            Kind::Directory(_) => Ok(try_arc(DirectoryFile::new(place)?)?),
+            Kind::Directory(_) => Ok(try_arc(DirectoryFile::new(place))?),
             Kind::Link(_) => Err(Errno::LOOP),
             Kind::File(..) => Ok(Arc::new(TextFile { node: self, place, text: Mutex::new(None) })),
             Kind::Pieces(_) => Ok(Arc::new(PiecesFile { node: self, place, reading: Mutex::new(None) })),

@@ -1,13 +1,13 @@
 //! /sys: what programs look up there about CPUs and memory.
 use super::inode::Inode;
 use super::stat::device_number;
-use super::synthetic::{Directory, FsId, Item, Kind, Listed, Node, Table};
+use super::synthetic::{Directory, FsId, Item, Kind, Listed, Node, Table, TakeName, list_after_table};
+use crate::errno::Errno;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::cpu;
-use linux_raw_sys::general::S_IFDIR;
 
 /// f_type of sysfs (statfs(2)).
 const MAGIC: u64 = 0x6265_6572;
@@ -101,9 +101,8 @@ impl Directory for Cpus {
             _ => Listed { table: CPUS, context: () }.lookup(name),
         }
     }
-    fn list(&self) -> Vec<(Vec<u8>, u32)> {
-        let mut list = Listed { table: CPUS, context: () }.list();
-        list.extend((0..cpu::count()).map(|n| (format!("cpu{n}").into_bytes(), S_IFDIR)));
-        list
+    fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
+        let next = |n: i32| ((n as usize) < cpu::count()).then_some(n);
+        list_after_table(&Listed { table: CPUS, context: () }, from, take, "cpu", next)
     }
 }

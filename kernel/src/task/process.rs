@@ -244,6 +244,11 @@ pub fn all() -> impl Iterator<Item = Arc<Process>> {
     })
 }
 
+/// The first process id in use from `pid` on.
+pub fn next_pid(pid: i32) -> Option<i32> {
+    PROCESSES.read().iter_from(&pid).next().map(|(pid, _)| *pid)
+}
+
 /// The processes of a group.
 pub fn of_group(group: i32) -> impl Iterator<Item = Arc<Process>> {
     all().filter(move |process| process.group.load(Relaxed) == group)

@@ -1,36 +1,45 @@
 //! Directories in memory: entries by name, over those of a directory of the image.
-use super::node::Node;
+use super::node::{Node, image_inode_number};
 use crate::errno::Errno;
-use crate::fs::inode::{DirEntry, Inode};
+use crate::fs::inode::{DirEntry, Inode, TakeEntry};
 use crate::fs::names_changed;
 use crate::fs::stat::entry_kind;
-use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_hal::frame;
 use coracle_image::archive;
+use coracle_vfs_core::names::Names;
+use core::hash::Hasher;
 use core::sync::atomic::Ordering;
-use hashbrown::HashMap;
 use linux_raw_sys::general::{RENAME_EXCHANGE, RENAME_NOREPLACE};
-use spin::Mutex;
+use siphasher::sip::SipHasher13;
+use spin::{LazyLock, Mutex};
 
 /// Bytes that st_size counts for an entry, as Linux's tmpfs does.
 const ENTRY_SIZE: u64 = 20;
 
 /// An entry that differs from the image's, or that was looked up before.
 enum Entry {
-    Present(Arc<Node>),
+    Present {
+        node: Arc<Node>,
+        /// The image has this name.
+        in_base: bool,
+    },
     /// The image has this name, and it was removed.
     Whiteout,
 }
 
 struct State {
-    entries: HashMap<Box<[u8]>, Entry>,
+    entries: Names<Entry>,
     /// The directory of the image that shows through.
     base: Option<archive::Inode>,
+    /// Entries that the image doesn't have.
+    added: u64,
+    /// Entries of the image that were removed.
+    hidden: u64,
     parent: Weak<Node>,
     /// The name in the parent; `None` for the root and when removed.
-    name: Option<Box<[u8]>>,
+    name: Option<Vec<u8>>,
     removed: bool,
 }
 
@@ -42,42 +51,60 @@ pub struct Directory {
 impl Directory {
     /// An empty one, or one of the image.
     pub fn new(base: Option<archive::Inode>) -> Self {
-        let state = State { entries: HashMap::new(), base, parent: Weak::new(), name: None, removed: false };
-        Directory { state: Mutex::new(state) }
+        Directory {
+            state: Mutex::new(State {
+                entries: Names::new(),
+                base,
+                added: 0,
+                hidden: 0,
+                parent: Weak::new(),
+                name: None,
+                removed: false,
+            }),
+        }
     }
     pub fn parent(&self) -> Option<Arc<Node>> {
         self.state.lock().parent.upgrade()
     }
     pub fn name(&self) -> Option<Vec<u8>> {
-        self.state.lock().name.as_ref().map(|name| name.to_vec())
+        self.state.lock().name.clone()
     }
-    pub fn size(&self, node: &Node) -> u64 {
-        self.state.lock().count(node) * ENTRY_SIZE + 2 * ENTRY_SIZE
+    /// st_size.
+    pub fn size(&self) -> u64 {
+        self.state.lock().count() * ENTRY_SIZE + 2 * ENTRY_SIZE
     }
     pub fn lookup(&self, node: &Node, name: &[u8]) -> Result<Option<Arc<Node>>, Errno> {
         self.state.lock().lookup(node, name)
     }
-    pub fn list(&self, node: &Node) -> Result<Vec<DirEntry>, Errno> {
+    /// Entries from a position on. First come those whose names the image has, at the places they have there; then the
+    /// others by their hash.
+    pub fn list(&self, node: &Node, from: u64, take: TakeEntry) -> Result<(), Errno> {
         let state = self.state.lock();
-        let mut list = Vec::new();
+        let in_image = state.base_len();
         if let (Some(base), Some(archive)) = (&state.base, node.fs.archive) {
-            for entry in archive.entries(base) {
-                let entry = entry.map_err(|_| Errno::IO)?;
-                if !state.entries.contains_key(entry.name) {
-                    list.push(DirEntry {
-                        inode: u64::from(entry.inode.0) + 1,
-                        kind: entry_kind(entry.kind.mode_bits()),
-                        name: entry.name.into(),
-                    });
+            for index in from..in_image {
+                let Some(entry) = archive.entry(base, index).map_err(|_| Errno::IO)? else { break };
+                let (inode, kind) = match state.entries.get(hash(entry.name), entry.name) {
+                    Some(Entry::Whiteout) => continue,
+                    Some(Entry::Present { node, .. }) => (node.inode, node.kind),
+                    None => (image_inode_number(entry.inode), entry.kind.mode_bits()),
+                };
+                let entry = DirEntry { inode, kind: entry_kind(kind), name: entry.name, next: index + 1 };
+                if !take(entry) {
+                    return Ok(());
                 }
             }
         }
-        for (name, entry) in &state.entries {
-            if let Entry::Present(node) = entry {
-                list.push(DirEntry { inode: node.inode, kind: entry_kind(node.mode()), name: name.clone() });
+        for (position, name, entry) in state.entries.from(from.saturating_sub(in_image)) {
+            if let Entry::Present { node, in_base: false } = entry {
+                let kind = entry_kind(node.kind);
+                let next = in_image + position + 1;
+                if !take(DirEntry { inode: node.inode, kind, name, next }) {
+                    break;
+                }
             }
         }
-        Ok(list)
+        Ok(())
     }
     /// Adds an entry; EEXIST, and ENOENT in a removed directory.
     pub fn insert(&self, node: &Node, name: &[u8], child: &Arc<Node>) -> Result<(), Errno> {
@@ -92,7 +119,7 @@ impl Directory {
             if frame::low() {
                 return Err(Errno::NOSPC);
             }
-            state.put(node, name, child.clone());
+            state.put(node, name, child.clone())?;
         }
         names_changed();
         if child.directory().is_ok() {
@@ -112,7 +139,7 @@ impl Directory {
                 Ok(inner) => inner.close(&child)?,
                 Err(_) => {}
             }
-            state.take(node, name);
+            state.take(name);
             child
         };
         names_changed();
@@ -132,17 +159,17 @@ impl Directory {
             return Err(Errno::BUSY);
         }
         let mut state = self.state.lock();
-        if state.count(node) > 0 {
+        if state.count() > 0 {
             return Err(Errno::NOTEMPTY);
         }
         state.removed = true;
         state.name = None;
         Ok(())
     }
-    fn set_parent(&self, parent: &Node, name: &[u8]) {
+    fn set_parent(&self, parent: &Node, name: Vec<u8>) {
         let mut state = self.state.lock();
         state.parent = Arc::downgrade(&parent.this());
-        state.name = Some(name.into());
+        state.name = Some(name);
     }
 }
 
@@ -153,43 +180,72 @@ impl State {
         archive.inode(entry.inode).map(Some).map_err(|_| Errno::IO)
     }
     fn lookup(&mut self, node: &Node, name: &[u8]) -> Result<Option<Arc<Node>>, Errno> {
-        match self.entries.get(name) {
-            Some(Entry::Present(child)) => return Ok(Some(child.clone())),
+        match self.entries.get(hash(name), name) {
+            Some(Entry::Present { node, .. }) => return Ok(Some(node.clone())),
             Some(Entry::Whiteout) => return Ok(None),
             None => {}
         }
         let Some(inode) = self.in_base(node, name)? else { return Ok(None) };
         let child = node.fs.image_node(&inode)?;
-        self.put(node, name, child.clone());
+        self.put(node, name, child.clone())?;
         Ok(Some(child))
     }
-    fn put(&mut self, node: &Node, name: &[u8], child: Arc<Node>) {
+    /// Makes `name` an entry for `child`, in place of what it was. ENOSPC, only where the name is new.
+    fn put(&mut self, node: &Node, name: &[u8], child: Arc<Node>) -> Result<(), Errno> {
+        let hash = hash(name);
+        let old = self.entries.get(hash, name);
+        let (is_new, was_hidden) = (old.is_none(), matches!(old, Some(Entry::Whiteout)));
+        let in_base = match old {
+            Some(Entry::Present { in_base, .. }) => *in_base,
+            Some(Entry::Whiteout) => true,
+            None => self.in_base(node, name)?.is_some(),
+        };
         if let Ok(directory) = child.directory() {
-            directory.set_parent(node, name);
+            directory.set_parent(node, copy(name)?);
         }
-        self.entries.insert(name.into(), Entry::Present(child));
+        let entry = Entry::Present { node: child, in_base };
+        self.entries.insert(hash, name, entry).map_err(|_| Errno::NOSPC)?;
+        self.added += u64::from(is_new && !in_base);
+        self.hidden -= u64::from(was_hidden);
+        Ok(())
     }
-    fn take(&mut self, node: &Node, name: &[u8]) {
-        if self.in_base(node, name).is_ok_and(|found| found.is_some()) {
-            self.entries.insert(name.into(), Entry::Whiteout);
-        } else {
-            self.entries.remove(name);
+    /// Takes out an entry that is there.
+    fn take(&mut self, name: &[u8]) {
+        match self.entries.get_mut(hash(name), name) {
+            Some(entry @ Entry::Present { in_base: true, .. }) => {
+                *entry = Entry::Whiteout;
+                self.hidden += 1;
+            }
+            Some(Entry::Present { .. }) => {
+                self.entries.remove(hash(name), name);
+                self.added -= 1;
+            }
+            _ => {}
         }
+    }
+    /// Entries of the directory of the image.
+    fn base_len(&self) -> u64 {
+        self.base.as_ref().map_or(0, |base| base.size)
     }
     /// Entries that show.
-    fn count(&self, node: &Node) -> u64 {
-        let base = self.base.as_ref().map_or(0, |base| base.size);
-        let mut count = base;
-        for (name, entry) in &self.entries {
-            let in_base = base > 0 && self.in_base(node, name).is_ok_and(|found| found.is_some());
-            match entry {
-                Entry::Present(_) if !in_base => count += 1,
-                Entry::Whiteout if in_base => count -= 1,
-                _ => {}
-            }
-        }
-        count
+    fn count(&self) -> u64 {
+        self.base_len() + self.added - self.hidden
     }
+}
+
+fn copy(name: &[u8]) -> Result<Vec<u8>, Errno> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(name.len()).map_err(|_| Errno::NOSPC)?;
+    copy.extend_from_slice(name);
+    Ok(copy)
+}
+
+/// The hash of a name, keyed so that no program can choose names that share theirs.
+fn hash(name: &[u8]) -> u64 {
+    static KEY: LazyLock<(u64, u64)> = LazyLock::new(|| (crate::random::u64(), crate::random::u64()));
+    let mut hasher = SipHasher13::new_with_keys(KEY.0, KEY.1);
+    hasher.write(name);
+    hasher.finish()
 }
 
 /// rename(2) and renameat2(2) within one file system.
@@ -253,9 +309,11 @@ fn set(directory: &Node, name: &[u8], child: Option<&Arc<Node>>) -> Result<(), E
     let mut state = directory.directory()?.state.lock();
     match child {
         Some(child) => state.put(directory, name, child.clone()),
-        None => state.take(directory, name),
+        None => {
+            state.take(name);
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 /// Whether `node` is `directory` or lies below it.

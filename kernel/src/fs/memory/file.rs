@@ -3,13 +3,12 @@ use super::content::MAX_SIZE;
 use super::node::Node;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{EmitEntry, File};
-use crate::fs::inode::{DirEntry, Inode};
+use crate::fs::inode::Inode;
 use crate::fs::mount::Place;
 use crate::fs::stat::entry_kind;
 use crate::mm::user_buf::UserBuf;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use coracle_fallible::try_arc;
 use coracle_hal::frame::Frame;
 use core::any::Any;
@@ -17,7 +16,6 @@ use linux_raw_sys::general::{
     FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, O_ACCMODE, O_RDONLY, O_RDWR, S_IFDIR,
     stat as Stat,
 };
-use spin::Mutex;
 
 /// An open regular file.
 pub struct MemoryFile {
@@ -163,8 +161,6 @@ impl File for MemoryFile {
 /// An open directory, of any file system.
 pub struct DirectoryFile {
     place: Place,
-    /// The listing under way: taken when it starts, so that changes meanwhile neither hide nor repeat an entry.
-    listing: Mutex<Arc<Vec<DirEntry>>>,
 }
 
 /// Positions of `.` and `..`; the entries follow.
@@ -172,9 +168,8 @@ const DOTS: u64 = 2;
 
 impl DirectoryFile {
     /// Opens a directory. The caller has seen that it is one.
-    /// ENOMEM.
-    pub fn new(place: Place) -> Result<Self, Errno> {
-        Ok(DirectoryFile { place, listing: Mutex::new(try_arc(Vec::new())?) })
+    pub fn new(place: Place) -> Self {
+        DirectoryFile { place }
     }
 }
 
@@ -196,13 +191,6 @@ impl File for DirectoryFile {
     }
     fn list(&self, from: u64, emit: EmitEntry) -> Result<(), Errno> {
         let path = &self.place.path;
-        let listing = if from == 0 {
-            let fresh = try_arc(path.inode.list()?)?;
-            *self.listing.lock() = fresh.clone();
-            fresh
-        } else {
-            self.listing.lock().clone()
-        };
         let directory = entry_kind(S_IFDIR);
         if from == 0 && !emit(path.inode.identity().1, 1, directory, b".") {
             return Ok(());
@@ -210,13 +198,9 @@ impl File for DirectoryFile {
         if from <= 1 && !emit(path.parent().inode.identity().1, DOTS, directory, b"..") {
             return Ok(());
         }
-        let first = from.saturating_sub(DOTS);
-        for (index, entry) in (first..).zip(listing.iter().skip(first as usize)) {
-            if !emit(entry.inode, index + DOTS + 1, entry.kind, &entry.name) {
-                break;
-            }
-        }
-        Ok(())
+        path.inode.list(from.saturating_sub(DOTS), &mut |entry| {
+            emit(entry.inode, entry.next + DOTS, entry.kind, entry.name)
+        })
     }
     fn path(&self) -> String {
         String::from_utf8_lossy(&self.place.to_bytes()).into_owned()

@@ -4,7 +4,7 @@ use super::directory::Directory;
 use super::file::{DirectoryFile, MemoryFile, Name};
 use crate::errno::Errno;
 use crate::fs::file::File;
-use crate::fs::inode::{Changes, DirEntry, Inode, Link, NewNode, Usage};
+use crate::fs::inode::{Changes, Inode, Link, NewNode, TakeEntry, Usage};
 use crate::fs::mount::Place;
 use crate::fs::stat::{Metadata, Timestamp};
 use crate::fs::{dev, stat};
@@ -103,8 +103,7 @@ impl MemoryFs {
                 Body::File(Content::of_image(data, offset))
             }
         };
-        // Inode numbers count from 1: programs take 0 for a removed entry.
-        let node = self.node(u64::from(inode.id.0) + 1, attributes, body)?;
+        let node = self.node(image_inode_number(inode.id), attributes, body)?;
         if shared {
             self.linked.lock().insert(inode.id.0, Arc::downgrade(&node))?;
         }
@@ -121,6 +120,11 @@ impl MemoryFs {
         };
         self.node(self.next_inode(), Attributes { rdev, ..Attributes::new(kind | mode) }, body)
     }
+}
+
+/// st_ino of a file of the image. Counts from 1: programs take 0 for a removed entry.
+pub(super) fn image_inode_number(id: InodeId) -> u64 {
+    u64::from(id.0) + 1
 }
 
 /// What stat(2) tells and chmod(2), chown(2), utimensat(2) change.
@@ -158,7 +162,7 @@ pub struct Node {
     pub(super) fs: Arc<MemoryFs>,
     pub(super) inode: u64,
     /// The kind bits of the mode, which never change.
-    kind: u32,
+    pub(super) kind: u32,
     pub(super) attributes: Mutex<Attributes>,
     mounted: AtomicBool,
     pub(super) body: Body,
@@ -213,7 +217,7 @@ impl Inode for Node {
         let (size, allocated) = match &self.body {
             Body::File(content) => (content.size(), content.allocated()),
             Body::Link(target) => (target.len() as u64, 0),
-            Body::Directory(directory) => (directory.size(self), 0),
+            Body::Directory(directory) => (directory.size(), 0),
             _ => (0, 0),
         };
         Metadata {
@@ -255,8 +259,8 @@ impl Inode for Node {
     fn name(&self) -> Option<Vec<u8>> {
         self.directory().ok()?.name()
     }
-    fn list(&self) -> Result<Vec<DirEntry>, Errno> {
-        self.directory()?.list(self)
+    fn list(&self, from: u64, take: TakeEntry) -> Result<(), Errno> {
+        self.directory()?.list(self, from, take)
     }
     fn link(&self) -> Result<Link, Errno> {
         match &self.body {
@@ -326,7 +330,7 @@ impl Inode for Node {
     }
     fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
         match &self.body {
-            Body::Directory(_) => Ok(try_arc(DirectoryFile::new(place)?)?),
+            Body::Directory(_) => Ok(try_arc(DirectoryFile::new(place))?),
             Body::File(_) => Ok(try_arc(MemoryFile::new(self.clone(), Name::Place(place), flags)?)?),
             Body::Link(_) => Err(Errno::LOOP),
             Body::Fifo(pipe) => Pipe::open(pipe, flags, self.metadata().stat(), place),

@@ -5,7 +5,7 @@ use crate::errno::Errno;
 use crate::fs::file::File;
 use crate::fs::inode::Link;
 use crate::fs::mount::{self, Place};
-use crate::fs::synthetic::{Directory, Item, Kind, Listed, Table, Text};
+use crate::fs::synthetic::{Directory, Item, Kind, Listed, Table, TakeName, Text, list_numbers};
 use crate::fs::walk::{self, Follow};
 use crate::task::process::Process;
 use crate::task::signal::{Charge, DEFAULT, IGNORE, MAX_SIGNAL};
@@ -64,8 +64,8 @@ impl Directory for Owned {
     fn lookup(&self, name: &[u8]) -> Option<Kind> {
         self.0.lookup(name)
     }
-    fn list(&self) -> Vec<(Vec<u8>, u32)> {
-        self.0.list()
+    fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
+        self.0.list(from, take)
     }
     fn owner(&self) -> Option<(u32, u32)> {
         /// Place of the effective ids.
@@ -371,9 +371,10 @@ impl Directory for Descriptors {
             }
         })))
     }
-    fn list(&self) -> Vec<(Vec<u8>, u32)> {
+    fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
         let kind = if self.links { S_IFLNK } else { S_IFREG };
-        self.process.descriptors.list().map(|fd| (format!("{fd}").into_bytes(), kind)).collect()
+        list_numbers(from, "", kind, take, |fd| self.process.descriptors.next_from(fd));
+        Ok(())
     }
 }
 
@@ -388,8 +389,17 @@ impl Directory for Tasks {
         let thread = self.process.threads.lock().iter().find(|thread| thread.tid == tid).cloned()?;
         Some(Kind::Directory(directory(Subject { process: self.process.clone(), thread: Some(thread) })))
     }
-    fn list(&self) -> Vec<(Vec<u8>, u32)> {
-        let threads = self.process.threads.lock();
-        threads.iter().map(|thread| (format!("{}", thread.tid).into_bytes(), S_IFDIR)).collect()
+    fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
+        let mut tids = Vec::new();
+        {
+            let threads = self.process.threads.lock();
+            tids.try_reserve(threads.len()).map_err(|_| Errno::NOMEM)?;
+            tids.extend(threads.iter().map(|thread| thread.tid));
+        }
+        tids.sort_unstable();
+        list_numbers(from, "", S_IFDIR, take, |tid| {
+            tids.get(tids.partition_point(|&other| other < tid)).copied()
+        });
+        Ok(())
     }
 }

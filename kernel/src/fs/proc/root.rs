@@ -1,15 +1,15 @@
 //! The root of /proc: processes by number, and what is about the system.
 use super::process::{self, Subject};
 use super::{net, settings, system};
+use crate::errno::Errno;
 use crate::fs::inode::{Inode, Link};
 use crate::fs::stat::device_number;
-use crate::fs::synthetic::{Directory, FsId, Item, Kind, Listed, Node, Table};
+use crate::fs::synthetic::{Directory, FsId, Item, Kind, Listed, Node, Table, TakeName, list_after_table};
 use crate::task::process as tasks;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use linux_raw_sys::general::S_IFDIR;
 
 /// f_type of procfs (statfs(2)).
 const MAGIC: u64 = 0x9fa0;
@@ -80,9 +80,7 @@ impl Directory for Root {
             None => Listed { table: FILES, context: () }.lookup(name),
         }
     }
-    fn list(&self) -> Vec<(Vec<u8>, u32)> {
-        let mut list = Listed { table: FILES, context: () }.list();
-        list.extend(tasks::all().map(|process| (format!("{}", process.pid).into_bytes(), S_IFDIR)));
-        list
+    fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
+        list_after_table(&Listed { table: FILES, context: () }, from, take, "", tasks::next_pid)
     }
 }
