@@ -1,5 +1,8 @@
 //! The command line.
 
+mod program;
+
+use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -19,56 +22,69 @@ struct Cli {
 
 /// Reads the command line; prints help or what is wrong with it and ends if need be.
 pub fn parse() -> Command {
-    Cli::parse().command
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let parsed = Cli::try_parse_from(&words).and_then(|cli| match cli.command {
+        Command::Run(args) => program::split(*args, &words).map(|args| Command::Run(Box::new(args))),
+        other => Ok(other),
+    });
+    parsed.unwrap_or_else(|error| error.exit())
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Join a program, its libraries and the kernel into one bootable file.
-    Build(BuildArgs),
-    /// Start an image, or a program, in QEMU.
+    /// Build a bootable image from a program, its libraries and the kernel.
+    Build(Box<BuildArgs>),
+    /// Run a program or an image in a virtual machine.
     Run(Box<RunArgs>),
-    /// Show what is in an image.
+    /// Show the contents of an image.
     Inspect(InspectArgs),
-    /// List guests that have a name.
+    /// List running guests that have a name.
     Ps(PsArgs),
-    /// Show the output of a guest that runs in the background.
+    /// Show the output of a background guest.
     Logs(LogsArgs),
-    /// End guests.
+    /// Stop guests.
     Stop(StopArgs),
-    /// Write out the kernel with its symbols, for gdb.
+    /// Write the kernel with its debug symbols to a file, for gdb.
     Kernel(KernelArgs),
 }
 
 /// What goes into an image, for `build` and `run` alike.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ContentArgs {
-    /// Add a file or directory (with what is below it), at the same path or at GUEST
+    /// Add a file or a directory tree, at the same path or at GUEST
     #[arg(long, value_name = "HOST[:GUEST]")]
     pub add: Vec<String>,
 
-    /// Set an environment variable
-    #[arg(short, long, value_name = "K=V", value_parser = variable)]
+    /// Leave files that match a pattern out of added directories
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+
+    /// Set an environment variable; without a value, take the host's
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = variable)]
     pub env: Vec<String>,
 
-    /// Where the program runs: beside the kernel (fastest), or behind the CPU's wall
-    #[arg(long, value_name = "unikernel|protected")]
+    /// Read environment variables from a file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+
+    /// Run the program in the kernel's ring (unikernel) or isolated from the kernel (protected) [default: unikernel]
+    #[arg(long, value_name = "MODE")]
     pub mode: Option<Mode>,
 
-    /// Whom the program runs as [default: 1000:1000]
-    #[arg(long, value_name = "root|UID[:GID]")]
+    /// Run the program as this user: root or UID[:GID] [default: 1000:1000]
+    #[arg(long, value_name = "USER")]
     pub user: Option<User>,
 
-    /// The directory the program starts in
+    /// Working directory of the program [default: this directory if it was added, else /]
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<String>,
 
-    /// The guest's name
+    /// Host name of the guest [default: coracle]
     #[arg(long, value_name = "NAME", value_parser = hostname)]
     pub hostname: Option<String>,
 
-    /// Settings file of the project [default: Coracle.toml, if it is here]
+    /// Read project settings from this file [default: Coracle.toml in this directory, if no program is given]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -76,75 +92,91 @@ pub struct ContentArgs {
 /// `coracle build`
 #[derive(Args, Debug)]
 pub struct BuildArgs {
-    /// The program: a path, or a name to be found in PATH
+    /// Path of the program, or a name to look up in PATH
     pub program: Option<String>,
 
-    /// The image to write; `-` is standard output [default: the program's name with .img]
+    /// Write the image to this file, or to standard output if it is - [default: the program's name with .img]
     #[arg(short, long, value_name = "IMAGE")]
     pub output: Option<PathBuf>,
 
     #[command(flatten)]
     pub content: ContentArgs,
 
-    /// Name every file that goes in
+    /// List every file in the image
     #[arg(short, long)]
     pub verbose: bool,
 
-    /// Arguments of the program
+    /// Default arguments of the program
     #[arg(last = true)]
     pub args: Vec<String>,
 }
 
 /// `coracle run`
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
+#[command(
+    override_usage = "coracle run [OPTIONS] PROGRAM [ARGS]...\n       coracle run [OPTIONS] IMAGE [OPTIONS] [-- ARGS]..."
+)]
 pub struct RunArgs {
-    /// An image, or a program (which is built into a temporary image)
-    pub target: Option<String>,
+    /// A program with its arguments, or an image built by `coracle build`. What follows a program belongs to the program;
+    /// an image may be followed by options, and by arguments after `--`
+    #[arg(value_name = "PROGRAM|IMAGE", trailing_var_arg = true)]
+    words: Vec<String>,
 
-    /// Lead a port of this machine to one of the guest
+    /// The program or image, and the program's arguments, as `program::split` finds them in `words`.
+    #[arg(skip)]
+    pub target: Option<String>,
+    /// See `target`.
+    #[arg(skip)]
+    pub args: Vec<String>,
+
+    /// Publish a guest port on the host
     #[arg(short, long = "publish", value_name = "[ADDR:]HOST:GUEST[/udp]")]
     pub ports: Vec<Forward>,
 
-    /// Memory of the guest [default: 128M and the size of the image]
+    /// Memory size of the guest [default: 128M plus the size of the image]
     #[arg(short, long, value_name = "SIZE")]
     pub memory: Option<Size>,
 
-    /// CPUs of the guest
+    /// Number of CPUs of the guest [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub cpus: Option<u8>,
 
     #[command(flatten)]
     pub content: ContentArgs,
 
-    /// Run in the background; `ps`, `logs` and `stop` take the guest's name
+    /// Run in the background; print the guest's name, for `ps`, `logs` and `stop`
     #[arg(short, long)]
     pub detach: bool,
 
-    /// The guest's name among those that run [default with -d: the program's]
+    /// Name of the guest for `ps`, `logs` and `stop` [default with -d: the program's name]
     #[arg(long, value_name = "NAME", value_parser = crate::instances::name)]
     pub name: Option<String>,
 
-    /// Network of the guest [default: user]
-    #[arg(long, value_name = "user|tap:NAME|none")]
+    /// Network of the guest: user, tap:NAME or none [default: user]
+    #[arg(long, value_name = "NETWORK")]
     pub net: Option<Network>,
 
-    /// The guest's address [default: given by QEMU's user network; by DHCP on a tap]
+    /// Let the guest reach services on the host's 127.0.0.1, at 10.0.2.2 (user network)
+    #[arg(long)]
+    pub host_loopback: bool,
+
+    /// IPv4 address of the guest [default: 10.0.2.15/24 on the user network, DHCP on a tap device]
     #[arg(long, value_name = "A.B.C.D/N")]
     pub ip: Option<Cidr>,
 
-    /// The guest's gateway, with --ip
+    /// Default gateway of the guest, with --ip
     #[arg(long, value_name = "A.B.C.D", requires = "ip")]
     pub gateway: Option<Ipv4Addr>,
 
-    /// The guest's name server, with --ip
+    /// DNS server of the guest, with --ip
     #[arg(long, value_name = "A.B.C.D", requires = "ip")]
     pub dns: Option<Ipv4Addr>,
 
-    /// What runs the guest's instructions
+    /// CPU virtualisation
     #[arg(long, value_enum, default_value_t)]
     pub accel: Accel,
 
-    /// QEMU's machine type
+    /// QEMU machine type
     #[arg(long, value_enum, default_value_t)]
     pub machine: Machine,
 
@@ -152,50 +184,46 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t, hide = true)]
     pub console: ConsoleKind,
 
-    /// How much the kernel tells on stderr
+    /// Kernel messages to show on stderr
     #[arg(long, value_enum, default_value_t)]
     pub log: Log,
 
-    /// Fix the randomisation of addresses, for debugging
+    /// Choose the random addresses of kernel and program by this number, for repeatable debugging
     #[arg(long, value_name = "HEX", value_parser = seed)]
     pub seed: Option<u64>,
 
-    /// Wait for gdb, on a Unix socket, before the first instruction
+    /// Wait for gdb, on a private Unix socket, before the first instruction
     #[arg(long)]
     pub gdb: bool,
 
-    /// One more argument for QEMU
+    /// Pass one more argument to QEMU
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub qemu_arg: Vec<String>,
 
-    /// Print the QEMU command and start nothing
+    /// Print the QEMU command instead of running it
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Show the whole QEMU command
+    /// Show the QEMU command
     #[arg(short, long)]
     pub verbose: bool,
 
-    /// Say nothing but errors
+    /// Show errors only
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
-
-    /// Arguments of the program (in place of those of the image)
-    #[arg(last = true)]
-    pub args: Vec<String>,
 }
 
 /// `coracle inspect`
 #[derive(Args, Debug)]
 pub struct InspectArgs {
-    /// The image
+    /// Path of the image
     pub image: PathBuf,
 
-    /// List every file
+    /// List every file in the image
     #[arg(short, long)]
     pub files: bool,
 
-    /// Write the file at this path of the image to stdout, and nothing else
+    /// Print the contents of one file of the image
     #[arg(long, value_name = "PATH", conflicts_with = "files")]
     pub cat: Option<String>,
 }
@@ -203,7 +231,7 @@ pub struct InspectArgs {
 /// `coracle ps`
 #[derive(Args, Debug)]
 pub struct PsArgs {
-    /// Those that have ended, too
+    /// Include guests that have ended
     #[arg(short, long)]
     pub all: bool,
 }
@@ -211,10 +239,10 @@ pub struct PsArgs {
 /// `coracle logs`
 #[derive(Args, Debug)]
 pub struct LogsArgs {
-    /// The guest
+    /// Name of the guest
     pub name: String,
 
-    /// Go on until it ends
+    /// Keep printing until the guest ends
     #[arg(short, long)]
     pub follow: bool,
 }
@@ -222,7 +250,7 @@ pub struct LogsArgs {
 /// `coracle stop`
 #[derive(Args, Debug)]
 pub struct StopArgs {
-    /// The guests
+    /// Names of the guests
     #[arg(required = true)]
     pub names: Vec<String>,
 }
@@ -230,32 +258,32 @@ pub struct StopArgs {
 /// `coracle kernel`
 #[derive(Args, Debug)]
 pub struct KernelArgs {
-    /// Where to write the ELF
+    /// File to write
     #[arg(short, long, value_name = "FILE", default_value = "coracle-kernel.elf")]
     pub output: PathBuf,
 }
 
-/// What runs the guest's instructions.
+/// CPU virtualisation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Accel {
-    /// KVM where it works, else TCG
+    /// KVM if it works, otherwise TCG
     #[default]
     Auto,
-    /// The CPU itself
+    /// Hardware virtualisation
     Kvm,
-    /// QEMU's translator
+    /// QEMU's software emulation
     Tcg,
 }
 
 /// A machine type of QEMU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Machine {
-    /// The smallest: virtio over memory-mapped registers, no PCI, no ACPI
+    /// Minimal machine with virtio-mmio devices, without PCI and ACPI
     #[default]
     Microvm,
-    /// PCI Express, ACPI
+    /// PC with PCI Express and ACPI
     Q35,
-    /// PCI, ACPI
+    /// PC with PCI and ACPI
     Pc,
 }
 
@@ -280,23 +308,23 @@ pub enum ConsoleKind {
     Virtio,
 }
 
-/// How much the kernel tells.
+/// Kernel messages to show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Log {
-    /// Warnings and failures
+    /// Warnings and errors
     #[default]
     Quiet,
-    /// What it found and chose, too
+    /// Also devices found and settings chosen
     Info,
-    /// Everything
+    /// All messages
     Debug,
 }
 
 fn variable(text: &str) -> Result<String, String> {
-    match text.split_once('=') {
-        Some((name, _)) if !name.is_empty() => Ok(text.to_owned()),
-        _ => Err("a variable is written NAME=VALUE".to_owned()),
+    if text.is_empty() || text.starts_with('=') {
+        return Err("a variable is written NAME=VALUE, or NAME to take the host's value".to_owned());
     }
+    Ok(text.to_owned())
 }
 
 /// A host name by RFC 1123, section 2.1.

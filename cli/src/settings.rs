@@ -25,6 +25,7 @@ use coracle_image::{Mode, User};
 use serde::Deserialize;
 
 use crate::args::{ContentArgs, hostname};
+use crate::environment;
 use crate::error::{self, Error, Result};
 use crate::net::{Forward, Network};
 use crate::size::Size;
@@ -47,6 +48,9 @@ pub struct Settings {
     /// Files and directories to add, as `HOST[:GUEST]`.
     #[serde(default)]
     pub add: Vec<String>,
+    /// Patterns of files to leave out of added directories.
+    #[serde(default)]
+    pub exclude: Vec<String>,
     /// The privilege of the program.
     #[serde(default, deserialize_with = "parsed")]
     pub mode: Option<Mode>,
@@ -93,10 +97,11 @@ impl Settings {
             None => Settings::default(),
         };
         settings.add.extend(args.add.iter().cloned());
-        settings.env.extend(args.env.iter().filter_map(|text| {
-            let (name, value) = text.split_once('=')?;
-            Some((name.to_owned(), value.to_owned()))
-        }));
+        settings.exclude.extend(args.exclude.iter().cloned());
+        for path in &args.env_file {
+            settings.env.extend(environment::of_file(path)?);
+        }
+        settings.env.extend(args.env.iter().filter_map(|text| environment::variable(text)));
         settings.mode = args.mode.or(settings.mode);
         settings.user = args.user.or(settings.user);
         settings.cwd = args.cwd.clone().or(settings.cwd);

@@ -217,10 +217,10 @@ fn ports_that_are_not_understood() {
     for (wrong, why) in
         [("80", "HOST:GUEST"), ("a:80", "not a port"), ("0:80", "not a port"), ("1:2/sctp", "sctp")]
     {
-        fails(&place.coracle(&["run", "x", "-p", wrong]), USAGE, &[wrong, why]);
+        fails(&place.coracle(&["run", "-p", wrong, "x"]), USAGE, &[wrong, why]);
     }
     fails(
-        &place.coracle(&["run", "/bin/true", "-p", "1:2", "--net", "none"]),
+        &place.coracle(&["run", "-p", "1:2", "--net", "none", "/bin/true"]),
         FAILED,
         &["-p works with the user network only"],
     );
@@ -236,7 +236,7 @@ fn too_little_memory() {
         FAILED,
         &["1.0 MiB is too little memory", "give at least -m "],
     );
-    fails(&place.coracle(&["run", "/bin/true", "-m", "1M"]), FAILED, &["too little memory"]);
+    fails(&place.coracle(&["run", "-m", "1M", "/bin/true"]), FAILED, &["too little memory"]);
     fails(&place.coracle(&["run", image, "-m", "lots"]), USAGE, &["`lots` is not an amount"]);
 }
 
@@ -283,9 +283,13 @@ fn settings_that_are_not_understood() {
         fails(&place.coracle(&["build"]), FAILED, &["the settings in `Coracle.toml` cannot be used", why]);
     }
     fails(&place.coracle(&["build", "--config", "other.toml"]), FAILED, &["cannot read `other.toml`"]);
-    for wrong in ["K", "=V"] {
+    for wrong in ["", "=V"] {
         fails(&place.coracle(&["build", "/bin/true", "-e", wrong]), USAGE, &["NAME=VALUE"]);
     }
+    place.file("vars", "A=1\nexport B=2\n");
+    let lines = ["the variables in `vars` cannot be used", "line 2 is `export B=2`"];
+    fails(&place.coracle(&["build", "/bin/true", "--env-file", "vars"]), FAILED, &lines);
+    fails(&place.coracle(&["build", "/bin/true", "--exclude", "[a"]), FAILED, &["`[a` is not a pattern"]);
     fails(&place.coracle(&["build", "/bin/true", "--mode", "ring0"]), USAGE, &["`unikernel` or `protected`"]);
 }
 
@@ -296,6 +300,11 @@ fn images_that_are_none_or_damaged() {
     let image = place.image();
     let name = image.to_str().unwrap();
     fails(&place.coracle(&["build", name]), FAILED, &["is a Coracle image already"]);
+    fails(
+        &place.coracle(&["run", name, "--exclude", "x"]),
+        FAILED,
+        &["--exclude cannot be used with an image"],
+    );
     fails(
         &place.coracle(&["run", name, "--add", "/bin/sh"]),
         FAILED,
@@ -369,6 +378,6 @@ fn guests_that_are_not_there() {
     for command in ["stop", "logs"] {
         fails(&coracle(&[command, "nobody"]), FAILED, &["there is no guest `nobody`", "coracle ps --all"]);
     }
-    fails(&coracle(&["run", "/bin/true", "--name", "../up"]), USAGE, &["letters, digits"]);
+    fails(&coracle(&["run", "--name", "../up", "/bin/true"]), USAGE, &["letters, digits"]);
     assert_eq!(text(&coracle(&["ps"]).stdout).lines().count(), 1);
 }

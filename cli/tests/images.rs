@@ -1,7 +1,7 @@
 //! What gets into an image, and the QEMU command that runs it: no test here starts a guest.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -21,13 +21,36 @@ impl Place {
 
     #[track_caller]
     fn coracle(&self, args: &[&str]) -> String {
+        self.coracle_with(args, &[]).0
+    }
+
+    /// What it prints on stdout and on stderr, with these environment variables.
+    #[track_caller]
+    fn coracle_with(&self, args: &[&str], env: &[(&str, &str)]) -> (String, String) {
         let output: Output = Command::new(env!("CARGO_BIN_EXE_coracle"))
             .current_dir(self.0.path())
             .args(args)
+            .envs(env.iter().copied())
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
+        (String::from_utf8(output.stdout).unwrap(), stderr)
+    }
+
+    /// A shared library, built of C source text. `more`: arguments of the compiler.
+    #[track_caller]
+    fn library(&self, name: &str, source: &str, more: &[&str]) -> PathBuf {
+        let path = self.0.path().join(name);
+        self.compile(&path, source, &[&["-shared", "-fPIC"], more].concat());
+        path
+    }
+
+    #[track_caller]
+    fn compile(&self, to: &Path, source: &str, more: &[&str]) {
+        let c = self.file("source.c", source);
+        let status = Command::new("cc").arg("-o").arg(to).arg(c).args(more).status().unwrap();
+        assert!(status.success());
     }
 }
 
@@ -262,4 +285,229 @@ fn qemu_is_confined_and_gdb_private() {
     let socket = command.split("socket,id=gdb,path=").nth(1).unwrap().split(',').next().unwrap();
     assert_eq!(mode(Path::new(socket).parent().unwrap()), 0o700);
     assert!(!command.contains("tcp::1234") && !command.contains(" -s "), "{command}");
+}
+
+#[test]
+fn options_end_at_the_program() {
+    let place = Place::new();
+    let arguments = |line: &str| {
+        let command = place.coracle(&line.split_whitespace().collect::<Vec<_>>());
+        let words =
+            command.split("arg=").skip(1).map(|word| word.split([' ', '\'']).next().unwrap().to_owned());
+        (words.collect::<Vec<_>>(), command.contains("-smp 3"))
+    };
+    place.coracle(&["build", "/bin/echo", "-o", "t.img", "--", "built", "in"]);
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    // An image may be followed by options, and arguments follow a `--`.
+    assert_eq!(arguments("run --dry-run t.img --cpus 3"), (words(""), true));
+    assert_eq!(arguments("run --dry-run t.img --cpus 3 -- -v --cpus 2"), (words("-v --cpus 2"), true));
+    assert_eq!(arguments("run --dry-run --cpus 3 t.img word -v"), (words("word -v"), true));
+    // What follows a program is the program's: it is in the image.
+    let (_, notes) = place.coracle_with(&["run", "--dry-run", "/bin/echo", "--cpus", "3"], &[]);
+    assert!(notes.contains("`--cpus` follows the program and is given to it"), "{notes}");
+}
+
+#[test]
+fn variables_of_the_host_and_of_a_file() {
+    let place = Place::new();
+    place.file("vars", "# a comment\nFROM_FILE=two words\nFROM_HOST_BY_FILE\nBOTH=file\n");
+    let words = [
+        "build",
+        "/bin/true",
+        "-o",
+        "t.img",
+        "--env-file",
+        "vars",
+        "-e",
+        "FROM_HOST",
+        "-e",
+        "NOT_SET",
+        "-e",
+        "BOTH=word",
+    ];
+    let (_, notes) = place.coracle_with(&words, &[("FROM_HOST", "a=b"), ("FROM_HOST_BY_FILE", "c")]);
+    assert!(notes.contains("`NOT_SET` is not set here"), "{notes}");
+    let shown = place.coracle(&["inspect", "t.img"]);
+    for part in ["FROM_FILE=two words", "FROM_HOST=a=b", "FROM_HOST_BY_FILE=c", "BOTH=word"] {
+        assert!(shown.contains(part), "{part} is not in:\n{shown}");
+    }
+    assert!(!shown.contains("NOT_SET"), "{shown}");
+}
+
+#[test]
+fn the_current_directory_if_it_was_added() {
+    let place = Place::new();
+    place.file("app.py", "print()");
+    place.file("sub/other.py", "print()");
+    let here = place.0.path().canonicalize().unwrap();
+    let directory = |more: &[&str]| {
+        place.coracle(&[&["build", "/bin/true", "-o", "t.img"], more].concat());
+        let shown = place.coracle(&["inspect", "t.img"]);
+        let line = shown.lines().find(|line| line.trim().starts_with("directory")).unwrap();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(directory(&[]), "/");
+    assert_eq!(directory(&["--add", "app.py:/app.py"]), "/");
+    assert_eq!(directory(&["--add", "app.py"]), here.to_str().unwrap());
+    assert_eq!(directory(&["--add", "sub"]), here.to_str().unwrap());
+    assert_eq!(directory(&["--add", "app.py", "--cwd", "/opt"]), "/opt");
+    fs::copy("/bin/true", place.0.path().join("mine")).unwrap();
+    place.coracle(&["build", "./mine", "-o", "t.img"]);
+    assert!(place.coracle(&["inspect", "t.img"]).contains(&format!("directory  {}", here.display())));
+}
+
+#[test]
+fn files_that_are_left_out() {
+    let place = Place::new();
+    for name in [
+        "site/keep.txt",
+        "site/a.pyc",
+        "site/deep/b.pyc",
+        "site/.git/config",
+        "site/docs/x.md",
+        "site/docs/deep/y.md",
+    ] {
+        place.file(name, "x");
+    }
+    let words = [
+        "build",
+        "/bin/true",
+        "-o",
+        "t.img",
+        "--add",
+        "site:/srv",
+        "--exclude",
+        "*.pyc",
+        "--exclude",
+        ".git",
+    ];
+    let more = ["--exclude", "docs/*.md", "--exclude", "nothing-like-it"];
+    let (_, notes) = place.coracle_with(&[&words[..], &more].concat(), &[]);
+    assert!(
+        notes.contains("`nothing-like-it` matches no file") && notes.matches("warning").count() == 1,
+        "{notes}"
+    );
+    let files = place.coracle(&["inspect", "--files", "t.img"]);
+    let added: Vec<&str> = files.lines().filter_map(|line| Some(line.split_once(" /srv/")?.1)).collect();
+    assert_eq!(added, ["deep", "docs", "docs/deep", "docs/deep/y.md", "keep.txt"]);
+}
+
+#[test]
+fn owners_are_kept() {
+    let place = Place::new();
+    let file = place.file("dir/file", "x");
+    // Only root may give files away; others see their own numbers.
+    let root = rustix::process::getuid().is_root();
+    if root {
+        std::os::unix::fs::chown(&file, Some(7), Some(8)).unwrap();
+        std::os::unix::fs::chown(file.parent().unwrap(), Some(9), Some(10)).unwrap();
+    }
+    place.coracle(&["build", "/bin/true", "-o", "t.img", "--add", "dir:/srv"]);
+    let bytes = fs::read(place.0.path().join("t.img")).unwrap();
+    let start = bytes.windows(8).rposition(|window| window == coracle_image::MAGIC).unwrap();
+    let archive = coracle_image::archive::Archive::parse(&bytes[start..]).unwrap();
+    let owner = |path: &str| {
+        let inode = archive.find(path.as_bytes()).unwrap().unwrap();
+        (inode.uid, inode.gid)
+    };
+    let of_host = |path: &Path| {
+        let meta = fs::metadata(path).unwrap();
+        (meta.uid(), meta.gid())
+    };
+    assert_eq!((owner("/srv/file"), owner("/srv")), (of_host(&file), of_host(file.parent().unwrap())));
+    assert_eq!(root, owner("/srv/file") == (7, 8));
+    let program = Path::new("/bin/true").canonicalize().unwrap();
+    assert_eq!(owner(program.to_str().unwrap()), of_host(&program));
+}
+
+#[test]
+fn a_library_that_the_user_cannot_read_is_named() {
+    let place = Place::new();
+    fs::create_dir(place.0.path().join("shut")).unwrap();
+    let library = place.library("shut/libanswer.so", "int answer(void) { return 42; }", &[]);
+    let program = place.0.path().join("asks");
+    let run_path = format!("-Wl,-rpath,{}", library.parent().unwrap().display());
+    let source = "int answer(void); int main(void) { return answer() != 42; }";
+    place.compile(&program, source, &[library.to_str().unwrap(), &run_path]);
+    let open = |mode| {
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(library.parent().unwrap(), permissions.clone()).unwrap();
+        fs::set_permissions(place.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let warnings = |user: &str| {
+        let words = ["build", "./asks", "-o", "t.img", "--user", user];
+        place.coracle_with(&words, &[]).1
+    };
+    open(0o700);
+    let seen = warnings("4321:4321");
+    let part = format!(
+        "the program runs as 4321:4321 and cannot use `{}`: `{}`",
+        library.display(),
+        library.parent().unwrap().display()
+    );
+    assert!(seen.contains(&part) && seen.contains("mode 0700"), "`{part}` is not in:\n{seen}");
+    assert_eq!(warnings("root"), "");
+    open(0o755);
+    assert_eq!(warnings("4321:4321"), "");
+}
+
+#[test]
+fn a_library_that_is_in_the_image_is_not_missed() {
+    let place = Place::new();
+    for name in ["app/lib/inner", "app/modules"] {
+        fs::create_dir_all(place.0.path().join(name)).unwrap();
+    }
+    // As in a Java runtime: modules need a library that the program loads by its path, before it loads them.
+    let inner = place.library("app/lib/inner/libmachine.so", "int machine;", &["-Wl,-soname,libmachine.so"]);
+    let absent = place.library("libabsent.so", "int absent;", &["-Wl,-soname,libabsent.so"]);
+    let module = |name: &str, needs: &Path| {
+        place.library(name, "int module;", &["-Wl,--no-as-needed", needs.to_str().unwrap()]);
+    };
+    module("app/modules/one.so", &inner);
+    module("app/modules/two.so", &inner);
+    module("app/modules/three.so", &absent);
+    module("app/modules/four.so", &absent);
+    fs::remove_file(&absent).unwrap();
+    let (_, notes) = place.coracle_with(&["build", "/bin/true", "-o", "t.img", "--add", "app:/srv/app"], &[]);
+    assert_eq!(notes.matches("was not found").count(), 1, "{notes}");
+    assert!(
+        notes.contains("`libabsent.so` was not found;") && notes.contains("and 1 more will not load"),
+        "{notes}"
+    );
+}
+
+#[test]
+fn time_zones_and_certificates_come_along() {
+    const ZONE: &str = "/usr/share/zoneinfo/Europe/Berlin";
+    const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+    let place = Place::new();
+    let has = |program: &str, more: &[&str], path: &str| {
+        place.coracle(&[&["build", program, "-o", "t.img"], more].concat());
+        let files = place.coracle(&["inspect", "--files", "t.img"]);
+        files.lines().any(|line| line.ends_with(path) && !line.contains(" -> "))
+    };
+    let reads =
+        "#include <time.h>\nint main(void) { time_t now = 0; return localtime(&now)->tm_year != 70; }";
+    let asks = "#include <time.h>\nint main(void) { return time(0) == 0; }";
+    for (name, source, links) in
+        [("reads", reads, &[][..]), ("static", reads, &["-static"]), ("asks", asks, &[])]
+    {
+        place.compile(&place.0.path().join(name), source, links);
+        let wanted = name != "asks" && Path::new(ZONE).exists();
+        assert_eq!(has(&format!("./{name}"), &[], ZONE), wanted, "{name}");
+    }
+    // A program that holds the path, as Go's do; and a module that has the TLS library read it.
+    place.compile(
+        &place.0.path().join("holds"),
+        &format!("const char *path = \"{CERTIFICATES}\"; int main(void) {{ return !path; }}"),
+        &[],
+    );
+    assert_eq!(has("./holds", &[], CERTIFICATES), Path::new(CERTIFICATES).exists());
+    let module = place.library("tls.so", "void SSL_CTX_set_default_verify_paths(void *); void f(void) { SSL_CTX_set_default_verify_paths(0); }", &[]);
+    assert_eq!(
+        has("/bin/true", &["--add", module.to_str().unwrap()], CERTIFICATES),
+        Path::new(CERTIFICATES).exists()
+    );
+    assert!(!has("/bin/true", &[], CERTIFICATES));
+    assert!(!has("./holds", &["--exclude", "/etc/ssl/certs"], CERTIFICATES));
 }

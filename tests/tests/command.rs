@@ -7,6 +7,8 @@ use coracle_tests::{build, describe, known, paths};
 use libtest_mimic::Arguments;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,8 @@ const TESTS: &[(&str, Test)] = &[
     ("quiet_says_nothing", quiet_says_nothing),
     ("gdb_meets_on_a_private_socket", gdb_meets_on_a_private_socket),
     ("nothing_stays_behind", nothing_stays_behind),
+    ("words_after_the_program_are_its_own", words_after_the_program_are_its_own),
+    ("the_hosts_loopback_is_out_of_reach", the_hosts_loopback_is_out_of_reach),
     ("a_fault_of_the_kernel_is_told", a_fault_of_the_kernel_is_told),
 ];
 
@@ -312,6 +316,62 @@ fn nothing_stays_behind() -> Result<(), String> {
         return Ok(());
     }
     Err(format!("QEMU runs on: {}, files left: {:?}", runs(), files_below(&folder)))
+}
+
+fn words_after_the_program_are_its_own() -> Result<(), String> {
+    let folder = private_folder("command-words")?;
+    fs::write(folder.join("data.txt"), "found\n").map_err(|e| e.to_string())?;
+    let mut command = coracle(&["run", "--net", "none", "--user", "root", "--add", "data.txt"]);
+    let words = ["busybox", "ash", "-c", "cat data.txt; echo $0 $@", "-v", "--cpus", "2"];
+    check(&run(command.args(words).current_dir(&folder), b"")?, 0, "found\n-v --cpus 2\n")
+}
+
+/// TCP and UDP, each of which QEMU sends by other system calls; and a published UDP port can answer all the same.
+fn the_hosts_loopback_is_out_of_reach() -> Result<(), String> {
+    let text = |e: std::io::Error| e.to_string();
+    let service = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
+    let port = service.local_addr().map_err(text)?.port().to_string();
+    let called = std::thread::spawn(move || {
+        service.accept().and_then(|(mut client, _)| client.write_all(b"reached\n"))
+    });
+    let call = ["busybox", "nc", "10.0.2.2", &port];
+    let refused = run(coracle(&["run"]).args(call), b"")?;
+    if refused.status == 0 || called.is_finished() || !refused.text().contains("refused") {
+        return Err(format!("a guest reaches the host's loopback: {}", refused.evidence()));
+    }
+    check(&run(coracle(&["run", "--host-loopback"]).args(call), b"")?, 0, "reached\n")?;
+    called.join().map_err(|_| "the service panicked")?.map_err(text)?;
+
+    let host = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
+    let name_of = |socket: &UdpSocket| socket.local_addr().map(|address| address.port().to_string());
+    let service = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
+    let taken = name_of(&UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?).map_err(text)?;
+    let publish = format!("127.0.0.1:{taken}:{taken}/udp");
+    let program = build::c_server(&paths::programs().join("servers/udp_to_host.c"))?;
+    let mut guest = Server::start(
+        coracle(&["run", "-p", &publish])
+            .arg(program)
+            .args([name_of(&service).map_err(text)?, taken.clone()]),
+    )?;
+    if !until(LIMIT, || guest.log().contains("waiting\n")) {
+        return Err(format!("it does not wait for a datagram: {}", guest.log()));
+    }
+    host.connect(format!("127.0.0.1:{taken}")).map_err(text)?;
+    host.set_read_timeout(Some(LIMIT)).map_err(text)?;
+    host.send(b"question").map_err(text)?;
+    let mut answer = [0; 16];
+    let length = host.recv(&mut answer).map_err(|e| format!("no answer ({e}): {}", guest.log()))?;
+    match guest.wait(LIMIT) {
+        // The guest's own datagram went out before it waited for one, so QEMU has had it.
+        Some(0) if &answer[..length] == b"question" => {
+            service.set_nonblocking(true).map_err(text)?;
+            match service.recv(&mut answer) {
+                Ok(_) => Err(format!("a datagram reached the host's loopback: {}", guest.log())),
+                Err(_) => Ok(()),
+            }
+        }
+        status => Err(format!("status {status:?}, answer {:?}: {}", &answer[..length], guest.log())),
+    }
 }
 
 /// Sends an idle kernel to where nothing is mapped, by a debugger: nothing a program can do brings it down.

@@ -1,5 +1,6 @@
 //! `coracle build`: from a program's name to an image.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::IsTerminal as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,10 +10,11 @@ use coracle_image::User;
 use coracle_image::write::{Builder, Node, Settings as Recorded};
 
 use super::elf::Elf;
+use super::exclude::Exclude;
 use super::files::Collector;
 use super::ldso::{Family, Loaded, Missing, Resolver, musl_path_file};
 use super::program::{self, Program};
-use super::{image, skeleton};
+use super::{access, companions, image, skeleton};
 use crate::args::BuildArgs;
 use crate::error::{self, Error, Result, cannot, paint, warn};
 use crate::kernel::Kernel;
@@ -43,7 +45,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     let settings = Settings::load(&args.content, args.program.is_some())?;
     let given = args.program.as_ref().or(settings.program.as_ref()).ok_or_else(no_program)?;
     let path = program::find(given)?;
-    let assembled = assemble(&path, &args.args, &settings, args.verbose)?;
+    let assembled = assemble(given, &path, &args.args, &settings, args.verbose)?;
     let output = match args.output.as_ref().or(settings.output.as_ref()) {
         Some(output) => output.clone(),
         None => PathBuf::from(format!("{}.img", path.file_name().unwrap_or_default().to_string_lossy())),
@@ -92,16 +94,23 @@ fn write_image(output: &Path, bytes: &[u8], private: bool) -> Result<()> {
 }
 
 /// Collects everything for a program, and joins it with the kernel.
-pub fn assemble(path: &Path, args: &[String], settings: &Settings, verbose: bool) -> Result<Assembled> {
+/// `given`: how the user named the program, `path`: where it was found.
+pub fn assemble(
+    given: &str,
+    path: &Path,
+    args: &[String],
+    settings: &Settings,
+    verbose: bool,
+) -> Result<Assembled> {
     let kernel = Kernel::load()?;
     let args = if args.is_empty() { &settings.args } else { args };
-    if image::Image::parse(&error::read(path)?).ok().flatten().is_some() {
+    if image::is_image(path) {
         return Err(Error::new(format!("`{}` is a Coracle image already", path.display()))
             .help("run it with `coracle run`; to change it, build it from the program once more"));
     }
     let program = Program::read(path, args)?;
     let progress = progress_bar();
-    let mut collector = Collector::with_progress(progress.clone());
+    let mut collector = Collector::new(Exclude::new(&settings.exclude)?, progress.clone());
     skeleton::root_links(&mut collector)?;
     for script in &program.scripts {
         collector.add_linked(script)?;
@@ -141,22 +150,32 @@ pub fn assemble(path: &Path, args: &[String], settings: &Settings, verbose: bool
         collector.add_linked(&library.path)?;
     }
     finish_libraries(&mut collector, family, &libraries)?;
+    let companions = add_companions(&mut collector, &program.path, resolver.loaded())?;
+    let cwd = match &settings.cwd {
+        Some(cwd) => Some(cwd.clone()),
+        None => current_directory(given, path, &settings.add),
+    };
     // What is the ordinary user's, root may use, too.
     let user = settings.user.filter(|user| user.uid != User::ROOT.uid).unwrap_or(User::ORDINARY);
-    let cwd = settings.cwd.as_deref().unwrap_or("");
-    skeleton::fill(&mut collector, user, cwd, settings.hostname.as_deref())?;
+    skeleton::fill(&mut collector, user, cwd.as_deref().unwrap_or(""), settings.hostname.as_deref())?;
     progress.finish_and_clear();
 
-    for missing in &left_out {
-        warn(format!("`{}` was not found; `{}` will not load", missing.name, missing.wanted_by.display()));
+    for warning in missing_modules(&left_out, &collector, resolver.loaded()) {
+        warn(warning);
     }
     for skipped in &collector.skipped {
         warn(format!("left out {skipped}"));
     }
-    let report = report(&program, &libraries, &collector, settings, &kernel, verbose);
+    for pattern in collector.unused_patterns() {
+        warn(format!("--exclude `{pattern}` matches no file"));
+    }
+    for warning in unreadable(&program, &libraries, &collector, settings.user.unwrap_or(User::ORDINARY)) {
+        warn(warning);
+    }
+    let report = report(&program, &libraries, &companions, &collector, settings, &kernel, verbose);
     let private = private_file(&collector);
     let builder = Builder {
-        settings: record(&program, settings, &kernel),
+        settings: record(&program, settings, cwd, &kernel),
         symbols: kernel.symbols,
         tree: std::mem::take(&mut collector.tree),
     };
@@ -175,6 +194,79 @@ fn private_file(collector: &Collector) -> Option<String> {
         }
     });
     private
+}
+
+/// Adds the files that the programs and libraries read though they do not name them; returns those in words.
+fn add_companions(collector: &mut Collector, program: &Path, loaded: &[Loaded]) -> Result<Vec<&'static str>> {
+    // A static program loads nothing, itself included.
+    let paths = std::iter::once(program).chain(loaded.iter().map(|loaded| loaded.path.as_path()));
+    let files = paths.filter_map(|path| Some(error::read(path).ok()?.into()));
+    let mut names = Vec::new();
+    for companion in companions::of_files(files) {
+        let mut any = false;
+        for path in companion.paths.iter().map(Path::new) {
+            // What the user put there comes first.
+            let is_there = collector.tree.get(path.as_os_str().as_encoded_bytes()).is_some();
+            any |= is_there || collector.add_if_there(path)?;
+        }
+        if any {
+            names.push(companion.name);
+        }
+    }
+    collector.add_link_targets()?;
+    Ok(names)
+}
+
+/// The current directory, if something of it was added at its own path: the program, given by its path, or a file by --add.
+fn current_directory(given: &str, path: &Path, add: &[String]) -> Option<String> {
+    let here = std::env::current_dir().ok()?;
+    let is_here = |path: &Path| {
+        let path = path.canonicalize().ok();
+        path.is_some_and(|path| path.starts_with(&here))
+    };
+    // Something at another path of the image, `HOST:GUEST`, is no file of that name on the host.
+    let any = (given.contains('/') && is_here(path)) || add.iter().any(|add| is_here(Path::new(add)));
+    any.then(|| here.to_str().map(str::to_owned)).flatten()
+}
+
+/// Libraries that added programs and modules need and that are nowhere in the image, one line each. One that is in the image,
+/// though not where the dynamic linker looks, is loaded by its path: Java's modules find their machine so.
+fn missing_modules(missing: &[Missing], collector: &Collector, loaded: &[Loaded]) -> Vec<String> {
+    let mut present: BTreeSet<Vec<u8>> = loaded.iter().flat_map(Loaded::names).map(Into::into).collect();
+    collector.tree.visit(&mut |path, node| {
+        if !matches!(node, Node::Directory(..)) {
+            present.extend(path.rsplit(|&byte| byte == b'/').next().map(<[u8]>::to_vec));
+        }
+    });
+    let mut wanted: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+    for missing in missing.iter().filter(|missing| !present.contains(missing.name.as_bytes())) {
+        wanted.entry(&missing.name).or_default().push(&missing.wanted_by);
+    }
+    let line = |(name, by): (&str, Vec<&Path>)| {
+        let others = match by.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        format!("`{name}` was not found; `{}`{others} will not load", by[0].display())
+    };
+    wanted.into_iter().map(line).collect()
+}
+
+/// What the program's user cannot use of what the program needs, one line each.
+fn unreadable(program: &Program, libraries: &[Loaded], collector: &Collector, user: User) -> Vec<String> {
+    let readable = program.scripts.iter().chain(libraries.iter().map(|library| &library.path));
+    let readable = readable.chain(&collector.added).map(|path| (path, access::READ));
+    std::iter::once((&program.path, access::EXECUTE))
+        .chain(readable)
+        .filter_map(|(path, wanted)| {
+            let bytes = path.as_os_str().as_encoded_bytes();
+            let obstacle = access::obstacle(&collector.tree, bytes, user, wanted)?;
+            Some(format!(
+                "the program runs as {user} and cannot use `{}`: {obstacle} (--user runs it as another)",
+                path.display()
+            ))
+        })
+        .collect()
 }
 
 /// Gives the guest's dynamic linker what it finds libraries by.
@@ -216,7 +308,7 @@ fn missing_library(missing: &Missing, others: usize) -> Error {
 }
 
 /// What the kernel reads of the settings.
-fn record(program: &Program, settings: &Settings, kernel: &Kernel) -> Recorded {
+fn record(program: &Program, settings: &Settings, cwd: Option<String>, kernel: &Kernel) -> Recorded {
     let mut env: Vec<String> = settings.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let root = settings.user.is_some_and(|user| user.uid == User::ROOT.uid);
     let home = if root { "/root" } else { skeleton::HOME };
@@ -230,7 +322,7 @@ fn record(program: &Program, settings: &Settings, kernel: &Kernel) -> Recorded {
         args: program.args.iter().map(|arg| arg.clone().into_bytes()).collect(),
         more_fixed_args: u32::try_from(program.own_args).unwrap_or(1).saturating_sub(1),
         env: env.into_iter().map(String::into_bytes).collect(),
-        cwd: settings.cwd.clone().unwrap_or_default().into_bytes(),
+        cwd: cwd.unwrap_or_default().into_bytes(),
         mode: settings.mode.unwrap_or_default(),
         user: settings.user,
         hostname: settings.hostname.clone().map(String::into_bytes),
@@ -242,6 +334,7 @@ fn record(program: &Program, settings: &Settings, kernel: &Kernel) -> Recorded {
 fn report(
     program: &Program,
     libraries: &[Loaded],
+    companions: &[&str],
     collector: &Collector,
     settings: &Settings,
     kernel: &Kernel,
@@ -267,6 +360,9 @@ fn report(
                 .iter()
                 .map(|library| format!("           {} {}", library.path.display(), size_of(&library.path))),
         );
+    }
+    if !companions.is_empty() {
+        lines.push(format!("also       {}", companions.join(", ")));
     }
     let (mut count, mut bytes) = (0_u64, 0_u64);
     let mut names = Vec::new();

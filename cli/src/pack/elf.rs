@@ -4,7 +4,7 @@ use std::path::Path;
 
 use object::Endianness;
 use object::elf::{self, FileHeader64};
-use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, Sym as _};
 
 use crate::error::{Error, Result};
 
@@ -145,6 +145,22 @@ impl Elf {
             _ => refuse("an ELF file of unknown type", "give a Linux program for x86-64"),
         }
     }
+}
+
+/// Calls `visit` with the name of each symbol that the dynamic linker sees (`SHT_DYNSYM`), and whether the file defines it.
+/// Bytes that are not such a file have none.
+pub fn dynamic_symbols(bytes: &[u8], mut visit: impl FnMut(&[u8], bool)) {
+    let mut read = || -> object::Result<()> {
+        let header = FileHeader64::<Endianness>::parse(bytes)?;
+        let endian = header.endian()?;
+        let table = header.sections(endian, bytes)?.symbols(endian, bytes, elf::SHT_DYNSYM)?;
+        for symbol in table.iter() {
+            visit(table.symbol_name(endian, symbol)?, symbol.st_shndx(endian) != elf::SHN_UNDEF);
+        }
+        Ok(())
+    };
+    // What is damaged is for the dynamic linker to complain about.
+    let _ = read();
 }
 
 /// The first bytes of a file in words.

@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use coracle_image::write::{Meta, Node, Tree};
 
 use super::elf::is_elf;
+use super::exclude::Exclude;
 use crate::error::{self, Error, Result, cannot};
 
 /// As many links as Linux follows (`MAXSYMLINKS`).
@@ -26,14 +27,22 @@ pub struct Collector {
     leads: Vec<PathBuf>,
     /// Files that were passed over, with the reason.
     pub skipped: Vec<String>,
+    /// Where what [`Collector::add`] added is in the image.
+    pub added: Vec<PathBuf>,
+    exclude: Exclude,
     /// Called with the path of each file that is taken.
     progress: Option<indicatif::ProgressBar>,
 }
 
 impl Collector {
-    /// Shows the names of files as they are taken.
-    pub fn with_progress(progress: indicatif::ProgressBar) -> Self {
-        Collector { progress: Some(progress), ..Collector::default() }
+    /// Leaves out what `exclude` says, and shows the names of files as they are taken.
+    pub fn new(exclude: Exclude, progress: indicatif::ProgressBar) -> Self {
+        Collector { exclude, progress: Some(progress), ..Collector::default() }
+    }
+
+    /// Patterns that no file matched.
+    pub fn unused_patterns(&self) -> impl Iterator<Item = &str> {
+        self.exclude.unused()
     }
 
     /// Takes the file at an absolute path of this machine to the same path, with every link on the way, so that the
@@ -102,11 +111,30 @@ impl Collector {
             }
             Some(guest) => (path, self.follow(Path::new(guest))),
         };
-        if meta.is_dir() { self.add_directory(&from, &to) } else { self.add_file(&from, &to, &meta) }
+        self.added.push(to.clone());
+        if meta.is_dir() {
+            self.add_directory(&from, &to, Path::new(""))
+        } else {
+            self.add_file(&from, &to, &meta)
+        }
+    }
+
+    /// Takes a file or directory of this machine to the same path, unless it is not there or is excluded.
+    pub fn add_if_there(&mut self, path: &Path) -> Result<bool> {
+        if !path.exists() || self.exclude.matches(path, path) {
+            return Ok(false);
+        }
+        let real = self.add_linked(path)?;
+        let meta = fs::metadata(&real).map_err(|error| cannot("read", &real, &error))?;
+        if meta.is_dir() {
+            self.add_directory(&real, &real, Path::new(""))?;
+        }
+        Ok(true)
     }
 
     /// Takes a directory with all below it. Links are kept as they are.
-    fn add_directory(&mut self, host: &Path, guest: &Path) -> Result<()> {
+    /// `below`: the path from the directory that was asked for to this one, which patterns may name.
+    fn add_directory(&mut self, host: &Path, guest: &Path, below: &Path) -> Result<()> {
         let meta = fs::metadata(host).map_err(|error| cannot("read", host, &error))?;
         self.insert(guest, Node::Directory(meta_of(&meta), Default::default()))?;
         let entries = fs::read_dir(host).map_err(|error| cannot("read", host, &error))?;
@@ -115,6 +143,10 @@ impl Collector {
         entries.sort_by_key(std::fs::DirEntry::file_name);
         for entry in entries {
             let (from, to) = (entry.path(), guest.join(entry.file_name()));
+            let below = below.join(entry.file_name());
+            if self.exclude.matches(&from, &below) {
+                continue;
+            }
             let meta = fs::symlink_metadata(&from).map_err(|error| cannot("read", &from, &error))?;
             if meta.is_symlink() {
                 let target = fs::read_link(&from).map_err(|error| cannot("read", &from, &error))?;
@@ -124,7 +156,7 @@ impl Collector {
                     self.leads.push(host.join(target));
                 }
             } else if meta.is_dir() {
-                self.add_directory(&from, &to)?;
+                self.add_directory(&from, &to, &below)?;
             } else if meta.is_file() {
                 self.add_file(&from, &to, &meta)?;
             } else {
@@ -140,7 +172,8 @@ impl Collector {
         for path in std::mem::take(&mut self.leads) {
             let real = self.follow(&path);
             let there = self.tree.get(real.as_os_str().as_bytes()).is_some();
-            if !there && fs::metadata(&path).is_ok_and(|meta| meta.is_file()) {
+            let excluded = path.ancestors().any(|part| self.exclude.matches(part, part));
+            if !there && !excluded && fs::metadata(&path).is_ok_and(|meta| meta.is_file()) {
                 let real = self.add_linked(&path)?;
                 if is_elf(&error::read(&real)?) {
                     self.objects.push(real);
@@ -213,12 +246,12 @@ fn names(path: &Path) -> VecDeque<OsString> {
         .collect()
 }
 
-/// Permissions and time as on this machine; owned by root, since users of this machine mean nothing in the guest.
+/// Owner, permissions and time as on this machine.
 fn meta_of(meta: &Metadata) -> Meta {
     Meta {
         permissions: meta.permissions().mode() & 0o7777,
-        uid: 0,
-        gid: 0,
+        uid: meta.uid(),
+        gid: meta.gid(),
         mtime: meta.mtime(),
         mtime_nsec: u32::try_from(meta.mtime_nsec()).unwrap_or(0),
     }

@@ -1,15 +1,23 @@
 //! The image: the kernel's ELF with one more segment, the archive, behind its last.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
 use coracle_image::PAGE_SIZE;
 use coracle_image::archive::Archive;
 use object::Endianness;
-use object::elf::{FileHeader64, PF_R, PT_LOAD, PT_PHDR};
+use object::elf::{ELFMAG, FileHeader64, PF_R, PT_LOAD, PT_PHDR};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
 use crate::error::{Error, Result};
 
 /// Bytes of a 64-bit ELF program header.
 const PHDR_LEN: usize = 56;
+/// Offset in it of where the segment begins in the file.
+const P_OFFSET: usize = 0x08;
+/// Bytes of a 64-bit ELF header.
+const ELF_HEADER_LEN: usize = 64;
 /// Offsets in a 64-bit ELF header of where its program headers are, and how many (elf(5)).
 const E_PHOFF: usize = 0x20;
 const E_PHNUM: usize = 0x38;
@@ -47,6 +55,35 @@ impl<'a> Image<'a> {
         }
         Ok(None)
     }
+}
+
+/// Whether the file is an image. Reads no more of it than that takes.
+pub fn is_image(path: &Path) -> bool {
+    let look = || -> std::io::Result<bool> {
+        let file = File::open(path)?;
+        if !file.metadata()?.is_file() {
+            return Ok(false);
+        }
+        let mut header = [0; ELF_HEADER_LEN];
+        file.read_exact_at(&mut header, 0)?;
+        if !header.starts_with(&ELFMAG) {
+            return Ok(false);
+        }
+        let table = u64::from_le_bytes(std::array::from_fn(|at| header[E_PHOFF + at]));
+        let count = u16::from_le_bytes(std::array::from_fn(|at| header[E_PHNUM + at]));
+        for index in 0..u64::from(count) {
+            let mut segment = [0; PHDR_LEN];
+            file.read_exact_at(&mut segment, table.saturating_add(index * PHDR_LEN as u64))?;
+            let offset = u64::from_le_bytes(std::array::from_fn(|at| segment[P_OFFSET + at]));
+            let mut magic = [0; coracle_image::MAGIC.len()];
+            // A segment without bytes in the file may name a place behind its end.
+            if file.read_exact_at(&mut magic, offset).is_ok() && magic == coracle_image::MAGIC {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    look().unwrap_or(false)
 }
 
 /// Joins a kernel (without sections) and an archive.

@@ -54,6 +54,13 @@ pub struct Loaded {
     elf: Elf,
 }
 
+impl Loaded {
+    /// The names that others may need it by.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.name), self.elf.soname.as_ref()].into_iter().flatten().map(String::as_str)
+    }
+}
+
 /// A library that was not found.
 #[derive(Clone, Debug)]
 pub struct Missing {

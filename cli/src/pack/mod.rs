@@ -1,8 +1,11 @@
 //! Putting a program, its libraries, other files and the kernel together into one image.
 
+mod access;
 mod build;
 mod cache;
+mod companions;
 mod elf;
+mod exclude;
 mod files;
 mod image;
 mod ldso;
@@ -10,5 +13,5 @@ mod program;
 mod skeleton;
 
 pub use build::{assemble, build};
-pub use image::Image;
+pub use image::{Image, is_image};
 pub use program::find as find_program;

@@ -3,6 +3,7 @@
 mod control;
 mod detach;
 mod host;
+mod loopback;
 mod memory_file;
 mod plan;
 mod start;

@@ -54,6 +54,8 @@ pub struct Plan {
     pub forwards: Vec<Forward>,
     /// What carries the standard streams.
     pub console: ConsoleKind,
+    /// Whether the guest may reach the host's own loopback addresses.
+    pub host_loopback: bool,
     /// Words for the kernel, as far as they do not follow from the machine.
     pub words: CommandLine,
     /// The Unix socket on which to wait for gdb.

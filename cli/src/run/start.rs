@@ -18,7 +18,7 @@ use signal_hook::iterator::Signals;
 
 use super::memory_file::MemoryFile;
 use super::plan::{Channels, Plan};
-use super::{control, detach, host, stdin};
+use super::{control, detach, host, loopback, stdin};
 use crate::args::{Log, RunArgs};
 use crate::error::{self, Error, Result, note};
 use crate::instances::{self, Claim};
@@ -74,7 +74,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             (plan, args.content.mode.unwrap_or(image.archive.config().mode()), reason, None)
         }
         None => {
-            let assembled = pack::assemble(&path, &args.args, &settings, false)?;
+            let assembled = pack::assemble(given, &path, &args.args, &settings, false)?;
             let end = Image::parse(&assembled.bytes).ok().flatten().map_or(0, |image| image.end);
             let name = format!("{}.img", assembled.program.file_name().unwrap_or_default().to_string_lossy());
             let (file, temporary) = if args.dry_run {
@@ -117,7 +117,11 @@ fn nothing_given() -> Error {
 
 /// An image is not changed by running it.
 fn check_content(args: &RunArgs) -> Result<()> {
-    let refused = [("--add", !args.content.add.is_empty()), ("--cwd", args.content.cwd.is_some())];
+    let refused = [
+        ("--add", !args.content.add.is_empty()),
+        ("--exclude", !args.content.exclude.is_empty()),
+        ("--cwd", args.content.cwd.is_some()),
+    ];
     match refused.iter().find(|(_, given)| *given) {
         Some((option, _)) => Err(Error::new(format!("{option} cannot be used with an image"))
             .why("what is in an image is settled when it is built")
@@ -198,6 +202,7 @@ fn plan(
         dns: args.dns,
         forwards,
         console: args.console,
+        host_loopback: args.host_loopback,
         words,
         gdb: args.gdb.then(instances::debugger_socket).transpose()?,
         extra: args.qemu_arg.clone(),
@@ -234,7 +239,15 @@ fn start(plan: &Plan, verbose: bool, started: impl FnOnce() -> Result<()>) -> Re
     }
     // Signals are caught from before QEMU runs, so that none finds it without its keeper.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT]).map_err(fail)?;
-    let mut child = command.spawn().map_err(|error| error::cannot("start", &plan.qemu, &error))?;
+    let is_guarded = plan.network == Network::User && !plan.host_loopback;
+    let filter = is_guarded.then(|| loopback::Filter::install(&mut command)).transpose()?;
+    let mut child = command.spawn().map_err(|error| match &filter {
+        Some(filter) if filter.has_failed() => loopback::unavailable(&error),
+        _ => error::cannot("start", &plan.qemu, &error),
+    })?;
+    if let Some(filter) = filter {
+        filter.watch(&plan.forwards)?;
+    }
     drop(qemu_end);
     started()?;
 
