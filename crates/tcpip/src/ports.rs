@@ -36,10 +36,40 @@ impl Claim {
     }
 }
 
+/// The owner of all claims that connections make. No socket lies at address 0.
+const CONNECTIONS: usize = 0;
+
+/// A claim, and how many make it: one socket, or any number of connections.
+struct Held {
+    claim: Claim,
+    count: usize,
+}
+
+impl Held {
+    fn by_socket(claim: Claim) -> Held {
+        Held { claim, count: 1 }
+    }
+
+    fn is_same(&self, claim: &Claim) -> bool {
+        let own = &self.claim;
+        own.owner == claim.owner
+            && own.address == claim.address
+            && own.reuse_address == claim.reuse_address
+            && own.reuse_port == claim.reuse_port
+    }
+}
+
+/// What a connection holds of a port; goes back by [`Ports::let_go`].
+#[derive(Clone, Debug)]
+pub struct Hold {
+    port: u16,
+    claim: Claim,
+}
+
 /// The claims of one protocol.
 #[derive(Default)]
 pub struct Ports {
-    claims: Mutex<SortedMap<u16, Vec<Claim>>>,
+    claims: Mutex<SortedMap<u16, Vec<Held>>>,
     counter: AtomicU32,
 }
 
@@ -48,15 +78,15 @@ impl Ports {
     pub fn bind(&self, port: u16, claim: Claim, random: u64) -> Result<u16> {
         let mut claims = self.claims.lock();
         if port != 0 {
-            if claims.get(&port).is_some_and(|there| there.iter().any(|other| claim.conflicts(other))) {
+            if claims.get(&port).is_some_and(|there| there.iter().any(|other| claim.conflicts(&other.claim))) {
                 return Err(Error::AddressInUse);
             }
-            add(&mut claims, port, claim)?;
+            add(&mut claims, port, Held::by_socket(claim))?;
             return Ok(port);
         }
         let port =
             self.candidates(random).find(|port| !claims.contains_key(port)).ok_or(Error::AddressInUse)?;
-        add(&mut claims, port, claim)?;
+        add(&mut claims, port, Held::by_socket(claim))?;
         Ok(port)
     }
 
@@ -65,14 +95,14 @@ impl Ports {
         let mut claims = self.claims.lock();
         let there = claims.get_mut(&port);
         // Only another listener is in the way: sockets that are merely bound may share by SO_REUSEADDR.
-        if there.is_some_and(|there| there.iter().any(|other| other.listening && claim.conflicts(other))) {
+        if there.is_some_and(|there| there.iter().any(|other| other.claim.listening && claim.conflicts(&other.claim))) {
             return Err(Error::AddressInUse);
         }
         let own =
-            claims.get_mut(&port).and_then(|there| there.iter_mut().find(|other| other.owner == claim.owner));
+            claims.get_mut(&port).and_then(|there| there.iter_mut().find(|other| other.claim.owner == claim.owner));
         match own {
-            Some(own) => *own = claim,
-            None => add(&mut claims, port, claim)?,
+            Some(own) => *own = Held::by_socket(claim),
+            None => add(&mut claims, port, Held::by_socket(claim))?,
         }
         Ok(())
     }
@@ -81,16 +111,46 @@ impl Ports {
     pub fn release(&self, port: u16, owner: usize) {
         let mut claims = self.claims.lock();
         if let Some(there) = claims.get_mut(&port) {
-            there.retain(|claim| claim.owner != owner);
+            there.retain(|held| held.claim.owner != owner);
             if there.is_empty() {
                 claims.remove(&port);
             }
         }
     }
 
-    /// Whether anybody claims the port.
+    /// A connection from `address` begins on a port, or is remembered as having ended (TIME_WAIT): as on Linux, its port can
+    /// be bound meanwhile only by a socket that shares it. `None`: out of memory, and the port is not held.
+    pub fn hold(&self, port: u16, address: u32, reuse_address: bool, reuse_port: bool) -> Option<Hold> {
+        let claim = Claim { owner: CONNECTIONS, address, reuse_address, reuse_port, listening: false };
+        let mut claims = self.claims.lock();
+        let there = claims.get_mut(&port);
+        match there.and_then(|there| there.iter_mut().find(|held| held.is_same(&claim))) {
+            Some(held) => held.count += 1,
+            None => add(&mut claims, port, Held { claim, count: 1 }).ok()?,
+        }
+        Some(Hold { port, claim })
+    }
+
+    /// The connection is over and forgotten.
+    pub fn let_go(&self, hold: Hold) {
+        let mut claims = self.claims.lock();
+        if let Some(there) = claims.get_mut(&hold.port)
+            && let Some(index) = there.iter().position(|held| held.is_same(&hold.claim))
+        {
+            there[index].count -= 1;
+            if there[index].count == 0 {
+                there.swap_remove(index);
+            }
+            if there.is_empty() {
+                claims.remove(&hold.port);
+            }
+        }
+    }
+
+    /// Whether a socket is bound to the port. Connections to other peers may share it.
     pub fn is_claimed(&self, port: u16) -> bool {
-        self.claims.lock().contains_key(&port)
+        let claims = self.claims.lock();
+        claims.get(&port).is_some_and(|there| there.iter().any(|held| held.claim.owner != CONNECTIONS))
     }
 
     /// Ports to try, from a place nobody can foresee (RFC 6056, 3.3.3: `random` is a keyed hash of the destination).
@@ -101,8 +161,8 @@ impl Ports {
 }
 
 /// Adds a claim to those of a port.
-fn add(claims: &mut SortedMap<u16, Vec<Claim>>, port: u16, claim: Claim) -> Result<()> {
-    let added = claims.get_or_insert_with(port, Vec::new)?.try_push(claim);
+fn add(claims: &mut SortedMap<u16, Vec<Held>>, port: u16, held: Held) -> Result<()> {
+    let added = claims.get_or_insert_with(port, Vec::new)?.try_push(held);
     if added.is_err() && claims.get(&port).is_some_and(Vec::is_empty) {
         claims.remove(&port);
     }
@@ -131,6 +191,25 @@ mod tests {
         assert_eq!(ports.listen(81, Claim { listening: true, ..reuse(4) }), Ok(()));
         assert_eq!(ports.listen(81, Claim { listening: true, ..reuse(5) }), Err(Error::AddressInUse));
         assert_eq!(ports.bind(81, reuse(6), 0), Err(Error::AddressInUse));
+    }
+
+    #[test]
+    fn connections_keep_others_from_their_port() {
+        let ports = Ports::default();
+        let reuse = |owner| Claim { reuse_address: true, ..claim(owner, 0) };
+        let holds = [ports.hold(80, 5, true, false), ports.hold(80, 5, true, false)];
+        assert!(!ports.is_claimed(80));
+        assert_eq!(ports.bind(80, claim(1, 0), 0), Err(Error::AddressInUse));
+        assert_eq!(ports.bind(80, claim(1, 6), 0), Ok(80));
+        ports.release(80, 1);
+        assert_eq!(ports.bind(80, reuse(2), 0), Ok(80));
+        assert_eq!(ports.listen(80, Claim { listening: true, ..reuse(2) }), Ok(()));
+        ports.release(80, 2);
+        for hold in holds.into_iter().flatten() {
+            assert_eq!(ports.bind(80, claim(3, 0), 0), Err(Error::AddressInUse));
+            ports.let_go(hold);
+        }
+        assert_eq!(ports.bind(80, claim(3, 0), 0), Ok(80));
     }
 
     #[test]

@@ -291,7 +291,7 @@ fn keep_alive_finds_a_dead_peer() {
 }
 
 #[test]
-fn time_wait_stays_and_makes_room() {
+fn time_wait_keeps_the_port() {
     let mut net = net();
     let listener = net.listen(80, 16);
     let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
@@ -305,6 +305,29 @@ fn time_wait_stays_and_makes_room() {
     net.hosts[0].tcp_close(&client, net.now);
     net.run(10 * MS);
     assert!(net.hosts[1].next_deadline().is_some());
+    // The port stays taken, but for those that share it; without a word from the program, as on Linux, it can't be bound.
+    net.hosts[1].tcp_close(&listener, net.now);
+    let again = net.hosts[1].tcp_socket(Told::default());
+    let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80);
+    assert_eq!(net.hosts[1].tcp_bind(&again, any), Err(Error::AddressInUse));
+    net.run(70 * SECOND);
+    assert_eq!(net.hosts[1].tcp_bind(&again, any), Ok(()));
+    net.hosts[1].tcp_close(&again, net.now);
+}
+
+#[test]
+fn time_wait_makes_room_for_its_peer() {
+    let mut net = net();
+    let listener = net.listen(80, 16);
+    let client = net.hosts[0].tcp_socket(Told::default());
+    net.hosts[0].tcp_bind(&client, at(1, 5000)).unwrap();
+    let _ = net.hosts[0].tcp_connect(&client, net.now, at(2, 80));
+    net.run(10 * MS);
+    let server = net.hosts[1].tcp_accept(&listener, net.now, Told::default).unwrap();
+    net.hosts[1].tcp_close(&server, net.now);
+    net.run(10 * MS);
+    net.hosts[0].tcp_close(&client, net.now);
+    net.run(10 * MS);
     // A new connection from the same port is let in at once (RFC 6191).
     let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
     net.hosts[0].tcp_bind(&client, at(1, 5000)).unwrap();

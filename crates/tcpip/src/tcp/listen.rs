@@ -343,7 +343,11 @@ impl<D: Device, E: Events> Stack<D, E> {
         let timer =
             self.timers.insert(u64::from(tuple.remote_port), Timer::Connection(Arc::downgrade(&child)));
         let Ok(timer) = timer else { return };
-        child.lock().timer = Some(timer);
+        let mut tcb = child.lock();
+        tcb.timer = Some(timer);
+        // Before the table names it: from then on another CPU may end it.
+        tcb.hold_port(self);
+        drop(tcb);
         let entered = match &request {
             Some(_) => self
                 .demux
@@ -353,6 +357,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         };
         if !entered {
             // Another CPU was faster with the same acknowledgement, or there is no memory.
+            child.lock().let_go_of_port(self);
             return self.timers.remove(timer);
         }
         let mut tcb = listener.lock();
@@ -384,6 +389,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             },
             None => drop(self.demux.remove(&tuple, ours)),
         }
+        child.lock().let_go_of_port(self);
         self.timers.remove(timer);
     }
 

@@ -148,6 +148,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             .inspect_err(|_| drop(self.demux.remove(&tuple, |_| true)))?;
         let options = tcb.options;
         tcb.tuple = tuple;
+        tcb.hold_port(self);
         tcb.path = super::path::Path::new(route, &tuple, self.mac, options.ttl, options.tos);
         tcb.ts_offset = self.timestamp_offset(&tuple);
         tcb.rcv_scale = self.receive_scale(&options);

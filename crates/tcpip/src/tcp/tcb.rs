@@ -18,6 +18,7 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::events::{Events, Readiness};
 use crate::ipv4::IPV4_LEN;
+use crate::ports::Hold;
 use crate::stack::Stack;
 use crate::timers::{NEVER, TimerHandle};
 use alloc::boxed::Box;
@@ -104,6 +105,8 @@ pub struct Tcb<D: Device, E: Events> {
     pub tuple: Tuple,
     /// The port is claimed in the table of ports.
     pub claimed: bool,
+    /// What the connection holds of the port.
+    pub hold: Option<Hold>,
     pub listen: Option<Box<Listen<D, E>>>,
     pub error: Option<Error>,
     /// What ICMP told, in case the connection times out.
@@ -225,6 +228,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             options: TcpOptions::default(),
             tuple: Tuple::default(),
             claimed: false,
+            hold: None,
             listen: None,
             error: None,
             soft_error: None,
@@ -532,13 +536,29 @@ impl<D: Device, E: Events> Tcb<D, E> {
             ts_recent: self.ts_ok.then_some(self.ts_recent),
             ts_offset: self.ts_offset,
             timer: None,
+            hold: self.hold.take(),
             answered: 0,
         };
         cx.stack.enter_time_wait(cx.now, self.tuple, end);
         self.release(cx);
     }
 
+    /// The connection keeps others from binding its port.
+    pub fn hold_port(&mut self, stack: &Stack<D, E>) {
+        let Tuple { local, local_port, .. } = self.tuple;
+        self.hold =
+            stack.tcp_ports.hold(local_port, local, self.options.reuse_address, self.options.reuse_port);
+    }
+
+    /// The connection is over, or was never made.
+    pub fn let_go_of_port(&mut self, stack: &Stack<D, E>) {
+        if let Some(hold) = self.hold.take() {
+            stack.tcp_ports.let_go(hold);
+        }
+    }
+
     fn release(&mut self, cx: &Context<'_, D, E>) {
+        self.let_go_of_port(cx.stack);
         self.state = State::Closed;
         self.fresh |= Readiness::HANGUP | Readiness::READABLE | Readiness::WRITABLE;
         self.send.clear();

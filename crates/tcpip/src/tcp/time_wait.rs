@@ -6,6 +6,7 @@ use super::header::{Segment, Timestamps, flags};
 use super::seq::Seq;
 use crate::device::Device;
 use crate::events::Events;
+use crate::ports::Hold;
 use crate::stack::Stack;
 use crate::timers::{Timer, TimerHandle};
 use coracle_fallible::try_box;
@@ -31,6 +32,8 @@ pub struct TimeWait {
     pub ts_offset: u32,
     /// Its timer.
     pub timer: Option<TimerHandle>,
+    /// What it holds of its port.
+    pub hold: Option<Hold>,
     /// When we last answered.
     pub answered: u64,
 }
@@ -41,7 +44,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let connection = |entry: &Entry<D, E>| matches!(entry, Entry::Connection(_));
         if self.time_waits.load(Relaxed) >= self.config.limits.time_wait_max {
             drop(self.demux.remove(&tuple, connection));
-            return;
+            return self.forget(end);
         }
         // Without memory for the record the connection is forgotten, as where there are too many.
         let timer = self.timers.insert(u64::from(tuple.remote_port), Timer::Tuple(tuple));
@@ -59,7 +62,18 @@ impl<D: Device, E: Events> Stack<D, E> {
                 self.timers.set(timer, now + TIME_WAIT);
                 drop(old);
             }
-            Err(_) => self.timers.remove(timer),
+            Err(entry) => {
+                self.timers.remove(timer);
+                if let Entry::TimeWait(end) = entry {
+                    self.forget(*end);
+                }
+            }
+        }
+    }
+
+    fn forget(&self, end: TimeWait) {
+        if let Some(hold) = end.hold {
+            self.tcp_ports.let_go(hold);
         }
     }
 
@@ -72,6 +86,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             if let Some(timer) = end.timer {
                 self.timers.remove(timer);
             }
+            self.forget(*end);
         }
     }
 
