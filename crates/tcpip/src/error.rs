@@ -11,8 +11,6 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 pub enum Error {
     /// Nothing to read, no room to write, or no connection to accept yet (`EAGAIN`).
     WouldBlock,
-    /// The connection is being made; `WRITABLE` will tell (`EINPROGRESS`).
-    InProgress,
     /// A connection is already being made (`EALREADY`).
     AlreadyInProgress,
     /// Already connected (`EISCONN`).
@@ -74,7 +72,6 @@ impl Error {
             Error::ConnectionRefused => 111,
             Error::HostUnreachable => 113,
             Error::AlreadyInProgress => 114,
-            Error::InProgress => 115,
         }
     }
 }
@@ -83,7 +80,6 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Error::WouldBlock => "resource temporarily unavailable",
-            Error::InProgress => "operation now in progress",
             Error::AlreadyInProgress => "operation already in progress",
             Error::IsConnected => "socket is already connected",
             Error::NotConnected => "socket is not connected",

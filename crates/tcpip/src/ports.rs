@@ -78,7 +78,8 @@ impl Ports {
     pub fn bind(&self, port: u16, claim: Claim, random: u64) -> Result<u16> {
         let mut claims = self.claims.lock();
         if port != 0 {
-            if claims.get(&port).is_some_and(|there| there.iter().any(|other| claim.conflicts(&other.claim))) {
+            if claims.get(&port).is_some_and(|there| there.iter().any(|other| claim.conflicts(&other.claim)))
+            {
                 return Err(Error::AddressInUse);
             }
             add(&mut claims, port, Held::by_socket(claim))?;
@@ -95,11 +96,14 @@ impl Ports {
         let mut claims = self.claims.lock();
         let there = claims.get_mut(&port);
         // Only another listener is in the way: sockets that are merely bound may share by SO_REUSEADDR.
-        if there.is_some_and(|there| there.iter().any(|other| other.claim.listening && claim.conflicts(&other.claim))) {
+        if there.is_some_and(|there| {
+            there.iter().any(|other| other.claim.listening && claim.conflicts(&other.claim))
+        }) {
             return Err(Error::AddressInUse);
         }
-        let own =
-            claims.get_mut(&port).and_then(|there| there.iter_mut().find(|other| other.claim.owner == claim.owner));
+        let own = claims
+            .get_mut(&port)
+            .and_then(|there| there.iter_mut().find(|other| other.claim.owner == claim.owner));
         match own {
             Some(own) => *own = Held::by_socket(claim),
             None => add(&mut claims, port, Held::by_socket(claim))?,

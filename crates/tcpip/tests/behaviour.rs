@@ -85,7 +85,7 @@ fn half_close() {
 fn refused_and_unreachable() {
     let mut net = net();
     let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
-    assert_eq!(net.hosts[0].tcp_connect(&client, net.now, at(2, 81)), Err(Error::InProgress));
+    assert_eq!(net.hosts[0].tcp_connect(&client, net.now, at(2, 81)), Ok(()));
     net.run(100 * MS);
     assert!(client.readiness().contains(Readiness::ERROR | Readiness::HANGUP));
     assert_eq!(client.take_error(), Some(Error::ConnectionRefused));
@@ -93,7 +93,7 @@ fn refused_and_unreachable() {
 
     // Nobody has this address: ARP gives up after three seconds.
     let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
-    assert_eq!(net.hosts[0].tcp_connect(&client, net.now, at(9, 80)), Err(Error::InProgress));
+    assert_eq!(net.hosts[0].tcp_connect(&client, net.now, at(9, 80)), Ok(()));
     net.run(5 * SECOND);
     assert_eq!(client.take_error(), Some(Error::HostUnreachable));
 
@@ -109,7 +109,7 @@ fn a_silent_peer_times_out() {
     let (_c, _s, _l) = net.connect(80); // fills the neighbour caches
     net.weather.lose = 1000;
     let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
-    assert_eq!(net.hosts[0].tcp_connect(&client, net.now, at(2, 80)), Err(Error::InProgress));
+    assert_eq!(net.hosts[0].tcp_connect(&client, net.now, at(2, 80)), Ok(()));
     let start = net.now;
     while client.readiness().is_empty() {
         net.step(u64::MAX);
@@ -307,7 +307,7 @@ fn time_wait_keeps_the_port() {
     assert!(net.hosts[1].next_deadline().is_some());
     // The port stays taken, but for those that share it; without a word from the program, as on Linux, it can't be bound.
     net.hosts[1].tcp_close(&listener, net.now);
-    let again = net.hosts[1].tcp_socket(Told::default());
+    let again = net.hosts[1].tcp_socket(Told::default()).unwrap();
     let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80);
     assert_eq!(net.hosts[1].tcp_bind(&again, any), Err(Error::AddressInUse));
     net.run(70 * SECOND);
@@ -319,7 +319,7 @@ fn time_wait_keeps_the_port() {
 fn time_wait_makes_room_for_its_peer() {
     let mut net = net();
     let listener = net.listen(80, 16);
-    let client = net.hosts[0].tcp_socket(Told::default());
+    let client = net.hosts[0].tcp_socket(Told::default()).unwrap();
     net.hosts[0].tcp_bind(&client, at(1, 5000)).unwrap();
     let _ = net.hosts[0].tcp_connect(&client, net.now, at(2, 80));
     net.run(10 * MS);
@@ -477,7 +477,8 @@ fn loopback_connects_at_once_and_carries_much() {
     }
     let client = stack.tcp_socket(Told::default()).unwrap();
     let nobody = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 91);
-    assert_eq!(stack.tcp_connect(&client, net.now, nobody), Err(Error::ConnectionRefused));
+    assert_eq!(stack.tcp_connect(&client, net.now, nobody), Ok(()));
+    assert_eq!(client.take_error(), Some(Error::ConnectionRefused));
     assert!(
         stack.device().sent.lock().unwrap().iter().all(|w| w.bytes[12..14] == [8, 6]),
         "only ARP reached the link"

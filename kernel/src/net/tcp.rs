@@ -18,6 +18,7 @@ use coracle_fallible::try_arc;
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Error, Readiness, State, Tcp};
 use core::any::Any;
+use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 use spin::Mutex;
@@ -33,6 +34,8 @@ const MSG_FASTOPEN: u32 = 0x2000_0000;
 pub struct TcpFile {
     pub(super) socket: Handle,
     pub(super) common: Common,
+    /// A connect that did not wait has begun, and no later one has reported success.
+    connecting: AtomicBool,
 }
 
 /// Announcements of a socket that the engine forgot; nobody will make any.
@@ -59,7 +62,8 @@ impl TcpFile {
     }
 
     fn over(socket: Handle, common: Common) -> Result<Arc<TcpFile>, Errno> {
-        try_arc(TcpFile { socket, common }).map_err(|_| Errno::NOBUFS)
+        let connecting = AtomicBool::new(false);
+        try_arc(TcpFile { socket, common, connecting }).map_err(|_| Errno::NOBUFS)
     }
 
     #[inline(always)]
@@ -332,14 +336,26 @@ impl Socket for TcpFile {
         }
         let peer = self.common.to_reach(address)?;
         self.common.note_family(address);
+        if self.connecting.load(Ordering::Relaxed) && self.socket.info().state == State::Closed {
+            // The attempt in the background failed. If the program has taken its error, Linux reports another.
+            let error = self.socket.take_error().map_or(Errno::CONNABORTED, errno);
+            self.connecting.store(false, Ordering::Relaxed);
+            self.forget_attempt();
+            return Err(error);
+        }
         let now = now_ns();
         let result = engine().tcp_connect(&self.socket, now, peer);
         sent(now);
         match result {
-            Ok(()) => return Ok(()),
-            Err(Error::InProgress) if nonblock => return Err(Errno::INPROGRESS),
-            Err(Error::InProgress) => {}
+            // Even if a peer on this host has answered already.
+            Ok(()) if nonblock => {
+                self.connecting.store(true, Ordering::Relaxed);
+                return Err(Errno::INPROGRESS);
+            }
+            Ok(()) => {}
             Err(Error::AlreadyInProgress) if !nonblock => {}
+            // The call after an attempt in the background learns of its success, once.
+            Err(Error::IsConnected) if self.connecting.swap(false, Ordering::Relaxed) => return Ok(()),
             Err(error) => {
                 if !matches!(error, Error::AlreadyInProgress | Error::IsConnected) {
                     self.forget_attempt();

@@ -89,8 +89,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         Ok(child)
     }
 
-    /// Begins a connection; never waits. `Err(InProgress)`, and later `WRITABLE` (ask `take_error`), unless the peer is
-    /// ourselves and has answered already. connect(2).
+    /// Begins a connection; never waits. When the socket is `WRITABLE` (at once, if the peer is this host), `take_error`
+    /// returns how the attempt has ended. connect(2).
     pub fn tcp_connect(&self, socket: &Tcp<D, E>, now: u64, peer: SocketAddrV4) -> Result<()> {
         let (cx, mut tcb) = Context::lock(self, socket, now);
         match tcb.state {
@@ -162,16 +162,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         tcb.stalled_since = now;
         socket.finish(&cx, tcb);
         self.loopback_run(now);
-        let mut tcb = socket.lock();
-        match tcb.state {
-            State::SynSent | State::SynReceived => Err(Error::InProgress),
-            State::Closed => {
-                let error = tcb.error.take();
-                socket.publish(tcb);
-                error.map_or(Ok(()), Err)
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn enter(&self, tuple: Tuple, socket: &Tcp<D, E>) -> Result<bool> {
