@@ -172,6 +172,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "A.B.C.D", requires = "ip")]
     pub dns: Option<Ipv4Addr>,
 
+    /// Give the program a secret as /run/secrets/NAME: the contents of FILE, or of the environment variable NAME
+    #[arg(long, value_name = "NAME[=FILE]", value_parser = secret)]
+    pub secret: Vec<(String, Option<PathBuf>)>,
+
     /// CPU virtualisation
     #[arg(long, value_enum, default_value_t)]
     pub accel: Accel,
@@ -325,6 +329,17 @@ fn variable(text: &str) -> Result<String, String> {
         return Err("a variable is written NAME=VALUE, or NAME to take the host's value".to_owned());
     }
     Ok(text.to_owned())
+}
+
+fn secret(text: &str) -> Result<(String, Option<PathBuf>), String> {
+    let (name, file) = match text.split_once('=') {
+        Some((name, file)) => (name, Some(PathBuf::from(file))),
+        None => (text, None),
+    };
+    if !coracle_image::secrets::is_name(name.as_bytes()) {
+        return Err("the name of a secret has letters, digits, `-`, `_` and `.`, as a file's".to_owned());
+    }
+    Ok((name.to_owned(), file))
 }
 
 /// A host name by RFC 1123, section 2.1.

@@ -7,15 +7,15 @@ use crate::mm::patch;
 use crate::task::process::{self, Credentials, Process};
 use crate::task::thread::Thread;
 use crate::task::{exec, sched};
-use crate::{drivers, fs, log, power, report};
+use crate::{drivers, fs, log, power, random, report};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::task::{self, Ring};
 use coracle_hal::{boot as hal, cpu};
-use coracle_image::Mode;
 use coracle_image::archive::{Archive, Config};
 use coracle_image::cmdline::CommandLine;
+use coracle_image::{Mode, User};
 use coracle_loader::Strings;
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDWR};
 use spin::Once;
@@ -34,6 +34,9 @@ pub fn boot() -> ! {
     log::configure(settings.log, settings.control);
     power::configure(settings.poweroff);
     patch::configure(!settings.patch_off);
+    if let Some(seed) = settings.seed {
+        random::fix_layout(seed);
+    }
     settings.unknown.iter().for_each(|word| log!("the kernel command line's `{word}` is not understood"));
 
     let archive = open_archive();
@@ -100,6 +103,9 @@ fn set_hostname(settings: &CommandLine, config: Option<&Config>) {
     let of_image = config.and_then(Config::hostname);
     let name = settings.hostname.as_ref().map(String::as_bytes).or(of_image).unwrap_or(DEFAULT_HOSTNAME);
     crate::syscall::system::set_hostname(name);
+    if let Err(error) = fs::provided::name_machine(&crate::syscall::system::hostname()) {
+        log!("the machine's own name will not resolve (error {})", error.number());
+    }
 }
 
 /// The program's environment: that of the image, with what the command line adds or replaces.
@@ -134,7 +140,11 @@ fn start_program(settings: &CommandLine, config: Option<&Config>) {
             error.number()
         );
     }
-    let credentials = Credentials::of_user(settings.user.unwrap_or(config.user()));
+    let user = settings.user.unwrap_or(config.user());
+    if settings.secrets {
+        put_secrets(user);
+    }
+    let credentials = Credentials::of_user(user);
     let strings = |list: Vec<Vec<u8>>| {
         let mut strings = Strings::new();
         let added = list.iter().try_for_each(|string| strings.push(string));
@@ -186,8 +196,19 @@ fn start_thread(
     process.add_thread(&thread)?;
     process.publish(None)?;
     fs::access::enforce();
+    fs::lost::begin();
     sched::start(thread);
     Ok(())
+}
+
+/// Puts the secrets that QEMU hands over where the program finds them. A program that runs without them might do harm.
+fn put_secrets(user: User) {
+    let Some(bytes) = drivers::fw_cfg::item(coracle_image::secrets::ITEM.as_bytes()) else {
+        fail(format_args!("the hypervisor has no secrets for the program"), power::KERNEL_FAILED)
+    };
+    if let Err(error) = fs::provided::put_secrets(&bytes, user) {
+        fail(format_args!("/run/secrets can't be written (error {})", error.number()), power::KERNEL_FAILED);
+    }
 }
 
 fn enter_directory(context: &FsContext, path: &[u8]) -> Result<(), Errno> {

@@ -16,6 +16,8 @@ pub enum Line {
     Status,
     /// Part of a crash report.
     Report,
+    /// Bytes that end with the machine, in decimal, and after a blank the file that was written first.
+    Lost,
 }
 
 /// Value of [`CONTROL`] when there is no control channel.
@@ -74,6 +76,7 @@ impl Output {
                 Line::Log => (b'L', "coracle: "),
                 Line::Status => (b'S', "coracle: exit status "),
                 Line::Report => (b'P', "coracle: "),
+                Line::Lost => (b'W', "coracle: lost with the machine: bytes and first file: "),
             };
             if self.control == NO_PORT {
                 words.bytes().for_each(|byte| self.byte(byte));

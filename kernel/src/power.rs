@@ -17,6 +17,7 @@ pub fn configure(debug_exit_port: Option<u16>) {
 
 /// Tells the program's exit status and ends the machine.
 pub fn off(status: u8) -> ! {
+    crate::fs::lost::tell();
     crate::drivers::shutdown();
     tell_and_stop(status)
 }

@@ -27,6 +27,31 @@ pub fn u64() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
+/// Chooses the addresses of programs where the command line fixes them (`seed=`), so that a run can be repeated.
+static LAYOUT: Mutex<Option<Generator>> = Mutex::new(None);
+
+/// From now on addresses follow from this number. Only for debugging: they can be foreseen.
+pub fn fix_layout(seed: u64) {
+    let mut key = [0; KEY_BYTES];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    *LAYOUT.lock() = Some(Generator::new(key));
+}
+
+/// Fills `dst` with random bytes for what a debugger sees of a program's layout: addresses, and the bytes at AT_RANDOM.
+pub fn fill_layout(dst: &mut [u8]) {
+    match &mut *LAYOUT.lock() {
+        Some(generator) => generator.fill(dst),
+        None => fill(dst),
+    }
+}
+
+/// A random number for an address.
+pub fn layout_u64() -> u64 {
+    let mut bytes = [0; 8];
+    fill_layout(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
 /// Mixes in what a device or a program gives: it can't make things worse.
 pub fn add_entropy(entropy: &[u8]) {
     for cpu in 0..coracle_hal::cpu::count() {

@@ -7,8 +7,8 @@ use coracle_tests::{build, describe, known, paths};
 use libtest_mimic::Arguments;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,11 @@ const TESTS: &[(&str, Test)] = &[
     ("gdb_meets_on_a_private_socket", gdb_meets_on_a_private_socket),
     ("nothing_stays_behind", nothing_stays_behind),
     ("words_after_the_program_are_its_own", words_after_the_program_are_its_own),
+    ("own_name_follows_the_setting", own_name_follows_the_setting),
+    ("a_seed_repeats_addresses", a_seed_repeats_addresses),
+    ("secrets_are_seen_by_the_program_only", secrets_are_seen_by_the_program_only),
+    ("what_is_lost_is_told", what_is_lost_is_told),
+    ("commands_of_the_readme", commands_of_the_readme),
     ("the_hosts_loopback_is_out_of_reach", the_hosts_loopback_is_out_of_reach),
     ("a_fault_of_the_kernel_is_told", a_fault_of_the_kernel_is_told),
 ];
@@ -324,6 +329,198 @@ fn words_after_the_program_are_its_own() -> Result<(), String> {
     let mut command = coracle(&["run", "--net", "none", "--user", "root", "--add", "data.txt"]);
     let words = ["busybox", "ash", "-c", "cat data.txt; echo $0 $@", "-v", "--cpus", "2"];
     check(&run(command.args(words).current_dir(&folder), b"")?, 0, "found\n-v --cpus 2\n")
+}
+
+fn own_name_follows_the_setting() -> Result<(), String> {
+    let folder = private_folder("command-name")?;
+    let image = folder.join("name.img").to_string_lossy().into_owned();
+    let script = "cat /etc/hostname; grep -w boat /etc/hosts";
+    let built = run(&mut coracle(&["build", "busybox", "-o", &image, "--", "ash", "-c", script]), b"")?;
+    if built.status != 0 {
+        return Err(built.evidence());
+    }
+    check(
+        &run(&mut coracle(&["run", "--net", "none", "--hostname", "boat", &image]), b"")?,
+        0,
+        "boat\n127.0.1.1 boat\n",
+    )?;
+    // What the user gives is kept, and not said twice.
+    fs::write(folder.join("hosts"), "10.1.1.1 ship # boat\n10.0.0.7 other boat")
+        .map_err(|e| e.to_string())?;
+    let add = format!("{}:/etc/hosts", folder.join("hosts").display());
+    let words = [
+        "run",
+        "--net",
+        "none",
+        "--user",
+        "root",
+        "--hostname",
+        "boat",
+        "--add",
+        &add,
+        "busybox",
+        "cat",
+        "/etc/hosts",
+    ];
+    check(&run(&mut coracle(&words), b"")?, 0, "10.1.1.1 ship # boat\n10.0.0.7 other boat")
+}
+
+/// Addresses of the program, its libraries, stack and vDSO; of the first program and of one that it starts.
+fn a_seed_repeats_addresses() -> Result<(), String> {
+    for mode in ["unikernel", "protected"] {
+        let maps = |seed: &str| {
+            let mut command =
+                coracle(&["run", "--net", "none", "--mode", mode, "--seed", seed, "--add", "/bin/cat"]);
+            let outcome = run(command.args(["bash", "-c", "cat /proc/$$/maps; cat /proc/self/maps"]), b"")?;
+            let text = outcome.text();
+            let parts = ["/bash", "/cat", "libc.so", "[stack]", "[vdso]"];
+            match parts.iter().all(|part| text.contains(part)) && outcome.status == 0 {
+                true => Ok(text),
+                false => Err(outcome.evidence()),
+            }
+        };
+        let first = maps("1")?;
+        for _ in 0..2 {
+            if maps("1")? != first {
+                return Err(format!("{mode}: one seed gives two layouts, one of them:\n{first}"));
+            }
+        }
+        if maps("2")? == first {
+            return Err(format!("{mode}: two seeds give one layout:\n{first}"));
+        }
+    }
+    Ok(())
+}
+
+fn secrets_are_seen_by_the_program_only() -> Result<(), String> {
+    const OF_FILE: &str = "value-of-the-file-8bd3";
+    const OF_VARIABLE: &str = "value-of-the-variable-c01e";
+    let folder = private_folder("command-secrets")?;
+    let file = folder.join("password");
+    fs::write(&file, OF_FILE).map_err(|e| e.to_string())?;
+    let script = "cd /run/secrets; stat -c '%a %u:%g %n' *; echo $(cat db.password) $(cat TOKEN); cat /proc/cmdline; env; echo end; read x";
+    for mode in ["unikernel", "protected"] {
+        let secret = format!("db.password={}", file.display());
+        let mut command =
+            coracle(&["run", "--net", "none", "--mode", mode, "--user", "7:8", "--secret", &secret]);
+        command.args(["--secret", "TOKEN", "busybox", "ash", "-c", script]).env("TOKEN", OF_VARIABLE);
+        let guest = Server::start(&mut command)?;
+        if !until(LIMIT, || guest.log().contains("\nend\n")) {
+            return Err(format!("it does not come up: {}", guest.log()));
+        }
+        let log = guest.log().replace(&format!("{command:?}"), "");
+        let wanted = ["400 7:8 TOKEN\n", "400 7:8 db.password\n", &format!("\n{OF_FILE} {OF_VARIABLE}\n")]
+            .map(str::to_owned);
+        if let Some(part) = wanted.iter().find(|part| !log.contains(*part)) {
+            return Err(format!("{part:?} is not in: {log}"));
+        }
+        // Once each, as `cat` printed them: not on the command line, not in the environment.
+        if [OF_FILE, OF_VARIABLE].iter().any(|value| log.matches(value).count() != 1) {
+            return Err(format!("a secret is seen elsewhere: {log}"));
+        }
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", guest.pid()))
+            .map_err(|e| e.to_string())?;
+        for process in children.split_whitespace().chain([guest.pid().to_string().as_str()]) {
+            let words = fs::read(format!("/proc/{process}/cmdline")).map_err(|e| e.to_string())?;
+            let words = String::from_utf8_lossy(&words);
+            if [OF_FILE, OF_VARIABLE].iter().any(|value| words.contains(value)) {
+                return Err(format!("a secret is in the list of processes: {words}"));
+            }
+        }
+    }
+    let missing =
+        run(&mut coracle(&["run", "--secret", "NO_SUCH_VARIABLE_OF_OURS", "busybox", "true"]), b"")?;
+    match missing.status == 125 && missing.log.contains("the secret `NO_SUCH_VARIABLE_OF_OURS` has no value")
+    {
+        true => Ok(()),
+        false => Err(missing.evidence()),
+    }
+}
+
+fn what_is_lost_is_told() -> Result<(), String> {
+    let told = |options: &[&str], script: &str| {
+        let mut command = coracle(&["run", "--net", "none", "--user", "root"]);
+        let outcome = run(command.args(options).args(["busybox", "ash", "-c", script]), b"")?;
+        check(&outcome, 0, "")?;
+        Ok::<_, String>(
+            outcome
+                .log
+                .lines()
+                .skip(1)
+                .filter(|line| line.contains("are gone"))
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+        )
+    };
+    let lines = told(&[], "mkdir /data; echo 123456789 > /data/kept; echo 12345 >> /etc/more")?;
+    if lines.len() != 1 || !lines[0].contains("wrote 16 B ") || !lines[0].contains("`/data/kept`") {
+        return Err(format!("{lines:?}"));
+    }
+    for (options, script) in [
+        (&[][..], "echo x > /tmp/a; echo y > /run/b; echo z > /dev/null; cat /etc/passwd > /dev/null"),
+        (&["-q"], "echo x > /etc/a"),
+    ] {
+        let lines = told(options, script)?;
+        if !lines.is_empty() {
+            return Err(format!("{script}: {lines:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// The commands that the README begins with, as they are printed there, on other ports of the host.
+fn commands_of_the_readme() -> Result<(), String> {
+    let text = fs::read_to_string(paths::repository().join("README.md")).map_err(|e| e.to_string())?;
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("    coracle ")).collect();
+    let folder = private_folder("command-readme")?;
+    let mut answered = 0;
+    for line in &lines {
+        let line = line.split(" #").next().unwrap_or(line);
+        let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let publish = words.iter().position(|word| word == "-p");
+        let mut command = Command::new(paths::coracle());
+        command.current_dir(&folder);
+        let Some(publish) = publish else {
+            let outcome = run(command.args(&words), b"")?;
+            if outcome.status != 0 {
+                return Err(format!("`coracle {line}`: {}", outcome.evidence()));
+            }
+            continue;
+        };
+        let guest_port: u16 =
+            words[publish + 1].rsplit(':').next().and_then(|port| port.parse().ok()).ok_or("no port")?;
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+        let port = free.map_err(|e| e.to_string())?.port();
+        words[publish + 1] = format!("127.0.0.1:{port}:{guest_port}");
+        let (question, answer) = match guest_port {
+            11211 => ("version\r\n", "VERSION "),
+            6379 => ("SET boat afloat\r\n", "+OK"),
+            other => return Err(format!("no client for port {other}")),
+        };
+        let guest = Server::start(command.args(&words))?;
+        let ask = || {
+            let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+            client.set_read_timeout(Some(Duration::from_secs(5)))?;
+            client.write_all(question.as_bytes())?;
+            let mut reply = [0; 64];
+            let length = client.read(&mut reply)?;
+            Ok::<_, std::io::Error>(String::from_utf8_lossy(&reply[..length]).into_owned())
+        };
+        let mut reply = String::new();
+        until(LIMIT, || {
+            reply = ask().unwrap_or_default();
+            !reply.is_empty()
+        });
+        if !reply.starts_with(answer) {
+            return Err(format!("`coracle {line}` answers {reply:?}: {}", guest.log()));
+        }
+        answered += 1;
+    }
+    if answered == 2 && lines.len() == 4 {
+        Ok(())
+    } else {
+        Err(format!("the README has other commands: {lines:?}"))
+    }
 }
 
 /// TCP and UDP, each of which QEMU sends by other system calls; and a published UDP port can answer all the same.

@@ -1,19 +1,50 @@
 //! The control channel: what the kernel tells beside the program's own output.
 //!
 //! The kernel writes lines. The first letter says what they are: `L` a line of its log, `P` a line of a crash report,
-//! `S` the exit status of the program, `R` that the console takes input from now on.
+//! `S` the exit status of the program, `R` that the console takes input from now on, `W` how much was written to memory only.
 
+use std::fmt;
 use std::io::{BufRead as _, BufReader, Read};
 
 use crate::error::note;
+use crate::size::Size;
+
+/// What the program wrote that ends with the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    bytes: Size,
+    /// The file that was written first.
+    first: String,
+}
+
+impl Lost {
+    /// Reads `BYTES PATH`.
+    fn parse(text: &str) -> Option<Self> {
+        let (bytes, first) = text.split_once(' ')?;
+        Some(Lost { bytes: Size(bytes.parse().ok()?), first: safe(first) })
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Lost { bytes, first } = self;
+        write!(
+            f,
+            "the program wrote {bytes} to files that were in memory and are gone (the first was `{first}`); a guest has no disk \
+             yet: send what is to be kept to standard output or over the network"
+        )
+    }
+}
 
 /// What came over the channel, when it is closed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// The exit status of the program, if it was told.
     pub status: Option<u8>,
     /// Whether a crash was reported.
     pub crashed: bool,
+    /// What was written to memory only, if anything was.
+    pub lost: Option<Lost>,
 }
 
 /// Reads the channel to its end: shows its lines by `show`, and calls `ready` when the console takes input.
@@ -29,6 +60,7 @@ pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn()) -> Outc
                 Ok(status) => outcome.status = Some(status),
                 Err(_) => show(&format!("the kernel told an unknown status: {status}")),
             },
+            (Some("W"), text) => outcome.lost = Lost::parse(text),
             (Some("R"), "") => ready(),
             (Some("L"), text) => show(text),
             (Some("P"), text) => {
@@ -44,10 +76,12 @@ pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn()) -> Outc
 
 /// Shows a line on stderr.
 pub fn show(text: &str) {
-    // What a guest says must not steer the terminal.
-    let safe: String =
-        text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
-    note(safe);
+    note(safe(text));
+}
+
+/// What a guest says must not steer the terminal.
+fn safe(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -59,8 +93,10 @@ mod tests {
     fn lines_are_told_apart() {
         let shown = RefCell::new(Vec::new());
         let show = |text: &str| shown.borrow_mut().push(text.to_owned());
-        let outcome = follow(&b"Lhello\nPpanic\nR\nS137\nSmany\nodd"[..], show, || show("ready"));
-        assert_eq!(outcome, Outcome { status: Some(137), crashed: true });
+        let said = b"Lhello\nPpanic\nR\nW4096 /a b\x1b\nS137\nSmany\nodd";
+        let outcome = follow(&said[..], show, || show("ready"));
+        let lost = Some(Lost { bytes: Size(4096), first: "/a b\u{fffd}".to_owned() });
+        assert_eq!(outcome, Outcome { status: Some(137), crashed: true, lost });
         assert_eq!(
             *shown.borrow(),
             ["hello", "panic", "ready", "the kernel told an unknown status: many", "odd"]

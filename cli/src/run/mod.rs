@@ -6,6 +6,7 @@ mod host;
 mod loopback;
 mod memory_file;
 mod plan;
+mod secrets;
 mod start;
 mod stdin;
 

@@ -58,6 +58,8 @@ pub struct Plan {
     pub host_loopback: bool,
     /// Words for the kernel, as far as they do not follow from the machine.
     pub words: CommandLine,
+    /// The file with the program's secrets.
+    pub secrets: Option<PathBuf>,
     /// The Unix socket on which to wait for gdb.
     pub gdb: Option<PathBuf>,
     /// More arguments for QEMU.
@@ -96,6 +98,7 @@ impl Plan {
         if matches!(channels, Channels::Control(_)) {
             words.control = Some(CONTROL_PORT);
         }
+        words.secrets = self.secrets.is_some();
         words.poweroff = Some(POWEROFF_PORT);
         words.console = match self.console {
             ConsoleKind::Serial => Console::Serial,
@@ -161,6 +164,9 @@ impl Plan {
                 let card = format!("{},netdev=net,mac={}", self.virtio("net"), mac(name));
                 put(&["-device", &card]);
             }
+        }
+        if let Some(path) = &self.secrets {
+            put(&["-fw_cfg", &format!("name={},file={}", coracle_image::secrets::ITEM, path.display())]);
         }
         if let Some(socket) = &self.gdb {
             // Commas in a value of QEMU's are doubled.

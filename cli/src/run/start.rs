@@ -18,7 +18,7 @@ use signal_hook::iterator::Signals;
 
 use super::memory_file::MemoryFile;
 use super::plan::{Channels, Plan};
-use super::{control, detach, host, loopback, stdin};
+use super::{control, detach, host, loopback, secrets, stdin};
 use crate::args::{Log, RunArgs};
 use crate::error::{self, Error, Result, note};
 use crate::instances::{self, Claim};
@@ -53,7 +53,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             .help("build it once more with this version of coracle")
     })?;
     // The temporary image must live as long as QEMU.
-    let (plan, mode, reason, _temporary) = match image {
+    let (mut plan, mode, reason, _temporary) = match image {
         Some(image) => {
             check_content(args)?;
             let mut words = words(args);
@@ -93,16 +93,19 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         }
     };
     if args.dry_run {
+        plan.secrets = (!args.secret.is_empty()).then(|| "SECRETS".into());
         output::line(plan.shell_command(Channels::Terminal))?;
         return Ok(0);
     }
+    // They must live as long as QEMU.
+    let secrets = secrets::collect(&args.secret)?;
+    plan.secrets = secrets.as_ref().map(MemoryFile::path);
     let summary = plan.summary(mode, &reason);
     if !args.quiet {
         note(&summary);
     }
     let claim = background.as_deref().or(args.name.as_deref()).map(Claim::take).transpose()?;
-    let result =
-        start(&plan, args.verbose, || claim.as_ref().map_or(Ok(()), |claim| claim.started(&summary)));
+    let result = start(&plan, args, || claim.as_ref().map_or(Ok(()), |claim| claim.started(&summary)));
     if let Some(claim) = claim {
         claim.ended(*result.as_ref().unwrap_or(&error::FAILED))?;
     }
@@ -204,6 +207,7 @@ fn plan(
         console: args.console,
         host_loopback: args.host_loopback,
         words,
+        secrets: None,
         gdb: args.gdb.then(instances::debugger_socket).transpose()?,
         extra: args.qemu_arg.clone(),
     };
@@ -211,14 +215,14 @@ fn plan(
 }
 
 /// Starts QEMU, tells so by `started`, and stays until it ends.
-fn start(plan: &Plan, verbose: bool, started: impl FnOnce() -> Result<()>) -> Result<u8> {
+fn start(plan: &Plan, args: &RunArgs, started: impl FnOnce() -> Result<()>) -> Result<u8> {
     let fail = |error: std::io::Error| Error::new("cannot start QEMU").why(error);
     let (control_end, qemu_end) = std::io::pipe().map_err(fail)?;
     let qemu_end = OwnedFd::from(qemu_end);
     // QEMU opens the pipe by its number, so it must get it.
     rustix::io::fcntl_setfd(&qemu_end, rustix::io::FdFlags::empty()).map_err(|error| fail(error.into()))?;
     let channels = Channels::Control(qemu_end.as_raw_fd());
-    if verbose {
+    if args.verbose {
         note(plan.shell_command(channels));
     }
     if let Some(socket) = &plan.gdb {
@@ -287,6 +291,9 @@ fn start(plan: &Plan, verbose: bool, started: impl FnOnce() -> Result<()>) -> Re
     let outcome = control.join().unwrap_or_default();
     if let Some(output) = output {
         let _ = output.join();
+    }
+    if let Some(lost) = outcome.lost.as_ref().filter(|_| !args.quiet) {
+        note(lost);
     }
     let complaints = complaints.and_then(|thread| thread.join().ok()).unwrap_or_default();
     verdict(keeper.stopped_by(), outcome, status, &complaints)

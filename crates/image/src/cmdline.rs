@@ -15,6 +15,7 @@
 //! | `log=quiet`, `log=info`, `log=debug` | how much the kernel tells |
 //! | `console=serial`, `console=virtio` | where the program's standard streams go |
 //! | `seed=HEX` | fixes the randomisation of addresses, for debugging |
+//! | `secrets=fw_cfg` | QEMU's fw_cfg device has secrets for the program |
 //! | `net=off` | ignore network cards |
 //! | `patch=off` | in unikernel mode, leave the program's `syscall` instructions as they are |
 //!
@@ -101,6 +102,8 @@ pub struct CommandLine {
     pub console: Console,
     /// `seed=`
     pub seed: Option<u64>,
+    /// `secrets=fw_cfg`
+    pub secrets: bool,
     /// `net=off`
     pub net_off: bool,
     /// `patch=off`
@@ -155,6 +158,7 @@ impl CommandLine {
                 }
             }
             b"seed" => self.seed = Some(u64::from_str_radix(text()?.trim_start_matches("0x"), 16).ok()?),
+            b"secrets" if value == b"fw_cfg" => self.secrets = true,
             b"net" if value == b"off" => self.net_off = true,
             b"patch" if value == b"off" => self.patch_off = true,
             _ => return None,
@@ -210,6 +214,9 @@ impl fmt::Display for CommandLine {
         }
         if let Some(seed) = self.seed {
             words.put("seed", format_args!("{seed:x}"))?;
+        }
+        if self.secrets {
+            words.put("secrets", format_args!("fw_cfg"))?;
         }
         if self.net_off {
             words.put("net", format_args!("off"))?;

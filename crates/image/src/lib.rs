@@ -30,6 +30,7 @@ pub mod cmdline;
 mod error;
 mod format;
 mod mode;
+pub mod secrets;
 mod user;
 #[cfg(feature = "write")]
 pub mod write;

@@ -119,7 +119,7 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
     };
     map_segments(&memory, &file, &plan, bias, false)?;
     let end = bias + plan.span().end as usize;
-    let heap = (end + (random::u64() % HEAP_RANDOM_BYTES) as usize) & !(PAGE_SIZE - 1);
+    let heap = (end + (random::layout_u64() % HEAP_RANDOM_BYTES) as usize) & !(PAGE_SIZE - 1);
     let entry = bias + plan.entry as usize;
     let (start, interpreter_base) = match &plan.interpreter {
         Some(range) => load_interpreter(fs, &memory, &file, range.clone())?,
@@ -155,7 +155,7 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
     tell(at::AT_SECURE, u64::from(uid != effective_uid || gid != effective_gid));
     tell(at::AT_HWCAP2, HWCAP2);
     let mut bytes = [0; 16];
-    random::fill(&mut bytes);
+    random::fill_layout(&mut bytes);
     let stack = InitialStack {
         arguments: &arguments,
         environment: &environment,
@@ -200,7 +200,7 @@ pub fn arguments_limit(stack_limit: u64) -> u64 {
 }
 
 fn random_pages(bits: u32) -> usize {
-    (random::u64() as usize & ((1 << bits) - 1)) * PAGE_SIZE
+    (random::layout_u64() as usize & ((1 << bits) - 1)) * PAGE_SIZE
 }
 
 fn read_at(file: &OpenFile, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {

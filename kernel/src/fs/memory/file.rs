@@ -4,6 +4,7 @@ use super::node::Node;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{EmitEntry, File};
 use crate::fs::inode::Inode;
+use crate::fs::lost;
 use crate::fs::mount::Place;
 use crate::fs::stat::entry_kind;
 use crate::mm::user_buf::UserBuf;
@@ -23,6 +24,8 @@ pub struct MemoryFile {
     name: Name,
     /// It counts as a writer of its node.
     writes: bool,
+    /// What is written is lost though it may be meant to last: the file is in the root file system.
+    is_lost: bool,
 }
 
 /// How an open file is called.
@@ -62,7 +65,8 @@ impl MemoryFile {
         if writes {
             node.content().ok_or(Errno::INVAL)?.begin_writing()?;
         }
-        Ok(MemoryFile { node, name, writes })
+        let is_lost = writes && matches!(&name, Name::Place(place) if place.path.mount.at.is_none());
+        Ok(MemoryFile { node, name, writes, is_lost })
     }
     /// Opens a file without a name for reading and writing; `label` is what /proc shows.
     pub fn nameless(node: Arc<Node>, label: String) -> Result<Self, Errno> {
@@ -71,6 +75,13 @@ impl MemoryFile {
     /// Its node.
     pub fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+    fn count_lost(&self, bytes: usize) {
+        if self.is_lost
+            && let Name::Place(place) = &self.name
+        {
+            lost::count(bytes, place);
+        }
     }
     fn content(&self) -> Result<&super::Content, Errno> {
         self.node.content().ok_or(Errno::INVAL)
@@ -84,11 +95,13 @@ impl File for MemoryFile {
     fn write(&self, src: &mut UserBuf, offset: u64, _nonblock: bool) -> SysResult {
         let done = self.content()?.write(src, offset)?;
         self.node.touch();
+        self.count_lost(done);
         Ok(done)
     }
     fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
         let done = self.content()?.append(src)?;
         self.node.touch();
+        self.count_lost(done.0);
         Ok(done)
     }
     fn seekable(&self) -> bool {

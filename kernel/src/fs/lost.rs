@@ -1,0 +1,34 @@
+//! What the program wrote to the root file system, which is in memory and ends with the machine: told at the end, since the
+//! program's user may have meant to keep it. /tmp, /run and /dev are other file systems, meant to be lost.
+use super::mount::Place;
+use crate::log::{self, Line};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use spin::Mutex;
+
+/// Bytes that were written.
+static BYTES: AtomicU64 = AtomicU64::new(0);
+/// Whether the program runs: what the kernel itself writes before that is no loss.
+static COUNTS: AtomicBool = AtomicBool::new(false);
+/// The file that was written first.
+static FIRST: Mutex<Option<Place>> = Mutex::new(None);
+
+/// Counts from now on.
+pub fn begin() {
+    COUNTS.store(true, Relaxed);
+}
+
+/// Counts bytes written to a file of the root file system.
+pub fn count(bytes: usize, place: &Place) {
+    if COUNTS.load(Relaxed) && bytes > 0 && BYTES.fetch_add(bytes as u64, Relaxed) == 0 {
+        *FIRST.lock() = Some(place.clone());
+    }
+}
+
+/// Tells how much it was, and the file that was written first, if anything was.
+pub fn tell() {
+    // The machine may end while a CPU is in `count`.
+    let Some(first) = FIRST.try_lock().and_then(|first| first.clone()) else { return };
+    let path = first.to_bytes();
+    let path = core::str::from_utf8(&path).unwrap_or("?");
+    log::write(Line::Lost, format_args!("{} {path}", BYTES.load(Relaxed)));
+}
