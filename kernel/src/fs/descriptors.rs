@@ -2,6 +2,7 @@
 use super::file::OpenFile;
 use super::locks;
 use crate::errno::Errno;
+use crate::ipc::unix;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
@@ -202,6 +203,7 @@ impl DescriptorTable {
     /// Closes those marked close-on-exec (exec).
     pub fn close_on_exec(&self) {
         self.remove_each(0, usize::MAX, |slot| slot.close_on_exec, drop);
+        unix::after_close();
     }
     /// Closes everything (exit).
     pub fn close_all(&self) {
@@ -211,6 +213,7 @@ impl DescriptorTable {
             closed.slots.iter().flatten().for_each(|slot| locks::descriptor_closed(&slot.file, pid));
         }
         drop(closed);
+        unix::after_close();
     }
 }
 

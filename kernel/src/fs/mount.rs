@@ -24,6 +24,16 @@ pub struct Mount {
     pub read_only: bool,
 }
 
+impl Drop for Mount {
+    /// A mount keeps the one it lies in, which keeps the one below: as many as a program has put on another.
+    fn drop(&mut self) {
+        let mut at = self.at.take();
+        while let Some(mut mount) = at.and_then(|at| Arc::into_inner(at.mount)) {
+            at = mount.at.take();
+        }
+    }
+}
+
 /// A file, with the mount it is reached through.
 #[derive(Clone)]
 pub struct Path {

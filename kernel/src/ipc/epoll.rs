@@ -1,5 +1,6 @@
 //! epoll(7). Files announce readiness and put themselves on the set's ready list; waiting looks at nothing else, so idle
 //! members cost nothing.
+use super::epoll_nesting;
 use super::poll::{ALWAYS, Events, PollSource};
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
@@ -37,8 +38,6 @@ const EXCLUSIVE_ALLOWED: u32 = FLAGS
     | Events::WRNORM.bits()
     | Events::ERR.bits()
     | Events::HUP.bits();
-/// How deep epoll sets may watch each other (Linux's EP_MAX_NESTS).
-const MAX_NESTING: usize = 5;
 /// `struct epoll_event` on x86-64: packed, 32 bits of events and 64 of data.
 const EVENT_SIZE: usize = 12;
 /// Threads that a set has room for as it is made, to wait in it at once.
@@ -228,9 +227,6 @@ pub struct Epoll {
     this: Weak<Epoll>,
 }
 
-/// Held while the graph of sets that watch sets changes, so that no loop can form between check and change.
-static NESTING: Mutex<()> = Mutex::new(());
-
 impl Epoll {
     /// An empty set. ENOMEM.
     pub fn new() -> Result<Arc<Epoll>, Errno> {
@@ -310,10 +306,10 @@ impl Epoll {
         if exclusive && inner.is_some() {
             return Err(Errno::INVAL);
         }
-        let nesting = inner.map(|inner| (NESTING.lock(), inner));
-        if let Some((_, inner)) = &nesting {
-            self.check_nesting(inner)?;
-        }
+        let _nesting = match (self.this.upgrade(), inner.and_then(|inner| inner.this.upgrade())) {
+            (Some(outer), Some(inner)) => Some(epoll_nesting::check(&outer, &inner)?),
+            _ => None,
+        };
         let member = try_arc(Member {
             fd,
             file: open.file.clone(),
@@ -361,28 +357,19 @@ impl Epoll {
         make_room(&mut self.ready.state.lock().incoming)
     }
 
-    /// ELOOP if watching `inner` would close a loop or nest too deep.
-    fn check_nesting(&self, inner: &Epoll) -> Result<(), Errno> {
-        if core::ptr::eq(self, inner) {
-            return Err(Errno::INVAL);
-        }
-        if inner.depth_to(self, 1)? > MAX_NESTING { Err(Errno::LOOP) } else { Ok(()) }
+    /// Adds the sets among its members to `sets`.
+    pub(super) fn watched(&self, sets: &mut Vec<Arc<Epoll>>) -> Result<(), Errno> {
+        let members = self.members.lock();
+        let inner = members.all().filter_map(|member| member.file.as_epoll()?.this.upgrade());
+        inner.into_iter().try_for_each(|set| Ok(sets.try_push(set)?))
     }
-    fn depth_to(&self, target: &Epoll, depth: usize) -> Result<usize, Errno> {
-        if core::ptr::eq(self, target) || depth > MAX_NESTING {
-            return Err(Errno::LOOP);
-        }
-        let mut nested: Vec<Arc<Member>> = Vec::new();
-        for member in self.members.lock().all().filter(|member| member.file.as_epoll().is_some()) {
-            nested.try_push(member.clone())?;
-        }
-        let mut deepest = depth;
-        for member in nested {
-            if let Some(inner) = member.file.as_epoll() {
-                deepest = deepest.max(inner.depth_to(target, depth + 1)?);
-            }
-        }
-        Ok(deepest)
+
+    /// Adds the sets that it is a member of to `sets`.
+    pub(super) fn watching(&self, sets: &mut Vec<Arc<Epoll>>) -> Result<(), Errno> {
+        self.ready.source.each_member(|member| match member.set.upgrade() {
+            Some(set) => Ok(sets.try_push(set)?),
+            None => Ok(()),
+        })
     }
 
     /// epoll_wait(2): up to `max` events to `dst`, which has room for them. `deadline`: nanoseconds since boot; 0 to look

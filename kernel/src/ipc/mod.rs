@@ -1,5 +1,6 @@
 //! Readiness, and the objects programs talk through: pipes, eventfd, timerfd, signalfd, epoll, AF_UNIX.
 pub mod epoll;
+mod epoll_nesting;
 pub mod eventfd;
 pub mod pidfd;
 pub mod pipe;

@@ -184,6 +184,18 @@ impl PollSource {
         self.wanted.fetch_or(mask.bits(), Ordering::SeqCst);
         Ok(id)
     }
+    /// Calls `f` with each member of an epoll set that observes, until it fails.
+    pub(super) fn each_member(
+        &self,
+        mut f: impl FnMut(&Arc<Member>) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let entries = self.entries.lock();
+        let members = entries.list.iter().filter_map(|entry| match &entry.watcher {
+            Watcher::Member(member) => Some(member),
+            _ => None,
+        });
+        members.into_iter().try_for_each(&mut f)
+    }
     /// Changes what an observer wants to hear of.
     pub fn set_mask(&self, id: u64, mask: Events) {
         let mut entries = self.entries.lock();

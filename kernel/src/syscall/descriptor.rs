@@ -8,6 +8,7 @@ use crate::fs::memory::{MemoryFile, Node};
 use crate::fs::root::nameless_fs;
 use crate::ipc::eventfd::EventFd;
 use crate::ipc::pipe::{Pipe, PipeEnd};
+use crate::ipc::unix;
 use crate::mm::user;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -33,19 +34,21 @@ pub fn install(call: &Call, file: Arc<dyn File>, flags: u32) -> SysResult {
     Ok(fd as usize)
 }
 
-/// What closing a descriptor means beyond letting go of its description.
-fn closed(call: &Call, open: &Arc<OpenFile>) {
-    locks::descriptor_closed(open, call.thread().process.pid);
+/// A descriptor was closed: lets go of its description, and of what that brings along.
+fn closed(call: &Call, open: Arc<OpenFile>) {
+    locks::descriptor_closed(&open, call.thread().process.pid);
     // The descriptor was the last one, unless another call uses the description at this moment.
-    if Arc::strong_count(open) == 1 {
+    if Arc::strong_count(&open) == 1 {
         open.file.linger();
     }
+    drop(open);
+    unix::after_close();
 }
 
 /// close(2).
 pub fn close(call: &Call) -> SysResult {
     let open = call.thread().process.descriptors.remove(call.i32(0))?;
-    closed(call, &open);
+    closed(call, open);
     Ok(0)
 }
 /// close_range(2).
@@ -58,7 +61,7 @@ pub fn close_range(call: &Call) -> SysResult {
     if flags & CLOSE_RANGE_CLOEXEC != 0 {
         descriptors.mark_range(first, last);
     } else {
-        descriptors.remove_range(first, last, |open| closed(call, &open));
+        descriptors.remove_range(first, last, |open| closed(call, open));
     }
     Ok(0)
 }
@@ -71,7 +74,7 @@ fn dup_to(call: &Call, close_on_exec: bool) -> SysResult {
     let open = open_file(call, 0)?;
     let to = call.i32(1);
     if let Some(old) = call.thread().process.descriptors.replace(to, open, close_on_exec)? {
-        closed(call, &old);
+        closed(call, old);
     }
     Ok(to as usize)
 }

@@ -10,4 +10,5 @@ pub mod sched;
 pub mod signal;
 pub mod slice;
 pub mod thread;
+pub mod user_count;
 pub mod wait;

@@ -135,6 +135,13 @@ impl Credentials {
     pub fn try_clone(&self) -> Result<Credentials, Errno> {
         Ok(Credentials { groups: self.groups.try_to_vec()?, ..*self })
     }
+    /// Whether limits of users hold no such process (CAP_SYS_RESOURCE or CAP_SYS_ADMIN).
+    pub fn may_exceed_limits(&self) -> bool {
+        /// Their numbers (capabilities(7)).
+        const CAP_SYS_ADMIN: u32 = 21;
+        const CAP_SYS_RESOURCE: u32 = 24;
+        self.capabilities[0] & (1 << CAP_SYS_ADMIN | 1 << CAP_SYS_RESOURCE) != 0
+    }
     /// Those of a user in no other groups. Only root has capabilities.
     pub fn of_user(user: User) -> Self {
         let capabilities =
@@ -366,6 +373,11 @@ impl Process {
             memory: RwLock::new(memory),
             start_ns: coracle_hal::time::now_ns(),
         })
+    }
+
+    /// Its real user id.
+    pub fn user(&self) -> u32 {
+        self.credentials.lock().uid[0]
     }
 
     /// Its memory.

@@ -5,6 +5,7 @@ use super::run_queue;
 use super::sched::{self, SchedState};
 use super::signal::ThreadSignals;
 use crate::errno::Errno;
+use crate::ipc::unix::Closing;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
 use coracle_hal::context::UserContext;
@@ -39,6 +40,8 @@ pub struct Thread {
     pub name: Mutex<[u8; NAME_LEN]>,
     /// Nice value (setpriority(2)): kept, without effect on scheduling.
     pub nice: AtomicI32,
+    /// Descriptors that it is closing (`ipc::unix`).
+    pub closing: Closing,
     /// Where its last page fault was for which nothing was to be changed, and how many there were in a row (`mm::fault`).
     pub fruitless_fault: AtomicUsize,
     /// See above.
@@ -121,6 +124,7 @@ impl Thread {
             robust_list: AtomicUsize::new(0),
             name: Mutex::new([0; NAME_LEN]),
             nice: AtomicI32::new(0),
+            closing: Closing::default(),
             fruitless_fault: AtomicUsize::new(0),
             fruitless_faults: AtomicU32::new(0),
             policy: AtomicU32::new(0),

@@ -1,9 +1,8 @@
 //! What was sent to a socket and not received yet.
+use super::in_flight::InFlight;
 use crate::errno::Errno;
-use crate::fs::file::OpenFile;
 use crate::net::socket::UnixName;
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 
@@ -24,7 +23,7 @@ pub struct Message {
     /// The sender's name.
     pub from: UnixName,
     /// Passed descriptors.
-    pub rights: Vec<Arc<OpenFile>>,
+    pub rights: InFlight,
     /// The sender.
     pub credentials: Credentials,
 }
@@ -83,6 +82,10 @@ impl Inbox {
         front.start += n;
         self.bytes -= n;
         if front.rest().is_empty() { self.messages.pop_front() } else { None }
+    }
+    /// Moves all descriptors of its messages to `list`.
+    pub fn take_rights(&mut self, list: &mut InFlight) {
+        self.messages.iter_mut().for_each(|message| message.rights.move_to(list));
     }
     /// Takes the oldest out.
     pub fn pop(&mut self) -> Option<Message> {

@@ -1,6 +1,8 @@
 //! AF_UNIX sockets (unix(7)).
 mod address;
+mod collect;
 mod connection;
+mod in_flight;
 mod inbox;
 mod options;
 mod receive;
@@ -8,4 +10,6 @@ mod send;
 mod socket;
 
 pub use address::table;
+pub use collect::after_close;
+pub use in_flight::Closing;
 pub use socket::{new, pair};

@@ -1,12 +1,14 @@
 //! Receiving: bytes of a stream, over the borders of messages, or one packet.
+use super::collect::Moving;
 use super::inbox::{Inbox, Message};
-use super::socket::{Kind, Role, UnixSocket};
+use super::socket::{Kind, Role, State, UnixSocket};
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, block_on_events};
 use crate::mm::user_buf::UserBuf;
 use crate::net::socket::{Received, SocketAddress};
 use coracle_fallible::prelude::*;
 use linux_raw_sys::net as n;
+use spin::MutexGuard;
 
 impl UnixSocket {
     /// recvmsg(2).
@@ -38,12 +40,23 @@ impl UnixSocket {
         Ok(found)
     }
 
+    /// Locks the socket, with what it takes to receive descriptors if the next message has some.
+    fn lock_inbox(&self) -> (Option<Moving>, MutexGuard<'_, State>) {
+        let mut state = self.state.lock();
+        if state.inbox.front().is_none_or(|message| message.rights.is_empty()) {
+            return (None, state);
+        }
+        drop(state);
+        let moving = Moving::begin();
+        (Some(moving), self.state.lock())
+    }
+
     /// Receives into `dst` what is there: EAGAIN if nothing is.
     fn try_receive(&self, dst: &mut UserBuf, flags: u32, found: &mut Received) -> Result<(), Errno> {
         let peek = flags & n::MSG_PEEK != 0;
         loop {
             let mut freed = false;
-            let mut state = self.state.lock();
+            let (moving, mut state) = self.lock_inbox();
             if matches!(state.role, Role::Listening { .. }) {
                 return Err(Errno::INVAL);
             }
@@ -63,6 +76,7 @@ impl UnixSocket {
                 _ => take_packet(&mut state.inbox, dst, flags, found, pass, &mut freed)?,
             };
             drop(state);
+            drop(moving);
             if freed || found.len > 0 {
                 self.room.notify(Events::OUT);
                 if self.kind != Kind::Datagram
@@ -91,9 +105,9 @@ fn note(found: &mut Received, message: &mut Message, pass: bool, peek: bool) -> 
         found.credentials = Some(message.credentials);
     }
     if peek {
-        found.rights = message.rights.try_to_vec()?;
+        found.rights = message.rights.files().try_to_vec()?;
     } else if !message.rights.is_empty() {
-        found.rights = core::mem::take(&mut message.rights);
+        found.rights = message.rights.arrive();
     }
     Ok(())
 }
@@ -145,7 +159,7 @@ fn peek_stream(inbox: &Inbox, dst: &mut UserBuf, found: &mut Received, pass: boo
         let n = dst.put_nofault(&rest[skip..skip + want]);
         skip = 0;
         found.len += n;
-        found.rights = message.rights.try_to_vec()?;
+        found.rights = message.rights.files().try_to_vec()?;
         if pass {
             found.credentials = Some(message.credentials);
         }

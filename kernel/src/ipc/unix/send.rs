@@ -1,5 +1,7 @@
 //! Sending: a message goes straight into its receiver's inbox.
 use super::address;
+use super::collect::{Moving, leads_to_socket};
+use super::in_flight::InFlight;
 use super::inbox::Message;
 use super::socket::{Kind, Role, UnixSocket, credentials};
 use crate::errno::{Errno, SysResult};
@@ -22,6 +24,8 @@ impl UnixSocket {
         capacity: usize,
         sender: &UnixSocket,
     ) -> Result<(), Errno> {
+        let mut moving =
+            message.as_ref().is_some_and(|message| !message.rights.is_empty()).then(Moving::begin);
         let mut state = self.state.lock();
         if state.closed {
             return Err(if self.kind == Kind::Datagram { Errno::CONNREFUSED } else { Errno::PIPE });
@@ -41,6 +45,13 @@ impl UnixSocket {
         }
         if message.is_some() {
             state.inbox.make_room()?;
+        }
+        if let (Some(moving), Some(message)) = (&mut moving, &*message)
+            && !state.holds_sockets
+            && message.rights.files().iter().any(|file| leads_to_socket(file))
+        {
+            moving.add(&self.this).map_err(|_| Errno::NOBUFS)?;
+            state.holds_sockets = true;
         }
         if let Some(message) = message.take() {
             state.inbox.push(message);
@@ -108,7 +119,8 @@ impl UnixSocket {
             return Err(Errno::PROTOTYPE);
         }
         let credentials = credentials();
-        let mut rights = control.map(|control| core::mem::take(&mut control.rights)).unwrap_or_default();
+        let rights = control.map(|control| core::mem::take(&mut control.rights)).unwrap_or_default();
+        let mut rights = crate::this::with(|thread| InFlight::new(rights, &thread.process))?;
         if self.kind != Kind::Stream {
             let from = self.name();
             if src.remaining() > capacity {

@@ -1,5 +1,6 @@
 //! The socket itself, and what it is as a file. Only one socket's lock is held at a time.
 use super::address::{self, Key};
+use super::collect;
 use super::inbox::{Credentials, Inbox};
 use super::options::Options;
 use crate::errno::{Errno, SysResult};
@@ -58,6 +59,8 @@ pub(super) struct State {
     /// The peer went away with bytes unread: told once.
     pub(super) error: Option<Errno>,
     pub(super) closed: bool,
+    /// There may be sockets among the descriptors in the inbox: `collect` knows it.
+    pub(super) holds_sockets: bool,
 }
 
 pub(super) enum Role {
@@ -124,6 +127,7 @@ impl UnixSocket {
                 write_closed: false,
                 error: None,
                 closed: false,
+                holds_sockets: false,
             }),
             source: PollSource::new(),
             room: PollSource::new(),
@@ -270,6 +274,7 @@ impl File for UnixSocket {
         self.source.notify(Events::HUP);
         // Descriptors that were on their way are closed with the messages.
         drop(inbox);
+        collect::after_close();
     }
 }
 

@@ -1,16 +1,13 @@
 //! How many signals wait for the processes of each user, which RLIMIT_SIGPENDING bounds (getrlimit(2)).
 use crate::task::process::Process;
-use coracle_sorted_map::SortedMap;
+use crate::task::user_count::{UserCounts, UserShare};
 use linux_raw_sys::general as abi;
-use spin::Mutex;
 
-/// Waiting signals, and timers, which may each have one, by real user id.
-static WAITING: Mutex<SortedMap<u32, u64>> = Mutex::new(SortedMap::new());
+/// Waiting signals, and timers, which may each have one.
+static WAITING: UserCounts = UserCounts::new();
 
-/// A place among the signals that may wait for a user's processes; given back when dropped.
-pub struct Charge {
-    uid: u32,
-}
+/// A place among the signals that may wait for a user's processes.
+pub struct Charge(#[expect(dead_code, reason = "given back when dropped")] UserShare);
 
 impl Charge {
     /// A place for a signal to `process`; `None` if its user has as many as the process's limit allows, or
@@ -25,31 +22,11 @@ impl Charge {
     }
 
     fn up_to(process: &Process, limit: u64) -> Option<Charge> {
-        let uid = process.credentials.lock().uid[0];
-        let mut waiting = WAITING.lock();
-        let count = waiting.get_or_insert_with(uid, || 0).ok()?;
-        if *count >= limit {
-            return None;
-        }
-        *count += 1;
-        Some(Charge { uid })
+        WAITING.add(process.user(), 1, limit).ok().flatten().map(Charge)
     }
 
     /// How many wait for the user of `process`.
     pub fn waiting(process: &Process) -> u64 {
-        let uid = process.credentials.lock().uid[0];
-        WAITING.lock().get(&uid).copied().unwrap_or(0)
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        let mut waiting = WAITING.lock();
-        if let Some(count) = waiting.get_mut(&self.uid) {
-            *count -= 1;
-            if *count == 0 {
-                waiting.remove(&self.uid);
-            }
-        }
+        WAITING.of(process.user())
     }
 }
