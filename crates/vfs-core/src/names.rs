@@ -107,6 +107,12 @@ impl<T> Names<T> {
         self.entries.remove(at).map(|(_, value)| value)
     }
 
+    /// Takes any name out and returns its value.
+    pub fn pop(&mut self) -> Option<T> {
+        let at = self.entries.first_from(0)?;
+        self.entries.remove(at).map(|(_, value)| value)
+    }
+
     /// Names from a position on, in the order of their positions: position, name, value.
     pub fn from(&self, position: u64) -> impl Iterator<Item = (u64, &[u8], &T)> {
         let first = usize::try_from(position).ok().and_then(|position| self.entries.first_from(position));

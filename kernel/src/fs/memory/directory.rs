@@ -13,7 +13,7 @@ use core::hash::Hasher;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general::{RENAME_EXCHANGE, RENAME_NOREPLACE};
 use siphasher::sip::SipHasher13;
-use spin::{LazyLock, Mutex};
+use spin::{LazyLock, Mutex, MutexGuard};
 
 /// Bytes that st_size counts for an entry, as Linux's tmpfs does.
 const ENTRY_SIZE: u64 = 20;
@@ -37,37 +37,68 @@ struct State {
     added: u64,
     /// Entries of the image that were removed.
     hidden: u64,
-    parent: Weak<Node>,
-    /// The name in the parent; `None` for the root and when removed.
-    name: Option<Vec<u8>>,
     removed: bool,
 }
 
+/// Where a directory lies.
+#[derive(Default)]
+struct Location {
+    parent: Weak<Node>,
+    /// The name in the parent; `None` for the root and when removed.
+    name: Option<Vec<u8>>,
+}
+
 /// A directory.
+///
+/// Locks are taken in this order: that of the tree while something is moved (`MemoryFs::renaming`), the states of
+/// directories from the root downwards, and last a location, so that the way up can be looked at under any of them.
 pub struct Directory {
     state: Mutex<State>,
+    location: Mutex<Location>,
+    /// The next in a list of directories to be dropped.
+    next_to_drop: Mutex<Option<Arc<Node>>>,
+}
+
+impl Drop for Directory {
+    /// Drops what lies in it directory by directory, not one within the other: a tree may be as deep as a program likes.
+    fn drop(&mut self) {
+        let mut entries = core::mem::take(&mut self.state.get_mut().entries);
+        let mut list: Option<Arc<Node>> = None;
+        loop {
+            while let Some(entry) = entries.pop() {
+                if let Entry::Present { node, .. } = entry
+                    && let Ok(directory) = node.directory()
+                {
+                    *directory.next_to_drop.lock() = list.take();
+                    list = Some(node);
+                }
+            }
+            let Some(node) = list.take() else { break };
+            list = node.directory().ok().and_then(|directory| directory.next_to_drop.lock().take());
+            // One that is still used is dropped by the one that uses it.
+            if let Some(mut node) = Arc::into_inner(node)
+                && let Ok(directory) = node.directory_mut()
+            {
+                entries = core::mem::take(&mut directory.state.get_mut().entries);
+            }
+        }
+    }
 }
 
 impl Directory {
     /// An empty one, or one of the image.
     pub fn new(base: Option<archive::Inode>) -> Self {
         Directory {
-            state: Mutex::new(State {
-                entries: Names::new(),
-                base,
-                added: 0,
-                hidden: 0,
-                parent: Weak::new(),
-                name: None,
-                removed: false,
-            }),
+            state: Mutex::new(State { entries: Names::new(), base, added: 0, hidden: 0, removed: false }),
+            location: Mutex::new(Location::default()),
+            next_to_drop: Mutex::new(None),
         }
     }
     pub fn parent(&self) -> Option<Arc<Node>> {
-        self.state.lock().parent.upgrade()
+        self.location.lock().parent.upgrade()
     }
     pub fn name(&self) -> Option<Vec<u8>> {
-        self.state.lock().name.clone()
+        self.location.lock().name.clone()
     }
     /// st_size.
     pub fn size(&self) -> u64 {
@@ -119,7 +150,8 @@ impl Directory {
             if frame::low() {
                 return Err(Errno::NOSPC);
             }
-            state.put(node, name, child.clone())?;
+            let own_name = own_name(child, name)?;
+            state.put(node, name, child.clone(), own_name)?;
         }
         names_changed();
         if child.directory().is_ok() {
@@ -163,13 +195,8 @@ impl Directory {
             return Err(Errno::NOTEMPTY);
         }
         state.removed = true;
-        state.name = None;
+        self.location.lock().name = None;
         Ok(())
-    }
-    fn set_parent(&self, parent: &Node, name: Vec<u8>) {
-        let mut state = self.state.lock();
-        state.parent = Arc::downgrade(&parent.this());
-        state.name = Some(name);
     }
 }
 
@@ -187,11 +214,19 @@ impl State {
         }
         let Some(inode) = self.in_base(node, name)? else { return Ok(None) };
         let child = node.fs.image_node(&inode)?;
-        self.put(node, name, child.clone())?;
+        let own_name = own_name(&child, name)?;
+        self.put(node, name, child.clone(), own_name)?;
         Ok(Some(child))
     }
-    /// Makes `name` an entry for `child`, in place of what it was. ENOSPC, only where the name is new.
-    fn put(&mut self, node: &Node, name: &[u8], child: Arc<Node>) -> Result<(), Errno> {
+    /// Makes `name` an entry for `child`, in place of what it was; `own_name` is what [`own_name`] gave for them. ENOSPC, only
+    /// where the name is new.
+    fn put(
+        &mut self,
+        node: &Node,
+        name: &[u8],
+        child: Arc<Node>,
+        own_name: Option<Vec<u8>>,
+    ) -> Result<(), Errno> {
         let hash = hash(name);
         let old = self.entries.get(hash, name);
         let (is_new, was_hidden) = (old.is_none(), matches!(old, Some(Entry::Whiteout)));
@@ -200,11 +235,11 @@ impl State {
             Some(Entry::Whiteout) => true,
             None => self.in_base(node, name)?.is_some(),
         };
-        if let Ok(directory) = child.directory() {
-            directory.set_parent(node, copy(name)?);
-        }
-        let entry = Entry::Present { node: child, in_base };
+        let entry = Entry::Present { node: child.clone(), in_base };
         self.entries.insert(hash, name, entry).map_err(|_| Errno::NOSPC)?;
+        if let Ok(directory) = child.directory() {
+            *directory.location.lock() = Location { parent: Arc::downgrade(&node.this()), name: own_name };
+        }
         self.added += u64::from(is_new && !in_base);
         self.hidden -= u64::from(was_hidden);
         Ok(())
@@ -233,11 +268,15 @@ impl State {
     }
 }
 
-fn copy(name: &[u8]) -> Result<Vec<u8>, Errno> {
+/// What a directory remembers as its name; other files have none of their own. ENOSPC.
+fn own_name(child: &Node, name: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+    if child.directory().is_err() {
+        return Ok(None);
+    }
     let mut copy = Vec::new();
     copy.try_reserve_exact(name.len()).map_err(|_| Errno::NOSPC)?;
     copy.extend_from_slice(name);
-    Ok(copy)
+    Ok(Some(copy))
 }
 
 /// The hash of a name, keyed so that no program can choose names that share theirs.
@@ -248,6 +287,33 @@ fn hash(name: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// The states of the two directories of a rename, which may be one.
+struct Both<'a> {
+    upper: MutexGuard<'a, State>,
+    /// `None`: they are one.
+    lower: Option<MutexGuard<'a, State>>,
+    from_is_upper: bool,
+}
+
+impl<'a> Both<'a> {
+    /// Locks them, from the root downwards; those of which none lies in the other by their numbers. The tree is locked.
+    fn lock(from: &'a Node, to: &'a Node) -> Result<Both<'a>, Errno> {
+        let (from_state, to_state) = (&from.directory()?.state, &to.directory()?.state);
+        if core::ptr::eq(from, to) {
+            return Ok(Both { upper: from_state.lock(), lower: None, from_is_upper: true });
+        }
+        let from_is_upper = is_within(to, from) || (!is_within(from, to) && from.inode < to.inode);
+        let (upper, lower) = if from_is_upper { (from_state, to_state) } else { (to_state, from_state) };
+        Ok(Both { upper: upper.lock(), lower: Some(lower.lock()), from_is_upper })
+    }
+    fn from(&mut self) -> &mut State {
+        if self.from_is_upper { &mut self.upper } else { self.lower.as_mut().unwrap_or(&mut self.upper) }
+    }
+    fn to(&mut self) -> &mut State {
+        if self.from_is_upper { self.lower.as_mut().unwrap_or(&mut self.upper) } else { &mut self.upper }
+    }
+}
+
 /// rename(2) and renameat2(2) within one file system.
 pub(super) fn rename(
     from_dir: &Node,
@@ -256,23 +322,30 @@ pub(super) fn rename(
     to: &[u8],
     flags: u32,
 ) -> Result<(), Errno> {
-    let _tree = from_dir.fs.renaming.lock();
-    let child = from_dir.directory()?.lookup(from_dir, from)?.ok_or(Errno::NOENT)?;
-    let old = to_dir.directory()?.lookup(to_dir, to)?;
+    let tree = from_dir.fs.renaming.lock();
+    let mut both = Both::lock(from_dir, to_dir)?;
+    let child = both.from().lookup(from_dir, from)?.ok_or(Errno::NOENT)?;
+    let old = both.to().lookup(to_dir, to)?;
+    if both.to().removed {
+        return Err(Errno::NOENT);
+    }
     let moves_directory = child.directory().is_ok();
+    let replaces_directory = old.as_ref().is_some_and(|old| old.directory().is_ok());
     if flags & RENAME_NOREPLACE != 0 && old.is_some() {
         return Err(Errno::EXIST);
     }
     if moves_directory && is_within(to_dir, &child) {
         return Err(Errno::INVAL);
     }
+    let new_name = own_name(&child, to)?;
     if flags & RENAME_EXCHANGE != 0 {
         let old = old.ok_or(Errno::NOENT)?;
-        if old.directory().is_ok() && is_within(from_dir, &old) {
+        if replaces_directory && is_within(from_dir, &old) {
             return Err(Errno::INVAL);
         }
-        set(from_dir, from, Some(&old))?;
-        set(to_dir, to, Some(&child))?;
+        let old_name = own_name(&old, from)?;
+        both.from().put(from_dir, from, old, old_name)?;
+        both.to().put(to_dir, to, child.clone(), new_name)?;
     } else {
         if let Some(old) = &old {
             if Arc::ptr_eq(old, &child) {
@@ -281,23 +354,25 @@ pub(super) fn rename(
             match old.directory() {
                 Ok(_) if !moves_directory => return Err(Errno::ISDIR),
                 Err(_) if moves_directory => return Err(Errno::NOTDIR),
-                // The place that is moved over may be the very directory that holds the moved one: not empty then.
+                // What leads to the directory that the moved one is in isn't empty. Its lock would be the wrong way round.
+                Ok(_) if is_within(from_dir, old) => return Err(Errno::NOTEMPTY),
                 Ok(inner) => inner.close(old)?,
                 Err(_) => {}
             }
         }
-        set(to_dir, to, Some(&child))?;
-        set(from_dir, from, None)?;
+        both.to().put(to_dir, to, child.clone(), new_name)?;
+        both.from().take(from);
         if let Some(old) = &old {
             old.add_links(if moves_directory { -2 } else { -1 });
         }
-        if moves_directory {
-            from_dir.add_links(-1);
-            if old.is_none() {
-                to_dir.add_links(1);
-            }
-        }
     }
+    drop(both);
+    drop(tree);
+    // A directory counts as a link to the one that it is in.
+    let exchanged = flags & RENAME_EXCHANGE != 0;
+    let change = i64::from(moves_directory) - i64::from(replaces_directory);
+    to_dir.add_links(change);
+    from_dir.add_links(if exchanged { -change } else { -i64::from(moves_directory) });
     names_changed();
     child.add_links(0);
     from_dir.touch();
@@ -305,22 +380,11 @@ pub(super) fn rename(
     Ok(())
 }
 
-fn set(directory: &Node, name: &[u8], child: Option<&Arc<Node>>) -> Result<(), Errno> {
-    let mut state = directory.directory()?.state.lock();
-    match child {
-        Some(child) => state.put(directory, name, child.clone()),
-        None => {
-            state.take(name);
-            Ok(())
-        }
-    }
-}
-
 /// Whether `node` is `directory` or lies below it.
-fn is_within(node: &Node, directory: &Arc<Node>) -> bool {
+fn is_within(node: &Node, directory: &Node) -> bool {
     let mut at = Some(node.this());
     while let Some(node) = at {
-        if Arc::ptr_eq(&node, directory) {
+        if core::ptr::eq(&*node, directory) {
             return true;
         }
         at = node.directory().ok().and_then(Directory::parent);

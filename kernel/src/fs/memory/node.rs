@@ -193,6 +193,12 @@ impl Node {
             _ => Err(Errno::NOTDIR),
         }
     }
+    pub(super) fn directory_mut(&mut self) -> Result<&mut Directory, Errno> {
+        match &mut self.body {
+            Body::Directory(directory) => Ok(directory),
+            _ => Err(Errno::NOTDIR),
+        }
+    }
     pub(super) fn this(&self) -> Arc<Node> {
         // A method runs on a node that somebody holds.
         self.this.upgrade().expect("a node in use is alive")
