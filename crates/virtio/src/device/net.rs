@@ -13,6 +13,15 @@ pub mod features {
     pub const STATUS: u64 = 1 << 16;
 }
 
+/// Features that are of use only together with others (section 5.1.3.1). Packets are joined only if they can be spread over
+/// buffers: a device that can't do that wants 64 KiB for each packet (section 5.1.6.3.1). See
+/// [`without_dependents`](super::features::without_dependents).
+pub const DEPENDENCIES: &[(u64, u64)] = &[
+    (features::GUEST_TSO4, features::GUEST_CSUM),
+    (features::GUEST_TSO4, features::MRG_RXBUF),
+    (features::HOST_TSO4, features::CSUM),
+];
+
 /// Offsets in the configuration space (section 5.1.4).
 #[allow(missing_docs)]
 pub mod config {

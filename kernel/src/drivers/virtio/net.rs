@@ -1,10 +1,10 @@
 //! Network device (virtio 1.2, section 5.1).
 use super::QueueMemory;
-use super::net_queues::{MAX_FRAGMENTS, Receive, Single, Transmit};
+use super::net_queues::{ETHERNET_HEADER, MAX_FRAGMENTS, Receive, Single, Transmit};
 use super::transport::{Doorbell, SetupError, Transport};
 use crate::drivers::buffer::{NetBuffer, Shortage};
 use coracle_tcpip::{Capabilities, Chunk, Full, PartialChecksum, RxFrame, TxFrame};
-use coracle_virtio::device::net::{HEADER_BYTES, config, features, queue};
+use coracle_virtio::device::net::{DEPENDENCIES, HEADER_BYTES, config, features, queue};
 use coracle_virtio::device::{features as common, id};
 use coracle_virtio::queue::Layout;
 use core::sync::atomic::{AtomicBool, Ordering, fence};
@@ -18,9 +18,15 @@ const RECEIVE_MAX: u16 = 256;
 const RECEIVE_FOR_TSO: u16 = 128;
 /// Descriptors of the transmit queue.
 const TRANSMIT_SIZE: u16 = 256;
-/// MTU of Ethernet where the device doesn't tell (RFC 894), and what we accept (RFC 791: every link takes 68).
+/// MTU of Ethernet where the device doesn't tell (RFC 894).
 const ETHERNET_MTU: u16 = 1500;
-const MTU_RANGE: core::ops::RangeInclusive<u16> = 68..=9000;
+/// The least that every link takes (RFC 791).
+const MTU_MIN: u16 = 68;
+/// The greatest that is used: jumbo frames.
+const MTU_MAX: u16 = 9000;
+/// The greatest where a packet can't be spread over buffers: what is in one buffer beside the headers of virtio and
+/// Ethernet.
+const MTU_OF_ONE_BUFFER: u16 = (NetBuffer::SIZE - HEADER_BYTES - ETHERNET_HEADER) as u16;
 /// Packets taken from the queue before the doorbell is rung and others get their turn.
 const BATCH: usize = 64;
 /// The longest IPv4 packet (RFC 791).
@@ -62,13 +68,8 @@ impl Net {
         if target >= RECEIVE_FOR_TSO {
             wanted |= features::GUEST_TSO4;
         }
-        let agreed = transport.negotiate(wanted)?;
+        let agreed = transport.negotiate_dependent(wanted, DEPENDENCIES)?;
         let has = |feature| agreed & feature != 0;
-        // Without mergeable buffers a device may want 64 KiB for each packet it joins (section 5.1.6.3.1), and
-        // without mergeable buffers or joining, 1526 bytes: both devices exist, and we serve the second.
-        if has(features::GUEST_TSO4) && !has(features::MRG_RXBUF) {
-            return Err(SetupError::Features);
-        }
         let event_index = has(common::EVENT_IDX);
         let receive_size = prev_power_of_two(transport.queue_size(queue::RECEIVE)).min(RECEIVE_MAX);
         let transmit_size = prev_power_of_two(transport.queue_size(queue::TRANSMIT)).min(TRANSMIT_SIZE);
@@ -90,9 +91,11 @@ impl Net {
 
         let mtu = if has(features::MTU) { transport.config_u16(config::MTU) } else { ETHERNET_MTU };
         let mac = core::array::from_fn(|i| transport.config_u8(config::MAC + i));
-        if !MTU_RANGE.contains(&mtu) || (has(features::MAC) && mac[0] & 1 != 0) {
+        if mtu < MTU_MIN || (has(features::MAC) && mac[0] & 1 != 0) {
             return Err(SetupError::Configuration);
         }
+        // A smaller packet than the network takes is never wrong, and what peers send follows from what is sent to them.
+        let mtu = mtu.min(if has(features::MRG_RXBUF) { MTU_MAX } else { MTU_OF_ONE_BUFFER });
         let mac = if has(features::MAC) { mac } else { random_mac() };
         let capabilities = Capabilities {
             tx_checksum: has(features::CSUM),

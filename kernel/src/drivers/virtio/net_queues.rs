@@ -14,7 +14,7 @@ use coracle_virtio::queue::{Layout, Piece, QueueError, Used};
 /// Buffers that may be missing before they are replaced.
 const REFILL_AT: u16 = 16;
 /// Smallest Ethernet frame that means something: its header.
-const ETHERNET_HEADER: usize = 14;
+pub const ETHERNET_HEADER: usize = 14;
 
 /// What the device says of a packet that came in one buffer, as nearly all do.
 pub struct Single {

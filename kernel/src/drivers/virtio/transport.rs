@@ -152,9 +152,15 @@ impl Transport {
         &self.irq
     }
 
-    /// Resets the device and agrees on features: those of `wanted` that it offers (section 3.1.1). VERSION_1 is added,
-    /// and so is ACCESS_PLATFORM if offered, because our addresses are physical ones on every machine we run on.
+    /// [`Transport::negotiate_dependent`] for features that need no others.
     pub fn negotiate(&self, wanted: u64) -> Result<u64, SetupError> {
+        self.negotiate_dependent(wanted, &[])
+    }
+
+    /// Resets the device and agrees on features: those of `wanted` that it offers together with what they need by
+    /// `dependencies` (section 3.1.1). VERSION_1 is added, and so is ACCESS_PLATFORM if offered, because our addresses
+    /// are physical ones on every machine we run on.
+    pub fn negotiate_dependent(&self, wanted: u64, dependencies: &[(u64, u64)]) -> Result<u64, SetupError> {
         self.set_status(0);
         while self.status() != 0 {
             coracle_hal::cpu::relax();
@@ -163,6 +169,7 @@ impl Transport {
         self.set_status(status::ACKNOWLEDGE | status::DRIVER);
         let offered = u64::from(self.offered(0)) | u64::from(self.offered(1)) << 32;
         let agreed = offered & (wanted | features::VERSION_1 | features::ACCESS_PLATFORM);
+        let agreed = features::without_dependents(agreed, dependencies);
         if agreed & features::VERSION_1 == 0 {
             return Err(SetupError::NotModern);
         }
