@@ -18,6 +18,9 @@
 //! | `secrets=fw_cfg` | QEMU's fw_cfg device has secrets for the program |
 //! | `net=off` | ignore network cards |
 //! | `patch=off` | in unikernel mode, leave the program's `syscall` instructions as they are |
+//! | `reboot=k`, `reboot=t` | a machine without a power switch is ended by the keyboard controller, a triple fault |
+//! | `console=ttyS0`, `console=hvc0` | Linux's names of `serial` and `virtio` |
+//! | `panic=1`, `pci=off`, `root=…`, `ro`, `quiet`, … | words for Linux that other monitors add; they mean nothing here |
 //!
 //! Words that mean nothing here are kept aside in [`CommandLine::unknown`] for the log.
 
@@ -59,6 +62,43 @@ pub enum Console {
     /// A virtio console.
     Virtio,
 }
+
+/// How a machine without a power switch is ended (Linux's `reboot=`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reboot {
+    /// By the keyboard controller's reset line, as Firecracker wants it.
+    Keyboard,
+    /// By a triple fault, which ends QEMU's microvm with `-no-reboot`.
+    TripleFault,
+}
+
+/// Words for Linux, or what stands before their `=`, that monitors and their manuals put on every command line.
+const OF_LINUX: &[&[u8]] = &[
+    b"acpi",
+    b"earlycon",
+    b"earlyprintk",
+    b"init",
+    b"loglevel",
+    b"net.ifnames",
+    b"no_timer_check",
+    b"nomodule",
+    b"nomodules",
+    b"noreplace-smp",
+    b"panic",
+    b"pci",
+    b"quiet",
+    b"random.trust_cpu",
+    b"ro",
+    b"root",
+    b"rootflags",
+    b"rootfstype",
+    b"rootwait",
+    b"rw",
+    b"swiotlb",
+    b"tsc",
+];
+/// Beginnings of such words: settings of Linux's drivers.
+const OF_LINUX_DRIVERS: &[&[u8]] = &[b"8250.", b"i8042."];
 
 /// A virtio device behind memory-mapped registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +148,8 @@ pub struct CommandLine {
     pub net_off: bool,
     /// `patch=off`
     pub patch_off: bool,
+    /// `reboot=`
+    pub reboot: Option<Reboot>,
     /// Words that were not understood.
     pub unknown: Vec<String>,
 }
@@ -118,7 +160,7 @@ impl CommandLine {
         let mut this = CommandLine::default();
         let end = line.iter().position(|&byte| byte == 0).unwrap_or(line.len());
         for word in line[..end].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
-            if this.take(word).is_none() {
+            if this.take(word).is_none() && !is_of_linux(word) {
                 this.unknown.push(String::from_utf8_lossy(word).into_owned());
             }
         }
@@ -153,9 +195,19 @@ impl CommandLine {
             b"console" => {
                 self.console = match text()? {
                     "serial" => Console::Serial,
-                    "virtio" => Console::Virtio,
+                    "virtio" | "hvc0" => Console::Virtio,
+                    // The speed may follow: `ttyS0,115200n8`.
+                    linux if linux.split(',').next() == Some("ttyS0") => Console::Serial,
                     _ => return None,
                 }
+            }
+            b"reboot" => {
+                // Linux knows further letters, and a mode before them; the first letter that means something counts.
+                self.reboot = text()?.split(',').find_map(|kind| match kind {
+                    "k" | "kbd" => Some(Reboot::Keyboard),
+                    "t" | "triple" => Some(Reboot::TripleFault),
+                    _ => None,
+                })
             }
             b"seed" => self.seed = Some(u64::from_str_radix(text()?.trim_start_matches("0x"), 16).ok()?),
             b"secrets" if value == b"fw_cfg" => self.secrets = true,
@@ -165,6 +217,12 @@ impl CommandLine {
         }
         Some(())
     }
+}
+
+/// Whether a word is one that Linux would understand and that means nothing here.
+fn is_of_linux(word: &[u8]) -> bool {
+    let key = word.split(|&byte| byte == b'=').next().unwrap_or(word);
+    OF_LINUX.contains(&key) || OF_LINUX_DRIVERS.iter().any(|beginning| key.starts_with(beginning))
 }
 
 impl fmt::Display for CommandLine {
@@ -223,6 +281,11 @@ impl fmt::Display for CommandLine {
         }
         if self.patch_off {
             words.put("patch", format_args!("off"))?;
+        }
+        match self.reboot {
+            None => {}
+            Some(Reboot::Keyboard) => words.put("reboot", format_args!("k"))?,
+            Some(Reboot::TripleFault) => words.put("reboot", format_args!("t"))?,
         }
         self.unknown.iter().try_for_each(|word| words.raw(word))
     }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use coracle_image::cmdline::{CommandLine, Console, IpSetting, LogLevel, MmioDevice};
+use coracle_image::cmdline::{CommandLine, Console, IpSetting, LogLevel, MmioDevice, Reboot};
 use coracle_image::{Mode, User};
 use proptest::prelude::*;
 
@@ -26,12 +26,14 @@ prop_compose! {
         (net_off, patch_off, secrets) in any::<(bool, bool, bool)>(),
         log in prop_oneof![Just(LogLevel::Quiet), Just(LogLevel::Info), Just(LogLevel::Debug)],
         console in prop_oneof![Just(Console::Serial), Just(Console::Virtio)],
+        reboot in prop::option::of(prop_oneof![Just(Reboot::Keyboard), Just(Reboot::TripleFault)]),
     ) -> CommandLine {
         let mmio_devices =
             devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
         CommandLine {
             ip, gateway, dns, hostname, env, args, mode, user, mmio_devices, control, poweroff, log, console, seed, secrets, net_off,
             patch_off,
+            reboot,
             unknown: vec![],
         }
     }
@@ -60,4 +62,22 @@ fn as_qemu_writes_it() {
     assert_eq!(line.mmio_devices, [MmioDevice { size: 512, base: 0xfeb0_0e00, irq: 12 }]);
     assert_eq!(line.control, Some(0xe9));
     assert_eq!(line.unknown, ["log=loud", "x"]);
+}
+
+#[test]
+fn as_other_monitors_write_it() {
+    // Firecracker's manual, its default, Cloud Hypervisor's manual, crosvm's default.
+    for words in [
+        "console=ttyS0 reboot=k panic=1 pci=off root=/dev/vda ro quiet",
+        "reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux i8042.nomux i8042.dumbkbd swiotlb=noforce",
+        "console=hvc0 root=/dev/vda1 rw",
+        "console=ttyS0,115200 panic=-1 rootfstype=ext4 init=/bin/sh tsc=reliable",
+    ] {
+        let line = CommandLine::parse(words.as_bytes());
+        assert!(line.unknown.is_empty(), "{:?} of {words}", line.unknown);
+    }
+    assert_eq!(CommandLine::parse(b"console=hvc0").console, Console::Virtio);
+    assert_eq!(CommandLine::parse(b"reboot=k").reboot, Some(Reboot::Keyboard));
+    assert_eq!(CommandLine::parse(b"reboot=warm,t").reboot, Some(Reboot::TripleFault));
+    assert_eq!(CommandLine::parse(b"console=tty7 rootless").unknown, ["console=tty7", "rootless"]);
 }
