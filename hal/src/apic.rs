@@ -3,6 +3,7 @@
 use crate::mmio::Mmio;
 use crate::x86::{self, msr};
 use crate::{port, trap};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Registers by their number in x2APIC mode; times 16 they are the offsets of the memory-mapped ones.
@@ -32,7 +33,8 @@ const COMMAND_STARTUP: u32 = 0x4600;
 static X2APIC: AtomicBool = AtomicBool::new(false);
 static TSC_DEADLINE: AtomicBool = AtomicBool::new(false);
 static LOCAL_APIC: spin::Once<Option<Mmio>> = spin::Once::new();
-static IO_APIC: spin::Mutex<Option<Mmio>> = spin::Mutex::new(None);
+/// The I/O APICs in use, by their physical addresses.
+static IO_APICS: spin::Mutex<Vec<(u64, Mmio)>> = spin::Mutex::new(Vec::new());
 
 #[inline]
 fn memory_mapped() -> Option<&'static Mmio> {
@@ -184,6 +186,12 @@ pub fn start_count(count: u32, then: AtZero) {
     write(register::TIMER_INITIAL, count);
 }
 
+/// Ends a count-down that only served to measure, and prepares the timer for deadlines.
+pub fn stop_count() {
+    write(register::TIMER_INITIAL, 0);
+    set_timer_mode(if has_tsc_deadline() { TSC_DEADLINE_MODE } else { MASKED });
+}
+
 /// The mode seldom changes, and writing it has a hypervisor compute anew when the timer is due.
 fn set_timer_mode(mode: u32) {
     if crate::local::Local::get().timer_mode.replace(mode) != mode {
@@ -203,11 +211,14 @@ pub fn route_line(line: u32, vector: u8, target: u32) -> Option<()> {
     const WINDOW: usize = 0x10;
     const VERSION: u32 = 1;
     const REDIRECTIONS: u32 = 0x10;
-    let mut guard = IO_APIC.lock();
-    if guard.is_none() {
-        *guard = Mmio::map(crate::topology::io_apic(), 0x20);
+    let (phys, first) = crate::topology::io_apic(line);
+    let line = line - first;
+    let mut io_apics = IO_APICS.lock();
+    if !io_apics.iter().any(|(at, _)| *at == phys) {
+        let registers = Mmio::map(phys, 0x20)?;
+        io_apics.push((phys, registers));
     }
-    let io_apic = guard.as_ref()?;
+    let (_, io_apic) = io_apics.iter().find(|(at, _)| *at == phys)?;
     io_apic.write32(SELECT, VERSION);
     let highest = io_apic.read32(WINDOW) >> 16 & 0xff;
     if line > highest || target > 0xff {

@@ -48,6 +48,8 @@ static RSDP: AtomicU64 = AtomicU64::new(0);
 static SLIDE: AtomicUsize = AtomicUsize::new(0);
 static IMAGE: AtomicUsize = AtomicUsize::new(0);
 static IMAGE_LEN: AtomicUsize = AtomicUsize::new(0);
+/// Where the archive ends by its header, if memory ends before.
+static IMAGE_MISSED: AtomicU64 = AtomicU64::new(0);
 static REGIONS: spin::Once<Ranges> = spin::Once::new();
 
 /// A short list of address ranges.
@@ -96,6 +98,13 @@ pub fn image() -> Option<&'static [u8]> {
     let address = layout::direct(IMAGE.load(Ordering::Relaxed) as u64);
     // SAFETY: the archive lies in RAM, reserved and mapped read-only by `start`, for ever.
     Some(unsafe { core::slice::from_raw_parts(address as *const u8, len) })
+}
+/// The physical address at which the archive would end, if it is there but memory ends before it does.
+pub fn image_beyond_memory() -> Option<u64> {
+    match IMAGE_MISSED.load(Ordering::Relaxed) {
+        0 => None,
+        end => Some(end),
+    }
 }
 /// The frame that holds byte `page * 4096` of the image, to be mapped read-only in place.
 pub fn image_frame(page: usize) -> Option<Frame> {
@@ -310,7 +319,11 @@ fn image_length(regions: &Ranges, image: u64) -> usize {
     let bytes = unsafe { core::slice::from_raw_parts(image as *const u8, (reach - image) as usize) };
     match coracle_image::archive::Archive::length(&bytes[..bytes.len().min(PAGE)]) {
         Ok(len) if len <= end - image => len as usize,
-        _ => 0,
+        Ok(len) => {
+            IMAGE_MISSED.store(image.saturating_add(len), Ordering::Relaxed);
+            0
+        }
+        Err(_) => 0,
     }
 }
 

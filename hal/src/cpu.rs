@@ -14,6 +14,16 @@ pub fn count() -> usize {
 pub fn possible() -> usize {
     crate::topology::get().cpus.len().clamp(1, crate::percpu::MAX_CPUS)
 }
+/// CPUs that the firmware's tables name, though they may be more than are supported.
+pub fn named() -> usize {
+    crate::topology::get().cpus.len().max(1)
+}
+/// Whether the CPU keeps the kernel from executing, and from reading and writing, a program's memory (SMEP and SMAP,
+/// Intel SDM volume 3, 4.6).
+pub fn guards() -> (bool, bool) {
+    let cr4 = x86::cr4();
+    (cr4 & x86::CR4_SMEP != 0, cr4 & x86::CR4_SMAP != 0)
+}
 /// This CPU, 0 for the one that booted.
 #[inline]
 pub fn id() -> usize {

@@ -9,6 +9,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod acpi;
 mod apic;
 pub mod backtrace;
 pub mod boot;
@@ -23,15 +24,18 @@ pub mod dma;
 #[cfg(target_os = "none")]
 mod entry;
 pub mod fail;
+mod firmware;
 pub mod fpu;
 pub mod frame;
 mod free_list;
 mod heap;
 #[cfg(test)]
 mod host;
+mod hypervisor;
 pub mod irq;
 pub mod kernel;
 mod kmap;
+mod kvm;
 mod layout;
 mod local;
 #[cfg(target_os = "none")]
@@ -43,6 +47,7 @@ pub mod percpu;
 pub mod port;
 pub mod power;
 pub mod random;
+mod reference;
 mod rtc;
 mod smp;
 #[cfg(target_os = "none")]

@@ -1,5 +1,13 @@
 //! Memory-mapped device registers, bounds-checked. Never over RAM.
 
+pub use crate::acpi::MmioDevice;
+
+/// The virtio devices that ACPI's tables declare, where there are such tables.
+pub fn virtio_devices() -> alloc::vec::Vec<MmioDevice> {
+    let tables = crate::acpi::Tables::find(&crate::firmware::Machine, crate::boot::rsdp());
+    tables.map_or_else(Default::default, |tables| tables.virtio_mmio())
+}
+
 /// A mapped range of device registers.
 pub struct Mmio {
     address: usize,

@@ -11,6 +11,11 @@ pub struct Address {
     /// Function number, below 8.
     pub function: u8,
 }
+impl core::fmt::Display for Address {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:02x}:{:02x}.{}", self.bus, self.device, self.function)
+    }
+}
 /// PCI Local Bus Specification 3.0, section 3.2.2.3.2.
 const CONFIG_ADDRESS: u16 = 0xcf8;
 const CONFIG_DATA: u16 = 0xcfc;

@@ -1,26 +1,118 @@
 //! Ends the machine.
-use crate::port;
+//!
+//! A machine that is only reset starts again, and runs its program for ever. So it is switched off by what ends it for
+//! certain; a reset is for monitors that know no other end.
+use crate::acpi::{Register, SoftOff, Tables};
+use crate::firmware::Machine;
+use crate::mmio::Mmio;
+use crate::{boot, port};
 use core::arch::asm;
+
+/// The keyboard controller's command port, and its command "pulse the reset line" (Intel 8042).
+const KEYBOARD: u16 = 0x64;
+const PULSE_RESET: u8 = 0xfe;
+/// Reads of a register that is waited for.
+const PATIENCE: u32 = 100_000;
+
+/// How ACPI switches this machine off.
+static SOFT_OFF: spin::Once<Option<(SoftOff, Option<Mmio>)>> = spin::Once::new();
+
+/// Finds out how ACPI switches the machine off, for [`soft_off`]: at the end, memory may be short or in disorder.
+pub fn prepare_soft_off() {
+    SOFT_OFF.call_once(|| {
+        let off = Tables::find(&Machine, boot::rsdp())?.soft_off()?;
+        let registers = match off {
+            SoftOff::SleepControl(Register::Memory(address), _) => Some(Mmio::map(address, 1)?),
+            _ => None,
+        };
+        Some((off, registers))
+    });
+}
+
+/// Switches the machine off by ACPI (ACPI 6.4, 4.8.3.2 and 4.8.3.7: states S0 to S5). Returns if it has no such way, or
+/// if [`prepare_soft_off`] was not called.
+pub fn soft_off() {
+    const SLEEP_CONTROL_ENABLE: u8 = 1 << 5;
+    match SOFT_OFF.get() {
+        Some(Some((SoftOff::SleepControl(register, kind), registers))) => {
+            let value = kind << 2 | SLEEP_CONTROL_ENABLE;
+            match (register, registers) {
+                (Register::Port(port), _) => port::write8(*port, value),
+                (_, Some(registers)) => registers.write8(0, value),
+                _ => {}
+            }
+        }
+        Some(Some((SoftOff::Pm1 { a, b, enable }, _))) => {
+            if let Some((port, value)) = enable {
+                enable_acpi(a.0, *port, *value);
+            }
+            for (port, kind) in [Some(a), b.as_ref()].into_iter().flatten() {
+                sleep(*port, *kind);
+            }
+        }
+        _ => {}
+    }
+    // The monitor may take a moment.
+    for _ in 0..PATIENCE {
+        core::hint::spin_loop();
+    }
+}
+
+/// Has the firmware leave the power registers to us, if it holds them (bit SCI_EN of PM1_CNT).
+fn enable_acpi(pm1: u16, command: u16, value: u8) {
+    const SCI_EN: u16 = 1;
+    if port::read16(pm1) & SCI_EN == 0 {
+        port::write8(command, value);
+        let mut reads = 0;
+        while port::read16(pm1) & SCI_EN == 0 && reads < PATIENCE {
+            reads += 1;
+        }
+    }
+}
+
+/// Writes SLP_TYP and SLP_EN to a PM1_CNT.
+fn sleep(pm1: u16, kind: u8) {
+    const SLP_TYP: u16 = 7 << 10;
+    const SLP_EN: u16 = 1 << 13;
+    let value = port::read16(pm1) & !(SLP_TYP | SLP_EN) | u16::from(kind) << 10;
+    port::write16(pm1, value | SLP_EN);
+}
+
+/// Stops the other CPUs for ever.
+pub fn stop_others() {
+    crate::smp::stop_others();
+}
 
 /// QEMU's isa-debug-exit: ends QEMU with status `(value << 1) | 1`. Returns if no such device is there.
 pub fn debug_exit(port: u16, value: u8) {
     port::write8(port, value);
 }
-/// Stops the other CPUs and resets the machine.
-pub fn reset() -> ! {
-    /// The keyboard controller, its "pulse the reset line" and the chipset's reset register.
-    const KEYBOARD: u16 = 0x64;
-    const PULSE_RESET: u8 = 0xfe;
-    const RESET_CONTROL: u16 = 0xcf9;
-    crate::smp::stop_others();
+
+/// True under QEMU, by the signature of its configuration device (QEMU's docs/specs/fw_cfg).
+pub fn is_qemu() -> bool {
+    const SELECTOR: u16 = 0x510;
+    const DATA: u16 = 0x511;
+    const SIGNATURE: u16 = 0;
+    port::write16(SELECTOR, SIGNATURE);
+    b"QEMU".iter().all(|&byte| port::read8(DATA) == byte)
+}
+
+/// Has the keyboard controller reset the machine. Returns if there is none.
+pub fn keyboard_reset() {
     port::write8(KEYBOARD, PULSE_RESET);
-    port::write8(RESET_CONTROL, 0x02);
-    port::write8(RESET_CONTROL, 0x06);
+    for _ in 0..PATIENCE {
+        core::hint::spin_loop();
+    }
+}
+
+/// Resets the CPU by a fault that can't be handled.
+pub fn triple_fault() -> ! {
     let nothing = [0u8; 10];
     // SAFETY: no interrupt table: the breakpoint becomes a triple fault, which resets the CPU. Nothing runs after it.
     unsafe { asm!("lidt [{}]", "int3", in(reg) &raw const nothing) };
     halt()
 }
+
 /// Stops this CPU for ever.
 pub fn halt() -> ! {
     loop {

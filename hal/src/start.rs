@@ -25,6 +25,41 @@ global_asm!(
 pvh_start:
     cld
     movl %ebx, %ebp
+    // No stack yet: the page tables and the stack may lie behind the end of memory. Is there RAM from 1 MiB to the
+    // kernel's end? (Entries: address, size, type, reserved; 24 bytes.)
+    cmpl $1, 4(%ebx)                // version 0 has no memory map: `boot` refuses it
+    jb enough
+    movl 40(%ebx), %esi
+    movl 48(%ebx), %ecx
+    movl $(no_memory_text - pvh_start + 0x100000), %edi
+5:  testl %ecx, %ecx
+    jz refuse
+    cmpl $1, 16(%esi)               // RAM
+    jne 6f
+    cmpl $0, 4(%esi)
+    jne 6f
+    movl (%esi), %eax
+    cmpl $0x100000, %eax
+    ja 6f
+    movl 12(%esi), %edx
+    addl 8(%esi), %eax
+    adcl $0, %edx
+    jnz enough
+    cmpl $(__end - pvh_start + 0x100000), %eax
+    jae enough
+6:  addl $24, %esi
+    decl %ecx
+    jmp 5b
+enough:
+    // Before the first bit of long mode is set.
+    movl $0x80000001, %eax
+    cpuid
+    movl $(no_long_mode_text - pvh_start + 0x100000), %edi
+    testl $(1 << 29), %edx
+    jz refuse
+    movl $(no_nx_text - pvh_start + 0x100000), %edi
+    testl $(1 << 20), %edx          // no-execute pages
+    jz refuse
     movl $(early_stack_top - pvh_start + 0x100000), %esp
     // Identity map of the first GiB by 2-MiB pages.
     movl $(early_pd - pvh_start + 0x100000), %edi
@@ -45,12 +80,7 @@ pvh_start:
     movl %cr4, %eax
     orl $0x20, %eax                 // PAE
     movl %eax, %cr4
-    movl $0x80000001, %eax
-    cpuid
-    movl $0x100, %eax               // LME
-    testl $(1 << 20), %edx          // no-execute pages
-    jz no_nx
-    orl $0x800, %eax                // NXE
+    movl $0x900, %eax               // LME, NXE
     xorl %edx, %edx
     movl $0xc0000080, %ecx
     wrmsr
@@ -63,17 +93,35 @@ pvh_start:
     pushw $23
     lgdtl (%esp)
     ljmpl $8, $(long_mode - pvh_start + 0x100000)
-no_nx:
-    movl $(no_nx_text - pvh_start + 0x100000), %esi
-    movw $0x3f8, %dx
+    // Ends a machine that can't run the kernel, without a stack. edi: why. The text goes to the serial port and, as a line
+    // of the log, to the control channel where `coracle run` has it; then the port by which `coracle run` ends machines
+    // is written. Where these devices aren't, nothing is; such a machine stays halted.
+refuse:
+    movw $0xe9, %dx
+    movb $'L', %al
+    outb %al, %dx
+    movl %edi, %esi
 3:  lodsb
     testb %al, %al
     jz 4f
+    movw $0x3f8, %dx
+    outb %al, %dx
+    movw $0xe9, %dx
     outb %al, %dx
     jmp 3b
-4:  cli
+4:  movl $(failed_text - pvh_start + 0x100000), %esi
+    movl $5, %ecx
+    rep outsb
+    xorl %eax, %eax
+    movw $0x501, %dx
+    outb %al, %dx
+7:  cli
     hlt
-    jmp 4b
+    jmp 7b
+    // The kernel's own status (`KERNEL_FAILED`), as a line of the control channel.
+failed_text: .ascii "S125\n"
+no_memory_text: .asciz "coracle: this machine has too little memory for the kernel\n"
+no_long_mode_text: .asciz "coracle: this CPU has no 64-bit mode\n"
 no_nx_text: .asciz "coracle: this CPU has no no-execute pages\n"
     .balign 8
 boot_gdt:

@@ -4,10 +4,11 @@
 //! the TSC's speed had to be measured, the measurement goes on over longer spans, and the clock changes its rate at a
 //! moment, never its value.
 use crate::apic::{self, AtZero};
-use crate::calibrate::{self, Measurement, Pair};
+use crate::calibrate::{self, Measurement, Speeds};
 use crate::frame::Frame;
 use crate::layout;
 use crate::local::Local;
+use crate::reference::Pair;
 use crate::x86::{self, msr};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
@@ -31,6 +32,9 @@ pub(crate) struct Clock {
     pub rate: AtomicU64,
     pub wall_offset: AtomicU64,
 }
+
+/// Counts of the local APIC's timer in a nanosecond, times 2^32.
+static APIC_RATE: AtomicU64 = AtomicU64::new(1 << 32);
 
 /// Until the page is there.
 static EARLY: Clock = Clock {
@@ -178,11 +182,13 @@ pub(crate) fn init(measurement: Measurement) {
     PAGE.call_once(|| page);
     init_cpu();
     clock().has_tsc_aux.store(has_rdtscp().into(), Ordering::Relaxed);
-    let kvm = kvm_clock();
-    let (hz, ongoing) = match kvm {
-        Some((hz, _)) => (hz, None),
+    let kvm = crate::kvm::clock();
+    let Speeds { tsc: hz, source: name, assumed: is_assumed, apic, ongoing } = match kvm {
+        Some((tsc, _)) => Speeds::of_kvm(tsc),
         None => measurement.finish(),
     };
+    SOURCE.call_once(|| Source { name, hz, is_invariant: calibrate::is_invariant(), is_assumed });
+    APIC_RATE.store(x86::divide(u128::from(apic) << 32, NANOSECONDS), Ordering::Relaxed);
     clock().tsc_base.store(start, Ordering::Relaxed);
     clock().rate.store(rate_of(hz), Ordering::Relaxed);
     if let Some(start) = ongoing {
@@ -217,39 +223,24 @@ pub(crate) fn init_cpu() {
     }
 }
 
-/// KVM's paravirtual clock, if it is there: the TSC's speed, and the time since 1970 in nanoseconds now.
-#[cfg(target_os = "none")]
-fn kvm_clock() -> Option<(u64, u64)> {
-    /// KVM_FEATURE_CLOCKSOURCE2.
-    const CLOCK_SOURCE_2: u32 = 1 << 3;
-    if !calibrate::on_kvm() || x86::cpuid(0x4000_0001, 0).eax & CLOCK_SOURCE_2 == 0 {
-        return None;
-    }
-    let page = Frame::alloc_zeroed()?;
-    // SAFETY: the feature bit says that the registers exist; KVM writes to the page while the clock is enabled (bit 0),
-    // which it is not any more when the page is freed.
-    unsafe {
-        x86::wrmsr(msr::KVM_SYSTEM_TIME_NEW, page.phys() | 1);
-        x86::wrmsr(msr::KVM_WALL_CLOCK_NEW, page.phys() + 64);
-    }
-    let mut bytes = [0; 128];
-    page.read(0, &mut bytes);
-    // SAFETY: as above.
-    unsafe { x86::wrmsr(msr::KVM_SYSTEM_TIME_NEW, 0) };
-    let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
-    // struct pvclock_vcpu_time_info: ns = ((tsc - timestamp) << shift) * mul / 2^32 + system_time.
-    let (timestamp, system_time, mul, shift) = (long(8), long(16), word(24), bytes[28] as i8);
-    if mul == 0 {
-        return None;
-    }
-    let shifted = |value: u128, by: i8| if by >= 0 { value << by } else { value >> -by };
-    let hz = shifted(u128::from((NANOSECONDS << 32) / u64::from(mul)), -shift) as u64;
-    let since = x86::rdtsc().saturating_sub(timestamp);
-    let uptime = system_time + ((shifted(u128::from(since), shift) * u128::from(mul)) >> 32) as u64;
-    // struct pvclock_wall_clock: version, seconds, nanoseconds, at the zero of the system time.
-    let wall = u64::from(word(68)) * NANOSECONDS + u64::from(word(72)) + uptime;
-    Some((hz, wall))
+/// What the clock runs by.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// What gave the TSC's speed.
+    pub name: &'static str,
+    /// TSC ticks per second.
+    pub hz: u64,
+    /// The CPU says that the TSC counts at one speed whatever it does.
+    pub is_invariant: bool,
+    /// Nothing gave the speed: time may run too fast or too slowly.
+    pub is_assumed: bool,
+}
+
+static SOURCE: spin::Once<Source> = spin::Once::new();
+
+/// What the clock runs by; `None` before it runs.
+pub fn source() -> Option<&'static Source> {
+    SOURCE.get()
 }
 
 /// Nanoseconds to add to [`now_ns`] for the time since 1970, from the RTC or kvmclock.
@@ -291,7 +282,7 @@ fn arm(local: &Local, deadline: u64) {
         apic::arm_tsc(x86::rdtsc().saturating_add(ticks).saturating_add(1));
         return;
     }
-    let count = u32::try_from(wait.max(1)).unwrap_or(u32::MAX);
+    let count = u32::try_from(scale(wait, APIC_RATE.load(Ordering::Relaxed)).max(1)).unwrap_or(u32::MAX);
     if local.id.get() == 0 {
         let mut ongoing = ONGOING.lock();
         ongoing.finish(false);

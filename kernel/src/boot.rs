@@ -12,7 +12,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::task::{self, Ring};
-use coracle_hal::{boot as hal, cpu};
+use coracle_hal::{boot as hal, cpu, time};
 use coracle_image::archive::{Archive, Config};
 use coracle_image::cmdline::CommandLine;
 use coracle_image::{Mode, User};
@@ -32,11 +32,12 @@ static IDLE_PROCESS: Once<Arc<Process>> = Once::new();
 pub fn boot() -> ! {
     let settings = CommandLine::parse(hal::command_line().as_bytes());
     log::configure(settings.log, settings.control);
-    power::configure(settings.poweroff);
+    power::configure(&settings);
     patch::configure(!settings.patch_off);
     if let Some(seed) = settings.seed {
         random::fix_layout(seed);
     }
+    tell_clock();
     settings.unknown.iter().for_each(|word| log!("the kernel command line's `{word}` is not understood"));
 
     let archive = open_archive();
@@ -55,9 +56,32 @@ pub fn boot() -> ! {
         Err(_) => fail(format_args!("there is not even memory for the idle process"), power::KERNEL_FAILED),
     });
     let cpus = cpu::start_others();
+    tell_missing_cpus(cpus);
     info!("{cpus} CPU(s), {} KiB of memory, {:?} mode", hal::memory_size() / 1024, task::ring());
     start_program(&settings, config.as_ref());
     idle()
+}
+
+/// Says what time is kept by.
+fn tell_clock() {
+    let Some(source) = time::source() else { return };
+    let time::Source { name, hz, .. } = source;
+    if source.is_assumed {
+        log!("no clock of known speed was found: time is kept by {name} and may run too fast or too slowly");
+    }
+    let invariant = if source.is_invariant { "" } else { ", which the CPU doesn't call invariant" };
+    info!("clock: the TSC{invariant}, {} kHz by {name}", hz / 1000);
+}
+
+/// Says how many CPUs are left alone, and why.
+fn tell_missing_cpus(running: usize) {
+    let (named, possible) = (cpu::named(), cpu::possible());
+    if named > possible {
+        log!("this machine has {named} CPUs: only {possible} are used, more are not supported");
+    }
+    if running < possible {
+        log!("only {running} of {possible} CPUs run: the next did not start, or there is no memory for it");
+    }
 }
 
 /// A CPU without work.
@@ -71,6 +95,16 @@ pub fn idle() -> ! {
 
 fn open_archive() -> Option<Archive<'static>> {
     let Some(bytes) = hal::image() else {
+        if let Some(end) = hal::image_beyond_memory() {
+            fail(
+                format_args!(
+                    "too little memory: this machine has {} KiB, and kernel and image end at {} KiB",
+                    hal::memory_size() / 1024,
+                    end.div_ceil(1024)
+                ),
+                power::KERNEL_FAILED,
+            );
+        }
         fail(
             format_args!("there is no image behind the kernel: build one with `coracle build`"),
             power::KERNEL_FAILED,
@@ -97,6 +131,22 @@ fn set_ring(settings: &CommandLine, config: Option<&Config>) {
         Mode::Unikernel => Ring::Unikernel,
         Mode::Protected => Ring::Protected,
     });
+    if mode == Mode::Protected {
+        tell_missing_guards();
+    }
+}
+
+/// Protected mode holds without these, too, but for mistakes of the kernel's.
+fn tell_missing_guards() {
+    let missing = match cpu::guards() {
+        (true, true) => return,
+        (false, true) => "SMEP",
+        (true, false) => "SMAP",
+        (false, false) => "SMEP and SMAP",
+    };
+    log!(
+        "this CPU has no {missing}: in protected mode a mistake of the kernel's with the program's memory goes unseen"
+    );
 }
 
 fn set_hostname(settings: &CommandLine, config: Option<&Config>) {

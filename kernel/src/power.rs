@@ -1,18 +1,28 @@
 //! The end of the machine.
 use crate::log::{self, Line};
 use coracle_hal::power;
-use core::sync::atomic::{AtomicU32, Ordering::*};
+use coracle_image::cmdline::{CommandLine, Reboot};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 
 /// Value of [`PORT`] when the command line names no device.
 const NO_PORT: u32 = u32::MAX;
 /// Port of QEMU's isa-debug-exit.
 static PORT: AtomicU32 = AtomicU32::new(NO_PORT);
+/// The command line asks for a triple fault (`reboot=t`).
+static TRIPLE_FAULT: AtomicBool = AtomicBool::new(false);
+/// The command line asks for the keyboard controller (`reboot=k`).
+static KEYBOARD: AtomicBool = AtomicBool::new(false);
 /// Exit status when the kernel itself fails.
 pub const KERNEL_FAILED: u8 = 125;
 
-/// Says how the machine is ended.
-pub fn configure(debug_exit_port: Option<u16>) {
-    PORT.store(debug_exit_port.map_or(NO_PORT, u32::from), Relaxed);
+/// Settles how the machine is ended.
+pub fn configure(settings: &CommandLine) {
+    PORT.store(settings.poweroff.map_or(NO_PORT, u32::from), Relaxed);
+    TRIPLE_FAULT.store(settings.reboot == Some(Reboot::TripleFault), Relaxed);
+    KEYBOARD.store(settings.reboot == Some(Reboot::Keyboard), Relaxed);
+    if settings.poweroff.is_none() {
+        power::prepare_soft_off();
+    }
 }
 
 /// Tells the program's exit status and ends the machine.
@@ -27,10 +37,22 @@ pub fn abandon() -> ! {
     tell_and_stop(KERNEL_FAILED)
 }
 
+/// Ends the machine by the first means that works. A reset comes after what switches it off, since most machines start
+/// again; and not at all under QEMU unless the command line asks for it, because QEMU's keyboard controller does just
+/// that, where Firecracker's ends the machine.
 fn tell_and_stop(status: u8) -> ! {
     log::write(Line::Status, format_args!("{status}"));
     if let Ok(port) = u16::try_from(PORT.load(Relaxed)) {
         power::debug_exit(port, 0);
     }
-    power::reset()
+    power::stop_others();
+    power::soft_off();
+    if KEYBOARD.load(Relaxed) || !power::is_qemu() {
+        power::keyboard_reset();
+    }
+    if TRIPLE_FAULT.load(Relaxed) {
+        power::triple_fault();
+    }
+    log!("this machine can't be switched off from inside: it stays halted");
+    power::halt()
 }

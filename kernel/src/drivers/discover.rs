@@ -5,7 +5,8 @@ use super::virtio::console::VirtioConsole;
 use super::virtio::net::Net;
 use super::virtio::rng::Rng;
 use super::virtio::transport::{SetupError, Transport};
-use coracle_image::cmdline::{CommandLine, Console};
+use coracle_hal::mmio::{self, MmioDevice};
+use coracle_image::cmdline::{self, CommandLine, Console, IpSetting};
 use coracle_virtio::device::id;
 use coracle_virtio::transport::pci::VENDOR;
 use spin::Once;
@@ -17,14 +18,87 @@ const INTERRUPT_CPU: usize = 0;
 
 /// Finds and starts all devices, chooses the console, and starts the network.
 pub fn start(settings: &CommandLine) {
-    let mut card = None;
-    let mut each = |found: Result<Transport, SetupError>, place: core::fmt::Arguments<'_>| {
+    let mut found = Found { settings, card: None, any: false };
+    for place in &settings.mmio_devices {
+        found.mmio(place);
+    }
+    let functions = pci::functions();
+    found.pci(&functions);
+    // Where the command line names no device, ACPI may.
+    if settings.mmio_devices.is_empty() && !found.any {
+        for MmioDevice { base, size, irq } in mmio::virtio_devices() {
+            found.mmio(&cmdline::MmioDevice { size, base, irq });
+        }
+    }
+    let wanted = !settings.net_off && !matches!(settings.ip, None | Some(IpSetting::None));
+    if wanted && found.card.is_none() {
+        // Looking at every bus takes long, so only now: a second root bus is below no bridge.
+        let others = pci::functions_behind_no_bridge(&functions);
+        found.pci(&others);
+        if found.card.is_none() {
+            log!(
+                "the command line has ip=, but there is no network card that can be used: give the machine a virtio-net"
+            );
+            functions
+                .iter()
+                .chain(&others)
+                .filter(|function| function.is_network())
+                .for_each(tell_foreign_card);
+        }
+    }
+    let card = found.card;
+    crate::fs::dev::set_console(console::get().clone());
+    crate::net::start(card, settings);
+}
+
+/// A card of another kind, which somebody may take for the guest's.
+fn tell_foreign_card(function: &pci::Function) {
+    if function.vendor != VENDOR {
+        let (vendor, device, place) = (function.vendor, function.device, function.address);
+        log!(
+            "the network card at PCI {place} ({vendor:04x}:{device:04x}) is not driven: it is no virtio-net"
+        );
+    }
+}
+
+/// What was found so far.
+struct Found<'a> {
+    settings: &'a CommandLine,
+    card: Option<Net>,
+    /// Any virtio device.
+    any: bool,
+}
+
+impl Found<'_> {
+    /// Looks at a place that may have a virtio device.
+    fn mmio(&mut self, place: &cmdline::MmioDevice) {
+        if let Some(found) = Transport::mmio(place, INTERRUPT_CPU).transpose() {
+            self.start(found, format_args!("{:#x}", place.base));
+        }
+    }
+
+    /// Starts the virtio devices among PCI functions.
+    fn pci(&mut self, functions: &[pci::Function]) {
+        for function in functions.iter().filter(|function| function.vendor == VENDOR) {
+            let transport = Transport::pci(function, INTERRUPT_CPU);
+            self.start(transport, format_args!("PCI {}", function.address));
+        }
+    }
+
+    /// Hands a device to its driver.
+    fn start(&mut self, found: Result<Transport, SetupError>, place: core::fmt::Arguments<'_>) {
+        self.any = true;
         let started = found.and_then(|transport| match transport.device_type() {
-            id::NET if card.is_none() && !settings.net_off => Net::new(transport).map(|net| card = Some(net)),
+            id::NET if self.settings.net_off => Ok(()),
+            id::NET if self.card.is_some() => {
+                log!("the network card at {place} is left alone: only the first one is used");
+                Ok(())
+            }
+            id::NET => Net::new(transport).map(|net| self.card = Some(net)),
             id::ENTROPY if ENTROPY.get().is_none() => Rng::new(transport).map(|rng| {
                 ENTROPY.call_once(|| rng);
             }),
-            id::CONSOLE if settings.console == Console::Virtio => {
+            id::CONSOLE if self.settings.console == Console::Virtio => {
                 VirtioConsole::new(transport).map(console::use_virtio)
             }
             kind => {
@@ -35,21 +109,7 @@ pub fn start(settings: &CommandLine) {
         if let Err(error) = started {
             log!("virtio device at {place} can't be used: {error}");
         }
-    };
-    for place in &settings.mmio_devices {
-        if let Some(found) = Transport::mmio(place, INTERRUPT_CPU).transpose() {
-            each(found, format_args!("{:#x}", place.base));
-        }
     }
-    for function in pci::functions().iter().filter(|function| function.vendor == VENDOR) {
-        let a = function.address;
-        each(
-            Transport::pci(function, INTERRUPT_CPU),
-            format_args!("PCI {:02x}:{:02x}.{}", a.bus, a.device, a.function),
-        );
-    }
-    crate::fs::dev::set_console(console::get().clone());
-    crate::net::start(card, settings);
 }
 
 /// Mixes entropy that has come into the kernel's generator.

@@ -8,6 +8,7 @@ use coracle_virtio::transport::pci::{Block, Msix};
 /// Offsets in configuration space (section 6.1).
 const ID: u8 = 0x00;
 const COMMAND: u8 = 0x04;
+const CLASS: u8 = 0x08;
 const HEADER_TYPE: u8 = 0x0c;
 const BAR_0: u8 = 0x10;
 const BUSES: u8 = 0x18;
@@ -39,10 +40,50 @@ pub struct Function {
 /// All functions, bridges followed.
 pub fn functions() -> Vec<Function> {
     let mut found = Vec::new();
+    if coracle_hal::pci::present() {
+        scan(0, &mut Buses::default(), &mut found);
+    }
+    found
+}
+
+/// Functions on buses that no bridge leads to from bus 0: those of further root buses. `known`: what [`functions`] gave.
+/// Reads a register of 32 places on each of 256 buses.
+pub fn functions_behind_no_bridge(known: &[Function]) -> Vec<Function> {
+    let mut found = Vec::new();
     if !coracle_hal::pci::present() {
         return found;
     }
-    let mut buses = alloc::vec![0u8];
+    let mut seen = Buses::default();
+    seen.add(0);
+    for function in known {
+        seen.add(function.address.bus);
+        function.secondary_bus().into_iter().for_each(|bus| seen.add(bus));
+    }
+    for bus in 0..=u8::MAX {
+        if !seen.has(bus) {
+            scan(bus, &mut seen, &mut found);
+        }
+    }
+    found
+}
+
+/// A set of bus numbers.
+#[derive(Default)]
+struct Buses([u64; 4]);
+
+impl Buses {
+    fn has(&self, bus: u8) -> bool {
+        self.0[usize::from(bus / 64)] & 1 << (bus % 64) != 0
+    }
+    fn add(&mut self, bus: u8) {
+        self.0[usize::from(bus / 64)] |= 1 << (bus % 64);
+    }
+}
+
+/// Adds the functions on `first` and on the buses below it that were not seen yet.
+fn scan(first: u8, seen: &mut Buses, found: &mut Vec<Function>) {
+    seen.add(first);
+    let mut buses = alloc::vec![first];
     let mut next = 0;
     while let Some(&bus) = buses.get(next) {
         next += 1;
@@ -56,24 +97,39 @@ pub fn functions() -> Vec<Function> {
                     }
                     continue;
                 }
-                found.push(Function { address, vendor: id as u16, device: (id >> 16) as u16 });
-                let header = read32(address, HEADER_TYPE) >> 16 & 0xff;
-                if header & !MULTIFUNCTION == BRIDGE {
-                    let secondary = (read32(address, BUSES) >> 8) as u8;
-                    if secondary != 0 && !buses.contains(&secondary) {
-                        buses.push(secondary);
-                    }
+                let new = Function { address, vendor: id as u16, device: (id >> 16) as u16 };
+                found.push(new);
+                if let Some(bus) = new.secondary_bus().filter(|&bus| !seen.has(bus)) {
+                    seen.add(bus);
+                    buses.push(bus);
                 }
-                if function == 0 && header & MULTIFUNCTION == 0 {
+                if function == 0 && new.header_type() & MULTIFUNCTION == 0 {
                     break;
                 }
             }
         }
     }
-    found
 }
 
 impl Function {
+    fn header_type(&self) -> u32 {
+        read32(self.address, HEADER_TYPE) >> 16 & 0xff
+    }
+
+    /// The bus behind a bridge.
+    fn secondary_bus(&self) -> Option<u8> {
+        if self.header_type() & !MULTIFUNCTION != BRIDGE {
+            return None;
+        }
+        Some((read32(self.address, BUSES) >> 8) as u8).filter(|&bus| bus != 0)
+    }
+
+    /// True for a network card of any kind.
+    pub fn is_network(&self) -> bool {
+        const NETWORK: u32 = 0x02;
+        read32(self.address, CLASS) >> 24 == NETWORK
+    }
+
     /// Lets the device answer and reach memory.
     pub fn enable(&self) {
         let command = read32(self.address, COMMAND) & COMMAND_MASK;

@@ -1,0 +1,100 @@
+//! Physical memory as the firmware left it, and the forms that its tables share.
+
+/// Physical memory, as far as it may be read.
+pub trait Firmware {
+    /// `len` bytes at `phys`.
+    fn read(&self, phys: u64, len: usize) -> Option<&[u8]>;
+}
+
+/// The memory of this machine.
+pub struct Machine;
+
+impl Firmware for Machine {
+    fn read(&self, phys: u64, len: usize) -> Option<&[u8]> {
+        crate::boot::firmware(phys, len)
+    }
+}
+
+/// The little-endian number at `at`, if it lies inside.
+pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// The little-endian number at `at`, if it lies inside.
+pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// The little-endian number at `at`, if it lies inside.
+pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// Whether a table's checksum is right.
+pub fn sums_to_zero(bytes: &[u8]) -> bool {
+    bytes.iter().fold(0u8, |sum, b| sum.wrapping_add(*b)) == 0
+}
+
+/// The 16-byte aligned place of a structure of `size` bytes that starts with `signature`, ending in a checksum of zero.
+pub fn search(
+    firmware: &impl Firmware,
+    start: u64,
+    len: usize,
+    signature: &[u8],
+    size: usize,
+) -> Option<u64> {
+    let area = firmware.read(start, len)?;
+    let found = (0..len.saturating_sub(size))
+        .step_by(16)
+        .find(|&at| area[at..].starts_with(signature) && sums_to_zero(&area[at..at + size]))?;
+    Some(start + found as u64)
+}
+
+/// A machine of bytes.
+#[cfg(test)]
+pub mod fake {
+    use std::vec::Vec;
+
+    /// Physical memory from address 0.
+    pub struct Fake(pub Vec<u8>);
+
+    impl super::Firmware for Fake {
+        fn read(&self, phys: u64, len: usize) -> Option<&[u8]> {
+            self.0.get(phys as usize..)?.get(..len)
+        }
+    }
+
+    impl Fake {
+        /// 1 MiB of zeroes.
+        pub fn new() -> Fake {
+            Fake(std::vec![0; 0x10_0000])
+        }
+
+        /// Puts `bytes` at `at`, with a checksum in byte `checksum_at` of them.
+        pub fn put(&mut self, at: usize, bytes: &[u8], checksum_at: usize) {
+            let place = &mut self.0[at..at + bytes.len()];
+            place.copy_from_slice(bytes);
+            place[checksum_at] = 0;
+            place[checksum_at] = place.iter().fold(0u8, |sum, b| sum.wrapping_sub(*b));
+        }
+
+        /// Puts an ACPI table with this body behind its header of 36 bytes.
+        pub fn put_table(&mut self, at: usize, signature: &[u8; 4], body: &[u8]) {
+            let mut table = std::vec![0; 36];
+            table[..4].copy_from_slice(signature);
+            table[4..8].copy_from_slice(&(36 + body.len() as u32).to_le_bytes());
+            table.extend_from_slice(body);
+            self.put(at, &table, 9);
+        }
+
+        /// Puts an ACPI root pointer (revision 0) and the root table at 0x8_0000, which names `tables`.
+        pub fn put_root(&mut self, at: usize, tables: &[u32]) {
+            let body: Vec<u8> = tables.iter().flat_map(|table| table.to_le_bytes()).collect();
+            self.put_table(0x8_0000, b"RSDT", &body);
+            let mut pointer = [0; 20];
+            pointer[..8].copy_from_slice(b"RSD PTR ");
+            pointer[16..20].copy_from_slice(&0x8_0000u32.to_le_bytes());
+            self.put(at, &pointer, 8);
+        }
+    }
+}
