@@ -172,8 +172,11 @@ fn boot(
     }
 }
 
-/// A port that nobody uses at this moment.
-fn free_port() -> Result<u16, String> {
+/// A TCP port of this machine that nothing listens on.
+///
+/// # Errors
+/// If there is none.
+pub fn free_port() -> Result<u16, String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
     listener.local_addr().map(|a| a.port()).map_err(|e| e.to_string())
 }

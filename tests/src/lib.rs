@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apps;
+pub mod bare;
 pub mod build;
 pub mod debugger;
 pub mod describe;
