@@ -95,6 +95,7 @@ pub fn init_cpu() {
     write(register::TIMER_DIVIDE, DIVIDE_BY_1);
     set_timer_mode(if TSC_DEADLINE.load(Ordering::Relaxed) { TSC_DEADLINE_MODE } else { MASKED });
     crate::local::Local::get().apic_id.set(id());
+    crate::kvm::init_cpu();
 }
 
 /// The running CPU's id.
@@ -106,7 +107,9 @@ pub fn id() -> u32 {
 /// Ends the handling of an interrupt.
 #[inline(always)]
 pub fn end_of_interrupt() {
-    write_here(register::EOI, 0);
+    if !crate::kvm::end_of_interrupt() {
+        write_here(register::EOI, 0);
+    }
 }
 
 fn command(target: u32, low: u32) {

@@ -67,6 +67,11 @@ pub fn any_pending() -> bool {
     PENDING.load(Ordering::Relaxed) != 0
 }
 
+/// True if a hypervisor spares this machine most writes that end an interrupt (KVM's PV EOI).
+pub fn ends_in_memory() -> bool {
+    crate::kvm::has_eoi_words()
+}
+
 /// An interrupt arrived at this CPU.
 pub(crate) fn handle(vector: u8) {
     match vector {

@@ -1,15 +1,67 @@
-//! KVM's paravirtual devices (Linux's Documentation/virt/kvm/x86/msr.rst and cpuid.rst): its clock.
+//! KVM's paravirtual devices (Linux's Documentation/virt/kvm/x86/msr.rst and cpuid.rst): its clock, and the end of an
+//! interrupt without leaving the guest.
 use crate::frame::Frame;
 use crate::hypervisor;
+use crate::layout::{self, PAGE};
+use crate::local::Local;
+use crate::percpu::MAX_CPUS;
 use crate::x86::{self, msr};
+use core::arch::asm;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 const NANOSECONDS: u64 = 1_000_000_000;
 /// KVM_FEATURE_CLOCKSOURCE2.
 const CLOCK_SOURCE_2: u32 = 1 << 3;
 
+/// KVM_FEATURE_PV_EOI.
+const PV_EOI: u32 = 1 << 6;
+/// Bytes from one CPU's word to the next: a cache line.
+const EOI_STRIDE: usize = 64;
+/// A word for each CPU, in a page of its own: KVM sets bit 0 if the interrupt that it delivers need not be ended by the
+/// interrupt controller's register. Null: KVM doesn't.
+static EOI_WORDS: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+
 /// Whether KVM has this feature.
 fn has(feature: u32) -> bool {
     hypervisor::here(hypervisor::KVM).is_some_and(|base| x86::cpuid(base + 1, 0).eax & feature != 0)
+}
+
+/// Has KVM say in memory which interrupts of the running CPU end by themselves.
+pub fn init_cpu() {
+    const { assert!(MAX_CPUS * EOI_STRIDE <= PAGE) };
+    if !has(PV_EOI) {
+        return;
+    }
+    if EOI_WORDS.load(Ordering::Relaxed).is_null() {
+        let Some(page) = Frame::alloc_zeroed() else { return };
+        EOI_WORDS.store(layout::direct(page.into_phys()) as *mut u8, Ordering::Relaxed);
+    }
+    let word = EOI_WORDS.load(Ordering::Relaxed) as usize + Local::get().id.get() * EOI_STRIDE;
+    // SAFETY: the feature bit says that the register exists; bit 0 enables. KVM writes to the word, which lies in a page
+    // that is kept for ever and holds nothing else.
+    unsafe { x86::wrmsr(msr::KVM_PV_EOI_EN, layout::direct_phys(word) | 1) };
+}
+
+/// True if KVM says so in memory.
+pub fn has_eoi_words() -> bool {
+    !EOI_WORDS.load(Ordering::Relaxed).is_null()
+}
+
+/// Ends the interrupt in hand if KVM has said that a word in memory is enough for it. False: its register must be written.
+#[inline(always)]
+pub fn end_of_interrupt() -> bool {
+    let words = EOI_WORDS.load(Ordering::Relaxed);
+    if words.is_null() {
+        return false;
+    }
+    let ended: u8;
+    // SAFETY: this CPU's own word. One instruction: KVM, which looks at the word when this CPU leaves the guest, sees it
+    // before or after.
+    unsafe {
+        let word = words.add(Local::get().id.get() * EOI_STRIDE);
+        asm!("btr dword ptr [{}], 0", "setc {}", in(reg) word, out(reg_byte) ended, options(nostack));
+    }
+    ended != 0
 }
 
 /// The paravirtual clock, if it is there: the TSC's ticks per second, and the time since 1970 in nanoseconds now.

@@ -18,6 +18,7 @@ pub mod msr {
     /// Linux's Documentation/virt/kvm/x86/msr.rst.
     pub const KVM_WALL_CLOCK_NEW: u32 = 0x4b56_4d00;
     pub const KVM_SYSTEM_TIME_NEW: u32 = 0x4b56_4d01;
+    pub const KVM_PV_EOI_EN: u32 = 0x4b56_4d04;
 }
 
 /// EFER.SCE: the `syscall` instruction.

@@ -12,7 +12,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::task::{self, Ring};
-use coracle_hal::{boot as hal, cpu, time};
+use coracle_hal::{boot as hal, cpu, irq, time};
 use coracle_image::archive::{Archive, Config};
 use coracle_image::cmdline::CommandLine;
 use coracle_image::{Mode, User};
@@ -71,6 +71,9 @@ fn tell_clock() {
     }
     let invariant = if source.is_invariant { "" } else { ", which the CPU doesn't call invariant" };
     info!("clock: the TSC{invariant}, {} kHz by {name}", hz / 1000);
+    if irq::ends_in_memory() {
+        info!("interrupts end by a word in memory (KVM's PV EOI)");
+    }
 }
 
 /// Says how many CPUs are left alone, and why.

@@ -1,6 +1,6 @@
 //! The end of the machine.
 use crate::log::{self, Line};
-use coracle_hal::power;
+use coracle_hal::{breakpoint, power};
 use coracle_image::cmdline::{CommandLine, Reboot};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 
@@ -42,6 +42,8 @@ pub fn abandon() -> ! {
 /// that, where Firecracker's ends the machine.
 fn tell_and_stop(status: u8) -> ! {
     log::write(Line::Status, format_args!("{status}"));
+    // A translator that emulates nested virtualisation would leave it armed for the next guest (QEMU 7.2's SVM does).
+    breakpoint::disarm();
     if let Ok(port) = u16::try_from(PORT.load(Relaxed)) {
         power::debug_exit(port, 0);
     }

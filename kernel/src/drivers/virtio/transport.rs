@@ -30,7 +30,9 @@ pub enum SetupError {
 impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            SetupError::NotModern => "it has no modern (virtio 1) interface",
+            SetupError::NotModern => {
+                "it has no modern (virtio 1) interface (QEMU: disable-modern=off, -global virtio-mmio.force-legacy=false)"
+            }
             SetupError::Registers => "its registers can't be mapped",
             SetupError::Features => "it doesn't offer the features that are needed",
             SetupError::Queue => "it lacks a queue",
