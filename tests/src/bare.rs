@@ -14,11 +14,26 @@ use crate::{paths, wait};
 /// # Errors
 /// What `coracle build` said.
 pub fn image(name: &str, program: &Path, arguments: &[&str]) -> Result<PathBuf, String> {
+    image_with(name, program, arguments, |_| {})
+}
+
+/// [`image`], with more options for `coracle build`, which `options` adds.
+///
+/// # Errors
+/// What `coracle build` said.
+pub fn image_with(
+    name: &str,
+    program: &Path,
+    arguments: &[&str],
+    options: impl FnOnce(&mut Command),
+) -> Result<PathBuf, String> {
     let folder = paths::work().join("bare");
     fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
     let file = folder.join(name).with_extension("img");
     let mut command = Command::new(paths::coracle());
-    command.arg("build").arg(program).arg("-o").arg(&file).arg("--").args(arguments);
+    command.arg("build").arg(program).arg("-o").arg(&file);
+    options(&mut command);
+    command.arg("--").args(arguments);
     let made = command.output().map_err(|e| e.to_string())?;
     if made.status.success() {
         return Ok(file);

@@ -11,6 +11,7 @@ pub mod known;
 pub mod linux;
 pub mod load;
 pub mod matrix;
+pub mod nested;
 pub mod netns;
 pub mod outcome;
 pub mod paths;

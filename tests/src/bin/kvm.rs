@@ -1,0 +1,58 @@
+//! `make test-kvm`: guests under real KVM, in QEMU's emulated SVM (see `coracle_tests::nested`).
+use coracle_tests::nested::{run, selection};
+use coracle_tests::outcome::compare;
+use coracle_tests::{linux, paths};
+use std::process::ExitCode;
+use std::time::Instant;
+
+const USAGE: &str = "usage: kvm test [PART OF A NAME]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["test"] => test(""),
+        ["test", filter] => test(filter),
+        _ => Err(USAGE.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Boots the selection of test programs and compares each with its run on Linux.
+fn test(filter: &str) -> Result<(), String> {
+    paths::coracle();
+    let chosen = selection(filter)?;
+    let guests: Vec<_> = chosen.iter().map(|(_, guest)| guest.clone()).collect();
+    let start = Instant::now();
+    let (mut passed, mut failed) = (0, Vec::new());
+    let mut clocks = std::collections::BTreeMap::<String, usize>::new();
+    let ended = run(&guests, |number, outcome| {
+        let Some((program, guest)) = chosen.get(number) else { return };
+        let clock = outcome
+            .log
+            .lines()
+            .find_map(|line| Some(line.split_once("clock: ")?.1.rsplit(" by ").next()?.to_owned()));
+        *clocks.entry(clock.unwrap_or_else(|| "nothing".into())).or_default() += 1;
+        let outcome = if program.sort { outcome.sorted() } else { outcome };
+        match linux::run(program).and_then(|expected| compare(&expected, &outcome)) {
+            Ok(()) => {
+                passed += 1;
+                println!("{:>6.1} s  ok      {}", start.elapsed().as_secs_f64(), guest.name);
+            }
+            Err(why) => {
+                println!("{:>6.1} s  FAILED  {}\n{why}", start.elapsed().as_secs_f64(), guest.name);
+                failed.push(guest.name.clone());
+            }
+        }
+    });
+    println!("clocks: {clocks:?}");
+    println!("test result: {passed} passed; {} failed; {} s", failed.len(), start.elapsed().as_secs());
+    ended?;
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
+}
