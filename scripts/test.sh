@@ -125,6 +125,7 @@ fi
 check 'the hardware layer, booted alone' scripts/hal-test.sh
 check 'the coracle command' "$cargo" build --locked --release
 check 'where the kernel is interruptible' "$cargo" run --locked --quiet --package xtask -- interrupts
+check 'what of the kernel allocates infallibly' "$cargo" run --locked --quiet --package xtask -- allocations
 tests 'boot tests' "$cargo" test --locked --release --package coracle-tests --no-fail-fast
 check 'instructions, against the record' "$cargo" run --locked --release --package coracle-bench -- --quick
 

@@ -196,6 +196,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "HEX", value_parser = seed)]
     pub seed: Option<u64>,
 
+    /// Make the program's N-th allocation in the kernel fail (0: none; the program asks by /proc/thread-self/fail-nth)
+    #[arg(long, value_name = "N", hide = true)]
+    pub fail_alloc: Option<u64>,
+
     /// Wait for gdb, on a private Unix socket, before the first instruction
     #[arg(long)]
     pub gdb: bool,

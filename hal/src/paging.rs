@@ -5,6 +5,8 @@ use crate::local::Local;
 use crate::{tlb, x86};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::try_arc;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -198,8 +200,8 @@ impl<'a> Changes<'a> {
         // With many pages, this CPU's stale translations live until `finish`; they are of a program that runs not before.
         if self.others == 0 {
             drop(frame);
-        } else if self.frames.try_reserve(1).is_ok() {
-            self.frames.push(frame);
+        } else if self.frames.make_room(1).is_ok() {
+            self.frames.push_reserved(frame);
         } else {
             // Without memory to remember it, the frame is lost to the system rather than reused too early.
             core::mem::forget(frame);
@@ -237,7 +239,7 @@ impl AddressSpace {
             resident: AtomicUsize::new(0),
         };
         core::mem::forget(root);
-        Some(Arc::new(space))
+        try_arc(space).ok()
     }
 
     /// The last-level entry for `addr`, if its table is there.

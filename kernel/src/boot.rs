@@ -12,7 +12,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::task::{self, Ring};
-use coracle_hal::{boot as hal, cpu, irq, time};
+use coracle_hal::{boot as hal, cpu, fail as faults, irq, time};
 use coracle_image::archive::{Archive, Config};
 use coracle_image::cmdline::CommandLine;
 use coracle_image::{Mode, User};
@@ -32,6 +32,9 @@ static IDLE_PROCESS: Once<Arc<Process>> = Once::new();
 pub fn boot() -> ! {
     let settings = CommandLine::parse(hal::command_line().as_bytes());
     log::configure(settings.log, settings.control);
+    if settings.fail_alloc.is_some() {
+        faults::enable();
+    }
     power::configure(&settings);
     patch::configure(!settings.patch_off);
     if let Some(seed) = settings.seed {
@@ -228,7 +231,8 @@ fn start_program(settings: &CommandLine, config: Option<&Config>) {
         log!("the program has no standard streams: /dev/console can't be opened (error {})", error.number());
     }
     let pid = process::new_id();
-    let started = start_thread(pid, &loaded, descriptors, context, credentials);
+    let started =
+        start_thread(pid, &loaded, descriptors, context, credentials, settings.fail_alloc.unwrap_or(0));
     if started.is_err() {
         fail(format_args!("there is no memory for the program's first thread"), CANNOT_EXECUTE);
     }
@@ -240,6 +244,7 @@ fn start_thread(
     descriptors: DescriptorTable,
     context: FsContext,
     credentials: Credentials,
+    fail_alloc: u64,
 ) -> Result<(), Errno> {
     let process = Process::new(pid, loaded.memory.clone(), Arc::new(descriptors), Arc::new(context))?;
     *process.credentials.lock() = credentials;
@@ -250,6 +255,7 @@ fn start_thread(
     process.publish(None)?;
     fs::access::enforce();
     fs::lost::begin();
+    faults::nth_of_all(fail_alloc);
     sched::start(thread);
     Ok(())
 }

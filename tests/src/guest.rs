@@ -45,6 +45,9 @@ pub fn run(program: &Program, machine: Machine) -> Result<Outcome, String> {
     if let Some(memory) = &program.memory {
         command.args(["-m", memory]);
     }
+    if let Some(nth) = &program.fail_alloc {
+        command.args(["--fail-alloc", nth]);
+    }
     for (name, value) in linux::environment(program) {
         command.arg("-e").arg(format!("{name}={value}"));
     }

@@ -3,18 +3,21 @@
 //! `cargo run -p xtask -- system-calls` prints the table of system calls as Markdown;
 //! with `--check FILE` it compares instead, and fails if FILE is not what the code says.
 //!
-//! `cargo run -p xtask -- interrupts` checks where the kernel that `cargo build --release` built runs with interrupts on.
+//! `cargo run -p xtask -- interrupts` checks where the kernel that `cargo build --release` built runs with interrupts on;
+//! `-- allocations` checks that no function allocates infallibly that `xtask/allocations.txt` doesn't name.
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use xtask::kernel_elf::Kernel;
-use xtask::{interrupts, system_calls};
+use xtask::{allocations, interrupts, system_calls};
 
-const USAGE: &str =
-    "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]";
+const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]";
 
 /// Where the build of the command leaves the kernel with its symbols, below the repository.
 const KERNEL: &str = "target/kernel/x86_64-unknown-none/kernel/coracle-kernel";
+
+/// The functions that may allocate infallibly, below the repository.
+const ALLOWED_ALLOCATIONS: &str = "xtask/allocations.txt";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,6 +28,10 @@ fn main() -> ExitCode {
         ["system-calls", "--check", file] => page().and_then(|page| check(Path::new(file), &page)),
         ["interrupts"] => check_interrupts(&repository().join(KERNEL)),
         ["interrupts", kernel] => check_interrupts(Path::new(kernel)),
+        ["allocations"] => check_allocations(&repository().join(KERNEL)),
+        ["allocations", "--list"] => list_allocations(&repository().join(KERNEL)),
+        ["allocations", "--list", kernel] => list_allocations(Path::new(kernel)),
+        ["allocations", kernel] => check_allocations(Path::new(kernel)),
         _ => Err(USAGE.to_string()),
     };
     match result {
@@ -42,6 +49,24 @@ fn check_interrupts(kernel: &Path) -> Result<(), String> {
     println!(
         "interrupts are on at {interruptible} of {instructions} instructions, and all are in the kernel's list"
     );
+    Ok(())
+}
+
+/// Which functions of the kernel of this file allocate infallibly.
+fn list_allocations(kernel: &Path) -> Result<(), String> {
+    allocations::read(kernel)?.iter().for_each(|function| println!("{function}"));
+    Ok(())
+}
+
+/// Whether these are those that may.
+fn check_allocations(kernel: &Path) -> Result<(), String> {
+    let file = repository().join(ALLOWED_ALLOCATIONS);
+    let text = std::fs::read_to_string(&file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+    let allowed = allocations::Allowed::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+    let allocations::Summary { boot, pending, stale } =
+        allocations::check(&allocations::read(kernel)?, &allowed)?;
+    println!("{boot} functions allocate infallibly at boot, and {pending} later, which are known to");
+    stale.iter().for_each(|entry| println!("{entry} no longer does: take it off the list"));
     Ok(())
 }
 

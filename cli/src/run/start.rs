@@ -142,6 +142,7 @@ fn words(args: &RunArgs) -> CommandLine {
             Log::Debug => LogLevel::Debug,
         },
         seed: args.seed,
+        fail_alloc: args.fail_alloc,
         ..CommandLine::default()
     }
 }

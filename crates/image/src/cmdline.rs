@@ -16,6 +16,7 @@
 //! | `console=serial`, `console=virtio` | where the program's standard streams go |
 //! | `seed=HEX` | fixes the randomisation of addresses, for debugging |
 //! | `secrets=fw_cfg` | QEMU's fw_cfg device has secrets for the program |
+//! | `fail-alloc=N` | for tests: /proc/thread-self/fail-nth is there, and the program's N-th allocation in the kernel fails (0: none) |
 //! | `net=off` | ignore network cards |
 //! | `patch=off` | in unikernel mode, leave the program's `syscall` instructions as they are |
 //! | `reboot=k`, `reboot=t` | a machine without a power switch is ended by the keyboard controller, a triple fault |
@@ -144,6 +145,8 @@ pub struct CommandLine {
     pub seed: Option<u64>,
     /// `secrets=fw_cfg`
     pub secrets: bool,
+    /// `fail-alloc=`
+    pub fail_alloc: Option<u64>,
     /// `net=off`
     pub net_off: bool,
     /// `patch=off`
@@ -211,6 +214,7 @@ impl CommandLine {
             }
             b"seed" => self.seed = Some(u64::from_str_radix(text()?.trim_start_matches("0x"), 16).ok()?),
             b"secrets" if value == b"fw_cfg" => self.secrets = true,
+            b"fail-alloc" => self.fail_alloc = Some(text()?.parse().ok()?),
             b"net" if value == b"off" => self.net_off = true,
             b"patch" if value == b"off" => self.patch_off = true,
             _ => return None,
@@ -275,6 +279,9 @@ impl fmt::Display for CommandLine {
         }
         if self.secrets {
             words.put("secrets", format_args!("fw_cfg"))?;
+        }
+        if let Some(nth) = self.fail_alloc {
+            words.put("fail-alloc", format_args!("{nth}"))?;
         }
         if self.net_off {
             words.put("net", format_args!("off"))?;

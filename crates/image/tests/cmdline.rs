@@ -23,7 +23,7 @@ prop_compose! {
         user in prop::option::of((0..u32::MAX, 0..u32::MAX).prop_map(|(uid, gid)| User { uid, gid })),
         devices in prop::collection::vec(any::<(u64, u64, u32)>(), 0..3),
         (control, poweroff, seed) in any::<(Option<u16>, Option<u16>, Option<u64>)>(),
-        (net_off, patch_off, secrets) in any::<(bool, bool, bool)>(),
+        (net_off, patch_off, secrets, fail_alloc) in any::<(bool, bool, bool, Option<u64>)>(),
         log in prop_oneof![Just(LogLevel::Quiet), Just(LogLevel::Info), Just(LogLevel::Debug)],
         console in prop_oneof![Just(Console::Serial), Just(Console::Virtio)],
         reboot in prop::option::of(prop_oneof![Just(Reboot::Keyboard), Just(Reboot::TripleFault)]),
@@ -31,9 +31,8 @@ prop_compose! {
         let mmio_devices =
             devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
         CommandLine {
-            ip, gateway, dns, hostname, env, args, mode, user, mmio_devices, control, poweroff, log, console, seed, secrets, net_off,
-            patch_off,
-            reboot,
+            ip, gateway, dns, hostname, env, args, mode, user, mmio_devices, control, poweroff, log, console, seed, secrets, fail_alloc,
+            net_off, patch_off, reboot,
             unknown: vec![],
         }
     }

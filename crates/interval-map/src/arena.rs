@@ -1,6 +1,7 @@
 //! The memory of the nodes: chunks of a bounded size, so that no allocation grows with the map, and a chunk without nodes
 //! gives its memory back.
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 
 /// The number of no node.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -46,16 +47,15 @@ impl<T> Arena<T> {
     /// Puts a node into a free slot and returns its number.
     pub fn add(&mut self, node: T) -> Result<u32, OutOfMemory> {
         if self.roomy == NONE {
-            self.chunks.try_reserve(1).map_err(|_| OutOfMemory)?;
-            self.roomy = self.chunks.len() as u32;
-            self.chunks.push(Chunk { slots: Vec::new(), free: NONE, used: 0, chained: true, next: NONE });
+            let chunk = Chunk { slots: Vec::new(), free: NONE, used: 0, chained: true, next: NONE };
+            self.chunks.try_push(chunk).map_err(|_| OutOfMemory)?;
+            self.roomy = self.chunks.len() as u32 - 1;
         }
         let number = self.roomy;
         let chunk = &mut self.chunks[number as usize];
         let slot = chunk.free;
         let slot = if slot == NONE {
-            chunk.slots.try_reserve(1).map_err(|_| OutOfMemory)?;
-            chunk.slots.push(Entry::Used(node));
+            chunk.slots.try_push(Entry::Used(node)).map_err(|_| OutOfMemory)?;
             chunk.slots.len() as u32 - 1
         } else {
             let place = &mut chunk.slots[slot as usize];

@@ -2,6 +2,8 @@
 //! beside their own, and what every request does is done without a ring.
 
 use alloc::collections::VecDeque;
+use coracle_fallible::NoMemory;
+use coracle_fallible::prelude::*;
 
 /// A queue.
 pub struct Few<T> {
@@ -67,6 +69,15 @@ impl<T> Few<T> {
         debug_assert!(self.first.is_none());
         // There is nothing to drop: spares the code for it.
         core::mem::forget(self.first.replace(value));
+    }
+
+    /// Makes room for an element at the end.
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    #[inline(always)]
+    pub fn make_room(&mut self) -> Result<(), NoMemory> {
+        if self.first.is_none() { Ok(()) } else { self.rest.make_room_for(self.rest.len() + 1) }
     }
 
     /// Adds an element at the end.
@@ -138,7 +149,7 @@ mod tests {
             let mut model = VecDeque::new();
             for (number, step) in steps.into_iter().enumerate() {
                 match step {
-                    0..3 => { few.push_back(number); model.push_back(number); }
+                    0..3 => { few.make_room().unwrap(); few.push_back(number); model.push_back(number); }
                     3 | 4 => prop_assert_eq!(few.pop_front(), model.pop_front()),
                     _ if number % 20 == 0 => { few.clear(); model.clear(); }
                     _ => {}

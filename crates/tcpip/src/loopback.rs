@@ -9,6 +9,7 @@ use crate::ipv4::Origin;
 use crate::neighbor::ETHERNET_LEN;
 use crate::stack::Stack;
 use alloc::collections::VecDeque;
+use coracle_fallible::prelude::*;
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 use spin::Mutex;
 
@@ -44,8 +45,8 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn loopback_send(&self, headers: &[u8], payload: &[Fragment<'_, D::Buf>]) {
         if let Some(frame) = self.loopback_frame(headers, payload) {
             let mut queue = self.loopback.queue.lock();
-            if queue.len() < MAX_QUEUED {
-                queue.push_back(frame);
+            // What there is no memory for is lost, as on a wire.
+            if queue.len() < MAX_QUEUED && queue.try_push_back(frame).is_ok() {
                 self.loopback.any.store(true, Ordering::Relaxed);
             }
         }
@@ -65,8 +66,8 @@ impl<D: Device, E: Events> Stack<D, E> {
             len += only.len as usize;
             rest = &[];
         }
-        let rest =
-            rest.iter().map(|f| Chunk { buffer: f.buffer.clone(), start: f.start, len: f.len }).collect();
+        let chunk = |f: &Fragment<'_, D::Buf>| Chunk { buffer: f.buffer.clone(), start: f.start, len: f.len };
+        let rest = rest.iter().map(chunk).try_collect_vec().ok()?;
         Some(RxFrame {
             head: Chunk::new(buffer, 0, len)?,
             rest,

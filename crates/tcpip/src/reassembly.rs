@@ -7,6 +7,7 @@ use crate::payload::Payload;
 use crate::stack::Stack;
 use crate::timers::NEVER;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 
 /// How long fragments wait for the rest, ns (Linux: `ipfrag_time`).
 const TIMEOUT: u64 = 30_000_000_000;
@@ -67,13 +68,9 @@ impl<B: Buffer> Reassembly<B> {
                 if self.packets.len() >= MAX_PACKETS {
                     self.packets.remove(0); // the oldest
                 }
-                self.packets.push(Partial {
-                    key,
-                    deadline: now + TIMEOUT,
-                    pieces: Vec::new(),
-                    held: 0,
-                    len: None,
-                });
+                let deadline = now + TIMEOUT;
+                let packet = Partial { key, deadline, pieces: Vec::new(), held: 0, len: None };
+                self.packets.try_push(packet).ok()?;
                 self.packets.len() - 1
             }
         };
@@ -102,8 +99,9 @@ impl<B: Buffer> Reassembly<B> {
         if !more {
             packet.len = Some(end);
         }
-        packet.held += payload.len();
-        packet.pieces.insert(place, (offset, payload));
+        let len = payload.len();
+        packet.pieces.try_insert(place, (offset, payload)).ok()?;
+        packet.held += len;
         if packet.len != Some(packet.held) {
             return None;
         }
@@ -114,7 +112,7 @@ impl<B: Buffer> Reassembly<B> {
             .into_iter()
             .flat_map(|(_, mut piece)| piece.take_head().into_iter().chain(piece.take_rest()));
         let head = chunks.next()?;
-        let rest: Vec<Chunk<B>> = chunks.collect();
+        let rest: Vec<Chunk<B>> = chunks.try_collect_vec().ok()?;
         Some(Payload::new(head, rest, len))
     }
 }

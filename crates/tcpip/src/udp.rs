@@ -552,13 +552,12 @@ impl<D: Device, E: Events> UdpSocket<D, E> {
         if state.receive_shut || !state.claimed || state.held + cost > state.options.receive_buffer {
             return;
         }
+        let from = (tuple.remote, tuple.remote_port);
+        let waiting = Waiting { from, to: info.destination, wire: info.wire, payload };
+        if state.queue.try_push_back(waiting).is_err() {
+            return;
+        }
         state.held += cost;
-        state.queue.push_back(Waiting {
-            from: (tuple.remote, tuple.remote_port),
-            to: info.destination,
-            wire: info.wire,
-            payload,
-        });
         self.settle(state, Readiness::READABLE);
     }
 }

@@ -6,6 +6,7 @@ use crate::errno::Errno;
 use crate::fs::file::File;
 use alloc::string::String;
 use alloc::sync::Arc;
+use coracle_fallible::try_arc;
 use coracle_hal::paging::{AddressSpace, Flush, Prot, USER_END, USER_START};
 use coracle_vma::RegionMap;
 use core::ops::Range;
@@ -86,7 +87,7 @@ impl Memory {
     /// Nothing mapped. ENOMEM.
     pub fn new() -> Result<Arc<Memory>, Errno> {
         let space = AddressSpace::new().ok_or(Errno::NOMEM)?;
-        Ok(Arc::new(Memory {
+        Ok(try_arc(Memory {
             id: NEXT_ID.fetch_add(1, Relaxed),
             space,
             layout: Mutex::new(Layout {
@@ -98,7 +99,7 @@ impl Memory {
             }),
             membarrier: AtomicUsize::new(0),
             patches: Patches::default(),
-        }))
+        })?)
     }
 
     /// A copy for fork(2): private pages are shared until written. ENOMEM.

@@ -3,6 +3,7 @@ use super::fault;
 use super::user::{self, Access};
 use crate::errno::Errno;
 use alloc::vec::Vec;
+use coracle_fallible::filled;
 use coracle_hal::user as hal;
 use core::slice::Iter;
 
@@ -51,10 +52,10 @@ impl Pieces {
         Pieces { few: [[[0; 8]; 2]; FEW], many: None }
     }
     /// Reads the `count` elements (at most [`MAX_PIECES`]) of the array at `addr` and gives the buffer that they make, of
-    /// at most [`MAX_COUNT`] bytes. EINVAL if a length is negative; EFAULT.
+    /// at most [`MAX_COUNT`] bytes. EINVAL if a length is negative; EFAULT, ENOMEM.
     #[inline(always)]
     pub fn read(&mut self, addr: usize, count: usize) -> Result<UserBuf<'_>, Errno> {
-        let pieces = if count <= FEW { &mut self.few[..count] } else { self.make_room(count) };
+        let pieces = if count <= FEW { &mut self.few[..count] } else { self.make_room(count)? };
         user::read_inline(pieces.as_flattened_mut().as_flattened_mut(), addr)?;
         let mut total = 0usize;
         for [_, len] in &*pieces {
@@ -71,10 +72,8 @@ impl Pieces {
         Ok(UserBuf::new(0, 0, Rest::Pieces(pieces.iter()), total))
     }
     #[cold]
-    fn make_room(&mut self, count: usize) -> &mut [RawPiece] {
-        let many = self.many.insert(Vec::new());
-        many.resize(count, [[0; 8]; 2]);
-        many
+    fn make_room(&mut self, count: usize) -> Result<&mut [RawPiece], Errno> {
+        Ok(self.many.insert(filled([[0; 8]; 2], count)?))
     }
 }
 

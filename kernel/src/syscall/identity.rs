@@ -5,6 +5,7 @@ use crate::fs::access::capability;
 use crate::mm::user;
 use crate::task::process::{ALL_CAPABILITIES, Credentials, process_by_pid_or_self};
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 
 /// Places in [`Credentials::uid`] and `gid`.
 const REAL: usize = 0;
@@ -171,7 +172,7 @@ pub fn setfsgid(call: &Call) -> SysResult {
 
 /// getgroups(2).
 pub fn getgroups(call: &Call) -> SysResult {
-    let groups = call.thread().process.credentials.lock().groups.clone();
+    let groups = call.thread().process.credentials.lock().groups.try_to_vec()?;
     let room = call.i32(0);
     if room == 0 {
         return Ok(groups.len());
@@ -179,8 +180,8 @@ pub fn getgroups(call: &Call) -> SysResult {
     if room < 0 || (room as usize) < groups.len() {
         return Err(Errno::INVAL);
     }
-    let bytes: Vec<u8> = groups.iter().flat_map(|group| group.to_le_bytes()).collect();
-    user::write(call.usize(1), &bytes)?;
+    let words = groups.iter().map(|group| group.to_le_bytes()).try_collect_vec()?;
+    user::write(call.usize(1), words.as_flattened())?;
     Ok(groups.len())
 }
 
@@ -193,8 +194,7 @@ pub fn setgroups(call: &Call) -> SysResult {
     if call.thread().process.credentials.lock().uid[EFFECTIVE] != 0 {
         return Err(Errno::PERM);
     }
-    let groups: Vec<u32> =
-        (0..count).map(|i| user::read_u32(call.usize(1) + i * 4)).collect::<Result<_, _>>()?;
+    let groups: Vec<u32> = (0..count).map(|i| user::read_u32(call.usize(1) + i * 4)).try_collect_ok()?;
     call.thread().process.credentials.lock().groups = groups;
     Ok(0)
 }

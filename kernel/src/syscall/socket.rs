@@ -12,6 +12,8 @@ use crate::net::socket::{Control, PKTINFO_BYTES, PacketInfo, Received, Socket, S
 use crate::task::signal;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::filled;
+use coracle_fallible::prelude::*;
 use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, O_RDWR, SIGPIPE};
 use linux_raw_sys::net as n;
 
@@ -114,8 +116,8 @@ pub fn socketpair(call: &Call) -> SysResult {
     let (a, b) = crate::ipc::unix::pair(kind & !TYPE_FLAGS)?;
     let first = insert(call, a, kind)?;
     let result = insert(call, b, kind).and_then(|second| {
-        let both = [first.to_le_bytes(), second.to_le_bytes()].concat();
-        user::write(call.usize(3), &both)
+        let both = [first.to_le_bytes(), second.to_le_bytes()];
+        user::write(call.usize(3), both.as_flattened())
             .inspect_err(|_| drop(call.thread().process.descriptors.remove(second)))
     });
     if result.is_err() {
@@ -277,7 +279,7 @@ impl Message {
         if len > CONTROL_MAX {
             return Err(Errno::NOBUFS);
         }
-        let mut bytes = alloc::vec![0; len];
+        let mut bytes = filled(0, len).map_err(|_| Errno::NOBUFS)?;
         user::read(&mut bytes, control)?;
         let mut rest = &bytes[..];
         while let Some(header) = rest.get(..CMSG_HEADER) {
@@ -288,7 +290,7 @@ impl Message {
             match (word(8), word(12)) {
                 (n::SOL_SOCKET, SCM_RIGHTS) => {
                     for fd in data.as_chunks::<4>().0 {
-                        rights.push(file(call, i32::from_le_bytes(*fd))?);
+                        rights.try_push(file(call, i32::from_le_bytes(*fd))?)?;
                     }
                 }
                 // A program may tell its own credentials; the kernel tells the true ones in any case.
@@ -370,20 +372,20 @@ impl Message {
         };
         if let Some(info) = received.packet_info {
             if CMSG_HEADER + PKTINFO_BYTES <= room {
-                begin(&mut bytes, IPPROTO_IP, n::IP_PKTINFO, PKTINFO_BYTES);
-                bytes.extend(info.encode());
-                bytes.resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0);
+                begin(&mut bytes, IPPROTO_IP, n::IP_PKTINFO, PKTINFO_BYTES)?;
+                bytes.try_extend_from_slice(&info.encode())?;
+                bytes.try_resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0)?;
             } else {
                 told |= n::MSG_CTRUNC;
             }
         }
         if let Some((pid, uid, gid)) = received.credentials {
             if CMSG_HEADER + UCRED_BYTES <= room {
-                begin(&mut bytes, n::SOL_SOCKET, SCM_CREDENTIALS, UCRED_BYTES);
-                bytes.extend(pid.to_le_bytes());
-                bytes.extend(uid.to_le_bytes());
-                bytes.extend(gid.to_le_bytes());
-                bytes.resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0);
+                begin(&mut bytes, n::SOL_SOCKET, SCM_CREDENTIALS, UCRED_BYTES)?;
+                bytes.try_extend_from_slice(&pid.to_le_bytes())?;
+                bytes.try_extend_from_slice(&uid.to_le_bytes())?;
+                bytes.try_extend_from_slice(&gid.to_le_bytes())?;
+                bytes.try_resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0)?;
             } else {
                 told |= n::MSG_CTRUNC;
             }
@@ -391,13 +393,14 @@ impl Message {
         if !received.rights.is_empty() {
             let fit = room.saturating_sub(bytes.len() + CMSG_HEADER) / 4;
             let mut fds = Vec::new();
+            fds.make_room(fit.min(received.rights.len()))?;
             for file in received.rights {
                 if fds.len() >= fit {
                     told |= n::MSG_CTRUNC;
                     break;
                 }
                 match call.thread().process.descriptors.insert(file, flags & n::MSG_CMSG_CLOEXEC != 0, 0) {
-                    Ok(fd) => fds.push(fd),
+                    Ok(fd) => fds.push_reserved(fd),
                     Err(_) => {
                         told |= n::MSG_CTRUNC;
                         break;
@@ -405,9 +408,9 @@ impl Message {
                 }
             }
             if !fds.is_empty() {
-                begin(&mut bytes, n::SOL_SOCKET, SCM_RIGHTS, 4 * fds.len());
-                fds.iter().for_each(|fd| bytes.extend(fd.to_le_bytes()));
-                bytes.resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0);
+                begin(&mut bytes, n::SOL_SOCKET, SCM_RIGHTS, 4 * fds.len())?;
+                bytes.try_extend(fds.iter().flat_map(|fd| fd.to_le_bytes()))?;
+                bytes.try_resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0)?;
             }
         }
         if !bytes.is_empty() {
@@ -418,10 +421,11 @@ impl Message {
 }
 
 /// Appends a `struct cmsghdr`.
-fn begin(bytes: &mut Vec<u8>, level: u32, kind: u32, len: usize) {
-    bytes.extend(((CMSG_HEADER + len) as u64).to_le_bytes());
-    bytes.extend(level.to_le_bytes());
-    bytes.extend(kind.to_le_bytes());
+fn begin(bytes: &mut Vec<u8>, level: u32, kind: u32, len: usize) -> Result<(), Errno> {
+    bytes.make_room(CMSG_HEADER + len)?;
+    bytes.try_extend_from_slice(&((CMSG_HEADER + len) as u64).to_le_bytes())?;
+    bytes.try_extend_from_slice(&level.to_le_bytes())?;
+    Ok(bytes.try_extend_from_slice(&kind.to_le_bytes())?)
 }
 
 /// sendmsg(2)
@@ -509,7 +513,7 @@ pub fn setsockopt(call: &Call) -> SysResult {
     let value = match short.get_mut(..len) {
         Some(value) => value,
         None => {
-            long.resize(len, 0);
+            long.try_resize(len, 0)?;
             &mut long[..]
         }
     };
@@ -528,7 +532,7 @@ pub fn getsockopt(call: &Call) -> SysResult {
         (SOL_SOCKET, n::SO_DOMAIN) => answer(domain)?,
         (SOL_SOCKET, n::SO_TYPE) => answer(kind)?,
         (SOL_SOCKET, n::SO_PROTOCOL) => answer(protocol)?,
-        (SOL_SOCKET, n::SO_PEERNAME) => socket.peer_address()?.encode().to_vec(),
+        (SOL_SOCKET, n::SO_PEERNAME) => socket.peer_address()?.encode().try_to_vec()?,
         _ => socket.option(level, name)?,
     };
     let len = value.len().min(room);

@@ -8,7 +8,6 @@ use crate::task::limits;
 use crate::task::process::{self, process_by_pid_or_self};
 use crate::task::{run_queue, sched};
 use crate::time::clock::{self, SECOND_NS};
-use alloc::vec::Vec;
 use coracle_hal::frame;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
@@ -26,25 +25,30 @@ const RANDOM_PIECE: usize = 256;
 /// Descriptors that RLIMIT_NOFILE may allow (fs.nr_open).
 const MAX_FILES: u64 = crate::fs::descriptors::MAX_LIMIT as u64;
 
-static HOSTNAME: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-static DOMAIN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+/// A name in `struct utsname`, without its zero.
+pub type UtsName = heapless::Vec<u8, { UTS_LEN - 1 }>;
+
+static HOSTNAME: Mutex<UtsName> = Mutex::new(UtsName::new());
+static DOMAIN: Mutex<UtsName> = Mutex::new(UtsName::new());
 
 /// The name of the machine (gethostname(2)).
-pub fn hostname() -> Vec<u8> {
+pub fn hostname() -> UtsName {
     HOSTNAME.lock().clone()
 }
 
 /// Sets it; what is too long is cut.
 pub fn set_hostname(name: &[u8]) {
-    *HOSTNAME.lock() = name[..name.len().min(UTS_LEN - 1)].to_vec();
+    let name = &name[..name.len().min(UTS_LEN - 1)];
+    // Cut to what fits.
+    *HOSTNAME.lock() = UtsName::from_slice(name).unwrap_or_default();
 }
 
 /// uname(2).
 pub fn uname(call: &Call) -> SysResult {
     let domain = DOMAIN.lock().clone();
-    let domain = if domain.is_empty() { b"(none)".to_vec() } else { domain };
+    let domain = if domain.is_empty() { &b"(none)"[..] } else { &domain };
     let fields: [&[u8]; 6] =
-        [b"Linux", &hostname(), RELEASE.as_bytes(), VERSION.as_bytes(), b"x86_64", &domain];
+        [b"Linux", &hostname(), RELEASE.as_bytes(), VERSION.as_bytes(), b"x86_64", domain];
     let mut bytes = [0; 6 * UTS_LEN];
     for (place, field) in bytes.chunks_exact_mut(UTS_LEN).zip(fields) {
         let len = field.len().min(UTS_LEN - 1);
@@ -54,12 +58,13 @@ pub fn uname(call: &Call) -> SysResult {
     Ok(0)
 }
 
-fn read_name(call: &Call) -> Result<Vec<u8>, Errno> {
+fn read_name(call: &Call) -> Result<UtsName, Errno> {
     let len = call.usize(1);
     if len > UTS_LEN - 1 {
         return Err(Errno::INVAL);
     }
-    let mut name = alloc::vec![0; len];
+    let mut name = UtsName::new();
+    name.resize_default(len).map_err(|_| Errno::INVAL)?;
     user::read(&mut name, call.usize(0))?;
     Ok(name)
 }

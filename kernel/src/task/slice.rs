@@ -5,6 +5,7 @@ use super::thread::Thread;
 use crate::time::timer;
 use crate::{drivers, this};
 use alloc::sync::Arc;
+use coracle_fallible::prelude::*;
 use coracle_hal::time;
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::*};
 
@@ -125,7 +126,11 @@ fn displace(me: &Arc<Thread>, here: &Cpu, first: usize, now: u64) -> bool {
         queue.rotate_left(first);
         let Some(next) = queue.pop_front() else { return false };
         let place = if has_had_its_share { queue.len() } else { others };
-        queue.insert(place, me.clone());
+        // There is room: one was taken. It goes from the end to its place.
+        queue.push_back_reserved(me.clone());
+        for index in (place + 1..queue.len()).rev() {
+            queue.swap(index, index - 1);
+        }
         next
     };
     if has_had_its_share {

@@ -5,6 +5,7 @@ use crate::device::{Buffer, Chunk};
 use crate::few::Few;
 use crate::payload::Payload;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 
 /// Payloads up to this length are copied into the free room of the buffer before them, so that many small segments do
 /// not pin many buffers.
@@ -225,7 +226,10 @@ impl<B: Buffer> OutOfOrder<B> {
             }
             let mut queue = ReceiveQueue::new();
             queue.push_payload(&mut payload);
-            self.runs.insert(at, Run { start: seq, end, queue, stamp: self.stamp });
+            // Without memory the segment is lost: its sender will repeat it.
+            if self.runs.try_insert(at, Run { start: seq, end, queue, stamp: self.stamp }).is_err() {
+                return;
+            }
             behind = at + 1;
         }
         if self.runs.get(behind).is_some_and(|next| next.start == end) {

@@ -113,6 +113,9 @@ impl<B: Buffer> SendQueue<B> {
             }
         }
         while done < len {
+            if self.pieces.make_room().is_err() {
+                break;
+            }
             let Some((piece, full)) = self.filled(len - done, &mut *alloc, &mut *fill) else { break };
             done += piece.chunk.len as usize;
             self.tail = self.tail.wrapping_add(piece.chunk.len);

@@ -4,6 +4,8 @@ use super::{Queue, QueueMemory};
 use crate::drivers::buffer::NetBuffer;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::try_box;
 use coracle_hal::dma::PacketBuffer;
 use coracle_tcpip::{
     Buffer, Chunk, DRIVER_ROOM, Fragment, Full, PartialChecksum, RxChecksum, RxFrame, TxFrame,
@@ -144,7 +146,8 @@ impl Receive {
     fn begin(&mut self, buffers: u16, mut frame: RxFrame<NetBuffer>) {
         // More than there are: nonsense, and waiting for them would collect memory without end.
         if buffers <= self.queue.size() {
-            frame.rest = Vec::with_capacity(buffers.min(self.target) as usize - 1);
+            // A packet that there is no memory for loses the parts that don't fit; its checksum tells.
+            let _ = frame.rest.make_room(buffers.min(self.target) as usize - 1);
             self.partial = Some((frame, buffers - 1));
         }
     }
@@ -153,7 +156,7 @@ impl Receive {
     fn join(&mut self, buffer: NetBuffer, len: u32) -> Option<RxFrame<NetBuffer>> {
         let (mut frame, missing) = self.partial.take()?;
         if let Some(chunk) = Chunk::new(buffer, 0, len as usize) {
-            frame.rest.push(chunk);
+            let _ = frame.rest.try_push(chunk);
         }
         if missing > 1 {
             self.partial = Some((frame, missing - 1));
@@ -248,9 +251,9 @@ impl Transmit {
             [one] => self.queue.add_two(first, piece(one), Held::One { _buffer: one.buffer.clone() }),
             many => {
                 self.holds_many = true;
-                let held = Held::Many {
-                    _buffers: Box::new(Several(many.iter().map(|f| f.buffer.clone()).collect())),
-                };
+                let buffers = many.iter().map(|f| f.buffer.clone()).try_collect_vec();
+                let several = buffers.and_then(|buffers| try_box(Several(buffers)));
+                let held = Held::Many { _buffers: several.map_err(|_| Full)? };
                 let pieces = (0..pieces).map(|i| if i == 0 { first } else { piece(&many[i - 1]) });
                 self.queue.add(pieces, held)
             }
@@ -340,7 +343,7 @@ impl Transmit {
     #[inline(never)]
     fn grow_headers(&mut self, index: usize) -> Result<(), Full> {
         while self.headers.len() <= index {
-            self.headers.push(PacketBuffer::alloc().ok_or(Full)?);
+            self.headers.try_push(PacketBuffer::alloc().ok_or(Full)?).map_err(|_| Full)?;
         }
         Ok(())
     }

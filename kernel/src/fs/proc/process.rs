@@ -15,6 +15,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_hal::fail;
 use coracle_hal::frame::FRAME_SIZE;
 use coracle_hal::paging::Prot;
 use core::fmt::Write;
@@ -62,10 +63,14 @@ struct Owned(Listed<Subject>);
 
 impl Directory for Owned {
     fn lookup(&self, name: &[u8]) -> Option<Kind> {
+        if name == FAIL_NTH.as_bytes() && !fail::is_enabled() {
+            return None;
+        }
         self.0.lookup(name)
     }
     fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
-        self.0.list(from, take)
+        let is_hidden = |name: &[u8]| name == FAIL_NTH.as_bytes() && !fail::is_enabled();
+        self.0.list(from, &mut |at, name, kind| is_hidden(name) || take(at, name, kind))
     }
     fn owner(&self) -> Option<(u32, u32)> {
         /// Place of the effective ids.
@@ -75,6 +80,9 @@ impl Directory for Owned {
     }
 }
 
+/// There only where allocations can be made to fail (`fail-alloc=` of the kernel command line).
+const FAIL_NTH: &str = "fail-nth";
+
 static FILES: Table<Subject> = &[
     ("auxv", Item::Text(auxv)),
     ("cgroup", Item::Text(|_| b"0::/\n".to_vec())),
@@ -83,6 +91,7 @@ static FILES: Table<Subject> = &[
     ("cwd", Item::Link(|s| Ok(Link::Place(s.process.fs.directory())))),
     ("environ", Item::Text(|s| s.process.program.lock().environment.as_bytes().to_vec())),
     ("exe", Item::Link(executable)),
+    (FAIL_NTH, Item::Setting(fail_nth, set_fail_nth)),
     ("fd", Item::Dynamic(|s| Box::new(Descriptors { process: s.process.clone(), links: true }))),
     ("fdinfo", Item::Dynamic(|s| Box::new(Descriptors { process: s.process.clone(), links: false }))),
     (
@@ -118,6 +127,19 @@ static FILES: Table<Subject> = &[
 fn auxv(subject: &Subject) -> Vec<u8> {
     let program = subject.process.program.lock();
     program.auxv.iter().flat_map(|(kind, value)| [kind.to_le_bytes(), value.to_le_bytes()].concat()).collect()
+}
+
+/// After Linux's fault injection (Documentation/fault-injection): how many allocations of the thread are left to the one that
+/// fails; 0: it has failed, or none is to.
+fn fail_nth(_: &Subject) -> Vec<u8> {
+    format!("{}\n", fail::left()).into_bytes()
+}
+
+/// Makes the n-th allocation fail that the writing thread makes from now: EINVAL if it is no number.
+fn set_fail_nth(_: &Subject, text: &[u8]) -> Result<(), Errno> {
+    let text = core::str::from_utf8(text).map_err(|_| Errno::INVAL)?;
+    fail::nth_of_thread(text.trim().parse().map_err(|_| Errno::INVAL)?);
+    Ok(())
 }
 
 fn set_comm(subject: &Subject, name: &[u8]) -> Result<(), Errno> {

@@ -33,7 +33,7 @@ fn uuid() -> Vec<u8> {
 }
 
 fn hostname() -> Vec<u8> {
-    let mut name = system::hostname();
+    let mut name = system::hostname().to_vec();
     name.push(b'\n');
     name
 }

@@ -1,0 +1,277 @@
+//! Which functions of the kernel reach the allocations that end the machine where memory runs out.
+//!
+//! `alloc` has them end in a few functions that never return. Whatever calls one of those, by way of the library alone, is
+//! a function of the kernel that allocates infallibly; a function that was inlined into another counts for itself, as the
+//! debugging information tells. The functions of `coracle-fallible` make room first and are taken for fallible.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use addr2line::Context;
+use addr2line::gimli::{self, EndianSlice, RunTimeEndian};
+use object::{Object as _, ObjectSection as _};
+
+use crate::kernel_elf::{EdgeKind, Kernel, Target};
+
+/// Where an infallible allocation ends that failed.
+const ENDS: [&str; 3] =
+    ["alloc::alloc::handle_alloc_error", "alloc::raw_vec::handle_error", "alloc::raw_vec::capacity_overflow"];
+/// The crates whose functions act for their callers.
+const LIBRARIES: [&str; 5] = ["alloc", "core", "hashbrown", "heapless", "spin"];
+/// Types without a crate, whose methods of traits are the library's.
+const PRIMITIVES: [&str; 8] = ["str", "u8", "u16", "u32", "u64", "usize", "i32", "char"];
+/// The crate that makes room before it calls `alloc`.
+const FALLIBLE: &str = "coracle_fallible";
+
+/// The functions that are allowed to: see [`Allowed::parse`].
+#[derive(Debug, Default)]
+pub struct Allowed {
+    /// Run at boot, before the program, and may end it.
+    boot: BTreeSet<String>,
+    /// Are yet to be changed.
+    pending: BTreeSet<String>,
+}
+
+impl Allowed {
+    /// Reads a list: a name a line, under the headings `[boot]` and `[pending]`; `#` begins a comment. A name that ends in
+    /// `::` stands for all functions below it.
+    ///
+    /// # Errors
+    /// A text for people, if a name stands under no heading.
+    pub fn parse(text: &str) -> Result<Allowed, String> {
+        let mut allowed = Allowed::default();
+        let mut heading = "";
+        for (index, line) in text.lines().enumerate() {
+            match line.split('#').next().unwrap_or_default().trim() {
+                "" => {}
+                "[boot]" => heading = "boot",
+                "[pending]" => heading = "pending",
+                name if heading == "boot" => _ = allowed.boot.insert(name.to_owned()),
+                name if heading == "pending" => _ = allowed.pending.insert(name.to_owned()),
+                name => return Err(format!("line {}: {name} stands under no heading", index + 1)),
+            }
+        }
+        Ok(allowed)
+    }
+
+    /// The entry that allows `function`.
+    fn entry(&self, function: &str) -> Option<&String> {
+        let names = |list: &BTreeSet<String>| -> Option<String> {
+            list.iter().find(|name| matches(name, function)).cloned()
+        };
+        let name = names(&self.boot).or_else(|| names(&self.pending))?;
+        self.boot.get(&name).or_else(|| self.pending.get(&name))
+    }
+}
+
+fn matches(entry: &str, function: &str) -> bool {
+    entry == function || (entry.ends_with("::") && function.starts_with(entry))
+}
+
+/// What was found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Functions that allocate infallibly at boot.
+    pub boot: usize,
+    /// Functions that do so later, and are known to.
+    pub pending: usize,
+    /// Entries of the list of those that nothing needs any more.
+    pub stale: Vec<String>,
+}
+
+/// The functions that an instruction belongs to: the innermost of those that were inlined there first.
+pub trait Frames {
+    /// Those of the instruction at `address`; empty if nothing is known.
+    fn at(&self, address: u64) -> Vec<String>;
+}
+
+/// The frames of the debugging information.
+pub struct Dwarf<'a>(Context<EndianSlice<'a, RunTimeEndian>>);
+
+impl<'a> Dwarf<'a> {
+    /// Of the ELF file with these bytes.
+    ///
+    /// # Errors
+    /// A text for people, if there is none.
+    pub fn parse(bytes: &'a [u8]) -> Result<Dwarf<'a>, String> {
+        let file = object::File::parse(bytes).map_err(|error| error.to_string())?;
+        let section = |id: gimli::SectionId| -> Result<_, gimli::Error> {
+            let data = file.section_by_name(id.name()).and_then(|section| section.data().ok()).unwrap_or(&[]);
+            Ok(EndianSlice::new(data, RunTimeEndian::Little))
+        };
+        let dwarf = gimli::Dwarf::load(section).map_err(|error| error.to_string())?;
+        Context::from_dwarf(dwarf).map(Dwarf).map_err(|error| format!("debugging information: {error}"))
+    }
+}
+
+impl Frames for Dwarf<'_> {
+    fn at(&self, address: u64) -> Vec<String> {
+        let mut names = Vec::new();
+        let Ok(mut frames) = self.0.find_frames(address).skip_all_loads() else { return names };
+        while let Ok(Some(frame)) = frames.next() {
+            let Some(name) = frame.function.and_then(|function| function.raw_name().ok().map(String::from))
+            else {
+                continue;
+            };
+            names.push(format!("{:#}", rustc_demangle::demangle(&name)));
+        }
+        names
+    }
+}
+
+/// The first crate that a function's name names: that of the type where it is a method of a trait.
+fn crate_of(name: &str) -> &str {
+    let inner = name.trim_start_matches(['<', '&', '[', '(', '*']).trim_start_matches("mut ");
+    let end = inner.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(inner.len());
+    &inner[..end]
+}
+
+/// Whether the function acts for its caller: a library's, or one for any type (`<T as …>`).
+fn is_library(name: &str) -> bool {
+    let first = crate_of(name);
+    LIBRARIES.contains(&first)
+        || (name.starts_with('<') && first.len() <= 1)
+        || (name.starts_with("<[") && !name.contains("coracle"))
+        || name.starts_with("__rust")
+        || (name.starts_with('<') && PRIMITIVES.contains(&first))
+}
+
+/// Whether the function makes room first: one of that crate, or of a trait of it.
+fn is_fallible(name: &str) -> bool {
+    crate_of(name) == FALLIBLE || name.contains(&format!(" as {FALLIBLE}::"))
+}
+
+/// The functions of the kernel that allocate infallibly.
+pub fn callers(kernel: &Kernel, frames: &impl Frames) -> BTreeSet<String> {
+    let mut calls: BTreeMap<usize, Vec<(usize, u64)>> = BTreeMap::new();
+    for index in 0..kernel.functions().len() {
+        for edge in kernel.edges(index) {
+            // What looks like going on to the next function is a call that doesn't return.
+            if edge.kind != EdgeKind::FallThrough
+                && let Target::Function(target) = edge.target
+            {
+                calls.entry(target).or_default().push((index, edge.at));
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    let mut todo: Vec<usize> = ENDS.iter().flat_map(|name| kernel.named(name)).collect();
+    let mut seen: BTreeSet<usize> = todo.iter().copied().collect();
+    while let Some(function) = todo.pop() {
+        for &(caller, at) in calls.get(&function).into_iter().flatten() {
+            let mut names = frames.at(at);
+            // The debugging information may leave the outermost out.
+            names.push(kernel.functions()[caller].name().to_owned());
+            match names.iter().find(|name| is_fallible(name) || !is_library(name)) {
+                Some(name) if is_fallible(name) => {}
+                // A closure counts for the function that it stands in.
+                Some(name) => {
+                    found.insert(name.split("::{{closure}}").next().unwrap_or(name).to_owned());
+                }
+                None if seen.insert(caller) => todo.push(caller),
+                None => {}
+            }
+        }
+    }
+    found
+}
+
+/// Compares the functions that allocate infallibly with those that may.
+///
+/// # Errors
+/// A text for people that names those that may not.
+pub fn check(found: &BTreeSet<String>, allowed: &Allowed) -> Result<Summary, String> {
+    let mut used = BTreeSet::new();
+    let mut wrong: Vec<&str> = Vec::new();
+    for function in found {
+        match allowed.entry(function) {
+            Some(entry) => _ = used.insert(entry),
+            None => wrong.push(function),
+        }
+    }
+    let count = |list: &BTreeSet<String>| {
+        found.iter().filter(|function| list.iter().any(|entry| matches(entry, function))).count()
+    };
+    if !wrong.is_empty() {
+        let text = wrong.iter().map(|function| format!("{function} ends the machine where memory runs out"));
+        return Err(format!("{}: use coracle-fallible", text.collect::<Vec<_>>().join("\n")));
+    }
+    let stale = allowed.pending.iter().filter(|entry| !used.contains(entry)).cloned().collect();
+    Ok(Summary { boot: count(&allowed.boot), pending: count(&allowed.pending), stale })
+}
+
+/// [`callers`] of the kernel in this file.
+///
+/// # Errors
+/// A text for people, if it can't be read.
+pub fn read(kernel: &Path) -> Result<BTreeSet<String>, String> {
+    let bytes =
+        std::fs::read(kernel).map_err(|error| format!("cannot read {}: {error}", kernel.display()))?;
+    Ok(callers(&Kernel::read(kernel)?, &Dwarf::parse(&bytes)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Frames by address.
+    struct Known(BTreeMap<u64, Vec<String>>);
+
+    impl Frames for Known {
+        fn at(&self, address: u64) -> Vec<String> {
+            self.0.get(&address).cloned().unwrap_or_default()
+        }
+    }
+
+    /// A call from `from` to `to`, both at multiples of 16, padded to 8 bytes.
+    fn call(from: u64, to: u64) -> Vec<u8> {
+        let distance = (to as i64 - (from as i64 + 5)) as i32;
+        let mut code = vec![0xe8];
+        code.extend(distance.to_le_bytes());
+        code.push(0xc3);
+        code
+    }
+
+    fn found(inlined: &[(u64, &[&str])]) -> BTreeSet<String> {
+        let (grow, kernel, boot) = (call(0x1010, 0x1000), call(0x1020, 0x1010), call(0x1030, 0x1010));
+        let functions: [(&str, u64, &[u8]); 4] = [
+            ("alloc::raw_vec::handle_error", 0x1000, &[0x0f, 0x0b]),
+            ("alloc::vec::Vec<T,A>::push", 0x1010, &grow),
+            ("coracle_kernel::fs::open", 0x1020, &kernel),
+            ("coracle_kernel::boot::boot", 0x1030, &boot),
+        ];
+        let frames = inlined
+            .iter()
+            .map(|(at, names)| (*at, names.iter().map(ToString::to_string).collect()))
+            .collect();
+        callers(&Kernel::by_hand(&functions, &[], &[]), &Known(frames))
+    }
+
+    #[test]
+    fn finds_the_first_function_that_is_no_library_s() {
+        let all = ["coracle_kernel::boot::boot", "coracle_kernel::fs::open"].map(String::from);
+        assert_eq!(found(&[]), all.into());
+        let inlined: &[&str] =
+            &["<T as core::convert::Into<U>>::into", "coracle_kernel::log::line", "coracle_kernel::fs::open"];
+        assert!(found(&[(0x1020, inlined)]).contains("coracle_kernel::log::line"));
+        let fallible: &[&str] = &[
+            "<alloc::vec::Vec<T> as coracle_fallible::vec::TryVec<T>>::try_push",
+            "coracle_kernel::fs::open",
+        ];
+        assert_eq!(found(&[(0x1020, fallible)]), [String::from("coracle_kernel::boot::boot")].into());
+        let fallible: &[&str] = &["coracle_fallible::vec::filled", "coracle_kernel::fs::open"];
+        assert_eq!(found(&[(0x1020, fallible)]), [String::from("coracle_kernel::boot::boot")].into());
+    }
+
+    #[test]
+    fn compares_with_the_list() {
+        let allowed =
+            Allowed::parse("[boot] # may\ncoracle_kernel::boot::\n[pending]\ncoracle_kernel::fs::open\n")
+                .unwrap();
+        assert_eq!(check(&found(&[]), &allowed), Ok(Summary { boot: 1, pending: 1, stale: Vec::new() }));
+        let none = Allowed::parse("[boot]\n").unwrap();
+        assert!(check(&found(&[]), &none).unwrap_err().contains("coracle_kernel::fs::open ends"));
+        let stale = Allowed::parse("[boot]\ncoracle_kernel::\n[pending]\nnothing\n").unwrap();
+        assert_eq!(check(&found(&[]), &stale).unwrap().stale, ["nothing"]);
+        assert!(Allowed::parse("name\n").is_err());
+    }
+}
