@@ -20,7 +20,12 @@ const MXCSR_MASK: u32 = 0xffff;
 const ALIGN: usize = 64;
 /// State components offered to programs: x87, SSE, AVX, and the three of AVX-512.
 const OFFERED: u64 = 0b1110_0111;
-/// The AVX-512 components come together.
+/// x87 and SSE, which every 64-bit CPU has.
+const BASIC: u64 = 0b11;
+/// CPUID's leaf of the extended state.
+const XSAVE_LEAF: u32 = 0xd;
+const AVX: u64 = 0b100;
+/// The AVX-512 components come together, and with AVX.
 const AVX512: u64 = 0b1110_0000;
 
 static SIZE: AtomicUsize = AtomicUsize::new(LEGACY_SIZE);
@@ -31,34 +36,75 @@ static XSAVEOPT: AtomicBool = AtomicBool::new(false);
 /// Enables the FPU and its extensions on the running CPU.
 #[cfg(target_os = "none")]
 pub(crate) fn init_cpu() {
-    let leaf1 = x86::cpuid(1, 0);
-    let xsave = leaf1.ecx & 1 << 26 != 0;
     // SAFETY: the usual bits for an operating system that saves these registers.
     unsafe {
         let cr0 = x86::cr0() & !(x86::CR0_EM | x86::CR0_TS);
         x86::set_cr0(cr0 | x86::CR0_MP | x86::CR0_NE | x86::CR0_WP);
-        let mut cr4 = x86::cr4() | x86::CR4_OSFXSR | x86::CR4_OSXMMEXCPT;
-        if xsave {
-            cr4 |= x86::CR4_OSXSAVE;
-        }
-        x86::set_cr4(cr4);
-        if xsave {
-            let leaf = x86::cpuid(0xd, 0);
-            let mut features = (u64::from(leaf.edx) << 32 | u64::from(leaf.eax)) & OFFERED;
-            if features & AVX512 != AVX512 {
-                features &= !AVX512;
+        x86::set_cr4(x86::cr4() | x86::CR4_OSFXSR | x86::CR4_OSXMMEXCPT);
+        match enable_xsave() {
+            Some((features, size)) => {
+                FEATURES.store(features, Ordering::Relaxed);
+                SIZE.store(size, Ordering::Relaxed);
+                XSAVEOPT.store(x86::cpuid(XSAVE_LEAF, 1).eax & 1 != 0, Ordering::Relaxed);
+                XSAVE.store(true, Ordering::Relaxed);
             }
-            asm!("xsetbv", in("ecx") 0, in("eax") features as u32, in("edx") 0, options(nostack, preserves_flags));
-            FEATURES.store(features, Ordering::Relaxed);
-            // EBX: the size for what XCR0 enables now.
-            SIZE.store(x86::cpuid(0xd, 0).ebx as usize, Ordering::Relaxed);
-            XSAVEOPT.store(x86::cpuid(0xd, 1).eax & 1 != 0, Ordering::Relaxed);
-            XSAVE.store(true, Ordering::Relaxed);
+            // Programs then see no AVX either, which needs the bit.
+            None => x86::set_cr4(x86::cr4() & !x86::CR4_OSXSAVE),
         }
         asm!("fninit", options(nomem, nostack));
         let mxcsr = INITIAL_MXCSR;
         asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(readonly, nostack));
     }
+}
+
+/// Enables XSAVE with what of it is offered to programs: gives the components, and the bytes that they take. `None` where
+/// what the CPU says of itself doesn't hold together: FXSAVE saves the registers that are always there.
+#[cfg(target_os = "none")]
+fn enable_xsave() -> Option<(u64, usize)> {
+    const HAS_XSAVE: u32 = 1 << 26;
+    if x86::cpuid(1, 0).ecx & HAS_XSAVE == 0 {
+        return None;
+    }
+    let leaf = x86::cpuid(XSAVE_LEAF, 0);
+    let features = offered(u64::from(leaf.edx) << 32 | u64::from(leaf.eax))?;
+    let (low, high): (u32, u32);
+    // SAFETY: the CPU has the instructions; it supports these components, and the lowest two, which must be there, are.
+    unsafe {
+        x86::set_cr4(x86::cr4() | x86::CR4_OSXSAVE);
+        asm!("xsetbv", in("ecx") 0, in("eax") features as u32, in("edx") 0, options(nostack, preserves_flags));
+        asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
+    }
+    let size = area_size(features, |component| {
+        let leaf = x86::cpuid(XSAVE_LEAF, component);
+        (leaf.ebx as usize, leaf.eax as usize)
+    });
+    // EBX: the size for what XCR0 enables now.
+    let is_consistent = x86::cpuid(XSAVE_LEAF, 0).ebx as usize == size;
+    (u64::from(high) << 32 | u64::from(low) == features && is_consistent).then_some((features, size))
+}
+
+/// Of the components that a CPU supports, those that programs get. `None` if even x87 or SSE is missing.
+#[cfg(any(test, target_os = "none"))]
+fn offered(supported: u64) -> Option<u64> {
+    let mut features = supported & OFFERED;
+    if features & (AVX | AVX512) != AVX | AVX512 {
+        features &= !AVX512;
+    }
+    (features & BASIC == BASIC).then_some(features)
+}
+
+/// Bytes of a standard XSAVE area with these components: up to the end of the one that lies last (Intel SDM volume 1,
+/// 13.4.3). `place`: offset and size of a component above the basic two.
+#[cfg(any(test, target_os = "none"))]
+fn area_size(features: u64, place: impl Fn(u32) -> (usize, usize)) -> usize {
+    const FIRST_EXTENDED: u32 = 2;
+    (FIRST_EXTENDED..u64::BITS)
+        .filter(|component| features >> component & 1 != 0)
+        .map(|component| {
+            let (offset, size) = place(component);
+            offset + size
+        })
+        .fold(LEGACY_SIZE + HEADER_SIZE, usize::max)
 }
 
 /// A saved state, in standard XSAVE (or FXSAVE) format.
@@ -180,5 +226,35 @@ fn valid(src: &[u8]) -> bool {
 pub fn reset() {
     if let Some(area) = Area::new(false) {
         area.load();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components_that_belong_together_are_offered_together() {
+        assert_eq!(offered(0b111), Some(0b111));
+        assert_eq!(offered(0b0110_0111), Some(0b111));
+        assert_eq!(offered(0b1110_0011), Some(0b11));
+        assert_eq!(offered(0b1110_0111), Some(0b1110_0111));
+        // Not what programs get (PKRU, AMX), and a CPU that hides the leaf.
+        assert_eq!(offered(u64::MAX), Some(OFFERED));
+        assert_eq!((offered(0), offered(0b101)), (None, None));
+    }
+
+    #[test]
+    fn an_area_ends_with_its_last_component() {
+        let place = |component| match component {
+            2 => (576, 256),
+            5 => (1088, 64),
+            6 => (1152, 512),
+            7 => (1664, 1024),
+            other => panic!("component {other} is not enabled"),
+        };
+        assert_eq!(area_size(0b11, place), LEGACY_SIZE + HEADER_SIZE);
+        assert_eq!(area_size(0b111, place), 832);
+        assert_eq!(area_size(0b1110_0111, place), 2688);
     }
 }
