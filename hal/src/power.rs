@@ -115,6 +115,8 @@ pub fn triple_fault() -> ! {
 
 /// Stops this CPU for ever.
 pub fn halt() -> ! {
+    // A hypervisor may leave it to its next guest.
+    crate::breakpoint::disarm();
     loop {
         // SAFETY: nothing wakes a CPU from here.
         unsafe { asm!("cli", "hlt", options(nomem, nostack)) };

@@ -129,6 +129,16 @@ pub fn reached(thread: &Thread, ip: usize) -> bool {
     true
 }
 
+/// The memory of this id is gone: this CPU's breakpoint need not wait for one of its sites any more. (Another CPU's is
+/// taken away when that CPU has waited long enough; if it is hit before, in another memory, the program doesn't notice.)
+fn forget(memory: u64) {
+    let mut candidate = CANDIDATES.get().lock();
+    if candidate.as_ref().is_some_and(|candidate| candidate.memory == memory) {
+        breakpoint::disarm();
+        *candidate = None;
+    }
+}
+
 /// The number in the `mov` before the `syscall` that returns to `after`, if there is one.
 fn immediate(after: usize) -> Option<u32> {
     let mut code = [0u8; SITE_LEN];
@@ -215,6 +225,12 @@ fn new_page(memory: &Memory, region: core::ops::Range<usize>) -> Option<StubPage
     let address = memory.map(Place::FixedNoReplace(address), PAGE_SIZE, vma, false).ok()?;
     memory.space.map(address, frame.clone(), prot).ok()?;
     Some(StubPage { address, frame, used: FIRST_STUB })
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        forget(self.id);
+    }
 }
 
 impl Memory {
