@@ -295,6 +295,15 @@ trap_stubs:
     .set vector, vector + 1
     .endr
 
+    # Closes the program's memory, which a program opens to the kernel by setting AC, and a copy that a fault interrupts has
+    # opened: unlike `syscall`, gates leave this flag alone (Intel SDM volume 3, 6.12.1.3). Without SMAP there is no `clac`.
+    .macro CLOSE_USER_MEMORY
+        cmp byte ptr [rip + {smap}], 0
+        je 8f
+        clac
+    8:
+    .endm
+
     # [rsp]: vector, error, rip, cs, rflags, rsp, ss.
     .balign 16
 trap_common:
@@ -307,6 +316,7 @@ trap_common:
     jne trap_kernel
     jmp 3f
 2:  swapgs
+    CLOSE_USER_MEMORY
 3:  mov gs:[{scratch}], rax
     mov rax, gs:[{stack_top}]
     lea rax, [rax - {registers}]
@@ -378,6 +388,7 @@ trap_kernel:
     push r13
     push r14
     push r15
+    CLOSE_USER_MEMORY
     cld
     mov rdi, rsp
     mov rbx, rsp
@@ -448,6 +459,7 @@ nmi_entry:
     new_site = sym symbols::coracle_new_site,
     thread_start = sym symbols::coracle_thread_start,
     ring = sym crate::task::RING,
+    smap = sym crate::user::SMAP,
     unikernel = const crate::task::Ring::Unikernel as u8,
     trap_program = sym trap::trap_program,
     trap_kernel = sym trap::trap_kernel,

@@ -39,8 +39,11 @@ const HLT_LENGTH: u64 = 1;
 
 const NMI: usize = 2;
 const DOUBLE_FAULT: u64 = 8;
+const GENERAL_PROTECTION: u64 = 13;
 const PAGE_FAULT: u64 = 14;
 const MACHINE_CHECK: u64 = 18;
+/// RFLAGS.NT (Intel SDM volume 1, 3.4.3.3).
+const FLAG_NESTED_TASK: u64 = 1 << 14;
 /// Bits of a page fault's error code (Intel SDM volume 3, 4.7).
 const PRESENT: u64 = 1;
 const WRITE: u64 = 1 << 1;
@@ -184,6 +187,8 @@ pub fn init_syscall(local: &'static Local) {
         x86::wrmsr(msr::STAR, u64::from(SYSRET_BASE) << 48 | u64::from(KERNEL_CODE) << 32);
         x86::wrmsr(msr::LSTAR, system_call as u64);
         x86::wrmsr(msr::SFMASK, CLEARED);
+        // Without a code segment `sysenter` faults (SDM volume 2, SYSENTER).
+        x86::wrmsr(msr::SYSENTER_CS, 0);
         let mut cr4 = x86::cr4();
         let features = x86::cpuid(7, 0);
         if ring() == Ring::Protected {
@@ -304,6 +309,12 @@ pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame) -> bool {
         crate::irq::handle(frame.vector as u8);
         return false;
     }
+    if frame.vector == GENERAL_PROTECTION && frame.rflags & FLAG_NESTED_TASK != 0 {
+        // `iretq` refuses to return from a nested task, and a patched call leaves the program's flag as it was. Whatever
+        // else has faulted will fault again, without the flag.
+        frame.rflags &= !FLAG_NESTED_TASK;
+        return false;
+    }
     if frame.vector == PAGE_FAULT
         && let Some(target) = crate::user::fixup(frame.rip as usize)
     {
@@ -324,7 +335,7 @@ fn kernel_fault(frame: &TrapFrame) -> ! {
         PAGE_FAULT if f.error & INSTRUCTION_FETCH != 0 => "execution of data",
         PAGE_FAULT if f.error & PRESENT == 0 && crate::kmap::in_area(address) => "kernel stack overflow",
         PAGE_FAULT => "page fault",
-        13 => "general protection fault",
+        GENERAL_PROTECTION => "general protection fault",
         6 => "invalid instruction",
         MACHINE_CHECK => "machine check",
         _ => "exception",

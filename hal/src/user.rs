@@ -215,7 +215,8 @@ coracle_length_user:
         static __ex_table_end: [i32; 2];
     }
 
-    static SMAP: AtomicBool = AtomicBool::new(false);
+    /// Whether the kernel may touch the program's memory between `stac` and `clac` only. Read by `entry.rs`, too.
+    pub static SMAP: AtomicBool = AtomicBool::new(false);
 
     /// Notes whether the program's memory must be opened for each copy.
     pub fn init() {
@@ -364,9 +365,9 @@ mod machine {
     }
 }
 
-#[cfg(target_os = "none")]
-pub(crate) use machine::fixup;
 pub(crate) use machine::init;
+#[cfg(target_os = "none")]
+pub(crate) use machine::{SMAP, fixup};
 
 /// An error if the range does not lie in the program's half; `USER_START` keeps null pointers out without a walk.
 #[inline(always)]

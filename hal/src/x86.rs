@@ -5,6 +5,7 @@ pub(crate) use core::arch::x86_64::CpuidResult;
 /// Model-specific registers (Intel SDM volume 4).
 pub mod msr {
     pub const APIC_BASE: u32 = 0x1b;
+    pub const SYSENTER_CS: u32 = 0x174;
     pub const TSC_DEADLINE: u32 = 0x6e0;
     pub const X2APIC: u32 = 0x800;
     pub const EFER: u32 = 0xc000_0080;

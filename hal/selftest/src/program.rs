@@ -175,6 +175,58 @@ program_patched:
 2:  mov eax, 2
     syscall
 
+    .macro ODD_FLAGS
+        pushfq
+        or dword ptr [rsp], 0x44400         # AC, NT, DF
+        popfq
+    .endm
+    .macro USUAL_FLAGS
+        pushfq
+        and dword ptr [rsp], ~0x44400
+        popfq
+    .endm
+
+program_flags:
+    ODD_FLAGS
+    mov byte ptr [0x710010], 1              # a page that is not there
+    ODD_FLAGS
+    mov eax, 0
+    syscall
+    ODD_FLAGS
+    int3
+    # Until a timer interrupts.
+    mov r14, rsi
+    mov edi, 2000000
+    mov eax, 4
+    syscall
+    ODD_FLAGS
+1:  cmp dword ptr [r14], 0
+    je 1b
+    USUAL_FLAGS
+    mov edi, 1
+    xor esi, esi
+    mov eax, 1
+    syscall
+    mov eax, 2
+    syscall
+
+program_flags_patched:
+    mov r14, rdx
+    ODD_FLAGS
+    mov eax, 0
+    lea rcx, [rip + 1f]
+    jmp r14
+    # One that is left by the longer way.
+1:  ODD_FLAGS
+    mov rdi, rax
+    xor esi, esi
+    mov eax, 1
+    lea rcx, [rip + 2f]
+    jmp r14
+2:  USUAL_FLAGS
+    mov eax, 2
+    syscall
+
 program_null:
     mov ebx, 2000
     rdtsc
@@ -253,6 +305,8 @@ unsafe extern "C" {
     static program_switch: u8;
     static program_copies: u8;
     static program_patched: u8;
+    static program_flags: u8;
+    static program_flags_patched: u8;
     static program_null: u8;
     static program_spin: u8;
     static program_remap: u8;
@@ -268,6 +322,8 @@ pub enum Entry {
     Switch,
     Copies,
     Patched,
+    Flags,
+    FlagsPatched,
     Null,
     Spin,
     Remap,
@@ -291,6 +347,8 @@ pub fn offset(entry: Entry) -> usize {
         Entry::Switch => &raw const program_switch,
         Entry::Copies => &raw const program_copies,
         Entry::Patched => &raw const program_patched,
+        Entry::Flags => &raw const program_flags,
+        Entry::FlagsPatched => &raw const program_flags_patched,
         Entry::Null => &raw const program_null,
         Entry::Spin => &raw const program_spin,
         Entry::Remap => &raw const program_remap,

@@ -41,6 +41,8 @@ static IDLE: hal::percpu::PerCpu<spin::Mutex<Option<Arc<Thread>>>> =
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static FAULTS: spin::Mutex<Vec<Fault>> = spin::Mutex::new(Vec::new());
 static INTERRUPTED: AtomicU64 = AtomicU64::new(0);
+/// Flags that the kernel has run with and must not.
+static FLAGS: AtomicU64 = AtomicU64::new(0);
 static REPORTS: spin::Mutex<Vec<(u64, u64)>> = spin::Mutex::new(Vec::new());
 static CPUS_SEEN: AtomicU64 = AtomicU64::new(0);
 
@@ -141,6 +143,23 @@ fn run(entry: usize, arguments: core::ops::Range<u64>) -> Vec<(u64, u64)> {
     core::mem::take(&mut *REPORTS.lock())
 }
 
+/// Notes flags that the kernel must not run with, whatever the program has set.
+fn note_flags() {
+    const TRAP: u64 = 1 << 8;
+    const INTERRUPT: u64 = 1 << 9;
+    const DIRECTION: u64 = 1 << 10;
+    const NESTED_TASK: u64 = 1 << 14;
+    const ALIGNMENT_CHECK: u64 = 1 << 18;
+    const CR4_SMAP: u64 = 1 << 21;
+    let hal::cpu::Registers { rflags, cr4, .. } = hal::cpu::registers();
+    // With SMAP the flag opens the program's memory; without it, it means nothing in ring 0.
+    let alignment_check = if cr4 & CR4_SMAP != 0 { ALIGNMENT_CHECK } else { 0 };
+    // `iretq` refuses to work with the flag of nested tasks, which is mended when it does.
+    let nested_task = if hal::task::ring() == Ring::Protected { NESTED_TASK } else { 0 };
+    FLAGS
+        .fetch_or(rflags & (TRAP | INTERRUPT | DIRECTION | nested_task | alignment_check), Ordering::Relaxed);
+}
+
 impl Kernel for Test {
     type Thread = Thread;
     type Error = usize;
@@ -189,10 +208,13 @@ impl Kernel for Test {
         assert!(thread.task.on_cpu());
     }
     fn syscall(call: &Call<Thread>) -> Result<usize, usize> {
+        note_flags();
         let thread = call.thread();
         let rax = match call.number() as u64 {
             call::NULL => 7,
             call::REPORT => {
+                // Left by the longer way.
+                thread.task.attention().store(1, Ordering::Relaxed);
                 REPORTS.lock().push((call.raw(0), call.raw(1)));
                 0
             }
@@ -235,6 +257,7 @@ impl Kernel for Test {
         call.thread().task.attention().store(0, Ordering::Relaxed);
     }
     fn fault(thread: &Arc<Thread>, context: &mut UserContext, fault: Fault) {
+        note_flags();
         FAULTS.lock().push(fault);
         let space = thread.space.as_ref().expect("a program");
         match fault {
@@ -255,6 +278,7 @@ impl Kernel for Test {
         }
     }
     fn interrupted(_: &Arc<Thread>, _: &mut UserContext) {
+        note_flags();
         INTERRUPTED.fetch_add(1, Ordering::Relaxed);
         if hal::time::take_expired() {
             let _ = hal::user::store_u32(DATA, 1);
@@ -368,6 +392,14 @@ fn programs() {
         let reports = run(program::offset(program::Entry::Patched), 0..1);
         check!("a patched system call", reports == [(7, 1)]);
     }
+    let reports = run(program::offset(program::Entry::Flags), 0..1);
+    check!("flags of the program, in faults, calls and interrupts", reports == [(1, 0)]);
+    if hal::task::ring() == Ring::Unikernel {
+        let reports = run(program::offset(program::Entry::FlagsPatched), 0..1);
+        check!("flags of the program, in patched calls", reports == [(7, 0)]);
+    }
+    let flags = FLAGS.load(Ordering::Relaxed);
+    check!(alloc::format!("the kernel has none of the program's flags ({flags:#x})"), flags == 0);
     let reports = run(program::offset(program::Entry::Null), 0..1);
     let (ticks, calls) = reports[0];
     say!("     null system call: {} ticks (instructions with -icount shift=0)", ticks / calls);
