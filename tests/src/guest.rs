@@ -34,11 +34,19 @@ pub fn coracle_run(machine: Machine) -> Command {
     command
 }
 
-/// Boots a test program and waits for its end.
+/// Boots a test program and waits for its end, at most for [`LIMIT`].
 ///
 /// # Errors
 /// If it can't be built or `coracle` does not start.
 pub fn run(program: &Program, machine: Machine) -> Result<Outcome, String> {
+    run_within(program, machine, LIMIT)
+}
+
+/// [`run`] with another limit.
+///
+/// # Errors
+/// The same.
+pub fn run_within(program: &Program, machine: Machine, limit: Duration) -> Result<Outcome, String> {
     let file = build::build(program)?;
     let mut command = coracle_run(machine);
     command.args(["--net", "none"]);
@@ -62,7 +70,7 @@ pub fn run(program: &Program, machine: Machine) -> Result<Outcome, String> {
         command.args(["--add", path]);
     }
     command.arg(&file).arg("--").args(linux::arguments(program));
-    let outcome = finish(&mut command, program.stdin.clone(), LIMIT)?;
+    let outcome = finish(&mut command, program.stdin.clone(), limit)?;
     Ok(if program.sort { outcome.sorted() } else { outcome })
 }
 

@@ -11,6 +11,7 @@ use coracle_tests::{guest, linux, paths};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use std::{env, thread};
 
 /// The programs.
@@ -22,6 +23,10 @@ const CASES: [&str; 4] = [
 ];
 /// How often each is booted.
 const RUNS: usize = 500;
+/// A guest that has not ended by then has stopped: on a host with ten times more work than CPUs the slowest took two minutes.
+const LIMIT: Duration = Duration::from_secs(600);
+/// How often progress is reported, in runs.
+const REPORT: usize = 50;
 /// Guests at a time.
 const GUESTS: usize = 2;
 
@@ -39,9 +44,14 @@ fn soak(program: &Program, runs: usize) -> Result<(), Failed> {
     let mut failures = Vec::new();
     let all = machines(0, &program.modes, Coverage::Full);
     for (run, machine) in (0..runs).zip(all.into_iter().cycle()) {
-        if let Err(failure) = guest::run(program, machine).and_then(|outcome| compare(&expected, &outcome)) {
+        if let Err(failure) =
+            guest::run_within(program, machine, LIMIT).and_then(|outcome| compare(&expected, &outcome))
+        {
             eprintln!("{}, run {run} on {machine}: {failure}", program.name);
             failures.push(machine.to_string());
+        }
+        if (run + 1) % REPORT == 0 {
+            eprintln!("{}: {} of {runs} runs, {} failed", program.name, run + 1, failures.len());
         }
     }
     eprintln!("{}: {runs} runs, {} failed", program.name, failures.len());

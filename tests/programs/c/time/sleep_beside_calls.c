@@ -5,7 +5,7 @@
 #include "t.h"
 #include <sys/wait.h>
 
-#define SLEEPS 5000
+#define SLEEPS 1000
 #define SLEEP_NS 200000
 
 int main(void) {
