@@ -8,6 +8,9 @@ use crate::output;
 use crate::pack::Image;
 use crate::size::Size;
 
+/// Faults that are listed of a damaged image.
+const SHOWN_FAULTS: usize = 20;
+
 /// Shows an image on stdout.
 pub fn inspect(args: &InspectArgs) -> Result<()> {
     let bytes = error::read(&args.image)?;
@@ -24,6 +27,14 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
         let inode = inode.ok_or_else(|| Error::new(format!("`{path}` is not in the image")))?;
         let data = image.archive.data(&inode).map_err(|_| Error::new(format!("`{path}` is not a file")))?;
         return output::write(data);
+    }
+    let faults = image.faults(&bytes);
+    if !faults.is_empty() {
+        let more = if faults.len() > SHOWN_FAULTS { "; and more" } else { "" };
+        let listed = faults[..faults.len().min(SHOWN_FAULTS)].join("; ");
+        return Err(Error::new(format!("`{shown}` is damaged"))
+            .why(format!("{listed}{more}"))
+            .help("copy it once more from where it came, or build it once more"));
     }
     let text = describe(&bytes, &image, args).map_err(damaged)?;
     output::write(text.as_bytes())
@@ -50,6 +61,7 @@ fn describe(bytes: &[u8], image: &Image<'_>, args: &InspectArgs) -> Result<Strin
     }
     let version = config.kernel_version().unwrap_or("unknown");
     line("kernel", format!("{version}, {}; {} symbols", Size(image.kernel_len), archive.symbols().len()));
+    line("checksums", format!("right, of the kernel and of {} pages", archive.pages()));
     line("needs", format!("{} of memory to be loaded", Size(image.end)));
 
     let mut files = Vec::new();

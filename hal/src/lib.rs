@@ -17,6 +17,7 @@ pub mod breakpoint;
 mod buddy;
 mod calibrate;
 pub mod call;
+pub mod checksum;
 pub mod console;
 pub mod context;
 pub mod cpu;

@@ -116,7 +116,8 @@ fn open_archive() -> Option<Archive<'static>> {
             power::KERNEL_FAILED,
         )
     };
-    match Archive::parse(bytes) {
+    let parsed = Archive::parse(bytes);
+    match parsed.and_then(|archive| fs::memory::check_tables(archive).map(|()| archive)) {
         Ok(archive) => {
             report::configure(archive);
             Some(archive)

@@ -8,10 +8,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_hal::checksum::crc32c;
 use coracle_hal::context::UserContext;
 use coracle_hal::paging::Prot;
 use coracle_hal::{backtrace, boot, cpu};
-use coracle_image::archive::Archive;
+use coracle_image::archive::{Archive, Symbols};
 use coracle_loader::{HEADER_LEN, Header, SectionTable, best_symbol};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering::*};
@@ -30,6 +31,14 @@ static ARCHIVE: Once<Archive<'static>> = Once::new();
 /// The archive whose symbols name the kernel's functions.
 pub fn configure(archive: Archive<'static>) {
     ARCHIVE.call_once(|| archive);
+}
+
+/// The names of the kernel's functions, if the image is as it was built there.
+fn symbols() -> Option<Symbols<'static>> {
+    static SOUND: Once<bool> = Once::new();
+    let archive = ARCHIVE.get()?;
+    let is_sound = || archive.symbol_pages().all(|page| archive.check_page(page, crc32c).is_ok());
+    SOUND.call_once(is_sound).then(|| archive.symbols())
 }
 
 /// The name of a signal.
@@ -217,7 +226,7 @@ pub fn panic(info: &PanicInfo) -> ! {
         let slide = boot::kernel_slide();
         backtrace::kernel(|address| {
             let offset = address.wrapping_sub(slide);
-            let symbol = ARCHIVE.get().and_then(|archive| archive.symbols().lookup(offset as u32 - 1));
+            let symbol = symbols().and_then(|symbols| symbols.lookup(offset as u32 - 1));
             match symbol {
                 Some(symbol) => {
                     report!("  {offset:#010x} {}+{:#x}", symbol.name, offset as u32 - symbol.start)

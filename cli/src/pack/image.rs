@@ -6,6 +6,7 @@ use std::path::Path;
 
 use coracle_image::PAGE_SIZE;
 use coracle_image::archive::Archive;
+use coracle_image::checksum::crc32c;
 use object::Endianness;
 use object::elf::{ELFMAG, FileHeader64, PF_R, PT_LOAD, PT_PHDR};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
@@ -21,6 +22,9 @@ const ELF_HEADER_LEN: usize = 64;
 /// Offsets in a 64-bit ELF header of where its program headers are, and how many (elf(5)).
 const E_PHOFF: usize = 0x20;
 const E_PHNUM: usize = 0x38;
+
+/// The name in the note that tells a hypervisor where to enter the kernel (Xen's PVH boot protocol).
+const PVH_NOTE: &[u8] = b"Xen";
 
 /// An image that was read.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +57,42 @@ impl<'a> Image<'a> {
                 return Ok(Some(Image { archive, kernel_len: start, end }));
             }
         }
-        Ok(None)
+        // A program has no entry for a hypervisor: this was an image.
+        let is_kernel = segments
+            .iter()
+            .filter_map(|segment| segment.notes(endian, bytes).ok().flatten())
+            .any(|mut notes| notes.next().is_ok_and(|note| note.is_some_and(|note| note.name() == PVH_NOTE)));
+        if is_kernel { Err(coracle_image::Error::NotAnArchive) } else { Ok(None) }
+    }
+
+    /// Checks the kernel, which can't check itself before it runs. `bytes` is the image's file.
+    ///
+    /// # Errors
+    /// [`coracle_image::Error::Kernel`].
+    pub fn check_kernel(&self, bytes: &[u8]) -> Result<(), coracle_image::Error> {
+        let kernel = usize::try_from(self.kernel_len).ok().and_then(|len| bytes.get(..len));
+        let sum = kernel.map(crc32c);
+        if sum == Some(self.archive.kernel_sum()) { Ok(()) } else { Err(coracle_image::Error::Kernel) }
+    }
+
+    /// Everything in the image that does not have its checksum, in words.
+    pub fn faults(&self, bytes: &[u8]) -> Vec<String> {
+        let kernel = self.check_kernel(bytes);
+        let table = self.archive.check_table(crc32c);
+        let mut faults: Vec<String> =
+            [kernel, table].into_iter().filter_map(|check| check.err()).map(|why| why.to_string()).collect();
+        if table.is_err() {
+            return faults;
+        }
+        for page in 0..self.archive.pages() {
+            let Err(why) = self.archive.check_page(page, crc32c) else { continue };
+            let names: Vec<_> =
+                self.archive.names_in_page(page).map(|name| String::from_utf8_lossy(name)).collect();
+            let held =
+                if names.is_empty() { String::new() } else { format!(", part of {}", names.join(", ")) };
+            faults.push(format!("{why}{held}"));
+        }
+        faults
     }
 }
 
@@ -121,6 +160,8 @@ pub fn join(kernel: &[u8], archive: &[u8]) -> Result<Vec<u8>> {
     image[E_PHNUM..E_PHNUM + 2].copy_from_slice(&(count + 1).to_le_bytes());
     image.resize(offset, 0);
     image.extend_from_slice(archive);
+    let (kernel, archive) = image.split_at_mut(offset);
+    coracle_image::write::set_kernel_sum(archive, kernel);
     Ok(image)
 }
 
@@ -159,7 +200,13 @@ mod tests {
         let archive = Builder::default().finish();
         let bytes = join(&kernel(), &archive).unwrap();
         let image = Image::parse(&bytes).unwrap().unwrap();
-        assert_eq!(image.archive.bytes(), archive);
+        assert_eq!(image.archive.bytes().len(), archive.len());
+        assert_eq!(image.faults(&bytes), [""; 0]);
+        let mut bent = bytes.clone();
+        bent[9] ^= 1;
+        let last = image.kernel_len as usize + (image.archive.pages() - 1) * PAGE_SIZE;
+        bent[last + PAGE_SIZE - 1] ^= 1;
+        assert_eq!(Image::parse(&bent).unwrap().unwrap().faults(&bent).len(), 2);
         assert_eq!(image.end, 0x10_2000 + archive.len() as u64);
         assert_eq!(image.kernel_len % PAGE_SIZE as u64, 0);
         assert!(Image::parse(&kernel()).unwrap().is_none());

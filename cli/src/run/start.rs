@@ -47,7 +47,9 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         return detach::detach(args, &path.file_stem().unwrap_or_default().to_string_lossy());
     }
     let bytes = error::read(&path)?;
-    let image = Image::parse(&bytes).map_err(|why| {
+    let checked = Image::parse(&bytes)
+        .and_then(|image| image.map_or(Ok(()), |image| image.check_kernel(&bytes)).map(|()| image));
+    let image = checked.map_err(|why| {
         Error::new(format!("`{}` is an image that cannot be run", path.display()))
             .why(why)
             .help("build it once more with this version of coracle")

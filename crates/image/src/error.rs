@@ -13,6 +13,12 @@ pub enum Error {
     Truncated,
     /// The header does not give its own checksum.
     Checksum,
+    /// What is before the archive in the image's file, the kernel, does not have its checksum.
+    Kernel,
+    /// The table of the pages' checksums does not have its own checksum.
+    Table,
+    /// The page of that number does not have its checksum.
+    Page(usize),
     /// An offset, a length or a number points outside its section; the part that said so is named.
     Corrupt(&'static str),
     /// The inode is not of the kind that was asked for.
@@ -28,6 +34,9 @@ impl fmt::Display for Error {
             }
             Error::Truncated => f.write_str("the archive is cut short"),
             Error::Checksum => f.write_str("the header of the archive is damaged (wrong checksum)"),
+            Error::Kernel => f.write_str("the kernel is damaged (wrong checksum)"),
+            Error::Table => f.write_str("the checksums of the archive are damaged"),
+            Error::Page(page) => write!(f, "page {page} of the archive is damaged (wrong checksum)"),
             Error::Corrupt(part) => write!(f, "the archive is damaged ({part})"),
             Error::WrongKind => f.write_str("the file is of another kind"),
         }

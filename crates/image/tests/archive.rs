@@ -186,3 +186,33 @@ fn a_tree_refuses_what_cannot_be() {
     assert!(tree.insert(b"/x/../y", file()).is_err());
     assert!(tree.insert(b"/", file()).is_err());
 }
+
+#[test]
+fn every_changed_bit_is_found() {
+    use coracle_image::Error;
+    use coracle_image::checksum::crc32c;
+    let good = sample();
+    let check = |bytes: &[u8]| -> Result<(), Error> {
+        let archive = Archive::parse(bytes)?;
+        archive.check_table(crc32c)?;
+        (0..archive.pages()).try_for_each(|page| archive.check_page(page, crc32c))
+    };
+    assert_eq!(check(&good), Ok(()));
+    let archive = Archive::parse(&good).unwrap();
+    let table = archive.pages() * PAGE_SIZE;
+    // Behind the header's own checksum and behind the table is padding.
+    let padding = |at: usize| (164..176).contains(&at) || at >= table + 4 * archive.pages();
+    let page = 2 * PAGE_SIZE;
+    for at in (0..PAGE_SIZE).chain(page..page + 64).chain(table..good.len()).filter(|&at| !padding(at)) {
+        let mut bent = good.clone();
+        bent[at] ^= 1 << (at % 8);
+        let found = check(&bent);
+        assert!(found.is_err(), "byte {at}");
+        if at >= 176 && at < table {
+            assert_eq!(found, Err(Error::Page(at / PAGE_SIZE)));
+        }
+    }
+    let app = archive.data_offset(&archive.find(b"/bin/app").unwrap().unwrap()).unwrap() as usize / PAGE_SIZE;
+    assert_eq!(archive.names_in_page(app + 1).collect::<Vec<_>>(), [b"app"]);
+    assert_eq!(archive.names_in_page(archive.pages()).count(), 0);
+}

@@ -16,8 +16,12 @@ mod config;
 mod inode;
 mod reader;
 mod symbols;
+mod verify;
 
 pub use config::Config;
 pub use inode::{DirEntry, FileKind, Inode, InodeId};
 pub use reader::{Archive, Entries};
 pub use symbols::{Symbol, Symbols};
+pub use verify::Sum;
+#[cfg(feature = "write")]
+pub(crate) use verify::page_of;

@@ -6,20 +6,25 @@ use super::{Config, DirEntry, FileKind, Inode, InodeId, Symbols};
 use crate::Error;
 use crate::format::{
     ENTRY_LEN, HEADER_CHECKSUM, HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS, HEADER_TOTAL_LEN,
-    HEADER_VERSION, INODE_LEN, MAGIC, Section, VERSION, checksum, get_u32, get_u64,
+    HEADER_VERSION, INODE_LEN, MAGIC, PAGE_SIZE, SUM_LEN, Section, VERSION, checksum, get_u32, get_u64,
 };
 
 /// An archive in memory. Copying it copies a few pointers.
 #[derive(Clone, Copy, Debug)]
 pub struct Archive<'a> {
-    bytes: &'a [u8],
+    pub(super) bytes: &'a [u8],
     config: &'a [u8],
     inodes: &'a [u8],
-    entries: &'a [u8],
-    names: &'a [u8],
+    pub(super) entries: &'a [u8],
+    pub(super) names: &'a [u8],
     symbols: &'a [u8],
     symbol_names: &'a [u8],
-    data_start: u64,
+    pub(super) data_start: u64,
+    /// Where the symbols begin: what is before, the kernel reads at its start.
+    pub(super) symbols_start: u64,
+    pub(super) checksums: &'a [u8],
+    /// Pages that have a checksum.
+    pub(super) pages: usize,
 }
 
 impl<'a> Archive<'a> {
@@ -65,6 +70,13 @@ impl<'a> Archive<'a> {
             slice(bytes, start, length).ok_or(Error::Corrupt("section table"))
         };
         section(Section::Data)?;
+        let checksums = section(Section::Checksums)?;
+        let start_of =
+            |section| get_u64(bytes, HEADER_SECTIONS + section as usize * 16).ok_or(Error::Truncated);
+        let pages = start_of(Section::Checksums)? as usize / PAGE_SIZE;
+        if checksums.len() / SUM_LEN != pages {
+            return Err(Error::Corrupt("checksums"));
+        }
         Ok(Archive {
             bytes,
             config: section(Section::Config)?,
@@ -73,8 +85,10 @@ impl<'a> Archive<'a> {
             names: section(Section::Names)?,
             symbols: section(Section::Symbols)?,
             symbol_names: section(Section::SymbolNames)?,
-            data_start: get_u64(bytes, HEADER_SECTIONS + Section::Data as usize * 16)
-                .ok_or(Error::Truncated)?,
+            data_start: start_of(Section::Data)?,
+            symbols_start: start_of(Section::Symbols)?,
+            checksums,
+            pages,
         })
     }
 

@@ -7,10 +7,12 @@ use alloc::{
 };
 
 use super::{Node, Tree};
-use crate::archive::InodeId;
+use crate::archive::{InodeId, page_of};
+use crate::checksum::crc32c;
 use crate::format::{
-    HEADER_CHECKSUM, HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS, HEADER_TOTAL_LEN, HEADER_VERSION,
-    LARGE_FILE, MAGIC, PAGE_SIZE, SMALL_ALIGN, SYMBOL_LEN, Section, VERSION, checksum, tag,
+    HEADER_CHECKSUM, HEADER_KERNEL_SUM, HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS, HEADER_TABLE_SUM,
+    HEADER_TOTAL_LEN, HEADER_VERSION, LARGE_FILE, MAGIC, PAGE_SIZE, SMALL_ALIGN, SUM_LEN, SYMBOL_LEN,
+    Section, VERSION, checksum, tag,
 };
 use crate::{Mode, User};
 
@@ -100,7 +102,10 @@ impl Builder<'_> {
         }
         offsets[Section::Data as usize] = at;
         let (places, end) = Self::place(&nodes, at);
-        let total = end.next_multiple_of(PAGE_SIZE);
+        let table_at = end.next_multiple_of(PAGE_SIZE);
+        let table_len = table_at / PAGE_SIZE * SUM_LEN;
+        let total = (table_at + table_len).next_multiple_of(PAGE_SIZE);
+        offsets[Section::Checksums as usize] = table_at;
         let tables = Self::tables(&nodes, &places);
 
         let mut bytes = alloc::vec![0; total];
@@ -117,13 +122,19 @@ impl Builder<'_> {
         put(&mut bytes, HEADER_VERSION, &VERSION.to_le_bytes());
         put(&mut bytes, HEADER_OWN_LEN, &(HEADER_LEN as u32).to_le_bytes());
         put(&mut bytes, HEADER_TOTAL_LEN, &(total as u64).to_le_bytes());
-        let data_len = total - offsets[Section::Data as usize];
+        let data_len = table_at - offsets[Section::Data as usize];
         for (index, (offset, length)) in
-            offsets.into_iter().zip(lengths.into_iter().chain([data_len])).enumerate()
+            offsets.into_iter().zip(lengths.into_iter().chain([data_len, table_len])).enumerate()
         {
             put(&mut bytes, HEADER_SECTIONS + index * 16, &(offset as u64).to_le_bytes());
             put(&mut bytes, HEADER_SECTIONS + index * 16 + 8, &(length as u64).to_le_bytes());
         }
+        for page in 0..table_at / PAGE_SIZE {
+            let sum = crc32c(page_of(&bytes, page));
+            put(&mut bytes, table_at + page * SUM_LEN, &sum.to_le_bytes());
+        }
+        let sum = crc32c(&bytes[table_at..table_at + table_len]);
+        put(&mut bytes, HEADER_TABLE_SUM, &sum.to_le_bytes());
         seal(&mut bytes);
         bytes
     }
@@ -263,6 +274,12 @@ struct Numbered<'t> {
 
 fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
     bytes[at..at + value.len()].copy_from_slice(value);
+}
+
+/// Notes the checksum of what is before the archive in the image's file.
+pub fn set_kernel_sum(archive: &mut [u8], kernel: &[u8]) {
+    put(archive, HEADER_KERNEL_SUM, &crc32c(kernel).to_le_bytes());
+    seal(archive);
 }
 
 /// Writes the checksum of the header at the start of `archive`, whatever the header says. Tests that damage an archive

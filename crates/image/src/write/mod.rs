@@ -5,5 +5,5 @@
 mod builder;
 mod tree;
 
-pub use builder::{Builder, Settings, seal};
+pub use builder::{Builder, Settings, seal, set_kernel_sum};
 pub use tree::{Meta, Node, Tree, TreeError};

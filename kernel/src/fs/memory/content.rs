@@ -1,4 +1,5 @@
 //! The bytes of a regular file in memory: pages of frames over the bytes that the image gives.
+use super::image::Base;
 use crate::errno::Errno;
 use crate::mm::user_buf::UserBuf;
 use alloc::vec::Vec;
@@ -20,9 +21,7 @@ const APPEND_CHUNK: usize = 64 * 1024;
 /// Contents of a regular file.
 pub struct Content {
     /// The file's bytes in the image.
-    base: &'static [u8],
-    /// Number of the image page that the base begins on, if it begins on one.
-    base_page: Option<usize>,
+    base: Base,
     state: Mutex<State>,
     seals: AtomicU32,
     /// Some page was given out to be mapped.
@@ -108,18 +107,16 @@ impl Content {
     }
     /// No bytes.
     pub fn empty() -> Self {
-        Self::over(&[], None)
+        Self::over(Base::EMPTY)
     }
     /// A file of the image, `offset` bytes from the archive's start.
-    pub fn of_image(base: &'static [u8], offset: u64) -> Self {
-        let aligned = offset.is_multiple_of(PAGE);
-        Self::over(base, aligned.then_some((offset / PAGE) as usize))
+    pub fn of_image(bytes: &'static [u8], offset: u64) -> Self {
+        Self::over(Base::new(bytes, offset))
     }
-    fn over(base: &'static [u8], base_page: Option<usize>) -> Self {
-        let size = base.len() as u64;
+    fn over(base: Base) -> Self {
+        let size = base.len();
         Content {
             base,
-            base_page,
             state: Mutex::new(State { size, base_len: size, pages: PageMap::new() }),
             seals: AtomicU32::new(0),
             mapped: AtomicBool::new(false),
@@ -154,23 +151,25 @@ impl Content {
         Ok(())
     }
 
-    fn source(&self, offset: u64) -> Source {
+    /// Where the bytes at `offset` are, of which up to `len` are wanted. EIO if the image is damaged there.
+    fn source(&self, offset: u64, len: usize) -> Result<Source, Errno> {
         let state = self.state.lock();
         if offset >= state.size {
-            return Source::End;
+            return Ok(Source::End);
         }
         let index = offset / PAGE;
         let in_page = (offset % PAGE) as usize;
         let left = (state.size - offset).min(PAGE - in_page as u64) as usize;
         if let Some(Page(frame)) = state.pages.get(index) {
-            return Source::Frame(frame.clone(), in_page, left);
+            return Ok(Source::Frame(frame.clone(), in_page, left));
         }
         if offset < state.base_len {
             // All of the base up to the next page of our own.
-            let end = state.pages.next_from(index).map_or(u64::MAX, |page| page * PAGE);
-            return Source::Base(&self.base[offset as usize..end.min(state.base_len) as usize]);
+            let own = state.pages.next_from(index).map_or(u64::MAX, |page| page * PAGE);
+            let end = own.min(state.base_len).min(offset.saturating_add(len as u64));
+            return self.base.part(offset..end).map(Source::Base);
         }
-        Source::Zeroes(left)
+        Ok(Source::Zeroes(left))
     }
     /// pread(2).
     pub fn read(&self, dst: &mut UserBuf, mut offset: u64) -> Result<usize, Errno> {
@@ -178,11 +177,12 @@ impl Content {
         static ZEROES: [u8; 512] = [0; 512];
         let before = dst.done();
         while dst.remaining() > 0 {
-            let copied = match self.source(offset) {
-                Source::End => break,
-                Source::Base(bytes) => dst.put(bytes),
-                Source::Zeroes(len) => dst.put(&ZEROES[..len.min(ZEROES.len())]),
-                Source::Frame(frame, at, len) => {
+            let copied = match self.source(offset, dst.remaining()) {
+                Err(error) => Err(error),
+                Ok(Source::End) => break,
+                Ok(Source::Base(bytes)) => dst.put(bytes),
+                Ok(Source::Zeroes(len)) => dst.put(&ZEROES[..len.min(ZEROES.len())]),
+                Ok(Source::Frame(frame, at, len)) => {
                     let len = len.min(dst.remaining());
                     filled(0, len).map_err(Errno::from).and_then(|mut bytes| {
                         frame.read(at, &mut bytes);
@@ -201,8 +201,8 @@ impl Content {
     }
     /// The bytes at `offset` that lie in the image unchanged, up to `len`.
     pub fn image_bytes(&self, offset: u64, len: usize) -> Option<&'static [u8]> {
-        match self.source(offset) {
-            Source::Base(bytes) => Some(&bytes[..bytes.len().min(len)]),
+        match self.source(offset, len) {
+            Ok(Source::Base(bytes)) => Some(bytes),
             _ => None,
         }
     }
@@ -358,12 +358,14 @@ impl Content {
         }
         // The image's own page: past the end of the file its bytes are zero up to the end of the page.
         let start = index * PAGE;
-        let whole = state.base_len == self.base.len() as u64 || start + PAGE <= state.base_len;
+        let whole = state.base_len == self.base.len() || start + PAGE <= state.base_len;
         if !for_write
             && start < state.base_len
             && whole
-            && let Some(frame) = self.base_page.and_then(|page| boot::image_frame(page + index as usize))
+            && let Some(frame) =
+                self.base.first_page().and_then(|page| boot::image_frame(page + index as usize))
         {
+            self.base.part(start..(start + PAGE).min(self.base.len()))?;
             return Ok(frame);
         }
         state.own(self.base, index).cloned()
@@ -378,14 +380,15 @@ fn part_of_page(at: u64, end: u64) -> (usize, usize) {
 
 impl State {
     /// The page of our own at `index`, made from the base if it isn't there. ENOSPC: out of memory.
-    fn own(&mut self, base: &'static [u8], index: u64) -> Result<&Frame, Errno> {
+    fn own(&mut self, base: Base, index: u64) -> Result<&Frame, Errno> {
         if self.pages.get(index).is_none() {
             let start = index * PAGE;
+            let end = (start + PAGE).min(self.base_len);
+            let bytes = if start < end { base.part(start..end)? } else { &[] };
             let page = Page::new(|| {
-                if start >= self.base_len {
+                if bytes.is_empty() {
                     return Frame::alloc_zeroed();
                 }
-                let bytes = &base[start as usize..(start + PAGE).min(self.base_len) as usize];
                 let frame = Frame::alloc()?;
                 frame.write(0, bytes);
                 frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
@@ -395,7 +398,7 @@ impl State {
         }
         self.pages.get(index).map(|page| &page.0).ok_or(Errno::NOSPC)
     }
-    fn put(&mut self, base: &'static [u8], offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {
+    fn put(&mut self, base: Base, offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {
         let mut at = offset;
         while !bytes.is_empty() {
             let in_page = (at % PAGE) as usize;
@@ -409,7 +412,7 @@ impl State {
     }
     /// Prepares for ending at `size`: the rest of its last page is cleared, and the base forgotten past it. The caller takes
     /// away the pages that lie behind.
-    fn clear_end(&mut self, base: &'static [u8], size: u64) -> Result<(), Errno> {
+    fn clear_end(&mut self, base: Base, size: u64) -> Result<(), Errno> {
         let index = size / PAGE;
         let in_page = (size % PAGE) as usize;
         if in_page > 0 && self.pages.get(index).is_some() {

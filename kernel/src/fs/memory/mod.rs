@@ -2,8 +2,10 @@
 mod content;
 mod directory;
 mod file;
+mod image;
 mod node;
 
 pub use content::Content;
 pub use file::{DirectoryFile, MemoryFile};
+pub use image::check_tables;
 pub use node::{MemoryFs, Node};

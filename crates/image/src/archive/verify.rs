@@ -1,0 +1,78 @@
+//! Checking an archive against its checksums: as a whole, or a page when it is first needed.
+use core::ops::Range;
+
+use super::reader::Archive;
+use super::{FileKind, InodeId};
+use crate::Error;
+use crate::format::{
+    ENTRY_LEN, HEADER_KERNEL_SUM, HEADER_LEN, HEADER_TABLE_SUM, PAGE_SIZE, SUM_LEN, get_u32,
+};
+
+/// Computes a CRC-32C: [`crate::checksum::crc32c`], or a faster one.
+pub type Sum = fn(&[u8]) -> u32;
+
+/// The bytes of a page that its checksum covers: the header has one of its own.
+pub(crate) fn page_of(bytes: &[u8], page: usize) -> &[u8] {
+    let start = if page == 0 { HEADER_LEN } else { page * PAGE_SIZE };
+    bytes.get(start..(page + 1) * PAGE_SIZE).unwrap_or_default()
+}
+
+impl<'a> Archive<'a> {
+    /// How many pages have a checksum, counted from the start: all but those of the checksums themselves.
+    pub const fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// The pages of what the kernel reads whatever the program does: settings and the tables of files.
+    pub const fn table_pages(&self) -> Range<usize> {
+        0..(self.symbols_start as usize).div_ceil(PAGE_SIZE)
+    }
+
+    /// The pages of the names of the kernel's functions.
+    pub const fn symbol_pages(&self) -> Range<usize> {
+        self.symbols_start as usize / PAGE_SIZE..(self.data_start as usize).div_ceil(PAGE_SIZE)
+    }
+
+    /// Checks the table of checksums.
+    ///
+    /// # Errors
+    /// [`Error::Table`].
+    pub fn check_table(&self, sum: Sum) -> Result<(), Error> {
+        let wanted = get_u32(self.bytes, HEADER_TABLE_SUM);
+        if wanted == Some(sum(self.checksums)) { Ok(()) } else { Err(Error::Table) }
+    }
+
+    /// Checks a page; the table of checksums is known to be right.
+    ///
+    /// # Errors
+    /// [`Error::Page`], also for a page without a checksum.
+    pub fn check_page(&self, page: usize, sum: Sum) -> Result<(), Error> {
+        let wanted = get_u32(self.checksums, page * SUM_LEN);
+        if wanted == Some(sum(page_of(self.bytes, page))) { Ok(()) } else { Err(Error::Page(page)) }
+    }
+
+    /// The CRC-32C of what is before the archive in the image's file.
+    pub fn kernel_sum(&self) -> u32 {
+        get_u32(self.bytes, HEADER_KERNEL_SUM).unwrap_or_default()
+    }
+
+    /// Names of the files with bytes in a page, for messages. Looks at every file.
+    pub fn names_in_page(&self, page: usize) -> impl Iterator<Item = &'a [u8]> {
+        let archive = *self;
+        let (start, end) = ((page * PAGE_SIZE) as u64, ((page + 1) * PAGE_SIZE) as u64);
+        let files = (0..self.inode_count()).filter_map(move |id| archive.inode(InodeId(id)).ok());
+        let within = files.filter(move |inode| {
+            inode.kind() == FileKind::Regular
+                && inode.place < end
+                && start < inode.place.saturating_add(inode.size)
+        });
+        within.filter_map(move |inode| archive.name_of(inode.id))
+    }
+
+    /// A name of an inode. Looks at every entry.
+    fn name_of(&self, id: InodeId) -> Option<&'a [u8]> {
+        let entry = self.entries.chunks_exact(ENTRY_LEN).find(|entry| get_u32(entry, 8) == Some(id.0))?;
+        let start = get_u32(entry, 0)? as usize;
+        self.names.get(start..start.checked_add(get_u32(entry, 4)? as usize)?)
+    }
+}

@@ -1,0 +1,88 @@
+//! CRC-32C by the CPU's instruction where it has one (SSE4.2; it works on general registers).
+use crate::x86;
+use core::arch::asm;
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+/// Bytes that a round of the fast loop takes.
+const ROUND: usize = 128;
+/// CPUID leaf 1, ECX: SSE4.2 (Intel SDM volume 2, CPUID).
+const SSE4_2: u32 = 1 << 20;
+
+/// Whether the CPU has the instruction; not asked each time, since CPUID leaves a virtual machine.
+fn has_instruction() -> bool {
+    const UNKNOWN: u8 = 0;
+    const MISSING: u8 = 1;
+    const THERE: u8 = 2;
+    static KNOWN: AtomicU8 = AtomicU8::new(UNKNOWN);
+    if KNOWN.load(Relaxed) == UNKNOWN {
+        let there = x86::cpuid(1, 0).ecx & SSE4_2 != 0;
+        KNOWN.store(if there { THERE } else { MISSING }, Relaxed);
+    }
+    KNOWN.load(Relaxed) == THERE
+}
+
+/// The CRC-32C of `bytes` (RFC 3720, section 12.1). A page takes some 600 instructions, or 20,000 on a CPU of before 2008.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    if !has_instruction() {
+        return coracle_image::checksum::crc32c(bytes);
+    }
+    let mut sum = u64::from(coracle_image::checksum::START);
+    let (rounds, rest) = bytes.split_at(bytes.len() / ROUND * ROUND);
+    if !rounds.is_empty() {
+        let range = rounds.as_ptr_range();
+        // SAFETY: reads whole rounds of the slice, from its start to its end, and writes nothing; the CPU has the
+        // instruction.
+        unsafe {
+            asm!(
+                "2:",
+                "crc32 {sum}, qword ptr [{at}]",
+                "crc32 {sum}, qword ptr [{at} + 8]",
+                "crc32 {sum}, qword ptr [{at} + 16]",
+                "crc32 {sum}, qword ptr [{at} + 24]",
+                "crc32 {sum}, qword ptr [{at} + 32]",
+                "crc32 {sum}, qword ptr [{at} + 40]",
+                "crc32 {sum}, qword ptr [{at} + 48]",
+                "crc32 {sum}, qword ptr [{at} + 56]",
+                "crc32 {sum}, qword ptr [{at} + 64]",
+                "crc32 {sum}, qword ptr [{at} + 72]",
+                "crc32 {sum}, qword ptr [{at} + 80]",
+                "crc32 {sum}, qword ptr [{at} + 88]",
+                "crc32 {sum}, qword ptr [{at} + 96]",
+                "crc32 {sum}, qword ptr [{at} + 104]",
+                "crc32 {sum}, qword ptr [{at} + 112]",
+                "crc32 {sum}, qword ptr [{at} + 120]",
+                "add {at}, {round}",
+                "cmp {at}, {end}",
+                "jb 2b",
+                sum = inout(reg) sum,
+                at = inout(reg) range.start => _,
+                end = in(reg) range.end,
+                round = const ROUND,
+                options(nostack, readonly),
+            );
+        }
+    }
+    for &byte in rest {
+        // SAFETY: as above, of a register.
+        unsafe {
+            asm!("crc32 {sum:e}, {byte}", sum = inout(reg) sum, byte = in(reg_byte) byte, options(nostack, nomem, pure))
+        };
+    }
+    !(sum as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::crc32c;
+
+    #[test]
+    fn is_the_same_as_without_the_instruction() {
+        let bytes: [u8; 1000] = core::array::from_fn(|index| ((index * index) >> 3) as u8);
+        for start in 0..9 {
+            for end in start..bytes.len() {
+                let part = &bytes[start..end];
+                assert_eq!(crc32c(part), coracle_image::checksum::crc32c(part));
+            }
+        }
+    }
+}
