@@ -1,0 +1,186 @@
+// Does one kind of work on N objects that are all there at once: `growth KIND N`. tests/growth.rs counts the guest's
+// instructions for several N: the cost of an object must not grow with their number.
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGE 4096l
+#define NEED(cond)                                                                                               \
+    do {                                                                                                         \
+        if (!(cond)) {                                                                                           \
+            printf("%s: %s\n", #cond, strerror(errno));                                                          \
+            exit(1);                                                                                             \
+        }                                                                                                        \
+    } while (0)
+
+static const char *name_of(long number) {
+    static char name[32];
+    snprintf(name, sizeof name, "file-%08ld", number);
+    return name;
+}
+
+static char *room(long n) {
+    char *room = mmap(0, n * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    NEED(room != MAP_FAILED);
+    return room;
+}
+
+/* Mappings that no two neighbours of are one. */
+static void mmaps(long n) {
+    for (long i = 0; i < n; i++)
+        NEED(mmap(0, PAGE, i % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+}
+
+static void mprotects(long n) {
+    char *start = room(n);
+    for (long i = 0; i < n; i += 2)
+        NEED(mprotect(start + i * PAGE, PAGE, PROT_READ) == 0);
+}
+
+static void munmaps(long n) {
+    char *start = room(2 * n);
+    for (long i = 0; i < n; i++)
+        NEED(munmap(start + 2 * i * PAGE, PAGE) == 0);
+}
+
+static void faults(long n) {
+    char *start = room(2 * n);
+    for (long i = 0; i < n; i++) {
+        NEED(mprotect(start + 2 * i * PAGE, PAGE, PROT_READ | PROT_WRITE) == 0);
+        start[2 * i * PAGE] = 1;
+    }
+}
+
+static void forks(long n) {
+    mprotects(n);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    NEED(waitpid(child, 0, 0) == child);
+}
+
+static void maps(long n) {
+    mprotects(n);
+    static char text[4096];
+    int fd = open("/proc/self/maps", O_RDONLY);
+    while (read(fd, text, sizeof text) > 0) {
+    }
+}
+
+static void enter(void) { NEED(mkdir("/tmp/growth", 0700) == 0 && chdir("/tmp/growth") == 0); }
+
+static void creates(long n) {
+    enter();
+    for (long i = 0; i < n; i++)
+        NEED(mknod(name_of(i), S_IFREG | 0600, 0) == 0);
+}
+
+static void stats(long n) {
+    struct stat st;
+    creates(n);
+    for (long i = 0; i < n; i++)
+        NEED(stat(name_of(i), &st) == 0 && stat(".", &st) == 0);
+}
+
+static void unlinks(long n) {
+    creates(n);
+    for (long i = 0; i < n; i++)
+        NEED(unlink(name_of(i)) == 0);
+}
+
+static void renames(long n) {
+    creates(n);
+    for (long i = 0; i < n; i++)
+        NEED(rename(name_of(i), "other") == 0 && rename("other", name_of(i)) == 0);
+}
+
+static void lists(long n) {
+    creates(n);
+    DIR *dir = opendir(".");
+    while (readdir(dir)) {
+    }
+}
+
+static void descriptors(long n) {
+    struct rlimit limit = {n + 10, n + 10};
+    NEED(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    for (long i = 0; i < n; i++)
+        NEED(dup(0) >= 0);
+}
+
+static void listed_descriptors(long n) {
+    descriptors(n);
+    DIR *dir = opendir("/proc/self/fd");
+    if (!dir) {
+        NEED(close(5) == 0);
+        dir = opendir("/proc/self/fd");
+    }
+    while (readdir(dir)) {
+    }
+}
+
+static void epolls(long n) {
+    struct rlimit limit = {n + 10, n + 10};
+    NEED(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    int set = epoll_create1(0);
+    struct epoll_event event = {.events = EPOLLIN};
+    for (long i = 0; i < n; i++) {
+        int fd = eventfd(0, 0);
+        NEED(fd >= 0 && epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0);
+    }
+}
+
+static void timers(long n) {
+    struct sigevent event = {.sigev_notify = SIGEV_NONE};
+    struct itimerspec when = {.it_value = {1000, 0}};
+    for (long i = 0; i < n; i++) {
+        timer_t timer;
+        when.it_value.tv_sec = 1000 + i;
+        NEED(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0 && timer_settime(timer, 0, &when, 0) == 0);
+    }
+}
+
+static void processes(long n) {
+    for (long i = 0; i < n; i++) {
+        pid_t child = vfork();
+        if (child == 0)
+            _exit(0);
+        NEED(child > 0);
+    }
+    while (wait(0) > 0) {
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*work)(long);
+} KINDS[] = {
+    {"mmap", mmaps},       {"mprotect", mprotects},       {"munmap", munmaps}, {"fault", faults},
+    {"fork", forks},       {"maps", maps},                {"create", creates}, {"stat", stats},
+    {"unlink", unlinks},   {"rename", renames},           {"list", lists},     {"descriptor", descriptors},
+    {"proc-fd", listed_descriptors}, {"epoll", epolls},   {"timer", timers},
+    {"process", processes},
+};
+
+int main(int argc, char **argv) {
+    for (size_t i = 0; argc > 2 && i < sizeof KINDS / sizeof *KINDS; i++)
+        if (strcmp(argv[1], KINDS[i].name) == 0) {
+            KINDS[i].work(atol(argv[2]));
+            puts("done");
+            return 0;
+        }
+    return 2;
+}

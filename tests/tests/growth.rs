@@ -1,0 +1,115 @@
+//! The cost of an object must not grow with how many there are. A program does one kind of work on 1,000, 2,000, 4,000
+//! and 8,000 objects; a plugin of QEMU counts the guest's instructions (`bench/plugin/insn.c`). What the second thousand
+//! costs is compared with what each of the last four thousand does: exact counts, no times.
+//!
+//! `cargo test --release -p coracle-tests --test growth -- --nocapture` prints the figures.
+use coracle_tests::guest::{self, LIMIT};
+use coracle_tests::{build, known, paths};
+use libtest_mimic::Arguments;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::OnceLock;
+
+/// Kinds of work that `tests/programs/growth/growth.c` knows.
+const KINDS: [&str; 16] = [
+    "mmap",
+    "mprotect",
+    "munmap",
+    "fault",
+    "fork",
+    "maps",
+    "create",
+    "stat",
+    "unlink",
+    "rename",
+    "list",
+    "descriptor",
+    "proc-fd",
+    "epoll",
+    "timer",
+    "process",
+];
+/// Objects of the smallest run; the others have twice, four times and eight times as many.
+const FEWEST: u64 = 1000;
+/// How many times more an object may cost among four times as many. A cost that is linear in their number gives four.
+const MOST_GROWTH: f64 = 2.0;
+/// Where the plugin's file has the instructions of the first CPU (`struct shared` in `bench/plugin/insn.c`).
+const INSTRUCTIONS_AT: usize = 64;
+
+fn scratch(name: &str) -> Result<PathBuf, String> {
+    let folder = paths::work().join("growth");
+    fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+    Ok(folder.join(name))
+}
+
+fn succeed(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
+    let said = || format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    if output.status.success() { Ok(()) } else { Err(said()) }
+}
+
+/// The image of the program, and the plugin; made once.
+fn parts() -> Result<(PathBuf, PathBuf), String> {
+    static PARTS: OnceLock<Result<(PathBuf, PathBuf), String>> = OnceLock::new();
+    let make = || {
+        let program = build::c_server(&paths::programs().join("growth/growth.c"))?;
+        let (image, plugin) = (scratch("growth.img")?, scratch("insn.so")?);
+        let mut command = Command::new(paths::coracle());
+        succeed(command.arg("build").arg(program).args(["--user", "root", "-o"]).arg(&image))?;
+        let source = paths::repository().join("bench/plugin/insn.c");
+        succeed(Command::new("cc").args(["-O2", "-shared", "-fPIC", "-o"]).arg(&plugin).arg(source))?;
+        Ok((image, plugin))
+    };
+    PARTS.get_or_init(make).clone()
+}
+
+/// The guest's instructions for a kind of work on that many objects.
+fn instructions(kind: &str, objects: u64) -> Result<u64, String> {
+    let (image, plugin) = parts()?;
+    let counters = scratch(&format!("{kind}-{objects}"))?;
+    let plugin = format!("{},counters={}", plugin.display(), counters.display());
+    let mut command = Command::new("qemu-system-x86_64");
+    command.args(["-machine", "microvm,rtc=on", "-accel", "tcg", "-cpu", "max", "-m", "512M"]);
+    command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"]);
+    command
+        .args(["-device", "isa-debug-exit,iobase=0x501,iosize=4", "-plugin", &plugin, "-kernel"])
+        .arg(image);
+    command.args(["-append", &format!("poweroff=isa-debug-exit@0x501 arg={kind} arg={objects}")]);
+    let outcome = guest::finish(&mut command, Vec::new(), LIMIT)?;
+    if outcome.timed_out || !outcome.text().lines().any(|line| line == "done") {
+        return Err(format!("{kind} of {objects}: {}", outcome.evidence()));
+    }
+    count(&counters)
+}
+
+fn count(counters: &Path) -> Result<u64, String> {
+    let bytes = fs::read(counters).map_err(|e| e.to_string())?;
+    fs::remove_file(counters).map_err(|e| e.to_string())?;
+    let field = bytes.get(INSTRUCTIONS_AT..).and_then(|rest| rest.first_chunk());
+    field.map(|field| u64::from_le_bytes(*field)).ok_or_else(|| "the plugin wrote nothing".into())
+}
+
+fn grows_not(kind: &str) -> Result<(), String> {
+    let mut totals = [0; 4];
+    for (total, times) in totals.iter_mut().zip([1, 2, 4, 8]) {
+        *total = instructions(kind, times * FEWEST)?;
+    }
+    let each = |more: u64, less: u64, objects: u64| more.saturating_sub(less) as f64 / objects as f64;
+    let few = each(totals[1], totals[0], FEWEST);
+    let many = each(totals[3], totals[2], 4 * FEWEST);
+    let figures = format!("{kind}: {few:.0} instructions each among few, {many:.0} among four times as many");
+    println!("{figures}");
+    if few > 0.0 && many <= MOST_GROWTH * few { Ok(()) } else { Err(figures) }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let known = known::read();
+    if !arguments.list {
+        paths::coracle();
+    }
+    let trials =
+        KINDS.iter().map(|kind| known::trial(&known, format!("growth::{kind}"), move || grows_not(kind)));
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
