@@ -15,6 +15,7 @@ mod drivers;
 mod entry;
 mod errno;
 mod fs;
+mod heap_sort;
 mod ipc;
 mod mm;
 mod net;

@@ -2,6 +2,7 @@
 //! announcement upwards, a look downwards) takes a bounded number of steps on the stack.
 use super::epoll::Epoll;
 use crate::errno::Errno;
+use crate::heap_sort::heap_sort;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
@@ -38,7 +39,7 @@ fn steps(
             next(set, &mut following)?;
         }
         // Each once: ways that meet go on together.
-        following.sort_unstable_by_key(Arc::as_ptr);
+        heap_sort(&mut following, Arc::as_ptr);
         following.dedup_by(|a, b| Arc::ptr_eq(a, b));
         if following.iter().any(|set| Arc::ptr_eq(set, to)) {
             return Err(Errno::LOOP);

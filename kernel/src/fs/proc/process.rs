@@ -418,7 +418,7 @@ impl Directory for Tasks {
             tids.try_reserve(threads.len()).map_err(|_| Errno::NOMEM)?;
             tids.extend(threads.iter().map(|thread| thread.tid));
         }
-        tids.sort_unstable();
+        crate::heap_sort::heap_sort(&mut tids, |&tid| tid);
         list_numbers(from, "", S_IFDIR, take, |tid| {
             tids.get(tids.partition_point(|&other| other < tid)).copied()
         });

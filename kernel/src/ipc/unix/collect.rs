@@ -8,6 +8,7 @@
 use super::in_flight::InFlight;
 use super::socket::UnixSocket;
 use crate::fs::file::OpenFile;
+use crate::heap_sort::heap_sort;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_fallible::NoMemory;
@@ -90,7 +91,7 @@ fn collect() {
 fn search(holders: &mut Vec<Weak<UnixSocket>>) -> Option<(InFlight, Vec<Arc<UnixSocket>>)> {
     let mut sockets: Vec<Arc<UnixSocket>> = Vec::new();
     sockets.try_extend(holders.iter().filter_map(Weak::upgrade)).ok()?;
-    sockets.sort_unstable_by_key(Arc::as_ptr);
+    heap_sort(&mut sockets, Arc::as_ptr);
     sockets.dedup_by(|a, b| Arc::ptr_eq(a, b));
 
     let mut edges: Vec<Edge> = Vec::new();
@@ -110,7 +111,7 @@ fn search(holders: &mut Vec<Weak<UnixSocket>>) -> Option<(InFlight, Vec<Arc<Unix
     holders.retain(|holder| holder.upgrade().is_some_and(|socket| socket.state.lock().holds_sockets));
 
     // The sockets in flight of which something outside of inboxes knows.
-    edges.sort_unstable_by_key(|edge| (edge.socket, edge.file));
+    heap_sort(&mut edges, |edge| (edge.socket, edge.file));
     let mut reached: Vec<bool> = Vec::new();
     let mut pending: Vec<usize> = Vec::new();
     for (index, socket) in sockets.iter().enumerate() {
@@ -125,7 +126,7 @@ fn search(holders: &mut Vec<Weak<UnixSocket>>) -> Option<(InFlight, Vec<Arc<Unix
         }
     }
     // What can be received from these, and so on.
-    edges.sort_unstable_by_key(|edge| edge.holder);
+    heap_sort(&mut edges, |edge| edge.holder);
     while let Some(index) = pending.pop() {
         let first = edges.partition_point(|edge| edge.holder < index);
         for edge in edges[first..].iter().take_while(|edge| edge.holder == index) {
