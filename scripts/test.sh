@@ -126,6 +126,7 @@ check 'the hardware layer, booted alone' scripts/hal-test.sh
 check 'the coracle command' "$cargo" build --locked --release
 check 'where the kernel is interruptible' "$cargo" run --locked --quiet --package xtask -- interrupts
 check 'what of the kernel allocates infallibly' "$cargo" run --locked --quiet --package xtask -- allocations
+check 'how deep the calls of the kernel go' "$cargo" run --locked --quiet --package xtask -- stack
 tests 'boot tests' "$cargo" test --locked --release --package coracle-tests --no-fail-fast
 check 'instructions, against the record' "$cargo" run --locked --release --package coracle-bench -- --quick
 

@@ -4,4 +4,5 @@
 pub mod allocations;
 pub mod interrupts;
 pub mod kernel_elf;
+pub mod stack;
 pub mod system_calls;

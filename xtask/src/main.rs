@@ -4,14 +4,15 @@
 //! with `--check FILE` it compares instead, and fails if FILE is not what the code says.
 //!
 //! `cargo run -p xtask -- interrupts` checks where the kernel that `cargo build --release` built runs with interrupts on;
-//! `-- allocations` checks that no function allocates infallibly that `xtask/allocations.txt` doesn't name.
+//! `-- allocations` checks that no function allocates infallibly that `xtask/allocations.txt` doesn't name; `-- stack`
+//! bounds the stack that its calls take.
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use xtask::kernel_elf::Kernel;
-use xtask::{allocations, interrupts, system_calls};
+use xtask::{allocations, interrupts, stack, system_calls};
 
-const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]";
+const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [KERNEL-ELF]";
 
 /// Where the build of the command leaves the kernel with its symbols, below the repository.
 const KERNEL: &str = "target/kernel/x86_64-unknown-none/kernel/coracle-kernel";
@@ -32,6 +33,8 @@ fn main() -> ExitCode {
         ["allocations", "--list"] => list_allocations(&repository().join(KERNEL)),
         ["allocations", "--list", kernel] => list_allocations(Path::new(kernel)),
         ["allocations", kernel] => check_allocations(Path::new(kernel)),
+        ["stack"] => check_stack(&repository().join(KERNEL)),
+        ["stack", kernel] => check_stack(Path::new(kernel)),
         _ => Err(USAGE.to_string()),
     };
     match result {
@@ -67,6 +70,24 @@ fn check_allocations(kernel: &Path) -> Result<(), String> {
         allocations::check(&allocations::read(kernel)?, &allowed)?;
     println!("{boot} functions allocate infallibly at boot, and {pending} later, which are known to");
     stale.iter().for_each(|entry| println!("{entry} no longer does: take it off the list"));
+    Ok(())
+}
+
+/// How deep the calls of the kernel of this file may go.
+fn check_stack(kernel: &Path) -> Result<(), String> {
+    let found = stack::check(
+        &Kernel::read(kernel)?,
+        stack::KERNEL_STACK_SIZE,
+        stack::NESTED_POINTER_CALLS,
+        stack::RECURSIONS,
+    )?;
+    println!(
+        "direct calls take {} of {} bytes of stack at most, and {} calls by pointers fit within one another, in {} functions",
+        found.direct,
+        stack::KERNEL_STACK_SIZE,
+        found.nested,
+        found.functions
+    );
     Ok(())
 }
 
