@@ -13,7 +13,9 @@
 //! | `control=debugcon@PORT` | port of the control channel |
 //! | `poweroff=isa-debug-exit@PORT` | port that ends the machine |
 //! | `log=quiet`, `log=info`, `log=debug` | how much the kernel tells |
-//! | `console=serial`, `console=virtio` | where the program's standard streams go |
+//! | `console=serial`, `console=virtio` | the device of the console [a virtio console without named ports, else the serial port] |
+//! | `ports=NAME,NAME,…` | the ports of a virtio console that carry the standard streams and the control channel: [`Port`] |
+//! | `window=ROWSxCOLUMNS` | the size of the terminal |
 //! | `seed=HEX` | fixes the randomisation of addresses, for debugging |
 //! | `secrets=fw_cfg` | QEMU's fw_cfg device has secrets for the program |
 //! | `fail-alloc=N` | for tests: /proc/thread-self/fail-nth is there, and the program's N-th allocation in the kernel fails (0: none) |
@@ -54,11 +56,13 @@ pub enum LogLevel {
     Debug,
 }
 
-/// Where the program's standard streams go.
+/// The device of the console.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Console {
-    /// The first serial port.
+    /// A virtio console if there is one, else the first serial port.
     #[default]
+    Any,
+    /// The first serial port.
     Serial,
     /// A virtio console.
     Virtio,
@@ -101,6 +105,57 @@ const OF_LINUX: &[&[u8]] = &[
 /// Beginnings of such words: settings of Linux's drivers.
 const OF_LINUX_DRIVERS: &[&[u8]] = &[b"8250.", b"i8042."];
 
+/// A port of a virtio console that `coracle run` connects to something of its own. The device gives each its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Signals and the size of the terminal, by the protocol of the crate `coracle-control`.
+    Control,
+    /// The terminal, for each standard stream that has no port of its own.
+    Terminal,
+    /// A terminal that is only written to: its lines are edited, and its keys mean signals, on the other side.
+    Screen,
+    /// Standard input.
+    Input,
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+    /// Standard output and standard error in one stream, in the order in which they are written.
+    Joint,
+}
+
+impl Port {
+    /// All of them.
+    pub const ALL: [Port; 7] =
+        [Port::Control, Port::Terminal, Port::Screen, Port::Input, Port::Output, Port::Error, Port::Joint];
+
+    /// The word for it in `ports=`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Port::Control => "control",
+            Port::Terminal => "terminal",
+            Port::Screen => "screen",
+            Port::Input => "input",
+            Port::Output => "output",
+            Port::Error => "error",
+            Port::Joint => "joint",
+        }
+    }
+
+    /// The name that the device gives it (virtio 1.2, section 5.3.6.2): `coracle.` and the word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Port::Control => "coracle.control",
+            Port::Terminal => "coracle.terminal",
+            Port::Screen => "coracle.screen",
+            Port::Input => "coracle.input",
+            Port::Output => "coracle.output",
+            Port::Error => "coracle.error",
+            Port::Joint => "coracle.joint",
+        }
+    }
+}
+
 /// A virtio device behind memory-mapped registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MmioDevice {
@@ -141,6 +196,10 @@ pub struct CommandLine {
     pub log: LogLevel,
     /// `console=`
     pub console: Console,
+    /// `ports=`
+    pub ports: Vec<Port>,
+    /// `window=`: rows and columns.
+    pub window: Option<(u16, u16)>,
     /// `seed=`
     pub seed: Option<u64>,
     /// `secrets=fw_cfg`
@@ -212,6 +271,14 @@ impl CommandLine {
                     _ => None,
                 })
             }
+            b"ports" => {
+                let port = |word| Port::ALL.into_iter().find(|port| port.word() == word);
+                self.ports = text()?.split(',').map(port).collect::<Option<_>>()?;
+            }
+            b"window" => {
+                let (rows, columns) = text()?.split_once('x')?;
+                self.window = Some((rows.parse().ok()?, columns.parse().ok()?));
+            }
             b"seed" => self.seed = Some(u64::from_str_radix(text()?.trim_start_matches("0x"), 16).ok()?),
             b"secrets" if value == b"fw_cfg" => self.secrets = true,
             b"fail-alloc" => self.fail_alloc = Some(text()?.parse().ok()?),
@@ -271,8 +338,16 @@ impl fmt::Display for CommandLine {
             LogLevel::Info => words.put("log", format_args!("info"))?,
             LogLevel::Debug => words.put("log", format_args!("debug"))?,
         }
-        if self.console == Console::Virtio {
-            words.put("console", format_args!("virtio"))?;
+        match self.console {
+            Console::Any => {}
+            Console::Serial => words.put("console", format_args!("serial"))?,
+            Console::Virtio => words.put("console", format_args!("virtio"))?,
+        }
+        if !self.ports.is_empty() {
+            words.put("ports", format_args!("{}", PortList(&self.ports)))?;
+        }
+        if let Some((rows, columns)) = self.window {
+            words.put("window", format_args!("{rows}x{columns}"))?;
         }
         if let Some(seed) = self.seed {
             words.put("seed", format_args!("{seed:x}"))?;
@@ -315,6 +390,19 @@ impl Words<'_, '_> {
             self.f.write_str(" ")?;
         }
         self.f.write_str(word)
+    }
+}
+
+/// Ports between commas.
+struct PortList<'a>(&'a [Port]);
+
+impl fmt::Display for PortList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, port) in self.0.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "," })?;
+            f.write_str(port.word())?;
+        }
+        Ok(())
     }
 }
 

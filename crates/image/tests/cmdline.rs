@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use coracle_image::cmdline::{CommandLine, Console, IpSetting, LogLevel, MmioDevice, Reboot};
+use coracle_image::cmdline::{CommandLine, Console, IpSetting, LogLevel, MmioDevice, Port, Reboot};
 use coracle_image::{Mode, User};
 use proptest::prelude::*;
 
@@ -25,14 +25,18 @@ prop_compose! {
         (control, poweroff, seed) in any::<(Option<u16>, Option<u16>, Option<u64>)>(),
         (net_off, patch_off, secrets, fail_alloc) in any::<(bool, bool, bool, Option<u64>)>(),
         log in prop_oneof![Just(LogLevel::Quiet), Just(LogLevel::Info), Just(LogLevel::Debug)],
-        console in prop_oneof![Just(Console::Serial), Just(Console::Virtio)],
+        console in prop_oneof![Just(Console::Any), Just(Console::Serial), Just(Console::Virtio)],
+        (ports, window) in (
+            prop::collection::vec(prop::sample::select(Port::ALL.to_vec()), 0..5),
+            prop::option::of(any::<(u16, u16)>()),
+        ),
         reboot in prop::option::of(prop_oneof![Just(Reboot::Keyboard), Just(Reboot::TripleFault)]),
     ) -> CommandLine {
         let mmio_devices =
             devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
         CommandLine {
-            ip, gateway, dns, hostname, env, args, mode, user, mmio_devices, control, poweroff, log, console, seed, secrets, fail_alloc,
-            net_off, patch_off, reboot,
+            ip, gateway, dns, hostname, env, args, mode, user, mmio_devices, control, poweroff, log, console, ports, window, seed, secrets,
+            fail_alloc, net_off, patch_off, reboot,
             unknown: vec![],
         }
     }

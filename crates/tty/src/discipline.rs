@@ -1,6 +1,6 @@
 //! The state between a byte stream and a reader.
 use crate::termios::{
-    Termios, VEOF, VEOL, VEOL2, VERASE, VINTR, VKILL, VLNEXT, VMIN, VQUIT, VSUSP, VTIME, VWERASE,
+    Termios, VEOF, VEOL, VEOL2, VERASE, VINTR, VKILL, VLNEXT, VMIN, VQUIT, VREPRINT, VSUSP, VTIME, VWERASE,
 };
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -8,6 +8,9 @@ use linux_raw_sys::general as n;
 
 /// Bytes that input may hold before the sender has to wait.
 pub const INPUT_MAX: usize = 4096;
+/// Differs between a control character and the letter that it is typed with.
+const CONTROL: u8 = 0x40;
+
 /// What a byte of input asks for besides being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -30,14 +33,26 @@ pub struct LineDiscipline {
     lines: VecDeque<usize>,
     /// Canonical mode: the line being typed.
     editing: Vec<u8>,
-    /// Canonical mode: the last that was read was an end of file. It stays so until more comes: who sends through a pipe
-    /// that is closed sends the end once, and a program may ask again.
+    /// Canonical mode: the last that was read was an end of file, and that counts until more comes.
     ended: bool,
+    /// What types is no person at a terminal, but a line that carries a file or a pipe: its end of file comes once, and a
+    /// program may ask again.
+    end_stays: bool,
     /// The next byte is taken literally (VLNEXT came before it).
     literal: bool,
 }
 
 impl LineDiscipline {
+    /// The state of a terminal that a person types at.
+    pub fn terminal() -> LineDiscipline {
+        LineDiscipline { termios: Termios::terminal(), ..LineDiscipline::default() }
+    }
+
+    /// The state of a line whose other end carries a file or a pipe as it is, but for its end.
+    pub fn line() -> LineDiscipline {
+        LineDiscipline { end_stays: true, ..LineDiscipline::default() }
+    }
+
     /// The modes.
     pub fn termios(&self) -> Termios {
         self.termios
@@ -93,6 +108,7 @@ impl LineDiscipline {
             let signals = [(VINTR, Signal::Interrupt), (VQUIT, Signal::Quit), (VSUSP, Signal::Stop)];
             for (index, signal) in signals {
                 if t.is(index, byte) {
+                    self.echo(byte, &mut echo);
                     if local & n::NOFLSH == 0 {
                         self.flush();
                     }
@@ -112,6 +128,10 @@ impl LineDiscipline {
             self.erase(1, &mut echo);
         } else if t.is(VKILL, byte) {
             self.erase(usize::MAX, &mut echo);
+        } else if local & n::IEXTEN != 0 && t.is(VREPRINT, byte) {
+            self.echo(byte, &mut echo);
+            self.echo(b'\n', &mut echo);
+            self.editing.iter().for_each(|byte| self.echo(*byte, &mut echo));
         } else if local & n::IEXTEN != 0 && t.is(VWERASE, byte) {
             let word =
                 self.editing.iter().rev().skip_while(|b| **b == b' ').take_while(|b| **b != b' ').count();
@@ -127,9 +147,7 @@ impl LineDiscipline {
     }
 
     fn keep(&mut self, byte: u8, echo: &mut impl FnMut(&[u8])) {
-        if self.termios.local & n::ECHO != 0 || (byte == b'\n' && self.termios.local & n::ECHONL != 0) {
-            echo(&[byte]);
-        }
+        self.echo(byte, echo);
         if self.canonical() {
             self.editing.push(byte);
             // A line longer than the buffer is passed on in parts: nothing that was sent is lost.
@@ -141,18 +159,45 @@ impl LineDiscipline {
         }
     }
 
+    /// Shows a byte that was typed (ECHO, ECHONL, ECHOCTL).
+    fn echo(&self, byte: u8, echo: &mut impl FnMut(&[u8])) {
+        let local = self.termios.local;
+        if byte == b'\n' {
+            if local & n::ECHO != 0 || (local & n::ECHONL != 0 && self.canonical()) {
+                let crlf = self.termios.output & (n::OPOST | n::ONLCR) == n::OPOST | n::ONLCR;
+                echo(if crlf { b"\r\n" } else { b"\n" });
+            }
+        } else if local & n::ECHO != 0 {
+            match self.shown_as_two(byte) {
+                // A control character as ^ and the letter that it is typed with.
+                true => echo(&[b'^', byte ^ CONTROL]),
+                false => echo(&[byte]),
+            }
+        }
+    }
+
+    /// Whether a byte is shown as ^ and a letter.
+    fn shown_as_two(&self, byte: u8) -> bool {
+        self.termios.local & n::ECHOCTL != 0 && byte.is_ascii_control() && byte != b'\t' && byte != b'\n'
+    }
+
     fn finish_line(&mut self) {
         self.lines.push_back(self.editing.len());
         self.ready.extend(self.editing.drain(..));
     }
 
+    /// Takes back the last `count` characters of the line being typed.
     fn erase(&mut self, count: usize, echo: &mut impl FnMut(&[u8])) {
+        let shows = self.termios.local & (n::ECHO | n::ECHOE) == n::ECHO | n::ECHOE;
         for _ in 0..count {
-            if self.editing.pop().is_none() {
-                break;
+            let Some(mut byte) = self.editing.pop() else { break };
+            // The bytes of one character go together (UTF-8's continuation bytes are 10xxxxxx).
+            while self.termios.input & n::IUTF8 != 0 && byte & 0xc0 == 0x80 {
+                let Some(before) = self.editing.pop() else { break };
+                byte = before;
             }
-            if self.termios.local & (n::ECHO | n::ECHOE) == n::ECHO | n::ECHOE {
-                echo(b"\x08 \x08");
+            if shows {
+                echo(if self.shown_as_two(byte) { b"\x08 \x08\x08 \x08" } else { b"\x08 \x08" });
             }
         }
     }
@@ -192,7 +237,7 @@ impl LineDiscipline {
             return Some(self.ready.drain(..count).collect());
         }
         let Some(line) = self.lines.front_mut() else { return self.ended.then(Vec::new) };
-        self.ended = *line == 0;
+        self.ended = self.end_stays && *line == 0;
         let count = max.min(*line);
         *line -= count;
         if *line == 0 {

@@ -18,9 +18,21 @@ pub(crate) const VEOL: usize = 11;
 pub(crate) const VWERASE: usize = 14;
 pub(crate) const VLNEXT: usize = 15;
 pub(crate) const VEOL2: usize = 16;
-/// What they are at first: only VEOF (^D) and VLNEXT (^V) mean anything, so that every other byte passes as it is.
+pub(crate) const VREPRINT: usize = 12;
+/// What they are at first. Of a line that is no terminal only these two mean anything, so that every other byte passes as
+/// it is.
 const EOF: u8 = 0x04;
 const LNEXT: u8 = 0x16;
+/// Those that a terminal has besides (Linux's `INIT_C_CC`): ^C, ^\, DEL, ^U, ^Z, ^W and ^R.
+const OF_TERMINAL: [(usize, u8); 7] = [
+    (VINTR, 0x03),
+    (VQUIT, 0x1c),
+    (VERASE, 0x7f),
+    (VKILL, 0x15),
+    (VSUSP, 0x1a),
+    (VWERASE, 0x17),
+    (VREPRINT, 0x12),
+];
 /// A control character that is switched off (`_POSIX_VDISABLE`).
 const DISABLED: u8 = 0;
 
@@ -59,6 +71,24 @@ impl Default for Termios {
 }
 
 impl Termios {
+    /// The modes of a terminal that a person types at, as Linux sets them (`tty_std_termios`), but for flow control by ^S
+    /// and ^Q, which is off.
+    pub fn terminal() -> Termios {
+        let line = Termios::default();
+        let mut characters = line.characters;
+        for (index, byte) in OF_TERMINAL {
+            characters[index] = byte;
+        }
+        let edited = n::ISIG | n::ECHO | n::ECHOE | n::ECHOK | n::ECHOCTL | n::ECHOKE;
+        Termios {
+            input: n::ICRNL | n::IUTF8,
+            output: n::OPOST | n::ONLCR,
+            local: line.local | edited,
+            characters,
+            ..line
+        }
+    }
+
     /// As the program sees it.
     pub fn encode(&self) -> [u8; TERMIOS_BYTES] {
         let mut bytes = [0; TERMIOS_BYTES];

@@ -26,7 +26,7 @@ proptest! {
     /// then the end of the file, however the reads are cut.
     #[test]
     fn data_passes_verbatim(data in prop::collection::vec(any::<u8>(), 0..10_000), max in 1usize..5000) {
-        let mut tty = LineDiscipline::default();
+        let mut tty = LineDiscipline::line();
         let mut got = Vec::new();
         for byte in &data {
             if matches!(byte, 0x04 | 0x16) { feed(&mut tty, &[0x16]); }
@@ -114,7 +114,7 @@ fn raw_mode_gives_bytes_at_once() {
 /// Who reads again at the end of a file is told so again, until more comes.
 #[test]
 fn the_end_of_file_stays() {
-    let mut tty = LineDiscipline::default();
+    let mut tty = LineDiscipline::line();
     feed(&mut tty, b"a\n\x04");
     assert_eq!(tty.read(9).as_deref(), Some(b"a\n".as_slice()));
     for _ in 0..2 {
@@ -126,4 +126,34 @@ fn the_end_of_file_stays() {
     feed(&mut tty, b"\n");
     assert_eq!(tty.read(9).as_deref(), Some(b"b\n".as_slice()));
     assert!(tty.read(9).is_none());
+}
+
+/// A person who typed the end of the file may go on typing.
+#[test]
+fn the_end_of_a_terminal_passes() {
+    let mut tty = LineDiscipline::terminal();
+    feed(&mut tty, &[0x04]);
+    assert_eq!(tty.read(9).as_deref(), Some(b"".as_slice()));
+    assert!(!tty.readable() && tty.read(9).is_none());
+}
+
+#[test]
+fn a_terminal_shows_what_is_typed() {
+    let mut tty = LineDiscipline::terminal();
+    // Return is a line feed for the program, and both for the screen.
+    assert_eq!(feed(&mut tty, b"a\tb\r"), b"a\tb\r\n");
+    assert_eq!(tty.read(9).as_deref(), Some(b"a\tb\n".as_slice()));
+    // A control character takes two columns, and an umlaut of two bytes one.
+    assert_eq!(feed(&mut tty, "\x01\u{fc}".as_bytes()), "^A\u{fc}".as_bytes());
+    assert_eq!(feed(&mut tty, b"\x7f\x7f\x7f"), b"\x08 \x08\x08 \x08\x08 \x08");
+    assert_eq!(feed(&mut tty, b"one two\x17"), b"one two\x08 \x08\x08 \x08\x08 \x08");
+    assert_eq!(feed(&mut tty, b"\x12"), b"^R\r\none ");
+    let mut echoed = Vec::new();
+    assert_eq!(tty.input(3, |echo| echoed.extend_from_slice(echo)), Some(Signal::Interrupt));
+    assert_eq!(echoed, b"^C");
+    assert_eq!(tty.input(0x1a, |_| ()), Some(Signal::Stop));
+    assert_eq!(tty.input(0x1c, |_| ()), Some(Signal::Quit));
+    // What was typed before is gone with it.
+    feed(&mut tty, b"x\r");
+    assert_eq!(tty.read(9).as_deref(), Some(b"x\n".as_slice()));
 }

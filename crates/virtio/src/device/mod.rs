@@ -1,4 +1,5 @@
 //! Device types and what is special about each (virtio 1.2, chapter 5).
+pub mod console;
 pub mod net;
 
 /// Device ids (section 5).
