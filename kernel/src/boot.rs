@@ -17,7 +17,7 @@ use coracle_image::archive::{Archive, Config};
 use coracle_image::cmdline::CommandLine;
 use coracle_image::{Mode, User};
 use coracle_loader::Strings;
-use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDWR};
+use linux_raw_sys::general::{O_DIRECTORY, O_PATH};
 use spin::Once;
 
 /// Name of the machine where neither image nor command line gives one.
@@ -228,8 +228,12 @@ fn start_program(settings: &CommandLine, config: Option<&Config>) {
         }
     };
     let descriptors = DescriptorTable::new();
-    if let Err(error) = open_standard_streams(&context, &descriptors) {
-        log!("the program has no standard streams: /dev/console can't be opened (error {})", error.number());
+    let node = fs::open(&context, None, b"/dev/console", O_PATH, 0, Bounds::default());
+    if let Ok(node) = node.and_then(|node| node.file.stat()) {
+        drivers::set_terminal_node(node);
+    }
+    if let Err(error) = open_standard_streams(&descriptors, user) {
+        log!("the program lacks standard streams (error {})", error.number());
     }
     let pid = process::new_id();
     let started =
@@ -258,6 +262,7 @@ fn start_thread(
     fs::lost::begin();
     faults::nth_of_all(fail_alloc);
     sched::start(thread);
+    drivers::begin();
     Ok(())
 }
 
@@ -280,11 +285,12 @@ fn enter_directory(context: &FsContext, path: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Standard input, output and error are one open description of the console, as a login shell has them.
-fn open_standard_streams(context: &FsContext, descriptors: &DescriptorTable) -> Result<(), Errno> {
-    let console = fs::open(context, None, b"/dev/console", O_RDWR, 0, Bounds::default())?;
-    for stream in 0..3 {
-        descriptors.insert(console.clone(), false, stream)?;
+/// Gives the program its standard streams.
+fn open_standard_streams(descriptors: &DescriptorTable, owner: User) -> Result<(), Errno> {
+    for (number, file) in drivers::standard_streams(owner)?.into_iter().enumerate() {
+        if let Some(file) = file {
+            descriptors.insert(file, false, number as i32)?;
+        }
     }
     Ok(())
 }

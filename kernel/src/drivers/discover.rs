@@ -47,7 +47,7 @@ pub fn start(settings: &CommandLine) {
         }
     }
     let card = found.card;
-    crate::fs::dev::set_console(console::get().clone());
+    console::start(settings);
     crate::net::start(card, settings);
 }
 
@@ -98,8 +98,8 @@ impl Found<'_> {
             id::ENTROPY if ENTROPY.get().is_none() => Rng::new(transport).map(|rng| {
                 ENTROPY.call_once(|| rng);
             }),
-            id::CONSOLE if self.settings.console == Console::Virtio => {
-                VirtioConsole::new(transport).map(console::use_virtio)
+            id::CONSOLE if self.settings.console != Console::Serial || !self.settings.ports.is_empty() => {
+                VirtioConsole::new(transport, &self.settings.ports).map(console::use_virtio)
             }
             kind => {
                 info!("virtio device at {place}: type {kind} is not driven");

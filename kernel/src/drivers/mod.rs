@@ -10,5 +10,6 @@ mod pci;
 mod service;
 pub mod virtio;
 
+pub use console::{begin, set_node as set_terminal_node, standard_streams};
 pub use discover::start;
 pub use service::{arm, guard, has_come, next_deadline, poll, poll_idle, poll_if_due, settle, shutdown};

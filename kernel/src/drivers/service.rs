@@ -77,11 +77,26 @@ pub fn poll_if_due() -> bool {
 /// Before the machine ends: lets what was sent arrive, and the host take what was written. It works on its own time, and
 /// what it has not taken would be gone with the machine.
 pub fn shutdown() {
-    /// How long the host may take: one whose console's reader pauses may take long, and a broken device takes for ever.
+    /// How long the host may take: a broken device takes for ever. Only of the command's own ports is it known that what
+    /// reads them may pause for as long as it likes, and that somebody can end the wait.
     const PATIENCE_NS: u64 = 5_000_000_000;
+    /// How long this CPU waits for them without sleeping, and how long it sleeps at a time from then on.
+    const EAGER_NS: u64 = 1_000_000;
+    const SLEEP_NS: u64 = 5_000_000;
     net::drain();
-    let deadline = time::now_ns() + PATIENCE_NS;
-    while !(net::is_drained() && console::is_drained()) && time::now_ns() < deadline {
+    let start = time::now_ns();
+    loop {
+        let now = time::now_ns();
+        let patient = now < start + PATIENCE_NS;
+        let network = !patient || net::is_drained();
+        if network && (console::is_drained() || !(patient || console::has_ports())) {
+            return;
+        }
+        if now > start + EAGER_NS {
+            time::interrupt_by(now + SLEEP_NS);
+            coracle_hal::cpu::wait_for_interrupt(|| true);
+            time::take_expired();
+        }
         coracle_hal::cpu::relax();
     }
 }

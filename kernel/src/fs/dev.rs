@@ -45,16 +45,16 @@ const LINKS: [(&str, &str); 5] = [
     ("core", "/proc/kcore"),
 ];
 
-static CONSOLE: Once<Arc<dyn File>> = Once::new();
+static TERMINAL: Once<Arc<dyn File>> = Once::new();
 
 /// Names the file behind /dev/console and /dev/tty. The first one stays.
-pub fn set_console(console: Arc<dyn File>) {
-    CONSOLE.call_once(|| console);
+pub fn set_terminal(terminal: Arc<dyn File>) {
+    TERMINAL.call_once(|| terminal);
 }
 
-/// The file behind /dev/console; ENXIO while there is none.
-pub fn console() -> Result<Arc<dyn File>, Errno> {
-    CONSOLE.get().cloned().ok_or(Errno::NXIO)
+/// The file behind /dev/console and /dev/tty; ENXIO if there is no terminal (tty(4)).
+fn terminal() -> Result<Arc<dyn File>, Errno> {
+    TERMINAL.get().cloned().ok_or(Errno::NXIO)
 }
 
 /// The root directory of a new /dev.
@@ -79,7 +79,7 @@ pub fn open(number: u64, place: Place, _flags: u32) -> Result<Arc<dyn File>, Err
         (1, 5) => Memory::Zero,
         (1, 7) => Memory::Full,
         (1, 8 | 9) => Memory::Random,
-        (5, 0 | 1) => return console(),
+        (5, 0 | 1) => return terminal(),
         _ => return Err(Errno::NXIO),
     };
     Ok(Arc::new(MemoryDevice { kind, place }))

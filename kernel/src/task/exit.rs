@@ -79,6 +79,7 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
     if first {
         // The program the machine was started for: the machine ends with it.
         process.descriptors.close_all();
+        super::farewell::end_others(process);
         power::off(status.shell_status());
     }
     process.timers.clear();

@@ -2,6 +2,7 @@
 pub mod clone;
 pub mod exec;
 pub mod exit;
+mod farewell;
 pub mod futex;
 pub mod limits;
 pub mod process;

@@ -261,6 +261,17 @@ pub fn of_group(group: i32) -> impl Iterator<Item = Arc<Process>> {
     all().filter(move |process| process.group.load(Relaxed) == group)
 }
 
+/// Whether no process of the group has a parent outside of it in the same session, where a shell could let it go on once it
+/// was stopped (an orphaned process group: setpgid(2), and POSIX.1-2017, section 3.264).
+pub fn is_orphaned(group: i32) -> bool {
+    of_group(group).all(|process| {
+        process.parent().is_none_or(|parent| {
+            parent.group.load(Relaxed) == group
+                || parent.session.load(Relaxed) != process.session.load(Relaxed)
+        })
+    })
+}
+
 /// Number of threads in all processes.
 pub fn thread_count() -> usize {
     THREADS.read().len()

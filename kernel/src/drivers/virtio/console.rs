@@ -1,119 +1,206 @@
-//! Console device (virtio 1.2, section 5.3): one port, two queues.
-use super::transport::{Doorbell, SetupError, Transport};
-use super::{Queue, QueueMemory};
+//! Console device (virtio 1.2, section 5.3): a console, or ports that have names.
+use super::port::{Half, Port};
+use super::transport::{SetupError, Transport};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use coracle_hal::dma::PacketBuffer;
+use coracle_hal::time;
+use coracle_image::cmdline::Port as Role;
+use coracle_virtio::device::console::{Control, Event, config, features as console_features, queue};
 use coracle_virtio::device::{features, id};
-use coracle_virtio::queue::{Layout, Piece};
 use spin::Mutex;
 
-/// Queues of port 0 (section 5.3.2).
-const RECEIVE: u16 = 0;
-const TRANSMIT: u16 = 1;
-/// Buffers in each: the host blocks, and nothing is lost, when they are used up.
-const QUEUE_SIZE: u16 = 8;
-/// Bytes offered for input at a time.
-const INPUT_BYTES: u32 = 512;
+/// Buffers for control messages, each way: as many as come at once when the device announces its ports.
+const CONTROL_BUFFERS: u16 = 16;
+/// Bytes of a control message that are looked at: longer names than this are none of ours.
+const CONTROL_MOST: usize = 64;
+/// How long the device may take to say what its ports are.
+const PATIENCE_NS: u64 = 2_000_000_000;
+/// The same where it need not have the port that is looked for.
+const GLANCE_NS: u64 = 100_000_000;
 
 /// The device.
 pub struct VirtioConsole {
     transport: Transport,
-    input: Mutex<Half>,
-    output: Mutex<Half>,
+    /// The control queues; a device with one port may have none.
+    control: Option<ControlQueues>,
+    ports: Vec<Named>,
+    /// The ports are those that have names.
+    named: bool,
 }
 
-struct Half {
-    queue: Queue<PacketBuffer>,
-    doorbell: Doorbell,
+/// What the device says of its ports, and what it is answered.
+struct ControlQueues {
+    receive: Mutex<Half>,
+    transmit: Mutex<Half>,
 }
 
-impl Half {
-    fn new(transport: &Transport, index: u16, event_index: bool) -> Result<Half, SetupError> {
-        let size = transport.queue_size(index).min(QUEUE_SIZE);
-        let layout = Layout::new(size, 0, 0).ok_or(SetupError::Queue)?;
-        let queue = QueueMemory::queue(layout, event_index).ok_or(SetupError::Memory)?;
-        let doorbell = transport.start_queue(index, queue.addresses(), queue.size())?;
-        Ok(Half { queue, doorbell })
-    }
-
-    fn give(&mut self, buffer: PacketBuffer, len: u32, writable: bool) {
-        let piece = Piece { address: buffer.phys(), len, writable };
-        // Only a broken device refuses; its console is lost.
-        let _ = self.queue.add(core::iter::once(piece), buffer);
-    }
-
-    fn publish(&mut self) {
-        if self.queue.publish() {
-            self.doorbell.ring();
-        }
-    }
+/// A port and what it is for.
+struct Named {
+    port: Arc<Port>,
+    /// Told by its name; `None` until then, and of a port without one.
+    role: Mutex<Option<Role>>,
 }
 
 impl VirtioConsole {
-    /// Sets the device up and offers it buffers for input.
-    pub fn new(transport: Transport) -> Result<VirtioConsole, SetupError> {
+    /// Sets the device up. `roles`: the ports with names that it is to have; none, if it is to be a console, which is
+    /// port 0.
+    pub fn new(transport: Transport, roles: &[Role]) -> Result<VirtioConsole, SetupError> {
         debug_assert_eq!(transport.device_type(), id::CONSOLE);
-        let event_index = transport.negotiate(features::EVENT_IDX)? & features::EVENT_IDX != 0;
-        let mut input = Half::new(&transport, RECEIVE, event_index)?;
-        let output = Half::new(&transport, TRANSMIT, event_index)?;
-        transport.start();
-        while input.queue.room() > 0 {
-            let buffer = PacketBuffer::alloc().ok_or(SetupError::Memory)?;
-            input.give(buffer, INPUT_BYTES, true);
+        let named = !roles.is_empty();
+        let agreed = transport.negotiate(features::EVENT_IDX | console_features::MULTIPORT)?;
+        let events = agreed & features::EVENT_IDX != 0;
+        let several = agreed & console_features::MULTIPORT != 0;
+        if named && !several {
+            return Err(SetupError::Features);
         }
-        input.publish();
-        input.queue.request_interrupt();
-        Ok(VirtioConsole { transport, input: Mutex::new(input), output: Mutex::new(output) })
-    }
-
-    /// Writes all bytes, waiting for the host where it is slow.
-    pub fn write(&self, bytes: &[u8]) {
-        let mut output = self.output.lock();
-        for chunk in bytes.chunks(PacketBuffer::SIZE) {
-            let mut buffer = None;
-            while output.queue.room() == 0 {
-                match output.queue.pop() {
-                    Ok(Some(used)) => buffer = Some(used.token),
-                    Ok(None) => coracle_hal::cpu::relax(),
-                    Err(_) => return,
+        // QEMU keeps port 0 for consoles, and counts the others in the order of its arguments.
+        let numbers = if named { 1..=roles.len() as u32 } else { 0..=0 };
+        if named && u32::from(transport.config_u16(config::MAX_PORTS)) <= *numbers.end() {
+            return Err(SetupError::Configuration);
+        }
+        let mut ports = Vec::new();
+        for number in numbers {
+            let queues = queue::of_port(number).ok_or(SetupError::Configuration)?;
+            let port = Port::new(&transport, number, queues, events)?;
+            ports.push(Named { port: Arc::new(port), role: Mutex::new(None) });
+        }
+        let control = if several { Some(ControlQueues::new(&transport, events)?) } else { None };
+        transport.start();
+        let console = VirtioConsole { transport, control, ports, named };
+        match &console.control {
+            None => {
+                for named in &console.ports {
+                    named.port.start()?;
+                    named.port.set_connected(true);
                 }
             }
-            let Some(mut buffer) = buffer.or_else(PacketBuffer::alloc) else { return };
-            buffer.as_mut_slice()[..chunk.len()].copy_from_slice(chunk);
-            output.give(buffer, chunk.len() as u32, false);
-            output.publish();
+            Some(control) => {
+                control.receive.lock().offer_all()?;
+                control.send(0, Event::DeviceReady, 1);
+                if named {
+                    let known = |role: &Role| console.port(*role).is_some();
+                    console.wait_until(PATIENCE_NS, || roles.iter().all(known))?;
+                } else {
+                    console.wait_until(GLANCE_NS, || {
+                        console.ports.iter().all(|named| named.port.is_connected())
+                    })?;
+                }
+            }
         }
-        while let Ok(Some(_)) = output.queue.pop() {}
+        Ok(console)
     }
 
-    /// Whether the host has taken all that was written.
-    pub fn is_drained(&self) -> bool {
-        let mut output = self.output.lock();
-        // A broken device takes nothing any more.
-        while let Ok(Some(_)) = output.queue.pop() {}
-        output.queue.outstanding() == 0
+    /// Listens to the device until it has said what is waited for.
+    fn wait_until(&self, patience_ns: u64, done: impl Fn() -> bool) -> Result<(), SetupError> {
+        let deadline = time::now_ns() + patience_ns;
+        while !done() {
+            if time::now_ns() > deadline {
+                return Err(SetupError::Configuration);
+            }
+            self.take_control();
+            coracle_hal::cpu::relax();
+        }
+        Ok(())
     }
 
-    /// Whether input may have come since it was last taken.
+    /// The port for `role`.
+    pub fn port(&self, role: Role) -> Option<&Arc<Port>> {
+        self.ports.iter().find(|named| *named.role.lock() == Some(role)).map(|named| &named.port)
+    }
+
+    /// The port that is a console, where ports have no names.
+    pub fn plain(&self) -> Option<&Arc<Port>> {
+        self.ports.first().filter(|_| !self.named).map(|named| &named.port)
+    }
+
+    /// Lets the host's side send: what it has sent so far waits there.
+    pub fn open(&self, port: &Port) {
+        if let Some(control) = &self.control {
+            control.send(port.number(), Event::PortOpen, 1);
+        }
+    }
+
+    /// Whether the device may have done something since [`VirtioConsole::poll`].
     #[inline]
     pub fn interrupted(&self) -> bool {
         self.transport.irq().is_pending()
     }
 
-    /// Hands input that has come to `sink` as long as there is room for it (which `sink` tells), and asks for an
-    /// interrupt with the next.
-    pub fn take_input(&self, mut room: bool, mut sink: impl FnMut(&[u8]) -> bool) {
-        self.transport.acknowledge();
-        let mut input = self.input.lock();
+    /// Takes what the device says, and wakes those that wait for its ports. Cheap if it has done nothing.
+    pub fn poll(&self) {
+        if !self.transport.acknowledge() {
+            return;
+        }
+        self.take_control();
+        for named in &self.ports {
+            named.port.announce();
+        }
+    }
+
+    /// Whether the host has taken all that was written.
+    pub fn is_drained(&self) -> bool {
+        self.ports.iter().all(|named| named.port.is_drained())
+    }
+
+    /// Obeys the control messages that have come.
+    fn take_control(&self) {
+        let Some(control) = &self.control else { return };
+        let mut receive = control.receive.lock();
         loop {
-            while room && let Ok(Some(used)) = input.queue.pop() {
-                room = sink(&used.token.as_slice()[..used.len as usize]);
-                input.give(used.token, INPUT_BYTES, true);
+            while let Some((buffer, len)) = receive.received() {
+                let len = len.min(CONTROL_MOST);
+                let mut bytes = [0; CONTROL_MOST];
+                bytes[..len].copy_from_slice(&buffer.as_slice()[..len]);
+                // Given back first: the device answers at once, and drops what it has no buffer for.
+                receive.offer(buffer);
+                receive.publish();
+                if let Some(message) = Control::parse(&bytes[..len]) {
+                    self.obey(control, message);
+                }
             }
-            input.publish();
-            // A broken device says for ever that it has returned something; it has nothing to give.
-            if !room || !input.queue.request_interrupt() || input.queue.outstanding() == 0 {
-                break;
+            if !receive.request_interrupt() {
+                return;
             }
         }
+    }
+
+    fn obey(&self, control: &ControlQueues, message: Control<'_>) {
+        let Some(named) = self.ports.iter().find(|named| named.port.number() == message.port) else { return };
+        match message.event {
+            Event::DeviceAdd => {
+                let started = named.port.start().is_ok();
+                control.send(message.port, Event::PortReady, u16::from(started));
+            }
+            Event::PortName => {
+                let role = Role::ALL.into_iter().find(|role| role.name().as_bytes() == message.rest);
+                // A name stays what it is.
+                let mut known = named.role.lock();
+                *known = known.or(role);
+            }
+            Event::PortOpen => named.port.set_connected(message.value != 0),
+            Event::DeviceRemove => named.port.set_connected(false),
+            Event::DeviceReady | Event::PortReady | Event::ConsolePort | Event::Resize => {}
+        }
+    }
+}
+
+impl ControlQueues {
+    fn new(transport: &Transport, events: bool) -> Result<ControlQueues, SetupError> {
+        Ok(ControlQueues {
+            receive: Mutex::new(Half::new(transport, queue::CONTROL_RECEIVE, CONTROL_BUFFERS, events)?),
+            transmit: Mutex::new(Half::new(transport, queue::CONTROL_TRANSMIT, CONTROL_BUFFERS, events)?),
+        })
+    }
+
+    /// Tells the device something of a port. There are few messages, and the device reads them at once.
+    fn send(&self, port: u32, event: Event, value: u16) {
+        let bytes = Control { port, event, value, rest: &[] }.encode();
+        let mut transmit = self.transmit.lock();
+        transmit.reap();
+        let Some(mut buffer) = PacketBuffer::alloc() else { return };
+        buffer.as_mut_slice()[..bytes.len()].copy_from_slice(&bytes);
+        transmit.send(buffer, bytes.len());
+        transmit.publish();
     }
 }

@@ -3,6 +3,7 @@ pub mod console;
 mod memory;
 pub mod net;
 mod net_queues;
+pub mod port;
 pub mod rng;
 pub mod transport;
 

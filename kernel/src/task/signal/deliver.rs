@@ -3,10 +3,11 @@ use super::frame;
 use super::info::{SigInfo, bit};
 use super::state::{Action, DEFAULT, DefaultAction, IGNORE, default_action};
 use crate::errno::Errno;
-use crate::task::exit;
 use crate::task::thread::{Thread, Work};
+use crate::task::{exit, process};
 use alloc::sync::Arc;
 use coracle_hal::context::UserContext;
+use core::sync::atomic::Ordering;
 use linux_raw_sys::general as abi;
 
 /// Length of the `syscall` instruction, to start a call again.
@@ -20,6 +21,10 @@ pub fn deliver(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: boo
             IGNORE => {}
             DEFAULT => match default_action(info.signal) {
                 DefaultAction::Ignore | DefaultAction::Continue => {}
+                // Nobody could let an orphaned group go on; SIGSTOP stops it all the same (setpgid(2), signal(7)).
+                DefaultAction::Stop
+                    if info.signal != abi::SIGSTOP
+                        && process::is_orphaned(thread.process.group.load(Ordering::Relaxed)) => {}
                 DefaultAction::Stop => {
                     thread.process.stop(info.signal);
                     // The stop is obeyed by the caller of this function.

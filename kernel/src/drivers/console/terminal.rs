@@ -1,5 +1,5 @@
-//! The console: where the program's standard streams go, over the serial port or a virtio console.
-use super::virtio::console::VirtioConsole;
+//! The terminal (termios(3), ioctl_tty(2)), over the serial port or a port of a virtio console.
+use crate::drivers::virtio::port::Port;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::fs::stat::{Metadata, device_number};
@@ -7,10 +7,10 @@ use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
 use crate::task::signal::{SigInfo, send_to_group};
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_control::Window;
 use coracle_hal::irq::Irq;
 use coracle_tty::{LineDiscipline, Signal, TERMIOS_BYTES, Termios};
 use core::any::Any;
@@ -20,35 +20,45 @@ use linux_raw_sys::ioctl as n;
 use spin::{Mutex, Once};
 
 /// Where bytes go and come from.
-enum Line {
-    Serial { irq: Option<Irq> },
-    Virtio(Box<VirtioConsole>),
+pub enum Line {
+    /// The first serial port. Its other end carries a file or a pipe, or is a terminal that edits lines itself.
+    Serial {
+        /// Its interrupt, if there is a port at all.
+        irq: Option<Irq>,
+    },
+    /// A virtio console of which no more is known than of a serial port.
+    Plain(Arc<Port>),
+    /// A terminal that passes on each key.
+    Terminal(Arc<Port>),
+    /// A terminal that is only written to.
+    Screen(Arc<Port>),
 }
 
-/// The console. There is one; `/dev/console`, `/dev/tty` and the standard streams are this file.
-pub struct Console {
+/// The terminal. There is at most one: `/dev/console`, `/dev/tty`, and the standard streams that have no port of their own.
+pub struct Terminal {
     line: Line,
     state: Mutex<State>,
-    /// Held for a whole write, so that the lines of two threads don't mix.
+    /// Held for a whole piece of a write to the serial port, so that those of two threads don't mix.
     writing: Mutex<()>,
     source: PollSource,
+    /// What stat(2) says of /dev/console: ttyname(3) looks for the terminal by that.
+    node: Once<Stat>,
 }
 
 struct State {
     discipline: LineDiscipline,
-    /// Rows, columns, and the same in pixels (`struct winsize`).
-    window: [u8; WINSIZE_BYTES],
+    window: Window,
     /// Foreground process group, once one was set.
     group: Option<i32>,
-    /// The end of the input has been read. Whoever feeds the console sends it once, and nothing after it, so that it
-    /// stays at its end, as a file or a closed pipe does.
+    /// The end of the input has been read: of a line that carries a file or a pipe it comes once, and nothing after it; a
+    /// terminal may be hung up.
     ended: bool,
 }
 
 /// Size of `struct winsize`.
 const WINSIZE_BYTES: usize = 8;
 /// Bytes copied from the program at a time.
-const CHUNK: usize = 512;
+const CHUNK: usize = 1024;
 /// Mode of the device node: a character device, rw for its owner, w for its group.
 const MODE: u32 = linux_raw_sys::general::S_IFCHR | 0o620;
 /// Device number 5:1, /dev/console (Linux's devices.txt).
@@ -56,71 +66,75 @@ const DEVICE: u64 = device_number(5, 1);
 /// The group that is in the foreground until a shell says otherwise: that of the image's program.
 const FIRST_PROCESS: i32 = 1;
 
-static CONSOLE: Once<Arc<Console>> = Once::new();
-
-/// Makes the virtio console the one in use. Does nothing once the console was used.
-pub fn use_virtio(device: VirtioConsole) {
-    CONSOLE.call_once(|| Console::new(Line::Virtio(Box::new(device))));
-}
-
-/// The console; the serial port, if nothing else was chosen.
-pub fn get() -> &'static Arc<Console> {
-    CONSOLE.call_once(|| Console::new(Line::Serial { irq: coracle_hal::console::enable_receive_interrupt() }))
-}
-
-/// Takes input that has come. Cheap if none has.
-#[inline]
-pub fn poll() {
-    if let Some(console) = CONSOLE.get()
-        && console.interrupted()
-    {
-        console.take_input();
-    }
-}
-
-/// Before a sleep: true if input has come.
-pub fn arm() -> bool {
-    CONSOLE.get().is_some_and(|console| console.interrupted())
-}
-
-/// Whether all that was written has left the machine.
-pub fn is_drained() -> bool {
-    match CONSOLE.get().map(|console| &console.line) {
-        Some(Line::Virtio(device)) => device.is_drained(),
-        Some(Line::Serial { .. }) | None => true,
-    }
-}
-
-impl Console {
-    fn new(line: Line) -> Arc<Console> {
-        crate::log::input_ready();
-        let state = State {
-            discipline: LineDiscipline::default(),
-            window: [0; WINSIZE_BYTES],
-            group: None,
-            ended: false,
+impl Terminal {
+    /// The terminal at `line`, of this size.
+    pub fn new(line: Line, window: Window) -> Arc<Terminal> {
+        let discipline = match &line {
+            Line::Serial { .. } | Line::Plain(_) => LineDiscipline::line(),
+            Line::Terminal(_) => LineDiscipline::terminal(),
+            Line::Screen(_) => LineDiscipline::default(),
         };
-        Arc::new(Console {
+        Arc::new(Terminal {
             line,
-            state: Mutex::new(state),
+            state: Mutex::new(State { discipline, window, group: None, ended: false }),
             writing: Mutex::new(()),
             source: PollSource::new(),
+            node: Once::new(),
         })
     }
 
-    #[inline]
-    fn interrupted(&self) -> bool {
+    /// Says what stat(2) gives: the device node's.
+    pub fn set_node(&self, node: Stat) {
+        self.node.call_once(|| node);
+    }
+
+    /// The port, if it is not the serial one.
+    pub fn port(&self) -> Option<&Port> {
         match &self.line {
-            Line::Serial { irq } => irq.as_ref().is_some_and(Irq::is_pending),
-            Line::Virtio(device) => device.interrupted(),
+            Line::Serial { .. } => None,
+            Line::Plain(port) | Line::Terminal(port) | Line::Screen(port) => Some(port),
         }
     }
 
-    /// Writes bytes as they are.
-    fn put(&self, bytes: &[u8]) {
-        match &self.line {
-            Line::Serial { .. } => coracle_hal::console::write(bytes),
-            Line::Virtio(device) => device.write(bytes),
+    /// Whether the serial port has something to say.
+    #[inline]
+    pub fn interrupted(&self) -> bool {
+        matches!(&self.line, Line::Serial { irq } if irq.as_ref().is_some_and(Irq::is_pending))
+    }
+
+    /// Takes what has come, and wakes those that wait for the device.
+    pub fn poll(&self) {
+        self.take_input();
+        if self.port().is_some() {
+            self.source.notify(Events::OUT | Events::WRNORM);
+        }
+    }
+
+    /// The terminal has this size from now on; the program hears of a change by SIGWINCH.
+    pub fn set_window(&self, window: Window) {
+        let changed = core::mem::replace(&mut self.state.lock().window, window) != window;
+        if changed {
+            self.send(linux_raw_sys::general::SIGWINCH);
+        }
+    }
+
+    /// Writes bytes as they are if that takes no waiting.
+    fn echo(&self, bytes: &[u8]) {
+        match self.port() {
+            None => coracle_hal::console::write(bytes),
+            Some(port) => port.write_if_room(bytes),
+        }
+    }
+
+    /// Writes all bytes as they are.
+    fn put(&self, bytes: &[u8], nonblock: bool) -> SysResult {
+        match self.port() {
+            None => {
+                let _writing = self.writing.lock();
+                coracle_hal::console::write(bytes);
+                Ok(bytes.len())
+            }
+            Some(port) => port.write(&mut UserBuf::kernel_in(bytes), nonblock),
         }
     }
 
@@ -133,7 +147,7 @@ impl Console {
             // What there is no room for stays with the device; the next read fetches it.
             let mut take = |bytes: &[u8]| {
                 for byte in bytes {
-                    signal = discipline.input(*byte, |echo| self.put(echo)).or(signal);
+                    signal = discipline.input(*byte, |echo| self.echo(echo)).or(signal);
                 }
                 discipline.has_room()
             };
@@ -147,9 +161,15 @@ impl Console {
                         room = take(&[byte]);
                     }
                 }
-                Line::Virtio(device) => device.take_input(room, take),
+                Line::Plain(port) | Line::Terminal(port) => {
+                    // Looked at first: what came before the end is in the queue by then.
+                    let hung_up = port.is_hung_up();
+                    port.take_input(room, take);
+                    state.ended |= hung_up && state.discipline.has_room();
+                }
+                Line::Screen(_) => state.ended = true,
             }
-            state.discipline.readable()
+            state.ended || state.discipline.readable()
         };
         if let Some(signal) = signal {
             self.signal(signal);
@@ -165,6 +185,11 @@ impl Console {
             Signal::Quit => linux_raw_sys::general::SIGQUIT,
             Signal::Stop => linux_raw_sys::general::SIGTSTP,
         };
+        self.send(number);
+    }
+
+    /// Sends a signal to the foreground process group.
+    fn send(&self, number: u32) {
         let group = self.state.lock().group.unwrap_or(FIRST_PROCESS);
         // A group that is gone needs no signal.
         let _ = send_to_group(group, SigInfo::kernel(number));
@@ -193,7 +218,7 @@ fn write_user(address: usize, src: &[u8]) -> SysResult {
     if UserBuf::user(address, src.len()).put(src)? < src.len() { Err(Errno::FAULT) } else { Ok(0) }
 }
 
-impl File for Console {
+impl File for Terminal {
     fn read(&self, dst: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
         if dst.remaining() == 0 {
             return Ok(0);
@@ -208,8 +233,10 @@ impl File for Console {
             self.take_input();
             let mut state = self.state.lock();
             let bytes = state.discipline.read(dst.remaining());
-            // An empty line of canonical input is the end of the file.
-            state.ended |= wait.is_none() && bytes.as_ref().is_some_and(Vec::is_empty);
+            if !matches!(self.line, Line::Terminal(_)) {
+                // An empty line of canonical input is the end of the file.
+                state.ended |= wait.is_none() && bytes.as_ref().is_some_and(Vec::is_empty);
+            }
             bytes.or_else(|| state.ended.then(Vec::new)).ok_or(Errno::AGAIN)
         });
         match bytes {
@@ -220,41 +247,54 @@ impl File for Console {
         }
     }
 
-    fn write(&self, src: &mut UserBuf, _offset: u64, _nonblock: bool) -> SysResult {
+    fn write(&self, src: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
+        let crlf = linux_raw_sys::general::OPOST | linux_raw_sys::general::ONLCR;
+        if self.state.lock().discipline.termios().output & crlf != crlf
+            && let Some(port) = self.port()
+        {
+            return port.write(src, nonblock);
+        }
         let mut chunk = [0; CHUNK];
+        // Each byte may become two; a port takes that much in one step.
+        let mut expanded = heapless::Vec::<u8, { 2 * CHUNK }>::new();
+        let mut done = 0;
         loop {
             let len = match src.take(&mut chunk) {
-                Ok(0) => return Ok(src.done()),
+                Ok(0) => return Ok(done),
                 Ok(len) => len,
-                Err(_) if src.done() > 0 => return Ok(src.done()),
+                Err(_) if done > 0 => return Ok(done),
                 Err(error) => return Err(error),
             };
             let output = self.state.lock().discipline.termios().output;
-            let _writing = self.writing.lock();
-            let crlf = linux_raw_sys::general::OPOST | linux_raw_sys::general::ONLCR;
-            if output & crlf == crlf {
-                for line in chunk[..len].split_inclusive(|byte| *byte == b'\n') {
-                    match line.strip_suffix(b"\n") {
-                        Some(text) => {
-                            self.put(text);
-                            self.put(b"\r\n");
-                        }
-                        None => self.put(line),
-                    }
+            expanded.clear();
+            for byte in &chunk[..len] {
+                if *byte == b'\n' && output & crlf == crlf {
+                    // There is room: see above.
+                    let _ = expanded.push(b'\r');
                 }
-            } else {
-                self.put(&chunk[..len]);
+                let _ = expanded.push(*byte);
+            }
+            match self.put(&expanded, nonblock) {
+                Ok(_) => done += len,
+                Err(_) if done > 0 => return Ok(done),
+                // As Linux has it of a terminal that was hung up.
+                Err(Errno::PIPE) => return Err(Errno::IO),
+                Err(error) => return Err(error),
             }
         }
     }
 
     fn stat(&self) -> Result<Stat, Errno> {
-        Ok(Metadata { mode: MODE, rdev: DEVICE, links: 1, ..Metadata::default() }.stat())
+        let nameless = || Metadata { mode: MODE, rdev: DEVICE, links: 1, ..Metadata::default() }.stat();
+        Ok(self.node.get().copied().unwrap_or_else(nameless))
     }
 
     fn readiness(&self) -> Events {
         self.take_input();
-        let mut events = Events::OUT | Events::WRNORM;
+        let mut events = Events::empty();
+        if self.port().is_none_or(Port::has_room) {
+            events |= Events::OUT | Events::WRNORM;
+        }
         let state = self.state.lock();
         if state.ended || state.discipline.readable() {
             events |= Events::IN | Events::RDNORM;
@@ -278,11 +318,19 @@ impl File for Console {
                 }
                 Ok(0)
             }
-            n::TIOCGWINSZ => write_user(argument, &self.state.lock().window),
+            n::TIOCGWINSZ => {
+                let Window { rows, columns, width, height } = self.state.lock().window;
+                let mut bytes = [0; WINSIZE_BYTES];
+                for (place, word) in bytes.chunks_exact_mut(2).zip([rows, columns, width, height]) {
+                    place.copy_from_slice(&word.to_le_bytes());
+                }
+                write_user(argument, &bytes)
+            }
             n::TIOCSWINSZ => {
-                let mut window = [0; WINSIZE_BYTES];
-                read_user(argument, &mut window)?;
-                self.state.lock().window = window;
+                let mut bytes = [0; WINSIZE_BYTES];
+                read_user(argument, &mut bytes)?;
+                let word = |index: usize| u16::from_le_bytes([bytes[2 * index], bytes[2 * index + 1]]);
+                self.set_window(Window { rows: word(0), columns: word(1), width: word(2), height: word(3) });
                 Ok(0)
             }
             n::TIOCGPGRP => {
@@ -305,7 +353,7 @@ impl File for Console {
                 write_user(argument, &available.to_le_bytes())
             }
             n::TIOCOUTQ => write_user(argument, &0i32.to_le_bytes()),
-            // Output is out when write(2) returns, there is no flow to control, and the terminal is ours already.
+            // Output is with the device when write(2) returns, there is no flow to control, and the terminal is ours already.
             n::TCSBRK | n::TCSBRKP | n::TCXONC | n::TIOCSCTTY | n::TIOCNOTTY | n::TIOCEXCL | n::TIOCNXCL => {
                 Ok(0)
             }

@@ -1,0 +1,8 @@
+//! The console: the terminal, the program's standard streams, and the control channel, over the serial port or over the
+//! ports of a virtio console.
+mod control;
+mod standard;
+mod stream;
+mod terminal;
+
+pub use standard::{arm, begin, has_ports, is_drained, poll, set_node, standard_streams, start, use_virtio};
