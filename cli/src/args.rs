@@ -185,12 +185,16 @@ pub struct RunArgs {
     pub machine: Machine,
 
     /// The device that carries the program's standard streams
-    #[arg(long, value_enum, default_value_t, hide = true)]
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true, value_name = "virtio|serial")]
     pub console: ConsoleKind,
 
     /// Kernel messages to show on stderr
     #[arg(long, value_enum, default_value_t)]
     pub log: Log,
+
+    /// Write what the kernel and this command say to FILE, in place of stderr
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
 
     /// Choose the random addresses of kernel and program by this number, for repeatable debugging
     #[arg(long, value_name = "HEX", value_parser = seed)]
@@ -261,6 +265,10 @@ pub struct StopArgs {
     /// Names of the guests
     #[arg(required = true)]
     pub names: Vec<String>,
+
+    /// How long a program may take to end after SIGTERM, before its guest is killed
+    #[arg(short = 't', long = "time", value_name = "SECONDS", default_value_t = 10)]
+    pub seconds: u64,
 }
 
 /// `coracle kernel`
@@ -309,11 +317,11 @@ impl Machine {
 /// A device for the standard streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ConsoleKind {
-    /// The first serial port
+    /// Ports of a virtio console: quick, and standard output and error apart
     #[default]
-    Serial,
-    /// A virtio console
     Virtio,
+    /// The first serial port, for both, and slow
+    Serial,
 }
 
 /// Kernel messages to show.

@@ -1,8 +1,12 @@
 //! Errors for people: what is wrong, why, and what to do about it.
 
 use std::fmt::{self, Display};
+use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What every fallible step of the command gives.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -102,9 +106,40 @@ pub fn warn(text: impl Display) {
     note(format_args!("{}: {text}", paint().sgr("1;33", "warning")));
 }
 
+/// The terminal does not begin a line anew at a line feed.
+static RAW_TERMINAL: AtomicBool = AtomicBool::new(false);
+
+/// Says whether the terminal is raw.
+pub fn set_raw_terminal(raw: bool) {
+    RAW_TERMINAL.store(raw, Ordering::SeqCst);
+}
+
+/// The file that takes what would be said on stderr.
+static LOG: OnceLock<File> = OnceLock::new();
+
+/// Has [`note`] and [`warn`] write to a file from now on, which is made or emptied, and which others can't read.
+///
+/// # Errors
+/// If it can't be written.
+pub fn log_to(path: &Path) -> Result<()> {
+    let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    // The first one stays: there is one command line.
+    let _ = LOG.set(options.map_err(|error| cannot("write", path, &error))?);
+    Ok(())
+}
+
 /// Says something on stderr, after the command's name.
 pub fn note(text: impl Display) {
-    let _ = writeln!(std::io::stderr(), "coracle: {text}");
+    if let Some(mut log) = LOG.get() {
+        // A full disk must not end a guest.
+        let _ = log.write_all(format!("coracle: {text}\n").as_bytes());
+        return;
+    }
+    let mut line = format!("coracle: {text}\n");
+    if RAW_TERMINAL.load(Ordering::SeqCst) && std::io::stderr().is_terminal() {
+        line = line.replace('\n', "\r\n");
+    }
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
 /// Reads a file, and says which one if that fails.

@@ -1,7 +1,8 @@
 //! Guests that have a name: `ps`, `logs` and `stop`, and where what they need is kept.
 //!
-//! A directory of the user's holds up to four files per name: `NAME.lock`, which the guest's command keeps locked as
-//! long as it runs and which holds its process number, `NAME.info`, `NAME.log` and, when it has ended, `NAME.status`.
+//! A directory of the user's holds up to five files per name: `NAME.lock`, which the guest's command keeps locked as long
+//! as it runs and which holds its process number, `NAME.info`, `NAME.log`, `NAME.grace` if `coracle stop` has said how long
+//! it may take to end, and, when it has ended, `NAME.status`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -14,16 +15,19 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::args::{LogsArgs, PsArgs, StopArgs};
-use crate::error::{Error, Result, cannot};
+use crate::error::{Error, Result, cannot, warn};
 use crate::output;
 
-/// How long a guest may take to end before it is ended.
+/// How long a command may take to end a guest that didn't end in time.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often something that is waited for is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// The permissions of a mode that are not the owner's (inode(7)).
 const OTHERS: u32 = 0o077;
+
+/// Stands behind the status of a guest that was killed.
+const KILLED: &str = " (killed)";
 
 /// A name that is held as long as this lives.
 pub struct Claim {
@@ -50,7 +54,7 @@ impl Claim {
                 .help(format!("end it with `coracle stop {name}`, or choose another with --name")));
         }
         lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(fail)?;
-        for kind in ["status", "info"] {
+        for kind in ["status", "info", "grace"] {
             // There may have been no earlier guest of that name.
             let _ = fs::remove_file(file(name, kind)?);
         }
@@ -63,10 +67,11 @@ impl Claim {
         fs::write(&path, summary).map_err(|error| cannot("write", &path, &error))
     }
 
-    /// Notes how the guest ended.
-    pub fn ended(&self, status: u8) -> Result<()> {
+    /// Notes how the guest ended. `killed`: it did not do so itself.
+    pub fn ended(&self, status: u8, killed: bool) -> Result<()> {
         let path = file(&self.name, "status")?;
-        fs::write(&path, status.to_string()).map_err(|error| cannot("write", &path, &error))
+        let killed = if killed { KILLED } else { "" };
+        fs::write(&path, format!("{status}{killed}")).map_err(|error| cannot("write", &path, &error))
     }
 }
 
@@ -232,23 +237,41 @@ pub fn logs(args: &LogsArgs) -> Result<()> {
     }
 }
 
-/// `coracle stop`
+/// How long a guest's program may take to end, if `coracle stop` has said so.
+pub fn grace(name: &str) -> Option<Duration> {
+    let seconds = fs::read_to_string(file(name, "grace").ok()?).ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// `coracle stop`: asks all at once, then waits for each.
 pub fn stop(args: &StopArgs) -> Result<()> {
+    let grace = Duration::from_secs(args.seconds);
+    let send = |name: &str, pid, signal| match kill_process(pid, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(Error::new(format!("cannot stop `{name}`")).why(error)),
+    };
+    let mut stopping = Vec::new();
     for name in &args.names {
         let Some(pid) = Seen::find(name)?.running else {
             return Err(Error::new(format!("`{name}` is not running")));
         };
-        let start = Instant::now();
-        let send = |signal| match kill_process(pid, signal) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(error) => Err(Error::new(format!("cannot stop `{name}`")).why(error)),
-        };
-        send(Signal::TERM)?;
+        let path = file(name, "grace")?;
+        fs::write(&path, args.seconds.to_string()).map_err(|error| cannot("write", &path, &error))?;
+        send(name, pid, Signal::TERM)?;
+        stopping.push((name, pid));
+    }
+    // The guests' commands count the time, and kill; one that doesn't is killed itself.
+    let limit = Instant::now().checked_add(grace.saturating_add(PATIENCE));
+    for (name, pid) in stopping {
         while Seen::find(name)?.running == Some(pid) {
-            if start.elapsed() > PATIENCE {
-                send(Signal::KILL)?;
+            if limit.is_some_and(|limit| Instant::now() > limit) {
+                send(name, pid, Signal::KILL)?;
             }
             thread::sleep(GLANCE);
+        }
+        let status = file(name, "status").ok().and_then(|path| fs::read_to_string(path).ok());
+        if status.is_none_or(|status| status.ends_with(KILLED)) {
+            warn(format_args!("`{name}` did not end within {} s of SIGTERM: killed", args.seconds));
         }
         output::line(name)?;
     }

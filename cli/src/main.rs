@@ -21,6 +21,10 @@ use std::process::ExitCode;
 use args::Command;
 
 fn main() -> ExitCode {
+    if run::is_keeper() {
+        run::keep();
+        return ExitCode::SUCCESS;
+    }
     let result = match args::parse() {
         Command::Build(args) => pack::build(&args).map(|()| 0),
         Command::Run(args) => run::run(&args),

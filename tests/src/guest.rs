@@ -1,5 +1,9 @@
 //! Runs a program on Coracle, by `coracle run`.
-use std::process::{Child, Command};
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -69,9 +73,44 @@ pub fn run_within(program: &Program, machine: Machine, limit: Duration) -> Resul
     for path in &program.add {
         command.args(["--add", path]);
     }
-    command.arg(&file).arg("--").args(linux::arguments(program));
-    let outcome = finish(&mut command, program.stdin.clone(), limit)?;
+    let log = fresh_file("log");
+    command.arg("--log-file").arg(&log).arg(&file).arg("--").args(linux::arguments(program));
+    let outcome = finish_joined(command, program.stdin.clone(), limit)?;
+    let said = fs::read_to_string(&log).unwrap_or_default();
+    // It may not be there: the command may have failed before.
+    let _ = fs::remove_file(&log);
+    let outcome = Outcome { log: outcome.log + &said, ..outcome };
     Ok(if program.sort { outcome.sorted() } else { outcome })
+}
+
+/// A path of this run's own, below the folder for work.
+pub fn fresh_file(kind: &str) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    paths::work().join(format!("{kind}-{}-{number}", std::process::id()))
+}
+
+/// Runs a command to its end, or to the limit, its output streams joined in one pipe, as [`linux::run`] has it.
+///
+/// # Errors
+/// If it does not start.
+pub fn finish_joined(mut command: Command, stdin: Vec<u8>, limit: Duration) -> Result<Outcome, String> {
+    let (reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
+    let twin = writer.try_clone().map_err(|e| e.to_string())?;
+    command.stdin(Stdio::piped()).stdout(writer).stderr(twin).process_group(0);
+    let mut child = command.spawn().map_err(|e| format!("{command:?} does not start: {e}"))?;
+    let words = format!("{command:?}\n");
+    // The command holds the writing ends of the pipe, which has to close for its end to be seen.
+    drop(command);
+    let output = wait::collect(reader);
+    wait::feed(child.stdin.take().expect("stdin is a pipe"), stdin);
+    let status = wait::finish(&mut child, limit);
+    Ok(Outcome {
+        output: output.join().unwrap_or_default(),
+        status: status.map_or(-1, wait::shell_status),
+        log: words,
+        timed_out: status.is_none(),
+    })
 }
 
 /// Runs a command to its end, or to the limit.

@@ -15,4 +15,5 @@ pub mod nested;
 pub mod netns;
 pub mod outcome;
 pub mod paths;
+pub mod terminal;
 pub mod wait;

@@ -1,7 +1,9 @@
 //! `coracle run`: choosing a machine, starting it, and being its terminal until it ends.
 
 mod control;
+mod copy;
 mod detach;
+mod guest;
 mod host;
 mod loopback;
 mod memory_file;
@@ -9,6 +11,10 @@ mod plan;
 mod secrets;
 mod start;
 mod stdin;
+mod stop;
+mod streams;
+mod terminal;
 
 pub use plan::quoted;
 pub use start::run;
+pub use terminal::{is_keeper, keep};

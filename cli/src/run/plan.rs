@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 
+use coracle_control::Window;
 use coracle_image::Mode;
-use coracle_image::cmdline::{CommandLine, Console, IpSetting};
+use coracle_image::cmdline::{CommandLine, Console, IpSetting, Port};
 
 use crate::args::{ConsoleKind, Machine};
 use crate::net::{Cidr, Forward, Network};
@@ -68,16 +70,23 @@ pub struct Plan {
 
 /// How QEMU speaks to the outside.
 #[derive(Clone, Copy, Debug)]
-pub enum Channels {
-    /// The console on QEMU's own standard streams, and the kernel's words among the program's: for people.
+pub enum Channels<'a> {
+    /// The serial port on QEMU's own standard streams, and the kernel's words among the program's: for people.
     Terminal,
-    /// The console on QEMU's standard streams, the control channel to this file descriptor.
-    Control(std::os::fd::RawFd),
+    /// What this command serves.
+    Command {
+        /// The kernel's words go to this file descriptor.
+        log: RawFd,
+        /// The ports of the virtio console, each with the file descriptor of the socket that it is connected to.
+        ports: &'a [(Port, RawFd)],
+        /// The size of the terminal.
+        window: Option<Window>,
+    },
 }
 
 impl Plan {
     /// The words for the kernel.
-    fn command_line(&self, channels: Channels) -> String {
+    fn command_line(&self, channels: Channels<'_>) -> String {
         let mut words = self.words.clone();
         match self.network {
             // The user network's addresses are known beforehand: asking for them by DHCP would only take time.
@@ -95,15 +104,20 @@ impl Plan {
             }
             Network::None => words.ip = Some(IpSetting::None),
         }
-        if matches!(channels, Channels::Control(_)) {
-            words.control = Some(CONTROL_PORT);
-        }
         words.secrets = self.secrets.is_some();
         words.poweroff = Some(POWEROFF_PORT);
-        words.console = match self.console {
-            ConsoleKind::Serial => Console::Serial,
-            ConsoleKind::Virtio => Console::Virtio,
-        };
+        match channels {
+            Channels::Terminal => words.console = Console::Serial,
+            Channels::Command { ports, window, .. } => {
+                words.control = Some(CONTROL_PORT);
+                words.console = match self.console {
+                    ConsoleKind::Serial => Console::Serial,
+                    ConsoleKind::Virtio => Console::Virtio,
+                };
+                words.ports = ports.iter().map(|(port, _)| *port).collect();
+                words.window = window.map(|window| (window.rows, window.columns));
+            }
+        }
         words.to_string()
     }
 
@@ -112,7 +126,7 @@ impl Plan {
     }
 
     /// QEMU's arguments.
-    pub fn arguments(&self, channels: Channels) -> Vec<OsString> {
+    pub fn arguments(&self, channels: Channels<'_>) -> Vec<OsString> {
         let mut out: Vec<OsString> = Vec::new();
         let mut put = |words: &[&str]| out.extend(words.iter().map(OsString::from));
         let machine = match self.machine {
@@ -131,17 +145,21 @@ impl Plan {
             put(&["-vga", "none"]);
         }
         match channels {
-            Channels::Terminal => put(&["-chardev", "stdio,id=console"]),
-            Channels::Control(fd) => {
-                put(&["-chardev", "stdio,id=console,signal=off"]);
-                put(&["-chardev", &format!("file,id=control,path=/dev/fd/{fd}")]);
-                put(&["-device", &format!("isa-debugcon,iobase={CONTROL_PORT:#x},chardev=control")]);
-            }
-        }
-        match self.console {
-            ConsoleKind::Serial => put(&["-serial", "chardev:console"]),
-            ConsoleKind::Virtio => {
-                put(&["-device", &self.virtio("serial"), "-device", "virtconsole,chardev=console"]);
+            Channels::Terminal => put(&["-serial", "stdio"]),
+            Channels::Command { log, ports, .. } => {
+                put(&["-chardev", &format!("file,id=log,path=/dev/fd/{log}")]);
+                put(&["-device", &format!("isa-debugcon,iobase={CONTROL_PORT:#x},chardev=log")]);
+                if self.console == ConsoleKind::Serial {
+                    put(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
+                }
+                // Port 0 is for consoles, which lose what a slow reader does not take; the others wait for it.
+                put(&["-device", &format!("{},max_ports={}", self.virtio("serial"), ports.len() + 1)]);
+                for (index, (port, fd)) in ports.iter().enumerate() {
+                    let word = port.word();
+                    put(&["-chardev", &format!("socket,id={word},fd={fd}")]);
+                    let (name, number) = (port.name(), index + 1);
+                    put(&["-device", &format!("virtserialport,chardev={word},name={name},nr={number}")]);
+                }
             }
         }
         put(&["-device", &format!("isa-debug-exit,iobase={POWEROFF_PORT:#x},iosize=4")]);
@@ -196,7 +214,7 @@ impl Plan {
     }
 
     /// The whole command for a shell.
-    pub fn shell_command(&self, channels: Channels) -> String {
+    pub fn shell_command(&self, channels: Channels<'_>) -> String {
         let mut words = vec![quoted(&self.qemu.to_string_lossy())];
         words.extend(self.arguments(channels).iter().map(|word| quoted(&word.to_string_lossy())));
         words.join(" ")

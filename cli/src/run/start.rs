@@ -1,25 +1,18 @@
-//! Starting the guest, and staying with it.
+//! Choosing what runs where: from the command line to a plan.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
+use std::sync::Arc;
 
 use coracle_image::cmdline::{CommandLine, LogLevel};
-use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::iterator::Signals;
 
+use super::guest::{self, Hooks};
 use super::memory_file::MemoryFile;
 use super::plan::{Channels, Plan};
-use super::{control, detach, host, loopback, secrets, stdin};
-use crate::args::{Log, RunArgs};
+use super::stop::GRACE;
+use super::streams::Streams;
+use super::{detach, host, secrets};
+use crate::args::{ConsoleKind, Log, RunArgs};
 use crate::error::{self, Error, Result, note};
 use crate::instances::{self, Claim};
 use crate::net::Network;
@@ -30,15 +23,16 @@ use crate::size::{MIB, Size};
 
 /// Memory of a guest that is not told otherwise, beside what its image takes.
 const DEFAULT_MEMORY: u64 = 128 * MIB;
+/// The environment variable that names the kind of the terminal (environ(7)).
+const TERM: &str = "TERM";
 /// The least that the kernel and a small program need beside the image.
 const LEAST_FREE: u64 = 512 << 10;
-/// How long QEMU may take to end when it is told to.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// What a shell adds to the number of a signal.
-const SIGNALLED: i32 = 128;
 
 /// Runs an image or a program; returns the exit status of the program.
 pub fn run(args: &RunArgs) -> Result<u8> {
+    if let Some(path) = &args.log_file {
+        error::log_to(path)?;
+    }
     let settings = Settings::load(&args.content, args.target.is_some())?;
     let given = args.target.as_ref().or(settings.program.as_ref()).ok_or_else(nothing_given)?;
     let path = pack::find_program(given)?;
@@ -106,12 +100,30 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     if !args.quiet {
         note(&summary);
     }
-    let claim = background.as_deref().or(args.name.as_deref()).map(Claim::take).transpose()?;
-    let result = start(&plan, args, || claim.as_ref().map_or(Ok(()), |claim| claim.started(&summary)));
-    if let Some(claim) = claim {
-        claim.ended(*result.as_ref().unwrap_or(&error::FAILED))?;
+    let streams = match args.console {
+        ConsoleKind::Virtio => Streams::look(),
+        ConsoleKind::Serial => Streams::control_only(),
+    };
+    if streams.has_terminal()
+        && !settings.env.contains_key(TERM)
+        && let Some(term) = std::env::var_os(TERM)
+    {
+        plan.words.env.push([TERM.as_bytes(), b"=", term.as_bytes()].concat());
     }
-    result
+    let name = background.as_deref().or(args.name.as_deref()).map(str::to_owned);
+    let claim = name.as_deref().map(Claim::take).transpose()?;
+    let hooks = Hooks {
+        started: &|| claim.as_ref().map_or(Ok(()), |claim| claim.started(&summary)),
+        grace: Arc::new(move || name.as_deref().and_then(instances::grace).unwrap_or(GRACE)),
+    };
+    let result = guest::start(&plan, &streams, (args.verbose, args.quiet), &hooks);
+    if let Some(claim) = claim {
+        match &result {
+            Ok(end) => claim.ended(end.status, end.forced.is_some())?,
+            Err(_) => claim.ended(error::FAILED, false)?,
+        }
+    }
+    result.map(|end| end.status)
 }
 
 fn nothing_given() -> Error {
@@ -215,197 +227,4 @@ fn plan(
         extra: args.qemu_arg.clone(),
     };
     Ok((plan, reason))
-}
-
-/// Starts QEMU, tells so by `started`, and stays until it ends.
-fn start(plan: &Plan, args: &RunArgs, started: impl FnOnce() -> Result<()>) -> Result<u8> {
-    let fail = |error: std::io::Error| Error::new("cannot start QEMU").why(error);
-    let (control_end, qemu_end) = std::io::pipe().map_err(fail)?;
-    let qemu_end = OwnedFd::from(qemu_end);
-    // QEMU opens the pipe by its number, so it must get it.
-    rustix::io::fcntl_setfd(&qemu_end, rustix::io::FdFlags::empty()).map_err(|error| fail(error.into()))?;
-    let channels = Channels::Control(qemu_end.as_raw_fd());
-    if args.verbose {
-        note(plan.shell_command(channels));
-    }
-    if let Some(socket) = &plan.gdb {
-        note(format_args!(
-            "waiting for gdb: gdb -ex 'target remote {}' coracle-kernel.elf (`coracle kernel` writes that file)",
-            socket.display()
-        ));
-    }
-    let mut command = Command::new(&plan.qemu);
-    command.args(plan.arguments(channels));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // In a group of its own, QEMU does not get the terminal's Ctrl-C: this command does, and tells it to end.
-    command.process_group(0);
-    // SAFETY: between fork and exec only async-signal-safe functions may be called; this is one prctl(2) call.
-    unsafe {
-        // A guest must not outlive its command.
-        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?));
-    }
-    // Signals are caught from before QEMU runs, so that none finds it without its keeper.
-    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT]).map_err(fail)?;
-    let is_guarded = plan.network == Network::User && !plan.host_loopback;
-    let filter = is_guarded.then(|| loopback::Filter::install(&mut command)).transpose()?;
-    let mut child = command.spawn().map_err(|error| match &filter {
-        Some(filter) if filter.has_failed() => loopback::unavailable(&error),
-        _ => error::cannot("start", &plan.qemu, &error),
-    })?;
-    if let Some(filter) = filter {
-        filter.watch(&plan.forwards)?;
-    }
-    drop(qemu_end);
-    started()?;
-
-    let keeper = Arc::new(Keeper::new(&child));
-    let signal_keeper = Arc::clone(&keeper);
-    thread::spawn(move || watch_signals(signals, &signal_keeper));
-    let gate = Arc::new(stdin::Gate::default());
-    if let Some(to) = child.stdin.take() {
-        if stdin::readable() {
-            let gate = Arc::clone(&gate);
-            thread::spawn(move || {
-                gate.wait();
-                stdin::pump(std::io::stdin().lock(), to);
-            });
-        } else {
-            // Kept open: a guest whose terminal is closed would see the end of its input.
-            std::mem::forget(to);
-        }
-    }
-    let control = thread::spawn(move || {
-        control::follow(File::from(OwnedFd::from(control_end)), control::show, || gate.open())
-    });
-    let complaints = child.stderr.take().map(|stderr| {
-        let keeper = Arc::clone(&keeper);
-        thread::spawn(move || complaints(stderr, &keeper))
-    });
-    let output = child.stdout.take().map(|stdout| {
-        let keeper = Arc::clone(&keeper);
-        thread::spawn(move || copy_output(stdout, &keeper))
-    });
-    let status = child.wait().map_err(fail)?;
-    keeper.gone();
-    if let Some(socket) = &plan.gdb {
-        // QEMU removes the socket itself when it ends in order.
-        let _ = std::fs::remove_file(socket);
-    }
-    let outcome = control.join().unwrap_or_default();
-    if let Some(output) = output {
-        let _ = output.join();
-    }
-    if let Some(lost) = outcome.lost.as_ref().filter(|_| !args.quiet) {
-        note(lost);
-    }
-    let complaints = complaints.and_then(|thread| thread.join().ok()).unwrap_or_default();
-    verdict(keeper.stopped_by(), outcome, status, &complaints)
-}
-
-/// What the end of QEMU means.
-fn verdict(
-    stopped: Option<i32>,
-    outcome: control::Outcome,
-    status: ExitStatus,
-    complaints: &[String],
-) -> Result<u8> {
-    if let Some(signal) = stopped {
-        return Ok(u8::try_from(SIGNALLED + signal).unwrap_or(error::FAILED));
-    }
-    if let Some(status) = outcome.status {
-        return Ok(status);
-    }
-    if outcome.crashed {
-        return Err(Error::new("the kernel crashed").why("its report stands above").help(
-            "please report it with the report, the program and the command; `--log debug` tells more",
-        ));
-    }
-    let error = Error::new("the guest ended without telling the program's exit status");
-    let error = match complaints {
-        [] => error.why(format!("QEMU ended with {status}")),
-        lines => error.why(format!("QEMU ended with {status}, saying: {}", lines.join("\n"))),
-    };
-    Err(error.help("`-v` shows the QEMU command, `--log debug` what the kernel does"))
-}
-
-/// Tells QEMU to end, as long as there is one.
-struct Keeper {
-    process: Mutex<Option<Pid>>,
-    signal: AtomicI32,
-}
-
-impl Keeper {
-    fn new(child: &Child) -> Self {
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        Keeper { process: Mutex::new(pid), signal: AtomicI32::new(0) }
-    }
-
-    /// QEMU has ended, and its number may belong to another process from now on.
-    fn gone(&self) {
-        *self.process.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
-    }
-
-    fn stopped_by(&self) -> Option<i32> {
-        Some(self.signal.load(Ordering::SeqCst)).filter(|&signal| signal != 0)
-    }
-
-    /// Ends QEMU because of a signal: politely first.
-    fn stop(&self, signal: i32) {
-        let send = |signal| {
-            let process = self.process.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some(pid) = *process {
-                // It may have ended just now.
-                let _ = kill_process(pid, signal);
-            }
-            process.is_some()
-        };
-        if self.signal.swap(signal, Ordering::SeqCst) == 0 && send(Signal::TERM) {
-            thread::sleep(PATIENCE);
-        }
-        send(Signal::KILL);
-    }
-}
-
-fn watch_signals(mut signals: Signals, keeper: &Keeper) {
-    for signal in signals.forever() {
-        keeper.stop(signal);
-    }
-}
-
-/// What QEMU says on stderr; returns it, too.
-fn complaints(stderr: impl std::io::Read, keeper: &Keeper) -> Vec<String> {
-    let mut lines = Vec::new();
-    for line in BufReader::new(stderr).lines() {
-        let Ok(line) = line else { break };
-        // That the translator lacks features of the largest CPU is no news, nor is that QEMU ends when told to.
-        let expected =
-            line.contains("TCG doesn't support requested feature") || keeper.stopped_by().is_some();
-        if !expected {
-            control::show(&format!("qemu: {line}"));
-            lines.push(line);
-        }
-    }
-    lines
-}
-
-/// The program's output. If nobody reads it any more, the guest ends as a process would by SIGPIPE.
-fn copy_output(mut from: impl std::io::Read, keeper: &Keeper) {
-    const SIGPIPE: i32 = 13;
-    let mut out = std::io::stdout().lock();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(length) => {
-                if out.write_all(&buffer[..length]).and_then(|()| out.flush()).is_err() {
-                    keeper.stop(SIGPIPE);
-                    break;
-                }
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
-    }
-    // QEMU must be able to write until it ends.
-    let _ = from.read_to_end(&mut Vec::new());
 }

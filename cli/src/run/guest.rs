@@ -1,0 +1,357 @@
+//! A guest from QEMU's start to its end.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use coracle_control::{Message, Reader};
+use coracle_image::cmdline::Port;
+use rustix::process::Signal;
+use rustix::stdio::{stderr, stdin, stdout};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
+use signal_hook::iterator::Signals;
+
+use super::plan::{Channels, Plan};
+use super::stop::{Forced, Guest};
+use super::streams::{Connection, Streams};
+use super::terminal::{self, Key, Terminal};
+use super::{control, copy, loopback, streams};
+use crate::args::ConsoleKind;
+use crate::error::{self, Error, Result, note, warn};
+use crate::net::Network;
+
+/// What a shell adds to the number of a signal.
+const SIGNALLED: i32 = 128;
+/// The number of SIGKILL.
+const KILLED: i32 = 9;
+
+/// How a guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The exit status, as a shell has it.
+    pub status: u8,
+    /// How it was made to end, if it did not do so itself.
+    pub forced: Option<Forced>,
+}
+
+/// What a guest is told and asked by its command beside what the plan says.
+pub struct Hooks<'a> {
+    /// Called once QEMU runs.
+    pub started: &'a dyn Fn() -> Result<()>,
+    /// How long its program may take to end when it is told to.
+    pub grace: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
+
+/// Starts QEMU and stays until it ends.
+///
+/// # Errors
+/// If it doesn't start, or ends without the program's exit status.
+pub fn start(
+    plan: &Plan,
+    streams: &Streams,
+    (verbose, quiet): (bool, bool),
+    hooks: &Hooks<'_>,
+) -> Result<End> {
+    let fail = |error: std::io::Error| Error::new("cannot start QEMU").why(error);
+    let (log, qemu_log) = std::io::pipe().map_err(fail)?;
+    let qemu_log = OwnedFd::from(qemu_log);
+    // QEMU opens the pipe by its number, so it must get it.
+    rustix::io::fcntl_setfd(&qemu_log, rustix::io::FdFlags::empty()).map_err(|error| fail(error.into()))?;
+    let connections = streams.connect()?;
+    let ports: Vec<_> = connections.iter().map(|one| (one.port, one.theirs.as_raw_fd())).collect();
+    let channels = Channels::Command { log: qemu_log.as_raw_fd(), ports: &ports, window: terminal::window() };
+    if verbose {
+        note(plan.shell_command(channels));
+    }
+    if let Some(socket) = &plan.gdb {
+        note(format_args!(
+            "waiting for gdb: gdb -ex 'target remote {}' coracle-kernel.elf (`coracle kernel` writes that file)",
+            socket.display()
+        ));
+    }
+    let mut command = Command::new(&plan.qemu);
+    command.args(plan.arguments(channels));
+    let serial = plan.console == ConsoleKind::Serial;
+    let piped = || if serial { Stdio::piped() } else { Stdio::null() };
+    command.stdin(piped()).stdout(piped()).stderr(Stdio::piped());
+    // In a group of its own, QEMU does not get the terminal's Ctrl-C: this command does, and tells it to end.
+    command.process_group(0);
+    let own = rustix::process::getpid();
+    // SAFETY: between fork and exec only async-signal-safe functions may be called; these are prctl(2) and getppid(2).
+    unsafe {
+        // A guest must not outlive its command, however that ends.
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            match rustix::process::getppid() == Some(own) {
+                true => Ok(()),
+                false => Err(std::io::Error::other("the command was killed")),
+            }
+        });
+    }
+    // Signals are caught from before QEMU runs, so that none finds it without its keeper.
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGCONT]).map_err(fail)?;
+    let terminal = Arc::new(Terminal::default());
+    let is_guarded = plan.network == Network::User && !plan.host_loopback;
+    let filter = is_guarded.then(|| loopback::Filter::install(&mut command)).transpose()?;
+    let mut child = command.spawn().map_err(|error| match &filter {
+        Some(filter) if filter.has_failed() => loopback::unavailable(&error),
+        _ => error::cannot("start", &plan.qemu, &error),
+    })?;
+    if let Some(filter) = filter {
+        filter.watch(&plan.forwards)?;
+    }
+    drop(qemu_log);
+    let mut ours = Vec::new();
+    let mut to_guest = None;
+    for Connection { port, ours: end, theirs: _ } in connections {
+        match port {
+            Port::Control => to_guest = Some(end),
+            _ => ours.push((port, end)),
+        }
+    }
+    let to_guest = to_guest.ok_or_else(|| Error::new("the guest has no control port"))?;
+    let from_guest = to_guest.try_clone().map_err(fail)?;
+    let guest = Arc::new(Guest::new(&child, to_guest));
+    let run = Run { guest: Arc::clone(&guest), terminal: Arc::clone(&terminal) };
+    let result = run.accompany(&mut child, File::from(OwnedFd::from(log)), from_guest, ours, signals, hooks);
+    // Only now: it is the terminal that errors are shown on.
+    terminal.restore();
+    if let Some(socket) = &plan.gdb {
+        // QEMU removes the socket itself when it ends in order.
+        let _ = std::fs::remove_file(socket);
+    }
+    let (status, outcome, complaints) = result?;
+    if let Some(lost) = outcome.lost.as_ref().filter(|_| !quiet) {
+        note(lost);
+    }
+    verdict(guest.forced(), outcome, status, &complaints)
+}
+
+/// What runs beside QEMU.
+struct Run {
+    guest: Arc<Guest>,
+    terminal: Arc<Terminal>,
+}
+
+type Ended = (ExitStatus, control::Outcome, Vec<String>);
+
+impl Run {
+    /// Serves the guest until QEMU has ended.
+    fn accompany(
+        &self,
+        child: &mut Child,
+        log: File,
+        from_guest: UnixStream,
+        ports: Vec<(Port, UnixStream)>,
+        signals: Signals,
+        hooks: &Hooks<'_>,
+    ) -> Result<Ended> {
+        (hooks.started)()?;
+        let mut outputs = Vec::new();
+        let mut keys = None;
+        for (port, end) in ports {
+            let other = |end: &UnixStream| {
+                end.try_clone().map_err(|error| Error::new("cannot serve the guest's ports").why(error))
+            };
+            let to = match port {
+                Port::Control => continue,
+                Port::Input => {
+                    thread::spawn(move || {
+                        copy::input(stdin(), &end);
+                        // Not closed before QEMU has read it: that is for the end of this process.
+                        std::mem::forget(end);
+                    });
+                    continue;
+                }
+                Port::Terminal => {
+                    keys = Some(other(&end)?);
+                    streams::screen()
+                }
+                Port::Screen => streams::screen(),
+                Port::Output | Port::Joint => stdout(),
+                Port::Error => stderr(),
+            };
+            outputs.push(thread::spawn(move || copy::output(&end, to)));
+        }
+        self.take_terminal(&mut keys);
+        let gate = Arc::new(super::stdin::Gate::default());
+        if let Some(to) = child.stdin.take() {
+            outputs.extend(serial_console(child, to, &gate, &self.guest));
+        }
+        self.watch(signals, keys, Arc::clone(&hooks.grace));
+        let guest = Arc::clone(&self.guest);
+        thread::spawn(move || listen(from_guest, &guest));
+        let log = thread::spawn(move || control::follow(log, control::show, || gate.open()));
+        let complaints = child.stderr.take().map(|stderr| {
+            let guest = Arc::clone(&self.guest);
+            thread::spawn(move || complaints(stderr, &guest))
+        });
+        let status = child.wait().map_err(|error| Error::new("cannot wait for QEMU").why(error))?;
+        self.guest.gone();
+        let outcome = log.join().unwrap_or_default();
+        for output in outputs {
+            let _ = output.join();
+        }
+        Ok((status, outcome, complaints.and_then(|thread| thread.join().ok()).unwrap_or_default()))
+    }
+
+    /// Makes the terminal the guest's if this process is in its foreground, and begins to read its keys.
+    fn take_terminal(&self, keys: &mut Option<UnixStream>) {
+        if keys.is_none() || !self.terminal.take() {
+            return;
+        }
+        let Some(to) = keys.take() else { return };
+        let guest = Arc::clone(&self.guest);
+        thread::spawn(move || {
+            terminal::type_keys(&to, guest.ready(), |key| match key {
+                Key::End => guest.force(Forced::AtOnce),
+                Key::Interrupt => guest.force(Forced::Early(SIGINT)),
+            });
+        });
+    }
+
+    /// Obeys the signals that this process gets. `keys`: where the terminal's go once this process comes to its foreground.
+    fn watch(
+        &self,
+        mut signals: Signals,
+        mut keys: Option<UnixStream>,
+        grace: Arc<dyn Fn() -> Duration + Send + Sync>,
+    ) {
+        let run = Run { guest: Arc::clone(&self.guest), terminal: Arc::clone(&self.terminal) };
+        thread::spawn(move || {
+            let mut taken = keys.is_none();
+            for signal in signals.forever() {
+                match signal {
+                    SIGWINCH => run.tell_window(),
+                    SIGCONT => {
+                        if taken {
+                            run.terminal.take();
+                        } else {
+                            run.take_terminal(&mut keys);
+                            taken = keys.is_none();
+                        }
+                        run.tell_window();
+                    }
+                    signal => {
+                        let (guest, grace) = (Arc::clone(&run.guest), Arc::clone(&grace));
+                        thread::spawn(move || guest.ask(signal, || grace()));
+                    }
+                }
+            }
+        });
+    }
+
+    fn tell_window(&self) {
+        if let Some(window) = terminal::window() {
+            self.guest.set_window(window);
+        }
+    }
+}
+
+/// Takes what the guest says over the control port.
+fn listen(mut from: UnixStream, guest: &Guest) {
+    let (mut reader, mut buffer) = (Reader::default(), [0; 256]);
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        reader.take(&buffer[..length], |message| match message {
+            Message::Hello(_) => {
+                guest.set_ready();
+                // It may have changed since QEMU was started.
+                if let Some(window) = terminal::window() {
+                    guest.set_window(window);
+                }
+            }
+            // Only the command says these.
+            Message::Signal(_) | Message::Window(_) => {}
+        });
+    }
+}
+
+/// Connects the standard streams with the serial port, which is on QEMU's. Gives the thread that copies the output.
+fn serial_console(
+    child: &mut Child,
+    to: std::process::ChildStdin,
+    gate: &Arc<super::stdin::Gate>,
+    guest: &Arc<Guest>,
+) -> Option<thread::JoinHandle<()>> {
+    if super::stdin::readable() {
+        let gate = Arc::clone(gate);
+        thread::spawn(move || {
+            gate.wait();
+            super::stdin::pump(std::io::stdin().lock(), to);
+        });
+    } else {
+        // Kept open: a guest whose terminal is closed would see the end of its input.
+        std::mem::forget(to);
+    }
+    let mut from = child.stdout.take()?;
+    let guest = Arc::clone(guest);
+    Some(thread::spawn(move || {
+        let mut buffer = vec![0; copy::PIECE];
+        while let Ok(length @ 1..) = copy::read(&from, &mut buffer) {
+            if copy::write_all(stdout(), &buffer[..length]).is_err() {
+                // A serial port can't say that its other end is gone.
+                guest.ask(signal_hook::consts::SIGPIPE, || super::stop::GRACE);
+                break;
+            }
+        }
+        // QEMU must be able to write until it ends.
+        let _ = from.read_to_end(&mut Vec::new());
+    }))
+}
+
+/// What the end of QEMU means.
+fn verdict(
+    forced: Option<Forced>,
+    outcome: control::Outcome,
+    status: ExitStatus,
+    complaints: &[String],
+) -> Result<End> {
+    if let Some(status) = outcome.status {
+        return Ok(End { status, forced: None });
+    }
+    let by = |signal| u8::try_from(SIGNALLED + signal).unwrap_or(error::FAILED);
+    if let Some(forced) = forced {
+        let status = match forced {
+            Forced::Early(signal) => by(signal),
+            Forced::AtOnce => by(KILLED),
+            Forced::TooLate(signal, grace) => {
+                let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
+                warn(format_args!("the program did not end within {} s of {name}: killed", grace.as_secs()));
+                by(KILLED)
+            }
+        };
+        return Ok(End { status, forced: Some(forced) });
+    }
+    if outcome.crashed {
+        return Err(Error::new("the kernel crashed").why("its report stands above").help(
+            "please report it with the report, the program and the command; `--log debug` tells more",
+        ));
+    }
+    let error = Error::new("the guest ended without telling the program's exit status");
+    let error = match complaints {
+        [] => error.why(format!("QEMU ended with {status}")),
+        lines => error.why(format!("QEMU ended with {status}, saying: {}", lines.join("\n"))),
+    };
+    Err(error.help("`-v` shows the QEMU command, `--log debug` what the kernel does"))
+}
+
+/// What QEMU says on stderr; returns it, too.
+fn complaints(stderr: impl std::io::Read, guest: &Guest) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in BufReader::new(stderr).lines() {
+        let Ok(line) = line else { break };
+        // That the translator lacks features of the largest CPU is no news, nor is that QEMU ends when told to.
+        let expected = line.contains("TCG doesn't support requested feature") || guest.is_ending();
+        if !expected {
+            control::show(&format!("qemu: {line}"));
+            lines.push(line);
+        }
+    }
+    lines
+}

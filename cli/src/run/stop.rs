@@ -1,0 +1,132 @@
+//! Ending a guest: its program is asked first, and QEMU is ended if the program takes too long.
+
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use coracle_control::{Message, VERSION, Window};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a program may take to end, unless `coracle stop` says otherwise.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How a guest was made to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forced {
+    /// Before its program ran, by this signal.
+    Early(i32),
+    /// The program did not end in time after this signal.
+    TooLate(i32, Duration),
+    /// Somebody asked a second time, or by the terminal's key.
+    AtOnce,
+}
+
+/// A guest that runs: QEMU's process, and the control port.
+pub struct Guest {
+    process: Mutex<Option<Pid>>,
+    ended: Condvar,
+    control: UnixStream,
+    /// The guest's program has started, and takes signals.
+    ready: AtomicBool,
+    /// The first signal that was to end it.
+    asked: Mutex<Option<i32>>,
+    forced: Mutex<Option<Forced>>,
+}
+
+impl Guest {
+    /// The guest of this QEMU; `control` is this side of its control port.
+    pub fn new(child: &Child, control: UnixStream) -> Self {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let guest = Guest {
+            process: Mutex::new(pid),
+            ended: Condvar::new(),
+            control,
+            ready: AtomicBool::new(false),
+            asked: Mutex::new(None),
+            forced: Mutex::new(None),
+        };
+        guest.say(Message::Hello(VERSION));
+        guest
+    }
+
+    /// QEMU has ended, and its number may belong to another process from now on.
+    pub fn gone(&self) {
+        *lock(&self.process) = None;
+        self.ended.notify_all();
+    }
+
+    /// The program has started.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it has.
+    pub fn ready(&self) -> &AtomicBool {
+        &self.ready
+    }
+
+    /// Whether the guest was told to end.
+    pub fn is_ending(&self) -> bool {
+        lock(&self.asked).is_some() || self.forced().is_some()
+    }
+
+    /// How it was made to end, if it did not do so itself.
+    pub fn forced(&self) -> Option<Forced> {
+        *lock(&self.forced)
+    }
+
+    /// The size of its terminal changed.
+    pub fn set_window(&self, window: Window) {
+        self.say(Message::Window(window));
+    }
+
+    /// Ends the guest by a signal to its program, which may take as long as `grace`; waits for that long. The second time,
+    /// and before the program runs, at once.
+    pub fn ask(&self, signal: i32, grace: impl FnOnce() -> Duration) {
+        if lock(&self.asked).replace(signal).is_some() {
+            return self.force(Forced::AtOnce);
+        }
+        if !self.ready.load(Ordering::SeqCst) {
+            return self.force(Forced::Early(signal));
+        }
+        let grace = grace();
+        self.say(Message::Signal(u16::try_from(signal).unwrap_or_default()));
+        let until = Instant::now().checked_add(grace);
+        let mut process = lock(&self.process);
+        while process.is_some() {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            process = match left {
+                Some(Duration::ZERO) => {
+                    drop(process);
+                    return self.force(Forced::TooLate(signal, grace));
+                }
+                Some(left) => {
+                    self.ended.wait_timeout(process, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.ended.wait(process).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// Ends the guest at once.
+    pub fn force(&self, how: Forced) {
+        let process = lock(&self.process);
+        if let Some(pid) = *process {
+            lock(&self.forced).get_or_insert(how);
+            // It may have ended just now.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
+    fn say(&self, message: Message) {
+        // A guest that is gone, or that never listened, hears nothing.
+        let _ = (&self.control).write_all(message.encode().as_ref());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
