@@ -83,7 +83,8 @@ fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
             let status = thread.process.exiting.lock().unwrap_or(ExitStatus::Exited(0));
             exit::exit_thread(thread, status);
         }
-        if work.any(Work::STOP) {
+        // SIGKILL ends a stopped process, too (signal(7)).
+        if work.any(Work::STOP) && !signal::is_killed(thread) {
             sched::park(None, false);
         } else if work.any(Work::MIGRATE) {
             work.clear(Work::MIGRATE);

@@ -133,6 +133,12 @@ pub fn take(
     })
 }
 
+/// True if SIGKILL waits for `thread`.
+pub fn is_killed(thread: &Thread) -> bool {
+    let waiting = thread.process.signals.lock().pending.set() | thread.signals.lock().pending.set();
+    waiting & bit(abi::SIGKILL) != 0
+}
+
 /// A signal that the running instruction of `thread` caused: it can't be blocked or ignored; then it kills.
 pub fn force(thread: &Arc<Thread>, info: SigInfo) {
     let slot = Charge::beyond_limit(&thread.process).map(Slot::Charged);
