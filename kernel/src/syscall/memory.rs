@@ -1,6 +1,7 @@
 //! Memory: mmap(2) and its relatives.
 use super::call::Call;
 use crate::errno::{Errno, SysResult};
+use crate::mm::fault::Refused;
 use crate::mm::map::Place;
 use crate::mm::memory::{PAGE_SIZE, page_range, page_up};
 use crate::mm::shared::SharedAnonymous;
@@ -147,9 +148,20 @@ pub fn mremap(call: &Call) -> SysResult {
     call.thread().process.memory().remap(old, new_len, may_move, fixed.then_some(target), keep)
 }
 
+/// madvise(2), "ERRORS": why MADV_POPULATE_READ and _WRITE ended early.
+fn not_populated(refused: Refused) -> Errno {
+    match refused {
+        Refused::NotMapped | Refused::OutOfMemory => Errno::NOMEM,
+        Refused::Access => Errno::INVAL,
+        Refused::NoPage => Errno::FAULT,
+    }
+}
+
 /// madvise(2).
 pub fn madvise(call: &Call) -> SysResult {
-    let range = page_range(call.usize(0), call.usize(1), Errno::INVAL)?;
+    let (start, len) = (call.usize(0), call.usize(1));
+    let wraps = page_up(len).and_then(|len| start.checked_add(len)).is_none();
+    let range = page_range(start, len, if wraps { Errno::INVAL } else { Errno::NOMEM })?;
     let advice = call.u32(2);
     let memory = call.thread().process.memory();
     let none = VmaFlags::empty();
@@ -172,10 +184,8 @@ pub fn madvise(call: &Call) -> SysResult {
         abi::MADV_DOFORK => memory.set_flags(range.clone(), none, VmaFlags::DONT_FORK)?,
         abi::MADV_WIPEONFORK => memory.set_flags(range.clone(), VmaFlags::WIPE_ON_FORK, none)?,
         abi::MADV_KEEPONFORK => memory.set_flags(range.clone(), none, VmaFlags::WIPE_ON_FORK)?,
-        abi::MADV_POPULATE_READ => memory.populate(range.clone(), Access::Read).map_err(|_| Errno::FAULT)?,
-        abi::MADV_POPULATE_WRITE => {
-            memory.populate(range.clone(), Access::Write).map_err(|_| Errno::FAULT)?
-        }
+        abi::MADV_POPULATE_READ => memory.populate(range.clone(), Access::Read).map_err(not_populated)?,
+        abi::MADV_POPULATE_WRITE => memory.populate(range.clone(), Access::Write).map_err(not_populated)?,
         _ => return Err(Errno::INVAL),
     }
     if memory.covers(range) { Ok(0) } else { Err(Errno::NOMEM) }
