@@ -8,6 +8,10 @@ cargo=$PWD/scripts/cargo.sh
 # Enough to see that a fuzz target works and finds nothing at once; CONTRIBUTING.md says how to fuzz in earnest.
 FUZZ_SECONDS=10
 
+# The fuzzer of system calls: for how long, and where its chance starts. Both stay as they are, so that runs can be compared.
+SYSCALL_FUZZ_SECONDS=300
+SYSCALL_FUZZ_SEED=1
+
 # What runs on the bare machine only.
 guest_only=(--exclude coracle-kernel --exclude coracle-hal-selftest)
 
@@ -127,6 +131,8 @@ check 'the coracle command' "$cargo" build --locked --release
 check 'where the kernel is interruptible' "$cargo" run --locked --quiet --package xtask -- interrupts
 check 'what of the kernel allocates infallibly' "$cargo" run --locked --quiet --package xtask -- allocations
 check 'how deep the calls of the kernel go' "$cargo" run --locked --quiet --package xtask -- stack
+check "fuzzing of system calls, $SYSCALL_FUZZ_SECONDS s" "$cargo" run --locked --release --package coracle-fuzz-syscalls -- \
+    --seconds "$SYSCALL_FUZZ_SECONDS" --seed "$SYSCALL_FUZZ_SEED"
 tests 'boot tests' "$cargo" test --locked --release --package coracle-tests --no-fail-fast
 check 'instructions, against the record' "$cargo" run --locked --release --package coracle-bench -- --quick
 

@@ -3,7 +3,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// One line of the table.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SystemCall {
     /// Linux's number on x86-64.
     pub number: u32,

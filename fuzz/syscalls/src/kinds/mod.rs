@@ -1,0 +1,8 @@
+//! The kinds of arguments that the kernel's table of system calls names: how a value of each is made.
+
+mod maker;
+mod memory;
+mod numbers;
+mod paths;
+
+pub use maker::{Maker, given_kind};
