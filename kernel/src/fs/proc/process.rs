@@ -58,19 +58,26 @@ pub fn directory(subject: Subject) -> Box<dyn Directory> {
     Box::new(Owned(Listed { table: FILES, context: subject }))
 }
 
+/// What a process has, and a thread has not (proc(5)). Without this, threads would be found below their threads without an
+/// end, and a directory holds those above it.
+const OF_PROCESSES: &[&[u8]] = &[b"task", b"timerslack_ns"];
+
 /// The same, which belongs to whom the process runs as (proc(5), /proc/pid).
 struct Owned(Listed<Subject>);
 
+impl Owned {
+    fn has(&self, name: &[u8]) -> bool {
+        let is_hidden = name == FAIL_NTH.as_bytes() && !fail::is_enabled();
+        !is_hidden && (self.0.context.thread.is_none() || !OF_PROCESSES.contains(&name))
+    }
+}
+
 impl Directory for Owned {
     fn lookup(&self, name: &[u8]) -> Option<Kind> {
-        if name == FAIL_NTH.as_bytes() && !fail::is_enabled() {
-            return None;
-        }
-        self.0.lookup(name)
+        if self.has(name) { self.0.lookup(name) } else { None }
     }
     fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
-        let is_hidden = |name: &[u8]| name == FAIL_NTH.as_bytes() && !fail::is_enabled();
-        self.0.list(from, &mut |at, name, kind| is_hidden(name) || take(at, name, kind))
+        self.0.list(from, &mut |after, name, kind| !self.has(name) || take(after, name, kind))
     }
     fn owner(&self) -> Option<(u32, u32)> {
         /// Place of the effective ids.
