@@ -162,22 +162,23 @@ static void run_stream(const uint64_t *at)
         }
         case CALL: {
             uint64_t a[MAX_ARGUMENTS] = {0};
-            uint64_t number = at[1], len = at[3];
+            uint64_t number = at[1], result_index = at[2], times = at[3], len = at[4];
             for (uint64_t i = 0; i < len; i++) {
-                a[i] = at[4 + 2 * i] == RESULT ? results[at[5 + 2 * i]] : at[5 + 2 * i];
+                a[i] = at[5 + 2 * i] == RESULT ? results[at[6 + 2 * i]] : at[6 + 2 * i];
             }
-            uint64_t result_index = at[2];
-            at += 4 + 2 * len;
-            if (forks(number) && __atomic_add_fetch(&counts->forks, 1, __ATOMIC_RELAXED) > MAX_FORKS) {
-                break;
-            }
-            if (number < MAX_NUMBER) {
-                counts->made[number]++;
-            }
-            long result = call(number, a, child_shares_stack(number, a));
-            results[result_index] = (uint64_t)result;
-            if (number < MAX_NUMBER && (unsigned long)result < -4095UL) {
-                counts->succeeded[number]++;
+            at += 5 + 2 * len;
+            for (; times > 0; times--) {
+                if (forks(number) && __atomic_add_fetch(&counts->forks, 1, __ATOMIC_RELAXED) > MAX_FORKS) {
+                    break;
+                }
+                if (number < MAX_NUMBER) {
+                    counts->made[number]++;
+                }
+                long result = call(number, a, child_shares_stack(number, a));
+                results[result_index] = (uint64_t)result;
+                if (number < MAX_NUMBER && (unsigned long)result < -4095UL) {
+                    counts->succeeded[number]++;
+                }
             }
             break;
         }

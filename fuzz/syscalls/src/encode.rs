@@ -97,7 +97,8 @@ impl Stream {
             })
             .collect();
         let result = slot(Source { call: index, part: 0 });
-        self.words.extend([CALL, u64::from(call.number), result, arguments.len() as u64]);
+        let times = u64::from(call.times.max(1));
+        self.words.extend([CALL, u64::from(call.number), result, times, arguments.len() as u64]);
         self.words.extend(arguments.into_iter().flatten());
         if let Some(address) = self.given {
             for part in 1..PARTS as u64 {
@@ -157,7 +158,7 @@ mod tests {
     use super::*;
 
     fn call(number: u32, thread: usize, arguments: Vec<Value>) -> Call {
-        Call { thread, number, name: String::new(), arguments }
+        Call { thread, number, name: String::new(), arguments, times: 1 }
     }
 
     #[test]
@@ -166,7 +167,7 @@ mod tests {
         let program =
             Program { root: true, threads: 1, calls: vec![call(2, 0, vec![memory, Value::Number(7)])] };
         let text = u64::from_le_bytes(*b"abc\0\0\0\0\0");
-        let stream = [DATA, ARENA, 3, text, CALL, 2, 0, 2, CONSTANT, ARENA, CONSTANT, 7, END];
+        let stream = [DATA, ARENA, 3, text, CALL, 2, 0, 1, 2, CONSTANT, ARENA, CONSTANT, 7, END];
         assert_eq!(encode(&program), [&[1, 1, stream.len() as u64], &stream[..]].concat());
     }
 
@@ -176,8 +177,8 @@ mod tests {
         let close = call(3, 0, vec![Value::Result(Source { call: 0, part: 2 })]);
         let program = Program { root: false, threads: 1, calls: vec![pipe, close] };
         let copies = [COPY_OUT, ARENA, 1, COPY_OUT, ARENA + 4, 2];
-        let close = [CALL, 3, 3, 1, RESULT, 2, END];
-        let stream = [&[CALL, 22, 0, 1, CONSTANT, ARENA], &copies[..], &close[..]].concat();
+        let close = [CALL, 3, 3, 1, 1, RESULT, 2, END];
+        let stream = [&[CALL, 22, 0, 1, 1, CONSTANT, ARENA], &copies[..], &close[..]].concat();
         assert_eq!(encode(&program)[3..], stream);
     }
 
@@ -185,6 +186,6 @@ mod tests {
     fn each_thread_has_the_calls_of_its_own() {
         let program =
             Program { root: true, threads: 2, calls: vec![call(39, 0, vec![]), call(24, 1, vec![])] };
-        assert_eq!(encode(&program), [1, 2, 5, 5, CALL, 39, 0, 0, END, CALL, 24, 3, 0, END]);
+        assert_eq!(encode(&program), [1, 2, 6, 6, CALL, 39, 0, 1, 0, END, CALL, 24, 3, 1, 0, END]);
     }
 }

@@ -115,7 +115,7 @@ pub fn minimise(dock: &Dock, case: &Case, failure: &Failure, budget: Duration) -
         }
         number += 1;
     }
-    // Simpler arguments, and one thread.
+    // Calls made once, one thread, simpler arguments.
     for number in 0..best.0.programs.len() {
         let mut programs = best.0.programs.clone();
         if programs[number].threads > 1 {
@@ -123,6 +123,11 @@ pub fn minimise(dock: &Dock, case: &Case, failure: &Failure, budget: Duration) -
             attempt(&mut best, programs)?;
         }
         for call in 0..best.0.programs[number].calls.len() {
+            let mut programs = best.0.programs.clone();
+            if programs[number].calls[call].times > 1 {
+                programs[number].calls[call].times = 1;
+                attempt(&mut best, programs)?;
+            }
             for argument in 0..best.0.programs[number].calls[call].arguments.len() {
                 let mut programs = best.0.programs.clone();
                 let value = &mut programs[number].calls[call].arguments[argument];

@@ -12,6 +12,9 @@ use crate::program::{Call, Program, Source, Value};
 const LEFT_OUT: &[&str] = &["reboot"];
 /// Calls of a new program at most.
 const NEW_CALLS: usize = 24;
+/// Of so many calls, one is made many times, and how often at most.
+const REPEATED_ONE_IN: u32 = 40;
+const MAX_TIMES: u32 = 20_000;
 /// Of so many programs, one runs as root.
 const ROOT_ONE_IN: u32 = 2;
 
@@ -112,7 +115,14 @@ impl Generator {
             number: call.number,
             name: call.name.clone(),
             arguments,
+            times: if self.rng.u32(..REPEATED_ONE_IN) == 0 { self.times() } else { 1 },
         }
+    }
+
+    /// How often a call is repeated: as often between 2 and 20 as between 2,000 and 20,000.
+    fn times(&mut self) -> u32 {
+        let limit = MAX_TIMES >> self.rng.u32(..MAX_TIMES.ilog2());
+        2 + self.rng.u32(..limit)
     }
 
     fn change(&mut self, program: &mut Program, other: &Program) {
@@ -135,6 +145,10 @@ impl Generator {
             }
             9 => program.root = !program.root,
             10 => append(program, other),
+            11 if len > 0 => {
+                let times = if self.rng.bool() { self.times() } else { 1 };
+                program.calls[self.rng.usize(..len)].times = times;
+            }
             _ if len > 0 => {
                 let at = self.rng.usize(..len);
                 self.change_argument(program, at);

@@ -26,6 +26,13 @@ pub struct Call {
     pub name: String,
     /// Its arguments.
     pub arguments: Vec<Value>,
+    /// How often it is made, with the same arguments: what uses up something runs out of it. Later calls get the last result.
+    #[serde(default = "once")]
+    pub times: u32,
+}
+
+fn once() -> u32 {
+    1
 }
 
 /// An argument.
@@ -120,7 +127,8 @@ impl fmt::Display for Program {
         writeln!(f, "// as {}, {} thread(s)", if self.root { "root" } else { "user" }, self.threads)?;
         for (index, call) in self.calls.iter().enumerate() {
             let arguments: Vec<String> = call.arguments.iter().map(show_value).collect();
-            writeln!(f, "[{}] r{index} = {}({})", call.thread, call.name, arguments.join(", "))?;
+            let times = if call.times == 1 { String::new() } else { format!(" // {} times", call.times) };
+            writeln!(f, "[{}] r{index} = {}({}){times}", call.thread, call.name, arguments.join(", "))?;
         }
         Ok(())
     }
@@ -183,6 +191,7 @@ mod tests {
             thread: 0,
             number: 0,
             name: String::from("x"),
+            times: 1,
             arguments: source.map(|call| Value::Result(Source { call, part: 0 })).into_iter().collect(),
         };
         Program {
