@@ -25,6 +25,17 @@ pub struct Progress {
     pub edges: u64,
 }
 
+/// Forgets what the last guest that used the file did, edges apart: the plugin of the next one does so only when it is loaded.
+///
+/// # Errors
+/// If the file can't be written.
+pub fn forget_progress(path: &Path) -> Result<()> {
+    let Ok(file) = File::options().write(true).open(path) else { return Ok(()) };
+    file.write_all_at(&0u64.to_le_bytes(), RUNNING_AT as u64)?;
+    file.write_all_at(&[0; MAX_VCPUS * CPU_BYTES], HEADER_BYTES as u64)?;
+    Ok(())
+}
+
 /// The open file.
 pub struct Edges {
     file: File,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::edges::{Edges, Progress};
+use crate::edges::{self, Edges, Progress};
 use crate::encode::{self, MARKS};
 use crate::program::Program;
 use crate::symbols::Symbols;
@@ -140,6 +140,7 @@ impl Dock {
         let _ = fs::remove_file(&monitor);
         let file = |name: &str| directory.join(name).display().to_string();
         let map = self.map(machine);
+        edges::forget_progress(&map)?;
         let mut command = Command::new("setpriv");
         command.args([
             "--pdeathsig",

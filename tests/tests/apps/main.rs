@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+mod churn;
 mod echo;
 mod memcached;
 mod network;
@@ -78,6 +79,9 @@ fn main() -> ExitCode {
                 trials.push(trial);
             }
         }
+    }
+    if tap {
+        trials.extend(churn::trials());
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }

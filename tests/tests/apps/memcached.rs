@@ -59,7 +59,7 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-fn memcached(threads: u32) -> Result<Service, String> {
+pub fn memcached(threads: u32) -> Result<Service, String> {
     Ok(Service {
         program: installed("/usr/bin/memcached")?,
         args: words(&format!("-u root -m 64 -I 4m -c 4096 -t {threads}")),
@@ -70,7 +70,7 @@ fn memcached(threads: u32) -> Result<Service, String> {
     })
 }
 
-fn memcached_probe(running: &Running) -> io::Result<()> {
+pub fn memcached_probe(running: &Running) -> io::Result<()> {
     probe_line(running, b"version\r\n", b"VERSION")
 }
 

@@ -27,7 +27,7 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-fn redis() -> Result<Service, String> {
+pub fn redis() -> Result<Service, String> {
     Ok(Service {
         program: installed("/usr/bin/redis-server")?,
         args: [&words("--port 6379 --protected-mode no --appendonly no --save")[..], &[String::new()]]
@@ -38,7 +38,7 @@ fn redis() -> Result<Service, String> {
     })
 }
 
-fn redis_probe(running: &Running) -> io::Result<()> {
+pub fn redis_probe(running: &Running) -> io::Result<()> {
     probe_line(running, b"PING\r\n", b"+PONG")
 }
 

@@ -45,7 +45,7 @@ fn site() -> Result<PathBuf, String> {
     .clone()
 }
 
-fn http_probe(running: &Running) -> io::Result<()> {
+pub fn http_probe(running: &Running) -> io::Result<()> {
     probe_line(running, b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.")
 }
 
@@ -57,7 +57,7 @@ fn served_files(running: &Running) -> Result<(), String> {
     check(curl(running, "/absent", &[]).is_err_and(|e| e.contains("404")), "an absent file is 404")
 }
 
-fn nginx() -> Result<Service, String> {
+pub fn nginx() -> Result<Service, String> {
     let configuration = paths::programs().join("servers/nginx.conf");
     Ok(Service {
         program: installed("/usr/sbin/nginx")?,
