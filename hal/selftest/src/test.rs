@@ -196,7 +196,7 @@ impl Kernel for Test {
         let failed = FAILED.load(Ordering::Relaxed);
         say!("{}", if failed { "some tests FAILED" } else { "all passed" });
         hal::power::debug_exit(0x501, failed.into());
-        hal::power::reset()
+        hal::power::halt()
     }
     fn cpu_main() -> ! {
         adopt_idle();
@@ -525,5 +525,5 @@ fn panic(info: &core::panic::PanicInfo) -> ! {
         say!("  {:#x}", address - hal::boot::kernel_slide());
     });
     hal::power::debug_exit(0x501, 1);
-    hal::power::reset()
+    hal::power::halt()
 }
