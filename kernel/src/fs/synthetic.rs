@@ -340,7 +340,7 @@ impl File for TextFile {
     }
     fn write(&self, src: &mut UserBuf, _offset: u64, _nonblock: bool) -> SysResult {
         let Kind::File(_, Some(set)) = &self.node.kind else { return Err(Errno::INVAL) };
-        let mut bytes = alloc::vec![0; src.remaining().min(BLOCK_SIZE as usize)];
+        let mut bytes = coracle_fallible::filled(0, src.remaining().min(BLOCK_SIZE as usize))?;
         let len = src.take(&mut bytes)?;
         set(&bytes[..len])?;
         Ok(len)

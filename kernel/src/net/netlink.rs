@@ -405,7 +405,7 @@ impl Socket for NetlinkFile {
         if len > REQUEST_MAX {
             return Err(Errno::MSGSIZE);
         }
-        let mut bytes = alloc::vec![0; len];
+        let mut bytes = coracle_fallible::filled(0, len).map_err(|_| Errno::NOBUFS)?;
         src.take(&mut bytes)?;
         // What is asked for depends on our address.
         wait_configured()?;

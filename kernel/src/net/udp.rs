@@ -66,7 +66,12 @@ impl UdpFile {
             let mut bytes = [0; SMALL_DATAGRAM];
             self.send_bytes(src, &mut bytes[..len], way, nonblock)
         } else {
-            self.send_bytes(src, &mut alloc::vec![0; len], way, nonblock)
+            self.send_bytes(
+                src,
+                &mut coracle_fallible::filled(0, len).map_err(|_| Errno::NOBUFS)?,
+                way,
+                nonblock,
+            )
         }
     }
 

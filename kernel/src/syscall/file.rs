@@ -8,6 +8,7 @@ use crate::mm::user;
 use crate::mm::user_buf::{MAX_COUNT, MAX_PIECES, Pieces, UserBuf};
 use crate::task::signal;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use linux_raw_sys::general::{
     O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC, S_IFDIR, S_IFMT, S_IFREG, SEEK_CUR,
     SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET, SIGPIPE,
@@ -330,7 +331,7 @@ fn copy(
     from.check_readable()?;
     to.check_writable()?;
     let mut done = 0;
-    let mut buffer = None;
+    let mut buffer = Vec::new();
     let len = len.min(MAX_COUNT);
     while done < len {
         let at = from_at.place(from);
@@ -341,7 +342,9 @@ fn copy(
             Some(bytes) => bytes,
             None => {
                 // What is wanted only gets less.
-                let buffer = buffer.get_or_insert_with(|| alloc::vec![0; want.min(COPY_CHUNK)]);
+                if buffer.is_empty() {
+                    buffer = coracle_fallible::filled(0, want.min(COPY_CHUNK))?;
+                }
                 let room = &mut buffer[..want.min(COPY_CHUNK)];
                 let wait = nonblock || done > 0 || from.nonblock();
                 match from.file.read(&mut UserBuf::kernel_out(room), at, wait) {

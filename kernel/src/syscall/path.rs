@@ -408,7 +408,7 @@ pub fn getdents64(call: &Call) -> SysResult {
     /// Listings are put together in the kernel, up to this many bytes a call.
     const MOST: usize = 32 * 1024;
     let open = super::file::open_file(call, 0)?;
-    let mut bytes = alloc::vec![0; call.usize(2).min(MOST)];
+    let mut bytes = coracle_fallible::filled(0, call.usize(2).min(MOST))?;
     let mut filled = 0;
     let mut full = false;
     let from = *open.position.lock();
