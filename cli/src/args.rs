@@ -72,7 +72,7 @@ pub struct ContentArgs {
     #[arg(long, value_name = "MODE")]
     pub mode: Option<Mode>,
 
-    /// Run the program as this user: root or UID[:GID] [default: 1000:1000]
+    /// Run the program as this user: root, UID or UID:GID [default: 1000:1000]
     #[arg(long, value_name = "USER")]
     pub user: Option<User>,
 

@@ -23,7 +23,7 @@ pub fn write(bytes: &[u8]) -> Result<()> {
 /// Writes a line to stdout.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn line(text: impl Display) -> Result<()> {
     write(format!("{text}\n").as_bytes())
 }

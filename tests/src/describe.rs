@@ -1,7 +1,7 @@
 //! What a test program says about itself: in the comment at its top (C, C++), or in a TOML file (commands).
 //!
 //! A C program starts with `// ` lines: first what it shows, in words, then `key: value` lines:
-//! `link` (static, static-pie, dynamic, musl, musl-dynamic), `flags`, `args`, `env`, `stdin` (with escapes), `memory`,
+//! `link` (static, static-pie, dynamic, musl, musl-dynamic), `flags`, `args`, `env`, `stdin` (with escapes), `memory`, `console`,
 //! `fail-alloc` (which of its allocations in the kernel fails; 0: those it asks for), `data` (it gets the folder of files, named by `DATA`), `plugin` (a library built beside it), `modes`, `machines: all`
 //! (each mode on 1 and on 2 CPUs), `linux: no` (it can't run there), `stdout-has` (what it must print then), `report` (what
 //! the guest's report of its death must say).
@@ -74,6 +74,8 @@ pub struct Program {
     pub stdin: Vec<u8>,
     /// The guest's memory, as `coracle run -m` takes it.
     pub memory: Option<String>,
+    /// The guest's console, as `coracle run --console` takes it.
+    pub console: Option<String>,
     /// `--fail-alloc` of `coracle run`.
     pub fail_alloc: Option<String>,
     /// Whether it is given the folder of files.
@@ -103,6 +105,7 @@ impl Program {
             env: Vec::new(),
             stdin: Vec::new(),
             memory: None,
+            console: None,
             fail_alloc: None,
             data: false,
             add: Vec::new(),
@@ -228,6 +231,7 @@ fn set(program: &mut Program, key: &str, value: &str) -> Result<(), String> {
         }
         "stdin" => program.stdin = unescape(value)?,
         "memory" => program.memory = Some(value.into()),
+        "console" => program.console = Some(value.into()),
         "fail-alloc" => program.fail_alloc = Some(value.into()),
         "data" => program.data = value == "yes",
         "modes" => program.modes = value.split_whitespace().map(Mode::parse).collect::<Result<_, _>>()?,

@@ -57,6 +57,9 @@ pub fn run_within(program: &Program, machine: Machine, limit: Duration) -> Resul
     if let Some(memory) = &program.memory {
         command.args(["-m", memory]);
     }
+    if let Some(console) = &program.console {
+        command.args(["--console", console]);
+    }
     if let Some(nth) = &program.fail_alloc {
         command.args(["--fail-alloc", nth]);
     }

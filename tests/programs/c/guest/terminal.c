@@ -1,5 +1,6 @@
-// The console is a terminal: termios and window size are there; raw mode gives single bytes.
+// A serial console is a terminal: termios and window size are there; raw mode gives single bytes.
 // linux: no
+// console: serial
 // stdin: ab
 // stdout-has: isatty 1 1 1
 // stdout-has: echo 0 canonical 1 onlcr 0
