@@ -28,7 +28,7 @@ impl Terminal {
     /// If there is no terminal to be had, or the command does not start.
     pub fn start(command: &Command, rows: u16, columns: u16) -> Result<Self, String> {
         let text = |e: rustix::io::Errno| format!("no terminal: {e}");
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).map_err(text)?;
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).map_err(text)?;
         grantpt(&ours).map_err(text)?;
         unlockpt(&ours).map_err(text)?;
         let name = ptsname(&ours, Vec::new()).map_err(text)?;
