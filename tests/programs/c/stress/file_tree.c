@@ -7,17 +7,28 @@
 #define RENAME_EXCHANGE 2
 #endif
 
-// A path of up to three names.
-static const char *path(void) {
+// A path of so many names.
+static const char *path_of(unsigned names) {
     static __thread char paths[4][64];
     static __thread unsigned turn;
     char *path = paths[turn++ % 4];
-    switch (below(3)) {
-    case 0: snprintf(path, 64, "r%u", below(5)); break;
-    case 1: snprintf(path, 64, "r%u/r%u", below(5), below(3)); break;
-    case 2: snprintf(path, 64, "r%u/r%u/r%u", below(5), below(3), below(3)); break;
+    switch (names) {
+    case 1: snprintf(path, 64, "r%u", below(5)); break;
+    case 2: snprintf(path, 64, "r%u/r%u", below(5), below(3)); break;
+    case 3: snprintf(path, 64, "r%u/r%u/r%u", below(5), below(3), below(3)); break;
     }
     return path;
+}
+
+// A path of up to three names.
+static const char *path(void) { return path_of(1 + below(3)); }
+
+// Moves something. Seldom downwards: the tree would become so deep that taking it down takes minutes.
+static void move(unsigned flags) {
+    unsigned from = 1 + below(3), to = flags ? from : 1 + below(from);
+    if (!below(256))
+        to = 1 + below(3);
+    syscall(SYS_renameat2, AT_FDCWD, path_of(from), AT_FDCWD, path_of(to), flags);
 }
 
 static void list(const char *name) {
@@ -37,8 +48,8 @@ static void stress_step(unsigned thread) {
     case 1: mkdir(path(), 0777); break;
     case 2: rmdir(path()); break;
     case 3:
-    case 4: rename(path(), path()); break;
-    case 5: syscall(SYS_renameat2, AT_FDCWD, path(), AT_FDCWD, path(), RENAME_EXCHANGE); break;
+    case 4: move(0); break;
+    case 5: move(RENAME_EXCHANGE); break;
     case 6: close(open(path(), O_CREAT | O_RDWR, 0600)); break;
     case 7: unlink(path()); break;
     case 8: (void)!link(path(), path()); break;
@@ -47,40 +58,51 @@ static void stress_step(unsigned thread) {
     }
 }
 
-// Removes all below a directory; every directory has as many links as it should.
-static void clear(const char *name, int depth) {
-    NEED(depth < 1000);
-    struct stat status;
-    NEED(stat(name, &status) == 0);
-    unsigned long directories = 0;
-    DIR *directory = opendir(name);
+// The first entry of the working directory; how many directories are in it.
+static int first_entry(char name[8], unsigned long *directories) {
+    DIR *directory = opendir(".");
     NEED(directory);
+    int found = 0;
     struct dirent *entry;
+    *directories = 0;
     while ((entry = readdir(directory))) {
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
             continue;
-        char inner[PATH_MAX];
-        snprintf(inner, sizeof inner, "%s/%s", name, entry->d_name);
-        struct stat of_entry;
-        NEED(lstat(inner, &of_entry) == 0);
-        if (S_ISDIR(of_entry.st_mode)) {
-            directories++;
-            clear(inner, depth + 1);
-            CHECK(rmdir(inner) == 0);
-        } else {
-            CHECK(of_entry.st_nlink > 0);
-            CHECK(unlink(inner) == 0);
-        }
+        if (!found++)
+            snprintf(name, 8, "%.7s", entry->d_name);
+        *directories += entry->d_type == DT_DIR;
     }
     closedir(directory);
+    return found;
+}
+
+// Removes all below the working directory; every directory has as many links as it should. Moves have made the tree
+// deeper than a path is long, or than a process has descriptors: one directory is open at a time.
+static void clear(int depth) {
+    char name[8];
+    unsigned long directories;
+    struct stat status;
+    NEED(stat(".", &status) == 0);
+    int left = first_entry(name, &directories);
     if (depth > 0)
         CHECK(status.st_nlink == directories + 2 || status.st_nlink == 1);
+    for (; left; left = first_entry(name, &directories)) {
+        NEED(lstat(name, &status) == 0);
+        CHECK(status.st_nlink > 0);
+        if (S_ISDIR(status.st_mode)) {
+            NEED(chdir(name) == 0);
+            clear(depth + 1);
+            NEED(chdir("..") == 0 && rmdir(name) == 0);
+        } else {
+            NEED(unlink(name) == 0);
+        }
+    }
 }
 
 int main(void) {
     enter_scratch();
     stress();
-    clear(".", 0);
+    clear(0);
     DIR *directory = opendir(".");
     int left = 0;
     while (readdir(directory))
