@@ -26,8 +26,10 @@ impl MemoryFile {
         let file = memfd_create(name, MemfdFlags::ALLOW_SEALING).map_err(|error| fail(error.into()))?;
         let mut file = File::from(file);
         file.write_all(content).map_err(fail)?;
-        fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)
-            .map_err(|error| fail(error.into()))?;
+        // Not F_SEAL_WRITE: it waits for pages that the host's kernel holds for a moment, and fails with EBUSY where that takes
+        // long. There are no writable mappings yet, so that sealing future ones is as good.
+        let seals = SealFlags::FUTURE_WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+        fcntl_add_seals(&file, seals).map_err(|error| fail(error.into()))?;
         Ok(MemoryFile(file))
     }
 
