@@ -66,7 +66,7 @@ struct Counter<F> {
 }
 
 impl<F: Fn() -> u64> Counter<F> {
-    /// The TSC's ticks per second by this counter. `None` if it stands still or gives nonsense.
+    /// The TSC's ticks per second by this counter. `None` if the counter does not advance or its readings make no sense.
     fn measure(&self) -> Option<u64> {
         let start = Pair::read(&self.read);
         let mut still = 0;
@@ -138,7 +138,7 @@ pub fn by_pit() -> Option<u64> {
             port::write8(COMMAND, LATCH);
             START - (u64::from(port::read8(DATA)) | u64::from(port::read8(DATA)) << 8)
         };
-        // Without the timer all reads are ones: a counter that stands still.
+        // Without the timer all reads are ones: a counter that does not advance.
         let measured = Counter { read, hz: HZ, mask: START }.measure()?;
         if port::read8(GATE) & OUTPUT == 0 {
             return Some(measured);

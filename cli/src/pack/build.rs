@@ -25,7 +25,7 @@ use crate::size::Size;
 /// `PATH` of guests that are not given another.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The name that stands for standard output in place of a file's.
+/// The file name that means standard output.
 const STDOUT: &str = "-";
 
 /// An image in memory, and what there is to say about it.
@@ -185,7 +185,7 @@ pub fn assemble(
 
 /// The first file that not everyone may read.
 fn private_file(collector: &Collector) -> Option<String> {
-    /// Permission of users who are neither the owner nor in the group to read a file.
+    /// Read permission for users other than the owner and the group.
     const OTHERS_READ: u32 = 0o004;
     let mut private = None;
     collector.tree.visit(&mut |path, node| {

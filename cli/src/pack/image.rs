@@ -23,7 +23,7 @@ const ELF_HEADER_LEN: usize = 64;
 const E_PHOFF: usize = 0x20;
 const E_PHNUM: usize = 0x38;
 
-/// The name in the note that tells a hypervisor where to enter the kernel (Xen's PVH boot protocol).
+/// The name in the note from which a hypervisor learns where to enter the kernel (Xen's PVH boot protocol).
 const PVH_NOTE: &[u8] = b"Xen";
 
 /// An image that was read.

@@ -188,7 +188,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Waits for a call, and lets it go on or fail. An error means that nobody is left to ask.
+    /// Waits for a call, and lets it go on or fail. An error means that no process is left that calls.
     fn answer_next(&self) -> io::Result<()> {
         // SAFETY: all zeroes are a value of this plain structure, and what the kernel asks for.
         let mut call: seccomp_notif = unsafe { std::mem::zeroed() };

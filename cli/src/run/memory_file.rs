@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 pub struct MemoryFile(File);
 
 impl MemoryFile {
-    /// A file with this content, which nothing changes from now on. The name is for people who look into /proc.
+    /// A file with this content, which nothing changes from now on. The name is shown in /proc only.
     ///
     /// # Errors
     /// If there is not enough memory.

@@ -1,4 +1,4 @@
-//! `--secret NAME[=FILE]`: what the program may know and nobody else. Secrets reach the guest by QEMU's fw_cfg device, from a
+//! `--secret NAME[=FILE]`: what only the program may know. Secrets reach the guest by QEMU's fw_cfg device, from a
 //! file in memory, so that they are neither in the image nor in a list of processes nor on the kernel's command line.
 
 use std::path::PathBuf;

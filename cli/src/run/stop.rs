@@ -20,7 +20,7 @@ pub enum Forced {
     Early(i32),
     /// The program did not end in time after this signal.
     TooLate(i32, Duration),
-    /// Somebody asked a second time, or by the terminal's key.
+    /// A second request came, or the terminal's key.
     AtOnce,
 }
 

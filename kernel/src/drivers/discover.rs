@@ -51,7 +51,7 @@ pub fn start(settings: &CommandLine) {
     crate::net::start(card, settings);
 }
 
-/// A card of another kind, which somebody may take for the guest's.
+/// A card of another kind, which a user may take for the guest's.
 fn tell_foreign_card(function: &pci::Function) {
     if function.vendor != VENDOR {
         let (vendor, device, place) = (function.vendor, function.device, function.address);

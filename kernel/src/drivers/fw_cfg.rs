@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use coracle_hal::port;
 
-/// The port that selects an item, and the one that gives its next byte.
+/// The port that selects an item, and the one that reads its next byte.
 const SELECTOR: u16 = 0x510;
 const DATA: u16 = 0x511;
 /// The items that every such device has: four letters, and the directory of the others.

@@ -92,7 +92,7 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     if request.has(abi::CLONE_CHILD_SETTID) {
         let _ = process.memory().write(request.child_tid, &(id as u32).to_le_bytes());
     }
-    // The last that can fail, but for a process that is ending: nobody has seen the child yet.
+    // The last that can fail, but for a process that is ending: no process has seen the child yet.
     if request.has(abi::CLONE_PIDFD) {
         let fd = crate::ipc::pidfd::open(parent, &process)?;
         if let Err(error) = user::write_u32(request.pidfd, fd as u32) {
@@ -127,7 +127,7 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     Ok(id)
 }
 
-/// The process of a new child, which nobody knows yet. ENOMEM.
+/// The process of a new child, which is in no table yet. ENOMEM.
 fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<Process>, Errno> {
     let from = &parent.process;
     let memory = if request.has(abi::CLONE_VM) { from.memory() } else { from.memory().duplicate()? };

@@ -194,7 +194,7 @@ fn wake_key(key: Key, count: usize, bitset: u32) -> usize {
             let mut bucket = TABLE[key.bucket()].lock();
             let found =
                 bucket.take(|waiter| waiter.bitset.load(Relaxed) & bitset != 0 && *waiter.key.lock() == key);
-            // Under the lock: a thread that gives up finds itself in the list, or woken.
+            // Under the lock: a thread whose wait ends finds itself in the list, or woken.
             found.inspect(|waiter| waiter.woken.store(true, Release))
         };
         let Some(waiter) = found else { break };
