@@ -79,7 +79,11 @@ macro_rules! kernel {
                 // SAFETY: only this module's `adopt` and `switch_to` make threads run, all of type `Thread`.
                 unsafe { $crate::__private::with_current(f) }
             }
-            /// Leaves the running thread and goes on with `next`; returns when somebody switches back.
+            /// Leaves the running thread and goes on with `next`; returns when a CPU switches back to it.
+            ///
+            /// `next` may still be leaving another CPU: this CPU then spins until that one has left its stack. So a
+            /// scheduler chooses `next` *before* it lets other CPUs find the running thread. Two CPUs that queue their
+            /// threads first and then take each other's would spin for ever.
             pub fn switch_to(next: $crate::__private::Arc<Thread>) {
                 // SAFETY: as above.
                 unsafe { $crate::__private::switch_to(next) }

@@ -65,9 +65,15 @@ impl HasTask for Thread {
 
 struct Test;
 
-/// Goes on with the next thread that can run, or the idle thread.
-fn schedule() {
-    let next = READY.lock().pop_front();
+/// Goes on with the next thread that can run, or the idle thread. A running thread that `stays` ready is queued after the
+/// choice, as [`this::switch_to`] asks.
+fn schedule(stays: Option<&Arc<Thread>>) {
+    let next = {
+        let mut ready = READY.lock();
+        let next = ready.pop_front();
+        ready.extend(stays.cloned());
+        next
+    };
     let idle = || IDLE.get().lock().clone();
     if let Some(next) = next.or_else(idle) {
         if let Some(space) = &next.space {
@@ -221,12 +227,11 @@ impl Kernel for Test {
             call::EXIT => {
                 LIVE.fetch_sub(1, Ordering::AcqRel);
                 hal::cpu::kick(0);
-                schedule();
+                schedule(None);
                 unreachable!("an ended thread runs");
             }
             call::YIELD => {
-                READY.lock().push_back(thread.clone());
-                schedule();
+                schedule(Some(thread));
                 CPUS_SEEN.fetch_or(1 << hal::cpu::id(), Ordering::Relaxed);
                 hal::cpu::id()
             }
