@@ -40,6 +40,12 @@ pub trait TryVec<T> {
     where
         T: Copy;
 
+    /// [`Vec::append`].
+    ///
+    /// # Errors
+    /// [`NoMemory`]; both are as they were.
+    fn try_append(&mut self, other: &mut Vec<T>) -> Result<(), NoMemory>;
+
     /// [`Vec::resize`].
     ///
     /// # Errors
@@ -102,6 +108,12 @@ impl<T> TryVec<T> for Vec<T> {
         Ok(())
     }
 
+    fn try_append(&mut self, other: &mut Vec<T>) -> Result<(), NoMemory> {
+        make_room(self, other.len())?;
+        self.append(other);
+        Ok(())
+    }
+
     fn try_resize(&mut self, len: usize, value: T) -> Result<(), NoMemory>
     where
         T: Clone,
@@ -150,6 +162,9 @@ mod tests {
         vec.try_extend_from_slice(&[6, 7]).unwrap();
         vec.try_resize(9, 8).unwrap();
         assert_eq!(vec, [1, 2, 3, 4, 5, 6, 7, 8, 8]);
+        let mut more = alloc::vec![9, 10];
+        vec.try_append(&mut more).unwrap();
+        assert_eq!((vec.len(), vec.last(), more.len()), (11, Some(&10), 0));
         vec.try_resize(1, 0).unwrap();
         assert_eq!(vec, [1]);
         assert_eq!(filled(7u8, 3).unwrap(), [7; 3]);

@@ -71,16 +71,17 @@ impl<T> Few<T> {
         core::mem::forget(self.first.replace(value));
     }
 
-    /// Makes room for an element at the end.
+    /// Makes room for `more` elements at the end.
     ///
     /// # Errors
     /// [`NoMemory`].
     #[inline(always)]
-    pub fn make_room(&mut self) -> Result<(), NoMemory> {
-        if self.first.is_none() { Ok(()) } else { self.rest.make_room_for(self.rest.len() + 1) }
+    pub fn make_room(&mut self, more: usize) -> Result<(), NoMemory> {
+        let behind = if self.first.is_none() { more.saturating_sub(1) } else { self.rest.len() + more };
+        self.rest.make_room_for(behind)
     }
 
-    /// Adds an element at the end.
+    /// Adds an element at the end, for which [`Few::make_room`] made the room before.
     #[inline(always)]
     pub fn push_back(&mut self, value: T) {
         if self.first.is_none() {
@@ -92,7 +93,7 @@ impl<T> Few<T> {
 
     #[inline(never)]
     fn push_rest(&mut self, value: T) {
-        self.rest.push_back(value);
+        self.rest.push_back_reserved(value);
     }
 
     /// Takes the first element.
@@ -149,7 +150,7 @@ mod tests {
             let mut model = VecDeque::new();
             for (number, step) in steps.into_iter().enumerate() {
                 match step {
-                    0..3 => { few.make_room().unwrap(); few.push_back(number); model.push_back(number); }
+                    0..3 => { few.make_room(1).unwrap(); few.push_back(number); model.push_back(number); }
                     3 | 4 => prop_assert_eq!(few.pop_front(), model.pop_front()),
                     _ if number % 20 == 0 => { few.clear(); model.clear(); }
                     _ => {}

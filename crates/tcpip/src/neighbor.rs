@@ -186,9 +186,8 @@ impl<D: Device, E: Events> Stack<D, E> {
             }
             if now >= neighbor.probed + PROBE_INTERVAL {
                 if neighbor.probes >= MAX_PROBES {
-                    if lost.make_room(neighbor.waiting.len()).is_ok() {
-                        lost.append(&mut neighbor.waiting);
-                    }
+                    // Without memory the senders are not told.
+                    let _ = lost.try_append(&mut neighbor.waiting);
                     return false;
                 }
                 if ask.push(ip).is_ok() {

@@ -2,9 +2,11 @@
 
 use crate::device::{Buffer, Chunk};
 use alloc::vec::Vec;
+use coracle_fallible::NoMemory;
+use coracle_fallible::prelude::*;
 
 /// A payload in one or several chunks.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Payload<B> {
     /// None once it was taken.
     head: Option<Chunk<B>>,
@@ -40,6 +42,14 @@ impl<B: Buffer> Payload<B> {
     /// Its chunks.
     pub fn chunks(&self) -> impl Iterator<Item = &Chunk<B>> {
         self.head.iter().chain(&self.rest)
+    }
+
+    /// Another holder of the same chunks.
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub fn try_clone(&self) -> Result<Self, NoMemory> {
+        Ok(Payload { head: self.head.clone(), rest: self.rest.try_to_vec()?, len: self.len })
     }
 
     /// Takes everything; what stays is empty.

@@ -267,7 +267,10 @@ impl<D: Device, E: Events> Stack<D, E> {
             let Ok(mut sockets) = sockets else { return };
             let last = sockets.pop();
             for socket in sockets {
-                socket.take(info, &tuple, payload.clone());
+                // A copy that there is no memory for is lost.
+                if let Ok(copy) = payload.try_clone() {
+                    socket.take(info, &tuple, copy);
+                }
             }
             if let Some(socket) = last {
                 socket.take(info, &tuple, payload);

@@ -273,7 +273,10 @@ impl<D: Device, E: Events> Tcb<D, E> {
             return;
         }
         if len > 0 {
-            self.receive.push_payload(payload);
+            if self.receive.push_payload(payload).is_err() {
+                // As if it had been lost on its way.
+                return;
+            }
             self.rcv_nxt += len;
             self.fresh |= Readiness::READABLE;
             self.schedule_ack(cx, len, segment_size);

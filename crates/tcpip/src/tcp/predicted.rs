@@ -132,8 +132,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.max_snd_wnd = self.max_snd_wnd.max(self.snd_wnd);
         self.snd_wl1 = segment.seq;
         self.snd_wl2 = segment.ack;
-        if segment.len > 0 {
-            self.receive.push(data);
+        // Without memory the data is as if it had been lost on its way.
+        if segment.len > 0 && self.receive.push(data).is_ok() {
             self.rcv_nxt += segment.len;
             self.fresh |= Readiness::READABLE;
             self.schedule_ack(cx, segment.len, segment_size);

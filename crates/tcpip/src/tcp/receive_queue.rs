@@ -5,6 +5,7 @@ use crate::device::{Buffer, Chunk};
 use crate::few::Few;
 use crate::payload::Payload;
 use alloc::vec::Vec;
+use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
 
 /// Payloads up to this length are copied into the free room of the buffer before them, so that many small segments do
@@ -32,40 +33,62 @@ impl<B: Buffer> ReceiveQueue<B> {
     }
 
     /// Appends a chunk.
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the chunk is dropped.
     #[inline(always)]
-    pub fn push(&mut self, chunk: Chunk<B>) {
-        if chunk.len == 0 {
-            return;
+    pub fn push(&mut self, chunk: Chunk<B>) -> Result<(), NoMemory> {
+        let len = chunk.len as usize;
+        if len == 0 {
+            return Ok(());
         }
-        self.len += chunk.len as usize;
         if self.chunks.front().is_none() {
             self.chunks.begin(chunk);
         } else {
-            self.push_behind(chunk);
+            self.push_behind(chunk)?;
         }
+        self.len += len;
+        Ok(())
     }
 
     #[inline(never)]
-    fn push_behind(&mut self, chunk: Chunk<B>) {
+    fn push_behind(&mut self, chunk: Chunk<B>) -> Result<(), NoMemory> {
         if let Some(last) = self.chunks.back_mut()
             && join(last, &chunk)
         {
-            return;
+            return Ok(());
         }
+        self.chunks.make_room(1)?;
         self.chunks.push_back(chunk);
+        Ok(())
     }
 
     /// Moves a payload to the end.
+    ///
+    /// # Errors
+    /// [`NoMemory`]; nothing of it is taken.
     #[inline(always)]
-    pub fn push_payload(&mut self, payload: &mut Payload<B>) {
-        if let Some(head) = payload.take_head() {
-            self.push(head);
-        }
+    pub fn push_payload(&mut self, payload: &mut Payload<B>) -> Result<(), NoMemory> {
         if payload.has_rest() {
-            for chunk in payload.take_rest() {
-                self.push(chunk);
-            }
+            return self.push_all(payload);
         }
+        payload.take_head().map_or(Ok(()), |head| self.push(head))
+    }
+
+    #[inline(never)]
+    fn push_all(&mut self, payload: &mut Payload<B>) -> Result<(), NoMemory> {
+        self.chunks.make_room(payload.chunks().count())?;
+        let (head, rest) = (payload.take_head(), payload.take_rest());
+        head.into_iter().chain(rest).try_for_each(|chunk| self.push(chunk))
+    }
+
+    /// Moves all of `other` to the end.
+    ///
+    /// # Errors
+    /// [`NoMemory`]; `other` is dropped.
+    fn append(&mut self, other: ReceiveQueue<B>) -> Result<(), NoMemory> {
+        self.chunks.make_room(other.chunks.len())?;
+        other.chunks.into_elements().try_for_each(|chunk| self.push(chunk))
     }
 
     /// Hands up to `len` bytes to `sink`, piece by piece, until it takes less than it was given.
@@ -218,16 +241,20 @@ impl<B: Buffer> OutOfOrder<B> {
         let end = seq + payload.len();
         if behind > at {
             let run = &mut self.runs[at];
-            run.queue.push_payload(&mut payload);
+            // Without memory the segment is lost: its sender will repeat it.
+            if run.queue.push_payload(&mut payload).is_err() {
+                return;
+            }
             run.end = end;
         } else {
             if self.runs.len() >= MAX_RUNS {
                 return;
             }
             let mut queue = ReceiveQueue::new();
-            queue.push_payload(&mut payload);
-            // Without memory the segment is lost: its sender will repeat it.
-            if self.runs.try_insert(at, Run { start: seq, end, queue, stamp: self.stamp }).is_err() {
+            // As above.
+            if queue.push_payload(&mut payload).is_err()
+                || self.runs.try_insert(at, Run { start: seq, end, queue, stamp: self.stamp }).is_err()
+            {
                 return;
             }
             behind = at + 1;
@@ -235,10 +262,10 @@ impl<B: Buffer> OutOfOrder<B> {
         if self.runs.get(behind).is_some_and(|next| next.start == end) {
             let next = self.runs.remove(behind);
             let run = &mut self.runs[behind - 1];
-            run.end = next.end;
-            run.stamp = self.stamp;
-            for chunk in next.queue.chunks.into_elements() {
-                run.queue.push(chunk);
+            // Without memory what was reported as received is lost after all, which its sender must bear (RFC 2018, 8).
+            if run.queue.append(next.queue).is_ok() {
+                run.end = next.end;
+                run.stamp = self.stamp;
             }
         }
     }
@@ -250,10 +277,10 @@ impl<B: Buffer> OutOfOrder<B> {
             if run.end.after(next) {
                 let known = (next - run.start) as usize;
                 run.queue.read(known, false, |bytes| bytes.len());
-                for chunk in run.queue.chunks.into_elements() {
-                    queue.push(chunk);
+                // As in `insert`.
+                if queue.append(run.queue).is_ok() {
+                    next = run.end;
                 }
-                next = run.end;
             }
         }
         next
@@ -323,7 +350,7 @@ mod tests {
                 } else if (seq + len as u32).after(next) {
                     payload.skip(next - seq);
                     next += payload.len();
-                    queue.push_payload(&mut payload);
+                    queue.push_payload(&mut payload).unwrap();
                     next = ooo.take(next, &mut queue);
                 }
                 let expected = have.iter().position(|h| !h).unwrap();
@@ -352,7 +379,7 @@ mod tests {
     fn small_segments_share_a_buffer() {
         let mut queue = ReceiveQueue::new();
         for i in 0..100u8 {
-            queue.push(TestBuffer::chunk(&[i], 2048, 66));
+            queue.push(TestBuffer::chunk(&[i], 2048, 66)).unwrap();
         }
         assert_eq!((queue.len(), queue.chunks.len()), (100, 1));
         let mut seen = Vec::new();

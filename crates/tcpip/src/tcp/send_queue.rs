@@ -113,7 +113,7 @@ impl<B: Buffer> SendQueue<B> {
             }
         }
         while done < len {
-            if self.pieces.make_room().is_err() {
+            if self.pieces.make_room(1).is_err() {
                 break;
             }
             let Some((piece, full)) = self.filled(len - done, &mut *alloc, &mut *fill) else { break };
