@@ -4,10 +4,13 @@ use crate::termios::{
 };
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use linux_raw_sys::general as n;
 
-/// Bytes that input may hold before the sender has to wait.
+/// Bytes and ends of lines that input may hold before the sender has to wait.
 pub const INPUT_MAX: usize = 4096;
+/// Bytes that may come at once where there was room.
+pub const PIECE_MAX: usize = 2048;
 /// Differs between a control character and the letter that it is typed with.
 const CONTROL: u8 = 0x40;
 
@@ -22,7 +25,8 @@ pub enum Signal {
     Stop,
 }
 
-/// The state of a terminal's input.
+/// The state of a terminal's input. Room for all of it is made at once, so that no input is lost where memory runs out; the
+/// default state has none, and grows.
 #[derive(Default)]
 pub struct LineDiscipline {
     /// The modes.
@@ -30,7 +34,7 @@ pub struct LineDiscipline {
     /// Bytes that can be read.
     ready: VecDeque<u8>,
     /// Canonical mode: lengths of the lines in `ready`. A line of length 0 is an end of file.
-    lines: VecDeque<usize>,
+    lines: VecDeque<u16>,
     /// Canonical mode: the line being typed.
     editing: Vec<u8>,
     /// Canonical mode: the last that was read was an end of file, and that counts until more comes.
@@ -45,12 +49,23 @@ pub struct LineDiscipline {
 impl LineDiscipline {
     /// The state of a terminal that a person types at.
     pub fn terminal() -> LineDiscipline {
-        LineDiscipline { termios: Termios::terminal(), ..LineDiscipline::default() }
+        LineDiscipline { termios: Termios::terminal(), ..LineDiscipline::with_room() }
     }
 
     /// The state of a line whose other end carries a file or a pipe as it is, but for its end.
     pub fn line() -> LineDiscipline {
-        LineDiscipline { end_stays: true, ..LineDiscipline::default() }
+        LineDiscipline { end_stays: true, ..LineDiscipline::with_room() }
+    }
+
+    fn with_room() -> LineDiscipline {
+        const MOST: usize = INPUT_MAX + PIECE_MAX;
+        LineDiscipline {
+            ready: VecDeque::with_capacity(MOST),
+            // One more, for a change of the mode.
+            lines: VecDeque::with_capacity(MOST + 1),
+            editing: Vec::with_capacity(INPUT_MAX),
+            ..LineDiscipline::default()
+        }
     }
 
     /// The modes.
@@ -63,10 +78,10 @@ impl LineDiscipline {
         let was_canonical = self.canonical();
         self.termios = termios;
         if was_canonical && !self.canonical() {
-            self.ready.extend(self.editing.drain(..));
+            self.finish_line();
             self.lines.clear();
         } else if !was_canonical && self.canonical() && !self.ready.is_empty() {
-            self.lines.push_back(self.ready.len());
+            let _ = self.lines.try_push_back(self.ready.len() as u16);
         }
     }
 
@@ -82,9 +97,9 @@ impl LineDiscipline {
         self.termios.local & n::ICANON != 0
     }
 
-    /// Whether there is room for more input.
+    /// Whether there is room for more input: for [`PIECE_MAX`] bytes.
     pub fn has_room(&self) -> bool {
-        self.ready.len() + self.editing.len() < INPUT_MAX
+        self.ready.len() + self.editing.len() + self.lines.len() < INPUT_MAX
     }
 
     /// Takes a byte from the device. `echo` is called with what is to be written back; a signal is for the caller to
@@ -139,7 +154,9 @@ impl LineDiscipline {
             self.erase(word + blanks, &mut echo);
         } else {
             self.keep(byte, &mut echo);
-            if byte == b'\n' || t.is(VEOL, byte) || t.is(VEOL2, byte) {
+            // `keep` ends a line that is too long by itself.
+            let ends = byte == b'\n' || t.is(VEOL, byte) || t.is(VEOL2, byte);
+            if ends && !self.editing.is_empty() {
                 self.finish_line();
             }
         }
@@ -149,13 +166,13 @@ impl LineDiscipline {
     fn keep(&mut self, byte: u8, echo: &mut impl FnMut(&[u8])) {
         self.echo(byte, echo);
         if self.canonical() {
-            self.editing.push(byte);
+            let _ = self.editing.try_push(byte);
             // A line longer than the buffer is passed on in parts: nothing that was sent is lost.
             if self.editing.len() >= INPUT_MAX {
                 self.finish_line();
             }
         } else {
-            self.ready.push_back(byte);
+            let _ = self.ready.try_push_back(byte);
         }
     }
 
@@ -182,8 +199,10 @@ impl LineDiscipline {
     }
 
     fn finish_line(&mut self) {
-        self.lines.push_back(self.editing.len());
-        self.ready.extend(self.editing.drain(..));
+        let _ = self.lines.try_push_back(self.editing.len() as u16);
+        for byte in self.editing.drain(..) {
+            let _ = self.ready.try_push_back(byte);
+        }
     }
 
     /// Takes back the last `count` characters of the line being typed.
@@ -204,7 +223,7 @@ impl LineDiscipline {
 
     /// Bytes that a read would give (FIONREAD).
     pub fn available(&self) -> usize {
-        if self.canonical() { self.lines.front().copied().unwrap_or(0) } else { self.ready.len() }
+        if self.canonical() { self.lines.front().copied().unwrap_or(0).into() } else { self.ready.len() }
     }
 
     /// Whether a read would give something, be it the end of file.
@@ -227,22 +246,27 @@ impl LineDiscipline {
         Some((self.termios.characters[VMIN] as usize, (time > 0).then_some(time * TENTH_NS)))
     }
 
-    /// Takes what a read of at most `max` bytes gives: of canonical input no more than one line. `None`: nothing yet.
-    pub fn read(&mut self, max: usize) -> Option<Vec<u8>> {
-        if !self.canonical() {
+    /// Takes what a read of at most `out.len()` bytes gives: of canonical input no more than one line. Returns how many
+    /// bytes; `None`: nothing yet.
+    pub fn read(&mut self, out: &mut [u8]) -> Option<usize> {
+        let count = if !self.canonical() {
             if self.ready.is_empty() {
                 return None;
             }
-            let count = max.min(self.ready.len());
-            return Some(self.ready.drain(..count).collect());
+            out.len().min(self.ready.len())
+        } else {
+            let Some(line) = self.lines.front_mut() else { return self.ended.then_some(0) };
+            self.ended = self.end_stays && *line == 0;
+            let count = out.len().min((*line).into());
+            *line -= count as u16;
+            if *line == 0 {
+                self.lines.pop_front();
+            }
+            count
+        };
+        for (place, byte) in out.iter_mut().zip(self.ready.drain(..count)) {
+            *place = byte;
         }
-        let Some(line) = self.lines.front_mut() else { return self.ended.then(Vec::new) };
-        self.ended = self.end_stays && *line == 0;
-        let count = max.min(*line);
-        *line -= count;
-        if *line == 0 {
-            self.lines.pop_front();
-        }
-        Some(self.ready.drain(..count).collect())
+        Some(count)
     }
 }

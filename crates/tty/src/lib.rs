@@ -6,5 +6,5 @@ extern crate alloc;
 mod discipline;
 mod termios;
 
-pub use discipline::{INPUT_MAX, LineDiscipline, Signal};
+pub use discipline::{INPUT_MAX, LineDiscipline, PIECE_MAX, Signal};
 pub use termios::{TERMIOS_BYTES, Termios};

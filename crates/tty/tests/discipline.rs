@@ -1,5 +1,5 @@
 //! What goes in comes out, in lines or not.
-use coracle_tty::{LineDiscipline, Signal, Termios};
+use coracle_tty::{INPUT_MAX, LineDiscipline, Signal, Termios};
 use proptest::prelude::*;
 
 fn feed(tty: &mut LineDiscipline, bytes: &[u8]) -> Vec<u8> {
@@ -10,9 +10,16 @@ fn feed(tty: &mut LineDiscipline, bytes: &[u8]) -> Vec<u8> {
     echoed
 }
 
+fn read(tty: &mut LineDiscipline, max: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; max.min(tty.available())];
+    let count = tty.read(&mut bytes)?;
+    assert_eq!(count, bytes.len());
+    Some(bytes)
+}
+
 fn drain(tty: &mut LineDiscipline, max: usize) -> (Vec<u8>, bool) {
     let mut all = Vec::new();
-    while let Some(part) = tty.read(max) {
+    while let Some(part) = read(tty, max) {
         if part.is_empty() {
             return (all, true);
         }
@@ -49,7 +56,7 @@ proptest! {
         tty.set_termios(Termios { input, output, control, local, line: 0, characters });
         feed(&mut tty, &data);
         let available = tty.available();
-        match tty.read(usize::MAX) {
+        match read(&mut tty, usize::MAX) {
             Some(bytes) => prop_assert_eq!(bytes.len(), available),
             None => prop_assert_eq!(available, 0),
         }
@@ -69,15 +76,15 @@ fn lines_come_one_at_a_time() {
     let mut tty = LineDiscipline::default();
     feed(&mut tty, b"one\ntwo\nthr");
     assert_eq!(tty.available(), 4);
-    assert_eq!(tty.read(100).unwrap(), b"one\n");
-    assert_eq!(tty.read(2).unwrap(), b"tw");
-    assert_eq!(tty.read(100).unwrap(), b"o\n");
+    assert_eq!(read(&mut tty, 100).unwrap(), b"one\n");
+    assert_eq!(read(&mut tty, 2).unwrap(), b"tw");
+    assert_eq!(read(&mut tty, 100).unwrap(), b"o\n");
     assert!(!tty.readable());
-    assert_eq!(tty.read(100), None);
+    assert_eq!(read(&mut tty, 100), None);
     feed(&mut tty, &[0x04]);
-    assert_eq!(tty.read(100).unwrap(), b"thr");
+    assert_eq!(read(&mut tty, 100).unwrap(), b"thr");
     feed(&mut tty, &[0x04]);
-    assert_eq!(tty.read(100).unwrap(), b"");
+    assert_eq!(read(&mut tty, 100).unwrap(), b"");
 }
 
 #[test]
@@ -90,11 +97,11 @@ fn editing_echo_and_signals() {
     modes.characters[2] = 0x7f;
     tty.set_termios(modes);
     assert_eq!(feed(&mut tty, b"ab\x7fc\n"), b"ab\x08 \x08c\n");
-    assert_eq!(tty.read(10).unwrap(), b"ac\n");
+    assert_eq!(read(&mut tty, 10).unwrap(), b"ac\n");
     feed(&mut tty, b"gone");
     assert_eq!(tty.input(3, |_| ()), Some(Signal::Interrupt));
     feed(&mut tty, b"\n");
-    assert_eq!(tty.read(10).unwrap(), b"\n");
+    assert_eq!(read(&mut tty, 10).unwrap(), b"\n");
 }
 
 #[test]
@@ -105,9 +112,9 @@ fn raw_mode_gives_bytes_at_once() {
     let mut modes = tty.termios();
     modes.local &= !ICANON;
     tty.set_termios(modes);
-    assert_eq!(tty.read(3).unwrap(), b"typ");
+    assert_eq!(read(&mut tty, 3).unwrap(), b"typ");
     feed(&mut tty, &[0x04]);
-    assert_eq!(tty.read(10).unwrap(), b"ed\x04");
+    assert_eq!(read(&mut tty, 10).unwrap(), b"ed\x04");
     assert_eq!(tty.wait(), Some((1, None)));
 }
 
@@ -116,16 +123,16 @@ fn raw_mode_gives_bytes_at_once() {
 fn the_end_of_file_stays() {
     let mut tty = LineDiscipline::line();
     feed(&mut tty, b"a\n\x04");
-    assert_eq!(tty.read(9).as_deref(), Some(b"a\n".as_slice()));
+    assert_eq!(read(&mut tty, 9).as_deref(), Some(b"a\n".as_slice()));
     for _ in 0..2 {
         assert!(tty.readable());
-        assert_eq!(tty.read(9).as_deref(), Some(b"".as_slice()));
+        assert_eq!(read(&mut tty, 9).as_deref(), Some(b"".as_slice()));
     }
     feed(&mut tty, b"b");
-    assert!(!tty.readable() && tty.read(9).is_none());
+    assert!(!tty.readable() && read(&mut tty, 9).is_none());
     feed(&mut tty, b"\n");
-    assert_eq!(tty.read(9).as_deref(), Some(b"b\n".as_slice()));
-    assert!(tty.read(9).is_none());
+    assert_eq!(read(&mut tty, 9).as_deref(), Some(b"b\n".as_slice()));
+    assert!(read(&mut tty, 9).is_none());
 }
 
 /// A person who typed the end of the file may go on typing.
@@ -133,8 +140,8 @@ fn the_end_of_file_stays() {
 fn the_end_of_a_terminal_passes() {
     let mut tty = LineDiscipline::terminal();
     feed(&mut tty, &[0x04]);
-    assert_eq!(tty.read(9).as_deref(), Some(b"".as_slice()));
-    assert!(!tty.readable() && tty.read(9).is_none());
+    assert_eq!(read(&mut tty, 9).as_deref(), Some(b"".as_slice()));
+    assert!(!tty.readable() && read(&mut tty, 9).is_none());
 }
 
 #[test]
@@ -142,7 +149,7 @@ fn a_terminal_shows_what_is_typed() {
     let mut tty = LineDiscipline::terminal();
     // Return is a line feed for the program, and both for the screen.
     assert_eq!(feed(&mut tty, b"a\tb\r"), b"a\tb\r\n");
-    assert_eq!(tty.read(9).as_deref(), Some(b"a\tb\n".as_slice()));
+    assert_eq!(read(&mut tty, 9).as_deref(), Some(b"a\tb\n".as_slice()));
     // A control character takes two columns, and an umlaut of two bytes one.
     assert_eq!(feed(&mut tty, "\x01\u{fc}".as_bytes()), "^A\u{fc}".as_bytes());
     assert_eq!(feed(&mut tty, b"\x7f\x7f\x7f"), b"\x08 \x08\x08 \x08\x08 \x08");
@@ -155,5 +162,30 @@ fn a_terminal_shows_what_is_typed() {
     assert_eq!(tty.input(0x1c, |_| ()), Some(Signal::Quit));
     // What was typed before is gone with it.
     feed(&mut tty, b"x\r");
-    assert_eq!(tty.read(9).as_deref(), Some(b"x\n".as_slice()));
+    assert_eq!(read(&mut tty, 9).as_deref(), Some(b"x\n".as_slice()));
+}
+
+/// Neither a newline that fills the buffer nor an end of file among many is taken for two.
+#[test]
+fn full_lines_end_once() {
+    let mut tty = LineDiscipline::terminal();
+    let mut line = vec![b'a'; INPUT_MAX - 1];
+    line.push(b'\n');
+    feed(&mut tty, &line);
+    assert!(!tty.has_room());
+    assert_eq!(drain(&mut tty, usize::MAX), (line, false));
+}
+
+/// Ends of files take room, too: a sender of nothing else has to wait.
+#[test]
+fn ends_of_files_are_bounded() {
+    let mut tty = LineDiscipline::terminal();
+    let mut sent = 0;
+    while tty.has_room() {
+        feed(&mut tty, &[0x04]);
+        sent += 1;
+    }
+    assert_eq!(sent, INPUT_MAX);
+    assert_eq!(read(&mut tty, 1), Some(Vec::new()));
+    assert!(tty.has_room());
 }

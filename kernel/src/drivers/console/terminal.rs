@@ -9,8 +9,9 @@ use crate::syscall::call::Call;
 use crate::task::signal::{SigInfo, send_to_group};
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use coracle_control::Window;
+use coracle_fallible::filled;
+use coracle_hal::dma::PacketBuffer;
 use coracle_hal::irq::Irq;
 use coracle_tty::{LineDiscipline, Signal, TERMIOS_BYTES, Termios};
 use core::any::Any;
@@ -140,6 +141,7 @@ impl Terminal {
 
     /// Moves what the device has into the line discipline.
     fn take_input(&self) {
+        const _: () = assert!(PacketBuffer::SIZE <= coracle_tty::PIECE_MAX);
         let mut signal = None;
         let readable = {
             let mut state = self.state.lock();
@@ -232,12 +234,13 @@ impl File for Terminal {
         let bytes = block_on(&self.source, nonblock, deadline, || {
             self.take_input();
             let mut state = self.state.lock();
-            let bytes = state.discipline.read(dst.remaining());
+            let mut bytes = filled(0, state.discipline.available().min(dst.remaining()))?;
+            let read = state.discipline.read(&mut bytes);
             if !matches!(self.line, Line::Terminal(_)) {
                 // An empty line of canonical input is the end of the file.
-                state.ended |= wait.is_none() && bytes.as_ref().is_some_and(Vec::is_empty);
+                state.ended |= wait.is_none() && read == Some(0);
             }
-            bytes.or_else(|| state.ended.then(Vec::new)).ok_or(Errno::AGAIN)
+            if read.is_some() || state.ended { Ok(bytes) } else { Err(Errno::AGAIN) }
         });
         match bytes {
             Ok(bytes) => dst.put(&bytes),
