@@ -177,6 +177,7 @@ pub(crate) fn start(start_info: u64, slide: usize, direct_base: usize) -> ! {
     let fault_stack = crate::kmap::alloc_stack(FAULT_STACK_SIZE).unwrap_or_else(|| no_memory());
     crate::trap::init_cpu(&crate::local::BOOT, fault_stack, crate::start::early_stack_end());
     crate::time::init(measurement);
+    crate::fpu::prepare();
     let top = crate::kmap::alloc_stack(crate::task::KERNEL_STACK_SIZE).unwrap_or_else(|| no_memory());
     // SAFETY: a fresh stack; `main_on_stack` never returns.
     unsafe { crate::task::enter_stack(top, crate::kernel::symbols::coracle_main) }

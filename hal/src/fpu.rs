@@ -1,4 +1,5 @@
 //! The program's x87/SSE/AVX state, for signal frames. Between entry and exit the registers hold the running thread's.
+use crate::percpu::PerCpu;
 use crate::x86;
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::arch::asm;
@@ -110,6 +111,9 @@ fn area_size(features: u64, place: impl Fn(u32) -> (usize, usize)) -> usize {
 /// A saved state, in standard XSAVE (or FXSAVE) format.
 pub(crate) struct Area(NonNull<u8>);
 
+// SAFETY: the memory is the area's own.
+unsafe impl Send for Area {}
+
 fn layout() -> Layout {
     // The size is small and the alignment a power of two.
     Layout::from_size_align(state_size(), ALIGN).expect("a valid layout")
@@ -119,17 +123,20 @@ impl Area {
     /// The initial state, or the running thread's.
     pub fn new(from_current: bool) -> Option<Area> {
         // SAFETY: the size is not zero.
-        let area = Area(NonNull::new(unsafe { alloc_zeroed(layout()) })?);
+        let mut area = Area(NonNull::new(unsafe { alloc_zeroed(layout()) })?);
         if from_current {
             area.save_all();
         } else {
-            // SAFETY: within the area, aligned. The header's empty XSTATE_BV means "initial".
-            unsafe {
-                area.0.add(FCW).cast::<u16>().write(INITIAL_FCW);
-                area.0.add(MXCSR).cast::<u32>().write(INITIAL_MXCSR);
-            }
+            area.init();
         }
         Some(area)
+    }
+
+    /// Makes an area of zeroes the initial state: the header's empty XSTATE_BV means "initial".
+    fn init(&mut self) {
+        let bytes = self.bytes();
+        bytes[FCW..FCW + 2].copy_from_slice(&INITIAL_FCW.to_le_bytes());
+        bytes[MXCSR..MXCSR + 4].copy_from_slice(&INITIAL_MXCSR.to_le_bytes());
     }
 
     /// Stores the registers; what is unchanged since `load` may be left out.
@@ -190,23 +197,36 @@ pub fn state_size() -> usize {
 pub fn xfeatures() -> u64 {
     FEATURES.load(Ordering::Relaxed)
 }
-/// Stores the running thread's state (standard XSAVE format) to `dst`, which has `state_size()` bytes.
-pub fn save(dst: &mut [u8]) {
-    if let Some(mut area) = Area::new(true) {
-        dst.copy_from_slice(area.bytes());
-    } else {
-        dst.fill(0);
-    }
+/// Where each CPU makes up states of programs, so that signals need no memory.
+static SCRATCH: PerCpu<spin::Mutex<Area>> =
+    PerCpu::new(|_| spin::Mutex::new(Area::new(false).expect("memory for the FPU's state")));
+
+/// Makes room on each CPU for what follows; once, when the number of CPUs is known.
+#[cfg(target_os = "none")]
+pub(crate) fn prepare() {
+    SCRATCH.get();
 }
-/// Loads the state; gives false, and changes nothing, if the CPU would refuse it.
-pub fn restore(src: &[u8]) -> bool {
-    if src.len() != state_size() || !valid(src) {
-        return false;
+
+/// Calls `f` with the running thread's state (standard XSAVE format, [`state_size`] bytes), which it may change. `f` must not
+/// switch to another thread.
+pub fn saved<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
+    let mut area = SCRATCH.get().lock();
+    area.save_all();
+    f(area.bytes())
+}
+/// Loads the state that `f` fills in, all of its [`state_size`] bytes; returns false, and changes nothing, if the CPU would
+/// refuse it. `f` must not switch to another thread.
+///
+/// # Errors
+/// That of `f`: nothing is changed.
+pub fn restore<E>(f: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<bool, E> {
+    let mut area = SCRATCH.get().lock();
+    f(area.bytes())?;
+    let is_valid = valid(area.bytes());
+    if is_valid {
+        area.load();
     }
-    let Some(mut area) = Area::new(false) else { return false };
-    area.bytes().copy_from_slice(src);
-    area.load();
-    true
+    Ok(is_valid)
 }
 /// The conditions of XRSTOR's standard form (Intel SDM volume 1, 13.8) and of MXCSR.
 fn valid(src: &[u8]) -> bool {
@@ -224,9 +244,10 @@ fn valid(src: &[u8]) -> bool {
 }
 /// The initial state (exec).
 pub fn reset() {
-    if let Some(area) = Area::new(false) {
-        area.load();
-    }
+    let mut area = SCRATCH.get().lock();
+    area.bytes().fill(0);
+    area.init();
+    area.load();
 }
 
 #[cfg(test)]

@@ -29,9 +29,10 @@ impl Access {
     }
 }
 
+/// Resolves the page fault that stopped a copy: it may be tried again, from where it stopped or anew. EFAULT.
 #[cold]
 #[inline(never)]
-fn resolve(fault: hal::Fault) -> Result<(), Errno> {
+pub fn resolve(fault: hal::Fault) -> Result<(), Errno> {
     let access = if fault.write { Access::Write } else { Access::Read };
     fault::resolve_current(fault.addr, access).map_err(|_| Errno::FAULT)
 }

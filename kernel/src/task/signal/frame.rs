@@ -8,9 +8,8 @@ use crate::errno::Errno;
 use crate::mm::user;
 use crate::task::thread::{Thread, Work};
 use alloc::sync::Arc;
-use alloc::vec;
 use coracle_hal::context::UserContext;
-use coracle_hal::fpu;
+use coracle_hal::{fpu, user as hal};
 use linux_raw_sys::general as abi;
 
 /// Bytes below the stack pointer that the interrupted function may use (System V ABI, 3.2.2).
@@ -98,15 +97,10 @@ pub(super) fn push(
         return Err(Errno::FAULT);
     }
 
-    let mut state = vec![0u8; fp_len + MAGIC2_LEN];
-    fpu::save(&mut state[..fp_len]);
-    state[SW_BYTES..FXSAVE_LEN].fill(0);
-    state[SW_BYTES..SW_BYTES + 4].copy_from_slice(&FP_XSTATE_MAGIC1.to_le_bytes());
-    state[SW_BYTES + 4..SW_BYTES + 8].copy_from_slice(&((fp_len + MAGIC2_LEN) as u32).to_le_bytes());
-    state[SW_BYTES + 8..SW_BYTES + 16].copy_from_slice(&fpu::xfeatures().to_le_bytes());
-    state[SW_BYTES + 16..SW_BYTES + 20].copy_from_slice(&(fp_len as u32).to_le_bytes());
-    state[fp_len..].copy_from_slice(&FP_XSTATE_MAGIC2.to_le_bytes());
-    user::write(fp, &state)?;
+    // A fault is resolved after the state was given up again: another thread may run meanwhile.
+    while let Err(fault) = fpu::saved(|state| copy_state(fp, state)) {
+        user::resolve(fault)?;
+    }
 
     let mut words = [0u64; UCONTEXT_WORDS];
     words[0] = UC_FLAGS;
@@ -153,6 +147,19 @@ pub(super) fn push(
     Ok(())
 }
 
+/// Copies the state of the FPU to `fp`, with the notes of `struct _fpx_sw_bytes` in it and the second magic number behind it.
+fn copy_state(fp: usize, state: &mut [u8]) -> Result<(), hal::Fault> {
+    let len = state.len();
+    let notes = &mut state[SW_BYTES..FXSAVE_LEN];
+    notes.fill(0);
+    notes[..4].copy_from_slice(&FP_XSTATE_MAGIC1.to_le_bytes());
+    notes[4..8].copy_from_slice(&((len + MAGIC2_LEN) as u32).to_le_bytes());
+    notes[8..16].copy_from_slice(&fpu::xfeatures().to_le_bytes());
+    notes[16..20].copy_from_slice(&(len as u32).to_le_bytes());
+    hal::copy_to(fp, state)?;
+    hal::copy_to(fp.wrapping_add(len), &FP_XSTATE_MAGIC2.to_le_bytes())
+}
+
 /// rt_sigreturn(2): goes back to what the frame at the stack pointer says. EFAULT if it can't be read.
 pub fn sigreturn(thread: &Arc<Thread>, context: &mut UserContext) -> Result<(), Errno> {
     let frame = (context.rsp as usize).wrapping_sub(8);
@@ -183,21 +190,27 @@ fn restore_fpu(fp: usize) -> Result<(), Errno> {
         fpu::reset();
         return Ok(());
     }
-    let len = fpu::state_size();
-    let mut state = vec![0u8; len + MAGIC2_LEN];
-    user::read(&mut state[..FXSAVE_LEN], fp)?;
-    let word = |state: &[u8], at: usize| {
-        u32::from_le_bytes([state[at], state[at + 1], state[at + 2], state[at + 3]])
-    };
-    let extended = word(&state, SW_BYTES) == FP_XSTATE_MAGIC1 && word(&state, SW_BYTES + 16) as usize == len;
-    if extended {
-        user::read(&mut state, fp)?;
-    }
-    if extended && word(&state, len) == FP_XSTATE_MAGIC2 {
-        if !fpu::restore(&state[..len]) {
-            return Err(Errno::FAULT);
+    loop {
+        match fpu::restore(|state| fetch_state(state, fp)) {
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(Errno::FAULT),
+            // As in `push`.
+            Err(fault) => user::resolve(fault)?,
         }
-        return Ok(());
+    }
+}
+
+/// Copies the state of the FPU from `fp`.
+fn fetch_state(state: &mut [u8], fp: usize) -> Result<(), hal::Fault> {
+    let len = state.len();
+    hal::copy_from(&mut state[..FXSAVE_LEN], fp)?;
+    let word = |at: usize| u32::from_le_bytes([state[at], state[at + 1], state[at + 2], state[at + 3]]);
+    if word(SW_BYTES) == FP_XSTATE_MAGIC1 && word(SW_BYTES + 16) as usize == len {
+        let mut magic = [0; MAGIC2_LEN];
+        hal::copy_from(&mut magic, fp.wrapping_add(len))?;
+        if u32::from_le_bytes(magic) == FP_XSTATE_MAGIC2 {
+            return hal::copy_from(&mut state[FXSAVE_LEN..], fp.wrapping_add(FXSAVE_LEN));
+        }
     }
     // The old format: x87 and SSE alone. XSTATE_BV names them, the rest starts afresh.
     state[FXSAVE_LEN..].fill(0);
@@ -205,7 +218,7 @@ fn restore_fpu(fp: usize) -> Result<(), Errno> {
         const X87_AND_SSE: u64 = 3;
         state[FXSAVE_LEN..FXSAVE_LEN + 8].copy_from_slice(&X87_AND_SSE.to_le_bytes());
     }
-    if fpu::restore(&state[..len]) { Ok(()) } else { Err(Errno::FAULT) }
+    Ok(())
 }
 
 /// The general registers in the order of a sigcontext.
