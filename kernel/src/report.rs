@@ -4,10 +4,10 @@ use crate::mm::memory::Memory;
 use crate::mm::user_buf::UserBuf;
 use crate::task::signal::SigInfo;
 use crate::task::thread::Thread;
-use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::{Lossy, NoMemory, filled, text};
 use coracle_hal::checksum::crc32c;
 use coracle_hal::context::UserContext;
 use coracle_hal::paging::Prot;
@@ -25,6 +25,9 @@ const MAX_FRAMES: usize = 32;
 const SCANNED_WORDS: usize = 512;
 /// Largest symbol table that is read for a report.
 const MAX_TABLE: u64 = 64 << 20;
+
+/// Stands in a report for what there is no memory for.
+const NO_MEMORY: &str = "(no memory to say)";
 
 static ARCHIVE: Once<Archive<'static>> = Once::new();
 
@@ -78,9 +81,10 @@ fn reason(info: &SigInfo) -> &'static str {
 /// Tells where the program was when a signal ended it.
 pub fn program(thread: &Arc<Thread>, c: &UserContext, info: &SigInfo) {
     let process = &thread.process;
-    let program = process.program.lock().path.clone();
+    let program = text(format_args!("{}", process.program.lock().path));
     report!(
-        "{program} (process {}, thread {} \"{}\") is killed by {} ({}): {}",
+        "{} (process {}, thread {} \"{}\") is killed by {} ({}): {}",
+        program.as_deref().unwrap_or(NO_MEMORY),
         process.pid,
         thread.tid,
         thread.name_text(),
@@ -108,7 +112,8 @@ pub fn program(thread: &Arc<Thread>, c: &UserContext, info: &SigInfo) {
         // A return address may be the first byte after the function that called: look at the byte before it.
         let looked_up = if number == 0 { address } else { address - 1 };
         let mark = if guessed { "? " } else { "" };
-        report!("  #{number} {address:#018x} {mark}{}", describe(&memory, looked_up));
+        let place = describe(&memory, looked_up);
+        report!("  #{number} {address:#018x} {mark}{}", place.as_deref().unwrap_or(NO_MEMORY));
     }
 }
 
@@ -123,21 +128,21 @@ fn executable(memory: &Memory, addr: u64) -> bool {
 }
 
 /// Addresses from the innermost frame out; true where one was only found lying on the stack.
-fn backtrace(memory: &Memory, c: &UserContext) -> Vec<(u64, bool)> {
-    let mut found = alloc::vec![(c.rip, false)];
+fn backtrace(memory: &Memory, c: &UserContext) -> heapless::Vec<(u64, bool), MAX_FRAMES> {
+    let mut found = heapless::Vec::from_array([(c.rip, false)]);
     // A call through a bad pointer left its return address on top.
     if !executable(memory, c.rip)
         && let Some(caller) = word(memory, c.rsp).filter(|&caller| executable(memory, caller))
     {
-        found.push((caller, false));
+        let _ = found.push((caller, false));
     }
     let mut frame = c.rbp;
-    while found.len() < MAX_FRAMES && frame >= c.rsp && frame.is_multiple_of(8) {
+    while !found.is_full() && frame >= c.rsp && frame.is_multiple_of(8) {
         let (Some(next), Some(caller)) = (word(memory, frame), word(memory, frame + 8)) else { break };
         if !executable(memory, caller) {
             break;
         }
-        found.push((caller, false));
+        let _ = found.push((caller, false));
         if next <= frame {
             break;
         }
@@ -145,11 +150,13 @@ fn backtrace(memory: &Memory, c: &UserContext) -> Vec<(u64, bool)> {
     }
     if found.len() < 3 {
         let words = (0..SCANNED_WORDS as u64).map_while(|i| word(memory, (c.rsp & !7) + i * 8));
-        let known: Vec<u64> = found.iter().map(|(address, _)| *address).collect();
-        let candidates = words.filter(|value| {
-            !known.contains(value) && executable(memory, *value) && follows_call(memory, *value)
-        });
-        found.extend(candidates.take(MAX_FRAMES - known.len()).map(|address| (address, true)));
+        let candidates =
+            words.filter(|&address| executable(memory, address) && follows_call(memory, address));
+        for address in candidates {
+            if !found.contains(&(address, false)) && found.push((address, true)).is_err() {
+                break;
+            }
+        }
     }
     found
 }
@@ -166,30 +173,32 @@ fn follows_call(memory: &Memory, address: u64) -> bool {
 }
 
 /// `function+0x12 (file+0x3456)`.
-fn describe(memory: &Memory, address: u64) -> String {
-    let Some(region) = memory.region_at(address as usize) else { return String::from("(not mapped)") };
-    let Some(file) = region.file else { return region.name };
+fn describe(memory: &Memory, address: u64) -> Result<String, NoMemory> {
+    let Some(region) = memory.region_at(address as usize) else {
+        return text(format_args!("(not mapped)"));
+    };
+    let Some(file) = region.file else { return Ok(region.name) };
     if !region.prot.contains(Prot::EXEC) {
-        return format!("({}, which is data)", region.name);
+        return text(format_args!("({}, which is data)", region.name));
     }
     let offset = address - region.range.start as u64 + region.offset;
-    let place = format!("{}+{offset:#x}", region.name);
+    let place = format_args!("{}+{offset:#x}", region.name);
     match symbol(&*file, offset) {
-        Some((name, distance)) => format!("{name}+{distance:#x} ({place})"),
-        None => format!("({place})"),
+        Some((name, distance)) => text(format_args!("{}+{distance:#x} ({place})", Lossy(&name))),
+        None => text(format_args!("({place})")),
     }
 }
 
 fn read(file: &dyn File, range: core::ops::Range<u64>) -> Option<Vec<u8>> {
     let len = range.end.checked_sub(range.start).filter(|&len| len <= MAX_TABLE)?;
-    let mut bytes = alloc::vec![0; len as usize];
+    let mut bytes = filled(0, len as usize).ok()?;
     let done = file.read(&mut UserBuf::kernel_out(&mut bytes), range.start, true).ok()?;
     bytes.truncate(done);
     Some(bytes)
 }
 
 /// The function that holds byte `offset` of an ELF file, and the distance from its start.
-fn symbol(file: &dyn File, offset: u64) -> Option<(String, u64)> {
+fn symbol(file: &dyn File, offset: u64) -> Option<(Vec<u8>, u64)> {
     let header = Header::parse(&read(file, 0..HEADER_LEN as u64)?).ok()?;
     let table_start = header.program_headers;
     let table = read(file, table_start..table_start + header.program_headers_len() as u64)?;
@@ -201,9 +210,9 @@ fn symbol(file: &dyn File, offset: u64) -> Option<(String, u64)> {
         let symbols = read(file, section.symbols)?;
         if let Some((name, start)) = best_symbol(&symbols, address) {
             let at = section.names.start + u64::from(name);
-            let text = read(file, at..(at + 256).min(section.names.end))?;
-            let text: Vec<u8> = text.into_iter().take_while(|&byte| byte != 0).collect();
-            return Some((String::from_utf8_lossy(&text).into_owned(), address - start));
+            let mut name = read(file, at..(at + 256).min(section.names.end))?;
+            name.truncate(name.iter().position(|&byte| byte == 0).unwrap_or(name.len()));
+            return Some((name, address - start));
         }
     }
     None

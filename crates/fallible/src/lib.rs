@@ -9,6 +9,7 @@ extern crate alloc;
 mod deque;
 mod error;
 mod iter;
+mod lossy;
 mod low;
 #[cfg(feature = "hashbrown")]
 mod map;
@@ -21,6 +22,7 @@ mod vec;
 pub use deque::TryDeque;
 pub use error::NoMemory;
 pub use iter::TryCollect;
+pub use lossy::Lossy;
 pub use low::{may_grow, set_low};
 #[cfg(feature = "hashbrown")]
 pub use map::TryMap;

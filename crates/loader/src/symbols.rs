@@ -1,7 +1,6 @@
 //! Symbols of ELF files, for backtraces (System V ABI, "Symbol Table").
 use crate::bytes::{u32_at, u64_at};
 use crate::elf::Header;
-use alloc::vec::Vec;
 use core::ops::Range;
 
 /// Bytes of a section header.
@@ -35,24 +34,20 @@ impl SectionTable {
     }
 
     /// The symbol tables, the complete one (`.symtab`) before the dynamic one.
-    pub fn symbol_sections(table: &[u8]) -> Vec<SymbolSection> {
-        let range = |index: usize| {
-            let section = table.chunks_exact(SECTION_HEADER_LEN).nth(index)?;
+    pub fn symbol_sections(table: &[u8]) -> impl Iterator<Item = SymbolSection> {
+        let sections = || table.chunks_exact(SECTION_HEADER_LEN);
+        let range = move |index: usize| {
+            let section = sections().nth(index)?;
             let offset = u64_at(section, 24)?;
             Some(offset..offset.checked_add(u64_at(section, 32)?)?)
         };
-        let mut found = Vec::new();
-        for wanted in [SHT_SYMTAB, SHT_DYNSYM] {
-            for (index, section) in table.chunks_exact(SECTION_HEADER_LEN).enumerate() {
-                if u32_at(section, 4) == Some(wanted)
-                    && let (Some(symbols), Some(link)) = (range(index), u32_at(section, 40))
-                    && let Some(names) = range(link as usize)
-                {
-                    found.push(SymbolSection { symbols, names });
-                }
-            }
-        }
-        found
+        let tables = [SHT_SYMTAB, SHT_DYNSYM].into_iter().flat_map(move |wanted| {
+            sections().enumerate().filter(move |(_, section)| u32_at(section, 4) == Some(wanted))
+        });
+        tables.filter_map(move |(index, section)| {
+            let names = range(u32_at(section, 40)? as usize)?;
+            Some(SymbolSection { symbols: range(index)?, names })
+        })
     }
 }
 

@@ -44,8 +44,8 @@ fn finds_a_function_of_this_program() {
     let file = std::fs::read(std::env::current_exe().unwrap()).unwrap();
     let header = Header::parse(&file).unwrap();
     let range = SectionTable::range(&header).unwrap();
-    let sections = SectionTable::symbol_sections(&file[range.start as usize..range.end as usize]);
-    let section = &sections[0];
+    let mut sections = SectionTable::symbol_sections(&file[range.start as usize..range.end as usize]);
+    let section = sections.next().unwrap();
     let symbols = &file[section.symbols.start as usize..section.symbols.end as usize];
     let (name, start) = best_symbol(symbols, header.entry).unwrap();
     let names = &file[section.names.start as usize..section.names.end as usize];
@@ -81,7 +81,7 @@ proptest! {
     fn foreign_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600), address: u64) {
         let _ = plan_of(&bytes);
         let _ = parse_script(&bytes);
-        let _ = SectionTable::symbol_sections(&bytes);
+        SectionTable::symbol_sections(&bytes).for_each(drop);
         let _ = best_symbol(&bytes, address);
     }
 

@@ -12,12 +12,10 @@ use crate::mm::memory::{Memory, PAGE_SIZE, page_up};
 use crate::mm::user_buf::UserBuf;
 use crate::mm::vma::{Backing, Vma, VmaFlags};
 use crate::random;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
-use coracle_fallible::try_arc;
+use coracle_fallible::{Lossy, filled, try_arc};
 use coracle_hal::context::UserContext;
 use coracle_hal::paging::{Prot, USER_END};
 use coracle_hal::{cpu, fpu, vdso};
@@ -288,7 +286,7 @@ fn load_interpreter(
         log!(
             "{}: its interpreter {} is not in the image (or not executable)",
             program.file.path(),
-            String::from_utf8_lossy(&path)
+            Lossy(&path)
         )
     })?;
     let plan = plan(&file)?;
