@@ -2,7 +2,6 @@
 use super::engine;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
-use alloc::vec::Vec;
 use coracle_tcpip::Device;
 use core::net::Ipv4Addr;
 use linux_raw_sys::net::AF_INET;
@@ -34,7 +33,7 @@ const IFF_RUNNING: u32 = 0x40;
 const IFF_MULTICAST: u32 = 0x1000;
 
 /// `struct ifreq`: a name, then a union.
-const NAME_BYTES: usize = 16;
+pub const NAME_BYTES: usize = 16;
 const IFREQ_BYTES: usize = 40;
 /// Hardware types (linux/if_arp.h).
 pub const ARPHRD_ETHER: u16 = 1;
@@ -49,6 +48,8 @@ const QUEUE_LENGTH: u32 = 1000;
 pub const LOOPBACK_INDEX: u32 = 1;
 /// See [`LOOPBACK_INDEX`].
 pub const CARD_INDEX: u32 = 2;
+/// How many there are at most.
+pub const INTERFACES_MAX: usize = 2;
 
 /// A network interface as programs see it.
 pub struct InterfaceInfo {
@@ -84,8 +85,8 @@ impl InterfaceInfo {
 }
 
 /// All interfaces: the loopback, then the card.
-pub fn interfaces() -> Vec<InterfaceInfo> {
-    let mut all = alloc::vec![InterfaceInfo {
+pub fn interfaces() -> heapless::Vec<InterfaceInfo, INTERFACES_MAX> {
+    let loopback = InterfaceInfo {
         index: LOOPBACK_INDEX,
         name: "lo",
         hardware: ARPHRD_LOOPBACK,
@@ -93,10 +94,11 @@ pub fn interfaces() -> Vec<InterfaceInfo> {
         mtu: LOOPBACK_MTU,
         mac: [0; 6],
         address: Some((Ipv4Addr::LOCALHOST, 8)),
-    }];
+    };
+    let mut all = heapless::Vec::from_array([loopback]);
     let engine = engine();
     if engine.device().card().is_some() {
-        all.push(InterfaceInfo {
+        let _ = all.push(InterfaceInfo {
             index: CARD_INDEX,
             name: "eth0",
             hardware: ARPHRD_ETHER,
@@ -131,13 +133,13 @@ fn list(argument: usize) -> SysResult {
     let _ = super::stack::wait_configured();
     let room = user::read_u32(argument)? as usize;
     let buffer = user::read_u64(argument.wrapping_add(8))? as usize;
-    let mut bytes = Vec::new();
+    let mut bytes: heapless::Vec<u8, { INTERFACES_MAX * IFREQ_BYTES }> = heapless::Vec::new();
     for interface in interfaces() {
         let Some((address, _)) = interface.address else { continue };
         let mut request = [0; IFREQ_BYTES];
         request[..interface.name.len()].copy_from_slice(interface.name.as_bytes());
         request[NAME_BYTES..NAME_BYTES + 16].copy_from_slice(&socket_address(address));
-        bytes.extend(request);
+        let _ = bytes.extend_from_slice(&request);
     }
     // Without a buffer the call tells how large it must be (netdevice(7)).
     if buffer != 0 {
@@ -164,26 +166,25 @@ fn one(command: u32, argument: usize) -> SysResult {
     let len = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
     let found = all.iter().find(|interface| interface.name.as_bytes() == &name[..len]).ok_or(Errno::NODEV)?;
     let address = || found.address.ok_or(Errno::ADDRNOTAVAIL);
-    let number = |number: u32| number.to_le_bytes().to_vec();
-    let answer = match command {
-        SIOCGIFFLAGS => (found.flags as u16).to_le_bytes().to_vec(),
-        SIOCGIFADDR | SIOCGIFDSTADDR => socket_address(address()?.0).to_vec(),
-        SIOCGIFBRDADDR => socket_address(found.broadcast().unwrap_or(Ipv4Addr::UNSPECIFIED)).to_vec(),
+    let mut set = |bytes: &[u8]| value[..bytes.len()].copy_from_slice(bytes);
+    match command {
+        SIOCGIFFLAGS => set(&(found.flags as u16).to_le_bytes()),
+        SIOCGIFADDR | SIOCGIFDSTADDR => set(&socket_address(address()?.0)),
+        SIOCGIFBRDADDR => set(&socket_address(found.broadcast().unwrap_or(Ipv4Addr::UNSPECIFIED))),
         SIOCGIFNETMASK => {
             address()?;
-            socket_address(found.mask().into()).to_vec()
+            set(&socket_address(found.mask().into()));
         }
-        SIOCGIFMETRIC => number(0),
-        SIOCGIFMTU => number(found.mtu),
-        SIOCGIFINDEX => number(found.index),
-        SIOCGIFTXQLEN => number(QUEUE_LENGTH),
+        SIOCGIFMETRIC => set(&0u32.to_le_bytes()),
+        SIOCGIFMTU => set(&found.mtu.to_le_bytes()),
+        SIOCGIFINDEX => set(&found.index.to_le_bytes()),
+        SIOCGIFTXQLEN => set(&QUEUE_LENGTH.to_le_bytes()),
         _ => {
-            let mut bytes = found.hardware.to_le_bytes().to_vec();
-            bytes.extend(found.mac);
-            bytes
+            let [low, high] = found.hardware.to_le_bytes();
+            let [a, b, c, d, e, f] = found.mac;
+            set(&[low, high, a, b, c, d, e, f]);
         }
-    };
-    value[..answer.len()].copy_from_slice(&answer);
+    }
     user::write(argument, &request)?;
     Ok(0)
 }

@@ -1,6 +1,6 @@
 //! AF_NETLINK sockets of NETLINK_ROUTE (rtnetlink(7)): they tell which links, addresses and routes there are, which is
 //! how getifaddrs(3) and Go find out.
-use super::interface_ioctl::{IFF_LOOPBACK, InterfaceInfo, interfaces};
+use super::interface_ioctl::{IFF_LOOPBACK, InterfaceInfo, NAME_BYTES, interfaces};
 use super::open::SOCKET_MODE;
 use super::options::{SOL_SOCKET, answer};
 use super::socket::{Control, Received, Socket, SocketAddress};
@@ -14,6 +14,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::{NoMemory, try_arc};
 use core::any::Any;
 use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -23,6 +25,7 @@ use spin::Mutex;
 
 /// Bytes of `struct nlmsghdr`, and what all parts are aligned to (netlink(7)).
 const HEADER_BYTES: usize = 16;
+const ATTRIBUTE_HEADER_BYTES: usize = 4;
 const ALIGN: usize = 4;
 /// Message types.
 const NLMSG_ERROR: u16 = 2;
@@ -71,6 +74,8 @@ const UNICAST: u8 = 1;
 const REQUEST_MAX: usize = 4096;
 /// Most bytes of one datagram of a dump: what fits the buffers that programs offer (glibc's and Go's: a page).
 const DATAGRAM_BYTES: usize = 4000;
+/// Datagrams that may wait to be read: about as many small ones as Linux's receive buffer holds.
+const ANSWERS_MAX: usize = 256;
 
 /// A netlink socket.
 pub struct NetlinkFile {
@@ -84,14 +89,18 @@ pub struct NetlinkFile {
 
 impl NetlinkFile {
     /// A socket of this type (SOCK_RAW or SOCK_DGRAM: they behave alike).
-    pub fn new(kind: u32) -> Arc<NetlinkFile> {
-        Arc::new(NetlinkFile {
+    ///
+    /// # Errors
+    /// ENOBUFS.
+    pub fn new(kind: u32) -> Result<Arc<NetlinkFile>, Errno> {
+        let file = NetlinkFile {
             kind,
             inode: crate::fs::stat::next_inode(),
             port: AtomicU32::new(0),
             answers: Mutex::new(VecDeque::new()),
             source: PollSource::new(),
-        })
+        };
+        try_arc(file).map_err(|_| Errno::NOBUFS)
     }
 
     /// Our port id; a socket that isn't bound gets one of its own.
@@ -109,8 +118,8 @@ impl NetlinkFile {
         }
     }
 
-    /// Answers the messages of one datagram.
-    fn request(&self, mut bytes: &[u8]) {
+    /// Answers the messages of one datagram: all of them or, without memory or with too many unread, none.
+    fn request(&self, mut bytes: &[u8]) -> Result<(), NoMemory> {
         let mut out = Dump::new(self.port());
         while let Some(request) = Request::parse(bytes) {
             match (request.kind, request.flags & NLM_F_DUMP == NLM_F_DUMP) {
@@ -120,33 +129,43 @@ impl NetlinkFile {
                     interfaces()
                         .iter()
                         .filter(|i| !one || i.index == wanted)
-                        .for_each(|i| link(&mut out, &request, i));
-                    out.end(&request, one);
+                        .try_for_each(|i| link(&mut out, &request, i))?;
+                    out.end(&request, one)?;
                 }
                 (RTM_GETADDR, true) => {
                     if request.is_for_inet() {
-                        interfaces().iter().for_each(|interface| address(&mut out, &request, interface));
+                        interfaces()
+                            .iter()
+                            .try_for_each(|interface| address(&mut out, &request, interface))?;
                     }
-                    out.end(&request, false);
+                    out.end(&request, false)?;
                 }
                 (RTM_GETROUTE, true) => {
                     if request.is_for_inet() {
-                        routes(&mut out, &request);
+                        routes(&mut out, &request)?;
                     }
-                    out.end(&request, false);
+                    out.end(&request, false)?;
                 }
                 // Below NLMSG_MIN_TYPE: control messages, of which a request needs none.
                 (0..16, _) => {}
-                _ => out.error(&request, Errno::OPNOTSUPP),
+                _ => out.error(&request, Errno::OPNOTSUPP)?,
             }
             let len = request.len.next_multiple_of(ALIGN).min(bytes.len());
             bytes = &bytes[len..];
         }
-        let answers = out.finish();
-        if !answers.is_empty() {
-            self.answers.lock().extend(answers);
+        let new = out.finish()?;
+        if !new.is_empty() {
+            let mut answers = self.answers.lock();
+            let len = answers.len() + new.len();
+            if len > ANSWERS_MAX {
+                return Err(NoMemory);
+            }
+            answers.make_room_for(len)?;
+            new.into_iter().for_each(|answer| answers.push_back_reserved(answer));
+            drop(answers);
             self.source.notify(Events::IN | Events::RDNORM);
         }
+        Ok(())
     }
 }
 
@@ -204,52 +223,65 @@ impl Dump {
         flags: u16,
         body: &[u8],
         attributes: &[(u16, &[u8])],
-    ) {
-        let mut message = alloc::vec![0; HEADER_BYTES];
-        message.extend_from_slice(body);
+    ) -> Result<(), NoMemory> {
+        let aligned = |len: usize| len.next_multiple_of(ALIGN);
+        let len = attributes.iter().fold(HEADER_BYTES + body.len(), |len, (_, value)| {
+            aligned(len) + ATTRIBUTE_HEADER_BYTES + value.len()
+        });
+        if self.current.len() + aligned(len) > DATAGRAM_BYTES {
+            self.cut()?;
+        }
+        let message = &mut self.current;
+        message.make_room(aligned(len))?;
+        message.try_extend_from_slice(&(len as u32).to_le_bytes())?;
+        message.try_extend_from_slice(&kind.to_le_bytes())?;
+        message.try_extend_from_slice(&flags.to_le_bytes())?;
+        message.try_extend_from_slice(&request.sequence.to_le_bytes())?;
+        message.try_extend_from_slice(&self.port.to_le_bytes())?;
+        message.try_extend_from_slice(body)?;
         for (kind, value) in attributes {
-            message.resize(message.len().next_multiple_of(ALIGN), 0);
-            message.extend(((4 + value.len()) as u16).to_le_bytes());
-            message.extend(kind.to_le_bytes());
-            message.extend_from_slice(value);
+            message.try_resize(aligned(message.len()), 0)?;
+            let len = (ATTRIBUTE_HEADER_BYTES + value.len()) as u16;
+            message.try_extend_from_slice(&len.to_le_bytes())?;
+            message.try_extend_from_slice(&kind.to_le_bytes())?;
+            message.try_extend_from_slice(value)?;
         }
-        let len = message.len() as u32;
-        message[0..4].copy_from_slice(&len.to_le_bytes());
-        message[4..6].copy_from_slice(&kind.to_le_bytes());
-        message[6..8].copy_from_slice(&flags.to_le_bytes());
-        message[8..12].copy_from_slice(&request.sequence.to_le_bytes());
-        message[12..16].copy_from_slice(&self.port.to_le_bytes());
-        message.resize(message.len().next_multiple_of(ALIGN), 0);
-        if self.current.len() + message.len() > DATAGRAM_BYTES {
-            self.done.push(core::mem::take(&mut self.current));
-        }
-        self.current.extend(message);
+        message.try_resize(aligned(message.len()), 0)
+    }
+
+    /// Ends the current datagram.
+    fn cut(&mut self) -> Result<(), NoMemory> {
+        self.done.try_push(core::mem::take(&mut self.current))
     }
 
     /// Ends the answer to a request; `single`: it was for one object, and needs no end but an acknowledgement.
-    fn end(&mut self, request: &Request, single: bool) {
+    fn end(&mut self, request: &Request, single: bool) -> Result<(), NoMemory> {
         if !single {
-            self.message(request, NLMSG_DONE, NLM_F_MULTI, &0i32.to_le_bytes(), &[]);
+            self.message(request, NLMSG_DONE, NLM_F_MULTI, &0i32.to_le_bytes(), &[])
         } else if request.flags & NLM_F_ACK != 0 {
-            self.result(request, 0);
+            self.result(request, 0)
+        } else {
+            Ok(())
         }
     }
 
-    fn error(&mut self, request: &Request, error: Errno) {
-        self.result(request, -i32::from(error.number()));
+    fn error(&mut self, request: &Request, error: Errno) -> Result<(), NoMemory> {
+        self.result(request, -i32::from(error.number()))
     }
 
-    fn result(&mut self, request: &Request, code: i32) {
-        let mut body = code.to_le_bytes().to_vec();
-        body.extend_from_slice(request.header);
-        self.message(request, NLMSG_ERROR, 0, &body, &[]);
+    fn result(&mut self, request: &Request, code: i32) -> Result<(), NoMemory> {
+        let mut body = [0; size_of::<i32>() + HEADER_BYTES];
+        let (result, header) = body.split_at_mut(size_of::<i32>());
+        result.copy_from_slice(&code.to_le_bytes());
+        header.copy_from_slice(request.header);
+        self.message(request, NLMSG_ERROR, 0, &body, &[])
     }
 
-    fn finish(mut self) -> Vec<Vec<u8>> {
+    fn finish(mut self) -> Result<Vec<Vec<u8>>, NoMemory> {
         if !self.current.is_empty() {
-            self.done.push(self.current);
+            self.cut()?;
         }
-        self.done
+        Ok(self.done)
     }
 }
 
@@ -257,13 +289,18 @@ fn multi(request: &Request) -> u16 {
     if request.flags & NLM_F_DUMP == NLM_F_DUMP { NLM_F_MULTI } else { 0 }
 }
 
+/// The interface's name with the zero at its end.
+fn name(interface: &InterfaceInfo) -> heapless::Vec<u8, NAME_BYTES> {
+    interface.name.bytes().chain([0]).take(NAME_BYTES).collect()
+}
+
 /// RTM_NEWLINK: `struct ifinfomsg` and attributes.
-fn link(out: &mut Dump, request: &Request, interface: &InterfaceInfo) {
+fn link(out: &mut Dump, request: &Request, interface: &InterfaceInfo) -> Result<(), NoMemory> {
     let mut body = [0; 16];
     body[2..4].copy_from_slice(&interface.hardware.to_le_bytes());
     body[4..8].copy_from_slice(&interface.index.to_le_bytes());
     body[8..12].copy_from_slice(&interface.flags.to_le_bytes());
-    let name = [interface.name.as_bytes(), &[0]].concat();
+    let name = name(interface);
     let state = if interface.flags & IFF_LOOPBACK != 0 { OPER_UNKNOWN } else { OPER_UP };
     let broadcast = if state == OPER_UP { [0xff; 6] } else { [0; 6] };
     let attributes: [(u16, &[u8]); 6] = [
@@ -274,31 +311,33 @@ fn link(out: &mut Dump, request: &Request, interface: &InterfaceInfo) {
         (IFLA_ADDRESS, &interface.mac),
         (IFLA_BROADCAST, &broadcast),
     ];
-    out.message(request, RTM_NEWLINK, multi(request), &body, &attributes);
+    out.message(request, RTM_NEWLINK, multi(request), &body, &attributes)
 }
 
 /// RTM_NEWADDR: `struct ifaddrmsg` and attributes.
-fn address(out: &mut Dump, request: &Request, interface: &InterfaceInfo) {
-    let Some((ip, prefix_len)) = interface.address else { return };
+fn address(out: &mut Dump, request: &Request, interface: &InterfaceInfo) -> Result<(), NoMemory> {
+    let Some((ip, prefix_len)) = interface.address else { return Ok(()) };
     let scope = if ip.is_loopback() { HOST } else { UNIVERSE };
     let mut body = [n::AF_INET as u8, prefix_len, PERMANENT, scope, 0, 0, 0, 0];
     body[4..].copy_from_slice(&interface.index.to_le_bytes());
-    let label = [interface.name.as_bytes(), &[0]].concat();
+    let label = name(interface);
     let octets = ip.octets();
     let broadcast = interface.broadcast().map(|ip| ip.octets());
     let flags = u32::from(PERMANENT).to_le_bytes();
-    let mut attributes: Vec<(u16, &[u8])> = alloc::vec![(IFA_ADDRESS, &octets), (IFA_LOCAL, &octets)];
-    if let Some(broadcast) = &broadcast {
-        attributes.push((IFA_BROADCAST, broadcast));
-    }
-    attributes.push((IFA_LABEL, &label));
-    attributes.push((IFA_FLAGS, &flags));
-    out.message(request, RTM_NEWADDR, NLM_F_MULTI, &body, &attributes);
+    let all: [Option<(u16, &[u8])>; 5] = [
+        Some((IFA_ADDRESS, &octets)),
+        Some((IFA_LOCAL, &octets)),
+        broadcast.as_ref().map(|broadcast| (IFA_BROADCAST, &broadcast[..])),
+        Some((IFA_LABEL, &label)),
+        Some((IFA_FLAGS, &flags)),
+    ];
+    let attributes: heapless::Vec<_, 5> = all.into_iter().flatten().collect();
+    out.message(request, RTM_NEWADDR, NLM_F_MULTI, &body, &attributes)
 }
 
 /// RTM_NEWROUTE: the network of the card, and the default route.
-fn routes(out: &mut Dump, request: &Request) {
-    let Some(config) = super::engine().ipv4() else { return };
+fn routes(out: &mut Dump, request: &Request) -> Result<(), NoMemory> {
+    let Some(config) = super::engine().ipv4() else { return Ok(()) };
     /// Index of the card among [`interfaces`].
     const CARD: u32 = 2;
     let body =
@@ -309,12 +348,12 @@ fn routes(out: &mut Dump, request: &Request) {
     if let Some(gateway) = config.gateway {
         let gateway = gateway.octets();
         let attributes: [(u16, &[u8]); 3] = [(RTA_TABLE, &table), (RTA_GATEWAY, &gateway), (RTA_OIF, &card)];
-        out.message(request, RTM_NEWROUTE, NLM_F_MULTI, &body(0, UNIVERSE), &attributes);
+        out.message(request, RTM_NEWROUTE, NLM_F_MULTI, &body(0, UNIVERSE), &attributes)?;
     }
     let network = Ipv4Addr::from(u32::from(config.address) & config.mask()).octets();
     let attributes: [(u16, &[u8]); 4] =
         [(RTA_TABLE, &table), (RTA_DST, &network), (RTA_PREFSRC, &source), (RTA_OIF, &card)];
-    out.message(request, RTM_NEWROUTE, NLM_F_MULTI, &body(config.prefix_len, LINK), &attributes);
+    out.message(request, RTM_NEWROUTE, NLM_F_MULTI, &body(config.prefix_len, LINK), &attributes)
 }
 
 impl File for NetlinkFile {
@@ -409,7 +448,7 @@ impl Socket for NetlinkFile {
         src.take(&mut bytes)?;
         // What is asked for depends on our address.
         wait_configured()?;
-        self.request(&bytes);
+        self.request(&bytes).map_err(|_| Errno::NOBUFS)?;
         Ok(len)
     }
 
@@ -417,7 +456,11 @@ impl Socket for NetlinkFile {
         let peek = flags & n::MSG_PEEK != 0;
         let message = block_on(&self.source, flags & n::MSG_DONTWAIT != 0, None, || {
             let mut answers = self.answers.lock();
-            if peek { answers.front().cloned() } else { answers.pop_front() }.ok_or(Errno::AGAIN)
+            let answer = answers.front().ok_or(Errno::AGAIN)?;
+            if peek {
+                return Ok(answer.try_to_vec()?);
+            }
+            answers.pop_front().ok_or(Errno::AGAIN)
         })?;
         let copied = dst.put(&message)?;
         Ok(Received {

@@ -41,7 +41,7 @@ pub fn socket(domain: u32, kind: u32, protocol: i32) -> Result<Arc<dyn File>, Er
             }
         }
         n::AF_NETLINK => match (kind, protocol) {
-            (n::SOCK_RAW | n::SOCK_DGRAM, NETLINK_ROUTE) => Ok(NetlinkFile::new(kind)),
+            (n::SOCK_RAW | n::SOCK_DGRAM, NETLINK_ROUTE) => Ok(NetlinkFile::new(kind)?),
             (n::SOCK_RAW | n::SOCK_DGRAM, _) => Err(Errno::PROTONOSUPPORT),
             _ => Err(Errno::SOCKTNOSUPPORT),
         },

@@ -474,7 +474,7 @@ impl Socket for TcpFile {
 }
 
 /// Connections that the program has closed and whose last bytes the peer may not have yet, for [`super::drain`].
-static UNFINISHED: Mutex<Vec<Handle>> = Mutex::new(Vec::new());
+static UNFINISHED: Mutex<heapless::Vec<Handle, UNFINISHED_MAX>> = Mutex::new(heapless::Vec::new());
 /// Kept at most; more than that is a server under load, whose clients will notice its end anyway.
 const UNFINISHED_MAX: usize = 64;
 
@@ -487,13 +487,13 @@ fn remember_unfinished(socket: &Handle) {
         return;
     }
     let mut all = UNFINISHED.lock();
-    if all.len() >= UNFINISHED_MAX {
+    if all.is_full() {
         all.retain(is_unfinished);
-        if all.len() >= UNFINISHED_MAX {
+        if all.is_full() {
             all.remove(0);
         }
     }
-    all.push(socket.clone());
+    let _ = all.push(socket.clone());
 }
 
 /// Drops those that are finished.

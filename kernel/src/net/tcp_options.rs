@@ -3,6 +3,7 @@ use super::options::{SOL_IP, SOL_SOCKET, SOL_TCP, answer, buffer_size, int, ttl}
 use super::tcp::TcpFile;
 use crate::errno::Errno;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use coracle_tcpip::{Error, State, TcpInfo};
 use linux_raw_sys::net as n;
 
@@ -54,7 +55,7 @@ impl TcpFile {
             (SOL_SOCKET, n::SO_ACCEPTCONN) => answer((self.socket.info().state == State::Listen) as i32),
             (SOL_SOCKET, n::SO_LINGER) => {
                 let words = [options.linger.is_some() as i32, options.linger.unwrap_or(0) as i32];
-                Ok(words.iter().flat_map(|word| word.to_le_bytes()).collect())
+                Ok(words.map(i32::to_le_bytes).as_flattened().try_to_vec()?)
             }
             (SOL_SOCKET, n::SO_REUSEADDR) => answer(options.reuse_address as i32),
             (SOL_SOCKET, n::SO_REUSEPORT) => answer(options.reuse_port as i32),
@@ -79,8 +80,8 @@ impl TcpFile {
             (SOL_TCP, n::TCP_MAXSEG) => answer(self.socket.info().send_mss as i32),
             (SOL_TCP, n::TCP_DEFER_ACCEPT) => answer(options.defer_accept as i32),
             (SOL_TCP, n::TCP_SYNCNT) => answer(options.syn_retries as i32),
-            (SOL_TCP, n::TCP_CONGESTION) => Ok(b"cubic\0\0\0\0\0\0\0\0\0\0\0".to_vec()),
-            (SOL_TCP, n::TCP_INFO) => Ok(encode_info(&self.socket.info())),
+            (SOL_TCP, n::TCP_CONGESTION) => Ok(b"cubic\0\0\0\0\0\0\0\0\0\0\0".try_to_vec()?),
+            (SOL_TCP, n::TCP_INFO) => Ok(encode_info(&self.socket.info()).try_to_vec()?),
             (SOL_TCP, n::TCP_FASTOPEN | n::TCP_LINGER2 | n::TCP_WINDOW_CLAMP | n::TCP_NOTSENT_LOWAT) => {
                 answer(self.common.recall(level, name, 0))
             }
@@ -133,15 +134,17 @@ impl TcpFile {
     }
 }
 
+/// Bytes of what [`encode_info`] returns.
+const INFO_BYTES: usize = 104;
+
 /// `struct tcp_info` up to tcpi_total_retrans: what it was when most programs learnt of it.
-fn encode_info(info: &TcpInfo) -> Vec<u8> {
+fn encode_info(info: &TcpInfo) -> [u8; INFO_BYTES] {
     /// TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE.
     const OPTIONS: [u8; 3] = [1, 2, 4];
     let options = [info.timestamps, info.sack, info.window_scale != (0, 0)];
     let options = options.into_iter().zip(OPTIONS).fold(0, |all, (on, bit)| if on { all | bit } else { all });
     let scales = info.window_scale.0 & 0xf | info.window_scale.1 << 4;
-    let mut bytes = Vec::with_capacity(104);
-    bytes.extend([info.state as u8, 0, info.retransmits as u8, 0, 0, options, scales, 0]);
+    let first = [info.state as u8, 0, info.retransmits as u8, 0, 0, options, scales, 0];
     let mtu = info.send_mss + 40;
     let words = [
         info.rto,
@@ -169,6 +172,8 @@ fn encode_info(info: &TcpInfo) -> Vec<u8> {
         info.receive_space,
         info.total_retransmits,
     ];
-    bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    let mut bytes = [0; INFO_BYTES];
+    bytes[..first.len()].copy_from_slice(&first);
+    bytes[first.len()..].copy_from_slice(words.map(u32::to_le_bytes).as_flattened());
     bytes
 }

@@ -15,6 +15,7 @@ use crate::syscall::call::Call;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Datagram, Error, Udp};
@@ -105,19 +106,22 @@ impl UdpFile {
         }
         let want = dst.remaining();
         let deadline = self.common.receive_deadline();
-        let mut spilled = Vec::new();
+        let (mut spilled, mut lost) = (Vec::new(), false);
         let datagram = block_on_events(self.source(), Events::IN, nonblock, deadline, || {
             engine()
                 .udp_recv(&self.socket, peek, |piece| {
                     // What a page fault keeps from being copied now is copied after the engine's call.
                     let copied = if spilled.is_empty() { dst.put_nofault(piece) } else { 0 };
                     if copied < piece.len() && dst.remaining() > spilled.len() {
-                        spilled.extend_from_slice(&piece[copied..]);
+                        lost |= spilled.try_extend_from_slice(&piece[copied..]).is_err();
                     }
                     piece.len()
                 })
                 .map_err(errno)
         })?;
+        if lost {
+            return Err(Errno::NOMEM);
+        }
         if !spilled.is_empty() {
             dst.put(&spilled)?;
         }
@@ -340,7 +344,7 @@ impl Socket for UdpFile {
                 answer(2 * self.common.recall(level, name, (super::options::BUFFER_MAX / 2) as i32))
             }
             (SOL_SOCKET, n::SO_KEEPALIVE) => answer(self.common.recall(level, name, 0)),
-            (SOL_SOCKET, n::SO_LINGER) => Ok([0; 8].to_vec()),
+            (SOL_SOCKET, n::SO_LINGER) => Ok([0; 8].try_to_vec()?),
             (SOL_IP, n::IP_TTL) => answer(i32::from(options.ttl)),
             (SOL_IP, n::IP_TOS) => answer(i32::from(options.tos)),
             (SOL_IP, n::IP_PKTINFO) => answer(self.packet_info.load(Ordering::Relaxed) as i32),
