@@ -4,6 +4,7 @@ use crate::mmio::Mmio;
 use crate::x86::{self, msr};
 use crate::{port, trap};
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Registers by their number in x2APIC mode; times 16 they are the offsets of the memory-mapped ones.
@@ -219,7 +220,7 @@ pub fn route_line(line: u32, vector: u8, target: u32) -> Option<()> {
     let mut io_apics = IO_APICS.lock();
     if !io_apics.iter().any(|(at, _)| *at == phys) {
         let registers = Mmio::map(phys, 0x20)?;
-        io_apics.push((phys, registers));
+        io_apics.try_push((phys, registers)).ok()?;
     }
     let (_, io_apic) = io_apics.iter().find(|(at, _)| *at == phys)?;
     io_apic.write32(SELECT, VERSION);

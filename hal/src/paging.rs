@@ -73,9 +73,7 @@ impl Flush {
         self.cpus |= core::mem::take(&mut other.cpus);
         if self.frames.is_empty() {
             self.frames = core::mem::take(&mut other.frames);
-        } else if self.frames.try_reserve(other.frames.len()).is_ok() {
-            self.frames.append(&mut other.frames);
-        } else {
+        } else if self.frames.try_append(&mut other.frames).is_err() {
             // As in `Changes::release`.
             other.frames.drain(..).for_each(core::mem::forget);
         }

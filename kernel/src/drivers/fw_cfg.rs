@@ -1,6 +1,7 @@
 //! QEMU's fw_cfg: named items that the hypervisor hands to the guest ("QEMU Firmware Configuration (fw_cfg) Device" of QEMU's
 //! documentation, traditional interface over ports).
 use alloc::vec::Vec;
+use coracle_fallible::filled;
 use coracle_hal::port;
 
 /// The port that selects an item, and the one that reads its next byte.
@@ -30,7 +31,12 @@ pub fn item(name: &[u8]) -> Option<Vec<u8>> {
         let entry: [u8; NAME_LEN] = bytes();
         if entry.split(|&byte| byte == 0).next() == Some(name) && size <= MOST_BYTES {
             port::write16(SELECTOR, selector);
-            return Some((0..size).map(|_| port::read8(DATA)).collect());
+            let Ok(mut item) = filled(0, size as usize) else {
+                log!("there is no memory for {size} bytes that the hypervisor has for the guest");
+                return None;
+            };
+            item.fill_with(|| port::read8(DATA));
+            return Some(item);
         }
     }
     None

@@ -90,7 +90,8 @@ impl ReadyState {
         if scan.is_empty() {
             core::mem::swap(scan, &mut self.incoming);
         } else if !self.incoming.is_empty() {
-            scan.append(&mut self.incoming);
+            // The scan has room for all members twice, see `Epoll::make_room_for`.
+            let _ = scan.try_append(&mut self.incoming);
         }
     }
     /// The running thread no longer sleeps.

@@ -18,6 +18,7 @@ use crate::syscall::call::Call;
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use coracle_hal::frame::Frame;
 use coracle_hal::paging::{Flush, Prot, USER_START};
 use coracle_hal::percpu::PerCpu;
@@ -162,7 +163,8 @@ fn patch(memory: &Arc<Memory>, after: usize) -> Option<()> {
     let index = match pages.iter().position(near) {
         Some(index) => index,
         None => {
-            pages.push(new_page(memory, region)?);
+            pages.make_room(1).ok()?;
+            pages.push_reserved(new_page(memory, region)?);
             pages.len() - 1
         }
     };
