@@ -26,10 +26,10 @@ pub use lossy::Lossy;
 pub use low::{may_grow, set_low};
 #[cfg(feature = "hashbrown")]
 pub use map::TryMap;
-pub use object::{LARGEST, Provider, set_provider, try_arc, try_arc_cyclic, try_box};
+pub use object::{LARGEST, Provider, set_provider, try_arc, try_arc_bytes, try_arc_cyclic, try_box};
 pub use room::Room;
 pub use slice::TrySlice;
-pub use text::{TryText, text};
+pub use text::{Text, TryText, text};
 pub use vec::{TryVec, boxed_array, filled};
 
 /// The traits, to be imported together.

@@ -73,6 +73,22 @@ pub fn try_arc_cyclic<T>(make: impl FnOnce(&Weak<T>) -> T) -> Result<Arc<T>, NoM
     Ok(Arc::new_cyclic(make))
 }
 
+/// A copy of at most [`LARGEST`] bytes, its counts included, behind a reference count.
+///
+/// # Errors
+/// [`NoMemory`], also where there are more.
+pub fn try_arc_bytes(bytes: &[u8]) -> Result<Arc<[u8]>, NoMemory> {
+    let counts = const { Layout::new::<[usize; 2]>() };
+    let (layout, _) =
+        Layout::array::<u8>(bytes.len()).and_then(|array| counts.extend(array)).map_err(|_| NoMemory)?;
+    let layout = layout.pad_to_align();
+    if layout.size() > LARGEST {
+        return Err(NoMemory);
+    }
+    provide(layout)?;
+    Ok(Arc::from(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +98,9 @@ mod tests {
         assert!(try_box([7u64; 100]).unwrap().iter().all(|&value| value == 7));
         assert_eq!(try_box(()), Ok(Box::new(())));
         assert_eq!(*try_arc(8u64).unwrap(), 8);
+        assert_eq!(*try_arc_bytes(b"name").unwrap(), *b"name");
+        assert!(try_arc_bytes(&[]).unwrap().is_empty());
+        assert_eq!(try_arc_bytes(&[0; LARGEST]), Err(NoMemory));
         struct Knot(Weak<Knot>);
         let knot = try_arc_cyclic(|this| Knot(this.clone())).unwrap();
         assert!(Arc::ptr_eq(&knot.0.upgrade().unwrap(), &knot));

@@ -1,6 +1,7 @@
 //! Texts.
-use crate::{NoMemory, may_grow};
+use crate::{NoMemory, TryVec as _, may_grow};
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// What a text does fallibly.
@@ -43,6 +44,85 @@ impl fmt::Write for Growing<'_> {
     }
 }
 
+/// A text that is written to and formatted into fallibly. It is made of bytes, because names of files are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Text(Vec<u8>);
+
+impl Text {
+    /// An empty text.
+    pub const fn new() -> Text {
+        Text(Vec::new())
+    }
+
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the text is as it was.
+    #[inline(never)]
+    pub fn push(&mut self, more: &[u8]) -> Result<(), NoMemory> {
+        self.0.try_extend_from_slice(more)
+    }
+
+    /// Adds what is formatted: `write!` and `writeln!` call this.
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the text may have a part of it.
+    #[inline(never)]
+    pub fn write_fmt(&mut self, what: fmt::Arguments<'_>) -> Result<(), NoMemory> {
+        // Formatting fails only where writing does.
+        fmt::write(self, what).map_err(|_| NoMemory)
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The bytes, taken out.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Cuts it to `len` bytes, if it has more.
+    pub fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+
+    /// Takes all bytes away, and keeps their room.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        self.push(more.as_bytes()).map_err(|_| fmt::Error)
+    }
+}
+
+/// Bytes that are no UTF-8 are shown as U+FFFD.
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            f.write_str(chunk.valid())?;
+            if !chunk.invalid().is_empty() {
+                f.write_str("\u{fffd}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What is formatted, as `format!` gives it: `text(format_args!("…"))`.
 ///
 /// # Errors
@@ -56,6 +136,7 @@ pub fn text(what: fmt::Arguments<'_>) -> Result<String, NoMemory> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
 
     #[test]
@@ -64,5 +145,16 @@ mod tests {
         line.try_push_str("!").unwrap();
         line.try_add(format_args!("{:x}", 255)).unwrap();
         assert_eq!(line, "a   5!ff");
+    }
+
+    #[test]
+    fn texts_hold_any_bytes() {
+        let mut name = Text::new();
+        write!(name, "{}/", 7).unwrap();
+        name.push(b"a\xff\xfeb").unwrap();
+        assert_eq!((name.as_bytes(), name.len()), (b"7/a\xff\xfeb".as_slice(), 6));
+        assert_eq!(std::format!("{name}"), "7/a\u{fffd}\u{fffd}b");
+        name.clear();
+        assert!(name.is_empty() && name.into_bytes().is_empty());
     }
 }

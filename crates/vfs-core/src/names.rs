@@ -4,6 +4,7 @@
 //! both look-ups and listings: each costs a number of steps logarithmic in the number of names. The hash must be keyed
 //! with a secret if programs may choose names.
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use coracle_interval_map::{InsertError, IntervalMap, Slot};
 
 /// Names that may have the same hash. With 54 bits of a keyed hash there are hardly ever two.
@@ -90,9 +91,7 @@ impl<T> Names<T> {
             Ok(at) => Ok(self.entries.value_mut(at).map(|(_, old)| core::mem::replace(old, value))),
             Err(position) => {
                 let position = position.ok_or(OutOfMemory)?;
-                let mut own = Vec::new();
-                own.try_reserve_exact(name.len()).map_err(|_| OutOfMemory)?;
-                own.extend_from_slice(name);
+                let own = name.try_to_vec().map_err(|_| OutOfMemory)?;
                 self.entries
                     .insert(position..position + 1, (own, value))
                     .map(|_| None)
