@@ -104,18 +104,30 @@ pub fn registers() -> Registers {
     let (cr0, cr2, cr3, cr4) = (x86::cr0(), x86::cr2(), x86::cr3(), x86::cr4());
     Registers { rsp, rbp, rbx, r12, r13, r14, r15, rflags, cr0, cr2, cr3, cr4 }
 }
-/// Text for /proc/cpuinfo and AT_HWCAP.
-pub fn brand() -> alloc::string::String {
-    let mut bytes = alloc::vec::Vec::new();
-    for leaf in 0x8000_0002..=0x8000_0004 {
-        let r = x86::cpuid(leaf, 0);
-        for register in [r.eax, r.ebx, r.ecx, r.edx] {
-            bytes.extend_from_slice(&register.to_le_bytes());
+/// The name that the CPU has for itself (`cpuid` leaves 8000_0002 to 8000_0004), for /proc/cpuinfo.
+pub struct Brand([u8; 48]);
+
+impl Brand {
+    /// That of this CPU.
+    pub fn of_this_cpu() -> Brand {
+        let mut bytes = [0; 48];
+        for (leaf, part) in (0x8000_0002..).zip(bytes.chunks_exact_mut(16)) {
+            let r = x86::cpuid(leaf, 0);
+            for (register, four) in [r.eax, r.ebx, r.ecx, r.edx].iter().zip(part.chunks_exact_mut(4)) {
+                four.copy_from_slice(&register.to_le_bytes());
+            }
         }
+        Brand(bytes)
     }
-    let text = alloc::string::String::from_utf8_lossy(&bytes);
-    text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).into()
 }
+
+impl core::fmt::Display for Brand {
+    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+        let text = core::str::from_utf8(&self.0).unwrap_or_default();
+        f.write_str(text.trim_matches(|c: char| c == '\0' || c.is_whitespace()))
+    }
+}
+
 /// `cpuid` leaf 1 EDX, Linux's AT_HWCAP.
 pub fn hwcap() -> u32 {
     x86::cpuid(1, 0).edx

@@ -281,7 +281,7 @@ fn enter_directory(context: &FsContext, path: &[u8]) -> Result<(), Errno> {
         return Ok(());
     }
     let directory = fs::open(context, None, path, O_PATH | O_DIRECTORY, 0, Bounds::default())?;
-    context.set_directory(directory.file.place().ok_or(Errno::NOTDIR)?.path);
+    context.set_directory(directory.file.place().ok_or(Errno::NOTDIR)?.path.clone());
     Ok(())
 }
 

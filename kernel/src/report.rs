@@ -81,13 +81,13 @@ fn reason(info: &SigInfo) -> &'static str {
 /// Tells where the program was when a signal ended it.
 pub fn program(thread: &Arc<Thread>, c: &UserContext, info: &SigInfo) {
     let process = &thread.process;
-    let program = text(format_args!("{}", process.program.lock().path));
+    let program = process.program.lock().clone();
     report!(
         "{} (process {}, thread {} \"{}\") is killed by {} ({}): {}",
-        program.as_deref().unwrap_or(NO_MEMORY),
+        program.path,
         process.pid,
         thread.tid,
-        thread.name_text(),
+        thread.name(),
         signal_name(info.signal),
         info.signal,
         reason(info)
@@ -177,13 +177,14 @@ fn describe(memory: &Memory, address: u64) -> Result<String, NoMemory> {
     let Some(region) = memory.region_at(address as usize) else {
         return text(format_args!("(not mapped)"));
     };
-    let Some(file) = region.file else { return Ok(region.name) };
+    let Some(file) = &region.file else { return text(format_args!("{}", region.label)) };
+    let name = file.shown_path();
     if !region.prot.contains(Prot::EXEC) {
-        return text(format_args!("({}, which is data)", region.name));
+        return text(format_args!("({name}, which is data)"));
     }
     let offset = address - region.range.start as u64 + region.offset;
-    let place = format_args!("{}+{offset:#x}", region.name);
-    match symbol(&*file, offset) {
+    let place = format_args!("{name}+{offset:#x}");
+    match symbol(&**file, offset) {
         Some((name, distance)) => text(format_args!("{}+{distance:#x} ({place})", Lossy(&name))),
         None => text(format_args!("({place})")),
     }

@@ -40,7 +40,7 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "it limits itself to two for each doubling of the number of elements, of which there are some thousands",
     },
     Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_kernel::fs::synthetic::Node>",
+        prefix: "core::ptr::drop_in_place<coracle_kernel::fs::synthetic::node::Node>",
         times: 8,
         reason: "a made file keeps the directories that lead to it, of which /proc has no more",
     },

@@ -1,5 +1,5 @@
 //! Texts.
-use crate::{NoMemory, TryVec as _, may_grow};
+use crate::{Lossy, NoMemory, TryVec as _, may_grow};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -113,13 +113,7 @@ impl fmt::Write for Text {
 /// Bytes that are no UTF-8 are shown as U+FFFD.
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            f.write_str(chunk.valid())?;
-            if !chunk.invalid().is_empty() {
-                f.write_str("\u{fffd}")?;
-            }
-        }
-        Ok(())
+        Lossy(&self.0).fmt(f)
     }
 }
 

@@ -6,8 +6,8 @@ use super::mount::Place;
 use super::stat::device_number;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user_buf::UserBuf;
-use alloc::string::String;
 use alloc::sync::Arc;
+use coracle_fallible::try_arc;
 use coracle_hal::frame::Frame;
 use core::any::Any;
 use linux_raw_sys::general::{S_IFCHR, stat as Stat};
@@ -72,7 +72,7 @@ pub fn filesystem() -> Result<Arc<dyn Inode>, Errno> {
     Ok(root)
 }
 
-/// Opens the device of that number; ENXIO if there is none.
+/// Opens the device of that number; ENXIO if there is none, ENOMEM.
 pub fn open(number: u64, place: Place, _flags: u32) -> Result<Arc<dyn File>, Errno> {
     let kind = match super::stat::split_device(number) {
         (1, 3 | 11) => Memory::Null,
@@ -82,7 +82,7 @@ pub fn open(number: u64, place: Place, _flags: u32) -> Result<Arc<dyn File>, Err
         (5, 0 | 1) => return terminal(),
         _ => return Err(Errno::NXIO),
     };
-    Ok(Arc::new(MemoryDevice { kind, place }))
+    Ok(try_arc(MemoryDevice { kind, place })?)
 }
 
 struct MemoryDevice {
@@ -141,11 +141,8 @@ impl File for MemoryDevice {
             _ => Err(Errno::NODEV),
         }
     }
-    fn place(&self) -> Option<Place> {
-        Some(self.place.clone())
-    }
-    fn path(&self) -> String {
-        String::from_utf8_lossy(&self.place.to_bytes()).into_owned()
+    fn place(&self) -> Option<&Place> {
+        Some(&self.place)
     }
     fn as_any(&self) -> &dyn Any {
         self

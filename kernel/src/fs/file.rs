@@ -8,9 +8,8 @@ use crate::net::socket::Socket;
 use crate::syscall::call::Call;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
-use coracle_fallible::try_arc;
+use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::frame::Frame;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -239,7 +238,7 @@ pub trait File: Send + Sync + Any {
         None
     }
     /// The place in the tree that it was opened at, for the *at calls and /proc/self/fd; `None` if it has none.
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<&Place> {
         None
     }
     /// Opens it anew by way of /proc/self/fd, if it has no place: `None` stands for the same object again.
@@ -256,8 +255,10 @@ pub trait File: Send + Sync + Any {
         let _ = (from, emit);
         Err(Errno::NOTDIR)
     }
-    /// The path for /proc/self/fd and maps.
-    fn path(&self) -> alloc::string::String;
+    /// Writes the path for /proc/self/fd and maps: that of its place, if it has one.
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
+        self.place().map_or(Ok(()), |place| place.write(text))
+    }
     /// For looking at what kind it is.
     fn as_any(&self) -> &dyn Any;
     /// The program closes the last descriptor: waits for data on its way out if it asked for that (socket(7), SO_LINGER).
@@ -265,4 +266,21 @@ pub trait File: Send + Sync + Any {
     fn linger(&self) {}
     /// The last descriptor was closed and no call runs on one.
     fn closed(&self) {}
+}
+
+impl dyn File {
+    /// All bytes of a regular file. ENOMEM, and what reading reports.
+    pub fn read_all(&self) -> Result<Vec<u8>, Errno> {
+        let mut bytes = coracle_fallible::filled(0, self.size() as usize)?;
+        let read = self.read(&mut UserBuf::kernel_out(&mut bytes), 0, true)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+    /// Its path for people, or as much of that as there is memory for.
+    pub fn shown_path(&self) -> Text {
+        let mut text = Text::new();
+        // What is cut short is better than nothing.
+        let _ = self.path(&mut text);
+        text
+    }
 }

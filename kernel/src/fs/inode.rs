@@ -104,7 +104,7 @@ pub trait Inode: Send + Sync + Any {
         None
     }
     /// This directory's name in its parent; `None` if it was removed.
-    fn name(&self) -> Option<Vec<u8>> {
+    fn name(&self) -> Option<Arc<[u8]>> {
         None
     }
     /// The entries of a directory without `.` and `..`, from a position on (0: all), until `take` wants no more. An entry

@@ -2,6 +2,7 @@
 //! program's user may have meant to keep it. /tmp, /run and /dev are other file systems, meant to be lost.
 use super::mount::Place;
 use crate::log::{self, Line};
+use coracle_fallible::Text;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use spin::Mutex;
 
@@ -28,7 +29,8 @@ pub fn count(bytes: usize, place: &Place) {
 pub fn tell() {
     // The machine may end while a CPU is in `count`.
     let Some(first) = FIRST.try_lock().and_then(|first| first.clone()) else { return };
-    let path = first.to_bytes();
-    let path = core::str::from_utf8(&path).unwrap_or("?");
+    let mut path = Text::new();
+    // What is cut short is better than nothing.
+    let _ = first.write(&mut path);
     log::write(Line::Lost, format_args!("{} {path}", BYTES.load(Relaxed)));
 }

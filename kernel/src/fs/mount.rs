@@ -2,9 +2,10 @@
 use super::inode::Inode;
 use super::names_changed;
 use crate::errno::Errno;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::{NoMemory, Text, try_arc};
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::{Once, RwLock};
 
@@ -19,7 +20,7 @@ pub struct Mount {
     /// Its type, as /proc/mounts tells it.
     pub kind: &'static str,
     /// What it was made from.
-    pub source: String,
+    pub source: Vec<u8>,
     /// Nothing may be changed through it.
     pub read_only: bool,
 }
@@ -49,8 +50,11 @@ pub struct Place {
     /// The file.
     pub path: Path,
     /// Directory and name; `None` for directories (they know) and for what has no name.
-    pub name: Option<(Path, Vec<u8>)>,
+    pub name: Option<(Path, Arc<[u8]>)>,
 }
+
+/// What stands behind the path of a file whose name is gone (proc(5)).
+pub const DELETED: &[u8] = b" (deleted)";
 
 /// All mounts but the root, later ones last.
 static MOUNTS: RwLock<Vec<Arc<Mount>>> = RwLock::new(Vec::new());
@@ -63,27 +67,31 @@ pub fn root() -> Path {
     ROOT.get().expect("the root file system is mounted first").clone()
 }
 
-/// Mounts the first file system. Called once.
-pub fn set_root(root: Arc<dyn Inode>, kind: &'static str) {
-    ROOT.call_once(|| {
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let mount = Mount { id, root: root.clone(), at: None, kind, source: kind.into(), read_only: false };
-        Path { mount: Arc::new(mount), inode: root }
-    });
+/// Mounts the first file system. Called once. ENOMEM.
+pub fn set_root(root: Arc<dyn Inode>, kind: &'static str) -> Result<(), NoMemory> {
+    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+    let source = kind.as_bytes().try_to_vec()?;
+    let mount = try_arc(Mount { id, root: root.clone(), at: None, kind, source, read_only: false })?;
+    ROOT.call_once(|| Path { mount, inode: root });
+    Ok(())
 }
 
-/// Mounts `root` over the directory `at`.
+/// Mounts `root` over the directory `at`. EINVAL if nothing can be mounted there; ENOMEM.
 pub fn mount(
     at: Path,
     root: Arc<dyn Inode>,
     kind: &'static str,
-    source: String,
+    source: Vec<u8>,
     read_only: bool,
 ) -> Result<(), Errno> {
-    let mut mounts = MOUNTS.write();
-    at.inode.mounted().ok_or(Errno::INVAL)?.store(true, Ordering::Release);
+    let inode = at.inode.clone();
+    let covered = inode.mounted().ok_or(Errno::INVAL)?;
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-    mounts.push(Arc::new(Mount { id, root, at: Some(at), kind, source, read_only }));
+    let mount = try_arc(Mount { id, root, at: Some(at), kind, source, read_only })?;
+    let mut mounts = MOUNTS.write();
+    mounts.make_room(1)?;
+    covered.store(true, Ordering::Release);
+    mounts.push_reserved(mount);
     names_changed();
     Ok(())
 }
@@ -106,11 +114,10 @@ pub fn unmount(path: &Path) -> Result<(), Errno> {
     Ok(())
 }
 
-/// All mounts, the root first.
-pub fn all() -> Vec<Arc<Mount>> {
-    let mut all = alloc::vec![root().mount];
-    all.extend(MOUNTS.read().iter().cloned());
-    all
+/// All mounts, the root first. ENOMEM.
+pub fn all() -> Result<Vec<Arc<Mount>>, NoMemory> {
+    let mounts = MOUNTS.read();
+    core::iter::once(root().mount).chain(mounts.iter().cloned()).try_collect_vec()
 }
 
 /// Whether two inodes are the same file.
@@ -148,27 +155,37 @@ impl Path {
             None => path,
         }
     }
-    /// The absolute path of a directory, as seen from `root`; `None` if it was removed or lies outside of `root`.
-    pub fn to_bytes(&self, root: &Path) -> Option<Vec<u8>> {
+    /// Writes the absolute path of a directory, as seen from `root`. False, and nothing is written, if it was removed or
+    /// lies outside of `root`. ENOMEM.
+    pub fn write(&self, root: &Path, text: &mut Text) -> Result<bool, NoMemory> {
         let mut names = Vec::new();
         let mut path = self.clone();
         while !path.same(root) {
             if same(&path.inode, &path.mount.root) {
-                path = path.mount.at.clone()?;
+                let Some(at) = path.mount.at.clone() else { return Ok(false) };
+                path = at;
                 continue;
             }
-            names.push(path.inode.name()?);
+            let Some(name) = path.inode.name() else { return Ok(false) };
+            names.try_push(name)?;
             path = path.parent();
         }
-        let mut bytes = Vec::new();
         for name in names.iter().rev() {
-            bytes.push(b'/');
-            bytes.extend_from_slice(name);
+            text.push(b"/")?;
+            text.push(name)?;
         }
-        if bytes.is_empty() {
-            bytes.push(b'/');
+        if names.is_empty() {
+            text.push(b"/")?;
         }
-        Some(bytes)
+        Ok(true)
+    }
+    /// Writes its path from the root of the tree, or `/ (deleted)` if it was removed. ENOMEM.
+    pub fn write_or_deleted(&self, text: &mut Text) -> Result<(), NoMemory> {
+        if self.write(&root(), text)? {
+            return Ok(());
+        }
+        text.push(b"/")?;
+        text.push(DELETED)
     }
     /// EROFS if nothing may be changed through this mount.
     pub fn check_writable(&self) -> Result<(), Errno> {
@@ -177,23 +194,19 @@ impl Path {
 }
 
 impl Place {
-    /// The path for /proc/self/fd, maps and getcwd(2): with ` (deleted)` behind it if the name is gone.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        const DELETED: &[u8] = b" (deleted)";
-        let root = root();
-        let Some((directory, name)) = &self.name else {
-            return self.path.to_bytes(&root).unwrap_or_else(|| [b"/", DELETED].concat());
+    /// Writes the path for /proc/self/fd and maps: with ` (deleted)` behind it if the name is gone. ENOMEM.
+    pub fn write(&self, text: &mut Text) -> Result<(), NoMemory> {
+        let Some((directory, name)) = &self.name else { return self.path.write_or_deleted(text) };
+        directory.write(&root(), text)?;
+        if text.as_bytes().last() != Some(&b'/') {
+            text.push(b"/")?;
+        }
+        text.push(name)?;
+        let found = match directory.inode.lookup(name) {
+            Err(Errno::NOMEM) => return Err(NoMemory),
+            found => found.ok().flatten(),
         };
-        let mut bytes = directory.to_bytes(&root).unwrap_or_default();
-        if bytes.last() != Some(&b'/') {
-            bytes.push(b'/');
-        }
-        bytes.extend_from_slice(name);
-        let still_there =
-            directory.inode.lookup(name).ok().flatten().is_some_and(|n| same(&n, &self.path.inode));
-        if !still_there {
-            bytes.extend_from_slice(DELETED);
-        }
-        bytes
+        let still_there = found.is_some_and(|inode| same(&inode, &self.path.inode));
+        if still_there { Ok(()) } else { text.push(DELETED) }
     }
 }

@@ -6,7 +6,6 @@ use super::inode::{Inode, NewNode, give_to_caller};
 use super::mount::{Path, Place};
 use super::walk::{self, Bounds, Follow, Node};
 use crate::errno::Errno;
-use alloc::string::String;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
 use core::any::Any;
@@ -29,11 +28,8 @@ impl File for PathFile {
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(self.place.path.inode.metadata().stat())
     }
-    fn place(&self) -> Option<Place> {
-        Some(self.place.clone())
-    }
-    fn path(&self) -> String {
-        String::from_utf8_lossy(&self.place.to_bytes()).into_owned()
+    fn place(&self) -> Option<&Place> {
+        Some(&self.place)
     }
     fn as_any(&self) -> &dyn Any {
         self
@@ -111,7 +107,7 @@ pub fn open(
     if !created {
         check_flags(&*path.inode, flags)?;
     }
-    open_place(found.into_place(path), flags, truncates)
+    open_place(found.into_place(path)?, flags, truncates)
 }
 
 /// EACCES or EPERM unless the program may open the file that way.
@@ -148,7 +144,7 @@ fn reopen(file: &Arc<dyn File>, flags: u32) -> Result<Arc<OpenFile>, Errno> {
     if let Some(place) = file.place() {
         let truncates = flags & O_TRUNC != 0 && place.path.inode.mode() & S_IFMT == S_IFREG;
         check_flags(&*place.path.inode, flags)?;
-        return open_place(place, flags, truncates);
+        return open_place(place.clone(), flags, truncates);
     }
     let again = match file.reopen(flags) {
         Some(again) => again?,

@@ -3,6 +3,7 @@ use super::inode::Inode;
 use super::mount::{Mount, Path};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
+use coracle_fallible::prelude::*;
 use core::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::HashMap;
 use spin::{LazyLock, RwLock};
@@ -73,7 +74,8 @@ pub fn remember(path: &[u8], name: &[u8], generation: u64, directory: &Path, fil
     };
     let mut cache = CACHE.write();
     let full = if cache.len() >= CAPACITY { core::mem::take(&mut *cache) } else { HashMap::new() };
-    let old = cache.insert(path.into(), entry);
+    // Where there is no memory, the path is walked again.
+    let old = path.try_to_boxed().and_then(|path| cache.try_put(path, entry));
     drop(cache);
     drop((full, old));
 }

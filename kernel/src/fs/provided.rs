@@ -6,6 +6,7 @@ use super::walk::{self, Bounds, Follow};
 use crate::errno::Errno;
 use crate::mm::user_buf::UserBuf;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use coracle_image::User;
 use coracle_image::secrets::Secrets;
 use linux_raw_sys::general::{O_APPEND, O_RDONLY, O_TRUNC, O_WRONLY};
@@ -26,10 +27,10 @@ pub fn name_machine(name: &[u8]) -> Result<(), Errno> {
     let hosts = read(&context, HOSTS)?;
     if !names(&hosts, name) {
         let newline: &[u8] = if hosts.is_empty() || hosts.ends_with(b"\n") { b"" } else { b"\n" };
-        write(&context, HOSTS, O_APPEND, 0o644, &[newline, OWN_ADDRESS, name, b"\n"].concat())?;
+        write(&context, HOSTS, O_APPEND, 0o644, &joined(&[newline, OWN_ADDRESS, name, b"\n"])?)?;
     }
     if read(&context, HOSTNAME)?.trim_ascii() != name {
-        write(&context, HOSTNAME, O_TRUNC, 0o644, &[name, b"\n"].concat())?;
+        write(&context, HOSTNAME, O_TRUNC, 0o644, &joined(&[name, b"\n"])?)?;
     }
     Ok(())
 }
@@ -51,7 +52,7 @@ pub fn put_secrets(secrets: &[u8], user: User) -> Result<(), Errno> {
         Err(error) => return Err(error),
     }
     for (name, value) in Secrets::new(secrets) {
-        let path = [SECRETS, b"/", name].concat();
+        let path = joined(&[SECRETS, b"/", name])?;
         write(&context, &path, O_TRUNC, SECRET_MODE, value)?;
         let file = walk::find(&context, None, &path, Follow::Never)?;
         let owner = Changes { uid: Some(user.uid), gid: Some(user.gid), ..Changes::default() };
@@ -62,15 +63,20 @@ pub fn put_secrets(secrets: &[u8], user: User) -> Result<(), Errno> {
 
 /// The bytes of a file; none if there is no such file.
 fn read(context: &FsContext, path: &[u8]) -> Result<Vec<u8>, Errno> {
-    let file = match open(context, None, path, O_RDONLY, 0, Bounds::default()) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut bytes = alloc::vec![0; file.file.size() as usize];
-    let read = file.file.read(&mut UserBuf::kernel_out(&mut bytes), 0, true)?;
-    bytes.truncate(read);
-    Ok(bytes)
+    match open(context, None, path, O_RDONLY, 0, Bounds::default()) {
+        Ok(file) => file.file.read_all(),
+        Err(Errno::NOENT) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// One after the other.
+fn joined(parts: &[&[u8]]) -> Result<Vec<u8>, Errno> {
+    let mut all = Vec::new();
+    for part in parts {
+        all.try_extend_from_slice(part)?;
+    }
+    Ok(all)
 }
 
 /// Writes a file, which is made if need be; `how` is O_APPEND or O_TRUNC. Without the directory nothing is written.

@@ -5,12 +5,13 @@ use super::inode::{Inode, NewNode};
 use super::memory::MemoryFs;
 use super::mount::{self, Path};
 use super::open::{open, open_place};
+use super::synthetic::{Made, Piece};
 use super::walk::{self, Bounds, Follow, Node};
 use super::{access, dev, proc, sys};
 use crate::errno::Errno;
-use crate::mm::user_buf::UserBuf;
-use alloc::string::String;
 use alloc::sync::Arc;
+use coracle_fallible::Text;
+use coracle_fallible::prelude::*;
 use coracle_image::archive::Archive;
 use linux_raw_sys::general::{O_RDONLY, S_IFMT, S_IFREG};
 use spin::Once;
@@ -27,10 +28,10 @@ pub fn init(archive: Option<Archive<'static>>) -> Result<(), Errno> {
         Some(archive) => MemoryFs::of_image(archive)?,
         None => MemoryFs::empty(0o755)?,
     };
-    mount::set_root(root.clone(), "overlay");
+    mount::set_root(root.clone(), "overlay")?;
     attach(b"dev", 0o755, dev::filesystem()?, "devtmpfs")?;
-    attach(b"proc", 0o555, proc::filesystem(), "proc")?;
-    attach(b"sys", 0o555, sys::filesystem(), "sysfs")?;
+    attach(b"proc", 0o555, proc::filesystem()?, "proc")?;
+    attach(b"sys", 0o555, sys::filesystem()?, "sysfs")?;
     // Files that the image has in these must stay to be seen; the root is writable itself then.
     for (name, mode) in [(b"tmp".as_slice(), 0o1777), (b"run", 0o755)] {
         if is_free(name)? {
@@ -50,16 +51,24 @@ fn attach_resolver() -> Result<(), Errno> {
         Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(error),
     };
-    let place = of_image.file.place().ok_or(Errno::IO)?;
-    let text = move || {
-        crate::net::resolv_conf().unwrap_or_else(|| {
-            let mut bytes = alloc::vec![0; of_image.file.size() as usize];
-            let read = of_image.file.read(&mut UserBuf::kernel_out(&mut bytes), 0, true);
-            bytes.truncate(read.unwrap_or(0));
-            bytes
-        })
-    };
-    mount::mount(place.path, proc::text_file(text), "proc", String::from("proc"), false)
+    let path = of_image.file.place().ok_or(Errno::IO)?.path.clone();
+    let resolver = proc::made_file(Resolver { of_image })?;
+    mount::mount(path, resolver, "proc", b"proc".try_to_vec()?, false)
+}
+
+/// /etc/resolv.conf.
+struct Resolver {
+    /// The file of that name in the image.
+    of_image: Arc<OpenFile>,
+}
+
+impl Made for Resolver {
+    fn piece(&self, _from: u64, text: &mut Text) -> Piece {
+        if !crate::net::resolv_conf(text)? {
+            text.push(&self.of_image.file.read_all()?)?;
+        }
+        Ok(None)
+    }
 }
 
 /// Whether the root has no directory of this name, or an empty one.
@@ -87,7 +96,7 @@ fn attach(name: &[u8], mode: u32, filesystem: Arc<dyn Inode>, kind: &'static str
         Some(_) => return Ok(()),
         None => root.inode.create(name, NewNode::Directory, mode)?,
     };
-    mount::mount(Path { mount: root.mount, inode }, filesystem, kind, String::from(kind), false)
+    mount::mount(Path { mount: root.mount, inode }, filesystem, kind, kind.as_bytes().try_to_vec()?, false)
 }
 
 /// Opens a program, interpreter or script to be executed: EACCES unless it is a regular file with an execute bit.
@@ -104,8 +113,8 @@ pub fn open_executable_at(
 ) -> Result<Arc<OpenFile>, Errno> {
     let mut found = walk::resolve(context, start, path, follow, Bounds::default())?;
     let place = match found.node.take() {
-        Some(Node::Path(path)) => found.into_place(path),
-        Some(Node::File(file)) => file.place().ok_or(Errno::ACCES)?,
+        Some(Node::Path(path)) => found.into_place(path)?,
+        Some(Node::File(file)) => file.place().ok_or(Errno::ACCES)?.clone(),
         None => return Err(Errno::NOENT),
     };
     let inode = place.path.inode.clone();

@@ -3,21 +3,17 @@ use super::inode::Inode;
 use super::stat::device_number;
 use super::synthetic::{Directory, FsId, Item, Kind, Listed, Node, Table, TakeName, list_after_table};
 use crate::errno::Errno;
-use alloc::boxed::Box;
-use alloc::format;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use coracle_fallible::{NoMemory, Text, try_box};
 use coracle_hal::cpu;
 
 /// f_type of sysfs (statfs(2)).
 const MAGIC: u64 = 0x6265_6572;
 
-/// The root directory.
-pub fn filesystem() -> Arc<dyn Inode> {
-    Node::root(
-        FsId { device: device_number(0, 19), magic: MAGIC },
-        Box::new(Listed { table: ROOT, context: () }),
-    )
+/// The root directory. ENOMEM.
+pub fn filesystem() -> Result<Arc<dyn Inode>, NoMemory> {
+    let root = try_box(Listed { table: ROOT, context: () })?;
+    Ok(Node::root(FsId { device: device_number(0, 19), magic: MAGIC }, root)?)
 }
 
 static ROOT: Table<()> = &[
@@ -26,13 +22,10 @@ static ROOT: Table<()> = &[
         Item::Directory(&[(
             "system",
             Item::Directory(&[
-                ("cpu", Item::Dynamic(|()| Box::new(Cpus))),
+                ("cpu", Item::Dynamic(|()| Ok(try_box(Cpus)?))),
                 (
                     "node",
-                    Item::Directory(&[
-                        ("online", Item::Text(|()| b"0\n".to_vec())),
-                        ("possible", Item::Text(|()| b"0\n".to_vec())),
-                    ]),
+                    Item::Directory(&[("online", Item::Fixed("0\n")), ("possible", Item::Fixed("0\n"))]),
                 ),
             ]),
         )]),
@@ -45,9 +38,9 @@ static ROOT: Table<()> = &[
                 (
                     "transparent_hugepage",
                     Item::Directory(&[
-                        ("enabled", Item::Text(|()| b"always madvise [never]\n".to_vec())),
-                        ("defrag", Item::Text(|()| b"always defer defer+madvise madvise [never]\n".to_vec())),
-                        ("hpage_pmd_size", Item::Text(|()| b"2097152\n".to_vec())),
+                        ("enabled", Item::Fixed("always madvise [never]\n")),
+                        ("defrag", Item::Fixed("always defer defer+madvise madvise [never]\n")),
+                        ("hpage_pmd_size", Item::Fixed("2097152\n")),
                     ]),
                 ),
                 ("hugepages", Item::Directory(&[])),
@@ -60,11 +53,11 @@ static ROOT: Table<()> = &[
     ("bus", Item::Directory(&[])),
 ];
 
-/// CPUs as a range: `0` or `0-3`.
-fn range() -> Vec<u8> {
+/// Writes the CPUs as a range: `0` or `0-3`, and a newline. ENOMEM.
+pub fn cpu_range(text: &mut Text) -> Result<(), NoMemory> {
     match cpu::count() {
-        1 => b"0\n".to_vec(),
-        n => format!("0-{}\n", n - 1).into_bytes(),
+        1 => text.push(b"0\n"),
+        n => writeln!(text, "0-{}", n - 1),
     }
 }
 
@@ -72,32 +65,34 @@ fn range() -> Vec<u8> {
 struct Cpus;
 
 static CPUS: Table<()> = &[
-    ("online", Item::Text(|()| range())),
-    ("possible", Item::Text(|()| range())),
-    ("present", Item::Text(|()| range())),
-    ("offline", Item::Text(|()| b"\n".to_vec())),
-    ("kernel_max", Item::Text(|()| format!("{}\n", coracle_hal::percpu::MAX_CPUS - 1).into_bytes())),
+    ("online", Item::Text(|_, text| cpu_range(text))),
+    ("possible", Item::Text(|_, text| cpu_range(text))),
+    ("present", Item::Text(|_, text| cpu_range(text))),
+    ("offline", Item::Fixed("\n")),
+    ("kernel_max", Item::Line(&(coracle_hal::percpu::MAX_CPUS - 1))),
 ];
 
 static CPU: Table<usize> = &[
-    ("online", Item::Text(|_| b"1\n".to_vec())),
+    ("online", Item::Fixed("1\n")),
     (
         "topology",
         Item::Directory(&[
-            ("core_id", Item::Text(|n| format!("{n}\n").into_bytes())),
-            ("physical_package_id", Item::Text(|_| b"0\n".to_vec())),
-            ("thread_siblings_list", Item::Text(|n| format!("{n}\n").into_bytes())),
-            ("core_siblings_list", Item::Text(|_| range())),
+            ("core_id", Item::Text(|n, text| writeln!(text, "{n}"))),
+            ("physical_package_id", Item::Fixed("0\n")),
+            ("thread_siblings_list", Item::Text(|n, text| writeln!(text, "{n}"))),
+            ("core_siblings_list", Item::Text(|_, text| cpu_range(text))),
         ]),
     ),
 ];
 
 impl Directory for Cpus {
-    fn lookup(&self, name: &[u8]) -> Option<Kind> {
+    fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
         let number =
             name.strip_prefix(b"cpu").and_then(|rest| core::str::from_utf8(rest).ok()?.parse::<usize>().ok());
         match number {
-            Some(n) if n < cpu::count() => Some(Kind::Directory(Box::new(Listed { table: CPU, context: n }))),
+            Some(n) if n < cpu::count() => {
+                Ok(Some(Kind::Directory(try_box(Listed { table: CPU, context: n })?)))
+            }
             _ => Listed { table: CPUS, context: () }.lookup(name),
         }
     }

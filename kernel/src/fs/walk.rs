@@ -8,6 +8,7 @@ use super::path_cache;
 use crate::errno::Errno;
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
+use coracle_fallible::try_arc_bytes;
 use coracle_vfs_core::path::{self, Found, PathError, Step, Target, Walker};
 pub use coracle_vfs_core::path::{Follow, Limits};
 use linux_raw_sys::general::{S_IFDIR, S_IFLNK};
@@ -228,17 +229,18 @@ pub fn resolve<'p>(
 pub fn find(context: &FsContext, start: Option<&Path>, path: &[u8], follow: Follow) -> Result<Place, Errno> {
     let mut found = resolve(context, start, path, follow, Bounds::default())?;
     match found.node.take() {
-        Some(Node::Path(path)) => Ok(found.into_place(path)),
-        Some(Node::File(file)) => file.place().ok_or(Errno::NOENT),
+        Some(Node::Path(path)) => found.into_place(path),
+        Some(Node::File(file)) => file.place().cloned().ok_or(Errno::NOENT),
         None => Err(Errno::NOENT),
     }
 }
 
 impl Resolved<'_> {
-    /// The place of the file found.
-    pub fn into_place(self, path: Path) -> Place {
+    /// The place of the file found. ENOMEM.
+    pub fn into_place(self, path: Path) -> Result<Place, Errno> {
         let Resolved { directory, name, .. } = self;
         let is_named = !name.is_empty() && !path.inode.is_directory();
-        Place { path, name: is_named.then(|| (directory, name.into_owned())) }
+        let name = if is_named { Some((directory, try_arc_bytes(&name)?)) } else { None };
+        Ok(Place { path, name })
     }
 }

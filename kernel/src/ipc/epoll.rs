@@ -8,12 +8,10 @@ use crate::fs::stat;
 use crate::mm::user_buf::UserBuf;
 use crate::task::sched::{self, Wake};
 use crate::task::thread::Thread;
-use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
-use coracle_fallible::{try_arc, try_arc_cyclic};
+use coracle_fallible::{NoMemory, Text, try_arc, try_arc_cyclic};
 use coracle_hal::frame;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -535,8 +533,8 @@ impl File for Epoll {
     fn as_epoll(&self) -> Option<&Epoll> {
         Some(self)
     }
-    fn path(&self) -> String {
-        String::from("anon_inode:[eventpoll]")
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
+        text.push(b"anon_inode:[eventpoll]")
     }
     fn as_any(&self) -> &dyn Any {
         self

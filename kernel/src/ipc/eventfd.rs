@@ -4,10 +4,8 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::fs::stat;
 use crate::mm::user_buf::UserBuf;
-use alloc::string::String;
 use alloc::sync::Arc;
-use coracle_fallible::NoMemory;
-use coracle_fallible::try_arc;
+use coracle_fallible::{NoMemory, Text, try_arc};
 use core::any::Any;
 use linux_raw_sys::general::stat as Stat;
 use spin::Mutex;
@@ -86,8 +84,8 @@ impl File for EventFd {
     fn poll_source(&self) -> Option<&PollSource> {
         Some(&self.source)
     }
-    fn path(&self) -> String {
-        String::from("anon_inode:[eventfd]")
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
+        text.push(b"anon_inode:[eventfd]")
     }
     fn as_any(&self) -> &dyn Any {
         self

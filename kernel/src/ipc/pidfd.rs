@@ -4,9 +4,8 @@ use crate::errno::Errno;
 use crate::fs::file::{File, OpenFile};
 use crate::task::process::Process;
 use crate::task::thread::Thread;
-use alloc::string::String;
 use alloc::sync::Arc;
-use coracle_fallible::try_arc;
+use coracle_fallible::{NoMemory, Text, try_arc};
 use core::any::Any;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general::{O_RDWR, stat as Stat};
@@ -38,8 +37,8 @@ impl File for PidFd {
     fn poll_source(&self) -> Option<&PollSource> {
         Some(&self.process.exit_source)
     }
-    fn path(&self) -> String {
-        String::from("anon_inode:[pidfd]")
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
+        text.push(b"anon_inode:[pidfd]")
     }
     fn as_any(&self) -> &dyn Any {
         self

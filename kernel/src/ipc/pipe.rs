@@ -6,10 +6,9 @@ use crate::fs::mount::Place;
 use crate::fs::stat;
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
-use alloc::string::String;
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
-use coracle_fallible::{NoMemory, try_arc};
+use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_vfs_core::ring::Ring;
 use core::any::Any;
 use linux_raw_sys::general::{O_ACCMODE, O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFIFO, stat as Stat};
@@ -373,18 +372,18 @@ impl File for PipeEnd {
         }
         Err(Errno::NOTTY)
     }
-    fn place(&self) -> Option<Place> {
-        self.fifo.as_ref().map(|fifo| fifo.1.clone())
+    fn place(&self) -> Option<&Place> {
+        self.fifo.as_ref().map(|fifo| &fifo.1)
     }
     fn reopen(&self, flags: u32) -> Option<Result<Arc<dyn File>, Errno>> {
         let access = flags & O_ACCMODE;
         let end = Pipe::end(&self.pipe, access != O_WRONLY, access != O_RDONLY, self.fifo.clone());
         Some(end.map(|end| end as Arc<dyn File>).map_err(Errno::from))
     }
-    fn path(&self) -> String {
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
         match &self.fifo {
-            Some((_, place)) => String::from_utf8_lossy(&place.to_bytes()).into_owned(),
-            None => alloc::format!("pipe:[{}]", self.pipe.inode),
+            Some((_, place)) => place.write(text),
+            None => write!(text, "pipe:[{}]", self.pipe.inode),
         }
     }
     fn as_any(&self) -> &dyn Any {

@@ -6,9 +6,8 @@ use crate::mm::user_buf::UserBuf;
 use crate::task::process::Process;
 use crate::task::signal::{self, SigInfo};
 use crate::task::thread::Thread;
-use alloc::string::String;
 use alloc::sync::Arc;
-use coracle_fallible::try_arc;
+use coracle_fallible::{NoMemory, Text, try_arc};
 use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering::*};
 use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, O_RDONLY, stat as Stat};
@@ -98,8 +97,8 @@ impl File for SignalFd {
     fn poll_source(&self) -> Option<&PollSource> {
         Some(&self.process.signal_source)
     }
-    fn path(&self) -> String {
-        String::from("anon_inode:[signalfd]")
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
+        text.push(b"anon_inode:[signalfd]")
     }
     fn as_any(&self) -> &dyn Any {
         self

@@ -8,9 +8,8 @@ use crate::syscall::call::Call;
 use crate::time::clock::{self, Clock};
 use crate::time::interval::IntervalTimer;
 use crate::time::timer::Timed;
-use alloc::string::String;
 use alloc::sync::{Arc, Weak};
-use coracle_fallible::try_arc_cyclic;
+use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
 use core::any::Any;
 use linux_raw_sys::general::{
     O_NONBLOCK, O_RDWR, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET, stat as Stat,
@@ -79,8 +78,8 @@ impl File for TimerFd {
     fn poll_source(&self) -> Option<&PollSource> {
         Some(&self.source)
     }
-    fn path(&self) -> String {
-        String::from("anon_inode:[timerfd]")
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
+        text.push(b"anon_inode:[timerfd]")
     }
     fn as_any(&self) -> &dyn Any {
         self

@@ -4,9 +4,8 @@ use super::patch::Patches;
 use super::vma::{Backing, Vma, VmaFlags};
 use crate::errno::Errno;
 use crate::fs::file::File;
-use alloc::string::String;
 use alloc::sync::Arc;
-use coracle_fallible::try_arc;
+use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::paging::{AddressSpace, Flush, Prot, USER_END, USER_START};
 use coracle_vma::RegionMap;
 use core::ops::Range;
@@ -56,10 +55,20 @@ pub struct RegionInfo {
     pub shared: bool,
     /// Offset in the file.
     pub offset: u64,
-    /// The file's path, or a name like `[heap]`, or nothing.
-    pub name: String,
+    /// A name like `[heap]`, if no file is behind it.
+    pub label: &'static str,
     /// The file behind it.
     pub file: Option<Arc<dyn File>>,
+}
+
+impl RegionInfo {
+    /// Writes the file's path, or the label, or nothing. ENOMEM.
+    pub fn name(&self, text: &mut Text) -> Result<(), NoMemory> {
+        match &self.file {
+            Some(file) => file.path(text),
+            None => text.push(self.label.as_bytes()),
+        }
+    }
 }
 
 /// Rounds up to a page; `None` on overflow.
@@ -219,11 +228,11 @@ impl Memory {
 }
 
 fn info(range: Range<usize>, vma: &Vma) -> RegionInfo {
-    let (offset, name, file) = match &vma.backing {
-        Backing::File { file, offset } => (*offset, file.path(), Some(file.clone())),
-        _ => (0, String::from(vma.label), None),
+    let (offset, label, file) = match &vma.backing {
+        Backing::File { file, offset } => (*offset, "", Some(file.clone())),
+        _ => (0, vma.label, None),
     };
-    RegionInfo { range, prot: vma.prot, shared: vma.shared(), offset, name, file }
+    RegionInfo { range, prot: vma.prot, shared: vma.shared(), offset, label, file }
 }
 
 impl Layout {

@@ -1,9 +1,8 @@
 //! The object behind a shared anonymous mapping: its pages outlive each mapping of it (fork(2), mremap(2)).
 use crate::errno::Errno;
 use crate::fs::file::File;
-use alloc::string::String;
 use alloc::sync::Arc;
-use coracle_fallible::try_arc;
+use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::frame::Frame;
 use coracle_vfs_core::page_map::PageMap;
 use core::any::Any;
@@ -36,8 +35,8 @@ impl File for SharedAnonymous {
         pages.insert(index, frame.clone())?;
         Ok(frame)
     }
-    fn path(&self) -> String {
-        String::from("/dev/zero (deleted)")
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
+        text.push(b"/dev/zero (deleted)")
     }
     fn as_any(&self) -> &dyn Any {
         self

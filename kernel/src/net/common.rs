@@ -4,10 +4,9 @@ use super::address::{Family, is_native_loopback};
 use super::socket::SocketAddress;
 use super::stack::wait_configured;
 use crate::errno::{Errno, SysResult};
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
+use coracle_fallible::{NoMemory, Text};
 use coracle_hal::time::now_ns;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
@@ -130,8 +129,8 @@ impl Common {
     }
 
     /// Its name in /proc.
-    pub fn path(&self) -> String {
-        format!("socket:[{}]", self.inode)
+    pub fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
+        write!(text, "socket:[{}]", self.inode)
     }
 
     /// When a receive that starts now gives up.

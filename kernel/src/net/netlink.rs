@@ -10,12 +10,10 @@ use crate::fs::file::File;
 use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::mm::user_buf::UserBuf;
 use alloc::collections::VecDeque;
-use alloc::format;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
-use coracle_fallible::{NoMemory, try_arc};
+use coracle_fallible::{NoMemory, Text, try_arc};
 use core::any::Any;
 use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -382,8 +380,8 @@ impl File for NetlinkFile {
         Some(self)
     }
 
-    fn path(&self) -> String {
-        format!("socket:[{}]", self.inode)
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
+        write!(text, "socket:[{}]", self.inode)
     }
 
     fn as_any(&self) -> &dyn Any {

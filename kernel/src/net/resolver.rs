@@ -1,21 +1,12 @@
 //! What programs find in /etc/resolv.conf (resolv.conf(5)).
-use alloc::string::String;
-use alloc::vec::Vec;
-use core::fmt::Write;
+use coracle_fallible::{NoMemory, Text};
 
-/// The text of /etc/resolv.conf: the name servers of the command line and of DHCP. Waits for DHCP if it runs. `None`:
-/// nobody told us of any, so that the image's own file, if it has one, counts.
-pub fn resolv_conf() -> Option<Vec<u8>> {
+/// Writes the text of /etc/resolv.conf: the name servers of the command line and of DHCP. Waits for DHCP if it runs. False
+/// if there are none, so that the image's own file, if it has one, counts. ENOMEM.
+pub fn resolv_conf(text: &mut Text) -> Result<bool, NoMemory> {
     // A signal that ends the wait only means that the answer may be missing.
     let _ = super::stack::wait_configured();
-    let servers = super::stack::name_servers();
-    if servers.is_empty() {
-        return None;
-    }
-    let mut text = String::new();
-    for server in servers {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "nameserver {server}");
-    }
-    Some(text.into_bytes())
+    let before = text.len();
+    super::stack::for_each_name_server(|server| writeln!(text, "nameserver {server}"))?;
+    Ok(text.len() > before)
 }

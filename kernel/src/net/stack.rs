@@ -117,19 +117,12 @@ pub fn start(card: Option<Net>, settings: &CommandLine) {
     request_guard(now);
 }
 
-/// Name servers: those of the command line, then those of DHCP.
-pub fn name_servers() -> Vec<Ipv4Addr> {
-    let mut all = NAME_SERVERS.get().cloned().unwrap_or_default();
-    if let Some(lease) = engine().lease() {
-        all.extend(
-            lease
-                .dns
-                .iter()
-                .copied()
-                .filter(|server| !NAME_SERVERS.get().is_some_and(|n| n.contains(server))),
-        );
-    }
-    all
+/// Calls `take` for the name servers, those of the command line and then those of DHCP, up to its first error.
+pub fn for_each_name_server<E>(take: impl FnMut(Ipv4Addr) -> Result<(), E>) -> Result<(), E> {
+    let configured: &[Ipv4Addr] = NAME_SERVERS.get().map_or(&[], |servers| servers);
+    let lease = engine().lease();
+    let of_lease = lease.iter().flat_map(|lease| &lease.dns).filter(|server| !configured.contains(server));
+    configured.iter().chain(of_lease).copied().try_for_each(take)
 }
 
 /// Waits until DHCP has answered, if it runs; a program that needs an address of ours calls this. Gives up after a

@@ -11,10 +11,9 @@ use crate::fs::file::File;
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use coracle_fallible::try_arc;
+use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Error, Readiness, State, Tcp};
 use core::any::Any;
@@ -294,8 +293,8 @@ impl File for TcpFile {
         Some(self)
     }
 
-    fn path(&self) -> String {
-        self.common.path()
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
+        self.common.path(text)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -149,7 +149,7 @@ fn change_open(call: &Call, changes: Changes) -> SysResult {
         return Err(Errno::BADF);
     }
     match (open.file.place(), open.file.as_any().downcast_ref::<MemoryFile>()) {
-        (Some(place), _) => change(&place, changes),
+        (Some(place), _) => change(place, changes),
         (None, Some(file)) => access::change(&**file.node(), changes).map(|()| 0),
         (None, None) => Ok(0),
     }

@@ -10,9 +10,8 @@ use crate::ipc::eventfd::EventFd;
 use crate::ipc::pipe::{Pipe, PipeEnd};
 use crate::ipc::unix;
 use crate::mm::user;
-use alloc::string::String;
 use alloc::sync::Arc;
-use coracle_fallible::try_arc;
+use coracle_fallible::{Text, try_arc, try_arc_bytes};
 use coracle_vfs_core::locks::Lock;
 use linux_raw_sys::general::*;
 
@@ -308,7 +307,10 @@ pub fn memfd_create(call: &Call) -> SysResult {
     {
         content.add_seals(F_SEAL_SEAL)?;
     }
-    let label = alloc::format!("memfd:{}", String::from_utf8_lossy(&name));
+    let mut label = Text::new();
+    label.push(b"memfd:")?;
+    label.push(&name)?;
+    let label = try_arc_bytes(label.as_bytes())?;
     let close_on_exec = if flags & MFD_CLOEXEC != 0 { O_CLOEXEC } else { 0 };
     install(call, try_arc(MemoryFile::nameless(node, label)?)?, O_RDWR | close_on_exec)
 }

@@ -8,12 +8,11 @@ use crate::fs::memory::MemoryFs;
 use crate::fs::mount as mounts;
 use crate::fs::{dev, proc, sys};
 use crate::mm::user;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use linux_raw_sys::general::*;
 
-/// mount(2): tmpfs, and directories bound elsewhere.
+/// mount(2): tmpfs, and directories bound elsewhere. ENOMEM.
 pub fn mount(call: &Call) -> SysResult {
     let flags = call.u32(3);
     check_capability(capability::SYS_ADMIN)?;
@@ -26,7 +25,7 @@ pub fn mount(call: &Call) -> SysResult {
         if source.inode.is_directory() != at.inode.is_directory() {
             return Err(Errno::NOTDIR);
         }
-        let label = String::from_utf8_lossy(&user::read_path(call.usize(0))?).into_owned();
+        let label = user::read_path(call.usize(0))?;
         mounts::mount(at, source.inode, source.mount.kind, label, flags & MS_RDONLY != 0)?;
         return Ok(0);
     }
@@ -39,15 +38,14 @@ pub fn mount(call: &Call) -> SysResult {
     }
     let kind = user::read_path(call.usize(2))?;
     let source = if call.usize(0) == 0 { Vec::new() } else { user::read_path(call.usize(0))? };
-    let label = String::from_utf8_lossy(&source).into_owned();
     let (root, kind) = match kind.as_slice() {
         b"tmpfs" | b"ramfs" => (MemoryFs::empty(0o1777)? as Arc<dyn Inode>, "tmpfs"),
         b"devtmpfs" => (dev::filesystem()?, "devtmpfs"),
-        b"proc" => (proc::filesystem(), "proc"),
-        b"sysfs" => (sys::filesystem(), "sysfs"),
+        b"proc" => (proc::filesystem()?, "proc"),
+        b"sysfs" => (sys::filesystem()?, "sysfs"),
         _ => return Err(Errno::NODEV),
     };
-    mounts::mount(at, root, kind, label, flags & MS_RDONLY != 0)?;
+    mounts::mount(at, root, kind, source, flags & MS_RDONLY != 0)?;
     Ok(0)
 }
 /// umount2(2).

@@ -9,6 +9,7 @@ use crate::fs::open::open;
 use crate::fs::walk::{self, Bounds, Follow, Limits, Node, Resolved};
 use crate::mm::user;
 use alloc::sync::Arc;
+use coracle_fallible::Text;
 use linux_raw_sys::general::*;
 
 /// The directory that a path starts from: `None` for the working directory. EBADF, ENOTDIR.
@@ -18,7 +19,7 @@ pub fn start_of(call: &Call, directory: i32, path: &[u8]) -> Result<Option<Path>
     }
     let open = call.thread().process.descriptors.get(directory)?;
     let place = open.file.place().ok_or(Errno::NOTDIR)?;
-    if place.path.inode.is_directory() { Ok(Some(place.path)) } else { Err(Errno::NOTDIR) }
+    if place.path.inode.is_directory() { Ok(Some(place.path.clone())) } else { Err(Errno::NOTDIR) }
 }
 
 /// What a path argument names.
@@ -65,8 +66,8 @@ impl Named {
     pub fn place(self, missing: Errno) -> Result<Place, Errno> {
         match self {
             Named::Place(place) => Ok(place),
-            Named::Open(open) => open.file.place().ok_or(missing),
-            Named::File(file) => file.place().ok_or(missing),
+            Named::Open(open) => open.file.place().cloned().ok_or(missing),
+            Named::File(file) => file.place().cloned().ok_or(missing),
         }
     }
 }
@@ -339,13 +340,14 @@ fn do_readlink(call: &Call, directory: i32, addr: usize, dst: usize, size: i32) 
         return Err(Errno::INVAL);
     }
     let place = named(call, directory, addr, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)?.place(Errno::INVAL)?;
-    let target = match place.path.inode.link()? {
-        Link::Path(target) => target,
-        Link::Place(path) => Place { path, name: None }.to_bytes(),
-        Link::File(file) => file.path().into_bytes(),
-    };
-    let len = target.len().min(size as usize);
-    user::write(dst, &target[..len])?;
+    let mut text = Text::new();
+    match place.path.inode.link()? {
+        Link::Path(target) => text.push(&target)?,
+        Link::Place(path) => path.write_or_deleted(&mut text)?,
+        Link::File(file) => file.path(&mut text)?,
+    }
+    let len = text.len().min(size as usize);
+    user::write(dst, &text.as_bytes()[..len])?;
     Ok(len)
 }
 /// readlink(2).
@@ -365,7 +367,7 @@ pub fn chdir(call: &Call) -> SysResult {
 /// fchdir(2).
 pub fn fchdir(call: &Call) -> SysResult {
     let open = call.thread().process.descriptors.get(call.i32(0))?;
-    let path = open.file.place().ok_or(Errno::NOTDIR)?.path;
+    let path = open.file.place().ok_or(Errno::NOTDIR)?.path.clone();
     enter(call, path)
 }
 fn enter(call: &Call, path: Path) -> SysResult {
@@ -390,12 +392,15 @@ pub fn chroot(call: &Call) -> SysResult {
 /// getcwd(2).
 pub fn getcwd(call: &Call) -> SysResult {
     let context = &call.thread().process.fs;
-    let mut path = context.directory().to_bytes(&context.root()).ok_or(Errno::NOENT)?;
-    path.push(0);
+    let mut path = Text::new();
+    if !context.directory().write(&context.root(), &mut path)? {
+        return Err(Errno::NOENT);
+    }
+    path.push(&[0])?;
     if path.len() > call.usize(1) {
         return Err(Errno::RANGE);
     }
-    user::write(call.usize(0), &path)?;
+    user::write(call.usize(0), path.as_bytes())?;
     Ok(path.len())
 }
 /// umask(2).

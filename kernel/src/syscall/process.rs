@@ -160,7 +160,8 @@ pub fn execveat(call: &Call) -> SysResult {
     } else if directory == abi::AT_FDCWD || path.starts_with(b"/") {
         open_executable_at(&process.fs, None, &path, follow)?
     } else {
-        let place = process.descriptors.get(directory)?.file.place().ok_or(Errno::NOTDIR)?;
+        let start = process.descriptors.get(directory)?;
+        let place = start.file.place().ok_or(Errno::NOTDIR)?;
         open_executable_at(&process.fs, Some(&place.path), &path, follow)?
     };
     let name = if path.is_empty() { text(format_args!("/dev/fd/{directory}"))?.into_bytes() } else { path };

@@ -15,7 +15,7 @@ use crate::random;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
-use coracle_fallible::{Lossy, filled, try_arc};
+use coracle_fallible::{Lossy, Text, filled, try_arc};
 use coracle_hal::context::UserContext;
 use coracle_hal::paging::{Prot, USER_END};
 use coracle_hal::{cpu, fpu, vdso};
@@ -180,7 +180,8 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
         ..UserContext::default()
     };
     let name = name_path.rsplit(|&byte| byte == b'/').next().unwrap_or_default().try_to_vec()?;
-    let path = file.file.path();
+    let mut path = Text::new();
+    file.file.path(&mut path)?;
     let program =
         try_arc(Program { path, arguments, environment, auxv, stack_start: sp as usize, file_kept })?;
     Ok(Loaded { memory, context, program, name })
@@ -222,7 +223,7 @@ fn read_start(file: &OpenFile, len: usize) -> Result<Vec<u8>, Errno> {
 /// The load plan of an open file; what is wrong with it goes to the log.
 fn plan(file: &OpenFile) -> Result<Plan, Errno> {
     let refuse = |error: coracle_loader::Error| {
-        info!("{}: {error}", file.file.path());
+        info!("{}: {error}", file.file.shown_path());
         if error == coracle_loader::Error::NoMemory { Errno::NOMEM } else { Errno::NOEXEC }
     };
     let head = read_start(file, coracle_loader::HEADER_LEN)?;
@@ -285,7 +286,7 @@ fn load_interpreter(
     let file = open_executable(fs, &path).inspect_err(|_| {
         log!(
             "{}: its interpreter {} is not in the image (or not executable)",
-            program.file.path(),
+            program.file.shown_path(),
             Lossy(&path)
         )
     })?;

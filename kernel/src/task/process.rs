@@ -8,11 +8,10 @@ use crate::fs::descriptors::{DescriptorTable, TableUse};
 use crate::ipc::poll::PollSource;
 use crate::mm::memory::Memory;
 use crate::time::posix_timer::ProcessTimers;
-use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
-use coracle_fallible::try_arc;
+use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::cpu;
 use coracle_image::User;
 use coracle_loader::Strings;
@@ -132,7 +131,7 @@ impl Credentials {
         Credentials { groups: Vec::new(), ..*self }
     }
     /// A copy. ENOMEM.
-    pub fn try_clone(&self) -> Result<Credentials, Errno> {
+    pub fn try_clone(&self) -> Result<Credentials, NoMemory> {
         Ok(Credentials { groups: self.groups.try_to_vec()?, ..*self })
     }
     /// Whether limits of users hold no such process (CAP_SYS_RESOURCE or CAP_SYS_ADMIN).
@@ -154,7 +153,7 @@ impl Credentials {
 #[derive(Default)]
 pub struct Program {
     /// Path of the executable.
-    pub path: String,
+    pub path: Text,
     /// Arguments.
     pub arguments: Strings,
     /// Environment, as `NAME=VALUE`.

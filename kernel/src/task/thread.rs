@@ -7,16 +7,36 @@ use super::signal::ThreadSignals;
 use crate::errno::Errno;
 use crate::ipc::unix::Closing;
 use alloc::sync::Arc;
-use coracle_fallible::try_arc;
+use coracle_fallible::{Lossy, try_arc};
 use coracle_hal::context::UserContext;
 use coracle_hal::cpu;
 use coracle_hal::kernel::HasTask;
 use coracle_hal::task::Task;
+use core::fmt;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
 use spin::Mutex;
 
 /// Bytes of a thread's name with its zero (TASK_COMM_LEN).
 pub const NAME_LEN: usize = 16;
+
+/// The name of a thread.
+#[derive(Default)]
+pub struct ThreadName([u8; NAME_LEN]);
+
+impl ThreadName {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        let len = self.0.iter().position(|&byte| byte == 0).unwrap_or(NAME_LEN);
+        &self.0[..len]
+    }
+}
+
+/// As text for people.
+impl fmt::Display for ThreadName {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        Lossy(self.as_bytes()).fmt(f)
+    }
+}
 
 /// A thread.
 pub struct Thread {
@@ -160,11 +180,9 @@ impl Thread {
         self.work().any(Work::SIGNAL | Work::EXIT)
     }
 
-    /// Its name as text.
-    pub fn name_text(&self) -> alloc::string::String {
-        let name = self.name.lock();
-        let len = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_LEN);
-        alloc::string::String::from_utf8_lossy(&name[..len]).into_owned()
+    /// Its name.
+    pub fn name(&self) -> ThreadName {
+        ThreadName(*self.name.lock())
     }
 
     /// Takes over another thread's name.

@@ -6,8 +6,8 @@ use crate::fs::stat::{self, Metadata, Timestamp};
 use crate::ipc::poll::{Events, PollSource};
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
-use alloc::string::String;
 use alloc::sync::Arc;
+use coracle_fallible::{NoMemory, Text};
 use coracle_image::User;
 use core::any::Any;
 use linux_raw_sys::general::{S_IFIFO, stat as Stat};
@@ -87,8 +87,8 @@ impl File for Stream {
         Err(Errno::NOTTY)
     }
 
-    fn path(&self) -> String {
-        alloc::format!("pipe:[{}]", self.inode)
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
+        write!(text, "pipe:[{}]", self.inode)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -7,10 +7,9 @@ use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
 use crate::task::signal::{SigInfo, send_to_group};
-use alloc::string::String;
 use alloc::sync::Arc;
 use coracle_control::Window;
-use coracle_fallible::filled;
+use coracle_fallible::{NoMemory, Text, filled};
 use coracle_hal::dma::PacketBuffer;
 use coracle_hal::irq::Irq;
 use coracle_tty::{LineDiscipline, Signal, TERMIOS_BYTES, Termios};
@@ -364,8 +363,8 @@ impl File for Terminal {
         }
     }
 
-    fn path(&self) -> String {
-        String::from("/dev/console")
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
+        text.push(b"/dev/console")
     }
 
     fn as_any(&self) -> &dyn Any {

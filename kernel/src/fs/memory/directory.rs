@@ -5,7 +5,7 @@ use crate::fs::inode::{DirEntry, Inode, TakeEntry};
 use crate::fs::names_changed;
 use crate::fs::stat::entry_kind;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
+use coracle_fallible::{NoMemory, try_arc_bytes};
 use coracle_hal::frame;
 use coracle_image::archive;
 use coracle_vfs_core::names::Names;
@@ -45,7 +45,7 @@ struct State {
 struct Location {
     parent: Weak<Node>,
     /// The name in the parent; `None` for the root and when removed.
-    name: Option<Vec<u8>>,
+    name: Option<Arc<[u8]>>,
 }
 
 /// A directory.
@@ -97,7 +97,7 @@ impl Directory {
     pub fn parent(&self) -> Option<Arc<Node>> {
         self.location.lock().parent.upgrade()
     }
-    pub fn name(&self) -> Option<Vec<u8>> {
+    pub fn name(&self) -> Option<Arc<[u8]>> {
         self.location.lock().name.clone()
     }
     /// st_size.
@@ -218,14 +218,14 @@ impl State {
         self.put(node, name, child.clone(), own_name)?;
         Ok(Some(child))
     }
-    /// Makes `name` an entry for `child`, in place of what it was; `own_name` is what [`own_name`] gave for them. ENOSPC, only
+    /// Makes `name` an entry for `child`, in place of what it was; `own_name` is what [`own_name`] gave for them. ENOMEM, only
     /// where the name is new.
     fn put(
         &mut self,
         node: &Node,
         name: &[u8],
         child: Arc<Node>,
-        own_name: Option<Vec<u8>>,
+        own_name: Option<Arc<[u8]>>,
     ) -> Result<(), Errno> {
         let hash = hash(name);
         let old = self.entries.get(hash, name);
@@ -236,7 +236,7 @@ impl State {
             None => self.in_base(node, name)?.is_some(),
         };
         let entry = Entry::Present { node: child.clone(), in_base };
-        self.entries.insert(hash, name, entry).map_err(|_| Errno::NOSPC)?;
+        self.entries.insert(hash, name, entry).map_err(|_| Errno::NOMEM)?;
         if let Ok(directory) = child.directory() {
             *directory.location.lock() = Location { parent: Arc::downgrade(&node.this()), name: own_name };
         }
@@ -268,15 +268,9 @@ impl State {
     }
 }
 
-/// What a directory remembers as its name; other files have none of their own. ENOSPC.
-fn own_name(child: &Node, name: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
-    if child.directory().is_err() {
-        return Ok(None);
-    }
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(name.len()).map_err(|_| Errno::NOSPC)?;
-    copy.extend_from_slice(name);
-    Ok(Some(copy))
+/// What a directory remembers as its name; other files have none of their own. ENOMEM.
+fn own_name(child: &Node, name: &[u8]) -> Result<Option<Arc<[u8]>>, NoMemory> {
+    if child.directory().is_err() { Ok(None) } else { try_arc_bytes(name).map(Some) }
 }
 
 /// The hash of a name, keyed so that no program can choose names that share theirs.

@@ -5,12 +5,11 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::file::{EmitEntry, File};
 use crate::fs::inode::Inode;
 use crate::fs::lost;
-use crate::fs::mount::Place;
+use crate::fs::mount::{DELETED, Place};
 use crate::fs::stat::entry_kind;
 use crate::mm::user_buf::UserBuf;
-use alloc::string::String;
 use alloc::sync::Arc;
-use coracle_fallible::try_arc;
+use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::frame::Frame;
 use core::any::Any;
 use linux_raw_sys::general::{
@@ -34,7 +33,7 @@ pub enum Name {
     /// As it was found in the tree.
     Place(Place),
     /// As its maker liked: it has no place in the tree (memfd_create(2)).
-    Label(String),
+    Label(Arc<[u8]>),
 }
 
 /// A program that runs from a file: nobody may write to it (ETXTBSY of execve(2) and open(2)).
@@ -69,7 +68,7 @@ impl MemoryFile {
         Ok(MemoryFile { node, name, writes, is_lost })
     }
     /// Opens a file without a name for reading and writing; `label` is what /proc shows.
-    pub fn nameless(node: Arc<Node>, label: String) -> Result<Self, Errno> {
+    pub fn nameless(node: Arc<Node>, label: Arc<[u8]>) -> Result<Self, Errno> {
         MemoryFile::new(node, Name::Label(label), O_RDWR)
     }
     /// Its node.
@@ -144,9 +143,9 @@ impl File for MemoryFile {
     fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
         self.content()?.page(index, for_write)
     }
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<&Place> {
         match &self.name {
-            Name::Place(place) => Some(place.clone()),
+            Name::Place(place) => Some(place),
             Name::Label(_) => None,
         }
     }
@@ -160,10 +159,10 @@ impl File for MemoryFile {
         let execution = Execution(self.node.clone());
         Ok(Some(try_arc(execution)?))
     }
-    fn path(&self) -> String {
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
         match &self.name {
-            Name::Place(place) => String::from_utf8_lossy(&place.to_bytes()).into_owned(),
-            Name::Label(label) => alloc::format!("/{label} (deleted)"),
+            Name::Place(place) => place.write(text),
+            Name::Label(label) => [b"/", &**label, DELETED].into_iter().try_for_each(|part| text.push(part)),
         }
     }
     fn as_any(&self) -> &dyn Any {
@@ -199,8 +198,8 @@ impl File for DirectoryFile {
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(self.place.path.inode.metadata().stat())
     }
-    fn place(&self) -> Option<Place> {
-        Some(self.place.clone())
+    fn place(&self) -> Option<&Place> {
+        Some(&self.place)
     }
     fn list(&self, from: u64, emit: EmitEntry) -> Result<(), Errno> {
         let path = &self.place.path;
@@ -214,9 +213,6 @@ impl File for DirectoryFile {
         path.inode.list(from.saturating_sub(DOTS), &mut |entry| {
             emit(entry.inode, entry.next + DOTS, entry.kind, entry.name)
         })
-    }
-    fn path(&self) -> String {
-        String::from_utf8_lossy(&self.place.to_bytes()).into_owned()
     }
     fn as_any(&self) -> &dyn Any {
         self

@@ -262,7 +262,7 @@ impl Inode for Node {
     fn parent(&self) -> Option<Arc<dyn Inode>> {
         self.directory().ok()?.parent().map(|node| node as Arc<dyn Inode>)
     }
-    fn name(&self) -> Option<Vec<u8>> {
+    fn name(&self) -> Option<Arc<[u8]>> {
         self.directory().ok()?.name()
     }
     fn list(&self, from: u64, take: TakeEntry) -> Result<(), Errno> {

@@ -1,8 +1,12 @@
 //! /proc (proc(5)).
+mod descriptors;
+mod maps;
+mod mounts;
 mod net;
 mod process;
 mod root;
 mod settings;
+mod status;
 mod system;
 
-pub use root::{filesystem, text_file};
+pub use root::{filesystem, made_file};

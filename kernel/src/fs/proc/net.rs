@@ -1,10 +1,5 @@
 //! /proc/net (proc(5)).
 use crate::fs::synthetic::{Item, Table};
-use alloc::vec::Vec;
-
-fn bytes(text: &str) -> Vec<u8> {
-    text.as_bytes().to_vec()
-}
 
 const SOCKETS_V4: &str =
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
@@ -16,30 +11,21 @@ eth0:       0       0    0    0    0     0          0         0        0       0
 
 /// The items.
 pub static FILES: Table<()> = &[
-    ("dev", Item::Text(|()| bytes(DEVICES))),
-    ("tcp", Item::Text(|()| bytes(SOCKETS_V4))),
-    ("udp", Item::Text(|()| bytes(SOCKETS_V4))),
-    ("raw", Item::Text(|()| bytes(SOCKETS_V4))),
-    ("tcp6", Item::Text(|()| bytes(SOCKETS_V6))),
-    ("udp6", Item::Text(|()| bytes(SOCKETS_V6))),
-    ("unix", Item::Text(|()| crate::ipc::unix::table())),
+    ("dev", Item::Fixed(DEVICES)),
+    ("tcp", Item::Fixed(SOCKETS_V4)),
+    ("udp", Item::Fixed(SOCKETS_V4)),
+    ("raw", Item::Fixed(SOCKETS_V4)),
+    ("tcp6", Item::Fixed(SOCKETS_V6)),
+    ("udp6", Item::Fixed(SOCKETS_V6)),
+    ("unix", Item::Text(|(), text| crate::ipc::unix::table(text))),
     (
         "route",
-        Item::Text(|()| {
-            bytes("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n")
-        }),
+        Item::Fixed("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"),
     ),
-    (
-        "arp",
-        Item::Text(|()| {
-            bytes("IP address       HW type     Flags       HW address            Mask     Device\n")
-        }),
-    ),
+    ("arp", Item::Fixed("IP address       HW type     Flags       HW address            Mask     Device\n")),
     (
         "sockstat",
-        Item::Text(|()| {
-            bytes("sockets: used 0\nTCP: inuse 0 orphan 0 tw 0 alloc 0 mem 0\nUDP: inuse 0 mem 0\n")
-        }),
+        Item::Fixed("sockets: used 0\nTCP: inuse 0 orphan 0 tw 0 alloc 0 mem 0\nUDP: inuse 0 mem 0\n"),
     ),
-    ("protocols", Item::Text(|()| bytes("protocol  size sockets  memory press maxhdr\n"))),
+    ("protocols", Item::Fixed("protocol  size sockets  memory press maxhdr\n")),
 ];

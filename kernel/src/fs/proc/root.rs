@@ -4,26 +4,28 @@ use super::{net, settings, system};
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Link};
 use crate::fs::stat::device_number;
-use crate::fs::synthetic::{Directory, FsId, Item, Kind, Listed, Node, Table, TakeName, list_after_table};
+use crate::fs::synthetic::{
+    Directory, FsId, Item, Kind, Listed, Made, Node, Table, TakeName, list_after_table,
+};
 use crate::task::process as tasks;
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::{NoMemory, text, try_box};
 
 /// f_type of procfs (statfs(2)).
 const MAGIC: u64 = 0x9fa0;
 
 const FS: FsId = FsId { device: device_number(0, 18), magic: MAGIC };
 
-/// The root directory.
-pub fn filesystem() -> Arc<dyn Inode> {
-    Node::root(FS, Box::new(Root))
+/// The root directory. ENOMEM.
+pub fn filesystem() -> Result<Arc<dyn Inode>, NoMemory> {
+    Ok(Node::root(FS, try_box(Root)?)?)
 }
 
-/// A file of its own with a text that is made when it is read, to be mounted over another.
-pub fn text_file(text: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> Arc<dyn Inode> {
-    Node::file(FS, Box::new(text))
+/// A file of its own, to be mounted over another. ENOMEM.
+pub fn made_file(made: impl Made + 'static) -> Result<Arc<dyn Inode>, NoMemory> {
+    Ok(Node::file(FS, try_box(made)?)?)
 }
 
 struct Root;
@@ -31,35 +33,39 @@ struct Root;
 static FILES: Table<()> = &[
     (
         "self",
-        Item::Link(|()| Ok(Link::Path(crate::this::with(|t| format!("{}", t.process.pid).into_bytes())))),
+        Item::Link(|()| {
+            let pid = crate::this::with(|thread| thread.process.pid);
+            Ok(Link::Path(text(format_args!("{pid}"))?.into_bytes()))
+        }),
     ),
     (
         "thread-self",
         Item::Link(|()| {
-            Ok(Link::Path(crate::this::with(|t| format!("{}/task/{}", t.process.pid, t.tid).into_bytes())))
+            let (pid, tid) = crate::this::with(|thread| (thread.process.pid, thread.tid));
+            Ok(Link::Path(text(format_args!("{pid}/task/{tid}"))?.into_bytes()))
         }),
     ),
-    ("cpuinfo", Item::Text(|()| system::cpuinfo())),
-    ("meminfo", Item::Text(|()| system::meminfo())),
-    ("stat", Item::Text(|()| system::stat())),
-    ("uptime", Item::Text(|()| system::uptime())),
-    ("loadavg", Item::Text(|()| system::loadavg())),
-    ("version", Item::Text(|()| system::version())),
-    ("cmdline", Item::Text(|()| system::cmdline())),
-    ("filesystems", Item::Text(|()| system::filesystems())),
-    ("devices", Item::Text(|()| system::devices())),
-    ("partitions", Item::Text(|()| b"major minor  #blocks  name\n\n".to_vec())),
-    ("swaps", Item::Text(|()| b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_vec())),
-    ("interrupts", Item::Text(|()| system::interrupts())),
-    ("vmstat", Item::Text(|()| system::vmstat())),
-    ("mounts", Item::Link(|()| Ok(Link::Path(b"self/mounts".to_vec())))),
-    ("net", Item::Link(|()| Ok(Link::Path(b"self/net".to_vec())))),
+    ("cpuinfo", Item::Text(|(), text| system::cpuinfo(text))),
+    ("meminfo", Item::Text(|(), text| system::meminfo(text))),
+    ("stat", Item::Text(|(), text| system::stat(text))),
+    ("uptime", Item::Text(|(), text| system::uptime(text))),
+    ("loadavg", Item::Text(|(), text| system::loadavg(text))),
+    ("version", Item::Text(|(), text| system::version(text))),
+    ("cmdline", Item::Text(|(), text| system::cmdline(text))),
+    ("filesystems", Item::Fixed(system::FILESYSTEMS)),
+    ("devices", Item::Fixed(system::DEVICES)),
+    ("partitions", Item::Fixed("major minor  #blocks  name\n\n")),
+    ("swaps", Item::Fixed("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")),
+    ("interrupts", Item::Text(|(), text| system::interrupts(text))),
+    ("vmstat", Item::Text(|(), text| system::vmstat(text))),
+    ("mounts", Item::Link(|()| Ok(Link::Path(b"self/mounts".try_to_vec()?)))),
+    ("net", Item::Link(|()| Ok(Link::Path(b"self/net".try_to_vec()?)))),
     ("sys", Item::Directory(settings::SYS)),
 ];
 
-/// The directory /proc/PID/net.
-pub fn net_directory() -> Box<dyn Directory> {
-    Box::new(Listed { table: net::FILES, context: () })
+/// The directory /proc/PID/net. ENOMEM.
+pub fn net_directory() -> Result<Box<dyn Directory>, NoMemory> {
+    Ok(try_box(Listed { table: net::FILES, context: () })?)
 }
 
 fn number(name: &[u8]) -> Option<i32> {
@@ -70,12 +76,13 @@ fn number(name: &[u8]) -> Option<i32> {
 }
 
 impl Directory for Root {
-    fn lookup(&self, name: &[u8]) -> Option<Kind> {
+    fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
         match number(name) {
             Some(id) => {
                 let process = tasks::by_pid(id)
-                    .or_else(|| tasks::thread_by_tid(id).map(|thread| thread.process.clone()))?;
-                Some(Kind::Directory(process::directory(Subject { process, thread: None })))
+                    .or_else(|| tasks::thread_by_tid(id).map(|thread| thread.process.clone()));
+                let Some(process) = process else { return Ok(None) };
+                Ok(Some(Kind::Directory(process::directory(Subject { process, thread: None })?)))
             }
             None => Listed { table: FILES, context: () }.lookup(name),
         }

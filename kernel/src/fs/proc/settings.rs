@@ -6,12 +6,44 @@ use crate::fs::synthetic::{Item, Table};
 use crate::ipc::pipe;
 use crate::syscall::system;
 use crate::task::process::PID_MAX;
-use alloc::format;
-use alloc::vec::Vec;
+use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame;
+use core::fmt;
 
-fn line(value: impl core::fmt::Display) -> Vec<u8> {
-    format!("{value}\n").into_bytes()
+/// A random version-4 UUID (RFC 9562, section 5.4).
+struct Uuid {
+    high: u64,
+    low: u64,
+}
+
+impl Uuid {
+    fn new() -> Uuid {
+        Uuid { high: crate::random::u64(), low: crate::random::u64() }
+    }
+}
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Uuid { high, low } = self;
+        write!(
+            f,
+            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+            high >> 32,
+            high >> 16 & 0xffff,
+            high & 0xfff,
+            low >> 48 & 0x3fff | 0x8000,
+            low & 0xffff_ffff_ffff
+        )
+    }
+}
+
+fn hostname(_: &(), text: &mut Text) -> Result<(), NoMemory> {
+    text.push(&system::hostname())?;
+    text.push(b"\n")
+}
+fn set_hostname(_: &(), name: &[u8]) -> Result<(), Errno> {
+    system::set_hostname(name.trim_ascii());
+    Ok(())
 }
 
 /// A setting that is accepted, and has no effect on this kernel.
@@ -19,39 +51,16 @@ fn accept(_: &(), _: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// A random version-4 UUID (RFC 9562, section 5.4).
-fn uuid() -> Vec<u8> {
-    let (high, low) = (crate::random::u64(), crate::random::u64());
-    line(format!(
-        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-        high >> 32,
-        high >> 16 & 0xffff,
-        high & 0xfff,
-        low >> 48 & 0x3fff | 0x8000,
-        low & 0xffff_ffff_ffff
-    ))
-}
-
-fn hostname() -> Vec<u8> {
-    let mut name = system::hostname().to_vec();
-    name.push(b'\n');
-    name
-}
-fn set_hostname(_: &(), name: &[u8]) -> Result<(), Errno> {
-    system::set_hostname(name.trim_ascii());
-    Ok(())
-}
-
-static BOOT_ID: spin::Once<Vec<u8>> = spin::Once::new();
+static BOOT_ID: spin::Once<Uuid> = spin::Once::new();
 
 macro_rules! text {
     ($value:expr) => {
-        Item::Text(|()| line($value))
+        Item::Line(&$value)
     };
 }
 macro_rules! setting {
     ($value:expr) => {
-        Item::Setting(|()| line($value), accept)
+        Item::Ignored(&$value)
     };
 }
 
@@ -60,13 +69,13 @@ pub static SYS: Table<()> = &[
     (
         "kernel",
         Item::Directory(&[
-            ("hostname", Item::Setting(|()| hostname(), set_hostname)),
+            ("hostname", Item::Setting(hostname, set_hostname)),
             ("domainname", text!("(none)")),
             ("ostype", text!("Linux")),
             ("osrelease", text!(RELEASE)),
             ("version", text!(VERSION)),
             ("pid_max", setting!(PID_MAX)),
-            ("threads-max", setting!(frame::counts().1 / 8)),
+            ("threads-max", Item::Setting(|(), text| writeln!(text, "{}", frame::counts().1 / 8), accept)),
             ("ngroups_max", text!(65_536)),
             ("cap_last_cap", text!(40)),
             ("core_pattern", setting!("core")),
@@ -86,8 +95,8 @@ pub static SYS: Table<()> = &[
             (
                 "random",
                 Item::Directory(&[
-                    ("boot_id", Item::Text(|()| BOOT_ID.call_once(uuid).clone())),
-                    ("uuid", Item::Text(|()| uuid())),
+                    ("boot_id", Item::Text(|(), text| writeln!(text, "{}", BOOT_ID.call_once(Uuid::new)))),
+                    ("uuid", Item::Text(|(), text| writeln!(text, "{}", Uuid::new()))),
                     ("entropy_avail", text!(256)),
                     ("poolsize", text!(256)),
                 ]),
@@ -150,7 +159,7 @@ pub static SYS: Table<()> = &[
         "fs",
         Item::Directory(&[
             ("file-max", setting!(i64::MAX)),
-            ("file-nr", text!(format_args!("0\t0\t{}", i64::MAX))),
+            ("file-nr", Item::Text(|(), text| writeln!(text, "0\t0\t{}", i64::MAX))),
             ("nr_open", setting!(MAX_LIMIT)),
             ("pipe-max-size", setting!(pipe::MAX_CAPACITY)),
             ("suid_dumpable", setting!(0)),

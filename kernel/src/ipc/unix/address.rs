@@ -5,9 +5,9 @@ use crate::fs::access;
 use crate::fs::inode::{NewNode, give_to_caller};
 use crate::fs::walk::{self, Bounds, Follow};
 use crate::net::socket::UnixName;
-use alloc::string::String;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::{NoMemory, Text};
 use coracle_sorted_map::SortedMap;
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -101,12 +101,9 @@ pub fn find(name: &[u8]) -> Result<Arc<UnixSocket>, Errno> {
     BOUND.lock().get(&key).and_then(Weak::upgrade).ok_or(Errno::CONNREFUSED)
 }
 
-/// The text of /proc/net/unix: the sockets that have names.
-pub fn table() -> Vec<u8> {
-    let sockets: Vec<Arc<UnixSocket>> = BOUND.lock().values().filter_map(Weak::upgrade).collect();
-    let mut text = String::from("Num       RefCount Protocol Flags    Type St Inode Path\n");
-    for socket in sockets {
-        text.push_str(&socket.describe());
-    }
-    text.into_bytes()
+/// Writes the text of /proc/net/unix: the sockets that have names. ENOMEM.
+pub fn table(text: &mut Text) -> Result<(), NoMemory> {
+    text.push(b"Num       RefCount Protocol Flags    Type St Inode Path\n")?;
+    let sockets = BOUND.lock().values().filter_map(Weak::upgrade).try_collect_vec()?;
+    sockets.iter().try_for_each(|socket| socket.describe(text))
 }

@@ -11,12 +11,10 @@ use crate::mm::user_buf::UserBuf;
 use crate::net::socket::{Control, Received, Socket, SocketAddress, UnixName};
 use crate::syscall::call::Call;
 use alloc::collections::VecDeque;
-use alloc::format;
-use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
-use coracle_fallible::try_arc_cyclic;
+use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
 use core::any::Any;
 use linux_raw_sys::general::{S_IFSOCK, stat as Stat};
 use linux_raw_sys::ioctl::{FIONREAD, TIOCOUTQ};
@@ -154,26 +152,26 @@ impl UnixSocket {
     pub(super) fn name(&self) -> UnixName {
         self.state.lock().name.clone().unwrap_or_default()
     }
-    /// A line of /proc/net/unix.
-    pub(super) fn describe(&self) -> String {
+    /// Writes a line of /proc/net/unix.
+    pub(super) fn describe(&self, text: &mut Text) -> Result<(), NoMemory> {
         let state = self.state.lock();
         let (flags, status) = match state.role {
             Role::Listening { .. } => (0x1_0000, 1),
             Role::Connected(_) => (0, 3),
             Role::None => (0, 1),
         };
-        let mut name = state.name.clone().unwrap_or_default();
-        if let Some(first) = name.first_mut()
-            && *first == 0
-        {
-            *first = b'@';
-        }
         let kind = self.number();
-        format!(
-            "0000000000000000: 00000002 00000000 {flags:08X} {kind:04X} {status:02X} {:>5} {}\n",
+        write!(
+            text,
+            "0000000000000000: 00000002 00000000 {flags:08X} {kind:04X} {status:02X} {:>5} ",
             self.inode,
-            String::from_utf8_lossy(&name)
-        )
+        )?;
+        let name = state.name.as_deref().unwrap_or_default();
+        match name.strip_prefix(&[0]) {
+            Some(abstract_name) => [b"@", abstract_name].into_iter().try_for_each(|part| text.push(part))?,
+            None => text.push(name)?,
+        }
+        text.push(b"\n")
     }
     fn number(&self) -> u32 {
         match self.kind {
@@ -243,8 +241,8 @@ impl File for UnixSocket {
     fn as_socket(&self) -> Option<&dyn Socket> {
         Some(self)
     }
-    fn path(&self) -> String {
-        format!("socket:[{}]", self.inode)
+    fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
+        write!(text, "socket:[{}]", self.inode)
     }
     fn as_any(&self) -> &dyn Any {
         self

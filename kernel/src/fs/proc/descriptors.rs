@@ -1,0 +1,84 @@
+//! /proc/PID/fd, fdinfo and task: the entries are numbers.
+use super::process::{Subject, directory};
+use crate::errno::Errno;
+use crate::fs::file::OpenFile;
+use crate::fs::inode::Link;
+use crate::fs::synthetic::{Directory, Kind, Made, Piece, TakeName, list_numbers};
+use crate::task::process::Process;
+use alloc::sync::Arc;
+use coracle_fallible::prelude::*;
+use coracle_fallible::{Text, try_box};
+use linux_raw_sys::general::{O_CLOEXEC, S_IFDIR, S_IFLNK, S_IFREG};
+
+fn number(name: &[u8]) -> Option<i32> {
+    core::str::from_utf8(name).ok()?.parse().ok()
+}
+
+/// /proc/PID/fd and /proc/PID/fdinfo.
+pub(super) struct Descriptors {
+    pub process: Arc<Process>,
+    /// Its entries are links, those of /proc/PID/fd.
+    pub links: bool,
+}
+
+impl Directory for Descriptors {
+    fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
+        let Some(fd) = number(name) else { return Ok(None) };
+        let Ok(open) = self.process.descriptors.get(fd) else { return Ok(None) };
+        let close_on_exec = self.process.descriptors.is_close_on_exec(fd).unwrap_or(false);
+        let made = try_box(Descriptor { open, close_on_exec })?;
+        Ok(Some(if self.links { Kind::Link(made) } else { Kind::File(made) }))
+    }
+    fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
+        let kind = if self.links { S_IFLNK } else { S_IFREG };
+        list_numbers(from, "", kind, take, |fd| self.process.descriptors.next_from(fd));
+        Ok(())
+    }
+}
+
+/// A descriptor, as it was when it was looked up.
+struct Descriptor {
+    open: Arc<OpenFile>,
+    close_on_exec: bool,
+}
+
+impl Made for Descriptor {
+    fn piece(&self, _from: u64, text: &mut Text) -> Piece {
+        let flags = self.open.flags() | if self.close_on_exec { O_CLOEXEC } else { 0 };
+        let position = *self.open.position.lock();
+        let inode = self.open.file.stat().map_or(0, |stat| stat.st_ino);
+        writeln!(text, "pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{inode}")?;
+        Ok(None)
+    }
+    fn link(&self) -> Result<Link, Errno> {
+        let file = &self.open.file;
+        Ok(match file.place() {
+            Some(place) if place.path.inode.is_directory() => Link::Place(place.path.clone()),
+            _ => Link::File(file.clone()),
+        })
+    }
+}
+
+/// /proc/PID/task.
+pub(super) struct Tasks {
+    pub process: Arc<Process>,
+}
+
+impl Directory for Tasks {
+    fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
+        let Some(tid) = number(name) else { return Ok(None) };
+        let thread = self.process.threads.lock().iter().find(|thread| thread.tid == tid).cloned();
+        if thread.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Kind::Directory(directory(Subject { process: self.process.clone(), thread })?)))
+    }
+    fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
+        let mut tids = self.process.threads.lock().iter().map(|thread| thread.tid).try_collect_vec()?;
+        crate::heap_sort::heap_sort(&mut tids, |&tid| tid);
+        list_numbers(from, "", S_IFDIR, take, |tid| {
+            tids.get(tids.partition_point(|&other| other < tid)).copied()
+        });
+        Ok(())
+    }
+}

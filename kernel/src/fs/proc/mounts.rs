@@ -1,0 +1,54 @@
+//! /proc/PID/mounts and mountinfo.
+use crate::fs::mount::{self, Mount};
+use coracle_fallible::{NoMemory, Text};
+
+pub(super) fn mounts(text: &mut Text) -> Result<(), NoMemory> {
+    for mount in mount::all()? {
+        escaped(text, &mount.source)?;
+        text.push(b" ")?;
+        mount_point(text, &mount)?;
+        writeln!(text, " {} {},relatime 0 0", mount.kind, access(&mount))?;
+    }
+    Ok(())
+}
+
+pub(super) fn mountinfo(text: &mut Text) -> Result<(), NoMemory> {
+    for mount in mount::all()? {
+        let parent = mount.at.as_ref().map_or(0, |at| at.mount.id);
+        let (major, minor) = crate::fs::stat::split_device(mount.root.identity().0);
+        write!(text, "{} {parent} {major}:{minor} / ", mount.id)?;
+        mount_point(text, &mount)?;
+        write!(text, " {},relatime - {} ", access(&mount), mount.kind)?;
+        escaped(text, &mount.source)?;
+        writeln!(text, " {}", access(&mount))?;
+    }
+    Ok(())
+}
+
+fn access(mount: &Mount) -> &'static str {
+    if mount.read_only { "ro" } else { "rw" }
+}
+
+fn mount_point(text: &mut Text, mount: &Mount) -> Result<(), NoMemory> {
+    let mut path = Text::new();
+    match &mount.at {
+        None => path.push(b"/")?,
+        Some(at) => at.write_or_deleted(&mut path)?,
+    }
+    escaped(text, path.as_bytes())
+}
+
+/// Blanks and backslashes are written as octal numbers (proc(5), as getmntent(3) reads them).
+fn escaped(text: &mut Text, bytes: &[u8]) -> Result<(), NoMemory> {
+    for part in bytes.chunk_by(|&a, &b| !is_special(a) && !is_special(b)) {
+        match part {
+            &[byte] if is_special(byte) => write!(text, "\\{byte:03o}")?,
+            plain => text.push(plain)?,
+        }
+    }
+    Ok(())
+}
+
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\\')
+}
