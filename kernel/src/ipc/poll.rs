@@ -255,8 +255,8 @@ pub fn block_on_events<T>(
 /// How often a thread looks that waits without being told, in nanoseconds.
 const LOOK_EVERY_NS: u64 = 2_000_000;
 
-/// Sleeps on `source` until `done` returns true or the deadline has passed; ERESTARTSYS if a signal came. One copy of the
-/// loop for all waiters.
+/// Sleeps on `source` until `done` returns true or the deadline has passed; ERESTARTSYS if a signal came and `done` still
+/// returns false (Linux's `___wait_event`). One copy of the loop for all waiters.
 #[inline(never)]
 fn sleep_until(
     source: &PollSource,
@@ -274,6 +274,8 @@ fn sleep_until(
         let wake_ns = deadline_ns.unwrap_or(u64::MAX).min(next_look_ns);
         match sched::park((wake_ns != u64::MAX).then_some(wake_ns), true) {
             Wake::Woken => {}
+            // What is waited for goes before the signal that came with it, as SIGCHLD does with the end of a child.
+            Wake::Interrupted if done() => break Ok(()),
             Wake::Interrupted => break Err(Errno::RESTARTSYS),
             Wake::TimedOut if deadline_ns.is_none_or(|deadline_ns| wake_ns < deadline_ns) => {}
             Wake::TimedOut => {
