@@ -243,9 +243,14 @@ pub fn source() -> Option<&'static Source> {
     SOURCE.get()
 }
 
-/// Nanoseconds to add to [`now_ns`] for the time since 1970, from the RTC or kvmclock.
+/// Nanoseconds to add to [`now_ns`] for the time since 1970: from the RTC or kvmclock, or as set.
 pub fn wall_offset_ns() -> u64 {
     clock().wall_offset.load(Ordering::Relaxed)
+}
+
+/// Sets what [`wall_offset_ns`] returns, here and in the page that programs read.
+pub fn set_wall_offset_ns(offset: u64) {
+    clock().wall_offset.store(offset, Ordering::Relaxed);
 }
 
 /// Asks for an interrupt on this CPU at `deadline_ns` at the latest; [`take_expired`] tells that it came.

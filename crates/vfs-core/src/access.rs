@@ -23,6 +23,10 @@ pub mod capability {
     pub const SYS_CHROOT: u32 = 18;
     /// mount(2).
     pub const SYS_ADMIN: u32 = 21;
+    /// Going beyond limits of resources.
+    pub const SYS_RESOURCE: u32 = 24;
+    /// Setting the clock.
+    pub const SYS_TIME: u32 = 25;
     /// Device nodes.
     pub const MKNOD: u32 = 27;
 }

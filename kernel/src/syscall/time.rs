@@ -1,6 +1,7 @@
 //! Clocks, sleeping and timers.
 use super::call::Call;
 use crate::errno::{Errno, SysResult};
+use crate::fs::access::{capability, check_capability};
 use crate::mm::user;
 use crate::task::process;
 use crate::task::sched::{self, Wake};
@@ -29,12 +30,14 @@ pub fn clock_getres(call: &Call) -> SysResult {
     Ok(0)
 }
 
-/// clock_settime(2): the real-time clock only.
+/// clock_settime(2): the real-time clock only, with CAP_SYS_TIME.
 pub fn clock_settime(call: &Call) -> SysResult {
     if call.u32(0) != abi::CLOCK_REALTIME {
         return Err(Errno::INVAL);
     }
-    clock::set_realtime_ns(clock::read_timespec(call.usize(1))?);
+    let now = clock::read_timespec(call.usize(1))?;
+    check_capability(capability::SYS_TIME)?;
+    clock::set_realtime_ns(now)?;
     Ok(0)
 }
 
@@ -50,11 +53,18 @@ pub fn gettimeofday(call: &Call) -> SysResult {
     Ok(0)
 }
 
-/// settimeofday(2).
+/// settimeofday(2), with CAP_SYS_TIME.
 pub fn settimeofday(call: &Call) -> SysResult {
-    if call.usize(0) != 0 {
-        clock::set_realtime_ns(clock::timeval_ns(user::read_words(call.usize(0))?)?);
+    let now = match call.usize(0) {
+        0 => None,
+        at => Some(clock::timeval_ns(user::read_words(at)?)?),
+    };
+    if call.usize(1) != 0 {
+        // struct timezone, which nothing here asks for.
+        user::read_u64(call.usize(1))?;
     }
+    check_capability(capability::SYS_TIME)?;
+    now.map_or(Ok(()), clock::set_realtime_ns)?;
     Ok(0)
 }
 

@@ -3,16 +3,12 @@ use crate::errno::Errno;
 use crate::mm::user;
 use crate::task::process;
 use coracle_hal::time;
-use core::sync::atomic::{AtomicI64, Ordering::*};
 use linux_raw_sys::general as abi;
 
 /// Nanoseconds in a second.
 pub const SECOND_NS: u64 = 1_000_000_000;
 /// What Linux's coarse clocks advance by at CONFIG_HZ=250; ours are exact, but tell no better resolution.
 pub const COARSE_RESOLUTION_NS: u64 = 4_000_000;
-
-/// Added to the time since 1970 that the hardware gave, by clock_settime(2) and its like.
-static WALL_CORRECTION_NS: AtomicI64 = AtomicI64::new(0);
 
 /// A clock that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +31,7 @@ pub fn monotonic_ns() -> u64 {
 
 /// What to add to the time since boot for the time since 1970.
 pub fn wall_offset_ns() -> u64 {
-    time::wall_offset_ns().wrapping_add_signed(WALL_CORRECTION_NS.load(Relaxed))
+    time::wall_offset_ns()
 }
 
 /// Nanoseconds since 1970.
@@ -43,10 +39,12 @@ pub fn realtime_ns() -> u64 {
     monotonic_ns().wrapping_add(wall_offset_ns())
 }
 
-/// Sets the time since 1970.
-pub fn set_realtime_ns(now: u64) {
-    let hardware = monotonic_ns().wrapping_add(time::wall_offset_ns());
-    WALL_CORRECTION_NS.store(now.wrapping_sub(hardware) as i64, Relaxed);
+/// Sets the time since 1970, for programs that read it by the vDSO as well. EINVAL if boot would lie before 1970, as on
+/// Linux.
+pub fn set_realtime_ns(now: u64) -> Result<(), Errno> {
+    let offset = now.checked_sub(monotonic_ns()).ok_or(Errno::INVAL)?;
+    time::set_wall_offset_ns(offset);
+    Ok(())
 }
 
 impl Clock {
