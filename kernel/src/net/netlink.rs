@@ -223,14 +223,16 @@ impl Dump {
         attributes: &[(u16, &[u8])],
     ) -> Result<(), NoMemory> {
         let aligned = |len: usize| len.next_multiple_of(ALIGN);
+        // All fixed parts are whole words. The padding counts as a part of the message, behind the last attribute, too
+        // (rtnetlink(3)): parsers step over it.
         let len = attributes.iter().fold(HEADER_BYTES + body.len(), |len, (_, value)| {
-            aligned(len) + ATTRIBUTE_HEADER_BYTES + value.len()
+            len + aligned(ATTRIBUTE_HEADER_BYTES + value.len())
         });
-        if self.current.len() + aligned(len) > DATAGRAM_BYTES {
+        if self.current.len() + len > DATAGRAM_BYTES {
             self.cut()?;
         }
         let message = &mut self.current;
-        message.make_room(aligned(len))?;
+        message.make_room(len)?;
         message.try_extend_from_slice(&(len as u32).to_le_bytes())?;
         message.try_extend_from_slice(&kind.to_le_bytes())?;
         message.try_extend_from_slice(&flags.to_le_bytes())?;
@@ -238,13 +240,13 @@ impl Dump {
         message.try_extend_from_slice(&self.port.to_le_bytes())?;
         message.try_extend_from_slice(body)?;
         for (kind, value) in attributes {
-            message.try_resize(aligned(message.len()), 0)?;
             let len = (ATTRIBUTE_HEADER_BYTES + value.len()) as u16;
             message.try_extend_from_slice(&len.to_le_bytes())?;
             message.try_extend_from_slice(&kind.to_le_bytes())?;
             message.try_extend_from_slice(value)?;
+            message.try_resize(aligned(message.len()), 0)?;
         }
-        message.try_resize(aligned(message.len()), 0)
+        Ok(())
     }
 
     /// Ends the current datagram.
