@@ -1,4 +1,5 @@
 //! The kernel's random generator (random(7)): seeded by the CPU at first use, and by virtio-rng when that answers.
+use crate::mm::memory::PAGE_SIZE;
 use coracle_hal::percpu::PerCpu;
 use coracle_random::{Generator, KEY_BYTES};
 use spin::Mutex;
@@ -50,6 +51,11 @@ pub fn layout_u64() -> u64 {
     let mut bytes = [0; 8];
     fill_layout(&mut bytes);
     u64::from_le_bytes(bytes)
+}
+
+/// A random number of bytes for an address: whole pages, as many as `bits` bits count.
+pub fn layout_pages(bits: u32) -> usize {
+    (layout_u64() as usize & ((1 << bits) - 1)) * PAGE_SIZE
 }
 
 /// Mixes in what a device or a program gives: it can't make things worse.

@@ -15,6 +15,14 @@ struct Places {
     directory: Path,
 }
 
+impl Places {
+    /// The root of the tree.
+    fn of_tree() -> Self {
+        let root = mount::root();
+        Places { directory: root.clone(), root, moved: false }
+    }
+}
+
 /// What path resolution starts from.
 pub struct FsContext {
     places: RwLock<Places>,
@@ -30,11 +38,7 @@ impl Default for FsContext {
 impl FsContext {
     /// Root and working directory are the root of the tree. After [`super::init`].
     pub fn new() -> Self {
-        let root = mount::root();
-        FsContext {
-            places: RwLock::new(Places { directory: root.clone(), root, moved: false }),
-            umask: AtomicU32::new(FIRST_UMASK),
-        }
+        FsContext { places: RwLock::new(Places::of_tree()), umask: AtomicU32::new(FIRST_UMASK) }
     }
     /// A copy (fork).
     pub fn duplicate(&self) -> Self {
@@ -71,6 +75,11 @@ impl FsContext {
     /// chdir(2).
     pub fn set_directory(&self, directory: Path) {
         let old = core::mem::replace(&mut self.places.write().directory, directory);
+        drop(old);
+    }
+    /// Its process ends: root and working directory are those of the tree again.
+    pub fn leave(&self) {
+        let old = core::mem::replace(&mut *self.places.write(), Places::of_tree());
         drop(old);
     }
     /// The permission bits that new files don't get.

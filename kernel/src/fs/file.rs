@@ -229,6 +229,10 @@ pub trait File: Send + Sync + Any {
         let _ = (index, for_write);
         Err(Errno::NODEV)
     }
+    /// Whether its pages may be mapped to be executed: not on a mount with MS_NOEXEC (mmap(2), EPERM).
+    fn may_execute(&self) -> bool {
+        true
+    }
     /// The socket behind it, for socket calls (else ENOTSOCK).
     fn as_socket(&self) -> Option<&dyn Socket> {
         None

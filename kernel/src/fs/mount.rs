@@ -1,12 +1,14 @@
 //! Mounts: file systems joined into one tree, and places in that tree.
 use super::inode::Inode;
-use super::names_changed;
+use super::path_cache::{self, names_changed};
 use crate::errno::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use linux_raw_sys::general as abi;
 use spin::{Once, RwLock};
 
 /// A mounted file system.
@@ -21,8 +23,157 @@ pub struct Mount {
     pub kind: &'static str,
     /// What it was made from.
     pub source: Vec<u8>,
-    /// Nothing may be changed through it.
-    pub read_only: bool,
+    /// Directory and name of the file it covers; `None` for a directory (they know).
+    pub name: Option<(Path, Arc<[u8]>)>,
+    /// The file system, which other mounts may show, too.
+    pub file_system: Arc<FileSystem>,
+    flags: AtomicU32,
+    writers: AtomicUsize,
+}
+
+bitflags::bitflags! {
+    /// What may not be done through a mount, with the values of mount(2).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct MountFlags: u32 {
+        /// Nothing may be changed.
+        const READ_ONLY = abi::MS_RDONLY;
+        /// Set-user-ID and set-group-ID bits count for nothing.
+        const NO_SUID = abi::MS_NOSUID;
+        /// Devices can't be opened.
+        const NO_DEVICES = abi::MS_NODEV;
+        /// Programs can't be executed.
+        const NO_EXEC = abi::MS_NOEXEC;
+        /// How times of access are kept.
+        const NO_ATIME = abi::MS_NOATIME;
+        #[allow(missing_docs)]
+        const NO_DIRECTORY_ATIME = abi::MS_NODIRATIME;
+        #[allow(missing_docs)]
+        const RELATIVE_ATIME = abi::MS_RELATIME;
+    }
+}
+
+impl MountFlags {
+    /// Those that mount(2) is asked for; times of access are relative unless it says otherwise.
+    pub fn new(flags: u32) -> MountFlags {
+        let mut own = MountFlags::from_bits_truncate(flags) - MountFlags::RELATIVE_ATIME;
+        if flags & (abi::MS_NOATIME | abi::MS_STRICTATIME) == 0 {
+            own |= MountFlags::RELATIVE_ATIME;
+        }
+        own
+    }
+    /// The times of access as `other` keeps them, if `flags` of mount(2) say nothing of them (MS_REMOUNT).
+    pub fn with_times_of(self, other: MountFlags, flags: u32) -> MountFlags {
+        let times = MountFlags::NO_ATIME | MountFlags::NO_DIRECTORY_ATIME | MountFlags::RELATIVE_ATIME;
+        let said = abi::MS_NOATIME | abi::MS_NODIRATIME | abi::MS_RELATIME | abi::MS_STRICTATIME;
+        if flags & said == 0 { (self - times) | (other & times) } else { self }
+    }
+}
+
+/// What all mounts of a file system share.
+#[derive(Default)]
+pub struct FileSystem {
+    read_only: AtomicBool,
+    writers: AtomicUsize,
+}
+
+impl FileSystem {
+    /// Whether nothing may be changed in it, through whichever mount.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::SeqCst)
+    }
+}
+
+/// A regular file is open for writing: meanwhile neither its mount nor its file system becomes read-only.
+pub struct WriteAccess(Arc<Mount>);
+
+impl WriteAccess {
+    /// EROFS if nothing may be changed through the mount.
+    pub fn new(mount: &Arc<Mount>) -> Result<WriteAccess, Errno> {
+        // Counted before looking, as a change to read-only changes before it counts.
+        mount.writers.fetch_add(1, Ordering::SeqCst);
+        mount.file_system.writers.fetch_add(1, Ordering::SeqCst);
+        let access = WriteAccess(mount.clone());
+        if mount.is_read_only() { Err(Errno::ROFS) } else { Ok(access) }
+    }
+}
+
+impl Drop for WriteAccess {
+    fn drop(&mut self) {
+        self.0.writers.fetch_sub(1, Ordering::SeqCst);
+        self.0.file_system.writers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Mount {
+    /// Whether it is mounted somewhere in `other`.
+    fn is_in(&self, other: &Arc<Mount>) -> bool {
+        let mut at = self.at.as_ref();
+        while let Some(place) = at {
+            if Arc::ptr_eq(&place.mount, other) {
+                return true;
+            }
+            at = place.mount.at.as_ref();
+        }
+        false
+    }
+    /// What may not be done through it.
+    pub fn flags(&self) -> MountFlags {
+        MountFlags::from_bits_truncate(self.flags.load(Ordering::SeqCst))
+    }
+    /// Whether nothing may be changed through it.
+    pub fn is_read_only(&self) -> bool {
+        self.flags().contains(MountFlags::READ_ONLY) || self.file_system.is_read_only()
+    }
+    /// `ro` or `rw`, as /proc/mounts shows it.
+    pub fn access(&self) -> &'static str {
+        if self.is_read_only() { "ro" } else { "rw" }
+    }
+    /// The other options, as /proc/mounts shows them: each behind a comma.
+    pub fn options(&self) -> MountOptions {
+        MountOptions(self.flags())
+    }
+    /// Changes the flags of this mount alone (MS_REMOUNT with MS_BIND). EBUSY if it is to be read-only and files are open
+    /// for writing.
+    pub fn set_flags(&self, flags: MountFlags) -> Result<(), Errno> {
+        let old = self.flags.swap(flags.bits(), Ordering::SeqCst);
+        if flags.contains(MountFlags::READ_ONLY) && self.writers.load(Ordering::SeqCst) != 0 {
+            self.flags.store(old, Ordering::SeqCst);
+            return Err(Errno::BUSY);
+        }
+        Ok(())
+    }
+    /// Changes the flags of this mount, and whether its file system is read-only (MS_REMOUNT). EBUSY as above.
+    pub fn reconfigure(&self, flags: MountFlags) -> Result<(), Errno> {
+        let read_only = flags.contains(MountFlags::READ_ONLY);
+        let was = self.file_system.read_only.swap(read_only, Ordering::SeqCst);
+        if read_only && self.file_system.writers.load(Ordering::SeqCst) != 0 {
+            self.file_system.read_only.store(was, Ordering::SeqCst);
+            return Err(Errno::BUSY);
+        }
+        self.flags.store(flags.bits(), Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// See [`Mount::options`].
+pub struct MountOptions(MountFlags);
+
+impl fmt::Display for MountOptions {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        /// In the order in which Linux shows them.
+        const NAMES: [(MountFlags, &str); 6] = [
+            (MountFlags::NO_SUID, "nosuid"),
+            (MountFlags::NO_DEVICES, "nodev"),
+            (MountFlags::NO_EXEC, "noexec"),
+            (MountFlags::NO_ATIME, "noatime"),
+            (MountFlags::NO_DIRECTORY_ATIME, "nodiratime"),
+            (MountFlags::RELATIVE_ATIME, "relatime"),
+        ];
+        NAMES
+            .into_iter()
+            .filter(|(flag, _)| self.0.contains(*flag))
+            .try_for_each(|(_, name)| write!(f, ",{name}"))
+    }
 }
 
 impl Drop for Mount {
@@ -69,49 +220,101 @@ pub fn root() -> Path {
 
 /// Mounts the first file system. Called once. ENOMEM.
 pub fn set_root(root: Arc<dyn Inode>, kind: &'static str) -> Result<(), NoMemory> {
-    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-    let source = kind.as_bytes().try_to_vec()?;
-    let mount = try_arc(Mount { id, root: root.clone(), at: None, kind, source, read_only: false })?;
+    let mount = try_arc(Mount {
+        id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+        root: root.clone(),
+        at: None,
+        kind,
+        source: kind.as_bytes().try_to_vec()?,
+        name: None,
+        file_system: try_arc(FileSystem::default())?,
+        flags: AtomicU32::new(MountFlags::new(0).bits()),
+        writers: AtomicUsize::new(0),
+    })?;
     ROOT.call_once(|| Path { mount, inode: root });
     Ok(())
 }
 
-/// Mounts `root` over the directory `at`. EINVAL if nothing can be mounted there; ENOMEM.
-pub fn mount(
-    at: Path,
-    root: Arc<dyn Inode>,
-    kind: &'static str,
-    source: Vec<u8>,
-    read_only: bool,
-) -> Result<(), Errno> {
-    let inode = at.inode.clone();
-    let covered = inode.mounted().ok_or(Errno::INVAL)?;
-    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-    let mount = try_arc(Mount { id, root, at: Some(at), kind, source, read_only })?;
+/// What is to be mounted.
+pub struct NewMount {
+    /// Its root.
+    pub root: Arc<dyn Inode>,
+    /// Its type, as /proc/mounts shows it.
+    pub kind: &'static str,
+    /// What it is made from.
+    pub source: Vec<u8>,
+    /// What may not be done through it.
+    pub flags: MountFlags,
+    /// The file system it shows, if another mount shows it already (MS_BIND).
+    pub file_system: Option<Arc<FileSystem>>,
+}
+
+/// Mounts something over the file or directory `at`. EINVAL if nothing can be mounted there, ENOMEM.
+pub fn mount(at: Place, new: NewMount) -> Result<(), Errno> {
+    let file_system = match new.file_system {
+        Some(file_system) => file_system,
+        None => {
+            let read_only = AtomicBool::new(new.flags.contains(MountFlags::READ_ONLY));
+            try_arc(FileSystem { read_only, writers: AtomicUsize::new(0) })?
+        }
+    };
+    let inode = at.path.inode.clone();
+    let flag = inode.mounted().ok_or(Errno::INVAL)?;
+    let mount = try_arc(Mount {
+        id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+        root: new.root,
+        at: Some(at.path),
+        kind: new.kind,
+        source: new.source,
+        name: at.name,
+        file_system,
+        flags: AtomicU32::new(new.flags.bits()),
+        writers: AtomicUsize::new(0),
+    })?;
     let mut mounts = MOUNTS.write();
-    mounts.make_room(1)?;
-    covered.store(true, Ordering::Release);
-    mounts.push_reserved(mount);
+    mounts.try_push(mount)?;
+    flag.store(true, Ordering::Release);
     names_changed();
     Ok(())
 }
 
-/// Takes away the mount whose root is `path`; EINVAL if it isn't one, EBUSY if others stand in it.
-pub fn unmount(path: &Path) -> Result<(), Errno> {
-    if !same(&path.inode, &path.mount.root) {
+/// Takes away the mount whose root is `path`, which keeps it alive once; EINVAL if it isn't one, EBUSY if others are mounted
+/// in it, or if anything is open, executed or a working directory in it. `detach`: it goes for all that, and what is mounted
+/// in it with it (MNT_DETACH).
+pub fn unmount(path: Path, detach: bool) -> Result<(), Errno> {
+    /// The list of mounts, and `path`.
+    const IDLE_REFERENCES: usize = 2;
+    if !path.is_mount_root() {
         return Err(Errno::INVAL);
     }
-    let mut mounts = MOUNTS.write();
-    let inside = |mount: &Arc<Mount>| mount.at.as_ref().is_some_and(|at| Arc::ptr_eq(&at.mount, &path.mount));
-    if mounts.iter().any(inside) {
-        return Err(Errno::BUSY);
+    // Remembered paths keep their mounts.
+    path_cache::forget();
+    loop {
+        let mut mounts = MOUNTS.write();
+        let own = mounts.iter().position(|mount| Arc::ptr_eq(mount, &path.mount)).ok_or(Errno::INVAL)?;
+        let index = if detach {
+            // Those mounted in it come after it in the list, and go before it.
+            mounts.iter().rposition(|mount| mount.is_in(&path.mount)).unwrap_or(own)
+        } else if Arc::strong_count(&path.mount) > IDLE_REFERENCES {
+            return Err(Errno::BUSY);
+        } else {
+            own
+        };
+        let gone = mounts.remove(index);
+        if let Some(at) = &gone.at
+            && let Some(flag) = at.inode.mounted()
+        {
+            let covers =
+                |mount: &Arc<Mount>| mount.at.as_ref().is_some_and(|other| same(&other.inode, &at.inode));
+            flag.store(mounts.iter().any(covers), Ordering::Release);
+        }
+        names_changed();
+        drop(mounts);
+        drop(gone);
+        if index == own {
+            return Ok(());
+        }
     }
-    let index = mounts.iter().position(|mount| Arc::ptr_eq(mount, &path.mount)).ok_or(Errno::INVAL)?;
-    let gone = mounts.remove(index);
-    names_changed();
-    drop(mounts);
-    drop(gone);
-    Ok(())
 }
 
 /// All mounts, the root first. ENOMEM.
@@ -126,6 +329,10 @@ pub fn same(a: &Arc<dyn Inode>, b: &Arc<dyn Inode>) -> bool {
 }
 
 impl Path {
+    /// Whether it is the root of what is mounted.
+    pub fn is_mount_root(&self) -> bool {
+        same(&self.inode, &self.mount.root)
+    }
     /// Whether both are the same file reached through the same mount.
     pub fn same(&self, other: &Path) -> bool {
         Arc::ptr_eq(&self.mount, &other.mount) && same(&self.inode, &other.inode)
@@ -189,7 +396,7 @@ impl Path {
     }
     /// EROFS if nothing may be changed through this mount.
     pub fn check_writable(&self) -> Result<(), Errno> {
-        if self.mount.read_only { Err(Errno::ROFS) } else { Ok(()) }
+        if self.mount.is_read_only() { Err(Errno::ROFS) } else { Ok(()) }
     }
 }
 

@@ -3,7 +3,7 @@ use super::access;
 use super::context::FsContext;
 use super::file::{File, OpenFile};
 use super::inode::{Inode, NewNode, give_to_caller};
-use super::mount::{Path, Place};
+use super::mount::{MountFlags, Path, Place};
 use super::walk::{self, Bounds, Follow, Node};
 use crate::errno::Errno;
 use alloc::sync::Arc;
@@ -11,7 +11,7 @@ use coracle_fallible::try_arc;
 use core::any::Any;
 use linux_raw_sys::general::{
     O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDONLY,
-    O_TMPFILE, O_TRUNC, O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, stat as Stat,
+    O_TMPFILE, O_TRUNC, O_WRONLY, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, stat as Stat,
 };
 
 /// Flags that matter while opening only, and are not kept with the description.
@@ -122,8 +122,11 @@ fn check_flags(inode: &dyn Inode, flags: u32) -> Result<(), Errno> {
 /// Opens a file that was found.
 pub fn open_place(place: Place, flags: u32, truncates: bool) -> Result<Arc<OpenFile>, Errno> {
     let truncated = truncates.then(|| place.path.inode.clone());
+    let is_device = matches!(place.path.inode.kind().0, S_IFCHR | S_IFBLK);
     let file: Arc<dyn File> = if flags & O_PATH != 0 {
         try_arc(PathFile { place })?
+    } else if is_device && place.path.mount.flags().contains(MountFlags::NO_DEVICES) {
+        return Err(Errno::ACCES);
     } else {
         place.path.inode.clone().open(place, flags)?
     };

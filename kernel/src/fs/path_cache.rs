@@ -45,6 +45,12 @@ pub fn names_changed() {
     GENERATION.fetch_add(1, Ordering::SeqCst);
 }
 
+/// Forgets all, and lets go of the mounts that they lay in.
+pub fn forget() {
+    let all = core::mem::take(&mut *CACHE.write());
+    drop(all);
+}
+
 /// The state of the tree that a walk sees which starts now.
 pub fn generation() -> u64 {
     GENERATION.load(Ordering::SeqCst)

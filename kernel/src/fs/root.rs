@@ -3,7 +3,7 @@ use super::context::FsContext;
 use super::file::OpenFile;
 use super::inode::{Inode, NewNode};
 use super::memory::MemoryFs;
-use super::mount::{self, Path};
+use super::mount::{self, MountFlags, NewMount, Path, Place};
 use super::open::{open, open_place};
 use super::synthetic::{Made, Piece};
 use super::walk::{self, Bounds, Follow, Node};
@@ -51,9 +51,9 @@ fn attach_resolver() -> Result<(), Errno> {
         Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(error),
     };
-    let path = of_image.file.place().ok_or(Errno::IO)?.path.clone();
+    let place = of_image.file.place().ok_or(Errno::IO)?.clone();
     let resolver = proc::made_file(Resolver { of_image })?;
-    mount::mount(path, resolver, "proc", b"proc".try_to_vec()?, false)
+    mount_new(place, resolver, "proc")
 }
 
 /// /etc/resolv.conf.
@@ -96,7 +96,13 @@ fn attach(name: &[u8], mode: u32, filesystem: Arc<dyn Inode>, kind: &'static str
         Some(_) => return Ok(()),
         None => root.inode.create(name, NewNode::Directory, mode)?,
     };
-    mount::mount(Path { mount: root.mount, inode }, filesystem, kind, kind.as_bytes().try_to_vec()?, false)
+    let path = Path { mount: root.mount, inode };
+    mount_new(Place { path, name: None }, filesystem, kind)
+}
+
+fn mount_new(at: Place, root: Arc<dyn Inode>, kind: &'static str) -> Result<(), Errno> {
+    let source = kind.as_bytes().try_to_vec()?;
+    mount::mount(at, NewMount { root, kind, source, flags: MountFlags::new(0), file_system: None })
 }
 
 /// Opens a program, interpreter or script to be executed: EACCES unless it is a regular file with an execute bit.
@@ -123,6 +129,9 @@ pub fn open_executable_at(
     }
     // Reading is not asked for: a program that may be executed need not be readable.
     access::check(&*inode, access::EXECUTE)?;
+    if place.path.mount.flags().contains(MountFlags::NO_EXEC) {
+        return Err(Errno::ACCES);
+    }
     let mode = inode.mode();
     if mode & S_IFMT != S_IFREG || mode & EXECUTE == 0 {
         return Err(Errno::ACCES);

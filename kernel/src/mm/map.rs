@@ -1,8 +1,9 @@
 //! Changes of a memory's layout: mmap(2), munmap(2), mprotect(2), mremap(2), madvise(2), brk(2).
-use super::memory::{Layout, Memory, PAGE_SIZE, page_down, page_range, page_up};
+use super::memory::{Layout, Memory, PAGE_SIZE, page_range, page_up};
 use super::user::Access;
 use super::vma::{Backing, Vma, VmaFlags, table_rights};
 use crate::errno::Errno;
+use crate::random;
 use coracle_hal::paging::{Flush, Prot, USER_END, USER_START};
 use core::ops::Range;
 
@@ -10,16 +11,19 @@ use core::ops::Range;
 pub const MAX_MAPPINGS: usize = 65_530;
 /// Regions that moving one may add: the old and the new range are cut out of others (Linux's move_vma checks the same).
 const REGIONS_OF_A_MOVE: usize = 3;
-/// MAP_32BIT: below 2 GiB.
-const LOW_END: usize = 1 << 31;
+/// MAP_32BIT: in the second GiB (mmap(2)), from up to 32 MiB after its begin, or wherever the program asks below its end
+/// (Linux's `arch_get_unmapped_area`).
+const LOW: Range<usize> = 1 << 30..1 << 31;
+/// Bits of randomness, in pages, of the first such address.
+const LOW_RANDOM_BITS: u32 = 13;
 
 /// Where a mapping is to lie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
     /// Anywhere, here if it is free (0: no wish).
     Hint(usize),
-    /// Anywhere below 2 GiB (MAP_32BIT).
-    Low,
+    /// Below 2 GiB, here if it is free (MAP_32BIT; 0: no wish).
+    Low(usize),
     /// Here, in place of what is there (MAP_FIXED).
     Fixed(usize),
     /// Here, EEXIST if something is there (MAP_FIXED_NOREPLACE).
@@ -37,15 +41,17 @@ impl Memory {
         let start = {
             let mut layout = self.layout.lock();
             let start = match place {
-                Place::Hint(wish) => {
-                    let wish = page_down(wish);
-                    let fits = wish >= USER_START
-                        && wish
-                            .checked_add(len)
-                            .is_some_and(|end| end <= USER_END && layout.regions.is_free(wish..end));
-                    if fits { wish } else { layout.find_free(len, USER_END).ok_or(Errno::NOMEM)? }
-                }
-                Place::Low => layout.find_free(len, LOW_END).ok_or(Errno::NOMEM)?,
+                Place::Hint(wish) => match layout.free_at(wish, len, USER_END) {
+                    Some(start) => start,
+                    None => layout.find_free(len, USER_END).ok_or(Errno::NOMEM)?,
+                },
+                Place::Low(wish) => match layout.free_at(wish, len, LOW.end) {
+                    Some(start) => start,
+                    None => {
+                        let within = LOW.start + random::layout_pages(LOW_RANDOM_BITS)..LOW.end;
+                        layout.regions.lowest_gap(within, len, PAGE_SIZE).ok_or(Errno::NOMEM)?
+                    }
+                },
                 Place::Fixed(addr) | Place::FixedNoReplace(addr) => {
                     let range = page_range(addr, len, Errno::NOMEM)?;
                     if addr < USER_START {
@@ -122,11 +128,12 @@ impl Memory {
             if range.start < USER_START || !layout.regions.covers(range.clone()) {
                 return Err(Errno::NOMEM);
             }
-            if prot.contains(Prot::WRITE)
-                && layout
-                    .regions
-                    .parts(range.clone())
-                    .any(|(_, vma)| !vma.flags.contains(VmaFlags::MAY_WRITE))
+            let refuses = |vma: &Vma| {
+                prot.contains(Prot::WRITE) && !vma.flags.contains(VmaFlags::MAY_WRITE)
+                    || prot.contains(Prot::EXEC) && vma.flags.contains(VmaFlags::NEVER_EXEC)
+            };
+            if prot.intersects(Prot::WRITE | Prot::EXEC)
+                && layout.regions.parts(range.clone()).any(|(_, vma)| refuses(&vma))
             {
                 return Err(Errno::ACCES);
             }

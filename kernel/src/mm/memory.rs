@@ -241,6 +241,14 @@ impl Layout {
         self.generation += 1;
     }
 
+    /// Where a program wishes a mapping of `len` bytes, if all of it is free and ends at `end` at the latest. A wish that is
+    /// too low means the lowest address (Linux's `round_hint_to_min`); 0 is none.
+    pub fn free_at(&self, wish: usize, len: usize, end: usize) -> Option<usize> {
+        let wish = Some(page_down(wish)).filter(|&wish| wish != 0)?.max(USER_START);
+        let fits = wish.checked_add(len).is_some_and(|top| top <= end && self.regions.is_free(wish..top));
+        fits.then_some(wish)
+    }
+
     /// Free addresses for `len` bytes.
     pub fn find_free(&self, len: usize, below: usize) -> Option<usize> {
         let top = self.map_top.min(below);

@@ -21,6 +21,8 @@ bitflags::bitflags! {
         const WIPE_ON_FORK = 16;
         /// Locked in memory (mlock(2)); nothing is ever paged out, so only reported.
         const LOCKED = 32;
+        /// mprotect(2) may not add PROT_EXEC (a file of a mount with MS_NOEXEC).
+        const NEVER_EXEC = 64;
     }
 }
 

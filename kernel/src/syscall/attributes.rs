@@ -5,7 +5,7 @@ use super::path::{Named, named};
 use crate::errno::{Errno, SysResult};
 use crate::fs::access::{self, Owned};
 use crate::fs::inode::Changes;
-use crate::fs::mount::{Path, Place};
+use crate::fs::mount::{MountFlags, Path, Place};
 use crate::fs::stat::{self, BLOCK_SIZE, Timestamp};
 use crate::mm::user;
 use linux_raw_sys::general::*;
@@ -58,7 +58,6 @@ pub fn statx(call: &Call) -> SysResult {
 
 fn write_statfs(addr: usize, path: &Path) -> SysResult {
     let usage = path.inode.usage();
-    let read_only = if path.mount.read_only { u64::from(ST_RDONLY) } else { 0 };
     let device = path.inode.identity().0;
     // struct statfs: type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen, frsize, flags, spare[4].
     let words = [
@@ -72,7 +71,7 @@ fn write_statfs(addr: usize, path: &Path) -> SysResult {
         device,
         u64::from(NAME_MAX),
         BLOCK_SIZE,
-        read_only | ST_VALID,
+        statfs_flags(path) | ST_VALID,
         0,
         0,
         0,
@@ -81,8 +80,20 @@ fn write_statfs(addr: usize, path: &Path) -> SysResult {
     user::write_words(addr, &words)?;
     Ok(0)
 }
-/// ST_RDONLY of f_flags.
-const ST_RDONLY: u32 = 1;
+
+/// f_flags: ST_RDONLY, ST_NOSUID, ST_NODEV and ST_NOEXEC have the values of mount(2), the others have their own.
+fn statfs_flags(path: &Path) -> u64 {
+    const SAME: MountFlags = MountFlags::NO_SUID.union(MountFlags::NO_DEVICES).union(MountFlags::NO_EXEC);
+    const OTHERS: [(MountFlags, u32); 3] = [
+        (MountFlags::NO_ATIME, 0x400),
+        (MountFlags::NO_DIRECTORY_ATIME, 0x800),
+        (MountFlags::RELATIVE_ATIME, 0x1000),
+    ];
+    let flags = path.mount.flags();
+    let others = OTHERS.into_iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, bit)| bit);
+    let read_only = if path.mount.is_read_only() { MS_RDONLY } else { 0 };
+    u64::from((flags & SAME).bits() | read_only | others.sum::<u32>())
+}
 /// ST_VALID of f_flags: the flags mean something.
 const ST_VALID: u64 = 0x20;
 

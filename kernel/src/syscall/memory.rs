@@ -57,7 +57,7 @@ pub fn mmap(call: &Call) -> SysResult {
     } else if flags & abi::MAP_FIXED != 0 {
         Place::Fixed(addr)
     } else if flags & abi::MAP_32BIT != 0 {
-        Place::Low
+        Place::Low(addr)
     } else {
         Place::Hint(addr)
     };
@@ -74,6 +74,12 @@ pub fn mmap(call: &Call) -> SysResult {
         // Every mapping of a file needs it open for reading, a shared writable one also for writing (mmap(2), EACCES).
         open.check_readable()
             .map_err(|_| if open.flags() & abi::O_PATH != 0 { Errno::BADF } else { Errno::ACCES })?;
+        if !open.file.may_execute() {
+            if prot.contains(Prot::EXEC) {
+                return Err(Errno::PERM);
+            }
+            vma.flags |= VmaFlags::NEVER_EXEC;
+        }
         let writable = open.check_writable().is_ok();
         if shared && !writable {
             if prot.contains(Prot::WRITE) {

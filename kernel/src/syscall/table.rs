@@ -76,8 +76,8 @@ system_calls! {
     138 fstatfs(fd, &out) super::attributes::fstatfs, "all";
     161 chroot(&path) super::path::chroot, "all";
     162 sync() super::file::sync, "nothing to do";
-    165 mount(&path, &path, &file_system, mount_flags, &path) super::mount::mount, "tmpfs, proc, sysfs, devtmpfs, bind; one namespace";
-    166 umount2(&path, umount_flags) super::mount::umount2, "flags are ignored";
+    165 mount(&path, &path, &file_system, mount_flags, &path) super::mount::mount, "tmpfs, proc, sysfs, devtmpfs, MS_BIND, MS_REMOUNT with ro, noexec, nosuid and nodev; one namespace, no MS_MOVE";
+    166 umount2(&path, umount_flags) super::mount::umount2, "without MNT_EXPIRE";
     187 readahead(fd, offset, len) super::file::readahead, "nothing to do";
     188 setxattr(&path, &string, &bytes, len, number) super::attributes::xattr, "EOPNOTSUPP";
     189 lsetxattr(&path, &string, &bytes, len, number) super::attributes::xattr, "EOPNOTSUPP";

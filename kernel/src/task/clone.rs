@@ -154,6 +154,7 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
     process.dumpable.store(from.dumpable.load(Relaxed), Relaxed);
     process.no_new_privileges.store(from.no_new_privileges.load(Relaxed), Relaxed);
     process.personality.store(from.personality.load(Relaxed), Relaxed);
+    process.oom.inherit(&from.oom);
     process.vfork_done.store(!request.has(abi::CLONE_VFORK), Relaxed);
     Ok(process)
 }

@@ -106,12 +106,13 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
     let memory = Memory::new()?;
 
     let stack_gap = (stack_limit.min(MAX_STACK_GAP as u64) as usize).clamp(MIN_STACK_GAP, MAX_STACK_GAP);
-    let stack_top = USER_END - random_pages(STACK_RANDOM_BITS);
-    let map_top = stack_top - stack_gap - (PAGE_SIZE << STACK_RANDOM_BITS >> 8) - random_pages(RANDOM_BITS);
+    let stack_top = USER_END - random::layout_pages(STACK_RANDOM_BITS);
+    let map_top =
+        stack_top - stack_gap - (PAGE_SIZE << STACK_RANDOM_BITS >> 8) - random::layout_pages(RANDOM_BITS);
     memory.set_bounds(0, map_top & !(PAGE_SIZE - 1), stack_limit.min(MAX_STACK_GAP as u64) as usize);
 
     let bias = if plan.relocatable {
-        (PIE_BASE + random_pages(RANDOM_BITS)) & !(plan.align as usize - 1)
+        (PIE_BASE + random::layout_pages(RANDOM_BITS)) & !(plan.align as usize - 1)
     } else {
         0
     };
@@ -196,10 +197,6 @@ const AUXILIARY_ENTRIES: usize = 20;
 /// Bytes that arguments and environment may take, with the pointers to them, under this RLIMIT_STACK.
 pub fn arguments_limit(stack_limit: u64) -> u64 {
     (stack_limit / 4).clamp(STACK_START_ROOM as u64, MAX_ARGUMENTS)
-}
-
-fn random_pages(bits: u32) -> usize {
-    (random::layout_u64() as usize & ((1 << bits) - 1)) * PAGE_SIZE
 }
 
 fn read_at(file: &OpenFile, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {

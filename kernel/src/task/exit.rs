@@ -84,6 +84,7 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
     }
     process.timers.clear();
     process.descriptors.leave();
+    process.leave_files();
     // Its page tables go with the last reference; this CPU leaves them first.
     if let Ok(empty) = Memory::new() {
         let old = process.replace_memory(empty);

@@ -5,6 +5,7 @@ pub mod exit;
 mod farewell;
 pub mod futex;
 pub mod limits;
+pub mod oom_score;
 pub mod process;
 pub mod run_queue;
 pub mod sched;

@@ -1,5 +1,6 @@
 //! A process: an address space, descriptors, signal actions, and the threads that share them.
 use super::limits::Limits;
+use super::oom_score::OomScore;
 use super::signal::{ProcessSignals, SigInfo};
 use super::thread::{Thread, Work};
 use crate::errno::Errno;
@@ -80,6 +81,8 @@ pub struct Process {
     pub subreaper: AtomicBool,
     /// personality(2).
     pub personality: AtomicUsize,
+    /// How willingly it is ended when memory runs out (/proc/PID/oom_score_adj).
+    pub oom: OomScore,
     /// vfork(2): the parent sleeps until this is set (exec or exit).
     pub vfork_done: AtomicBool,
     /// Page faults that read from a file or made a page.
@@ -377,6 +380,7 @@ impl Process {
             no_new_privileges: AtomicBool::new(false),
             subreaper: AtomicBool::new(false),
             personality: AtomicUsize::new(0),
+            oom: OomScore::default(),
             vfork_done: AtomicBool::new(true),
             faults: AtomicU64::new(0),
             memory_id: AtomicU64::new(memory.id),
@@ -455,6 +459,19 @@ impl Process {
             }
             let Some(heir) = parent.heir() else { return };
             parent = heir;
+        }
+    }
+
+    /// Lets go of its program and its directories, which a process that ended and waits to be waited for doesn't keep busy.
+    pub fn leave_files(&self) {
+        // For lack of memory it keeps the program until it is waited for.
+        if let Ok(none) = try_arc(Program::default()) {
+            let program = core::mem::replace(&mut *self.program.lock(), none);
+            drop(program);
+        }
+        // A count that another process is about to lower costs no more than a mount that is busy for longer.
+        if Arc::strong_count(&self.fs) == 1 {
+            self.fs.leave();
         }
     }
 

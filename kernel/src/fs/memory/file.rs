@@ -5,7 +5,7 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::file::{EmitEntry, File};
 use crate::fs::inode::Inode;
 use crate::fs::lost;
-use crate::fs::mount::{DELETED, Place};
+use crate::fs::mount::{DELETED, MountFlags, Place, WriteAccess};
 use crate::fs::stat::entry_kind;
 use crate::mm::user_buf::UserBuf;
 use alloc::sync::Arc;
@@ -23,6 +23,8 @@ pub struct MemoryFile {
     name: Name,
     /// It counts as a writer of its node.
     writes: bool,
+    /// Its mount stays writable meanwhile.
+    _access: Option<WriteAccess>,
     /// What is written is lost though it may be meant to last: the file is in the root file system.
     is_lost: bool,
 }
@@ -61,11 +63,15 @@ impl MemoryFile {
     /// Opens a regular file; the caller has seen that it is one. ETXTBSY if it is to be written and is being executed.
     pub fn new(node: Arc<Node>, name: Name, flags: u32) -> Result<Self, Errno> {
         let writes = flags & O_ACCMODE != O_RDONLY;
+        let access = match &name {
+            Name::Place(place) if writes => Some(WriteAccess::new(&place.path.mount)?),
+            _ => None,
+        };
         if writes {
             node.content().ok_or(Errno::INVAL)?.begin_writing()?;
         }
         let is_lost = writes && matches!(&name, Name::Place(place) if place.path.mount.at.is_none());
-        Ok(MemoryFile { node, name, writes, is_lost })
+        Ok(MemoryFile { node, name, writes, _access: access, is_lost })
     }
     /// Opens a file without a name for reading and writing; `label` is what /proc shows.
     pub fn nameless(node: Arc<Node>, label: Arc<[u8]>) -> Result<Self, Errno> {
@@ -142,6 +148,12 @@ impl File for MemoryFile {
     }
     fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
         self.content()?.page(index, for_write)
+    }
+    fn may_execute(&self) -> bool {
+        match &self.name {
+            Name::Place(place) => !place.path.mount.flags().contains(MountFlags::NO_EXEC),
+            Name::Label(_) => true,
+        }
     }
     fn place(&self) -> Option<&Place> {
         match &self.name {

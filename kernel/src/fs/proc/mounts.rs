@@ -7,7 +7,7 @@ pub(super) fn mounts(text: &mut Text) -> Result<(), NoMemory> {
         escaped(text, &mount.source)?;
         text.push(b" ")?;
         mount_point(text, &mount)?;
-        writeln!(text, " {} {},relatime 0 0", mount.kind, access(&mount))?;
+        writeln!(text, " {} {}{} 0 0", mount.kind, mount.access(), mount.options())?;
     }
     Ok(())
 }
@@ -18,22 +18,23 @@ pub(super) fn mountinfo(text: &mut Text) -> Result<(), NoMemory> {
         let (major, minor) = crate::fs::stat::split_device(mount.root.identity().0);
         write!(text, "{} {parent} {major}:{minor} / ", mount.id)?;
         mount_point(text, &mount)?;
-        write!(text, " {},relatime - {} ", access(&mount), mount.kind)?;
+        write!(text, " {}{} - {} ", mount.access(), mount.options(), mount.kind)?;
         escaped(text, &mount.source)?;
-        writeln!(text, " {}", access(&mount))?;
+        writeln!(text, " {}", if mount.file_system.is_read_only() { "ro" } else { "rw" })?;
     }
     Ok(())
 }
 
-fn access(mount: &Mount) -> &'static str {
-    if mount.read_only { "ro" } else { "rw" }
-}
-
 fn mount_point(text: &mut Text, mount: &Mount) -> Result<(), NoMemory> {
     let mut path = Text::new();
-    match &mount.at {
-        None => path.push(b"/")?,
-        Some(at) => at.write_or_deleted(&mut path)?,
+    match (&mount.at, &mount.name) {
+        (_, Some((directory, name))) => {
+            directory.write_or_deleted(&mut path)?;
+            path.push(b"/")?;
+            path.push(name)?;
+        }
+        (Some(at), None) => at.write_or_deleted(&mut path)?,
+        (None, None) => path.push(b"/")?,
     }
     escaped(text, path.as_bytes())
 }

@@ -5,6 +5,7 @@ use super::mounts::{mountinfo, mounts};
 use super::root::net_directory;
 use super::status::{limits, stat, statm, status};
 use crate::errno::Errno;
+use crate::fs::access::{capability, check_capability};
 use crate::fs::inode::Link;
 use crate::fs::synthetic::{Directory, Item, Kind, Listed, Table, TakeName};
 use crate::fs::walk::{self, Follow};
@@ -113,9 +114,12 @@ static FILES: Table<Subject> = &[
     ("mountinfo", Item::Text(|_, text| mountinfo(text))),
     ("mounts", Item::Text(|_, text| mounts(text))),
     ("net", Item::Dynamic(|_| net_directory())),
-    ("oom_adj", Item::Ignored(&"0")),
-    ("oom_score", Item::Fixed("0\n")),
-    ("oom_score_adj", Item::Ignored(&"0")),
+    ("oom_adj", Item::Setting(|s, text| writeln!(text, "{}", s.process.oom.old_adjustment()), set_oom_adj)),
+    ("oom_score", Item::Text(oom_score)),
+    (
+        "oom_score_adj",
+        Item::Setting(|s, text| writeln!(text, "{}", s.process.oom.adjustment()), set_oom_score_adj),
+    ),
     ("personality", Item::Text(|s, text| writeln!(text, "{:08x}", s.process.personality.load(Relaxed)))),
     ("root", Item::Link(|s| Ok(Link::Place(s.process.fs.root())))),
     ("setgroups", Item::Fixed("allow\n")),
@@ -127,9 +131,46 @@ static FILES: Table<Subject> = &[
     ("statm", Item::Text(statm)),
     ("status", Item::Text(status)),
     ("task", Item::Dynamic(|s| Ok(try_box(Tasks { process: s.process.clone() })?))),
-    ("timerslack_ns", Item::Ignored(&"50000")),
+    ("timerslack_ns", Item::Setting(timer_slack, set_timer_slack)),
     ("wchan", Item::Fixed("0")),
 ];
+
+/// The number that a program writes; EINVAL if it is none.
+fn number<T: core::str::FromStr>(text: &[u8]) -> Result<T, Errno> {
+    let text = core::str::from_utf8(text).map_err(|_| Errno::INVAL)?;
+    text.trim().parse().map_err(|_| Errno::INVAL)
+}
+
+fn may_exceed() -> bool {
+    check_capability(capability::SYS_RESOURCE).is_ok()
+}
+
+fn set_oom_score_adj(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
+    subject.process.oom.set(number(text)?, may_exceed())
+}
+
+fn set_oom_adj(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
+    subject.process.oom.set_old(number(text)?, may_exceed())
+}
+
+fn oom_score(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    let pages = subject.process.memory().own_pages();
+    writeln!(text, "{}", subject.process.oom.score(pages, coracle_hal::frame::counts().1))
+}
+
+fn timer_slack(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    let slack = subject.main().map_or(0, |thread| thread.sched.timer_slack_ns[0].load(Relaxed));
+    writeln!(text, "{slack}")
+}
+
+/// 0 sets the one that the thread began with (proc(5), PR_SET_TIMERSLACK of prctl(2)).
+fn set_timer_slack(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
+    let thread = subject.main().ok_or(Errno::SRCH)?;
+    let [current, default] = &thread.sched.timer_slack_ns;
+    let slack: u64 = number(text)?;
+    current.store(if slack == 0 { default.load(Relaxed) } else { slack }, Relaxed);
+    Ok(())
+}
 
 fn auxv(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
     let program = subject.program();
@@ -148,8 +189,7 @@ fn fail_nth(_: &Subject, text: &mut Text) -> Result<(), NoMemory> {
 
 /// Makes the n-th allocation fail that the writing thread makes from now: EINVAL if it is no number.
 fn set_fail_nth(_: &Subject, text: &[u8]) -> Result<(), Errno> {
-    let text = core::str::from_utf8(text).map_err(|_| Errno::INVAL)?;
-    fail::nth_of_thread(text.trim().parse().map_err(|_| Errno::INVAL)?);
+    fail::nth_of_thread(number(text)?);
     Ok(())
 }
 
