@@ -63,6 +63,11 @@ fn thread_or_self(call: &Call, tid: i32) -> Result<Arc<crate::task::thread::Thre
     }
 }
 
+/// As [`thread_or_self`], where Linux looks for a negative id, too, and finds none: ESRCH.
+fn thread_or_none(call: &Call, tid: i32) -> Result<Arc<crate::task::thread::Thread>, Errno> {
+    if tid < 0 { Err(Errno::SRCH) } else { thread_or_self(call, tid) }
+}
+
 /// sched_getaffinity(2). Gives the bytes written.
 pub fn sched_getaffinity(call: &Call) -> SysResult {
     const MASK_LEN: usize = 8;
@@ -70,14 +75,14 @@ pub fn sched_getaffinity(call: &Call) -> SysResult {
     if len < MASK_LEN || !len.is_multiple_of(8) {
         return Err(Errno::INVAL);
     }
-    let thread = thread_or_self(call, call.i32(0))?;
+    let thread = thread_or_none(call, call.i32(0))?;
     user::write_u64(call.usize(2), thread.sched.affinity() & run_queue::all_cpus())?;
     Ok(MASK_LEN)
 }
 
 /// sched_setaffinity(2).
 pub fn sched_setaffinity(call: &Call) -> SysResult {
-    let thread = thread_or_self(call, call.i32(0))?;
+    let thread = thread_or_none(call, call.i32(0))?;
     let mut bytes = [0; 8];
     let len = call.usize(1).min(8);
     user::read(&mut bytes[..len], call.usize(2))?;
@@ -192,7 +197,7 @@ pub fn getpriority(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let thread = match call.u32(0) {
-        abi::PRIO_PROCESS => thread_or_self(call, call.i32(1))?,
+        abi::PRIO_PROCESS => thread_or_none(call, call.i32(1))?,
         _ => call.thread().clone(),
     };
     Ok((NICE_OFFSET - thread.nice.load(Relaxed)) as usize)
@@ -204,7 +209,7 @@ pub fn setpriority(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let thread = match call.u32(0) {
-        abi::PRIO_PROCESS => thread_or_self(call, call.i32(1))?,
+        abi::PRIO_PROCESS => thread_or_none(call, call.i32(1))?,
         _ => call.thread().clone(),
     };
     thread.nice.store(call.i32(2).clamp(-NICE_OFFSET, NICE_MAX), Relaxed);

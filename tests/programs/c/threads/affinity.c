@@ -2,6 +2,7 @@
 #include "t.h"
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 
 static void *wander(void *start) {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN), elsewhere = 0;
@@ -30,6 +31,11 @@ int main(void) {
     sched_getaffinity(0, sizeof one, &one);
     SHOW(CPU_COUNT(&one));
     SHOW(sched_setaffinity(0, sizeof set, &set));
+    // No thread has a negative id, and some calls refuse to look for one.
+    SHOW(sched_getaffinity(-1, sizeof set, &set));
+    SHOW(sched_setaffinity(-1, sizeof set, &set));
+    SHOW(getpriority(PRIO_PROCESS, -1));
+    SHOW(sched_getscheduler(-1));
     CPU_ZERO(&one);
     SHOW(sched_setaffinity(0, sizeof one, &one));
     SHOW(sched_getaffinity(999999, sizeof set, &set));
