@@ -1,6 +1,7 @@
-//! ACPI's static tables, as far as they say where a register is (ACPI 6.4, chapter 5). Of the byte code only the object
-//! `_S5_` is looked for, which every known firmware writes as a package of constants; nothing is interpreted.
-use crate::firmware::{Firmware, search, sums_to_zero, u16_at, u32_at, u64_at};
+//! ACPI's static tables, as far as they say where a register is (ACPI 6.4, chapter 5). Of the byte code only objects that
+//! every known firmware writes as constants are looked for; nothing is interpreted.
+use crate::aml::{self, HostBridge, integer};
+use crate::firmware::{Firmware, Machine, search, sums_to_zero, u32_at, u64_at};
 use alloc::vec::Vec;
 
 /// Bytes of a table's header (5.2.6).
@@ -86,6 +87,31 @@ fn register(bytes: &[u8], at: usize) -> Option<Register> {
     }
 }
 
+/// Where this machine's root pointer is, once it has been looked for; 0: nowhere.
+static ROOT_POINTER: spin::Once<u64> = spin::Once::new();
+
+impl Tables<'static, Machine> {
+    /// This machine's tables.
+    pub fn of_machine() -> Option<Self> {
+        let rsdp = *ROOT_POINTER.call_once(|| {
+            let given = crate::boot::rsdp().filter(|&rsdp| Tables::at(&Machine, rsdp).is_some());
+            given.or_else(|| root_pointer(&Machine)).unwrap_or(0)
+        });
+        Self::at(&Machine, rsdp)
+    }
+
+    /// [`Tables::of_machine`], unless they would have to be searched for in memory: a machine that needs them for what
+    /// it is made of, its CPUs before all, has had that done.
+    pub fn at_hand() -> Option<Self> {
+        if ROOT_POINTER.is_completed() || crate::boot::rsdp().is_some() { Self::of_machine() } else { None }
+    }
+}
+
+/// The root pointer where the firmware of a PC puts it (5.2.5.1).
+pub fn root_pointer(firmware: &impl Firmware) -> Option<u64> {
+    search(firmware, 0xe_0000, 0x2_0000, b"RSD PTR ", 20)
+}
+
 impl<'a, F: Firmware> Tables<'a, F> {
     /// The tables below the root pointer at `rsdp` (5.2.5.3).
     pub fn at(firmware: &'a F, rsdp: u64) -> Option<Self> {
@@ -99,11 +125,20 @@ impl<'a, F: Firmware> Tables<'a, F> {
         Some(Tables { firmware, root: table(firmware, root)?, width })
     }
 
-    /// The tables below the root pointer that the loader gave, or that lies where the firmware of a PC puts it (5.2.5.1).
-    pub fn find(firmware: &'a F, given: Option<u64>) -> Option<Self> {
-        given
-            .and_then(|rsdp| Self::at(firmware, rsdp))
-            .or_else(|| Self::at(firmware, search(firmware, 0xe_0000, 0x2_0000, b"RSD PTR ", 20)?))
+    /// The first PCI Express host bridge: that of the table MCFG (PCI Firmware Specification 3.3, 4.1.2), or one of the byte
+    /// code, which alone says where devices' registers can be put.
+    pub fn host_bridge(&self) -> Option<HostBridge> {
+        /// Of the first entry: the base address, its PCI segment group and the bus that it is of.
+        const BASE: usize = 44;
+        const SEGMENT: usize = 52;
+        const FIRST_BUS: usize = 54;
+        let named = || {
+            let mcfg = self.one(b"MCFG")?;
+            let is_first = *mcfg.get(FIRST_BUS)? == 0 && mcfg.get(SEGMENT..FIRST_BUS)? == [0, 0];
+            let ecam = u64_at(mcfg, BASE).filter(|_| is_first)?;
+            Some(HostBridge { ecam, windows: Vec::new() })
+        };
+        self.code().find_map(|code| aml::host_bridge(&code[HEADER..])).or_else(named)
     }
 
     /// All tables with this signature.
@@ -248,19 +283,6 @@ fn mmio_devices(code: &[u8]) -> Vec<MmioDevice> {
     devices
 }
 
-/// A constant of the byte code (20.2.3) at `at`, and where the next thing begins.
-fn integer(code: &[u8], at: usize) -> Option<(u64, usize)> {
-    match *code.get(at)? {
-        0x00 => Some((0, at + 1)),
-        0x01 => Some((1, at + 1)),
-        0x0a => Some((u64::from(*code.get(at + 1)?), at + 2)),
-        0x0b => Some((u64::from(u16_at(code, at + 1)?), at + 3)),
-        0x0c => Some((u64::from(u32_at(code, at + 1)?), at + 5)),
-        0x0e => Some((u64_at(code, at + 1)?, at + 9)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +291,11 @@ mod tests {
 
     const FADT: usize = 0x9_0000;
     const DSDT: usize = 0x9_8000;
+
+    /// The tables of a machine whose loader names none.
+    fn found(memory: &Fake) -> Option<Tables<'_, Fake>> {
+        Tables::at(memory, root_pointer(memory)?)
+    }
 
     /// A machine whose FADT has this length and these fields, and whose DSDT holds `code`.
     fn machine(len: usize, fields: &[(usize, &[u8])], code: &[u8]) -> Fake {
@@ -297,7 +324,7 @@ mod tests {
             (fadt::PM_TMR_LEN, &[4]),
         ];
         let memory = machine(116, fields, PC);
-        let tables = Tables::find(&memory, None).unwrap();
+        let tables = found(&memory).unwrap();
         let off = SoftOff::Pm1 { a: (0x604, 0), b: None, enable: Some((0xb2, 0xf1)) };
         assert_eq!(tables.soft_off(), Some(off));
         assert_eq!(tables.pm_timer(), Some(PmTimer { port: 0x608, bits: 24 }));
@@ -314,7 +341,7 @@ mod tests {
         for (bytes, register) in [(port, Register::Port(0x600)), (memory, Register::Memory(0xfeea_0200))] {
             let fields: &[(usize, &[u8])] = &[(fadt::FLAGS, &reduced), (fadt::SLEEP_CONTROL, &bytes)];
             let memory = machine(276, fields, code);
-            let tables = Tables::find(&memory, Some(0xe_0010)).unwrap();
+            let tables = Tables::at(&memory, 0xe_0010).unwrap();
             assert_eq!(tables.soft_off(), Some(SoftOff::SleepControl(register, 5)));
             assert_eq!(tables.pm_timer(), None);
         }
@@ -347,14 +374,14 @@ mod tests {
         code.extend_from_slice(b"VR02\x08_HID\x0dLNRO0005\0\x86\x09\0\x01");
         let memory = machine(116, &[], &code);
         let expected = MmioDevice { base: 0xfeb0_0000, size: 512, irq: 16 };
-        assert_eq!(Tables::find(&memory, None).unwrap().virtio_mmio(), [expected]);
+        assert_eq!(found(&memory).unwrap().virtio_mmio(), [expected]);
     }
 
     #[test]
     fn without_the_object_there_is_no_way() {
         let fields: &[(usize, &[u8])] = &[(fadt::PM1A_CNT, &[0x04, 0x06, 0, 0])];
-        assert_eq!(Tables::find(&machine(116, fields, b""), None).unwrap().soft_off(), None);
-        assert!(Tables::find(&Fake::new(), None).is_none());
+        assert_eq!(found(&machine(116, fields, b"")).unwrap().soft_off(), None);
+        assert!(found(&Fake::new()).is_none());
     }
 
     #[test]
@@ -379,8 +406,14 @@ mod tests {
                 let sealed = memory.0[at..at + seal].to_vec();
                 memory.put(at, &sealed, 9);
             }
-            if let Some(tables) = Tables::find(&memory, None) {
-                let _ = (tables.soft_off(), tables.pm_timer(), tables.hpet(), tables.virtio_mmio());
+            if let Some(tables) = found(&memory) {
+                let _ = (
+                    tables.soft_off(),
+                    tables.pm_timer(),
+                    tables.hpet(),
+                    tables.virtio_mmio(),
+                    tables.host_bridge(),
+                );
             }
         }
     }

@@ -3,10 +3,9 @@
 //! Under QEMU and KVM the local APIC's timer counts nanoseconds. Where it is at hand, what is told is compared with it at
 //! once, and a measurement against it goes on over longer spans while the machine runs (see `time`).
 use crate::acpi::Tables;
-use crate::firmware::Machine;
 use crate::reference::{self, Pair, speed};
 use crate::x86::{self, cpuid};
-use crate::{apic, boot, hypervisor, power};
+use crate::{apic, hypervisor, power};
 
 /// What the local APIC's timer of QEMU (with TCG) and KVM counts in a second.
 const EMULATED_APIC_HZ: u64 = 1_000_000_000;
@@ -137,7 +136,7 @@ impl Measurement {
 
 /// By the best counter of this machine.
 fn measured() -> Option<(u64, &'static str)> {
-    let tables = Tables::find(&Machine, boot::rsdp());
+    let tables = Tables::of_machine();
     let tables = tables.as_ref();
     let hpet = || Some((reference::by_hpet(tables?.hpet()?)?, "the HPET"));
     let pm_timer = || Some((reference::by_pm_timer(tables?.pm_timer()?)?, "ACPI's timer"));

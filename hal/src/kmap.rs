@@ -80,7 +80,12 @@ fn reserve(len: usize) -> Option<usize> {
 pub unsafe fn map_foreign(phys: u64, len: usize, device: bool) -> Option<usize> {
     let offset = phys as usize % PAGE;
     let pages = (offset + len).next_multiple_of(PAGE);
-    let virt = reserve(pages)?;
+    let virt = if len == LARGE_PAGE && phys.is_multiple_of(LARGE_PAGE as u64) {
+        // By a large page.
+        reserve(2 * LARGE_PAGE)?.next_multiple_of(LARGE_PAGE)
+    } else {
+        reserve(pages)?
+    };
     let cache = if device { pte::CACHE_DISABLE | pte::WRITE_THROUGH | pte::WRITE } else { 0 };
     // SAFETY: fresh addresses; the caller vouches for what is there.
     unsafe { map(virt, phys - offset as u64, pages, cache | pte::NO_EXECUTE | pte::ACCESSED | pte::DIRTY)? };

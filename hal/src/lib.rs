@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 mod acpi;
+mod aml;
 mod apic;
 pub mod backtrace;
 pub mod boot;

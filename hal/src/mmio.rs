@@ -4,8 +4,7 @@ pub use crate::acpi::MmioDevice;
 
 /// The virtio devices that ACPI's tables declare, where there are such tables.
 pub fn virtio_devices() -> alloc::vec::Vec<MmioDevice> {
-    let tables = crate::acpi::Tables::find(&crate::firmware::Machine, crate::boot::rsdp());
-    tables.map_or_else(Default::default, |tables| tables.virtio_mmio())
+    crate::acpi::Tables::of_machine().map_or_else(Default::default, |tables| tables.virtio_mmio())
 }
 
 /// A mapped range of device registers.

@@ -1,5 +1,10 @@
-//! PCI configuration space by ports 0xcf8 and 0xcfc.
+//! PCI configuration space: by ports 0xcf8 and 0xcfc, or in memory where there are no such ports.
+use crate::layout::LARGE_PAGE;
+use crate::mmio::Mmio;
 use crate::port;
+use alloc::vec::Vec;
+use core::ops::Range;
+use spin::{Mutex, Once};
 
 /// Bus, device and function of a PCI device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +26,76 @@ const CONFIG_ADDRESS: u16 = 0xcf8;
 const CONFIG_DATA: u16 = 0xcfc;
 const ENABLE: u32 = 1 << 31;
 
-/// Address and data port belong together.
-static PORTS: spin::Mutex<()> = spin::Mutex::new(());
+/// How configuration space is reached.
+enum Access {
+    /// By the two ports, which belong together.
+    Ports(Mutex<()>),
+    /// In memory; the first piece is where nearly all devices are.
+    Memory(Mmio, Mutex<Ecam>),
+    /// The machine has none.
+    None,
+}
+static ACCESS: Once<Access> = Once::new();
+
+/// Configuration space in memory (PCI Express Base Specification 4.0, 7.2.2: the Enhanced Configuration Access Mechanism).
+struct Ecam {
+    /// Physical address of bus 0.
+    base: u64,
+    /// What was used of it beside the first piece: pieces of a large page, by their numbers.
+    pieces: Vec<(u8, Mmio)>,
+    /// Physical addresses that devices can be given.
+    windows: Vec<Range<u64>>,
+}
+/// Bytes of configuration space of a function, and buses in a large page.
+const FUNCTION_BYTES: usize = 4096;
+const BUSES_IN_PIECE: u8 = (LARGE_PAGE / (256 * FUNCTION_BYTES)) as u8;
+
+fn access() -> &'static Access {
+    ACCESS.call_once(|| {
+        port::write32(CONFIG_ADDRESS, ENABLE);
+        if port::read32(CONFIG_ADDRESS) == ENABLE {
+            return Access::Ports(Mutex::new(()));
+        }
+        let bridge = crate::acpi::Tables::at_hand().and_then(|tables| tables.host_bridge());
+        let mapped = bridge.and_then(|bridge| Some((Mmio::map(bridge.ecam, LARGE_PAGE)?, bridge)));
+        mapped.map_or(Access::None, |(first, bridge)| {
+            let ecam = Ecam { base: bridge.ecam, pieces: Vec::new(), windows: bridge.windows };
+            Access::Memory(first, Mutex::new(ecam))
+        })
+    })
+}
+
+/// Calls `access` with the piece of configuration space that a register is in, and its offset there. `None` if it can't be
+/// mapped.
+fn in_memory<R>(
+    first: &Mmio,
+    others: &Mutex<Ecam>,
+    address: Address,
+    offset: u8,
+    access: impl FnOnce(&Mmio, usize) -> R,
+) -> Option<R> {
+    let bus = usize::from(address.bus % BUSES_IN_PIECE);
+    let function = bus << 8 | usize::from(address.device & 31) << 3 | usize::from(address.function & 7);
+    let at = function * FUNCTION_BYTES + usize::from(offset & 0xfc);
+    if address.bus < BUSES_IN_PIECE {
+        return Some(access(first, at));
+    }
+    Some(access(others.lock().piece(address.bus / BUSES_IN_PIECE)?, at))
+}
+
+impl Ecam {
+    /// A piece by its number. `None` if it can't be mapped.
+    fn piece(&mut self, number: u8) -> Option<&Mmio> {
+        let known = self.pieces.iter().position(|(known, _)| *known == number);
+        let index = known.unwrap_or(self.pieces.len());
+        if known.is_none() {
+            self.pieces.try_reserve(1).ok()?;
+            let at = self.base + u64::from(number) * LARGE_PAGE as u64;
+            self.pieces.push((number, Mmio::map(at, LARGE_PAGE)?));
+        }
+        Some(&self.pieces.get(index)?.1)
+    }
+}
 
 fn select(address: Address, offset: u8) {
     let place = u32::from(address.bus) << 16
@@ -31,21 +104,55 @@ fn select(address: Address, offset: u8) {
         | u32::from(offset & 0xfc);
     port::write32(CONFIG_ADDRESS, ENABLE | place);
 }
-/// True if the machine answers at the PCI ports.
+/// True if the machine has PCI: it answers at the PCI ports, or ACPI says where configuration space is in memory.
 pub fn present() -> bool {
-    let _guard = PORTS.lock();
-    port::write32(CONFIG_ADDRESS, ENABLE);
-    port::read32(CONFIG_ADDRESS) == ENABLE
+    !matches!(access(), Access::None)
 }
-/// Reads the 32-bit register at `offset` (a multiple of 4, below 256).
+/// Reads the 32-bit register at `offset` (a multiple of 4, below 256); all ones if there is nothing.
 pub fn read32(address: Address, offset: u8) -> u32 {
-    let _guard = PORTS.lock();
-    select(address, offset);
-    port::read32(CONFIG_DATA)
+    match access() {
+        Access::Ports(ports) => {
+            let _guard = ports.lock();
+            select(address, offset);
+            port::read32(CONFIG_DATA)
+        }
+        Access::Memory(first, others) => {
+            in_memory(first, others, address, offset, |registers, at| registers.read32(at))
+                .unwrap_or(u32::MAX)
+        }
+        Access::None => u32::MAX,
+    }
 }
 /// Writes the 32-bit register.
 pub fn write32(address: Address, offset: u8, value: u32) {
-    let _guard = PORTS.lock();
-    select(address, offset);
-    port::write32(CONFIG_DATA, value);
+    match access() {
+        Access::Ports(ports) => {
+            let _guard = ports.lock();
+            select(address, offset);
+            port::write32(CONFIG_DATA, value);
+        }
+        Access::Memory(first, others) => {
+            in_memory(first, others, address, offset, |registers, at| registers.write32(at, value));
+        }
+        Access::None => {}
+    }
+}
+/// True if devices' registers may be given addresses ([`take_window`]): the machine says from which, and its firmware is one
+/// that leaves that to the operating system.
+pub fn has_windows() -> bool {
+    matches!(access(), Access::Memory(_, ecam) if !ecam.lock().windows.is_empty())
+}
+/// Physical addresses for `size` bytes of a device's registers on bus 0, at a multiple of `size`, a power of two; `wide`: they
+/// may lie above 4 GiB. `None` if there are none left.
+pub fn take_window(size: u64, wide: bool) -> Option<u64> {
+    let Access::Memory(_, ecam) = access() else { return None };
+    ecam.lock().windows.iter_mut().find_map(|window| {
+        let start = window.start.checked_next_multiple_of(size)?;
+        let end = start.checked_add(size).filter(|&end| end <= window.end)?;
+        if !wide && end > 1 << 32 {
+            return None;
+        }
+        window.start = end;
+        Some(start)
+    })
 }

@@ -3,9 +3,8 @@
 //! A machine that is only reset starts again, and runs its program for ever. So it is switched off by what ends it for
 //! certain; a reset is for monitors that know no other end.
 use crate::acpi::{Register, SoftOff, Tables};
-use crate::firmware::Machine;
 use crate::mmio::Mmio;
-use crate::{boot, port};
+use crate::port;
 use core::arch::asm;
 
 /// The keyboard controller's command port, and its command "pulse the reset line" (Intel 8042).
@@ -20,7 +19,7 @@ static SOFT_OFF: spin::Once<Option<(SoftOff, Option<Mmio>)>> = spin::Once::new()
 /// Finds out how ACPI switches the machine off, for [`soft_off`]: at the end, memory may be short or in disorder.
 pub fn prepare_soft_off() {
     SOFT_OFF.call_once(|| {
-        let off = Tables::find(&Machine, boot::rsdp())?.soft_off()?;
+        let off = Tables::of_machine()?.soft_off()?;
         let registers = match off {
             SoftOff::SleepControl(Register::Memory(address), _) => Some(Mmio::map(address, 1)?),
             _ => None,

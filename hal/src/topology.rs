@@ -19,7 +19,7 @@ static TOPOLOGY: spin::Once<Topology> = spin::Once::new();
 
 /// The machine's topology, read on first use.
 pub fn get() -> &'static Topology {
-    TOPOLOGY.call_once(|| read(&Machine, crate::boot::rsdp()))
+    TOPOLOGY.call_once(|| read(&Machine, Tables::at_hand(), Tables::of_machine))
 }
 
 /// The I/O APIC that `line` is at: its physical address, and the number of its first line.
@@ -28,11 +28,16 @@ pub fn io_apic(line: u32) -> (u64, u32) {
     candidates.max_by_key(|(_, first)| *first).unwrap_or((DEFAULT_IO_APIC, 0))
 }
 
-/// Reads the tables: ACPI where the loader named it, the MultiProcessor table, ACPI found by search.
-fn read(firmware: &impl Firmware, rsdp: Option<u64>) -> Topology {
-    rsdp.and_then(|rsdp| madt(&Tables::at(firmware, rsdp)?))
+/// Reads the tables: ACPI's if they are at hand, the MultiProcessor table, ACPI's found by search.
+fn read<'a, F: Firmware>(
+    firmware: &'a F,
+    at_hand: Option<Tables<'a, F>>,
+    search: impl FnOnce() -> Option<Tables<'a, F>>,
+) -> Topology {
+    at_hand
+        .and_then(|tables| madt(&tables))
         .or_else(|| mp_table(firmware))
-        .or_else(|| madt(&Tables::find(firmware, None)?))
+        .or_else(|| madt(&search()?))
         .unwrap_or(Topology { cpus: Vec::new(), io_apics: Vec::new() })
 }
 
@@ -111,8 +116,14 @@ fn madt(tables: &Tables<impl Firmware>) -> Option<Topology> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acpi::root_pointer;
     use crate::firmware::fake::Fake;
     use std::vec;
+
+    /// The topology of a machine whose loader names no tables.
+    fn searched(memory: &Fake) -> Topology {
+        read(memory, None, || Tables::at(memory, root_pointer(memory)?))
+    }
 
     fn mp(cpus: &[(u8, u8)]) -> Fake {
         let mut memory = Fake::new();
@@ -139,7 +150,7 @@ mod tests {
 
     #[test]
     fn reads_the_multiprocessor_table() {
-        let topology = read(&mp(&[(0, 3), (1, 1), (2, 0)]), None);
+        let topology = searched(&mp(&[(0, 3), (1, 1), (2, 0)]));
         assert_eq!(topology, Topology { cpus: vec![0, 1], io_apics: vec![(0xfec0_1000, 0)] });
     }
 
@@ -147,7 +158,7 @@ mod tests {
     fn refuses_a_wrong_checksum() {
         let mut memory = mp(&[(0, 1)]);
         memory.0[0xf_1030] ^= 1;
-        assert_eq!(read(&memory, None).cpus, vec![]);
+        assert_eq!(searched(&memory).cpus, vec![]);
     }
 
     #[test]
@@ -165,8 +176,8 @@ mod tests {
         memory.put_root(0xe_0010, &[0x9_0000]);
         let expected =
             Topology { cpus: vec![0, 5, 256], io_apics: vec![(0xfec0_0000, 0), (0xfec1_0000, 24)] };
-        assert_eq!(read(&memory, None), expected);
-        assert_eq!(read(&memory, Some(0xe_0010)), expected);
+        assert_eq!(searched(&memory), expected);
+        assert_eq!(read(&memory, Tables::at(&memory, 0xe_0010), || None), expected);
     }
 
     #[test]
@@ -182,7 +193,7 @@ mod tests {
             let len = usize::from(u16_at(&memory.0, 0xf_1004).unwrap());
             let table = memory.0[0xf_1000..0xf_1000 + len.clamp(8, 4000)].to_vec();
             memory.put(0xf_1000, &table, 7);
-            let _ = read(&memory, None);
+            let _ = searched(&memory);
         }
     }
 }

@@ -2,7 +2,7 @@
 use alloc::vec::Vec;
 use coracle_hal::irq::Irq;
 use coracle_hal::mmio::Mmio;
-use coracle_hal::pci::{Address, read32, write32};
+use coracle_hal::pci::{Address, has_windows, read32, take_window, write32};
 use coracle_virtio::transport::pci::{Block, Msix};
 
 /// Offsets in configuration space (section 6.1).
@@ -11,6 +11,14 @@ const COMMAND: u8 = 0x04;
 const CLASS: u8 = 0x08;
 const HEADER_TYPE: u8 = 0x0c;
 const BAR_0: u8 = 0x10;
+/// BARs of a function that is no bridge.
+const BARS: u8 = 6;
+/// In a BAR (section 6.2.5.1): ports instead of memory; the two bits that say how wide its address is, and their value for
+/// 64 bits; where a memory address begins.
+const BAR_PORTS: u32 = 1;
+const BAR_WIDTH: u32 = 0b110;
+const BAR_WIDE: u32 = 0b100;
+const BAR_ADDRESS: u32 = !0xf;
 const BUSES: u8 = 0x18;
 const INTERRUPT: u8 = 0x3c;
 /// Command bits: answer in memory space, and reach memory by oneself.
@@ -35,7 +43,12 @@ pub struct Function {
     pub vendor: u16,
     /// Device.
     pub device: u16,
+    /// What kind of registers it has, and whether it is one of several functions.
+    header_type: u32,
 }
+
+/// Physical addresses of a function's memory BARs, by their numbers; `None` for I/O BARs and those that have no address.
+pub struct Bars([Option<u64>; BARS as usize]);
 
 /// All functions, bridges followed.
 pub fn functions() -> Vec<Function> {
@@ -97,13 +110,14 @@ fn scan(first: u8, seen: &mut Buses, found: &mut Vec<Function>) {
                     }
                     continue;
                 }
-                let new = Function { address, vendor: id as u16, device: (id >> 16) as u16 };
+                let header_type = read32(address, HEADER_TYPE) >> 16 & 0xff;
+                let new = Function { address, vendor: id as u16, device: (id >> 16) as u16, header_type };
                 found.push(new);
                 if let Some(bus) = new.secondary_bus().filter(|&bus| !seen.has(bus)) {
                     seen.add(bus);
                     buses.push(bus);
                 }
-                if function == 0 && new.header_type() & MULTIFUNCTION == 0 {
+                if function == 0 && new.header_type & MULTIFUNCTION == 0 {
                     break;
                 }
             }
@@ -112,13 +126,9 @@ fn scan(first: u8, seen: &mut Buses, found: &mut Vec<Function>) {
 }
 
 impl Function {
-    fn header_type(&self) -> u32 {
-        read32(self.address, HEADER_TYPE) >> 16 & 0xff
-    }
-
     /// The bus behind a bridge.
     fn secondary_bus(&self) -> Option<u8> {
-        if self.header_type() & !MULTIFUNCTION != BRIDGE {
+        if self.header_type & !MULTIFUNCTION != BRIDGE {
             return None;
         }
         Some((read32(self.address, BUSES) >> 8) as u8).filter(|&bus| bus != 0)
@@ -132,6 +142,9 @@ impl Function {
 
     /// Lets the device answer and reach memory.
     pub fn enable(&self) {
+        if has_windows() && self.header_type & !MULTIFUNCTION == 0 && self.address.bus == 0 {
+            self.place_bars();
+        }
         let command = read32(self.address, COMMAND) & COMMAND_MASK;
         write32(self.address, COMMAND, command | MEMORY_AND_MASTER);
     }
@@ -141,28 +154,59 @@ impl Function {
         read32(self.address, offset)
     }
 
-    /// Physical address of memory BAR `index`; `None` if it is an I/O BAR or the firmware gave it no address.
-    fn bar(&self, index: u8) -> Option<u64> {
-        let low = read32(self.address, BAR_0 + 4 * index);
-        let address = match low & 0b111 {
-            0b000 => u64::from(low & !0xf),
-            0b100 if index < 5 => {
-                u64::from(low & !0xf) | u64::from(read32(self.address, BAR_0 + 4 * (index + 1))) << 32
+    /// Gives addresses to the memory BARs that have none, as firmware does elsewhere. The device does not answer yet.
+    fn place_bars(&self) {
+        let mut bars = 0..BARS;
+        while let Some(index) = bars.next() {
+            let at = BAR_0 + 4 * index;
+            let old = read32(self.address, at);
+            if old & BAR_PORTS != 0 {
+                continue;
             }
-            _ => return None,
-        };
-        (address != 0).then_some(address)
+            let wide = old & BAR_WIDTH == BAR_WIDE;
+            let high = if wide { bars.next().map(|high| BAR_0 + 4 * high) } else { None };
+            if old & BAR_ADDRESS != 0 || high.is_some_and(|high| read32(self.address, high) != 0) {
+                continue;
+            }
+            // Bits of the address that the device takes: those below its size stay 0.
+            let taken = |at: u8| {
+                write32(self.address, at, u32::MAX);
+                read32(self.address, at)
+            };
+            let mask =
+                u64::from(taken(at) & BAR_ADDRESS) | u64::from(high.map_or(u32::MAX, taken)) << u32::BITS;
+            let size = 1u64.checked_shl(mask.trailing_zeros()).filter(|_| mask as u32 != 0 || high.is_some());
+            let place = size.and_then(|size| take_window(size, wide)).unwrap_or(0);
+            write32(self.address, at, place as u32);
+            if let Some(high) = high {
+                write32(self.address, high, (place >> u32::BITS) as u32);
+            }
+        }
     }
 
-    /// Maps a block of registers.
-    pub fn map(&self, block: Block) -> Option<Mmio> {
-        let address = self.bar(block.bar)?.checked_add(u64::from(block.offset))?;
-        Mmio::map(address, block.len as usize)
+    /// Reads where its registers are. Each access to configuration space leaves the virtual machine: once is enough.
+    pub fn bars(&self) -> Bars {
+        let mut found = [None; BARS as usize];
+        let mut bars = 0..BARS;
+        while let Some(index) = bars.next() {
+            let low = read32(self.address, BAR_0 + 4 * index);
+            let address = match low & (BAR_WIDTH | BAR_PORTS) {
+                0 => u64::from(low & BAR_ADDRESS),
+                BAR_WIDE => {
+                    let Some(high) = bars.next() else { break };
+                    let high = read32(self.address, BAR_0 + 4 * high);
+                    u64::from(low & BAR_ADDRESS) | u64::from(high) << u32::BITS
+                }
+                _ => continue,
+            };
+            found[usize::from(index)] = Some(address).filter(|&address| address != 0);
+        }
+        Bars(found)
     }
 
     /// Makes MSI-X vector 0 an interrupt to `cpu`.
-    pub fn enable_msix(&self, msix: &Msix, cpu: usize) -> Option<Irq> {
-        let table = self.map(Block {
+    pub fn enable_msix(&self, bars: &Bars, msix: &Msix, cpu: usize) -> Option<Irq> {
+        let table = bars.map(Block {
             bar: msix.bar,
             offset: msix.offset,
             len: u32::from(msix.vectors) * MSIX_ENTRY as u32,
@@ -181,5 +225,13 @@ impl Function {
     pub fn interrupt_line(&self) -> Option<u32> {
         let line = read32(self.address, INTERRUPT) & 0xff;
         (line != 0 && line != 0xff).then_some(line)
+    }
+}
+
+impl Bars {
+    /// Maps a block of registers.
+    pub fn map(&self, block: Block) -> Option<Mmio> {
+        let bar = *self.0.get(usize::from(block.bar))?;
+        Mmio::map(bar?.checked_add(u64::from(block.offset))?, block.len as usize)
     }
 }

@@ -120,9 +120,10 @@ impl Transport {
             function.config(SUBSYSTEM) >> 16
         };
         function.enable();
-        let map = |block| function.map(block).ok_or(SetupError::Registers);
+        let bars = function.bars();
+        let map = |block| bars.map(block).ok_or(SetupError::Registers);
         let irq = match &found.msix {
-            Some(msix) => function.enable_msix(msix, cpu),
+            Some(msix) => function.enable_msix(&bars, msix, cpu),
             None => None,
         };
         let msix = irq.is_some();
