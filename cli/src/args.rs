@@ -294,7 +294,7 @@ pub enum Accel {
 /// A machine type of QEMU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Machine {
-    /// Minimal machine with virtio-mmio devices, without PCI and ACPI
+    /// Minimal machine with PCI Express
     #[default]
     Microvm,
     /// PC with PCI Express and ACPI

@@ -131,7 +131,8 @@ impl Plan {
         let mut put = |words: &[&str]| out.extend(words.iter().map(OsString::from));
         let machine = match self.machine {
             Machine::Microvm => {
-                "microvm,acpi=off,rtc=on,pit=off,pic=off,isa-serial=on,auto-kernel-cmdline=on"
+                // With ACPI, which says where PCI Express is.
+                "microvm,acpi=on,pcie=on,rtc=on,pit=off,pic=off,isa-serial=on"
             }
             other => other.name(),
         };
@@ -140,7 +141,8 @@ impl Plan {
         put(&["-smp", &self.cpus.to_string(), "-m", &memory(self.memory)]);
         put(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
         if self.machine == Machine::Microvm {
-            put(&["-global", "virtio-mmio.force-legacy=false"]);
+            // The firmware of this machine without ACPI, which does less than the other.
+            put(&["-bios", "qboot.rom"]);
         } else {
             put(&["-vga", "none"]);
         }
@@ -153,7 +155,7 @@ impl Plan {
                     put(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
                 }
                 // Port 0 is for consoles, which lose what a slow reader does not take; the others wait for it.
-                put(&["-device", &format!("{},max_ports={}", self.virtio("serial"), ports.len() + 1)]);
+                put(&["-device", &format!("{},max_ports={}", virtio("serial"), ports.len() + 1)]);
                 for (index, (port, fd)) in ports.iter().enumerate() {
                     let word = port.word();
                     put(&["-chardev", &format!("socket,id={word},fd={fd}")]);
@@ -163,7 +165,7 @@ impl Plan {
             }
         }
         put(&["-device", &format!("isa-debug-exit,iobase={POWEROFF_PORT:#x},iosize=4")]);
-        put(&["-object", "rng-builtin,id=rng", "-device", &format!("{},rng=rng", self.virtio("rng"))]);
+        put(&["-object", "rng-builtin,id=rng", "-device", &format!("{},rng=rng", virtio("rng"))]);
         match &self.network {
             Network::None => {}
             Network::User => {
@@ -175,11 +177,11 @@ impl Plan {
                         forward.protocol, forward.address, forward.host, place.address, forward.guest
                     );
                 }
-                put(&["-netdev", &netdev, "-device", &format!("{},netdev=net", self.virtio("net"))]);
+                put(&["-netdev", &netdev, "-device", &format!("{},netdev=net", virtio("net"))]);
             }
             Network::Tap(name) => {
                 put(&["-netdev", &format!("tap,id=net,ifname={name},script=no,downscript=no")]);
-                let card = format!("{},netdev=net,mac={}", self.virtio("net"), mac(name));
+                let card = format!("{},netdev=net,mac={}", virtio("net"), mac(name));
                 put(&["-device", &card]);
             }
         }
@@ -201,16 +203,6 @@ impl Plan {
         out.push(self.command_line(channels).into());
         out.extend(self.extra.iter().map(OsString::from));
         out
-    }
-
-    /// A virtio device of this machine's bus.
-    fn virtio(&self, device: &str) -> String {
-        match self.machine {
-            Machine::Microvm => format!("virtio-{device}-device"),
-            // Without an option ROM, which only firmware that boots from the network would run.
-            _ if device == "net" => "virtio-net-pci,disable-legacy=on,romfile=".to_owned(),
-            _ => format!("virtio-{device}-pci,disable-legacy=on"),
-        }
     }
 
     /// The whole command for a shell.
@@ -241,6 +233,13 @@ impl Plan {
         }
         text
     }
+}
+
+/// A virtio device.
+fn virtio(device: &str) -> String {
+    // Without an option ROM, which only firmware that boots from the network would run.
+    let rom = if device == "net" { ",romfile=" } else { "" };
+    format!("virtio-{device}-pci,disable-legacy=on{rom}")
 }
 
 /// An amount of memory for `-m`.

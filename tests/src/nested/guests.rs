@@ -22,10 +22,7 @@ pub struct Guest {
 /// QEMU's options for a machine type.
 fn machine(kind: &str) -> &'static str {
     match kind {
-        "microvm" => {
-            "-machine microvm,acpi=off,rtc=on,pit=off,pic=off,isa-serial=on,auto-kernel-cmdline=on \
-             -global virtio-mmio.force-legacy=false"
-        }
+        "microvm" => "-machine microvm,acpi=on,pcie=on,rtc=on,pit=off,pic=off,isa-serial=on -bios qboot.rom",
         _ => "-machine q35 -vga none",
     }
 }

@@ -37,6 +37,25 @@ pub const CASES: &[Case] = &[
         },
         tap: false,
     },
+    // Without ACPI, it names them on the command line.
+    Case {
+        name: "card_that_the_command_line_names",
+        test: || {
+            on_user_network(
+                "-machine microvm,acpi=off -cpu max -global virtio-mmio.force-legacy=false",
+                "virtio-net-device",
+            )
+        },
+        tap: false,
+    },
+    // `coracle run` makes this machine with another firmware. Neither gives addresses to the card's registers.
+    Case {
+        name: "card_on_pci_express_without_ports",
+        test: || {
+            on_user_network("-machine microvm,pcie=on -cpu max", "virtio-net-pci,disable-legacy=on,romfile=")
+        },
+        tap: false,
+    },
     Case {
         name: "card_behind_a_bridge",
         test: || {
