@@ -61,7 +61,11 @@ pub fn relax() {
 /// Returns after every other CPU has executed a full barrier (membarrier(2)). Hold no lock.
 pub fn barrier_all() {
     core::sync::atomic::fence(Ordering::SeqCst);
-    crate::tlb::shoot_down(u64::MAX >> (u64::BITS as usize - count()));
+    crate::tlb::shoot_down(all());
+}
+/// A mask of the CPUs that run.
+pub(crate) fn all() -> u64 {
+    u64::MAX >> (u64::BITS as usize - count())
 }
 /// What this CPU's registers still tell once a panic is being handled: the stack, what functions preserve for their
 /// callers, and the control registers. (An exception's own report has all registers as it found them.)

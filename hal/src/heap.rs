@@ -6,7 +6,7 @@
 use crate::free_list::{self, Free};
 use crate::layout::{self, PAGE};
 use crate::local::Local;
-use crate::{buddy, frame};
+use crate::{buddy, frame, vmap};
 use alloc::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::ptr;
@@ -257,7 +257,7 @@ fn spill_half(class: usize) {
 #[cold]
 #[inline(never)]
 pub(crate) fn give_back() -> usize {
-    let mut frames = 0;
+    let mut frames = vmap::reap();
     for (class, size) in CLASSES.into_iter().enumerate() {
         let magazine = &Local::get().magazines.0[class];
         let mut depot = DEPOTS[class].lock();
@@ -313,7 +313,8 @@ fn frames(size: usize) -> usize {
     size.div_ceil(PAGE)
 }
 
-/// Whole frames: a block of the next power of two, less the tail that isn't needed.
+/// Whole frames: a block of the next power of two, less the tail that isn't needed, or scattered ones where memory has no such
+/// block. Even the smallest may have to be: a memory of which every second frame is free has no two in one piece.
 #[cold]
 fn alloc_large(size: usize, align: usize) -> *mut u8 {
     if counts() && is_to_fail() {
@@ -321,12 +322,34 @@ fn alloc_large(size: usize, align: usize) -> *mut u8 {
     }
     let wanted = frames(size.max(align));
     let order = wanted.next_power_of_two().trailing_zeros() as usize;
-    if order >= buddy::ORDERS {
-        return ptr::null_mut();
-    }
-    let Some(phys) = frame::alloc_block(order) else { return ptr::null_mut() };
+    let block = if order < buddy::ORDERS { frame::alloc_block(order) } else { None };
+    let Some(phys) = block else {
+        return if align <= PAGE { scattered(wanted) } else { ptr::null_mut() };
+    };
     free_frames(phys + (wanted * PAGE) as u64, (1 << order) - wanted);
     layout::direct(phys) as *mut u8
+}
+
+/// So many scattered frames in a row of addresses.
+#[inline(never)]
+fn scattered(frames: usize) -> *mut u8 {
+    let found = vmap::alloc(frames).or_else(|| if give_back() > 0 { vmap::alloc(frames) } else { None });
+    found.map_or(ptr::null_mut(), |address| address as *mut u8)
+}
+
+/// Takes back what [`alloc_large`] gave.
+///
+/// # Safety
+/// Nothing uses it.
+#[cold]
+#[inline(never)]
+unsafe fn free_large(address: usize, frames: usize) {
+    if vmap::contains(address) {
+        // SAFETY: the caller gives it up.
+        unsafe { vmap::free(address, frames) };
+    } else {
+        free_frames(layout::direct_phys(address), frames);
+    }
 }
 
 /// Gives back `count` frames as aligned blocks.
@@ -478,8 +501,8 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn dealloc(&self, object: *mut u8, layout: Layout) {
         let size = class_size(layout);
         if size > LARGEST {
-            free_frames(layout::direct_phys(object as usize), frames(layout.size().max(layout.align())));
-            return;
+            // SAFETY: the caller gives the object up.
+            return unsafe { free_large(object as usize, frames(layout.size().max(layout.align()))) };
         }
         // SAFETY: the caller gives the object up; it has this class's size.
         unsafe { put(class_of(size), object) };

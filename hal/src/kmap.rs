@@ -1,10 +1,14 @@
 //! The kernel's own mappings: the map of all RAM, kernel stacks with guard pages, device registers.
 use crate::frame::{FRAME_SIZE, Frame};
 use crate::layout::{self, AREA, AREA_SIZE, LARGE_PAGE, PAGE, pte};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Serialises changes of the kernel's page tables.
 static TABLES: spin::Mutex<()> = spin::Mutex::new(());
+
+/// Where the index of a page lies in its address, and those of the tables above, from the top.
+const PAGE_SHIFT: usize = 12;
+const TABLE_SHIFTS: [usize; 3] = [39, 30, 21];
 
 /// The table that entry `index` of `table` points to, made if it is missing.
 ///
@@ -65,6 +69,34 @@ pub unsafe fn map(mut virt: usize, mut phys: u64, mut len: usize, flags: u64) ->
     Some(())
 }
 
+/// Makes the tables that the pages from `virt` on, `len` bytes, need.
+pub fn make_tables(virt: usize, len: usize) -> Option<()> {
+    let _guard = TABLES.lock();
+    for table in (virt & !(LARGE_PAGE - 1)..virt + len).step_by(LARGE_PAGE) {
+        let mut entries = layout::direct(crate::boot::root_table()) as *mut u64;
+        for shift in TABLE_SHIFTS {
+            // SAFETY: the kernel's tables, lock held, index masked.
+            entries = unsafe { next_table(entries, table >> shift & 511)? };
+        }
+    }
+    Some(())
+}
+
+/// The last-level entry of `virt`.
+///
+/// # Safety
+/// Its tables were made. Changes are those that [`map`] may make, by the owner of the address.
+pub unsafe fn entry<'a>(virt: usize) -> &'a AtomicU64 {
+    let mut table = layout::direct(crate::boot::root_table());
+    for shift in TABLE_SHIFTS {
+        // SAFETY: the kernel's tables are RAM in the direct map and stay for ever; the index is masked.
+        let next = unsafe { &*(table as *const AtomicU64).add(virt >> shift & 511) }.load(Ordering::Relaxed);
+        table = layout::direct(next & pte::ADDRESS);
+    }
+    // SAFETY: as above.
+    unsafe { &*(table as *const AtomicU64).add(virt >> PAGE_SHIFT & 511) }
+}
+
 /// The next unused address of the area.
 static AREA_NEXT: AtomicUsize = AtomicUsize::new(AREA);
 
@@ -106,14 +138,37 @@ pub fn alloc_stack(size: usize) -> Option<usize> {
             return Some(top);
         }
     }
-    let base = reserve(size + PAGE)? + PAGE;
-    for page in (0..size).step_by(FRAME_SIZE) {
-        let phys = Frame::alloc()?.into_phys();
+    // What can fail comes first: nothing is lost then.
+    let mut frames = [const { None }; MOST_FRAMES];
+    let frames = &mut frames[..size / FRAME_SIZE];
+    for frame in &mut *frames {
+        *frame = Some(Frame::alloc()?);
+    }
+    let base = reserve_with_tables(size + PAGE)? + PAGE;
+    for (page, frame) in frames.iter_mut().filter_map(Option::take).enumerate() {
         let flags = pte::WRITE | pte::NO_EXECUTE | pte::ACCESSED | pte::DIRTY;
-        // SAFETY: fresh addresses, fresh frames.
-        unsafe { map(base + page, phys, PAGE, flags)? };
+        // SAFETY: fresh addresses with tables, fresh frames.
+        unsafe { map(base + page * PAGE, frame.into_phys(), PAGE, flags)? };
     }
     Some(base + size)
+}
+
+/// Frames of the largest stack.
+const MOST_FRAMES: usize = crate::task::KERNEL_STACK_SIZE / FRAME_SIZE;
+
+/// Reserves addresses, and makes their tables. Addresses that no tables could be made for are kept for the next stack.
+fn reserve_with_tables(len: usize) -> Option<usize> {
+    /// Reserved without tables: address and length. One suffices, as its lock is held meanwhile.
+    static SPARE: spin::Mutex<Option<(usize, usize)>> = spin::Mutex::new(None);
+    let mut spare = SPARE.lock();
+    let address = match *spare {
+        Some((address, room)) if room >= len => address,
+        _ => reserve(len)?,
+    };
+    *spare = Some((address, len));
+    make_tables(address, len)?;
+    *spare = None;
+    Some(address)
 }
 
 /// Takes back a stack of the usual size.

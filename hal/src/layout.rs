@@ -15,6 +15,10 @@ pub const KERNEL_REGION_SIZE: usize = 1 << 30;
 pub const AREA: usize = 0xffff_ffff_4000_0000;
 /// Bytes of [`AREA`].
 pub const AREA_SIZE: usize = 1 << 30;
+/// Large allocations of scattered frames.
+pub const VMAP: usize = 0xffff_fffe_0000_0000;
+/// Bytes of [`VMAP`].
+pub const VMAP_SIZE: usize = 4 << 30;
 /// All RAM is mapped somewhere from here, at a multiple of 1 GiB.
 pub const DIRECT_REGION: usize = 0xffff_8000_0000_0000;
 /// Bits of the random choice of that multiple: 64 TiB.

@@ -61,6 +61,7 @@ mod topology;
 mod trap;
 pub mod user;
 pub mod vdso;
+mod vmap;
 mod x86;
 
 #[doc(hidden)]

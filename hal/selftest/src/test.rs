@@ -11,6 +11,7 @@ use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use hal::call::Call;
 use hal::context::{Fault, UserContext};
+use hal::dma::DmaRegion;
 use hal::frame::Frame;
 use hal::kernel::{HasTask, Kernel};
 use hal::paging::{AddressSpace, Prot};
@@ -83,8 +84,18 @@ fn schedule(stays: Option<&Arc<Thread>>) {
     }
 }
 
+/// What a CPU other than the first is to do when it is idle.
+static JOB: spin::Mutex<Option<fn()>> = spin::Mutex::new(None);
+
+fn take_job() -> Option<fn()> {
+    if hal::cpu::id() == 0 { None } else { JOB.lock().take() }
+}
+
 fn idle_loop(until_done: bool) {
     loop {
+        if let Some(job) = take_job() {
+            job();
+        }
         let next = READY.lock().pop_front();
         if let Some(next) = next {
             if let Some(space) = &next.space {
@@ -97,7 +108,9 @@ fn idle_loop(until_done: bool) {
             return;
         }
         hal::cpu::wait_for_interrupt(|| {
-            READY.lock().is_empty() && !(until_done && LIVE.load(Ordering::Acquire) == 0)
+            READY.lock().is_empty()
+                && JOB.lock().is_none()
+                && !(until_done && LIVE.load(Ordering::Acquire) == 0)
         });
     }
 }
@@ -197,7 +210,9 @@ impl Kernel for Test {
         say!("{cpus} CPUs");
         if cpus > 1 {
             many_cpus();
+            hand_over_memory();
         }
+        scattered_memory();
         time_passes();
         let failed = FAILED.load(Ordering::Relaxed);
         say!("{}", if failed { "some tests FAILED" } else { "all passed" });
@@ -354,6 +369,111 @@ fn basics() {
             frame.is_unique()
         }
     );
+}
+
+/// Takes memory until half of it is free and no two frames of that lie side by side.
+fn fragment() -> (Vec<Frame>, Vec<DmaRegion>) {
+    let mut held = Vec::with_capacity(hal::frame::counts().0);
+    // More than the pairs of frames that are kept for the kernel.
+    let mut pairs = Vec::with_capacity(1024);
+    held.extend(core::iter::from_fn(Frame::alloc));
+    held.retain(|frame| frame.phys() / 4096 % 2 == 1);
+    pairs.extend(core::iter::from_fn(|| DmaRegion::alloc(2 * 4096)).take(1024));
+    (held, pairs)
+}
+
+/// Waits until so many frames are free: those that were freed come back when every CPU has dropped its translations.
+fn has_free(frames: usize) -> bool {
+    let deadline = hal::time::now_ns() + PATIENCE;
+    while hal::frame::counts().0 < frames && hal::time::now_ns() < deadline {
+        hal::cpu::relax();
+    }
+    hal::frame::counts().0 >= frames
+}
+
+/// `len` words that tell the round and their place. `None`: out of memory.
+fn words(len: usize, round: u64) -> Option<Vec<u64>> {
+    let mut words = Vec::new();
+    words.try_reserve_exact(len).ok()?;
+    words.extend((0..len as u64).map(|place| place ^ round << 32));
+    Some(words)
+}
+
+fn are_of(words: &[u64], round: u64) -> bool {
+    words.iter().zip(0..).all(|(word, place)| *word == place ^ round << 32)
+}
+
+/// Frames that tables and the CPUs' own lists may have kept.
+const KEPT: usize = 80;
+
+fn scattered_memory() {
+    const WORDS: usize = (8 << 20) / size_of::<u64>();
+    let held = fragment();
+    let before = hal::frame::counts().0;
+    let ok = (0..4).all(|round| {
+        let ok = words(WORDS, round).is_some_and(|words| are_of(&words, round));
+        ok && has_free(before - KEPT)
+    });
+    check!("8 MiB of scattered frames, which come back", ok);
+    let mut most = Vec::<u8>::new();
+    check!("more than there is is refused", most.try_reserve_exact(before * 4096).is_err());
+    check!("nothing of it is kept", has_free(before - KEPT));
+    drop(held);
+}
+
+/// What the first CPU hands to another, with its round.
+static HANDED: spin::Mutex<Option<(u64, Vec<u64>)>> = spin::Mutex::new(None);
+static ARE_RIGHT: AtomicBool = AtomicBool::new(true);
+const ROUNDS: u64 = 60;
+
+/// Scattered memory that one CPU writes is read and freed by another, and its addresses are used again for other frames: a
+/// translation that was not dropped would show.
+fn hand_over_memory() {
+    // Few enough for their translations to stay, but for those that are dropped.
+    const WORDS: usize = (64 << 10) / size_of::<u64>();
+    let held = fragment();
+    let before = hal::frame::counts().0;
+    ARE_RIGHT.store(true, Ordering::Relaxed);
+    *JOB.lock() = Some(|| {
+        for expected in 0..ROUNDS {
+            let (round, words) = loop {
+                if let Some(handed) = HANDED.lock().take() {
+                    break handed;
+                }
+                hal::cpu::relax();
+            };
+            if round != expected || !are_of(&words, round) {
+                ARE_RIGHT.store(false, Ordering::Relaxed);
+            }
+        }
+        LIVE.fetch_sub(1, Ordering::AcqRel);
+    });
+    LIVE.fetch_add(1, Ordering::AcqRel);
+    hal::cpu::kick(1);
+    // One frame is kept each round, so that another takes its place.
+    let mut kept = Vec::with_capacity(ROUNDS as usize);
+    for round in 0..ROUNDS {
+        kept.extend(Frame::alloc());
+        let Some(words) = words(WORDS, round) else { break };
+        let mut handed = Some((round, words));
+        while handed.is_some() {
+            let mut place = HANDED.lock();
+            if place.is_none() {
+                *place = handed.take();
+            }
+            drop(place);
+            hal::cpu::relax();
+        }
+    }
+    let deadline = hal::time::now_ns() + PATIENCE;
+    while LIVE.load(Ordering::Acquire) != 0 && hal::time::now_ns() < deadline {
+        hal::cpu::relax();
+    }
+    let done = LIVE.load(Ordering::Acquire) == 0 && kept.len() == ROUNDS as usize;
+    check!("scattered memory goes from CPU to CPU", done && ARE_RIGHT.load(Ordering::Relaxed));
+    drop(kept);
+    check!("it comes back", has_free(before - KEPT));
+    drop(held);
 }
 
 fn programs() {
