@@ -309,6 +309,9 @@ pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame) -> bool {
         crate::irq::handle(frame.vector as u8);
         return false;
     }
+    if is_wild_jump(frame) {
+        return true;
+    }
     if frame.vector == GENERAL_PROTECTION && frame.rflags & FLAG_NESTED_TASK != 0 {
         // `iretq` refuses to return from a nested task, and a patched call leaves the program's flag as it was. Whatever
         // else has faulted will fault again, without the flag.
@@ -323,6 +326,20 @@ pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame) -> bool {
         return false;
     }
     kernel_fault(frame)
+}
+
+/// True if a program in ring 0 has jumped to where it cannot execute in the kernel's half, or to what is no address (some
+/// CPUs fault before that jump, others after it). It still has its own stack, on which no instruction is fetched from the
+/// kernel but those of the entries.
+#[cfg(target_os = "none")]
+fn is_wild_jump(frame: &TrapFrame) -> bool {
+    let cannot_fetch = match frame.vector {
+        PAGE_FAULT => frame.error & INSTRUCTION_FETCH != 0,
+        // Not the sign extension of its low 48 bits.
+        GENERAL_PROTECTION => ((frame.rip << 16) as i64 >> 16) as u64 != frame.rip,
+        _ => false,
+    };
+    cannot_fetch && (frame.rsp as i64) >= 0 && crate::task::ring() == crate::task::Ring::Unikernel
 }
 
 /// Reports an exception in the kernel itself.
