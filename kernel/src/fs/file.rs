@@ -1,5 +1,6 @@
 //! What every open file can do, and the open file description that descriptors share.
 use super::mount::Place;
+use super::signal_io::{Announces, SignalIo};
 use crate::errno::{Errno, SysResult};
 use crate::ipc::epoll::{Epoll, Member};
 use crate::ipc::poll::{Events, PollSource, block_on};
@@ -30,6 +31,8 @@ pub struct OpenFile {
     free: PollSource,
     /// [`File::seekable`], asked once.
     pub seekable: bool,
+    /// The signals that announce its readiness (O_ASYNC).
+    pub signal_io: SignalIo,
     /// The epoll sets that this description is a member of; they forget it when it is closed (epoll(7)).
     watchers: Mutex<Vec<Arc<Member>>>,
 }
@@ -46,6 +49,7 @@ impl OpenFile {
             free: PollSource::new(),
             file,
             seekable,
+            signal_io: SignalIo::default(),
             watchers: Mutex::new(Vec::new()),
         })?)
     }
@@ -141,6 +145,7 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        self.signal_io.end(&*self.file);
         for member in self.watchers.get_mut().drain(..) {
             member.forget();
         }
@@ -193,6 +198,10 @@ pub trait File: Send + Sync + Any {
     /// Where changes of [`File::readiness`] are announced; `None`: always ready, and refused by epoll (EPERM).
     fn poll_source(&self) -> Option<&PollSource> {
         None
+    }
+    /// Whether signals can announce its readiness (O_ASYNC): sockets, pipes and terminals.
+    fn announces(&self) -> Announces {
+        if self.as_socket().is_some() { Announces::Yes } else { Announces::No }
     }
     /// ioctl(2).
     fn ioctl(&self, call: &Call, command: u32, argument: usize) -> SysResult {

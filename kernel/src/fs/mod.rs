@@ -14,6 +14,7 @@ mod path_cache;
 pub mod proc;
 pub mod provided;
 pub mod root;
+pub mod signal_io;
 pub mod stat;
 pub mod synthetic;
 pub mod sys;

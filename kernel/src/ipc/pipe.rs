@@ -3,6 +3,7 @@ use super::poll::{Events, PollSource, block_on_events};
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::fs::mount::Place;
+use crate::fs::signal_io::Announces;
 use crate::fs::stat;
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
@@ -360,6 +361,9 @@ impl File for PipeEnd {
             }
         }
         events
+    }
+    fn announces(&self) -> Announces {
+        Announces::Yes
     }
     fn poll_source(&self) -> Option<&PollSource> {
         Some(if self.reads { &self.pipe.readable } else { &self.pipe.writable })

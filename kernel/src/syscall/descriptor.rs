@@ -6,6 +6,7 @@ use crate::fs::file::{File, OpenFile};
 use crate::fs::locks::{self, Kind};
 use crate::fs::memory::{MemoryFile, Node};
 use crate::fs::root::nameless_fs;
+use crate::fs::signal_io::Owner;
 use crate::ipc::eventfd::EventFd;
 use crate::ipc::pipe::{Pipe, PipeEnd};
 use crate::ipc::unix;
@@ -16,7 +17,7 @@ use coracle_vfs_core::locks::Lock;
 use linux_raw_sys::general::*;
 
 /// Flags that F_SETFL changes.
-const SETTABLE: u32 = O_APPEND | FASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK;
+const SETTABLE: u32 = O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK;
 /// close_range(2): close nothing, mark for exec.
 const CLOSE_RANGE_CLOEXEC: u32 = 4;
 /// close_range(2): descriptors of threads are shared with nobody else here.
@@ -120,6 +121,8 @@ pub fn fcntl(call: &Call) -> SysResult {
             Ok((open.flags() | large) as usize)
         }
         F_SETFL => {
+            // Where no signals are sent, the flag is not kept either.
+            open.set_asynchronous(fd, argument & FASYNC != 0)?;
             let kept = open.flags() & !SETTABLE;
             open.flags.store(kept | argument & SETTABLE, core::sync::atomic::Ordering::Relaxed);
             Ok(0)
@@ -142,11 +145,25 @@ pub fn fcntl(call: &Call) -> SysResult {
             memfd_of(&open)?.add_seals(argument | writes)?;
             Ok(0)
         }
-        F_GETOWN => Ok(0),
-        F_SETOWN | F_SETSIG => Ok(0),
-        F_GETSIG => Ok(0),
+        F_GETOWN => Ok(open.signal_io.owner().number() as usize),
+        F_SETOWN => open.signal_io.set_owner(Owner::from_number(argument as i32)?).map(|()| 0),
+        F_GETOWN_EX => {
+            let (kind, id) = open.signal_io.owner().id();
+            user::write_u64(call.usize(2), u64::from(kind) | u64::from(id as u32) << 32).map(|()| 0)
+        }
+        F_SETOWN_EX => {
+            let [kind, id] = halves(user::read_u64(call.usize(2))?);
+            open.signal_io.set_owner(Owner::new(kind, id as i32)?).map(|()| 0)
+        }
+        F_GETSIG => Ok(open.signal_io.signal() as usize),
+        F_SETSIG => open.signal_io.set_signal(argument).map(|()| 0),
         _ => Err(Errno::INVAL),
     }
+}
+
+/// The members of a `struct f_owner_ex`: type and id.
+fn halves(word: u64) -> [u32; 2] {
+    [word as u32, (word >> 32) as u32]
 }
 
 fn pipe_of(open: &Arc<OpenFile>) -> Result<&Arc<Pipe>, Errno> {

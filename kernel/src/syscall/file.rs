@@ -3,6 +3,7 @@ use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access;
 use crate::fs::file::OpenFile;
+use crate::fs::signal_io::Owner;
 use crate::fs::walk::{self, Follow};
 use crate::mm::user;
 use crate::mm::user_buf::{MAX_COUNT, MAX_PIECES, Pieces, UserBuf};
@@ -13,7 +14,9 @@ use linux_raw_sys::general::{
     O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC, S_IFDIR, S_IFMT, S_IFREG, SEEK_CUR,
     SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET, SIGPIPE,
 };
-use linux_raw_sys::ioctl::{FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD};
+use linux_raw_sys::ioctl::{
+    FIOASYNC, FIOCLEX, FIOGETOWN, FIONBIO, FIONCLEX, FIONREAD, FIOSETOWN, SIOCGPGRP, SIOCSPGRP,
+};
 
 /// Bytes moved at a time between two files.
 const COPY_CHUNK: usize = 64 * 1024;
@@ -187,8 +190,15 @@ pub fn ioctl(call: &Call) -> SysResult {
             Ok(0)
         }
         FIOASYNC => {
-            // SIGIO is not sent; programs only switch it off.
-            if user::read_u32(argument)? == 0 { Ok(0) } else { Err(Errno::NOTTY) }
+            let on = user::read_u32(argument)? != 0;
+            if open.set_asynchronous(call.i32(0), on)? { Ok(0) } else { Err(Errno::NOTTY) }
+        }
+        FIOSETOWN | SIOCSPGRP if open.file.as_socket().is_some() => {
+            let owner = Owner::from_number(user::read_u32(argument)? as i32)?;
+            open.signal_io.set_owner(owner).map(|()| 0)
+        }
+        FIOGETOWN | SIOCGPGRP if open.file.as_socket().is_some() => {
+            user::write_u32(argument, open.signal_io.owner().number() as u32).map(|()| 0)
         }
         FIOCLEX | FIONCLEX => {
             call.thread().process.descriptors.set_close_on_exec(call.i32(0), command == FIOCLEX)?;

@@ -36,7 +36,7 @@ system_calls! {
     6 lstat(&path, &out) super::attributes::lstat, "all";
     7 poll(&pollfds, count, timeout_ms) super::poll::poll, "all";
     8 lseek(fd, offset, whence) super::file::lseek, "with SEEK_DATA and SEEK_HOLE";
-    16 ioctl(fd, ioctl_command, &ioctl_argument) super::file::ioctl, "FIONBIO, FIOCLEX, FIONCLEX, FIONREAD; those of terminals and sockets at their files";
+    16 ioctl(fd, ioctl_command, &ioctl_argument) super::file::ioctl, "FIONBIO, FIOASYNC, FIOCLEX, FIONCLEX, FIONREAD; those of terminals and sockets at their files";
     17 pread64(file, &bytes, len, offset) super::file::pread64, "all";
     18 pwrite64(file, &bytes, len, offset) super::file::pwrite64, "all";
     19 readv(fd, &iovecs, count) super::file::readv, "all";
@@ -47,7 +47,7 @@ system_calls! {
     32 dup(fd) -> fd super::descriptor::dup, "all";
     33 dup2(fd, new_fd) -> fd super::descriptor::dup2, "all";
     40 sendfile(file, fd, &offset_cell, len) super::file::sendfile, "from files; bytes of the image are handed over in place";
-    72 fcntl(fd, fcntl_command, fcntl_argument) -> fd super::descriptor::fcntl, "descriptors, status flags, record locks of processes and descriptions, pipe sizes, seals; no leases, no SIGIO";
+    72 fcntl(fd, fcntl_command, fcntl_argument) -> fd super::descriptor::fcntl, "descriptors, status flags, record locks of processes and descriptions, pipe sizes, seals, SIGIO and other signals (F_SETOWN, F_SETSIG); no leases";
     73 flock(fd, flock_operation) super::descriptor::flock, "all";
     74 fsync(fd) super::file::fsync, "nothing to do: files are in memory";
     75 fdatasync(fd) super::file::fsync, "as fsync";

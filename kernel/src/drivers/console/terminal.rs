@@ -2,6 +2,7 @@
 use crate::drivers::virtio::port::Port;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
+use crate::fs::signal_io::Announces;
 use crate::fs::stat::{Metadata, device_number};
 use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::mm::user_buf::UserBuf;
@@ -302,6 +303,10 @@ impl File for Terminal {
             events |= Events::IN | Events::RDNORM;
         }
         events
+    }
+
+    fn announces(&self) -> Announces {
+        Announces::ToGroup(self.state.lock().group.unwrap_or(FIRST_PROCESS))
     }
 
     fn poll_source(&self) -> Option<&PollSource> {

@@ -1,4 +1,5 @@
 //! What is told about a signal: siginfo_t (sigaction(2), `asm-generic/siginfo.h`).
+use crate::ipc::poll::Events;
 use linux_raw_sys::general as abi;
 
 /// Bytes of a siginfo_t.
@@ -46,6 +47,10 @@ impl SigInfo {
             code,
             fields: [pair(pid as u32, uid), status as u32 as u64, 0, 0],
         }
+    }
+    /// An open file became ready (F_SETSIG of fcntl(2)): `code` is POLL_IN or its like.
+    pub const fn io(signal: u32, code: u32, band: Events, fd: i32) -> Self {
+        SigInfo { signal, errno: 0, code: code as i32, fields: [band.bits() as u64, fd as u32 as u64, 0, 0] }
     }
     /// A timer of timer_create(2) went off; [`Self::with_overrun`] is added when it is delivered.
     pub const fn timer(signal: u32, timer: i32, value: u64) -> Self {
