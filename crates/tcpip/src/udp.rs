@@ -51,6 +51,8 @@ pub struct Datagram {
     pub to: Ipv4Addr,
     /// It came over the link (not the loopback).
     pub wire: bool,
+    /// When it came, in the nanoseconds of the engine's clock.
+    pub arrived: u64,
     /// Its whole length.
     pub len: usize,
     /// Bytes that the sink took.
@@ -61,6 +63,7 @@ struct Waiting<B> {
     from: (u32, u16),
     to: u32,
     wire: bool,
+    arrived: u64,
     payload: Payload<B>,
 }
 
@@ -269,16 +272,16 @@ impl<D: Device, E: Events> Stack<D, E> {
             for socket in sockets {
                 // A copy that there is no memory for is lost.
                 if let Ok(copy) = payload.try_clone() {
-                    socket.take(info, &tuple, copy);
+                    socket.take(now, info, &tuple, copy);
                 }
             }
             if let Some(socket) = last {
-                socket.take(info, &tuple, payload);
+                socket.take(now, info, &tuple, payload);
             }
             return;
         }
         match self.udp.find(&tuple, || tuple.spread(self.keys.demux)) {
-            Some(socket) => socket.take(info, &tuple, payload),
+            Some(socket) => socket.take(now, info, &tuple, payload),
             None => self.port_unreachable(now, info, &head, len),
         }
     }
@@ -492,6 +495,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                     from: nobody,
                     to: Ipv4Addr::UNSPECIFIED,
                     wire: false,
+                    arrived: 0,
                     len: 0,
                     copied: 0,
                 });
@@ -503,6 +507,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             from: SocketAddrV4::new(Ipv4Addr::from(waiting.from.0), waiting.from.1),
             to: Ipv4Addr::from(waiting.to),
             wire: waiting.wire,
+            arrived: waiting.arrived,
             len,
             copied: waiting.payload.read(len, sink),
         };
@@ -549,14 +554,14 @@ impl<D: Device, E: Events> Stack<D, E> {
 }
 
 impl<D: Device, E: Events> UdpSocket<D, E> {
-    fn take(&self, info: &Ipv4Info, tuple: &Tuple, payload: Payload<D::Buf>) {
+    fn take(&self, now: u64, info: &Ipv4Info, tuple: &Tuple, payload: Payload<D::Buf>) {
         let mut state = self.state.lock();
         let cost = payload.len() as usize + OVERHEAD;
         if state.receive_shut || !state.claimed || state.held + cost > state.options.receive_buffer {
             return;
         }
         let from = (tuple.remote, tuple.remote_port);
-        let waiting = Waiting { from, to: info.destination, wire: info.wire, payload };
+        let waiting = Waiting { from, to: info.destination, wire: info.wire, arrived: now, payload };
         if state.queue.try_push_back(waiting).is_err() {
             return;
         }

@@ -19,6 +19,10 @@ pub mod capability {
     pub const FOWNER: u32 = 3;
     /// Keeping set-group-ID of a file of a foreign group.
     pub const FSETID: u32 = 4;
+    /// Configuring the network.
+    pub const NET_ADMIN: u32 = 12;
+    /// Packets with headers of the program's making.
+    pub const NET_RAW: u32 = 13;
     /// chroot(2).
     pub const SYS_CHROOT: u32 = 18;
     /// mount(2).

@@ -2,6 +2,7 @@
 use super::address::Family;
 use super::common::Common;
 use crate::errno::Errno;
+use crate::fs::access::{capability, check_capability};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use core::sync::atomic::Ordering;
@@ -43,6 +44,9 @@ const HINTS: &[u32] = &[
     n::SO_RCVLOWAT,
 ];
 
+/// Bytes of `struct sock_txtime`: clock and flags.
+const TXTIME_BYTES: usize = 8;
+
 /// A number that a program gave as an option: an `int`, or for some options of IP a single byte.
 pub fn int(value: &[u8]) -> Result<i32, Errno> {
     match (value.first_chunk::<4>(), value) {
@@ -73,6 +77,11 @@ pub fn ttl(value: i32) -> Result<u8, Errno> {
     }
 }
 
+/// EPERM without CAP_NET_ADMIN or CAP_NET_RAW.
+fn may_be_transparent() -> Result<(), Errno> {
+    check_capability(capability::NET_ADMIN).or_else(|_| check_capability(capability::NET_RAW))
+}
+
 impl Common {
     /// Sets an option that is the same for all inet sockets. `None`: it is not.
     pub fn set(&self, level: i32, name: i32, value: &[u8]) -> Option<Result<(), Errno>> {
@@ -83,6 +92,11 @@ impl Common {
                 n::SO_RCVTIMEO_OLD | n::SO_SNDTIMEO_OLD | n::SO_RCVTIMEO_NEW | n::SO_SNDTIMEO_NEW => {
                     Some(self.set_timeout(number, value))
                 }
+                // Times of departure have no effect without a queueing discipline that minds them (tc-etf(8)).
+                n::SO_TXTIME if value.len() != TXTIME_BYTES => Some(Err(Errno::INVAL)),
+                n::SO_TXTIME => Some(remember()),
+                // It is for AF_UNIX alone.
+                n::SO_PASSSEC => Some(Err(Errno::OPNOTSUPP)),
                 // There is one interface to bind to, and the loopback.
                 n::SO_BINDTODEVICE => Some(Ok(())),
                 n::SO_TYPE | n::SO_DOMAIN | n::SO_PROTOCOL | n::SO_ERROR | n::SO_ACCEPTCONN => {
@@ -92,6 +106,8 @@ impl Common {
                 _ => None,
             },
             SOL_IP => match number {
+                // What it allows, packets for others, never reaches this machine.
+                n::IP_TRANSPARENT => Some(may_be_transparent().and_then(|()| remember())),
                 n::IP_MTU_DISCOVER
                 | n::IP_RECVERR
                 | n::IP_FREEBIND
@@ -147,6 +163,7 @@ impl Common {
                 n::IP_MULTICAST_TTL | n::IP_MULTICAST_LOOP | n::IP_MULTICAST_ALL => Some(recall(1)),
                 n::IP_RECVERR
                 | n::IP_FREEBIND
+                | n::IP_TRANSPARENT
                 | n::IP_BIND_ADDRESS_NO_PORT
                 | n::IP_RECVTOS
                 | n::IP_RECVTTL

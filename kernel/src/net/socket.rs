@@ -4,7 +4,7 @@ use crate::fs::file::{File, OpenFile};
 use crate::mm::user_buf::UserBuf;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 /// The longest name of an AF_UNIX socket: sun_path (unix(7)).
 const UNIX_NAME_MAX: usize = 108;
@@ -70,6 +70,45 @@ impl PacketInfo {
     }
 }
 
+/// Bytes of `struct in6_pktinfo` (RFC 3542, section 6.1): address and interface.
+pub const PKTINFO6_BYTES: usize = 20;
+
+/// Which way a datagram came, or is to go, in the addresses of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketInfo6 {
+    /// Its destination; for sending: the address it comes from, or unspecified.
+    pub address: Ipv6Addr,
+    /// Number of the interface; 0 for sending: whichever is right.
+    pub interface: u32,
+}
+
+impl PacketInfo6 {
+    /// From the program's bytes.
+    pub fn decode(bytes: &[u8; PKTINFO6_BYTES]) -> PacketInfo6 {
+        let (mut address, mut interface) = ([0; 16], [0; 4]);
+        address.copy_from_slice(&bytes[..16]);
+        interface.copy_from_slice(&bytes[16..]);
+        PacketInfo6 { address: Ipv6Addr::from(address), interface: u32::from_le_bytes(interface) }
+    }
+
+    /// As the program reads it.
+    pub fn encode(&self) -> [u8; PKTINFO6_BYTES] {
+        let mut bytes = [0; PKTINFO6_BYTES];
+        bytes[..16].copy_from_slice(&self.address.octets());
+        bytes[16..].copy_from_slice(&self.interface.to_le_bytes());
+        bytes
+    }
+}
+
+/// When a datagram came, in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// To be told in microseconds (SO_TIMESTAMP).
+    Micros(u64),
+    /// To be told in nanoseconds (SO_TIMESTAMPNS).
+    Nanos(u64),
+}
+
 /// Control data of sendmsg(2).
 #[derive(Default)]
 pub struct Control {
@@ -77,6 +116,10 @@ pub struct Control {
     pub rights: Rights,
     /// Which way a datagram is to go.
     pub packet_info: Option<PacketInfo>,
+    /// The same (IPV6_PKTINFO).
+    pub packet_info6: Option<PacketInfo6>,
+    /// Bytes of each datagram that a larger one is cut into (UDP_SEGMENT).
+    pub segment: Option<u16>,
 }
 
 /// What recvmsg(2) found.
@@ -93,13 +136,26 @@ pub struct Received {
     pub credentials: Option<(i32, u32, u32)>,
     /// Which way the datagram came, if IP_PKTINFO is on.
     pub packet_info: Option<PacketInfo>,
+    /// The same, if IPV6_RECVPKTINFO is on.
+    pub packet_info6: Option<PacketInfo6>,
+    /// When the datagram came, if SO_TIMESTAMP or SO_TIMESTAMPNS is on.
+    pub arrival: Option<Arrival>,
 }
 
 impl Received {
     /// `len` bytes without anything beside them.
     #[inline]
     pub fn bytes(len: usize) -> Received {
-        Received { len, from: None, flags: 0, rights: Vec::new(), credentials: None, packet_info: None }
+        Received {
+            len,
+            from: None,
+            flags: 0,
+            rights: Vec::new(),
+            credentials: None,
+            packet_info: None,
+            packet_info6: None,
+            arrival: None,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Options of TCP sockets (tcp(7), socket(7), ip(7)).
-use super::options::{SOL_IP, SOL_SOCKET, SOL_TCP, answer, buffer_size, int, ttl};
+use super::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_TCP, answer, buffer_size, int, ttl};
 use super::tcp::TcpFile;
 use crate::errno::Errno;
 use alloc::vec::Vec;
@@ -14,10 +14,16 @@ const SEND_BUFFER_TOLD: usize = 16_384;
 impl TcpFile {
     /// setsockopt(2).
     pub(super) fn set(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+        let number = name as u32;
+        // Connections go to one host (ip(7)).
+        match (level, number) {
+            (SOL_IP, n::IP_MULTICAST_TTL | n::IP_MULTICAST_IF) => return Err(Errno::INVAL),
+            (SOL_IP, n::IP_ADD_MEMBERSHIP | n::IP_DROP_MEMBERSHIP) => return Err(Errno::PROTO),
+            _ => {}
+        }
         if let Some(result) = self.common.set(level, name, value) {
             return result;
         }
-        let number = name as u32;
         match (level, number) {
             (SOL_SOCKET, n::SO_LINGER) => {
                 let word = |at: usize| {
@@ -30,10 +36,10 @@ impl TcpFile {
                 b"cubic" | b"cubic\0" => Ok(()),
                 _ => Err(Errno::NOENT),
             },
-            (SOL_TCP, n::TCP_MD5SIG | n::TCP_MD5SIG_EXT | n::TCP_ULP | n::TCP_REPAIR) => {
-                Err(Errno::NOPROTOOPT)
-            }
-            (SOL_SOCKET | SOL_IP | SOL_TCP, _) => {
+            // There are no upper-layer protocols (TLS in the kernel, MPTCP): none has the name.
+            (SOL_TCP, n::TCP_ULP) => Err(if value.is_empty() { Errno::INVAL } else { Errno::NOENT }),
+            (SOL_TCP, n::TCP_MD5SIG | n::TCP_MD5SIG_EXT | n::TCP_REPAIR) => Err(Errno::NOPROTOOPT),
+            (SOL_SOCKET | SOL_IP | SOL_IPV6 | SOL_TCP, _) => {
                 if value.len() < 4 && level != SOL_IP {
                     return Err(Errno::INVAL);
                 }
@@ -82,9 +88,18 @@ impl TcpFile {
             (SOL_TCP, n::TCP_SYNCNT) => answer(options.syn_retries as i32),
             (SOL_TCP, n::TCP_CONGESTION) => Ok(b"cubic\0\0\0\0\0\0\0\0\0\0\0".try_to_vec()?),
             (SOL_TCP, n::TCP_INFO) => Ok(encode_info(&self.socket.info()).try_to_vec()?),
-            (SOL_TCP, n::TCP_FASTOPEN | n::TCP_LINGER2 | n::TCP_WINDOW_CLAMP | n::TCP_NOTSENT_LOWAT) => {
-                answer(self.common.recall(level, name, 0))
-            }
+            (SOL_TCP, n::TCP_ULP) => Ok(Vec::new()),
+            (SOL_IP, n::IP_PKTINFO)
+            | (SOL_SOCKET, n::SO_TIMESTAMP | n::SO_TIMESTAMPNS)
+            | (SOL_IPV6, n::IPV6_RECVPKTINFO)
+            | (
+                SOL_TCP,
+                n::TCP_FASTOPEN
+                | n::TCP_FASTOPEN_CONNECT
+                | n::TCP_LINGER2
+                | n::TCP_WINDOW_CLAMP
+                | n::TCP_NOTSENT_LOWAT,
+            ) => answer(self.common.recall(level, name, 0)),
             _ => Err(Errno::NOPROTOOPT),
         }
     }
@@ -124,6 +139,15 @@ impl TcpFile {
                 self.change(&|o| o.max_segment = value as u16)
             }
             (SOL_TCP, n::TCP_DEFER_ACCEPT) => self.change(&|o| o.defer_accept = value.max(0) as u32),
+            // Without a cookie of the server, which it never has, a connect is what it always is (RFC 7413, section 4.1.2).
+            (SOL_TCP, n::TCP_FASTOPEN_CONNECT) => match (value, self.socket.info().state) {
+                (0 | 1, State::Closed) => self.common.remember(level, number as i32, value),
+                _ => Err(Errno::INVAL),
+            },
+            // A stream has no datagrams that came one way, at one time: the wish is kept.
+            (SOL_IP, n::IP_PKTINFO)
+            | (SOL_SOCKET, n::SO_TIMESTAMP | n::SO_TIMESTAMPNS)
+            | (SOL_IPV6, n::IPV6_RECVPKTINFO) => self.common.remember(level, number as i32, value),
             // Fast open is only ever an offer, and the others bound what we bound ourselves.
             (SOL_TCP, n::TCP_FASTOPEN | n::TCP_LINGER2 | n::TCP_WINDOW_CLAMP | n::TCP_NOTSENT_LOWAT) => {
                 self.common.remember(level, number as i32, value)

@@ -4,14 +4,15 @@ use super::common::{Common, errno, ioctl_answer};
 use super::engine;
 use super::interface::{Interface, Watch, poll_events};
 use super::interface_ioctl::{CARD_INDEX, LOOPBACK_INDEX, interfaces};
-use super::options::{SOL_IP, SOL_SOCKET, SOL_UDP, answer, buffer_size, int, ttl};
-use super::socket::{Control, PacketInfo, Received, Socket, SocketAddress};
+use super::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_UDP, answer, buffer_size, int, ttl};
+use super::socket::{Arrival, Control, PacketInfo, PacketInfo6, Received, Socket, SocketAddress};
 use super::stack::sent;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
+use crate::time::clock;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
@@ -19,8 +20,8 @@ use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Datagram, Error, Udp};
 use core::any::Any;
-use core::net::{Ipv4Addr, SocketAddrV4};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 
@@ -30,7 +31,7 @@ const DATAGRAM_MAX: usize = 65_507;
 const SMALL_DATAGRAM: usize = 1500;
 /// UDP_CORK, UDP_SEGMENT, UDP_GRO (linux/udp.h).
 const UDP_CORK: u32 = 1;
-const UDP_SEGMENT: u32 = 103;
+pub const UDP_SEGMENT: u32 = 103;
 const UDP_GRO: u32 = 104;
 
 /// A UDP socket.
@@ -39,14 +40,27 @@ pub struct UdpFile {
     common: Common,
     /// IP_PKTINFO.
     packet_info: AtomicBool,
+    /// IPV6_RECVPKTINFO.
+    packet_info6: AtomicBool,
+    /// SO_TIMESTAMP or SO_TIMESTAMPNS; 0: neither.
+    timestamps: AtomicU32,
+    /// UDP_SEGMENT: bytes of each datagram that a larger one is cut into; 0: none is cut.
+    segment: AtomicU16,
 }
 
 impl UdpFile {
     /// socket(2).
     pub fn new(family: Family) -> Result<Arc<UdpFile>, Errno> {
         let socket = engine().udp_socket(Watch::new()).map_err(errno)?;
-        let (common, packet_info) = (Common::new(family), AtomicBool::new(false));
-        try_arc(UdpFile { socket, common, packet_info }).map_err(|_| Errno::NOBUFS)
+        let new = UdpFile {
+            socket,
+            common: Common::new(family),
+            packet_info: AtomicBool::new(false),
+            packet_info6: AtomicBool::new(false),
+            timestamps: AtomicU32::new(0),
+            segment: AtomicU16::new(0),
+        };
+        try_arc(new).map_err(|_| Errno::NOBUFS)
     }
 
     #[inline]
@@ -54,11 +68,51 @@ impl UdpFile {
         &self.socket.events().source
     }
 
-    /// Sends one datagram: the rest of `src`. It goes as a whole or not at all, and some page of it may not be there
-    /// yet, so it is fetched before the engine is called.
+    /// Sends the rest of `src`: one datagram, or several of `segment` bytes if that is not 0 and less (UDP_SEGMENT). EMSGSIZE,
+    /// EINVAL.
     #[inline]
-    fn send_datagram(&self, src: &mut UserBuf, way: Way, nonblock: bool) -> SysResult {
+    fn send_rest(&self, src: &mut UserBuf, way: Way, segment: u16, nonblock: bool) -> SysResult {
         let len = src.remaining();
+        if segment == 0 || len <= usize::from(segment) {
+            return self.send_datagram(src, len, way, nonblock);
+        }
+        self.send_segments(src, way, usize::from(segment), nonblock)
+    }
+
+    #[cold]
+    fn send_segments(&self, src: &mut UserBuf, way: Way, segment: usize, nonblock: bool) -> SysResult {
+        /// UDP_MAX_SEGMENTS.
+        const SEGMENTS_MAX: usize = 64;
+        /// Headers of IP and UDP.
+        const HEADER_BYTES: usize = 28;
+        let len = src.remaining();
+        let to = way.to.or_else(|| self.socket.peer());
+        // A datagram to this machine meets no link.
+        let mtu = match to {
+            Some(to) if to.ip().is_loopback() => DATAGRAM_MAX + HEADER_BYTES,
+            _ => coracle_tcpip::Device::mtu(engine().device()),
+        };
+        if len > DATAGRAM_MAX {
+            return Err(Errno::MSGSIZE);
+        }
+        if len > segment * SEGMENTS_MAX || segment + HEADER_BYTES > mtu {
+            return Err(Errno::INVAL);
+        }
+        let mut done = 0;
+        while done < len {
+            match self.send_datagram(src, segment.min(len - done), way, nonblock) {
+                Ok(sent) => done += sent,
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Sends one datagram: the next `len` bytes of `src`. It goes as a whole or not at all, and some page of it may not be
+    /// there yet, so it is fetched before the engine is called.
+    #[inline]
+    fn send_datagram(&self, src: &mut UserBuf, len: usize, way: Way, nonblock: bool) -> SysResult {
         if len > DATAGRAM_MAX {
             return Err(Errno::MSGSIZE);
         }
@@ -129,8 +183,30 @@ impl UdpFile {
             from: Some(self.common.raise(datagram.from)),
             flags: if truncated { n::MSG_TRUNC } else { 0 },
             packet_info: self.packet_info.load(Ordering::Relaxed).then(|| packet_info(&datagram)),
+            packet_info6: self.packet_info6.load(Ordering::Relaxed).then(|| self.packet_info6(&datagram)),
+            arrival: self.arrival(&datagram),
             ..Received::bytes(if flags & n::MSG_TRUNC != 0 { datagram.len } else { datagram.len.min(want) })
         })
+    }
+
+    /// When a datagram came, if the program wants to know.
+    #[inline]
+    fn arrival(&self, datagram: &Datagram) -> Option<Arrival> {
+        let wanted = self.timestamps.load(Ordering::Relaxed);
+        if wanted == 0 {
+            return None;
+        }
+        let ns = datagram.arrived.wrapping_add(clock::wall_offset_ns());
+        Some(if wanted == n::SO_TIMESTAMP { Arrival::Micros(ns) } else { Arrival::Nanos(ns) })
+    }
+
+    /// Which way it came, in the addresses of an AF_INET6 socket.
+    fn packet_info6(&self, datagram: &Datagram) -> PacketInfo6 {
+        let address = match self.common.raise(SocketAddrV4::new(datagram.to, 0)) {
+            SocketAddress::Inet6(address) => *address.ip(),
+            _ => datagram.to.to_ipv6_mapped(),
+        };
+        PacketInfo6 { address, interface: packet_info(datagram).interface }
     }
 
     fn finish(&self) {
@@ -154,6 +230,19 @@ fn source(info: PacketInfo) -> Result<Option<Ipv4Addr>, Errno> {
         return Err(Errno::NODEV);
     }
     Ok((!info.local.is_unspecified()).then_some(info.local))
+}
+
+impl TryFrom<PacketInfo6> for PacketInfo {
+    type Error = Errno;
+    /// The same in IPv4; EINVAL for an address that nothing here has.
+    fn try_from(info: PacketInfo6) -> Result<PacketInfo, Errno> {
+        let local = match info.address {
+            Ipv6Addr::UNSPECIFIED => Ipv4Addr::UNSPECIFIED,
+            Ipv6Addr::LOCALHOST => Ipv4Addr::LOCALHOST,
+            other => other.to_ipv4_mapped().ok_or(Errno::INVAL)?,
+        };
+        Ok(PacketInfo { interface: info.interface, local, destination: local })
+    }
 }
 
 /// Which way a datagram came. One that went to all on the link is told of with our own address there.
@@ -182,7 +271,7 @@ impl File for UdpFile {
 
     #[inline]
     fn write(&self, src: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
-        self.send_datagram(src, Way::default(), nonblock)
+        self.send_rest(src, Way::default(), self.segment.load(Ordering::Relaxed), nonblock)
     }
 
     fn stat(&self) -> Result<Stat, Errno> {
@@ -274,11 +363,17 @@ impl Socket for UdpFile {
             None | Some(SocketAddress::Unspecified) => None,
             Some(address) => Some(self.common.to_reach(address)?),
         };
-        let from = match control.and_then(|control| control.packet_info) {
-            Some(info) => source(info)?,
-            None => None,
-        };
-        self.send_datagram(src, Way { to, from }, flags & n::MSG_DONTWAIT != 0)
+        let mut segment = self.segment.load(Ordering::Relaxed);
+        let mut from = None;
+        if let Some(control) = control {
+            segment = control.segment.unwrap_or(segment);
+            if let Some(info) = control.packet_info {
+                from = source(info)?;
+            } else if let Some(info) = control.packet_info6 {
+                from = source(info.try_into()?)?;
+            }
+        }
+        self.send_rest(src, Way { to, from }, segment, flags & n::MSG_DONTWAIT != 0)
     }
 
     #[inline]
@@ -315,13 +410,26 @@ impl Socket for UdpFile {
                 self.packet_info.store(on, Ordering::Relaxed);
                 Ok(())
             }
+            (SOL_SOCKET, n::SO_TIMESTAMP | n::SO_TIMESTAMPNS) => {
+                // One replaces the other.
+                self.timestamps.store(if on { number } else { 0 }, Ordering::Relaxed);
+                Ok(())
+            }
+            (SOL_IPV6, n::IPV6_RECVPKTINFO) => {
+                self.packet_info6.store(on, Ordering::Relaxed);
+                Ok(())
+            }
             (SOL_IP, n::IP_TOS) => set(&|o| o.tos = value as u8),
             (SOL_UDP, UDP_CORK) if !on => Ok(()),
             (SOL_UDP, UDP_GRO) => {
                 // Datagrams are never joined; a program that can take joined ones takes single ones, too.
                 self.common.remember(level, name, value)
             }
-            (SOL_UDP, UDP_SEGMENT) if value == 0 => Ok(()),
+            (SOL_UDP, UDP_SEGMENT) => {
+                let segment = u16::try_from(value).map_err(|_| Errno::INVAL)?;
+                self.segment.store(segment, Ordering::Relaxed);
+                Ok(())
+            }
             _ => Err(Errno::NOPROTOOPT),
         }
     }
@@ -347,7 +455,12 @@ impl Socket for UdpFile {
             (SOL_IP, n::IP_TTL) => answer(i32::from(options.ttl)),
             (SOL_IP, n::IP_TOS) => answer(i32::from(options.tos)),
             (SOL_IP, n::IP_PKTINFO) => answer(self.packet_info.load(Ordering::Relaxed) as i32),
-            (SOL_UDP, UDP_CORK | UDP_SEGMENT | UDP_GRO) => answer(self.common.recall(level, name, 0)),
+            (SOL_IPV6, n::IPV6_RECVPKTINFO) => answer(self.packet_info6.load(Ordering::Relaxed) as i32),
+            (SOL_SOCKET, n::SO_TIMESTAMP | n::SO_TIMESTAMPNS) => {
+                answer((self.timestamps.load(Ordering::Relaxed) == number) as i32)
+            }
+            (SOL_UDP, UDP_SEGMENT) => answer(i32::from(self.segment.load(Ordering::Relaxed))),
+            (SOL_UDP, UDP_CORK | UDP_GRO) => answer(self.common.recall(level, name, 0)),
             _ => Err(Errno::NOPROTOOPT),
         }
     }

@@ -7,9 +7,13 @@ use crate::mm::user;
 use crate::mm::user_buf::{MAX_PIECES, Pieces, UserBuf};
 use crate::net::address::ADDRESS_MAX;
 use crate::net::open;
-use crate::net::options::{SOL_IP, SOL_SOCKET, answer};
-use crate::net::socket::{Control, PKTINFO_BYTES, PacketInfo, Received, Socket, SocketAddress};
+use crate::net::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_UDP, answer};
+use crate::net::socket::{
+    Arrival, Control, PKTINFO_BYTES, PKTINFO6_BYTES, PacketInfo, PacketInfo6, Received, Socket, SocketAddress,
+};
+use crate::net::udp::UDP_SEGMENT;
 use crate::task::signal;
+use crate::time::clock;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::filled;
@@ -30,11 +34,11 @@ const SCM_RIGHTS: u32 = 1;
 const SCM_CREDENTIALS: u32 = 2;
 /// Level of control data that concerns IP (ip(7)).
 const IPPROTO_IP: u32 = SOL_IP as u32;
+const IPPROTO_IPV6: u32 = SOL_IPV6 as u32;
+const IPPROTO_UDP: u32 = SOL_UDP as u32;
 /// Bytes of `struct cmsghdr`, and its alignment.
 const CMSG_HEADER: usize = 16;
 const CMSG_ALIGN: usize = 8;
-/// Bytes of `struct ucred`.
-const UCRED_BYTES: usize = 12;
 /// `struct msghdr`: its size, and offsets of what recvmsg(2) writes.
 const MSGHDR_WORDS: usize = 7;
 const MSG_NAMELEN_AT: usize = 8;
@@ -300,6 +304,14 @@ impl Message {
                     let info: &[u8; PKTINFO_BYTES] = data.try_into().map_err(|_| Errno::INVAL)?;
                     given.packet_info = Some(PacketInfo::decode(info));
                 }
+                (IPPROTO_IPV6, n::IPV6_PKTINFO) => {
+                    let info: &[u8; PKTINFO6_BYTES] = data.try_into().map_err(|_| Errno::INVAL)?;
+                    given.packet_info6 = Some(PacketInfo6::decode(info));
+                }
+                (IPPROTO_UDP, UDP_SEGMENT) => {
+                    let bytes: [u8; 2] = data.try_into().map_err(|_| Errno::INVAL)?;
+                    given.segment = Some(u16::from_le_bytes(bytes));
+                }
                 // What else there is of other levels changes the headers of one packet, or nothing here.
                 _ => {}
             }
@@ -370,25 +382,31 @@ impl Message {
             (0, _) => (0, 0),
             given => given,
         };
-        if let Some(info) = received.packet_info {
-            if CMSG_HEADER + PKTINFO_BYTES <= room {
-                begin(&mut bytes, IPPROTO_IP, n::IP_PKTINFO, PKTINFO_BYTES)?;
-                bytes.try_extend_from_slice(&info.encode())?;
-                bytes.try_resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0)?;
-            } else {
+        let mut add = |level, kind, data: &[u8]| -> Result<(), Errno> {
+            if bytes.len() + CMSG_HEADER + data.len() > room {
                 told |= n::MSG_CTRUNC;
+                return Ok(());
             }
+            begin(&mut bytes, level, kind, data.len())?;
+            bytes.try_extend_from_slice(data)?;
+            Ok(bytes.try_resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0)?)
+        };
+        if let Some(arrival) = received.arrival {
+            let (kind, time) = match arrival {
+                Arrival::Micros(ns) => (n::SCM_TIMESTAMP, clock::to_timeval(ns)),
+                Arrival::Nanos(ns) => (n::SCM_TIMESTAMPNS, clock::to_timespec(ns)),
+            };
+            add(n::SOL_SOCKET, kind, time.map(u64::to_le_bytes).as_flattened())?;
+        }
+        if let Some(info) = received.packet_info {
+            add(IPPROTO_IP, n::IP_PKTINFO, &info.encode())?;
+        }
+        if let Some(info) = received.packet_info6 {
+            add(IPPROTO_IPV6, n::IPV6_PKTINFO, &info.encode())?;
         }
         if let Some((pid, uid, gid)) = received.credentials {
-            if CMSG_HEADER + UCRED_BYTES <= room {
-                begin(&mut bytes, n::SOL_SOCKET, SCM_CREDENTIALS, UCRED_BYTES)?;
-                bytes.try_extend_from_slice(&pid.to_le_bytes())?;
-                bytes.try_extend_from_slice(&uid.to_le_bytes())?;
-                bytes.try_extend_from_slice(&gid.to_le_bytes())?;
-                bytes.try_resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0)?;
-            } else {
-                told |= n::MSG_CTRUNC;
-            }
+            let ids = [pid as u32, uid, gid].map(u32::to_le_bytes);
+            add(n::SOL_SOCKET, SCM_CREDENTIALS, ids.as_flattened())?;
         }
         if !received.rights.is_empty() {
             let fit = room.saturating_sub(bytes.len() + CMSG_HEADER) / 4;
