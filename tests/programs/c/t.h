@@ -119,6 +119,35 @@ __attribute__((unused)) static void sleep_ms(long ms) {
     }
 }
 
+// The state of a thread of this process as in /proc/self/task/TID/stat: 'S' while it sleeps; 'X' if it is gone.
+__attribute__((unused)) static char thread_state(long tid) {
+    char path[64], text[256];
+    snprintf(path, sizeof path, "/proc/self/task/%ld/stat", tid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    char *end_of_name = strrchr(text, ')');
+    return end_of_name ? end_of_name[2] : 'X';
+}
+
+// Waits for a condition that another thread brings about, for as long as a busy machine may take.
+#define WAIT_UNTIL(cond)                                                                                         \
+    do {                                                                                                         \
+        for (int t_tries = 0; !(cond); t_tries++) {                                                              \
+            NEED(t_tries < 100000);                                                                              \
+            sleep_ms(1);                                                                                         \
+        }                                                                                                        \
+    } while (0)
+
+// Waits until a thread of this process sleeps, and still does some looks later: it is in the call it was about to make.
+__attribute__((unused)) static void wait_until_asleep(long tid) {
+    enum { LOOKS = 8 };
+    int in_a_row = 0;
+    WAIT_UNTIL((in_a_row = thread_state(tid) == 'S' ? in_a_row + 1 : 0) == LOOKS);
+}
+
 // Makes a file with this text.
 __attribute__((unused)) static void write_file(const char *path, const char *text) {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);

@@ -4,7 +4,7 @@
 
 static void *ender(void *unused) {
     (void)unused;
-    sleep_ms(20);
+    wait_until_asleep(getpid());
     puts("ending from a thread");
     _exit(17);
 }

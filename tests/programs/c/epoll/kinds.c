@@ -1,5 +1,6 @@
 // epoll on every kind of descriptor: which events each has from the start and after something happened.
 #include "net.h"
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
@@ -34,15 +35,15 @@ int main(void) {
     SHOW(events(s[0]));
     SHOW(events(t[0]));
     write(t[1], "x", 1);
-    SHOW(events_of(t[0], POLLIN, 1000));
+    SHOW(events_of(t[0], POLLIN, 60000));
     SHOW(events(t[0]));
     close(t[1]);
-    SHOW(events_of(t[0], POLLRDHUP, 1000));
+    SHOW(events_of(t[0], POLLRDHUP, 60000));
     SHOW(events(t[0]));
     int l = tcp_listener(5);
     SHOW(events(l));
     int c = tcp_connect(l);
-    SHOW(events_of(l, POLLIN, 1000));
+    SHOW(events_of(l, POLLIN, 60000));
     SHOW(events(l));
     close(c);
     int u = udp_socket();
@@ -57,7 +58,7 @@ int main(void) {
     SHOW(events(tf));
     struct itimerspec when = {.it_value = {0, 1}};
     timerfd_settime(tf, 0, &when, NULL);
-    sleep_ms(5);
+    WAIT_UNTIL(poll(&(struct pollfd){.fd = tf, .events = POLLIN}, 1, 0));
     SHOW(events(tf));
     sigset_t set;
     sigemptyset(&set);

@@ -6,7 +6,7 @@
 static int p[2];
 static void *writer(void *unused) {
     (void)unused;
-    sleep_ms(20);
+    wait_until_asleep(getpid());
     write(p[1], "x", 1);
     return NULL;
 }

@@ -8,7 +8,7 @@ static void handler(int signal) { (void)signal, caught++; }
 static pthread_t main_thread;
 static void *sender(void *unused) {
     (void)unused;
-    sleep_ms(30);
+    wait_until_asleep(getpid());
     pthread_kill(main_thread, SIGUSR1);
     return NULL;
 }
@@ -25,7 +25,7 @@ int main(void) {
     SHOW(caught);
     int ep = epoll_create1(0);
     struct epoll_event e;
-    SHOW(epoll_pwait(ep, &e, 1, 1000, &none));
+    SHOW(epoll_pwait(ep, &e, 1, -1, &none));
     SHOW(caught);
     SHOW(epoll_pwait(ep, &e, 1, 0, &none));
     main_thread = pthread_self();

@@ -5,6 +5,7 @@ static unsigned word;
 static atomic_int woken[2];
 static void *waiter(void *argument) {
     long i = (long)argument;
+    about_to_wait();
     futex(&word, FUTEX_WAIT_BITSET_PRIVATE, 0, NULL, NULL, i ? 0x2 : 0x1);
     atomic_fetch_add(&woken[i], 1);
     return NULL;
@@ -14,7 +15,7 @@ int main(void) {
     pthread_t t[4];
     for (long i = 0; i < 4; i++)
         pthread_create(&t[i], NULL, waiter, (void *)(i & 1));
-    sleep_ms(60);
+    wait_until_all_wait(4);
     SHOW(futex(&word, FUTEX_WAKE_BITSET_PRIVATE, 10, NULL, NULL, 0x4));
     SHOW(futex(&word, FUTEX_WAKE_BITSET_PRIVATE, 10, NULL, NULL, 0x2));
     pthread_join(t[1], NULL);

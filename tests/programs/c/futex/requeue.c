@@ -5,6 +5,7 @@ static unsigned a, b;
 static atomic_int woken;
 static void *waiter(void *unused) {
     (void)unused;
+    about_to_wait();
     futex(&a, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
     atomic_fetch_add(&woken, 1);
     return NULL;
@@ -14,10 +15,10 @@ int main(void) {
     pthread_t t[5];
     for (int i = 0; i < 5; i++)
         pthread_create(&t[i], NULL, waiter, NULL);
-    sleep_ms(80);
+    wait_until_all_wait(5);
     SHOW(futex(&a, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)2L, &b, 1));
     SHOW(futex(&a, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)2L, &b, 0));
-    sleep_ms(20);
+    WAIT_UNTIL(woken > 0);
     SHOW(woken);
     SHOW(futex(&b, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0));
     SHOW(futex(&a, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0));

@@ -4,6 +4,7 @@
 static unsigned word;
 static atomic_int woken;
 static void *waiter(void *operation) {
+    about_to_wait();
     while (futex(&word, (int)(long)operation, 0, NULL, NULL, 0) == -1 && errno == EINTR) {
     }
     atomic_fetch_add(&woken, 1);
@@ -16,10 +17,10 @@ int main(void) {
     pthread_t t[5];
     for (int i = 0; i < 5; i++)
         pthread_create(&t[i], NULL, waiter, (void *)(long)FUTEX_WAIT_PRIVATE);
-    sleep_ms(60);
+    wait_until_all_wait(5);
     SHOW(woken);
     SHOW(futex(&word, FUTEX_WAKE_PRIVATE, 2, NULL, NULL, 0));
-    sleep_ms(30);
+    WAIT_UNTIL(woken >= 2);
     SHOW(woken);
     SHOW(futex(&word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0));
     for (int i = 0; i < 5; i++)

@@ -7,7 +7,7 @@
 static int fd;
 static void *poster(void *unused) {
     (void)unused;
-    sleep_ms(20);
+    wait_until_asleep(getpid());
     eventfd_write(fd, 5);
     return NULL;
 }

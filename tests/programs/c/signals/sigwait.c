@@ -4,7 +4,7 @@
 
 static void *sender(void *unused) {
     (void)unused;
-    sleep_ms(20);
+    wait_until_asleep(getpid());
     kill(getpid(), SIGUSR2);
     return NULL;
 }

@@ -6,7 +6,7 @@ static volatile int count;
 static void handler(int signal) { (void)signal, count++; }
 static pthread_t main_thread;
 static void *sender(void *signal) {
-    sleep_ms(20);
+    wait_until_asleep(getpid());
     pthread_kill(main_thread, (int)(long)signal);
     return NULL;
 }

@@ -32,7 +32,7 @@ int main(void) {
     // Closing the listener resets those who wait.
     int waiting = tcp_connect(l);
     close(l);
-    events_of(waiting, POLLIN, 1000);
+    events_of(waiting, POLLIN, 60000);
     SHOW(read(waiting, b, 8));
     DONE();
 }

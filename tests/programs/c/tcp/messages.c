@@ -6,9 +6,9 @@
 static int fd[2];
 static void *later(void *unused) {
     (void)unused;
-    sleep_ms(20);
+    wait_until_asleep(getpid());
     write(fd[0], "12", 2);
-    sleep_ms(20);
+    wait_until_asleep(getpid());
     write(fd[0], "3456", 4);
     return NULL;
 }
@@ -19,7 +19,7 @@ int main(void) {
     struct msghdr m = {.msg_iov = out, .msg_iovlen = 3};
     SHOW(sendmsg(fd[0], &m, 0));
     char a[6] = {0}, b[32] = {0};
-    SHOW(events_of(fd[1], POLLIN, 1000));
+    SHOW(events_of(fd[1], POLLIN, 60000));
     SHOW(recv(fd[1], b, 3, MSG_PEEK));
     puts(b);
     int n;
@@ -48,7 +48,7 @@ int main(void) {
     SHOW(recvfrom(fd[1], b, 10, 0, (struct sockaddr *)&from, &length));
     SHOW(send(fd[0], "", 0, 0));
     write(fd[0], "dropped", 7);
-    events_of(fd[1], POLLIN, 1000);
+    events_of(fd[1], POLLIN, 60000);
     SHOW(recv(fd[1], NULL, 7, MSG_TRUNC));
     m.msg_iovlen = 2000;
     SHOW(recvmsg(fd[1], &m, 0));

@@ -11,14 +11,14 @@ int main(void) {
     SHOW((fcntl(c, F_GETFL) & O_NONBLOCK) != 0);
     int r = connect(c, ADDR(a));
     CHECK(r == 0 || errno == EINPROGRESS);
-    SHOW(events_of(c, POLLOUT, 1000));
+    SHOW(events_of(c, POLLOUT, 60000));
     int error = -1;
     socklen_t length = sizeof error;
     SHOW(getsockopt(c, SOL_SOCKET, SO_ERROR, &error, &length));
     SHOW(error);
     connect(c, ADDR(a));
     SHOW(connect(c, ADDR(a)));
-    SHOW(events_of(l, POLLIN, 1000));
+    SHOW(events_of(l, POLLIN, 60000));
     int s = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     SHOW(fcntl(s, F_GETFD));
     char b[65536] = {0};
@@ -39,11 +39,11 @@ int main(void) {
     }
     SHOW(total > 65536);
     SHOW(events_of(c, POLLOUT, 0));
-    while (got < total && events_of(s, POLLIN, 1000))
+    while (got < total && events_of(s, POLLIN, 60000))
         while ((n = read(s, b, sizeof b)) > 0)
             got += n;
     CHECK(got == total);
-    SHOW(events_of(c, POLLOUT, 1000));
+    SHOW(events_of(c, POLLOUT, 60000));
     // Nobody listens there.
     close(l);
     int refused = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -51,7 +51,7 @@ int main(void) {
     // The refusal is told at once or when it comes.
     int at_once = errno;
     CHECK(r == -1 && (at_once == EINPROGRESS || at_once == ECONNREFUSED));
-    events_of(refused, POLLOUT, 1000);
+    events_of(refused, POLLOUT, 60000);
     SHOW(getsockopt(refused, SOL_SOCKET, SO_ERROR, &error, &length));
     puts(t_errno(at_once == EINPROGRESS ? error : at_once));
     SHOW(connect(socket(AF_INET, SOCK_STREAM, 0), ADDR(a)));

@@ -45,7 +45,7 @@ static void tcp(void) {
     show("tcp, data and end", fd[0]);
     show("tcp, has shut writing down", fd[1]);
     CHECK(shutdown(fd[0], SHUT_WR) == 0);
-    sleep_ms(20);
+    NEED(events_of(fd[0], POLLHUP, 60000) && events_of(fd[1], POLLHUP, 60000));
     show("tcp, both ended", fd[0]);
     show("tcp, both ended", fd[1]);
     close(fd[0]), close(fd[1]);

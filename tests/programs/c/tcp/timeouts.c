@@ -6,7 +6,7 @@ static void handler(int signal) { (void)signal; }
 static pthread_t main_thread;
 static void *sender(void *unused) {
     (void)unused;
-    sleep_ms(30);
+    wait_until_asleep(getpid());
     pthread_kill(main_thread, SIGUSR1);
     return NULL;
 }

@@ -5,19 +5,19 @@
 static int l, fd[2];
 static void *connects(void *unused) {
     (void)unused;
-    sleep_ms(30);
+    wait_until_asleep(getpid());
     close(tcp_connect(l));
     return NULL;
 }
 static void *shuts(void *unused) {
     (void)unused;
-    sleep_ms(30);
+    wait_until_asleep(getpid());
     shutdown(fd[0], SHUT_RDWR);
     return NULL;
 }
 static void *shuts_listener(void *unused) {
     (void)unused;
-    sleep_ms(30);
+    wait_until_asleep(getpid());
     shutdown(l, SHUT_RDWR);
     return NULL;
 }

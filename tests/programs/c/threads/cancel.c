@@ -3,10 +3,13 @@
 #include <pthread.h>
 
 static volatile int cleaned;
+// The id of the thread that is about to wait.
+static volatile long started;
 static void cleanup(void *argument) { cleaned += (int)(long)argument; }
 static void *sleeper(void *unused) {
     (void)unused;
     pthread_cleanup_push(cleanup, (void *)1);
+    started = syscall(SYS_gettid);
     for (;;)
         sleep(100);
     pthread_cleanup_pop(0);
@@ -15,6 +18,7 @@ static void *sleeper(void *unused) {
 static void *spinner(void *unused) {
     (void)unused;
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+    started = syscall(SYS_gettid);
     for (;;) {
     }
     return NULL;
@@ -29,6 +33,7 @@ static void *stubborn(void *unused) {
 }
 static void *reader(void *fd) {
     char c;
+    started = syscall(SYS_gettid);
     read((int)(long)fd, &c, 1);
     return NULL;
 }
@@ -41,12 +46,14 @@ static long end(pthread_t t) {
 int main(void) {
     pthread_t t;
     pthread_create(&t, NULL, sleeper, NULL);
-    sleep_ms(20);
+    WAIT_UNTIL(started);
+    wait_until_asleep(started);
     SHOW_ERROR(pthread_cancel(t));
     SHOW(end(t));
     SHOW(cleaned);
+    started = 0;
     pthread_create(&t, NULL, spinner, NULL);
-    sleep_ms(20);
+    WAIT_UNTIL(started);
     SHOW_ERROR(pthread_cancel(t));
     SHOW(end(t));
     pthread_create(&t, NULL, stubborn, NULL);
@@ -55,8 +62,10 @@ int main(void) {
     SHOW(end(t));
     int p[2];
     NEED(pipe(p) == 0);
+    started = 0;
     pthread_create(&t, NULL, reader, (void *)(long)p[0]);
-    sleep_ms(10);
+    WAIT_UNTIL(started);
+    wait_until_asleep(started);
     SHOW_ERROR(pthread_cancel(t));
     SHOW(end(t));
     DONE();
