@@ -7,6 +7,7 @@ use xtask::system_calls::SystemCall;
 use crate::encode::{MAX_CALLS, MAX_THREADS};
 use crate::kinds::{Maker, given_kind};
 use crate::program::{Call, Program, Source, Value};
+use crate::scenes::{self, Stage};
 
 /// Calls that are left out, since they do what they should: end the machine.
 const LEFT_OUT: &[&str] = &["reboot"];
@@ -15,6 +16,8 @@ const NEW_CALLS: usize = 24;
 /// Of so many calls, one is made many times, and how often at most.
 const REPEATED_ONE_IN: u32 = 40;
 const MAX_TIMES: u32 = 20_000;
+/// Of so many new programs, one begins with a scene.
+const SCENE_ONE_IN: u32 = 4;
 /// Of so many programs, one runs as root.
 const ROOT_ONE_IN: u32 = 2;
 
@@ -73,12 +76,25 @@ impl Generator {
     fn fresh(&mut self) -> Program {
         let threads = if self.rng.bool() { 1 } else { 1 + self.rng.usize(..MAX_THREADS) };
         let mut program = Program { root: self.rng.u32(..ROOT_ONE_IN) == 0, threads, calls: Vec::new() };
+        if self.rng.u32(..SCENE_ONE_IN) == 0 {
+            self.add_scene(&mut program);
+        }
         for _ in 0..self.rng.usize(2..=NEW_CALLS) {
             let at = program.calls.len();
             let call = self.call(&program, at);
             program.calls.push(call);
         }
         program
+    }
+
+    /// Lets a scene follow what a program does.
+    fn add_scene(&mut self, program: &mut Program) {
+        let number = |name: &str| self.calls.iter().find(|call| call.name == name).map(|call| call.number);
+        let stage = Stage { start: program.calls.len(), number: &number };
+        let scene = scenes::any(&mut self.rng, &stage);
+        if program.calls.len() + scene.len() <= MAX_CALLS {
+            program.calls.extend(scene);
+        }
     }
 
     /// Results that a call at index `at` can use.
@@ -144,7 +160,8 @@ impl Generator {
                 program.calls[self.rng.usize(..len)].thread = self.rng.usize(..program.threads.max(1))
             }
             9 => program.root = !program.root,
-            10 => append(program, other),
+            10 if self.rng.bool() => append(program, other),
+            10 => self.add_scene(program),
             11 if len > 0 => {
                 let times = if self.rng.bool() { self.times() } else { 1 };
                 program.calls[self.rng.usize(..len)].times = times;
@@ -231,6 +248,21 @@ mod tests {
             let program = generator.next(&corpus);
             assert!(is_well_formed(&program), "{program}");
             corpus.push(program);
+        }
+    }
+
+    #[test]
+    fn scenes_are_of_calls_as_the_table_has_them() {
+        let mut generator = generator(9);
+        for _ in 0..200 {
+            let mut program = Program { threads: 1, ..Program::default() };
+            generator.add_scene(&mut program);
+            generator.add_scene(&mut program);
+            assert!(!program.calls.is_empty() && is_well_formed(&program), "{program}");
+            for made in &program.calls {
+                let call = generator.calls.iter().find(|call| call.number == made.number).expect("a call");
+                assert_eq!(call.arguments.len(), made.arguments.len(), "{}", made.name);
+            }
         }
     }
 

@@ -15,6 +15,7 @@ mod generate;
 mod guest;
 mod kinds;
 mod program;
+mod scenes;
 mod symbols;
 
 use std::path::{Path, PathBuf};

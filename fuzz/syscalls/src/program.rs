@@ -76,16 +76,7 @@ impl Program {
     /// Applies `change` to every use of a result; a use for which it returns `None` becomes the number -1.
     pub fn map_sources(&mut self, change: impl Fn(Source) -> Option<Source>) {
         for call in &mut self.calls {
-            for value in &mut call.arguments {
-                match value {
-                    Value::Number(_) => {}
-                    Value::Result(source) => match change(*source) {
-                        Some(changed) => *source = changed,
-                        None => *value = Value::Number(u64::MAX),
-                    },
-                    Value::Memory(fields) => map_fields(fields, &change),
-                }
-            }
+            call.map_sources(&change);
         }
     }
 
@@ -105,6 +96,22 @@ impl Program {
             Some(if source.call >= index { Source { call: source.call + 1, ..source } } else { source })
         });
         self.calls.insert(index, call);
+    }
+}
+
+impl Call {
+    /// The same for one call.
+    pub fn map_sources(&mut self, change: &impl Fn(Source) -> Option<Source>) {
+        for value in &mut self.arguments {
+            match value {
+                Value::Number(_) => {}
+                Value::Result(source) => match change(*source) {
+                    Some(changed) => *source = changed,
+                    None => *value = Value::Number(u64::MAX),
+                },
+                Value::Memory(fields) => map_fields(fields, change),
+            }
+        }
     }
 }
 
