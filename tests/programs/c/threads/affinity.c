@@ -4,10 +4,13 @@
 #include <sched.h>
 #include <sys/resource.h>
 
+// The CPUs that the program may run on, which need not be all of the machine's, nor its first.
+static int cpus[CPU_SETSIZE], cpu_count;
+
 static void *wander(void *start) {
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN), elsewhere = 0;
+    long elsewhere = 0;
     for (long i = 0; i < 2000; i++) {
-        int cpu = (int)(((long)start + i) % cpus);
+        int cpu = cpus[((long)start + i) % cpu_count];
         cpu_set_t one;
         CPU_ZERO(&one);
         CPU_SET(cpu, &one);
@@ -21,13 +24,15 @@ int main(void) {
     CPU_ZERO(&set);
     SHOW(sched_getaffinity(0, sizeof set, &set));
     SHOW(CPU_COUNT(&set) >= 1);
-    SHOW(CPU_ISSET(0, &set));
-    SHOW(CPU_COUNT(&set) == sysconf(_SC_NPROCESSORS_ONLN));
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &set))
+            cpus[cpu_count++] = cpu;
+    SHOW(cpu_count >= 1 && cpu_count <= sysconf(_SC_NPROCESSORS_CONF));
     cpu_set_t one;
     CPU_ZERO(&one);
-    CPU_SET(0, &one);
+    CPU_SET(cpus[0], &one);
     SHOW(sched_setaffinity(0, sizeof one, &one));
-    SHOW(sched_getcpu());
+    SHOW(sched_getcpu() == cpus[0]);
     sched_getaffinity(0, sizeof one, &one);
     SHOW(CPU_COUNT(&one));
     SHOW(sched_setaffinity(0, sizeof set, &set));

@@ -126,15 +126,29 @@ static void circles(int rounds) {
     SHOW(rounds);
 }
 
+// Whether limits of users hold for the program: not with CAP_SYS_RESOURCE or CAP_SYS_ADMIN, which root may lack.
+static bool is_limited(void) {
+    enum { CAP_SYS_ADMIN = 21, CAP_SYS_RESOURCE = 24 };
+    char line[256];
+    unsigned long long effective = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+    NEED(status != NULL);
+    while (fgets(line, sizeof line, status))
+        sscanf(line, "CapEff: %llx", &effective);
+    fclose(status);
+    return !(effective & (1ULL << CAP_SYS_ADMIN | 1ULL << CAP_SYS_RESOURCE));
+}
+
 static void limit(void) {
     struct rlimit files = {32, 32};
     int s[2];
+    bool unlimited = !is_limited();
     NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0);
     NEED(setrlimit(RLIMIT_NOFILE, &files) == 0);
     int privileged = 0;
     while (privileged < 50 && send_fd(s[0], 0) == 1)
         privileged++;
-    SHOW(privileged);
+    SHOW(unlimited ? privileged == 50 : privileged < 50);
     while (receive_fd(s[1]) >= 0 || errno == EMFILE)
         for (int fd = 16; fd < 32; fd++)
             close(fd);
