@@ -3,6 +3,7 @@ use crate::layout::LARGE_PAGE;
 use crate::mmio::Mmio;
 use crate::port;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use core::ops::Range;
 use spin::{Mutex, Once};
 
@@ -89,9 +90,9 @@ impl Ecam {
         let known = self.pieces.iter().position(|(known, _)| *known == number);
         let index = known.unwrap_or(self.pieces.len());
         if known.is_none() {
-            self.pieces.try_reserve(1).ok()?;
+            self.pieces.make_room(1).ok()?;
             let at = self.base + u64::from(number) * LARGE_PAGE as u64;
-            self.pieces.push((number, Mmio::map(at, LARGE_PAGE)?));
+            self.pieces.push_reserved((number, Mmio::map(at, LARGE_PAGE)?));
         }
         Some(&self.pieces.get(index)?.1)
     }
