@@ -54,6 +54,9 @@ static void signals(void) {
     CHECK(came > 0 && handled == came);
 }
 
+// A child that crashes does not say whether its n-th allocation failed: the report of a crash makes fewer.
+enum { ENOUGH = 60 };
+
 // Runs `work` in a child in which the n-th allocation fails, for every n; `is_right` judges its status.
 static void try_in_child(const char *name, void (*work)(void), bool (*is_right)(int status)) {
     for (long nth = 1;; nth++) {
@@ -81,8 +84,7 @@ static void try_in_child(const char *name, void (*work)(void), bool (*is_right)(
             t_failures++;
         }
         injected++;
-        // A child that crashes does not tell; twenty allocations are more than its report makes.
-        if ((told == 1 && !failed) || nth == 60)
+        if ((told == 1 && !failed) || nth == ENOUGH)
             return;
     }
 }
