@@ -152,6 +152,8 @@ pub struct Weather {
     pub lose: u32,
     pub repeat: u32,
     pub corrupt: u32,
+    /// How often memory is low while a frame is received; for the whole process, so for a test that runs alone.
+    pub low: u32,
     /// Fixed delay, and up to so much more at random (which reorders), ns.
     pub delay: u64,
     pub jitter: u64,
@@ -250,7 +252,14 @@ impl Net {
         {
             self.flying.pop();
             let wire = self.frames[place / 2].take().unwrap();
+            let is_low = self.weather.low > 0 && self.rng.chance(self.weather.low);
+            if is_low {
+                coracle_fallible::set_low(true);
+            }
             self.hosts[place % 2].receive(self.now, rx(&wire));
+            if is_low {
+                coracle_fallible::set_low(false);
+            }
         }
         if self.flying.is_empty() {
             self.frames.clear();
@@ -338,4 +347,66 @@ fn log(now: u64, host: usize, wire: &Wire) {
     } else {
         println!("{:>12.3} {} {} bytes", now as f64 / 1e6, if host == 0 { "->" } else { "<-" }, b.len());
     }
+}
+
+/// Sends `total` bytes each way at once, reading in odd amounts; gives the time it took.
+pub fn transfer(net: &mut Net, total: usize) -> u64 {
+    let (client, server, _listener) = net.connect(80);
+    let start = net.now;
+    let sockets = [client, server];
+    let mut sent = [0usize; 2];
+    let mut got = [0usize; 2];
+    let mut closed = [false; 2];
+    let mut ended = [false; 2];
+    for _ in 0..4_000_000 {
+        for host in 0..2 {
+            while sent[host] < total {
+                let want = (1 + net.rng.below(20_000) as usize).min(total - sent[host]);
+                let bytes: Vec<u8> = (sent[host]..sent[host] + want).map(|i| byte(host as u64, i)).collect();
+                match net.send(host, &sockets[host], &bytes) {
+                    Ok(n) => sent[host] += n,
+                    Err(Error::WouldBlock) => break,
+                    Err(error) => panic!("send: {error}"),
+                }
+            }
+            if sent[host] == total && !closed[host] {
+                closed[host] = true;
+                net.hosts[host].tcp_shutdown(&sockets[host], net.now, Shutdown::Write).unwrap();
+            }
+            loop {
+                let want = 1 + net.rng.below(30_000) as usize;
+                match net.recv(host, &sockets[host], want) {
+                    Ok(bytes) if bytes.is_empty() => {
+                        ended[host] = true;
+                        break;
+                    }
+                    Ok(bytes) => {
+                        for b in bytes {
+                            assert_eq!(b, byte(1 - host as u64, got[host]), "host {host} at {}", got[host]);
+                            got[host] += 1;
+                        }
+                    }
+                    Err(Error::WouldBlock) => break,
+                    Err(error) => panic!("recv: {error} after {} of {total}", got[host]),
+                }
+            }
+        }
+        if ended == [true; 2] {
+            assert_eq!(got, [total; 2]);
+            let took = net.now - start;
+            net.run(200 * SECOND);
+            for (host, socket) in sockets.iter().enumerate() {
+                net.hosts[host].tcp_close(socket, net.now);
+                assert_eq!(socket.info().state, State::Closed);
+            }
+            return took;
+        }
+        assert!(
+            net.step(u64::MAX),
+            "stalled: sent {sent:?} got {got:?} {:#?} {:#?}",
+            sockets[0].info(),
+            sockets[1].info()
+        );
+    }
+    panic!("no end: sent {sent:?} got {got:?}");
 }
