@@ -1,12 +1,13 @@
 # Two commands: `make demo` shows Coracle at work, `make test` tests everything.
 # Each installs what it needs first (`make deps` alone does only that).
 
-.PHONY: help deps build demo test test-kvm test-soak fuzz-syscalls bench doc clean
+.PHONY: help deps build demo test test-kvm bench-kvm test-soak fuzz-syscalls bench doc clean
 
 help:
 	@echo 'make demo    boot memcached as a unikernel and talk to it'
 	@echo 'make test    check and test everything'
 	@echo 'make test-kvm  boot test programs under KVM on an emulated CPU (downloads a kernel, takes 10 to 30 minutes)'
+	@echo 'make bench-kvm  count VM exits there (takes minutes for each machine)'
 	@echo 'make test-soak    all that once stopped a guest, in a loop for DURATION seconds (3600)'
 	@echo 'make fuzz-syscalls    fuzz the system calls for an hour, in guests'
 	@echo 'make bench   measure against a Linux guest'
@@ -30,6 +31,10 @@ test: deps
 # A part of a test's name goes into ARGS: make test-kvm ARGS=signals
 test-kvm: build
 	@scripts/cargo.sh run --release --package coracle-tests --bin kvm -- test $(ARGS)
+
+# A part of a machine's name goes into ARGS: make bench-kvm ARGS=protected_q35
+bench-kvm: build
+	@scripts/cargo.sh run --release --package coracle-tests --bin kvm -- bench $(ARGS)
 
 # make test-soak DURATION=600 ends after ten minutes.
 test-soak: deps

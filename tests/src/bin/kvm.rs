@@ -1,11 +1,13 @@
-//! `make test-kvm`: guests under real KVM, in QEMU's emulated SVM (see `coracle_tests::nested`).
-use coracle_tests::nested::{run, selection};
+//! `make test-kvm` and `make bench-kvm`: guests under real KVM, in QEMU's emulated SVM (see `coracle_tests::nested`).
+use coracle_tests::nested::{count, machines, run, selection};
 use coracle_tests::outcome::compare;
 use coracle_tests::{linux, paths};
 use std::process::ExitCode;
 use std::time::Instant;
 
-const USAGE: &str = "usage: kvm test [PART OF A NAME]";
+const USAGE: &str = "usage: kvm test|bench [PART OF A NAME]";
+/// What `bench` counts on unless it is told otherwise.
+const MACHINES: &str = "unikernel";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -13,6 +15,8 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["test"] => test(""),
         ["test", filter] => test(filter),
+        ["bench"] => bench(MACHINES),
+        ["bench", filter] => bench(filter),
         _ => Err(USAGE.into()),
     };
     match done {
@@ -55,4 +59,24 @@ fn test(filter: &str) -> Result<(), String> {
     println!("test result: {passed} passed; {} failed; {} s", failed.len(), start.elapsed().as_secs());
     ended?;
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
+}
+
+/// Counts VM exits while memcached boots, serves and idles, and prints a table.
+fn bench(filter: &str) -> Result<(), String> {
+    paths::coracle();
+    let chosen = machines(filter);
+    if chosen.is_empty() {
+        return Err(format!("no machine's name has {filter}"));
+    }
+    println!("| machine | per | exits | to user space | by reason |\n|---|---|---|---|---|");
+    count(&chosen, |machine, rows| {
+        for row in rows {
+            let digits = if row.exits < 100.0 { 2 } else { 0 };
+            let reasons: Vec<String> =
+                row.reasons.iter().map(|(name, exits)| format!("{name} {exits:.digits$}")).collect();
+            let (name, phase, exits, user) = (&machine.name, &row.phase, row.exits, row.user);
+            let reasons = reasons.join(", ");
+            println!("| {name} | {phase} | {exits:.digits$} | {user:.digits$} | {reasons} |");
+        }
+    })
 }

@@ -19,11 +19,11 @@ const FIRMWARE: [(&str, &[&str]); 2] = [
 /// How long a guest may take, in seconds of the first level.
 const LIMIT: u32 = 90;
 
-/// Writes the part of the initramfs that all runs share: programs, libraries, modules.
+/// Writes the part of the initramfs that all runs share: programs, libraries, KVM's modules and these.
 ///
 /// # Errors
 /// If something that it is made of is missing.
-pub fn base(kernel: &Kernel) -> Result<Vec<u8>, String> {
+pub fn base(kernel: &Kernel, modules: &[&str]) -> Result<Vec<u8>, String> {
     let mut archive = Archive::default();
     for folder in ["/dev", "/proc", "/sys", "/tmp", "/bin", "/guests", "/usr/bin"] {
         archive.directory(folder);
@@ -36,7 +36,7 @@ pub fn base(kernel: &Kernel) -> Result<Vec<u8>, String> {
     for file in files {
         archive.host(&file, &file.to_string_lossy()).map_err(|e| format!("{e:#}"))?;
     }
-    for name in MODULES {
+    for name in MODULES.iter().chain(modules) {
         let file = packages::module(&kernel.modules, name)?;
         archive.host(&file, &format!("/modules/{name}.ko")).map_err(|e| format!("{e:#}"))?;
     }
@@ -60,20 +60,7 @@ pub fn run(guests: &[Guest]) -> Result<Vec<u8>, String> {
 /// The script. What a guest said goes to the second serial port: a line `@@NUMBER STATUS LENGTHS`, then its standard
 /// output and its control channel, each as long as the line says.
 fn script(guests: &[Guest]) -> String {
-    let mut text = String::from(
-        "#!/bin/busybox sh
-/bin/busybox --install -s /bin
-export PATH=/bin:/usr/bin
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs devtmpfs /dev
-exec </dev/null
-stty -F /dev/ttyS1 raw -echo
-",
-    );
-    for module in MODULES {
-        let _ = writeln!(text, "insmod /modules/{module}.ko");
-    }
+    let mut text = prologue(&[]);
     text.push_str(
         "end() {
   echo \"@@$1 $2 $(wc -c </tmp/out) $(wc -c </tmp/control)\" >/dev/ttyS1
@@ -86,5 +73,24 @@ stty -F /dev/ttyS1 raw -echo
         let _ = writeln!(text, ": >/tmp/control\ntimeout {LIMIT} {command} >/tmp/out 2>&1\nend {number} $?");
     }
     text.push_str("poweroff -f\n");
+    text
+}
+
+/// What each script begins with: it mounts file systems and loads KVM's modules and these.
+pub fn prologue(modules: &[&str]) -> String {
+    let mut text = String::from(
+        "#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin:/usr/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+exec </dev/null
+stty -F /dev/ttyS1 raw -echo
+",
+    );
+    for module in MODULES.iter().chain(modules) {
+        let _ = writeln!(text, "insmod /modules/{module}.ko");
+    }
     text
 }

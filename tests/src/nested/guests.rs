@@ -19,10 +19,14 @@ pub struct Guest {
     pub kind: &'static str,
 }
 
-/// QEMU's options for a machine type.
-fn machine(kind: &str) -> &'static str {
+/// QEMU's options for a machine type: `microvm` as `coracle run` makes it or `microvm-mmio` without PCI Express; `q35`.
+pub fn machine(kind: &str) -> &'static str {
     match kind {
         "microvm" => "-machine microvm,acpi=on,pcie=on,rtc=on,pit=off,pic=off,isa-serial=on -bios qboot.rom",
+        "microvm-mmio" => {
+            "-machine microvm,acpi=off,rtc=on,pit=off,pic=off,isa-serial=on,auto-kernel-cmdline=on \
+             -global virtio-mmio.force-legacy=false"
+        }
         _ => "-machine q35 -vga none",
     }
 }

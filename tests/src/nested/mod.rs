@@ -8,10 +8,12 @@
 #[path = "../../../bench/src/cpio.rs"]
 #[allow(dead_code, reason = "the bench makes links, too")]
 mod cpio;
+mod exits;
 mod first_level;
 mod guests;
 mod packages;
 mod run;
 
+pub use exits::{Row, Served, count, machines};
 pub use guests::{Guest, selection};
 pub use run::run;

@@ -27,10 +27,10 @@ pub fn run(guests: &[Guest], mut each: impl FnMut(usize, Outcome)) -> Result<(),
     let kernel = packages::kernel()?;
     let folder = paths::work().join("kvm");
     let (initramfs, log) = (folder.join("initramfs"), folder.join("first-level.log"));
-    let mut archive = first_level::base(&kernel)?;
+    let mut archive = first_level::base(&kernel, &[])?;
     archive.extend(first_level::run(guests)?);
     fs::write(&initramfs, archive).map_err(|e| e.to_string())?;
-    let mut child = start(&kernel.image, &initramfs, &log)?;
+    let mut child = start(&kernel.image, &initramfs, &log, &["-accel", "tcg,thread=multi"], "max,svm=on")?;
     let mut output = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
     // The reader ends when QEMU does, at the latest at the limit.
     let (send, receive) = mpsc::channel();
@@ -60,10 +60,19 @@ pub fn run(guests: &[Guest], mut each: impl FnMut(usize, Outcome)) -> Result<(),
 }
 
 /// Starts the first level; what its guests said comes on standard output.
-fn start(kernel: &Path, initramfs: &Path, log: &Path) -> Result<Child, String> {
+///
+/// # Errors
+/// If QEMU does not start.
+pub fn start(
+    kernel: &Path,
+    initramfs: &Path,
+    log: &Path,
+    accelerator: &[&str],
+    cpu: &str,
+) -> Result<Child, String> {
     let mut command = Command::new("qemu-system-x86_64");
     command.args("-machine q35 -smp 1 -m 2G -nodefaults -display none -no-reboot".split(' '));
-    command.args(["-accel", "tcg,thread=multi", "-cpu", "max,svm=on"]);
+    command.args(accelerator).args(["-cpu", cpu]);
     command.arg("-serial").arg(format!("file:{}", log.display())).args(["-serial", "stdio"]);
     command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
     command.args(["-append", "console=ttyS0 panic=-1 mitigations=off"]);

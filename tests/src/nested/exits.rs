@@ -1,0 +1,302 @@
+//! Counts why guests leave the CPU to the hypervisor: by the tracepoints kvm:kvm_exit and kvm:kvm_userspace_exit of the
+//! first level, while memcached boots, serves and idles.
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::cpio::Archive;
+use super::guests::machine;
+use super::{first_level, packages, run};
+use crate::matrix::Mode;
+use crate::{bare, paths, wait};
+
+/// Taps, and virtio-net in the first level's kernel, beside KVM's own modules.
+const MODULES: [&str; 5] = ["tun", "tap", "vhost_iotlb", "vhost", "vhost_net"];
+/// Time is the host's, so that guests are slow: timers go off in the midst of an operation. With `-icount shift=0` they would
+/// not, but QEMU 7.2's emulated SVM then interrupts guests that have interrupts off, and the kernel ends.
+const ACCELERATOR: [&str; 2] = ["-accel", "tcg,thread=multi"];
+/// The addresses of the first level and of a guest, and memcached's port.
+const HOST: &str = "10.77.0.1/24";
+const GUEST: &str = "10.77.0.2";
+const PORT: u16 = 11211;
+/// The loads: connections and operations.
+const LOADS: [(u32, u32); 2] = [(1, 1000), (64, 12_800)];
+/// How long a guest idles, in seconds.
+const IDLE_S: u32 = 10;
+/// How long one may take, in seconds of the host.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// A machine that memcached serves on.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// What it is called.
+    pub name: String,
+    mode: Mode,
+    kind: &'static str,
+    card: &'static str,
+    vhost: bool,
+}
+
+/// All machines whose name contains `filter`.
+pub fn machines(filter: &str) -> Vec<Served> {
+    let pci = "virtio-net-pci,disable-legacy=on,romfile=";
+    let kinds = [
+        ("microvm", "microvm", pci, false),
+        ("microvm-vhost", "microvm", pci, true),
+        ("microvm-mmio", "microvm-mmio", "virtio-net-device", false),
+        ("q35", "q35", pci, false),
+        ("q35-vhost", "q35", pci, true),
+    ];
+    let mut all = Vec::new();
+    for mode in [Mode::Unikernel, Mode::Protected] {
+        for (name, kind, card, vhost) in kinds {
+            all.push(Served { name: format!("{}_{name}", mode.name()), mode, kind, card, vhost });
+        }
+    }
+    all.retain(|served| served.name.contains(filter));
+    all
+}
+
+/// Exits by reason so far: those that KVM handles or passes on, and those that reach user space.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    all: BTreeMap<u32, u64>,
+    user: BTreeMap<u32, u64>,
+}
+
+/// What happened between two snapshots, divided by a number of operations or seconds.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What was done: `boot`, `1 connection`, `64 connections`, `idle`.
+    pub phase: String,
+    /// Exits.
+    pub exits: f64,
+    /// Of these, to user space.
+    pub user: f64,
+    /// Exits by reason, the most frequent first.
+    pub reasons: Vec<(String, f64)>,
+}
+
+/// Serves on the machines, one first level for each; `each` is given the rows of each.
+///
+/// # Errors
+/// If the first level or an image can't be made, or a guest does not serve.
+pub fn count(machines: &[Served], mut each: impl FnMut(&Served, &[Row])) -> Result<(), String> {
+    let kernel = packages::kernel()?;
+    let folder = paths::work().join("kvm");
+    let load = load(&folder)?;
+    let arguments = ["-m", "64", "-t", "1", "-u", "root"];
+    let image = bare::image("bench-kvm", Path::new("/usr/bin/memcached"), &arguments)?;
+    for served in machines {
+        let (initramfs, log) = (folder.join("bench-initramfs"), folder.join("bench-first-level.log"));
+        let mut archive = first_level::base(&kernel, &MODULES)?;
+        let mut own = Archive::default();
+        own.bytes("/init", 0o755, script(served).as_bytes());
+        own.bytes("/bin/snapshot", 0o755, SNAPSHOT.as_bytes());
+        for (file, to) in [(&load, "/bin/load"), (&image, "/guests/image")] {
+            let bytes = fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
+            own.bytes(to, 0o755, &bytes);
+        }
+        archive.extend(own.finish());
+        fs::write(&initramfs, archive).map_err(|e| e.to_string())?;
+        let said = boot(&kernel.image, &initramfs, &log)?;
+        let rows = rows(&said).ok_or_else(|| {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            format!("{}: {said}\n{}", served.name, log.lines().rev().take(5).collect::<Vec<_>>().join("\n"))
+        })?;
+        each(served, &rows);
+    }
+    Ok(())
+}
+
+/// Compiles the client.
+fn load(folder: &Path) -> Result<PathBuf, String> {
+    fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+    let output = folder.join("load");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/nested/load.c");
+    let made = Command::new("cc").args(["-O1", "-static", "-o"]).arg(&output).arg(&source).output();
+    let made = made.map_err(|e| e.to_string())?;
+    if made.status.success() { Ok(output) } else { Err(String::from_utf8_lossy(&made.stderr).into_owned()) }
+}
+
+/// Says over the second serial port what was counted so far, under a label.
+const SNAPSHOT: &str = "#!/bin/sh
+events=/sys/kernel/tracing/events/kvm
+{ echo \"@@$1\"; cat $events/kvm_exit/hist; echo @user; cat $events/kvm_userspace_exit/hist; echo @end; } >/dev/ttyS1
+";
+
+/// What the first level does.
+fn script(served: &Served) -> String {
+    let vhost = if served.vhost { ",vhost=on" } else { "" };
+    let mut text = first_level::prologue(&MODULES);
+    let _ = write!(
+        text,
+        "mount -t tracefs none /sys/kernel/tracing
+echo 'hist:keys=exit_reason:size=4096' >/sys/kernel/tracing/events/kvm/kvm_exit/trigger
+echo 'hist:keys=reason' >/sys/kernel/tracing/events/kvm/kvm_userspace_exit/trigger
+snapshot start
+qemu-system-x86_64 {machine} -accel kvm -cpu host,-xsave -smp 1 -m 128M -nodefaults -no-user-config -no-reboot \
+-display none -serial none -chardev file,id=control,path=/tmp/control \
+-device isa-debugcon,iobase=0xe9,chardev=control \
+-netdev tap,id=net,ifname=tap0,script=no,downscript=no{vhost} -device {card},netdev=net \
+-kernel /guests/image -append 'control=debugcon@0xe9 log=info mode={mode} ip={GUEST}/24' >/tmp/out 2>&1 &
+while ! ip link set tap0 up 2>/dev/null; do usleep 10000; done
+ip addr add {HOST} dev tap0
+",
+        machine = machine(served.kind),
+        card = served.card,
+        mode = served.mode.name(),
+    );
+    text.push_str(
+        "load() { /bin/load \"$@\" || { echo failed; cat /tmp/out /tmp/control; } >/dev/ttyS1; }\n",
+    );
+    let _ = writeln!(text, "load {GUEST} {PORT} 1 1 'snapshot boot' :");
+    for (connections, operations) in LOADS {
+        let _ = writeln!(
+            text,
+            "load {GUEST} {PORT} {connections} {operations} 'snapshot before-{connections}' 'snapshot after-{connections}'"
+        );
+    }
+    let _ = writeln!(text, "sleep 3\nsnapshot before-idle\nsleep {IDLE_S}\nsnapshot after-idle");
+    text.push_str("cat /tmp/control >/dev/ttyS1\necho @@@ >/dev/ttyS1\nsleep 1\npoweroff -f\n");
+    text
+}
+
+/// Boots the first level; returns what it said up to its end.
+fn boot(kernel: &Path, initramfs: &Path, log: &Path) -> Result<String, String> {
+    let mut child = run::start(kernel, initramfs, log, &ACCELERATOR, "max,svm=on,-xsave")?;
+    let output = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+    let (send, receive) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        for line in output.split(b'\n').map_while(Result::ok) {
+            if send.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                break;
+            }
+        }
+    });
+    let end = Instant::now() + LIMIT;
+    let mut said = String::new();
+    while let Ok(line) = receive.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        if line.trim_end() == "@@@" {
+            break;
+        }
+        said.push_str(&line);
+        said.push('\n');
+    }
+    wait::end(&mut child);
+    let _ = reader.join();
+    Ok(said)
+}
+
+/// The rows of a run; `None` if a snapshot is missing.
+fn rows(said: &str) -> Option<Vec<Row>> {
+    let snapshots = snapshots(said);
+    let row = |phase: &str, from: &str, to: &str, divisor: u32| {
+        let (from, to) = (snapshots.get(from)?, snapshots.get(to)?);
+        let sum = |counts: &BTreeMap<u32, u64>| counts.values().sum::<u64>();
+        let per = |before: u64, after: u64| (after - before) as f64 / f64::from(divisor);
+        let mut reasons: Vec<(String, f64)> = (to.all.iter())
+            .map(|(reason, after)| (name(*reason), per(from.all.get(reason).copied().unwrap_or(0), *after)))
+            .filter(|(_, exits)| *exits > 0.0)
+            .collect();
+        reasons.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        Some(Row {
+            phase: phase.into(),
+            exits: per(sum(&from.all), sum(&to.all)),
+            user: per(sum(&from.user), sum(&to.user)),
+            reasons,
+        })
+    };
+    let mut rows = vec![row("boot", "start", "boot", 1)?];
+    for (connections, operations) in LOADS {
+        let (before, after) = (format!("before-{connections}"), format!("after-{connections}"));
+        rows.push(row(&format!("{connections} connections, operation"), &before, &after, operations)?);
+    }
+    rows.push(row("idle, second", "before-idle", "after-idle", IDLE_S)?);
+    Some(rows)
+}
+
+/// The snapshots in what the first level said, by their labels.
+fn snapshots(said: &str) -> BTreeMap<&str, Counts> {
+    let mut found = BTreeMap::new();
+    let mut now: Option<(&str, Counts, bool)> = None;
+    for line in said.lines().map(str::trim) {
+        if let Some(label) = line.strip_prefix("@@") {
+            now = Some((label, Counts::default(), false));
+        } else if let Some((label, counts, in_user)) = &mut now {
+            if line == "@user" {
+                *in_user = true;
+            } else if line == "@end" {
+                found.insert(*label, std::mem::take(counts));
+            } else if let Some((reason, hits)) = hits(line) {
+                let map = if *in_user { &mut counts.user } else { &mut counts.all };
+                map.insert(reason, hits);
+            }
+        }
+    }
+    found
+}
+
+/// A line of a histogram: `{ exit_reason: 120 } hitcount: 7`.
+fn hits(line: &str) -> Option<(u32, u64)> {
+    let (key, hits) = line.strip_prefix('{')?.split_once("} hitcount:")?;
+    let (_, reason) = key.split_once(':')?;
+    Some((reason.trim().parse().ok()?, hits.trim().parse().ok()?))
+}
+
+/// What AMD calls a reason to leave the guest (AMD64 Architecture Programmer's Manual volume 2, appendix C).
+fn name(reason: u32) -> String {
+    let name = match reason {
+        0x40..=0x5f => return format!("exception {}", reason - 0x40),
+        0x60 => "interrupt of the host",
+        0x61 => "NMI",
+        0x64 => "interrupt window",
+        0x72 => "cpuid",
+        0x77 => "pause",
+        0x78 => "hlt",
+        0x7b => "port",
+        0x7c => "MSR",
+        0x81 => "vmmcall",
+        0x400 => "page fault or MMIO",
+        _ => return format!("{reason:#x}"),
+    };
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_are_subtracted() {
+        let snapshot = |label: &str, hlt: u32, msr: u32, user: u32| {
+            format!(
+                "@@{label}\n# event histogram\n\n{{ exit_reason:        120 }} hitcount:  {hlt}\n\
+                 {{ exit_reason: 124 }} hitcount: {msr}\nTotals:\n    Hits: 9\n@user\n\
+                 {{ reason:          6 }} hitcount:          {user}\n@end\nnoise\n"
+            )
+        };
+        let said = [
+            snapshot("start", 0, 0, 0),
+            snapshot("boot", 5, 1, 2),
+            snapshot("before-1", 10, 10, 2),
+            snapshot("after-1", 1010, 2510, 502),
+            snapshot("before-64", 1010, 2510, 502),
+            snapshot("after-64", 7410, 2510, 502),
+            snapshot("before-idle", 7410, 2510, 502),
+            snapshot("after-idle", 7420, 2510, 502),
+        ]
+        .concat();
+        let rows = rows(&said).unwrap();
+        let figures: Vec<_> = rows.iter().map(|row| (row.exits, row.user)).collect();
+        assert_eq!(figures, [(6.0, 2.0), (3.5, 0.5), (0.5, 0.0), (1.0, 0.0)]);
+        assert_eq!(rows[1].reasons, [("MSR".to_owned(), 2.5), ("hlt".to_owned(), 1.0)]);
+        assert!(super::rows(&said.replace("after-idle", "lost")).is_none());
+    }
+}
