@@ -131,7 +131,8 @@ impl Links {
         self.first_list().map(|list| self.lists[list].earliest)
     }
 
-    /// Takes the place of a timer that is due at `now`; it is no longer set.
+    /// Takes the place of a timer that is due at `now`; it is no longer set. Timers that were set ahead of their time come in
+    /// the order of their deadlines.
     pub(crate) fn pop(&mut self, now: u64) -> Option<u32> {
         loop {
             let due = self.lists[DUE].first;
@@ -140,19 +141,14 @@ impl Links {
                 return Some(due);
             }
             let list = self.first_list().filter(|&list| self.lists[list].earliest <= now)?;
-            self.open(list, now);
+            self.open(list);
         }
     }
 
-    /// Moves the entries of the first list, where one may be due, to where they belong at `now`.
-    fn open(&mut self, list: usize, now: u64) {
-        // The list's time, of which the present takes the bits above its level: they are the same.
-        let shift = (list / SLOTS) as u32 * SLOT_BITS;
-        let above = u64::MAX.checked_shl(shift + SLOT_BITS).unwrap_or(0);
-        let begin = self.present & above | ((list % SLOTS) as u64) << shift;
-        let end = begin | ((1 << shift) - 1);
-        // No further than the list reaches: what stands on later ones has to stay right.
-        self.present = now.min(end);
+    /// Moves the entries of the first list to where they belong at the earliest of their deadlines, whose time has come. No
+    /// further: those that are due later go after it.
+    fn open(&mut self, list: usize) {
+        self.present = self.lists[list].earliest;
         let mut index = core::mem::replace(&mut self.lists[list].first, NIL);
         self.occupied[list / WORD_BITS] &= !(1 << (list % WORD_BITS));
         while index != NIL {

@@ -62,7 +62,8 @@ impl<T: Clone> Wheel<T> {
         self.links.next()
     }
 
-    /// Takes a timer that is due at `now`, in any order among those that are; it is no longer set.
+    /// Takes a timer that is due at `now`; it is no longer set. Timers that were set ahead of their time come in the order of
+    /// their deadlines, however many are due at once.
     pub fn pop(&mut self, now: u64) -> Option<T> {
         let index = self.links.pop(now)?;
         self.values[index as usize].clone()
@@ -113,7 +114,7 @@ mod tests {
             let mut wheel = Wheel::default();
             let mut model: BTreeMap<usize, (TimerId, Option<u64>)> = BTreeMap::new();
             let mut removed: Vec<TimerId> = Vec::new();
-            let mut now = start;
+            let (mut now, mut popped) = (start, start);
             for (serial, step) in steps.into_iter().enumerate() {
                 let pick = |i: prop::sample::Index| {
                     (!model.is_empty()).then(|| *model.keys().nth(i.index(model.len())).unwrap())
@@ -148,15 +149,38 @@ mod tests {
                     prop_assert!(next <= first.max(now));
                 }
                 if now != start {
+                    let mut last = None;
                     while let Some(key) = wheel.pop(now) {
                         let deadline = model.get_mut(&key).unwrap().1.take();
                         prop_assert!(deadline.is_some_and(|d| d <= now), "early or twice");
+                        // What was due when it was set comes first, in any order.
+                        let ahead = deadline.filter(|&deadline| deadline > popped);
+                        prop_assert!(ahead >= last, "out of order");
+                        last = ahead;
                     }
+                    popped = now;
                     let first = model.values().filter_map(|v| v.1).min();
                     prop_assert!(first.is_none_or(|first| first > now), "late");
                 }
             }
         }
+    }
+
+    /// After a long pause all come in the order of their deadlines, though they were set in another.
+    #[test]
+    fn timers_of_one_batch_come_in_order() {
+        let mut wheel = Wheel::default();
+        let deadlines = (0..1000u64).map(|i| i * 617 % 1000 * 60_000_000 + 1);
+        for deadline in deadlines {
+            let id = wheel.insert(deadline).unwrap();
+            wheel.set(id, deadline);
+        }
+        let mut come = Vec::new();
+        while let Some(deadline) = wheel.pop(u64::MAX) {
+            come.push(deadline);
+        }
+        assert_eq!(come.len(), 1000);
+        assert!(come.is_sorted());
     }
 
     /// Without cancellations the next deadline is told exactly.
