@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -145,6 +145,13 @@ pub fn note(text: impl Display) {
 /// Reads a file, and says which one if that fails.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| cannot("read", path, &error))
+}
+
+/// Reads no more than the first `length` bytes of a file.
+pub fn read_start(path: &Path, length: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(length).read_to_end(&mut bytes));
+    read.map(|_| bytes).map_err(|error| cannot("read", path, &error))
 }
 
 /// That something could not be done with a file.

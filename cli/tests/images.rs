@@ -511,3 +511,35 @@ fn time_zones_and_certificates_come_along() {
     assert!(!has("/bin/true", &[], CERTIFICATES));
     assert!(!has("./holds", &["--exclude", "/etc/ssl/certs"], CERTIFICATES));
 }
+
+/// A build holds neither the files nor the image: it must do with less address space than one large file.
+#[test]
+fn a_build_streams_its_files() {
+    const FILE: u64 = 128 << 20;
+    const LIMIT_KIB: u64 = 64 << 10;
+    let place = Place::new();
+    let large = fs::File::create(place.0.path().join("large")).unwrap();
+    large.set_len(FILE).unwrap();
+    for (output, to) in [("t.img", "/dev/null"), ("-", "piped.img")] {
+        let script = format!(
+            "ulimit -v {LIMIT_KIB}; exec \"$0\" build /bin/true -o {output} --add large:/large > {to}"
+        );
+        let mut shell = Command::new("sh");
+        shell.current_dir(place.0.path()).arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_coracle"));
+        let output = shell.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let read = |name: &str| fs::read(place.0.path().join(name)).unwrap();
+    let image = read("t.img");
+    assert!(image.len() as u64 > FILE && image == read("piped.img"));
+    // Its checksums hold.
+    place.coracle(&["inspect", "piped.img"]);
+}
+
+/// Files whose length the file system does not know come along with what they hold.
+#[test]
+fn files_without_a_length_are_read() {
+    let place = Place::new();
+    place.coracle(&["build", "/bin/true", "-o", "t.img", "--add", "/proc/self/status:/status"]);
+    assert!(place.coracle(&["inspect", "t.img", "--cat", "/status"]).starts_with("Name:"));
+}

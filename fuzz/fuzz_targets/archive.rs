@@ -22,7 +22,7 @@ static TRUE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         memory: Some(1 << 26),
         ..Settings::default()
     };
-    Builder { tree, settings, symbols: vec![(0x10, "one".into()), (0x40, "two".into())] }.finish()
+    Builder { tree, settings, symbols: vec![(0x10, "one".into()), (0x40, "two".into())] }.finish().unwrap()
 });
 
 fn walk(bytes: &[u8]) {

@@ -3,6 +3,8 @@ use crate::frame::{self, Frame};
 use crate::layout::{self, KERNEL_PHYS, PAGE, pte};
 use crate::x86;
 use alloc::string::String;
+#[cfg(target_os = "none")]
+use coracle_image::cmdline::ImagePlace;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// `XEN_HVM_START_MAGIC_VALUE`.
@@ -89,7 +91,7 @@ impl Ranges {
 pub fn command_line() -> &'static str {
     COMMAND_LINE.get().map_or("", |s| s)
 }
-/// The archive that follows the kernel in memory, if its header is there.
+/// The archive behind the kernel, or where the command line says, if its header is there.
 pub fn image() -> Option<&'static [u8]> {
     let len = IMAGE_LEN.load(Ordering::Relaxed);
     if len == 0 {
@@ -224,12 +226,11 @@ fn memory(start_info: u64, direct_base: usize) -> String {
             highest = highest.max(end);
         }
     }
-    MEMORY_SIZE.store(total, Ordering::Relaxed);
     RSDP.store(info.rsdp, Ordering::Relaxed);
 
-    // What is in use: low pages, the kernel, the image behind it, the loader's tables.
+    // What is in use: low pages, the kernel, the image, the loader's tables.
     let parts = crate::start::sections();
-    let image = (KERNEL_PHYS + parts.end).next_multiple_of(PAGE) as u64;
+    let kernel_end = (KERNEL_PHYS + parts.end).next_multiple_of(PAGE) as u64;
     let mut command_line_len = 0;
     // SAFETY: the loader's string in the identity map; read up to its zero.
     unsafe {
@@ -241,12 +242,38 @@ fn memory(start_info: u64, direct_base: usize) -> String {
             command_line_len += 1;
         }
     }
-    let image_len = image_length(&regions, image);
+    // SAFETY: the bytes just counted.
+    let words = unsafe {
+        core::slice::from_raw_parts(
+            info.command_line as *const u8,
+            command_line_len * usize::from(info.command_line != 0),
+        )
+    };
+    let mut image = kernel_end;
+    let mut image_len = 0;
+    if let Some(ImagePlace { start, archive }) = ImagePlace::find(words)
+        && kernel_end <= start
+        && start <= archive
+        && archive.is_multiple_of(PAGE as u64)
+    {
+        image_len = image_length(&regions, archive);
+        if image_len != 0 {
+            image = archive;
+            // The kernel that the file begins with is in no memory that can be used.
+            regions.remove(start, archive - start);
+            total -= archive - start;
+        }
+    }
+    if image_len == 0 {
+        image_len = image_length(&regions, image);
+    }
+    MEMORY_SIZE.store(total, Ordering::Relaxed);
     IMAGE.store(image as usize, Ordering::Relaxed);
     IMAGE_LEN.store(image_len, Ordering::Relaxed);
     let mut free = regions;
     free.remove(0, 2 * PAGE as u64);
-    free.remove(KERNEL_PHYS as u64, image - KERNEL_PHYS as u64 + image_len as u64);
+    free.remove(KERNEL_PHYS as u64, kernel_end - KERNEL_PHYS as u64);
+    free.remove(image, image_len as u64);
     free.remove(start_info, core::mem::size_of::<StartInfo>() as u64);
     free.remove(info.memory_map, map_len);
     free.remove(info.command_line, command_line_len as u64 + 1);

@@ -16,4 +16,5 @@ pub mod netns;
 pub mod outcome;
 pub mod paths;
 pub mod terminal;
+pub mod trials;
 pub mod wait;

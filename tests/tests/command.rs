@@ -1,10 +1,10 @@
 //! What `coracle run` promises once a guest runs: its status, streams, settings, signals, and guests in the background.
 use coracle_tests::debugger::Debugger;
-use coracle_tests::guest::{self, LIMIT, Server};
+use coracle_tests::guest::{LIMIT, Server};
 use coracle_tests::outcome::Outcome;
+use coracle_tests::trials::{self, Test, check, run};
 use coracle_tests::wait::until;
-use coracle_tests::{build, describe, known, paths};
-use libtest_mimic::Arguments;
+use coracle_tests::{build, describe, paths};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -17,8 +17,6 @@ use std::time::{Duration, Instant};
 
 /// How soon a guest that is told to stop must have done so.
 const STOP: Duration = Duration::from_secs(10);
-
-type Test = fn() -> Result<(), String>;
 
 const TESTS: &[(&str, Test)] = &[
     ("status_and_streams", status_and_streams),
@@ -54,17 +52,6 @@ fn coracle(arguments: &[&str]) -> Command {
     let mut command = Command::new(paths::coracle());
     command.args(arguments);
     command
-}
-
-fn run(command: &mut Command, stdin: &[u8]) -> Result<Outcome, String> {
-    guest::finish(command, stdin.to_vec(), LIMIT)
-}
-
-fn check(outcome: &Outcome, status: i32, output: &str) -> Result<(), String> {
-    if outcome.status == status && outcome.text() == output {
-        return Ok(());
-    }
-    Err(format!("wanted status {status} and {output:?}, but: {}", outcome.evidence()))
 }
 
 fn status_and_streams() -> Result<(), String> {
@@ -605,12 +592,5 @@ fn a_fault_of_the_kernel_is_told() -> Result<(), String> {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let known = known::read();
-    if !arguments.list {
-        paths::coracle();
-    }
-    let trials =
-        TESTS.iter().map(|(name, test)| known::trial(&known, format!("command::{name}"), *test)).collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    trials::main("command", TESTS.iter().copied())
 }

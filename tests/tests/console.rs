@@ -1,18 +1,15 @@
 //! What `coracle run` promises of the standard streams, of terminals, and of the ways in which a guest is ended.
 use coracle_tests::guest::{self, LIMIT, Server};
-use coracle_tests::outcome::Outcome;
+use coracle_tests::paths;
 use coracle_tests::terminal::Terminal;
+use coracle_tests::trials::{self, Test, check, run};
 use coracle_tests::wait::until;
-use coracle_tests::{known, paths};
-use libtest_mimic::Arguments;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::Read;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
-
-type Test = fn() -> Result<(), String>;
 
 const TESTS: &[(&str, Test)] = &[
     ("output_and_error_arrive_apart", output_and_error_arrive_apart),
@@ -37,17 +34,6 @@ fn busybox(options: &[&str], words: &[&str]) -> Command {
     let mut command = Command::new(paths::coracle());
     command.args(["run", "-q", "--net", "none"]).args(options).args(["/bin/busybox", "--"]).args(words);
     command
-}
-
-fn run(command: &mut Command, stdin: &[u8]) -> Result<Outcome, String> {
-    guest::finish(command, stdin.to_vec(), LIMIT)
-}
-
-fn check(outcome: &Outcome, status: i32, output: &str) -> Result<(), String> {
-    match outcome.status == status && outcome.text() == output {
-        true => Ok(()),
-        false => Err(format!("wanted status {status} and {output:?}, but: {}", outcome.evidence())),
-    }
 }
 
 fn output_and_error_arrive_apart() -> Result<(), String> {
@@ -358,12 +344,5 @@ fn the_terminal_is_left_as_it_was() -> Result<(), String> {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let known = known::read();
-    if !arguments.list {
-        paths::coracle();
-    }
-    let trials =
-        TESTS.iter().map(|(name, test)| known::trial(&known, format!("console::{name}"), *test)).collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    trials::main("console", TESTS.iter().copied())
 }

@@ -4,8 +4,8 @@
 //!
 //! `cargo test --release -p coracle-tests --test growth -- --nocapture` prints the figures.
 use coracle_tests::guest::{self, LIMIT};
-use coracle_tests::{build, known, paths};
-use libtest_mimic::Arguments;
+use coracle_tests::trials;
+use coracle_tests::{build, paths};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -104,12 +104,5 @@ fn grows_not(kind: &str) -> Result<(), String> {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let known = known::read();
-    if !arguments.list {
-        paths::coracle();
-    }
-    let trials =
-        KINDS.iter().map(|kind| known::trial(&known, format!("growth::{kind}"), move || grows_not(kind)));
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    trials::main("growth", KINDS.map(|kind| (kind, move || grows_not(kind))))
 }

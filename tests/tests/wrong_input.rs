@@ -3,8 +3,8 @@
 use coracle_tests::describe::{self, Program};
 use coracle_tests::guest::{self, LIMIT};
 use coracle_tests::outcome::Outcome;
-use coracle_tests::{build, known, paths};
-use libtest_mimic::Arguments;
+use coracle_tests::trials::{self, Test};
+use coracle_tests::{build, paths};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -16,9 +16,6 @@ const MAGIC: &[u8] = b"CORACLE1";
 const ENOUGH: &str = "128M";
 /// How many images are damaged at random.
 const DAMAGED: u64 = 16;
-
-/// What a test has to say of a machine that it booted.
-type Test = fn() -> Result<(), String>;
 
 const TESTS: &[(&str, Test)] = &[
     ("kernel_without_an_image", kernel_without_an_image),
@@ -297,14 +294,5 @@ fn no_devices_at_all() -> Result<(), String> {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let known = known::read();
-    if !arguments.list {
-        paths::coracle();
-    }
-    let trials = TESTS
-        .iter()
-        .map(|(name, test)| known::trial(&known, format!("wrong_input::{name}"), *test))
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    trials::main("wrong_input", TESTS.iter().copied())
 }

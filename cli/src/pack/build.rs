@@ -2,21 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::IsTerminal as _;
+use std::io::{ErrorKind, IsTerminal as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use coracle_image::User;
-use coracle_image::write::{Builder, Node, Settings as Recorded};
+use coracle_image::write::{Builder, Node, Settings as Recorded, WriteError};
 
 use super::elf::Elf;
 use super::exclude::Exclude;
 use super::files::Collector;
+use super::image::Outline;
 use super::ldso::{Family, Loaded, Missing, Resolver, musl_path_file};
 use super::program::{self, Program};
 use super::{access, companions, image, skeleton};
 use crate::args::BuildArgs;
-use crate::error::{self, Error, Result, cannot, paint, warn};
+use crate::error::{Error, Result, cannot, paint, warn};
 use crate::kernel::Kernel;
 use crate::output;
 use crate::settings::{FILE_NAME, Settings};
@@ -28,16 +29,35 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// The file name that means standard output.
 const STDOUT: &str = "-";
 
-/// An image in memory, and what there is to say about it.
+/// An image that is ready to be written, and what there is to say about it.
 pub struct Assembled {
-    /// The bytes of the image.
-    pub bytes: Vec<u8>,
+    /// The kernel, and where the archive goes.
+    pub outline: Outline,
+    archive: Builder<'static>,
     /// The program.
     pub program: PathBuf,
     /// What was put in, in lines for people.
     pub report: Vec<String>,
     /// A file in it that not everyone on this machine may read, if there is one.
     pub private: Option<String>,
+}
+
+impl Assembled {
+    /// Writes the image from its start to its end, without having it in memory.
+    pub fn write(&self, mut out: impl Write) -> Result<(), WriteError> {
+        let mut archive = self.archive.layout();
+        archive.set_kernel(&self.outline.kernel);
+        out.write_all(&self.outline.kernel).map_err(WriteError::Output)?;
+        archive.write(out)
+    }
+}
+
+/// Why an image was not written to `output`, for people.
+pub fn cannot_write(output: &Path, error: &WriteError) -> Error {
+    match error {
+        WriteError::Input(path, error) => cannot("read", path, error),
+        WriteError::Output(error) => cannot("write", output, error),
+    }
 }
 
 /// Builds an image and writes it.
@@ -50,7 +70,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
         Some(output) => output.clone(),
         None => PathBuf::from(format!("{}.img", path.file_name().unwrap_or_default().to_string_lossy())),
     };
-    let mut report = format!("{}: {}\n", output.display(), Size(assembled.bytes.len() as u64));
+    let mut report = format!("{}: {}\n", output.display(), Size(assembled.outline.len()));
     if let Some(path) = &assembled.private {
         report += &format!("  only its owner may read it: others may not read `{path}`, which is in it\n");
     }
@@ -62,11 +82,16 @@ pub fn build(args: &BuildArgs) -> Result<()> {
             return Err(Error::new("an image is not written to a terminal")
                 .help("send it to a file or a program: `coracle build … -o - > IMAGE`"));
         }
-        output::write(&assembled.bytes)?;
+        match assembled.write(std::io::stdout().lock()) {
+            Ok(()) => {}
+            // The reader wants no more of it.
+            Err(WriteError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+            Err(error) => return Err(cannot_write(Path::new("standard output"), &error)),
+        }
         output::to_stderr(format_args!("{report}"));
         return Ok(());
     }
-    write_image(&output, &assembled.bytes, assembled.private.is_some())?;
+    write_image(&output, &assembled)?;
     output::write(report.as_bytes())
 }
 
@@ -79,16 +104,18 @@ pub fn no_program() -> Error {
 
 /// Writes an image so that a half-written one is never seen, with the permissions that the user's umask leaves
 /// (umask(2)); a private one for its owner only.
-fn write_image(output: &Path, bytes: &[u8], private: bool) -> Result<()> {
+fn write_image(output: &Path, image: &Assembled) -> Result<()> {
+    let failed = |error: WriteError| cannot_write(output, &error);
     let fail = |error: std::io::Error| cannot("write", output, &error);
     if fs::metadata(output).is_ok_and(|meta| !meta.is_file()) {
         // A device or a pipe is written to as it is.
-        return fs::write(output, bytes).map_err(fail);
+        let file = fs::OpenOptions::new().write(true).open(output).map_err(fail)?;
+        return image.write(file).map_err(failed);
     }
     let directory = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let permissions = fs::Permissions::from_mode(if private { 0o600 } else { 0o666 });
+    let permissions = fs::Permissions::from_mode(if image.private.is_some() { 0o600 } else { 0o666 });
     let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(directory).map_err(fail)?;
-    std::io::Write::write_all(&mut file, bytes).map_err(fail)?;
+    image.write(&mut file).map_err(failed)?;
     file.persist(output).map_err(|error| fail(error.error))?;
     Ok(())
 }
@@ -139,9 +166,7 @@ pub fn assemble(
     let mut left_out = Vec::new();
     for object in std::mem::take(&mut collector.objects) {
         // What is no ELF file for this machine is data, as far as libraries go.
-        let Ok(elf) = error::read(&object).map_or(Err(()), |bytes| Elf::parse(&bytes).map_err(drop)) else {
-            continue;
-        };
+        let Ok(elf) = Elf::read(&object) else { continue };
         left_out.extend(resolver.add(&object, elf, &[]));
     }
     let libraries: Vec<Loaded> =
@@ -179,8 +204,8 @@ pub fn assemble(
         symbols: kernel.symbols,
         tree: std::mem::take(&mut collector.tree),
     };
-    let bytes = image::join(&kernel.elf, &builder.finish())?;
-    Ok(Assembled { bytes, program: path.to_owned(), report, private })
+    let outline = image::outline(&kernel.elf, builder.layout().total_len() as u64)?;
+    Ok(Assembled { outline, archive: builder, program: path.to_owned(), report, private })
 }
 
 /// The first file that not everyone may read.
@@ -200,9 +225,8 @@ fn private_file(collector: &Collector) -> Option<String> {
 fn add_companions(collector: &mut Collector, program: &Path, loaded: &[Loaded]) -> Result<Vec<&'static str>> {
     // A static program loads nothing, itself included.
     let paths = std::iter::once(program).chain(loaded.iter().map(|loaded| loaded.path.as_path()));
-    let files = paths.filter_map(|path| Some(error::read(path).ok()?.into()));
     let mut names = Vec::new();
-    for companion in companions::of_files(files) {
+    for companion in companions::of_files(paths) {
         let mut any = false;
         for path in companion.paths.iter().map(Path::new) {
             // What the user put there comes first.

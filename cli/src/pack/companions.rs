@@ -5,6 +5,11 @@
 //! reads a time zone. Code that is linked statically is recognised by the path that it has in it.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use object::read::ReadCache;
 
 use super::elf;
 
@@ -59,30 +64,52 @@ pub const COMPANIONS: [Companion; 2] = [
 
 impl Companion {
     /// Whether the ELF file reads these files, or has a library read them.
-    pub fn is_read_by(&self, bytes: &[u8]) -> bool {
+    fn is_read_by(&self, file: &File) -> bool {
         let (mut imports, mut defines) = (false, false);
-        elf::dynamic_symbols(bytes, |name, defined| {
+        elf::dynamic_symbols(&ReadCache::new(file), |name, defined| {
             if self.functions.iter().any(|function| function.as_bytes() == name) {
                 imports |= !defined;
                 defines |= defined;
             }
         });
         // The library that has the functions reads nothing until they are called.
-        !defines && (imports || self.words.iter().any(|word| contains(bytes, word.as_bytes())))
+        !defines && (imports || holds(file, self.words).unwrap_or(false))
     }
 }
 
 /// The companions that one of the ELF files reads.
-pub fn of_files<'b>(files: impl Iterator<Item = std::borrow::Cow<'b, [u8]>>) -> Vec<&'static Companion> {
+pub fn of_files<'p>(paths: impl Iterator<Item = &'p Path>) -> Vec<&'static Companion> {
     let mut wanted = BTreeSet::new();
-    for bytes in files {
+    for file in paths.filter_map(|path| File::open(path).ok()) {
         for (index, companion) in COMPANIONS.iter().enumerate() {
-            if !wanted.contains(&index) && companion.is_read_by(&bytes) {
+            if !wanted.contains(&index) && companion.is_read_by(&file) {
                 wanted.insert(index);
             }
         }
     }
     wanted.into_iter().map(|index| &COMPANIONS[index]).collect()
+}
+
+/// Whether the file has one of the words in it.
+fn holds(mut file: &File, words: &[&str]) -> io::Result<bool> {
+    /// Bytes that are looked at together.
+    const PIECE: usize = 64 << 10;
+    // A word may lie across the border of two pieces, so the end of one is looked at again with the next.
+    let overlap = words.iter().map(|word| word.len()).max().unwrap_or(0);
+    let mut piece = vec![0; overlap + PIECE];
+    let mut kept = 0;
+    io::Seek::rewind(&mut file)?;
+    loop {
+        let length = kept + file.read(&mut piece[kept..])?;
+        if length == kept {
+            return Ok(false);
+        }
+        if words.iter().any(|word| contains(&piece[..length], word.as_bytes())) {
+            return Ok(true);
+        }
+        kept = length.min(overlap);
+        piece.copy_within(length - kept..length, 0);
+    }
 }
 
 /// Whether the bytes have these in them.
@@ -94,6 +121,7 @@ fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
 
     #[test]
     fn paths_in_static_programs() {
@@ -101,14 +129,28 @@ mod tests {
             contains(b"xx/etc/ssl/certs/y", b"/etc/ssl/certs")
                 && !contains(b"/etc/ssl/cert", b"/etc/ssl/certs")
         );
-        assert!(COMPANIONS[0].is_read_by(b"not even ELF, but /usr/share/zoneinfo/"));
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"not even ELF, but /usr/share/zoneinfo/").unwrap();
+        assert!(COMPANIONS[0].is_read_by(&file) && !COMPANIONS[1].is_read_by(&file));
+    }
+
+    #[test]
+    fn a_word_across_the_border_of_two_pieces() {
+        for length in (64 << 10) - 40..(64 << 10) + 40 {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&[&vec![b'/'; length], &b"/etc/ssl/certs"[..], &[0; 100]].concat()).unwrap();
+            assert!(
+                holds(&file, &["/etc/pki", "/etc/ssl/certs"]).unwrap()
+                    && !holds(&file, &["/etc/pki"]).unwrap()
+            );
+        }
     }
 
     #[test]
     fn a_library_that_is_read_for_others_reads_nothing_itself() {
-        let libc = std::fs::read("/lib/x86_64-linux-gnu/libc.so.6");
-        if let Ok(bytes) = libc {
-            assert!(contains(&bytes, b"/usr/share/zoneinfo") && !COMPANIONS[0].is_read_by(&bytes));
+        let libc = File::open("/lib/x86_64-linux-gnu/libc.so.6");
+        if let Ok(file) = libc {
+            assert!(holds(&file, &["/usr/share/zoneinfo"]).unwrap() && !COMPANIONS[0].is_read_by(&file));
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What the dynamic linker reads in an ELF file, and whether the file can be run at all.
 
+use std::fs::File;
 use std::path::Path;
 
 use object::Endianness;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, Sym as _};
+use object::read::{ReadCache, ReadRef};
 
 use crate::error::{Error, Result};
 
@@ -46,15 +48,23 @@ pub fn is_elf(bytes: &[u8]) -> bool {
 }
 
 impl Elf {
-    /// Reads what the dynamic linker would.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Unfit> {
-        if !is_elf(bytes) {
+    /// Reads of a file what the dynamic linker would, and no more.
+    pub fn read(path: &Path) -> Result<Self, Unfit> {
+        let file = File::open(path).map_err(|error| Unfit::Damaged(error.to_string()))?;
+        Elf::parse(&ReadCache::new(file))
+    }
+
+    fn parse<'d>(bytes: impl ReadRef<'d>) -> Result<Self, Unfit> {
+        /// What is needed of the header to tell which machine the file is for.
+        const HEAD_LEN: u64 = 20;
+        let head = bytes.read_bytes_at(0, HEAD_LEN).unwrap_or_default();
+        if !is_elf(head) {
             return Err(Unfit::NotElf);
         }
         let damaged = |error: object::Error| Unfit::Damaged(error.to_string());
-        if bytes.get(4) == Some(&elf::ELFCLASS32.0) {
+        if head.get(4) == Some(&elf::ELFCLASS32.0) {
             // The machine says more than the class, and stands at the same place in both.
-            return match bytes.get(18..20) {
+            return match head.get(18..20) {
                 Some(&[low, high]) if u16::from_le_bytes([low, high]) != elf::EM_386.0 => {
                     Err(Unfit::Machine(machine_name(elf::Machine(u16::from_le_bytes([low, high])))))
                 }
@@ -91,12 +101,11 @@ impl Elf {
                     let within = strings.checked_sub(load.p_vaddr(endian))?;
                     (within < load.p_filesz(endian)).then(|| load.p_offset(endian).checked_add(within))?
                 })
-                .and_then(|offset| bytes.get(usize::try_from(offset).ok()?..))
                 .ok_or_else(|| Unfit::Damaged("its table of names lies outside the file".to_owned()))?;
+            let length = bytes.len().map_err(|()| Unfit::Damaged("its length is unknown".to_owned()))?;
             let string = |offset: u64| -> Option<String> {
-                let rest = strings.get(usize::try_from(offset).ok()?..)?;
-                let end = rest.iter().position(|&byte| byte == 0)?;
-                Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+                let text = bytes.read_bytes_at_until(strings.checked_add(offset)?..length, 0).ok()?;
+                Some(String::from_utf8_lossy(text).into_owned())
             };
             let list = |tag| {
                 value(tag).and_then(string).map_or_else(Vec::new, |text| {
@@ -116,12 +125,12 @@ impl Elf {
         Ok(this)
     }
 
-    /// Reads a program; anything that cannot be started as one is an error for people.
-    pub fn program(path: &Path, bytes: &[u8]) -> Result<Self> {
+    /// Reads a program, whose first bytes are `head`; anything that cannot be started as one is an error for people.
+    pub fn program(path: &Path, head: &[u8]) -> Result<Self> {
         let shown = path.display();
-        let elf = Elf::parse(bytes).map_err(|unfit| match unfit {
+        let elf = Elf::read(path).map_err(|unfit| match unfit {
             Unfit::NotElf => Error::new(format!("`{shown}` is not a program"))
-                .why(format!("it is not an ELF file and has no `#!` line: it {}", looks_like(bytes)))
+                .why(format!("it is not an ELF file and has no `#!` line: it {}", looks_like(head)))
                 .help("give the path of a Linux program for x86-64 or of a Coracle image"),
             Unfit::Bits32 => Error::new(format!("`{shown}` is a 32-bit program"))
                 .why("Coracle runs 64-bit programs for x86-64 only")
@@ -148,8 +157,8 @@ impl Elf {
 }
 
 /// Calls `visit` with the name of each symbol that the dynamic linker sees (`SHT_DYNSYM`), and whether the file defines it.
-/// Bytes that are not such a file have none.
-pub fn dynamic_symbols(bytes: &[u8], mut visit: impl FnMut(&[u8], bool)) {
+/// What is not such a file has none.
+pub fn dynamic_symbols<'d>(bytes: impl ReadRef<'d>, mut visit: impl FnMut(&[u8], bool)) {
     let mut read = || -> object::Result<()> {
         let header = FileHeader64::<Endianness>::parse(bytes)?;
         let endian = header.endian()?;

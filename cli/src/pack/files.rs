@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
-use coracle_image::write::{Meta, Node, Tree};
+use coracle_image::write::{Content, Meta, Node, Tree};
 
 use super::elf::is_elf;
 use super::exclude::Exclude;
@@ -83,8 +83,7 @@ impl Collector {
                 self.insert(&next, Node::Directory(meta_of(&meta), Default::default()))?;
                 here = next;
             } else {
-                let data = error::read(&next)?;
-                self.insert(&next, Node::File(meta_of(&meta), data.into()))?;
+                self.insert(&next, Node::File(meta_of(&meta), content(&next)?))?;
                 here = next;
             }
         }
@@ -175,7 +174,7 @@ impl Collector {
             let excluded = path.ancestors().any(|part| self.exclude.matches(part, part));
             if !there && !excluded && fs::metadata(&path).is_ok_and(|meta| meta.is_file()) {
                 let real = self.add_linked(&path)?;
-                if is_elf(&error::read(&real)?) {
+                if is_elf_file(&real)? {
                     self.objects.push(real);
                 }
             }
@@ -188,11 +187,10 @@ impl Collector {
             return Err(Error::new(format!("cannot add `{}`", host.display()))
                 .why("it is neither a file nor a directory"));
         }
-        let data = error::read(host)?;
-        if is_elf(&data) {
+        if is_elf_file(host)? {
             self.objects.push(host.to_owned());
         }
-        self.insert(guest, Node::File(meta_of(meta), data.into()))
+        self.insert(guest, Node::File(meta_of(meta), content(host)?))
     }
 
     /// Puts a file into the tree unless there is one that the user did not give.
@@ -233,6 +231,26 @@ impl Collector {
         }
         here
     }
+}
+
+/// Whether a file begins like an ELF file.
+fn is_elf_file(path: &Path) -> Result<bool> {
+    Ok(is_elf(&error::read_start(path, object::elf::ELFMAG.len() as u64)?))
+}
+
+/// What is in a file. It is read when the image is written; a small one that has no blocks is read now, since it may be one
+/// of a file system whose files have no true length, like /proc and /sys.
+fn content(path: &Path) -> Result<Content<'static>> {
+    /// No file of /sys is longer than a page, unless it has its true length.
+    const SMALL: u64 = 4096;
+    let meta = fs::metadata(path).map_err(|error| cannot("read", path, &error))?;
+    if !meta.is_file() || (meta.blocks() == 0 && meta.len() <= SMALL) {
+        return Ok(error::read(path)?.into());
+    }
+    // A file that cannot be read is better refused now.
+    fs::File::open(path).map_err(|error| cannot("read", path, &error))?;
+    let len = usize::try_from(meta.len()).map_err(|why| Error::new("a file is too large").why(why))?;
+    Ok(Content::File { path: path.to_owned(), len })
 }
 
 /// The names in a path, `..` among them.

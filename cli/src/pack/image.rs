@@ -5,18 +5,20 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use coracle_image::PAGE_SIZE;
-use coracle_image::archive::Archive;
+use coracle_image::archive::{Archive, Config};
 use coracle_image::checksum::crc32c;
 use object::Endianness;
-use object::elf::{ELFMAG, FileHeader64, PF_R, PT_LOAD, PT_PHDR};
+use object::elf::{ELFMAG, FileHeader64, PF_R, PT_LOAD, PT_NULL, PT_PHDR};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
+use object::read::{ReadCache, ReadRef};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, cannot};
 
 /// Bytes of a 64-bit ELF program header.
 const PHDR_LEN: usize = 56;
-/// Offset in it of where the segment begins in the file.
+/// Offsets in it of where the segment begins in the file, and of its physical address.
 const P_OFFSET: usize = 0x08;
+const P_PADDR: usize = 0x18;
 /// Bytes of a 64-bit ELF header.
 const ELF_HEADER_LEN: usize = 64;
 /// Offsets in a 64-bit ELF header of where its program headers are, and how many (elf(5)).
@@ -57,12 +59,7 @@ impl<'a> Image<'a> {
                 return Ok(Some(Image { archive, kernel_len: start, end }));
             }
         }
-        // A program has no entry for a hypervisor: this was an image.
-        let is_kernel = segments
-            .iter()
-            .filter_map(|segment| segment.notes(endian, bytes).ok().flatten())
-            .any(|mut notes| notes.next().is_ok_and(|note| note.is_some_and(|note| note.name() == PVH_NOTE)));
-        if is_kernel { Err(coracle_image::Error::NotAnArchive) } else { Ok(None) }
+        if is_kernel(bytes) { Err(coracle_image::Error::NotAnArchive) } else { Ok(None) }
     }
 
     /// Checks the kernel, which can't check itself before it runs. `bytes` is the image's file.
@@ -96,37 +93,167 @@ impl<'a> Image<'a> {
     }
 }
 
+/// What of an image must be known to run it: the kernel, which is small, and where its archive is.
+#[derive(Debug)]
+pub struct Outline {
+    /// The bytes of the file before the archive: the kernel, with program headers that name the archive. Whole pages.
+    pub kernel: Vec<u8>,
+    /// The physical address at which the archive is loaded. The kernel ends before it.
+    pub address: u64,
+    /// Bytes of the archive.
+    pub archive_len: u64,
+}
+
+impl Outline {
+    /// Bytes of the image: whole pages.
+    pub const fn len(&self) -> u64 {
+        self.kernel.len() as u64 + self.archive_len
+    }
+
+    /// The physical address behind the last byte that is loaded.
+    pub const fn end(&self) -> u64 {
+        self.address + self.archive_len
+    }
+
+    /// An ELF file of the kernel alone, without the segment that is the archive.
+    pub fn kernel_alone(&self) -> Vec<u8> {
+        let mut kernel = self.kernel.clone();
+        let table = usize::try_from(number_at::<8>(&kernel, E_PHOFF)).unwrap_or(usize::MAX);
+        for index in 0..number_at::<2>(&kernel, E_PHNUM) as usize {
+            let at = table.saturating_add(index * PHDR_LEN);
+            if number_at::<8>(&kernel, at.saturating_add(P_OFFSET)) == self.kernel.len() as u64 {
+                kernel[at..at + size_of_val(&PT_NULL.0)].copy_from_slice(&PT_NULL.0.to_le_bytes());
+            }
+        }
+        kernel
+    }
+}
+
+/// The start of an image's file: enough to run it.
+#[derive(Debug)]
+pub struct Start {
+    /// Kernel and archive.
+    pub outline: Outline,
+    /// The archive from its start to the end of its settings.
+    archive: Vec<u8>,
+}
+
+impl Start {
+    /// Reads the start of an image; `None` if the file is something else. Checks the kernel, which can't check itself
+    /// before it runs.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is an image that is damaged or one of another version.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let damaged = |why: coracle_image::Error| {
+            Error::new(format!("`{}` is an image that cannot be run", path.display()))
+                .why(why)
+                .help("build it once more with this version of coracle")
+        };
+        let fail = |error: std::io::Error| cannot("read", path, &error);
+        let file = File::open(path).map_err(fail)?;
+        let meta = file.metadata().map_err(fail)?;
+        if !meta.is_file() {
+            return Ok(None);
+        }
+        let Some(segment) = archive_segment(&file).map_err(fail)? else {
+            return if is_kernel(&ReadCache::new(&file)) {
+                Err(damaged(coracle_image::Error::NotAnArchive))
+            } else {
+                Ok(None)
+            };
+        };
+        let mut archive = vec![0; Archive::HEADER_LEN];
+        read_at(&file, &mut archive, segment.offset).map_err(damaged)?;
+        let archive_len = Archive::length(&archive).map_err(damaged)?;
+        let settings_end = Archive::settings_end(&archive).map_err(damaged)?;
+        if segment.offset.checked_add(archive_len).is_none_or(|end| end > meta.len()) {
+            return Err(damaged(coracle_image::Error::Truncated));
+        }
+        // Both are no longer than the file.
+        archive.resize(settings_end as usize, 0);
+        read_at(&file, &mut archive, segment.offset).map_err(damaged)?;
+        let mut kernel = vec![0; segment.offset as usize];
+        read_at(&file, &mut kernel, 0).map_err(damaged)?;
+        let (_, kernel_sum) = Archive::settings(&archive).map_err(damaged)?;
+        if crc32c(&kernel) != kernel_sum {
+            return Err(damaged(coracle_image::Error::Kernel));
+        }
+        Ok(Some(Start { outline: Outline { kernel, address: segment.address, archive_len }, archive }))
+    }
+
+    /// The settings of the image.
+    pub fn config(&self) -> Config<'_> {
+        Archive::settings(&self.archive).map(|(config, _)| config).unwrap_or_default()
+    }
+}
+
+/// Fills the bytes from the file, which should reach that far.
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> Result<(), coracle_image::Error> {
+    file.read_exact_at(bytes, offset).map_err(|_| coracle_image::Error::Truncated)
+}
+
+/// The little-endian number of `N` bytes at `at`; 0 behind the end.
+fn number_at<const N: usize>(bytes: &[u8], at: usize) -> u64 {
+    let bytes = bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()).unwrap_or(&[0; N]);
+    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+/// Whether a file that has no archive has the kernel of an image: a program has no entry for a hypervisor.
+fn is_kernel<'d>(file: impl ReadRef<'d>) -> bool {
+    let Ok(header) = FileHeader64::<Endianness>::parse(file) else { return false };
+    let Ok(endian) = header.endian() else { return false };
+    let Ok(segments) = header.program_headers(endian, file) else { return false };
+    segments
+        .iter()
+        .filter_map(|segment| segment.notes(endian, file).ok().flatten())
+        .any(|mut notes| notes.next().is_ok_and(|note| note.is_some_and(|note| note.name() == PVH_NOTE)))
+}
+
+/// The segment that is an archive.
+struct Segment {
+    /// Where it begins in the file.
+    offset: u64,
+    /// The physical address that it is loaded at.
+    address: u64,
+}
+
+/// Finds the archive of an image; `None` if the file is something else. Reads no more of it than that takes.
+fn archive_segment(file: &File) -> std::io::Result<Option<Segment>> {
+    let mut header = [0; ELF_HEADER_LEN];
+    if let Err(error) = file.read_exact_at(&mut header, 0) {
+        return if error.kind() == std::io::ErrorKind::UnexpectedEof { Ok(None) } else { Err(error) };
+    }
+    if !header.starts_with(&ELFMAG) {
+        return Ok(None);
+    }
+    let table = number_at::<8>(&header, E_PHOFF);
+    for index in 0..number_at::<2>(&header, E_PHNUM) {
+        let mut segment = [0; PHDR_LEN];
+        if file.read_exact_at(&mut segment, table.saturating_add(index * PHDR_LEN as u64)).is_err() {
+            break;
+        }
+        let offset = number_at::<8>(&segment, P_OFFSET);
+        let mut magic = [0; coracle_image::MAGIC.len()];
+        // A segment without bytes in the file may name a place behind its end.
+        if file.read_exact_at(&mut magic, offset).is_ok() && magic == coracle_image::MAGIC {
+            return Ok(Some(Segment { offset, address: number_at::<8>(&segment, P_PADDR) }));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether the file is an image. Reads no more of it than that takes.
 pub fn is_image(path: &Path) -> bool {
     let look = || -> std::io::Result<bool> {
         let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Ok(false);
-        }
-        let mut header = [0; ELF_HEADER_LEN];
-        file.read_exact_at(&mut header, 0)?;
-        if !header.starts_with(&ELFMAG) {
-            return Ok(false);
-        }
-        let table = u64::from_le_bytes(std::array::from_fn(|at| header[E_PHOFF + at]));
-        let count = u16::from_le_bytes(std::array::from_fn(|at| header[E_PHNUM + at]));
-        for index in 0..u64::from(count) {
-            let mut segment = [0; PHDR_LEN];
-            file.read_exact_at(&mut segment, table.saturating_add(index * PHDR_LEN as u64))?;
-            let offset = u64::from_le_bytes(std::array::from_fn(|at| segment[P_OFFSET + at]));
-            let mut magic = [0; coracle_image::MAGIC.len()];
-            // A segment without bytes in the file may name a place behind its end.
-            if file.read_exact_at(&mut magic, offset).is_ok() && magic == coracle_image::MAGIC {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(file.metadata()?.is_file() && archive_segment(&file)?.is_some())
     };
     look().unwrap_or(false)
 }
 
-/// Joins a kernel (without sections) and an archive.
-pub fn join(kernel: &[u8], archive: &[u8]) -> Result<Vec<u8>> {
+/// Makes the start of an image of a kernel (without sections) and an archive of that length, which is to follow.
+pub fn outline(kernel: &[u8], archive_len: u64) -> Result<Outline> {
     let explain = |error: object::Error| Error::new("the kernel is not an ELF file").why(error);
     let header = FileHeader64::<Endianness>::parse(kernel).map_err(explain)?;
     let endian = header.endian().map_err(explain)?;
@@ -152,17 +279,13 @@ pub fn join(kernel: &[u8], archive: &[u8]) -> Result<Vec<u8>> {
     let offset = (table + (usize::from(count) + 1) * PHDR_LEN).next_multiple_of(PAGE_SIZE);
     image.extend_from_slice(&PT_LOAD.0.to_le_bytes());
     image.extend_from_slice(&PF_R.0.to_le_bytes());
-    let length = archive.len() as u64;
-    for field in [offset as u64, address, address, length, length, PAGE_SIZE as u64] {
+    for field in [offset as u64, address, address, archive_len, archive_len, PAGE_SIZE as u64] {
         image.extend_from_slice(&field.to_le_bytes());
     }
     image[E_PHOFF..E_PHOFF + 8].copy_from_slice(&(table as u64).to_le_bytes());
     image[E_PHNUM..E_PHNUM + 2].copy_from_slice(&(count + 1).to_le_bytes());
     image.resize(offset, 0);
-    image.extend_from_slice(archive);
-    let (kernel, archive) = image.split_at_mut(offset);
-    coracle_image::write::set_kernel_sum(archive, kernel);
-    Ok(image)
+    Ok(Outline { kernel: image, address, archive_len })
 }
 
 #[cfg(test)]
@@ -197,18 +320,61 @@ mod tests {
 
     #[test]
     fn the_archive_is_the_last_segment() {
-        let archive = Builder::default().finish();
-        let bytes = join(&kernel(), &archive).unwrap();
+        let builder = Builder::default();
+        let mut archive = builder.layout();
+        let outline = outline(&kernel(), archive.total_len() as u64).unwrap();
+        archive.set_kernel(&outline.kernel);
+        let mut bytes = outline.kernel.clone();
+        archive.write(&mut bytes).unwrap();
+        assert_eq!(bytes.len() as u64, outline.len());
         let image = Image::parse(&bytes).unwrap().unwrap();
-        assert_eq!(image.archive.bytes().len(), archive.len());
+        assert_eq!(image.archive.bytes().len(), archive.total_len());
         assert_eq!(image.faults(&bytes), [""; 0]);
         let mut bent = bytes.clone();
         bent[9] ^= 1;
         let last = image.kernel_len as usize + (image.archive.pages() - 1) * PAGE_SIZE;
         bent[last + PAGE_SIZE - 1] ^= 1;
         assert_eq!(Image::parse(&bent).unwrap().unwrap().faults(&bent).len(), 2);
-        assert_eq!(image.end, 0x10_2000 + archive.len() as u64);
+        assert_eq!(image.end, 0x10_2000 + archive.total_len() as u64);
+        assert_eq!(image.end, outline.end());
         assert_eq!(image.kernel_len % PAGE_SIZE as u64, 0);
         assert!(Image::parse(&kernel()).unwrap().is_none());
+        let alone = outline.kernel_alone();
+        assert_eq!(alone.len(), outline.kernel.len());
+        let loaded = |elf: &[u8]| {
+            let header = FileHeader64::<Endianness>::parse(elf).unwrap();
+            let segments = header.program_headers(Endianness::Little, elf).unwrap();
+            segments.iter().filter(|segment| segment.p_type(Endianness::Little) == PT_LOAD).count()
+        };
+        assert_eq!((loaded(&bytes), loaded(&alone)), (2, 1));
+    }
+
+    #[test]
+    fn the_start_is_enough_to_run() {
+        let settings = coracle_image::write::Settings { memory: Some(1 << 26), ..Default::default() };
+        let builder = Builder { settings, ..Builder::default() };
+        let mut archive = builder.layout();
+        let outline = outline(&kernel(), archive.total_len() as u64).unwrap();
+        archive.set_kernel(&outline.kernel);
+        let mut bytes = outline.kernel.clone();
+        archive.write(&mut bytes).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read = |bytes: &[u8]| {
+            std::fs::write(file.path(), bytes).unwrap();
+            Start::read(file.path())
+        };
+        let start = read(&bytes).unwrap().unwrap();
+        assert_eq!(start.config().memory(), Some(1 << 26));
+        assert_eq!(
+            (start.outline.address, start.outline.len(), &start.outline.kernel),
+            (0x10_2000, bytes.len() as u64, &outline.kernel)
+        );
+        let mut bent = bytes.clone();
+        bent[9] ^= 1;
+        assert!(read(&bent).is_err());
+        assert!(read(&bytes[..bytes.len() - 1]).is_err());
+        assert!(read(&bytes[..outline.kernel.len() + 20]).is_err());
+        assert!(read(&kernel()).unwrap().is_none());
+        assert!(read(b"#!/bin/sh").unwrap().is_none());
     }
 }

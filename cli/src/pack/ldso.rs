@@ -247,7 +247,7 @@ pub fn musl_path_file() -> &'static Path {
 
 /// The library, if there is a fitting one; like the dynamic linker, passes over those for other machines.
 fn read_library(path: &Path) -> Option<Elf> {
-    Elf::parse(&fs::read(path).ok()?).ok()
+    Elf::read(path).ok()
 }
 
 /// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM` (ld.so(8), "Dynamic string tokens").

@@ -12,6 +12,6 @@ mod ldso;
 mod program;
 mod skeleton;
 
-pub use build::{assemble, build};
-pub use image::{Image, is_image};
+pub use build::{assemble, build, cannot_write};
+pub use image::{Image, Outline, Start, is_image};
 pub use program::find as find_program;

@@ -21,6 +21,8 @@ pub struct Program {
     pub scripts: Vec<PathBuf>,
 }
 
+/// Bytes of a script in which its first line must end; Linux takes less (`BINPRM_BUF_SIZE`, execve(2)).
+const SCRIPT_LINE: u64 = 4096;
 /// As many interpreters of interpreters as Linux takes (`BINPRM_MAX_RECURSION`-like limit of execve(2)).
 const MOST_SCRIPTS: usize = 4;
 
@@ -68,13 +70,13 @@ impl Program {
         argv.extend(args.iter().cloned());
         let (mut path, mut scripts) = (path.to_owned(), Vec::new());
         loop {
-            let bytes = error::read(&path)?;
-            let line = match bytes.strip_prefix(b"#!") {
-                Some(rest) if !is_elf(&bytes) => rest.split(|&byte| byte == b'\n').next().unwrap_or_default(),
+            let head = error::read_start(&path, SCRIPT_LINE)?;
+            let line = match head.strip_prefix(b"#!") {
+                Some(rest) if !is_elf(&head) => rest.split(|&byte| byte == b'\n').next().unwrap_or_default(),
                 _ => {
                     let own_args = argv.len() - args.len();
                     return Ok(Program {
-                        elf: Elf::program(&path, &bytes)?,
+                        elf: Elf::program(&path, &head)?,
                         path,
                         args: argv,
                         own_args,

@@ -20,16 +20,21 @@ impl MemoryFile {
     /// # Errors
     /// If there is not enough memory.
     pub fn new(name: &str, content: &[u8]) -> Result<Self> {
-        let fail = |error: std::io::Error| {
-            Error::new(format!("cannot keep `{name}` in memory ({} bytes)", content.len())).why(error)
-        };
-        let file = memfd_create(name, MemfdFlags::ALLOW_SEALING).map_err(|error| fail(error.into()))?;
-        let mut file = File::from(file);
-        file.write_all(content).map_err(fail)?;
+        Self::written(name, |mut file| file.write_all(content).map_err(|error| cannot_keep(name, &error)))
+    }
+
+    /// The same, with the content that `write` writes.
+    ///
+    /// # Errors
+    /// As [`MemoryFile::new`], and the errors of `write`.
+    pub fn written(name: &str, write: impl FnOnce(&File) -> Result<()>) -> Result<Self> {
+        let fail = |error: rustix::io::Errno| cannot_keep(name, &error.into());
+        let file = File::from(memfd_create(name, MemfdFlags::ALLOW_SEALING).map_err(fail)?);
+        write(&file)?;
         // Not F_SEAL_WRITE: it waits for pages that the host's kernel holds for a moment, and fails with EBUSY where that takes
         // long. There are no writable mappings yet, so that sealing future ones is as good.
         let seals = SealFlags::FUTURE_WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-        fcntl_add_seals(&file, seals).map_err(|error| fail(error.into()))?;
+        fcntl_add_seals(&file, seals).map_err(fail)?;
         Ok(MemoryFile(file))
     }
 
@@ -37,4 +42,8 @@ impl MemoryFile {
     pub fn path(&self) -> PathBuf {
         format!("/dev/fd/{}", self.0.as_raw_fd()).into()
     }
+}
+
+fn cannot_keep(name: &str, error: &std::io::Error) -> Error {
+    Error::new(format!("cannot keep `{name}` in memory")).why(error)
 }

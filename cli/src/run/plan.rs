@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use coracle_control::Window;
 use coracle_image::Mode;
-use coracle_image::cmdline::{CommandLine, Console, IpSetting, Port};
+use coracle_image::cmdline::{CommandLine, Console, ImagePlace, IpSetting, Port};
 
 use crate::args::{ConsoleKind, Machine};
 use crate::net::{Cidr, Forward, Network};
@@ -34,8 +34,10 @@ pub struct Plan {
     pub qemu: PathBuf,
     /// What the image is called.
     pub name: String,
-    /// The file that it is in.
-    pub image: PathBuf,
+    /// The file that QEMU loads: the image, or its kernel alone.
+    pub kernel: PathBuf,
+    /// The file of the image that the guest's memory has mapped, if the kernel is loaded alone.
+    pub mapped: Option<Mapped>,
     /// Memory.
     pub memory: Size,
     /// CPUs.
@@ -66,6 +68,39 @@ pub struct Plan {
     pub gdb: Option<PathBuf>,
     /// More arguments for QEMU.
     pub extra: Vec<String>,
+}
+
+/// An image whose file is a part of the guest's memory, read-only, so that all its guests share the pages of one file.
+#[derive(Clone, Debug)]
+pub struct Mapped {
+    /// The file.
+    pub file: PathBuf,
+    /// Bytes of it: whole pages.
+    pub len: u64,
+    /// Where its kernel ends in it and its archive begins.
+    pub kernel_len: u64,
+    /// The physical address at which it is mapped: whole pages.
+    pub address: u64,
+}
+
+impl Mapped {
+    /// Memory of the machine in whole units of this many bytes, which every part of QEMU and of its firmware can count.
+    const UNIT: u64 = 64 << 10;
+
+    /// Adds memory in three pieces: below the file, the file, and above it, so much that the guest has `memory` beside the
+    /// kernel in the file, which it cannot use. Returns all of it.
+    fn put(&self, memory: Size, put: &mut impl FnMut(&[&str])) -> Size {
+        let total = (memory.0 + self.kernel_len).next_multiple_of(Self::UNIT);
+        let ram = |id, size| format!("memory-backend-ram,id={id},size={size}");
+        let file = escaped(&self.file.to_string_lossy());
+        let file =
+            format!("memory-backend-file,id=image,mem-path={file},size={},share=off,readonly=on", self.len);
+        put(&["-object", &ram("low", self.address), "-object", &file]);
+        put(&["-object", &ram("high", total - self.address - self.len)]);
+        // Nodes of a machine with non-uniform memory are how QEMU makes memory of several pieces; the guest pays no heed.
+        put(&["-numa", "node,memdev=low", "-numa", "node,memdev=image", "-numa", "node,memdev=high"]);
+        Size(total)
+    }
 }
 
 /// How QEMU speaks to the outside.
@@ -106,6 +141,10 @@ impl Plan {
         }
         words.secrets = self.secrets.is_some();
         words.poweroff = Some(POWEROFF_PORT);
+        words.image = self
+            .mapped
+            .as_ref()
+            .map(|image| ImagePlace { start: image.address, archive: image.address + image.kernel_len });
         match channels {
             Channels::Terminal => words.console = Console::Serial,
             Channels::Command { ports, window, .. } => {
@@ -138,7 +177,8 @@ impl Plan {
         };
         put(&["-machine", machine, "-accel", self.accel]);
         put(&["-cpu", if self.accel == "kvm" { "host" } else { "max" }]);
-        put(&["-smp", &self.cpus.to_string(), "-m", &memory(self.memory)]);
+        let total = self.mapped.as_ref().map_or(self.memory, |image| image.put(self.memory, &mut put));
+        put(&["-smp", &self.cpus.to_string(), "-m", &memory(total)]);
         put(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
         if self.machine == Machine::Microvm {
             // The firmware of this machine without ACPI, which does less than the other.
@@ -189,8 +229,7 @@ impl Plan {
             put(&["-fw_cfg", &format!("name={},file={}", coracle_image::secrets::ITEM, path.display())]);
         }
         if let Some(socket) = &self.gdb {
-            // Commas in a value of QEMU's are doubled.
-            let path = socket.display().to_string().replace(',', ",,");
+            let path = escaped(&socket.to_string_lossy());
             put(&["-chardev", &format!("socket,id=gdb,path={path},server=on,wait=off")]);
             put(&["-gdb", "chardev:gdb", "-S"]);
         }
@@ -198,7 +237,7 @@ impl Plan {
             put(&["-sandbox", SANDBOX]);
         }
         put(&["-kernel"]);
-        out.push(self.image.clone().into());
+        out.push(self.kernel.clone().into());
         out.push("-append".into());
         out.push(self.command_line(channels).into());
         out.extend(self.extra.iter().map(OsString::from));
@@ -240,6 +279,11 @@ fn virtio(device: &str) -> String {
     // Without an option ROM, which only firmware that boots from the network would run.
     let rom = if device == "net" { ",romfile=" } else { "" };
     format!("virtio-{device}-pci,disable-legacy=on{rom}")
+}
+
+/// A value among QEMU's options: commas are doubled.
+fn escaped(value: &str) -> String {
+    value.replace(',', ",,")
 }
 
 /// An amount of memory for `-m`.

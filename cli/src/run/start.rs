@@ -1,14 +1,14 @@
 //! Choosing what runs where: from the command line to a plan.
 
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coracle_image::cmdline::{CommandLine, LogLevel};
 
 use super::guest::{self, Hooks};
 use super::memory_file::MemoryFile;
-use super::plan::{Channels, Plan};
+use super::plan::{Channels, Mapped, Plan};
 use super::stop::GRACE;
 use super::streams::Streams;
 use super::{detach, host, secrets};
@@ -17,7 +17,7 @@ use crate::error::{self, Error, Result, note};
 use crate::instances::{self, Claim};
 use crate::net::Network;
 use crate::output;
-use crate::pack::{self, Image};
+use crate::pack::{self, Outline, Start};
 use crate::settings::Settings;
 use crate::size::{MIB, Size};
 
@@ -40,22 +40,14 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     if args.detach && background.is_none() && !args.dry_run {
         return detach::detach(args, &path.file_stem().unwrap_or_default().to_string_lossy());
     }
-    let bytes = error::read(&path)?;
-    let checked = Image::parse(&bytes)
-        .and_then(|image| image.map_or(Ok(()), |image| image.check_kernel(&bytes)).map(|()| image));
-    let image = checked.map_err(|why| {
-        Error::new(format!("`{}` is an image that cannot be run", path.display()))
-            .why(why)
-            .help("build it once more with this version of coracle")
-    })?;
     // The temporary image must live as long as QEMU.
-    let (mut plan, mode, reason, _temporary) = match image {
+    let (mut plan, outline, mode, reason, _temporary) = match Start::read(&path)? {
         Some(image) => {
             check_content(args)?;
             let mut words = words(args);
             if !args.args.is_empty() {
                 // Of a script's image, the interpreter's own arguments stay.
-                let config = image.archive.config();
+                let config = image.config();
                 let own = config.args().take(config.fixed_args()).skip(1).map(<[u8]>::to_vec);
                 words.args = own.chain(args.args.iter().map(|arg| arg.clone().into_bytes())).collect();
             }
@@ -64,19 +56,23 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             words.mode = args.content.mode;
             words.user = args.content.user;
             words.hostname.clone_from(&args.content.hostname);
-            let wish = image.archive.config().memory().map(Size);
+            let wish = image.config().memory().map(Size);
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let (plan, reason) = plan(args, &settings, (name, path.clone()), image.end, wish, words)?;
-            (plan, args.content.mode.unwrap_or(image.archive.config().mode()), reason, None)
+            let (plan, reason) =
+                plan(args, &settings, (name, path.clone()), image.outline.end(), wish, words)?;
+            let mode = args.content.mode.unwrap_or(image.config().mode());
+            (plan, image.outline, mode, reason, None)
         }
         None => {
             let assembled = pack::assemble(given, &path, &args.args, &settings, false)?;
-            let end = Image::parse(&assembled.bytes).ok().flatten().map_or(0, |image| image.end);
+            let end = assembled.outline.end();
             let name = format!("{}.img", assembled.program.file_name().unwrap_or_default().to_string_lossy());
             let (file, temporary) = if args.dry_run {
                 (PathBuf::from(&name), None)
             } else {
-                let file = MemoryFile::new(&name, &assembled.bytes)?;
+                let file = MemoryFile::written(&name, |file| {
+                    assembled.write(file).map_err(|error| pack::cannot_write(Path::new(&name), &error))
+                })?;
                 (file.path(), Some(file))
             };
             let words = words(args);
@@ -85,7 +81,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             if args.dry_run {
                 note(format!("`{name}` is written by: coracle build {given} -o {name} …"));
             }
-            (plan, settings.mode.unwrap_or_default(), reason, temporary)
+            (plan, assembled.outline, settings.mode.unwrap_or_default(), reason, temporary)
         }
     };
     if args.dry_run {
@@ -93,7 +89,9 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         output::line(plan.shell_command(Channels::Terminal))?;
         return Ok(0);
     }
-    // They must live as long as QEMU.
+    // These must live as long as QEMU.
+    let _kernel = map_image(&mut plan, &outline)?;
+    drop(outline);
     let secrets = secrets::collect(&args.secret)?;
     plan.secrets = secrets.as_ref().map(MemoryFile::path);
     let summary = plan.summary(mode, &reason);
@@ -124,6 +122,24 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         }
     }
     result.map(|end| end.status)
+}
+
+/// Has the guest's memory map the file of the image, where that can be, so that there is one copy of it for all its guests.
+/// Otherwise, QEMU copies it into the memory of the guest. Returns the file of the kernel, which is loaded alone.
+fn map_image(plan: &mut Plan, image: &Outline) -> Result<Option<MemoryFile>> {
+    /// What the kernel has mapped when it looks for the image.
+    const REACH: u64 = 1 << 30;
+    /// Options of QEMU that say what memory the machine has.
+    const OF_MEMORY: [&str; 5] = ["-m", "-numa", "-mem-path", "-M", "-machine"];
+    if image.address + image.len() > REACH || plan.extra.iter().any(|word| OF_MEMORY.contains(&word.as_str()))
+    {
+        return Ok(None);
+    }
+    let kernel = MemoryFile::new("kernel", &image.kernel_alone())?;
+    let file = std::mem::replace(&mut plan.kernel, kernel.path());
+    let (len, kernel_len) = (image.len(), image.kernel.len() as u64);
+    plan.mapped = Some(Mapped { file, len, kernel_len, address: image.address });
+    Ok(Some(kernel))
 }
 
 fn nothing_given() -> Error {
@@ -209,7 +225,8 @@ fn plan(
     let plan = Plan {
         qemu,
         name,
-        image,
+        kernel: image,
+        mapped: None,
         memory,
         cpus: args.cpus.or(settings.run.cpus).unwrap_or(1),
         machine: args.machine,

@@ -24,7 +24,12 @@ const TABLE: [u32; 256] = {
 
 /// The checksum, for CPUs without an instruction for it.
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(START, |sum, &byte| sum >> 8 ^ TABLE[(sum as u8 ^ byte) as usize])
+    !update(START, bytes)
+}
+
+/// Goes on with a checksum, which begins with [`START`] and must be inverted after the last bytes.
+pub fn update(sum: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(sum, |sum, &byte| sum >> 8 ^ TABLE[(sum as u8 ^ byte) as usize])
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! | `arg=A` | an argument; if any is given, they replace those of the image after `argv[0]` |
 //! | `mode=unikernel`, `mode=protected` | overrides the mode of the image |
 //! | `user=UID:GID` | overrides whom the program runs as |
+//! | `image=START:ARCHIVE` | the image's file is in read-only memory at START, and its archive at ARCHIVE, not behind the kernel |
 //! | `virtio_mmio.device=SIZE@BASE:IRQ` | a virtio device (QEMU's microvm appends these) |
 //! | `control=debugcon@PORT` | port of the control channel |
 //! | `poweroff=isa-debug-exit@PORT` | port that ends the machine |
@@ -167,6 +168,40 @@ pub struct MmioDevice {
     pub irq: u32,
 }
 
+/// Where the machine has mapped an image's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImagePlace {
+    /// Physical address of its first byte.
+    pub start: u64,
+    /// Physical address of its archive, which reaches to its end.
+    pub archive: u64,
+}
+
+impl ImagePlace {
+    /// The last such word of a command line; needs no memory, for the kernel's first steps.
+    pub fn find(line: &[u8]) -> Option<Self> {
+        let mut words = line.split(u8::is_ascii_whitespace).rev();
+        let value = words.find_map(|word| word.strip_prefix(b"image="))?;
+        core::str::from_utf8(value).ok()?.parse().ok()
+    }
+}
+
+impl fmt::Display for ImagePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}:{:#x}", self.start, self.archive)
+    }
+}
+
+impl FromStr for ImagePlace {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let (start, archive) = text.split_once(':').ok_or(ParseError)?;
+        let number = |text| number(text).ok_or(ParseError);
+        Ok(ImagePlace { start: number(start)?, archive: number(archive)? })
+    }
+}
+
 /// What the command line says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
@@ -186,6 +221,8 @@ pub struct CommandLine {
     pub mode: Option<Mode>,
     /// `user=`
     pub user: Option<User>,
+    /// `image=`
+    pub image: Option<ImagePlace>,
     /// `virtio_mmio.device=`
     pub mmio_devices: Vec<MmioDevice>,
     /// `control=debugcon@`: an I/O port.
@@ -243,6 +280,7 @@ impl CommandLine {
             b"arg" => self.args.push(value),
             b"mode" => self.mode = Some(text()?.parse().ok()?),
             b"user" => self.user = Some(text()?.parse().ok()?),
+            b"image" => self.image = Some(text()?.parse().ok()?),
             b"virtio_mmio.device" => self.mmio_devices.push(text()?.parse().ok()?),
             b"control" => self.control = Some(port(text()?, "debugcon@")?),
             b"poweroff" => self.poweroff = Some(port(text()?, "isa-debug-exit@")?),
@@ -323,6 +361,9 @@ impl fmt::Display for CommandLine {
         }
         if let Some(user) = self.user {
             words.put("user", format_args!("{user}"))?;
+        }
+        if let Some(place) = self.image {
+            words.put("image", format_args!("{place}"))?;
         }
         for device in &self.mmio_devices {
             words.put("virtio_mmio.device", format_args!("{device}"))?;

@@ -4,7 +4,7 @@
 pub const MAGIC: [u8; 8] = *b"CORACLE1";
 
 /// Version of the layout that this crate reads and writes.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Alignment of the archive and of the data of files that are mapped in place: a page of x86-64.
 pub const PAGE_SIZE: usize = 4096;
@@ -17,8 +17,8 @@ pub(crate) const LARGE_FILE: usize = PAGE_SIZE;
 #[cfg(feature = "write")]
 pub(crate) const SMALL_ALIGN: usize = 16;
 
-/// Bytes of the header: magic, version, its own length, total length, checksums of the table of checksums and of the kernel,
-/// the section table, checksum of all this, padding.
+/// Bytes of the header: magic, version, its own length, total length, checksum of the kernel, four zeros, the section table,
+/// checksum of all this, padding.
 pub(crate) const HEADER_LEN: usize = 176;
 
 /// Offset of the version in the header.
@@ -27,10 +27,8 @@ pub(crate) const HEADER_VERSION: usize = 8;
 pub(crate) const HEADER_OWN_LEN: usize = 12;
 /// Offset of the archive's whole length.
 pub(crate) const HEADER_TOTAL_LEN: usize = 16;
-/// Offset of the CRC-32C of the section [`Section::Checksums`].
-pub(crate) const HEADER_TABLE_SUM: usize = 24;
 /// Offset of the CRC-32C of what is before the archive in the image's file: the kernel.
-pub(crate) const HEADER_KERNEL_SUM: usize = 28;
+pub(crate) const HEADER_KERNEL_SUM: usize = 24;
 /// Offset of the section table: an (offset, length) pair of 64-bit numbers per [`Section`].
 pub(crate) const HEADER_SECTIONS: usize = 32;
 /// Offset of the checksum, which covers the header up to here.
@@ -47,7 +45,7 @@ pub(crate) enum Section {
     SymbolNames = 5,
     Data = 6,
     /// A CRC-32C, 4 bytes, for each page of the archive before this section, which begins on a page. That of the first
-    /// page leaves the header out.
+    /// page leaves the header out. Then one of those before it in this section: the header is written before they are known.
     Checksums = 7,
 }
 

@@ -11,14 +11,14 @@
 //!
 //! | part | content |
 //! |---|---|
-//! | header | magic, version, length, checksums of the last section and of the kernel, one (offset, length) per section, checksum of the header |
+//! | header | magic, version, length, checksum of the kernel, one (offset, length) per section, checksum of the header |
 //! | config | records of tag, length and bytes: program, arguments, environment, … |
 //! | inodes | one [`archive::Inode`] record per file; number 0 is the root directory |
 //! | entries | directory entries, those of one directory together, sorted by the bytes of their names |
 //! | names | names of entries and targets of symbolic links |
 //! | symbols | addresses of the kernel's functions relative to its first byte, ascending, and their names |
 //! | data | small files packed to 16 bytes; files of a page or more on page boundaries, the rest of their last page zero |
-//! | checksums | a CRC-32C of each page before, from a page boundary on |
+//! | checksums | a CRC-32C of each page before, from a page boundary on; then one of these |
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -78,7 +78,7 @@ proptest! {
                 expected.insert(path, data);
             }
         }
-        let bytes = Builder { tree, ..Builder::default() }.finish();
+        let bytes = Builder { tree, ..Builder::default() }.finish().unwrap();
         prop_assert_eq!(bytes.len() % PAGE_SIZE, 0);
         let archive = Archive::parse(&bytes).unwrap();
         prop_assert_eq!(walk(&archive), expected.clone());
@@ -139,6 +139,7 @@ fn sample() -> Vec<u8> {
         symbols: vec![(0x40, "two".into()), (0x10, "one".into())],
     }
     .finish()
+    .unwrap()
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use coracle_image::cmdline::{CommandLine, Console, IpSetting, LogLevel, MmioDevice, Port, Reboot};
+use coracle_image::cmdline::{
+    CommandLine, Console, ImagePlace, IpSetting, LogLevel, MmioDevice, Port, Reboot,
+};
 use coracle_image::{Mode, User};
 use proptest::prelude::*;
 
@@ -22,6 +24,7 @@ prop_compose! {
         mode in prop::option::of(prop_oneof![Just(Mode::Unikernel), Just(Mode::Protected)]),
         user in prop::option::of((0..u32::MAX, 0..u32::MAX).prop_map(|(uid, gid)| User { uid, gid })),
         devices in prop::collection::vec(any::<(u64, u64, u32)>(), 0..3),
+        image in prop::option::of(any::<(u64, u64)>().prop_map(|(start, archive)| ImagePlace { start, archive })),
         (control, poweroff, seed) in any::<(Option<u16>, Option<u16>, Option<u64>)>(),
         (net_off, patch_off, secrets, fail_alloc) in any::<(bool, bool, bool, Option<u64>)>(),
         log in prop_oneof![Just(LogLevel::Quiet), Just(LogLevel::Info), Just(LogLevel::Debug)],
@@ -35,7 +38,7 @@ prop_compose! {
         let mmio_devices =
             devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
         CommandLine {
-            ip, gateway, dns, hostname, env, args, mode, user, mmio_devices, control, poweroff, log, console, ports, window, seed, secrets,
+            ip, gateway, dns, hostname, env, args, mode, user, image, mmio_devices, control, poweroff, log, console, ports, window, seed, secrets,
             fail_alloc, net_off, patch_off, reboot,
             unknown: vec![],
         }
@@ -46,12 +49,13 @@ proptest! {
     #[test]
     fn what_is_built_is_read(line in command_line()) {
         let text = line.to_string();
+        prop_assert_eq!(ImagePlace::find(text.as_bytes()), line.image);
         prop_assert_eq!(CommandLine::parse(text.as_bytes()), line, "{}", text);
     }
 
     #[test]
     fn anything_can_be_read(bytes in any::<Vec<u8>>()) {
-        let _ = CommandLine::parse(&bytes);
+        let _ = (CommandLine::parse(&bytes), ImagePlace::find(&bytes));
     }
 }
 

@@ -4,7 +4,7 @@ use crate::format::{RECORD_HEAD, get_u32, tag};
 use crate::{Mode, User};
 
 /// The settings of an image. Reading one walks a short list of records, so read each once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Config<'a> {
     records: &'a [u8],
 }

@@ -23,5 +23,3 @@ pub use inode::{DirEntry, FileKind, Inode, InodeId};
 pub use reader::{Archive, Entries};
 pub use symbols::{Symbol, Symbols};
 pub use verify::Sum;
-#[cfg(feature = "write")]
-pub(crate) use verify::page_of;

@@ -5,8 +5,9 @@ use core::cmp::Ordering;
 use super::{Config, DirEntry, FileKind, Inode, InodeId, Symbols};
 use crate::Error;
 use crate::format::{
-    ENTRY_LEN, HEADER_CHECKSUM, HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS, HEADER_TOTAL_LEN,
-    HEADER_VERSION, INODE_LEN, MAGIC, PAGE_SIZE, SUM_LEN, Section, VERSION, checksum, get_u32, get_u64,
+    ENTRY_LEN, HEADER_CHECKSUM, HEADER_KERNEL_SUM, HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS,
+    HEADER_TOTAL_LEN, HEADER_VERSION, INODE_LEN, MAGIC, PAGE_SIZE, SUM_LEN, Section, VERSION, checksum,
+    get_u32, get_u64,
 };
 
 /// An archive in memory. Copying it copies a few pointers.
@@ -54,6 +55,31 @@ impl<'a> Archive<'a> {
         get_u64(header, HEADER_TOTAL_LEN).ok_or(Error::Truncated)
     }
 
+    /// Where the settings end in the archive, of which at least the first [`Archive::HEADER_LEN`] bytes are given.
+    ///
+    /// # Errors
+    /// As [`Archive::length`], or if they end behind the archive.
+    pub fn settings_end(start: &[u8]) -> Result<u64, Error> {
+        let length = Self::length(start)?;
+        let at = HEADER_SECTIONS + Section::Config as usize * 16;
+        let (place, size) = get_u64(start, at).zip(get_u64(start, at + 8)).ok_or(Error::Truncated)?;
+        let end = place.checked_add(size).filter(|&end| end <= length);
+        end.ok_or(Error::Corrupt("section table"))
+    }
+
+    /// The settings and the CRC-32C of the kernel, from the start of an archive that reaches to [`Archive::settings_end`].
+    ///
+    /// # Errors
+    /// As [`Archive::settings_end`], or if the bytes do not reach that far.
+    pub fn settings(start: &'a [u8]) -> Result<(Config<'a>, u32), Error> {
+        let end = usize::try_from(Self::settings_end(start)?).map_err(|_| Error::Truncated)?;
+        let place =
+            get_u64(start, HEADER_SECTIONS + Section::Config as usize * 16).ok_or(Error::Truncated)?;
+        let config = start.get(..end).and_then(|start| start.get(usize::try_from(place).ok()?..));
+        let sum = get_u32(start, HEADER_KERNEL_SUM).ok_or(Error::Truncated)?;
+        Ok((Config::new(config.ok_or(Error::Truncated)?), sum))
+    }
+
     /// Opens the archive at the start of `bytes`, which may go on after its end.
     ///
     /// # Errors
@@ -74,7 +100,7 @@ impl<'a> Archive<'a> {
         let start_of =
             |section| get_u64(bytes, HEADER_SECTIONS + section as usize * 16).ok_or(Error::Truncated);
         let pages = start_of(Section::Checksums)? as usize / PAGE_SIZE;
-        if checksums.len() / SUM_LEN != pages {
+        if checksums.len() / SUM_LEN != pages + 1 {
             return Err(Error::Corrupt("checksums"));
         }
         Ok(Archive {

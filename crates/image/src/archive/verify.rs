@@ -4,15 +4,13 @@ use core::ops::Range;
 use super::reader::Archive;
 use super::{FileKind, InodeId};
 use crate::Error;
-use crate::format::{
-    ENTRY_LEN, HEADER_KERNEL_SUM, HEADER_LEN, HEADER_TABLE_SUM, PAGE_SIZE, SUM_LEN, get_u32,
-};
+use crate::format::{ENTRY_LEN, HEADER_KERNEL_SUM, HEADER_LEN, PAGE_SIZE, SUM_LEN, get_u32};
 
 /// Computes a CRC-32C: [`crate::checksum::crc32c`], or a faster one.
 pub type Sum = fn(&[u8]) -> u32;
 
 /// The bytes of a page that its checksum covers: the header has one of its own.
-pub(crate) fn page_of(bytes: &[u8], page: usize) -> &[u8] {
+fn page_of(bytes: &[u8], page: usize) -> &[u8] {
     let start = if page == 0 { HEADER_LEN } else { page * PAGE_SIZE };
     bytes.get(start..(page + 1) * PAGE_SIZE).unwrap_or_default()
 }
@@ -38,8 +36,8 @@ impl<'a> Archive<'a> {
     /// # Errors
     /// [`Error::Table`].
     pub fn check_table(&self, sum: Sum) -> Result<(), Error> {
-        let wanted = get_u32(self.bytes, HEADER_TABLE_SUM);
-        if wanted == Some(sum(self.checksums)) { Ok(()) } else { Err(Error::Table) }
+        let (table, own) = self.checksums.split_at_checked(self.pages * SUM_LEN).ok_or(Error::Table)?;
+        if get_u32(own, 0) == Some(sum(table)) { Ok(()) } else { Err(Error::Table) }
     }
 
     /// Checks a page; the table of checksums is known to be right.

@@ -6,13 +6,12 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{Node, Tree};
-use crate::archive::{InodeId, page_of};
-use crate::checksum::crc32c;
+use super::layout::{put, seal, sums_len};
+use super::{Layout, Node, Tree, WriteError};
+use crate::archive::InodeId;
 use crate::format::{
-    HEADER_CHECKSUM, HEADER_KERNEL_SUM, HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS, HEADER_TABLE_SUM,
-    HEADER_TOTAL_LEN, HEADER_VERSION, LARGE_FILE, MAGIC, PAGE_SIZE, SMALL_ALIGN, SUM_LEN, SYMBOL_LEN,
-    Section, VERSION, checksum, tag,
+    HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS, HEADER_TOTAL_LEN, HEADER_VERSION, LARGE_FILE, MAGIC,
+    PAGE_SIZE, SMALL_ALIGN, SYMBOL_LEN, Section, VERSION, tag,
 };
 use crate::{Mode, User};
 
@@ -76,7 +75,18 @@ impl Tables {
 
 impl Builder<'_> {
     /// The bytes of the archive: a whole number of pages.
-    pub fn finish(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn finish(&self) -> Result<Vec<u8>, WriteError> {
+        let layout = self.layout();
+        let mut bytes = Vec::with_capacity(layout.total_len());
+        layout.write(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Lays the archive out.
+    pub fn layout(&self) -> Layout<'_> {
         let config = self.config();
         let (symbols, symbol_names) = self.symbol_tables();
         let nodes = self.number();
@@ -100,43 +110,40 @@ impl Builder<'_> {
             *offset = at;
             at = (at + length).next_multiple_of(SMALL_ALIGN);
         }
-        offsets[Section::Data as usize] = at;
-        let (places, end) = Self::place(&nodes, at);
+        let data_at = at;
+        offsets[Section::Data as usize] = data_at;
+        let (places, end) = Self::place(&nodes, data_at);
         let table_at = end.next_multiple_of(PAGE_SIZE);
-        let table_len = table_at / PAGE_SIZE * SUM_LEN;
+        let table_len = sums_len(table_at);
         let total = (table_at + table_len).next_multiple_of(PAGE_SIZE);
         offsets[Section::Checksums as usize] = table_at;
         let tables = Self::tables(&nodes, &places);
 
-        let mut bytes = alloc::vec![0; total];
+        let mut head = alloc::vec![0; data_at];
         let parts = [&config, &tables.inodes, &tables.entries, &tables.names, &symbols, &symbol_names];
         for (&offset, part) in offsets.iter().zip(parts) {
-            bytes[offset..offset + part.len()].copy_from_slice(part);
+            put(&mut head, offset, part);
         }
+        put(&mut head, 0, &MAGIC);
+        put(&mut head, HEADER_VERSION, &VERSION.to_le_bytes());
+        put(&mut head, HEADER_OWN_LEN, &(HEADER_LEN as u32).to_le_bytes());
+        put(&mut head, HEADER_TOTAL_LEN, &(total as u64).to_le_bytes());
+        let lengths = lengths.into_iter().chain([table_at - data_at, table_len]);
+        for (index, (offset, length)) in offsets.into_iter().zip(lengths).enumerate() {
+            put(&mut head, HEADER_SECTIONS + index * 16, &(offset as u64).to_le_bytes());
+            put(&mut head, HEADER_SECTIONS + index * 16 + 8, &(length as u64).to_le_bytes());
+        }
+        seal(&mut head);
+        let mut files = Vec::new();
         for (node, &place) in nodes.iter().zip(&places) {
-            if let Node::File(_, data) = node.node {
-                bytes[place..place + data.len()].copy_from_slice(data);
+            if let Node::File(_, content) = node.node
+                && !content.is_empty()
+            {
+                files.push((place, content));
             }
         }
-        bytes[..MAGIC.len()].copy_from_slice(&MAGIC);
-        put(&mut bytes, HEADER_VERSION, &VERSION.to_le_bytes());
-        put(&mut bytes, HEADER_OWN_LEN, &(HEADER_LEN as u32).to_le_bytes());
-        put(&mut bytes, HEADER_TOTAL_LEN, &(total as u64).to_le_bytes());
-        let data_len = table_at - offsets[Section::Data as usize];
-        for (index, (offset, length)) in
-            offsets.into_iter().zip(lengths.into_iter().chain([data_len, table_len])).enumerate()
-        {
-            put(&mut bytes, HEADER_SECTIONS + index * 16, &(offset as u64).to_le_bytes());
-            put(&mut bytes, HEADER_SECTIONS + index * 16 + 8, &(length as u64).to_le_bytes());
-        }
-        for page in 0..table_at / PAGE_SIZE {
-            let sum = crc32c(page_of(&bytes, page));
-            put(&mut bytes, table_at + page * SUM_LEN, &sum.to_le_bytes());
-        }
-        let sum = crc32c(&bytes[table_at..table_at + table_len]);
-        put(&mut bytes, HEADER_TABLE_SUM, &sum.to_le_bytes());
-        seal(&mut bytes);
-        bytes
+        files.sort_unstable_by_key(|(place, _)| *place);
+        Layout { head, files, table_at, total }
     }
 
     fn config(&self) -> Vec<u8> {
@@ -270,21 +277,4 @@ struct Numbered<'t> {
     parent: InodeId,
     /// Of a directory: the number of its first entry's inode; the others follow.
     first_child: InodeId,
-}
-
-fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
-    bytes[at..at + value.len()].copy_from_slice(value);
-}
-
-/// Notes the checksum of what is before the archive in the image's file.
-pub fn set_kernel_sum(archive: &mut [u8], kernel: &[u8]) {
-    put(archive, HEADER_KERNEL_SUM, &crc32c(kernel).to_le_bytes());
-    seal(archive);
-}
-
-/// Writes the checksum of the header at the start of `archive`, whatever the header says. Tests that damage an archive
-/// damage what lies behind the checksum with it. Panics if there is no room for a header.
-pub fn seal(archive: &mut [u8]) {
-    let sum = checksum(&archive[..HEADER_CHECKSUM]);
-    put(archive, HEADER_CHECKSUM, &sum.to_le_bytes());
 }

@@ -1,8 +1,9 @@
 //! The files of an archive while they are collected.
 
-use alloc::{borrow::Cow, collections::BTreeMap, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::fmt;
 
+use super::Content;
 use crate::archive::FileKind;
 
 /// Owner, permissions and time of a file.
@@ -33,7 +34,7 @@ pub enum Node<'d> {
     /// A directory and what is in it.
     Directory(Meta, BTreeMap<Vec<u8>, Node<'d>>),
     /// A regular file.
-    File(Meta, Cow<'d, [u8]>),
+    File(Meta, Content<'d>),
     /// A symbolic link.
     Symlink(Meta, Vec<u8>),
 }
