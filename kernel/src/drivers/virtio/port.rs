@@ -379,8 +379,12 @@ impl Port {
         output.half.publish();
     }
 
-    /// Whether the host has taken all that was written.
+    /// Whether the host has taken all that was written. A host's side that is gone takes nothing more, and QEMU keeps the
+    /// buffer of which that side had taken a part.
     pub fn is_drained(&self) -> bool {
+        if self.is_hung_up() {
+            return true;
+        }
         let mut output = self.output.lock();
         output.half.reap();
         output.half.queue.outstanding() == 0 || output.half.broken
