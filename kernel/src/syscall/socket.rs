@@ -374,7 +374,8 @@ impl Message {
         Ok(len)
     }
 
-    /// Writes control data that came along; gives its length and the flags to report.
+    /// Writes control data that came along; gives its length and the flags to report. The message is taken already, so what
+    /// there is no memory for counts as cut off (MSG_CTRUNC), as what there is no room for.
     fn give_control(&self, call: &Call, received: Received, flags: u32) -> Result<(usize, u32), Errno> {
         let mut told = received.flags;
         let mut bytes = Vec::new();
@@ -382,42 +383,42 @@ impl Message {
             (0, _) => (0, 0),
             given => given,
         };
-        let mut add = |level, kind, data: &[u8]| -> Result<(), Errno> {
-            if bytes.len() + CMSG_HEADER + data.len() > room {
+        let mut add = |level, kind, data: &[u8]| {
+            let fits = bytes.len() + CMSG_HEADER + data.len() <= room;
+            if !fits || append(&mut bytes, level, kind, data, room).is_err() {
                 told |= n::MSG_CTRUNC;
-                return Ok(());
             }
-            begin(&mut bytes, level, kind, data.len())?;
-            bytes.try_extend_from_slice(data)?;
-            Ok(bytes.try_resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0)?)
         };
         if let Some(arrival) = received.arrival {
             let (kind, time) = match arrival {
                 Arrival::Micros(ns) => (n::SCM_TIMESTAMP, clock::to_timeval(ns)),
                 Arrival::Nanos(ns) => (n::SCM_TIMESTAMPNS, clock::to_timespec(ns)),
             };
-            add(n::SOL_SOCKET, kind, time.map(u64::to_le_bytes).as_flattened())?;
+            add(n::SOL_SOCKET, kind, time.map(u64::to_le_bytes).as_flattened());
         }
         if let Some(info) = received.packet_info {
-            add(IPPROTO_IP, n::IP_PKTINFO, &info.encode())?;
+            add(IPPROTO_IP, n::IP_PKTINFO, &info.encode());
         }
         if let Some(info) = received.packet_info6 {
-            add(IPPROTO_IPV6, n::IPV6_PKTINFO, &info.encode())?;
+            add(IPPROTO_IPV6, n::IPV6_PKTINFO, &info.encode());
         }
         if let Some((pid, uid, gid)) = received.credentials {
             let ids = [pid as u32, uid, gid].map(u32::to_le_bytes);
-            add(n::SOL_SOCKET, SCM_CREDENTIALS, ids.as_flattened())?;
+            add(n::SOL_SOCKET, SCM_CREDENTIALS, ids.as_flattened());
         }
+        let descriptors = &call.thread().process.descriptors;
+        let mut fds = Vec::new();
         if !received.rights.is_empty() {
             let fit = room.saturating_sub(bytes.len() + CMSG_HEADER) / 4;
-            let mut fds = Vec::new();
-            fds.make_room(fit.min(received.rights.len()))?;
+            let count = fit.min(received.rights.len());
+            // The room is made before: a descriptor that is installed has to be reported.
+            let has_room = fds.make_room(count).and_then(|()| bytes.make_room(padded(4 * count))).is_ok();
             for file in received.rights {
-                if fds.len() >= fit {
+                if !has_room || fds.len() >= fit {
                     told |= n::MSG_CTRUNC;
                     break;
                 }
-                match call.thread().process.descriptors.insert(file, flags & n::MSG_CMSG_CLOEXEC != 0, 0) {
+                match descriptors.insert(file, flags & n::MSG_CMSG_CLOEXEC != 0, 0) {
                     Ok(fd) => fds.push_reserved(fd),
                     Err(_) => {
                         told |= n::MSG_CTRUNC;
@@ -426,16 +427,31 @@ impl Message {
                 }
             }
             if !fds.is_empty() {
+                let numbers = fds.as_slice().iter().flat_map(|fd| fd.to_le_bytes());
                 begin(&mut bytes, n::SOL_SOCKET, SCM_RIGHTS, 4 * fds.len())?;
-                bytes.try_extend(fds.iter().flat_map(|fd| fd.to_le_bytes()))?;
+                bytes.try_extend(numbers)?;
                 bytes.try_resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0)?;
             }
         }
         if !bytes.is_empty() {
-            user::write(control, &bytes)?;
+            user::write(control, &bytes)
+                .inspect_err(|_| fds.iter().for_each(|&fd| drop(descriptors.remove(fd))))?;
         }
         Ok((bytes.len(), told | flags & n::MSG_CMSG_CLOEXEC))
     }
+}
+
+/// Bytes of control data with so many bytes in it, at most.
+const fn padded(len: usize) -> usize {
+    CMSG_HEADER + len + CMSG_ALIGN
+}
+
+/// Appends control data, padded unless it fills the `room`. ENOMEM: nothing is appended.
+fn append(bytes: &mut Vec<u8>, level: u32, kind: u32, data: &[u8], room: usize) -> Result<(), Errno> {
+    bytes.make_room(padded(data.len()))?;
+    begin(bytes, level, kind, data.len())?;
+    bytes.try_extend_from_slice(data)?;
+    Ok(bytes.try_resize(bytes.len().next_multiple_of(CMSG_ALIGN).min(room), 0)?)
 }
 
 /// Appends a `struct cmsghdr`.

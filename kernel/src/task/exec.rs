@@ -280,12 +280,14 @@ fn load_interpreter(
     if path.pop() != Some(0) {
         return Err(Errno::NOEXEC);
     }
-    let file = open_executable(fs, &path).inspect_err(|_| {
-        log!(
-            "{}: its interpreter {} is not in the image (or not executable)",
-            program.file.shown_path(),
-            Lossy(&path)
-        )
+    let file = open_executable(fs, &path).inspect_err(|&error| {
+        if error != Errno::NOMEM {
+            log!(
+                "{}: its interpreter {} is not in the image (or not executable)",
+                program.file.shown_path(),
+                Lossy(&path)
+            )
+        }
     })?;
     let plan = plan(&file)?;
     if !plan.relocatable {
