@@ -22,44 +22,20 @@ const PRIMITIVES: [&str; 8] = ["str", "u8", "u16", "u32", "u64", "usize", "i32",
 /// The crate that makes room before it calls `alloc`.
 const FALLIBLE: &str = "coracle_fallible";
 
-/// The functions that are allowed to: see [`Allowed::parse`].
+/// The functions that are allowed to, because they run at boot, before the program: see [`Allowed::parse`].
 #[derive(Debug, Default)]
-pub struct Allowed {
-    /// Run at boot, before the program, and may end it.
-    boot: BTreeSet<String>,
-    /// Are yet to be changed.
-    pending: BTreeSet<String>,
-}
+pub struct Allowed(BTreeSet<String>);
 
 impl Allowed {
-    /// Reads a list: a name a line, under the headings `[boot]` and `[pending]`; `#` begins a comment. A name that ends in
-    /// `::` stands for all functions below it.
-    ///
-    /// # Errors
-    /// A text for people, if a name stands under no heading.
-    pub fn parse(text: &str) -> Result<Allowed, String> {
-        let mut allowed = Allowed::default();
-        let mut heading = "";
-        for (index, line) in text.lines().enumerate() {
-            match line.split('#').next().unwrap_or_default().trim() {
-                "" => {}
-                "[boot]" => heading = "boot",
-                "[pending]" => heading = "pending",
-                name if heading == "boot" => _ = allowed.boot.insert(name.to_owned()),
-                name if heading == "pending" => _ = allowed.pending.insert(name.to_owned()),
-                name => return Err(format!("line {}: {name} stands under no heading", index + 1)),
-            }
-        }
-        Ok(allowed)
+    /// Reads a list: a name a line; `#` begins a comment. A name that ends in `::` stands for all functions below it.
+    pub fn parse(text: &str) -> Allowed {
+        let names = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+        Allowed(names.filter(|name| !name.is_empty()).map(String::from).collect())
     }
 
     /// The entry that allows `function`.
     fn entry(&self, function: &str) -> Option<&String> {
-        let names = |list: &BTreeSet<String>| -> Option<String> {
-            list.iter().find(|name| matches(name, function)).cloned()
-        };
-        let name = names(&self.boot).or_else(|| names(&self.pending))?;
-        self.boot.get(&name).or_else(|| self.pending.get(&name))
+        self.0.iter().find(|name| matches(name, function))
     }
 }
 
@@ -70,11 +46,9 @@ fn matches(entry: &str, function: &str) -> bool {
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Functions that allocate infallibly at boot.
-    pub boot: usize,
-    /// Functions that do so later, and are known to.
-    pub pending: usize,
-    /// Entries of the list of those that nothing needs any more.
+    /// Functions that allocate infallibly, which may.
+    pub functions: usize,
+    /// Entries of the list that nothing needs any more.
     pub stale: Vec<String>,
 }
 
@@ -188,15 +162,12 @@ pub fn check(found: &BTreeSet<String>, allowed: &Allowed) -> Result<Summary, Str
             None => wrong.push(function),
         }
     }
-    let count = |list: &BTreeSet<String>| {
-        found.iter().filter(|function| list.iter().any(|entry| matches(entry, function))).count()
-    };
     if !wrong.is_empty() {
         let text = wrong.iter().map(|function| format!("{function} ends the machine where memory runs out"));
         return Err(format!("{}: use coracle-fallible", text.collect::<Vec<_>>().join("\n")));
     }
-    let stale = allowed.pending.iter().filter(|entry| !used.contains(entry)).cloned().collect();
-    Ok(Summary { boot: count(&allowed.boot), pending: count(&allowed.pending), stale })
+    let stale = allowed.0.iter().filter(|entry| !used.contains(entry)).cloned().collect();
+    Ok(Summary { functions: found.len(), stale })
 }
 
 /// [`callers`] of the kernel in this file.
@@ -264,14 +235,11 @@ mod tests {
 
     #[test]
     fn compares_with_the_list() {
-        let allowed =
-            Allowed::parse("[boot] # may\ncoracle_kernel::boot::\n[pending]\ncoracle_kernel::fs::open\n")
-                .unwrap();
-        assert_eq!(check(&found(&[]), &allowed), Ok(Summary { boot: 1, pending: 1, stale: Vec::new() }));
-        let none = Allowed::parse("[boot]\n").unwrap();
+        let allowed = Allowed::parse("# may\ncoracle_kernel::boot::\ncoracle_kernel::fs::open # once\n");
+        assert_eq!(check(&found(&[]), &allowed), Ok(Summary { functions: 2, stale: Vec::new() }));
+        let none = Allowed::parse("");
         assert!(check(&found(&[]), &none).unwrap_err().contains("coracle_kernel::fs::open ends"));
-        let stale = Allowed::parse("[boot]\ncoracle_kernel::\n[pending]\nnothing\n").unwrap();
+        let stale = Allowed::parse("coracle_kernel::\nnothing\n");
         assert_eq!(check(&found(&[]), &stale).unwrap().stale, ["nothing"]);
-        assert!(Allowed::parse("name\n").is_err());
     }
 }
