@@ -1,7 +1,7 @@
 # Two commands: `make demo` shows Coracle at work, `make test` tests everything.
 # Each installs what it needs first (`make deps` alone does only that).
 
-.PHONY: help deps build demo test test-kvm bench-kvm test-soak fuzz-syscalls bench doc clean
+.PHONY: help deps build demo test test-kvm bench-kvm test-soak test-allocations fuzz-syscalls bench doc clean
 
 help:
 	@echo 'make demo    boot memcached as a unikernel and talk to it'
@@ -9,6 +9,7 @@ help:
 	@echo 'make test-kvm  boot test programs under KVM on an emulated CPU (downloads a kernel, takes 10 to 30 minutes)'
 	@echo 'make bench-kvm  count VM exits there (takes minutes for each machine)'
 	@echo 'make test-soak    all that once stopped a guest, in a loop for DURATION seconds (3600)'
+	@echo 'make test-allocations    have every allocation of calls and programs fail in turn (takes half an hour)'
 	@echo 'make fuzz-syscalls    fuzz the system calls for an hour, in guests'
 	@echo 'make bench   measure against a Linux guest'
 	@echo 'make build   build the coracle command (target/release/coracle)'
@@ -39,6 +40,10 @@ bench-kvm: build
 # make test-soak DURATION=600 ends after ten minutes.
 test-soak: deps
 	@DURATION=$(or $(DURATION),3600) scripts/soak.sh
+
+# A part of a test's name goes into ARGS: make test-allocations ARGS=shell
+test-allocations: build
+	@scripts/cargo.sh test --release --package coracle-tests --test allocations -- --ignored $(ARGS)
 
 # An hour in guests of 64 MB. Its options go into ARGS: make fuzz-syscalls ARGS='--seconds 600 --cpus 2 --seed 5'
 fuzz-syscalls: build
