@@ -169,6 +169,17 @@ pub(crate) fn alloc_single(kept: usize) -> Option<u64> {
     Some(u64::from(number) << 12)
 }
 
+/// What the heap has noted of a frame of its own, whose references are not counted.
+pub(crate) fn word(frame: u32) -> u32 {
+    state(frame).load(Ordering::Relaxed)
+}
+
+/// Notes something of a frame of the heap's. With the highest bit set it would be taken for a free frame's.
+pub(crate) fn set_word(frame: u32, word: u32) {
+    debug_assert!(word >> 31 == 0);
+    state(frame).store(word, Ordering::Relaxed);
+}
+
 /// Frames that are kept for the kernel's heap.
 #[inline]
 pub(crate) fn reserve() -> usize {

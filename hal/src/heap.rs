@@ -1,12 +1,12 @@
 //! The kernel's heap: small objects from per-CPU free lists by size class, large ones from the frame allocator.
 //!
 //! An allocation from a CPU's list is a dozen instructions without a lock (kernel code is never preempted). Lists are
-//! filled from, and spilled to, one list per class that all CPUs share. A freed object's size comes with its layout, so
-//! objects have no headers. Objects of a class are carved from frames only as they are needed.
-use crate::free_list::{self, Free};
+//! filled from, and spilled to, the frames of the class, which all CPUs share (see [`crate::depot`]). A freed object's size
+//! comes with its layout, so objects have no headers.
+use crate::depot::Depot;
 use crate::layout::{self, PAGE};
 use crate::local::Local;
-use crate::{buddy, frame, vmap};
+use crate::{buddy, frame, stack, vmap};
 use alloc::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::ptr;
@@ -78,7 +78,7 @@ pub(crate) fn count() {
     COUNTED.store(true, Ordering::Relaxed);
     for (class, limit) in SPILL.iter().enumerate() {
         limit.store(0, Ordering::Relaxed);
-        DEPOTS[class].lock().take_from(&Local::get().magazines.0[class], u32::MAX);
+        spill(class, &mut DEPOTS[class].lock(), u32::MAX, 0);
     }
 }
 
@@ -122,6 +122,11 @@ pub(crate) fn init(memory: u64) {
     }
 }
 
+/// A free object in a CPU's list: the link to the next.
+struct Free {
+    next: *mut Free,
+}
+
 /// One CPU's free objects of one class.
 struct Magazine {
     head: Cell<*mut Free>,
@@ -139,56 +144,50 @@ impl Magazines {
     }
 }
 
-/// What all CPUs share of a class: spilled objects, and the frame that is being carved.
-struct Depot {
-    head: *mut Free,
-    carve: usize,
-    carve_end: usize,
-    /// How many frames the class has.
-    frames: usize,
-    /// Length of the list.
-    free: usize,
-}
-
-impl Depot {
-    /// Notes whether packets are many, if this is their class: whenever objects come or go. What lies in the CPUs' lists
-    /// counts as used.
-    fn count(&self, class: usize) {
-        if class == PACKET_CLASS {
-            PACKETS_ARE_MANY.store(self.used(class) > packet_share(), Ordering::Relaxed);
-        }
+/// What all CPUs share of each class.
+static DEPOTS: [spin::Mutex<Depot>; CLASSES.len()] = {
+    let mut depots = [const { spin::Mutex::new(Depot::new(CLASSES[0])) }; CLASSES.len()];
+    let mut class = 0;
+    while class < depots.len() {
+        depots[class] = spin::Mutex::new(Depot::new(CLASSES[class]));
+        class += 1;
     }
+    depots
+};
 
-    /// Moves `count` of the objects of a CPU's list into the depot's.
-    fn take_from(&mut self, magazine: &Magazine, count: u32) {
-        for _ in 0..count {
-            let object = magazine.head.get();
-            if object.is_null() {
-                return;
-            }
-            // SAFETY: objects of a list are free memory with a valid link.
-            unsafe {
-                magazine.head.set((*object).next);
-                (*object).next = self.head;
-            }
-            magazine.count.set(magazine.count.get() - 1);
-            self.head = object;
-            self.free += 1;
-        }
-    }
-
-    /// Objects that are not in the list.
-    fn used(&self, class: usize) -> usize {
-        (self.frames * (PAGE / CLASSES[class])).saturating_sub(self.free)
+/// Notes whether packets are many, if this is their class: whenever objects come or go. What lies in the CPUs' lists counts as
+/// used.
+fn note_packets(class: usize, depot: &Depot) {
+    if class == PACKET_CLASS {
+        PACKETS_ARE_MANY.store(depot.used() > packet_share(), Ordering::Relaxed);
     }
 }
 
-// SAFETY: the pointers are to free memory that belongs to the depot alone.
-unsafe impl Send for Depot {}
+/// Moves `count` of the objects of a CPU's list into the depot, which keeps `kept` frames with nothing but free objects; returns
+/// how many frames it has given back.
+fn spill(class: usize, depot: &mut Depot, count: u32, kept: usize) -> usize {
+    let magazine = &Local::get().magazines.0[class];
+    let mut frames = 0;
+    for _ in 0..count {
+        let object = magazine.head.get();
+        if object.is_null() {
+            break;
+        }
+        // SAFETY: objects of a list are free memory with a valid link, and came from the depot.
+        unsafe {
+            magazine.head.set((*object).next);
+            frames += depot.put(object.cast(), kept);
+        }
+        magazine.count.set(magazine.count.get() - 1);
+    }
+    note_packets(class, depot);
+    frames
+}
 
-static DEPOTS: [spin::Mutex<Depot>; CLASSES.len()] =
-    [const { spin::Mutex::new(Depot { head: ptr::null_mut(), carve: 0, carve_end: 0, frames: 0, free: 0 }) };
-        CLASSES.len()];
+/// Frames with nothing but free objects that a class keeps: as much memory as a CPU's list.
+fn kept_frames(class: usize) -> usize {
+    SPILL[class].load(Ordering::Relaxed) as usize * CLASSES[class] / PAGE
+}
 
 /// Fetches a batch for this CPU, and gives one object of it; null if a new frame is needed, and no more than `kept` are
 /// free.
@@ -203,92 +202,53 @@ fn refill(class: usize, kept: usize) -> *mut u8 {
 
 /// Fetches `batch` objects, of which it returns one; see [`refill`].
 fn refill_for(class: usize, kept: usize, batch: usize) -> *mut u8 {
-    let size = CLASSES[class];
     let mut depot = DEPOTS[class].lock();
-    let magazine = &Local::get().magazines.0[class];
-    let mut first: *mut Free = ptr::null_mut();
-    for _ in 0..batch {
-        let object: *mut Free = if !depot.head.is_null() {
-            let object = depot.head;
-            // SAFETY: objects in the list are free memory with a valid link.
-            depot.head = unsafe { (*object).next };
-            depot.free -= 1;
-            object
-        } else {
-            if depot.carve + size > depot.carve_end {
-                // One frame at a time, and only for the first object of a batch.
-                if !first.is_null() {
-                    break;
-                }
-                let Some(phys) = frame::alloc_single(kept) else { return ptr::null_mut() };
-                depot.frames += 1;
-                depot.carve = layout::direct(phys);
-                depot.carve_end = depot.carve + PAGE;
-            }
-            let object = depot.carve as *mut Free;
-            depot.carve += size;
-            object
-        };
-        if first.is_null() {
-            first = object;
-        } else {
-            // SAFETY: `object` is free memory of at least 16 bytes.
-            unsafe { (*object).next = magazine.head.get() };
-            magazine.head.set(object);
-            magazine.count.set(magazine.count.get() + 1);
-        }
+    let Some(first) = depot.take().or_else(|| {
+        // SAFETY: a fresh frame.
+        unsafe { depot.add(frame::alloc_single(kept)?) };
+        depot.take()
+    }) else {
+        return ptr::null_mut();
+    };
+    // No further frame is taken for the rest.
+    for object in core::iter::from_fn(|| depot.take()).take(batch - 1) {
+        keep(class, object);
     }
-    depot.count(class);
-    first as *mut u8
+    note_packets(class, &depot);
+    first
+}
+
+/// Puts a free object into this CPU's list.
+#[inline(always)]
+fn keep(class: usize, object: *mut u8) -> u32 {
+    let magazine = &Local::get().magazines.0[class];
+    let object = object.cast::<Free>();
+    // SAFETY: free memory of at least 16 bytes.
+    unsafe { (*object).next = magazine.head.get() };
+    magazine.head.set(object);
+    let count = magazine.count.get() + 1;
+    magazine.count.set(count);
+    count
 }
 
 /// Moves half of this CPU's list to the depot, or all of it if allocations are counted.
 #[cold]
 #[inline(never)]
 fn spill_half(class: usize) {
-    let magazine = &Local::get().magazines.0[class];
-    let mut depot = DEPOTS[class].lock();
-    depot.take_from(magazine, if counts() { u32::MAX } else { magazine.count.get() / 2 });
-    depot.count(class);
+    let count = if counts() { u32::MAX } else { Local::get().magazines.0[class].count.get() / 2 };
+    spill(class, &mut DEPOTS[class].lock(), count, kept_frames(class));
 }
 
-/// Gives back the frames in which nothing but free objects is left; says how many. Slow, for when memory is short: a
-/// burst of packets may have left its buffers here. Other CPUs keep what is in their own lists.
+/// Gives back the frames and kernel stacks that nothing uses; returns how many frames. For when memory is short: other CPUs keep
+/// what is in their own lists.
 #[cold]
 #[inline(never)]
 pub(crate) fn give_back() -> usize {
+    stack::give_back();
     let mut frames = vmap::reap();
-    for (class, size) in CLASSES.into_iter().enumerate() {
-        let magazine = &Local::get().magazines.0[class];
-        let mut depot = DEPOTS[class].lock();
-        // One reference for all that follows: another would end `link`, which points into it.
-        let depot = &mut *depot;
-        depot.take_from(magazine, magazine.count.get());
-        // SAFETY: the depot's own list.
-        depot.head = unsafe { free_list::sort(depot.head) };
-        let mut link: *mut *mut Free = &mut depot.head;
-        // SAFETY: `link` is the head or the link of a free object that stays; all objects are the depot's.
-        unsafe {
-            while !(*link).is_null() {
-                let frame = *link as usize & !(PAGE - 1);
-                let (mut count, mut last) = (0, link);
-                while *last as usize & !(PAGE - 1) == frame && !(*last).is_null() {
-                    last = &mut (**last).next;
-                    count += 1;
-                }
-                // The frame that is being carved has fewer, or is one that is carved up.
-                if count == PAGE / size {
-                    *link = *last;
-                    frame::free_block(layout::direct_phys(frame), 0);
-                    depot.frames -= 1;
-                    depot.free -= count;
-                    frames += 1;
-                } else {
-                    link = last;
-                }
-            }
-        }
-        depot.count(class);
+    for (class, depot) in DEPOTS.iter().enumerate() {
+        let mut depot = depot.lock();
+        frames += spill(class, &mut depot, u32::MAX, 0) + depot.give_back(0);
     }
     frames
 }
@@ -404,14 +364,11 @@ fn provide(layout: Layout) -> bool {
     let class = class_of(class_size(layout));
     let magazine = &Local::get().magazines.0[class];
     if magazine.head.get().is_null() {
-        let object = take_hard(class).cast::<Free>();
+        let object = take_hard(class);
         if object.is_null() {
             return false;
         }
-        // SAFETY: free memory of at least 16 bytes.
-        unsafe { (*object).next = magazine.head.get() };
-        magazine.head.set(object);
-        magazine.count.set(magazine.count.get() + 1);
+        keep(class, object);
     }
     true
 }
@@ -422,13 +379,7 @@ fn provide(layout: Layout) -> bool {
 /// It came from [`take`] with this class, and nothing uses it.
 #[inline(always)]
 unsafe fn put(class: usize, object: *mut u8) {
-    let magazine = &Local::get().magazines.0[class];
-    // SAFETY: free memory of at least 16 bytes.
-    unsafe { (*(object as *mut Free)).next = magazine.head.get() };
-    magazine.head.set(object as *mut Free);
-    let count = magazine.count.get() + 1;
-    magazine.count.set(count);
-    if count > SPILL[class].load(Ordering::Relaxed) {
+    if keep(class, object) > SPILL[class].load(Ordering::Relaxed) {
         spill_half(class);
     }
 }
@@ -459,7 +410,7 @@ pub(crate) fn take_to_send() -> *mut u8 {
 #[inline(never)]
 fn packets_are_too_many() -> bool {
     let depot = DEPOTS[PACKET_CLASS].lock();
-    depot.used(PACKET_CLASS) > PACKET_EXCESS * packet_share()
+    depot.used() > PACKET_EXCESS * packet_share()
 }
 
 /// How many buffers packets may have before they are many.

@@ -124,20 +124,8 @@ pub unsafe fn map_foreign(phys: u64, len: usize, device: bool) -> Option<usize> 
     Some(virt + offset)
 }
 
-/// Mapped stacks that are not in use: the first word below the top links them.
-static FREE_STACKS: spin::Mutex<usize> = spin::Mutex::new(0);
-
-/// A kernel stack with an unmapped page below it: gives its top, 16-byte aligned. Stacks are kept for later threads.
+/// A stack of a CPU with an unmapped page below it, which stays for ever: gives its top, 16-byte aligned.
 pub fn alloc_stack(size: usize) -> Option<usize> {
-    {
-        let mut head = FREE_STACKS.lock();
-        if *head != 0 && size == crate::task::KERNEL_STACK_SIZE {
-            let top = *head;
-            // SAFETY: a free stack is mapped and holds the link.
-            *head = unsafe { *((top - 8) as *const usize) };
-            return Some(top);
-        }
-    }
     // What can fail comes first: nothing is lost then.
     let mut frames = [const { None }; MOST_FRAMES];
     let frames = &mut frames[..size / FRAME_SIZE];
@@ -171,18 +159,7 @@ fn reserve_with_tables(len: usize) -> Option<usize> {
     Some(address)
 }
 
-/// Takes back a stack of the usual size.
-///
-/// # Safety
-/// `top` came from [`alloc_stack`] with that size, and no CPU is on the stack.
-pub unsafe fn free_stack(top: usize) {
-    let mut head = FREE_STACKS.lock();
-    // SAFETY: the stack is mapped and unused.
-    unsafe { *((top - 8) as *mut usize) = *head };
-    *head = top;
-}
-
-/// True if the address lies in the area of stacks and devices (a fault there is a stack that overflowed).
+/// True if the address lies in the area of stacks and devices.
 pub fn in_area(address: usize) -> bool {
     (AREA..AREA + AREA_SIZE).contains(&address)
 }

@@ -22,6 +22,7 @@ pub mod checksum;
 pub mod console;
 pub mod context;
 pub mod cpu;
+mod depot;
 pub mod dma;
 #[cfg(target_os = "none")]
 mod entry;
@@ -29,7 +30,6 @@ pub mod fail;
 mod firmware;
 pub mod fpu;
 pub mod frame;
-mod free_list;
 mod heap;
 #[cfg(test)]
 mod host;
@@ -52,6 +52,7 @@ pub mod random;
 mod reference;
 mod rtc;
 mod smp;
+mod stack;
 #[cfg(target_os = "none")]
 mod start;
 pub mod task;

@@ -35,7 +35,7 @@ unsafe impl Sync for Task {}
 unsafe impl Send for Task {}
 
 /// Size of a kernel stack in bytes, without its guard page.
-pub const KERNEL_STACK_SIZE: usize = 16 * 1024;
+pub use crate::stack::SIZE as KERNEL_STACK_SIZE;
 /// Bytes of a stack's [`Top`].
 const TOP_SIZE: usize = size_of::<Top<()>>();
 /// `fpu_cpu` of a task whose state is in no register.
@@ -50,7 +50,7 @@ impl Task {
     /// `fpu_from_current`: copy the running thread's FPU state (clone), else the initial state.
     pub fn new(context: &UserContext, fs_base: u64, fpu_from_current: bool) -> Option<Task> {
         let area = fpu::Area::new(fpu_from_current)?;
-        let top = crate::kmap::alloc_stack(KERNEL_STACK_SIZE)? - TOP_SIZE;
+        let top = crate::stack::alloc()? - TOP_SIZE;
         let place = top - size_of::<UserContext>();
         let saved = place - (SWITCH_REGISTERS + 1) * size_of::<usize>();
         // SAFETY: the stack is fresh and all this lies within it, aligned.
@@ -143,7 +143,7 @@ impl Drop for Task {
         if self.owns_stack {
             debug_assert!(!self.on_cpu());
             // SAFETY: allocated by `new`; a task is dropped after its CPU left the stack (see `finish_switch`).
-            unsafe { crate::kmap::free_stack(*self.top.get_mut() + TOP_SIZE) };
+            unsafe { crate::stack::free(*self.top.get_mut() + TOP_SIZE) };
         }
     }
 }

@@ -347,10 +347,10 @@ fn kernel_fault(frame: &TrapFrame) -> ! {
     let address = x86::cr2() as usize;
     let f = frame;
     let what = match f.vector {
-        DOUBLE_FAULT if crate::kmap::in_area(f.rsp as usize) => "kernel stack overflow",
+        DOUBLE_FAULT if crate::stack::is_around(f.rsp as usize) => "kernel stack overflow",
         DOUBLE_FAULT => "double fault",
         PAGE_FAULT if f.error & INSTRUCTION_FETCH != 0 => "execution of data",
-        PAGE_FAULT if f.error & PRESENT == 0 && crate::kmap::in_area(address) => "kernel stack overflow",
+        PAGE_FAULT if f.error & PRESENT == 0 && crate::stack::is_around(address) => "kernel stack overflow",
         PAGE_FAULT => "page fault",
         GENERAL_PROTECTION => "general protection fault",
         6 => "invalid instruction",

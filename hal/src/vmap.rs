@@ -110,8 +110,8 @@ fn free_part(address: usize, pages: usize, granules: usize) {
 pub(crate) fn reap() -> usize {
     #[cold]
     fn reap_pending() -> usize {
-        // Where another CPU is about it, it is done.
-        STATE.try_lock().map_or(0, |mut state| state.reap())
+        // Waiting for the lock is short, and needed: its holder may have looked at the tickets just before this CPU answered.
+        STATE.lock().reap()
     }
     if IS_PENDING.load(Ordering::Relaxed) { reap_pending() } else { 0 }
 }

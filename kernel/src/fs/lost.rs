@@ -1,4 +1,4 @@
-//! What the program wrote to the root file system, which is in memory and ends with the machine: told at the end, since the
+//! What the program wrote to the root file system, which is in memory and ends with the machine: reported at the end, since the
 //! program's user may have meant to keep it. /tmp, /run and /dev are other file systems, meant to be lost.
 use super::mount::Place;
 use crate::log::{self, Line};
@@ -10,8 +10,8 @@ use spin::Mutex;
 static BYTES: AtomicU64 = AtomicU64::new(0);
 /// Whether the program runs: what the kernel itself writes before that is no loss.
 static COUNTS: AtomicBool = AtomicBool::new(false);
-/// The file that was written first.
-static FIRST: Mutex<Option<Place>> = Mutex::new(None);
+/// The path of the file that was written first, as it was then: the file itself may go.
+static FIRST: Mutex<Text> = Mutex::new(Text::new());
 
 /// Counts from now on.
 pub fn begin() {
@@ -21,16 +21,18 @@ pub fn begin() {
 /// Counts bytes written to a file of the root file system.
 pub fn count(bytes: usize, place: &Place) {
     if COUNTS.load(Relaxed) && bytes > 0 && BYTES.fetch_add(bytes as u64, Relaxed) == 0 {
-        *FIRST.lock() = Some(place.clone());
+        // What is cut short is better than nothing.
+        let _ = place.write(&mut FIRST.lock());
     }
 }
 
-/// Tells how much it was, and the file that was written first, if anything was.
+/// Reports how much it was, and the file that was written first, if anything was.
 pub fn tell() {
+    let bytes = BYTES.load(Relaxed);
     // The machine may end while a CPU is in `count`.
-    let Some(first) = FIRST.try_lock().and_then(|first| first.clone()) else { return };
-    let mut path = Text::new();
-    // What is cut short is better than nothing.
-    let _ = first.write(&mut path);
-    log::write(Line::Lost, format_args!("{} {path}", BYTES.load(Relaxed)));
+    if bytes > 0
+        && let Some(first) = FIRST.try_lock()
+    {
+        log::write(Line::Lost, format_args!("{bytes} {first}"));
+    }
 }
