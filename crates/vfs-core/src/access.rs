@@ -25,6 +25,8 @@ pub mod capability {
     pub const NET_RAW: u32 = 13;
     /// chroot(2).
     pub const SYS_CHROOT: u32 = 18;
+    /// Looking into other processes.
+    pub const SYS_PTRACE: u32 = 19;
     /// mount(2).
     pub const SYS_ADMIN: u32 = 21;
     /// Going beyond limits of resources.

@@ -171,6 +171,10 @@ system_calls! {
     231 exit_group(number) super::process::exit_group, "all";
     247 waitid(wait_type, pid, &out, wait_options, &out) super::process::waitid, "P_ALL, P_PID, P_PGID, P_PIDFD";
     322 execveat(dirfd, &executable, &string_array, &string_array, at_flags) super::process::execveat, "all";
+    310 process_vm_readv(pid, &iovecs, count, &iovecs, count, number) super::other_process::process_vm_readv, "all";
+    311 process_vm_writev(pid, &iovecs, count, &iovecs, count, number) super::other_process::process_vm_writev, "all";
+    312 kcmp(pid, pid, number, fd, fd) super::other_process::kcmp, "without KCMP_EPOLL_TFD";
+    438 pidfd_getfd(pidfd, fd, number) -> fd super::other_process::pidfd_getfd, "all";
     424 pidfd_send_signal(pidfd, signal, &siginfo, number) super::process::pidfd_send_signal, "all";
     434 pidfd_open(pid, fd_flags) -> pidfd super::process::pidfd_open, "all";
     435 clone3(&clone_args, clone_args_len) -> pid super::process::clone3, "as clone; set_tid and cgroups are refused";

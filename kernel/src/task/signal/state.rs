@@ -181,6 +181,10 @@ impl ProcessSignals {
         }
         Ok(())
     }
+    /// What tells shared actions from others (kcmp(2)).
+    pub fn actions_address(&self) -> usize {
+        Arc::as_ptr(&self.actions).cast::<u8>() as usize
+    }
     /// The action for `signal`, 1 to 64.
     pub fn action(&self, signal: u32) -> Action {
         self.actions.lock()[signal as usize - 1]
