@@ -1,5 +1,5 @@
-// A whole program in which the n-th allocation in the kernel fails, for every n, and then the next program, as if nothing had
-// been: whatever the program makes of it, it ends, nothing leaks, and the machine lives.
+// A whole program in which the n-th allocation in the kernel fails, for every n. Whatever the program makes of it, it ends, nothing
+// leaks, and the machine lives.
 // link: static
 // memory: 128M
 // fail-alloc: 0
