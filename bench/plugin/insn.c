@@ -11,49 +11,12 @@
  *
  * QEMU executes a repeated string instruction (`rep movsb`) as one block per repetition, and so counts it as that many
  * instructions. Those are also counted apart (`rep`), so that a reader can tell how much of a figure they are.
- *
- * Built for version 1 of the plugin API (QEMU 6.0 to 8.2). Distributions do not package its header, so the few
- * functions used are declared here, as include/qemu/qemu-plugin.h of QEMU 7.2 has them.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdio.h>
+#include "qemu.h"
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
-
-#define EXPORT __attribute__((visibility("default")))
-
-typedef uint64_t qemu_plugin_id_t;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
-enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
-typedef struct {
-    const char *target_name;
-    struct { int min, cur; } version;
-    bool system_emulation;
-    struct { int smp_vcpus, max_vcpus; } system;
-} qemu_info_t;
-
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
-                                           void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, void (*cb)(unsigned int, void *),
-                                          enum qemu_plugin_cb_flags flags, void *userdata);
-void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, enum qemu_plugin_op op, void *ptr,
-                                              uint64_t imm);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
-
-EXPORT int qemu_plugin_version = 1;
 
 /* The file's layout. Keep it equal to src/counter.rs. */
 #define MAGIC 0x314e534e49434f43ULL /* "COCINSN1", little-endian */
@@ -239,15 +202,8 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
         return -1;
     }
     /* The file stays sparse: its blocks are written only when profiling. */
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0 || ftruncate(fd, sizeof(struct shared)) != 0) {
-        perror(path);
-        return -1;
-    }
-    shared = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    if (shared == MAP_FAILED) {
-        perror("insn plugin: mmap");
+    shared = map_shared(path, sizeof(struct shared), O_TRUNC);
+    if (!shared) {
         return -1;
     }
     shared->cpus = (uint64_t)info->system.smp_vcpus;

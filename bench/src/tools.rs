@@ -72,7 +72,7 @@ fn fresh(product: &Path, source: &Path) -> bool {
 /// Compiles the plugin into `out`.
 pub fn plugin(source: &Path, out: &Path) -> Result<PathBuf> {
     let product = out.join("insn.so");
-    if !fresh(&product, source) {
+    if !fresh(&product, source) || !fresh(&product, &source.with_file_name("qemu.h")) {
         let flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"];
         run(Command::new("cc").args(flags).arg(&product).arg(source))
             .context("cannot compile the QEMU plugin")?;

@@ -1,5 +1,5 @@
 /*
- * edges.c: a QEMU TCG plugin that tells which edges between blocks of the kernel each program of the fuzzer takes for the
+ * edges.c: a QEMU TCG plugin that notes which edges between blocks of the kernel each program of the fuzzer takes for the
  * first time. The guest needs nothing for it.
  *
  * Arguments:  map=PATH       the file shared with the fuzzer (made if it isn't there; edges seen before are kept)
@@ -9,46 +9,11 @@
  *
  * An edge is a pair of blocks executed one after the other on one CPU. QEMU ends a block early where it has to look for
  * interrupts or deadlines; that what follows it without a branch is the same block, or every run would find new edges.
- *
- * Built for version 1 of the plugin API (QEMU 6.0 to 8.2), whose header distributions do not package: the few functions
- * used are declared here, as include/qemu/qemu-plugin.h of QEMU 7.2 has them.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
+#include "../../../bench/plugin/qemu.h"
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#define EXPORT __attribute__((visibility("default")))
-
-typedef uint64_t qemu_plugin_id_t;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
-typedef struct {
-    const char *target_name;
-    struct { int min, cur; } version;
-    bool system_emulation;
-    struct { int smp_vcpus, max_vcpus; } system;
-} qemu_info_t;
-
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
-                                           void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, void (*cb)(unsigned int, void *),
-                                          enum qemu_plugin_cb_flags flags, void *userdata);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
-
-EXPORT int qemu_plugin_version = 1;
 
 /* The file's layout. Keep it equal to src/edges.rs. */
 #define MAGIC 0x3153454744454643ULL /* "CFEDGES1", little-endian */
@@ -173,15 +138,8 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
         fprintf(stderr, "edges plugin: needs map=, marks=, kernel= and a system emulator\n");
         return -1;
     }
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || ftruncate(fd, sizeof(struct shared)) != 0) {
-        perror(path);
-        return -1;
-    }
-    shared = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    if (shared == MAP_FAILED) {
-        perror("edges plugin: mmap");
+    shared = map_shared(path, sizeof(struct shared), 0);
+    if (!shared) {
         return -1;
     }
     shared->running = 0;
