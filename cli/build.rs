@@ -160,7 +160,7 @@ fn print_of(tool: &OsString, args: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// The cargo of Debian's packages, told to build core and alloc from `rust-web-src`.
+/// The cargo of Debian's packages, which builds core and alloc from `rust-web-src`.
 fn debian_cargo() -> Option<Command> {
     const BIN: &str = "/usr/bin";
     let (cargo, rustc) = (Path::new(BIN).join("cargo"), Path::new(BIN).join("rustc"));

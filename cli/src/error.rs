@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What every fallible step of the command gives.
+/// What every fallible step of the command returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Exit status when `coracle` itself failed, as container tools use it.
@@ -55,7 +55,7 @@ impl Error {
         for help in &parts.help {
             text += &format!("  {} {}\n", paint.green("help:"), indent(help));
         }
-        // Nobody is left to tell if stderr is gone.
+        // Without stderr, there is no place for the message.
         let _ = err.write_all(text.as_bytes());
     }
 }

@@ -12,7 +12,7 @@ static ELF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernel.elf"));
 static SYMBOLS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernel.symbols"));
 static DEBUG_ELF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernel.debug.deflate"));
 
-/// Names the environment variable that gives another kernel.
+/// Names the environment variable with the path of another kernel.
 const OVERRIDE: &str = "CORACLE_KERNEL";
 
 /// A kernel to put into images.

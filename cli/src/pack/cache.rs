@@ -1,4 +1,4 @@
-//! `/etc/ld.so.cache`, which tells glibc's dynamic linker where libraries are: read on the host, written for the
+//! `/etc/ld.so.cache`, from which glibc's dynamic linker learns where libraries are: read on the host, written for the
 //! image. The layout is `struct cache_file_new` of glibc's `sysdeps/generic/dl-cache.h`.
 
 use std::cmp::Ordering;

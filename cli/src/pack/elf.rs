@@ -63,7 +63,7 @@ impl Elf {
         }
         let damaged = |error: object::Error| Unfit::Damaged(error.to_string());
         if head.get(4) == Some(&elf::ELFCLASS32.0) {
-            // The machine says more than the class, and stands at the same place in both.
+            // The machine says more than the class, and is at the same place in both.
             return match head.get(18..20) {
                 Some(&[low, high]) if u16::from_le_bytes([low, high]) != elf::EM_386.0 => {
                     Err(Unfit::Machine(machine_name(elf::Machine(u16::from_le_bytes([low, high])))))

@@ -12,7 +12,7 @@ const GLIBC_DIRECTORIES: [&str; 6] =
     ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
 /// Where musl looks if it has no path file.
 const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
-/// Libraries that musl's own file stands for: names begin with `lib`, one of these, and a dot.
+/// Libraries that musl's own file replaces: names begin with `lib`, one of these, and a dot.
 const MUSL_OWN: [&str; 7] = ["c", "pthread", "rt", "m", "dl", "util", "xnet"];
 /// The cache of glibc's linker.
 const CACHE: &str = "/etc/ld.so.cache";
@@ -33,7 +33,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family that an interpreter belongs to, told by its name.
+    /// The family that an interpreter belongs to, judged by its name.
     pub fn of(interpreter: &str) -> Self {
         let name = interpreter.rsplit('/').next().unwrap_or(interpreter);
         if name.starts_with("ld-musl") { Family::Musl } else { Family::Glibc }
@@ -87,7 +87,7 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// A linker of that family, told `LD_LIBRARY_PATH`.
+    /// A linker of that family with this `LD_LIBRARY_PATH`.
     pub fn new(family: Family, library_path: Option<&str>) -> Self {
         let mut directories: Vec<PathBuf> = Vec::new();
         let mut cache = Cache::default();

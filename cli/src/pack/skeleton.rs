@@ -30,7 +30,7 @@ const DIRECTORIES: [(&str, u32); 12] = [
 /// Links that programs count on.
 const LINKS: [(&str, &str); 2] = [("/var/run", "/run"), ("/etc/mtab", "/proc/self/mounts")];
 
-/// Files. The kernel puts the name servers that the network tells of in place of `resolv.conf`.
+/// Files. The kernel puts the name servers that the network announces in place of `resolv.conf`.
 const FILES: [(&str, &str); 7] = [
     (
         "/etc/passwd",
@@ -51,7 +51,7 @@ const FILES: [(&str, &str); 7] = [
     ),
 ];
 
-/// The time zone of guests that are not told another: UTC, as a file of version 1 with one type and no change (tzfile(5)).
+/// The time zone of guests without another: UTC, as a file of version 1 with one type and no change (tzfile(5)).
 fn utc() -> Vec<u8> {
     /// Version, reserved bytes, and the counts that are zero: UT and standard indicators, leap seconds, changes.
     const ZEROS: [u8; 32] = [0; 32];

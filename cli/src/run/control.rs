@@ -1,4 +1,4 @@
-//! The control channel: what the kernel tells beside the program's own output.
+//! The control channel: what the kernel reports beside the program's own output.
 //!
 //! The kernel writes lines. The first letter says what they are: `L` a line of its log, `P` a line of a crash report,
 //! `S` the exit status of the program, `R` that the console takes input from now on, `W` how much was written to memory only.
@@ -39,7 +39,7 @@ impl fmt::Display for Lost {
 /// What came over the channel, when it is closed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// The exit status of the program, if it was told.
+    /// The exit status of the program, if it was reported.
     pub status: Option<u8>,
     /// Whether a crash was reported.
     pub crashed: bool,

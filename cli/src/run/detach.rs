@@ -9,7 +9,7 @@ use crate::args::RunArgs;
 use crate::error::{Error, Result, cannot};
 use crate::{instances, output};
 
-/// Names the environment variable that tells the command in the background its guest's name.
+/// Names the environment variable with the name of its guest for the command in the background.
 const MARK: &str = "CORACLE_DETACHED";
 /// How often the start is looked at.
 const GLANCE: Duration = Duration::from_millis(20);

@@ -40,11 +40,11 @@ pub struct End {
     pub forced: Option<Forced>,
 }
 
-/// What a guest is told and asked by its command beside what the plan says.
+/// What the command does for a guest beside what the plan says.
 pub struct Hooks<'a> {
     /// Called once QEMU runs.
     pub started: &'a dyn Fn() -> Result<()>,
-    /// How long its program may take to end when it is told to.
+    /// How long its program may take to end after it was asked.
     pub grace: Arc<dyn Fn() -> Duration + Send + Sync>,
 }
 
@@ -80,7 +80,7 @@ pub fn start(
     let serial = plan.console == ConsoleKind::Serial;
     let piped = || if serial { Stdio::piped() } else { Stdio::null() };
     command.stdin(piped()).stdout(piped()).stderr(Stdio::piped());
-    // In a group of its own, QEMU does not get the terminal's Ctrl-C: this command does, and tells it to end.
+    // In a group of its own, QEMU does not get the terminal's Ctrl-C: this command does, and ends it.
     command.process_group(0);
     let own = rustix::process::getpid();
     // SAFETY: between fork and exec only async-signal-safe functions may be called; these are prctl(2) and getppid(2).
@@ -346,7 +346,7 @@ fn complaints(stderr: impl std::io::Read, guest: &Guest) -> Vec<String> {
     let mut lines = Vec::new();
     for line in BufReader::new(stderr).lines() {
         let Ok(line) = line else { break };
-        // That the translator lacks features of the largest CPU is no news, nor is that QEMU ends when told to.
+        // That the translator lacks features of the largest CPU is no news, nor is that QEMU ends when it is asked.
         let expected = line.contains("TCG doesn't support requested feature") || guest.is_ending();
         if !expected {
             control::show(&format!("qemu: {line}"));

@@ -11,7 +11,7 @@ use crate::net::{Forward, Protocol};
 
 /// The emulator.
 const QEMU: &str = "qemu-system-x86_64";
-/// Names the environment variable that gives another one.
+/// Names the environment variable with the path of another one.
 const QEMU_OVERRIDE: &str = "CORACLE_QEMU";
 /// The door to KVM.
 const KVM: &str = "/dev/kvm";
@@ -36,7 +36,7 @@ pub fn qemu() -> Result<PathBuf> {
     })
 }
 
-/// The accelerator that QEMU is told, and why that one.
+/// The accelerator for QEMU, and why that one.
 pub fn accelerator(wish: Accel) -> Result<(&'static str, String)> {
     match (wish, kvm_obstacle()) {
         (Accel::Tcg, _) => Ok(("tcg", "asked for".to_owned())),
@@ -50,7 +50,7 @@ pub fn accelerator(wish: Accel) -> Result<(&'static str, String)> {
     }
 }
 
-/// What stands in the way of KVM.
+/// Why KVM cannot be used.
 fn kvm_obstacle() -> Option<String> {
     // A device without the CPU's flag is a paravirtual one that runs 64-bit guests instruction by instruction.
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -5,7 +5,7 @@
 //! (seccomp_unotify(2)): a filter stops connect(2) and sendto(2) with an address, and a thread looks at the address and lets
 //! the call go on, or fail with `ECONNREFUSED`.
 //!
-//! This stands between the guest and loopback as long as QEMU does what it is written to do: a guest that has taken over QEMU
+//! The filter separates the guest from loopback as long as QEMU does what it is written to do: a guest that has taken over QEMU
 //! could change the address after it was looked at. Two kinds of traffic stay: name servers of the host that are on loopback
 //! (the guest's queries to 10.0.2.3 go there), and datagrams from a published UDP port, which has to answer clients on loopback.
 
@@ -124,7 +124,7 @@ fn confine() -> io::Result<OwnedFd> {
     ];
     let program = sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     rustix::thread::set_no_new_privs(true)?;
-    // SAFETY: seccomp(2) reads the program, which lives until it returns, and gives a new descriptor or -1.
+    // SAFETY: seccomp(2) reads the program, which lives until it returns, and returns a new descriptor or -1.
     let listener = unsafe {
         let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
         match libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) {

@@ -21,7 +21,7 @@ use crate::pack::{self, Outline, Start};
 use crate::settings::Settings;
 use crate::size::{MIB, Size};
 
-/// Memory of a guest that is not told otherwise, beside what its image takes.
+/// Memory of a guest unless an option says otherwise, beside what its image takes.
 const DEFAULT_MEMORY: u64 = 128 * MIB;
 /// The environment variable that names the kind of the terminal (environ(7)).
 const TERM: &str = "TERM";

@@ -32,7 +32,7 @@ impl Gate {
     /// Waits until input may pass.
     pub fn wait(&self) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        // After the time-out the input passes all the same: the kernel may be one that tells nothing.
+        // After the time-out the input passes all the same: the kernel may be one that reports nothing.
         drop(self.opened.wait_timeout_while(open, PATIENCE, |open| !*open));
     }
 }
@@ -61,7 +61,7 @@ pub fn pump(mut from: impl Read, mut to: impl Write) {
             return;
         }
     }
-    // The first VEOF only hands over what stands before it in an unfinished line.
+    // The first VEOF only hands over what precedes it in an unfinished line.
     let end: &[u8] = if last == b'\n' { &[VEOF] } else { &[VEOF, VEOF] };
     // A guest that is gone needs no end.
     let _ = to.write_all(end).and_then(|()| to.flush());

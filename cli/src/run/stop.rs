@@ -68,7 +68,7 @@ impl Guest {
         &self.ready
     }
 
-    /// Whether the guest was told to end.
+    /// Whether the guest was asked to end.
     pub fn is_ending(&self) -> bool {
         lock(&self.asked).is_some() || self.forced().is_some()
     }
