@@ -1,4 +1,5 @@
-//! A queue of bytes that grows as it is used, up to a capacity.
+//! A queue of bytes that grows as it is used, up to a capacity. Room in it can be kept for bytes that are still being read
+//! elsewhere, or for bytes taken out that may have to come back.
 use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, TryVec as _};
 
@@ -11,13 +12,15 @@ pub struct Ring {
     bytes: Vec<u8>,
     start: usize,
     len: usize,
+    /// Bytes of room that are kept.
+    kept: usize,
     capacity: usize,
 }
 
 impl Ring {
     /// An empty ring that will hold up to `capacity` bytes.
     pub const fn new(capacity: usize) -> Self {
-        Ring { bytes: Vec::new(), start: 0, len: 0, capacity }
+        Ring { bytes: Vec::new(), start: 0, len: 0, kept: 0, capacity }
     }
     /// Bytes held.
     pub fn len(&self) -> usize {
@@ -27,17 +30,17 @@ impl Ring {
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
-    /// Bytes that still fit.
+    /// Bytes that still fit, without the room that is kept.
     pub fn free(&self) -> usize {
-        self.capacity - self.len
+        self.capacity - self.len - self.kept
     }
     /// Bytes that fit at most.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
-    /// Changes the capacity; false if more is held.
+    /// Changes the capacity; false if more is held or kept.
     pub fn set_capacity(&mut self, capacity: usize) -> bool {
-        if capacity < self.len {
+        if capacity < self.len + self.kept {
             return false;
         }
         self.capacity = capacity;
@@ -75,13 +78,12 @@ impl Ring {
     /// # Errors
     /// [`NoMemory`] if there would be room, but no memory to have it in.
     pub fn room(&mut self, want: usize) -> Result<&mut [u8], NoMemory> {
-        let want = want.min(self.free());
-        if self.len + want > self.bytes.len() {
-            let doubled = (self.bytes.len() * 2).max(FIRST_SIZE).max((self.len + want).next_power_of_two());
-            match self.resize(doubled.min(self.capacity)) {
-                // What room there is will do.
-                Err(error) if self.len == self.bytes.len() => return Err(error),
-                _ => {}
+        let mut want = want.min(self.free());
+        if let Err(error) = self.have_memory(want) {
+            // What room there is will do.
+            want = self.bytes.len() - self.len - self.kept;
+            if want == 0 {
+                return Err(error);
             }
         }
         if self.bytes.is_empty() {
@@ -98,6 +100,57 @@ impl Ring {
     pub fn commit(&mut self, n: usize) {
         self.len += n;
         debug_assert!(self.len <= self.bytes.len());
+    }
+    /// Has memory for `n` more bytes.
+    fn have_memory(&mut self, n: usize) -> Result<(), NoMemory> {
+        let needed = self.len + self.kept + n;
+        if needed <= self.bytes.len() {
+            return Ok(());
+        }
+        let doubled = (self.bytes.len() * 2).max(FIRST_SIZE).max(needed.next_power_of_two());
+        self.resize(doubled.min(self.capacity))
+    }
+    /// Keeps room for `n` more bytes, or as many as fit, and returns how many. The caller gives each up by
+    /// [`Ring::push_kept`] or [`Ring::give_up`].
+    ///
+    /// # Errors
+    /// [`NoMemory`]; nothing is kept.
+    pub fn keep(&mut self, n: usize) -> Result<usize, NoMemory> {
+        let n = n.min(self.free());
+        self.have_memory(n)?;
+        self.kept += n;
+        Ok(n)
+    }
+    /// Appends bytes for which room is kept.
+    pub fn push_kept(&mut self, src: &[u8]) {
+        self.kept -= src.len();
+        // There is memory for what is kept.
+        let pushed = self.push(src);
+        debug_assert_eq!(pushed, Ok(src.len()));
+    }
+    /// No longer keeps room for `n` bytes.
+    pub fn give_up(&mut self, n: usize) {
+        self.kept -= n;
+    }
+    /// [`Ring::pop`], but the room of what was removed is kept, for [`Ring::put_back`].
+    pub fn lend(&mut self, dst: &mut [u8]) -> usize {
+        let n = self.pop(dst);
+        self.kept += n;
+        n
+    }
+    /// Puts bytes for which room is kept in front of those held: the last of what [`Ring::lend`] removed, when nothing was
+    /// removed since.
+    pub fn put_back(&mut self, src: &[u8]) {
+        if src.is_empty() {
+            return;
+        }
+        let size = self.bytes.len();
+        self.start = (self.start + size - src.len()) % size;
+        let (to_end, from_start) = src.split_at(src.len().min(size - self.start));
+        self.bytes[self.start..self.start + to_end.len()].copy_from_slice(to_end);
+        self.bytes[..from_start.len()].copy_from_slice(from_start);
+        self.kept -= src.len();
+        self.len += src.len();
     }
     /// Appends as much of `src` as fits.
     ///
@@ -142,21 +195,50 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_a_bounded_queue(capacity in 1usize..20_000, steps in prop::collection::vec((any::<bool>(), 0usize..9000), 1..60)) {
+        fn is_a_bounded_queue(capacity in 1usize..20_000, steps in prop::collection::vec((0u8..4, 0usize..9000), 1..60)) {
             let mut ring = Ring::new(capacity);
             let mut model: VecDeque<u8> = VecDeque::new();
             let mut next = 0u8;
-            for (write, n) in steps {
-                if write {
-                    let data: Vec<u8> = (0..n).map(|_| { next = next.wrapping_add(7); next }).collect();
-                    let done = ring.push(&data).unwrap();
-                    prop_assert_eq!(done, n.min(capacity - model.len()));
-                    model.extend(&data[..done]);
-                } else {
-                    let mut out = vec![0; n];
-                    let done = ring.pop(&mut out);
-                    let want: Vec<u8> = model.drain(..n.min(model.len())).collect();
-                    prop_assert_eq!(&out[..done], &want[..]);
+            let mut fill = move |n| -> Vec<u8> { (0..n).map(|_| { next = next.wrapping_add(7); next }).collect() };
+            for (what, n) in steps {
+                match what {
+                    0 => {
+                        let data = fill(n);
+                        let done = ring.push(&data).unwrap();
+                        prop_assert_eq!(done, n.min(capacity - model.len()));
+                        model.extend(&data[..done]);
+                    }
+                    1 => {
+                        let mut out = vec![0; n];
+                        let done = ring.pop(&mut out);
+                        let want: Vec<u8> = model.drain(..n.min(model.len())).collect();
+                        prop_assert_eq!(&out[..done], &want[..]);
+                    }
+                    2 => {
+                        // Others fill the ring meanwhile.
+                        let kept = ring.keep(n).unwrap();
+                        prop_assert_eq!(kept, n.min(capacity - model.len()));
+                        let data = fill(capacity);
+                        let others = ring.push(&data).unwrap();
+                        model.extend(&data[..others]);
+                        prop_assert_eq!(model.len() + kept, capacity);
+                        ring.push_kept(&data[..kept / 2]);
+                        model.extend(&data[..kept / 2]);
+                        ring.give_up(kept - kept / 2);
+                    }
+                    _ => {
+                        let mut out = vec![0; n];
+                        let lent = ring.lend(&mut out);
+                        let taken: Vec<u8> = model.drain(..lent).collect();
+                        prop_assert_eq!(&out[..lent], &taken[..]);
+                        let data = fill(capacity);
+                        let others = ring.push(&data).unwrap();
+                        model.extend(&data[..others]);
+                        prop_assert_eq!(model.len() + lent, capacity);
+                        ring.put_back(&out[lent / 2..lent]);
+                        ring.give_up(lent / 2);
+                        out[lent / 2..lent].iter().rev().for_each(|&byte| model.push_front(byte));
+                    }
                 }
                 prop_assert_eq!(ring.len(), model.len());
             }

@@ -6,5 +6,6 @@ pub mod pidfd;
 pub mod pipe;
 pub mod poll;
 pub mod signalfd;
+pub mod splice;
 pub mod timerfd;
 pub mod unix;

@@ -28,16 +28,18 @@ const SMALL_WRITE: usize = 128;
 
 /// A pipe: what its ends share.
 pub struct Pipe {
-    state: Mutex<State>,
-    readable: PollSource,
-    writable: PollSource,
+    pub(super) state: Mutex<State>,
+    pub(super) readable: PollSource,
+    pub(super) writable: PollSource,
     inode: u64,
 }
 
-struct State {
-    ring: Ring,
-    readers: usize,
-    writers: usize,
+pub(super) struct State {
+    pub(super) ring: Ring,
+    /// A splice(2) has taken bytes out that may come back: nobody else reads meanwhile.
+    pub(super) lent: bool,
+    pub(super) readers: usize,
+    pub(super) writers: usize,
     /// How often an end was opened: lets the opening of a fifo wait for the other side even if that is gone again.
     readers_ever: u64,
     writers_ever: u64,
@@ -52,6 +54,13 @@ pub struct PipeEnd {
     fifo: Option<(Stat, Place)>,
 }
 
+impl State {
+    /// Bytes that a reader can have now.
+    pub(super) fn readable(&self) -> usize {
+        if self.lent { 0 } else { self.ring.len() }
+    }
+}
+
 impl Pipe {
     /// A fifo's pipe: without ends until it is opened.
     ///
@@ -60,6 +69,7 @@ impl Pipe {
     pub fn named() -> Result<Arc<Pipe>, NoMemory> {
         let state = State {
             ring: Ring::new(DEFAULT_CAPACITY),
+            lent: false,
             readers: 0,
             writers: 0,
             readers_ever: 0,
@@ -154,26 +164,12 @@ impl Pipe {
         self.state.lock().ring.len()
     }
 
-    /// A copy of up to `len` of the bytes held (tee(2)): waits for some unless `nonblock`; none once all writers are gone.
-    pub fn peek(&self, len: usize, nonblock: bool) -> Result<alloc::vec::Vec<u8>, Errno> {
-        block_on_events(&self.readable, Events::IN, nonblock, None, || {
-            let state = self.state.lock();
-            if state.ring.is_empty() && state.writers > 0 {
-                return Err(Errno::AGAIN);
-            }
-            let (a, b) = state.ring.peek();
-            let mut bytes = a[..a.len().min(len)].try_to_vec()?;
-            bytes.try_extend_from_slice(&b[..b.len().min(len - bytes.len())])?;
-            Ok(bytes)
-        })
-    }
-
-    fn try_read(&self, dst: &mut UserBuf) -> SysResult {
+    pub(super) fn try_read(&self, dst: &mut UserBuf) -> SysResult {
         let mut done = 0;
         loop {
             let mut state = self.state.lock();
             let before = done;
-            while done < usize::MAX {
+            while !state.lent {
                 let (piece, _) = state.ring.peek();
                 let want = piece.len().min(dst.remaining());
                 if want == 0 {
@@ -186,14 +182,14 @@ impl Pipe {
                     break;
                 }
             }
-            let (held, writers) = (state.ring.len(), state.writers);
+            let (held, more) = (state.readable(), state.lent || state.writers > 0);
             drop(state);
             if done > before {
                 self.writable.notify(Events::OUT);
             }
             if dst.remaining() == 0 || held == 0 {
                 return match done {
-                    0 if dst.remaining() > 0 && writers > 0 => Err(Errno::AGAIN),
+                    0 if dst.remaining() > 0 && more => Err(Errno::AGAIN),
                     n => Ok(n),
                 };
             }
@@ -207,7 +203,7 @@ impl Pipe {
     }
 
     /// Writes what fits; `whole`: all or nothing.
-    fn try_write(&self, src: &mut UserBuf, whole: bool, nonblock: bool) -> SysResult {
+    pub(super) fn try_write(&self, src: &mut UserBuf, whole: bool, nonblock: bool) -> SysResult {
         let mut done = 0;
         // An all-or-nothing write may not stop at a page fault half way: its bytes are taken beforehand.
         let mut small = [0u8; SMALL_WRITE];
@@ -344,7 +340,7 @@ impl File for PipeEnd {
         let state = self.pipe.state.lock();
         let mut events = Events::empty();
         if self.reads {
-            if !state.ring.is_empty() {
+            if state.readable() > 0 {
                 events |= Events::IN;
             }
             // A fifo that never had a writer has not been hung up on.

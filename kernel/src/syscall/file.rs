@@ -5,6 +5,8 @@ use crate::fs::access;
 use crate::fs::file::OpenFile;
 use crate::fs::signal_io::Owner;
 use crate::fs::walk::{self, Follow};
+use crate::ipc::pipe::PipeEnd;
+use crate::ipc::splice::{self as pipes, between_pipes, into_pipe, out_of_pipe, write_what_fits};
 use crate::mm::user;
 use crate::mm::user_buf::{MAX_COUNT, MAX_PIECES, Pieces, UserBuf};
 use crate::task::signal;
@@ -329,15 +331,8 @@ impl Cursor {
     }
 }
 
-/// Moves up to `len` bytes. What was read and can't be written stays unread where the source has positions.
-fn copy(
-    from: &OpenFile,
-    from_at: &mut Cursor,
-    to: &OpenFile,
-    to_at: &mut Cursor,
-    len: usize,
-    nonblock: bool,
-) -> SysResult {
+/// Copies up to `len` bytes from a file with positions: what was read and can't be written counts as unread.
+fn copy(from: &OpenFile, from_at: &mut Cursor, to: &OpenFile, to_at: &mut Cursor, len: usize) -> SysResult {
     from.check_readable()?;
     to.check_writable()?;
     let mut done = 0;
@@ -347,7 +342,7 @@ fn copy(
         let at = from_at.place(from);
         let want = len - done;
         // Bytes of the image go straight to their destination.
-        let in_image = if from.seekable { from.file.image_bytes(at, want) } else { None };
+        let in_image = from.file.image_bytes(at, want);
         let bytes: &[u8] = match in_image {
             Some(bytes) => bytes,
             None => {
@@ -356,8 +351,8 @@ fn copy(
                     buffer = coracle_fallible::filled(0, want.min(COPY_CHUNK))?;
                 }
                 let room = &mut buffer[..want.min(COPY_CHUNK)];
-                let wait = nonblock || done > 0 || from.nonblock();
-                match from.file.read(&mut UserBuf::kernel_out(room), at, wait) {
+                let nonblock = done > 0 || from.nonblock();
+                match from.file.read(&mut UserBuf::kernel_out(room), at, nonblock) {
                     Ok(0) => break,
                     Ok(n) => &room[..n],
                     Err(_) if done > 0 => break,
@@ -370,9 +365,7 @@ fn copy(
         while written < bytes.len() && failure.is_none() {
             // A buffer counts what has gone out of it altogether, so each write gets its own.
             let mut src = UserBuf::kernel_in(&bytes[written..]);
-            // A stream's bytes can't be put back: they are written even if that has to wait.
-            let wait = (nonblock || to.nonblock()) && from.seekable;
-            match to.file.write(&mut src, to_at.place(to), wait) {
+            match to.file.write(&mut src, to_at.place(to), to.nonblock()) {
                 Ok(0) => failure = Some(Errno::IO),
                 Ok(n) => {
                     to_at.advance(to, n);
@@ -405,7 +398,16 @@ pub fn sendfile(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let mut from_at = Cursor::new(call.usize(2), &from)?;
-    with_sigpipe(copy(&from, &mut from_at, &to, &mut Cursor::Position, call.usize(3), false))
+    // A pipe takes what fits, as by splice(2).
+    if let Some(pipe) = pipe_end(&to) {
+        from.check_readable()?;
+        to.check_writable()?;
+        let len = call.usize(3).min(MAX_COUNT);
+        let moved = with_sigpipe(fill_pipe(&from, &mut from_at, pipe, len, to.nonblock()))?;
+        from_at.finish()?;
+        return Ok(moved);
+    }
+    with_sigpipe(copy(&from, &mut from_at, &to, &mut Cursor::Position, call.usize(3)))
 }
 /// copy_file_range(2).
 pub fn copy_file_range(call: &Call) -> SysResult {
@@ -433,51 +435,76 @@ pub fn copy_file_range(call: &Call) -> SysResult {
             return Err(Errno::INVAL);
         }
     }
-    copy(&from, &mut from_at, &to, &mut to_at, call.usize(4), false)
+    copy(&from, &mut from_at, &to, &mut to_at, call.usize(4))
 }
-/// splice(2): one of the two is a pipe.
+/// SPLICE_F_NONBLOCK.
+const SPLICE_NONBLOCK: u32 = 2;
+
+/// splice(2): one of the two is a pipe. What doesn't fit into its destination stays where it was.
 pub fn splice(call: &Call) -> SysResult {
-    use crate::ipc::pipe::PipeEnd;
-    /// SPLICE_F_NONBLOCK.
-    const NONBLOCK: u32 = 2;
     let (from, to) = (open_file(call, 0)?, open_file(call, 2)?);
-    let is_pipe = |open: &OpenFile| open.file.as_any().is::<PipeEnd>();
-    if !is_pipe(&from) && !is_pipe(&to) {
-        return Err(Errno::INVAL);
-    }
+    let nonblock = call.u32(5) & SPLICE_NONBLOCK != 0;
     let mut from_at = Cursor::new(call.usize(1), &from)?;
     let mut to_at = Cursor::new(call.usize(3), &to)?;
-    with_sigpipe(copy(&from, &mut from_at, &to, &mut to_at, call.usize(4), call.u32(5) & NONBLOCK != 0))
+    let len = call.usize(4).min(MAX_COUNT);
+    from.check_readable()?;
+    to.check_writable()?;
+    let moved = match (pipe_end(&from), pipe_end(&to)) {
+        (None, None) => return Err(Errno::INVAL),
+        (Some(source), Some(target)) => {
+            between_pipes(source, target, len, nonblock || from.nonblock() || to.nonblock())
+        }
+        (Some(source), None) => {
+            if to.flags() & O_APPEND != 0 {
+                return Err(Errno::INVAL);
+            }
+            let nonblock = nonblock || from.nonblock();
+            out_of_pipe(source, len, nonblock, |src| {
+                let n = to.file.write(src, to_at.place(&to), nonblock || to.nonblock())?;
+                to_at.advance(&to, n);
+                Ok(n)
+            })
+        }
+        (None, Some(target)) => fill_pipe(&from, &mut from_at, target, len, nonblock || to.nonblock()),
+    };
+    let moved = with_sigpipe(moved)?;
+    from_at.finish()?;
+    to_at.finish()?;
+    Ok(moved)
 }
+
+/// Moves up to `len` bytes from a file that is no pipe into a pipe, as many as fit.
+fn fill_pipe(from: &OpenFile, at: &mut Cursor, to: &PipeEnd, len: usize, nonblock: bool) -> SysResult {
+    into_pipe(to, len, nonblock, |dst, nonblock| {
+        let n = from.file.read(dst, at.place(from), nonblock || from.nonblock())?;
+        at.advance(from, n);
+        Ok(n)
+    })
+}
+
+fn pipe_end(open: &OpenFile) -> Option<&PipeEnd> {
+    open.file.as_any().downcast_ref()
+}
+
 /// vmsplice(2): by copying.
 pub fn vmsplice(call: &Call) -> SysResult {
-    use crate::ipc::pipe::PipeEnd;
-    /// SPLICE_F_NONBLOCK.
-    const NONBLOCK: u32 = 2;
     let open = open_file(call, 0)?;
-    if !open.file.as_any().is::<PipeEnd>() {
-        return Err(Errno::BADF);
-    }
+    let pipe = pipe_end(&open).ok_or(Errno::BADF)?;
     let mut pieces = Pieces::new();
     let mut buffer = vector(&mut pieces, call.usize(1), call.usize(2))?;
-    let nonblock = call.u32(3) & NONBLOCK != 0 || open.nonblock();
+    let nonblock = call.u32(3) & SPLICE_NONBLOCK != 0 || open.nonblock();
     match open.check_writable() {
-        Ok(()) => with_sigpipe(open.file.write(&mut buffer, 0, nonblock)),
+        Ok(()) => with_sigpipe(write_what_fits(pipe, &mut buffer, nonblock)),
         Err(_) => open.file.read(&mut buffer, 0, nonblock),
     }
 }
-/// tee(2).
+/// tee(2): by copying.
 pub fn tee(call: &Call) -> SysResult {
-    use crate::ipc::pipe::PipeEnd;
-    /// SPLICE_F_NONBLOCK.
-    const NONBLOCK: u32 = 2;
     let (from, to) = (open_file(call, 0)?, open_file(call, 1)?);
     from.check_readable()?;
     to.check_writable()?;
-    let from = from.file.as_any().downcast_ref::<PipeEnd>().ok_or(Errno::INVAL)?;
-    if !to.file.as_any().is::<PipeEnd>() {
-        return Err(Errno::INVAL);
-    }
-    let bytes = from.pipe().peek(call.usize(2).min(MAX_COUNT), call.u32(3) & NONBLOCK != 0)?;
-    with_sigpipe(to.file.write(&mut UserBuf::kernel_in(&bytes), 0, call.u32(3) & NONBLOCK != 0))
+    let source = pipe_end(&from).ok_or(Errno::INVAL)?;
+    let target = pipe_end(&to).ok_or(Errno::INVAL)?;
+    let nonblock = call.u32(3) & SPLICE_NONBLOCK != 0 || from.nonblock() || to.nonblock();
+    with_sigpipe(pipes::tee(source, target, call.usize(2).min(MAX_COUNT), nonblock))
 }

@@ -1,4 +1,5 @@
-// Threads that send, receive, shut down, replace and pass on the same AF_UNIX sockets and pipes at once.
+// Threads that send, receive, shut down, replace and pass on the same AF_UNIX sockets and pipes at once, and splice
+// between them.
 // machines: all
 // flags: -pthread
 #include "stress.h"
@@ -48,7 +49,7 @@ static void stress_step(unsigned thread) {
     (void)thread;
     static __thread char bytes[65536];
     int fd = FIRST + (int)below(2 * PAIRS), other = FIRST + (int)below(2 * PAIRS);
-    switch (below(9)) {
+    switch (below(10)) {
     case 0: send(fd, bytes, below(60000), MSG_DONTWAIT | MSG_NOSIGNAL); break;
     case 1: recv(fd, bytes, below(60000), MSG_DONTWAIT); break;
     case 2: shutdown(fd, (int)below(3)); break;
@@ -58,6 +59,7 @@ static void stress_step(unsigned thread) {
     case 6: take(fd); break;
     case 7: (void)!write(fd, bytes, below(60000)); break;
     case 8: (void)!read(fd, bytes, below(60000)); break;
+    case 9: splice(fd, NULL, other, NULL, below(60000), SPLICE_F_NONBLOCK); break;
     }
 }
 
