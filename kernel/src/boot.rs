@@ -257,7 +257,7 @@ fn start_thread(
     let thread = Thread::new(process.clone(), pid, &loaded.context, 0, false)?;
     thread.set_name(&loaded.name);
     process.add_thread(&thread)?;
-    process.publish(None)?;
+    process.publish()?;
     fs::access::enforce();
     fs::lost::begin();
     faults::nth_of_all(fail_alloc);

@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 
 /// Kinds of work that `tests/programs/growth/growth.c` knows.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 19] = [
     "mmap",
     "mprotect",
     "munmap",
@@ -29,6 +29,9 @@ const KINDS: [&str; 16] = [
     "epoll",
     "timer",
     "process",
+    "port",
+    "socket-name",
+    "lock",
 ];
 /// Objects of the smallest run; the others have twice, four times and eight times as many.
 const FEWEST: u64 = 1000;

@@ -1,13 +1,21 @@
-//! A map in a sorted vector: look-ups by halving, changes by moving what follows. For maps that are small or seldom
-//! changed, where a B-tree's code would weigh more than it saves.
+//! A map in sorted vectors of a bounded length: look-ups by halving, changes by moving the entries that follow in one of
+//! them. Where a B-tree's code would weigh more than it saves.
 use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, TryVec as _};
+
+/// Entries of a part at most. A change moves fewer than this.
+const LONGEST: usize = 64;
 
 /// The map.
 #[derive(Clone, Debug)]
 pub struct SortedMap<K, V> {
-    entries: Vec<(K, V)>,
+    /// The entries in order, in parts that are not empty.
+    parts: Vec<Vec<(K, V)>>,
+    len: usize,
 }
+
+/// Where an entry is: the number of its part, and its index there.
+type Place = (usize, usize);
 
 impl<K, V> Default for SortedMap<K, V> {
     fn default() -> Self {
@@ -18,46 +26,59 @@ impl<K, V> Default for SortedMap<K, V> {
 impl<K, V> SortedMap<K, V> {
     /// An empty map.
     pub const fn new() -> Self {
-        SortedMap { entries: Vec::new() }
+        SortedMap { parts: Vec::new(), len: 0 }
     }
     /// Number of entries.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len == 0
     }
     /// Keys and values in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.entries.iter().map(|(key, value)| (key, value))
+        self.parts.iter().flatten().map(|(key, value)| (key, value))
     }
     /// Keeps the entries that `keep` agrees to.
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
-        self.entries.retain_mut(|(key, value)| keep(key, value));
+        self.len = 0;
+        self.parts.retain_mut(|part| {
+            part.retain_mut(|(key, value)| keep(key, value));
+            self.len += part.len();
+            !part.is_empty()
+        });
     }
     /// The values in the order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &V> {
-        self.entries.iter().map(|(_, value)| value)
+        self.iter().map(|(_, value)| value)
     }
 }
 
 impl<K: Ord, V> SortedMap<K, V> {
-    fn place(&self, key: &K) -> Result<usize, usize> {
-        self.entries.binary_search_by(|(other, _)| other.cmp(key))
+    /// Where the entry of `key` is, or where it would be.
+    fn place(&self, key: &K) -> Result<Place, Place> {
+        let behind = self.parts.partition_point(|part| part.first().is_some_and(|(first, _)| first <= key));
+        let number = behind.saturating_sub(1);
+        let index = match self.parts.get(number) {
+            Some(part) => part.binary_search_by(|(other, _)| other.cmp(key)),
+            None => Err(0),
+        };
+        index.map(|index| (number, index)).map_err(|index| (number, index))
     }
     /// The value of `key`.
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.place(key).ok().map(|index| &self.entries[index].1)
+        self.place(key).ok().map(|(number, index)| &self.parts[number][index].1)
     }
     /// Keys and values in the order of the keys, from `key` on.
     pub fn iter_from(&self, key: &K) -> impl Iterator<Item = (&K, &V)> {
-        let (Ok(first) | Err(first)) = self.place(key);
-        self.entries[first..].iter().map(|(key, value)| (key, value))
+        let (Ok((number, index)) | Err((number, index))) = self.place(key);
+        let parts = self.parts.get(number..).unwrap_or_default();
+        parts.iter().flatten().skip(index).map(|(key, value)| (key, value))
     }
     /// The value of `key`.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.place(key).ok().map(|index| &mut self.entries[index].1)
+        self.place(key).ok().map(|(number, index)| &mut self.parts[number][index].1)
     }
     /// Whether `key` has a value.
     pub fn contains_key(&self, key: &K) -> bool {
@@ -69,18 +90,60 @@ impl<K: Ord, V> SortedMap<K, V> {
     /// [`NoMemory`]; the map is as it was.
     pub fn insert(&mut self, key: K, value: V) -> Result<Option<V>, NoMemory> {
         match self.place(&key) {
-            Ok(index) => Ok(Some(core::mem::replace(&mut self.entries[index].1, value))),
-            Err(index) => self.entries.try_insert(index, (key, value)).map(|()| None),
+            Ok((number, index)) => Ok(Some(core::mem::replace(&mut self.parts[number][index].1, value))),
+            Err(place) => {
+                let (number, index) = self.make_room_at(place)?;
+                self.parts[number].insert(index, (key, value));
+                self.len += 1;
+                Ok(None)
+            }
         }
+    }
+    /// Makes room for an entry at a place, and returns where that is now.
+    #[inline(never)]
+    fn make_room_at(&mut self, (number, index): Place) -> Result<Place, NoMemory> {
+        let len = self.parts.get(number).map_or(LONGEST, Vec::len);
+        if len < LONGEST {
+            self.parts[number].make_room(1)?;
+            return Ok((number, index));
+        }
+        self.parts.make_room(1)?;
+        let mut upper = Vec::new();
+        if self.parts.is_empty() {
+            upper.make_room(1)?;
+            self.parts.push(upper);
+            return Ok((0, 0));
+        }
+        // Keys often come in rising order: then the parts stay full.
+        let cut = if index == LONGEST { LONGEST } else { LONGEST / 2 };
+        upper.make_room(LONGEST - cut + 1)?;
+        while self.parts[number].len() > cut
+            && let Some(entry) = self.parts[number].pop()
+        {
+            upper.push(entry);
+        }
+        upper.reverse();
+        self.parts.insert(number + 1, upper);
+        Ok(if index >= cut { (number + 1, index - cut) } else { (number, index) })
     }
     /// The first entry after `key`, which need not be there.
     pub fn after(&self, key: &K) -> Option<(&K, &V)> {
-        let index = self.place(key).map_or_else(|index| index, |index| index + 1);
-        self.entries.get(index).map(|(key, value)| (key, value))
+        let (number, index) =
+            self.place(key).map_or_else(|place| place, |(number, index)| (number, index + 1));
+        let within = self.parts.get(number).and_then(|part| part.get(index));
+        let next = within.or_else(|| self.parts.get(number + 1)?.first());
+        next.map(|(key, value)| (key, value))
     }
     /// Takes the value of `key` out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        self.place(key).ok().map(|index| self.entries.remove(index).1)
+        let (number, index) = self.place(key).ok()?;
+        let part = &mut self.parts[number];
+        let (_, value) = part.remove(index);
+        if part.is_empty() {
+            self.parts.remove(number);
+        }
+        self.len -= 1;
+        Some(value)
     }
     /// The value of `key`, which `make` makes if it has none yet.
     ///
@@ -88,15 +151,16 @@ impl<K: Ord, V> SortedMap<K, V> {
     /// [`NoMemory`]; the map is as it was.
     #[inline(never)]
     pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> Result<&mut V, NoMemory> {
-        let index = match self.place(&key) {
-            Ok(index) => index,
-            Err(index) => {
-                self.entries.make_room(1)?;
-                self.entries.try_insert(index, (key, make()))?;
-                index
+        let (number, index) = match self.place(&key) {
+            Ok(place) => place,
+            Err(place) => {
+                let (number, index) = self.make_room_at(place)?;
+                self.parts[number].insert(index, (key, make()));
+                self.len += 1;
+                (number, index)
             }
         };
-        Ok(&mut self.entries[index].1)
+        Ok(&mut self.parts[number][index].1)
     }
 }
 
@@ -110,17 +174,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_a_map(steps in prop::collection::vec((0u8..4, 0u8..20, any::<u32>()), 0..200)) {
+        fn is_a_map(steps in prop::collection::vec((0u8..9, 0u16..300, any::<u32>()), 0..400)) {
             let mut map = SortedMap::new();
             let mut model = BTreeMap::new();
             for (what, key, value) in steps {
                 match what {
-                    0 => prop_assert_eq!(map.insert(key, value), Ok(model.insert(key, value))),
-                    1 => prop_assert_eq!(map.remove(&key), model.remove(&key)),
-                    2 => prop_assert_eq!(map.get_or_insert_with(key, || value), Ok(model.entry(key).or_insert(value))),
+                    0..=4 => prop_assert_eq!(map.insert(key, value), Ok(model.insert(key, value))),
+                    5 => prop_assert_eq!(map.remove(&key), model.remove(&key)),
+                    6 | 7 => prop_assert_eq!(map.get_or_insert_with(key, || value), Ok(model.entry(key).or_insert(value))),
                     _ => {
-                        map.retain(|other, value| *other != key || *value % 2 == 0);
-                        model.retain(|other, value| *other != key || *value % 2 == 0);
+                        map.retain(|other, value| *other < key || *value % 16 != 0);
+                        model.retain(|other, value| *other < key || *value % 16 != 0);
                     }
                 }
                 prop_assert_eq!(map.after(&key), model.range(key + 1..).next());
@@ -128,6 +192,7 @@ mod tests {
                 prop_assert_eq!(map.contains_key(&key), model.contains_key(&key));
                 prop_assert_eq!(map.len(), model.len());
                 prop_assert!(map.iter().eq(model.iter()));
+                prop_assert!(map.iter_from(&key).eq(model.range(key..)));
             }
             prop_assert_eq!(map.values().collect::<Vec<_>>(), model.values().collect::<Vec<_>>());
         }

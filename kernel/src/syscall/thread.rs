@@ -266,7 +266,10 @@ pub fn prctl(call: &Call) -> SysResult {
             Ok(0)
         }
         pr::PR_GET_NO_NEW_PRIVS => Ok(usize::from(process.no_new_privileges.load(Relaxed))),
-        pr::PR_SET_CHILD_SUBREAPER => process.set_subreaper(value != 0).map(|()| 0),
+        pr::PR_SET_CHILD_SUBREAPER => {
+            process.set_subreaper(value != 0);
+            Ok(0)
+        }
         pr::PR_GET_CHILD_SUBREAPER => {
             user::write_u32(value, u32::from(process.subreaper.load(Relaxed))).map(|()| 0)
         }

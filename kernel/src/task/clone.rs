@@ -111,7 +111,7 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
         process.add_thread(&child)?;
         let family = if request.has(abi::CLONE_PARENT) { parent.process.parent() } else { None };
         let family = family.unwrap_or_else(|| parent.process.clone());
-        if let Err(error) = process.publish(Some(&family)) {
+        if let Err(error) = process.publish() {
             process.remove_thread(&child);
             return Err(error);
         }

@@ -95,6 +95,7 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
     hand_over_children(process);
     *process.exiting.lock() = Some(status);
     process.dead.store(true, SeqCst);
+    process.note_end();
     process.exit_source.notify(Events::IN);
     tell_parent(process, status);
 }
@@ -120,10 +121,9 @@ fn tell_parent(process: &Arc<Process>, status: ExitStatus) {
     if signal == abi::SIGCHLD && unwanted {
         let reaped = {
             let mut family = parent.family.lock();
-            let index = family.children.iter().position(|child| Arc::ptr_eq(child, process));
-            index.map(|index| family.children.remove(index))
+            parent.has_child(process) && family.remove(process)
         };
-        if reaped.is_some() {
+        if reaped {
             process::forget(process.pid);
         }
     }
@@ -132,14 +132,10 @@ fn tell_parent(process: &Arc<Process>, status: ExitStatus) {
 
 /// Children of a process that ends go to the nearest subreaper or the first process.
 fn hand_over_children(process: &Arc<Process>) {
-    let children = process.leave_children();
-    if children.is_empty() {
-        return;
-    }
-    let Some(heir) = process.heir() else { return };
-    for child in children {
+    while let Some(child) = process.leave_child() {
+        let Some(heir) = process.heir() else { return };
         child.exit_signal.store(abi::SIGCHLD, Relaxed);
-        child.join_family(heir.clone());
+        child.join_family(heir);
         let death = child.parent_death_signal.load(Relaxed);
         if death != 0 {
             signal::send_to_process(&child, SigInfo::kernel(death));
@@ -147,6 +143,7 @@ fn hand_over_children(process: &Arc<Process>) {
         // One that ended before may have told the wrong parent.
         if child.dead.load(SeqCst) {
             let status = child.exiting.lock().unwrap_or(ExitStatus::Exited(0));
+            child.note_end();
             tell_parent(&child, status);
         }
     }

@@ -2,6 +2,7 @@
 pub mod clone;
 pub mod exec;
 pub mod exit;
+mod family;
 mod farewell;
 pub mod futex;
 pub mod limits;

@@ -1,4 +1,5 @@
 //! A process: an address space, descriptors, signal actions, and the threads that share them.
+use super::family::{Family, Siblings};
 use super::limits::Limits;
 use super::oom_score::OomScore;
 use super::signal::{ProcessSignals, SigInfo};
@@ -13,7 +14,6 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
-use coracle_hal::cpu;
 use coracle_image::User;
 use coracle_loader::Strings;
 use coracle_sorted_map::SortedMap;
@@ -46,7 +46,9 @@ pub struct Process {
     pub timers: ProcessTimers,
     /// Parent and children.
     pub family: Mutex<Family>,
-    parent_pid: AtomicI32,
+    /// Its place among the children of its parent.
+    pub siblings: Siblings,
+    pub(super) parent_pid: AtomicI32,
     /// Process group (setpgid(2)).
     pub group: AtomicI32,
     /// Session (setsid(2)).
@@ -169,17 +171,6 @@ pub struct Program {
     pub file_kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// Parent and children.
-#[derive(Default)]
-pub struct Family {
-    /// The parent; none for the first process.
-    pub parent: Weak<Process>,
-    /// Children that weren't waited for.
-    pub children: Vec<Arc<Process>>,
-    /// The process has ended and gets no more children.
-    ended: bool,
-}
-
 /// How a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExitStatus {
@@ -284,25 +275,6 @@ pub fn last_id() -> i32 {
     LAST_ID.load(Relaxed)
 }
 
-/// Makes room for another child of `parent`, and for as many children as there are processes at those that may get the
-/// orphans of its descendants: subreapers and the first process. A process must not fail to find a parent when its own ends.
-fn make_room_for_heirs(parent: &Arc<Process>) -> Result<(), Errno> {
-    // Each CPU may be about to add one.
-    parent.family.lock().children.make_room(cpu::possible())?;
-    let processes = PROCESSES.read().len() + cpu::possible();
-    let mut candidate = Some(parent.clone());
-    while let Some(process) = candidate {
-        let next = process.parent();
-        if next.is_none() || process.subreaper.load(Relaxed) {
-            let mut family = process.family.lock();
-            let missing = processes.saturating_sub(family.children.len());
-            family.children.make_room(missing)?;
-        }
-        candidate = next;
-    }
-    Ok(())
-}
-
 /// A process is gone and was waited for.
 pub fn forget(pid: i32) {
     let removed = PROCESSES.write().remove(&pid);
@@ -320,20 +292,15 @@ impl Process {
         Ok(try_arc(Self::build(pid, memory, descriptors, fs)?)?)
     }
 
-    /// Lists it under its pid, after room was made for it among the children of `parent` and of those that may get it later.
-    /// ENOMEM.
-    pub fn publish(self: &Arc<Self>, parent: Option<&Arc<Process>>) -> Result<(), Errno> {
-        if let Some(parent) = parent {
-            make_room_for_heirs(parent)?;
-        }
+    /// Lists it under its pid. ENOMEM.
+    pub fn publish(self: &Arc<Self>) -> Result<(), Errno> {
         PROCESSES.write().insert(self.pid, self.clone())?;
         Ok(())
     }
 
-    /// Becomes the parent of its descendants' orphans (prctl(2), PR_SET_CHILD_SUBREAPER), or no longer. ENOMEM.
-    pub fn set_subreaper(self: &Arc<Self>, on: bool) -> Result<(), Errno> {
+    /// Becomes the parent of its descendants' orphans (prctl(2), PR_SET_CHILD_SUBREAPER), or no longer.
+    pub fn set_subreaper(&self, on: bool) {
         self.subreaper.store(on, Relaxed);
-        make_room_for_heirs(self)
     }
 
     /// The process of the idle threads: it has no program and isn't listed.
@@ -362,6 +329,7 @@ impl Process {
             program: Mutex::new(try_arc(Program::default())?),
             timers: ProcessTimers::default(),
             family: Mutex::new(Family::default()),
+            siblings: Siblings::default(),
             parent_pid: AtomicI32::new(0),
             group: AtomicI32::new(pid),
             session: AtomicI32::new(pid),
@@ -442,26 +410,6 @@ impl Process {
         self.parent_pid.load(Relaxed)
     }
 
-    /// Makes it a child of `parent` or, if that has ended, of the process that gets its children.
-    pub fn join_family(self: &Arc<Self>, parent: Arc<Process>) {
-        let mut parent = parent;
-        loop {
-            {
-                // Families are locked from the parent to the child.
-                let mut family = parent.family.lock();
-                if !family.ended {
-                    self.family.lock().parent = Arc::downgrade(&parent);
-                    self.parent_pid.store(parent.pid, SeqCst);
-                    // Room was made by `publish`.
-                    family.children.push_reserved(self.clone());
-                    return;
-                }
-            }
-            let Some(heir) = parent.heir() else { return };
-            parent = heir;
-        }
-    }
-
     /// Lets go of its program and its directories, which a process that ended and waits to be waited for doesn't keep busy.
     pub fn leave_files(&self) {
         // For lack of memory it keeps the program until it is waited for.
@@ -473,31 +421,6 @@ impl Process {
         if Arc::strong_count(&self.fs) == 1 {
             self.fs.leave();
         }
-    }
-
-    /// Takes its children for others: it gets no more.
-    pub fn leave_children(&self) -> Vec<Arc<Process>> {
-        let mut family = self.family.lock();
-        family.ended = true;
-        core::mem::take(&mut family.children)
-    }
-
-    /// The process that gets its children when it ends: the nearest ancestor that asked for them (prctl(2),
-    /// PR_SET_CHILD_SUBREAPER), or the first process.
-    pub fn heir(&self) -> Option<Arc<Process>> {
-        let mut heir = self.parent()?;
-        while !heir.subreaper.load(Relaxed) {
-            match heir.parent() {
-                Some(next) => heir = next,
-                None => break,
-            }
-        }
-        Some(heir)
-    }
-
-    /// The parent.
-    pub fn parent(&self) -> Option<Arc<Process>> {
-        self.family.lock().parent.upgrade()
     }
 
     /// CPU time of all its threads, nanoseconds.

@@ -1,4 +1,5 @@
 //! Waiting for children (wait4(2), waitid(2)).
+use super::family::Family;
 use super::process::{self, ExitStatus, Process};
 use crate::errno::Errno;
 use crate::ipc::poll::block_on;
@@ -65,51 +66,65 @@ enum Look {
 }
 
 fn look(parent: &Arc<Process>, which: Which, options: u32) -> Result<Look, Errno> {
-    let keep = options & abi::WNOWAIT != 0;
     let mut family = parent.family.lock();
+    if let Which::Pid(pid) = which {
+        let child =
+            process::by_pid(pid).filter(|child| parent.has_child(child) && is_of_kind(child, options));
+        let child = child.ok_or(Errno::CHILD)?;
+        return Ok(look_at(parent, &mut family, &child, options).unwrap_or(Look::Nothing));
+    }
     let mut any = false;
-    for index in 0..family.children.len() {
-        let child = &family.children[index];
-        let matches = match which {
-            Which::Any => true,
-            Which::Pid(pid) => child.pid == pid,
-            Which::Group(group) => child.group.load(Relaxed) == group,
-        };
-        // Children whose end is told by another signal are others (wait(2), "Linux notes").
-        let special = child.exit_signal.load(Relaxed) != abi::SIGCHLD;
-        let of_kind = options & abi::__WALL != 0 || special == (options & abi::__WCLONE != 0);
-        if !matches || !of_kind {
+    for child in family.children() {
+        if matches!(which, Which::Group(group) if child.group.load(Relaxed) != group)
+            || !is_of_kind(&child, options)
+        {
             continue;
         }
         any = true;
-        if options & abi::WEXITED != 0 && child.dead.load(Acquire) {
-            if !child.told.load(Acquire) {
-                return Ok(Look::Soon);
-            }
-            let report = ended(child);
-            if !keep {
-                let child = family.children.remove(index);
-                drop(family);
-                parent.children_ns.fetch_add(report.cpu_ns, Relaxed);
-                process::forget(child.pid);
-            }
-            return Ok(Look::Found(report));
+        if let Some(found) = look_at(parent, &mut family, &child, options) {
+            return Ok(found);
         }
-        let mut change = child.stop_report.lock();
-        if let Some((code, status)) = *change {
-            let stopped = code == abi::CLD_STOPPED as i32;
-            let wanted = if stopped { abi::WSTOPPED } else { abi::WCONTINUED };
-            if options & wanted != 0 {
-                if !keep {
-                    *change = None;
-                }
-                // wait(2)'s encodings of "stopped" and "continued".
-                let wait_status = if stopped { status << 8 | 0x7f } else { 0xffff };
-                return Ok(Look::Found(Report { code, status, wait_status, ..ended(child) }));
-            }
+        // Those that have ended come first.
+        if options & (abi::WSTOPPED | abi::WCONTINUED) == 0 && !child.dead.load(Acquire) {
+            break;
         }
     }
     if any { Ok(Look::Nothing) } else { Err(Errno::CHILD) }
+}
+
+/// Whether a wait with these options is about such children: those whose end is told by another signal than SIGCHLD are
+/// others (wait(2), "Linux notes").
+fn is_of_kind(child: &Process, options: u32) -> bool {
+    let special = child.exit_signal.load(Relaxed) != abi::SIGCHLD;
+    options & abi::__WALL != 0 || special == (options & abi::__WCLONE != 0)
+}
+
+/// What a child of `parent`, whose family is locked, has done of what `options` ask for.
+fn look_at(parent: &Process, family: &mut Family, child: &Arc<Process>, options: u32) -> Option<Look> {
+    let keep = options & abi::WNOWAIT != 0;
+    if options & abi::WEXITED != 0 && child.dead.load(Acquire) {
+        if !child.told.load(Acquire) {
+            return Some(Look::Soon);
+        }
+        let report = ended(child);
+        if !keep && family.remove(child) {
+            parent.children_ns.fetch_add(report.cpu_ns, Relaxed);
+            process::forget(child.pid);
+        }
+        return Some(Look::Found(report));
+    }
+    let mut change = child.stop_report.lock();
+    let (code, status) = (*change)?;
+    let stopped = code == abi::CLD_STOPPED as i32;
+    if options & if stopped { abi::WSTOPPED } else { abi::WCONTINUED } == 0 {
+        return None;
+    }
+    if !keep {
+        *change = None;
+    }
+    // wait(2)'s encodings of "stopped" and "continued".
+    let wait_status = if stopped { status << 8 | 0x7f } else { 0xffff };
+    Some(Look::Found(Report { code, status, wait_status, ..ended(child) }))
 }
 
 fn ended(child: &Arc<Process>) -> Report {

@@ -4,14 +4,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -164,6 +167,36 @@ static void processes(long n) {
     }
 }
 
+static void sockets(long n, int family, const struct sockaddr *address, socklen_t length) {
+    struct rlimit limit = {n + 10, n + 10};
+    NEED(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    for (long i = 0; i < n; i++)
+        NEED(bind(socket(family, SOCK_DGRAM, 0), address, length) == 0);
+}
+
+/* Sockets with ports that the kernel chooses. */
+static void ports(long n) {
+    struct sockaddr_in any = {.sin_family = AF_INET};
+    sockets(n, AF_INET, (struct sockaddr *)&any, sizeof any);
+}
+
+/* Sockets with names that the kernel chooses (unix(7), autobind). */
+static void socket_names(long n) {
+    struct sockaddr any = {.sa_family = AF_UNIX};
+    sockets(n, AF_UNIX, &any, sizeof any.sa_family);
+}
+
+/* Locks of different files. */
+static void locks(long n) {
+    struct rlimit limit = {n + 10, n + 10};
+    NEED(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    enter();
+    for (long i = n; i-- > 0;) {
+        int fd = open(name_of(i), O_CREAT | O_RDWR, 0600);
+        NEED(fd >= 0 && flock(fd, LOCK_EX) == 0);
+    }
+}
+
 static const struct {
     const char *name;
     void (*work)(long);
@@ -172,7 +205,7 @@ static const struct {
     {"fork", forks},       {"maps", maps},                {"create", creates}, {"stat", stats},
     {"unlink", unlinks},   {"rename", renames},           {"list", lists},     {"descriptor", descriptors},
     {"proc-fd", listed_descriptors}, {"epoll", epolls},   {"timer", timers},
-    {"process", processes},
+    {"process", processes},          {"port", ports},     {"socket-name", socket_names}, {"lock", locks},
 };
 
 int main(int argc, char **argv) {
