@@ -4,7 +4,7 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// Bytes that a round of the fast loop takes.
-const ROUND: usize = 128;
+const ROUND: usize = 512;
 /// CPUID leaf 1, ECX: SSE4.2 (Intel SDM volume 2, CPUID).
 const SSE4_2: u32 = 1 << 20;
 
@@ -21,7 +21,7 @@ fn has_instruction() -> bool {
     KNOWN.load(Relaxed) == THERE
 }
 
-/// The CRC-32C of `bytes` (RFC 3720, section 12.1). A page takes some 600 instructions, or 20,000 on a CPU of before 2008.
+/// The CRC-32C of `bytes` (RFC 3720, section 12.1). A page takes some 540 instructions, or 20,000 on a CPU of before 2008.
 pub fn crc32c(bytes: &[u8]) -> u32 {
     if !has_instruction() {
         return coracle_image::checksum::crc32c(bytes);
@@ -35,22 +35,11 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
         unsafe {
             asm!(
                 "2:",
-                "crc32 {sum}, qword ptr [{at}]",
-                "crc32 {sum}, qword ptr [{at} + 8]",
-                "crc32 {sum}, qword ptr [{at} + 16]",
-                "crc32 {sum}, qword ptr [{at} + 24]",
-                "crc32 {sum}, qword ptr [{at} + 32]",
-                "crc32 {sum}, qword ptr [{at} + 40]",
-                "crc32 {sum}, qword ptr [{at} + 48]",
-                "crc32 {sum}, qword ptr [{at} + 56]",
-                "crc32 {sum}, qword ptr [{at} + 64]",
-                "crc32 {sum}, qword ptr [{at} + 72]",
-                "crc32 {sum}, qword ptr [{at} + 80]",
-                "crc32 {sum}, qword ptr [{at} + 88]",
-                "crc32 {sum}, qword ptr [{at} + 96]",
-                "crc32 {sum}, qword ptr [{at} + 104]",
-                "crc32 {sum}, qword ptr [{at} + 112]",
-                "crc32 {sum}, qword ptr [{at} + 120]",
+                ".irp block, 0, 128, 256, 384",
+                ".irp offset, 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120",
+                "crc32 {sum}, qword ptr [{at} + \\block + \\offset]",
+                ".endr",
+                ".endr",
                 "add {at}, {round}",
                 "cmp {at}, {end}",
                 "jb 2b",
@@ -62,8 +51,16 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
             );
         }
     }
+    let (words, rest) = rest.as_chunks::<8>();
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        // SAFETY: the instruction is there, and works on registers.
+        unsafe {
+            asm!("crc32 {sum}, {word}", sum = inout(reg) sum, word = in(reg) word, options(nostack, nomem, pure))
+        };
+    }
     for &byte in rest {
-        // SAFETY: as above, of a register.
+        // SAFETY: as above.
         unsafe {
             asm!("crc32 {sum:e}, {byte}", sum = inout(reg) sum, byte = in(reg_byte) byte, options(nostack, nomem, pure))
         };

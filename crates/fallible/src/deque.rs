@@ -38,7 +38,7 @@ impl<T> TryDeque<T> for VecDeque<T> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_back_reserved(&mut self, value: T) {
         debug_assert!(self.len() < self.capacity(), "room was to be made before");
         self.push_back(value);

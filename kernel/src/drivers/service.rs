@@ -24,6 +24,7 @@ pub fn settle() {
 
 /// [`poll`] for the idle loop. False: a device may have been told not to interrupt; before a program goes on, [`guard`]
 /// has to be called, or else [`arm`].
+#[inline(always)]
 pub fn poll_idle(now: u64) -> bool {
     let quiet = net::poll(now) == 0;
     // Only the network is ever told not to interrupt: the others have nothing if nobody has.

@@ -12,9 +12,9 @@ use coracle_hal::paging::{MapError, Prot, USER_END, USER_START};
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// Pages of a file that are mapped together when one of them is touched: a window of this many, aligned (as Linux's
-/// fault_around_bytes, 64 KiB).
-const FAULT_AROUND: usize = 16;
+/// Pages of a file that are mapped together when one of them is touched: a window of this many, aligned. Linux's is 16
+/// (fault_around_bytes); here each page is checked before it is mapped for the first time, which costs as much as half a fault.
+const FAULT_AROUND: usize = 4;
 
 /// Why an access can't be allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
