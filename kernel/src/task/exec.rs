@@ -183,8 +183,15 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
     let name = name_path.rsplit(|&byte| byte == b'/').next().unwrap_or_default().try_to_vec()?;
     let mut path = Text::new();
     file.file.path(&mut path)?;
-    let program =
-        try_arc(Program { path, arguments, environment, auxv, stack_start: sp as usize, file_kept })?;
+    let program = try_arc(Program {
+        file: Some(file.file.clone()),
+        path,
+        arguments,
+        environment,
+        auxv,
+        stack_start: sp as usize,
+        file_kept,
+    })?;
     Ok(Loaded { memory, context, program, name })
 }
 

@@ -7,6 +7,7 @@ use super::thread::{Thread, Work};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::descriptors::{DescriptorTable, TableUse};
+use crate::fs::file::File;
 use crate::ipc::poll::PollSource;
 use crate::mm::memory::Memory;
 use crate::time::posix_timer::ProcessTimers;
@@ -157,6 +158,8 @@ impl Credentials {
 /// What a process executes, for /proc.
 #[derive(Default)]
 pub struct Program {
+    /// The file.
+    pub file: Option<Arc<dyn File>>,
     /// Path of the executable.
     pub path: Text,
     /// Arguments.

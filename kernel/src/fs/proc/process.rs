@@ -8,16 +8,13 @@ use crate::errno::Errno;
 use crate::fs::access::{capability, check_capability};
 use crate::fs::inode::Link;
 use crate::fs::synthetic::{Directory, Item, Kind, Listed, Table, TakeName};
-use crate::fs::walk::{self, Follow};
 use crate::task::process::{Process, Program};
 use crate::task::thread::{Thread, ThreadName};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_box};
 use coracle_hal::fail;
 use core::sync::atomic::Ordering::Relaxed;
-use linux_raw_sys::general::O_RDONLY;
 
 /// Whom the files are about: a process, or one thread of it.
 #[derive(Clone)]
@@ -204,15 +201,7 @@ fn set_comm(subject: &Subject, name: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// The file that is executed, whatever its path leads to by now.
 fn executable(subject: &Subject) -> Result<Link, Errno> {
-    let program = subject.program();
-    let path = program.path.as_bytes();
-    if path.is_empty() {
-        return Err(Errno::NOENT);
-    }
-    match walk::find(&subject.process.fs, None, path, Follow::Always) {
-        Ok(place) => Ok(Link::File(crate::fs::open::open_place(place, O_RDONLY, false)?.file.clone())),
-        Err(Errno::NOMEM) => Err(Errno::NOMEM),
-        Err(_) => Ok(Link::Path(path.try_to_vec()?)),
-    }
+    subject.program().file.clone().map(Link::File).ok_or(Errno::NOENT)
 }
