@@ -26,6 +26,8 @@ pub struct Kernel {
     pointers: BTreeMap<u64, u64>,
     /// Where its variables are: address and size in bytes, by demangled name.
     variables: BTreeMap<String, (u64, u64)>,
+    /// What is loaded: addresses and bytes.
+    loaded: Vec<(u64, Vec<u8>)>,
 }
 
 /// Code from one symbol to the next.
@@ -61,7 +63,7 @@ pub enum EdgeKind {
 pub enum Target {
     /// To the function of this index ([`Kernel::functions`]).
     Function(usize),
-    /// Wherever a register or a word of memory points: any of [`Kernel::address_taken`].
+    /// Wherever a register or a word of memory points: see [`crate::pointers`].
     Unknown,
 }
 
@@ -153,7 +155,8 @@ impl Kernel {
             Some((_, section)) => relocated(&loaded, section.data(endian, bytes).map_err(explain)?),
             None => BTreeMap::new(),
         };
-        Ok(Kernel { functions, pointers, variables })
+        let loaded = loaded.into_iter().map(|(start, bytes)| (start, bytes.to_vec())).collect();
+        Ok(Kernel { functions, pointers, variables, loaded })
     }
 
     /// A kernel made by hand, for tests: functions (name, address, code) in order, pointers and variables.
@@ -172,6 +175,7 @@ impl Kernel {
             functions: functions.iter().map(function).collect(),
             pointers: pointers.iter().copied().collect(),
             variables: variables.iter().map(|&(name, place)| (name.to_owned(), place)).collect(),
+            loaded: Vec::new(),
         }
     }
 
@@ -213,15 +217,20 @@ impl Kernel {
         &self.pointers
     }
 
-    /// The functions whose address is in data (a table of virtual functions) or is loaded by an instruction: what an
-    /// indirect call may reach.
-    pub fn address_taken(&self) -> BTreeSet<usize> {
-        let in_data = self.pointers.values().copied();
-        let in_code = self.functions.iter().flat_map(|function| &function.instructions).filter_map(|i| {
+    /// The word of data at `address`, as linked.
+    pub fn word(&self, address: u64) -> Option<u64> {
+        self.loaded.iter().find_map(|(start, bytes)| {
+            let at = usize::try_from(address.checked_sub(*start)?).ok()?;
+            bytes.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
+        })
+    }
+
+    /// The functions whose addresses the instructions of the function of this index load.
+    pub fn loaded_by(&self, index: usize) -> impl Iterator<Item = usize> {
+        self.functions[index].instructions.iter().filter_map(|i| {
             let loads = i.mnemonic() == Mnemonic::Lea && i.is_ip_rel_memory_operand();
-            loads.then(|| i.ip_rel_memory_address())
-        });
-        in_data.chain(in_code).filter_map(|address| self.starting_at(address)).collect()
+            loads.then(|| self.starting_at(i.ip_rel_memory_address())).flatten()
+        })
     }
 
     /// The ways out of the function of this index, its returns left out.

@@ -4,5 +4,6 @@
 pub mod allocations;
 pub mod interrupts;
 pub mod kernel_elf;
+pub mod pointers;
 pub mod stack;
 pub mod system_calls;

@@ -6,13 +6,17 @@
 //! `cargo run -p xtask -- interrupts` checks where the kernel that `cargo build --release` built runs with interrupts on;
 //! `-- allocations` checks that no function allocates infallibly that `xtask/allocations.txt` doesn't name; `-- stack`
 //! bounds the stack that its calls take.
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use xtask::kernel_elf::Kernel;
-use xtask::{allocations, interrupts, stack, system_calls};
+use xtask::{allocations, interrupts, pointers, stack, system_calls};
 
-const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [KERNEL-ELF]";
+/// What calls by pointers may reach.
+const POINTER_CALLS: &str = "xtask/pointer-calls.txt";
+
+const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [KERNEL-ELF]\n       xtask stack --pointers";
 
 /// Where the build of the command leaves the kernel with its symbols, below the repository.
 const KERNEL: &str = "target/kernel/x86_64-unknown-none/kernel/coracle-kernel";
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
         ["allocations", "--list"] => list_allocations(&repository().join(KERNEL)),
         ["allocations", "--list", kernel] => list_allocations(Path::new(kernel)),
         ["allocations", kernel] => check_allocations(Path::new(kernel)),
+        ["stack", "--pointers"] => check_pointers(&repository().join(KERNEL)),
         ["stack"] => check_stack(&repository().join(KERNEL)),
         ["stack", kernel] => check_stack(Path::new(kernel)),
         _ => Err(USAGE.to_string()),
@@ -73,20 +78,31 @@ fn check_allocations(kernel: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// How deep the calls of the kernel of this file may go.
-fn check_stack(kernel: &Path) -> Result<(), String> {
-    let found = stack::check(
-        &Kernel::read(kernel)?,
-        stack::KERNEL_STACK_SIZE,
-        stack::NESTED_POINTER_CALLS,
-        stack::RECURSIONS,
-    )?;
+/// How deep the direct calls of the kernel of this file may go.
+fn check_stack(path: &Path) -> Result<(), String> {
+    let kernel = Kernel::read(path)?;
+    let found = stack::check(&kernel, stack::KERNEL_STACK_SIZE, stack::RECURSIONS, &BTreeMap::new())?;
+    let size = stack::KERNEL_STACK_SIZE;
     println!(
-        "direct calls take {} of {} bytes of stack at most, and {} calls by pointers fit within one another, in {} functions",
-        found.direct,
-        stack::KERNEL_STACK_SIZE,
-        found.nested,
-        found.functions
+        "direct calls take {} of {size} bytes of stack at most, in {} functions",
+        found.deepest, found.functions
+    );
+    Ok(())
+}
+
+/// How deep all calls of the kernel of this file may go, those by pointers taken to reach whatever they may.
+fn check_pointers(path: &Path) -> Result<(), String> {
+    let file = repository().join(POINTER_CALLS);
+    let text = std::fs::read_to_string(&file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+    let rules = pointers::Rules::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+    let bytes = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    let kernel = Kernel::parse(&bytes)?;
+    let reached = pointers::resolve(&kernel, &allocations::Dwarf::parse(&bytes)?, &rules);
+    let found = stack::check(&kernel, stack::KERNEL_STACK_SIZE, stack::RECURSIONS, &reached)?;
+    let path = found.path.join("\n  ");
+    println!(
+        "calls take {} bytes of stack at most, {} by pointers included:\n  {path}",
+        found.deepest, found.by_pointers
     );
     Ok(())
 }

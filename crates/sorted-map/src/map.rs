@@ -93,7 +93,7 @@ impl<K: Ord, V> SortedMap<K, V> {
             Ok((number, index)) => Ok(Some(core::mem::replace(&mut self.parts[number][index].1, value))),
             Err(place) => {
                 let (number, index) = self.make_room_at(place)?;
-                self.parts[number].insert(index, (key, value));
+                self.parts[number].try_insert(index, (key, value))?;
                 self.len += 1;
                 Ok(None)
             }
@@ -111,7 +111,7 @@ impl<K: Ord, V> SortedMap<K, V> {
         let mut upper = Vec::new();
         if self.parts.is_empty() {
             upper.make_room(1)?;
-            self.parts.push(upper);
+            self.parts.push_reserved(upper);
             return Ok((0, 0));
         }
         // Keys often come in rising order: then the parts stay full.
@@ -120,10 +120,11 @@ impl<K: Ord, V> SortedMap<K, V> {
         while self.parts[number].len() > cut
             && let Some(entry) = self.parts[number].pop()
         {
-            upper.push(entry);
+            upper.push_reserved(entry);
         }
         upper.reverse();
-        self.parts.insert(number + 1, upper);
+        // Room was made for it.
+        self.parts.try_insert(number + 1, upper)?;
         Ok(if index >= cut { (number + 1, index - cut) } else { (number, index) })
     }
     /// The first entry after `key`, which need not be there.
@@ -155,7 +156,7 @@ impl<K: Ord, V> SortedMap<K, V> {
             Ok(place) => place,
             Err(place) => {
                 let (number, index) = self.make_room_at(place)?;
-                self.parts[number].insert(index, (key, make()));
+                self.parts[number].try_insert(index, (key, make()))?;
                 self.len += 1;
                 (number, index)
             }
