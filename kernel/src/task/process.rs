@@ -306,12 +306,11 @@ impl Process {
         self.subreaper.store(on, Relaxed);
     }
 
-    /// The process of the idle threads: it has no program and isn't listed.
+    /// The process of the idle threads: it has no program and isn't listed. Its memory is empty, and lets go of that of the
+    /// program whose thread ended last on a CPU.
     pub fn idle() -> Result<Arc<Process>, Errno> {
         let descriptors = try_arc(DescriptorTable::new())?;
-        let mut process = Self::build(0, Memory::new()?, descriptors, try_arc(FsContext::new())?)?;
-        process.memory_id = AtomicU64::new(0);
-        Ok(try_arc(process)?)
+        Ok(try_arc(Self::build(0, Memory::new()?, descriptors, try_arc(FsContext::new())?)?)?)
     }
 
     fn build(
@@ -371,7 +370,7 @@ impl Process {
         self.memory.read().clone()
     }
 
-    /// Which memory that is; 0 if it has none.
+    /// Which memory that is.
     #[inline]
     pub fn memory_id(&self) -> u64 {
         self.memory_id.load(Relaxed)

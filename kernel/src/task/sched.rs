@@ -325,8 +325,7 @@ fn switch_accounted(next: Arc<Thread>, here: &Cpu, now: u64) {
     here.debt.resume(&next);
     next.sched.since_ns.store(now, Relaxed);
     next.sched.cpu.store(cpu::id() as u32, Relaxed);
-    let memory = next.process.memory_id();
-    if memory != 0 && memory != here.memory.load(Relaxed) {
+    if next.process.memory_id() != here.memory.load(Relaxed) {
         use_memory(&next);
     }
     SWITCHES.fetch_add(1, Relaxed);
