@@ -253,7 +253,7 @@ pub fn block_on_events<T>(
 }
 
 /// How often a thread looks that waits without being told, in nanoseconds.
-const LOOK_EVERY_NS: u64 = 2_000_000;
+pub const LOOK_EVERY_NS: u64 = 2_000_000;
 
 /// Sleeps on `source` until `done` returns true or the deadline has passed; ERESTARTSYS if a signal came and `done` still
 /// returns false (Linux's `___wait_event`). One copy of the loop for all waiters.

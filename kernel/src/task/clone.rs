@@ -1,13 +1,14 @@
 //! New threads and processes (clone(2), fork(2), vfork(2)).
 use super::process::{self, Process};
-use super::sched;
-use super::thread::Thread;
+use super::thread::{Thread, Work};
+use super::{sched, signal};
 use crate::errno::Errno;
-use crate::ipc::poll::block_on;
+use crate::ipc::poll::{Events, LOOK_EVERY_NS};
 use crate::mm::user;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
 use coracle_hal::context::UserContext;
+use coracle_hal::time;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
@@ -119,12 +120,23 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     }
     sched::start(child);
     if request.has(abi::CLONE_VFORK) && !thread {
-        // Woken by exec or exit of the child. A fatal signal ends the wait: the child keeps what it shares alive.
-        let _ = block_on(&process.exit_source, false, None, || {
-            if process.vfork_done.load(Acquire) { Ok(()) } else { Err(Errno::AGAIN) }
-        });
+        wait_for_release(parent, &process);
     }
     Ok(id)
+}
+
+/// Sleeps until `child` has called exec or has ended (CLONE_VFORK). The child runs on the caller's stack until then, so a
+/// signal with a handler waits; one that ends the process ends the sleep (Linux's `wait_for_vfork_done`): what is shared
+/// lives as long as the child.
+fn wait_for_release(parent: &Arc<Thread>, child: &Process) {
+    // Without a place in the list the thread looks again from time to time.
+    let id = child.exit_source.subscribe_thread(parent.clone(), Events::all()).ok();
+    while !child.vfork_done.load(Acquire) && !parent.work().any(Work::EXIT) && !signal::ends_process(parent) {
+        sched::park(id.is_none().then(|| time::now_ns() + LOOK_EVERY_NS), false);
+    }
+    if let Some(id) = id {
+        child.exit_source.unsubscribe(id);
+    }
 }
 
 /// The process of a new child, which is in no table yet. ENOMEM.

@@ -13,6 +13,7 @@ pub use frame::{minimum_stack, sigreturn, stack_flags};
 pub use info::{MAX_SIGNAL, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit};
 pub use mask::{restore_mask, set_mask, set_temporary_mask};
 pub use send::{
-    Sent, force, is_killed, raise, send_timer, send_to_group, send_to_process, send_to_thread, take,
+    Sent, ends_process, force, is_killed, raise, send_timer, send_to_group, send_to_process, send_to_thread,
+    take,
 };
 pub use state::{Action, AltStack, DEFAULT, IGNORE, ProcessSignals, ThreadSignals};

@@ -1,7 +1,7 @@
 //! Sending signals, and taking those that wait.
 use super::charge::Charge;
 use super::info::{FIRST_REALTIME, MAX_SIGNAL, SI_USER, SigInfo, UNBLOCKABLE, bit};
-use super::state::{DEFAULT, ProcessSignals, Slot, ThreadSignals};
+use super::state::{DEFAULT, DefaultAction, ProcessSignals, Slot, ThreadSignals, default_action};
 use crate::errno::Errno;
 use crate::ipc::poll::Events;
 use crate::task::process::{self, Process};
@@ -137,6 +137,18 @@ pub fn take(
 pub fn is_killed(thread: &Thread) -> bool {
     let waiting = thread.process.signals.lock().pending.set() | thread.signals.lock().pending.set();
     waiting & bit(abi::SIGKILL) != 0
+}
+
+/// True if a signal waits for `thread` that ends its process and leaves no core dump (Linux's `complete_signal` makes
+/// SIGKILL of it).
+pub fn ends_process(thread: &Thread) -> bool {
+    let shared = thread.process.signals.lock();
+    let own = thread.signals.lock();
+    let waiting = (shared.pending.set() | own.pending.set()) & (!own.mask | UNBLOCKABLE);
+    (1..=MAX_SIGNAL).filter(|&signal| waiting & bit(signal) != 0).any(|signal| {
+        shared.action(signal).handler == DEFAULT
+            && default_action(signal) == DefaultAction::Terminate { crash: false }
+    })
 }
 
 /// A signal that the running instruction of `thread` caused: it can't be blocked or ignored; then it kills.
