@@ -103,13 +103,27 @@ pub fn run_expired() -> bool {
     expired
 }
 
+/// A run of timers that takes longer is followed by a rest as long, so that programs make headway however many timers they set.
+/// Linux's hrtimer_interrupt() guards against the same.
+const LONG_RUN_NS: u64 = 100_000;
+/// The longest rest.
+const LONGEST_REST_NS: u64 = 100_000_000;
+/// Until when each CPU's timers rest.
+static REST_UNTIL_NS: PerCpu<AtomicU64> = PerCpu::new(|_| AtomicU64::new(0));
+
 fn run() {
     let wheel = WHEELS.get();
-    let mut now = time::now_ns();
+    let start_ns = time::now_ns();
+    let rest_until_ns = REST_UNTIL_NS.get().load(Relaxed);
+    if start_ns < rest_until_ns {
+        return time::interrupt_by(rest_until_ns);
+    }
+    let mut now = start_ns;
     loop {
         let due = {
             let mut wheel = wheel.lock();
-            let due = wheel.pop(now);
+            // Those that are set anew meanwhile wait for the next run.
+            let due = wheel.pop(start_ns);
             if due.is_none()
                 && let Some(next) = wheel.next()
             {
@@ -131,6 +145,10 @@ fn run() {
             None => break,
         }
         now = time::now_ns();
+    }
+    let spent_ns = now - start_ns;
+    if spent_ns > LONG_RUN_NS {
+        REST_UNTIL_NS.get().store(now + spent_ns.min(LONGEST_REST_NS), Relaxed);
     }
 }
 
