@@ -42,7 +42,7 @@ macro_rules! access {
 impl DmaRegion {
     /// At least `len` bytes, page aligned.
     pub fn alloc(len: usize) -> Option<DmaRegion> {
-        let len = len.next_multiple_of(LARGEST_WORD);
+        let len = len.max(1).next_multiple_of(LARGEST_WORD);
         let order = len.div_ceil(PAGE).max(1).next_power_of_two().trailing_zeros() as usize;
         if order >= buddy::ORDERS {
             return None;
@@ -82,6 +82,18 @@ impl DmaRegion {
     access!(read_u16, write_u16, u16);
     access!(read_u32, write_u32, u32);
     access!(read_u64, write_u64, u64);
+    /// Reads two words, the first at `offset`, which is a multiple of the size of one; panics outside of the region.
+    #[inline(always)]
+    pub fn read_u32_pair(&self, offset: usize) -> [u32; 2] {
+        // No region is shorter than the largest word.
+        if offset >= self.len - size_of::<u32>() || !offset.is_multiple_of(size_of::<u32>()) {
+            no_word(offset);
+        }
+        let at = (self.address + offset) as *const u32;
+        // SAFETY: both words are in the region, whose length is a multiple of their size, and aligned (checked); the device
+        // may write meanwhile, hence volatile.
+        unsafe { [core::ptr::read_volatile(at), core::ptr::read_volatile(at.add(1))] }
+    }
     /// Writes two words, the first at `offset`, which is a multiple of their size; panics outside of the region.
     #[inline(always)]
     pub fn write_pair(&self, offset: usize, first: u64, second: u64) {
@@ -280,10 +292,12 @@ mod tests {
         let region = DmaRegion::alloc(PAGE + 100).unwrap();
         assert!(!region.is_empty() && region.phys().is_multiple_of(PAGE as u64));
         assert_eq!(region.read_u64(PAGE + 88), 0);
+        assert_eq!(region.read_u32_pair(PAGE + 104), [0, 0]);
         region.write_u32(PAGE + 96, 0x0403_0201);
         let mut bytes = [0; 4];
         region.read_bytes(PAGE + 96, &mut bytes);
         assert_eq!(bytes, [1, 2, 3, 4]);
+        assert_eq!(region.read_u32_pair(PAGE + 92), [0, 0x0403_0201]);
         region.write_bytes(2, &[7, 8]);
         assert_eq!(region.read_u16(2), 0x0807);
     }

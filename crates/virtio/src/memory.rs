@@ -12,7 +12,8 @@ pub trait Memory {
         self.len() == 0
     }
     fn read_u16(&self, offset: usize) -> u16;
-    fn read_u64(&self, offset: usize) -> u64;
+    /// Two words, the first at `offset`, which is a multiple of 4.
+    fn read_u32_pair(&self, offset: usize) -> [u32; 2];
     fn write_u16(&self, offset: usize, value: u16);
     /// Two words, the first at `offset`, which is a multiple of 16.
     fn write_pair(&self, offset: usize, first: u64, second: u64);

@@ -27,6 +27,9 @@ impl PlainMemory {
     fn array<const N: usize>(&self, offset: usize) -> [u8; N] {
         self.0.borrow()[offset..offset + N].try_into().unwrap_or([0; N])
     }
+    fn read_u64(&self, offset: usize) -> u64 {
+        u64::from_le_bytes(self.array(offset))
+    }
     fn write_u32(&self, offset: usize, value: u32) {
         self.0.borrow_mut()[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
     }
@@ -42,9 +45,9 @@ impl Memory for PlainMemory {
     fn read_u16(&self, offset: usize) -> u16 {
         u16::from_le_bytes(self.array(offset))
     }
-    fn read_u64(&self, offset: usize) -> u64 {
-        assert!(offset.is_multiple_of(8), "an aligned word");
-        u64::from_le_bytes(self.array(offset))
+    fn read_u32_pair(&self, offset: usize) -> [u32; 2] {
+        assert!(offset.is_multiple_of(4), "an aligned word");
+        [offset, offset + 4].map(|at| u32::from_le_bytes(self.array(at)))
     }
     fn write_u16(&self, offset: usize, value: u16) {
         self.0.borrow_mut()[offset..offset + 2].copy_from_slice(&value.to_le_bytes());

@@ -9,7 +9,10 @@ fn queue(
     tables: u16,
     event_index: bool,
 ) -> (SplitQueue<PlainMemory, u32>, ModelDevice, PlainMemory) {
-    let layout = Layout::new(size, tables, 8).unwrap();
+    queue_of(Layout::new(size, tables, 8).unwrap(), event_index)
+}
+
+fn queue_of(layout: Layout, event_index: bool) -> (SplitQueue<PlainMemory, u32>, ModelDevice, PlainMemory) {
     let memory = PlainMemory::new(layout.bytes);
     let queue = SplitQueue::new(memory.clone(), layout, event_index).unwrap();
     (queue, ModelDevice::new(memory.clone(), layout, event_index), memory)
@@ -47,9 +50,11 @@ proptest! {
         size_log in 0u32..6,
         tables in 0u16..4,
         event_index: bool,
+        legacy: bool,
     ) {
         let size = 1 << size_log;
-        let (mut queue, mut device, _) = queue(size, tables, event_index);
+        let layout = if legacy { Layout::legacy(size, tables, 8) } else { Layout::new(size, tables, 8) };
+        let (mut queue, mut device, _) = queue_of(layout.unwrap(), event_index);
         let mut number = 0u32;
         let mut sent: HashMap<u32, Vec<Piece>> = HashMap::new();
         let mut at_device: Vec<(u16, Vec<Piece>)> = Vec::new();

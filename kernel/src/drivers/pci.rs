@@ -3,6 +3,7 @@ use alloc::vec::Vec;
 use coracle_hal::irq::Irq;
 use coracle_hal::mmio::Mmio;
 use coracle_hal::pci::{Address, has_windows, read32, take_window, write32};
+use coracle_hal::port::Ports;
 use coracle_virtio::transport::pci::{Block, Msix};
 
 /// Offsets in configuration space (section 6.1).
@@ -19,9 +20,12 @@ const BAR_PORTS: u32 = 1;
 const BAR_WIDTH: u32 = 0b110;
 const BAR_WIDE: u32 = 0b100;
 const BAR_ADDRESS: u32 = !0xf;
+/// The same for ports; x86 has 2^16 of them.
+const BAR_PORT: u32 = 0xfffc;
 const BUSES: u8 = 0x18;
 const INTERRUPT: u8 = 0x3c;
-/// Command bits: answer in memory space, and reach memory by oneself.
+/// Command bits: answer at ports; answer in memory space, and reach memory by oneself.
+const PORTS: u32 = 1;
 const MEMORY_AND_MASTER: u32 = 0b110;
 /// Command bits that are not to be set by rewriting the register: the upper half is status, cleared by ones.
 const COMMAND_MASK: u32 = 0xffff;
@@ -147,6 +151,25 @@ impl Function {
         }
         let command = read32(self.address, COMMAND) & COMMAND_MASK;
         write32(self.address, COMMAND, command | MEMORY_AND_MASTER);
+    }
+
+    /// The ports of BAR `index`, at which the device answers from now on. `None` if it is no I/O BAR, or the firmware gave it
+    /// no address.
+    pub fn ports(&self, index: u8) -> Option<Ports> {
+        let at = BAR_0 + 4 * index;
+        let old = read32(self.address, at);
+        let base = (old & BAR_PORT) as u16;
+        if old & BAR_PORTS == 0 || base == 0 {
+            return None;
+        }
+        let command = read32(self.address, COMMAND) & COMMAND_MASK;
+        // It must not answer elsewhere while the bits of the address are found that it takes: those below its size stay 0.
+        write32(self.address, COMMAND, command & !PORTS);
+        write32(self.address, at, u32::MAX);
+        let taken = (read32(self.address, at) & BAR_PORT) as u16;
+        write32(self.address, at, old);
+        write32(self.address, COMMAND, command | PORTS);
+        Ports::new(base, taken.wrapping_neg())
     }
 
     /// Reads configuration space.

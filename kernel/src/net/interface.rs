@@ -2,7 +2,7 @@
 use crate::drivers::buffer::{self, NetBuffer};
 use crate::drivers::virtio::net::Net;
 use crate::ipc::poll::{Events, PollSource};
-use coracle_tcpip::{Capabilities, Device, Full, PartialChecksum, Readiness, TxFrame};
+use coracle_tcpip::{Capabilities, Device, Fragment, Full, PartialChecksum, Readiness, TxFrame};
 
 /// MTU that a machine without a card tells; only the loopback is used there.
 const NO_CARD_MTU: usize = 1500;
@@ -24,6 +24,20 @@ impl Interface {
     #[inline(always)]
     pub fn card(&self) -> Option<&Net> {
         self.card.as_ref()
+    }
+
+    /// [`Device::transmit_in_place`] where the card does not take a frame and its virtio header in one piece.
+    #[cold]
+    #[inline(never)]
+    fn transmit_whole(
+        &self,
+        buffer: &NetBuffer,
+        start: u32,
+        len: u32,
+        checksum: Option<PartialChecksum>,
+    ) -> Result<(), Full> {
+        let payload = &[Fragment { buffer, start, len }];
+        self.transmit(TxFrame { headers: &[], payload, checksum, segment_size: None })
     }
 }
 
@@ -76,8 +90,8 @@ impl Device for Interface {
         checksum: Option<PartialChecksum>,
     ) -> Result<(), Full> {
         match &self.card {
-            Some(card) => card.transmit_in_place(buffer, start, len, checksum),
-            None => Ok(()),
+            Some(card) if card.takes_in_place() => card.transmit_in_place(buffer, start, len, checksum),
+            _ => self.transmit_whole(buffer, start, len, checksum),
         }
     }
 }

@@ -93,7 +93,84 @@ pub const CASES: &[Case] = &[
         },
         tap: false,
     },
+    // Legacy interfaces. On q35 interrupts are messages, which moves the configuration.
+    Case {
+        name: "legacy_card_on_q35",
+        test: || on_tap("-machine q35 -cpu max", "virtio-net-pci,disable-modern=on"),
+        tap: true,
+    },
+    Case {
+        name: "legacy_card_on_pc_without_messages",
+        test: || on_user_network("-machine pc -cpu max", "virtio-net-pci,disable-modern=on,vectors=0"),
+        tap: false,
+    },
+    // The queue's size is the device's.
+    Case {
+        name: "legacy_card_with_long_queues",
+        test: || {
+            on_user_network(
+                "-machine q35 -cpu max",
+                "virtio-net-pci,disable-modern=on,rx_queue_size=1024,tx_queue_size=1024",
+            )
+        },
+        tap: false,
+    },
+    // Headers of ten bytes.
+    Case {
+        name: "legacy_card_without_mergeable_buffers",
+        test: || on_tap("-machine pc -cpu max", "virtio-net-pci,disable-modern=on,mrg_rxbuf=off"),
+        tap: true,
+    },
+    // Headers in descriptors of their own, of twelve bytes and of ten.
+    Case {
+        name: "legacy_card_with_headers_apart",
+        test: || on_tap("-machine q35 -cpu max", "virtio-net-pci,disable-modern=on,any_layout=off"),
+        tap: true,
+    },
+    Case {
+        name: "legacy_card_with_short_headers_apart",
+        test: || {
+            on_user_network(
+                "-machine q35 -cpu max",
+                "virtio-net-pci,disable-modern=on,any_layout=off,mrg_rxbuf=off,indirect_desc=off,event_idx=off",
+            )
+        },
+        tap: false,
+    },
+    Case {
+        name: "legacy_card_behind_a_bridge",
+        test: || {
+            on_user_network(
+                "-machine q35 -cpu max -device pcie-root-port,id=outer,slot=1 -device pcie-pci-bridge,id=inner,bus=outer",
+                "virtio-net-pci,disable-modern=on,bus=inner,addr=3,romfile=",
+            )
+        },
+        tap: false,
+    },
+    Case {
+        name: "legacy_card_of_microvm",
+        test: || on_tap("-machine microvm -cpu max -global virtio-mmio.force-legacy=on", "virtio-net-device"),
+        tap: true,
+    },
+    Case {
+        name: "legacy_card_of_microvm_without_mergeable_buffers",
+        test: || {
+            on_user_network(
+                "-machine microvm,acpi=off -cpu max -global virtio-mmio.force-legacy=on",
+                "virtio-net-device,mrg_rxbuf=off",
+            )
+        },
+        tap: false,
+    },
+    Case { name: "legacy_console_and_entropy_pci", test: || console_and_entropy(LEGACY_PCI), tap: false },
+    Case { name: "legacy_console_and_entropy_mmio", test: || console_and_entropy(LEGACY_MMIO), tap: false },
 ];
+
+/// Machines with a console and a source of entropy, both legacy devices.
+const LEGACY_PCI: &str = "-machine q35 -cpu max -m 128M -device virtio-rng-pci,disable-modern=on \
+     -device virtio-serial-pci,disable-modern=on";
+const LEGACY_MMIO: &str = "-machine microvm -cpu max -m 128M -global virtio-mmio.force-legacy=on \
+     -device virtio-rng-device -device virtio-serial-device";
 
 /// How long the server may take until it answers.
 const START: Duration = Duration::from_secs(90);
@@ -164,4 +241,22 @@ fn on_user_network(machine: &str, card: &str) -> Result<(), String> {
     let machine = format!("{machine} -m 128M {netdev} -device {card},netdev=net");
     let mut server = Server::start(&mut bare::qemu(&machine, "ip=10.0.2.15/24 gw=10.0.2.2", &image))?;
     exchange(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &mut server)
+}
+
+/// The output of a program comes over the console; what the kernel says of devices, over the serial port.
+fn console_and_entropy(machine: &str) -> Result<(), String> {
+    let script = "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done";
+    let image = bare::image("legacy-console", Path::new("/bin/busybox"), &["ash", "-c", script])?;
+    let output = image.with_extension(format!("{}.out", if machine == LEGACY_PCI { "pci" } else { "mmio" }));
+    let console = format!("-chardev file,id=out,path={} -device virtconsole,chardev=out", output.display());
+    let outcome = bare::boot(&format!("{machine} {console} -no-reboot"), "ip=none log=info", &image)?;
+    let written = std::fs::read_to_string(&output).map_err(|e| e.to_string())?;
+    let expected: String = (0..3000).map(|i| format!("line {i}\n")).collect();
+    if written.replace('\r', "") != expected {
+        return Err(format!("{} bytes on the console: {}", written.len(), outcome.evidence()));
+    }
+    if outcome.text().contains("can't be used") {
+        return Err(format!("a device was refused: {}", outcome.evidence()));
+    }
+    Ok(())
 }

@@ -50,6 +50,19 @@ pub const CASES: &[Case] = &[
         },
         tap: false,
     },
+    // The firmware gives no addresses there, and the bridge has no ports to give.
+    Case {
+        name: "legacy_network_card_without_ports",
+        test: || {
+            says(
+                "-machine microvm,pcie=on -cpu max -m 64M -netdev user,id=a \
+                 -device virtio-net-pci,disable-modern=on,netdev=a,romfile=",
+                "ip=10.0.2.15/24",
+                "its I/O ports have no address",
+            )
+        },
+        tap: false,
+    },
     Case {
         name: "second_network_card",
         test: || {

@@ -17,7 +17,9 @@ pub mod features {
     pub const INDIRECT_DESC: u64 = 1 << 28;
     /// VIRTIO_F_EVENT_IDX
     pub const EVENT_IDX: u64 = 1 << 29;
-    /// VIRTIO_F_VERSION_1: without it the device is a legacy one, which we don't drive.
+    /// VIRTIO_F_ANY_LAYOUT, of legacy devices: headers need no descriptor of their own (section 6.3).
+    pub const ANY_LAYOUT: u64 = 1 << 27;
+    /// VIRTIO_F_VERSION_1: the device is used by its modern interface.
     pub const VERSION_1: u64 = 1 << 32;
     /// VIRTIO_F_ACCESS_PLATFORM: the device sits behind an IOMMU.
     pub const ACCESS_PLATFORM: u64 = 1 << 33;

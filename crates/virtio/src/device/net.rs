@@ -1,4 +1,5 @@
 //! Network device (virtio 1.2, section 5.1): features, configuration, and the header before each packet.
+use super::features as common;
 
 /// Feature bits (section 5.1.3).
 #[allow(missing_docs)]
@@ -52,6 +53,45 @@ const GSO_ECN: u8 = 0x80;
 
 /// Bytes of the header (section 5.1.6): always with `num_buffers` in virtio 1.
 pub const HEADER_BYTES: usize = 12;
+/// Bytes without `num_buffers`: the header of legacy devices that don't spread packets over buffers (section 5.1.6.1).
+pub const SHORT_HEADER_BYTES: usize = 10;
+
+/// How the device expects the header before a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Framing {
+    /// The header has [`SHORT_HEADER_BYTES`], not [`HEADER_BYTES`].
+    pub short: bool,
+    /// The header has a descriptor of its own (section 5.1.6, "Legacy Interface: Framing
+    /// Requirements").
+    pub apart: bool,
+}
+
+impl Framing {
+    /// The framing that follows from the features that were agreed on.
+    pub fn of(agreed: u64) -> Framing {
+        let legacy = agreed & common::VERSION_1 == 0;
+        Framing {
+            short: legacy && agreed & features::MRG_RXBUF == 0,
+            apart: legacy && agreed & common::ANY_LAYOUT == 0,
+        }
+    }
+
+    /// Bytes of the header.
+    pub fn header_bytes(self) -> usize {
+        if self.short { SHORT_HEADER_BYTES } else { HEADER_BYTES }
+    }
+
+    /// Whether packets of modern devices are framed so.
+    pub fn is_modern(self) -> bool {
+        !self.short && !self.apart
+    }
+}
+
+/// Makes a header of [`HEADER_BYTES`] of a short one, which lies at the end of `bytes`: the packet takes one buffer.
+pub fn lengthen(bytes: &mut [u8; HEADER_BYTES]) {
+    bytes.copy_within(HEADER_BYTES - SHORT_HEADER_BYTES.., 0);
+    bytes[SHORT_HEADER_BYTES..].copy_from_slice(&1u16.to_le_bytes());
+}
 
 /// What the header before a packet says (section 5.1.6, `struct virtio_net_hdr`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

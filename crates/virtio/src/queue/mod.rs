@@ -2,7 +2,7 @@
 mod layout;
 mod split;
 
-pub use layout::{Layout, MAX_SIZE};
+pub use layout::{LEGACY_ALIGN, Layout, MAX_SIZE};
 pub use split::{AddError, Piece, QueueError, SplitQueue, Used};
 
 /// Descriptor flags (section 2.7.5).

@@ -279,7 +279,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
     #[inline(always)]
     pub fn add_one(&mut self, piece: Piece, token: T) -> Result<u16, AddError<T>> {
         if self.broken || self.free_count < 1 {
-            return self.add_anyhow(&[piece], token);
+            return self.add_slice(&[piece], token);
         }
         let head = self.free;
         let behind = self.slots[head as usize].next;
@@ -293,7 +293,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
     #[inline(always)]
     pub fn add_two(&mut self, first: Piece, second: Piece, token: T) -> Result<u16, AddError<T>> {
         if self.broken || self.free_count < 2 {
-            return self.add_anyhow(&[first, second], token);
+            return self.add_slice(&[first, second], token);
         }
         debug_assert!(!first.writable && !second.writable);
         let head = self.free;
@@ -305,9 +305,10 @@ impl<M: Memory, T> SplitQueue<M, T> {
         Ok(head)
     }
 
+    /// As [`SplitQueue::add`]; not for where speed matters.
     #[cold]
     #[inline(never)]
-    fn add_anyhow(&mut self, pieces: &[Piece], token: T) -> Result<u16, AddError<T>> {
+    pub fn add_slice(&mut self, pieces: &[Piece], token: T) -> Result<u16, AddError<T>> {
         self.add(pieces.iter().copied(), token)
     }
 
@@ -377,8 +378,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
             return Ok(None);
         }
         let entry = (self.used & (self.layout.size - 1)) as usize;
-        let element = self.memory.read_u64(self.rings.used(entry));
-        let (id, len) = (element as u32, (element >> 32) as u32);
+        let [id, len] = self.memory.read_u32_pair(self.rings.used(entry));
         let Some(slot) = self.slots.get_mut(id as usize) else {
             return Err(self.fail(QueueError::UnknownChain(id)));
         };

@@ -4,7 +4,8 @@
 pub const VENDOR: u16 = 0x1af4;
 /// PCI device id of virtio device type 0; type `n` is `n` above it (section 4.1.2).
 pub const MODERN_DEVICE_BASE: u16 = 0x1040;
-/// Transitional devices, with a modern interface beside the legacy one: ids 0x1000 to 0x103f.
+/// Devices with a legacy interface, and mostly a modern one beside it ("transitional"): ids from here to below
+/// [`MODERN_DEVICE_BASE`] (section 4.1.2.1).
 pub const TRANSITIONAL_FIRST: u16 = 0x1000;
 
 /// Offsets in the common configuration (section 4.1.4.3, `struct virtio_pci_common_cfg`).
@@ -28,6 +29,32 @@ pub mod common {
     pub const QUEUE_DEVICE: usize = 0x30;
     /// Bytes of all of it.
     pub const BYTES: u32 = 0x38;
+}
+
+/// The legacy interface (section 4.1.4, "Legacy Interfaces: A Note on PCI Device Layout"): offsets of the registers in BAR 0,
+/// which are I/O ports.
+#[allow(missing_docs)]
+pub mod legacy {
+    /// The BAR.
+    pub const BAR: u8 = 0;
+    pub const DEVICE_FEATURES: u16 = 0x00;
+    pub const DRIVER_FEATURES: u16 = 0x04;
+    /// Number of the page that the selected queue begins with; 0 stops it.
+    pub const QUEUE_ADDRESS: u16 = 0x08;
+    /// Descriptors of the selected queue, which the driver can't change.
+    pub const QUEUE_SIZE: u16 = 0x0c;
+    pub const QUEUE_SELECT: u16 = 0x0e;
+    pub const QUEUE_NOTIFY: u16 = 0x10;
+    pub const DEVICE_STATUS: u16 = 0x12;
+    pub const ISR: u16 = 0x13;
+    /// Only while MSI-X is on, and so is the next.
+    pub const CONFIG_MSIX_VECTOR: u16 = 0x14;
+    pub const QUEUE_MSIX_VECTOR: u16 = 0x16;
+
+    /// Offset of the device type's configuration, which the two vectors move while MSI-X is on.
+    pub const fn device_config(msix: bool) -> u16 {
+        if msix { QUEUE_MSIX_VECTOR + 2 } else { CONFIG_MSIX_VECTOR }
+    }
 }
 
 /// A block of registers in a BAR.
@@ -57,6 +84,15 @@ pub struct Msix {
 /// What the capability list says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
+    /// The modern interface; `None` if one of the blocks is missing that it must have.
+    pub modern: Option<Modern>,
+    /// MSI-X, if the device has it.
+    pub msix: Option<Msix>,
+}
+
+/// The register blocks of the modern interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Modern {
     /// Common configuration.
     pub common: Block,
     /// Doorbells.
@@ -67,8 +103,6 @@ pub struct Capabilities {
     pub isr: Block,
     /// Configuration of the device type, if it has any.
     pub device: Option<Block>,
-    /// MSI-X, if it has it.
-    pub msix: Option<Msix>,
 }
 
 /// Offset of the pointer to the first capability.
@@ -85,8 +119,7 @@ const DEVICE_CFG: u8 = 4;
 const MAX_CAPABILITIES: usize = 48;
 
 /// Walks the capability list; `read(offset)` gives the 32-bit register of configuration space at a multiple of 4.
-/// `None` if the device lacks one of the blocks that a modern device must have.
-pub fn capabilities(read: impl Fn(u8) -> u32) -> Option<Capabilities> {
+pub fn capabilities(read: impl Fn(u8) -> u32) -> Capabilities {
     let mut common = None;
     let mut notify = None;
     let mut multiplier = 0;
@@ -131,12 +164,11 @@ pub fn capabilities(read: impl Fn(u8) -> u32) -> Option<Capabilities> {
         }
         at = next;
     }
-    Some(Capabilities {
-        common: common?,
-        notify: notify?,
-        notify_multiplier: multiplier,
-        isr: isr?,
-        device,
-        msix,
-    })
+    let modern = match (common, notify, isr) {
+        (Some(common), Some(notify), Some(isr)) => {
+            Some(Modern { common, notify, notify_multiplier: multiplier, isr, device })
+        }
+        _ => None,
+    };
+    Capabilities { modern, msix }
 }

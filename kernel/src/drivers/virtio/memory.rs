@@ -30,8 +30,8 @@ impl Memory for QueueMemory {
         self.0.read_u16(offset)
     }
     #[inline(always)]
-    fn read_u64(&self, offset: usize) -> u64 {
-        self.0.read_u64(offset)
+    fn read_u32_pair(&self, offset: usize) -> [u32; 2] {
+        self.0.read_u32_pair(offset)
     }
     #[inline(always)]
     fn write_u16(&self, offset: usize, value: u16) {

@@ -1,5 +1,6 @@
-//! Virtio devices (virtio 1.2).
+//! Virtio devices (virtio 1.2), modern and legacy ones.
 pub mod console;
+mod legacy;
 mod memory;
 pub mod net;
 mod net_queues;

@@ -1,12 +1,10 @@
 //! Network device (virtio 1.2, section 5.1).
-use super::QueueMemory;
 use super::net_queues::{ETHERNET_HEADER, MAX_FRAGMENTS, Receive, Single, Transmit};
 use super::transport::{Doorbell, SetupError, Transport};
 use crate::drivers::buffer::{NetBuffer, Shortage};
 use coracle_tcpip::{Capabilities, Chunk, Full, PartialChecksum, RxFrame, TxFrame};
-use coracle_virtio::device::net::{DEPENDENCIES, HEADER_BYTES, config, features, queue};
+use coracle_virtio::device::net::{DEPENDENCIES, Framing, HEADER_BYTES, config, features};
 use coracle_virtio::device::{features as common, id};
-use coracle_virtio::queue::Layout;
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 use spin::{Mutex, MutexGuard};
 
@@ -16,8 +14,6 @@ const RECEIVE_MIN: u16 = 16;
 const RECEIVE_MAX: u16 = 256;
 /// Below this many receive buffers a joined packet of 64 KiB would take too much of the queue.
 const RECEIVE_FOR_TSO: u16 = 128;
-/// Descriptors of the transmit queue.
-const TRANSMIT_SIZE: u16 = 256;
 /// MTU of Ethernet where the device doesn't tell (RFC 894).
 const ETHERNET_MTU: u16 = 1500;
 /// The least that every link takes (RFC 791).
@@ -38,6 +34,8 @@ pub struct Net {
     mac: [u8; 6],
     mtu: u16,
     capabilities: Capabilities,
+    /// Frames may be sent by [`Net::transmit_in_place`].
+    in_place: bool,
     receive: Mutex<Receive>,
     /// A CPU that wanted to look at the receive queue found it locked: who holds it looks again. Cleared only with the
     /// queue locked.
@@ -71,23 +69,10 @@ impl Net {
         let agreed = transport.negotiate_dependent(wanted, DEPENDENCIES)?;
         let has = |feature| agreed & feature != 0;
         let event_index = has(common::EVENT_IDX);
-        let receive_size = prev_power_of_two(transport.queue_size(queue::RECEIVE)).min(RECEIVE_MAX);
-        let transmit_size = prev_power_of_two(transport.queue_size(queue::TRANSMIT)).min(TRANSMIT_SIZE);
-        if receive_size == 0 || transmit_size == 0 {
-            return Err(SetupError::Queue);
-        }
-        let size = target.next_power_of_two().min(receive_size);
-        let layout = Layout::new(size, 0, 0).ok_or(SetupError::Queue)?;
-        let ring = QueueMemory::queue(layout, event_index).ok_or(SetupError::Memory)?;
-        let doorbell = transport.start_queue(queue::RECEIVE, ring.addresses(), ring.size())?;
-        let mut receive = Receive::new(ring, doorbell, target);
-
+        let framing = Framing::of(agreed);
+        let mut receive = Receive::new(&transport, target, event_index, framing)?;
         let indirect = has(common::INDIRECT_DESC);
-        let layout = Transmit::layout(transmit_size, indirect).ok_or(SetupError::Queue)?;
-        let (transmit, transmit_doorbell) =
-            Transmit::new(layout, event_index, SetupError::Memory, |addresses, size| {
-                transport.start_queue(queue::TRANSMIT, addresses, size)
-            })?;
+        let (transmit, transmit_doorbell) = Transmit::new(&transport, indirect, event_index, framing)?;
 
         let mtu = if has(features::MTU) { transport.config_u16(config::MTU) } else { ETHERNET_MTU };
         let mac = core::array::from_fn(|i| transport.config_u8(config::MAC + i));
@@ -103,7 +88,7 @@ impl Net {
             max_fragments: if indirect {
                 MAX_FRAGMENTS
             } else {
-                (transmit_size as usize / 4).clamp(1, MAX_FRAGMENTS)
+                usize::from(transmit.size() / 4).clamp(1, MAX_FRAGMENTS)
             },
         };
         transport.start();
@@ -113,6 +98,7 @@ impl Net {
             mac,
             mtu,
             capabilities,
+            in_place: transmit.takes_in_place(),
             receive: Mutex::new(receive),
             missed: AtomicBool::new(false),
             transmit: Mutex::new(transmit),
@@ -146,7 +132,14 @@ impl Net {
         queued
     }
 
-    /// The same for a frame that stands in a buffer as a whole: see [`coracle_tcpip::Device::transmit_in_place`].
+    /// Whether frames may be sent by [`Net::transmit_in_place`].
+    #[inline(always)]
+    pub fn takes_in_place(&self) -> bool {
+        self.in_place
+    }
+
+    /// The same for a frame that stands in a buffer as a whole: see [`coracle_tcpip::Device::transmit_in_place`]. Only if
+    /// [`Net::takes_in_place`].
     #[inline(always)]
     pub fn transmit_in_place(
         &self,
@@ -305,11 +298,6 @@ impl Net {
         drop(receive);
         Some(ready || self.missed())
     }
-}
-
-/// The greatest power of two that is at most `n` (0 for 0): the size a queue may have (section 2.7).
-fn prev_power_of_two(n: u16) -> u16 {
-    if n == 0 { 0 } else { 1 << n.ilog2() }
 }
 
 /// An address that no maker gave out: locally administered, unicast (IEEE 802, section 8.4).

@@ -1,5 +1,5 @@
 //! The two queues of a network device: buffers that wait for packets, and packets on their way out.
-use super::transport::Doorbell;
+use super::transport::{Doorbell, SetupError, Transport};
 use super::{Queue, QueueMemory};
 use crate::drivers::buffer::NetBuffer;
 use alloc::boxed::Box;
@@ -10,8 +10,8 @@ use coracle_hal::dma::PacketBuffer;
 use coracle_tcpip::{
     Buffer, Chunk, DRIVER_ROOM, Fragment, Full, PartialChecksum, RxChecksum, RxFrame, TxFrame,
 };
-use coracle_virtio::device::net::{HEADER_BYTES, Header};
-use coracle_virtio::queue::{Layout, Piece, QueueError, Used};
+use coracle_virtio::device::net::{Framing, HEADER_BYTES, Header, SHORT_HEADER_BYTES, lengthen, queue};
+use coracle_virtio::queue::{Piece, QueueError, Used};
 
 /// Buffers that may be missing before they are replaced.
 const REFILL_AT: u16 = 16;
@@ -36,13 +36,24 @@ pub struct Receive {
     partial: Option<(RxFrame<NetBuffer>, u16)>,
     /// An interrupt was asked for.
     armed: bool,
+    framing: Framing,
 }
 
 impl Receive {
-    /// A queue that holds `target` buffers once [`Receive::refill`] ran.
-    pub fn new(queue: Queue<NetBuffer>, doorbell: Doorbell, target: u16) -> Self {
-        let target = target.min(queue.size());
-        Receive { queue, doorbell, target, partial: None, armed: false }
+    /// Sets the queue up. It holds `target` buffers, if it is large enough, once [`Receive::refill`] ran.
+    pub fn new(
+        transport: &Transport,
+        target: u16,
+        event_index: bool,
+        framing: Framing,
+    ) -> Result<Self, SetupError> {
+        let size = transport.queue_size(queue::RECEIVE, target.next_power_of_two());
+        let layout = transport.layout(size, 0, 0)?;
+        let queue = QueueMemory::queue(layout, event_index).ok_or(SetupError::Memory)?;
+        let doorbell = transport.start_queue(queue::RECEIVE, queue.addresses(), queue.size())?;
+        // A header apart takes a descriptor of its own.
+        let target = target.min(if framing.apart { size / 2 } else { size });
+        Ok(Receive { queue, doorbell, target, partial: None, armed: false, framing })
     }
 
     /// Gives the device buffers once it lacks some number of them, so that the cost of doing so is shared.
@@ -68,8 +79,27 @@ impl Receive {
 
     #[inline(always)]
     fn offer(&mut self, buffer: NetBuffer) -> bool {
+        if !self.framing.is_modern() {
+            return self.offer_framed(buffer);
+        }
         let piece = Piece { address: buffer.phys(), len: NetBuffer::SIZE as u32, writable: true };
         self.queue.add_one(piece, buffer).is_ok()
+    }
+
+    /// The same where the header is not that of modern devices: its end is where theirs is.
+    #[cold]
+    #[inline(never)]
+    fn offer_framed(&mut self, buffer: NetBuffer) -> bool {
+        let from = |start: usize, end: usize| Piece {
+            address: buffer.phys() + start as u64,
+            len: (end - start) as u32,
+            writable: true,
+        };
+        let start = HEADER_BYTES - self.framing.header_bytes();
+        let apart = [from(start, HEADER_BYTES), from(HEADER_BYTES, NetBuffer::SIZE)];
+        let joined = [from(start, NetBuffer::SIZE)];
+        let pieces = if self.framing.apart { &apart[..] } else { &joined };
+        self.queue.add_slice(pieces, buffer).is_ok()
     }
 
     /// Whether a packet has come.
@@ -98,7 +128,22 @@ impl Receive {
     /// The next buffer that the device has filled. A device that breaks the rules is an error.
     #[inline(always)]
     pub fn pop(&mut self) -> Result<Option<Used<NetBuffer>>, QueueError> {
-        self.queue.pop()
+        let mut arrived = self.queue.pop();
+        if self.framing.short
+            && let Ok(Some(arrived)) = &mut arrived
+        {
+            Self::lengthen_header(arrived);
+        }
+        arrived
+    }
+
+    /// Makes the header one of modern devices.
+    #[cold]
+    #[inline(never)]
+    fn lengthen_header(arrived: &mut Used<NetBuffer>) {
+        let header = arrived.token.as_mut_slice().and_then(|bytes| bytes.first_chunk_mut());
+        header.map(lengthen);
+        arrived.len += (HEADER_BYTES - SHORT_HEADER_BYTES) as u32;
     }
 
     /// What is known of the packet in this buffer, if all of it is there and it is a frame.
@@ -211,6 +256,15 @@ fn piece(fragment: &Fragment<'_, NetBuffer>) -> Piece {
 /// chains may have 1024 pieces at most (QEMU's VIRTQUEUE_MAX_SIZE), and no more than its queue has descriptors.
 pub const MAX_FRAGMENTS: usize = 62;
 
+/// Descriptors of the transmit queue, where the driver may choose.
+const TRANSMIT_SIZE: u16 = 256;
+/// Most pieces of a packet: its fragments, the headers, and the virtio header where it is apart.
+const MAX_PIECES: u16 = MAX_FRAGMENTS as u16 + 2;
+/// Indirect tables: one for so many descriptors, but at least and at most so many.
+const TABLE_SHARE: u16 = 16;
+const TABLES_MIN: u16 = 2;
+const TABLES_MAX: u16 = TRANSMIT_SIZE / TABLE_SHARE;
+
 /// The transmit queue. Completions raise no interrupt: they are looked for when room is needed.
 pub struct Transmit {
     queue: Queue<Held>,
@@ -220,41 +274,48 @@ pub struct Transmit {
     wanted: bool,
     /// Packets of many buffers may be in the queue.
     holds_many: bool,
+    framing: Framing,
 }
 
 impl Transmit {
-    /// The layout of a transmit queue of `size` descriptors.
-    pub fn layout(size: u16, indirect: bool) -> Option<Layout> {
-        let tables = if indirect { (size / 16).max(2) } else { 0 };
-        Layout::new(size, tables, MAX_FRAGMENTS as u16 + 1)
+    /// Sets the queue up. `indirect`: VIRTIO_F_INDIRECT_DESC was negotiated.
+    pub fn new(
+        transport: &Transport,
+        indirect: bool,
+        event_index: bool,
+        framing: Framing,
+    ) -> Result<(Transmit, Doorbell), SetupError> {
+        let size = transport.queue_size(queue::TRANSMIT, TRANSMIT_SIZE);
+        let tables = if indirect { (size / TABLE_SHARE).clamp(TABLES_MIN, TABLES_MAX) } else { 0 };
+        let layout = transport.layout(size, tables, MAX_PIECES)?;
+        let queue = QueueMemory::queue::<Held>(layout, event_index).ok_or(SetupError::Memory)?;
+        let doorbell = transport.start_queue(queue::TRANSMIT, queue.addresses(), queue.size())?;
+        Ok((Transmit { queue, headers: Vec::new(), wanted: false, holds_many: false, framing }, doorbell))
     }
 
-    /// Makes the queue, and lets `start` give it to the device.
-    pub fn new<E>(
-        layout: Layout,
-        event_index: bool,
-        no_memory: E,
-        start: impl FnOnce([u64; 3], u16) -> Result<Doorbell, E>,
-    ) -> Result<(Transmit, Doorbell), E> {
-        let queue = QueueMemory::queue::<Held>(layout, event_index).ok_or(no_memory)?;
-        let doorbell = start(queue.addresses(), queue.size())?;
-        Ok((Transmit { queue, headers: Vec::new(), wanted: false, holds_many: false }, doorbell))
+    /// Number of descriptors.
+    pub fn size(&self) -> u16 {
+        self.queue.size()
     }
 
     /// Queues a frame. The device sees it after [`Transmit::publish`].
     pub fn transmit(&mut self, frame: TxFrame<'_, NetBuffer>) -> Result<(), Full> {
-        let pieces = frame.payload.len() + 1;
-        self.make_room(pieces)?;
+        let lead = self.lead();
+        self.make_room(frame.payload.len() + lead)?;
         let first = self.write_headers(frame.headers, frame.checksum, frame.segment_size)?;
         let added = match frame.payload {
-            [] => self.queue.add_one(first, Held::None),
-            [one] => self.queue.add_two(first, piece(one), Held::One { _buffer: one.buffer.clone() }),
+            [] if lead == 1 => self.queue.add_one(first, Held::None),
+            [one] if lead == 1 => {
+                self.queue.add_two(first, piece(one), Held::One { _buffer: one.buffer.clone() })
+            }
             many => {
                 self.holds_many = true;
                 let buffers = many.iter().map(|f| f.buffer.clone()).try_collect_vec();
                 let several = buffers.and_then(|buffers| try_box(Several(buffers)));
                 let held = Held::Many { _buffers: several.map_err(|_| Full)? };
-                let pieces = (0..pieces).map(|i| if i == 0 { first } else { piece(&many[i - 1]) });
+                let (before, count) = self.lead_pieces(first);
+                let pieces = (0..count + many.len())
+                    .map(|i| if i < count { before[i] } else { piece(&many[i - count]) });
                 self.queue.add(pieces, held)
             }
         };
@@ -263,8 +324,35 @@ impl Transmit {
         Ok(())
     }
 
+    /// Most pieces that headers take.
+    #[inline(always)]
+    fn lead(&self) -> usize {
+        if self.framing.is_modern() { 1 } else { 2 }
+    }
+
+    /// The pieces that headers take, and how many they are; `all` holds a virtio header and the others. If the virtio header is
+    /// not that of modern devices, it gets a descriptor of its own, which is right for all legacy devices.
+    fn lead_pieces(&self, all: Piece) -> ([Piece; 2], usize) {
+        if self.framing.is_modern() {
+            return ([all; 2], 1);
+        }
+        let virtio = Piece { len: self.framing.header_bytes() as u32, ..all };
+        let others = Piece {
+            address: all.address + HEADER_BYTES as u64,
+            len: all.len - HEADER_BYTES as u32,
+            writable: false,
+        };
+        // A piece must not be empty: the other headers may stand before the payload.
+        ([virtio, others], if others.len > 0 { 2 } else { 1 })
+    }
+
+    /// Whether a frame may be sent by [`Transmit::transmit_in_place`].
+    pub fn takes_in_place(&self) -> bool {
+        self.framing.is_modern()
+    }
+
     /// The same for a frame that stands in a buffer as a whole: its virtio header is written before it, and one
-    /// descriptor takes both.
+    /// descriptor takes both. Only if [`Transmit::takes_in_place`].
     #[inline(always)]
     pub fn transmit_in_place(
         &mut self,

@@ -5,7 +5,7 @@ use crate::errno::{Errno, SysResult};
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
 use coracle_hal::dma::PacketBuffer;
-use coracle_virtio::queue::{Layout, Piece};
+use coracle_virtio::queue::Piece;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU8, Ordering};
 use spin::Mutex;
@@ -23,25 +23,32 @@ const BATCH: u16 = OUTPUT_BUFFERS / 2;
 pub struct Half {
     queue: Queue<PacketBuffer>,
     doorbell: Doorbell,
+    /// Buffers that the device may have, where a legacy device's queue could hold more.
+    most: u16,
     broken: bool,
 }
 
 impl Half {
-    /// Sets up queue `index`, of at most `size` buffers.
-    pub fn new(transport: &Transport, index: u16, size: u16, event_index: bool) -> Result<Half, SetupError> {
-        let size = transport.queue_size(index).min(size);
+    /// Sets up queue `index`, for at most `most` buffers.
+    pub fn new(transport: &Transport, index: u16, most: u16, event_index: bool) -> Result<Half, SetupError> {
+        let size = transport.queue_size(index, most);
         if size < WHOLE {
             return Err(SetupError::Queue);
         }
-        let layout = Layout::new(size, 0, 0).ok_or(SetupError::Queue)?;
+        let layout = transport.layout(size, 0, 0)?;
         let queue = QueueMemory::queue(layout, event_index).ok_or(SetupError::Memory)?;
         let doorbell = transport.start_queue(index, queue.addresses(), queue.size())?;
-        Ok(Half { queue, doorbell, broken: false })
+        Ok(Half { queue, doorbell, most: most.min(size), broken: false })
     }
 
-    /// Offers the device buffers to write to, as many as the queue takes, and asks for an interrupt with the first.
+    /// Buffers that the device may have beside those that it has: each takes a descriptor.
+    fn room(&self) -> u16 {
+        self.most.saturating_sub(self.queue.outstanding())
+    }
+
+    /// Offers the device buffers to write to, as many as it may have, and asks for an interrupt with the first.
     pub fn offer_all(&mut self) -> Result<(), SetupError> {
-        while self.queue.room() > 0 {
+        while self.room() > 0 {
             self.offer(PacketBuffer::alloc().ok_or(SetupError::Memory)?);
         }
         self.publish();
@@ -420,7 +427,7 @@ impl Input {
 impl Output {
     /// Buffers that can still be reserved.
     fn room(&self) -> u16 {
-        self.half.queue.room().saturating_sub(self.reserved)
+        self.half.room().saturating_sub(self.reserved)
     }
 
     /// Asks for an interrupt once half of what the device has is read: not one for each buffer. True if it is already.

@@ -3,14 +3,14 @@ use super::transport::{Doorbell, SetupError, Transport};
 use super::{Queue, QueueMemory};
 use coracle_hal::dma::PacketBuffer;
 use coracle_virtio::device::{features, id};
-use coracle_virtio::queue::{Layout, Piece};
+use coracle_virtio::queue::Piece;
 use spin::Mutex;
 
 /// The only queue.
 const REQUESTS: u16 = 0;
 /// Bytes asked for: twice what keys a generator of 256 bits.
 const WANTED: u32 = 64;
-/// Requests out at a time.
+/// Requests out at a time, for which the queue needs one descriptor.
 const QUEUE_SIZE: u16 = 1;
 
 /// The device.
@@ -29,7 +29,7 @@ impl Rng {
     pub fn new(transport: Transport) -> Result<Rng, SetupError> {
         debug_assert_eq!(transport.device_type(), id::ENTROPY);
         let agreed = transport.negotiate(features::EVENT_IDX)?;
-        let layout = Layout::new(QUEUE_SIZE, 0, 0).ok_or(SetupError::Queue)?;
+        let layout = transport.layout(transport.queue_size(REQUESTS, QUEUE_SIZE), 0, 0)?;
         let queue =
             QueueMemory::queue(layout, agreed & features::EVENT_IDX != 0).ok_or(SetupError::Memory)?;
         let doorbell = transport.start_queue(REQUESTS, queue.addresses(), queue.size())?;
@@ -47,7 +47,7 @@ impl Rng {
         }
         let Some(buffer) = PacketBuffer::alloc() else { return };
         let piece = Piece { address: buffer.phys(), len: WANTED, writable: true };
-        let added = state.queue.add(core::iter::once(piece), buffer).is_ok();
+        let added = state.queue.add_slice(&[piece], buffer).is_ok();
         if added && state.queue.publish() {
             state.doorbell.ring();
         }
