@@ -70,7 +70,7 @@ fn object(frame: u32, unit: u32) -> *mut Free {
 /// The links of a frame of the ring.
 ///
 /// # Safety
-/// The frame is in a ring of the caller's, who uses no other reference to it meanwhile.
+/// The frame is in a ring of the caller's, and no other reference to its links is in use.
 unsafe fn ring<'a>(frame: u32) -> &'a mut Ring {
     // SAFETY: an object of a frame in the ring is free, and the first one holds the links.
     unsafe { &mut (*object(frame, Record::of(frame).first)).ring }

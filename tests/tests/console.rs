@@ -82,7 +82,7 @@ fn nothing_is_lost() -> Result<(), String> {
     Ok(())
 }
 
-/// Longer than the kernel waits for a device of which it does not know that somebody reads.
+/// Longer than the kernel waits for a device of which it does not know whether it is read.
 fn a_slow_reader_gets_all() -> Result<(), String> {
     const PAUSE: Duration = Duration::from_secs(7);
     const BYTES: usize = 3_000_000;
@@ -263,7 +263,7 @@ fn a_terminal_is_the_programs() -> Result<(), String> {
 }
 
 fn keys_are_signals() -> Result<(), String> {
-    // ^C, ^\, a ^Z that must not stop what nobody could let go on, and the command's own key.
+    // ^C, ^\, a ^Z that must not stop a group without a shell, and the command's own key.
     for (keys, expected) in [("\x03", 130), ("\x1c", 131), ("\x1a\x03", 130), ("~.", 137)] {
         // A shell would ignore some of them for a while.
         let mut terminal = Terminal::start(&busybox(&[], &["cat"]), 24, 80)?;

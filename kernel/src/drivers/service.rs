@@ -79,7 +79,7 @@ pub fn poll_if_due() -> bool {
 /// what it has not taken would be gone with the machine.
 pub fn shutdown() {
     /// How long the host may take: a broken device takes for ever. Only of the command's own ports is it known that what
-    /// reads them may pause for as long as it likes, and that somebody can end the wait.
+    /// reads them may pause for as long as it likes, and that another thread can end the wait.
     const PATIENCE_NS: u64 = 5_000_000_000;
     /// How long this CPU waits for them without sleeping, and how long it sleeps at a time from then on.
     const EAGER_NS: u64 = 1_000_000;

@@ -36,7 +36,7 @@ pub struct Pipe {
 
 pub(super) struct State {
     pub(super) ring: Ring,
-    /// A splice(2) has taken bytes out that may come back: nobody else reads meanwhile.
+    /// A splice(2) has taken bytes out that may come back: no other reader gets in meanwhile.
     pub(super) lent: bool,
     pub(super) readers: usize,
     pub(super) writers: usize,

@@ -91,7 +91,7 @@ pub fn into_pipe(
 }
 
 /// Moves up to `len` bytes out of a pipe, until it is empty. `write` writes from a buffer; what it doesn't take goes back.
-/// While it waits nobody else reads the pipe.
+/// While it waits no other thread reads the pipe.
 ///
 /// # Errors
 /// EAGAIN if the pipe is empty and this must not wait, ENOMEM, and those of `write`, as long as nothing was moved.

@@ -41,7 +41,7 @@ impl Node {
         const ROOT_INODE: u64 = 1;
         Self::new(fs, ROOT_INODE, Kind::Directory(directory), None)
     }
-    /// A read-only file that stands alone. ENOMEM.
+    /// A read-only file that no directory lists. ENOMEM.
     pub fn file(fs: FsId, made: Box<dyn Made>) -> Result<Arc<Node>, NoMemory> {
         /// Beside the root's number, and below those of entries.
         const FILE_INODE: u64 = 2;

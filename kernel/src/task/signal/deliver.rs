@@ -21,7 +21,7 @@ pub fn deliver(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: boo
             IGNORE => {}
             DEFAULT => match default_action(info.signal) {
                 DefaultAction::Ignore | DefaultAction::Continue => {}
-                // Nobody could let an orphaned group go on; SIGSTOP stops it all the same (setpgid(2), signal(7)).
+                // No process could let an orphaned group go on; SIGSTOP stops it all the same (setpgid(2), signal(7)).
                 DefaultAction::Stop
                     if info.signal != abi::SIGSTOP
                         && process::is_orphaned(thread.process.group.load(Ordering::Relaxed)) => {}
