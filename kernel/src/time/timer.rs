@@ -27,7 +27,15 @@ enum Target {
     Call(Weak<dyn Timed>),
 }
 
-static WHEELS: PerCpu<Mutex<Wheel<Target>>> = PerCpu::new(|_| Mutex::new(Wheel::default()));
+/// The timers of a CPU.
+#[derive(Default)]
+struct Timers {
+    wheel: Mutex<Wheel<Target>>,
+    /// Until when they rest, in nanoseconds since boot.
+    rest_until_ns: AtomicU64,
+}
+
+static TIMERS: PerCpu<Timers> = PerCpu::new(|_| Timers::default());
 
 /// Room for all timers in the wheels of all CPUs, so that setting one never takes memory.
 static ROOM: Room = Room::new();
@@ -42,7 +50,7 @@ impl Timer {
     /// Not set. ENOMEM.
     pub fn new() -> Result<Self, Errno> {
         ROOM.take(|timers| {
-            (0..cpu::possible()).try_for_each(|cpu| WHEELS.of(cpu).lock().make_room_for(timers))
+            (0..cpu::possible()).try_for_each(|cpu| TIMERS.of(cpu).wheel.lock().make_room_for(timers))
         })?;
         Ok(Timer { place: None })
     }
@@ -60,28 +68,28 @@ impl Timer {
             // Its wheel is of another CPU, whose interrupt can't be set from here.
             _ => {
                 self.remove();
-                let inserted = WHEELS.get().lock().insert(target());
+                let inserted = TIMERS.get().wheel.lock().insert(target());
                 // There is room for it in each wheel.
                 let Ok(id) = inserted else { unreachable!("a timer without room") };
                 self.place = Some((here, id));
                 id
             }
         };
-        WHEELS.get().lock().set(id, deadline_ns);
+        TIMERS.get().wheel.lock().set(id, deadline_ns);
         time::interrupt_by(deadline_ns);
     }
 
     /// It is not wanted any more.
     pub fn cancel(&mut self) {
         if let Some((cpu, id)) = self.place {
-            WHEELS.of(cpu).lock().unset(id);
+            TIMERS.of(cpu).wheel.lock().unset(id);
         }
     }
 
     fn remove(&mut self) {
         if let Some((cpu, id)) = self.place.take() {
             // The target goes when the lock is free again.
-            let _target = WHEELS.of(cpu).lock().remove(id);
+            let _target = TIMERS.of(cpu).wheel.lock().remove(id);
         }
     }
 }
@@ -108,20 +116,18 @@ pub fn run_expired() -> bool {
 const LONG_RUN_NS: u64 = 100_000;
 /// The longest rest.
 const LONGEST_REST_NS: u64 = 100_000_000;
-/// Until when each CPU's timers rest.
-static REST_UNTIL_NS: PerCpu<AtomicU64> = PerCpu::new(|_| AtomicU64::new(0));
 
 fn run() {
-    let wheel = WHEELS.get();
+    let timers = TIMERS.get();
     let start_ns = time::now_ns();
-    let rest_until_ns = REST_UNTIL_NS.get().load(Relaxed);
+    let rest_until_ns = timers.rest_until_ns.load(Relaxed);
     if start_ns < rest_until_ns {
         return time::interrupt_by(rest_until_ns);
     }
     let mut now = start_ns;
     loop {
         let due = {
-            let mut wheel = wheel.lock();
+            let mut wheel = timers.wheel.lock();
             // Those that are set anew meanwhile wait for the next run.
             let due = wheel.pop(start_ns);
             if due.is_none()
@@ -148,7 +154,7 @@ fn run() {
     }
     let spent_ns = now - start_ns;
     if spent_ns > LONG_RUN_NS {
-        REST_UNTIL_NS.get().store(now + spent_ns.min(LONGEST_REST_NS), Relaxed);
+        timers.rest_until_ns.store(now + spent_ns.min(LONGEST_REST_NS), Relaxed);
     }
 }
 
