@@ -65,10 +65,25 @@ impl Owner {
 
     /// Its type for F_GETOWN_EX, and its id; 0 if it is none, or gone.
     pub fn id(&self) -> (u32, i32) {
+        // A CPU may still hold what has an id no longer.
+        let thread_id = |thread: Arc<Thread>| {
+            process::thread_by_tid(thread.tid)
+                .filter(|found| Arc::ptr_eq(found, &thread))
+                .map(|thread| thread.tid)
+        };
+        let process_id = |process: Arc<Process>| {
+            process::by_pid(process.pid)
+                .filter(|found| Arc::ptr_eq(found, &process))
+                .map(|process| process.pid)
+        };
         match self {
             Owner::Nobody => (abi::F_OWNER_PID, 0),
-            Owner::Thread(thread) => (abi::F_OWNER_TID, thread.upgrade().map_or(0, |thread| thread.tid)),
-            Owner::Process(process) => (abi::F_OWNER_PID, process.upgrade().map_or(0, |process| process.pid)),
+            Owner::Thread(thread) => {
+                (abi::F_OWNER_TID, thread.upgrade().and_then(thread_id).unwrap_or_default())
+            }
+            Owner::Process(process) => {
+                (abi::F_OWNER_PID, process.upgrade().and_then(process_id).unwrap_or_default())
+            }
             Owner::Group(group) => (abi::F_OWNER_PGRP, *group),
         }
     }
