@@ -1,6 +1,5 @@
 //! The ordered map of regions: lookup, insertion, removal and change of parts.
 use coracle_interval_map::{InsertError, IntervalMap, Slot};
-use core::cell::Cell;
 use core::ops::Range;
 
 /// What is known of a region beside its range.
@@ -39,14 +38,12 @@ pub struct RegionMap<A> {
     pub(crate) regions: IntervalMap<A>,
     most: usize,
     bytes: usize,
-    /// Where the last region was found: page faults often follow one another in one region.
-    recent: Cell<Option<Slot>>,
 }
 
 impl<A: Attributes> RegionMap<A> {
     /// No regions, and never more than `most`.
     pub const fn bounded(most: usize) -> Self {
-        RegionMap { regions: IntervalMap::new(), most, bytes: 0, recent: Cell::new(None) }
+        RegionMap { regions: IntervalMap::new(), most, bytes: 0 }
     }
 
     /// Number of regions.
@@ -67,19 +64,8 @@ impl<A: Attributes> RegionMap<A> {
     /// The region that holds `addr`.
     #[inline]
     pub fn find(&self, addr: usize) -> Option<(Range<usize>, &A)> {
-        // A slot that another region has got meanwhile holds the right one, too, if its range has the address.
-        if let Some((range, attributes)) = self.recent.get().and_then(|recent| self.regions.get(recent))
-            && range.contains(&addr)
-        {
-            return Some((range, attributes));
-        }
-        let found = self.regions.last_upto(addr)?;
-        let (range, attributes) = self.regions.get(found)?;
-        if addr >= range.end {
-            return None;
-        }
-        self.recent.set(Some(found));
-        Some((range, attributes))
+        let (range, attributes) = self.regions.get(self.regions.last_upto(addr)?)?;
+        (addr < range.end).then_some((range, attributes))
     }
 
     /// The first region that ends after `addr`: the one that holds it, or the next.

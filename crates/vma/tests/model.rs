@@ -154,3 +154,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_removed_is_not_found() {
+    let tag = Tag { colour: 0, offset: None };
+    let mut map = RegionMap::bounded(MOST);
+    map.insert(0..8, tag).expect("free");
+    map.insert(16..24, tag).expect("free");
+    assert_eq!(map.find(4).map(|(range, _)| range), Some(0..8));
+    assert!(map.remove(0..8).expect("room"));
+    // Its attributes are still to be taken.
+    assert!(map.find(4).is_none());
+    assert_eq!(drain(&mut map), 1);
+    assert!(map.find(4).is_none());
+}
