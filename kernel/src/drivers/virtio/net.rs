@@ -138,7 +138,7 @@ impl Net {
         self.in_place
     }
 
-    /// The same for a frame that stands in a buffer as a whole: see [`coracle_tcpip::Device::transmit_in_place`]. Only if
+    /// The same for a frame that is in one buffer as a whole: see [`coracle_tcpip::Device::transmit_in_place`]. Only if
     /// [`Net::takes_in_place`].
     #[inline(always)]
     pub fn transmit_in_place(
