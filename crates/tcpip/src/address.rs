@@ -18,6 +18,19 @@ pub enum Hop {
     Neighbor(u32),
     /// Over the link, to all.
     Broadcast,
+    /// Over the link, to the members of this group.
+    Group(u32),
+    /// To ourselves, the copy of a packet that goes to several over the link.
+    Looped,
+}
+
+/// What hosts are reached over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// Nothing but this host.
+    Loopback,
+    /// The device.
+    Wire,
 }
 
 /// A way: the address we send from, and the next hop.
@@ -87,7 +100,7 @@ impl Addresses {
             || (source >> 24 == 0 && !nameless)
     }
 
-    /// The way to a destination, or `None` if there is none.
+    /// The way to one host or to all on the link, or `None` if there is none. To groups there is [`Self::group_route`].
     pub fn route(&self, destination: u32) -> Option<Route> {
         if is_loopback(destination) {
             return Some(Route { source: LOCALHOST, hop: Hop::Loopback });
@@ -95,6 +108,8 @@ impl Addresses {
         let source = self.own()?;
         let hop = if destination == source {
             Hop::Loopback
+        } else if is_multicast(destination) {
+            return None;
         } else if self.is_broadcast(destination) {
             Hop::Broadcast
         } else if (destination ^ source) & self.mask.load(Relaxed) == 0 {

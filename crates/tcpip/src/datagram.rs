@@ -93,7 +93,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         pieces: &Pieces<D::Buf>,
         sum: ChecksumField,
     ) -> core::result::Result<(), Full> {
-        let mtu = if route.hop == Hop::Loopback { LOOPBACK_MTU } else { self.mtu };
+        let mtu = if matches!(route.hop, Hop::Loopback | Hop::Looped) { LOOPBACK_MTU } else { self.mtu };
         let len = TRANSPORT_LEN + pieces.len();
         let mut headers = [0; LINK_AND_IP_LEN + TRANSPORT_LEN];
         headers[LINK_AND_IP_LEN..].copy_from_slice(head);

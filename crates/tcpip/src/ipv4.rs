@@ -1,9 +1,10 @@
 //! IPv4 (RFC 791): what arrives is checked and handed on; what leaves gets its headers.
 
-use crate::address::{Hop, Route, is_loopback};
+use crate::address::{Hop, Link, Route, is_loopback, is_multicast};
 use crate::checksum::Sum;
 use crate::device::{Device, Full, PartialChecksum, RxChecksum, RxFrame};
 use crate::events::Events;
+use crate::groups::ethernet_address;
 use crate::neighbor::{ETHERNET_BROADCAST, ETHERNET_LEN, FrameRest};
 use crate::payload::Payload;
 use crate::stack::Stack;
@@ -63,6 +64,8 @@ fn options_are_harmless(mut options: &[u8]) -> bool {
 pub enum Origin {
     /// This host.
     Loopback,
+    /// This host, which sent it to several on the link, and is one of them.
+    Looped,
     /// The link.
     Wire {
         /// The frame's Ethernet destination is a group address.
@@ -79,14 +82,16 @@ pub struct Ipv4Info {
     pub destination: u32,
     /// Of what it carries.
     pub protocol: u8,
-    /// Whether it went to all on the link.
+    /// Whether it went to several: to all on the link, or to a group.
     pub broadcast: bool,
-    /// Whether it came over the link (not the loopback).
-    pub wire: bool,
+    /// What it came over.
+    pub link: Link,
     /// What the device knows of the transport checksum.
     pub checksum: RxChecksum,
     /// As in [`RxFrame::segment_size`].
     pub segment_size: u16,
+    /// Length of the header in bytes.
+    pub header_len: u8,
     /// Time to live, for quotation in ICMP errors (RFC 792).
     pub ttl: u8,
     /// Identification, for the same.
@@ -197,9 +202,10 @@ impl<D: Device, E: Events> Stack<D, E> {
             destination,
             protocol: h[9],
             broadcast: false,
-            wire: origin != Origin::Loopback,
+            link: if origin == Origin::Loopback { Link::Loopback } else { Link::Wire },
             checksum: frame.checksum,
             segment_size: frame.segment_size,
+            header_len: header_len as u8,
             ttl: h[8],
             ident: u16::from_be_bytes([h[4], h[5]]),
         };
@@ -223,12 +229,19 @@ impl<D: Device, E: Events> Stack<D, E> {
                 }
             } else {
                 if is_loopback(destination)
-                    || (!self.addresses.is_broadcast(destination) && !self.dhcp_wants(&info))
+                    || (!self.addresses.is_broadcast(destination)
+                        && !self.is_member(destination, Link::Wire)
+                        && !self.dhcp_wants(&info))
                 {
                     return;
                 }
                 info.broadcast = true;
             }
+        } else if origin == Origin::Looped || is_multicast(destination) {
+            if is_multicast(destination) && !self.is_member(destination, info.link) {
+                return;
+            }
+            info.broadcast = true;
         }
         let fragment = u16::from_be_bytes([h[6], h[7]]);
         let mut payload = Payload::new(frame.head, frame.rest, total as u32);
@@ -266,8 +279,16 @@ impl<D: Device, E: Events> Stack<D, E> {
     ) -> Result<(), Full> {
         match route.hop {
             Hop::Loopback => {
-                self.loopback_send(headers, rest.payload);
+                self.loopback_send(headers, rest.payload, Origin::Loopback);
                 Ok(())
+            }
+            Hop::Looped => {
+                self.loopback_send(headers, rest.payload, Origin::Looped);
+                Ok(())
+            }
+            Hop::Group(group) => {
+                headers[..6].copy_from_slice(&ethernet_address(group));
+                self.device.transmit(rest.frame(headers))
             }
             Hop::Broadcast => {
                 headers[..6].copy_from_slice(&ETHERNET_BROADCAST);
@@ -288,7 +309,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         field: usize,
         payload: &[crate::Fragment<'_, D::Buf>],
     ) -> Option<PartialChecksum> {
-        let partial = self.capabilities.tx_checksum || hop == Hop::Loopback;
+        let partial = self.capabilities.tx_checksum || matches!(hop, Hop::Loopback | Hop::Looped);
         let bytes = if partial {
             pseudo.partial()
         } else {

@@ -18,6 +18,7 @@ mod dhcp;
 mod error;
 mod events;
 mod few;
+mod groups;
 mod hash;
 mod icmp;
 mod ipv4;
@@ -33,6 +34,7 @@ mod testing;
 mod timers;
 mod udp;
 
+pub use address::Link;
 pub use config::{Config, Ipv4Config, Limits};
 pub use device::{
     Buffer, Capabilities, Chunk, DRIVER_ROOM, Device, Fragment, Full, PartialChecksum, RxChecksum, RxFrame,
@@ -43,4 +45,4 @@ pub use error::{Error, Result};
 pub use events::{Events, Readiness};
 pub use stack::{Stack, Tcp, Udp};
 pub use tcp::{Shutdown, State, TcpInfo, TcpOptions, TcpSocket};
-pub use udp::{Datagram, UdpOptions, UdpSocket};
+pub use udp::{Datagram, UdpOptions, UdpSocket, Way};

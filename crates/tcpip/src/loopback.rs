@@ -20,7 +20,7 @@ const MAX_QUEUED: usize = 4096;
 
 /// The packets under way.
 pub struct Loopback<B> {
-    queue: Mutex<VecDeque<RxFrame<B>>>,
+    queue: Mutex<VecDeque<(RxFrame<B>, Origin)>>,
     any: AtomicBool,
     /// Held by the CPU that processes the queue: one at a time keeps packets in order.
     draining: Mutex<()>,
@@ -41,12 +41,12 @@ impl<B> Loopback<B> {
 }
 
 impl<D: Device, E: Events> Stack<D, E> {
-    /// Queues a packet to ourselves. `headers` starts with (unused) Ethernet header.
-    pub(crate) fn loopback_send(&self, headers: &[u8], payload: &[Fragment<'_, D::Buf>]) {
+    /// Queues a packet to ourselves, to be received as one from `origin`. `headers` starts with (unused) Ethernet header.
+    pub(crate) fn loopback_send(&self, headers: &[u8], payload: &[Fragment<'_, D::Buf>], origin: Origin) {
         if let Some(frame) = self.loopback_frame(headers, payload) {
             let mut queue = self.loopback.queue.lock();
             // What there is no memory for is lost, as on a wire.
-            if queue.len() < MAX_QUEUED && queue.try_push_back(frame).is_ok() {
+            if queue.len() < MAX_QUEUED && queue.try_push_back((frame, origin)).is_ok() {
                 self.loopback.any.store(true, Ordering::Relaxed);
             }
         }
@@ -91,12 +91,12 @@ impl<D: Device, E: Events> Stack<D, E> {
         {
             loop {
                 let mut queue = self.loopback.queue.lock();
-                let Some(frame) = queue.pop_front() else {
+                let Some((frame, origin)) = queue.pop_front() else {
                     self.loopback.any.store(false, Ordering::Relaxed);
                     break;
                 };
                 drop(queue);
-                self.ipv4_input(now, frame, Origin::Loopback);
+                self.ipv4_input(now, frame, origin);
             }
             drop(guard);
             // Another CPU may have queued a packet and found `draining` held: letting go must be seen by it before we

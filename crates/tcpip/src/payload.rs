@@ -39,6 +39,13 @@ impl<B: Buffer> Payload<B> {
         self.head.as_ref().map_or(&[], Chunk::bytes)
     }
 
+    /// The `count` bytes that were dropped last from the front of the first chunk; `None` if they were not all in it.
+    pub fn dropped(&self, count: usize) -> Option<&[u8]> {
+        let head = self.head.as_ref()?;
+        let start = head.start as usize;
+        head.buffer.as_slice().get(start.checked_sub(count)?..start)
+    }
+
     /// Its chunks.
     pub fn chunks(&self) -> impl Iterator<Item = &Chunk<B>> {
         self.head.iter().chain(&self.rest)

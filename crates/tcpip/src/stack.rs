@@ -5,6 +5,7 @@ use crate::config::{Config, Ipv4Config};
 use crate::device::{Capabilities, Device};
 use crate::dhcp::Client;
 use crate::events::Events;
+use crate::groups::Groups;
 use crate::hash::Key;
 use crate::icmp::ErrorLimit;
 use crate::loopback::Loopback;
@@ -77,6 +78,7 @@ pub struct Stack<D: Device, E: Events> {
     pub(crate) time_waits: AtomicUsize,
     pub(crate) udp: UdpTable<D, E>,
     pub(crate) udp_ports: Ports,
+    pub(crate) groups: Groups,
     pub(crate) dhcp: Mutex<Option<Client>>,
     ident: AtomicU16,
     deferred: Mutex<Vec<Tcp<D, E>>>,
@@ -117,6 +119,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             time_waits: AtomicUsize::new(0),
             udp: UdpTable::new(),
             udp_ports: Ports::default(),
+            groups: Groups::default(),
             dhcp: Mutex::new(None),
             ident: AtomicU16::new(keys.sequence.hash(0, 0) as u16),
             deferred: Mutex::new(Vec::new()),

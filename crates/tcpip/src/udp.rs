@@ -1,11 +1,12 @@
 //! UDP (RFC 768).
 
-use crate::address::{BROADCAST, Hop, LOCALHOST, is_multicast};
+use crate::address::{BROADCAST, Hop, LOCALHOST, Link, Route, is_loopback, is_multicast};
 use crate::checksum::Sum;
 use crate::datagram::{ChecksumField, MAX_PAYLOAD, TRANSPORT_LEN};
 use crate::device::{Device, RxChecksum};
 use crate::error::{Error, Result};
 use crate::events::{Events, Readiness};
+use crate::groups::Membership;
 use crate::ipv4::{Ipv4Header, Ipv4Info, protocol};
 use crate::payload::Payload;
 use crate::ports::Claim;
@@ -19,7 +20,7 @@ use coracle_fallible::try_arc;
 use coracle_sorted_map::SortedMap;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicU32, Ordering};
-use spin::{Mutex, RwLock};
+use spin::{Mutex, MutexGuard, RwLock};
 
 const CHECKSUM_FIELD: usize = 6;
 /// What a waiting datagram counts besides its payload.
@@ -40,6 +41,27 @@ pub struct UdpOptions {
     pub ttl: u8,
     /// `IP_TOS`.
     pub tos: u8,
+    /// `IP_MULTICAST_TTL`; 0 keeps datagrams to groups on this host.
+    pub multicast_ttl: u8,
+    /// `IP_MULTICAST_LOOP`: this host is sent a copy of what goes to a group over the link that it is a member of.
+    pub multicast_loop: bool,
+    /// `IP_MULTICAST_ALL`: datagrams to groups that other sockets have joined are received as well.
+    pub multicast_all: bool,
+    /// `IP_MULTICAST_IF`: the link to groups.
+    pub multicast_link: Option<Link>,
+    /// The address that goes with it: the sender's of datagrams to groups, if the socket has none.
+    pub multicast_source: u32,
+}
+
+/// Which way a datagram is to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Its destination, instead of the socket's peer.
+    pub to: Option<SocketAddrV4>,
+    /// The sender's address, one of ours, instead of the socket's.
+    pub from: Option<Ipv4Addr>,
+    /// The link to a group, instead of the socket's.
+    pub link: Option<Link>,
 }
 
 /// What `udp_recv` took.
@@ -49,8 +71,8 @@ pub struct Datagram {
     pub from: SocketAddrV4,
     /// The address it was sent to.
     pub to: Ipv4Addr,
-    /// It came over the link (not the loopback).
-    pub wire: bool,
+    /// What it came over.
+    pub link: Link,
     /// When it came, in the nanoseconds of the engine's clock.
     pub arrived: u64,
     /// Its whole length.
@@ -62,17 +84,20 @@ pub struct Datagram {
 struct Waiting<B> {
     from: (u32, u16),
     to: u32,
-    wire: bool,
+    link: Link,
     arrived: u64,
     payload: Payload<B>,
 }
 
-struct State<B> {
+/// What a socket's lock guards.
+pub struct State<B> {
     local: (u32, u16),
     peer: Option<(u32, u16)>,
     /// The port was chosen by us: connecting to nobody gives it back.
     claimed: bool,
-    options: UdpOptions,
+    pub(crate) options: UdpOptions,
+    /// The groups that the socket has joined.
+    pub(crate) groups: Vec<Membership>,
     queue: VecDeque<Waiting<B>>,
     held: usize,
     error: Option<Error>,
@@ -90,6 +115,11 @@ pub struct UdpSocket<D: Device, E: Events> {
 impl<D: Device, E: Events> UdpSocket<D, E> {
     fn id(&self) -> usize {
         core::ptr::from_ref(self).addr()
+    }
+
+    /// What its lock guards.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State<D::Buf>> {
+        self.state.lock()
     }
 
     /// What is possible now. One atomic load.
@@ -118,9 +148,9 @@ impl<D: Device, E: Events> UdpSocket<D, E> {
         self.state.lock().options
     }
 
-    /// Changes options.
-    pub fn set_options(&self, change: impl FnOnce(&mut UdpOptions)) {
-        change(&mut self.state.lock().options);
+    /// Changes options; returns what `change` does.
+    pub fn set_options<R>(&self, change: impl FnOnce(&mut UdpOptions) -> R) -> R {
+        change(&mut self.state.lock().options)
     }
 
     /// Takes the pending error (`SO_ERROR`).
@@ -136,7 +166,7 @@ impl<D: Device, E: Events> UdpSocket<D, E> {
         self.state.lock().queue.front().map_or(0, |waiting| waiting.payload.len() as usize)
     }
 
-    fn settle(&self, state: spin::MutexGuard<'_, State<D::Buf>>, fresh: Readiness) {
+    fn settle(&self, state: MutexGuard<'_, State<D::Buf>>, fresh: Readiness) {
         let ready = state.readiness();
         self.ready.store(ready.bits(), Ordering::Release);
         drop(state);
@@ -204,11 +234,14 @@ impl<D: Device, E: Events> UdpTable<D, E> {
         there.iter().filter(|bound| score(bound) == best).nth(choice).map(|bound| bound.socket.clone())
     }
 
-    /// All sockets that a broadcast reaches.
-    fn all(&self, port: u16, remote: (u32, u16)) -> Result<Vec<Udp<D, E>>> {
+    /// All sockets that are bound to where a datagram to several goes.
+    fn all(&self, tuple: &Tuple) -> Result<Vec<Udp<D, E>>> {
         let ports = self.ports.read();
-        let wants = |b: &&Bound<D, E>| b.address == 0 && b.peer.is_none_or(|peer| peer == remote);
-        let there = ports.get(&port).map_or(&[][..], |there| there);
+        let remote = (tuple.remote, tuple.remote_port);
+        let wants = |b: &&Bound<D, E>| {
+            (b.address == 0 || b.address == tuple.local) && b.peer.is_none_or(|peer| peer == remote)
+        };
+        let there = ports.get(&tuple.local_port).map_or(&[][..], |there| there);
         Ok(there.iter().filter(wants).map(|b| b.socket.clone()).try_collect_vec()?)
     }
 
@@ -260,14 +293,18 @@ impl<D: Device, E: Events> Stack<D, E> {
             local_port: u16::from_be_bytes([head[2], head[3]]),
             remote_port: u16::from_be_bytes([head[0], head[1]]),
         };
-        if info.wire && tuple.local_port == crate::dhcp::CLIENT_PORT && self.dhcp_input(now, &tuple, &payload)
+        // What has our own address comes from a program here, and not from a server.
+        if info.link == Link::Wire
+            && tuple.local_port == crate::dhcp::CLIENT_PORT
+            && !self.addresses.is_local(info.source)
+            && self.dhcp_input(now, &tuple, &payload)
         {
             return;
         }
         if info.broadcast {
-            // To all: the last gets the buffers, the others a copy each.
-            let sockets = self.udp.all(tuple.local_port, (tuple.remote, tuple.remote_port));
-            let Ok(mut sockets) = sockets else { return };
+            // To several: the last gets the buffers, the others a copy each.
+            let Ok(mut sockets) = self.udp.all(&tuple) else { return };
+            sockets.retain(|socket| socket.state.lock().wants(info));
             let last = sockets.pop();
             for socket in sockets {
                 // A copy that there is no memory for is lost.
@@ -309,12 +346,18 @@ impl<D: Device, E: Events> Stack<D, E> {
             receive_buffer: self.config.limits.udp_receive,
             ttl: 64,
             tos: 0,
+            multicast_ttl: 1,
+            multicast_loop: true,
+            multicast_all: true,
+            multicast_link: None,
+            multicast_source: 0,
         };
         let state = State {
             local: (0, 0),
             peer: None,
             claimed: false,
             options,
+            groups: Vec::new(),
             queue: VecDeque::new(),
             held: 0,
             error: None,
@@ -376,10 +419,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             return Ok(());
         };
         let remote = if peer.ip().is_unspecified() { LOCALHOST } else { u32::from(*peer.ip()) };
-        let route = self.addresses.route(remote).ok_or(Error::NetworkUnreachable)?;
-        if route.hop == Hop::Broadcast && !state.options.broadcast {
-            return Err(Error::AccessDenied);
-        }
+        let (route, _) = self.udp_route(&state, remote, &Way::default())?;
         if !state.claimed {
             self.udp_claim(socket, &mut state, 0, 0)?;
         }
@@ -396,15 +436,43 @@ impl<D: Device, E: Events> Stack<D, E> {
         Ok(())
     }
 
-    /// Sends a datagram of `len` bytes that `fill` writes, piece by piece, to `to` or to the peer. If `fill` writes
-    /// fewer, nothing is sent and their number is given. `from` is the sender's address, one of ours, instead of the
-    /// socket's. sendto(2).
+    /// The route of a datagram to `remote`, and its sender's address. The source of the route is that address, too, unless the
+    /// socket or `way` names one of ours.
+    fn udp_route(&self, state: &State<D::Buf>, remote: u32, way: &Way) -> Result<(Route, u32)> {
+        let mut local = state.local.0;
+        if let Some(from) = way.from {
+            local = u32::from(from);
+            if !self.addresses.is_local(local) {
+                return Err(Error::NetworkUnreachable);
+            }
+        } else if local == BROADCAST || !self.addresses.is_local(local) {
+            local = 0;
+        }
+        let route = if is_multicast(remote) {
+            if local == 0 {
+                local = state.options.multicast_source;
+            }
+            self.addresses.group_route(remote, way.link.or(state.options.multicast_link), local)
+        } else {
+            self.addresses.route(remote)
+        };
+        let route = route.ok_or(Error::NetworkUnreachable)?;
+        if route.hop == Hop::Broadcast && !state.options.broadcast {
+            return Err(Error::AccessDenied);
+        }
+        if is_loopback(local) && matches!(route.hop, Hop::Group(_)) {
+            return Err(Error::Invalid);
+        }
+        Ok((route, if local == 0 { route.source } else { local }))
+    }
+
+    /// Sends a datagram of `len` bytes that `fill` writes, piece by piece, to the peer or as `way` says. If `fill` writes
+    /// fewer, nothing is sent and their number is given. sendto(2).
     pub fn udp_send(
         &self,
         socket: &Udp<D, E>,
         now: u64,
-        to: Option<SocketAddrV4>,
-        from: Option<Ipv4Addr>,
+        way: Way,
         len: usize,
         fill: impl FnMut(&mut [u8]) -> usize,
     ) -> Result<usize> {
@@ -419,31 +487,17 @@ impl<D: Device, E: Events> Stack<D, E> {
         if state.send_shut {
             return Err(Error::BrokenPipe);
         }
-        let (remote, remote_port) = match to {
+        let (remote, remote_port) = match way.to {
             Some(to) if to.port() == 0 => return Err(Error::Invalid),
             Some(to) if to.ip().is_unspecified() => (LOCALHOST, to.port()),
             Some(to) => (u32::from(*to.ip()), to.port()),
             None => state.peer.ok_or(Error::DestinationRequired)?,
         };
-        let route = self.addresses.route(remote).ok_or(Error::NetworkUnreachable)?;
-        if route.hop == Hop::Broadcast && !state.options.broadcast {
-            return Err(Error::AccessDenied);
-        }
+        let (route, source) = self.udp_route(&state, remote, &way)?;
         if !state.claimed {
             self.udp_claim(socket, &mut state, 0, 0)?;
         }
-        let (mut local, local_port) = state.local;
-        if let Some(from) = from {
-            local = u32::from(from);
-            if !self.addresses.is_local(local) {
-                return Err(Error::NetworkUnreachable);
-            }
-        }
-        let source = if local != 0 && local != BROADCAST && self.addresses.is_local(local) {
-            local
-        } else {
-            route.source
-        };
+        let local_port = state.local.1;
         let options = state.options;
         drop(state);
 
@@ -460,13 +514,24 @@ impl<D: Device, E: Events> Stack<D, E> {
             source,
             destination: remote,
             protocol: protocol::UDP,
-            ttl: options.ttl,
+            ttl: if is_multicast(remote) { options.multicast_ttl } else { options.ttl },
             tos: options.tos,
             ident: Some(self.next_ident()),
         };
         let start = Sum::default().pseudo_header(source, remote, protocol::UDP, total);
         let sum = ChecksumField { field: CHECKSUM_FIELD, start, device: true };
-        let sent = self.send_datagram(now, route, ip, &head, &pieces, sum);
+        // Linux loops a datagram to several back to its own members (`ip_mc_output()`).
+        let looped = match route.hop {
+            Hop::Broadcast => true,
+            Hop::Group(group) => options.multicast_loop && self.is_member(group, Link::Wire),
+            _ => false,
+        };
+        if looped {
+            // The loopback is never full.
+            let _ = self.send_datagram(now, Route { hop: Hop::Looped, ..route }, ip, &head, &pieces, sum);
+        }
+        let leaves = ip.ttl > 0 || !matches!(route.hop, Hop::Group(_));
+        let sent = if leaves { self.send_datagram(now, route, ip, &head, &pieces, sum) } else { Ok(()) };
         drop(pieces);
         self.loopback_run(now);
         match sent {
@@ -494,7 +559,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 return Ok(Datagram {
                     from: nobody,
                     to: Ipv4Addr::UNSPECIFIED,
-                    wire: false,
+                    link: Link::Loopback,
                     arrived: 0,
                     len: 0,
                     copied: 0,
@@ -506,7 +571,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let datagram = Datagram {
             from: SocketAddrV4::new(Ipv4Addr::from(waiting.from.0), waiting.from.1),
             to: Ipv4Addr::from(waiting.to),
-            wire: waiting.wire,
+            link: waiting.link,
             arrived: waiting.arrived,
             len,
             copied: waiting.payload.read(len, sink),
@@ -543,8 +608,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         let port = state.claimed.then_some(state.local.1);
         state.claimed = false;
         let queue = core::mem::take(&mut state.queue);
+        let groups = core::mem::take(&mut state.groups);
         state.held = 0;
         drop(state);
+        self.leave_all(groups);
         drop(queue);
         if let Some(port) = port {
             self.udp.remove(port, socket);
@@ -561,7 +628,7 @@ impl<D: Device, E: Events> UdpSocket<D, E> {
             return;
         }
         let from = (tuple.remote, tuple.remote_port);
-        let waiting = Waiting { from, to: info.destination, wire: info.wire, arrived: now, payload };
+        let waiting = Waiting { from, to: info.destination, link: info.link, arrived: now, payload };
         if state.queue.try_push_back(waiting).is_err() {
             return;
         }

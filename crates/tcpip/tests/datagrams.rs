@@ -20,7 +20,7 @@ fn bound(stack: &TestStack, port: u16) -> TestUdp {
 
 fn send(net: &Net, host: usize, socket: &TestUdp, to: Option<SocketAddrV4>, bytes: &[u8]) -> Result<usize> {
     let mut done = 0;
-    net.hosts[host].udp_send(socket, net.now, to, None, bytes.len(), |room| {
+    net.hosts[host].udp_send(socket, net.now, Way { to, ..Way::default() }, bytes.len(), |room| {
         room.copy_from_slice(&bytes[done..done + room.len()]);
         done += room.len();
         room.len()

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{PLAIN, Rng, Told, byte, ip, rx, stack};
-use coracle_tcpip::{Error, Limits, Readiness, Shutdown};
+use coracle_tcpip::{Error, Limits, Readiness, Shutdown, Way};
 use smoltcp::phy::{Device, Medium, RxToken, TunTapInterface, TxToken};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -270,12 +270,12 @@ fn small_things() {
             part.len()
         }) {
             let mut done = 0;
-            let sent =
-                engine.stack.udp_send(&ours, engine.now(), Some(datagram.from), None, bytes.len(), |room| {
-                    room.copy_from_slice(&bytes[done..done + room.len()]);
-                    done += room.len();
-                    room.len()
-                });
+            let way = Way { to: Some(datagram.from), ..Way::default() };
+            let sent = engine.stack.udp_send(&ours, engine.now(), way, bytes.len(), |room| {
+                room.copy_from_slice(&bytes[done..done + room.len()]);
+                done += room.len();
+                room.len()
+            });
             assert_eq!(sent, Ok(bytes.len()));
         }
     }

@@ -6,6 +6,7 @@ pub mod address;
 mod common;
 mod interface;
 pub mod interface_ioctl;
+mod multicast;
 pub mod netlink;
 pub mod open;
 pub mod options;

@@ -114,7 +114,6 @@ impl Common {
                 | n::IP_BIND_ADDRESS_NO_PORT
                 | n::IP_RECVTOS
                 | n::IP_RECVTTL
-                | n::IP_MULTICAST_TTL
                 | n::IP_MULTICAST_LOOP
                 | n::IP_MULTICAST_ALL
                 | n::IP_LOCAL_PORT_RANGE => Some(remember()),

@@ -467,6 +467,16 @@ impl Socket for TcpFile {
         self.get(level, name)
     }
 
+    fn option_read(&self, level: i32, name: i32, len: usize, room: usize) -> Result<(), Errno> {
+        if (level, name as u32) == (SOL_TCP, n::TCP_SAVED_SYN) {
+            if room < len {
+                return Err(Errno::INVAL);
+            }
+            self.socket.forget_saved_syn();
+        }
+        Ok(())
+    }
+
     fn kind(&self) -> (i32, i32, i32) {
         (self.common.family.number(), n::SOCK_STREAM as i32, SOL_TCP)
     }

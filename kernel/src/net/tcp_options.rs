@@ -89,6 +89,11 @@ impl TcpFile {
             (SOL_TCP, n::TCP_CONGESTION) => Ok(b"cubic\0\0\0\0\0\0\0\0\0\0\0".try_to_vec()?),
             (SOL_TCP, n::TCP_INFO) => Ok(encode_info(&self.socket.info()).try_to_vec()?),
             (SOL_TCP, n::TCP_ULP) => Ok(Vec::new()),
+            (SOL_TCP, n::TCP_SAVE_SYN) => answer(i32::from(options.save_syn)),
+            (SOL_TCP, n::TCP_SAVED_SYN) => match self.socket.saved_syn() {
+                Some(headers) => Ok(headers.try_to_vec()?),
+                None => Ok(Vec::new()),
+            },
             (SOL_IP, n::IP_PKTINFO)
             | (SOL_SOCKET, n::SO_TIMESTAMP | n::SO_TIMESTAMPNS)
             | (SOL_IPV6, n::IPV6_RECVPKTINFO)
@@ -138,6 +143,10 @@ impl TcpFile {
             (SOL_TCP, n::TCP_MAXSEG) if (88..=32767).contains(&value) => {
                 self.change(&|o| o.max_segment = value as u16)
             }
+            (SOL_TCP, n::TCP_SAVE_SYN) => match value {
+                0..=2 => self.change(&|o| o.save_syn = value as u8),
+                _ => Err(Errno::INVAL),
+            },
             (SOL_TCP, n::TCP_DEFER_ACCEPT) => self.change(&|o| o.defer_accept = value.max(0) as u32),
             // Without a cookie of the server, which it never has, a connect is what it always is (RFC 7413, section 4.1.2).
             (SOL_TCP, n::TCP_FASTOPEN_CONNECT) => match (value, self.socket.info().state) {

@@ -3,7 +3,8 @@ use super::address::Family;
 use super::common::{Common, errno, ioctl_answer};
 use super::engine;
 use super::interface::{Interface, Watch, poll_events};
-use super::interface_ioctl::{CARD_INDEX, LOOPBACK_INDEX, interfaces};
+use super::interface_ioctl::{CARD_INDEX, LOOPBACK_INDEX};
+use super::multicast::link_of;
 use super::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_UDP, answer, buffer_size, int, ttl};
 use super::socket::{Arrival, Control, PacketInfo, PacketInfo6, Received, Socket, SocketAddress};
 use super::stack::sent;
@@ -18,7 +19,7 @@ use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::time::now_ns;
-use coracle_tcpip::{Datagram, Error, Udp};
+use coracle_tcpip::{Datagram, Error, Link, Udp, Way};
 use core::any::Any;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
@@ -36,7 +37,7 @@ const UDP_GRO: u32 = 104;
 
 /// A UDP socket.
 pub struct UdpFile {
-    socket: Udp<Interface, Watch>,
+    pub(super) socket: Udp<Interface, Watch>,
     common: Common,
     /// IP_PKTINFO.
     packet_info: AtomicBool,
@@ -137,7 +138,7 @@ impl UdpFile {
         let attempt = || {
             let now = now_ns();
             let mut at = 0;
-            let result = engine().udp_send(&self.socket, now, way.to, way.from, bytes.len(), |room| {
+            let result = engine().udp_send(&self.socket, now, way, bytes.len(), |room| {
                 let part = room.len().min(bytes.len() - at);
                 room[..part].copy_from_slice(&bytes[at..at + part]);
                 at += part;
@@ -216,20 +217,14 @@ impl UdpFile {
     }
 }
 
-/// Where a datagram goes to, and which address of ours it comes from, if the program says so.
-#[derive(Clone, Copy, Default)]
-struct Way {
-    to: Option<SocketAddrV4>,
-    from: Option<Ipv4Addr>,
-}
-
-/// The sender's address that a program asks for (ip(7), IP_PKTINFO); ENODEV for an interface that is not there. There is
-/// one way to each destination, so a choice of the interface has no other effect.
-fn source(info: PacketInfo) -> Result<Option<Ipv4Addr>, Errno> {
-    if info.interface != 0 && !interfaces().iter().any(|interface| interface.index == info.interface) {
-        return Err(Errno::NODEV);
+/// The sender's address and the link that a program asks for (ip(7), IP_PKTINFO); ENODEV for an interface that is not there.
+/// There is one way to each host, so the link counts for groups only.
+fn set_way(way: &mut Way, info: PacketInfo) -> Result<(), Errno> {
+    if info.interface != 0 {
+        way.link = Some(link_of(info.interface).ok_or(Errno::NODEV)?);
     }
-    Ok((!info.local.is_unspecified()).then_some(info.local))
+    way.from = (!info.local.is_unspecified()).then_some(info.local);
+    Ok(())
 }
 
 impl TryFrom<PacketInfo6> for PacketInfo {
@@ -245,13 +240,17 @@ impl TryFrom<PacketInfo6> for PacketInfo {
     }
 }
 
-/// Which way a datagram came. One that went to all on the link is told of with our own address there.
+/// Which way a datagram came. One that went to several is told of with our own address on its link.
 fn packet_info(datagram: &Datagram) -> PacketInfo {
     let own = engine().ipv4().map(|config| config.address);
-    let to_us = !datagram.wire || own == Some(datagram.to);
+    let (interface, own) = match datagram.link {
+        Link::Loopback => (LOOPBACK_INDEX, Some(Ipv4Addr::LOCALHOST)),
+        Link::Wire => (CARD_INDEX, own),
+    };
+    let to_several = datagram.to.is_multicast() || (datagram.link == Link::Wire && own != Some(datagram.to));
     PacketInfo {
-        interface: if datagram.wire { CARD_INDEX } else { LOOPBACK_INDEX },
-        local: if to_us { datagram.to } else { own.unwrap_or(datagram.to) },
+        interface,
+        local: if to_several { own.unwrap_or(datagram.to) } else { datagram.to },
         destination: datagram.to,
     }
 }
@@ -364,16 +363,16 @@ impl Socket for UdpFile {
             Some(address) => Some(self.common.to_reach(address)?),
         };
         let mut segment = self.segment.load(Ordering::Relaxed);
-        let mut from = None;
+        let mut way = Way { to, ..Way::default() };
         if let Some(control) = control {
             segment = control.segment.unwrap_or(segment);
             if let Some(info) = control.packet_info {
-                from = source(info)?;
+                set_way(&mut way, info)?;
             } else if let Some(info) = control.packet_info6 {
-                from = source(info.try_into()?)?;
+                set_way(&mut way, info.try_into()?)?;
             }
         }
-        self.send_rest(src, Way { to, from }, segment, flags & n::MSG_DONTWAIT != 0)
+        self.send_rest(src, way, segment, flags & n::MSG_DONTWAIT != 0)
     }
 
     #[inline]
@@ -387,10 +386,15 @@ impl Socket for UdpFile {
     }
 
     fn set_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+        let number = name as u32;
+        if level == SOL_IP
+            && let Some(result) = self.set_multicast(number, value)
+        {
+            return result;
+        }
         if let Some(result) = self.common.set(level, name, value) {
             return result;
         }
-        let number = name as u32;
         let value = int(value)?;
         let on = value != 0;
         let set = |change: &dyn Fn(&mut coracle_tcpip::UdpOptions)| {
@@ -435,11 +439,16 @@ impl Socket for UdpFile {
     }
 
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+        let number = name as u32;
+        if level == SOL_IP
+            && let Some(value) = self.multicast(number)
+        {
+            return answer(value);
+        }
         if let Some(result) = self.common.get(level, name) {
             return result;
         }
         let options = self.socket.options();
-        let number = name as u32;
         match (level, number) {
             (SOL_SOCKET, n::SO_ERROR) => answer(self.socket.take_error().map_or(0, Error::errno)),
             (SOL_SOCKET, n::SO_ACCEPTCONN) => answer(0),

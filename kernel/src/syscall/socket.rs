@@ -569,6 +569,10 @@ pub fn getsockopt(call: &Call) -> SysResult {
         (SOL_SOCKET, n::SO_PEERNAME) => socket.peer_address()?.encode().try_to_vec()?,
         _ => socket.option(level, name)?,
     };
+    if let Err(error) = socket.option_read(level, name, value.len(), room) {
+        user::write_u32(call.usize(4), value.len() as u32)?;
+        return Err(error);
+    }
     let len = value.len().min(room);
     user::write(call.usize(3), &value[..len])?;
     user::write_u32(call.usize(4), len as u32)?;

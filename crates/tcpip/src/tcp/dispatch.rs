@@ -34,10 +34,10 @@ impl<D: Device, E: Events> Stack<D, E> {
             Found::Request(request) => self.request_segment(now, tuple, request, segment, payload),
             Found::TimeWait(end) => {
                 if let Some(iss) = self.time_wait_segment(now, &tuple, &end, &segment, payload.len()) {
-                    self.segment_without_connection(now, tuple, segment, payload, Some(iss));
+                    self.segment_without_connection(now, info, tuple, segment, payload, Some(iss));
                 }
             }
-            Found::Nothing => self.segment_without_connection(now, tuple, segment, payload, None),
+            Found::Nothing => self.segment_without_connection(now, info, tuple, segment, payload, None),
         }
     }
 

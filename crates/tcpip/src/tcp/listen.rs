@@ -9,13 +9,17 @@ use super::seq::Seq;
 use super::settings::{State, TcpOptions};
 use super::socket::TcpSocket;
 use super::tcb::{Context, MAX_UNSCALED, Tcb};
-use crate::device::Device;
+use crate::address::Link;
+use crate::device::{Buffer, Device};
 use crate::events::{Events, Readiness};
+use crate::ipv4::{ETHERTYPE_IPV4, Ipv4Info};
+use crate::neighbor::ETHERNET_LEN;
 use crate::payload::Payload;
 use crate::stack::Stack;
 use crate::timers::{Timer, TimerHandle};
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, try_arc, try_box};
 
@@ -25,6 +29,8 @@ const FIRST_WAIT: u64 = 1_000_000_000;
 const RETRIES: u8 = 5;
 /// After the last cookie was sent, one may come back for so long, ns.
 const COOKIE_LIFE: u64 = 140_000_000_000;
+/// `TcpOptions::save_syn` for all headers.
+const SAVE_FROM_ETHERNET: u8 = 2;
 
 /// What a listening socket has besides its control block.
 pub struct Listen<D: Device, E: Events> {
@@ -50,11 +56,39 @@ pub struct Request<D: Device, E: Events> {
     sent: u64,
     /// None for one that a cookie told of.
     timer: Option<TimerHandle>,
+    /// Its headers, if the listener saves them.
+    saved_syn: Option<Arc<Vec<u8>>>,
+}
+
+/// The headers of a SYN that lie before `payload`, as `TcpOptions::save_syn` asks for them. `None`: there is no memory, or
+/// they are not in one piece.
+fn save_syn<B: Buffer>(
+    kind: u8,
+    info: &Ipv4Info,
+    segment: &Segment,
+    payload: &Payload<B>,
+) -> Option<Arc<Vec<u8>>> {
+    /// The type field of Ethernet's header.
+    const ETHERTYPE_AT: usize = 12;
+    let headers = payload.dropped(usize::from(info.header_len) + segment.header_len)?;
+    let mut saved = Vec::new();
+    if kind == SAVE_FROM_ETHERNET {
+        // A packet that never was on a link has addresses of zero there.
+        let mut ethernet = [0; ETHERNET_LEN];
+        ethernet[ETHERTYPE_AT..].copy_from_slice(&ETHERTYPE_IPV4.to_be_bytes());
+        if info.link == Link::Wire {
+            let whole = payload.dropped(ETHERNET_LEN + headers.len())?;
+            ethernet.copy_from_slice(&whole[..ETHERNET_LEN]);
+        }
+        saved.try_extend_from_slice(&ethernet).ok()?;
+    }
+    saved.try_extend_from_slice(headers).ok()?;
+    try_arc(saved).ok()
 }
 
 impl<D: Device, E: Events> Clone for Request<D, E> {
     fn clone(&self) -> Self {
-        Request { listener: self.listener.clone(), ..*self }
+        Request { listener: self.listener.clone(), saved_syn: self.saved_syn.clone(), ..*self }
     }
 }
 
@@ -63,6 +97,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn segment_without_connection(
         &self,
         now: u64,
+        info: &Ipv4Info,
         tuple: Tuple,
         segment: Segment,
         payload: &mut Payload<D::Buf>,
@@ -78,7 +113,9 @@ impl<D: Device, E: Events> Stack<D, E> {
             return self.cookie_returns(now, &listener, tuple, segment, payload);
         }
         if segment.has(flags::SYN) {
-            self.syn_arrives(now, &listener, tuple, &segment, iss);
+            self.syn_arrives(now, &listener, tuple, &segment, iss, |kind| {
+                save_syn(kind, info, &segment, payload)
+            });
         }
     }
 
@@ -89,6 +126,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         tuple: Tuple,
         segment: &Segment,
         iss: Option<Seq>,
+        save: impl FnOnce(u8) -> Option<Arc<Vec<u8>>>,
     ) {
         let mut tcb = listener.lock();
         let options = tcb.options;
@@ -130,6 +168,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             retries: 0,
             sent: now,
             timer,
+            saved_syn: if options.save_syn == 0 { None } else { save(options.save_syn) },
         };
         let entered =
             try_box(request.clone()).and_then(|entry| self.demux.insert(tuple, Entry::Request(entry)));
@@ -278,6 +317,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             retries: 0,
             sent: now,
             timer: None,
+            saved_syn: None,
         };
         let Ok(child) = self.child(now, &tuple, &options, &request, &segment, None) else { return };
         self.open(now, listener, tuple, child, segment, payload, None);
@@ -302,6 +342,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         tcb.apply_buffers(&self.config.limits);
         tcb.path = self.path(tuple, options).unwrap_or_default();
         tcb.ts_offset = request.ts_offset;
+        tcb.saved_syn = request.saved_syn.clone();
         tcb.snd_una = request.iss + 1;
         tcb.snd_nxt = tcb.snd_una;
         tcb.snd_max = tcb.snd_una;

@@ -35,6 +35,9 @@ pub struct TcpOptions {
     pub reuse_address: bool,
     /// `SO_REUSEPORT`: several listeners share a port; connections spread over them by hash.
     pub reuse_port: bool,
+    /// `TCP_SAVE_SYN`: 1 keeps the headers of the SYN of each connection that is accepted, from that of IPv4 on; 2 from that of
+    /// Ethernet on.
+    pub save_syn: u8,
     /// `IP_TTL`.
     pub ttl: u8,
     /// `IP_TOS`.
@@ -60,6 +63,7 @@ impl Default for TcpOptions {
             receive_buffer: None,
             reuse_address: false,
             reuse_port: false,
+            save_syn: 0,
             ttl: 64,
             tos: 0,
         }

@@ -6,6 +6,8 @@ use crate::config::Limits;
 use crate::device::Device;
 use crate::error::Error;
 use crate::events::{Events, Readiness};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicU32, Ordering};
 use spin::{Mutex, MutexGuard, Once};
@@ -68,6 +70,18 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
         let error = tcb.error.take();
         self.ready.store(tcb.readiness().bits(), Ordering::Release);
         error
+    }
+
+    /// The headers of the SYN that began the connection, if its listener had them saved ([`TcpOptions::save_syn`]), and it did
+    /// not come back as a cookie. They stay until [`Self::forget_saved_syn`].
+    pub fn saved_syn(&self) -> Option<Arc<Vec<u8>>> {
+        self.lock().saved_syn.clone()
+    }
+
+    /// The program has read [`Self::saved_syn`].
+    pub fn forget_saved_syn(&self) {
+        let saved = self.lock().saved_syn.take();
+        drop(saved);
     }
 
     /// What `TCP_INFO`, `SIOCOUTQ`, `FIONREAD` and their like tell.

@@ -23,6 +23,7 @@ use crate::stack::Stack;
 use crate::timers::{NEVER, TimerHandle};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use spin::MutexGuard;
 
 /// The greatest window without scaling.
@@ -171,6 +172,8 @@ pub struct Tcb<D: Device, E: Events> {
     pub ts_recent: u32,
     pub ts_recent_at: u64,
     pub ts_offset: u32,
+    /// The headers of the peer's SYN (`TCP_SAVED_SYN`).
+    pub saved_syn: Option<Arc<Vec<u8>>>,
 
     // Receiving.
     pub receive: ReceiveQueue<D::Buf>,
@@ -273,6 +276,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             ts_recent: 0,
             ts_recent_at: 0,
             ts_offset: 0,
+            saved_syn: None,
             receive: ReceiveQueue::new(),
             out_of_order: OutOfOrder::new(),
             receive_buffer: limits.receive_default,

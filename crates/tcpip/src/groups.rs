@@ -1,0 +1,181 @@
+//! Multicast groups (RFC 1112): which sockets have joined them on which link, and which way a datagram to a group takes.
+//!
+//! Membership is a filter of this host. It is not reported to routers (IGMP, RFC 3376), so groups are received from the
+//! link that the device is on, whose switches have to flood them.
+
+use crate::address::{Addresses, Hop, LOCALHOST, Link, Route, is_loopback, is_multicast};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::ipv4::Ipv4Info;
+use crate::stack::{Stack, Udp};
+use crate::udp::State;
+use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_sorted_map::SortedMap;
+use core::net::Ipv4Addr;
+use spin::RwLock;
+
+/// Groups that a socket may join (Linux: `net.ipv4.igmp_max_memberships`).
+const MEMBERSHIPS_MAX: usize = 20;
+/// 224.0.0.1, the group of all hosts: each host is a member on each link, always (RFC 1112, section 4).
+const ALL_HOSTS: u32 = 0xe000_0001;
+/// The Ethernet address of a group: these three bytes, then the low 23 bits of the group (RFC 1112, section 6.4).
+const ETHERNET_PREFIX: u32 = 0x0100_5e00;
+
+/// A group on a link.
+pub type Membership = (u32, Link);
+
+/// The groups that sockets have joined, with the number of these sockets.
+#[derive(Default)]
+pub struct Groups(RwLock<SortedMap<Membership, usize>>);
+
+impl Groups {
+    /// Whether the host is a member.
+    pub fn contains(&self, membership: Membership) -> bool {
+        membership.0 == ALL_HOSTS || self.0.read().contains_key(&membership)
+    }
+
+    fn add(&self, membership: Membership) -> Result<()> {
+        *self.0.write().get_or_insert_with(membership, || 0)? += 1;
+        Ok(())
+    }
+
+    /// One socket less is a member.
+    pub fn remove(&self, membership: Membership) {
+        let mut all = self.0.write();
+        if let Some(count) = all.get_mut(&membership) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&membership);
+            }
+        }
+    }
+}
+
+/// The Ethernet address that frames to `group` have.
+pub fn ethernet_address(group: u32) -> [u8; 6] {
+    let [a, b, c, _] = ETHERNET_PREFIX.to_be_bytes();
+    let [_, d, e, f] = group.to_be_bytes();
+    [a, b, c, d & 0x7f, e, f]
+}
+
+impl Addresses {
+    /// The link that a group is on for a socket which names none: that of the socket's own address `source` (0: it has
+    /// none), else the one that the default route leads to.
+    pub fn group_link(&self, source: u32) -> Option<Link> {
+        if is_loopback(source) {
+            Some(Link::Loopback)
+        } else if source != 0 && Some(source) == self.own() {
+            Some(Link::Wire)
+        } else {
+            self.get().and_then(|config| config.gateway).map(|_| Link::Wire)
+        }
+    }
+
+    /// The way to a group over `link`, or where [`Self::group_link`] leads.
+    pub fn group_route(&self, group: u32, link: Option<Link>, source: u32) -> Option<Route> {
+        match link.or_else(|| self.group_link(source))? {
+            Link::Loopback => Some(Route { source: self.own().unwrap_or(LOCALHOST), hop: Hop::Loopback }),
+            Link::Wire => Some(Route { source: self.own()?, hop: Hop::Group(group) }),
+        }
+    }
+}
+
+impl<D: Device, E: Events> Stack<D, E> {
+    /// The link that a group is joined on by a socket which names none; `None` if no route leads to groups.
+    pub fn default_group_link(&self) -> Option<Link> {
+        self.addresses.group_link(0)
+    }
+
+    /// Whether a packet to a group is for this host.
+    pub(crate) fn is_member(&self, group: u32, link: Link) -> bool {
+        is_multicast(group) && self.groups.contains((group, link))
+    }
+
+    /// Joins a group on a link (ip(7), `IP_ADD_MEMBERSHIP`).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: no group has this address. [`Error::AddressInUse`]: the socket is a member.
+    /// [`Error::NoBuffers`]: it is a member of as many groups as are allowed, or there is no memory.
+    pub fn udp_join(&self, socket: &Udp<D, E>, group: Ipv4Addr, link: Link) -> Result<()> {
+        let membership = (u32::from(group), link);
+        if !group.is_multicast() {
+            return Err(Error::Invalid);
+        }
+        let mut state = socket.state();
+        if state.groups.contains(&membership) {
+            return Err(Error::AddressInUse);
+        }
+        if state.groups.len() >= MEMBERSHIPS_MAX {
+            return Err(Error::NoBuffers);
+        }
+        state.groups.try_reserve(1).map_err(|_| Error::NoBuffers)?;
+        self.groups.add(membership)?;
+        Ok(state.groups.try_push(membership)?)
+    }
+
+    /// Leaves a group on a link; on any for `None` (`IP_DROP_MEMBERSHIP`).
+    ///
+    /// # Errors
+    /// [`Error::AddressNotAvailable`]: the socket is no member.
+    pub fn udp_leave(&self, socket: &Udp<D, E>, group: Ipv4Addr, link: Option<Link>) -> Result<()> {
+        let mut state = socket.state();
+        let is_it = |m: &Membership| m.0 == u32::from(group) && link.is_none_or(|link| m.1 == link);
+        let index = state.groups.iter().position(is_it).ok_or(Error::AddressNotAvailable)?;
+        let membership = state.groups.remove(index);
+        drop(state);
+        self.groups.remove(membership);
+        Ok(())
+    }
+
+    /// The socket is closed: leaves these.
+    pub(crate) fn leave_all(&self, memberships: Vec<Membership>) {
+        memberships.into_iter().for_each(|membership| self.groups.remove(membership));
+    }
+}
+
+impl<B> State<B> {
+    /// Whether the socket wants a datagram that went to several: to its group it must be a member, or want what any socket
+    /// of this host has joined (`IP_MULTICAST_ALL`).
+    pub fn wants(&self, info: &Ipv4Info) -> bool {
+        !is_multicast(info.destination)
+            || self.options.multicast_all
+            || self.groups.contains(&(info.destination, info.link))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Ipv4Config;
+
+    #[test]
+    fn ways_to_groups() {
+        let addresses = Addresses::default();
+        let group = 0xe000_00fb;
+        assert_eq!(addresses.group_route(group, None, 0), None);
+        assert_eq!(addresses.group_route(group, Some(Link::Wire), 0), None);
+        let over_loopback = addresses.group_route(group, Some(Link::Loopback), 0);
+        assert_eq!(over_loopback, Some(Route { source: LOCALHOST, hop: Hop::Loopback }));
+        let address = Ipv4Addr::new(10, 0, 2, 15);
+        let mut config = Ipv4Config { address, prefix_len: 24, gateway: None };
+        addresses.set(Some(config));
+        let over_wire = Some(Route { source: address.into(), hop: Hop::Group(group) });
+        assert_eq!(addresses.group_route(group, Some(Link::Wire), 0), over_wire);
+        assert_eq!(addresses.group_route(group, None, address.into()), over_wire);
+        assert_eq!(addresses.group_route(group, None, LOCALHOST).map(|r| r.hop), Some(Hop::Loopback));
+        // Without a default route, none leads to groups, as on Linux.
+        assert_eq!(addresses.group_route(group, None, 0), None);
+        config.gateway = Some(Ipv4Addr::new(10, 0, 2, 2));
+        addresses.set(Some(config));
+        assert_eq!(addresses.group_route(group, None, 0), over_wire);
+        // No other kind of packet goes to a group.
+        assert_eq!(addresses.route(group), None);
+    }
+
+    #[test]
+    fn ethernet_addresses() {
+        assert_eq!(ethernet_address(0xe0ff_00fb), [1, 0, 0x5e, 0x7f, 0, 0xfb]);
+    }
+}
