@@ -8,6 +8,7 @@ use crate::syscall::call::Call;
 use crate::time::clock::{self, Clock};
 use crate::time::interval::IntervalTimer;
 use crate::time::timer::Timed;
+use crate::time::wall::Deadline;
 use alloc::sync::{Arc, Weak};
 use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
 use core::any::Any;
@@ -21,7 +22,22 @@ pub struct TimerFd {
     clock: Clock,
     this: Weak<TimerFd>,
     source: PollSource,
-    interval: Mutex<IntervalTimer>,
+    state: Mutex<State>,
+}
+
+struct State {
+    interval: IntervalTimer,
+    /// It is cancelled when the clock is set (TFD_TIMER_CANCEL_ON_SET).
+    cancel_on_set: bool,
+    /// The clock was set, and the program doesn't know yet.
+    cancelled: bool,
+}
+
+impl State {
+    /// ECANCELED, once, if the clock was set.
+    fn report_cancelled(&mut self) -> Result<(), Errno> {
+        if core::mem::take(&mut self.cancelled) { Err(Errno::CANCELED) } else { Ok(()) }
+    }
 }
 
 impl TimerFd {
@@ -31,18 +47,36 @@ impl TimerFd {
             clock,
             this: this.clone(),
             source: PollSource::new(),
-            interval: Mutex::new(interval),
+            state: Mutex::new(State { interval, cancel_on_set: false, cancelled: false }),
         })?)
     }
 
-    /// Sets it to go off at `first_ns` since boot (0: never); gives what was left and the interval.
-    fn set(&self, first_ns: u64, interval_ns: u64) -> (u64, u64) {
-        self.interval.lock().set(first_ns, interval_ns, Some(&self.this))
+    /// Sets it to go off at `first` (none: never); gives what was left and the interval. ECANCELED, though it is set, if the
+    /// clock was set since the program was told.
+    fn set(
+        &self,
+        first: Option<Deadline>,
+        interval_ns: u64,
+        cancel_on_set: bool,
+    ) -> Result<(u64, u64), Errno> {
+        let mut state = self.state.lock();
+        let old = state.interval.set(first, interval_ns, &self.this, true)?;
+        state.cancel_on_set = cancel_on_set;
+        state.cancelled &= cancel_on_set;
+        if first.is_some() {
+            state.report_cancelled()?;
+        }
+        Ok(old)
     }
 
-    /// Expirations since the last read, and sets the next; EAGAIN if there are none.
+    /// Expirations since the last read, and sets the next; EAGAIN if there are none. ECANCELED if the clock was set.
     fn take(&self) -> Result<u64, Errno> {
-        match self.interval.lock().restart(clock::monotonic_ns(), 0, &self.this) {
+        let mut state = self.state.lock();
+        if state.cancelled {
+            state.interval.forget_expiry();
+        }
+        state.report_cancelled()?;
+        match state.interval.restart(clock::monotonic_ns(), 0, &self.this) {
             0 => Err(Errno::AGAIN),
             expirations => Ok(expirations),
         }
@@ -51,10 +85,20 @@ impl TimerFd {
 
 impl Timed for TimerFd {
     fn expired(&self, now_ns: u64) {
-        if !self.interval.lock().expire(now_ns) {
+        if !self.state.lock().interval.expire(now_ns) {
             return;
         }
         self.source.notify(Events::IN | Events::RDNORM);
+    }
+
+    fn clock_was_set(&self) {
+        let mut state = self.state.lock();
+        state.interval.clock_was_set(&self.this, true);
+        state.cancelled |= state.cancel_on_set;
+        if state.cancelled {
+            drop(state);
+            self.source.notify(Events::IN | Events::RDNORM);
+        }
     }
 }
 
@@ -73,7 +117,12 @@ impl File for TimerFd {
         Ok(crate::fs::stat::anonymous())
     }
     fn readiness(&self) -> Events {
-        if self.interval.lock().has_expired() { Events::IN | Events::RDNORM } else { Events::empty() }
+        let state = self.state.lock();
+        if state.interval.has_expired() || state.cancelled {
+            Events::IN | Events::RDNORM
+        } else {
+            Events::empty()
+        }
     }
     fn poll_source(&self) -> Option<&PollSource> {
         Some(&self.source)
@@ -85,7 +134,7 @@ impl File for TimerFd {
         self
     }
     fn closed(&self) {
-        self.set(0, 0);
+        self.state.lock().interval.disarm();
     }
 }
 
@@ -125,14 +174,16 @@ pub fn settime(call: &Call) -> SysResult {
     let [a, b, c, d]: [u64; 4] = user::read_words(call.usize(2))?;
     let (interval, first) = (clock::timespec_ns([a, b])?, clock::timespec_ns([c, d])?);
     let old = with(call, call.i32(0), |timer| {
+        let absolute = flags & TFD_TIMER_ABSTIME != 0;
         let at = if first == 0 {
-            0
-        } else if flags & TFD_TIMER_ABSTIME != 0 {
-            timer.clock.to_monotonic(first)?.max(1)
+            None
+        } else if absolute {
+            Some(timer.clock.deadline(first)?)
         } else {
-            clock::monotonic_ns().saturating_add(first)
+            Some(Deadline::Boot(clock::monotonic_ns().saturating_add(first)))
         };
-        Ok(timer.set(at, interval))
+        let cancel_on_set = absolute && flags & TFD_TIMER_CANCEL_ON_SET != 0;
+        timer.set(at, interval, cancel_on_set && timer.clock == Clock::Realtime)
     })?;
     if call.usize(3) != 0 {
         write_value(call.usize(3), old)?;
@@ -142,7 +193,7 @@ pub fn settime(call: &Call) -> SysResult {
 
 /// timerfd_gettime(2).
 pub fn gettime(call: &Call) -> SysResult {
-    let value = with(call, call.i32(0), |timer| Ok(timer.interval.lock().remaining()))?;
+    let value = with(call, call.i32(0), |timer| Ok(timer.state.lock().interval.remaining()))?;
     write_value(call.usize(1), value)?;
     Ok(0)
 }

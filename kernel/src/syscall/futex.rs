@@ -3,7 +3,8 @@ use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
 use crate::task::{futex, process};
-use crate::time::clock::{self, Clock};
+use crate::time::clock;
+use crate::time::wall::Deadline;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
@@ -30,9 +31,9 @@ pub fn futex(call: &Call) -> SysResult {
                 at => {
                     let time = clock::read_timespec(at)?;
                     Some(match (command, realtime) {
-                        (abi::FUTEX_WAIT, _) => clock::monotonic_ns().saturating_add(time),
-                        (_, true) => Clock::Realtime.to_monotonic(time)?,
-                        (_, false) => time,
+                        (abi::FUTEX_WAIT, _) => Deadline::Boot(clock::monotonic_ns().saturating_add(time)),
+                        (_, true) => Deadline::Wall(time),
+                        (_, false) => Deadline::Boot(time),
                     })
                 }
             };

@@ -8,6 +8,7 @@ use crate::task::sched::{self, Wake};
 use crate::task::signal::MAX_SIGNAL;
 use crate::time::clock::{self, Clock, SECOND_NS, to_timespec, to_timeval};
 use crate::time::posix_timer::Notify;
+use crate::time::wall::Deadline;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
@@ -77,15 +78,15 @@ pub fn time(call: &Call) -> SysResult {
     Ok(seconds as usize)
 }
 
-/// Sleeps until `deadline_ns`; `remaining`: where the rest goes if a signal ends it.
-fn sleep_until(deadline_ns: u64, remaining: usize) -> SysResult {
+/// Sleeps until `deadline`; `remaining`: where the rest goes if a signal ends it.
+fn sleep_until(deadline: Deadline, remaining: usize) -> SysResult {
     loop {
-        match sched::park(Some(deadline_ns), true) {
+        match sched::park_until(deadline, true) {
             Wake::TimedOut => return Ok(0),
             Wake::Woken => {}
             Wake::Interrupted => {
                 if remaining != 0 {
-                    let left = deadline_ns.saturating_sub(clock::monotonic_ns());
+                    let left = deadline.boot_ns().saturating_sub(clock::monotonic_ns());
                     user::write_words(remaining, &to_timespec(left))?;
                 }
                 return Err(Errno::RESTARTNOHAND);
@@ -97,7 +98,7 @@ fn sleep_until(deadline_ns: u64, remaining: usize) -> SysResult {
 /// nanosleep(2).
 pub fn nanosleep(call: &Call) -> SysResult {
     let time = clock::read_timespec(call.usize(0))?;
-    sleep_until(clock::monotonic_ns().saturating_add(time), call.usize(1))
+    sleep_until(Deadline::Boot(clock::monotonic_ns().saturating_add(time)), call.usize(1))
 }
 
 /// clock_nanosleep(2).
@@ -108,9 +109,9 @@ pub fn clock_nanosleep(call: &Call) -> SysResult {
     }
     let time = clock::read_timespec(call.usize(2))?;
     if call.u32(1) & abi::TIMER_ABSTIME != 0 {
-        sleep_until(clock.to_monotonic(time)?, 0)
+        sleep_until(clock.deadline(time)?, 0)
     } else {
-        sleep_until(clock::monotonic_ns().saturating_add(time), call.usize(3))
+        sleep_until(Deadline::Boot(clock::monotonic_ns().saturating_add(time)), call.usize(3))
     }
 }
 
@@ -140,8 +141,8 @@ pub fn setitimer(call: &Call) -> SysResult {
             (clock::timeval_ns([c, d])?, clock::timeval_ns([a, b])?)
         }
     };
-    let at = if first == 0 { 0 } else { clock::monotonic_ns().saturating_add(first) };
-    let old = timer.set(at, interval);
+    let at = (first != 0).then(|| Deadline::Boot(clock::monotonic_ns().saturating_add(first)));
+    let old = timer.set(at, interval)?;
     if call.usize(2) != 0 {
         write_interval(call.usize(2), old)?;
     }
@@ -153,10 +154,10 @@ pub fn alarm(call: &Call) -> SysResult {
     let process = &call.thread().process;
     let timer = process.timers.interval(process, abi::ITIMER_REAL)?;
     let at = match call.u32(0) {
-        0 => 0,
-        seconds => clock::monotonic_ns() + u64::from(seconds) * SECOND_NS,
+        0 => None,
+        seconds => Some(Deadline::Boot(clock::monotonic_ns() + u64::from(seconds) * SECOND_NS)),
     };
-    let (left, _) = timer.set(at, 0);
+    let (left, _) = timer.set(at, 0)?;
     // Rounded to the nearest second, but never to 0 while it ran.
     let seconds = (left + SECOND_NS / 2) / SECOND_NS;
     Ok(if left == 0 { 0 } else { seconds.max(1) as usize })
@@ -211,13 +212,13 @@ pub fn timer_settime(call: &Call) -> SysResult {
     let [a, b, c, d]: [u64; 4] = user::read_words(call.usize(2))?;
     let (interval, first) = (clock::timespec_ns([a, b])?, clock::timespec_ns([c, d])?);
     let at = if first == 0 {
-        0
+        None
     } else if call.u32(1) & abi::TIMER_ABSTIME != 0 {
-        timer.clock.to_monotonic(first)?.max(1)
+        Some(timer.clock.deadline(first)?)
     } else {
-        clock::monotonic_ns().saturating_add(first)
+        Some(Deadline::Boot(clock::monotonic_ns().saturating_add(first)))
     };
-    let old = timer.set(at, interval);
+    let old = timer.set(at, interval)?;
     if call.usize(3) != 0 {
         write_timer(call.usize(3), old)?;
     }

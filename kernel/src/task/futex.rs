@@ -3,6 +3,7 @@ use super::sched::{self, Wake};
 use super::thread::Thread;
 use crate::errno::Errno;
 use crate::mm::user;
+use crate::time::wall::Deadline;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use linux_raw_sys::general as abi;
@@ -122,7 +123,7 @@ pub fn wait(
     private: bool,
     expected: u32,
     bitset: u32,
-    deadline_ns: Option<u64>,
+    deadline: Option<Deadline>,
 ) -> Result<(), Errno> {
     if bitset == 0 {
         return Err(Errno::INVAL);
@@ -136,7 +137,7 @@ pub fn wait(
     TABLE[key.bucket()].lock().push(waiter.clone());
     let value = user::load_u32(addr);
     let outcome = match value {
-        Ok(found) if found == expected => sleep(&waiter, deadline_ns),
+        Ok(found) if found == expected => sleep(&waiter, deadline),
         Ok(_) => Err(Errno::AGAIN),
         Err(error) => Err(error),
     };
@@ -148,12 +149,16 @@ pub fn wait(
     if waiter.woken.load(Acquire) { Ok(()) } else { outcome }
 }
 
-fn sleep(waiter: &Arc<Waiter>, deadline_ns: Option<u64>) -> Result<(), Errno> {
+fn sleep(waiter: &Arc<Waiter>, deadline: Option<Deadline>) -> Result<(), Errno> {
     loop {
         if waiter.woken.load(Acquire) {
             return Ok(());
         }
-        match sched::park(deadline_ns, true) {
+        let wake = match deadline {
+            Some(deadline) => sched::park_until(deadline, true),
+            None => sched::park(None, true),
+        };
+        match wake {
             Wake::Woken => {}
             Wake::TimedOut => return Err(Errno::TIMEDOUT),
             Wake::Interrupted => return Err(Errno::RESTARTSYS),

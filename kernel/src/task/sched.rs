@@ -8,6 +8,7 @@ use super::slice::{IN_IDLE_LOOP, NO_SLICE, arm_slice, end_slice};
 use super::thread::{Thread, Work};
 use crate::errno::Errno;
 use crate::time::timer;
+use crate::time::wall::Deadline;
 use crate::{drivers, this};
 use alloc::sync::Arc;
 use coracle_hal::{cpu, irq, time};
@@ -106,6 +107,22 @@ pub fn switches() -> u64 {
 /// May say [`Wake::Woken`] without reason: look at what you wait for again.
 pub fn park(deadline_ns: Option<u64>, interruptible: bool) -> Wake {
     this::with(|me| park_as(me, deadline_ns, interruptible))
+}
+
+/// [`park`] until a deadline that may follow the real-time clock. When that is set it is over: the caller comes again.
+pub fn park_until(deadline: Deadline, interruptible: bool) -> Wake {
+    let Deadline::Wall(_) = deadline else { return park(Some(deadline.boot_ns()), interruptible) };
+    this::with(|me| {
+        let timer = &me.sched.sleep_timer;
+        // Before the clock is read: who sets it from then on wakes this thread.
+        timer.follow_wall(true);
+        let wake = park_as(me, Some(deadline.boot_ns()), interruptible);
+        timer.follow_wall(false);
+        match wake {
+            Wake::TimedOut if time::now_ns() < deadline.boot_ns() => Wake::Woken,
+            wake => wake,
+        }
+    })
 }
 
 fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> Wake {

@@ -1,4 +1,5 @@
 //! Clocks (clock_gettime(2)) and Linux's structures of time.
+use super::wall::Deadline;
 use crate::errno::Errno;
 use crate::mm::user;
 use crate::task::process;
@@ -43,7 +44,7 @@ pub fn realtime_ns() -> u64 {
 /// Linux.
 pub fn set_realtime_ns(now: u64) -> Result<(), Errno> {
     let offset = now.checked_sub(monotonic_ns()).ok_or(Errno::INVAL)?;
-    time::set_wall_offset_ns(offset);
+    super::wall::set_offset_ns(offset);
     Ok(())
 }
 
@@ -97,12 +98,12 @@ impl Clock {
         }
     }
 
-    /// Turns an absolute time of this clock into nanoseconds since boot.
-    pub fn to_monotonic(self, absolute_ns: u64) -> Result<u64, Errno> {
+    /// What an absolute time of this clock means for a timer.
+    pub fn deadline(self, absolute_ns: u64) -> Result<Deadline, Errno> {
         match self {
-            Clock::Monotonic => Ok(absolute_ns),
-            Clock::Realtime => Ok(absolute_ns.saturating_sub(wall_offset_ns())),
-            _ => Ok(monotonic_ns() + absolute_ns.saturating_sub(self.now()?)),
+            Clock::Monotonic => Ok(Deadline::Boot(absolute_ns)),
+            Clock::Realtime => Ok(Deadline::Wall(absolute_ns)),
+            _ => Ok(Deadline::Boot(monotonic_ns() + absolute_ns.saturating_sub(self.now()?))),
         }
     }
 }

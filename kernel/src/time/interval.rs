@@ -6,64 +6,94 @@
 //! what the program makes of it, and never more than one interrupt for each expiry that the program takes.
 use super::clock;
 use super::timer::{Timed, Timer};
+use super::wall::{Deadline, Following};
 use crate::errno::Errno;
 use alloc::sync::Weak;
 
 /// When it goes off, and every how long after that.
 pub struct IntervalTimer {
-    /// The first expiry that isn't counted yet, nanoseconds since boot; 0: disarmed.
-    next_ns: u64,
+    /// The first expiry that isn't counted yet; none: disarmed.
+    next: Option<Deadline>,
     /// 0: it goes off once.
     interval_ns: u64,
     /// It has gone off and waits for [`Self::restart`].
     expired: bool,
     timer: Timer,
+    /// While `next` is a time of the real-time clock.
+    following: Option<Following>,
 }
 
 impl IntervalTimer {
     /// Disarmed. ENOMEM.
     pub fn new() -> Result<Self, Errno> {
-        Ok(IntervalTimer { next_ns: 0, interval_ns: 0, expired: false, timer: Timer::new()? })
+        Ok(IntervalTimer {
+            next: None,
+            interval_ns: 0,
+            expired: false,
+            timer: Timer::new()?,
+            following: None,
+        })
     }
 
-    /// Sets it to go off at `first_ns` since boot (0: never) and to call `owner` then, if there is one: without, the timer
-    /// is only asked. Returns what [`Self::remaining`] was.
+    /// Sets it to go off at `first` (none: never) and to call `owner` then, if `announce`: else the timer is only asked.
+    /// Returns what [`Self::remaining`] was. ENOMEM for a time of the real-time clock.
     pub fn set(
         &mut self,
-        first_ns: u64,
+        first: Option<Deadline>,
         interval_ns: u64,
-        owner: Option<&Weak<impl Timed + 'static>>,
-    ) -> (u64, u64) {
+        owner: &Weak<impl Timed + 'static>,
+        announce: bool,
+    ) -> Result<(u64, u64), Errno> {
+        if let Some(Deadline::Wall(_)) = first
+            && self.following.is_none()
+        {
+            self.following = Some(Following::new(owner.clone())?);
+        }
         let old = self.remaining();
-        self.next_ns = first_ns;
+        self.next = first;
         self.interval_ns = interval_ns;
         self.expired = false;
-        match owner {
-            Some(owner) if first_ns != 0 => self.timer.set(first_ns, owner),
+        match first {
+            Some(first) if announce => self.timer.set(due_ns(first), owner),
             _ => self.timer.cancel(),
         }
-        old
+        Ok(old)
+    }
+
+    /// It never goes off.
+    pub fn disarm(&mut self) {
+        self.next = None;
+        self.expired = false;
+        self.timer.cancel();
+    }
+
+    /// For the owner's [`Timed::clock_was_set`].
+    pub fn clock_was_set(&mut self, owner: &Weak<impl Timed + 'static>, announce: bool) {
+        if let Some(next @ Deadline::Wall(_)) = self.next
+            && announce
+            && !self.expired
+        {
+            self.timer.set(due_ns(next), owner);
+        }
     }
 
     /// Nanoseconds left (0: disarmed), and the interval.
     pub fn remaining(&self) -> (u64, u64) {
         let now_ns = clock::monotonic_ns();
-        let left = if self.next_ns == 0 || (self.expired && self.interval_ns == 0) {
-            0
-        } else if let Some(left) = self.next_ns.checked_sub(now_ns).filter(|&left| left > 0) {
-            left
-        } else if let Some(since) = (now_ns - self.next_ns).checked_rem(self.interval_ns) {
-            self.interval_ns - since
-        } else {
-            // Due, but not gone off yet.
-            1
+        let left = match self.next {
+            Some(next) if !self.expired || self.interval_ns != 0 => match next.passed_at(now_ns) {
+                Err(left) => left,
+                // Due, but not gone off yet.
+                Ok(since) => since.checked_rem(self.interval_ns).map_or(1, |since| self.interval_ns - since),
+            },
+            _ => 0,
         };
         (left, self.interval_ns)
     }
 
     /// For the owner's [`Timed::expired`]: true if it goes off now.
     pub fn expire(&mut self, now_ns: u64) -> bool {
-        if self.next_ns == 0 || self.next_ns > now_ns || self.expired {
+        if self.expired || self.next.is_none_or(|next| next.passed_at(now_ns).is_err()) {
             return false;
         }
         self.expired = true;
@@ -75,23 +105,32 @@ impl IntervalTimer {
         self.expired
     }
 
+    /// Forgets that it has gone off. A periodic timer doesn't go on then.
+    pub fn forget_expiry(&mut self) {
+        self.expired = false;
+    }
+
     /// The program has taken the expiry: returns how many there were until `now_ns`, and sets the next one, to come not
     /// before `lead_ns` from now. 0 if it hasn't gone off.
     pub fn restart(&mut self, now_ns: u64, lead_ns: u64, owner: &Weak<impl Timed + 'static>) -> u64 {
-        if !core::mem::take(&mut self.expired) {
-            return 0;
-        }
-        let since_ns = now_ns.saturating_sub(self.next_ns);
+        let Some(expired) = self.next.filter(|_| core::mem::take(&mut self.expired)) else { return 0 };
+        let since_ns = expired.passed_at(now_ns).unwrap_or(0);
         let Some(missed) = since_ns.checked_div(self.interval_ns) else {
-            self.next_ns = 0;
+            self.next = None;
             return 1;
         };
-        let next_after =
-            |from_ns: u64, intervals: u64| from_ns.saturating_add(intervals.saturating_mul(self.interval_ns));
-        self.next_ns = next_after(self.next_ns, missed + 1);
+        let after = |from: Deadline, intervals: u64| from.later(intervals.saturating_mul(self.interval_ns));
+        let next = after(expired, missed + 1);
+        self.next = Some(next);
         // On the grid of the interval, so that the expiries up to there are counted as missed when it goes off.
-        let skipped = now_ns.saturating_add(lead_ns).saturating_sub(self.next_ns).div_ceil(self.interval_ns);
-        self.timer.set(next_after(self.next_ns, skipped), owner);
+        let skipped =
+            next.passed_at(now_ns.saturating_add(lead_ns)).map_or(0, |late| late.div_ceil(self.interval_ns));
+        self.timer.set(due_ns(after(next, skipped)), owner);
         missed + 1
     }
+}
+
+/// When a timer goes off, nanoseconds since boot; a time before boot has come.
+fn due_ns(deadline: Deadline) -> u64 {
+    deadline.boot_ns().max(1)
 }

@@ -3,3 +3,4 @@ pub mod clock;
 pub mod interval;
 pub mod posix_timer;
 pub mod timer;
+pub mod wall;

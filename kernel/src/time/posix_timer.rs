@@ -5,6 +5,7 @@
 use super::clock::{self, Clock};
 use super::interval::IntervalTimer;
 use super::timer::Timed;
+use super::wall::Deadline;
 use crate::errno::Errno;
 use crate::task::process::{self, Process};
 use crate::task::signal::{self, Charge, Sent, SigInfo};
@@ -91,13 +92,19 @@ impl PosixTimer {
         })?)
     }
 
-    /// Sets it: `first_ns` since boot (0: disarm). Gives what was left, and the interval.
-    pub fn set(&self, first_ns: u64, interval_ns: u64) -> (u64, u64) {
+    /// Sets it to go off at `first` (none: never). Gives what was left, and the interval. ENOMEM for a time of the real-time
+    /// clock.
+    pub fn set(&self, first: Option<Deadline>, interval_ns: u64) -> Result<(u64, u64), Errno> {
         let mut state = self.state.lock();
         state.overrun = 0;
         state.merged = 0;
-        let owner = (self.notify != Notify::Nothing).then_some(&self.this);
-        state.interval.set(first_ns, interval_ns, owner)
+        let announce = self.notify != Notify::Nothing;
+        state.interval.set(first, interval_ns, &self.this, announce)
+    }
+
+    /// It is not wanted any more.
+    fn disarm(&self) {
+        self.state.lock().interval.disarm();
     }
 
     /// Nanoseconds left (0: disarmed), and the interval.
@@ -152,6 +159,11 @@ impl Drop for TimerSignal {
 }
 
 impl Timed for PosixTimer {
+    fn clock_was_set(&self) {
+        let announce = self.notify != Notify::Nothing;
+        self.state.lock().interval.clock_was_set(&self.this, announce);
+    }
+
     fn expired(&self, now_ns: u64) {
         let (Some(process), Some(this)) = (self.process.upgrade(), self.this.upgrade()) else { return };
         {
@@ -234,7 +246,7 @@ impl ProcessTimers {
     /// timer_delete(2); EINVAL.
     pub fn delete(&self, id: i32) -> Result<(), Errno> {
         let timer = self.0.lock().by_id.remove(&id).ok_or(Errno::INVAL)?;
-        timer.set(0, 0);
+        timer.disarm();
         Ok(())
     }
 
@@ -274,17 +286,13 @@ impl ProcessTimers {
     /// Removes all that timer_create(2) made (exec(2)).
     pub fn clear_created(&self) {
         let timers = core::mem::take(&mut self.0.lock().by_id);
-        timers.values().for_each(|timer| {
-            timer.set(0, 0);
-        });
+        timers.values().for_each(|timer| timer.disarm());
     }
 
     /// Removes all (exit).
     pub fn clear(&self) {
         self.clear_created();
         let intervals = core::mem::take(&mut self.0.lock().intervals);
-        intervals.iter().flatten().for_each(|timer| {
-            timer.set(0, 0);
-        });
+        intervals.iter().flatten().for_each(|timer| timer.disarm());
     }
 }

@@ -18,6 +18,9 @@ pub trait Timed: Send + Sync {
     /// The deadline has passed; `now_ns` is the time since boot. Called with no lock held, on any CPU. May come although
     /// the timer has been moved or cancelled just now: look whether it is time.
     fn expired(&self, now_ns: u64);
+
+    /// The real-time clock was set. Called with no lock held, for those that asked for it ([`super::wall::Following`]).
+    fn clock_was_set(&self) {}
 }
 
 /// Who is told. A timer does not keep its owner alive.
@@ -164,6 +167,8 @@ pub struct SleepTimer {
     wanted: AtomicU64,
     /// The deadline of the current sleep has passed.
     fired: AtomicBool,
+    /// The current sleep ends at a time of the real-time clock.
+    wall: AtomicBool,
     queued: Mutex<Queued>,
 }
 
@@ -182,6 +187,7 @@ impl SleepTimer {
         Ok(SleepTimer {
             wanted: AtomicU64::new(NEVER),
             fired: AtomicBool::new(false),
+            wall: AtomicBool::new(false),
             queued: Mutex::new(Queued { timer: Timer::new()?, deadline_ns: NEVER }),
         })
     }
@@ -194,6 +200,16 @@ impl SleepTimer {
         if deadline_ns < queued.deadline_ns {
             queued.set(thread, deadline_ns);
         }
+    }
+
+    /// Says whether the thread wants to be woken when the real-time clock is set.
+    pub fn follow_wall(&self, follow: bool) {
+        self.wall.store(follow, SeqCst);
+    }
+
+    /// What [`Self::follow_wall`] said.
+    pub fn follows_wall(&self) -> bool {
+        self.wall.load(SeqCst)
     }
 
     /// The sleep is over.
