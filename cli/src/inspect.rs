@@ -3,7 +3,7 @@
 use coracle_image::archive::{Archive, Inode, InodeId};
 
 use crate::args::{InspectArgs, KernelArgs};
-use crate::error::{self, Error, Result, cannot};
+use crate::error::{Error, Result, cannot};
 use crate::output;
 use crate::pack::Image;
 use crate::size::Size;
@@ -13,22 +13,23 @@ const SHOWN_FAULTS: usize = 20;
 
 /// Shows an image on stdout.
 pub fn inspect(args: &InspectArgs) -> Result<()> {
-    let bytes = error::read(&args.image)?;
     let shown = args.image.display();
     let damaged = |why: coracle_image::Error| {
         Error::new(format!("`{shown}` is an image, but cannot be read")).why(why).help("build it once more")
     };
-    let image = Image::parse(&bytes).map_err(damaged)?.ok_or_else(|| {
+    let image = Image::open(&args.image)?.ok_or_else(|| {
         Error::new(format!("`{shown}` is not a Coracle image"))
             .help("`coracle build PROGRAM` makes one; `coracle run PROGRAM` needs none")
     })?;
     if let Some(path) = &args.cat {
-        let inode = image.archive.find(path.as_bytes()).map_err(damaged)?;
+        let inode = image.archive().and_then(|archive| archive.find(path.as_bytes())).map_err(damaged)?;
         let inode = inode.ok_or_else(|| Error::new(format!("`{path}` is not in the image")))?;
-        let data = image.archive.data(&inode).map_err(|_| Error::new(format!("`{path}` is not a file")))?;
-        return output::write(data);
+        if !inode.is_file() {
+            return Err(Error::new(format!("`{path}` is not a file")));
+        }
+        return image.copy(&inode, output::write);
     }
-    let faults = image.faults(&bytes);
+    let faults = image.faults().map_err(damaged)?;
     if !faults.is_empty() {
         let more = if faults.len() > SHOWN_FAULTS { "; and more" } else { "" };
         let listed = faults[..faults.len().min(SHOWN_FAULTS)].join("; ");
@@ -36,15 +37,15 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
             .why(format!("{listed}{more}"))
             .help("copy it once more from where it came, or build it once more"));
     }
-    let text = describe(&bytes, &image, args).map_err(damaged)?;
+    let text = describe(&image, args).map_err(damaged)?;
     output::write(text.as_bytes())
 }
 
-fn describe(bytes: &[u8], image: &Image<'_>, args: &InspectArgs) -> Result<String, coracle_image::Error> {
-    let archive = &image.archive;
+fn describe(image: &Image, args: &InspectArgs) -> Result<String, coracle_image::Error> {
+    let archive = &image.archive()?;
     let config = archive.config();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let mut out = format!("{}: {}\n", args.image.display(), Size(bytes.len() as u64));
+    let mut out = format!("{}: {}\n", args.image.display(), Size(image.len));
     let mut line = |name: &str, value: String| out += &format!("  {name:<10} {value}\n");
     line("program", text(config.program()));
     let argv: Vec<String> = config.args().map(|arg| crate::run::quoted(&text(arg))).collect();

@@ -532,8 +532,25 @@ fn a_build_streams_its_files() {
     let read = |name: &str| fs::read(place.0.path().join(name)).unwrap();
     let image = read("t.img");
     assert!(image.len() as u64 > FILE && image == read("piped.img"));
-    // Its checksums hold.
-    place.coracle(&["inspect", "piped.img"]);
+}
+
+/// Nor does a look at one: its checksums, and a file in it.
+#[test]
+fn inspect_streams_an_image() {
+    const FILE: u64 = 128 << 20;
+    const LIMIT_KIB: u64 = 64 << 10;
+    let place = Place::new();
+    fs::File::create(place.0.path().join("large")).unwrap().set_len(FILE).unwrap();
+    place.coracle(&["build", "/bin/true", "-o", "t.img", "--add", "large:/large"]);
+    for (options, bytes) in [("", None), ("--cat /large", Some(FILE))] {
+        let script = format!("ulimit -v {LIMIT_KIB}; \"$0\" inspect t.img {options} > out");
+        let mut shell = Command::new("sh");
+        shell.current_dir(place.0.path()).arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_coracle"));
+        let output = shell.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let written = fs::metadata(place.0.path().join("out")).unwrap().len();
+        assert!(bytes.is_none_or(|bytes| bytes == written), "{written}");
+    }
 }
 
 /// Files whose length the file system does not know come along with what they hold.

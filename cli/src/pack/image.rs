@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use coracle_image::PAGE_SIZE;
-use coracle_image::archive::{Archive, Config};
+use coracle_image::archive::{Archive, Config, Inode};
 use coracle_image::checksum::crc32c;
 use object::Endianness;
 use object::elf::{ELFMAG, FileHeader64, PF_R, PT_LOAD, PT_NULL, PT_PHDR};
@@ -28,69 +28,134 @@ const E_PHNUM: usize = 0x38;
 /// The name in the note from which a hypervisor learns where to enter the kernel (Xen's PVH boot protocol).
 const PVH_NOTE: &[u8] = b"Xen";
 
-/// An image that was read.
-#[derive(Clone, Copy, Debug)]
-pub struct Image<'a> {
-    /// The files and settings.
-    pub archive: Archive<'a>,
+/// An image of which the settings and the tables of files were read. The files stay on disk, however large they are.
+#[derive(Debug)]
+pub struct Image {
+    file: File,
+    /// Bytes of the file.
+    pub len: u64,
     /// Where the archive begins in the file: the length of the kernel.
     pub kernel_len: u64,
     /// The physical address behind the last byte that is loaded.
     pub end: u64,
+    /// The archive up to its files.
+    tables: Vec<u8>,
+    checksums: Vec<u8>,
 }
 
-impl<'a> Image<'a> {
-    /// Reads an image; `None` if the bytes are something else.
+impl Image {
+    /// Bytes read at a time of what is looked at as a whole.
+    const PIECE: usize = 256 * PAGE_SIZE;
+
+    /// Opens an image; `None` if the file is something else.
     ///
     /// # Errors
-    /// If they are an image, but a damaged one or one of another version.
-    pub fn parse(bytes: &'a [u8]) -> Result<Option<Self>, coracle_image::Error> {
-        let Ok(header) = FileHeader64::<Endianness>::parse(bytes) else { return Ok(None) };
-        let Ok(endian) = header.endian() else { return Ok(None) };
-        let Ok(segments) = header.program_headers(endian, bytes) else { return Ok(None) };
-        for segment in segments.iter().filter(|segment| segment.p_type(endian) == PT_LOAD) {
-            let start = segment.p_offset(endian);
-            let Some(data) = usize::try_from(start).ok().and_then(|start| bytes.get(start..)) else {
-                continue;
-            };
-            if data.starts_with(&coracle_image::MAGIC) {
-                let archive = Archive::parse(data)?;
-                let end = segment.p_paddr(endian).saturating_add(segment.p_memsz(endian));
-                return Ok(Some(Image { archive, kernel_len: start, end }));
-            }
+    /// If the file cannot be read, or is an image that is damaged or one of another version.
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        let fail = |error: std::io::Error| cannot("read", path, &error);
+        let file = File::open(path).map_err(fail)?;
+        let meta = file.metadata().map_err(fail)?;
+        if meta.is_dir() {
+            return Err(Error::new(format!("`{}` is a directory, not an image", path.display())));
         }
-        if is_kernel(bytes) { Err(coracle_image::Error::NotAnArchive) } else { Ok(None) }
+        let Some(segment) = archive_segment(&file).map_err(fail)? else {
+            return if is_kernel(&ReadCache::new(&file)) {
+                Err(damaged(path, coracle_image::Error::NotAnArchive))
+            } else {
+                Ok(None)
+            };
+        };
+        Self::read_tables(file, &segment, meta.len()).map(Some).map_err(|why| damaged(path, why))
     }
 
-    /// Checks the kernel, which can't check itself before it runs. `bytes` is the image's file.
+    fn read_tables(file: File, segment: &Segment, len: u64) -> Result<Self, coracle_image::Error> {
+        let mut tables = vec![0; Archive::HEADER_LEN];
+        read_at(&file, &mut tables, segment.offset)?;
+        let archive_len = Archive::length(&tables)?;
+        if segment.offset.checked_add(archive_len).is_none_or(|end| end > len) {
+            return Err(coracle_image::Error::Truncated);
+        }
+        let (place, size) = Archive::checksums_place(&tables)?;
+        // Both are no longer than the file.
+        tables.resize(Archive::tables_end(&tables)? as usize, 0);
+        let mut checksums = vec![0; size as usize];
+        read_at(&file, &mut tables, segment.offset)?;
+        read_at(&file, &mut checksums, segment.offset + place)?;
+        Archive::parse_tables(&tables, &checksums)?;
+        let end = segment.address.saturating_add(archive_len);
+        Ok(Image { file, len, kernel_len: segment.offset, end, tables, checksums })
+    }
+
+    /// The settings and the tables of files.
     ///
     /// # Errors
-    /// [`coracle_image::Error::Kernel`].
-    pub fn check_kernel(&self, bytes: &[u8]) -> Result<(), coracle_image::Error> {
-        let kernel = usize::try_from(self.kernel_len).ok().and_then(|len| bytes.get(..len));
-        let sum = kernel.map(crc32c);
-        if sum == Some(self.archive.kernel_sum()) { Ok(()) } else { Err(coracle_image::Error::Kernel) }
+    /// None, since it was opened once.
+    pub fn archive(&self) -> Result<Archive<'_>, coracle_image::Error> {
+        Archive::parse_tables(&self.tables, &self.checksums)
+    }
+
+    /// Gives the bytes of a file in the image to `take`, piece by piece.
+    ///
+    /// # Errors
+    /// If the image cannot be read, or names bytes outside of itself; and those of `take`.
+    pub fn copy(&self, inode: &Inode, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let unreadable = |why: coracle_image::Error| Error::new("the image cannot be read").why(why);
+        let place = self.archive().and_then(|archive| archive.data_offset(inode)).map_err(unreadable)?;
+        let mut piece = vec![0; Self::PIECE];
+        let mut done = 0;
+        while done < inode.size {
+            let want = (inode.size - done).min(Self::PIECE as u64) as usize;
+            let at = self.kernel_len + place + done;
+            read_at(&self.file, &mut piece[..want], at).map_err(unreadable)?;
+            take(&piece[..want])?;
+            done += want as u64;
+        }
+        Ok(())
+    }
+
+    /// Checks the kernel, which can't check itself before it runs.
+    fn check_kernel(&self, archive: &Archive<'_>) -> Result<(), coracle_image::Error> {
+        let mut kernel = vec![0; self.kernel_len as usize];
+        read_at(&self.file, &mut kernel, 0)?;
+        if crc32c(&kernel) == archive.kernel_sum() { Ok(()) } else { Err(coracle_image::Error::Kernel) }
     }
 
     /// Everything in the image that does not have its checksum, in words.
-    pub fn faults(&self, bytes: &[u8]) -> Vec<String> {
-        let kernel = self.check_kernel(bytes);
-        let table = self.archive.check_table(crc32c);
+    ///
+    /// # Errors
+    /// If the image cannot be read.
+    pub fn faults(&self) -> Result<Vec<String>, coracle_image::Error> {
+        let archive = self.archive()?;
+        let kernel = self.check_kernel(&archive);
+        let table = archive.check_table(crc32c);
         let mut faults: Vec<String> =
             [kernel, table].into_iter().filter_map(|check| check.err()).map(|why| why.to_string()).collect();
         if table.is_err() {
-            return faults;
+            return Ok(faults);
         }
-        for page in 0..self.archive.pages() {
-            let Err(why) = self.archive.check_page(page, crc32c) else { continue };
-            let names: Vec<_> =
-                self.archive.names_in_page(page).map(|name| String::from_utf8_lossy(name)).collect();
-            let held =
-                if names.is_empty() { String::new() } else { format!(", part of {}", names.join(", ")) };
-            faults.push(format!("{why}{held}"));
+        let mut piece = vec![0; Self::PIECE];
+        for first in (0..archive.pages()).step_by(Self::PIECE / PAGE_SIZE) {
+            let pages = (archive.pages() - first).min(Self::PIECE / PAGE_SIZE);
+            let bytes = &mut piece[..pages * PAGE_SIZE];
+            read_at(&self.file, bytes, self.kernel_len + (first * PAGE_SIZE) as u64)?;
+            for (page, bytes) in (first..).zip(bytes.chunks(PAGE_SIZE)) {
+                let Err(why) = archive.check_bytes(page, bytes, crc32c) else { continue };
+                let names: Vec<_> =
+                    archive.names_in_page(page).map(|name| String::from_utf8_lossy(name)).collect();
+                let held =
+                    if names.is_empty() { String::new() } else { format!(", part of {}", names.join(", ")) };
+                faults.push(format!("{why}{held}"));
+            }
         }
-        faults
+        Ok(faults)
     }
+}
+
+/// What is said of an image that cannot be used.
+fn damaged(path: &Path, why: coracle_image::Error) -> Error {
+    Error::new(format!("`{}` is an image that cannot be read", path.display()))
+        .why(why)
+        .help("build it once more with this version of coracle")
 }
 
 /// What of an image must be known to run it: the kernel, which is small, and where its archive is.
@@ -145,11 +210,7 @@ impl Start {
     /// # Errors
     /// If the file cannot be read, or is an image that is damaged or one of another version.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let damaged = |why: coracle_image::Error| {
-            Error::new(format!("`{}` is an image that cannot be run", path.display()))
-                .why(why)
-                .help("build it once more with this version of coracle")
-        };
+        let damaged = |why: coracle_image::Error| damaged(path, why);
         let fail = |error: std::io::Error| cannot("read", path, &error);
         let file = File::open(path).map_err(fail)?;
         let meta = file.metadata().map_err(fail)?;
@@ -327,18 +388,25 @@ mod tests {
         let mut bytes = outline.kernel.clone();
         archive.write(&mut bytes).unwrap();
         assert_eq!(bytes.len() as u64, outline.len());
-        let image = Image::parse(&bytes).unwrap().unwrap();
-        assert_eq!(image.archive.bytes().len(), archive.total_len());
-        assert_eq!(image.faults(&bytes), [""; 0]);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("image");
+        let open = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            Image::open(&path)
+        };
+        let image = open(&bytes).unwrap().unwrap();
+        assert_eq!(image.len, bytes.len() as u64);
+        assert_eq!(image.faults().unwrap(), [""; 0]);
         let mut bent = bytes.clone();
         bent[9] ^= 1;
-        let last = image.kernel_len as usize + (image.archive.pages() - 1) * PAGE_SIZE;
+        let last = image.kernel_len as usize + (image.archive().unwrap().pages() - 1) * PAGE_SIZE;
         bent[last + PAGE_SIZE - 1] ^= 1;
-        assert_eq!(Image::parse(&bent).unwrap().unwrap().faults(&bent).len(), 2);
+        assert_eq!(open(&bent).unwrap().unwrap().faults().unwrap().len(), 2);
+        assert!(open(&bytes[..bytes.len() - 1]).is_err());
         assert_eq!(image.end, 0x10_2000 + archive.total_len() as u64);
         assert_eq!(image.end, outline.end());
         assert_eq!(image.kernel_len % PAGE_SIZE as u64, 0);
-        assert!(Image::parse(&kernel()).unwrap().is_none());
+        assert!(open(&kernel()).unwrap().is_none());
         let alone = outline.kernel_alone();
         assert_eq!(alone.len(), outline.kernel.len());
         let loaded = |elf: &[u8]| {

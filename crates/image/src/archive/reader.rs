@@ -14,6 +14,8 @@ use crate::format::{
 #[derive(Clone, Copy, Debug)]
 pub struct Archive<'a> {
     pub(super) bytes: &'a [u8],
+    /// Bytes of the whole archive, also of one of which `bytes` has the start alone.
+    length: u64,
     config: &'a [u8],
     inodes: &'a [u8],
     pub(super) entries: &'a [u8],
@@ -60,11 +62,8 @@ impl<'a> Archive<'a> {
     /// # Errors
     /// As [`Archive::length`], or if they end behind the archive.
     pub fn settings_end(start: &[u8]) -> Result<u64, Error> {
-        let length = Self::length(start)?;
-        let at = HEADER_SECTIONS + Section::Config as usize * 16;
-        let (place, size) = get_u64(start, at).zip(get_u64(start, at + 8)).ok_or(Error::Truncated)?;
-        let end = place.checked_add(size).filter(|&end| end <= length);
-        end.ok_or(Error::Corrupt("section table"))
+        let (place, size) = Self::section(start, Section::Config)?;
+        Ok(place + size)
     }
 
     /// The settings and the CRC-32C of the kernel, from the start of an archive that reaches to [`Archive::settings_end`].
@@ -90,13 +89,56 @@ impl<'a> Archive<'a> {
         if bytes.len() < HEADER_LEN {
             return Err(Error::Corrupt("length"));
         }
+        let (data, checksums) =
+            (Self::section(bytes, Section::Data)?, Self::section(bytes, Section::Checksums)?);
+        let part = |(start, size)| slice(bytes, start, size).ok_or(Error::Corrupt("section table"));
+        part(data)?;
+        Self::of_parts(bytes, part(checksums)?)
+    }
+
+    /// Opens an archive whose files are elsewhere: `tables` are its bytes up to [`Archive::tables_end`], and `checksums` those
+    /// of [`Archive::checksums_place`]. [`Archive::data`] fails for all files that have bytes.
+    ///
+    /// # Errors
+    /// As [`Archive::parse`].
+    pub fn parse_tables(tables: &'a [u8], checksums: &'a [u8]) -> Result<Self, Error> {
+        Self::length(tables)?;
+        Self::of_parts(tables, checksums)
+    }
+
+    /// Where the tables of files end and the files begin, in bytes from the start of an archive, of which at least the first
+    /// [`Archive::HEADER_LEN`] bytes are given.
+    ///
+    /// # Errors
+    /// As [`Archive::length`], or if that is behind the archive.
+    pub fn tables_end(start: &[u8]) -> Result<u64, Error> {
+        Ok(Self::section(start, Section::Data)?.0)
+    }
+
+    /// Where the checksums begin in an archive, and how many bytes they have; as [`Archive::tables_end`].
+    ///
+    /// # Errors
+    /// As [`Archive::tables_end`].
+    pub fn checksums_place(start: &[u8]) -> Result<(u64, u64), Error> {
+        Self::section(start, Section::Checksums)
+    }
+
+    /// Where a section begins, and its length.
+    fn section(start: &[u8], section: Section) -> Result<(u64, u64), Error> {
+        let length = Self::length(start)?;
+        let at = HEADER_SECTIONS + section as usize * 16;
+        let (place, size) = get_u64(start, at).zip(get_u64(start, at + 8)).ok_or(Error::Truncated)?;
+        let ends = place.checked_add(size).is_some_and(|end| end <= length);
+        ends.then_some((place, size)).ok_or(Error::Corrupt("section table"))
+    }
+
+    /// The parts of an archive that are in `bytes`, its start.
+    fn of_parts(bytes: &'a [u8], checksums: &'a [u8]) -> Result<Self, Error> {
         let section = |section: Section| -> Result<&'a [u8], Error> {
             let at = HEADER_SECTIONS + section as usize * 16;
             let (start, length) = get_u64(bytes, at).zip(get_u64(bytes, at + 8)).ok_or(Error::Truncated)?;
             slice(bytes, start, length).ok_or(Error::Corrupt("section table"))
         };
-        section(Section::Data)?;
-        let checksums = section(Section::Checksums)?;
         let start_of =
             |section| get_u64(bytes, HEADER_SECTIONS + section as usize * 16).ok_or(Error::Truncated);
         let pages = start_of(Section::Checksums)? as usize / PAGE_SIZE;
@@ -105,6 +147,7 @@ impl<'a> Archive<'a> {
         }
         Ok(Archive {
             bytes,
+            length: Self::length(bytes)?,
             config: section(Section::Config)?,
             inodes: section(Section::Inodes)?,
             entries: section(Section::Entries)?,
@@ -221,7 +264,11 @@ impl<'a> Archive<'a> {
     /// # Errors
     /// As [`Archive::data`].
     pub fn data_offset(&self, file: &Inode) -> Result<u64, Error> {
-        self.data(file).map(|_| file.place)
+        if !file.is_file() {
+            return Err(Error::WrongKind);
+        }
+        let ends = file.place.checked_add(file.size).is_some_and(|end| end <= self.length);
+        ends.then_some(file.place).ok_or(Error::Corrupt("file data"))
     }
 
     /// The target of a symbolic link.

@@ -45,8 +45,20 @@ impl<'a> Archive<'a> {
     /// # Errors
     /// [`Error::Page`], also for a page without a checksum.
     pub fn check_page(&self, page: usize, sum: Sum) -> Result<(), Error> {
-        let wanted = get_u32(self.checksums, page * SUM_LEN);
-        if wanted == Some(sum(page_of(self.bytes, page))) { Ok(()) } else { Err(Error::Page(page)) }
+        self.check_sum(page, sum(page_of(self.bytes, page)))
+    }
+
+    /// Checks a page of an archive that was opened by [`Archive::parse_tables`], from its bytes.
+    ///
+    /// # Errors
+    /// As [`Archive::check_page`].
+    pub fn check_bytes(&self, page: usize, bytes: &[u8], sum: Sum) -> Result<(), Error> {
+        let covered = if page == 0 { bytes.get(HEADER_LEN..) } else { Some(bytes) };
+        self.check_sum(page, sum(covered.unwrap_or_default()))
+    }
+
+    fn check_sum(&self, page: usize, found: u32) -> Result<(), Error> {
+        if get_u32(self.checksums, page * SUM_LEN) == Some(found) { Ok(()) } else { Err(Error::Page(page)) }
     }
 
     /// The CRC-32C of what is before the archive in the image's file.
