@@ -20,6 +20,8 @@ mod register {
     pub const TIMER_INITIAL: u32 = 0x38;
     pub const TIMER_CURRENT: u32 = 0x39;
     pub const TIMER_DIVIDE: u32 = 0x3e;
+    /// In x2APIC mode only.
+    pub const SELF: u32 = 0x3f;
 }
 const APIC_ENABLE: u64 = 1 << 11;
 const X2APIC_ENABLE: u64 = 1 << 10;
@@ -131,6 +133,19 @@ fn command(target: u32, low: u32) {
 /// Interrupts another CPU.
 pub fn send(target: u32, vector: u8) {
     command(target, u32::from(vector));
+}
+
+/// Interrupts this CPU, once it has interrupts on.
+///
+/// May be called in the midst of another command: with this destination the register of the target is not used, and keeps
+/// what is there.
+pub fn send_to_self(vector: u8) {
+    const ONLY_SELF: u32 = 1 << 18;
+    if X2APIC.load(Ordering::Relaxed) {
+        write(register::SELF, u32::from(vector));
+    } else {
+        write(register::COMMAND, ONLY_SELF | u32::from(vector));
+    }
 }
 
 /// Interrupts all other CPUs.

@@ -374,7 +374,15 @@ trap_common:
     .balign 16
 trap_kernel:
     push rax
-    push rbx
+    cmp qword ptr [rsp + 8], {first_interrupt}
+    jb 5f
+    lea rax, [rip + wait_end]
+    cmp [rsp + 24], rax
+    je idle_interrupted
+    lea rax, [rip + wait_halt]
+    cmp [rsp + 24], rax
+    je idle_interrupted
+5:  push rbx
     push rcx
     push rdx
     push rsi
@@ -402,6 +410,18 @@ trap_kernel:
     iretq
 4:  POP_ALL
     jmp 3b
+
+    # An interrupt at `wait_halt` or `wait_end`: does what it is there for on the stack of the idle loop, and returns to it
+    # from `wait_with_interrupts`, of which a function's caller expects no more than of any: interrupts are off, registers
+    # that calls preserve are as they were. Past the `hlt`, because a hypervisor that takes interrupts right after `sti`
+    # would have it sleep through the work. The interrupt stack is free at once.
+idle_interrupted:
+    mov rdi, [rsp + 8]
+    mov rsp, [rsp + 48]
+    sub rsp, 8
+    call {handle}
+    add rsp, 8
+    ret
 
     # Interrupts are off before and after. They come on after the instruction that follows `sti`: a CPU that keeps to that
     # takes none before it halts.
@@ -454,6 +474,7 @@ nmi_entry:
     user_code = const trap::USER_CODE,
     user_data = const trap::USER_DATA,
     vectors = const trap::VECTORS,
+    first_interrupt = const trap::DEVICE_VECTOR,
     syscall = sym symbols::coracle_syscall,
     attend = sym symbols::coracle_attend,
     new_site = sym symbols::coracle_new_site,
@@ -463,5 +484,6 @@ nmi_entry:
     unikernel = const crate::task::Ring::Unikernel as u8,
     trap_program = sym trap::trap_program,
     trap_kernel = sym trap::trap_kernel,
+    handle = sym trap::interrupt_idle,
     bad_address = sym trap::bad_address,
 );

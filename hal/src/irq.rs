@@ -72,6 +72,28 @@ pub fn ends_in_memory() -> bool {
     crate::kvm::has_eoi_words()
 }
 
+/// Interrupts that came though their CPU had them off, since boot.
+static EARLY: AtomicU64 = AtomicU64::new(0);
+
+/// Interrupts that came though their CPU had them off, since boot: the hypervisor's fault. They were put off.
+pub fn came_early() -> u64 {
+    EARLY.load(Ordering::Relaxed)
+}
+
+/// An interrupt arrived at this CPU, which has them off: it comes again once they are on.
+///
+/// QEMU's emulated SVM makes it so (7.2, `helper_vmrun`): an interrupt that KVM injects by EVENTINJ stays noted as an
+/// exception to be raised, which it is, for a second time, if the translator leaves its loop before the guest leaves the
+/// CPU.
+pub(crate) fn put_off(vector: u8) {
+    if vector == trap::SPURIOUS_VECTOR {
+        return;
+    }
+    EARLY.fetch_add(1, Ordering::Relaxed);
+    apic::end_of_interrupt();
+    apic::send_to_self(vector);
+}
+
 /// An interrupt arrived at this CPU.
 pub(crate) fn handle(vector: u8) {
     match vector {

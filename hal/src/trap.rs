@@ -33,9 +33,8 @@ pub const STOP_VECTOR: u8 = 0x63;
 /// The interrupt controller's own (its low four bits must be ones on old ones).
 pub const SPURIOUS_VECTOR: u8 = 0x6f;
 
-/// Bytes of the instructions.
+/// Bytes of the instruction.
 const SYSCALL_LENGTH: u64 = 2;
-const HLT_LENGTH: u64 = 1;
 
 const NMI: usize = 2;
 const DOUBLE_FAULT: u64 = 8;
@@ -274,8 +273,14 @@ pub unsafe extern "C" fn bad_address(slot: *const (), context: *mut UserContext)
     unsafe { crate::kernel::symbols::coracle_fault(slot, context, (&raw const fault).cast()) };
 }
 
-/// An exception or interrupt hit the kernel. True: it was where the kernel is entered or left with interrupts on, and the
-/// frame now looks as if the program had been hit.
+/// An interrupt hit the idle loop where it waits.
+#[cfg(target_os = "none")]
+pub extern "C" fn interrupt_idle(vector: u64) {
+    crate::irq::handle(vector as u8);
+}
+
+/// An exception hit the kernel, or an interrupt did where the idle loop does not wait. True: it was where the kernel is
+/// entered or left with interrupts on, and the frame now looks as if the program had been hit.
 #[cfg(target_os = "none")]
 pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame) -> bool {
     let is_interrupt = frame.vector >= u64::from(DEVICE_VECTOR);
@@ -295,19 +300,18 @@ pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame) -> bool {
             frame.rip = frame.rcx;
             return true;
         }
-        Some(Meaning::IdleLoopWithoutHalt) if is_interrupt => frame.rip += HLT_LENGTH,
-        // What it is there for would be forgotten.
+        // Its mark could be forgotten, since the interrupted code may have looked for marks already.
         None if is_interrupt => {
-            panic!(
+            assert!(
+                can_go_on(frame),
                 "interrupt {:#x} in the kernel at {:#x}, where interrupts are off",
-                frame.vector, frame.rip
-            )
+                frame.vector,
+                frame.rip
+            );
+            crate::irq::put_off(frame.vector as u8);
+            return false;
         }
         _ => {}
-    }
-    if is_interrupt {
-        crate::irq::handle(frame.vector as u8);
-        return false;
     }
     if is_wild_jump(frame) {
         return true;
@@ -326,6 +330,20 @@ pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame) -> bool {
         return false;
     }
     kernel_fault(frame)
+}
+
+/// Whether kernel code that was interrupted with interrupts off can go on: not if the CPU had still the GS base of a program,
+/// or had on the interrupt stack what this interrupt has overwritten.
+#[cfg(target_os = "none")]
+fn can_go_on(frame: &TrapFrame) -> bool {
+    // SAFETY: every 64-bit CPU has the register.
+    let gs_base = unsafe { x86::rdmsr(msr::GS_BASE) };
+    if (gs_base as i64) >= 0 {
+        return false;
+    }
+    // SAFETY: this CPU's own table, which is not changed after its start.
+    let top = unsafe { (*Local::get().tss.get()).ist }[IST_TRAP as usize - 1];
+    !(top - crate::boot::FAULT_STACK_SIZE as u64..=top).contains(&frame.rsp)
 }
 
 /// True if a program in ring 0 has jumped to where it cannot execute in the kernel's half, or to what is no address (some

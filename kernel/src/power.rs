@@ -1,6 +1,6 @@
 //! The end of the machine.
 use crate::log::{self, Line};
-use coracle_hal::{breakpoint, power};
+use coracle_hal::{breakpoint, irq, power};
 use coracle_image::cmdline::{CommandLine, Reboot};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 
@@ -27,6 +27,10 @@ pub fn configure(settings: &CommandLine) {
 
 /// Tells the program's exit status and ends the machine.
 pub fn off(status: u8) -> ! {
+    let early = irq::came_early();
+    if early != 0 {
+        log!("{early} interrupts came while the CPU had them off: the hypervisor's fault; they were put off");
+    }
     crate::fs::lost::tell();
     crate::drivers::shutdown();
     tell_and_stop(status)

@@ -356,6 +356,12 @@ fn basics() {
     }
     let slept = hal::time::now_ns() - start;
     check!(alloc::format!("timer: 1 ms took {} us", slept / 1000), (1_000_000..PATIENCE).contains(&slept));
+    program::interrupt_early();
+    let early = (hal::irq::came_early(), hal::time::take_expired());
+    while !hal::time::take_expired() {
+        hal::cpu::wait_for_interrupt(|| true);
+    }
+    check!("an interrupt that comes while interrupts are off is put off", early == (1, false));
     check!(
         "vDSO",
         hal::vdso::get().is_some_and(|v| v.code.len() == 1 && v.data.len() == 1 && v.sigreturn % 16 == 0)
