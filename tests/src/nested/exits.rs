@@ -12,35 +12,54 @@ use std::time::{Duration, Instant};
 
 use super::cpio::Archive;
 use super::guests::machine;
-use super::{first_level, packages, run};
+use super::{first_level, linux_guest, packages, run};
 use crate::matrix::Mode;
 use crate::{bare, paths, wait};
 
 /// Taps, and virtio-net in the first level's kernel, beside KVM's own modules.
 const MODULES: [&str; 5] = ["tun", "tap", "vhost_iotlb", "vhost", "vhost_net"];
-/// Time is the host's, so that guests are slow: timers go off in the midst of an operation. With `-icount shift=0` they would
-/// not, but QEMU 7.2's emulated SVM then interrupts guests that have interrupts off, and the kernel ends.
-const ACCELERATOR: [&str; 2] = ["-accel", "tcg,thread=multi"];
+/// Time counts instructions, one a nanosecond: by the host's time everything is so slow that timers go off in the midst of an
+/// operation. An idle machine is taken to its next timer at once.
+const ACCELERATOR: [&str; 4] = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"];
 /// The addresses of the first level and of a guest, and memcached's port.
 const HOST: &str = "10.77.0.1/24";
 const GUEST: &str = "10.77.0.2";
 const PORT: u16 = 11211;
+/// The server.
+const MEMCACHED: &str = "/usr/bin/memcached";
 /// The loads: connections and operations.
 const LOADS: [(u32, u32); 2] = [(1, 1000), (64, 12_800)];
 /// How long a guest idles, in seconds.
 const IDLE_S: u32 = 10;
-/// How long one may take, in seconds of the host.
-const LIMIT: Duration = Duration::from_secs(900);
+/// How long one may take, in seconds of the host: a Linux guest boots for ten minutes on a busy one.
+const LIMIT: Duration = Duration::from_secs(3600);
 
 /// A machine that memcached serves on.
 #[derive(Clone, Debug)]
 pub struct Served {
     /// What it is called.
     pub name: String,
-    mode: Mode,
+    system: System,
     kind: &'static str,
     card: &'static str,
     vhost: bool,
+}
+
+/// What serves there.
+#[derive(Clone, Copy, Debug)]
+enum System {
+    Coracle(Mode),
+    /// Debian's kernel, the one of the first level, to compare with.
+    Linux,
+}
+
+impl System {
+    fn name(self) -> &'static str {
+        match self {
+            System::Coracle(mode) => mode.name(),
+            System::Linux => "linux",
+        }
+    }
 }
 
 /// All machines whose name contains `filter`.
@@ -54,20 +73,27 @@ pub fn machines(filter: &str) -> Vec<Served> {
         ("q35-vhost", "q35", pci, true),
     ];
     let mut all = Vec::new();
-    for mode in [Mode::Unikernel, Mode::Protected] {
+    for system in [System::Coracle(Mode::Unikernel), System::Coracle(Mode::Protected), System::Linux] {
         for (name, kind, card, vhost) in kinds {
-            all.push(Served { name: format!("{}_{name}", mode.name()), mode, kind, card, vhost });
+            // Debian's kernel has no driver for devices that no bus names.
+            if !matches!(system, System::Linux) || kind == "q35" {
+                all.push(Served { name: format!("{}_{name}", system.name()), system, kind, card, vhost });
+            }
         }
     }
     all.retain(|served| served.name.contains(filter));
     all
 }
 
-/// Exits by reason so far: those that KVM handles or passes on, and those that reach user space.
+/// Exits so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Counts {
+    /// All, by reason.
     all: BTreeMap<u32, u64>,
+    /// Those that reach user space, by reason.
     user: BTreeMap<u32, u64>,
+    /// Those for a model-specific register, by its number.
+    registers: BTreeMap<u32, u64>,
 }
 
 /// What happened between two snapshots, divided by a number of operations or seconds.
@@ -92,16 +118,26 @@ pub fn count(machines: &[Served], mut each: impl FnMut(&Served, &[Row])) -> Resu
     let folder = paths::work().join("kvm");
     let load = load(&folder)?;
     let arguments = ["-m", "64", "-t", "1", "-u", "root"];
-    let image = bare::image("bench-kvm", Path::new("/usr/bin/memcached"), &arguments)?;
+    let image = bare::image("bench-kvm", Path::new(MEMCACHED), &arguments)?;
+    let needs_linux = machines.iter().any(|served| matches!(served.system, System::Linux));
+    let linux =
+        if needs_linux { linux_guest::initramfs(&kernel, MEMCACHED, &arguments, GUEST)? } else { Vec::new() };
     for served in machines {
         let (initramfs, log) = (folder.join("bench-initramfs"), folder.join("bench-first-level.log"));
         let mut archive = first_level::base(&kernel, &MODULES)?;
         let mut own = Archive::default();
         own.bytes("/init", 0o755, script(served).as_bytes());
         own.bytes("/bin/snapshot", 0o755, SNAPSHOT.as_bytes());
-        for (file, to) in [(&load, "/bin/load"), (&image, "/guests/image")] {
+        let image = match served.system {
+            System::Coracle(_) => &image,
+            System::Linux => &kernel.image,
+        };
+        for (file, to) in [(&load, "/bin/load"), (image, "/guests/image")] {
             let bytes = fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
             own.bytes(to, 0o755, &bytes);
+        }
+        if matches!(served.system, System::Linux) {
+            own.bytes("/guests/initramfs", 0o644, &linux);
         }
         archive.extend(own.finish());
         fs::write(&initramfs, archive).map_err(|e| e.to_string())?;
@@ -128,7 +164,8 @@ fn load(folder: &Path) -> Result<PathBuf, String> {
 /// Says over the second serial port what was counted so far, under a label.
 const SNAPSHOT: &str = "#!/bin/sh
 events=/sys/kernel/tracing/events/kvm
-{ echo \"@@$1\"; cat $events/kvm_exit/hist; echo @user; cat $events/kvm_userspace_exit/hist; echo @end; } >/dev/ttyS1
+{ echo \"@@$1\"; cat $events/kvm_exit/hist; echo @user; cat $events/kvm_userspace_exit/hist; \
+echo @registers; cat $events/kvm_msr/hist; echo @end; } >/dev/ttyS1
 ";
 
 /// What the first level does.
@@ -140,18 +177,27 @@ fn script(served: &Served) -> String {
         "mount -t tracefs none /sys/kernel/tracing
 echo 'hist:keys=exit_reason:size=4096' >/sys/kernel/tracing/events/kvm/kvm_exit/trigger
 echo 'hist:keys=reason' >/sys/kernel/tracing/events/kvm/kvm_userspace_exit/trigger
+echo 'hist:keys=ecx:size=4096' >/sys/kernel/tracing/events/kvm/kvm_msr/trigger
 snapshot start
-qemu-system-x86_64 {machine} -accel kvm -cpu host,-xsave -smp 1 -m 128M -nodefaults -no-user-config -no-reboot \
+qemu-system-x86_64 {machine} -accel kvm -cpu host,-xsave -smp 1 -m {memory} -nodefaults -no-user-config -no-reboot \
 -display none -serial none -chardev file,id=control,path=/tmp/control \
 -device isa-debugcon,iobase=0xe9,chardev=control \
 -netdev tap,id=net,ifname=tap0,script=no,downscript=no{vhost} -device {card},netdev=net \
--kernel /guests/image -append 'control=debugcon@0xe9 log=info mode={mode} ip={GUEST}/24' >/tmp/out 2>&1 &
+-kernel /guests/image {rest} >/tmp/out 2>&1 &
 while ! ip link set tap0 up 2>/dev/null; do usleep 10000; done
 ip addr add {HOST} dev tap0
 ",
         machine = machine(served.kind),
         card = served.card,
-        mode = served.mode.name(),
+        memory = if matches!(served.system, System::Linux) { "512M" } else { "128M" },
+        rest = match served.system {
+            System::Coracle(mode) => {
+                format!("-append 'control=debugcon@0xe9 log=info mode={} ip={GUEST}/24'", mode.name())
+            }
+            System::Linux => {
+                "-initrd /guests/initramfs -append 'quiet panic=-1 mitigations=off'".to_owned()
+            }
+        },
     );
     text.push_str(
         "load() { /bin/load \"$@\" || { echo failed; cat /tmp/out /tmp/control; } >/dev/ttyS1; }\n",
@@ -201,10 +247,16 @@ fn rows(said: &str) -> Option<Vec<Row>> {
         let (from, to) = (snapshots.get(from)?, snapshots.get(to)?);
         let sum = |counts: &BTreeMap<u32, u64>| counts.values().sum::<u64>();
         let per = |before: u64, after: u64| (after - before) as f64 / f64::from(divisor);
-        let mut reasons: Vec<(String, f64)> = (to.all.iter())
-            .map(|(reason, after)| (name(*reason), per(from.all.get(reason).copied().unwrap_or(0), *after)))
-            .filter(|(_, exits)| *exits > 0.0)
-            .collect();
+        let named = |from: &BTreeMap<u32, u64>, to: &BTreeMap<u32, u64>, name: fn(u32) -> String| {
+            let each = to.iter().map(|(key, after)| {
+                let before = from.get(key).copied().unwrap_or(0);
+                (name(*key), per(before, *after))
+            });
+            each.filter(|(_, exits)| *exits > 0.0).collect::<Vec<_>>()
+        };
+        let mut reasons = named(&from.all, &to.all, name);
+        reasons.retain(|(name, _)| name != MSR);
+        reasons.extend(named(&from.registers, &to.registers, register));
         reasons.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         Some(Row {
             phase: phase.into(),
@@ -222,20 +274,33 @@ fn rows(said: &str) -> Option<Vec<Row>> {
     Some(rows)
 }
 
+/// The parts of a snapshot, in their order.
+enum Part {
+    All,
+    User,
+    Registers,
+}
+
 /// The snapshots in what the first level said, by their labels.
 fn snapshots(said: &str) -> BTreeMap<&str, Counts> {
     let mut found = BTreeMap::new();
-    let mut now: Option<(&str, Counts, bool)> = None;
+    let mut now: Option<(&str, Counts, Part)> = None;
     for line in said.lines().map(str::trim) {
         if let Some(label) = line.strip_prefix("@@") {
-            now = Some((label, Counts::default(), false));
-        } else if let Some((label, counts, in_user)) = &mut now {
+            now = Some((label, Counts::default(), Part::All));
+        } else if let Some((label, counts, part)) = &mut now {
             if line == "@user" {
-                *in_user = true;
+                *part = Part::User;
+            } else if line == "@registers" {
+                *part = Part::Registers;
             } else if line == "@end" {
                 found.insert(*label, std::mem::take(counts));
             } else if let Some((reason, hits)) = hits(line) {
-                let map = if *in_user { &mut counts.user } else { &mut counts.all };
+                let map = match part {
+                    Part::All => &mut counts.all,
+                    Part::User => &mut counts.user,
+                    Part::Registers => &mut counts.registers,
+                };
                 map.insert(reason, hits);
             }
         }
@@ -250,6 +315,19 @@ fn hits(line: &str) -> Option<(u32, u64)> {
     Some((reason.trim().parse().ok()?, hits.trim().parse().ok()?))
 }
 
+/// A reason that is told by register.
+const MSR: &str = "MSR";
+
+/// What a model-specific register is for (Intel SDM volume 3, 11.12.1.2 and 11.5.4.1).
+fn register(number: u32) -> String {
+    match number {
+        0x6e0 => "timer's deadline".into(),
+        0x80b => "end of an interrupt".into(),
+        0x80c..=0x8ff => format!("interrupt controller {number:#x}"),
+        _ => format!("MSR {number:#x}"),
+    }
+}
+
 /// What AMD calls a reason to leave the guest (AMD64 Architecture Programmer's Manual volume 2, appendix C).
 fn name(reason: u32) -> String {
     let name = match reason {
@@ -261,7 +339,7 @@ fn name(reason: u32) -> String {
         0x77 => "pause",
         0x78 => "hlt",
         0x7b => "port",
-        0x7c => "MSR",
+        0x7c => MSR,
         0x81 => "vmmcall",
         0x400 => "page fault or MMIO",
         _ => return format!("{reason:#x}"),
@@ -279,7 +357,8 @@ mod tests {
             format!(
                 "@@{label}\n# event histogram\n\n{{ exit_reason:        120 }} hitcount:  {hlt}\n\
                  {{ exit_reason: 124 }} hitcount: {msr}\nTotals:\n    Hits: 9\n@user\n\
-                 {{ reason:          6 }} hitcount:          {user}\n@end\nnoise\n"
+                 {{ reason:          6 }} hitcount:          {user}\n@registers\n\
+                 {{ ecx:       1760 }} hitcount:          {msr}\n@end\nnoise\n"
             )
         };
         let said = [
@@ -296,7 +375,7 @@ mod tests {
         let rows = rows(&said).unwrap();
         let figures: Vec<_> = rows.iter().map(|row| (row.exits, row.user)).collect();
         assert_eq!(figures, [(6.0, 2.0), (3.5, 0.5), (0.5, 0.0), (1.0, 0.0)]);
-        assert_eq!(rows[1].reasons, [("MSR".to_owned(), 2.5), ("hlt".to_owned(), 1.0)]);
+        assert_eq!(rows[1].reasons, [("timer's deadline".to_owned(), 2.5), ("hlt".to_owned(), 1.0)]);
         assert!(super::rows(&said.replace("after-idle", "lost")).is_none());
     }
 }

@@ -11,6 +11,7 @@ mod cpio;
 mod exits;
 mod first_level;
 mod guests;
+mod linux_guest;
 mod packages;
 mod run;
 

@@ -55,7 +55,7 @@ int main(void) {
     SHOW(sched_get_priority_max(SCHED_OTHER));
     struct timespec interval;
     SHOW(sched_rr_get_interval(0, &interval));
-    SHOW(nice(0));
+    SHOW(nice(0) == getpriority(PRIO_PROCESS, 0));
     pthread_t threads[4];
     for (long i = 0; i < 4; i++)
         pthread_create(&threads[i], NULL, wander, (void *)i);
