@@ -1,14 +1,18 @@
-//! The frames of one class of the heap's objects, which all CPUs share.
+//! The objects of one class of the heap, which all CPUs share.
+//!
+//! Objects come from the CPUs in chains of a batch, and go to them so: a chain is taken as it was put, whatever frames its objects
+//! are of. How many may lie in chains is the caller's choice; a chain beyond that is broken up, object by object.
 //!
 //! Each frame has its own list of free objects. So a frame in which all objects are free is known at once, and goes back to
-//! the frame allocator; a few are kept for the next burst. Each operation takes constant time.
+//! the frame allocator. Each operation takes constant time, for each object at most.
 //!
 //! What is known of a frame is in its word of the array of states ([`Record`]) and, while one of its objects is free, in the
-//! first of these: the links to the other frames with free objects, which form a ring. Frames in which all are free are last
-//! in the ring, so that they are used last. Objects that were never taken follow each other at the end of the frame, and are
-//! part of its list though nothing was written there: a frame is touched only as far as it is used.
+//! first of these: the links to the other frames with free objects, which form a ring. Objects that were never taken follow
+//! each other at the end of the frame, and are part of its list though nothing was written there: a frame is touched only as
+//! far as it is used.
 use crate::frame;
 use crate::layout::{self, PAGE};
+use core::ptr;
 
 /// Objects lie at multiples of this many bytes: no class is smaller.
 const UNIT: usize = 16;
@@ -76,33 +80,48 @@ unsafe fn ring<'a>(frame: u32) -> &'a mut Ring {
     unsafe { &mut (*object(frame, Record::of(frame).first)).ring }
 }
 
+/// An object of a chain, or of a CPU's list.
+#[repr(C)]
+pub(crate) struct Linked {
+    /// The next one, or null.
+    pub next: *mut Linked,
+    /// The next chain, in the first object of one.
+    chain: *mut Linked,
+}
+
+const _: () = assert!(size_of::<Linked>() <= UNIT);
+
 pub(crate) struct Depot {
     /// Bytes of an object.
     size: usize,
+    /// Objects of a frame.
+    capacity: u32,
+    /// Objects of a chain.
+    batch: u32,
     /// The first frame of the ring.
     first: u32,
-    /// Frames of the class.
-    frames: usize,
-    /// Free objects.
-    free: usize,
-    /// Frames in which all objects are free.
-    whole: usize,
+    /// Objects that are taken.
+    used: usize,
+    /// The first chain.
+    chains: *mut Linked,
+    /// Objects in chains.
+    chained: usize,
 }
 
+// SAFETY: what the links lead to is the depot's own.
+unsafe impl Send for Depot {}
+
 impl Depot {
-    /// Of objects of `size` bytes, a multiple of [`UNIT`], at least two of which fit into a frame.
-    pub const fn new(size: usize) -> Depot {
-        assert!(size.is_multiple_of(UNIT) && size * 2 <= PAGE);
-        Depot { size, first: NO_FRAME, frames: 0, free: 0, whole: 0 }
+    /// Of objects of `size` bytes, a multiple of [`UNIT`], at least two of which fit into a frame; `batch` of them are a chain.
+    pub const fn new(size: usize, batch: u32) -> Depot {
+        assert!(size.is_multiple_of(UNIT) && size * 2 <= PAGE && batch > 0);
+        let capacity = (PAGE / size) as u32;
+        Depot { size, capacity, batch, first: NO_FRAME, used: 0, chains: ptr::null_mut(), chained: 0 }
     }
 
     /// Objects that are taken.
     pub fn used(&self) -> usize {
-        self.frames * self.capacity() - self.free
-    }
-
-    fn capacity(&self) -> usize {
-        PAGE / self.size
+        self.used
     }
 
     /// Adds a frame at the physical address `phys`, when no object is free.
@@ -111,58 +130,120 @@ impl Depot {
     /// The frame is unused, and becomes the depot's.
     pub unsafe fn add(&mut self, phys: u64) {
         let frame = (phys >> 12) as u32;
-        Record { first: 0, untouched: 0, free: self.capacity() as u32 }.store(frame);
-        self.frames += 1;
-        self.free += self.capacity();
-        self.whole += 1;
+        Record { first: 0, untouched: 0, free: self.capacity }.store(frame);
         // SAFETY: the frame is ours.
         unsafe { self.link(frame) };
-        self.first = frame;
     }
 
-    /// Takes an object. `None`: none is free.
-    pub fn take(&mut self) -> Option<*mut u8> {
+    /// Takes a chain, or, if there is none, up to `most` objects of one frame; returns a list of them, and how many they are.
+    /// `None`: no object is free.
+    #[inline]
+    pub fn take(&mut self, most: u32) -> Option<(*mut Linked, u32)> {
+        self.take_chain().map(|chain| (chain, self.batch)).or_else(|| self.take_from_frame(most))
+    }
+
+    #[inline]
+    fn take_chain(&mut self) -> Option<*mut Linked> {
+        let chain = self.chains;
+        if chain.is_null() {
+            return None;
+        }
+        // SAFETY: the chain is ours, and its first object has the link to the next.
+        self.chains = unsafe { (*chain).chain };
+        self.chained -= self.batch as usize;
+        self.used += self.batch as usize;
+        Some(chain)
+    }
+
+    #[inline(never)]
+    fn take_from_frame(&mut self, most: u32) -> Option<(*mut Linked, u32)> {
         let frame = self.first;
         if frame == NO_FRAME {
             return None;
         }
         let mut record = Record::of(frame);
-        let taken = object(frame, record.first);
-        if record.free as usize == self.capacity() {
-            self.whole -= 1;
-        }
-        self.free -= 1;
-        record.free -= 1;
-        // SAFETY: the frames of the ring are ours; the first object of each list is free and holds the links.
+        let count = record.free.min(most);
+        let mut list: *mut Linked = ptr::null_mut();
+        // SAFETY: the frames of the ring are ours; the first object of each list is free and holds the links. What a free object
+        // holds is read before it is taken.
         unsafe {
-            if record.free == 0 {
-                self.unlink(frame);
+            let links = *ring(frame);
+            for _ in 0..count {
+                let taken = object(frame, record.first);
+                record.first = if record.first == record.untouched {
+                    record.untouched += (self.size / UNIT) as u32;
+                    record.untouched
+                } else {
+                    (*taken).next
+                };
+                let taken: *mut Linked = taken.cast();
+                (*taken).next = list;
+                list = taken;
             }
-            let next = if record.first == record.untouched {
-                record.untouched += (self.size / UNIT) as u32;
-                record.untouched
-            } else {
-                (*taken).next
-            };
+            record.free -= count;
             if record.free > 0 {
-                (*object(frame, next)).ring = (*taken).ring;
+                (*object(frame, record.first)).ring = links;
+            } else {
+                self.unlink(frame, links);
             }
-            record.first = next;
         }
         record.store(frame);
-        Some(taken.cast())
+        self.used += count as usize;
+        Some((list, count))
     }
 
-    /// Takes an object back. If all of its frame are free then, and `kept` such frames are there already, the frame goes back
-    /// to the frame allocator; returns how many frames did.
+    /// Takes a chain of a batch of objects back, to be broken up if more than `most` objects would lie in chains; returns how many
+    /// frames went back to the frame allocator.
+    ///
+    /// # Safety
+    /// The objects came from [`Depot::take`], and nothing uses them.
+    #[inline]
+    pub unsafe fn put_chain(&mut self, chain: *mut Linked, most: usize) -> usize {
+        self.used -= self.batch as usize;
+        self.chained += self.batch as usize;
+        // SAFETY: free memory, which is ours now.
+        unsafe { (*chain).chain = self.chains };
+        self.chains = chain;
+        if self.chained > most { self.break_chains(2) } else { 0 }
+    }
+
+    /// Breaks up to `count` chains up; returns how many frames went back to the frame allocator.
+    #[inline(never)]
+    pub fn break_chains(&mut self, count: usize) -> usize {
+        let mut frames = 0;
+        for _ in 0..count {
+            let Some(mut next) = self.take_chain() else { break };
+            while !next.is_null() {
+                let object = next;
+                // SAFETY: an object of the chain, of which nothing is read after it is put.
+                unsafe {
+                    next = (*object).next;
+                    frames += self.put(object.cast());
+                }
+            }
+        }
+        frames
+    }
+
+    /// Takes an object back. If all of its frame are free then, the frame goes back to the frame allocator; returns how many
+    /// frames did.
     ///
     /// # Safety
     /// The object came from [`Depot::take`], and nothing uses it.
-    pub unsafe fn put(&mut self, given: *mut u8, kept: usize) -> usize {
+    pub unsafe fn put(&mut self, given: *mut u8) -> usize {
         let address = given as usize;
         let frame = (layout::direct_phys(address & !(PAGE - 1)) >> 12) as u32;
         let given: *mut Free = given.cast();
         let mut record = Record::of(frame);
+        self.used -= 1;
+        if record.free + 1 == self.capacity {
+            // SAFETY: the others are free, so the frame is in the ring; nothing uses any of it.
+            unsafe {
+                self.unlink(frame, *ring(frame));
+                frame::free_block(u64::from(frame) << 12, 0);
+            }
+            return 1;
+        }
         // SAFETY: the object is free memory now, and the first of its list holds the links if one was free.
         unsafe {
             (*given).next = record.first;
@@ -174,44 +255,14 @@ impl Depot {
         record.first = ((address & (PAGE - 1)) / UNIT) as u32;
         record.free += 1;
         record.store(frame);
-        self.free += 1;
-        // SAFETY: a frame of ours, with a free object.
-        unsafe {
-            if was_full {
-                self.link(frame);
-                self.first = frame;
-            }
-            if (record.free as usize) < self.capacity() {
-                return 0;
-            }
-            self.whole += 1;
-            self.unlink(frame);
-            self.link(frame);
+        if was_full {
+            // SAFETY: a frame of ours, with a free object.
+            unsafe { self.link(frame) };
         }
-        if self.whole > kept { self.give_back(kept) } else { 0 }
+        0
     }
 
-    /// Gives frames in which all objects are free back to the frame allocator, until no more than `kept` are left; returns how
-    /// many.
-    pub fn give_back(&mut self, kept: usize) -> usize {
-        let mut given = 0;
-        while self.whole > kept {
-            // SAFETY: the ring isn't empty, and the frames in which all are free are its last.
-            unsafe {
-                let frame = ring(self.first).previous;
-                debug_assert!(Record::of(frame).free as usize == self.capacity());
-                self.unlink(frame);
-                frame::free_block(u64::from(frame) << 12, 0);
-            }
-            self.whole -= 1;
-            self.frames -= 1;
-            self.free -= self.capacity();
-            given += 1;
-        }
-        given
-    }
-
-    /// Makes `frame` the last of the ring.
+    /// Makes `frame` the first of the ring.
     ///
     /// # Safety
     /// A frame of the depot's with a free object, in no ring.
@@ -228,17 +279,17 @@ impl Depot {
             *ring(frame) = Ring { previous: last, next: self.first };
             ring(last).next = frame;
             ring(self.first).previous = frame;
+            self.first = frame;
         }
     }
 
-    /// Takes `frame` out of the ring.
+    /// Takes `frame`, which has these links, out of the ring.
     ///
     /// # Safety
     /// It is in the ring.
-    unsafe fn unlink(&mut self, frame: u32) {
+    unsafe fn unlink(&mut self, frame: u32, Ring { previous, next }: Ring) {
         // SAFETY: as in `link`.
         unsafe {
-            let Ring { previous, next } = *ring(frame);
             if next == frame {
                 self.first = NO_FRAME;
                 return;
@@ -257,72 +308,128 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
-    fn take(depot: &mut Depot) -> *mut u8 {
-        depot.take().unwrap_or_else(|| {
-            // SAFETY: a fresh frame.
-            unsafe { depot.add(frame::alloc_single(0).expect("memory")) };
-            depot.take().expect("an object")
-        })
+    /// Objects of a chain.
+    const BATCH: usize = 4;
+
+    /// A depot, and how many frames it has.
+    struct Counted(Depot, usize);
+
+    impl Counted {
+        fn new(size: usize) -> Counted {
+            Counted(Depot::new(size, BATCH as u32), 0)
+        }
+
+        /// Up to so many objects.
+        fn take(&mut self, most: usize) -> Vec<*mut u8> {
+            let taken = self.0.take(most as u32).unwrap_or_else(|| {
+                // SAFETY: a fresh frame.
+                unsafe { self.0.add(frame::alloc_single(0).expect("memory")) };
+                self.1 += 1;
+                self.0.take(most as u32).expect("an object")
+            });
+            let (mut next, count) = taken;
+            let mut objects = Vec::new();
+            while !next.is_null() {
+                objects.push(next.cast());
+                // SAFETY: an object of the list.
+                next = unsafe { (*next).next };
+            }
+            assert_eq!(objects.len(), count as usize);
+            objects
+        }
+
+        /// The objects were taken, and are not used.
+        fn put_batch(&mut self, batch: &[*mut u8], most: usize) {
+            assert_eq!(batch.len(), BATCH);
+            let mut chain = ptr::null_mut();
+            for object in batch {
+                let object: *mut Linked = object.cast();
+                // SAFETY: the caller gives the objects up.
+                unsafe { (*object).next = chain };
+                chain = object;
+            }
+            // SAFETY: as above.
+            self.1 -= unsafe { self.0.put_chain(chain, most) };
+        }
+
+        /// The object was taken, and is not used.
+        fn put(&mut self, object: *mut u8) {
+            // SAFETY: the caller gives the object up.
+            self.1 -= unsafe { self.0.put(object) };
+        }
     }
 
-    /// Random objects are taken and put back; each keeps what was written to it, and counts agree.
-    fn works(size: usize, kept: usize) {
-        let rounds = if cfg!(miri) { 300 } else { 20_000 };
-        let mut depot = Depot::new(size);
+    /// Random objects are taken and put back, by themselves and in chains; each keeps what was written to it, and counts agree.
+    fn works(size: usize, most: usize) {
+        let rounds = if cfg!(miri) { 150 } else { 5_000 };
+        let mut depot = Counted::new(size);
         let mut held: Vec<(*mut u8, u8)> = Vec::new();
         let mut random = size as u64;
+        let look = |(object, number): (*mut u8, u8)| {
+            // SAFETY: taken, and written then.
+            let bytes = unsafe { core::slice::from_raw_parts(object, size) };
+            assert!(bytes.iter().all(|&byte| byte == number));
+            object
+        };
         for round in 0..rounds {
             random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let chain = random >> 62 != 0;
+            let number = (random >> 50) as u8;
             // It grows at first, and shrinks at the end.
-            if (random >> 33) % rounds > round || held.is_empty() {
-                let object = take(&mut depot);
-                let number = (random >> 50) as u8;
-                // SAFETY: the object is ours.
-                unsafe { object.write_bytes(number, size) };
-                held.push((object, number));
-            } else {
-                let (object, number) = held.swap_remove((random >> 20) as usize % held.len());
-                // SAFETY: taken above.
-                unsafe {
-                    assert!(core::slice::from_raw_parts(object, size).iter().all(|&byte| byte == number));
-                    depot.put(object, kept);
+            if (random >> 33) % rounds > round || held.len() < BATCH {
+                for object in depot.take(if chain { BATCH } else { 1 }) {
+                    // SAFETY: the object is ours.
+                    unsafe { object.write_bytes(number, size) };
+                    held.push((object, number));
                 }
+            } else if chain {
+                let mut pick = || look(held.swap_remove((random >> 20) as usize % held.len()));
+                let batch: [_; BATCH] = core::array::from_fn(|_| pick());
+                depot.put_batch(&batch, most);
+            } else {
+                depot.put(look(held.swap_remove((random >> 20) as usize % held.len())));
             }
-            assert_eq!(depot.used(), held.len());
-            assert!(depot.whole <= kept.max(1));
+            assert_eq!(depot.0.used(), held.len());
+            assert!(depot.0.chained <= most);
+            assert!(depot.1 * (PAGE / size) >= held.len() + depot.0.chained);
         }
-        for (object, _) in held {
-            // SAFETY: taken above.
-            unsafe { depot.put(object, kept) };
-        }
-        assert_eq!((depot.used(), depot.frames), (0, depot.whole));
-        let frames = depot.frames;
-        assert_eq!(depot.give_back(0), frames);
-        assert_eq!((depot.frames, depot.free, depot.first), (0, 0, NO_FRAME));
+        held.into_iter().for_each(|one| depot.put(look(one)));
+        depot.1 -= depot.0.break_chains(usize::MAX);
+        assert_eq!((depot.0.used(), depot.0.chained, depot.0.first, depot.1), (0, 0, NO_FRAME, 0));
     }
 
     #[test]
     fn objects_keep_their_bytes_and_frames_come_back() {
         for size in [16, 48, 96, 192, 768, 1536, 2048] {
-            for kept in [0, 1, 5] {
-                works(size, kept);
+            for most in [0, BATCH, 100] {
+                works(size, most);
             }
         }
     }
 
     #[test]
+    fn the_chain_put_last_is_taken_first() {
+        let mut depot = Counted::new(1024);
+        let [first, second]: [_; 2] = core::array::from_fn(|_| depot.take(BATCH));
+        depot.put_batch(&first, usize::MAX);
+        depot.put_batch(&second, usize::MAX);
+        assert_eq!(depot.take(BATCH), second.iter().rev().copied().collect::<Vec<_>>());
+        assert_eq!(depot.take(BATCH), first.iter().rev().copied().collect::<Vec<_>>());
+        depot.put_batch(&first, 0);
+        depot.put_batch(&second, 0);
+        assert_eq!(depot.1, 0);
+    }
+
+    #[test]
     fn frames_in_use_are_taken_from_first() {
-        let mut depot = Depot::new(1024);
-        let first: [_; 4] = core::array::from_fn(|_| take(&mut depot));
-        let second: [_; 4] = core::array::from_fn(|_| take(&mut depot));
-        // SAFETY: taken above.
-        unsafe {
-            first.into_iter().for_each(|object| assert_eq!(depot.put(object, 1), 0));
-            assert_eq!(depot.put(second[0], 1), 0);
-        }
-        assert_eq!(take(&mut depot), second[0]);
-        // SAFETY: taken above. One frame is kept, the other comes back with its last object.
-        unsafe { assert_eq!(second.map(|object| depot.put(object, 1)), [0, 0, 0, 1]) };
-        assert_eq!(depot.give_back(0), 1);
+        let mut depot = Counted::new(1024);
+        let first = depot.take(4);
+        let second = depot.take(4);
+        first.into_iter().for_each(|object| depot.put(object));
+        assert_eq!(depot.1, 1);
+        depot.put(second[0]);
+        assert_eq!(depot.take(4), [second[0]]);
+        second.into_iter().for_each(|object| depot.put(object));
+        assert_eq!(depot.1, 0);
     }
 }

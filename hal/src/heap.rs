@@ -1,9 +1,9 @@
 //! The kernel's heap: small objects from per-CPU free lists by size class, large ones from the frame allocator.
 //!
 //! An allocation from a CPU's list is a dozen instructions without a lock (kernel code is never preempted). Lists are
-//! filled from, and spilled to, the frames of the class, which all CPUs share (see [`crate::depot`]). A freed object's size
+//! filled from, and spilled to, what all CPUs share of the class (see [`crate::depot`]). A freed object's size
 //! comes with its layout, so objects have no headers.
-use crate::depot::Depot;
+use crate::depot::{Depot, Linked};
 use crate::layout::{self, PAGE};
 use crate::local::Local;
 use crate::{buddy, frame, stack, vmap};
@@ -43,6 +43,9 @@ static CLASS_OF: [u8; LARGEST / GRAIN + 1] = {
     table
 };
 
+// A list that spills half of its objects spills a batch at least.
+const _: () = assert!(SPILL_LEAST >= 2 * BATCH_BYTES as u64);
+
 const fn batch(class: usize) -> usize {
     let batch = BATCH_BYTES / CLASSES[class];
     if batch > 16 { 16 } else { batch }
@@ -78,7 +81,7 @@ pub(crate) fn count() {
     COUNTED.store(true, Ordering::Relaxed);
     for (class, limit) in SPILL.iter().enumerate() {
         limit.store(0, Ordering::Relaxed);
-        spill(class, &mut DEPOTS[class].lock(), u32::MAX, 0);
+        empty(class);
     }
 }
 
@@ -122,14 +125,9 @@ pub(crate) fn init(memory: u64) {
     }
 }
 
-/// A free object in a CPU's list: the link to the next.
-struct Free {
-    next: *mut Free,
-}
-
 /// One CPU's free objects of one class.
 struct Magazine {
-    head: Cell<*mut Free>,
+    head: Cell<*mut Linked>,
     count: Cell<u32>,
 }
 
@@ -146,10 +144,10 @@ impl Magazines {
 
 /// What all CPUs share of each class.
 static DEPOTS: [spin::Mutex<Depot>; CLASSES.len()] = {
-    let mut depots = [const { spin::Mutex::new(Depot::new(CLASSES[0])) }; CLASSES.len()];
+    let mut depots = [const { spin::Mutex::new(Depot::new(CLASSES[0], 1)) }; CLASSES.len()];
     let mut class = 0;
     while class < depots.len() {
-        depots[class] = spin::Mutex::new(Depot::new(CLASSES[class]));
+        depots[class] = spin::Mutex::new(Depot::new(CLASSES[class], batch(class) as u32));
         class += 1;
     }
     depots
@@ -163,30 +161,11 @@ fn note_packets(class: usize, depot: &Depot) {
     }
 }
 
-/// Moves `count` of the objects of a CPU's list into the depot, which keeps `kept` frames with nothing but free objects; returns
-/// how many frames it has given back.
-fn spill(class: usize, depot: &mut Depot, count: u32, kept: usize) -> usize {
-    let magazine = &Local::get().magazines.0[class];
-    let mut frames = 0;
-    for _ in 0..count {
-        let object = magazine.head.get();
-        if object.is_null() {
-            break;
-        }
-        // SAFETY: objects of a list are free memory with a valid link, and came from the depot.
-        unsafe {
-            magazine.head.set((*object).next);
-            frames += depot.put(object.cast(), kept);
-        }
-        magazine.count.set(magazine.count.get() - 1);
-    }
-    note_packets(class, depot);
-    frames
-}
-
-/// Frames with nothing but free objects that a class keeps: as much memory as a CPU's list.
-fn kept_frames(class: usize) -> usize {
-    SPILL[class].load(Ordering::Relaxed) as usize * CLASSES[class] / PAGE
+/// How many free objects of a class may lie in the depot's chains: as many as a CPU's list, and of packets twice as many as are in
+/// use. Packets come and go by the windows of the connections; when these close, so do the chains.
+fn most_chained(class: usize, depot: &Depot) -> usize {
+    let most = SPILL[class].load(Ordering::Relaxed) as usize;
+    if class == PACKET_CLASS { most.max(2 * depot.used()) } else { most }
 }
 
 /// Fetches a batch for this CPU, and gives one object of it; null if a new frame is needed, and no more than `kept` are
@@ -200,29 +179,30 @@ fn refill(class: usize, kept: usize) -> *mut u8 {
     refill_for(class, kept, if counts() { 1 } else { batch(class) })
 }
 
-/// Fetches `batch` objects, of which it returns one; see [`refill`].
-fn refill_for(class: usize, kept: usize, batch: usize) -> *mut u8 {
+/// Fetches up to `most` objects, or a chain, for this CPU, which has none; returns one of them. See [`refill`].
+fn refill_for(class: usize, kept: usize, most: usize) -> *mut u8 {
+    let magazine = &Local::get().magazines.0[class];
+    debug_assert!(magazine.head.get().is_null());
     let mut depot = DEPOTS[class].lock();
-    let Some(first) = depot.take().or_else(|| {
+    let Some((first, count)) = depot.take(most as u32).or_else(|| {
         // SAFETY: a fresh frame.
         unsafe { depot.add(frame::alloc_single(kept)?) };
-        depot.take()
+        depot.take(most as u32)
     }) else {
         return ptr::null_mut();
     };
-    // No further frame is taken for the rest.
-    for object in core::iter::from_fn(|| depot.take()).take(batch - 1) {
-        keep(class, object);
-    }
+    // SAFETY: the objects of the list are this CPU's now.
+    magazine.head.set(unsafe { (*first).next });
+    magazine.count.set(count - 1);
     note_packets(class, &depot);
-    first
+    first.cast()
 }
 
 /// Puts a free object into this CPU's list.
 #[inline(always)]
 fn keep(class: usize, object: *mut u8) -> u32 {
     let magazine = &Local::get().magazines.0[class];
-    let object = object.cast::<Free>();
+    let object = object.cast::<Linked>();
     // SAFETY: free memory of at least 16 bytes.
     unsafe { (*object).next = magazine.head.get() };
     magazine.head.set(object);
@@ -235,8 +215,47 @@ fn keep(class: usize, object: *mut u8) -> u32 {
 #[cold]
 #[inline(never)]
 fn spill_half(class: usize) {
-    let count = if counts() { u32::MAX } else { Local::get().magazines.0[class].count.get() / 2 };
-    spill(class, &mut DEPOTS[class].lock(), count, kept_frames(class));
+    if counts() {
+        empty(class);
+        return;
+    }
+    let magazine = &Local::get().magazines.0[class];
+    let batch = batch(class) as u32;
+    let mut depot = DEPOTS[class].lock();
+    for _ in 0..magazine.count.get() / 2 / batch {
+        let first = magazine.head.get();
+        let mut last = first;
+        // SAFETY: the list has more objects than these; they are free memory with a valid link, and came from the depot.
+        unsafe {
+            for _ in 1..batch {
+                last = (*last).next;
+            }
+            magazine.head.set((*last).next);
+            (*last).next = ptr::null_mut();
+            let most = most_chained(class, &depot);
+            depot.put_chain(first, most);
+        }
+        magazine.count.set(magazine.count.get() - batch);
+    }
+    note_packets(class, &depot);
+}
+
+/// Leaves no free object of the class in this CPU's list and in chains; returns how many frames have become free.
+fn empty(class: usize) -> usize {
+    let magazine = &Local::get().magazines.0[class];
+    let mut depot = DEPOTS[class].lock();
+    let mut frames = depot.break_chains(usize::MAX);
+    magazine.count.set(0);
+    while !magazine.head.get().is_null() {
+        let object = magazine.head.get();
+        // SAFETY: objects of a list are free memory with a valid link, and came from the depot.
+        unsafe {
+            magazine.head.set((*object).next);
+            frames += depot.put(object.cast());
+        }
+    }
+    note_packets(class, &depot);
+    frames
 }
 
 /// Gives back the frames and kernel stacks that nothing uses; returns how many frames. For when memory is short: other CPUs keep
@@ -245,12 +264,7 @@ fn spill_half(class: usize) {
 #[inline(never)]
 pub(crate) fn give_back() -> usize {
     stack::give_back();
-    let mut frames = vmap::reap();
-    for (class, depot) in DEPOTS.iter().enumerate() {
-        let mut depot = depot.lock();
-        frames += spill(class, &mut depot, u32::MAX, 0) + depot.give_back(0);
-    }
-    frames
+    vmap::reap() + (0..CLASSES.len()).map(empty).sum::<usize>()
 }
 
 /// The size that decides the class: no smaller than the alignment, which all classes that are a power of two keep.
