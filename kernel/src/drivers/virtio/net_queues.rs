@@ -11,7 +11,7 @@ use coracle_tcpip::{
     Buffer, Chunk, DRIVER_ROOM, Fragment, Full, PartialChecksum, RxChecksum, RxFrame, TxFrame,
 };
 use coracle_virtio::device::net::{Framing, HEADER_BYTES, Header, SHORT_HEADER_BYTES, lengthen, queue};
-use coracle_virtio::queue::{Piece, QueueError, Used};
+use coracle_virtio::queue::{AddError, Piece, QueueError, Used};
 
 /// Buffers that may be missing before they are replaced.
 const REFILL_AT: u16 = 16;
@@ -310,13 +310,15 @@ impl Transmit {
             }
             many => {
                 self.holds_many = true;
-                let buffers = many.iter().map(|f| f.buffer.clone()).try_collect_vec();
+                let buffers = many.iter().map(|f| f.buffer.clone()).try_collect_exact();
                 let several = buffers.and_then(|buffers| try_box(Several(buffers)));
                 let held = Held::Many { _buffers: several.map_err(|_| Full)? };
-                let (before, count) = self.lead_pieces(first);
-                let pieces = (0..count + many.len())
-                    .map(|i| if i < count { before[i] } else { piece(&many[i - count]) });
-                self.queue.add(pieces, held)
+                if lead == 1 {
+                    let piece = |i: usize| if i == 0 { first } else { piece(&many[i - 1]) };
+                    self.queue.add((0..1 + many.len()).map(piece), held)
+                } else {
+                    self.add_framed(first, many, held)
+                }
             }
         };
         // A broken queue swallows frames: the device is dead, and nothing will make room.
@@ -330,20 +332,31 @@ impl Transmit {
         if self.framing.is_modern() { 1 } else { 2 }
     }
 
-    /// The pieces that headers take, and how many they are; `all` holds a virtio header and the others. If the virtio header is
-    /// not that of modern devices, it gets a descriptor of its own, which is right for all legacy devices.
-    fn lead_pieces(&self, all: Piece) -> ([Piece; 2], usize) {
-        if self.framing.is_modern() {
-            return ([all; 2], 1);
-        }
+    /// Adds the chain of a packet for a device that is not modern; `all` holds a virtio header and the others. The virtio header
+    /// gets a descriptor of its own, which is right for all legacy devices.
+    #[cold]
+    #[inline(never)]
+    fn add_framed(
+        &mut self,
+        all: Piece,
+        payload: &[Fragment<'_, NetBuffer>],
+        held: Held,
+    ) -> Result<u16, AddError<Held>> {
         let virtio = Piece { len: self.framing.header_bytes() as u32, ..all };
         let others = Piece {
             address: all.address + HEADER_BYTES as u64,
             len: all.len - HEADER_BYTES as u32,
             writable: false,
         };
+        let mut pieces = [virtio; MAX_PIECES as usize];
+        pieces[1] = others;
         // A piece must not be empty: the other headers may stand before the payload.
-        ([virtio, others], if others.len > 0 { 2 } else { 1 })
+        let lead = if others.len > 0 { 2 } else { 1 };
+        let count = lead + payload.len();
+        let room = pieces.get_mut(lead..count).into_iter().flatten();
+        room.zip(payload).for_each(|(room, fragment)| *room = piece(fragment));
+        // More pieces than the queue takes are an error of the engine's; the frame never goes.
+        self.queue.add_slice(pieces.get(..count).unwrap_or_default(), held)
     }
 
     /// Whether a frame may be sent by [`Transmit::transmit_in_place`].
