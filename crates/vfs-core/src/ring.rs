@@ -102,11 +102,14 @@ impl Ring {
         debug_assert!(self.len <= self.bytes.len());
     }
     /// Has memory for `n` more bytes.
+    #[inline(always)]
     fn have_memory(&mut self, n: usize) -> Result<(), NoMemory> {
         let needed = self.len + self.kept + n;
-        if needed <= self.bytes.len() {
-            return Ok(());
-        }
+        if needed <= self.bytes.len() { Ok(()) } else { self.grow(needed) }
+    }
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, needed: usize) -> Result<(), NoMemory> {
         let doubled = (self.bytes.len() * 2).max(FIRST_SIZE).max(needed.next_power_of_two());
         self.resize(doubled.min(self.capacity))
     }

@@ -169,12 +169,9 @@ impl Pipe {
         loop {
             let mut state = self.state.lock();
             let before = done;
-            while !state.lent {
+            while state.readable() > 0 && dst.remaining() > 0 {
                 let (piece, _) = state.ring.peek();
                 let want = piece.len().min(dst.remaining());
-                if want == 0 {
-                    break;
-                }
                 let n = dst.put_nofault(&piece[..want]);
                 state.ring.consume(n);
                 done += n;

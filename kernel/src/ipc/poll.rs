@@ -255,6 +255,13 @@ pub fn block_on_events<T>(
 /// How often a thread looks that waits without being told, in nanoseconds.
 pub const LOOK_EVERY_NS: u64 = 2_000_000;
 
+/// When a thread looks again that waits without being told, or the deadline, if that comes first.
+#[cold]
+fn next_look_ns(deadline_ns: Option<u64>) -> Option<u64> {
+    let look_ns = time::now_ns() + LOOK_EVERY_NS;
+    Some(deadline_ns.map_or(look_ns, |deadline_ns| deadline_ns.min(look_ns)))
+}
+
 /// Sleeps on `source` until `done` returns true or the deadline has passed; ERESTARTSYS if a signal came and `done` still
 /// returns false (Linux's `___wait_event`). One copy of the loop for all waiters.
 #[inline(never)]
@@ -270,14 +277,13 @@ fn sleep_until(
         if done() {
             break Ok(());
         }
-        let next_look_ns = if id.is_some() { u64::MAX } else { time::now_ns() + LOOK_EVERY_NS };
-        let wake_ns = deadline_ns.unwrap_or(u64::MAX).min(next_look_ns);
-        match sched::park((wake_ns != u64::MAX).then_some(wake_ns), true) {
+        let wake_ns = if id.is_some() { deadline_ns } else { next_look_ns(deadline_ns) };
+        match sched::park(wake_ns, true) {
             Wake::Woken => {}
             // What is waited for goes before the signal that came with it, as SIGCHLD does with the end of a child.
             Wake::Interrupted if done() => break Ok(()),
             Wake::Interrupted => break Err(Errno::RESTARTSYS),
-            Wake::TimedOut if deadline_ns.is_none_or(|deadline_ns| wake_ns < deadline_ns) => {}
+            Wake::TimedOut if wake_ns != deadline_ns => {}
             Wake::TimedOut => {
                 done();
                 break Ok(());
