@@ -114,7 +114,18 @@ impl<V> IntervalMap<V> {
     /// The interval that holds `number`.
     #[inline]
     pub fn find(&self, number: usize) -> Option<Slot> {
-        self.last_upto(number).filter(|&at| number < self.range(at).end)
+        // The walk ends where the interval is: most are not at the tree's end.
+        let mut at = self.tree.root;
+        while let Some(node) = self.tree.get(at) {
+            if number < node.start {
+                at = node.child[LEFT];
+            } else if number < node.end {
+                return Some(Slot(at));
+            } else {
+                at = node.child[RIGHT];
+            }
+        }
+        None
     }
 
     /// The intervals from this one on, in order.

@@ -64,8 +64,7 @@ impl<A: Attributes> RegionMap<A> {
     /// The region that holds `addr`.
     #[inline]
     pub fn find(&self, addr: usize) -> Option<(Range<usize>, &A)> {
-        let (range, attributes) = self.regions.get(self.regions.last_upto(addr)?)?;
-        (addr < range.end).then_some((range, attributes))
+        self.regions.get(self.regions.find(addr)?)
     }
 
     /// The first region that ends after `addr`: the one that holds it, or the next.
