@@ -29,13 +29,17 @@ pub trait TryDeque<T> {
     fn try_push_front(&mut self, value: T) -> Result<(), NoMemory>;
 }
 
+#[cold]
+#[inline(never)]
+fn grow<T>(queue: &mut VecDeque<T>, len: usize) -> Result<(), NoMemory> {
+    may_grow()?;
+    Ok(queue.try_reserve(len - queue.len())?)
+}
+
 impl<T> TryDeque<T> for VecDeque<T> {
+    #[inline(always)]
     fn make_room_for(&mut self, len: usize) -> Result<(), NoMemory> {
-        if len > self.capacity() {
-            may_grow()?;
-            self.try_reserve(len - self.len())?;
-        }
-        Ok(())
+        if len > self.capacity() { grow(self, len) } else { Ok(()) }
     }
 
     #[inline(always)]
@@ -52,20 +56,14 @@ impl<T> TryDeque<T> for VecDeque<T> {
 
     #[inline]
     fn try_push_back(&mut self, value: T) -> Result<(), NoMemory> {
-        if self.len() == self.capacity() {
-            may_grow()?;
-            self.try_reserve(1)?;
-        }
+        self.make_room_for(self.len() + 1)?;
         self.push_back(value);
         Ok(())
     }
 
     #[inline]
     fn try_push_front(&mut self, value: T) -> Result<(), NoMemory> {
-        if self.len() == self.capacity() {
-            may_grow()?;
-            self.try_reserve(1)?;
-        }
+        self.make_room_for(self.len() + 1)?;
         self.push_front(value);
         Ok(())
     }

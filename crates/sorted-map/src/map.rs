@@ -102,30 +102,28 @@ impl<K: Ord, V> SortedMap<K, V> {
     /// Makes room for an entry at a place, and returns where that is now.
     #[inline(never)]
     fn make_room_at(&mut self, (number, index): Place) -> Result<Place, NoMemory> {
-        let len = self.parts.get(number).map_or(LONGEST, Vec::len);
-        if len < LONGEST {
-            self.parts[number].make_room(1)?;
+        if let Some(part) = self.parts.get_mut(number)
+            && part.len() < LONGEST
+        {
+            part.make_room(1)?;
             return Ok((number, index));
         }
-        self.parts.make_room(1)?;
+        // A part for the upper entries, or the first of all.
         let mut upper = Vec::new();
-        if self.parts.is_empty() {
-            upper.make_room(1)?;
-            self.parts.push_reserved(upper);
-            return Ok((0, 0));
-        }
+        upper.make_room(if self.parts.is_empty() { 1 } else { LONGEST })?;
+        let at = self.parts.len().min(number + 1);
+        self.parts.try_insert(at, upper)?;
+        let (lower, upper) = self.parts.split_at_mut(at);
+        let (Some(part), Some(upper)) = (lower.last_mut(), upper.first_mut()) else { return Ok((0, 0)) };
         // Keys often come in rising order: then the parts stay full.
         let cut = if index == LONGEST { LONGEST } else { LONGEST / 2 };
-        upper.make_room(LONGEST - cut + 1)?;
-        while self.parts[number].len() > cut
-            && let Some(entry) = self.parts[number].pop()
+        while part.len() > cut
+            && let Some(entry) = part.pop()
         {
             upper.push_reserved(entry);
         }
         upper.reverse();
-        // Room was made for it.
-        self.parts.try_insert(number + 1, upper)?;
-        Ok(if index >= cut { (number + 1, index - cut) } else { (number, index) })
+        Ok(if index >= cut { (at, index - cut) } else { (number, index) })
     }
     /// The first entry after `key`, which need not be there.
     pub fn after(&self, key: &K) -> Option<(&K, &V)> {
