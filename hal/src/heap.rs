@@ -161,11 +161,14 @@ fn note_packets(class: usize, depot: &Depot) {
     }
 }
 
-/// How many free objects of a class may lie in the depot's chains: as many as a CPU's list, and of packets twice as many as are in
-/// use. Packets come and go by the windows of the connections; when these close, so do the chains.
+/// How many times as many packets as are in use may lie in chains: the windows of all connections may be empty at once.
+const CHAINED_PACKETS: usize = 4;
+
+/// How many free objects of a class may lie in the depot's chains: as many as a CPU's list, and more of packets while they are
+/// in use, since they come and go by the windows of the connections.
 fn most_chained(class: usize, depot: &Depot) -> usize {
     let most = SPILL[class].load(Ordering::Relaxed) as usize;
-    if class == PACKET_CLASS { most.max(2 * depot.used()) } else { most }
+    if class == PACKET_CLASS { most.max(CHAINED_PACKETS * depot.used()) } else { most }
 }
 
 /// Fetches a batch for this CPU, and gives one object of it; null if a new frame is needed, and no more than `kept` are

@@ -279,7 +279,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
     #[inline(always)]
     pub fn add_one(&mut self, piece: Piece, token: T) -> Result<u16, AddError<T>> {
         if self.broken || self.free_count < 1 {
-            return self.add_slice(&[piece], token);
+            return Err(self.refuse(token));
         }
         let head = self.free;
         let behind = self.slots[head as usize].next;
@@ -287,6 +287,12 @@ impl<M: Memory, T> SplitQueue<M, T> {
         let room = if piece.writable { piece.len } else { 0 };
         self.hand_over(head, Chain { last: head, count: 1, table: NONE, room, behind }, token);
         Ok(head)
+    }
+
+    /// Why a chain of one piece is not added.
+    #[cold]
+    fn refuse(&self, token: T) -> AddError<T> {
+        if self.broken { AddError::Broken(token) } else { AddError::Full(token) }
     }
 
     /// As [`SplitQueue::add`], for a chain of two pieces that the device reads.

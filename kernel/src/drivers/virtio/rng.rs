@@ -47,7 +47,7 @@ impl Rng {
         }
         let Some(buffer) = PacketBuffer::alloc() else { return };
         let piece = Piece { address: buffer.phys(), len: WANTED, writable: true };
-        let added = state.queue.add_slice(&[piece], buffer).is_ok();
+        let added = state.queue.add_one(piece, buffer).is_ok();
         if added && state.queue.publish() {
             state.doorbell.ring();
         }
