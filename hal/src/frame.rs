@@ -2,6 +2,23 @@
 //!
 //! Frames are counted in an array with one word for each frame of RAM. A frame is described when it is first handed out
 //! (see `buddy`), so that large memories cost nothing until they are used. Each CPU keeps a few free frames at hand.
+//!
+//! # When memory runs out
+//!
+//! What can fail earlier leaves memory to what can fail only at a higher price. These are the marks of free frames, from the
+//! highest down, and what is refused below each (Linux's are in Documentation/admin-guide/sysctl/vm.rst, watermark_scale_factor):
+//!
+//! | mark | refused when less is free | how programs see it |
+//! |---|---|---|
+//! | [`Watermark::High`] | what the kernel holds for programs and may grow without end: names and bytes of files, locks, bytes that wait in pipes and sockets | ENOSPC, ENOLCK, ENOBUFS, ENOMEM, or a wait |
+//! | minimum (`reserve`) | pages of programs, and page tables | a process is killed |
+//! | [`Watermark::Low`] | what programs have in bounded numbers: descriptors, members of epoll sets, threads | ENFILE, ENOSPC, EAGAIN |
+//! | half of the minimum | packets that arrive or are sent | a packet is lost |
+//! | a quarter of it | every other allocation that may fail (`coracle_fallible`) | ENOMEM and its like |
+//! | none | what must not fail: what it takes to free memory | |
+//!
+//! A program that fills its own memory can still open files, because the low mark is below the minimum; and it cannot have the
+//! pages of others killed by what it has the kernel hold, because that stops above it, or is bounded in number.
 use crate::buddy::{Buddy, Memory};
 use crate::heap;
 use crate::layout;
@@ -19,6 +36,15 @@ pub struct Frame {
     number: u32,
 }
 
+/// What the number of free frames is compared with: see the module's documentation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watermark {
+    /// Below it no objects are made that programs have in bounded numbers.
+    Low,
+    /// Below it nothing grows that the kernel holds for programs.
+    High,
+}
+
 /// Address of the array of states, and the frames of the image, which are never counted.
 static STATES: AtomicUsize = AtomicUsize::new(0);
 static IMAGE_START: AtomicU32 = AtomicU32::new(0);
@@ -32,10 +58,22 @@ const RESERVE_MOST: usize = 1024;
 static RESERVE: AtomicUsize = AtomicUsize::new(0);
 /// What the kernel's fallible allocations leave of that to the others.
 const LAST_SHARE: usize = 4;
+/// Between the minimum and the high mark is this part of memory, within these bounds.
+const GAP_SHARE: usize = 32;
+const GAP_LEAST: usize = 16;
+const GAP_MOST: usize = 4096;
+static GAP: AtomicUsize = AtomicUsize::new(0);
+/// Free frames, but for those that CPUs have at hand.
+static FREE: AtomicUsize = AtomicUsize::new(0);
 
-/// Notes whether memory is low, when frames came to or went from the buddy allocator.
-fn note_low(buddy: &Buddy<Ram>) {
-    coracle_fallible::set_low(buddy.counts().0 <= reserve() / LAST_SHARE);
+/// The frame that private pages of zeroes are until they are written to. It is never freed, so its references aren't counted.
+static ZERO_PAGE: AtomicU32 = AtomicU32::new(u32::MAX);
+
+/// Notes how much is free, when frames came to or went from the buddy allocator.
+fn note_free(buddy: &Buddy<Ram>) {
+    let (free, _) = buddy.counts();
+    FREE.store(free, Ordering::Relaxed);
+    coracle_fallible::set_low(free <= reserve() / LAST_SHARE);
 }
 
 struct Ram;
@@ -78,6 +116,15 @@ pub(crate) unsafe fn init(spans: &[(u32, u32)], states: usize, image: core::ops:
     }
     let (_, total) = buddy.counts();
     RESERVE.store((total / RESERVE_SHARE).clamp(RESERVE_LEAST, RESERVE_MOST), Ordering::Relaxed);
+    GAP.store((total / GAP_SHARE).clamp(GAP_LEAST, GAP_MOST), Ordering::Relaxed);
+    if ZERO_PAGE.load(Ordering::Relaxed) == u32::MAX
+        && let Some(number) = buddy.alloc(0)
+    {
+        // SAFETY: the frame is RAM in the direct map, and nobody else's.
+        unsafe { core::ptr::write_bytes(layout::direct(u64::from(number) << 12) as *mut u8, 0, FRAME_SIZE) };
+        ZERO_PAGE.store(number, Ordering::Relaxed);
+    }
+    note_free(&buddy);
 }
 
 /// Frames that a CPU keeps at hand at most (a power of two, for cheap bounds), and how many it fetches or gives back at a time.
@@ -123,7 +170,7 @@ impl FrameCache {
             unsafe { (*self.frames.get())[i] = frame };
             self.count.set(i + 1);
         }
-        note_low(&buddy);
+        note_free(&buddy);
         Some(first)
     }
 
@@ -146,7 +193,7 @@ impl FrameCache {
             // SAFETY: as in `pop`.
             buddy.free(unsafe { (*self.frames.get())[i] }, 0);
         }
-        note_low(&buddy);
+        note_free(&buddy);
         self.count.set(CACHE - BATCH);
     }
 }
@@ -158,7 +205,7 @@ pub(crate) fn alloc_block(order: usize) -> Option<u64> {
     }
     let mut buddy = BUDDY.lock();
     let first = buddy.alloc(order)?;
-    note_low(&buddy);
+    note_free(&buddy);
     Some(u64::from(first) << 12)
 }
 
@@ -200,7 +247,7 @@ pub(crate) fn reserve_beside_packets() -> usize {
 pub(crate) unsafe fn free_block(phys: u64, order: usize) {
     let mut buddy = BUDDY.lock();
     buddy.free((phys >> 12) as u32, order);
-    note_low(&buddy);
+    note_free(&buddy);
 }
 
 impl Frame {
@@ -220,7 +267,22 @@ impl Frame {
         }
         Local::get().frames.pop(reserve())
     }
-    /// A frame of zeroes.
+    /// The frame of zeroes that all who only read zeroes share: it must not be written to, nor mapped to be. It takes no memory,
+    /// and as a page of a program it does not count (`resident` of an address space), as Linux's doesn't.
+    pub fn zero_page() -> Frame {
+        Frame { number: ZERO_PAGE.load(Ordering::Relaxed) }
+    }
+    /// Whether it is [`Frame::zero_page`].
+    #[inline]
+    pub fn is_zero_page(&self) -> bool {
+        self.number == ZERO_PAGE.load(Ordering::Relaxed)
+    }
+    /// Whether it is there for ever, and read-only: its references aren't counted.
+    #[inline]
+    pub(crate) fn is_permanent(&self) -> bool {
+        self.is_image() || self.is_zero_page()
+    }
+    /// A frame of zeroes of its own.
     pub fn alloc_zeroed() -> Option<Frame> {
         let frame = Frame::alloc()?;
         frame.zero(0, FRAME_SIZE);
@@ -231,9 +293,9 @@ impl Frame {
     pub fn phys(&self) -> u64 {
         u64::from(self.number) << 12
     }
-    /// True if this is the only reference (and the frame isn't part of the image).
+    /// True if this is the only reference (and the frame isn't there for ever).
     pub fn is_unique(&self) -> bool {
-        !self.is_image() && state(self.number).load(Ordering::Acquire) == 1
+        !self.is_permanent() && state(self.number).load(Ordering::Acquire) == 1
     }
     #[inline]
     pub(crate) fn is_image(&self) -> bool {
@@ -247,25 +309,29 @@ impl Frame {
         // program may write meanwhile: the bytes are then some mixture, and any bytes are valid `u8`s.
         unsafe { core::ptr::copy_nonoverlapping(self.pointer().add(offset), dst.as_mut_ptr(), dst.len()) };
     }
-    /// Copies `src` in at `offset`; panics if that leaves the frame, or if the frame is part of the read-only image.
+    /// Copies `src` in at `offset`; panics if that leaves the frame, or if the frame is read-only: the image's, or the page of
+    /// zeroes.
     pub fn write(&self, offset: usize, src: &[u8]) {
         check(offset, src.len());
-        assert!(!self.is_image(), "the image is read-only");
+        self.check_writable();
         // SAFETY: as for reading; `src` cannot lie in the frame because no references into frames exist.
         unsafe { core::ptr::copy_nonoverlapping(src.as_ptr(), self.pointer().add(offset), src.len()) };
     }
     /// Zeroes `len` bytes from `offset`.
     pub fn zero(&self, offset: usize, len: usize) {
         check(offset, len);
-        assert!(!self.is_image(), "the image is read-only");
+        self.check_writable();
         // SAFETY: within the frame.
         unsafe { core::ptr::write_bytes(self.pointer().add(offset), 0, len) };
     }
     /// Copies all of `from`.
     pub fn copy_from(&self, from: &Frame) {
-        assert!(!self.is_image(), "the image is read-only");
+        self.check_writable();
         // SAFETY: two whole frames; if they are the same one, `copy` allows it.
         unsafe { core::ptr::copy(from.pointer(), self.pointer(), FRAME_SIZE) };
+    }
+    fn check_writable(&self) {
+        assert!(!self.is_permanent(), "the image and the page of zeroes are read-only");
     }
     #[inline]
     fn pointer(&self) -> *mut u8 {
@@ -293,10 +359,67 @@ fn check(offset: usize, len: usize) {
     assert!(offset <= FRAME_SIZE && len <= FRAME_SIZE - offset, "{len} bytes at {offset} leave the frame");
 }
 
+/// Frames with one reference each, which is the chain's: the word that would count it names the next. Dropping the chain frees
+/// them.
+#[derive(Debug)]
+pub(crate) struct FrameChain {
+    first: u32,
+    last: u32,
+}
+
+/// Number of no frame.
+const NO_FRAME: u32 = u32::MAX >> 1;
+
+impl FrameChain {
+    /// Takes a frame; gives it back if it has other references, or can't be freed.
+    pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
+        if !frame.is_unique() {
+            return Err(frame);
+        }
+        set_word(frame.number, self.first);
+        if self.first == NO_FRAME {
+            self.last = frame.number;
+        }
+        self.first = frame.number;
+        core::mem::forget(frame);
+        Ok(())
+    }
+
+    /// Takes over the frames of another.
+    pub fn append(&mut self, other: &mut FrameChain) {
+        let other = core::mem::take(other);
+        if self.first == NO_FRAME {
+            *self = other;
+        } else {
+            set_word(self.last, other.first);
+            self.last = if other.first == NO_FRAME { self.last } else { other.last };
+            core::mem::forget(other);
+        }
+    }
+}
+
+impl Default for FrameChain {
+    fn default() -> Self {
+        FrameChain { first: NO_FRAME, last: NO_FRAME }
+    }
+}
+
+impl Drop for FrameChain {
+    #[inline]
+    fn drop(&mut self) {
+        while self.first != NO_FRAME {
+            let number = self.first;
+            self.first = word(number);
+            set_word(number, 1);
+            drop(Frame { number });
+        }
+    }
+}
+
 impl Clone for Frame {
     #[inline]
     fn clone(&self) -> Frame {
-        if !self.is_image() {
+        if !self.is_permanent() {
             let before = state(self.number).fetch_add(1, Ordering::Relaxed);
             // Half of the state's range marks free blocks.
             assert!(before < 1 << 30, "too many references to a frame");
@@ -308,7 +431,7 @@ impl Clone for Frame {
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
-        if self.is_image() {
+        if self.is_permanent() {
             return;
         }
         let state = state(self.number);
@@ -319,10 +442,17 @@ impl Drop for Frame {
     }
 }
 
-/// True if only what is kept for the kernel's heap is free: calls that make the kernel larger should fail.
-#[inline(always)]
-pub fn low() -> bool {
-    BUDDY.lock().counts().0 <= reserve()
+/// True if less is free than the mark: what it protects from should be refused. See the module's documentation.
+pub fn is_below(mark: Watermark) -> bool {
+    FREE.load(Ordering::Relaxed) <= watermark(mark)
+}
+
+/// Frames at a mark.
+pub fn watermark(mark: Watermark) -> usize {
+    match mark {
+        Watermark::Low => reserve() * 3 / 4,
+        Watermark::High => reserve() + GAP.load(Ordering::Relaxed),
+    }
 }
 
 /// Frames free now, and frames in all.
@@ -354,6 +484,61 @@ mod tests {
         let phys = other.into_phys();
         // SAFETY: taken back once.
         drop(unsafe { Frame::from_phys(phys) });
+    }
+
+    #[test]
+    fn the_page_of_zeroes_is_not_counted() {
+        let zero = Frame::zero_page();
+        let mut bytes = [1; 16];
+        zero.read(FRAME_SIZE - 16, &mut bytes);
+        assert_eq!(bytes, [0; 16]);
+        // More often than a count would hold.
+        for _ in 0..if cfg!(miri) { 10 } else { 100_000 } {
+            core::mem::forget(zero.clone());
+            drop(Frame::zero_page());
+        }
+        assert!(!zero.is_unique());
+        let other = Frame::alloc().unwrap();
+        assert!(other.phys() != zero.phys() && !other.is_zero_page());
+        other.copy_from(&zero);
+        assert!(other.is_unique());
+    }
+
+    #[test]
+    #[should_panic(expected = "read-only")]
+    fn the_page_of_zeroes_is_not_written_to() {
+        Frame::zero_page().write(0, &[1]);
+    }
+
+    #[test]
+    fn a_chain_keeps_frames_and_frees_them() {
+        let make = || Frame::alloc().unwrap();
+        let (mut chain, mut other) = (FrameChain::default(), FrameChain::default());
+        let shared = make();
+        assert!(chain.push(shared.clone()).is_err() && chain.push(Frame::zero_page()).is_err());
+        let frames: std::vec::Vec<_> = (0..5).map(|_| make()).collect();
+        let numbers: std::vec::Vec<_> = frames.iter().map(|frame| frame.number).collect();
+        for (i, frame) in frames.into_iter().enumerate() {
+            if i < 3 { chain.push(frame) } else { other.push(frame) }.unwrap();
+        }
+        chain.append(&mut other);
+        chain.append(&mut FrameChain::default());
+        other.append(&mut chain);
+        other.push(make()).unwrap();
+        // None is handed out while the chain has it.
+        let fresh: std::vec::Vec<_> = (0..20).map(|_| make()).collect();
+        assert!(fresh.iter().all(|frame| !numbers.contains(&frame.number)));
+        drop(other);
+        let again: std::vec::Vec<_> = (0..6).map(|_| make()).collect();
+        assert!(numbers.iter().all(|number| again.iter().any(|frame| frame.number == *number)));
+        assert!(again.iter().all(Frame::is_unique));
+    }
+
+    #[test]
+    fn marks_are_in_order() {
+        let (_, total) = counts();
+        assert!(reserve() / 2 < watermark(Watermark::Low) && watermark(Watermark::Low) < reserve());
+        assert!(reserve() < watermark(Watermark::High) && watermark(Watermark::High) < total / 4);
     }
 
     #[test]

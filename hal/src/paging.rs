@@ -1,5 +1,5 @@
 //! Address spaces: page tables of the lower half. Each present entry owns one reference to its frame.
-use crate::frame::{FRAME_SIZE, Frame};
+use crate::frame::{FRAME_SIZE, Frame, FrameChain};
 use crate::layout::{self, LARGE_PAGE, pte};
 use crate::local::Local;
 use crate::{tlb, x86};
@@ -64,19 +64,49 @@ pub struct Flush {
     /// CPUs that may hold translations.
     cpus: u64,
     /// Freed after `drop` has waited.
-    frames: Vec<Frame>,
+    frames: Waiting,
 }
 
 impl Flush {
     /// Takes over what `other` would do, so that one shoot-down does for several changes.
     pub fn join(&mut self, mut other: Flush) {
         self.cpus |= core::mem::take(&mut other.cpus);
-        if self.frames.is_empty() {
-            self.frames = core::mem::take(&mut other.frames);
-        } else if self.frames.try_append(&mut other.frames).is_err() {
-            // As in `Changes::release`.
-            other.frames.drain(..).for_each(core::mem::forget);
+        self.frames.join(&mut other.frames);
+    }
+}
+
+/// Frames that wait for a shoot-down. There are the most of them where memory has run out, so that those with no other reference
+/// take no memory to remember, nor do the first of the others.
+#[derive(Default)]
+struct Waiting {
+    own: FrameChain,
+    few: [Option<Frame>; Waiting::FEW],
+    many: Vec<Frame>,
+}
+
+impl Waiting {
+    const FEW: usize = 2;
+
+    /// Keeps a frame. Without memory to remember it, it is lost to the system rather than reused too early.
+    fn push(&mut self, frame: Frame) {
+        let Err(frame) = self.own.push(frame) else { return };
+        if let Some(place) = self.few.iter_mut().find(|place| place.is_none()) {
+            *place = Some(frame);
+        } else if self.many.try_reserve(1).is_ok() {
+            // The mark below which other allocations are refused does not hold here: what waits is about to be free.
+            self.many.push_reserved(frame);
+        } else {
+            core::mem::forget(frame);
         }
+    }
+
+    fn join(&mut self, other: &mut Waiting) {
+        self.own.append(&mut other.own);
+        if self.many.is_empty() {
+            core::mem::swap(&mut self.many, &mut other.many);
+        }
+        let others = core::mem::take(&mut other.few).into_iter().flatten();
+        others.chain(core::mem::take(&mut other.many)).for_each(|frame| self.push(frame));
     }
 }
 
@@ -99,6 +129,8 @@ pub struct AddressSpace {
     /// CPUs that use these tables now.
     active: AtomicU64,
     resident: AtomicUsize,
+    /// Frames of the tables.
+    tables: AtomicUsize,
 }
 
 /// The entry's bits for a page with these rights. Without rights it is not present, but keeps its frame.
@@ -114,6 +146,11 @@ fn entry(phys: u64, prot: Prot) -> u64 {
         bits |= pte::NO_EXECUTE;
     }
     bits
+}
+
+/// How much the page of an entry that owns a frame counts as resident: the page of zeroes takes no memory.
+fn weight(entry: u64) -> usize {
+    usize::from(entry & pte::ADDRESS != Frame::zero_page().phys())
 }
 
 fn rights(entry: u64) -> Prot {
@@ -161,7 +198,7 @@ struct Changes<'a> {
     others: u64,
     pages: usize,
     stale_elsewhere: bool,
-    frames: Vec<Frame>,
+    frames: Waiting,
 }
 
 impl<'a> Changes<'a> {
@@ -174,7 +211,7 @@ impl<'a> Changes<'a> {
             others: active & !me,
             pages: 0,
             stale_elsewhere: false,
-            frames: Vec::new(),
+            frames: Waiting::default(),
         }
     }
 
@@ -196,13 +233,10 @@ impl<'a> Changes<'a> {
     /// A page's frame is not mapped any more.
     fn release(&mut self, frame: Frame) {
         // With many pages, this CPU's stale translations live until `finish`; they are of a program that runs not before.
-        if self.others == 0 {
+        if self.others == 0 || frame.is_permanent() {
             drop(frame);
-        } else if self.frames.make_room(1).is_ok() {
-            self.frames.push_reserved(frame);
         } else {
-            // Without memory to remember it, the frame is lost to the system rather than reused too early.
-            core::mem::forget(frame);
+            self.frames.push(frame);
         }
     }
 
@@ -235,6 +269,7 @@ impl AddressSpace {
             lock: spin::Mutex::new(()),
             active: AtomicU64::new(0),
             resident: AtomicUsize::new(0),
+            tables: AtomicUsize::new(1),
         };
         core::mem::forget(root);
         try_arc(space).ok()
@@ -268,6 +303,7 @@ impl AddressSpace {
                 let frame = Frame::alloc_zeroed().ok_or(MapError::OutOfMemory)?;
                 next = frame.into_phys() | pte::PRESENT | pte::WRITE | pte::USER;
                 slot.store(next, Ordering::Release);
+                self.tables.fetch_add(1, Ordering::Relaxed);
             }
             table = next & pte::ADDRESS;
         }
@@ -315,8 +351,9 @@ impl AddressSpace {
         if slot.load(Ordering::Relaxed) & pte::OWNED != 0 {
             return Err(MapError::Occupied);
         }
-        slot.store(entry(frame.into_phys(), prot), Ordering::Release);
-        self.resident.fetch_add(1, Ordering::Relaxed);
+        let new = entry(frame.into_phys(), prot);
+        slot.store(new, Ordering::Release);
+        self.resident.fetch_add(weight(new), Ordering::Relaxed);
         Ok(())
     }
     /// Puts `frame` in place of what is at `addr` (copy on write).
@@ -324,14 +361,15 @@ impl AddressSpace {
         check(&(addr..addr + FRAME_SIZE));
         let _guard = self.lock.lock();
         let slot = self.make(addr)?;
-        let old = slot.swap(entry(frame.into_phys(), prot), Ordering::AcqRel);
+        let new = entry(frame.into_phys(), prot);
+        let old = slot.swap(new, Ordering::AcqRel);
         let mut changes = Changes::new(self);
         changes.changed(addr, old);
+        self.resident.fetch_add(weight(new), Ordering::Relaxed);
         if old & pte::OWNED != 0 {
+            self.resident.fetch_sub(weight(old), Ordering::Relaxed);
             // SAFETY: the entry owned this reference.
             changes.release(unsafe { Frame::from_phys(old & pte::ADDRESS) });
-        } else {
-            self.resident.fetch_add(1, Ordering::Relaxed);
         }
         Ok(changes.finish())
     }
@@ -370,7 +408,7 @@ impl AddressSpace {
             changes.changed(addr, old);
             // SAFETY: the entry owned this reference.
             changes.release(unsafe { Frame::from_phys(old & pte::ADDRESS) });
-            gone += 1;
+            gone += weight(old);
         });
         self.resident.fetch_sub(gone, Ordering::Relaxed);
         changes.finish()
@@ -471,7 +509,7 @@ impl AddressSpace {
             let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_phys(old & pte::ADDRESS) });
             core::mem::forget((*frame).clone());
             target.store(shared, Ordering::Release);
-            child.resident.fetch_add(1, Ordering::Relaxed);
+            child.resident.fetch_add(weight(shared), Ordering::Relaxed);
         });
         flush.join(changes.finish());
         result
@@ -487,9 +525,21 @@ impl AddressSpace {
         });
         count
     }
-    /// Pages present now.
+    /// Pages present now, but for those that are the page of zeroes.
     pub fn resident(&self) -> usize {
         self.resident.load(Ordering::Relaxed)
+    }
+    /// The same of a range.
+    pub fn resident_in(&self, range: Range<usize>) -> usize {
+        check(&range);
+        let _guard = self.lock.lock();
+        let mut count = 0;
+        self.each(range, |_, slot| count += weight(slot.load(Ordering::Relaxed)));
+        count
+    }
+    /// Frames that the page tables take.
+    pub fn tables(&self) -> usize {
+        self.tables.load(Ordering::Relaxed)
     }
     /// Makes this CPU use this address space.
     #[inline]

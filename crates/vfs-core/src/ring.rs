@@ -34,6 +34,21 @@ impl Ring {
     pub fn free(&self) -> usize {
         self.capacity - self.len - self.kept
     }
+    /// Bytes that still fit if it gets no more memory than it has, or than `size` bytes.
+    pub fn free_within(&self, size: usize) -> usize {
+        self.bytes.len().max(size.min(self.capacity)).saturating_sub(self.len + self.kept).min(self.free())
+    }
+    /// Bytes of memory that it has.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+    /// Lets go of its memory, if nothing is held or kept.
+    pub fn shrink(&mut self) {
+        if self.len + self.kept == 0 {
+            self.bytes = Vec::new();
+            self.start = 0;
+        }
+    }
     /// Bytes that fit at most.
     pub fn capacity(&self) -> usize {
         self.capacity

@@ -7,7 +7,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
-use coracle_hal::frame;
 use coracle_vfs_core::bitmap::Bitmap;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -87,9 +86,6 @@ impl DescriptorTable {
     /// The lowest free descriptor, at least `from`, now refers to `file`; EMFILE by RLIMIT_NOFILE.
     pub fn insert(&self, file: Arc<OpenFile>, close_on_exec: bool, from: i32) -> Result<i32, Errno> {
         let limit = self.limit() as usize;
-        if frame::low() {
-            return Err(Errno::NFILE);
-        }
         let mut table = self.slots.lock();
         let fd = table.used.first_clear(from.max(0) as usize);
         if fd >= limit {

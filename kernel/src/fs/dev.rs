@@ -137,7 +137,7 @@ impl File for MemoryDevice {
     }
     fn page(&self, _index: u64, _for_write: bool) -> Result<Frame, Errno> {
         match self.kind {
-            Memory::Zero => Frame::alloc_zeroed().ok_or(Errno::NOMEM),
+            Memory::Zero => Ok(Frame::zero_page()),
             _ => Err(Errno::NODEV),
         }
     }

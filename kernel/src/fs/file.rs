@@ -11,9 +11,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
-use coracle_hal::frame::Frame;
+use coracle_hal::frame::{self, Frame, Watermark};
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use linux_raw_sys::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY, stat as Stat};
 use spin::Mutex;
 
@@ -35,12 +35,42 @@ pub struct OpenFile {
     pub signal_io: SignalIo,
     /// The epoll sets that this description is a member of; they forget it when it is closed (epoll(7)).
     watchers: Mutex<Vec<Arc<Member>>>,
+    _counted: Counted,
+}
+
+/// Descriptions that there are.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Descriptions that there are, and that there may be (/proc/sys/fs/file-nr, file-max): one for each frame of memory, so that
+/// they and what small things they stand for leave most of it to programs. Linux has them take a tenth.
+pub fn description_bounds() -> (usize, usize) {
+    (COUNT.load(Ordering::Relaxed), frame::counts().1)
+}
+
+/// Counts a description as long as it is there.
+struct Counted;
+
+impl Counted {
+    /// ENFILE if there are as many as may be.
+    fn new() -> Result<Counted, Errno> {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted;
+        let (count, most) = description_bounds();
+        if count > most || frame::is_below(Watermark::Low) { Err(Errno::NFILE) } else { Ok(counted) }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        COUNT.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl OpenFile {
     /// A new description at position 0. `flags`: access mode and status flags as open(2) takes them.
-    /// ENOMEM.
+    /// ENOMEM; ENFILE if there are too many.
     pub fn new(file: Arc<dyn File>, flags: u32) -> Result<Arc<OpenFile>, Errno> {
+        let counted = Counted::new()?;
         let seekable = file.seekable();
         Ok(try_arc(OpenFile {
             flags: AtomicU32::new(flags),
@@ -51,6 +81,7 @@ impl OpenFile {
             seekable,
             signal_io: SignalIo::default(),
             watchers: Mutex::new(Vec::new()),
+            _counted: counted,
         })?)
     }
     /// The flags now.

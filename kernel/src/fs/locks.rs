@@ -6,6 +6,7 @@ use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
 use alloc::sync::Arc;
 use coracle_fallible::NoMemory;
+use coracle_hal::frame::{self, Watermark};
 use coracle_sorted_map::SortedMap;
 use coracle_vfs_core::locks::{Lock, Locks};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -54,6 +55,9 @@ pub fn description_owner(open: &OpenFile) -> u64 {
 /// Sets `lock`, waiting for those in the way if `wait`, else EAGAIN.
 pub fn set(open: &OpenFile, kind: Kind, lock: Lock, wait: bool) -> Result<(), Errno> {
     let id = file_id(open)?;
+    if frame::is_below(Watermark::High) {
+        return Err(Errno::NOLCK);
+    }
     block_on(&RELEASED, !wait, None, || {
         let mut table = TABLE.lock();
         let locks = table.get_or_insert_with((kind, id), Locks::default).map_err(|_| Errno::NOLCK)?;

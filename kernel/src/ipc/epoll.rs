@@ -12,7 +12,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc, try_arc_cyclic};
-use coracle_hal::frame;
+use coracle_hal::frame::{self, Watermark};
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use linux_raw_sys::general::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, stat as Stat};
@@ -294,7 +294,7 @@ impl Epoll {
         data: u64,
     ) -> Result<(), Errno> {
         let source = open.file.poll_source().ok_or(Errno::PERM)?;
-        if frame::low() {
+        if frame::is_below(Watermark::Low) {
             return Err(Errno::NOSPC);
         }
         let exclusive = events & EXCLUSIVE != 0;

@@ -10,8 +10,10 @@ use crate::syscall::call::Call;
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
+use coracle_hal::frame::{self, FRAME_SIZE, Watermark};
 use coracle_vfs_core::ring::Ring;
 use core::any::Any;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use linux_raw_sys::general::{O_ACCMODE, O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFIFO, stat as Stat};
 use linux_raw_sys::ioctl::FIONREAD;
 use spin::Mutex;
@@ -26,6 +28,12 @@ pub const PIPE_BUF: usize = 4096;
 /// Writes up to this size go by way of the kernel's stack.
 const SMALL_WRITE: usize = 128;
 
+/// Bytes of memory that all pipes have.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+/// The part of memory that they may take where it is short (see `coracle_hal::frame`), so that there are pipes beside programs
+/// that have filled their memory.
+const SHARE: usize = 64;
+
 /// A pipe: what its ends share.
 pub struct Pipe {
     pub(super) state: Mutex<State>,
@@ -36,6 +44,8 @@ pub struct Pipe {
 
 pub(super) struct State {
     pub(super) ring: Ring,
+    /// What of [`HELD`] is the ring's memory.
+    counted: usize,
     /// A splice(2) has taken bytes out that may come back: no other reader gets in meanwhile.
     pub(super) lent: bool,
     pub(super) readers: usize,
@@ -59,6 +69,43 @@ impl State {
     pub(super) fn readable(&self) -> usize {
         if self.lent { 0 } else { self.ring.len() }
     }
+
+    /// Bytes that fit. Where memory is short, a pipe grows no further than to its first page, and if pipes have their share not at
+    /// all.
+    fn free(&self) -> usize {
+        if !frame::is_below(Watermark::High) {
+            return self.ring.free();
+        }
+        let share = frame::counts().1 / SHARE * FRAME_SIZE;
+        self.ring.free_within(if HELD.load(Relaxed) < share { PIPE_BUF } else { 0 })
+    }
+
+    /// Counts the ring's memory anew, after a change of the ring.
+    #[inline]
+    pub(super) fn count(&mut self) {
+        let now = self.ring.memory();
+        if now != self.counted {
+            HELD.fetch_add(now, Relaxed);
+            HELD.fetch_sub(self.counted, Relaxed);
+            self.counted = now;
+        }
+    }
+
+    /// The same for a writer: ENOMEM if nothing fits though nothing is held, so that no reader will make room.
+    pub(super) fn free_to_write(&self) -> Result<usize, Errno> {
+        match self.free() {
+            0 if self.ring.is_empty() && self.ring.free() > 0 => Err(Errno::NOMEM),
+            free => Ok(free),
+        }
+    }
+
+    /// Something was read: an empty pipe keeps its memory only where there is plenty.
+    pub(super) fn note_read(&mut self) {
+        if self.ring.is_empty() && frame::is_below(Watermark::High) {
+            self.ring.shrink();
+            self.count();
+        }
+    }
 }
 
 impl Pipe {
@@ -69,6 +116,7 @@ impl Pipe {
     pub fn named() -> Result<Arc<Pipe>, NoMemory> {
         let state = State {
             ring: Ring::new(DEFAULT_CAPACITY),
+            counted: 0,
             lent: false,
             readers: 0,
             writers: 0,
@@ -153,8 +201,12 @@ impl Pipe {
         if size > MAX_CAPACITY {
             return Err(Errno::PERM);
         }
-        if !self.state.lock().ring.set_capacity(size) {
-            return Err(Errno::BUSY);
+        {
+            let mut state = self.state.lock();
+            if !state.ring.set_capacity(size) {
+                return Err(Errno::BUSY);
+            }
+            state.count();
         }
         self.writable.notify(Events::OUT);
         Ok(size)
@@ -179,6 +231,7 @@ impl Pipe {
                     break;
                 }
             }
+            state.note_read();
             let (held, more) = (state.readable(), state.lent || state.writers > 0);
             drop(state);
             if done > before {
@@ -213,7 +266,7 @@ impl Pipe {
                 if state.readers == 0 {
                     return Err(Errno::PIPE);
                 }
-                if state.ring.free() < len {
+                if state.free_to_write()? < len {
                     return Err(Errno::AGAIN);
                 }
             }
@@ -237,8 +290,10 @@ impl Pipe {
             let mut stopped = false;
             if whole {
                 // Room may have gone meanwhile: the bytes taken can't be given back, so this waits for it below.
-                if state.ring.free() >= taken.len() {
-                    done = state.ring.push(taken)?;
+                if state.free_to_write()? >= taken.len() {
+                    let pushed = state.ring.push(taken);
+                    state.count();
+                    done = pushed?;
                 } else {
                     drop(state);
                     return block_on_events(&self.writable, Events::OUT, nonblock, None, || {
@@ -246,19 +301,22 @@ impl Pipe {
                         if state.readers == 0 {
                             return Err(Errno::PIPE);
                         }
-                        if state.ring.free() < taken.len() {
+                        if state.free_to_write()? < taken.len() {
                             return Err(Errno::AGAIN);
                         }
-                        Ok(state.ring.push(taken)?)
+                        let pushed = state.ring.push(taken);
+                        state.count();
+                        Ok(pushed?)
                     })
                     .inspect(|_| self.readable.notify(Events::IN));
                 }
             } else {
                 while src.remaining() > 0 {
-                    let room = match state.ring.room(src.remaining()) {
+                    let free = state.free_to_write();
+                    let room = match free.and_then(|free| Ok(state.ring.room(src.remaining().min(free))?)) {
                         Ok(room) => room,
                         Err(_) if done > 0 => break,
-                        Err(error) => return Err(error.into()),
+                        Err(error) => return Err(error),
                     };
                     let want = room.len();
                     if want == 0 {
@@ -272,6 +330,7 @@ impl Pipe {
                         break;
                     }
                 }
+                state.count();
             }
             drop(state);
             if done > before {
@@ -286,6 +345,12 @@ impl Pipe {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.counted, Relaxed);
     }
 }
 
@@ -325,7 +390,7 @@ impl File for PipeEnd {
                 Err(_) if done > 0 => return Ok(done),
                 Err(error) => return Err(error),
             }
-            if done == total || nonblock {
+            if src.remaining() == 0 || nonblock {
                 return Ok(done);
             }
         }
@@ -346,7 +411,7 @@ impl File for PipeEnd {
             }
         }
         if self.writes {
-            if state.ring.free() >= PIPE_BUF {
+            if state.free_to_write().map_or(true, |free| free >= PIPE_BUF) {
                 events |= Events::OUT;
             }
             if state.readers == 0 {

@@ -19,7 +19,10 @@ impl Pipe {
             if state.readers == 0 {
                 return Err(Errno::PIPE);
             }
-            match state.ring.keep(len)? {
+            let free = state.free_to_write()?;
+            let kept = state.ring.keep(len.min(free));
+            state.count();
+            match kept? {
                 0 => Err(Errno::AGAIN),
                 kept => Ok(kept),
             }
@@ -131,6 +134,7 @@ pub fn out_of_pipe(
             let mut state = pipe.state.lock();
             state.ring.put_back(&buffer[written..taken]);
             state.ring.give_up(written);
+            state.note_read();
             state.lent = false;
         }
         pipe.readable.notify(Events::IN);

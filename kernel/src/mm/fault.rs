@@ -4,13 +4,13 @@ use super::user::Access;
 use super::vma::{Backing, Vma, VmaFlags, table_rights};
 use crate::errno::Errno;
 use crate::fs::file::File;
+use crate::task::oom;
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
-use coracle_hal::boot;
-use coracle_hal::frame::{self, Frame};
+use coracle_hal::frame::Frame;
 use coracle_hal::paging::{MapError, Prot, USER_END, USER_START};
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Pages of a file that are mapped together when one of them is touched: a window of this many, aligned. Linux's is 16
 /// (fault_around_bytes); here each page is checked before it is mapped for the first time, which costs as much as half a fault.
@@ -32,15 +32,14 @@ pub enum Refused {
 /// Makes the page at `addr` of the running program's memory fit for `access`, or says why not.
 pub fn resolve_current(addr: usize, access: Access) -> Result<(), Refused> {
     let memory = crate::this::with(|thread| thread.process.memory());
-    let result = memory.resolve_once(addr, access);
-    match result {
-        Ok(Resolution::Changed) => Ok(()),
-        Ok(Resolution::Unchanged) => crate::this::with(|thread| note_fruitless(thread, addr, access)),
-        Err(refused) => {
-            if refused == Refused::OutOfMemory {
-                crate::this::with(|thread| out_of_memory(&thread.process));
+    loop {
+        match memory.resolve_once(addr, access) {
+            Ok(Resolution::Changed) => return Ok(()),
+            Ok(Resolution::Unchanged) => {
+                return crate::this::with(|thread| note_fruitless(thread, addr, access));
             }
-            Err(refused)
+            Err(Refused::OutOfMemory) if oom::make_room() => {}
+            Err(refused) => return Err(refused),
         }
     }
 }
@@ -79,31 +78,6 @@ enum Resolution {
     Unchanged,
 }
 
-/// Tells that memory has run out and kills the process that asked for more.
-#[cold]
-pub fn out_of_memory(process: &Arc<crate::task::process::Process>) {
-    static TOLD: AtomicBool = AtomicBool::new(false);
-    if !TOLD.swap(true, Relaxed) {
-        let (_, total) = frame::counts();
-        let own = process.memory().own_pages();
-        let kib = |pages: usize| pages * PAGE_SIZE / 1024;
-        let machine = boot::memory_size() as usize / PAGE_SIZE;
-        log!(
-            "out of memory: process {} has filled {} KiB and wants more; it is killed. Of the machine's {} KiB the image \
-             takes {}, the kernel and what it keeps for programs {}. Give the machine more memory (coracle run -m).",
-            process.pid,
-            kib(own),
-            kib(machine),
-            kib(machine.saturating_sub(total)),
-            kib(total.saturating_sub(own)),
-        );
-    }
-    crate::task::signal::send_to_process(
-        process,
-        crate::task::signal::SigInfo::kernel(linux_raw_sys::general::SIGKILL),
-    );
-}
-
 impl Memory {
     /// Makes the page at `addr` fit for `access`, or says why not. Hold no file or socket lock.
     pub fn resolve(&self, addr: usize, access: Access) -> Result<(), Refused> {
@@ -117,6 +91,9 @@ impl Memory {
         let page = page_down(addr);
         loop {
             let mut layout = self.layout.lock();
+            if layout.given_up {
+                return Err(Refused::OutOfMemory);
+            }
             let (range, vma) = match layout.regions.find(addr) {
                 Some((range, vma)) => (range, vma),
                 None => {
@@ -155,8 +132,12 @@ impl Memory {
                     return Ok(Resolution::Changed);
                 }
                 Backing::Anonymous => {
-                    let frame = Frame::alloc_zeroed().ok_or(Refused::OutOfMemory)?;
-                    return match self.space.map(page, frame, table_rights(vma.prot, true)) {
+                    let frame = if write {
+                        Frame::alloc_zeroed().ok_or(Refused::OutOfMemory)?
+                    } else {
+                        Frame::zero_page()
+                    };
+                    return match self.space.map(page, frame, table_rights(vma.prot, write)) {
                         Err(MapError::OutOfMemory) => Err(Refused::OutOfMemory),
                         Ok(()) | Err(MapError::Occupied) => Ok(Resolution::Changed),
                     };
@@ -177,8 +158,13 @@ impl Memory {
     /// A private copy of the shared page at `page`.
     fn unshare(&self, page: usize, prot: Prot) -> Result<Option<coracle_hal::paging::Flush>, Refused> {
         let Some(old) = self.space.query(page) else { return Ok(None) };
-        let copy = Frame::alloc().ok_or(Refused::OutOfMemory)?;
-        copy.copy_from(&old.frame);
+        let copy = if old.frame.is_zero_page() {
+            Frame::alloc_zeroed().ok_or(Refused::OutOfMemory)?
+        } else {
+            let copy = Frame::alloc().ok_or(Refused::OutOfMemory)?;
+            copy.copy_from(&old.frame);
+            copy
+        };
         self.space.replace(page, copy, prot).map(Some).map_err(|_| Refused::OutOfMemory)
     }
 
@@ -232,7 +218,24 @@ impl Memory {
         Ok(true)
     }
 
-    /// Makes all pages of the range present (MAP_POPULATE, mlock(2)). Stops quietly where that can't be.
+    /// Makes all pages of the range present, so that none need be made later: private pages that may be written to are written
+    /// to (MAP_POPULATE, mlock(2); Linux's `populate_vma_page_range`).
+    pub fn populate_for_good(&self, range: Range<usize>) -> Result<(), Refused> {
+        let mut at = range.start;
+        while at < range.end {
+            let (part, access) = {
+                let layout = self.layout.lock();
+                let Some((part, vma)) = layout.regions.parts(at..range.end).next() else { return Ok(()) };
+                let write = vma.prot.contains(Prot::WRITE) && !vma.shared();
+                (part, if write { Access::Write } else { Access::Read })
+            };
+            at = part.end;
+            self.populate(part, access)?;
+        }
+        Ok(())
+    }
+
+    /// Makes all pages of the range present for `access` (MADV_POPULATE_READ, MADV_POPULATE_WRITE).
     pub fn populate(&self, range: Range<usize>, access: Access) -> Result<(), Refused> {
         range.step_by(PAGE_SIZE).try_for_each(|page| {
             if self.space.query(page).is_some_and(|mapping| access.is_allowed_by(mapping.prot)) {

@@ -1,6 +1,5 @@
 //! Changes of a memory's layout: mmap(2), munmap(2), mprotect(2), mremap(2), madvise(2), brk(2).
 use super::memory::{Layout, Memory, PAGE_SIZE, page_range, page_up};
-use super::user::Access;
 use super::vma::{Backing, Vma, VmaFlags, table_rights};
 use crate::errno::Errno;
 use crate::random;
@@ -34,7 +33,6 @@ impl Memory {
     /// Maps `len` bytes (not 0). Gives the address. EINVAL, ENOMEM, EEXIST, EPERM.
     pub fn map(&self, place: Place, len: usize, vma: Vma, populate: bool) -> Result<usize, Errno> {
         let len = page_up(len).filter(|&len| len != 0 && len <= USER_END).ok_or(Errno::NOMEM)?;
-        let access = if vma.prot.contains(Prot::WRITE) { Access::Write } else { Access::Read };
         let accessible = !vma.prot.is_empty();
         let mut flush = None;
         let mut replaced = None;
@@ -80,7 +78,7 @@ impl Memory {
         }
         if populate && accessible {
             // MAP_POPULATE doesn't fail where it can't.
-            let _ = self.populate(start..start + len, access);
+            let _ = self.populate_for_good(start..start + len);
         }
         Ok(start)
     }

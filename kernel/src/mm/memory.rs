@@ -10,7 +10,7 @@ use coracle_hal::paging::{AddressSpace, Flush, Prot, USER_END, USER_START};
 use coracle_vma::RegionMap;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use spin::Mutex;
+use spin::{Mutex, Once};
 
 /// Bytes in a page.
 pub const PAGE_SIZE: usize = coracle_hal::frame::FRAME_SIZE;
@@ -41,9 +41,13 @@ pub(super) struct Layout {
     pub map_top: usize,
     /// RLIMIT_STACK as it was at exec, for growing stacks.
     pub stack_limit: usize,
+    /// Its pages were taken away from it, see [`Memory::give_up`]: it gets no others.
+    pub given_up: bool,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// See [`Memory::none`].
+static NONE: Once<Arc<Memory>> = Once::new();
 
 /// A region as /proc/self/maps shows it.
 pub struct RegionInfo {
@@ -105,10 +109,24 @@ impl Memory {
                 heap: 0..0,
                 map_top: USER_END,
                 stack_limit: 0,
+                given_up: false,
             }),
             membarrier: AtomicUsize::new(0),
             patches: Patches::default(),
         })?)
+    }
+
+    /// The memory of what has no program: of idle CPUs, and of processes that have ended, which must not need a new one for that.
+    /// Nothing is ever mapped in it.
+    pub fn none() -> &'static Arc<Memory> {
+        NONE.wait()
+    }
+
+    /// Makes that, at boot. ENOMEM.
+    pub fn make_none() -> Result<(), Errno> {
+        let none = Memory::new()?;
+        NONE.call_once(|| none);
+        Ok(())
     }
 
     /// A copy for fork(2): private pages are shared until written. ENOMEM.
@@ -118,6 +136,9 @@ impl Memory {
         {
             let ours = self.layout.lock();
             let mut theirs = child.layout.lock();
+            if ours.given_up {
+                return Err(Errno::NOMEM);
+            }
             for (range, vma) in ours.regions.iter() {
                 if vma.flags.contains(VmaFlags::DONT_FORK) {
                     continue;
@@ -178,7 +199,31 @@ impl Memory {
 
     /// Resident pages that are not the image's own, which take no memory. Looks at every page.
     pub fn own_pages(&self) -> usize {
-        self.space.resident() - self.space.image_pages()
+        self.space.resident().saturating_sub(self.space.image_pages())
+    }
+
+    /// Lets go of all private pages, for good (Linux's `__oom_reap_task_mm`): for a process that was killed so that others get
+    /// its memory, which need not wait for its threads to end. A thread that touches such a page is refused. Hold no lock.
+    pub fn give_up(&self) {
+        let mut at = USER_START;
+        loop {
+            // The lock is let go after each region: the shoot-down waits for other CPUs.
+            let flush = {
+                let mut layout = self.layout.lock();
+                layout.given_up = true;
+                layout.changed();
+                let Some((part, vma)) = layout.regions.parts(at..USER_END).next() else { return };
+                at = part.end;
+                let is_private = !vma.shared() && !matches!(vma.backing, Backing::Placed);
+                is_private.then(|| self.space.unmap(part))
+            };
+            drop(flush);
+        }
+    }
+
+    /// Whether [`Memory::give_up`] was called.
+    pub fn is_given_up(&self) -> bool {
+        self.layout.lock().given_up
     }
 
     /// Identity of the 4 bytes at `addr` for a futex that processes may share: the physical address if it is in a

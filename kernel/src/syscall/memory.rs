@@ -88,12 +88,16 @@ pub fn mmap(call: &Call) -> SysResult {
             vma.flags -= VmaFlags::MAY_WRITE;
         }
         // What can't be mapped at all says so now; a page that isn't there yet is a fault's business.
-        if let Err(error @ (Errno::NODEV | Errno::ACCES | Errno::PERM)) =
-            open.file.page(offset / PAGE_SIZE as u64, false)
-        {
+        let first = open.file.page(offset / PAGE_SIZE as u64, false);
+        if let Err(error @ (Errno::NODEV | Errno::ACCES | Errno::PERM)) = first {
             return Err(error);
         }
-        vma.backing = Backing::File { file: open.file.clone(), offset };
+        // Shared zeroes are an object of their own, as without a file (/dev/zero: zero(4), Linux's `mmap_zero`).
+        vma.backing = if shared && first.is_ok_and(|frame| frame.is_zero_page()) {
+            Backing::File { file: SharedAnonymous::file()?, offset: 0 }
+        } else {
+            Backing::File { file: open.file.clone(), offset }
+        };
     } else if shared {
         vma.backing = Backing::File { file: SharedAnonymous::file()?, offset: 0 };
     }
@@ -231,6 +235,11 @@ pub fn mincore(call: &Call) -> SysResult {
     Ok(0)
 }
 
+/// mlock(2), "ERRORS": why some pages are not there.
+fn not_locked(refused: Refused) -> Errno {
+    if refused == Refused::OutOfMemory { Errno::AGAIN } else { Errno::NOMEM }
+}
+
 fn lock_range(call: &Call, on_fault: bool) -> SysResult {
     let start = call.usize(0) & !(PAGE_SIZE - 1);
     let len = call.usize(1).checked_add(call.usize(0) - start).ok_or(Errno::INVAL)?;
@@ -241,7 +250,7 @@ fn lock_range(call: &Call, on_fault: bool) -> SysResult {
     }
     memory.set_flags(range.clone(), VmaFlags::LOCKED, VmaFlags::empty())?;
     if !on_fault {
-        let _ = memory.populate(range, Access::Read);
+        memory.populate_for_good(range).map_err(not_locked)?;
     }
     Ok(0)
 }

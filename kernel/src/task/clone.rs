@@ -8,6 +8,7 @@ use crate::mm::user;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
 use coracle_hal::context::UserContext;
+use coracle_hal::frame::{self, Watermark};
 use coracle_hal::time;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
@@ -60,6 +61,9 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
         || (shares_handlers && request.flags & abi::CLONE_CLEAR_SIGHAND != 0)
     {
         return Err(Errno::INVAL);
+    }
+    if frame::is_below(Watermark::Low) {
+        return Err(Errno::AGAIN);
     }
     let id = process::new_id();
     let process = if thread { parent.process.clone() } else { new_process(parent, id, &request)? };

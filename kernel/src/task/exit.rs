@@ -86,11 +86,9 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
     process.descriptors.leave();
     process.leave_files();
     // Its page tables go with the last reference; this CPU leaves them first.
-    if let Ok(empty) = Memory::new() {
-        let old = process.replace_memory(empty);
-        crate::this::with(|me| sched::use_memory(me));
-        drop(old);
-    }
+    let old = process.replace_memory(Memory::none().clone());
+    crate::this::with(|me| sched::use_memory(me));
+    drop(old);
     process.vfork_done.store(true, Release);
     hand_over_children(process);
     *process.exiting.lock() = Some(status);

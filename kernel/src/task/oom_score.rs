@@ -1,5 +1,5 @@
-//! How willingly a process is to be ended when memory runs out (proc(5), `/proc/pid/oom_score_adj`). The values are kept and
-//! reported; the process that wants more memory than there is is ended, whatever it has set.
+//! How willingly a process is to be ended when memory runs out (proc(5), `/proc/pid/oom_score_adj`). [`super::oom`]
+//! chooses by it.
 use crate::errno::Errno;
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
@@ -63,15 +63,20 @@ impl OomScore {
         self.set(adjustment, privileged)
     }
 
-    /// `/proc/pid/oom_score` of a process that has filled `pages` of the machine's `total` (Linux's `proc_oom_score`).
-    pub fn score(&self, pages: usize, total: usize) -> u64 {
-        /// The scale of Linux's scores, of which those without an adjustment begin at two thirds.
-        const SCALE: i64 = 1000;
-        if self.adjustment() == -ADJUSTMENT_MAX {
-            return 0;
-        }
-        let total = (total as i64).max(1);
-        let points = pages as i64 + i64::from(self.adjustment()) * (total / SCALE);
-        ((SCALE + points * SCALE / total) * 2 / 3).max(0) as u64
+    /// How good it is to end a process that has filled `pages` of the machine's `total`, in pages; `None`: it is never ended
+    /// (Linux's `oom_badness`).
+    pub fn badness(&self, pages: usize, total: usize) -> Option<i64> {
+        let adjustment = self.adjustment();
+        let points = pages as i64 + i64::from(adjustment) * (total as i64 / SCALE);
+        (adjustment != -ADJUSTMENT_MAX).then_some(points)
     }
+}
+
+/// The scale of Linux's scores, of which those without an adjustment begin at two thirds.
+const SCALE: i64 = 1000;
+
+/// `/proc/pid/oom_score` of a process with this badness in a machine of `total` pages (Linux's `proc_oom_score`).
+pub fn score(badness: Option<i64>, total: usize) -> u64 {
+    let scaled = |points: i64| (SCALE + points * SCALE / (total as i64).max(1)) * 2 / 3;
+    badness.map_or(0, scaled).max(0) as u64
 }

@@ -310,7 +310,9 @@ impl Process {
     /// program whose thread ended last on a CPU.
     pub fn idle() -> Result<Arc<Process>, Errno> {
         let descriptors = try_arc(DescriptorTable::new())?;
-        Ok(try_arc(Self::build(0, Memory::new()?, descriptors, try_arc(FsContext::new())?)?)?)
+        Memory::make_none()?;
+        let fs = try_arc(FsContext::new())?;
+        Ok(try_arc(Self::build(0, Memory::none().clone(), descriptors, fs)?)?)
     }
 
     fn build(

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
 use coracle_hal::boot;
-use coracle_hal::frame::{self, FRAME_SIZE, Frame};
+use coracle_hal::frame::{self, FRAME_SIZE, Frame, Watermark};
 use coracle_vfs_core::page_map::PageMap;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use linux_raw_sys::general::{F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE};
@@ -48,6 +48,7 @@ static PAGES: AtomicUsize = AtomicUsize::new(0);
 pub fn page_bounds() -> (usize, usize) {
     let (free, total) = frame::counts();
     let most = total / SHARE;
+    let free = free.saturating_sub(frame::watermark(Watermark::High));
     (most, most.saturating_sub(PAGES.load(Ordering::Relaxed)).min(free))
 }
 
@@ -57,7 +58,7 @@ struct Page(Frame);
 impl Page {
     /// Counts a new one. ENOSPC: the files have their share.
     fn new(frame: impl FnOnce() -> Option<Frame>) -> Result<Page, Errno> {
-        if PAGES.load(Ordering::Relaxed) >= frame::counts().1 / SHARE {
+        if PAGES.load(Ordering::Relaxed) >= frame::counts().1 / SHARE || frame::is_below(Watermark::High) {
             return Err(Errno::NOSPC);
         }
         let page = Page(frame().ok_or(Errno::NOSPC)?);

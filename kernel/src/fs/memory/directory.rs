@@ -6,7 +6,7 @@ use crate::fs::names_changed;
 use crate::fs::stat::entry_kind;
 use alloc::sync::{Arc, Weak};
 use coracle_fallible::{NoMemory, try_arc_bytes};
-use coracle_hal::frame;
+use coracle_hal::frame::{self, Watermark};
 use coracle_image::archive;
 use coracle_vfs_core::names::Names;
 use core::hash::Hasher;
@@ -147,7 +147,7 @@ impl Directory {
             if state.lookup(node, name)?.is_some() {
                 return Err(Errno::EXIST);
             }
-            if frame::low() {
+            if frame::is_below(Watermark::High) {
                 return Err(Errno::NOSPC);
             }
             let own_name = own_name(child, name)?;

@@ -2,13 +2,15 @@
 use super::process::Subject;
 use crate::fs::synthetic::Piece;
 use coracle_fallible::{NoMemory, Text};
+use coracle_hal::frame::FRAME_SIZE;
 use coracle_hal::paging::Prot;
 
 /// The line, or with `details` the lines, of the region at or after the address `from`; returns its end.
 pub(super) fn maps(subject: &Subject, from: u64, text: &mut Text, details: bool) -> Piece {
     /// Column that the path begins in.
     const PATH_COLUMN: usize = 73;
-    let Some(region) = subject.process.memory().region_from(from as usize) else { return Ok(None) };
+    let memory = subject.process.memory();
+    let Some(region) = memory.region_from(from as usize) else { return Ok(None) };
     let has = |right: Prot, letter: char| if region.prot.contains(right) { letter } else { '-' };
     let identity =
         region.file.as_ref().and_then(|file| file.stat().ok()).map(|stat| (stat.st_dev, stat.st_ino));
@@ -36,11 +38,12 @@ pub(super) fn maps(subject: &Subject, from: u64, text: &mut Text, details: bool)
     text.push(b"\n")?;
     if details {
         let size = region.range.len() / 1024;
+        let resident = memory.space.resident_in(region.range.clone()) * FRAME_SIZE / 1024;
         writeln!(
             text,
             "Size:           {size:>8} kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n\
-             Rss:            {size:>8} kB\nPss:            {size:>8} kB\nShared_Clean:          0 kB\n\
-             Shared_Dirty:          0 kB\nPrivate_Clean:         0 kB\nPrivate_Dirty:  {size:>8} kB\n\
+             Rss:            {resident:>8} kB\nPss:            {resident:>8} kB\nShared_Clean:          0 kB\n\
+             Shared_Dirty:          0 kB\nPrivate_Clean:         0 kB\nPrivate_Dirty:  {resident:>8} kB\n\
              Swap:                  0 kB\nVmFlags: rd"
         )?;
     }

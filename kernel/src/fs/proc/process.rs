@@ -8,6 +8,7 @@ use crate::errno::Errno;
 use crate::fs::access::{capability, check_capability};
 use crate::fs::inode::Link;
 use crate::fs::synthetic::{Directory, Item, Kind, Listed, Table, TakeName};
+use crate::task::oom;
 use crate::task::process::{Process, Program};
 use crate::task::thread::{Thread, ThreadName};
 use alloc::boxed::Box;
@@ -151,8 +152,7 @@ fn set_oom_adj(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
 }
 
 fn oom_score(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
-    let pages = subject.process.memory().own_pages();
-    writeln!(text, "{}", subject.process.oom.score(pages, coracle_hal::frame::counts().1))
+    writeln!(text, "{}", oom::score(&subject.process))
 }
 
 fn timer_slack(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {

@@ -2,6 +2,7 @@
 use super::system::{RELEASE, VERSION};
 use crate::errno::Errno;
 use crate::fs::descriptors::MAX_LIMIT;
+use crate::fs::file::description_bounds;
 use crate::fs::synthetic::{Item, Table};
 use crate::ipc::pipe;
 use crate::syscall::system;
@@ -44,6 +45,12 @@ fn hostname(_: &(), text: &mut Text) -> Result<(), NoMemory> {
 fn set_hostname(_: &(), name: &[u8]) -> Result<(), Errno> {
     system::set_hostname(name.trim_ascii());
     Ok(())
+}
+
+/// Open file descriptions, those that are free, of which none are kept, and how many there may be (proc_sys_fs(5)).
+fn file_count(_: &(), text: &mut Text) -> Result<(), NoMemory> {
+    let (count, most) = description_bounds();
+    writeln!(text, "{count}\t0\t{most}")
 }
 
 /// A setting that is accepted, and has no effect on this kernel.
@@ -158,8 +165,8 @@ pub static SYS: Table<()> = &[
     (
         "fs",
         Item::Directory(&[
-            ("file-max", setting!(i64::MAX)),
-            ("file-nr", Item::Text(|(), text| writeln!(text, "0\t0\t{}", i64::MAX))),
+            ("file-max", Item::Setting(|(), text| writeln!(text, "{}", description_bounds().1), accept)),
+            ("file-nr", Item::Text(file_count)),
             ("nr_open", setting!(MAX_LIMIT)),
             ("pipe-max-size", setting!(pipe::MAX_CAPACITY)),
             ("suid_dumpable", setting!(0)),

@@ -10,7 +10,7 @@ use crate::mm::user_buf::UserBuf;
 use crate::net::socket::{Control, SocketAddress, UnixName};
 use alloc::sync::Arc;
 use coracle_fallible::filled;
-use coracle_hal::frame;
+use coracle_hal::frame::{self, Watermark};
 use linux_raw_sys::net as n;
 
 /// Largest piece of a stream that is one message.
@@ -87,7 +87,7 @@ impl UnixSocket {
         if flags & n::MSG_OOB != 0 {
             return Err(Errno::OPNOTSUPP);
         }
-        if frame::low() {
+        if frame::is_below(Watermark::High) {
             return Err(Errno::NOBUFS);
         }
         let nonblock = flags & n::MSG_DONTWAIT != 0;
@@ -127,8 +127,11 @@ impl UnixSocket {
                 return Err(Errno::MSGSIZE);
             }
             let mut bytes = filled(0, src.remaining()).map_err(|_| Errno::NOBUFS)?;
-            let len = src.take(&mut bytes)?;
-            bytes.truncate(len);
+            let len = bytes.len();
+            // A packet goes whole, or not at all.
+            if src.take(&mut bytes)? < len {
+                return Err(Errno::FAULT);
+            }
             self.send_message(
                 &target,
                 Message { bytes, start: 0, from, rights, credentials },

@@ -3,6 +3,7 @@
 // linux: no
 // stdout-has: lowered and kept
 #include "t.h"
+#include <sys/wait.h>
 
 static int adjustment(void) {
     char text[16] = "";
@@ -29,7 +30,7 @@ static int score(void) {
     return atoi(text);
 }
 
-int main(void) {
+static int child(void) {
     CHECK(adjustment() == 0);
     int first = score();
     CHECK(set("-1000") == 0 && adjustment() == -1000);
@@ -42,5 +43,17 @@ int main(void) {
     CHECK(set("-200") == 0);
     CHECK(set("-201") == EACCES && adjustment() == -200);
     puts("lowered and kept");
+    DONE();
+}
+
+// The first process is never chosen while there is another, and has no score.
+int main(void) {
+    CHECK(score() == 0);
+    pid_t pid = fork();
+    NEED(pid >= 0);
+    if (pid == 0)
+        _exit(child());
+    int status;
+    NEED(waitpid(pid, &status, 0) == pid && status == 0);
     DONE();
 }
