@@ -45,7 +45,7 @@ impl File for EventFd {
             Ok(value)
         })?;
         self.source.notify(Events::OUT);
-        dst.put(&value.to_le_bytes())?;
+        dst.put_all(&value.to_le_bytes())?;
         Ok(SIZE)
     }
     fn write(&self, src: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {

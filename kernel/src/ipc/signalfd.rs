@@ -74,7 +74,7 @@ impl File for SignalFd {
         let mut next = Some(block_on(source, nonblock, None, || self.take(&thread).ok_or(Errno::AGAIN))?);
         let mut done = 0;
         while let Some(info) = next {
-            dst.put(&record(&info))?;
+            dst.put_all(&record(&info))?;
             done += RECORD_LEN;
             next = if dst.remaining() < RECORD_LEN { None } else { self.take(&thread) };
         }

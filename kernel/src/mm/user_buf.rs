@@ -1,5 +1,6 @@
 //! Buffers of a read- or write-like call: the program's memory (one piece or an iovec array), or the kernel's own.
 use super::fault;
+use super::memory::page_down;
 use super::user::{self, Access};
 use crate::errno::Errno;
 use alloc::vec::Vec;
@@ -170,6 +171,9 @@ impl<'a> UserBuf<'a> {
                 Err(_) => break,
                 Ok(()) => copied += self.put_pieces(&src[copied..]),
             }
+            if self.remaining() == 0 {
+                break;
+            }
         }
         Ok(copied)
     }
@@ -187,6 +191,9 @@ impl<'a> UserBuf<'a> {
                 Err(error) if copied == 0 => return Err(error),
                 Err(_) => break,
                 Ok(()) => copied += self.take_pieces(&mut dst[copied..]),
+            }
+            if self.remaining() == 0 {
+                break;
             }
         }
         Ok(copied)
@@ -239,11 +246,28 @@ impl<'a> UserBuf<'a> {
     pub fn is_stuck(&self) -> bool {
         self.fault.is_some()
     }
-    /// Resolves the page fault that stopped a `_nofault` call; EFAULT if it can't be.
+    /// Resolves the page fault that stopped a `_nofault` call. Where it can't be, the buffer ends at that page, so that the bytes
+    /// before it are moved and count; EFAULT if there are none before it. A copy may have stopped before them, because it does
+    /// not go byte by byte.
     #[cold]
     pub fn resolve(&mut self) -> Result<(), Errno> {
         let (addr, access) = self.fault.take().ok_or(Errno::FAULT)?;
-        fault::resolve_current(addr, access).map_err(|_| Errno::FAULT)
+        if fault::resolve_current(addr, access).is_ok() {
+            return Ok(());
+        }
+        let reach = page_down(addr).saturating_sub(self.addr).min(self.here);
+        if reach == 0 {
+            return Err(Errno::FAULT);
+        }
+        self.here = reach;
+        self.total = self.done + reach;
+        self.rest = Rest::Pieces([].iter());
+        Ok(())
+    }
+    /// Copies as much of `src` as fits to the caller; EFAULT if less than that can be.
+    pub fn put_all(&mut self, src: &[u8]) -> Result<(), Errno> {
+        let len = src.len().min(self.remaining());
+        if self.put(src)? < len { Err(Errno::FAULT) } else { Ok(()) }
     }
 
     /// Moves bytes piece by piece until `ours` is used up, a copy stops, or there are no more pieces. Gives how many.

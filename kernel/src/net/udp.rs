@@ -177,7 +177,7 @@ impl UdpFile {
             return Err(Errno::NOMEM);
         }
         if !spilled.is_empty() {
-            dst.put(&spilled)?;
+            dst.put_all(&spilled)?;
         }
         let truncated = datagram.len > want;
         Ok(Received {

@@ -4,6 +4,7 @@ use super::process::rusage;
 use crate::errno::{Errno, SysResult};
 use crate::mm::memory::PAGE_SIZE;
 use crate::mm::user;
+use crate::mm::user_buf::UserBuf;
 use crate::task::limits;
 use crate::task::process::{self, process_by_pid_or_self};
 use crate::task::{run_queue, sched};
@@ -106,17 +107,17 @@ pub fn getrandom(call: &Call) -> SysResult {
     }
     let len = len.min(i32::MAX as usize);
     let mut piece = [0; RANDOM_PIECE];
-    let mut done = 0;
-    while done < len {
-        let part = (len - done).min(RANDOM_PIECE);
+    let mut to = UserBuf::user(addr, len);
+    while to.remaining() > 0 {
+        let part = to.remaining().min(RANDOM_PIECE);
         crate::random::fill(&mut piece[..part]);
-        match user::write(addr.wrapping_add(done), &piece[..part]) {
-            Ok(()) => done += part,
-            Err(_) if done > 0 => break,
+        match to.put(&piece[..part]) {
+            Ok(_) => {}
+            Err(_) if to.done() > 0 => break,
             Err(error) => return Err(error),
         }
     }
-    Ok(done)
+    Ok(to.done())
 }
 
 /// getrlimit(2).

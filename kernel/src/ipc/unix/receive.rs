@@ -88,10 +88,18 @@ impl UnixSocket {
             if !faulted {
                 return Ok(());
             }
+            let wanted = dst.remaining();
             match dst.resolve() {
-                Ok(()) => {}
-                Err(_) if found.len > 0 => return Ok(()),
-                Err(error) => return Err(error),
+                Ok(()) if self.kind == Kind::Stream || dst.remaining() == wanted => {}
+                Err(_) if found.len > 0 && self.kind == Kind::Stream => return Ok(()),
+                Err(error) if self.kind == Kind::Stream => return Err(error),
+                // As on Linux, a packet is lost if it can't be delivered whole.
+                _ => {
+                    let lost = if peek { None } else { self.state.lock().inbox.pop() };
+                    drop(lost);
+                    found.len = 0;
+                    return Err(Errno::FAULT);
+                }
             }
         }
     }
