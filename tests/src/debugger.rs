@@ -5,6 +5,14 @@ use std::os::unix::net::UnixStream;
 
 /// Where the instruction pointer stands among the hexadecimal digits of all registers: behind sixteen others of 64 bits.
 const RIP: Range<usize> = 16 * 16..17 * 16;
+/// Where the stack pointer does: behind seven.
+const RSP: Range<usize> = 7 * 16..8 * 16;
+/// Where the flags do, of 32 bits: behind the instruction pointer.
+const RFLAGS: Range<usize> = 17 * 16..17 * 16 + 8;
+/// The flag that lets interrupts in (Intel SDM volume 1, 3.4.3.3).
+const INTERRUPTS: u32 = 1 << 9;
+/// Where the kernel's half of the addresses begins.
+const KERNEL: u64 = 1 << 63;
 
 /// A connection to a guest, which stands still while a reply is given and after [`Debugger::stop`].
 pub struct Debugger(UnixStream);
@@ -43,17 +51,33 @@ impl Debugger {
     /// # Errors
     /// See [`Debugger::new`].
     pub fn instruction(&mut self) -> io::Result<u64> {
-        let all = self.ask("g")?;
-        let bytes = all.get(RIP).and_then(|hex| u64::from_str_radix(hex, 16).ok());
-        bytes.map(u64::swap_bytes).ok_or_else(|| io::Error::other(format!("no registers: {all}")))
+        self.register(RIP)
     }
 
-    /// Lets it go on elsewhere.
+    /// Whether kernel code runs, on a stack of the kernel.
+    ///
+    /// # Errors
+    /// See [`Debugger::new`].
+    pub fn is_in_kernel(&mut self) -> io::Result<bool> {
+        Ok(self.register(RIP)? >= KERNEL && self.register(RSP)? >= KERNEL)
+    }
+
+    /// A register of 64 bits.
+    fn register(&mut self, digits: Range<usize>) -> io::Result<u64> {
+        let all = self.ask("g")?;
+        let value = all.get(digits).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        value.map(u64::swap_bytes).ok_or_else(|| io::Error::other(format!("no registers: {all}")))
+    }
+
+    /// Lets it go on elsewhere, with interrupts off: one that is due would be taken before the instruction there.
     ///
     /// # Errors
     /// See [`Debugger::new`].
     pub fn set_instruction(&mut self, address: u64) -> io::Result<()> {
         let mut all = self.ask("g")?;
+        let flags = all.get(RFLAGS).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+        let flags = flags.ok_or_else(|| io::Error::other(format!("no flags: {all}")))?;
+        all.replace_range(RFLAGS, &format!("{:08x}", flags & !INTERRUPTS.swap_bytes()));
         all.replace_range(RIP, &format!("{:016x}", address.swap_bytes()));
         match self.ask(&format!("G{all}"))?.as_str() {
             "OK" => Ok(()),

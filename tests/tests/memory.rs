@@ -7,12 +7,15 @@ use coracle_tests::paths;
 use coracle_tests::trials::{self, Test, run};
 use coracle_tests::wait::until;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 
 /// Bytes of the large file in the images here: more than QEMU, the kernel and the program take by themselves.
 const LARGE: usize = 128 << 20;
+/// QEMU, with little room for translated code: how much of it there is depends on how fast the machine is.
+const QEMU: &str = "#!/bin/sh\nexec qemu-system-x86_64 -accel tcg,tb-size=16 \"$@\"\n";
 /// Reads the file from its first byte to its last, and stays.
 const SCRIPT: &str = "cat /large | wc -c; exec sleep 1000";
 
@@ -33,6 +36,18 @@ fn large() -> Result<PathBuf, String> {
         fs::write(&path, bytes).map(|()| path).map_err(|e| e.to_string())
     };
     PATH.get_or_init(make).clone()
+}
+
+/// The path of [`QEMU`]; made once.
+fn qemu() -> Result<PathBuf, String> {
+    static PATH: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let make = || {
+        let path = paths::work().join("memory-qemu");
+        fs::write(&path, QEMU)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))?;
+        Ok(path)
+    };
+    PATH.get_or_init(|| make().map_err(|e: std::io::Error| e.to_string())).clone()
 }
 
 /// Memory of a process (proc_pid_status(5), proc_pid_smaps(5)), in bytes.
@@ -68,6 +83,7 @@ struct Reader(Server);
 
 impl Reader {
     fn start(command: &mut Command) -> Result<Self, String> {
+        command.env("CORACLE_QEMU", qemu()?);
         let server = Server::start(command.args(["--", "ash", "-c", SCRIPT]))?;
         match until(LIMIT, || server.log().contains(&format!("{LARGE}\n"))) {
             true => Ok(Reader(server)),

@@ -9,12 +9,13 @@ enum { PATIENCE_MS = 600, DELAYED_ACK_MS = 100 };
 // One end of a connection whose other end never reads; `fd[1]` is the silent one.
 static void stalled(int fd[2]) {
     tcp_pair(fd);
-    int patience = PATIENCE_MS;
-    CHECK(setsockopt(fd[0], IPPROTO_TCP, TCP_USER_TIMEOUT, &patience, sizeof patience) == 0);
     // What does not fit at once may fit when the peer's kernel has acknowledged the rest.
     for (int moved = 1; moved; sleep_ms(DELAYED_ACK_MS))
         for (moved = 0; send(fd[0], bytes, sizeof bytes, MSG_DONTWAIT) > 0;)
             moved = 1;
+    // Set at last: on a slow machine it may pass while the peer is filled.
+    int patience = PATIENCE_MS;
+    CHECK(setsockopt(fd[0], IPPROTO_TCP, TCP_USER_TIMEOUT, &patience, sizeof patience) == 0);
 }
 
 static void after(int fd) {
