@@ -90,7 +90,7 @@ fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
             work.clear(Work::MIGRATE);
             sched::migrate(thread);
         } else if work.any(Work::SIGNAL) {
-            signal::deliver(thread, context, core::mem::take(&mut in_call));
+            in_call = signal::deliver(thread, context, in_call);
         } else if work.any(Work::RESTORE_MASK) {
             signal::restore_mask(thread);
         } else {

@@ -4,7 +4,7 @@ use super::info::{SigInfo, bit};
 use super::state::{Action, DEFAULT, DefaultAction, IGNORE, default_action};
 use crate::errno::Errno;
 use crate::task::thread::{Thread, Work};
-use crate::task::{exit, process};
+use crate::task::{exit, orphans};
 use alloc::sync::Arc;
 use coracle_hal::context::UserContext;
 use core::sync::atomic::Ordering;
@@ -14,8 +14,8 @@ use linux_raw_sys::general as abi;
 const SYSCALL_LEN: u64 = 2;
 
 /// Delivers what is pending and not blocked. `in_call`: the thread comes from a system call, which may have to be
-/// started again.
-pub fn deliver(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
+/// started again. Returns true if it is still to be decided, because the process stops first.
+pub fn deliver(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) -> bool {
     while let Some((info, action)) = next(thread) {
         match action.handler {
             IGNORE => {}
@@ -24,11 +24,11 @@ pub fn deliver(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: boo
                 // No process could let an orphaned group go on; SIGSTOP stops it all the same (setpgid(2), signal(7)).
                 DefaultAction::Stop
                     if info.signal != abi::SIGSTOP
-                        && process::is_orphaned(thread.process.group.load(Ordering::Relaxed)) => {}
+                        && orphans::is_orphaned(thread.process.group.load(Ordering::Relaxed)) => {}
                 DefaultAction::Stop => {
                     thread.process.stop(info.signal);
                     // The stop is obeyed by the caller of this function.
-                    return;
+                    return in_call;
                 }
                 DefaultAction::Terminate { crash } => exit::by_signal(thread, context, info, crash),
             },
@@ -47,6 +47,7 @@ pub fn deliver(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: boo
     if in_call {
         restart(context, None);
     }
+    false
 }
 
 /// The next signal to act on, taken from what is pending.
