@@ -24,6 +24,7 @@ const TESTS: &[(&str, Test)] = &[
     ("other_processes_are_asked_too", other_processes_are_asked_too),
     ("stop_gives_time", stop_gives_time),
     ("a_terminal_is_the_programs", a_terminal_is_the_programs),
+    ("a_job_in_the_background_may_not_read", a_job_in_the_background_may_not_read),
     ("keys_are_signals", keys_are_signals),
     ("the_size_follows", the_size_follows),
     ("the_terminal_is_left_as_it_was", the_terminal_is_left_as_it_was),
@@ -240,6 +241,19 @@ fn stop_gives_time() -> Result<(), String> {
             return Err(format!("{line:?}, {}", stopped.evidence()));
         }
     }
+    // At once: before the program has started, there is nothing to wait for.
+    let name = format!("coracle-stop-{}-early", std::process::id());
+    let mut start = Command::new(paths::coracle());
+    let started = run(
+        start.args(["run", "-d", "--name", &name, "--net", "none", "/bin/busybox", "sleep", "1000"]),
+        b"",
+    )?;
+    let stopped = coracle(&["stop", &name])?;
+    let listed = coracle(&["ps", "--all"])?.text();
+    let line = listed.lines().find(|line| line.contains(&name)).unwrap_or_default();
+    if started.status != 0 || !stopped.log.is_empty() || !line.contains("ended with 143 ") {
+        return Err(format!("{line:?}, {}, {}", started.evidence(), stopped.evidence()));
+    }
     Ok(())
 }
 
@@ -255,6 +269,24 @@ fn a_terminal_is_the_programs() -> Result<(), String> {
         terminal.expect("hellp\x08 \x08o\r\ngot hello\r\n", LIMIT)?;
         terminal.enter("more\r\x04")?;
         terminal.expect("more\r\nmore\r\n", LIMIT)?;
+        if terminal.wait(LIMIT) != Some(0) {
+            return Err(format!("it does not end: {:?}", terminal.screen()));
+        }
+    }
+    Ok(())
+}
+
+/// A job in the background that reads is stopped (SIGTTIN), and reads when it is in the foreground; one that ignores the signal
+/// gets EIO (POSIX.1-2017, section 11.1.4).
+fn a_job_in_the_background_may_not_read() -> Result<(), String> {
+    let script = "set -m; cat & until read pid name state rest </proc/$!/stat && test $state = T; do sleep 0.1; done; \
+                  echo stopped; fg; (trap '' TTIN; cat; echo status $?) & wait; echo end";
+    for mode in ["unikernel", "protected"] {
+        let mut terminal = Terminal::start(&busybox(&["--mode", mode], &["ash", "-c", script]), 24, 80)?;
+        terminal.expect("stopped\r\ncat\r\n", LIMIT)?;
+        terminal.enter("line\r\x04")?;
+        terminal.expect("line\r\nline\r\n", LIMIT)?;
+        terminal.expect("status 1\r\nend\r\n", LIMIT)?;
         if terminal.wait(LIMIT) != Some(0) {
             return Err(format!("it does not end: {:?}", terminal.screen()));
         }

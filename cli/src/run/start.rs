@@ -9,7 +9,7 @@ use coracle_image::cmdline::{CommandLine, LogLevel};
 use super::guest::{self, Hooks};
 use super::memory_file::MemoryFile;
 use super::plan::{Channels, Mapped, Plan};
-use super::stop::GRACE;
+use super::stop::{Forced, GRACE};
 use super::streams::Streams;
 use super::{detach, host, secrets};
 use crate::args::{ConsoleKind, Log, RunArgs};
@@ -117,7 +117,11 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     let result = guest::start(&plan, &streams, (args.verbose, args.quiet), &hooks);
     if let Some(claim) = claim {
         match &result {
-            Ok(end) => claim.ended(end.status, end.forced.is_some())?,
+            // One that was ended before its program ran is not one that did not end in time.
+            Ok(end) => {
+                let killed = end.forced.is_some_and(|how| !matches!(how, Forced::Early(_)));
+                claim.ended(end.status, killed)?;
+            }
             Err(_) => claim.ended(error::FAILED, false)?,
         }
     }

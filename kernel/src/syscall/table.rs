@@ -240,7 +240,7 @@ system_calls! {
     229 clock_getres(clock, &out) super::time::clock_getres, "all clocks";
     230 clock_nanosleep(clock, timer_flags, &timespec, &out) super::time::clock_nanosleep, "all";
     283 timerfd_create(clock, fd_flags) -> timerfd crate::ipc::timerfd::create, "real-time and monotonic clocks";
-    286 timerfd_settime(timerfd, timer_flags, &itimerspec, &out) crate::ipc::timerfd::settime, "TFD_TIMER_CANCEL_ON_SET is accepted: the clock doesn't jump";
+    286 timerfd_settime(timerfd, timer_flags, &itimerspec, &out) crate::ipc::timerfd::settime, "all";
     287 timerfd_gettime(timerfd, &out) crate::ipc::timerfd::gettime, "all";
     // identity
     102 getuid() super::identity::getuid, "all";
@@ -287,7 +287,7 @@ system_calls! {
     51 getsockname(socket, &out, &length_cell) crate::syscall::socket::getsockname, "yes";
     52 getpeername(socket, &out, &length_cell) crate::syscall::socket::getpeername, "yes";
     53 socketpair(address_family, socket_type, protocol, &socket_pair) crate::syscall::socket::socketpair, "AF_UNIX";
-    54 setsockopt(socket, socket_level, socket_option, &bytes, option_len) crate::syscall::socket::setsockopt, "the options of socket(7), ip(7), ipv6(7), tcp(7), udp(7); hints are remembered; no filters, no multicast";
+    54 setsockopt(socket, socket_level, socket_option, &bytes, option_len) crate::syscall::socket::setsockopt, "the options of socket(7), ip(7), ipv6(7), tcp(7), udp(7); hints are remembered; no filters; multicast without sources";
     55 getsockopt(socket, socket_level, socket_option, &out, &length_cell) crate::syscall::socket::getsockopt, "likewise; TCP_INFO up to tcpi_total_retrans";
     288 accept4(socket, &out, &length_cell, fd_flags) -> socket crate::syscall::socket::accept4, "yes";
     299 recvmmsg(socket, &messages, count, message_flags, &timespec) crate::syscall::socket::recvmmsg, "yes";

@@ -93,6 +93,11 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
     hand_over_children(process);
     *process.exiting.lock() = Some(status);
     process.dead.store(true, SeqCst);
+    // One that was stopped when it was killed is stopped no longer.
+    super::orphans::count(process.stopped.swap(0, Relaxed), 0);
+    if let Some(parent) = process.parent() {
+        super::orphans::connection_lost(&parent, process);
+    }
     process.note_end();
     process.exit_source.notify(Events::IN);
     tell_parent(process, status);
@@ -134,6 +139,7 @@ fn hand_over_children(process: &Arc<Process>) {
         let Some(heir) = process.heir() else { return };
         child.exit_signal.store(abi::SIGCHLD, Relaxed);
         child.join_family(heir);
+        super::orphans::connection_lost(process, &child);
         let death = child.parent_death_signal.load(Relaxed);
         if death != 0 {
             signal::send_to_process(&child, SigInfo::kernel(death));

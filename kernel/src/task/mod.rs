@@ -8,6 +8,7 @@ pub mod futex;
 pub mod limits;
 pub mod oom;
 pub mod oom_score;
+pub mod orphans;
 pub mod process;
 pub mod run_queue;
 pub mod sched;

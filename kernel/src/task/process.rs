@@ -257,17 +257,6 @@ pub fn of_group(group: i32) -> impl Iterator<Item = Arc<Process>> {
     all().filter(move |process| process.group.load(Relaxed) == group)
 }
 
-/// Whether no process of the group has a parent outside of it in the same session, where a shell could let it go on once it
-/// was stopped (an orphaned process group: setpgid(2), and POSIX.1-2017, section 3.264).
-pub fn is_orphaned(group: i32) -> bool {
-    of_group(group).all(|process| {
-        process.parent().is_none_or(|parent| {
-            parent.group.load(Relaxed) == group
-                || parent.session.load(Relaxed) != process.session.load(Relaxed)
-        })
-    })
-}
-
 /// Number of threads in all processes.
 pub fn thread_count() -> usize {
     THREADS.read().len()
@@ -437,7 +426,7 @@ impl Process {
     pub fn stop(self: &Arc<Self>, signal: u32) {
         {
             let threads = self.threads.lock();
-            self.stopped.store(signal, Relaxed);
+            super::orphans::count(self.stopped.swap(signal, Relaxed), signal);
             threads.iter().for_each(|thread| thread.add_work(Work::STOP));
         }
         self.tell_parent_of_stop(abi::CLD_STOPPED as i32, signal as i32);
@@ -445,7 +434,9 @@ impl Process {
 
     /// Lets a stopped process go on (SIGCONT).
     pub fn resume(self: &Arc<Self>) {
-        if self.stopped.swap(0, Relaxed) == 0 {
+        let before = self.stopped.swap(0, Relaxed);
+        super::orphans::count(before, 0);
+        if before == 0 {
             return;
         }
         for thread in self.threads.lock().iter() {

@@ -7,7 +7,9 @@ use crate::fs::stat::{Metadata, device_number};
 use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
-use crate::task::signal::{SigInfo, send_to_group};
+use crate::task::orphans::is_orphaned;
+use crate::task::process;
+use crate::task::signal::{IGNORE, SigInfo, bit, send_to_group};
 use alloc::sync::Arc;
 use coracle_control::Window;
 use coracle_fallible::{NoMemory, Text, filled};
@@ -49,6 +51,8 @@ pub struct Terminal {
 struct State {
     discipline: LineDiscipline,
     window: Window,
+    /// The session that the terminal controls.
+    session: i32,
     /// Foreground process group, once one was set.
     group: Option<i32>,
     /// The end of the input has been read: of a line that carries a file or a pipe it comes once, and nothing after it; a
@@ -77,7 +81,13 @@ impl Terminal {
         };
         Arc::new(Terminal {
             line,
-            state: Mutex::new(State { discipline, window, group: None, ended: false }),
+            state: Mutex::new(State {
+                discipline,
+                window,
+                session: FIRST_PROCESS,
+                group: None,
+                ended: false,
+            }),
             writing: Mutex::new(()),
             source: PollSource::new(),
             node: Once::new(),
@@ -197,7 +207,42 @@ impl Terminal {
         let _ = send_to_group(group, SigInfo::kernel(number));
     }
 
+    /// Whether the caller may read (SIGTTIN), or write or change the terminal (SIGTTOU): a process in the background of the
+    /// session that the terminal controls gets the signal with its group, and its call begins anew when it goes on. EIO if
+    /// nothing could let it go on, or, for SIGTTIN, if it does not take the signal (POSIX.1-2017, section 11.1.4; Linux's
+    /// `__tty_check_change()`).
+    fn check_foreground(&self, signal: u32) -> Result<(), Errno> {
+        if !matches!(self.line, Line::Terminal(_)) {
+            return Ok(());
+        }
+        let (session, foreground) = {
+            let state = self.state.lock();
+            (state.session, state.group)
+        };
+        let foreground = foreground
+            .or_else(|| process::by_pid(FIRST_PROCESS).map(|first| first.group.load(Ordering::Relaxed)));
+        crate::this::with(|thread| {
+            let me = &thread.process;
+            let group = me.group.load(Ordering::Relaxed);
+            if me.session.load(Ordering::Relaxed) != session || foreground.is_none_or(|it| it == group) {
+                return Ok(());
+            }
+            let refused = me.signals.lock().action(signal).handler == IGNORE
+                || thread.signals.lock().mask & bit(signal) != 0;
+            match refused {
+                true if signal == linux_raw_sys::general::SIGTTOU => Ok(()),
+                true => Err(Errno::IO),
+                false if is_orphaned(group) => Err(Errno::IO),
+                false => {
+                    send_to_group(group, SigInfo::kernel(signal))?;
+                    Err(Errno::RESTARTSYS)
+                }
+            }
+        })
+    }
+
     fn set_termios(&self, argument: usize, flush: bool) -> SysResult {
+        self.check_foreground(linux_raw_sys::general::SIGTTOU)?;
         let mut bytes = [0; TERMIOS_BYTES];
         read_user(argument, &mut bytes)?;
         let mut state = self.state.lock();
@@ -225,6 +270,7 @@ impl File for Terminal {
         if dst.remaining() == 0 {
             return Ok(0);
         }
+        self.check_foreground(linux_raw_sys::general::SIGTTIN)?;
         let wait = self.state.lock().discipline.wait();
         let deadline = match wait {
             Some((0, None)) => Some(0),
@@ -251,6 +297,9 @@ impl File for Terminal {
     }
 
     fn write(&self, src: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
+        if self.state.lock().discipline.termios().local & linux_raw_sys::general::TOSTOP != 0 {
+            self.check_foreground(linux_raw_sys::general::SIGTTOU)?;
+        }
         let crlf = linux_raw_sys::general::OPOST | linux_raw_sys::general::ONLCR;
         if self.state.lock().discipline.termios().output & crlf != crlf
             && let Some(port) = self.port()
@@ -348,7 +397,18 @@ impl File for Terminal {
             n::TIOCSPGRP => {
                 let mut group = [0; 4];
                 read_user(argument, &mut group)?;
+                self.check_foreground(linux_raw_sys::general::SIGTTOU)?;
                 self.state.lock().group = Some(i32::from_le_bytes(group));
+                Ok(0)
+            }
+            n::TIOCSCTTY => {
+                let me = &call.thread().process;
+                // A process that leads no session has the terminal by the one it is in.
+                if me.session.load(Ordering::Relaxed) == me.pid {
+                    let mut state = self.state.lock();
+                    state.session = me.pid;
+                    state.group = Some(me.group.load(Ordering::Relaxed));
+                }
                 Ok(0)
             }
             n::TIOCGSID => {
@@ -360,10 +420,8 @@ impl File for Terminal {
                 write_user(argument, &available.to_le_bytes())
             }
             n::TIOCOUTQ => write_user(argument, &0i32.to_le_bytes()),
-            // Output is with the device when write(2) returns, there is no flow to control, and the terminal is ours already.
-            n::TCSBRK | n::TCSBRKP | n::TCXONC | n::TIOCSCTTY | n::TIOCNOTTY | n::TIOCEXCL | n::TIOCNXCL => {
-                Ok(0)
-            }
+            // Output is with the device when write(2) returns, and there is no flow to control.
+            n::TCSBRK | n::TCSBRKP | n::TCXONC | n::TIOCNOTTY | n::TIOCEXCL | n::TIOCNXCL => Ok(0),
             _ => Err(Errno::NOTTY),
         }
     }
