@@ -27,7 +27,12 @@ pub fn parse() -> Command {
         Command::Run(args) => program::split(*args, &words).map(|args| Command::Run(Box::new(args))),
         other => Ok(other),
     });
-    parsed.unwrap_or_else(|error| error.exit())
+    parsed.unwrap_or_else(|error| {
+        // A reader that has gone away is no failure, as in `output`.
+        let _ = error.print();
+        // Not clap's 2: that may be the status of a program.
+        std::process::exit(if error.use_stderr() { crate::error::FAILED.into() } else { 0 })
+    })
 }
 
 /// What to do.

@@ -5,10 +5,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Exit status when the command itself failed.
+/// Exit status when the command itself failed, or its command line was not understood.
 const FAILED: i32 = 125;
-/// Exit status when the command line was not understood.
-const USAGE: i32 = 2;
 
 /// A directory of its own for a test, with a stand-in for QEMU that must never be started.
 struct Place(tempfile::TempDir);
@@ -217,7 +215,7 @@ fn ports_that_are_not_understood() {
     for (wrong, why) in
         [("80", "HOST:GUEST"), ("a:80", "not a port"), ("0:80", "not a port"), ("1:2/sctp", "sctp")]
     {
-        fails(&place.coracle(&["run", "-p", wrong, "x"]), USAGE, &[wrong, why]);
+        fails(&place.coracle(&["run", "-p", wrong, "x"]), FAILED, &[wrong, why]);
     }
     fails(
         &place.coracle(&["run", "-p", "1:2", "--net", "none", "/bin/true"]),
@@ -237,7 +235,7 @@ fn too_little_memory() {
         &["1.0 MiB is too little memory", "give at least -m "],
     );
     fails(&place.coracle(&["run", "-m", "1M", "/bin/true"]), FAILED, &["too little memory"]);
-    fails(&place.coracle(&["run", image, "-m", "lots"]), USAGE, &["`lots` is not an amount"]);
+    fails(&place.coracle(&["run", image, "-m", "lots"]), FAILED, &["`lots` is not an amount"]);
 }
 
 #[test]
@@ -284,13 +282,17 @@ fn settings_that_are_not_understood() {
     }
     fails(&place.coracle(&["build", "--config", "other.toml"]), FAILED, &["cannot read `other.toml`"]);
     for wrong in ["", "=V"] {
-        fails(&place.coracle(&["build", "/bin/true", "-e", wrong]), USAGE, &["NAME=VALUE"]);
+        fails(&place.coracle(&["build", "/bin/true", "-e", wrong]), FAILED, &["NAME=VALUE"]);
     }
     place.file("vars", "A=1\nexport B=2\n");
     let lines = ["the variables in `vars` cannot be used", "line 2 is `export B=2`"];
     fails(&place.coracle(&["build", "/bin/true", "--env-file", "vars"]), FAILED, &lines);
     fails(&place.coracle(&["build", "/bin/true", "--exclude", "[a"]), FAILED, &["`[a` is not a pattern"]);
-    fails(&place.coracle(&["build", "/bin/true", "--mode", "ring0"]), USAGE, &["`unikernel` or `protected`"]);
+    fails(
+        &place.coracle(&["build", "/bin/true", "--mode", "ring0"]),
+        FAILED,
+        &["`unikernel` or `protected`"],
+    );
 }
 
 #[test]
@@ -351,8 +353,8 @@ fn networks_that_are_not_there() {
         FAILED,
         &["`coracle-none` cannot be used", "ip tuntap add"],
     );
-    fails(&place.coracle(&["run", image, "--net", "bridge"]), USAGE, &["`user`, `tap:NAME` or `none`"]);
-    fails(&place.coracle(&["run", image, "--ip", "10.0.0.1"]), USAGE, &["192.168.1.5/24"]);
+    fails(&place.coracle(&["run", image, "--net", "bridge"]), FAILED, &["`user`, `tap:NAME` or `none`"]);
+    fails(&place.coracle(&["run", image, "--ip", "10.0.0.1"]), FAILED, &["192.168.1.5/24"]);
 }
 
 #[test]
@@ -378,6 +380,6 @@ fn guests_that_are_not_there() {
     for command in ["stop", "logs"] {
         fails(&coracle(&[command, "nobody"]), FAILED, &["there is no guest `nobody`", "coracle ps --all"]);
     }
-    fails(&coracle(&["run", "--name", "../up", "/bin/true"]), USAGE, &["letters, digits"]);
+    fails(&coracle(&["run", "--name", "../up", "/bin/true"]), FAILED, &["letters, digits"]);
     assert_eq!(text(&coracle(&["ps"]).stdout).lines().count(), 1);
 }

@@ -98,6 +98,7 @@ impl Addresses {
             || is_multicast(source)
             || self.is_broadcast(source)
             || (source >> 24 == 0 && !nameless)
+            || (is_reserved(source) && !self.own().is_some_and(is_reserved))
     }
 
     /// The way to one host or to all on the link, or `None` if there is none. To groups there is [`Self::group_route`].
@@ -130,6 +131,12 @@ pub fn is_loopback(address: u32) -> bool {
     address >> 24 == 127
 }
 
+/// Whether the address lies in 240.0.0.0/4, which is no source of packets (RFC 6890, table 15). Networks that use it all the same
+/// have hosts of their own in it.
+fn is_reserved(address: u32) -> bool {
+    address >> 28 == 0xf
+}
+
 /// Whether the address lies in 224.0.0.0/4.
 pub fn is_multicast(address: u32) -> bool {
     address >> 28 == 0xe
@@ -158,9 +165,16 @@ mod tests {
         assert_eq!(hop([10, 0, 2, 255]), Some(Hop::Broadcast));
         assert_eq!(hop([255, 255, 255, 255]), Some(Hop::Broadcast));
         let martian = |a: [u8; 4]| addresses.is_martian(u32::from_be_bytes(a), 0x0a00_020f);
-        for source in
-            [[10, 0, 2, 15], [127, 0, 0, 1], [10, 0, 2, 255], [255; 4], [224, 0, 0, 1], [0; 4], [0, 1, 2, 3]]
-        {
+        for source in [
+            [10, 0, 2, 15],
+            [127, 0, 0, 1],
+            [10, 0, 2, 255],
+            [255; 4],
+            [224, 0, 0, 1],
+            [240, 0, 0, 1],
+            [0; 4],
+            [0, 1, 2, 3],
+        ] {
             assert!(martian(source), "{source:?}");
         }
         for source in [[10, 0, 2, 2], [1, 1, 1, 1], [192, 168, 0, 255]] {

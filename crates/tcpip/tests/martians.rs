@@ -66,6 +66,7 @@ fn datagrams_of_martians_are_dropped() {
         Ipv4Addr::UNSPECIFIED,
         Ipv4Addr::new(0, 1, 2, 3),
         Ipv4Addr::new(224, 0, 0, 1),
+        Ipv4Addr::new(240, 0, 0, 1),
         Ipv4Addr::BROADCAST,
     ] {
         assert!(!is_received(&stack, &socket, &udp(source, ip(2), &[], 7)), "{source}");
