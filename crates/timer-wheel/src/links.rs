@@ -16,8 +16,11 @@ const LEVELS: usize = (u64::BITS / SLOT_BITS) as usize;
 const LISTS: usize = LEVELS * SLOTS;
 /// The list of entries whose time has come.
 const DUE: usize = LISTS;
-/// The `list` of an entry that is on none.
+/// The `list` of an entry that is on none, and of a place without a timer.
 const UNSET: u16 = u16::MAX;
+const FREE: u16 = u16::MAX - 1;
+/// Places that stay when memory goes back.
+const KEPT: usize = 256;
 /// No entry.
 const NIL: u32 = u32::MAX;
 const WORD_BITS: usize = u64::BITS as usize;
@@ -38,18 +41,34 @@ struct List {
 
 struct Entry {
     deadline: u64,
+    /// The previous and the next of its list, or of the free ones.
     previous: u32,
-    /// The next of its list, or of the free ones.
     next: u32,
-    /// How many timers had this place before.
+    /// How many timers had this place before, at least.
     generation: u32,
     list: u16,
+}
+
+/// Moves elements to less memory, if they take little of theirs and `room` does not need it. Without memory to move to, they stay.
+fn shrink<T>(elements: &mut Vec<T>, room: usize) {
+    let wanted = (2 * elements.len()).max(room).max(KEPT);
+    if elements.capacity() / 2 < wanted {
+        return;
+    }
+    let mut fewer = Vec::new();
+    if fewer.make_room(wanted).is_ok() && fewer.try_append(elements).is_ok() {
+        *elements = fewer;
+    }
 }
 
 pub(crate) struct Links {
     entries: Vec<Entry>,
     /// First of the places without a timer.
     free: u32,
+    /// No place that is gone was of a later generation: a new one begins with this.
+    fresh_generation: u32,
+    /// Places for which there is to be room.
+    room: usize,
     /// In memory of their own: kernel stacks are small, and a wheel is built by value.
     lists: Box<[List]>,
     /// Lists with entries, one bit each, but for [`DUE`].
@@ -66,6 +85,8 @@ impl Links {
         Links {
             entries: Vec::new(),
             free: NIL,
+            fresh_generation: 0,
+            room: 0,
             lists: vec![List { first: NIL, earliest: u64::MAX }; LISTS + 1].into_boxed_slice(),
             occupied: [0; LISTS / WORD_BITS],
             present: 0,
@@ -76,20 +97,71 @@ impl Links {
 
     /// Makes room for `count` timers in all.
     pub(crate) fn make_room_for(&mut self, count: usize) -> Result<(), NoMemory> {
-        self.entries.make_room(count.saturating_sub(self.entries.len()))
+        self.entries.make_room(count.saturating_sub(self.entries.len()))?;
+        self.room = self.room.max(count);
+        Ok(())
+    }
+
+    /// Room for `count` timers in all will do from here on.
+    pub(crate) fn keep_room_for(&mut self, count: usize) {
+        self.room = count;
+    }
+
+    /// Places that there is memory for (for tests).
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
+    /// Whether another timer needs a place more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.free == NIL
+    }
+
+    /// Forgets the places at the end that have no timer; gives how many places there are then.
+    pub(crate) fn trim(&mut self) -> usize {
+        while let Some(&Entry { list: FREE, previous, next, generation, .. }) = self.entries.last() {
+            match previous {
+                NIL => self.free = next,
+                previous => self.entries[previous as usize].next = next,
+            }
+            if next != NIL {
+                self.entries[next as usize].previous = previous;
+            }
+            self.fresh_generation = self.fresh_generation.max(generation);
+            self.entries.pop();
+        }
+        self.shrink();
+        self.entries.len()
+    }
+
+    /// Gives back memory that far fewer timers don't need.
+    fn shrink(&mut self) {
+        shrink(&mut self.entries, self.room);
+    }
+
+    /// The same for what is kept beside the places.
+    pub(crate) fn shrink_beside<T>(&self, values: &mut Vec<T>) {
+        shrink(values, self.room);
     }
 
     /// A place for a timer that is not set.
     pub(crate) fn insert(&mut self) -> Result<TimerId, NoMemory> {
         if self.free == NIL {
-            let entry = Entry { deadline: 0, previous: NIL, next: NIL, generation: 0, list: UNSET };
+            let generation = self.fresh_generation;
+            let entry = Entry { deadline: 0, previous: NIL, next: NIL, generation, list: UNSET };
             self.entries.try_push(entry)?;
-            return Ok(TimerId { index: self.entries.len() as u32 - 1, generation: 0 });
+            return Ok(TimerId { index: self.entries.len() as u32 - 1, generation });
         }
         let index = self.free;
         let entry = &mut self.entries[index as usize];
-        self.free = entry.next;
-        Ok(TimerId { index, generation: entry.generation })
+        entry.list = UNSET;
+        let (next, generation) = (entry.next, entry.generation);
+        self.free = next;
+        if next != NIL {
+            self.entries[next as usize].previous = NIL;
+        }
+        Ok(TimerId { index, generation })
     }
 
     /// Gives a place back; false if it had been before.
@@ -98,8 +170,13 @@ impl Links {
         if exists {
             let entry = &mut self.entries[id.index as usize];
             entry.generation = entry.generation.wrapping_add(1);
-            entry.next = self.free;
-            self.free = id.index;
+            entry.list = FREE;
+            entry.previous = NIL;
+            entry.next = core::mem::replace(&mut self.free, id.index);
+            let next = entry.next;
+            if next != NIL {
+                self.entries[next as usize].previous = id.index;
+            }
         }
         exists
     }

@@ -32,7 +32,9 @@ impl<T: Clone> Wheel<T> {
     /// # Errors
     /// [`NoMemory`].
     pub fn insert(&mut self, value: T) -> Result<TimerId, NoMemory> {
-        self.values.make_room(1)?;
+        if self.links.is_full() {
+            self.values.make_room(1)?;
+        }
         let id = self.links.insert()?;
         match self.values.get_mut(id.index as usize) {
             Some(place) => *place = Some(value),
@@ -43,7 +45,25 @@ impl<T: Clone> Wheel<T> {
 
     /// Removes a timer, set or not, and gives its value; `None` if that was done before.
     pub fn remove(&mut self, id: TimerId) -> Option<T> {
-        if self.links.remove(id) { self.values[id.index as usize].take() } else { None }
+        if !self.links.remove(id) {
+            return None;
+        }
+        let value = self.values[id.index as usize].take();
+        self.give_back();
+        value
+    }
+
+    /// Room for `count` timers in all will do from here on, where [`Wheel::make_room_for`] made room for more.
+    pub fn keep_room_for(&mut self, count: usize) {
+        self.links.keep_room_for(count);
+        self.give_back();
+    }
+
+    /// Gives back what far fewer timers than there were don't need.
+    fn give_back(&mut self) {
+        let places = self.links.trim();
+        self.values.truncate(places);
+        self.links.shrink_beside(&mut self.values);
     }
 
     /// Sets or moves a timer. It is never due before `deadline`. False if it was removed.
@@ -163,6 +183,38 @@ mod tests {
                     prop_assert!(first.is_none_or(|first| first > now), "late");
                 }
             }
+        }
+    }
+
+    /// Whatever the order in which they go, and though some stay, the memory of many timers goes back; names of timers that are
+    /// gone name no new one.
+    #[test]
+    fn memory_goes_back() {
+        const MANY: usize = 100_000;
+        for descending in [false, true] {
+            let mut wheel = Wheel::default();
+            wheel.make_room_for(MANY).unwrap();
+            let mut ids: Vec<_> = (0..MANY).map(|i| wheel.insert(i).unwrap()).collect();
+            let first = ids.remove(0);
+            if descending {
+                ids.reverse();
+            }
+            for id in &ids {
+                assert!(wheel.remove(*id).is_some());
+            }
+            assert!(wheel.values.capacity() >= MANY, "room was asked for");
+            wheel.keep_room_for(1000);
+            assert!(wheel.values.capacity() <= 2000 && wheel.links.capacity() <= 2000);
+            for i in 1..1000 {
+                let id = wheel.insert(i).unwrap();
+                assert!(wheel.set(id, 5));
+            }
+            for id in &ids {
+                assert!(!wheel.set(*id, 1));
+            }
+            assert!(wheel.set(first, 1));
+            assert_eq!(wheel.pop(1), Some(0));
+            assert_eq!(core::iter::from_fn(|| wheel.pop(5)).count(), 999);
         }
     }
 

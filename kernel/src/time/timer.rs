@@ -100,7 +100,9 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         self.remove();
-        ROOM.give();
+        ROOM.give(|timers| {
+            (0..cpu::possible()).for_each(|cpu| TIMERS.of(cpu).wheel.lock().keep_room_for(timers));
+        });
     }
 }
 
