@@ -210,7 +210,11 @@ impl Start {
     /// # Errors
     /// If the file cannot be read, or is an image that is damaged or one of another version.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let damaged = |why: coracle_image::Error| damaged(path, why);
+        let damaged = |why: coracle_image::Error| {
+            Error::new(format!("`{}` is an image that cannot be run", path.display()))
+                .why(why)
+                .help("build it once more with this version of coracle")
+        };
         let fail = |error: std::io::Error| cannot("read", path, &error);
         let file = File::open(path).map_err(fail)?;
         let meta = file.metadata().map_err(fail)?;
