@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::cpio::Archive;
 use super::guests::Guest;
 use super::packages::{self, Kernel};
+use crate::paths;
 
 /// KVM on AMD's CPUs, in the order in which the modules are loaded.
 const MODULES: [&str; 4] = ["irqbypass", "kvm", "ccp", "kvm-amd"];
@@ -50,6 +51,11 @@ pub fn base(kernel: &Kernel, modules: &[&str]) -> Result<Vec<u8>, String> {
 pub fn run(guests: &[Guest]) -> Result<Vec<u8>, String> {
     let mut archive = Archive::default();
     archive.bytes("/init", 0o755, script(guests).as_bytes());
+    let coracle = paths::coracle();
+    archive.host(coracle, "/usr/bin/coracle").map_err(|e| format!("{e:#}"))?;
+    for library in packages::libraries(coracle)? {
+        archive.host(&library, &library.to_string_lossy()).map_err(|e| format!("{e:#}"))?;
+    }
     for (number, guest) in guests.iter().enumerate() {
         let image = fs::read(&guest.image).map_err(|e| format!("{}: {e}", guest.image.display()))?;
         archive.bytes(&format!("/guests/{number}.img"), 0o644, &image);
@@ -69,8 +75,8 @@ fn script(guests: &[Guest]) -> String {
 ",
     );
     for (number, guest) in guests.iter().enumerate() {
-        let command = guest.command(number, "/tmp/control");
-        let _ = writeln!(text, ": >/tmp/control\ntimeout {LIMIT} {command} >/tmp/out 2>&1\nend {number} $?");
+        let command = guest.command(number, "/tmp/control", LIMIT);
+        let _ = writeln!(text, ": >/tmp/control\n{command} >/tmp/out 2>&1\nend {number} $?");
     }
     text.push_str("poweroff -f\n");
     text
@@ -85,6 +91,8 @@ export PATH=/bin:/usr/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
+ln -s /proc/self/fd /dev/fd
+export HOME=/tmp
 exec </dev/null
 stty -F /dev/ttyS1 raw -echo
 ",

@@ -17,6 +17,8 @@ pub struct Guest {
     pub mode: Mode,
     /// QEMU's machine type: `microvm` or `q35`.
     pub kind: &'static str,
+    /// `coracle run` starts it, which maps the image's file into its memory.
+    pub is_mapped: bool,
 }
 
 /// QEMU's options for a machine type: `microvm` as `coracle run` makes it or `microvm-mmio` without PCI Express; `q35`.
@@ -32,11 +34,20 @@ pub fn machine(kind: &str) -> &'static str {
 }
 
 impl Guest {
-    /// The QEMU command for the shell of the first level; the control channel goes to `control`, the rest of what the
-    /// guest says to standard output.
-    pub fn command(&self, number: usize, control: &str) -> String {
+    /// The command for the shell of the first level, which ends it after `limit_s` seconds; the control channel goes to
+    /// `control`, the rest of what the guest says to standard output.
+    pub fn command(&self, number: usize, control: &str, limit_s: u32) -> String {
+        if self.is_mapped {
+            // The log has all of the control channel but the exit status, which is the command's.
+            return format!(
+                "{{ timeout {limit_s} coracle run --mode {} --machine {} -m 128M --net none --log info --log-file {control} \
+                 /guests/{number}.img; set -- $?; echo \"S$1\" >>{control}; (exit $1); }}",
+                self.mode.name(),
+                self.kind,
+            );
+        }
         format!(
-            "qemu-system-x86_64 {} -accel kvm -cpu host,-xsave -smp 1 -m 128M -nodefaults -no-user-config -no-reboot \
+            "timeout {limit_s} qemu-system-x86_64 {} -accel kvm -cpu host,-xsave -smp 1 -m 128M -nodefaults -no-user-config -no-reboot \
              -display none -serial stdio -chardev file,id=control,path={control} \
              -device isa-debugcon,iobase=0xe9,chardev=control -device isa-debug-exit,iobase=0x501,iosize=4 \
              -kernel /guests/{number}.img -append 'control=debugcon@0xe9 poweroff=isa-debug-exit@0x501 \
@@ -51,8 +62,11 @@ impl Guest {
 const FAMILIES: [&str; 8] = ["basic", "cpu", "crash", "futex", "memory", "signals", "threads", "time"];
 /// Programs taken of each family.
 const OF_EACH: usize = 7;
+/// One in so many of the guests is started by `coracle run`.
+const MAPPED_OF: usize = 9;
 
-/// The programs of the selection, with the guests that they run in: each program in both modes, machine types in turn.
+/// The programs of the selection, with the guests that they run in: each program in both modes, machine types in turn, and
+/// some of them once more, started by `coracle run`.
 ///
 /// # Errors
 /// If a program or an image can't be built.
@@ -75,12 +89,12 @@ pub fn selection(filter: &str) -> Result<Vec<(Program, Guest)>, String> {
         let image = image(&program)?;
         for (turn, &mode) in program.modes.iter().enumerate() {
             let kind = ["microvm", "q35"][(number + turn) % 2];
-            let guest = Guest {
-                name: format!("{}::{}_{kind}", program.name, mode.name()),
-                image: image.clone(),
-                mode,
-                kind,
-            };
+            let name = format!("{}::{}_{kind}", program.name, mode.name());
+            let guest = Guest { name, image: image.clone(), mode, kind, is_mapped: false };
+            if (2 * number + turn).is_multiple_of(MAPPED_OF) {
+                let name = format!("{}_mapped", guest.name);
+                guests.push((program.clone(), Guest { name, is_mapped: true, ..guest.clone() }));
+            }
             guests.push((program.clone(), guest));
         }
     }
