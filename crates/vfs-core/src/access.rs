@@ -23,6 +23,10 @@ pub mod capability {
     pub const NET_ADMIN: u32 = 12;
     /// Packets with headers of the program's making.
     pub const NET_RAW: u32 = 13;
+    /// Locking memory.
+    pub const IPC_LOCK: u32 = 14;
+    /// Using what others have made of System V IPC.
+    pub const IPC_OWNER: u32 = 15;
     /// chroot(2).
     pub const SYS_CHROOT: u32 = 18;
     /// Looking into other processes.

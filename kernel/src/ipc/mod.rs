@@ -1,4 +1,4 @@
-//! Readiness, and the objects programs talk through: pipes, eventfd, timerfd, signalfd, epoll, AF_UNIX.
+//! Readiness, and the objects programs talk through: pipes, eventfd, timerfd, signalfd, epoll, AF_UNIX, System V IPC.
 pub mod epoll;
 mod epoll_nesting;
 pub mod eventfd;
@@ -7,5 +7,6 @@ pub mod pipe;
 pub mod poll;
 pub mod signalfd;
 pub mod splice;
+pub mod sysv;
 pub mod timerfd;
 pub mod unix;

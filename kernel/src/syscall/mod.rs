@@ -17,6 +17,7 @@ pub mod process;
 mod signal;
 pub mod socket;
 pub mod system;
+mod sysv;
 pub mod table;
 mod thread;
 mod time;

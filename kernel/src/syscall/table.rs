@@ -273,7 +273,20 @@ system_calls! {
     171 setdomainname(&string, len) super::system::setdomainname, "all";
     302 prlimit64(pid, resource, &resource_limit, &out) super::system::prlimit64, "as getrlimit";
     318 getrandom(&out, len, number) super::system::getrandom, "all";
-    // sockets (helper DRV)
+    // System V IPC
+    29 shmget(ipc_key, len, ipc_flags) -> shared_memory super::sysv::shmget, "without SHM_HUGETLB";
+    30 shmat(shared_memory, address, shmat_flags) -> address super::sysv::shmat, "all";
+    31 shmctl(shared_memory, ipc_command, &out) super::sysv::shmctl, "all";
+    64 semget(ipc_key, count, ipc_flags) -> semaphores super::sysv::semget, "all";
+    65 semop(semaphores, &semaphore_operations, count) super::sysv::semop, "all";
+    66 semctl(semaphores, count, ipc_command, &out) super::sysv::semctl, "all";
+    67 shmdt(address) super::sysv::shmdt, "all";
+    68 msgget(ipc_key, ipc_flags) -> message_queue super::sysv::msgget, "all";
+    69 msgsnd(message_queue, &typed_message, len, ipc_flags) super::sysv::msgsnd, "all";
+    70 msgrcv(message_queue, &out, len, message_type, ipc_flags) super::sysv::msgrcv, "all";
+    71 msgctl(message_queue, ipc_command, &out) super::sysv::msgctl, "all";
+    220 semtimedop(semaphores, &semaphore_operations, count, &timespec) super::sysv::semtimedop, "all";
+    // sockets
     41 socket(address_family, socket_type, protocol) -> socket crate::syscall::socket::socket, "AF_INET and AF_INET6 (over IPv4) for TCP and UDP, AF_UNIX, AF_NETLINK (NETLINK_ROUTE)";
     42 connect(socket, &socket_address, address_len) crate::syscall::socket::connect, "yes; waits for DHCP if that has not answered yet";
     43 accept(socket, &out, &length_cell) -> socket crate::syscall::socket::accept, "yes";

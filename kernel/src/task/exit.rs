@@ -4,6 +4,7 @@ use super::signal::{self, SigInfo};
 use super::thread::{Thread, Work};
 use super::{futex, sched};
 use crate::ipc::poll::Events;
+use crate::ipc::sysv::semaphores;
 use crate::mm::memory::Memory;
 use crate::mm::user;
 use crate::{power, report};
@@ -85,6 +86,7 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
     process.timers.clear();
     process.descriptors.leave();
     process.leave_files();
+    semaphores::process_ended(process);
     // Its page tables go with the last reference; this CPU leaves them first.
     let old = process.replace_memory(Memory::none().clone());
     crate::this::with(|me| sched::use_memory(me));

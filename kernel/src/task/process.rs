@@ -84,6 +84,8 @@ pub struct Process {
     pub subreaper: AtomicBool,
     /// personality(2).
     pub personality: AtomicUsize,
+    /// It has changed semaphores with SEM_UNDO (semop(2)).
+    pub undoes_semaphores: AtomicBool,
     /// How willingly it is ended when memory runs out (/proc/PID/oom_score_adj).
     pub oom: OomScore,
     /// vfork(2): the parent sleeps until this is set (exec or exit).
@@ -340,6 +342,7 @@ impl Process {
             dumpable: AtomicU32::new(1),
             no_new_privileges: AtomicBool::new(false),
             subreaper: AtomicBool::new(false),
+            undoes_semaphores: AtomicBool::new(false),
             personality: AtomicUsize::new(0),
             oom: OomScore::default(),
             vfork_done: AtomicBool::new(true),

@@ -3,7 +3,7 @@
 use linux_raw_sys::{general as g, net};
 
 use super::maker::{Maker, PAGE};
-use super::{numbers, paths};
+use super::{numbers, paths, sysv};
 use crate::encode::{CODE, PLAYGROUND, PLAYGROUND_BYTES};
 use crate::program::Field;
 use Field::{Bytes, Number, Pointer, Room};
@@ -103,7 +103,7 @@ pub fn make(maker: &mut Maker, kind: &str) -> Option<Vec<Field>> {
         "messages" => (0..maker.rng.usize(1..4))
             .flat_map(|_| message(maker).into_iter().chain([Number(8, 0)]))
             .collect(),
-        _ => return None,
+        _ => return sysv::memory(maker, kind),
     })
 }
 

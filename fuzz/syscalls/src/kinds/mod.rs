@@ -4,5 +4,6 @@ mod maker;
 mod memory;
 mod numbers;
 mod paths;
+mod sysv;
 
 pub use maker::{Maker, given_kind};

@@ -3,6 +3,7 @@
 use linux_raw_sys::{general as g, ioctl, net, prctl};
 
 use super::maker::{Maker, PAGE};
+use super::sysv;
 use crate::encode::{ARENA, ARENA_BYTES, CODE, PLAYGROUND, PLAYGROUND_BYTES};
 
 /// Descriptors that the executor opens, and some more.
@@ -228,7 +229,7 @@ fn flags(maker: &mut Maker, kind: &str) -> Option<u64> {
         "socket_option" => {
             if maker.one_in(20) { maker.edge() } else { maker.rng.u64(..76) }
         }
-        _ => return None,
+        _ => return sysv::number(maker, kind),
     })
 }
 

@@ -7,6 +7,7 @@ use crate::fs::stat::device_number;
 use crate::fs::synthetic::{
     Directory, FsId, Item, Kind, Listed, Made, Node, Table, TakeName, list_after_table,
 };
+use crate::ipc::sysv::tables;
 use crate::task::process as tasks;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -61,6 +62,14 @@ static FILES: Table<()> = &[
     ("mounts", Item::Link(|()| Ok(Link::Path(b"self/mounts".try_to_vec()?)))),
     ("net", Item::Link(|()| Ok(Link::Path(b"self/net".try_to_vec()?)))),
     ("sys", Item::Directory(settings::SYS)),
+    (
+        "sysvipc",
+        Item::Directory(&[
+            ("msg", Item::Pieces(|(), from, text| tables::messages(from, text))),
+            ("sem", Item::Pieces(|(), from, text| tables::semaphores(from, text))),
+            ("shm", Item::Pieces(|(), from, text| tables::segments(from, text))),
+        ]),
+    ),
 ];
 
 /// The directory /proc/PID/net. ENOMEM.

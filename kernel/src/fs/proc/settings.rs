@@ -5,6 +5,7 @@ use crate::fs::descriptors::MAX_LIMIT;
 use crate::fs::file::description_bounds;
 use crate::fs::synthetic::{Item, Table};
 use crate::ipc::pipe;
+use crate::ipc::sysv::{messages, segments, tables};
 use crate::syscall::system;
 use crate::task::process::PID_MAX;
 use coracle_fallible::{NoMemory, Text};
@@ -91,13 +92,13 @@ pub static SYS: Table<()> = &[
             ("overflowuid", text!(65_534)),
             ("overflowgid", text!(65_534)),
             ("yama", Item::Directory(&[("ptrace_scope", setting!(0))])),
-            ("msgmax", setting!(8192)),
-            ("msgmnb", setting!(16_384)),
-            ("msgmni", setting!(32_000)),
-            ("sem", setting!("32000\t1024000000\t500\t32000")),
-            ("shmall", setting!(u64::MAX >> 12)),
-            ("shmmax", setting!(u64::MAX >> 1)),
-            ("shmmni", setting!(4096)),
+            ("msgmax", text!(messages::MAX_MESSAGE)),
+            ("msgmnb", text!(messages::DEFAULT_CAPACITY)),
+            ("msgmni", text!(messages::MAX_QUEUES)),
+            ("sem", Item::Text(|(), text| tables::semaphore_limits(text))),
+            ("shmall", Item::Text(|(), text| writeln!(text, "{}", segments::max_pages()))),
+            ("shmmax", text!(segments::MAX_BYTES)),
+            ("shmmni", text!(segments::MAX_SEGMENTS)),
             ("sched_rr_timeslice_ms", text!(100)),
             (
                 "random",

@@ -1,0 +1,15 @@
+//! System V IPC (sysvipc(7)) without a kernel around it: how objects are named, who may use them, what operations do to sets of
+//! semaphores and to queues of messages. Sleeping, clocks and the memory of programs are the kernel's.
+#![no_std]
+#![forbid(unsafe_code)]
+extern crate alloc;
+
+mod permission;
+mod queue;
+mod registry;
+mod semaphores;
+
+pub use permission::{Permission, READ, Subject, WRITE};
+pub use queue::{Message, Queue, Selection};
+pub use registry::{Missing, Refused, Registry};
+pub use semaphores::{Blocked, MAX_VALUE, Operation, Outcome, Semaphores, Waits};
