@@ -152,7 +152,10 @@ pub fn init_cpu(local: &'static Local, trap_stack: usize, double_fault_stack: us
             "mov ss, {data:e}",
             "mov ds, {data:e}",
             "mov es, {data:e}",
+            "xor {scratch:e}, {scratch:e}",
             "ltr {tss:x}",
+            // A reset leaves a table at the address 0, where a program's memory is.
+            "lldt {scratch:x}",
             pointer = in(reg) &raw const pointer,
             code = const KERNEL_CODE,
             data = in(reg) u32::from(KERNEL_DATA),

@@ -4,7 +4,7 @@ use crate::errno::{Errno, SysResult};
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
-use coracle_hal::frame;
+use coracle_hal::frame::{self, Watermark};
 use coracle_sysv::{Message, Permission, Queue, READ, Registry, Selection, WRITE};
 use spin::Mutex;
 
@@ -118,7 +118,7 @@ impl MessageQueue {
                 if !state.queue.has_room_for(bytes) {
                     return Err(Errno::AGAIN);
                 }
-                if frame::low() {
+                if frame::is_below(Watermark::High) {
                     return Err(Errno::NOMEM);
                 }
                 if let Some(message) = message.take() {
