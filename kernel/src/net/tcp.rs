@@ -108,10 +108,20 @@ impl TcpFile {
     /// Not all went at once.
     #[cold]
     fn send_rest(&self, src: &mut UserBuf, nonblock: bool, more: bool, error: Errno) -> SysResult {
-        let result = match error {
-            Errno::AGAIN if !nonblock => self.wait_to_send(src, more),
-            error => Err(error),
-        };
+        let mut result = Err(error);
+        // A peer on this host has received what was sent to it: its acknowledgements must not wait for the end of a batch,
+        // or the buffer would seem full to a program that does not sleep.
+        while result == Err(Errno::AGAIN) && engine().next_deadline() == Some(0) {
+            let before = src.done();
+            engine().poll(now_ns());
+            result = self.try_send(src, more);
+            if src.done() == before {
+                break;
+            }
+        }
+        if result == Err(Errno::AGAIN) && !nonblock {
+            result = self.wait_to_send(src, more);
+        }
         done_or_error(src, result)
     }
 
