@@ -209,6 +209,13 @@ impl SharedBuffer {
         Self::over(heap::take_for_packet())
     }
 
+    /// The same for a packet that is given back at once, such as a segment without data on the loopback: it takes what
+    /// memory is left.
+    #[inline]
+    pub fn alloc_for_moment() -> Option<SharedBuffer> {
+        Self::over(heap::take_half_frame())
+    }
+
     /// The same for something to send, which gets less of the memory than what is received.
     #[inline]
     pub fn alloc_to_send() -> Option<SharedBuffer> {

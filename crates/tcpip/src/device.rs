@@ -198,6 +198,14 @@ pub trait Device: Send + Sync + 'static {
     /// All buffers are of the same size, at least 256 bytes.
     fn alloc(&self) -> Option<Self::Buf>;
 
+    /// The same for a packet on the loopback, which is received as it is sent: what bounds the memory of packets to send must
+    /// not lose it. Without `keeps` it has no data, as a SYN or an acknowledgement, and is given back before the engine
+    /// returns.
+    fn alloc_looped(&self, keeps: bool) -> Option<Self::Buf> {
+        let _ = keeps;
+        self.alloc()
+    }
+
     /// True while the packet that the device hands over must not be kept, because its memory is all there is to receive
     /// the next: its acknowledgements count, its data is as good as lost.
     #[inline(always)]

@@ -5,7 +5,7 @@
 
 use crate::device::{Buffer, Chunk, Device, Fragment, RxChecksum, RxFrame};
 use crate::events::Events;
-use crate::ipv4::Origin;
+use crate::ipv4::{Origin, protocol};
 use crate::neighbor::ETHERNET_LEN;
 use crate::stack::Stack;
 use alloc::collections::VecDeque;
@@ -15,6 +15,8 @@ use spin::Mutex;
 
 /// Greatest packet (Linux's `lo` has the same).
 pub const LOOPBACK_MTU: usize = 65535;
+/// Where the protocol is in an IPv4 header.
+const PROTOCOL_AT: usize = 9;
 /// Packets that may wait. More are dropped, as any network does.
 const MAX_QUEUED: usize = 4096;
 
@@ -54,7 +56,8 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     fn loopback_frame(&self, headers: &[u8], payload: &[Fragment<'_, D::Buf>]) -> Option<RxFrame<D::Buf>> {
         let headers = headers.get(ETHERNET_LEN..)?;
-        let mut buffer = self.device.alloc()?;
+        let is_tcp = headers.get(PROTOCOL_AT) == Some(&protocol::TCP);
+        let mut buffer = self.device.alloc_looped(!is_tcp || !payload.is_empty())?;
         let room = buffer.as_mut_slice()?;
         room.get_mut(..headers.len())?.copy_from_slice(headers);
         let mut len = headers.len();

@@ -44,6 +44,11 @@ impl NetBuffer {
         SharedBuffer::alloc().map(NetBuffer)
     }
 
+    /// The same for a packet that is taken in and given back at once: all memory that is left will do.
+    pub fn alloc_for_moment() -> Option<NetBuffer> {
+        SharedBuffer::alloc_for_moment().map(NetBuffer)
+    }
+
     /// The same for something to send, which gets less of the memory.
     #[inline(always)]
     pub fn alloc_to_send() -> Option<NetBuffer> {

@@ -64,6 +64,10 @@ impl Device for Interface {
         NetBuffer::alloc_to_send()
     }
 
+    fn alloc_looped(&self, keeps: bool) -> Option<NetBuffer> {
+        if keeps { NetBuffer::alloc() } else { NetBuffer::alloc_for_moment() }
+    }
+
     #[inline(always)]
     fn is_short(&self) -> bool {
         buffer::is_short()

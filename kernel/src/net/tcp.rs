@@ -8,7 +8,7 @@ use super::socket::{Control, Received, Socket, SocketAddress};
 use super::stack::sent;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
-use crate::ipc::poll::{Events, PollSource, block_on_events};
+use crate::ipc::poll::{Events, LOOK_EVERY_NS, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
 use alloc::sync::Arc;
@@ -125,12 +125,35 @@ impl TcpFile {
         done_or_error(src, result)
     }
 
+    /// EAGAIN: the time of SO_SNDTIMEO is over.
     fn wait_to_send(&self, src: &mut UserBuf, more: bool) -> Result<(), Errno> {
         let mask = Events::OUT | Events::WRNORM;
-        block_on_events(self.source(), mask, false, self.common.send_deadline(), || {
-            self.leave_error_to_next(src.done() > 0)?;
-            self.try_send(src, more)
-        })
+        let deadline_ns = self.common.send_deadline();
+        loop {
+            let result = block_on_events(self.source(), mask, false, deadline_ns, || {
+                self.leave_error_to_next(src.done() > 0)?;
+                match self.try_send(src, more) {
+                    Err(Errno::AGAIN) if self.socket.readiness().contains(Readiness::WRITABLE) => {
+                        Err(Errno::NOBUFS)
+                    }
+                    result => result,
+                }
+            });
+            // There is room, but no packet memory. Nothing announces that other connections have given some back, so the
+            // call looks again after a while (Linux's `sk_stream_wait_memory`).
+            if result != Err(Errno::NOBUFS) {
+                return result;
+            }
+            let now = now_ns();
+            if deadline_ns.is_some_and(|deadline_ns| deadline_ns <= now) {
+                return Err(Errno::AGAIN);
+            }
+            let look_ns = deadline_ns.unwrap_or(u64::MAX).min(now + LOOK_EVERY_NS);
+            match block_on_events(self.source(), mask, false, Some(look_ns), || Err::<(), _>(Errno::AGAIN)) {
+                Err(Errno::AGAIN) => {}
+                result => return result,
+            }
+        }
     }
 
     /// Ends a call that moved some bytes, if the connection has failed since: it returns their number, and the next call
