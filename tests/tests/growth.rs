@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 
 /// Kinds of work that `tests/programs/growth/growth.c` knows.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 20] = [
     "mmap",
     "mprotect",
     "munmap",
@@ -27,6 +27,7 @@ const KINDS: [&str; 19] = [
     "descriptor",
     "proc-fd",
     "epoll",
+    "watcher",
     "timer",
     "process",
     "port",

@@ -162,11 +162,24 @@ impl OpenFile {
     }
     /// An epoll set watches this description.
     pub fn add_watcher(&self, member: Arc<Member>) -> Result<(), NoMemory> {
-        self.watchers.lock().try_push(member)
-    }
-    /// An epoll set no longer does.
-    pub fn remove_watcher(&self, member: &Arc<Member>) {
         let mut watchers = self.watchers.lock();
+        if watchers.len() == watchers.capacity() {
+            // Half of the list is free afterwards, so that members which come and go cost the same among many.
+            watchers.retain(|watcher| !watcher.has_left());
+            let members = watchers.len();
+            watchers.make_room(members + 1)?;
+        }
+        watchers.push_reserved(member);
+        Ok(())
+    }
+    /// An epoll set no longer does: `member` has left it. Among many it stays in the list, until that is full.
+    pub fn remove_watcher(&self, member: &Arc<Member>) {
+        /// The longest list that is searched.
+        const FEW: usize = 8;
+        let mut watchers = self.watchers.lock();
+        if watchers.len() > FEW {
+            return;
+        }
         let position = watchers.iter().position(|watcher| Arc::ptr_eq(watcher, member));
         let removed = position.map(|index| watchers.swap_remove(index));
         drop(watchers);

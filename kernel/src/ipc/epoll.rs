@@ -155,6 +155,10 @@ impl Member {
             Member::notify(this, events);
         }
     }
+    /// Whether it is no longer in its set.
+    pub fn has_left(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
     fn detach(&self) {
         self.dead.store(true, Ordering::Relaxed);
         if let Some(source) = self.file.poll_source() {
@@ -338,6 +342,7 @@ impl Epoll {
         });
         if let Err(error) = added {
             self.members.lock().take(&member);
+            member.dead.store(true, Ordering::Relaxed);
             open.remove_watcher(&member);
             return Err(error.into());
         }

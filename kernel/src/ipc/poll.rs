@@ -77,6 +77,8 @@ enum Watcher {
     Thread(Arc<Thread>),
     Member(Arc<Member>),
     Other(Arc<dyn Observer>),
+    /// It has unsubscribed, and its entry goes with others of its kind.
+    Gone,
 }
 
 struct Entry {
@@ -89,7 +91,62 @@ struct Entry {
 
 struct Entries {
     next_id: u64,
+    /// By rising id.
     list: Vec<Entry>,
+    /// How many entries are [`Watcher::Gone`].
+    gone: u32,
+    /// [`PollSource::wanted`] may have events that no entry wants any more.
+    stale: bool,
+    /// The exclusive entry that was told last.
+    last_told: u64,
+}
+
+/// Up to so many entries, one that leaves is taken out at once. In a longer list it stays as [`Watcher::Gone`], so that
+/// each of many observers leaves in logarithmic time.
+const FEW: usize = 8;
+
+impl Entries {
+    fn find(&self, id: u64) -> Option<usize> {
+        let index = self.list.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        (!matches!(self.list[index].watcher, Watcher::Gone)).then_some(index)
+    }
+    /// Takes an observer out; the caller drops it.
+    fn take(&mut self, index: usize) -> Watcher {
+        if self.list.len() <= FEW {
+            return self.list.remove(index).watcher;
+        }
+        let watcher = core::mem::replace(&mut self.list[index].watcher, Watcher::Gone);
+        self.list[index].mask = Events::empty();
+        self.gone += 1;
+        if 2 * self.gone as usize > self.list.len() {
+            self.compact();
+        }
+        watcher
+    }
+    #[cold]
+    #[inline(never)]
+    fn compact(&mut self) {
+        self.list.retain(|entry| !matches!(entry.watcher, Watcher::Gone));
+        self.gone = 0;
+    }
+    /// Tells one of the exclusive entries that want `events`: they take turns, so that work spreads over the waiters.
+    #[cold]
+    #[inline(never)]
+    fn tell_one(&mut self, events: Events) {
+        let turn = self.list.partition_point(|entry| entry.id <= self.last_told);
+        let (before, after) = self.list.split_at(turn);
+        let told = after.iter().chain(before).find(|entry| {
+            entry.exclusive && entry.mask.intersects(events) && {
+                match &entry.watcher {
+                    Watcher::Member(member) => Member::notify(member, events),
+                    _ => false,
+                }
+            }
+        });
+        if let Some(told) = told {
+            self.last_told = told.id;
+        }
+    }
 }
 
 /// The place in a file where its changes are announced.
@@ -113,7 +170,13 @@ impl PollSource {
     pub const fn new() -> Self {
         PollSource {
             wanted: AtomicU32::new(0),
-            entries: Mutex::new(Entries { next_id: 1, list: Vec::new() }),
+            entries: Mutex::new(Entries {
+                next_id: 1,
+                list: Vec::new(),
+                gone: 0,
+                stale: false,
+                last_told: 0,
+            }),
         }
     }
     /// Tells the observers that want any of `events` (ERR and HUP always). Costs a load and a branch without observers.
@@ -128,25 +191,25 @@ impl PollSource {
     }
     fn notify_entries(&self, events: Events) {
         let mut entries = self.entries.lock();
-        // Exclusive entries take turns: the one told goes to the end, so that work spreads over the waiters.
-        let mut told = usize::MAX;
-        let mut index = 0;
-        while let Some(entry) = entries.list.get(index) {
-            if entry.mask.intersects(events) && !(entry.exclusive && told != usize::MAX) {
+        if entries.stale {
+            self.recount(&mut entries);
+        }
+        let mut exclusive = false;
+        for entry in &entries.list {
+            if entry.mask.intersects(events) {
                 match &entry.watcher {
+                    _ if entry.exclusive => exclusive = true,
                     Watcher::Thread(thread) => sched::unpark(thread),
                     Watcher::Member(member) => {
-                        if Member::notify(member, events) && entry.exclusive {
-                            told = index;
-                        }
+                        Member::notify(member, events);
                     }
                     Watcher::Other(observer) => observer.notify(events),
+                    Watcher::Gone => {}
                 }
             }
-            index += 1;
         }
-        if told != usize::MAX {
-            entries.list[told..].rotate_left(1);
+        if exclusive {
+            entries.tell_one(events);
         }
     }
     /// Adds an observer; gives an id for [`PollSource::unsubscribe`].
@@ -199,22 +262,35 @@ impl PollSource {
     /// Changes what an observer wants to hear of.
     pub fn set_mask(&self, id: u64, mask: Events) {
         let mut entries = self.entries.lock();
-        if let Some(entry) = entries.list.iter_mut().find(|entry| entry.id == id) {
-            entry.mask = mask.heard();
+        if let Some(index) = entries.find(id) {
+            entries.list[index].mask = mask.heard();
+            self.wanted.fetch_or(mask.heard().bits(), Ordering::SeqCst);
         }
-        self.recount(&entries);
+        self.count_changed(&mut entries);
     }
     /// Removes it.
     pub fn unsubscribe(&self, id: u64) {
         let mut entries = self.entries.lock();
-        let position = entries.list.iter().position(|entry| entry.id == id);
-        let removed = position.map(|index| entries.list.remove(index));
-        self.recount(&entries);
+        let removed = entries.find(id).map(|index| entries.take(index));
+        self.count_changed(&mut entries);
         // The watcher may be the last to hold its file: let go of it with the lock released.
         drop(entries);
         drop(removed);
     }
-    fn recount(&self, entries: &Entries) {
+    /// An entry has left, or wants less: of a long list, the next notification looks at all entries anyway.
+    #[inline(always)]
+    fn count_changed(&self, entries: &mut Entries) {
+        if entries.list.len() > FEW {
+            entries.stale = true;
+        } else {
+            self.recount(entries);
+        }
+    }
+    fn recount(&self, entries: &mut Entries) {
+        if entries.gone > 0 {
+            entries.compact();
+        }
+        entries.stale = false;
         let wanted = entries.list.iter().fold(Events::empty(), |all, entry| all | entry.mask);
         self.wanted.store(wanted.bits(), Ordering::SeqCst);
     }

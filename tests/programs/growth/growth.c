@@ -146,6 +146,25 @@ static void epolls(long n) {
     }
 }
 
+/* Sets that watch one file: some forget it, some are closed, and the others have it closed under them. */
+static void watchers(long n) {
+    struct rlimit limit = {n + 10, n + 10};
+    NEED(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    struct epoll_event event = {.events = EPOLLIN};
+    int fd = eventfd(0, 0), first = fd + 1;
+    for (long i = 0; i < n; i++) {
+        int set = epoll_create1(0);
+        NEED(set == first + i && epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0);
+    }
+    for (long i = 0; i < n; i++) {
+        if (i % 3 == 0)
+            NEED(epoll_ctl(first + i, EPOLL_CTL_DEL, fd, 0) == 0);
+        if (i % 3 == 1)
+            NEED(close(first + i) == 0);
+    }
+    NEED(close(fd) == 0);
+}
+
 static void timers(long n) {
     struct sigevent event = {.sigev_notify = SIGEV_NONE};
     struct itimerspec when = {.it_value = {1000, 0}};
@@ -205,6 +224,7 @@ static const struct {
     {"fork", forks},       {"maps", maps},                {"create", creates}, {"stat", stats},
     {"unlink", unlinks},   {"rename", renames},           {"list", lists},     {"descriptor", descriptors},
     {"proc-fd", listed_descriptors}, {"epoll", epolls},   {"timer", timers},
+    {"watcher", watchers},
     {"process", processes},          {"port", ports},     {"socket-name", socket_names}, {"lock", locks},
 };
 
