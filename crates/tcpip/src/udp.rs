@@ -480,13 +480,6 @@ impl<D: Device, E: Events> Stack<D, E> {
             return Err(Error::MessageTooLong);
         }
         let mut state = socket.state.lock();
-        if let Some(error) = state.error.take() {
-            socket.settle(state, Readiness::EMPTY);
-            return Err(error);
-        }
-        if state.send_shut {
-            return Err(Error::BrokenPipe);
-        }
         let (remote, remote_port) = match way.to {
             Some(to) if to.port() == 0 => return Err(Error::Invalid),
             Some(to) if to.ip().is_unspecified() => (LOCALHOST, to.port()),
@@ -494,6 +487,14 @@ impl<D: Device, E: Events> Stack<D, E> {
             None => state.peer.ok_or(Error::DestinationRequired)?,
         };
         let (route, source) = self.udp_route(&state, remote, &way)?;
+        // What is wrong with the call goes before what an earlier datagram met, as on Linux.
+        if let Some(error) = state.error.take() {
+            socket.settle(state, Readiness::EMPTY);
+            return Err(error);
+        }
+        if state.send_shut {
+            return Err(Error::BrokenPipe);
+        }
         if !state.claimed {
             self.udp_claim(socket, &mut state, 0, 0)?;
         }

@@ -117,6 +117,19 @@ fn broadcast_needs_permission() {
 }
 
 #[test]
+fn a_call_that_is_wrong_leaves_the_error_of_an_earlier_datagram() {
+    let mut net = Net::new(1, OFFLOAD, Weather::default());
+    let a = bound(&net.hosts[0], 1000);
+    send(&net, 0, &a, Some(at(2, 9)), b"to nobody").unwrap();
+    net.hosts[0].udp_connect(&a, Some(at(2, 9))).unwrap();
+    send(&net, 0, &a, None, b"to nobody").unwrap();
+    net.run(SECOND);
+    let all = SocketAddrV4::new(Ipv4Addr::BROADCAST, 2000);
+    assert_eq!(send(&net, 0, &a, Some(all), b"all"), Err(Error::AccessDenied));
+    assert_eq!(send(&net, 0, &a, None, b"again"), Err(Error::ConnectionRefused));
+}
+
+#[test]
 fn a_slow_reader_loses_datagrams_not_memory() {
     let mut net = Net::new(1, OFFLOAD, Weather::default());
     let (a, b) = (bound(&net.hosts[0], 1000), bound(&net.hosts[1], 2000));

@@ -9,10 +9,10 @@ use linux_raw_sys::net as n;
 
 /// Sizes of the address structures.
 const FAMILY_BYTES: usize = 2;
-const INET_BYTES: usize = 16;
+pub const INET_BYTES: usize = 16;
 const INET6_BYTES: usize = 28;
 /// What Linux takes at least for AF_INET6: RFC 2133's structure, without a scope.
-const INET6_MIN_BYTES: usize = 24;
+pub const INET6_MIN_BYTES: usize = 24;
 const NETLINK_BYTES: usize = 12;
 const UNIX_MAX_BYTES: usize = 110;
 /// Linux's limit of any address (`struct sockaddr_storage`).

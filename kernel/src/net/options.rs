@@ -5,6 +5,7 @@ use crate::errno::Errno;
 use crate::fs::access::{capability, check_capability};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
+use core::ops::RangeInclusive;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::net as n;
 
@@ -77,9 +78,27 @@ pub fn ttl(value: i32) -> Result<u8, Errno> {
     }
 }
 
-/// EPERM without CAP_NET_ADMIN or CAP_NET_RAW.
-fn may_be_transparent() -> Result<(), Errno> {
+/// EPERM without CAP_NET_ADMIN or CAP_NET_RAW, which IP_TRANSPARENT, SO_MARK and a high SO_PRIORITY need.
+fn may_use_network() -> Result<(), Errno> {
     check_capability(capability::NET_ADMIN).or_else(|_| check_capability(capability::NET_RAW))
+}
+
+/// What is kept of one of the [`HINTS`] set to `value` (socket(7)). EPERM, EACCES, EINVAL.
+fn hint(number: u32, value: i32) -> Result<i32, Errno> {
+    /// Priorities that every program may set.
+    const FREE_PRIORITIES: RangeInclusive<i32> = 0..=6;
+    match number {
+        n::SO_MARK => may_use_network()?,
+        n::SO_PRIORITY if !FREE_PRIORITIES.contains(&value) => may_use_network()?,
+        n::SO_DEBUG if value != 0 => check_capability(capability::NET_ADMIN).map_err(|_| Errno::ACCES)?,
+        n::SO_BUSY_POLL if value < 0 => return Err(Errno::INVAL),
+        _ => {}
+    }
+    Ok(match number {
+        n::SO_DEBUG | n::SO_DONTROUTE | n::SO_OOBINLINE => i32::from(value != 0),
+        n::SO_RCVLOWAT if value == 0 => 1,
+        _ => value,
+    })
 }
 
 impl Common {
@@ -99,15 +118,21 @@ impl Common {
                 n::SO_PASSSEC => Some(Err(Errno::OPNOTSUPP)),
                 // There is one interface to bind to, and the loopback.
                 n::SO_BINDTODEVICE => Some(Ok(())),
-                n::SO_TYPE | n::SO_DOMAIN | n::SO_PROTOCOL | n::SO_ERROR | n::SO_ACCEPTCONN => {
-                    Some(Err(Errno::NOPROTOOPT))
-                }
-                _ if HINTS.contains(&number) => Some(remember()),
+                n::SO_TYPE
+                | n::SO_DOMAIN
+                | n::SO_PROTOCOL
+                | n::SO_ERROR
+                | n::SO_ACCEPTCONN
+                | n::SO_SNDLOWAT => Some(Err(Errno::NOPROTOOPT)),
+                _ if HINTS.contains(&number) => Some(int(value).and_then(|value| {
+                    let kept = hint(number, value)?;
+                    self.remember(level, name, kept)
+                })),
                 _ => None,
             },
             SOL_IP => match number {
                 // What it allows, packets for others, never reaches this machine.
-                n::IP_TRANSPARENT => Some(may_be_transparent().and_then(|()| remember())),
+                n::IP_TRANSPARENT => Some(may_use_network().and_then(|()| remember())),
                 n::IP_MTU_DISCOVER
                 | n::IP_RECVERR
                 | n::IP_FREEBIND
@@ -150,10 +175,12 @@ impl Common {
                     Some(self.timeout_value(number))
                 }
                 n::SO_BINDTODEVICE => Some(Ok(Vec::new())),
-                n::SO_INCOMING_CPU => Some(recall(coracle_hal::cpu::id() as i32)),
+                // No packet has come to any.
+                n::SO_INCOMING_CPU => Some(recall(-1)),
                 n::SO_INCOMING_NAPI_ID => Some(answer(0)),
                 n::SO_COOKIE => Some(self.inode.to_le_bytes().try_to_vec().map_err(Errno::from)),
                 n::SO_RCVLOWAT => Some(recall(1)),
+                n::SO_SNDLOWAT => Some(answer(1)),
                 _ if HINTS.contains(&number) => Some(recall(0)),
                 _ => None,
             },

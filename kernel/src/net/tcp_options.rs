@@ -5,13 +5,53 @@ use crate::errno::Errno;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_tcpip::{Error, State, TcpInfo};
+use core::ops::RangeInclusive;
 use linux_raw_sys::net as n;
 
 /// What SO_RCVBUF and SO_SNDBUF tell while they size themselves (Linux's `tcp_rmem[1]` and `tcp_wmem[1]`).
 const RECEIVE_BUFFER_TOLD: usize = 131_072;
 const SEND_BUFFER_TOLD: usize = 16_384;
 
+/// Greatest TCP_LINGER2 in seconds (Linux's TCP_FIN_TIMEOUT_MAX).
+const FIN_TIMEOUT_MAX: i32 = 120;
+/// What TCP_LINGER2 is unless it is set (net.ipv4.tcp_fin_timeout), in seconds.
+const FIN_TIMEOUT: i32 = 60;
+/// Greatest TCP_FASTOPEN (net.core.somaxconn).
+const FASTOPEN_MAX: i32 = 4096;
+/// Smallest TCP_WINDOW_CLAMP in bytes (half of Linux's SOCK_MIN_RCVBUF).
+const WINDOW_CLAMP_MIN: i32 = 1152;
+/// Sizes that TCP_MAXSEG takes, in bytes (Linux's TCP_MIN_MSS and MAX_TCP_WINDOW).
+const MAXSEG: RangeInclusive<i32> = 88..=32767;
+
+/// What a TCP_DEFER_ACCEPT of `seconds` comes to: Linux counts the retransmissions of the SYN-ACK that it takes, and tells
+/// when the last of them is over (`secs_to_retrans`).
+fn deferral(seconds: i32) -> u32 {
+    /// First and greatest time between two retransmissions (TCP_TIMEOUT_INIT, TCP_RTO_MAX), in seconds.
+    const FIRST: u32 = 1;
+    const LONGEST: u32 = 120;
+    /// The count is a byte.
+    const RETRANSMISSIONS_MAX: u32 = 255;
+    let wanted = seconds.max(0) as u32;
+    if wanted == 0 {
+        return 0;
+    }
+    let (mut period, mut wait) = (FIRST, FIRST);
+    for _ in 1..RETRANSMISSIONS_MAX {
+        if period >= wanted {
+            break;
+        }
+        wait = (2 * wait).min(LONGEST);
+        period += wait;
+    }
+    period
+}
+
 impl TcpFile {
+    /// Whether the socket has no connection.
+    fn is_unconnected(&self) -> bool {
+        matches!(self.socket.info().state, State::Closed | State::Listen)
+    }
+
     /// setsockopt(2).
     pub(super) fn set(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
         let number = name as u32;
@@ -51,11 +91,15 @@ impl TcpFile {
 
     /// getsockopt(2).
     pub(super) fn get(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+        let number = name as u32;
+        // The CPU that the last packet came to: one that comes now comes to this one.
+        if (level, number) == (SOL_SOCKET, n::SO_INCOMING_CPU) && !self.is_unconnected() {
+            return answer(self.common.recall(level, name, coracle_hal::cpu::id() as i32));
+        }
         if let Some(result) = self.common.get(level, name) {
             return result;
         }
         let options = self.socket.options();
-        let number = name as u32;
         match (level, number) {
             (SOL_SOCKET, n::SO_ERROR) => answer(self.socket.take_error().map_or(0, Error::errno)),
             (SOL_SOCKET, n::SO_ACCEPTCONN) => answer((self.socket.info().state == State::Listen) as i32),
@@ -78,12 +122,20 @@ impl TcpFile {
             (SOL_IP, n::IP_TOS) => answer(i32::from(options.tos)),
             (SOL_TCP, n::TCP_NODELAY) => answer(options.no_delay as i32),
             (SOL_TCP, n::TCP_CORK) => answer(options.cork as i32),
-            (SOL_TCP, n::TCP_QUICKACK) => answer(options.quick_ack as i32),
+            // A connection starts with quick acknowledgements, asked for or not.
+            (SOL_TCP, n::TCP_QUICKACK) => answer(self.common.recall(level, name, 1)),
+            (SOL_TCP, n::TCP_LINGER2) => answer(match self.common.recall(level, name, 0) {
+                0 => FIN_TIMEOUT,
+                seconds => seconds,
+            }),
             (SOL_TCP, n::TCP_KEEPIDLE) => answer(options.keep_idle as i32),
             (SOL_TCP, n::TCP_KEEPINTVL) => answer(options.keep_interval as i32),
             (SOL_TCP, n::TCP_KEEPCNT) => answer(options.keep_count as i32),
             (SOL_TCP, n::TCP_USER_TIMEOUT) => answer(options.user_timeout as i32),
-            (SOL_TCP, n::TCP_MAXSEG) => answer(self.socket.info().send_mss as i32),
+            (SOL_TCP, n::TCP_MAXSEG) => answer(match options.max_segment {
+                set @ 1.. if self.is_unconnected() => i32::from(set),
+                _ => self.socket.info().send_mss as i32,
+            }),
             (SOL_TCP, n::TCP_DEFER_ACCEPT) => answer(options.defer_accept as i32),
             (SOL_TCP, n::TCP_SYNCNT) => answer(options.syn_retries as i32),
             (SOL_TCP, n::TCP_CONGESTION) => Ok(b"cubic\0\0\0\0\0\0\0\0\0\0\0".try_to_vec()?),
@@ -99,11 +151,7 @@ impl TcpFile {
             | (SOL_IPV6, n::IPV6_RECVPKTINFO)
             | (
                 SOL_TCP,
-                n::TCP_FASTOPEN
-                | n::TCP_FASTOPEN_CONNECT
-                | n::TCP_LINGER2
-                | n::TCP_WINDOW_CLAMP
-                | n::TCP_NOTSENT_LOWAT,
+                n::TCP_FASTOPEN | n::TCP_FASTOPEN_CONNECT | n::TCP_WINDOW_CLAMP | n::TCP_NOTSENT_LOWAT,
             ) => answer(self.common.recall(level, name, 0)),
             _ => Err(Errno::NOPROTOOPT),
         }
@@ -130,7 +178,10 @@ impl TcpFile {
             (SOL_IP, n::IP_TOS) => self.change(&|o| o.tos = value as u8),
             (SOL_TCP, n::TCP_NODELAY) => self.change(&|o| o.no_delay = on),
             (SOL_TCP, n::TCP_CORK) => self.change(&|o| o.cork = on),
-            (SOL_TCP, n::TCP_QUICKACK) => self.change(&|o| o.quick_ack = on),
+            (SOL_TCP, n::TCP_QUICKACK) => {
+                self.common.remember(level, number as i32, on as i32)?;
+                self.change(&|o| o.quick_ack = on)
+            }
             (SOL_TCP, n::TCP_KEEPIDLE) => {
                 within(value, 32767).and_then(|v| self.change(&|o| o.keep_idle = v))
             }
@@ -140,14 +191,14 @@ impl TcpFile {
             (SOL_TCP, n::TCP_KEEPCNT) => within(value, 127).and_then(|v| self.change(&|o| o.keep_count = v)),
             (SOL_TCP, n::TCP_SYNCNT) => within(value, 127).and_then(|v| self.change(&|o| o.syn_retries = v)),
             (SOL_TCP, n::TCP_USER_TIMEOUT) if value >= 0 => self.change(&|o| o.user_timeout = value as u32),
-            (SOL_TCP, n::TCP_MAXSEG) if (88..=32767).contains(&value) => {
+            (SOL_TCP, n::TCP_MAXSEG) if value == 0 || MAXSEG.contains(&value) => {
                 self.change(&|o| o.max_segment = value as u16)
             }
             (SOL_TCP, n::TCP_SAVE_SYN) => match value {
                 0..=2 => self.change(&|o| o.save_syn = value as u8),
                 _ => Err(Errno::INVAL),
             },
-            (SOL_TCP, n::TCP_DEFER_ACCEPT) => self.change(&|o| o.defer_accept = value.max(0) as u32),
+            (SOL_TCP, n::TCP_DEFER_ACCEPT) => self.change(&|o| o.defer_accept = deferral(value)),
             // Without a cookie of the server, which it never has, a connect is what it always is (RFC 7413, section 4.1.2).
             (SOL_TCP, n::TCP_FASTOPEN_CONNECT) => match (value, self.socket.info().state) {
                 (0 | 1, State::Closed) => self.common.remember(level, number as i32, value),
@@ -158,8 +209,18 @@ impl TcpFile {
             | (SOL_SOCKET, n::SO_TIMESTAMP | n::SO_TIMESTAMPNS)
             | (SOL_IPV6, n::IPV6_RECVPKTINFO) => self.common.remember(level, number as i32, value),
             // Fast open is only ever an offer, and the others bound what we bound ourselves.
+            (SOL_TCP, n::TCP_FASTOPEN) if value < 0 || !self.is_unconnected() => Err(Errno::INVAL),
+            (SOL_TCP, n::TCP_WINDOW_CLAMP) if value == 0 && self.socket.info().state != State::Closed => {
+                Err(Errno::INVAL)
+            }
             (SOL_TCP, n::TCP_FASTOPEN | n::TCP_LINGER2 | n::TCP_WINDOW_CLAMP | n::TCP_NOTSENT_LOWAT) => {
-                self.common.remember(level, number as i32, value)
+                let kept = match number {
+                    n::TCP_FASTOPEN => value.min(FASTOPEN_MAX),
+                    n::TCP_LINGER2 => value.clamp(-1, FIN_TIMEOUT_MAX),
+                    n::TCP_WINDOW_CLAMP if value != 0 => value.max(WINDOW_CLAMP_MIN),
+                    _ => value,
+                };
+                self.common.remember(level, number as i32, kept)
             }
             (SOL_TCP, n::TCP_USER_TIMEOUT | n::TCP_MAXSEG) => Err(Errno::INVAL),
             _ => Err(Errno::NOPROTOOPT),

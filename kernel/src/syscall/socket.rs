@@ -5,7 +5,7 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
 use crate::mm::user;
 use crate::mm::user_buf::{MAX_PIECES, Pieces, UserBuf};
-use crate::net::address::ADDRESS_MAX;
+use crate::net::address::{ADDRESS_MAX, INET_BYTES, INET6_MIN_BYTES};
 use crate::net::open;
 use crate::net::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_UDP, answer};
 use crate::net::socket::{
@@ -74,6 +74,26 @@ fn read_address(addr: usize, len: i32) -> Result<SocketAddress, Errno> {
     SocketAddress::parse(&bytes[..len])
 }
 
+/// The address that was `given` in `len` bytes, for bind(2) or connect(2) of a socket. The families of the Internet look at its length before they look at its
+/// family: EINVAL, not EAFNOSUPPORT, if it is too short.
+fn address_for(
+    socket: &dyn Socket,
+    given: Result<SocketAddress, Errno>,
+    len: i32,
+) -> Result<SocketAddress, Errno> {
+    let least = match socket.kind().0 as u32 {
+        n::AF_INET => INET_BYTES,
+        n::AF_INET6 => INET6_MIN_BYTES,
+        _ => 0,
+    };
+    match given {
+        // It ends a connection, whatever follows.
+        Ok(SocketAddress::Unspecified) => Ok(SocketAddress::Unspecified),
+        Ok(_) | Err(Errno::AFNOSUPPORT) if (len as usize) < least => Err(Errno::INVAL),
+        result => result,
+    }
+}
+
 /// Writes an address as accept(2) does: as much as fits, and its true length. Nothing if `addr` is null.
 fn write_address(addr: usize, len_at: usize, address: Option<&SocketAddress>) -> Result<(), Errno> {
     if addr == 0 {
@@ -133,15 +153,22 @@ pub fn socketpair(call: &Call) -> SysResult {
 /// bind(2)
 pub fn bind(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
-    let address = read_address(call.usize(1), call.i32(2))?;
-    socket_of(&file)?.bind(&address).map(|()| 0)
+    let socket = socket_of(&file)?;
+    let given = read_address(call.usize(1), call.i32(2));
+    socket.bind(&address_for(socket, given, call.i32(2))?).map(|()| 0)
 }
 
 /// connect(2)
 pub fn connect(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
-    let address = read_address(call.usize(1), call.i32(2))?;
-    socket_of(&file)?.connect(&address, file.nonblock()).map(|()| 0)
+    // The address is fetched before the file is known to be a socket.
+    let given = read_address(call.usize(1), call.i32(2));
+    if given == Err(Errno::FAULT) {
+        return Err(Errno::FAULT);
+    }
+    let socket = socket_of(&file)?;
+    let address = address_for(socket, given, call.i32(2))?;
+    socket.connect(&address, file.nonblock()).map(|()| 0)
 }
 
 /// listen(2)

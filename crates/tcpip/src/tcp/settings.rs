@@ -23,7 +23,7 @@ pub struct TcpOptions {
     pub max_segment: u16,
     /// `TCP_DEFER_ACCEPT`, seconds: a connection is accepted once it has data.
     pub defer_accept: u32,
-    /// `TCP_SYNCNT`: retransmissions of the SYN; 0 is the system's default.
+    /// `TCP_SYNCNT`: retransmissions of the SYN (Linux: `tcp_syn_retries`).
     pub syn_retries: u32,
     /// `SO_LINGER`, seconds. `Some(0)` resets the connection on close; waiting otherwise is the caller's.
     pub linger: Option<u32>,
@@ -57,7 +57,7 @@ impl Default for TcpOptions {
             user_timeout: 0,
             max_segment: 0,
             defer_accept: 0,
-            syn_retries: 0,
+            syn_retries: 6,
             linger: None,
             send_buffer: None,
             receive_buffer: None,

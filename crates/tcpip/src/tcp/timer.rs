@@ -11,8 +11,6 @@ use crate::timers::NEVER;
 const RETRIES: u32 = 15;
 /// The same for a closed socket (Linux: `tcp_orphan_retries`).
 const ORPHAN_RETRIES: u32 = 8;
-/// Retransmissions of a SYN (Linux: `tcp_syn_retries`).
-const SYN_RETRIES: u32 = 6;
 const SECOND: u64 = 1_000_000_000;
 const MILLISECOND: u64 = 1_000_000;
 const ALL: [Clock; CLOCKS] =
@@ -63,8 +61,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     fn retransmit_due(&mut self, cx: &Context<'_, D, E>) {
         self.retransmits += 1;
         let limit = match self.state {
-            State::SynSent | State::SynReceived if self.options.syn_retries != 0 => self.options.syn_retries,
-            State::SynSent | State::SynReceived => SYN_RETRIES,
+            State::SynSent | State::SynReceived => self.options.syn_retries,
             _ if self.orphan => ORPHAN_RETRIES,
             _ => RETRIES,
         };

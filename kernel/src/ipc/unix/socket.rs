@@ -71,7 +71,7 @@ pub(super) enum Role {
     Connected(Weak<UnixSocket>),
 }
 
-/// A new socket: `kind` is SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET.
+/// A new socket: `kind` is SOCK_STREAM, SOCK_DGRAM, SOCK_RAW or SOCK_SEQPACKET.
 pub fn new(kind: u32) -> Result<Arc<dyn File>, Errno> {
     Ok(UnixSocket::new(kind_of(kind)?)?)
 }
@@ -92,7 +92,8 @@ pub fn pair(kind: u32) -> Result<Pair, Errno> {
 fn kind_of(kind: u32) -> Result<Kind, Errno> {
     match kind {
         n::SOCK_STREAM => Ok(Kind::Stream),
-        n::SOCK_DGRAM => Ok(Kind::Datagram),
+        // Linux takes the one for the other (`unix_create`).
+        n::SOCK_DGRAM | n::SOCK_RAW => Ok(Kind::Datagram),
         n::SOCK_SEQPACKET => Ok(Kind::SeqPacket),
         _ => Err(Errno::SOCKTNOSUPPORT),
     }
