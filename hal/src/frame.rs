@@ -69,6 +69,12 @@ static FREE: AtomicUsize = AtomicUsize::new(0);
 /// The frame that private pages of zeroes are until they are written to. It is never freed, so its references aren't counted.
 static ZERO_PAGE: AtomicU32 = AtomicU32::new(u32::MAX);
 
+/// Whether it is the address of [`Frame::zero_page`].
+#[inline]
+pub(crate) fn is_zero_page(phys: u64) -> bool {
+    (phys >> 12) as u32 == ZERO_PAGE.load(Ordering::Relaxed)
+}
+
 /// Notes how much is free, when frames came to or went from the buddy allocator.
 fn note_free(buddy: &Buddy<Ram>) {
     let (free, _) = buddy.counts();
@@ -443,11 +449,13 @@ impl Drop for Frame {
 }
 
 /// True if less is free than the mark: what it protects from should be refused. See the module's documentation.
+#[inline]
 pub fn is_below(mark: Watermark) -> bool {
     FREE.load(Ordering::Relaxed) <= watermark(mark)
 }
 
 /// Frames at a mark.
+#[inline]
 pub fn watermark(mark: Watermark) -> usize {
     match mark {
         Watermark::Low => reserve() * 3 / 4,

@@ -1,5 +1,5 @@
 //! Address spaces: page tables of the lower half. Each present entry owns one reference to its frame.
-use crate::frame::{FRAME_SIZE, Frame, FrameChain};
+use crate::frame::{self, FRAME_SIZE, Frame, FrameChain};
 use crate::layout::{self, LARGE_PAGE, pte};
 use crate::local::Local;
 use crate::{tlb, x86};
@@ -149,8 +149,9 @@ fn entry(phys: u64, prot: Prot) -> u64 {
 }
 
 /// How much the page of an entry that owns a frame counts as resident: the page of zeroes takes no memory.
+#[inline]
 fn weight(entry: u64) -> usize {
-    usize::from(entry & pte::ADDRESS != Frame::zero_page().phys())
+    usize::from(!frame::is_zero_page(entry & pte::ADDRESS))
 }
 
 fn rights(entry: u64) -> Prot {

@@ -72,10 +72,13 @@ impl State {
 
     /// Bytes that fit. Where memory is short, a pipe grows no further than to its first page, and if pipes have their share not at
     /// all.
+    #[inline]
     fn free(&self) -> usize {
-        if !frame::is_below(Watermark::High) {
-            return self.ring.free();
-        }
+        if frame::is_below(Watermark::High) { self.free_in_share() } else { self.ring.free() }
+    }
+
+    #[cold]
+    fn free_in_share(&self) -> usize {
         let share = frame::counts().1 / SHARE * FRAME_SIZE;
         self.ring.free_within(if HELD.load(Relaxed) < share { PIPE_BUF } else { 0 })
     }
@@ -92,6 +95,7 @@ impl State {
     }
 
     /// The same for a writer: ENOMEM if nothing fits though nothing is held, so that no reader will make room.
+    #[inline]
     pub(super) fn free_to_write(&self) -> Result<usize, Errno> {
         match self.free() {
             0 if self.ring.is_empty() && self.ring.free() > 0 => Err(Errno::NOMEM),
@@ -100,6 +104,7 @@ impl State {
     }
 
     /// Something was read: an empty pipe keeps its memory only where there is plenty.
+    #[inline]
     pub(super) fn note_read(&mut self) {
         if self.ring.is_empty() && frame::is_below(Watermark::High) {
             self.ring.shrink();
