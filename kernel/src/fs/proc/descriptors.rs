@@ -24,9 +24,10 @@ pub(super) struct Descriptors {
 impl Directory for Descriptors {
     fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
         let Some(fd) = number(name) else { return Ok(None) };
-        let Ok(open) = self.process.descriptors.get(fd) else { return Ok(None) };
-        let close_on_exec = self.process.descriptors.is_close_on_exec(fd).unwrap_or(false);
-        let made = try_box(Descriptor { open, close_on_exec })?;
+        if self.process.descriptors.get(fd).is_err() {
+            return Ok(None);
+        }
+        let made = try_box(Descriptor { process: self.process.clone(), fd })?;
         Ok(Some(if self.links { Kind::Link(made) } else { Kind::File(made) }))
     }
     fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
@@ -36,22 +37,31 @@ impl Directory for Descriptors {
     }
 }
 
-/// A descriptor, as it was when it was looked up.
+/// A descriptor. It does not keep the file, since that may be the entry of another: a chain of them would have no end.
 struct Descriptor {
-    open: Arc<OpenFile>,
-    close_on_exec: bool,
+    process: Arc<Process>,
+    fd: i32,
+}
+
+impl Descriptor {
+    /// What it refers to now. ENOENT if it is closed, as proc_pid_fdinfo(5) has it.
+    fn open(&self) -> Result<Arc<OpenFile>, Errno> {
+        self.process.descriptors.get(self.fd).map_err(|_| Errno::NOENT)
+    }
 }
 
 impl Made for Descriptor {
     fn piece(&self, _from: u64, text: &mut Text) -> Piece {
-        let flags = self.open.flags() | if self.close_on_exec { O_CLOEXEC } else { 0 };
-        let position = *self.open.position.lock();
-        let inode = self.open.file.stat().map_or(0, |stat| stat.st_ino);
+        let open = self.open()?;
+        let close_on_exec = self.process.descriptors.is_close_on_exec(self.fd).unwrap_or(false);
+        let flags = open.flags() | if close_on_exec { O_CLOEXEC } else { 0 };
+        let position = *open.position.lock();
+        let inode = open.file.stat().map_or(0, |stat| stat.st_ino);
         writeln!(text, "pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{inode}")?;
         Ok(None)
     }
     fn link(&self) -> Result<Link, Errno> {
-        let file = &self.open.file;
+        let file = &self.open()?.file;
         Ok(match file.place() {
             Some(place) if place.path.inode.is_directory() => Link::Place(place.path.clone()),
             _ => Link::File(file.clone()),
