@@ -5,8 +5,9 @@
 use crate::layout::PAGE;
 use crate::{heap, kmap, vmap};
 
-/// Bytes of a stack.
-pub const SIZE: usize = 16 * 1024;
+/// Bytes of a stack: what the deepest path of calls takes, which `cargo run -p xtask -- stack` finds in the built kernel, and a
+/// margin.
+pub const SIZE: usize = 32 * 1024;
 /// Unused stacks that are kept. When there are twice as many, half of them go at once: other CPUs are asked once to forget them.
 const KEPT: usize = 16;
 

@@ -9,7 +9,7 @@ use core::arch::global_asm;
 
 /// Bytes of the stack that boot runs on until the first kernel stack is allocated; later the boot CPU's stack for
 /// double faults.
-pub const EARLY_STACK_SIZE: usize = 8192;
+pub const EARLY_STACK_SIZE: usize = 12 * 1024;
 
 global_asm!(
     r#"

@@ -30,12 +30,26 @@ static IDLE_PROCESS: Once<Arc<Process>> = Once::new();
 
 /// From the first instruction in Rust to the program.
 pub fn boot() -> ! {
+    start();
+    idle()
+}
+
+/// Apart from [`boot`], so that the boot CPU idles with nothing of it left on its stack.
+#[inline(never)]
+fn start() {
     let settings = CommandLine::parse(hal::command_line().as_bytes());
+    let config = prepare(&settings);
+    start_program(&settings, config.as_ref());
+}
+
+/// What comes before the program: files, devices, the other CPUs. Returns what the image says of the program.
+#[inline(never)]
+fn prepare(settings: &CommandLine) -> Option<Config<'static>> {
     log::configure(settings.log, settings.control);
     if settings.fail_alloc.is_some() {
         faults::enable();
     }
-    power::configure(&settings);
+    power::configure(settings);
     patch::configure(!settings.patch_off);
     if let Some(seed) = settings.seed {
         random::fix_layout(seed);
@@ -45,15 +59,15 @@ pub fn boot() -> ! {
 
     let archive = open_archive();
     let config = archive.as_ref().map(|archive| archive.config());
-    set_ring(&settings, config.as_ref());
+    set_ring(settings, config.as_ref());
     if let Err(error) = fs::init(archive) {
         fail(
             format_args!("the files of the image can't be mounted (error {})", error.number()),
             power::KERNEL_FAILED,
         );
     }
-    set_hostname(&settings, config.as_ref());
-    drivers::start(&settings);
+    set_hostname(settings, config.as_ref());
+    drivers::start(settings);
     IDLE_PROCESS.call_once(|| match Process::idle() {
         Ok(process) => process,
         Err(_) => fail(format_args!("there is not even memory for the idle process"), power::KERNEL_FAILED),
@@ -61,11 +75,11 @@ pub fn boot() -> ! {
     let cpus = cpu::start_others();
     tell_missing_cpus(cpus);
     info!("{cpus} CPU(s), {} KiB of memory, {:?} mode", hal::memory_size() / 1024, task::ring());
-    start_program(&settings, config.as_ref());
-    idle()
+    config
 }
 
 /// Says what time is kept by.
+#[inline(never)]
 fn tell_clock() {
     let Some(source) = time::source() else { return };
     let time::Source { name, hz, .. } = source;
@@ -99,6 +113,7 @@ pub fn idle() -> ! {
     }
 }
 
+#[inline(never)]
 fn open_archive() -> Option<Archive<'static>> {
     let Some(bytes) = hal::image() else {
         if let Some(end) = hal::image_beyond_memory() {
@@ -156,6 +171,7 @@ fn tell_missing_guards() {
     );
 }
 
+#[inline(never)]
 fn set_hostname(settings: &CommandLine, config: Option<&Config>) {
     let of_image = config.and_then(Config::hostname);
     let name = settings.hostname.as_ref().map(String::as_bytes).or(of_image).unwrap_or(DEFAULT_HOSTNAME);
@@ -178,6 +194,7 @@ fn environment(settings: &CommandLine, config: &Config) -> Vec<Vec<u8>> {
     variables
 }
 
+#[inline(never)]
 fn start_program(settings: &CommandLine, config: Option<&Config>) {
     let Some(config) = config else { fail(format_args!("the image names no program"), power::KERNEL_FAILED) };
     let path = config.program().to_vec();

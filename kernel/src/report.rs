@@ -79,6 +79,8 @@ fn reason(info: &SigInfo) -> &'static str {
 }
 
 /// Tells where the program was when a signal ended it.
+#[cold]
+#[inline(never)]
 pub fn program(thread: &Arc<Thread>, c: &UserContext, info: &SigInfo) {
     let process = &thread.process;
     let program = process.program.lock().clone();

@@ -17,6 +17,9 @@ pub const MAX_PAYLOAD: usize = 65535 - IPV4_LEN - TRANSPORT_LEN;
 /// Pieces of a datagram: enough for the greatest payload in buffers of 2 KiB.
 const MAX_PIECES: usize = 34;
 
+/// Room for the headers of a datagram: the link's, IPv4's and the transport's.
+type DatagramHeaders = [u8; LINK_AND_IP_LEN + TRANSPORT_LEN];
+
 /// The payload of a datagram.
 pub struct Pieces<B>(heapless::Vec<Chunk<B>, MAX_PIECES>);
 
@@ -88,7 +91,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         &self,
         now: u64,
         route: Route,
-        mut ip: Ipv4Header,
+        ip: Ipv4Header,
         head: &[u8; TRANSPORT_LEN],
         pieces: &Pieces<D::Buf>,
         sum: ChecksumField,
@@ -97,25 +100,52 @@ impl<D: Device, E: Events> Stack<D, E> {
         let len = TRANSPORT_LEN + pieces.len();
         let mut headers = [0; LINK_AND_IP_LEN + TRANSPORT_LEN];
         headers[LINK_AND_IP_LEN..].copy_from_slice(head);
-        let whole = pieces.fragments(0, usize::MAX);
-        if IPV4_LEN + len <= mtu && whole.len() <= self.capabilities.max_fragments {
-            if let Some(link) = headers.first_chunk_mut::<LINK_AND_IP_LEN>() {
-                ip.write(self.mac, link, len);
-            }
-            let checksum = if sum.device {
-                self.fill_checksum(route.hop, sum.start, &mut headers, LINK_AND_IP_LEN, sum.field, &whole)
-            } else {
-                write_checksum(&mut headers, sum, &whole);
-                None
-            };
-            return self.ip_transmit(
-                now,
-                route,
-                &mut headers,
-                FrameRest { payload: &whole, checksum, segment_size: None },
-            );
+        // One of the two, each with lists of its own: together they would take twice the stack.
+        if IPV4_LEN + len <= mtu && pieces.0.len() <= self.capabilities.max_fragments {
+            self.send_whole(now, route, ip, &mut headers, pieces, sum)
+        } else {
+            self.send_in_fragments(now, route, ip, &mut headers, pieces, sum)
         }
-        write_checksum(&mut headers, sum, &whole);
+    }
+
+    #[inline(never)]
+    fn send_whole(
+        &self,
+        now: u64,
+        route: Route,
+        ip: Ipv4Header,
+        headers: &mut DatagramHeaders,
+        pieces: &Pieces<D::Buf>,
+        sum: ChecksumField,
+    ) -> core::result::Result<(), Full> {
+        let whole = pieces.fragments(0, usize::MAX);
+        if let Some(link) = headers.first_chunk_mut::<LINK_AND_IP_LEN>() {
+            ip.write(self.mac, link, TRANSPORT_LEN + pieces.len());
+        }
+        let checksum = if sum.device {
+            self.fill_checksum(route.hop, sum.start, headers, LINK_AND_IP_LEN, sum.field, &whole)
+        } else {
+            write_checksum(headers, sum, &whole);
+            None
+        };
+        self.ip_transmit(now, route, headers, FrameRest { payload: &whole, checksum, segment_size: None })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_in_fragments(
+        &self,
+        now: u64,
+        route: Route,
+        mut ip: Ipv4Header,
+        headers: &mut DatagramHeaders,
+        pieces: &Pieces<D::Buf>,
+        sum: ChecksumField,
+    ) -> core::result::Result<(), Full> {
+        let mtu = if route.hop == Hop::Loopback { LOOPBACK_MTU } else { self.mtu };
+        let len = TRANSPORT_LEN + pieces.len();
+        // The checksum is that of the whole, which no device sees.
+        write_checksum(headers, sum, &pieces.fragments(0, usize::MAX));
         if ip.ident.is_none() {
             ip.ident = Some(self.next_ident());
         }
@@ -128,11 +158,12 @@ impl<D: Device, E: Events> Stack<D, E> {
                 ip.write_piece(self.mac, link, take, offset, more);
             }
             // The transport header is the first piece's.
-            let (headers, payload) = if offset == 0 {
-                (&mut headers[..], pieces.fragments(0, take - TRANSPORT_LEN))
+            let (headers, from, payload_len) = if offset == 0 {
+                (&mut headers[..], 0, take - TRANSPORT_LEN)
             } else {
-                (&mut headers[..LINK_AND_IP_LEN], pieces.fragments(offset - TRANSPORT_LEN, take))
+                (&mut headers[..LINK_AND_IP_LEN], offset - TRANSPORT_LEN, take)
             };
+            let payload = pieces.fragments(from, payload_len);
             self.ip_transmit(
                 now,
                 route,

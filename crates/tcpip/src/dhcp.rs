@@ -3,7 +3,7 @@
 use crate::address::{BROADCAST, Hop, Route};
 use crate::checksum::Sum;
 use crate::config::Ipv4Config;
-use crate::datagram::{ChecksumField, TRANSPORT_LEN};
+use crate::datagram::{ChecksumField, Pieces, TRANSPORT_LEN};
 use crate::device::Device;
 use crate::events::Events;
 use crate::ipv4::{Ipv4Header, Ipv4Info, protocol};
@@ -286,13 +286,19 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn dhcp_input(&self, now: u64, tuple: &Tuple, payload: &Payload<D::Buf>) -> bool {
         let mut dhcp = self.dhcp.lock();
         let Some(client) = dhcp.as_mut() else { return false };
-        let mut message = [0; MAX_RECEIVED];
-        let len = payload.copy_out(0, &mut message);
         if tuple.remote_port == SERVER_PORT {
-            let action = client.receive(now, &message[..len]);
+            let action = Self::dhcp_receive(now, client, payload);
             self.dhcp_act(now, client, action);
         }
         true
+    }
+
+    /// What a datagram means to the client. Its bytes lie on the stack here, and no longer when the client acts.
+    #[inline(never)]
+    fn dhcp_receive(now: u64, client: &mut Client, payload: &Payload<D::Buf>) -> Action {
+        let mut message = [0; MAX_RECEIVED];
+        let len = payload.copy_out(0, &mut message);
+        client.receive(now, &message[..len])
     }
 
     fn dhcp_act(&self, now: u64, client: &Client, action: Action) {
@@ -313,9 +319,23 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
-    fn dhcp_send(&self, now: u64, client: &Client) {
+    /// The client's message in buffers of the device, with its destination; none if it has nothing to send. As in
+    /// [`Stack::dhcp_receive`], its bytes lie on the stack here only.
+    #[inline(never)]
+    fn dhcp_message(&self, now: u64, client: &Client) -> Option<(Pieces<D::Buf>, Option<Ipv4Addr>)> {
         let mut message = [0; MAX_MESSAGE];
-        let Some((len, to)) = client.message(now, &mut message) else { return };
+        let (len, to) = client.message(now, &mut message)?;
+        let mut done = 0;
+        let pieces = self.collect(len, |room| {
+            room.copy_from_slice(&message[done..done + room.len()]);
+            done += room.len();
+            room.len()
+        });
+        Some((pieces.ok()?, to))
+    }
+
+    fn dhcp_send(&self, now: u64, client: &Client) {
+        let Some((pieces, to)) = self.dhcp_message(now, client) else { return };
         let source = client.lease().map_or(0, |lease| lease.config.address.into());
         let destination = to.map_or(BROADCAST, u32::from);
         let route = match to {
@@ -323,14 +343,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             None => Some(Route { source, hop: Hop::Broadcast }),
         };
         let Some(route) = route else { return };
-        let mut done = 0;
-        let pieces = self.collect(len, |room| {
-            room.copy_from_slice(&message[done..done + room.len()]);
-            done += room.len();
-            room.len()
-        });
-        let Ok(pieces) = pieces else { return };
-        let total = TRANSPORT_LEN + len;
+        let total = TRANSPORT_LEN + pieces.len();
         let mut head = [0; TRANSPORT_LEN];
         head[0..2].copy_from_slice(&CLIENT_PORT.to_be_bytes());
         head[2..4].copy_from_slice(&SERVER_PORT.to_be_bytes());

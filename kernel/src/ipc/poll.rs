@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
 use coracle_hal::time;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 use spin::Mutex;
 
@@ -91,8 +92,9 @@ struct Entry {
 
 struct Entries {
     next_id: u64,
-    /// By rising id.
-    list: Vec<Entry>,
+    /// By rising id. Not dropped with the file, when there is none any more: what observes a file keeps it until it has
+    /// unsubscribed. So the end of a file leads to that of no observer, which keeps files of its own.
+    list: Vec<ManuallyDrop<Entry>>,
     /// How many entries are [`Watcher::Gone`].
     gone: u32,
     /// [`PollSource::wanted`] may have events that no entry wants any more.
@@ -113,7 +115,7 @@ impl Entries {
     /// Takes an observer out; the caller drops it.
     fn take(&mut self, index: usize) -> Watcher {
         if self.list.len() <= FEW {
-            return self.list.remove(index).watcher;
+            return ManuallyDrop::into_inner(self.list.remove(index)).watcher;
         }
         let watcher = core::mem::replace(&mut self.list[index].watcher, Watcher::Gone);
         self.list[index].mask = Events::empty();
@@ -243,7 +245,7 @@ impl PollSource {
         let mut entries = self.entries.lock();
         let id = entries.next_id;
         entries.next_id += 1;
-        entries.list.try_push(Entry { id, mask, exclusive, watcher })?;
+        entries.list.try_push(ManuallyDrop::new(Entry { id, mask, exclusive, watcher }))?;
         self.wanted.fetch_or(mask.bits(), Ordering::SeqCst);
         Ok(id)
     }

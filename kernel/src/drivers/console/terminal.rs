@@ -11,7 +11,9 @@ use crate::task::orphans::is_orphaned;
 use crate::task::process;
 use crate::task::signal::{IGNORE, SigInfo, bit, send_to_group};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use coracle_control::Window;
+use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, filled};
 use coracle_hal::dma::PacketBuffer;
 use coracle_hal::irq::Irq;
@@ -306,9 +308,10 @@ impl File for Terminal {
         {
             return port.write(src, nonblock);
         }
-        let mut chunk = [0; CHUNK];
+        let mut chunk = filled(0, src.remaining().min(CHUNK))?;
         // Each byte may become two; a port takes that much in one step.
-        let mut expanded = heapless::Vec::<u8, { 2 * CHUNK }>::new();
+        let mut expanded = Vec::new();
+        expanded.make_room(2 * chunk.len())?;
         let mut done = 0;
         loop {
             let len = match src.take(&mut chunk) {
@@ -321,10 +324,9 @@ impl File for Terminal {
             expanded.clear();
             for byte in &chunk[..len] {
                 if *byte == b'\n' && output & crlf == crlf {
-                    // There is room: see above.
-                    let _ = expanded.push(b'\r');
+                    expanded.push_reserved(b'\r');
                 }
-                let _ = expanded.push(*byte);
+                expanded.push_reserved(*byte);
             }
             match self.put(&expanded, nonblock) {
                 Ok(_) => done += len,

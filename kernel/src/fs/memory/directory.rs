@@ -75,17 +75,20 @@ impl Drop for Directory {
             }
             let Some(node) = list.take() else { break };
             list = node.directory().ok().and_then(|directory| directory.next_to_drop.lock().take());
-            // One that is still used is dropped by the one that uses it.
-            if let Some(mut node) = Arc::into_inner(node)
-                && let Ok(directory) = node.directory_mut()
-            {
-                entries = core::mem::take(&mut directory.state.get_mut().entries);
-            }
+            entries = Self::last_entries(node);
         }
     }
 }
 
 impl Directory {
+    /// The entries of a directory that goes. One that is still used is dropped by the one that uses it, and gives none. Apart,
+    /// so that its node is not on the stack while what lies in it is dropped.
+    #[inline(never)]
+    fn last_entries(node: Arc<Node>) -> Names<Entry> {
+        let mut node = Arc::into_inner(node);
+        let directory = node.as_mut().and_then(|node| node.directory_mut().ok());
+        directory.map(|directory| core::mem::take(&mut directory.state.get_mut().entries)).unwrap_or_default()
+    }
     /// An empty one, or one of the image.
     pub fn new(base: Option<archive::Inode>) -> Self {
         Directory {

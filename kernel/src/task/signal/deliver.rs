@@ -15,6 +15,7 @@ const SYSCALL_LEN: u64 = 2;
 
 /// Delivers what is pending and not blocked. `in_call`: the thread comes from a system call, which may have to be
 /// started again. Returns true if it is still to be decided, because the process stops first.
+#[inline(never)]
 pub fn deliver(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) -> bool {
     while let Some((info, action)) = next(thread) {
         match action.handler {
