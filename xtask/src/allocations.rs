@@ -6,10 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use addr2line::Context;
-use addr2line::gimli::{self, EndianSlice, RunTimeEndian};
-use object::{Object as _, ObjectSection as _};
-
+use crate::debug_info::{Dwarf, Frames};
 use crate::kernel_elf::{EdgeKind, Kernel, Target};
 
 /// Where an infallible allocation ends that failed.
@@ -50,46 +47,6 @@ pub struct Summary {
     pub functions: usize,
     /// Entries of the list that nothing needs any more.
     pub stale: Vec<String>,
-}
-
-/// The functions that an instruction belongs to: the innermost of those that were inlined there first.
-pub trait Frames {
-    /// Those of the instruction at `address`; empty if nothing is known.
-    fn at(&self, address: u64) -> Vec<String>;
-}
-
-/// The frames of the debugging information.
-pub struct Dwarf<'a>(Context<EndianSlice<'a, RunTimeEndian>>);
-
-impl<'a> Dwarf<'a> {
-    /// Of the ELF file with these bytes.
-    ///
-    /// # Errors
-    /// A text for people, if there is none.
-    pub fn parse(bytes: &'a [u8]) -> Result<Dwarf<'a>, String> {
-        let file = object::File::parse(bytes).map_err(|error| error.to_string())?;
-        let section = |id: gimli::SectionId| -> Result<_, gimli::Error> {
-            let data = file.section_by_name(id.name()).and_then(|section| section.data().ok()).unwrap_or(&[]);
-            Ok(EndianSlice::new(data, RunTimeEndian::Little))
-        };
-        let dwarf = gimli::Dwarf::load(section).map_err(|error| error.to_string())?;
-        Context::from_dwarf(dwarf).map(Dwarf).map_err(|error| format!("debugging information: {error}"))
-    }
-}
-
-impl Frames for Dwarf<'_> {
-    fn at(&self, address: u64) -> Vec<String> {
-        let mut names = Vec::new();
-        let Ok(mut frames) = self.0.find_frames(address).skip_all_loads() else { return names };
-        while let Ok(Some(frame)) = frames.next() {
-            let Some(name) = frame.function.and_then(|function| function.raw_name().ok().map(String::from))
-            else {
-                continue;
-            };
-            names.push(format!("{:#}", rustc_demangle::demangle(&name)));
-        }
-        names
-    }
 }
 
 /// The first crate that a function's name names: that of the type where it is a method of a trait.
@@ -190,6 +147,10 @@ mod tests {
     impl Frames for Known {
         fn at(&self, address: u64) -> Vec<String> {
             self.0.get(&address).cloned().unwrap_or_default()
+        }
+
+        fn called(&self, _: u64) -> Option<String> {
+            None
         }
     }
 

@@ -11,10 +11,13 @@ use object::Endianness;
 use object::elf::{FileHeader64, PT_LOAD, SHT_SYMTAB, STT_FUNC, STT_NOTYPE, STT_OBJECT};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 
 /// The first label of 64-bit code (`hal/src/start.rs`).
 const LONG_MODE: &str = "long_mode";
+/// The sections with variables.
+const CHANGING: [&str; 2] = [".data", ".bss"];
 /// Bytes of an address.
 const WORD: u64 = 8;
 
@@ -28,6 +31,8 @@ pub struct Kernel {
     variables: BTreeMap<String, (u64, u64)>,
     /// What is loaded: addresses and bytes.
     loaded: Vec<(u64, Vec<u8>)>,
+    /// Where the data is that changes.
+    changing: Vec<Range<u64>>,
 }
 
 /// Code from one symbol to the next.
@@ -156,7 +161,12 @@ impl Kernel {
             None => BTreeMap::new(),
         };
         let loaded = loaded.into_iter().map(|(start, bytes)| (start, bytes.to_vec())).collect();
-        Ok(Kernel { functions, pointers, variables, loaded })
+        let changing = CHANGING
+            .iter()
+            .filter_map(|name| sections.section_by_name(endian, name.as_bytes()))
+            .map(|(_, section)| section.sh_addr(endian)..section.sh_addr(endian) + section.sh_size(endian))
+            .collect();
+        Ok(Kernel { functions, pointers, variables, loaded, changing })
     }
 
     /// A kernel made by hand, for tests: functions (name, address, code) in order, pointers and variables.
@@ -176,7 +186,15 @@ impl Kernel {
             pointers: pointers.iter().copied().collect(),
             variables: variables.iter().map(|&(name, place)| (name.to_owned(), place)).collect(),
             loaded: Vec::new(),
+            changing: Vec::new(),
         }
+    }
+
+    /// The same with these bytes of data at `address`, for tests.
+    #[cfg(test)]
+    pub(crate) fn with_data(mut self, address: u64, bytes: &[u8]) -> Kernel {
+        self.loaded.push((address, bytes.to_vec()));
+        self
     }
 
     /// All functions, by address.
@@ -215,6 +233,12 @@ impl Kernel {
     /// The words of data that hold addresses: where they are, and to what they point.
     pub fn pointers(&self) -> &BTreeMap<u64, u64> {
         &self.pointers
+    }
+
+    /// The address in the word of data at `address`, if that word has one and never another.
+    pub fn constant_pointer(&self, address: u64) -> Option<u64> {
+        let changes = self.changing.iter().any(|range| range.contains(&address));
+        self.pointers.get(&address).copied().filter(|_| !changes)
     }
 
     /// The word of data at `address`, as linked.
@@ -270,7 +294,7 @@ impl Kernel {
     /// What a call or jump through a word of memory reaches, where that word never changes.
     fn indirect(&self, i: &Instruction) -> Target {
         let word = i.is_ip_rel_memory_operand().then(|| i.ip_rel_memory_address());
-        word.and_then(|word| self.pointers.get(&word)).map_or(Target::Unknown, |&to| self.target(to))
+        word.and_then(|word| self.constant_pointer(word)).map_or(Target::Unknown, |to| self.target(to))
     }
 }
 
@@ -312,7 +336,7 @@ pub fn goes_on(i: &Instruction) -> bool {
 
 /// Whether the last of `instructions`, a jump to where a register points, is the end of a `match`: the compiler adds an
 /// entry of a table of distances to the table's address, and jumps there. It stays within its function.
-fn is_switch(instructions: &[Instruction]) -> bool {
+pub fn is_switch(instructions: &[Instruction]) -> bool {
     /// How far before the jump the addition may be.
     const WINDOW: usize = 8;
     let Some((jump, before)) = instructions.split_last() else { return false };

@@ -2,8 +2,15 @@
 //! check what its source can't show.
 
 pub mod allocations;
+pub mod debug_info;
+pub mod frames;
 pub mod interrupts;
 pub mod kernel_elf;
+pub mod paths;
+pub mod pointer_rules;
 pub mod pointers;
+pub mod recursions;
 pub mod stack;
 pub mod system_calls;
+pub mod tables;
+pub mod values;

@@ -5,18 +5,20 @@
 //!
 //! `cargo run -p xtask -- interrupts` checks where the kernel that `cargo build --release` built runs with interrupts on;
 //! `-- allocations` checks that no function allocates infallibly that `xtask/allocations.txt` doesn't name; `-- stack`
-//! bounds the stack that its calls take.
-use std::collections::BTreeMap;
+//! bounds the stack that its calls take, where `xtask/pointer-calls.txt` helps it with calls by pointers.
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use xtask::debug_info::Dwarf;
 use xtask::kernel_elf::Kernel;
+use xtask::pointer_rules::Rules;
+use xtask::recursions::RECURSIONS;
 use xtask::{allocations, interrupts, pointers, stack, system_calls};
 
 /// What calls by pointers may reach.
 const POINTER_CALLS: &str = "xtask/pointer-calls.txt";
 
-const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [KERNEL-ELF]\n       xtask stack --pointers";
+const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [KERNEL-ELF]";
 
 /// Where the build of the command leaves the kernel with its symbols, below the repository.
 const KERNEL: &str = "target/kernel/x86_64-unknown-none/kernel/coracle-kernel";
@@ -37,7 +39,6 @@ fn main() -> ExitCode {
         ["allocations", "--list"] => list_allocations(&repository().join(KERNEL)),
         ["allocations", "--list", kernel] => list_allocations(Path::new(kernel)),
         ["allocations", kernel] => check_allocations(Path::new(kernel)),
-        ["stack", "--pointers"] => check_pointers(&repository().join(KERNEL)),
         ["stack"] => check_stack(&repository().join(KERNEL)),
         ["stack", kernel] => check_stack(Path::new(kernel)),
         _ => Err(USAGE.to_string()),
@@ -78,31 +79,20 @@ fn check_allocations(kernel: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// How deep the direct calls of the kernel of this file may go.
+/// How deep the calls of the kernel of this file may go, those by pointers included.
 fn check_stack(path: &Path) -> Result<(), String> {
-    let kernel = Kernel::read(path)?;
-    let found = stack::check(&kernel, stack::KERNEL_STACK_SIZE, stack::RECURSIONS, &BTreeMap::new())?;
-    let size = stack::KERNEL_STACK_SIZE;
-    println!(
-        "direct calls take {} of {size} bytes of stack at most, in {} functions",
-        found.deepest, found.functions
-    );
-    Ok(())
-}
-
-/// How deep all calls of the kernel of this file may go, those by pointers taken to reach whatever they may.
-fn check_pointers(path: &Path) -> Result<(), String> {
     let file = repository().join(POINTER_CALLS);
     let text = std::fs::read_to_string(&file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
-    let rules = pointers::Rules::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+    let rules = Rules::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
     let bytes = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     let kernel = Kernel::parse(&bytes)?;
-    let reached = pointers::resolve(&kernel, &allocations::Dwarf::parse(&bytes)?, &rules);
-    let found = stack::check(&kernel, stack::KERNEL_STACK_SIZE, stack::RECURSIONS, &reached)?;
-    let path = found.path.join("\n  ");
+    let reached = pointers::resolve(&kernel, &Dwarf::parse(&bytes)?, &rules)
+        .map_err(|faults| format!("{faults}\n{} says what calls by pointers reach", file.display()))?;
+    let sizes = stack::Sizes::read(&repository())?;
+    let found = stack::check(&kernel, &sizes, RECURSIONS, &reached)?;
     println!(
-        "calls take {} bytes of stack at most, {} by pointers included:\n  {path}",
-        found.deepest, found.by_pointers
+        "calls take {} of {} bytes of stack at most, in {} functions, {} calls by pointers included",
+        found.deepest, sizes.of_thread, found.functions, found.by_pointers
     );
     Ok(())
 }

@@ -1,0 +1,116 @@
+//! The functions of the kernel that lead to themselves: how often they do so at most, and why.
+
+/// Functions by how their names begin.
+pub struct Recursion {
+    /// What the names begin with.
+    pub prefix: &'static str,
+    /// How often one of them is come back to at most on one path.
+    pub times: u64,
+    /// Why that is so.
+    pub reason: &'static str,
+}
+
+/// The kernel's functions that lead to themselves.
+pub const RECURSIONS: &[Recursion] = &[
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_kernel::fs::mount::Path>",
+        times: 1,
+        reason: "a file keeps its path, whose inode keeps none, nor an open file, but a mount, which keeps the place where it is",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_kernel::fs::file::OpenFile>",
+        times: 1,
+        reason: "files in flight are closed one after another by `in_flight::close`, whichever sockets they lie in, and what observes a file keeps no other open",
+    },
+    Recursion {
+        prefix: "coracle_hal::paging::free_tables",
+        times: 4,
+        reason: "page tables have four levels",
+    },
+    Recursion {
+        prefix: "<coracle_kernel::ipc::unix::socket::UnixSocket as coracle_kernel::fs::file::File>::closed",
+        times: 1,
+        reason: "a listening socket closes those that wait in its queue, and these don't listen",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_kernel::ipc::unix::socket::UnixSocket>",
+        times: 1,
+        reason: "a listening socket keeps those that wait in its queue, and these don't listen",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<alloc::sync::Arc<coracle_tcpip::tcp::socket::TcpSocket<",
+        times: 1,
+        reason: "a listening socket keeps those that wait in its queue, and these don't listen",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_kernel::fs::mount::Mount>",
+        times: 1,
+        reason: "the drop of a mount takes the mounts below it one by one first",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_kernel::fs::memory::node::Node>",
+        times: 1,
+        reason: "the drop of a directory takes what lies in it out first, directory by directory",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_kernel::task::process::Process>",
+        times: 1,
+        reason: "an observer is a running thread, which keeps its process: none observes a process that goes away",
+    },
+    Recursion {
+        prefix: "coracle_kernel::task::process::Process::tell_parent_of_stop",
+        times: 1,
+        reason: "SIGCONT makes a process tell its parent by SIGCHLD, which makes none tell any",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_kernel::task::futex::Waiter>",
+        times: 1,
+        reason: "a waiter that leaves its list has let go of the one behind it",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<alloc::boxed::Box<coracle_kernel::ipc::unix::in_flight::Batch>>",
+        times: 1,
+        reason: "a batch is taken out of its list before it is dropped",
+    },
+    Recursion {
+        prefix: "coracle_kernel::ipc::poll::PollSource::notify_entries",
+        times: 6,
+        reason: "a file's, that of the signal that it sends, and those of epoll sets, which observe one another five deep at most (epoll_ctl(2), ELOOP)",
+    },
+    Recursion {
+        prefix: "<coracle_kernel::fs::signal_io::Sender as coracle_kernel::ipc::poll::Observer>::notify",
+        times: 0,
+        reason: "what a signal is announced to, a signalfd or an epoll set, sends none (`File::announces`)",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_kernel::ipc::epoll::Member>",
+        times: 5,
+        reason: "a member keeps its file, which may be a set: those lie in one another five deep at most (epoll_ctl(2), ELOOP)",
+    },
+    Recursion {
+        prefix: "coracle_kernel::net::tcp::TcpFile::finish",
+        times: 0,
+        reason: "a TCP socket keeps connections, and no files",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_kernel::mm::memory::Memory>",
+        times: 0,
+        reason: "a memory keeps files of memory, and none keeps a process",
+    },
+    Recursion {
+        prefix: "core::fmt::write",
+        times: 3,
+        reason: "what is shown may have parts that are shown, as an error that has another, and these have none",
+    },
+    Recursion {
+        prefix: "<core::fmt::builders::PadAdapter as core::fmt::Write>::write_str",
+        times: 1,
+        reason: "nothing is shown indented (`{:#?}`)",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_kernel::fs::synthetic::node::Node>",
+        times: 8,
+        reason: "a made file keeps the directories that lead to it, of which /proc has no more",
+    },
+    Recursion { prefix: "trap_kernel", times: 1, reason: "traps have stacks of their own" },
+];
