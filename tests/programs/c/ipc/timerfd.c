@@ -7,10 +7,12 @@ int main(void) {
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     uint64_t n = 0;
     SHOW(read(fd, &n, 8));
-    struct itimerspec t = {.it_value = {0, 20000000}}, old;
-    long start = now_ms();
+    struct itimerspec t = {.it_value = {3600, 0}}, old;
     SHOW(timerfd_settime(fd, 0, &t, NULL));
     SHOW(read(fd, &n, 8));
+    t.it_value = (struct timespec){0, 20000000};
+    long start = now_ms();
+    SHOW(timerfd_settime(fd, 0, &t, NULL));
     struct pollfd p = {.fd = fd, .events = POLLIN};
     SHOW(poll(&p, 1, 5000));
     SHOW(p.revents);
