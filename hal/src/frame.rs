@@ -496,6 +496,7 @@ mod tests {
 
     #[test]
     fn the_page_of_zeroes_is_not_counted() {
+        crate::host::local();
         let zero = Frame::zero_page();
         let mut bytes = [1; 16];
         zero.read(FRAME_SIZE - 16, &mut bytes);
@@ -515,6 +516,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "read-only")]
     fn the_page_of_zeroes_is_not_written_to() {
+        crate::host::local();
         Frame::zero_page().write(0, &[1]);
     }
 
@@ -544,6 +546,7 @@ mod tests {
 
     #[test]
     fn marks_are_in_order() {
+        crate::host::local();
         let (_, total) = counts();
         assert!(reserve() / 2 < watermark(Watermark::Low) && watermark(Watermark::Low) < reserve());
         assert!(reserve() < watermark(Watermark::High) && watermark(Watermark::High) < total / 4);
