@@ -7,15 +7,13 @@ use coracle_tests::paths;
 use coracle_tests::trials::{self, Test, run};
 use coracle_tests::wait::until;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 
-/// Bytes of the large file in the images here: more than QEMU, the kernel and the program take by themselves.
+/// Bytes of the large file in the images here. QEMU, the kernel and the program take a third to two thirds of it by themselves, the
+/// more the slower the machine is: so a bound has to lie between one copy and two, with that much to spare.
 const LARGE: usize = 128 << 20;
-/// QEMU, with little room for translated code: how much of it there is depends on how fast the machine is.
-const QEMU: &str = "#!/bin/sh\nexec qemu-system-x86_64 -accel tcg,tb-size=16 \"$@\"\n";
 /// Reads the file from its first byte to its last, and stays.
 const SCRIPT: &str = "cat /large | wc -c; exec sleep 1000";
 
@@ -36,18 +34,6 @@ fn large() -> Result<PathBuf, String> {
         fs::write(&path, bytes).map(|()| path).map_err(|e| e.to_string())
     };
     PATH.get_or_init(make).clone()
-}
-
-/// The path of [`QEMU`]; made once.
-fn qemu() -> Result<PathBuf, String> {
-    static PATH: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let make = || {
-        let path = paths::work().join("memory-qemu");
-        fs::write(&path, QEMU)
-            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))?;
-        Ok(path)
-    };
-    PATH.get_or_init(|| make().map_err(|e: std::io::Error| e.to_string())).clone()
 }
 
 /// Memory of a process (proc_pid_status(5), proc_pid_smaps(5)), in bytes.
@@ -83,7 +69,6 @@ struct Reader(Server);
 
 impl Reader {
     fn start(command: &mut Command) -> Result<Self, String> {
-        command.env("CORACLE_QEMU", qemu()?);
         let server = Server::start(command.args(["--", "ash", "-c", SCRIPT]))?;
         match until(LIMIT, || server.log().contains(&format!("{LARGE}\n"))) {
             true => Ok(Reader(server)),
@@ -126,10 +111,10 @@ fn guests_of_an_image_share_it(machine: &str) -> Result<(), String> {
     for guest in &guests {
         let [command, qemu] = guest.memory()?;
         within("memory of the command", command.anonymous, LARGE / 8)?;
-        within("memory of QEMU's own", qemu.anonymous, LARGE / 2)?;
+        within("memory of QEMU's own", qemu.anonymous, LARGE)?;
         share += command.share + qemu.share;
     }
-    within("memory of two guests", share, 2 * LARGE)?;
+    within("memory of two guests", share, 5 * LARGE / 2)?;
     drop(guests);
     fs::remove_file(image).map_err(|e| e.to_string())
 }
@@ -139,7 +124,7 @@ fn a_program_is_in_memory_once() -> Result<(), String> {
     let guest = Reader::start(&mut coracle(&["run", "--net", "none", "--add", &add, "/bin/busybox"]))?;
     let [command, qemu] = guest.memory()?;
     within("memory of the command", command.anonymous, LARGE / 8)?;
-    within("memory of QEMU, image and guest", qemu.anonymous + qemu.unnamed, LARGE + LARGE / 2)
+    within("memory of QEMU, image and guest", qemu.anonymous + qemu.unnamed, 2 * LARGE)
 }
 
 fn main() -> ExitCode {
