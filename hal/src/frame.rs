@@ -126,7 +126,7 @@ pub(crate) unsafe fn init(spans: &[(u32, u32)], states: usize, image: core::ops:
     if ZERO_PAGE.load(Ordering::Relaxed) == u32::MAX
         && let Some(number) = buddy.alloc(0)
     {
-        // SAFETY: the frame is RAM in the direct map, and nobody else's.
+        // SAFETY: the frame is RAM in the direct map, and has no other owner.
         unsafe { core::ptr::write_bytes(layout::direct(u64::from(number) << 12) as *mut u8, 0, FRAME_SIZE) };
         ZERO_PAGE.store(number, Ordering::Relaxed);
     }
@@ -273,7 +273,7 @@ impl Frame {
         }
         Local::get().frames.pop(reserve())
     }
-    /// The frame of zeroes that all who only read zeroes share: it must not be written to, nor mapped to be. It takes no memory,
+    /// The frame of zeroes behind all memory that was only read so far: it must not be written to, nor mapped to be. It takes no memory,
     /// and as a page of a program it does not count (`resident` of an address space), as Linux's doesn't.
     pub fn zero_page() -> Frame {
         Frame { number: ZERO_PAGE.load(Ordering::Relaxed) }

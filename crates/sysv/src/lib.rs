@@ -1,4 +1,4 @@
-//! System V IPC (sysvipc(7)) without a kernel around it: how objects are named, who may use them, what operations do to sets of
+//! System V IPC (sysvipc(7)) without a kernel around it: how objects are named, which processes may use them, what operations do to sets of
 //! semaphores and to queues of messages. Sleeping, clocks and the memory of programs are the kernel's.
 #![no_std]
 #![forbid(unsafe_code)]

@@ -5,7 +5,7 @@ pub const READ: u32 = 4;
 /// Changing; an operation of semop(2) is such.
 pub const WRITE: u32 = 2;
 
-/// The bits of a mode that say who may do what.
+/// The bits of a mode for all three classes: owner, group and others.
 const ALL_CLASSES: u32 = 0o777;
 
 /// The process that asks.

@@ -1,4 +1,4 @@
-//! Multicast groups (RFC 1112): who receives what is sent to one, on the loopback and over the link.
+//! Multicast groups (RFC 1112): which sockets receive what is sent to one, on the loopback and over the link.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! The object behind a shared anonymous mapping: its pages outlive each mapping of it (fork(2), mremap(2)).
+//! The object behind shared anonymous memory: its pages outlive each mapping of it (fork(2), mremap(2), shmat(2)).
 use crate::errno::Errno;
 use crate::fs::file::File;
 use alloc::sync::Arc;
@@ -19,6 +19,10 @@ impl SharedAnonymous {
     /// A file without pages yet. ENOMEM.
     pub fn file() -> Result<Arc<dyn File>, Errno> {
         Ok(try_arc(SharedAnonymous::default())?)
+    }
+    /// How many pages were touched.
+    pub fn touched(&self) -> u64 {
+        self.pages.lock().len()
     }
 }
 

@@ -15,7 +15,7 @@ use coracle_hal::{boot, cpu, frame};
 use core::sync::atomic::{AtomicBool, Ordering::*};
 use linux_raw_sys::general::SIGKILL;
 
-/// Whether a CPU is ending a process for its memory: what that gives back should do for the others.
+/// Whether a CPU is ending a process for its memory: what comes back should do for the others.
 static BUSY: AtomicBool = AtomicBool::new(false);
 
 /// Has a process ended whose memory a page fault of the running thread can then have. False: it is the running one, or that is

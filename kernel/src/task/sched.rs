@@ -114,7 +114,7 @@ pub fn park_until(deadline: Deadline, interruptible: bool) -> Wake {
     let Deadline::Wall(_) = deadline else { return park(Some(deadline.boot_ns()), interruptible) };
     this::with(|me| {
         let timer = &me.sched.sleep_timer;
-        // Before the clock is read: who sets it from then on wakes this thread.
+        // Before the clock is read: a change of it from then on wakes this thread.
         timer.follow_wall(true);
         let wake = park_as(me, Some(deadline.boot_ns()), interruptible);
         timer.follow_wall(false);

@@ -19,12 +19,12 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 pub enum Deadline {
     /// Nanoseconds since boot.
     Boot(u64),
-    /// Nanoseconds since 1970, by the clock as it stands then.
+    /// Nanoseconds since 1970, by the clock as it is then.
     Wall(u64),
 }
 
 impl Deadline {
-    /// Nanoseconds since boot, by the clock as it stands now.
+    /// Nanoseconds since boot, by the clock as it is now.
     #[inline]
     pub fn boot_ns(self) -> u64 {
         match self {

@@ -20,7 +20,7 @@ const MODULES: [&str; 8] = [
 const SETTINGS: [(&str, &str); 2] =
     [("/etc/passwd", "root:x:0:0:root:/:/bin/sh\n"), ("/etc/nsswitch.conf", "passwd: files\n")];
 
-/// Makes an initramfs that gives the card the address and runs the program as the first process.
+/// Makes an initramfs that sets the card's address and runs the program as the first process.
 ///
 /// # Errors
 /// If something that it is made of is missing.

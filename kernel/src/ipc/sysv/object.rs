@@ -1,4 +1,4 @@
-//! What the three kinds of objects have in common: finding or making one, and who may do what with it.
+//! What the three kinds of objects have in common: finding or making one, and the rights to it.
 use crate::errno::{Errno, SysResult};
 use crate::fs::access::capability;
 use crate::time::clock;

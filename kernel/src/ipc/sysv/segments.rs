@@ -5,6 +5,7 @@ use crate::fs::file::File;
 use crate::fs::stat::{ANONYMOUS_DEVICE, Metadata};
 use crate::mm::map::Place;
 use crate::mm::memory::{Memory, PAGE_SIZE, page_up};
+use crate::mm::shared::SharedAnonymous;
 use crate::mm::vma::{Backing, Vma, VmaFlags};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -14,7 +15,6 @@ use coracle_hal::boot;
 use coracle_hal::frame::Frame;
 use coracle_hal::paging::Prot;
 use coracle_sysv::{Permission, READ, Registry, WRITE};
-use coracle_vfs_core::page_map::PageMap;
 use core::any::Any;
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use linux_raw_sys::general::{S_IFREG, stat as Stat};
@@ -45,8 +45,7 @@ pub struct Segment {
     id: AtomicI32,
     /// Its bytes, as it was made.
     pub size: usize,
-    /// Made when they are first touched.
-    pages: Mutex<PageMap<Frame>>,
+    pages: SharedAnonymous,
     state: Mutex<State>,
 }
 
@@ -114,7 +113,7 @@ pub fn find_or_make(key: i32, size: usize, flags: u32) -> SysResult {
         Ok(Segment {
             id: AtomicI32::new(0),
             size,
-            pages: Mutex::new(PageMap::default()),
+            pages: SharedAnonymous::default(),
             state: Mutex::new(state),
         })
     })
@@ -135,17 +134,7 @@ impl Segment {
 
     /// Pages that were touched.
     pub fn resident_pages(&self) -> u64 {
-        self.pages.lock().len()
-    }
-
-    fn page(&self, index: u64) -> Result<Frame, Errno> {
-        let mut pages = self.pages.lock();
-        if let Some(frame) = pages.get(index) {
-            return Ok(frame.clone());
-        }
-        let frame = Frame::alloc_zeroed().ok_or(Errno::NOMEM)?;
-        pages.insert(index, frame.clone())?;
-        Ok(frame)
+        self.pages.touched()
     }
 }
 
@@ -299,8 +288,8 @@ impl File for Attachment {
         };
         Ok(metadata.stat())
     }
-    fn page(&self, index: u64, _for_write: bool) -> Result<Frame, Errno> {
-        self.0.page(index)
+    fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
+        self.0.pages.page(index, for_write)
     }
     fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
         write!(text, "/SYSV{:08x} (deleted)", self.0.permission().key)
