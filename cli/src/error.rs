@@ -142,9 +142,21 @@ pub fn note(text: impl Display) {
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// Reads a file, and says which one if that fails.
+/// Reads a file, and says which one if that fails. What has no length of its own, such as a pipe, may have a bounded number of
+/// bytes: a device may never end.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| cannot("read", path, &error))
+    /// Bytes that are read of such.
+    const MOST: u64 = 64 << 20;
+    let fail = |error: std::io::Error| cannot("read", path, &error);
+    if std::fs::metadata(path).map_err(fail)?.is_file() {
+        return std::fs::read(path).map_err(fail);
+    }
+    let bytes = read_start(path, MOST + 1)?;
+    if bytes.len() as u64 > MOST {
+        return Err(Error::new(format!("cannot read `{}`", path.display()))
+            .why(format!("it is not a file, and does not end within {} MiB", MOST >> 20)));
+    }
+    Ok(bytes)
 }
 
 /// Reads no more than the first `length` bytes of a file.

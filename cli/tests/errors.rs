@@ -97,6 +97,20 @@ fn a_file_that_is_no_elf() {
 }
 
 #[test]
+fn what_is_no_file() {
+    let place = Place::new();
+    let fifo = place.path("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().is_ok_and(|status| status.success()));
+    let fifo = fifo.display().to_string();
+    for odd in ["/dev/zero", &fifo] {
+        fails(&place.coracle(&["run", odd]), FAILED, &["is not a file", "give a program or an image"]);
+        fails(&place.coracle(&["inspect", odd]), FAILED, &["is not a file, and so no image"]);
+    }
+    let endless = place.coracle(&["build", "--env-file", "/dev/zero", "-o", "x.img", "/bin/true"]);
+    fails(&endless, FAILED, &["cannot read `/dev/zero`", "does not end within 64 MiB"]);
+}
+
+#[test]
 fn a_program_for_another_machine() {
     let place = Place::new();
     place.file("arm64", elf_header(2, EM_AARCH64, ET_EXEC));

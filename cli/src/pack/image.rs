@@ -53,11 +53,15 @@ impl Image {
     /// If the file cannot be read, or is an image that is damaged or one of another version.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         let fail = |error: std::io::Error| cannot("read", path, &error);
-        let file = File::open(path).map_err(fail)?;
-        let meta = file.metadata().map_err(fail)?;
+        // Before it is opened: a fifo would wait for a writer.
+        let meta = std::fs::metadata(path).map_err(fail)?;
         if meta.is_dir() {
             return Err(Error::new(format!("`{}` is a directory, not an image", path.display())));
         }
+        if !meta.is_file() {
+            return Err(Error::new(format!("`{}` is not a file, and so no image", path.display())));
+        }
+        let file = File::open(path).map_err(fail)?;
         let Some(segment) = archive_segment(&file).map_err(fail)? else {
             return if is_kernel(&ReadCache::new(&file)) {
                 Err(damaged(path, coracle_image::Error::NotAnArchive))
@@ -216,11 +220,11 @@ impl Start {
                 .help("build it once more with this version of coracle")
         };
         let fail = |error: std::io::Error| cannot("read", path, &error);
-        let file = File::open(path).map_err(fail)?;
-        let meta = file.metadata().map_err(fail)?;
+        let meta = std::fs::metadata(path).map_err(fail)?;
         if !meta.is_file() {
             return Ok(None);
         }
+        let file = File::open(path).map_err(fail)?;
         let Some(segment) = archive_segment(&file).map_err(fail)? else {
             return if is_kernel(&ReadCache::new(&file)) {
                 Err(damaged(coracle_image::Error::NotAnArchive))
@@ -311,8 +315,7 @@ fn archive_segment(file: &File) -> std::io::Result<Option<Segment>> {
 /// Whether the file is an image. Reads no more of it than that takes.
 pub fn is_image(path: &Path) -> bool {
     let look = || -> std::io::Result<bool> {
-        let file = File::open(path)?;
-        Ok(file.metadata()?.is_file() && archive_segment(&file)?.is_some())
+        Ok(std::fs::metadata(path)?.is_file() && archive_segment(&File::open(path)?)?.is_some())
     };
     look().unwrap_or(false)
 }

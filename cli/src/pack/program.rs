@@ -52,6 +52,9 @@ pub fn find(given: &str) -> Result<PathBuf> {
         return Err(Error::new(format!("`{given}` is a directory"))
             .help("give a program in it; a directory can be added with --add"));
     }
+    if !meta.is_file() {
+        return Err(Error::new(format!("`{given}` is not a file")).help("give a program or an image"));
+    }
     std::path::absolute(&path).map_err(|error| error::cannot("find", &path, &error))
 }
 
