@@ -81,17 +81,21 @@ int main(int argc, char **argv) {
     // Files of the image that it reads are kept in memory from here on.
     CHECK(run(program, 0) == 0);
     const long slack = 256;
-    long before = free_memory(), failed = 0, nth = 0;
-    do {
-        NEED(++nth < 1000000);
-        failed += run(program, nth) != 0;
-    } while (has_failed());
-    arm(0);
-    CHECK(failed > 0);
-    CHECK(run(program, 0) == 0);
+    // The kernel keeps up to a megabyte of stacks for later, now more and now fewer: what is lost is lost each time.
+    long lost = slack + 1;
+    for (int time = 0; time < 3 && lost > slack; time++) {
+        long before = free_memory(), failed = 0, nth = 0;
+        do {
+            NEED(++nth < 1000000);
+            failed += run(program, nth) != 0;
+        } while (has_failed());
+        arm(0);
+        CHECK(failed > 0);
+        CHECK(run(program, 0) == 0);
+        lost = before - free_memory();
+    }
     if (t_failures == 0)
         printf("every program ended\n");
-    long lost = before - free_memory();
     if (lost <= slack)
         printf("no memory is lost\n");
     else
