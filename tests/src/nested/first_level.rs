@@ -82,16 +82,20 @@ fn script(guests: &[Guest]) -> String {
     text
 }
 
-/// What each script begins with: it mounts file systems and loads KVM's modules and these.
-pub fn prologue(modules: &[&str]) -> String {
-    let mut text = String::from(
-        "#!/bin/busybox sh
+/// How a script for the first process begins: it makes busybox's commands known, and mounts the kernel's file systems.
+pub const MOUNTS: &str = "#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin:/usr/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-ln -s /proc/self/fd /dev/fd
+";
+
+/// What each script begins with: it mounts file systems and loads KVM's modules and these.
+pub fn prologue(modules: &[&str]) -> String {
+    let mut text = String::from(MOUNTS);
+    text.push_str(
+        "ln -s /proc/self/fd /dev/fd
 export HOME=/tmp
 exec </dev/null
 stty -F /dev/ttyS1 raw -echo

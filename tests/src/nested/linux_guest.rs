@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::cpio::Archive;
+use super::first_level::MOUNTS;
 use super::packages::{self, Kernel};
 
 /// The drivers of virtio's network card on PCI, in the order in which they are loaded.
@@ -46,15 +47,7 @@ pub fn initramfs(
     for (path, text) in SETTINGS {
         archive.bytes(path, 0o644, text.as_bytes());
     }
-    let mut script = String::from(
-        "#!/bin/busybox sh
-/bin/busybox --install -s /bin
-export PATH=/bin:/usr/bin
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs devtmpfs /dev
-",
-    );
+    let mut script = String::from(MOUNTS);
     for module in MODULES {
         let _ = writeln!(script, "insmod /modules/{module}.ko");
     }
