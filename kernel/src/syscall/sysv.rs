@@ -6,7 +6,6 @@ use crate::ipc::sysv::messages::{self, MessageQueue, Receive};
 use crate::ipc::sysv::object::{self, IPC_NOWAIT};
 use crate::ipc::sysv::segments::{self, Segment};
 use crate::ipc::sysv::semaphores::{self, Set};
-use crate::mm::memory::PAGE_SIZE;
 use crate::mm::user;
 use crate::time::clock;
 use alloc::vec::Vec;
@@ -94,8 +93,8 @@ pub fn shmctl(call: &Call) -> SysResult {
         SHM_INFO => {
             // Segments, pages, resident pages, swapped pages, and two that are not used.
             let totals = segments::totals();
-            let pages = totals.bytes_mapped_at_most / PAGE_SIZE as u64;
-            user::write_words(address, &[totals.segments as u64, pages, totals.resident_pages, 0, 0, 0])?;
+            let (segments, pages) = (totals.segments as u64, totals.pages);
+            user::write_words(address, &[segments, pages, totals.resident_pages, 0, 0, 0])?;
             Ok(highest::<Segment>())
         }
         IPC_STAT | SHM_STAT | SHM_STAT_ANY => {

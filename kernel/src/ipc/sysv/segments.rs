@@ -16,7 +16,7 @@ use coracle_hal::frame::Frame;
 use coracle_hal::paging::Prot;
 use coracle_sysv::{Permission, READ, Registry, WRITE};
 use core::any::Any;
-use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 use linux_raw_sys::general::{S_IFREG, stat as Stat};
 use spin::Mutex;
 
@@ -70,6 +70,8 @@ pub struct State {
 struct Attachment(Arc<Segment>);
 
 static SEGMENTS: Mutex<Registry<Arc<Segment>>> = Mutex::new(Registry::new());
+/// Pages of all segments, touched or not.
+static PAGES: AtomicU64 = AtomicU64::new(0);
 
 impl Object for Segment {
     const LIMIT: usize = MAX_SEGMENTS;
@@ -91,16 +93,16 @@ fn own_pid() -> i32 {
 /// shmget(2).
 pub fn find_or_make(key: i32, size: usize, flags: u32) -> SysResult {
     let fits = |segment: &Segment| if segment.size < size { Err(Errno::INVAL) } else { Ok(()) };
-    // Before the lock is taken, which both take.
-    let taken = totals().bytes_mapped_at_most / PAGE_SIZE as u64;
     object::find_or_make(key, flags, fits, |permission| {
         if size == 0 || size as u64 > MAX_BYTES {
             return Err(Errno::INVAL);
         }
-        let pages = page_up(size).ok_or(Errno::INVAL)? / PAGE_SIZE;
-        if taken + pages as u64 > max_pages() {
+        let pages = (page_up(size).ok_or(Errno::INVAL)? / PAGE_SIZE) as u64;
+        // One after the other: the lock of all segments is held.
+        if PAGES.load(Relaxed) + pages > max_pages() {
             return Err(Errno::NOSPC);
         }
+        PAGES.fetch_add(pages, Relaxed);
         let state = State {
             permission,
             attached_s: 0,
@@ -234,12 +236,11 @@ pub fn remove(id: i32) -> Result<(), Errno> {
 }
 
 /// What all segments come to (SHM_INFO).
-#[derive(Default)]
 pub struct Totals {
     /// Segments.
     pub segments: usize,
-    /// Bytes, by whole pages, if all were touched.
-    pub bytes_mapped_at_most: u64,
+    /// Pages, if all were touched.
+    pub pages: u64,
     /// Pages that were.
     pub resident_pages: u64,
 }
@@ -247,14 +248,19 @@ pub struct Totals {
 /// See [`Totals`].
 pub fn totals() -> Totals {
     let segments = SEGMENTS.lock();
-    let mut totals = Totals { segments: segments.len(), ..Totals::default() };
+    let mut totals = Totals { segments: segments.len(), pages: PAGES.load(Relaxed), resident_pages: 0 };
     let mut from = 0;
     while let Some((index, _, segment)) = segments.next_from(from) {
-        totals.bytes_mapped_at_most += page_up(segment.size).unwrap_or(segment.size) as u64;
         totals.resident_pages += segment.resident_pages();
         from = index + 1;
     }
     totals
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        PAGES.fetch_sub(self.size.div_ceil(PAGE_SIZE) as u64, Relaxed);
+    }
 }
 
 impl Drop for Attachment {
