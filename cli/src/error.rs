@@ -4,9 +4,9 @@ use std::fmt::{self, Display};
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// What every fallible step of the command returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -114,28 +114,48 @@ pub fn set_raw_terminal(raw: bool) {
     RAW_TERMINAL.store(raw, Ordering::SeqCst);
 }
 
-/// The file that takes what would be said on stderr.
-static LOG: OnceLock<File> = OnceLock::new();
+/// The file that takes what would be said on stderr, as long as it can be written.
+struct Log {
+    path: PathBuf,
+    file: Mutex<Option<File>>,
+}
+
+static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Has [`note`] and [`warn`] write to a file from now on, which is made or emptied, and which others can't read.
 ///
 /// # Errors
 /// If it can't be written.
 pub fn log_to(path: &Path) -> Result<()> {
-    let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let file = file.map_err(|error| cannot("write", path, &error))?;
     // The first one stays: there is one command line.
-    let _ = LOG.set(options.map_err(|error| cannot("write", path, &error))?);
+    let _ = LOG.set(Log { path: path.to_owned(), file: Mutex::new(Some(file)) });
     Ok(())
 }
 
-/// Says something on stderr, after the command's name.
+/// Says something after the command's name: in the log, if there is one, else on stderr. A log that can't be written, on a
+/// full disk say, must not end a guest: a warning says so, and stderr takes what the log would.
 pub fn note(text: impl Display) {
-    if let Some(mut log) = LOG.get() {
-        // A full disk must not end a guest.
-        let _ = log.write_all(format!("coracle: {text}\n").as_bytes());
-        return;
+    let line = format!("coracle: {text}\n");
+    if let Some(log) = LOG.get() {
+        let mut file = log.file.lock().unwrap_or_else(PoisonError::into_inner);
+        match file.as_mut().map(|file| file.write_all(line.as_bytes())) {
+            Some(Ok(())) => return,
+            Some(Err(error)) => {
+                *file = None;
+                let (path, warning) = (log.path.display(), paint().sgr("1;33", "warning"));
+                to_stderr(format!(
+                    "coracle: {warning}: cannot write `{path}`: {error}; messages go to standard error from now on\n"
+                ));
+            }
+            None => {}
+        }
     }
-    let mut line = format!("coracle: {text}\n");
+    to_stderr(line);
+}
+
+fn to_stderr(mut line: String) {
     if RAW_TERMINAL.load(Ordering::SeqCst) && std::io::stderr().is_terminal() {
         line = line.replace('\n', "\r\n");
     }

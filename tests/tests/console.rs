@@ -17,6 +17,7 @@ const TESTS: &[(&str, Test)] = &[
     ("nothing_is_lost", nothing_is_lost),
     ("a_slow_reader_gets_all", a_slow_reader_gets_all),
     ("a_reader_that_leaves_breaks_the_pipe", a_reader_that_leaves_breaks_the_pipe),
+    ("a_full_disk_is_told", a_full_disk_is_told),
     ("streams_are_terminals_where_they_are", streams_are_terminals_where_they_are),
     ("the_serial_port_serves", the_serial_port_serves),
     ("a_program_ends_in_its_own_way", a_program_ends_in_its_own_way),
@@ -118,6 +119,35 @@ fn a_reader_that_leaves_breaks_the_pipe() -> Result<(), String> {
 }
 
 const TELL: &str = "for i in 0 1 2; do test -t $i && echo $i terminal; done >&3; echo end >&3";
+
+/// Output that cannot be written is named, and no success; a log that cannot be written leaves the status alone.
+fn a_full_disk_is_told() -> Result<(), String> {
+    // A device that is always full: full(4).
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").map_err(|e| e.to_string());
+    for (console, script, status) in [
+        ("virtio", "while echo x; do :; done; exit 1", None),
+        ("serial", "while echo x; do :; done; exit 1", None),
+        // It ends well, since it does not look at what becomes of its output.
+        ("virtio", "trap '' PIPE; echo x; exit 0", Some(125)),
+    ] {
+        let mut command = busybox(&["--console", console], &["ash", "-c", script]);
+        let output = command.stdin(Stdio::null()).stdout(full()?).output().map_err(|e| e.to_string())?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let code = output.status.code();
+        let expected = status.map_or(code != Some(0), |status| code == Some(status));
+        if !expected || !said.contains("cannot write to standard output: No space left on device") {
+            return Err(format!("{console}, `{script}`: status {code:?}: {said}"));
+        }
+    }
+    let outcome =
+        run(&mut busybox(&["--log-file", "/dev/full", "--log", "info"], &["ash", "-c", "exit 3"]), b"")?;
+    check(&outcome, 3, "")?;
+    let lines: Vec<&str> = outcome.log.lines().skip(1).collect();
+    if lines.len() > 1 && lines[0].contains("warning: cannot write `/dev/full`") {
+        return Ok(());
+    }
+    Err(format!("the log is lost: {lines:?}"))
+}
 
 fn streams_are_terminals_where_they_are() -> Result<(), String> {
     // Descriptor 3 is standard output's pipe; the terminal is what the shell below connects.

@@ -51,8 +51,12 @@ fn wait(descriptors: &mut [PollFd<'_>]) -> Result<(), Errno> {
 
 /// Copies what a program of the guest writes, until the guest is gone. If the reader here goes away, the port is closed, so
 /// that the program's next write fails as it would if it ran here (EPIPE, SIGPIPE: pipe(7)).
-pub fn output(from: &UnixStream, to: BorrowedFd<'_>) {
+///
+/// # Errors
+/// As write(2), but for EINTR, EAGAIN and EPIPE: the output is not complete then. The port is closed, too.
+pub fn output(from: &UnixStream, to: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut buffer = vec![0; PIECE];
+    let mut result = Ok(());
     loop {
         // A pipe that has lost its reader says so without being written to, as does a terminal that is gone.
         let mut waiting = [PollFd::new(from, PollFlags::IN), PollFd::new(&to, PollFlags::empty())];
@@ -63,16 +67,20 @@ pub fn output(from: &UnixStream, to: BorrowedFd<'_>) {
             continue;
         }
         match read(from, &mut buffer) {
-            Ok(0) | Err(_) => return,
-            Ok(length) => {
-                if write_all(to, &buffer[..length]).is_err() {
+            Ok(0) | Err(_) => return Ok(()),
+            Ok(length) => match write_all(to, &buffer[..length]) {
+                Ok(()) => {}
+                Err(Errno::PIPE) => break,
+                Err(error) => {
+                    result = Err(error);
                     break;
                 }
-            }
+            },
         }
     }
     // Nothing is there to close if the guest ended meanwhile.
     let _ = from.shutdown(Shutdown::Both);
+    result
 }
 
 /// Copies standard input to the guest, and its end. Returns when it ends, or when the guest is gone.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use coracle_control::{Message, Reader};
 use coracle_image::cmdline::Port;
+use rustix::io::Errno;
 use rustix::process::Signal;
 use rustix::stdio::{stderr, stdin, stdout};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
@@ -26,6 +27,8 @@ use crate::args::ConsoleKind;
 use crate::error::{self, Error, Result, note, warn};
 use crate::net::Network;
 
+/// Standard output in messages.
+const STDOUT_NAME: &str = "standard output";
 /// What a shell adds to the number of a signal.
 const SIGNALLED: i32 = 128;
 /// The number of SIGKILL.
@@ -126,11 +129,15 @@ pub fn start(
         // QEMU removes the socket itself when it ends in order.
         let _ = std::fs::remove_file(socket);
     }
-    let (status, outcome, complaints) = result?;
+    let Ended { status, outcome, complaints, is_cut } = result?;
     if let Some(lost) = outcome.lost.as_ref().filter(|_| !quiet) {
         note(lost);
     }
-    verdict(guest.forced(), outcome, status, &complaints)
+    let mut end = verdict(guest.forced(), outcome, status, &complaints)?;
+    if is_cut && end.status == 0 {
+        end.status = error::FAILED;
+    }
+    Ok(end)
 }
 
 /// What runs beside QEMU.
@@ -139,7 +146,17 @@ struct Run {
     terminal: Arc<Terminal>,
 }
 
-type Ended = (ExitStatus, control::Outcome, Vec<String>);
+/// What is left of a guest.
+struct Ended {
+    /// How QEMU ended.
+    status: ExitStatus,
+    /// What the kernel reported.
+    outcome: control::Outcome,
+    /// What QEMU said.
+    complaints: Vec<String>,
+    /// Some of the program's output could not be written.
+    is_cut: bool,
+}
 
 impl Run {
     /// Serves the guest until QEMU has ended.
@@ -159,7 +176,7 @@ impl Run {
             let other = |end: &UnixStream| {
                 end.try_clone().map_err(|error| Error::new("cannot serve the guest's ports").why(error))
             };
-            let to = match port {
+            let (to, name) = match port {
                 Port::Control => continue,
                 Port::Input => {
                     thread::spawn(move || {
@@ -171,13 +188,13 @@ impl Run {
                 }
                 Port::Terminal => {
                     keys = Some(other(&end)?);
-                    streams::screen()
+                    (streams::screen(), "the terminal")
                 }
-                Port::Screen => streams::screen(),
-                Port::Output | Port::Joint => stdout(),
-                Port::Error => stderr(),
+                Port::Screen => (streams::screen(), "the terminal"),
+                Port::Output | Port::Joint => (stdout(), STDOUT_NAME),
+                Port::Error => (stderr(), "standard error"),
             };
-            outputs.push(thread::spawn(move || copy::output(&end, to)));
+            outputs.push(thread::spawn(move || is_complete(copy::output(&end, to), name)));
         }
         self.take_terminal(&mut keys);
         let gate = Arc::new(super::stdin::Gate::default());
@@ -195,10 +212,9 @@ impl Run {
         let status = child.wait().map_err(|error| Error::new("cannot wait for QEMU").why(error))?;
         self.guest.gone();
         let outcome = log.join().unwrap_or_default();
-        for output in outputs {
-            let _ = output.join();
-        }
-        Ok((status, outcome, complaints.and_then(|thread| thread.join().ok()).unwrap_or_default()))
+        let is_cut = outputs.into_iter().fold(false, |cut, output| cut | !output.join().unwrap_or(false));
+        let complaints = complaints.and_then(|thread| thread.join().ok()).unwrap_or_default();
+        Ok(Ended { status, outcome, complaints, is_cut })
     }
 
     /// Makes the terminal the guest's if this process is in its foreground, and begins to read its keys.
@@ -272,13 +288,27 @@ fn listen(mut from: UnixStream, guest: &Guest) {
     }
 }
 
+/// Whether the program's output was written. Says so if it was not, unless its reader has gone away, which wants no more of it.
+fn is_complete(written: Result<(), Errno>, name: &str) -> bool {
+    match written {
+        Ok(()) | Err(Errno::PIPE) => true,
+        Err(error) => {
+            let error = std::io::Error::from(error);
+            warn(format_args!(
+                "cannot write to {name}: {error}; what the program writes there from now on is lost"
+            ));
+            false
+        }
+    }
+}
+
 /// Connects the standard streams with the serial port, which is on QEMU's. Gives the thread that copies the output.
 fn serial_console(
     child: &mut Child,
     to: std::process::ChildStdin,
     gate: &Arc<super::stdin::Gate>,
     guest: &Arc<Guest>,
-) -> Option<thread::JoinHandle<()>> {
+) -> Option<thread::JoinHandle<bool>> {
     if super::stdin::readable() {
         let gate = Arc::clone(gate);
         thread::spawn(move || {
@@ -293,15 +323,18 @@ fn serial_console(
     let guest = Arc::clone(guest);
     Some(thread::spawn(move || {
         let mut buffer = vec![0; copy::PIECE];
+        let mut complete = true;
         while let Ok(length @ 1..) = copy::read(&from, &mut buffer) {
-            if copy::write_all(stdout(), &buffer[..length]).is_err() {
+            if let Err(error) = copy::write_all(stdout(), &buffer[..length]) {
+                complete = is_complete(Err(error), STDOUT_NAME);
                 // A serial port can't say that its other end is gone.
                 guest.ask(signal_hook::consts::SIGPIPE, || super::stop::GRACE);
                 break;
             }
         }
         // QEMU must be able to write until it ends.
-        let _ = from.read_to_end(&mut Vec::new());
+        let _ = std::io::copy(&mut from, &mut std::io::sink());
+        complete
     }))
 }
 
