@@ -4,11 +4,14 @@ mod program;
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use coracle_image::{Mode, User};
 
+use crate::bytes;
 use crate::net::{Cidr, Forward, Network};
 use crate::size::Size;
 
@@ -59,15 +62,15 @@ pub enum Command {
 pub struct ContentArgs {
     /// Add a file or a directory tree, at the same path or at GUEST
     #[arg(long, value_name = "HOST[:GUEST]")]
-    pub add: Vec<String>,
+    pub add: Vec<OsString>,
 
     /// Leave files that match a pattern out of added directories
     #[arg(long, value_name = "GLOB")]
-    pub exclude: Vec<String>,
+    pub exclude: Vec<OsString>,
 
     /// Set an environment variable; without a value, take the host's
-    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = variable)]
-    pub env: Vec<String>,
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = OsStringValueParser::new().try_map(variable))]
+    pub env: Vec<OsString>,
 
     /// Read environment variables from a file, one a line
     #[arg(long, value_name = "FILE")]
@@ -83,7 +86,7 @@ pub struct ContentArgs {
 
     /// Working directory of the program [default: this directory if it was added, else /]
     #[arg(long, value_name = "DIR")]
-    pub cwd: Option<String>,
+    pub cwd: Option<OsString>,
 
     /// Host name of the guest [default: coracle]
     #[arg(long, value_name = "NAME", value_parser = hostname)]
@@ -98,7 +101,7 @@ pub struct ContentArgs {
 #[derive(Args, Debug)]
 pub struct BuildArgs {
     /// Path of the program, or a name to look up in PATH
-    pub program: Option<String>,
+    pub program: Option<OsString>,
 
     /// Write the image to this file, or to standard output if it is - [default: the program's name with .img]
     #[arg(short, long, value_name = "IMAGE")]
@@ -113,7 +116,7 @@ pub struct BuildArgs {
 
     /// Default arguments of the program
     #[arg(last = true)]
-    pub args: Vec<String>,
+    pub args: Vec<OsString>,
 }
 
 /// `coracle run`
@@ -125,14 +128,14 @@ pub struct RunArgs {
     /// A program with its arguments, or an image built by `coracle build`. What follows a program belongs to the program;
     /// an image may be followed by options, and by arguments after `--`
     #[arg(value_name = "PROGRAM|IMAGE", trailing_var_arg = true)]
-    words: Vec<String>,
+    words: Vec<OsString>,
 
     /// The program or image, and the program's arguments, as `program::split` finds them in `words`.
     #[arg(skip)]
-    pub target: Option<String>,
+    pub target: Option<OsString>,
     /// See `target`.
     #[arg(skip)]
-    pub args: Vec<String>,
+    pub args: Vec<OsString>,
 
     /// Publish a guest port on the host
     #[arg(short, long = "publish", value_name = "[ADDR:]HOST:GUEST[/udp]")]
@@ -178,7 +181,7 @@ pub struct RunArgs {
     pub dns: Option<Ipv4Addr>,
 
     /// Give the program a secret as /run/secrets/NAME: the contents of FILE, or of the environment variable NAME
-    #[arg(long, value_name = "NAME[=FILE]", value_parser = secret)]
+    #[arg(long, value_name = "NAME[=FILE]", value_parser = OsStringValueParser::new().try_map(secret))]
     pub secret: Vec<(String, Option<PathBuf>)>,
 
     /// CPU virtualisation
@@ -215,7 +218,7 @@ pub struct RunArgs {
 
     /// Pass one more argument to QEMU
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
-    pub qemu_arg: Vec<String>,
+    pub qemu_arg: Vec<OsString>,
 
     /// Print the QEMU command instead of running it
     #[arg(long)]
@@ -242,7 +245,7 @@ pub struct InspectArgs {
 
     /// Print the contents of one file of the image
     #[arg(long, value_name = "PATH", conflicts_with = "files")]
-    pub cat: Option<String>,
+    pub cat: Option<OsString>,
 }
 
 /// `coracle ps`
@@ -341,22 +344,23 @@ pub enum Log {
     Debug,
 }
 
-fn variable(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.starts_with('=') {
-        return Err("a variable is written NAME=VALUE, or NAME to take the host's value".to_owned());
+/// The environment of Linux is bytes without meaning (environ(7)): only the name must not be empty.
+fn variable(text: OsString) -> Result<OsString, &'static str> {
+    if text.is_empty() || text.as_bytes().starts_with(b"=") {
+        return Err("a variable is written NAME=VALUE, or NAME to take the host's value");
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
-fn secret(text: &str) -> Result<(String, Option<PathBuf>), String> {
-    let (name, file) = match text.split_once('=') {
+fn secret(text: OsString) -> Result<(String, Option<PathBuf>), &'static str> {
+    let (name, file) = match bytes::split_once(&text, b'=') {
         Some((name, file)) => (name, Some(PathBuf::from(file))),
-        None => (text, None),
+        None => (text.as_os_str(), None),
     };
-    if !coracle_image::secrets::is_name(name.as_bytes()) {
-        return Err("the name of a secret has letters, digits, `-`, `_` and `.`, as a file's".to_owned());
+    match name.to_str().filter(|name| coracle_image::secrets::is_name(name.as_bytes())) {
+        Some(name) => Ok((name.to_owned(), file)),
+        None => Err("the name of a secret has letters, digits, `-`, `_` and `.`, as a file's"),
     }
-    Ok((name.to_owned(), file))
 }
 
 /// A host name by RFC 1123, section 2.1.

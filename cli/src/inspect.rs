@@ -1,5 +1,7 @@
 //! `coracle inspect`: what is in an image. `coracle kernel`: the kernel for gdb.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use coracle_image::archive::{Archive, Inode, InodeId};
 
 use crate::args::{InspectArgs, KernelArgs};
@@ -23,9 +25,9 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
     })?;
     if let Some(path) = &args.cat {
         let inode = image.archive().and_then(|archive| archive.find(path.as_bytes())).map_err(damaged)?;
-        let inode = inode.ok_or_else(|| Error::new(format!("`{path}` is not in the image")))?;
+        let inode = inode.ok_or_else(|| Error::new(format!("`{}` is not in the image", path.display())))?;
         if !inode.is_file() {
-            return Err(Error::new(format!("`{path}` is not a file")));
+            return Err(Error::new(format!("`{}` is not a file", path.display())));
         }
         return image.copy(&inode, output::write);
     }
@@ -48,7 +50,7 @@ fn describe(image: &Image, args: &InspectArgs) -> Result<String, coracle_image::
     let mut out = format!("{}: {}\n", args.image.display(), Size(image.len));
     let mut line = |name: &str, value: String| out += &format!("  {name:<10} {value}\n");
     line("program", text(config.program()));
-    let argv: Vec<String> = config.args().map(|arg| crate::run::quoted(&text(arg))).collect();
+    let argv: Vec<String> = config.args().map(crate::run::quoted).collect();
     line("arguments", argv.join(" "));
     config.env().for_each(|var| line("env", text(var)));
     line("directory", text(config.cwd()));

@@ -19,6 +19,8 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use coracle_image::{Mode, User};
@@ -38,19 +40,20 @@ pub const FILE_NAME: &str = "Coracle.toml";
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The program.
-    pub program: Option<String>,
+    #[serde(default, deserialize_with = "parsed")]
+    pub program: Option<OsString>,
     /// Its arguments.
-    #[serde(default)]
-    pub args: Vec<String>,
+    #[serde(default, deserialize_with = "parsed_list")]
+    pub args: Vec<OsString>,
     /// Its environment.
-    #[serde(default)]
-    pub env: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "variables")]
+    pub env: BTreeMap<OsString, OsString>,
     /// Files and directories to add, as `HOST[:GUEST]`.
-    #[serde(default)]
-    pub add: Vec<String>,
+    #[serde(default, deserialize_with = "parsed_list")]
+    pub add: Vec<OsString>,
     /// Patterns of files to leave out of added directories.
-    #[serde(default)]
-    pub exclude: Vec<String>,
+    #[serde(default, deserialize_with = "parsed_list")]
+    pub exclude: Vec<OsString>,
     /// The privilege of the program.
     #[serde(default, deserialize_with = "parsed")]
     pub mode: Option<Mode>,
@@ -58,7 +61,8 @@ pub struct Settings {
     #[serde(default, deserialize_with = "parsed")]
     pub user: Option<User>,
     /// The directory it starts in.
-    pub cwd: Option<String>,
+    #[serde(default, deserialize_with = "parsed")]
+    pub cwd: Option<OsString>,
     /// The guest's name.
     pub hostname: Option<String>,
     /// The image that `build` writes.
@@ -126,10 +130,10 @@ impl Settings {
         }
         // Paths are relative to the file, not to where the command is called.
         let base = path.parent().unwrap_or(Path::new(""));
-        let under_base = |path: &str| base.join(path).to_string_lossy().into_owned();
-        settings.program = settings.program.map(|program| match program.contains('/') {
+        let under_base = |path: &OsStr| base.join(path).into_os_string();
+        settings.program = settings.program.map(|program| match program.as_bytes().contains(&b'/') {
             true => under_base(&program),
-            false if base.join(&program).is_file() => under_base(&format!("./{program}")),
+            false if base.join(&program).is_file() => under_base(Path::new(".").join(&program).as_os_str()),
             false => program,
         });
         settings.add.iter_mut().for_each(|add| *add = under_base(add));
@@ -155,4 +159,13 @@ where
 {
     let words = Vec::<String>::deserialize(deserializer)?;
     words.iter().map(|word| word.parse().map_err(serde::de::Error::custom)).collect()
+}
+
+/// Reads a table of words as variables of the environment.
+fn variables<'de, D>(deserializer: D) -> Result<BTreeMap<OsString, OsString>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let words = BTreeMap::<String, String>::deserialize(deserializer)?;
+    Ok(words.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
 }

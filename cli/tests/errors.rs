@@ -387,6 +387,54 @@ fn an_image_that_cannot_be_written() {
 }
 
 #[test]
+fn working_directories_that_cannot_be() {
+    let place = Place::new();
+    for (directory, why) in [
+        ("/nonexistent", "there is no such directory in the image"),
+        ("/etc/passwd", "no directory"),
+        ("/etc/passwd/x", "there is no such directory in the image"),
+        ("here", "not an absolute path"),
+        ("", "not an absolute path"),
+    ] {
+        for command in ["build", "run"] {
+            let output = place.coracle(&[command, "--cwd", directory, "/bin/true"]);
+            fails(&output, FAILED, &[&format!("`{directory}` cannot be the working directory"), why]);
+        }
+    }
+    // One that the program's user may not enter is there, and named.
+    let output = place.coracle(&["build", "--cwd", "/root/..//root", "/bin/true"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("`/root` belongs to 0:0 and has mode 0700"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn a_log_that_cannot_be_written() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let image = place.image();
+    let qemu = place.file("qemu", "#!/bin/sh\nexit 3\n");
+    fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |log: &str| {
+        let words = ["run", "--net", "none", "--log-file", log, image.to_str().unwrap()];
+        place.coracle(&words)
+    };
+    let output = run("log");
+    fails(&output, FAILED, &["exit status: 3"]);
+    let machine = "true.img (unikernel mode) on microvm";
+    assert!(!text(&output.stderr).contains(machine), "{}", text(&output.stderr));
+    assert!(fs::read_to_string(place.path("log")).unwrap().contains(machine));
+    // A device that is always full: full(4).
+    let output = run("/dev/full");
+    fails(&output, FAILED, &["warning: cannot write `/dev/full`: No space left on device", machine]);
+    assert_eq!(text(&output.stderr).matches("warning").count(), 1, "{}", text(&output.stderr));
+    fails(&run("no/such/directory/log"), FAILED, &["cannot write `no/such/directory/log`"]);
+}
+
+#[test]
 fn guests_that_are_not_there() {
     let place = Place::new();
     let coracle =

@@ -1,6 +1,8 @@
 //! What gets into an image, and the QEMU command that runs it: no test here starts a guest.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -350,10 +352,86 @@ fn the_current_directory_if_it_was_added() {
     assert_eq!(directory(&["--add", "app.py:/app.py"]), "/");
     assert_eq!(directory(&["--add", "app.py"]), here.to_str().unwrap());
     assert_eq!(directory(&["--add", "sub"]), here.to_str().unwrap());
-    assert_eq!(directory(&["--add", "app.py", "--cwd", "/opt"]), "/opt");
+    assert_eq!(directory(&["--add", "app.py", "--cwd", "/var/tmp"]), "/var/tmp");
+    assert_eq!(directory(&["--add", "app.py:/opt/app.py", "--cwd", "/opt"]), "/opt");
     fs::copy("/bin/true", place.0.path().join("mine")).unwrap();
     place.coracle(&["build", "./mine", "-o", "t.img"]);
     assert!(place.coracle(&["inspect", "t.img"]).contains(&format!("directory  {}", here.display())));
+}
+
+/// Names of files, arguments and variables are bytes: in no encoding, or in another than UTF-8.
+#[test]
+fn bytes_that_are_no_text() {
+    let place = Place::new();
+    let odd = OsStr::from_bytes(b"caf\xe9,1");
+    let folder = place.0.path().canonicalize().unwrap().join(odd);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("lib.c"), "int one(void) { return 1; }").unwrap();
+    fs::write(folder.join("app.c"), "int one(void); int main(void) { return one() - 1; }").unwrap();
+    let compile = |words: &[&str]| {
+        let status = Command::new("cc").current_dir(&folder).args(words).status().unwrap();
+        assert!(status.success(), "{words:?}");
+    };
+    compile(&["-shared", "-fPIC", "-o", "libone.so", "lib.c"]);
+    compile(&["-o", "app", "app.c", "-L.", "-lone", "-Wl,-rpath,$ORIGIN"]);
+    let script = [b"#!", folder.as_os_str().as_bytes(), b"/app opt\xefon\n"].concat();
+    fs::write(folder.join("script"), script).unwrap();
+    fs::write(folder.join("vars"), b"FILE=\xfc\n").unwrap();
+    let coracle = |words: &[&[u8]]| {
+        let words = words.iter().map(|word| OsStr::from_bytes(word));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
+        let output =
+            command.current_dir(&folder).args(words).env("HOST", OsStr::from_bytes(b"\xfd")).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let here = folder.as_os_str().as_bytes();
+    let words: [&[u8]; 19] = [
+        b"build",
+        b"./script",
+        b"-o",
+        b"\xff.img",
+        b"-e",
+        b"WORD=\xfe",
+        b"-e",
+        b"HOST",
+        b"--env-file",
+        b"vars",
+        b"--add",
+        b"app.c:/srv/\xe4/app.c",
+        b"--add",
+        b".",
+        b"--exclude",
+        b"*\xe9,1/lib.?",
+        b"--cwd",
+        b"/srv/\xe4",
+        b"--",
+    ];
+    coracle(&[&words[..], &[b"\xf0"]].concat());
+    let bytes = fs::read(folder.join(OsStr::from_bytes(b"\xff.img"))).unwrap();
+    let start = bytes.windows(8).rposition(|window| window == coracle_image::MAGIC).unwrap();
+    let archive = coracle_image::archive::Archive::parse(&bytes[start..]).unwrap();
+    let config = archive.config();
+    let path = |name: &str| [here, b"/", name.as_bytes()].concat();
+    assert_eq!(config.program(), path("app"));
+    let expected = [path("app"), b"opt\xefon".to_vec(), path("script"), b"\xf0".to_vec()];
+    assert_eq!(config.args().collect::<Vec<_>>(), expected);
+    let variables: Vec<&[u8]> = config.env().collect();
+    for variable in [&b"WORD=\xfe"[..], b"HOST=\xfd", b"FILE=\xfc"] {
+        assert!(variables.contains(&variable), "{variables:?}");
+    }
+    assert_eq!(config.cwd(), b"/srv/\xe4");
+    for name in ["libone.so", "script", "vars"] {
+        assert!(archive.find(&path(name)).unwrap().is_some(), "{name}");
+    }
+    assert!(archive.find(b"/srv/\xe4/app.c").unwrap().is_some());
+    let shown = String::from_utf8(coracle(&[b"inspect", b"\xff.img"])).unwrap();
+    assert!(shown.contains(r"$'opt\357on'") && shown.contains("/libone.so"), "{shown}");
+    assert!(coracle(&[b"inspect", b"--cat", b"/srv/\xe4/app.c", b"\xff.img"]).starts_with(b"int one"));
+    let command = coracle(&[b"run", b"--dry-run", b"\xff.img", b"--", b"\xf1"]);
+    let command = String::from_utf8(command).unwrap();
+    assert!(command.contains(r"caf\351,1/\377.img'") && command.contains("arg=%F1"), "{command}");
 }
 
 #[test]

@@ -208,11 +208,9 @@ fn start_program(settings: &CommandLine, config: Option<&Config>) {
     }
     let context = FsContext::new();
     if let Err(error) = enter_directory(&context, config.cwd()) {
-        log!(
-            "the working directory {} can't be entered (error {})",
-            String::from_utf8_lossy(config.cwd()),
-            error.number()
-        );
+        let path = String::from_utf8_lossy(config.cwd());
+        let error = error.number();
+        fail(format_args!("the working directory {path} can't be entered (error {error})"), CANNOT_EXECUTE);
     }
     let user = settings.user.unwrap_or(config.user());
     if settings.secrets {

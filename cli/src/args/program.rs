@@ -41,7 +41,7 @@ pub fn split(mut args: RunArgs, line: &[OsString]) -> Result<RunArgs, clap::Erro
     let ours = separator.or(is_image.then_some(words.len())).unwrap_or(0);
     if ours > 0 {
         let options: Vec<&OsString> = options.iter().collect();
-        let moved: Vec<OsString> = words[..ours].iter().map(OsString::from).collect();
+        let moved: Vec<OsString> = words[..ours].to_vec();
         match parse(options.into_iter().chain(&moved)) {
             // Every one of them is an option.
             Ok(Some(mut merged)) => {
@@ -74,8 +74,8 @@ fn parse<'w>(words: impl Iterator<Item = &'w OsString>) -> Result<Option<RunArgs
 }
 
 /// Says so if the program is given what was perhaps meant as an option of this command.
-fn remind(words: &[String]) {
-    let Some(name) = words.first().and_then(|word| word.strip_prefix("--")) else { return };
+fn remind(words: &[OsString]) {
+    let Some(name) = words.first().and_then(|word| word.to_str()?.strip_prefix("--")) else { return };
     let name = name.split('=').next().unwrap_or(name);
     // Those that many programs have mean nothing.
     let common = ["help", "version", "verbose", "quiet", "user", "name", "config", "log", "env"];
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     /// The target, its arguments, and the memory (in MiB) and CPUs that were asked for.
-    type Parts = (Option<String>, Vec<String>, Option<u64>, Option<u8>);
+    type Parts = (Option<OsString>, Vec<OsString>, Option<u64>, Option<u8>);
 
     fn split_of(line: &str) -> Result<Parts, ErrorKind> {
         let line: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
@@ -104,13 +104,13 @@ mod tests {
         Ok((args.target, args.args, args.memory.map(|size| size.0 >> 20), args.cpus))
     }
 
-    fn words(text: &str) -> Vec<String> {
-        text.split_whitespace().map(str::to_owned).collect()
+    fn words(text: &str) -> Vec<OsString> {
+        text.split_whitespace().map(OsString::from).collect()
     }
 
     #[test]
     fn options_end_at_the_program() {
-        let python = || Some("python3".to_owned());
+        let python = || Some("python3".into());
         for (line, target, args, memory, cpus) in [
             ("coracle run python3 app.py", python(), "app.py", None, None),
             ("coracle run -m 64M python3 -m http.server 80", python(), "-m http.server 80", Some(64), None),

@@ -30,12 +30,36 @@ impl fmt::Display for Obstacle {
 
 /// What keeps `user` from using the file at `path` in a way (`READ`, `EXECUTE`), if it is there and something does.
 pub fn obstacle(tree: &Tree<'_>, path: &[u8], user: User, wanted: u32) -> Option<Obstacle> {
+    let mut obstacle = None;
+    walk(tree, path, &mut |path, node, is_last| {
+        let needed = if is_last { wanted } else { EXECUTE };
+        if obstacle.is_none() && !may(user, node.meta(), needed) {
+            obstacle =
+                Some(Obstacle { path: String::from_utf8_lossy(path).into_owned(), meta: *node.meta() });
+        }
+    });
+    obstacle
+}
+
+/// What a path leads to, all links followed; `None` if that is nothing.
+pub fn find<'t, 'd>(tree: &'t Tree<'d>, path: &[u8]) -> Option<&'t Node<'d>> {
+    walk(tree, path, &mut |_, _, _| {})
+}
+
+/// Follows a path to its end. Calls `pass` with the path of each directory on the way, and with that of the end: the last flag
+/// says which it is.
+fn walk<'t, 'd>(
+    tree: &'t Tree<'d>,
+    path: &[u8],
+    pass: &mut impl FnMut(&[u8], &Node<'d>, bool),
+) -> Option<&'t Node<'d>> {
     let split = |path: &[u8]| -> Vec<Vec<u8>> {
         path.split(|&byte| byte == b'/')
             .filter(|name| !name.is_empty() && *name != b".")
             .map(<[u8]>::to_vec)
             .collect()
     };
+    let absolute = |names: &[Vec<u8>]| [&b"/"[..], &names.join(&b'/')].concat();
     let mut rest: VecDeque<Vec<u8>> = split(path).into();
     let mut here: Vec<Vec<u8>> = Vec::new();
     let mut links = 0;
@@ -45,9 +69,8 @@ pub fn obstacle(tree: &Tree<'_>, path: &[u8], user: User, wanted: u32) -> Option
             continue;
         }
         here.push(name);
-        let path = [&b"/"[..], &here.join(&b'/')].concat();
-        let node = tree.get(&path)?;
-        let needed = match node {
+        let path = absolute(&here);
+        match tree.get(&path)? {
             Node::Symlink(_, target) => {
                 links += 1;
                 if links > MOST_LINKS {
@@ -59,16 +82,11 @@ pub fn obstacle(tree: &Tree<'_>, path: &[u8], user: User, wanted: u32) -> Option
                     here.pop();
                 }
                 split(target).into_iter().rev().for_each(|name| rest.push_front(name));
-                continue;
             }
-            Node::Directory(..) if !rest.is_empty() => EXECUTE,
-            _ => wanted,
-        };
-        if !may(user, node.meta(), needed) {
-            return Some(Obstacle { path: String::from_utf8_lossy(&path).into_owned(), meta: *node.meta() });
+            node => pass(&path, node, rest.is_empty()),
         }
     }
-    None
+    tree.get(&absolute(&here))
 }
 
 /// Whether the permissions of a file let a user do something. Root may do all that anybody may (capabilities(7)).
@@ -112,5 +130,17 @@ mod tests {
         }
         assert_eq!(found("/open/lib", User::ROOT, EXECUTE).as_deref(), Some("/open/lib"));
         assert_eq!(found("/missing", user, READ), None);
+        let is_directory =
+            |path: &str| find(&tree, path.as_bytes()).map(|node| matches!(node, Node::Directory(..)));
+        for (path, expected) in [
+            ("/", Some(true)),
+            ("/link", Some(true)),
+            ("/link/../open/.", Some(true)),
+            ("/link/lib", Some(false)),
+            ("/link/lib/x", None),
+            ("/missing", None),
+        ] {
+            assert_eq!(is_directory(path), expected, "{path}");
+        }
     }
 }

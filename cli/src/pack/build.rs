@@ -1,8 +1,10 @@
 //! `coracle build`: from a program's name to an image.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{ErrorKind, IsTerminal as _, Write};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +24,7 @@ use crate::kernel::Kernel;
 use crate::output;
 use crate::settings::{FILE_NAME, Settings};
 use crate::size::Size;
+use crate::{bytes, environment};
 
 /// `PATH` of guests that are not given another.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -68,7 +71,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     let assembled = assemble(given, &path, &args.args, &settings, args.verbose)?;
     let output = match args.output.as_ref().or(settings.output.as_ref()) {
         Some(output) => output.clone(),
-        None => PathBuf::from(format!("{}.img", path.file_name().unwrap_or_default().to_string_lossy())),
+        None => image_name(&path),
     };
     let mut report = format!("{}: {}\n", output.display(), Size(assembled.outline.len()));
     if let Some(path) = &assembled.private {
@@ -93,6 +96,13 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     }
     write_image(&output, &assembled)?;
     output::write(report.as_bytes())
+}
+
+/// The name of the image of a program: its own, with an ending.
+pub fn image_name(program: &Path) -> PathBuf {
+    let mut name = program.file_name().unwrap_or_default().to_owned();
+    name.push(".img");
+    name.into()
 }
 
 /// That neither the command line nor a settings file names a program.
@@ -123,9 +133,9 @@ fn write_image(output: &Path, image: &Assembled) -> Result<()> {
 /// Collects everything for a program, and joins it with the kernel.
 /// `given`: how the user named the program, `path`: where it was found.
 pub fn assemble(
-    given: &str,
+    given: &OsStr,
     path: &Path,
-    args: &[String],
+    args: &[OsString],
     settings: &Settings,
     verbose: bool,
 ) -> Result<Assembled> {
@@ -144,15 +154,11 @@ pub fn assemble(
     }
     collector.add_linked(&program.path)?;
 
-    let variable = |name: &str| settings.env.get(name).map(String::as_str);
+    let variable = |name: &str| settings.env.get(OsStr::new(name)).map(OsString::as_os_str);
     let family = program.elf.interpreter.as_deref().map_or(Family::Glibc, Family::of);
     let mut resolver = Resolver::new(family, variable("LD_LIBRARY_PATH"));
-    let preload: Vec<String> = variable("LD_PRELOAD")
-        .unwrap_or_default()
-        .split([':', ' '])
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let preload = variable("LD_PRELOAD").unwrap_or_default();
+    let preload: Vec<OsString> = bytes::parts(preload, b": ").map(OsStr::to_owned).collect();
     let dynamic = program.elf.interpreter.is_some();
     let missing =
         if dynamic { resolver.add(&program.path, program.elf.clone(), &preload) } else { Vec::new() };
@@ -176,13 +182,13 @@ pub fn assemble(
     }
     finish_libraries(&mut collector, family, &libraries)?;
     let companions = add_companions(&mut collector, &program.path, resolver.loaded())?;
-    let cwd = match &settings.cwd {
-        Some(cwd) => Some(cwd.clone()),
-        None => current_directory(given, path, &settings.add),
-    };
     // What is the ordinary user's, root may use, too.
     let user = settings.user.filter(|user| user.uid != User::ROOT.uid).unwrap_or(User::ORDINARY);
-    skeleton::fill(&mut collector, user, cwd.as_deref().unwrap_or(""), settings.hostname.as_deref())?;
+    skeleton::fill(&mut collector, user, settings.hostname.as_deref())?;
+    let cwd = match &settings.cwd {
+        Some(cwd) => Some(checked_directory(cwd, &collector)?),
+        None => current_directory(given, path, &settings.add).filter(|cwd| is_directory(&collector, cwd)),
+    };
     progress.finish_and_clear();
 
     for warning in missing_modules(&left_out, &collector, resolver.loaded()) {
@@ -194,7 +200,8 @@ pub fn assemble(
     for pattern in collector.unused_patterns() {
         warn(format!("--exclude `{pattern}` matches no file"));
     }
-    for warning in unreadable(&program, &libraries, &collector, settings.user.unwrap_or(User::ORDINARY)) {
+    let user = settings.user.unwrap_or(User::ORDINARY);
+    for warning in unreadable(&program, &libraries, cwd.as_deref(), &collector, user) {
         warn(warning);
     }
     let report = report(&program, &libraries, &companions, &collector, settings, &kernel, verbose);
@@ -242,45 +249,75 @@ fn add_companions(collector: &mut Collector, program: &Path, loaded: &[Loaded]) 
 }
 
 /// The current directory, if something of it was added at its own path: the program, given by its path, or a file by --add.
-fn current_directory(given: &str, path: &Path, add: &[String]) -> Option<String> {
+fn current_directory(given: &OsStr, path: &Path, add: &[OsString]) -> Option<PathBuf> {
     let here = std::env::current_dir().ok()?;
     let is_here = |path: &Path| {
         let path = path.canonicalize().ok();
         path.is_some_and(|path| path.starts_with(&here))
     };
     // Something at another path of the image, `HOST:GUEST`, is no file of that name on the host.
-    let any = (given.contains('/') && is_here(path)) || add.iter().any(|add| is_here(Path::new(add)));
-    any.then(|| here.to_str().map(str::to_owned)).flatten()
+    let any = (program::is_path(given) && is_here(path)) || add.iter().any(|add| is_here(Path::new(add)));
+    any.then_some(here)
+}
+
+/// The working directory that `--cwd` names, if the image has it.
+fn checked_directory(given: &OsStr, collector: &Collector) -> Result<PathBuf> {
+    let path = PathBuf::from(given);
+    let error = Error::new(format!("`{}` cannot be the working directory", path.display()));
+    if !path.is_absolute() {
+        return Err(error
+            .why("it is not an absolute path")
+            .help("write --cwd /DIRECTORY, a path in the image"));
+    }
+    match access::find(&collector.tree, path.as_os_str().as_bytes()) {
+        Some(Node::Directory(..)) => Ok(path),
+        Some(_) => Err(error.why("it is in the image, but no directory")),
+        None => Err(error.why("there is no such directory in the image").help(
+            "add it (`--add HOST_DIRECTORY:GUEST_DIRECTORY`), or name one that every image has, such as /tmp",
+        )),
+    }
+}
+
+fn is_directory(collector: &Collector, path: &Path) -> bool {
+    matches!(access::find(&collector.tree, path.as_os_str().as_bytes()), Some(Node::Directory(..)))
 }
 
 /// Libraries that added programs and modules need and that are nowhere in the image, one line each. One that is in the image,
 /// though not where the dynamic linker looks, is loaded by its path: Java's modules find their machine so.
 fn missing_modules(missing: &[Missing], collector: &Collector, loaded: &[Loaded]) -> Vec<String> {
-    let mut present: BTreeSet<Vec<u8>> = loaded.iter().flat_map(Loaded::names).map(Into::into).collect();
+    let names = loaded.iter().flat_map(Loaded::names);
+    let mut present: BTreeSet<OsString> = names.map(OsStr::to_owned).collect();
     collector.tree.visit(&mut |path, node| {
         if !matches!(node, Node::Directory(..)) {
-            present.extend(path.rsplit(|&byte| byte == b'/').next().map(<[u8]>::to_vec));
+            present.extend(Path::new(OsStr::from_bytes(path)).file_name().map(OsStr::to_owned));
         }
     });
-    let mut wanted: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
-    for missing in missing.iter().filter(|missing| !present.contains(missing.name.as_bytes())) {
+    let mut wanted: BTreeMap<&OsStr, Vec<&Path>> = BTreeMap::new();
+    for missing in missing.iter().filter(|missing| !present.contains(&missing.name)) {
         wanted.entry(&missing.name).or_default().push(&missing.wanted_by);
     }
-    let line = |(name, by): (&str, Vec<&Path>)| {
+    let line = |(name, by): (&OsStr, Vec<&Path>)| {
         let others = match by.len() {
             1 => String::new(),
             count => format!(" and {} more", count - 1),
         };
-        format!("`{name}` was not found; `{}`{others} will not load", by[0].display())
+        format!("`{}` was not found; `{}`{others} will not load", name.display(), by[0].display())
     };
     wanted.into_iter().map(line).collect()
 }
 
 /// What the program's user cannot use of what the program needs, one line each.
-fn unreadable(program: &Program, libraries: &[Loaded], collector: &Collector, user: User) -> Vec<String> {
+fn unreadable(
+    program: &Program,
+    libraries: &[Loaded],
+    cwd: Option<&Path>,
+    collector: &Collector,
+    user: User,
+) -> Vec<String> {
     let readable = program.scripts.iter().chain(libraries.iter().map(|library| &library.path));
-    let readable = readable.chain(&collector.added).map(|path| (path, access::READ));
-    std::iter::once((&program.path, access::EXECUTE))
+    let readable = readable.chain(&collector.added).map(|path| (path.as_path(), access::READ));
+    let entered = std::iter::once(program.path.as_path()).chain(cwd).map(|path| (path, access::EXECUTE));
+    entered
         .chain(readable)
         .filter_map(|(path, wanted)| {
             let bytes = path.as_os_str().as_encoded_bytes();
@@ -317,7 +354,7 @@ fn finish_libraries(collector: &mut Collector, family: Family, libraries: &[Load
 }
 
 fn missing_library(missing: &Missing, others: usize) -> Error {
-    let error = Error::new(format!("`{}` was not found", missing.name))
+    let error = Error::new(format!("`{}` was not found", missing.name.display()))
         .why(format!("`{}` needs it", missing.wanted_by.display()));
     let error = if missing.searched.is_empty() {
         error
@@ -332,21 +369,21 @@ fn missing_library(missing: &Missing, others: usize) -> Error {
 }
 
 /// What the kernel reads of the settings.
-fn record(program: &Program, settings: &Settings, cwd: Option<String>, kernel: &Kernel) -> Recorded {
-    let mut env: Vec<String> = settings.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+fn record(program: &Program, settings: &Settings, cwd: Option<PathBuf>, kernel: &Kernel) -> Recorded {
+    let mut env: Vec<Vec<u8>> = settings.env.iter().map(environment::joined).collect();
     let root = settings.user.is_some_and(|user| user.uid == User::ROOT.uid);
     let home = if root { "/root" } else { skeleton::HOME };
     for (name, value) in [("PATH", DEFAULT_PATH), ("HOME", home)] {
-        if !settings.env.contains_key(name) {
-            env.push(format!("{name}={value}"));
+        if !settings.env.contains_key(OsStr::new(name)) {
+            env.push(format!("{name}={value}").into_bytes());
         }
     }
     Recorded {
-        program: program.path.to_string_lossy().into_owned().into_bytes(),
-        args: program.args.iter().map(|arg| arg.clone().into_bytes()).collect(),
+        program: program.path.as_os_str().as_bytes().to_vec(),
+        args: program.args.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
         more_fixed_args: u32::try_from(program.own_args).unwrap_or(1).saturating_sub(1),
-        env: env.into_iter().map(String::into_bytes).collect(),
-        cwd: cwd.unwrap_or_default().into_bytes(),
+        env,
+        cwd: cwd.unwrap_or_default().into_os_string().into_vec(),
         mode: settings.mode.unwrap_or_default(),
         user: settings.user,
         hostname: settings.hostname.clone().map(String::into_bytes),

@@ -2,7 +2,9 @@
 //! image. The layout is `struct cache_file_new` of glibc's `sysdeps/generic/dl-cache.h`.
 
 use std::cmp::Ordering;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
 
 /// What the file begins with.
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
@@ -24,7 +26,7 @@ const LITTLE_ENDIAN: u8 = 2;
 /// The libraries of a cache: names, and the paths they lead to, best first.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
-    entries: Vec<(String, PathBuf)>,
+    entries: Vec<(OsString, PathBuf)>,
 }
 
 impl Cache {
@@ -33,7 +35,7 @@ impl Cache {
         Cache { entries: Self::read(file).unwrap_or_default() }
     }
 
-    fn read(file: &[u8]) -> Option<Vec<(String, PathBuf)>> {
+    fn read(file: &[u8]) -> Option<Vec<(OsString, PathBuf)>> {
         let number = |bytes: &[u8], at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
         let file = if file.starts_with(OLD_MAGIC) {
             let count = number(file, OLD_HEADER_LEN - 4)? as usize;
@@ -48,7 +50,7 @@ impl Cache {
         let string = |offset: u32| {
             let rest = file.get(offset as usize..)?;
             let end = rest.iter().position(|&byte| byte == 0)?;
-            String::from_utf8(rest[..end].to_vec()).ok()
+            Some(OsString::from_vec(rest[..end].to_vec()))
         };
         let table = file.get(HEADER_LEN..)?;
         let count = number(file, COUNT)? as usize;
@@ -67,12 +69,12 @@ impl Cache {
     }
 
     /// Where the library is.
-    pub fn lookup(&self, name: &str) -> impl Iterator<Item = &PathBuf> {
+    pub fn lookup(&self, name: &OsStr) -> impl Iterator<Item = &PathBuf> {
         self.entries.iter().filter(move |(known, _)| known == name).map(|(_, path)| path)
     }
 
     /// Adds a library, unless its name is known already.
-    pub fn insert(&mut self, name: &str, path: PathBuf) {
+    pub fn insert(&mut self, name: &OsStr, path: PathBuf) {
         if self.lookup(name).next().is_none() {
             self.entries.push((name.to_owned(), path));
         }
@@ -85,18 +87,15 @@ impl Cache {
 
     /// The bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut entries: Vec<(&str, String)> = self
-            .entries
-            .iter()
-            .map(|(name, path)| (name.as_str(), path.to_string_lossy().into_owned()))
-            .collect();
+        let mut entries: Vec<(&OsStr, &Path)> =
+            self.entries.iter().map(|(name, path)| (name.as_os_str(), path.as_path())).collect();
         // The dynamic linker searches for the middle of a descending list.
         entries.sort_by(|a, b| compare(b.0, a.0));
         let strings_start = HEADER_LEN + entries.len() * ENTRY_LEN;
         let (mut table, mut strings) = (Vec::new(), Vec::new());
         for (name, path) in &entries {
             table.extend_from_slice(&LIBC6_X86_64.to_le_bytes());
-            for text in [*name, path] {
+            for text in [*name, path.as_os_str()] {
                 table.extend_from_slice(&((strings_start + strings.len()) as u32).to_le_bytes());
                 strings.extend_from_slice(text.as_bytes());
                 strings.push(0);
@@ -114,8 +113,8 @@ impl Cache {
     }
 }
 
-/// glibc's `_dl_cache_libcmp`: numbers within names are compared as numbers.
-fn compare(a: &str, b: &str) -> Ordering {
+/// glibc's `_dl_cache_libcmp`: numbers within names are compared as numbers, other bytes as `char`, which has a sign.
+fn compare(a: &OsStr, b: &OsStr) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     let split = |text: &[u8]| {
         let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
@@ -139,7 +138,7 @@ fn compare(a: &str, b: &str) -> Ordering {
                 (true, false) => return Ordering::Greater,
                 (false, true) => return Ordering::Less,
                 (false, false) if x == y => (a, b) = (&a[1..], &b[1..]),
-                (false, false) => return x.cmp(y),
+                (false, false) => return x.cast_signed().cmp(&y.cast_signed()),
             },
         }
     }
@@ -153,12 +152,12 @@ mod tests {
     fn what_is_written_is_read() {
         let mut cache = Cache::default();
         for name in ["libc.so.6", "libfoo.so.10", "libfoo.so.9", "libfoo-2.so"] {
-            cache.insert(name, format!("/lib/{name}").into());
+            cache.insert(OsStr::new(name), format!("/lib/{name}").into());
         }
         let bytes = cache.to_bytes();
         let read = Cache::parse(&bytes);
-        assert_eq!(read.lookup("libfoo.so.9").next(), Some(&PathBuf::from("/lib/libfoo.so.9")));
-        let names: Vec<&str> = read.entries.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(read.lookup(OsStr::new("libfoo.so.9")).next(), Some(&PathBuf::from("/lib/libfoo.so.9")));
+        let names: Vec<&OsStr> = read.entries.iter().map(|(name, _)| name.as_os_str()).collect();
         assert!(names.is_sorted_by(|a, b| compare(a, b).is_gt()), "{names:?}");
         assert!(
             names.iter().position(|n| *n == "libfoo.so.10") < names.iter().position(|n| *n == "libfoo.so.9")

@@ -1,6 +1,8 @@
 //! What the dynamic linker reads in an ELF file, and whether the file can be run at all.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
 use object::Endianness;
@@ -8,6 +10,7 @@ use object::elf::{self, FileHeader64};
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, Sym as _};
 use object::read::{ReadCache, ReadRef};
 
+use crate::bytes::parts;
 use crate::error::{Error, Result};
 
 /// What an ELF file says of itself.
@@ -18,15 +21,15 @@ pub struct Elf {
     /// The address of its first instruction, 0 if it is not to be started.
     pub entry: u64,
     /// The program that loads it (`PT_INTERP`).
-    pub interpreter: Option<String>,
+    pub interpreter: Option<OsString>,
     /// The libraries it needs (`DT_NEEDED`).
-    pub needed: Vec<String>,
+    pub needed: Vec<OsString>,
     /// Its own name as a library (`DT_SONAME`).
-    pub soname: Option<String>,
+    pub soname: Option<OsString>,
     /// Where to look for libraries, for those below it too (`DT_RPATH`).
-    pub rpath: Vec<String>,
+    pub rpath: Vec<OsString>,
     /// Where to look for its own libraries (`DT_RUNPATH`).
-    pub runpath: Vec<String>,
+    pub runpath: Vec<OsString>,
 }
 
 /// Why a file is not an ELF file that Coracle can use.
@@ -81,7 +84,7 @@ impl Elf {
         let segments = header.program_headers(endian, bytes).map_err(damaged)?;
         for segment in segments {
             if let Some(path) = segment.interpreter(endian, bytes).map_err(damaged)? {
-                this.interpreter = Some(String::from_utf8_lossy(path).into_owned());
+                this.interpreter = Some(OsString::from_vec(path.to_vec()));
             }
         }
         for segment in segments {
@@ -103,14 +106,14 @@ impl Elf {
                 })
                 .ok_or_else(|| Unfit::Damaged("its table of names lies outside the file".to_owned()))?;
             let length = bytes.len().map_err(|()| Unfit::Damaged("its length is unknown".to_owned()))?;
-            let string = |offset: u64| -> Option<String> {
+            let string = |offset: u64| -> Option<OsString> {
                 let text = bytes.read_bytes_at_until(strings.checked_add(offset)?..length, 0).ok()?;
-                Some(String::from_utf8_lossy(text).into_owned())
+                Some(OsStr::from_bytes(text).to_owned())
             };
             let list = |tag| {
-                value(tag).and_then(string).map_or_else(Vec::new, |text| {
-                    text.split(':').filter(|dir| !dir.is_empty()).map(str::to_owned).collect()
-                })
+                value(tag)
+                    .and_then(string)
+                    .map_or_else(Vec::new, |text| parts(&text, b":").map(OsStr::to_owned).collect())
             };
             this.soname = value(elf::DT_SONAME).and_then(string);
             this.rpath = list(elf::DT_RPATH);

@@ -1,6 +1,7 @@
 //! `--exclude GLOB`: files to leave out of added directories.
 
 use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use glob::{MatchOptions, Pattern};
@@ -24,8 +25,9 @@ impl Exclude {
     ///
     /// # Errors
     /// If one of them is no pattern.
-    pub fn new(patterns: &[String]) -> Result<Self> {
-        let read = |text: &String| {
+    pub fn new(patterns: &[OsString]) -> Result<Self> {
+        let read = |text: &OsString| {
+            let text = text.to_string_lossy();
             let pattern = Pattern::new(text.trim_end_matches('/')).map_err(|error| {
                 Error::new(format!("`{text}` is not a pattern for --exclude"))
                     .why(error)
@@ -36,16 +38,22 @@ impl Exclude {
         patterns.iter().map(read).collect::<Result<_>>().map(Exclude)
     }
 
-    /// Whether a file is left out: `host` is its path on the host, `below` the path from the directory that is added.
+    /// Whether a file is left out: `host` is its path on the host, `below` the path from the directory that is added. Bytes
+    /// that are not UTF-8 count as one character, in patterns as in names.
     pub fn matches(&self, host: &Path, below: &Path) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let (host, path) = (host.to_string_lossy(), below.to_string_lossy());
+        let name = below.file_name().map(OsStr::to_string_lossy);
         let matches = |pattern: &Pattern| {
             let text = pattern.as_str();
             if text.starts_with('/') {
-                pattern.matches_path_with(host, OPTIONS)
+                pattern.matches_with(&host, OPTIONS)
             } else if text.contains('/') {
-                pattern.matches_path_with(below, OPTIONS)
+                pattern.matches_with(&path, OPTIONS)
             } else {
-                below.file_name().is_some_and(|name| pattern.matches_path_with(Path::new(name), OPTIONS))
+                name.as_ref().is_some_and(|name| pattern.matches_with(name, OPTIONS))
             }
         };
         self.0.iter().filter(|(pattern, _)| matches(pattern)).inspect(|(_, used)| used.set(true)).count() > 0
@@ -60,11 +68,12 @@ impl Exclude {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt as _;
 
     #[test]
     fn names_paths_and_directories() {
         let matches = |pattern: &str, below: &str| {
-            let exclude = Exclude::new(&[pattern.to_owned()]).unwrap();
+            let exclude = Exclude::new(&[pattern.into()]).unwrap();
             let host = Path::new("/opt/app").join(below);
             let matches = exclude.matches(&host, Path::new(below));
             assert_eq!(exclude.unused().next().is_none(), matches);
@@ -78,7 +87,16 @@ mod tests {
         assert!(matches("docs/*.md", "docs/x.md") && !matches("docs/*.md", "docs/deep/x.md"));
         assert!(matches("docs/**/*.md", "docs/deep/x.md") && !matches("docs/*.md", "sub/docs/x.md"));
         assert!(matches("/opt/app/x", "x") && !matches("/opt/app/x", "y/x"));
+        let odd = Path::new(OsStr::from_bytes(b"a/x\xff.pyc"));
+        for pattern in ["*.pyc", "x?.pyc", "a/*", "/opt/a/*.pyc"] {
+            assert!(
+                Exclude::new(&[pattern.into()]).unwrap().matches(&Path::new("/opt").join(odd), odd),
+                "{pattern}"
+            );
+        }
+        let bytes = OsStr::from_bytes(b"x\xff.pyc").to_owned();
+        assert!(Exclude::new(&[bytes]).unwrap().matches(odd, odd));
         assert!(matches("*", ".hidden") && !matches("*.py", "x.pyc"));
-        assert!(Exclude::new(&["[a".to_owned()]).is_err());
+        assert!(Exclude::new(&["[a".into()]).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Taking files of this machine into the image's tree, with the symbolic links that lead to them.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -11,6 +11,7 @@ use coracle_image::write::{Content, Meta, Node, Tree};
 
 use super::elf::is_elf;
 use super::exclude::Exclude;
+use crate::bytes;
 use crate::error::{self, Error, Result, cannot};
 
 /// As many links as Linux follows (`MAXSYMLINKS`).
@@ -91,12 +92,12 @@ impl Collector {
     }
 
     /// Takes what `--add HOST[:GUEST]` says: a file, or a directory with all below it.
-    pub fn add(&mut self, spec: &str) -> Result<()> {
-        let (host, guest) = match spec.rsplit_once(':') {
-            Some((host, guest)) if guest.starts_with('/') && !host.is_empty() => (host, Some(guest)),
+    pub fn add(&mut self, spec: &OsStr) -> Result<()> {
+        let (host, guest) = match bytes::rsplit_once(spec, b':') {
+            Some((host, guest)) if Path::new(guest).is_absolute() && !host.is_empty() => (host, Some(guest)),
             Some((_, guest)) if !Path::new(spec).exists() => {
-                return Err(Error::new(format!("cannot add `{spec}`"))
-                    .why(format!("`{guest}` is not an absolute path"))
+                return Err(Error::new(format!("cannot add `{}`", spec.display()))
+                    .why(format!("`{}` is not an absolute path", guest.display()))
                     .help("write --add HOST or --add HOST:/PATH/IN/IMAGE"));
             }
             _ => (spec, None),

@@ -1,11 +1,14 @@
 //! Finding libraries as the dynamic linker would (ld.so(8), and musl's `ldso/dynlink.c`).
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use super::cache::Cache;
 use super::elf::Elf;
+use crate::bytes;
 
 /// Where glibc looks last. Debian's own directories come first, as its linker has them.
 const GLIBC_DIRECTORIES: [&str; 6] =
@@ -34,9 +37,9 @@ pub enum Family {
 
 impl Family {
     /// The family that an interpreter belongs to, judged by its name.
-    pub fn of(interpreter: &str) -> Self {
-        let name = interpreter.rsplit('/').next().unwrap_or(interpreter);
-        if name.starts_with("ld-musl") { Family::Musl } else { Family::Glibc }
+    pub fn of(interpreter: &OsStr) -> Self {
+        let name = Path::new(interpreter).file_name().unwrap_or_default();
+        if name.as_bytes().starts_with(b"ld-musl") { Family::Musl } else { Family::Glibc }
     }
 }
 
@@ -46,7 +49,7 @@ pub struct Loaded {
     /// Its path as it was found.
     pub path: PathBuf,
     /// The name it was asked for by; empty for programs.
-    pub name: String,
+    pub name: OsString,
     /// The object that asked for it.
     pub loader: Option<usize>,
     /// Whether it was found in a place that is looked into for every program (so that a cache may name it).
@@ -56,8 +59,8 @@ pub struct Loaded {
 
 impl Loaded {
     /// The names that others may need it by.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        [Some(&self.name), self.elf.soname.as_ref()].into_iter().flatten().map(String::as_str)
+    pub fn names(&self) -> impl Iterator<Item = &OsStr> {
+        [Some(&self.name), self.elf.soname.as_ref()].into_iter().flatten().map(OsString::as_os_str)
     }
 }
 
@@ -65,7 +68,7 @@ impl Loaded {
 #[derive(Clone, Debug)]
 pub struct Missing {
     /// Its name.
-    pub name: String,
+    pub name: OsString,
     /// The file that needs it.
     pub wanted_by: PathBuf,
     /// The directories that were looked into.
@@ -78,17 +81,17 @@ pub struct Resolver {
     family: Family,
     cache: Cache,
     /// `LD_LIBRARY_PATH` of the guest.
-    library_path: Vec<String>,
+    library_path: Vec<OsString>,
     /// Directories for every program, in order.
     directories: Vec<PathBuf>,
     loaded: Vec<Loaded>,
     /// Loaded objects by name and by soname.
-    known: BTreeMap<String, usize>,
+    known: BTreeMap<OsString, usize>,
 }
 
 impl Resolver {
     /// A linker of that family with this `LD_LIBRARY_PATH`.
-    pub fn new(family: Family, library_path: Option<&str>) -> Self {
+    pub fn new(family: Family, library_path: Option<&OsStr>) -> Self {
         let mut directories: Vec<PathBuf> = Vec::new();
         let mut cache = Cache::default();
         match family {
@@ -99,9 +102,10 @@ impl Resolver {
                 }
                 directories.extend(GLIBC_DIRECTORIES.map(PathBuf::from));
             }
-            Family::Musl => match fs::read_to_string(musl_path_file()) {
+            Family::Musl => match fs::read(musl_path_file()) {
                 Ok(text) => {
-                    let words = text.split([':', '\n']).map(str::trim).filter(|word| !word.is_empty());
+                    let words = text.split(|byte| b":\n".contains(byte)).map(<[u8]>::trim_ascii);
+                    let words = words.filter(|word| !word.is_empty()).map(OsStr::from_bytes);
                     directories.extend(words.map(PathBuf::from));
                 }
                 Err(_) => directories.extend(MUSL_DIRECTORIES.map(PathBuf::from)),
@@ -111,11 +115,7 @@ impl Resolver {
         Resolver {
             family,
             cache,
-            library_path: library_path
-                .split([':', ';'])
-                .filter(|dir| !dir.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            library_path: bytes::parts(library_path, b":;").map(OsStr::to_owned).collect(),
             directories,
             loaded: Vec::new(),
             known: BTreeMap::new(),
@@ -129,15 +129,15 @@ impl Resolver {
 
     /// Takes a program (or a module that a program may load), its interpreter, and all they need.
     /// Returns what was not found.
-    pub fn add(&mut self, path: &Path, elf: Elf, preload: &[String]) -> Vec<Missing> {
+    pub fn add(&mut self, path: &Path, elf: Elf, preload: &[OsString]) -> Vec<Missing> {
         let interpreter = elf.interpreter.clone();
         let first = self.loaded.len();
-        self.push(path.to_owned(), String::new(), elf, None, false);
+        self.push(path.to_owned(), OsString::new(), elf, None, false);
         let mut missing = Vec::new();
         if let Some(interpreter) = interpreter {
             match read_library(Path::new(&interpreter)) {
                 Some(elf) => {
-                    let name = interpreter.rsplit('/').next().unwrap_or_default().to_owned();
+                    let name = Path::new(&interpreter).file_name().unwrap_or_default().to_owned();
                     if !self.known.contains_key(&name) {
                         self.push(interpreter.into(), name, elf, Some(first), false);
                     }
@@ -151,11 +151,11 @@ impl Resolver {
         }
         self.loaded[first].elf.needed.splice(0..0, preload.iter().cloned());
         self.load(first, &mut missing);
-        if self.known.contains_key(LIBC) && !self.known.contains_key(UNWINDER) {
+        if self.knows(LIBC) && !self.knows(UNWINDER) {
             // Most programs never need it, so it may be missing.
-            if let Some((path, elf, common)) = self.find(UNWINDER, first, &mut Vec::new()) {
+            if let Some((path, elf, common)) = self.find(OsStr::new(UNWINDER), first, &mut Vec::new()) {
                 let unwinder = self.loaded.len();
-                self.push(path, UNWINDER.to_owned(), elf, Some(first), common);
+                self.push(path, UNWINDER.into(), elf, Some(first), common);
                 self.load(unwinder, &mut missing);
             }
         }
@@ -181,7 +181,7 @@ impl Resolver {
         }
     }
 
-    fn push(&mut self, path: PathBuf, name: String, elf: Elf, loader: Option<usize>, common: bool) {
+    fn push(&mut self, path: PathBuf, name: OsString, elf: Elf, loader: Option<usize>, common: bool) {
         let index = self.loaded.len();
         for key in [Some(&name), elf.soname.as_ref()].into_iter().flatten().filter(|key| !key.is_empty()) {
             self.known.entry(key.clone()).or_insert(index);
@@ -189,16 +189,26 @@ impl Resolver {
         self.loaded.push(Loaded { path, name, loader, common, elf });
     }
 
+    fn knows(&self, name: &str) -> bool {
+        self.known.contains_key(OsStr::new(name))
+    }
+
     /// musl's linker is the C library too.
-    fn is_linker_itself(&self, name: &str) -> bool {
+    fn is_linker_itself(&self, name: &OsStr) -> bool {
+        let name = name.to_str().unwrap_or_default();
         let stem = name.strip_prefix("lib").and_then(|rest| rest.split_once('.')).map(|(stem, _)| stem);
         self.family == Family::Musl
             && stem.is_some_and(|stem| MUSL_OWN.contains(&stem) || stem.starts_with("c.musl"))
     }
 
     /// Looks for `name` on behalf of `loaded[wanting]`. The flag says whether any program would find it there.
-    fn find(&self, name: &str, wanting: usize, searched: &mut Vec<PathBuf>) -> Option<(PathBuf, Elf, bool)> {
-        if name.contains('/') {
+    fn find(
+        &self,
+        name: &OsStr,
+        wanting: usize,
+        searched: &mut Vec<PathBuf>,
+    ) -> Option<(PathBuf, Elf, bool)> {
+        if name.as_bytes().contains(&b'/') {
             return read_library(Path::new(name)).map(|elf| (name.into(), elf, false));
         }
         let mut own: Vec<PathBuf> = Vec::new();
@@ -251,34 +261,51 @@ fn read_library(path: &Path) -> Option<Elf> {
 }
 
 /// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM` (ld.so(8), "Dynamic string tokens").
-fn expand(directory: &str, object: &Path) -> PathBuf {
+fn expand(directory: &OsStr, object: &Path) -> PathBuf {
     let origin = object.canonicalize().unwrap_or_else(|_| object.to_owned());
-    let origin = origin.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
-    let mut text = directory.to_owned();
-    for (token, value) in
-        [("ORIGIN", origin.as_str()), ("LIB", "lib/x86_64-linux-gnu"), ("PLATFORM", "x86_64")]
-    {
-        text = text.replace(&format!("${{{token}}}"), value).replace(&format!("${token}"), value);
+    let origin = origin.parent().unwrap_or(Path::new("/")).as_os_str().as_bytes();
+    let tokens: [(&str, &[u8]); 3] =
+        [("ORIGIN", origin), ("LIB", b"lib/x86_64-linux-gnu"), ("PLATFORM", b"x86_64")];
+    let mut rest = directory.as_bytes();
+    let mut text = Vec::new();
+    while let Some((&first, after)) = rest.split_first() {
+        let found = tokens.iter().find_map(|(token, value)| {
+            let forms = [format!("${{{token}}}"), format!("${token}")];
+            forms.iter().find_map(|form| Some((rest.strip_prefix(form.as_bytes())?, value)))
+        });
+        match found {
+            Some((behind, value)) => {
+                text.extend_from_slice(value);
+                rest = behind;
+            }
+            None => {
+                text.push(first);
+                rest = after;
+            }
+        }
     }
-    PathBuf::from(text)
+    PathBuf::from(OsString::from_vec(text))
 }
 
 /// The directories that an `ld.so.conf` names, with those of the files it includes (ldconfig(8)).
 fn config_directories(path: &Path, out: &mut Vec<PathBuf>, depth: usize) {
     /// Files may include each other.
     const DEPTH: usize = 8;
-    let Ok(text) = fs::read_to_string(path) else { return };
-    for line in text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()) {
-        match line.split_once(char::is_whitespace) {
-            Some(("include", patterns)) if depth < DEPTH => {
-                for pattern in patterns.split_whitespace() {
+    let Ok(text) = fs::read(path) else { return };
+    for line in text.split(|&byte| byte == b'\n') {
+        let line = line.split(|&byte| byte == b'#').next().unwrap_or_default().trim_ascii();
+        let patterns =
+            line.strip_prefix(b"include").filter(|rest| rest.first().is_some_and(u8::is_ascii_whitespace));
+        match patterns {
+            Some(patterns) if depth < DEPTH => {
+                for pattern in bytes::parts(OsStr::from_bytes(patterns), b" \t") {
                     let pattern = path.parent().unwrap_or(Path::new("/")).join(pattern);
                     for file in glob(&pattern) {
                         config_directories(&file, out, depth + 1);
                     }
                 }
             }
-            _ if line.starts_with('/') => out.push(line.into()),
+            _ if line.starts_with(b"/") => out.push(OsStr::from_bytes(line).into()),
             _ => {}
         }
     }
@@ -286,16 +313,17 @@ fn config_directories(path: &Path, out: &mut Vec<PathBuf>, depth: usize) {
 
 /// The files that a pattern names, with `*` in its last part, in order.
 fn glob(pattern: &Path) -> Vec<PathBuf> {
-    let name = pattern.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let Some((start, end)) = name.split_once('*') else { return vec![pattern.to_owned()] };
+    let name = pattern.file_name().unwrap_or_default();
+    let Some((start, end)) = bytes::split_once(name, b'*') else { return vec![pattern.to_owned()] };
     let Some(directory) = pattern.parent().and_then(|parent| fs::read_dir(parent).ok()) else {
         return vec![];
     };
     let mut files: Vec<PathBuf> = directory
         .flatten()
         .filter(|file| {
-            let name = file.file_name().to_string_lossy().into_owned();
-            name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end)
+            let name = file.file_name();
+            let rest = name.as_bytes().strip_prefix(start.as_bytes());
+            rest.is_some_and(|rest| rest.ends_with(end.as_bytes()))
         })
         .map(|file| file.path())
         .collect();
@@ -310,8 +338,11 @@ mod tests {
     #[test]
     fn tokens() {
         let object = Path::new("/nowhere/bin/app");
+        let expand = |text: &str, object| expand(OsStr::new(text), object);
         assert_eq!(expand("$ORIGIN/../lib", object), Path::new("/nowhere/bin/../lib"));
         assert_eq!(expand("${ORIGIN}/$LIB", object), Path::new("/nowhere/bin/lib/x86_64-linux-gnu"));
+        let object = Path::new(OsStr::from_bytes(b"/nowhere/\xff/app"));
+        assert_eq!(expand("$ORIGIN/$X", object).as_os_str().as_bytes(), b"/nowhere/\xff/$X");
     }
 
     #[test]
@@ -331,8 +362,9 @@ mod tests {
 
     #[test]
     fn musl_is_its_own_library() {
-        let resolver = Resolver::new(Family::of("/lib/ld-musl-x86_64.so.1"), None);
-        assert!(resolver.is_linker_itself("libc.so") && resolver.is_linker_itself("libc.musl-x86_64.so.1"));
-        assert!(!resolver.is_linker_itself("libcrypto.so.3"));
+        let resolver = Resolver::new(Family::of(OsStr::new("/lib/ld-musl-x86_64.so.1")), None);
+        let is_linker_itself = |name: &str| resolver.is_linker_itself(OsStr::new(name));
+        assert!(is_linker_itself("libc.so") && is_linker_itself("libc.musl-x86_64.so.1"));
+        assert!(!is_linker_itself("libcrypto.so.3"));
     }
 }

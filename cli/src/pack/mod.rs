@@ -12,6 +12,6 @@ mod ldso;
 mod program;
 mod skeleton;
 
-pub use build::{assemble, build, cannot_write};
+pub use build::{assemble, build, cannot_write, image_name};
 pub use image::{Image, Outline, Start, is_image};
 pub use program::find as find_program;

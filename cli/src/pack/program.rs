@@ -1,5 +1,7 @@
 //! Which program is meant: by path, by name, or by the first line of a script.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +16,7 @@ pub struct Program {
     /// What that file says of itself.
     pub elf: Elf,
     /// `argv`, as execve(2) would make it.
-    pub args: Vec<String>,
+    pub args: Vec<OsString>,
     /// How many of them are the interpreter's and the script's, not the caller's.
     pub own_args: usize,
     /// The scripts that led to the ELF file, the one that was asked for first.
@@ -27,12 +29,13 @@ const SCRIPT_LINE: u64 = 4096;
 const MOST_SCRIPTS: usize = 4;
 
 /// The absolute path of a program that is given as a path or as a name in `PATH`.
-pub fn find(given: &str) -> Result<PathBuf> {
-    let missing = || Error::new(format!("there is no program or image `{given}`"));
+pub fn find(given: &OsStr) -> Result<PathBuf> {
+    let shown = given.display();
+    let missing = || Error::new(format!("there is no program or image `{shown}`"));
     if given.is_empty() {
         return Err(Error::new("the name of the program is empty"));
     }
-    let found = if given.contains('/') || (Path::new(given).exists() && in_path(given).is_none()) {
+    let found = if is_path(given) || (Path::new(given).exists() && in_path(given).is_none()) {
         Some(PathBuf::from(given))
     } else {
         in_path(given)
@@ -49,27 +52,39 @@ pub fn find(given: &str) -> Result<PathBuf> {
         _ => error::cannot("read", &path, &error),
     })?;
     if meta.is_dir() {
-        return Err(Error::new(format!("`{given}` is a directory"))
+        return Err(Error::new(format!("`{shown}` is a directory"))
             .help("give a program in it; a directory can be added with --add"));
     }
     if !meta.is_file() {
-        return Err(Error::new(format!("`{given}` is not a file")).help("give a program or an image"));
+        return Err(Error::new(format!("`{shown}` is not a file")).help("give a program or an image"));
     }
     std::path::absolute(&path).map_err(|error| error::cannot("find", &path, &error))
 }
 
+/// Whether a program is given by its path, and not by a name to be looked up.
+pub fn is_path(given: &OsStr) -> bool {
+    given.as_bytes().contains(&b'/')
+}
+
 /// The first executable file of that name in the directories of `PATH`.
-fn in_path(name: &str) -> Option<PathBuf> {
+fn in_path(name: &OsStr) -> Option<PathBuf> {
     let executable = |path: &PathBuf| {
         path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
     std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(name)).find(executable)
 }
 
+/// The first word of a line, and what follows the blanks after it.
+fn first_word(line: &[u8]) -> (&OsStr, &OsStr) {
+    let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
+    let (word, rest) = line.split_at(end);
+    (OsStr::from_bytes(word), OsStr::from_bytes(rest.trim_ascii()))
+}
+
 impl Program {
     /// Reads the program at an absolute path; of a script, the interpreter that its `#!` line names.
-    pub fn read(path: &Path, args: &[String]) -> Result<Self> {
-        let mut argv = vec![path.to_string_lossy().into_owned()];
+    pub fn read(path: &Path, args: &[OsString]) -> Result<Self> {
+        let mut argv = vec![path.as_os_str().to_owned()];
         argv.extend(args.iter().cloned());
         let (mut path, mut scripts) = (path.to_owned(), Vec::new());
         loop {
@@ -87,7 +102,7 @@ impl Program {
                     });
                 }
             };
-            let line = String::from_utf8_lossy(line).into_owned();
+            let line = line.trim_ascii();
             let wrong = |why: String| {
                 Error::new(format!("the script `{}` cannot be run", path.display()))
                     .why(why)
@@ -98,27 +113,21 @@ impl Program {
                     "its interpreter is a script, whose interpreter is a script, and so on".to_owned(),
                 ));
             }
-            let (mut interpreter, mut option) = match line.trim().split_once(char::is_whitespace) {
-                Some((interpreter, option)) => (interpreter.to_owned(), option.trim().to_owned()),
-                None => (line.trim().to_owned(), String::new()),
-            };
-            if interpreter.ends_with("/env") && !option.is_empty() {
+            let (interpreter, mut option) = first_word(line);
+            let mut next = PathBuf::from(interpreter);
+            if interpreter.as_bytes().ends_with(b"/env") && !option.is_empty() {
                 // env would look for the program in PATH and start it: done here, it need not be done in the guest.
-                let words = option.trim_start_matches("-S").trim().to_owned();
-                let (name, rest) = words.split_once(char::is_whitespace).unwrap_or((&words, ""));
-                interpreter =
-                    find(name).map_err(|error| wrong(error.to_string()))?.to_string_lossy().into_owned();
-                option = rest.trim().to_owned();
+                let words = option.as_bytes();
+                let (name, rest) = first_word(words.strip_prefix(b"-S").unwrap_or(words).trim_ascii());
+                next = find(name).map_err(|error| wrong(error.to_string()))?;
+                option = rest;
             }
-            let next = PathBuf::from(&interpreter);
             if !next.is_absolute() || !next.is_file() {
-                return Err(wrong(format!("its first line names `{interpreter}`, which is not there")));
+                return Err(wrong(format!("its first line names `{}`, which is not there", next.display())));
             }
-            argv[0] = path.to_string_lossy().into_owned();
-            argv.splice(
-                0..0,
-                [Some(interpreter), Some(option).filter(|option| !option.is_empty())].into_iter().flatten(),
-            );
+            argv[0] = path.as_os_str().to_owned();
+            let option = Some(option).filter(|option| !option.is_empty());
+            argv.splice(0..0, std::iter::once(next.as_os_str()).chain(option).map(OsStr::to_owned));
             scripts.push(std::mem::replace(&mut path, next));
         }
     }

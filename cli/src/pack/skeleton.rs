@@ -78,8 +78,8 @@ pub fn root_links(collector: &mut Collector) -> Result<()> {
 }
 
 /// Puts in what is not there yet.
-/// `user`: who the program runs as, to whom its home and a directory that is made for it to start in belong.
-pub fn fill(collector: &mut Collector, user: User, cwd: &str, hostname: Option<&str>) -> Result<()> {
+/// `user`: who the program runs as, to whom its home belongs.
+pub fn fill(collector: &mut Collector, user: User, hostname: Option<&str>) -> Result<()> {
     let own = |permissions| {
         Node::Directory(Meta { uid: user.uid, gid: user.gid, ..Meta::root(permissions) }, Default::default())
     };
@@ -107,9 +107,6 @@ pub fn fill(collector: &mut Collector, user: User, cwd: &str, hostname: Option<&
     }
     if let Some(name) = hostname.filter(|_| missing(collector, "/etc/hostname")) {
         collector.insert(Path::new("/etc/hostname"), text(format!("{name}\n").as_bytes()))?;
-    }
-    if !cwd.is_empty() && missing(collector, cwd) {
-        collector.insert(Path::new(cwd), own(0o755))?;
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! The machine that was chosen, and the QEMU command that makes it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::Ipv4Addr;
 use std::os::fd::RawFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
 use coracle_control::Window;
@@ -67,7 +68,7 @@ pub struct Plan {
     /// The Unix socket on which to wait for gdb.
     pub gdb: Option<PathBuf>,
     /// More arguments for QEMU.
-    pub extra: Vec<String>,
+    pub extra: Vec<OsString>,
 }
 
 /// An image whose file is a part of the guest's memory, read-only, so that all its guests share the pages of one file.
@@ -89,17 +90,33 @@ impl Mapped {
 
     /// Adds memory in three pieces: below the file, the file, and above it, so much that the guest has `memory` beside the
     /// kernel in the file, which it cannot use. Returns all of it.
-    fn put(&self, memory: Size, put: &mut impl FnMut(&[&str])) -> Size {
+    fn put(&self, memory: Size, out: &mut Words) -> Size {
         let total = (memory.0 + self.kernel_len).next_multiple_of(Self::UNIT);
         let ram = |id, size| format!("memory-backend-ram,id={id},size={size}");
-        let file = escaped(&self.file.to_string_lossy());
-        let file =
-            format!("memory-backend-file,id=image,mem-path={file},size={},share=off,readonly=on", self.len);
-        put(&["-object", &ram("low", self.address), "-object", &file]);
-        put(&["-object", &ram("high", total - self.address - self.len)]);
+        let mut file = OsString::from("memory-backend-file,id=image,mem-path=");
+        file.push(escaped(self.file.as_os_str()));
+        file.push(format!(",size={},share=off,readonly=on", self.len));
+        out.put(&["-object", &ram("low", self.address)]);
+        out.put(&["-object"]);
+        out.push(file);
+        out.put(&["-object", &ram("high", total - self.address - self.len)]);
         // Nodes of a machine with non-uniform memory are how QEMU makes memory of several pieces; the guest pays no heed.
-        put(&["-numa", "node,memdev=low", "-numa", "node,memdev=image", "-numa", "node,memdev=high"]);
+        out.put(&["-numa", "node,memdev=low", "-numa", "node,memdev=image", "-numa", "node,memdev=high"]);
         Size(total)
+    }
+}
+
+/// Arguments of QEMU.
+#[derive(Debug, Default)]
+struct Words(Vec<OsString>);
+
+impl Words {
+    fn put(&mut self, words: &[&str]) {
+        self.0.extend(words.iter().map(OsString::from));
+    }
+
+    fn push(&mut self, word: OsString) {
+        self.0.push(word);
     }
 }
 
@@ -166,8 +183,7 @@ impl Plan {
 
     /// QEMU's arguments.
     pub fn arguments(&self, channels: Channels<'_>) -> Vec<OsString> {
-        let mut out: Vec<OsString> = Vec::new();
-        let mut put = |words: &[&str]| out.extend(words.iter().map(OsString::from));
+        let mut out = Words::default();
         let machine = match self.machine {
             Machine::Microvm => {
                 // With ACPI, which says where PCI Express is.
@@ -175,37 +191,37 @@ impl Plan {
             }
             other => other.name(),
         };
-        put(&["-machine", machine, "-accel", self.accel]);
-        put(&["-cpu", if self.accel == "kvm" { "host" } else { "max" }]);
-        let total = self.mapped.as_ref().map_or(self.memory, |image| image.put(self.memory, &mut put));
-        put(&["-smp", &self.cpus.to_string(), "-m", &memory(total)]);
-        put(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
+        out.put(&["-machine", machine, "-accel", self.accel]);
+        out.put(&["-cpu", if self.accel == "kvm" { "host" } else { "max" }]);
+        let total = self.mapped.as_ref().map_or(self.memory, |image| image.put(self.memory, &mut out));
+        out.put(&["-smp", &self.cpus.to_string(), "-m", &memory(total)]);
+        out.put(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
         if self.machine == Machine::Microvm {
             // The firmware of this machine without ACPI, which does less than the other.
-            put(&["-bios", "qboot.rom"]);
+            out.put(&["-bios", "qboot.rom"]);
         } else {
-            put(&["-vga", "none"]);
+            out.put(&["-vga", "none"]);
         }
         match channels {
-            Channels::Terminal => put(&["-serial", "stdio"]),
+            Channels::Terminal => out.put(&["-serial", "stdio"]),
             Channels::Command { log, ports, .. } => {
-                put(&["-chardev", &format!("file,id=log,path=/dev/fd/{log}")]);
-                put(&["-device", &format!("isa-debugcon,iobase={CONTROL_PORT:#x},chardev=log")]);
+                out.put(&["-chardev", &format!("file,id=log,path=/dev/fd/{log}")]);
+                out.put(&["-device", &format!("isa-debugcon,iobase={CONTROL_PORT:#x},chardev=log")]);
                 if self.console == ConsoleKind::Serial {
-                    put(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
+                    out.put(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
                 }
                 // Port 0 is for consoles, which lose what a slow reader does not take; the others wait for it.
-                put(&["-device", &format!("{},max_ports={}", virtio("serial"), ports.len() + 1)]);
+                out.put(&["-device", &format!("{},max_ports={}", virtio("serial"), ports.len() + 1)]);
                 for (index, (port, fd)) in ports.iter().enumerate() {
                     let word = port.word();
-                    put(&["-chardev", &format!("socket,id={word},fd={fd}")]);
+                    out.put(&["-chardev", &format!("socket,id={word},fd={fd}")]);
                     let (name, number) = (port.name(), index + 1);
-                    put(&["-device", &format!("virtserialport,chardev={word},name={name},nr={number}")]);
+                    out.put(&["-device", &format!("virtserialport,chardev={word},name={name},nr={number}")]);
                 }
             }
         }
-        put(&["-device", &format!("isa-debug-exit,iobase={POWEROFF_PORT:#x},iosize=4")]);
-        put(&["-object", "rng-builtin,id=rng", "-device", &format!("{},rng=rng", virtio("rng"))]);
+        out.put(&["-device", &format!("isa-debug-exit,iobase={POWEROFF_PORT:#x},iosize=4")]);
+        out.put(&["-object", "rng-builtin,id=rng", "-device", &format!("{},rng=rng", virtio("rng"))]);
         match &self.network {
             Network::None => {}
             Network::User => {
@@ -217,37 +233,39 @@ impl Plan {
                         forward.protocol, forward.address, forward.host, place.address, forward.guest
                     );
                 }
-                put(&["-netdev", &netdev, "-device", &format!("{},netdev=net", virtio("net"))]);
+                out.put(&["-netdev", &netdev, "-device", &format!("{},netdev=net", virtio("net"))]);
             }
             Network::Tap(name) => {
-                put(&["-netdev", &format!("tap,id=net,ifname={name},script=no,downscript=no")]);
+                out.put(&["-netdev", &format!("tap,id=net,ifname={name},script=no,downscript=no")]);
                 let card = format!("{},netdev=net,mac={}", virtio("net"), mac(name));
-                put(&["-device", &card]);
+                out.put(&["-device", &card]);
             }
         }
         if let Some(path) = &self.secrets {
-            put(&["-fw_cfg", &format!("name={},file={}", coracle_image::secrets::ITEM, path.display())]);
+            out.put(&["-fw_cfg", &format!("name={},file={}", coracle_image::secrets::ITEM, path.display())]);
         }
         if let Some(socket) = &self.gdb {
-            let path = escaped(&socket.to_string_lossy());
-            put(&["-chardev", &format!("socket,id=gdb,path={path},server=on,wait=off")]);
-            put(&["-gdb", "chardev:gdb", "-S"]);
+            let mut device = OsString::from("socket,id=gdb,path=");
+            device.push(escaped(socket.as_os_str()));
+            device.push(",server=on,wait=off");
+            out.put(&["-chardev"]);
+            out.push(device);
+            out.put(&["-gdb", "chardev:gdb", "-S"]);
         }
         if !self.extra.iter().any(|word| word == "-sandbox") {
-            put(&["-sandbox", SANDBOX]);
+            out.put(&["-sandbox", SANDBOX]);
         }
-        put(&["-kernel"]);
+        out.put(&["-kernel"]);
         out.push(self.kernel.clone().into());
-        out.push("-append".into());
-        out.push(self.command_line(channels).into());
-        out.extend(self.extra.iter().map(OsString::from));
-        out
+        out.put(&["-append", &self.command_line(channels)]);
+        out.0.extend(self.extra.iter().cloned());
+        out.0
     }
 
     /// The whole command for a shell.
     pub fn shell_command(&self, channels: Channels<'_>) -> String {
-        let mut words = vec![quoted(&self.qemu.to_string_lossy())];
-        words.extend(self.arguments(channels).iter().map(|word| quoted(&word.to_string_lossy())));
+        let mut words = vec![quoted(self.qemu.as_os_str().as_bytes())];
+        words.extend(self.arguments(channels).iter().map(|word| quoted(word.as_bytes())));
         words.join(" ")
     }
 
@@ -282,8 +300,9 @@ fn virtio(device: &str) -> String {
 }
 
 /// A value among QEMU's options: commas are doubled.
-fn escaped(value: &str) -> String {
-    value.replace(',', ",,")
+fn escaped(value: &OsStr) -> OsString {
+    let double = |byte: &u8| std::iter::repeat_n(*byte, if *byte == b',' { 2 } else { 1 });
+    OsString::from_vec(value.as_bytes().iter().flat_map(double).collect())
 }
 
 /// An amount of memory for `-m`.
@@ -304,9 +323,16 @@ fn mac(tap: &str) -> String {
     format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")
 }
 
-/// A word as a shell reads it back.
-pub fn quoted(word: &str) -> String {
+/// A word as a shell reads it back; one that is not UTF-8 as bash does.
+pub fn quoted(word: &[u8]) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/=:,@+%".contains(&byte);
+    let Ok(word) = std::str::from_utf8(word) else {
+        let byte = |&byte: &u8| match byte {
+            b'\'' | b'\\' | 0..b' ' | 0x7f.. => format!("\\{byte:03o}"),
+            _ => char::from(byte).to_string(),
+        };
+        return format!("$'{}'", word.iter().map(byte).collect::<String>());
+    };
     if !word.is_empty() && word.bytes().all(plain) {
         word.to_owned()
     } else {
@@ -320,13 +346,15 @@ mod tests {
 
     #[test]
     fn words_for_a_shell() {
-        assert_eq!(quoted("a-b=c/d"), "a-b=c/d");
-        assert_eq!(quoted(""), "''");
-        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
+        assert_eq!(quoted(b"a-b=c/d"), "a-b=c/d");
+        assert_eq!(quoted(b""), "''");
+        assert_eq!(quoted(b"it's $HOME"), r"'it'\''s $HOME'");
+        assert_eq!(quoted(b"it's \xff1"), r"$'it\047s \3771'");
     }
 
     #[test]
     fn amounts_for_qemu() {
+        assert_eq!(escaped(OsStr::from_bytes(b"a,\xff,")), OsStr::from_bytes(b"a,,\xff,,"));
         assert_eq!(memory(Size(64 * MIB)), "64M");
         assert_eq!(memory(Size(2500 * 1024)), "2500k");
     }

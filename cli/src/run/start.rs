@@ -1,5 +1,6 @@
 //! Choosing what runs where: from the command line to a plan.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,11 +9,12 @@ use coracle_image::cmdline::{CommandLine, LogLevel};
 
 use super::guest::{self, Hooks};
 use super::memory_file::MemoryFile;
-use super::plan::{Channels, Mapped, Plan};
+use super::plan::{Channels, Mapped, Plan, quoted};
 use super::stop::{Forced, GRACE};
 use super::streams::Streams;
 use super::{detach, host, secrets};
 use crate::args::{ConsoleKind, Log, RunArgs};
+use crate::environment;
 use crate::error::{self, Error, Result, note};
 use crate::instances::{self, Claim};
 use crate::net::Network;
@@ -49,10 +51,9 @@ pub fn run(args: &RunArgs) -> Result<u8> {
                 // Of a script's image, the interpreter's own arguments stay.
                 let config = image.config();
                 let own = config.args().take(config.fixed_args()).skip(1).map(<[u8]>::to_vec);
-                words.args = own.chain(args.args.iter().map(|arg| arg.clone().into_bytes())).collect();
+                words.args = own.chain(args.args.iter().map(|arg| arg.as_bytes().to_vec())).collect();
             }
-            words.env =
-                settings.env.iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect();
+            words.env = settings.env.iter().map(environment::joined).collect();
             words.mode = args.content.mode;
             words.user = args.content.user;
             words.hostname.clone_from(&args.content.hostname);
@@ -66,9 +67,10 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         None => {
             let assembled = pack::assemble(given, &path, &args.args, &settings, false)?;
             let end = assembled.outline.end();
-            let name = format!("{}.img", assembled.program.file_name().unwrap_or_default().to_string_lossy());
+            let image = pack::image_name(&assembled.program);
+            let name = image.display().to_string();
             let (file, temporary) = if args.dry_run {
-                (PathBuf::from(&name), None)
+                (image, None)
             } else {
                 let file = MemoryFile::written(&name, |file| {
                     assembled.write(file).map_err(|error| pack::cannot_write(Path::new(&name), &error))
@@ -79,7 +81,10 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             let (plan, reason) =
                 plan(args, &settings, (name.clone(), file), end, settings.run.memory, words)?;
             if args.dry_run {
-                note(format!("`{name}` is written by: coracle build {given} -o {name} …"));
+                note(format!(
+                    "`{name}` is written by: coracle build {} -o {name} …",
+                    quoted(given.as_bytes())
+                ));
             }
             (plan, assembled.outline, settings.mode.unwrap_or_default(), reason, temporary)
         }
@@ -103,7 +108,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
         ConsoleKind::Serial => Streams::control_only(),
     };
     if streams.has_terminal()
-        && !settings.env.contains_key(TERM)
+        && !settings.env.contains_key(OsStr::new(TERM))
         && let Some(term) = std::env::var_os(TERM)
     {
         plan.words.env.push([TERM.as_bytes(), b"=", term.as_bytes()].concat());
@@ -135,7 +140,8 @@ fn map_image(plan: &mut Plan, image: &Outline) -> Result<Option<MemoryFile>> {
     const REACH: u64 = 1 << 30;
     /// Options of QEMU that say what memory the machine has.
     const OF_MEMORY: [&str; 5] = ["-m", "-numa", "-mem-path", "-M", "-machine"];
-    if image.address + image.len() > REACH || plan.extra.iter().any(|word| OF_MEMORY.contains(&word.as_str()))
+    if image.address + image.len() > REACH
+        || plan.extra.iter().any(|word| OF_MEMORY.iter().any(|option| word == option))
     {
         return Ok(None);
     }
