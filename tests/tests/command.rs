@@ -6,9 +6,11 @@ use coracle_tests::trials::{self, Test, check, run};
 use coracle_tests::wait::until;
 use coracle_tests::{build, describe, paths};
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// How soon a guest that is told to stop must have done so.
 const STOP: Duration = Duration::from_secs(10);
+
+/// The status of a guest that was killed since its program did not end.
+const KILLED: i32 = 137;
 
 const TESTS: &[(&str, Test)] = &[
     ("status_and_streams", status_and_streams),
@@ -30,6 +35,7 @@ const TESTS: &[(&str, Test)] = &[
     ("gdb_meets_on_a_private_socket", gdb_meets_on_a_private_socket),
     ("nothing_stays_behind", nothing_stays_behind),
     ("words_after_the_program_are_its_own", words_after_the_program_are_its_own),
+    ("bytes_that_are_no_text_arrive", bytes_that_are_no_text_arrive),
     ("own_name_follows_the_setting", own_name_follows_the_setting),
     ("a_seed_repeats_addresses", a_seed_repeats_addresses),
     ("secrets_are_seen_by_the_program_only", secrets_are_seen_by_the_program_only),
@@ -300,6 +306,38 @@ fn words_after_the_program_are_its_own() -> Result<(), String> {
     check(&run(command.args(words).current_dir(&folder), b"")?, 0, "found\n-v --cpus 2\n")
 }
 
+/// Arguments, variables and names of files have any bytes but zeros, as on Linux, whether the program or its image is run.
+fn bytes_that_are_no_text_arrive() -> Result<(), String> {
+    let folder = private_folder("command-bytes")?;
+    let text = OsStr::from_bytes;
+    let data = text(b"caf\xe9");
+    fs::write(folder.join(data), "found\n").map_err(|e| e.to_string())?;
+    let script = r#"cat "$1"; printf '%s %s %s' "$ONE" "$TWO" "$2""#;
+    let words =
+        [OsStr::new("ash"), OsStr::new("-c"), OsStr::new(script), OsStr::new("sh"), data, text(b"\xff \x01")];
+    let wanted = b"found\n\xfe \xfd \xff \x01";
+    let coracle = |arguments: &[&str]| {
+        let mut command = coracle(arguments);
+        command.current_dir(&folder).env("TWO", text(b"\xfd"));
+        command
+    };
+    let variables = ["-e", "TWO", "-e"];
+    let mut command = coracle(&["run", "--net", "none", "--user", "root", "--add"]);
+    command.arg(data).args(variables).arg(text(b"ONE=\xfe")).arg("busybox").args(words);
+    let program = run(&mut command, b"")?;
+    let image = text(b"\xe9,.img");
+    let mut command = coracle(&["build", "busybox", "--user", "root", "--add"]);
+    let built = run(command.arg(data).arg("-o").arg(image), b"")?;
+    let mut command = coracle(&["run", "--net", "none", "-e", "TWO", "-e"]);
+    let again = run(command.arg(text(b"ONE=\xfe")).arg(image).arg("--").args(words), b"")?;
+    for outcome in [&program, &again] {
+        if outcome.status != 0 || outcome.output != wanted {
+            return Err(format!("{}\n{}", outcome.evidence(), built.evidence()));
+        }
+    }
+    Ok(())
+}
+
 fn own_name_follows_the_setting() -> Result<(), String> {
     let folder = private_folder("command-name")?;
     let image = folder.join("name.img").to_string_lossy().into_owned();
@@ -445,7 +483,8 @@ fn commands_of_the_readme() -> Result<(), String> {
     let mut answered = 0;
     for line in &lines {
         let line = line.split(" #").next().unwrap_or(line);
-        let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        // A shell makes an empty word of two quotes.
+        let mut words: Vec<String> = line.split_whitespace().map(|word| word.replace("''", "")).collect();
         let publish = words.iter().position(|word| word == "-p");
         let mut command = Command::new(paths::coracle());
         command.current_dir(&folder);
@@ -466,7 +505,7 @@ fn commands_of_the_readme() -> Result<(), String> {
             6379 => ("SET boat afloat\r\n", "+OK"),
             other => return Err(format!("no client for port {other}")),
         };
-        let guest = Server::start(command.args(&words))?;
+        let mut guest = Server::start(command.args(&words))?;
         let ask = || {
             let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
             client.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -482,6 +521,16 @@ fn commands_of_the_readme() -> Result<(), String> {
         });
         if !reply.starts_with(answer) {
             return Err(format!("`coracle {line}` answers {reply:?}: {}", guest.log()));
+        }
+        // It ends by itself, also with something that it could save.
+        let pid = Pid::from_raw(guest.pid()).ok_or("a child has a pid")?;
+        kill_process(pid, Signal::TERM).map_err(|e| e.to_string())?;
+        let status = guest.wait(LIMIT);
+        if status.is_none_or(|status| status == KILLED) {
+            return Err(format!(
+                "`coracle {line}` does not end on SIGTERM, status {status:?}: {}",
+                guest.log()
+            ));
         }
         answered += 1;
     }

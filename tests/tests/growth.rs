@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 
 /// Kinds of work that `tests/programs/growth/growth.c` knows.
-const KINDS: [&str; 20] = [
+const KINDS: [&str; 22] = [
     "mmap",
     "mprotect",
     "munmap",
@@ -22,6 +22,8 @@ const KINDS: [&str; 20] = [
     "create",
     "stat",
     "unlink",
+    "mkdir",
+    "rmdir",
     "rename",
     "list",
     "descriptor",

@@ -110,6 +110,18 @@ static void renames(long n) {
         NEED(rename(name_of(i), "other") == 0 && rename("other", name_of(i)) == 0);
 }
 
+static void mkdirs(long n) {
+    enter();
+    for (long i = 0; i < n; i++)
+        NEED(mkdir(name_of(i), 0700) == 0);
+}
+
+static void rmdirs(long n) {
+    mkdirs(n);
+    for (long i = 0; i < n; i++)
+        NEED(rmdir(name_of(i)) == 0);
+}
+
 static void lists(long n) {
     creates(n);
     DIR *dir = opendir(".");
@@ -224,7 +236,7 @@ static const struct {
     {"fork", forks},       {"maps", maps},                {"create", creates}, {"stat", stats},
     {"unlink", unlinks},   {"rename", renames},           {"list", lists},     {"descriptor", descriptors},
     {"proc-fd", listed_descriptors}, {"epoll", epolls},   {"timer", timers},
-    {"watcher", watchers},
+    {"watcher", watchers}, {"mkdir", mkdirs},             {"rmdir", rmdirs},
     {"process", processes},          {"port", ports},     {"socket-name", socket_names}, {"lock", locks},
 };
 
