@@ -434,6 +434,43 @@ fn bytes_that_are_no_text() {
     assert!(command.contains(r"caf\351,1/\377.img'") && command.contains("arg=%F1"), "{command}");
 }
 
+/// An interpreter of a version that there is not, so that it has no library on the machine of the test.
+#[test]
+fn python_brings_its_library() {
+    let place = Place::new();
+    for name in ["lib/python9.87/os.py", "lib/python9.87/json/tool.py", "lib/python9.8/os.py"] {
+        place.file(name, "pass");
+    }
+    place.file("bin/app.py", "import json");
+    let path = |name: &str| place.0.path().canonicalize().unwrap().join(name);
+    let start = "int Py_Initialize(void) { return 0; }\n";
+    let main = "int main(void) { return Py_Initialize(); }\n";
+    place.library("lib/libpython9.87.so", start, &[]);
+    // The interpreter itself, a program that has one in a library, and one that has none.
+    place.compile(&path("bin/python9.87"), &format!("{start}{main}"), &["-rdynamic"]);
+    let library = [
+        path("lib/libpython9.87.so").to_str().unwrap().to_owned(),
+        "-Wno-implicit-function-declaration".into(),
+    ];
+    place.compile(&path("bin/embeds"), main, &library.each_ref().map(String::as_str));
+    fs::copy("/bin/true", path("bin/python9.8")).unwrap();
+    let files = |words: &[&str]| {
+        place.coracle(&[&["build", "-o", "t.img"], words].concat());
+        place.coracle(&["inspect", "--files", "t.img"])
+    };
+    for program in ["bin/python9.87", "bin/embeds"] {
+        let files = files(&[program]);
+        assert!(files.contains("/lib/python9.87/json/tool.py") && !files.contains("python9.8/"), "{files}");
+        assert!(!files.contains("app.py"), "{files}");
+    }
+    assert!(!files(&["bin/python9.8"]).contains("os.py"));
+    let whole = path("lib/python9.87");
+    let left_out = files(&["bin/python9.87", "--exclude", whole.to_str().unwrap()]);
+    assert!(!left_out.contains("os.py"), "{left_out}");
+    let left_out = files(&["bin/python9.87", "--exclude", "json"]);
+    assert!(left_out.contains("os.py") && !left_out.contains("json"), "{left_out}");
+}
+
 #[test]
 fn files_that_are_left_out() {
     let place = Place::new();

@@ -17,7 +17,7 @@ use super::files::Collector;
 use super::image::Outline;
 use super::ldso::{Family, Loaded, Missing, Resolver, musl_path_file};
 use super::program::{self, Program};
-use super::{access, companions, image, skeleton};
+use super::{access, companions, image, python, skeleton};
 use crate::args::BuildArgs;
 use crate::error::{Error, Result, cannot, paint, warn};
 use crate::kernel::Kernel;
@@ -168,6 +168,7 @@ pub fn assemble(
     for spec in &settings.add {
         collector.add(spec)?;
     }
+    let python = add_python(&mut collector, &program.path, resolver.loaded())?;
     collector.add_link_targets()?;
     let mut left_out = Vec::new();
     for object in std::mem::take(&mut collector.objects) {
@@ -181,7 +182,8 @@ pub fn assemble(
         collector.add_linked(&library.path)?;
     }
     finish_libraries(&mut collector, family, &libraries)?;
-    let companions = add_companions(&mut collector, &program.path, resolver.loaded())?;
+    let mut companions = add_companions(&mut collector, &program.path, resolver.loaded())?;
+    companions.extend(python);
     // What is the ordinary user's, root may use, too.
     let user = settings.user.filter(|user| user.uid != User::ROOT.uid).unwrap_or(User::ORDINARY);
     skeleton::fill(&mut collector, user, settings.hostname.as_deref())?;
@@ -226,6 +228,15 @@ fn private_file(collector: &Collector) -> Option<String> {
         }
     });
     private
+}
+
+/// Adds the standard library of a Python interpreter; returns it in words.
+fn add_python(collector: &mut Collector, program: &Path, loaded: &[Loaded]) -> Result<Option<&'static str>> {
+    let libraries = loaded.iter().map(|loaded| loaded.path.as_path());
+    let Some(directory) = python::library(program, libraries) else { return Ok(None) };
+    // What the user put there comes first.
+    let is_there = collector.tree.get(directory.as_os_str().as_bytes()).is_some();
+    Ok((is_there || collector.add_if_there(&directory)?).then_some("Python's standard library"))
 }
 
 /// Adds the files that the programs and libraries read though they do not name them; returns those in words.

@@ -10,6 +10,7 @@ mod files;
 mod image;
 mod ldso;
 mod program;
+mod python;
 mod skeleton;
 
 pub use build::{assemble, build, cannot_write, image_name};

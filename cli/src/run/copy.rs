@@ -1,7 +1,7 @@
 //! Copies between the command's standard streams and the guest's ports. All descriptors may be non-blocking ones: that is a
 //! property of the open file, which other processes share.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal as _};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -53,7 +53,7 @@ fn wait(descriptors: &mut [PollFd<'_>]) -> Result<(), Errno> {
 /// that the program's next write fails as it would if it ran here (EPIPE, SIGPIPE: pipe(7)).
 ///
 /// # Errors
-/// As write(2), but for EINTR, EAGAIN and EPIPE: the output is not complete then. The port is closed, too.
+/// As write(2), but for EINTR, EAGAIN, EPIPE and a terminal that hung up: the output is not complete then. The port is closed, too.
 pub fn output(from: &UnixStream, to: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut buffer = vec![0; PIECE];
     let mut result = Ok(());
@@ -71,6 +71,8 @@ pub fn output(from: &UnixStream, to: BorrowedFd<'_>) -> Result<(), Errno> {
             Ok(length) => match write_all(to, &buffer[..length]) {
                 Ok(()) => {}
                 Err(Errno::PIPE) => break,
+                // It hung up.
+                Err(Errno::IO) if to.is_terminal() => break,
                 Err(error) => {
                     result = Err(error);
                     break;
