@@ -1,7 +1,7 @@
 # Two commands: `make demo` shows Coracle at work, `make test` tests everything.
-# Each installs what it needs first (`make deps` alone does only that).
+# Each installs what it needs first (`make deps` alone installs all of it).
 
-.PHONY: help deps build demo test test-kvm bench-kvm test-soak test-allocations fuzz-syscalls bench doc clean
+.PHONY: help deps build-deps build demo test test-kvm bench-kvm test-soak test-allocations fuzz-syscalls bench doc clean
 
 help:
 	@echo 'make demo    boot memcached as a unikernel and talk to it'
@@ -20,7 +20,11 @@ help:
 deps:
 	@scripts/deps.sh
 
-build: deps
+# The part of them that building and the demo need.
+build-deps:
+	@scripts/deps.sh build
+
+build: build-deps
 	@scripts/cargo.sh build --release
 
 demo: build
@@ -30,11 +34,11 @@ test: deps
 	@scripts/test.sh
 
 # A part of a test's name goes into ARGS: make test-kvm ARGS=signals
-test-kvm: build
+test-kvm: deps build
 	@scripts/cargo.sh run --release --package coracle-tests --bin kvm -- test $(ARGS)
 
 # A part of a machine's name goes into ARGS: make bench-kvm ARGS=protected_q35
-bench-kvm: build
+bench-kvm: deps build
 	@scripts/cargo.sh run --release --package coracle-tests --bin kvm -- bench $(ARGS)
 
 # make test-soak DURATION=600 ends after ten minutes.
@@ -42,15 +46,15 @@ test-soak: deps
 	@DURATION=$(or $(DURATION),3600) scripts/soak.sh
 
 # A part of a test's name goes into ARGS: make test-allocations ARGS=shell
-test-allocations: build
+test-allocations: deps build
 	@scripts/cargo.sh test --release --package coracle-tests --test allocations -- --ignored $(ARGS)
 
 # An hour in guests of 64 MB. Its options go into ARGS: make fuzz-syscalls ARGS='--seconds 600 --cpus 2 --seed 5'
-fuzz-syscalls: build
+fuzz-syscalls: deps build
 	@scripts/cargo.sh run --release --package coracle-fuzz-syscalls -- --seconds 3600 $(ARGS)
 
 # Its options go into ARGS: make bench ARGS='--only memcached-64 --rounds 1'
-bench: build
+bench: deps build
 	@scripts/cargo.sh run --release --package coracle-bench -- $(ARGS)
 
 doc: deps

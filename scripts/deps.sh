@@ -1,10 +1,11 @@
 #!/bin/bash
 # Installs what building, testing and the demo need, on Debian 12. Only what is missing; asks nothing.
+# `deps.sh build` leaves out what only tests and measurements need, a third of it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# A command that tells whether its package is there, and the package.
-NEEDED="
+# A command that tells whether its package is there, and the package: for building, the demo and the commands of the README.
+BUILD="
 qemu-system-x86_64 qemu-system-x86
 gcc gcc
 make make
@@ -12,6 +13,11 @@ memcached memcached
 memccat libmemcached-tools
 redis-server redis-server
 redis-benchmark redis-tools
+/etc/ssl/certs/ca-certificates.crt ca-certificates
+/usr/include/x86_64-linux-gnu/sys/types.h libc6-dev
+"
+# The same, for tests and measurements.
+TEST="
 nginx nginx-light
 wrk wrk
 curl curl
@@ -26,9 +32,12 @@ g++ g++
 iperf3 iperf3
 stress-ng stress-ng
 /usr/bin/python3 python3
-/etc/ssl/certs/ca-certificates.crt ca-certificates
-/usr/include/x86_64-linux-gnu/sys/types.h libc6-dev
 "
+case ${1-all} in
+build) needed=$BUILD test= ;;
+all) needed=$BUILD$TEST test=1 ;;
+*) echo 'usage: deps.sh [build]' >&2; exit 2 ;;
+esac
 
 say() { echo "deps: $*" >&2; }
 
@@ -43,7 +52,7 @@ missing=()
 while read -r probe package; do
     [ -n "$probe" ] || continue
     is_there "$probe" || missing+=("$package")
-done <<<"$NEEDED"
+done <<<"$needed"
 
 # Rust: the one that is here if it is new enough, else Debian's packages of it.
 rust_version=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -71,8 +80,10 @@ else
 fi
 if [ -n "${kernel_by_debian-}" ]; then
     new_enough /usr/bin/cargo || missing+=(cargo-web rustc-web)
-    [ -x /usr/bin/cargo-clippy ] || missing+=(rust-web-clippy)
-    [ -x /usr/bin/cargo-fmt ] || command -v cargo-fmt >/dev/null || missing+=(rustfmt-web)
+    if [ -n "$test" ]; then
+        [ -x /usr/bin/cargo-clippy ] || missing+=(rust-web-clippy)
+        [ -x /usr/bin/cargo-fmt ] || command -v cargo-fmt >/dev/null || missing+=(rustfmt-web)
+    fi
     sysroot=$(/usr/bin/rustc --print sysroot 2>/dev/null || echo /usr)
     [ -e "$sysroot/lib/rustlib/src/rust/library/core" ] || missing+=(rust-web-src)
     [ -e "$sysroot/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld" ] || is_there ld.lld || missing+=(lld)
