@@ -100,6 +100,34 @@ impl<M: Memory> Buddy<M> {
         Some(frame)
     }
 
+    /// Fills `frames` with single frames, the same that [`Buddy::alloc`] of order 0 would return one after the other, and returns
+    /// how many there were. They are taken in runs, which costs less than each by itself.
+    pub fn alloc_singles(&mut self, frames: &mut [u32]) -> usize {
+        let mut done = 0;
+        while done < frames.len() {
+            let wanted = (frames.len() - done) as u32;
+            let (first, run) = if self.singles != NONE {
+                let frame = self.singles;
+                self.singles = self.memory.links(frame).0;
+                (frame, 1)
+            } else if self.filled != 0 {
+                let order = self.filled.trailing_zeros().min(wanted.ilog2());
+                let Some(frame) = self.take(order as usize) else { break };
+                (frame, 1 << order)
+            } else {
+                let Some(run) = self.advance_singles(wanted) else { break };
+                run
+            };
+            for (place, frame) in frames[done..].iter_mut().zip(first..first + run) {
+                self.memory.state(frame).store(1, Relaxed);
+                *place = frame;
+            }
+            done += run as usize;
+        }
+        self.free -= done;
+        done
+    }
+
     /// Joins the single frames with their buddies.
     #[cold]
     fn join_singles(&mut self) {
@@ -154,6 +182,14 @@ impl<M: Memory> Buddy<M> {
             return Some(aligned);
         }
         None
+    }
+
+    /// Up to `wanted` frames in a row from memory never used before: the first, and how many. The caller describes them.
+    fn advance_singles(&mut self, wanted: u32) -> Option<(u32, u32)> {
+        let span = self.spans[..self.count].iter_mut().find(|span| span.next < span.end)?;
+        let (first, run) = (span.next, wanted.min(span.end - span.next));
+        span.next += run;
+        Some((first, run))
     }
 
     /// Gives back 2^order frames that nobody refers to.
@@ -292,6 +328,37 @@ mod tests {
         assert_eq!(buddy.counts().0, 994);
         // All joined again: large blocks can be had.
         assert!(buddy.alloc(8).is_some());
+    }
+
+    #[test]
+    fn several_single_frames_are_those_that_come_one_by_one() {
+        // As two allocators with the same history: blocks of all sizes free, single frames, and memory never used.
+        let used = || {
+            let mut buddy = fake(300);
+            buddy.add_span(3, 40);
+            buddy.add_span(50, 300);
+            let blocks: Vec<u32> = (0..5).map(|order| buddy.alloc(order).unwrap()).collect();
+            buddy.free(blocks[4], 4);
+            buddy.free(blocks[2], 2);
+            let ones: Vec<u32> = (0..7).map(|_| buddy.alloc(0).unwrap()).collect();
+            ones[2..5].iter().for_each(|&frame| buddy.free(frame, 0));
+            buddy
+        };
+        for count in [0, 1, 3, 16, 17, 100, 290] {
+            let (mut several, mut single) = (used(), used());
+            let mut frames = std::vec![NONE; count];
+            let done = several.alloc_singles(&mut frames);
+            let mut expected: Vec<u32> = (0..count).map_while(|_| single.alloc(0)).collect();
+            frames.truncate(done);
+            frames.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(frames, expected);
+            assert!(frames.iter().all(|&frame| several.memory.state(frame).load(Relaxed) == 1));
+            assert_eq!(several.counts(), single.counts());
+            // Both go on alike.
+            let rest = |buddy: &mut Buddy<Fake>| core::iter::from_fn(|| buddy.alloc(0)).count();
+            assert_eq!(rest(&mut several), rest(&mut single));
+        }
     }
 
     #[test]

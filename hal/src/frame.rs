@@ -62,7 +62,9 @@ const LAST_SHARE: usize = 4;
 const GAP_SHARE: usize = 32;
 const GAP_LEAST: usize = 16;
 const GAP_MOST: usize = 4096;
-static GAP: AtomicUsize = AtomicUsize::new(0);
+/// The marks, in frames.
+static LOW: AtomicUsize = AtomicUsize::new(0);
+static HIGH: AtomicUsize = AtomicUsize::new(0);
 /// Free frames, but for those that CPUs have at hand.
 static FREE: AtomicUsize = AtomicUsize::new(0);
 
@@ -121,8 +123,10 @@ pub(crate) unsafe fn init(spans: &[(u32, u32)], states: usize, image: core::ops:
         buddy.add_span(start, end);
     }
     let (_, total) = buddy.counts();
-    RESERVE.store((total / RESERVE_SHARE).clamp(RESERVE_LEAST, RESERVE_MOST), Ordering::Relaxed);
-    GAP.store((total / GAP_SHARE).clamp(GAP_LEAST, GAP_MOST), Ordering::Relaxed);
+    let minimum = (total / RESERVE_SHARE).clamp(RESERVE_LEAST, RESERVE_MOST);
+    RESERVE.store(minimum, Ordering::Relaxed);
+    LOW.store(minimum * 3 / 4, Ordering::Relaxed);
+    HIGH.store(minimum + (total / GAP_SHARE).clamp(GAP_LEAST, GAP_MOST), Ordering::Relaxed);
     if ZERO_PAGE.load(Ordering::Relaxed) == u32::MAX
         && let Some(number) = buddy.alloc(0)
     {
@@ -170,12 +174,8 @@ impl FrameCache {
         let first = buddy.alloc(0)?;
         // Little is left: other CPUs and larger blocks need it more.
         let batch = BATCH.min(buddy.counts().0 / 64);
-        for i in 0..batch {
-            let Some(frame) = buddy.alloc(0) else { break };
-            // SAFETY: as in `pop`.
-            unsafe { (*self.frames.get())[i] = frame };
-            self.count.set(i + 1);
-        }
+        // SAFETY: as in `pop`.
+        self.count.set(buddy.alloc_singles(unsafe { &mut (&mut *self.frames.get())[..batch] }));
         note_free(&buddy);
         Some(first)
     }
@@ -457,10 +457,11 @@ pub fn is_below(mark: Watermark) -> bool {
 /// Frames at a mark.
 #[inline]
 pub fn watermark(mark: Watermark) -> usize {
-    match mark {
-        Watermark::Low => reserve() * 3 / 4,
-        Watermark::High => reserve() + GAP.load(Ordering::Relaxed),
-    }
+    let mark = match mark {
+        Watermark::Low => &LOW,
+        Watermark::High => &HIGH,
+    };
+    mark.load(Ordering::Relaxed)
 }
 
 /// Frames free now, and frames in all.
