@@ -72,12 +72,13 @@ impl State {
 
     /// Bytes that fit. Where memory is short, a pipe grows no further than to its first page, and if pipes have their share not at
     /// all.
-    #[inline]
+    #[inline(always)]
     fn free(&self) -> usize {
         if frame::is_below(Watermark::High) { self.free_in_share() } else { self.ring.free() }
     }
 
     #[cold]
+    #[inline(never)]
     fn free_in_share(&self) -> usize {
         let share = frame::counts().1 / SHARE * FRAME_SIZE;
         self.ring.free_within(if HELD.load(Relaxed) < share { PIPE_BUF } else { 0 })
@@ -95,21 +96,42 @@ impl State {
     }
 
     /// The same for a writer: ENOMEM if nothing fits though nothing is held, so that no reader will make room.
-    #[inline]
+    #[inline(always)]
     pub(super) fn free_to_write(&self) -> Result<usize, Errno> {
         match self.free() {
-            0 if self.ring.is_empty() && self.ring.free() > 0 => Err(Errno::NOMEM),
+            0 => self.why_full(),
             free => Ok(free),
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn why_full(&self) -> Result<usize, Errno> {
+        if self.ring.is_empty() && self.ring.free() > 0 { Err(Errno::NOMEM) } else { Ok(0) }
+    }
+
+    /// Whether `len` bytes fit: EPIPE without readers, EAGAIN if a reader must make room first.
+    #[inline(always)]
+    fn check_room(&self, len: usize) -> Result<(), Errno> {
+        if self.readers == 0 {
+            return Err(Errno::PIPE);
+        }
+        if self.free_to_write()? < len { Err(Errno::AGAIN) } else { Ok(()) }
+    }
+
     /// Something was read: an empty pipe keeps its memory only where there is plenty.
-    #[inline]
+    #[inline(always)]
     pub(super) fn note_read(&mut self) {
         if self.ring.is_empty() && frame::is_below(Watermark::High) {
-            self.ring.shrink();
-            self.count();
+            self.give_back();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_back(&mut self) {
+        self.ring.shrink();
+        self.count();
     }
 }
 
@@ -257,35 +279,55 @@ impl Pipe {
         }
     }
 
-    /// Writes what fits; `whole`: all or nothing.
-    pub(super) fn try_write(&self, src: &mut UserBuf, whole: bool, nonblock: bool) -> SysResult {
-        let mut done = 0;
-        // An all-or-nothing write may not stop at a page fault half way: its bytes are taken beforehand.
+    /// Writes all bytes, at most [`PIPE_BUF`], or none.
+    pub(super) fn try_write_whole(&self, src: &mut UserBuf, nonblock: bool) -> SysResult {
+        let len = src.remaining();
+        {
+            let mut state = self.state.lock();
+            state.check_room(len)?;
+            // As a rule the room is in one piece, and so are the bytes.
+            let room = state.ring.room(len)?;
+            if room.len() < len || !src.take_at_once(room) {
+                drop(state);
+                return self.write_taken(src, nonblock);
+            }
+            state.ring.commit(len);
+            state.count();
+        }
+        self.readable.notify(Events::IN);
+        Ok(len)
+    }
+
+    /// [`Pipe::try_write_whole`] by way of the kernel's memory: a page fault half-way must not let a part of the bytes out.
+    #[cold]
+    #[inline(never)]
+    fn write_taken(&self, src: &mut UserBuf, nonblock: bool) -> SysResult {
+        let len = src.remaining();
         let mut small = [0u8; SMALL_WRITE];
         let mut large = alloc::vec::Vec::new();
-        let mut taken: &[u8] = &[];
-        if whole {
-            let len = src.remaining();
-            {
-                let state = self.state.lock();
-                if state.readers == 0 {
-                    return Err(Errno::PIPE);
-                }
-                if state.free_to_write()? < len {
-                    return Err(Errno::AGAIN);
-                }
-            }
-            let bytes = if len <= small.len() {
-                &mut small[..len]
-            } else {
-                large.try_resize(len, 0)?;
-                &mut large[..]
-            };
-            if src.take(bytes)? < len {
-                return Err(Errno::FAULT);
-            }
-            taken = bytes;
+        let bytes = if len <= small.len() {
+            &mut small[..len]
+        } else {
+            large.try_resize(len, 0)?;
+            &mut large[..]
+        };
+        if src.take(bytes)? < len {
+            return Err(Errno::FAULT);
         }
+        // Room may have gone meanwhile, and the bytes can't be given back: so this waits for it.
+        block_on_events(&self.writable, Events::OUT, nonblock, None, || {
+            let mut state = self.state.lock();
+            state.check_room(len)?;
+            let pushed = state.ring.push(bytes);
+            state.count();
+            Ok(pushed?)
+        })
+        .inspect(|_| self.readable.notify(Events::IN))
+    }
+
+    /// Writes what fits.
+    pub(super) fn try_write(&self, src: &mut UserBuf) -> SysResult {
+        let mut done = 0;
         loop {
             let mut state = self.state.lock();
             if state.readers == 0 {
@@ -293,50 +335,26 @@ impl Pipe {
             }
             let before = done;
             let mut stopped = false;
-            if whole {
-                // Room may have gone meanwhile: the bytes taken can't be given back, so this waits for it below.
-                if state.free_to_write()? >= taken.len() {
-                    let pushed = state.ring.push(taken);
-                    state.count();
-                    done = pushed?;
-                } else {
-                    drop(state);
-                    return block_on_events(&self.writable, Events::OUT, nonblock, None, || {
-                        let mut state = self.state.lock();
-                        if state.readers == 0 {
-                            return Err(Errno::PIPE);
-                        }
-                        if state.free_to_write()? < taken.len() {
-                            return Err(Errno::AGAIN);
-                        }
-                        let pushed = state.ring.push(taken);
-                        state.count();
-                        Ok(pushed?)
-                    })
-                    .inspect(|_| self.readable.notify(Events::IN));
+            while src.remaining() > 0 {
+                let free = state.free_to_write();
+                let room = match free.and_then(|free| Ok(state.ring.room(src.remaining().min(free))?)) {
+                    Ok(room) => room,
+                    Err(_) if done > 0 => break,
+                    Err(error) => return Err(error),
+                };
+                let want = room.len();
+                if want == 0 {
+                    break;
                 }
-            } else {
-                while src.remaining() > 0 {
-                    let free = state.free_to_write();
-                    let room = match free.and_then(|free| Ok(state.ring.room(src.remaining().min(free))?)) {
-                        Ok(room) => room,
-                        Err(_) if done > 0 => break,
-                        Err(error) => return Err(error),
-                    };
-                    let want = room.len();
-                    if want == 0 {
-                        break;
-                    }
-                    let n = src.take_nofault(room);
-                    state.ring.commit(n);
-                    done += n;
-                    if n < want {
-                        stopped = true;
-                        break;
-                    }
+                let n = src.take_nofault(room);
+                state.ring.commit(n);
+                done += n;
+                if n < want {
+                    stopped = true;
+                    break;
                 }
-                state.count();
             }
+            state.count();
             drop(state);
             if done > before {
                 self.readable.notify(Events::IN);
@@ -388,7 +406,7 @@ impl File for PipeEnd {
         let mut done = 0;
         loop {
             let step = block_on_events(&self.pipe.writable, Events::OUT, nonblock, None, || {
-                self.pipe.try_write(src, whole, nonblock)
+                if whole { self.pipe.try_write_whole(src, nonblock) } else { self.pipe.try_write(src) }
             });
             match step {
                 Ok(n) => done += n,

@@ -192,7 +192,7 @@ pub fn write_what_fits(to: &PipeEnd, src: &mut UserBuf, nonblock: bool) -> SysRe
         return Ok(0);
     }
     let pipe = to.pipe();
-    block_on_events(&pipe.writable, Events::OUT, nonblock, None, || pipe.try_write(src, false, nonblock))
+    block_on_events(&pipe.writable, Events::OUT, nonblock, None, || pipe.try_write(src))
 }
 
 /// Moves up to `len` bytes from one pipe to another.

@@ -217,6 +217,16 @@ impl<'a> UserBuf<'a> {
         let result = hal::copy_from(dst, self.addr);
         self.moved(dst.len(), result)
     }
+    /// Fills `dst` from the caller if its bytes lie in one piece, in pages that are there; returns whether they did. If not,
+    /// nothing counts as taken, and `dst` holds any bytes.
+    #[inline(always)]
+    pub fn take_at_once(&mut self, dst: &mut [u8]) -> bool {
+        if dst.len() > self.here || hal::copy_from(dst, self.addr).is_err() {
+            return false;
+        }
+        self.moved(dst.len(), Ok(()));
+        true
+    }
     /// [`UserBuf::put_nofault`] piece by piece.
     #[inline(never)]
     fn put_pieces(&mut self, src: &[u8]) -> usize {
