@@ -273,11 +273,24 @@ impl PollSource {
     /// Removes it.
     pub fn unsubscribe(&self, id: u64) {
         let mut entries = self.entries.lock();
-        let removed = entries.find(id).map(|index| entries.take(index));
-        self.count_changed(&mut entries);
+        let removed = match &entries.list[..] {
+            // As a rule one thread waits.
+            [only] if only.id == id => {
+                self.wanted.store(0, Ordering::SeqCst);
+                entries.list.pop().map(|entry| ManuallyDrop::into_inner(entry).watcher)
+            }
+            _ => self.take(&mut entries, id),
+        };
         // The watcher may be the last to hold its file: let go of it with the lock released.
         drop(entries);
         drop(removed);
+    }
+    /// Takes out one of several observers.
+    #[inline(never)]
+    fn take(&self, entries: &mut Entries, id: u64) -> Option<Watcher> {
+        let removed = entries.find(id).map(|index| entries.take(index));
+        self.count_changed(entries);
+        removed
     }
     /// An entry has left, or wants less: of a long list, the next notification looks at all entries anyway.
     #[inline(always)]
