@@ -20,6 +20,9 @@ pub trait TryVec<T> {
     /// [`Vec::push`] where [`TryVec::make_room`] made the room before: for what must not fail half-way.
     fn push_reserved(&mut self, value: T);
 
+    /// [`Vec::insert`] where [`TryVec::make_room`] made the room before; panics as that does if `index` lies past the end.
+    fn insert_reserved(&mut self, index: usize, value: T);
+
     /// [`Vec::insert`]; panics as that does if `index` lies past the end.
     ///
     /// # Errors
@@ -82,6 +85,12 @@ impl<T> TryVec<T> for Vec<T> {
     fn push_reserved(&mut self, value: T) {
         debug_assert!(self.len() < self.capacity(), "room was to be made before");
         self.push(value);
+    }
+
+    #[inline]
+    fn insert_reserved(&mut self, index: usize, value: T) {
+        debug_assert!(self.len() < self.capacity(), "room was to be made before");
+        self.insert(index, value);
     }
 
     fn try_insert(&mut self, index: usize, value: T) -> Result<(), NoMemory> {

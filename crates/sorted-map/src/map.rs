@@ -93,14 +93,13 @@ impl<K: Ord, V> SortedMap<K, V> {
             Ok((number, index)) => Ok(Some(core::mem::replace(&mut self.parts[number][index].1, value))),
             Err(place) => {
                 let (number, index) = self.make_room_at(place)?;
-                self.parts[number].try_insert(index, (key, value))?;
+                self.parts[number].insert_reserved(index, (key, value));
                 self.len += 1;
                 Ok(None)
             }
         }
     }
     /// Makes room for an entry at a place, and returns where that is now.
-    #[inline(never)]
     fn make_room_at(&mut self, (number, index): Place) -> Result<Place, NoMemory> {
         if let Some(part) = self.parts.get_mut(number)
             && part.len() < LONGEST
@@ -108,22 +107,10 @@ impl<K: Ord, V> SortedMap<K, V> {
             part.make_room(1)?;
             return Ok((number, index));
         }
-        // A part for the upper entries, or the first of all.
-        let mut upper = Vec::new();
-        upper.make_room(if self.parts.is_empty() { 1 } else { LONGEST })?;
-        let at = self.parts.len().min(number + 1);
-        self.parts.try_insert(at, upper)?;
-        let (lower, upper) = self.parts.split_at_mut(at);
-        let (Some(part), Some(upper)) = (lower.last_mut(), upper.first_mut()) else { return Ok((0, 0)) };
         // Keys often come in rising order: then the parts stay full.
         let cut = if index == LONGEST { LONGEST } else { LONGEST / 2 };
-        while part.len() > cut
-            && let Some(entry) = part.pop()
-        {
-            upper.push_reserved(entry);
-        }
-        upper.reverse();
-        Ok(if index >= cut { (at, index - cut) } else { (number, index) })
+        let at = split(&mut self.parts, number, cut)?;
+        Ok(if index >= cut && at > 0 { (at, index - cut) } else { (number, index) })
     }
     /// The first entry after `key`, which need not be there.
     pub fn after(&self, key: &K) -> Option<(&K, &V)> {
@@ -154,13 +141,37 @@ impl<K: Ord, V> SortedMap<K, V> {
             Ok(place) => place,
             Err(place) => {
                 let (number, index) = self.make_room_at(place)?;
-                self.parts[number].try_insert(index, (key, make()))?;
+                self.parts[number].insert_reserved(index, (key, make()));
                 self.len += 1;
                 (number, index)
             }
         };
         Ok(&mut self.parts[number][index].1)
     }
+}
+
+/// Adds a part for the entries of part `number` from `cut` on, or the first of all, and returns its number. Nothing here depends
+/// on how an entry is dropped, so that maps with entries of one size share the code.
+#[inline(never)]
+fn split<T>(parts: &mut Vec<Vec<T>>, number: usize, cut: usize) -> Result<usize, NoMemory> {
+    parts.make_room(1)?;
+    let mut upper = Vec::new();
+    if let Err(error) = upper.make_room(if parts.is_empty() { 1 } else { LONGEST }) {
+        // It has no memory yet.
+        core::mem::forget(upper);
+        return Err(error);
+    }
+    if let Some(part) = parts.get_mut(number) {
+        let mut moved = part.drain(cut..);
+        for entry in moved.by_ref() {
+            upper.push_reserved(entry);
+        }
+        // All have been moved, and none comes behind them.
+        core::mem::forget(moved);
+    }
+    let at = parts.len().min(number + 1);
+    parts.insert_reserved(at, upper);
+    Ok(at)
 }
 
 #[cfg(test)]
