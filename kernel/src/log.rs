@@ -1,11 +1,11 @@
 //! The kernel's own messages: to the control channel if the command line names one, else to the serial console in words.
 //!
 //! `log!` is always told, `info!` with `log=info`, `debug!` with `log=debug`.
+use crate::lock::Mutex;
 use coracle_hal::{console, port};
 use coracle_image::cmdline::LogLevel;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
-use spin::Mutex;
 
 /// What a line of the control channel is, by its first byte.
 #[derive(Clone, Copy, PartialEq, Eq)]

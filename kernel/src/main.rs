@@ -17,6 +17,7 @@ mod errno;
 mod fs;
 mod heap_sort;
 mod ipc;
+mod lock;
 mod mm;
 mod net;
 mod power;

@@ -1,8 +1,8 @@
 //! The kernel's random generator (random(7)): seeded by the CPU at first use, and by virtio-rng when that answers.
+use crate::lock::Mutex;
 use crate::mm::memory::PAGE_SIZE;
 use coracle_hal::percpu::PerCpu;
 use coracle_random::{Generator, KEY_BYTES};
-use spin::Mutex;
 
 /// One generator per CPU, so that nobody waits.
 static GENERATORS: PerCpu<Mutex<Option<Generator>>> = PerCpu::new(|_| Mutex::new(None));

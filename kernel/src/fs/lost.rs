@@ -1,10 +1,10 @@
 //! What the program wrote to the root file system, which is in memory and ends with the machine: reported at the end, since the
 //! program's user may have meant to keep it. /tmp, /run and /dev are other file systems, meant to be lost.
 use super::mount::Place;
+use crate::lock::Mutex;
 use crate::log::{self, Line};
 use coracle_fallible::Text;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use spin::Mutex;
 
 /// Bytes that were written.
 static BYTES: AtomicU64 = AtomicU64::new(0);

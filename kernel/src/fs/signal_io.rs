@@ -3,6 +3,7 @@
 use super::file::{File, OpenFile};
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, Observer};
+use crate::lock::Mutex;
 use crate::task::process::{self, Process};
 use crate::task::signal::{self, MAX_SIGNAL, SigInfo};
 use crate::task::thread::Thread;
@@ -10,7 +11,6 @@ use alloc::sync::{Arc, Weak};
 use coracle_fallible::try_arc;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::*};
 use linux_raw_sys::general as abi;
-use spin::Mutex;
 
 /// Whether signals announce a kind of file's readiness.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,10 +3,11 @@
 use super::epoll::Epoll;
 use crate::errno::Errno;
 use crate::heap_sort::heap_sort;
+use crate::lock::Mutex;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
-use spin::{Mutex, MutexGuard};
+use spin::MutexGuard;
 
 /// Steps from set to set in a chain at most (Linux's EP_MAX_NESTS).
 const MAX_STEPS: usize = 4;

@@ -14,6 +14,7 @@
 use super::map::Place;
 use super::memory::{Memory, PAGE_SIZE, page_down};
 use super::vma::{Backing, Vma, VmaFlags};
+use crate::lock::Mutex;
 use crate::syscall::call::Call;
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
@@ -24,7 +25,6 @@ use coracle_hal::paging::{Flush, Prot, USER_START};
 use coracle_hal::percpu::PerCpu;
 use coracle_hal::{breakpoint, task, user};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
-use spin::Mutex;
 
 /// `mov $imm32, %eax`, and its length.
 const MOV_EAX: u8 = 0xb8;

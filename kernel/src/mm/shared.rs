@@ -1,13 +1,13 @@
 //! The object behind shared anonymous memory: its pages outlive each mapping of it (fork(2), mremap(2), shmat(2)).
 use crate::errno::Errno;
 use crate::fs::file::File;
+use crate::lock::Mutex;
 use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::frame::Frame;
 use coracle_vfs_core::page_map::PageMap;
 use core::any::Any;
 use linux_raw_sys::general::stat as Stat;
-use spin::Mutex;
 
 /// Pages by index, made when they are first touched.
 #[derive(Default)]

@@ -8,6 +8,7 @@ use super::stack::wait_configured;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::ipc::poll::{Events, PollSource, block_on};
+use crate::lock::Mutex;
 use crate::mm::user_buf::UserBuf;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -19,7 +20,6 @@ use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
-use spin::Mutex;
 
 /// Bytes of `struct nlmsghdr`, and what all parts are aligned to (netlink(7)).
 const HEADER_BYTES: usize = 16;

@@ -2,6 +2,7 @@
 use super::call::Call;
 use super::process::rusage;
 use crate::errno::{Errno, SysResult};
+use crate::lock::Mutex;
 use crate::mm::memory::PAGE_SIZE;
 use crate::mm::user;
 use crate::mm::user_buf::UserBuf;
@@ -12,7 +13,6 @@ use crate::time::clock::{self, SECOND_NS};
 use coracle_hal::frame;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
-use spin::Mutex;
 
 /// Bytes of each field of `struct utsname` with its zero.
 const UTS_LEN: usize = 65;

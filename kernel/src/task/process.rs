@@ -9,6 +9,7 @@ use crate::fs::context::FsContext;
 use crate::fs::descriptors::{DescriptorTable, TableUse};
 use crate::fs::file::File;
 use crate::ipc::poll::PollSource;
+use crate::lock::Mutex;
 use crate::mm::memory::Memory;
 use crate::time::posix_timer::ProcessTimers;
 use alloc::sync::{Arc, Weak};
@@ -21,7 +22,7 @@ use coracle_sorted_map::SortedMap;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use linux_raw_sys::general as abi;
-use spin::{Mutex, RwLock};
+use spin::RwLock;
 
 /// A process.
 pub struct Process {

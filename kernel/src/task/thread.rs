@@ -6,6 +6,7 @@ use super::sched::{self, SchedState};
 use super::signal::ThreadSignals;
 use crate::errno::Errno;
 use crate::ipc::unix::Closing;
+use crate::lock::Mutex;
 use alloc::sync::Arc;
 use coracle_fallible::{Lossy, try_arc};
 use coracle_hal::context::UserContext;
@@ -14,7 +15,6 @@ use coracle_hal::kernel::HasTask;
 use coracle_hal::task::Task;
 use core::fmt;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
-use spin::Mutex;
 
 /// Bytes of a thread's name with its zero (TASK_COMM_LEN).
 pub const NAME_LEN: usize = 16;

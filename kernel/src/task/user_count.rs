@@ -1,7 +1,7 @@
 //! What the processes of each user have together of something, for limits that count by user (getrlimit(2)).
+use crate::lock::Mutex;
 use coracle_fallible::NoMemory;
 use coracle_sorted_map::SortedMap;
-use spin::Mutex;
 
 /// How many each user has, by real user id.
 pub struct UserCounts(Mutex<SortedMap<u32, u64>>);

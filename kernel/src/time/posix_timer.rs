@@ -7,13 +7,13 @@ use super::interval::IntervalTimer;
 use super::timer::Timed;
 use super::wall::Deadline;
 use crate::errno::Errno;
+use crate::lock::Mutex;
 use crate::task::process::{self, Process};
 use crate::task::signal::{self, Charge, Sent, SigInfo};
 use alloc::sync::{Arc, Weak};
 use coracle_fallible::try_arc_cyclic;
 use coracle_sorted_map::SortedMap;
 use linux_raw_sys::general as abi;
-use spin::Mutex;
 
 /// How long a periodic timer rests at least after its signal was delivered: a program whose handler takes longer than the
 /// period makes headway all the same. Expiries in this time are counted as overruns.

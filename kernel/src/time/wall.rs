@@ -3,12 +3,12 @@
 use super::clock;
 use super::timer::Timed;
 use crate::errno::Errno;
+use crate::lock::Mutex;
 use crate::task::{process, sched};
 use alloc::sync::Weak;
 use coracle_hal::time;
 use coracle_sorted_map::SortedMap;
 use core::sync::atomic::{AtomicU64, Ordering};
-use spin::Mutex;
 
 /// The timers that follow it, in the order in which they began to.
 static FOLLOWERS: Mutex<SortedMap<u64, Weak<dyn Timed>>> = Mutex::new(SortedMap::new());

@@ -1,11 +1,11 @@
 //! The control channel: what `coracle run` asks of a running guest, by the protocol of the crate `coracle-control`.
 use super::terminal::Terminal;
 use crate::drivers::virtio::port::Port;
+use crate::lock::Mutex;
 use crate::task::process;
 use crate::task::signal::{MAX_SIGNAL, SigInfo, send_to_process};
 use alloc::sync::Arc;
 use coracle_control::{Message, Reader, VERSION};
-use spin::Mutex;
 
 /// The process that signals are for: the image's program.
 const FIRST_PROCESS: i32 = 1;

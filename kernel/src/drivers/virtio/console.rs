@@ -1,6 +1,7 @@
 //! Console device (virtio 1.2, section 5.3): a console, or ports that have names.
 use super::port::{Half, Port};
 use super::transport::{SetupError, Transport};
+use crate::lock::Mutex;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::dma::PacketBuffer;
@@ -8,7 +9,6 @@ use coracle_hal::time;
 use coracle_image::cmdline::Port as Role;
 use coracle_virtio::device::console::{Control, Event, config, features as console_features, queue};
 use coracle_virtio::device::{features, id};
-use spin::Mutex;
 
 /// Buffers for control messages, each way: as many as come at once when the device announces its ports.
 const CONTROL_BUFFERS: u16 = 16;

@@ -3,12 +3,12 @@ use super::transport::{Doorbell, SetupError, Transport};
 use super::{Queue, QueueMemory};
 use crate::errno::{Errno, SysResult};
 use crate::ipc::poll::{Events, PollSource, block_on_events};
+use crate::lock::Mutex;
 use crate::mm::user_buf::UserBuf;
 use coracle_hal::dma::PacketBuffer;
 use coracle_virtio::queue::Piece;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU8, Ordering};
-use spin::Mutex;
 
 /// Buffers offered for input: what the device may have sent before a reader takes it.
 const INPUT_BUFFERS: u16 = 8;

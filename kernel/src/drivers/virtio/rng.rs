@@ -1,10 +1,10 @@
 //! Entropy device (virtio 1.2, section 5.4): asked once at boot, answered whenever the host likes.
 use super::transport::{Doorbell, SetupError, Transport};
 use super::{Queue, QueueMemory};
+use crate::lock::Mutex;
 use coracle_hal::dma::PacketBuffer;
 use coracle_virtio::device::{features, id};
 use coracle_virtio::queue::Piece;
-use spin::Mutex;
 
 /// The only queue.
 const REQUESTS: u16 = 0;

@@ -4,6 +4,7 @@ use crate::errno::Errno;
 use crate::fs::inode::{DirEntry, Inode, TakeEntry};
 use crate::fs::names_changed;
 use crate::fs::stat::entry_kind;
+use crate::lock::Mutex;
 use alloc::sync::{Arc, Weak};
 use coracle_fallible::{NoMemory, try_arc_bytes};
 use coracle_hal::frame::{self, Watermark};
@@ -13,7 +14,7 @@ use core::hash::Hasher;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general::{RENAME_EXCHANGE, RENAME_NOREPLACE};
 use siphasher::sip::SipHasher13;
-use spin::{LazyLock, Mutex, MutexGuard};
+use spin::{LazyLock, MutexGuard};
 
 /// Bytes that st_size counts for an entry, as Linux's tmpfs does.
 const ENTRY_SIZE: u64 = 20;

@@ -9,6 +9,7 @@ use crate::fs::mount::Place;
 use crate::fs::stat::{Metadata, Timestamp};
 use crate::fs::{dev, stat};
 use crate::ipc::pipe::Pipe;
+use crate::lock::Mutex;
 use crate::mm::memory::forget_file_pages;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -19,7 +20,6 @@ use coracle_sorted_map::SortedMap;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use linux_raw_sys::general::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG};
-use spin::Mutex;
 
 /// f_type of tmpfs (statfs(2)).
 const TMPFS_MAGIC: u64 = 0x0102_1994;

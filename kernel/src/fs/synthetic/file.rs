@@ -6,12 +6,12 @@ use crate::fs::file::File;
 use crate::fs::inode::Inode as _;
 use crate::fs::mount::Place;
 use crate::fs::stat::BLOCK_SIZE;
+use crate::lock::Mutex;
 use crate::mm::user_buf::UserBuf;
 use alloc::sync::Arc;
 use coracle_fallible::Text;
 use core::any::Any;
 use linux_raw_sys::general::stat as Stat;
-use spin::Mutex;
 
 /// An open made file. Its text is made anew when it is read from the start; one that is made in one piece shows one state
 /// until then.

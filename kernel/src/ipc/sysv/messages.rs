@@ -2,11 +2,11 @@
 use super::object::{self, Object};
 use crate::errno::{Errno, SysResult};
 use crate::ipc::poll::{Events, PollSource, block_on_events};
+use crate::lock::Mutex;
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
 use coracle_hal::frame::{self, Watermark};
 use coracle_sysv::{Message, Permission, Queue, READ, Registry, Selection, WRITE};
-use spin::Mutex;
 
 /// Bytes of a message at most (MSGMAX).
 pub const MAX_MESSAGE: usize = 8192;

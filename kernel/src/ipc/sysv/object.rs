@@ -1,12 +1,12 @@
 //! What the three kinds of objects have in common: finding or making one, and the rights to it.
 use crate::errno::{Errno, SysResult};
 use crate::fs::access::capability;
+use crate::lock::Mutex;
 use crate::time::clock;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
 use coracle_hal::frame::{self, Watermark};
 use coracle_sysv::{Missing, Permission, Refused, Registry, Subject};
-use spin::Mutex;
 
 /// Flags of semget(2), msgget(2) and shmget(2) beside the mode.
 const IPC_CREAT: u32 = 0o1000;

@@ -3,6 +3,7 @@ use super::object::{self, Object};
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::fs::stat::{ANONYMOUS_DEVICE, Metadata};
+use crate::lock::Mutex;
 use crate::mm::map::Place;
 use crate::mm::memory::{Memory, PAGE_SIZE, page_up};
 use crate::mm::shared::SharedAnonymous;
@@ -18,7 +19,6 @@ use coracle_sysv::{Permission, READ, Registry, WRITE};
 use core::any::Any;
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 use linux_raw_sys::general::{S_IFREG, stat as Stat};
-use spin::Mutex;
 
 /// Segments at most (SHMMNI).
 pub const MAX_SEGMENTS: usize = 4096;

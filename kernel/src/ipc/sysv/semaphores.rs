@@ -2,11 +2,11 @@
 use super::object::{self, Object};
 use crate::errno::{Errno, SysResult};
 use crate::ipc::poll::{Events, PollSource, block_on};
+use crate::lock::Mutex;
 use crate::task::process::Process;
 use alloc::sync::Arc;
 use coracle_sysv::{Operation, Outcome, Permission, Registry, Semaphores};
 use core::sync::atomic::Ordering::Relaxed;
-use spin::Mutex;
 
 /// Semaphores of a set at most (SEMMSL).
 pub const MAX_COUNT: usize = 32_000;

@@ -4,6 +4,7 @@ use crate::errno::Errno;
 use crate::fs::access;
 use crate::fs::inode::{NewNode, give_to_caller};
 use crate::fs::walk::{self, Bounds, Follow};
+use crate::lock::Mutex;
 use crate::net::socket::UnixName;
 use alloc::sync::{Arc, Weak};
 use coracle_fallible::prelude::*;
@@ -12,7 +13,6 @@ use coracle_sorted_map::SortedMap;
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::{S_IFMT, S_IFSOCK};
-use spin::Mutex;
 
 /// Permission bits that a socket's node gets before the umask.
 const NODE_MODE: u32 = 0o777;

@@ -9,12 +9,13 @@ use super::in_flight::InFlight;
 use super::socket::UnixSocket;
 use crate::fs::file::OpenFile;
 use crate::heap_sort::heap_sort;
+use crate::lock::Mutex;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use spin::{Mutex, MutexGuard};
+use spin::MutexGuard;
 
 /// Sockets that may have sockets in their inboxes.
 static HOLDERS: Mutex<Holders> = Mutex::new(Holders { list: Vec::new(), closed: 0 });

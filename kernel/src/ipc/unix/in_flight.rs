@@ -3,13 +3,13 @@
 //! A socket in flight may have descriptors in flight in its own inbox, and so on, as far as a program likes. Closing one
 //! closes all behind it, one after the other and not one within the other.
 use crate::errno::Errno;
+use crate::lock::Mutex;
 use crate::net::socket::Rights;
 use crate::task::process::Process;
 use crate::task::user_count::{UserCounts, UserShare};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_fallible::try_box;
-use spin::Mutex;
 
 /// Descriptors in flight, by the user that sent them.
 static COUNTS: UserCounts = UserCounts::new();

@@ -7,6 +7,7 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::fs::stat;
 use crate::ipc::poll::{Events, PollSource};
+use crate::lock::Mutex;
 use crate::mm::user_buf::UserBuf;
 use crate::net::socket::{Control, Received, Socket, SocketAddress, UnixName};
 use crate::syscall::call::Call;
@@ -19,7 +20,6 @@ use core::any::Any;
 use linux_raw_sys::general::{S_IFSOCK, stat as Stat};
 use linux_raw_sys::ioctl::{FIONREAD, TIOCOUTQ};
 use linux_raw_sys::net as n;
-use spin::Mutex;
 
 /// The three kinds (unix(7)).
 #[derive(Clone, Copy, PartialEq, Eq)]

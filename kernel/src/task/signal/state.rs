@@ -1,6 +1,7 @@
 //! Signal state: actions of a process, masks of threads, and what is pending.
 use super::charge::Charge;
 use super::info::{FIRST_REALTIME, MAX_SIGNAL, SI_USER, SigInfo, bit};
+use crate::lock::Mutex;
 use crate::time::posix_timer::TimerSignal;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -8,7 +9,6 @@ use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, boxed_array, try_arc};
 use linux_raw_sys::general as abi;
-use spin::Mutex;
 
 /// SIG_DFL.
 pub const DEFAULT: usize = 0;
