@@ -88,7 +88,7 @@ fn register(bytes: &[u8], at: usize) -> Option<Register> {
 }
 
 /// Where this machine's root pointer is, once it has been looked for; 0: nowhere.
-static ROOT_POINTER: spin::Once<u64> = spin::Once::new();
+static ROOT_POINTER: crate::once::Once<u64> = crate::once::Once::new();
 
 impl Tables<'static, Machine> {
     /// This machine's tables.

@@ -35,7 +35,7 @@ const COMMAND_STARTUP: u32 = 0x4600;
 
 static X2APIC: AtomicBool = AtomicBool::new(false);
 static TSC_DEADLINE: AtomicBool = AtomicBool::new(false);
-static LOCAL_APIC: spin::Once<Option<Mmio>> = spin::Once::new();
+static LOCAL_APIC: crate::once::Once<Option<Mmio>> = crate::once::Once::new();
 /// The I/O APICs in use, by their physical addresses.
 static IO_APICS: spin::Mutex<Vec<(u64, Mmio)>> = spin::Mutex::new(Vec::new());
 

@@ -44,7 +44,7 @@ struct MapEntry {
     reserved: u32,
 }
 
-static COMMAND_LINE: spin::Once<String> = spin::Once::new();
+static COMMAND_LINE: crate::once::Once<String> = crate::once::Once::new();
 static MEMORY_SIZE: AtomicU64 = AtomicU64::new(0);
 static RSDP: AtomicU64 = AtomicU64::new(0);
 static SLIDE: AtomicUsize = AtomicUsize::new(0);
@@ -52,7 +52,7 @@ static IMAGE: AtomicUsize = AtomicUsize::new(0);
 static IMAGE_LEN: AtomicUsize = AtomicUsize::new(0);
 /// Where the archive ends by its header, if memory ends before.
 static IMAGE_MISSED: AtomicU64 = AtomicU64::new(0);
-static REGIONS: spin::Once<Ranges> = spin::Once::new();
+static REGIONS: crate::once::Once<Ranges> = crate::once::Once::new();
 
 /// A short list of address ranges.
 #[derive(Clone, Copy)]

@@ -25,7 +25,7 @@ pub fn guards() -> (bool, bool) {
     (cr4 & x86::CR4_SMEP != 0, cr4 & x86::CR4_SMAP != 0)
 }
 /// This CPU, 0 for the one that booted.
-#[inline]
+#[inline(always)]
 pub fn id() -> usize {
     Local::get().id.get()
 }

@@ -43,6 +43,7 @@ mod local;
 #[cfg(target_os = "none")]
 mod mem;
 pub mod mmio;
+pub mod once;
 pub mod paging;
 pub mod pci;
 pub mod percpu;

@@ -1,11 +1,12 @@
 //! PCI configuration space: by ports 0xcf8 and 0xcfc, or in memory where there are no such ports.
 use crate::layout::LARGE_PAGE;
 use crate::mmio::Mmio;
+use crate::once::Once;
 use crate::port;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use core::ops::Range;
-use spin::{Mutex, Once};
+use spin::Mutex;
 
 /// Bus, device and function of a PCI device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ const PULSE_RESET: u8 = 0xfe;
 const PATIENCE: u32 = 100_000;
 
 /// How ACPI switches this machine off.
-static SOFT_OFF: spin::Once<Option<(SoftOff, Option<Mmio>)>> = spin::Once::new();
+static SOFT_OFF: crate::once::Once<Option<(SoftOff, Option<Mmio>)>> = crate::once::Once::new();
 
 /// Finds out how ACPI switches the machine off, for [`soft_off`]: at the end, memory may be short or in disorder.
 pub fn prepare_soft_off() {

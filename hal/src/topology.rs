@@ -15,7 +15,7 @@ pub struct Topology {
 
 /// Where I/O APICs are unless something says otherwise.
 const DEFAULT_IO_APIC: u64 = 0xfec0_0000;
-static TOPOLOGY: spin::Once<Topology> = spin::Once::new();
+static TOPOLOGY: crate::once::Once<Topology> = crate::once::Once::new();
 
 /// The machine's topology, read on first use.
 pub fn get() -> &'static Topology {

@@ -11,6 +11,7 @@ use crate::{drivers, fs, log, power, random, report};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_hal::once::Once;
 use coracle_hal::task::{self, Ring};
 use coracle_hal::{boot as hal, cpu, fail as faults, irq, time};
 use coracle_image::archive::{Archive, Config};
@@ -18,7 +19,6 @@ use coracle_image::cmdline::CommandLine;
 use coracle_image::{Mode, User};
 use coracle_loader::Strings;
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH};
-use spin::Once;
 
 /// Name of the machine where neither image nor command line gives one.
 const DEFAULT_HOSTNAME: &[u8] = b"coracle";

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use coracle_fallible::{Lossy, NoMemory, filled, text};
 use coracle_hal::checksum::crc32c;
 use coracle_hal::context::UserContext;
+use coracle_hal::once::Once;
 use coracle_hal::paging::Prot;
 use coracle_hal::{backtrace, boot, cpu};
 use coracle_image::archive::{Archive, Symbols};
@@ -17,7 +18,6 @@ use coracle_loader::{HEADER_LEN, Header, SectionTable, best_symbol};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering::*};
 use linux_raw_sys::general as abi;
-use spin::Once;
 
 /// Frames of a backtrace at most.
 const MAX_FRAMES: usize = 32;

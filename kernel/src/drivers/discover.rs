@@ -6,10 +6,10 @@ use super::virtio::net::Net;
 use super::virtio::rng::Rng;
 use super::virtio::transport::{SetupError, Transport};
 use coracle_hal::mmio::{self, MmioDevice};
+use coracle_hal::once::Once;
 use coracle_image::cmdline::{self, CommandLine, Console, IpSetting};
 use coracle_virtio::device::id;
 use coracle_virtio::transport::pci::VENDOR;
-use spin::Once;
 
 static ENTROPY: Once<Rng> = Once::new();
 

@@ -9,9 +9,9 @@ use crate::mm::user_buf::UserBuf;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
 use coracle_hal::frame::Frame;
+use coracle_hal::once::Once;
 use core::any::Any;
 use linux_raw_sys::general::{S_IFCHR, stat as Stat};
-use spin::Once;
 
 /// Bytes of randomness or zeroes made at a time.
 const CHUNK: usize = 256;

@@ -12,9 +12,9 @@ use crate::errno::Errno;
 use alloc::sync::Arc;
 use coracle_fallible::Text;
 use coracle_fallible::prelude::*;
+use coracle_hal::once::Once;
 use coracle_image::archive::Archive;
 use linux_raw_sys::general::{O_RDONLY, S_IFMT, S_IFREG};
-use spin::Once;
 
 /// Permission bits that let somebody execute a file.
 const EXECUTE: u32 = 0o111;

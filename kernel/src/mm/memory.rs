@@ -6,11 +6,12 @@ use crate::errno::Errno;
 use crate::fs::file::File;
 use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_arc};
+use coracle_hal::once::Once;
 use coracle_hal::paging::{AddressSpace, Flush, Prot, USER_END, USER_START};
 use coracle_vma::RegionMap;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use spin::{Mutex, Once};
+use spin::Mutex;
 
 /// Bytes in a page.
 pub const PAGE_SIZE: usize = coracle_hal::frame::FRAME_SIZE;

@@ -10,12 +10,12 @@ use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::task::run_queue;
 use alloc::vec::Vec;
+use coracle_hal::once::Once;
 use coracle_hal::time::{interrupt_between, now_ns};
 use coracle_image::cmdline::{CommandLine, IpSetting};
 use coracle_tcpip::{Config, Ipv4Config, Limits, Stack};
 use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use spin::Once;
 
 /// The engine over our card.
 pub type Engine = Stack<Interface, Watch>;

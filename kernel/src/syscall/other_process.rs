@@ -168,7 +168,7 @@ pub fn kcmp(call: &Call) -> SysResult {
 
 /// What hides the order of addresses in memory.
 fn kcmp_key() -> usize {
-    static KEY: spin::Once<usize> = spin::Once::new();
+    static KEY: coracle_hal::once::Once<usize> = coracle_hal::once::Once::new();
     *KEY.call_once(|| crate::random::u64() as usize)
 }
 

@@ -5,9 +5,10 @@ use crate::errno::Errno;
 use crate::mm::user;
 use crate::time::wall::Deadline;
 use alloc::sync::{Arc, Weak};
+use coracle_hal::once::Once;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use linux_raw_sys::general as abi;
-use spin::{Mutex, Once};
+use spin::Mutex;
 
 /// Buckets of the hash table. Power of two; Linux has 256 per CPU.
 const BUCKETS: usize = 256;

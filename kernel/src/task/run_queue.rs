@@ -7,9 +7,10 @@ use alloc::sync::Arc;
 use coracle_fallible::Room;
 use coracle_fallible::prelude::*;
 use coracle_hal::cpu;
+use coracle_hal::once::Once;
 use coracle_hal::percpu::PerCpu;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*, fence};
-use spin::{Mutex, Once};
+use spin::Mutex;
 
 /// One CPU's share of the scheduler.
 pub(super) struct Cpu {

@@ -7,10 +7,10 @@ use crate::errno::Errno;
 use crate::fs::file::{File, OpenFile};
 use alloc::sync::Arc;
 use coracle_control::Window;
+use coracle_hal::once::Once;
 use coracle_image::User;
 use coracle_image::cmdline::{CommandLine, Console, Port as Role};
 use linux_raw_sys::general::{O_RDONLY, O_RDWR, O_WRONLY, stat as Stat};
-use spin::Once;
 
 static DEVICE: Once<VirtioConsole> = Once::new();
 static TERMINAL: Once<Arc<Terminal>> = Once::new();

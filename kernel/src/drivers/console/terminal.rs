@@ -5,6 +5,7 @@ use crate::fs::file::File;
 use crate::fs::signal_io::Announces;
 use crate::fs::stat::{Metadata, device_number};
 use crate::ipc::poll::{Events, PollSource, block_on};
+use crate::lock::Mutex;
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
 use crate::task::orphans::is_orphaned;
@@ -17,12 +18,12 @@ use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, filled};
 use coracle_hal::dma::PacketBuffer;
 use coracle_hal::irq::Irq;
+use coracle_hal::once::Once;
 use coracle_tty::{LineDiscipline, Signal, TERMIOS_BYTES, Termios};
 use core::any::Any;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::ioctl as n;
-use spin::{Mutex, Once};
 
 /// Where bytes go and come from.
 pub enum Line {

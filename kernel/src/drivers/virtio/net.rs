@@ -283,7 +283,7 @@ impl Net {
 
     #[cold]
     fn broken(&self, error: coracle_virtio::queue::QueueError) {
-        static TOLD: spin::Once<()> = spin::Once::new();
+        static TOLD: coracle_hal::once::Once<()> = coracle_hal::once::Once::new();
         TOLD.call_once(|| log!("network card stopped: {error}"));
     }
 

@@ -3,11 +3,11 @@ use crate::errno::Errno;
 use alloc::vec::Vec;
 use coracle_hal::checksum::crc32c;
 use coracle_hal::frame::FRAME_SIZE;
+use coracle_hal::once::Once;
 use coracle_image::Error;
 use coracle_image::archive::Archive;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use spin::Once;
 
 const BITS: usize = u64::BITS as usize;
 

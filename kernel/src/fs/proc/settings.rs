@@ -59,7 +59,7 @@ fn accept(_: &(), _: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-static BOOT_ID: spin::Once<Uuid> = spin::Once::new();
+static BOOT_ID: coracle_hal::once::Once<Uuid> = coracle_hal::once::Once::new();
 
 macro_rules! text {
     ($value:expr) => {
