@@ -42,8 +42,6 @@ const FULL: (u32, u64, u64) = (3, 4, 5);
 const QUICK: (u32, u64, u64) = (1, 2, 2);
 /// How long the host's own wake-ups are measured before each round.
 const HOST_PERIOD: Duration = Duration::from_secs(2);
-/// Functions in a profile.
-const PROFILE_LINES: usize = 60;
 
 /// Measures programs in a Linux guest and in Coracle, side by side.
 #[derive(Parser)]
@@ -88,6 +86,9 @@ struct Arguments {
     /// With --profile: what is executed while nothing is asked, per second
     #[arg(long, requires = "profile")]
     idle: bool,
+    /// With --profile: how many functions are listed
+    #[arg(long, default_value_t = 60, requires = "profile")]
+    lines: usize,
     /// List the loads
     #[arg(long)]
     list: bool,
@@ -305,6 +306,6 @@ fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Argument
     }
     let is_elf = |file: &PathBuf| fs::read(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"));
     files.extend(case.program.closure().into_values().filter(is_elf));
-    let table = profile::table(blocks, &files, operations, PROFILE_LINES)?;
+    let table = profile::table(blocks, &files, operations, arguments.lines)?;
     Ok(format!("{wanted} in {}: {table}", guest.name()))
 }
