@@ -2,7 +2,6 @@
 use super::poll::{Events, PollSource, block_on};
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
-use crate::lock::Mutex;
 use crate::mm::user;
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
@@ -16,6 +15,7 @@ use core::any::Any;
 use linux_raw_sys::general::{
     O_NONBLOCK, O_RDWR, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET, stat as Stat,
 };
+use spin::Mutex;
 
 /// A timer descriptor.
 pub struct TimerFd {
