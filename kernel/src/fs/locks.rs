@@ -24,8 +24,27 @@ pub enum Kind {
     Record,
 }
 
-/// Locks of all files that have any. Few programs lock, so one table will do.
-static TABLE: Mutex<SortedMap<(Kind, FileId), Locks>> = Mutex::new(SortedMap::new());
+/// The locks of all files, and the waits for them.
+struct Table {
+    /// Files that have locks. Few programs lock, so one table will do.
+    files: SortedMap<(Kind, FileId), Locks>,
+    /// What each waiting thread waits for, by its tid: only waits of processes for record locks, which can be circular.
+    waits: SortedMap<i32, Wait>,
+}
+
+/// A process that waits for the record lock of another.
+struct Wait {
+    file: FileId,
+    /// What it wants.
+    lock: Lock,
+    /// The owner of a lock that is in the way.
+    holder: u64,
+}
+
+/// Waits that are followed from one process to the next at most, as Linux's MAX_DEADLK_ITERATIONS.
+const LONGEST_CIRCLE: usize = 10;
+
+static TABLE: Mutex<Table> = Mutex::new(Table { files: SortedMap::new(), waits: SortedMap::new() });
 /// Files in [`TABLE`]: closing a file looks no further while it is 0.
 static LOCKED: AtomicUsize = AtomicUsize::new(0);
 /// Told whenever locks are released.
@@ -47,74 +66,131 @@ pub fn any() -> bool {
 pub fn process_owner(pid: i32) -> u64 {
     (pid as u64) << 1
 }
+/// Whether an owner is a process, not a description.
+fn is_process(owner: u64) -> bool {
+    owner & 1 == 0
+}
 /// The owner that an open file description is.
 pub fn description_owner(open: &OpenFile) -> u64 {
     core::ptr::from_ref(open) as u64 | 1
 }
 
-/// Sets `lock`, waiting for those in the way if `wait`, else EAGAIN.
+impl Table {
+    /// Whether `owner` would wait for itself if it waited for `holder` (fcntl(2), EDEADLK; Linux's `posix_locks_deadlock`).
+    /// Of a process several of whose threads wait, the wait of one is followed.
+    fn is_circle(&self, owner: u64, mut holder: u64) -> bool {
+        for _ in 0..LONGEST_CIRCLE {
+            let Some(wait) = self.waits.values().find(|wait| wait.lock.owner == holder) else { return false };
+            holder = wait.holder;
+            if holder == owner {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Notes what the thread `tid` waits for. EDEADLK if the wait could never end, ENOLCK.
+    fn begin_wait(&mut self, tid: i32, wait: Wait) -> Result<(), Errno> {
+        if self.is_circle(wait.lock.owner, wait.holder) {
+            return Err(Errno::DEADLK);
+        }
+        self.waits.insert(tid, wait).map_err(|_| Errno::NOLCK)?;
+        Ok(())
+    }
+
+    /// Forgets the file's entry if it has no locks any more, and the waits that are over, whether or not their threads have
+    /// seen that: their circles are none.
+    fn note_change(&mut self, kind: Kind, file: FileId) {
+        let locks = self.files.get(&(kind, file));
+        if kind == Kind::Record {
+            self.waits.retain(|_, wait| {
+                if wait.file != file {
+                    return true;
+                }
+                match locks.and_then(|locks| locks.conflict(&wait.lock)) {
+                    Some(held) => wait.holder = held.owner,
+                    None => return false,
+                }
+                true
+            });
+        }
+        if locks.is_some_and(Locks::is_empty) {
+            self.files.remove(&(kind, file));
+        }
+        LOCKED.store(self.files.len(), Ordering::Release);
+    }
+}
+
+/// Sets `lock`, waiting for those in the way if `wait`, else EAGAIN. EDEADLK if a process would wait for itself by way of
+/// others; the locks of descriptions are not looked at for that, as on Linux. ENOLCK.
 pub fn set(open: &OpenFile, kind: Kind, lock: Lock, wait: bool) -> Result<(), Errno> {
     let id = file_id(open)?;
     if frame::is_below(Watermark::High) {
         return Err(Errno::NOLCK);
     }
-    block_on(&RELEASED, !wait, None, || {
+    let tid = crate::this::with(|thread| thread.tid);
+    let may_be_circular = wait && kind == Kind::Record && is_process(lock.owner);
+    let mut waits = false;
+    let result = block_on(&RELEASED, !wait, None, || {
         let mut table = TABLE.lock();
-        let locks = table.get_or_insert_with((kind, id), Locks::default).map_err(|_| Errno::NOLCK)?;
-        let result = match locks.conflict(&lock) {
+        let locks = table.files.get_or_insert_with((kind, id), Locks::default).map_err(|_| Errno::NOLCK)?;
+        let in_the_way = locks.conflict(&lock);
+        let result = match in_the_way {
             Some(_) => Err(Errno::AGAIN),
             None => locks.set(lock).map_err(|_| Errno::NOLCK),
         };
-        if locks.is_empty() {
-            table.remove(&(kind, id));
+        table.note_change(kind, id);
+        if let Some(held) = in_the_way
+            && may_be_circular
+        {
+            table.begin_wait(tid, Wait { file: id, lock, holder: held.owner })?;
+            waits = true;
         }
-        // A lock taken shared in place of an exclusive one may let others go on.
-        LOCKED.store(table.len(), Ordering::Release);
         drop(table);
+        // A lock taken shared in place of an exclusive one may let others go on.
         if result.is_ok() && !lock.exclusive {
             RELEASED.notify(Events::IN);
         }
         result
-    })
+    });
+    if waits {
+        TABLE.lock().waits.remove(&tid);
+    }
+    result
 }
 
 /// The lock that is in the way of `lock`.
 pub fn conflict(open: &OpenFile, kind: Kind, lock: &Lock) -> Result<Option<Lock>, Errno> {
     let id = file_id(open)?;
-    Ok(TABLE.lock().get(&(kind, id)).and_then(|locks| locks.conflict(lock)))
+    Ok(TABLE.lock().files.get(&(kind, id)).and_then(|locks| locks.conflict(lock)))
 }
 
 /// Releases what `owner` holds in a range.
 pub fn clear(open: &OpenFile, kind: Kind, owner: u64, first: u64, last: u64) -> Result<(), Errno> {
     let id = file_id(open)?;
-    change(kind, id, |locks| locks.clear(owner, first, last)).map_err(|_| Errno::NOLCK)
+    change(kind, id, |locks| locks.clear(owner, first, last).map(|()| true)).map_err(|_| Errno::NOLCK)
 }
 
+/// Changes a file's locks; `f` returns whether others may go on.
 fn change(
     kind: Kind,
     id: FileId,
-    f: impl FnOnce(&mut Locks) -> Result<(), NoMemory>,
+    f: impl FnOnce(&mut Locks) -> Result<bool, NoMemory>,
 ) -> Result<(), NoMemory> {
     let mut table = TABLE.lock();
-    let mut result = Ok(());
-    if let Some(locks) = table.get_mut(&(kind, id)) {
-        result = f(locks);
-        if locks.is_empty() {
-            table.remove(&(kind, id));
-        }
-    }
-    LOCKED.store(table.len(), Ordering::Release);
+    let Some(locks) = table.files.get_mut(&(kind, id)) else { return Ok(()) };
+    let released = f(locks)?;
+    table.note_change(kind, id);
     drop(table);
-    RELEASED.notify(Events::IN);
-    result
+    if released {
+        RELEASED.notify(Events::IN);
+    }
+    Ok(())
 }
 
 /// Releases all that `owner` holds, which takes no memory.
 fn clear_owner(kind: Kind, id: FileId, owner: u64) {
-    let _ = change(kind, id, |locks| {
-        locks.clear_owner(owner);
-        Ok(())
-    });
+    let _ = change(kind, id, |locks| Ok(locks.clear_owner(owner)));
 }
 
 /// The process `pid` closed a descriptor of this file: its record locks on it are gone (fcntl(2)).
