@@ -8,6 +8,10 @@ pub trait Attributes: Clone {
     fn advance(&self, by: usize) -> Self;
     /// True if a region with these attributes and `len` bytes, directly followed by one with `next`, is one region.
     fn joins(&self, len: usize, next: &Self) -> bool;
+    /// Whether the region is among those that [`RegionMap::locked_bytes`] counts. Regions that join agree on it.
+    fn is_locked(&self) -> bool {
+        false
+    }
 }
 
 /// Why a change was not made. The map is as it was, but for regions that may have been cut in two.
@@ -38,12 +42,13 @@ pub struct RegionMap<A> {
     pub(crate) regions: IntervalMap<A>,
     most: usize,
     bytes: usize,
+    locked_bytes: usize,
 }
 
 impl<A: Attributes> RegionMap<A> {
     /// No regions, and never more than `most`.
     pub const fn bounded(most: usize) -> Self {
-        RegionMap { regions: IntervalMap::new(), most, bytes: 0 }
+        RegionMap { regions: IntervalMap::new(), most, bytes: 0, locked_bytes: 0 }
     }
 
     /// Number of regions.
@@ -59,6 +64,11 @@ impl<A: Attributes> RegionMap<A> {
     /// Bytes in all regions.
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes in regions that are locked.
+    pub const fn locked_bytes(&self) -> usize {
+        self.locked_bytes
     }
 
     /// The region that holds `addr`.
@@ -106,15 +116,21 @@ impl<A: Attributes> RegionMap<A> {
 
     /// True if every byte of `range` is in some region.
     pub fn covers(&self, range: Range<usize>) -> bool {
+        let end = range.end;
+        self.covered_to(range) >= end
+    }
+
+    /// The first address of `range` that is in no region, or its end.
+    pub fn covered_to(&self, range: Range<usize>) -> usize {
         let mut at = range.start;
         let regions = self.regions.iter_from(self.regions.find(range.start));
         for (region, _) in regions.take_while(|(region, _)| region.start < range.end) {
             if region.start > at {
-                return false;
+                break;
             }
             at = region.end;
         }
-        at >= range.end
+        at.min(range.end)
     }
 
     /// Adds a region, joined with its neighbours where their attributes continue each other.
@@ -122,6 +138,7 @@ impl<A: Attributes> RegionMap<A> {
         if range.is_empty() || !self.is_free(range.clone()) {
             return Err(Error::Occupied);
         }
+        let locked = attributes.is_locked();
         let before = self.regions.last_upto(range.start);
         let after = before.map_or(self.regions.first(), |before| self.regions.next(before));
         let neighbour = |slot: Option<Slot>| slot.and_then(|slot| Some((slot, self.regions.get(slot)?)));
@@ -130,7 +147,7 @@ impl<A: Attributes> RegionMap<A> {
             && own.joins(region.len(), &attributes)
         {
             self.regions.resize(slot, region.start..range.end);
-            self.bytes += range.len();
+            self.count(range.len(), locked);
             self.join_at(range.end);
         } else if let Some((slot, (region, own))) = neighbour(after)
             && region.start == range.end
@@ -140,10 +157,10 @@ impl<A: Attributes> RegionMap<A> {
             if let Some(own) = self.regions.value_mut(slot) {
                 *own = attributes;
             }
-            self.bytes += range.len();
+            self.count(range.len(), locked);
         } else {
             self.add(range.clone(), attributes)?;
-            self.bytes += range.len();
+            self.count(range.len(), locked);
         }
         Ok(())
     }
@@ -162,9 +179,11 @@ impl<A: Attributes> RegionMap<A> {
         // The place of the first is taken over: what comes after can't fail.
         let kept = self.regions.range(first);
         self.remove_isolated(kept.end..range.end);
-        self.bytes += range.len() - kept.len();
+        self.count(range.len(), attributes.is_locked());
         self.regions.resize(first, range.clone());
         let old = self.regions.value_mut(first).map(|own| core::mem::replace(own, attributes));
+        self.bytes -= kept.len();
+        self.locked_bytes -= if old.as_ref().is_some_and(A::is_locked) { kept.len() } else { 0 };
         self.join_at(range.end);
         self.join_at(range.start);
         Ok(old)
@@ -201,10 +220,14 @@ impl<A: Attributes> RegionMap<A> {
         self.isolate(range.clone())?;
         let mut next = self.regions.first_from(range.start);
         while let Some(slot) = next.filter(|&slot| self.begins_in(slot, &range)) {
+            let Range { start, end } = self.regions.range(slot);
             if let Some(attributes) = self.regions.value_mut(slot) {
+                let before = attributes.is_locked();
                 change(attributes);
+                let after = attributes.is_locked();
+                self.locked_bytes -= if before { end - start } else { 0 };
+                self.locked_bytes += if after { end - start } else { 0 };
             }
-            let start = self.regions.range(slot).start;
             next = self.regions.next(slot);
             self.join_at(start);
         }
@@ -219,9 +242,15 @@ impl<A: Attributes> RegionMap<A> {
         let range = self.regions.range(slot);
         let grows = start < range.start && self.regions.resize(slot, start..range.end);
         if grows {
-            self.bytes += range.start - start;
+            let locked = self.regions.get(slot).is_some_and(|(_, attributes)| attributes.is_locked());
+            self.count(range.start - start, locked);
         }
         grows
+    }
+
+    fn count(&mut self, added: usize, locked: bool) {
+        self.bytes += added;
+        self.locked_bytes += if locked { added } else { 0 };
     }
 
     fn begins_in(&self, slot: Slot, range: &Range<usize>) -> bool {
@@ -241,7 +270,11 @@ impl<A: Attributes> RegionMap<A> {
         let mut next = self.regions.first_from(range.start);
         while let Some(slot) = next.filter(|&slot| self.begins_in(slot, &range)) {
             next = self.regions.next(slot);
-            self.bytes -= self.regions.range(slot).len();
+            if let Some((region, attributes)) = self.regions.get(slot) {
+                let (len, locked) = (region.len(), attributes.is_locked());
+                self.bytes -= len;
+                self.locked_bytes -= if locked { len } else { 0 };
+            }
             self.regions.detach(slot);
         }
     }

@@ -18,6 +18,9 @@ impl Attributes for Tag {
     fn joins(&self, len: usize, next: &Self) -> bool {
         self.advance(len) == *next
     }
+    fn is_locked(&self) -> bool {
+        self.colour == 0
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -130,6 +133,8 @@ proptest! {
             prop_assert_eq!(&expand(&map), &model);
             prop_assert!(map.len() <= MOST);
             prop_assert_eq!(map.bytes(), model.iter().flatten().count());
+            let locked = model.iter().flatten().filter(|tag| tag.is_locked()).count();
+            prop_assert_eq!(map.locked_bytes(), locked);
             // Neighbours that continue each other are one.
             let all: Vec<_> = map.iter().map(|(range, tag)| (range, *tag)).collect();
             for pair in all.windows(2) {
@@ -151,6 +156,8 @@ proptest! {
         for start in 0..SPACE {
             let end = (start + 7).min(SPACE);
             prop_assert_eq!(map.covers(start..end), model[start..end].iter().all(Option::is_some));
+            let hole = (start..end).find(|&at| model[at].is_none()).unwrap_or(end);
+            prop_assert_eq!(map.covered_to(start..end), hole);
         }
     }
 }

@@ -219,18 +219,22 @@ impl Memory {
     }
 
     /// Makes all pages of the range present, so that none need be made later: private pages that may be written to are written
-    /// to (MAP_POPULATE, mlock(2); Linux's `populate_vma_page_range`).
+    /// to (MAP_POPULATE, mlock(2); Linux's `populate_vma_page_range`). Those that are locked when they are touched are left alone.
     pub fn populate_for_good(&self, range: Range<usize>) -> Result<(), Refused> {
         let mut at = range.start;
         while at < range.end {
-            let (part, access) = {
+            let (part, access, later) = {
                 let layout = self.layout.lock();
                 let Some((part, vma)) = layout.regions.parts(at..range.end).next() else { return Ok(()) };
                 let write = vma.prot.contains(Prot::WRITE) && !vma.shared();
-                (part, if write { Access::Write } else { Access::Read })
+                let later =
+                    vma.flags.contains(VmaFlags::LOCKED_ON_FAULT) || matches!(vma.backing, Backing::Placed);
+                (part, if write { Access::Write } else { Access::Read }, later)
             };
             at = part.end;
-            self.populate(part, access)?;
+            if !later {
+                self.populate(part, access)?;
+            }
         }
         Ok(())
     }
@@ -260,6 +264,10 @@ fn grow_stack(layout: &mut Layout, page: usize) -> Result<(), Refused> {
         return Err(Refused::NotMapped);
     }
     if layout.regions.find_before(page + 1).is_some_and(|(below, _)| below.end + STACK_GUARD_GAP > page) {
+        return Err(Refused::NotMapped);
+    }
+    let locked = layout.regions.locked_bytes() + (range.start - page);
+    if vma.flags.contains(VmaFlags::LOCKED) && locked as u64 > layout.lock_limit {
         return Err(Refused::NotMapped);
     }
     if !layout.regions.grow_down(range.start, page) {

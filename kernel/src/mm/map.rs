@@ -1,10 +1,12 @@
 //! Changes of a memory's layout: mmap(2), munmap(2), mprotect(2), mremap(2), madvise(2), brk(2).
-use super::memory::{Layout, Memory, PAGE_SIZE, page_range, page_up};
-use super::vma::{Backing, Vma, VmaFlags, table_rights};
+use super::locks;
+use super::memory::{Layout, Memory, PAGE_SIZE, page_down, page_range, page_up};
+use super::vma::{Backing, LOCKS, Vma, VmaFlags, table_rights};
 use crate::errno::Errno;
 use crate::random;
 use coracle_hal::paging::{Flush, Prot, USER_END, USER_START};
 use core::ops::Range;
+use linux_raw_sys::general as abi;
 
 /// Mappings of a process at most (Linux's vm.max_map_count).
 pub const MAX_MAPPINGS: usize = 65_530;
@@ -30,10 +32,14 @@ pub enum Place {
 }
 
 impl Memory {
-    /// Maps `len` bytes (not 0). Gives the address. EINVAL, ENOMEM, EEXIST, EPERM.
-    pub fn map(&self, place: Place, len: usize, vma: Vma, populate: bool) -> Result<usize, Errno> {
+    /// Maps `len` bytes (not 0). Gives the address. EINVAL, ENOMEM, EEXIST, EPERM; EAGAIN where it would be locked beyond the
+    /// caller's limit.
+    pub fn map(&self, place: Place, len: usize, mut vma: Vma, populate: bool) -> Result<usize, Errno> {
         let len = page_up(len).filter(|&len| len != 0 && len <= USER_END).ok_or(Errno::NOMEM)?;
         let accessible = !vma.prot.is_empty();
+        vma.flags |= self.future_locks();
+        let lock_limit = vma.flags.contains(VmaFlags::LOCKED).then(locks::limit);
+        let populate = populate || vma.is_populated();
         let mut flush = None;
         let mut replaced = None;
         let start = {
@@ -61,6 +67,7 @@ impl Memory {
                     addr
                 }
             };
+            layout.check_lock(len, lock_limit)?;
             let range = start..start + len;
             if let Place::Fixed(_) = place {
                 replaced = layout.regions.replace(range.clone(), vma)?;
@@ -121,7 +128,7 @@ impl Memory {
             return Ok(());
         }
         let mut flush = Flush::default();
-        {
+        let has_locks = {
             let mut layout = self.layout.lock();
             if range.start < USER_START || !layout.regions.covers(range.clone()) {
                 return Err(Errno::NOMEM);
@@ -143,10 +150,15 @@ impl Memory {
                 // Pages of a private mapping may be shared: a write must fault, and find out.
                 flush.join(self.space.protect(part, table_rights(prot, vma.shared())));
             }
-            layout.regions.update(range, |vma| vma.prot = prot)?;
+            layout.regions.update(range.clone(), |vma| vma.prot = prot)?;
             layout.changed();
-        }
+            layout.regions.locked_bytes() > 0
+        };
         drop(flush);
+        if has_locks && prot.contains(Prot::WRITE) {
+            // Writes to locked memory find their pages (Linux's `mprotect_fixup`).
+            self.populate_locked(range);
+        }
         Ok(())
     }
 
@@ -167,15 +179,24 @@ impl Memory {
                 return Err(Errno::INVAL);
             }
         }
+        let lock_limit = (self.locked_bytes() > 0).then(locks::limit);
+        let old_len = old.len();
         let mut flush = Flush::default();
         let result = {
             let mut layout = self.layout.lock();
+            layout.lock_limit = lock_limit.unwrap_or(layout.lock_limit);
             let result = self.remap_locked(&mut layout, &mut flush, old, new_len, may_move, fixed, keep_old);
             layout.changed();
             result
         };
         drop(flush);
         self.drop_removed();
+        if let Ok(start) = result
+            && lock_limit.is_some()
+            && old_len < new_len
+        {
+            self.populate_locked(start + old_len..start + new_len);
+        }
         result
     }
 
@@ -208,6 +229,9 @@ impl Memory {
         }
         if old.end > region.end {
             return Err(Errno::FAULT);
+        }
+        if vma.flags.contains(VmaFlags::LOCKED) {
+            layout.check_lock(new_len.saturating_sub(old_len), Some(layout.lock_limit))?;
         }
         let grown = old.start.checked_add(new_len).filter(|&end| end <= USER_END);
         let in_place = fixed.is_none() && !keep_old && old_len != 0 && old.end == region.end;
@@ -244,7 +268,9 @@ impl Memory {
             layout.regions.remove(new)?;
             return Err(Errno::NOMEM);
         }
-        if !keep_old {
+        if keep_old {
+            layout.regions.update(old, |vma| vma.flags -= LOCKS)?;
+        } else {
             layout.regions.remove(old.clone())?;
             flush.join(self.space.unmap(old));
         }
@@ -271,6 +297,36 @@ impl Memory {
         range.is_empty() || self.layout.lock().regions.covers(range)
     }
 
+    /// True if `holds` for all that is mapped in the range.
+    pub fn all(&self, range: Range<usize>, holds: impl Fn(&Vma) -> bool) -> bool {
+        self.layout.lock().regions.parts(range).all(|(_, vma)| holds(&vma))
+    }
+
+    /// Frees the pages of the files behind shared mappings in the range (madvise(2), MADV_REMOVE). EINVAL for others, EACCES
+    /// for those that may not be written to, what the file says.
+    pub fn punch(&self, range: Range<usize>) -> Result<(), Errno> {
+        const MODE: u32 = abi::FALLOC_FL_PUNCH_HOLE | abi::FALLOC_FL_KEEP_SIZE;
+        let mut at = range.start;
+        while at < range.end {
+            // The file takes locks of its own, with ours let go.
+            let (part, file, offset) = {
+                let layout = self.layout.lock();
+                let Some((part, vma)) = layout.regions.parts(at..range.end).next() else { return Ok(()) };
+                let Backing::File { file, offset } = &vma.backing else { return Err(Errno::INVAL) };
+                if vma.flags.contains(VmaFlags::LOCKED) {
+                    return Err(Errno::INVAL);
+                }
+                if !vma.flags.contains(VmaFlags::SHARED | VmaFlags::MAY_WRITE) {
+                    return Err(Errno::ACCES);
+                }
+                (part, file.clone(), *offset)
+            };
+            at = part.end;
+            file.allocate(MODE, offset, part.len() as u64)?;
+        }
+        Ok(())
+    }
+
     /// Sets or clears flags of what is mapped in the range. ENOMEM.
     pub fn set_flags(&self, range: Range<usize>, set: VmaFlags, clear: VmaFlags) -> Result<(), Errno> {
         let mut layout = self.layout.lock();
@@ -281,16 +337,22 @@ impl Memory {
 
     /// brk(2): gives the end of the heap as it is after the call.
     pub fn set_heap_end(&self, wanted: usize, limit: u64) -> usize {
+        let locks = self.future_locks();
+        let lock_limit = (!locks.is_empty()).then(locks::limit);
         let mut flush = Flush::default();
-        let end = {
+        let (before, end) = {
             let mut layout = self.layout.lock();
-            if self.move_heap_end(&mut layout, &mut flush, wanted, limit).is_ok() {
+            let before = layout.heap.end;
+            if self.move_heap_end(&mut layout, &mut flush, wanted, limit, locks, lock_limit).is_ok() {
                 layout.heap.end = wanted;
             }
-            layout.heap.end
+            (before, layout.heap.end)
         };
         drop(flush);
         self.drop_removed();
+        if lock_limit.is_some() && before < end {
+            self.populate_locked(page_down(before)..end);
+        }
         end
     }
 
@@ -300,6 +362,8 @@ impl Memory {
         flush: &mut Flush,
         wanted: usize,
         limit: u64,
+        locks: VmaFlags,
+        lock_limit: Option<u64>,
     ) -> Result<(), Errno> {
         let heap = layout.heap.clone();
         let (Some(start), Some(end)) = (page_up(heap.end), page_up(wanted)) else { return Err(Errno::NOMEM) };
@@ -314,9 +378,10 @@ impl Memory {
             if !layout.regions.is_free(start..end) {
                 return Err(Errno::NOMEM);
             }
+            layout.check_lock(end - start, lock_limit)?;
             let vma = Vma {
                 prot: Prot::READ | Prot::WRITE,
-                flags: VmaFlags::MAY_WRITE,
+                flags: VmaFlags::MAY_WRITE | locks,
                 backing: Backing::Anonymous,
                 label: "[heap]",
             };

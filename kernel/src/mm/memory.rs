@@ -1,7 +1,7 @@
 //! The memory of a process: its regions and its page tables.
 use super::map::MAX_MAPPINGS;
 use super::patch::Patches;
-use super::vma::{Backing, Vma, VmaFlags};
+use super::vma::{Backing, LOCKS, Vma, VmaFlags};
 use crate::errno::Errno;
 use crate::fs::file::File;
 use alloc::sync::Arc;
@@ -10,7 +10,7 @@ use coracle_hal::once::Once;
 use coracle_hal::paging::{AddressSpace, Flush, Prot, USER_END, USER_START};
 use coracle_vma::RegionMap;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use spin::Mutex;
 
 /// Bytes in a page.
@@ -25,6 +25,8 @@ pub struct Memory {
     /// Page tables.
     pub space: Arc<AddressSpace>,
     pub(super) layout: Mutex<Layout>,
+    /// Flags that new mappings get (mlockall(2), MCL_FUTURE).
+    pub(super) future_locks: AtomicU8,
     /// The commands of membarrier(2) that were registered for.
     pub membarrier: AtomicUsize,
     /// System-call sites made into calls.
@@ -42,6 +44,8 @@ pub(super) struct Layout {
     pub map_top: usize,
     /// RLIMIT_STACK as it was at exec, for growing stacks.
     pub stack_limit: usize,
+    /// RLIMIT_MEMLOCK as it was when memory was locked last, for growing stacks.
+    pub lock_limit: u64,
     /// Its pages were taken away from it, see [`Memory::give_up`]: it gets no others.
     pub given_up: bool,
 }
@@ -58,6 +62,8 @@ pub struct RegionInfo {
     pub prot: Prot,
     /// MAP_SHARED.
     pub shared: bool,
+    /// MAP_GROWSDOWN.
+    pub grows_down: bool,
     /// Offset in the file.
     pub offset: u64,
     /// A name like `[heap]`, if no file is behind it.
@@ -110,8 +116,10 @@ impl Memory {
                 heap: 0..0,
                 map_top: USER_END,
                 stack_limit: 0,
+                lock_limit: u64::MAX,
                 given_up: false,
             }),
+            future_locks: AtomicU8::new(0),
             membarrier: AtomicUsize::new(0),
             patches: Patches::default(),
         })?)
@@ -144,7 +152,9 @@ impl Memory {
                 if vma.flags.contains(VmaFlags::DONT_FORK) {
                     continue;
                 }
-                theirs.regions.insert(range.clone(), vma.clone())?;
+                // Locks are not inherited (mlock(2)).
+                let copy = Vma { flags: vma.flags - LOCKS, ..vma.clone() };
+                theirs.regions.insert(range.clone(), copy)?;
                 if !vma.flags.contains(VmaFlags::WIPE_ON_FORK) {
                     let private = !vma.shared() && !matches!(vma.backing, Backing::Placed);
                     let shared = self.space.share(&child.space, range, private, &mut flush);
@@ -198,6 +208,11 @@ impl Memory {
         (mapped, self.space.resident() * PAGE_SIZE)
     }
 
+    /// Locked bytes (VmLck).
+    pub fn locked_bytes(&self) -> usize {
+        self.layout.lock().regions.locked_bytes()
+    }
+
     /// Resident pages that are not the image's own, which take no memory. Looks at every page.
     pub fn own_pages(&self) -> usize {
         self.space.resident().saturating_sub(self.space.image_pages())
@@ -228,15 +243,17 @@ impl Memory {
     }
 
     /// Identity of the 4 bytes at `addr` for a futex that processes may share: the physical address if it is in a
-    /// shared mapping, else `None`. The page must be present.
-    pub fn shared_word(&self, addr: usize) -> Option<u64> {
+    /// shared mapping, else `None`. The page must be present. EFAULT for private memory that can't be written to, whose page
+    /// would be another after a write (Linux's `get_futex_key`).
+    pub fn shared_word(&self, addr: usize) -> Result<Option<u64>, Errno> {
         let layout = self.layout.lock();
-        let (_, vma) = layout.regions.find(addr)?;
+        let (_, vma) = layout.regions.find(addr).ok_or(Errno::FAULT)?;
         if !vma.shared() {
-            return None;
+            let fixed = vma.prot.contains(Prot::WRITE) || !vma.is_private_anonymous();
+            return if fixed { Ok(None) } else { Err(Errno::FAULT) };
         }
-        let mapping = self.space.query(page_down(addr))?;
-        Some(mapping.frame.phys() + (addr % PAGE_SIZE) as u64)
+        let mapping = self.space.query(page_down(addr));
+        Ok(mapping.map(|mapping| mapping.frame.phys() + (addr % PAGE_SIZE) as u64))
     }
 }
 
@@ -278,7 +295,8 @@ fn info(range: Range<usize>, vma: &Vma) -> RegionInfo {
         Backing::File { file, offset } => (*offset, "", Some(file.clone())),
         _ => (0, vma.label, None),
     };
-    RegionInfo { range, prot: vma.prot, shared: vma.shared(), offset, label, file }
+    let grows_down = vma.flags.contains(VmaFlags::GROWS_DOWN);
+    RegionInfo { range, prot: vma.prot, shared: vma.shared(), grows_down, offset, label, file }
 }
 
 impl Layout {

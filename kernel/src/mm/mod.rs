@@ -1,5 +1,6 @@
 //! Memory of processes: mappings, page faults, copies from and to programs.
 pub mod fault;
+pub mod locks;
 pub mod map;
 pub mod memory;
 pub mod patch;

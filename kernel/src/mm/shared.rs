@@ -4,10 +4,10 @@ use crate::fs::file::File;
 use crate::lock::Mutex;
 use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_arc};
-use coracle_hal::frame::Frame;
+use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_vfs_core::page_map::PageMap;
 use core::any::Any;
-use linux_raw_sys::general::stat as Stat;
+use linux_raw_sys::general::{FALLOC_FL_PUNCH_HOLE, stat as Stat};
 
 /// Pages by index, made when they are first touched.
 #[derive(Default)]
@@ -38,6 +38,22 @@ impl File for SharedAnonymous {
         let frame = Frame::alloc_zeroed().ok_or(Errno::NOMEM)?;
         pages.insert(index, frame.clone())?;
         Ok(frame)
+    }
+    /// Holes alone (madvise(2), MADV_REMOVE). Their pages are zeroed where they are, since others may map them.
+    fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        if mode & FALLOC_FL_PUNCH_HOLE == 0 {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let pages = self.pages.lock();
+        let end = (offset + len) / FRAME_SIZE as u64;
+        let mut next = offset / FRAME_SIZE as u64;
+        while let Some(index) = pages.next_from(next).filter(|&index| index < end) {
+            next = index + 1;
+            if let Some(frame) = pages.get(index) {
+                frame.zero(0, FRAME_SIZE);
+            }
+        }
+        Ok(())
     }
     fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
         text.push(b"/dev/zero (deleted)")

@@ -19,12 +19,17 @@ bitflags::bitflags! {
         const DONT_FORK = 8;
         /// Zeroes in the child of fork(2) (MADV_WIPEONFORK).
         const WIPE_ON_FORK = 16;
-        /// Locked in memory (mlock(2)); nothing is ever paged out, so only reported.
+        /// Locked in memory (mlock(2)): its pages are made present, and count for RLIMIT_MEMLOCK. Nothing is ever paged out.
         const LOCKED = 32;
         /// mprotect(2) may not add PROT_EXEC (a file of a mount with MS_NOEXEC).
         const NEVER_EXEC = 64;
+        /// Locked, but pages are made present when they are touched (MLOCK_ONFAULT).
+        const LOCKED_ON_FAULT = 128;
     }
 }
+
+/// How memory may be locked.
+pub const LOCKS: VmaFlags = VmaFlags::LOCKED.union(VmaFlags::LOCKED_ON_FAULT);
 
 /// Where the pages of a mapping come from when they are first touched.
 #[derive(Clone)]
@@ -68,6 +73,14 @@ impl Vma {
     pub fn shared(&self) -> bool {
         self.flags.contains(VmaFlags::SHARED)
     }
+    /// True if its pages are to be present from the start.
+    pub fn is_populated(&self) -> bool {
+        self.flags & LOCKS == VmaFlags::LOCKED
+    }
+    /// True for private memory without a file.
+    pub fn is_private_anonymous(&self) -> bool {
+        !self.shared() && matches!(self.backing, Backing::Anonymous)
+    }
 }
 
 impl Attributes for Vma {
@@ -87,6 +100,9 @@ impl Attributes for Vma {
             _ => false,
         };
         continues && self.prot == next.prot && self.flags == next.flags && self.label == next.label
+    }
+    fn is_locked(&self) -> bool {
+        self.flags.contains(VmaFlags::LOCKED)
     }
 }
 

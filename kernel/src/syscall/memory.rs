@@ -2,13 +2,15 @@
 use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::mm::fault::Refused;
+use crate::mm::locks;
 use crate::mm::map::Place;
-use crate::mm::memory::{PAGE_SIZE, page_range, page_up};
+use crate::mm::memory::{PAGE_SIZE, page_down, page_range, page_up};
 use crate::mm::shared::SharedAnonymous;
 use crate::mm::user::{self, Access};
-use crate::mm::vma::{Backing, Vma, VmaFlags};
-use coracle_hal::paging::Prot;
+use crate::mm::vma::{Backing, LOCKS, Vma, VmaFlags};
+use coracle_hal::paging::{Prot, USER_END};
 use coracle_hal::{boot, cpu};
+use core::ops::Range;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
@@ -28,6 +30,23 @@ fn prot_from(bits: u32) -> Result<Prot, Errno> {
     Ok(prot)
 }
 
+/// Flags that MAP_SHARED_VALIDATE accepts (mmap(2); Linux's LEGACY_MAP_MASK).
+const VALIDATED: u32 = abi::MAP_TYPE
+    | abi::MAP_FIXED
+    | abi::MAP_ANONYMOUS
+    | abi::MAP_DENYWRITE
+    | abi::MAP_EXECUTABLE
+    | abi::MAP_GROWSDOWN
+    | abi::MAP_LOCKED
+    | abi::MAP_NORESERVE
+    | abi::MAP_POPULATE
+    | abi::MAP_NONBLOCK
+    | abi::MAP_STACK
+    | abi::MAP_HUGETLB
+    | abi::MAP_HUGE_2MB
+    | abi::MAP_HUGE_1GB
+    | abi::MAP_32BIT;
+
 /// mmap(2).
 pub fn mmap(call: &Call) -> SysResult {
     let (addr, len, prot, flags, fd, offset) = (
@@ -41,12 +60,17 @@ pub fn mmap(call: &Call) -> SysResult {
     if len == 0 || offset % PAGE_SIZE as u64 != 0 {
         return Err(Errno::INVAL);
     }
-    let kind = flags & abi::MAP_TYPE;
-    let shared = match kind {
+    let anonymous = flags & abi::MAP_ANONYMOUS != 0;
+    let shared = match flags & abi::MAP_TYPE {
         abi::MAP_PRIVATE => false,
-        abi::MAP_SHARED | abi::MAP_SHARED_VALIDATE => true,
+        abi::MAP_SHARED => true,
+        abi::MAP_SHARED_VALIDATE if !anonymous && flags & !VALIDATED != 0 => return Err(Errno::OPNOTSUPP),
+        abi::MAP_SHARED_VALIDATE if !anonymous => true,
         _ => return Err(Errno::INVAL),
     };
+    if flags & abi::MAP_GROWSDOWN != 0 && (shared || !anonymous) {
+        return Err(Errno::INVAL);
+    }
     let obviously_too_much = len as u64 > boot::memory_size().saturating_add(OVERCOMMIT_SLACK);
     let reserved = !shared && prot.contains(Prot::WRITE) && flags & abi::MAP_NORESERVE == 0;
     if flags & abi::MAP_HUGETLB != 0 || (reserved && obviously_too_much) {
@@ -65,7 +89,7 @@ pub fn mmap(call: &Call) -> SysResult {
     vma.flags.set(VmaFlags::SHARED, shared);
     vma.flags.set(VmaFlags::GROWS_DOWN, flags & abi::MAP_GROWSDOWN != 0);
     vma.flags.set(VmaFlags::LOCKED, flags & abi::MAP_LOCKED != 0);
-    if flags & abi::MAP_ANONYMOUS == 0 {
+    if !anonymous {
         let open = call.thread().process.descriptors.get(fd)?;
         let file_end = offset.checked_add(len as u64).ok_or(Errno::OVERFLOW)?;
         if file_end > i64::MAX as u64 {
@@ -101,7 +125,10 @@ pub fn mmap(call: &Call) -> SysResult {
     } else if shared {
         vma.backing = Backing::File { file: SharedAnonymous::file()?, offset: 0 };
     }
-    let populate = flags & (abi::MAP_POPULATE | abi::MAP_LOCKED) != 0 && flags & abi::MAP_NONBLOCK == 0;
+    if flags & abi::MAP_LOCKED != 0 {
+        locks::check_allowed()?;
+    }
+    let populate = flags & (abi::MAP_POPULATE | abi::MAP_NONBLOCK) == abi::MAP_POPULATE;
     call.thread().process.memory().map(place, len, vma, populate)
 }
 
@@ -117,12 +144,19 @@ pub fn mprotect(call: &Call) -> SysResult {
     let bits = call.u32(2);
     let mut range = page_range(call.usize(0), call.usize(1), Errno::NOMEM)?;
     let memory = call.thread().process.memory();
-    if bits & abi::PROT_GROWSDOWN != 0 {
+    if bits & abi::PROT_GROWSUP != 0 {
+        // No mapping of x86 grows upwards.
+        return Err(Errno::INVAL);
+    }
+    if bits & abi::PROT_GROWSDOWN != 0 && !range.is_empty() {
         // From the start of the stack that the range lies in.
         let region = memory.region_at(range.start).ok_or(Errno::NOMEM)?;
+        if !region.grows_down {
+            return Err(Errno::INVAL);
+        }
         range.start = region.range.start;
     }
-    memory.protect(range, prot_from(bits & !(abi::PROT_GROWSDOWN | abi::PROT_GROWSUP))?)?;
+    memory.protect(range, prot_from(bits & !abi::PROT_GROWSDOWN)?)?;
     Ok(0)
 }
 
@@ -150,11 +184,17 @@ pub fn mremap(call: &Call) -> SysResult {
         flags & abi::MREMAP_FIXED != 0,
         flags & abi::MREMAP_DONTUNMAP != 0,
     );
-    if flags & !known != 0 || ((fixed || keep) && !may_move) || (keep && old_len != new_len) || new_len == 0 {
+    // As on Linux, a length that wraps around when it is rounded up is none.
+    let (old_len, new_len) = (page_up(old_len).unwrap_or(0), page_up(new_len).unwrap_or(0));
+    if flags & !known != 0
+        || ((fixed || keep) && !may_move)
+        || (keep && old_len != new_len)
+        || !(1..=USER_END).contains(&new_len)
+    {
         return Err(Errno::INVAL);
     }
-    let old = page_range(addr, old_len, Errno::INVAL)?;
-    let new_len = page_up(new_len).ok_or(Errno::NOMEM)?;
+    let outside = if old_len < new_len { Errno::FAULT } else { Errno::INVAL };
+    let old = page_range(addr, old_len, outside)?;
     call.thread().process.memory().remap(old, new_len, may_move, fixed.then_some(target), keep)
 }
 
@@ -176,6 +216,11 @@ pub fn madvise(call: &Call) -> SysResult {
     let memory = call.thread().process.memory();
     let none = VmaFlags::empty();
     match advice {
+        abi::MADV_DONTNEED | abi::MADV_FREE | abi::MADV_COLD | abi::MADV_PAGEOUT
+            if !memory.all(range.clone(), |vma| !vma.flags.contains(VmaFlags::LOCKED)) =>
+        {
+            return Err(Errno::INVAL);
+        }
         abi::MADV_NORMAL
         | abi::MADV_RANDOM
         | abi::MADV_SEQUENTIAL
@@ -189,7 +234,11 @@ pub fn madvise(call: &Call) -> SysResult {
         | abi::MADV_COLD
         | abi::MADV_PAGEOUT
         | abi::MADV_COLLAPSE => {}
+        abi::MADV_FREE | abi::MADV_WIPEONFORK if !memory.all(range.clone(), Vma::is_private_anonymous) => {
+            return Err(Errno::INVAL);
+        }
         abi::MADV_DONTNEED | abi::MADV_FREE | abi::MADV_DONTNEED_LOCKED => memory.discard(range.clone()),
+        abi::MADV_REMOVE => memory.punch(range.clone())?,
         abi::MADV_DONTFORK => memory.set_flags(range.clone(), VmaFlags::DONT_FORK, none)?,
         abi::MADV_DOFORK => memory.set_flags(range.clone(), none, VmaFlags::DONT_FORK)?,
         abi::MADV_WIPEONFORK => memory.set_flags(range.clone(), VmaFlags::WIPE_ON_FORK, none)?,
@@ -240,49 +289,45 @@ fn not_locked(refused: Refused) -> Errno {
     if refused == Refused::OutOfMemory { Errno::AGAIN } else { Errno::NOMEM }
 }
 
-fn lock_range(call: &Call, on_fault: bool) -> SysResult {
-    let start = call.usize(0) & !(PAGE_SIZE - 1);
-    let len = call.usize(1).checked_add(call.usize(0) - start).ok_or(Errno::INVAL)?;
-    let range = page_range(start, len, Errno::NOMEM)?;
+/// The whole pages that the range in the first two arguments touches. As on Linux, a length that wraps around when it is
+/// rounded up is none. EINVAL if the range wraps around.
+fn touched_pages(call: &Call) -> Result<Range<usize>, Errno> {
+    let start = page_down(call.usize(0));
+    let len = call.usize(1).checked_add(call.usize(0) - start).and_then(page_up).unwrap_or(0);
+    let end = start.checked_add(len).ok_or(Errno::INVAL)?;
+    Ok(start..end)
+}
+
+fn lock_range(call: &Call, locks: VmaFlags) -> SysResult {
+    locks::check_allowed()?;
+    let range = touched_pages(call)?;
     let memory = call.thread().process.memory();
-    if !memory.covers(range.clone()) {
-        return Err(Errno::NOMEM);
-    }
-    memory.set_flags(range.clone(), VmaFlags::LOCKED, VmaFlags::empty())?;
-    if !on_fault {
-        memory.populate_for_good(range).map_err(not_locked)?;
-    }
+    memory.set_locks(range.clone(), locks)?;
+    memory.populate_for_good(range).map_err(not_locked)?;
     Ok(0)
 }
 
-/// mlock(2): nothing is ever paged out; the pages are made present.
+/// mlock(2).
 pub fn mlock(call: &Call) -> SysResult {
-    lock_range(call, false)
+    lock_range(call, VmaFlags::LOCKED)
 }
 
 /// mlock2(2).
 pub fn mlock2(call: &Call) -> SysResult {
     match call.u32(2) {
-        0 => lock_range(call, false),
-        abi::MLOCK_ONFAULT => lock_range(call, true),
+        0 => lock_range(call, VmaFlags::LOCKED),
+        abi::MLOCK_ONFAULT => lock_range(call, LOCKS),
         _ => Err(Errno::INVAL),
     }
 }
 
 /// munlock(2).
 pub fn munlock(call: &Call) -> SysResult {
-    let start = call.usize(0) & !(PAGE_SIZE - 1);
-    let len = call.usize(1).checked_add(call.usize(0) - start).ok_or(Errno::INVAL)?;
-    let range = page_range(start, len, Errno::NOMEM)?;
-    let memory = call.thread().process.memory();
-    if !memory.covers(range.clone()) {
-        return Err(Errno::NOMEM);
-    }
-    memory.set_flags(range, VmaFlags::empty(), VmaFlags::LOCKED)?;
+    call.thread().process.memory().set_locks(touched_pages(call)?, VmaFlags::empty())?;
     Ok(0)
 }
 
-/// mlockall(2): nothing is ever paged out.
+/// mlockall(2).
 pub fn mlockall(call: &Call) -> SysResult {
     let flags = call.u32(0);
     if flags == 0
@@ -291,11 +336,17 @@ pub fn mlockall(call: &Call) -> SysResult {
     {
         return Err(Errno::INVAL);
     }
+    locks::check_allowed()?;
+    let locks = if flags & abi::MCL_ONFAULT != 0 { LOCKS } else { VmaFlags::LOCKED };
+    let current = (flags & abi::MCL_CURRENT != 0).then_some(locks);
+    let future = if flags & abi::MCL_FUTURE != 0 { locks } else { VmaFlags::empty() };
+    call.thread().process.memory().lock_all(current, future)?;
     Ok(0)
 }
 
 /// munlockall(2).
-pub fn munlockall(_: &Call) -> SysResult {
+pub fn munlockall(call: &Call) -> SysResult {
+    call.thread().process.memory().lock_all(Some(VmaFlags::empty()), VmaFlags::empty())?;
     Ok(0)
 }
 

@@ -103,7 +103,7 @@ impl Key {
         if !private {
             // The page must be there for its frame to be known; a shared mapping's stays the same from then on.
             user::load_u32(addr)?;
-            let shared = crate::this::with(|thread| thread.process.memory().shared_word(addr));
+            let shared = crate::this::with(|thread| thread.process.memory().shared_word(addr))?;
             if let Some(address) = shared {
                 return Ok(Key { memory: 0, address });
             }

@@ -132,7 +132,7 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
     write!(
         text,
         "\nVmPeak:\t{mapped:>8} kB\n\
-         VmSize:\t{mapped:>8} kB\nVmLck:\t       0 kB\nVmPin:\t       0 kB\nVmHWM:\t{resident:>8} kB\n\
+         VmSize:\t{mapped:>8} kB\nVmLck:\t{locked:>8} kB\nVmPin:\t       0 kB\nVmHWM:\t{resident:>8} kB\n\
          VmRSS:\t{resident:>8} kB\nRssAnon:\t{resident:>8} kB\nRssFile:\t       0 kB\nRssShmem:\t       0 kB\n\
          VmData:\t{mapped:>8} kB\nVmStk:\t     132 kB\nVmExe:\t       0 kB\nVmLib:\t       0 kB\nVmPTE:\t       0 kB\n\
          VmSwap:\t       0 kB\nThreads:\t{threads}\nSigQ:\t{queued}/{queue_limit}\nSigPnd:\t{pending:016x}\n\
@@ -140,6 +140,7 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
          CapInh:\t{inheritable:016x}\nCapPrm:\t{permitted:016x}\nCapEff:\t{effective:016x}\nCapBnd:\t{permitted:016x}\n\
          CapAmb:\t0000000000000000\nNoNewPrivs:\t{privs}\nSeccomp:\t0\nSeccomp_filters:\t0\n\
          Cpus_allowed:\t{mask:x}\nCpus_allowed_list:\t",
+        locked = process.memory().locked_bytes() / 1024,
         queued = Charge::waiting(process),
         queue_limit = process.limits.soft(RLIMIT_SIGPENDING),
         threads = process.threads.lock().len(),
