@@ -7,6 +7,7 @@ use crate::mm::user_buf::UserBuf;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
+use coracle_hal::frame::FRAME_SIZE;
 
 /// Bytes that are moved in one step at most.
 const STEP: usize = 64 * 1024;
@@ -183,7 +184,8 @@ pub fn tee(from: &PipeEnd, to: &PipeEnd, len: usize, nonblock: bool) -> SysResul
     }
 }
 
-/// Writes as much as fits when there is room: vmsplice(2).
+/// Writes as much as fits when there is room: vmsplice(2). As on Linux, whose pipes hold pages, each page that the bytes lie in
+/// takes the room of a whole one.
 ///
 /// # Errors
 /// EAGAIN if the pipe is full and this must not wait, EPIPE, EFAULT, ENOMEM.
@@ -192,7 +194,20 @@ pub fn write_what_fits(to: &PipeEnd, src: &mut UserBuf, nonblock: bool) -> SysRe
         return Ok(0);
     }
     let pipe = to.pipe();
-    block_on_events(&pipe.writable, Events::OUT, nonblock, None, || pipe.try_write(src))
+    block_on_events(&pipe.writable, Events::OUT, nonblock, None, || {
+        let pages = {
+            let state = pipe.state.lock();
+            if state.readers == 0 {
+                return Err(Errno::PIPE);
+            }
+            state.free_to_write()? / FRAME_SIZE
+        };
+        if pages == 0 {
+            return Err(Errno::AGAIN);
+        }
+        src.shorten(src.len_in_pages(pages));
+        pipe.try_write(src)
+    })
 }
 
 /// Moves up to `len` bytes from one pipe to another.

@@ -1,6 +1,6 @@
 //! Buffers of a read- or write-like call: the program's memory (one piece or an iovec array), or the kernel's own.
 use super::fault;
-use super::memory::page_down;
+use super::memory::{PAGE_SIZE, page_down};
 use super::user::{self, Access};
 use crate::errno::Errno;
 use alloc::vec::Vec;
@@ -154,6 +154,24 @@ impl<'a> UserBuf<'a> {
     #[inline]
     pub fn done(&self) -> usize {
         self.done
+    }
+    /// Bytes that lie in the first `count` pages, where two pieces in one page count it twice (vmsplice(2) puts pages into a
+    /// pipe).
+    pub fn len_in_pages(&self, mut count: usize) -> usize {
+        let Rest::Pieces(rest) = &self.rest else { return self.remaining() };
+        let number = |bytes: [u8; 8]| usize::from_le_bytes(bytes);
+        let pieces = rest.clone().map(|&[addr, len]| (number(addr), number(len)));
+        let mut bytes = 0usize;
+        for (addr, len) in core::iter::once((self.addr, self.here)).chain(pieces) {
+            let fits = (count * PAGE_SIZE).saturating_sub(addr % PAGE_SIZE).min(len);
+            bytes = bytes.saturating_add(fits);
+            count -= (addr % PAGE_SIZE + fits).div_ceil(PAGE_SIZE).min(count);
+        }
+        bytes.min(self.remaining())
+    }
+    /// Has it end after `len` further bytes, if there are more.
+    pub fn shorten(&mut self, len: usize) {
+        self.total = self.done + len.min(self.remaining());
     }
     /// Copies from `src` to the caller, as much as fits; page faults are resolved. EFAULT only if nothing was copied.
     /// Hold no file or socket lock.

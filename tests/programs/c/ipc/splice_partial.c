@@ -50,6 +50,12 @@ static void from_memory(void) {
     SHOW(vmsplice(p[1], &piece, 1, 0));
     SHOW(vmsplice(p[1], &piece, 1, SPLICE_F_NONBLOCK));
     SHOW(rest_is_right(p[0], 0, HELD));
+    /* Each page takes the room of a whole one. */
+    make_pipe(p, 0);
+    struct iovec pieces[] = {{bytes + 768, 100}, {bytes + 868, MANY - 868}};
+    long moved = vmsplice(p[1], pieces, 2, 0);
+    printf("vmsplice of two pieces in one page: %ld\n", moved);
+    SHOW(rest_is_right(p[0], 768, 768 + moved));
 }
 
 static void from_socket(void) {
