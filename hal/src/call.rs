@@ -68,11 +68,11 @@ impl<T> Call<T> {
         }
     }
     arguments!(usize i32 u32 i64);
-    /// The call's number.
+    /// The call's number: the low half of rax, as on Linux.
     #[inline(always)]
     pub fn number(&self) -> usize {
         // SAFETY: as for the arguments.
-        unsafe { (*self.registers.as_ptr()).orig_rax as usize }
+        unsafe { (*self.registers.as_ptr()).orig_rax as u32 as usize }
     }
     /// Where the program goes on: the address after its `syscall` instruction.
     #[inline(always)]

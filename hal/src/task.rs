@@ -45,10 +45,19 @@ const SWITCH_REGISTERS: usize = 6;
 /// First address that is not canonical.
 const CANONICAL_END: u64 = 1 << 47;
 
+/// Whether a program may have `base` as its FS or GS base: an address of its half.
+pub fn is_user_base(base: u64) -> bool {
+    base < CANONICAL_END
+}
+
 impl Task {
-    /// A task that will enter the program with `context` after `Kernel::thread_start`. `None`: out of memory.
+    /// A task that will enter the program with `context` after `Kernel::thread_start`. `None`: out of memory, or `fs_base` is
+    /// none that a program may have.
     /// `fpu_from_current`: copy the running thread's FPU state (clone), else the initial state.
     pub fn new(context: &UserContext, fs_base: u64, fpu_from_current: bool) -> Option<Task> {
+        if !is_user_base(fs_base) {
+            return None;
+        }
         let area = fpu::Area::new(fpu_from_current)?;
         let top = crate::stack::alloc()? - TOP_SIZE;
         let place = top - size_of::<UserContext>();
@@ -90,7 +99,7 @@ impl Task {
     }
     /// Sets the program's FS base, at once if this task runs here. Non-canonical values give false.
     pub fn set_fs_base(&self, base: u64) -> bool {
-        if base >= CANONICAL_END {
+        if !is_user_base(base) {
             return false;
         }
         self.fs_base.store(base, Ordering::Relaxed);
@@ -101,7 +110,7 @@ impl Task {
     }
     /// The same for GS (kept apart from the kernel's own GS; in unikernel mode only stored).
     pub fn set_gs_base(&self, base: u64) -> bool {
-        if base >= CANONICAL_END {
+        if !is_user_base(base) {
             return false;
         }
         self.gs_base.store(base, Ordering::Relaxed);

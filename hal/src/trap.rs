@@ -271,8 +271,14 @@ pub unsafe extern "C" fn trap_program(slot: *const (), context: *mut UserContext
 /// The kernel wants the program to go on at an address that is not in the lower half.
 #[cfg(target_os = "none")]
 pub unsafe extern "C" fn bad_address(slot: *const (), context: *mut UserContext) {
-    let fault = Fault::GeneralProtection { code: 0 };
-    // SAFETY: the entry code gives the running thread's slot and context.
+    // SAFETY: the entry code gives the running thread's context.
+    let rip = unsafe { (*context).rip };
+    let fault = if is_canonical(rip) {
+        Fault::Page { addr: rip as usize, write: false, exec: true, present: true }
+    } else {
+        Fault::GeneralProtection { code: 0 }
+    };
+    // SAFETY: as above, and the thread's slot.
     unsafe { crate::kernel::symbols::coracle_fault(slot, context, (&raw const fault).cast()) };
 }
 
@@ -349,6 +355,12 @@ fn can_go_on(frame: &TrapFrame) -> bool {
     !(top - crate::boot::FAULT_STACK_SIZE as u64..=top).contains(&frame.rsp)
 }
 
+/// Whether an address is the sign extension of its low 48 bits.
+#[cfg(target_os = "none")]
+fn is_canonical(addr: u64) -> bool {
+    ((addr << 16) as i64 >> 16) as u64 == addr
+}
+
 /// True if a program in ring 0 has jumped to where it cannot execute in the kernel's half, or to what is no address (some
 /// CPUs fault before that jump, others after it). It still has its own stack, on which no instruction is fetched from the
 /// kernel but those of the entries.
@@ -356,8 +368,7 @@ fn can_go_on(frame: &TrapFrame) -> bool {
 fn is_wild_jump(frame: &TrapFrame) -> bool {
     let cannot_fetch = match frame.vector {
         PAGE_FAULT => frame.error & INSTRUCTION_FETCH != 0,
-        // Not the sign extension of its low 48 bits.
-        GENERAL_PROTECTION => ((frame.rip << 16) as i64 >> 16) as u64 != frame.rip,
+        GENERAL_PROTECTION => !is_canonical(frame.rip),
         _ => false,
     };
     cannot_fetch && (frame.rsp as i64) >= 0 && crate::task::ring() == crate::task::Ring::Unikernel

@@ -12,6 +12,7 @@ use crate::{boot, syscall};
 use alloc::sync::Arc;
 use coracle_hal::context::{Fault, UserContext};
 use coracle_hal::kernel::Kernel;
+use coracle_hal::paging::USER_END;
 use linux_raw_sys::general as abi;
 
 /// The kernel, as the hardware layer knows it.
@@ -126,6 +127,8 @@ fn resolve(thread: &Arc<Thread>, ip: usize, fault: Fault) -> Option<SigInfo> {
                 Refused::NoPage | Refused::OutOfMemory => (abi::SIGBUS, abi::BUS_ADRERR),
             };
             // The page fault error code: present, write, user, instruction fetch.
+            // As Linux says it, the kernel's half is all present: no fault shows what is mapped there.
+            let present = present || addr >= USER_END;
             let code = u64::from(present) | u64::from(write) << 1 | 4 | u64::from(exec) << 4;
             thread.signals.lock().last_fault = [14, code, addr as u64];
             return Some(SigInfo::fault(signal, si_code as i32, addr));

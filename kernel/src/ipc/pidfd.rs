@@ -1,8 +1,8 @@
-//! pidfd_open(2): a descriptor of a process, readable once it has ended.
+//! pidfd_open(2): a descriptor of a process, readable once it has ended, and hung up once that was waited for.
 use super::poll::{Events, PollSource};
 use crate::errno::Errno;
 use crate::fs::file::{File, OpenFile};
-use crate::task::process::Process;
+use crate::task::process::{Process, by_pid};
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_arc};
@@ -32,7 +32,12 @@ impl File for PidFd {
         Ok(crate::fs::stat::anonymous())
     }
     fn readiness(&self) -> Events {
-        if self.process.dead.load(Acquire) { Events::IN | Events::RDNORM } else { Events::empty() }
+        if !self.process.dead.load(Acquire) {
+            return Events::empty();
+        }
+        let waited_for = by_pid(self.process.pid).is_none_or(|other| !Arc::ptr_eq(&other, &self.process));
+        let hang_up = if waited_for { Events::HUP } else { Events::empty() };
+        Events::IN | Events::RDNORM | hang_up
     }
     fn poll_source(&self) -> Option<&PollSource> {
         Some(&self.process.exit_source)

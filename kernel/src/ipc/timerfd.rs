@@ -13,7 +13,8 @@ use alloc::sync::{Arc, Weak};
 use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
 use core::any::Any;
 use linux_raw_sys::general::{
-    O_NONBLOCK, O_RDWR, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET, stat as Stat,
+    CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_REALTIME_ALARM, O_NONBLOCK,
+    O_RDWR, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET, stat as Stat,
 };
 use spin::Mutex;
 
@@ -140,8 +141,9 @@ impl File for TimerFd {
 
 /// timerfd_create(2).
 pub fn create(call: &Call) -> SysResult {
-    let clock = match Clock::from_id(call.i32(0))? {
-        clock @ (Clock::Realtime | Clock::Monotonic) => clock,
+    let clock = match call.u32(0) {
+        CLOCK_REALTIME | CLOCK_REALTIME_ALARM => Clock::Realtime,
+        CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => Clock::Monotonic,
         _ => return Err(Errno::INVAL),
     };
     let flags = call.u32(1);

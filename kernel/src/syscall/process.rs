@@ -13,6 +13,7 @@ use crate::time::clock::to_timeval;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::text;
+use coracle_hal::paging;
 use coracle_loader::Strings;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
@@ -27,6 +28,8 @@ const CLONE3_FLAGS: u64 =
 /// sizeof(struct clone_args), first and latest version known.
 const CLONE_ARGS_MIN: usize = 64;
 const CLONE_ARGS_WORDS: usize = 11;
+/// Ids that `set_tid` may choose: one for each level of pid namespaces (Linux's MAX_PID_NS_LEVEL).
+const MAX_SET_TID: u64 = 32;
 /// sizeof(struct rusage).
 pub const RUSAGE_WORDS: usize = 18;
 
@@ -59,9 +62,6 @@ pub fn clone(call: &Call) -> SysResult {
         // clone(2) puts the descriptor where it would put the parent's tid.
         pidfd: call.usize(2),
     };
-    if flags & u64::from(abi::CLONE_PIDFD) != 0 && flags & u64::from(abi::CLONE_PARENT_SETTID) != 0 {
-        return Err(Errno::INVAL);
-    }
     clone::clone(call.thread(), &call.registers(), request).map(|id| id as usize)
 }
 
@@ -85,9 +85,14 @@ pub fn clone3(call: &Call) -> SysResult {
             return Err(Errno::TOOBIG);
         }
     }
-    let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, _set_tid, set_tid_size, _] =
+    let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _] =
         words;
-    if (stack == 0) != (stack_size == 0)
+    let in_user_half = |end: u64| end <= paging::USER_END as u64;
+    if (set_tid == 0) != (set_tid_size == 0)
+        || set_tid_size > MAX_SET_TID
+        || (stack == 0) != (stack_size == 0)
+        || !stack.checked_add(stack_size).is_some_and(in_user_half)
+        || (flags & u64::from(abi::CLONE_THREAD | abi::CLONE_PARENT) != 0 && exit_signal != 0)
         || exit_signal > u64::from(signal::MAX_SIGNAL)
         || flags & !CLONE3_FLAGS != 0
     {
@@ -99,7 +104,7 @@ pub fn clone3(call: &Call) -> SysResult {
     let request = Request {
         flags,
         exit_signal: exit_signal as u32,
-        stack: stack.wrapping_add(stack_size) as usize,
+        stack: (stack + stack_size) as usize,
         parent_tid: parent_tid as usize,
         child_tid: child_tid as usize,
         tls,
@@ -247,7 +252,7 @@ pub fn waitid(call: &Call) -> SysResult {
         abi::P_PID if id > 0 => Which::Pid(id),
         abi::P_PGID if id == 0 => Which::Group(process.group.load(Relaxed)),
         abi::P_PGID if id > 0 => Which::Group(id),
-        abi::P_PIDFD => Which::Pid(crate::ipc::pidfd::pid_of(process, id)?),
+        abi::P_PIDFD if id >= 0 => Which::Pid(crate::ipc::pidfd::pid_of(process, id)?),
         _ => return Err(Errno::INVAL),
     };
     let report = wait::wait(process, which, options)?;

@@ -5,7 +5,7 @@ use crate::mm::user;
 use crate::task::process::{self, Process};
 use crate::task::sched::{self, Wake};
 use crate::task::signal::{
-    self, Action, AltStack, IGNORE, MAX_SIGNAL, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit,
+    self, Action, IGNORE, MAX_SIGNAL, Returned, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit,
 };
 use crate::task::thread::Work;
 use crate::time::clock;
@@ -164,12 +164,23 @@ fn deliverable(call: &Call) -> bool {
 pub fn rt_sigreturn(call: &Call) -> SysResult {
     with_all_registers(call)?;
     let mut registers = call.registers();
-    if signal::sigreturn(call.thread(), &mut registers).is_err() {
+    match signal::sigreturn(call.thread(), &mut registers) {
+        Ok(Returned::Fine) => {}
+        Ok(Returned::BadSegment(code)) => {
+            const GENERAL_PROTECTION: u64 = 13;
+            call.thread().signals.lock().last_fault = [GENERAL_PROTECTION, code, 0];
+            signal::force(call.thread(), SigInfo::fault(abi::SIGSEGV, abi::SI_KERNEL as i32, 0));
+        }
         // Linux's badframe: the program can't go on.
-        signal::force(call.thread(), SigInfo::kernel(abi::SIGSEGV));
+        Err(_) => signal::force(call.thread(), SigInfo::kernel(abi::SIGSEGV)),
     }
     call.set_registers(registers);
     Ok(registers.rax as usize)
+}
+
+/// restart_syscall(2): the kernel never asks a program for it, and there is nothing to go on with.
+pub fn restart_syscall(_: &Call) -> SysResult {
+    Err(Errno::INTR)
 }
 
 /// sigaltstack(2).
@@ -177,24 +188,8 @@ pub fn sigaltstack(call: &Call) -> SysResult {
     let sp = call.registers().rsp as usize;
     let old = call.thread().signals.lock().alt_stack;
     if call.usize(0) != 0 {
-        let [base, flags, size]: [u64; 3] = user::read_words(call.usize(0))?;
-        let flags = flags as u32;
-        if old.flags & abi::SS_AUTODISARM == 0 && old.contains(sp) {
-            return Err(Errno::PERM);
-        }
-        let mode = flags & !abi::SS_AUTODISARM;
-        if mode != abi::SS_DISABLE && mode != abi::SS_ONSTACK && mode != 0 {
-            return Err(Errno::INVAL);
-        }
-        let new = if mode == abi::SS_DISABLE {
-            AltStack::default()
-        } else {
-            if (size as usize) < signal::minimum_stack().min(abi::MINSIGSTKSZ as usize) {
-                return Err(Errno::NOMEM);
-            }
-            AltStack { base: base as usize, size: size as usize, flags: flags & abi::SS_AUTODISARM }
-        };
-        call.thread().signals.lock().alt_stack = new;
+        let words: [u64; 3] = user::read_words(call.usize(0))?;
+        signal::set_alt_stack(call.thread(), &words, sp)?;
     }
     if call.usize(1) != 0 {
         let flags = signal::stack_flags(&old, sp);

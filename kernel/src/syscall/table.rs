@@ -146,11 +146,11 @@ system_calls! {
     25 mremap(address, map_len, map_len, mremap_flags, address) -> address super::memory::mremap, "within one mapping; MREMAP_MAYMOVE, FIXED, DONTUNMAP";
     26 msync(address, map_len, msync_flags) super::memory::msync, "checks its arguments: files live in memory";
     27 mincore(address, map_len, &out) super::memory::mincore, "all";
-    28 madvise(address, map_len, madvise_advice) super::memory::madvise, "DONTNEED, FREE, DONTFORK, WIPEONFORK, POPULATE_*; hints are accepted; REMOVE is EINVAL";
-    149 mlock(address, map_len) super::memory::mlock, "makes pages present: nothing is ever paged out";
+    28 madvise(address, map_len, madvise_advice) super::memory::madvise, "DONTNEED, FREE, REMOVE, DONTFORK, WIPEONFORK, POPULATE_*; hints are accepted";
+    149 mlock(address, map_len) super::memory::mlock, "all; nothing is ever paged out";
     150 munlock(address, map_len) super::memory::munlock, "all";
-    151 mlockall(mlockall_flags) super::memory::mlockall, "accepted: nothing is ever paged out";
-    152 munlockall() super::memory::munlockall, "accepted";
+    151 mlockall(mlockall_flags) super::memory::mlockall, "all";
+    152 munlockall() super::memory::munlockall, "all";
     324 membarrier(membarrier_command, number) super::memory::membarrier, "GLOBAL, and the expedited commands without rseq";
     325 mlock2(address, map_len, number) super::memory::mlock2, "all";
     329 pkey_mprotect(address, map_len, protection, number) super::memory::pkey_mprotect, "without a key";
@@ -168,6 +168,7 @@ system_calls! {
     112 setsid() -> pid super::process::setsid, "all";
     121 getpgid(pid) -> pid super::process::getpgid, "all";
     124 getsid(pid) -> pid super::process::getsid, "all";
+    219 restart_syscall() super::signal::restart_syscall, "EINTR: calls that are started again are made anew";
     231 exit_group(number) super::process::exit_group, "all";
     247 waitid(wait_type, pid, &out, wait_options, &out) super::process::waitid, "P_ALL, P_PID, P_PGID, P_PIDFD";
     322 execveat(dirfd, &executable, &string_array, &string_array, at_flags) super::process::execveat, "all";

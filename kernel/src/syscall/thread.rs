@@ -129,6 +129,11 @@ fn pack(policy: u32, priority: u32) -> u32 {
     policy | priority << 8
 }
 
+/// EINVAL without a structure, as the calls of scheduling say it (sched_setscheduler(2), "ERRORS").
+fn check_scheduling_pointer(addr: usize) -> Result<(), Errno> {
+    if addr == 0 { Err(Errno::INVAL) } else { Ok(()) }
+}
+
 /// sched_getscheduler(2).
 pub fn sched_getscheduler(call: &Call) -> SysResult {
     Ok((thread_or_self(call, call.i32(0))?.policy.load(Relaxed) & 0xff) as usize)
@@ -136,6 +141,7 @@ pub fn sched_getscheduler(call: &Call) -> SysResult {
 
 /// sched_setscheduler(2): the policy is kept and told, and has no effect.
 pub fn sched_setscheduler(call: &Call) -> SysResult {
+    check_scheduling_pointer(call.usize(2))?;
     let thread = thread_or_self(call, call.i32(0))?;
     let policy = call.u32(1) & !abi::SCHED_RESET_ON_FORK;
     let priority = user::read_u32(call.usize(2))?;
@@ -149,6 +155,7 @@ pub fn sched_setscheduler(call: &Call) -> SysResult {
 
 /// sched_getparam(2).
 pub fn sched_getparam(call: &Call) -> SysResult {
+    check_scheduling_pointer(call.usize(1))?;
     let thread = thread_or_self(call, call.i32(0))?;
     user::write_u32(call.usize(1), thread.policy.load(Relaxed) >> 8)?;
     Ok(0)
@@ -156,6 +163,7 @@ pub fn sched_getparam(call: &Call) -> SysResult {
 
 /// sched_setparam(2).
 pub fn sched_setparam(call: &Call) -> SysResult {
+    check_scheduling_pointer(call.usize(1))?;
     let thread = thread_or_self(call, call.i32(0))?;
     let policy = thread.policy.load(Relaxed) & 0xff;
     let priority = user::read_u32(call.usize(1))?;

@@ -5,7 +5,7 @@ use crate::fs::access::{capability, check_capability};
 use crate::mm::user;
 use crate::task::process;
 use crate::task::sched::{self, Wake};
-use crate::task::signal::MAX_SIGNAL;
+use crate::task::signal::{self, MAX_SIGNAL};
 use crate::time::clock::{self, Clock, SECOND_NS, to_timespec, to_timeval};
 use crate::time::posix_timer::Notify;
 use crate::time::wall::Deadline;
@@ -103,7 +103,7 @@ pub fn nanosleep(call: &Call) -> SysResult {
 
 /// clock_nanosleep(2).
 pub fn clock_nanosleep(call: &Call) -> SysResult {
-    let clock = Clock::from_id(call.i32(0))?;
+    let clock = Clock::for_timer(call.i32(0))?;
     if matches!(clock, Clock::ThreadCpu(_)) {
         return Err(Errno::INVAL);
     }
@@ -165,7 +165,7 @@ pub fn alarm(call: &Call) -> SysResult {
 
 /// timer_create(2).
 pub fn timer_create(call: &Call) -> SysResult {
-    let clock = Clock::from_id(call.i32(0))?;
+    let clock = Clock::for_timer(call.i32(0))?;
     let event = call.usize(1);
     let notify = if event == 0 {
         None
@@ -239,7 +239,9 @@ pub fn timer_getoverrun(call: &Call) -> SysResult {
 
 /// timer_delete(2).
 pub fn timer_delete(call: &Call) -> SysResult {
-    call.thread().process.timers.delete(call.i32(0))?;
+    let process = &call.thread().process;
+    let timer = process.timers.delete(call.i32(0))?;
+    signal::discard_of_timer(process, &timer);
     Ok(0)
 }
 

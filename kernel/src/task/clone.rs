@@ -3,13 +3,14 @@ use super::process::{self, Process};
 use super::thread::{Thread, Work};
 use super::{sched, signal};
 use crate::errno::Errno;
+use crate::fs::access::{capability, check_capability};
 use crate::ipc::poll::{Events, LOOK_EVERY_NS};
 use crate::mm::user;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
 use coracle_hal::context::UserContext;
 use coracle_hal::frame::{self, Watermark};
-use coracle_hal::time;
+use coracle_hal::{task, time};
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
@@ -38,29 +39,43 @@ impl Request {
     }
 }
 
-/// Namespaces and cgroups, of which there is one each.
-const UNSUPPORTED: u64 = (abi::CLONE_NEWNS
+/// Namespaces, of which there is one each, and only a user with CAP_SYS_ADMIN might ask for others.
+const PRIVILEGED_NAMESPACES: u64 = (abi::CLONE_NEWNS
     | abi::CLONE_NEWUTS
     | abi::CLONE_NEWIPC
-    | abi::CLONE_NEWUSER
     | abi::CLONE_NEWPID
     | abi::CLONE_NEWNET
     | abi::CLONE_NEWCGROUP
-    | abi::CLONE_NEWTIME) as u64
-    | abi::CLONE_INTO_CGROUP;
+    | abi::CLONE_NEWTIME) as u64;
+/// That of users, which anyone might ask for, and cgroups.
+const UNSUPPORTED: u64 = PRIVILEGED_NAMESPACES | abi::CLONE_NEWUSER as u64 | abi::CLONE_INTO_CGROUP;
 
-/// Makes a thread or a process; gives its id. EINVAL, ENOMEM, EAGAIN.
+/// Makes a thread or a process; gives its id. EINVAL, EPERM, ENOMEM, EAGAIN.
 pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) -> Result<i32, Errno> {
     let thread = request.has(abi::CLONE_THREAD);
     let shares_memory = request.has(abi::CLONE_VM);
     let shares_handlers = request.has(abi::CLONE_SIGHAND);
-    if request.flags & UNSUPPORTED != 0
-        || (thread && !shares_handlers)
+    let grandparent = if request.has(abi::CLONE_PARENT) { parent.process.parent() } else { None };
+    let wants_pidfd = request.has(abi::CLONE_PIDFD);
+    if (thread && !shares_handlers)
         || (shares_handlers && !shares_memory)
-        || (thread && request.has(abi::CLONE_PIDFD))
+        || (thread && wants_pidfd)
+        || (wants_pidfd && request.has(abi::CLONE_PARENT_SETTID) && request.pidfd == request.parent_tid)
         || (shares_handlers && request.flags & abi::CLONE_CLEAR_SIGHAND != 0)
+        || (request.has(abi::CLONE_FS) && (request.has(abi::CLONE_NEWNS) || request.has(abi::CLONE_NEWUSER)))
+        // The first process has no parent (clone(2), "ERRORS").
+        || (request.has(abi::CLONE_PARENT) && grandparent.is_none())
     {
         return Err(Errno::INVAL);
+    }
+    if request.flags & UNSUPPORTED != 0 {
+        if request.flags & PRIVILEGED_NAMESPACES != 0 && request.flags & u64::from(abi::CLONE_NEWUSER) == 0 {
+            check_capability(capability::SYS_ADMIN)?;
+        }
+        return Err(Errno::INVAL);
+    }
+    if request.has(abi::CLONE_SETTLS) && !task::is_user_base(request.tls) {
+        return Err(Errno::PERM);
     }
     if frame::is_below(Watermark::Low) {
         return Err(Errno::AGAIN);
@@ -114,8 +129,7 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
         process.add_thread(&child)?;
     } else {
         process.add_thread(&child)?;
-        let family = if request.has(abi::CLONE_PARENT) { parent.process.parent() } else { None };
-        let family = family.unwrap_or_else(|| parent.process.clone());
+        let family = grandparent.unwrap_or_else(|| parent.process.clone());
         if let Err(error) = process.publish() {
             process.remove_thread(&child);
             return Err(error);
@@ -166,7 +180,10 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
     *process.program.lock() = from.program.lock().clone();
     process.group.store(from.group.load(Relaxed), Relaxed);
     process.session.store(from.session.load(Relaxed), Relaxed);
-    process.exit_signal.store(request.exit_signal, Relaxed);
+    // To its own parent a sibling is one child as the other.
+    let sibling = request.has(abi::CLONE_PARENT);
+    let exit_signal = if sibling { from.exit_signal.load(Relaxed) } else { request.exit_signal };
+    process.exit_signal.store(exit_signal, Relaxed);
     process.dumpable.store(from.dumpable.load(Relaxed), Relaxed);
     process.no_new_privileges.store(from.no_new_privileges.load(Relaxed), Relaxed);
     process.personality.store(from.personality.load(Relaxed), Relaxed);

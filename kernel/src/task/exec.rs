@@ -359,8 +359,8 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
         let mut shared = process.signals.lock();
         let mut own = thread.signals.lock();
         shared.reset_handlers();
-        shared.pending.discard_timers();
-        own.pending.discard_timers();
+        shared.pending.discard_timers(None);
+        own.pending.discard_timers(None);
         own.alt_stack = Default::default();
     }
     thread.robust_list.store(0, Relaxed);

@@ -8,7 +8,7 @@ use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::descriptors::{DescriptorTable, TableUse};
 use crate::fs::file::File;
-use crate::ipc::poll::PollSource;
+use crate::ipc::poll::{Events, PollSource};
 use crate::lock::Mutex;
 use crate::mm::memory::Memory;
 use crate::time::posix_timer::ProcessTimers;
@@ -273,7 +273,10 @@ pub fn last_id() -> i32 {
 /// A process is gone and was waited for.
 pub fn forget(pid: i32) {
     let removed = PROCESSES.write().remove(&pid);
-    drop(removed);
+    if let Some(process) = removed {
+        // Its descriptors are hung up (pidfd_open(2)).
+        process.exit_source.notify(Events::HUP);
+    }
 }
 
 impl Process {

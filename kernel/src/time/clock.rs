@@ -69,6 +69,19 @@ impl Clock {
         }
     }
 
+    /// The clock that a `clockid_t` names, for a timer or a sleep. EOPNOTSUPP for those that only tell the time
+    /// (timer_create(2)), and for those that wake a suspended machine by its real-time clock, as Linux without one.
+    pub fn for_timer(id: i32) -> Result<Clock, Errno> {
+        const WITHOUT_TIMERS: [u32; 5] = [
+            abi::CLOCK_MONOTONIC_RAW,
+            abi::CLOCK_REALTIME_COARSE,
+            abi::CLOCK_MONOTONIC_COARSE,
+            abi::CLOCK_REALTIME_ALARM,
+            abi::CLOCK_BOOTTIME_ALARM,
+        ];
+        if WITHOUT_TIMERS.contains(&(id as u32)) { Err(Errno::OPNOTSUPP) } else { Clock::from_id(id) }
+    }
+
     /// CPU clocks of others: the complement of the id, shifted, and three bits that say which (clock_getcpuclockid(3)).
     fn dynamic(id: i32) -> Result<Clock, Errno> {
         const PER_THREAD: i32 = 4;

@@ -144,6 +144,10 @@ impl State {
 pub struct TimerSignal(Option<Arc<PosixTimer>>);
 
 impl TimerSignal {
+    /// Whether `timer` sent it.
+    pub fn is_of(&self, timer: &Arc<PosixTimer>) -> bool {
+        self.0.as_ref().is_some_and(|sender| Arc::ptr_eq(sender, timer))
+    }
     /// It is delivered: the timer goes on. Gives the overrun.
     pub fn delivered(mut self) -> i32 {
         self.0.take().map_or(0, |timer| timer.delivered())
@@ -243,11 +247,11 @@ impl ProcessTimers {
         self.0.lock().by_id.get(&id).cloned().ok_or(Errno::INVAL)
     }
 
-    /// timer_delete(2); EINVAL.
-    pub fn delete(&self, id: i32) -> Result<(), Errno> {
+    /// Takes the timer with this id out and stops it; EINVAL.
+    pub fn delete(&self, id: i32) -> Result<Arc<PosixTimer>, Errno> {
         let timer = self.0.lock().by_id.remove(&id).ok_or(Errno::INVAL)?;
         timer.disarm();
-        Ok(())
+        Ok(timer)
     }
 
     /// The timer of setitimer(2); EINVAL.

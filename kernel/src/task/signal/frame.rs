@@ -38,9 +38,13 @@ const OLD_MASK: usize = 21;
 const CR2: usize = 22;
 const FPSTATE: usize = 23;
 /// cs and ss that programs expect to see: Linux's __USER_CS and __USER_DS.
-const USER_SEGMENTS: u64 = 0x33 | 0x2b << 48;
-/// UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS.
-const UC_FLAGS: u64 = 7;
+const USER_CODE: u16 = 0x33;
+const USER_DATA: u16 = 0x2b;
+const USER_SEGMENTS: u64 = USER_CODE as u64 | (USER_DATA as u64) << 48;
+const UC_FP_XSTATE: u64 = 1;
+const UC_SIGCONTEXT_SS: u64 = 2;
+const UC_STRICT_RESTORE_SS: u64 = 4;
+const UC_FLAGS: u64 = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
 /// Where software may leave notes in an XSAVE area: `struct _fpx_sw_bytes`.
 const SW_BYTES: usize = 464;
 const FP_XSTATE_MAGIC1: u32 = 0x4650_5853;
@@ -49,6 +53,8 @@ const FP_XSTATE_MAGIC2: u32 = 0x4650_5845;
 const MAGIC2_LEN: usize = 4;
 /// Bytes of an FXSAVE area.
 const FXSAVE_LEN: usize = 512;
+/// FXSAVE areas are aligned so.
+const FXSAVE_ALIGN: usize = 16;
 /// XSAVE areas are aligned so.
 const XSAVE_ALIGN: usize = 64;
 /// Flags that a program may set: CF PF AF ZF SF TF DF OF RF AC (Linux's FIX_EFLAGS).
@@ -160,29 +166,85 @@ fn copy_state(fp: usize, state: &mut [u8]) -> Result<(), hal::Fault> {
     hal::copy_to(fp.wrapping_add(len), &FP_XSTATE_MAGIC2.to_le_bytes())
 }
 
+/// What rt_sigreturn(2) comes to beside going back.
+pub enum Returned {
+    /// The program goes on.
+    Fine,
+    /// With such a code or stack segment it can't: Linux's `iret` faults, with this error code.
+    BadSegment(u64),
+}
+
 /// rt_sigreturn(2): goes back to what the frame at the stack pointer says. EFAULT if it can't be read.
-pub fn sigreturn(thread: &Arc<Thread>, context: &mut UserContext) -> Result<(), Errno> {
+pub fn sigreturn(thread: &Arc<Thread>, context: &mut UserContext) -> Result<Returned, Errno> {
     let frame = (context.rsp as usize).wrapping_sub(8);
     let words: [u64; UCONTEXT_WORDS] = user::read_words(frame.wrapping_add(UCONTEXT))?;
     let registers = &words[SIGCONTEXT_WORD..MASK_WORD];
-    restore_fpu(registers[FPSTATE] as usize)?;
+    // What comes first holds also if what comes later is bad, as on Linux.
+    mask::set_mask(thread, words[MASK_WORD] & !UNBLOCKABLE);
     set_general(context, registers);
     context.rip = registers[RIP];
     context.rflags = (context.rflags & !USER_FLAGS) | (registers[EFLAGS] & USER_FLAGS);
     // No call is to be started again.
     context.orig_rax = u64::MAX;
-    {
-        let mut own = thread.signals.lock();
-        let flags = words[3] as u32;
-        let disabled = flags & SS_DISABLE != 0;
-        own.alt_stack = if disabled {
-            AltStack::default()
-        } else {
-            AltStack { base: words[2] as usize, size: words[4] as usize, flags: flags & abi::SS_AUTODISARM }
-        };
+    restore_fpu(registers[FPSTATE] as usize)?;
+    // A stack that sigaltstack(2) would refuse is passed over.
+    let _ = set_alt_stack(thread, &words[2..5], context.rsp as usize);
+    Ok(match bad_segment(registers[SEGMENTS], words[0]) {
+        Some(code) => Returned::BadSegment(code),
+        None => Returned::Fine,
+    })
+}
+
+/// The error code of the exception that the code or the stack segment of a sigcontext means, if it isn't the program's.
+fn bad_segment(segments: u64, flags: u64) -> Option<u64> {
+    /// The privilege level in a selector, which is always set to the program's.
+    const RPL: u16 = 3;
+    let (code, stack) = (segments as u16 | RPL, (segments >> 48) as u16 | RPL);
+    let bad = if code != USER_CODE {
+        code
+    } else if flags & UC_STRICT_RESTORE_SS != 0 && stack != USER_DATA {
+        stack
+    } else {
+        return None;
+    };
+    Some(u64::from(bad & !RPL))
+}
+
+/// Sets the alternate stack from the words of a `stack_t`: base, flags, size. EPERM if `sp` is on the one in use, EINVAL,
+/// ENOMEM (sigaltstack(2)).
+pub fn set_alt_stack(thread: &Thread, words: &[u64], sp: usize) -> Result<(), Errno> {
+    let &[base, flags, size] = words else { return Err(Errno::INVAL) };
+    let flags = flags as u32;
+    let mut own = thread.signals.lock();
+    if own.alt_stack.flags & abi::SS_AUTODISARM == 0 && own.alt_stack.contains(sp) {
+        return Err(Errno::PERM);
     }
-    mask::set_mask(thread, words[MASK_WORD] & !UNBLOCKABLE);
+    let mode = flags & !abi::SS_AUTODISARM;
+    if mode != SS_DISABLE && mode != SS_ONSTACK && mode != 0 {
+        return Err(Errno::INVAL);
+    }
+    own.alt_stack = if mode == SS_DISABLE {
+        AltStack::default()
+    } else if (size as usize) < minimum_stack().min(abi::MINSIGSTKSZ as usize) {
+        return Err(Errno::NOMEM);
+    } else {
+        AltStack { base: base as usize, size: size as usize, flags: flags & abi::SS_AUTODISARM }
+    };
     Ok(())
+}
+
+/// Why the state of the FPU can't be taken from where a frame says it is.
+enum BadState {
+    /// A page that isn't there.
+    Fault(hal::Fault),
+    /// The CPU would not load it from such an address.
+    Misaligned,
+}
+
+impl From<hal::Fault> for BadState {
+    fn from(fault: hal::Fault) -> Self {
+        BadState::Fault(fault)
+    }
 }
 
 fn restore_fpu(fp: usize) -> Result<(), Errno> {
@@ -193,23 +255,29 @@ fn restore_fpu(fp: usize) -> Result<(), Errno> {
     loop {
         match fpu::restore(|state| fetch_state(state, fp)) {
             Ok(true) => return Ok(()),
-            Ok(false) => return Err(Errno::FAULT),
+            Ok(false) | Err(BadState::Misaligned) => return Err(Errno::FAULT),
             // As in `push`.
-            Err(fault) => user::resolve(fault)?,
+            Err(BadState::Fault(fault)) => user::resolve(fault)?,
         }
     }
 }
 
 /// Copies the state of the FPU from `fp`.
-fn fetch_state(state: &mut [u8], fp: usize) -> Result<(), hal::Fault> {
+fn fetch_state(state: &mut [u8], fp: usize) -> Result<(), BadState> {
     let len = state.len();
+    if !fp.is_multiple_of(FXSAVE_ALIGN) {
+        return Err(BadState::Misaligned);
+    }
     hal::copy_from(&mut state[..FXSAVE_LEN], fp)?;
     let word = |at: usize| u32::from_le_bytes([state[at], state[at + 1], state[at + 2], state[at + 3]]);
     if word(SW_BYTES) == FP_XSTATE_MAGIC1 && word(SW_BYTES + 16) as usize == len {
         let mut magic = [0; MAGIC2_LEN];
         hal::copy_from(&mut magic, fp.wrapping_add(len))?;
         if u32::from_le_bytes(magic) == FP_XSTATE_MAGIC2 {
-            return hal::copy_from(&mut state[FXSAVE_LEN..], fp.wrapping_add(FXSAVE_LEN));
+            if !fp.is_multiple_of(XSAVE_ALIGN) {
+                return Err(BadState::Misaligned);
+            }
+            return Ok(hal::copy_from(&mut state[FXSAVE_LEN..], fp.wrapping_add(FXSAVE_LEN))?);
         }
     }
     // The old format: x87 and SSE alone. XSTATE_BV names them, the rest starts afresh.

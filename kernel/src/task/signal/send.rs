@@ -6,7 +6,7 @@ use crate::errno::Errno;
 use crate::ipc::poll::Events;
 use crate::task::process::{self, Process};
 use crate::task::thread::{Thread, Work};
-use crate::time::posix_timer::TimerSignal;
+use crate::time::posix_timer::{PosixTimer, TimerSignal};
 use alloc::sync::Arc;
 use linux_raw_sys::general as abi;
 
@@ -44,6 +44,16 @@ pub fn send_to_thread(thread: &Arc<Thread>, info: SigInfo) -> Sent {
 /// Sends a timer's signal to a process, or to the thread of it that is given.
 pub fn send_timer(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: SigInfo, timer: TimerSignal) {
     send(process, target, info, Some(Slot::Timer(timer)));
+}
+
+/// Forgets the signal of a timer of `process` that is no more, if it waits (Linux's `posix_timer_cleanup_ignored` and
+/// `posixtimer_deliver_signal`; timer_delete(2) leaves it open).
+pub fn discard_of_timer(process: &Process, timer: &Arc<PosixTimer>) {
+    let threads = process.threads.lock();
+    process.signals.lock().pending.discard_timers(Some(timer));
+    for thread in threads.iter() {
+        thread.signals.lock().pending.discard_timers(Some(timer));
+    }
 }
 
 /// The place in which `info` waits for `process`. Standard signals get one beyond the limit if the kernel or kill(2) sends

@@ -2,7 +2,7 @@
 use super::charge::Charge;
 use super::info::{FIRST_REALTIME, MAX_SIGNAL, SI_USER, SigInfo, bit};
 use crate::lock::Mutex;
-use crate::time::posix_timer::TimerSignal;
+use crate::time::posix_timer::{PosixTimer, TimerSignal};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -134,11 +134,13 @@ impl Pending {
         self.set &= !which;
         self.queue.retain(|waiting| which & bit(waiting.info.signal) == 0);
     }
-    /// Forgets those of timers (exec(2)).
-    pub fn discard_timers(&mut self) {
+    /// Forgets those of timers: of one, or of all (exec(2)).
+    #[inline(never)]
+    pub fn discard_timers(&mut self, of: Option<&Arc<PosixTimer>>) {
         let mut of_timers = 0;
         self.queue.retain(|waiting| {
-            let keep = !matches!(waiting.slot, Slot::Timer(_));
+            let keep =
+                !matches!(&waiting.slot, Slot::Timer(signal) if of.is_none_or(|timer| signal.is_of(timer)));
             of_timers |= if keep { 0 } else { bit(waiting.info.signal) };
             keep
         });

@@ -47,6 +47,11 @@ int main(void) {
     SHOW(syscall(SYS_wait4, -1, NULL, 0, NULL));
     SHOW(syscall(SYS_wait4, -1, NULL, 0x10000, NULL));
     SHOW(syscall(SYS_waitid, 0, 0, NULL, 0, NULL));
+    SHOW(syscall(SYS_waitid, 3, -1, NULL, WEXITED, NULL));
+    SHOW(syscall(SYS_restart_syscall));
+    SHOW(syscall(SYS_sched_setparam, 0, NULL));
+    SHOW(syscall(SYS_sched_getparam, 0, NULL));
+    SHOW(syscall(SYS_sched_setscheduler, 0, 0, NULL));
     SHOW(syscall(SYS_exit_group + 100000));
     DONE();
 }
