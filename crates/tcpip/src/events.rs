@@ -21,8 +21,10 @@ impl Readiness {
     pub const ERROR: Self = Self(16);
     /// `accept` gives a connection at once (poll calls it readable).
     pub const ACCEPTABLE: Self = Self(32);
+    /// An urgent byte can be received (`POLLPRI`).
+    pub const URGENT: Self = Self(64);
     /// Everything.
-    pub const ALL: Self = Self(63);
+    pub const ALL: Self = Self(127);
 
     /// The conditions of both.
     pub const fn union(self, other: Self) -> Self {

@@ -2,15 +2,16 @@
 //! FIOASYNC (ioctl_tty(2), socket(7)).
 use super::file::{File, OpenFile};
 use crate::errno::Errno;
-use crate::ipc::poll::{Events, Observer};
+use crate::ipc::poll::{Events, Observer, PollSource};
 use crate::lock::Mutex;
 use crate::task::process::{self, Process};
 use crate::task::signal::{self, MAX_SIGNAL, SigInfo};
 use crate::task::thread::Thread;
 use alloc::sync::{Arc, Weak};
 use coracle_fallible::try_arc;
-use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::*};
 use linux_raw_sys::general as abi;
+use linux_raw_sys::net::IPPROTO_TCP;
 
 /// Whether signals announce a kind of file's readiness.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,6 +120,8 @@ struct Sender {
     signal: AtomicU32,
     /// The descriptor by which the signals were asked for (si_fd).
     fd: AtomicI32,
+    /// O_ASYNC is set.
+    asynchronous: AtomicBool,
 }
 
 impl Sender {
@@ -139,13 +142,22 @@ impl Sender {
 
 impl Observer for Sender {
     fn notify(&self, events: Events) {
-        let signal = self.signal.load(Relaxed);
-        let info = if signal == 0 {
-            SigInfo::kernel(abi::SIGIO)
-        } else {
-            let (code, band) = reason(events);
-            SigInfo::io(signal, code, band, self.fd.load(Relaxed))
-        };
+        // Urgent data is announced whether or not other signals are on (socket(7), "Signals").
+        let urgent = events.contains(Events::PRI).then(|| SigInfo::kernel(abi::SIGURG));
+        let asked = self.asynchronous.load(Relaxed) && events != Events::PRI;
+        let ready = asked.then(|| match self.signal.load(Relaxed) {
+            0 => SigInfo::kernel(abi::SIGIO),
+            signal => {
+                let (code, band) = reason(events);
+                SigInfo::io(signal, code, band, self.fd.load(Relaxed))
+            }
+        });
+        urgent.into_iter().chain(ready).for_each(|info| self.send_to_owner(info));
+    }
+}
+
+impl Sender {
+    fn send_to_owner(&self, info: SigInfo) {
         let (owner, setter) = self.owner.lock().clone();
         match owner {
             Owner::Nobody => {}
@@ -179,11 +191,17 @@ fn reason(events: Events) -> (u32, Events) {
     }
 }
 
+/// What announces urgent data of `file`: TCP alone has it.
+fn urgent_events(file: &dyn File) -> Events {
+    let is_tcp = file.as_socket().is_some_and(|socket| socket.kind().2 == IPPROTO_TCP as i32);
+    if is_tcp { Events::PRI } else { Events::empty() }
+}
+
 /// An open file description's part of it.
 #[derive(Default)]
 pub struct SignalIo {
     sender: Mutex<Option<Arc<Sender>>>,
-    /// The id at the file's source, while signals are on.
+    /// The id at the file's source, while there is anything to be heard.
     subscription: Mutex<Option<u64>>,
 }
 
@@ -204,7 +222,7 @@ impl SignalIo {
     }
 
     /// Sets the owner, with the rights of the running process. ENOMEM.
-    pub fn set_owner(&self, owner: Owner) -> Result<(), Errno> {
+    fn set_owner(&self, owner: Owner) -> Result<(), Errno> {
         let setter = crate::this::with(|thread| {
             let [real, effective, ..] = thread.process.credentials.lock().uid;
             Setter { real, effective }
@@ -238,23 +256,43 @@ impl SignalIo {
         };
         let sender = self.sender()?;
         sender.fd.store(fd, Relaxed);
+        if on
+            && let Announces::ToGroup(group) = announces
+            && matches!(self.owner(), Owner::Nobody)
+        {
+            self.set_owner(Owner::Group(group))?;
+        }
+        let mask = if on { Events::IN | Events::OUT } else { Events::empty() };
+        self.hear(source, &sender, mask | urgent_events(&*open.file))?;
+        sender.asynchronous.store(on, Relaxed);
+        Ok(true)
+    }
+
+    /// Has `sender` hear of `mask` from now on. ENOMEM.
+    fn hear(&self, source: &PollSource, sender: &Arc<Sender>, mask: Events) -> Result<(), Errno> {
         let mut subscription = self.subscription.lock();
-        match (&*subscription, on) {
-            (None, true) => {
-                if let Announces::ToGroup(group) = announces
-                    && matches!(self.owner(), Owner::Nobody)
-                {
-                    self.set_owner(Owner::Group(group))?;
-                }
-                *subscription = Some(source.subscribe(sender, Events::IN | Events::OUT)?);
-            }
-            (Some(id), false) => {
-                source.unsubscribe(*id);
+        match *subscription {
+            Some(id) if mask.is_empty() => {
+                source.unsubscribe(id);
                 *subscription = None;
             }
-            _ => {}
+            Some(id) => source.set_mask(id, mask),
+            None if mask.is_empty() => {}
+            None => *subscription = Some(source.subscribe(sender.clone(), mask)?),
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Announces urgent data of `file` from now on, if that has any. ENOMEM.
+    fn announce_urgent(&self, file: &dyn File) -> Result<(), Errno> {
+        let urgent = urgent_events(file);
+        if let Some(source) = file.poll_source()
+            && !urgent.is_empty()
+            && self.subscription.lock().is_none()
+        {
+            self.hear(source, &self.sender()?, urgent)?;
+        }
+        Ok(())
     }
 
     /// The description goes.
@@ -266,6 +304,12 @@ impl SignalIo {
 }
 
 impl OpenFile {
+    /// Sets the owner (F_SETOWN, FIOSETOWN), with the rights of the running process. ENOMEM.
+    pub fn set_owner(&self, owner: Owner) -> Result<(), Errno> {
+        self.signal_io.announce_urgent(&*self.file)?;
+        self.signal_io.set_owner(owner)
+    }
+
     /// Sets or clears O_ASYNC, as asked by the descriptor `fd`. False if such a file sends no signals: the flag stays as it
     /// was. ENOMEM.
     pub fn set_asynchronous(&self, fd: i32, on: bool) -> Result<bool, Errno> {

@@ -154,5 +154,8 @@ const fn poll_events_of(ready: Readiness) -> Events {
     if ready.contains(Readiness::ERROR) {
         events = events.union(Events::ERR);
     }
+    if ready.contains(Readiness::URGENT) {
+        events = events.union(Events::PRI);
+    }
     events
 }

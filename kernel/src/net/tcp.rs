@@ -237,6 +237,49 @@ impl TcpFile {
         })
     }
 
+    /// Sends bytes of which the last is urgent (MSG_OOB, tcp(7)), waiting for room as needed. EOPNOTSUPP for data with a SYN.
+    #[cold]
+    fn send_special(&self, src: &mut UserBuf, flags: u32) -> SysResult {
+        if flags & MSG_FASTOPEN != 0 {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let nonblock = flags & n::MSG_DONTWAIT != 0;
+        let mask = Events::OUT | Events::WRNORM;
+        let result = block_on_events(self.source(), mask, nonblock, self.common.send_deadline(), || {
+            self.leave_error_to_next(src.done() > 0)?;
+            loop {
+                let now = now_ns();
+                let want = src.remaining();
+                let queued = engine()
+                    .tcp_send_urgent(&self.socket, now, want, |room| src.take_nofault(room))
+                    .map_err(errno);
+                sent(now);
+                if src.is_stuck() {
+                    src.resolve()?;
+                } else {
+                    queued?;
+                    return if src.remaining() == 0 { Ok(()) } else { Err(Errno::AGAIN) };
+                }
+            }
+        });
+        done_or_error(src, result)
+    }
+
+    /// The urgent byte (MSG_OOB, tcp(7)). EINVAL if there is none; never waits.
+    #[cold]
+    fn receive_urgent(&self, dst: &mut UserBuf, flags: u32) -> Result<Received, Errno> {
+        let peek = flags & n::MSG_PEEK != 0;
+        let Some(byte) = engine().tcp_recv_urgent(&self.socket, peek).map_err(errno)? else {
+            return Ok(Received::bytes(0));
+        };
+        let truncated = dst.remaining() == 0;
+        if !truncated && flags & n::MSG_TRUNC == 0 {
+            dst.put(&[byte])?;
+        }
+        let flags = n::MSG_OOB | if truncated { n::MSG_TRUNC } else { 0 };
+        Ok(Received { flags, ..Received::bytes(usize::from(!truncated)) })
+    }
+
     /// Changes the engine's options.
     pub(super) fn change(&self, change: &dyn Fn(&mut coracle_tcpip::TcpOptions)) -> Result<(), Errno> {
         let now = now_ns();
@@ -316,7 +359,7 @@ impl File for TcpFile {
             },
             linux_raw_sys::ioctl::TIOCOUTQ => int(self.socket.info().unacknowledged_bytes),
             super::interface_ioctl::SIOCOUTQNSD => int(self.socket.info().unsent_bytes),
-            super::interface_ioctl::SIOCATMARK => int(0),
+            super::interface_ioctl::SIOCATMARK => int(self.socket.info().at_mark.into()),
             _ => super::interface_ioctl::ioctl(command, argument),
         }
     }
@@ -451,7 +494,7 @@ impl Socket for TcpFile {
         _control: Option<&mut Control>,
     ) -> SysResult {
         if flags & (n::MSG_OOB | MSG_FASTOPEN) != 0 {
-            return Err(Errno::OPNOTSUPP);
+            return self.send_special(src, flags);
         }
         self.send_all(src, flags & n::MSG_DONTWAIT != 0, flags & n::MSG_MORE != 0)
     }
@@ -460,7 +503,7 @@ impl Socket for TcpFile {
     fn receive(&self, dst: &mut UserBuf, flags: u32) -> Result<Received, Errno> {
         let nonblock = flags & n::MSG_DONTWAIT != 0;
         if flags & n::MSG_OOB != 0 {
-            return Err(Errno::INVAL);
+            return self.receive_urgent(dst, flags);
         }
         let len = if flags & n::MSG_ERRQUEUE != 0 {
             return Err(Errno::AGAIN);

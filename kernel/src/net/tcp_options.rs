@@ -61,6 +61,10 @@ impl TcpFile {
             (SOL_IP, n::IP_ADD_MEMBERSHIP | n::IP_DROP_MEMBERSHIP) => return Err(Errno::PROTO),
             _ => {}
         }
+        if (level, number) == (SOL_SOCKET, n::SO_OOBINLINE) {
+            let on = int(value)? != 0;
+            return self.change(&|o| o.oob_inline = on);
+        }
         if let Some(result) = self.common.set(level, name, value) {
             return result;
         }
@@ -96,10 +100,13 @@ impl TcpFile {
         if (level, number) == (SOL_SOCKET, n::SO_INCOMING_CPU) && !self.is_unconnected() {
             return answer(self.common.recall(level, name, coracle_hal::cpu::id() as i32));
         }
+        let options = self.socket.options();
+        if (level, number) == (SOL_SOCKET, n::SO_OOBINLINE) {
+            return answer(options.oob_inline.into());
+        }
         if let Some(result) = self.common.get(level, name) {
             return result;
         }
-        let options = self.socket.options();
         match (level, number) {
             (SOL_SOCKET, n::SO_ERROR) => answer(self.socket.take_error().map_or(0, Error::errno)),
             (SOL_SOCKET, n::SO_ACCEPTCONN) => answer((self.socket.info().state == State::Listen) as i32),

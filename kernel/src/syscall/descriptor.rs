@@ -146,14 +146,14 @@ pub fn fcntl(call: &Call) -> SysResult {
             Ok(0)
         }
         F_GETOWN => Ok(open.signal_io.owner().number() as usize),
-        F_SETOWN => open.signal_io.set_owner(Owner::from_number(argument as i32)?).map(|()| 0),
+        F_SETOWN => open.set_owner(Owner::from_number(argument as i32)?).map(|()| 0),
         F_GETOWN_EX => {
             let (kind, id) = open.signal_io.owner().id();
             user::write_u64(call.usize(2), u64::from(kind) | u64::from(id as u32) << 32).map(|()| 0)
         }
         F_SETOWN_EX => {
             let [kind, id] = halves(user::read_u64(call.usize(2))?);
-            open.signal_io.set_owner(Owner::new(kind, id as i32)?).map(|()| 0)
+            open.set_owner(Owner::new(kind, id as i32)?).map(|()| 0)
         }
         F_GETSIG => Ok(open.signal_io.signal() as usize),
         F_SETSIG => open.signal_io.set_signal(argument).map(|()| 0),

@@ -197,7 +197,7 @@ pub fn ioctl(call: &Call) -> SysResult {
         }
         FIOSETOWN | SIOCSPGRP if open.file.as_socket().is_some() => {
             let owner = Owner::from_number(user::read_u32(argument)? as i32)?;
-            open.signal_io.set_owner(owner).map(|()| 0)
+            open.set_owner(owner).map(|()| 0)
         }
         FIOGETOWN | SIOCGPGRP if open.file.as_socket().is_some() => {
             user::write_u32(argument, open.signal_io.owner().number() as u32).map(|()| 0)

@@ -291,8 +291,8 @@ system_calls! {
     41 socket(address_family, socket_type, protocol) -> socket crate::syscall::socket::socket, "AF_INET and AF_INET6 (over IPv4) for TCP and UDP, AF_UNIX, AF_NETLINK (NETLINK_ROUTE)";
     42 connect(socket, &socket_address, address_len) crate::syscall::socket::connect, "yes; waits for DHCP if that has not answered yet";
     43 accept(socket, &out, &length_cell) -> socket crate::syscall::socket::accept, "yes";
-    44 sendto(socket, &bytes, len, message_flags, &socket_address, address_len) crate::syscall::socket::sendto, "no MSG_OOB, MSG_FASTOPEN; MSG_ZEROCOPY copies";
-    45 recvfrom(socket, &out, len, message_flags, &out, &length_cell) crate::syscall::socket::recvfrom, "no MSG_OOB; the error queue is always empty";
+    44 sendto(socket, &bytes, len, message_flags, &socket_address, address_len) crate::syscall::socket::sendto, "MSG_OOB for TCP; no MSG_FASTOPEN; MSG_ZEROCOPY copies";
+    45 recvfrom(socket, &out, len, message_flags, &out, &length_cell) crate::syscall::socket::recvfrom, "MSG_OOB for TCP; the error queue is always empty";
     46 sendmsg(socket, &message, message_flags) crate::syscall::socket::sendmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";
     47 recvmsg(socket, &message, message_flags) crate::syscall::socket::recvmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";
     48 shutdown(socket, shutdown_how) crate::syscall::socket::shutdown, "yes";

@@ -14,6 +14,8 @@ pub mod flags {
     pub const PSH: u8 = 8;
     /// The acknowledgement number counts.
     pub const ACK: u8 = 16;
+    /// The urgent pointer counts.
+    pub const URG: u8 = 32;
 }
 
 /// Length of a header without options.
@@ -70,6 +72,8 @@ pub struct Segment {
     pub flags: u8,
     /// Window as sent, not scaled.
     pub window: u16,
+    /// Where urgent data ends, from `seq` on, if the URG bit is set.
+    pub urgent_pointer: u16,
     /// Timestamps option.
     pub timestamps: Option<Timestamps>,
     /// Options of a SYN.
@@ -109,6 +113,7 @@ impl Segment {
             ack: Seq(u32::from_be_bytes([h[8], h[9], h[10], h[11]])),
             flags: h[13],
             window: u16::from_be_bytes([h[14], h[15]]),
+            urgent_pointer: u16::from_be_bytes([h[18], h[19]]),
             timestamps: None,
             syn: SynOptions::default(),
             sack: heapless::Vec::new(),

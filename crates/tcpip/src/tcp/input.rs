@@ -98,6 +98,10 @@ impl<D: Device, E: Events> Tcb<D, E> {
         if !self.acknowledgement(cx, segment, payload.len()) {
             return;
         }
+        // Sixth, URG.
+        if bits & flags::URG != 0 {
+            self.urgent_arrives(segment);
+        }
         // Seventh and eighth, data and FIN.
         if end != seq {
             self.receive_data(cx, seq, payload, bits & flags::FIN != 0, segment_size);

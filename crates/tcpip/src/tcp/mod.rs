@@ -28,6 +28,7 @@ mod tcb;
 mod time_wait;
 mod timer;
 mod transfer;
+mod urgent;
 
 pub use demux::{Demux, Tuple};
 pub use listeners::Listeners;

@@ -10,9 +10,12 @@ use super::tcb::{Clock, Context, MAX_UNSCALED, Recovery, Tcb};
 use crate::device::{Device, Full};
 use crate::events::Events;
 use crate::timers::NEVER;
+use core::ops::Range;
 
 /// Where the control bits stand in a TCP header.
 const FLAGS_AT: usize = 13;
+/// Where the urgent pointer is in the template.
+const URGENT_POINTER: Range<usize> = TCP_AT + 18..TCP_AT + 20;
 /// How long `TCP_CORK` holds a small segment back, ns (tcp(7)).
 const CORK_PATIENCE: u64 = 200_000_000;
 
@@ -138,7 +141,10 @@ impl<D: Device, E: Events> Tcb<D, E> {
             return len.is_multiple_of(self.mss) && len > 0;
         }
         // Nagle's algorithm (RFC 896) as changed by Minshall: one small segment under way at a time.
-        self.options.no_delay || !self.small_end.after(self.snd_una) || len.is_multiple_of(self.mss)
+        self.options.no_delay
+            || !self.small_end.after(self.snd_una)
+            || len.is_multiple_of(self.mss)
+            || self.urgent_end.is_some()
     }
 
     /// Data waits and cannot go: makes sure that something will move it.
@@ -209,6 +215,9 @@ impl<D: Device, E: Events> Tcb<D, E> {
         let seq = self.snd_nxt;
         let window = self.announce_window();
         let tcp_len = self.complete_headers(cx.now, seq, flags::ACK, window, false);
+        let urgent = if self.urgent_end.is_some() { self.urgent_pointer(seq) } else { None };
+        // A device that cuts a segment would put the pointer into each piece.
+        let len = if urgent.is_some() { len.min(self.mss) } else { len };
         let mut fragments = Fragments::new();
         let mut sent = 0;
         if len > 0 {
@@ -228,7 +237,16 @@ impl<D: Device, E: Events> Tcb<D, E> {
         if fin {
             self.path.headers[TCP_AT + FLAGS_AT] |= flags::FIN;
         }
-        self.path.transmit(cx.stack, cx.now, tcp_len, &fragments, sent, self.mss)?;
+        if let Some(pointer) = urgent {
+            self.path.headers[TCP_AT + FLAGS_AT] |= flags::URG;
+            self.path.headers[URGENT_POINTER].copy_from_slice(&pointer.to_be_bytes());
+        }
+        let transmitted = self.path.transmit(cx.stack, cx.now, tcp_len, &fragments, sent, self.mss);
+        if urgent.is_some() {
+            // The template of the next segments has none.
+            self.path.headers[URGENT_POINTER].fill(0);
+        }
+        transmitted?;
         drop(fragments);
         self.has_sent(cx, seq, sent, seq + sent + u32::from(fin));
         Ok(sent)

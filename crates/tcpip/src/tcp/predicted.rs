@@ -93,6 +93,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             && self.scoreboard.is_empty()
             && self.out_of_order.is_empty()
             && self.fin_at.is_none()
+            && self.urgent.is_none()
             && self.ts_ok
             && self.clock(Clock::Persist) == NEVER
             && !(self.receive_shut || self.orphan || self.blocked)

@@ -96,7 +96,7 @@ impl<B: Buffer> ReceiveQueue<B> {
     #[inline(always)]
     pub fn read(&mut self, len: usize, peek: bool, mut sink: impl FnMut(&[u8]) -> usize) -> usize {
         if peek {
-            return self.peek(len, &mut sink);
+            return self.peek(0, len, &mut sink);
         }
         let (mut done, all) = self.read_chunk(len, &mut sink);
         if all && done < len && self.len > 0 {
@@ -135,11 +135,14 @@ impl<B: Buffer> ReceiveQueue<B> {
         done
     }
 
+    /// Hands up to `len` bytes behind the first `skip` to `sink`, as [`read`](Self::read), and leaves them in place.
     #[cold]
-    fn peek(&self, len: usize, sink: &mut dyn FnMut(&[u8]) -> usize) -> usize {
+    pub fn peek(&self, mut skip: usize, len: usize, sink: &mut dyn FnMut(&[u8]) -> usize) -> usize {
         let mut done = 0;
         for chunk in self.chunks.iter_from(0) {
-            let bytes = chunk.bytes();
+            let skipped = skip.min(chunk.len as usize);
+            skip -= skipped;
+            let bytes = &chunk.bytes()[skipped..];
             let give = &bytes[..bytes.len().min(len - done)];
             let took = sink(give).min(give.len());
             done += took;
@@ -148,6 +151,18 @@ impl<B: Buffer> ReceiveQueue<B> {
             }
         }
         done
+    }
+
+    /// The byte at an offset, if there is one.
+    pub fn byte(&self, mut offset: usize) -> Option<u8> {
+        for chunk in self.chunks.iter_from(0) {
+            let bytes = chunk.bytes();
+            match bytes.get(offset) {
+                Some(byte) => return Some(*byte),
+                None => offset -= bytes.len(),
+            }
+        }
+        None
     }
 
     /// Drops everything.

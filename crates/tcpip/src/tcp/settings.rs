@@ -38,6 +38,8 @@ pub struct TcpOptions {
     /// `TCP_SAVE_SYN`: 1 keeps the headers of the SYN of each connection that is accepted, from that of IPv4 on; 2 from that of
     /// Ethernet on.
     pub save_syn: u8,
+    /// `SO_OOBINLINE`: urgent bytes stay in the stream.
+    pub oob_inline: bool,
     /// `IP_TTL`.
     pub ttl: u8,
     /// `IP_TOS`.
@@ -64,6 +66,7 @@ impl Default for TcpOptions {
             reuse_address: false,
             reuse_port: false,
             save_syn: 0,
+            oob_inline: false,
             ttl: 64,
             tos: 0,
         }
@@ -146,6 +149,8 @@ pub struct TcpInfo {
     pub unacknowledged_bytes: u32,
     /// Bytes queued by the program that were never sent (`SIOCOUTQNSD`).
     pub unsent_bytes: u32,
-    /// Bytes that can be read now (`FIONREAD`).
+    /// Bytes that can be read now (`FIONREAD`): those up to an urgent one.
     pub readable_bytes: u32,
+    /// The next byte to be read is urgent (`SIOCATMARK`).
+    pub at_mark: bool,
 }

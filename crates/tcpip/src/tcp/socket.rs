@@ -106,7 +106,8 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
             receive_space: tcb.receive_buffer as u32,
             unacknowledged_bytes: tcb.send.len(),
             unsent_bytes: tcb.send.len().saturating_sub(tcb.snd_max - tcb.snd_una),
-            readable_bytes: tcb.receive.len() as u32,
+            readable_bytes: tcb.readable_bytes(),
+            at_mark: tcb.before_mark() == Some(0),
         }
     }
 

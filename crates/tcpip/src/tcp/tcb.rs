@@ -13,6 +13,7 @@ use super::seq::Seq;
 use super::settings::{State, TcpOptions};
 use super::socket::TcpSocket;
 use super::time_wait::TimeWait;
+use super::urgent::Urgent;
 use crate::config::Limits;
 use crate::device::Device;
 use crate::error::Error;
@@ -143,6 +144,8 @@ pub struct Tcb<D: Device, E: Events> {
     /// An acknowledgement went beyond the last byte of data: it is that of FIN.
     pub fin_covered: bool,
     pub fin_acked: bool,
+    /// The end of urgent data that the peer may not have heard of.
+    pub urgent_end: Option<Seq>,
     /// `MSG_MORE` on the last send.
     pub more: bool,
     pub cubic: Cubic,
@@ -187,6 +190,8 @@ pub struct Tcb<D: Device, E: Events> {
     /// Where the peer's stream ends.
     pub fin_at: Option<Seq>,
     pub fin_received: bool,
+    /// The latest urgent byte, until the program has read past it.
+    pub urgent: Option<Urgent>,
     /// Payload of the largest segment seen.
     pub rcv_mss: u32,
     /// Bytes received and not acknowledged.
@@ -255,6 +260,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             fin_queued: false,
             fin_covered: false,
             fin_acked: false,
+            urgent_end: None,
             more: false,
             cubic: Cubic::new(mss),
             window_limited: false,
@@ -286,6 +292,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             last_ack_sent: zero,
             fin_at: None,
             fin_received: false,
+            urgent: None,
             rcv_mss: mss,
             unacked: 0,
             ack_now: false,
@@ -342,7 +349,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     #[inline(never)]
     fn readiness_at_the_ends(&self) -> Readiness {
-        if self.state == State::Established && self.error.is_none() && !self.receive_shut {
+        let is_amid = self.state == State::Established && self.error.is_none() && !self.receive_shut;
+        if is_amid && self.urgent.is_none() {
             return self.readiness_amid();
         }
         let mut ready =
@@ -360,7 +368,12 @@ impl<D: Device, E: Events> Tcb<D, E> {
         // Nothing more will come: after an error, too (Linux shuts both directions of such a socket down).
         let over = matches!(self.state, State::Closed | State::TimeWait);
         let ended = self.fin_received || self.receive_shut || (over && self.tuple.remote_port != 0);
-        if self.receive.len() > 0 || ended {
+        if let Some(urgent) = self.urgent {
+            ready |= self.readiness_around_urgent(urgent);
+        } else if self.receive.len() > 0 {
+            ready |= Readiness::READABLE;
+        }
+        if ended {
             ready |= Readiness::READABLE;
         }
         if ended {

@@ -62,7 +62,11 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     #[cold]
-    fn cannot_send(&self, socket: &Tcp<D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) -> Result<usize> {
+    pub(super) fn cannot_send(
+        &self,
+        socket: &Tcp<D, E>,
+        mut tcb: MutexGuard<'_, Tcb<D, E>>,
+    ) -> Result<usize> {
         let error = match (tcb.error.take(), tcb.state) {
             (Some(error), _) => error,
             (None, State::SynSent | State::SynReceived) => Error::WouldBlock,
@@ -92,6 +96,9 @@ impl<D: Device, E: Events> Stack<D, E> {
         if tcb.receive.len() == 0 {
             return if len == 0 && tcb.error.is_none() { Ok(0) } else { self.nothing_received(socket, tcb) };
         }
+        if tcb.urgent.is_some() {
+            return self.recv_around_urgent(socket, tcb, now(), len, peek, sink);
+        }
         let done = tcb.receive.read(len, peek, sink);
         if !peek && done > 0 {
             if tcb.is_noteworthy(done) || !tcb.calm {
@@ -110,7 +117,11 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     #[cold]
-    fn nothing_received(&self, socket: &Tcp<D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) -> Result<usize> {
+    pub(super) fn nothing_received(
+        &self,
+        socket: &Tcp<D, E>,
+        mut tcb: MutexGuard<'_, Tcb<D, E>>,
+    ) -> Result<usize> {
         if tcb.fin_received {
             return Ok(0);
         }
