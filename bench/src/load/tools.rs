@@ -121,8 +121,13 @@ pub fn iperf3(to_guest: bool, period: Duration) -> Result<Sample> {
     for _ in 0..IPERF_TRIES {
         match iperf3_once(to_guest, period)? {
             Ok(sample) => return Ok(sample),
-            // The server takes one test at a time, and is slow to forget the one before; a version of it listens anew then.
-            Err(error) if error.contains("busy") || error.contains("refused") => {
+            // The server takes one test at a time, and is slow to forget the one before; a version of it listens anew then, and
+            // what connected to it by then is reset.
+            Err(error)
+                if ["busy", "refused", "control message: Connection reset"]
+                    .iter()
+                    .any(|s| error.contains(s)) =>
+            {
                 std::thread::sleep(IPERF_PAUSE)
             }
             Err(error) => bail!("iperf3: {error}"),
