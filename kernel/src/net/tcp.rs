@@ -37,6 +37,16 @@ pub struct TcpFile {
     connecting: AtomicBool,
 }
 
+/// What a call sends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Data {
+    Plain,
+    /// With more to follow soon (MSG_MORE).
+    MoreComes,
+    /// The last byte is urgent (MSG_OOB).
+    Urgent,
+}
+
 /// Announcements of a socket that the engine forgot; nobody will make any.
 static SILENT: PollSource = PollSource::new();
 
@@ -72,67 +82,72 @@ impl TcpFile {
 
     /// Moves bytes to the engine until there is no room or a page fault stops it.
     #[inline(never)]
-    fn send_once(&self, src: &mut UserBuf, more: bool) -> Result<(), Errno> {
+    fn send_once(&self, src: &mut UserBuf, data: Data) -> Result<(), Errno> {
         let now = now_ns();
         let want = src.remaining();
-        engine().tcp_send(&self.socket, now, want, more, |room| src.take_nofault(room)).map_err(errno)?;
+        let fill = |room: &mut [u8]| src.take_nofault(room);
+        let queued = match data {
+            Data::Urgent => engine().tcp_send_urgent(&self.socket, now, want, fill),
+            data => engine().tcp_send(&self.socket, now, want, data == Data::MoreComes, fill),
+        };
+        queued.map_err(errno)?;
         sent(now);
         Ok(())
     }
 
     /// One attempt to send all; page faults are resolved between the engine's calls. EAGAIN: no room.
     #[inline(always)]
-    fn try_send(&self, src: &mut UserBuf, more: bool) -> Result<(), Errno> {
-        self.send_once(src, more)?;
-        if src.remaining() == 0 { Ok(()) } else { self.send_on(src, more) }
+    fn try_send(&self, src: &mut UserBuf, data: Data) -> Result<(), Errno> {
+        self.send_once(src, data)?;
+        if src.remaining() == 0 { Ok(()) } else { self.send_on(src, data) }
     }
 
     #[cold]
-    fn send_on(&self, src: &mut UserBuf, more: bool) -> Result<(), Errno> {
+    fn send_on(&self, src: &mut UserBuf, data: Data) -> Result<(), Errno> {
         while src.is_stuck() {
             src.resolve()?;
-            self.send_once(src, more)?;
+            self.send_once(src, data)?;
         }
         if src.remaining() == 0 { Ok(()) } else { Err(Errno::AGAIN) }
     }
 
     /// Sends all, waiting for room as needed.
     #[inline(always)]
-    fn send_all(&self, src: &mut UserBuf, nonblock: bool, more: bool) -> SysResult {
-        match self.try_send(src, more) {
+    fn send_all(&self, src: &mut UserBuf, nonblock: bool, data: Data) -> SysResult {
+        match self.try_send(src, data) {
             Ok(()) => Ok(src.done()),
-            Err(error) => self.send_rest(src, nonblock, more, error),
+            Err(error) => self.send_rest(src, nonblock, data, error),
         }
     }
 
     /// Not all went at once.
     #[cold]
-    fn send_rest(&self, src: &mut UserBuf, nonblock: bool, more: bool, error: Errno) -> SysResult {
+    fn send_rest(&self, src: &mut UserBuf, nonblock: bool, data: Data, error: Errno) -> SysResult {
         let mut result = Err(error);
         // A peer on this host has received what was sent to it: its acknowledgements must not wait for the end of a batch,
         // or the buffer would seem full to a program that does not sleep.
         while result == Err(Errno::AGAIN) && engine().next_deadline() == Some(0) {
             let before = src.done();
             engine().poll(now_ns());
-            result = self.try_send(src, more);
+            result = self.try_send(src, data);
             if src.done() == before {
                 break;
             }
         }
         if result == Err(Errno::AGAIN) && !nonblock {
-            result = self.wait_to_send(src, more);
+            result = self.wait_to_send(src, data);
         }
         done_or_error(src, result)
     }
 
     /// EAGAIN: the time of SO_SNDTIMEO is over.
-    fn wait_to_send(&self, src: &mut UserBuf, more: bool) -> Result<(), Errno> {
+    fn wait_to_send(&self, src: &mut UserBuf, data: Data) -> Result<(), Errno> {
         let mask = Events::OUT | Events::WRNORM;
         let deadline_ns = self.common.send_deadline();
         loop {
             let result = block_on_events(self.source(), mask, false, deadline_ns, || {
                 self.leave_error_to_next(src.done() > 0)?;
-                match self.try_send(src, more) {
+                match self.try_send(src, data) {
                     Err(Errno::AGAIN) if self.socket.readiness().contains(Readiness::WRITABLE) => {
                         Err(Errno::NOBUFS)
                     }
@@ -237,32 +252,13 @@ impl TcpFile {
         })
     }
 
-    /// Sends bytes of which the last is urgent (MSG_OOB, tcp(7)), waiting for room as needed. EOPNOTSUPP for data with a SYN.
+    /// Sends with flags that few programs use: bytes of which the last is urgent (MSG_OOB, tcp(7)). EOPNOTSUPP for data with a SYN.
     #[cold]
     fn send_special(&self, src: &mut UserBuf, flags: u32) -> SysResult {
         if flags & MSG_FASTOPEN != 0 {
             return Err(Errno::OPNOTSUPP);
         }
-        let nonblock = flags & n::MSG_DONTWAIT != 0;
-        let mask = Events::OUT | Events::WRNORM;
-        let result = block_on_events(self.source(), mask, nonblock, self.common.send_deadline(), || {
-            self.leave_error_to_next(src.done() > 0)?;
-            loop {
-                let now = now_ns();
-                let want = src.remaining();
-                let queued = engine()
-                    .tcp_send_urgent(&self.socket, now, want, |room| src.take_nofault(room))
-                    .map_err(errno);
-                sent(now);
-                if src.is_stuck() {
-                    src.resolve()?;
-                } else {
-                    queued?;
-                    return if src.remaining() == 0 { Ok(()) } else { Err(Errno::AGAIN) };
-                }
-            }
-        });
-        done_or_error(src, result)
+        self.send_all(src, flags & n::MSG_DONTWAIT != 0, Data::Urgent)
     }
 
     /// The urgent byte (MSG_OOB, tcp(7)). EINVAL if there is none; never waits.
@@ -330,7 +326,7 @@ impl File for TcpFile {
 
     #[inline]
     fn write(&self, src: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
-        self.send_all(src, nonblock, false)
+        self.send_all(src, nonblock, Data::Plain)
     }
 
     fn stat(&self) -> Result<Stat, Errno> {
@@ -496,7 +492,8 @@ impl Socket for TcpFile {
         if flags & (n::MSG_OOB | MSG_FASTOPEN) != 0 {
             return self.send_special(src, flags);
         }
-        self.send_all(src, flags & n::MSG_DONTWAIT != 0, flags & n::MSG_MORE != 0)
+        let data = if flags & n::MSG_MORE != 0 { Data::MoreComes } else { Data::Plain };
+        self.send_all(src, flags & n::MSG_DONTWAIT != 0, data)
     }
 
     #[inline]

@@ -8,6 +8,16 @@ use crate::events::{Events, Readiness};
 use crate::stack::{Stack, Tcp};
 use spin::MutexGuard;
 
+/// What [`Stack::queue`] did.
+pub(super) struct Queued<'s, D: Device, E: Events> {
+    pub cx: Context<'s, D, E>,
+    pub tcb: MutexGuard<'s, Tcb<D, E>>,
+    /// Bytes queued.
+    pub done: usize,
+    /// Packet memory was missing.
+    pub short: bool,
+}
+
 impl<D: Device, E: Events> Stack<D, E> {
     /// Queues up to `len` bytes and sends what may go. `fill` is called with pieces of packet memory, one after the
     /// other, and says how many bytes it wrote; fewer than asked ends the call. `more` is `MSG_MORE`.
@@ -23,10 +33,35 @@ impl<D: Device, E: Events> Stack<D, E> {
         more: bool,
         fill: impl FnMut(&mut [u8]) -> usize,
     ) -> Result<usize> {
+        let Queued { cx, mut tcb, done, short } = self.queue(socket, now, len, fill)?;
+        tcb.more = more;
+        let held = more || tcb.options.cork;
+        if if held { tcb.hold_expected(&cx) } else { tcb.send_expected(&cx) } {
+            tcb.arm(&cx);
+            let full = !tcb.is_writable();
+            socket.withdraw(tcb, Readiness::WRITABLE, full);
+        } else {
+            tcb.output(&cx);
+            socket.finish(&cx, tcb);
+        }
+        self.loopback_run(now);
+        if done == 0 && short { Err(Error::WouldBlock) } else { Ok(done) }
+    }
+
+    /// Queues up to `len` bytes, and leaves the connection locked. Errors as those of [`tcp_send`](Self::tcp_send), but for
+    /// missing packet memory.
+    #[inline(always)]
+    pub(super) fn queue<'s>(
+        &'s self,
+        socket: &'s Tcp<D, E>,
+        now: u64,
+        len: usize,
+        fill: impl FnMut(&mut [u8]) -> usize,
+    ) -> Result<Queued<'s, D, E>> {
         let (cx, mut tcb) = Context::lock(self, socket, now);
         match tcb.state {
             State::Established | State::CloseWait if !tcb.fin_queued => {}
-            _ => return self.cannot_send(socket, tcb),
+            _ => return Err(self.cannot_send(socket, tcb)),
         }
         if self.device.is_pressed() {
             tcb.moderate();
@@ -47,33 +82,18 @@ impl<D: Device, E: Events> Stack<D, E> {
             },
             fill,
         );
-        tcb.more = more;
-        let held = more || tcb.options.cork;
-        if if held { tcb.hold_expected(&cx) } else { tcb.send_expected(&cx) } {
-            tcb.arm(&cx);
-            let full = !tcb.is_writable();
-            socket.withdraw(tcb, Readiness::WRITABLE, full);
-        } else {
-            tcb.output(&cx);
-            socket.finish(&cx, tcb);
-        }
-        self.loopback_run(now);
-        if done == 0 && short { Err(Error::WouldBlock) } else { Ok(done) }
+        Ok(Queued { cx, tcb, done, short })
     }
 
     #[cold]
-    pub(super) fn cannot_send(
-        &self,
-        socket: &Tcp<D, E>,
-        mut tcb: MutexGuard<'_, Tcb<D, E>>,
-    ) -> Result<usize> {
+    fn cannot_send(&self, socket: &Tcp<D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) -> Error {
         let error = match (tcb.error.take(), tcb.state) {
             (Some(error), _) => error,
             (None, State::SynSent | State::SynReceived) => Error::WouldBlock,
             (None, _) => Error::BrokenPipe,
         };
         socket.publish(tcb);
-        Err(error)
+        error
     }
 
     /// Hands up to `len` received bytes to `sink`, piece by piece; it says how many it took, and fewer than it was

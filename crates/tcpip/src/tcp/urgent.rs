@@ -5,6 +5,7 @@ use super::header::Segment;
 use super::seq::Seq;
 use super::settings::State;
 use super::tcb::{Context, Tcb};
+use super::transfer::Queued;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::events::{Events, Readiness};
@@ -33,17 +34,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         len: usize,
         fill: impl FnMut(&mut [u8]) -> usize,
     ) -> Result<usize> {
-        let (cx, mut tcb) = Context::lock(self, socket, now);
-        match tcb.state {
-            State::Established | State::CloseWait if !tcb.fin_queued => {}
-            _ => return self.cannot_send(socket, tcb),
-        }
-        let room = tcb.send_room();
-        if room == 0 && len > 0 {
-            socket.publish(tcb);
-            return Err(Error::WouldBlock);
-        }
-        let done = tcb.send.append(len.min(room), || self.device.alloc(), fill);
+        let Queued { cx, mut tcb, done, short } = self.queue(socket, now, len, fill)?;
         if done > 0 {
             tcb.urgent_end = Some(tcb.snd_una + tcb.send.len());
         }
@@ -51,7 +42,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         tcb.output(&cx);
         socket.finish(&cx, tcb);
         self.loopback_run(now);
-        if done == 0 && len > 0 { Err(Error::WouldBlock) } else { Ok(done) }
+        if done == 0 && short { Err(Error::WouldBlock) } else { Ok(done) }
     }
 
     /// The urgent byte (`MSG_OOB` of recv(2)); it stays if `peek`. `None` at the end of the stream. `Invalid` if there is none,
