@@ -247,6 +247,10 @@ pub trait File: Send + Sync + Any {
     fn announces(&self) -> Announces {
         if self.as_socket().is_some() { Announces::Yes } else { Announces::No }
     }
+    /// Whether it may have urgent data, which SIGURG announces (socket(7), "Signals").
+    fn has_urgent_data(&self) -> bool {
+        false
+    }
     /// ioctl(2).
     fn ioctl(&self, call: &Call, command: u32, argument: usize) -> SysResult {
         let _ = (call, command, argument);

@@ -11,7 +11,6 @@ use alloc::sync::{Arc, Weak};
 use coracle_fallible::try_arc;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::*};
 use linux_raw_sys::general as abi;
-use linux_raw_sys::net::IPPROTO_TCP;
 
 /// Whether signals announce a kind of file's readiness.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -191,10 +190,9 @@ fn reason(events: Events) -> (u32, Events) {
     }
 }
 
-/// What announces urgent data of `file`: TCP alone has it.
+/// What announces urgent data of `file`, if it may have any.
 fn urgent_events(file: &dyn File) -> Events {
-    let is_tcp = file.as_socket().is_some_and(|socket| socket.kind().2 == IPPROTO_TCP as i32);
-    if is_tcp { Events::PRI } else { Events::empty() }
+    if file.has_urgent_data() { Events::PRI } else { Events::empty() }
 }
 
 /// An open file description's part of it.

@@ -342,6 +342,10 @@ impl File for TcpFile {
     }
 
     #[inline]
+    fn has_urgent_data(&self) -> bool {
+        true
+    }
+
     fn poll_source(&self) -> Option<&PollSource> {
         Some(self.source())
     }
