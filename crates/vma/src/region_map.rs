@@ -147,7 +147,6 @@ impl<A: Attributes> RegionMap<A> {
             && own.joins(region.len(), &attributes)
         {
             self.regions.resize(slot, region.start..range.end);
-            self.count(range.len(), locked);
             self.join_at(range.end);
         } else if let Some((slot, (region, own))) = neighbour(after)
             && region.start == range.end
@@ -157,11 +156,10 @@ impl<A: Attributes> RegionMap<A> {
             if let Some(own) = self.regions.value_mut(slot) {
                 *own = attributes;
             }
-            self.count(range.len(), locked);
         } else {
             self.add(range.clone(), attributes)?;
-            self.count(range.len(), locked);
         }
+        self.count(range.len(), locked);
         Ok(())
     }
 
@@ -182,8 +180,7 @@ impl<A: Attributes> RegionMap<A> {
         self.count(range.len(), attributes.is_locked());
         self.regions.resize(first, range.clone());
         let old = self.regions.value_mut(first).map(|own| core::mem::replace(own, attributes));
-        self.bytes -= kept.len();
-        self.locked_bytes -= if old.as_ref().is_some_and(A::is_locked) { kept.len() } else { 0 };
+        self.discount(kept.len(), old.as_ref().is_some_and(A::is_locked));
         self.join_at(range.end);
         self.join_at(range.start);
         Ok(old)
@@ -225,8 +222,8 @@ impl<A: Attributes> RegionMap<A> {
                 let before = attributes.is_locked();
                 change(attributes);
                 let after = attributes.is_locked();
-                self.locked_bytes -= if before { end - start } else { 0 };
-                self.locked_bytes += if after { end - start } else { 0 };
+                self.discount(end - start, before);
+                self.count(end - start, after);
             }
             next = self.regions.next(slot);
             self.join_at(start);
@@ -253,6 +250,11 @@ impl<A: Attributes> RegionMap<A> {
         self.locked_bytes += if locked { added } else { 0 };
     }
 
+    fn discount(&mut self, removed: usize, locked: bool) {
+        self.bytes -= removed;
+        self.locked_bytes -= if locked { removed } else { 0 };
+    }
+
     fn begins_in(&self, slot: Slot, range: &Range<usize>) -> bool {
         range.contains(&self.regions.range(slot).start)
     }
@@ -272,8 +274,7 @@ impl<A: Attributes> RegionMap<A> {
             next = self.regions.next(slot);
             if let Some((region, attributes)) = self.regions.get(slot) {
                 let (len, locked) = (region.len(), attributes.is_locked());
-                self.bytes -= len;
-                self.locked_bytes -= if locked { len } else { 0 };
+                self.discount(len, locked);
             }
             self.regions.detach(slot);
         }

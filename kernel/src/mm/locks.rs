@@ -1,6 +1,6 @@
 //! Locked memory: mlock(2) and its relatives. Nothing is ever paged out; locking makes pages present, keeps them present, and
 //! counts for RLIMIT_MEMLOCK.
-use super::memory::{Layout, Memory, PAGE_SIZE};
+use super::memory::{Layout, Memory};
 use super::vma::{Backing, LOCKS, Vma, VmaFlags};
 use crate::errno::Errno;
 use crate::fs::access::{capability, check_capability};
@@ -103,7 +103,7 @@ impl Memory {
                 let Some((part, vma)) = layout.regions.parts(at..range.end).next() else { return };
                 (part, vma.is_populated())
             };
-            at = part.end.next_multiple_of(PAGE_SIZE);
+            at = part.end;
             if populated {
                 let _ = self.populate_for_good(part);
             }
