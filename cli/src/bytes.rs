@@ -20,6 +20,11 @@ fn around(text: &OsStr, at: usize) -> (&OsStr, &OsStr) {
     (OsStr::from_bytes(before), OsStr::from_bytes(&after[1..]))
 }
 
+/// Whether a program or a library is named by its path, and not by a name to be looked up.
+pub fn is_path(name: &OsStr) -> bool {
+    name.as_bytes().contains(&b'/')
+}
+
 /// The parts between `separators` that are not empty.
 pub fn parts<'t>(text: &'t OsStr, separators: &'t [u8]) -> impl Iterator<Item = &'t OsStr> {
     let parts = text.as_bytes().split(|byte| separators.contains(byte));
@@ -40,6 +45,7 @@ mod tests {
         assert_eq!(rsplit_once(text, b'='), pair(b"\xff=\xfe", b"\xfd"));
         assert_eq!(split_once(OsStr::new("a="), b'='), pair(b"a", b""));
         assert_eq!(split_once(text, b':'), None);
+        assert!(is_path(OsStr::from_bytes(b"./\xff")) && !is_path(text));
         assert_eq!(parts(OsStr::new(":a:;b"), b":;").collect::<Vec<_>>(), ["a", "b"]);
     }
 }

@@ -20,13 +20,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use coracle_image::{Mode, User};
 use serde::Deserialize;
 
 use crate::args::{ContentArgs, hostname};
+use crate::bytes;
 use crate::environment;
 use crate::error::{self, Error, Result};
 use crate::net::{Forward, Network};
@@ -131,7 +131,7 @@ impl Settings {
         // Paths are relative to the file, not to where the command is called.
         let base = path.parent().unwrap_or(Path::new(""));
         let under_base = |path: &OsStr| base.join(path).into_os_string();
-        settings.program = settings.program.map(|program| match program.as_bytes().contains(&b'/') {
+        settings.program = settings.program.map(|program| match bytes::is_path(&program) {
             true => under_base(&program),
             false if base.join(&program).is_file() => under_base(Path::new(".").join(&program).as_os_str()),
             false => program,

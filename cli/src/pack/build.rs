@@ -267,7 +267,7 @@ fn current_directory(given: &OsStr, path: &Path, add: &[OsString]) -> Option<Pat
         path.is_some_and(|path| path.starts_with(&here))
     };
     // Something at another path of the image, `HOST:GUEST`, is no file of that name on the host.
-    let any = (program::is_path(given) && is_here(path)) || add.iter().any(|add| is_here(Path::new(add)));
+    let any = (bytes::is_path(given) && is_here(path)) || add.iter().any(|add| is_here(Path::new(add)));
     any.then_some(here)
 }
 

@@ -208,7 +208,7 @@ impl Resolver {
         wanting: usize,
         searched: &mut Vec<PathBuf>,
     ) -> Option<(PathBuf, Elf, bool)> {
-        if name.as_bytes().contains(&b'/') {
+        if bytes::is_path(name) {
             return read_library(Path::new(name)).map(|elf| (name.into(), elf, false));
         }
         let mut own: Vec<PathBuf> = Vec::new();

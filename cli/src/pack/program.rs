@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::elf::{Elf, is_elf};
+use crate::bytes;
 use crate::error::{self, Error, Result};
 
 /// A program to put into an image.
@@ -35,7 +36,7 @@ pub fn find(given: &OsStr) -> Result<PathBuf> {
     if given.is_empty() {
         return Err(Error::new("the name of the program is empty"));
     }
-    let found = if is_path(given) || (Path::new(given).exists() && in_path(given).is_none()) {
+    let found = if bytes::is_path(given) || (Path::new(given).exists() && in_path(given).is_none()) {
         Some(PathBuf::from(given))
     } else {
         in_path(given)
@@ -59,11 +60,6 @@ pub fn find(given: &OsStr) -> Result<PathBuf> {
         return Err(Error::new(format!("`{shown}` is not a file")).help("give a program or an image"));
     }
     std::path::absolute(&path).map_err(|error| error::cannot("find", &path, &error))
-}
-
-/// Whether a program is given by its path, and not by a name to be looked up.
-pub fn is_path(given: &OsStr) -> bool {
-    given.as_bytes().contains(&b'/')
 }
 
 /// The first executable file of that name in the directories of `PATH`.
