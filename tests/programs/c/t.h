@@ -119,10 +119,9 @@ __attribute__((unused)) static void sleep_ms(long ms) {
     }
 }
 
-// The state of a thread of this process as in /proc/self/task/TID/stat: 'S' while it sleeps; 'X' if it is gone.
-__attribute__((unused)) static char thread_state(long tid) {
-    char path[64], text[256];
-    snprintf(path, sizeof path, "/proc/self/task/%ld/stat", tid);
+// The state in a `stat` file of /proc: 'S' for a thread or a process that sleeps; 'X' if it is gone.
+__attribute__((unused)) static char state_in(const char *path) {
+    char text[256];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (fd >= 0)
@@ -130,6 +129,20 @@ __attribute__((unused)) static char thread_state(long tid) {
     text[n > 0 ? n : 0] = 0;
     char *end_of_name = strrchr(text, ')');
     return end_of_name ? end_of_name[2] : 'X';
+}
+
+// The state of a thread of this process.
+__attribute__((unused)) static char thread_state(long tid) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%ld/stat", tid);
+    return state_in(path);
+}
+
+// The state of the first thread of a process.
+__attribute__((unused)) static char process_state(long pid) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    return state_in(path);
 }
 
 // Waits for a condition that another thread brings about, for as long as a busy machine may take.
@@ -141,12 +154,16 @@ __attribute__((unused)) static char thread_state(long tid) {
         }                                                                                                        \
     } while (0)
 
-// Waits until a thread of this process sleeps, and still does some looks later: it is in the call it was about to make.
-__attribute__((unused)) static void wait_until_asleep(long tid) {
-    enum { LOOKS = 8 };
-    int in_a_row = 0;
-    WAIT_UNTIL((in_a_row = thread_state(tid) == 'S' ? in_a_row + 1 : 0) == LOOKS);
-}
+// Waits until a thread or a process sleeps, and still does some looks later: it is in the call it was about to make.
+#define WAIT_UNTIL_ASLEEP(state)                                                                                 \
+    do {                                                                                                         \
+        int t_in_a_row = 0;                                                                                      \
+        WAIT_UNTIL((t_in_a_row = (state) == 'S' ? t_in_a_row + 1 : 0) == T_LOOKS);                               \
+    } while (0)
+enum { T_LOOKS = 8 };
+
+// The same for a thread of this process.
+__attribute__((unused)) static void wait_until_asleep(long tid) { WAIT_UNTIL_ASLEEP(thread_state(tid)); }
 
 // Makes a file with this text.
 __attribute__((unused)) static void write_file(const char *path, const char *text) {

@@ -4,29 +4,12 @@
 #include "t.h"
 #include <sys/wait.h>
 
-enum { MEMBERS = 3, LOOKS = 8 };
+enum { MEMBERS = 3 };
 static int file;
 
 static int set(int command, int type, int byte) {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
     return fcntl(file, command, &lock);
-}
-
-static char state_of(pid_t pid) {
-    char path[64], text[256];
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    int fd = open(path, O_RDONLY);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = 0;
-    char *end_of_name = strrchr(text, ')');
-    return end_of_name ? end_of_name[2] : 'X';
-}
-
-static void wait_until_process_sleeps(pid_t pid) {
-    int in_a_row = 0;
-    WAIT_UNTIL((in_a_row = state_of(pid) == 'S' ? in_a_row + 1 : 0) == LOOKS);
 }
 
 static void nothing(int signal) { (void)signal; }
@@ -46,7 +29,7 @@ static pid_t start(int own, int other, int other_type) {
     NEED(read(ready[0], &byte, 1) == 1);
     close(ready[0]);
     close(ready[1]);
-    wait_until_process_sleeps(pid);
+    WAIT_UNTIL_ASLEEP(process_state(pid));
     return pid;
 }
 
@@ -89,7 +72,7 @@ static void interrupted(void) {
         _exit(0);
     }
     NEED(read(back[0], &byte, 1) == 1);
-    wait_until_process_sleeps(pid);
+    WAIT_UNTIL_ASLEEP(process_state(pid));
     NEED(kill(pid, SIGUSR1) == 0);
     NEED(read(back[0], &byte, 1) == 1);
     printf("interrupted: %s\n", t_errno(byte));
@@ -97,7 +80,7 @@ static void interrupted(void) {
     pid_t releaser = fork();
     NEED(releaser >= 0);
     if (releaser == 0) {
-        wait_until_process_sleeps(getppid());
+        WAIT_UNTIL_ASLEEP(process_state(getppid()));
         NEED(write(go[1], "g", 1) == 1);
         _exit(0);
     }
@@ -119,11 +102,11 @@ static void descriptions(void) {
         file = first;
         _exit(set(F_OFD_SETLKW, F_WRLCK, 1) == 0 ? 0 : errno);
     }
-    wait_until_process_sleeps(pid);
+    WAIT_UNTIL_ASLEEP(process_state(pid));
     pid_t killer = fork();
     NEED(killer >= 0);
     if (killer == 0) {
-        wait_until_process_sleeps(getppid());
+        WAIT_UNTIL_ASLEEP(process_state(getppid()));
         kill(getppid(), SIGUSR1);
         _exit(0);
     }

@@ -27,14 +27,6 @@ static void get(int queue, long kind, int size, int flags) {
     printf("receive %ld, %d, %#o = %ld %s type %ld \"%s\"\n", kind, size, flags, got, got < 0 ? t_errno(errno) : "", message.kind, message.text);
 }
 
-static int asleep(int pid) {
-    char path[64], line[256];
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    int fd = open(path, O_RDONLY), n = read(fd, line, sizeof line - 1);
-    close(fd);
-    return n > 0 && (line[n] = 0, strstr(line, ") S ") != NULL);
-}
-
 static int status(int child) {
     int status;
     waitpid(child, &status, 0);
@@ -97,7 +89,7 @@ int main(void) {
     int child = fork();
     if (!child)
         _exit(msgsnd(queue, &message, 8192, 0) == 0);
-    while (!asleep(child))
+    while (process_state(child) != 'S')
         usleep(1000);
     SHOW(msgrcv(queue, &message, sizeof message.text, 0, 0));
     SHOW(status(child));
@@ -118,7 +110,7 @@ int main(void) {
         long got = msgrcv(queue, &message, 100, 7, 0);
         _exit(got == 6 && strcmp(message.text, "seven") == 0);
     }
-    while (!asleep(child))
+    while (process_state(child) != 'S')
         usleep(1000);
     SHOW(put(queue, 6, "six", 0));
     SHOW(put(queue, 7, "seven", 0));
@@ -131,14 +123,14 @@ int main(void) {
         _exit(msgrcv(queue, &message, 100, 7, 0) == -1 && errno == EINTR);
     }
     get(queue, 8, 100, 0);
-    while (!asleep(child))
+    while (process_state(child) != 'S')
         usleep(1000);
     kill(child, SIGUSR1);
     SHOW(status(child));
     child = fork();
     if (!child)
         _exit(msgrcv(queue, &message, 100, 7, 0) == -1 && errno == EIDRM);
-    while (!asleep(child))
+    while (process_state(child) != 'S')
         usleep(1000);
     int other = fork();
     if (!other) {

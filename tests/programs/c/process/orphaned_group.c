@@ -24,15 +24,6 @@ static void expect(char wanted) {
     CHECK(byte == wanted);
 }
 
-static int state_of(pid_t pid) {
-    char path[64], text[256] = {0};
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    int fd = open(path, O_RDONLY);
-    NEED(fd >= 0 && read(fd, text, sizeof text - 1) > 0 && close(fd) == 0);
-    char *end = strrchr(text, ')');
-    return end ? end[2] : 0;
-}
-
 // The child of a leader of a group of its own, which ends when it is told by a byte in `go`. Returns the grandchild.
 static pid_t family(pid_t *leader, int go[2], void (*grandchild)(void)) {
     int number[2];
@@ -79,7 +70,7 @@ static int session(void) {
     int go[2];
     pid_t leader, child = family(&leader, go, stop);
     expect('S');
-    WAIT_UNTIL(state_of(child) == 'T');
+    WAIT_UNTIL(process_state(child) == 'T');
     end(leader, go);
     // The end of the leader was that of the only connection. Which handler runs first is the system's to say.
     char both[3] = {0};
@@ -105,7 +96,7 @@ static int session(void) {
     // A second process keeps the group connected: its parent is this one.
     child = family(&leader, go, stop);
     expect('S');
-    WAIT_UNTIL(state_of(child) == 'T');
+    WAIT_UNTIL(process_state(child) == 'T');
     pid_t keeper = fork();
     NEED(keeper >= 0);
     if (keeper == 0)
@@ -113,7 +104,7 @@ static int session(void) {
             pause();
     NEED(setpgid(keeper, leader) == 0);
     end(leader, go);
-    CHECK(state_of(child) == 'T');
+    CHECK(process_state(child) == 'T');
     NEED(kill(keeper, SIGKILL) == 0 && waitpid(keeper, NULL, 0) == keeper);
     for (int i = 0; i < 2; i++)
         NEED(read(out[0], &both[i], 1) == 1);

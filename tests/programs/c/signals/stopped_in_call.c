@@ -44,15 +44,6 @@ static void stop(pid_t child) {
     NEED(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
 }
 
-static int is_waiting(pid_t pid) {
-    char path[64], text[256] = {0};
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    int fd = open(path, O_RDONLY);
-    NEED(fd >= 0 && read(fd, text, sizeof text - 1) > 0 && close(fd) == 0);
-    char *end = strrchr(text, ')');
-    return end && end[2] == 'S';
-}
-
 static void stop_in(const char *name, ssize_t (*call)(void)) {
     NEED(pipe(in) == 0);
     fflush(stdout);
@@ -66,7 +57,7 @@ static void stop_in(const char *name, ssize_t (*call)(void)) {
         _exit(0);
     }
     for (int times = 0; times < 3; times++) {
-        WAIT_UNTIL(is_waiting(child));
+        WAIT_UNTIL(process_state(child) == 'S');
         stop(child);
         NEED(kill(child, SIGCONT) == 0);
         if (call == without_restart)
