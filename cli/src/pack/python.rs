@@ -10,7 +10,7 @@ use object::read::ReadCache;
 
 use super::elf;
 
-/// The function that starts an interpreter: who defines it is one.
+/// The function that starts an interpreter: a file that defines it is one.
 const START: &[u8] = b"Py_Initialize";
 /// The file by which the interpreter recognises its library.
 const LANDMARK: &str = "os.py";

@@ -78,7 +78,7 @@ pub fn root_links(collector: &mut Collector) -> Result<()> {
 }
 
 /// Puts in what is not there yet.
-/// `user`: who the program runs as, to whom its home belongs.
+/// `user`: the user that the program runs as, and the owner of its home.
 pub fn fill(collector: &mut Collector, user: User, hostname: Option<&str>) -> Result<()> {
     let own = |permissions| {
         Node::Directory(Meta { uid: user.uid, gid: user.gid, ..Meta::root(permissions) }, Default::default())

@@ -92,7 +92,7 @@ fn an_urgent_byte_that_is_not_read_in_time_is_lost_or_becomes_part_of_the_stream
     send_urgent(&net, &client, b"cd").unwrap();
     net.run(MS);
     assert_eq!(net.recv(1, &server, 10).unwrap(), b"abc");
-    // A program that stands before one when the next comes has lost it, and a read past one loses it.
+    // One that is next to be read when another comes is lost, and so is one that is read past.
     send_urgent(&net, &client, b"e").unwrap();
     net.run(MS);
     assert_eq!(net.hosts[1].tcp_recv_urgent(&server, false), Ok(Some(b'e')));
