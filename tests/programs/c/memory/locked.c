@@ -9,8 +9,8 @@
 enum { PAGE = 4096, LIMIT = 16, ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS, READ_WRITE = PROT_READ | PROT_WRITE };
 
 static void set_limit(rlim_t pages) {
-    struct rlimit limit = {pages * PAGE, pages * PAGE};
-    getrlimit(RLIMIT_MEMLOCK, &limit);
+    struct rlimit limit;
+    NEED(getrlimit(RLIMIT_MEMLOCK, &limit) == 0);
     limit.rlim_cur = pages * PAGE;
     NEED(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
 }
