@@ -1,8 +1,9 @@
 //! The interrupt controllers: each CPU's local APIC (x2APIC where it is there) and the I/O APIC (Intel SDM volume 3,
 //! chapter 11; 82093AA data sheet).
-use crate::mmio::Mmio;
+use crate::io::mmio::Mmio;
+use crate::io::port;
+use crate::trap;
 use crate::x86::{self, msr};
-use crate::{port, trap};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use core::sync::atomic::{AtomicBool, Ordering};

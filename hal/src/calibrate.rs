@@ -3,9 +3,10 @@
 //! Under QEMU and KVM the local APIC's timer counts nanoseconds. Where it is at hand, what is told is compared with it at
 //! once, and a measurement against it goes on over longer spans while the machine runs (see `time`).
 use crate::acpi::Tables;
+use crate::io::fw_cfg;
 use crate::reference::{self, Pair, speed};
 use crate::x86::{self, cpuid};
-use crate::{apic, hypervisor, power};
+use crate::{apic, hypervisor};
 
 /// What the local APIC's timer of QEMU (with TCG) and KVM counts in a second.
 const EMULATED_APIC_HZ: u64 = 1_000_000_000;
@@ -142,8 +143,9 @@ fn measured() -> Option<(u64, &'static str)> {
     let pm_timer = || Some((reference::by_pm_timer(tables?.pm_timer()?)?, "ACPI's timer"));
     let pit = || Some((reference::by_pit()?, "the interval timer"));
     // QEMU that hides: its local APIC is the same.
-    let apic =
-        || power::is_qemu().then(start_apic).and_then(|start| Some((by_apic(&start)?, "QEMU's local APIC")));
+    let apic = || {
+        fw_cfg::is_present().then(start_apic).and_then(|start| Some((by_apic(&start)?, "QEMU's local APIC")))
+    };
     let rtc = || Some((reference::by_rtc()?, "the real-time clock"));
     hpet().or_else(pm_timer).or_else(pit).or_else(apic).or_else(rtc)
 }

@@ -1,6 +1,6 @@
 //! The 16550 serial port at 0x3f8: early and late console.
+use crate::io::port;
 use crate::irq::Irq;
-use crate::port;
 
 /// COM1 and its registers (PC16550D data sheet, table II).
 const BASE: u16 = 0x3f8;

@@ -10,7 +10,7 @@ pub struct Irq {
 
 /// What to write into an MSI-X table entry.
 #[derive(Clone, Copy, Debug)]
-pub struct MsiMessage {
+pub(crate) struct MsiMessage {
     /// Message address.
     pub address: u64,
     /// Message data.
@@ -33,7 +33,7 @@ fn new_source() -> Option<(Irq, u8)> {
 
 impl Irq {
     /// A message-signalled interrupt to `cpu`.
-    pub fn msi(cpu: usize) -> Option<(Irq, MsiMessage)> {
+    pub(crate) fn msi(cpu: usize) -> Option<(Irq, MsiMessage)> {
         /// Where CPUs take messages (Intel SDM volume 3, 11.11.1).
         const MESSAGE_BASE: u64 = 0xfee0_0000;
         let target = Local::of(cpu)?.apic_id.get();
@@ -44,7 +44,7 @@ impl Irq {
         Some((irq, MsiMessage { address: MESSAGE_BASE | u64::from(target) << 12, data: u32::from(vector) }))
     }
     /// An I/O-APIC line, edge triggered (acknowledge the device before looking at its queues).
-    pub fn line(gsi: u32, cpu: usize) -> Option<Irq> {
+    pub(crate) fn line(gsi: u32, cpu: usize) -> Option<Irq> {
         let target = Local::of(cpu)?.apic_id.get();
         let (irq, vector) = new_source()?;
         apic::route_line(gsi, vector, target)?;

@@ -23,7 +23,6 @@ pub mod console;
 pub mod context;
 pub mod cpu;
 mod depot;
-pub mod dma;
 #[cfg(target_os = "none")]
 mod entry;
 pub mod fail;
@@ -34,6 +33,7 @@ mod heap;
 #[cfg(test)]
 mod host;
 mod hypervisor;
+pub mod io;
 pub mod irq;
 pub mod kernel;
 mod kmap;
@@ -42,12 +42,9 @@ mod layout;
 mod local;
 #[cfg(target_os = "none")]
 mod mem;
-pub mod mmio;
 pub mod once;
 pub mod paging;
-pub mod pci;
 pub mod percpu;
-pub mod port;
 pub mod power;
 pub mod random;
 mod reference;
@@ -63,6 +60,7 @@ mod topology;
 mod trap;
 pub mod user;
 pub mod vdso;
+pub mod virtio;
 mod vmap;
 mod x86;
 

@@ -3,8 +3,8 @@
 //! A machine that is only reset starts again, and runs its program for ever. So it is switched off by what ends it for
 //! certain; a reset is for monitors that know no other end.
 use crate::acpi::{Register, SoftOff, Tables};
-use crate::mmio::Mmio;
-use crate::port;
+use crate::io::mmio::Mmio;
+use crate::io::port;
 use core::arch::asm;
 
 /// The keyboard controller's command port, and its command "pulse the reset line" (Intel 8042).
@@ -80,20 +80,6 @@ fn sleep(pm1: u16, kind: u8) {
 /// Stops the other CPUs for ever.
 pub fn stop_others() {
     crate::smp::stop_others();
-}
-
-/// QEMU's isa-debug-exit: ends QEMU with status `(value << 1) | 1`. Returns if no such device is there.
-pub fn debug_exit(port: u16, value: u8) {
-    port::write8(port, value);
-}
-
-/// True under QEMU, by the signature of its configuration device (QEMU's docs/specs/fw_cfg).
-pub fn is_qemu() -> bool {
-    const SELECTOR: u16 = 0x510;
-    const DATA: u16 = 0x511;
-    const SIGNATURE: u16 = 0;
-    port::write16(SELECTOR, SIGNATURE);
-    b"QEMU".iter().all(|&byte| port::read8(DATA) == byte)
 }
 
 /// Has the keyboard controller reset the machine. Returns if there is none.

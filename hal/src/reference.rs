@@ -1,9 +1,10 @@
 //! Counters of known speed, to measure the TSC against: the High Precision Event Timer, ACPI's power-management timer,
 //! the interval timer, the real-time clock. Each has a bound, for one that is there but stands still.
 use crate::acpi::PmTimer;
-use crate::mmio::Mmio;
+use crate::io::mmio::Mmio;
+use crate::io::port;
+use crate::rtc;
 use crate::x86;
-use crate::{port, rtc};
 
 const NANOSECONDS: u64 = 1_000_000_000;
 /// The error that ends a measurement, in parts per billion. What is left is no more than that of a quartz that a time

@@ -1,5 +1,5 @@
 //! The CMOS real-time clock (Motorola MC146818A data sheet): seconds since 1970.
-use crate::port;
+use crate::io::port;
 
 const INDEX: u16 = 0x70;
 const DATA: u16 = 0x71;

@@ -11,6 +11,7 @@ use crate::{drivers, fs, log, power, random, report};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_hal::io::fw_cfg;
 use coracle_hal::once::Once;
 use coracle_hal::task::{self, Ring};
 use coracle_hal::{boot as hal, cpu, fail as faults, irq, time};
@@ -283,8 +284,13 @@ fn start_thread(
 
 /// Puts the secrets that QEMU hands over where the program finds them. A program that runs without them might do harm.
 fn put_secrets(user: User) {
-    let Some(bytes) = drivers::fw_cfg::item(coracle_image::secrets::ITEM.as_bytes()) else {
-        fail(format_args!("the hypervisor has no secrets for the program"), power::KERNEL_FAILED)
+    let bytes = match fw_cfg::item(coracle_image::secrets::ITEM.as_bytes()) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => fail(format_args!("the hypervisor has no secrets for the program"), power::KERNEL_FAILED),
+        Err(size) => fail(
+            format_args!("there is no memory for the program's secrets, {size} bytes"),
+            power::KERNEL_FAILED,
+        ),
     };
     if let Err(error) = fs::provided::put_secrets(&bytes, user) {
         fail(format_args!("/run/secrets can't be written (error {})", error.number()), power::KERNEL_FAILED);

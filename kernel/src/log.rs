@@ -2,10 +2,12 @@
 //!
 //! `log!` is always told, `info!` with `log=info`, `debug!` with `log=debug`.
 use crate::lock::Mutex;
-use coracle_hal::{console, port};
+use coracle_hal::console;
+use coracle_hal::io::one_byte::OutputPort;
+use coracle_hal::once::Once;
 use coracle_image::cmdline::LogLevel;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// What a line of the control channel is, by its first byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,18 +22,27 @@ pub enum Line {
     Lost,
 }
 
-/// Value of [`CONTROL`] when there is no control channel.
-const NO_PORT: u32 = u32::MAX;
-
 static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Quiet as u8);
-static CONTROL: AtomicU32 = AtomicU32::new(NO_PORT);
+/// The control channel, if there is one.
+static CONTROL: Once<OutputPort> = Once::new();
 /// Keeps lines whole when several CPUs talk.
 static WRITER: Mutex<()> = Mutex::new(());
 
 /// Says where messages go and how many.
 pub fn configure(level: LogLevel, control_port: Option<u16>) {
     LEVEL.store(level as u8, Relaxed);
-    CONTROL.store(control_port.map_or(NO_PORT, u32::from), Relaxed);
+    let Some(number) = control_port else { return };
+    match OutputPort::new(number) {
+        Some(port) => {
+            CONTROL.call_once(|| port);
+        }
+        None => write(
+            Line::Log,
+            format_args!(
+                "control=debugcon@{number:#x} is left alone: no such device is put there (QEMU: iobase=0xe9)"
+            ),
+        ),
+    }
 }
 
 /// True if messages of this level are told.
@@ -42,7 +53,7 @@ pub fn enabled(level: LogLevel) -> bool {
 /// Writes one message; line feeds in it begin further lines of the same kind.
 pub fn write(line: Line, message: fmt::Arguments) {
     let guard = WRITER.try_lock();
-    let mut out = Output { line, control: CONTROL.load(Relaxed), at_start: true };
+    let mut out = Output { line, control: CONTROL.get().copied(), at_start: true };
     // A panic may interrupt a message half way: rather mixed lines than none.
     let _ = out.write_fmt(message);
     out.end();
@@ -51,23 +62,23 @@ pub fn write(line: Line, message: fmt::Arguments) {
 
 /// Tells `coracle run`, which holds the program's input back until then, that the console takes input.
 pub fn input_ready() {
-    if let Ok(control) = u16::try_from(CONTROL.load(Relaxed)) {
+    if let Some(control) = CONTROL.get() {
         let _guard = WRITER.lock();
-        b"R\n".iter().for_each(|&byte| port::write8(control, byte));
+        b"R\n".iter().for_each(|&byte| control.write(byte));
     }
 }
 
 struct Output {
     line: Line,
-    control: u32,
+    control: Option<OutputPort>,
     at_start: bool,
 }
 
 impl Output {
     fn byte(&self, byte: u8) {
-        match u16::try_from(self.control) {
-            Ok(control) => port::write8(control, byte),
-            Err(_) => console::write(&[byte]),
+        match self.control {
+            Some(control) => control.write(byte),
+            None => console::write(&[byte]),
         }
     }
     fn begin(&mut self) {
@@ -78,7 +89,7 @@ impl Output {
                 Line::Report => (b'P', "coracle: "),
                 Line::Lost => (b'W', "coracle: lost with the machine: bytes and first file: "),
             };
-            if self.control == NO_PORT {
+            if self.control.is_none() {
                 words.bytes().for_each(|byte| self.byte(byte));
             } else {
                 self.byte(mark);

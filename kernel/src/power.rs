@@ -1,13 +1,14 @@
 //! The end of the machine.
 use crate::log::{self, Line};
+use coracle_hal::io::fw_cfg;
+use coracle_hal::io::one_byte::OutputPort;
+use coracle_hal::once::Once;
 use coracle_hal::{breakpoint, irq, power};
 use coracle_image::cmdline::{CommandLine, Reboot};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
+use core::sync::atomic::{AtomicBool, Ordering::*};
 
-/// Value of [`PORT`] when the command line names no device.
-const NO_PORT: u32 = u32::MAX;
-/// Port of QEMU's isa-debug-exit.
-static PORT: AtomicU32 = AtomicU32::new(NO_PORT);
+/// Port of QEMU's isa-debug-exit, if the command line names one.
+static PORT: Once<OutputPort> = Once::new();
 /// The command line asks for a triple fault (`reboot=t`).
 static TRIPLE_FAULT: AtomicBool = AtomicBool::new(false);
 /// The command line asks for the keyboard controller (`reboot=k`).
@@ -17,10 +18,19 @@ pub const KERNEL_FAILED: u8 = 125;
 
 /// Settles how the machine is ended.
 pub fn configure(settings: &CommandLine) {
-    PORT.store(settings.poweroff.map_or(NO_PORT, u32::from), Relaxed);
+    if let Some(number) = settings.poweroff {
+        match OutputPort::new(number) {
+            Some(port) => {
+                PORT.call_once(|| port);
+            }
+            None => log!(
+                "poweroff=isa-debug-exit@{number:#x} is left alone: no such device is put there (QEMU: iobase=0x501)"
+            ),
+        }
+    }
     TRIPLE_FAULT.store(settings.reboot == Some(Reboot::TripleFault), Relaxed);
     KEYBOARD.store(settings.reboot == Some(Reboot::Keyboard), Relaxed);
-    if settings.poweroff.is_none() {
+    if PORT.get().is_none() {
         power::prepare_soft_off();
     }
 }
@@ -48,12 +58,13 @@ fn tell_and_stop(status: u8) -> ! {
     log::write(Line::Status, format_args!("{status}"));
     // A translator that emulates nested virtualisation would leave it armed for the next guest (QEMU 7.2's SVM does).
     breakpoint::disarm();
-    if let Ok(port) = u16::try_from(PORT.load(Relaxed)) {
-        power::debug_exit(port, 0);
+    if let Some(port) = PORT.get() {
+        // QEMU ends with the status `(0 << 1) | 1`; returns if there is no such device.
+        port.write(0);
     }
     power::stop_others();
     power::soft_off();
-    if KEYBOARD.load(Relaxed) || !power::is_qemu() {
+    if KEYBOARD.load(Relaxed) || !fw_cfg::is_present() {
         power::keyboard_reset();
     }
     if TRIPLE_FAULT.load(Relaxed) {

@@ -1,5 +1,5 @@
 //! Packet memory as the TCP/IP engine and the network driver share it.
-use coracle_hal::dma::SharedBuffer;
+use coracle_hal::io::dma::SharedBuffer;
 use coracle_tcpip::Buffer;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -61,10 +61,23 @@ impl NetBuffer {
         SharedBuffer::are_many()
     }
 
-    /// Address for the device.
+    /// As devices are given it.
     #[inline(always)]
-    pub fn phys(&self) -> u64 {
-        self.0.phys()
+    pub fn shared(&self) -> &SharedBuffer {
+        &self.0
+    }
+
+    /// The same, given away.
+    #[inline(always)]
+    pub fn into_shared(self) -> SharedBuffer {
+        self.0
+    }
+}
+
+impl From<SharedBuffer> for NetBuffer {
+    #[inline(always)]
+    fn from(buffer: SharedBuffer) -> Self {
+        NetBuffer(buffer)
     }
 }
 

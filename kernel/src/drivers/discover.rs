@@ -1,13 +1,12 @@
 //! Finds the machine's devices and hands each to its driver.
 use super::console;
-use super::pci;
 use super::virtio::console::VirtioConsole;
 use super::virtio::net::Net;
 use super::virtio::rng::Rng;
-use super::virtio::transport::{SetupError, Transport};
-use coracle_hal::mmio::{self, MmioDevice};
+use coracle_hal::io::pci::{self, Function};
 use coracle_hal::once::Once;
-use coracle_image::cmdline::{self, CommandLine, Console, IpSetting};
+use coracle_hal::virtio::transport::{self, MmioDevice, SetupError, Transport};
+use coracle_image::cmdline::{CommandLine, Console, IpSetting};
 use coracle_virtio::device::id;
 use coracle_virtio::transport::pci::VENDOR;
 
@@ -20,15 +19,13 @@ const INTERRUPT_CPU: usize = 0;
 pub fn start(settings: &CommandLine) {
     let mut found = Found { settings, card: None, any: false };
     for place in &settings.mmio_devices {
-        found.mmio(place);
+        found.mmio(&MmioDevice { base: place.base, size: place.size, irq: place.irq });
     }
     let functions = pci::functions();
     found.pci(&functions);
     // Where the command line names no device, ACPI may.
     if settings.mmio_devices.is_empty() && !found.any {
-        for MmioDevice { base, size, irq } in mmio::virtio_devices() {
-            found.mmio(&cmdline::MmioDevice { size, base, irq });
-        }
+        transport::declared().iter().for_each(|place| found.mmio(place));
     }
     let wanted = !settings.net_off && !matches!(settings.ip, None | Some(IpSetting::None));
     if wanted && found.card.is_none() {
@@ -52,9 +49,9 @@ pub fn start(settings: &CommandLine) {
 }
 
 /// A card of another kind, which a user may take for the guest's.
-fn tell_foreign_card(function: &pci::Function) {
-    if function.vendor != VENDOR {
-        let (vendor, device, place) = (function.vendor, function.device, function.address);
+fn tell_foreign_card(function: &Function) {
+    if function.vendor() != VENDOR {
+        let (vendor, device, place) = (function.vendor(), function.device(), function.address());
         log!(
             "the network card at PCI {place} ({vendor:04x}:{device:04x}) is not driven: it is no virtio-net"
         );
@@ -71,17 +68,17 @@ struct Found<'a> {
 
 impl Found<'_> {
     /// Looks at a place that may have a virtio device.
-    fn mmio(&mut self, place: &cmdline::MmioDevice) {
+    fn mmio(&mut self, place: &MmioDevice) {
         if let Some(found) = Transport::mmio(place, INTERRUPT_CPU).transpose() {
             self.start(found, format_args!("{:#x}", place.base));
         }
     }
 
     /// Starts the virtio devices among PCI functions.
-    fn pci(&mut self, functions: &[pci::Function]) {
-        for function in functions.iter().filter(|function| function.vendor == VENDOR) {
+    fn pci(&mut self, functions: &[Function]) {
+        for function in functions.iter().filter(|function| function.vendor() == VENDOR) {
             let transport = Transport::pci(function, INTERRUPT_CPU);
-            self.start(transport, format_args!("PCI {}", function.address));
+            self.start(transport, format_args!("PCI {}", function.address()));
         }
     }
 

@@ -5,8 +5,6 @@
 pub mod buffer;
 pub mod console;
 mod discover;
-pub mod fw_cfg;
-mod pci;
 mod service;
 pub mod virtio;
 

@@ -221,10 +221,30 @@ impl<M: Memory, T> SplitQueue<M, T> {
     /// [`SplitQueue::publish`]. Gives the slot.
     pub fn add(
         &mut self,
-        pieces: impl ExactSizeIterator<Item = Piece>,
+        mut pieces: impl ExactSizeIterator<Item = Piece>,
         token: T,
     ) -> Result<u16, AddError<T>> {
-        let count = pieces.len();
+        self.add_chain(pieces.len(), token, |_, _| pieces.next())
+    }
+
+    /// As [`SplitQueue::add`], for a chain whose pieces follow from the token: `piece` is called with their numbers, of which
+    /// there are `count`.
+    pub fn add_of(
+        &mut self,
+        count: usize,
+        token: T,
+        piece: impl Fn(&T, usize) -> Piece,
+    ) -> Result<u16, AddError<T>> {
+        self.add_chain(count, token, |token, number| Some(piece(token, number)))
+    }
+
+    #[inline(always)]
+    fn add_chain(
+        &mut self,
+        count: usize,
+        token: T,
+        mut piece: impl FnMut(&T, usize) -> Option<Piece>,
+    ) -> Result<u16, AddError<T>> {
         if self.broken {
             return Err(AddError::Broken(token));
         }
@@ -242,27 +262,23 @@ impl<M: Memory, T> SplitQueue<M, T> {
         let table = if indirect { self.free_table } else { NONE };
         let mut room = 0u32;
         let mut writing = false;
-        let mut index = 0;
         // The chain takes the free list in its order, so that the list needs no change but its start.
         let (mut last, mut at) = (head, head);
-        for piece in pieces.take(count) {
-            if writing && !piece.writable {
+        for number in 0..count {
+            let Some(piece) = piece(&token, number).filter(|piece| piece.writable || !writing) else {
                 return Err(AddError::BadChain(token));
-            }
+            };
             writing = piece.writable;
             room = room.saturating_add(if writing { piece.len } else { 0 });
-            index += 1;
+            let more = number + 1 < count;
             if indirect {
-                let offset = self.layout.table(table) + (index - 1) * DESCRIPTOR_BYTES;
-                self.descriptor(offset, piece, index < count, index as u16);
+                let offset = self.layout.table(table) + number * DESCRIPTOR_BYTES;
+                self.descriptor(offset, piece, more, number as u16 + 1);
             } else {
                 let next = self.slots[at as usize].next;
-                self.descriptor(at as usize * DESCRIPTOR_BYTES, piece, index < count, next);
+                self.descriptor(at as usize * DESCRIPTOR_BYTES, piece, more, next);
                 (last, at) = (at, next);
             }
-        }
-        if index != count {
-            return Err(AddError::BadChain(token));
         }
         if indirect {
             let address = self.memory.address() + self.layout.table(table) as u64;

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use coracle_control::Window;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, filled};
-use coracle_hal::dma::PacketBuffer;
+use coracle_hal::io::dma::PacketBuffer;
 use coracle_hal::irq::Irq;
 use coracle_hal::once::Once;
 use coracle_tty::{LineDiscipline, Signal, TERMIOS_BYTES, Termios};

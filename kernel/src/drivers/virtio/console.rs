@@ -1,11 +1,11 @@
 //! Console device (virtio 1.2, section 5.3): a console, or ports that have names.
 use super::port::{Half, Port};
-use super::transport::{SetupError, Transport};
 use crate::lock::Mutex;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use coracle_hal::dma::PacketBuffer;
+use coracle_hal::io::dma::PacketBuffer;
 use coracle_hal::time;
+use coracle_hal::virtio::transport::{SetupError, Transport};
 use coracle_image::cmdline::Port as Role;
 use coracle_virtio::device::console::{Control, Event, config, features as console_features, queue};
 use coracle_virtio::device::{features, id};

@@ -1,11 +1,6 @@
-//! Virtio devices (virtio 1.2), modern and legacy ones.
+//! Drivers of virtio devices (virtio 1.2), over the transports and queues of [`coracle_hal::virtio`].
 pub mod console;
-mod legacy;
-mod memory;
 pub mod net;
 mod net_queues;
 pub mod port;
 pub mod rng;
-pub mod transport;
-
-pub use memory::{Queue, QueueMemory};

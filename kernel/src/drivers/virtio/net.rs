@@ -1,7 +1,7 @@
 //! Network device (virtio 1.2, section 5.1).
 use super::net_queues::{ETHERNET_HEADER, MAX_FRAGMENTS, Receive, Single, Transmit};
-use super::transport::{Doorbell, SetupError, Transport};
 use crate::drivers::buffer::{NetBuffer, Shortage};
+use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
 use coracle_tcpip::{Capabilities, Chunk, Full, PartialChecksum, RxFrame, TxFrame};
 use coracle_virtio::device::net::{DEPENDENCIES, Framing, HEADER_BYTES, config, features};
 use coracle_virtio::device::{features as common, id};

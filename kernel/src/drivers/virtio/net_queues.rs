@@ -1,17 +1,13 @@
 //! The two queues of a network device: buffers that wait for packets, and packets on their way out.
-use super::transport::{Doorbell, SetupError, Transport};
-use super::{Queue, QueueMemory};
 use crate::drivers::buffer::NetBuffer;
-use alloc::boxed::Box;
-use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
-use coracle_fallible::try_box;
-use coracle_hal::dma::PacketBuffer;
-use coracle_tcpip::{
-    Buffer, Chunk, DRIVER_ROOM, Fragment, Full, PartialChecksum, RxChecksum, RxFrame, TxFrame,
-};
+use coracle_hal::io::dma::SharedBuffer;
+use coracle_hal::virtio::packets::Packets;
+use coracle_hal::virtio::queue::Queue;
+use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
+use coracle_tcpip::{Buffer, Chunk, DRIVER_ROOM, Full, PartialChecksum, RxChecksum, RxFrame, TxFrame};
 use coracle_virtio::device::net::{Framing, HEADER_BYTES, Header, SHORT_HEADER_BYTES, lengthen, queue};
-use coracle_virtio::queue::{AddError, Piece, QueueError, Used};
+use coracle_virtio::queue::{QueueError, Used};
 
 /// Buffers that may be missing before they are replaced.
 const REFILL_AT: u16 = 16;
@@ -28,7 +24,7 @@ pub struct Single {
 
 /// The receive queue. Buffers lie in it until the device fills them; each packet starts with a virtio header.
 pub struct Receive {
-    queue: Queue<NetBuffer>,
+    queue: Queue<SharedBuffer>,
     doorbell: Doorbell,
     /// Buffers that the queue is to hold.
     target: u16,
@@ -48,9 +44,7 @@ impl Receive {
         framing: Framing,
     ) -> Result<Self, SetupError> {
         let size = transport.queue_size(queue::RECEIVE, target.next_power_of_two());
-        let layout = transport.layout(size, 0, 0)?;
-        let queue = QueueMemory::queue(layout, event_index).ok_or(SetupError::Memory)?;
-        let doorbell = transport.start_queue(queue::RECEIVE, queue.addresses(), queue.size())?;
+        let (queue, doorbell) = transport.queue(queue::RECEIVE, size, event_index)?;
         // A header apart takes a descriptor of its own.
         let target = target.min(if framing.apart { size / 2 } else { size });
         Ok(Receive { queue, doorbell, target, partial: None, armed: false, framing })
@@ -82,24 +76,19 @@ impl Receive {
         if !self.framing.is_modern() {
             return self.offer_framed(buffer);
         }
-        let piece = Piece { address: buffer.phys(), len: NetBuffer::SIZE as u32, writable: true };
-        self.queue.add_one(piece, buffer).is_ok()
+        self.queue.offer(buffer.into_shared(), 0..NetBuffer::SIZE)
     }
 
     /// The same where the header is not that of modern devices: its end is where theirs is.
     #[cold]
     #[inline(never)]
     fn offer_framed(&mut self, buffer: NetBuffer) -> bool {
-        let from = |start: usize, end: usize| Piece {
-            address: buffer.phys() + start as u64,
-            len: (end - start) as u32,
-            writable: true,
-        };
-        let start = HEADER_BYTES - self.framing.header_bytes();
-        let apart = [from(start, HEADER_BYTES), from(HEADER_BYTES, NetBuffer::SIZE)];
-        let joined = [from(start, NetBuffer::SIZE)];
-        let pieces = if self.framing.apart { &apart[..] } else { &joined };
-        self.queue.add_slice(pieces, buffer).is_ok()
+        let range = HEADER_BYTES - self.framing.header_bytes()..NetBuffer::SIZE;
+        if self.framing.apart {
+            self.queue.offer_in_two(buffer.into_shared(), range, HEADER_BYTES)
+        } else {
+            self.queue.offer(buffer.into_shared(), range)
+        }
     }
 
     /// Whether a packet has come.
@@ -128,13 +117,12 @@ impl Receive {
     /// The next buffer that the device has filled. A device that breaks the rules is an error.
     #[inline(always)]
     pub fn pop(&mut self) -> Result<Option<Used<NetBuffer>>, QueueError> {
-        let mut arrived = self.queue.pop();
-        if self.framing.short
-            && let Ok(Some(arrived)) = &mut arrived
-        {
-            Self::lengthen_header(arrived);
+        let Some(Used { token, len, slot }) = self.queue.pop()? else { return Ok(None) };
+        let mut arrived = Used { token: NetBuffer::from(token), len, slot };
+        if self.framing.short {
+            Self::lengthen_header(&mut arrived);
         }
-        arrived
+        Ok(Some(arrived))
     }
 
     /// Makes the header one of modern devices.
@@ -226,31 +214,9 @@ impl Receive {
     }
 }
 
-/// The buffers of a packet in several fragments; boxed, because such packets are rare and their record should be as
-/// small as that of others.
-struct Several(#[expect(dead_code, reason = "held until the device is done")] Vec<NetBuffer>);
-
-/// Buffers that a packet on its way out holds.
-enum Held {
-    None,
-    One { _buffer: NetBuffer },
-    Many { _buffers: Box<Several> },
-}
-
-/// Bytes of a slot's header area: a virtio header and the longest Ethernet, IPv4 and TCP headers (14 + 60 + 60).
-const SLOT_BYTES: usize = 256;
-/// Slots in a packet buffer.
-const SLOTS_PER_BUFFER: usize = PacketBuffer::SIZE / SLOT_BYTES;
 /// Completed packets are looked at when this many are out: often enough to keep the buffers warm, seldom enough to
 /// cost little for each.
 const RECLAIM_AT: u16 = 24;
-
-/// The piece of a chain that a fragment is.
-#[inline(always)]
-fn piece(fragment: &Fragment<'_, NetBuffer>) -> Piece {
-    let address = fragment.buffer.phys() + u64::from(fragment.start);
-    Piece { address, len: fragment.len, writable: false }
-}
 
 /// Most payload fragments of a packet: 64 KiB in buffers of 2 KiB, with room for partly filled ones. A device's
 /// chains may have 1024 pieces at most (QEMU's VIRTQUEUE_MAX_SIZE), and no more than its queue has descriptors.
@@ -267,9 +233,7 @@ const TABLES_MAX: u16 = TRANSMIT_SIZE / TABLE_SHARE;
 
 /// The transmit queue. Completions raise no interrupt: they are looked for when room is needed.
 pub struct Transmit {
-    queue: Queue<Held>,
-    /// Memory for headers, by slot; grown as slots are used.
-    headers: Vec<PacketBuffer>,
+    queue: Packets,
     /// Somebody found the queue full and waits for room.
     wanted: bool,
     /// Packets of many buffers may be in the queue.
@@ -287,10 +251,9 @@ impl Transmit {
     ) -> Result<(Transmit, Doorbell), SetupError> {
         let size = transport.queue_size(queue::TRANSMIT, TRANSMIT_SIZE);
         let tables = if indirect { (size / TABLE_SHARE).clamp(TABLES_MIN, TABLES_MAX) } else { 0 };
-        let layout = transport.layout(size, tables, MAX_PIECES)?;
-        let queue = QueueMemory::queue::<Held>(layout, event_index).ok_or(SetupError::Memory)?;
-        let doorbell = transport.start_queue(queue::TRANSMIT, queue.addresses(), queue.size())?;
-        Ok((Transmit { queue, headers: Vec::new(), wanted: false, holds_many: false, framing }, doorbell))
+        let (queue, doorbell) =
+            transport.packets(queue::TRANSMIT, size, (tables, MAX_PIECES), event_index)?;
+        Ok((Transmit { queue, wanted: false, holds_many: false, framing }, doorbell))
     }
 
     /// Number of descriptors.
@@ -302,61 +265,26 @@ impl Transmit {
     pub fn transmit(&mut self, frame: TxFrame<'_, NetBuffer>) -> Result<(), Full> {
         let lead = self.lead();
         self.make_room(frame.payload.len() + lead)?;
-        let first = self.write_headers(frame.headers, frame.checksum, frame.segment_size)?;
-        let added = match frame.payload {
-            [] if lead == 1 => self.queue.add_one(first, Held::None),
+        let header = Self::header(frame.headers.len(), frame.checksum, frame.segment_size).encode();
+        let queued = match frame.payload {
+            [] if lead == 1 => self.queue.send(&header, frame.headers),
             [one] if lead == 1 => {
-                self.queue.add_two(first, piece(one), Held::One { _buffer: one.buffer.clone() })
+                self.queue.send_with(&header, frame.headers, (one.buffer.shared(), one.start, one.len))
             }
             many => {
                 self.holds_many = true;
-                let buffers = many.iter().map(|f| f.buffer.clone()).try_collect_exact();
-                let several = buffers.and_then(|buffers| try_box(Several(buffers)));
-                let held = Held::Many { _buffers: several.map_err(|_| Full)? };
-                if lead == 1 {
-                    let piece = |i: usize| if i == 0 { first } else { piece(&many[i - 1]) };
-                    self.queue.add((0..1 + many.len()).map(piece), held)
-                } else {
-                    self.add_framed(first, many, held)
-                }
+                let apart = if lead == 1 { 0 } else { self.framing.header_bytes() };
+                let fragments = many.iter().map(|f| (f.buffer.shared().clone(), f.start, f.len));
+                self.queue.send_many(&header, frame.headers, apart, fragments)
             }
         };
-        // A broken queue swallows frames: the device is dead, and nothing will make room.
-        let _ = added;
-        Ok(())
+        queued.map_err(|_| Full)
     }
 
     /// Most pieces that headers take.
     #[inline(always)]
     fn lead(&self) -> usize {
         if self.framing.is_modern() { 1 } else { 2 }
-    }
-
-    /// Adds the chain of a packet for a device that is not modern; `all` holds a virtio header and the others. The virtio header
-    /// gets a descriptor of its own, which is right for all legacy devices.
-    #[cold]
-    #[inline(never)]
-    fn add_framed(
-        &mut self,
-        all: Piece,
-        payload: &[Fragment<'_, NetBuffer>],
-        held: Held,
-    ) -> Result<u16, AddError<Held>> {
-        let virtio = Piece { len: self.framing.header_bytes() as u32, ..all };
-        let others = Piece {
-            address: all.address + HEADER_BYTES as u64,
-            len: all.len - HEADER_BYTES as u32,
-            writable: false,
-        };
-        let mut pieces = [virtio; MAX_PIECES as usize];
-        pieces[1] = others;
-        // A piece must not be empty: the other headers may stand before the payload.
-        let lead = if others.len > 0 { 2 } else { 1 };
-        let count = lead + payload.len();
-        let room = pieces.get_mut(lead..count).into_iter().flatten();
-        room.zip(payload).for_each(|(room, fragment)| *room = piece(fragment));
-        // More pieces than the queue takes are an error of the engine's; the frame never goes.
-        self.queue.add_slice(pieces.get(..count).unwrap_or_default(), held)
     }
 
     /// Whether a frame may be sent by [`Transmit::transmit_in_place`].
@@ -380,10 +308,8 @@ impl Transmit {
         let room =
             buffer.as_mut_slice().and_then(|all| all.get_mut(start..start + HEADER_BYTES)).ok_or(Full)?;
         room.copy_from_slice(&Self::header(0, checksum, None).encode());
-        let piece =
-            Piece { address: buffer.phys() + start as u64, len: len + HEADER_BYTES as u32, writable: false };
-        let _ = self.queue.add_one(piece, Held::One { _buffer: buffer.clone() });
-        Ok(())
+        let all = len + HEADER_BYTES as u32;
+        self.queue.send_in_place(buffer.shared(), start as u32, all).map_err(|_| Full)
     }
 
     /// The virtio header of a frame.
@@ -417,38 +343,6 @@ impl Transmit {
         Err(Full)
     }
 
-    /// Writes the virtio header and the others into the memory of the next slot; gives the piece that they are.
-    fn write_headers(
-        &mut self,
-        headers: &[u8],
-        checksum: Option<PartialChecksum>,
-        segment_size: Option<u16>,
-    ) -> Result<Piece, Full> {
-        let header = Self::header(headers.len(), checksum, segment_size);
-        let slot = self.queue.next_slot().ok_or(Full)? as usize;
-        let (index, offset) = (slot / SLOTS_PER_BUFFER, slot % SLOTS_PER_BUFFER * SLOT_BYTES);
-        if index >= self.headers.len() {
-            self.grow_headers(index)?;
-        }
-        let buffer = self.headers.get_mut(index).ok_or(Full)?;
-        let address = buffer.phys() + offset as u64;
-        let area = &mut buffer.as_mut_slice()[offset..offset + SLOT_BYTES];
-        area[..HEADER_BYTES].copy_from_slice(&header.encode());
-        let len = HEADER_BYTES + headers.len();
-        // Longer headers than IPv4 and TCP can have would be an error of the engine's; the frame never goes.
-        area.get_mut(HEADER_BYTES..len).ok_or(Full)?.copy_from_slice(headers);
-        Ok(Piece { address, len: len as u32, writable: false })
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow_headers(&mut self, index: usize) -> Result<(), Full> {
-        while self.headers.len() <= index {
-            self.headers.try_push(PacketBuffer::alloc().ok_or(Full)?).map_err(|_| Full)?;
-        }
-        Ok(())
-    }
-
     /// Shows the device the frames queued since the last time. True if it must be told by the doorbell.
     #[inline(always)]
     pub fn publish(&mut self) -> bool {
@@ -457,7 +351,7 @@ impl Transmit {
 
     /// Frees what the device has sent.
     pub fn reclaim(&mut self) {
-        while let Ok(Some(_)) = self.queue.pop() {}
+        self.queue.reclaim();
     }
 
     /// Whether the device has sent everything.

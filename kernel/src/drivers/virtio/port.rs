@@ -1,12 +1,11 @@
 //! A port of a virtio console: two queues, and what waits for either (virtio 1.2, section 5.3).
-use super::transport::{Doorbell, SetupError, Transport};
-use super::{Queue, QueueMemory};
 use crate::errno::{Errno, SysResult};
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::lock::Mutex;
 use crate::mm::user_buf::UserBuf;
-use coracle_hal::dma::PacketBuffer;
-use coracle_virtio::queue::Piece;
+use coracle_hal::io::dma::PacketBuffer;
+use coracle_hal::virtio::queue::Queue;
+use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -35,9 +34,7 @@ impl Half {
         if size < WHOLE {
             return Err(SetupError::Queue);
         }
-        let layout = transport.layout(size, 0, 0)?;
-        let queue = QueueMemory::queue(layout, event_index).ok_or(SetupError::Memory)?;
-        let doorbell = transport.start_queue(index, queue.addresses(), queue.size())?;
+        let (queue, doorbell) = transport.queue(index, size, event_index)?;
         Ok(Half { queue, doorbell, most: most.min(size), broken: false })
     }
 
@@ -58,16 +55,14 @@ impl Half {
 
     /// Offers the device a buffer to write to, once it is published.
     pub fn offer(&mut self, buffer: PacketBuffer) {
-        let piece = Piece { address: buffer.phys(), len: PacketBuffer::SIZE as u32, writable: true };
         // Only a broken queue refuses.
-        let _ = self.queue.add_one(piece, buffer);
+        let _ = self.queue.offer(buffer, 0..PacketBuffer::SIZE);
     }
 
     /// Gives the device `len` bytes of a buffer to read, once it is published. Sent or not, they are gone for the caller.
     pub fn send(&mut self, buffer: PacketBuffer, len: usize) {
-        let piece = Piece { address: buffer.phys(), len: len as u32, writable: false };
         // Only a broken queue refuses.
-        let _ = self.queue.add_one(piece, buffer);
+        let _ = self.queue.send(buffer, len);
     }
 
     /// Lets the device see what was added.

@@ -1,15 +1,14 @@
 //! Entropy device (virtio 1.2, section 5.4): asked once at boot, answered whenever the host likes.
-use super::transport::{Doorbell, SetupError, Transport};
-use super::{Queue, QueueMemory};
 use crate::lock::Mutex;
-use coracle_hal::dma::PacketBuffer;
+use coracle_hal::io::dma::PacketBuffer;
+use coracle_hal::virtio::queue::Queue;
+use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
 use coracle_virtio::device::{features, id};
-use coracle_virtio::queue::Piece;
 
 /// The only queue.
 const REQUESTS: u16 = 0;
 /// Bytes asked for: twice what keys a generator of 256 bits.
-const WANTED: u32 = 64;
+const WANTED: usize = 64;
 /// Requests out at a time, for which the queue needs one descriptor.
 const QUEUE_SIZE: u16 = 1;
 
@@ -29,10 +28,8 @@ impl Rng {
     pub fn new(transport: Transport) -> Result<Rng, SetupError> {
         debug_assert_eq!(transport.device_type(), id::ENTROPY);
         let agreed = transport.negotiate(features::EVENT_IDX)?;
-        let layout = transport.layout(transport.queue_size(REQUESTS, QUEUE_SIZE), 0, 0)?;
-        let queue =
-            QueueMemory::queue(layout, agreed & features::EVENT_IDX != 0).ok_or(SetupError::Memory)?;
-        let doorbell = transport.start_queue(REQUESTS, queue.addresses(), queue.size())?;
+        let size = transport.queue_size(REQUESTS, QUEUE_SIZE);
+        let (queue, doorbell) = transport.queue(REQUESTS, size, agreed & features::EVENT_IDX != 0)?;
         transport.start();
         let rng = Rng { transport, state: Mutex::new(State { queue, doorbell }) };
         rng.ask();
@@ -46,9 +43,7 @@ impl Rng {
             return;
         }
         let Some(buffer) = PacketBuffer::alloc() else { return };
-        let piece = Piece { address: buffer.phys(), len: WANTED, writable: true };
-        let added = state.queue.add_one(piece, buffer).is_ok();
-        if added && state.queue.publish() {
+        if state.queue.offer(buffer, 0..WANTED) && state.queue.publish() {
             state.doorbell.ring();
         }
     }

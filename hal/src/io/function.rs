@@ -1,9 +1,12 @@
 //! PCI: which functions there are, their register blocks and message interrupts (PCI Local Bus 3.0).
+//!
+//! What makes a device answer, gives addresses to its registers or sends its interrupts is for this crate alone; others may
+//! look at which functions there are.
+use super::mmio::Mmio;
+use super::pci::{Address, has_windows, present, read32, take_window, write32};
+use super::port::Ports;
+use crate::irq::Irq;
 use alloc::vec::Vec;
-use coracle_hal::irq::Irq;
-use coracle_hal::mmio::Mmio;
-use coracle_hal::pci::{Address, has_windows, read32, take_window, write32};
-use coracle_hal::port::Ports;
 use coracle_virtio::transport::pci::{Block, Msix};
 
 /// Offsets in configuration space (section 6.1).
@@ -41,23 +44,20 @@ const MSIX_ENABLE: u32 = 1 << 31;
 /// A function of a PCI device.
 #[derive(Clone, Copy, Debug)]
 pub struct Function {
-    /// Where it is.
-    pub address: Address,
-    /// Vendor.
-    pub vendor: u16,
-    /// Device.
-    pub device: u16,
+    address: Address,
+    vendor: u16,
+    device: u16,
     /// What kind of registers it has, and whether it is one of several functions.
     header_type: u32,
 }
 
 /// Physical addresses of a function's memory BARs, by their numbers; `None` for I/O BARs and those that have no address.
-pub struct Bars([Option<u64>; BARS as usize]);
+pub(crate) struct Bars([Option<u64>; BARS as usize]);
 
 /// All functions, bridges followed.
 pub fn functions() -> Vec<Function> {
     let mut found = Vec::new();
-    if coracle_hal::pci::present() {
+    if present() {
         scan(0, &mut Buses::default(), &mut found);
     }
     found
@@ -67,7 +67,7 @@ pub fn functions() -> Vec<Function> {
 /// Reads a register of 32 places on each of 256 buses.
 pub fn functions_behind_no_bridge(known: &[Function]) -> Vec<Function> {
     let mut found = Vec::new();
-    if !coracle_hal::pci::present() {
+    if !present() {
         return found;
     }
     let mut seen = Buses::default();
@@ -130,6 +130,21 @@ fn scan(first: u8, seen: &mut Buses, found: &mut Vec<Function>) {
 }
 
 impl Function {
+    /// Where it is.
+    pub fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Its vendor.
+    pub fn vendor(&self) -> u16 {
+        self.vendor
+    }
+
+    /// The vendor's number of the device.
+    pub fn device(&self) -> u16 {
+        self.device
+    }
+
     /// The bus behind a bridge.
     fn secondary_bus(&self) -> Option<u8> {
         if self.header_type & !MULTIFUNCTION != BRIDGE {
@@ -145,7 +160,7 @@ impl Function {
     }
 
     /// Lets the device answer and reach memory.
-    pub fn enable(&self) {
+    pub(crate) fn enable(&self) {
         if has_windows() && self.header_type & !MULTIFUNCTION == 0 && self.address.bus == 0 {
             self.place_bars();
         }
@@ -155,7 +170,7 @@ impl Function {
 
     /// The ports of BAR `index`, at which the device answers from now on. `None` if it is no I/O BAR, or the firmware gave it
     /// no address.
-    pub fn ports(&self, index: u8) -> Option<Ports> {
+    pub(crate) fn ports(&self, index: u8) -> Option<Ports> {
         let at = BAR_0 + 4 * index;
         let old = read32(self.address, at);
         let base = (old & BAR_PORT) as u16;
@@ -173,7 +188,7 @@ impl Function {
     }
 
     /// Reads configuration space.
-    pub fn config(&self, offset: u8) -> u32 {
+    pub(crate) fn config(&self, offset: u8) -> u32 {
         read32(self.address, offset)
     }
 
@@ -208,7 +223,7 @@ impl Function {
     }
 
     /// Reads where its registers are. Each access to configuration space leaves the virtual machine: once is enough.
-    pub fn bars(&self) -> Bars {
+    pub(crate) fn bars(&self) -> Bars {
         let mut found = [None; BARS as usize];
         let mut bars = 0..BARS;
         while let Some(index) = bars.next() {
@@ -228,7 +243,7 @@ impl Function {
     }
 
     /// Makes MSI-X vector 0 an interrupt to `cpu`.
-    pub fn enable_msix(&self, bars: &Bars, msix: &Msix, cpu: usize) -> Option<Irq> {
+    pub(crate) fn enable_msix(&self, bars: &Bars, msix: &Msix, cpu: usize) -> Option<Irq> {
         let table = bars.map(Block {
             bar: msix.bar,
             offset: msix.offset,
@@ -245,7 +260,7 @@ impl Function {
     }
 
     /// The interrupt line that the firmware wrote down.
-    pub fn interrupt_line(&self) -> Option<u32> {
+    pub(crate) fn interrupt_line(&self) -> Option<u32> {
         let line = read32(self.address, INTERRUPT) & 0xff;
         (line != 0 && line != 0xff).then_some(line)
     }

@@ -1,8 +1,8 @@
 //! QEMU's fw_cfg: named items that the hypervisor hands to the guest ("QEMU Firmware Configuration (fw_cfg) Device" of QEMU's
 //! documentation, traditional interface over ports).
+use super::port;
 use alloc::vec::Vec;
 use coracle_fallible::filled;
-use coracle_hal::port;
 
 /// The port that selects an item, and the one that reads its next byte.
 const SELECTOR: u16 = 0x510;
@@ -16,11 +16,16 @@ const NAME_LEN: usize = 56;
 /// Larger items are no settings.
 const MOST_BYTES: u32 = 1 << 20;
 
-/// The item of that name, if there is a device and it has one.
-pub fn item(name: &[u8]) -> Option<Vec<u8>> {
+/// True if there is such a device: the machine is QEMU's.
+pub fn is_present() -> bool {
     port::write16(SELECTOR, SIGNATURE_ITEM);
-    if bytes::<4>() != SIGNATURE {
-        return None;
+    bytes::<4>() == SIGNATURE
+}
+
+/// The item of that name, if there is a device and it has one. Its size, in bytes, if there is no memory for it.
+pub fn item(name: &[u8]) -> Result<Option<Vec<u8>>, u32> {
+    if !is_present() {
+        return Ok(None);
     }
     port::write16(SELECTOR, DIRECTORY_ITEM);
     let count = u32::from_be_bytes(bytes());
@@ -31,15 +36,12 @@ pub fn item(name: &[u8]) -> Option<Vec<u8>> {
         let entry: [u8; NAME_LEN] = bytes();
         if entry.split(|&byte| byte == 0).next() == Some(name) && size <= MOST_BYTES {
             port::write16(SELECTOR, selector);
-            let Ok(mut item) = filled(0, size as usize) else {
-                log!("there is no memory for {size} bytes that the hypervisor has for the guest");
-                return None;
-            };
+            let mut item = filled(0, size as usize).map_err(|_| size)?;
             item.fill_with(|| port::read8(DATA));
-            return Some(item);
+            return Ok(Some(item));
         }
     }
-    None
+    Ok(None)
 }
 
 /// The next bytes of the selected item.

@@ -1,12 +1,5 @@
 //! Memory-mapped device registers, bounds-checked. Never over RAM.
 
-pub use crate::acpi::MmioDevice;
-
-/// The virtio devices that ACPI's tables declare, where there are such tables.
-pub fn virtio_devices() -> alloc::vec::Vec<MmioDevice> {
-    crate::acpi::Tables::of_machine().map_or_else(Default::default, |tables| tables.virtio_mmio())
-}
-
 /// A mapped range of device registers.
 pub struct Mmio {
     address: usize,
@@ -40,6 +33,11 @@ impl Mmio {
         let address = unsafe { crate::kmap::map_foreign(phys, len, true)? };
         Some(Mmio { address, len })
     }
+    /// Registers that are plain memory, for tests.
+    #[cfg(test)]
+    pub fn of(memory: &'static [core::cell::UnsafeCell<u32>]) -> Mmio {
+        Mmio { address: memory.as_ptr().expose_provenance(), len: size_of_val(memory) }
+    }
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> *mut T {
         let size = core::mem::size_of::<T>();
@@ -51,7 +49,6 @@ impl Mmio {
     register!(read8, write8, u8);
     register!(read16, write16, u16);
     register!(read32, write32, u32);
-    register!(read64, write64, u64);
 }
 
 #[cold]

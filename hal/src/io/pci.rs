@@ -1,12 +1,14 @@
-//! PCI configuration space: by ports 0xcf8 and 0xcfc, or in memory where there are no such ports.
+//! PCI configuration space: by ports 0xcf8 and 0xcfc, or in memory where there are no such ports. Only this crate reaches it.
+use super::mmio::Mmio;
+use super::port;
 use crate::layout::LARGE_PAGE;
-use crate::mmio::Mmio;
 use crate::once::Once;
-use crate::port;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use core::ops::Range;
 use spin::Mutex;
+
+pub use super::function::{Function, functions, functions_behind_no_bridge};
 
 /// Bus, device and function of a PCI device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,11 +109,11 @@ fn select(address: Address, offset: u8) {
     port::write32(CONFIG_ADDRESS, ENABLE | place);
 }
 /// True if the machine has PCI: it answers at the PCI ports, or ACPI says where configuration space is in memory.
-pub fn present() -> bool {
+pub(crate) fn present() -> bool {
     !matches!(access(), Access::None)
 }
 /// Reads the 32-bit register at `offset` (a multiple of 4, below 256); all ones if there is nothing.
-pub fn read32(address: Address, offset: u8) -> u32 {
+pub(crate) fn read32(address: Address, offset: u8) -> u32 {
     match access() {
         Access::Ports(ports) => {
             let _guard = ports.lock();
@@ -126,7 +128,7 @@ pub fn read32(address: Address, offset: u8) -> u32 {
     }
 }
 /// Writes the 32-bit register.
-pub fn write32(address: Address, offset: u8, value: u32) {
+pub(crate) fn write32(address: Address, offset: u8, value: u32) {
     match access() {
         Access::Ports(ports) => {
             let _guard = ports.lock();
@@ -141,12 +143,12 @@ pub fn write32(address: Address, offset: u8, value: u32) {
 }
 /// True if devices' registers may be given addresses ([`take_window`]): the machine says from which, and its firmware is one
 /// that leaves that to the operating system.
-pub fn has_windows() -> bool {
+pub(crate) fn has_windows() -> bool {
     matches!(access(), Access::Memory(_, ecam) if !ecam.lock().windows.is_empty())
 }
 /// Physical addresses for `size` bytes of a device's registers on bus 0, at a multiple of `size`, a power of two; `wide`: they
 /// may lie above 4 GiB. `None` if there are none left.
-pub fn take_window(size: u64, wide: bool) -> Option<u64> {
+pub(crate) fn take_window(size: u64, wide: bool) -> Option<u64> {
     let Access::Memory(_, ecam) = access() else { return None };
     ecam.lock().windows.iter_mut().find_map(|window| {
         let start = window.start.checked_next_multiple_of(size)?;

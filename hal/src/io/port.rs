@@ -59,10 +59,6 @@ impl Ports {
     pub fn len(&self) -> u16 {
         self.len
     }
-    /// Never: there are no empty ranges.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
     fn at(&self, offset: u16, size: usize) -> u16 {
         if usize::from(offset) + size > usize::from(self.len) {
             none_at(offset);

@@ -1,4 +1,5 @@
-//! Memory shared with devices.
+//! Memory shared with devices. Where it lies is known to this crate alone, so a device is given it only by a queue that holds
+//! it meanwhile ([`crate::virtio::queue`]).
 use crate::layout::{self, PAGE};
 use crate::{buddy, frame, heap};
 use core::ptr::NonNull;
@@ -53,7 +54,7 @@ impl DmaRegion {
         Some(DmaRegion { address, len, order })
     }
     /// Physical address.
-    pub fn phys(&self) -> u64 {
+    pub(crate) fn phys(&self) -> u64 {
         layout::direct_phys(self.address)
     }
     /// Bytes.
@@ -72,16 +73,7 @@ impl DmaRegion {
         }
         (self.address + offset) as *mut T
     }
-    #[inline(always)]
-    fn check(&self, offset: usize, len: usize) {
-        assert!(
-            offset <= self.len && len <= self.len - offset,
-            "{len} bytes at {offset:#x} leave the region"
-        );
-    }
     access!(read_u16, write_u16, u16);
-    access!(read_u32, write_u32, u32);
-    access!(read_u64, write_u64, u64);
     /// Reads two words, the first at `offset`, which is a multiple of the size of one; panics outside of the region.
     #[inline(always)]
     pub fn read_u32_pair(&self, offset: usize) -> [u32; 2] {
@@ -104,34 +96,18 @@ impl DmaRegion {
             core::ptr::write_volatile(at.add(1), second);
         }
     }
-    /// Copies `src` to `offset`; panics outside of the region.
-    pub fn write_bytes(&self, offset: usize, src: &[u8]) {
-        self.check(offset, src.len());
-        // SAFETY: in the region; no references into it exist.
-        unsafe {
-            core::ptr::copy_nonoverlapping(src.as_ptr(), (self.address + offset) as *mut u8, src.len())
-        };
-    }
-    /// Copies from `offset` to `dst`; panics outside of the region.
-    pub fn read_bytes(&self, offset: usize, dst: &mut [u8]) {
-        self.check(offset, dst.len());
-        // SAFETY: as above; what the device writes meanwhile are still bytes.
-        unsafe {
-            core::ptr::copy_nonoverlapping((self.address + offset) as *const u8, dst.as_mut_ptr(), dst.len())
-        };
-    }
 }
 
 impl Drop for DmaRegion {
     fn drop(&mut self) {
-        // SAFETY: allocated with this order; the driver has stopped its device before it drops its rings.
+        // SAFETY: allocated with this order; a queue has stopped its device before it drops its rings.
         unsafe { frame::free_block(self.phys(), self.order) };
     }
 }
 
 /// A packet buffer of [`PacketBuffer::SIZE`] bytes in one physically contiguous piece, from a pool that grows when used.
-/// The owner may look at it; a driver that has given its address to a device keeps the buffer in its queue until the
-/// device returns it, so that nobody holds a slice while the device writes.
+/// The owner may look at it; a device is given it by a queue, which owns it until the device has returned it, so that there is no
+/// slice of it while the device writes.
 ///
 /// The pool is the heap's class of that size: its objects lie in the map of all RAM, half a frame each.
 pub struct PacketBuffer(NonNull<[u8; PacketBuffer::SIZE]>);
@@ -153,7 +129,7 @@ impl PacketBuffer {
     }
     /// Physical address.
     #[inline]
-    pub fn phys(&self) -> u64 {
+    pub(crate) fn phys(&self) -> u64 {
         layout::direct_phys(self.0.as_ptr() as usize)
     }
     /// The bytes.
@@ -238,7 +214,7 @@ impl SharedBuffer {
 
     /// Physical address.
     #[inline]
-    pub fn phys(&self) -> u64 {
+    pub(crate) fn phys(&self) -> u64 {
         layout::direct_phys(self.0.as_ptr() as usize)
     }
 
@@ -282,12 +258,6 @@ impl Drop for SharedBuffer {
     }
 }
 
-/// Orders all memory accesses before against all after it, as devices see them (virtio 1.2, section 2.7.13.3.1).
-#[inline]
-pub fn full_barrier() {
-    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,27 +268,24 @@ mod tests {
         crate::host::local();
         let region = DmaRegion::alloc(PAGE + 100).unwrap();
         assert!(!region.is_empty() && region.phys().is_multiple_of(PAGE as u64));
-        assert_eq!(region.read_u64(PAGE + 88), 0);
         assert_eq!(region.read_u32_pair(PAGE + 104), [0, 0]);
-        region.write_u32(PAGE + 96, 0x0403_0201);
-        let mut bytes = [0; 4];
-        region.read_bytes(PAGE + 96, &mut bytes);
-        assert_eq!(bytes, [1, 2, 3, 4]);
+        region.write_pair(PAGE + 96, 0x0807_0605_0403_0201, 0x0a09);
         assert_eq!(region.read_u32_pair(PAGE + 92), [0, 0x0403_0201]);
-        region.write_bytes(2, &[7, 8]);
-        assert_eq!(region.read_u16(2), 0x0807);
+        assert_eq!(region.read_u16(PAGE + 104), 0x0a09);
+        region.write_u16(2, 0x0807);
+        assert_eq!(region.read_u32_pair(0), [0x0807_0000, 0]);
     }
 
     #[test]
     #[should_panic(expected = "no aligned word")]
     fn a_region_has_an_end() {
-        DmaRegion::alloc(96).unwrap().read_u32(96);
+        DmaRegion::alloc(96).unwrap().read_u16(96);
     }
 
     #[test]
     #[should_panic(expected = "no aligned word")]
     fn a_region_has_aligned_words() {
-        DmaRegion::alloc(100).unwrap().write_u32(2, 0);
+        DmaRegion::alloc(100).unwrap().write_u16(1, 0);
     }
 
     #[test]
