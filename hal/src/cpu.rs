@@ -52,6 +52,21 @@ pub fn wait_for_interrupt(nothing_to_do: impl FnOnce() -> bool) {
         crate::entry::halt();
     }
 }
+/// Takes the interrupts that wait for this CPU, with interrupts off before and after: shoot-downs are answered, the other
+/// handlers leave their marks. Returns whether there were any; the caller acts on the marks. Hold no lock.
+#[inline(always)]
+pub fn take_interrupts() -> bool {
+    let any = take_interrupt();
+    while any && take_interrupt() {}
+    any
+}
+#[cfg(target_os = "none")]
+use crate::entry::take_interrupt;
+/// There are none on the host.
+#[cfg(not(target_os = "none"))]
+fn take_interrupt() -> bool {
+    false
+}
 /// A hint that this is a busy loop; also answers shoot-downs that others wait for.
 #[inline]
 pub fn relax() {

@@ -50,6 +50,9 @@ unsafe extern "C" {
     fn wait_with_interrupts();
     fn wait_halt();
     fn wait_end();
+    fn open_window() -> u64;
+    fn window_open();
+    fn window_end();
     /// Saves the registers that calls preserve, stores the stack pointer to `save`, goes on with the stack `next`; what
     /// returns there gets `previous`.
     pub fn switch_stacks(save: *mut usize, next: usize, previous: *const ()) -> *const ();
@@ -66,9 +69,11 @@ pub struct Interruptible {
 
 /// All of them. `xtask interrupts` looks for others in the built kernel.
 #[used]
-static INTERRUPTIBLE: [Interruptible; 5] = [
+static INTERRUPTIBLE: [Interruptible; 7] = [
     Interruptible { at: wait_end, place: Place::AfterHalt },
     Interruptible { at: wait_halt, place: Place::Halt },
+    Interruptible { at: window_open, place: Place::Window },
+    Interruptible { at: window_end, place: Place::Window },
     Interruptible { at: patched_syscall_entry, place: Place::CallEntry },
     Interruptible { at: unikernel_exit_stack, place: Place::ExitStack },
     Interruptible { at: unikernel_exit_jump, place: Place::ExitJump },
@@ -84,6 +89,15 @@ pub fn halt() {
     // SAFETY: handlers only leave marks, and the function changes no register. The caller holds no locks.
     unsafe { wait_with_interrupts() };
 }
+
+/// Takes an interrupt if one waits for this CPU, with interrupts off before and after; returns whether one did.
+#[inline(always)]
+pub fn take_interrupt() -> bool {
+    // SAFETY: handlers only leave marks, and the function changes no register but the one of its result. The caller holds
+    // no locks.
+    unsafe { open_window() != 0 }
+}
+
 /// Bytes between trap stubs, and vectors that have one.
 pub const STUB_SIZE: usize = 16;
 
@@ -378,10 +392,16 @@ trap_kernel:
     jb 5f
     lea rax, [rip + wait_end]
     cmp [rsp + 24], rax
-    je idle_interrupted
+    je wait_interrupted
     lea rax, [rip + wait_halt]
     cmp [rsp + 24], rax
-    je idle_interrupted
+    je wait_interrupted
+    lea rax, [rip + window_end]
+    cmp [rsp + 24], rax
+    je wait_interrupted
+    lea rax, [rip + window_open]
+    cmp [rsp + 24], rax
+    je wait_interrupted
 5:  push rbx
     push rcx
     push rdx
@@ -411,16 +431,17 @@ trap_kernel:
 4:  POP_ALL
     jmp 3b
 
-    # An interrupt at `wait_halt` or `wait_end`: does what it is there for on the stack of the idle loop, and returns to it
-    # from `wait_with_interrupts`, of which a function's caller expects no more than of any: interrupts are off, registers
-    # that calls preserve are as they were. Past the `hlt`, because a hypervisor that takes interrupts right after `sti`
-    # would have it sleep through the work. The interrupt stack is free at once.
-idle_interrupted:
+    # An interrupt in `wait_with_interrupts` or `open_window`: does what it is there for on the stack of the interrupted code,
+    # and returns from that function, of which a caller expects no more than of any: interrupts are off, registers that
+    # calls preserve are as they were. Past the `hlt`, because a hypervisor that takes interrupts right after `sti`
+    # would have it sleep through the work. The interrupt stack is free at once. The result is that of `open_window`.
+wait_interrupted:
     mov rdi, [rsp + 8]
     mov rsp, [rsp + 48]
     sub rsp, 8
     call {handle}
     add rsp, 8
+    mov eax, 1
     ret
 
     # Interrupts are off before and after. They come on after the instruction that follows `sti`: a CPU that keeps to that
@@ -431,6 +452,18 @@ wait_with_interrupts:
 wait_halt:
     hlt
 wait_end:
+    cli
+    ret
+
+    # Interrupts are off before and after. Returns 1 if one was taken, else 0.
+    .balign 16
+    .globl open_window
+open_window:
+    xor eax, eax
+    sti
+window_open:
+    nop
+window_end:
     cli
     ret
 
@@ -484,6 +517,6 @@ nmi_entry:
     unikernel = const crate::task::Ring::Unikernel as u8,
     trap_program = sym trap::trap_program,
     trap_kernel = sym trap::trap_kernel,
-    handle = sym trap::interrupt_idle,
+    handle = sym trap::interrupt_wait,
     bad_address = sym trap::bad_address,
 );

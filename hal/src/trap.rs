@@ -282,13 +282,13 @@ pub unsafe extern "C" fn bad_address(slot: *const (), context: *mut UserContext)
     unsafe { crate::kernel::symbols::coracle_fault(slot, context, (&raw const fault).cast()) };
 }
 
-/// An interrupt hit the idle loop where it waits.
+/// An interrupt hit the idle loop where it waits, or the window of a long system call.
 #[cfg(target_os = "none")]
-pub extern "C" fn interrupt_idle(vector: u64) {
+pub extern "C" fn interrupt_wait(vector: u64) {
     crate::irq::handle(vector as u8);
 }
 
-/// An exception hit the kernel, or an interrupt did where the idle loop does not wait. True: it was where the kernel is
+/// An exception hit the kernel, or an interrupt did where kernel code does not wait for one. True: it was where the kernel is
 /// entered or left with interrupts on, and the frame now looks as if the program had been hit.
 #[cfg(target_os = "none")]
 pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame) -> bool {

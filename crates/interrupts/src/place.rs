@@ -15,6 +15,9 @@ pub enum Place {
     Halt,
     /// The instruction behind it, which turns interrupts off.
     AfterHalt,
+    /// The window that a long system call opens to interrupts between two pieces of its work: an instruction without effect,
+    /// and the one behind it, which turns interrupts off.
+    Window,
 }
 
 /// What has to be done about an interrupt.
@@ -29,6 +32,8 @@ pub enum Meaning {
     IdleLoop,
     /// The idle loop acts on the marks; the code goes on behind the instruction, which would sleep through them.
     IdleLoopWithoutHalt,
+    /// The system call that opened the window acts on the marks; the code goes on behind the window.
+    LongCall,
 }
 
 impl Place {
@@ -39,6 +44,7 @@ impl Place {
             Place::ExitStack | Place::ExitJump => Meaning::ProgramAfterCall,
             Place::Halt => Meaning::IdleLoopWithoutHalt,
             Place::AfterHalt => Meaning::IdleLoop,
+            Place::Window => Meaning::LongCall,
         }
     }
 }

@@ -30,6 +30,9 @@ enum At {
     CallEntry,
     /// In a system call.
     Call,
+    /// The call opens a window to interrupts; it acts on one that came.
+    Window,
+    CallActs,
     ExitFlags,
     ExitStack,
     ExitJump,
@@ -154,6 +157,7 @@ impl State {
             At::ExitJump => Place::ExitJump,
             At::Halt => Place::Halt,
             At::AfterHalt => Place::AfterHalt,
+            At::Window => Place::Window,
             _ => return None,
         })
     }
@@ -180,6 +184,7 @@ impl State {
                 (At::Halted, _) => At::AfterHalt,
                 (at, Some(Meaning::IdleLoop)) => at,
                 (_, Some(Meaning::IdleLoopWithoutHalt)) => At::AfterHalt,
+                (_, Some(Meaning::LongCall)) => At::CallActs,
                 // The program itself, or what counts as the program.
                 _ => At::Interrupted,
             };
@@ -200,7 +205,7 @@ impl State {
             At::Program => vec![to(At::Program), to(At::CallEntry)],
             At::CallEntry => vec![to(At::Call)],
             At::Call => {
-                let mut all = vec![to(At::ExitFlags), to(At::Look)];
+                let mut all = vec![to(At::ExitFlags), to(At::Look), to(At::Window)];
                 if self.wheel.is_none() {
                     for ticks in 0..=LONGEST {
                         // A timer that is set stays in the wheel: a sleep until then need not set it again.
@@ -210,6 +215,13 @@ impl State {
                     }
                 }
                 all
+            }
+            At::Window => vec![to(At::Call)],
+            At::CallActs => {
+                let mut next = State { queued: false, ..to(At::Call) };
+                next.act();
+                next.woken = false;
+                vec![next]
             }
             At::ExitFlags => vec![to(At::ExitStack)],
             At::ExitStack => vec![to(At::ExitJump)],
@@ -357,9 +369,16 @@ fn explore(rules: &Rules) -> Result<HashSet<At>, String> {
 #[test]
 fn no_interrupt_is_lost() {
     let visited = explore(&KERNEL).unwrap_or_else(|trace| panic!("{trace}"));
-    for at in
-        [At::CallEntry, At::ExitStack, At::ExitJump, At::Halt, At::Halted, At::AfterHalt, At::Interrupted]
-    {
+    for at in [
+        At::CallEntry,
+        At::CallActs,
+        At::ExitStack,
+        At::ExitJump,
+        At::Halt,
+        At::Halted,
+        At::AfterHalt,
+        At::Interrupted,
+    ] {
         assert!(visited.contains(&at), "the model never comes to {at:?}");
     }
 }
@@ -381,6 +400,7 @@ fn each_place_needs_its_meaning() {
         ("the exit's stack", with_meaning!(ExitStack, IdleLoop)),
         ("the exit's jump", with_meaning!(ExitJump, IdleLoop)),
         ("the halt", with_meaning!(Halt, IdleLoop)),
+        ("the window", with_meaning!(Window, IdleLoop)),
     ] {
         assert!(explore(&rules).is_err(), "{name}: the model does not see that its rule is missing");
     }

@@ -356,6 +356,11 @@ fn basics() {
     }
     let slept = hal::time::now_ns() - start;
     check!(alloc::format!("timer: 1 ms took {} us", slept / 1000), (1_000_000..PATIENCE).contains(&slept));
+    hal::time::interrupt_by(hal::time::now_ns() + 1_000_000);
+    while !hal::cpu::take_interrupts() {
+        assert!(!hal::time::take_expired());
+    }
+    check!("a window takes the timer's interrupt", hal::time::take_expired() && !hal::cpu::take_interrupts());
     program::interrupt_early();
     let early = (hal::irq::came_early(), hal::time::take_expired());
     while !hal::time::take_expired() {

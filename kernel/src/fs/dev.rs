@@ -5,7 +5,9 @@ use super::memory::MemoryFs;
 use super::mount::Place;
 use super::stat::device_number;
 use crate::errno::{Errno, SysResult};
+use crate::mm::memory::PAGE_SIZE;
 use crate::mm::user_buf::UserBuf;
+use crate::task::long_call;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
 use coracle_hal::frame::Frame;
@@ -91,10 +93,15 @@ struct MemoryDevice {
 }
 
 impl File for MemoryDevice {
+    /// As on Linux (`read_iter_zero`, `get_random_bytes_user`), signals are looked for after each page.
     fn read(&self, dst: &mut UserBuf, _offset: u64, _nonblock: bool) -> SysResult {
         let before = dst.done();
         let mut bytes = [0; CHUNK];
         while self.kind != Memory::Null && dst.remaining() > 0 {
+            let done = dst.done() - before;
+            if done > 0 && done.is_multiple_of(PAGE_SIZE) && long_call::pause_unless_interrupted().is_err() {
+                break;
+            }
             let n = dst.remaining().min(CHUNK);
             if self.kind == Memory::Random {
                 crate::random::fill(&mut bytes[..n]);
@@ -116,6 +123,13 @@ impl File for MemoryDevice {
             let before = src.done();
             let mut bytes = [0; CHUNK];
             while src.remaining() > 0 {
+                let done = src.done() - before;
+                if done > 0
+                    && done.is_multiple_of(PAGE_SIZE)
+                    && long_call::pause_unless_interrupted().is_err()
+                {
+                    break;
+                }
                 let n = src.take(&mut bytes)?;
                 crate::random::add_entropy(&bytes[..n]);
             }

@@ -7,6 +7,7 @@ use crate::fs::signal_io::Announces;
 use crate::fs::stat;
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
+use crate::task::long_call;
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
@@ -413,7 +414,7 @@ impl File for PipeEnd {
                 Err(_) if done > 0 => return Ok(done),
                 Err(error) => return Err(error),
             }
-            if src.remaining() == 0 || nonblock {
+            if src.remaining() == 0 || nonblock || long_call::pause_unless_killed().is_err() {
                 return Ok(done);
             }
         }

@@ -4,6 +4,7 @@ use super::pipe::{Pipe, PipeEnd};
 use super::poll::{Events, block_on_events};
 use crate::errno::{Errno, SysResult};
 use crate::mm::user_buf::UserBuf;
+use crate::task::long_call;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
@@ -90,6 +91,10 @@ pub fn into_pipe(
             Err(_) => break,
             Ok(_) => {}
         }
+        // The other side of the pipe may be at it as well.
+        if long_call::pause_unless_killed().is_err() {
+            break;
+        }
     }
     Ok(done)
 }
@@ -146,6 +151,10 @@ pub fn out_of_pipe(
             Err(error) if done == 0 => return Err(error),
             Err(_) => break,
             Ok(_) => {}
+        }
+        // The other side of the pipe may be at it as well.
+        if long_call::pause_unless_killed().is_err() {
+            break;
         }
     }
     Ok(done)

@@ -3,6 +3,7 @@ use super::fault;
 use super::memory::{PAGE_SIZE, page_down};
 use super::user::{self, Access};
 use crate::errno::Errno;
+use crate::task::long_call;
 use alloc::vec::Vec;
 use coracle_fallible::filled;
 use coracle_hal::user as hal;
@@ -279,6 +280,8 @@ impl<'a> UserBuf<'a> {
     /// not go byte by byte.
     #[cold]
     pub fn resolve(&mut self) -> Result<(), Errno> {
+        // A call that fills memory for the first time meets a page that isn't there every 4096 bytes.
+        long_call::pause();
         let (addr, access) = self.fault.take().ok_or(Errno::FAULT)?;
         if fault::resolve_current(addr, access).is_ok() {
             return Ok(());

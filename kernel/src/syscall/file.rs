@@ -9,7 +9,7 @@ use crate::ipc::pipe::PipeEnd;
 use crate::ipc::splice::{self as pipes, between_pipes, into_pipe, out_of_pipe, write_what_fits};
 use crate::mm::user;
 use crate::mm::user_buf::{MAX_COUNT, MAX_PIECES, Pieces, UserBuf};
-use crate::task::signal;
+use crate::task::{long_call, signal};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use linux_raw_sys::general::{
@@ -372,6 +372,9 @@ fn copy(from: &OpenFile, from_at: &mut Cursor, to: &OpenFile, to_at: &mut Cursor
                     from_at.advance(from, n);
                     written += n;
                     done += n;
+                    if done < len {
+                        failure = long_call::pause_unless_killed().err();
+                    }
                 }
                 Err(error) => failure = Some(error),
             }

@@ -4,6 +4,7 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::access::{capability, check_capability};
 use crate::mm::user;
 use crate::mm::user_buf::MAX_PIECES;
+use crate::task::long_call;
 use crate::task::process::{self, Process};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
@@ -94,6 +95,9 @@ fn copy(call: &Call, writes: bool) -> SysResult {
     let mut done = 0;
     loop {
         let mut step = || -> Result<usize, Errno> {
+            if done > 0 {
+                long_call::pause_unless_killed()?;
+            }
             let (Some((here, room)), Some((there, len))) = (own.next()?, other.next()?) else { return Ok(0) };
             let part = &mut chunk[..room.min(len).min(CHUNK)];
             if writes {

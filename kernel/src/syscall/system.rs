@@ -6,8 +6,8 @@ use crate::lock::Mutex;
 use crate::mm::memory::PAGE_SIZE;
 use crate::mm::user;
 use crate::mm::user_buf::UserBuf;
-use crate::task::limits;
 use crate::task::process::{self, process_by_pid_or_self};
+use crate::task::{limits, long_call};
 use crate::task::{run_queue, sched};
 use crate::time::clock::{self, SECOND_NS};
 use coracle_hal::frame;
@@ -98,7 +98,8 @@ pub fn sysinfo(call: &Call) -> SysResult {
     Ok(0)
 }
 
-/// getrandom(2).
+/// getrandom(2). As Linux (5.18 and later), it looks for signals after each page: requests of up to 256 bytes are never
+/// interrupted, larger ones return what was made until then.
 pub fn getrandom(call: &Call) -> SysResult {
     let (addr, len, flags) = (call.usize(0), call.usize(1), call.u32(2));
     let both = abi::GRND_RANDOM | abi::GRND_INSECURE;
@@ -109,6 +110,12 @@ pub fn getrandom(call: &Call) -> SysResult {
     let mut piece = [0; RANDOM_PIECE];
     let mut to = UserBuf::user(addr, len);
     while to.remaining() > 0 {
+        if to.done() > 0
+            && to.done().is_multiple_of(PAGE_SIZE)
+            && long_call::pause_unless_interrupted().is_err()
+        {
+            break;
+        }
         let part = to.remaining().min(RANDOM_PIECE);
         crate::random::fill(&mut piece[..part]);
         match to.put(&piece[..part]) {

@@ -6,6 +6,7 @@ mod family;
 mod farewell;
 pub mod futex;
 pub mod limits;
+pub mod long_call;
 pub mod oom;
 pub mod oom_score;
 pub mod orphans;

@@ -2,6 +2,7 @@
 use super::image::Base;
 use crate::errno::Errno;
 use crate::mm::user_buf::UserBuf;
+use crate::task::long_call;
 use alloc::vec::Vec;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
@@ -15,6 +16,8 @@ use spin::Mutex;
 const PAGE: u64 = FRAME_SIZE as u64;
 /// Largest file: positions are signed 64-bit numbers.
 pub const MAX_SIZE: u64 = i64::MAX as u64;
+/// Bytes of the image that are read between two pauses of a call.
+const READ_STEP: usize = 64 * 1024;
 /// Bytes copied from the program before the file is locked, so that an append of up to so much is one step.
 const APPEND_CHUNK: usize = 64 * 1024;
 
@@ -178,7 +181,7 @@ impl Content {
         static ZEROES: [u8; 512] = [0; 512];
         let before = dst.done();
         while dst.remaining() > 0 {
-            let copied = match self.source(offset, dst.remaining()) {
+            let copied = match self.source(offset, dst.remaining().min(READ_STEP)) {
                 Err(error) => Err(error),
                 Ok(Source::End) => break,
                 Ok(Source::Base(bytes)) => dst.put(bytes),
@@ -196,6 +199,9 @@ impl Content {
                 Ok(n) => offset += n as u64,
                 Err(_) if dst.done() > before => break,
                 Err(error) => return Err(error),
+            }
+            if dst.remaining() > 0 && long_call::pause_unless_killed().is_err() {
+                break;
             }
         }
         Ok(dst.done() - before)
@@ -227,6 +233,9 @@ impl Content {
                 Err(_) if at > offset => break,
                 Err(error) => return Err(error),
             }
+            if src.remaining() > 0 && long_call::pause_unless_killed().is_err() {
+                break;
+            }
         }
         Ok(src.done() - before)
     }
@@ -253,6 +262,10 @@ impl Content {
                 }
                 Err(_) if done > 0 => break,
                 Err(error) => return Err(error),
+            }
+            drop(state);
+            if src.remaining() > 0 && long_call::pause_unless_killed().is_err() {
+                break;
             }
         }
         Ok((done, end))

@@ -8,6 +8,7 @@ use crate::fs::mount::Place;
 use crate::fs::stat::BLOCK_SIZE;
 use crate::lock::Mutex;
 use crate::mm::user_buf::UserBuf;
+use crate::task::long_call;
 use alloc::sync::Arc;
 use coracle_fallible::Text;
 use core::any::Any;
@@ -60,6 +61,7 @@ impl Reading {
                     return Err(error);
                 }
             }
+            long_call::pause_unless_killed()?;
         }
         Ok(())
     }
