@@ -27,12 +27,16 @@ bitflags::bitflags! {
 pub const USER_START: usize = 0x1_0000;
 /// First address past the program's half.
 pub const USER_END: usize = 0x7fff_ffff_f000;
+/// The program's half, with what nothing is mapped in.
+pub const ALL: Range<usize> = 0..1 << 47;
 
 /// Entries in a table, and those of the top table that are the program's.
 const ENTRIES: usize = 512;
 const USER_ENTRIES: usize = 256;
 /// Levels of tables above the pages.
 const LEVELS: u32 = 4;
+/// Entries, or missing tables, that one step of a long change looks at.
+const STEP: usize = 4096;
 /// Pages dropped one by one from the TLB; for more, all of it is dropped.
 const SINGLE_FLUSHES: usize = 32;
 
@@ -121,6 +125,9 @@ impl Drop for Flush {
 
 /// The page tables of one process. All addresses and lengths are multiples of 4096 within `USER_START..USER_END`
 /// (a change of anything else panics).
+///
+/// What is done to a range is done in steps, each of which is short: a step takes what it has done from the start of the range
+/// that it is given, and the caller makes steps until that is empty. Between them other CPUs may change the tables.
 pub struct AddressSpace {
     /// Physical address of the top table.
     root: u64,
@@ -312,10 +319,12 @@ impl AddressSpace {
         Ok(unsafe { at(table, addr >> 12 & 511) })
     }
 
-    /// Calls `f` for each entry in the range that owns a frame; skips what has no tables.
-    fn each(&self, range: Range<usize>, mut f: impl FnMut(usize, &AtomicU64)) {
-        let mut addr = range.start;
-        while addr < range.end {
+    /// Calls `f` for each entry at the start of `rest` that owns a frame, for as many as a step takes; skips what has no
+    /// tables.
+    fn each(&self, rest: &mut Range<usize>, mut f: impl FnMut(usize, &AtomicU64)) {
+        let mut left = STEP;
+        while rest.start < rest.end && left > 0 {
+            let mut addr = rest.start;
             // The largest piece without a table.
             let mut table = self.root;
             let mut missing = None;
@@ -329,10 +338,13 @@ impl AddressSpace {
                 table = next & pte::ADDRESS;
             }
             if let Some(size) = missing {
-                addr = (addr | (size - 1)) + 1;
+                rest.start = ((addr | (size - 1)) + 1).min(rest.end);
+                left -= 1;
                 continue;
             }
-            let end = ((addr | (LARGE_PAGE - 1)) + 1).min(range.end);
+            let end = ((addr | (LARGE_PAGE - 1)) + 1).min(rest.end);
+            rest.start = end;
+            left = left.saturating_sub((end - addr) / FRAME_SIZE);
             while addr < end {
                 // SAFETY: as above.
                 let slot = unsafe { at(table, addr >> 12 & 511) };
@@ -374,12 +386,12 @@ impl AddressSpace {
         }
         Ok(changes.finish())
     }
-    /// Changes the rights of the pages present in the range.
-    pub fn protect(&self, range: Range<usize>, prot: Prot) -> Flush {
-        check(&range);
+    /// Changes the rights of pages present at the start of `rest`.
+    pub fn protect(&self, rest: &mut Range<usize>, prot: Prot) -> Flush {
+        check(rest);
         let _guard = self.lock.lock();
         let mut changes = Changes::new(self);
-        self.each(range, |addr, slot| {
+        self.each(rest, |addr, slot| {
             let mut old = slot.load(Ordering::Relaxed);
             let wanted = loop {
                 let kept = old & (pte::ACCESSED | pte::DIRTY);
@@ -398,13 +410,13 @@ impl AddressSpace {
         });
         changes.finish()
     }
-    /// Removes the pages present in the range.
-    pub fn unmap(&self, range: Range<usize>) -> Flush {
-        check(&range);
+    /// Removes pages present at the start of `rest`.
+    pub fn unmap(&self, rest: &mut Range<usize>) -> Flush {
+        check(rest);
         let _guard = self.lock.lock();
         let mut changes = Changes::new(self);
         let mut gone = 0;
-        self.each(range, |addr, slot| {
+        self.each(rest, |addr, slot| {
             let old = slot.swap(0, Ordering::AcqRel);
             changes.changed(addr, old);
             // SAFETY: the entry owned this reference.
@@ -440,16 +452,17 @@ impl AddressSpace {
         let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_phys(entry & pte::ADDRESS) });
         entry & pte::OWNED != 0 && frame.is_unique()
     }
-    /// Moves the pages present in `from..from+len` to `to` (mremap). The ranges must not overlap; pages that cannot be
+    /// Moves pages present at the start of `rest` to `to` and behind (mremap). The ranges must not overlap; pages that cannot be
     /// moved stay where they were. What is to be flushed, also after an error, joins `flush`.
-    pub fn move_range(&self, from: usize, to: usize, len: usize, flush: &mut Flush) -> Result<(), MapError> {
-        check(&(from..from + len));
-        check(&(to..to + len));
-        assert!(from + len <= to || to + len <= from, "overlapping ranges");
+    pub fn move_range(&self, rest: &mut Range<usize>, to: usize, flush: &mut Flush) -> Result<(), MapError> {
+        let Range { start: from, end } = *rest;
+        check(rest);
+        check(&(to..to + rest.len()));
+        assert!(end <= to || to + rest.len() <= from, "overlapping ranges");
         let _guard = self.lock.lock();
         let mut changes = Changes::new(self);
         let mut result = Ok(());
-        self.each(from..from + len, |addr, slot| {
+        self.each(rest, |addr, slot| {
             if result.is_err() {
                 return;
             }
@@ -468,22 +481,22 @@ impl AddressSpace {
         flush.join(changes.finish());
         result
     }
-    /// Shares the pages present in the range with `child`, writable ones read-only in both if `private` (fork).
+    /// Shares pages present at the start of `rest` with `child`, writable ones read-only in both if `private` (fork).
     /// What is to be flushed, also after an error, joins `flush`.
     pub fn share(
         &self,
         child: &AddressSpace,
-        range: Range<usize>,
+        rest: &mut Range<usize>,
         private: bool,
         flush: &mut Flush,
     ) -> Result<(), MapError> {
-        check(&range);
+        check(rest);
         // Parent before child: a child has no child of its own yet.
         let _guard = self.lock.lock();
         let _child_guard = child.lock.lock();
         let mut changes = Changes::new(self);
         let mut result = Ok(());
-        self.each(range, |addr, slot| {
+        self.each(rest, |addr, slot| {
             if result.is_err() {
                 return;
             }
@@ -515,11 +528,12 @@ impl AddressSpace {
         flush.join(changes.finish());
         result
     }
-    /// Pages present whose frames are the image's own: they take no memory of their own. Looks at every page.
-    pub fn image_pages(&self) -> usize {
+    /// Pages present at the start of `rest` whose frames are the image's own: they take no memory of their own.
+    pub fn image_pages(&self, rest: &mut Range<usize>) -> usize {
+        check(rest);
         let _guard = self.lock.lock();
         let mut count = 0;
-        self.each(USER_START.next_multiple_of(FRAME_SIZE)..USER_END, |_, slot| {
+        self.each(rest, |_, slot| {
             // SAFETY: borrows the entry's reference while the lock keeps it there.
             let frame = unsafe { Frame::from_phys(slot.load(Ordering::Relaxed) & pte::ADDRESS) };
             count += usize::from(core::mem::ManuallyDrop::new(frame).is_image());
@@ -530,13 +544,20 @@ impl AddressSpace {
     pub fn resident(&self) -> usize {
         self.resident.load(Ordering::Relaxed)
     }
-    /// The same of a range.
-    pub fn resident_in(&self, range: Range<usize>) -> usize {
-        check(&range);
+    /// The same at the start of `rest`.
+    pub fn resident_in(&self, rest: &mut Range<usize>) -> usize {
+        check(rest);
         let _guard = self.lock.lock();
         let mut count = 0;
-        self.each(range, |_, slot| count += weight(slot.load(Ordering::Relaxed)));
+        self.each(rest, |_, slot| count += weight(slot.load(Ordering::Relaxed)));
         count
+    }
+    /// Frees pages and their tables at the start of `rest`, which begins as [`ALL`]: what is not used any more is gone when it is
+    /// dropped, but that is one step, however many pages there are.
+    pub fn free(&mut self, rest: &mut Range<usize>) {
+        debug_assert!(self.active.load(Ordering::Relaxed) == 0);
+        // SAFETY: no CPU uses the tables (each that does holds a reference), so all of them are ours to free.
+        unsafe { free_part(self.root, LEVELS, rest, &mut { STEP }) };
     }
     /// Frames that the page tables take.
     pub fn tables(&self) -> usize {
@@ -581,27 +602,48 @@ pub fn activate_kernel() {
 impl Drop for AddressSpace {
     fn drop(&mut self) {
         debug_assert!(self.active.load(Ordering::Relaxed) == 0);
-        // SAFETY: no CPU uses the tables (each that does holds a reference), so all of them are ours to free.
-        unsafe { free_tables(self.root, LEVELS, USER_ENTRIES) };
+        // SAFETY: no CPU uses the tables (each that does holds a reference), so all of them are ours to free; `new` gave the
+        // reference to the top one away.
+        unsafe {
+            free_part(self.root, LEVELS, &mut { ALL }, &mut { usize::MAX });
+            drop(Frame::from_phys(self.root));
+        }
     }
 }
 
-/// Frees a table of `level` with all below it.
+/// Frees pages, and tables of which nothing is left, below the table of `level` that the start of `rest` lies in: from there on,
+/// until all below that table, all of `rest`, or `left` entries are done. What is done is taken from `rest` and `left`.
 ///
 /// # Safety
-/// Nothing uses the table.
-unsafe fn free_tables(table: u64, level: u32, entries: usize) {
-    for index in 0..entries {
+/// Nothing uses the tables.
+unsafe fn free_part(table: u64, level: u32, rest: &mut Range<usize>, left: &mut usize) {
+    let size = 1 << (12 + 9 * (level - 1));
+    while rest.start < rest.end && *left > 0 {
+        let index = rest.start / size % ENTRIES;
+        let next = (rest.start | (size - 1)) + 1;
         // SAFETY: the caller owns the table and what its entries own.
         unsafe {
-            let entry = at(table, index).load(Ordering::Relaxed);
+            let slot = at(table, index);
+            let entry = slot.load(Ordering::Relaxed);
             if level > 1 && entry & pte::PRESENT != 0 {
-                free_tables(entry & pte::ADDRESS, level - 1, ENTRIES);
-            } else if level == 1 && entry & pte::OWNED != 0 {
+                free_part(entry & pte::ADDRESS, level - 1, rest, left);
+                if rest.start < next {
+                    return;
+                }
+                slot.store(0, Ordering::Relaxed);
+                // `make` gave the reference away.
                 drop(Frame::from_phys(entry & pte::ADDRESS));
+            } else {
+                if level == 1 && entry & pte::OWNED != 0 {
+                    slot.store(0, Ordering::Relaxed);
+                    drop(Frame::from_phys(entry & pte::ADDRESS));
+                }
+                rest.start = next;
+                *left -= 1;
             }
         }
+        if index == ENTRIES - 1 {
+            return;
+        }
     }
-    // SAFETY: `make` or `new` gave the reference away.
-    drop(unsafe { Frame::from_phys(table) });
 }

@@ -118,13 +118,13 @@ fn resolve(thread: &Arc<Thread>, ip: usize, fault: Fault) -> Option<SigInfo> {
             let refused = match fault::resolve_current(addr, access) {
                 Ok(()) => return None,
                 // SIGKILL is on its way.
-                Err(Refused::OutOfMemory) => return None,
+                Err(Refused::OutOfMemory | Refused::Ending) => return None,
                 Err(refused) => refused,
             };
             let (signal, si_code) = match refused {
                 Refused::NotMapped => (abi::SIGSEGV, abi::SEGV_MAPERR),
                 Refused::Access => (abi::SIGSEGV, abi::SEGV_ACCERR),
-                Refused::NoPage | Refused::OutOfMemory => (abi::SIGBUS, abi::BUS_ADRERR),
+                Refused::NoPage | Refused::OutOfMemory | Refused::Ending => (abi::SIGBUS, abi::BUS_ADRERR),
             };
             // The page fault error code: present, write, user, instruction fetch.
             // As Linux says it, the kernel's half is all present: no fault shows what is mapped there.

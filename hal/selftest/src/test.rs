@@ -284,7 +284,7 @@ impl Kernel for Test {
             Fault::Page { addr, write, present, .. } => {
                 let page = addr & !4095;
                 if present && write && page == CODE + 4096 * 64 {
-                    drop(space.protect(page..page + 4096, Prot::READ | Prot::WRITE));
+                    drop(space.protect(&mut (page..page + 4096), Prot::READ | Prot::WRITE));
                 } else if !present && (0x1_0000..hal::paging::USER_END).contains(&addr) {
                     let frame = Frame::alloc_zeroed().expect("memory");
                     // Another thread may have been faster.
@@ -576,7 +576,7 @@ fn costs() {
     measure("page mapped and unmapped", &mut || {
         let frame = Frame::alloc().expect("memory");
         space.map(0x10_0000, frame, Prot::READ).expect("mapped");
-        drop(space.unmap(0x10_0000..0x10_1000));
+        drop(space.unmap(&mut (0x10_0000..0x10_1000)));
     });
     space.activate();
     let mut bytes = [1u8; 2048];

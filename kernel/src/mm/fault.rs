@@ -4,8 +4,8 @@ use super::user::Access;
 use super::vma::{Backing, Vma, VmaFlags, table_rights};
 use crate::errno::Errno;
 use crate::fs::file::File;
-use crate::task::oom;
 use crate::task::thread::Thread;
+use crate::task::{long_call, oom};
 use alloc::sync::Arc;
 use coracle_hal::frame::Frame;
 use coracle_hal::paging::{MapError, Prot, USER_END, USER_START};
@@ -27,6 +27,8 @@ pub enum Refused {
     NoPage,
     /// The machine has no memory left (SIGKILL).
     OutOfMemory,
+    /// The process is about to end, and so does a call that is long.
+    Ending,
 }
 
 /// Makes the page at `addr` of the running program's memory fit for `access`, or says why not.
@@ -90,7 +92,7 @@ impl Memory {
         }
         let page = page_down(addr);
         loop {
-            let mut layout = self.layout.lock();
+            let mut layout = self.layout();
             if layout.given_up {
                 return Err(Refused::OutOfMemory);
             }
@@ -121,9 +123,9 @@ impl Memory {
                     // Shared until written, or mprotect(2) gave rights back that the page table lacks.
                     let (prot, shared) = (vma.prot, vma.shared());
                     let flush = if !write {
-                        Some(self.space.protect(page..page + PAGE_SIZE, table_rights(prot, shared)))
+                        Some(self.space.protect(&mut (page..page + PAGE_SIZE), table_rights(prot, shared)))
                     } else if shared || self.space.mapped_once(page) {
-                        Some(self.space.protect(page..page + PAGE_SIZE, table_rights(prot, true)))
+                        Some(self.space.protect(&mut (page..page + PAGE_SIZE), table_rights(prot, true)))
                     } else {
                         self.unshare(page, table_rights(prot, true))?
                     };
@@ -194,7 +196,7 @@ impl Memory {
             frame = copy;
         }
         let around = (!write && !vma.shared()).then(|| around(page, &range));
-        let layout = self.layout.lock();
+        let layout = self.layout();
         if layout.generation != generation {
             return Ok(false);
         }
@@ -207,7 +209,7 @@ impl Memory {
         drop(layout);
         for neighbour in around.into_iter().flatten().step_by(PAGE_SIZE).filter(|&addr| addr != page) {
             let Ok(frame) = file.page(index_of(neighbour), false) else { continue };
-            let layout = self.layout.lock();
+            let layout = self.layout();
             if layout.generation != generation {
                 break;
             }
@@ -224,7 +226,7 @@ impl Memory {
         let mut at = range.start;
         while at < range.end {
             let (part, access, later) = {
-                let layout = self.layout.lock();
+                let layout = self.layout();
                 let Some((part, vma)) = layout.regions.parts(at..range.end).next() else { return Ok(()) };
                 let write = vma.prot.contains(Prot::WRITE) && !vma.shared();
                 let later =
@@ -242,6 +244,7 @@ impl Memory {
     /// Makes all pages of the range present for `access` (MADV_POPULATE_READ, MADV_POPULATE_WRITE).
     pub fn populate(&self, range: Range<usize>, access: Access) -> Result<(), Refused> {
         range.step_by(PAGE_SIZE).try_for_each(|page| {
+            long_call::pause_unless_killed().map_err(|_| Refused::Ending)?;
             if self.space.query(page).is_some_and(|mapping| access.is_allowed_by(mapping.prot)) {
                 return Ok(());
             }

@@ -49,7 +49,7 @@ impl Memory {
     /// before a hole is changed, too. ENOMEM for a hole, or beyond the limit.
     pub fn set_locks(&self, range: Range<usize>, locks: VmaFlags) -> Result<(), Errno> {
         let limit = limit();
-        let mut layout = self.layout.lock();
+        let mut layout = self.change();
         if !locks.is_empty() {
             let mut locked = layout.regions.locked_bytes().saturating_add(range.len());
             if locked as u64 > limit {
@@ -66,8 +66,7 @@ impl Memory {
             layout.lock_limit = limit;
         }
         let hole = layout.regions.covered_to(range.clone());
-        layout.regions.update(range.start..hole, |vma| set(vma, locks))?;
-        layout.changed();
+        layout.update(range.start..hole, |vma| set(vma, locks))?;
         if hole < range.end { Err(Errno::NOMEM) } else { Ok(()) }
     }
 
@@ -77,15 +76,14 @@ impl Memory {
         let limit = limit();
         let is_locked = current.is_some_and(|locks| !locks.is_empty());
         {
-            let mut layout = self.layout.lock();
+            let mut layout = self.change();
             if is_locked && layout.regions.bytes() as u64 > limit {
                 return Err(Errno::NOMEM);
             }
             layout.lock_limit = limit;
             self.future_locks.store(future.bits(), Relaxed);
             if let Some(locks) = current {
-                layout.regions.update(USER_START..USER_END, |vma| set(vma, locks))?;
-                layout.changed();
+                layout.update(USER_START..USER_END, |vma| set(vma, locks))?;
             }
         }
         if is_locked {
@@ -99,7 +97,7 @@ impl Memory {
         let mut at = range.start;
         while at < range.end {
             let (part, populated) = {
-                let layout = self.layout.lock();
+                let layout = self.layout();
                 let Some((part, vma)) = layout.regions.parts(at..range.end).next() else { return };
                 (part, vma.is_populated())
             };

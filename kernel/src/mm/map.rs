@@ -1,10 +1,12 @@
 //! Changes of a memory's layout: mmap(2), munmap(2), mprotect(2), mremap(2), madvise(2), brk(2).
+use super::change::Change;
 use super::locks;
-use super::memory::{Layout, Memory, PAGE_SIZE, page_down, page_range, page_up};
-use super::vma::{Backing, LOCKS, Vma, VmaFlags, table_rights};
+use super::memory::{Memory, PAGE_SIZE, page_down, page_range, page_up};
+use super::vma::{Backing, LOCKS, Vma, VmaFlags};
 use crate::errno::Errno;
 use crate::random;
-use coracle_hal::paging::{Flush, Prot, USER_END, USER_START};
+use crate::task::long_call;
+use coracle_hal::paging::{Prot, USER_END, USER_START};
 use core::ops::Range;
 use linux_raw_sys::general as abi;
 
@@ -40,10 +42,8 @@ impl Memory {
         vma.flags |= self.future_locks();
         let lock_limit = vma.flags.contains(VmaFlags::LOCKED).then(locks::limit);
         let populate = populate || vma.is_populated();
-        let mut flush = None;
-        let mut replaced = None;
         let start = {
-            let mut layout = self.layout.lock();
+            let mut layout = self.change();
             let start = match place {
                 Place::Hint(wish) => match layout.free_at(wish, len, USER_END) {
                     Some(start) => start,
@@ -69,20 +69,12 @@ impl Memory {
             };
             layout.check_lock(len, lock_limit)?;
             let range = start..start + len;
-            if let Place::Fixed(_) = place {
-                replaced = layout.regions.replace(range.clone(), vma)?;
-                flush = replaced.is_some().then(|| self.space.unmap(range));
-            } else {
-                layout.regions.insert(range, vma)?;
+            match place {
+                Place::Fixed(_) => layout.replace(range, vma)?,
+                _ => layout.regions.insert(range, vma)?,
             }
-            layout.changed();
             start
         };
-        // The shoot-down waits for other CPUs, and dropping a file may take its locks: with ours let go.
-        drop(flush);
-        if replaced.is_some() {
-            self.drop_removed();
-        }
         if populate && accessible {
             // MAP_POPULATE doesn't fail where it can't.
             let _ = self.populate_for_good(start..start + len);
@@ -99,26 +91,14 @@ impl Memory {
         if range.is_empty() {
             return Ok(());
         }
-        let flush = {
-            let mut layout = self.layout.lock();
-            if !layout.regions.remove(range.clone())? {
-                return Ok(());
-            }
-            layout.changed();
-            self.space.unmap(range)
-        };
-        drop(flush);
-        self.drop_removed();
+        self.change().remove(range)?;
         Ok(())
     }
 
     /// Drops what was removed from the layout, one by one: dropping a file may take its locks, and ours is let go.
-    fn drop_removed(&self) {
-        loop {
-            let removed = self.layout.lock().regions.take_removed();
-            if removed.is_none() {
-                return;
-            }
+    pub(super) fn drop_removed(&self) {
+        while self.layout.lock().regions.take_removed().is_some() {
+            long_call::pause();
         }
     }
 
@@ -127,9 +107,8 @@ impl Memory {
         if range.is_empty() {
             return Ok(());
         }
-        let mut flush = Flush::default();
         let has_locks = {
-            let mut layout = self.layout.lock();
+            let mut layout = self.change();
             if range.start < USER_START || !layout.regions.covers(range.clone()) {
                 return Err(Errno::NOMEM);
             }
@@ -142,19 +121,9 @@ impl Memory {
             {
                 return Err(Errno::ACCES);
             }
-            layout.regions.isolate(range.clone())?;
-            for (part, vma) in layout.regions.parts(range.clone()) {
-                if vma.prot == prot {
-                    continue;
-                }
-                // Pages of a private mapping may be shared: a write must fault, and find out.
-                flush.join(self.space.protect(part, table_rights(prot, vma.shared())));
-            }
-            layout.regions.update(range.clone(), |vma| vma.prot = prot)?;
-            layout.changed();
+            layout.protect(range.clone(), prot)?;
             layout.regions.locked_bytes() > 0
         };
-        drop(flush);
         if has_locks && prot.contains(Prot::WRITE) {
             // Writes to locked memory find their pages (Linux's `mprotect_fixup`).
             self.populate_locked(range);
@@ -181,16 +150,11 @@ impl Memory {
         }
         let lock_limit = (self.locked_bytes() > 0).then(locks::limit);
         let old_len = old.len();
-        let mut flush = Flush::default();
         let result = {
-            let mut layout = self.layout.lock();
+            let mut layout = self.change();
             layout.lock_limit = lock_limit.unwrap_or(layout.lock_limit);
-            let result = self.remap_locked(&mut layout, &mut flush, old, new_len, may_move, fixed, keep_old);
-            layout.changed();
-            result
+            self.remap_locked(&mut layout, old, new_len, may_move, fixed, keep_old)
         };
-        drop(flush);
-        self.drop_removed();
         if let Ok(start) = result
             && lock_limit.is_some()
             && old_len < new_len
@@ -200,11 +164,9 @@ impl Memory {
         result
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn remap_locked(
         &self,
-        layout: &mut Layout,
-        flush: &mut Flush,
+        layout: &mut Change,
         old: Range<usize>,
         new_len: usize,
         may_move: bool,
@@ -217,9 +179,7 @@ impl Memory {
             if !layout.regions.covers(old.start..rest.start) {
                 return Err(Errno::FAULT);
             }
-            if layout.regions.remove(rest.clone())? {
-                flush.join(self.space.unmap(rest));
-            }
+            layout.remove(rest)?;
             return Ok(old.start);
         }
         let (region, vma) = layout.regions.find(old.start).ok_or(Errno::FAULT)?;
@@ -231,7 +191,8 @@ impl Memory {
             return Err(Errno::FAULT);
         }
         if vma.flags.contains(VmaFlags::LOCKED) {
-            layout.check_lock(new_len.saturating_sub(old_len), Some(layout.lock_limit))?;
+            let limit = layout.lock_limit;
+            layout.check_lock(new_len.saturating_sub(old_len), Some(limit))?;
         }
         let grown = old.start.checked_add(new_len).filter(|&end| end <= USER_END);
         let in_place = fixed.is_none() && !keep_old && old_len != 0 && old.end == region.end;
@@ -254,25 +215,22 @@ impl Memory {
         };
         let new = target..target + new_len;
         layout.regions.isolate(old.clone())?;
-        if layout.regions.remove(new.clone())? {
-            flush.join(self.space.unmap(new.clone()));
-        }
+        layout.remove(new.clone())?;
         layout.regions.insert(new.clone(), vma)?;
         let moved = old_len.min(new_len);
         if moved == 0 {
             return Ok(target);
         }
-        if self.space.move_range(old.start, target, moved, flush).is_err() {
+        if layout.move_pages(old.start..old.start + moved, target).is_err() {
             // Without memory for page tables. Those that the pages come from are still there.
-            let _ = self.space.move_range(target, old.start, moved, flush);
-            layout.regions.remove(new)?;
+            let _ = layout.move_pages(target..target + moved, old.start);
+            layout.remove(new)?;
             return Err(Errno::NOMEM);
         }
         if keep_old {
-            layout.regions.update(old, |vma| vma.flags -= LOCKS)?;
+            layout.update(old, |vma| vma.flags -= LOCKS)?;
         } else {
-            layout.regions.remove(old.clone())?;
-            flush.join(self.space.unmap(old));
+            layout.remove(old)?;
         }
         Ok(target)
     }
@@ -281,25 +239,28 @@ impl Memory {
     pub fn discard(&self, range: Range<usize>) {
         let mut at = range.start;
         while at < range.end {
-            // The lock is let go after each region: the shoot-down waits for other CPUs.
+            // The lock is let go after each step: the shoot-down waits for other CPUs.
             let flush = {
-                let layout = self.layout.lock();
-                let Some((part, vma)) = layout.regions.parts(at..range.end).next() else { return };
-                at = part.end;
-                (!matches!(vma.backing, Backing::Placed)).then(|| self.space.unmap(part))
+                let layout = self.layout();
+                let Some((mut part, vma)) = layout.regions.parts(at..range.end).next() else { return };
+                let is_placed = matches!(vma.backing, Backing::Placed);
+                let flush = (!is_placed).then(|| self.space.unmap(&mut part));
+                at = if is_placed { part.end } else { part.start };
+                flush
             };
             drop(flush);
+            long_call::pause();
         }
     }
 
     /// True if every page of the range is mapped.
     pub fn covers(&self, range: Range<usize>) -> bool {
-        range.is_empty() || self.layout.lock().regions.covers(range)
+        range.is_empty() || self.layout().regions.covers(range)
     }
 
     /// True if `holds` for all that is mapped in the range.
     pub fn all(&self, range: Range<usize>, holds: impl Fn(&Vma) -> bool) -> bool {
-        self.layout.lock().regions.parts(range).all(|(_, vma)| holds(&vma))
+        self.layout().regions.parts(range).all(|(_, vma)| holds(&vma))
     }
 
     /// Frees the pages of the files behind shared mappings in the range (madvise(2), MADV_REMOVE). EINVAL for others, EACCES
@@ -310,7 +271,7 @@ impl Memory {
         while at < range.end {
             // The file takes locks of its own, with ours let go.
             let (part, file, offset) = {
-                let layout = self.layout.lock();
+                let layout = self.layout();
                 let Some((part, vma)) = layout.regions.parts(at..range.end).next() else { return Ok(()) };
                 let Backing::File { file, offset } = &vma.backing else { return Err(Errno::INVAL) };
                 if vma.flags.contains(VmaFlags::LOCKED) {
@@ -323,72 +284,32 @@ impl Memory {
             };
             at = part.end;
             file.allocate(MODE, offset, part.len() as u64)?;
+            long_call::pause();
         }
         Ok(())
     }
 
     /// Sets or clears flags of what is mapped in the range. ENOMEM.
     pub fn set_flags(&self, range: Range<usize>, set: VmaFlags, clear: VmaFlags) -> Result<(), Errno> {
-        let mut layout = self.layout.lock();
-        layout.regions.update(range, |vma| vma.flags = (vma.flags - clear) | set)?;
-        layout.changed();
-        Ok(())
+        self.change().update(range, |vma| vma.flags = (vma.flags - clear) | set)
     }
 
     /// brk(2): gives the end of the heap as it is after the call.
     pub fn set_heap_end(&self, wanted: usize, limit: u64) -> usize {
         let locks = self.future_locks();
         let lock_limit = (!locks.is_empty()).then(locks::limit);
-        let mut flush = Flush::default();
         let (before, end) = {
-            let mut layout = self.layout.lock();
+            let mut layout = self.change();
             let before = layout.heap.end;
-            if self.move_heap_end(&mut layout, &mut flush, wanted, limit, locks, lock_limit).is_ok() {
+            if move_heap_end(&mut layout, wanted, limit, locks, lock_limit).is_ok() {
                 layout.heap.end = wanted;
             }
             (before, layout.heap.end)
         };
-        drop(flush);
-        self.drop_removed();
         if lock_limit.is_some() && before < end {
             self.populate_locked(page_down(before)..end);
         }
         end
-    }
-
-    fn move_heap_end(
-        &self,
-        layout: &mut Layout,
-        flush: &mut Flush,
-        wanted: usize,
-        limit: u64,
-        locks: VmaFlags,
-        lock_limit: Option<u64>,
-    ) -> Result<(), Errno> {
-        let heap = layout.heap.clone();
-        let (Some(start), Some(end)) = (page_up(heap.end), page_up(wanted)) else { return Err(Errno::NOMEM) };
-        if wanted < heap.start || (wanted - heap.start) as u64 > limit || end > USER_END {
-            return Err(Errno::NOMEM);
-        }
-        if end < start && layout.regions.remove(end..start)? {
-            flush.join(self.space.unmap(end..start));
-            layout.changed();
-        }
-        if end > start {
-            if !layout.regions.is_free(start..end) {
-                return Err(Errno::NOMEM);
-            }
-            layout.check_lock(end - start, lock_limit)?;
-            let vma = Vma {
-                prot: Prot::READ | Prot::WRITE,
-                flags: VmaFlags::MAY_WRITE | locks,
-                backing: Backing::Anonymous,
-                label: "[heap]",
-            };
-            layout.regions.insert(start..end, vma)?;
-            layout.changed();
-        }
-        Ok(())
     }
 
     /// Which pages of the range are present (mincore(2)): calls `tell` for each.
@@ -399,4 +320,36 @@ impl Memory {
 
 fn vma_at(vma: &Vma, by: usize) -> Vma {
     coracle_vma::Attributes::advance(vma, by)
+}
+
+/// Moves the end of the heap, if that can be. ENOMEM, EAGAIN.
+fn move_heap_end(
+    layout: &mut Change,
+    wanted: usize,
+    limit: u64,
+    locks: VmaFlags,
+    lock_limit: Option<u64>,
+) -> Result<(), Errno> {
+    let heap = layout.heap.clone();
+    let (Some(start), Some(end)) = (page_up(heap.end), page_up(wanted)) else { return Err(Errno::NOMEM) };
+    if wanted < heap.start || (wanted - heap.start) as u64 > limit || end > USER_END {
+        return Err(Errno::NOMEM);
+    }
+    if end < start {
+        layout.remove(end..start)?;
+    }
+    if end > start {
+        if !layout.regions.is_free(start..end) {
+            return Err(Errno::NOMEM);
+        }
+        layout.check_lock(end - start, lock_limit)?;
+        let vma = Vma {
+            prot: Prot::READ | Prot::WRITE,
+            flags: VmaFlags::MAY_WRITE | locks,
+            backing: Backing::Anonymous,
+            label: "[heap]",
+        };
+        layout.regions.insert(start..end, vma)?;
+    }
+    Ok(())
 }

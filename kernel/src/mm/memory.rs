@@ -4,10 +4,11 @@ use super::patch::Patches;
 use super::vma::{Backing, LOCKS, Vma, VmaFlags};
 use crate::errno::Errno;
 use crate::fs::file::File;
+use crate::task::long_call;
 use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::once::Once;
-use coracle_hal::paging::{AddressSpace, Flush, Prot, USER_END, USER_START};
+use coracle_hal::paging::{self, AddressSpace, Prot, USER_END, USER_START};
 use coracle_vma::RegionMap;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -36,6 +37,8 @@ pub struct Memory {
 /// What is mapped where.
 pub(super) struct Layout {
     pub regions: RegionMap<Vma>,
+    /// A change of it pauses ([`super::change`]), and is half made.
+    pub is_changing: bool,
     /// Changes with every change of `regions`: a fault that let go of the lock sees whether it must look again.
     pub generation: u64,
     /// The heap of brk(2): where it starts and ends.
@@ -112,6 +115,7 @@ impl Memory {
             space,
             layout: Mutex::new(Layout {
                 regions: RegionMap::bounded(MAX_MAPPINGS),
+                is_changing: false,
                 generation: 0,
                 heap: 0..0,
                 map_top: USER_END,
@@ -138,40 +142,66 @@ impl Memory {
         Ok(())
     }
 
-    /// A copy for fork(2): private pages are shared until written. ENOMEM.
+    /// A copy for fork(2): private pages are shared until written. ENOMEM; EINTR if the process is about to end.
     pub fn duplicate(&self) -> Result<Arc<Memory>, Errno> {
         let child = Memory::new()?;
-        let mut flush = Flush::default();
-        {
-            let ours = self.layout.lock();
-            let mut theirs = child.layout.lock();
+        match self.copy_to(&child) {
+            Ok(()) => Ok(child),
+            Err(error) => {
+                Memory::end(child);
+                Err(error)
+            }
+        }
+    }
+
+    fn copy_to(&self, child: &Memory) -> Result<(), Errno> {
+        let mut ours = self.change();
+        let mut at = USER_START;
+        while let Some((range, vma)) = ours.regions.find_at_or_after(at) {
             if ours.given_up {
                 return Err(Errno::NOMEM);
             }
-            for (range, vma) in ours.regions.iter() {
-                if vma.flags.contains(VmaFlags::DONT_FORK) {
-                    continue;
-                }
+            at = range.end;
+            if !vma.flags.contains(VmaFlags::DONT_FORK) {
+                let is_wiped = vma.flags.contains(VmaFlags::WIPE_ON_FORK);
+                let private = !vma.shared() && !matches!(vma.backing, Backing::Placed);
                 // Locks are not inherited (mlock(2)).
                 let copy = Vma { flags: vma.flags - LOCKS, ..vma.clone() };
-                theirs.regions.insert(range.clone(), copy)?;
-                if !vma.flags.contains(VmaFlags::WIPE_ON_FORK) {
-                    let private = !vma.shared() && !matches!(vma.backing, Backing::Placed);
-                    let shared = self.space.share(&child.space, range, private, &mut flush);
+                child.layout.lock().regions.insert(range.clone(), copy)?;
+                let mut rest = if is_wiped { range.end..range.end } else { range };
+                while !rest.is_empty() {
+                    let shared = self.space.share(&child.space, &mut rest, private, &mut ours.flush);
                     shared.map_err(|_| Errno::NOMEM)?;
+                    if !rest.is_empty() {
+                        ours.pause();
+                        long_call::check_killed()?;
+                    }
                 }
             }
-            theirs.heap = ours.heap.clone();
-            theirs.map_top = ours.map_top;
-            theirs.stack_limit = ours.stack_limit;
+            ours.pause_by_regions();
+            long_call::check_killed()?;
         }
-        drop(flush);
-        Ok(child)
+        let mut theirs = child.layout.lock();
+        theirs.heap = ours.heap.clone();
+        theirs.map_top = ours.map_top;
+        theirs.stack_limit = ours.stack_limit;
+        if ours.given_up { Err(Errno::NOMEM) } else { Ok(()) }
+    }
+
+    /// Drops a memory that is not used any more. If no other reference to it is left, its pages go in steps. Hold no lock.
+    pub fn end(mut memory: Arc<Memory>) {
+        let Some(own) = Arc::get_mut(&mut memory) else { return };
+        let Some(space) = Arc::get_mut(&mut own.space) else { return };
+        let mut rest = paging::ALL;
+        while !rest.is_empty() {
+            space.free(&mut rest);
+            long_call::pause();
+        }
     }
 
     /// Sets where the heap begins, where mmap(2) looks from, and how far a stack may grow (exec).
     pub fn set_bounds(&self, heap_start: usize, map_top: usize, stack_limit: usize) {
-        let mut layout = self.layout.lock();
+        let mut layout = self.layout();
         layout.heap = heap_start..heap_start;
         layout.map_top = map_top;
         layout.stack_limit = stack_limit;
@@ -179,13 +209,13 @@ impl Memory {
 
     /// Where the heap is now.
     pub fn heap(&self) -> Range<usize> {
-        self.layout.lock().heap.clone()
+        self.layout().heap.clone()
     }
 
     /// The first region that ends after `addr`, for /proc/self/maps.
     pub fn region_from(&self, addr: usize) -> Option<RegionInfo> {
         let (range, vma) = {
-            let layout = self.layout.lock();
+            let layout = self.layout();
             let (range, vma) = layout.regions.find_at_or_after(addr)?;
             (range, vma.clone())
         };
@@ -195,7 +225,7 @@ impl Memory {
     /// The region that holds `addr`.
     pub fn region_at(&self, addr: usize) -> Option<RegionInfo> {
         let (range, vma) = {
-            let layout = self.layout.lock();
+            let layout = self.layout();
             let (range, vma) = layout.regions.find(addr)?;
             (range, vma.clone())
         };
@@ -204,18 +234,25 @@ impl Memory {
 
     /// Mapped bytes, and resident bytes.
     pub fn sizes(&self) -> (usize, usize) {
-        let mapped = self.layout.lock().regions.bytes();
+        let mapped = self.layout().regions.bytes();
         (mapped, self.space.resident() * PAGE_SIZE)
     }
 
     /// Locked bytes (VmLck).
     pub fn locked_bytes(&self) -> usize {
-        self.layout.lock().regions.locked_bytes()
+        self.layout().regions.locked_bytes()
     }
 
-    /// Resident pages that are not the image's own, which take no memory. Looks at every page.
+    /// Resident pages that are not the image's own, which take no memory. Looks at every page. Hold no
+    /// lock.
     pub fn own_pages(&self) -> usize {
-        self.space.resident().saturating_sub(self.space.image_pages())
+        let mut rest = USER_START..USER_END;
+        let mut of_image = 0;
+        while !rest.is_empty() {
+            of_image += self.space.image_pages(&mut rest);
+            long_call::pause();
+        }
+        self.space.resident().saturating_sub(of_image)
     }
 
     /// Lets go of all private pages, for good (Linux's `__oom_reap_task_mm`): for a process that was killed so that others get
@@ -223,17 +260,20 @@ impl Memory {
     pub fn give_up(&self) {
         let mut at = USER_START;
         loop {
-            // The lock is let go after each region: the shoot-down waits for other CPUs.
+            // The lock is let go after each step: the shoot-down waits for other CPUs. A change that pauses is not waited for,
+            // since it may want memory itself.
             let flush = {
                 let mut layout = self.layout.lock();
                 layout.given_up = true;
                 layout.changed();
-                let Some((part, vma)) = layout.regions.parts(at..USER_END).next() else { return };
-                at = part.end;
+                let Some((mut part, vma)) = layout.regions.parts(at..USER_END).next() else { return };
                 let is_private = !vma.shared() && !matches!(vma.backing, Backing::Placed);
-                is_private.then(|| self.space.unmap(part))
+                let flush = is_private.then(|| self.space.unmap(&mut part));
+                at = if is_private { part.start } else { part.end };
+                flush
             };
             drop(flush);
+            long_call::pause();
         }
     }
 
@@ -246,7 +286,7 @@ impl Memory {
     /// shared mapping, else `None`. The page must be present. EFAULT for private memory that can't be written to, whose page
     /// would be another after a write (Linux's `get_futex_key`).
     pub fn shared_word(&self, addr: usize) -> Result<Option<u64>, Errno> {
-        let layout = self.layout.lock();
+        let layout = self.layout();
         let (_, vma) = layout.regions.find(addr).ok_or(Errno::FAULT)?;
         if !vma.shared() {
             let fixed = vma.prot.contains(Prot::WRITE) || !vma.is_private_anonymous();
@@ -270,9 +310,9 @@ impl Memory {
         let kept = size.next_multiple_of(PAGE_SIZE as u64);
         let mut at = 0;
         loop {
-            // The lock is let go after each mapping of the file: the shoot-down waits for other CPUs.
+            // The lock is let go after each step: the shoot-down waits for other CPUs.
             let flush = {
-                let layout = self.layout.lock();
+                let layout = self.layout();
                 let gone = layout.regions.parts(at..USER_END).find_map(|(range, vma)| match &vma.backing {
                     Backing::File { file, offset } if is_file(&**file) => {
                         let kept = kept.saturating_sub(*offset).min(range.len() as u64) as usize;
@@ -281,11 +321,13 @@ impl Memory {
                     }
                     _ => None,
                 });
-                let Some(gone) = gone else { return };
-                at = gone.end;
-                self.space.unmap(gone)
+                let Some(mut gone) = gone else { return };
+                let flush = self.space.unmap(&mut gone);
+                at = gone.start;
+                flush
             };
             drop(flush);
+            long_call::pause();
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Memory of processes: mappings, page faults, copies from and to programs.
+mod change;
 pub mod fault;
 pub mod locks;
 pub mod map;

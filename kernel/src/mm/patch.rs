@@ -11,7 +11,6 @@
 //! The changed page is a private copy that takes the old one's place in one store to the page table, so another CPU
 //! executes either the old instruction or the new one. (zpoline and gVisor's systrap rewrite the two bytes of `syscall`
 //! itself; the `mov` has room for a jump to anywhere near.)
-use super::map::Place;
 use super::memory::{Memory, PAGE_SIZE, page_down};
 use super::vma::{Backing, Vma, VmaFlags};
 use crate::lock::Mutex;
@@ -211,20 +210,22 @@ fn new_page(memory: &Memory, region: core::ops::Range<usize>) -> Option<StubPage
     let prot = Prot::READ | Prot::EXEC;
     let vma = Vma { prot, flags: VmaFlags::empty(), backing: Backing::Placed, label: "[syscalls]" };
     let address = {
-        let layout = memory.layout.lock();
+        let mut layout = memory.layout_now()?;
         let top = layout.map_top;
         let is_library = region.end <= top && top - region.start < REACH / 2;
         let beyond = if is_library { top..top + REACH / 2 } else { 0..0 };
         let below = region.start.saturating_sub(REACH / 2).max(USER_START)..region.start;
         let above = region.end..region.end.saturating_add(REACH / 2);
         // Not right behind the program's data, where brk(2) wants to go on.
-        layout
+        let address = layout
             .regions
             .lowest_gap(beyond, PAGE_SIZE, PAGE_SIZE)
             .or(layout.regions.highest_gap(below, PAGE_SIZE, PAGE_SIZE))
-            .or(layout.regions.lowest_gap(above, PAGE_SIZE, PAGE_SIZE))?
+            .or(layout.regions.lowest_gap(above, PAGE_SIZE, PAGE_SIZE))?;
+        layout.regions.insert(address..address + PAGE_SIZE, vma).ok()?;
+        layout.changed();
+        address
     };
-    let address = memory.map(Place::FixedNoReplace(address), PAGE_SIZE, vma, false).ok()?;
     memory.space.map(address, frame.clone(), prot).ok()?;
     Some(StubPage { address, frame, used: FIRST_STUB })
 }
@@ -238,7 +239,7 @@ impl Drop for Memory {
 impl Memory {
     /// The region that holds `page`, if it is code of a file that isn't shared or written.
     fn code_region(&self, page: usize) -> Option<core::ops::Range<usize>> {
-        let layout = self.layout.lock();
+        let layout = self.layout_now()?;
         let (range, vma) = layout.regions.find(page)?;
         let code = vma.prot.contains(Prot::EXEC) && !vma.prot.contains(Prot::WRITE) && !vma.shared();
         (code && matches!(vma.backing, Backing::File { .. })).then_some(range)
@@ -246,7 +247,7 @@ impl Memory {
 
     /// Puts a copy of `page` in its place, with `bytes` at `offset`.
     fn replace_code(&self, page: usize, offset: usize, bytes: &[u8]) -> Option<Flush> {
-        let _layout = self.layout.lock();
+        let _layout = self.layout_now()?;
         let old = self.space.query(page)?;
         let copy = Frame::alloc()?;
         copy.copy_from(&old.frame);

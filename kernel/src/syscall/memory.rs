@@ -8,6 +8,7 @@ use crate::mm::memory::{PAGE_SIZE, page_down, page_range, page_up};
 use crate::mm::shared::SharedAnonymous;
 use crate::mm::user::{self, Access};
 use crate::mm::vma::{Backing, LOCKS, Vma, VmaFlags};
+use crate::task::long_call;
 use coracle_hal::paging::{Prot, USER_END};
 use coracle_hal::{boot, cpu};
 use core::ops::Range;
@@ -204,6 +205,7 @@ fn not_populated(refused: Refused) -> Errno {
         Refused::NotMapped | Refused::OutOfMemory => Errno::NOMEM,
         Refused::Access => Errno::INVAL,
         Refused::NoPage => Errno::FAULT,
+        Refused::Ending => Errno::INTR,
     }
 }
 
@@ -280,13 +282,18 @@ pub fn mincore(call: &Call) -> SysResult {
         });
         user::write(to, &pages[..count])?;
         to += count;
+        long_call::pause_unless_killed()?;
     }
     Ok(0)
 }
 
 /// mlock(2), "ERRORS": why some pages are not there.
 fn not_locked(refused: Refused) -> Errno {
-    if refused == Refused::OutOfMemory { Errno::AGAIN } else { Errno::NOMEM }
+    match refused {
+        Refused::OutOfMemory => Errno::AGAIN,
+        Refused::Ending => Errno::INTR,
+        _ => Errno::NOMEM,
+    }
 }
 
 /// The whole pages that the range in the first two arguments touches. As on Linux, a length that wraps around when it is

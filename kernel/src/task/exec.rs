@@ -371,7 +371,7 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     fpu::reset();
     let old = process.replace_memory(loaded.memory);
     super::sched::use_memory(thread);
-    drop(old);
+    Memory::end(old);
     process.descriptors.close_on_exec();
     process.exit_signal.store(abi::SIGCHLD, Relaxed);
     process.vfork_done.store(true, Release);

@@ -90,7 +90,7 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
     // Its page tables go with the last reference; this CPU leaves them first.
     let old = process.replace_memory(Memory::none().clone());
     crate::this::with(|me| sched::use_memory(me));
-    drop(old);
+    Memory::end(old);
     process.vfork_done.store(true, Release);
     hand_over_children(process);
     *process.exiting.lock() = Some(status);

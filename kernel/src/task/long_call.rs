@@ -6,7 +6,7 @@
 //! drop translations. Linux has `cond_resched` for that.
 //!
 //! No lock is held at a pause, and nothing that one protects is half changed, because any other thread may run meanwhile.
-//! Where that can't be, [`crate::mm`] keeps the other threads away from the memory that is being changed.
+//! Where that can't be, [`crate::mm`] has the threads wait that want the memory which is being changed.
 //!
 //! A pause costs a few instructions if nothing waits. Calls of one piece make none.
 use super::signal;
@@ -37,6 +37,11 @@ fn act() {
 #[inline(never)]
 pub fn pause_unless_killed() -> Result<(), Errno> {
     pause();
+    check_killed()
+}
+
+/// EINTR if the process is about to end.
+pub fn check_killed() -> Result<(), Errno> {
     if this::with(|me| me.interrupted() && is_ending(me)) { Err(Errno::INTR) } else { Ok(()) }
 }
 

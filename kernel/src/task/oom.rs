@@ -8,10 +8,11 @@
 use super::oom_score;
 use super::process::{self, Process};
 use super::signal::{self, SigInfo};
+use super::{long_call, sched};
 use crate::mm::memory::{Memory, PAGE_SIZE};
 use alloc::sync::Arc;
 use coracle_fallible::Lossy;
-use coracle_hal::{boot, cpu, frame};
+use coracle_hal::{boot, frame};
 use core::sync::atomic::{AtomicBool, Ordering::*};
 use linux_raw_sys::general::SIGKILL;
 
@@ -27,9 +28,10 @@ pub fn make_room() -> bool {
         return false;
     }
     if BUSY.swap(true, Acquire) {
-        // The other CPU may wait for this one to drop its translations.
+        // It pauses, and may be a thread of this CPU.
         while BUSY.load(Acquire) {
-            cpu::relax();
+            long_call::pause();
+            sched::yield_now();
         }
         return true;
     }

@@ -1,6 +1,7 @@
 //! /proc/PID/maps, smaps and smaps_rollup.
 use super::process::Subject;
 use crate::fs::synthetic::Piece;
+use crate::task::long_call;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame::FRAME_SIZE;
 use coracle_hal::paging::Prot;
@@ -38,7 +39,12 @@ pub(super) fn maps(subject: &Subject, from: u64, text: &mut Text, details: bool)
     text.push(b"\n")?;
     if details {
         let size = region.range.len() / 1024;
-        let resident = memory.space.resident_in(region.range.clone()) * FRAME_SIZE / 1024;
+        let (mut rest, mut pages) = (region.range.clone(), 0);
+        while !rest.is_empty() {
+            pages += memory.space.resident_in(&mut rest);
+            long_call::pause();
+        }
+        let resident = pages * FRAME_SIZE / 1024;
         writeln!(
             text,
             "Size:           {size:>8} kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n\
