@@ -209,13 +209,14 @@ impl Memory {
 
     /// Where the heap is now.
     pub fn heap(&self) -> Range<usize> {
-        self.layout().heap.clone()
+        self.layout.lock().heap.clone()
     }
 
-    /// The first region that ends after `addr`, for /proc/self/maps.
+    /// The first region that ends after `addr`, for /proc/self/maps. Like its kin here it waits for no change, and may see one that
+    /// is half made.
     pub fn region_from(&self, addr: usize) -> Option<RegionInfo> {
         let (range, vma) = {
-            let layout = self.layout();
+            let layout = self.layout.lock();
             let (range, vma) = layout.regions.find_at_or_after(addr)?;
             (range, vma.clone())
         };
@@ -225,7 +226,7 @@ impl Memory {
     /// The region that holds `addr`.
     pub fn region_at(&self, addr: usize) -> Option<RegionInfo> {
         let (range, vma) = {
-            let layout = self.layout();
+            let layout = self.layout.lock();
             let (range, vma) = layout.regions.find(addr)?;
             (range, vma.clone())
         };
@@ -234,23 +235,21 @@ impl Memory {
 
     /// Mapped bytes, and resident bytes.
     pub fn sizes(&self) -> (usize, usize) {
-        let mapped = self.layout().regions.bytes();
+        let mapped = self.layout.lock().regions.bytes();
         (mapped, self.space.resident() * PAGE_SIZE)
     }
 
     /// Locked bytes (VmLck).
     pub fn locked_bytes(&self) -> usize {
-        self.layout().regions.locked_bytes()
+        self.layout.lock().regions.locked_bytes()
     }
 
-    /// Resident pages that are not the image's own, which take no memory. Looks at every page. Hold no
-    /// lock.
+    /// Resident pages that are not the image's own, which take no memory. Looks at every page.
     pub fn own_pages(&self) -> usize {
         let mut rest = USER_START..USER_END;
         let mut of_image = 0;
         while !rest.is_empty() {
             of_image += self.space.image_pages(&mut rest);
-            long_call::pause();
         }
         self.space.resident().saturating_sub(of_image)
     }
