@@ -42,10 +42,8 @@ impl Kernel for Coracle {
     }
 
     fn attend(call: &Call) {
-        let work = call.thread().work();
-        if work.any(Work::CALL_AGAIN) {
-            let result = syscall::dispatch(call).unwrap_or_else(Errno::to_rax);
-            work.clear(Work::CALL_AGAIN);
+        if call.thread().work().any(Work::CALL) {
+            let result = syscall::call_put_off(call).unwrap_or_else(Errno::to_rax);
             call.set_registers(UserContext { rax: result as u64, ..call.registers() });
         }
         let mut registers = call.registers();

@@ -39,7 +39,7 @@ pub fn read(repository: &Path) -> Result<Vec<SystemCall>, String> {
     parse(&source)
 }
 
-/// Parses the lines `number name(arguments) -> result path, "note";` between `system_calls! {` and its closing brace.
+/// Parses the lines `#[all_registers] number name(arguments) -> result path, "note";`, the mark being for some, between `system_calls! {` and its closing brace.
 ///
 /// # Errors
 /// If a line is no entry, or a number is there twice.
@@ -62,7 +62,9 @@ pub fn parse(source: &str) -> Result<Vec<SystemCall>, String> {
 
 fn parse_entry(entry: &str) -> Option<SystemCall> {
     let (head, note) = entry.split_once('"')?;
-    let (number, rest) = head.trim().split_once(char::is_whitespace)?;
+    let head = head.trim();
+    let head = head.strip_prefix("#[all_registers]").unwrap_or(head).trim_start();
+    let (number, rest) = head.split_once(char::is_whitespace)?;
     let (name, rest) = rest.split_once('(')?;
     let (arguments, rest) = rest.split_once(')')?;
     let rest = rest.trim().trim_end_matches(',');

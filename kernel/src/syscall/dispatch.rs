@@ -1,7 +1,8 @@
 //! From a system call's number to its function.
 use super::call::Call;
-use super::table::{TABLE, TABLE_SIZE};
+use super::table::{TABLE, TABLE_SIZE, with_all_registers};
 use crate::errno::{Errno, SysResult};
+use crate::task::thread::Work;
 use core::sync::atomic::{AtomicU64, Ordering::*};
 
 /// Calls the function of the system call whose number stands in rax.
@@ -9,6 +10,20 @@ use core::sync::atomic::{AtomicU64, Ordering::*};
 pub fn dispatch(call: &Call) -> SysResult {
     // No branch, so that no CPU runs ahead beyond the table either.
     TABLE[call.number().min(TABLE_SIZE)](call)
+}
+
+/// Stands in the table for a call that needs all registers: makes the thread leave the call the long way, where they are saved
+/// and [`call_put_off`] makes the call.
+pub fn put_off(call: &Call) -> SysResult {
+    call.thread().work().set(Work::CALL);
+    // The call's result takes its place.
+    Err(Errno::NOSYS)
+}
+
+/// Makes a call that was put off, now that all registers are saved.
+pub fn call_put_off(call: &Call) -> SysResult {
+    call.thread().work().clear(Work::CALL);
+    with_all_registers(call)
 }
 
 /// A call that has no function: ENOSYS, and a line in the log the first time.

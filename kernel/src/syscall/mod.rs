@@ -21,5 +21,6 @@ mod sysv;
 pub mod table;
 mod thread;
 mod time;
+mod timerfd;
 
-pub use dispatch::dispatch;
+pub use dispatch::{call_put_off, dispatch};

@@ -1,5 +1,5 @@
 //! Processes: making, replacing, ending and awaiting them.
-use super::call::{Call, with_all_registers};
+use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::fs::root::open_executable_at;
 use crate::fs::walk::Follow;
@@ -35,14 +35,12 @@ pub const RUSAGE_WORDS: usize = 18;
 
 /// fork(2).
 pub fn fork(call: &Call) -> SysResult {
-    with_all_registers(call)?;
     let request = Request { exit_signal: abi::SIGCHLD, ..Request::default() };
     clone::clone(call.thread(), &call.registers(), request).map(|pid| pid as usize)
 }
 
 /// vfork(2).
 pub fn vfork(call: &Call) -> SysResult {
-    with_all_registers(call)?;
     let flags = u64::from(abi::CLONE_VM | abi::CLONE_VFORK);
     let request = Request { flags, exit_signal: abi::SIGCHLD, ..Request::default() };
     clone::clone(call.thread(), &call.registers(), request).map(|pid| pid as usize)
@@ -50,7 +48,6 @@ pub fn vfork(call: &Call) -> SysResult {
 
 /// clone(2).
 pub fn clone(call: &Call) -> SysResult {
-    with_all_registers(call)?;
     let flags = call.raw(0);
     let request = Request {
         flags: flags & !CSIGNAL & u64::from(u32::MAX),
@@ -67,7 +64,6 @@ pub fn clone(call: &Call) -> SysResult {
 
 /// clone3(2). Chosen ids (`set_tid`) and cgroups are refused.
 pub fn clone3(call: &Call) -> SysResult {
-    with_all_registers(call)?;
     let (addr, size) = (call.usize(0), call.usize(1));
     if size < CLONE_ARGS_MIN {
         return Err(Errno::INVAL);
@@ -137,14 +133,12 @@ fn read_strings(mut addr: usize, limit: u64) -> Result<Strings, Errno> {
 
 /// execve(2).
 pub fn execve(call: &Call) -> SysResult {
-    with_all_registers(call)?;
     let path = user::read_path(call.usize(0))?;
     execute(call, path, None, 1)
 }
 
 /// execveat(2).
 pub fn execveat(call: &Call) -> SysResult {
-    with_all_registers(call)?;
     let path = user::read_path(call.usize(1))?;
     let (directory, flags) = (call.i32(0), call.u32(4));
     if flags & !(abi::AT_EMPTY_PATH | abi::AT_SYMLINK_NOFOLLOW) != 0 {

@@ -1,5 +1,5 @@
 //! Signals: actions, masks, sending, waiting.
-use super::call::{Call, with_all_registers};
+use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
 use crate::task::process::{self, Process};
@@ -162,7 +162,6 @@ fn deliverable(call: &Call) -> bool {
 
 /// rt_sigreturn(2).
 pub fn rt_sigreturn(call: &Call) -> SysResult {
-    with_all_registers(call)?;
     let mut registers = call.registers();
     match signal::sigreturn(call.thread(), &mut registers) {
         Ok(Returned::Fine) => {}

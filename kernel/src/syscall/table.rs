@@ -1,7 +1,7 @@
 //! The system-call table: number, name, arguments, function, and what of the call is supported. The book's table of system
 //! calls is generated from this file, and a fuzzer of system calls takes the kinds of arguments from it.
 use super::call::Call;
-use super::dispatch::missing;
+use super::dispatch::{missing, put_off};
 use crate::errno::SysResult;
 
 /// A system call's function.
@@ -10,18 +10,42 @@ pub type Handler = fn(&Call) -> SysResult;
 /// Numbers below this may have a function.
 pub const TABLE_SIZE: usize = 462;
 
-/// `number name(arguments) -> result function, "what is supported";`
+/// `number name(arguments) -> result function, "what is supported";`, after `#[all_registers]` for a function that reads or changes
+/// registers beside the arguments.
 ///
 /// An argument is named after its kind; `&` is a pointer to one. A result that further calls can use has a kind, too.
 /// The fuzzer has the list of kinds. Arguments and notes are not compiled in.
 macro_rules! system_calls {
-    ($($number:literal $name:ident($($argument:tt)*) $(-> $result:ident)? $function:path, $note:literal;)*) => {
+    ($($(#[$needs:ident])? $number:literal $name:ident($($argument:tt)*) $(-> $result:ident)? $function:path, $note:literal;)*) => {
         /// The function of each system call, by number; the last stands for all numbers from [`TABLE_SIZE`] on.
         pub static TABLE: [Handler; TABLE_SIZE + 1] = {
             let mut table: [Handler; TABLE_SIZE + 1] = [missing; TABLE_SIZE + 1];
-            $(table[$number] = $function;)*
+            $(table[$number] = first_function!($($needs)? $function);)*
             table
         };
+
+        /// Makes a system call that needs all registers, which are saved by now. In [`TABLE`] these calls are put off.
+        pub fn with_all_registers(call: &Call) -> SysResult {
+            match call.number() {
+                $($(needing!($needs $number) => $function(call),)?)*
+                _ => missing(call),
+            }
+        }
+    };
+}
+
+macro_rules! first_function {
+    ($function:path) => {
+        $function
+    };
+    (all_registers $function:path) => {
+        put_off
+    };
+}
+
+macro_rules! needing {
+    (all_registers $number:literal) => {
+        $number
     };
 }
 
@@ -156,10 +180,10 @@ system_calls! {
     329 pkey_mprotect(address, map_len, protection, number) super::memory::pkey_mprotect, "without a key";
     // processes
     39 getpid() -> pid super::process::getpid, "all";
-    56 clone(clone_flags, stack, &int_cell, &int_cell, address) -> pid super::process::clone, "threads and processes; no namespaces";
-    57 fork() -> pid super::process::fork, "all";
-    58 vfork() -> pid super::process::vfork, "all";
-    59 execve(&executable, &string_array, &string_array) super::process::execve, "ELF programs and #! scripts";
+    #[all_registers] 56 clone(clone_flags, stack, &int_cell, &int_cell, address) -> pid super::process::clone, "threads and processes; no namespaces";
+    #[all_registers] 57 fork() -> pid super::process::fork, "all";
+    #[all_registers] 58 vfork() -> pid super::process::vfork, "all";
+    #[all_registers] 59 execve(&executable, &string_array, &string_array) super::process::execve, "ELF programs and #! scripts";
     60 exit(number) super::process::exit, "all";
     61 wait4(pid, &out, wait_options, &out) super::process::wait4, "rusage tells CPU time alone";
     109 setpgid(pid, pid) super::process::setpgid, "all";
@@ -171,14 +195,14 @@ system_calls! {
     219 restart_syscall() super::signal::restart_syscall, "EINTR: calls that are started again are made anew";
     231 exit_group(number) super::process::exit_group, "all";
     247 waitid(wait_type, pid, &out, wait_options, &out) super::process::waitid, "P_ALL, P_PID, P_PGID, P_PIDFD";
-    322 execveat(dirfd, &executable, &string_array, &string_array, at_flags) super::process::execveat, "all";
+    #[all_registers] 322 execveat(dirfd, &executable, &string_array, &string_array, at_flags) super::process::execveat, "all";
     310 process_vm_readv(pid, &iovecs, count, &iovecs, count, number) super::other_process::process_vm_readv, "all";
     311 process_vm_writev(pid, &iovecs, count, &iovecs, count, number) super::other_process::process_vm_writev, "all";
     312 kcmp(pid, pid, number, fd, fd) super::other_process::kcmp, "without KCMP_EPOLL_TFD";
     438 pidfd_getfd(pidfd, fd, number) -> fd super::other_process::pidfd_getfd, "all";
     424 pidfd_send_signal(pidfd, signal, &siginfo, number) super::process::pidfd_send_signal, "all";
     434 pidfd_open(pid, fd_flags) -> pidfd super::process::pidfd_open, "all";
-    435 clone3(&clone_args, clone_args_len) -> pid super::process::clone3, "as clone; set_tid and cgroups are refused";
+    #[all_registers] 435 clone3(&clone_args, clone_args_len) -> pid super::process::clone3, "as clone; set_tid and cgroups are refused";
     // threads
     24 sched_yield() super::thread::sched_yield, "all";
     140 getpriority(priority_type, pid) super::thread::getpriority, "of one thread";
@@ -208,7 +232,7 @@ system_calls! {
     // signals
     13 rt_sigaction(signal, &sigaction, &out, sigset_len) super::signal::rt_sigaction, "all";
     14 rt_sigprocmask(sigmask_how, &sigset, &out, sigset_len) super::signal::rt_sigprocmask, "all";
-    15 rt_sigreturn() super::signal::rt_sigreturn, "all, with extended FPU state";
+    #[all_registers] 15 rt_sigreturn() super::signal::rt_sigreturn, "all, with extended FPU state";
     34 pause() super::signal::pause, "all";
     62 kill(pid, signal) super::signal::kill, "all";
     127 rt_sigpending(&out, sigset_len) super::signal::rt_sigpending, "all";
@@ -240,9 +264,9 @@ system_calls! {
     228 clock_gettime(clock, &out) super::time::clock_gettime, "all clocks";
     229 clock_getres(clock, &out) super::time::clock_getres, "all clocks";
     230 clock_nanosleep(clock, timer_flags, &timespec, &out) super::time::clock_nanosleep, "all";
-    283 timerfd_create(clock, fd_flags) -> timerfd crate::ipc::timerfd::create, "real-time and monotonic clocks";
-    286 timerfd_settime(timerfd, timer_flags, &itimerspec, &out) crate::ipc::timerfd::settime, "all";
-    287 timerfd_gettime(timerfd, &out) crate::ipc::timerfd::gettime, "all";
+    283 timerfd_create(clock, fd_flags) -> timerfd super::timerfd::timerfd_create, "real-time and monotonic clocks";
+    286 timerfd_settime(timerfd, timer_flags, &itimerspec, &out) super::timerfd::timerfd_settime, "all";
+    287 timerfd_gettime(timerfd, &out) super::timerfd::timerfd_gettime, "all";
     // identity
     102 getuid() super::identity::getuid, "all";
     104 getgid() super::identity::getgid, "all";
@@ -288,22 +312,22 @@ system_calls! {
     71 msgctl(message_queue, ipc_command, &out) super::sysv::msgctl, "all";
     220 semtimedop(semaphores, &semaphore_operations, count, &timespec) super::sysv::semtimedop, "all";
     // sockets
-    41 socket(address_family, socket_type, protocol) -> socket crate::syscall::socket::socket, "AF_INET and AF_INET6 (over IPv4) for TCP and UDP, AF_UNIX, AF_NETLINK (NETLINK_ROUTE)";
-    42 connect(socket, &socket_address, address_len) crate::syscall::socket::connect, "yes; waits for DHCP if that has not answered yet";
-    43 accept(socket, &out, &length_cell) -> socket crate::syscall::socket::accept, "yes";
-    44 sendto(socket, &bytes, len, message_flags, &socket_address, address_len) crate::syscall::socket::sendto, "MSG_OOB for TCP; no MSG_FASTOPEN; MSG_ZEROCOPY copies";
-    45 recvfrom(socket, &out, len, message_flags, &out, &length_cell) crate::syscall::socket::recvfrom, "MSG_OOB for TCP; the error queue is always empty";
-    46 sendmsg(socket, &message, message_flags) crate::syscall::socket::sendmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";
-    47 recvmsg(socket, &message, message_flags) crate::syscall::socket::recvmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";
-    48 shutdown(socket, shutdown_how) crate::syscall::socket::shutdown, "yes";
-    49 bind(socket, &socket_address, address_len) crate::syscall::socket::bind, "IPv6 addresses: ::, ::1 and v4-mapped ones";
-    50 listen(socket, count) crate::syscall::socket::listen, "yes";
-    51 getsockname(socket, &out, &length_cell) crate::syscall::socket::getsockname, "yes";
-    52 getpeername(socket, &out, &length_cell) crate::syscall::socket::getpeername, "yes";
-    53 socketpair(address_family, socket_type, protocol, &socket_pair) crate::syscall::socket::socketpair, "AF_UNIX";
-    54 setsockopt(socket, socket_level, socket_option, &bytes, option_len) crate::syscall::socket::setsockopt, "the options of socket(7), ip(7), ipv6(7), tcp(7), udp(7); hints are remembered; no filters; multicast without sources";
-    55 getsockopt(socket, socket_level, socket_option, &out, &length_cell) crate::syscall::socket::getsockopt, "likewise; TCP_INFO up to tcpi_total_retrans";
-    288 accept4(socket, &out, &length_cell, fd_flags) -> socket crate::syscall::socket::accept4, "yes";
-    299 recvmmsg(socket, &messages, count, message_flags, &timespec) crate::syscall::socket::recvmmsg, "yes";
-    307 sendmmsg(socket, &messages, count, message_flags) crate::syscall::socket::sendmmsg, "yes";
+    41 socket(address_family, socket_type, protocol) -> socket super::socket::socket, "AF_INET and AF_INET6 (over IPv4) for TCP and UDP, AF_UNIX, AF_NETLINK (NETLINK_ROUTE)";
+    42 connect(socket, &socket_address, address_len) super::socket::connect, "yes; waits for DHCP if that has not answered yet";
+    43 accept(socket, &out, &length_cell) -> socket super::socket::accept, "yes";
+    44 sendto(socket, &bytes, len, message_flags, &socket_address, address_len) super::socket::sendto, "MSG_OOB for TCP; no MSG_FASTOPEN; MSG_ZEROCOPY copies";
+    45 recvfrom(socket, &out, len, message_flags, &out, &length_cell) super::socket::recvfrom, "MSG_OOB for TCP; the error queue is always empty";
+    46 sendmsg(socket, &message, message_flags) super::socket::sendmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";
+    47 recvmsg(socket, &message, message_flags) super::socket::recvmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";
+    48 shutdown(socket, shutdown_how) super::socket::shutdown, "yes";
+    49 bind(socket, &socket_address, address_len) super::socket::bind, "IPv6 addresses: ::, ::1 and v4-mapped ones";
+    50 listen(socket, count) super::socket::listen, "yes";
+    51 getsockname(socket, &out, &length_cell) super::socket::getsockname, "yes";
+    52 getpeername(socket, &out, &length_cell) super::socket::getpeername, "yes";
+    53 socketpair(address_family, socket_type, protocol, &socket_pair) super::socket::socketpair, "AF_UNIX";
+    54 setsockopt(socket, socket_level, socket_option, &bytes, option_len) super::socket::setsockopt, "the options of socket(7), ip(7), ipv6(7), tcp(7), udp(7); hints are remembered; no filters; multicast without sources";
+    55 getsockopt(socket, socket_level, socket_option, &out, &length_cell) super::socket::getsockopt, "likewise; TCP_INFO up to tcpi_total_retrans";
+    288 accept4(socket, &out, &length_cell, fd_flags) -> socket super::socket::accept4, "yes";
+    299 recvmmsg(socket, &messages, count, message_flags, &timespec) super::socket::recvmmsg, "yes";
+    307 sendmmsg(socket, &messages, count, message_flags) super::socket::sendmmsg, "yes";
 }

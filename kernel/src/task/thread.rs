@@ -84,8 +84,8 @@ impl Work<'_> {
     pub const RESTORE_MASK: u32 = 8;
     /// The process is stopped (SIGSTOP).
     pub const STOP: u32 = 16;
-    /// The call is to be made anew, with all registers (`syscall::call::with_all_registers`).
-    pub const CALL_AGAIN: u32 = 32;
+    /// The call is still to be made: it needs all registers (`syscall::dispatch::put_off`).
+    pub const CALL: u32 = 32;
 
     /// True if any work is to be done.
     #[inline(always)]
