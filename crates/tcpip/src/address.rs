@@ -8,6 +8,8 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 pub const LOCALHOST: u32 = 0x7f00_0001;
 /// 255.255.255.255.
 pub const BROADCAST: u32 = u32::MAX;
+/// 127.255.255.255: the loopback's network has a broadcast address, too, as on Linux.
+pub const LOOPBACK_BROADCAST: u32 = 0x7fff_ffff;
 
 /// What kind of way a packet takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,10 +84,17 @@ impl Addresses {
         is_loopback(address) || (address != 0 && address == self.address.load(Relaxed))
     }
 
-    /// Whether a packet to this address goes to all on the link.
+    /// Whether a socket can be bound to the address: all (0), one of ours, or one of several hosts, where only datagrams arrive
+    /// (Linux's `inet_addr_valid_or_nonlocal`).
+    pub fn can_be_bound(&self, address: u32) -> bool {
+        address == 0 || self.is_local(address) || self.is_broadcast(address) || is_multicast(address)
+    }
+
+    /// Whether a packet to this address goes to all on a link.
     pub fn is_broadcast(&self, address: u32) -> bool {
         let (own, mask) = (self.address.load(Relaxed), self.mask.load(Relaxed));
         address == BROADCAST
+            || address == LOOPBACK_BROADCAST
             || (own != 0 && mask < u32::MAX - 1 && (address ^ own) & mask == 0 && address | mask == u32::MAX)
     }
 
@@ -181,6 +190,7 @@ mod tests {
             assert!(!martian(source), "{source:?}");
         }
         assert!(!addresses.is_martian(0, BROADCAST));
+        assert!(addresses.is_broadcast(LOOPBACK_BROADCAST) && !addresses.is_broadcast(LOCALHOST));
         addresses.set(Some(Ipv4Config { gateway: None, ..config }));
         assert_eq!(hop([1, 1, 1, 1]), None);
     }

@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791): what arrives is checked and handed on; what leaves gets its headers.
 
-use crate::address::{Hop, Link, Route, is_loopback, is_multicast};
+use crate::address::{Hop, LOOPBACK_BROADCAST, Link, Route, is_loopback, is_multicast};
 use crate::checksum::Sum;
 use crate::device::{Device, Full, PartialChecksum, RxChecksum, RxFrame};
 use crate::events::Events;
@@ -237,7 +237,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 }
                 info.broadcast = true;
             }
-        } else if origin == Origin::Looped || is_multicast(destination) {
+        } else if origin == Origin::Looped || is_multicast(destination) || destination == LOOPBACK_BROADCAST {
             if is_multicast(destination) && !self.is_member(destination, info.link) {
                 return;
             }

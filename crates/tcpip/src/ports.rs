@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_sorted_map::SortedMap;
+use core::net::SocketAddrV4;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use spin::Mutex;
 
@@ -33,6 +34,23 @@ impl Claim {
         let shared = (self.reuse_port && other.reuse_port)
             || (self.reuse_address && other.reuse_address && !self.listening && !other.listening);
         self.owner != other.owner && overlap && !shared
+    }
+}
+
+/// What of its local address a program has chosen, and not the stack for it: it stays when the socket is disconnected (Linux's
+/// SOCK_BINDADDR_LOCK and SOCK_BINDPORT_LOCK).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chosen {
+    /// The address.
+    pub address: bool,
+    /// The port.
+    pub port: bool,
+}
+
+impl Chosen {
+    /// What `local` leaves to the stack is not chosen.
+    pub fn of(local: SocketAddrV4) -> Chosen {
+        Chosen { address: !local.ip().is_unspecified(), port: local.port() != 0 }
     }
 }
 
@@ -109,6 +127,15 @@ impl Ports {
             None => add(&mut claims, port, Held::by_socket(claim))?,
         }
         Ok(())
+    }
+
+    /// The socket listens no more, and keeps its port.
+    pub fn stop_listening(&self, port: u16, owner: usize) {
+        let mut claims = self.claims.lock();
+        let there = claims.get_mut(&port);
+        if let Some(own) = there.and_then(|there| there.iter_mut().find(|held| held.claim.owner == owner)) {
+            own.claim.listening = false;
+        }
     }
 
     /// Gives a port back.
@@ -195,6 +222,9 @@ mod tests {
         assert_eq!(ports.listen(81, Claim { listening: true, ..reuse(4) }), Ok(()));
         assert_eq!(ports.listen(81, Claim { listening: true, ..reuse(5) }), Err(Error::AddressInUse));
         assert_eq!(ports.bind(81, reuse(6), 0), Err(Error::AddressInUse));
+        ports.stop_listening(81, 4);
+        assert_eq!(ports.bind(81, reuse(6), 0), Ok(81));
+        assert_eq!(ports.listen(81, Claim { listening: true, ..reuse(5) }), Ok(()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! UDP (RFC 768).
 
-use crate::address::{BROADCAST, Hop, LOCALHOST, Link, Route, is_loopback, is_multicast};
+use crate::address::{Hop, LOCALHOST, Link, Route, is_loopback, is_multicast};
 use crate::checksum::Sum;
 use crate::datagram::{ChecksumField, MAX_PAYLOAD, TRANSPORT_LEN};
 use crate::device::{Device, RxChecksum};
@@ -9,7 +9,7 @@ use crate::events::{Events, Readiness};
 use crate::groups::Membership;
 use crate::ipv4::{Ipv4Header, Ipv4Info, protocol};
 use crate::payload::Payload;
-use crate::ports::Claim;
+use crate::ports::{Chosen, Claim};
 use crate::stack::{Stack, Udp};
 use crate::tcp::{Shutdown, Tuple};
 use alloc::collections::VecDeque;
@@ -93,8 +93,9 @@ struct Waiting<B> {
 pub struct State<B> {
     local: (u32, u16),
     peer: Option<(u32, u16)>,
-    /// The port was chosen by us: connecting to nobody gives it back.
+    /// The port is claimed in the table of ports.
     claimed: bool,
+    chosen: Chosen,
     pub(crate) options: UdpOptions,
     /// The groups that the socket has joined.
     pub(crate) groups: Vec<Membership>,
@@ -356,6 +357,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             local: (0, 0),
             peer: None,
             claimed: false,
+            chosen: Chosen::default(),
             options,
             groups: Vec::new(),
             queue: VecDeque::new(),
@@ -375,14 +377,12 @@ impl<D: Device, E: Events> Stack<D, E> {
         if state.claimed {
             return Err(Error::Invalid);
         }
-        if address != 0
-            && !self.addresses.is_local(address)
-            && !self.addresses.is_broadcast(address)
-            && !is_multicast(address)
-        {
+        if !self.addresses.can_be_bound(address) {
             return Err(Error::AddressNotAvailable);
         }
-        self.udp_claim(socket, &mut state, address, local.port())
+        self.udp_claim(socket, &mut state, address, local.port())?;
+        state.chosen = Chosen::of(local);
+        Ok(())
     }
 
     fn udp_claim(
@@ -410,18 +410,37 @@ impl<D: Device, E: Events> Stack<D, E> {
         Ok(())
     }
 
-    /// Fixes the peer; `None` forgets it. connect(2).
-    pub fn udp_connect(&self, socket: &Udp<D, E>, peer: Option<SocketAddrV4>) -> Result<()> {
+    /// Forgets the peer, and what of the local address the program has not chosen. What was shut down remains so. connect(2) to
+    /// AF_UNSPEC.
+    pub fn udp_disconnect(&self, socket: &Udp<D, E>) {
         let mut state = socket.state.lock();
-        let Some(peer) = peer else {
-            state.peer = None;
-            self.udp.change(state.local.1, socket, |bound| bound.peer = None);
-            return Ok(());
-        };
+        let port = state.local.1;
+        state.peer = None;
+        if !state.chosen.address {
+            state.local.0 = 0;
+        }
+        if state.chosen.port {
+            let address = state.local.0;
+            self.udp.change(port, socket, |bound| {
+                bound.peer = None;
+                bound.address = address;
+            });
+        } else if state.claimed {
+            state.claimed = false;
+            state.local.1 = 0;
+            self.udp.remove(port, socket);
+            self.udp_ports.release(port, socket.id());
+        }
+    }
+
+    /// Fixes the peer. connect(2).
+    pub fn udp_connect(&self, socket: &Udp<D, E>, peer: SocketAddrV4) -> Result<()> {
+        let mut state = socket.state.lock();
         let remote = if peer.ip().is_unspecified() { LOCALHOST } else { u32::from(*peer.ip()) };
         let (route, _) = self.udp_route(&state, remote, &Way::default())?;
         if !state.claimed {
-            self.udp_claim(socket, &mut state, 0, 0)?;
+            let address = state.local.0;
+            self.udp_claim(socket, &mut state, address, 0)?;
         }
         if state.local.0 == 0 {
             state.local.0 = route.source;
@@ -445,7 +464,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             if !self.addresses.is_local(local) {
                 return Err(Error::NetworkUnreachable);
             }
-        } else if local == BROADCAST || !self.addresses.is_local(local) {
+        } else if self.addresses.is_broadcast(local) || !self.addresses.is_local(local) {
             local = 0;
         }
         let route = if is_multicast(remote) {
@@ -457,7 +476,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             self.addresses.route(remote)
         };
         let route = route.ok_or(Error::NetworkUnreachable)?;
-        if route.hop == Hop::Broadcast && !state.options.broadcast {
+        if self.addresses.is_broadcast(remote) && !state.options.broadcast {
             return Err(Error::AccessDenied);
         }
         if is_loopback(local) && matches!(route.hop, Hop::Group(_)) {
@@ -496,7 +515,8 @@ impl<D: Device, E: Events> Stack<D, E> {
             return Err(Error::BrokenPipe);
         }
         if !state.claimed {
-            self.udp_claim(socket, &mut state, 0, 0)?;
+            let address = state.local.0;
+            self.udp_claim(socket, &mut state, address, 0)?;
         }
         let local_port = state.local.1;
         let options = state.options;
@@ -541,32 +561,21 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
-    /// Takes the next datagram (leaves it if `peek`); what `sink` does not take of it is lost. `WouldBlock` if none
-    /// waits. recvfrom(2).
+    /// Takes the next datagram (leaves it if `peek`); what `sink` does not take of it is lost. If none waits, `WouldBlock`, or
+    /// `None` if receiving is shut down: a call that can wait returns then. recvfrom(2).
     pub fn udp_recv(
         &self,
         socket: &Udp<D, E>,
         peek: bool,
         sink: impl FnMut(&[u8]) -> usize,
-    ) -> Result<Datagram> {
+    ) -> Result<Option<Datagram>> {
         let mut state = socket.state.lock();
         if let Some(error) = state.error.take() {
             socket.settle(state, Readiness::EMPTY);
             return Err(error);
         }
         let Some(waiting) = state.queue.front() else {
-            if state.receive_shut {
-                let nobody = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
-                return Ok(Datagram {
-                    from: nobody,
-                    to: Ipv4Addr::UNSPECIFIED,
-                    link: Link::Loopback,
-                    arrived: 0,
-                    len: 0,
-                    copied: 0,
-                });
-            }
-            return Err(Error::WouldBlock);
+            return if state.receive_shut { Ok(None) } else { Err(Error::WouldBlock) };
         };
         let len = waiting.payload.len() as usize;
         let datagram = Datagram {
@@ -583,24 +592,19 @@ impl<D: Device, E: Events> Stack<D, E> {
             socket.settle(state, Readiness::EMPTY);
             drop(done);
         }
-        Ok(datagram)
+        Ok(Some(datagram))
     }
 
-    /// Shuts a direction down. shutdown(2).
+    /// Shuts a direction down, for good, and wakes those that wait. Datagrams that come later are received all the same by calls
+    /// that find them there. Without a peer the error is `NotConnected`, but the direction is shut down as well: programs end
+    /// their receiving thread so (Linux's `inet_shutdown`). shutdown(2).
     pub fn udp_shutdown(&self, socket: &Udp<D, E>, how: Shutdown) -> Result<()> {
         let mut state = socket.state.lock();
-        if state.peer.is_none() {
-            return Err(Error::NotConnected);
-        }
         state.receive_shut |= how != Shutdown::Write;
         state.send_shut |= how != Shutdown::Read;
-        let fresh = if how == Shutdown::Write {
-            Readiness::EMPTY
-        } else {
-            Readiness::READABLE | Readiness::READ_HANGUP
-        };
-        socket.settle(state, fresh | Readiness::HANGUP);
-        Ok(())
+        let connected = state.peer.is_some();
+        socket.settle(state, Readiness::ALL);
+        if connected { Ok(()) } else { Err(Error::NotConnected) }
     }
 
     /// The program has let go of the socket. close(2).
@@ -625,7 +629,7 @@ impl<D: Device, E: Events> UdpSocket<D, E> {
     fn take(&self, now: u64, info: &Ipv4Info, tuple: &Tuple, payload: Payload<D::Buf>) {
         let mut state = self.state.lock();
         let cost = payload.len() as usize + OVERHEAD;
-        if state.receive_shut || !state.claimed || state.held + cost > state.options.receive_buffer {
+        if !state.claimed || state.held + cost > state.options.receive_buffer {
             return;
         }
         let from = (tuple.remote, tuple.remote_port);

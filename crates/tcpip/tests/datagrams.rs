@@ -29,10 +29,12 @@ fn send(net: &Net, host: usize, socket: &TestUdp, to: Option<SocketAddrV4>, byte
 
 fn recv(net: &Net, host: usize, socket: &TestUdp) -> Result<(SocketAddrV4, Vec<u8>)> {
     let mut bytes = Vec::new();
-    let datagram = net.hosts[host].udp_recv(socket, false, |part| {
-        bytes.extend_from_slice(part);
-        part.len()
-    })?;
+    let datagram = net.hosts[host]
+        .udp_recv(socket, false, |part| {
+            bytes.extend_from_slice(part);
+            part.len()
+        })?
+        .expect("receiving is not shut down");
     assert_eq!((datagram.len, datagram.copied), (bytes.len(), bytes.len()));
     Ok((datagram.from, bytes))
 }
@@ -77,7 +79,7 @@ fn connected_sockets_hear_only_their_peer_and_of_errors() {
     let mut net = Net::new(1, OFFLOAD, Weather::default());
     let client = net.hosts[0].udp_socket(Told::default()).unwrap();
     assert_eq!(send(&net, 0, &client, None, b"x"), Err(Error::DestinationRequired));
-    net.hosts[0].udp_connect(&client, Some(at(2, 53))).unwrap();
+    net.hosts[0].udp_connect(&client, at(2, 53)).unwrap();
     assert_eq!((*client.local().ip(), client.peer()), (ip(1), Some(at(2, 53))));
     // Nobody is there: ICMP tells.
     send(&net, 0, &client, None, b"anybody?").unwrap();
@@ -121,7 +123,7 @@ fn a_call_that_is_wrong_leaves_the_error_of_an_earlier_datagram() {
     let mut net = Net::new(1, OFFLOAD, Weather::default());
     let a = bound(&net.hosts[0], 1000);
     send(&net, 0, &a, Some(at(2, 9)), b"to nobody").unwrap();
-    net.hosts[0].udp_connect(&a, Some(at(2, 9))).unwrap();
+    net.hosts[0].udp_connect(&a, at(2, 9)).unwrap();
     send(&net, 0, &a, None, b"to nobody").unwrap();
     net.run(SECOND);
     let all = SocketAddrV4::new(Ipv4Addr::BROADCAST, 2000);

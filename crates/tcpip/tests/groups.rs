@@ -43,7 +43,7 @@ fn send(stack: &TestStack, socket: &TestUdp, group: Ipv4Addr) -> Result<usize> {
 }
 
 fn received(stack: &TestStack, socket: &TestUdp) -> Option<Datagram> {
-    stack.udp_recv(socket, false, |part| part.len()).ok()
+    stack.udp_recv(socket, false, |part| part.len()).ok().flatten()
 }
 
 /// Takes the frames that were sent, but for ARP.

@@ -265,7 +265,7 @@ fn small_things() {
     while !linux.is_finished() {
         engine.turn();
         let mut bytes = Vec::new();
-        if let Ok(datagram) = engine.stack.udp_recv(&ours, false, |part| {
+        if let Ok(Some(datagram)) = engine.stack.udp_recv(&ours, false, |part| {
             bytes.extend_from_slice(part);
             part.len()
         }) {

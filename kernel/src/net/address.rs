@@ -25,12 +25,15 @@ impl SocketAddress {
             return Err(Errno::INVAL);
         };
         let port = || rest.first_chunk().copied().map(u16::from_be_bytes).ok_or(Errno::INVAL);
-        match u32::from(u16::from_le_bytes(*family)) {
-            n::AF_UNSPEC => Ok(SocketAddress::Unspecified),
-            n::AF_INET if bytes.len() >= INET_BYTES => {
-                let address = Ipv4Addr::new(bytes[4], bytes[5], bytes[6], bytes[7]);
-                Ok(SocketAddress::Inet(SocketAddrV4::new(address, port()?)))
+        let inet = || {
+            if bytes.len() < INET_BYTES {
+                return Err(Errno::INVAL);
             }
+            Ok(SocketAddrV4::new(Ipv4Addr::new(bytes[4], bytes[5], bytes[6], bytes[7]), port()?))
+        };
+        match u32::from(u16::from_le_bytes(*family)) {
+            n::AF_UNSPEC => Ok(SocketAddress::Unspecified(inet().ok())),
+            n::AF_INET => inet().map(SocketAddress::Inet),
             n::AF_INET6 if bytes.len() >= INET6_MIN_BYTES => {
                 let word = |at: usize| {
                     bytes.get(at..).and_then(|b| b.first_chunk::<4>()).copied().map_or(0, u32::from_le_bytes)
@@ -53,7 +56,7 @@ impl SocketAddress {
                     |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
                 Ok(SocketAddress::Netlink { port: word(4), groups: word(8) })
             }
-            n::AF_INET | n::AF_INET6 | n::AF_UNIX | n::AF_NETLINK => Err(Errno::INVAL),
+            n::AF_INET6 | n::AF_UNIX | n::AF_NETLINK => Err(Errno::INVAL),
             _ => Err(Errno::AFNOSUPPORT),
         }
     }
@@ -67,7 +70,7 @@ impl SocketAddress {
         };
         let family = |family: u32| (family as u16).to_le_bytes();
         match self {
-            SocketAddress::Unspecified => put(&family(n::AF_UNSPEC)),
+            SocketAddress::Unspecified(_) => put(&family(n::AF_UNSPEC)),
             SocketAddress::Inet(address) => {
                 put(&family(n::AF_INET));
                 put(&address.port().to_be_bytes());
@@ -120,10 +123,13 @@ impl Family {
     }
 
     /// The engine's address for one of the program's; `None` for an IPv6 address that nothing here has.
-    /// EAFNOSUPPORT if it is of another family.
+    /// EAFNOSUPPORT if it is of another family. Of 0.0.0.0 the family may be missing (Linux's `inet_bind`).
     pub fn lower(self, address: &SocketAddress) -> Result<Option<SocketAddrV4>, Errno> {
         match (self, address) {
             (Family::V4, SocketAddress::Inet(address)) => Ok(Some(*address)),
+            (Family::V4, SocketAddress::Unspecified(Some(address))) if address.ip().is_unspecified() => {
+                Ok(Some(*address))
+            }
             (Family::V6, SocketAddress::Inet6(address)) => {
                 let ip = match *address.ip() {
                     Ipv6Addr::UNSPECIFIED => Some(Ipv4Addr::UNSPECIFIED),

@@ -370,7 +370,7 @@ impl File for NetlinkFile {
     }
 
     fn readiness(&self) -> Events {
-        let writable = Events::OUT | Events::WRNORM;
+        let writable = Events::OUT | Events::WRNORM | Events::WRBAND;
         if self.answers.lock().is_empty() { writable } else { writable | Events::IN | Events::RDNORM }
     }
 
@@ -406,7 +406,7 @@ impl Socket for NetlinkFile {
 
     fn connect(&self, address: &SocketAddress, _nonblock: bool) -> Result<(), Errno> {
         match address {
-            SocketAddress::Netlink { port: 0, .. } | SocketAddress::Unspecified => Ok(()),
+            SocketAddress::Netlink { port: 0, .. } | SocketAddress::Unspecified(_) => Ok(()),
             SocketAddress::Netlink { .. } => Err(Errno::CONNREFUSED),
             _ => Err(Errno::INVAL),
         }

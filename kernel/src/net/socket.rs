@@ -15,8 +15,8 @@ pub type UnixName = heapless::Vec<u8, UNIX_NAME_MAX>;
 /// A socket address of any family we know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocketAddress {
-    /// AF_UNSPEC.
-    Unspecified,
+    /// AF_UNSPEC, with the address of AF_INET that it would be if the bytes are enough for one.
+    Unspecified(Option<SocketAddrV4>),
     /// AF_INET.
     Inet(SocketAddrV4),
     /// AF_INET6.

@@ -17,7 +17,7 @@ use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Error, Readiness, State, Tcp};
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 use spin::Mutex;
@@ -33,8 +33,10 @@ const MSG_FASTOPEN: u32 = 0x2000_0000;
 pub struct TcpFile {
     pub(super) socket: Handle,
     pub(super) common: Common,
-    /// A connect that did not wait has begun, and no later one has reported success.
+    /// An attempt to connect has begun, and no call has reported how it ended.
     connecting: AtomicBool,
+    /// How often the program has disconnected the socket: calls that wait then return (Linux's `sk_disconnects`).
+    disconnects: AtomicU32,
 }
 
 /// What a call sends.
@@ -71,8 +73,8 @@ impl TcpFile {
     }
 
     fn over(socket: Handle, common: Common) -> Result<Arc<TcpFile>, Errno> {
-        let connecting = AtomicBool::new(false);
-        try_arc(TcpFile { socket, common, connecting }).map_err(|_| Errno::NOBUFS)
+        let (connecting, disconnects) = (AtomicBool::new(false), AtomicU32::new(0));
+        try_arc(TcpFile { socket, common, connecting, disconnects }).map_err(|_| Errno::NOBUFS)
     }
 
     #[inline(always)]
@@ -239,9 +241,23 @@ impl TcpFile {
         done_or_error(dst, result)
     }
 
+    /// Waits until `attempt` returns anything but EAGAIN, or the program disconnects the socket: EPIPE, which leaves the error of the
+    /// connection to the next call (Linux's `sk_wait_event`).
+    fn wait_connected<T>(
+        &self,
+        mask: Events,
+        deadline_ns: Option<u64>,
+        mut attempt: impl FnMut() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let disconnects = self.disconnects.load(Ordering::Relaxed);
+        block_on_events(self.source(), mask, false, deadline_ns, || {
+            if self.disconnects.load(Ordering::Relaxed) == disconnects { attempt() } else { Err(Errno::PIPE) }
+        })
+    }
+
     fn wait_to_receive(&self, dst: &mut UserBuf, peek: bool, wait_all: bool) -> Result<(), Errno> {
         let mask = Events::IN | Events::RDNORM | Events::RDHUP;
-        block_on_events(self.source(), mask, false, self.common.receive_deadline(), || {
+        self.wait_connected(mask, self.common.receive_deadline(), || {
             let before = dst.done();
             if self.socket.info().readable_bytes == 0 {
                 self.leave_error_to_next(before > 0)?;
@@ -299,6 +315,7 @@ impl TcpFile {
 
     /// After an attempt to connect that failed, the socket is as before it (Linux's `inet_stream_connect`).
     fn forget_attempt(&self) {
+        self.connecting.store(false, Ordering::Relaxed);
         engine().tcp_disconnect(&self.socket, now_ns());
     }
 
@@ -405,45 +422,58 @@ impl Socket for TcpFile {
     }
 
     fn connect(&self, address: &SocketAddress, nonblock: bool) -> Result<(), Errno> {
-        if *address == SocketAddress::Unspecified {
-            engine().tcp_disconnect(&self.socket, now_ns());
+        if matches!(address, SocketAddress::Unspecified(_)) {
+            self.connecting.store(false, Ordering::Relaxed);
+            self.disconnects.fetch_add(1, Ordering::Relaxed);
+            let now = now_ns();
+            engine().tcp_disconnect(&self.socket, now);
+            sent(now);
             return Ok(());
         }
         let peer = self.common.to_reach(address)?;
         self.common.note_family(address);
-        if self.connecting.load(Ordering::Relaxed) && self.socket.info().state == State::Closed {
-            // The attempt in the background failed. If the program has taken its error, Linux reports another.
-            let error = self.socket.take_error().map_or(Errno::CONNABORTED, errno);
-            self.connecting.store(false, Ordering::Relaxed);
-            self.forget_attempt();
-            return Err(error);
+        if self.socket.info().state == State::Closed {
+            if self.connecting.load(Ordering::Relaxed) {
+                // The attempt in the background failed. If the program has taken its error, Linux reports another.
+                let error = self.socket.take_error().map_or(Errno::CONNABORTED, errno);
+                self.forget_attempt();
+                return Err(error);
+            }
+            if self.socket.peer().is_some() {
+                // A connection that is over is one all the same, until the program disconnects the socket.
+                return Err(Errno::ISCONN);
+            }
         }
         let now = now_ns();
         let result = engine().tcp_connect(&self.socket, now, peer);
         sent(now);
         match result {
-            // Even if a peer on this host has answered already.
-            Ok(()) if nonblock => {
-                self.connecting.store(true, Ordering::Relaxed);
-                return Err(Errno::INPROGRESS);
-            }
-            Ok(()) => {}
+            Ok(()) => self.connecting.store(true, Ordering::Relaxed),
             Err(Error::AlreadyInProgress) if !nonblock => {}
             // The call after an attempt in the background learns of its success, once.
             Err(Error::IsConnected) if self.connecting.swap(false, Ordering::Relaxed) => return Ok(()),
+            Err(error @ (Error::AlreadyInProgress | Error::IsConnected)) => return Err(errno(error)),
             Err(error) => {
-                if !matches!(error, Error::AlreadyInProgress | Error::IsConnected) {
-                    self.forget_attempt();
-                }
+                self.forget_attempt();
                 return Err(errno(error));
             }
         }
-        let deadline = self.common.send_deadline();
-        match block_on_events(self.source(), Events::OUT, false, deadline, || self.connect_result()) {
+        if nonblock {
+            // Even if a peer on this host has answered already.
+            return Err(Errno::INPROGRESS);
+        }
+        match self.wait_connected(Events::OUT, self.common.send_deadline(), || self.connect_result()) {
             // The attempt goes on behind the program's back (socket(7), SO_SNDTIMEO).
             Err(Errno::AGAIN) => Err(Errno::INPROGRESS),
-            Err(Errno::RESTARTSYS) => Err(Errno::RESTARTSYS),
-            result => result.inspect_err(|_| self.forget_attempt()),
+            Err(error @ (Errno::RESTARTSYS | Errno::PIPE)) => Err(error),
+            Err(error) => {
+                self.forget_attempt();
+                Err(error)
+            }
+            Ok(()) => {
+                self.connecting.store(false, Ordering::Relaxed);
+                Ok(())
+            }
         }
     }
 
@@ -512,9 +542,19 @@ impl Socket for TcpFile {
             // Unlike read(2), recv(2) of nothing waits until there is something.
             let mask = Events::IN | Events::RDNORM | Events::RDHUP;
             let there = mask | Events::ERR | Events::HUP;
-            block_on_events(self.source(), mask, nonblock, self.common.receive_deadline(), || {
-                if self.readiness().intersects(there) { Ok(0) } else { Err(Errno::AGAIN) }
-            })?
+            let attempt = || match self.socket.info().state {
+                State::Listen => Err(Errno::NOTCONN),
+                _ if !self.readiness().intersects(there) => Err(Errno::AGAIN),
+                State::Closed if !self.readiness().intersects(Events::IN | Events::ERR) => {
+                    Err(Errno::NOTCONN)
+                }
+                _ => Ok(0),
+            };
+            if nonblock {
+                attempt()
+            } else {
+                self.wait_connected(mask, self.common.receive_deadline(), attempt)
+            }?
         } else if flags & n::MSG_TRUNC != 0 && flags & n::MSG_PEEK == 0 {
             let want = dst.remaining();
             let mask = Events::IN | Events::RDNORM | Events::RDHUP;
@@ -530,6 +570,10 @@ impl Socket for TcpFile {
 
     fn shutdown(&self, how: u32) -> Result<(), Errno> {
         let how = super::open::shutdown_of(how)?;
+        if matches!(self.socket.info().state, State::SynSent | State::SynReceived) {
+            // This ends the attempt, and nothing is left of it to be reported by a later one.
+            self.connecting.store(false, Ordering::Relaxed);
+        }
         let now = now_ns();
         let result = engine().tcp_shutdown(&self.socket, now, how).map_err(errno);
         sent(now);

@@ -21,7 +21,7 @@ use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Datagram, Error, Link, Udp, Way};
 use core::any::Any;
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
@@ -161,7 +161,7 @@ impl UdpFile {
         let want = dst.remaining();
         let deadline = self.common.receive_deadline();
         let (mut spilled, mut lost) = (Vec::new(), false);
-        let datagram = block_on_events(self.source(), Events::IN, nonblock, deadline, || {
+        let attempt = || {
             engine()
                 .udp_recv(&self.socket, peek, |piece| {
                     // What a page fault keeps from being copied now is copied after the engine's call.
@@ -172,7 +172,10 @@ impl UdpFile {
                     piece.len()
                 })
                 .map_err(errno)
-        })?;
+        };
+        let Some(datagram) = block_on_events(self.source(), Events::IN, nonblock, deadline, attempt)? else {
+            return if nonblock { Err(Errno::AGAIN) } else { Ok(Received::bytes(0)) };
+        };
         if lost {
             return Err(Errno::NOMEM);
         }
@@ -208,6 +211,22 @@ impl UdpFile {
             _ => datagram.to.to_ipv6_mapped(),
         };
         PacketInfo6 { address, interface: packet_info(datagram).interface }
+    }
+
+    /// The engine's address for one that the program sends to. An AF_INET6 socket takes one of AF_INET, too, or returns `only_v6` if
+    /// IPV6_V6ONLY is set (Linux's `udpv6_sendmsg` and `__ip6_datagram_connect`).
+    #[inline]
+    fn to_reach(&self, address: &SocketAddress, only_v6: Errno) -> Result<SocketAddrV4, Errno> {
+        match (self.common.family, address) {
+            (Family::V6, SocketAddress::Inet(_)) if self.common.v6_only.load(Ordering::Relaxed) => {
+                Err(only_v6)
+            }
+            (Family::V6, SocketAddress::Inet(inet)) => {
+                let mapped = SocketAddrV6::new(inet.ip().to_ipv6_mapped(), inet.port(), 0, 0);
+                self.common.to_reach(&SocketAddress::Inet6(mapped))
+            }
+            _ => self.common.to_reach(address),
+        }
     }
 
     fn finish(&self) {
@@ -322,10 +341,11 @@ impl Socket for UdpFile {
     }
 
     fn connect(&self, address: &SocketAddress, _nonblock: bool) -> Result<(), Errno> {
-        let peer = match address {
-            SocketAddress::Unspecified => None,
-            address => Some(self.common.to_reach(address)?),
-        };
+        if matches!(address, SocketAddress::Unspecified(_)) {
+            engine().udp_disconnect(&self.socket);
+            return Ok(());
+        }
+        let peer = self.to_reach(address, Errno::AFNOSUPPORT)?;
         self.common.note_family(address);
         engine().udp_connect(&self.socket, peer).map_err(errno)
     }
@@ -359,8 +379,12 @@ impl Socket for UdpFile {
             return Err(Errno::OPNOTSUPP);
         }
         let to = match to {
-            None | Some(SocketAddress::Unspecified) => None,
-            Some(address) => Some(self.common.to_reach(address)?),
+            None => None,
+            // Linux's `udp_sendmsg` takes it for one of AF_INET.
+            Some(SocketAddress::Unspecified(inet)) => {
+                Some(self.to_reach(&SocketAddress::Inet(inet.ok_or(Errno::INVAL)?), Errno::NETUNREACH)?)
+            }
+            Some(address) => Some(self.to_reach(address, Errno::NETUNREACH)?),
         };
         let mut segment = self.segment.load(Ordering::Relaxed);
         let mut way = Way { to, ..Way::default() };

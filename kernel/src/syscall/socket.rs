@@ -74,8 +74,8 @@ fn read_address(addr: usize, len: i32) -> Result<SocketAddress, Errno> {
     SocketAddress::parse(&bytes[..len])
 }
 
-/// The address that was `given` in `len` bytes, for bind(2) or connect(2) of a socket. The families of the Internet look at its length before they look at its
-/// family: EINVAL, not EAFNOSUPPORT, if it is too short.
+/// The address that was `given` in `len` bytes, for bind(2), connect(2) or sendto(2) of a socket. The families of the Internet look at
+/// its length before they look at its family: EINVAL, not EAFNOSUPPORT, if it is too short.
 fn address_for(
     socket: &dyn Socket,
     given: Result<SocketAddress, Errno>,
@@ -87,10 +87,32 @@ fn address_for(
         _ => 0,
     };
     match given {
-        // It ends a connection, whatever follows.
-        Ok(SocketAddress::Unspecified) => Ok(SocketAddress::Unspecified),
         Ok(_) | Err(Errno::AFNOSUPPORT) if (len as usize) < least => Err(Errno::INVAL),
+        // Too short for its own family, but that is another one.
+        Err(Errno::INVAL) if least > 0 && (least..=ADDRESS_MAX).contains(&(len as usize)) => {
+            Err(Errno::AFNOSUPPORT)
+        }
         result => result,
+    }
+}
+
+/// The address that sendto(2) or sendmsg(2) was given.
+fn read_destination(socket: &dyn Socket, addr: usize, len: i32) -> Result<Option<SocketAddress>, Errno> {
+    let given = read_address(addr, len);
+    if given == Err(Errno::FAULT) || !(0..=ADDRESS_MAX as i32).contains(&len) {
+        return given.map(Some);
+    }
+    let (family, kind, _) = socket.kind();
+    match (family as u32, kind as u32) {
+        // A connection has its peer (tcp(7)).
+        (n::AF_INET | n::AF_INET6, n::SOCK_STREAM) => Ok(None),
+        (n::AF_INET, _) => address_for(socket, given, len).map(Some),
+        (n::AF_INET6, _) => match given {
+            Ok(SocketAddress::Unspecified(_)) => Ok(None),
+            Ok(SocketAddress::Inet(_) | SocketAddress::Inet6(_)) => given.map(Some),
+            _ => Err(Errno::INVAL),
+        },
+        _ => given.map(Some),
     }
 }
 
@@ -167,7 +189,13 @@ pub fn connect(call: &Call) -> SysResult {
         return Err(Errno::FAULT);
     }
     let socket = socket_of(&file)?;
-    let address = address_for(socket, given, call.i32(2))?;
+    let address = match given {
+        // It ends a connection, whatever follows.
+        Ok(SocketAddress::Unspecified(inet)) => SocketAddress::Unspecified(inet),
+        // Linux's `__ip6_datagram_connect` looks at this family before it looks at the length.
+        Ok(SocketAddress::Inet(inet)) if socket.kind().1 == n::SOCK_DGRAM as i32 => SocketAddress::Inet(inet),
+        given => address_for(socket, given, call.i32(2))?,
+    };
     socket.connect(&address, file.nonblock()).map(|()| 0)
 }
 
@@ -240,7 +268,7 @@ pub fn sendto(call: &Call) -> SysResult {
         (0, _) => None,
         // An address of no bytes is none, but for datagrams of the Internet, which look at the pointer (EINVAL).
         (_, 0) if !is_inet_datagram(socket) => None,
-        (addr, len) => Some(read_address(addr, len)?),
+        (addr, len) => read_destination(socket, addr, len)?,
     };
     let mut src = UserBuf::user(call.usize(1), call.usize(2));
     with_sigpipe(socket.send(&mut src, to.as_ref(), flags, None), flags)
@@ -372,7 +400,7 @@ impl Message {
     fn send_with_more(&self, call: &Call, socket: &dyn Socket, flags: u32) -> SysResult {
         let to = match self.name() {
             (0, _) | (_, 0) => None,
-            (addr, len) => Some(read_address(addr, len)?),
+            (addr, len) => read_destination(socket, addr, len)?,
         };
         let mut control = self.given_control(call)?;
         let (at, count) = self.vector();

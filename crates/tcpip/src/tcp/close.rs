@@ -9,34 +9,30 @@ use crate::stack::{Stack, Tcp};
 use spin::MutexGuard;
 
 impl<D: Device, E: Events> Stack<D, E> {
-    /// Shuts a direction down. shutdown(2).
+    /// Shuts a direction down, and wakes those that wait. Without a connection the error is `NotConnected`, but the direction is
+    /// shut down as well, also of a connection made later (Linux's `inet_shutdown`). A listener stops to listen, and an attempt to
+    /// connect ends as by [`tcp_disconnect`](Self::tcp_disconnect). shutdown(2).
     pub fn tcp_shutdown(&self, socket: &Tcp<D, E>, now: u64, how: Shutdown) -> Result<()> {
         let (cx, mut tcb) = Context::lock(self, socket, now);
         match tcb.state {
-            State::Closed => return Err(Error::NotConnected),
-            State::Listen => {
-                if how != Shutdown::Write {
-                    self.stop_listening(&cx, tcb);
-                }
+            State::Listen if how == Shutdown::Write => return Ok(()),
+            State::Listen | State::SynSent | State::SynReceived => {
+                drop(tcb);
+                self.tcp_disconnect(socket, now);
                 return Ok(());
             }
-            State::SynSent | State::SynReceived => {
-                tcb.fail(&cx, Error::ConnectionReset);
-                tcb.error = None;
-            }
-            _ => {
-                if how != Shutdown::Write {
-                    tcb.receive_shut = true;
-                    tcb.fresh |= Readiness::READABLE | Readiness::READ_HANGUP;
-                }
-                if how != Shutdown::Read {
-                    tcb.queue_fin(&cx);
-                }
-            }
+            _ => {}
+        }
+        let connected = tcb.state != State::Closed;
+        tcb.receive_shut |= how != Shutdown::Write;
+        tcb.fresh |= Readiness::ALL;
+        if how != Shutdown::Read {
+            tcb.send_shut = true;
+            tcb.queue_fin(&cx);
         }
         socket.finish(&cx, tcb);
         self.loopback_run(now);
-        Ok(())
+        if connected { Ok(()) } else { Err(Error::NotConnected) }
     }
 
     /// The program has let go of the socket: the engine ends the connection by itself. With data unread, or `SO_LINGER`
@@ -73,7 +69,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         self.loopback_run(now);
     }
 
-    /// Back to a socket without a connection: connect(2) to `AF_UNSPEC`.
+    /// Back to a socket without a connection, and without what of its address the program has not chosen: connect(2) to
+    /// `AF_UNSPEC`. A connection or an attempt that this ends leaves `ConnectionReset` behind (Linux's `tcp_disconnect`).
     pub fn tcp_disconnect(&self, socket: &Tcp<D, E>, now: u64) {
         let (cx, mut tcb) = Context::lock(self, socket, now);
         match tcb.state {
@@ -82,13 +79,28 @@ impl<D: Device, E: Events> Stack<D, E> {
                 self.stop_listening(&cx, tcb);
                 tcb = socket.lock();
             }
-            State::SynSent => tcb.finish_connection(&cx),
-            _ => {
+            State::SynSent => {
+                tcb.error = Some(Error::ConnectionReset);
+                tcb.finish_connection(&cx);
+            }
+            state => {
+                if !matches!(state, State::Closing | State::LastAck) || tcb.has_unsent() {
+                    tcb.error = Some(Error::ConnectionReset);
+                }
                 tcb.send_reset(&cx);
                 tcb.finish_connection(&cx);
             }
         }
-        let fresh = self.renewed(&mut tcb);
+        let mut fresh = self.renewed(&mut tcb);
+        fresh.error = tcb.error;
+        fresh.fresh = Readiness::ALL;
+        if !fresh.chosen.address {
+            fresh.tuple.local = 0;
+        }
+        if !fresh.chosen.port {
+            fresh.unclaim(&cx);
+            fresh.tuple.local_port = 0;
+        }
         let old = core::mem::replace(&mut *tcb, fresh);
         socket.publish(tcb);
         drop(old);
@@ -97,6 +109,7 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     fn stop_listening(&self, cx: &Context<'_, D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) {
         self.listeners.remove(tcb.tuple.local_port, cx.socket);
+        self.tcp_ports.stop_listening(tcb.tuple.local_port, cx.socket.id());
         let listen = tcb.listen.take();
         tcb.state = State::Closed;
         cx.socket.finish(cx, tcb);
@@ -127,6 +140,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             _ => return,
         }
         self.fin_queued = true;
+        self.send_shut = true;
         self.more = false;
         self.fresh |= Readiness::WRITABLE;
         self.output(cx);

@@ -265,6 +265,11 @@ impl<D: Device, E: Events> Tcb<D, E> {
             self.send_reset(cx);
             return self.finish_connection(cx);
         }
+        if self.receive_shut && len > 0 && matches!(self.state, State::FinWait1 | State::FinWait2) {
+            // Both directions are shut down, though the socket is still there: as if it were closed (RFC 1122, 4.2.2.13).
+            self.send_reset(cx);
+            return self.fail(cx, Error::ConnectionReset);
+        }
         if fin {
             self.fin_at = Some(seq + len);
         }

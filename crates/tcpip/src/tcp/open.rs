@@ -8,7 +8,7 @@ use super::tcb::{Context, Tcb};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::events::Events;
-use crate::ports::Claim;
+use crate::ports::{Chosen, Claim};
 use crate::stack::{Stack, Tcp};
 use crate::timers::Timer;
 use alloc::collections::VecDeque;
@@ -32,7 +32,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         if tcb.state != State::Closed || tcb.claimed {
             return Err(Error::Invalid);
         }
-        if address != 0 && !self.addresses.is_local(address) {
+        if !self.addresses.can_be_bound(address) {
             return Err(Error::AddressNotAvailable);
         }
         let claim = claim(socket, &tcb, address, false);
@@ -43,6 +43,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             ..Tuple::default()
         };
         tcb.claimed = true;
+        tcb.chosen = Chosen::of(local);
         Ok(())
     }
 
@@ -99,10 +100,6 @@ impl<D: Device, E: Events> Stack<D, E> {
             State::SynSent | State::SynReceived => return Err(Error::AlreadyInProgress),
             _ => return Err(Error::IsConnected),
         }
-        if let Some(error) = tcb.error.take() {
-            socket.publish(tcb);
-            return Err(error);
-        }
         // To 0.0.0.0 means to ourselves, as on Linux.
         let remote =
             if peer.ip().is_unspecified() { crate::address::LOCALHOST } else { u32::from(*peer.ip()) };
@@ -114,13 +111,16 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         let route = self.addresses.route(remote).ok_or(Error::NetworkUnreachable)?;
         let old = tcb.tuple;
-        if tcb.claimed {
+        // What an earlier connection left behind goes, an error included (Linux's `tcp_connect_init`).
+        tcb.error = None;
+        if old.remote_port != 0 {
             *tcb = self.renewed(&mut tcb);
-        } else if old.remote_port != 0 {
-            *tcb = self.renewed(&mut tcb);
-            tcb.tuple = Tuple::default();
         }
-        let local = if tcb.claimed && old.local != 0 { old.local } else { route.source };
+        // No packet comes from one of several hosts.
+        let own = tcb.chosen.address
+            && !self.addresses.is_broadcast(old.local)
+            && !crate::address::is_multicast(old.local);
+        let local = if own { old.local } else { route.source };
         let mut tuple = Tuple {
             local,
             remote,
@@ -174,6 +174,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let mut tcb = Tcb::new(&self.config.limits);
         tcb.options = old.options;
         tcb.claimed = old.claimed;
+        tcb.chosen = old.chosen;
         tcb.tuple = Tuple { local: old.tuple.local, local_port: old.tuple.local_port, ..Tuple::default() };
         tcb
     }

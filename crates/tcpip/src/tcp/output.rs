@@ -32,9 +32,13 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// Whether `output` may have anything to do.
     #[inline]
     pub fn has_output(&self) -> bool {
-        self.ack_now
-            || self.recovery == Recovery::Fast
-            || self.snd_nxt - self.snd_una < self.send.len() + u32::from(self.fin_queued)
+        self.ack_now || self.recovery == Recovery::Fast || self.has_unsent()
+    }
+
+    /// Whether bytes or FIN are queued that were never sent.
+    #[inline]
+    pub fn has_unsent(&self) -> bool {
+        self.snd_nxt - self.snd_una < self.send.len() + u32::from(self.fin_queued)
     }
 
     #[inline]

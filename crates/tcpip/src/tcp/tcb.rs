@@ -19,7 +19,7 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::events::{Events, Readiness};
 use crate::ipv4::IPV4_LEN;
-use crate::ports::Hold;
+use crate::ports::{Chosen, Hold};
 use crate::stack::Stack;
 use crate::timers::{NEVER, TimerHandle};
 use alloc::boxed::Box;
@@ -107,6 +107,7 @@ pub struct Tcb<D: Device, E: Events> {
     pub tuple: Tuple,
     /// The port is claimed in the table of ports.
     pub claimed: bool,
+    pub chosen: Chosen,
     /// What the connection holds of the port.
     pub hold: Option<Hold>,
     pub listen: Option<Box<Listen<D, E>>>,
@@ -115,8 +116,10 @@ pub struct Tcb<D: Device, E: Events> {
     pub soft_error: Option<Error>,
     /// The program has closed the socket.
     pub orphan: bool,
-    /// `shutdown(SHUT_RD)`.
+    /// `shutdown(SHUT_RD)`, on a socket without a connection, too: a later one has it.
     pub receive_shut: bool,
+    /// The same of `shutdown(SHUT_WR)`.
+    pub send_shut: bool,
     /// Told to the program when the lock is released.
     pub fresh: Readiness,
 
@@ -236,12 +239,14 @@ impl<D: Device, E: Events> Tcb<D, E> {
             options: TcpOptions::default(),
             tuple: Tuple::default(),
             claimed: false,
+            chosen: Chosen::default(),
             hold: None,
             listen: None,
             error: None,
             soft_error: None,
             orphan: false,
             receive_shut: false,
+            send_shut: false,
             fresh: Readiness::EMPTY,
             send: SendQueue::new(),
             send_buffer: limits.send_default,
@@ -353,8 +358,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         if is_amid && self.urgent.is_none() {
             return self.readiness_amid();
         }
-        let mut ready =
-            if self.error.is_some() { Readiness::ERROR | Readiness::READABLE } else { Readiness::EMPTY };
+        let mut ready = if self.error.is_some() { Readiness::ERROR } else { Readiness::EMPTY };
         match self.state {
             State::Listen => {
                 if self.listen.as_ref().is_some_and(|listen| !listen.queue.is_empty()) {
@@ -379,10 +383,10 @@ impl<D: Device, E: Events> Tcb<D, E> {
         if ended {
             ready |= Readiness::READ_HANGUP;
         }
-        if over || (ended && self.fin_queued) {
+        if over || (ended && self.send_shut) {
             ready |= Readiness::HANGUP;
         }
-        if self.fin_queued || over || self.is_writable() {
+        if self.send_shut || over || self.is_writable() {
             ready |= Readiness::WRITABLE;
         }
         ready

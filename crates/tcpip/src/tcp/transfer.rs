@@ -60,7 +60,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     ) -> Result<Queued<'s, D, E>> {
         let (cx, mut tcb) = Context::lock(self, socket, now);
         match tcb.state {
-            State::Established | State::CloseWait if !tcb.fin_queued => {}
+            State::Established | State::CloseWait if !tcb.send_shut => {}
             _ => return Err(self.cannot_send(socket, tcb)),
         }
         if self.device.is_pressed() {

@@ -31,7 +31,7 @@ impl UnixSocket {
     pub(super) fn connect_to(&self, address: &SocketAddress, nonblock: bool) -> Result<(), Errno> {
         let name = match address {
             SocketAddress::Unix(name) => name,
-            SocketAddress::Unspecified if self.kind == Kind::Datagram => {
+            SocketAddress::Unspecified(_) if self.kind == Kind::Datagram => {
                 self.state.lock().role = Role::None;
                 return Ok(());
             }
