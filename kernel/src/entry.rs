@@ -1,5 +1,6 @@
 //! Where the hardware layer calls the kernel: boot, system calls, exceptions, interrupts.
 use crate::errno::{Errno, SysResult};
+use crate::ipc::unix;
 use crate::mm::fault::{self, Refused};
 use crate::mm::patch;
 use crate::mm::user::Access;
@@ -77,6 +78,9 @@ impl Kernel for Coracle {
 fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
     loop {
         let work = thread.work();
+        if work.any(Work::COLLECT) {
+            unix::after_call(thread);
+        }
         if work.any(Work::EXIT) {
             // Another thread ended the process, or replaced its program.
             let status = thread.process.exiting.lock().unwrap_or(ExitStatus::Exited(0));

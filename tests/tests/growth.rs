@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 
 /// Kinds of work that `tests/programs/growth/growth.c` knows.
-const KINDS: [&str; 22] = [
+const KINDS: [&str; 23] = [
     "mmap",
     "mprotect",
     "munmap",
@@ -35,6 +35,7 @@ const KINDS: [&str; 22] = [
     "port",
     "socket-name",
     "lock",
+    "in-flight",
 ];
 /// Objects of the smallest run; the others have twice, four times and eight times as many.
 const FEWEST: u64 = 1000;

@@ -71,7 +71,7 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.place(key).ok().map(|(number, index)| &self.parts[number][index].1)
     }
     /// Keys and values in the order of the keys, from `key` on.
-    pub fn iter_from(&self, key: &K) -> impl Iterator<Item = (&K, &V)> {
+    pub fn iter_from<'a>(&'a self, key: &K) -> impl Iterator<Item = (&'a K, &'a V)> + use<'a, K, V> {
         let (Ok((number, index)) | Err((number, index))) = self.place(key);
         let parts = self.parts.get(number..).unwrap_or_default();
         parts.iter().flatten().skip(index).map(|(key, value)| (key, value))

@@ -199,8 +199,7 @@ impl DescriptorTable {
     }
     /// Closes those marked close-on-exec (exec).
     pub fn close_on_exec(&self) {
-        self.remove_each(0, usize::MAX, |slot| slot.close_on_exec, drop);
-        unix::after_close();
+        self.remove_each(0, usize::MAX, |slot| slot.close_on_exec, unix::let_go);
     }
     /// Closes everything (exit).
     pub fn close_all(&self) {
@@ -209,8 +208,7 @@ impl DescriptorTable {
             let pid = crate::this::with(|thread| thread.process.pid);
             closed.slots.iter().flatten().for_each(|slot| locks::descriptor_closed(&slot.file, pid));
         }
-        drop(closed);
-        unix::after_close();
+        closed.slots.into_iter().flatten().for_each(|slot| unix::let_go(slot.file));
     }
 }
 

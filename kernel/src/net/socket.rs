@@ -1,6 +1,7 @@
 //! What every socket can do (socket(7)), whatever its family.
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
+use crate::ipc::unix;
 use crate::mm::user_buf::UserBuf;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -33,7 +34,16 @@ pub enum SocketAddress {
 }
 
 /// Descriptors that are passed along (SCM_RIGHTS, unix(7)).
-pub type Rights = Vec<Arc<OpenFile>>;
+#[derive(Default)]
+pub struct Rights(pub Vec<Arc<OpenFile>>);
+
+impl Drop for Rights {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            core::mem::take(&mut self.0).into_iter().for_each(unix::let_go);
+        }
+    }
+}
 
 /// Which way a datagram came or is to go (IP_PKTINFO, ip(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +160,7 @@ impl Received {
             len,
             from: None,
             flags: 0,
-            rights: Vec::new(),
+            rights: Rights::default(),
             credentials: None,
             packet_info: None,
             packet_info6: None,

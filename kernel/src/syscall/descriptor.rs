@@ -41,8 +41,7 @@ fn closed(call: &Call, open: Arc<OpenFile>) {
     if Arc::strong_count(&open) == 1 {
         open.file.linger();
     }
-    drop(open);
-    unix::after_close();
+    unix::let_go(open);
 }
 
 /// close(2).

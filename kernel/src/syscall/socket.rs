@@ -3,6 +3,7 @@ use super::call::Call;
 use super::file::vector;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
+use crate::ipc::unix;
 use crate::mm::user;
 use crate::mm::user_buf::{MAX_PIECES, Pieces, UserBuf};
 use crate::net::address::{ADDRESS_MAX, INET_BYTES, INET6_MIN_BYTES};
@@ -330,7 +331,7 @@ impl Message {
     /// The control data that goes along with the bytes: descriptors (SCM_RIGHTS), and the way of a datagram.
     fn given_control(&self, call: &Call) -> Result<Control, Errno> {
         let mut given = Control::default();
-        let rights = &mut given.rights;
+        let rights = &mut given.rights.0;
         let (control, len) = self.control();
         if control == 0 || len < CMSG_HEADER {
             return Ok(given);
@@ -431,7 +432,7 @@ impl Message {
 
     /// Writes control data that came along; gives its length and the flags to report. The message is taken already, so what
     /// there is no memory for counts as cut off (MSG_CTRUNC), as what there is no room for.
-    fn give_control(&self, call: &Call, received: Received, flags: u32) -> Result<(usize, u32), Errno> {
+    fn give_control(&self, call: &Call, mut received: Received, flags: u32) -> Result<(usize, u32), Errno> {
         let mut told = received.flags;
         let mut bytes = Vec::new();
         let (control, room) = match self.control() {
@@ -463,21 +464,30 @@ impl Message {
         }
         let descriptors = &call.thread().process.descriptors;
         let mut fds = Vec::new();
-        if !received.rights.is_empty() {
+        let rights = core::mem::take(&mut received.rights.0);
+        if !rights.is_empty() {
             let fit = room.saturating_sub(bytes.len() + CMSG_HEADER) / 4;
-            let count = fit.min(received.rights.len());
+            let count = fit.min(rights.len());
             // The room is made before: a descriptor that is installed has to be reported.
             let has_room = fds.make_room(count).and_then(|()| bytes.make_room(padded(4 * count))).is_ok();
-            for file in received.rights {
-                if !has_room || fds.len() >= fit {
-                    told |= n::MSG_CTRUNC;
-                    break;
-                }
-                match descriptors.insert(file, flags & n::MSG_CMSG_CLOEXEC != 0, 0) {
+            let mut all_fit = has_room;
+            for file in rights {
+                let suspect = unix::suspect(&file);
+                all_fit &= fds.len() < fit;
+                // It is let go of before it is looked at.
+                let put = match all_fit {
+                    true => descriptors.insert(file, flags & n::MSG_CMSG_CLOEXEC != 0, 0),
+                    false => {
+                        drop(file);
+                        Err(Errno::MFILE)
+                    }
+                };
+                match put {
                     Ok(fd) => fds.push_reserved(fd),
                     Err(_) => {
+                        all_fit = false;
                         told |= n::MSG_CTRUNC;
-                        break;
+                        suspect.into_iter().for_each(unix::look);
                     }
                 }
             }
@@ -489,8 +499,9 @@ impl Message {
             }
         }
         if !bytes.is_empty() {
-            user::write(control, &bytes)
-                .inspect_err(|_| fds.iter().for_each(|&fd| drop(descriptors.remove(fd))))?;
+            user::write(control, &bytes).inspect_err(|_| {
+                fds.iter().filter_map(|&fd| descriptors.remove(fd).ok()).for_each(unix::let_go)
+            })?;
         }
         Ok((bytes.len(), told | flags & n::MSG_CMSG_CLOEXEC))
     }

@@ -86,6 +86,8 @@ impl Work<'_> {
     pub const STOP: u32 = 16;
     /// The call is still to be made: it needs all registers (`syscall::dispatch::put_off`).
     pub const CALL: u32 = 32;
+    /// A socket in flight may have lost its last other reference with the call (`ipc::unix`).
+    pub const COLLECT: u32 = 64;
 
     /// True if any work is to be done.
     #[inline(always)]

@@ -228,6 +228,28 @@ static void locks(long n) {
     }
 }
 
+/* Sockets that are sent and closed: each close of one, or of another file, happens beside those in flight. */
+static void in_flight(long n) {
+    enum { BATCH = 250 };
+    struct rlimit limit = {n + BATCH + 10, n + BATCH + 10};
+    NEED(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    int pair[2], fds[BATCH];
+    NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    for (long i = 0; i < n; i += BATCH) {
+        char control[CMSG_SPACE(sizeof fds)] = {0};
+        struct iovec v = {"f", 1};
+        struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(sizeof fds);
+        for (int j = 0; j < BATCH; j++)
+            NEED((fds[j] = socket(AF_UNIX, SOCK_DGRAM, 0)) >= 0);
+        memcpy(CMSG_DATA(c), fds, sizeof fds);
+        NEED(sendmsg(pair[0], &m, 0) == 1);
+        for (int j = 0; j < BATCH; j++)
+            NEED(close(fds[j]) == 0 && close(open("/dev/null", O_RDONLY)) == 0);
+    }
+}
+
 static const struct {
     const char *name;
     void (*work)(long);
@@ -238,6 +260,7 @@ static const struct {
     {"proc-fd", listed_descriptors}, {"epoll", epolls},   {"timer", timers},
     {"watcher", watchers}, {"mkdir", mkdirs},             {"rmdir", rmdirs},
     {"process", processes},          {"port", ports},     {"socket-name", socket_names}, {"lock", locks},
+    {"in-flight", in_flight},
 };
 
 int main(int argc, char **argv) {

@@ -1,154 +1,172 @@
 //! Sockets that are reached from each other's inboxes alone: two that were sent to each other and closed, say. No descriptor
-//! leads to them any more, and none can. As on Linux (net/unix/garbage.c) they are looked for when descriptors are
-//! closed, and what is in flight to them is closed.
+//! leads to them any more, and none can; they are closed then, as on Linux (net/unix/garbage.c).
 //!
-//! A socket has a holder outside of inboxes if its open file has more references than lie in inboxes. What is in the
-//! inbox of a socket with a holder can be received, and so on. Descriptors are put into inboxes and taken out under one
-//! lock ([`Moving`]), so that a search sees each once; a program that has a descriptor can only add to its references.
+//! `coracle_in_flight` finds them. A socket in flight is looked at when a reference to it ends that is not a message's: with a
+//! descriptor, with a call that used it, or with a descriptor that another message closed. What is not in flight costs its closer
+//! nothing. Descriptors are put into inboxes and taken out under one lock ([`Moving`]), so that a look sees each once; a
+//! program that has a descriptor can only add to its references.
 use super::in_flight::InFlight;
-use super::socket::UnixSocket;
+use super::socket::{Role, UnixSocket};
 use crate::fs::file::OpenFile;
-use crate::heap_sort::heap_sort;
 use crate::lock::Mutex;
+use crate::task::thread::{Thread, Work};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_fallible::NoMemory;
-use coracle_fallible::prelude::*;
+use coracle_in_flight::Graph;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use spin::MutexGuard;
 
-/// Sockets that may have sockets in their inboxes.
-static HOLDERS: Mutex<Holders> = Mutex::new(Holders { list: Vec::new(), closed: 0 });
+/// Sockets in flight, by their address.
+static GRAPH: Mutex<Graph<Weak<OpenFile>>> = Mutex::new(Graph::new());
 
-struct Holders {
-    list: Vec<Weak<UnixSocket>>,
-    /// Descriptors and sockets closed since the last search.
-    closed: usize,
-}
-
-/// How many are in that list.
+/// How many there are.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// A search looks at every holder: there is one for every so many parts of them that descriptors were closed.
-const SHARE: usize = 4;
+/// The address of a socket, as a name for it. That of a socket in flight is no other's; of one that has ended, a look finds
+/// nothing, or another socket that it does not harm.
+pub type Key = usize;
 
 /// While this is held, descriptors may be put into inboxes and taken out. It is taken before the lock of a socket.
-pub(super) struct Moving(MutexGuard<'static, Holders>);
+pub(super) struct Moving(MutexGuard<'static, Graph<Weak<OpenFile>>>);
 
 impl Moving {
-    /// Waits for others, and for a search.
+    /// Waits for others, and for a look.
     pub(super) fn begin() -> Moving {
-        Moving(HOLDERS.lock())
+        Moving(GRAPH.lock())
     }
-    /// `holder`, which isn't known as one yet, gets a socket into its inbox.
-    pub(super) fn add(&mut self, holder: &Weak<UnixSocket>) -> Result<(), NoMemory> {
-        self.0.list.try_push(holder.clone())?;
-        COUNT.store(self.0.list.len(), Relaxed);
-        Ok(())
+    /// `files` come into the inbox of `holder`. Returns one that nothing else refers to, if there is any: its sender
+    /// closed it meanwhile, so it is to be looked at.
+    ///
+    /// # Errors
+    /// [`NoMemory`]; none has come.
+    pub(super) fn add(&mut self, files: &[Arc<OpenFile>], holder: Key) -> Result<Option<Key>, NoMemory> {
+        let mut suspect = None;
+        for (index, file) in files.iter().enumerate() {
+            let Some(socket) = as_socket(file) else { continue };
+            match self.0.add(socket.key(), holder, || Arc::downgrade(file)) {
+                Ok(references) if references == Arc::strong_count(file) => suspect = Some(socket.key()),
+                Ok(_) => {}
+                Err(error) => {
+                    self.remove(&files[..index], holder);
+                    return Err(error);
+                }
+            }
+            socket.in_flight.store(true, Relaxed);
+        }
+        COUNT.store(self.0.len(), Relaxed);
+        Ok(suspect)
+    }
+    /// `files`, which were added, leave the inbox of `holder`.
+    pub(super) fn remove(&mut self, files: &[Arc<OpenFile>], holder: Key) {
+        for socket in files.iter().filter_map(|file| as_socket(file)) {
+            if self.0.remove(socket.key(), holder).is_some() {
+                socket.in_flight.store(false, Relaxed);
+            }
+        }
+        COUNT.store(self.0.len(), Relaxed);
     }
 }
 
-/// Whether a descriptor leads to a socket of this family.
-pub(super) fn leads_to_socket(file: &OpenFile) -> bool {
-    file.file.as_any().is::<UnixSocket>()
+fn as_socket(file: &OpenFile) -> Option<&UnixSocket> {
+    file.file.as_any().downcast_ref()
 }
 
-/// A socket in an inbox.
-struct Edge {
-    /// The index of the socket whose inbox it is.
-    holder: usize,
-    /// The open file, and the socket that it leads to: to be compared only.
-    file: *const OpenFile,
-    socket: *const UnixSocket,
-    references: usize,
+/// Whether something else than messages refers to a socket, to which they have so many references.
+fn is_held(file: &Weak<OpenFile>, messages: usize) -> bool {
+    file.strong_count() > messages
 }
 
-/// Descriptors were closed: closes the sockets that can't be reached any more, if it is time to look for some.
+/// The socket that `file` leads to, if it is in flight: it is to be looked at when the caller has let go of `file`.
 #[inline]
-pub fn after_close() {
-    if COUNT.load(Relaxed) > 0 {
-        collect();
-    }
+pub fn suspect(file: &OpenFile) -> Option<Key> {
+    if COUNT.load(Relaxed) == 0 { None } else { suspect_among_some(file) }
 }
 
 #[cold]
-fn collect() {
-    let garbage = {
-        let mut holders = HOLDERS.lock();
-        holders.closed += 1;
-        if holders.closed < holders.list.len() / SHARE {
-            return;
-        }
-        holders.closed = 0;
-        let garbage = search(&mut holders.list);
-        COUNT.store(holders.list.len(), Relaxed);
-        garbage
-    };
-    // Closing them takes the locks.
-    drop(garbage);
+#[inline(never)]
+fn suspect_among_some(file: &OpenFile) -> Option<Key> {
+    as_socket(file).filter(|socket| socket.in_flight.load(Relaxed)).map(UnixSocket::key)
 }
 
-/// What is in the inboxes of sockets that can't be reached; nothing if memory is short.
-fn search(holders: &mut Vec<Weak<UnixSocket>>) -> Option<(InFlight, Vec<Arc<UnixSocket>>)> {
-    let mut sockets: Vec<Arc<UnixSocket>> = Vec::new();
-    sockets.try_extend(holders.iter().filter_map(Weak::upgrade)).ok()?;
-    heap_sort(&mut sockets, Arc::as_ptr);
-    sockets.dedup_by(|a, b| Arc::ptr_eq(a, b));
-
-    let mut edges: Vec<Edge> = Vec::new();
-    for (holder, socket) in sockets.iter().enumerate() {
-        let mut state = socket.state.lock();
-        let mut is_holder = false;
-        for file in state.inbox.iter().flat_map(|message| message.rights.files()) {
-            let Some(to) = file.file.as_any().downcast_ref::<UnixSocket>() else { continue };
-            is_holder = true;
-            let edge =
-                Edge { holder, file: Arc::as_ptr(file), socket: to, references: Arc::strong_count(file) };
-            edges.try_push(edge).ok()?;
-        }
-        state.holds_sockets = is_holder;
+/// Lets go of `file`, which may have been the last way to a socket in flight.
+#[inline]
+pub fn let_go(file: Arc<OpenFile>) {
+    let suspect = suspect(&file);
+    drop(file);
+    if let Some(suspect) = suspect {
+        look(suspect);
     }
-    // Those that hold none any more are forgotten; the lock keeps the others from becoming holders meanwhile.
-    holders.retain(|holder| holder.upgrade().is_some_and(|socket| socket.state.lock().holds_sockets));
-
-    // The sockets in flight of which something outside of inboxes knows.
-    heap_sort(&mut edges, |edge| (edge.socket, edge.file));
-    let mut reached: Vec<bool> = Vec::new();
-    let mut pending: Vec<usize> = Vec::new();
-    for (index, socket) in sockets.iter().enumerate() {
-        let to_it = in_flight(&edges, Arc::as_ptr(socket));
-        let known = to_it.is_empty()
-            || to_it
-                .chunk_by(|a, b| a.file == b.file)
-                .any(|same| same.iter().any(|edge| edge.references != same.len()));
-        reached.try_push(known).ok()?;
-        if known {
-            pending.try_push(index).ok()?;
-        }
-    }
-    // What can be received from these, and so on.
-    heap_sort(&mut edges, |edge| edge.holder);
-    while let Some(index) = pending.pop() {
-        let first = edges.partition_point(|edge| edge.holder < index);
-        for edge in edges[first..].iter().take_while(|edge| edge.holder == index) {
-            if let Ok(index) = sockets.binary_search_by_key(&edge.socket, Arc::as_ptr)
-                && !core::mem::replace(&mut reached[index], true)
-            {
-                pending.try_push(index).ok()?;
-            }
-        }
-    }
-    let mut garbage = InFlight::default();
-    for (socket, _) in sockets.iter().zip(&reached).filter(|(_, reached)| !**reached) {
-        socket.state.lock().inbox.take_rights(&mut garbage);
-    }
-    // The sockets are let go of without the lock, too.
-    Some((garbage, sockets))
 }
 
-/// The edges to a socket, of all that are sorted by socket.
-fn in_flight(edges: &[Edge], socket: *const UnixSocket) -> &[Edge] {
-    let first = edges.partition_point(|edge| edge.socket < socket);
-    let rest = &edges[first..];
-    &rest[..rest.partition_point(|edge| edge.socket == socket)]
+/// Looks whether a socket can still be reached, and closes what can't be.
+#[cold]
+#[inline(never)]
+pub fn look(suspect: Key) {
+    close_inboxes(find(suspect));
+}
+
+/// Closes all that can't be reached, if looks have left that open.
+#[cold]
+pub(super) fn settle() {
+    let unreachable = GRAPH.lock().settle(is_held).unwrap_or_default();
+    close_inboxes(unreachable);
+}
+
+fn close_inboxes(sockets: Vec<Key>) {
+    let mut list = InFlight::default();
+    take_inboxes(sockets, &mut list);
+}
+
+/// Looks whether a socket can still be reached. Returns those that can't be; none where memory is short.
+#[cold]
+#[inline(never)]
+pub(super) fn find(suspect: Key) -> Vec<Key> {
+    GRAPH.lock().look(suspect, is_held).unwrap_or_default()
+}
+
+/// Takes the descriptors out of the inboxes of sockets that can't be reached, so that nothing else does, onto a list of those to be
+/// closed.
+#[inline(always)]
+pub(super) fn take_inboxes(sockets: Vec<Key>, list: &mut InFlight) {
+    for key in sockets {
+        // Without the lock: to let go of a file may be to close it.
+        if let Some(file) = file_of(key) {
+            empty(&file, list);
+        }
+    }
+}
+
+#[inline(never)]
+fn file_of(socket: Key) -> Option<Arc<OpenFile>> {
+    GRAPH.lock().get(socket).and_then(Weak::upgrade)
+}
+
+#[inline(never)]
+fn empty(file: &OpenFile, list: &mut InFlight) {
+    let Some(socket) = as_socket(file) else { return };
+    let mut state = socket.state.lock();
+    state.inbox.take_rights(list);
+    // What was sent before accept(2) lies with the listener.
+    if let Role::Listening { queue, .. } = &state.role {
+        queue.iter().for_each(|waiting| waiting.state.lock().inbox.take_rights(list));
+    }
+}
+
+/// Has the running thread look at a socket in flight when its call is over: the call has a reference, and may be the last
+/// that has, if the descriptor was closed meanwhile.
+#[cold]
+#[inline(never)]
+pub(super) fn look_after_call(socket: Key) {
+    crate::this::with(|thread| {
+        thread.closing.suspect.store(socket, Relaxed);
+        thread.work().set(Work::COLLECT);
+    });
+}
+
+/// The call of a thread that had a socket in flight is over.
+#[cold]
+pub fn after_call(thread: &Thread) {
+    thread.work().clear(Work::COLLECT);
+    look(thread.closing.suspect.load(Relaxed));
 }

@@ -1,5 +1,6 @@
 //! How sockets get a name and a peer, and lose them: bind, listen, connect, accept, shutdown.
 use super::address;
+use super::collect::Moving;
 use super::socket::{Kind, Role, UnixSocket, credentials};
 use crate::errno::Errno;
 use crate::fs::file::File;
@@ -67,7 +68,11 @@ impl UnixSocket {
                     }
                     queue.make_room_for(queue.len() + 1)?;
                     // Joined before it can be accepted, so that nobody finds it half connected.
-                    server.state.lock().name = name.clone();
+                    {
+                        let mut state = server.state.lock();
+                        state.name = name.clone();
+                        state.listener = Some(target.key());
+                    }
                     client.join(&server, peer.unwrap_or(me), name.unwrap_or_default());
                     queue.push_back_reserved(server.clone());
                     Ok(())
@@ -114,8 +119,20 @@ impl UnixSocket {
             }
         })?;
         self.room.notify(Events::OUT);
+        if let Err(error) = socket.leave_listener() {
+            socket.closed();
+            return Err(error);
+        }
         let name = socket.state.lock().peer_name.clone();
         Ok((socket, SocketAddress::Unix(name)))
+    }
+
+    /// Takes what was sent before accept(2) over from the listener. ENOBUFS.
+    fn leave_listener(&self) -> Result<(), Errno> {
+        let mut moving = Moving::begin();
+        let mut state = self.state.lock();
+        state.listener = None;
+        state.inbox.rights_mut().try_for_each(|rights| rights.move_into(&mut moving, self.key()))
     }
 
     /// shutdown(2).

@@ -2,14 +2,18 @@
 //!
 //! A socket in flight may have descriptors in flight in its own inbox, and so on, as far as a program likes. Closing one
 //! closes all behind it, one after the other and not one within the other.
+use super::collect::{self, Key, Moving};
 use crate::errno::Errno;
+use crate::fs::file::OpenFile;
 use crate::lock::Mutex;
 use crate::net::socket::Rights;
 use crate::task::process::Process;
 use crate::task::user_count::{UserCounts, UserShare};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use coracle_fallible::try_box;
+use core::sync::atomic::AtomicUsize;
 
 /// Descriptors in flight, by the user that sent them.
 static COUNTS: UserCounts = UserCounts::new();
@@ -20,7 +24,9 @@ pub struct InFlight(Option<Box<Batch>>);
 
 /// The descriptors of one message, as they lie in an inbox, or in a list of those to be closed.
 pub(super) struct Batch {
-    pub(super) files: Rights,
+    files: Vec<Arc<OpenFile>>,
+    /// The socket in whose inbox it lies, or lay, for `collect`.
+    holder: Option<Key>,
     next: Option<Box<Batch>>,
     /// Counted as in flight so long.
     _share: UserShare,
@@ -28,7 +34,11 @@ pub(super) struct Batch {
 
 /// What a thread has to close of descriptors that were in flight.
 #[derive(Default)]
-pub struct Closing(Mutex<State>);
+pub struct Closing {
+    state: Mutex<State>,
+    /// The socket to be looked at after the call (`collect`).
+    pub(super) suspect: AtomicUsize,
+}
 
 #[derive(Default)]
 enum State {
@@ -41,27 +51,60 @@ enum State {
 impl InFlight {
     /// Sends `files` on their way. ETOOMANYREFS if more are in flight for the user than a process may have open
     /// (RLIMIT_NOFILE), unless it is privileged; ENOMEM.
-    pub fn new(files: Rights, sender: &Process) -> Result<InFlight, Errno> {
-        if files.is_empty() {
+    pub fn new(mut files: Rights, sender: &Process) -> Result<InFlight, Errno> {
+        if files.0.is_empty() {
             return Ok(InFlight(None));
         }
         let privileged = sender.credentials.lock().may_exceed_limits();
         // As on Linux, the message that goes beyond it is the last (net/unix/scm.c, too_many_unix_fds).
         let limit = if privileged { u64::MAX } else { u64::from(sender.descriptors.limit()) + 1 };
-        let share = COUNTS.add(sender.user(), files.len() as u64, limit)?.ok_or(Errno::TOOMANYREFS)?;
-        Ok(InFlight(Some(try_box(Batch { files, next: None, _share: share })?)))
+        let count = || COUNTS.add(sender.user(), files.0.len() as u64, limit);
+        let share = match count()? {
+            Some(share) => share,
+            // Some may be in flight to where nothing is received any more.
+            None => {
+                collect::settle();
+                count()?.ok_or(Errno::TOOMANYREFS)?
+            }
+        };
+        Ok(InFlight(Some(try_box(Batch {
+            files: core::mem::take(&mut files.0),
+            holder: None,
+            next: None,
+            _share: share,
+        })?)))
     }
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
     /// The descriptors.
-    pub(super) fn files(&self) -> &[Arc<crate::fs::file::OpenFile>] {
+    pub(super) fn files(&self) -> &[Arc<OpenFile>] {
         self.0.as_ref().map_or(&[], |batch| &batch.files)
     }
+    /// They come into the inbox of `holder`. Returns what [`Moving::add`] does. ENOBUFS.
+    pub(super) fn enter(&mut self, moving: &mut Moving, holder: Key) -> Result<Option<Key>, Errno> {
+        let Some(batch) = &mut self.0 else { return Ok(None) };
+        let suspect = moving.add(&batch.files, holder).map_err(|_| Errno::NOBUFS)?;
+        batch.holder = Some(holder);
+        Ok(suspect)
+    }
+    /// The connection in whose inbox they lie was accepted: from the listener they go to `holder`. ENOBUFS.
+    pub(super) fn move_into(&mut self, moving: &mut Moving, holder: Key) -> Result<(), Errno> {
+        let before = self.0.as_ref().and_then(|batch| batch.holder);
+        self.enter(moving, holder)?;
+        if let (Some(batch), Some(before)) = (&self.0, before) {
+            moving.remove(&batch.files, before);
+        }
+        Ok(())
+    }
     /// They have arrived.
-    pub fn arrive(&mut self) -> Rights {
-        self.0.take().map(|mut batch| core::mem::take(&mut batch.files)).unwrap_or_default()
+    pub(super) fn arrive(&mut self, moving: &mut Moving) -> Rights {
+        let Some(mut batch) = self.0.take() else { return Rights::default() };
+        if let Some(holder) = batch.holder {
+            moving.remove(&batch.files, holder);
+        }
+        Rights(core::mem::take(&mut batch.files))
     }
     /// Puts them onto a list of those to be closed.
     pub(super) fn move_to(&mut self, list: &mut InFlight) {
@@ -69,6 +112,13 @@ impl InFlight {
             batch.next = list.0.take();
             list.0 = Some(batch);
         }
+    }
+    /// The list, without closing it.
+    fn into_list(mut self) -> Option<Box<Batch>> {
+        let list = self.0.take();
+        // Nothing is left to drop, which spares this path of calls what a drop might take.
+        core::mem::forget(self);
+        list
     }
 }
 
@@ -85,7 +135,7 @@ impl Drop for InFlight {
 fn close(batch: Box<Batch>) {
     let thread = crate::this::with(Arc::clone);
     {
-        let mut state = thread.closing.0.lock();
+        let mut state = thread.closing.state.lock();
         if let State::Busy(list) = &mut *state {
             // A socket that the loop below closes leads here: the loop goes on with this.
             let mut rest = Some(batch);
@@ -100,10 +150,21 @@ fn close(batch: Box<Batch>) {
     }
     let mut next = Some(batch);
     while let Some(mut batch) = next {
-        drop(core::mem::take(&mut batch.files));
+        if let Some(holder) = batch.holder {
+            Moving::begin().remove(&batch.files, holder);
+        }
         next = batch.next.take();
+        for file in core::mem::take(&mut batch.files) {
+            let suspect = collect::suspect(&file);
+            drop(file);
+            if let Some(suspect) = suspect {
+                let mut list = InFlight(next);
+                collect::take_inboxes(collect::find(suspect), &mut list);
+                next = list.into_list();
+            }
+        }
         if next.is_none() {
-            let mut state = thread.closing.0.lock();
+            let mut state = thread.closing.state.lock();
             if let State::Busy(list) = &mut *state {
                 next = list.take();
             }

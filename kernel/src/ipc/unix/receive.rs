@@ -5,7 +5,7 @@ use super::socket::{Kind, Role, State, UnixSocket};
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, block_on_events};
 use crate::mm::user_buf::UserBuf;
-use crate::net::socket::{Received, SocketAddress};
+use crate::net::socket::{Received, Rights, SocketAddress};
 use coracle_fallible::prelude::*;
 use linux_raw_sys::net as n;
 use spin::MutexGuard;
@@ -33,7 +33,7 @@ impl UnixSocket {
                 Err(_) if found.len > 0 => break,
                 Err(error) => return Err(error),
             }
-            if !all || dst.remaining() == 0 || found.len == before || !found.rights.is_empty() {
+            if !all || dst.remaining() == 0 || found.len == before || !found.rights.0.is_empty() {
                 break;
             }
         }
@@ -56,7 +56,7 @@ impl UnixSocket {
         let peek = flags & n::MSG_PEEK != 0;
         loop {
             let mut freed = false;
-            let (moving, mut state) = self.lock_inbox();
+            let (mut moving, mut state) = self.lock_inbox();
             if matches!(state.role, Role::Listening { .. }) {
                 return Err(Errno::INVAL);
             }
@@ -72,8 +72,8 @@ impl UnixSocket {
             let pass = state.options.pass_credentials;
             let faulted = match self.kind {
                 Kind::Stream if peek => peek_stream(&state.inbox, dst, found, pass)?,
-                Kind::Stream => take_stream(&mut state.inbox, dst, found, pass, &mut freed)?,
-                _ => take_packet(&mut state.inbox, dst, flags, found, pass, &mut freed)?,
+                Kind::Stream => take_stream(&mut state.inbox, dst, found, pass, &mut moving, &mut freed)?,
+                _ => take_packet(&mut state.inbox, dst, flags, found, pass, &mut moving, &mut freed)?,
             };
             drop(state);
             drop(moving);
@@ -105,7 +105,14 @@ impl UnixSocket {
     }
 }
 
-fn note(found: &mut Received, message: &mut Message, pass: bool, peek: bool) -> Result<(), Errno> {
+/// Notes what comes with a message; its descriptors have arrived, if `moving` is given and they aren't peeked at only.
+fn note(
+    found: &mut Received,
+    message: &mut Message,
+    pass: bool,
+    peek: bool,
+    moving: &mut Option<Moving>,
+) -> Result<(), Errno> {
     if found.from.is_none() && !message.from.is_empty() {
         found.from = Some(SocketAddress::Unix(message.from.clone()));
     }
@@ -113,9 +120,19 @@ fn note(found: &mut Received, message: &mut Message, pass: bool, peek: bool) -> 
         found.credentials = Some(message.credentials);
     }
     if peek {
-        found.rights = message.rights.files().try_to_vec()?;
-    } else if !message.rights.is_empty() {
-        found.rights = message.rights.arrive();
+        peek_rights(found, message)?;
+    } else if let Some(moving) = moving
+        && !message.rights.is_empty()
+    {
+        found.rights = message.rights.arrive(moving);
+    }
+    Ok(())
+}
+
+/// Notes the descriptors of a message that stays. They are noted once: letting go of some takes the lock that is held.
+fn peek_rights(found: &mut Received, message: &Message) -> Result<(), Errno> {
+    if found.rights.0.is_empty() {
+        found.rights = Rights(message.rights.files().try_to_vec()?);
     }
     Ok(())
 }
@@ -127,6 +144,7 @@ fn take_stream(
     dst: &mut UserBuf,
     found: &mut Received,
     pass: bool,
+    moving: &mut Option<Moving>,
     freed: &mut bool,
 ) -> Result<bool, Errno> {
     while dst.remaining() > 0 {
@@ -139,13 +157,17 @@ fn take_stream(
         let want = message.rest().len().min(dst.remaining());
         let n = dst.put_nofault(&message.bytes[message.start..message.start + want]);
         if n > 0 {
-            note(found, message, pass, false)?;
+            note(found, message, pass, false, moving)?;
         }
         found.len += n;
         // Its descriptors were taken out: dropping it closes nothing.
         *freed |= inbox.consume(n).is_some();
         if n < want {
             return Ok(true);
+        }
+        // As on Linux, bytes that come with descriptors are the last of a call.
+        if !found.rights.0.is_empty() {
+            break;
         }
     }
     Ok(false)
@@ -167,14 +189,14 @@ fn peek_stream(inbox: &Inbox, dst: &mut UserBuf, found: &mut Received, pass: boo
         let n = dst.put_nofault(&rest[skip..skip + want]);
         skip = 0;
         found.len += n;
-        found.rights = message.rights.files().try_to_vec()?;
+        peek_rights(found, message)?;
         if pass {
             found.credentials = Some(message.credentials);
         }
         if n < want {
             return Ok(true);
         }
-        if dst.remaining() == 0 {
+        if dst.remaining() == 0 || !found.rights.0.is_empty() {
             break;
         }
     }
@@ -187,6 +209,7 @@ fn take_packet(
     flags: u32,
     found: &mut Received,
     pass: bool,
+    moving: &mut Option<Moving>,
     freed: &mut bool,
 ) -> Result<bool, Errno> {
     let peek = flags & n::MSG_PEEK != 0;
@@ -199,7 +222,7 @@ fn take_packet(
     if n < want {
         return Ok(true);
     }
-    note(found, message, pass, peek)?;
+    note(found, message, pass, peek, moving)?;
     if found.len < whole {
         found.flags |= n::MSG_TRUNC;
     }

@@ -1,6 +1,6 @@
 //! Sending: a message goes straight into its receiver's inbox.
 use super::address;
-use super::collect::{Moving, leads_to_socket};
+use super::collect::{self, Moving};
 use super::in_flight::InFlight;
 use super::inbox::Message;
 use super::socket::{Kind, Role, UnixSocket, credentials};
@@ -46,12 +46,10 @@ impl UnixSocket {
         if message.is_some() {
             state.inbox.make_room()?;
         }
-        if let (Some(moving), Some(message)) = (&mut moving, &*message)
-            && !state.holds_sockets
-            && message.rights.files().iter().any(|file| leads_to_socket(file))
-        {
-            moving.add(&self.this).map_err(|_| Errno::NOBUFS)?;
-            state.holds_sockets = true;
+        if let (Some(moving), Some(message)) = (&mut moving, message.as_mut()) {
+            let holder = state.listener.unwrap_or_else(|| self.key());
+            let suspect = message.rights.enter(moving, holder)?;
+            suspect.into_iter().for_each(collect::look_after_call);
         }
         if let Some(message) = message.take() {
             state.inbox.push(message);
@@ -134,7 +132,14 @@ impl UnixSocket {
             }
             self.send_message(
                 &target,
-                Message { bytes, start: 0, from, rights, credentials },
+                Message {
+                    charge: Message::charge_of(self.kind, len),
+                    bytes,
+                    start: 0,
+                    from,
+                    rights,
+                    credentials,
+                },
                 nonblock,
                 deadline,
             )?;
@@ -158,6 +163,7 @@ impl UnixSocket {
                 let message = Message {
                     bytes,
                     start: 0,
+                    charge: Message::charge_of(self.kind, len),
                     from: UnixName::new(),
                     rights: core::mem::take(&mut rights),
                     credentials,

@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
 use core::any::Any;
+use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general::{S_IFSOCK, stat as Stat};
 use linux_raw_sys::ioctl::{FIONREAD, TIOCOUTQ};
 use linux_raw_sys::net as n;
@@ -39,6 +40,8 @@ pub struct UnixSocket {
     /// There may be room again: in the inbox for who sends here, or in the queue for who connects.
     pub(super) room: PollSource,
     pub(super) this: Weak<UnixSocket>,
+    /// Messages refer to it (`collect`).
+    pub(super) in_flight: AtomicBool,
 }
 
 pub(super) struct State {
@@ -57,8 +60,8 @@ pub(super) struct State {
     /// The peer went away with bytes unread: told once.
     pub(super) error: Option<Errno>,
     pub(super) closed: bool,
-    /// There may be sockets among the descriptors in the inbox: `collect` knows it.
-    pub(super) holds_sockets: bool,
+    /// The listener in whose queue it waits for accept(2).
+    pub(super) listener: Option<collect::Key>,
 }
 
 pub(super) enum Role {
@@ -126,11 +129,12 @@ impl UnixSocket {
                 write_closed: false,
                 error: None,
                 closed: false,
-                holds_sockets: false,
+                listener: None,
             }),
             source: PollSource::new(),
             room: PollSource::new(),
             this: this.clone(),
+            in_flight: AtomicBool::new(false),
         });
         socket.map_err(|_| Errno::NOBUFS)
     }
@@ -139,6 +143,31 @@ impl UnixSocket {
         state.role = Role::Connected(Arc::downgrade(peer));
         state.peer_credentials = Some(credentials);
         state.peer_name = name;
+    }
+    /// Its name for `collect`.
+    pub(super) fn key(&self) -> collect::Key {
+        core::ptr::from_ref(self).addr()
+    }
+    /// A call that used the socket ends, and maybe the last reference to it that is not a message's.
+    #[inline]
+    pub(super) fn used(&self) {
+        if self.in_flight.load(Ordering::Relaxed) {
+            collect::look_after_call(self.key());
+        }
+    }
+    /// From now on nothing is sent here, and nothing finds it. Apart from what closes it, whose frame would be larger by the name.
+    #[inline(never)]
+    fn end(&self) {
+        let key = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            state.read_closed = true;
+            state.write_closed = true;
+            state.key.take()
+        };
+        if let Some(key) = key {
+            address::release(&key);
+        }
     }
     pub(super) fn this(&self) -> Result<Arc<UnixSocket>, Errno> {
         self.this.upgrade().ok_or(Errno::BADF)
@@ -232,7 +261,7 @@ impl File for UnixSocket {
                 let state = self.state.lock();
                 if self.kind == Kind::Stream { state.inbox.bytes() } else { state.inbox.front_len() }
             }
-            TIOCOUTQ => self.peer().map_or(0, |peer| peer.state.lock().inbox.bytes()),
+            TIOCOUTQ => self.peer().map_or(0, |peer| peer.state.lock().inbox.charge()),
             // Any socket tells of the interfaces: if_nametoindex(3) asks one of this family.
             _ => return crate::net::interface_ioctl::ioctl(command, argument),
         };
@@ -249,17 +278,12 @@ impl File for UnixSocket {
         self
     }
     fn closed(&self) {
-        let (inbox, role, key) = {
+        self.end();
+        let (inbox, role) = {
             let mut state = self.state.lock();
-            state.closed = true;
-            state.read_closed = true;
-            state.write_closed = true;
             let role = core::mem::replace(&mut state.role, Role::None);
-            (core::mem::take(&mut state.inbox), role, state.key.take())
+            (core::mem::take(&mut state.inbox), role)
         };
-        if let Some(key) = key {
-            address::release(&key);
-        }
         match role {
             Role::Connected(peer) if self.kind != Kind::Datagram => {
                 if let Some(peer) = peer.upgrade() {
@@ -273,7 +297,6 @@ impl File for UnixSocket {
         self.source.notify(Events::HUP);
         // Descriptors that were on their way are closed with the messages.
         drop(inbox);
-        collect::after_close();
     }
 }
 
@@ -282,13 +305,17 @@ impl Socket for UnixSocket {
         self.take_name(address)
     }
     fn connect(&self, address: &SocketAddress, nonblock: bool) -> Result<(), Errno> {
-        self.connect_to(address, nonblock)
+        let result = self.connect_to(address, nonblock);
+        self.used();
+        result
     }
     fn listen(&self, backlog: usize) -> Result<(), Errno> {
         self.start_listening(backlog)
     }
     fn accept(&self, nonblock: bool) -> Result<(Arc<dyn File>, SocketAddress), Errno> {
-        self.take_connection(nonblock)
+        let result = self.take_connection(nonblock);
+        self.used();
+        result
     }
     fn local_address(&self) -> Result<SocketAddress, Errno> {
         Ok(SocketAddress::Unix(self.name()))
@@ -308,10 +335,14 @@ impl Socket for UnixSocket {
         flags: u32,
         control: Option<&mut Control>,
     ) -> SysResult {
-        self.send_from(src, to, flags, control)
+        let result = self.send_from(src, to, flags, control);
+        self.used();
+        result
     }
     fn receive(&self, dst: &mut UserBuf, flags: u32) -> Result<Received, Errno> {
-        self.receive_into(dst, flags)
+        let result = self.receive_into(dst, flags);
+        self.used();
+        result
     }
     fn shutdown(&self, how: u32) -> Result<(), Errno> {
         self.shut(how)
