@@ -1,8 +1,10 @@
 //! poll(2), select(2) and what they share with epoll: time-outs and temporary signal masks.
 use super::call::Call;
 use crate::errno::{Errno, SysResult};
+use crate::fs::descriptors::DescriptorTable;
 use crate::fs::file::OpenFile;
 use crate::ipc::poll::Events;
+use crate::ipc::unix;
 use crate::mm::user;
 use crate::task::sched::{self, Wake};
 use crate::task::signal;
@@ -69,9 +71,10 @@ pub fn with_mask(call: &Call, addr: usize, size: usize, f: impl FnOnce() -> SysR
     result
 }
 
-/// A file that is polled for some events, and what was found.
+/// A descriptor that is polled for some events, and what was found.
 struct Watched {
-    /// `None`: not open.
+    fd: i32,
+    /// What it led to at first: as on Linux, it stays open as long as the call takes. `None`: not open.
     file: Option<Arc<OpenFile>>,
     events: Events,
     found: Events,
@@ -81,17 +84,35 @@ struct Watched {
 
 impl Watched {
     fn look(&mut self) -> bool {
-        self.found = match &self.file {
-            None => Events::NVAL,
-            Some(open) => self.events.report(open.file.readiness()),
-        };
+        self.found = self.state_of(self.file.as_ref());
         !self.found.is_empty()
+    }
+    /// Looks at what the descriptor leads to now: it may have been closed or replaced while the thread slept.
+    fn look_again(&mut self, descriptors: &DescriptorTable) -> bool {
+        let now = descriptors.get(self.fd).ok();
+        self.found = self.state_of(now.as_ref());
+        now.into_iter().for_each(unix::let_go);
+        !self.found.is_empty()
+    }
+    fn state_of(&self, file: Option<&Arc<OpenFile>>) -> Events {
+        file.map_or(Events::NVAL, |open| self.events.report(open.file.readiness()))
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.file.take().into_iter().for_each(unix::let_go);
     }
 }
 
 /// Waits until one of `watched` has something to report; how many have.
-fn wait(watched: &mut [Watched], deadline: Option<u64>) -> SysResult {
-    let look = |watched: &mut [Watched]| watched.iter_mut().map(|one| usize::from(one.look())).sum::<usize>();
+fn wait(watched: &mut [Watched], descriptors: &DescriptorTable, deadline: Option<u64>) -> SysResult {
+    fn look(watched: &mut [Watched]) -> usize {
+        watched.iter_mut().map(|one| usize::from(one.look())).sum()
+    }
+    let look_again = |watched: &mut [Watched]| {
+        watched.iter_mut().map(|one| usize::from(one.look_again(descriptors))).sum::<usize>()
+    };
     let ready = look(watched);
     if ready > 0 {
         return Ok(ready);
@@ -106,18 +127,18 @@ fn wait(watched: &mut [Watched], deadline: Option<u64>) -> SysResult {
         unsubscribe(watched);
         return Err(error);
     }
+    let mut ready = look(watched);
     let result = loop {
-        let ready = look(watched);
         if ready > 0 {
             break Ok(ready);
         }
-        match sched::park(deadline, true) {
+        let wake = sched::park(deadline, true);
+        ready = look_again(watched);
+        match wake {
             Wake::Woken => {}
-            Wake::TimedOut => break Ok(look(watched)),
-            Wake::Interrupted => match look(watched) {
-                0 => break Err(Errno::RESTARTNOHAND),
-                ready => break Ok(ready),
-            },
+            Wake::TimedOut => break Ok(ready),
+            Wake::Interrupted if ready == 0 => break Err(Errno::RESTARTNOHAND),
+            Wake::Interrupted => break Ok(ready),
         }
     };
     unsubscribe(watched);
@@ -165,10 +186,10 @@ fn poll_until(call: &Call, deadline: Option<u64>) -> SysResult {
         }
         let events = Events::from_bits_truncate(u32::from(events));
         let (file, found) = (descriptors.get(fd).ok(), Events::empty());
-        watched.push_reserved(Watched { file, events, found, subscription: None });
+        watched.push_reserved(Watched { fd, file, events, found, subscription: None });
         places.push_reserved(at);
     }
-    let ready = wait(&mut watched, deadline)?;
+    let ready = wait(&mut watched, descriptors, deadline)?;
     for (one, at) in watched.iter().zip(places) {
         /// Offset of `revents`.
         const REVENTS: usize = 6;
@@ -201,17 +222,22 @@ pub fn ppoll(call: &Call) -> SysResult {
 }
 
 /// What select(2)'s three sets ask for, and which events answer each (select(2), "Correspondence between select() and
-/// poll() notifications").
+/// poll() notifications"). A descriptor that was closed while the thread slept answers all three (Linux's fs/select.c).
 const SETS: [(Events, Events); 3] = [
     (
         Events::IN.union(Events::RDNORM).union(Events::RDBAND),
-        Events::IN.union(Events::RDNORM).union(Events::RDBAND).union(Events::HUP).union(Events::ERR),
+        Events::IN
+            .union(Events::RDNORM)
+            .union(Events::RDBAND)
+            .union(Events::HUP)
+            .union(Events::ERR)
+            .union(Events::NVAL),
     ),
     (
         Events::OUT.union(Events::WRNORM).union(Events::WRBAND),
-        Events::OUT.union(Events::WRNORM).union(Events::WRBAND).union(Events::ERR),
+        Events::OUT.union(Events::WRNORM).union(Events::WRBAND).union(Events::ERR).union(Events::NVAL),
     ),
-    (Events::PRI, Events::PRI),
+    (Events::PRI, Events::PRI.union(Events::NVAL)),
 ];
 
 fn select_until(call: &Call, deadline: Option<u64>) -> SysResult {
@@ -236,12 +262,18 @@ fn select_until(call: &Call, deadline: Option<u64>) -> SysResult {
             }
         }
         if !events.is_empty() {
-            let file = Some(descriptors.get(fd as i32)?);
-            watched.try_push(Watched { file, events, found: Events::empty(), subscription: None })?;
+            let (fd_number, file) = (fd as i32, Some(descriptors.get(fd as i32)?));
+            watched.try_push(Watched {
+                fd: fd_number,
+                file,
+                events,
+                found: Events::empty(),
+                subscription: None,
+            })?;
             numbers.try_push(fd)?;
         }
     }
-    wait(&mut watched, deadline)?;
+    wait(&mut watched, descriptors, deadline)?;
     let mut found = 0;
     let mut results = sets;
     results.iter_mut().for_each(|set| set.fill(0));
