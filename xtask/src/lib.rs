@@ -6,6 +6,7 @@ pub mod debug_info;
 pub mod frames;
 pub mod interrupts;
 pub mod kernel_elf;
+pub mod layers;
 pub mod paths;
 pub mod pointer_rules;
 pub mod pointers;

@@ -3,6 +3,9 @@
 //! `cargo run -p xtask -- system-calls` prints the table of system calls as Markdown;
 //! with `--check FILE` it compares instead, and fails if FILE is not what the code says.
 //!
+//! `cargo run -p xtask -- layers` checks that the modules of the kernel use those of lower layers alone, but for what
+//! `xtask/layers.txt` lists; `--write FILE` draws them.
+//!
 //! `cargo run -p xtask -- interrupts` checks where the kernel that `cargo build --release` built runs with interrupts on;
 //! `-- allocations` checks that no function allocates infallibly that `xtask/allocations.txt` doesn't name; `-- stack`
 //! bounds the stack that its calls take, where `xtask/pointer-calls.txt` helps it with calls by pointers.
@@ -13,15 +16,18 @@ use xtask::debug_info::Dwarf;
 use xtask::kernel_elf::Kernel;
 use xtask::pointer_rules::Rules;
 use xtask::recursions::RECURSIONS;
-use xtask::{allocations, interrupts, pointers, stack, system_calls};
+use xtask::{allocations, interrupts, layers, pointers, stack, system_calls};
 
 /// What calls by pointers may reach.
 const POINTER_CALLS: &str = "xtask/pointer-calls.txt";
 
-const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [KERNEL-ELF]";
+const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask layers [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [KERNEL-ELF]";
 
 /// Where the build of the command leaves the kernel with its symbols, below the repository.
 const KERNEL: &str = "target/kernel/x86_64-unknown-none/kernel/coracle-kernel";
+
+/// The layers of the kernel, and the arrows upwards that are known, below the repository.
+const LAYERS: &str = "xtask/layers.txt";
 
 /// The functions that may allocate infallibly, below the repository.
 const ALLOWED_ALLOCATIONS: &str = "xtask/allocations.txt";
@@ -33,6 +39,11 @@ fn main() -> ExitCode {
         ["system-calls"] => page().map(|page| print!("{page}")),
         ["system-calls", "--write", file] => page().and_then(|page| write(Path::new(file), &page)),
         ["system-calls", "--check", file] => page().and_then(|page| check(Path::new(file), &page)),
+        ["layers"] => check_layers(),
+        ["layers", "--write", file] => {
+            read_layers().and_then(|(known, arrows)| write(Path::new(file), &layers::to_svg(&known, &arrows)))
+        }
+        ["layers", "--check", file] => check_layers().and_then(|()| check_picture(Path::new(file))),
         ["interrupts"] => check_interrupts(&repository().join(KERNEL)),
         ["interrupts", kernel] => check_interrupts(Path::new(kernel)),
         ["allocations"] => check_allocations(&repository().join(KERNEL)),
@@ -50,6 +61,37 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The layers, and the arrows between the kernel's modules.
+fn read_layers() -> Result<(layers::Layers, std::collections::BTreeSet<layers::Arrow>), String> {
+    let file = repository().join(LAYERS);
+    let text = std::fs::read_to_string(&file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+    let known = layers::Layers::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+    Ok((known, layers::arrows(&repository().join("kernel/src"))?))
+}
+
+/// Whether the kernel's modules use those of lower layers alone.
+fn check_layers() -> Result<(), String> {
+    let (known, arrows) = read_layers()?;
+    let (upward, all) = layers::check(&known, &arrows).map_err(|wrong| format!("{LAYERS}:\n{wrong}"))?;
+    println!(
+        "{upward} of {all} arrows between the kernel's modules run to a higher layer, and all are listed"
+    );
+    Ok(())
+}
+
+/// Whether the picture is that of the code.
+fn check_picture(file: &Path) -> Result<(), String> {
+    let (known, arrows) = read_layers()?;
+    let found = std::fs::read_to_string(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+    if found == layers::to_svg(&known, &arrows) {
+        return Ok(());
+    }
+    Err(format!(
+        "{0} is not what the code says; run: cargo run -p xtask -- layers --write {0}",
+        file.display()
+    ))
 }
 
 /// Where interrupts are on in the kernel of this file.
