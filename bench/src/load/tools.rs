@@ -124,9 +124,14 @@ pub fn iperf3(to_guest: bool, period: Duration) -> Result<Sample> {
             // The server takes one test at a time, and is slow to forget the one before; a version of it listens anew then, and
             // what connected to it by then is reset.
             Err(error)
-                if ["busy", "refused", "control message: Connection reset"]
-                    .iter()
-                    .any(|s| error.contains(s)) =>
+                if [
+                    "busy",
+                    "refused",
+                    "control message: Connection reset",
+                    "connect to server: Connection reset",
+                ]
+                .iter()
+                .any(|s| error.contains(s)) =>
             {
                 std::thread::sleep(IPERF_PAUSE)
             }
