@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | [`Watermark::High`] | what the kernel holds for programs and may grow without end: names and bytes of files, locks, bytes that wait in pipes and sockets | ENOSPC, ENOLCK, ENOBUFS, ENOMEM, or a wait |
 //! | minimum (`reserve`) | pages of programs, and page tables | a process is killed |
-//! | [`Watermark::Low`] | what programs have in bounded numbers: descriptors, members of epoll sets, threads | ENFILE, ENOSPC, EAGAIN |
+//! | [`Watermark::Low`] | what programs have in bounded numbers: descriptors, members of epoll sets, threads; of the first two so many as one for eight frames, more only above the high mark | ENFILE, ENOSPC, EAGAIN |
 //! | half of the minimum | packets that arrive or are sent | a packet is lost |
 //! | a quarter of it | every other allocation that may fail (`coracle_fallible`) | ENOMEM and its like |
 //! | none | what must not fail: what it takes to free memory | |

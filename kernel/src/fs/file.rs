@@ -47,6 +47,16 @@ pub fn description_bounds() -> (usize, usize) {
     (COUNT.load(Ordering::Relaxed), frame::counts().1)
 }
 
+/// Of things that programs have in bounded numbers, those up to one for so many frames are made while there is any memory for
+/// them; more take none that programs may need for their pages.
+const FEW_SHARE: usize = 8;
+
+/// Whether memory is too short for one more of what a program has `count` of, which may be one for each frame.
+pub fn is_short_for(count: usize) -> bool {
+    let are_few = count <= frame::counts().1 / FEW_SHARE;
+    frame::is_below(if are_few { Watermark::Low } else { Watermark::High })
+}
+
 /// Counts a description as long as it is there.
 struct Counted;
 
@@ -56,7 +66,7 @@ impl Counted {
         COUNT.fetch_add(1, Ordering::Relaxed);
         let counted = Counted;
         let (count, most) = description_bounds();
-        if count > most || frame::is_below(Watermark::Low) { Err(Errno::NFILE) } else { Ok(counted) }
+        if count > most || is_short_for(count) { Err(Errno::NFILE) } else { Ok(counted) }
     }
 }
 

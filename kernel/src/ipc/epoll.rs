@@ -3,7 +3,7 @@
 use super::epoll_nesting;
 use super::poll::{ALWAYS, Events, PollSource};
 use crate::errno::{Errno, SysResult};
-use crate::fs::file::{File, OpenFile};
+use crate::fs::file::{File, OpenFile, is_short_for};
 use crate::fs::stat;
 use crate::mm::user_buf::UserBuf;
 use crate::task::sched::{self, Wake};
@@ -12,9 +12,9 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc, try_arc_cyclic};
-use coracle_hal::frame::{self, Watermark};
+use coracle_hal::frame;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use linux_raw_sys::general::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, stat as Stat};
 use spin::{Mutex, MutexGuard};
 
@@ -60,6 +60,28 @@ pub struct Member {
     subscription: AtomicU64,
     ready: Arc<Ready>,
     set: Weak<Epoll>,
+    _counted: Counted,
+}
+
+/// Members of all sets.
+static MEMBERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a member as long as it is there.
+struct Counted;
+
+impl Counted {
+    /// ENOSPC if there are as many as may be, one for each frame of memory (epoll(7), max_user_watches), or memory is short.
+    fn new() -> Result<Counted, Errno> {
+        let count = MEMBERS.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted;
+        if count >= frame::counts().1 || is_short_for(count) { Err(Errno::NOSPC) } else { Ok(counted) }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        MEMBERS.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What members reach of their set.
@@ -298,9 +320,7 @@ impl Epoll {
         data: u64,
     ) -> Result<(), Errno> {
         let source = open.file.poll_source().ok_or(Errno::PERM)?;
-        if frame::is_below(Watermark::Low) {
-            return Err(Errno::NOSPC);
-        }
+        let counted = Counted::new()?;
         let exclusive = events & EXCLUSIVE != 0;
         if exclusive && events & !EXCLUSIVE_ALLOWED != 0 {
             return Err(Errno::INVAL);
@@ -325,6 +345,7 @@ impl Epoll {
             subscription: AtomicU64::new(0),
             ready: self.ready.clone(),
             set: self.this.clone(),
+            _counted: counted,
         })?;
         {
             let mut members = self.members.lock();

@@ -15,6 +15,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
+use coracle_hal::frame::{self, Watermark};
 use core::any::Any;
 use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -448,6 +449,10 @@ impl Socket for NetlinkFile {
         src.take(&mut bytes)?;
         // What is asked for depends on our address.
         wait_configured()?;
+        // Answers that are not read are what the kernel holds for programs.
+        if frame::is_below(Watermark::High) {
+            return Err(Errno::NOBUFS);
+        }
         self.request(&bytes).map_err(|_| Errno::NOBUFS)?;
         Ok(len)
     }

@@ -14,6 +14,7 @@ use crate::syscall::call::Call;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, Text, try_arc};
+use coracle_hal::frame::{self, Watermark};
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Error, Readiness, State, Tcp};
 use core::any::Any;
@@ -442,6 +443,10 @@ impl Socket for TcpFile {
             if self.socket.peer().is_some() {
                 // A connection that is over is one all the same, until the program disconnects the socket.
                 return Err(Errno::ISCONN);
+            }
+            // The peer may keep the connection, in a queue of this machine, when this socket is closed.
+            if frame::is_below(Watermark::High) {
+                return Err(Errno::NOBUFS);
             }
         }
         let now = now_ns();

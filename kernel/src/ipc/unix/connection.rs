@@ -9,6 +9,7 @@ use crate::net::socket::SocketAddress;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
+use coracle_hal::frame::{self, Watermark};
 use linux_raw_sys::net as n;
 
 /// The longest queue of connections (net.core.somaxconn).
@@ -53,6 +54,10 @@ impl UnixSocket {
         if self.kind == Kind::Datagram {
             self.join(&target, me, name.clone());
             return Ok(());
+        }
+        // The server's end stays in the listener's queue when this socket is closed.
+        if frame::is_below(Watermark::High) {
+            return Err(Errno::NOMEM);
         }
         let deadline = self.state.lock().options.send_deadline();
         let client = self.this()?;
