@@ -1,5 +1,6 @@
 //! Where the hardware layer calls the kernel: boot, system calls, exceptions, interrupts.
 use crate::errno::{Errno, SysResult};
+use crate::fs::memory::remains;
 use crate::ipc::unix;
 use crate::mm::fault::{self, Refused};
 use crate::mm::patch;
@@ -89,6 +90,9 @@ fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
         // SIGKILL ends a stopped process, too (signal(7)).
         if work.any(Work::STOP) && !signal::is_killed(thread) {
             sched::park(None, false);
+        } else if work.any(Work::REMAINS) {
+            work.clear(Work::REMAINS);
+            remains::free();
         } else if work.any(Work::MIGRATE) {
             work.clear(Work::MIGRATE);
             sched::migrate(thread);

@@ -101,6 +101,24 @@ impl<V> PageMap<V> {
         };
         self.runs[first..].iter().map(count).sum()
     }
+    /// Takes out all pages from `index` on, those of the run that it lies in last: the map ends before it.
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the map is as it was.
+    pub fn split_off(&mut self, index: u64) -> Result<PageMap<V>, NoMemory> {
+        if index == 0 {
+            return Ok(core::mem::take(self));
+        }
+        let (Ok(first) | Err(first)) = self.place(index.div_ceil(RUN));
+        let mut cut = PageMap::new();
+        cut.runs.make_room(self.runs.len() - first)?;
+        cut.len = self.count_from(index.div_ceil(RUN) * RUN);
+        self.len -= cut.len;
+        self.runs.drain(first..).for_each(|run| cut.runs.push_reserved(run));
+        // Of the run that is cut in two, if there is one.
+        drop(self.cut_from(index));
+        Ok(cut)
+    }
     /// Takes out some of the pages from `index` on, as many as are together in a run; `None` if there are none.
     pub fn cut_from(&mut self, index: u64) -> Option<Pages<V>> {
         let (number, run) = self.runs.last_mut()?;
@@ -122,7 +140,7 @@ impl<V> PageMap<V> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::PageMap;
+    use super::{PageMap, RUN};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -139,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_a_map(steps in prop::collection::vec((0u8..10, 0u64..200, any::<u32>()), 1..100)) {
+        fn is_a_map(steps in prop::collection::vec((0u8..11, 0u64..200, any::<u32>()), 1..100)) {
             let mut map = PageMap::new();
             let mut model = BTreeMap::new();
             for (what, index, value) in steps {
@@ -149,6 +167,13 @@ mod tests {
                         model.insert(index, value);
                     }
                     6..=8 => prop_assert_eq!(map.remove(index), model.remove(&index)),
+                    9 => {
+                        let behind = model.split_off(&index);
+                        let cut = map.split_off(index).map_err(|_| TestCaseError::fail("no memory"))?;
+                        // Those of the run that was cut in two are dropped.
+                        let kept = behind.into_iter().filter(|(at, _)| at / RUN > index / RUN || index % RUN == 0);
+                        same(&cut, &kept.collect())?;
+                    }
                     _ => {
                         let mut cut = model.split_off(&index);
                         while let Some(pages) = map.cut_from(index) {

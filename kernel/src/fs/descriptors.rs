@@ -3,6 +3,7 @@ use super::file::OpenFile;
 use super::locks;
 use crate::errno::Errno;
 use crate::ipc::unix;
+use crate::task::long_call;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
@@ -175,6 +176,7 @@ impl DescriptorTable {
             if let Some(slot) = taken {
                 closed(slot.file);
             }
+            long_call::pause();
         }
     }
     /// Removes all of `first..=last` that are open and hands their files to `closed` (close_range(2)).
@@ -204,11 +206,14 @@ impl DescriptorTable {
     /// Closes everything (exit).
     pub fn close_all(&self) {
         let closed = core::mem::take(&mut *self.slots.lock());
-        if locks::any() {
-            let pid = crate::this::with(|thread| thread.process.pid);
-            closed.slots.iter().flatten().for_each(|slot| locks::descriptor_closed(&slot.file, pid));
+        for slot in closed.slots.into_iter().flatten() {
+            if locks::any() {
+                let pid = crate::this::with(|thread| thread.process.pid);
+                locks::descriptor_closed(&slot.file, pid);
+            }
+            unix::let_go(slot.file);
+            long_call::pause();
         }
-        closed.slots.into_iter().flatten().for_each(|slot| unix::let_go(slot.file));
     }
 }
 

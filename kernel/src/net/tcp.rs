@@ -11,6 +11,7 @@ use crate::fs::file::File;
 use crate::ipc::poll::{Events, LOOK_EVERY_NS, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
+use crate::task::long_call;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, Text, try_arc};
@@ -131,6 +132,7 @@ impl TcpFile {
         // or the buffer would seem full to a program that does not sleep.
         while result == Err(Errno::AGAIN) && engine().next_deadline() == Some(0) {
             let before = src.done();
+            long_call::pause();
             engine().poll(now_ns());
             result = self.try_send(src, data);
             if src.done() == before {

@@ -166,13 +166,21 @@ pub fn lseek(call: &Call) -> SysResult {
         return Err(Errno::SPIPE);
     }
     let distance = call.i64(1);
+    let whence = call.u32(2);
+    let found = match whence {
+        // These may be long, and don't depend on the position.
+        SEEK_DATA | SEEK_HOLE => {
+            let from = u64::try_from(distance).map_err(|_| Errno::NXIO)?;
+            open.file.seek_data(from, whence == SEEK_HOLE)?
+        }
+        _ => 0,
+    };
     let mut position = open.position.lock();
-    let at = match call.u32(2) {
+    let at = match whence {
         SEEK_SET => offset(distance)?,
         SEEK_CUR => position.checked_add_signed(distance).ok_or(Errno::INVAL)?,
         SEEK_END => open.file.size().checked_add_signed(distance).ok_or(Errno::INVAL)?,
-        SEEK_DATA => open.file.seek_data(u64::try_from(distance).map_err(|_| Errno::NXIO)?, false)?,
-        SEEK_HOLE => open.file.seek_data(u64::try_from(distance).map_err(|_| Errno::NXIO)?, true)?,
+        SEEK_DATA | SEEK_HOLE => found,
         _ => return Err(Errno::INVAL),
     };
     if at > i64::MAX as u64 {

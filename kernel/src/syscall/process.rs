@@ -8,7 +8,7 @@ use crate::task::clone::{self, Request};
 use crate::task::process::{self, ExitStatus, Process};
 use crate::task::signal::{self, SIGINFO_LEN, SigInfo};
 use crate::task::wait::{self, Which};
-use crate::task::{exec, exit};
+use crate::task::{exec, exit, long_call};
 use crate::time::clock::to_timeval;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -121,6 +121,7 @@ fn read_strings(mut addr: usize, limit: u64) -> Result<Strings, Errno> {
         if at == 0 {
             return Ok(strings);
         }
+        long_call::pause_unless_killed()?;
         let len = user::string_length(at, MAX_ARGUMENT, Errno::TOOBIG)?;
         let taken = strings.as_bytes().len() + len + 1 + (strings.len() + 1) * size_of::<usize>();
         if taken as u64 > limit {

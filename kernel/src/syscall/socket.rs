@@ -13,7 +13,7 @@ use crate::net::socket::{
     Arrival, Control, PKTINFO_BYTES, PKTINFO6_BYTES, PacketInfo, PacketInfo6, Received, Socket, SocketAddress,
 };
 use crate::net::udp::UDP_SEGMENT;
-use crate::task::signal;
+use crate::task::{long_call, signal};
 use crate::time::clock;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -592,6 +592,9 @@ fn each_message(call: &Call, mut f: impl FnMut(usize) -> SysResult) -> SysResult
             Ok(()) => {}
             Err(error) if index == 0 => return Err(error),
             Err(_) => return Ok(index),
+        }
+        if index + 1 < count && long_call::pause_unless_killed().is_err() {
+            return Ok(index + 1);
         }
     }
     Ok(count)

@@ -3,6 +3,7 @@ use super::process::{self, ExitStatus, Process};
 use super::signal::{self, SigInfo};
 use super::thread::{Thread, Work};
 use super::{futex, sched};
+use crate::fs::memory::remains;
 use crate::ipc::poll::Events;
 use crate::ipc::sysv::semaphores;
 use crate::mm::memory::Memory;
@@ -91,6 +92,7 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
     let old = process.replace_memory(Memory::none().clone());
     crate::this::with(|me| sched::use_memory(me));
     Memory::end(old);
+    remains::free();
     process.vfork_done.store(true, Release);
     hand_over_children(process);
     *process.exiting.lock() = Some(status);

@@ -88,6 +88,8 @@ impl Work<'_> {
     pub const CALL: u32 = 32;
     /// A socket in flight may have lost its last other reference with the call (`ipc::unix`).
     pub const COLLECT: u32 = 64;
+    /// What is left of large files is to be freed (`fs::memory::remains`).
+    pub const REMAINS: u32 = 128;
 
     /// True if any work is to be done.
     #[inline(always)]

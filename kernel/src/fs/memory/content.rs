@@ -1,5 +1,6 @@
 //! The bytes of a regular file in memory: pages of frames over the bytes that the image gives.
 use super::image::Base;
+use super::remains;
 use crate::errno::Errno;
 use crate::mm::user_buf::UserBuf;
 use crate::task::long_call;
@@ -16,6 +17,8 @@ use spin::Mutex;
 const PAGE: u64 = FRAME_SIZE as u64;
 /// Largest file: positions are signed 64-bit numbers.
 pub const MAX_SIZE: u64 = i64::MAX as u64;
+/// Pages that are dealt with between two pauses of a call.
+const STEP: usize = 1024;
 /// Bytes of the image that are read between two pauses of a call.
 const READ_STEP: usize = 64 * 1024;
 /// Bytes copied from the program before the file is locked, so that an append of up to so much is one step.
@@ -73,6 +76,26 @@ impl Page {
 impl Drop for Page {
     fn drop(&mut self) {
         PAGES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Pages that a file had.
+pub(super) struct Pages(PageMap<Page>);
+
+impl Pages {
+    pub fn len(&self) -> u64 {
+        self.0.len()
+    }
+    /// Takes some out, to be dropped; `None` if there are none left.
+    pub fn take(&mut self) -> Option<impl Sized> {
+        self.0.cut_from(0)
+    }
+}
+
+/// A large file's pages are freed in steps.
+impl Drop for State {
+    fn drop(&mut self) {
+        remains::free_pages(Pages(core::mem::take(&mut self.pages)));
     }
 }
 
@@ -293,15 +316,17 @@ impl Content {
         let mut cut = PageMap::new();
         if size < state.size {
             state.clear_end(self.base, size)?;
-            if size == 0 {
-                // All of them: freed without the lock.
-                cut = core::mem::take(&mut state.pages);
+            // Freed without the lock.
+            let index = size.div_ceil(PAGE);
+            match state.pages.split_off(index) {
+                Ok(pages) => cut = pages,
+                // Without memory to take them out at once.
+                Err(_) => while state.pages.cut_from(index).is_some() {},
             }
-            while state.pages.cut_from(size.div_ceil(PAGE)).is_some() {}
         }
         state.size = size;
         drop(state);
-        drop(cut);
+        remains::free_pages(Pages(cut));
         Ok(())
     }
     /// FALLOC_FL_PUNCH_HOLE and FALLOC_FL_ZERO_RANGE: the range reads as zeroes.
@@ -309,29 +334,40 @@ impl Content {
         if self.seals() & F_SEAL_WRITE != 0 {
             return Err(Errno::PERM);
         }
-        let mut state = self.state.lock();
-        let end = offset.saturating_add(len).min(state.size);
-        // Over what the image gives a page of our own has to lie; past that only pages that are there matter.
         let mut at = offset;
-        while at < end.min(state.base_len) {
+        loop {
+            match self.zero_some(at, offset.saturating_add(len))? {
+                Some(next) => at = next,
+                None => return Ok(()),
+            }
+            long_call::pause_unless_killed()?;
+        }
+    }
+    /// Zeroes a step's worth of the bytes up to `end`; returns from where on there may be more.
+    fn zero_some(&self, mut at: u64, end: u64) -> Result<Option<u64>, Errno> {
+        let mut state = self.state.lock();
+        let end = end.min(state.size);
+        for _ in 0..STEP {
+            // Over what the image gives a page of our own has to lie; past that only pages that are there matter.
+            if at >= state.base_len {
+                match state.pages.next_from(at / PAGE) {
+                    Some(index) => at = at.max(index * PAGE),
+                    None => return Ok(None),
+                }
+            }
+            if at >= end {
+                return Ok(None);
+            }
+            let index = at / PAGE;
             let (in_page, n) = part_of_page(at, end);
-            state.own(self.base, at / PAGE)?.zero(in_page, n);
-            at += n as u64;
-        }
-        if at >= end {
-            return Ok(());
-        }
-        let mut next = at / PAGE;
-        while let Some(index) = state.pages.next_from(next).filter(|index| *index < end.div_ceil(PAGE)) {
-            next = index + 1;
-            let (in_page, n) = part_of_page(at.max(index * PAGE), end);
-            if n == FRAME_SIZE && !self.is_mapped() {
+            if n == FRAME_SIZE && at >= state.base_len && !self.is_mapped() {
                 drop(state.pages.remove(index));
             } else {
                 state.own(self.base, index)?.zero(in_page, n);
             }
+            at += n as u64;
         }
-        Ok(())
+        Ok(Some(at))
     }
     /// fallocate(2) mode 0: the file is at least `end` bytes long.
     pub fn grow(&self, end: u64) -> Result<(), Errno> {
@@ -342,12 +378,19 @@ impl Content {
     }
     /// Where data or a hole begins at or after `offset`; ENXIO past the end.
     pub fn seek(&self, offset: u64, hole: bool) -> Result<u64, Errno> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         if offset >= state.size {
             return Err(Errno::NXIO);
         }
         let mut at = offset;
+        let mut steps = 0;
         while at < state.size {
+            steps += 1;
+            if steps % STEP == 0 {
+                drop(state);
+                long_call::pause_unless_killed()?;
+                state = self.state.lock();
+            }
             let index = at / PAGE;
             let is_data = at < state.base_len || state.pages.get(index).is_some();
             if is_data != hole {

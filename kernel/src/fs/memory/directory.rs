@@ -1,5 +1,6 @@
 //! Directories in memory: entries by name, over those of a directory of the image.
 use super::node::{Node, image_inode_number};
+use super::remains;
 use crate::errno::Errno;
 use crate::fs::inode::{DirEntry, Inode, TakeEntry};
 use crate::fs::names_changed;
@@ -61,23 +62,47 @@ pub struct Directory {
 }
 
 impl Drop for Directory {
-    /// Drops what lies in it directory by directory, not one within the other: a tree may be as deep as a program likes.
     fn drop(&mut self) {
-        let mut entries = core::mem::take(&mut self.state.get_mut().entries);
-        let mut list: Option<Arc<Node>> = None;
-        loop {
-            while let Some(entry) = entries.pop() {
+        let entries = core::mem::take(&mut self.state.get_mut().entries);
+        remains::free_contents(Contents { entries, list: None });
+    }
+}
+
+/// What lay in a directory that is gone.
+pub(super) struct Contents {
+    entries: Names<Entry>,
+    /// Directories that are to follow.
+    list: Option<Arc<Node>>,
+}
+
+impl Contents {
+    /// Drops what lies in it directory by directory, not one within the other: a tree may be as deep as a program likes. Returns
+    /// true when all is done, and false after a number of steps.
+    pub fn take_down(&mut self) -> bool {
+        /// Entries, or directories, that are dropped.
+        const STEPS: usize = 1024;
+        for _ in 0..STEPS {
+            if let Some(entry) = self.entries.pop() {
                 if let Entry::Present { node, .. } = entry
                     && let Ok(directory) = node.directory()
                 {
-                    *directory.next_to_drop.lock() = list.take();
-                    list = Some(node);
+                    *directory.next_to_drop.lock() = self.list.take();
+                    self.list = Some(node);
                 }
+                continue;
             }
-            let Some(node) = list.take() else { break };
-            list = node.directory().ok().and_then(|directory| directory.next_to_drop.lock().take());
-            entries = Self::last_entries(node);
+            let Some(node) = self.list.take() else { return true };
+            self.list = node.directory().ok().and_then(|directory| directory.next_to_drop.lock().take());
+            self.entries = Directory::last_entries(node);
         }
+        false
+    }
+}
+
+/// Where there is no memory to put it aside.
+impl Drop for Contents {
+    fn drop(&mut self) {
+        while !self.take_down() {}
     }
 }
 

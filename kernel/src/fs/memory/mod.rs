@@ -4,6 +4,7 @@ mod directory;
 mod file;
 mod image;
 mod node;
+pub mod remains;
 
 pub use content::Content;
 pub use file::{DirectoryFile, MemoryFile};
