@@ -9,7 +9,9 @@ enum {
     MB = 1 << 20,
     // So many sleeps of another process end within one call. One may seem to where the CPU is taken from the caller right
     // before and right after the call.
-    SLEEPS = 3,
+    SLEEPS = 2,
+    // A few of them end within the shortest of the calls on a fast machine.
+    SLEEP_NS = 200000,
     // A call is made again where a busy machine let it end too soon.
     ATTEMPTS = 500,
 };
@@ -65,7 +67,7 @@ __attribute__((unused)) static bool others_run(void (*prepare)(void), void (*cal
         if (now != seen || now % 2 == 0)
             sleeps = -1;
         seen = now;
-        sleep_ms(1);
+        nanosleep(&(struct timespec){0, SLEEP_NS}, NULL);
     }
     bool run = *calls < 2 * ATTEMPTS;
     end_caller(child);
