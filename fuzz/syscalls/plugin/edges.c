@@ -1,6 +1,6 @@
 /*
  * edges.c: a QEMU TCG plugin that notes which edges between blocks of the kernel each program of the fuzzer takes for the
- * first time. The guest needs nothing for it.
+ * first time, and how long the kernel runs without a look at what waits for its CPU. The guest needs nothing for it.
  *
  * Arguments:  map=PATH       the file shared with the fuzzer (made if it isn't there; edges seen before are kept)
  *             marks=0xADDR   address of an instruction whose execution says that no program runs; that of the one N bytes
@@ -9,6 +9,8 @@
  *
  * An edge is a pair of blocks executed one after the other on one CPU. QEMU ends a block early where it has to look for
  * interrupts or deadlines; that what follows it without a branch is the same block, or every run would find new edges.
+ *
+ * The kernel looks where it lets interrupts in, halts, or returns to the program: at sti, hlt, sysretq and iretq.
  */
 #define _GNU_SOURCE
 #include "../../../bench/plugin/qemu.h"
@@ -29,7 +31,9 @@ struct shared {
     uint64_t magic;
     uint64_t running;  /* number of the program that runs, from 1; 0: none */
     uint64_t edges;    /* seen ever, in this file */
-    uint64_t pad[5];
+    uint64_t longest;  /* instructions that the kernel ran without a look while a program ran, at most */
+    uint64_t longest_program; /* the number of that program */
+    uint64_t pad[3];
     struct cpu cpu[MAX_VCPUS];
     uint32_t found[MAX_PROGRAMS]; /* edges first seen while the program ran */
     uint8_t seen[MAP_BYTES];
@@ -39,7 +43,9 @@ struct shared {
 struct block {
     uint64_t start;
     uint64_t end;
+    uint32_t instructions;
     bool branches; /* its last instruction chooses where to go */
+    bool looks;    /* one of its instructions is a look */
 };
 
 /* What a CPU executed last. */
@@ -47,7 +53,8 @@ struct position {
     uint64_t leader; /* the first address since the last branch */
     uint64_t end;
     bool branched;
-    uint64_t pad[5];
+    uint64_t unlooked; /* instructions of the kernel since its last look */
+    uint64_t pad[4];
 };
 
 static struct shared *shared;
@@ -65,6 +72,11 @@ static void on_block(unsigned int cpu, void *data)
     const struct block *block = data;
     struct position *at = &position[cpu % MAX_VCPUS];
     shared->cpu[cpu % MAX_VCPUS].blocks++;
+    at->unlooked = block->looks ? 0 : at->unlooked + block->instructions;
+    if (at->unlooked > shared->longest && shared->running != 0) {
+        shared->longest = at->unlooked;
+        shared->longest_program = shared->running;
+    }
     if (!at->branched && block->start == at->end) {
         at->end = block->end;
         at->branched = block->branches;
@@ -76,7 +88,9 @@ static void on_block(unsigned int cpu, void *data)
         shared->edges++;
         shared->found[shared->running % MAX_PROGRAMS]++;
     }
-    *at = (struct position){.leader = block->start, .end = block->end, .branched = block->branches};
+    at->leader = block->start;
+    at->end = block->end;
+    at->branched = block->branches;
 }
 
 /* Whether an instruction is a jump, a call or a return. */
@@ -93,6 +107,17 @@ static bool branches(const struct qemu_plugin_insn *insn)
     return (first & 0xf0) == 0x70 || (first == 0x0f && ((second & 0xf0) == 0x80 || second == 0x05 || second == 0x07)) ||
            (first >= 0xe0 && first <= 0xe3) || first == 0xe8 || first == 0xe9 || first == 0xeb || first == 0xc2 ||
            first == 0xc3 || first == 0xcf || (first == 0xff && ((second >> 3 & 7) == 2 || (second >> 3 & 7) == 4));
+}
+
+/* Whether an instruction lets interrupts in, or leaves the kernel. */
+static bool looks(const struct qemu_plugin_insn *insn)
+{
+    const uint8_t *code = qemu_plugin_insn_data(insn);
+    size_t size = qemu_plugin_insn_size(insn);
+    bool sti = size == 1 && code[0] == 0xfb, hlt = size == 1 && code[0] == 0xf4;
+    bool iretq = size == 2 && code[0] == 0x48 && code[1] == 0xcf;
+    bool sysretq = size == 3 && code[0] == 0x48 && code[1] == 0x0f && code[2] == 0x07;
+    return sti || hlt || iretq || sysretq;
 }
 
 static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
@@ -113,8 +138,12 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         *block = (struct block){
             .start = address,
             .end = qemu_plugin_insn_vaddr(last) + qemu_plugin_insn_size(last),
+            .instructions = insns,
             .branches = branches(last),
         };
+        for (size_t i = 0; i < insns; i++) {
+            block->looks |= looks(qemu_plugin_tb_get_insn(tb, i));
+        }
         qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS, block);
     }
 }
@@ -143,6 +172,7 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
         return -1;
     }
     shared->running = 0;
+    shared->longest = shared->longest_program = 0;
     memset(shared->cpu, 0, sizeof shared->cpu);
     memset(shared->found, 0, sizeof shared->found);
     __atomic_store_n(&shared->magic, MAGIC, __ATOMIC_RELEASE);

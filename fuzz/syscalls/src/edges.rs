@@ -12,6 +12,8 @@ const CPU_BYTES: usize = 64;
 const HEADER_BYTES: usize = 64;
 const RUNNING_AT: usize = 8;
 const EDGES_AT: usize = 16;
+const LONGEST_AT: usize = 24;
+const LONGEST_PROGRAM_AT: usize = 32;
 const FOUND_AT: u64 = (HEADER_BYTES + MAX_VCPUS * CPU_BYTES) as u64;
 
 /// What a guest does at a moment.
@@ -23,6 +25,10 @@ pub struct Progress {
     pub blocks: u64,
     /// Edges seen in all guests that used the file.
     pub edges: u64,
+    /// Instructions that the kernel executed without a look at what waits for its CPU, at most, and in which program.
+    pub longest: u64,
+    /// See above.
+    pub longest_program: Option<usize>,
 }
 
 /// Forgets what the last guest that used the file did, edges apart: the plugin of the next one does so only when it is loaded.
@@ -58,8 +64,11 @@ impl Edges {
         let mut bytes = [0; HEADER_BYTES + MAX_VCPUS * CPU_BYTES];
         self.file.read_exact_at(&mut bytes, 0)?;
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let program = |at| usize::try_from(word(at)).ok().and_then(|number| number.checked_sub(1));
         Ok(Progress {
-            program: usize::try_from(word(RUNNING_AT)).ok().and_then(|number| number.checked_sub(1)),
+            program: program(RUNNING_AT),
+            longest: word(LONGEST_AT),
+            longest_program: program(LONGEST_PROGRAM_AT),
             blocks: (0..MAX_VCPUS).map(|cpu| word(HEADER_BYTES + cpu * CPU_BYTES)).sum(),
             edges: word(EDGES_AT),
         })

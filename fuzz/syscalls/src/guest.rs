@@ -25,6 +25,10 @@ const LOOK_PAUSE: Duration = Duration::from_millis(10);
 const FROZEN: Duration = Duration::from_secs(25);
 /// Blocks of the kernel that a program may execute. Most need a ten-thousandth.
 const BLOCK_LIMIT: u64 = 400_000_000;
+/// Instructions that the kernel may execute without a look at what waits for its CPU: some milliseconds.
+const LONGEST_RUN: u64 = 10_000_000;
+/// What a guest is said to do whose kernel executed more.
+const LONG_RUN: &str = "a call keeps its CPU for long";
 /// How often the registers of a guest that hangs are looked at, and how long it runs between.
 const LOOKS: usize = 6;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(40);
@@ -129,7 +133,7 @@ impl Dock {
             .arg(format!("{}:/fuzz/executor", self.executor.display())))?;
         let mut guest = self.boot(&directory, machine, &image)?;
         let ended = guest.watch(programs.len(), &self.symbols)?;
-        let mut outcome = self.judge(&directory, &mut guest, ended, programs.len())?;
+        let mut outcome = self.judge(&directory, machine, &mut guest, ended, programs.len())?;
         outcome.found = guest.edges.found(programs.len())?;
         outcome.edges = guest.edges.progress()?.edges;
         Ok(outcome)
@@ -201,7 +205,14 @@ impl Dock {
         Ok(guest)
     }
 
-    fn judge(&self, directory: &Path, guest: &mut Guest, ended: Ended, programs: usize) -> Result<Outcome> {
+    fn judge(
+        &self,
+        directory: &Path,
+        machine: Machine,
+        guest: &mut Guest,
+        ended: Ended,
+        programs: usize,
+    ) -> Result<Outcome> {
         let text = |name: &str| {
             fs::read(directory.join(name))
                 .map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -238,7 +249,14 @@ impl Dock {
                 None => Some(String::from("the machine was reset")),
             },
         };
-        outcome.failure = title.map(|title| Failure { title, program: progress.program, details });
+        // A CPU that waits for another one runs for as long as the host lets that wait: this holds for one CPU.
+        let is_long = machine.icount && progress.longest > LONGEST_RUN;
+        details += &format!("longest run of the kernel without a look: {} instructions\n", progress.longest);
+        let (title, program) = match title {
+            None if is_long => (Some(String::from(LONG_RUN)), progress.longest_program),
+            title => (title, progress.program),
+        };
+        outcome.failure = title.map(|title| Failure { title, program, details });
         Ok(outcome)
     }
 }
