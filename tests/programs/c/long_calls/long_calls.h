@@ -89,5 +89,6 @@ __attribute__((unused)) static bool is_cut(void (*prepare)(void), void (*call)(v
 
 __attribute__((unused)) static void show(const char *name, bool holds, const char *what) {
     printf("%s %s: %s\n", name, what, holds ? "yes" : "no");
+    t_failures += !holds;
 }
 #endif
