@@ -34,7 +34,7 @@ impl UnixSocket {
         let name = match address {
             SocketAddress::Unix(name) => name,
             SocketAddress::Unspecified(_) if self.kind == Kind::Datagram => {
-                self.state.lock().role = Role::None;
+                self.forget_peer();
                 return Ok(());
             }
             _ => return Err(Errno::INVAL),
@@ -52,6 +52,13 @@ impl UnixSocket {
         }
         let me = credentials();
         if self.kind == Kind::Datagram {
+            // One that has a peer hears that alone.
+            if target.peer().is_some_and(|peer| !core::ptr::eq(Arc::as_ptr(&peer), self)) {
+                return Err(Errno::PERM);
+            }
+            if let Some(old) = self.peer() {
+                self.stop_awaiting(&old);
+            }
             self.join(&target, me, name.clone());
             return Ok(());
         }
@@ -66,8 +73,9 @@ impl UnixSocket {
         block_on_events(&target.room, Events::OUT, nonblock, deadline, || {
             let mut state = target.state.lock();
             let (name, peer) = (state.name.clone(), state.peer_credentials);
+            let takes_more = !state.read_closed;
             match &mut state.role {
-                Role::Listening { queue, backlog } => {
+                Role::Listening { queue, backlog } if takes_more => {
                     if queue.len() > *backlog {
                         return Err(Errno::AGAIN);
                     }
@@ -118,8 +126,10 @@ impl UnixSocket {
         let deadline = self.state.lock().options.receive_deadline();
         let socket = block_on_events(&self.source, Events::IN, nonblock, deadline, || {
             let mut state = self.state.lock();
+            // A call that can wait learns that no more will come (Linux's `unix_accept`).
+            let none = if state.read_closed && !nonblock { Errno::INVAL } else { Errno::AGAIN };
             match &mut state.role {
-                Role::Listening { queue, .. } => queue.pop_front().ok_or(Errno::AGAIN),
+                Role::Listening { queue, .. } => queue.pop_front().ok_or(none),
                 _ => Err(Errno::INVAL),
             }
         })?;
@@ -140,7 +150,30 @@ impl UnixSocket {
         state.inbox.rights_mut().try_for_each(|rights| rights.move_into(&mut moving, self.key()))
     }
 
-    /// shutdown(2).
+    /// Forgets a datagram socket's peer, and what was received from it (Linux's `unix_dgram_disconnected`): the peer, if it sends here,
+    /// learns that something was lost.
+    pub(super) fn forget_peer(&self) {
+        let (old, lost) = {
+            let mut state = self.state.lock();
+            let Role::Connected(old) = core::mem::replace(&mut state.role, Role::None) else { return };
+            (old.upgrade(), core::mem::take(&mut state.inbox))
+        };
+        if let Some(old) = &old {
+            self.stop_awaiting(old);
+        }
+        if let Some(old) = old
+            && !lost.is_empty()
+            && old.peer().is_some_and(|peer| core::ptr::eq(Arc::as_ptr(&peer), self))
+        {
+            old.state.lock().error = Some(Errno::CONNRESET);
+            old.source.notify(Events::ERR);
+        }
+        self.source.notify(Events::OUT);
+        self.tell_of_room();
+        drop(lost);
+    }
+
+    /// shutdown(2). A socket without a peer, or a listener, is shut down as well.
     pub(super) fn shut(&self, how: u32) -> Result<(), Errno> {
         let (reads, writes) = match how {
             n::SHUT_RD => (true, false),
@@ -150,25 +183,23 @@ impl UnixSocket {
         };
         {
             let mut state = self.state.lock();
-            if matches!(state.role, Role::None) && self.kind != Kind::Datagram {
-                return Err(Errno::NOTCONN);
-            }
             state.read_closed |= reads;
             state.write_closed |= writes;
         }
-        if self.kind != Kind::Datagram
-            && let Some(peer) = self.peer()
-        {
-            {
-                let mut state = peer.state.lock();
-                state.read_closed |= writes;
-                state.write_closed |= reads;
+        if let Some(peer) = self.peer() {
+            if self.kind != Kind::Datagram {
+                {
+                    let mut state = peer.state.lock();
+                    state.read_closed |= writes;
+                    state.write_closed |= reads;
+                }
+                peer.source.notify(Events::IN | Events::OUT | Events::RDHUP | Events::HUP);
             }
-            peer.source.notify(Events::IN | Events::OUT | Events::RDHUP | Events::HUP);
+            // There wait the calls that send from here.
             peer.room.notify(Events::OUT);
         }
         self.source.notify(Events::IN | Events::OUT | Events::RDHUP | Events::HUP);
-        self.room.notify(Events::OUT);
+        self.tell_of_room();
         Ok(())
     }
 

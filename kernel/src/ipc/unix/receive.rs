@@ -58,7 +58,7 @@ impl UnixSocket {
             let mut freed = false;
             let (mut moving, mut state) = self.lock_inbox();
             if matches!(state.role, Role::Listening { .. }) {
-                return Err(Errno::INVAL);
+                return Err(if self.kind == Kind::Stream { Errno::INVAL } else { Errno::NOTCONN });
             }
             if state.inbox.is_empty() {
                 if let Some(error) = state.error.take() {
@@ -67,7 +67,9 @@ impl UnixSocket {
                 if self.kind != Kind::Datagram && matches!(state.role, Role::None) {
                     return Err(if self.kind == Kind::Stream { Errno::INVAL } else { Errno::NOTCONN });
                 }
-                return if state.read_closed { Ok(()) } else { Err(Errno::AGAIN) };
+                // Of datagrams only a call that can wait learns that no more will come (Linux's `__skb_wait_for_more_packets`).
+                let may_tell = self.kind != Kind::Datagram || flags & n::MSG_DONTWAIT == 0;
+                return if state.read_closed && may_tell { Ok(()) } else { Err(Errno::AGAIN) };
             }
             let pass = state.options.pass_credentials;
             let faulted = match self.kind {
@@ -78,7 +80,7 @@ impl UnixSocket {
             drop(state);
             drop(moving);
             if freed || found.len > 0 {
-                self.room.notify(Events::OUT);
+                self.tell_of_room();
                 if self.kind != Kind::Datagram
                     && let Some(peer) = self.peer()
                 {

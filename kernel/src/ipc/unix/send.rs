@@ -57,6 +57,16 @@ impl UnixSocket {
         Ok(())
     }
 
+    /// ECONNRESET, once, or EPIPE if the socket sends no more: what a call learns that waits for room.
+    fn can_send(&self) -> Result<(), Errno> {
+        let mut state = self.state.lock();
+        match state.error.take() {
+            Some(error) => Err(error),
+            None if state.write_closed => Err(Errno::PIPE),
+            None => Ok(()),
+        }
+    }
+
     /// Sends one message, waiting for room unless `nonblock`.
     fn send_message(
         &self,
@@ -68,6 +78,7 @@ impl UnixSocket {
         let capacity = self.state.lock().options.capacity;
         let mut message = Some(message);
         block_on_events(&to.room, Events::OUT, nonblock, deadline, || {
+            self.can_send()?;
             to.deliver(&mut message, capacity, self)
         })?;
         to.source.notify(Events::IN);
@@ -97,10 +108,10 @@ impl UnixSocket {
             };
             (state.options.send_deadline(), state.write_closed, state.options.capacity, peer)
         };
-        if write_closed {
+        let connected = peer.is_some();
+        if write_closed && (connected || self.kind == Kind::Datagram) {
             return Err(Errno::PIPE);
         }
-        let connected = peer.is_some();
         let target = match (self.kind, to) {
             (Kind::Datagram, Some(SocketAddress::Unix(name))) => address::find(name)?,
             (Kind::Datagram, Some(_)) => return Err(Errno::INVAL),
@@ -109,7 +120,10 @@ impl UnixSocket {
             _ => match peer.flatten() {
                 Some(peer) => peer,
                 None if !connected => return Err(Errno::NOTCONN),
-                None if self.kind == Kind::Datagram => return Err(Errno::CONNREFUSED),
+                None if self.kind == Kind::Datagram => {
+                    self.forget_peer();
+                    return Err(Errno::CONNREFUSED);
+                }
                 None => return Err(Errno::PIPE),
             },
         };
@@ -149,6 +163,7 @@ impl UnixSocket {
         while src.remaining() > 0 {
             // Looked at first, so that nothing is taken from the program that can't be sent.
             let room = block_on_events(&target.room, Events::OUT, nonblock, deadline, || {
+                self.can_send()?;
                 target.deliver(&mut None, capacity, self)
             });
             let piece = room.and_then(|()| {

@@ -39,6 +39,10 @@ pub struct UnixSocket {
     pub(super) source: PollSource,
     /// There may be room again: in the inbox for who sends here, or in the queue for who connects.
     pub(super) room: PollSource,
+    /// Datagram sockets that were found unable to send here, and are told when there is room again.
+    full_for: Mutex<Vec<Weak<UnixSocket>>>,
+    /// It is in the list of its peer.
+    awaits_room: AtomicBool,
     pub(super) this: Weak<UnixSocket>,
     /// Messages refer to it (`collect`).
     pub(super) in_flight: AtomicBool,
@@ -133,6 +137,8 @@ impl UnixSocket {
             }),
             source: PollSource::new(),
             room: PollSource::new(),
+            full_for: Mutex::new(Vec::new()),
+            awaits_room: AtomicBool::new(false),
             this: this.clone(),
             in_flight: AtomicBool::new(false),
         });
@@ -177,6 +183,34 @@ impl UnixSocket {
         match &self.state.lock().role {
             Role::Connected(peer) => peer.upgrade(),
             _ => None,
+        }
+    }
+    /// Has `peer` tell this socket when it has room again. Returns whether the peer may have some now. Without memory for
+    /// the list, poll(2) looks again only when something else happens.
+    fn await_room_of(&self, peer: &UnixSocket) -> bool {
+        if !self.awaits_room.swap(true, Ordering::AcqRel)
+            && peer.full_for.lock().try_push(self.this.clone()).is_err()
+        {
+            self.awaits_room.store(false, Ordering::Release);
+        }
+        true
+    }
+    /// Leaves the list of a peer that is one no longer.
+    pub(super) fn stop_awaiting(&self, peer: &UnixSocket) {
+        if self.awaits_room.swap(false, Ordering::AcqRel) {
+            peer.full_for.lock().retain(|sender| !Weak::ptr_eq(sender, &self.this));
+        }
+    }
+    /// There is room in the inbox, or nothing more is taken: wakes what waits to send here.
+    pub(super) fn tell_of_room(&self) {
+        self.room.notify(Events::OUT | Events::HUP);
+        if self.kind != Kind::Datagram {
+            return;
+        }
+        let told = core::mem::take(&mut *self.full_for.lock());
+        for sender in told.iter().filter_map(Weak::upgrade) {
+            sender.awaits_room.store(false, Ordering::Release);
+            sender.source.notify(Events::OUT);
         }
     }
     pub(super) fn name(&self) -> UnixName {
@@ -232,7 +266,7 @@ impl File for UnixSocket {
         let (peer, capacity) = {
             let state = self.state.lock();
             let readable = match &state.role {
-                Role::Listening { queue, .. } => !queue.is_empty(),
+                Role::Listening { queue, .. } => !queue.is_empty() || state.read_closed,
                 _ => !state.inbox.is_empty() || state.read_closed,
             };
             events.set(Events::IN, readable);
@@ -247,7 +281,14 @@ impl File for UnixSocket {
                 Role::Connected(peer) => (peer.upgrade(), state.options.capacity),
             }
         };
-        let writable = peer.is_none_or(|peer| peer.state.lock().inbox.has_room(capacity));
+        let has_room = |peer: &UnixSocket| {
+            let state = peer.state.lock();
+            state.closed || state.inbox.has_room(capacity)
+        };
+        let writable = peer.is_none_or(|peer| {
+            // Its place in the list is taken before the second look, so that one of the two sees the room.
+            has_room(&peer) || (self.kind == Kind::Datagram && self.await_room_of(&peer) && has_room(&peer))
+        });
         events.set(WRITABLE, writable);
         events
     }
@@ -290,10 +331,15 @@ impl File for UnixSocket {
                     peer.hang_up(!inbox.is_empty());
                 }
             }
+            Role::Connected(peer) => {
+                if let Some(peer) = peer.upgrade() {
+                    self.stop_awaiting(&peer);
+                }
+            }
             Role::Listening { queue, .. } => queue.iter().for_each(|waiting| waiting.closed()),
             _ => {}
         }
-        self.room.notify(Events::OUT | Events::HUP);
+        self.tell_of_room();
         self.source.notify(Events::HUP);
         // Descriptors that were on their way are closed with the messages.
         drop(inbox);
