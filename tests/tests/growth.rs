@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 
 /// Kinds of work that `tests/programs/growth/growth.c` knows.
-const KINDS: [&str; 23] = [
+const KINDS: [&str; 24] = [
     "mmap",
     "mprotect",
     "munmap",
@@ -36,6 +36,7 @@ const KINDS: [&str; 23] = [
     "socket-name",
     "lock",
     "in-flight",
+    "record-lock",
 ];
 /// Objects of the smallest run; the others have twice, four times and eight times as many.
 const FEWEST: u64 = 1000;

@@ -120,6 +120,14 @@ impl<K: Ord, V> SortedMap<K, V> {
         let next = within.or_else(|| self.parts.get(number + 1)?.first());
         next.map(|(key, value)| (key, value))
     }
+    /// The last entry up to `key`.
+    pub fn up_to(&self, key: &K) -> Option<(&K, &V)> {
+        let (number, index) = match self.place(key) {
+            Ok(place) => place,
+            Err((number, index)) => (number, index.checked_sub(1)?),
+        };
+        self.parts[number].get(index).map(|(key, value)| (key, value))
+    }
     /// Takes the value of `key` out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let (number, index) = self.place(key).ok()?;
@@ -198,6 +206,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(map.after(&key), model.range(key + 1..).next());
+                prop_assert_eq!(map.up_to(&key), model.range(..=key).next_back());
                 prop_assert_eq!(map.get(&key), model.get(&key));
                 prop_assert_eq!(map.contains_key(&key), model.contains_key(&key));
                 prop_assert_eq!(map.len(), model.len());

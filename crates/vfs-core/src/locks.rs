@@ -1,6 +1,6 @@
 //! Record locks on byte ranges (fcntl(2), "Advisory record locking"): who holds what, splitting and merging.
-use alloc::vec::Vec;
-use coracle_fallible::{NoMemory, TryVec as _};
+use coracle_fallible::NoMemory;
+use coracle_sorted_map::SortedMap;
 
 /// A held range. `last` is inclusive; `u64::MAX` stands for the end of the file however it grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,49 +15,74 @@ pub struct Lock {
     pub exclusive: bool,
 }
 
-/// Locks that are left at most of those that a range is cut out of.
-const RESTS: usize = 2;
-
-/// The locks of one file.
+/// The locks of one file. Setting and releasing one takes a number of steps logarithmic in those of its owner, and proportional
+/// to those that it replaces; looking for conflicts takes some for each owner.
 #[derive(Clone, Debug, Default)]
 pub struct Locks {
-    held: Vec<Lock>,
+    /// By owner and first byte. Locks of one owner don't overlap, and those of one kind don't touch.
+    held: SortedMap<(u64, u64), Held>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    last: u64,
+    exclusive: bool,
 }
 
 impl Locks {
     /// No locks.
     pub const fn new() -> Self {
-        Locks { held: Vec::new() }
+        Locks { held: SortedMap::new() }
     }
-    /// A lock that keeps `wanted` from being set.
+    /// The locks of `owner` that have a byte in `first..=last`, by rising bytes.
+    fn overlapping(&self, owner: u64, first: u64, last: u64) -> impl Iterator<Item = Lock> {
+        let reaches_in = self.held.up_to(&(owner, first)).filter(|((holder, _), _)| *holder == owner);
+        let begin = reaches_in.map_or((owner, first), |(key, _)| *key);
+        let from = self.held.iter_from(&begin).take_while(move |(key, _)| key.0 == owner && key.1 <= last);
+        from.map(|(key, held)| lock_of(*key, *held)).filter(move |lock| lock.last >= first)
+    }
+    /// A lock that keeps `wanted` from being set: the first by its bytes.
     pub fn conflict(&self, wanted: &Lock) -> Option<Lock> {
-        let clashes = |held: &&Lock| {
-            held.owner != wanted.owner
-                && held.first <= wanted.last
-                && wanted.first <= held.last
-                && (held.exclusive || wanted.exclusive)
-        };
-        self.held.iter().filter(clashes).min_by_key(|held| held.first).copied()
+        let mut found: Option<Lock> = None;
+        let mut next = self.held.iter().next();
+        while let Some((&(owner, _), _)) = next {
+            if owner != wanted.owner {
+                let mut locks = self.overlapping(owner, wanted.first, wanted.last);
+                let clash = locks.find(|held| held.exclusive || wanted.exclusive);
+                found = [found, clash].into_iter().flatten().min_by_key(|lock| lock.first);
+            }
+            next = self.held.after(&(owner, u64::MAX));
+        }
+        found
     }
     /// Sets the lock, in place of what its owner holds in that range. The caller has seen that nothing conflicts.
     ///
     /// # Errors
     /// [`NoMemory`]; the locks are as they were.
     pub fn set(&mut self, lock: Lock) -> Result<(), NoMemory> {
-        self.held.make_room(RESTS + 1)?;
-        self.clear(lock.owner, lock.first, lock.last)?;
+        let Lock { owner, first, last, exclusive } = lock;
+        // With its neighbours, which it becomes one with if they are of its kind.
+        let (before, behind) = (first.saturating_sub(1), last.saturating_add(1));
         let mut merged = lock;
-        self.held.retain(|held| {
-            let same = held.owner == lock.owner && held.exclusive == lock.exclusive;
-            let touches =
-                held.first <= merged.last.saturating_add(1) && merged.first <= held.last.saturating_add(1);
-            if same && touches {
-                merged.first = merged.first.min(held.first);
-                merged.last = merged.last.max(held.last);
+        for held in self.overlapping(owner, before, behind).filter(|held| held.exclusive == exclusive) {
+            merged.first = merged.first.min(held.first);
+            merged.last = merged.last.max(held.last);
+        }
+        let cut = self.overlapping(owner, first, first).next();
+        let cut = cut.filter(|held| held.first < first && held.exclusive != exclusive);
+        // What needs memory comes first.
+        let has_rest = self.keep_behind(owner, last, Some(exclusive))?;
+        let added = self.held.insert((owner, merged.first), Held { last: merged.last, exclusive });
+        if let Err(error) = added {
+            if has_rest {
+                self.held.remove(&(owner, behind));
             }
-            !(same && touches)
-        });
-        self.held.push_reserved(merged);
+            return Err(error);
+        }
+        if let Some(cut) = cut.and_then(|cut| self.held.get_mut(&(owner, cut.first))) {
+            cut.last = before;
+        }
+        self.take(owner, first, merged.last, Some(merged.first));
         Ok(())
     }
     /// Releases what `owner` holds in `first..=last`, splitting a lock that reaches beyond it.
@@ -65,36 +90,53 @@ impl Locks {
     /// # Errors
     /// [`NoMemory`]; the locks are as they were.
     pub fn clear(&mut self, owner: u64, first: u64, last: u64) -> Result<(), NoMemory> {
-        self.held.make_room(RESTS)?;
-        // Locks of one owner don't overlap: one can reach in at each end.
-        let [mut before, mut behind] = [None; RESTS];
-        self.held.retain(|held| {
-            if held.owner != owner || held.last < first || last < held.first {
-                return true;
-            }
-            if held.first < first {
-                before = Some(Lock { last: first - 1, ..*held });
-            }
-            if held.last > last {
-                behind = Some(Lock { first: last + 1, ..*held });
-            }
-            false
-        });
-        for rest in [before, behind].into_iter().flatten() {
-            self.held.push_reserved(rest);
-        }
+        self.keep_behind(owner, last, None)?;
+        self.take(owner, first, last, None);
         Ok(())
+    }
+    /// Makes a lock of its own of what a lock of `owner` has behind `last`, unless that is of the kind `but`; whether there was
+    /// such a lock.
+    fn keep_behind(&mut self, owner: u64, last: u64, but: Option<bool>) -> Result<bool, NoMemory> {
+        let reaching = self.overlapping(owner, last, last).next();
+        let Some(held) = reaching.filter(|held| held.last > last && Some(held.exclusive) != but) else {
+            return Ok(false);
+        };
+        self.held.insert((owner, last + 1), Held { last: held.last, exclusive: held.exclusive })?;
+        Ok(true)
+    }
+    /// Takes `first..=last` from what `owner` holds, but for the lock that begins at `kept`. What lies behind `last` has been kept.
+    fn take(&mut self, owner: u64, first: u64, last: u64, kept: Option<u64>) {
+        let mut from = first;
+        loop {
+            let next = self.overlapping(owner, from, last).find(|held| Some(held.first) != kept);
+            let Some(held) = next else { break };
+            if held.first < first {
+                if let Some(cut) = self.held.get_mut(&(owner, held.first)) {
+                    cut.last = first - 1;
+                }
+            } else {
+                self.held.remove(&(owner, held.first));
+                from = held.first;
+            }
+        }
     }
     /// Releases everything that `owner` holds; whether there was anything.
     pub fn clear_owner(&mut self, owner: u64) -> bool {
-        let before = self.held.len();
-        self.held.retain(|held| held.owner != owner);
-        self.held.len() != before
+        let has_some =
+            self.held.iter_from(&(owner, 0)).next().is_some_and(|((holder, _), _)| *holder == owner);
+        if has_some {
+            self.held.retain(|(holder, _), _| *holder != owner);
+        }
+        has_some
     }
     /// Whether nobody holds anything.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
+}
+
+fn lock_of((owner, first): (u64, u64), Held { last, exclusive }: Held) -> Lock {
+    Lock { owner, first, last, exclusive }
 }
 
 #[cfg(test)]
@@ -128,7 +170,7 @@ mod tests {
                 }
             }
             for owner in 0..3 {
-                let held = locks.held.iter().filter(|l| l.owner == owner).count();
+                let held = locks.held.iter().filter(|((holder, _), _)| *holder == owner).count();
                 let mut runs = 0;
                 let mut before = 0;
                 for &c in &cells[owner as usize] {

@@ -228,6 +228,20 @@ static void locks(long n) {
     }
 }
 
+/* Record locks of one file, and their release one by one. */
+static void record_locks(long n) {
+    enter();
+    int fd = open("file", O_CREAT | O_RDWR, 0600);
+    for (long i = 0; i < n; i++) {
+        struct flock lock = {.l_type = F_WRLCK, .l_start = 2 * i, .l_len = 1};
+        NEED(fcntl(fd, F_SETLK, &lock) == 0);
+    }
+    for (long i = 0; i < n; i++) {
+        struct flock lock = {.l_type = F_UNLCK, .l_start = 2 * i, .l_len = 1};
+        NEED(fcntl(fd, F_SETLK, &lock) == 0);
+    }
+}
+
 /* Sockets that are sent and closed: each close of one, or of another file, happens beside those in flight. */
 static void in_flight(long n) {
     enum { BATCH = 250 };
@@ -260,7 +274,7 @@ static const struct {
     {"proc-fd", listed_descriptors}, {"epoll", epolls},   {"timer", timers},
     {"watcher", watchers}, {"mkdir", mkdirs},             {"rmdir", rmdirs},
     {"process", processes},          {"port", ports},     {"socket-name", socket_names}, {"lock", locks},
-    {"in-flight", in_flight},
+    {"in-flight", in_flight},        {"record-lock", record_locks},
 };
 
 int main(int argc, char **argv) {
