@@ -9,8 +9,8 @@ use crate::lock::Mutex;
 use crate::mm::user_buf::UserBuf;
 use crate::syscall::call::Call;
 use crate::task::orphans::is_orphaned;
-use crate::task::process;
 use crate::task::signal::{IGNORE, SigInfo, bit, send_to_group};
+use crate::task::{long_call, process};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_control::Window;
@@ -335,6 +335,10 @@ impl File for Terminal {
                 // As Linux has it of a terminal that was hung up.
                 Err(Errno::PIPE) => return Err(Errno::IO),
                 Err(error) => return Err(error),
+            }
+            // A serial port takes its bytes one by one.
+            if src.remaining() > 0 && long_call::pause_unless_interrupted().is_err() {
+                return Ok(done);
             }
         }
     }

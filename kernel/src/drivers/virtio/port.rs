@@ -3,6 +3,7 @@ use crate::errno::{Errno, SysResult};
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::lock::Mutex;
 use crate::mm::user_buf::UserBuf;
+use crate::task::long_call;
 use coracle_hal::io::dma::PacketBuffer;
 use coracle_hal::virtio::queue::Queue;
 use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
@@ -278,7 +279,9 @@ impl Port {
     pub fn write(&self, src: &mut UserBuf, nonblock: bool) -> SysResult {
         let before = src.done();
         while src.remaining() > 0 {
-            if let Err(error) = self.write_some(src, nonblock) {
+            let written = self.write_some(src, nonblock);
+            let paused = if src.remaining() > 0 { long_call::pause_unless_killed() } else { Ok(()) };
+            if let Err(error) = written.and(paused) {
                 let done = src.done() - before;
                 return if done > 0 { Ok(done) } else { Err(error) };
             }
