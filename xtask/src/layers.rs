@@ -192,12 +192,12 @@ const STEP: usize = 26;
 /// The page of the book: a picture of the layers with the arrows between them, and the arrows that run upwards.
 pub fn to_svg(layers: &Layers, arrows: &BTreeSet<Arrow>) -> String {
     let count = layers.layers.len();
-    let mut between: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    let mut between = BTreeSet::new();
     for (from, to) in arrows {
         if let (Some(from), Some(to)) = (layers.of(from), layers.of(to))
             && from != to
         {
-            *between.entry((from, to)).or_default() += 1;
+            between.insert((from, to));
         }
     }
     let middle = |layer: usize| (count - 1 - layer) * ROW + ROW / 2;
@@ -207,15 +207,14 @@ pub fn to_svg(layers: &Layers, arrows: &BTreeSet<Arrow>) -> String {
          <path d=\"M0 0L8 4L0 8z\"/></marker></defs>\n",
         count * ROW
     );
-    for (&(from, to), number) in &between {
+    for (from, to) in between {
         // Downwards on the left, upwards on the right.
         let (edge, side, colour) = if from > to { (LEFT, -1, "#888") } else { (LEFT + BOX.0, 1, "#c22") };
         let bow = edge as i64 + side * (STEP * from.abs_diff(to)) as i64;
         let (a, b) = (middle(from), middle(to));
-        let width = if from < to { 1 + number.ilog2() } else { 1 };
         let _ = writeln!(
             picture,
-            "<path d=\"M{edge} {a}C{bow} {a} {bow} {b} {edge} {b}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" marker-end=\"url(#tip)\"/>"
+            "<path d=\"M{edge} {a}C{bow} {a} {bow} {b} {edge} {b}\" fill=\"none\" stroke=\"{colour}\" marker-end=\"url(#tip)\"/>"
         );
     }
     for (number, (name, _)) in layers.layers.iter().enumerate() {
