@@ -76,21 +76,42 @@ impl Change<'_> {
     /// Pauses, between two steps.
     #[inline(never)]
     pub fn pause(&mut self) {
+        self.let_go();
+        long_call::pause();
+        self.take_back();
+    }
+
+    /// The same for a change that can end early. EINTR if the process is about to end.
+    pub fn pause_unless_killed(&mut self) -> Result<(), Errno> {
+        self.let_go();
+        let paused = long_call::pause_unless_killed();
+        self.take_back();
+        paused
+    }
+
+    fn let_go(&mut self) {
         if let Some(mut layout) = self.layout.take() {
             layout.is_changing = true;
         }
         drop(core::mem::take(&mut self.flush));
-        long_call::pause();
+    }
+
+    fn take_back(&mut self) {
         let mut layout = self.memory.layout.lock();
         layout.is_changing = false;
         self.layout = Some(layout);
         self.dealt_with = 0;
     }
 
+    /// Counts a region; true if a step's worth of them was dealt with since the last pause.
+    pub fn ends_step(&mut self) -> bool {
+        self.dealt_with += 1;
+        self.dealt_with >= STEP
+    }
+
     /// Pauses if a step's worth of regions was dealt with since the last pause.
     pub fn pause_by_regions(&mut self) {
-        self.dealt_with += 1;
-        if self.dealt_with >= STEP {
+        if self.ends_step() {
             self.pause();
         }
     }

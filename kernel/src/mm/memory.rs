@@ -173,13 +173,13 @@ impl Memory {
                     let shared = self.space.share(&child.space, &mut rest, private, &mut ours.flush);
                     shared.map_err(|_| Errno::NOMEM)?;
                     if !rest.is_empty() {
-                        ours.pause();
-                        long_call::check_killed()?;
+                        ours.pause_unless_killed()?;
                     }
                 }
             }
-            ours.pause_by_regions();
-            long_call::check_killed()?;
+            if ours.ends_step() {
+                ours.pause_unless_killed()?;
+            }
         }
         let mut theirs = child.layout.lock();
         theirs.heap = ours.heap.clone();

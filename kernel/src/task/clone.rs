@@ -1,7 +1,7 @@
 //! New threads and processes (clone(2), fork(2), vfork(2)).
 use super::process::{self, Process};
-use super::thread::{Thread, Work};
-use super::{sched, signal};
+use super::thread::Thread;
+use super::{exit, sched};
 use crate::errno::Errno;
 use crate::fs::access::{capability, check_capability};
 use crate::ipc::poll::{Events, LOOK_EVERY_NS};
@@ -149,7 +149,7 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
 fn wait_for_release(parent: &Arc<Thread>, child: &Process) {
     // Without a place in the list the thread looks again from time to time.
     let id = child.exit_source.subscribe_thread(parent.clone(), Events::all()).ok();
-    while !child.vfork_done.load(Acquire) && !parent.work().any(Work::EXIT) && !signal::ends_process(parent) {
+    while !child.vfork_done.load(Acquire) && !exit::is_ending(parent) {
         sched::park(id.is_none().then(|| time::now_ns() + LOOK_EVERY_NS), false);
     }
     if let Some(id) = id {

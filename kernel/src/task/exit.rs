@@ -36,6 +36,20 @@ pub fn end_process(process: &Arc<Process>, status: ExitStatus) {
     }
 }
 
+/// Whether the running thread won't return to its program, since its process ends or a waiting signal ends it.
+///
+/// The end begins at once, as in Linux's `complete_signal`: another thread may take the signal, and this one must not be back
+/// in its program before that has made it end.
+#[cold]
+pub fn is_ending(thread: &Thread) -> bool {
+    if !thread.work().any(Work::EXIT) {
+        let Some(signal) = signal::ending(thread) else { return false };
+        end_process(&thread.process, ExitStatus::Killed(signal, false));
+        thread.work().set(Work::EXIT);
+    }
+    true
+}
+
 /// A signal whose default action ends the process. `crash`: tell where it happened.
 pub fn by_signal(thread: &Arc<Thread>, context: &UserContext, info: SigInfo, crash: bool) -> ! {
     if crash {

@@ -9,9 +9,8 @@
 //! Where that can't be, [`crate::mm`] has the threads wait that want the memory which is being changed.
 //!
 //! A pause costs a few instructions if nothing waits. Calls of one piece make none.
-use super::signal;
+use super::exit;
 use super::slice;
-use super::thread::{Thread, Work};
 use crate::errno::Errno;
 use crate::this;
 use coracle_hal::cpu;
@@ -37,12 +36,7 @@ fn act() {
 #[inline(never)]
 pub fn pause_unless_killed() -> Result<(), Errno> {
     pause();
-    check_killed()
-}
-
-/// EINTR if the process is about to end.
-pub fn check_killed() -> Result<(), Errno> {
-    if this::with(|me| me.interrupted() && is_ending(me)) { Err(Errno::INTR) } else { Ok(()) }
+    if this::with(|me| me.interrupted() && exit::is_ending(me)) { Err(Errno::INTR) } else { Ok(()) }
 }
 
 /// [`pause`] for a call that any signal interrupts.
@@ -53,10 +47,4 @@ pub fn check_killed() -> Result<(), Errno> {
 pub fn pause_unless_interrupted() -> Result<(), Errno> {
     pause();
     if this::with(|me| me.interrupted()) { Err(Errno::INTR) } else { Ok(()) }
-}
-
-/// Whether the thread won't return to its program.
-#[cold]
-fn is_ending(thread: &Thread) -> bool {
-    thread.work().any(Work::EXIT) || signal::ends_process(thread)
 }

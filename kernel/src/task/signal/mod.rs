@@ -13,7 +13,7 @@ pub use frame::{Returned, minimum_stack, set_alt_stack, sigreturn, stack_flags};
 pub use info::{MAX_SIGNAL, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit};
 pub use mask::{restore_mask, set_mask, set_temporary_mask};
 pub use send::{
-    Sent, discard_of_timer, ends_process, force, is_killed, raise, send_timer, send_to_group,
-    send_to_process, send_to_thread, take,
+    Sent, discard_of_timer, ending, force, is_killed, raise, send_timer, send_to_group, send_to_process,
+    send_to_thread, take,
 };
 pub use state::{Action, DEFAULT, IGNORE, ProcessSignals, ThreadSignals};

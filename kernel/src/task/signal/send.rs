@@ -149,13 +149,13 @@ pub fn is_killed(thread: &Thread) -> bool {
     waiting & bit(abi::SIGKILL) != 0
 }
 
-/// True if a signal waits for `thread` that ends its process and leaves no core dump (Linux's `complete_signal` makes
-/// SIGKILL of it).
-pub fn ends_process(thread: &Thread) -> bool {
+/// A signal that waits for `thread`, ends its process and leaves no core dump (Linux's `complete_signal` makes SIGKILL of
+/// it).
+pub fn ending(thread: &Thread) -> Option<u32> {
     let shared = thread.process.signals.lock();
     let own = thread.signals.lock();
     let waiting = (shared.pending.set() | own.pending.set()) & (!own.mask | UNBLOCKABLE);
-    (1..=MAX_SIGNAL).filter(|&signal| waiting & bit(signal) != 0).any(|signal| {
+    (1..=MAX_SIGNAL).filter(|&signal| waiting & bit(signal) != 0).find(|&signal| {
         shared.action(signal).handler == DEFAULT
             && default_action(signal) == DefaultAction::Terminate { crash: false }
     })
