@@ -36,13 +36,21 @@ mod machine {
     use crate::{apic, cpu, kmap, time, x86};
     use alloc::boxed::Box;
     use core::arch::global_asm;
-    use core::sync::atomic::{AtomicBool, Ordering};
+    use core::sync::atomic::{AtomicU8, Ordering};
 
     /// Wait between the two STARTUPs, in nanoseconds (SDM volume 3, 9.4.4.1). The 10 ms after INIT were for CPUs before
     /// 64-bit mode (Linux leaves them out, too).
     const STARTUP_WAIT: u64 = 200_000;
-    /// How long a CPU may take to report.
-    const PATIENCE: u64 = 1_000_000_000;
+    /// How long a CPU may take to come, in nanoseconds: as long as Linux waits. Under a hypervisor it is a thread of a host that
+    /// may be busy.
+    const PATIENCE: u64 = 10_000_000_000;
+
+    /// How far a CPU is, in [`Start`]: not there yet; there, and no longer waited for in vain; in service.
+    const AWAITED: u8 = 0;
+    const COMES: u8 = 1;
+    const UP: u8 = 2;
+    /// It is not waited for any more: if it comes after all, it stops.
+    const GIVEN_UP: u8 = 3;
 
     // Runs at TRAMPOLINE. Real mode with cs = TRAMPOLINE / 16; to long mode in one step, then to the kernel's half. The
     // words at its end are filled in for each CPU.
@@ -112,7 +120,18 @@ trampoline_end:
         trap_stack: usize,
         double_fault_stack: usize,
         stack: usize,
-        up: AtomicBool,
+        /// See [`AWAITED`].
+        state: AtomicU8,
+    }
+
+    impl Start {
+        fn is(&self, state: u8) -> bool {
+            self.state.load(Ordering::Acquire) == state
+        }
+        /// Goes from [`AWAITED`] to `state`; false if it is not awaited.
+        fn leave_awaited(&self, state: u8) -> bool {
+            self.state.compare_exchange(AWAITED, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        }
     }
 
     fn wait(ns: u64, until: impl Fn() -> bool) -> bool {
@@ -134,7 +153,7 @@ trampoline_end:
             trap_stack: kmap::alloc_stack(crate::boot::FAULT_STACK_SIZE)?,
             double_fault_stack: kmap::alloc_stack(crate::boot::FAULT_STACK_SIZE)?,
             stack: kmap::alloc_stack(crate::task::KERNEL_STACK_SIZE)?,
-            up: AtomicBool::new(false),
+            state: AtomicU8::new(AWAITED),
         }));
         let root = crate::boot::root_table();
         // SAFETY: the page is reserved for this; the code is position-free but for its known address.
@@ -153,19 +172,29 @@ trampoline_end:
         apic::send_init(apic_id);
         for _ in 0..2 {
             apic::send_startup(apic_id, (TRAMPOLINE >> 12) as u8);
-            if wait(STARTUP_WAIT, || start.up.load(Ordering::Acquire)) {
+            if wait(STARTUP_WAIT, || start.is(UP)) {
                 break;
             }
         }
-        let up = wait(PATIENCE, || start.up.load(Ordering::Acquire));
-        // SAFETY: nobody runs at physical addresses any more; if the CPU comes up late it finds no code and stops.
+        if !wait(PATIENCE, || !start.is(AWAITED)) && start.leave_awaited(GIVEN_UP) {
+            // It may still come. Nothing takes the STARTUP back, and without the trampoline's mappings, which stay, it would reset
+            // the machine.
+            return None;
+        }
+        while !start.is(UP) {
+            core::hint::spin_loop();
+        }
+        // SAFETY: no CPU runs at physical addresses any more.
         unsafe { *(layout::direct(root) as *mut u64) = 0 };
         x86::flush_tlb();
-        up.then_some(())
+        Some(())
     }
 
     /// A started CPU's first code in the kernel's half.
     unsafe extern "C" fn first_code(start: &'static Start) -> ! {
+        if !start.leave_awaited(COMES) {
+            crate::power::halt();
+        }
         // SAFETY: the first thing that this CPU does here.
         unsafe { start.local.install(start.number) };
         crate::trap::init_cpu(start.local, start.trap_stack, start.double_fault_stack);
@@ -174,7 +203,7 @@ trampoline_end:
         time::init_cpu();
         cpu::COUNT.fetch_add(1, Ordering::SeqCst);
         let top = start.stack;
-        start.up.store(true, Ordering::Release);
+        start.state.store(UP, Ordering::Release);
         // The identity map may be in the TLB.
         x86::flush_tlb();
         // SAFETY: this CPU's own fresh stack, which nothing on it is needed of any more.
