@@ -42,7 +42,7 @@ impl Memory {
         }
     }
 
-    /// [`Memory::layout`] for who holds a lock: `None` while another thread's change pauses.
+    /// [`Memory::layout`] for callers that hold a lock: `None` while another thread's change pauses.
     #[inline]
     pub(super) fn layout_now(&self) -> Option<MutexGuard<'_, Layout>> {
         let layout = self.layout.lock();
