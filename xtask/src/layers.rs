@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use syn::visit::Visit;
-use syn::{ItemUse, UseTree};
+use syn::{Ident, ItemUse, UseTree};
 
 /// A module's path, `fs::file` say.
 type Module = String;
@@ -131,17 +131,17 @@ impl Uses<'_> {
                 path.pop();
             }
             UseTree::Group(group) => group.items.iter().for_each(|item| self.walk(item, path)),
-            UseTree::Name(_) | UseTree::Rename(_) | UseTree::Glob(_) => {
-                let last = match tree {
-                    UseTree::Name(name) => Some(name.ident.to_string()),
-                    UseTree::Rename(renamed) => Some(renamed.ident.to_string()),
-                    _ => None,
-                };
-                path.extend(last.clone());
-                self.note(path);
-                last.map(|_| path.pop());
-            }
+            UseTree::Name(name) => self.note_in(path, &name.ident),
+            UseTree::Rename(renamed) => self.note_in(path, &renamed.ident),
+            UseTree::Glob(_) => self.note(path),
         }
+    }
+
+    /// Notes what is named `last` in `path`.
+    fn note_in(&mut self, path: &mut Vec<String>, last: &Ident) {
+        path.push(last.to_string());
+        self.note(path);
+        path.pop();
     }
 }
 

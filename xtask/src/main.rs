@@ -9,11 +9,13 @@
 //! `cargo run -p xtask -- interrupts` checks where the kernel that `cargo build --release` built runs with interrupts on;
 //! `-- allocations` checks that no function allocates infallibly that `xtask/allocations.txt` doesn't name; `-- stack`
 //! bounds the stack that its calls take, where `xtask/pointer-calls.txt` helps it with calls by pointers.
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use xtask::debug_info::Dwarf;
 use xtask::kernel_elf::Kernel;
+use xtask::layers::{Arrow, Layers};
 use xtask::pointer_rules::Rules;
 use xtask::recursions::RECURSIONS;
 use xtask::{allocations, interrupts, layers, pointers, stack, system_calls};
@@ -38,12 +40,16 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["system-calls"] => page().map(|page| print!("{page}")),
         ["system-calls", "--write", file] => page().and_then(|page| write(Path::new(file), &page)),
-        ["system-calls", "--check", file] => page().and_then(|page| check(Path::new(file), &page)),
-        ["layers"] => check_layers(),
+        ["system-calls", "--check", file] => {
+            page().and_then(|page| check(Path::new(file), &page, "system-calls"))
+        }
+        ["layers"] => check_layers().map(|_| ()),
         ["layers", "--write", file] => {
             read_layers().and_then(|(known, arrows)| write(Path::new(file), &layers::to_svg(&known, &arrows)))
         }
-        ["layers", "--check", file] => check_layers().and_then(|()| check_picture(Path::new(file))),
+        ["layers", "--check", file] => {
+            check_layers().and_then(|picture| check(Path::new(file), &picture, "layers"))
+        }
         ["interrupts"] => check_interrupts(&repository().join(KERNEL)),
         ["interrupts", kernel] => check_interrupts(Path::new(kernel)),
         ["allocations"] => check_allocations(&repository().join(KERNEL)),
@@ -64,34 +70,19 @@ fn main() -> ExitCode {
 }
 
 /// The layers, and the arrows between the kernel's modules.
-fn read_layers() -> Result<(layers::Layers, std::collections::BTreeSet<layers::Arrow>), String> {
-    let file = repository().join(LAYERS);
-    let text = std::fs::read_to_string(&file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
-    let known = layers::Layers::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+fn read_layers() -> Result<(Layers, BTreeSet<Arrow>), String> {
+    let known = Layers::parse(&read(&repository().join(LAYERS))?).map_err(|e| format!("{LAYERS}: {e}"))?;
     Ok((known, layers::arrows(&repository().join("kernel/src"))?))
 }
 
-/// Whether the kernel's modules use those of lower layers alone.
-fn check_layers() -> Result<(), String> {
+/// Whether the kernel's modules use those of lower layers alone. Returns the picture.
+fn check_layers() -> Result<String, String> {
     let (known, arrows) = read_layers()?;
     let (upward, all) = layers::check(&known, &arrows).map_err(|wrong| format!("{LAYERS}:\n{wrong}"))?;
     println!(
         "{upward} of {all} arrows between the kernel's modules run to a higher layer, and all are listed"
     );
-    Ok(())
-}
-
-/// Whether the picture is that of the code.
-fn check_picture(file: &Path) -> Result<(), String> {
-    let (known, arrows) = read_layers()?;
-    let found = std::fs::read_to_string(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
-    if found == layers::to_svg(&known, &arrows) {
-        return Ok(());
-    }
-    Err(format!(
-        "{0} is not what the code says; run: cargo run -p xtask -- layers --write {0}",
-        file.display()
-    ))
+    Ok(layers::to_svg(&known, &arrows))
 }
 
 /// Where interrupts are on in the kernel of this file.
@@ -112,7 +103,7 @@ fn list_allocations(kernel: &Path) -> Result<(), String> {
 /// Whether these are those that may.
 fn check_allocations(kernel: &Path) -> Result<(), String> {
     let file = repository().join(ALLOWED_ALLOCATIONS);
-    let text = std::fs::read_to_string(&file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+    let text = read(&file)?;
     let allowed = allocations::Allowed::parse(&text);
     let allocations::Summary { functions, stale } =
         allocations::check(&allocations::read(kernel)?, &allowed)?;
@@ -124,7 +115,7 @@ fn check_allocations(kernel: &Path) -> Result<(), String> {
 /// How deep the calls of the kernel of this file may go, those by pointers included.
 fn check_stack(path: &Path) -> Result<(), String> {
     let file = repository().join(POINTER_CALLS);
-    let text = std::fs::read_to_string(&file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+    let text = read(&file)?;
     let rules = Rules::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
     let bytes = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     let kernel = Kernel::parse(&bytes)?;
@@ -152,13 +143,17 @@ fn write(file: &Path, page: &str) -> Result<(), String> {
     std::fs::write(file, page).map_err(|e| format!("cannot write {}: {e}", file.display()))
 }
 
-fn check(file: &Path, page: &str) -> Result<(), String> {
-    let found = std::fs::read_to_string(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
-    if found == page {
+fn read(file: &Path) -> Result<String, String> {
+    std::fs::read_to_string(file).map_err(|e| format!("cannot read {}: {e}", file.display()))
+}
+
+/// Whether a file is what `task` would write.
+fn check(file: &Path, page: &str, task: &str) -> Result<(), String> {
+    if read(file)? == page {
         return Ok(());
     }
     Err(format!(
-        "{0} is not what kernel/src/syscall/table.rs says; run: cargo run -p xtask -- system-calls --write {0}",
+        "{0} is not what the code says; run: cargo run -p xtask -- {task} --write {0}",
         file.display()
     ))
 }
