@@ -92,14 +92,18 @@ struct MemoryDevice {
     place: Place,
 }
 
+/// Pauses a call that has moved `done` bytes, after each page; returns whether a signal ends it then, as on Linux
+/// (`read_iter_zero`, `get_random_bytes_user`).
+fn ends_early(done: usize) -> bool {
+    done > 0 && done.is_multiple_of(PAGE_SIZE) && long_call::pause_unless_interrupted().is_err()
+}
+
 impl File for MemoryDevice {
-    /// As on Linux (`read_iter_zero`, `get_random_bytes_user`), signals are looked for after each page.
     fn read(&self, dst: &mut UserBuf, _offset: u64, _nonblock: bool) -> SysResult {
         let before = dst.done();
         let mut bytes = [0; CHUNK];
         while self.kind != Memory::Null && dst.remaining() > 0 {
-            let done = dst.done() - before;
-            if done > 0 && done.is_multiple_of(PAGE_SIZE) && long_call::pause_unless_interrupted().is_err() {
+            if ends_early(dst.done() - before) {
                 break;
             }
             let n = dst.remaining().min(CHUNK);
@@ -123,11 +127,7 @@ impl File for MemoryDevice {
             let before = src.done();
             let mut bytes = [0; CHUNK];
             while src.remaining() > 0 {
-                let done = src.done() - before;
-                if done > 0
-                    && done.is_multiple_of(PAGE_SIZE)
-                    && long_call::pause_unless_interrupted().is_err()
-                {
+                if ends_early(src.done() - before) {
                     break;
                 }
                 let n = src.take(&mut bytes)?;
