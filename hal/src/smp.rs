@@ -45,7 +45,7 @@ mod machine {
     /// may be busy.
     const PATIENCE: u64 = 10_000_000_000;
 
-    /// How far a CPU is, in [`Start`]: not there yet; there, and no longer waited for in vain; in service.
+    /// How far a CPU is, in [`Start`]: it has not come; it has, and sets itself up; it is in service.
     const AWAITED: u8 = 0;
     const COMES: u8 = 1;
     const UP: u8 = 2;

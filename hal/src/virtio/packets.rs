@@ -121,7 +121,7 @@ impl Packets {
         let others = Piece { address: all.address + N as u64, len: all.len - N as u32, writable: false };
         let (headers, lead) = match apart {
             0 => ([all; 2], 1),
-            // A piece must not be empty: the other headers may stand before the payload.
+            // A piece must not be empty: the other headers may be in front of the payload.
             _ => ([Piece { len: apart.min(N) as u32, ..all }, others], if others.len > 0 { 2 } else { 1 }),
         };
         let mut inside = true;
@@ -144,7 +144,7 @@ impl Packets {
         Ok(())
     }
 
-    /// Queues a packet that stands in a buffer as a whole, `lead` included: `len` bytes from `start`.
+    /// Queues a packet that lies in one buffer, `lead` included: `len` bytes from `start`.
     #[inline(always)]
     pub fn send_in_place(&mut self, buffer: &SharedBuffer, start: u32, len: u32) -> Result<(), Refused> {
         let piece = fragment_piece(buffer, start, len).ok_or(Refused)?;

@@ -3,7 +3,6 @@
 // machines: all
 #include "t.h"
 #include <pthread.h>
-#include <sched.h>
 #include <sys/wait.h>
 
 enum { ROUNDS = 30, THREADS = 3, VFORKS = 20, STATUS = 7 };
@@ -39,8 +38,7 @@ int main(void) {
             for (;;)
                 pause();
         }
-        while (__atomic_load_n(vforks, __ATOMIC_RELAXED) < VFORKS)
-            sched_yield();
+        WAIT_UNTIL(__atomic_load_n(vforks, __ATOMIC_RELAXED) >= VFORKS);
         int status = 0;
         NEED(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
         killed += WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
