@@ -31,6 +31,8 @@ ping iputils-ping
 g++ g++
 iperf3 iperf3
 stress-ng stress-ng
+mkfs.ext4 e2fsprogs
+sfdisk fdisk
 /usr/bin/python3 python3
 "
 case ${1-all} in
