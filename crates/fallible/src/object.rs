@@ -19,8 +19,9 @@ pub fn set_provider(provider: Provider) {
     PROVIDER.call_once(|| provider);
 }
 
+/// Sees to it that the next allocation of this layout succeeds.
 #[inline]
-fn provide(layout: Layout) -> Result<(), NoMemory> {
+pub(crate) fn provide(layout: Layout) -> Result<(), NoMemory> {
     may_grow()?;
     match PROVIDER.get() {
         Some(provide) if !provide(layout) => Err(NoMemory),
