@@ -272,8 +272,8 @@ fn start_thread(
     exec::install(&process, loaded);
     let thread = Thread::new(process.clone(), pid, &loaded.context, 0, false)?;
     thread.set_name(&loaded.name);
-    process.add_thread(&thread)?;
-    process.publish()?;
+    process.add_thread(&thread, &thread)?;
+    process.publish(&process)?;
     fs::access::enforce();
     fs::lost::begin();
     faults::nth_of_all(fail_alloc);

@@ -87,8 +87,8 @@ fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
             let status = thread.process.exiting.lock().unwrap_or(ExitStatus::Exited(0));
             exit::exit_thread(thread, status);
         }
-        // SIGKILL ends a stopped process, too (signal(7)).
-        if work.any(Work::STOP) && !signal::is_killed(thread) {
+        if work.any(Work::STOP) {
+            // Until it goes on or ends: SIGKILL ends a stopped process, too (signal(7)).
             sched::park(None, false);
         } else if work.any(Work::REMAINS) {
             work.clear(Work::REMAINS);

@@ -88,7 +88,7 @@ pub fn program(thread: &Arc<Thread>, c: &UserContext, info: &SigInfo) {
         "{} (process {}, thread {} \"{}\") is killed by {} ({}): {}",
         program.path,
         process.pid,
-        thread.tid,
+        thread.tid(),
         thread.name(),
         signal_name(info.signal),
         info.signal,

@@ -128,7 +128,7 @@ pub fn set(open: &OpenFile, kind: Kind, lock: Lock, wait: bool) -> Result<(), Er
     if frame::is_below(Watermark::High) {
         return Err(Errno::NOLCK);
     }
-    let tid = crate::this::with(|thread| thread.tid);
+    let tid = crate::this::with(|thread| thread.tid());
     let may_be_circular = wait && kind == Kind::Record && is_process(lock.owner);
     let mut waits = false;
     let result = block_on(&RELEASED, !wait, None, || {

@@ -67,9 +67,9 @@ impl Owner {
     pub fn id(&self) -> (u32, i32) {
         // A CPU may still hold what has an id no longer.
         let thread_id = |thread: Arc<Thread>| {
-            process::thread_by_tid(thread.tid)
+            process::thread_by_tid(thread.tid())
                 .filter(|found| Arc::ptr_eq(found, &thread))
-                .map(|thread| thread.tid)
+                .map(|thread| thread.tid())
         };
         let process_id = |process: Arc<Process>| {
             process::by_pid(process.pid)

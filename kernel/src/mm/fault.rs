@@ -66,7 +66,7 @@ fn note_fruitless(thread: &Thread, addr: usize, access: Access) -> Result<(), Re
     log!(
         "thread {} faults at {addr:#x} ({access:?}) again and again, though the page table allows it: it gets SIGSEGV. \
          This is a fault of the kernel or of the hypervisor; please report it.",
-        thread.tid
+        thread.tid()
     );
     Err(Refused::Access)
 }

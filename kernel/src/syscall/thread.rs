@@ -20,13 +20,13 @@ const NICE_MAX: i32 = 19;
 
 /// gettid(2).
 pub fn gettid(call: &Call) -> SysResult {
-    Ok(call.thread().tid as usize)
+    Ok(call.thread().tid() as usize)
 }
 
 /// set_tid_address(2).
 pub fn set_tid_address(call: &Call) -> SysResult {
     call.thread().clear_child_tid.store(call.usize(0), Relaxed);
-    Ok(call.thread().tid as usize)
+    Ok(call.thread().tid() as usize)
 }
 
 /// arch_prctl(2). In unikernel mode GS stays the kernel's: a base for it is kept, but has no effect, so it is refused.

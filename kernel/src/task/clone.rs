@@ -4,13 +4,12 @@ use super::thread::Thread;
 use super::{exit, sched};
 use crate::errno::Errno;
 use crate::fs::access::{capability, check_capability};
-use crate::ipc::poll::{Events, LOOK_EVERY_NS};
 use crate::mm::user;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
 use coracle_hal::context::UserContext;
 use coracle_hal::frame::{self, Watermark};
-use coracle_hal::{task, time};
+use coracle_hal::task;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
@@ -120,17 +119,10 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
             return Err(error);
         }
     }
-    if thread {
-        // A process that ends meanwhile must not get a thread that doesn't know.
-        let exiting = process.exiting.lock();
-        if exiting.is_some() {
-            return Err(Errno::INTR);
-        }
-        process.add_thread(&child)?;
-    } else {
-        process.add_thread(&child)?;
+    process.add_thread(&child, parent)?;
+    if !thread {
         let family = grandparent.unwrap_or_else(|| parent.process.clone());
-        if let Err(error) = process.publish() {
+        if let Err(error) = process.publish(&parent.process) {
             process.remove_thread(&child);
             return Err(error);
         }
@@ -138,23 +130,11 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     }
     sched::start(child);
     if request.has(abi::CLONE_VFORK) && !thread {
-        wait_for_release(parent, &process);
+        // The child runs on the caller's stack until it has called exec or has ended, so a signal with a handler waits; one that
+        // ends the process ends the sleep (Linux's `wait_for_vfork_done`): what is shared lives as long as the child.
+        let _ = exit::wait_for(&process, || process.vfork_done.load(Acquire));
     }
     Ok(id)
-}
-
-/// Sleeps until `child` has called exec or has ended (CLONE_VFORK). The child runs on the caller's stack until then, so a
-/// signal with a handler waits; one that ends the process ends the sleep (Linux's `wait_for_vfork_done`): what is shared
-/// lives as long as the child.
-fn wait_for_release(parent: &Arc<Thread>, child: &Process) {
-    // Without a place in the list the thread looks again from time to time.
-    let id = child.exit_source.subscribe_thread(parent.clone(), Events::all()).ok();
-    while !child.vfork_done.load(Acquire) && !exit::is_ending(parent) {
-        sched::park(id.is_none().then(|| time::now_ns() + LOOK_EVERY_NS), false);
-    }
-    if let Some(id) = id {
-        child.exit_source.unsubscribe(id);
-    }
 }
 
 /// The process of a new child, which is in no table yet. ENOMEM.

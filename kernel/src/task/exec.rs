@@ -1,12 +1,11 @@
 //! Loading programs (execve(2)).
 use super::process::{Credentials, Process, Program};
-use super::signal;
 use super::thread::{Thread, Work};
+use super::{exit, signal};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::file::OpenFile;
 use crate::fs::open_executable;
-use crate::ipc::poll::block_on;
 use crate::mm::map::Place;
 use crate::mm::memory::{Memory, PAGE_SIZE, page_up};
 use crate::mm::user_buf::UserBuf;
@@ -353,6 +352,7 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     process.descriptors.unshare()?;
     process.signals.lock().unshare()?;
     end_other_threads(thread)?;
+    process.give_id(thread)?;
     install(process, &loaded);
     process.timers.clear_created();
     {
@@ -385,22 +385,21 @@ pub fn install(process: &Process, loaded: &Loaded) {
     process.dumpable.store(1, Relaxed);
 }
 
-/// Ends all threads but the running one, and waits for them. EINTR if this one is to end, too.
+/// Ends all threads but the running one, and waits for them. EINTR if this one is to end, too, as where another thread has
+/// begun to execute a program.
 fn end_other_threads(thread: &Arc<Thread>) -> Result<(), Errno> {
     {
         // Under the lock, since a list of the others would take memory.
         let threads = thread.process.threads.lock();
-        if threads.len() == 1 {
-            return Ok(());
+        if thread.work().any(Work::EXIT) {
+            return Err(Errno::INTR);
         }
         threads
             .iter()
             .filter(|other| !Arc::ptr_eq(other, thread))
             .for_each(|other| other.add_work(Work::EXIT));
     }
-    block_on(&thread.process.exit_source, false, None, || {
-        if thread.process.threads.lock().len() == 1 { Ok(()) } else { Err(Errno::AGAIN) }
-    })
+    exit::wait_for(&thread.process, || thread.process.threads.lock().len() == 1)
 }
 
 /// Why a program can't be executed, in words.

@@ -3,14 +3,16 @@ use super::process::{self, ExitStatus, Process};
 use super::signal::{self, SigInfo};
 use super::thread::{Thread, Work};
 use super::{futex, sched};
+use crate::errno::Errno;
 use crate::fs::memory::remains;
-use crate::ipc::poll::Events;
+use crate::ipc::poll::{Events, LOOK_EVERY_NS};
 use crate::ipc::sysv::semaphores;
 use crate::mm::memory::Memory;
 use crate::mm::user;
 use crate::{power, report};
 use alloc::sync::Arc;
 use coracle_hal::context::UserContext;
+use coracle_hal::time;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
@@ -20,34 +22,39 @@ pub fn exit_group(thread: &Arc<Thread>, status: ExitStatus) -> ! {
     exit_thread(thread, status)
 }
 
-/// Makes all threads of a process end.
-pub fn end_process(process: &Arc<Process>, status: ExitStatus) {
-    {
-        let mut exiting = process.exiting.lock();
-        if exiting.is_some() {
-            return;
-        }
+/// Makes all threads of a process end; the first status counts.
+pub fn end_process(process: &Process, status: ExitStatus) {
+    end_threads(process, &process.threads.lock(), status);
+}
+
+/// [`end_process`] with its list of threads, which is locked.
+pub fn end_threads(process: &Process, threads: &[Arc<Thread>], status: ExitStatus) {
+    let mut exiting = process.exiting.lock();
+    if exiting.is_none() {
         *exiting = Some(status);
-    }
-    let me = crate::this::with(Arc::clone);
-    // Under the lock, since a list of them would take memory.
-    for thread in process.threads.lock().iter().filter(|thread| !Arc::ptr_eq(thread, &me)) {
-        thread.add_work(Work::EXIT);
+        threads.iter().for_each(|thread| thread.add_work(Work::EXIT));
     }
 }
 
-/// Whether the running thread won't return to its program, since its process ends or a waiting signal ends it.
-///
-/// The end begins at once, as in Linux's `complete_signal`: another thread may take the signal, and this one must not be back
-/// in its program before that has made it end.
-#[cold]
-pub fn is_ending(thread: &Thread) -> bool {
-    if !thread.work().any(Work::EXIT) {
-        let Some(signal) = signal::ending(thread) else { return false };
-        end_process(&thread.process, ExitStatus::Killed(signal, false));
-        thread.work().set(Work::EXIT);
+/// Sleeps until `done` returns true, as it may when a thread of `process` or the process itself ends or executes a program. No
+/// signal interrupts that but one that ends the running thread (Linux's TASK_KILLABLE): EINTR.
+pub fn wait_for(process: &Process, mut done: impl FnMut() -> bool) -> Result<(), Errno> {
+    let me = crate::this::with(Arc::clone);
+    // Without a place in the list the thread looks again from time to time.
+    let id = process.exit_source.subscribe_thread(me.clone(), Events::all()).ok();
+    let outcome = loop {
+        if done() {
+            break Ok(());
+        }
+        if me.work().any(Work::EXIT) {
+            break Err(Errno::INTR);
+        }
+        sched::park(id.is_none().then(|| time::now_ns() + LOOK_EVERY_NS), false);
+    };
+    if let Some(id) = id {
+        process.exit_source.unsubscribe(id);
     }
-    true
+    outcome
 }
 
 /// A signal whose default action ends the process. `crash`: tell where it happened.
@@ -62,6 +69,8 @@ pub fn by_signal(thread: &Arc<Thread>, context: &UserContext, info: SigInfo, cra
 pub fn exit_thread(thread: &Arc<Thread>, status: ExitStatus) -> ! {
     // The caller may lend us a reference that lives on this stack; ours must not outlive the last switch.
     let thread = thread.clone();
+    // What it does from here on, as to touch the memory of its futexes, is not to be cut short.
+    thread.work().clear(Work::EXIT);
     release_futexes(&thread);
     let process = thread.process.clone();
     process.ended_threads_ns.fetch_add(sched::cpu_time_ns(&thread), Relaxed);
@@ -69,6 +78,10 @@ pub fn exit_thread(thread: &Arc<Thread>, status: ExitStatus) -> ! {
         let status = process.exiting.lock().unwrap_or(status);
         finish(&process, status);
     } else {
+        if thread.work().any(Work::SIGNAL) && process.exiting.lock().is_none() {
+            let accepted = thread.signals.lock().accepted();
+            signal::retarget(&thread, accepted);
+        }
         // exec(2) waits for the others to be gone.
         process.exit_source.notify(Events::IN);
     }

@@ -9,8 +9,8 @@
 //! Where that can't be, [`crate::mm`] has the threads wait that want the memory which is being changed.
 //!
 //! A pause costs a few instructions if nothing waits. Calls of one piece make none.
-use super::exit;
 use super::slice;
+use super::thread::Work;
 use crate::errno::Errno;
 use crate::this;
 use coracle_hal::cpu;
@@ -36,7 +36,7 @@ fn act() {
 #[inline(never)]
 pub fn pause_unless_killed() -> Result<(), Errno> {
     pause();
-    if this::with(|me| me.interrupted() && exit::is_ending(me)) { Err(Errno::INTR) } else { Ok(()) }
+    if this::with(|me| me.work().any(Work::EXIT)) { Err(Errno::INTR) } else { Ok(()) }
 }
 
 /// [`pause`] for a call that any signal interrupts.

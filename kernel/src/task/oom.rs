@@ -24,7 +24,7 @@ static BUSY: AtomicBool = AtomicBool::new(false);
 #[cold]
 pub fn make_room() -> bool {
     let me = crate::this::with(Arc::clone);
-    if is_ending(&me.process) || signal::is_killed(&me) {
+    if is_ending(&me.process) {
         return false;
     }
     if BUSY.swap(true, Acquire) {
@@ -37,7 +37,7 @@ pub fn make_room() -> bool {
     }
     end(&choose().unwrap_or_else(|| me.process.clone()), &me.process);
     BUSY.store(false, Release);
-    !signal::is_killed(&me)
+    !is_ending(&me.process)
 }
 
 fn is_ending(process: &Process) -> bool {

@@ -2,7 +2,7 @@
 use super::family::{Family, Siblings};
 use super::limits::Limits;
 use super::oom_score::OomScore;
-use super::signal::{ProcessSignals, SigInfo};
+use super::signal::{self, ProcessSignals, SigInfo};
 use super::thread::{Thread, Work};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
@@ -290,8 +290,13 @@ impl Process {
         Ok(try_arc(Self::build(pid, memory, descriptors, fs)?)?)
     }
 
-    /// Lists it under its pid. ENOMEM.
-    pub fn publish(self: &Arc<Self>) -> Result<(), Errno> {
+    /// Lists it under its pid, as made by a thread of `maker`. ENOMEM; EINTR if `maker` is ending: a signal to a group of
+    /// processes that ended it may have been sent to all that were listed.
+    pub fn publish(self: &Arc<Self>, maker: &Process) -> Result<(), Errno> {
+        let exiting = maker.exiting.lock();
+        if exiting.is_some() {
+            return Err(Errno::INTR);
+        }
         PROCESSES.write().insert(self.pid, self.clone())?;
         Ok(())
     }
@@ -386,19 +391,34 @@ impl Process {
         self.start_ns
     }
 
-    /// Lists a thread of this process. ENOMEM.
-    pub fn add_thread(&self, thread: &Arc<Thread>) -> Result<(), Errno> {
-        THREADS.write().insert(thread.tid, Arc::downgrade(thread))?;
-        if let Err(error) = self.threads.lock().try_push(thread.clone()) {
-            THREADS.write().remove(&thread.tid);
-            return Err(error.into());
+    /// Lists a thread of this process, as made by `maker`. ENOMEM; EINTR if `maker` is to end: the threads of its process were
+    /// told so, and the new one wasn't.
+    pub fn add_thread(&self, thread: &Arc<Thread>, maker: &Thread) -> Result<(), Errno> {
+        THREADS.write().insert(thread.tid(), Arc::downgrade(thread))?;
+        let mut threads = self.threads.lock();
+        let ending = if maker.work().any(Work::EXIT) { Err(Errno::INTR) } else { Ok(()) };
+        let added = ending.and_then(|()| Ok(threads.try_push(thread.clone())?));
+        drop(threads);
+        if added.is_err() {
+            THREADS.write().remove(&thread.tid());
+        }
+        added
+    }
+
+    /// Gives the last thread of this process its id, as that of the first thread has been, which ended (execve(2)).
+    pub fn give_id(&self, last: &Arc<Thread>) -> Result<(), Errno> {
+        if last.tid() != self.pid {
+            let mut listed = THREADS.write();
+            listed.insert(self.pid, Arc::downgrade(last))?;
+            listed.remove(&last.tid());
+            last.set_tid(self.pid);
         }
         Ok(())
     }
 
     /// Takes a thread off the lists; gives how many remain.
     pub fn remove_thread(&self, thread: &Arc<Thread>) -> usize {
-        THREADS.write().remove(&thread.tid);
+        THREADS.write().remove(&thread.tid());
         let mut threads = self.threads.lock();
         threads.retain(|other| !Arc::ptr_eq(other, thread));
         threads.len()
@@ -439,27 +459,30 @@ impl Process {
         self.tell_parent_of_stop(abi::CLD_STOPPED as i32, signal as i32);
     }
 
-    /// Lets a stopped process go on (SIGCONT).
-    pub fn resume(self: &Arc<Self>) {
+    /// Lets a stopped process, whose threads and signals are locked, go on (SIGCONT), and has its threads look at the signals
+    /// that came meanwhile before they do. True if it was stopped: then the parent is to be told.
+    pub fn resume(&self, threads: &[Arc<Thread>], shared: &ProcessSignals) -> bool {
         let before = self.stopped.swap(0, Relaxed);
         super::orphans::count(before, 0);
         if before == 0 {
-            return;
+            return false;
         }
-        for thread in self.threads.lock().iter() {
+        for thread in threads {
+            signal::note(thread, shared, &thread.signals.lock());
             thread.work().clear(Work::STOP);
             super::sched::unpark(thread);
         }
-        self.tell_parent_of_stop(abi::CLD_CONTINUED as i32, abi::SIGCONT as i32);
+        true
     }
 
-    fn tell_parent_of_stop(self: &Arc<Self>, code: i32, status: i32) {
+    /// Notes a stop or its end, a siginfo code (CLD_STOPPED, CLD_CONTINUED) and its status, for waitid(2), and tells the parent.
+    pub fn tell_parent_of_stop(self: &Arc<Self>, code: i32, status: i32) {
         *self.stop_report.lock() = Some((code, status));
         let Some(parent) = self.parent() else { return };
         let quiet = parent.signals.lock().action(abi::SIGCHLD).flags & u64::from(abi::SA_NOCLDSTOP) != 0;
         if !quiet {
             let uid = self.credentials.lock().uid[0];
-            super::signal::send_to_process(&parent, SigInfo::child(code, self.pid, uid, status));
+            signal::send_to_process(&parent, SigInfo::child(code, self.pid, uid, status));
         }
         parent.child_events.notify(crate::ipc::poll::Events::IN);
     }

@@ -37,13 +37,13 @@ impl Debt {
     pub fn count(&self, thread: &Thread, ran_ns: u64) {
         let owed_ns = self.owed_ns.load(Relaxed);
         let displaced = self.displaced.load(Relaxed);
-        let in_place_of_another = displaced != 0 && displaced != thread.tid;
+        let in_place_of_another = displaced != 0 && displaced != thread.tid();
         let owed_ns = if in_place_of_another { owed_ns + ran_ns } else { owed_ns.saturating_sub(ran_ns) };
         self.owed_ns.store(owed_ns, Relaxed);
     }
     /// `thread` goes on.
     pub fn resume(&self, thread: &Thread) {
-        if self.displaced.load(Relaxed) == thread.tid {
+        if self.displaced.load(Relaxed) == thread.tid() {
             self.displaced.store(0, Relaxed);
         }
     }
@@ -55,7 +55,7 @@ impl Debt {
     /// `thread` makes room.
     fn displace(&self, thread: &Thread) {
         if self.displaced.load(Relaxed) == 0 {
-            self.displaced.store(thread.tid, Relaxed);
+            self.displaced.store(thread.tid(), Relaxed);
         }
     }
     /// Whether threads have to wait for their turn until some of it is given back.

@@ -42,8 +42,7 @@ impl fmt::Display for ThreadName {
 pub struct Thread {
     /// Kernel stack and saved registers.
     pub task: Task,
-    /// Thread id (gettid(2)).
-    pub tid: i32,
+    tid: AtomicI32,
     /// The process it belongs to.
     pub process: Arc<Process>,
     /// Its place in a list of threads that wait for a futex.
@@ -139,7 +138,7 @@ impl Thread {
     fn with_task(process: Arc<Process>, tid: i32, task: Task, affinity: u64) -> Result<Arc<Thread>, Errno> {
         let thread = try_arc(Thread {
             task,
-            tid,
+            tid: AtomicI32::new(tid),
             process,
             waiter: try_arc(Waiter::new())?,
             sched: SchedState::new(affinity)?,
@@ -155,6 +154,17 @@ impl Thread {
         })?;
         thread.waiter.belongs_to(&thread);
         Ok(thread)
+    }
+
+    /// Thread id (gettid(2)).
+    #[inline]
+    pub fn tid(&self) -> i32 {
+        self.tid.load(Relaxed)
+    }
+
+    /// Gives it another id, under which it is to be listed (execve(2)).
+    pub(super) fn set_tid(&self, tid: i32) {
+        self.tid.store(tid, Relaxed);
     }
 
     /// What is to be done before it returns to the program.

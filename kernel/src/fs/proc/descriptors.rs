@@ -77,14 +77,14 @@ pub(super) struct Tasks {
 impl Directory for Tasks {
     fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
         let Some(tid) = number(name) else { return Ok(None) };
-        let thread = self.process.threads.lock().iter().find(|thread| thread.tid == tid).cloned();
+        let thread = self.process.threads.lock().iter().find(|thread| thread.tid() == tid).cloned();
         if thread.is_none() {
             return Ok(None);
         }
         Ok(Some(Kind::Directory(directory(Subject { process: self.process.clone(), thread })?)))
     }
     fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
-        let mut tids = self.process.threads.lock().iter().map(|thread| thread.tid).try_collect_vec()?;
+        let mut tids = self.process.threads.lock().iter().map(|thread| thread.tid()).try_collect_vec()?;
         crate::heap_sort::heap_sort(&mut tids, |&tid| tid);
         list_numbers(from, "", S_IFDIR, take, |tid| {
             tids.get(tids.partition_point(|&other| other < tid)).copied()

@@ -26,7 +26,7 @@ pub struct Subject {
 
 impl Subject {
     pub(super) fn id(&self) -> i32 {
-        self.thread.as_ref().map_or(self.process.pid, |thread| thread.tid)
+        self.thread.as_ref().map_or(self.process.pid, |thread| thread.tid())
     }
     pub(super) fn program(&self) -> Arc<Program> {
         self.process.program.lock().clone()

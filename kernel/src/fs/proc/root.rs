@@ -42,7 +42,7 @@ static FILES: Table<()> = &[
     (
         "thread-self",
         Item::Link(|()| {
-            let (pid, tid) = crate::this::with(|thread| (thread.process.pid, thread.tid));
+            let (pid, tid) = crate::this::with(|thread| (thread.process.pid, thread.tid()));
             Ok(Link::Path(text(format_args!("{pid}/task/{tid}"))?.into_bytes()))
         }),
     ),

@@ -90,7 +90,7 @@ impl Set {
     /// semtimedop(2): does the operations at once, or sleeps until it can. EFBIG, EACCES, ERANGE, ENOMEM, EIDRM, EINTR; EAGAIN if
     /// an operation does not wait, or at the deadline (nanoseconds since boot).
     pub fn operate(&self, operations: &[Operation], deadline_ns: Option<u64>) -> Result<(), Errno> {
-        let (process, ticket) = crate::this::with(|thread| (thread.process.clone(), thread.tid as u64));
+        let (process, ticket) = crate::this::with(|thread| (thread.process.clone(), thread.tid() as u64));
         let alters = operations.iter().any(|operation| operation.change != 0);
         self.with(false, |state| {
             if operations.iter().any(|at| usize::from(at.number) >= state.semaphores.count()) {

@@ -38,6 +38,9 @@ pub fn deliver(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: boo
                     restart(context, Some(action.flags));
                 }
                 if frame::push(thread, context, info, &action).is_err() {
+                    if thread.work().any(Work::EXIT) {
+                        break;
+                    }
                     // No room for the frame: the stack is broken.
                     let fault = SigInfo::kernel(abi::SIGSEGV);
                     exit::by_signal(thread, context, fault, true);

@@ -132,8 +132,7 @@ pub(super) fn push(
     bytes[UCONTEXT + UCONTEXT_LEN..].copy_from_slice(&info.to_bytes());
     user::write(frame, &bytes)?;
 
-    {
-        let mut own = thread.signals.lock();
+    mask::change(thread, |own| {
         own.mask = handler_mask(own.mask, &info, action);
         if own.saved_mask.take().is_some() {
             thread.work().clear(Work::RESTORE_MASK);
@@ -141,7 +140,7 @@ pub(super) fn push(
         if stack.flags & abi::SS_AUTODISARM != 0 && entering_alt {
             own.alt_stack = AltStack::default();
         }
-    }
+    });
     context.rdi = u64::from(info.signal);
     context.rsi = (frame + UCONTEXT + UCONTEXT_LEN) as u64;
     context.rdx = (frame + UCONTEXT) as u64;

@@ -11,9 +11,9 @@ pub use charge::Charge;
 pub use deliver::{deliver, resume_call};
 pub use frame::{Returned, minimum_stack, set_alt_stack, sigreturn, stack_flags};
 pub use info::{MAX_SIGNAL, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit};
-pub use mask::{restore_mask, set_mask, set_temporary_mask};
+pub use mask::{note, restore_mask, set_mask, set_temporary_mask};
 pub use send::{
-    Sent, discard_of_timer, ending, force, is_killed, raise, send_timer, send_to_group, send_to_process,
+    Sent, discard_of_timer, force, raise, retarget, send_timer, send_to_group, send_to_process,
     send_to_thread, take,
 };
 pub use state::{Action, DEFAULT, IGNORE, ProcessSignals, ThreadSignals};

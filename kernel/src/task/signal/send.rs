@@ -1,13 +1,15 @@
 //! Sending signals, and taking those that wait.
 use super::charge::Charge;
-use super::info::{FIRST_REALTIME, MAX_SIGNAL, SI_USER, SigInfo, UNBLOCKABLE, bit};
+use super::info::{FIRST_REALTIME, MAX_SIGNAL, SI_USER, SigInfo, bit};
 use super::state::{DEFAULT, DefaultAction, ProcessSignals, Slot, ThreadSignals, default_action};
 use crate::errno::Errno;
 use crate::ipc::poll::Events;
-use crate::task::process::{self, Process};
+use crate::task::exit;
+use crate::task::process::{self, ExitStatus, Process};
 use crate::task::thread::{Thread, Work};
 use crate::time::posix_timer::{PosixTimer, TimerSignal};
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general as abi;
 
 /// Signals that stop a process.
@@ -81,52 +83,94 @@ pub fn raise(signal: u32) {
 
 fn send(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: SigInfo, slot: Option<Slot>) -> Sent {
     debug_assert!((1..=MAX_SIGNAL).contains(&info.signal));
-    let signal = bit(info.signal);
-    if info.signal == abi::SIGCONT {
-        process.resume();
-    }
-    let taker = {
+    let (sent, resumed) = {
         let threads = process.threads.lock();
         let mut shared = process.signals.lock();
-        if signal & STOPS != 0 {
+        if bit(info.signal) & STOPS != 0 {
             shared.pending.discard(bit(abi::SIGCONT));
         }
         if info.signal == abi::SIGCONT {
             shared.pending.discard(STOPS);
             threads.iter().for_each(|thread| thread.signals.lock().pending.discard(STOPS));
         }
-        let accepts = |thread: &Arc<Thread>| {
-            let own = thread.signals.lock();
-            own.mask & signal == 0 || own.waiting & signal != 0 || signal & UNBLOCKABLE != 0
-        };
-        let blocked = |thread: &Arc<Thread>| {
-            let own = thread.signals.lock();
-            (own.mask | own.saved_mask.unwrap_or(0) | own.waiting) & signal != 0
-        };
-        let first = target.or(threads.first());
-        if shared.ignores(info.signal) && !first.is_some_and(blocked) {
-            return Sent::Ignored;
-        }
-        // A real-time signal that carries something isn't sent without it.
-        if slot.is_none() && info.signal >= FIRST_REALTIME && !info.is_from_kernel() && info.code != SI_USER {
-            return Sent::Refused;
-        }
-        match target {
-            Some(thread) => {
-                thread.signals.lock().pending.add(info, slot);
-                accepts(thread).then(|| thread.clone())
-            }
-            None => {
-                shared.pending.add(info, slot);
-                threads.iter().find(|thread| accepts(thread)).cloned()
-            }
-        }
+        let sent = add(process, &threads, &mut shared, target, info, slot);
+        (sent, info.signal == abi::SIGCONT && process.resume(&threads, &shared))
     };
-    if let Some(thread) = taker {
-        thread.add_work(Work::SIGNAL);
+    if resumed {
+        process.tell_parent_of_stop(abi::CLD_CONTINUED as i32, abi::SIGCONT as i32);
     }
-    process.signal_source.notify(Events::IN);
+    if sent == Sent::Waits {
+        process.signal_source.notify(Events::IN);
+    }
+    sent
+}
+
+/// Makes a signal wait for `target` or for a process, whose threads and signals are locked, and has a thread look at it.
+fn add(
+    process: &Process,
+    threads: &[Arc<Thread>],
+    shared: &mut ProcessSignals,
+    target: Option<&Arc<Thread>>,
+    info: SigInfo,
+    slot: Option<Slot>,
+) -> Sent {
+    let signal = bit(info.signal);
+    let blocked = |thread: &Arc<Thread>| {
+        let own = thread.signals.lock();
+        (own.mask | own.saved_mask.unwrap_or(0) | own.waiting) & signal != 0
+    };
+    if shared.ignores(info.signal) && !target.or(threads.first()).is_some_and(blocked) {
+        return Sent::Ignored;
+    }
+    // A real-time signal that carries something isn't sent without it.
+    if slot.is_none() && info.signal >= FIRST_REALTIME && !info.is_from_kernel() && info.code != SI_USER {
+        return Sent::Refused;
+    }
+    match target {
+        Some(thread) => thread.signals.lock().pending.add(info, slot),
+        None => shared.pending.add(info, slot),
+    }
+    let accepts = |thread: &&Arc<Thread>| thread.signals.lock().accepted() & signal != 0;
+    let mut takers = threads.iter().filter(accepts);
+    let taker = match target {
+        Some(target) => takers.find(|thread| Arc::ptr_eq(thread, target)),
+        None => takers.next(),
+    };
+    match taker {
+        Some(taker) if is_fatal(process, shared, taker, info.signal) => {
+            exit::end_threads(process, threads, ExitStatus::Killed(info.signal, false));
+        }
+        Some(taker) => taker.add_work(Work::SIGNAL),
+        None => {}
+    }
     Sent::Waits
+}
+
+/// Whether a signal that `taker` accepts ends its process at once (Linux's `complete_signal`): its default action is to end it
+/// without a core dump. SIGKILL always is; another one waits while the process is stopped, and where sigtimedwait(2) takes
+/// a signal that is blocked.
+///
+/// The whole process is marked when the signal is sent, not when a thread looks at it: no other thread of it runs its
+/// program meanwhile, nor stays in a call that only the end of the process may interrupt.
+fn is_fatal(process: &Process, shared: &ProcessSignals, taker: &Thread, signal: u32) -> bool {
+    shared.action(signal).handler == DEFAULT
+        && default_action(signal) == DefaultAction::Terminate { crash: false }
+        && taker.signals.lock().mask & bit(signal) == 0
+        && (signal == abi::SIGKILL || process.stopped.load(Relaxed) == 0)
+}
+
+/// Has other threads take the signals `which` of their process that `leaving` will no longer take: it blocks them now, or ends
+/// (Linux's `retarget_shared_pending`).
+pub fn retarget(leaving: &Thread, which: u64) {
+    let threads = leaving.process.threads.lock();
+    let mut left = leaving.process.signals.lock().pending.set() & which;
+    for thread in threads.iter().filter(|thread| !core::ptr::eq(Arc::as_ptr(thread), leaving)) {
+        let accepted = thread.signals.lock().accepted();
+        if left & accepted != 0 {
+            thread.add_work(Work::SIGNAL);
+        }
+        left &= !accepted;
+    }
 }
 
 /// Takes a signal of `allowed` that waits for `thread`, whose own and whose process's state is given: the thread's first.
@@ -140,24 +184,6 @@ pub fn take(
         let info = shared.pending.take(allowed)?;
         thread.process.timers.signal_taken(info.signal);
         Some(info)
-    })
-}
-
-/// True if SIGKILL waits for `thread`.
-pub fn is_killed(thread: &Thread) -> bool {
-    let waiting = thread.process.signals.lock().pending.set() | thread.signals.lock().pending.set();
-    waiting & bit(abi::SIGKILL) != 0
-}
-
-/// A signal that waits for `thread`, ends its process and leaves no core dump (Linux's `complete_signal` makes SIGKILL of
-/// it).
-pub fn ending(thread: &Thread) -> Option<u32> {
-    let shared = thread.process.signals.lock();
-    let own = thread.signals.lock();
-    let waiting = (shared.pending.set() | own.pending.set()) & (!own.mask | UNBLOCKABLE);
-    (1..=MAX_SIGNAL).filter(|&signal| waiting & bit(signal) != 0).find(|&signal| {
-        shared.action(signal).handler == DEFAULT
-            && default_action(signal) == DefaultAction::Terminate { crash: false }
     })
 }
 

@@ -1,6 +1,6 @@
 //! Signal state: actions of a process, masks of threads, and what is pending.
 use super::charge::Charge;
-use super::info::{FIRST_REALTIME, MAX_SIGNAL, SI_USER, SigInfo, bit};
+use super::info::{FIRST_REALTIME, MAX_SIGNAL, SI_USER, SigInfo, UNBLOCKABLE, bit};
 use crate::lock::Mutex;
 use crate::time::posix_timer::{PosixTimer, TimerSignal};
 use alloc::boxed::Box;
@@ -246,4 +246,11 @@ pub struct ThreadSignals {
     pub alt_stack: AltStack,
     /// Trap number, error code and address of the last fault, for the signal frame.
     pub last_fault: [u64; 3],
+}
+
+impl ThreadSignals {
+    /// Signals that the thread takes when they are sent: those that it does not block, or that sigtimedwait(2) waits for.
+    pub fn accepted(&self) -> u64 {
+        !self.mask | self.waiting | UNBLOCKABLE
+    }
 }
