@@ -2,7 +2,7 @@
 use crate::fs::file::File;
 use crate::mm::memory::Memory;
 use crate::mm::user_buf::UserBuf;
-use crate::task::signal::SigInfo;
+use crate::task::signal::{self, SigInfo};
 use crate::task::thread::Thread;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -63,8 +63,10 @@ fn signal_name(signal: u32) -> &'static str {
 
 /// What the signal's code says.
 fn reason(info: &SigInfo) -> &'static str {
+    /// With the type of the other codes.
+    const SI_TKILL: u32 = signal::SI_TKILL as u32;
     match (info.signal, info.code as u32) {
-        (_, abi::SI_USER) | (_, 0xffff_fffa) => "sent by a process",
+        (_, abi::SI_USER | SI_TKILL) => "sent by a process",
         (abi::SIGSEGV, abi::SEGV_MAPERR) => "nothing is mapped at the address",
         (abi::SIGSEGV, abi::SEGV_ACCERR) => "the mapping does not allow it",
         (abi::SIGSEGV, _) => "general protection, or a signal frame without room",

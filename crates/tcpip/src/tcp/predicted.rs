@@ -29,6 +29,40 @@ const IP_AND_TCP_LEN: u16 = (IPV4_LEN + PREDICTED_TCP_LEN) as u16;
 const IPV4_WITHOUT_OPTIONS: u32 = 0x0800_4500;
 const TYPE_OF_SERVICE: u32 = 0xff;
 
+/// Byte offsets of the fields that are compared, in a frame with these three headers (Ethernet II; RFC 791, 3.1; RFC 9293, 3.1).
+mod at {
+    use crate::ipv4::IPV4_LEN;
+    use crate::neighbor::ETHERNET_LEN;
+    use crate::tcp::control::TCP_AT;
+    use crate::tcp::header::{HEADER_LEN, TIMESTAMP_PREFIX};
+
+    /// The type of the payload: the last two bytes of the Ethernet header.
+    pub const ETHERTYPE: usize = ETHERNET_LEN - 2;
+    pub const TOTAL_LENGTH: usize = ETHERNET_LEN + 2;
+    /// Flags and fragment offset.
+    pub const FRAGMENT: usize = ETHERNET_LEN + 6;
+    pub const PROTOCOL: usize = ETHERNET_LEN + 9;
+    #[cfg(test)]
+    pub const IP_CHECKSUM: usize = ETHERNET_LEN + 10;
+    pub const SOURCE: usize = ETHERNET_LEN + 12;
+    pub const DESTINATION: usize = ETHERNET_LEN + 16;
+    const _: () = assert!(DESTINATION + 4 == ETHERNET_LEN + IPV4_LEN);
+    pub const SOURCE_PORT: usize = TCP_AT;
+    pub const DESTINATION_PORT: usize = TCP_AT + 2;
+    pub const SEQUENCE: usize = TCP_AT + 4;
+    pub const ACKNOWLEDGMENT: usize = TCP_AT + 8;
+    /// Header length, reserved bits and flags.
+    pub const FLAGS: usize = TCP_AT + 12;
+    pub const WINDOW: usize = TCP_AT + 14;
+    pub const OPTIONS: usize = TCP_AT + HEADER_LEN;
+    /// TSval.
+    pub const TIMESTAMP: usize = OPTIONS + TIMESTAMP_PREFIX.len();
+}
+/// Bits of [`at::FRAGMENT`] that say that a packet is a fragment: "more fragments" and the offset.
+const FRAGMENTED: u16 = 0x3fff;
+/// [`at::FLAGS`] of a header of [`PREDICTED_TCP_LEN`] bytes, in words of 4, without flags.
+const PREDICTED_DATA_OFFSET: u16 = (PREDICTED_TCP_LEN as u16 / 4) << 12;
+
 /// First byte of the addresses that no packet of a link comes from: with our own, those of connections with ourselves.
 const LOOPBACK_NET: u8 = 127;
 
@@ -51,17 +85,17 @@ impl Predicted {
         let h: &[u8; PREDICTED_LEN] = frame.bytes().first_chunk()?;
         let long = |at: usize| u32::from_be_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]);
         let short = |at: usize| u16::from_be_bytes([h[at], h[at + 1]]);
-        let total = short(16);
-        let expected = (long(12) | TYPE_OF_SERVICE) == (IPV4_WITHOUT_OPTIONS | TYPE_OF_SERVICE)
-            && short(20) & 0x3fff == 0
-            && h[23] == crate::ipv4::protocol::TCP
-            && short(46) & !u16::from(flags::PSH) == 0x8000 | u16::from(flags::ACK)
-            && h[54..58] == TIMESTAMP_PREFIX
+        let total = short(at::TOTAL_LENGTH);
+        let expected = (long(at::ETHERTYPE) | TYPE_OF_SERVICE) == (IPV4_WITHOUT_OPTIONS | TYPE_OF_SERVICE)
+            && short(at::FRAGMENT) & FRAGMENTED == 0
+            && h[at::PROTOCOL] == crate::ipv4::protocol::TCP
+            && short(at::FLAGS) & !u16::from(flags::PSH) == PREDICTED_DATA_OFFSET | u16::from(flags::ACK)
+            && h[at::OPTIONS..at::TIMESTAMP] == TIMESTAMP_PREFIX
             && h[..4] == mac[..4]
             && h[4..6] == mac[4..]
-            && Some(long(30)) == own
-            && long(26) != long(30)
-            && h[26] != LOOPBACK_NET
+            && Some(long(at::DESTINATION)) == own
+            && long(at::SOURCE) != long(at::DESTINATION)
+            && h[at::SOURCE] != LOOPBACK_NET
             && total >= IP_AND_TCP_LEN
             && u32::from(total) + ETHERNET_LEN as u32 <= frame.len;
         if !expected {
@@ -72,11 +106,16 @@ impl Predicted {
             return None;
         }
         Some(Predicted {
-            tuple: Tuple { local: long(30), remote: long(26), local_port: short(36), remote_port: short(34) },
-            seq: Seq(long(38)),
-            ack: Seq(long(42)),
-            window: short(48),
-            timestamp: long(58),
+            tuple: Tuple {
+                local: long(at::DESTINATION),
+                remote: long(at::SOURCE),
+                local_port: short(at::DESTINATION_PORT),
+                remote_port: short(at::SOURCE_PORT),
+            },
+            seq: Seq(long(at::SEQUENCE)),
+            ack: Seq(long(at::ACKNOWLEDGMENT)),
+            window: short(at::WINDOW),
+            timestamp: long(at::TIMESTAMP),
             len: u32::from(total - IP_AND_TCP_LEN),
         })
     }
@@ -266,15 +305,15 @@ mod tests {
     fn is_read(source: [u8; 4]) -> bool {
         let mut frame = [0; PREDICTED_LEN];
         frame[..6].copy_from_slice(&MAC);
-        frame[12..16].copy_from_slice(&IPV4_WITHOUT_OPTIONS.to_be_bytes());
-        frame[16..18].copy_from_slice(&IP_AND_TCP_LEN.to_be_bytes());
-        frame[23] = crate::ipv4::protocol::TCP;
-        frame[26..30].copy_from_slice(&source);
-        frame[30..34].copy_from_slice(&OWN);
-        frame[46..48].copy_from_slice(&[0x80, flags::ACK]);
-        frame[54..58].copy_from_slice(&TIMESTAMP_PREFIX);
+        frame[at::ETHERTYPE..at::TOTAL_LENGTH].copy_from_slice(&IPV4_WITHOUT_OPTIONS.to_be_bytes());
+        frame[at::TOTAL_LENGTH..][..2].copy_from_slice(&IP_AND_TCP_LEN.to_be_bytes());
+        frame[at::PROTOCOL] = crate::ipv4::protocol::TCP;
+        frame[at::SOURCE..at::DESTINATION].copy_from_slice(&source);
+        frame[at::DESTINATION..TCP_AT].copy_from_slice(&OWN);
+        frame[at::FLAGS..at::WINDOW].copy_from_slice(&[0x80, flags::ACK]);
+        frame[at::OPTIONS..at::TIMESTAMP].copy_from_slice(&TIMESTAMP_PREFIX);
         let sum = Sum::EMPTY.bytes(&frame[ETHERNET_LEN..TCP_AT]).finish();
-        frame[24..26].copy_from_slice(&sum);
+        frame[at::IP_CHECKSUM..at::SOURCE].copy_from_slice(&sum);
         let chunk = Chunk::new(Bytes(frame), 0, PREDICTED_LEN).unwrap();
         Predicted::read(&chunk, &MAC, Some(u32::from_be_bytes(OWN))).is_some()
     }
