@@ -3,7 +3,8 @@
 //!
 //! A thread's kernel stack has at its top the thread's `Arc` ([`Top`]), and below it the program's registers
 //! ([`UserContext`]); the kernel's own frames follow. The kernel runs with interrupts off. In unikernel mode program and
-//! kernel share ring 0 and the GS base; in protected mode the GS base is swapped at each crossing.
+//! kernel share ring 0 and the GS base, which is given back to the kernel if the program has loaded GS ([`trap::restore_gs`]); in
+//! protected mode the GS base is swapped at each crossing.
 //!
 //! A system call saves of the registers what it must. If all is as usual it ends the same short way; what wants all
 //! registers, to see or to change them, sets the thread's attention, and is done on a longer way out that saves the rest
@@ -328,6 +329,31 @@ trap_common:
     # In ring 0 at an address of the lower half: the program in unikernel mode, else the kernel gone astray.
     cmp byte ptr [rip + {ring}], {unikernel}
     jne trap_kernel
+    # A program that has loaded GS has taken the kernel's base from it. What is written is below the stack.
+6:  mov word ptr [rsp - 8], gs
+    cmp word ptr [rsp - 8], {unikernel_gs}
+    je 3f
+    push rax
+    push rcx
+    push rdx
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    cld
+    mov rdi, rsp
+    call {restore_gs}
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rdx
+    pop rcx
+    pop rax
     jmp 3f
 2:  swapgs
     CLOSE_USER_MEMORY
@@ -429,7 +455,7 @@ trap_kernel:
     add rsp, 16
     iretq
 4:  POP_ALL
-    jmp 3b
+    jmp 6b
 
     # An interrupt in `wait_with_interrupts` or `open_window`: does what it is there for on the stack of the interrupted code,
     # and returns from that function, of which a caller expects no more than of any: interrupts are off, registers that
@@ -508,6 +534,7 @@ nmi_entry:
     user_data = const trap::USER_DATA,
     vectors = const trap::VECTORS,
     first_interrupt = const trap::DEVICE_VECTOR,
+    unikernel_gs = const trap::UNIKERNEL_GS,
     syscall = sym symbols::coracle_syscall,
     attend = sym symbols::coracle_attend,
     new_site = sym symbols::coracle_new_site,
@@ -518,5 +545,6 @@ nmi_entry:
     trap_program = sym trap::trap_program,
     trap_kernel = sym trap::trap_kernel,
     handle = sym trap::interrupt_wait,
+    restore_gs = sym trap::restore_gs,
     bad_address = sym trap::bad_address,
 );

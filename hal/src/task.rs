@@ -104,7 +104,7 @@ impl Task {
         }
         self.fs_base.store(base, Ordering::Relaxed);
         if self.runs_here() {
-            load_fs_base(Local::get(), base);
+            write_fs_base(Local::get(), base);
         }
         true
     }
@@ -161,10 +161,14 @@ impl Drop for Task {
 fn load_fs_base(local: &Local, base: u64) {
     // In ring 3 a program changes the base, unseen, by loading the segment register.
     if local.fs_base.get() != base || ring() == Ring::Protected {
-        local.fs_base.set(base);
-        // SAFETY: canonical; the kernel does not use FS.
-        unsafe { x86::wrmsr(msr::FS_BASE, base) };
+        write_fs_base(local, base);
     }
+}
+
+fn write_fs_base(local: &Local, base: u64) {
+    local.fs_base.set(base);
+    // SAFETY: canonical; the kernel does not use FS.
+    unsafe { x86::wrmsr(msr::FS_BASE, base) };
 }
 
 #[cfg(target_os = "none")]

@@ -12,6 +12,15 @@ pub const USER_DATA: u16 = 0x20 | 3;
 pub const USER_CODE: u16 = 0x28 | 3;
 const SYSRET_BASE: u16 = 0x18 | 3;
 const TSS_SELECTOR: u16 = 0x30;
+/// What GS has in unikernel mode. Its descriptor is absent but for the moment in which the kernel loads it, so a program can't:
+/// where GS has another selector, a program has loaded it, and has made its base 0 (Intel SDM volume 2, MOV).
+pub const UNIKERNEL_GS: u16 = 0x18;
+
+/// Descriptors of data segments of all memory, for the kernel and for programs in ring 3.
+const KERNEL_DATA_SEGMENT: u64 = 0x00cf_9300_0000_ffff;
+const USER_DATA_SEGMENT: u64 = 0x00cf_f300_0000_ffff;
+/// Bytes of a descriptor.
+const DESCRIPTOR_SIZE: u16 = 8;
 
 /// Interrupt stacks (IST numbers): exceptions and interrupts, double faults and machine checks, non-maskable interrupts.
 const IST_TRAP: u8 = 1;
@@ -133,10 +142,10 @@ pub fn init_cpu(local: &'static Local, trap_stack: usize, double_fault_stack: us
         *local.gdt.get() = [
             0,
             0x00af_9b00_0000_ffff,
-            0x00cf_9300_0000_ffff,
+            KERNEL_DATA_SEGMENT,
             // 32-bit code: absent. From there `syscall` would go to CSTAR; `sysret` needs no descriptor.
             0,
-            0x00cf_f300_0000_ffff,
+            USER_DATA_SEGMENT,
             0x00af_fb00_0000_ffff,
             low,
             address >> 32,
@@ -205,6 +214,49 @@ pub fn init_syscall(local: &'static Local) {
             }
         }
         x86::set_cr4(cr4);
+        load_gs(local);
+    }
+}
+
+/// Loads GS with the base `local`, and with [`UNIKERNEL_GS`] or, in protected mode, the null selector: the way to a program in ring
+/// 3 would take another one, of the kernel's, from it.
+///
+/// # Safety
+/// `local` is the running CPU's, and its descriptor table is in use.
+#[cfg(target_os = "none")]
+unsafe fn load_gs(local: &'static Local) {
+    let selector = if crate::task::ring() == crate::task::Ring::Unikernel { UNIKERNEL_GS } else { 0 };
+    let descriptor = local.gdt.get().cast::<u64>().wrapping_add((UNIKERNEL_GS / DESCRIPTOR_SIZE).into());
+    // SAFETY: the descriptor lies in this CPU's own table, which no code uses as a Rust value meanwhile, and nothing is reached
+    // through GS before it has its base: interrupts are off.
+    unsafe {
+        descriptor.write_volatile(KERNEL_DATA_SEGMENT);
+        asm!("mov gs, {:e}", in(reg) u32::from(selector), options(nostack, preserves_flags));
+        descriptor.write_volatile(0);
+        x86::wrmsr(msr::GS_BASE, core::ptr::from_ref(local) as u64);
+    }
+}
+
+/// Whether a program in ring 0 has loaded GS, with a null selector for one, and so has taken its base from the kernel.
+#[cfg(target_os = "none")]
+fn is_gs_lost() -> bool {
+    let selector: u32;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {:e}, gs", out(reg) selector, options(nomem, nostack, preserves_flags)) };
+    selector != u32::from(UNIKERNEL_GS) && crate::task::ring() == crate::task::Ring::Unikernel
+}
+
+/// Gives GS back to the kernel, on the interrupt stack that has the address `on_stack`: by that the CPU is known.
+#[cfg(target_os = "none")]
+pub extern "C" fn restore_gs(on_stack: usize) {
+    let owner = (0..crate::percpu::MAX_CPUS).filter_map(Local::of).find(|local| {
+        // SAFETY: no table is changed after the start of its CPU, and CPUs start before programs run.
+        let top = unsafe { (*local.tss.get()).ist }[IST_TRAP as usize - 1] as usize;
+        (top.saturating_sub(crate::boot::FAULT_STACK_SIZE)..top).contains(&on_stack)
+    });
+    if let Some(local) = owner {
+        // SAFETY: the CPU whose interrupt stack is in use is the running one.
+        unsafe { load_gs(local) };
     }
 }
 
@@ -293,6 +345,13 @@ pub extern "C" fn interrupt_wait(vector: u64) {
 #[cfg(target_os = "none")]
 pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame) -> bool {
     let is_interrupt = frame.vector >= u64::from(DEVICE_VECTOR);
+    if is_gs_lost() {
+        restore_gs(core::ptr::from_ref(frame) as usize);
+        if frame.vector == PAGE_FAULT && !is_gs_lost() {
+            // By an entry's access to what the CPU keeps for itself, which is made again.
+            return false;
+        }
+    }
     let place = crate::entry::interruptible(frame.rip);
     match place.map(Place::meaning) {
         Some(Meaning::ProgramBeforeCall) => {
