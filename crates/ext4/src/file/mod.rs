@@ -1,0 +1,9 @@
+//! The content of files.
+mod allocate;
+mod evict;
+mod read;
+mod size;
+mod sync;
+mod write;
+
+pub use allocate::Allocation;
