@@ -1,4 +1,4 @@
-//! The one error.
+//! The error of a failed allocation.
 use alloc::collections::TryReserveError;
 use core::fmt;
 

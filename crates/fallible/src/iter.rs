@@ -1,4 +1,4 @@
-//! What an iterator yields, as a vector.
+//! Collecting iterators into vectors.
 use crate::{NoMemory, TryVec as _};
 use alloc::vec::Vec;
 

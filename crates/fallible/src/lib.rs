@@ -1,7 +1,8 @@
-//! Vectors, texts and maps that grow fallibly: where memory runs out, the caller is told by [`NoMemory`].
+//! Vectors, texts and maps that grow fallibly: a lack of memory is reported by [`NoMemory`].
 //!
-//! `alloc`'s own methods end the kernel there. Nothing that a program, a packet or a device can cause may call them;
-//! `cargo xtask check-allocations` finds what does, and knows that the functions of this crate reserve first.
+//! `alloc`'s own methods end the kernel when memory runs out, so nothing that a program, a packet or a device can cause may
+//! call them. `cargo run -p xtask -- allocations` finds calls of them in the built kernel; the functions of this crate reserve
+//! memory first, which it knows.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;

@@ -1,4 +1,4 @@
-//! Bytes that are texts as a rule.
+//! Bytes that usually are text, for display.
 use core::fmt;
 
 /// Shows bytes as UTF-8, and what is none as U+FFFD: [`alloc::string::String::from_utf8_lossy`] without memory.

@@ -1,4 +1,4 @@
-//! Whether memory is so low that what can fail should.
+//! Whether memory is so short that fallible allocations should fail.
 use crate::NoMemory;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use spin::Once;
 
-/// Bytes of the largest object made here, with its counts. What is larger stands in a vector or slice of its own.
+/// Bytes of the largest object made here, with its counts. Larger objects are in a vector or slice of their own.
 pub const LARGEST: usize = 2048;
 
 /// Sees to it that the next allocation of this layout, of at most [`LARGEST`] bytes, succeeds if no other comes before it.

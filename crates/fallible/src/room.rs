@@ -1,4 +1,4 @@
-//! Room made in advance, so that what must not fail later doesn't.
+//! Room that is made in advance, so that a later step cannot fail.
 use crate::NoMemory;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 

@@ -117,7 +117,7 @@ impl fmt::Display for Text {
     }
 }
 
-/// What is formatted, as `format!` gives it: `text(format_args!("…"))`.
+/// Formatted text, as by `format!`: `text(format_args!("…"))`.
 ///
 /// # Errors
 /// [`NoMemory`].

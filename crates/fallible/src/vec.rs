@@ -136,7 +136,7 @@ impl<T> TryVec<T> for Vec<T> {
     }
 }
 
-/// `len` times `value`, as `vec![value; len]` gives it.
+/// `len` times `value`, as by `vec![value; len]`.
 ///
 /// # Errors
 /// [`NoMemory`].

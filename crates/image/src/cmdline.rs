@@ -8,25 +8,25 @@
 //! | `env=K=V` | adds to the environment, or replaces `K` there; may be repeated |
 //! | `arg=A` | an argument; if any is given, they replace those of the image after `argv[0]` |
 //! | `mode=unikernel`, `mode=protected` | overrides the mode of the image |
-//! | `user=UID:GID` | overrides whom the program runs as |
+//! | `user=UID:GID` | overrides the user that the program runs as |
 //! | `image=START:ARCHIVE` | the image's file is in read-only memory at START, and its archive at ARCHIVE, not behind the kernel |
 //! | `virtio_mmio.device=SIZE@BASE:IRQ` | a virtio device (QEMU's microvm appends these) |
 //! | `control=debugcon@PORT` | port of the control channel |
 //! | `poweroff=isa-debug-exit@PORT` | port that ends the machine |
-//! | `log=quiet`, `log=info`, `log=debug` | how much the kernel tells |
+//! | `log=quiet`, `log=info`, `log=debug` | how much the kernel logs |
 //! | `console=serial`, `console=virtio` | the device of the console [a virtio console without named ports, else the serial port] |
 //! | `ports=NAME,NAME,…` | the ports of a virtio console that carry the standard streams and the control channel: [`Port`] |
 //! | `window=ROWSxCOLUMNS` | the size of the terminal |
 //! | `seed=HEX` | fixes the randomisation of addresses, for debugging |
 //! | `secrets=fw_cfg` | QEMU's fw_cfg device has secrets for the program |
-//! | `fail-alloc=N` | for tests: /proc/thread-self/fail-nth is there, and the program's N-th allocation in the kernel fails (0: none) |
+//! | `fail-alloc=N` | for tests: enables /proc/thread-self/fail-nth, and makes the program's N-th allocation in the kernel fail (0: none) |
 //! | `net=off` | ignore network cards |
 //! | `patch=off` | in unikernel mode, leave the program's `syscall` instructions as they are |
-//! | `reboot=k`, `reboot=t` | a machine without a power switch is ended by the keyboard controller, a triple fault |
+//! | `reboot=k`, `reboot=t` | end a machine without a power switch by the keyboard controller, or by a triple fault |
 //! | `console=ttyS0`, `console=hvc0` | Linux's names of `serial` and `virtio` |
-//! | `panic=1`, `pci=off`, `root=…`, `ro`, `quiet`, … | words for Linux that other monitors add; they mean nothing here |
+//! | `panic=1`, `pci=off`, `root=…`, `ro`, `quiet`, … | words for Linux that other monitors add; they have no effect |
 //!
-//! Words that mean nothing here are kept aside in [`CommandLine::unknown`] for the log.
+//! Other words are collected in [`CommandLine::unknown`] for the log.
 
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::{fmt, net::Ipv4Addr, str::FromStr};
@@ -45,7 +45,7 @@ pub enum IpSetting {
     Static(Ipv4Addr, u8),
 }
 
-/// How much the kernel tells.
+/// How much the kernel logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Warnings and failures only.
@@ -78,7 +78,7 @@ pub enum Reboot {
     TripleFault,
 }
 
-/// Words for Linux, or what stands before their `=`, that monitors and their manuals put on every command line.
+/// Words for Linux, or their part before `=`, that monitors and their manuals put on every command line.
 const OF_LINUX: &[&[u8]] = &[
     b"acpi",
     b"earlycon",
@@ -106,7 +106,7 @@ const OF_LINUX: &[&[u8]] = &[
 /// Beginnings of such words: settings of Linux's drivers.
 const OF_LINUX_DRIVERS: &[&[u8]] = &[b"8250.", b"i8042."];
 
-/// A port of a virtio console that `coracle run` connects to something of its own. The device gives each its name.
+/// A port of a virtio console that `coracle run` connects separately. The device names each port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
     /// Signals and the size of the terminal, by the protocol of the crate `coracle-control`.
@@ -143,7 +143,7 @@ impl Port {
         }
     }
 
-    /// The name that the device gives it (virtio 1.2, section 5.3.6.2): `coracle.` and the word.
+    /// The device's name of it (virtio 1.2, section 5.3.6.2): `coracle.` and the word.
     pub const fn name(self) -> &'static str {
         match self {
             Port::Control => "coracle.control",
@@ -530,7 +530,7 @@ fn port(text: &str, device: &str) -> Option<u16> {
     number(text.strip_prefix(device)?)?.try_into().ok()
 }
 
-/// Bytes as they stand in a value: letters, digits and harmless marks as they are, the rest as `%XX`.
+/// The encoding of bytes in a value: letters, digits and harmless marks as they are, the rest as `%XX`.
 pub struct Encoded<'a>(pub &'a [u8]);
 
 impl fmt::Display for Encoded<'_> {
@@ -546,7 +546,7 @@ impl fmt::Display for Encoded<'_> {
     }
 }
 
-/// The bytes that a value stands for. A `%` without two hexadecimal digits after it stands for itself.
+/// The bytes that a value encodes. A `%` without two hexadecimal digits after it is literal.
 pub fn decode(value: &[u8]) -> Vec<u8> {
     let digit = |byte: Option<&u8>| byte.and_then(|&byte| (byte as char).to_digit(16));
     let mut out = Vec::with_capacity(value.len());

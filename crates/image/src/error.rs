@@ -1,4 +1,4 @@
-//! Why an archive was not understood.
+//! Errors of parsing an archive.
 
 use core::fmt;
 
@@ -11,7 +11,7 @@ pub enum Error {
     Version(u32),
     /// The archive says it is longer than the bytes given.
     Truncated,
-    /// The header does not give its own checksum.
+    /// The header does not match its own checksum.
     Checksum,
     /// What is before the archive in the image's file, the kernel, does not have its checksum.
     Kernel,

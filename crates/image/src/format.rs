@@ -1,4 +1,4 @@
-//! The numbers of the archive's layout, in one place for the reader and the writer.
+//! The constants of the archive's layout, in one place for the reader and the writer.
 
 /// The first bytes of every archive.
 pub const MAGIC: [u8; 8] = *b"CORACLE1";
@@ -78,7 +78,7 @@ pub(crate) mod tag {
     pub(crate) const USER: u32 = 10;
 }
 
-/// The checksum of a header: 32-bit FNV-1a, which tells a stray page from an archive and needs no table.
+/// The checksum of a header: 32-bit FNV-1a, which distinguishes a stray page from an archive and needs no table.
 pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     const OFFSET_BASIS: u32 = 0x811c_9dc5;
     const PRIME: u32 = 0x0100_0193;

@@ -1,8 +1,8 @@
-//! What the command and the kernel say to each other: the archive inside an image, and the kernel command line.
+//! The formats that the command and the kernel share: the archive inside an image, and the kernel command line.
 //!
-//! * [`archive`] reads the archive of files, settings and symbols that is joined to the kernel. It copies nothing
-//!   and believes nothing: every offset is checked where it is used, so that foreign bytes give an [`Error`], never a panic.
-//! * [`cmdline`] parses and builds the words given to the kernel at its start.
+//! * [`archive`] reads the archive of files, settings and symbols that is appended to the kernel. It copies nothing
+//!   and trusts nothing: every offset is checked where it is used, so that foreign bytes cause an [`Error`], never a panic.
+//! * [`cmdline`] parses and builds the words of the kernel's command line.
 //! * `write` (feature `write`, needs `std`) lays an archive out.
 //!
 //! # Layout of an archive

@@ -1,4 +1,4 @@
-//! Where the program of an image runs: beside the kernel, or behind a wall.
+//! Where the program of an image runs: in the kernel's ring, or isolated from it.
 
 use core::{fmt, str::FromStr};
 

@@ -1,7 +1,7 @@
-//! Secrets, as `coracle run` hands them to the kernel: apart from the image and from the command line, in an item of QEMU's
+//! Secrets, as `coracle run` passes them to the kernel: separate from the image and from the command line, in an item of QEMU's
 //! fw_cfg device.
 //!
-//! Each is a length of the name (32 bits, little-endian), one of the value, the name and the value.
+//! Each secret is the length of the name (32 bits, little-endian), the length of the value, the name and the value.
 
 use crate::format::get_u32;
 

@@ -1,4 +1,4 @@
-//! Who the program is: a user and a group, by number.
+//! The user and group that the program runs as, by number.
 
 use core::{fmt, str::FromStr};
 
@@ -12,10 +12,10 @@ pub struct User {
 }
 
 impl User {
-    /// The user who may do everything.
+    /// The superuser.
     pub const ROOT: User = User { uid: 0, gid: 0 };
 
-    /// Whom a program runs as unless it is told: nobody special. It has its machine to itself and needs no rights,
+    /// The user that a program runs as by default, without privileges. It has its machine to itself and needs none,
     /// and many servers refuse to run as root.
     pub const ORDINARY: User = User { uid: 1000, gid: 1000 };
 }

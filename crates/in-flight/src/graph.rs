@@ -1,9 +1,9 @@
-//! The graph of sockets in flight: an edge leads from a socket, the holder, to each socket that lies in its inbox.
+//! The graph of sockets in flight: an edge leads from a socket, the holder, to each socket that is in its inbox.
 //!
-//! A socket in flight is reached from outside if it has references that are not those of messages, or if one of its holders is
-//! reached or not in flight. Only the end of a reference can make one unreachable, so only then is one looked at, backwards
-//! from it to its holders. A look is bounded; what it leaves open is settled by a search of the whole graph, once
-//! so many looks or messages have come as pay for it.
+//! A socket in flight is reachable if it has references other than those of messages, or if one of its holders is reachable or
+//! not in flight. Only the end of a reference can make a socket unreachable, so only then is one examined: backwards from it to
+//! its holders. One look follows a bounded number of edges. What it leaves undecided is settled by a search of the whole graph,
+//! but only after enough looks or messages have paid for the search.
 use alloc::vec::Vec;
 use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;

@@ -1,14 +1,14 @@
 //! The rules by which no interrupt is lost.
 //!
-//! A handler only leaves marks: the timer went off, a device has something. Every mark has to be acted on, and there are
-//! two ways to that. If the program was interrupted, the kernel acts before the program goes on. If a CPU was interrupted
-//! that waits in the idle loop, the loop acts. Nowhere else may kernel code be interrupted: it would go on, and the mark
-//! would lie there.
+//! A handler only leaves marks: the timer expired, a device has something. Every mark must be acted on, in one of two ways. If
+//! the program was interrupted, the kernel acts before the program continues. If a CPU was interrupted while it waited in the
+//! idle loop, or in the window of a long system call, the interrupted code acts. Kernel code must not be interrupted anywhere
+//! else: it would continue, and the mark would be forgotten.
 //!
 //! So the places where kernel code runs with interrupts on are few, and each is listed ([`Place`]); a CPU halts only if
 //! there is no mark ([`may_halt`]); and the one-shot timer is either set, or off with a mark ([`OneShot`]).
 //!
-//! `tests/model.rs` takes these rules through every interleaving with a program, a timer, a device and another CPU.
+//! `tests/model.rs` runs these rules through every interleaving with a program, a timer, a device and another CPU.
 #![no_std]
 #![forbid(unsafe_code)]
 

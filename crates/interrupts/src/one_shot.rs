@@ -1,4 +1,4 @@
-//! A CPU's one-shot timer, as far as it is known without hardware.
+//! The state of a CPU's one-shot timer, independent of the hardware.
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// The deadline of a timer that is not set.
@@ -27,7 +27,7 @@ impl OneShot {
     }
 
     /// Asks for an interrupt at `deadline_ns`. True: the hardware has to be set to that; false: it goes off earlier
-    /// already, and whoever waits for a later deadline asks again then.
+    /// already, and a waiter for a later deadline sets it again then.
     #[inline(always)]
     #[must_use]
     pub fn set(&self, deadline_ns: u64) -> bool {

@@ -1,4 +1,4 @@
-//! Where an interrupt may find kernel code.
+//! The places where an interrupt may find kernel code.
 
 /// An instruction of the kernel at which interrupts are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

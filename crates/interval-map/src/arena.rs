@@ -1,5 +1,5 @@
-//! The memory of the nodes: chunks of a bounded size, so that no allocation grows with the map, and a chunk without nodes
-//! gives its memory back.
+//! The memory of the nodes: chunks of a bounded size, so that no allocation grows with the map. A chunk without nodes
+//! is freed.
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 

@@ -1,4 +1,4 @@
-//! The search for numbers that no interval has.
+//! The search for numbers that are in no interval.
 use crate::arena::NONE;
 use crate::map::{IntervalMap, Slot};
 use crate::tree::{LEFT, RIGHT};

@@ -1,4 +1,4 @@
-//! The map: look-up, order, adding, removing and moving the edges of an interval.
+//! The map: look-up, order, insertion, removal and moving the edges of an interval.
 use crate::arena::NONE;
 use crate::tree::{LEFT, RIGHT, Tree};
 use core::ops::Range;
@@ -165,7 +165,7 @@ impl<V> IntervalMap<V> {
         self.tree.detach(at.0);
     }
 
-    /// Gives the value of the interval that was detached last, if there is one.
+    /// Returns the value of the interval that was detached last, if there is one.
     pub fn release(&mut self) -> Option<V> {
         self.tree.release()
     }

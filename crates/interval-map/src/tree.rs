@@ -1,6 +1,6 @@
-//! The balanced tree: an AVL tree whose nodes also know their neighbours in order and the widest gap below them.
+//! The balanced tree: an AVL tree whose nodes also store their neighbours in order and the widest gap below them.
 //! (Adelson-Velsky and Landis, "An algorithm for the organization of information"; Cormen et al., "Introduction to
-//! Algorithms", on augmenting data structures.) Nothing recurses: a walk goes down by the children and up by the parents.
+//! Algorithms", on augmenting data structures.) Nothing recurses: a walk descends by the children and ascends by the parents.
 use crate::arena::{Arena, NONE, OutOfMemory};
 
 /// Index of the left child and of the neighbour before.
@@ -75,7 +75,7 @@ impl<V> Tree<V> {
         node.start - self.get(node.near[LEFT]).map_or(0, |before| before.end)
     }
 
-    /// Adds a node between `before` and the node after it; `NONE` stands for the edge.
+    /// Adds a node between `before` and the node after it; `NONE` is the edge.
     pub fn insert_after(
         &mut self,
         before: u32,
@@ -102,7 +102,7 @@ impl<V> Tree<V> {
         Ok(at)
     }
 
-    /// Takes a node out and gives its value.
+    /// Removes a node and returns its value.
     pub fn remove(&mut self, at: u32) -> Option<V> {
         self.unlink(at);
         self.arena.free(at).map(|node| node.value)

@@ -1,4 +1,4 @@
-//! Little-endian numbers at offsets that may lie outside.
+//! Little-endian numbers at offsets that may be out of bounds.
 
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))

@@ -1,4 +1,4 @@
-//! The ELF header, and what can be wrong with a file.
+//! The ELF header, and the reasons for which a file is refused.
 use crate::bytes::{u16_at, u32_at, u64_at};
 use coracle_fallible::NoMemory;
 use core::fmt;
@@ -16,7 +16,7 @@ const ET_EXEC: u16 = 2;
 const ET_DYN: u16 = 3;
 const EM_X86_64: u16 = 62;
 
-/// Why a file can't be executed. execve(2) gives ENOEXEC for each but the last.
+/// Why a file can't be executed. execve(2) returns ENOEXEC for each but the last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
     /// It doesn't begin with `\x7fELF`.
@@ -29,7 +29,7 @@ pub enum Error {
     Truncated,
     /// A header contradicts itself; what it is about.
     Malformed(&'static str),
-    /// There is no memory for the plan (execve(2) gives ENOMEM).
+    /// There is no memory for the plan (execve(2) returns ENOMEM).
     NoMemory,
 }
 

@@ -1,5 +1,5 @@
 //! How a program is laid out in memory: the load plan of an ELF file, the initial stack, scripts, and symbols for
-//! backtraces. Pure functions over bytes: nothing is mapped here, and nothing that a file says is believed unchecked.
+//! backtraces. All of it is pure functions over bytes: nothing is mapped here, and everything that a file says is checked.
 //!
 //! Specifications: System V ABI, chapters 4 and 5 (ELF), its AMD64 supplement, section 3.4 (the initial process stack),
 //! execve(2) (interpreter scripts).

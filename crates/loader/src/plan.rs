@@ -1,4 +1,4 @@
-//! The load plan: which parts of the file go where, with which rights.
+//! The load plan: which parts of the file are mapped where, with which rights.
 use crate::PAGE_SIZE;
 use crate::bytes::{u32_at, u64_at};
 use crate::elf::{Error, Header, PROGRAM_HEADER_LEN};
@@ -97,7 +97,7 @@ impl Plan {
         }
         plan.check()?;
         plan.program_headers = headers_address.or_else(|| plan.find_headers(header)).filter(|&address| {
-            // AT_PHDR is only told if the table is really there.
+            // AT_PHDR is passed only if the table is really there.
             let end = address.checked_add(header.program_headers_len() as u64);
             end.is_some_and(|end| {
                 plan.segments.iter().any(|s| s.address <= address && end <= s.address + s.memory_len)

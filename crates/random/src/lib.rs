@@ -1,7 +1,7 @@
 //! A cryptographic random generator with fast key erasure (D. J. Bernstein, "Fast-key-erasure random-number
 //! generators", 2017) on the ChaCha20 block function (RFC 8439, section 2.3).
 //!
-//! It is our own and not a crate's because those choose vector instructions at run time, and the kernel must not touch
+//! It is our own because existing crates choose vector instructions at run time, and the kernel must not touch
 //! the program's vector registers.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -53,7 +53,7 @@ fn quarter_round(s: &mut [u32; 16], a: usize, b: usize, c: usize, d: usize) {
     s[b] = (s[b] ^ s[c]).rotate_left(7);
 }
 
-/// The generator. Its key is replaced before any output leaves, so that nobody who sees the state later can tell what
+/// The generator. Its key is replaced before any output leaves, so that the state does not reveal later what
 /// was given out earlier.
 pub struct Generator {
     key: [u8; KEY_BYTES],

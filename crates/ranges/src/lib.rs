@@ -1,4 +1,4 @@
-//! Runs of free places, found in a bitmap of fixed size: for what must not need memory itself.
+//! An allocator of runs of places, in a bitmap of fixed size, for users that must not allocate memory themselves.
 #![no_std]
 #![forbid(unsafe_code)]
 

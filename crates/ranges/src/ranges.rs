@@ -43,7 +43,7 @@ impl<const WORDS: usize> Ranges<WORDS> {
         None
     }
 
-    /// Gives back the `count` places from `start` on, which were taken. Panics where there are no such places.
+    /// Frees the `count` places from `start` on, which were taken. Panics where there are no such places.
     pub fn give(&mut self, start: usize, count: usize) {
         self.mark(start, count, false);
     }

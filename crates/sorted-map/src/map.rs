@@ -1,5 +1,5 @@
-//! A map in sorted vectors of a bounded length: look-ups by halving, changes by moving the entries that follow in one of
-//! them. Where a B-tree's code would weigh more than it saves.
+//! A map in sorted vectors of a bounded length: look-ups by bisection, changes by moving the entries that follow in one of
+//! them. For maps where a B-tree's code would be larger than it is worth.
 use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, TryVec as _};
 
@@ -40,7 +40,7 @@ impl<K, V> SortedMap<K, V> {
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.parts.iter().flatten().map(|(key, value)| (key, value))
     }
-    /// Keeps the entries that `keep` agrees to.
+    /// Keeps the entries that `keep` accepts.
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
         self.len = 0;
         self.parts.retain_mut(|part| {
@@ -84,7 +84,7 @@ impl<K: Ord, V> SortedMap<K, V> {
     pub fn contains_key(&self, key: &K) -> bool {
         self.place(key).is_ok()
     }
-    /// Sets the value of `key`; gives the one it had.
+    /// Sets the value of `key`; returns the one it had.
     ///
     /// # Errors
     /// [`NoMemory`]; the map is as it was.

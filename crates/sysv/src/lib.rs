@@ -1,5 +1,5 @@
-//! System V IPC (sysvipc(7)) without a kernel around it: how objects are named, which processes may use them, what operations do to sets of
-//! semaphores and to queues of messages. Sleeping, clocks and the memory of programs are the kernel's.
+//! System V IPC (sysvipc(7)) without a kernel: how objects are named, which processes may use them, and what operations do to
+//! sets of semaphores and to queues of messages. The kernel adds sleeping, clocks and access to programs' memory.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;

@@ -71,8 +71,8 @@ impl Permission {
         class & wanted == wanted || subject.may_access
     }
 
-    /// Whether `subject` may do what the three classes of `flags` want at once, as semget(2) and its kin ask for an object that
-    /// exists.
+    /// Whether `subject` may do what the three classes of `flags` want at once, as semget(2) and similar calls request an
+    /// object that exists.
     pub fn allows_flags(&self, subject: &Subject, flags: u32) -> bool {
         let wanted = flags >> 6 | flags >> 3 | flags;
         self.allows(subject, wanted & (READ | WRITE))
@@ -83,7 +83,7 @@ impl Permission {
         subject.uid == self.uid || subject.uid == self.creator_uid || subject.may_control
     }
 
-    /// IPC_SET: gives the object to others, and changes the nine bits.
+    /// IPC_SET: changes the owner and the nine bits.
     pub fn change(&mut self, uid: u32, gid: u32, mode: u32) {
         self.uid = uid;
         self.gid = gid;

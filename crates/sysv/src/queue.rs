@@ -106,7 +106,7 @@ impl Queue {
     pub fn take(&mut self, position: usize) -> Option<Message> {
         let message = self.messages.remove(position)?;
         self.bytes -= message.bytes.len();
-        // A queue that was long once gives its memory back.
+        // A queue that was long once releases its memory.
         if self.messages.is_empty() {
             self.messages = VecDeque::new();
         }

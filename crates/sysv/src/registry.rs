@@ -1,4 +1,6 @@
 //! Objects by identifier and by key (sysvipc(7)).
+//!
+//! An identifier contains the place of the object and a sequence number, so that one of a removed object is recognised (EIDRM).
 use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, TryVec as _};
 use coracle_sorted_map::SortedMap;
@@ -121,7 +123,7 @@ impl<T> Registry<T> {
         self.at(index).map(|(_, value)| value).ok_or(Missing::Invalid)
     }
 
-    /// The object at a place, with its identifier (SEM_STAT and its kin).
+    /// The object at a place, with its identifier (SEM_STAT and similar commands).
     pub fn at(&self, index: usize) -> Option<(i32, &T)> {
         self.places.get(index).and_then(Option::as_ref).map(|entry| (entry.id, &entry.value))
     }

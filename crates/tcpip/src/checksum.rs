@@ -16,7 +16,7 @@ impl Sum {
         Sum(self.0 + u64::from(word.to_be()))
     }
 
-    /// Adds four bytes, given as the number they stand for in network order.
+    /// Adds four bytes, given as a number in network order.
     #[inline]
     pub fn long(self, long: u32) -> Sum {
         Sum(self.0 + u64::from(long.to_be()))

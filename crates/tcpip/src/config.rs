@@ -1,4 +1,4 @@
-//! What the owner of a [`Stack`](crate::Stack) decides: secrets, limits, addresses.
+//! What the owner of a [`Stack`](crate::Stack) configures: secrets, limits, addresses.
 
 use core::net::Ipv4Addr;
 
@@ -24,11 +24,11 @@ impl Config {
 pub struct Limits {
     /// First size of a TCP receive buffer (`tcp_rmem[1]`).
     pub receive_default: usize,
-    /// Greatest size that autotuning or `SO_RCVBUF` gives it (`tcp_rmem[2]`).
+    /// Greatest size by autotuning or `SO_RCVBUF` (`tcp_rmem[2]`).
     pub receive_max: usize,
     /// First size of a TCP send buffer (`tcp_wmem[1]`).
     pub send_default: usize,
-    /// Greatest size that autotuning or `SO_SNDBUF` gives it (`tcp_wmem[2]`).
+    /// Greatest size by autotuning or `SO_SNDBUF` (`tcp_wmem[2]`).
     pub send_max: usize,
     /// Bytes that may wait in a UDP socket.
     pub udp_receive: usize,

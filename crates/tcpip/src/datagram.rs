@@ -1,4 +1,4 @@
-//! Sending of datagrams (UDP, ICMP): collecting the bytes, headers, fragmentation where one packet is not enough.
+//! Sending datagrams (UDP, ICMP): collects the bytes, writes headers, and fragments what does not fit one packet.
 
 use crate::address::{Hop, Route};
 use crate::checksum::Sum;
@@ -26,7 +26,7 @@ pub struct Pieces<B>(heapless::Vec<Chunk<B>, MAX_PIECES>);
 /// How the transport checksum of a datagram is made.
 #[derive(Clone, Copy, Debug)]
 pub struct ChecksumField {
-    /// Where it stands in the transport header.
+    /// Its offset in the transport header.
     pub field: usize,
     /// The sum it starts from: that of the pseudo-header (UDP), or nothing (ICMP).
     pub start: Sum,

@@ -1,15 +1,15 @@
-//! What the engine asks of a network device: packet memory, transmission, and what the device can do by itself.
+//! The interface to a network device: packet memory, transmission, and the offloads that the device supports.
 //!
-//! Packet memory is the driver's (it must be reachable by DMA). Data that a program sends is written once, into
-//! buffers from [`Device::alloc`], and stays there until the peer has acknowledged it; data that arrives stays in the
-//! buffers of its [`RxFrame`] until the program reads it. Everything in between hands references around.
+//! The driver owns packet memory (it must be reachable by DMA). Data that a program sends is written once, into
+//! buffers from [`Device::alloc`], and stays there until the peer has acknowledged it. Data that arrives stays in the
+//! buffers of its [`RxFrame`] until the program reads it. In between, only references are passed.
 
 use alloc::vec::Vec;
 
 /// A piece of packet memory of fixed size (2 KiB is typical), shared by cloning like an `Arc`.
 ///
 /// A clone must be cheap (a reference count): the engine keeps one for retransmission while the driver keeps another
-/// until the device is done with it. Dropping the last one gives the memory back to its pool.
+/// until the device is done with it. Dropping the last one returns the memory to its pool.
 pub trait Buffer: Clone + Send + Sync + 'static {
     /// The whole buffer, whatever part of it is in use.
     fn as_slice(&self) -> &[u8];
@@ -194,7 +194,7 @@ pub trait Device: Send + Sync + 'static {
     /// What it does by itself.
     fn capabilities(&self) -> Capabilities;
 
-    /// A buffer that nobody else holds, contents unspecified; `None` when memory is short.
+    /// A buffer without another owner, contents unspecified; `None` when memory is short.
     /// All buffers are of the same size, at least 256 bytes.
     fn alloc(&self) -> Option<Self::Buf>;
 
@@ -220,11 +220,11 @@ pub trait Device: Send + Sync + 'static {
         false
     }
 
-    /// Puts a frame into the transmit queue. The doorbell is not rung here: whoever called the engine rings it once
+    /// Puts a frame into the transmit queue. The doorbell is not rung here: the caller of the engine rings it once
     /// per batch, after all its calls.
     fn transmit(&self, frame: TxFrame<'_, Self::Buf>) -> Result<(), Full>;
 
-    /// The same for a frame that stands in one buffer as a whole, `buffer[start..start + len]`, and is not to be cut up:
+    /// The same for a frame that is in one buffer as a whole, `buffer[start..start + len]`, and is not to be cut up:
     /// what a busy connection sends. Nobody else holds the buffer, and the [`DRIVER_ROOM`] bytes before the frame are the
     /// driver's until the device is done with it.
     #[inline]

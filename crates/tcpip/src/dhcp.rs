@@ -1,4 +1,4 @@
-//! The DHCP client (RFC 2131): a state machine that makes and takes messages, and its place in the stack.
+//! The DHCP client (RFC 2131): a state machine that writes and reads messages, and its integration into the stack.
 
 use crate::address::{BROADCAST, Hop, Route};
 use crate::checksum::Sum;
@@ -205,7 +205,7 @@ impl Client {
         });
     }
 
-    /// Writes the message that the present state asks for; gives its length and the server it goes to (`None`: all).
+    /// Writes the message that the present state requires; returns its length and the server it goes to (`None`: all).
     pub fn message(&self, now: u64, out: &mut [u8; MAX_MESSAGE]) -> Option<(usize, Option<Ipv4Addr>)> {
         let hostname = [DhcpOption { kind: OPTION_HOST_NAME, data: &self.hostname }];
         let mut repr = DhcpRepr {
@@ -257,7 +257,7 @@ fn usable(address: Ipv4Addr) -> bool {
 }
 
 impl<D: Device, E: Events> Stack<D, E> {
-    /// Starts (or restarts) the DHCP client, which configures the stack by itself; [`lease`](Self::lease) tells.
+    /// Starts (or restarts) the DHCP client, which configures the stack by itself; [`lease`](Self::lease) shows the result.
     pub fn dhcp_start(&self, now: u64, hostname: Option<&str>) {
         let random = self.keys.cookie.hash(now, 1) as u32;
         *self.dhcp.lock() = Some(Client::new(now, self.mac, hostname.unwrap_or("").as_bytes(), random));

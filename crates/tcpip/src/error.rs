@@ -1,4 +1,4 @@
-//! Why an operation on a socket did not succeed.
+//! Errors of operations on sockets.
 
 use coracle_fallible::NoMemory;
 use core::fmt;
@@ -50,7 +50,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The number Linux gives it (errno(3), x86-64).
+    /// Linux's number of it (errno(3), x86-64).
     pub const fn errno(self) -> i32 {
         match self {
             Error::WouldBlock => 11,

@@ -1,4 +1,4 @@
-//! How a socket tells the world that something became possible.
+//! Readiness of sockets, and how the engine reports its changes.
 
 use core::ops::{BitAnd, BitOr, BitOrAssign};
 
@@ -9,9 +9,9 @@ pub struct Readiness(u32);
 impl Readiness {
     /// Nothing.
     pub const EMPTY: Self = Self(0);
-    /// `recv` gives data, the end of the stream, or an error at once.
+    /// `recv` returns data, the end of the stream, or an error at once.
     pub const READABLE: Self = Self(1);
-    /// `send` takes data (or gives an error) at once.
+    /// `send` takes data (or returns an error) at once.
     pub const WRITABLE: Self = Self(2);
     /// Both directions are closed (`POLLHUP`).
     pub const HANGUP: Self = Self(4);
@@ -19,7 +19,7 @@ impl Readiness {
     pub const READ_HANGUP: Self = Self(8);
     /// An error waits to be taken (`POLLERR`).
     pub const ERROR: Self = Self(16);
-    /// `accept` gives a connection at once (poll calls it readable).
+    /// `accept` returns a connection at once (poll calls it readable).
     pub const ACCEPTABLE: Self = Self(32);
     /// An urgent byte can be received (`POLLPRI`).
     pub const URGENT: Self = Self(64);
@@ -77,10 +77,10 @@ impl BitAnd for Readiness {
     }
 }
 
-/// The user's data of a socket: told when something happens on it.
+/// The user's data of a socket: notified when something happens on it.
 pub trait Events: Send + Sync + 'static {
-    /// `new` holds what has just happened: it is told again for every arrival of data, even if the socket was readable
-    /// before (edge-triggered epoll needs that). Whether it still holds is asked of `readiness()`, which takes no lock.
+    /// `new` holds what has just happened. Every arrival of data is reported, even if the socket was readable
+    /// before (edge-triggered epoll needs that). `readiness()`, which takes no lock, returns what holds now.
     ///
     /// Called with no lock of the engine held, on the CPU that caused the event; several CPUs may call at once.
     fn notify(&self, new: Readiness);

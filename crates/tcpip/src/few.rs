@@ -1,5 +1,5 @@
-//! A queue whose first element lies in the queue itself: most connections never hold a second, so most need no memory
-//! beside their own, and what every request does is done without a ring.
+//! A queue whose first element is stored in the queue itself. Most connections never hold a second element, so most need no
+//! memory beside their own, and what every request does is done without a ring buffer.
 
 use alloc::collections::VecDeque;
 use coracle_fallible::NoMemory;

@@ -1,7 +1,7 @@
-//! Multicast groups (RFC 1112): which sockets have joined them on which link, and which way a datagram to a group takes.
+//! Multicast groups (RFC 1112): which sockets have joined which group on which link, and the route of a datagram to a group.
 //!
 //! Membership is a filter of this host. It is not reported to routers (IGMP, RFC 3376), so groups are received from the
-//! link that the device is on, whose switches have to flood them.
+//! link of the device, whose switches have to flood them.
 
 use crate::address::{Addresses, Hop, LOCALHOST, Link, Route, is_loopback, is_multicast};
 use crate::device::Device;
@@ -41,7 +41,7 @@ impl Groups {
         Ok(())
     }
 
-    /// One socket less is a member.
+    /// One socket less is a member of the group.
     pub fn remove(&self, membership: Membership) {
         let mut all = self.0.write();
         if let Some(count) = all.get_mut(&membership) {

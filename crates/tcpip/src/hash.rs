@@ -1,7 +1,7 @@
 //! SipHash-1-3 of fixed-size input, keyed with the stack's secret.
 //!
-//! It spreads connections over the hash tables and makes initial sequence numbers, SYN cookies and ports, none of which
-//! an outsider may foresee. (Aumasson and Bernstein, "SipHash: a fast short-input PRF".)
+//! It spreads connections over the hash tables and makes initial sequence numbers, SYN cookies and ports; an outsider must not
+//! be able to predict any of them. (Aumasson and Bernstein, "SipHash: a fast short-input PRF".)
 
 /// A key.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ impl Key {
 }
 
 impl Key {
-    /// A hash for tables: quicker and not as strong. Nobody may see its values; who does not know the key cannot choose
+    /// A hash for tables: faster and not as strong. Its values must stay secret; without the key an attacker cannot choose
     /// inputs that collide. (Two folded multiplications, as in wyhash and foldhash.)
     #[inline(always)]
     pub fn spread(self, a: u64, b: u64) -> u64 {

@@ -1,4 +1,4 @@
-//! IPv4 (RFC 791): what arrives is checked and handed on; what leaves gets its headers.
+//! IPv4 (RFC 791): checks packets that arrive and passes them on; writes the headers of packets that leave.
 
 use crate::address::{Hop, LOOPBACK_BROADCAST, Link, Route, is_loopback, is_multicast};
 use crate::checksum::Sum;

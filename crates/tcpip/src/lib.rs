@@ -1,7 +1,12 @@
 //! Coracle's TCP/IP engine: IPv4, ARP, ICMP, UDP, TCP and DHCP over one Ethernet device and a loopback.
 //!
-//! It knows nothing of the machine: a driver gives it packet memory and frames ([`Device`], [`RxFrame`]), a socket
-//! layer calls its sockets ([`Stack`]) and is told what becomes possible ([`Events`]), and both tell it the time.
+//! The engine knows nothing of the machine. A driver provides packet memory and delivers frames ([`Device`], [`RxFrame`]); a
+//! socket layer calls the sockets ([`Stack`]) and is notified of what becomes possible ([`Events`]); both pass the time.
+//!
+//! No call waits, and no thread or timer interrupt belongs to the engine: its caller polls it and asks when the next timer is
+//! due. Every method takes `&self` and may run on several CPUs at once. A connection has one lock; tables are sharded or have
+//! short locks of their own, and events are reported after the locks are released. The cost of a segment does not depend on
+//! the number of connections. Lack of memory is an error, or a packet that is dropped as if the network had lost it.
 #![no_std]
 #![forbid(unsafe_code)]
 

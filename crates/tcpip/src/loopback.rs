@@ -1,7 +1,7 @@
 //! The loopback: packets to our own addresses never reach the device.
 //!
-//! They are queued and processed when the call that sent them has let go of its locks. Payloads are shared with the
-//! sender's queue, not copied, unless they are small.
+//! They are queued, and processed when the call that sent them has released its locks. One CPU at a time processes the queue, so
+//! packets keep their order. Payloads are shared with the sender's queue, not copied, unless they are small.
 
 use crate::device::{Buffer, Chunk, Device, Fragment, RxChecksum, RxFrame};
 use crate::events::Events;

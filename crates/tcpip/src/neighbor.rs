@@ -1,4 +1,7 @@
-//! ARP (RFC 826): the cache of neighbours, packets that wait for one, aging, and our answers.
+//! ARP (RFC 826): the cache of neighbours, packets that wait for an address, aging, and our replies.
+//!
+//! One lock guards the table. Connections keep the address of their neighbour ([`Resolved`]) until it has to be confirmed, so the
+//! table is not looked at for each packet. Its size, and the packets that wait for one neighbour, are bounded.
 
 use crate::device::{Buffer, Device, Fragment, Full, PartialChecksum, TxFrame};
 use crate::events::Events;
@@ -54,7 +57,7 @@ impl<B: Buffer> WaitingFrame<B> {
         })
     }
 
-    /// The IPv4 packet's headers, to tell its sender that it could not be delivered.
+    /// The IPv4 packet's headers, to report to its sender that it could not be delivered.
     pub fn packet(&self) -> &[u8] {
         self.headers.get(ETHERNET_LEN..).unwrap_or(&[])
     }
@@ -92,7 +95,7 @@ impl<B> Default for Neighbors<B> {
 }
 
 impl<B> Neighbors<B> {
-    /// Changes whenever an address that was given out may be wrong.
+    /// Changes whenever an address that was returned before may be wrong.
     #[inline(always)]
     pub fn generation(&self) -> u32 {
         self.generation.load(Ordering::Acquire)
@@ -149,7 +152,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         let mut table = self.neighbors.table.lock();
         if table.len() >= MAX_ENTRIES && !table.contains_key(&ip) {
-            // Any entry nobody waits for will do: it is asked for again if it is needed.
+            // Any entry that no packet waits for will do: it is requested again if it is needed.
             let victim = table.iter().find(|(_, n)| n.waiting.is_empty()).map(|(ip, _)| *ip);
             match victim {
                 Some(victim) => drop(table.remove(&victim)),
@@ -175,7 +178,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         Ok(())
     }
 
-    /// Asks again for neighbours that packets wait for; gives up those that were asked often enough.
+    /// Requests again the neighbours that packets wait for; gives up those that were requested often enough.
     pub(crate) fn neighbors_due(&self, now: u64) {
         let mut ask: heapless::Vec<u32, 16> = heapless::Vec::new();
         let mut lost = Vec::new();
@@ -186,7 +189,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             }
             if now >= neighbor.probed + PROBE_INTERVAL {
                 if neighbor.probes >= MAX_PROBES {
-                    // Without memory the senders are not told.
+                    // Without memory the senders are not informed.
                     let _ = lost.try_append(&mut neighbor.waiting);
                     return false;
                 }
@@ -233,7 +236,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         if self.addresses.is_martian(sender, own) {
             return;
         }
-        // Who asks for us will be answered soon by more than ARP: remember it. What nobody asked for only updates.
+        // A host that asks for us will soon be sent more than ARP: remember it. An unsolicited reply only updates an entry.
         let learn = for_us && operation == ArpOperation::Request;
         let waiting = self.learn(now, sender, mac.0, learn, for_us && operation == ArpOperation::Reply);
         for mut frame in waiting {
@@ -256,7 +259,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
-    /// Enters or refreshes a neighbour; gives the frames that waited for it.
+    /// Enters or refreshes a neighbour; returns the frames that waited for it.
     fn learn(
         &self,
         now: u64,

@@ -1,4 +1,4 @@
-//! The bytes of a received packet in one or several chunks, cut from either end as headers are taken off.
+//! The bytes of a received packet in one or several chunks; headers are cut off without copying.
 
 use crate::device::{Buffer, Chunk};
 use alloc::vec::Vec;
@@ -135,7 +135,7 @@ impl<B: Buffer> Payload<B> {
         done
     }
 
-    /// Copies bytes from `offset` on to `out`; gives how many.
+    /// Copies bytes from `offset` on to `out`; returns how many.
     pub fn copy_out(&self, mut offset: usize, out: &mut [u8]) -> usize {
         let mut done = 0;
         for chunk in self.chunks() {

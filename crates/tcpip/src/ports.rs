@@ -1,4 +1,7 @@
-//! Local ports: who is bound to which, and the choice of one (RFC 6056). Used by TCP and UDP, a table for each.
+//! Local ports: which socket is bound to which port, and the choice of an ephemeral port (RFC 6056). TCP and UDP have a table
+//! each, with one lock.
+//!
+//! A connection holds its port by a counted claim, so that any number of connections of a server cost one entry.
 
 use crate::error::{Error, Result};
 use alloc::vec::Vec;
@@ -92,7 +95,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Claims a port; 0 chooses one. Gives the port.
+    /// Claims a port; 0 chooses one. Returns the port.
     pub fn bind(&self, port: u16, claim: Claim, random: u64) -> Result<u16> {
         let mut claims = self.claims.lock();
         if port != 0 {
@@ -138,7 +141,7 @@ impl Ports {
         }
     }
 
-    /// Gives a port back.
+    /// Releases a port.
     pub fn release(&self, port: u16, owner: usize) {
         let mut claims = self.claims.lock();
         if let Some(there) = claims.get_mut(&port) {
@@ -184,7 +187,7 @@ impl Ports {
         claims.get(&port).is_some_and(|there| there.iter().any(|held| held.claim.owner != CONNECTIONS))
     }
 
-    /// Ports to try, from a place nobody can foresee (RFC 6056, 3.3.3: `random` is a keyed hash of the destination).
+    /// Ports to try, from an unpredictable start (RFC 6056, 3.3.3: `random` is a keyed hash of the destination).
     pub fn candidates(&self, random: u64) -> impl Iterator<Item = u16> + use<> {
         let start = (random as u32).wrapping_add(self.counter.fetch_add(1, Relaxed));
         (0..EPHEMERALS).map(move |i| FIRST_EPHEMERAL + (start.wrapping_add(i) % EPHEMERALS) as u16)

@@ -1,4 +1,6 @@
 //! Reassembly of IPv4 fragments (RFC 791, 3.2; RFC 5722's rule on overlaps), bounded in memory and time.
+//!
+//! A packet with overlapping fragments is dropped. Of all incomplete packets only a few are kept, for 30 seconds.
 
 use crate::device::{Buffer, Chunk, Device};
 use crate::events::Events;
@@ -48,7 +50,7 @@ impl<B> Default for Reassembly<B> {
 }
 
 impl<B: Buffer> Reassembly<B> {
-    /// Takes a fragment; gives the whole packet if it is the last one missing.
+    /// Takes a fragment; returns the whole packet if it is the last one missing.
     fn add(
         &mut self,
         now: u64,
@@ -118,7 +120,7 @@ impl<B: Buffer> Reassembly<B> {
 }
 
 impl<D: Device, E: Events> Stack<D, E> {
-    /// Takes a fragment; gives the whole packet if it is the last one missing.
+    /// Takes a fragment; returns the whole packet if it is the last one missing.
     pub(crate) fn reassemble(
         &self,
         now: u64,

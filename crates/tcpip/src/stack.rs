@@ -1,4 +1,4 @@
-//! The stack: what its parts share, and the clockwork that drives them.
+//! The stack: the state that its parts share, and what drives them: frames, timers and deferred work.
 
 use crate::address::Addresses;
 use crate::config::{Config, Ipv4Config};
@@ -26,7 +26,7 @@ pub type Tcp<D, E> = Arc<TcpSocket<D, E>>;
 /// A UDP socket, shared.
 pub type Udp<D, E> = Arc<UdpSocket<D, E>>;
 
-/// Secrets, one for each use, so that none tells of another.
+/// Secrets, one for each use, so that none reveals another.
 pub struct Keys {
     /// Hash tables and the choice among sockets that share a port.
     pub demux: Key,

@@ -1,4 +1,4 @@
-//! What the crate's own unit tests share.
+//! Helpers that the crate's unit tests share.
 
 use crate::device::{Buffer, Chunk};
 use alloc::sync::Arc;

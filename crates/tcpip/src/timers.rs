@@ -1,7 +1,7 @@
-//! The stack's timers: wheels of connections and of the protocols' own chores, sharded so that CPUs do not meet.
+//! The stack's timers: wheels for connections and for the chores of the protocols, sharded so that CPUs do not contend.
 //!
-//! Connections set their timers lazily: an entry is only moved when its owner wants to be called *earlier*; called too
-//! early, the owner sets it again. A busy connection thus touches its wheel a few times a second, not once per packet.
+//! Connections set their timers lazily: an entry is moved only when its owner wants to be called *earlier*. An owner that is
+//! called too early sets it again. A busy connection thus touches its wheel a few times a second, not once per packet.
 
 use crate::device::Device;
 use crate::events::Events;

@@ -1,8 +1,10 @@
-//! Timers in a hierarchical wheel (Varghese and Lauck, 1987): setting, moving and cancelling one costs O(1) however many
-//! are set, and so does asking when the next is due. Nothing is allocated but when there are more timers than ever before.
+//! Timers in a hierarchical wheel (Varghese and Lauck, 1987): setting, moving and cancelling a timer costs O(1) however many
+//! are set, and so does asking when the next is due. Memory is allocated only when there are more timers than ever before.
 //!
-//! Deadlines are exact: unlike in the classic wheel a tick is the unit of time itself, and each slot knows its earliest
-//! deadline, so nobody is woken just to move entries down. That happens on the way, when a timer is due.
+//! Deadlines are exact: unlike in the classic wheel, a tick is the unit of time itself, and each slot stores its earliest
+//! deadline, so no CPU is woken only to move entries down. That is done when a timer is due.
+//!
+//! The wheel has no lock and no clock; the kernel and the network stack add both.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
-//! The wheel's lists, which know nothing of what the timers are for: one copy of this code serves all wheels.
+//! The wheel's lists, which are independent of the type of the timers: one copy of this code serves all wheels.
 //!
-//! There is a level for each four bits of a deadline. Where the highest bits in which a deadline differs from the present
-//! are those of level `l`, it stands on level `l`, in the slot that its own four bits there name. So the entries of a
+//! There is a level for each four bits of a deadline. If the highest bits in which a deadline differs from the present
+//! are those of level `l`, the timer is on level `l`, in the slot that its own four bits there select. So the entries of a
 //! level come after those of all lower levels, and a slot's after those of lower slots: the first list that isn't empty
 //! has the earliest deadline of all.
 use alloc::boxed::Box;
@@ -49,7 +49,8 @@ struct Entry {
     list: u16,
 }
 
-/// Moves elements to less memory, if they take little of theirs and `room` does not need it. Without memory to move to, they stay.
+/// Moves elements to less memory, if they take little of theirs and `room` does not need it. Without memory to move to, they
+/// stay.
 fn shrink<T>(elements: &mut Vec<T>, room: usize) {
     let wanted = (2 * elements.len()).max(room).max(KEPT);
     if elements.capacity() / 2 < wanted {
@@ -118,7 +119,7 @@ impl Links {
         self.free == NIL
     }
 
-    /// Forgets the places at the end that have no timer; gives how many places there are then.
+    /// Forgets the places at the end that have no timer; returns how many places there are then.
     pub(crate) fn trim(&mut self) -> usize {
         while let Some(&Entry { list: FREE, previous, next, generation, .. }) = self.entries.last() {
             match previous {
@@ -135,7 +136,7 @@ impl Links {
         self.entries.len()
     }
 
-    /// Gives back memory that far fewer timers don't need.
+    /// Frees memory that far fewer timers don't need.
     fn shrink(&mut self) {
         shrink(&mut self.entries, self.room);
     }
@@ -164,7 +165,7 @@ impl Links {
         Ok(TimerId { index, generation })
     }
 
-    /// Gives a place back; false if it had been before.
+    /// Frees a place; false if it was free already.
     pub(crate) fn remove(&mut self, id: TimerId) -> bool {
         let exists = self.unset(id);
         if exists {

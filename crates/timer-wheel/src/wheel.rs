@@ -1,4 +1,4 @@
-//! A wheel of timers with something each of them stands for.
+//! A wheel of timers, each with a value.
 use crate::links::{Links, TimerId};
 use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, TryVec as _};
@@ -43,7 +43,7 @@ impl<T: Clone> Wheel<T> {
         Ok(id)
     }
 
-    /// Removes a timer, set or not, and gives its value; `None` if that was done before.
+    /// Removes a timer, set or not, and returns its value; `None` if it was removed before.
     pub fn remove(&mut self, id: TimerId) -> Option<T> {
         if !self.links.remove(id) {
             return None;
@@ -59,7 +59,7 @@ impl<T: Clone> Wheel<T> {
         self.give_back();
     }
 
-    /// Gives back what far fewer timers than there were don't need.
+    /// Frees what far fewer timers than before don't need.
     fn give_back(&mut self) {
         let places = self.links.trim();
         self.values.truncate(places);
@@ -105,7 +105,7 @@ mod tests {
         Cancel(prop::sample::Index),
         Remove(prop::sample::Index),
         Advance(u64),
-        /// To the next deadline that the wheel tells.
+        /// To the next deadline that the wheel reports.
         AdvanceToNext,
     }
 
@@ -235,7 +235,7 @@ mod tests {
         assert!(come.is_sorted());
     }
 
-    /// Without cancellations the next deadline is told exactly.
+    /// Without cancellations the next deadline is exact.
     #[test]
     fn tells_the_next_deadline_exactly() {
         let mut wheel = Wheel::default();

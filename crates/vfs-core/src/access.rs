@@ -1,4 +1,4 @@
-//! Who may do what with a file: path_resolution(7), "Permissions"; capabilities(7).
+//! Permission checks for files: path_resolution(7), "Permissions"; capabilities(7).
 
 /// What is wanted of a file, as in access(2) and in each three bits of a mode.
 pub const READ: u32 = 4;
@@ -81,7 +81,7 @@ impl Owned {
     }
 }
 
-/// Whether a mode lets everybody do what is `wanted`: then nobody needs to be asked who he is.
+/// Whether a mode lets every user do what is `wanted`: then the credentials of the caller do not matter.
 pub fn everybody_may(mode: u32, wanted: u32) -> bool {
     let all = wanted | wanted << 3 | wanted << 6;
     mode & all == all
@@ -113,7 +113,7 @@ impl Caller<'_> {
         if reads_only && self.can(capability::DAC_READ_SEARCH) {
             return true;
         }
-        // What nobody may execute is no program.
+        // A file that no user may execute is no program.
         let executable = wanted & EXECUTE == 0 || file.is_directory() || file.mode & ANY_EXECUTE != 0;
         executable && self.can(capability::DAC_OVERRIDE)
     }
@@ -126,14 +126,14 @@ impl Caller<'_> {
     pub fn may_remove(&self, directory: &Owned, entry: &Owned) -> bool {
         directory.mode & STICKY == 0 || self.uid == directory.uid || self.owns(entry)
     }
-    /// Whether chown(2) may change owner and group to these: the owner may give the file to another group of his.
+    /// Whether chown(2) may change owner and group to these: the owner may assign the file to another group that the owner is in.
     pub fn may_give(&self, file: &Owned, uid: Option<u32>, gid: Option<u32>) -> bool {
         let keeps_owner = uid.is_none_or(|uid| uid == file.uid) && self.uid == file.uid;
         let own_group = gid.is_none_or(|gid| gid == file.gid || self.is_of(gid));
         let changes_nothing = uid.is_none() && gid.is_none();
         self.can(capability::CHOWN) || changes_nothing || (keeps_owner && own_group)
     }
-    /// Whether link(2) may give the file a further name: the owner may, others if it is an ordinary file that they could
+    /// Whether link(2) may add a name to the file: the owner may, others if it is an ordinary file that they could
     /// change anyway (proc(5), protected_hardlinks).
     pub fn may_link(&self, file: &Owned) -> bool {
         let runs_as_other =

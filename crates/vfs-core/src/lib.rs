@@ -1,5 +1,5 @@
-//! The algorithms behind files that need no machine: permissions, descriptor bitmaps, path walking, pipe rings, lock ranges,
-//! maps of pages, names of directories and directory records. The kernel gives them locks, memory and waiting.
+//! The algorithms of files that need no machine: permissions, descriptor bitmaps, path walking, pipe rings, lock ranges,
+//! maps of pages, names of directories and directory records. The kernel adds locks, memory and waiting.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;

@@ -1,8 +1,8 @@
-//! Record locks on byte ranges (fcntl(2), "Advisory record locking"): who holds what, splitting and merging.
+//! Record locks on byte ranges (fcntl(2), "Advisory record locking"): owners, conflicts, splitting and merging.
 use coracle_fallible::NoMemory;
 use coracle_sorted_map::SortedMap;
 
-/// A held range. `last` is inclusive; `u64::MAX` stands for the end of the file however it grows.
+/// A held range. `last` is inclusive; `u64::MAX` is the end of the file however it grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lock {
     /// Who holds it: locks of one owner never conflict.
@@ -104,7 +104,8 @@ impl Locks {
         self.held.insert((owner, last + 1), Held { last: held.last, exclusive: held.exclusive })?;
         Ok(true)
     }
-    /// Takes `first..=last` from what `owner` holds, but for the lock that begins at `kept`. What lies behind `last` has been kept.
+    /// Takes `first..=last` from what `owner` holds, but for the lock that begins at `kept`. What lies behind `last` has been
+    /// kept.
     fn take(&mut self, owner: u64, first: u64, last: u64, kept: Option<u64>) {
         let mut from = first;
         loop {
@@ -129,7 +130,7 @@ impl Locks {
         }
         has_some
     }
-    /// Whether nobody holds anything.
+    /// Whether no lock is held.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }

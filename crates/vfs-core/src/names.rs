@@ -1,6 +1,6 @@
-//! The names in a directory, each with a value and a position that a listing can go on from (telldir(3), getdents64(2)).
+//! The names in a directory, each with a value and a position at which a listing can resume (telldir(3), getdents64(2)).
 //!
-//! A name's position is its hash, so that it stays the same while other names come and go, and one balanced tree serves
+//! A name's position is its hash, so it stays the same while other names are added and removed, and one balanced tree serves
 //! both look-ups and listings: each costs a number of steps logarithmic in the number of names. The hash must be keyed
 //! with a secret if programs may choose names.
 use alloc::vec::Vec;
@@ -85,7 +85,7 @@ impl<T> Names<T> {
         self.entries.value_mut(at).map(|(_, value)| value)
     }
 
-    /// Adds a name, or gives it another value; returns the value it had.
+    /// Adds a name, or replaces its value; returns the value it had.
     pub fn insert(&mut self, hash: u64, name: &[u8], value: T) -> Result<Option<T>, OutOfMemory> {
         match self.place(hash, name) {
             Ok(at) => Ok(self.entries.value_mut(at).map(|(_, old)| core::mem::replace(old, value))),

@@ -1,4 +1,4 @@
-//! The pages of a file by their number: sparse, in runs of neighbours. Appending and looking up are quick however long
+//! The pages of a file by their number: sparse, in runs of neighbours. Appending and look-up are fast however long
 //! the file is, and the code is a fraction of a B-tree's.
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -53,7 +53,7 @@ impl<V> PageMap<V> {
         let place = self.place(index / RUN).ok()?;
         self.runs[place].1[(index % RUN) as usize].as_ref()
     }
-    /// Puts a page at `index`, in place of the one that may be there; gives it as it now stands in the map.
+    /// Puts a page at `index`, in place of the one that may be there; returns it as it is now in the map.
     ///
     /// # Errors
     /// [`NoMemory`]; the map is as it was.

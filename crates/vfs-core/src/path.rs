@@ -53,13 +53,13 @@ pub enum Target<N> {
     Node(N, Step),
 }
 
-/// Walks over a tree: it stands in one directory at a time.
+/// Walks over a tree: it is in one directory at a time.
 pub trait Walker {
     /// A file, directory or link that was found.
     type Node;
     /// What can go wrong.
     type Error: From<PathError>;
-    /// The entry `name` (never empty, `.` or `..`) of the directory it stands in; `None` if there is none.
+    /// The entry `name` (never empty, `.` or `..`) of the current directory; `None` if there is none.
     fn child(&mut self, name: &[u8]) -> Result<Option<(Self::Node, Step)>, Self::Error>;
     /// Where a link leads.
     fn target(&mut self, link: &Self::Node) -> Result<Target<Self::Node>, Self::Error>;
@@ -67,7 +67,7 @@ pub trait Walker {
     fn enter(&mut self, directory: Self::Node);
     /// Goes to the root.
     fn enter_root(&mut self);
-    /// Goes to `..`, unless it stands in the top directory: then gives false.
+    /// Moves to `..`. In the top directory it returns false instead.
     fn enter_parent(&mut self) -> bool;
 }
 
@@ -97,9 +97,9 @@ pub struct Limits {
 pub enum Found<N> {
     /// The last component isn't there.
     Nothing,
-    /// This, in the directory that the walker stands in, or reached by a link that jumps.
+    /// This, in the current directory of the walker, or reached by a link that jumps.
     Node(N, Step),
-    /// The directory itself that the walker stands in: the path ended in `/`-only, `.` or `..`.
+    /// The current directory of the walker itself: the path ended in `/`-only, `.` or `..`.
     Here,
 }
 
@@ -113,8 +113,8 @@ pub struct Resolved<'p, N> {
     pub slash: bool,
 }
 
-/// Walks `path` from where `walker` stands, or from the root if it is absolute; leaves `walker` in the directory of the
-/// last component.
+/// Walks `path` from the current directory of `walker`, or from the root if it is absolute; leaves `walker` in the directory of
+/// the last component.
 pub fn resolve<'p, W: Walker>(
     walker: &mut W,
     path: &'p [u8],
@@ -254,7 +254,8 @@ mod tests {
     use std::string::String;
     use std::string::ToString;
 
-    /// What each path is: a directory, a link's target, or nothing for a file. Nodes are absolute paths without a final slash ("" is the root).
+    /// What each path is: a directory, a link's target, or nothing for a file. Nodes are absolute paths without a final slash
+    /// ("" is the root).
     struct Paths(BTreeMap<&'static str, Option<&'static str>>);
 
     /// Stands at a path.

@@ -1,5 +1,5 @@
-//! A queue of bytes that grows as it is used, up to a capacity. Room in it can be kept for bytes that are still being read
-//! elsewhere, or for bytes taken out that may have to come back.
+//! A queue of bytes that grows as it is used, up to a capacity. Room can be reserved for bytes that are still being read
+//! elsewhere, or for bytes that were taken out and may have to be put back.
 use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, TryVec as _};
 
@@ -42,7 +42,7 @@ impl Ring {
     pub fn memory(&self) -> usize {
         self.bytes.capacity()
     }
-    /// Lets go of its memory, if nothing is held or kept.
+    /// Releases its memory, if nothing is held or kept.
     pub fn shrink(&mut self) {
         if self.len + self.kept == 0 {
             self.bytes = Vec::new();
@@ -128,7 +128,7 @@ impl Ring {
         let doubled = (self.bytes.len() * 2).max(FIRST_SIZE).max(needed.next_power_of_two());
         self.resize(doubled.min(self.capacity))
     }
-    /// Keeps room for `n` more bytes, or as many as fit, and returns how many. The caller gives each up by
+    /// Keeps room for `n` more bytes, or as many as fit, and returns how many. The caller releases each by
     /// [`Ring::push_kept`] or [`Ring::give_up`].
     ///
     /// # Errors

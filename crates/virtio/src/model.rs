@@ -1,4 +1,4 @@
-//! Plain memory and a device that serves it: what the tests and the fuzzer put in place of a machine.
+//! Plain memory and a device that serves it: the tests and the fuzzer use them in place of a machine.
 use crate::memory::Memory;
 use crate::queue::{Layout, Piece, flags};
 use alloc::rc::Rc;

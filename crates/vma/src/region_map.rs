@@ -1,4 +1,4 @@
-//! The ordered map of regions: lookup, insertion, removal and change of parts.
+//! The ordered map of regions: look-up, insertion, removal and change of parts.
 use coracle_interval_map::{InsertError, IntervalMap, Slot};
 use core::ops::Range;
 

@@ -24,7 +24,7 @@ impl<'a> Config<'a> {
         self.all(tag::ARGUMENT)
     }
 
-    /// How many of the arguments stay when a run gives others: 1, the program's own name, or more if the program is
+    /// How many of the arguments stay when a run replaces them: 1, the program's own name, or more if the program is
     /// the interpreter of a script.
     pub fn fixed_args(&self) -> usize {
         let count = self.last(tag::FIXED_ARGUMENTS).and_then(|bytes| get_u32(bytes, 0));

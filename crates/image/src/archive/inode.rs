@@ -1,8 +1,8 @@
-//! Inodes and directory entries as the archive holds them.
+//! Inodes and directory entries as the archive stores them.
 
 use crate::format::{INODE_LEN, get_u32, get_u64};
 
-/// Mask of the bits of a mode that give the kind of file (inode(7)).
+/// Mask of the bits of a mode that are the type of file (inode(7)).
 const S_IFMT: u32 = 0o170_000;
 const S_IFDIR: u32 = 0o040_000;
 const S_IFREG: u32 = 0o100_000;

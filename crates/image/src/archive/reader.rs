@@ -161,7 +161,7 @@ impl<'a> Archive<'a> {
         })
     }
 
-    /// All bytes of the archive. Offsets that [`Archive::data_offset`] gives count from their start.
+    /// All bytes of the archive. Offsets that [`Archive::data_offset`] returns count from their start.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
     }

@@ -1,4 +1,4 @@
-//! Names for addresses of the kernel, so that a backtrace can be read.
+//! Symbol names for addresses of the kernel, for backtraces.
 
 use crate::format::{SYMBOL_LEN, get_u32};
 

@@ -1,4 +1,4 @@
-//! Checking an archive against its checksums: as a whole, or a page when it is first needed.
+//! Checking an archive against its checksums: the whole archive, or a page when it is first needed.
 use core::ops::Range;
 
 use super::reader::Archive;

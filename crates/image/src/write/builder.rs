@@ -22,7 +22,7 @@ pub struct Settings {
     pub program: Vec<u8>,
     /// The arguments, `argv[0]` first.
     pub args: Vec<Vec<u8>>,
-    /// How many arguments beyond `argv[0]` stay when a run gives others.
+    /// How many arguments beyond `argv[0]` stay when a run replaces them.
     pub more_fixed_args: u32,
     /// The environment, each as `NAME=VALUE`.
     pub env: Vec<Vec<u8>>,
@@ -196,7 +196,7 @@ impl Builder<'_> {
         (table, names)
     }
 
-    /// Gives each file its number: breadth first, so that the entries of one directory stand together.
+    /// Numbers the files: breadth first, so that the entries of one directory are consecutive.
     fn number(&self) -> Vec<Numbered<'_>> {
         let mut nodes = Vec::from([Numbered {
             node: &self.tree.root,

@@ -1,4 +1,4 @@
-//! What is in a regular file of the archive.
+//! The contents of a regular file of the archive.
 
 use alloc::{borrow::Cow, vec::Vec};
 use core::fmt;

@@ -1,4 +1,4 @@
-//! Writing an archive that is laid out: from its start to its end, with a small part of it in memory.
+//! Writing an archive that is laid out: from start to end, with a small part of it in memory.
 
 use alloc::vec::Vec;
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! The files of an archive while they are collected.
+//! The files of an archive while they are being collected.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::fmt;
@@ -92,7 +92,7 @@ pub struct Tree<'d> {
     pub(super) root: Node<'d>,
 }
 
-/// Permissions of directories that nobody described.
+/// Permissions of directories that were not added explicitly.
 const DIRECTORY_PERMISSIONS: u32 = 0o755;
 
 impl Default for Tree<'_> {

@@ -1,4 +1,4 @@
-//! Acknowledgements: what they free, what they tell of round trips, windows and losses
+//! Acknowledgements: what they free, and what they show of round trips, windows and losses
 //! (RFC 9293, 3.10.7.4, fifth; RFC 5681; RFC 6582; RFC 6675).
 
 use super::header::{Segment, Timestamps, flags};
@@ -108,7 +108,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             && self.ts_ok
             && ts.echo != 0
         {
-            // What was sent twice is not timed by its sequence number, but the echo tells which one arrived.
+            // What was sent twice is not timed by its sequence number, but the echo shows which one arrived.
             let clock = super::control::timestamp_clock(cx.now).wrapping_add(self.ts_offset);
             let ticks = clock.wrapping_sub(ts.echo);
             if ticks < 1 << 17 {
@@ -143,11 +143,11 @@ impl<D: Device, E: Events> Tcb<D, E> {
         // In fast recovery `output` sends the next hole; without SACK the partial acknowledgement names it (RFC 6582).
     }
 
-    /// Takes SACK blocks; `true` if they tell something new.
+    /// Takes SACK blocks; `true` if they report something new.
     fn take_sack(&mut self, segment: &Segment) -> bool {
         let mut new = false;
         for &(start, end) in &segment.sack {
-            // A block below SND.UNA tells of a duplicate (RFC 2883); others that make no sense are ignored.
+            // A block below SND.UNA reports a duplicate (RFC 2883); other invalid blocks are ignored.
             if start.before(end)
                 && !start.before(self.snd_una)
                 && start.after(segment.ack)

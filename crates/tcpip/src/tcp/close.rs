@@ -1,4 +1,4 @@
-//! The ends of connections as a program makes them: shutdown, close, disconnect.
+//! The end of a connection on the program's request: shutdown, close, disconnect.
 
 use super::settings::{Shutdown, State};
 use super::tcb::{Clock, Context, Tcb};
@@ -9,9 +9,9 @@ use crate::stack::{Stack, Tcp};
 use spin::MutexGuard;
 
 impl<D: Device, E: Events> Stack<D, E> {
-    /// Shuts a direction down, and wakes those that wait. Without a connection the error is `NotConnected`, but the direction is
-    /// shut down as well, also of a connection made later (Linux's `inet_shutdown`). A listener stops to listen, and an attempt to
-    /// connect ends as by [`tcp_disconnect`](Self::tcp_disconnect). shutdown(2).
+    /// Shuts a direction down, and wakes those that wait. Without a connection the error is `NotConnected`, but the direction
+    /// is shut down as well, also of a connection made later (Linux's `inet_shutdown`). A listener stops to listen, and an
+    /// attempt to connect ends as by [`tcp_disconnect`](Self::tcp_disconnect). shutdown(2).
     pub fn tcp_shutdown(&self, socket: &Tcp<D, E>, now: u64, how: Shutdown) -> Result<()> {
         let (cx, mut tcb) = Context::lock(self, socket, now);
         match tcb.state {
@@ -113,7 +113,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let listen = tcb.listen.take();
         tcb.state = State::Closed;
         cx.socket.finish(cx, tcb);
-        // Connections that nobody accepted are reset; half-open ones find no listener any more.
+        // Connections that were not accepted are reset; half-open ones find no listener any more.
         for child in listen.into_iter().flat_map(|listen| listen.queue) {
             self.reset_now(cx.now, &child);
         }

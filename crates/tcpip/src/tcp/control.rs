@@ -70,7 +70,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let pseudo = Sum::default().pseudo_header(tuple.local, tuple.remote, protocol::TCP, len);
         let headers = &mut headers[..TCP_AT + len];
         let checksum = self.fill_checksum(route.hop, pseudo, headers, TCP_AT, CHECKSUM_FIELD, &[]);
-        // A lost control segment is repeated by whoever waits for it.
+        // A control segment that is lost here is repeated by the side that waits for it.
         let _ =
             self.ip_transmit(now, route, headers, FrameRest { payload: &[], checksum, segment_size: None });
     }
@@ -100,7 +100,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         Seq((tuple.hash(self.keys.sequence) as u32).wrapping_add((now >> 12) as u32))
     }
 
-    /// What is added to the clock for timestamps of a connection, so that they tell nothing of our uptime.
+    /// What is added to the clock for timestamps of a connection, so that they do not reveal our uptime.
     pub(crate) fn timestamp_offset(&self, tuple: &Tuple) -> u32 {
         (tuple.hash(self.keys.sequence) >> 32) as u32
     }

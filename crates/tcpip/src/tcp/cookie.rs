@@ -1,4 +1,4 @@
-//! SYN cookies: under a flood a SYN is answered from no memory at all, and what must be known of it later is hidden in
+//! SYN cookies: under a flood a SYN is answered without keeping any state. The state is encoded in
 //! our sequence number and timestamp (D. J. Bernstein, 1996; the encoding follows Linux's).
 
 use super::demux::Tuple;
@@ -11,7 +11,7 @@ const PERIOD_SHIFT: u32 = 36;
 const MAX_AGE: u32 = 2;
 const COUNT_SHIFT: u32 = 24;
 const DATA_MASK: u32 = (1 << COUNT_SHIFT) - 1;
-/// The segment sizes that a cookie can tell of, the most common ones.
+/// The segment sizes that a cookie can encode, the most common ones.
 const SIZES: [u16; 4] = [536, 1300, 1440, 1460];
 
 /// Bits of our timestamp that carry the peer's options.
@@ -43,7 +43,7 @@ pub fn make(key: Key, tuple: &Tuple, irs: Seq, mss: u16, now: u64) -> Seq {
     Seq(fixed.wrapping_add(irs.0).wrapping_add(count << COUNT_SHIFT).wrapping_add(data))
 }
 
-/// The segment size told by a cookie that comes back in an acknowledgement, if it is one of ours and not too old.
+/// The segment size encoded in a cookie that an acknowledgement returns, if it is one of ours and not too old.
 pub fn check(key: Key, tuple: &Tuple, irs: Seq, cookie: Seq, now: u64) -> Option<u16> {
     let count = (now >> PERIOD_SHIFT) as u32;
     let fixed = tuple.hash(key) as u32;

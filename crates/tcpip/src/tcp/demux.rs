@@ -1,4 +1,8 @@
-//! From the four-tuple of a segment to its connection: a keyed hash table in shards, so that CPUs rarely meet.
+//! From the four-tuple of a segment to its connection: a keyed hash table in shards, so that CPUs rarely contend.
+//!
+//! A look-up hashes the tuple, locks one shard for a few instructions, and returns a counted reference. An entry is a
+//! connection, a half-open connection or one in TIME_WAIT; the latter two are small records without buffers. No other lock is
+//! taken under that of a shard.
 
 use super::listen::Request;
 use super::socket::TcpSocket;
@@ -73,7 +77,7 @@ pub enum Found<D: Device, E: Events> {
     Request(Request<D, E>),
     /// A connection that has ended.
     TimeWait(TimeWait),
-    /// Nobody.
+    /// No entry.
     Nothing,
 }
 
@@ -143,7 +147,7 @@ impl<D: Device, E: Events> Demux<D, E> {
         Ok(true)
     }
 
-    /// Replaces what `which` agrees to; gives what was there, or the new entry back.
+    /// Replaces the entry if `which` accepts it; returns what was there, or the new entry back.
     pub fn replace(
         &self,
         tuple: &Tuple,
@@ -163,7 +167,7 @@ impl<D: Device, E: Events> Demux<D, E> {
         shard.find_mut(hash, words).map(change)
     }
 
-    /// Removes what `which` agrees to.
+    /// Removes the entry if `which` accepts it.
     pub fn remove(&self, tuple: &Tuple, which: impl FnOnce(&Entry<D, E>) -> bool) -> Option<Entry<D, E>> {
         let (mut shard, words, hash) = self.locate(tuple);
         if !which(shard.find_mut(hash, words)?) {

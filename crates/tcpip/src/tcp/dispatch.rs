@@ -41,7 +41,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
-    /// Gives a segment to its connection.
+    /// Delivers a segment to its connection.
     #[inline(never)]
     pub(crate) fn deliver(
         &self,

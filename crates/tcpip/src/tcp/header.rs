@@ -1,4 +1,4 @@
-//! TCP headers: reading those that arrive, with their options (RFC 9293, 3.1 and 3.2).
+//! TCP headers: parsing those that arrive, with their options (RFC 9293, 3.1 and 3.2).
 
 use super::seq::Seq;
 
@@ -179,7 +179,7 @@ impl Segment {
 }
 
 /// Writes the options of a SYN after a header: MSS, then what is wanted of SACK-permitted, timestamps, window scale.
-/// Gives their length, a multiple of four and at most 20.
+/// Returns their length, a multiple of four and at most 20.
 pub fn write_syn_options(
     out: &mut [u8; 20],
     mss: u16,
@@ -207,7 +207,7 @@ pub fn write_syn_options(
     len
 }
 
-/// Writes a SACK option with its padding; gives its length.
+/// Writes a SACK option with its padding; returns its length.
 pub fn write_sack_option(out: &mut [u8], blocks: &[(Seq, Seq)]) -> usize {
     let len = 4 + 8 * blocks.len();
     let Some(out) = out.get_mut(..len) else { return 0 };

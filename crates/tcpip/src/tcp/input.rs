@@ -1,4 +1,6 @@
-//! Segments in, for a connection (RFC 9293, 3.10.7; RFC 5961; RFC 7323).
+//! Incoming segments of a connection (RFC 9293, 3.10.7; RFC 5961; RFC 7323).
+//!
+//! The general path, in the order of the RFC's steps. [`super::predicted`] handles the segments of a busy connection before.
 
 use super::header::{Segment, flags};
 use super::seq::Seq;
@@ -277,7 +279,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             if len > 0 {
                 self.out_of_order.insert(seq, payload.take());
             }
-            // Each such segment is told of at once: the peer counts (RFC 5681, 3.2).
+            // Each such segment is acknowledged at once: the peer counts (RFC 5681, 3.2).
             let _ = self.send_ack(cx);
             return;
         }

@@ -1,4 +1,7 @@
 //! Listening: SYNs, half-open connections, SYN cookies, the accept queue (RFC 9293, 3.10.7.2; RFC 4987).
+//!
+//! A half-open connection is a record in the table of connections, not a socket. Its number is bounded for each listener;
+//! beyond that SYNs are answered with cookies. The lock of a listener and that of a connection are never held together.
 
 use super::control::{Control, timestamp_clock};
 use super::cookie::{self, CookieOptions};
@@ -34,7 +37,7 @@ const SAVE_FROM_ETHERNET: u8 = 2;
 
 /// What a listening socket has besides its control block.
 pub struct Listen<D: Device, E: Events> {
-    /// Connections that nobody has accepted yet.
+    /// Connections that were not accepted yet.
     pub queue: VecDeque<Arc<TcpSocket<D, E>>>,
     /// How many may wait.
     pub backlog: usize,
@@ -54,7 +57,7 @@ pub struct Request<D: Device, E: Events> {
     ts_offset: u32,
     retries: u8,
     sent: u64,
-    /// None for one that a cookie told of.
+    /// None for one that came back in a cookie.
     timer: Option<TimerHandle>,
     /// Its headers, if the listener saves them.
     saved_syn: Option<Arc<Vec<u8>>>,
@@ -132,7 +135,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let options = tcb.options;
         let Some(listen) = tcb.listen.as_mut() else { return };
         if listen.queue.len() > listen.backlog {
-            return; // the peer tries again, perhaps somebody accepts until then
+            return; // the peer tries again; by then a connection may have been accepted
         }
         let flooded = listen.half_open >= self.config.limits.syn_backlog;
         if flooded {
@@ -369,7 +372,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         Ok(child)
     }
 
-    /// Enters a new connection in the table and in its listener's queue, and gives it the segment that completed it.
+    /// Enters a new connection into the table and its listener's queue, and delivers the segment that completed it.
     #[allow(clippy::too_many_arguments, reason = "the parts of one step")]
     fn open(
         &self,
@@ -421,7 +424,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             listener.settle(Readiness::ACCEPTABLE);
             return;
         }
-        // Nobody accepts: as if the acknowledgement had been lost. The peer or our timer will try again.
+        // The queue is full: as if the acknowledgement had been lost. The peer or our timer will try again.
         let ours = |entry: &Entry<D, E>| matches!(entry, Entry::Connection(s) if Arc::ptr_eq(s, &child));
         match request {
             Some(request) => match try_box(request) {

@@ -1,4 +1,4 @@
-//! Which socket listens on which port. Looked up for segments without a connection.
+//! Which socket listens on which port. Used for segments without a connection.
 
 use super::demux::Tuple;
 use super::socket::TcpSocket;

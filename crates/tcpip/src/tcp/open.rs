@@ -1,4 +1,4 @@
-//! What a program does to get a connection: socket, bind, listen, accept, connect.
+//! How a program gets a connection: socket, bind, listen, accept, connect.
 
 use super::demux::{Entry, Tuple};
 use super::listen::Listen;

@@ -1,4 +1,4 @@
-//! Segments out: what may be sent now, and the segments themselves (RFC 9293, 3.8.6; RFC 6675 in recovery).
+//! Outgoing segments: what may be sent now, and the segments themselves (RFC 9293, 3.8.6; RFC 6675 in recovery).
 
 use super::control::{Control, TCP_AT, timestamp_clock};
 use super::header::{HEADER_LEN, TIMESTAMP_LEN, Timestamps, flags, write_sack_option, write_syn_options};
@@ -12,7 +12,7 @@ use crate::events::Events;
 use crate::timers::NEVER;
 use core::ops::Range;
 
-/// Where the control bits stand in a TCP header.
+/// Offset of the control bits in a TCP header.
 const FLAGS_AT: usize = 13;
 /// Where the urgent pointer is in the template.
 const URGENT_POINTER: Range<usize> = TCP_AT + 18..TCP_AT + 20;
@@ -213,7 +213,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// Sends `len` bytes from `offset` of the queue at SND.NXT, with FIN if it is due behind them.
-    /// Gives how many bytes went.
+    /// Returns how many bytes went.
     #[inline(never)]
     fn send_segment(&mut self, cx: &Context<'_, D, E>, offset: u32, len: u32) -> Result<u32, Full> {
         let seq = self.snd_nxt;
@@ -324,7 +324,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.set_clock(Clock::DelayedAck, NEVER);
     }
 
-    /// Completes the TCP header of a segment of a synchronized connection; gives its length. Only a segment without
+    /// Completes the TCP header of a segment of a synchronized connection; returns its length. Only a segment without
     /// data has room for selective acknowledgements.
     #[inline(always)]
     pub fn complete_headers(&mut self, now: u64, seq: Seq, bits: u8, window: u16, sack: bool) -> usize {

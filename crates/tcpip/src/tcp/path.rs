@@ -1,4 +1,7 @@
-//! The way of a connection's segments: headers prepared once, the neighbour's address remembered.
+//! The route of a connection's segments: headers that are prepared once, and the neighbour's address.
+//!
+//! The template of the headers is valid until the neighbour has to be confirmed or an address of the host changes, which a
+//! generation number shows. Only the fields that differ between segments are written anew.
 
 use super::control::{CHECKSUM_FIELD, MAX_HEADERS, TCP_AT};
 use super::demux::Tuple;
@@ -86,7 +89,7 @@ impl Path {
         }
     }
 
-    /// A router told how much fits (RFC 1191); less than 552 is not believed (as Linux's `min_pmtu`).
+    /// A router reported how much fits (RFC 1191); less than 552 is ignored (as Linux's `min_pmtu`).
     pub fn reduce_mtu(&mut self, mtu: u16) {
         const LEAST_MTU: u16 = 552;
         let mtu = mtu.max(LEAST_MTU);
@@ -105,7 +108,7 @@ impl Path {
             && stack.capabilities.tx_checksum
     }
 
-    /// Sends a segment with the predicted header, written before its `len` bytes of data. `None` if somebody else holds
+    /// Sends a segment with the predicted header, written before its `len` bytes of data. `None` if there is another owner of
     /// the buffer.
     #[inline(always)]
     pub fn transmit_ready<D: Device, E: Events>(
@@ -123,7 +126,7 @@ impl Path {
         Some(stack.device.transmit_in_place(buffer, START as u32, len, Some(TCP_CHECKSUM)))
     }
 
-    /// Completes the IPv4 header for a segment of `len` bytes, header and payload; gives the sum of the pseudo-header.
+    /// Completes the IPv4 header for a segment of `len` bytes, header and payload; returns the sum of the pseudo-header.
     #[inline(always)]
     fn complete_lengths(&mut self, len: usize) -> Sum {
         let total = (len + IPV4_LEN) as u16;

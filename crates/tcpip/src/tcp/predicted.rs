@@ -1,8 +1,11 @@
-//! Header prediction (Van Jacobson, 1990): what nearly every segment of a busy connection looks like, found with a few
-//! comparisons, and handed to the same steps that the general path takes.
+//! Header prediction (Van Jacobson, 1990): the usual segment of a busy connection is recognised by a few
+//! comparisons, and passed to the same steps that the general path takes.
 //!
-//! A connection is *calm* while nothing is lost, reordered, closing or waiting for room. The general path works that out
-//! when it is done with a connection; whatever is not exactly as expected goes the general way from the start.
+//! A connection is *calm* while nothing is lost, reordered, closing or waiting for room. The general path determines this
+//! when it is done with a connection. Any segment that is not exactly as expected takes the general path from the start.
+//!
+//! What an expected segment costs: the comparison of its headers, one look-up ([`super::demux`]), one lock, and the steps for its
+//! data and its acknowledgement.
 
 use super::control::TCP_AT;
 use super::demux::Tuple;
@@ -184,7 +187,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
     }
 
-    /// Sends what waits, if it fits one segment and every window, and nothing asks for more thought. Gives whether it did.
+    /// Sends what waits, if it fits one segment and every window, and no other condition needs the general path. Returns whether it did.
     #[inline(always)]
     pub fn send_expected(&mut self, cx: &Context<'_, D, E>) -> bool {
         let (seq, queued) = (self.snd_nxt, self.send.len());
@@ -222,7 +225,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// Holds back what waits, if it fills no segment, fits every window, and the program said that more will come
-    /// (`TCP_CORK`, `MSG_MORE`). Gives whether it did.
+    /// (`TCP_CORK`, `MSG_MORE`). Returns whether it did.
     #[inline(always)]
     pub fn hold_expected(&mut self, cx: &Context<'_, D, E>) -> bool {
         let queued = self.send.len();
@@ -240,7 +243,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
 }
 
 impl<D: Device, E: Events> Stack<D, E> {
-    /// Takes a frame from the device. A driver that knows whether a frame stands in one buffer or in several calls
+    /// Takes a frame from the device. A driver that knows whether a frame is in one buffer or in several calls
     /// [`receive_single`](Self::receive_single) or [`receive_merged`](Self::receive_merged).
     pub fn receive(&self, now: u64, frame: RxFrame<D::Buf>) {
         if frame.rest.is_empty() {

@@ -1,4 +1,7 @@
-//! Bytes that have arrived: in order for the program, and out of order waiting for what is missing.
+//! Bytes that have arrived: in order for the program, and out of order until the missing bytes arrive.
+//!
+//! The queue holds the packet buffers themselves. Small payloads are copied into the free room of the buffer before them, so that
+//! many small segments do not pin many buffers. The number of ranges out of order is bounded.
 
 use super::seq::Seq;
 use crate::device::{Buffer, Chunk};
@@ -91,8 +94,8 @@ impl<B: Buffer> ReceiveQueue<B> {
         other.chunks.into_elements().try_for_each(|chunk| self.push(chunk))
     }
 
-    /// Hands up to `len` bytes to `sink`, piece by piece, until it takes less than it was given.
-    /// Takes them off the queue unless `peek`. Gives how many were taken.
+    /// Passes up to `len` bytes to `sink`, piece by piece, until it takes less than it was passed.
+    /// Takes them off the queue unless `peek`. Returns how many bytes were taken.
     #[inline(always)]
     pub fn read(&mut self, len: usize, peek: bool, mut sink: impl FnMut(&[u8]) -> usize) -> usize {
         if peek {
@@ -105,8 +108,8 @@ impl<B: Buffer> ReceiveQueue<B> {
         done
     }
 
-    /// Hands up to `len` bytes of the first chunk to `sink` and takes them off; gives their number, and whether it took
-    /// all that it was given.
+    /// Passes up to `len` bytes of the first chunk to `sink` and removes them; returns their number, and whether it took
+    /// all that it was passed.
     #[inline(always)]
     fn read_chunk(&mut self, len: usize, mut sink: impl FnMut(&[u8]) -> usize) -> (usize, bool) {
         let Some(chunk) = self.chunks.front_mut() else { return (0, false) };
@@ -172,7 +175,7 @@ impl<B: Buffer> ReceiveQueue<B> {
     }
 }
 
-/// Copies a small chunk behind `last`, if `last` has room and nobody else holds it.
+/// Copies a small chunk behind `last`, if `last` has room and no other owner.
 fn join<B: Buffer>(last: &mut Chunk<B>, chunk: &Chunk<B>) -> bool {
     if chunk.len as usize > COPY_BREAK {
         return false;
@@ -192,7 +195,7 @@ struct Run<B> {
     start: Seq,
     end: Seq,
     queue: ReceiveQueue<B>,
-    /// Larger for what arrived later: SACK tells of the latest first (RFC 2018, 4).
+    /// Larger for what arrived later: SACK reports the latest first (RFC 2018, 4).
     stamp: u32,
 }
 
@@ -285,7 +288,7 @@ impl<B: Buffer> OutOfOrder<B> {
         }
     }
 
-    /// Moves what has its turn now to `queue`; gives the next byte expected.
+    /// Moves what is in order now to `queue`; returns the next byte expected.
     pub fn take(&mut self, mut next: Seq, queue: &mut ReceiveQueue<B>) -> Seq {
         while self.runs.first().is_some_and(|run| !run.start.after(next)) {
             let mut run = self.runs.remove(0);

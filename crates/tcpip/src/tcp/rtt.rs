@@ -1,4 +1,4 @@
-//! The retransmission time-out from measured round-trip times (RFC 6298). All times in ns.
+//! The retransmission time-out from measured round-trip times (RFC 6298). All times are in ns.
 
 /// Before any measurement (RFC 6298, 2.1).
 pub const RTO_INITIAL: u64 = 1_000_000_000;

@@ -1,8 +1,8 @@
-//! What the peer has told of selectively (RFC 2018), and what follows for loss (RFC 6675).
+//! What the peer has acknowledged selectively (RFC 2018), and what follows about losses (RFC 6675).
 
 use super::seq::Seq;
 
-/// Ranges kept; the peer can tell of at most four at a time.
+/// Ranges kept; the peer can report at most four at a time.
 const MAX_RANGES: usize = 32;
 /// Segments acknowledged above a hole that make it lost (RFC 6675, DupThresh).
 const DUP_THRESHOLD: u32 = 3;
@@ -16,7 +16,7 @@ pub struct Scoreboard {
 }
 
 impl Scoreboard {
-    /// Whether the peer has told nothing.
+    /// Whether the peer has reported nothing.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
@@ -34,7 +34,7 @@ impl Scoreboard {
         self.bytes = 0;
     }
 
-    /// Adds a range (start before end); gives whether it told something new.
+    /// Adds a range (start before end); returns whether it reported something new.
     pub fn add(&mut self, mut start: Seq, mut end: Seq) -> bool {
         let before = self.bytes;
         let first = self.ranges.iter().position(|r| !r.1.before(start)).unwrap_or(self.ranges.len());

@@ -1,4 +1,7 @@
-//! The bytes a program has written and the peer has not acknowledged, in shared packet buffers.
+//! The bytes that a program has written and the peer has not acknowledged, in shared packet buffers.
+//!
+//! The bytes are copied once, from the program into a buffer that keeps room for headers at its front. A segment refers to
+//! them; a retransmission sends the same buffers again.
 
 use super::predicted::PREDICTED_LEN;
 use crate::device::{Buffer, Chunk, DRIVER_ROOM, Fragment};
@@ -45,8 +48,8 @@ impl<B: Buffer> SendQueue<B> {
         self.pieces.behind_first()
     }
 
-    /// Appends up to `len` bytes that `fill` writes, into the room of the last buffer if nobody else holds it, then
-    /// into new ones. Ends early when `fill` writes less than it could or `alloc` has nothing; gives the bytes written.
+    /// Appends up to `len` bytes that `fill` writes, into the room of the last buffer if that has no other owner, then
+    /// into new ones. Ends early when `fill` writes less than it could or `alloc` has nothing; returns the bytes written.
     #[inline(always)]
     pub fn append(
         &mut self,
@@ -145,20 +148,20 @@ impl<B: Buffer> SendQueue<B> {
     }
 
     /// The buffer of the last `len` bytes, if it holds nothing else and nothing was dropped from its front: headers may be
-    /// written into the room before them if nobody else holds it.
+    /// written into the room before them if the buffer has no other owner.
     #[inline(always)]
     pub fn tail_buffer(&mut self, len: u32) -> Option<&mut B> {
         let Chunk { buffer, start, len: held } = &mut self.pieces.back_mut()?.chunk;
         (*held == len && *start == HEADROOM as u32).then_some(buffer)
     }
 
-    /// Collects references to at most `len` bytes from `offset` on, in at most `limit` fragments; gives their number.
+    /// Collects references to at most `len` bytes from `offset` on, in at most `limit` fragments; returns their number.
     pub fn gather<'a>(&'a self, offset: u32, len: u32, limit: usize, out: &mut Fragments<'a, B>) -> u32 {
         let Some(first) = self.find(offset) else { return 0 };
         let Some(piece) = self.pieces.get(first) else { return 0 };
         let skip = self.head.wrapping_add(offset).wrapping_sub(piece.start);
         if len <= piece.chunk.len - skip {
-            // The usual case: all of it stands in one buffer.
+            // The usual case: all of it is in one buffer.
             let start = piece.chunk.start + skip;
             return if out.push(Fragment { buffer: &piece.chunk.buffer, start, len }).is_ok() {
                 len

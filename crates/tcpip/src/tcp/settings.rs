@@ -1,6 +1,6 @@
 //! The options of a TCP socket, as setsockopt(2) and tcp(7) name them.
 
-/// Options of a TCP socket. A connection that `accept` gives starts with those of its listener.
+/// Options of a TCP socket. A connection that `accept` returns starts with those of its listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
     /// `TCP_NODELAY`: send small segments at once (no Nagle).
@@ -84,7 +84,7 @@ pub enum Shutdown {
     Both,
 }
 
-/// Where a connection stands (RFC 9293, section 3.3.2). The numbers are Linux's (`TCP_ESTABLISHED` is 1 …).
+/// The state of a connection (RFC 9293, section 3.3.2). The numbers are Linux's (`TCP_ESTABLISHED` is 1 …).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
@@ -112,10 +112,10 @@ pub enum State {
     Closing = 11,
 }
 
-/// What `TCP_INFO` tells of a connection.
+/// What `TCP_INFO` reports of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpInfo {
-    /// Where the connection stands.
+    /// The state of the connection.
     pub state: State,
     /// Consecutive retransmissions by time-out.
     pub retransmits: u32,

@@ -1,4 +1,4 @@
-//! A TCP socket: what the stack and the program share of a connection.
+//! A TCP socket: the part of a connection that the stack and the program share.
 
 use super::settings::{TcpInfo, TcpOptions};
 use super::tcb::{Context, Tcb};
@@ -84,7 +84,7 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
         drop(saved);
     }
 
-    /// What `TCP_INFO`, `SIOCOUTQ`, `FIONREAD` and their like tell.
+    /// What `TCP_INFO`, `SIOCOUTQ`, `FIONREAD` and similar requests report.
     pub fn info(&self) -> TcpInfo {
         let tcb = self.lock();
         let micros = |ns: u64| (ns / 1000) as u32;
@@ -111,7 +111,7 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
         }
     }
 
-    /// Ends work on a connection: sets its timers, publishes what is possible, and, with the lock released, tells of
+    /// Ends work on a connection: sets its timers, publishes what is possible, and, with the lock released, reports
     /// what is new.
     #[inline(never)]
     pub(crate) fn finish(&self, cx: &Context<'_, D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) {
@@ -127,7 +127,7 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
         self.publish(tcb);
     }
 
-    /// Publishes what is possible now, and tells of what is new.
+    /// Publishes what is possible now, and reports what is new.
     #[inline(never)]
     pub(crate) fn publish(&self, mut tcb: MutexGuard<'_, Tcb<D, E>>) {
         let ready = tcb.readiness();
@@ -137,14 +137,14 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
         self.tell(new);
     }
 
-    /// Ends work on a connection that can only have made more possible, as an expected segment does: tells what is new.
+    /// Ends work on a connection that can only have made more possible, as an expected segment does: reports what is new.
     #[inline(always)]
     pub(crate) fn finish_expected(&self, cx: &Context<'_, D, E>, mut tcb: MutexGuard<'_, Tcb<D, E>>) {
         if !tcb.calm {
             return self.finish(cx, tcb);
         }
         tcb.arm(cx);
-        // Who changes it holds the lock.
+        // It changes with the lock held only.
         let before = self.readiness();
         let mut new = core::mem::take(&mut tcb.fresh);
         if !before.contains(Readiness::WRITABLE) && tcb.is_writable() {
@@ -174,7 +174,7 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
         debug_assert!(tcb.fresh.is_empty() && tcb.readiness() == self.readiness());
     }
 
-    /// Publishes readiness after a change made without a context, and tells of `fresh`.
+    /// Publishes readiness after a change made without a context, and reports `fresh`.
     pub(crate) fn settle(&self, fresh: Readiness) {
         let mut tcb = self.lock();
         tcb.fresh |= fresh;

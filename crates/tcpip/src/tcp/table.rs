@@ -1,7 +1,7 @@
 //! A hash table of four-tuples with open addressing: a look-up compares the entry at the place of its hash, and rarely one
 //! behind it.
 //!
-//! Whoever uses it hashes; the table needs the hash of what stands in it only when it grows or an entry leaves.
+//! The caller computes the hash. The table needs the hash of an entry only when it grows or an entry is removed.
 
 use alloc::vec::Vec;
 use coracle_fallible::NoMemory;
@@ -30,7 +30,7 @@ impl<T> Table<T> {
         self.slots.len().wrapping_sub(1)
     }
 
-    /// Where `key` stands.
+    /// The place of `key`.
     #[inline(always)]
     fn place(&self, hash: u64, key: Key) -> Option<usize> {
         let mut at = hash as usize & self.mask();
@@ -58,7 +58,7 @@ impl<T> Table<T> {
         self.slots[at].as_mut().map(|(_, value)| value)
     }
 
-    /// Enters a tuple that is not there yet. `rehash` gives the hash of any tuple.
+    /// Enters a tuple that is not there yet. `rehash` returns the hash of any tuple.
     ///
     /// # Errors
     /// [`NoMemory`]; the table is as it was.
@@ -89,7 +89,7 @@ impl<T> Table<T> {
         let mut gap = self.place(rehash(key), key)?;
         let (_, value) = self.slots[gap].take()?;
         self.used -= 1;
-        // What stands behind the gap and would not be found across it moves up (Knuth, vol. 3, 6.4, algorithm R).
+        // An entry behind the gap that would not be found across it moves up (Knuth, vol. 3, 6.4, algorithm R).
         let mut at = gap;
         loop {
             at = (at + 1) & self.mask();

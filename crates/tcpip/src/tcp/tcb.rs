@@ -1,4 +1,7 @@
-//! The transmission control block: all that a connection knows (RFC 9293, 3.3.1), and what is derived from it.
+//! The transmission control block: the state of a connection (RFC 9293, 3.3.1), and what is derived from it.
+//!
+//! One lock guards it. [`Context`] is a connection that is locked, with the time. Work ends by `TcpSocket::finish` and its
+//! relatives, which set the timers, release the lock and then report what is new.
 
 use super::congestion::Cubic;
 use super::demux::{Entry, Tuple};
@@ -59,7 +62,7 @@ pub enum Clock {
 /// Number of timers.
 pub const CLOCKS: usize = 5;
 
-/// Who works on a connection, and when.
+/// A connection that is being worked on, and the time.
 pub struct Context<'a, D: Device, E: Events> {
     /// The stack.
     pub stack: &'a Stack<D, E>,
@@ -101,7 +104,7 @@ impl<'a, D: Device, E: Events> Context<'a, D, E> {
 /// The transmission control block.
 pub struct Tcb<D: Device, E: Events> {
     pub state: State,
-    /// The latest time that a CPU has brought along, ns.
+    /// The latest time that a CPU has passed, ns.
     pub clock: u64,
     pub options: TcpOptions,
     pub tuple: Tuple,
@@ -112,7 +115,7 @@ pub struct Tcb<D: Device, E: Events> {
     pub hold: Option<Hold>,
     pub listen: Option<Box<Listen<D, E>>>,
     pub error: Option<Error>,
-    /// What ICMP told, in case the connection times out.
+    /// What ICMP reported, in case the connection times out.
     pub soft_error: Option<Error>,
     /// The program has closed the socket.
     pub orphan: bool,
@@ -120,7 +123,7 @@ pub struct Tcb<D: Device, E: Events> {
     pub receive_shut: bool,
     /// The same of `shutdown(SHUT_WR)`.
     pub send_shut: bool,
-    /// Told to the program when the lock is released.
+    /// Reported to the program when the lock is released.
     pub fresh: Readiness,
 
     // Sending.
@@ -169,7 +172,7 @@ pub struct Tcb<D: Device, E: Events> {
     pub stalled_since: u64,
     pub probes: u32,
     pub last_sent: u64,
-    /// The device had no room: it stands in the stack's list of those that wait for it.
+    /// The device had no room: the connection is in the stack's list of those that wait for it.
     pub blocked: bool,
 
     // Options in use.
@@ -222,7 +225,7 @@ pub struct Tcb<D: Device, E: Events> {
     pub armed_at: u64,
     /// Not later than the first of `deadlines`.
     pub wanted_at: u64,
-    /// It stands in the stack's list of deferred work.
+    /// It is in the stack's list of deferred work.
     pub deferred: bool,
     pub path: Path,
 }
@@ -536,7 +539,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.finish_connection(cx);
     }
 
-    /// The connection is over: gives back all that it holds, except what the program has not read.
+    /// The connection is over: releases all that it holds, except what the program has not read.
     pub fn finish_connection(&mut self, cx: &Context<'_, D, E>) {
         let this = Arc::as_ptr(cx.socket);
         let old = cx
@@ -597,7 +600,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
     }
 
-    /// Gives the port back.
+    /// Releases the port.
     pub fn unclaim(&mut self, cx: &Context<'_, D, E>) {
         if self.claimed {
             self.claimed = false;

@@ -1,4 +1,4 @@
-//! TIME_WAIT: a small record keeps the four-tuple of an ended connection from old segments (RFC 9293, 3.6).
+//! TIME_WAIT: a small record protects the four-tuple of an ended connection from old segments (RFC 9293, 3.6).
 
 use super::control::{Control, timestamp_clock, timestamp_option};
 use super::demux::{Entry, Tuple};
@@ -17,7 +17,7 @@ pub const TIME_WAIT: u64 = 60_000_000_000;
 /// Time between two answers to segments out of the window, ns (Linux: `tcp_invalid_ratelimit`).
 const ANSWER_INTERVAL: u64 = 500_000_000;
 
-/// What is remembered of the connection.
+/// What the record keeps of the connection.
 #[derive(Clone, Debug)]
 pub struct TimeWait {
     /// SND.NXT.
@@ -90,7 +90,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
-    /// Takes a segment for an ended connection (RFC 9293, 3.10.7.4; RFC 6191). Gives the initial sequence number to use
+    /// Takes a segment for an ended connection (RFC 9293, 3.10.7.4; RFC 6191). Returns the initial sequence number to use
     /// if the segment is a SYN that may open a new connection.
     pub(crate) fn time_wait_segment(
         &self,

@@ -1,4 +1,4 @@
-//! What happens when a connection's timers run out (RFC 6298, section 5; RFC 9293, 3.8.4 and 3.8.6.1; RFC 1122).
+//! Expiry of a connection's timers (RFC 6298, section 5; RFC 9293, 3.8.4 and 3.8.6.1; RFC 1122).
 
 use super::settings::State;
 use super::tcb::{CLOCKS, Clock, Context, Recovery, Tcb};
@@ -86,7 +86,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         self.recovery = Recovery::Loss;
         self.recover = self.snd_max;
-        // What SACK told may have been taken back (RFC 2018, 8).
+        // The peer may have reneged on what it acknowledged by SACK (RFC 2018, 8).
         self.scoreboard.clear();
         self.dup_acks = 0;
         self.snd_nxt = self.snd_una;

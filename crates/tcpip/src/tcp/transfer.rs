@@ -1,4 +1,4 @@
-//! What a program does with a connection: send and receive; and how its buffers grow.
+//! Sending and receiving by a program, and how the buffers of a connection grow.
 
 use super::settings::State;
 use super::tcb::{Context, Tcb};
@@ -22,7 +22,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// Queues up to `len` bytes and sends what may go. `fill` is called with pieces of packet memory, one after the
     /// other, and says how many bytes it wrote; fewer than asked ends the call. `more` is `MSG_MORE`.
     ///
-    /// Gives the number of bytes queued. `WouldBlock` if there is no room (or no packet memory). `fill` runs with the
+    /// Returns the number of bytes queued. `WouldBlock` if there is no room (or no packet memory). `fill` runs with the
     /// connection locked: it must not call the engine, nor wait.
     #[inline]
     pub fn tcp_send(
@@ -101,7 +101,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     ///
     /// `now` is the clock, which is rarely looked at: most reads cause nothing that has a time.
     ///
-    /// Gives the number of bytes taken; `Ok(0)` without a call of `sink` is the end of the stream. `WouldBlock` if
+    /// Returns the number of bytes taken; `Ok(0)` without a call of `sink` is the end of the stream. `WouldBlock` if
     /// nothing has arrived. `sink` runs with the connection locked: it must not call the engine, nor wait.
     #[inline]
     pub fn tcp_recv(
@@ -153,7 +153,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             return Ok(0);
         }
         match tcb.state {
-            // After a reset was told once, the stream is at its end; a socket that never was connected says so.
+            // After a reset was reported once, the stream is at its end; a socket that never was connected says so.
             State::Closed if tcb.tuple.remote_port != 0 => Ok(0),
             State::Closed | State::Listen => Err(Error::NotConnected),
             _ => Err(Error::WouldBlock),

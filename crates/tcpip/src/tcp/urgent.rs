@@ -1,5 +1,5 @@
-//! Urgent data (RFC 9293, 3.8.5; RFC 6093), as Linux has it (tcp(7)): the last byte before where the urgent pointer points is
-//! out of band. It is read apart from the stream, which stops before it, unless `oob_inline` leaves it in its place.
+//! Urgent data (RFC 9293, 3.8.5; RFC 6093), as on Linux (tcp(7)): the last byte before the position of the urgent pointer is
+//! out of band. It is read separately from the stream, which stops before it, unless `oob_inline` leaves it in its place.
 
 use super::header::Segment;
 use super::seq::Seq;
@@ -148,7 +148,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         {
             return;
         }
-        // The program stands before an older one, which is lost by that.
+        // The program has not read up to an older one, which is lost by that.
         if self.before_mark() == Some(0) && !self.options.oob_inline && self.receive.len() > 0 {
             self.receive.read(1, false, |piece| piece.len());
         }
@@ -166,7 +166,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             self.urgent_end = None;
             return None;
         }
-        // One that is too far away is told of by a later segment.
+        // One that is too far away is announced by a later segment.
         (end.after(seq) && end - seq <= FARTHEST).then_some((end - seq) as u16)
     }
 }

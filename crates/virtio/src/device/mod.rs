@@ -1,4 +1,4 @@
-//! Device types and what is special about each (virtio 1.2, chapter 5).
+//! Device types and their specific layouts (virtio 1.2, chapter 5).
 pub mod console;
 pub mod net;
 

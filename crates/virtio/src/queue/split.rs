@@ -1,8 +1,11 @@
-//! The driver's side of a split queue: chains of buffers go out, and come back in whatever order the device likes.
+//! The driver's side of a split queue: chains of buffers are added, and come back in any order.
 //!
-//! Nothing that the driver decides by is read back from shared memory, but for the used ring and the event index, and
-//! these are checked. A device that breaks the rules breaks the queue for good: every later call says so, and the
+//! The driver reads nothing back from shared memory to base decisions on, except the used ring and the event index, and
+//! these are checked. A device that breaks the rules breaks the queue for good: every later call returns an error, and the
 //! buffers that it still holds are never handed out again, because it may yet write to them.
+//!
+//! The queue has no lock; its owner serialises calls. Adding and taking back a chain costs a number of steps that depends on
+//! its pieces only. A doorbell and an interrupt are suppressed by the event index where it was negotiated.
 use super::flags;
 use super::layout::{DESCRIPTOR_BYTES, Layout, Rings};
 use crate::memory::Memory;
@@ -218,7 +221,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
     }
 
     /// Adds a chain: pieces that the device reads, then those it writes. The device sees it after
-    /// [`SplitQueue::publish`]. Gives the slot.
+    /// [`SplitQueue::publish`]. Returns the slot.
     pub fn add(
         &mut self,
         mut pieces: impl ExactSizeIterator<Item = Piece>,
@@ -377,7 +380,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
         // The index must be out before the device's wish is read, or both sides could wait for each other.
         fence(Ordering::SeqCst);
         if self.event_index {
-            // At which available entry the device wants to be told (section 2.7.10), behind the used ring.
+            // The available entry at which the device requests a notification (section 2.7.10), behind the used ring.
             let event = self.memory.read_u16(self.rings.used(self.layout.size as usize));
             passed(event, self.available, old)
         } else {
@@ -385,8 +388,8 @@ impl<M: Memory, T> SplitQueue<M, T> {
         }
     }
 
-    /// Whether the device has returned something that [`SplitQueue::pop`] would give. Never of a broken queue, so that
-    /// nobody looks for ever.
+    /// Whether the device has returned something that [`SplitQueue::pop`] would return. Never true of a broken queue, so that
+    /// no caller polls for ever.
     #[inline(always)]
     pub fn has_used(&self) -> bool {
         !self.broken
@@ -427,7 +430,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
         Ok(Some(Used { token, len, slot: id as u16 }))
     }
 
-    /// Reads the device's index; gives whether it has moved.
+    /// Reads the device's index; returns whether it has moved.
     #[inline(always)]
     fn look(&mut self) -> Result<bool, QueueError> {
         let seen = self.memory.read_u16(self.rings.used_index());

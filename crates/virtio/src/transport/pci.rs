@@ -1,4 +1,4 @@
-//! Virtio over PCI (virtio 1.2, section 4.1): where a device's register blocks are, from its capability list.
+//! Virtio over PCI (virtio 1.2, section 4.1): finds a device's register blocks in its capability list.
 
 /// PCI vendor of all virtio devices (section 4.1.2).
 pub const VENDOR: u16 = 0x1af4;
@@ -118,7 +118,7 @@ const DEVICE_CFG: u8 = 4;
 /// A list in 256 bytes of configuration space can't be longer than this.
 const MAX_CAPABILITIES: usize = 48;
 
-/// Walks the capability list; `read(offset)` gives the 32-bit register of configuration space at a multiple of 4.
+/// Walks the capability list; `read(offset)` returns the 32-bit register of configuration space at a multiple of 4.
 pub fn capabilities(read: impl Fn(u8) -> u32) -> Capabilities {
     let mut common = None;
     let mut notify = None;
