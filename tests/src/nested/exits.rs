@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::cpio::Archive;
 use super::guests::machine;
+use super::run::Machine;
 use super::{first_level, linux_guest, packages, run};
 use crate::matrix::Mode;
 use crate::{bare, paths, wait};
@@ -20,7 +21,24 @@ use crate::{bare, paths, wait};
 const MODULES: [&str; 5] = ["tun", "tap", "vhost_iotlb", "vhost", "vhost_net"];
 /// Time counts instructions, one a nanosecond: by the host's time everything is so slow that timers go off in the midst of an
 /// operation. An idle machine is taken to its next timer at once.
-const ACCELERATOR: [&str; 4] = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"];
+const FIRST_LEVEL: Machine = Machine {
+    accelerator: &["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"],
+    cpu: CPU,
+    cpus: 1,
+    words: "",
+};
+/// Where the guest's CPU is apart from the one of QEMU's network and of the client, so that packets come while it works. QEMU can't count
+/// instructions then: only exits that timers have no part in mean something, those over many connections. The first level's CPUs poll,
+/// because QEMU's emulated VMRUN forgets that `sti` holds interrupts back for one instruction, and one would sleep for ever.
+const PARALLEL: Machine =
+    Machine { accelerator: &["-accel", "tcg,thread=multi"], cpu: CPU, cpus: 2, words: "idle=poll" };
+const CPU: &str = "max,svm=on,-xsave";
+/// Puts the guest's CPU on the second one of the first level.
+const PIN: &str = "while :; do
+for t in /proc/[0-9]*/task/*; do
+case \"$(cat $t/comm 2>/dev/null)\" in CPU*KVM) taskset -p 2 ${t##*/}; break 2;; esac
+done; usleep 1000; done
+";
 /// The addresses of the first level and of a guest, and memcached's port.
 const HOST: &str = "10.77.0.1/24";
 const GUEST: &str = "10.77.0.2";
@@ -45,6 +63,7 @@ pub struct Served {
     kind: &'static str,
     card: &'static str,
     vhost: bool,
+    parallel: bool,
 }
 
 /// What serves there.
@@ -68,18 +87,26 @@ impl System {
 pub fn machines(filter: &str) -> Vec<Served> {
     let pci = "virtio-net-pci,disable-legacy=on,romfile=";
     let kinds = [
-        ("microvm", "microvm", pci, false),
-        ("microvm-vhost", "microvm", pci, true),
-        ("microvm-mmio", "microvm-mmio", "virtio-net-device", false),
-        ("q35", "q35", pci, false),
-        ("q35-vhost", "q35", pci, true),
+        ("microvm", "microvm", pci, false, false),
+        ("microvm-vhost", "microvm", pci, true, false),
+        ("microvm-mmio", "microvm-mmio", "virtio-net-device", false, false),
+        ("q35", "q35", pci, false, false),
+        ("q35-vhost", "q35", pci, true, false),
+        ("q35-parallel", "q35", pci, false, true),
     ];
     let mut all = Vec::new();
     for system in [System::Coracle(Mode::Unikernel), System::Coracle(Mode::Protected), System::Linux] {
-        for (name, kind, card, vhost) in kinds {
+        for (name, kind, card, vhost, parallel) in kinds {
             // Debian's kernel has no driver for devices that no bus names.
             if !matches!(system, System::Linux) || kind == "q35" {
-                all.push(Served { name: format!("{}_{name}", system.name()), system, kind, card, vhost });
+                all.push(Served {
+                    name: format!("{}_{name}", system.name()),
+                    system,
+                    kind,
+                    card,
+                    vhost,
+                    parallel,
+                });
             }
         }
     }
@@ -145,7 +172,8 @@ pub fn count(machines: &[Served], mut each: impl FnMut(&Served, &[Row])) -> Resu
         fs::write(&initramfs, archive).map_err(|e| e.to_string())?;
         let mut tries = 0;
         let rows = loop {
-            let said = boot(&kernel.image, &initramfs, &log)?;
+            let machine = if served.parallel { &PARALLEL } else { &FIRST_LEVEL };
+            let said = boot(machine, &kernel.image, &initramfs, &log)?;
             tries += 1;
             match rows(&said) {
                 Some(rows) => break rows,
@@ -182,6 +210,7 @@ echo @registers; cat $events/kvm_msr/hist; echo @end; } >/dev/ttyS1
 /// What the first level does.
 fn script(served: &Served) -> String {
     let vhost = if served.vhost { ",vhost=on" } else { "" };
+    let host = if served.parallel { "taskset 1 " } else { "" };
     let mut text = first_level::prologue(&MODULES);
     let _ = write!(
         text,
@@ -190,28 +219,32 @@ echo 'hist:keys=exit_reason:size=4096' >/sys/kernel/tracing/events/kvm/kvm_exit/
 echo 'hist:keys=reason' >/sys/kernel/tracing/events/kvm/kvm_userspace_exit/trigger
 echo 'hist:keys=ecx:size=4096' >/sys/kernel/tracing/events/kvm/kvm_msr/trigger
 snapshot start
-qemu-system-x86_64 {machine} -accel kvm -cpu host,-xsave -smp 1 -m {memory} -nodefaults -no-user-config -no-reboot \
+{host}qemu-system-x86_64 -name guest,debug-threads=on {machine} -accel kvm -cpu host,-xsave -smp 1 -m {memory} -nodefaults -no-user-config -no-reboot \
 -display none -serial none -chardev file,id=control,path=/tmp/control \
 -device isa-debugcon,iobase=0xe9,chardev=control \
 -netdev tap,id=net,ifname=tap0,script=no,downscript=no{vhost} -device {card},netdev=net \
 -kernel /guests/image {rest} >/tmp/out 2>&1 &
-while ! ip link set tap0 up 2>/dev/null; do usleep 10000; done
+{pin}while ! ip link set tap0 up 2>/dev/null; do usleep 10000; done
 ip addr add {HOST} dev tap0
 ",
+        pin = if served.parallel { PIN } else { "" },
         machine = machine(served.kind),
         card = served.card,
         memory = if matches!(served.system, System::Linux) { "512M" } else { "128M" },
         rest = match served.system {
             System::Coracle(mode) => {
-                format!("-append 'control=debugcon@0xe9 log=info mode={} ip={GUEST}/24'", mode.name())
+                // A breakpoint of the guest stays armed on the CPU that it leaves (QEMU's emulated VMRUN).
+                let patch = if served.parallel { " patch=off" } else { "" };
+                format!("-append 'control=debugcon@0xe9 log=info mode={} ip={GUEST}/24{patch}'", mode.name())
             }
             System::Linux => {
                 "-initrd /guests/initramfs -append 'quiet panic=-1 mitigations=off'".to_owned()
             }
         },
     );
-    text.push_str(
-        "load() { /bin/load \"$@\" || { echo failed; cat /tmp/out /tmp/control; } >/dev/ttyS1; }\n",
+    let _ = writeln!(
+        text,
+        "load() {{ {host}/bin/load \"$@\" || {{ echo failed; cat /tmp/out /tmp/control; }} >/dev/ttyS1; }}"
     );
     let _ = writeln!(text, "load {GUEST} {PORT} 1 1 'snapshot boot' :");
     for (connections, operations) in LOADS {
@@ -226,8 +259,8 @@ ip addr add {HOST} dev tap0
 }
 
 /// Boots the first level; returns what it said up to its end.
-fn boot(kernel: &Path, initramfs: &Path, log: &Path) -> Result<String, String> {
-    let mut child = run::start(kernel, initramfs, log, &ACCELERATOR, "max,svm=on,-xsave")?;
+fn boot(machine: &Machine, kernel: &Path, initramfs: &Path, log: &Path) -> Result<String, String> {
+    let mut child = run::start(machine, kernel, initramfs, log)?;
     let output = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
     let (send, receive) = mpsc::channel();
     let reader = thread::spawn(move || {

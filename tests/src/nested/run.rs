@@ -14,6 +14,9 @@ use crate::{paths, wait};
 
 /// How long the whole run may take.
 const LIMIT: Duration = Duration::from_secs(3600);
+/// Where test programs run.
+const FIRST_LEVEL: Machine =
+    Machine { accelerator: &["-accel", "tcg,thread=multi"], cpu: "max,svm=on", cpus: 1, words: "" };
 /// Status of `timeout` for a guest that it ended.
 const TIMED_OUT: usize = 124;
 /// Bytes of the first level's log that a failure shows.
@@ -30,7 +33,7 @@ pub fn run(guests: &[Guest], mut each: impl FnMut(usize, Outcome)) -> Result<(),
     let mut archive = first_level::base(&kernel, &[])?;
     archive.extend(first_level::run(guests)?);
     fs::write(&initramfs, archive).map_err(|e| e.to_string())?;
-    let mut child = start(&kernel.image, &initramfs, &log, &["-accel", "tcg,thread=multi"], "max,svm=on")?;
+    let mut child = start(&FIRST_LEVEL, &kernel.image, &initramfs, &log)?;
     let mut output = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
     // The reader ends when QEMU does, at the latest at the limit.
     let (send, receive) = mpsc::channel();
@@ -59,23 +62,30 @@ pub fn run(guests: &[Guest], mut each: impl FnMut(usize, Outcome)) -> Result<(),
     Err(format!("the first level ended after {count} of {} guests: {tail}", guests.len()))
 }
 
+/// The machine of a first level.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// QEMU's options for the accelerator.
+    pub accelerator: &'static [&'static str],
+    /// The model of its CPUs, for QEMU.
+    pub cpu: &'static str,
+    /// How many CPUs it has.
+    pub cpus: u32,
+    /// More words for its kernel's command line.
+    pub words: &'static str,
+}
+
 /// Starts the first level; what its guests said comes on standard output.
 ///
 /// # Errors
 /// If QEMU does not start.
-pub fn start(
-    kernel: &Path,
-    initramfs: &Path,
-    log: &Path,
-    accelerator: &[&str],
-    cpu: &str,
-) -> Result<Child, String> {
+pub fn start(machine: &Machine, kernel: &Path, initramfs: &Path, log: &Path) -> Result<Child, String> {
     let mut command = Command::new("qemu-system-x86_64");
-    command.args("-machine q35 -smp 1 -m 2G -nodefaults -display none -no-reboot".split(' '));
-    command.args(accelerator).args(["-cpu", cpu]);
+    command.args("-machine q35 -m 2G -nodefaults -display none -no-reboot".split(' '));
+    command.args(machine.accelerator).args(["-cpu", machine.cpu, "-smp", &machine.cpus.to_string()]);
     command.arg("-serial").arg(format!("file:{}", log.display())).args(["-serial", "stdio"]);
     command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
-    command.args(["-append", "console=ttyS0 panic=-1 mitigations=off"]);
+    command.arg("-append").arg(format!("console=ttyS0 panic=-1 mitigations=off {}", machine.words));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     command.spawn().map_err(|e| format!("QEMU does not start: {e}"))
 }
