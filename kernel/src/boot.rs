@@ -69,10 +69,10 @@ fn prepare(settings: &CommandLine) -> Option<Config<'static>> {
     }
     set_hostname(settings, config.as_ref());
     drivers::start(settings);
-    IDLE_PROCESS.call_once(|| match Process::idle() {
-        Ok(process) => process,
-        Err(_) => fail(format_args!("there is not even memory for the idle process"), power::KERNEL_FAILED),
-    });
+    let Ok(idle) = Process::idle() else {
+        fail(format_args!("there is not even memory for the idle process"), power::KERNEL_FAILED);
+    };
+    IDLE_PROCESS.call_once(|| idle);
     let cpus = cpu::start_others();
     tell_missing_cpus(cpus);
     info!("{cpus} CPU(s), {} KiB of memory, {:?} mode", hal::memory_size() / 1024, task::ring());

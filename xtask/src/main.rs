@@ -23,7 +23,7 @@ use xtask::{allocations, interrupts, layers, pointers, stack, system_calls};
 /// What calls by pointers may reach.
 const POINTER_CALLS: &str = "xtask/pointer-calls.txt";
 
-const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask layers [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [KERNEL-ELF]";
+const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask layers [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [--path] [KERNEL-ELF]";
 
 /// Where the build of the command leaves the kernel with its symbols, below the repository.
 const KERNEL: &str = "target/kernel/x86_64-unknown-none/kernel/coracle-kernel";
@@ -56,8 +56,10 @@ fn main() -> ExitCode {
         ["allocations", "--list"] => list_allocations(&repository().join(KERNEL)),
         ["allocations", "--list", kernel] => list_allocations(Path::new(kernel)),
         ["allocations", kernel] => check_allocations(Path::new(kernel)),
-        ["stack"] => check_stack(&repository().join(KERNEL)),
-        ["stack", kernel] => check_stack(Path::new(kernel)),
+        ["stack"] => check_stack(&repository().join(KERNEL)).map(|_| ()),
+        ["stack", "--path"] => check_stack(&repository().join(KERNEL)).map(show),
+        ["stack", "--path", kernel] => check_stack(Path::new(kernel)).map(show),
+        ["stack", kernel] => check_stack(Path::new(kernel)).map(|_| ()),
         _ => Err(USAGE.to_string()),
     };
     match result {
@@ -113,7 +115,7 @@ fn check_allocations(kernel: &Path) -> Result<(), String> {
 }
 
 /// How deep the calls of the kernel of this file may go, those by pointers included.
-fn check_stack(path: &Path) -> Result<(), String> {
+fn check_stack(path: &Path) -> Result<Vec<String>, String> {
     let file = repository().join(POINTER_CALLS);
     let text = read(&file)?;
     let rules = Rules::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
@@ -127,7 +129,12 @@ fn check_stack(path: &Path) -> Result<(), String> {
         "calls take {} of {} bytes of stack at most, in {} functions, {} calls by pointers included",
         found.deepest, sizes.of_thread, found.functions, found.by_pointers
     );
-    Ok(())
+    Ok(found.path)
+}
+
+/// The deepest path of calls, a function a line, with the bytes that it takes itself.
+fn show(path: Vec<String>) {
+    path.iter().for_each(|function| println!("{function}"));
 }
 
 /// The page, from the table in the kernel's source.

@@ -88,7 +88,12 @@ pub fn check_add(directory: &Path) -> Result<(), Errno> {
 /// The same for removing or renaming `entry`; EPERM for another's in a sticky directory.
 pub fn check_remove(directory: &Path, entry: &dyn Inode) -> Result<(), Errno> {
     check_add(directory)?;
-    let (directory, entry) = (owned(&*directory.inode), owned(entry));
+    check_sticky(&*directory.inode, entry)
+}
+
+/// EPERM for another's entry in a sticky directory.
+pub fn check_sticky(directory: &dyn Inode, entry: &dyn Inode) -> Result<(), Errno> {
+    let (directory, entry) = (owned(directory), owned(entry));
     granted(ask(|caller| caller.may_remove(&directory, &entry)), Errno::PERM)
 }
 

@@ -1,6 +1,5 @@
 //! The descriptor table of a process.
 use super::file::OpenFile;
-use super::locks;
 use crate::errno::Errno;
 use crate::ipc::unix;
 use crate::task::long_call;
@@ -201,20 +200,24 @@ impl DescriptorTable {
     }
     /// Closes those marked close-on-exec (exec).
     pub fn close_on_exec(&self) {
-        self.remove_each(0, usize::MAX, |slot| slot.close_on_exec, unix::let_go);
+        let pid = crate::this::with(|thread| thread.process.pid);
+        self.remove_each(0, usize::MAX, |slot| slot.close_on_exec, |open| closed(open, pid));
     }
     /// Closes everything (exit).
     pub fn close_all(&self) {
-        let closed = core::mem::take(&mut *self.slots.lock());
-        for slot in closed.slots.into_iter().flatten() {
-            if locks::any() {
-                let pid = crate::this::with(|thread| thread.process.pid);
-                locks::descriptor_closed(&slot.file, pid);
-            }
-            unix::let_go(slot.file);
+        let slots = core::mem::take(&mut *self.slots.lock());
+        let pid = crate::this::with(|thread| thread.process.pid);
+        for slot in slots.slots.into_iter().flatten() {
+            closed(slot.file, pid);
             long_call::pause();
         }
     }
+}
+
+/// Process `pid` closes a descriptor without a call for it (exec, exit).
+fn closed(open: Arc<OpenFile>, pid: i32) {
+    open.descriptor_closed(pid);
+    unix::let_go(open);
 }
 
 /// A process's use of a descriptor table, which others may use as well (clone(2), CLONE_FILES).

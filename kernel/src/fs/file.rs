@@ -182,6 +182,11 @@ impl OpenFile {
         watchers.push_reserved(member);
         Ok(())
     }
+    /// Process `pid` closes a descriptor of it: what the process had by it ends (fcntl(2), record locks; mq_notify(3)).
+    pub fn descriptor_closed(self: &Arc<Self>, pid: i32) {
+        super::locks::descriptor_closed(self, pid);
+        self.file.descriptor_closed(pid);
+    }
     /// An epoll set no longer does: `member` has left it. Among many it stays in the list, until that is full.
     pub fn remove_watcher(&self, member: &Arc<Member>) {
         /// The longest list that is searched.
@@ -335,6 +340,10 @@ pub trait File: Send + Sync + Any {
     /// The program closes the last descriptor: waits for data on its way out if it asked for that (socket(7), SO_LINGER).
     /// Called without locks held, and not for a process that ends.
     fn linger(&self) {}
+    /// Process `pid` closes a descriptor of it, not the last one as a rule.
+    fn descriptor_closed(&self, pid: i32) {
+        let _ = pid;
+    }
     /// The last descriptor was closed and no call runs on one.
     fn closed(&self) {}
 }

@@ -1,7 +1,9 @@
-//! Readiness, and the objects programs talk through: pipes, eventfd, timerfd, signalfd, epoll, AF_UNIX, System V IPC.
+//! Readiness, and the objects programs talk through: pipes, eventfd, timerfd, signalfd, epoll, AF_UNIX, System V IPC, POSIX
+//! message queues.
 pub mod epoll;
 mod epoll_nesting;
 pub mod eventfd;
+pub mod mqueue;
 pub mod pidfd;
 pub mod pipe;
 pub mod poll;

@@ -3,6 +3,7 @@ use super::epoll::Member;
 use crate::errno::Errno;
 use crate::task::sched::{self, Wake};
 use crate::task::thread::Thread;
+use crate::time::wall::Deadline;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::NoMemory;
@@ -329,6 +330,17 @@ pub fn block_on_events<T>(
     mask: Events,
     nonblock: bool,
     deadline_ns: Option<u64>,
+    attempt: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    block_until(source, mask, nonblock, deadline_ns.map(Deadline::Boot), attempt)
+}
+
+/// [`block_on_events`] up to a deadline that may follow the real-time clock.
+pub fn block_until<T>(
+    source: &PollSource,
+    mask: Events,
+    nonblock: bool,
+    deadline: Option<Deadline>,
     mut attempt: impl FnMut() -> Result<T, Errno>,
 ) -> Result<T, Errno> {
     match attempt() {
@@ -336,7 +348,7 @@ pub fn block_on_events<T>(
         other => return other,
     }
     let mut outcome = Err(Errno::AGAIN);
-    let ended = sleep_until(source, mask, deadline_ns, &mut || {
+    let ended = sleep_until(source, mask, deadline, &mut || {
         outcome = attempt();
         !matches!(outcome, Err(Errno::AGAIN))
     });
@@ -348,9 +360,9 @@ pub const LOOK_EVERY_NS: u64 = 2_000_000;
 
 /// When a thread looks again that waits without being told, or the deadline, if that comes first.
 #[cold]
-fn next_look_ns(deadline_ns: Option<u64>) -> Option<u64> {
+fn next_look(deadline: Option<Deadline>) -> Option<Deadline> {
     let look_ns = time::now_ns() + LOOK_EVERY_NS;
-    Some(deadline_ns.map_or(look_ns, |deadline_ns| deadline_ns.min(look_ns)))
+    deadline.filter(|deadline| deadline.boot_ns() <= look_ns).or(Some(Deadline::Boot(look_ns)))
 }
 
 /// Sleeps on `source` until `done` returns true or the deadline has passed; ERESTARTSYS if a signal came and `done` still
@@ -359,7 +371,7 @@ fn next_look_ns(deadline_ns: Option<u64>) -> Option<u64> {
 fn sleep_until(
     source: &PollSource,
     mask: Events,
-    deadline_ns: Option<u64>,
+    deadline: Option<Deadline>,
     done: &mut dyn FnMut() -> bool,
 ) -> Result<(), Errno> {
     // A call that waits must not fail for lack of memory: without a place in the list it looks again from time to time.
@@ -368,13 +380,13 @@ fn sleep_until(
         if done() {
             break Ok(());
         }
-        let wake_ns = if id.is_some() { deadline_ns } else { next_look_ns(deadline_ns) };
-        match sched::park(wake_ns, true) {
+        let wake = if id.is_some() { deadline } else { next_look(deadline) };
+        match wake.map_or_else(|| sched::park(None, true), |wake| sched::park_until(wake, true)) {
             Wake::Woken => {}
             // What is waited for goes before the signal that came with it, as SIGCHLD does with the end of a child.
             Wake::Interrupted if done() => break Ok(()),
             Wake::Interrupted => break Err(Errno::RESTARTSYS),
-            Wake::TimedOut if wake_ns != deadline_ns => {}
+            Wake::TimedOut if wake != deadline => {}
             Wake::TimedOut => {
                 done();
                 break Ok(());

@@ -166,6 +166,15 @@ impl NetlinkFile {
         }
         Ok(())
     }
+
+    /// A datagram of the kernel's for the program, which is lost if as many as may wait do, or if there is no memory.
+    pub fn deliver(&self, datagram: Vec<u8>) {
+        let mut answers = self.answers.lock();
+        if answers.len() < ANSWERS_MAX && answers.try_push_back(datagram).is_ok() {
+            drop(answers);
+            self.source.notify(Events::IN | Events::RDNORM);
+        }
+    }
 }
 
 /// A request's header, and its body.

@@ -36,7 +36,7 @@ pub fn install(call: &Call, file: Arc<dyn File>, flags: u32) -> SysResult {
 
 /// A descriptor was closed: lets go of its description, and of what that brings along.
 fn closed(call: &Call, open: Arc<OpenFile>) {
-    locks::descriptor_closed(&open, call.thread().process.pid);
+    open.descriptor_closed(call.thread().process.pid);
     // The descriptor was the last one, unless another call uses the description at this moment.
     if Arc::strong_count(&open) == 1 {
         open.file.linger();

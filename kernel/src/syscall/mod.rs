@@ -9,6 +9,7 @@ mod futex;
 mod identity;
 mod memory;
 pub mod mount;
+mod mqueue;
 mod names;
 pub mod other_process;
 mod path;

@@ -8,6 +8,7 @@ use crate::fs::memory::MemoryFs;
 use crate::fs::mount::{self as mounts, MountFlags, NewMount, Place};
 use crate::fs::walk::{self, Follow};
 use crate::fs::{dev, proc, sys};
+use crate::ipc::mqueue::tree;
 use crate::mm::user;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -29,7 +30,7 @@ fn source_at(addr: usize) -> Result<Vec<u8>, Errno> {
     if addr == 0 { Ok(Vec::new()) } else { user::read_path(addr) }
 }
 
-/// mount(2): tmpfs, proc, sysfs and devtmpfs, directories and files bound elsewhere, and changes of the flags of what is
+/// mount(2): tmpfs, proc, sysfs, devtmpfs and mqueue, directories and files bound elsewhere, and changes of the flags of what is
 /// mounted.
 pub fn mount(call: &Call) -> SysResult {
     let mut flags = call.u32(3);
@@ -57,6 +58,7 @@ pub fn mount(call: &Call) -> SysResult {
         b"devtmpfs" => (dev::filesystem()?, "devtmpfs"),
         b"proc" => (proc::filesystem()?, "proc"),
         b"sysfs" => (sys::filesystem()?, "sysfs"),
+        b"mqueue" => (tree::filesystem()?, "mqueue"),
         _ => return Err(Errno::NODEV),
     };
     if !at.path.inode.is_directory() {

@@ -100,7 +100,7 @@ system_calls! {
     138 fstatfs(fd, &out) super::attributes::fstatfs, "all";
     161 chroot(&path) super::path::chroot, "all";
     162 sync() super::file::sync, "nothing to do";
-    165 mount(&path, &path, &file_system, mount_flags, &path) super::mount::mount, "tmpfs, proc, sysfs, devtmpfs, MS_BIND, MS_REMOUNT with ro, noexec, nosuid and nodev; one namespace, no MS_MOVE";
+    165 mount(&path, &path, &file_system, mount_flags, &path) super::mount::mount, "tmpfs, proc, sysfs, devtmpfs, mqueue, MS_BIND, MS_REMOUNT with ro, noexec, nosuid and nodev; one namespace, no MS_MOVE";
     166 umount2(&path, umount_flags) super::mount::umount2, "without MNT_EXPIRE";
     187 readahead(fd, offset, len) super::file::readahead, "nothing to do";
     188 setxattr(&path, &string, &bytes, len, number) super::attributes::xattr, "EOPNOTSUPP";
@@ -311,6 +311,14 @@ system_calls! {
     70 msgrcv(message_queue, &out, len, message_type, ipc_flags) super::sysv::msgrcv, "all";
     71 msgctl(message_queue, ipc_command, &out) super::sysv::msgctl, "all";
     220 semtimedop(semaphores, &semaphore_operations, count, &timespec) super::sysv::semtimedop, "all";
+    // POSIX message queues
+    240 mq_open(&queue_name, mq_flags, mode, &mq_attributes) -> mq super::mqueue::mq_open, "all";
+    241 mq_unlink(&queue_name) super::mqueue::mq_unlink, "all";
+    242 mq_timedsend(mq, &bytes, mq_len, mq_priority, &timespec) super::mqueue::mq_timedsend, "all";
+    243 mq_timedreceive(mq, &out, mq_len, &out, &timespec) super::mqueue::mq_timedreceive, "all";
+    244 mq_notify(mq, &mq_event) super::mqueue::mq_notify, "all";
+    245 mq_getsetattr(mq, &mq_attributes, &out) super::mqueue::mq_getsetattr, "all";
+
     // sockets
     41 socket(address_family, socket_type, protocol) -> socket super::socket::socket, "AF_INET and AF_INET6 (over IPv4) for TCP and UDP, AF_UNIX, AF_NETLINK (NETLINK_ROUTE)";
     42 connect(socket, &socket_address, address_len) super::socket::connect, "yes; waits for DHCP if that has not answered yet";

@@ -308,6 +308,7 @@ impl Process {
 
     /// The process of the idle threads: it has no program and isn't listed. Its memory is empty, and lets go of that of the
     /// program whose thread ended last on a CPU.
+    #[inline(never)]
     pub fn idle() -> Result<Arc<Process>, Errno> {
         let descriptors = try_arc(DescriptorTable::new())?;
         Memory::make_none()?;

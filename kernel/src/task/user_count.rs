@@ -33,6 +33,22 @@ impl UserCounts {
         Ok(Some(UserShare { counts: self, uid, amount }))
     }
 
+    /// `amount` more for a user that has at most `limit` then; else `None`.
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub fn add_within(
+        &'static self,
+        uid: u32,
+        amount: u64,
+        limit: u64,
+    ) -> Result<Option<UserShare>, NoMemory> {
+        match limit.checked_sub(amount) {
+            Some(most_before) => self.add(uid, amount, most_before.saturating_add(1)),
+            None => Ok(None),
+        }
+    }
+
     /// How many a user has.
     pub fn of(&self, uid: u32) -> u64 {
         self.0.lock().get(&uid).copied().unwrap_or(0)

@@ -33,8 +33,19 @@ pub fn given_kind(kind: &str) -> Option<(&'static str, usize)> {
 }
 
 /// Kinds of descriptors. Each can be used where `fd` is asked for.
-pub const DESCRIPTORS: &[&str] =
-    &["fd", "file", "directory", "pipe_or_fd", "socket", "epoll", "timerfd", "pidfd", "dirfd", "new_fd"];
+pub const DESCRIPTORS: &[&str] = &[
+    "fd",
+    "file",
+    "directory",
+    "pipe_or_fd",
+    "socket",
+    "epoll",
+    "timerfd",
+    "pidfd",
+    "dirfd",
+    "new_fd",
+    "mq",
+];
 
 /// Whether a result of one kind can be an argument of another.
 fn fits(made: &str, wanted: &str) -> bool {

@@ -2,6 +2,7 @@
 
 mod maker;
 mod memory;
+mod mqueue;
 mod numbers;
 mod paths;
 mod sysv;

@@ -1,6 +1,7 @@
 //! Kinds of arguments of System V IPC (sysvipc(7)).
 
 use super::maker::{Maker, PAGE};
+use super::mqueue;
 use crate::program::Field::{self, Bytes, Number};
 
 /// IPC_CREAT, IPC_EXCL, IPC_NOWAIT, MSG_NOERROR, MSG_EXCEPT, MSG_COPY.
@@ -19,7 +20,7 @@ pub fn number(maker: &mut Maker, kind: &str) -> Option<u64> {
             0 => maker.edge(),
             _ => maker.rng.u64(..4),
         },
-        _ => return None,
+        _ => return mqueue::number(maker, kind),
     })
 }
 
@@ -41,6 +42,6 @@ pub fn memory(maker: &mut Maker, kind: &str) -> Option<Vec<Field>> {
             let text = maker.rng.usize(..PAGE as usize);
             vec![Number(8, maker.pick(&[1, 1, 2, 3, 0, u64::MAX])), Bytes(vec![7; text])]
         }
-        _ => return None,
+        _ => return mqueue::memory(maker, kind),
     })
 }

@@ -144,7 +144,7 @@ impl Directory {
         if let (Some(base), Some(archive)) = (&state.base, node.fs.archive) {
             for index in from..in_image {
                 let Some(entry) = archive.entry(base, index).map_err(|_| Errno::IO)? else { break };
-                let (inode, kind) = match state.entries.get(hash(entry.name), entry.name) {
+                let (inode, kind) = match state.entries.get(name_hash(entry.name), entry.name) {
                     Some(Entry::Whiteout) => continue,
                     Some(Entry::Present { node, .. }) => (node.inode, node.kind),
                     None => (image_inode_number(entry.inode), entry.kind.mode_bits()),
@@ -236,7 +236,7 @@ impl State {
         archive.inode(entry.inode).map(Some).map_err(|_| Errno::IO)
     }
     fn lookup(&mut self, node: &Node, name: &[u8]) -> Result<Option<Arc<Node>>, Errno> {
-        match self.entries.get(hash(name), name) {
+        match self.entries.get(name_hash(name), name) {
             Some(Entry::Present { node, .. }) => return Ok(Some(node.clone())),
             Some(Entry::Whiteout) => return Ok(None),
             None => {}
@@ -256,7 +256,7 @@ impl State {
         child: Arc<Node>,
         own_name: Option<Arc<[u8]>>,
     ) -> Result<(), Errno> {
-        let hash = hash(name);
+        let hash = name_hash(name);
         let old = self.entries.get(hash, name);
         let (is_new, was_hidden) = (old.is_none(), matches!(old, Some(Entry::Whiteout)));
         let in_base = match old {
@@ -275,13 +275,13 @@ impl State {
     }
     /// Takes out an entry that is there.
     fn take(&mut self, name: &[u8]) {
-        match self.entries.get_mut(hash(name), name) {
+        match self.entries.get_mut(name_hash(name), name) {
             Some(entry @ Entry::Present { in_base: true, .. }) => {
                 *entry = Entry::Whiteout;
                 self.hidden += 1;
             }
             Some(Entry::Present { .. }) => {
-                self.entries.remove(hash(name), name);
+                self.entries.remove(name_hash(name), name);
                 self.added -= 1;
             }
             _ => {}
@@ -303,7 +303,7 @@ fn own_name(child: &Node, name: &[u8]) -> Result<Option<Arc<[u8]>>, NoMemory> {
 }
 
 /// The hash of a name, keyed so that no program can choose names that share theirs.
-fn hash(name: &[u8]) -> u64 {
+pub fn name_hash(name: &[u8]) -> u64 {
     static KEY: LazyLock<(u64, u64)> = LazyLock::new(|| (crate::random::u64(), crate::random::u64()));
     let mut hasher = SipHasher13::new_with_keys(KEY.0, KEY.1);
     hasher.write(name);

@@ -7,6 +7,7 @@ mod node;
 pub mod remains;
 
 pub use content::Content;
+pub use directory::name_hash;
 pub use file::{DirectoryFile, MemoryFile};
 pub use image::check_tables;
 pub use node::{MemoryFs, Node};

@@ -4,12 +4,14 @@ use crate::errno::Errno;
 use crate::fs::descriptors::MAX_LIMIT;
 use crate::fs::file::description_bounds;
 use crate::fs::synthetic::{Item, Table};
+use crate::ipc::mqueue::tree;
 use crate::ipc::pipe;
 use crate::ipc::sysv::{messages, segments, tables};
 use crate::syscall::system;
 use crate::task::process::PID_MAX;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame;
+use coracle_mqueue::Attributes;
 use core::fmt;
 
 /// A random version-4 UUID (RFC 9562, section 5.4).
@@ -174,6 +176,16 @@ pub static SYS: Table<()> = &[
             ("protected_hardlinks", setting!(0)),
             ("protected_symlinks", setting!(0)),
             ("epoll", Item::Directory(&[("max_user_watches", setting!(1_048_576))])),
+            (
+                "mqueue",
+                Item::Directory(&[
+                    ("queues_max", text!(tree::MAX_QUEUES)),
+                    ("msg_max", text!(Attributes::MAX.messages)),
+                    ("msgsize_max", text!(Attributes::MAX.message_bytes)),
+                    ("msg_default", text!(Attributes::MAX.messages)),
+                    ("msgsize_default", text!(Attributes::MAX.message_bytes)),
+                ]),
+            ),
             (
                 "inotify",
                 Item::Directory(&[

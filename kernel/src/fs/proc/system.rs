@@ -132,7 +132,8 @@ pub fn cmdline(text: &mut Text) -> Result<(), NoMemory> {
     writeln!(text, "{}", boot::command_line())
 }
 
-pub const FILESYSTEMS: &str = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\toverlay\n";
+pub const FILESYSTEMS: &str =
+    "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tmqueue\nnodev\toverlay\n";
 
 pub const DEVICES: &str = "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:\n";
 

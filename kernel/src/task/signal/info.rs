@@ -62,6 +62,12 @@ impl SigInfo {
         self.fields[0] = pair(self.fields[0] as u32, overrun as u32);
         self
     }
+    /// A message came into an empty queue (mq_notify(3)), sent by process `pid` of user `uid`.
+    pub const fn message_queue(signal: u32, pid: i32, uid: u32, value: u64) -> Self {
+        /// SI_MESGQ.
+        const CODE: i32 = -3;
+        SigInfo { signal, errno: 0, code: CODE, fields: [pair(pid as u32, uid), value, 0, 0] }
+    }
     /// True if the kernel sends it, and not a program by some call.
     pub const fn is_from_kernel(&self) -> bool {
         self.code > 0
