@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <mqueue.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
@@ -265,6 +266,9 @@ static void open_descriptors(void)
     open("/dev/zero", O_RDWR);
     open("f1", O_RDWR | O_CREAT, 0644);
     syscall(SYS_pidfd_open, getpid(), 0);
+    struct mq_attr small = {.mq_maxmsg = 2, .mq_msgsize = 8};
+    mq_open("/a", O_RDWR | O_CREAT | O_NONBLOCK, 0666, &small);
+    mq_open("/b", O_RDWR | O_CREAT, 0666, NULL);
 }
 
 static void *map(uintptr_t address, size_t bytes, int protection, int sharing)

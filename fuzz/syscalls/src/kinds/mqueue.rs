@@ -12,13 +12,7 @@ pub fn number(maker: &mut Maker, kind: &str) -> Option<u64> {
         "mq_flags" => {
             maker.flags(&[g::O_CREAT, g::O_CREAT, g::O_EXCL, g::O_NONBLOCK]) | maker.pick(&[2, 2, 2, 0, 1, 3])
         }
-        "mq" => {
-            if maker.one_in(6) {
-                maker.edge()
-            } else {
-                maker.rng.u64(3..12)
-            }
-        }
+        "mq" => numbers::opened(maker, &[28, 28, 29]),
         "mq_len" => maker.pick(&[0, 1, 8, 8, 100, 8192, 8192, 8193, 1 << 24]),
         "mq_priority" => maker.pick(&[0, 1, 1, 2, 32_767, 32_768, u64::MAX]),
         _ => return None,

@@ -111,7 +111,7 @@ fn descriptor(maker: &mut Maker) -> u64 {
 }
 
 /// One of these descriptors, as the executor opened them; now and then any other.
-fn opened(maker: &mut Maker, fitting: &[u64]) -> u64 {
+pub fn opened(maker: &mut Maker, fitting: &[u64]) -> u64 {
     if maker.one_in(8) { descriptor(maker) } else { maker.pick(fitting) }
 }
 
