@@ -1,5 +1,5 @@
-//! ACPI's static tables, as far as they say where a register is (ACPI 6.4, chapter 5). Of the byte code only objects that
-//! every known firmware writes as constants are looked for; nothing is interpreted.
+//! ACPI's static tables, as far as they locate registers (ACPI 6.4, chapter 5). Of the byte code, only objects that
+//! every known firmware writes as constants are searched for; nothing is interpreted.
 use crate::aml::{self, HostBridge, integer};
 use crate::firmware::{Firmware, Machine, search, sums_to_zero, u32_at, u64_at};
 use alloc::vec::Vec;

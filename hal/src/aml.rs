@@ -1,7 +1,7 @@
 //! ACPI's byte code, as far as it is needed to find a PCI host bridge (ACPI 6.4, chapters 19 and 20).
 //!
-//! Nothing is executed. The walk steps from one named object to the next by the lengths that are written in the code, and
-//! reads constants. At a term that is none of these it ends: what follows is not found.
+//! Nothing is executed. The walk steps from one named object to the next by the lengths that are encoded in the code, and
+//! reads constants. It ends at any other term: objects behind that are not found.
 use crate::firmware::{u16_at, u32_at, u64_at};
 use alloc::vec;
 use alloc::vec::Vec;

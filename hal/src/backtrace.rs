@@ -1,5 +1,5 @@
 //! Return addresses on the kernel's own stack. The kernel keeps no frame pointers (each function would pay for them), so
-//! the stack is searched for words that point behind a call instruction; a stale one may be among them.
+//! the stack is searched for words that point behind a call instruction; the result may contain stale ones.
 use crate::layout::PAGE;
 use crate::task::KERNEL_STACK_SIZE;
 

@@ -1,4 +1,4 @@
-//! What the loader handed over (PVH start info, Xen's `hvm/start_info.h`), and the way to `Kernel::main`.
+//! The loader's information (PVH start info, Xen's `hvm/start_info.h`), and the boot of the hardware layer up to `Kernel::main`.
 use crate::frame::{self, Frame};
 use crate::layout::{self, KERNEL_PHYS, PAGE, pte};
 use crate::x86;
@@ -194,7 +194,7 @@ fn no_memory() -> ! {
     panic!("out of memory at boot: this machine has {} KiB", memory_size() / 1024)
 }
 
-/// Reads the loader's tables, starts the frame allocator, maps all RAM, drops the identity map. Gives the command line.
+/// Reads the loader's tables, starts the frame allocator, maps all RAM, drops the identity map. Returns the command line.
 #[cfg(target_os = "none")]
 fn memory(start_info: u64, direct_base: usize) -> String {
     assert!(start_info + 64 <= EARLY_MAPPED, "the loader's start info lies out of reach");

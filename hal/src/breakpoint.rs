@@ -22,7 +22,7 @@ pub fn arm(address: usize) {
     }
 }
 
-/// Takes this CPU's breakpoint away; gives true if it was the cause of a debug exception since it was set.
+/// Takes this CPU's breakpoint away; returns true if it was the cause of a debug exception since it was set.
 pub fn disarm() -> bool {
     let status: u64;
     // SAFETY: without breakpoints nothing is interrupted; the status register holds no state but the causes.

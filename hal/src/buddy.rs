@@ -1,5 +1,8 @@
-//! The buddy allocator of frames. Memory that was never used is not even described: each span of RAM has a watermark, and
+//! The buddy allocator of frames. Memory that was never used has no descriptors: each span of RAM has a watermark, and
 //! a frame's state is first written when the watermark passes it.
+//!
+//! The caller serialises calls. Allocating or freeing a single frame takes constant time: freed frames are kept in a list, and
+//! joined with their buddies only when a larger block is wanted and there is none.
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Blocks have 2^0 to 2^(ORDERS-1) frames: at most 64 MiB, for the largest tables that programs make the kernel keep.
@@ -8,7 +11,7 @@ pub const ORDERS: usize = 15;
 pub const MAX_SPANS: usize = 16;
 /// End of a free list.
 const NONE: u32 = u32::MAX;
-/// State of the first frame of a free block; the order stands in the low bits. Used frames hold their reference count.
+/// State of the first frame of a free block; the order is in the low bits. Used frames hold their reference count.
 const FREE: u32 = 1 << 31;
 /// State of the other frames of a free block.
 const INTERIOR: u32 = 0;
@@ -192,7 +195,7 @@ impl<M: Memory> Buddy<M> {
         Some((first, run))
     }
 
-    /// Gives back 2^order frames that nobody refers to.
+    /// Frees 2^order frames without references.
     pub fn free(&mut self, frame: u32, order: usize) {
         self.free += 1 << order;
         if order == 0 {

@@ -1,7 +1,7 @@
-//! How fast the TSC runs: by the word of the hypervisor or the CPU, else measured against the best counter there is.
+//! The speed of the TSC: as reported by the hypervisor or the CPU, otherwise measured against the best counter there is.
 //!
-//! Under QEMU and KVM the local APIC's timer counts nanoseconds. Where it is at hand, what is told is compared with it at
-//! once, and a measurement against it goes on over longer spans while the machine runs (see `time`).
+//! Under QEMU and KVM the local APIC's timer counts nanoseconds. Where it is available, a reported speed is compared with it at
+//! once, and a measurement against it continues over longer spans while the machine runs (see `time`).
 use crate::acpi::Tables;
 use crate::io::fw_cfg;
 use crate::reference::{self, Pair, speed};
@@ -10,9 +10,9 @@ use crate::{apic, hypervisor};
 
 /// What the local APIC's timer of QEMU (with TCG) and KVM counts in a second.
 const EMULATED_APIC_HZ: u64 = 1_000_000_000;
-/// Shortest span that gives a usable first measurement.
+/// Shortest span of a usable first measurement.
 const FIRST_SPAN_NS: u64 = 100_000;
-/// It goes on to this span if the host is so busy that readings take long: the first error wanted is 2 %.
+/// It is extended to this span if the host is so busy that readings take long: the first error wanted is 2 %.
 const FIRST_SPAN_MAX_NS: u64 = 20_000_000;
 const FIRST_ERROR: u64 = 20_000_000;
 /// Sources that differ by more than one part in this many disagree.
@@ -59,9 +59,9 @@ fn by_crystal(cpuid: &impl hypervisor::Cpuid) -> Option<(u64, &'static str)> {
 pub struct Speeds {
     /// TSC ticks per second.
     pub tsc: u64,
-    /// By what.
+    /// The source of it.
     pub source: &'static str,
-    /// True if nothing says so: it was only assumed.
+    /// True if no source reports the speed: it is assumed.
     pub assumed: bool,
     /// Counts of the local APIC's timer per second.
     pub apic: u64,
@@ -162,7 +162,7 @@ fn apic_speed(tsc: u64) -> u64 {
     }
     let counted = u128::from(start.count.saturating_sub(now.count));
     match x86::divide(counted * u128::from(tsc), now.tsc - start.tsc) {
-        // It stands still: nothing will ever be due, whatever is assumed.
+        // It does not count: nothing will ever be due, whatever is assumed.
         0 => EMULATED_APIC_HZ,
         hz if agree(hz, EMULATED_APIC_HZ) => EMULATED_APIC_HZ,
         hz => hz,

@@ -1,4 +1,4 @@
-//! A system call in progress, as it lies at the top of its thread's kernel stack.
+//! A system call in progress: its frame at the top of its thread's kernel stack.
 use crate::context::UserContext;
 use alloc::sync::Arc;
 use core::cell::Cell;
@@ -7,17 +7,18 @@ use core::sync::atomic::AtomicU32;
 
 /// The calling thread and its registers.
 ///
-/// The entry saves what it must: the arguments, the number, where the program goes on. rbx, rbp and r12 to r15 are kept by
-/// the kernel's own functions, and rcx and r11 are lost by definition: they are put here, with the result, only if
-/// [`Task::attention`](crate::task::Task::attention) asks for a longer way out; see [`Kernel::attend`](crate::kernel::Kernel::attend).
+/// The entry saves the minimum: the arguments, the number and the return address. The kernel's functions preserve rbx, rbp and
+/// r12 to r15, and rcx and r11 are lost by definition. These are stored here, with the result, only if
+/// [`Task::attention`](crate::task::Task::attention) requests the slow exit; see
+/// [`Kernel::attend`](crate::kernel::Kernel::attend).
 #[repr(C)]
 pub struct Call<T> {
     registers: Cell<UserContext>,
     pub(crate) top: Top<T>,
 }
 
-/// What a system call gives, in the second of two registers: the kernel's `Result`, which has its tag in the first,
-/// becomes it by nothing ([`crate::kernel!`] proves that).
+/// The result of a system call: a `Result` in two registers (tag, value). The conversion costs nothing;
+/// [`crate::kernel!`] proves that the layouts agree.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Outcome {
@@ -26,7 +27,7 @@ pub struct Outcome {
     pub rax: usize,
 }
 
-/// What lies at the top of a kernel stack, above the registers.
+/// The top of a kernel stack, above the registers.
 #[repr(C)]
 pub(crate) struct Top<T> {
     /// See [`Task::attention`](crate::task::Task::attention).
@@ -74,7 +75,7 @@ impl<T> Call<T> {
         // SAFETY: as for the arguments.
         unsafe { (*self.registers.as_ptr()).orig_rax as u32 as usize }
     }
-    /// Where the program goes on: the address after its `syscall` instruction.
+    /// The return address: after the program's `syscall` instruction.
     #[inline(always)]
     pub fn return_address(&self) -> usize {
         // SAFETY: as for the arguments.

@@ -1,4 +1,4 @@
-//! The CPUs: who we are, waking another, waiting for an interrupt.
+//! The CPUs: the number of the running one, waking another, waiting for an interrupt.
 use crate::local::Local;
 use crate::x86;
 use core::arch::asm;
@@ -29,7 +29,7 @@ pub fn guards() -> (bool, bool) {
 pub fn id() -> usize {
     Local::get().id.get()
 }
-/// Starts the other CPUs; each calls `Kernel::cpu_main`. Gives how many run then.
+/// Starts the other CPUs; each calls `Kernel::cpu_main`. Returns how many run then.
 pub fn start_others() -> usize {
     crate::smp::start_others();
     count()
@@ -82,8 +82,8 @@ pub fn barrier_all() {
 pub(crate) fn all() -> u64 {
     u64::MAX >> (u64::BITS as usize - count())
 }
-/// What this CPU's registers still tell once a panic is being handled: the stack, what functions preserve for their
-/// callers, and the control registers. (An exception's own report has all registers as it found them.)
+/// The registers that are still meaningful while a panic is handled: the stack pointer, callee-saved registers,
+/// and the control registers. (An exception's own report has all registers as it found them.)
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub struct Registers {
@@ -123,7 +123,7 @@ pub fn registers() -> Registers {
     let (cr0, cr2, cr3, cr4) = (x86::cr0(), x86::cr2(), x86::cr3(), x86::cr4());
     Registers { rsp, rbp, rbx, r12, r13, r14, r15, rflags, cr0, cr2, cr3, cr4 }
 }
-/// The name that the CPU has for itself (`cpuid` leaves 8000_0002 to 8000_0004), for /proc/cpuinfo.
+/// The CPU's name for itself (`cpuid` leaves 8000_0002 to 8000_0004), for /proc/cpuinfo.
 pub struct Brand([u8; 48]);
 
 impl Brand {

@@ -1,15 +1,16 @@
-//! The objects of one class of the heap, which all CPUs share.
+//! The objects of one size class of the heap, which all CPUs share.
 //!
-//! Objects come from the CPUs in chains of a batch, and go to them so: a chain is taken as it was put, whatever frames its objects
-//! are of. How many may lie in chains is the caller's choice; a chain beyond that is broken up, object by object.
+//! CPUs return objects in chains of a batch, and take them in the same way: a chain is taken as it was put, whichever frames
+//! its objects belong to. The caller limits how many objects may be in chains; a chain beyond the limit is broken up, object by
+//! object.
 //!
-//! Each frame has its own list of free objects. So a frame in which all objects are free is known at once, and goes back to
-//! the frame allocator. Each operation takes constant time, for each object at most.
+//! Each frame has its own list of free objects. So a frame in which all objects are free is recognised at once, and returns to
+//! the frame allocator. Each operation takes constant time for each object.
 //!
-//! What is known of a frame is in its word of the array of states ([`Record`]) and, while one of its objects is free, in the
-//! first of these: the links to the other frames with free objects, which form a ring. Objects that were never taken follow
-//! each other at the end of the frame, and are part of its list though nothing was written there: a frame is touched only as
-//! far as it is used.
+//! A frame's record is in its word of the array of states ([`Record`]) and, while one of its objects is free, in the first of
+//! these: the links to the other frames with free objects, which form a ring. Objects that were never taken are consecutive at
+//! the end of the frame, and are part of its list though nothing was written there: a frame is touched only as far as it is
+//! used.
 use crate::frame;
 use crate::layout::{self, PAGE};
 use core::ptr;
@@ -192,8 +193,8 @@ impl Depot {
         Some((list, count))
     }
 
-    /// Takes a chain of a batch of objects back, to be broken up if more than `most` objects would lie in chains; returns how many
-    /// frames went back to the frame allocator.
+    /// Takes a chain of a batch of objects back, to be broken up if more than `most` objects would lie in chains; returns how
+    /// many frames went back to the frame allocator.
     ///
     /// # Safety
     /// The objects came from [`Depot::take`], and nothing uses them.

@@ -1,4 +1,5 @@
-//! Allocations that fail on purpose, for tests: after Linux's fault injection (Documentation/fault-injection, `fail-nth`).
+//! Allocations that fail on purpose, for tests, modelled after Linux's fault injection (Documentation/fault-injection,
+//! `fail-nth`).
 use crate::heap;
 use crate::local::Local;
 

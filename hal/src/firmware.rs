@@ -1,4 +1,4 @@
-//! Physical memory as the firmware left it, and the forms that its tables share.
+//! Physical memory as the firmware left it, and the formats that its tables share.
 
 /// Physical memory, as far as it may be read.
 pub trait Firmware {

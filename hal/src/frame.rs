@@ -1,12 +1,14 @@
 //! Physical memory: reference-counted 4-KiB frames.
 //!
-//! Frames are counted in an array with one word for each frame of RAM. A frame is described when it is first handed out
-//! (see `buddy`), so that large memories cost nothing until they are used. Each CPU keeps a few free frames at hand.
+//! The reference counts are an array with one word for each frame of RAM. A frame's word is first written when the frame is first
+//! allocated (see `buddy`), so that large memories cost nothing until they are used. Each CPU keeps a cache of free frames; the
+//! buddy allocator behind it has one lock.
 //!
 //! # When memory runs out
 //!
-//! What can fail earlier leaves memory to what can fail only at a higher price. These are the marks of free frames, from the
-//! highest down, and what is refused below each (Linux's are in Documentation/admin-guide/sysctl/vm.rst, watermark_scale_factor):
+//! Allocations whose failure is cheap are refused earlier than those whose failure is expensive. These are the marks of free
+//! frames, from the highest down, and what is refused below each (Linux's are in Documentation/admin-guide/sysctl/vm.rst,
+//! watermark_scale_factor):
 //!
 //! | mark | refused when less is free | how programs see it |
 //! |---|---|---|
@@ -14,11 +16,12 @@
 //! | minimum (`reserve`) | pages of programs, and page tables | a process is killed |
 //! | [`Watermark::Low`] | what programs have in bounded numbers: descriptors, members of epoll sets, threads; of the first two so many as one for eight frames, more only above the high mark | ENFILE, ENOSPC, EAGAIN |
 //! | half of the minimum | packets that arrive or are sent | a packet is lost |
-//! | a quarter of it | every other allocation that may fail (`coracle_fallible`) | ENOMEM and its like |
-//! | none | what must not fail: what it takes to free memory | |
+//! | a quarter of it | every other allocation that may fail (`coracle_fallible`) | ENOMEM and similar errors |
+//! | none | allocations that must not fail, because they are needed to free memory | |
 //!
-//! A program that fills its own memory can still open files, because the low mark is below the minimum; and it cannot have the
-//! pages of others killed by what it has the kernel hold, because that stops above it, or is bounded in number.
+//! A program that fills its own memory can still open files, because the low mark is below the minimum. It can't cause other
+//! processes to be killed by the memory that the kernel holds for it, because such allocations stop above the minimum, or are
+//! bounded in number.
 use crate::buddy::{Buddy, Memory};
 use crate::heap;
 use crate::layout;
@@ -137,7 +140,7 @@ pub(crate) unsafe fn init(spans: &[(u32, u32)], states: usize, image: core::ops:
     note_free(&buddy);
 }
 
-/// Frames that a CPU keeps at hand at most (a power of two, for cheap bounds), and how many it fetches or gives back at a time.
+/// Frames that a CPU caches at most (a power of two, for cheap bounds), and how many it fetches or returns at a time.
 const CACHE: usize = 32;
 const BATCH: usize = 16;
 
@@ -246,7 +249,7 @@ pub(crate) fn reserve_beside_packets() -> usize {
     reserve() / 2
 }
 
-/// Gives back 2^order frames.
+/// Frees 2^order frames.
 ///
 /// # Safety
 /// They came from [`alloc_block`] (any aligned part of what it gave) and nothing uses them.
@@ -273,8 +276,8 @@ impl Frame {
         }
         Local::get().frames.pop(reserve())
     }
-    /// The frame of zeroes behind all memory that was only read so far: it must not be written to, nor mapped to be. It takes no memory,
-    /// and as a page of a program it does not count (`resident` of an address space), as Linux's doesn't.
+    /// The frame of zeroes behind all memory that was only read so far: it must not be written to, nor mapped to be. It takes
+    /// no memory, and as a page of a program it does not count (`resident` of an address space), as Linux's doesn't.
     pub fn zero_page() -> Frame {
         Frame { number: ZERO_PAGE.load(Ordering::Relaxed) }
     }
@@ -343,7 +346,7 @@ impl Frame {
     fn pointer(&self) -> *mut u8 {
         layout::direct(self.phys()) as *mut u8
     }
-    /// Gives the reference away as a physical address.
+    /// Returns the reference away as a physical address.
     #[inline]
     pub(crate) fn into_phys(self) -> u64 {
         let phys = self.phys();
@@ -377,7 +380,7 @@ pub(crate) struct FrameChain {
 const NO_FRAME: u32 = u32::MAX >> 1;
 
 impl FrameChain {
-    /// Takes a frame; gives it back if it has other references, or can't be freed.
+    /// Takes a frame; returns it back if it has other references, or can't be freed.
     pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
         if !frame.is_unique() {
             return Err(frame);

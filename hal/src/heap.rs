@@ -1,8 +1,8 @@
-//! The kernel's heap: small objects from per-CPU free lists by size class, large ones from the frame allocator.
+//! The kernel's heap: small objects from per-CPU free lists (magazines) by size class, large ones from the frame allocator.
 //!
-//! An allocation from a CPU's list is a dozen instructions without a lock (kernel code is never preempted). Lists are
-//! filled from, and spilled to, what all CPUs share of the class (see [`crate::depot`]). A freed object's size
-//! comes with its layout, so objects have no headers.
+//! An allocation from a CPU's magazine is a dozen instructions without a lock (kernel code is never preempted). Magazines are
+//! filled from the depot of their class, which all CPUs share ([`crate::depot`]), and spilled to it. The size of a freed object
+//! is in its layout, so objects have no headers.
 use crate::depot::{Depot, Linked};
 use crate::layout::{self, PAGE};
 use crate::local::Local;
@@ -261,8 +261,8 @@ fn empty(class: usize) -> usize {
     frames
 }
 
-/// Gives back the frames and kernel stacks that nothing uses; returns how many frames. For when memory is short: other CPUs keep
-/// what is in their own lists.
+/// Frees the frames and kernel stacks that nothing uses; returns how many frames. For when memory is short: other CPUs
+/// keep what is in their own lists.
 #[cold]
 #[inline(never)]
 pub(crate) fn give_back() -> usize {
@@ -329,7 +329,7 @@ unsafe fn free_large(address: usize, frames: usize) {
     }
 }
 
-/// Gives back `count` frames as aligned blocks.
+/// Frees `count` frames as aligned blocks.
 fn free_frames(mut phys: u64, mut count: usize) {
     while count > 0 {
         let order =
@@ -361,7 +361,7 @@ fn take(class: usize, kept: usize) -> *mut u8 {
     take_or(class, || refill(class, kept))
 }
 
-/// An object of `class` when this CPU has none, or null if nothing gives memory back either.
+/// An object of `class` when this CPU has none, or null if no memory can be reclaimed either.
 #[cold]
 fn take_hard(class: usize) -> *mut u8 {
     if counts() && is_to_fail() {
@@ -413,8 +413,8 @@ pub(crate) fn take_for_packet() -> *mut u8 {
     take(PACKET_CLASS, frame::reserve_beside_packets())
 }
 
-/// The same for a packet to send: null, too, if packets have all they may get. Receiving goes on then, and with it the
-/// acknowledgements that give memory back.
+/// The same for a packet to send: null as well if packets have their share of memory. Reception continues then, and with it the
+/// acknowledgements that free memory.
 #[inline]
 pub(crate) fn take_to_send() -> *mut u8 {
     if packets_are_many() && packets_are_too_many() {

@@ -1,4 +1,4 @@
-//! A machine of host memory, so that what is unsafe but needs no hardware (frames, heap, DMA) is tested on the host, and
+//! A machine of host memory, so that unsafe code that needs no hardware (frames, heap, DMA) is tested on the host, and
 //! under Miri: some RAM, and a CPU for each thread.
 use crate::layout::{self, PAGE};
 use crate::local::Local;

@@ -1,4 +1,4 @@
-//! What hypervisors say by CPUID, from leaf 0x4000_0000 (Linux's Documentation/virt/kvm/x86/cpuid.rst; Microsoft's
+//! What hypervisors report by CPUID, from leaf 0x4000_0000 (Linux's Documentation/virt/kvm/x86/cpuid.rst; Microsoft's
 //! Hypervisor Top Level Functional Specification, 2.4; Xen's public/arch-x86/cpuid.h).
 use crate::x86::{CpuidResult, cpuid};
 

@@ -1,4 +1,5 @@
-//! Device interrupts. The handler only marks the interrupt pending; the kernel looks when it is about to sleep or to return.
+//! Device interrupts. The handler only marks the interrupt as pending; the kernel checks the marks when it is about to sleep or
+//! to return.
 use crate::local::Local;
 use crate::{apic, trap};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! What the kernel above must provide: the places where the hardware layer calls up.
+//! The trait that the kernel implements: the places where the hardware layer calls it.
 use crate::call::Call;
 use crate::context::{Fault, UserContext};
 use crate::task::Task;
@@ -14,24 +14,24 @@ pub trait Kernel: 'static {
     fn cpu_main() -> !;
     /// First code of a new thread, on its own kernel stack; on return the program is entered with the thread's context.
     fn thread_start(thread: &Arc<Self::Thread>, context: &mut UserContext);
-    /// How a system call fails: a number of 64 bits as the program finds it in rax.
+    /// The error of a system call: a number of 64 bits, the value of rax.
     type Error: Copy;
-    /// One of them, and its number.
+    /// An error, and its number.
     const AN_ERROR: (Self::Error, usize);
-    /// The program made a system call; gives what it finds in rax.
+    /// The program made a system call; returns the value of rax.
     fn syscall(call: &Call<Self::Thread>) -> Result<usize, Self::Error>;
     /// The thread's [`Task::attention`] is not 0 at the end of a call. All registers are in the call by now, the result in
-    /// rax; on return the program goes on with them as they are then.
+    /// rax; on return the program continues with them as they are then.
     fn attend(call: &Call<Self::Thread>);
-    /// In unikernel mode: the call that is about to be made came by another `syscall` instruction than the last one did on
-    /// this CPU. True: needn't be told of it again until another was used.
+    /// In unikernel mode: the call that is about to be made comes from another `syscall` instruction than the last one
+    /// on this CPU. True: this method need not be called for the instruction again until another one was used.
     fn new_site(call: &Call<Self::Thread>) -> bool {
         let _ = call;
         true
     }
     /// The program caused an exception.
     fn fault(thread: &Arc<Self::Thread>, context: &mut UserContext, fault: Fault);
-    /// An interrupt arrived while the program ran; what it was stands in [`crate::irq`], [`crate::time`] and [`crate::cpu`].
+    /// An interrupt arrived while the program ran; [`crate::irq`], [`crate::time`] and [`crate::cpu`] show which.
     fn interrupted(thread: &Arc<Self::Thread>, context: &mut UserContext);
 }
 
@@ -79,7 +79,7 @@ macro_rules! kernel {
                 // SAFETY: only this module's `adopt` and `switch_to` make threads run, all of type `Thread`.
                 unsafe { $crate::__private::with_current(f) }
             }
-            /// Leaves the running thread and goes on with `next`; returns when a CPU switches back to it.
+            /// Switches from the running thread to `next`; returns when a CPU switches back to it.
             ///
             /// `next` may still be leaving another CPU: this CPU then spins until that one has left its stack. So a
             /// scheduler chooses `next` *before* it lets other CPUs find the running thread. Two CPUs that queue their

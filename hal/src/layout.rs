@@ -1,4 +1,4 @@
-//! Where things lie in the kernel's half of the address space.
+//! The layout of the kernel's half of the address space.
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Bytes in a page.

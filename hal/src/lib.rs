@@ -1,7 +1,11 @@
-//! The hardware layer: the only crate of the guest that may say `unsafe`. It offers the kernel a safe API.
+//! The hardware layer: the only crate of the guest that may contain `unsafe` code. It offers the kernel a safe API.
 //!
-//! The parts that touch the machine exist on the bare-metal target; elsewhere the crate compiles so that its pure parts
-//! (the buddy allocator, size classes, firmware tables) are tested on the host.
+//! What it guarantees: no safe caller can corrupt memory, neither by a pointer nor by a device (the book's page on soundness).
+//! Locks of this crate are leaves: it calls the kernel, through [`kernel::Kernel`], with none held. Interrupt handlers
+//! only leave marks; they run only where their CPU holds no lock.
+//!
+//! The parts that need the machine exist on the bare-metal target. On the host the crate compiles so that its pure parts
+//! (the buddy allocator, size classes, firmware tables) can be tested.
 #![no_std]
 // On the host only the pure parts are used.
 #![cfg_attr(not(target_os = "none"), allow(dead_code, unused_imports))]

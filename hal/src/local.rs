@@ -1,4 +1,4 @@
-//! What each CPU keeps for itself, reached through the GS base.
+//! A CPU's own data, reached through the GS base.
 use crate::frame::FrameCache;
 use crate::heap::Magazines;
 use crate::percpu::MAX_CPUS;

@@ -1,4 +1,4 @@
-//! `memcpy` and its kin for the kernel, in few instructions: the compiler's own copy byte by byte.
+//! `memcpy` and its relatives for the kernel, in few instructions: the compiler's own version copies byte by byte.
 use core::arch::global_asm;
 
 global_asm!(

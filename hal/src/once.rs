@@ -1,4 +1,5 @@
-//! Values that are made once and then only read. The waiting for another CPU that makes one is code that all types share.
+//! Values that are made once and then only read. A read is one load and a branch. The code that waits for another CPU to make
+//! the value exists once for all types.
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU8, Ordering};

@@ -1,4 +1,10 @@
-//! Address spaces: page tables of the lower half. Each present entry owns one reference to its frame.
+//! Address spaces: page tables of the lower half. Each present entry owns one reference to its frame, so mapped memory is never
+//! freed.
+//!
+//! A lock for each address space serialises changes; the hardware walks the tables meanwhile. A change that takes rights away
+//! returns a [`Flush`], which holds the frames that were removed. Dropping it interrupts the CPUs that use the address space,
+//! waits until they have dropped their translations, and frees the frames; it must be dropped with no lock held. Work on a
+//! range is done in steps, so that the caller can pause between them.
 use crate::frame::{self, FRAME_SIZE, Frame, FrameChain};
 use crate::layout::{self, LARGE_PAGE, pte};
 use crate::local::Local;

@@ -19,7 +19,7 @@ pub struct PerCpu<T> {
 struct CacheLines<T>(T);
 
 impl<T: Sync + Send> PerCpu<T> {
-    /// `make(cpu)` gives each CPU's first value.
+    /// `make(cpu)` returns each CPU's first value.
     pub const fn new(make: fn(usize) -> T) -> Self {
         PerCpu { first: AtomicPtr::new(ptr::null_mut()), count: AtomicUsize::new(0), made: Once::new(), make }
     }

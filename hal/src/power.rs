@@ -1,7 +1,7 @@
-//! Ends the machine.
+//! Powers the machine off.
 //!
-//! A machine that is only reset starts again, and runs its program for ever. So it is switched off by what ends it for
-//! certain; a reset is for monitors that know no other end.
+//! A machine that is only reset starts again, and would run its program for ever. So methods that are known to end it come first;
+//! a reset is for monitors that have no other method.
 use crate::acpi::{Register, SoftOff, Tables};
 use crate::io::mmio::Mmio;
 use crate::io::port;

@@ -1,5 +1,5 @@
 //! Counters of known speed, to measure the TSC against: the High Precision Event Timer, ACPI's power-management timer,
-//! the interval timer, the real-time clock. Each has a bound, for one that is there but stands still.
+//! the interval timer, the real-time clock. Waiting for each is bounded, in case it is there but does not count.
 use crate::acpi::PmTimer;
 use crate::io::mmio::Mmio;
 use crate::io::port;

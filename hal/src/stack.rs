@@ -1,7 +1,7 @@
 //! The kernel stacks of threads: mapped memory with unmapped pages around it, so that an overflow faults.
 //!
-//! Some stacks of ended threads are kept for new ones, which then cost no change of page tables. The others' memory is given
-//! back, and where memory is short, that of all.
+//! Some stacks of ended threads are kept for new ones, which then need no change of page tables. The memory of the others is
+//! freed, and that of all when memory is short.
 use crate::layout::PAGE;
 use crate::{heap, kmap, vmap};
 
@@ -60,7 +60,7 @@ pub(crate) unsafe fn free(top: usize) {
     }
 }
 
-/// Gives back the memory of unused stacks, at the latest when all CPUs have forgotten where they were mapped.
+/// Frees the memory of unused stacks, at the latest when all CPUs have dropped their translations.
 pub(crate) fn give_back() {
     unmap_all_but(&mut UNUSED.lock(), 0);
 }

@@ -287,7 +287,7 @@ unsafe fn seed(mut text: *const u8) -> Option<u64> {
     None
 }
 
-/// Chooses the addresses, relocates the kernel and maps it; gives its virtual address. Runs in the identity map.
+/// Chooses the addresses, relocates the kernel and maps it; returns its virtual address. Runs in the identity map.
 unsafe extern "C" fn early(start_info: *const u64) -> usize {
     let physical = address!(__start);
     // struct hvm_start_info: magic, version, flags, nr_modules, modlist_paddr, cmdline_paddr (offset 24), …

@@ -97,7 +97,7 @@ impl Task {
     pub fn fs_base(&self) -> u64 {
         self.fs_base.load(Ordering::Relaxed)
     }
-    /// Sets the program's FS base, at once if this task runs here. Non-canonical values give false.
+    /// Sets the program's FS base, at once if this task runs here. Returns false for non-canonical values.
     pub fn set_fs_base(&self, base: u64) -> bool {
         if !is_user_base(base) {
             return false;
@@ -124,8 +124,8 @@ impl Task {
     pub fn gs_base(&self) -> u64 {
         self.gs_base.load(Ordering::Relaxed)
     }
-    /// Bits of the kernel's own choice. If any is set at the end of a system call, [`Kernel::attend`](crate::kernel::Kernel::attend)
-    /// is called before the program goes on. One load tells.
+    /// Bits of the kernel's own choice. If any is set at the end of a system call,
+    /// [`Kernel::attend`](crate::kernel::Kernel::attend) is called before the program continues. Checking costs one load.
     #[inline(always)]
     pub fn attention(&self) -> &AtomicU32 {
         /// Of an idle task that was not adopted.
@@ -199,7 +199,7 @@ pub unsafe fn with_current<T: HasTask, R>(f: impl FnOnce(&Arc<T>) -> R) -> R {
     }
 }
 
-/// Leaves the running thread, goes on with `next`.
+/// Switches from the running thread to `next`.
 ///
 /// # Safety
 /// As for [`with_current`].

@@ -1,8 +1,8 @@
-//! Time: a monotonic clock from the TSC, and one one-shot timer per CPU.
+//! Time: a monotonic clock from the TSC, and a one-shot timer for each CPU.
 //!
-//! The clock's parameters stand in a page that programs can read, too (see `vdso`): a sequence number guards them. Where
-//! the TSC's speed had to be measured, the measurement goes on over longer spans, and the clock changes its rate at a
-//! moment, never its value.
+//! The clock's parameters are in a page that programs can read as well (see `vdso`); a sequence number guards them. If
+//! the TSC's speed had to be measured, the measurement continues over longer spans. The clock then changes its rate from one
+//! moment on, never its value.
 use crate::apic::{self, AtZero};
 use crate::calibrate::{self, Measurement, Speeds};
 use crate::frame::Frame;
@@ -25,7 +25,7 @@ const GOOD_ERROR: u64 = 5_000;
 pub(crate) struct Clock {
     /// Odd while the fields change.
     pub sequence: AtomicU32,
-    /// Not 0: RDTSCP gives the CPU's number.
+    /// Not 0: RDTSCP returns the CPU's number.
     pub has_tsc_aux: AtomicU32,
     pub tsc_base: AtomicU64,
     pub ns_base: AtomicU64,
@@ -47,7 +47,7 @@ static EARLY: Clock = Clock {
 };
 static CLOCK: AtomicPtr<Clock> = AtomicPtr::new((&raw const EARLY).cast_mut());
 static PAGE: spin::Once<Frame> = spin::Once::new();
-/// The measurement that goes on beside the boot CPU's timer.
+/// The measurement that continues beside the boot CPU's timer.
 static ONGOING: spin::Mutex<Ongoing> = spin::Mutex::new(Ongoing::NONE);
 
 /// A measurement of the TSC against the boot CPU's count-down.
@@ -238,7 +238,7 @@ pub struct Source {
 
 static SOURCE: spin::Once<Source> = spin::Once::new();
 
-/// What the clock runs by; `None` before it runs.
+/// The source of the clock's speed; `None` before it is known.
 pub fn source() -> Option<&'static Source> {
     SOURCE.get()
 }
@@ -253,10 +253,10 @@ pub fn set_wall_offset_ns(offset: u64) {
     clock().wall_offset.store(offset, Ordering::Relaxed);
 }
 
-/// Asks for an interrupt on this CPU at `deadline_ns` at the latest; [`take_expired`] tells that it came.
+/// Requests an interrupt on this CPU at `deadline_ns` at the latest; [`take_expired`] reports it.
 ///
-/// The hardware is only touched for a deadline earlier than the one it is set to. When that is over, whoever waits for a
-/// later one asks again. So pushing a time-out ahead again and again costs nothing, and what nobody wants any more costs
+/// The hardware is set only for a deadline earlier than the present one. After that interrupt, waiters for a later deadline
+/// request theirs again. So postponing a time-out repeatedly costs nothing, and a deadline that is not wanted any more costs
 /// one interrupt.
 #[inline]
 pub fn interrupt_by(deadline_ns: u64) {
@@ -266,8 +266,8 @@ pub fn interrupt_by(deadline_ns: u64) {
     }
 }
 
-/// [`interrupt_by`] for what may come between `earliest_ns` and `latest_ns`: an interrupt that is set already and comes in
-/// time serves for it.
+/// [`interrupt_by`] for an event that may come between `earliest_ns` and `latest_ns`: an interrupt that is already set within
+/// this range serves.
 #[inline]
 pub fn interrupt_between(earliest_ns: u64, latest_ns: u64) {
     let local = Local::get();
@@ -297,7 +297,7 @@ fn arm(local: &Local, deadline: u64) {
     }
 }
 
-/// True once after this CPU's timer went off.
+/// True once after this CPU's timer expired.
 #[inline(always)]
 pub fn take_expired() -> bool {
     Local::get().timer.take_expired()

@@ -1,4 +1,4 @@
-//! Which CPUs and I/O APIC the machine has: Intel's MultiProcessor table (MP Specification 1.4, chapter 4), or ACPI's
+//! The CPUs and the I/O APIC of the machine: from Intel's MultiProcessor table (MP Specification 1.4, chapter 4), or ACPI's
 //! MADT (ACPI 6.4, 5.2.12).
 use crate::acpi::Tables;
 use crate::firmware::{Firmware, Machine, search, sums_to_zero, u16_at, u32_at};

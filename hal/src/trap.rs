@@ -126,7 +126,7 @@ fn load_idt() {
     unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
 }
 
-/// Gives the running CPU its segments and interrupt stacks.
+/// Returns the running CPU its segments and interrupt stacks.
 pub fn init_cpu(local: &'static Local, trap_stack: usize, double_fault_stack: usize) {
     // SAFETY: this CPU's own tables; entries are only changed to valid ones.
     unsafe {
@@ -218,8 +218,8 @@ pub fn init_syscall(local: &'static Local) {
     }
 }
 
-/// Loads GS with the base `local`, and with [`UNIKERNEL_GS`] or, in protected mode, the null selector: the way to a program in ring
-/// 3 would take another one, of the kernel's, from it.
+/// Loads GS with the base `local`, and with [`UNIKERNEL_GS`] or, in protected mode, the null selector: the way to a program in
+/// ring 3 would take another one, of the kernel's, from it.
 ///
 /// # Safety
 /// `local` is the running CPU's, and its descriptor table is in use.
@@ -246,7 +246,7 @@ fn is_gs_lost() -> bool {
     selector != u32::from(UNIKERNEL_GS) && crate::task::ring() == crate::task::Ring::Unikernel
 }
 
-/// Gives GS back to the kernel, on the interrupt stack that has the address `on_stack`: by that the CPU is known.
+/// Returns GS back to the kernel, on the interrupt stack that has the address `on_stack`: by that the CPU is known.
 #[cfg(target_os = "none")]
 pub extern "C" fn restore_gs(on_stack: usize) {
     let owner = (0..crate::percpu::MAX_CPUS).filter_map(Local::of).find(|local| {

@@ -1,7 +1,7 @@
-//! Copies between the kernel and the program's memory. A page that isn't there is reported, never resolved here.
+//! Copies between the kernel and the program's memory. An absent page is reported, never resolved here.
 //!
-//! The copies are in assembly. Each instruction that touches the program's memory stands in a table (`.ex_table`) with
-//! the place to go on at if it faults; the page-fault handler looks there. It leaves the address that failed in rdx.
+//! The copies are in assembly. Each instruction that accesses the program's memory has an entry in a table (`.ex_table`) with
+//! the address to continue at if it faults; the page-fault handler looks it up, and passes the failed address in rdx.
 use crate::paging::{USER_END, USER_START};
 use core::mem::MaybeUninit;
 
@@ -34,7 +34,7 @@ mod machine {
     // Up to 32 bytes by moves that overlap; more by 8-byte string moves and one overlapping move for the end. No register
     // but these, rcx and r8 is used: what the callers need after a fault lies in the others, and needs no saving.
     //
-    // The program's side must lie in its half: neither below its start nor, as far as the copy goes, in a bit that no
+    // The program's side must lie in its half: neither below its start nor, up to the end of the copy, in a bit that no
     // address of it has. (The half's last page is never mapped, so `USER_END` needs no look of its own.)
     global_asm!(
         r#"
@@ -255,7 +255,7 @@ coracle_length_user:
 
     macro_rules! copies {
         ($name:ident, $symbol:literal) => {
-            /// Copies, if the program's side lies in its half; gives the bytes left and the address that failed.
+            /// Copies, if the program's side lies in its half; returns the bytes left and the address that failed.
             #[inline(always)]
             pub fn $name(dst: usize, src: usize, len: usize) -> (usize, usize) {
                 let (left, address);
@@ -271,7 +271,7 @@ coracle_length_user:
     copies!(copy_from, "coracle_copy_from_user");
     copies!(copy_to, "coracle_copy_to_user");
 
-    /// Zeroes; gives the bytes left and the address that failed.
+    /// Zeroes; returns the bytes left and the address that failed.
     #[inline(always)]
     pub fn zero(dst: usize, len: usize) -> (usize, usize) {
         let (left, address);
@@ -283,7 +283,7 @@ coracle_length_user:
         (left, address)
     }
 
-    /// Measures a string; gives the length and 0 or the address that failed.
+    /// Measures a string; returns the length and 0 or the address that failed.
     #[inline(always)]
     pub fn length(src: usize, max: usize) -> (usize, usize) {
         let (len, address);
@@ -463,7 +463,7 @@ pub fn store_u64(addr: usize, value: u64) -> Result<(), Fault> {
     check_word(addr, 8, true)?;
     machine::checked(addr, true, machine::with_access(|| machine::store_u64(addr, value, 0))).map(drop)
 }
-/// Compare and exchange; gives the value found (equal to `expected` if it was exchanged).
+/// Compare and exchange; returns the value found (equal to `expected` if it was exchanged).
 #[inline]
 pub fn compare_exchange_u32(addr: usize, expected: u32, new: u32) -> Result<u32, Fault> {
     check_word(addr, 4, true)?;

@@ -1,15 +1,15 @@
-//! Large allocations where memory has no piece that is large enough: scattered frames, mapped in a row.
+//! Large allocations when no contiguous memory is large enough: scattered frames, mapped contiguously.
 //!
-//! Freeing must not wait for other CPUs, for it is done with locks held. So what is freed is unmapped and kept until every
-//! CPU has dropped its translations: each is asked to, and what all have dropped is given back the next time that a CPU has
-//! answered, memory is short, or something large is allocated or freed.
+//! Freeing must not wait for other CPUs, because callers hold locks. So freed memory is unmapped and kept until every
+//! CPU has dropped its translations. Each CPU is asked to; the memory is released the next time that a CPU has
+//! answered, memory is short, or a large allocation is made or freed.
 use crate::layout::{self, PAGE, VMAP, VMAP_SIZE, pte};
 use crate::tlb::Tickets;
 use crate::{cpu, frame, kmap, x86};
 use coracle_ranges::Ranges;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Addresses are given out by so many bytes, at least a page of which stays unmapped behind each allocation.
+/// Addresses are allocated in units of so many bytes; at least one page behind each allocation stays unmapped.
 const GRANULE: usize = 64 * 1024;
 type Granules = Ranges<{ VMAP_SIZE / GRANULE / u64::BITS as usize }>;
 /// Rights of the pages.
@@ -29,7 +29,7 @@ static STATE: spin::Mutex<State> =
 /// Whether something is freed or waits.
 static IS_PENDING: AtomicBool = AtomicBool::new(false);
 
-/// What stands in the first frame of a freed allocation. The entries of the page tables still have the frames' addresses,
+/// The record in the first frame of a freed allocation. The entries of the page tables still have the frames' addresses,
 /// though they are not present.
 #[derive(Clone, Copy)]
 struct Freed {
@@ -105,7 +105,7 @@ fn free_part(address: usize, pages: usize, granules: usize) {
     state.reap();
 }
 
-/// Gives back what no CPU has translations of any more; returns how many frames.
+/// Frees what no CPU has translations of any more; returns how many frames.
 #[inline]
 pub(crate) fn reap() -> usize {
     #[cold]
@@ -136,7 +136,7 @@ impl State {
         }
     }
 
-    /// Gives back what waits; returns how many frames.
+    /// Frees what waits; returns how many frames.
     fn release(&mut self) -> usize {
         let mut frames = 0;
         while let Some(phys) = self.waiting {

@@ -153,7 +153,7 @@ pub fn stack_pointer() -> usize {
     value
 }
 
-/// A value that tells apart the machines and boots: the CPU's random numbers, or its counter.
+/// A random number of the CPU (RDRAND), if it has any.
 pub fn hardware_random() -> Option<u64> {
     let has_rdrand = cpuid(1, 0).ecx & 1 << 30 != 0;
     if !has_rdrand {

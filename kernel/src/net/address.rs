@@ -1,7 +1,7 @@
-//! Socket addresses between the program's bytes (sockaddr(3type)), IPv6 sockets and the IPv4 engine.
+//! Socket addresses: conversion between the program's bytes (sockaddr(3type)), IPv6 sockets and the IPv4 engine.
 //!
-//! The network is IPv4. An AF_INET6 socket speaks it through v4-mapped addresses (RFC 4291, section 2.5.5.2; ipv6(7)),
-//! and `::1` stands for 127.0.0.1.
+//! The network is IPv4. An AF_INET6 socket uses it through v4-mapped addresses (RFC 4291, section 2.5.5.2; ipv6(7)),
+//! and `::1` is 127.0.0.1.
 use super::socket::{SocketAddress, UnixName};
 use crate::errno::Errno;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};

@@ -1,5 +1,5 @@
-//! What the files of TCP and UDP sockets have in common: addresses between program and engine, time-outs, options that are
-//! only remembered, errors.
+//! What TCP and UDP sockets share: addresses between program and engine, time-outs, errors, and options that are
+//! only stored.
 use super::address::{Family, is_native_loopback};
 use super::socket::SocketAddress;
 use super::stack::wait_configured;
@@ -22,15 +22,15 @@ pub struct Common {
     pub v6_only: AtomicBool,
     /// The program bound the socket to, or connected it with, `::1`.
     native_loopback: AtomicBool,
-    /// Port of an AF_INET6 socket that is bound to `::` for IPv6 alone: nobody can reach it here, so the engine does
+    /// Port of an AF_INET6 socket that is bound to `::` for IPv6 alone: it can't be reached here, so the engine does
     /// not know of it. 0: none.
     unreachable_port: AtomicU16,
-    /// The program has let go of it.
+    /// The program has closed it.
     closed: AtomicBool,
     /// SO_RCVTIMEO and SO_SNDTIMEO in ns; 0: none.
     receive_timeout: AtomicU64,
     send_timeout: AtomicU64,
-    /// Options that change nothing here, as the program set them: it may ask.
+    /// Options without effect, as the program set them, for getsockopt(2).
     remembered: Mutex<Vec<(i32, i32, i32)>>,
     /// Number in `socket:[…]` and st_ino.
     pub inode: u64,
@@ -52,7 +52,7 @@ impl Common {
         }
     }
 
-    /// Of a connection accepted by the socket: it has its time-outs, too.
+    /// Of a connection accepted by the socket, whose time-outs it inherits.
     pub fn inherit(&self) -> Self {
         let new = Common::new(self.family);
         for (from, to) in
@@ -69,7 +69,7 @@ impl Common {
         !self.closed.swap(true, Ordering::AcqRel)
     }
 
-    /// Whether nobody can reach the socket, though the program believes it bound.
+    /// Whether the socket can't be reached, though for the program it is bound.
     #[inline]
     pub fn is_unreachable(&self) -> bool {
         self.unreachable_port.load(Ordering::Relaxed) != 0

@@ -1,10 +1,10 @@
-//! What the engine stands on: the network card, and the place where a socket's readiness is announced.
+//! The engine's device: the network card; and the announcement of a socket's readiness.
 use crate::drivers::buffer::{self, NetBuffer};
 use crate::drivers::virtio::net::Net;
 use crate::ipc::poll::{Events, PollSource};
 use coracle_tcpip::{Capabilities, Device, Fragment, Full, PartialChecksum, Readiness, TxFrame};
 
-/// MTU that a machine without a card tells; only the loopback is used there.
+/// MTU that a machine without a card reports; only the loopback is used there.
 const NO_CARD_MTU: usize = 1500;
 /// Fragments of a frame where there is no card to bound them.
 const NO_CARD_FRAGMENTS: usize = 16;
@@ -100,14 +100,14 @@ impl Device for Interface {
     }
 }
 
-/// A socket's place for announcements: the engine tells it, epoll sets and sleeping threads listen.
+/// Announces a socket's readiness: the engine notifies it, epoll sets and sleeping threads observe it.
 pub struct Watch {
-    /// The announcements.
+    /// Its observers.
     pub source: PollSource,
 }
 
 impl Watch {
-    /// Nobody listens yet.
+    /// Without observers.
     pub fn new() -> Self {
         Watch { source: PollSource::new() }
     }
@@ -126,7 +126,7 @@ pub fn poll_events(ready: Readiness) -> Events {
     POLL_EVENTS[ready.bits() as usize % POLL_EVENTS.len()]
 }
 
-/// What poll(2) tells of each set of conditions: looked up, because every request asks several times.
+/// What poll(2) reports for each set of conditions: a table, because every request needs it several times.
 static POLL_EVENTS: [Events; Readiness::ALL.bits() as usize + 1] = {
     let mut table = [Events::empty(); Readiness::ALL.bits() as usize + 1];
     let mut bits = 0;

@@ -1,4 +1,4 @@
-//! The ioctls that tell of network interfaces (netdevice(7)), and what else tells of them.
+//! The ioctls that report network interfaces (netdevice(7)), and other ioctls of sockets.
 use super::engine;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
@@ -21,7 +21,7 @@ const SIOCGIFINDEX: u32 = 0x8933;
 const SIOCGIFTXQLEN: u32 = 0x8942;
 /// Bytes queued and never sent (tcp(7)).
 pub const SIOCOUTQNSD: u32 = 0x894b;
-/// Whether the stream stands at urgent data.
+/// Whether the stream is at urgent data.
 pub const SIOCATMARK: u32 = 0x8905;
 
 /// Flags of interfaces (netdevice(7)).
@@ -41,7 +41,7 @@ pub const ARPHRD_ETHER: u16 = 1;
 pub const ARPHRD_LOOPBACK: u16 = 772;
 /// Linux's MTU of the loopback.
 const LOOPBACK_MTU: u32 = 65536;
-/// txqueuelen, as Linux tells it of Ethernet cards and of the loopback.
+/// txqueuelen, as Linux reports it for Ethernet cards and for the loopback.
 const QUEUE_LENGTH: u32 = 1000;
 
 /// Numbers of the interfaces.
@@ -141,7 +141,7 @@ fn list(argument: usize) -> SysResult {
         request[NAME_BYTES..NAME_BYTES + 16].copy_from_slice(&socket_address(address));
         let _ = bytes.extend_from_slice(&request);
     }
-    // Without a buffer the call tells how large it must be (netdevice(7)).
+    // Without a buffer the call returns the size that it needs (netdevice(7)).
     if buffer != 0 {
         bytes.truncate(room / IFREQ_BYTES * IFREQ_BYTES);
         user::write(buffer, &bytes)?;

@@ -1,5 +1,5 @@
-//! AF_NETLINK sockets of NETLINK_ROUTE (rtnetlink(7)): they tell which links, addresses and routes there are, which is
-//! how getifaddrs(3) and Go find out.
+//! AF_NETLINK sockets of NETLINK_ROUTE (rtnetlink(7)): they report the links, addresses and routes.
+//! getifaddrs(3) and Go use them.
 use super::interface_ioctl::{IFF_LOOPBACK, InterfaceInfo, NAME_BYTES, interfaces};
 use super::open::SOCKET_MODE;
 use super::options::{SOL_SOCKET, answer};

@@ -1,4 +1,4 @@
-//! socket(2): which object a domain, a type and a protocol name.
+//! socket(2): the object for a domain, a type and a protocol.
 use super::address::Family;
 use super::netlink::NetlinkFile;
 use super::options::{SOL_TCP, SOL_UDP};

@@ -1,4 +1,4 @@
-//! Socket options that TCP and UDP sockets treat alike (socket(7), ip(7), ipv6(7)).
+//! Socket options that TCP and UDP sockets share (socket(7), ip(7), ipv6(7)).
 use super::address::Family;
 use super::common::Common;
 use crate::errno::Errno;
@@ -111,7 +111,7 @@ impl Common {
                 n::SO_RCVTIMEO_OLD | n::SO_SNDTIMEO_OLD | n::SO_RCVTIMEO_NEW | n::SO_SNDTIMEO_NEW => {
                     Some(self.set_timeout(number, value))
                 }
-                // Times of departure have no effect without a queueing discipline that minds them (tc-etf(8)).
+                // Times of departure have no effect without a queueing discipline that uses them (tc-etf(8)).
                 n::SO_TXTIME if value.len() != TXTIME_BYTES => Some(Err(Errno::INVAL)),
                 n::SO_TXTIME => Some(remember()),
                 // It is for AF_UNIX alone.
@@ -165,7 +165,7 @@ impl Common {
         }
     }
 
-    /// Gives an option that is the same for all inet sockets. `None`: it is not.
+    /// Returns an option that is the same for all inet sockets. `None`: it is not.
     pub fn get(&self, level: i32, name: i32) -> Option<Result<Vec<u8>, Errno>> {
         let number = name as u32;
         let recall = |default| answer(self.recall(level, name, default));

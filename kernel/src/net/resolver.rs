@@ -1,4 +1,4 @@
-//! What programs find in /etc/resolv.conf (resolv.conf(5)).
+//! The contents of /etc/resolv.conf (resolv.conf(5)).
 use coracle_fallible::{NoMemory, Text};
 
 /// Writes the text of /etc/resolv.conf: the name servers of the command line and of DHCP. Waits for DHCP if it runs. False

@@ -1,4 +1,4 @@
-//! What every socket can do (socket(7)), whatever its family.
+//! The operations of every socket (socket(7)), whatever its family.
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
 use crate::ipc::unix;
@@ -113,9 +113,9 @@ impl PacketInfo6 {
 /// When a datagram came, in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// To be told in microseconds (SO_TIMESTAMP).
+    /// To be reported in microseconds (SO_TIMESTAMP).
     Micros(u64),
-    /// To be told in nanoseconds (SO_TIMESTAMPNS).
+    /// To be reported in nanoseconds (SO_TIMESTAMPNS).
     Nanos(u64),
 }
 
@@ -179,7 +179,7 @@ pub trait Socket: File {
     fn accept(&self, nonblock: bool) -> Result<(Arc<dyn File>, SocketAddress), Errno>;
     fn local_address(&self) -> Result<SocketAddress, Errno>;
     fn peer_address(&self) -> Result<SocketAddress, Errno>;
-    /// `control`: what goes along with the bytes. `flags`: MSG_*; MSG_DONTWAIT is set here also for O_NONBLOCK. EPIPE
+    /// `control`: control messages that accompany the bytes. `flags`: MSG_*; MSG_DONTWAIT is set here also for O_NONBLOCK. EPIPE
     /// without SIGPIPE: the caller sends that.
     fn send(
         &self,
@@ -193,7 +193,8 @@ pub trait Socket: File {
     fn shutdown(&self, how: u32) -> Result<(), Errno>;
     fn set_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno>;
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno>;
-    /// The program has room for `room` of the `len` bytes of an option that [`Self::option`] returned. EINVAL if it must have all.
+    /// The program has room for `room` of the `len` bytes of an option that [`Self::option`] returned. EINVAL if it must have
+    /// all.
     fn option_read(&self, _level: i32, _name: i32, _len: usize, _room: usize) -> Result<(), Errno> {
         Ok(())
     }

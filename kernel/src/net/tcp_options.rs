@@ -8,7 +8,7 @@ use coracle_tcpip::{Error, State, TcpInfo};
 use core::ops::RangeInclusive;
 use linux_raw_sys::net as n;
 
-/// What SO_RCVBUF and SO_SNDBUF tell while they size themselves (Linux's `tcp_rmem[1]` and `tcp_wmem[1]`).
+/// What SO_RCVBUF and SO_SNDBUF return while buffers are sized automatically (Linux's `tcp_rmem[1]` and `tcp_wmem[1]`).
 const RECEIVE_BUFFER_TOLD: usize = 131_072;
 const SEND_BUFFER_TOLD: usize = 16_384;
 
@@ -118,7 +118,7 @@ impl TcpFile {
             (SOL_SOCKET, n::SO_REUSEPORT) => answer(options.reuse_port as i32),
             (SOL_SOCKET, n::SO_KEEPALIVE) => answer(options.keep_alive as i32),
             (SOL_SOCKET, n::SO_BROADCAST) => answer(0),
-            // Linux tells twice what was set: the other half is for its own book-keeping (socket(7)).
+            // Linux returns twice what was set: the other half is for its own book-keeping (socket(7)).
             (SOL_SOCKET, n::SO_RCVBUF) => {
                 answer(options.receive_buffer.map_or(RECEIVE_BUFFER_TOLD, |b| 2 * b) as i32)
             }

@@ -213,8 +213,8 @@ impl UdpFile {
         PacketInfo6 { address, interface: packet_info(datagram).interface }
     }
 
-    /// The engine's address for one that the program sends to. An AF_INET6 socket takes one of AF_INET, too, or returns `only_v6` if
-    /// IPV6_V6ONLY is set (Linux's `udpv6_sendmsg` and `__ip6_datagram_connect`).
+    /// The engine's address for one that the program sends to. An AF_INET6 socket takes one of AF_INET, too, or returns
+    /// `only_v6` if IPV6_V6ONLY is set (Linux's `udpv6_sendmsg` and `__ip6_datagram_connect`).
     #[inline]
     fn to_reach(&self, address: &SocketAddress, only_v6: Errno) -> Result<SocketAddrV4, Errno> {
         match (self.common.family, address) {
@@ -259,7 +259,7 @@ impl TryFrom<PacketInfo6> for PacketInfo {
     }
 }
 
-/// Which way a datagram came. One that went to several is told of with our own address on its link.
+/// Where a datagram arrived. One to several hosts is reported with our own address on its link.
 fn packet_info(datagram: &Datagram) -> PacketInfo {
     let own = engine().ipv4().map(|config| config.address);
     let (interface, own) = match datagram.link {

@@ -8,7 +8,7 @@ use linux_raw_sys::general as abi;
 
 /// Nanoseconds in a second.
 pub const SECOND_NS: u64 = 1_000_000_000;
-/// What Linux's coarse clocks advance by at CONFIG_HZ=250; ours are exact, but tell no better resolution.
+/// What Linux's coarse clocks advance by at CONFIG_HZ=250; ours are exact, but report no better resolution.
 pub const COARSE_RESOLUTION_NS: u64 = 4_000_000;
 
 /// A clock that can be read.

@@ -1,22 +1,24 @@
-//! A timer that goes off once or again and again, as timerfd_settime(2), timer_settime(2) and setitimer(2) set it.
+//! A timer that expires once or periodically, as timerfd_settime(2), timer_settime(2) and setitimer(2) set it.
 //!
-//! A periodic timer that has gone off stays off until its owner has passed the expiry on: a descriptor was read, a signal
-//! was delivered. Only then the missed expiries are counted and the next one is set, as Linux does it
-//! (`fs/timerfd.c`, `kernel/time/posix-timers.c`). So a period that is shorter than the work of an expiry costs
-//! what the program makes of it, and never more than one interrupt for each expiry that the program takes.
+//! A periodic timer that has expired stays off until its owner has passed the expiry on: a descriptor was read, a signal
+//! was delivered. Only then the missed expiries are counted and the next one is set, as on Linux
+//! (`fs/timerfd.c`, `kernel/time/posix-timers.c`). So a period that is shorter than the handling of an expiry costs no more
+//! than one interrupt for each expiry that the program takes.
+//!
+//! The owner's lock guards it.
 use super::clock;
 use super::timer::{Timed, Timer};
 use super::wall::{Deadline, Following};
 use crate::errno::Errno;
 use alloc::sync::Weak;
 
-/// When it goes off, and every how long after that.
+/// A deadline and a period.
 pub struct IntervalTimer {
     /// The first expiry that isn't counted yet; none: disarmed.
     next: Option<Deadline>,
-    /// 0: it goes off once.
+    /// 0: it expires once.
     interval_ns: u64,
-    /// It has gone off and waits for [`Self::restart`].
+    /// It has expired and waits for [`Self::restart`].
     expired: bool,
     timer: Timer,
     /// While `next` is a time of the real-time clock.
@@ -35,7 +37,7 @@ impl IntervalTimer {
         })
     }
 
-    /// Sets it to go off at `first` (none: never) and to call `owner` then, if `announce`: else the timer is only asked.
+    /// Sets it to expire at `first` (none: never) and, if `announce`, to call `owner` then; otherwise the timer is only polled.
     /// Returns what [`Self::remaining`] was. ENOMEM for a time of the real-time clock.
     pub fn set(
         &mut self,
@@ -60,7 +62,7 @@ impl IntervalTimer {
         Ok(old)
     }
 
-    /// It never goes off.
+    /// It never expires.
     pub fn disarm(&mut self) {
         self.next = None;
         self.expired = false;
@@ -91,7 +93,7 @@ impl IntervalTimer {
         (left, self.interval_ns)
     }
 
-    /// For the owner's [`Timed::expired`]: true if it goes off now.
+    /// For the owner's [`Timed::expired`]: true if it expires now.
     pub fn expire(&mut self, now_ns: u64) -> bool {
         if self.expired || self.next.is_none_or(|next| next.passed_at(now_ns).is_err()) {
             return false;
@@ -122,7 +124,7 @@ impl IntervalTimer {
         let after = |from: Deadline, intervals: u64| from.later(intervals.saturating_mul(self.interval_ns));
         let next = after(expired, missed + 1);
         self.next = Some(next);
-        // On the grid of the interval, so that the expiries up to there are counted as missed when it goes off.
+        // On the grid of the interval, so that the expiries up to there are counted as missed when it expires.
         let skipped =
             next.passed_at(now_ns.saturating_add(lead_ns)).map_or(0, |late| late.div_ceil(self.interval_ns));
         self.timer.set(due_ns(after(next, skipped)), owner);
@@ -130,7 +132,7 @@ impl IntervalTimer {
     }
 }
 
-/// When a timer goes off, nanoseconds since boot; a time before boot has come.
+/// When a timer expires, nanoseconds since boot; a time before boot has passed.
 fn due_ns(deadline: Deadline) -> u64 {
     deadline.boot_ns().max(1)
 }

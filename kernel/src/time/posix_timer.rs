@@ -1,7 +1,7 @@
 //! Timers that send signals: setitimer(2), alarm(2), timer_create(2).
 //!
-//! At most one signal of a timer waits at a time. A periodic timer goes on when its signal is delivered; what it missed
-//! until then is its overrun (timer_getoverrun(2)).
+//! At most one signal of a timer is pending at a time. A periodic timer continues when its signal is delivered; the expiries
+//! that it missed until then are its overrun (timer_getoverrun(2)).
 use super::clock::{self, Clock};
 use super::interval::IntervalTimer;
 use super::timer::Timed;
@@ -21,7 +21,7 @@ const REST_NS: u64 = 50_000;
 /// The same if the signal is ignored, so that the timer costs little: a tick of Linux at CONFIG_HZ=250.
 const IGNORED_REST_NS: u64 = 4_000_000;
 
-/// What a timer does when it goes off.
+/// What a timer does when it expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notify {
     /// Nothing: it is only asked (SIGEV_NONE).
@@ -92,7 +92,7 @@ impl PosixTimer {
         })?)
     }
 
-    /// Sets it to go off at `first` (none: never). Gives what was left, and the interval. ENOMEM for a time of the real-time
+    /// Sets it to go off at `first` (none: never). Returns what was left, and the interval. ENOMEM for a time of the real-time
     /// clock.
     pub fn set(&self, first: Option<Deadline>, interval_ns: u64) -> Result<(u64, u64), Errno> {
         let mut state = self.state.lock();
@@ -112,12 +112,12 @@ impl PosixTimer {
         self.state.lock().interval.remaining()
     }
 
-    /// Expirations that the last signal doesn't tell (timer_getoverrun(2)).
+    /// Expirations that the last signal doesn't include (timer_getoverrun(2)).
     pub fn overrun(&self) -> i32 {
         self.state.lock().overrun()
     }
 
-    /// Its signal is delivered now: sets the next expiry; gives the overrun.
+    /// Its signal is delivered now: sets the next expiry; returns the overrun.
     fn delivered(&self) -> i32 {
         let mut state = self.state.lock();
         state.queued = false;
@@ -126,7 +126,7 @@ impl PosixTimer {
         state.overrun()
     }
 
-    /// Its signal won't be delivered: the timer goes on, slowly.
+    /// Its signal won't be delivered: the timer continues, slowly.
     fn ignored(&self) {
         let mut state = self.state.lock();
         state.queued = false;
@@ -148,7 +148,7 @@ impl TimerSignal {
     pub fn is_of(&self, timer: &Arc<PosixTimer>) -> bool {
         self.0.as_ref().is_some_and(|sender| Arc::ptr_eq(sender, timer))
     }
-    /// It is delivered: the timer goes on. Gives the overrun.
+    /// It is delivered: the timer continues. Returns the overrun.
     pub fn delivered(mut self) -> i32 {
         self.0.take().map_or(0, |timer| timer.delivered())
     }
@@ -273,7 +273,7 @@ impl ProcessTimers {
         Ok(place.insert(timer).clone())
     }
 
-    /// A signal of the process as a whole is delivered, or won't be: a timer of setitimer(2) that waits for it goes on.
+    /// A signal of the process as a whole is delivered, or won't be: a timer of setitimer(2) that waits for it continues.
     pub fn signal_taken(&self, signal: u32) {
         let which = match signal {
             abi::SIGALRM => abi::ITIMER_REAL,

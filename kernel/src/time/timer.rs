@@ -1,7 +1,11 @@
-//! Timers: per CPU, a wheel, and the one-shot interrupt for the earliest.
+//! Timers: a wheel for each CPU, and the one-shot interrupt for the earliest deadline.
 //!
 //! A thread that sleeps with a deadline leaves its timer set when it wakes early, and moves it only if the next deadline
-//! is earlier: a server that always waits "at most a second" touches it once a second, not once per wait.
+//! is earlier: a server that always waits "at most a second" moves its timer once a second, not once per wait.
+//!
+//! A timer is in the wheel of the CPU that set it last. Each wheel has a lock, under which nothing is called. Room in all
+//! wheels is made with the timer, so setting one never allocates. A long run of expired timers is followed by a rest, so that
+//! programs make progress however many timers they set.
 use crate::errno::Errno;
 use crate::task::sched;
 use crate::task::thread::Thread;
@@ -15,15 +19,15 @@ use spin::Mutex;
 
 /// Something that a timer calls.
 pub trait Timed: Send + Sync {
-    /// The deadline has passed; `now_ns` is the time since boot. Called with no lock held, on any CPU. May come although
-    /// the timer has been moved or cancelled just now: look whether it is time.
+    /// The deadline has passed; `now_ns` is the time since boot. Called with no lock held, on any CPU. It may be called although
+    /// the timer was moved or cancelled just before, so the owner checks the time.
     fn expired(&self, now_ns: u64);
 
-    /// The real-time clock was set. Called with no lock held, for those that asked for it ([`super::wall::Following`]).
+    /// The real-time clock was set. Called with no lock held, for timers that follow it ([`super::wall::Following`]).
     fn clock_was_set(&self) {}
 }
 
-/// Who is told. A timer does not keep its owner alive.
+/// What is called. A timer does not keep its owner alive.
 #[derive(Clone)]
 enum Target {
     Sleeper(Weak<Thread>),
@@ -34,7 +38,7 @@ enum Target {
 #[derive(Default)]
 struct Timers {
     wheel: Mutex<Wheel<Target>>,
-    /// Until when they rest, in nanoseconds since boot.
+    /// The end of their rest, in nanoseconds since boot.
     rest_until_ns: AtomicU64,
 }
 
@@ -45,7 +49,7 @@ static ROOM: Room = Room::new();
 
 /// A timer, which its owner sets as often as it likes.
 pub struct Timer {
-    /// The wheel that it stands in, set or not; none before it is set first.
+    /// The wheel that it is in, set or not; none before it is set first.
     place: Option<(usize, TimerId)>,
 }
 
@@ -106,7 +110,7 @@ impl Drop for Timer {
     }
 }
 
-/// Runs this CPU's timers if its one-shot timer has gone off; tells whether it has.
+/// Runs this CPU's timers if its one-shot timer has expired; returns whether it has.
 #[inline(always)]
 pub fn run_expired() -> bool {
     let expired = time::take_expired();
@@ -174,7 +178,7 @@ pub struct SleepTimer {
     queued: Mutex<Queued>,
 }
 
-/// What stands in a wheel.
+/// The entry in a wheel.
 struct Queued {
     timer: Timer,
     /// What it is set to; [`NEVER`]: it isn't.

@@ -1,5 +1,5 @@
-//! What follows the real-time clock when it is set: timers and sleeps with an absolute time of it (clock_settime(2),
-//! timerfd_create(2), timer_settime(2), clock_nanosleep(2), futex(2)).
+//! Timers and sleeps with an absolute time of the real-time clock, which are re-evaluated when the clock is set
+//! (clock_settime(2), timerfd_create(2), timer_settime(2), clock_nanosleep(2), futex(2)).
 use super::clock;
 use super::timer::Timed;
 use crate::errno::Errno;
@@ -52,11 +52,11 @@ impl Deadline {
     }
 }
 
-/// The place of a timer among those that are told when the clock is set; dropping it ends that.
+/// The registration of a timer that follows the clock; dropping it ends that.
 pub struct Following(u64);
 
 impl Following {
-    /// Has [`Timed::clock_was_set`] of `timer` called. ENOMEM.
+    /// Registers `timer`, so that its [`Timed::clock_was_set`] is called. ENOMEM.
     pub fn new(timer: Weak<dyn Timed>) -> Result<Self, Errno> {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         FOLLOWERS.lock().insert(id, timer)?;
