@@ -23,7 +23,7 @@ pub struct Window {
 /// A message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// The first one, either way: the version of the protocol that the sender speaks. The guest sends it when its
+    /// The first message in each direction: the version of the protocol that the sender uses. The guest sends it when its
     /// program has started.
     Hello(u16),
     /// To the guest: a signal for its first process, by Linux's number (signal(7)).

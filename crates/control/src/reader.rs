@@ -67,7 +67,7 @@ mod tests {
         let mut bytes = std::vec![9, 0, 100, 0];
         bytes.extend([7; 100]);
         bytes.extend(Message::Signal(15).encode().as_ref());
-        // A newer sender may say more of a known kind; one that says too little is not understood.
+        // A newer sender may append to a known kind; a message that is too short is skipped.
         bytes.extend([2, 0, 10, 0, 2, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
         bytes.extend([3, 0, 2, 0, 5, 5]);
         bytes.extend([2, 0, 0, 0]);

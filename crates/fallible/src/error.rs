@@ -2,7 +2,7 @@
 use alloc::collections::TryReserveError;
 use core::fmt;
 
-/// There is no memory for what was asked.
+/// There is no memory for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMemory;
 

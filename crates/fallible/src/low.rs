@@ -9,7 +9,7 @@ pub fn set_low(low: bool) {
     LOW.store(low, Relaxed);
 }
 
-/// To be asked before memory is taken that its taker can do without.
+/// To be checked before memory is allocated that the caller can do without.
 ///
 /// # Errors
 /// [`NoMemory`] while memory is low.

@@ -8,7 +8,7 @@ use spin::Once;
 /// Bytes of the largest object made here, with its counts. Larger objects are in a vector or slice of their own.
 pub const LARGEST: usize = 2048;
 
-/// Sees to it that the next allocation of this layout, of at most [`LARGEST`] bytes, succeeds if no other comes before it.
+/// Ensures that the next allocation of this layout, of at most [`LARGEST`] bytes, succeeds if no other comes before it.
 /// False: out of memory.
 pub type Provider = fn(Layout) -> bool;
 

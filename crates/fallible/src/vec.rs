@@ -20,7 +20,7 @@ pub trait TryVec<T> {
     /// [`NoMemory`].
     fn make_room(&mut self, more: usize) -> Result<(), NoMemory>;
 
-    /// [`Vec::push`] where [`TryVec::make_room`] made the room before: for what must not fail half-way.
+    /// [`Vec::push`] where [`TryVec::make_room`] made the room before: for steps that must not fail half-way.
     fn push_reserved(&mut self, value: T);
 
     /// [`Vec::insert`] where [`TryVec::make_room`] made the room before; panics as that does if `index` lies past the end.

@@ -202,7 +202,7 @@ impl FromStr for ImagePlace {
     }
 }
 
-/// What the command line says.
+/// The settings of the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
     /// `ip=`; `None` if nothing is said.

@@ -9,7 +9,7 @@ pub enum Error {
     NotAnArchive,
     /// The archive was written by another version of the format.
     Version(u32),
-    /// The archive says it is longer than the bytes given.
+    /// The length in the header is larger than the number of bytes given.
     Truncated,
     /// The header does not match its own checksum.
     Checksum,
@@ -21,7 +21,7 @@ pub enum Error {
     Page(usize),
     /// An offset, a length or a number points outside its section; the part that said so is named.
     Corrupt(&'static str),
-    /// The inode is not of the kind that was asked for.
+    /// The inode is not of the requested kind.
     WrongKind,
 }
 

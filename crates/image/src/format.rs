@@ -64,7 +64,7 @@ pub(crate) const SUM_LEN: usize = 4;
 /// Bytes before the value of a config record: tag and length.
 pub(crate) const RECORD_HEAD: usize = 8;
 
-/// What a config record says. Readers skip tags they do not know.
+/// The tag of a config record. Readers skip tags that they do not know.
 pub(crate) mod tag {
     pub(crate) const PROGRAM: u32 = 1;
     pub(crate) const ARGUMENT: u32 = 2;

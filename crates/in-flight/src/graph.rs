@@ -9,7 +9,7 @@ use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
 use coracle_sorted_map::SortedMap;
 
-/// Edges that a look goes along at most.
+/// Edges that a look follows at most.
 pub const LOOK_EDGES: usize = 512;
 
 /// The key of a socket: any number that no other socket has.
@@ -21,7 +21,7 @@ pub struct Graph<V> {
     /// How many references the messages to a holder have, by socket and holder, and by holder and socket.
     holders: SortedMap<(Key, Key), usize>,
     held: SortedMap<(Key, Key), usize>,
-    /// Edges that may be gone along by a search of everything: what was not spent on looks.
+    /// Edges that a search of everything may follow: the credit that looks have not spent.
     credit: usize,
     /// A look has left something open, and everything was not searched since.
     unsettled: bool,
@@ -69,7 +69,7 @@ impl<V> Graph<V> {
     pub fn get(&self, socket: Key) -> Option<&V> {
         self.sockets.get(&socket).map(|socket| &socket.value)
     }
-    /// A message with a reference to `socket` comes into the inbox of `holder`. `value` makes the value of a socket that was not
+    /// A message with a reference to `socket` is put into the inbox of `holder`. `value` makes the value of a socket that was not
     /// in flight. Returns how many references messages have to the socket now.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl<V> Graph<V> {
         self.sockets.remove(&socket).map(|socket| socket.value)
     }
     /// A reference to `socket` has ended that was not one of a message, or messages to one of its holders have. Returns
-    /// the sockets that can't be reached any more: the messages in their inboxes are to be closed. `is_held` says whether a
+    /// the sockets that can't be reached any more: the messages in their inboxes are to be closed. `is_held` returns whether a
     /// socket with this value has more references than the given number, those of messages.
     ///
     /// # Errors

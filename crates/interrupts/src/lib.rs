@@ -21,7 +21,7 @@ pub use place::{Meaning, Place};
 /// Whether a CPU that found nothing to do may halt until the next interrupt. `expired`: its timer's mark is there
 /// ([`OneShot::is_expired`]); `devices`: the mark of a device; `nothing_to_do`: whether other CPUs have left it nothing.
 ///
-/// Called with interrupts off, which stay off until the CPU halts: an interrupt that comes after this ends the wait.
+/// Called with interrupts off, which stay off until the CPU halts: an interrupt that arrives after this ends the wait.
 #[inline(always)]
 pub fn may_halt(expired: bool, devices: bool, nothing_to_do: impl FnOnce() -> bool) -> bool {
     !expired && !devices && nothing_to_do()

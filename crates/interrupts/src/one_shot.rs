@@ -26,7 +26,7 @@ impl OneShot {
         OneShot { armed: AtomicU64::new(NEVER), expired: AtomicBool::new(false) }
     }
 
-    /// Asks for an interrupt at `deadline_ns`. True: the hardware has to be set to that; false: it goes off earlier
+    /// Requests an interrupt at `deadline_ns`. True: the hardware has to be set to that; false: it fires earlier
     /// already, and a waiter for a later deadline sets it again then.
     #[inline(always)]
     #[must_use]
@@ -34,7 +34,7 @@ impl OneShot {
         self.set_between(deadline_ns, deadline_ns)
     }
 
-    /// [`OneShot::set`] for any time from `earliest_ns` to `latest_ns`: an interrupt that comes by then serves. True: the
+    /// [`OneShot::set`] for any time from `earliest_ns` to `latest_ns`: an interrupt that arrives by then serves. True: the
     /// hardware has to be set to `earliest_ns`.
     #[inline(always)]
     #[must_use]

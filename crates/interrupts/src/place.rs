@@ -6,12 +6,12 @@
 pub enum Place {
     /// The first instruction of the entry that a program in ring 0 jumps to for a system call; it turns interrupts off.
     CallEntry,
-    /// On the way back from a system call in ring 0: the program's flags are loaded, its stack pointer is loaded next.
+    /// In the exit of a system call in ring 0: the program's flags are loaded, its stack pointer is loaded next.
     ExitStack,
     /// After that: the jump to the program.
     ExitJump,
     /// The instruction that halts an idle CPU. The one before turns interrupts on, with effect after this one only, so that
-    /// none can come between the last look and the halt. Not every hypervisor keeps that.
+    /// none can arrive between the last check and the halt. Not every hypervisor guarantees that.
     Halt,
     /// The instruction behind it, which turns interrupts off.
     AfterHalt,
@@ -28,11 +28,11 @@ pub enum Meaning {
     ProgramBeforeCall,
     /// The program counts as interrupted behind its `syscall` instruction.
     ProgramAfterCall,
-    /// The idle loop acts on the marks; the code goes on where it was.
+    /// The idle loop acts on the marks; the code continues where it was.
     IdleLoop,
-    /// The idle loop acts on the marks; the code goes on behind the instruction, which would sleep through them.
+    /// The idle loop acts on the marks; the code continues behind the instruction, which would sleep through them.
     IdleLoopWithoutHalt,
-    /// The system call that opened the window acts on the marks; the code goes on behind the window.
+    /// The system call that opened the window acts on the marks; the code continues behind the window.
     LongCall,
 }
 

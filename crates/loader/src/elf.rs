@@ -56,7 +56,7 @@ impl From<NoMemory> for Error {
 
 impl core::error::Error for Error {}
 
-/// What the ELF header says (System V ABI, figure 4-3).
+/// The fields of the ELF header that loading needs (System V ABI, figure 4-3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
     /// May be loaded anywhere (ET_DYN).

@@ -60,7 +60,7 @@ impl Queue {
         self.capacity
     }
 
-    /// Changes the capacity (IPC_SET). What is in the queue stays.
+    /// Changes the capacity (IPC_SET). Queued messages stay.
     pub fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity;
     }

@@ -1,4 +1,4 @@
-//! Our addresses, and where a packet goes: loopback, the link, or the default router.
+//! Our addresses, and routing: loopback, the link, or the default router.
 
 use crate::config::Ipv4Config;
 use core::net::Ipv4Addr;
@@ -11,7 +11,7 @@ pub const BROADCAST: u32 = u32::MAX;
 /// 127.255.255.255: the loopback's network has a broadcast address, too, as on Linux.
 pub const LOOPBACK_BROADCAST: u32 = 0x7fff_ffff;
 
-/// What kind of way a packet takes.
+/// The kind of route of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hop {
     /// To ourselves.
@@ -22,7 +22,7 @@ pub enum Hop {
     Broadcast,
     /// Over the link, to the members of this group.
     Group(u32),
-    /// To ourselves, the copy of a packet that goes to several over the link.
+    /// To ourselves, the copy of a broadcast or multicast packet that is sent over the link.
     Looped,
 }
 
@@ -35,12 +35,12 @@ pub enum Link {
     Wire,
 }
 
-/// A way: the address we send from, and the next hop.
+/// A route: the address we send from, and the next hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Our address on that way.
+    /// Our address on that route.
     pub source: u32,
-    /// Where the frame goes.
+    /// The destination of the frame.
     pub hop: Hop,
 }
 
@@ -90,7 +90,7 @@ impl Addresses {
         address == 0 || self.is_local(address) || self.is_broadcast(address) || is_multicast(address)
     }
 
-    /// Whether a packet to this address goes to all on a link.
+    /// Whether this address is a broadcast address of a link.
     pub fn is_broadcast(&self, address: u32) -> bool {
         let (own, mask) = (self.address.load(Relaxed), self.mask.load(Relaxed));
         address == BROADCAST
@@ -110,7 +110,7 @@ impl Addresses {
             || (is_reserved(source) && !self.own().is_some_and(is_reserved))
     }
 
-    /// The way to one host or to all on the link, or `None` if there is none. To groups there is [`Self::group_route`].
+    /// The route to one host or to all on the link, or `None` if there is none. For groups there is [`Self::group_route`].
     pub fn route(&self, destination: u32) -> Option<Route> {
         if is_loopback(destination) {
             return Some(Route { source: LOCALHOST, hop: Hop::Loopback });

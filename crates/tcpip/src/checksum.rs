@@ -92,7 +92,7 @@ impl Sum {
         self.fold().to_ne_bytes()
     }
 
-    /// Whether a sum that covered a checksum says that nothing has changed.
+    /// Whether a sum that includes the checksum shows that nothing has changed.
     #[inline(always)]
     pub fn is_valid(self) -> bool {
         self.fold() == 0xffff

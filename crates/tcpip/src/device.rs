@@ -86,7 +86,7 @@ impl<'a, B: Buffer> Fragment<'a, B> {
 pub struct PartialChecksum {
     /// First byte summed, counted from the start of the Ethernet header.
     pub start: u16,
-    /// Where the checksum goes, counted from `start`.
+    /// Offset of the checksum, from `start`.
     pub offset: u16,
 }
 
@@ -206,7 +206,7 @@ pub trait Device: Send + Sync + 'static {
         self.alloc()
     }
 
-    /// True while the packet that the device hands over must not be kept, because its memory is all there is to receive
+    /// True while the packet that the device delivers must not be kept, because its memory is all there is to receive
     /// the next: its acknowledgements count, its data is as good as lost.
     #[inline(always)]
     fn is_short(&self) -> bool {

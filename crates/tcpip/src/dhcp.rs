@@ -68,7 +68,7 @@ pub struct Client {
     lease: Option<Lease>,
 }
 
-/// What the state machine wants done.
+/// What the state machine requests.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
     /// Nothing.
@@ -100,7 +100,7 @@ impl Client {
         self.lease.as_ref()
     }
 
-    /// The deadline has come.
+    /// The deadline has passed.
     pub fn due(&mut self, now: u64) -> Action {
         if now < self.deadline {
             return Action::Nothing;

@@ -73,7 +73,7 @@ impl Addresses {
         }
     }
 
-    /// The way to a group over `link`, or where [`Self::group_link`] leads.
+    /// The route to a group over `link`, or over what [`Self::group_link`] returns.
     pub fn group_route(&self, group: u32, link: Option<Link>, source: u32) -> Option<Route> {
         match link.or_else(|| self.group_link(source))? {
             Link::Loopback => Some(Route { source: self.own().unwrap_or(LOCALHOST), hop: Hop::Loopback }),
@@ -136,7 +136,7 @@ impl<D: Device, E: Events> Stack<D, E> {
 }
 
 impl<B> State<B> {
-    /// Whether the socket wants a datagram that went to several: to its group it must be a member, or want what any socket
+    /// Whether the socket wants a broadcast or multicast datagram: to its group it must be a member, or want what any socket
     /// of this host has joined (`IP_MULTICAST_ALL`).
     pub fn wants(&self, info: &Ipv4Info) -> bool {
         !is_multicast(info.destination)
@@ -170,7 +170,7 @@ mod tests {
         config.gateway = Some(Ipv4Addr::new(10, 0, 2, 2));
         addresses.set(Some(config));
         assert_eq!(addresses.group_route(group, None, 0), over_wire);
-        // No other kind of packet goes to a group.
+        // No other kind of packet is sent to a group.
         assert_eq!(addresses.route(group), None);
     }
 

@@ -150,7 +150,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
-    /// A packet of ours could not be delivered for want of its neighbour.
+    /// A packet of ours could not be delivered because its neighbour does not answer.
     pub(crate) fn undeliverable(&self, now: u64, packet: &[u8], error: Error) {
         self.error_for(now, packet, error, None);
     }

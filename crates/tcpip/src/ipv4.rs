@@ -41,7 +41,7 @@ mod option {
 /// Kind and length of an option; the length counts them.
 const OPTION_HEADER_LEN: u8 = 2;
 
-/// Whether the options of a header may be ignored: each has a length that fits, and none asks for a route of the sender's
+/// Whether the options of a header may be ignored: each has a length that fits, and none requests a route of the sender's
 /// choice. A source route lets a stranger receive the answers to a forged sender, so hosts discard it by default (RFC 7126,
 /// 4.3 and 4.4; Linux: `accept_source_route`).
 fn options_are_harmless(mut options: &[u8]) -> bool {
@@ -73,7 +73,7 @@ pub enum Origin {
     },
 }
 
-/// What the IPv4 header of a received packet says.
+/// The fields of the IPv4 header of a received packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv4Info {
     /// Sender.
@@ -269,7 +269,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
-    /// Sends a packet on its way. `headers` has room for Ethernet, holds IPv4 and transport headers.
+    /// Sends a packet. `headers` has room for Ethernet, holds IPv4 and transport headers.
     pub(crate) fn ip_transmit(
         &self,
         now: u64,

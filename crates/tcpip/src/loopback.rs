@@ -20,7 +20,7 @@ const PROTOCOL_AT: usize = 9;
 /// Packets that may wait. More are dropped, as any network does.
 const MAX_QUEUED: usize = 4096;
 
-/// The packets under way.
+/// The packets in transit.
 pub struct Loopback<B> {
     queue: Mutex<VecDeque<(RxFrame<B>, Origin)>>,
     any: AtomicBool,

@@ -23,7 +23,7 @@ pub const ETHERNET_LEN: usize = 14;
 pub const ETHERNET_BROADCAST: [u8; 6] = [0xff; 6];
 const ARP_FRAME_LEN: usize = ETHERNET_LEN + 28;
 
-/// An entry is fresh for so long, ns (Linux: 15 to 45 s); then it is used on, but asked again.
+/// An entry is fresh for so long, ns (Linux: 15 to 45 s); then it is still used, but requested again.
 const FRESH: u64 = 30_000_000_000;
 /// Time between two requests for the same neighbour, ns.
 const PROBE_INTERVAL: u64 = 1_000_000_000;
@@ -230,7 +230,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         let for_us = u32::from(target_protocol_addr) == own;
         if sender == 0 && for_us && operation == ArpOperation::Request {
-            // A host that would like our address asks whether it is free (RFC 5227, 2.1.1 and 2.4).
+            // A host that wants to use our address probes whether it is free (RFC 5227, 2.1.1 and 2.4).
             return self.arp_send(ArpOperation::Reply, Ipv4Addr::from(own), source_protocol_addr, mac, mac);
         }
         if self.addresses.is_martian(sender, own) {

@@ -80,7 +80,7 @@ impl Held {
     }
 }
 
-/// What a connection holds of a port; goes back by [`Ports::let_go`].
+/// A connection's share of a port; released by [`Ports::let_go`].
 #[derive(Clone, Debug)]
 pub struct Hold {
     port: u16,

@@ -13,7 +13,7 @@ use coracle_fallible::prelude::*;
 
 /// How long fragments wait for the rest, ns (Linux: `ipfrag_time`).
 const TIMEOUT: u64 = 30_000_000_000;
-/// Packets under way at a time.
+/// Incomplete packets at a time.
 const MAX_PACKETS: usize = 16;
 /// Fragments of a packet: 64 KiB in pieces of 576 bytes and some.
 const MAX_FRAGMENTS: usize = 128;
@@ -144,7 +144,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         whole
     }
 
-    /// Drops fragments whose rest did not come.
+    /// Drops fragments whose rest did not arrive.
     pub(crate) fn reassembly_due(&self, now: u64) {
         let mut reassembly = self.reassembly.lock();
         reassembly.packets.retain(|p| p.deadline > now);

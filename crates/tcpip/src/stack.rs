@@ -150,7 +150,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// Does what is due: acknowledgements that no reply has carried, timers, packets to ourselves, segments that found
     /// the device full. Cheap when nothing is due.
     ///
-    /// To be called once after a batch of `receive`, when [`next_deadline`](Self::next_deadline) has come, and when a
+    /// To be called once after a batch of `receive`, when [`next_deadline`](Self::next_deadline) has passed, and when a
     /// device that was full has room again.
     #[inline(always)]
     pub fn poll(&self, now: u64) {
@@ -178,14 +178,14 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
-    /// Has `poll` come back to a connection at the end of the batch.
+    /// Makes `poll` return to a connection at the end of the batch.
     pub(crate) fn defer(&self, socket: Tcp<D, E>) {
-        // Without memory for the list, the connection's own timers come back to it.
+        // Without memory for the list, the connection's own timers handle it later.
         let _ = self.deferred.lock().try_push(socket);
         self.any_deferred.store(true, Ordering::Relaxed);
     }
 
-    /// Has `poll` come back to a connection that found the device full.
+    /// Makes `poll` return to a connection that found the device full.
     pub(crate) fn wait_for_room(&self, socket: Tcp<D, E>) {
         // As in `defer`.
         let _ = self.blocked.lock().try_push(socket);

@@ -43,17 +43,17 @@ pub struct UdpOptions {
     pub tos: u8,
     /// `IP_MULTICAST_TTL`; 0 keeps datagrams to groups on this host.
     pub multicast_ttl: u8,
-    /// `IP_MULTICAST_LOOP`: this host is sent a copy of what goes to a group over the link that it is a member of.
+    /// `IP_MULTICAST_LOOP`: this host receives a copy of datagrams sent over the link to a group that it is a member of.
     pub multicast_loop: bool,
     /// `IP_MULTICAST_ALL`: datagrams to groups that other sockets have joined are received as well.
     pub multicast_all: bool,
     /// `IP_MULTICAST_IF`: the link to groups.
     pub multicast_link: Option<Link>,
-    /// The address that goes with it: the sender's of datagrams to groups, if the socket has none.
+    /// Its address: the source of datagrams to groups, if the socket has none.
     pub multicast_source: u32,
 }
 
-/// Which way a datagram is to go.
+/// The route that a datagram is to take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Way {
     /// Its destination, instead of the socket's peer.
@@ -64,7 +64,7 @@ pub struct Way {
     pub link: Option<Link>,
 }
 
-/// What `udp_recv` took.
+/// A datagram that `udp_recv` took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram {
     /// Its sender.
@@ -235,7 +235,7 @@ impl<D: Device, E: Events> UdpTable<D, E> {
         there.iter().filter(|bound| score(bound) == best).nth(choice).map(|bound| bound.socket.clone())
     }
 
-    /// All sockets that are bound to where a datagram to several goes.
+    /// All sockets that a broadcast or multicast datagram is for.
     fn all(&self, tuple: &Tuple) -> Result<Vec<Udp<D, E>>> {
         let ports = self.ports.read();
         let remote = (tuple.remote, tuple.remote_port);
@@ -294,7 +294,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             local_port: u16::from_be_bytes([head[2], head[3]]),
             remote_port: u16::from_be_bytes([head[0], head[1]]),
         };
-        // What has our own address comes from a program here, and not from a server.
+        // A datagram with our own address comes from a local program, not from a server.
         if info.link == Link::Wire
             && tuple.local_port == crate::dhcp::CLIENT_PORT
             && !self.addresses.is_local(info.source)
@@ -485,7 +485,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         Ok((route, if local == 0 { route.source } else { local }))
     }
 
-    /// Sends a datagram of `len` bytes that `fill` writes, piece by piece, to the peer or as `way` says. If `fill` writes
+    /// Sends a datagram of `len` bytes that `fill` writes, piece by piece, to the peer or as `way` requests. If `fill` writes
     /// fewer, nothing is sent and their number is given. sendto(2).
     pub fn udp_send(
         &self,
@@ -506,7 +506,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             None => state.peer.ok_or(Error::DestinationRequired)?,
         };
         let (route, source) = self.udp_route(&state, remote, &way)?;
-        // What is wrong with the call goes before what an earlier datagram met, as on Linux.
+        // An error of the call comes before one of an earlier datagram, as on Linux.
         if let Some(error) = state.error.take() {
             socket.settle(state, Readiness::EMPTY);
             return Err(error);
@@ -595,7 +595,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         Ok(Some(datagram))
     }
 
-    /// Shuts a direction down, for good, and wakes those that wait. Datagrams that come later are received all the same by calls
+    /// Shuts a direction down for good, and wakes waiters. Datagrams that arrive later are received all the same by calls
     /// that find them there. Without a peer the error is `NotConnected`, but the direction is shut down as well: programs end
     /// their receiving thread so (Linux's `inet_shutdown`). shutdown(2).
     pub fn udp_shutdown(&self, socket: &Udp<D, E>, how: Shutdown) -> Result<()> {
@@ -607,7 +607,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         if connected { Ok(()) } else { Err(Error::NotConnected) }
     }
 
-    /// The program has let go of the socket. close(2).
+    /// The program has closed the socket. close(2).
     pub fn udp_close(&self, socket: &Udp<D, E>) {
         let mut state = socket.state.lock();
         let port = state.claimed.then_some(state.local.1);

@@ -14,12 +14,12 @@ const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = (u64::BITS / SLOT_BITS) as usize;
 /// One list per slot of each level, in the order of their time.
 const LISTS: usize = LEVELS * SLOTS;
-/// The list of entries whose time has come.
+/// The list of entries that are due.
 const DUE: usize = LISTS;
 /// The `list` of an entry that is on none, and of a place without a timer.
 const UNSET: u16 = u16::MAX;
 const FREE: u16 = u16::MAX - 1;
-/// Places that stay when memory goes back.
+/// Places that are kept when memory is freed.
 const KEPT: usize = 256;
 /// No entry.
 const NIL: u32 = u32::MAX;
@@ -209,7 +209,7 @@ impl Links {
         self.first_list().map(|list| self.lists[list].earliest)
     }
 
-    /// Takes the place of a timer that is due at `now`; it is no longer set. Timers that were set ahead of their time come in
+    /// Takes the place of a timer that is due at `now`; it is no longer set. Timers that were set before they were due come in
     /// the order of their deadlines.
     pub(crate) fn pop(&mut self, now: u64) -> Option<u32> {
         loop {
@@ -223,7 +223,7 @@ impl Links {
         }
     }
 
-    /// Moves the entries of the first list to where they belong at the earliest of their deadlines, whose time has come. No
+    /// Moves the entries of the first list to where they belong at the earliest of their deadlines, which has passed. No
     /// further: those that are due later go after it.
     fn open(&mut self, list: usize) {
         self.present = self.lists[list].earliest;

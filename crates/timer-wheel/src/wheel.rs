@@ -3,7 +3,7 @@ use crate::links::{Links, TimerId};
 use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, TryVec as _};
 
-/// A timer wheel. `T` is what comes back when a timer is due.
+/// A timer wheel. `T` is the value that is returned when a timer is due.
 ///
 /// A timer is made once and then set as often as needed. Times are numbers of any unit, nanoseconds for one.
 pub struct Wheel<T> {
@@ -71,7 +71,7 @@ impl<T: Clone> Wheel<T> {
         self.links.set(id, deadline)
     }
 
-    /// Cancels a timer, which stays.
+    /// Cancels a timer without removing it.
     pub fn unset(&mut self, id: TimerId) {
         self.links.unset(id);
     }
@@ -82,7 +82,7 @@ impl<T: Clone> Wheel<T> {
         self.links.next()
     }
 
-    /// Takes a timer that is due at `now`; it is no longer set. Timers that were set ahead of their time come in the order of
+    /// Takes a timer that is due at `now`; it is no longer set. Timers that were set before they were due come in the order of
     /// their deadlines, however many are due at once.
     pub fn pop(&mut self, now: u64) -> Option<T> {
         let index = self.links.pop(now)?;

@@ -141,7 +141,7 @@ impl Caller<'_> {
         let ordinary = file.mode & KIND == REGULAR && !runs_as_other;
         self.owns(file) || (ordinary && self.may(file, READ | WRITE))
     }
-    /// What chmod(2) makes of `mode`: set-group-ID goes for a group that the caller is not of.
+    /// The mode that chmod(2) sets for `mode`: without set-group-ID for a group that the caller is not in.
     pub fn new_mode(&self, file: &Owned, mode: u32) -> u32 {
         if self.is_of(file.gid) || self.can(capability::FSETID) { mode } else { mode & !SET_GID }
     }

@@ -10,7 +10,7 @@ pub const fn size(name_len: usize) -> usize {
     (HEAD + name_len + 1).next_multiple_of(ALIGN)
 }
 
-/// Writes one record to the start of `dst`; its size, or `None` if it doesn't fit. `next` is where the listing goes on
+/// Writes one record to the start of `dst`; its size, or `None` if it doesn't fit. `next` is where the listing continues
 /// after it, `kind` a DT_* value.
 pub fn write(dst: &mut [u8], inode: u64, next: i64, kind: u8, name: &[u8]) -> Option<usize> {
     let size = size(name.len());

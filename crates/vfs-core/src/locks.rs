@@ -70,7 +70,7 @@ impl Locks {
         }
         let cut = self.overlapping(owner, first, first).next();
         let cut = cut.filter(|held| held.first < first && held.exclusive != exclusive);
-        // What needs memory comes first.
+        // Steps that need memory come first.
         let has_rest = self.keep_behind(owner, last, Some(exclusive))?;
         let added = self.held.insert((owner, merged.first), Held { last: merged.last, exclusive });
         if let Err(error) = added {

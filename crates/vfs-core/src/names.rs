@@ -151,7 +151,7 @@ mod tests {
             for (what, name, value) in &steps[..half] {
                 step(&mut names, &mut model, *what, *name, *value)?;
             }
-            // A listing sees what is there all the time once, whatever comes and goes meanwhile.
+            // A listing sees each name that stays exactly once, whatever is added and removed meanwhile.
             let before: Vec<_> = names.from(0).take(stop).map(|(at, name, _)| (at, name[0])).collect();
             let resume = before.last().map_or(0, |(at, _)| at + 1);
             let mut touched = Vec::new();

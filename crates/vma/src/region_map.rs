@@ -174,7 +174,7 @@ impl<A: Attributes> RegionMap<A> {
         else {
             return self.insert(range, attributes).map(|()| None);
         };
-        // The place of the first is taken over: what comes after can't fail.
+        // The place of the first is reused: the rest can't fail.
         let kept = self.regions.range(first);
         self.remove_isolated(kept.end..range.end);
         self.count(range.len(), attributes.is_locked());

@@ -41,13 +41,13 @@ impl<'a> Config<'a> {
         self.last(tag::DIRECTORY).unwrap_or(b"/")
     }
 
-    /// The privilege the program runs with, unless the kernel command line says otherwise.
+    /// The mode that the program runs in, unless the kernel command line overrides it.
     pub fn mode(&self) -> Mode {
         let word = self.last(tag::MODE).and_then(|word| core::str::from_utf8(word).ok());
         word.and_then(|word| word.parse().ok()).unwrap_or_default()
     }
 
-    /// Whom the program runs as, unless the kernel command line says otherwise.
+    /// The user that the program runs as, unless the kernel command line overrides it.
     pub fn user(&self) -> User {
         let bytes = self.last(tag::USER).unwrap_or_default();
         let ids = get_u32(bytes, 0).zip(get_u32(bytes, 4));

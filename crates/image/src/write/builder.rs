@@ -92,7 +92,7 @@ impl Builder<'_> {
         let nodes = self.number();
         let table_len = nodes.len() * crate::format::INODE_LEN;
 
-        // Where data goes depends on how long the tables are, so they are laid out once with data places counted
+        // The place of data depends on the length of the tables, so they are laid out once with data places counted
         // from zero, and once with the real ones. Their lengths do not depend on the places.
         let tables = Self::tables(&nodes, &[]);
         debug_assert_eq!(tables.inodes.len(), table_len);

@@ -105,7 +105,7 @@ pub(super) fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
     bytes[at..at + value.len()].copy_from_slice(value);
 }
 
-/// Writes the checksum of the header at the start of `archive`, whatever the header says. Tests that damage an archive
+/// Writes the checksum of the header at the start of `archive`, without checking the header. Tests that damage an archive
 /// damage what lies behind the checksum with it. Panics if there is no room for a header.
 pub fn seal(archive: &mut [u8]) {
     let sum = checksum(&archive[..HEADER_CHECKSUM]);

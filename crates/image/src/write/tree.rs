@@ -57,7 +57,7 @@ impl Node<'_> {
     }
 }
 
-/// Why a file could not be put where it was asked for.
+/// Why a file could not be put at the requested path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TreeError {
     /// The path is not absolute, names the root, or has `.`, `..` or a NUL in it.

@@ -165,7 +165,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.dup_acks += 1;
         let lost = self.dup_acks >= DUP_THRESHOLD
             || (self.sack_ok && self.scoreboard.lost_edge(self.snd_una, self.mss).after(self.snd_una));
-        // RFC 6582, 3.2: not again for what was under way when the last recovery began.
+        // RFC 6582, 3.2: not again for what was in flight when the last recovery began.
         if self.recovery == Recovery::Open
             && lost
             && (self.sack_ok || self.snd_una.after(self.recover) || self.recover == Seq(0))

@@ -35,7 +35,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         if connected { Ok(()) } else { Err(Error::NotConnected) }
     }
 
-    /// The program has let go of the socket: the engine ends the connection by itself. With data unread, or `SO_LINGER`
+    /// The program has closed the socket: the engine ends the connection by itself. With data unread, or `SO_LINGER`
     /// of no time, it is reset (RFC 2525, 2.17). close(2).
     pub fn tcp_close(&self, socket: &Tcp<D, E>, now: u64) {
         let (cx, mut tcb) = Context::lock(self, socket, now);
@@ -132,7 +132,7 @@ impl<D: Device, E: Events> Stack<D, E> {
 }
 
 impl<D: Device, E: Events> Tcb<D, E> {
-    /// The program will send no more: FIN goes behind what is queued.
+    /// The program will send no more: FIN is queued behind the data.
     pub fn queue_fin(&mut self, cx: &Context<'_, D, E>) {
         match self.state {
             State::Established => self.state = State::FinWait1,

@@ -106,7 +106,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 }
 
-/// The clock of timestamps: a tick is 2^20 ns, within the 1 ms to 1 s that RFC 7323, 5.4 asks for.
+/// The clock of timestamps: a tick is 2^20 ns, within the 1 ms to 1 s that RFC 7323, 5.4 requires.
 #[inline]
 pub fn timestamp_clock(now: u64) -> u32 {
     (now >> 20) as u32

@@ -20,7 +20,7 @@ const OPTION_MASK: u32 = (1 << OPTION_BITS) - 1;
 const SACK_BIT: u32 = 1 << 4;
 const NO_SCALE: u32 = 15;
 
-/// What a cookie says of the SYN it answered.
+/// What a cookie encodes of the SYN that it answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CookieOptions {
     /// Window scale.

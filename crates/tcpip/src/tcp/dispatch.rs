@@ -84,7 +84,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         socket.finish(&cx, tcb);
     }
 
-    /// ICMP, or ARP, says that a segment of ours could not be delivered (RFC 5461; RFC 5927 for the check of `seq`).
+    /// ICMP, or ARP, reports that a segment of ours could not be delivered (RFC 5461; RFC 5927 for the check of `seq`).
     pub(crate) fn tcp_error(
         &self,
         now: u64,

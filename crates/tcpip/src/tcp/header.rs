@@ -57,7 +57,7 @@ pub struct SynOptions {
     pub sack: bool,
 }
 
-/// What a received segment's header says.
+/// The fields of a received segment's header.
 #[derive(Clone, Debug)]
 pub struct Segment {
     /// Sender's port.
@@ -178,7 +178,7 @@ impl Segment {
     }
 }
 
-/// Writes the options of a SYN after a header: MSS, then what is wanted of SACK-permitted, timestamps, window scale.
+/// Writes the options of a SYN after a header: MSS, then those requested of SACK-permitted, timestamps, window scale.
 /// Returns their length, a multiple of four and at most 20.
 pub fn write_syn_options(
     out: &mut [u8; 20],

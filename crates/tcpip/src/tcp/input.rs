@@ -149,7 +149,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
     }
 
-    /// Takes over what the peer's SYN says. `offered`: we sent all options ourselves.
+    /// Applies the options of the peer's SYN. `offered`: we sent all options ourselves.
     pub fn peer_options(&mut self, cx: &Context<'_, D, E>, segment: &Segment, offered: bool) {
         let options = segment.syn;
         self.peer_mss = options.mss.unwrap_or(super::header::DEFAULT_MSS);
@@ -259,7 +259,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         let len = payload.len();
         if len > 0 && self.has_no_memory(cx, seq) {
-            // It comes again. What it acknowledged gave memory back, so that it may be kept then.
+            // It will be retransmitted. What it acknowledged has freed memory, so that it may be kept then.
             return;
         }
         if self.orphan && len > 0 {
@@ -285,7 +285,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         if len > 0 {
             if self.receive.push_payload(payload).is_err() {
-                // As if it had been lost on its way.
+                // As if it had been lost.
                 return;
             }
             self.rcv_nxt += len;
@@ -310,7 +310,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         self.unacked += len;
         let full = len >= self.rcv_mss && self.rcv_mss > super::header::DEFAULT_MSS.into();
-        // With no room left for another full segment, the one that would call for an acknowledgement will not come.
+        // With no room left for another full segment, the one that would require an acknowledgement will not arrive.
         let last = self.rcv_adv - self.rcv_nxt < self.mss;
         if self.unacked >= 2 * self.rcv_mss || last || self.options.quick_ack || (full && self.quick_acks > 0)
         {

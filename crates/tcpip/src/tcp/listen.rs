@@ -30,7 +30,7 @@ use coracle_fallible::{NoMemory, try_arc, try_box};
 const FIRST_WAIT: u64 = 1_000_000_000;
 /// Retransmissions of a SYN-ACK (Linux: `tcp_synack_retries`).
 const RETRIES: u8 = 5;
-/// After the last cookie was sent, one may come back for so long, ns.
+/// After the last cookie was sent, one may be returned for so long, ns.
 const COOKIE_LIFE: u64 = 140_000_000_000;
 /// `TcpOptions::save_syn` for all headers.
 const SAVE_FROM_ETHERNET: u8 = 2;
@@ -63,7 +63,7 @@ pub struct Request<D: Device, E: Events> {
     saved_syn: Option<Arc<Vec<u8>>>,
 }
 
-/// The headers of a SYN that lie before `payload`, as `TcpOptions::save_syn` asks for them. `None`: there is no memory, or
+/// The headers of a SYN that lie before `payload`, as `TcpOptions::save_syn` requests them. `None`: there is no memory, or
 /// they are not in one piece.
 fn save_syn<B: Buffer>(
     kind: u8,
@@ -285,7 +285,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         self.open(now, &listener, tuple, child, segment, payload, Some(request));
     }
 
-    /// A SYN cookie may have come back.
+    /// An acknowledgement may return a SYN cookie.
     fn cookie_returns(
         &self,
         now: u64,
@@ -478,7 +478,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
     }
 
-    /// The way to a peer, if there is one.
+    /// The route to a peer, if there is one.
     pub(crate) fn path(&self, tuple: &Tuple, options: &TcpOptions) -> Option<Path> {
         Some(Path::new(self.addresses.route(tuple.remote)?, tuple, self.mac, options.ttl, options.tos))
     }

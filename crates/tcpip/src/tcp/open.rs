@@ -111,12 +111,12 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         let route = self.addresses.route(remote).ok_or(Error::NetworkUnreachable)?;
         let old = tcb.tuple;
-        // What an earlier connection left behind goes, an error included (Linux's `tcp_connect_init`).
+        // The remains of an earlier connection are dropped, an error included (Linux's `tcp_connect_init`).
         tcb.error = None;
         if old.remote_port != 0 {
             *tcb = self.renewed(&mut tcb);
         }
-        // No packet comes from one of several hosts.
+        // A multicast or broadcast address is no source.
         let own = tcb.chosen.address
             && !self.addresses.is_broadcast(old.local)
             && !crate::address::is_multicast(old.local);

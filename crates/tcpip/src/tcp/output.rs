@@ -144,7 +144,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         if self.options.cork || self.more {
             return len.is_multiple_of(self.mss) && len > 0;
         }
-        // Nagle's algorithm (RFC 896) as changed by Minshall: one small segment under way at a time.
+        // Nagle's algorithm (RFC 896) as changed by Minshall: one small segment in flight at a time.
         self.options.no_delay
             || !self.small_end.after(self.snd_una)
             || len.is_multiple_of(self.mss)
@@ -168,7 +168,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
     }
 
-    /// Bytes believed to be in the network (RFC 6675, `SetPipe`).
+    /// Bytes estimated to be in the network (RFC 6675, `SetPipe`).
     #[inline]
     fn pipe(&self) -> u32 {
         match self.recovery {
@@ -256,7 +256,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         Ok(sent)
     }
 
-    /// A segment with `len` bytes of data from `seq` on is out; `next` is what comes after it.
+    /// A segment with `len` bytes of data from `seq` on is sent; `next` is what follows it.
     #[inline(always)]
     pub fn has_sent(&mut self, cx: &Context<'_, D, E>, seq: Seq, len: u32, next: Seq) {
         if self.clock(Clock::DelayedAck) != NEVER {

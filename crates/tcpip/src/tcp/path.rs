@@ -20,7 +20,7 @@ use crate::stack::Stack;
 /// Where the device sums, if it does.
 const TCP_CHECKSUM: PartialChecksum = PartialChecksum { start: TCP_AT as u16, offset: CHECKSUM_FIELD as u16 };
 
-/// The way of a connection's segments.
+/// The route of a connection's segments.
 pub struct Path {
     /// The headers of the segment being sent. What is the same for all segments is written once.
     pub headers: [u8; MAX_HEADERS],
@@ -51,7 +51,7 @@ impl Default for Path {
 }
 
 impl Path {
-    /// The way to `tuple.remote` by `route`.
+    /// The path to `tuple.remote` by `route`.
     pub fn new(route: Route, tuple: &Tuple, mac: [u8; 6], ttl: u8, tos: u8) -> Self {
         let mut path = Path { hop: route.hop, ..Path::default() };
         let ip = Ipv4Header {
@@ -102,7 +102,7 @@ impl Path {
     /// fresh, and the device sums.
     #[inline(always)]
     pub fn is_ready<D: Device, E: Events>(&self, stack: &Stack<D, E>, now: u64) -> bool {
-        // `mac_until` is only ever set on the way to a neighbour.
+        // `mac_until` is set only on a route to a neighbour.
         now < self.mac_until
             && self.generation == stack.neighbors.generation()
             && stack.capabilities.tx_checksum

@@ -66,10 +66,10 @@ const FRAGMENTED: u16 = 0x3fff;
 /// [`at::FLAGS`] of a header of [`PREDICTED_TCP_LEN`] bytes, in words of 4, without flags.
 const PREDICTED_DATA_OFFSET: u16 = (PREDICTED_TCP_LEN as u16 / 4) << 12;
 
-/// First byte of the addresses that no packet of a link comes from: with our own, those of connections with ourselves.
+/// First byte of the addresses that are no source on a link: with our own address, they belong to connections with ourselves.
 const LOOPBACK_NET: u8 = 127;
 
-/// What the header of a segment says that looks as expected.
+/// The fields of a header that looks as expected.
 pub struct Predicted {
     pub tuple: Tuple,
     seq: Seq,
@@ -175,7 +175,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.max_snd_wnd = self.max_snd_wnd.max(self.snd_wnd);
         self.snd_wl1 = segment.seq;
         self.snd_wl2 = segment.ack;
-        // Without memory the data is as if it had been lost on its way.
+        // Without memory the data is treated as lost.
         if segment.len > 0 && self.receive.push(data).is_ok() {
             self.rcv_nxt += segment.len;
             self.fresh |= Readiness::READABLE;
@@ -187,7 +187,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
     }
 
-    /// Sends what waits, if it fits one segment and every window, and no other condition needs the general path. Returns whether it did.
+    /// Sends what waits, if it fits one segment and every window, and no other condition needs the general path. Returns
+    /// whether it did.
     #[inline(always)]
     pub fn send_expected(&mut self, cx: &Context<'_, D, E>) -> bool {
         let (seq, queued) = (self.snd_nxt, self.send.len());
@@ -224,7 +225,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         true
     }
 
-    /// Holds back what waits, if it fills no segment, fits every window, and the program said that more will come
+    /// Holds back queued data, if it fills no segment, fits every window, and the program announced more
     /// (`TCP_CORK`, `MSG_MORE`). Returns whether it did.
     #[inline(always)]
     pub fn hold_expected(&mut self, cx: &Context<'_, D, E>) -> bool {
@@ -260,7 +261,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     /// Takes a frame in one buffer; the other arguments are as in [`RxFrame`]. Meant for one place, a driver's loop: the
-    /// whole way of an expected segment is copied there.
+    /// whole path of an expected segment is inlined there.
     #[inline(always)]
     pub fn receive_single(&self, now: u64, mut head: Chunk<D::Buf>, checksum: RxChecksum, segment_size: u16) {
         if checksum != RxChecksum::Unknown

@@ -2,7 +2,7 @@
 
 /// Before any measurement (RFC 6298, 2.1).
 pub const RTO_INITIAL: u64 = 1_000_000_000;
-/// Linux's `TCP_RTO_MIN`; RFC 6298 asks for a second, which every common system undercuts.
+/// Linux's `TCP_RTO_MIN`; RFC 6298 requires a second, which every common system undercuts.
 pub const RTO_MIN: u64 = 200_000_000;
 /// Linux's `TCP_RTO_MAX`.
 pub const RTO_MAX: u64 = 120_000_000_000;

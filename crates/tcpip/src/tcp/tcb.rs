@@ -142,7 +142,7 @@ pub struct Tcb<D: Device, E: Events> {
     pub mss: u32,
     /// What the peer announced or path MTU discovery left, options not deducted.
     pub peer_mss: u16,
-    /// Greatest payload handed to the device at once; a multiple of `mss`.
+    /// Greatest payload passed to the device at once; a multiple of `mss`.
     pub burst: u32,
     /// End of the last segment that was not full (Minshall's variant of Nagle's algorithm).
     pub small_end: Seq,
@@ -216,7 +216,7 @@ pub struct Tcb<D: Device, E: Events> {
     pub read_bytes: usize,
     pub measured_at: u64,
 
-    // Timers and way.
+    // Timers and route.
     pub deadlines: [u64; CLOCKS],
     pub timer: Option<TimerHandle>,
     /// Nothing is lost, reordered, closing or held back (see `predicted`).
@@ -372,7 +372,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             State::SynSent | State::SynReceived => return ready,
             _ => {}
         }
-        // Nothing more will come: after an error, too (Linux shuts both directions of such a socket down).
+        // Nothing more will arrive; also after an error (Linux shuts both directions of such a socket down).
         let over = matches!(self.state, State::Closed | State::TimeWait);
         let ended = self.fin_received || self.receive_shut || (over && self.tuple.remote_port != 0);
         if let Some(urgent) = self.urgent {
@@ -516,7 +516,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.defer(cx);
     }
 
-    /// Has the stack come back to this connection at the end of the batch.
+    /// Makes the stack return to this connection at the end of the batch.
     pub fn defer(&mut self, cx: &Context<'_, D, E>) {
         if !self.deferred {
             self.deferred = true;
@@ -524,7 +524,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
     }
 
-    /// The device had no room: has the stack come back when it may have.
+    /// The device had no room: makes the stack return when it may have.
     pub fn wait_for_room(&mut self, cx: &Context<'_, D, E>) {
         if !self.blocked {
             self.blocked = true;

@@ -50,7 +50,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             && now - self.stalled_since >= u64::from(self.options.user_timeout) * MILLISECOND
     }
 
-    /// The time `at` of another attempt, or the end of the program's patience if that comes first.
+    /// The time `at` of another attempt, or the end of the user timeout if that is earlier.
     fn before_patience_ends(&self, at: u64) -> u64 {
         match u64::from(self.options.user_timeout) * MILLISECOND {
             0 => at,
@@ -75,7 +75,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             return self.send_syn(cx);
         }
         if self.snd_wnd == 0 && self.snd_una != self.snd_max {
-            // The peer closed its window over what is under way: it answers, so probe rather than lose patience.
+            // The peer closed its window over data in flight: it answers, so probe rather than give up.
             self.retransmits = self.retransmits.saturating_sub(u32::from(self.probes == 0));
         }
         if self.recovery != Recovery::Loss {
@@ -107,7 +107,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         let window = self.snd_wnd.saturating_sub(offset);
         if window > 0 {
-            // A small window that does not open: what fits goes (RFC 9293, 3.8.6.2.1, the override timeout).
+            // A small window that does not open: send what fits (RFC 9293, 3.8.6.2.1, the override timeout).
             let _ = self.send_now(cx, unsent.min(window).min(self.mss));
             return;
         }

@@ -20,7 +20,7 @@ pub(super) struct Queued<'s, D: Device, E: Events> {
 
 impl<D: Device, E: Events> Stack<D, E> {
     /// Queues up to `len` bytes and sends what may go. `fill` is called with pieces of packet memory, one after the
-    /// other, and says how many bytes it wrote; fewer than asked ends the call. `more` is `MSG_MORE`.
+    /// other, and returns how many bytes it wrote; fewer than requested ends the call. `more` is `MSG_MORE`.
     ///
     /// Returns the number of bytes queued. `WouldBlock` if there is no room (or no packet memory). `fill` runs with the
     /// connection locked: it must not call the engine, nor wait.
@@ -96,7 +96,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         error
     }
 
-    /// Hands up to `len` received bytes to `sink`, piece by piece; it says how many it took, and fewer than it was
+    /// Passes up to `len` received bytes to `sink`, piece by piece; it returns how many it took, and fewer than it was
     /// given ends the call. Leaves them in place if `peek`.
     ///
     /// `now` is the clock, which is rarely looked at: most reads cause nothing that has a time.
@@ -153,7 +153,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             return Ok(0);
         }
         match tcb.state {
-            // After a reset was reported once, the stream is at its end; a socket that never was connected says so.
+            // After a reset was reported once, the stream is at its end; a socket that was never connected reports that.
             State::Closed if tcb.tuple.remote_port != 0 => Ok(0),
             State::Closed | State::Listen => Err(Error::NotConnected),
             _ => Err(Error::WouldBlock),

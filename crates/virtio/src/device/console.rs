@@ -19,7 +19,7 @@ pub mod queue {
     /// What the driver has to say about them.
     pub const CONTROL_TRANSMIT: u16 = 3;
 
-    /// The queues of a port: for what comes from the device, and for what goes to it. `None` if there is no such port.
+    /// The queues of a port: from the device, and to it. `None` if there is no such port.
     pub const fn of_port(port: u32) -> Option<(u16, u16)> {
         match port {
             0 => Some((0, 1)),
@@ -64,7 +64,7 @@ pub struct Control<'a> {
     pub port: u32,
     /// What it is about.
     pub event: Event,
-    /// What it says.
+    /// Its value.
     pub value: u16,
     /// What follows it: of [`Event::PortName`] the name.
     pub rest: &'a [u8],

@@ -93,10 +93,10 @@ pub fn lengthen(bytes: &mut [u8; HEADER_BYTES]) {
     bytes[SHORT_HEADER_BYTES..].copy_from_slice(&1u16.to_le_bytes());
 }
 
-/// What the header before a packet says (section 5.1.6, `struct virtio_net_hdr`).
+/// The header before a packet (section 5.1.6, `struct virtio_net_hdr`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Header {
-    /// A checksum to be completed: first byte summed, and where the sum goes from there.
+    /// A checksum to be completed: first byte summed, and the offset of the sum from there.
     pub partial_checksum: Option<(u16, u16)>,
     /// The checksum was checked (received packets).
     pub checksum_valid: bool,

@@ -7,7 +7,7 @@ pub use split::{AddError, Piece, QueueError, SplitQueue, Used};
 
 /// Descriptor flags (section 2.7.5).
 pub mod flags {
-    /// The chain goes on at `next`.
+    /// The chain continues at `next`.
     pub const NEXT: u16 = 1;
     /// The device writes this piece (else it reads it).
     pub const WRITE: u16 = 2;

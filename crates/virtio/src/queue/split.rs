@@ -29,13 +29,13 @@ pub struct Piece {
 pub struct Used<T> {
     /// What was given with the chain.
     pub token: T,
-    /// Bytes the device says it wrote, never more than the chain's writable pieces hold.
+    /// Bytes that the device reports as written, never more than the chain's writable pieces hold.
     pub len: u32,
     /// The slot that the chain had (see [`SplitQueue::next_slot`]).
     pub slot: u16,
 }
 
-/// Why a chain could not be added. The token comes back.
+/// Why a chain could not be added. The token is returned.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AddError<T> {
     /// No descriptors are free now.
@@ -51,16 +51,16 @@ pub enum AddError<T> {
 pub enum QueueError {
     /// The used index went further than chains were out.
     UsedIndex {
-        /// Chains the device says it returned since the last look.
+        /// Chains that the device reports as returned since the last look.
         returned: u16,
         /// Chains that it had.
         outstanding: u16,
     },
     /// A used entry names a chain that the device doesn't have.
     UnknownChain(u32),
-    /// A used entry says that more was written than there was room.
+    /// A used entry reports more written bytes than there was room.
     TooLong {
-        /// Bytes the device says it wrote.
+        /// Bytes that the device reports as written.
         len: u32,
         /// Room there was.
         room: u32,
@@ -206,7 +206,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
         self.free_count
     }
 
-    /// The slot (below `size`) that the next chain will have until it comes back, so that the driver can prepare
+    /// The slot (below `size`) that the next chain will have until it is returned, so that the driver can prepare
     /// memory of its own that belongs to the slot. `None` if the queue is full.
     #[inline(always)]
     pub fn next_slot(&self) -> Option<u16> {
@@ -466,7 +466,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
         error
     }
 
-    /// Offset of `used_event`: where the driver says at which used entry it wants an interrupt (section 2.7.7), behind the
+    /// Offset of `used_event`: the used entry at which the driver requests an interrupt (section 2.7.7), behind the
     /// available ring.
     #[inline(always)]
     fn used_event(&self) -> usize {
@@ -480,7 +480,7 @@ impl<M: Memory, T> SplitQueue<M, T> {
         self.request_interrupt_after(0)
     }
 
-    /// The same, once `more` chains beyond the next have come back (at once without the event index).
+    /// The same, once `more` chains beyond the next were returned (at once without the event index).
     #[inline(always)]
     pub fn request_interrupt_after(&self, more: u16) -> bool {
         if self.event_index {
@@ -494,11 +494,11 @@ impl<M: Memory, T> SplitQueue<M, T> {
                 || self.memory.read_u16(self.rings.used_index()).wrapping_sub(self.used) > more)
     }
 
-    /// Says that no interrupt is wanted (a hint: one may still come).
+    /// Suppresses interrupts (a hint: one may still arrive).
     #[inline(always)]
     pub fn suppress_interrupts(&self) {
         if self.event_index {
-            // Just passed: the device comes to it again only after 65,535 entries.
+            // Just passed: the device reaches it again only after 65,535 entries.
             self.memory.write_u16(self.used_event(), self.used.wrapping_sub(1));
         } else {
             self.memory.write_u16(self.rings.available_flags(), flags::NO_INTERRUPT);

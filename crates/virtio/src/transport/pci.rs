@@ -81,7 +81,7 @@ pub struct Msix {
     pub offset: u32,
 }
 
-/// What the capability list says.
+/// The register blocks of the capability list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// The modern interface; `None` if one of the blocks is missing that it must have.
