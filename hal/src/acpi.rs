@@ -126,7 +126,7 @@ impl<'a, F: Firmware> Tables<'a, F> {
     }
 
     /// The first PCI Express host bridge: that of the table MCFG (PCI Firmware Specification 3.3, 4.1.2), or one of the byte
-    /// code, which alone says where devices' registers can be put.
+    /// code: only that describes where devices' registers can be put.
     pub fn host_bridge(&self) -> Option<HostBridge> {
         /// Of the first entry: the base address, its PCI segment group and the bus that it is of.
         const BASE: usize = 44;
@@ -159,7 +159,7 @@ impl<'a, F: Firmware> Tables<'a, F> {
         self.all(signature).next()
     }
 
-    /// How the machine is switched off, if the tables say.
+    /// How the machine is powered off, if the tables describe it.
     pub fn soft_off(&self) -> Option<SoftOff> {
         let fadt = self.one(b"FACP")?;
         let (a, b) = self.code().find_map(s5)?;

@@ -219,7 +219,7 @@ fn set_timer_mode(mode: u32) {
     }
 }
 
-/// Where the count-down stands.
+/// The present value of the count-down.
 #[inline]
 pub fn current_count() -> u32 {
     read(register::TIMER_CURRENT)

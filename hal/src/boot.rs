@@ -91,7 +91,7 @@ impl Ranges {
 pub fn command_line() -> &'static str {
     COMMAND_LINE.get().map_or("", |s| s)
 }
-/// The archive behind the kernel, or where the command line says, if its header is there.
+/// The archive: behind the kernel, or at the address on the command line. `None` if there is no header.
 pub fn image() -> Option<&'static [u8]> {
     let len = IMAGE_LEN.load(Ordering::Relaxed);
     if len == 0 {
@@ -343,7 +343,7 @@ fn image_length(regions: &Ranges, image: u64) -> usize {
     if image >= reach {
         return 0;
     }
-    // SAFETY: RAM in the identity map that nobody writes.
+    // SAFETY: RAM in the identity map that is not written.
     let bytes = unsafe { core::slice::from_raw_parts(image as *const u8, (reach - image) as usize) };
     match coracle_image::archive::Archive::length(&bytes[..bytes.len().min(PAGE)]) {
         Ok(len) if len <= end - image => len as usize,

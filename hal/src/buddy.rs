@@ -29,7 +29,7 @@ pub trait Memory {
 /// A piece of RAM, in frame numbers.
 #[derive(Clone, Copy, Default)]
 pub struct Span {
-    /// First frame that was never handed out.
+    /// First frame that was never allocated.
     pub next: u32,
     /// First frame of the span.
     pub start: u32,
@@ -67,7 +67,7 @@ impl<M: Memory> Buddy<M> {
         }
     }
 
-    /// Adds the frames from `start` to `end`, none of which is in use. A span too many is left out.
+    /// Adds the frames from `start` to `end`, none of which is in use. Spans beyond the last place are ignored.
     pub fn add_span(&mut self, start: u32, end: u32) {
         if start >= end || self.count == MAX_SPANS {
             return;

@@ -28,7 +28,7 @@ pub fn is_invariant() -> bool {
     cpuid(0x8000_0007, 0).edx & 1 << 8 != 0
 }
 
-/// What the hypervisor or the CPU says, and which of them.
+/// The speed that the hypervisor or the CPU reports, and which of them.
 fn told() -> Option<(u64, &'static str)> {
     /// HV_X64_MSR_TSC_FREQUENCY.
     const HYPER_V_TSC_FREQUENCY: u32 = 0x4000_0022;

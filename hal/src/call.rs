@@ -34,7 +34,7 @@ pub(crate) struct Top<T> {
     pub attention: AtomicU32,
     /// The thread while it runs, as a copy of the reference that its CPU owns; none before a boot stack is adopted.
     pub thread: Option<ManuallyDrop<Arc<T>>>,
-    /// Keeps the registers below aligned to 16 bytes, as the functions that are called want it.
+    /// Keeps the registers below aligned to 16 bytes, as called functions require.
     reserved: u64,
 }
 
@@ -94,7 +94,7 @@ impl<T> Call<T> {
     pub fn registers(&self) -> UserContext {
         self.registers.get()
     }
-    /// Changes the registers that the longer way out restores.
+    /// Changes the registers that the slow exit restores.
     pub fn set_registers(&self, registers: UserContext) {
         self.registers.set(registers);
     }

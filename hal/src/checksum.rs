@@ -8,7 +8,7 @@ const ROUND: usize = 512;
 /// CPUID leaf 1, ECX: SSE4.2 (Intel SDM volume 2, CPUID).
 const SSE4_2: u32 = 1 << 20;
 
-/// Whether the CPU has the instruction; not asked each time, since CPUID leaves a virtual machine.
+/// Whether the CPU has the instruction; cached, because CPUID exits a virtual machine.
 fn has_instruction() -> bool {
     const UNKNOWN: u8 = 0;
     const MISSING: u8 = 1;

@@ -37,13 +37,13 @@ pub fn start_others() -> usize {
 /// Makes `cpu` leave its idle wait or its program soon.
 pub fn kick(cpu: usize) {
     let Some(local) = Local::of(cpu) else { return };
-    // One wake-up on its way is enough.
+    // One pending wake-up is enough.
     if !local.kicked.swap(true, Ordering::SeqCst) {
         crate::apic::send(local.apic_id.get(), crate::trap::KICK_VECTOR);
     }
 }
 /// With interrupts off: if no interrupt has left a mark that is still to be acted on, and `nothing_to_do` still holds,
-/// waits for the next interrupt. An interrupt that comes between these checks and the wait ends the wait.
+/// waits for the next interrupt. An interrupt that arrives between these checks and the wait ends the wait.
 pub fn wait_for_interrupt(nothing_to_do: impl FnOnce() -> bool) {
     let expired = Local::get().timer.is_expired();
     if coracle_interrupts::may_halt(expired, crate::irq::any_pending(), nothing_to_do) {

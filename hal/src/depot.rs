@@ -226,8 +226,8 @@ impl Depot {
         frames
     }
 
-    /// Takes an object back. If all of its frame are free then, the frame goes back to the frame allocator; returns how many
-    /// frames did.
+    /// Takes an object back. If all objects of its frame are free then, the frame returns to the frame allocator; returns how
+    /// many frames did.
     ///
     /// # Safety
     /// The object came from [`Depot::take`], and nothing uses it.

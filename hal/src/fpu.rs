@@ -59,7 +59,7 @@ pub(crate) fn init_cpu() {
 }
 
 /// Enables XSAVE with what of it is offered to programs: returns the components, and the bytes that they take. `None` where
-/// what the CPU says of itself doesn't hold together: FXSAVE saves the registers that are always there.
+/// the CPU's description is inconsistent: FXSAVE saves the registers that are always there.
 #[cfg(target_os = "none")]
 fn enable_xsave() -> Option<(u64, usize)> {
     const HAS_XSAVE: u32 = 1 << 26;

@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | [`Watermark::High`] | what the kernel holds for programs and may grow without end: names and bytes of files, locks, bytes that wait in pipes and sockets | ENOSPC, ENOLCK, ENOBUFS, ENOMEM, or a wait |
 //! | minimum (`reserve`) | pages of programs, and page tables | a process is killed |
-//! | [`Watermark::Low`] | what programs have in bounded numbers: descriptors, members of epoll sets, threads; of the first two so many as one for eight frames, more only above the high mark | ENFILE, ENOSPC, EAGAIN |
+//! | [`Watermark::Low`] | what programs have in bounded numbers: descriptors, members of epoll sets, threads; of the first two, one for eight frames; more only above the high mark | ENFILE, ENOSPC, EAGAIN |
 //! | half of the minimum | packets that arrive or are sent | a packet is lost |
 //! | a quarter of it | every other allocation that may fail (`coracle_fallible`) | ENOMEM and similar errors |
 //! | none | allocations that must not fail, because they are needed to free memory | |
@@ -68,7 +68,7 @@ const GAP_MOST: usize = 4096;
 /// The marks, in frames.
 static LOW: AtomicUsize = AtomicUsize::new(0);
 static HIGH: AtomicUsize = AtomicUsize::new(0);
-/// Free frames, but for those that CPUs have at hand.
+/// Free frames, without those in the caches of CPUs.
 static FREE: AtomicUsize = AtomicUsize::new(0);
 
 /// The frame that private pages of zeroes are until they are written to. It is never freed, so its references aren't counted.
@@ -94,7 +94,7 @@ impl Memory for Ram {
         state(frame)
     }
     fn links(&self, frame: u32) -> (u32, u32) {
-        // SAFETY: the frame is free: it is RAM in the direct map that nobody else uses.
+        // SAFETY: the frame is free: it is RAM in the direct map without other users.
         unsafe { *(layout::direct(u64::from(frame) << 12) as *const (u32, u32)) }
     }
     fn set_links(&self, frame: u32, links: (u32, u32)) {
@@ -539,7 +539,7 @@ mod tests {
         chain.append(&mut FrameChain::default());
         other.append(&mut chain);
         other.push(make()).unwrap();
-        // None is handed out while the chain has it.
+        // None is allocated while the chain has it.
         let fresh: std::vec::Vec<_> = (0..20).map(|_| make()).collect();
         assert!(fresh.iter().all(|frame| !numbers.contains(&frame.number)));
         drop(other);
@@ -565,7 +565,7 @@ mod tests {
     #[test]
     fn frames_are_shared_and_freed_by_several_cpus() {
         let rounds = if cfg!(miri) { 8 } else { 2000 };
-        // What a CPU has at hand stays with it: those that free live as long as those that allocate.
+        // Frames in a CPU's cache stay there: those that free live as long as those that allocate.
         let pairs: std::vec::Vec<_> = (0..3u8)
             .map(|id| {
                 let (to, from) = std::sync::mpsc::sync_channel::<std::vec::Vec<Frame>>(2);

@@ -54,7 +54,7 @@ const fn batch(class: usize) -> usize {
 /// When each class's list spills, in objects.
 static SPILL: [AtomicU32; CLASSES.len()] = [const { AtomicU32::new(32) }; CLASSES.len()];
 
-/// Packets are many when they take this part of memory, but so many frames they may take (Linux's tcp_mem counts alike).
+/// Packets are many when they take this part of memory, and at least this many frames (similar to Linux's tcp_mem).
 const PACKET_SHARE: u64 = 16;
 const LEAST_PACKET_FRAMES: usize = 128;
 /// How many times that packets to send may take.
@@ -153,7 +153,7 @@ static DEPOTS: [spin::Mutex<Depot>; CLASSES.len()] = {
     depots
 };
 
-/// Notes whether packets are many, if this is their class: whenever objects come or go. What lies in the CPUs' lists counts as
+/// Notes whether packets are many, if this is their class: at each change of the depot. What lies in the CPUs' lists counts as
 /// used.
 fn note_packets(class: usize, depot: &Depot) {
     if class == PACKET_CLASS {
@@ -171,7 +171,7 @@ fn most_chained(class: usize, depot: &Depot) -> usize {
     if class == PACKET_CLASS { most.max(CHAINED_PACKETS * depot.used()) } else { most }
 }
 
-/// Fetches a batch for this CPU, and gives one object of it; null if a new frame is needed, and no more than `kept` are
+/// Fetches a batch for this CPU, and returns one object of it; null if a new frame is needed, and no more than `kept` are
 /// free.
 #[cold]
 #[inline(never)]
@@ -341,7 +341,7 @@ fn free_frames(mut phys: u64, mut count: usize) {
     }
 }
 
-/// An object of `class` that this CPU has, or what `refill` gives.
+/// An object of `class` that this CPU has, or what `refill` returns.
 #[inline(always)]
 fn take_or(class: usize, refill: impl FnOnce() -> *mut u8) -> *mut u8 {
     let magazine = &Local::get().magazines.0[class];
@@ -374,7 +374,7 @@ fn take_hard(class: usize) -> *mut u8 {
 
 const _: () = assert!(LARGEST >= coracle_fallible::LARGEST);
 
-/// Sees to it that this CPU has an object of the layout at hand: its next allocation of one succeeds, for kernel code is
+/// Ensures that this CPU has a free object of the layout: its next allocation of one succeeds, for kernel code is
 /// not preempted. False: out of memory.
 #[inline(never)]
 fn provide(layout: Layout) -> bool {

@@ -18,7 +18,7 @@ std::thread_local! {
 
 fn start_memory() {
     static STARTED: Once = Once::new();
-    /// For Miri, which calls lost what nobody points to.
+    /// For Miri, which reports unreferenced memory as leaked.
     static RAM: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
     STARTED.call_once(|| {
         let states = PAGE * (FRAMES * size_of::<u32>()).div_ceil(PAGE);

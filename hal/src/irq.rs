@@ -81,7 +81,7 @@ pub fn came_early() -> u64 {
     EARLY.load(Ordering::Relaxed)
 }
 
-/// An interrupt arrived at this CPU, which has them off: it comes again once they are on.
+/// An interrupt arrived at this CPU while its interrupts are off: makes it arrive again when they are on.
 ///
 /// QEMU's emulated SVM makes it so (7.2, `helper_vmrun`): an interrupt that KVM injects by EVENTINJ stays noted as an
 /// exception to be raised, which it is, for a second time, if the translator leaves its loop before the guest leaves the

@@ -126,7 +126,7 @@ pub unsafe fn map_foreign(phys: u64, len: usize, device: bool) -> Option<usize> 
 
 /// A stack of a CPU with an unmapped page below it, which stays for ever: returns its top, 16-byte aligned.
 pub fn alloc_stack(size: usize) -> Option<usize> {
-    // What can fail comes first: nothing is lost then.
+    // Steps that can fail come first: nothing is lost then.
     let mut frames = [const { None }; MOST_FRAMES];
     let frames = &mut frames[..size / FRAME_SIZE];
     for frame in &mut *frames {

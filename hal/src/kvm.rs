@@ -26,7 +26,7 @@ fn has(feature: u32) -> bool {
     hypervisor::here(hypervisor::KVM).is_some_and(|base| x86::cpuid(base + 1, 0).eax & feature != 0)
 }
 
-/// Has KVM say in memory which interrupts of the running CPU end by themselves.
+/// Makes KVM report in memory which interrupts of the running CPU end by themselves.
 pub fn init_cpu() {
     const { assert!(MAX_CPUS * EOI_STRIDE <= PAGE) };
     if !has(PV_EOI) {
@@ -42,7 +42,7 @@ pub fn init_cpu() {
     unsafe { x86::wrmsr(msr::KVM_PV_EOI_EN, layout::direct_phys(word) | 1) };
 }
 
-/// True if KVM says so in memory.
+/// True if KVM reports that in memory.
 pub fn has_eoi_words() -> bool {
     !EOI_WORDS.load(Ordering::Relaxed).is_null()
 }

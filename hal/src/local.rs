@@ -45,7 +45,7 @@ pub struct Local {
     pub timer: OneShot,
     /// Another CPU has sent a wake-up that was not received yet.
     pub kicked: AtomicBool,
-    /// Shoot-downs asked of this CPU, and how many of them are done.
+    /// Shoot-downs requested from this CPU, and how many of them are done.
     pub flush_asked: AtomicU64,
     pub flush_done: AtomicU64,
     pub gdt: UnsafeCell<[u64; 8]>,

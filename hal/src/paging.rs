@@ -198,7 +198,7 @@ fn check(range: &Range<usize>) {
     }
 }
 
-/// The kernel asked for what it may not: out of line, for the many places that check.
+/// An invalid range is a fault of the kernel. Out of line, for the many places that check.
 #[cold]
 #[inline(never)]
 fn refuse(start: usize, end: usize) -> ! {

@@ -60,7 +60,7 @@ impl<T: Sync + Send> PerCpu<T> {
     }
 }
 
-/// The kernel asked for a CPU that the machine doesn't have.
+/// The kernel named a CPU that the machine doesn't have.
 #[cold]
 #[inline(never)]
 fn refuse(cpu: usize) -> ! {

@@ -28,7 +28,7 @@ pub fn prepare_soft_off() {
     });
 }
 
-/// Switches the machine off by ACPI (ACPI 6.4, 4.8.3.2 and 4.8.3.7: states S0 to S5). Returns if it has no such way, or
+/// Powers the machine off by ACPI (ACPI 6.4, 4.8.3.2 and 4.8.3.7: states S0 to S5). Returns if ACPI has no such method, or
 /// if [`prepare_soft_off`] was not called.
 pub fn soft_off() {
     const SLEEP_CONTROL_ENABLE: u8 = 1 << 5;

@@ -1,7 +1,7 @@
 //! Entropy of the CPU: RDSEED or RDRAND, and timing if it has neither.
 use crate::x86;
 
-/// Fills `dst`; returns false if it had to come from timing alone.
+/// Fills `dst`; returns false if timing is the only source.
 pub fn fill(dst: &mut [u8]) -> bool {
     let mut good = true;
     let mut state = x86::rdtsc();

@@ -41,15 +41,15 @@ mod machine {
     /// Wait between the two STARTUPs, in nanoseconds (SDM volume 3, 9.4.4.1). The 10 ms after INIT were for CPUs before
     /// 64-bit mode (Linux leaves them out, too).
     const STARTUP_WAIT: u64 = 200_000;
-    /// How long a CPU may take to come, in nanoseconds: as long as Linux waits. Under a hypervisor it is a thread of a host that
+    /// How long a CPU may take to start, in nanoseconds: as long as Linux waits. Under a hypervisor it is a thread of a host that
     /// may be busy.
     const PATIENCE: u64 = 10_000_000_000;
 
-    /// How far a CPU is, in [`Start`]: it has not come; it has, and sets itself up; it is in service.
+    /// The state of a CPU, in [`Start`]: it has not started; it has, and sets itself up; it is in service.
     const AWAITED: u8 = 0;
     const COMES: u8 = 1;
     const UP: u8 = 2;
-    /// It is not waited for any more: if it comes after all, it stops.
+    /// It is not waited for any more: if it starts after all, it stops.
     const GIVEN_UP: u8 = 3;
 
     // Runs at TRAMPOLINE. Real mode with cs = TRAMPOLINE / 16; to long mode in one step, then to the kernel's half. The
@@ -177,7 +177,7 @@ trampoline_end:
             }
         }
         if !wait(PATIENCE, || !start.is(AWAITED)) && start.leave_awaited(GIVEN_UP) {
-            // It may still come. Nothing takes the STARTUP back, and without the trampoline's mappings, which stay, it would reset
+            // It may still start. Nothing cancels the STARTUP, and without the trampoline's mappings, which stay, it would reset
             // the machine.
             return None;
         }

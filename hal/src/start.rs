@@ -94,8 +94,8 @@ enough:
     lgdtl (%esp)
     ljmpl $8, $(long_mode - pvh_start + 0x100000)
     // Ends a machine that can't run the kernel, without a stack. edi: why. The text goes to the serial port and, as a line
-    // of the log, to the control channel where `coracle run` has it; then the port by which `coracle run` ends machines
-    // is written. Where these devices aren't, nothing is; such a machine stays halted.
+    // of the log, to the port of `coracle run`'s control channel; then the port by which `coracle run` ends machines
+    // is written. Without these devices the writes have no effect, and the machine stays halted.
 refuse:
     movw $0xe9, %dx
     movb $'L', %al
@@ -343,7 +343,7 @@ unsafe extern "C" fn early(start_info: *const u64) -> usize {
             at += layout::PAGE;
         }
     }
-    // SAFETY: a static of this module in identity-mapped memory; nobody else runs.
+    // SAFETY: a static of this module in identity-mapped memory; no other CPU runs.
     unsafe { CHOSEN_DIRECT_BASE = direct_base };
     virtual_base
 }
@@ -351,7 +351,7 @@ unsafe extern "C" fn early(start_info: *const u64) -> usize {
 /// The base chosen for the map of all RAM.
 static mut CHOSEN_DIRECT_BASE: usize = 0;
 
-/// Applies the relocations (ELF gABI, RELR and R_X86_64_RELATIVE): adds `virtual_base` where an address stands.
+/// Applies the relocations (ELF gABI, RELR and R_X86_64_RELATIVE): adds `virtual_base` to each address.
 ///
 /// # Safety
 /// The kernel lies at `physical`, writable, linked at 0 and not relocated yet.

@@ -76,7 +76,7 @@ impl Ongoing {
     const NONE: Ongoing =
         Ongoing { start: None, initial: 0, speed: 0, error: 0, width: 0, pause: 0, next_pause: 1 };
 
-    /// Starts the count-down, and with it a measurement if that can give a better value.
+    /// Starts the count-down, and with it a measurement if that can improve the value.
     fn start(&mut self, count: u32, then: AtZero) {
         self.initial = count;
         // A tick is at most a few times shorter than a nanosecond, which makes this estimate a careful one.
@@ -88,7 +88,7 @@ impl Ongoing {
             apic::start_count(count, then);
             return;
         }
-        // So that the reading after the interrupt says when it was due.
+        // So that the reading after the interrupt shows when it was due.
         apic::start_count(count, if then == AtZero::Interrupt { AtZero::Repeat } else { then });
         self.start = Some(calibrate::read_apic());
     }
@@ -230,7 +230,7 @@ pub struct Source {
     pub name: &'static str,
     /// TSC ticks per second.
     pub hz: u64,
-    /// The CPU says that the TSC counts at one speed whatever it does.
+    /// The CPU reports that the TSC counts at a constant speed.
     pub is_invariant: bool,
     /// Nothing gave the speed: time may run too fast or too slowly.
     pub is_assumed: bool,

@@ -4,7 +4,7 @@ use crate::acpi::Tables;
 use crate::firmware::{Firmware, Machine, search, sums_to_zero, u16_at, u32_at};
 use alloc::vec::Vec;
 
-/// What the firmware's tables say.
+/// The contents of the firmware's tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     /// APIC ids of the CPUs that can be used, in the tables' order.
@@ -13,7 +13,7 @@ pub struct Topology {
     pub io_apics: Vec<(u64, u32)>,
 }
 
-/// Where I/O APICs are unless something says otherwise.
+/// The default address of I/O APICs.
 const DEFAULT_IO_APIC: u64 = 0xfec0_0000;
 static TOPOLOGY: crate::once::Once<Topology> = crate::once::Once::new();
 
@@ -28,7 +28,7 @@ pub fn io_apic(line: u32) -> (u64, u32) {
     candidates.max_by_key(|(_, first)| *first).unwrap_or((DEFAULT_IO_APIC, 0))
 }
 
-/// Reads the tables: ACPI's if they are at hand, the MultiProcessor table, ACPI's found by search.
+/// Reads the tables: ACPI's if the loader named them, the MultiProcessor table, ACPI's found by search.
 fn read<'a, F: Firmware>(
     firmware: &'a F,
     at_hand: Option<Tables<'a, F>>,
@@ -44,7 +44,7 @@ fn read<'a, F: Firmware>(
 fn mp_table(firmware: &impl Firmware) -> Option<Topology> {
     const FLOATING_POINTER: &[u8] = b"_MP_";
     const HEADER: usize = 44;
-    // The extended BIOS data area (its segment stands at 0x40e), the last KiB of base memory, the BIOS.
+    // The extended BIOS data area (its segment is at 0x40e), the last KiB of base memory, the BIOS.
     let ebda = u64::from(u16_at(firmware.read(0x40e, 2)?, 0)?) << 4;
     let places = [(ebda, 1024), (639 * 1024, 1024), (0xf_0000, 0x1_0000)];
     let pointer = places.into_iter().find_map(|(start, len)| {

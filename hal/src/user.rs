@@ -243,7 +243,7 @@ coracle_length_user:
         let mut entry = &raw const __ex_table_start;
         let end = &raw const __ex_table_end;
         while entry < end {
-            // SAFETY: the linker's table, of pairs of offsets relative to where they stand.
+            // SAFETY: the linker's table, of pairs of offsets relative to their own addresses.
             let [at, target] = unsafe { *entry };
             if (entry as usize).wrapping_add_signed(at as isize) == rip {
                 return Some((entry as usize + 4).wrapping_add_signed(target as isize));

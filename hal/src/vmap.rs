@@ -17,9 +17,9 @@ const FLAGS: u64 = pte::PRESENT | pte::WRITE | pte::NO_EXECUTE | pte::ACCESSED |
 
 struct State {
     granules: Granules,
-    /// The last that was freed since other CPUs were asked.
+    /// The last allocation that was freed since the other CPUs were asked.
     freed: Option<u64>,
-    /// The last of those that wait until the CPUs that were asked have answered.
+    /// The last allocation that waits until the CPUs that were asked have answered.
     waiting: Option<u64>,
     tickets: Tickets,
 }

@@ -88,7 +88,7 @@ impl SocketAddress {
             SocketAddress::Unix(path) => {
                 put(&family(n::AF_UNIX));
                 put(&path[..path.len().min(UNIX_MAX_BYTES - FAMILY_BYTES)]);
-                // A path is told with its zero, an abstract or missing name without.
+                // A path is returned with its zero, an abstract or missing name without.
                 if path.first().is_some_and(|byte| *byte != 0) {
                     put(&[0]);
                 }

@@ -75,8 +75,8 @@ impl Common {
         self.unreachable_port.load(Ordering::Relaxed) != 0
     }
 
-    /// The engine's address for one that the program binds the socket to. `None`: nobody could reach it there, and the
-    /// engine is not asked.
+    /// The engine's address for one that the program binds the socket to. `None`: it could not be reached there, and the
+    /// engine is not called.
     pub fn to_bind(&self, address: &SocketAddress) -> Result<Option<SocketAddrV4>, Errno> {
         let local = self.family.lower(address)?.ok_or(Errno::ADDRNOTAVAIL)?;
         let only_v6 = self.family == Family::V6 && self.v6_only.load(Ordering::Relaxed);
@@ -133,13 +133,13 @@ impl Common {
         write!(text, "socket:[{}]", self.inode)
     }
 
-    /// When a receive that starts now gives up.
+    /// The deadline of a receive that starts now.
     #[inline]
     pub fn receive_deadline(&self) -> Option<u64> {
         deadline(&self.receive_timeout)
     }
 
-    /// When a send that starts now gives up.
+    /// The deadline of a send that starts now.
     #[inline]
     pub fn send_deadline(&self) -> Option<u64> {
         deadline(&self.send_timeout)
@@ -162,7 +162,7 @@ impl Common {
         all.iter().find(|(l, n, _)| (*l, *n) == (level, name)).map_or(default, |entry| entry.2)
     }
 
-    /// SO_RCVTIMEO and SO_SNDTIMEO (`struct timeval`: seconds, microseconds). EDOM as Linux says.
+    /// SO_RCVTIMEO and SO_SNDTIMEO (`struct timeval`: seconds, microseconds). EDOM, as on Linux.
     pub fn set_timeout(&self, name: u32, value: &[u8]) -> Result<(), Errno> {
         let word = |at: usize| value.get(at..).and_then(|v| v.first_chunk()).copied().map(i64::from_le_bytes);
         let (Some(seconds), Some(micros)) = (word(0), word(8)) else { return Err(Errno::INVAL) };
@@ -174,7 +174,7 @@ impl Common {
         Ok(())
     }
 
-    /// The same, asked for.
+    /// Returns them.
     pub fn timeout_value(&self, name: u32) -> Result<Vec<u8>, Errno> {
         let ns = self.timeout(name).load(Ordering::Relaxed);
         let words = [ns / 1_000_000_000, ns % 1_000_000_000 / 1000].map(u64::to_le_bytes);

@@ -69,7 +69,7 @@ const HOST: u8 = 254;
 const MAIN_TABLE: u8 = 254;
 const BY_BOOT: u8 = 3;
 const UNICAST: u8 = 1;
-/// Requests of more bytes than this are refused; what is asked for here is far smaller.
+/// Requests of more bytes than this are refused; valid requests are far smaller.
 const REQUEST_MAX: usize = 4096;
 /// Most bytes of one datagram of a dump: what fits the buffers that programs offer (glibc's and Go's: a page).
 const DATAGRAM_BYTES: usize = 4000;
@@ -197,7 +197,7 @@ impl<'a> Request<'a> {
         Some(Request { len, kind: half(4), flags: half(6), sequence: word(8), header, body })
     }
 
-    /// Whether addresses of IPv4 are among those asked for.
+    /// Whether addresses of IPv4 are among those requested.
     fn is_for_inet(&self) -> bool {
         matches!(
             self.body.first().map_or(n::AF_UNSPEC, |family| u32::from(*family)),
@@ -456,7 +456,7 @@ impl Socket for NetlinkFile {
         }
         let mut bytes = coracle_fallible::filled(0, len).map_err(|_| Errno::NOBUFS)?;
         src.take(&mut bytes)?;
-        // What is asked for depends on our address.
+        // The answer depends on our address.
         wait_configured()?;
         // Answers that are not read are what the kernel holds for programs.
         if frame::is_below(Watermark::High) {

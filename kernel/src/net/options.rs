@@ -62,12 +62,12 @@ pub fn answer(value: i32) -> Result<Vec<u8>, Errno> {
     Ok(value.to_le_bytes().try_to_vec()?)
 }
 
-/// A buffer size that a program asks for, within the system's bounds.
+/// A buffer size that a program requests, within the system's bounds.
 pub fn buffer_size(value: i32) -> usize {
     (value.max(0) as usize).clamp(BUFFER_MIN, BUFFER_MAX)
 }
 
-/// A time to live that a program asks for; -1 is the system's (ip(7), IP_TTL).
+/// A time to live that a program requests; -1 is the system's (ip(7), IP_TTL).
 pub fn ttl(value: i32) -> Result<u8, Errno> {
     /// net.ipv4.ip_default_ttl.
     const USUAL: u8 = 64;
@@ -175,7 +175,7 @@ impl Common {
                     Some(self.timeout_value(number))
                 }
                 n::SO_BINDTODEVICE => Some(Ok(Vec::new())),
-                // No packet has come to any.
+                // No packet has arrived at any.
                 n::SO_INCOMING_CPU => Some(recall(-1)),
                 n::SO_INCOMING_NAPI_ID => Some(answer(0)),
                 n::SO_COOKIE => Some(self.inode.to_le_bytes().try_to_vec().map_err(Errno::from)),

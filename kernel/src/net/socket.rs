@@ -45,7 +45,7 @@ impl Drop for Rights {
     }
 }
 
-/// Which way a datagram came or is to go (IP_PKTINFO, ip(7)).
+/// The route of a received datagram or of one to send (IP_PKTINFO, ip(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketInfo {
     /// Number of the interface; 0 for sending: whichever is right.
@@ -83,10 +83,10 @@ impl PacketInfo {
 /// Bytes of `struct in6_pktinfo` (RFC 3542, section 6.1): address and interface.
 pub const PKTINFO6_BYTES: usize = 20;
 
-/// Which way a datagram came, or is to go, in the addresses of IPv6.
+/// The same in the addresses of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketInfo6 {
-    /// Its destination; for sending: the address it comes from, or unspecified.
+    /// Its destination; for sending: its source address, or unspecified.
     pub address: Ipv6Addr,
     /// Number of the interface; 0 for sending: whichever is right.
     pub interface: u32,
@@ -124,7 +124,7 @@ pub enum Arrival {
 pub struct Control {
     /// Descriptors to pass along, taken out if they were sent.
     pub rights: Rights,
-    /// Which way a datagram is to go.
+    /// The route that a datagram is to take.
     pub packet_info: Option<PacketInfo>,
     /// The same (IPV6_PKTINFO).
     pub packet_info6: Option<PacketInfo6>,
@@ -134,7 +134,7 @@ pub struct Control {
 
 /// What recvmsg(2) found.
 pub struct Received {
-    /// Bytes copied (with MSG_TRUNC asked for: the datagram's length).
+    /// Bytes copied (with MSG_TRUNC: the datagram's length).
     pub len: usize,
     /// Who sent it.
     pub from: Option<SocketAddress>,
@@ -144,7 +144,7 @@ pub struct Received {
     pub rights: Rights,
     /// Sender's pid, uid, gid if SO_PASSCRED is on.
     pub credentials: Option<(i32, u32, u32)>,
-    /// Which way the datagram came, if IP_PKTINFO is on.
+    /// Where the datagram arrived, if IP_PKTINFO is on.
     pub packet_info: Option<PacketInfo>,
     /// The same, if IPV6_RECVPKTINFO is on.
     pub packet_info6: Option<PacketInfo6>,

@@ -23,7 +23,7 @@ const WINDOW_CLAMP_MIN: i32 = 1152;
 /// Sizes that TCP_MAXSEG takes, in bytes (Linux's TCP_MIN_MSS and MAX_TCP_WINDOW).
 const MAXSEG: RangeInclusive<i32> = 88..=32767;
 
-/// What a TCP_DEFER_ACCEPT of `seconds` comes to: Linux counts the retransmissions of the SYN-ACK that it takes, and tells
+/// The effective TCP_DEFER_ACCEPT of `seconds`: Linux counts the retransmissions of the SYN-ACK that it takes, and returns
 /// when the last of them is over (`secs_to_retrans`).
 fn deferral(seconds: i32) -> u32 {
     /// First and greatest time between two retransmissions (TCP_TIMEOUT_INIT, TCP_RTO_MAX), in seconds.
@@ -96,7 +96,7 @@ impl TcpFile {
     /// getsockopt(2).
     pub(super) fn get(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
         let number = name as u32;
-        // The CPU that the last packet came to: one that comes now comes to this one.
+        // The CPU that received the last packet: one that arrives now is received by this CPU.
         if (level, number) == (SOL_SOCKET, n::SO_INCOMING_CPU) && !self.is_unconnected() {
             return answer(self.common.recall(level, name, coracle_hal::cpu::id() as i32));
         }
@@ -129,7 +129,7 @@ impl TcpFile {
             (SOL_IP, n::IP_TOS) => answer(i32::from(options.tos)),
             (SOL_TCP, n::TCP_NODELAY) => answer(options.no_delay as i32),
             (SOL_TCP, n::TCP_CORK) => answer(options.cork as i32),
-            // A connection starts with quick acknowledgements, asked for or not.
+            // A connection starts with quick acknowledgements in any case.
             (SOL_TCP, n::TCP_QUICKACK) => answer(self.common.recall(level, name, 1)),
             (SOL_TCP, n::TCP_LINGER2) => answer(match self.common.recall(level, name, 0) {
                 0 => FIN_TIMEOUT,
@@ -211,7 +211,7 @@ impl TcpFile {
                 (0 | 1, State::Closed) => self.common.remember(level, number as i32, value),
                 _ => Err(Errno::INVAL),
             },
-            // A stream has no datagrams that came one way, at one time: the wish is kept.
+            // A stream has no datagrams with a route or a time of arrival: the option is stored.
             (SOL_IP, n::IP_PKTINFO)
             | (SOL_SOCKET, n::SO_TIMESTAMP | n::SO_TIMESTAMPNS)
             | (SOL_IPV6, n::IPV6_RECVPKTINFO) => self.common.remember(level, number as i32, value),

@@ -110,7 +110,7 @@ impl UdpFile {
         Ok(done)
     }
 
-    /// Sends one datagram: the next `len` bytes of `src`. It goes as a whole or not at all, and some page of it may not be
+    /// Sends one datagram: the next `len` bytes of `src`. It is sent as a whole or not at all, and a page of it may not be
     /// there yet, so it is fetched before the engine is called.
     #[inline]
     fn send_datagram(&self, src: &mut UserBuf, len: usize, way: Way, nonblock: bool) -> SysResult {
@@ -193,7 +193,7 @@ impl UdpFile {
         })
     }
 
-    /// When a datagram came, if the program wants to know.
+    /// When a datagram arrived, if the program has requested that.
     #[inline]
     fn arrival(&self, datagram: &Datagram) -> Option<Arrival> {
         let wanted = self.timestamps.load(Ordering::Relaxed);
@@ -204,7 +204,7 @@ impl UdpFile {
         Some(if wanted == n::SO_TIMESTAMP { Arrival::Micros(ns) } else { Arrival::Nanos(ns) })
     }
 
-    /// Which way it came, in the addresses of an AF_INET6 socket.
+    /// Where it arrived, in the addresses of an AF_INET6 socket.
     fn packet_info6(&self, datagram: &Datagram) -> PacketInfo6 {
         let address = match self.common.raise(SocketAddrV4::new(datagram.to, 0)) {
             SocketAddress::Inet6(address) => *address.ip(),
@@ -236,8 +236,8 @@ impl UdpFile {
     }
 }
 
-/// The sender's address and the link that a program asks for (ip(7), IP_PKTINFO); ENODEV for an interface that is not there.
-/// There is one way to each host, so the link counts for groups only.
+/// The sender's address and the link that a program requests (ip(7), IP_PKTINFO); ENODEV for an interface that is not there.
+/// There is one route to each host, so the link matters for groups only.
 fn set_way(way: &mut Way, info: PacketInfo) -> Result<(), Errno> {
     if info.interface != 0 {
         way.link = Some(link_of(info.interface).ok_or(Errno::NODEV)?);

@@ -69,7 +69,7 @@ impl Clock {
         }
     }
 
-    /// The clock that a `clockid_t` names, for a timer or a sleep. EOPNOTSUPP for those that only tell the time
+    /// The clock that a `clockid_t` names, for a timer or a sleep. EOPNOTSUPP for those that only show the time
     /// (timer_create(2)), and for those that wake a suspended machine by its real-time clock, as Linux without one.
     pub fn for_timer(id: i32) -> Result<Clock, Errno> {
         const WITHOUT_TIMERS: [u32; 5] = [
@@ -82,7 +82,7 @@ impl Clock {
         if WITHOUT_TIMERS.contains(&(id as u32)) { Err(Errno::OPNOTSUPP) } else { Clock::from_id(id) }
     }
 
-    /// CPU clocks of others: the complement of the id, shifted, and three bits that say which (clock_getcpuclockid(3)).
+    /// CPU clocks of others: the complement of the id, shifted, and three bits that select one (clock_getcpuclockid(3)).
     fn dynamic(id: i32) -> Result<Clock, Errno> {
         const PER_THREAD: i32 = 4;
         const KIND: i32 = 3;
@@ -95,7 +95,7 @@ impl Clock {
         clock.now().map(|_| clock)
     }
 
-    /// What it says, in nanoseconds. EINVAL if it is that of a process or thread which is gone.
+    /// Its time, in nanoseconds. EINVAL if it belongs to a process or thread that has ended.
     pub fn now(self) -> Result<u64, Errno> {
         match self {
             Clock::Realtime => Ok(realtime_ns()),

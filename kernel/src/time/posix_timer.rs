@@ -24,7 +24,7 @@ const IGNORED_REST_NS: u64 = 4_000_000;
 /// What a timer does when it expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notify {
-    /// Nothing: it is only asked (SIGEV_NONE).
+    /// Nothing: it is only polled (SIGEV_NONE).
     Nothing,
     /// A signal to the process (SIGEV_SIGNAL), with this value.
     Process {
@@ -183,7 +183,7 @@ impl Timed for PosixTimer {
         }
         match self.notify {
             Notify::Nothing => {}
-            // The delivery of any such signal lets the timer go on: `ProcessTimers::signal_taken`.
+            // The delivery of any such signal restarts the timer: `ProcessTimers::signal_taken`.
             Notify::Interval { signal } => {
                 if signal::send_to_process(&process, SigInfo::kernel(signal)) == Sent::Ignored {
                     self.ignored();

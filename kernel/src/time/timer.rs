@@ -95,7 +95,7 @@ impl Timer {
 
     fn remove(&mut self) {
         if let Some((cpu, id)) = self.place.take() {
-            // The target goes when the lock is free again.
+            // The target is dropped after the lock is released.
             let _target = TIMERS.of(cpu).wheel.lock().remove(id);
         }
     }
@@ -208,7 +208,7 @@ impl SleepTimer {
         }
     }
 
-    /// Says whether the thread wants to be woken when the real-time clock is set.
+    /// Sets whether the thread is to be woken when the real-time clock is set.
     pub fn follow_wall(&self, follow: bool) {
         self.wall.store(follow, SeqCst);
     }
