@@ -15,7 +15,7 @@
 //! | inodes | [`attributes`](FileSystem::attributes), [`set_attributes`](FileSystem::set_attributes), [`read_link`](FileSystem::read_link), [`xattr`](FileSystem::xattr), [`set_xattr`](FileSystem::set_xattr), [`xattr_names`](FileSystem::xattr_names), [`remove_xattr`](FileSystem::remove_xattr) |
 //! | content | [`map`](FileSystem::map), [`read`](FileSystem::read), [`write`](FileSystem::write), [`set_size`](FileSystem::set_size), [`allocate`](FileSystem::allocate) |
 //! | durability | [`sync_file`](FileSystem::sync_file), [`sync_data`](FileSystem::sync_data), [`commit`](FileSystem::commit) (syncfs, and every few seconds), [`unmount`](FileSystem::unmount) |
-//! | the volume | [`statistics`](FileSystem::statistics), [`label`](FileSystem::label), [`uuid`](FileSystem::uuid), [`shrink`](FileSystem::shrink) |
+//! | the volume | [`format`] makes one, [`probe`] recognises one, [`statistics`](FileSystem::statistics), [`label`](FileSystem::label), [`uuid`](FileSystem::uuid), [`shrink`](FileSystem::shrink) |
 //!
 //! What the caller does:
 //! - **Permissions** (path_resolution(7)), `.` and `..` at mount points, and which of two files a lock or an open belongs to. That
@@ -60,6 +60,7 @@ mod extent;
 mod extent_change;
 mod file;
 mod filesystem;
+mod format;
 mod group;
 mod hash;
 mod htree;
@@ -80,6 +81,7 @@ pub use error::{Error, Result};
 pub use extent::Run;
 pub use file::Allocation;
 pub use filesystem::{Access, FileSystem};
+pub use format::{Format, format};
 pub use inode::Time;
 pub use mount::{Options, Statistics, probe};
 pub use names::{NewFile, Rename};

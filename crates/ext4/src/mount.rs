@@ -163,7 +163,7 @@ impl FileSystem {
     }
 
     /// Changes the superblock on the disk, past the journal.
-    fn patch_superblock(&mut self, change: impl FnOnce(&mut [u8])) -> Result<()> {
+    pub(crate) fn patch_superblock(&mut self, change: impl FnOnce(&mut [u8])) -> Result<()> {
         let block = self.superblock.superblock_block();
         let from = self.superblock.superblock_offset();
         self.cache.remove(block);

@@ -28,6 +28,7 @@ pub(crate) const STATE_CLEAN: u16 = 1;
 /// Bits of `s_feature_compat`.
 pub(crate) mod compat {
     pub const HAS_JOURNAL: u32 = 0x4;
+    pub const EXT_ATTR: u32 = 0x8;
     pub const DIR_INDEX: u32 = 0x20;
     pub const SPARSE_SUPER2: u32 = 0x200;
     pub const ORPHAN_FILE: u32 = 0x1000;

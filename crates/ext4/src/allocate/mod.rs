@@ -2,3 +2,5 @@
 mod bitmap;
 mod blocks;
 mod inodes;
+
+pub(crate) use bitmap::fill as fill_bitmap;

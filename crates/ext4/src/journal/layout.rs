@@ -35,6 +35,7 @@ pub mod field {
     pub const INCOMPAT: usize = 0x28;
     pub const RO_COMPAT: usize = 0x2c;
     pub const UUID: usize = 0x30;
+    pub const USERS: usize = 0x40;
     pub const CHECKSUM_TYPE: usize = 0x50;
     pub const FAST_COMMIT_BLOCKS: usize = 0x54;
     pub const CHECKSUM: usize = 0xfc;
@@ -229,4 +230,23 @@ pub fn set_header(block: &mut [u8], kind: u32, sequence: u32) {
     set_be32(block, 0, MAGIC);
     set_be32(block, 4, kind);
     set_be32(block, 8, sequence);
+}
+
+/// The superblock of an empty journal, in a block of zeroes.
+pub fn format_superblock(block: &mut [u8], blocks: u32, uuid: &[u8; UUID_BYTES]) {
+    const FIRST_BLOCK: u32 = 1;
+    set_header(block, kind::SUPERBLOCK_2, 0);
+    let words = [
+        (field::BLOCK_BYTES, block.len() as u32),
+        (field::BLOCKS, blocks),
+        (field::FIRST, FIRST_BLOCK),
+        (field::SEQUENCE, 1),
+        (field::USERS, 1),
+    ];
+    for (at, word) in words {
+        set_be32(block, at, word);
+    }
+    if let Some(place) = block.get_mut(field::UUID..field::UUID + UUID_BYTES) {
+        place.copy_from_slice(uuid);
+    }
 }

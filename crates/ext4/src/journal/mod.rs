@@ -7,4 +7,5 @@ mod layout;
 mod log;
 mod replay;
 
+pub(crate) use layout::format_superblock as format_journal;
 pub(crate) use log::Journal;

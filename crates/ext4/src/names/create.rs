@@ -149,7 +149,7 @@ impl FileSystem {
     }
 
     /// Gives a new directory its first block.
-    fn begin_directory(&mut self, inode: &mut Inode, parent: u32) -> Result<()> {
+    pub(crate) fn begin_directory(&mut self, inode: &mut Inode, parent: u32) -> Result<()> {
         let has_kinds = self.has_kinds();
         let mut block = self.empty_leaf()?;
         let end = self.leaf_bytes();

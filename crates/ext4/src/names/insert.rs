@@ -57,7 +57,7 @@ impl FileSystem {
     }
 
     /// The bytes of a block with entries, without any yet.
-    pub(super) fn empty_leaf(&self) -> Result<Vec<u8>> {
+    pub(crate) fn empty_leaf(&self) -> Result<Vec<u8>> {
         let mut leaf = filled(0, self.superblock.block_bytes as usize)?;
         let end = self.leaf_bytes();
         set_le16(&mut leaf, 4, end as u16);
@@ -68,7 +68,7 @@ impl FileSystem {
     }
 
     /// Adds a block to a directory, and returns its number in it.
-    pub(super) fn append_block(&mut self, directory: &mut Inode, content: &[u8]) -> Result<u32> {
+    pub(crate) fn append_block(&mut self, directory: &mut Inode, content: &[u8]) -> Result<u32> {
         let block = self.directory_blocks(directory)?;
         self.span(directory.size)?;
         let goal = self.goal(directory, block)?;
