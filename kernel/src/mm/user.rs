@@ -29,6 +29,12 @@ impl Access {
     }
 }
 
+/// EFAULT if `len` bytes at `addr` are not all where a program's memory may be (Linux's `access_ok`).
+#[cold]
+pub fn check_range(addr: usize, len: usize) -> Result<(), Errno> {
+    if addr.checked_add(len).is_some_and(|end| end <= USER_END) { Ok(()) } else { Err(Errno::FAULT) }
+}
+
 /// Resolves the page fault that stopped a copy: it may be tried again, from where it stopped or anew. EFAULT.
 #[cold]
 #[inline(never)]

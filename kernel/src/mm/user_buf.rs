@@ -54,7 +54,8 @@ impl Pieces {
         Pieces { few: [[[0; 8]; 2]; FEW], many: None }
     }
     /// Reads the `count` elements (at most [`MAX_PIECES`]) of the array at `addr` and gives the buffer that they make, of
-    /// at most [`MAX_COUNT`] bytes. EINVAL if a length is negative; EFAULT, ENOMEM.
+    /// at most [`MAX_COUNT`] bytes. EINVAL if a length is negative; EFAULT, also if one of several is longer than the program's
+    /// memory (Linux's `__import_iovec`); ENOMEM.
     #[inline(always)]
     pub fn read(&mut self, addr: usize, count: usize) -> Result<UserBuf<'_>, Errno> {
         let pieces = if count <= FEW { &mut self.few[..count] } else { self.make_room(count)? };
@@ -68,7 +69,7 @@ impl Pieces {
             total = total.saturating_add(len);
         }
         if total > MAX_COUNT {
-            shorten(pieces);
+            shorten(pieces)?;
             total = MAX_COUNT;
         }
         Ok(UserBuf::new(0, 0, Rest::Pieces(pieces.iter()), total))
@@ -79,15 +80,21 @@ impl Pieces {
     }
 }
 
-/// Shortens pieces to [`MAX_COUNT`] bytes together.
+/// Shortens pieces to [`MAX_COUNT`] bytes together. EFAULT if one of several is longer than the program's memory.
 #[cold]
-fn shorten(pieces: &mut [RawPiece]) {
+fn shorten(pieces: &mut [RawPiece]) -> Result<(), Errno> {
     let mut left = MAX_COUNT;
-    for [_, len] in pieces {
-        let part = usize::from_le_bytes(*len).min(left);
+    let several = pieces.len() > 1;
+    for [addr, len] in pieces {
+        let whole = usize::from_le_bytes(*len);
+        if several {
+            user::check_range(usize::from_le_bytes(*addr), whole)?;
+        }
+        let part = whole.min(left);
         left -= part;
         *len = part.to_le_bytes();
     }
+    Ok(())
 }
 
 /// The kernel's side of a copy, used up from the front.
@@ -169,6 +176,10 @@ impl<'a> UserBuf<'a> {
             count -= (addr % PAGE_SIZE + fits).div_ceil(PAGE_SIZE).min(count);
         }
         bytes.min(self.remaining())
+    }
+    /// Pauses a call that goes on with the rest of it, if there is one (see [`long_call`]). EINTR if the process is about to end.
+    pub fn pause_before_rest(&self) -> Result<(), Errno> {
+        if self.remaining() > 0 { long_call::pause_unless_killed() } else { Ok(()) }
     }
     /// Has it end after `len` further bytes, if there are more.
     pub fn shorten(&mut self, len: usize) {

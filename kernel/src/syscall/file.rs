@@ -40,10 +40,21 @@ fn with_sigpipe(result: SysResult) -> SysResult {
     result
 }
 
-/// The buffer of arguments `n` (address) and `n + 1` (length).
+/// The buffer of arguments `n` (address) and `n + 1` (length). EFAULT if it is too long for the program's memory.
 #[inline]
-fn buffer(call: &Call, n: usize) -> UserBuf<'static> {
-    UserBuf::user(call.usize(n), call.usize(n + 1))
+fn buffer(call: &Call, n: usize) -> Result<UserBuf<'static>, Errno> {
+    let (addr, len) = (call.usize(n), call.usize(n + 1));
+    if len > MAX_COUNT {
+        user::check_range(addr, len)?;
+    }
+    Ok(UserBuf::user(addr, len))
+}
+
+/// The open file of a call that has an offset in argument `n`, and the offset: EINVAL if that is negative, EBADF, ESPIPE.
+fn file_and_offset(call: &Call, n: usize) -> Result<(Arc<OpenFile>, u64), Errno> {
+    let at = offset(call.i64(n))?;
+    let open = open_file(call, 0)?;
+    if open.seekable { Ok((open, at)) } else { Err(Errno::SPIPE) }
 }
 
 /// The buffer that `count` elements of `struct iovec` at `addr` make: EINVAL if there are too many, or one has a negative
@@ -81,21 +92,21 @@ fn write_at(open: &OpenFile, src: &mut UserBuf, offset: u64) -> SysResult {
 
 /// read(2).
 pub fn read(call: &Call) -> SysResult {
-    open_file(call, 0)?.read(&mut buffer(call, 1))
+    open_file(call, 0)?.read(&mut buffer(call, 1)?)
 }
 /// write(2).
 pub fn write(call: &Call) -> SysResult {
-    with_sigpipe(open_file(call, 0)?.write(&mut buffer(call, 1)))
+    with_sigpipe(open_file(call, 0)?.write(&mut buffer(call, 1)?))
 }
 /// pread64(2).
 pub fn pread64(call: &Call) -> SysResult {
-    let at = offset(call.i64(3))?;
-    read_at(&*open_file(call, 0)?, &mut buffer(call, 1), at)
+    let (open, at) = file_and_offset(call, 3)?;
+    read_at(&open, &mut buffer(call, 1)?, at)
 }
 /// pwrite64(2).
 pub fn pwrite64(call: &Call) -> SysResult {
-    let at = offset(call.i64(3))?;
-    write_at(&*open_file(call, 0)?, &mut buffer(call, 1), at)
+    let (open, at) = file_and_offset(call, 3)?;
+    write_at(&open, &mut buffer(call, 1)?, at)
 }
 /// readv(2).
 pub fn readv(call: &Call) -> SysResult {
@@ -107,13 +118,13 @@ pub fn writev(call: &Call) -> SysResult {
 }
 /// preadv(2).
 pub fn preadv(call: &Call) -> SysResult {
-    let at = offset(call.i64(3))?;
-    read_at(&*open_file(call, 0)?, &mut vector(&mut Pieces::new(), call.usize(1), call.usize(2))?, at)
+    let (open, at) = file_and_offset(call, 3)?;
+    read_at(&open, &mut vector(&mut Pieces::new(), call.usize(1), call.usize(2))?, at)
 }
 /// pwritev(2).
 pub fn pwritev(call: &Call) -> SysResult {
-    let at = offset(call.i64(3))?;
-    write_at(&*open_file(call, 0)?, &mut vector(&mut Pieces::new(), call.usize(1), call.usize(2))?, at)
+    let (open, at) = file_and_offset(call, 3)?;
+    write_at(&open, &mut vector(&mut Pieces::new(), call.usize(1), call.usize(2))?, at)
 }
 /// preadv2(2).
 pub fn preadv2(call: &Call) -> SysResult {

@@ -335,16 +335,25 @@ pub fn linkat(call: &Call) -> SysResult {
     do_link(call, (call.i32(0), call.usize(1)), (call.i32(2), call.usize(3)), call.u32(4))
 }
 
+/// ENAMETOOLONG if a path that the kernel has put together is longer than one may be, with `end` further bytes for its zero.
+fn check_length(path: &Text, end: usize) -> Result<(), Errno> {
+    if path.len() + end > PATH_MAX as usize { Err(Errno::NAMETOOLONG) } else { Ok(()) }
+}
+
 fn do_readlink(call: &Call, directory: i32, addr: usize, dst: usize, size: i32) -> SysResult {
     if size <= 0 {
         return Err(Errno::INVAL);
     }
     let place = named(call, directory, addr, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)?.place(Errno::INVAL)?;
     let mut text = Text::new();
-    match place.path.inode.link()? {
-        Link::Path(target) => text.push(&target)?,
+    let link = place.path.inode.link()?;
+    match &link {
+        Link::Path(target) => text.push(target)?,
         Link::Place(path) => path.write_or_deleted(&mut text)?,
         Link::File(file) => file.path(&mut text)?,
+    }
+    if !matches!(link, Link::Path(_)) {
+        check_length(&text, 1)?;
     }
     let len = text.len().min(size as usize);
     user::write(dst, &text.as_bytes()[..len])?;
@@ -397,6 +406,7 @@ pub fn getcwd(call: &Call) -> SysResult {
         return Err(Errno::NOENT);
     }
     path.push(&[0])?;
+    check_length(&path, 0)?;
     if path.len() > call.usize(1) {
         return Err(Errno::RANGE);
     }

@@ -3,7 +3,6 @@ use crate::errno::{Errno, SysResult};
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::lock::Mutex;
 use crate::mm::user_buf::UserBuf;
-use crate::task::long_call;
 use coracle_hal::io::dma::PacketBuffer;
 use coracle_hal::virtio::queue::Queue;
 use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
@@ -280,8 +279,7 @@ impl Port {
         let before = src.done();
         while src.remaining() > 0 {
             let written = self.write_some(src, nonblock);
-            let paused = if src.remaining() > 0 { long_call::pause_unless_killed() } else { Ok(()) };
-            if let Err(error) = written.and(paused) {
+            if let Err(error) = written.and(src.pause_before_rest()) {
                 let done = src.done() - before;
                 return if done > 0 { Ok(done) } else { Err(error) };
             }

@@ -223,7 +223,7 @@ impl Content {
                 Err(_) if dst.done() > before => break,
                 Err(error) => return Err(error),
             }
-            if dst.remaining() > 0 && long_call::pause_unless_killed().is_err() {
+            if dst.pause_before_rest().is_err() {
                 break;
             }
         }
@@ -256,7 +256,7 @@ impl Content {
                 Err(_) if at > offset => break,
                 Err(error) => return Err(error),
             }
-            if src.remaining() > 0 && long_call::pause_unless_killed().is_err() {
+            if src.pause_before_rest().is_err() {
                 break;
             }
         }
@@ -287,7 +287,7 @@ impl Content {
                 Err(error) => return Err(error),
             }
             drop(state);
-            if src.remaining() > 0 && long_call::pause_unless_killed().is_err() {
+            if src.pause_before_rest().is_err() {
                 break;
             }
         }

@@ -316,6 +316,8 @@ struct Both<'a> {
     /// `None`: they are one.
     lower: Option<MutexGuard<'a, State>>,
     from_is_upper: bool,
+    /// The entry of the upper one that is the lower one or leads to it.
+    between: Option<Arc<Node>>,
 }
 
 impl<'a> Both<'a> {
@@ -323,11 +325,25 @@ impl<'a> Both<'a> {
     fn lock(from: &'a Node, to: &'a Node) -> Result<Both<'a>, Errno> {
         let (from_state, to_state) = (&from.directory()?.state, &to.directory()?.state);
         if core::ptr::eq(from, to) {
-            return Ok(Both { upper: from_state.lock(), lower: None, from_is_upper: true });
+            return Ok(Both { upper: from_state.lock(), lower: None, from_is_upper: true, between: None });
         }
-        let from_is_upper = is_within(to, from) || (!is_within(from, to) && from.inode < to.inode);
+        let (from_is_upper, between) = match way(from, to) {
+            None => match way(to, from) {
+                None => (from.inode < to.inode, None),
+                between => (false, between),
+            },
+            between => (true, between),
+        };
         let (upper, lower) = if from_is_upper { (from_state, to_state) } else { (to_state, from_state) };
-        Ok(Both { upper: upper.lock(), lower: Some(lower.lock()), from_is_upper })
+        Ok(Both { upper: upper.lock(), lower: Some(lower.lock()), from_is_upper, between })
+    }
+    /// Whether `node`, an entry of the directory that is renamed from, is the one that is renamed to, or leads to it.
+    fn leads_to_target(&self, node: &Arc<Node>) -> bool {
+        self.from_is_upper && self.between.as_ref().is_some_and(|between| Arc::ptr_eq(between, node))
+    }
+    /// Whether `node`, an entry of the directory that is renamed to, is the one that is renamed from, or leads to it.
+    fn leads_to_source(&self, node: &Arc<Node>) -> bool {
+        !self.from_is_upper && self.between.as_ref().is_some_and(|between| Arc::ptr_eq(between, node))
     }
     fn from(&mut self) -> &mut State {
         if self.from_is_upper { &mut self.upper } else { self.lower.as_mut().unwrap_or(&mut self.upper) }
@@ -357,13 +373,13 @@ pub(super) fn rename(
     if flags & RENAME_NOREPLACE != 0 && old.is_some() {
         return Err(Errno::EXIST);
     }
-    if moves_directory && is_within(to_dir, &child) {
+    if both.leads_to_target(&child) {
         return Err(Errno::INVAL);
     }
     let new_name = own_name(&child, to)?;
     if flags & RENAME_EXCHANGE != 0 {
         let old = old.ok_or(Errno::NOENT)?;
-        if replaces_directory && is_within(from_dir, &old) {
+        if both.leads_to_source(&old) {
             return Err(Errno::INVAL);
         }
         let old_name = own_name(&old, from)?;
@@ -378,7 +394,7 @@ pub(super) fn rename(
                 Ok(_) if !moves_directory => return Err(Errno::ISDIR),
                 Err(_) if moves_directory => return Err(Errno::NOTDIR),
                 // What leads to the directory that the moved one is in isn't empty. Its lock would be the wrong way round.
-                Ok(_) if is_within(from_dir, old) => return Err(Errno::NOTEMPTY),
+                Ok(_) if both.leads_to_source(old) => return Err(Errno::NOTEMPTY),
                 Ok(inner) => inner.close(old)?,
                 Err(_) => {}
             }
@@ -403,14 +419,14 @@ pub(super) fn rename(
     Ok(())
 }
 
-/// Whether `node` is `directory` or lies below it.
-fn is_within(node: &Node, directory: &Node) -> bool {
-    let mut at = Some(node.this());
-    while let Some(node) = at {
-        if core::ptr::eq(&*node, directory) {
-            return true;
+/// The entry of `upper` that is `lower` or leads to it; `None` if `lower` does not lie below `upper`.
+fn way(upper: &Node, lower: &Node) -> Option<Arc<Node>> {
+    let mut at = lower.this();
+    loop {
+        let parent = at.directory().ok().and_then(Directory::parent)?;
+        if core::ptr::eq(&*parent, upper) {
+            return Some(at);
         }
-        at = node.directory().ok().and_then(Directory::parent);
+        at = parent;
     }
-    false
 }

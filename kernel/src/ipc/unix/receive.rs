@@ -20,9 +20,6 @@ impl UnixSocket {
         let deadline = self.state.lock().options.receive_deadline();
         let all = flags & n::MSG_WAITALL != 0 && self.kind == Kind::Stream && flags & n::MSG_PEEK == 0;
         let mut found = Received::bytes(0);
-        if self.kind == Kind::Stream && dst.remaining() == 0 {
-            return Ok(found);
-        }
         loop {
             let before = found.len;
             let got = block_on_events(&self.source, Events::IN, nonblock, deadline, || {
@@ -140,7 +137,7 @@ fn peek_rights(found: &mut Received, message: &Message) -> Result<(), Errno> {
 }
 
 /// Takes bytes off the stream, over several messages as long as they come from one sender and pass no descriptors; true
-/// if a page of the program wasn't there.
+/// if a page of the program wasn't there. A call for no bytes takes what comes with the next ones, as on Linux.
 fn take_stream(
     inbox: &mut Inbox,
     dst: &mut UserBuf,
@@ -149,8 +146,7 @@ fn take_stream(
     moving: &mut Option<Moving>,
     freed: &mut bool,
 ) -> Result<bool, Errno> {
-    while dst.remaining() > 0 {
-        let Some(message) = inbox.front() else { break };
+    while let Some(message) = inbox.front() {
         let begins_anew = !message.rights.is_empty()
             || (pass && found.credentials.is_some_and(|known| known != message.credentials));
         if begins_anew && found.len > 0 {
@@ -158,7 +154,7 @@ fn take_stream(
         }
         let want = message.rest().len().min(dst.remaining());
         let n = dst.put_nofault(&message.bytes[message.start..message.start + want]);
-        if n > 0 {
+        if n > 0 || want == 0 {
             note(found, message, pass, false, moving)?;
         }
         found.len += n;
@@ -168,7 +164,7 @@ fn take_stream(
             return Ok(true);
         }
         // As on Linux, bytes that come with descriptors are the last of a call.
-        if !found.rights.0.is_empty() {
+        if dst.remaining() == 0 || !found.rights.0.is_empty() {
             break;
         }
     }

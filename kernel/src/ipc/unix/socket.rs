@@ -251,6 +251,10 @@ const WRITABLE: Events = Events::OUT.union(Events::WRNORM).union(Events::WRBAND)
 
 impl File for UnixSocket {
     fn read(&self, dst: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
+        // As for all sockets read(2) of no bytes takes nothing (Linux's `sock_read_iter`).
+        if dst.remaining() == 0 {
+            return Ok(0);
+        }
         let flags = if nonblock { n::MSG_DONTWAIT } else { 0 };
         Ok(self.receive(dst, flags)?.len)
     }
