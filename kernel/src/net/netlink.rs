@@ -368,6 +368,10 @@ fn routes(out: &mut Dump, request: &Request) -> Result<(), NoMemory> {
 
 impl File for NetlinkFile {
     fn read(&self, dst: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
+        // As for all sockets read(2) of no bytes takes nothing (Linux's `sock_read_iter`).
+        if dst.remaining() == 0 {
+            return Ok(0);
+        }
         self.receive(dst, if nonblock { n::MSG_DONTWAIT } else { 0 }).map(|received| received.len)
     }
 

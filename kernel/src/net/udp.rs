@@ -283,6 +283,10 @@ impl Drop for UdpFile {
 impl File for UdpFile {
     #[inline]
     fn read(&self, dst: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
+        // As for all sockets read(2) of no bytes takes nothing (Linux's `sock_read_iter`).
+        if dst.remaining() == 0 {
+            return Ok(0);
+        }
         let flags = if nonblock { n::MSG_DONTWAIT } else { 0 };
         self.receive_datagram(dst, flags).map(|received| received.len)
     }
