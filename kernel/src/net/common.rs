@@ -174,7 +174,7 @@ impl Common {
         Ok(())
     }
 
-    /// Returns them.
+    /// Returns the time-out that `name` selects, as a `struct timeval`. ENOMEM.
     pub fn timeout_value(&self, name: u32) -> Result<Vec<u8>, Errno> {
         let ns = self.timeout(name).load(Ordering::Relaxed);
         let words = [ns / 1_000_000_000, ns % 1_000_000_000 / 1000].map(u64::to_le_bytes);
