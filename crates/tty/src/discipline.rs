@@ -1,9 +1,12 @@
 //! The state between a byte stream and a reader.
+use crate::output::Cursor;
 use crate::termios::{
-    Termios, VEOF, VEOL, VEOL2, VERASE, VINTR, VKILL, VLNEXT, VMIN, VQUIT, VREPRINT, VSUSP, VTIME, VWERASE,
+    Termios, VEOF, VEOL, VEOL2, VERASE, VINTR, VKILL, VLNEXT, VMIN, VQUIT, VREPRINT, VSTART, VSTOP, VSUSP,
+    VTIME, VWERASE,
 };
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
 use linux_raw_sys::general as n;
 
@@ -44,7 +47,21 @@ pub struct LineDiscipline {
     end_stays: bool,
     /// The next byte is taken literally (VLNEXT came before it).
     literal: bool,
+    /// VSTOP, or tcflow(3), has stopped the output.
+    stopped: bool,
+    cursor: Cursor,
 }
+
+/// What VERASE, VWERASE and VKILL take back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Erased {
+    Character,
+    Word,
+    Line,
+}
+
+/// Moves the cursor back over a character and blanks it.
+const RUB_OUT: [u8; 3] = *b"\x08 \x08";
 
 impl LineDiscipline {
     /// The state of a terminal that a person types at.
@@ -55,6 +72,18 @@ impl LineDiscipline {
     /// The state of a line whose other end carries a file or a pipe as it is, but for its end.
     pub fn line() -> LineDiscipline {
         LineDiscipline { end_stays: true, ..LineDiscipline::with_room() }
+    }
+
+    /// The state of a pseudo-terminal, with room for [`INPUT_MAX`] bytes: bytes come one by one.
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub fn pseudo_terminal() -> Result<LineDiscipline, NoMemory> {
+        let mut new = LineDiscipline { termios: Termios::pseudo_terminal(), ..LineDiscipline::default() };
+        new.ready.make_room_for(INPUT_MAX + 1)?;
+        new.lines.make_room_for(INPUT_MAX + 1)?;
+        new.editing.make_room(INPUT_MAX)?;
+        Ok(new)
     }
 
     fn with_room() -> LineDiscipline {
@@ -93,8 +122,19 @@ impl LineDiscipline {
         self.literal = false;
     }
 
+    /// Whether input comes in lines. Under EXTPROC the other end has edited them (ioctl_tty(2), "EXTPROC").
     fn canonical(&self) -> bool {
-        self.termios.local & n::ICANON != 0
+        self.termios.local & (n::ICANON | n::EXTPROC) == n::ICANON
+    }
+
+    /// Whether output has been stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Stops output, or lets it go on (tcflow(3)).
+    pub fn set_stopped(&mut self, stopped: bool) {
+        self.stopped = stopped;
     }
 
     /// Whether there is room for more input: for [`PIECE_MAX`] bytes.
@@ -112,17 +152,29 @@ impl LineDiscipline {
             self.keep(byte, &mut echo);
             return None;
         }
+        if local & n::EXTPROC != 0 {
+            let _ = self.ready.try_push_back(byte);
+            return None;
+        }
         let byte = if input & n::ISTRIP != 0 { byte & 0x7f } else { byte };
-        let byte = match byte {
-            b'\r' if input & n::IGNCR != 0 => return None,
-            b'\r' if input & n::ICRNL != 0 => b'\n',
-            b'\n' if input & n::INLCR != 0 => b'\r',
-            other => other,
-        };
+        let lowers = input & n::IUCLC != 0 && local & n::IEXTEN != 0;
+        let byte = if lowers { byte.to_ascii_lowercase() } else { byte };
+        if input & n::IXON != 0 {
+            if t.is(VSTART, byte) || t.is(VSTOP, byte) {
+                self.stopped = !t.is(VSTART, byte);
+                return None;
+            }
+            if input & n::IXANY != 0 {
+                self.stopped = false;
+            }
+        }
         if local & n::ISIG != 0 {
             let signals = [(VINTR, Signal::Interrupt), (VQUIT, Signal::Quit), (VSUSP, Signal::Stop)];
             for (index, signal) in signals {
                 if t.is(index, byte) {
+                    if input & n::IXON != 0 {
+                        self.stopped = false;
+                    }
                     self.echo(byte, &mut echo);
                     if local & n::NOFLSH == 0 {
                         self.flush();
@@ -131,27 +183,38 @@ impl LineDiscipline {
                 }
             }
         }
+        let byte = match byte {
+            b'\r' if input & n::IGNCR != 0 => return None,
+            b'\r' if input & n::ICRNL != 0 => b'\n',
+            b'\n' if input & n::INLCR != 0 => b'\r',
+            other => other,
+        };
         if !self.canonical() {
             self.keep(byte, &mut echo);
             return None;
         }
-        if local & n::IEXTEN != 0 && t.is(VLNEXT, byte) {
+        let extended = local & n::IEXTEN != 0;
+        if extended && t.is(VLNEXT, byte) {
             self.literal = true;
+            if local & (n::ECHO | n::ECHOCTL) == n::ECHO | n::ECHOCTL {
+                self.show(b"^\x08", &mut echo);
+            }
         } else if t.is(VEOF, byte) {
             self.finish_line();
         } else if t.is(VERASE, byte) {
-            self.erase(1, &mut echo);
+            self.erase(Erased::Character, &mut echo);
         } else if t.is(VKILL, byte) {
-            self.erase(usize::MAX, &mut echo);
-        } else if local & n::IEXTEN != 0 && t.is(VREPRINT, byte) {
-            self.echo(byte, &mut echo);
-            self.echo(b'\n', &mut echo);
-            self.editing.iter().for_each(|byte| self.echo(*byte, &mut echo));
-        } else if local & n::IEXTEN != 0 && t.is(VWERASE, byte) {
-            let word =
-                self.editing.iter().rev().skip_while(|b| **b == b' ').take_while(|b| **b != b' ').count();
-            let blanks = self.editing.iter().rev().take_while(|b| **b == b' ').count();
-            self.erase(word + blanks, &mut echo);
+            self.erase(Erased::Line, &mut echo);
+        } else if extended && t.is(VREPRINT, byte) {
+            if local & n::ECHO != 0 {
+                self.echo(byte, &mut echo);
+                self.show(b"\n", &mut echo);
+                for index in 0..self.editing.len() {
+                    self.echo(self.editing[index], &mut echo);
+                }
+            }
+        } else if extended && t.is(VWERASE, byte) {
+            self.erase(Erased::Word, &mut echo);
         } else {
             self.keep(byte, &mut echo);
             // `keep` ends a line that is too long by itself.
@@ -164,6 +227,9 @@ impl LineDiscipline {
     }
 
     fn keep(&mut self, byte: u8, echo: &mut impl FnMut(&[u8])) {
+        if self.editing.is_empty() {
+            self.cursor.start_line();
+        }
         self.echo(byte, echo);
         if self.canonical() {
             let _ = self.editing.try_push(byte);
@@ -176,19 +242,27 @@ impl LineDiscipline {
         }
     }
 
+    /// Processes a byte of output: `emit` is called with what the device gets for it.
+    pub fn output(&mut self, byte: u8, mut emit: impl FnMut(&[u8])) {
+        self.cursor.put(byte, &self.termios, &mut emit);
+    }
+
+    fn show(&mut self, bytes: &[u8], echo: &mut impl FnMut(&[u8])) {
+        bytes.iter().for_each(|byte| self.cursor.put(*byte, &self.termios, echo));
+    }
+
     /// Shows a byte that was typed (ECHO, ECHONL, ECHOCTL).
-    fn echo(&self, byte: u8, echo: &mut impl FnMut(&[u8])) {
+    fn echo(&mut self, byte: u8, echo: &mut impl FnMut(&[u8])) {
         let local = self.termios.local;
         if byte == b'\n' {
             if local & n::ECHO != 0 || (local & n::ECHONL != 0 && self.canonical()) {
-                let crlf = self.termios.output & (n::OPOST | n::ONLCR) == n::OPOST | n::ONLCR;
-                echo(if crlf { b"\r\n" } else { b"\n" });
+                self.show(b"\n", echo);
             }
         } else if local & n::ECHO != 0 {
             match self.shown_as_two(byte) {
                 // A control character as ^ and the letter that it is typed with.
-                true => echo(&[b'^', byte ^ CONTROL]),
-                false => echo(&[byte]),
+                true => self.show(&[b'^', byte ^ CONTROL], echo),
+                false => self.show(&[byte], echo),
             }
         }
     }
@@ -205,23 +279,74 @@ impl LineDiscipline {
         }
     }
 
-    /// Takes back the last `count` characters of the line being typed.
-    fn erase(&mut self, count: usize, echo: &mut impl FnMut(&[u8])) {
-        let shows = self.termios.local & (n::ECHO | n::ECHOE) == n::ECHO | n::ECHOE;
-        for _ in 0..count {
-            let Some(mut byte) = self.editing.pop() else { break };
-            // The bytes of one character go together (UTF-8's continuation bytes are 10xxxxxx).
-            while self.termios.input & n::IUTF8 != 0 && byte & 0xc0 == 0x80 {
-                let Some(before) = self.editing.pop() else { break };
-                byte = before;
+    /// Takes back what was typed last of the line being typed (Linux's `eraser`).
+    fn erase(&mut self, what: Erased, echo: &mut impl FnMut(&[u8])) {
+        const WHOLE_LINE_SHOWN: u32 = n::ECHOE | n::ECHOK | n::ECHOKE;
+        let local = self.termios.local;
+        let shows = local & n::ECHO != 0;
+        if self.editing.is_empty() {
+            return;
+        }
+        if what == Erased::Line && (!shows || local & WHOLE_LINE_SHOWN != WHOLE_LINE_SHOWN) {
+            self.editing.clear();
+            self.echo(self.termios.characters[VKILL], echo);
+            if shows && local & n::ECHOK != 0 {
+                self.show(b"\n", echo);
             }
+            return;
+        }
+        let mut in_word = false;
+        while let Some(last) = self.editing.len().checked_sub(1) {
+            // The bytes of one character go together.
+            let at = self.editing.iter().rposition(|byte| !self.continues(*byte)).unwrap_or(last);
+            let byte = self.editing[at];
+            // Letters of Latin-1 count, as on Linux.
+            let of_word = byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0xc0;
+            if what == Erased::Word && in_word && !of_word {
+                break;
+            }
+            in_word |= of_word;
+            self.editing.truncate(at);
             if shows {
-                echo(if self.shown_as_two(byte) { b"\x08 \x08\x08 \x08" } else { b"\x08 \x08" });
+                self.show_erased(byte, what, echo);
+            }
+            if what == Erased::Character {
+                break;
             }
         }
     }
 
-    /// Bytes that a read would give (FIONREAD).
+    /// Shows that the character which began with `byte` is gone.
+    fn show_erased(&mut self, byte: u8, what: Erased, echo: &mut impl FnMut(&[u8])) {
+        let in_two = self.termios.local & n::ECHOCTL != 0;
+        if what == Erased::Character && self.termios.local & n::ECHOE == 0 {
+            self.echo(self.termios.characters[VERASE], echo);
+        } else if byte == b'\t' {
+            let from = self.editing.iter().rposition(|byte| *byte == b'\t').map_or(0, |tab| tab + 1);
+            let width = self.editing[from..].iter().map(|byte| match byte.is_ascii_control() {
+                true => 2 * usize::from(in_two),
+                false => usize::from(!self.continues(*byte)),
+            });
+            for _ in 0..self.cursor.tab_width(width.sum(), from > 0) {
+                self.show(b"\x08", echo);
+            }
+        } else {
+            let columns = if byte.is_ascii_control() { 2 * usize::from(in_two) } else { 1 };
+            (0..columns).for_each(|_| self.show(&RUB_OUT, echo));
+        }
+    }
+
+    /// Whether a byte continues a character (UTF-8's continuation bytes are 10xxxxxx).
+    fn continues(&self, byte: u8) -> bool {
+        self.termios.input & n::IUTF8 != 0 && byte & 0xc0 == 0x80
+    }
+
+    /// Bytes that reads would give (FIONREAD): in canonical mode those of all lines.
+    pub fn waiting(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Bytes that a read would give: in canonical mode those of one line.
     pub fn available(&self) -> usize {
         if self.canonical() { self.lines.front().copied().unwrap_or(0).into() } else { self.ready.len() }
     }
@@ -231,7 +356,9 @@ impl LineDiscipline {
         if self.canonical() {
             !self.lines.is_empty() || self.ended
         } else {
-            self.ready.len() >= (self.termios.characters[VMIN] as usize).clamp(1, INPUT_MAX)
+            let characters = &self.termios.characters;
+            let minimum = if characters[VTIME] == 0 { characters[VMIN] } else { 1 };
+            self.ready.len() >= usize::from(minimum).max(1)
         }
     }
 

@@ -4,6 +4,7 @@
 extern crate alloc;
 
 mod discipline;
+mod output;
 mod termios;
 
 pub use discipline::{INPUT_MAX, LineDiscipline, PIECE_MAX, Signal};

@@ -13,6 +13,8 @@ pub(crate) const VKILL: usize = 3;
 pub(crate) const VEOF: usize = 4;
 pub(crate) const VTIME: usize = 5;
 pub(crate) const VMIN: usize = 6;
+pub(crate) const VSTART: usize = 8;
+pub(crate) const VSTOP: usize = 9;
 pub(crate) const VSUSP: usize = 10;
 pub(crate) const VEOL: usize = 11;
 pub(crate) const VWERASE: usize = 14;
@@ -33,6 +35,12 @@ const OF_TERMINAL: [(usize, u8); 7] = [
     (VWERASE, 0x17),
     (VREPRINT, 0x12),
 ];
+/// Those that a pseudo-terminal has on top of these: ^Q, ^S and ^O.
+const OF_PSEUDO: [(usize, u8); 3] = [(VSTART, START), (VSTOP, STOP), (VDISCARD, 0x0f)];
+const START: u8 = 0x11;
+const STOP: u8 = 0x13;
+/// Its index is Linux's; the character means nothing, as on Linux.
+const VDISCARD: usize = 13;
 /// A control character that is switched off (`_POSIX_VDISABLE`).
 const DISABLED: u8 = 0;
 
@@ -87,6 +95,27 @@ impl Termios {
             characters,
             ..line
         }
+    }
+
+    /// The modes of the slave of a pseudo-terminal, as Linux sets them (`unix98_pty_init`).
+    pub fn pseudo_terminal() -> Termios {
+        let terminal = Termios::terminal();
+        let mut characters = terminal.characters;
+        for (index, byte) in OF_PSEUDO {
+            characters[index] = byte;
+        }
+        Termios { input: n::ICRNL | n::IXON, control: n::B38400 | n::CS8 | n::CREAD, characters, ..terminal }
+    }
+
+    /// Whether ^S and ^Q control the flow of output, which packet mode reports (TIOCPKT_DOSTOP of ioctl_tty(2)).
+    pub fn has_usual_flow_control(&self) -> bool {
+        self.input & n::IXON != 0 && self.characters[VSTART] == START && self.characters[VSTOP] == STOP
+    }
+
+    /// The character that stops output, or the one that lets it go on; `None` if it is switched off.
+    pub fn flow_character(&self, stops: bool) -> Option<u8> {
+        let byte = self.characters[if stops { VSTOP } else { VSTART }];
+        (byte != DISABLED).then_some(byte)
     }
 
     /// As the program sees it.

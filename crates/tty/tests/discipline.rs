@@ -189,3 +189,59 @@ fn ends_of_files_are_bounded() {
     assert_eq!(read(&mut tty, 1), Some(Vec::new()));
     assert!(tty.has_room());
 }
+
+/// A pseudo-terminal as Linux has it, with bytes that come one by one.
+fn pseudo_terminal() -> LineDiscipline {
+    LineDiscipline::pseudo_terminal().unwrap()
+}
+
+#[test]
+fn tabs_are_erased_to_where_they_began() {
+    let mut tty = pseudo_terminal();
+    assert_eq!(feed(&mut tty, b"ab\tc\x7f\x7f"), b"ab\tc\x08 \x08\x08\x08\x08\x08\x08\x08");
+    assert_eq!(feed(&mut tty, b"\x15"), b"\x08 \x08\x08 \x08");
+}
+
+#[test]
+fn words_are_letters_digits_and_underscores() {
+    let mut tty = pseudo_terminal();
+    feed(&mut tty, b"one two-three_3  \x17\n");
+    assert_eq!(read(&mut tty, 100).unwrap(), b"one two-\n");
+}
+
+#[test]
+fn characters_stop_and_start_output() {
+    let mut tty = pseudo_terminal();
+    feed(&mut tty, b"\x13");
+    assert!(tty.is_stopped());
+    feed(&mut tty, b"\x11");
+    assert!(!tty.is_stopped());
+    feed(&mut tty, b"\x13\x03");
+    assert!(!tty.is_stopped(), "a signal starts output again");
+    assert_eq!(tty.waiting(), 0);
+}
+
+#[test]
+fn room_is_never_exceeded() {
+    let mut tty = pseudo_terminal();
+    for mode in 0..4 {
+        let mut count = 0;
+        while tty.has_room() {
+            feed(&mut tty, if mode % 2 == 0 { b"\n" } else { b"\x04" });
+            count += 1;
+        }
+        assert!(count <= INPUT_MAX);
+        tty.flush();
+    }
+    assert_eq!(feed(&mut tty, &[b'x'; 2 * INPUT_MAX]).len(), 2 * INPUT_MAX);
+}
+
+#[test]
+fn output_is_processed() {
+    let mut tty = pseudo_terminal();
+    let mut out = Vec::new();
+    for byte in b"a\tb\n" {
+        tty.output(*byte, |bytes| out.extend_from_slice(bytes));
+    }
+    assert_eq!(out, b"a\tb\r\n");
+}
