@@ -40,6 +40,7 @@ pub fn boot() -> ! {
 fn start() {
     let settings = CommandLine::parse(hal::command_line().as_bytes());
     let config = prepare(&settings);
+    set_hostname(&settings, config.as_ref());
     start_program(&settings, config.as_ref());
 }
 
@@ -61,13 +62,12 @@ fn prepare(settings: &CommandLine) -> Option<Config<'static>> {
     let archive = open_archive();
     let config = archive.as_ref().map(|archive| archive.config());
     set_ring(settings, config.as_ref());
-    if let Err(error) = fs::init(archive) {
+    if let Err(error) = fs::init(archive).and_then(|()| drivers::pty::start()) {
         fail(
             format_args!("the files of the image can't be mounted (error {})", error.number()),
             power::KERNEL_FAILED,
         );
     }
-    set_hostname(settings, config.as_ref());
     drivers::start(settings);
     let Ok(idle) = Process::idle() else {
         fail(format_args!("there is not even memory for the idle process"), power::KERNEL_FAILED);

@@ -84,6 +84,11 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "a member keeps its file, which may be a set: those lie in one another five deep at most (epoll_ctl(2), ELOOP)",
     },
     Recursion {
+        prefix: "coracle_kernel::drivers::pty::pair::Pty::master_closed",
+        times: 0,
+        reason: "a hang-up signals processes, and those that go away meanwhile have closed their files",
+    },
+    Recursion {
         prefix: "coracle_kernel::net::tcp::TcpFile::finish",
         times: 0,
         reason: "a TCP socket keeps connections, and no files",

@@ -37,6 +37,8 @@ pub mod capability {
     pub const SYS_RESOURCE: u32 = 24;
     /// Setting the clock.
     pub const SYS_TIME: u32 = 25;
+    /// vhangup(2).
+    pub const SYS_TTY_CONFIG: u32 = 26;
     /// Device nodes.
     pub const MKNOD: u32 = 27;
 }

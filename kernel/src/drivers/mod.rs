@@ -5,6 +5,7 @@
 pub mod buffer;
 pub mod console;
 mod discover;
+pub mod pty;
 mod service;
 pub mod virtio;
 

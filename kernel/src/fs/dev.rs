@@ -13,6 +13,7 @@ use coracle_fallible::try_arc;
 use coracle_hal::frame::Frame;
 use coracle_hal::once::Once;
 use core::any::Any;
+use core::sync::atomic::Ordering;
 use linux_raw_sys::general::{S_IFCHR, stat as Stat};
 
 /// Bytes of randomness or zeroes made at a time.
@@ -27,8 +28,12 @@ enum Memory {
     Random,
 }
 
+/// Major numbers of the slaves of pseudo-terminals.
+const PSEUDO_FIRST: u32 = 136;
+const PSEUDO_LAST: u32 = 143;
+
 /// Name, major, minor, permissions.
-const NODES: [(&str, u32, u32, u32); 8] = [
+const NODES: [(&str, u32, u32, u32); 9] = [
     ("null", 1, 3, 0o666),
     ("zero", 1, 5, 0o666),
     ("full", 1, 7, 0o666),
@@ -37,6 +42,7 @@ const NODES: [(&str, u32, u32, u32); 8] = [
     ("kmsg", 1, 11, 0o644),
     ("tty", 5, 0, 0o666),
     ("console", 5, 1, 0o666),
+    ("ptmx", 5, 2, 0o666),
 ];
 /// Name and target.
 const LINKS: [(&str, &str); 5] = [
@@ -59,6 +65,24 @@ fn terminal() -> Result<Arc<dyn File>, Errno> {
     TERMINAL.get().cloned().ok_or(Errno::NXIO)
 }
 
+/// /dev/tty of a process that has no terminal but the console, which is that of the first process's session. ENXIO in other
+/// sessions, and if there is no terminal (tty(4)).
+pub fn own_console() -> Result<Arc<dyn File>, Errno> {
+    const FIRST_SESSION: i32 = 1;
+    let session = crate::this::with(|thread| thread.process.session.load(Ordering::Relaxed));
+    if session == FIRST_SESSION { terminal() } else { Err(Errno::NXIO) }
+}
+
+/// Opens a device of that number, at a place and with the flags of open(2).
+type Open = fn(u64, Place, u32) -> Result<Arc<dyn File>, Errno>;
+
+static TERMINALS: Once<Open> = Once::new();
+
+/// Names what opens /dev/tty, /dev/ptmx and pseudo-terminals. The first one stays.
+pub fn set_terminals(open: Open) {
+    TERMINALS.call_once(|| open);
+}
+
 /// The root directory of a new /dev.
 pub fn filesystem() -> Result<Arc<dyn Inode>, Errno> {
     let root: Arc<dyn Inode> = MemoryFs::empty(0o755)?;
@@ -75,13 +99,16 @@ pub fn filesystem() -> Result<Arc<dyn Inode>, Errno> {
 }
 
 /// Opens the device of that number; ENXIO if there is none, ENOMEM.
-pub fn open(number: u64, place: Place, _flags: u32) -> Result<Arc<dyn File>, Errno> {
+pub fn open(number: u64, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
     let kind = match super::stat::split_device(number) {
         (1, 3 | 11) => Memory::Null,
         (1, 5) => Memory::Zero,
         (1, 7) => Memory::Full,
         (1, 8 | 9) => Memory::Random,
-        (5, 0 | 1) => return terminal(),
+        (5, 1) => return terminal(),
+        (5, 0 | 2) | (PSEUDO_FIRST..=PSEUDO_LAST, _) => {
+            return TERMINALS.get().ok_or(Errno::NXIO)?(number, place, flags);
+        }
         _ => return Err(Errno::NXIO),
     };
     Ok(try_arc(MemoryDevice { kind, place })?)

@@ -6,7 +6,6 @@ use crate::ipc::epoll::{Epoll, Member};
 use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::mm::user_buf::UserBuf;
 use crate::net::socket::Socket;
-use crate::syscall::call::Call;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
@@ -267,8 +266,8 @@ pub trait File: Send + Sync + Any {
         false
     }
     /// ioctl(2).
-    fn ioctl(&self, call: &Call, command: u32, argument: usize) -> SysResult {
-        let _ = (call, command, argument);
+    fn ioctl(&self, command: u32, argument: usize) -> SysResult {
+        let _ = (command, argument);
         Err(Errno::NOTTY)
     }
     /// ftruncate(2).

@@ -13,6 +13,7 @@ pub mod open;
 mod path_cache;
 pub mod proc;
 pub mod provided;
+pub mod pty_limit;
 pub mod root;
 pub mod signal_io;
 pub mod stat;

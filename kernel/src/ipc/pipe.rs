@@ -6,7 +6,6 @@ use crate::fs::mount::Place;
 use crate::fs::signal_io::Announces;
 use crate::fs::stat;
 use crate::mm::user_buf::UserBuf;
-use crate::syscall::call::Call;
 use crate::task::long_call;
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
@@ -450,8 +449,7 @@ impl File for PipeEnd {
     fn poll_source(&self) -> Option<&PollSource> {
         Some(if self.reads { &self.pipe.readable } else { &self.pipe.writable })
     }
-    fn ioctl(&self, call: &Call, command: u32, argument: usize) -> SysResult {
-        let _ = call;
+    fn ioctl(&self, command: u32, argument: usize) -> SysResult {
         if command == FIONREAD {
             crate::mm::user::write_u32(argument, self.pipe.len() as u32)?;
             return Ok(0);

@@ -10,7 +10,6 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::ipc::poll::{Events, LOOK_EVERY_NS, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
-use crate::syscall::call::Call;
 use crate::task::long_call;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -370,7 +369,7 @@ impl File for TcpFile {
         Some(self.source())
     }
 
-    fn ioctl(&self, _call: &Call, command: u32, argument: usize) -> SysResult {
+    fn ioctl(&self, command: u32, argument: usize) -> SysResult {
         let int = |value| ioctl_answer(argument, value);
         match command {
             linux_raw_sys::ioctl::FIONREAD => match self.socket.info().state {

@@ -12,7 +12,6 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
-use crate::syscall::call::Call;
 use crate::time::clock;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -311,7 +310,7 @@ impl File for UdpFile {
         Some(self.source())
     }
 
-    fn ioctl(&self, _call: &Call, command: u32, argument: usize) -> SysResult {
+    fn ioctl(&self, command: u32, argument: usize) -> SysResult {
         let int = |value| ioctl_answer(argument, value);
         match command {
             linux_raw_sys::ioctl::FIONREAD => int(self.socket.next_len() as u32),

@@ -230,7 +230,7 @@ pub fn ioctl(call: &Call) -> SysResult {
             user::write_u32(argument, left.min(i32::MAX as u64) as u32)?;
             Ok(0)
         }
-        _ => open.file.ioctl(call, command, argument),
+        _ => open.file.ioctl(command, argument),
     }
 }
 

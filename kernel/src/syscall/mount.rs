@@ -1,6 +1,7 @@
 //! mount(2) and umount2(2).
 use super::call::Call;
 use super::path::named;
+use crate::drivers::pty;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access::{capability, check_capability};
 use crate::fs::inode::Inode;
@@ -30,7 +31,7 @@ fn source_at(addr: usize) -> Result<Vec<u8>, Errno> {
     if addr == 0 { Ok(Vec::new()) } else { user::read_path(addr) }
 }
 
-/// mount(2): tmpfs, proc, sysfs, devtmpfs and mqueue, directories and files bound elsewhere, and changes of the flags of what is
+/// mount(2): tmpfs, proc, sysfs, devtmpfs, devpts and mqueue, directories and files bound elsewhere, and changes of the flags of what is
 /// mounted.
 pub fn mount(call: &Call) -> SysResult {
     let mut flags = call.u32(3);
@@ -56,6 +57,10 @@ pub fn mount(call: &Call) -> SysResult {
     let (root, kind) = match kind.as_slice() {
         b"tmpfs" | b"ramfs" => (MemoryFs::empty(0o1777)? as Arc<dyn Inode>, "tmpfs"),
         b"devtmpfs" => (dev::filesystem()?, "devtmpfs"),
+        b"devpts" => {
+            let options = if call.usize(4) == 0 { Vec::new() } else { user::read_path(call.usize(4))? };
+            (pty::filesystem(&options)?, "devpts")
+        }
         b"proc" => (proc::filesystem()?, "proc"),
         b"sysfs" => (sys::filesystem()?, "sysfs"),
         b"mqueue" => (tree::filesystem()?, "mqueue"),

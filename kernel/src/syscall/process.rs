@@ -1,6 +1,7 @@
 //! Processes: making, replacing, ending and awaiting them.
 use super::call::Call;
 use crate::errno::{Errno, SysResult};
+use crate::fs::access::{capability, check_capability};
 use crate::fs::root::open_executable_at;
 use crate::fs::walk::Follow;
 use crate::mm::user;
@@ -8,7 +9,7 @@ use crate::task::clone::{self, Request};
 use crate::task::process::{self, ExitStatus, Process};
 use crate::task::signal::{self, SIGINFO_LEN, SigInfo};
 use crate::task::wait::{self, Which};
-use crate::task::{exec, exit, long_call};
+use crate::task::{exec, exit, long_call, terminal};
 use crate::time::clock::to_timeval;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -323,8 +324,16 @@ pub fn setsid(call: &Call) -> SysResult {
         return Err(Errno::PERM);
     }
     me.session.store(me.pid, Relaxed);
+    me.controlled.leave();
     me.group.store(me.pid, Relaxed);
     Ok(me.pid as usize)
+}
+
+/// vhangup(2): hangs up the controlling terminal, if it is a pseudo-terminal.
+pub fn vhangup(_call: &Call) -> SysResult {
+    check_capability(capability::SYS_TTY_CONFIG)?;
+    terminal::hang_up_own();
+    Ok(0)
 }
 
 /// getsid(2).

@@ -100,7 +100,7 @@ system_calls! {
     138 fstatfs(fd, &out) super::attributes::fstatfs, "all";
     161 chroot(&path) super::path::chroot, "all";
     162 sync() super::file::sync, "nothing to do";
-    165 mount(&path, &path, &file_system, mount_flags, &path) super::mount::mount, "tmpfs, proc, sysfs, devtmpfs, mqueue, MS_BIND, MS_REMOUNT with ro, noexec, nosuid and nodev; one namespace, no MS_MOVE";
+    165 mount(&path, &path, &file_system, mount_flags, &path) super::mount::mount, "tmpfs, proc, sysfs, devtmpfs, devpts, mqueue, MS_BIND, MS_REMOUNT with ro, noexec, nosuid and nodev; one namespace, no MS_MOVE";
     166 umount2(&path, umount_flags) super::mount::umount2, "without MNT_EXPIRE";
     187 readahead(fd, offset, len) super::file::readahead, "nothing to do";
     188 setxattr(&path, &string, &bytes, len, number) super::attributes::xattr, "EOPNOTSUPP";
@@ -192,6 +192,7 @@ system_calls! {
     112 setsid() -> pid super::process::setsid, "all";
     121 getpgid(pid) -> pid super::process::getpgid, "all";
     124 getsid(pid) -> pid super::process::getsid, "all";
+    153 vhangup() super::process::vhangup, "pseudo-terminals";
     219 restart_syscall() super::signal::restart_syscall, "EINTR: calls that are started again are made anew";
     231 exit_group(number) super::process::exit_group, "all";
     247 waitid(wait_type, pid, &out, wait_options, &out) super::process::waitid, "P_ALL, P_PID, P_PGID, P_PIDFD";

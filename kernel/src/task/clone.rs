@@ -160,6 +160,7 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
     *process.program.lock() = from.program.lock().clone();
     process.group.store(from.group.load(Relaxed), Relaxed);
     process.session.store(from.session.load(Relaxed), Relaxed);
+    process.controlled.inherit(&from.controlled);
     // To its own parent a sibling is one child as the other.
     let sibling = request.has(abi::CLONE_PARENT);
     let exit_signal = if sibling { from.exit_signal.load(Relaxed) } else { request.exit_signal };

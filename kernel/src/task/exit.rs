@@ -2,7 +2,7 @@
 use super::process::{self, ExitStatus, Process};
 use super::signal::{self, SigInfo};
 use super::thread::{Thread, Work};
-use super::{futex, sched};
+use super::{futex, sched, terminal};
 use crate::errno::Errno;
 use crate::fs::memory::remains;
 use crate::ipc::poll::{Events, LOOK_EVERY_NS};
@@ -114,6 +114,7 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
     process.timers.clear();
     process.descriptors.leave();
     process.leave_files();
+    terminal::process_ended(process);
     semaphores::process_ended(process);
     // Its page tables go with the last reference; this CPU leaves them first.
     let old = process.replace_memory(Memory::none().clone());

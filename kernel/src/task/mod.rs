@@ -15,6 +15,7 @@ pub mod run_queue;
 pub mod sched;
 pub mod signal;
 pub mod slice;
+pub mod terminal;
 pub mod thread;
 pub mod user_count;
 pub mod wait;

@@ -3,6 +3,7 @@ use super::family::{Family, Siblings};
 use super::limits::Limits;
 use super::oom_score::OomScore;
 use super::signal::{self, ProcessSignals, SigInfo};
+use super::terminal::Controlled;
 use super::thread::{Thread, Work};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
@@ -55,6 +56,8 @@ pub struct Process {
     pub group: AtomicI32,
     /// Session (setsid(2)).
     pub session: AtomicI32,
+    /// Controlling terminal.
+    pub controlled: Controlled,
     /// Woken when a child changes state.
     pub child_events: PollSource,
     /// Told when the process ends (pidfd_open(2)), when a thread of it does, and when it executes a program.
@@ -338,6 +341,7 @@ impl Process {
             parent_pid: AtomicI32::new(0),
             group: AtomicI32::new(pid),
             session: AtomicI32::new(pid),
+            controlled: Controlled::default(),
             child_events: PollSource::new(),
             exit_source: PollSource::new(),
             exiting: Mutex::new(None),

@@ -1,5 +1,6 @@
 //! The console: the terminal, the program's standard streams, and the control channel, over the serial port or over the
 //! ports of a virtio console.
+pub mod arguments;
 mod control;
 mod standard;
 mod stream;

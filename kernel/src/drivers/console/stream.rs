@@ -5,7 +5,6 @@ use crate::fs::file::File;
 use crate::fs::stat::{self, Metadata, Timestamp};
 use crate::ipc::poll::{Events, PollSource};
 use crate::mm::user_buf::UserBuf;
-use crate::syscall::call::Call;
 use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text};
 use coracle_image::User;
@@ -79,7 +78,7 @@ impl File for Stream {
         Some(if self.writes { self.port.writable() } else { self.port.readable() })
     }
 
-    fn ioctl(&self, _call: &Call, command: u32, argument: usize) -> SysResult {
+    fn ioctl(&self, command: u32, argument: usize) -> SysResult {
         if command == FIONREAD {
             crate::mm::user::write_u32(argument, self.port.available() as u32)?;
             return Ok(0);

@@ -1,4 +1,5 @@
 //! The terminal (termios(3), ioctl_tty(2)), over the serial port or a port of a virtio console.
+use super::arguments::{read_user, read_window, window_bytes, write_user};
 use crate::drivers::virtio::port::Port;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
@@ -7,10 +8,10 @@ use crate::fs::stat::{Metadata, device_number};
 use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::lock::Mutex;
 use crate::mm::user_buf::UserBuf;
-use crate::syscall::call::Call;
-use crate::task::orphans::is_orphaned;
-use crate::task::signal::{IGNORE, SigInfo, bit, send_to_group};
+use crate::task::signal::{SigInfo, send_to_group};
+use crate::task::terminal::check_background;
 use crate::task::{long_call, process};
+use crate::this;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_control::Window;
@@ -63,8 +64,6 @@ struct State {
     ended: bool,
 }
 
-/// Size of `struct winsize`.
-const WINSIZE_BYTES: usize = 8;
 /// Bytes copied from the program at a time.
 const CHUNK: usize = 1024;
 /// Mode of the device node: a character device, rw for its owner, w for its group.
@@ -224,24 +223,11 @@ impl Terminal {
         };
         let foreground = foreground
             .or_else(|| process::by_pid(FIRST_PROCESS).map(|first| first.group.load(Ordering::Relaxed)));
-        crate::this::with(|thread| {
-            let me = &thread.process;
-            let group = me.group.load(Ordering::Relaxed);
-            if me.session.load(Ordering::Relaxed) != session || foreground.is_none_or(|it| it == group) {
-                return Ok(());
-            }
-            let refused = me.signals.lock().action(signal).handler == IGNORE
-                || thread.signals.lock().mask & bit(signal) != 0;
-            match refused {
-                true if signal == linux_raw_sys::general::SIGTTOU => Ok(()),
-                true => Err(Errno::IO),
-                false if is_orphaned(group) => Err(Errno::IO),
-                false => {
-                    send_to_group(group, SigInfo::kernel(signal))?;
-                    Err(Errno::RESTARTSYS)
-                }
-            }
-        })
+        let own = crate::this::with(|thread| thread.process.session.load(Ordering::Relaxed));
+        match foreground {
+            Some(foreground) if own == session => check_background(foreground, signal),
+            _ => Ok(()),
+        }
     }
 
     fn set_termios(&self, argument: usize, flush: bool) -> SysResult {
@@ -255,17 +241,6 @@ impl Terminal {
         state.discipline.set_termios(Termios::decode(&bytes));
         Ok(0)
     }
-}
-
-/// Copies a whole structure from the program.
-fn read_user(address: usize, dst: &mut [u8]) -> Result<(), Errno> {
-    let len = dst.len();
-    if UserBuf::user(address, len).take(dst)? < len { Err(Errno::FAULT) } else { Ok(()) }
-}
-
-/// Copies a whole structure to the program.
-fn write_user(address: usize, src: &[u8]) -> SysResult {
-    if UserBuf::user(address, src.len()).put(src)? < src.len() { Err(Errno::FAULT) } else { Ok(0) }
 }
 
 impl File for Terminal {
@@ -369,7 +344,7 @@ impl File for Terminal {
         Some(&self.source)
     }
 
-    fn ioctl(&self, call: &Call, command: u32, argument: usize) -> SysResult {
+    fn ioctl(&self, command: u32, argument: usize) -> SysResult {
         match command {
             n::TCGETS => write_user(argument, &self.state.lock().discipline.termios().encode()),
             n::TCSETS | n::TCSETSW => self.set_termios(argument, false),
@@ -382,23 +357,17 @@ impl File for Terminal {
                 Ok(0)
             }
             n::TIOCGWINSZ => {
-                let Window { rows, columns, width, height } = self.state.lock().window;
-                let mut bytes = [0; WINSIZE_BYTES];
-                for (place, word) in bytes.chunks_exact_mut(2).zip([rows, columns, width, height]) {
-                    place.copy_from_slice(&word.to_le_bytes());
-                }
-                write_user(argument, &bytes)
+                let window = self.state.lock().window;
+                write_user(argument, &window_bytes(window))
             }
             n::TIOCSWINSZ => {
-                let mut bytes = [0; WINSIZE_BYTES];
-                read_user(argument, &mut bytes)?;
-                let word = |index: usize| u16::from_le_bytes([bytes[2 * index], bytes[2 * index + 1]]);
-                self.set_window(Window { rows: word(0), columns: word(1), width: word(2), height: word(3) });
+                self.set_window(read_window(argument)?);
                 Ok(0)
             }
             n::TIOCGPGRP => {
                 let group = self.state.lock().group;
-                let group = group.unwrap_or_else(|| call.thread().process.group.load(Ordering::Relaxed));
+                let group =
+                    group.unwrap_or_else(|| this::with(|me| me.process.group.load(Ordering::Relaxed)));
                 write_user(argument, &group.to_le_bytes())
             }
             n::TIOCSPGRP => {
@@ -409,7 +378,7 @@ impl File for Terminal {
                 Ok(0)
             }
             n::TIOCSCTTY => {
-                let me = &call.thread().process;
+                let me = this::with(|thread| thread.process.clone());
                 // A process that leads no session has the terminal by the one it is in.
                 if me.session.load(Ordering::Relaxed) == me.pid {
                     let mut state = self.state.lock();
@@ -419,11 +388,12 @@ impl File for Terminal {
                 Ok(0)
             }
             n::TIOCGSID => {
-                write_user(argument, &call.thread().process.session.load(Ordering::Relaxed).to_le_bytes())
+                let session = this::with(|me| me.process.session.load(Ordering::Relaxed));
+                write_user(argument, &session.to_le_bytes())
             }
             n::FIONREAD => {
                 self.take_input();
-                let available = self.state.lock().discipline.available() as i32;
+                let available = self.state.lock().discipline.waiting() as i32;
                 write_user(argument, &available.to_le_bytes())
             }
             n::TIOCOUTQ => write_user(argument, &0i32.to_le_bytes()),

@@ -10,4 +10,4 @@ pub use content::Content;
 pub use directory::name_hash;
 pub use file::{DirectoryFile, MemoryFile};
 pub use image::check_tables;
-pub use node::{MemoryFs, Node};
+pub use node::{MemoryFs, Node, next_device};

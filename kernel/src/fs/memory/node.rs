@@ -26,6 +26,12 @@ const TMPFS_MAGIC: u64 = 0x0102_1994;
 /// Permission bits of a mode, with set-user-ID, set-group-ID and sticky.
 pub const PERMISSIONS: u32 = 0o7777;
 
+/// The device number of a new file system. The major number 0 is Linux's for file systems without a device.
+pub fn next_device() -> u64 {
+    static NEXT: AtomicU32 = AtomicU32::new(20);
+    stat::device_number(0, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 /// A file system in memory.
 pub struct MemoryFs {
     device: u64,
@@ -52,10 +58,8 @@ impl MemoryFs {
         fs.image_node(&root)
     }
     fn new(archive: Option<Archive<'static>>, first_inode: u64) -> Result<Arc<MemoryFs>, Errno> {
-        /// The major number 0 is Linux's for file systems without a device.
-        static NEXT_DEVICE: AtomicU32 = AtomicU32::new(20);
         Ok(try_arc(MemoryFs {
-            device: stat::device_number(0, NEXT_DEVICE.fetch_add(1, Ordering::Relaxed)),
+            device: next_device(),
             next_inode: AtomicU64::new(first_inode),
             archive,
             linked: Mutex::new(SortedMap::new()),

@@ -3,6 +3,7 @@ use super::system::{RELEASE, VERSION};
 use crate::errno::Errno;
 use crate::fs::descriptors::MAX_LIMIT;
 use crate::fs::file::description_bounds;
+use crate::fs::pty_limit;
 use crate::fs::synthetic::{Item, Table};
 use crate::ipc::mqueue::tree;
 use crate::ipc::pipe;
@@ -93,6 +94,20 @@ pub static SYS: Table<()> = &[
             ("randomize_va_space", setting!(2)),
             ("overflowuid", text!(65_534)),
             ("overflowgid", text!(65_534)),
+            (
+                "pty",
+                Item::Directory(&[
+                    (
+                        "max",
+                        Item::Setting(
+                            |(), text| writeln!(text, "{}", pty_limit::most()),
+                            |(), bytes| pty_limit::set_most(bytes),
+                        ),
+                    ),
+                    ("nr", Item::Text(|(), text| writeln!(text, "{}", pty_limit::count()))),
+                    ("reserve", text!(pty_limit::RESERVE)),
+                ]),
+            ),
             ("yama", Item::Directory(&[("ptrace_scope", setting!(0))])),
             ("msgmax", text!(messages::MAX_MESSAGE)),
             ("msgmnb", text!(messages::DEFAULT_CAPACITY)),

@@ -66,11 +66,14 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
     let children = ticks(process.children_ns.load(Relaxed));
     let stack = process.program.lock().stack_start;
     let nice = subject.main().map_or(0, |thread| thread.nice.load(Relaxed));
+    let terminal = process.controlled.terminal();
+    // A process without a terminal has none in its foreground.
+    let (terminal, foreground) = terminal.map_or((0, -1), |it| (it.number(), it.group()));
     write!(text, "{} (", subject.id())?;
     text.push(subject.name().as_bytes())?;
     writeln!(
         text,
-        ") {} {} {} {} 0 -1 4194304 {} 0 0 0 {cpu} 0 {children} 0 {} {nice} {threads} 0 {} {mapped} {} \
+        ") {} {} {} {} {terminal} {foreground} 4194304 {} 0 0 0 {cpu} 0 {children} 0 {} {nice} {threads} 0 {} {mapped} {} \
          18446744073709551615 0 0 {stack} 0 0 0 0 0 0 0 0 0 17 {} 0 0 0 0 0 0 0 0 0 0 0 0 0",
         subject.state().0,
         process.parent_pid(),

@@ -10,7 +10,6 @@ use crate::ipc::poll::{Events, PollSource};
 use crate::lock::Mutex;
 use crate::mm::user_buf::UserBuf;
 use crate::net::socket::{Control, Received, Socket, SocketAddress, UnixName};
-use crate::syscall::call::Call;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -299,8 +298,7 @@ impl File for UnixSocket {
     fn poll_source(&self) -> Option<&PollSource> {
         Some(&self.source)
     }
-    fn ioctl(&self, call: &Call, command: u32, argument: usize) -> SysResult {
-        let _ = call;
+    fn ioctl(&self, command: u32, argument: usize) -> SysResult {
         let waiting = match command {
             FIONREAD => {
                 let state = self.state.lock();
