@@ -255,12 +255,14 @@ fn replacing_a_file_is_atomic() {
         ends.push(disk.events());
     }
     for at in 0..=disk.events() {
-        let crashed = common::disk(disk.crashed_at(at, Loss::Sectors, at as u64));
-        let mut fs = mount(&crashed);
-        let file = fs.lookup(coracle_ext4::ROOT, b"settings").unwrap();
-        let found = content(&mut fs, file);
-        let done = ends.partition_point(|end| *end <= at) - 1;
-        let right = [done, done + 1].map(|number| version(number as u8));
-        assert!(right.contains(&found), "after {at} events");
+        for seed in 0..4 {
+            let crashed = common::disk(disk.crashed_at(at, Loss::Sectors, seed));
+            let mut fs = mount(&crashed);
+            let file = fs.lookup(coracle_ext4::ROOT, b"settings").unwrap();
+            let found = content(&mut fs, file);
+            let done = ends.partition_point(|end| *end <= at) - 1;
+            let right = [done, done + 1].map(|number| version(number as u8));
+            assert!(right.contains(&found), "after {at} events, seed {seed}");
+        }
     }
 }

@@ -58,3 +58,116 @@ proptest! {
         check(image, &operations);
     }
 }
+
+/// What was cut off a file does not come back, whichever way the file grows again.
+#[test]
+fn growing_shows_zeroes() {
+    for image in 0..IMAGES.len() {
+        let disk = disk(IMAGES[image].clone());
+        let mut fs = mount(&disk);
+        type Grow = fn(&mut coracle_ext4::FileSystem, u32);
+        let grow: [Grow; 5] = [
+            |fs, file| fs.set_size(file, 300, NOW).unwrap(),
+            |fs, file| fs.set_size(file, 9000, NOW).unwrap(),
+            |fs, file| assert_eq!(fs.write(file, 200, b"end", NOW), Ok(3)),
+            |fs, file| assert_eq!(fs.write(file, 9000, b"end", NOW), Ok(3)),
+            |fs, file| fs.allocate(file, 50, 400, coracle_ext4::Allocation::Allocate, NOW).unwrap(),
+        ];
+        for (number, grow) in grow.iter().enumerate() {
+            let name = format!("file{number}");
+            let new = common::model::new_file(common::model::REGULAR);
+            let file = fs.create(coracle_ext4::ROOT, name.as_bytes(), &new, NOW).unwrap();
+            fs.write(file, 0, &[7; 1000], NOW).unwrap();
+            fs.set_size(file, 100, NOW).unwrap();
+            grow(&mut fs, file);
+            let bytes = content(&mut fs, file);
+            assert!(bytes[..100].iter().all(|byte| *byte == 7), "{number}");
+            let end = if bytes.ends_with(b"end") { bytes.len() - 3 } else { bytes.len() };
+            assert!(end > 100 && bytes[100..end].iter().all(|byte| *byte == 0), "{number}");
+        }
+    }
+}
+
+/// Directories of thousands of names, whose index has two levels.
+#[test]
+fn large_directories() {
+    for image in [1, 4, 5] {
+        let disk = disk(IMAGES[image].clone());
+        let mut fs = mount(&disk);
+        let name =
+            |number: u32| format!("{number:05} {}", "long".repeat((number % 50) as usize)).into_bytes();
+        let new = common::model::new_file(common::model::REGULAR);
+        let directory = common::model::new_file(common::model::DIRECTORY);
+        let directory = fs.create(coracle_ext4::ROOT, b"large", &directory, NOW).unwrap();
+        let first = fs.create(directory, &name(0), &new, NOW).unwrap();
+        const COUNT: u32 = 9000;
+        for number in 1..COUNT {
+            fs.link(directory, &name(number), first, NOW).unwrap();
+        }
+        for number in 0..COUNT {
+            assert_eq!(fs.lookup(directory, &name(number)), Ok(first), "{number}");
+        }
+        assert_eq!(fs.lookup(directory, &name(COUNT)), Err(coracle_ext4::Error::NotFound));
+        let all = names(&mut fs, directory);
+        assert_eq!(all.len() as u32, COUNT);
+        fs.commit().unwrap();
+        for number in (0..COUNT).filter(|number| number % 10 != 0) {
+            fs.unlink(directory, &name(number), NOW).unwrap();
+        }
+        assert_eq!(names(&mut fs, directory).len() as u32, COUNT / 10);
+        fs.unmount().unwrap();
+        assert_eq!(e2fsck(&disk.bytes()), None);
+        // One lookup reads a few blocks, and not all of them.
+        let mut fs = mount(&disk);
+        if image != 4 {
+            disk.fail_after(Some(12));
+            assert_eq!(fs.lookup(directory, &name(COUNT - 10)), Ok(first));
+            disk.fail_after(None);
+        }
+        for number in (0..COUNT).filter(|number| number % 10 == 0) {
+            fs.unlink(directory, &name(number), NOW).unwrap();
+        }
+        fs.evict(first, NOW).unwrap();
+        assert_eq!(fs.rmdir(coracle_ext4::ROOT, b"large", NOW), Ok(directory));
+        fs.evict(directory, NOW).unwrap();
+        fs.unmount().unwrap();
+        assert_eq!(e2fsck(&disk.bytes()), None);
+    }
+}
+
+/// A file in so many pieces that its tree has three levels, and what is left of it piece by piece.
+#[test]
+fn scattered_files() {
+    let disk = disk(IMAGES[1].clone());
+    let mut fs = mount(&disk);
+    let new = common::model::new_file(common::model::REGULAR);
+    let file = fs.create(coracle_ext4::ROOT, b"scattered", &new, NOW).unwrap();
+    const PIECES: u64 = 2500;
+    // From both ends, so that nodes are split at both.
+    for number in 0..PIECES / 2 {
+        fs.write(file, (PIECES + number) * 2048, &[1 + number as u8 % 200; 10], NOW).unwrap();
+        fs.write(file, (PIECES - number) * 2048, &[1 + number as u8 % 200; 10], NOW).unwrap();
+    }
+    fs.unmount().unwrap();
+    assert_eq!(e2fsck(&disk.bytes()), None);
+    let mut fs = mount(&disk);
+    let bytes = content(&mut fs, file);
+    for number in 0..PIECES / 2 {
+        for place in [PIECES + number, PIECES - number] {
+            let expected = if number == 0 { 1 } else { 1 + number as u8 % 200 };
+            assert_eq!(bytes[place as usize * 2048 + 9], expected, "{place}");
+        }
+    }
+    // Holes in the middle, then the rest from the end.
+    for number in (PIECES / 2..PIECES).step_by(3) {
+        fs.allocate(file, number * 2048, 2048, coracle_ext4::Allocation::PunchHole, NOW).unwrap();
+    }
+    fs.set_size(file, PIECES * 2048, NOW).unwrap();
+    fs.unmount().unwrap();
+    assert_eq!(e2fsck(&disk.bytes()), None);
+    let mut fs = mount(&disk);
+    fs.set_size(file, 0, NOW).unwrap();
+    assert_eq!(fs.attributes(file).unwrap().blocks, 0);
+    fs.unmount().unwrap();
+    assert_eq!(e2fsck(&disk.bytes()), None);
+}

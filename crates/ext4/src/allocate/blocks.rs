@@ -45,7 +45,7 @@ impl FileSystem {
     fn count_blocks(&mut self, taken: u32, freed: u32) -> Result<()> {
         const MISCOUNTED: Error = Error::Corrupt("the superblock miscounts the free blocks");
         let (free, _) = self.free_counts()?;
-        let free = (free + u64::from(freed)).checked_sub(taken.into()).ok_or(MISCOUNTED)?;
+        let free = free.saturating_add(freed.into()).checked_sub(taken.into()).ok_or(MISCOUNTED)?;
         let mut low = [0; 4];
         set_le32(&mut low, 0, free as u32);
         self.put_superblock(field::FREE_BLOCKS_LOW, &low)?;
@@ -221,7 +221,7 @@ impl FileSystem {
             None => drop(self.transaction.busy.insert(number, bits.try_to_vec()?)?),
         }
         self.fill_bits(group.block_bitmap(), Kind::BlockBitmap(number), bit, len, false)?;
-        let free = group.free_blocks() + len;
+        let free = group.free_blocks().saturating_add(len);
         if free > self.superblock.blocks_in(number) {
             return Err(Error::Corrupt("a group miscounts its free blocks"));
         }

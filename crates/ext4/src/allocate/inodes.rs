@@ -72,7 +72,7 @@ impl FileSystem {
             group.set_unused_inodes(group.unused_inodes().min(per_group - index - 1));
         }
         if is_directory {
-            group.set_directories(group.directories() + 1);
+            group.set_directories(group.directories().saturating_add(1));
         }
         self.set_group(&group)?;
         self.count_inode(true)?;
@@ -90,7 +90,7 @@ impl FileSystem {
             return Err(Error::Corrupt("an inode to be freed is free"));
         }
         self.fill_bits(group.inode_bitmap(), kind, index % per_group, 1, false)?;
-        group.set_free_inodes(group.free_inodes() + 1);
+        group.set_free_inodes(group.free_inodes().saturating_add(1));
         if is_directory {
             group.set_directories(group.directories().saturating_sub(1));
         }

@@ -203,7 +203,7 @@ impl FileSystem {
         if parent.links == UNCOUNTED {
             return Ok(());
         }
-        parent.links += 1;
+        parent.links = parent.links.saturating_add(1);
         if parent.links > MAX_LINKS {
             let has_many = self.superblock.ro_compat & ro_compat::DIR_NLINK != 0;
             if !has_many || self.superblock.compat & compat::DIR_INDEX == 0 {

@@ -1,5 +1,6 @@
 //! Images made and checked by e2fsprogs.
 #![allow(dead_code, reason = "each test uses a part of it")]
+pub mod exercise;
 pub mod model;
 
 use coracle_block::simulated::SimulatedDisk;
@@ -74,6 +75,13 @@ pub fn e2fsck(bytes: &[u8]) -> Option<String> {
     std::fs::write(&image, bytes).unwrap();
     let output = run("e2fsck", &["-fn", image.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    // That a tree could have fewer nodes is no fault: Linux, too, does not join nodes of which blocks were freed.
+    let advice = ["could be narrower.  Optimize? no", "could be shorter.  Optimize? no"];
+    let said: Vec<&str> = said
+        .lines()
+        .filter(|line| !line.is_empty() && !advice.iter().any(|advice| line.ends_with(advice)))
+        .collect();
+    let said = said.join("\n");
     // It says a line for each of its five passes, and one of numbers.
     let clean = output.status.success() && !said.contains("? no") && said.lines().count() <= 6;
     (!clean).then(|| said + &String::from_utf8_lossy(&output.stderr))
