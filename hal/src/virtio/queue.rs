@@ -104,14 +104,14 @@ pub(super) struct Reached<T> {
 }
 
 impl<T> Queue<T> {
-    /// Gives the device queue `index`.
+    /// Gives the device queue `index`, with so many bytes of memory behind what its layout takes.
     pub(super) fn start(
         registers: &Arc<Registers>,
         index: u16,
-        layout: Layout,
+        (layout, behind): (Layout, usize),
         event_index: bool,
     ) -> Result<(Queue<T>, Doorbell), SetupError> {
-        let memory = DmaRegion::alloc(layout.bytes).ok_or(SetupError::Memory)?;
+        let memory = DmaRegion::alloc(layout.bytes + behind).ok_or(SetupError::Memory)?;
         let split = SplitQueue::new(memory, layout, event_index).ok_or(SetupError::Memory)?;
         let memory = ManuallyDrop::new(Reached { split, slots: Vec::new() });
         let queue = Queue { registers: registers.clone(), memory };
@@ -233,4 +233,4 @@ impl<T> Drop for Queue<T> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

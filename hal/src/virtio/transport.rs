@@ -5,6 +5,7 @@ use super::packets::Packets;
 use super::queue::{DeviceBuffer, Queue};
 pub use super::registers::Doorbell;
 use super::registers::{PciRegisters, Registers};
+use super::requests::{self, Requests};
 pub use crate::acpi::MmioDevice;
 use crate::acpi::Tables;
 use crate::io::mmio::Mmio;
@@ -216,7 +217,7 @@ impl Transport {
         size: u16,
         event_index: bool,
     ) -> Result<(Queue<B>, Doorbell), SetupError> {
-        Queue::start(&self.registers, index, self.layout(size, 0, 0)?, event_index)
+        Queue::start(&self.registers, index, (self.layout(size, 0, 0)?, 0), event_index)
     }
 
     /// Gives the device queue `index` of `size` descriptors for packets to send, each in at most `pieces_max` pieces beside its
@@ -230,8 +231,23 @@ impl Transport {
         event_index: bool,
     ) -> Result<(Packets, Doorbell), SetupError> {
         let layout = self.layout(size, tables, pieces_max)?;
-        let (queue, doorbell) = Queue::start(&self.registers, index, layout, event_index)?;
+        let (queue, doorbell) = Queue::start(&self.registers, index, (layout, 0), event_index)?;
         Ok((Packets::new(queue), doorbell))
+    }
+
+    /// Gives the device queue `index` of `size` descriptors for requests of a block device, whose data are in pieces of at most
+    /// `size_max` bytes. `event_index`: VIRTIO_F_EVENT_IDX was negotiated.
+    pub fn requests<T>(
+        &self,
+        index: u16,
+        size: u16,
+        size_max: usize,
+        event_index: bool,
+    ) -> Result<(Requests<T>, Doorbell), SetupError> {
+        let layout = self.layout(size, 0, 0)?;
+        let memory = (layout, requests::memory_behind(layout));
+        let (queue, doorbell) = Queue::start(&self.registers, index, memory, event_index)?;
+        Ok((Requests::new(queue, layout, size_max), doorbell))
     }
 
     fn layout(&self, size: u16, tables: u16, table_len: u16) -> Result<Layout, SetupError> {
@@ -253,6 +269,11 @@ impl Transport {
     /// Reads two bytes of the configuration (little endian, which is also the guest's own order of legacy devices).
     pub fn config_u16(&self, offset: usize) -> u16 {
         u16::from_le_bytes([self.config_u8(offset), self.config_u8(offset + 1)])
+    }
+
+    /// Reads four bytes of it.
+    pub fn config_u32(&self, offset: usize) -> u32 {
+        u32::from(self.config_u16(offset)) | u32::from(self.config_u16(offset + 2)) << u16::BITS
     }
 
     /// Takes the interrupt back from the device, so that it can raise it again. Call it before looking at the queues.

@@ -1,4 +1,5 @@
 //! Device types and their specific layouts (virtio 1.2, chapter 5).
+pub mod block;
 pub mod console;
 pub mod net;
 

@@ -46,6 +46,15 @@ pub enum AddError<T> {
     Broken(T),
 }
 
+impl<T> AddError<T> {
+    /// The token.
+    pub fn into_token(self) -> T {
+        match self {
+            AddError::Full(token) | AddError::BadChain(token) | AddError::Broken(token) => token,
+        }
+    }
+}
+
 /// How the device broke the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueError {
@@ -187,6 +196,16 @@ impl<M: Memory, T> SplitQueue<M, T> {
     pub fn addresses(&self) -> [u64; 3] {
         let base = self.memory.address();
         [base, base + self.layout.available as u64, base + self.layout.used as u64]
+    }
+
+    /// The queue's memory. What is behind the layout's bytes is the driver's own.
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Calls `f` with the token of each chain that the device has, or had when it broke the rules.
+    pub fn each_token(&self, f: impl FnMut(&T)) {
+        self.slots.iter().filter_map(|slot| slot.token.as_ref()).for_each(f);
     }
 
     /// Number of descriptors.

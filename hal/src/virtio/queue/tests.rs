@@ -9,7 +9,7 @@ use std::cell::UnsafeCell;
 const WORDS: usize = 0x200 / 4;
 
 /// A device of plain memory: it does nothing by itself.
-fn device() -> (Arc<Registers>, Mmio) {
+pub(in crate::virtio) fn device() -> (Arc<Registers>, Mmio) {
     crate::host::local();
     let words: Vec<UnsafeCell<u32>> = (0..WORDS).map(|_| UnsafeCell::new(0)).collect();
     let words: &'static [UnsafeCell<u32>] = Box::leak(words.into_boxed_slice());
@@ -21,7 +21,7 @@ fn device() -> (Arc<Registers>, Mmio) {
 
 fn queue<T>(registers: &Arc<Registers>) -> Queue<T> {
     let layout = Layout::new(16, 2, 8).expect("a power of two");
-    let (queue, _) = Queue::start(registers, 0, layout, false).unwrap_or_else(|error| panic!("{error}"));
+    let (queue, _) = Queue::start(registers, 0, (layout, 0), false).unwrap_or_else(|error| panic!("{error}"));
     queue
 }
 
@@ -42,7 +42,7 @@ fn a_device_is_given_a_queue_once() {
     let (registers, _) = device();
     let _first = queue::<PacketBuffer>(&registers);
     let layout = Layout::new(16, 0, 0).expect("a power of two");
-    let second = Queue::<PacketBuffer>::start(&registers, 0, layout, false);
+    let second = Queue::<PacketBuffer>::start(&registers, 0, (layout, 0), false);
     assert_eq!(second.err(), Some(SetupError::Queue));
 }
 
