@@ -1,4 +1,5 @@
 //! The boot, step by step.
+use crate::block::registry;
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::descriptors::DescriptorTable;
@@ -7,7 +8,7 @@ use crate::mm::patch;
 use crate::task::process::{self, Credentials, Process};
 use crate::task::thread::Thread;
 use crate::task::{exec, sched};
-use crate::{drivers, fs, log, power, random, report};
+use crate::{drivers, fs, log, power, random, report, storage};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -41,7 +42,16 @@ fn start() {
     let settings = CommandLine::parse(hal::command_line().as_bytes());
     let config = prepare(&settings);
     set_hostname(&settings, config.as_ref());
-    start_program(&settings, config.as_ref());
+    if registry::is_empty() {
+        return start_program(&settings, config.as_ref());
+    }
+    // Disks have to be waited for, as only a thread can.
+    if storage::start(IDLE_PROCESS.wait(), settings, config).is_err() {
+        fail(
+            format_args!("there is no memory for the thread that looks after the disks"),
+            power::KERNEL_FAILED,
+        );
+    }
 }
 
 /// What comes before the program: files, devices, the other CPUs. Returns what the image says of the program.
@@ -195,8 +205,9 @@ fn environment(settings: &CommandLine, config: &Config) -> Vec<Vec<u8>> {
     variables
 }
 
+/// Starts the program that the image names.
 #[inline(never)]
-fn start_program(settings: &CommandLine, config: Option<&Config>) {
+pub fn start_program(settings: &CommandLine, config: Option<&Config>) {
     let Some(config) = config else { fail(format_args!("the image names no program"), power::KERNEL_FAILED) };
     let path = config.program().to_vec();
     let mut arguments: Vec<Vec<u8>> = config.args().map(<[u8]>::to_vec).collect();

@@ -10,7 +10,7 @@ use crate::task::process::ExitStatus;
 use crate::task::signal::{self, SigInfo};
 use crate::task::thread::{Thread, Work};
 use crate::task::{exit, sched, slice};
-use crate::{boot, syscall};
+use crate::{boot, storage, syscall};
 use alloc::sync::Arc;
 use coracle_hal::context::{Fault, UserContext};
 use coracle_hal::kernel::Kernel;
@@ -35,6 +35,9 @@ impl Kernel for Coracle {
 
     fn thread_start(thread: &Arc<Thread>, context: &mut UserContext) {
         if thread.work().is_some() {
+            if thread.work().any(Work::KERNEL) {
+                storage::main();
+            }
             leave(thread, context, false);
         }
     }

@@ -10,7 +10,9 @@ extern crate alloc;
 #[macro_use]
 mod log;
 
+mod block;
 mod boot;
+mod cache;
 mod drivers;
 mod entry;
 mod errno;
@@ -23,6 +25,7 @@ mod net;
 mod power;
 mod random;
 mod report;
+mod storage;
 mod syscall;
 mod task;
 mod time;

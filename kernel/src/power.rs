@@ -41,6 +41,7 @@ pub fn off(status: u8) -> ! {
     if early != 0 {
         log!("{early} interrupts came while the CPU had them off: the hypervisor's fault; they were put off");
     }
+    crate::storage::end();
     crate::fs::lost::tell();
     crate::drivers::shutdown();
     tell_and_stop(status)

@@ -53,6 +53,11 @@ impl<V> PageMap<V> {
         let place = self.place(index / RUN).ok()?;
         self.runs[place].1[(index % RUN) as usize].as_ref()
     }
+    /// Page `index`, to be changed.
+    pub fn get_mut(&mut self, index: u64) -> Option<&mut V> {
+        let place = self.place(index / RUN).ok()?;
+        self.runs[place].1[(index % RUN) as usize].as_mut()
+    }
     /// Puts a page at `index`, in place of the one that may be there; returns it as it is now in the map.
     ///
     /// # Errors

@@ -1,16 +1,25 @@
 //! Finds the machine's devices and hands each to its driver.
 use super::console;
+use super::virtio::blk::Blk;
 use super::virtio::console::VirtioConsole;
 use super::virtio::net::Net;
 use super::virtio::rng::Rng;
+use crate::block::registry;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::{NoMemory, try_box};
 use coracle_hal::io::pci::{self, Function};
 use coracle_hal::once::Once;
 use coracle_hal::virtio::transport::{self, MmioDevice, SetupError, Transport};
 use coracle_image::cmdline::{CommandLine, Console, IpSetting};
 use coracle_virtio::device::id;
 use coracle_virtio::transport::pci::VENDOR;
+use spin::RwLock;
 
 static ENTROPY: Once<Rng> = Once::new();
+/// The disks, in the order in which they were found.
+static DISKS: RwLock<Vec<&'static Blk>> = RwLock::new(Vec::new());
 
 /// The CPU that device interrupts go to.
 const INTERRUPT_CPU: usize = 0;
@@ -95,6 +104,7 @@ impl Found<'_> {
             id::ENTROPY if ENTROPY.get().is_none() => Rng::new(transport).map(|rng| {
                 ENTROPY.call_once(|| rng);
             }),
+            id::BLOCK => Blk::new(transport).and_then(|disk| add_disk(disk).map_err(|_| SetupError::Memory)),
             id::CONSOLE if self.settings.console != Console::Serial || !self.settings.ports.is_empty() => {
                 VirtioConsole::new(transport, &self.settings.ports).map(console::use_virtio)
             }
@@ -107,6 +117,20 @@ impl Found<'_> {
             log!("virtio device at {place} can't be used: {error}");
         }
     }
+}
+
+/// Makes a disk known. ENOMEM.
+fn add_disk(disk: Blk) -> Result<(), NoMemory> {
+    // Disks do not go.
+    let disk: &'static Blk = Box::leak(try_box(disk)?);
+    registry::add("vd", disk)?;
+    DISKS.write().try_push(disk)
+}
+
+/// Takes what disks are done with.
+#[inline]
+pub fn poll_disks() {
+    DISKS.read().iter().for_each(|disk| disk.poll());
 }
 
 /// Mixes entropy that has come into the kernel's generator.

@@ -31,6 +31,7 @@ pub fn poll_idle(now: u64) -> bool {
     if irq::any_pending() {
         console::poll();
         super::discover::poll_entropy();
+        super::discover::poll_disks();
     }
     quiet
 }

@@ -1,9 +1,12 @@
-//! Character devices by number, and what /dev starts with.
+//! Character devices by number, and what is in /dev.
+use super::context::FsContext;
 use super::file::File;
 use super::inode::{Inode, NewNode};
 use super::memory::MemoryFs;
 use super::mount::Place;
 use super::stat::device_number;
+use super::walk::{self, Follow};
+use crate::block::registry;
 use crate::errno::{Errno, SysResult};
 use crate::mm::memory::PAGE_SIZE;
 use crate::mm::user_buf::UserBuf;
@@ -14,7 +17,7 @@ use coracle_hal::frame::Frame;
 use coracle_hal::once::Once;
 use core::any::Any;
 use core::sync::atomic::Ordering;
-use linux_raw_sys::general::{S_IFCHR, stat as Stat};
+use linux_raw_sys::general::{S_IFBLK, S_IFCHR, stat as Stat};
 
 /// Bytes of randomness or zeroes made at a time.
 const CHUNK: usize = 256;
@@ -89,6 +92,7 @@ pub fn filesystem() -> Result<Arc<dyn Inode>, Errno> {
     for (name, major, minor, mode) in NODES {
         root.create(name.as_bytes(), NewNode::Special(S_IFCHR, device_number(major, minor)), mode)?;
     }
+    add_nodes(&root)?;
     for (name, target) in LINKS {
         root.create(name.as_bytes(), NewNode::Link(target.as_bytes()), 0o777)?;
     }
@@ -98,7 +102,27 @@ pub fn filesystem() -> Result<Arc<dyn Inode>, Errno> {
     Ok(root)
 }
 
-/// Opens the device of that number; ENXIO if there is none, ENOMEM.
+/// Adds nodes for the block devices that there are, but for those that it has.
+fn add_nodes(root: &Arc<dyn Inode>) -> Result<(), Errno> {
+    /// What devtmpfs gives to devices for which nothing else is said.
+    const MODE: u32 = 0o600;
+    for entry in registry::all()? {
+        let node = NewNode::Special(S_IFBLK, entry.number);
+        match root.create(entry.name.as_str().as_bytes(), node, MODE) {
+            Ok(_) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Puts the block devices that there are by now into /dev.
+pub fn add_block_devices() -> Result<(), Errno> {
+    let dev = walk::find(&FsContext::new(), None, b"/dev", Follow::Always)?;
+    add_nodes(&dev.path.inode)
+}
+
+/// Opens the character device of that number; ENXIO if there is none, ENOMEM.
 pub fn open(number: u64, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
     let kind = match super::stat::split_device(number) {
         (1, 3 | 11) => Memory::Null,

@@ -280,6 +280,18 @@ pub trait File: Send + Sync + Any {
         let _ = (mode, offset, len);
         Err(Errno::NODEV)
     }
+    /// fsync(2) and fdatasync(2): when it returns, what was written is on stable storage; of what belongs to the file beside its
+    /// bytes, `data_only` leaves out what is not needed to read them. Waits; hold no lock. EIO, once for each open file that was
+    /// open when an error came.
+    fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        let _ = data_only;
+        Ok(())
+    }
+    /// The same for a range of bytes (sync_file_range(2), O_DSYNC), but not for the caches of the device.
+    fn write_back(&self, start: u64, end: u64) -> Result<(), Errno> {
+        let _ = (start, end);
+        Ok(())
+    }
     /// SEEK_DATA (`hole` false) and SEEK_HOLE: where the next of that kind begins at or after `offset`. ENXIO past the end.
     fn seek_data(&self, offset: u64, hole: bool) -> Result<u64, Errno> {
         let size = self.size();

@@ -398,3 +398,18 @@ fn sleep_until(
     }
     result
 }
+
+/// Sleeps on `source` until `done` returns true; no signal ends it. `done` is called with no lock held but its own.
+#[inline(never)]
+pub fn wait_until(source: &PollSource, mask: Events, done: &mut dyn FnMut() -> bool) {
+    if done() {
+        return;
+    }
+    let id = source.subscribe_thread(crate::this::with(Arc::clone), mask).ok();
+    while !done() {
+        sched::park(if id.is_some() { None } else { next_look_ns(None) }, false);
+    }
+    if let Some(id) = id {
+        source.unsubscribe(id);
+    }
+}

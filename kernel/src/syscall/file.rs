@@ -1,5 +1,6 @@
 //! Reading and writing: read(2), write(2) and their kin, lseek(2), sizes, and copies between files.
 use super::call::Call;
+use crate::block::file::sync_all;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access;
 use crate::fs::file::OpenFile;
@@ -151,6 +152,15 @@ pub fn pwritev2(call: &Call) -> SysResult {
         return Err(Errno::OPNOTSUPP);
     }
     let open = open_file(call, 0)?;
+    let written = write_with(call, &open, flags)?;
+    if flags & (RWF_DSYNC | RWF_SYNC) != 0 && written > 0 {
+        open.file.sync(flags & RWF_SYNC == 0)?;
+    }
+    Ok(written)
+}
+
+/// The writing itself.
+fn write_with(call: &Call, open: &OpenFile, flags: u32) -> SysResult {
     let mut pieces = Pieces::new();
     let mut src = vector(&mut pieces, call.usize(1), call.usize(2))?;
     if flags & RWF_APPEND != 0 && open.seekable {
@@ -158,7 +168,7 @@ pub fn pwritev2(call: &Call) -> SysResult {
         return open.file.append(&mut src).map(|(done, _)| done);
     }
     if call.i64(3) != -1 {
-        return write_at(&open, &mut src, offset(call.i64(3))?);
+        return write_at(open, &mut src, offset(call.i64(3))?);
     }
     if flags & RWF_NOWAIT != 0 && !open.seekable {
         open.check_writable()?;
@@ -234,26 +244,47 @@ pub fn ioctl(call: &Call) -> SysResult {
     }
 }
 
-/// fsync(2), fdatasync(2), syncfs(2): files in memory have nothing to be written to.
-pub fn fsync(call: &Call) -> SysResult {
+fn sync_file(call: &Call, data_only: bool) -> SysResult {
     let open = open_file(call, 0)?;
     let kind = open.file.stat()?.st_mode & S_IFMT;
-    if open.file.place().is_none() && !open.seekable && kind != S_IFREG { Err(Errno::INVAL) } else { Ok(0) }
+    if open.file.place().is_none() && !open.seekable && kind != S_IFREG {
+        return Err(Errno::INVAL);
+    }
+    open.file.sync(data_only).map(|()| 0)
+}
+/// fsync(2).
+pub fn fsync(call: &Call) -> SysResult {
+    sync_file(call, false)
+}
+/// fdatasync(2).
+pub fn fdatasync(call: &Call) -> SysResult {
+    sync_file(call, true)
 }
 /// sync(2).
 pub fn sync(_call: &Call) -> SysResult {
+    sync_all();
     Ok(0)
 }
-/// syncfs(2).
+/// syncfs(2): all file systems.
 pub fn syncfs(call: &Call) -> SysResult {
-    open_file(call, 0).map(|_| 0)
+    open_file(call, 0)?;
+    sync_all();
+    Ok(0)
+}
+/// The bytes that a range is which begins at an argument; a length of 0 means all that follow.
+fn range(call: &Call, n: usize) -> Result<(u64, u64), Errno> {
+    let (start, len) = (offset(call.i64(n))?, offset(call.i64(n + 1))?);
+    let end = start.checked_add(len).filter(|&end| end <= i64::MAX as u64).ok_or(Errno::INVAL)?;
+    Ok((start, if len == 0 { u64::MAX } else { end }))
 }
 /// sync_file_range(2).
 pub fn sync_file_range(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
-    offset(call.i64(1))?;
-    offset(call.i64(2))?;
-    if open.seekable { Ok(0) } else { Err(Errno::SPIPE) }
+    let (start, end) = range(call, 1)?;
+    if !open.seekable {
+        return Err(Errno::SPIPE);
+    }
+    open.file.write_back(start, end).map(|()| 0)
 }
 /// readahead(2).
 pub fn readahead(call: &Call) -> SysResult {

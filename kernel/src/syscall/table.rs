@@ -73,8 +73,8 @@ system_calls! {
     40 sendfile(file, fd, &offset_cell, len) super::file::sendfile, "from files; bytes of the image are handed over in place";
     72 fcntl(fd, fcntl_command, fcntl_argument) -> fd super::descriptor::fcntl, "descriptors, status flags, record locks of processes and descriptions, pipe sizes, seals, SIGIO and other signals (F_SETOWN, F_SETSIG); no leases";
     73 flock(fd, flock_operation) super::descriptor::flock, "all";
-    74 fsync(fd) super::file::fsync, "nothing to do: files are in memory";
-    75 fdatasync(fd) super::file::fsync, "as fsync";
+    74 fsync(fd) super::file::fsync, "all; files in memory need none";
+    75 fdatasync(fd) super::file::fdatasync, "all";
     76 truncate(&path, offset) super::file::truncate, "all";
     77 ftruncate(file, offset) super::file::ftruncate, "all";
     79 getcwd(&out, len) super::path::getcwd, "all";
@@ -138,7 +138,7 @@ system_calls! {
     271 ppoll(&pollfds, count, &timespec, &sigset, sigset_len) super::poll::ppoll, "all";
     275 splice(pipe_or_fd, &offset_cell, pipe_or_fd, &offset_cell, len, splice_flags) super::file::splice, "by copying";
     276 tee(pipe_or_fd, pipe_or_fd, len, splice_flags) super::file::tee, "by copying";
-    277 sync_file_range(fd, offset, len, number) super::file::sync_file_range, "nothing to do";
+    277 sync_file_range(fd, offset, len, number) super::file::sync_file_range, "writes back and waits, whichever flags";
     278 vmsplice(pipe_or_fd, &iovecs, count, splice_flags) super::file::vmsplice, "by copying";
     280 utimensat(dirfd, &path, &timespec, at_flags) super::attributes::utimensat, "all";
     281 epoll_pwait(epoll, &out, count, timeout_ms, &sigset, sigset_len) super::epoll::epoll_pwait, "all";
@@ -150,7 +150,7 @@ system_calls! {
     293 pipe2(&pipe_pair, fd_flags) super::descriptor::pipe2, "O_DIRECT is accepted, and bytes stay a stream";
     295 preadv(file, &iovecs, count, offset) super::file::preadv, "all";
     296 pwritev(file, &iovecs, count, offset) super::file::pwritev, "all";
-    306 syncfs(fd) super::file::syncfs, "nothing to do";
+    306 syncfs(fd) super::file::syncfs, "as sync";
     316 renameat2(dirfd, &path, dirfd, &path, rename_flags) super::path::renameat2, "RENAME_NOREPLACE, RENAME_EXCHANGE";
     319 memfd_create(&string, memfd_flags) -> file super::descriptor::memfd_create, "with seals; no huge pages";
     326 copy_file_range(file, &offset_cell, file, &offset_cell, len, number) super::file::copy_file_range, "all";

@@ -89,6 +89,8 @@ impl Work<'_> {
     pub const COLLECT: u32 = 64;
     /// What is left of large files is to be freed (`fs::memory::remains`).
     pub const REMAINS: u32 = 128;
+    /// It is the kernel's own and never enters a program (`storage`).
+    pub const KERNEL: u32 = 256;
 
     /// True if any work is to be done.
     #[inline(always)]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod cards;
 mod clocks;
+mod disks;
 mod power;
 mod refusals;
 
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     if !arguments.list {
         paths::coracle();
     }
-    let trials = [power::CASES, cards::CASES, clocks::CASES, refusals::CASES]
+    let trials = [power::CASES, cards::CASES, clocks::CASES, disks::CASES, refusals::CASES]
         .into_iter()
         .flatten()
         .map(|case| {

@@ -2,6 +2,7 @@
 use super::content::{self, Content};
 use super::directory::Directory;
 use super::file::{DirectoryFile, MemoryFile, Name};
+use crate::block;
 use crate::errno::Errno;
 use crate::fs::file::File;
 use crate::fs::inode::{Changes, Inode, Link, NewNode, TakeEntry, Usage};
@@ -348,7 +349,7 @@ impl Inode for Node {
                 let attributes = *self.attributes.lock();
                 match attributes.mode & S_IFMT {
                     S_IFCHR => dev::open(attributes.rdev, place, flags),
-                    S_IFBLK => Err(Errno::NXIO),
+                    S_IFBLK => block::file::open(attributes.rdev, place, flags),
                     _ => Err(Errno::NXIO),
                 }
             }

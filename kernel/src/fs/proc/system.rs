@@ -1,4 +1,7 @@
 //! What /proc tells about the machine and the kernel.
+use crate::block::registry;
+use crate::cache::pool;
+use crate::fs::stat::split_device;
 use crate::task::{process, run_queue, sched};
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame::{self, FRAME_SIZE};
@@ -59,21 +62,23 @@ impl fmt::Display for Flags {
 
 pub fn meminfo(text: &mut Text) -> Result<(), NoMemory> {
     let (free, total) = frame::counts();
+    let (cached, dirty) = pool::counts();
+    let used = total.saturating_sub(free + cached);
     let kb = |frames: usize| frames * FRAME_SIZE / 1024;
     let lines = [
         ("MemTotal:", kb(total)),
         ("MemFree:", kb(free)),
-        ("MemAvailable:", kb(free)),
+        ("MemAvailable:", kb(free + cached.saturating_sub(dirty))),
         ("Buffers:", 0),
-        ("Cached:", 0),
+        ("Cached:", kb(cached)),
         ("SwapCached:", 0),
-        ("Active:", kb(total - free)),
-        ("Inactive:", 0),
+        ("Active:", kb(used)),
+        ("Inactive:", kb(cached)),
         ("SwapTotal:", 0),
         ("SwapFree:", 0),
-        ("Dirty:", 0),
+        ("Dirty:", kb(dirty)),
         ("Writeback:", 0),
-        ("AnonPages:", kb(total - free)),
+        ("AnonPages:", kb(used)),
         ("Mapped:", 0),
         ("Shmem:", 0),
         ("Slab:", 0),
@@ -135,7 +140,32 @@ pub fn cmdline(text: &mut Text) -> Result<(), NoMemory> {
 pub const FILESYSTEMS: &str =
     "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tmqueue\nnodev\toverlay\n";
 
-pub const DEVICES: &str = "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:\n";
+pub fn devices(text: &mut Text) -> Result<(), NoMemory> {
+    text.push(b"Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:\n")?;
+    if registry::is_empty() { Ok(()) } else { writeln!(text, "{:3} virtblk", registry::MAJOR) }
+}
+
+pub fn partitions(text: &mut Text) -> Result<(), NoMemory> {
+    const BLOCK: u64 = 1024;
+    for (index, entry) in registry::all()?.iter().enumerate() {
+        if index == 0 {
+            text.push(b"major minor  #blocks  name\n\n")?;
+        }
+        let (major, minor) = split_device(entry.number);
+        writeln!(text, "{major:4}  {minor:7} {:10} {}", entry.disk.size() / BLOCK, entry.name)?;
+    }
+    Ok(())
+}
+
+pub fn diskstats(text: &mut Text) -> Result<(), NoMemory> {
+    for entry in registry::all()? {
+        let (major, minor) = split_device(entry.number);
+        write!(text, "{major:4} {minor:7} {} ", entry.name)?;
+        entry.disk.write_counts(text)?;
+        text.push(b"\n")?;
+    }
+    Ok(())
+}
 
 pub fn interrupts(text: &mut Text) -> Result<(), NoMemory> {
     text.push(b"    ")?;

@@ -5,5 +5,6 @@ mod table;
 
 pub use node::{FsId, Node};
 pub use table::{
-    Directory, Item, Kind, Listed, Made, Piece, Table, TakeName, list_after_table, list_numbers,
+    BEHIND_TABLE, Directory, Item, Kind, Listed, Made, Piece, Table, TakeName, list_after_table,
+    list_numbers, list_table,
 };

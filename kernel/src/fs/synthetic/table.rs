@@ -84,8 +84,8 @@ pub trait Made: Send + Sync {
     }
 }
 
-/// Positions of entries that are numbers begin here; below are those of tables, which are short.
-const NUMBERS: u64 = 1 << 32;
+/// Positions of entries that come after a table begin here; below are those of tables, which are short.
+pub const BEHIND_TABLE: u64 = 1 << 32;
 
 /// Lists numbers: `next` returns the first there is from a number on. Their positions follow from themselves, so that a
 /// listing goes on in the right place whatever came and went.
@@ -96,15 +96,27 @@ pub fn list_numbers(
     take: TakeName,
     mut next: impl FnMut(i32) -> Option<i32>,
 ) {
-    let mut at = i32::try_from(from.saturating_sub(NUMBERS)).ok();
+    let mut at = i32::try_from(from.saturating_sub(BEHIND_TABLE)).ok();
     while let Some(number) = at.and_then(&mut next) {
         let mut name = heapless::String::<24>::new();
-        let after = NUMBERS + number as u64 + 1;
+        let after = BEHIND_TABLE + number as u64 + 1;
         if write!(name, "{prefix}{number}").is_err() || !take(after, name.as_bytes(), kind) {
             return;
         }
         at = number.checked_add(1);
     }
+}
+
+/// Lists a table that others come after; returns whether these are wanted.
+pub fn list_table(table: &dyn Directory, from: u64, take: TakeName) -> Result<bool, Errno> {
+    let mut more = true;
+    if from < BEHIND_TABLE {
+        table.list(from, &mut |after, name, kind| {
+            more = take(after, name, kind);
+            more
+        })?;
+    }
+    Ok(more)
 }
 
 /// Lists a table, and after it directories whose names are numbers behind a prefix.
@@ -115,14 +127,7 @@ pub fn list_after_table(
     prefix: &str,
     next: impl FnMut(i32) -> Option<i32>,
 ) -> Result<(), Errno> {
-    let mut more = true;
-    if from < NUMBERS {
-        table.list(from, &mut |after, name, kind| {
-            more = take(after, name, kind);
-            more
-        })?;
-    }
-    if more {
+    if list_table(table, from, take)? {
         list_numbers(from, prefix, S_IFDIR, take, next);
     }
     Ok(())

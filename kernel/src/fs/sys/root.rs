@@ -1,8 +1,9 @@
-//! /sys: what programs look up there about CPUs and memory.
-use super::inode::Inode;
-use super::stat::device_number;
-use super::synthetic::{Directory, FsId, Item, Kind, Listed, Node, Table, TakeName, list_after_table};
+//! The root of /sys, and what is about CPUs and memory.
+use super::block::Devices;
 use crate::errno::Errno;
+use crate::fs::inode::Inode;
+use crate::fs::stat::device_number;
+use crate::fs::synthetic::{Directory, FsId, Item, Kind, Listed, Node, Table, TakeName, list_after_table};
 use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_box};
 use coracle_hal::cpu;
@@ -48,8 +49,9 @@ static ROOT: Table<()> = &[
         )]),
     ),
     ("fs", Item::Directory(&[("cgroup", Item::Directory(&[]))])),
-    ("class", Item::Directory(&[])),
-    ("block", Item::Directory(&[])),
+    ("class", Item::Directory(&[("block", Item::Dynamic(|()| Ok(try_box(Devices::All)?)))])),
+    ("block", Item::Dynamic(|()| Ok(try_box(Devices::Disks)?))),
+    ("dev", Item::Directory(&[("block", Item::Dynamic(|()| Ok(try_box(Devices::ByNumber)?)))])),
     ("bus", Item::Directory(&[])),
 ];
 
