@@ -64,7 +64,7 @@ pub fn main() -> ! {
         wait_until(&pool::DIRTIED, Events::IN, &mut || pool::counts().1 > 0 || is_asked());
         if !is_asked() {
             let deadline_ns = time::now_ns() + AGE_NS;
-            while !is_asked() && sched::park(Some(deadline_ns), false) != Wake::TimedOut {}
+            while !is_asked() && sched::park_aside(Some(deadline_ns)) != Wake::TimedOut {}
         }
         file::sync_all();
         pool::balance();
@@ -72,7 +72,7 @@ pub fn main() -> ! {
             END.store(SYNCED, Ordering::SeqCst);
             ENDED.notify(Events::IN);
             // What comes now comes too late.
-            sched::park(None, false);
+            sched::park_aside(None);
         }
     }
 }
@@ -102,7 +102,7 @@ pub fn end() {
     let is_synced = || END.load(Ordering::SeqCst) == SYNCED;
     let id = ENDED.subscribe_thread(crate::this::with(Arc::clone), Events::IN).ok();
     while !is_synced() && id.is_some() {
-        if sched::park(Some(deadline_ns), false) == Wake::TimedOut {
+        if sched::park_aside(Some(deadline_ns)) == Wake::TimedOut {
             break;
         }
     }

@@ -55,7 +55,7 @@ impl Batch {
     pub fn wait(&self, deadline_ns: Option<u64>) -> Result<(), Errno> {
         if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
             while self.left.load(Ordering::Acquire) != 0 {
-                if sched::park(deadline_ns, false) == Wake::TimedOut && self.left.load(Ordering::Acquire) != 0
+                if sched::park_aside(deadline_ns) == Wake::TimedOut && self.left.load(Ordering::Acquire) != 0
                 {
                     return Err(Errno::TIMEDOUT);
                 }

@@ -407,7 +407,7 @@ pub fn wait_until(source: &PollSource, mask: Events, done: &mut dyn FnMut() -> b
     }
     let id = source.subscribe_thread(crate::this::with(Arc::clone), mask).ok();
     while !done() {
-        sched::park(if id.is_some() { None } else { next_look_ns(None) }, false);
+        sched::park_aside(id.is_none().then(|| time::now_ns() + LOOK_EVERY_NS));
     }
     if let Some(id) = id {
         source.unsubscribe(id);

@@ -182,6 +182,39 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
     wake
 }
 
+/// [`park`] for a thread that may be deep in its stack, as one that waits for a disk is: it leaves the devices, and the idling, to the CPU's
+/// idle thread, which has a stack of its own. Signals do not end it.
+pub fn park_aside(deadline_ns: Option<u64>) -> Wake {
+    this::with(|me| {
+        let state = &me.sched.state;
+        loop {
+            if state.load(Acquire) == NOTIFIED {
+                // As in `park_as`.
+                state.swap(AWAKE, AcqRel);
+                return Wake::Woken;
+            }
+            let now = time::now_ns();
+            if let Some(deadline) = deadline_ns {
+                if now >= deadline {
+                    me.sched.sleep_timer.clear();
+                    return Wake::TimedOut;
+                }
+                me.sched.sleep_timer.set(me, deadline);
+            }
+            let next = another();
+            if state.compare_exchange(AWAKE, PARKED, AcqRel, Acquire).is_err() {
+                let here = CPUS.get();
+                if !here.idle.get().is_some_and(|idle| Arc::ptr_eq(idle, &next)) {
+                    push(here, next, End::Front);
+                }
+                continue;
+            }
+            me.sched.switches[0].fetch_add(1, Relaxed);
+            switch_to(me, next, now);
+        }
+    })
+}
+
 /// How late a sleep of `thread` may end. Real-time policies have no slack (prctl(2)).
 fn timer_slack_ns(thread: &Thread) -> u64 {
     if thread.is_real_time() { 0 } else { thread.sched.timer_slack_ns[0].load(Relaxed) }
