@@ -17,7 +17,6 @@ mod drivers;
 mod entry;
 mod errno;
 mod fs;
-mod heap_sort;
 mod ipc;
 mod lock;
 mod mm;

@@ -79,6 +79,18 @@ fn read_only_reason(
     reasons.into_iter().find_map(|(holds, reason)| holds.then_some(reason))
 }
 
+/// Whether a file system can be written.
+fn access(disk: &dyn Disk, superblock: &Superblock, bytes: &[u8], options: &Options) -> Result<Access> {
+    if superblock.blocks > disk.size_bytes() >> superblock.block_log {
+        return Err(Error::Corrupt("the disk is smaller than the file system"));
+    }
+    if disk.sector_bytes() > superblock.block_bytes {
+        return Err(Error::Feature("of blocks smaller than the disk's sectors"));
+    }
+    let reason = read_only_reason(disk, superblock, bytes, options);
+    Ok(reason.map_or(Access::Writable, Access::ReadOnly))
+}
+
 /// Whether a superblock is whole but for the bit that says that the journal is in use, which may have been on its way to the
 /// disk when the power failed: only one of its sectors arrived.
 fn is_whole_but_for_recover(bytes: &mut [u8]) -> bool {
@@ -97,51 +109,54 @@ impl FileSystem {
     /// [`Error::ReadOnly`] where the journal is to be replayed and the disk can't be written; the disk's;
     /// [`Error::NoMemory`].
     pub fn mount(disk: Arc<dyn Disk>, options: &Options) -> Result<FileSystem> {
-        let mut bytes = read_superblock(&*disk)?;
+        let bytes = read_superblock(&*disk)?;
         let mut fs = FileSystem::with_superblock(disk, &bytes, options)?;
-        let has_journal = fs.superblock.compat & compat::HAS_JOURNAL != 0;
+        fs.bring_up(bytes, options)?;
+        fs.complete_deletions(options.now)?;
+        Ok(fs)
+    }
+
+    /// Replays the journal, and makes the file system one that can be written if it may be.
+    #[inline(never)]
+    fn bring_up(&mut self, bytes: Vec<u8>, options: &Options) -> Result<()> {
+        let has_journal = self.superblock.compat & compat::HAS_JOURNAL != 0;
         let torn = !superblock::checksum_holds(&bytes);
         // A superblock that a checkpoint was writing is in the log as well.
-        if torn && (!has_journal || fs.disk.read_only()) {
+        if torn && (!has_journal || self.disk.read_only()) {
             return Err(Error::Corrupt("the superblock's checksum is wrong"));
         }
         let mut journal = None;
         if has_journal && (torn || le32(&bytes, field::INCOMPAT) & incompat::RECOVER != 0) {
-            let mut opened = fs.open_journal()?;
-            if fs.disk.read_only() {
-                if !opened.is_empty() {
-                    return Err(Error::ReadOnly);
+            let mut opened = self.open_journal()?;
+            if !self.disk.read_only() {
+                self.replay(&mut opened)?;
+                // What was read before is of no worth.
+                let bytes = self.settle_superblock()?;
+                let superblock = Superblock::parse(&bytes)?;
+                if superblock.block_log != self.superblock.block_log {
+                    return Err(Error::Corrupt("the journal changes the size of blocks"));
                 }
-            } else {
-                fs.replay(&mut opened)?;
-                bytes = fs.settle_superblock()?;
-                fs = FileSystem::with_superblock(fs.disk, &bytes, options)?;
+                self.superblock = superblock;
+                self.access = access(&*self.disk, &self.superblock, &bytes, options)?;
+                self.cache.shrink();
+            } else if !opened.is_empty() {
+                return Err(Error::ReadOnly);
             }
             journal = Some(opened);
         }
-        if fs.access == Access::Writable {
-            fs.start(has_journal, journal)?;
-            fs.complete_deletions(options.now)?;
-        }
-        Ok(fs)
+        if self.access == Access::Writable { self.start(has_journal, journal) } else { Ok(()) }
     }
 
     /// A file system without a journal yet, whose cache is empty.
     fn with_superblock(disk: Arc<dyn Disk>, bytes: &[u8], options: &Options) -> Result<FileSystem> {
         let superblock = Superblock::parse(bytes)?;
-        if superblock.blocks > disk.size_bytes() >> superblock.block_log {
-            return Err(Error::Corrupt("the disk is smaller than the file system"));
-        }
-        if disk.sector_bytes() > superblock.block_bytes {
-            return Err(Error::Feature("of blocks smaller than the disk's sectors"));
-        }
-        let reason = read_only_reason(&*disk, &superblock, bytes, options);
+        let access = access(&*disk, &superblock, bytes, options)?;
         let cache = Cache::new(superblock.block_bytes, options.cache_blocks.max(16));
         Ok(FileSystem {
             disk,
             superblock,
             cache,
-            access: reason.map_or(Access::Writable, Access::ReadOnly),
+            access,
             journal: None,
             transaction: Default::default(),
             change: Default::default(),

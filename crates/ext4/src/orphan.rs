@@ -43,7 +43,11 @@ impl FileSystem {
     }
 
     /// Completes the deletions and truncations that were under way when the file system was last in use.
+    #[inline(never)]
     pub(crate) fn complete_deletions(&mut self, now: Time) -> Result<()> {
+        if self.check_writable().is_err() {
+            return Ok(());
+        }
         for _ in 0..self.superblock.inodes {
             let number = self.superblock_field(field::LAST_ORPHAN)?;
             if number == 0 {

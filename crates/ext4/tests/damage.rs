@@ -49,7 +49,7 @@ static PLACES: LazyLock<Vec<Vec<usize>>> = LazyLock::new(|| {
 });
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn damaged_images_do_not_panic(image in 0usize..4, changes in proptest::collection::vec((any::<usize>(), any::<u8>(), 0usize..12), 1..30)) {
         let mut bytes = USED[image].clone();

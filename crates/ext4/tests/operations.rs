@@ -52,7 +52,7 @@ fn check(image: usize, operations: &[Operation]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 30, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn random_operations(image in 0usize..6, operations in proptest::collection::vec(operation(150_000), 1..150)) {
         check(image, &operations);

@@ -2,11 +2,11 @@
 //! announcement upwards, a look downwards) takes a bounded number of steps on the stack.
 use super::epoll::Epoll;
 use crate::errno::Errno;
-use crate::heap_sort::heap_sort;
 use crate::lock::Mutex;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
+use coracle_heap_sort::heap_sort;
 use spin::MutexGuard;
 
 /// Steps from set to set in a chain at most (Linux's EP_MAX_NESTS).

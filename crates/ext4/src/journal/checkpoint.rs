@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::filesystem::{Access, FileSystem};
 use alloc::vec::Vec;
 use coracle_fallible::TryVec as _;
+use coracle_heap_sort::heap_sort;
 
 impl FileSystem {
     /// Blocks that the log has and their places on the disk have not.
@@ -43,7 +44,7 @@ impl FileSystem {
         let mut chunk: Vec<u8> = Vec::new();
         chunk.make_room(CHUNK_BLOCKS * block_bytes)?;
         slots.extend((0..self.cache.buffers.len()).filter(|slot| which(&self.cache.buffers[*slot])));
-        slots.sort_unstable_by_key(|slot| self.cache.buffers[*slot].block);
+        heap_sort(&mut slots, |slot| self.cache.buffers[*slot].block);
         let mut start = 0;
         for slot in slots {
             let buffer = &self.cache.buffers[slot];

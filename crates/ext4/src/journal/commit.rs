@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::filesystem::{Access, FileSystem};
 use crate::group::field;
 use crate::verify;
+use coracle_heap_sort::heap_sort;
 
 impl FileSystem {
     /// Makes everything durable that was changed and written before. With nothing changed it only flushes the disk.
@@ -31,7 +32,7 @@ impl FileSystem {
             return Ok(self.disk.flush()?);
         }
         self.seal();
-        self.transaction.blocks.sort_unstable();
+        heap_sort(&mut self.transaction.blocks, |block| *block);
         let Some(mut journal) = self.journal.take() else { return self.commit_in_place() };
         let result = self.commit_to(&mut journal);
         self.journal = Some(journal);

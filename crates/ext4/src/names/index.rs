@@ -9,6 +9,7 @@ use crate::htree::{self, IndexPath, countlimit};
 use crate::inode::{Inode, flag};
 use alloc::vec::Vec;
 use coracle_fallible::{TryCollect as _, TrySlice as _, TryVec as _, filled};
+use coracle_heap_sort::heap_sort;
 
 /// Bytes of an index's entry, and of its checksum.
 const INDEX_ENTRY_BYTES: usize = 8;
@@ -112,7 +113,7 @@ impl FileSystem {
                 names.try_push(Name { hash, at: raw.at, bytes: entry_bytes(raw.name.len()) })?;
             }
         }
-        names.sort_unstable_by_key(|name| (name.hash, name.at));
+        heap_sort(&mut names, |name| (name.hash, name.at));
         let cut = half(&names);
         let (left, right) = names.split_at(cut);
         let (Some(last), Some(first)) = (left.last(), right.first()) else {

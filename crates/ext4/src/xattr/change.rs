@@ -11,6 +11,7 @@ use crate::filesystem::FileSystem;
 use crate::inode::{Inode, Time};
 use alloc::vec::Vec;
 use coracle_fallible::{TrySlice as _, TryVec as _, filled};
+use coracle_heap_sort::heap_sort_by;
 
 /// Whether an attribute must be there before it is set: the flags of setxattr(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +78,8 @@ impl FileSystem {
     /// Writes all attributes of a file anew: as many as there is room for into the inode, the rest into a block.
     fn store_attributes(&mut self, inode: &mut Inode, all: &mut [Attribute], now: Time) -> Result<()> {
         // The order that Linux searches a block in.
-        all.sort_unstable_by(|left, right| {
-            (left.index, left.name.len(), &left.name).cmp(&(right.index, right.name.len(), &right.name))
+        heap_sort_by(all, |left, right| {
+            (left.index, left.name.len(), &left.name) < (right.index, right.name.len(), &right.name)
         });
         let area = (self.superblock.inode_bytes as usize).saturating_sub(inode_area(inode));
         let mut left = area.saturating_sub(INODE_HEADER_BYTES + END_BYTES);

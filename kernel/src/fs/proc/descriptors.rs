@@ -85,7 +85,7 @@ impl Directory for Tasks {
     }
     fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
         let mut tids = self.process.threads.lock().iter().map(|thread| thread.tid()).try_collect_vec()?;
-        crate::heap_sort::heap_sort(&mut tids, |&tid| tid);
+        coracle_heap_sort::heap_sort(&mut tids, |&tid| tid);
         list_numbers(from, "", S_IFDIR, take, |tid| {
             tids.get(tids.partition_point(|&other| other < tid)).copied()
         });
