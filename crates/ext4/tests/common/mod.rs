@@ -73,6 +73,11 @@ pub fn e2fsck(bytes: &[u8]) -> Option<String> {
     let scratch = Scratch::new();
     let image = scratch.path("image");
     std::fs::write(&image, bytes).unwrap();
+    e2fsck_file(&image)
+}
+
+/// The same of an image in a file.
+pub fn e2fsck_file(image: &Path) -> Option<String> {
     let output = run("e2fsck", &["-fn", image.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     // That a tree could have fewer nodes is no fault: Linux, too, does not join nodes of which blocks were freed.
