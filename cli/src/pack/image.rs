@@ -4,9 +4,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use coracle_crc32c::crc32c;
 use coracle_image::PAGE_SIZE;
 use coracle_image::archive::{Archive, Config, Inode};
-use coracle_image::checksum::crc32c;
 use object::Endianness;
 use object::elf::{ELFMAG, FileHeader64, PF_R, PT_LOAD, PT_NULL, PT_PHDR};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};

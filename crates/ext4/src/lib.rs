@@ -31,6 +31,8 @@
 //!   [`evict`](FileSystem::evict) what [`map`](FileSystem::map) returned no longer holds.
 //! - **Access times**: by [`set_attributes`](FileSystem::set_attributes), as the mount options want them.
 //!
+//! - **Speed**: [`use_crc32c`] names a function for the checksums that uses the CPU's instruction.
+//!
 //! # What holds when
 //! An operation is there as a whole or not at all, for other callers, after an error, and after a crash; [`write`](FileSystem::write),
 //! [`set_size`](FileSystem::set_size) and [`allocate`](FileSystem::allocate) of long ranges are several such operations, one after
@@ -76,6 +78,7 @@ mod verify;
 mod xattr;
 
 pub use attributes::{Attributes, Changes, Device};
+pub use crc::{Crc32c, use_crc32c};
 pub use directory::Entry;
 pub use error::{Error, Result};
 pub use extent::Run;

@@ -27,7 +27,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod archive;
-pub mod checksum;
 pub mod cmdline;
 mod error;
 mod format;

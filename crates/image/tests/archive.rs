@@ -190,8 +190,8 @@ fn a_tree_refuses_what_cannot_be() {
 
 #[test]
 fn every_changed_bit_is_found() {
+    use coracle_crc32c::crc32c;
     use coracle_image::Error;
-    use coracle_image::checksum::crc32c;
     let good = sample();
     let check = |bytes: &[u8]| -> Result<(), Error> {
         let archive = Archive::parse(bytes)?;

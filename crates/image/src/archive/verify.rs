@@ -6,7 +6,7 @@ use super::{FileKind, InodeId};
 use crate::Error;
 use crate::format::{ENTRY_LEN, HEADER_KERNEL_SUM, HEADER_LEN, PAGE_SIZE, SUM_LEN, get_u32};
 
-/// Computes a CRC-32C: [`crate::checksum::crc32c`], or a faster one.
+/// Computes a CRC-32C: [`coracle_crc32c::crc32c`], or a faster one.
 pub type Sum = fn(&[u8]) -> u32;
 
 /// The bytes of a page that its checksum covers: the header has one of its own.

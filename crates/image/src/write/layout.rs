@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use std::io::{self, Write};
 
 use super::{Content, WriteError};
-use crate::checksum::{START, crc32c, update};
 use crate::format::{HEADER_CHECKSUM, HEADER_KERNEL_SUM, HEADER_LEN, PAGE_SIZE, SUM_LEN, checksum};
+use coracle_crc32c::{START, crc32c, update};
 
 /// An archive that is laid out, ready to be written.
 #[derive(Debug)]

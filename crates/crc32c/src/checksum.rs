@@ -1,5 +1,5 @@
-//! The checksum of an image's pages: CRC-32C, that of iSCSI (RFC 3720, section 12.1, and its table in appendix B.4). It detects
-//! every error of one to three bits in a page, and every burst within 32 bits.
+//! CRC-32C, the checksum of iSCSI (RFC 3720, section 12.1, and its table in appendix B.4). It detects
+//! every error of one to three bits in a page of 4096 bytes, and every burst within 32 bits.
 
 /// The polynomial, bits reversed.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
