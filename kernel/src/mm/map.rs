@@ -97,7 +97,12 @@ impl Memory {
 
     /// Drops what was removed from the layout, one by one: dropping a file may take its locks, and ours is let go.
     pub(super) fn drop_removed(&self) {
-        while self.layout.lock().regions.take_removed().is_some() {
+        loop {
+            let removed = self.layout.lock().regions.take_removed();
+            if removed.is_none() {
+                break;
+            }
+            drop(removed);
             long_call::pause();
         }
     }

@@ -166,17 +166,19 @@ pub fn attach(memory: &Memory, id: i32, address: usize, flags: u32) -> SysResult
         wanted |= EXECUTE;
         vma.prot |= Prot::EXEC;
     }
-    let (attachment, size) = {
+    let segment = object::get::<Segment>(id)?;
+    let size = segment.size;
+    // Dropped below with the locks let go, for its drop takes them.
+    let attachment = try_arc(Attachment(segment))?;
+    {
+        // With the registry locked the segment is not removed meanwhile.
         let segments = SEGMENTS.lock();
-        let segment = segments.get(id)?;
-        let mut state = segment.state.lock();
+        let mut state = segments.get(id)?.state.lock();
         object::check(&state.permission, wanted)?;
-        let attachment = try_arc(Attachment(segment.clone()))?;
         state.attachments.try_push(Arc::downgrade(&attachment))?;
         state.attached_s = object::now_s();
         state.last_user = own_pid();
-        (attachment, segment.size)
-    };
+    }
     vma.backing = Backing::File { file: attachment, offset: 0 };
     memory.map(place, size, vma, false).map_err(|error| match error {
         Errno::EXIST | Errno::PERM => Errno::INVAL,
@@ -268,8 +270,12 @@ impl Drop for Attachment {
         let unused = {
             let mut segments = SEGMENTS.lock();
             let mut state = self.0.state.lock();
+            let before = state.attachments.len();
             state.attachments.retain(|attachment| attachment.strong_count() > 0);
-            state.detached_s = object::now_s();
+            // One that could not be added never was attached.
+            if state.attachments.len() < before {
+                state.detached_s = object::now_s();
+            }
             let unused = state.permission.mode & SHM_DEST != 0 && state.attachments.is_empty();
             drop(state);
             if unused { segments.remove(self.0.id.load(Relaxed)).ok() } else { None }

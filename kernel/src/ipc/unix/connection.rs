@@ -1,7 +1,7 @@
 //! How sockets get a name and a peer, and lose them: bind, listen, connect, accept, shutdown.
 use super::address;
 use super::collect::Moving;
-use super::socket::{Kind, Role, UnixSocket, credentials};
+use super::socket::{Kind, Role, State, UnixSocket, credentials};
 use crate::errno::Errno;
 use crate::fs::file::File;
 use crate::ipc::poll::{Events, block_on_events};
@@ -10,10 +10,31 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
 use coracle_hal::frame::{self, Watermark};
+use core::cmp::Ordering;
 use linux_raw_sys::net as n;
+use spin::MutexGuard;
 
 /// The longest queue of connections (net.core.somaxconn).
 const MAX_BACKLOG: usize = 4096;
+
+/// Locks the states of two sockets, in the order of their addresses, so that no two callers wait for each other. `None` if both are
+/// the same socket.
+fn lock_both<'a>(
+    a: &'a UnixSocket,
+    b: &'a UnixSocket,
+) -> Option<(MutexGuard<'a, State>, MutexGuard<'a, State>)> {
+    match a.key().cmp(&b.key()) {
+        Ordering::Less => {
+            let first = a.state.lock();
+            Some((first, b.state.lock()))
+        }
+        Ordering::Equal => None,
+        Ordering::Greater => {
+            let first = b.state.lock();
+            Some((a.state.lock(), first))
+        }
+    }
+}
 
 impl UnixSocket {
     /// bind(2).
@@ -39,13 +60,6 @@ impl UnixSocket {
             }
             _ => return Err(Errno::INVAL),
         };
-        if self.kind != Kind::Datagram {
-            match self.state.lock().role {
-                Role::None => {}
-                Role::Listening { .. } => return Err(Errno::INVAL),
-                Role::Connected(_) => return Err(Errno::ISCONN),
-            }
-        }
         let target = address::find(name)?;
         if target.kind != self.kind {
             return Err(Errno::PROTOTYPE);
@@ -71,13 +85,19 @@ impl UnixSocket {
         let server = UnixSocket::new(self.kind)?;
         server.join(&client, me, self.name());
         block_on_events(&target.room, Events::OUT, nonblock, deadline, || {
-            let mut state = target.state.lock();
+            // A socket that listens and one that connects may be the same, or turn into the other at this moment.
+            let Some((mut own, mut state)) = lock_both(&client, &target) else {
+                return Err(client.state.lock().role.refusal().unwrap_or(Errno::CONNREFUSED));
+            };
             let (name, peer) = (state.name.clone(), state.peer_credentials);
             let takes_more = !state.read_closed;
             match &mut state.role {
                 Role::Listening { queue, backlog } if takes_more => {
                     if queue.len() > *backlog {
                         return Err(Errno::AGAIN);
+                    }
+                    if let Some(error) = own.role.refusal() {
+                        return Err(error);
                     }
                     queue.make_room_for(queue.len() + 1)?;
                     // Joined before it can be accepted, so that nobody finds it half connected.
@@ -86,7 +106,7 @@ impl UnixSocket {
                         state.name = name.clone();
                         state.listener = Some(target.key());
                     }
-                    client.join(&server, peer.unwrap_or(me), name.unwrap_or_default());
+                    own.join(&server, peer.unwrap_or(me), name.unwrap_or_default());
                     queue.push_back_reserved(server.clone());
                     Ok(())
                 }

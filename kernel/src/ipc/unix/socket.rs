@@ -1,4 +1,6 @@
-//! The socket itself, and what it is as a file. Only one socket's lock is held at a time.
+//! The socket itself, and what it is as a file. As a rule the lock of one socket is held at a time; connect(2) holds those of the
+//! listener and of the socket that connects, in the order of their addresses, and a listener's is held while one looks at the
+//! connections in its queue.
 use super::address::{self, Key};
 use super::collect;
 use super::inbox::{Credentials, Inbox};
@@ -77,6 +79,26 @@ pub(super) enum Role {
     Connected(Weak<UnixSocket>),
 }
 
+impl Role {
+    /// Why a socket of this role can't connect (connect(2)).
+    pub(super) fn refusal(&self) -> Option<Errno> {
+        match self {
+            Role::None => None,
+            Role::Listening { .. } => Some(Errno::INVAL),
+            Role::Connected(_) => Some(Errno::ISCONN),
+        }
+    }
+}
+
+impl State {
+    /// The socket has a peer from now on.
+    pub(super) fn join(&mut self, peer: &Arc<UnixSocket>, credentials: Credentials, name: UnixName) {
+        self.role = Role::Connected(Arc::downgrade(peer));
+        self.peer_credentials = Some(credentials);
+        self.peer_name = name;
+    }
+}
+
 /// A new socket: `kind` is SOCK_STREAM, SOCK_DGRAM, SOCK_RAW or SOCK_SEQPACKET.
 pub fn new(kind: u32) -> Result<Arc<dyn File>, Errno> {
     Ok(UnixSocket::new(kind_of(kind)?)?)
@@ -144,10 +166,7 @@ impl UnixSocket {
         socket.map_err(|_| Errno::NOBUFS)
     }
     pub(super) fn join(&self, peer: &Arc<UnixSocket>, credentials: Credentials, name: UnixName) {
-        let mut state = self.state.lock();
-        state.role = Role::Connected(Arc::downgrade(peer));
-        state.peer_credentials = Some(credentials);
-        state.peer_name = name;
+        self.state.lock().join(peer, credentials, name);
     }
     /// Its name for `collect`.
     pub(super) fn key(&self) -> collect::Key {

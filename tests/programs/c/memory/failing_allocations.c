@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <mqueue.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -22,7 +23,10 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/sendfile.h>
+#include <sys/shm.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -414,6 +418,36 @@ static void read_tree(const char *path) {
     closedir(directory);
 }
 
+static void shared_objects(void) {
+    int segment = shmget(IPC_PRIVATE, 2 * PAGE, 0600), set = semget(IPC_PRIVATE, 2, 0600), queue = msgget(IPC_PRIVATE, 0600);
+    NEED(segment >= 0 && set >= 0 && queue >= 0);
+    struct {
+        long kind;
+        char text[100];
+    } message = {1, "text"};
+    struct sembuf up = {0, 1, SEM_UNDO}, down = {0, -1, SEM_UNDO};
+    TRY("shmget", , shmget(IPC_PRIVATE, 2 * PAGE, 0600), if (result >= 0) shmctl((int)result, IPC_RMID, NULL));
+    TRY("shmat", , shmat(segment, NULL, 0), if (result != -1) shmdt((void *)result));
+    TRY("semget", , semget(IPC_PRIVATE, 2, 0600), if (result >= 0) semctl((int)result, 0, IPC_RMID));
+    TRY("semop", , semop(set, &up, 1), if (result == 0) semop(set, &down, 1));
+    TRY("msgget", , msgget(IPC_PRIVATE, 0600), if (result >= 0) msgctl((int)result, IPC_RMID, NULL));
+    TRY("msgsnd", , msgsnd(queue, &message, 100, 0), if (result == 0) msgrcv(queue, &message, 100, 0, 0));
+    TRY("msgrcv", NEED(msgsnd(queue, &message, 100, 0) == 0), msgrcv(queue, &message, 100, 0, 0),
+        if (result < 0) msgrcv(queue, &message, 100, 0, 0));
+    NEED(shmctl(segment, IPC_RMID, NULL) == 0 && semctl(set, 0, IPC_RMID) == 0 && msgctl(queue, IPC_RMID, NULL) == 0);
+
+    char text[8192];
+    struct sigevent signal = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    TRY("mq_open", , mq_open("/new", O_RDWR | O_CREAT, 0600, NULL), { close_if(result); mq_unlink("/new"); });
+    mqd_t mq = mq_open("/queue", O_RDWR | O_CREAT, 0600, NULL);
+    NEED(mq >= 0);
+    TRY("mq_open again", , mq_open("/queue", O_RDONLY), close_if(result));
+    TRY("mq_send", , mq_send(mq, text, 100, 1), if (result == 0) mq_receive(mq, text, sizeof text, NULL));
+    TRY("mq_notify", , mq_notify(mq, &signal), if (result == 0) mq_notify(mq, NULL));
+    NEED(mq_unlink("/queue") == 0 && mq_close(mq) == 0);
+    TRY("open a terminal", , open("/dev/ptmx", O_RDWR | O_NOCTTY), close_if(result));
+}
+
 int main(int argc, char **argv) {
     if (argc > 1 && !strcmp(argv[1], "executed")) {
         // The count goes on in the program that is executed. If opening the file is what fails, nothing failed before.
@@ -441,6 +475,7 @@ int main(int argc, char **argv) {
             descriptors();
             sockets();
             memory();
+            shared_objects();
             programs("/proc/self/exe");
             signals();
         }
