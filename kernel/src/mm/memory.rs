@@ -65,6 +65,8 @@ pub struct RegionInfo {
     pub prot: Prot,
     /// MAP_SHARED.
     pub shared: bool,
+    /// It may be written to, or made so by mprotect(2).
+    pub may_write: bool,
     /// MAP_GROWSDOWN.
     pub grows_down: bool,
     /// Offset in the file.
@@ -337,7 +339,8 @@ fn info(range: Range<usize>, vma: &Vma) -> RegionInfo {
         _ => (0, vma.label, None),
     };
     let grows_down = vma.flags.contains(VmaFlags::GROWS_DOWN);
-    RegionInfo { range, prot: vma.prot, shared: vma.shared(), grows_down, offset, label, file }
+    let may_write = vma.flags.contains(VmaFlags::MAY_WRITE);
+    RegionInfo { range, prot: vma.prot, shared: vma.shared(), may_write, grows_down, offset, label, file }
 }
 
 impl Layout {

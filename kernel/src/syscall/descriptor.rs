@@ -1,6 +1,7 @@
 //! Descriptors: closing and duplicating them, fcntl(2), and what is made without a path.
 use super::call::Call;
 use super::file::open_file;
+use super::seals;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
 use crate::fs::locks::{self, Kind};
@@ -131,19 +132,8 @@ pub fn fcntl(call: &Call) -> SysResult {
         }
         F_GETPIPE_SZ => Ok(pipe_of(&open)?.capacity()),
         F_SETPIPE_SZ => pipe_of(&open)?.set_capacity(argument as usize),
-        F_GET_SEALS => Ok(memfd_of(&open)?.seals() as usize),
-        F_ADD_SEALS => {
-            if argument & !(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
-                != 0
-            {
-                return Err(Errno::INVAL);
-            }
-            open.check_writable().map_err(|_| Errno::PERM)?;
-            // A sealed file may still be mapped for writing by who mapped it before: as F_SEAL_FUTURE_WRITE.
-            let writes = if argument & F_SEAL_FUTURE_WRITE != 0 { F_SEAL_WRITE } else { 0 };
-            memfd_of(&open)?.add_seals(argument | writes)?;
-            Ok(0)
-        }
+        F_GET_SEALS => Ok(seals::content(&open.file).ok_or(Errno::INVAL)?.seals() as usize),
+        F_ADD_SEALS => seals::add(&open, argument).map(|()| 0),
         F_GETOWN => Ok(open.signal_io.owner().number() as usize),
         F_SETOWN => open.set_owner(Owner::from_number(argument as i32)?).map(|()| 0),
         F_GETOWN_EX => {
@@ -168,11 +158,6 @@ fn halves(word: u64) -> [u32; 2] {
 fn pipe_of(open: &Arc<OpenFile>) -> Result<&Arc<Pipe>, Errno> {
     open.file.as_any().downcast_ref::<PipeEnd>().map(PipeEnd::pipe).ok_or(Errno::BADF)
 }
-fn memfd_of(open: &Arc<OpenFile>) -> Result<&crate::fs::memory::Content, Errno> {
-    let file = open.file.as_any().downcast_ref::<MemoryFile>().ok_or(Errno::INVAL)?;
-    file.node().content().ok_or(Errno::INVAL)
-}
-
 /// `struct flock` on x86-64: l_type and l_whence, l_start, l_len, l_pid.
 const FLOCK_SIZE: usize = 32;
 
@@ -312,7 +297,8 @@ pub fn eventfd2(call: &Call) -> SysResult {
 /// memfd_create(2).
 pub fn memfd_create(call: &Call) -> SysResult {
     let flags = call.u32(1);
-    if flags & !(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | MFD_EXEC) != 0 {
+    const BOTH: u32 = MFD_NOEXEC_SEAL | MFD_EXEC;
+    if flags & !(MFD_CLOEXEC | MFD_ALLOW_SEALING | BOTH) != 0 || flags & BOTH == BOTH {
         return Err(Errno::INVAL);
     }
     let name = user::read_string(call.usize(0), MEMFD_NAME_MAX + 1, Errno::INVAL)?;

@@ -1,5 +1,6 @@
 //! Memory: mmap(2) and its relatives.
 use super::call::Call;
+use super::seals;
 use crate::errno::{Errno, SysResult};
 use crate::mm::fault::Refused;
 use crate::mm::locks;
@@ -112,6 +113,12 @@ pub fn mmap(call: &Call) -> SysResult {
             }
             vma.flags -= VmaFlags::MAY_WRITE;
         }
+        if shared && writable && seals::keeps_from_mapping(&open.file) {
+            if prot.contains(Prot::WRITE) {
+                return Err(Errno::PERM);
+            }
+            vma.flags -= VmaFlags::MAY_WRITE;
+        }
         // What can't be mapped at all says so now; a page that isn't there yet is a fault's business.
         let first = open.file.page(offset / PAGE_SIZE as u64, false);
         if let Err(error @ (Errno::NODEV | Errno::ACCES | Errno::PERM)) = first {
@@ -130,7 +137,18 @@ pub fn mmap(call: &Call) -> SysResult {
         locks::check_allowed()?;
     }
     let populate = flags & (abi::MAP_POPULATE | abi::MAP_NONBLOCK) == abi::MAP_POPULATE;
-    call.thread().process.memory().map(place, len, vma, populate)
+    let memory = call.thread().process.memory();
+    // A seal that comes at the same time is looked for again when the mapping can be seen.
+    let sealable = match &vma.backing {
+        Backing::File { file, .. } if shared && vma.flags.contains(VmaFlags::MAY_WRITE) => Some(file.clone()),
+        _ => None,
+    };
+    let at = memory.map(place, len, vma, populate)?;
+    if sealable.is_some_and(|file| seals::keeps_from_mapping(&file)) {
+        memory.unmap(at..at + page_up(len).ok_or(Errno::NOMEM)?)?;
+        return Err(Errno::PERM);
+    }
+    Ok(at)
 }
 
 /// munmap(2).

@@ -15,6 +15,7 @@ pub mod other_process;
 mod path;
 pub mod poll;
 pub mod process;
+mod seals;
 mod signal;
 pub mod socket;
 pub mod system;

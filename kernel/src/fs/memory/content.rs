@@ -11,10 +11,13 @@ use coracle_hal::boot;
 use coracle_hal::frame::{self, FRAME_SIZE, Frame, Watermark};
 use coracle_vfs_core::page_map::PageMap;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
-use linux_raw_sys::general::{F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE};
+use linux_raw_sys::general::{F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE};
 use spin::Mutex;
 
 const PAGE: u64 = FRAME_SIZE as u64;
+/// Seals against writing, and against new mappings that could write (F_ADD_SEALS).
+pub const WRITE_SEALS: u32 = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+
 /// Largest file: positions are signed 64-bit numbers.
 pub const MAX_SIZE: u64 = i64::MAX as u64;
 /// Pages that are dealt with between two pauses of a call.
@@ -167,15 +170,19 @@ impl Content {
     }
     /// F_GET_SEALS.
     pub fn seals(&self) -> u32 {
-        self.seals.load(Ordering::Acquire)
+        self.seals.load(Ordering::SeqCst)
     }
     /// F_ADD_SEALS; EPERM once sealed against it.
     pub fn add_seals(&self, seals: u32) -> Result<(), Errno> {
         if self.seals() & F_SEAL_SEAL != 0 {
             return Err(Errno::PERM);
         }
-        self.seals.fetch_or(seals, Ordering::AcqRel);
+        self.seals.fetch_or(seals, Ordering::SeqCst);
         Ok(())
+    }
+    /// Takes back seals that were added only to see whether they could be.
+    pub fn remove_seals(&self, seals: u32) {
+        self.seals.fetch_and(!seals, Ordering::SeqCst);
     }
 
     /// Where the bytes at `offset` are, of which up to `len` are wanted. EIO if the image is damaged there.
@@ -296,7 +303,7 @@ impl Content {
     fn check_write(&self, offset: u64, len: usize) -> Result<(), Errno> {
         let end = offset.checked_add(len as u64).filter(|&end| end <= MAX_SIZE).ok_or(Errno::FBIG)?;
         let seals = self.seals();
-        if seals & F_SEAL_WRITE != 0 || (seals & F_SEAL_GROW != 0 && end > self.size()) {
+        if seals & WRITE_SEALS != 0 || (seals & F_SEAL_GROW != 0 && end > self.size()) {
             return Err(Errno::PERM);
         }
         Ok(())
@@ -331,7 +338,7 @@ impl Content {
     }
     /// FALLOC_FL_PUNCH_HOLE and FALLOC_FL_ZERO_RANGE: the range reads as zeroes.
     pub fn zero_range(&self, offset: u64, len: u64) -> Result<(), Errno> {
-        if self.seals() & F_SEAL_WRITE != 0 {
+        if self.seals() & WRITE_SEALS != 0 {
             return Err(Errno::PERM);
         }
         let mut at = offset;

@@ -6,7 +6,7 @@ mod image;
 mod node;
 pub mod remains;
 
-pub use content::Content;
+pub use content::{Content, WRITE_SEALS};
 pub use directory::name_hash;
 pub use file::{DirectoryFile, MemoryFile};
 pub use image::check_tables;
