@@ -2,6 +2,7 @@
 use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
+use crate::task::long_call;
 use crate::task::process::{self, Process};
 use crate::task::sched::{self, Wake};
 use crate::task::signal::{
@@ -232,7 +233,12 @@ pub fn kill(call: &Call) -> SysResult {
     let targets = one.into_iter().chain(all.into_iter().flatten());
     let info = from_caller(call, signal, SI_USER);
     let mut result = Err(Errno::SRCH);
-    for target in targets.filter(|other| is_meant(other)) {
+    for target in targets {
+        // Whatever comes meanwhile, as a signal that ends the caller, the call reaches all.
+        long_call::pause();
+        if !is_meant(&target) {
+            continue;
+        }
         if check_target(call, &target, signal).is_err() {
             result = result.or(Err(Errno::PERM));
             continue;

@@ -1,4 +1,5 @@
 //! Futexes (futex(2)): sleeping until a word of memory changes.
+use super::long_call;
 use super::sched::{self, Wake};
 use super::thread::Thread;
 use crate::errno::Errno;
@@ -6,7 +7,7 @@ use crate::mm::user;
 use crate::time::wall::Deadline;
 use alloc::sync::{Arc, Weak};
 use coracle_hal::once::Once;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 use linux_raw_sys::general as abi;
 use spin::Mutex;
 
@@ -33,6 +34,8 @@ pub struct Waiter {
     /// Where it waits; changed by requeue.
     key: Mutex<Key>,
     woken: AtomicBool,
+    /// Its number in the order in which waiters came to its bucket, by whose lock it is guarded.
+    number: AtomicU64,
     /// The one behind it in its bucket's list, by whose lock it is guarded.
     next: Mutex<Option<Arc<Waiter>>>,
 }
@@ -45,6 +48,7 @@ impl Waiter {
             bitset: AtomicU32::new(0),
             key: Mutex::new(Key { memory: 0, address: 0 }),
             woken: AtomicBool::new(false),
+            number: AtomicU64::new(0),
             next: Mutex::new(None),
         }
     }
@@ -58,20 +62,29 @@ impl Waiter {
 struct Bucket {
     first: Option<Arc<Waiter>>,
     last: Option<Arc<Waiter>>,
+    /// The number of the waiter that comes next.
+    next_number: u64,
 }
 
 impl Bucket {
+    const EMPTY: Bucket = Bucket { first: None, last: None, next_number: 0 };
+
     fn push(&mut self, waiter: Arc<Waiter>) {
+        waiter.number.store(self.next_number, Relaxed);
+        self.next_number += 1;
         match self.last.replace(waiter.clone()) {
             Some(last) => *last.next.lock() = Some(waiter),
             None => self.first = Some(waiter),
         }
     }
-    /// Takes out the first that `wanted` holds for.
-    fn take(&mut self, wanted: impl Fn(&Arc<Waiter>) -> bool) -> Option<Arc<Waiter>> {
+    /// Takes out the first with a number below `end` that `wanted` holds for.
+    fn take(&mut self, end: u64, wanted: impl Fn(&Arc<Waiter>) -> bool) -> Option<Arc<Waiter>> {
         let mut before: Option<Arc<Waiter>> = None;
         let mut at = self.first.clone();
         while let Some(waiter) = at {
+            if waiter.number.load(Relaxed) >= end {
+                break;
+            }
             if !wanted(&waiter) {
                 at = waiter.next.lock().clone();
                 before = Some(waiter);
@@ -91,7 +104,7 @@ impl Bucket {
     }
 }
 
-static TABLE: [Mutex<Bucket>; BUCKETS] = [const { Mutex::new(Bucket { first: None, last: None }) }; BUCKETS];
+static TABLE: [Mutex<Bucket>; BUCKETS] = [const { Mutex::new(Bucket::EMPTY) }; BUCKETS];
 
 impl Key {
     /// The key of the word at `addr`; `private`: the caller says that no other process waits for it. EINVAL, EFAULT.
@@ -175,7 +188,7 @@ fn remove(waiter: &Arc<Waiter>) {
         if *waiter.key.lock() != key {
             continue;
         }
-        bucket.take(|other| Arc::ptr_eq(other, waiter));
+        bucket.take(u64::MAX, |other| Arc::ptr_eq(other, waiter));
         return;
     }
 }
@@ -193,13 +206,46 @@ pub fn wake_word(addr: usize, count: usize) -> Result<usize, Errno> {
     wake(addr, false, count, ANY)
 }
 
+/// Waiters that are woken or moved without a pause.
+const PIECE: usize = 64;
+
+/// A wake-up or a move of the threads that wait for a word as it begins: those that come during a pause are none of them.
+struct Walk {
+    key: Key,
+    /// The number of the first waiter that is none of them; known once one was taken.
+    end: u64,
+    /// How many were woken or moved.
+    done: usize,
+}
+
+impl Walk {
+    fn new(key: Key) -> Walk {
+        Walk { key, end: u64::MAX, done: 0 }
+    }
+
+    /// Takes the next waiter with one of `bitset` out of `bucket`, which is the key's.
+    fn take(&mut self, bucket: &mut Bucket, bitset: u32) -> Option<Arc<Waiter>> {
+        self.end = self.end.min(bucket.next_number);
+        bucket.take(self.end, |waiter| {
+            waiter.bitset.load(Relaxed) & bitset != 0 && *waiter.key.lock() == self.key
+        })
+    }
+
+    /// Counts a waiter, and pauses after a piece. Hold no lock.
+    fn count(&mut self) {
+        self.done += 1;
+        if self.done.is_multiple_of(PIECE) {
+            long_call::pause();
+        }
+    }
+}
+
 fn wake_key(key: Key, count: usize, bitset: u32) -> usize {
-    let mut woken = 0;
-    while woken < count {
+    let mut walk = Walk::new(key);
+    while walk.done < count {
         let found = {
             let mut bucket = TABLE[key.bucket()].lock();
-            let found =
-                bucket.take(|waiter| waiter.bitset.load(Relaxed) & bitset != 0 && *waiter.key.lock() == key);
+            let found = walk.take(&mut bucket, bitset);
             // Under the lock: a thread whose wait ends finds itself in the list, or woken.
             found.inspect(|waiter| waiter.woken.store(true, Release))
         };
@@ -207,9 +253,9 @@ fn wake_key(key: Key, count: usize, bitset: u32) -> usize {
         if let Some(thread) = waiter.thread.get().and_then(Weak::upgrade) {
             sched::unpark(&thread);
         }
-        woken += 1;
+        walk.count();
     }
-    woken
+    walk.done
 }
 
 /// FUTEX_REQUEUE and FUTEX_CMP_REQUEUE: wakes up to `wake_count` at `from`, moves up to `move_count` of the rest to `to`.
@@ -229,22 +275,23 @@ pub fn requeue(
         return Err(Errno::AGAIN);
     }
     let woken = wake_key(from_key, wake_count, ANY);
-    let mut moved = 0;
-    while moved < move_count && from_key != to_key {
+    let mut walk = Walk::new(from_key);
+    while walk.done < move_count && from_key != to_key {
         // One at a time, with both buckets' locks taken in order of their index.
         let (a, b) = (from_key.bucket(), to_key.bucket());
         let mut first = TABLE[a.min(b)].lock();
         let mut second = (a != b).then(|| TABLE[a.max(b)].lock());
         let source = if a <= b { &mut *first } else { second.as_deref_mut().unwrap_or(&mut first) };
-        let Some(waiter) = source.take(|waiter| *waiter.key.lock() == from_key) else { break };
+        let Some(waiter) = walk.take(source, ANY) else { break };
         *waiter.key.lock() = to_key;
         match (&mut second, a < b) {
             (Some(second), true) => second.push(waiter),
             _ => first.push(waiter),
         }
-        moved += 1;
+        drop((first, second));
+        walk.count();
     }
-    Ok((woken, moved))
+    Ok((woken, walk.done))
 }
 
 /// FUTEX_WAKE_OP: changes the word at `second` as `operation` says, wakes at `first`, and, if the old value compares as
