@@ -217,7 +217,9 @@ impl DescriptorTable {
 /// Process `pid` closes a descriptor without a call for it (exec, exit).
 fn closed(open: Arc<OpenFile>, pid: i32) {
     open.descriptor_closed(pid);
+    super::notify::closed(&open);
     unix::let_go(open);
+    super::notify::settle();
 }
 
 /// A process's use of a descriptor table, which others may use as well (clone(2), CLONE_FILES).

@@ -1,5 +1,6 @@
 //! What every open file can do, and the open file description that descriptors share.
 use super::mount::Place;
+use super::notify;
 use super::signal_io::{Announces, SignalIo};
 use crate::errno::{Errno, SysResult};
 use crate::ipc::epoll::{Epoll, Member};
@@ -127,27 +128,43 @@ impl OpenFile {
     pub fn read(&self, dst: &mut UserBuf) -> SysResult {
         self.check_readable()?;
         if !self.seekable {
-            return self.file.read(dst, 0, self.nonblock());
+            return self.note_read(self.file.read(dst, 0, self.nonblock()));
         }
-        self.moving(&mut |at| {
+        self.note_read(self.moving(&mut |at| {
             let done = self.file.read(dst, at, self.nonblock())?;
             Ok((done, at + done as u64))
-        })
+        }))
     }
     /// write(2): at the position, or at the end if O_APPEND.
     #[inline(always)]
     pub fn write(&self, src: &mut UserBuf) -> SysResult {
         self.check_writable()?;
         if !self.seekable {
-            return self.file.write(src, 0, self.nonblock());
+            return self.note_write(self.file.write(src, 0, self.nonblock()));
         }
-        self.moving(&mut |at| {
+        self.note_write(self.moving(&mut |at| {
             if self.flags() & O_APPEND != 0 {
                 return self.file.append(src);
             }
             let done = self.file.write(src, at, self.nonblock())?;
             Ok((done, at + done as u64))
-        })
+        }))
+    }
+    /// Reports a read of bytes to those that watch the file (inotify(7)), and returns its result.
+    #[inline(always)]
+    pub fn note_read(&self, result: SysResult) -> SysResult {
+        if notify::is_on() && matches!(result, Ok(1..)) {
+            notify::accessed(&*self.file);
+        }
+        result
+    }
+    /// The same for a write.
+    #[inline(always)]
+    pub fn note_write(&self, result: SysResult) -> SysResult {
+        if notify::is_on() && matches!(result, Ok(1..)) {
+            notify::modified(&*self.file);
+        }
+        result
     }
     /// Runs `step` from the position, and moves that to where it ended. Steps of threads that share the description come
     /// one after the other (read(2), "BUGS" as of Linux 3.14); no lock is held meanwhile, because they may fault.

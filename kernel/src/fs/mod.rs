@@ -9,6 +9,7 @@ pub mod locks;
 pub mod lost;
 pub mod memory;
 pub mod mount;
+pub mod notify;
 pub mod open;
 mod path_cache;
 pub mod proc;

@@ -1,5 +1,6 @@
 //! Mounts: file systems joined into one tree, and places in that tree.
 use super::inode::Inode;
+use super::notify;
 use super::path_cache::{self, names_changed};
 use crate::errno::Errno;
 use alloc::sync::Arc;
@@ -310,8 +311,13 @@ pub fn unmount(path: Path, detach: bool) -> Result<(), Errno> {
             flag.store(mounts.iter().any(covers), Ordering::Release);
         }
         names_changed();
+        let device = gone.root.identity().0;
+        let is_last = notify::is_on() && !mounts.iter().any(|mount| mount.root.identity().0 == device);
         drop(mounts);
         drop(gone);
+        if is_last {
+            notify::unmounted(device);
+        }
         if index == own {
             return Ok(());
         }

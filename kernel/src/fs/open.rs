@@ -4,6 +4,7 @@ use super::context::FsContext;
 use super::file::{File, OpenFile};
 use super::inode::{Inode, NewNode, give_to_caller};
 use super::mount::{MountFlags, Path, Place};
+use super::notify;
 use super::walk::{self, Bounds, Follow, Node};
 use crate::errno::Errno;
 use alloc::sync::Arc;
@@ -79,6 +80,7 @@ pub fn open(
             match found.directory.inode.create(&found.name, NewNode::File, mode) {
                 Ok(inode) => {
                     give_to_caller(&inode)?;
+                    notify::created(&found.directory, &found.name, &inode);
                     (Path { mount: found.directory.mount.clone(), inode }, true)
                 }
                 // Somebody else was faster.
@@ -130,10 +132,15 @@ pub fn open_place(place: Place, flags: u32, truncates: bool) -> Result<Arc<OpenF
     } else {
         place.path.inode.clone().open(place, flags)?
     };
+    let open = OpenFile::new(file, flags & !OPENING_FLAGS)?;
+    if flags & O_PATH == 0 {
+        notify::opened(&*open.file);
+    }
     if let Some(inode) = truncated {
         inode.truncate(0)?;
+        notify::modified(&*open.file);
     }
-    OpenFile::new(file, flags & !OPENING_FLAGS)
+    Ok(open)
 }
 
 /// Opens what /proc/self/fd/N leads to.

@@ -6,6 +6,7 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::access::{self, Owned};
 use crate::fs::inode::Changes;
 use crate::fs::mount::{MountFlags, Path, Place};
+use crate::fs::notify;
 use crate::fs::stat::{self, BLOCK_SIZE, Timestamp};
 use crate::mm::user;
 use linux_raw_sys::general::*;
@@ -150,6 +151,7 @@ pub fn faccessat2(call: &Call) -> SysResult {
 fn change(place: &Place, changes: Changes) -> SysResult {
     place.path.check_writable()?;
     access::change(&*place.path.inode, changes)?;
+    notify::changed(place, &changes);
     Ok(0)
 }
 /// The place of an open file to be changed; files without one keep what they have, and the change is accepted.

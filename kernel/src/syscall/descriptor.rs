@@ -42,7 +42,9 @@ fn closed(call: &Call, open: Arc<OpenFile>) {
     if Arc::strong_count(&open) == 1 {
         open.file.linger();
     }
+    crate::fs::notify::closed(&open);
     unix::let_go(open);
+    crate::fs::notify::settle();
 }
 
 /// close(2).

@@ -4,6 +4,7 @@ use crate::block::file::sync_all;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access;
 use crate::fs::file::OpenFile;
+use crate::fs::notify;
 use crate::fs::signal_io::Owner;
 use crate::fs::walk::{self, Follow};
 use crate::ipc::pipe::PipeEnd;
@@ -76,7 +77,7 @@ fn read_at(open: &OpenFile, dst: &mut UserBuf, offset: u64) -> SysResult {
         return Err(Errno::SPIPE);
     }
     open.check_readable()?;
-    open.file.read(dst, offset, open.nonblock())
+    open.note_read(open.file.read(dst, offset, open.nonblock()))
 }
 
 fn write_at(open: &OpenFile, src: &mut UserBuf, offset: u64) -> SysResult {
@@ -86,9 +87,9 @@ fn write_at(open: &OpenFile, src: &mut UserBuf, offset: u64) -> SysResult {
     open.check_writable()?;
     if open.flags() & O_APPEND != 0 {
         // Linux appends here too, whatever the offset (pwrite(2), BUGS).
-        return open.file.append(src).map(|(done, _)| done);
+        return open.note_write(open.file.append(src).map(|(done, _)| done));
     }
-    open.file.write(src, offset, open.nonblock())
+    open.note_write(open.file.write(src, offset, open.nonblock()))
 }
 
 /// read(2).
@@ -165,7 +166,7 @@ fn write_with(call: &Call, open: &OpenFile, flags: u32) -> SysResult {
     let mut src = vector(&mut pieces, call.usize(1), call.usize(2))?;
     if flags & RWF_APPEND != 0 && open.seekable {
         open.check_writable()?;
-        return open.file.append(&mut src).map(|(done, _)| done);
+        return open.note_write(open.file.append(&mut src).map(|(done, _)| done));
     }
     if call.i64(3) != -1 {
         return write_at(open, &mut src, offset(call.i64(3))?);
@@ -309,6 +310,7 @@ pub fn ftruncate(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
     open.check_writable().map_err(|_| Errno::INVAL)?;
     open.file.truncate(size)?;
+    notify::modified(&*open.file);
     Ok(0)
 }
 /// truncate(2).
@@ -324,6 +326,7 @@ pub fn truncate(call: &Call) -> SysResult {
     found.path.check_writable()?;
     access::check(&*found.path.inode, access::WRITE)?;
     found.path.inode.truncate(size)?;
+    notify::truncated(&found);
     Ok(0)
 }
 /// fallocate(2).
@@ -338,6 +341,7 @@ pub fn fallocate(call: &Call) -> SysResult {
         return Err(if open.file.poll_source().is_some() { Errno::SPIPE } else { Errno::NODEV });
     }
     open.file.allocate(call.u32(1), at, len)?;
+    notify::modified(&*open.file);
     Ok(0)
 }
 
@@ -436,6 +440,8 @@ fn copy(from: &OpenFile, from_at: &mut Cursor, to: &OpenFile, to_at: &mut Cursor
             break;
         }
     }
+    let _ = from.note_read(Ok(done));
+    let _ = to.note_write(Ok(done));
     from_at.finish()?;
     to_at.finish()?;
     Ok(done)
@@ -456,7 +462,7 @@ pub fn sendfile(call: &Call) -> SysResult {
         from.check_readable()?;
         to.check_writable()?;
         let len = call.usize(3).min(MAX_COUNT);
-        let moved = with_sigpipe(fill_pipe(&from, &mut from_at, pipe, len, to.nonblock()))?;
+        let moved = from.note_read(with_sigpipe(fill_pipe(&from, &mut from_at, pipe, len, to.nonblock())))?;
         from_at.finish()?;
         return Ok(moved);
     }
@@ -520,7 +526,7 @@ pub fn splice(call: &Call) -> SysResult {
         }
         (None, Some(target)) => fill_pipe(&from, &mut from_at, target, len, nonblock || to.nonblock()),
     };
-    let moved = with_sigpipe(moved)?;
+    let moved = to.note_write(from.note_read(with_sigpipe(moved)))?;
     from_at.finish()?;
     to_at.finish()?;
     Ok(moved)

@@ -7,6 +7,7 @@ pub mod epoll;
 pub mod file;
 mod futex;
 mod identity;
+mod inotify;
 mod memory;
 pub mod mount;
 mod mqueue;

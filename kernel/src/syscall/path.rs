@@ -5,6 +5,7 @@ use crate::fs::access::{self, capability};
 use crate::fs::file::OpenFile;
 use crate::fs::inode::{Link, NewNode, give_to_caller};
 use crate::fs::mount::{Path, Place};
+use crate::fs::notify;
 use crate::fs::open::open;
 use crate::fs::walk::{self, Bounds, Follow, Limits, Node, Resolved};
 use crate::mm::user;
@@ -54,7 +55,12 @@ pub fn named(call: &Call, directory: i32, addr: usize, flags: u32) -> Result<Nam
     let start = start_of(call, directory, &path)?;
     let found = walk::resolve(&call.thread().process.fs, start.as_ref(), &path, follow, Bounds::default())?;
     match found.node {
-        // What is done with it needs the file alone, not where it was found.
+        // Where it was found matters to those that watch the directory.
+        Some(Node::Path(ref path)) if notify::is_on() => {
+            let path = path.clone();
+            found.into_place(path).map(Named::Place)
+        }
+        // What is done with it needs the file alone.
         Some(Node::Path(path)) => Ok(Named::Place(Place { path, name: None })),
         Some(Node::File(file)) => Ok(Named::File(file)),
         None => Err(Errno::NOENT),
@@ -161,6 +167,7 @@ fn make(call: &Call, directory: i32, addr: usize, node: NewNode, mode: u32) -> S
     }
     let made = found.directory.inode.create(&found.name, node, mode & !call.thread().process.fs.umask())?;
     give_to_caller(&made)?;
+    notify::created(&found.directory, &found.name, &made);
     Ok(0)
 }
 /// mkdir(2).
@@ -203,7 +210,9 @@ fn do_symlink(call: &Call, target: usize, directory: i32, addr: usize) -> SysRes
         return Err(Errno::NOENT);
     }
     access::check_add(&found.directory)?;
-    give_to_caller(&found.directory.inode.create(&found.name, NewNode::Link(&target), 0o777)?)?;
+    let made = found.directory.inode.create(&found.name, NewNode::Link(&target), 0o777)?;
+    give_to_caller(&made)?;
+    notify::created(&found.directory, &found.name, &made);
     Ok(0)
 }
 /// symlink(2).
@@ -219,7 +228,7 @@ fn remove(call: &Call, directory: i32, addr: usize, is_directory: bool) -> SysRe
     let path = user::read_path(addr)?;
     let start = start_of(call, directory, &path)?;
     let context = &call.thread().process.fs;
-    let found = walk::resolve(context, start.as_ref(), &path, Follow::Never, Bounds::default())?;
+    let mut found = walk::resolve(context, start.as_ref(), &path, Follow::Never, Bounds::default())?;
     if found.name.is_empty() {
         // rmdir(2): EINVAL for a final `.`, ENOTEMPTY for `..`, EBUSY for the root.
         let trimmed = path.strip_suffix(b"/").unwrap_or(&path);
@@ -239,6 +248,7 @@ fn remove(call: &Call, directory: i32, addr: usize, is_directory: bool) -> SysRe
         None => return Err(Errno::NOENT),
     }
     found.directory.inode.remove(&found.name, is_directory)?;
+    notify::removed(&found.directory, &found.name, found.node.take());
     Ok(0)
 }
 /// unlink(2).
@@ -289,19 +299,52 @@ fn do_rename(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> S
         access::check(&*moved.inode, access::WRITE)?;
     }
     source.directory.inode.rename(&source.name, &target.directory.inode, &target.name, flags)?;
+    if notify::is_on() {
+        report_rename(&source, &target, flags);
+    }
     Ok(0)
+}
+
+/// Reports a rename to those that watch (inotify(7)).
+#[cold]
+#[inline(never)]
+fn report_rename(source: &Resolved, target: &Resolved, flags: u32) {
+    let Some(Node::Path(moved)) = &source.node else { return };
+    let other = match &target.node {
+        Some(Node::Path(other)) => Some(&other.inode),
+        _ => None,
+    };
+    // Of two names of one file neither goes (rename(2)).
+    if other.is_some_and(|other| other.identity() == moved.inode.identity()) {
+        return;
+    }
+    let from = (&source.directory, &*source.name);
+    let to = (&target.directory, &*target.name);
+    match other {
+        Some(other) if flags & RENAME_EXCHANGE != 0 => {
+            notify::renamed(from, to, &moved.inode, None);
+            notify::renamed(to, from, other, None);
+        }
+        _ => notify::renamed(from, to, &moved.inode, other),
+    }
+}
+/// Renames, and reports the end of what was replaced.
+fn moved(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> SysResult {
+    let result = do_rename(call, from, to, flags);
+    notify::settle();
+    result
 }
 /// rename(2).
 pub fn rename(call: &Call) -> SysResult {
-    do_rename(call, (AT_FDCWD, call.usize(0)), (AT_FDCWD, call.usize(1)), 0)
+    moved(call, (AT_FDCWD, call.usize(0)), (AT_FDCWD, call.usize(1)), 0)
 }
 /// renameat(2).
 pub fn renameat(call: &Call) -> SysResult {
-    do_rename(call, (call.i32(0), call.usize(1)), (call.i32(2), call.usize(3)), 0)
+    moved(call, (call.i32(0), call.usize(1)), (call.i32(2), call.usize(3)), 0)
 }
 /// renameat2(2).
 pub fn renameat2(call: &Call) -> SysResult {
-    do_rename(call, (call.i32(0), call.usize(1)), (call.i32(2), call.usize(3)), call.u32(4))
+    moved(call, (call.i32(0), call.usize(1)), (call.i32(2), call.usize(3)), call.u32(4))
 }
 
 fn do_link(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> SysResult {
@@ -324,6 +367,7 @@ fn do_link(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> Sys
     access::check_add(&target.directory)?;
     access::check_link(&*source.inode)?;
     target.directory.inode.add_link(&target.name, &source.inode)?;
+    notify::linked(&source.inode, &target.directory, &target.name);
     Ok(0)
 }
 /// link(2).
@@ -450,5 +494,6 @@ pub fn getdents64(call: &Call) -> SysResult {
     }
     user::write(call.usize(1), &bytes[..filled])?;
     *open.position.lock() = position;
+    notify::accessed(&*open.file);
     Ok(filled)
 }

@@ -121,6 +121,10 @@ system_calls! {
     232 epoll_wait(epoll, &out, count, timeout_ms) super::epoll::epoll_wait, "all";
     233 epoll_ctl(epoll, epoll_operation, fd, &epoll_event) super::epoll::epoll_ctl, "level, edge, one-shot, exclusive; nested sets";
     235 utimes(&path, &timeval) super::attributes::utimes, "all";
+    253 inotify_init() -> inotify super::inotify::inotify_init, "all";
+    254 inotify_add_watch(inotify, &path, inotify_mask) super::inotify::inotify_add_watch, "all";
+    255 inotify_rm_watch(inotify, number) super::inotify::inotify_rm_watch, "all";
+    294 inotify_init1(fd_flags) -> inotify super::inotify::inotify_init1, "all";
     257 openat(dirfd, &path, open_flags, mode) -> file super::path::openat, "with O_PATH and O_TMPFILE";
     258 mkdirat(dirfd, &path, mode) super::path::mkdirat, "all";
     259 mknodat(dirfd, &path, node_mode, device) super::path::mknodat, "as mknod";

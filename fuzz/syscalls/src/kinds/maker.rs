@@ -40,6 +40,7 @@ pub const DESCRIPTORS: &[&str] = &[
     "pipe_or_fd",
     "socket",
     "epoll",
+    "inotify",
     "timerfd",
     "pidfd",
     "dirfd",

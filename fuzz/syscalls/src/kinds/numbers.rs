@@ -22,6 +22,7 @@ pub fn make(maker: &mut Maker, kind: &str) -> Option<u64> {
         "pipe_or_fd" => opened(maker, &[5, 6, 7, 8, 5, 6, 3]),
         "socket" => opened(maker, &[9, 10, 11, 12, 17, 18, 19, 20, 21]),
         "epoll" => opened(maker, &[14]),
+        "inotify" => descriptor(maker),
         "timerfd" => opened(maker, &[15]),
         "pidfd" => opened(maker, &[27]),
         "dirfd" => match maker.rng.u32(..8) {
@@ -175,6 +176,10 @@ fn flags(maker: &mut Maker, kind: &str) -> Option<u64> {
         "mount_flags" => maker.flags(&[0, 1 /* RDONLY */, 2, 4, 8, 32 /* REMOUNT */, 4096 /* BIND */, 8192 /* MOVE */, 16384, 1 << 18]),
         "umount_flags" => maker.flags(&[0, 1, 2, 4, 8]),
         "rename_flags" => maker.flags(&[0, 1, 2, 4]),
+        "inotify_mask" => maker.flags(&[
+            g::IN_ALL_EVENTS, g::IN_ALL_EVENTS, g::IN_ONESHOT, g::IN_MASK_ADD, g::IN_MASK_CREATE, g::IN_ONLYDIR, g::IN_EXCL_UNLINK,
+            g::IN_DONT_FOLLOW,
+        ]),
         "splice_flags" => maker.flags(&[0, 1, 2, 2, 4, 8]),
         "memfd_flags" => maker.flags(&[1, 2, 2, 4, 8, 16]),
         "rw_flags" => maker.flags(&[0, 1, 2, 4, 8, 16]),

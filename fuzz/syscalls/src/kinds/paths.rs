@@ -47,6 +47,8 @@ const SYSTEM: &[&str] = &[
     "/dev/tty",
     "/dev/pts",
     "/dev/ptmx",
+    "/dev/pts/0",
+    "/dev/pts/ptmx",
     "/dev/shm",
     "/dev/shm/m",
     "/dev/fd/5",

@@ -8,7 +8,7 @@ use crate::fs::file::File;
 use crate::fs::inode::{Changes, Inode, Link, NewNode, TakeEntry, Usage};
 use crate::fs::mount::Place;
 use crate::fs::stat::{Metadata, Timestamp};
-use crate::fs::{dev, stat};
+use crate::fs::{dev, notify, stat};
 use crate::ipc::pipe::Pipe;
 use crate::lock::Mutex;
 use crate::mm::memory::forget_file_pages;
@@ -219,6 +219,15 @@ impl Node {
         let mut attributes = self.attributes.lock();
         attributes.links = attributes.links.saturating_add_signed(change);
         attributes.changed = Timestamp::now();
+    }
+}
+
+impl Drop for Node {
+    /// Those that watch a file hear of its end when it has no name and no user any more (inotify(7), IN_DELETE_SELF).
+    fn drop(&mut self) {
+        if notify::is_on() && self.attributes.get_mut().links == 0 {
+            notify::inode_gone((self.fs.device, self.inode));
+        }
     }
 }
 

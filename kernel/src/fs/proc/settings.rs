@@ -3,6 +3,7 @@ use super::system::{RELEASE, VERSION};
 use crate::errno::Errno;
 use crate::fs::descriptors::MAX_LIMIT;
 use crate::fs::file::description_bounds;
+use crate::fs::notify;
 use crate::fs::pty_limit;
 use crate::fs::synthetic::{Item, Table};
 use crate::ipc::mqueue::tree;
@@ -184,6 +185,32 @@ pub static SYS: Table<()> = &[
         "fs",
         Item::Directory(&[
             ("file-max", Item::Setting(|(), text| writeln!(text, "{}", description_bounds().1), accept)),
+            (
+                "inotify",
+                Item::Directory(&[
+                    (
+                        "max_queued_events",
+                        Item::Setting(
+                            |(), text| writeln!(text, "{}", notify::MAX_EVENTS.get()),
+                            |(), bytes| notify::MAX_EVENTS.set(bytes),
+                        ),
+                    ),
+                    (
+                        "max_user_instances",
+                        Item::Setting(
+                            |(), text| writeln!(text, "{}", notify::MAX_INSTANCES.get()),
+                            |(), bytes| notify::MAX_INSTANCES.set(bytes),
+                        ),
+                    ),
+                    (
+                        "max_user_watches",
+                        Item::Setting(
+                            |(), text| writeln!(text, "{}", notify::MAX_WATCHES.get()),
+                            |(), bytes| notify::MAX_WATCHES.set(bytes),
+                        ),
+                    ),
+                ]),
+            ),
             ("file-nr", Item::Text(file_count)),
             ("nr_open", setting!(MAX_LIMIT)),
             ("pipe-max-size", setting!(pipe::MAX_CAPACITY)),

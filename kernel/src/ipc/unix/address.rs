@@ -3,6 +3,7 @@ use super::socket::UnixSocket;
 use crate::errno::Errno;
 use crate::fs::access;
 use crate::fs::inode::{NewNode, give_to_caller};
+use crate::fs::notify;
 use crate::fs::walk::{self, Bounds, Follow};
 use crate::lock::Mutex;
 use crate::net::socket::UnixName;
@@ -58,6 +59,7 @@ pub fn bind(socket: &Arc<UnixSocket>, name: &UnixName) -> Result<(UnixName, Key)
             let made = found.directory.inode.create(&found.name, NewNode::Special(S_IFSOCK, 0), mode);
             let node = made.map_err(|error| if error == Errno::EXIST { Errno::ADDRINUSE } else { error })?;
             give_to_caller(&node)?;
+            notify::created(&found.directory, &found.name, &node);
             let (device, inode) = node.identity();
             Ok((name.clone(), register(Key::Node(device, inode), socket)?))
         }

@@ -1,0 +1,219 @@
+//! All watches, by the file that they watch.
+use super::instance::Inotify;
+use crate::errno::Errno;
+use crate::lock::Mutex;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_sorted_map::SortedMap;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use linux_raw_sys::general as abi;
+
+/// Device and inode number.
+pub type Identity = (u64, u64);
+
+/// Bits of a watch's mask that say which events it reports.
+pub(super) const EVENTS: u32 = abi::IN_ALL_EVENTS;
+
+/// A watch of a file.
+#[derive(Clone)]
+pub(super) struct Mark {
+    pub(super) inotify: Arc<Inotify>,
+    /// The watch descriptor.
+    pub(super) wd: i32,
+    /// IN_* of inotify_add_watch(2).
+    pub(super) mask: u32,
+    /// The file is gone.
+    pub(super) is_gone: bool,
+}
+
+static MARKS: Mutex<SortedMap<Identity, Vec<Mark>>> = Mutex::new(SortedMap::new());
+/// Watches that there are.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether there is any watch.
+#[inline(always)]
+pub fn is_on() -> bool {
+    COUNT.load(Relaxed) != 0
+}
+
+/// What an instance asks for when it already watches the file.
+pub(super) enum Again {
+    /// IN_MASK_ADD: further events.
+    Add,
+    /// IN_MASK_CREATE: EEXIST.
+    Refuse,
+    /// These events alone.
+    Replace,
+}
+
+/// Changes the watch that an instance has on a file; `None` if it has none. EEXIST.
+pub(super) fn change(
+    identity: Identity,
+    inotify: &Arc<Inotify>,
+    mask: u32,
+    again: &Again,
+) -> Result<Option<i32>, Errno> {
+    let mut marks = MARKS.lock();
+    let own = |mark: &&mut Mark| Arc::ptr_eq(&mark.inotify, inotify);
+    let Some(mark) = marks.get_mut(&identity).and_then(|marks| marks.iter_mut().find(own)) else {
+        return Ok(None);
+    };
+    match again {
+        Again::Refuse => return Err(Errno::EXIST),
+        Again::Add => mark.mask |= mask,
+        Again::Replace => mark.mask = mask,
+    }
+    Ok(Some(mark.wd))
+}
+
+/// Adds a watch. ENOMEM.
+pub(super) fn add(identity: Identity, mark: Mark) -> Result<(), Errno> {
+    let mut marks = MARKS.lock();
+    let list = marks.get_or_insert_with(identity, Vec::new)?;
+    if let Err(error) = list.try_push(mark) {
+        if list.is_empty() {
+            marks.remove(&identity);
+        }
+        return Err(error.into());
+    }
+    COUNT.fetch_add(1, SeqCst);
+    Ok(())
+}
+
+/// Takes an instance's watch of a file away; whether there was one.
+pub(super) fn remove(identity: Identity, inotify: &Inotify) -> bool {
+    let removed = {
+        let mut marks = MARKS.lock();
+        let Some(list) = marks.get_mut(&identity) else { return false };
+        let found = list.iter().position(|mark| core::ptr::eq(&raw const *mark.inotify, inotify));
+        let removed = found.map(|index| list.remove(index));
+        if list.is_empty() {
+            marks.remove(&identity);
+        }
+        removed
+    };
+    if removed.is_some() {
+        COUNT.fetch_sub(1, SeqCst);
+    }
+    removed.is_some()
+}
+
+/// Whether a watch of the file reports any of these events.
+pub(super) fn wants(identity: Identity, mask: u32) -> bool {
+    let marks = MARKS.lock();
+    marks.get(&identity).is_some_and(|marks| marks.iter().any(|mark| mark.mask & mask & EVENTS != 0))
+}
+
+/// The watch of a file at a place in its list.
+fn nth(identity: Identity, index: usize) -> Option<Mark> {
+    MARKS.lock().get(&identity)?.get(index).cloned()
+}
+
+/// What a watch learns.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Happened<'a> {
+    /// IN_*, with IN_ISDIR.
+    pub(super) mask: u32,
+    /// Joins the two events of a move.
+    pub(super) cookie: u32,
+    /// The name in the watched directory.
+    pub(super) name: Option<&'a Arc<[u8]>>,
+    /// The file has no name any more.
+    pub(super) is_unlinked: bool,
+}
+
+/// Tells the watches of a file. No lock is held meanwhile, so that one which comes or goes at the same time may count or not.
+pub(super) fn report(identity: Identity, happened: Happened) {
+    let mut index = 0;
+    while let Some(mark) = nth(identity, index) {
+        index += 1;
+        let excluded = happened.is_unlinked && mark.mask & abi::IN_EXCL_UNLINK != 0;
+        if mark.mask & happened.mask & EVENTS == 0 || excluded {
+            continue;
+        }
+        mark.inotify.queue(mark.wd, happened.mask, happened.cookie, happened.name);
+        if mark.mask & abi::IN_ONESHOT != 0 && mark.inotify.forget(mark.wd, identity) {
+            index -= 1;
+        }
+    }
+}
+
+/// There was no memory to tell the watches of a directory of an event.
+pub(super) fn lose(identity: Identity, mask: u32) {
+    let mut index = 0;
+    while let Some(mark) = nth(identity, index) {
+        index += 1;
+        if mark.mask & mask & EVENTS != 0 {
+            mark.inotify.lose();
+        }
+    }
+}
+
+/// Watched files that are gone, of which their watches have not heard yet.
+static GONE: Mutex<heapless::Vec<Identity, GONE_AT_ONCE>> = Mutex::new(heapless::Vec::new());
+/// So many are found without a look at all watches.
+const GONE_AT_ONCE: usize = 16;
+/// Some wait in [`GONE`], or are marked.
+static PENDING: AtomicBool = AtomicBool::new(false);
+
+/// A file is gone, with its last name and its last user. Its watches hear of it by [`settle`]: the end of a file may come deep in the
+/// stack.
+#[cold]
+#[inline(never)]
+pub fn inode_gone(identity: Identity) {
+    let mut marks = MARKS.lock();
+    let Some(mark) = marks.get_mut(&identity).and_then(|marks| marks.first_mut()) else { return };
+    mark.is_gone = GONE.lock().push(identity).is_err();
+    PENDING.store(true, SeqCst);
+}
+
+/// Reports the ends of files (IN_DELETE_SELF). To be called when a call has let go of a file, with no lock held.
+#[inline(always)]
+pub fn settle() {
+    if PENDING.load(Relaxed) {
+        settle_all();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn settle_all() {
+    PENDING.store(false, SeqCst);
+    loop {
+        let next = GONE.lock().pop();
+        let Some(identity) = next.or_else(marked_as_gone) else { return };
+        report(identity, Happened { mask: abi::IN_DELETE_SELF, ..Happened::default() });
+        end(identity);
+    }
+}
+
+/// A file that is marked as gone, because there was no room for it among the others.
+fn marked_as_gone() -> Option<Identity> {
+    let marks = MARKS.lock();
+    let is_gone = |marks: &Vec<Mark>| marks.iter().any(|mark| mark.is_gone);
+    marks.iter().find(|(_, marks)| is_gone(marks)).map(|(identity, _)| *identity)
+}
+
+/// Ends the watches of a file.
+fn end(identity: Identity) {
+    while let Some(mark) = nth(identity, 0) {
+        mark.inotify.forget(mark.wd, identity);
+    }
+}
+
+/// The file system with this device number is mounted no longer.
+#[cold]
+pub fn unmounted(device: u64) {
+    loop {
+        let next = {
+            let marks = MARKS.lock();
+            marks.iter_from(&(device, 0)).next().map(|(identity, _)| *identity)
+        };
+        let Some(identity) = next.filter(|identity| identity.0 == device) else { return };
+        while let Some(mark) = nth(identity, 0) {
+            mark.inotify.queue(mark.wd, abi::IN_UNMOUNT, 0, None);
+            mark.inotify.forget(mark.wd, identity);
+        }
+    }
+}
