@@ -244,9 +244,11 @@ impl PollSource {
     fn add(&self, watcher: Watcher, mask: Events, exclusive: bool) -> Result<u64, NoMemory> {
         let mask = mask.heard();
         let mut entries = self.entries.lock();
+        // Before the entry is made, whose observer would not be dropped. It is, with the lock released, if this fails.
+        entries.list.make_room(1)?;
         let id = entries.next_id;
         entries.next_id += 1;
-        entries.list.try_push(ManuallyDrop::new(Entry { id, mask, exclusive, watcher }))?;
+        entries.list.push_reserved(ManuallyDrop::new(Entry { id, mask, exclusive, watcher }));
         self.wanted.fetch_or(mask.bits(), Ordering::SeqCst);
         Ok(id)
     }
