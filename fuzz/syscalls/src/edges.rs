@@ -1,6 +1,7 @@
 //! Reads the file in which the plugin (`plugin/edges.c`) notes the edges that programs take.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -56,13 +57,17 @@ impl Edges {
         Ok(Self { file: File::open(path).with_context(|| format!("cannot open {}", path.display()))? })
     }
 
-    /// What happens now.
+    /// What happens now; nothing yet, if the plugin has only begun.
     ///
     /// # Errors
     /// If the file can't be read.
     pub fn progress(&self) -> Result<Progress> {
         let mut bytes = [0; HEADER_BYTES + MAX_VCPUS * CPU_BYTES];
-        self.file.read_exact_at(&mut bytes, 0)?;
+        // The plugin makes the file before it gives it a size.
+        match self.file.read_exact_at(&mut bytes, 0) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Progress::default()),
+            read => read?,
+        }
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let program = |at| usize::try_from(word(at)).ok().and_then(|number| number.checked_sub(1));
         Ok(Progress {
