@@ -144,7 +144,12 @@ impl FileSystem {
             }
             journal = Some(opened);
         }
-        if self.access == Access::Writable { self.start(has_journal, journal) } else { Ok(()) }
+        if self.access != Access::Writable {
+            return Ok(());
+        }
+        let was_in_use = journal.is_some();
+        self.start(has_journal, journal)?;
+        if was_in_use { self.recount() } else { Ok(()) }
     }
 
     /// A file system without a journal yet, whose cache is empty.

@@ -202,6 +202,27 @@ fn full_disks_stay_whole() {
     }
 }
 
+/// Linux does not log the superblock's counts: after its crash they are those of the mount.
+#[test]
+fn old_counts_are_made_anew() {
+    const FREE_BLOCKS: usize = 1024 + 0xc;
+    const FREE_INODES: usize = 1024 + 0x10;
+    const INCOMPAT: usize = 1024 + 0x60;
+    let mut bytes = USED[0].clone();
+    let right = mount(&disk(bytes.clone())).statistics().unwrap();
+    bytes[FREE_BLOCKS..FREE_BLOCKS + 4].copy_from_slice(&3_u32.to_le_bytes());
+    bytes[FREE_INODES..FREE_INODES + 4].copy_from_slice(&299_u32.to_le_bytes());
+    // The journal is to be replayed, though it is empty.
+    bytes[INCOMPAT] |= 4;
+    let disk = disk(bytes);
+    let mut fs = mount(&disk);
+    assert_eq!(fs.statistics().unwrap(), right);
+    let file = fs.create(ROOT, b"new", &model::new_file(model::REGULAR), NOW).unwrap();
+    assert_eq!(fs.write(file, 0, &[1; 20_000], NOW), Ok(20_000));
+    fs.unmount().unwrap();
+    assert_eq!(e2fsck(&disk.bytes()), None);
+}
+
 #[test]
 fn a_failed_commit_ends_all_changes() {
     let disk = disk(USED[1].clone());

@@ -2,7 +2,7 @@
 //!
 //! What is freed is not taken again before the commit is durable: a crash brings the file back that had it.
 use super::bitmap::{self, Run, Used};
-use crate::bytes::{le32, set_le32};
+use crate::bytes::le32;
 use crate::cache::Kind;
 use crate::error::{Error, Result};
 use crate::filesystem::FileSystem;
@@ -46,14 +46,30 @@ impl FileSystem {
         const MISCOUNTED: Error = Error::Corrupt("the superblock miscounts the free blocks");
         let (free, _) = self.free_counts()?;
         let free = free.saturating_add(freed.into()).checked_sub(taken.into()).ok_or(MISCOUNTED)?;
-        let mut low = [0; 4];
-        set_le32(&mut low, 0, free as u32);
-        self.put_superblock(field::FREE_BLOCKS_LOW, &low)?;
+        self.set_free_blocks(free)
+    }
+
+    fn set_free_blocks(&mut self, free: u64) -> Result<()> {
+        self.put_superblock(field::FREE_BLOCKS_LOW, &(free as u32).to_le_bytes())?;
         if self.superblock.incompat & superblock::incompat::BITS_64 != 0 {
-            set_le32(&mut low, 0, (free >> 32) as u32);
-            self.put_superblock(field::FREE_BLOCKS_HIGH, &low)?;
+            self.put_superblock(field::FREE_BLOCKS_HIGH, &((free >> 32) as u32).to_le_bytes())?;
         }
         Ok(())
+    }
+
+    /// Counts what is free anew, from the groups' descriptors. Linux keeps the superblock's counts in memory until it
+    /// unmounts: after its crash they are old.
+    pub(crate) fn recount(&mut self) -> Result<()> {
+        let (mut blocks, mut inodes) = (0_u64, 0_u32);
+        for number in 0..self.superblock.groups {
+            let group = self.group(number)?;
+            blocks += u64::from(group.free_blocks());
+            inodes = inodes.saturating_add(group.free_inodes());
+        }
+        self.change(|fs| {
+            fs.set_free_blocks(blocks)?;
+            fs.put_superblock(field::FREE_INODES, &inodes.to_le_bytes())
+        })
     }
 
     /// Counts an inode as taken or given back.

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 pub mod exercise;
 pub mod model;
+pub mod tree;
 
 use coracle_block::simulated::SimulatedDisk;
 use coracle_ext4::{FileSystem, Options, Time};
