@@ -100,31 +100,32 @@ fn large_directories() {
         let directory = common::model::new_file(common::model::DIRECTORY);
         let directory = fs.create(coracle_ext4::ROOT, b"large", &directory, NOW).unwrap();
         let first = fs.create(directory, &name(0), &new, NOW).unwrap();
-        const COUNT: u32 = 9000;
-        for number in 1..COUNT {
+        // Without an index each name is looked for in all blocks.
+        let count = if image == 4 { 1500 } else { 9000 };
+        for number in 1..count {
             fs.link(directory, &name(number), first, NOW).unwrap();
         }
-        for number in 0..COUNT {
+        for number in 0..count {
             assert_eq!(fs.lookup(directory, &name(number)), Ok(first), "{number}");
         }
-        assert_eq!(fs.lookup(directory, &name(COUNT)), Err(coracle_ext4::Error::NotFound));
+        assert_eq!(fs.lookup(directory, &name(count)), Err(coracle_ext4::Error::NotFound));
         let all = names(&mut fs, directory);
-        assert_eq!(all.len() as u32, COUNT);
+        assert_eq!(all.len() as u32, count);
         fs.commit().unwrap();
-        for number in (0..COUNT).filter(|number| number % 10 != 0) {
+        for number in (0..count).filter(|number| number % 10 != 0) {
             fs.unlink(directory, &name(number), NOW).unwrap();
         }
-        assert_eq!(names(&mut fs, directory).len() as u32, COUNT / 10);
+        assert_eq!(names(&mut fs, directory).len() as u32, count / 10);
         fs.unmount().unwrap();
         assert_eq!(e2fsck(&disk.bytes()), None);
         // One lookup reads a few blocks, and not all of them.
         let mut fs = mount(&disk);
         if image != 4 {
             disk.fail_after(Some(12));
-            assert_eq!(fs.lookup(directory, &name(COUNT - 10)), Ok(first));
+            assert_eq!(fs.lookup(directory, &name(count - 10)), Ok(first));
             disk.fail_after(None);
         }
-        for number in (0..COUNT).filter(|number| number % 10 == 0) {
+        for number in (0..count).filter(|number| number % 10 == 0) {
             fs.unlink(directory, &name(number), NOW).unwrap();
         }
         fs.evict(first, NOW).unwrap();
