@@ -31,7 +31,7 @@ struct History {
 
 fn options() -> Options {
     // A small cache has checkpoints come often.
-    Options { cache_blocks: 40, ..common::options() }
+    Options { cache_blocks: 16, ..common::options() }
 }
 
 fn mount(disk: &Arc<SimulatedDisk>) -> FileSystem {
@@ -263,6 +263,36 @@ fn replacing_a_file_is_atomic() {
             let done = ends.partition_point(|end| *end <= at) - 1;
             let right = [done, done + 1].map(|number| version(number as u8));
             assert!(right.contains(&found), "after {at} events, seed {seed}");
+        }
+    }
+}
+
+/// The log is emptied often, while the power fails at every point: what was committed stays.
+#[test]
+fn emptying_the_log_loses_nothing() {
+    let disk = disk(images().remove(1));
+    let mut fs = mount(&disk);
+    disk.begin_log();
+    let mut ends = vec![0];
+    for number in 0..25_u8 {
+        // Directories lie in many groups, so that many blocks change.
+        let directory = [b'a' + number];
+        let new = model::new_file(model::DIRECTORY);
+        let parent = fs.create(coracle_ext4::ROOT, &directory, &new, NOW).unwrap();
+        let file = fs.create(parent, b"file", &model::new_file(model::REGULAR), NOW).unwrap();
+        fs.write(file, 0, &[number; 3000], NOW).unwrap();
+        fs.commit().unwrap();
+        ends.push(disk.events());
+    }
+    for at in 0..=disk.events() {
+        for seed in 0..3 {
+            let crashed = common::disk(disk.crashed_at(at, Loss::Sectors, seed));
+            let mut fs = mount(&crashed);
+            let done = ends.partition_point(|end| *end <= at) as u8 - 1;
+            for number in 0..done {
+                let file = find(&mut fs, &format!("{}/file", char::from(b'a' + number)));
+                assert_eq!(content(&mut fs, file), [number; 3000], "after {at} events, seed {seed}");
+            }
         }
     }
 }
