@@ -233,7 +233,8 @@ impl<A: Attributes> RegionMap<A> {
     }
 
     /// Moves the start of the region that holds `addr` down to `start` (a stack that grows). The caller has checked
-    /// that the attributes don't depend on the start. Returns false if a region is in the way.
+    /// that the attributes don't depend on the start. Joins what it reaches, if that continues it. Returns false if a region is in
+    /// the way.
     pub fn grow_down(&mut self, addr: usize, start: usize) -> bool {
         let Some(slot) = self.regions.find(addr) else { return false };
         let range = self.regions.range(slot);
@@ -241,6 +242,7 @@ impl<A: Attributes> RegionMap<A> {
         if grows {
             let locked = self.regions.get(slot).is_some_and(|(_, attributes)| attributes.is_locked());
             self.count(range.start - start, locked);
+            self.join_at(start);
         }
         grows
     }

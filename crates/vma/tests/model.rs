@@ -69,6 +69,16 @@ fn expand(map: &RegionMap<Tag>) -> Vec<Option<Tag>> {
     bytes
 }
 
+#[test]
+fn growth_joins_what_it_reaches() {
+    let mut map = RegionMap::bounded(MOST);
+    let tag = Tag { colour: 1, offset: None };
+    map.insert(37..46, tag).unwrap();
+    map.insert(30..33, tag).unwrap();
+    assert!(map.grow_down(40, 33));
+    assert_eq!(map.iter().map(|(range, _)| range).collect::<Vec<_>>(), [30..46]);
+}
+
 proptest! {
     #[test]
     fn behaves_like_an_array(steps in proptest::collection::vec(step(), 1..40)) {
