@@ -69,8 +69,10 @@ pub fn end(child: &mut Child) {
         return;
     }
     let _ = kill_process(pid, Signal::TERM);
-    if !until(GRACE, || matches!(child.try_wait(), Ok(Some(_)))) {
-        let _ = kill_process_group(pid, Signal::KILL);
+    let ended = until(GRACE, || matches!(child.try_wait(), Ok(Some(_))));
+    // What it started may go on, and hold its output open.
+    let _ = kill_process_group(pid, Signal::KILL);
+    if !ended {
         let _ = child.wait();
     }
 }

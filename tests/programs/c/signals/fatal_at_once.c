@@ -140,6 +140,8 @@ int main(void) {
     int signals[] = {SIGTERM, SIGHUP, SIGALRM, SIGPIPE, SIGRTMIN + 2};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         fatal = signals[i];
+        // A program that is started with nohup ignores SIGHUP.
+        signal(fatal, SIG_DFL);
         show_end("to the process", start(send_from_another));
         show_end("to a thread", start(send_to_thread));
         show_end("beside vfork", start(send_while_in_vfork));
