@@ -63,7 +63,7 @@ impl Edges {
     /// If the file can't be read.
     pub fn progress(&self) -> Result<Progress> {
         let mut bytes = [0; HEADER_BYTES + MAX_VCPUS * CPU_BYTES];
-        // The plugin makes the file before it gives it a size.
+        // The plugin makes the file before it sets its size.
         match self.file.read_exact_at(&mut bytes, 0) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Progress::default()),
             read => read?,

@@ -46,7 +46,7 @@ struct State {
     pages: PageMap<Page>,
     /// The pages that differ from the disk.
     dirty: PageMap<()>,
-    /// The page at which a reader goes on who reads from front to back, and how many pages are read ahead then.
+    /// The page at which a sequential reader goes on, and how many pages are read ahead then.
     next: u64,
     ahead: u64,
     /// Where the search for pages to give back goes on.
@@ -58,7 +58,7 @@ pub struct Cache {
     state: Mutex<State>,
     /// Told when pages were filled or written.
     settled: PollSource,
-    /// Somebody writes pages back.
+    /// A thread writes pages back.
     is_writing_back: AtomicBool,
     /// Counts the errors of writing back, which each open file sees once ([`Cache::errors`]).
     errors: AtomicU32,

@@ -16,13 +16,13 @@ static DIRTY: AtomicUsize = AtomicUsize::new(0);
 
 /// Caches leave this part of memory free, beside what the marks of the frame allocator keep.
 const FREE_SHARE: usize = 16;
-/// Pages that are dirty take at most this part of memory, and at least so many may be: then who writes has them written.
+/// Pages that are dirty take at most this part of memory, and at least so many may be: then a writer has them written.
 const DIRTY_SHARE: usize = 16;
 const DIRTY_LEAST: usize = 64;
 /// Pages that are given back at a time.
 const STEP: usize = 64;
 
-/// All caches, and the one that gives back next.
+/// All caches, and the one whose pages are freed next.
 static CACHES: Mutex<(Vec<Weak<Cache>>, usize)> = Mutex::new((Vec::new(), 0));
 
 /// A cached page, counted as long as it is one.
@@ -60,7 +60,7 @@ pub(super) fn count_clean(pages: usize) {
     DIRTY.fetch_sub(pages, Relaxed);
 }
 
-/// Whether so much is dirty that who writes must wait for the disk.
+/// Whether so much is dirty that a writer must wait for the disk.
 pub fn is_too_dirty() -> bool {
     DIRTY.load(Relaxed) > (frame::counts().1 / DIRTY_SHARE).max(DIRTY_LEAST)
 }

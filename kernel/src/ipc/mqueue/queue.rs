@@ -85,7 +85,7 @@ impl MessageQueue {
         self.state.lock().queue.len()
     }
 
-    /// Bytes of all messages, and who is to be notified.
+    /// Looks at the bytes of all messages, and at the registered notification.
     pub fn with_notification<R>(&self, look: impl FnOnce(u64, Option<&Notification>) -> R) -> R {
         let state = self.state.lock();
         look(state.queue.bytes(), state.notification.as_ref())
