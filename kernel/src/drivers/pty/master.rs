@@ -1,7 +1,7 @@
 //! The master: what a person and a screen would be to the slave.
 use super::devpts::Instance;
 use super::ioctl::End;
-use super::pair::Pty;
+use super::pair::{Pty, write_through};
 use crate::drivers::console::arguments::{read_int, write_int};
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
@@ -9,16 +9,12 @@ use crate::fs::mount::{Path, Place};
 use crate::fs::signal_io::Announces;
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
-use crate::task::long_call;
 use alloc::sync::Arc;
-use coracle_fallible::{filled, try_arc};
+use coracle_fallible::try_arc;
 use core::any::Any;
 use linux_raw_sys::general as abi;
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::ioctl as n;
-
-/// Bytes copied from the program at a time.
-const CHUNK: usize = 1024;
 
 /// The open master.
 pub(super) struct Master {
@@ -138,31 +134,7 @@ impl File for Master {
     }
 
     fn write(&self, src: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
-        let mut chunk = filled(0, src.remaining().min(CHUNK))?;
-        let mut done = 0;
-        while src.remaining() > 0 {
-            let len = match src.take(&mut chunk) {
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-                Ok(len) => len,
-            };
-            let mut left = &chunk[..len];
-            while !left.is_empty() {
-                let put = block_on_events(&self.pty.master, Events::OUT, nonblock, None, || self.put(left));
-                match put {
-                    Ok(count) => {
-                        done += count;
-                        left = &left[count..];
-                    }
-                    Err(error) if done == 0 => return Err(error),
-                    Err(_) => return Ok(done),
-                }
-            }
-            if src.remaining() > 0 && long_call::pause_unless_interrupted().is_err() {
-                break;
-            }
-        }
-        Ok(done)
+        write_through(src, nonblock, &self.pty.master, &mut |bytes| self.put(bytes))
     }
 
     fn stat(&self) -> Result<Stat, Errno> {

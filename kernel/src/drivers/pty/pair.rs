@@ -1,20 +1,22 @@
 //! What the two ends of a pseudo-terminal share.
 use super::devpts::{Attributes, Instance};
 use super::slave::Slave;
-use crate::errno::Errno;
+use crate::errno::{Errno, SysResult};
 use crate::fs::access::{capability, check_capability};
 use crate::fs::file::File;
 use crate::fs::mount::Place;
 use crate::fs::pty_limit::Counted;
 use crate::fs::stat::device_number;
-use crate::ipc::poll::{Events, PollSource};
+use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::lock::Mutex;
+use crate::mm::user_buf::UserBuf;
+use crate::task::long_call;
 use crate::task::terminal::{Control, Device};
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use coracle_control::Window;
 use coracle_fallible::prelude::*;
-use coracle_fallible::try_arc;
+use coracle_fallible::{filled, try_arc};
 use coracle_hal::once::Once;
 use coracle_tty::{INPUT_MAX, LineDiscipline, Signal};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -26,6 +28,9 @@ pub const SLAVE_MAJOR: u32 = 136;
 const OUTPUT_MAX: usize = 8192;
 /// What comes on top of them: echo, and the last byte that was written, which may become a tab's width.
 const ECHO_MAX: usize = 1024;
+
+/// Bytes of a write(2) that are taken at a time.
+const CHUNK: usize = 1024;
 
 /// A pseudo-terminal.
 pub struct Pty {
@@ -327,3 +332,38 @@ impl Device for Pty {
 
 /// The most bytes that a read of the slave takes at a time.
 pub(super) const READ_MAX: usize = INPUT_MAX;
+
+/// write(2) to either end: takes the bytes of `src` in pieces and hands them to `put`, which takes as many as there is room for
+/// (EAGAIN: none); `source` announces room.
+pub(super) fn write_through(
+    src: &mut UserBuf,
+    nonblock: bool,
+    source: &PollSource,
+    put: &mut impl FnMut(&[u8]) -> SysResult,
+) -> SysResult {
+    let mut chunk = filled(0, src.remaining().min(CHUNK))?;
+    let mut done = 0;
+    while src.remaining() > 0 {
+        let len = match src.take(&mut chunk) {
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+            Ok(len) => len,
+        };
+        let mut left = &chunk[..len];
+        while !left.is_empty() {
+            let put = block_on_events(source, Events::OUT, nonblock, None, || put(left));
+            match put {
+                Ok(count) => {
+                    done += count;
+                    left = &left[count..];
+                }
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => return Ok(done),
+            }
+        }
+        if src.remaining() > 0 && long_call::pause_unless_interrupted().is_err() {
+            break;
+        }
+    }
+    Ok(done)
+}

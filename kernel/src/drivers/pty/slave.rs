@@ -1,6 +1,6 @@
 //! The slave: a terminal (termios(3), n_tty of Linux).
 use super::ioctl::End;
-use super::pair::{Pty, READ_MAX};
+use super::pair::{Pty, READ_MAX, write_through};
 use crate::drivers::console::arguments::write_int;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
@@ -8,15 +8,11 @@ use crate::fs::mount::Place;
 use crate::fs::signal_io::Announces;
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
-use crate::task::long_call;
 use alloc::sync::Arc;
 use coracle_fallible::filled;
 use core::any::Any;
 use linux_raw_sys::general::{SIGTTIN, SIGTTOU, TOSTOP, stat as Stat};
 use linux_raw_sys::ioctl as n;
-
-/// Bytes copied from the program at a time.
-const CHUNK: usize = 1024;
 
 /// An open slave.
 pub(super) struct Slave {
@@ -113,31 +109,7 @@ impl File for Slave {
         if self.pty.state.lock().discipline.termios().local & TOSTOP != 0 {
             self.pty.control().check(SIGTTOU)?;
         }
-        let mut chunk = filled(0, src.remaining().min(CHUNK))?;
-        let mut done = 0;
-        while src.remaining() > 0 {
-            let len = match src.take(&mut chunk) {
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-                Ok(len) => len,
-            };
-            let mut left = &chunk[..len];
-            while !left.is_empty() {
-                let put = block_on_events(&self.pty.slave, Events::OUT, nonblock, None, || self.put(left));
-                match put {
-                    Ok(count) => {
-                        done += count;
-                        left = &left[count..];
-                    }
-                    Err(error) if done == 0 => return Err(error),
-                    Err(_) => return Ok(done),
-                }
-            }
-            if src.remaining() > 0 && long_call::pause_unless_interrupted().is_err() {
-                break;
-            }
-        }
-        Ok(done)
+        write_through(src, nonblock, &self.pty.slave, &mut |bytes| self.put(bytes))
     }
 
     fn stat(&self) -> Result<Stat, Errno> {
