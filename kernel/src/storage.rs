@@ -19,7 +19,7 @@ use coracle_image::archive::Config;
 use coracle_image::cmdline::CommandLine;
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// How long a page stays dirty before it is written back, if nobody asks for it before.
+/// How long a page stays dirty before it is written back, if no call asks for it earlier.
 const AGE_NS: u64 = 5_000_000_000;
 /// How long the end of the machine waits for the disks.
 const PATIENCE_NS: u64 = 30_000_000_000;

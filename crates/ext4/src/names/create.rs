@@ -25,7 +25,7 @@ pub struct NewFile {
     pub uid: u32,
     /// Its group.
     pub gid: u32,
-    /// The device that it stands for, if it is of that type.
+    /// The device number of a device node.
     pub device: Device,
 }
 
