@@ -1,6 +1,6 @@
 //! Return addresses on the kernel's own stack. The kernel keeps no frame pointers (each function would pay for them), so
 //! the stack is searched for words that point behind a call instruction; the result may contain stale ones.
-use crate::layout::PAGE;
+use crate::mm::layout::PAGE;
 use crate::task::KERNEL_STACK_SIZE;
 
 /// Return addresses reported at most.
@@ -14,7 +14,7 @@ const INDIRECT_CALLS: core::ops::RangeInclusive<usize> = 2..=7;
 #[inline(never)]
 pub fn kernel(mut f: impl FnMut(usize)) {
     let text = crate::boot::kernel_text();
-    let start = crate::x86::stack_pointer().next_multiple_of(8);
+    let start = crate::arch::instructions::stack_pointer().next_multiple_of(8);
     let top = crate::local::Local::get().stack_top.get();
     // On a thread's stack up to its end; on others (boot, exceptions) what is left of the page, which is surely there.
     let on_thread_stack = top.checked_sub(start).is_some_and(|left| left <= KERNEL_STACK_SIZE);

@@ -1,5 +1,5 @@
 //! A system call in progress: its frame at the top of its thread's kernel stack.
-use crate::context::UserContext;
+use crate::arch::context::UserContext;
 use alloc::sync::Arc;
 use core::cell::Cell;
 use core::mem::{ManuallyDrop, MaybeUninit};

@@ -1,7 +1,7 @@
 //! Allocations that fail on purpose, for tests, modelled after Linux's fault injection (Documentation/fault-injection,
 //! `fail-nth`).
-use crate::heap;
 use crate::local::Local;
+use crate::mm::heap;
 
 /// Counts the kernel's allocations from now on, which costs a lock for each. For the boot, before other CPUs run.
 pub fn enable() {

@@ -1,8 +1,9 @@
 //! A machine of host memory, so that unsafe code that needs no hardware (frames, heap, DMA) is tested on the host, and
 //! under Miri: some RAM, and a CPU for each thread.
-use crate::layout::{self, PAGE};
 use crate::local::Local;
-use crate::{frame, percpu};
+use crate::mm::frame;
+use crate::mm::layout::{self, PAGE};
+use crate::percpu;
 use std::alloc::{Layout, alloc_zeroed};
 use std::boxed::Box;
 use std::sync::atomic::{AtomicPtr, Ordering};

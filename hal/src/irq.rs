@@ -1,8 +1,9 @@
 //! Device interrupts. The handler only marks the interrupt as pending; the kernel checks the marks when it is about to sleep or
 //! to return.
-use crate::local::Local;
-use crate::{apic, trap};
+use crate::arch::interrupt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+pub use crate::arch::interrupt::{came_early, ends_in_memory};
 
 /// One interrupt source.
 pub struct Irq {
@@ -19,37 +20,30 @@ pub(crate) struct MsiMessage {
 }
 
 /// Sources at most: one bit each.
-const SOURCES: u32 = u64::BITS;
+pub(crate) const SOURCES: u32 = u64::BITS;
 static USED: AtomicU32 = AtomicU32::new(0);
 static PENDING: AtomicU64 = AtomicU64::new(0);
 
-fn new_source() -> Option<(Irq, u8)> {
+fn new_source() -> Option<u32> {
     let number = USED.fetch_add(1, Ordering::Relaxed);
     if number >= SOURCES {
         USED.store(SOURCES, Ordering::Relaxed);
         return None;
     }
-    Some((Irq { bit: 1 << number }, trap::DEVICE_VECTOR + number as u8))
+    Some(number)
 }
 
 impl Irq {
     /// A message-signalled interrupt to `cpu`.
     pub(crate) fn msi(cpu: usize) -> Option<(Irq, MsiMessage)> {
-        /// Where CPUs take messages (Intel SDM volume 3, 11.11.1).
-        const MESSAGE_BASE: u64 = 0xfee0_0000;
-        let target = Local::of(cpu)?.apic_id.get();
-        if target > 0xff {
-            return None;
-        }
-        let (irq, vector) = new_source()?;
-        Some((irq, MsiMessage { address: MESSAGE_BASE | u64::from(target) << 12, data: u32::from(vector) }))
+        let number = new_source()?;
+        Some((Irq { bit: 1 << number }, interrupt::message(number, cpu)?))
     }
-    /// An I/O-APIC line, edge triggered (acknowledge the device before looking at its queues).
+    /// A line of the interrupt controller, edge triggered (acknowledge the device before looking at its queues).
     pub(crate) fn line(gsi: u32, cpu: usize) -> Option<Irq> {
-        let target = Local::of(cpu)?.apic_id.get();
-        let (irq, vector) = new_source()?;
-        apic::route_line(gsi, vector, target)?;
-        Some(irq)
+        let number = new_source()?;
+        interrupt::route(gsi, number, cpu)?;
+        Some(Irq { bit: 1 << number })
     }
     /// True once after each interrupt.
     #[inline]
@@ -68,47 +62,9 @@ pub fn any_pending() -> bool {
     PENDING.load(Ordering::Relaxed) != 0
 }
 
-/// True if a hypervisor spares this machine most writes that end an interrupt (KVM's PV EOI).
-pub fn ends_in_memory() -> bool {
-    crate::kvm::has_eoi_words()
-}
-
-/// Interrupts that came though their CPU had them off, since boot.
-static EARLY: AtomicU64 = AtomicU64::new(0);
-
-/// Interrupts that came though their CPU had them off, since boot: the hypervisor's fault. They were put off.
-pub fn came_early() -> u64 {
-    EARLY.load(Ordering::Relaxed)
-}
-
-/// An interrupt arrived at this CPU while its interrupts are off: makes it arrive again when they are on.
-///
-/// QEMU's emulated SVM makes it so (7.2, `helper_vmrun`): an interrupt that KVM injects by EVENTINJ stays noted as an
-/// exception to be raised, which it is, for a second time, if the translator leaves its loop before the guest leaves the
-/// CPU.
-pub(crate) fn put_off(vector: u8) {
-    if vector == trap::SPURIOUS_VECTOR {
-        return;
+/// The handler's part: source `number` has an interrupt pending. A number of no source is ignored.
+pub(crate) fn mark(number: u32) {
+    if number < SOURCES {
+        PENDING.fetch_or(1 << number, Ordering::AcqRel);
     }
-    EARLY.fetch_add(1, Ordering::Relaxed);
-    apic::end_of_interrupt();
-    apic::send_to_self(vector);
-}
-
-/// An interrupt arrived at this CPU.
-pub(crate) fn handle(vector: u8) {
-    match vector {
-        trap::TIMER_VECTOR => crate::time::timer_fired(),
-        trap::KICK_VECTOR => Local::get().kicked.store(false, Ordering::SeqCst),
-        trap::FLUSH_VECTOR => crate::tlb::answer(),
-        trap::STOP_VECTOR => crate::power::halt(),
-        trap::SPURIOUS_VECTOR => return,
-        device => {
-            let source = u32::from(device.wrapping_sub(trap::DEVICE_VECTOR));
-            if source < SOURCES {
-                PENDING.fetch_or(1 << source, Ordering::AcqRel);
-            }
-        }
-    }
-    apic::end_of_interrupt();
 }

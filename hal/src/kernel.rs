@@ -1,6 +1,6 @@
 //! The trait that the kernel implements: the places where the hardware layer calls it.
+use crate::arch::context::{Fault, UserContext};
 use crate::call::Call;
-use crate::context::{Fault, UserContext};
 use crate::task::Task;
 use alloc::sync::Arc;
 
@@ -44,8 +44,8 @@ pub trait HasTask: Send + Sync + 'static {
 /// The functions that [`crate::kernel!`] defines. A "slot" is the address of a thread's `Arc` at the top of its stack.
 #[cfg(target_os = "none")]
 pub(crate) mod symbols {
+    use crate::arch::context::UserContext;
     use crate::call::Outcome;
-    use crate::context::UserContext;
     /// Address of an `Arc<Kernel::Thread>`.
     pub type Slot = *const ();
     unsafe extern "C" {

@@ -13,60 +13,29 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod acpi;
-mod aml;
-mod apic;
+mod arch;
 pub mod backtrace;
 pub mod boot;
-pub mod breakpoint;
-mod buddy;
-mod calibrate;
 pub mod call;
-pub mod checksum;
-pub mod console;
-pub mod context;
 pub mod cpu;
-mod depot;
-#[cfg(target_os = "none")]
-mod entry;
 pub mod fail;
-mod firmware;
-pub mod fpu;
-pub mod frame;
-mod heap;
 #[cfg(test)]
 mod host;
-mod hypervisor;
 pub mod io;
 pub mod irq;
 pub mod kernel;
-mod kmap;
-mod kvm;
-mod layout;
 mod local;
-#[cfg(target_os = "none")]
-mod mem;
+mod machine;
+mod mm;
 pub mod once;
-pub mod paging;
 pub mod percpu;
-pub mod power;
-pub mod random;
-mod reference;
-mod rtc;
-mod smp;
-mod stack;
-#[cfg(target_os = "none")]
-mod start;
 pub mod task;
 pub mod time;
 mod tlb;
-mod topology;
-mod trap;
-pub mod user;
-pub mod vdso;
 pub mod virtio;
-mod vmap;
-mod x86;
+
+pub use arch::{breakpoint, checksum, console, context, fpu, power, random, user, vdso};
+pub use mm::{frame, paging};
 
 #[doc(hidden)]
 pub mod __private {

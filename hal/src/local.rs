@@ -1,16 +1,14 @@
-//! A CPU's own data, reached through the GS base.
-use crate::frame::FrameCache;
-use crate::heap::Magazines;
+//! A CPU's own data, reached through a register of the CPU.
+use crate::arch::base;
+use crate::arch::tables::Tables;
+use crate::mm::frame::FrameCache;
+use crate::mm::heap::Magazines;
 use crate::percpu::MAX_CPUS;
-use crate::x86;
 use coracle_interrupts::OneShot;
-use core::cell::{Cell, UnsafeCell};
+use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
-/// Bytes of a CPU's stack for non-maskable interrupts, whose handler only returns.
-const NMI_STACK_SIZE: usize = 256;
-
-/// One CPU's own data. The first fields' offsets are known to `entry.rs`.
+/// One CPU's own data. The first fields' offsets are known to the entry code.
 #[repr(C, align(64))]
 pub struct Local {
     /// Its own address (offset 0).
@@ -34,7 +32,7 @@ pub struct Local {
     /// The task whose FPU state is in the registers (an address to compare with, nothing more).
     pub fpu_owner: Cell<usize>,
     /// The address space in use, as a leaked `Arc`, or null.
-    pub space: Cell<*const crate::paging::AddressSpace>,
+    pub space: Cell<*const crate::mm::paging::AddressSpace>,
     /// Small objects of the heap.
     pub magazines: Magazines,
     /// Free frames.
@@ -48,22 +46,8 @@ pub struct Local {
     /// Shoot-downs requested from this CPU, and how many of them are done.
     pub flush_asked: AtomicU64,
     pub flush_done: AtomicU64,
-    pub gdt: UnsafeCell<[u64; 8]>,
-    pub tss: UnsafeCell<Tss>,
-    nmi_stack: UnsafeCell<[u8; NMI_STACK_SIZE]>,
-}
-
-/// The 64-bit task-state segment (Intel SDM volume 3, 8.7). The fields are packed by the hardware.
-#[repr(C, packed(4))]
-pub struct Tss {
-    reserved0: u32,
-    pub rsp: [u64; 3],
-    reserved1: u64,
-    /// Interrupt stacks 1 to 7.
-    pub ist: [u64; 7],
-    reserved2: u64,
-    reserved3: u16,
-    pub io_map: u16,
+    /// What the CPU itself reads: descriptor tables and the like.
+    pub tables: Tables,
 }
 
 // SAFETY: cells are used by the owning CPU only (`get` gives no other; kernel code is never preempted); what other CPUs
@@ -92,23 +76,8 @@ impl Local {
             kicked: AtomicBool::new(false),
             flush_asked: AtomicU64::new(0),
             flush_done: AtomicU64::new(0),
-            gdt: UnsafeCell::new([0; 8]),
-            tss: UnsafeCell::new(Tss {
-                reserved0: 0,
-                rsp: [0; 3],
-                reserved1: 0,
-                ist: [0; 7],
-                reserved2: 0,
-                reserved3: 0,
-                io_map: core::mem::size_of::<Tss>() as u16,
-            }),
-            nmi_stack: UnsafeCell::new([0; NMI_STACK_SIZE]),
+            tables: Tables::new(),
         }
-    }
-
-    /// Top of the stack for non-maskable interrupts.
-    pub fn nmi_stack_top(&self) -> u64 {
-        self.nmi_stack.get() as u64 + NMI_STACK_SIZE as u64
     }
 
     /// Makes this the running CPU's data.
@@ -118,8 +87,8 @@ impl Local {
     pub unsafe fn install(&'static self, id: usize) {
         self.this.set(self);
         self.id.set(id);
-        // SAFETY: the GS base is the kernel's own by the design of `entry.rs`.
-        unsafe { x86::wrmsr(x86::msr::GS_BASE, self as *const Local as u64) };
+        // SAFETY: the register is the kernel's own by the design of `entry`, and this data lives for ever.
+        unsafe { base::set(self) };
         LOCALS[id].store(self as *const Local as *mut Local, Ordering::Release);
     }
 
@@ -133,12 +102,8 @@ impl Local {
     #[cfg(not(test))]
     #[inline(always)]
     pub fn get() -> &'static Local {
-        let this: *const Local;
         // SAFETY: `install` put the address there before any other code of this CPU ran; it lives for ever.
-        unsafe {
-            core::arch::asm!("mov {}, gs:[0]", out(reg) this, options(readonly, nostack, preserves_flags));
-            &*this
-        }
+        unsafe { &*base::get() }
     }
 
     /// Another CPU's data, if it has started: for its atomics only.

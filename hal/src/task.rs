@@ -1,14 +1,16 @@
 //! A task: a kernel stack, the saved registers of a thread that is not running, its FPU state and its FS base.
+use crate::arch::bases::Bases;
+pub use crate::arch::bases::is_user_base;
+use crate::arch::context::UserContext;
+use crate::arch::fpu;
+use crate::arch::switch;
 use crate::call::Top;
-use crate::context::UserContext;
-use crate::fpu;
 use crate::kernel::HasTask;
 use crate::local::Local;
-use crate::x86::{self, msr};
 use alloc::sync::Arc;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{ManuallyDrop, offset_of, size_of};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 /// The hardware side of a thread. Embedded in the kernel's thread object.
 ///
@@ -20,8 +22,7 @@ pub struct Task {
     owns_stack: bool,
     /// Stack pointer while not running.
     saved: UnsafeCell<usize>,
-    fs_base: AtomicU64,
-    gs_base: AtomicU64,
+    bases: Bases,
     on_cpu: AtomicBool,
     /// `None`: never enters a program.
     fpu: Option<fpu::Area>,
@@ -35,21 +36,11 @@ unsafe impl Sync for Task {}
 unsafe impl Send for Task {}
 
 /// Size of a kernel stack in bytes, without its guard page.
-pub use crate::stack::SIZE as KERNEL_STACK_SIZE;
+pub use crate::mm::stack::SIZE as KERNEL_STACK_SIZE;
 /// Bytes of a stack's [`Top`].
 const TOP_SIZE: usize = size_of::<Top<()>>();
 /// `fpu_cpu` of a task whose state is in no register.
 const NO_CPU: usize = usize::MAX;
-/// Registers that `switch_stacks` pops before it returns.
-const SWITCH_REGISTERS: usize = 6;
-/// First address that is not canonical.
-const CANONICAL_END: u64 = 1 << 47;
-
-/// Whether a program may have `base` as its FS or GS base: an address of its half.
-pub fn is_user_base(base: u64) -> bool {
-    base < CANONICAL_END
-}
-
 impl Task {
     /// A task that will enter the program with `context` after `Kernel::thread_start`. `None`: out of memory, or `fs_base` is
     /// none that a program may have.
@@ -59,22 +50,19 @@ impl Task {
             return None;
         }
         let area = fpu::Area::new(fpu_from_current)?;
-        let top = crate::stack::alloc()? - TOP_SIZE;
+        let top = crate::mm::stack::alloc()? - TOP_SIZE;
         let place = top - size_of::<UserContext>();
-        let saved = place - (SWITCH_REGISTERS + 1) * size_of::<usize>();
         // SAFETY: the stack is fresh and all this lies within it, aligned.
-        unsafe {
+        let saved = unsafe {
             (top as *mut [u8; TOP_SIZE]).write_bytes(0, 1);
             *(place as *mut UserContext) = *context;
-            *(saved as *mut [usize; SWITCH_REGISTERS]) = [0; SWITCH_REGISTERS];
-            *((place - size_of::<usize>()) as *mut usize) = first_code();
-        }
+            switch::prepare(place)
+        };
         Some(Task {
             top: AtomicUsize::new(top),
             owns_stack: true,
             saved: UnsafeCell::new(saved),
-            fs_base: AtomicU64::new(fs_base),
-            gs_base: AtomicU64::new(0),
+            bases: Bases::new(fs_base),
             on_cpu: AtomicBool::new(false),
             fpu: Some(area),
             fpu_cpu: Cell::new(NO_CPU),
@@ -86,8 +74,7 @@ impl Task {
             top: AtomicUsize::new(0),
             owns_stack: false,
             saved: UnsafeCell::new(0),
-            fs_base: AtomicU64::new(0),
-            gs_base: AtomicU64::new(0),
+            bases: Bases::new(0),
             on_cpu: AtomicBool::new(false),
             fpu: None,
             fpu_cpu: Cell::new(NO_CPU),
@@ -95,17 +82,14 @@ impl Task {
     }
     /// The program's FS base (thread pointer).
     pub fn fs_base(&self) -> u64 {
-        self.fs_base.load(Ordering::Relaxed)
+        self.bases.fs()
     }
     /// Sets the program's FS base, at once if this task runs here. Returns false for non-canonical values.
     pub fn set_fs_base(&self, base: u64) -> bool {
         if !is_user_base(base) {
             return false;
         }
-        self.fs_base.store(base, Ordering::Relaxed);
-        if self.runs_here() {
-            write_fs_base(Local::get(), base);
-        }
+        self.bases.set_fs(base, self.runs_here());
         true
     }
     /// The same for GS (kept apart from the kernel's own GS; in unikernel mode only stored).
@@ -113,16 +97,12 @@ impl Task {
         if !is_user_base(base) {
             return false;
         }
-        self.gs_base.store(base, Ordering::Relaxed);
-        if self.runs_here() && ring() == Ring::Protected {
-            // SAFETY: canonical; `swapgs` makes it the program's.
-            unsafe { x86::wrmsr(msr::KERNEL_GS_BASE, base) };
-        }
+        self.bases.set_gs(base, self.runs_here());
         true
     }
     /// The program's GS base.
     pub fn gs_base(&self) -> u64 {
-        self.gs_base.load(Ordering::Relaxed)
+        self.bases.gs()
     }
     /// Bits of the kernel's own choice. If any is set at the end of a system call,
     /// [`Kernel::attend`](crate::kernel::Kernel::attend) is called before the program continues. Checking costs one load.
@@ -152,32 +132,9 @@ impl Drop for Task {
         if self.owns_stack {
             debug_assert!(!self.on_cpu());
             // SAFETY: allocated by `new`; a task is dropped after its CPU left the stack (see `finish_switch`).
-            unsafe { crate::stack::free(*self.top.get_mut() + TOP_SIZE) };
+            unsafe { crate::mm::stack::free(*self.top.get_mut() + TOP_SIZE) };
         }
     }
-}
-
-#[inline]
-fn load_fs_base(local: &Local, base: u64) {
-    // In ring 3 a program changes the base, unseen, by loading the segment register.
-    if local.fs_base.get() != base || ring() == Ring::Protected {
-        write_fs_base(local, base);
-    }
-}
-
-fn write_fs_base(local: &Local, base: u64) {
-    local.fs_base.set(base);
-    // SAFETY: canonical; the kernel does not use FS.
-    unsafe { x86::wrmsr(msr::FS_BASE, base) };
-}
-
-#[cfg(target_os = "none")]
-fn first_code() -> usize {
-    crate::entry::thread_entry as *const () as usize
-}
-#[cfg(not(target_os = "none"))]
-fn first_code() -> usize {
-    0
 }
 
 /// Where a stack's [`Top`] has its thread.
@@ -231,11 +188,7 @@ pub unsafe fn switch_to<T: HasTask>(next: Arc<T>) {
             local.fpu_owner.set(owner);
             new.fpu_cpu.set(local.id.get());
         }
-        load_fs_base(local, new.fs_base());
-        if ring() == Ring::Protected {
-            // SAFETY: canonical, checked when it was set.
-            unsafe { x86::wrmsr(msr::KERNEL_GS_BASE, new.gs_base()) };
-        }
+        new.bases.load(local);
     }
     let top = new.top.load(Ordering::Relaxed);
     local.stack_top.set(top);
@@ -244,7 +197,7 @@ pub unsafe fn switch_to<T: HasTask>(next: Arc<T>) {
     // thread's own state is complete when `finish_switch` frees it.
     unsafe {
         slot::<T>(top).write(Some(ManuallyDrop::new(next)));
-        let left = crate::entry::switch_stacks(save, *saved, Arc::as_ptr(&previous).cast());
+        let left = switch::switch_stacks(save, *saved, Arc::as_ptr(&previous).cast());
         finish_switch::<T>(left.cast());
     }
 }
@@ -296,8 +249,7 @@ pub(crate) unsafe fn enter_stack(top: usize, code: unsafe extern "C" fn() -> !) 
     // SAFETY: within the stack; nothing returns to the old one.
     unsafe {
         (top as *mut [u8; TOP_SIZE]).write_bytes(0, 1);
-        core::arch::asm!("mov rsp, {}", "xor ebp, ebp", "call {}", "ud2", in(reg) top & !15, in(reg) code,
-            options(noreturn))
+        switch::enter(top, code)
     }
 }
 
@@ -317,8 +269,8 @@ pub(crate) static RING: AtomicU8 = AtomicU8::new(0);
 /// CPUs are started.
 pub fn set_ring(ring: Ring) {
     RING.store(ring as u8, Ordering::Relaxed);
-    crate::trap::init_syscall(Local::get());
-    crate::user::init();
+    crate::arch::trap::init_syscall(Local::get());
+    crate::arch::user::init();
 }
 
 /// The ring that programs run in.
@@ -331,7 +283,7 @@ pub fn ring() -> Ring {
 /// into rcx and the number into eax, then jumps here.
 #[cfg(target_os = "none")]
 pub fn patched_syscall_entry() -> usize {
-    crate::entry::patched_syscall_entry as *const () as usize
+    crate::arch::entry::patched_syscall_entry as *const () as usize
 }
 /// There is no entry on the host.
 #[cfg(not(target_os = "none"))]

@@ -2,9 +2,10 @@
 //!
 //! Each CPU counts what was asked of it and what it has done. A CPU that waits for answers answers others meanwhile, so
 //! two that ask each other both go on. Nobody waits with a lock held.
+use crate::arch::page_table;
 use crate::local::Local;
+use crate::mm::vmap;
 use crate::percpu::MAX_CPUS;
-use crate::{vmap, x86};
 use core::sync::atomic::Ordering;
 
 /// Does what others have asked of this CPU.
@@ -13,7 +14,7 @@ pub fn answer() {
     let local = Local::get();
     let asked = local.flush_asked.load(Ordering::SeqCst);
     if local.flush_done.load(Ordering::Relaxed) != asked {
-        x86::flush_tlb();
+        page_table::forget_all();
         local.flush_done.store(asked, Ordering::Release);
         vmap::reap();
     }
@@ -36,7 +37,7 @@ impl Tickets {
         for cpu in bits(self.cpus) {
             let Some(local) = Local::of(cpu) else { continue };
             self.numbers[cpu] = local.flush_asked.fetch_add(1, Ordering::SeqCst) + 1;
-            crate::apic::send(local.apic_id.get(), crate::trap::FLUSH_VECTOR);
+            crate::arch::interrupt::ask_to_flush(local);
         }
     }
 

@@ -8,8 +8,8 @@ use crate::kernel_elf::{Kernel, goes_on};
 use iced_x86::{FlowControl, Formatter, Instruction, IntelFormatter, Mnemonic};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The list (`hal/src/entry.rs`).
-const LIST: &str = "coracle_hal::entry::INTERRUPTIBLE";
+/// The list (`hal/src/arch/x86_64/entry.rs`).
+const LIST: &str = "coracle_hal::arch::x86_64::entry::INTERRUPTIBLE";
 /// Bytes of an entry, which begins with the address.
 const ENTRY_SIZE: u64 = 16;
 

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
-/// The first label of 64-bit code (`hal/src/start.rs`).
+/// The first label of 64-bit code (`hal/src/arch/x86_64/start.rs`).
 const LONG_MODE: &str = "long_mode";
 /// The sections with variables.
 const CHANGING: [&str; 2] = [".data", ".bss"];

@@ -22,7 +22,11 @@ pub const RECURSIONS: &[Recursion] = &[
         times: 1,
         reason: "files in flight are closed one after another by `in_flight::close`, whichever sockets they lie in, and what observes a file keeps no other open",
     },
-    Recursion { prefix: "coracle_hal::paging::free_part", times: 4, reason: "page tables have four levels" },
+    Recursion {
+        prefix: "coracle_hal::mm::paging::free_part",
+        times: 4,
+        reason: "page tables have four levels",
+    },
     Recursion {
         prefix: "<coracle_kernel::ipc::unix::socket::UnixSocket as coracle_kernel::fs::file::File>::closed",
         times: 1,

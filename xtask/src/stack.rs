@@ -47,13 +47,13 @@ impl Sizes {
             let text = std::fs::read_to_string(repository.join(file)).map_err(|e| format!("{file}: {e}"))?;
             constant(&text, name).ok_or(format!("{file}: {name} is not a product of numbers"))
         };
-        let early = size("hal/src/start.rs", "EARLY_STACK_SIZE")?;
+        let early = size("hal/src/arch/x86_64/start.rs", "EARLY_STACK_SIZE")?;
         let others = vec![
-            ("coracle_hal::start::upper", early),
+            ("coracle_hal::arch::x86_64::start::upper", early),
             ("coracle_hal::boot::start", early),
-            ("coracle_hal::trap::trap_kernel", size("hal/src/boot.rs", "FAULT_STACK_SIZE")?),
+            ("coracle_hal::arch::x86_64::trap::trap_kernel", size("hal/src/boot.rs", "FAULT_STACK_SIZE")?),
         ];
-        Ok(Sizes { of_thread: size("hal/src/stack.rs", "SIZE")?, others })
+        Ok(Sizes { of_thread: size("hal/src/mm/stack.rs", "SIZE")?, others })
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Symbols {
 }
 
 /// The kernel's name of that table.
-const INTERRUPT_TABLE: &str = "coracle_hal::trap::IDT";
+const INTERRUPT_TABLE: &str = "coracle_hal::arch::x86_64::trap::IDT";
 
 impl Symbols {
     /// Reads them from the kernel's ELF file.

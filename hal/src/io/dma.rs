@@ -1,7 +1,7 @@
 //! Memory shared with devices. Where it lies is known to this crate alone, so a device is given it only by a queue that holds
 //! it meanwhile ([`crate::virtio::queue`]).
-use crate::layout::{self, PAGE};
-use crate::{buddy, frame, heap};
+use crate::mm::layout::{self, PAGE};
+use crate::mm::{buddy, frame, heap};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 

@@ -4,7 +4,7 @@
 //! look at which functions there are.
 use super::mmio::Mmio;
 use super::pci::{Address, has_windows, present, read32, take_window, write32};
-use super::port::Ports;
+use crate::arch::port::Ports;
 use crate::irq::Irq;
 use alloc::vec::Vec;
 use coracle_virtio::transport::pci::{Block, Msix};

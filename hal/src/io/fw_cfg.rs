@@ -1,6 +1,6 @@
 //! QEMU's fw_cfg: named items that the hypervisor hands to the guest ("QEMU Firmware Configuration (fw_cfg) Device" of QEMU's
 //! documentation, traditional interface over ports).
-use super::port;
+use crate::arch::port;
 use alloc::vec::Vec;
 use coracle_fallible::filled;
 

@@ -26,11 +26,11 @@ macro_rules! register {
 impl Mmio {
     /// Maps `len` bytes at physical `phys`, uncached. `None` if it overlaps RAM or memory is short.
     pub fn map(phys: u64, len: usize) -> Option<Mmio> {
-        if len == 0 || crate::boot::overlaps_ram(phys, len as u64) {
+        if len == 0 || crate::machine::ram::overlaps_ram(phys, len as u64) {
             return None;
         }
         // SAFETY: no RAM lies there.
-        let address = unsafe { crate::kmap::map_foreign(phys, len, true)? };
+        let address = unsafe { crate::mm::kmap::map_foreign(phys, len, true)? };
         Some(Mmio { address, len })
     }
     /// Registers that are plain memory, for tests.

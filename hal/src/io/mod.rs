@@ -10,4 +10,3 @@ pub mod fw_cfg;
 pub(crate) mod mmio;
 pub mod one_byte;
 pub mod pci;
-pub(crate) mod port;

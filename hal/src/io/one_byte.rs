@@ -1,5 +1,5 @@
 //! Devices that take single bytes at one port: QEMU's `isa-debugcon` and `isa-debug-exit`.
-use super::port;
+use crate::arch::port;
 
 /// Such a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! PCI configuration space: by ports 0xcf8 and 0xcfc, or in memory where there are no such ports. Only this crate reaches it.
 use super::mmio::Mmio;
-use super::port;
-use crate::layout::LARGE_PAGE;
+use crate::arch::port;
+use crate::mm::layout::LARGE_PAGE;
 use crate::once::Once;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
@@ -60,7 +60,7 @@ fn access() -> &'static Access {
         if port::read32(CONFIG_ADDRESS) == ENABLE {
             return Access::Ports(Mutex::new(()));
         }
-        let bridge = crate::acpi::Tables::at_hand().and_then(|tables| tables.host_bridge());
+        let bridge = crate::machine::acpi::Tables::at_hand().and_then(|tables| tables.host_bridge());
         let mapped = bridge.and_then(|bridge| Some((Mmio::map(bridge.ecam, LARGE_PAGE)?, bridge)));
         mapped.map_or(Access::None, |(first, bridge)| {
             let ecam = Ecam { base: bridge.ecam, pieces: Vec::new(), windows: bridge.windows };

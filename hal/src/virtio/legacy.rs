@@ -1,7 +1,7 @@
 //! The legacy interface of PCI devices: registers in I/O ports (virtio 1.2, section 4.1.4, "Legacy Interfaces: A Note on PCI
 //! Device Layout").
 use super::transport::SetupError;
-use crate::io::port::Ports;
+use crate::arch::port::Ports;
 use coracle_virtio::queue::LEGACY_ALIGN;
 use coracle_virtio::transport::NO_VECTOR;
 use coracle_virtio::transport::pci::legacy as register;

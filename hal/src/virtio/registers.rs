@@ -1,8 +1,8 @@
 //! The registers of a device, over PCI or memory-mapped (virtio 1.2, chapter 4).
 use super::legacy::{LegacyPci, page_number};
 use super::transport::SetupError;
+use crate::arch::port::Ports;
 use crate::io::mmio::Mmio;
-use crate::io::port::Ports;
 use alloc::sync::Arc;
 use coracle_virtio::queue::{LEGACY_ALIGN, MAX_SIZE};
 use coracle_virtio::transport::{NO_VECTOR, mmio, pci};

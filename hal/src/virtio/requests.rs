@@ -5,7 +5,7 @@
 //! a frame are reached by copies alone, because a program may write to a page of it at any time, and a device is no worse.
 //! A frame that is read-only for ever is not given to a device that writes it.
 use super::queue::Queue;
-use crate::frame::{FRAME_SIZE, Frame};
+use crate::mm::frame::{FRAME_SIZE, Frame};
 use alloc::vec::Vec;
 use coracle_virtio::device::block::{
     HEADER_BYTES, Operation, Outcome, SECTOR_BYTES, SEGMENT_BYTES, SERIAL_BYTES,
