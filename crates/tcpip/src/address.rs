@@ -1,6 +1,7 @@
 //! Our addresses, and routing: loopback, the link, or the default router.
 
 use crate::config::Ipv4Config;
+use crate::ip::Address;
 use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -17,11 +18,11 @@ pub enum Hop {
     /// To ourselves.
     Loopback,
     /// Over the link, to this neighbour.
-    Neighbor(u32),
+    Neighbor(Address),
     /// Over the link, to all.
     Broadcast,
     /// Over the link, to the members of this group.
-    Group(u32),
+    Group(Address),
     /// To ourselves, the copy of a broadcast or multicast packet that is sent over the link.
     Looped,
 }
@@ -39,7 +40,7 @@ pub enum Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Our address on that route.
-    pub source: u32,
+    pub source: Address,
     /// The destination of the frame.
     pub hop: Hop,
 }
@@ -113,7 +114,7 @@ impl Addresses {
     /// The route to one host or to all on the link, or `None` if there is none. For groups there is [`Self::group_route`].
     pub fn route(&self, destination: u32) -> Option<Route> {
         if is_loopback(destination) {
-            return Some(Route { source: LOCALHOST, hop: Hop::Loopback });
+            return Some(Route { source: Address::v4(LOCALHOST), hop: Hop::Loopback });
         }
         let source = self.own()?;
         let hop = if destination == source {
@@ -123,14 +124,14 @@ impl Addresses {
         } else if self.is_broadcast(destination) {
             Hop::Broadcast
         } else if (destination ^ source) & self.mask.load(Relaxed) == 0 {
-            Hop::Neighbor(destination)
+            Hop::Neighbor(Address::v4(destination))
         } else {
             match self.gateway.load(Relaxed) {
                 0 => return None,
-                gateway => Hop::Neighbor(gateway),
+                gateway => Hop::Neighbor(Address::v4(gateway)),
             }
         };
-        Some(Route { source, hop })
+        Some(Route { source: Address::v4(source), hop })
     }
 }
 
@@ -158,7 +159,10 @@ mod tests {
     #[test]
     fn routes() {
         let addresses = Addresses::default();
-        assert_eq!(addresses.route(LOCALHOST), Some(Route { source: LOCALHOST, hop: Hop::Loopback }));
+        assert_eq!(
+            addresses.route(LOCALHOST),
+            Some(Route { source: Address::v4(LOCALHOST), hop: Hop::Loopback })
+        );
         assert_eq!(addresses.route(0x0a00_0001), None);
         let config = Ipv4Config {
             address: Ipv4Addr::new(10, 0, 2, 15),
@@ -169,8 +173,8 @@ mod tests {
         assert_eq!(addresses.get(), Some(config));
         let hop = |a: [u8; 4]| addresses.route(u32::from_be_bytes(a)).map(|r| r.hop);
         assert_eq!(hop([10, 0, 2, 15]), Some(Hop::Loopback));
-        assert_eq!(hop([10, 0, 2, 9]), Some(Hop::Neighbor(0x0a00_0209)));
-        assert_eq!(hop([1, 1, 1, 1]), Some(Hop::Neighbor(0x0a00_0202)));
+        assert_eq!(hop([10, 0, 2, 9]), Some(Hop::Neighbor(Address::v4(0x0a00_0209))));
+        assert_eq!(hop([1, 1, 1, 1]), Some(Hop::Neighbor(Address::v4(0x0a00_0202))));
         assert_eq!(hop([10, 0, 2, 255]), Some(Hop::Broadcast));
         assert_eq!(hop([255, 255, 255, 255]), Some(Hop::Broadcast));
         let martian = |a: [u8; 4]| addresses.is_martian(u32::from_be_bytes(a), 0x0a00_020f);

@@ -1,6 +1,7 @@
 //! The Internet checksum (RFC 1071), summed in the machine's byte order and in pieces.
 
 use crate::device::{Buffer, Chunk, Fragment};
+use crate::ip::Address;
 
 /// A running sum. The order of additions does not matter, except that a piece after one of odd length is swapped.
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,10 +99,17 @@ impl Sum {
         self.fold() == 0xffff
     }
 
-    /// Adds the pseudo-header of TCP and UDP over IPv4 (RFC 9293, 3.1).
+    /// Adds an address. The 0xffff of a v4-mapped one is zero in this arithmetic, so IPv4 needs no case of its own.
     #[inline]
-    pub fn pseudo_header(self, source: u32, destination: u32, protocol: u8, len: usize) -> Sum {
-        self.long(source).long(destination).word(u16::from(protocol)).word(len as u16)
+    fn address(self, address: Address) -> Sum {
+        let (high, low) = address.words();
+        self.long((high >> 32) as u32).long(high as u32).long((low >> 32) as u32).long(low as u32)
+    }
+
+    /// Adds the pseudo-header of a transport over IPv4 (RFC 9293, 3.1) or IPv6 (RFC 8200, 8.1), which sum alike.
+    #[inline]
+    pub fn pseudo_header(self, source: Address, destination: Address, protocol: u8, len: usize) -> Sum {
+        self.address(source).address(destination).word(u16::from(protocol)).long(len as u32)
     }
 }
 

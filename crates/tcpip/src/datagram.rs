@@ -5,9 +5,10 @@ use crate::checksum::Sum;
 use crate::device::{Buffer, Chunk, Device, Fragment, Full};
 use crate::error::{Error, Result};
 use crate::events::Events;
-use crate::ipv4::{IPV4_LEN, Ipv4Header, LINK_AND_IP_LEN};
+use crate::ipv4::{IPV4_LEN, MORE_FRAGMENTS, write_ipv4};
 use crate::loopback::LOOPBACK_MTU;
 use crate::neighbor::FrameRest;
+use crate::packet::{IpHeader, TRANSPORT_AT};
 use crate::stack::Stack;
 
 /// Length of the headers of UDP and of the ICMP messages we send.
@@ -17,8 +18,8 @@ pub const MAX_PAYLOAD: usize = 65535 - IPV4_LEN - TRANSPORT_LEN;
 /// Pieces of a datagram: enough for the greatest payload in buffers of 2 KiB.
 const MAX_PIECES: usize = 34;
 
-/// Room for the headers of a datagram: the link's, IPv4's and the transport's.
-type DatagramHeaders = [u8; LINK_AND_IP_LEN + TRANSPORT_LEN];
+/// Room for the headers of a datagram: the link's, IP's and the transport's.
+type DatagramHeaders = [u8; TRANSPORT_AT + TRANSPORT_LEN];
 
 /// The payload of a datagram.
 pub struct Pieces<B>(heapless::Vec<Chunk<B>, MAX_PIECES>);
@@ -91,17 +92,17 @@ impl<D: Device, E: Events> Stack<D, E> {
         &self,
         now: u64,
         route: Route,
-        ip: Ipv4Header,
+        ip: IpHeader,
         head: &[u8; TRANSPORT_LEN],
         pieces: &Pieces<D::Buf>,
         sum: ChecksumField,
     ) -> core::result::Result<(), Full> {
         let mtu = if matches!(route.hop, Hop::Loopback | Hop::Looped) { LOOPBACK_MTU } else { self.mtu };
         let len = TRANSPORT_LEN + pieces.len();
-        let mut headers = [0; LINK_AND_IP_LEN + TRANSPORT_LEN];
-        headers[LINK_AND_IP_LEN..].copy_from_slice(head);
+        let mut headers = [0; TRANSPORT_AT + TRANSPORT_LEN];
+        headers[TRANSPORT_AT..].copy_from_slice(head);
         // One of the two, each with lists of its own: together they would take twice the stack.
-        if IPV4_LEN + len <= mtu && pieces.0.len() <= self.capabilities.max_fragments {
+        if ip.len() + len <= mtu && pieces.0.len() <= self.capabilities.max_fragments {
             self.send_whole(now, route, ip, &mut headers, pieces, sum)
         } else {
             self.send_in_fragments(now, route, ip, &mut headers, pieces, sum)
@@ -113,21 +114,22 @@ impl<D: Device, E: Events> Stack<D, E> {
         &self,
         now: u64,
         route: Route,
-        ip: Ipv4Header,
+        ip: IpHeader,
         headers: &mut DatagramHeaders,
         pieces: &Pieces<D::Buf>,
         sum: ChecksumField,
     ) -> core::result::Result<(), Full> {
         let whole = pieces.fragments(0, usize::MAX);
-        if let Some(link) = headers.first_chunk_mut::<LINK_AND_IP_LEN>() {
-            ip.write(self.mac, link, TRANSPORT_LEN + pieces.len());
-        }
+        let Some(link) = headers.first_chunk_mut::<TRANSPORT_AT>() else { return Ok(()) };
+        let start = ip.write(self.mac, link, TRANSPORT_LEN + pieces.len());
         let checksum = if sum.device {
-            self.fill_checksum(route.hop, sum.start, headers, LINK_AND_IP_LEN, sum.field, &whole)
+            let at = TRANSPORT_AT - start;
+            self.fill_checksum(route.hop, sum.start, &mut headers[start..], at, sum.field, &whole)
         } else {
             write_checksum(headers, sum, &whole);
             None
         };
+        let headers = &mut headers[start..];
         self.ip_transmit(now, route, headers, FrameRest { payload: &whole, checksum, segment_size: None })
     }
 
@@ -137,7 +139,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         &self,
         now: u64,
         route: Route,
-        mut ip: Ipv4Header,
+        mut ip: IpHeader,
         headers: &mut DatagramHeaders,
         pieces: &Pieces<D::Buf>,
         sum: ChecksumField,
@@ -149,19 +151,19 @@ impl<D: Device, E: Events> Stack<D, E> {
         if ip.ident.is_none() {
             ip.ident = Some(self.next_ident());
         }
-        let step = (mtu - IPV4_LEN) & !7;
+        let step = (mtu - ip.len()) & !7;
         let mut offset = 0;
         while offset < len {
             let take = step.min(len - offset);
             let more = offset + take < len;
-            if let Some(link) = headers.first_chunk_mut::<LINK_AND_IP_LEN>() {
-                ip.write_piece(self.mac, link, take, offset, more);
-            }
+            let Some(link) = headers.first_chunk_mut::<TRANSPORT_AT>() else { return Ok(()) };
+            let fragment = (offset / 8) as u16 | if more { MORE_FRAGMENTS } else { 0 };
+            let start = write_ipv4(&ip, self.mac, link, take, fragment);
             // The transport header is the first piece's.
             let (headers, from, payload_len) = if offset == 0 {
-                (&mut headers[..], 0, take - TRANSPORT_LEN)
+                (&mut headers[start..], 0, take - TRANSPORT_LEN)
             } else {
-                (&mut headers[..LINK_AND_IP_LEN], offset - TRANSPORT_LEN, take)
+                (&mut headers[start..TRANSPORT_AT], offset - TRANSPORT_LEN, take)
             };
             let payload = pieces.fragments(from, payload_len);
             self.ip_transmit(
@@ -177,7 +179,7 @@ impl<D: Device, E: Events> Stack<D, E> {
 }
 
 fn write_checksum<B: Buffer>(headers: &mut [u8], sum: ChecksumField, payload: &[Fragment<'_, B>]) {
-    let transport = &mut headers[LINK_AND_IP_LEN..];
+    let transport = &mut headers[TRANSPORT_AT..];
     transport[sum.field..sum.field + 2].fill(0);
     let mut bytes = sum.start.bytes(transport).fragments(payload).finish();
     if bytes == [0, 0] && sum.device {

@@ -6,7 +6,8 @@ use crate::config::Ipv4Config;
 use crate::datagram::{ChecksumField, Pieces, TRANSPORT_LEN};
 use crate::device::Device;
 use crate::events::Events;
-use crate::ipv4::{Ipv4Header, Ipv4Info, protocol};
+use crate::ip::Address;
+use crate::packet::{IpHeader, IpInfo, protocol};
 use crate::payload::Payload;
 use crate::stack::Stack;
 use crate::tcp::Tuple;
@@ -270,7 +271,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     /// Whether a packet for an address that is not (yet) ours may be DHCP's answer.
-    pub(crate) fn dhcp_wants(&self, info: &Ipv4Info) -> bool {
+    pub(crate) fn dhcp_wants(&self, info: &IpInfo) -> bool {
         info.protocol == protocol::UDP && self.addresses.own().is_none() && self.dhcp.lock().is_some()
     }
 
@@ -336,10 +337,10 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     fn dhcp_send(&self, now: u64, client: &Client) {
         let Some((pieces, to)) = self.dhcp_message(now, client) else { return };
-        let source = client.lease().map_or(0, |lease| lease.config.address.into());
-        let destination = to.map_or(BROADCAST, u32::from);
+        let source = client.lease().map_or(Address::ANY_V4, |lease| lease.config.address.into());
+        let destination = to.map_or(Address::v4(BROADCAST), Address::from);
         let route = match to {
-            Some(_) => self.addresses.route(destination),
+            Some(_) => self.route(destination),
             None => Some(Route { source, hop: Hop::Broadcast }),
         };
         let Some(route) = route else { return };
@@ -348,7 +349,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         head[0..2].copy_from_slice(&CLIENT_PORT.to_be_bytes());
         head[2..4].copy_from_slice(&SERVER_PORT.to_be_bytes());
         head[4..6].copy_from_slice(&(total as u16).to_be_bytes());
-        let ip = Ipv4Header {
+        let ip = IpHeader {
             source,
             destination,
             protocol: protocol::UDP,

@@ -3,17 +3,17 @@
 //! Membership is a filter of this host. It is not reported to routers (IGMP, RFC 3376), so groups are received from the
 //! link of the device, whose switches have to flood them.
 
-use crate::address::{Addresses, Hop, LOCALHOST, Link, Route, is_loopback, is_multicast};
+use crate::address::{Addresses, Hop, LOCALHOST, Link, Route, is_loopback};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::events::Events;
-use crate::ipv4::Ipv4Info;
+use crate::ip::Address;
+use crate::packet::IpInfo;
 use crate::stack::{Stack, Udp};
 use crate::udp::State;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_sorted_map::SortedMap;
-use core::net::Ipv4Addr;
 use spin::RwLock;
 
 /// Groups that a socket may join (Linux: `net.ipv4.igmp_max_memberships`).
@@ -22,9 +22,11 @@ const MEMBERSHIPS_MAX: usize = 20;
 const ALL_HOSTS: u32 = 0xe000_0001;
 /// The Ethernet address of a group: these three bytes, then the low 23 bits of the group (RFC 1112, section 6.4).
 const ETHERNET_PREFIX: u32 = 0x0100_5e00;
+/// That of a group of IPv6: these two bytes, then the last four of the group (RFC 2464, section 7).
+const ETHERNET_PREFIX_V6: [u8; 2] = [0x33; 2];
 
 /// A group on a link.
-pub type Membership = (u32, Link);
+pub type Membership = (Address, Link);
 
 /// The groups that sockets have joined, with the number of these sockets.
 #[derive(Default)]
@@ -33,7 +35,7 @@ pub struct Groups(RwLock<SortedMap<Membership, usize>>);
 impl Groups {
     /// Whether the host is a member.
     pub fn contains(&self, membership: Membership) -> bool {
-        membership.0 == ALL_HOSTS || self.0.read().contains_key(&membership)
+        membership.0 == Address::v4(ALL_HOSTS) || self.0.read().contains_key(&membership)
     }
 
     fn add(&self, membership: Membership) -> Result<()> {
@@ -54,10 +56,16 @@ impl Groups {
 }
 
 /// The Ethernet address that frames to `group` have.
-pub fn ethernet_address(group: u32) -> [u8; 6] {
-    let [a, b, c, _] = ETHERNET_PREFIX.to_be_bytes();
-    let [_, d, e, f] = group.to_be_bytes();
-    [a, b, c, d & 0x7f, e, f]
+pub fn ethernet_address(group: Address) -> [u8; 6] {
+    let low = group.words().1 as u32;
+    let [c, d, e, f] = low.to_be_bytes();
+    if group.is_v4() {
+        let [x, y, z, _] = ETHERNET_PREFIX.to_be_bytes();
+        [x, y, z, d & 0x7f, e, f]
+    } else {
+        let [x, y] = ETHERNET_PREFIX_V6;
+        [x, y, c, d, e, f]
+    }
 }
 
 impl Addresses {
@@ -76,8 +84,13 @@ impl Addresses {
     /// The route to a group over `link`, or over what [`Self::group_link`] returns.
     pub fn group_route(&self, group: u32, link: Option<Link>, source: u32) -> Option<Route> {
         match link.or_else(|| self.group_link(source))? {
-            Link::Loopback => Some(Route { source: self.own().unwrap_or(LOCALHOST), hop: Hop::Loopback }),
-            Link::Wire => Some(Route { source: self.own()?, hop: Hop::Group(group) }),
+            Link::Loopback => {
+                let source = Address::v4(self.own().unwrap_or(LOCALHOST));
+                Some(Route { source, hop: Hop::Loopback })
+            }
+            Link::Wire => {
+                Some(Route { source: Address::v4(self.own()?), hop: Hop::Group(Address::v4(group)) })
+            }
         }
     }
 }
@@ -89,8 +102,8 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     /// Whether a packet to a group is for this host.
-    pub(crate) fn is_member(&self, group: u32, link: Link) -> bool {
-        is_multicast(group) && self.groups.contains((group, link))
+    pub(crate) fn is_member(&self, group: Address, link: Link) -> bool {
+        group.is_multicast() && self.groups.contains((group, link))
     }
 
     /// Joins a group on a link (ip(7), `IP_ADD_MEMBERSHIP`).
@@ -98,8 +111,8 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// # Errors
     /// [`Error::Invalid`]: no group has this address. [`Error::AddressInUse`]: the socket is a member.
     /// [`Error::NoBuffers`]: it is a member of as many groups as are allowed, or there is no memory.
-    pub fn udp_join(&self, socket: &Udp<D, E>, group: Ipv4Addr, link: Link) -> Result<()> {
-        let membership = (u32::from(group), link);
+    pub fn udp_join(&self, socket: &Udp<D, E>, group: Address, link: Link) -> Result<()> {
+        let membership = (group, link);
         if !group.is_multicast() {
             return Err(Error::Invalid);
         }
@@ -119,9 +132,9 @@ impl<D: Device, E: Events> Stack<D, E> {
     ///
     /// # Errors
     /// [`Error::AddressNotAvailable`]: the socket is no member.
-    pub fn udp_leave(&self, socket: &Udp<D, E>, group: Ipv4Addr, link: Option<Link>) -> Result<()> {
+    pub fn udp_leave(&self, socket: &Udp<D, E>, group: Address, link: Option<Link>) -> Result<()> {
         let mut state = socket.state();
-        let is_it = |m: &Membership| m.0 == u32::from(group) && link.is_none_or(|link| m.1 == link);
+        let is_it = |m: &Membership| m.0 == group && link.is_none_or(|link| m.1 == link);
         let index = state.groups.iter().position(is_it).ok_or(Error::AddressNotAvailable)?;
         let membership = state.groups.remove(index);
         drop(state);
@@ -138,8 +151,8 @@ impl<D: Device, E: Events> Stack<D, E> {
 impl<B> State<B> {
     /// Whether the socket wants a broadcast or multicast datagram: to its group it must be a member, or want what any socket
     /// of this host has joined (`IP_MULTICAST_ALL`).
-    pub fn wants(&self, info: &Ipv4Info) -> bool {
-        !is_multicast(info.destination)
+    pub fn wants(&self, info: &IpInfo) -> bool {
+        !info.destination.is_multicast()
             || self.options.multicast_all
             || self.groups.contains(&(info.destination, info.link))
     }
@@ -149,6 +162,7 @@ impl<B> State<B> {
 mod tests {
     use super::*;
     use crate::Ipv4Config;
+    use core::net::Ipv4Addr;
 
     #[test]
     fn ways_to_groups() {
@@ -157,11 +171,11 @@ mod tests {
         assert_eq!(addresses.group_route(group, None, 0), None);
         assert_eq!(addresses.group_route(group, Some(Link::Wire), 0), None);
         let over_loopback = addresses.group_route(group, Some(Link::Loopback), 0);
-        assert_eq!(over_loopback, Some(Route { source: LOCALHOST, hop: Hop::Loopback }));
+        assert_eq!(over_loopback, Some(Route { source: Address::v4(LOCALHOST), hop: Hop::Loopback }));
         let address = Ipv4Addr::new(10, 0, 2, 15);
         let mut config = Ipv4Config { address, prefix_len: 24, gateway: None };
         addresses.set(Some(config));
-        let over_wire = Some(Route { source: address.into(), hop: Hop::Group(group) });
+        let over_wire = Some(Route { source: address.into(), hop: Hop::Group(Address::v4(group)) });
         assert_eq!(addresses.group_route(group, Some(Link::Wire), 0), over_wire);
         assert_eq!(addresses.group_route(group, None, address.into()), over_wire);
         assert_eq!(addresses.group_route(group, None, LOCALHOST).map(|r| r.hop), Some(Hop::Loopback));
@@ -176,6 +190,8 @@ mod tests {
 
     #[test]
     fn ethernet_addresses() {
-        assert_eq!(ethernet_address(0xe0ff_00fb), [1, 0, 0x5e, 0x7f, 0, 0xfb]);
+        assert_eq!(ethernet_address(Address::v4(0xe0ff_00fb)), [1, 0, 0x5e, 0x7f, 0, 0xfb]);
+        let group = "ff02::1:ff12:3456".parse::<core::net::Ipv6Addr>().unwrap();
+        assert_eq!(ethernet_address(group.into()), [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
     }
 }

@@ -1,12 +1,13 @@
 //! ICMP (RFC 792; RFC 1122, 3.2.2): echo, and errors in both directions.
 
-use crate::address::is_multicast;
 use crate::checksum::Sum;
 use crate::datagram::{ChecksumField, TRANSPORT_LEN};
 use crate::device::{Device, RxChecksum};
 use crate::error::Error;
 use crate::events::Events;
-use crate::ipv4::{IPV4_LEN, Ipv4Header, Ipv4Info, protocol};
+use crate::ip::Address;
+use crate::ipv4::IPV4_LEN;
+use crate::packet::{IPV4_START, IpHeader, IpInfo, TRANSPORT_AT, protocol};
 use crate::payload::Payload;
 use crate::stack::Stack;
 use crate::tcp::{Seq, Tuple};
@@ -44,7 +45,7 @@ impl ErrorLimit {
 
 impl<D: Device, E: Events> Stack<D, E> {
     /// Takes an ICMP message.
-    pub(crate) fn icmp_input(&self, now: u64, info: &Ipv4Info, payload: Payload<D::Buf>) {
+    pub(crate) fn icmp_input(&self, now: u64, info: &IpInfo, payload: Payload<D::Buf>) {
         // ICMP's checksum has no pseudo-header; devices do not check it.
         if info.checksum == RxChecksum::Unknown && !Sum::default().chunks(payload.chunks()).is_valid() {
             return;
@@ -73,14 +74,14 @@ impl<D: Device, E: Events> Stack<D, E> {
     fn echo_reply(
         &self,
         now: u64,
-        info: &Ipv4Info,
+        info: &IpInfo,
         mut head: [u8; TRANSPORT_LEN],
         mut payload: Payload<D::Buf>,
     ) {
-        let Some(route) = self.addresses.route(info.source) else { return };
+        let Some(route) = self.route(info.source) else { return };
         payload.skip(TRANSPORT_LEN as u32);
         head[0] = ECHO_REPLY;
-        let ip = Ipv4Header {
+        let ip = IpHeader {
             source: info.destination,
             destination: info.source,
             protocol: protocol::ICMP,
@@ -102,23 +103,23 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// Reports to the sender of a datagram that no socket is bound to its port. `head`: the first bytes behind the IPv4
     /// header, `len`: how many there are.
-    pub(crate) fn port_unreachable(&self, now: u64, info: &Ipv4Info, head: &[u8; TRANSPORT_LEN], len: usize) {
+    pub(crate) fn port_unreachable(&self, now: u64, info: &IpInfo, head: &[u8; TRANSPORT_LEN], len: usize) {
         self.unreachable(now, CODE_PORT, info, head, len);
     }
 
     /// Reports to the sender of a packet that its protocol is not spoken here (RFC 1122, 3.2.2.1).
-    pub(crate) fn protocol_unreachable(&self, now: u64, info: &Ipv4Info, payload: &Payload<D::Buf>) {
+    pub(crate) fn protocol_unreachable(&self, now: u64, info: &IpInfo, payload: &Payload<D::Buf>) {
         if let Some(head) = payload.head().first_chunk::<TRANSPORT_LEN>() {
             self.unreachable(now, CODE_PROTOCOL, info, head, payload.len() as usize);
         }
     }
 
-    fn unreachable(&self, now: u64, code: u8, info: &Ipv4Info, head: &[u8; TRANSPORT_LEN], len: usize) {
-        if info.broadcast || is_multicast(info.destination) || !self.icmp_limit.allow(now) {
+    fn unreachable(&self, now: u64, code: u8, info: &IpInfo, head: &[u8; TRANSPORT_LEN], len: usize) {
+        if info.broadcast || info.destination.is_multicast() || !self.icmp_limit.allow(now) {
             return;
         }
-        let Some(route) = self.addresses.route(info.source) else { return };
-        let ip = Ipv4Header {
+        let Some(route) = self.route(info.source) else { return };
+        let ip = IpHeader {
             source: info.destination,
             destination: info.source,
             protocol: protocol::ICMP,
@@ -127,7 +128,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             ident: Some(self.next_ident()),
         };
         // The quotation: the datagram's IPv4 header and the first eight bytes behind it.
-        let quoted = Ipv4Header {
+        let quoted = IpHeader {
             source: info.source,
             destination: info.destination,
             protocol: info.protocol,
@@ -135,10 +136,10 @@ impl<D: Device, E: Events> Stack<D, E> {
             tos: 0,
             ident: Some(info.ident),
         };
-        let mut link = [0; crate::ipv4::LINK_AND_IP_LEN];
+        let mut link = [0; TRANSPORT_AT];
         quoted.write(self.mac, &mut link, len);
         let mut quote = [0; IPV4_LEN + TRANSPORT_LEN];
-        quote[..IPV4_LEN].copy_from_slice(&link[crate::neighbor::ETHERNET_LEN..]);
+        quote[..IPV4_LEN].copy_from_slice(&link[IPV4_START + crate::neighbor::ETHERNET_LEN..]);
         quote[IPV4_LEN..].copy_from_slice(head);
         let pieces = self.collect(quote.len(), |room| {
             room.copy_from_slice(&quote[..room.len()]);
@@ -163,8 +164,8 @@ impl<D: Device, E: Events> Stack<D, E> {
             return;
         };
         let tuple = Tuple {
-            local: u32::from_be_bytes([ip[12], ip[13], ip[14], ip[15]]),
-            remote: u32::from_be_bytes([ip[16], ip[17], ip[18], ip[19]]),
+            local: Address::v4(u32::from_be_bytes([ip[12], ip[13], ip[14], ip[15]])),
+            remote: Address::v4(u32::from_be_bytes([ip[16], ip[17], ip[18], ip[19]])),
             local_port: u16::from_be_bytes([t[0], t[1]]),
             remote_port: u16::from_be_bytes([t[2], t[3]]),
         };

@@ -1,34 +1,24 @@
 //! IPv4 (RFC 791): checks packets that arrive and passes them on; writes the headers of packets that leave.
 
-use crate::address::{Hop, LOOPBACK_BROADCAST, Link, Route, is_loopback, is_multicast};
+use crate::address::{LOOPBACK_BROADCAST, Link, is_loopback, is_multicast};
 use crate::checksum::Sum;
-use crate::device::{Device, Full, PartialChecksum, RxChecksum, RxFrame};
+use crate::device::{Device, RxChecksum, RxFrame};
 use crate::events::Events;
-use crate::groups::ethernet_address;
-use crate::neighbor::{ETHERNET_BROADCAST, ETHERNET_LEN, FrameRest};
+use crate::ip::Address;
+use crate::neighbor::ETHERNET_LEN;
+use crate::packet::{IPV4_START, IpHeader, IpInfo, Origin, TRANSPORT_AT, protocol};
 use crate::payload::Payload;
 use crate::stack::Stack;
 
 /// Length of a header without options.
 pub const IPV4_LEN: usize = 20;
-/// Ethernet and IPv4 header together.
-pub const LINK_AND_IP_LEN: usize = ETHERNET_LEN + IPV4_LEN;
 /// Ethernet type of IPv4.
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 /// Ethernet type of ARP.
 const ETHERTYPE_ARP: u16 = 0x0806;
-/// Protocol numbers.
-pub mod protocol {
-    /// ICMP (RFC 792).
-    pub const ICMP: u8 = 1;
-    /// TCP.
-    pub const TCP: u8 = 6;
-    /// UDP.
-    pub const UDP: u8 = 17;
-}
 /// "Don't fragment" in the flags and offset field.
-const DONT_FRAGMENT: u16 = 0x4000;
-const MORE_FRAGMENTS: u16 = 0x2000;
+pub const DONT_FRAGMENT: u16 = 0x4000;
+pub const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET_MASK: u16 = 0x1fff;
 
 /// Option kinds (RFC 791, 3.1).
@@ -59,109 +49,32 @@ fn options_are_harmless(mut options: &[u8]) -> bool {
     }
 }
 
-/// Where a packet came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// This host.
-    Loopback,
-    /// This host, which sent it to several on the link, and is one of them.
-    Looped,
-    /// The link.
-    Wire {
-        /// The frame's Ethernet destination is a group address.
-        link_broadcast: bool,
-    },
-}
-
-/// The fields of the IPv4 header of a received packet.
-#[derive(Clone, Copy, Debug)]
-pub struct Ipv4Info {
-    /// Sender.
-    pub source: u32,
-    /// Receiver.
-    pub destination: u32,
-    /// Of what it carries.
-    pub protocol: u8,
-    /// Whether it went to several: to all on the link, or to a group.
-    pub broadcast: bool,
-    /// What it came over.
-    pub link: Link,
-    /// What the device knows of the transport checksum.
-    pub checksum: RxChecksum,
-    /// As in [`RxFrame::segment_size`].
-    pub segment_size: u16,
-    /// Length of the header in bytes.
-    pub header_len: u8,
-    /// Time to live, for quotation in ICMP errors (RFC 792).
-    pub ttl: u8,
-    /// Identification, for the same.
-    pub ident: u16,
-}
-
-impl Ipv4Info {
-    /// Whether the transport checksum of the payload is right (or vouched for).
-    pub fn checksum_ok<B: crate::Buffer>(&self, payload: &Payload<B>) -> bool {
-        self.checksum != RxChecksum::Unknown
-            || Sum::default()
-                .pseudo_header(self.source, self.destination, self.protocol, payload.len() as usize)
-                .chunks(payload.chunks())
-                .is_valid()
-    }
-}
-
-/// What is to be put into an IPv4 header.
-#[derive(Clone, Copy, Debug)]
-pub struct Ipv4Header {
-    /// Sender.
-    pub source: u32,
-    /// Receiver.
-    pub destination: u32,
-    /// Of what it carries.
-    pub protocol: u8,
-    /// Time to live.
-    pub ttl: u8,
-    /// Type of service.
-    pub tos: u8,
-    /// Identification, for what may be fragmented; `None` sets "don't fragment" (RFC 6864).
-    pub ident: Option<u16>,
-}
-
-impl Ipv4Header {
-    /// Writes Ethernet and IPv4 headers; the Ethernet destination stays as it is. `len` is that of the payload.
-    pub fn write(&self, mac: [u8; 6], out: &mut [u8; LINK_AND_IP_LEN], len: usize) {
-        let fragment = if self.ident.is_none() { DONT_FRAGMENT } else { 0 };
-        self.write_fragment(mac, out, len, fragment);
-    }
-
-    /// The same for a fragment: `offset` in bytes, `more` if others follow.
-    pub fn write_piece(
-        &self,
-        mac: [u8; 6],
-        out: &mut [u8; LINK_AND_IP_LEN],
-        len: usize,
-        offset: usize,
-        more: bool,
-    ) {
-        self.write_fragment(mac, out, len, (offset / 8) as u16 | if more { MORE_FRAGMENTS } else { 0 });
-    }
-
-    fn write_fragment(&self, mac: [u8; 6], out: &mut [u8; LINK_AND_IP_LEN], len: usize, fragment: u16) {
-        out[6..12].copy_from_slice(&mac);
-        out[12..14].copy_from_slice(&ETHERTYPE_IPV4.to_be_bytes());
-        let ip = &mut out[ETHERNET_LEN..];
-        ip[0] = 0x45;
-        ip[1] = self.tos;
-        ip[2..4].copy_from_slice(&((IPV4_LEN + len) as u16).to_be_bytes());
-        ip[4..6].copy_from_slice(&self.ident.unwrap_or(0).to_be_bytes());
-        ip[6..8].copy_from_slice(&fragment.to_be_bytes());
-        ip[8] = self.ttl;
-        ip[9] = self.protocol;
-        ip[10..12].copy_from_slice(&[0, 0]);
-        ip[12..16].copy_from_slice(&self.source.to_be_bytes());
-        ip[16..20].copy_from_slice(&self.destination.to_be_bytes());
-        let sum = Sum::default().bytes(ip).finish();
-        ip[10..12].copy_from_slice(&sum);
-    }
+/// Writes Ethernet and IPv4 header as [`IpHeader::write`] does, with this field for flags and offset of a fragment.
+pub fn write_ipv4(
+    header: &IpHeader,
+    mac: [u8; 6],
+    out: &mut [u8; TRANSPORT_AT],
+    len: usize,
+    fragment: u16,
+) -> usize {
+    let out = &mut out[IPV4_START..];
+    out[6..12].copy_from_slice(&mac);
+    out[12..14].copy_from_slice(&ETHERTYPE_IPV4.to_be_bytes());
+    let ip = &mut out[ETHERNET_LEN..];
+    let address = |address: Address| address.as_v4().unwrap_or(0).to_be_bytes();
+    ip[0] = 0x45;
+    ip[1] = header.tos;
+    ip[2..4].copy_from_slice(&((IPV4_LEN + len) as u16).to_be_bytes());
+    ip[4..6].copy_from_slice(&header.ident.unwrap_or(0).to_be_bytes());
+    ip[6..8].copy_from_slice(&fragment.to_be_bytes());
+    ip[8] = header.ttl;
+    ip[9] = header.protocol;
+    ip[10..12].copy_from_slice(&[0, 0]);
+    ip[12..16].copy_from_slice(&address(header.source));
+    ip[16..20].copy_from_slice(&address(header.destination));
+    let sum = Sum::default().bytes(ip).finish();
+    ip[10..12].copy_from_slice(&sum);
+    IPV4_START
 }
 
 impl<D: Device, E: Events> Stack<D, E> {
@@ -197,15 +110,15 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         let source = u32::from_be_bytes([h[12], h[13], h[14], h[15]]);
         let destination = u32::from_be_bytes([h[16], h[17], h[18], h[19]]);
-        let mut info = Ipv4Info {
-            source,
-            destination,
+        let mut info = IpInfo {
+            source: Address::v4(source),
+            destination: Address::v4(destination),
             protocol: h[9],
             broadcast: false,
             link: if origin == Origin::Loopback { Link::Loopback } else { Link::Wire },
             checksum: frame.checksum,
             segment_size: frame.segment_size,
-            header_len: header_len as u8,
+            header_len: header_len as u16,
             ttl: h[8],
             ident: u16::from_be_bytes([h[4], h[5]]),
         };
@@ -230,7 +143,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             } else {
                 if is_loopback(destination)
                     || (!self.addresses.is_broadcast(destination)
-                        && !self.is_member(destination, Link::Wire)
+                        && !self.is_member(info.destination, Link::Wire)
                         && !self.dhcp_wants(&info))
                 {
                     return;
@@ -238,7 +151,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 info.broadcast = true;
             }
         } else if origin == Origin::Looped || is_multicast(destination) || destination == LOOPBACK_BROADCAST {
-            if is_multicast(destination) && !self.is_member(destination, info.link) {
+            if is_multicast(destination) && !self.is_member(info.destination, info.link) {
                 return;
             }
             info.broadcast = true;
@@ -255,7 +168,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         if is_fragment {
             let offset = u32::from(fragment & OFFSET_MASK) * 8;
-            let whole = self.reassemble(now, &info, offset, fragment & MORE_FRAGMENTS != 0, payload);
+            let ident = info.ident.into();
+            let whole = self.reassemble(now, &info, ident, offset, fragment & MORE_FRAGMENTS != 0, payload);
             let Some(whole) = whole else { return };
             payload = whole;
             info.checksum = RxChecksum::Unknown;
@@ -267,56 +181,5 @@ impl<D: Device, E: Events> Stack<D, E> {
             protocol::ICMP => self.icmp_input(now, &info, payload),
             _ => self.protocol_unreachable(now, &info, &payload),
         }
-    }
-
-    /// Sends a packet. `headers` has room for Ethernet, holds IPv4 and transport headers.
-    pub(crate) fn ip_transmit(
-        &self,
-        now: u64,
-        route: Route,
-        headers: &mut [u8],
-        rest: FrameRest<'_, D::Buf>,
-    ) -> Result<(), Full> {
-        match route.hop {
-            Hop::Loopback => {
-                self.loopback_send(headers, rest.payload, Origin::Loopback);
-                Ok(())
-            }
-            Hop::Looped => {
-                self.loopback_send(headers, rest.payload, Origin::Looped);
-                Ok(())
-            }
-            Hop::Group(group) => {
-                headers[..6].copy_from_slice(&ethernet_address(group));
-                self.device.transmit(rest.frame(headers))
-            }
-            Hop::Broadcast => {
-                headers[..6].copy_from_slice(&ETHERNET_BROADCAST);
-                self.device.transmit(rest.frame(headers))
-            }
-            Hop::Neighbor(ip) => self.transmit_to(now, ip, headers, rest),
-        }
-    }
-
-    /// Writes the transport checksum: leaves it to the device (or, on the loopback, out) where that is possible.
-    /// `at` is the transport header's place in `headers`, `field` that of the checksum in it.
-    pub(crate) fn fill_checksum(
-        &self,
-        hop: Hop,
-        pseudo: Sum,
-        headers: &mut [u8],
-        at: usize,
-        field: usize,
-        payload: &[crate::Fragment<'_, D::Buf>],
-    ) -> Option<PartialChecksum> {
-        let partial = self.capabilities.tx_checksum || matches!(hop, Hop::Loopback | Hop::Looped);
-        let bytes = if partial {
-            pseudo.partial()
-        } else {
-            headers[at + field..at + field + 2].fill(0);
-            pseudo.bytes(&headers[at..]).fragments(payload).finish()
-        };
-        headers[at + field..at + field + 2].copy_from_slice(&bytes);
-        partial.then_some(PartialChecksum { start: at as u16, offset: field as u16 })
     }
 }

@@ -5,8 +5,8 @@
 
 use crate::device::{Buffer, Chunk, Device, Fragment, RxChecksum, RxFrame};
 use crate::events::Events;
-use crate::ipv4::{Origin, protocol};
 use crate::neighbor::ETHERNET_LEN;
+use crate::packet::{Origin, protocol};
 use crate::stack::Stack;
 use alloc::collections::VecDeque;
 use coracle_fallible::prelude::*;

@@ -5,6 +5,7 @@
 
 use crate::device::{Buffer, Device, Fragment, Full, PartialChecksum, TxFrame};
 use crate::events::Events;
+use crate::ip::Address;
 use crate::stack::Stack;
 use crate::timers::NEVER;
 use alloc::vec::Vec;
@@ -71,9 +72,19 @@ struct Neighbor<B> {
     waiting: Vec<WaitingFrame<B>>,
 }
 
+impl<B: Buffer> Neighbor<B> {
+    /// Keeps a frame until the address is known, if there is room. Apart from its caller, which goes deep elsewhere.
+    #[inline(never)]
+    fn keep(&mut self, frame: &TxFrame<'_, B>) {
+        if self.waiting.len() < MAX_WAITING {
+            let _ = self.waiting.try_extend(WaitingFrame::new(frame));
+        }
+    }
+}
+
 /// The cache.
 pub struct Neighbors<B> {
-    table: Mutex<SortedMap<u32, Neighbor<B>>>,
+    table: Mutex<SortedMap<Address, Neighbor<B>>>,
     generation: AtomicU32,
 }
 
@@ -111,7 +122,7 @@ impl<B> Neighbors<B> {
 
 impl<D: Device, E: Events> Stack<D, E> {
     /// The address of a neighbour, if it is known. Asks for it if it is unknown or old.
-    pub(crate) fn resolve(&self, now: u64, ip: u32) -> Option<Resolved> {
+    pub(crate) fn resolve(&self, now: u64, ip: Address) -> Option<Resolved> {
         let generation = self.neighbors.generation();
         let mut table = self.neighbors.table.lock();
         let neighbor = table.get_mut(&ip)?;
@@ -132,7 +143,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         neighbor.probes += 1;
         neighbor.probed = now;
         drop(table);
-        self.arp_request(ip, mac);
+        self.solicit(ip, Some(mac));
         Some(Resolved { mac, until: now + PROBE_INTERVAL, generation })
     }
 
@@ -140,7 +151,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn transmit_to(
         &self,
         now: u64,
-        ip: u32,
+        ip: Address,
         headers: &mut [u8],
         rest: FrameRest<'_, D::Buf>,
     ) -> Result<(), Full> {
@@ -150,37 +161,40 @@ impl<D: Device, E: Events> Stack<D, E> {
             }
             return self.device.transmit(rest.frame(headers));
         }
+        if self.queue_for(now, ip, &rest.frame(headers)) {
+            self.solicit(ip, None);
+            self.timers.set(self.chores.neighbors, now + PROBE_INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// Keeps a frame until its neighbour's address is known; returns whether the neighbour is to be asked for it. A frame that
+    /// there is no room for is lost. Apart from its caller, whose frame is then small on the stack.
+    #[inline(never)]
+    fn queue_for(&self, now: u64, ip: Address, frame: &TxFrame<'_, D::Buf>) -> bool {
         let mut table = self.neighbors.table.lock();
         if table.len() >= MAX_ENTRIES && !table.contains_key(&ip) {
             // Any entry that no packet waits for will do: it is requested again if it is needed.
             let victim = table.iter().find(|(_, n)| n.waiting.is_empty()).map(|(ip, _)| *ip);
             match victim {
                 Some(victim) => drop(table.remove(&victim)),
-                None => return Ok(()),
+                None => return false,
             }
         }
         let unknown = || Neighbor { mac: None, confirmed: 0, probed: 0, probes: 0, waiting: Vec::new() };
-        // A packet that there is no memory for is lost.
-        let Ok(neighbor) = table.get_or_insert_with(ip, unknown) else { return Ok(()) };
-        if neighbor.waiting.len() < MAX_WAITING {
-            let _ = neighbor.waiting.try_extend(WaitingFrame::new(&rest.frame(headers)));
-        }
+        let Ok(neighbor) = table.get_or_insert_with(ip, unknown) else { return false };
+        neighbor.keep(frame);
         let ask = neighbor.probes == 0;
         if ask {
             neighbor.probes = 1;
             neighbor.probed = now;
         }
-        drop(table);
-        if ask {
-            self.arp_request(ip, ETHERNET_BROADCAST);
-            self.timers.set(self.chores.neighbors, now + PROBE_INTERVAL);
-        }
-        Ok(())
+        ask
     }
 
     /// Requests again the neighbours that packets wait for; gives up those that were requested often enough.
     pub(crate) fn neighbors_due(&self, now: u64) {
-        let mut ask: heapless::Vec<u32, 16> = heapless::Vec::new();
+        let mut ask: heapless::Vec<Address, 16> = heapless::Vec::new();
         let mut lost = Vec::new();
         let mut next = NEVER;
         self.neighbors.table.lock().retain(|&ip, neighbor| {
@@ -203,7 +217,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         });
         self.timers.set(self.chores.neighbors, next);
         for ip in ask {
-            self.arp_request(ip, ETHERNET_BROADCAST);
+            self.solicit(ip, None);
         }
         for frame in lost {
             self.undeliverable(now, frame.packet(), crate::Error::HostUnreachable);
@@ -238,7 +252,16 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         // A host that asks for us will soon be sent more than ARP: remember it. An unsolicited reply only updates an entry.
         let learn = for_us && operation == ArpOperation::Request;
-        let waiting = self.learn(now, sender, mac.0, learn, for_us && operation == ArpOperation::Reply);
+        let waiting =
+            self.learn(now, Address::v4(sender), mac.0, learn, for_us && operation == ArpOperation::Reply);
+        self.transmit_waiting(waiting, mac.0);
+        if learn {
+            self.arp_send(ArpOperation::Reply, Ipv4Addr::from(own), source_protocol_addr, mac, mac);
+        }
+    }
+
+    /// Sends frames that waited for their neighbour's address.
+    pub(crate) fn transmit_waiting(&self, waiting: Vec<WaitingFrame<D::Buf>>, mac: [u8; 6]) {
         for mut frame in waiting {
             let fragments = frame.payload.iter().map(|(buffer, start, len)| Fragment {
                 buffer,
@@ -246,7 +269,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 len: *len,
             });
             let Ok(fragments) = fragments.try_collect_vec() else { continue };
-            frame.headers[..6].copy_from_slice(&mac.0);
+            frame.headers[..6].copy_from_slice(&mac);
             let _ = self.device.transmit(TxFrame {
                 headers: &frame.headers,
                 payload: &fragments,
@@ -254,16 +277,20 @@ impl<D: Device, E: Events> Stack<D, E> {
                 segment_size: frame.segment_size,
             });
         }
-        if learn {
-            self.arp_send(ArpOperation::Reply, Ipv4Addr::from(own), source_protocol_addr, mac, mac);
+    }
+
+    /// Asks a neighbour for its address: itself if it is known, else all that may have it.
+    fn solicit(&self, ip: Address, known: Option<[u8; 6]>) {
+        if let Some(ip) = ip.as_v4() {
+            self.arp_request(ip, known.unwrap_or(ETHERNET_BROADCAST));
         }
     }
 
     /// Enters or refreshes a neighbour; returns the frames that waited for it.
-    fn learn(
+    pub(crate) fn learn(
         &self,
         now: u64,
-        ip: u32,
+        ip: Address,
         mac: [u8; 6],
         create: bool,
         confirm: bool,

@@ -4,10 +4,10 @@
 //! A connection holds its port by a counted claim, so that any number of connections of a server cost one entry.
 
 use crate::error::{Error, Result};
+use crate::ip::{Bound, Endpoint};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_sorted_map::SortedMap;
-use core::net::SocketAddrV4;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use spin::Mutex;
 
@@ -21,8 +21,8 @@ const EPHEMERALS: u32 = (LAST_EPHEMERAL - FIRST_EPHEMERAL) as u32 + 1;
 pub struct Claim {
     /// The socket (its place in memory names it).
     pub owner: usize,
-    /// The address, 0 for all.
-    pub address: u32,
+    /// Its addresses.
+    pub bound: Bound,
     /// `SO_REUSEADDR`.
     pub reuse_address: bool,
     /// `SO_REUSEPORT`.
@@ -33,7 +33,7 @@ pub struct Claim {
 
 impl Claim {
     fn conflicts(&self, other: &Claim) -> bool {
-        let overlap = self.address == other.address || self.address == 0 || other.address == 0;
+        let overlap = self.bound.overlaps(&other.bound);
         let shared = (self.reuse_port && other.reuse_port)
             || (self.reuse_address && other.reuse_address && !self.listening && !other.listening);
         self.owner != other.owner && overlap && !shared
@@ -52,8 +52,8 @@ pub struct Chosen {
 
 impl Chosen {
     /// What `local` leaves to the stack is not chosen.
-    pub fn of(local: SocketAddrV4) -> Chosen {
-        Chosen { address: !local.ip().is_unspecified(), port: local.port() != 0 }
+    pub fn of(local: Endpoint) -> Chosen {
+        Chosen { address: !local.address.is_unspecified(), port: local.port != 0 }
     }
 }
 
@@ -74,7 +74,7 @@ impl Held {
     fn is_same(&self, claim: &Claim) -> bool {
         let own = &self.claim;
         own.owner == claim.owner
-            && own.address == claim.address
+            && own.bound == claim.bound
             && own.reuse_address == claim.reuse_address
             && own.reuse_port == claim.reuse_port
     }
@@ -152,10 +152,10 @@ impl Ports {
         }
     }
 
-    /// A connection from `address` begins on a port, or is remembered as having ended (TIME_WAIT): as on Linux, its port can
+    /// A connection from `bound` begins on a port, or is remembered as having ended (TIME_WAIT): as on Linux, its port can
     /// be bound meanwhile only by a socket that shares it. `None`: out of memory, and the port is not held.
-    pub fn hold(&self, port: u16, address: u32, reuse_address: bool, reuse_port: bool) -> Option<Hold> {
-        let claim = Claim { owner: CONNECTIONS, address, reuse_address, reuse_port, listening: false };
+    pub fn hold(&self, port: u16, bound: Bound, reuse_address: bool, reuse_port: bool) -> Option<Hold> {
+        let claim = Claim { owner: CONNECTIONS, bound, reuse_address, reuse_port, listening: false };
         let mut claims = self.claims.lock();
         let there = claims.get_mut(&port);
         match there.and_then(|there| there.iter_mut().find(|held| held.is_same(&claim))) {
@@ -207,8 +207,12 @@ fn add(claims: &mut SortedMap<u16, Vec<Held>>, port: u16, held: Held) -> Result<
 mod tests {
     use super::*;
 
+    fn v4(address: u32) -> Bound {
+        Bound::new(crate::ip::Address::v4(address), crate::ip::Family::V4)
+    }
+
     fn claim(owner: usize, address: u32) -> Claim {
-        Claim { owner, address, reuse_address: false, reuse_port: false, listening: false }
+        Claim { owner, bound: v4(address), reuse_address: false, reuse_port: false, listening: false }
     }
 
     #[test]
@@ -234,7 +238,7 @@ mod tests {
     fn connections_keep_others_from_their_port() {
         let ports = Ports::default();
         let reuse = |owner| Claim { reuse_address: true, ..claim(owner, 0) };
-        let holds = [ports.hold(80, 5, true, false), ports.hold(80, 5, true, false)];
+        let holds = [ports.hold(80, v4(5), true, false), ports.hold(80, v4(5), true, false)];
         assert!(!ports.is_claimed(80));
         assert_eq!(ports.bind(80, claim(1, 0), 0), Err(Error::AddressInUse));
         assert_eq!(ports.bind(80, claim(1, 6), 0), Ok(80));

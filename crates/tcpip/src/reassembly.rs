@@ -4,7 +4,8 @@
 
 use crate::device::{Buffer, Chunk, Device};
 use crate::events::Events;
-use crate::ipv4::Ipv4Info;
+use crate::ip::Address;
+use crate::packet::IpInfo;
 use crate::payload::Payload;
 use crate::stack::Stack;
 use crate::timers::NEVER;
@@ -22,9 +23,9 @@ const MAX_LEN: u32 = 65535;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key {
-    source: u32,
-    destination: u32,
-    ident: u16,
+    source: Address,
+    destination: Address,
+    ident: u32,
     protocol: u8,
 }
 
@@ -124,17 +125,13 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn reassemble(
         &self,
         now: u64,
-        info: &Ipv4Info,
+        info: &IpInfo,
+        ident: u32,
         offset: u32,
         more: bool,
         payload: Payload<D::Buf>,
     ) -> Option<Payload<D::Buf>> {
-        let key = Key {
-            source: info.source,
-            destination: info.destination,
-            ident: info.ident,
-            protocol: info.protocol,
-        };
+        let key = Key { source: info.source, destination: info.destination, ident, protocol: info.protocol };
         let mut reassembly = self.reassembly.lock();
         let first = reassembly.packets.is_empty();
         let whole = reassembly.add(now, key, offset, more, payload);
@@ -159,7 +156,7 @@ mod tests {
     use crate::testing::TestBuffer;
     use proptest::prelude::*;
 
-    const KEY: Key = Key { source: 1, destination: 2, ident: 3, protocol: 17 };
+    const KEY: Key = Key { source: Address::v4(1), destination: Address::v4(2), ident: 3, protocol: 17 };
 
     proptest! {
         #[test]

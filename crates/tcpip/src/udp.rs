@@ -1,13 +1,14 @@
 //! UDP (RFC 768).
 
-use crate::address::{Hop, LOCALHOST, Link, Route, is_loopback, is_multicast};
+use crate::address::{Hop, Link, Route};
 use crate::checksum::Sum;
 use crate::datagram::{ChecksumField, MAX_PAYLOAD, TRANSPORT_LEN};
 use crate::device::{Device, RxChecksum};
 use crate::error::{Error, Result};
 use crate::events::{Events, Readiness};
 use crate::groups::Membership;
-use crate::ipv4::{Ipv4Header, Ipv4Info, protocol};
+use crate::ip::{Address, Bound, Endpoint, Family};
+use crate::packet::{IpHeader, IpInfo, protocol};
 use crate::payload::Payload;
 use crate::ports::{Chosen, Claim};
 use crate::stack::{Stack, Udp};
@@ -18,7 +19,6 @@ use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
 use coracle_sorted_map::SortedMap;
-use core::net::{Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicU32, Ordering};
 use spin::{Mutex, MutexGuard, RwLock};
 
@@ -50,16 +50,24 @@ pub struct UdpOptions {
     /// `IP_MULTICAST_IF`: the link to groups.
     pub multicast_link: Option<Link>,
     /// Its address: the source of datagrams to groups, if the socket has none.
-    pub multicast_source: u32,
+    pub multicast_source: Address,
+    /// The addresses that the socket may have. It is fixed once the socket is bound.
+    pub family: Family,
+    /// `IPV6_UNICAST_HOPS`; `None`: as the routers of the link advise.
+    pub hops: Option<u8>,
+    /// `IPV6_MULTICAST_HOPS`.
+    pub multicast_hops: u8,
+    /// `IPV6_TCLASS`.
+    pub traffic_class: u8,
 }
 
 /// The route that a datagram is to take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Way {
     /// Its destination, instead of the socket's peer.
-    pub to: Option<SocketAddrV4>,
+    pub to: Option<Endpoint>,
     /// The sender's address, one of ours, instead of the socket's.
-    pub from: Option<Ipv4Addr>,
+    pub from: Option<Address>,
     /// The link to a group, instead of the socket's.
     pub link: Option<Link>,
 }
@@ -68,9 +76,9 @@ pub struct Way {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram {
     /// Its sender.
-    pub from: SocketAddrV4,
+    pub from: Endpoint,
     /// The address it was sent to.
-    pub to: Ipv4Addr,
+    pub to: Address,
     /// What it came over.
     pub link: Link,
     /// When it came, in the nanoseconds of the engine's clock.
@@ -82,8 +90,8 @@ pub struct Datagram {
 }
 
 struct Waiting<B> {
-    from: (u32, u16),
-    to: u32,
+    from: Endpoint,
+    to: Address,
     link: Link,
     arrived: u64,
     payload: Payload<B>,
@@ -91,8 +99,8 @@ struct Waiting<B> {
 
 /// What a socket's lock guards.
 pub struct State<B> {
-    local: (u32, u16),
-    peer: Option<(u32, u16)>,
+    local: Endpoint,
+    peer: Option<Endpoint>,
     /// The port is claimed in the table of ports.
     claimed: bool,
     chosen: Chosen,
@@ -134,14 +142,17 @@ impl<D: Device, E: Events> UdpSocket<D, E> {
     }
 
     /// Our end.
-    pub fn local(&self) -> SocketAddrV4 {
-        let (address, port) = self.state.lock().local;
-        SocketAddrV4::new(Ipv4Addr::from(address), port)
+    pub fn local(&self) -> Endpoint {
+        let state = self.state.lock();
+        if state.claimed || state.chosen.address {
+            return state.local;
+        }
+        Endpoint::new(state.options.family.any(), 0)
     }
 
     /// The peer that the socket is connected to.
-    pub fn peer(&self) -> Option<SocketAddrV4> {
-        self.state.lock().peer.map(|(address, port)| SocketAddrV4::new(Ipv4Addr::from(address), port))
+    pub fn peer(&self) -> Option<Endpoint> {
+        self.state.lock().peer
     }
 
     /// The options in force.
@@ -196,15 +207,15 @@ impl<B> State<B> {
     }
 }
 
-struct Bound<D: Device, E: Events> {
-    address: u32,
-    peer: Option<(u32, u16)>,
+struct Entry<D: Device, E: Events> {
+    bound: Bound,
+    peer: Option<Endpoint>,
     socket: Udp<D, E>,
 }
 
 /// Sockets by local port.
 pub struct UdpTable<D: Device, E: Events> {
-    ports: RwLock<SortedMap<u16, Vec<Bound<D, E>>>>,
+    ports: RwLock<SortedMap<u16, Vec<Entry<D, E>>>>,
 }
 
 impl<D: Device, E: Events> UdpTable<D, E> {
@@ -217,45 +228,46 @@ impl<D: Device, E: Events> UdpTable<D, E> {
     fn find(&self, tuple: &Tuple, spread: impl FnOnce() -> u64) -> Option<Udp<D, E>> {
         let ports = self.ports.read();
         let there = ports.get(&tuple.local_port)?;
-        let remote = (tuple.remote, tuple.remote_port);
-        let score = |bound: &Bound<D, E>| {
-            if (bound.address != 0 && bound.address != tuple.local)
-                || bound.peer.is_some_and(|peer| peer != remote)
-            {
-                return 0;
+        let remote = Endpoint::new(tuple.remote, tuple.remote_port);
+        let score = |entry: &Entry<D, E>| {
+            /// More than any address counts.
+            const PEER: u8 = 4;
+            match (entry.bound.meets(tuple.local), entry.peer) {
+                (0, _) => 0,
+                (address, None) => address,
+                (address, Some(peer)) if peer == remote => address + PEER,
+                _ => 0,
             }
-            1 + u8::from(bound.address != 0) + 2 * u8::from(bound.peer.is_some())
         };
         if let [only] = &there[..] {
             return (score(only) > 0).then(|| only.socket.clone());
         }
         let best = there.iter().map(score).max().filter(|best| *best > 0)?;
-        let count = there.iter().filter(|bound| score(bound) == best).count();
+        let count = there.iter().filter(|entry| score(entry) == best).count();
         let choice = if count > 1 { spread() as usize % count } else { 0 };
-        there.iter().filter(|bound| score(bound) == best).nth(choice).map(|bound| bound.socket.clone())
+        there.iter().filter(|entry| score(entry) == best).nth(choice).map(|entry| entry.socket.clone())
     }
 
     /// All sockets that a broadcast or multicast datagram is for.
     fn all(&self, tuple: &Tuple) -> Result<Vec<Udp<D, E>>> {
         let ports = self.ports.read();
-        let remote = (tuple.remote, tuple.remote_port);
-        let wants = |b: &&Bound<D, E>| {
-            (b.address == 0 || b.address == tuple.local) && b.peer.is_none_or(|peer| peer == remote)
-        };
+        let remote = Endpoint::new(tuple.remote, tuple.remote_port);
+        let wants =
+            |b: &&Entry<D, E>| b.bound.meets(tuple.local) > 0 && b.peer.is_none_or(|peer| peer == remote);
         let there = ports.get(&tuple.local_port).map_or(&[][..], |there| there);
         Ok(there.iter().filter(wants).map(|b| b.socket.clone()).try_collect_vec()?)
     }
 
-    fn insert(&self, port: u16, address: u32, socket: Udp<D, E>) -> Result<()> {
-        let bound = Bound { address, peer: None, socket };
-        Ok(self.ports.write().get_or_insert_with(port, Vec::new)?.try_push(bound)?)
+    fn insert(&self, port: u16, bound: Bound, socket: Udp<D, E>) -> Result<()> {
+        let entry = Entry { bound, peer: None, socket };
+        Ok(self.ports.write().get_or_insert_with(port, Vec::new)?.try_push(entry)?)
     }
 
-    fn change(&self, port: u16, socket: &Udp<D, E>, change: impl FnOnce(&mut Bound<D, E>)) {
+    fn change(&self, port: u16, socket: &Udp<D, E>, change: impl FnOnce(&mut Entry<D, E>)) {
         if let Some(there) = self.ports.write().get_mut(&port)
-            && let Some(bound) = there.iter_mut().find(|bound| Arc::ptr_eq(&bound.socket, socket))
+            && let Some(entry) = there.iter_mut().find(|entry| Arc::ptr_eq(&entry.socket, socket))
         {
-            change(bound);
+            change(entry);
         }
     }
 
@@ -263,7 +275,7 @@ impl<D: Device, E: Events> UdpTable<D, E> {
         let mut ports = self.ports.write();
         let mut gone = None;
         if let Some(there) = ports.get_mut(&port) {
-            let index = there.iter().position(|bound| Arc::ptr_eq(&bound.socket, socket));
+            let index = there.iter().position(|entry| Arc::ptr_eq(&entry.socket, socket));
             gone = index.map(|index| there.remove(index));
             if there.is_empty() {
                 ports.remove(&port);
@@ -276,7 +288,7 @@ impl<D: Device, E: Events> UdpTable<D, E> {
 
 impl<D: Device, E: Events> Stack<D, E> {
     /// Takes a datagram.
-    pub(crate) fn udp_input(&self, now: u64, info: &Ipv4Info, mut payload: Payload<D::Buf>) {
+    pub(crate) fn udp_input(&self, now: u64, info: &IpInfo, mut payload: Payload<D::Buf>) {
         let Some(head) = payload.head().first_chunk::<TRANSPORT_LEN>().copied() else { return };
         let len = usize::from(u16::from_be_bytes([head[4], head[5]]));
         if len < TRANSPORT_LEN || len > payload.len() as usize {
@@ -297,7 +309,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         // A datagram with our own address comes from a local program, not from a server.
         if info.link == Link::Wire
             && tuple.local_port == crate::dhcp::CLIENT_PORT
-            && !self.addresses.is_local(info.source)
+            && tuple.local.is_v4()
+            && !self.is_local(info.source)
             && self.dhcp_input(now, &tuple, &payload)
         {
             return;
@@ -329,7 +342,9 @@ impl<D: Device, E: Events> Stack<D, E> {
         let Some(socket) = self.udp.find(tuple, || tuple.spread(self.keys.demux)) else { return };
         let mut state = socket.state.lock();
         // Only a connected socket hears of it (udp(7)).
-        if state.peer == Some((tuple.remote, tuple.remote_port)) && error != Error::MessageTooLong {
+        if state.peer == Some(Endpoint::new(tuple.remote, tuple.remote_port))
+            && error != Error::MessageTooLong
+        {
             state.error = Some(error);
             socket.settle(state, Readiness::ERROR | Readiness::READABLE);
         }
@@ -351,10 +366,14 @@ impl<D: Device, E: Events> Stack<D, E> {
             multicast_loop: true,
             multicast_all: true,
             multicast_link: None,
-            multicast_source: 0,
+            multicast_source: Address::default(),
+            family: Family::V4,
+            hops: None,
+            multicast_hops: 1,
+            traffic_class: 0,
         };
         let state = State {
-            local: (0, 0),
+            local: Endpoint::default(),
             peer: None,
             claimed: false,
             chosen: Chosen::default(),
@@ -370,17 +389,18 @@ impl<D: Device, E: Events> Stack<D, E> {
         Ok(try_arc(UdpSocket { ready, events, state: Mutex::new(state) })?)
     }
 
-    /// Binds a socket to a local address (0.0.0.0: all) and port (0: chosen). bind(2).
-    pub fn udp_bind(&self, socket: &Udp<D, E>, local: SocketAddrV4) -> Result<()> {
-        let address = u32::from(*local.ip());
+    /// Binds a socket to a local address (0.0.0.0, `::`: all) and port (0: chosen). bind(2).
+    pub fn udp_bind(&self, socket: &Udp<D, E>, local: impl Into<Endpoint>) -> Result<()> {
+        let local = local.into();
+        let address = local.address;
         let mut state = socket.state.lock();
         if state.claimed {
             return Err(Error::Invalid);
         }
-        if !self.addresses.can_be_bound(address) {
+        if !self.can_be_bound(address) {
             return Err(Error::AddressNotAvailable);
         }
-        self.udp_claim(socket, &mut state, address, local.port())?;
+        self.udp_claim(socket, &mut state, address, local.port)?;
         state.chosen = Chosen::of(local);
         Ok(())
     }
@@ -389,24 +409,25 @@ impl<D: Device, E: Events> Stack<D, E> {
         &self,
         socket: &Udp<D, E>,
         state: &mut State<D::Buf>,
-        address: u32,
+        address: Address,
         port: u16,
     ) -> Result<()> {
+        let bound = Bound::new(address, state.options.family);
         let claim = Claim {
             owner: socket.id(),
-            address,
+            bound,
             reuse_address: state.options.reuse_address,
             reuse_port: state.options.reuse_port,
             listening: false,
         };
         // Nobody should foresee the port of a query (RFC 6056): the counter of the table is keyed and salted.
-        let random = self.keys.cookie.hash(u64::from(address), socket.id() as u64);
+        let random = self.keys.cookie.hash(address.words().1, socket.id() as u64);
         let port = self.udp_ports.bind(port, claim, random)?;
         self.udp
-            .insert(port, address, socket.clone())
+            .insert(port, bound, socket.clone())
             .inspect_err(|_| self.udp_ports.release(port, socket.id()))?;
         state.claimed = true;
-        state.local = (address, port);
+        state.local = Endpoint { address, port };
         Ok(())
     }
 
@@ -414,75 +435,81 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// AF_UNSPEC.
     pub fn udp_disconnect(&self, socket: &Udp<D, E>) {
         let mut state = socket.state.lock();
-        let port = state.local.1;
+        let port = state.local.port;
         state.peer = None;
         if !state.chosen.address {
-            state.local.0 = 0;
+            state.local.address = state.options.family.any();
         }
         if state.chosen.port {
-            let address = state.local.0;
-            self.udp.change(port, socket, |bound| {
-                bound.peer = None;
-                bound.address = address;
+            let address = state.local.address;
+            self.udp.change(port, socket, |entry| {
+                entry.peer = None;
+                entry.bound.address = address;
             });
         } else if state.claimed {
             state.claimed = false;
-            state.local.1 = 0;
+            state.local.port = 0;
             self.udp.remove(port, socket);
             self.udp_ports.release(port, socket.id());
         }
     }
 
     /// Fixes the peer. connect(2).
-    pub fn udp_connect(&self, socket: &Udp<D, E>, peer: SocketAddrV4) -> Result<()> {
+    pub fn udp_connect(&self, socket: &Udp<D, E>, peer: impl Into<Endpoint>) -> Result<()> {
+        let peer = peer.into();
         let mut state = socket.state.lock();
-        let remote = if peer.ip().is_unspecified() { LOCALHOST } else { u32::from(*peer.ip()) };
-        let (route, _) = self.udp_route(&state, remote, &Way::default())?;
-        if !state.claimed {
-            let address = state.local.0;
-            self.udp_claim(socket, &mut state, address, 0)?;
+        let there = Endpoint::new(peer.address.or_localhost(), peer.port);
+        let (route, _) = self.udp_route(&state, there.address, &Way::default())?;
+        self.udp_claim_any(socket, &mut state)?;
+        if state.local.address.is_unspecified() {
+            state.local.address = route.source;
         }
-        if state.local.0 == 0 {
-            state.local.0 = route.source;
-        }
-        let there = (remote, peer.port());
         let here = state.local;
         state.peer = Some(there);
-        self.udp.change(here.1, socket, |bound| {
-            bound.peer = Some(there);
-            bound.address = here.0;
+        self.udp.change(here.port, socket, |entry| {
+            entry.peer = Some(there);
+            entry.bound.address = here.address;
         });
         Ok(())
     }
 
+    /// A socket without a port gets one.
+    fn udp_claim_any(&self, socket: &Udp<D, E>, state: &mut State<D::Buf>) -> Result<()> {
+        if state.claimed {
+            return Ok(());
+        }
+        let address = if state.chosen.address { state.local.address } else { state.options.family.any() };
+        self.udp_claim(socket, state, address, 0)
+    }
+
     /// The route of a datagram to `remote`, and its sender's address. The source of the route is that address, too, unless the
     /// socket or `way` names one of ours.
-    fn udp_route(&self, state: &State<D::Buf>, remote: u32, way: &Way) -> Result<(Route, u32)> {
-        let mut local = state.local.0;
+    fn udp_route(&self, state: &State<D::Buf>, remote: Address, way: &Way) -> Result<(Route, Address)> {
+        let mut local = state.local.address;
         if let Some(from) = way.from {
-            local = u32::from(from);
-            if !self.addresses.is_local(local) {
+            local = from;
+            if !self.is_local(local) {
                 return Err(Error::NetworkUnreachable);
             }
-        } else if self.addresses.is_broadcast(local) || !self.addresses.is_local(local) {
-            local = 0;
+        } else if self.is_broadcast(local) || !self.is_local(local) {
+            local = Address::default();
         }
-        let route = if is_multicast(remote) {
-            if local == 0 {
+        let route = if remote.is_multicast() {
+            if local.is_unspecified() {
                 local = state.options.multicast_source;
             }
-            self.addresses.group_route(remote, way.link.or(state.options.multicast_link), local)
+            self.group_route(remote, way.link.or(state.options.multicast_link), local)
         } else {
-            self.addresses.route(remote)
+            self.route(remote)
         };
         let route = route.ok_or(Error::NetworkUnreachable)?;
-        if self.addresses.is_broadcast(remote) && !state.options.broadcast {
+        if self.is_broadcast(remote) && !state.options.broadcast {
             return Err(Error::AccessDenied);
         }
-        if is_loopback(local) && matches!(route.hop, Hop::Group(_)) {
+        if local.is_loopback() && matches!(route.hop, Hop::Group(_)) {
             return Err(Error::Invalid);
         }
-        Ok((route, if local == 0 { route.source } else { local }))
+        Ok((route, if local.is_unspecified() { route.source } else { local }))
     }
 
     /// Sends a datagram of `len` bytes that `fill` writes, piece by piece, to the peer or as `way` requests. If `fill` writes
@@ -499,10 +526,9 @@ impl<D: Device, E: Events> Stack<D, E> {
             return Err(Error::MessageTooLong);
         }
         let mut state = socket.state.lock();
-        let (remote, remote_port) = match way.to {
-            Some(to) if to.port() == 0 => return Err(Error::Invalid),
-            Some(to) if to.ip().is_unspecified() => (LOCALHOST, to.port()),
-            Some(to) => (u32::from(*to.ip()), to.port()),
+        let Endpoint { address: remote, port: remote_port } = match way.to {
+            Some(to) if to.port == 0 => return Err(Error::Invalid),
+            Some(to) => Endpoint::new(to.address.or_localhost(), to.port),
             None => state.peer.ok_or(Error::DestinationRequired)?,
         };
         let (route, source) = self.udp_route(&state, remote, &way)?;
@@ -514,11 +540,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         if state.send_shut {
             return Err(Error::BrokenPipe);
         }
-        if !state.claimed {
-            let address = state.local.0;
-            self.udp_claim(socket, &mut state, address, 0)?;
-        }
-        let local_port = state.local.1;
+        self.udp_claim_any(socket, &mut state)?;
+        let local_port = state.local.port;
         let options = state.options;
         drop(state);
 
@@ -531,12 +554,18 @@ impl<D: Device, E: Events> Stack<D, E> {
         head[0..2].copy_from_slice(&local_port.to_be_bytes());
         head[2..4].copy_from_slice(&remote_port.to_be_bytes());
         head[4..6].copy_from_slice(&(total as u16).to_be_bytes());
-        let ip = Ipv4Header {
+        let (ttl, tos) = match (remote.is_v4(), remote.is_multicast()) {
+            (true, false) => (options.ttl, options.tos),
+            (true, true) => (options.multicast_ttl, options.tos),
+            (false, false) => (options.hops.unwrap_or(self.hop_limit()), options.traffic_class),
+            (false, true) => (options.multicast_hops, options.traffic_class),
+        };
+        let ip = IpHeader {
             source,
             destination: remote,
             protocol: protocol::UDP,
-            ttl: if is_multicast(remote) { options.multicast_ttl } else { options.ttl },
-            tos: options.tos,
+            ttl,
+            tos,
             ident: Some(self.next_ident()),
         };
         let start = Sum::default().pseudo_header(source, remote, protocol::UDP, total);
@@ -579,8 +608,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         };
         let len = waiting.payload.len() as usize;
         let datagram = Datagram {
-            from: SocketAddrV4::new(Ipv4Addr::from(waiting.from.0), waiting.from.1),
-            to: Ipv4Addr::from(waiting.to),
+            from: waiting.from,
+            to: waiting.to,
             link: waiting.link,
             arrived: waiting.arrived,
             len,
@@ -610,7 +639,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// The program has closed the socket. close(2).
     pub fn udp_close(&self, socket: &Udp<D, E>) {
         let mut state = socket.state.lock();
-        let port = state.claimed.then_some(state.local.1);
+        let port = state.claimed.then_some(state.local.port);
         state.claimed = false;
         let queue = core::mem::take(&mut state.queue);
         let groups = core::mem::take(&mut state.groups);
@@ -626,13 +655,13 @@ impl<D: Device, E: Events> Stack<D, E> {
 }
 
 impl<D: Device, E: Events> UdpSocket<D, E> {
-    fn take(&self, now: u64, info: &Ipv4Info, tuple: &Tuple, payload: Payload<D::Buf>) {
+    fn take(&self, now: u64, info: &IpInfo, tuple: &Tuple, payload: Payload<D::Buf>) {
         let mut state = self.state.lock();
         let cost = payload.len() as usize + OVERHEAD;
         if !state.claimed || state.held + cost > state.options.receive_buffer {
             return;
         }
-        let from = (tuple.remote, tuple.remote_port);
+        let from = Endpoint::new(tuple.remote, tuple.remote_port);
         let waiting = Waiting { from, to: info.destination, link: info.link, arrived: now, payload };
         if state.queue.try_push_back(waiting).is_err() {
             return;

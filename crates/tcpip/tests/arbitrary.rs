@@ -47,7 +47,7 @@ proptest! {
     fn any_frames_are_survived(frames in proptest::collection::vec((frame(), any::<bool>(), 0u64..SECOND), 1..80)) {
         let mut net = Net::new(1, PLAIN, Weather { delay: MS, ..Weather::default() });
         let (client, server, _listener) = net.connect(80);
-        let port = client.local().port();
+        let port = client.local().port;
         for (mut bytes, partial, wait) in frames {
             if bytes.len() >= 36 && wait % 2 == 0 {
                 bytes[34..36].copy_from_slice(&port.to_be_bytes());

@@ -381,7 +381,7 @@ fn bind_listen_and_their_errors() {
     stack.tcp_listen(&a, 0, 1).unwrap();
     assert_eq!(stack.tcp_accept(&a, 0, Told::default).err(), Some(Error::WouldBlock));
     stack.tcp_listen(&c, 0, 1).unwrap();
-    assert_ne!(c.local().port(), 0);
+    assert_ne!(c.local().port, 0);
     assert_eq!(stack.tcp_connect(&a, 0, at(2, 80)), Err(Error::IsConnected));
     assert_eq!(net.recv(0, &b, 1), Err(Error::NotConnected));
     assert_eq!(net.send(0, &b, b"x"), Err(Error::BrokenPipe));
@@ -466,7 +466,7 @@ fn loopback_connects_at_once_and_carries_much() {
             }
             stack.poll(net.now);
         }
-        assert_eq!(client.peer().unwrap().port(), 90);
+        assert_eq!(client.peer().unwrap().port, 90);
         assert_eq!(server.peer().unwrap(), client.local());
         stack.tcp_close(&client, net.now);
         stack.tcp_close(&server, net.now);

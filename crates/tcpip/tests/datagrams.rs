@@ -18,7 +18,7 @@ fn bound(stack: &TestStack, port: u16) -> TestUdp {
     socket
 }
 
-fn send(net: &Net, host: usize, socket: &TestUdp, to: Option<SocketAddrV4>, bytes: &[u8]) -> Result<usize> {
+fn send(net: &Net, host: usize, socket: &TestUdp, to: Option<Endpoint>, bytes: &[u8]) -> Result<usize> {
     let mut done = 0;
     net.hosts[host].udp_send(socket, net.now, Way { to, ..Way::default() }, bytes.len(), |room| {
         room.copy_from_slice(&bytes[done..done + room.len()]);
@@ -27,7 +27,7 @@ fn send(net: &Net, host: usize, socket: &TestUdp, to: Option<SocketAddrV4>, byte
     })
 }
 
-fn recv(net: &Net, host: usize, socket: &TestUdp) -> Result<(SocketAddrV4, Vec<u8>)> {
+fn recv(net: &Net, host: usize, socket: &TestUdp) -> Result<(Endpoint, Vec<u8>)> {
     let mut bytes = Vec::new();
     let datagram = net.hosts[host]
         .udp_recv(socket, false, |part| {
@@ -80,7 +80,7 @@ fn connected_sockets_hear_only_their_peer_and_of_errors() {
     let client = net.hosts[0].udp_socket(Told::default()).unwrap();
     assert_eq!(send(&net, 0, &client, None, b"x"), Err(Error::DestinationRequired));
     net.hosts[0].udp_connect(&client, at(2, 53)).unwrap();
-    assert_eq!((*client.local().ip(), client.peer()), (ip(1), Some(at(2, 53))));
+    assert_eq!((client.local().address, client.peer()), (ip(1).into(), Some(at(2, 53))));
     // Nobody is there: ICMP tells.
     send(&net, 0, &client, None, b"anybody?").unwrap();
     net.run(SECOND);
@@ -108,10 +108,10 @@ fn broadcast_needs_permission() {
     let mut net = Net::new(1, OFFLOAD, Weather::default());
     let (a, b, c) = (bound(&net.hosts[0], 1000), bound(&net.hosts[1], 2000), bound(&net.hosts[1], 2001));
     let all = SocketAddrV4::new(Ipv4Addr::BROADCAST, 2000);
-    assert_eq!(send(&net, 0, &a, Some(all), b"all"), Err(Error::AccessDenied));
+    assert_eq!(send(&net, 0, &a, Some(all.into()), b"all"), Err(Error::AccessDenied));
     a.set_options(|o| o.broadcast = true);
-    send(&net, 0, &a, Some(all), b"all").unwrap();
-    send(&net, 0, &a, Some(SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 255), 2000)), b"subnet").unwrap();
+    send(&net, 0, &a, Some(all.into()), b"all").unwrap();
+    send(&net, 0, &a, Some(SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 255), 2000).into()), b"subnet").unwrap();
     net.run(SECOND);
     assert_eq!(recv(&net, 1, &b).unwrap().1, b"all");
     assert_eq!(recv(&net, 1, &b).unwrap().1, b"subnet");
@@ -127,7 +127,7 @@ fn a_call_that_is_wrong_leaves_the_error_of_an_earlier_datagram() {
     send(&net, 0, &a, None, b"to nobody").unwrap();
     net.run(SECOND);
     let all = SocketAddrV4::new(Ipv4Addr::BROADCAST, 2000);
-    assert_eq!(send(&net, 0, &a, Some(all), b"all"), Err(Error::AccessDenied));
+    assert_eq!(send(&net, 0, &a, Some(all.into()), b"all"), Err(Error::AccessDenied));
     assert_eq!(send(&net, 0, &a, None, b"again"), Err(Error::ConnectionRefused));
 }
 

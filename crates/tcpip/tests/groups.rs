@@ -24,7 +24,7 @@ fn bound_to(stack: &TestStack, address: Ipv4Addr) -> TestUdp {
 
 fn member(stack: &TestStack, group: Ipv4Addr, link: Link) -> TestUdp {
     let socket = bound_to(stack, Ipv4Addr::UNSPECIFIED);
-    stack.udp_join(&socket, group, link).unwrap();
+    stack.udp_join(&socket, group.into(), link).unwrap();
     socket
 }
 
@@ -35,7 +35,7 @@ fn sender(stack: &TestStack, change: impl FnOnce(&mut UdpOptions)) -> TestUdp {
 }
 
 fn send(stack: &TestStack, socket: &TestUdp, group: Ipv4Addr) -> Result<usize> {
-    let way = Way { to: Some(SocketAddrV4::new(group, PORT)), ..Way::default() };
+    let way = Way { to: Some(SocketAddrV4::new(group, PORT).into()), ..Way::default() };
     stack.udp_send(socket, SECOND, way, 5, |room| {
         room.copy_from_slice(&b"hello"[..room.len()]);
         room.len()
@@ -77,13 +77,13 @@ fn members_on_the_loopback_receive() {
     send(&stack, &from, GROUP).unwrap();
     let datagram = received(&stack, &sockets[4]).unwrap();
     assert_eq!(
-        (datagram.to, *datagram.from.ip(), datagram.link),
-        (GROUP, Ipv4Addr::LOCALHOST, Link::Loopback)
+        (datagram.to.to_ipv4(), datagram.from.address.to_ipv4(), datagram.link),
+        (Some(GROUP), Some(Ipv4Addr::LOCALHOST), Link::Loopback)
     );
     // The host receives nothing of a group that no socket is a member of.
     let last = [&sockets[0], &sockets[1]];
     assert!(last.iter().all(|socket| received(&stack, socket).is_some()));
-    stack.udp_leave(&sockets[0], GROUP, None).unwrap();
+    stack.udp_leave(&sockets[0], GROUP.into(), None).unwrap();
     stack.udp_close(&sockets[1]);
     send(&stack, &from, GROUP).unwrap();
     assert!(received(&stack, &sockets[0]).is_none() && received(&stack, &sockets[4]).is_none());
@@ -121,7 +121,7 @@ fn members_on_the_link_receive_from_it_and_from_this_host() {
         assert_eq!(own.map(|datagram| datagram.link), looped.then_some(Link::Wire));
         let [frame] = sent(&here).try_into().unwrap();
         there.receive(SECOND, rx(&frame));
-        assert_eq!(received(&there, &theirs).map(|datagram| datagram.to), Some(GROUP));
+        assert_eq!(received(&there, &theirs).map(|datagram| datagram.to), Some(GROUP.into()));
         assert!(received(&there, &on_loopback).is_none());
     }
     send(&here, &from, OTHER).unwrap();
@@ -134,7 +134,7 @@ fn members_on_the_link_receive_from_it_and_from_this_host() {
 }
 
 fn stack_without_socket_is_silent(stack: &TestStack, one: &TestUdp, other: &TestUdp, frame: &Wire) {
-    stack.udp_join(one, OTHER, Link::Wire).unwrap();
+    stack.udp_join(one, OTHER.into(), Link::Wire).unwrap();
     stack.udp_close(other);
     let mut bytes = frame.bytes.clone();
     bytes[36..38].copy_from_slice(&(PORT + 1).to_be_bytes());
@@ -159,17 +159,20 @@ fn a_broadcast_reaches_sockets_of_its_sender() {
 fn memberships_are_counted_and_bounded() {
     let stack = stack(2, PLAIN, Limits::default());
     let socket = bound_to(&stack, Ipv4Addr::UNSPECIFIED);
-    assert_eq!(stack.udp_join(&socket, ip(9), Link::Wire), Err(Error::Invalid));
-    assert_eq!(stack.udp_leave(&socket, GROUP, None), Err(Error::AddressNotAvailable));
+    assert_eq!(stack.udp_join(&socket, ip(9).into(), Link::Wire), Err(Error::Invalid));
+    assert_eq!(stack.udp_leave(&socket, GROUP.into(), None), Err(Error::AddressNotAvailable));
     for last in 0..20 {
-        stack.udp_join(&socket, Ipv4Addr::new(239, 0, 0, last), Link::Wire).unwrap();
+        stack.udp_join(&socket, Ipv4Addr::new(239, 0, 0, last).into(), Link::Wire).unwrap();
     }
-    assert_eq!(stack.udp_join(&socket, Ipv4Addr::new(239, 0, 0, 1), Link::Wire), Err(Error::AddressInUse));
-    assert_eq!(stack.udp_join(&socket, GROUP, Link::Wire), Err(Error::NoBuffers));
+    assert_eq!(
+        stack.udp_join(&socket, Ipv4Addr::new(239, 0, 0, 1).into(), Link::Wire),
+        Err(Error::AddressInUse)
+    );
+    assert_eq!(stack.udp_join(&socket, GROUP.into(), Link::Wire), Err(Error::NoBuffers));
     let first = Ipv4Addr::new(239, 0, 0, 0);
-    assert_eq!(stack.udp_leave(&socket, first, Some(Link::Loopback)), Err(Error::AddressNotAvailable));
-    assert_eq!(stack.udp_leave(&socket, first, Some(Link::Wire)), Ok(()));
-    assert_eq!(stack.udp_join(&socket, GROUP, Link::Loopback), Ok(()));
+    assert_eq!(stack.udp_leave(&socket, first.into(), Some(Link::Loopback)), Err(Error::AddressNotAvailable));
+    assert_eq!(stack.udp_leave(&socket, first.into(), Some(Link::Wire)), Ok(()));
+    assert_eq!(stack.udp_join(&socket, GROUP.into(), Link::Loopback), Ok(()));
 }
 
 #[test]

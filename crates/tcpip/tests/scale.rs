@@ -131,7 +131,7 @@ fn a_flood_of_syns_leaves_room_for_others() {
 fn blind_resets_and_data_are_not_believed() {
     let mut net = Net::new(1, PLAIN, Weather { delay: MS, ..Weather::default() });
     let (client, server, _listener) = net.connect(80);
-    let port = client.local().port();
+    let port = client.local().port;
     net.run(SECOND);
     for guess in 0..1000u32 {
         let seq = guess.wrapping_mul(4_294_967);
@@ -184,8 +184,8 @@ fn ten_thousand_connections() {
     // One is busy: only it is told of anything.
     net.send(0, &pairs[5000].0, b"ping").unwrap();
     net.run(SECOND);
-    let server_of = |port: u16| pairs.iter().find(|p| p.1.peer().unwrap().port() == port).unwrap();
-    let busy = &server_of(pairs[5000].0.local().port()).1;
+    let server_of = |port: u16| pairs.iter().find(|p| p.1.peer().unwrap().port == port).unwrap();
+    let busy = &server_of(pairs[5000].0.local().port).1;
     assert_eq!(net.recv(1, busy, 10).unwrap(), b"ping");
     net.send(1, busy, b"pong").unwrap();
     net.run(SECOND);

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::time::now_ns;
+use coracle_tcpip::Endpoint;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use linux_raw_sys::general::stat as Stat;
@@ -110,15 +111,16 @@ impl Common {
     }
 
     /// The program's address for one of the engine's.
-    pub fn raise(&self, address: SocketAddrV4) -> SocketAddress {
+    pub fn raise(&self, end: Endpoint) -> SocketAddress {
+        let address = SocketAddrV4::new(end.address.to_ipv4().unwrap_or(Ipv4Addr::UNSPECIFIED), end.port);
         self.family.raise(address, self.native_loopback.load(Ordering::Relaxed))
     }
 
     /// The same for the socket's own.
-    pub fn raise_local(&self, mut local: SocketAddrV4) -> SocketAddress {
+    pub fn raise_local(&self, mut local: Endpoint) -> SocketAddress {
         match self.unreachable_port.load(Ordering::Relaxed) {
             0 => {}
-            port => local.set_port(port),
+            port => local.port = port,
         }
         self.raise(local)
     }

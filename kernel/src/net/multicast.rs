@@ -92,7 +92,7 @@ impl UdpFile {
             return Err(Errno::INVAL);
         }
         let link = request.link_or_default().ok_or(Errno::NODEV)?;
-        engine().udp_join(&self.socket, request.group, link).map_err(errno)
+        engine().udp_join(&self.socket, request.group.into(), link).map_err(errno)
     }
 
     fn leave(&self, request: &Request) -> Result<(), Errno> {
@@ -100,7 +100,7 @@ impl UdpFile {
         if link.is_none() {
             return Err(if request.names_interface() { Errno::ADDRNOTAVAIL } else { Errno::NODEV });
         }
-        engine().udp_leave(&self.socket, request.group, link).map_err(errno)
+        engine().udp_leave(&self.socket, request.group.into(), link).map_err(errno)
     }
 
     /// IP_MULTICAST_IF: an address of 0.0.0.0 takes an earlier choice back.
@@ -157,7 +157,9 @@ impl UdpFile {
     pub(super) fn multicast(&self, name: u32) -> Option<i32> {
         let options = self.socket.options();
         match name {
-            n::IP_MULTICAST_IF => Some(i32::from_le_bytes(options.multicast_source.to_be_bytes())),
+            n::IP_MULTICAST_IF => {
+                options.multicast_source.to_ipv4().map(|address| i32::from_le_bytes(address.octets()))
+            }
             n::IP_MULTICAST_TTL => Some(i32::from(options.multicast_ttl)),
             n::IP_MULTICAST_LOOP => Some(i32::from(options.multicast_loop)),
             n::IP_MULTICAST_ALL => Some(i32::from(options.multicast_all)),

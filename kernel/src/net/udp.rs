@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::time::now_ns;
-use coracle_tcpip::{Datagram, Error, Link, Udp, Way};
+use coracle_tcpip::{Datagram, Endpoint, Error, Link, Udp, Way};
 use core::any::Any;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
@@ -89,7 +89,7 @@ impl UdpFile {
         let to = way.to.or_else(|| self.socket.peer());
         // A datagram to this machine meets no link.
         let mtu = match to {
-            Some(to) if to.ip().is_loopback() => DATAGRAM_MAX + HEADER_BYTES,
+            Some(to) if to.address.is_loopback() => DATAGRAM_MAX + HEADER_BYTES,
             _ => coracle_tcpip::Device::mtu(engine().device()),
         };
         if len > DATAGRAM_MAX {
@@ -205,9 +205,9 @@ impl UdpFile {
 
     /// Where it arrived, in the addresses of an AF_INET6 socket.
     fn packet_info6(&self, datagram: &Datagram) -> PacketInfo6 {
-        let address = match self.common.raise(SocketAddrV4::new(datagram.to, 0)) {
+        let address = match self.common.raise(Endpoint::new(datagram.to, 0)) {
             SocketAddress::Inet6(address) => *address.ip(),
-            _ => datagram.to.to_ipv6_mapped(),
+            _ => datagram.to.to_ipv6(),
         };
         PacketInfo6 { address, interface: packet_info(datagram).interface }
     }
@@ -241,7 +241,7 @@ fn set_way(way: &mut Way, info: PacketInfo) -> Result<(), Errno> {
     if info.interface != 0 {
         way.link = Some(link_of(info.interface).ok_or(Errno::NODEV)?);
     }
-    way.from = (!info.local.is_unspecified()).then_some(info.local);
+    way.from = (!info.local.is_unspecified()).then(|| info.local.into());
     Ok(())
 }
 
@@ -265,12 +265,9 @@ fn packet_info(datagram: &Datagram) -> PacketInfo {
         Link::Loopback => (LOOPBACK_INDEX, Some(Ipv4Addr::LOCALHOST)),
         Link::Wire => (CARD_INDEX, own),
     };
-    let to_several = datagram.to.is_multicast() || (datagram.link == Link::Wire && own != Some(datagram.to));
-    PacketInfo {
-        interface,
-        local: if to_several { own.unwrap_or(datagram.to) } else { datagram.to },
-        destination: datagram.to,
-    }
+    let to = datagram.to.to_ipv4().unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let to_several = to.is_multicast() || (datagram.link == Link::Wire && own != Some(to));
+    PacketInfo { interface, local: if to_several { own.unwrap_or(to) } else { to }, destination: to }
 }
 
 impl Drop for UdpFile {
@@ -390,7 +387,7 @@ impl Socket for UdpFile {
             Some(address) => Some(self.to_reach(address, Errno::NETUNREACH)?),
         };
         let mut segment = self.segment.load(Ordering::Relaxed);
-        let mut way = Way { to, ..Way::default() };
+        let mut way = Way { to: to.map(Endpoint::from), ..Way::default() };
         if let Some(control) = control {
             segment = control.segment.unwrap_or(segment);
             if let Some(info) = control.packet_info {

@@ -95,7 +95,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         fresh.error = tcb.error;
         fresh.fresh = Readiness::ALL;
         if !fresh.chosen.address {
-            fresh.tuple.local = 0;
+            fresh.tuple.local = fresh.options.family.any();
         }
         if !fresh.chosen.port {
             fresh.unclaim(&cx);

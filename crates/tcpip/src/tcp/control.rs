@@ -6,12 +6,12 @@ use super::seq::Seq;
 use crate::checksum::Sum;
 use crate::device::Device;
 use crate::events::Events;
-use crate::ipv4::{Ipv4Header, LINK_AND_IP_LEN, protocol};
 use crate::neighbor::FrameRest;
+use crate::packet::{IpHeader, TRANSPORT_AT, protocol};
 use crate::stack::Stack;
 
-/// Where the TCP header is in a frame.
-pub const TCP_AT: usize = LINK_AND_IP_LEN;
+/// Where the TCP header is in the headers of a segment to send.
+pub const TCP_AT: usize = TRANSPORT_AT;
 /// Where the checksum is in a TCP header.
 pub const CHECKSUM_FIELD: usize = 16;
 /// All headers with the longest options.
@@ -45,12 +45,12 @@ pub fn timestamp_option(ts: Timestamps) -> [u8; TIMESTAMP_LEN] {
 impl<D: Device, E: Events> Stack<D, E> {
     /// Sends a segment without data.
     pub(crate) fn send_control(&self, now: u64, tuple: &Tuple, control: Control<'_>) {
-        let Some(route) = self.addresses.route(tuple.remote) else { return };
+        let Some(route) = self.route(tuple.remote) else { return };
         let len = HEADER_LEN + control.options.len();
         let mut headers = [0; MAX_HEADERS];
-        let Some((link, tcp)) = headers.split_first_chunk_mut::<LINK_AND_IP_LEN>() else { return };
+        let Some((link, tcp)) = headers.split_first_chunk_mut::<TRANSPORT_AT>() else { return };
         let Some(tcp) = tcp.get_mut(..len) else { return };
-        let ip = Ipv4Header {
+        let ip = IpHeader {
             source: tuple.local,
             destination: tuple.remote,
             protocol: protocol::TCP,
@@ -58,7 +58,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             tos: 0,
             ident: None,
         };
-        ip.write(self.mac, link, len);
+        let start = ip.write(self.mac, link, len);
         tcp[0..2].copy_from_slice(&tuple.local_port.to_be_bytes());
         tcp[2..4].copy_from_slice(&tuple.remote_port.to_be_bytes());
         tcp[4..8].copy_from_slice(&control.seq.0.to_be_bytes());
@@ -68,8 +68,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         tcp[14..16].copy_from_slice(&control.window.to_be_bytes());
         tcp[HEADER_LEN..].copy_from_slice(control.options);
         let pseudo = Sum::default().pseudo_header(tuple.local, tuple.remote, protocol::TCP, len);
-        let headers = &mut headers[..TCP_AT + len];
-        let checksum = self.fill_checksum(route.hop, pseudo, headers, TCP_AT, CHECKSUM_FIELD, &[]);
+        let headers = &mut headers[start..TCP_AT + len];
+        let checksum = self.fill_checksum(route.hop, pseudo, headers, TCP_AT - start, CHECKSUM_FIELD, &[]);
         // A control segment that is lost here is repeated by the side that waits for it.
         let _ =
             self.ip_transmit(now, route, headers, FrameRest { payload: &[], checksum, segment_size: None });

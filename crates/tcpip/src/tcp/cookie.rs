@@ -72,12 +72,14 @@ pub fn find(echo: u32) -> CookieOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ip::Address;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn comes_back(local: u32, remote: u32, local_port: u16, remote_port: u16, irs: u32, now in 0u64..1 << 60, wait in 0u64..60_000_000_000) {
             let key = Key(1, 2);
+            let (local, remote) = (Address::v4(local), Address::v4(remote));
             let tuple = Tuple { local, remote, local_port, remote_port };
             let cookie = make(key, &tuple, Seq(irs), 1452, now);
             prop_assert_eq!(check(key, &tuple, Seq(irs), cookie, now + wait), Some(1440));

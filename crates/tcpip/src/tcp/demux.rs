@@ -11,20 +11,23 @@ use super::time_wait::TimeWait;
 use crate::device::Device;
 use crate::events::Events;
 use crate::hash::Key;
+use crate::ip::Address;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_fallible::NoMemory;
 use spin::{Mutex, MutexGuard};
 
 const SHARD_BITS: u32 = 4;
+/// Above the ports in a key: the addresses are those of IPv6.
+const IS_V6: u64 = 1 << 32;
 
-/// The two ends of a connection. Addresses and ports as numbers.
+/// The two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Tuple {
     /// Our address.
-    pub local: u32,
+    pub local: Address,
     /// The peer's address.
-    pub remote: u32,
+    pub remote: Address,
     /// Our port.
     pub local_port: u16,
     /// The peer's port.
@@ -35,28 +38,38 @@ impl Tuple {
     /// Its hash, for what outsiders see.
     #[inline]
     pub fn hash(&self, key: Key) -> u64 {
-        let (addresses, ports) = self.words();
-        key.hash(addresses, ports.into())
+        let (addresses, ports) = self.words(key);
+        key.hash(addresses, ports)
     }
 
     /// Its hash, for tables.
     #[inline(always)]
     pub fn spread(&self, key: Key) -> u64 {
-        spread(key, self.words())
+        spread(key, self.words(key))
     }
 
+    /// The key in tables. Two addresses of IPv4 fit a word. Those of IPv6 are replaced by a hash of 64 bits, and a bit keeps
+    /// the families apart. Different peers with the same ports and hash exist with a probability of 2^-64, and are not to be
+    /// found without `key`.
     #[inline(always)]
-    fn words(&self) -> table::Key {
-        (
-            u64::from(self.local) << 32 | u64::from(self.remote),
-            u32::from(self.local_port) << 16 | u32::from(self.remote_port),
-        )
+    fn words(&self, key: Key) -> table::Key {
+        let ports = u64::from(self.local_port) << 16 | u64::from(self.remote_port);
+        match (self.local.as_v4(), self.remote.as_v4()) {
+            (Some(local), Some(remote)) => (u64::from(local) << 32 | u64::from(remote), ports),
+            _ => (self.digest(key), ports | IS_V6),
+        }
+    }
+
+    #[inline(never)]
+    fn digest(&self, key: Key) -> u64 {
+        let hash = |(high, low)| key.hash(high, low);
+        key.hash(hash(self.local.words()), hash(self.remote.words()))
     }
 }
 
 #[inline(always)]
 fn spread(key: Key, words: table::Key) -> u64 {
-    key.spread(words.0, words.1.into())
+    key.spread(words.0, words.1)
 }
 
 /// Who a four-tuple belongs to.
@@ -101,7 +114,7 @@ impl<D: Device, E: Events> Demux<D, E> {
 
     #[inline(always)]
     fn words(&self, tuple: &Tuple) -> (table::Key, u64) {
-        let words = tuple.words();
+        let words = tuple.words(self.key);
         (words, spread(self.key, words))
     }
 

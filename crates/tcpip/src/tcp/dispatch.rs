@@ -7,14 +7,14 @@ use super::tcb::{Context, Recovery};
 use crate::device::{Device, RxChecksum};
 use crate::error::Error;
 use crate::events::Events;
-use crate::ipv4::Ipv4Info;
+use crate::packet::IpInfo;
 use crate::payload::Payload;
 use crate::stack::{Stack, Tcp};
 
 impl<D: Device, E: Events> Stack<D, E> {
     /// Takes a TCP segment.
     #[inline(never)]
-    pub(crate) fn tcp_input(&self, now: u64, info: &Ipv4Info, payload: &mut Payload<D::Buf>) {
+    pub(crate) fn tcp_input(&self, now: u64, info: &IpInfo, payload: &mut Payload<D::Buf>) {
         let Some((header, options)) = Segment::split(payload.head()) else { return };
         let segment = Segment::read(header, options);
         if segment.header_len > payload.len() as usize

@@ -12,11 +12,12 @@ use super::seq::Seq;
 use super::settings::{State, TcpOptions};
 use super::socket::TcpSocket;
 use super::tcb::{Context, MAX_UNSCALED, Tcb};
-use crate::address::Link;
+use crate::address::{Link, Route};
 use crate::device::{Buffer, Device};
 use crate::events::{Events, Readiness};
-use crate::ipv4::{ETHERTYPE_IPV4, Ipv4Info};
+use crate::ipv4::ETHERTYPE_IPV4;
 use crate::neighbor::ETHERNET_LEN;
+use crate::packet::{IpInfo, ip_len};
 use crate::payload::Payload;
 use crate::stack::Stack;
 use crate::timers::{Timer, TimerHandle};
@@ -67,7 +68,7 @@ pub struct Request<D: Device, E: Events> {
 /// they are not in one piece.
 fn save_syn<B: Buffer>(
     kind: u8,
-    info: &Ipv4Info,
+    info: &IpInfo,
     segment: &Segment,
     payload: &Payload<B>,
 ) -> Option<Arc<Vec<u8>>> {
@@ -100,7 +101,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn segment_without_connection(
         &self,
         now: u64,
-        info: &Ipv4Info,
+        info: &IpInfo,
         tuple: Tuple,
         segment: Segment,
         payload: &mut Payload<D::Buf>,
@@ -209,7 +210,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         ts: Option<Timestamps>,
     ) {
         let Some(path) = self.path(tuple, options) else { return };
-        let mut mss = (path.mtu(self) - crate::ipv4::IPV4_LEN - super::header::HEADER_LEN).min(65535) as u16;
+        let mut mss = (path.mtu(self) - ip_len(tuple.remote) - super::header::HEADER_LEN).min(65535) as u16;
         if options.max_segment != 0 {
             mss = mss.min(options.max_segment.max(64));
         }
@@ -480,6 +481,15 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// The route to a peer, if there is one.
     pub(crate) fn path(&self, tuple: &Tuple, options: &TcpOptions) -> Option<Path> {
-        Some(Path::new(self.addresses.route(tuple.remote)?, tuple, self.mac, options.ttl, options.tos))
+        Some(self.path_by(self.route(tuple.remote)?, tuple, options))
+    }
+
+    /// The path of a connection by `route`.
+    pub(crate) fn path_by(&self, route: Route, tuple: &Tuple, options: &TcpOptions) -> Path {
+        let (ttl, tos) = match tuple.remote.is_v4() {
+            true => (options.ttl, options.tos),
+            false => (options.hops.unwrap_or(self.hop_limit()), options.traffic_class),
+        };
+        Path::new(route, tuple, self.mac, ttl, tos)
     }
 }

@@ -5,6 +5,7 @@ use super::socket::TcpSocket;
 use crate::device::Device;
 use crate::events::Events;
 use crate::hash::Key;
+use crate::ip::Bound;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::NoMemory;
@@ -13,7 +14,7 @@ use coracle_sorted_map::SortedMap;
 use spin::RwLock;
 
 struct Listener<D: Device, E: Events> {
-    address: u32,
+    bound: Bound,
     socket: Arc<TcpSocket<D, E>>,
 }
 
@@ -28,12 +29,12 @@ impl<D: Device, E: Events> Listeners<D, E> {
         Listeners { ports: RwLock::new(SortedMap::default()) }
     }
 
-    /// Adds a listener; `address` 0 is all of ours.
+    /// Adds a listener.
     ///
     /// # Errors
     /// [`NoMemory`].
-    pub fn insert(&self, port: u16, address: u32, socket: Arc<TcpSocket<D, E>>) -> Result<(), NoMemory> {
-        self.ports.write().get_or_insert_with(port, Vec::new)?.try_push(Listener { address, socket })
+    pub fn insert(&self, port: u16, bound: Bound, socket: Arc<TcpSocket<D, E>>) -> Result<(), NoMemory> {
+        self.ports.write().get_or_insert_with(port, Vec::new)?.try_push(Listener { bound, socket })
     }
 
     /// Removes a listener.
@@ -51,21 +52,16 @@ impl<D: Device, E: Events> Listeners<D, E> {
         drop(gone);
     }
 
-    /// The listener for a tuple: one bound to the very address rather than one bound to all; of several that share
-    /// (`SO_REUSEPORT`), the one the tuple's hash chooses.
+    /// The listener for a tuple: one bound to the very address rather than one bound to all, and one of the tuple's family
+    /// rather than one of both; of several that share (`SO_REUSEPORT`), the one the tuple's hash chooses.
     pub fn find(&self, tuple: &Tuple, key: Key) -> Option<Arc<TcpSocket<D, E>>> {
         let ports = self.ports.read();
         let there = ports.get(&tuple.local_port)?;
-        let exact = there.iter().filter(|listener| listener.address == tuple.local).count();
-        let (address, count) = match exact {
-            0 => (0, there.iter().filter(|listener| listener.address == 0).count()),
-            count => (tuple.local, count),
-        };
+        let meets = |listener: &Listener<D, E>| listener.bound.meets(tuple.local);
+        let best = there.iter().map(meets).max().filter(|best| *best > 0)?;
+        let mut all = there.iter().filter(|listener| meets(listener) == best);
+        let count = all.clone().count();
         let choice = if count > 1 { (tuple.spread(key) >> 32) as usize % count } else { 0 };
-        there
-            .iter()
-            .filter(|listener| listener.address == address)
-            .nth(choice)
-            .map(|listener| listener.socket.clone())
+        all.nth(choice).map(|listener| listener.socket.clone())
     }
 }

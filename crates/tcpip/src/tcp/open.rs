@@ -8,13 +8,13 @@ use super::tcb::{Context, Tcb};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::events::Events;
+use crate::ip::{Address, Bound, Endpoint};
 use crate::ports::{Chosen, Claim};
 use crate::stack::{Stack, Tcp};
 use crate::timers::Timer;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use coracle_fallible::{try_arc, try_box};
-use core::net::SocketAddrV4;
 
 impl<D: Device, E: Events> Stack<D, E> {
     /// Makes a socket.
@@ -25,21 +25,22 @@ impl<D: Device, E: Events> Stack<D, E> {
         Ok(try_arc(TcpSocket::new(&self.config.limits, Some(events)))?)
     }
 
-    /// Binds a socket to a local address (0.0.0.0: all) and port (0: chosen). bind(2).
-    pub fn tcp_bind(&self, socket: &Tcp<D, E>, local: SocketAddrV4) -> Result<()> {
-        let address = u32::from(*local.ip());
+    /// Binds a socket to a local address (0.0.0.0, `::`: all) and port (0: chosen). bind(2).
+    pub fn tcp_bind(&self, socket: &Tcp<D, E>, local: impl Into<Endpoint>) -> Result<()> {
+        let local = local.into();
+        let address = local.address;
         let mut tcb = socket.lock();
         if tcb.state != State::Closed || tcb.claimed {
             return Err(Error::Invalid);
         }
-        if !self.addresses.can_be_bound(address) {
+        if !self.can_be_bound(address) {
             return Err(Error::AddressNotAvailable);
         }
         let claim = claim(socket, &tcb, address, false);
-        let random = self.keys.demux.hash(u64::from(address), 0);
+        let random = self.keys.demux.hash(address.words().0, address.words().1);
         tcb.tuple = Tuple {
             local: address,
-            local_port: self.tcp_ports.bind(local.port(), claim, random)?,
+            local_port: self.tcp_ports.bind(local.port, claim, random)?,
             ..Tuple::default()
         };
         tcb.claimed = true;
@@ -59,13 +60,15 @@ impl<D: Device, E: Events> Stack<D, E> {
             return Err(Error::Invalid);
         }
         if !tcb.claimed {
+            tcb.tuple.local = tcb.options.family.any();
             tcb.tuple.local_port = self.tcp_ports.bind(0, claim(socket, &tcb, tcb.tuple.local, true), 0)?;
             tcb.claimed = true;
         } else {
             self.tcp_ports.listen(tcb.tuple.local_port, claim(socket, &tcb, tcb.tuple.local, true))?;
         }
         let listen = try_box(Listen { queue: VecDeque::new(), backlog, half_open: 0, cookie_sent: 0 })?;
-        self.listeners.insert(tcb.tuple.local_port, tcb.tuple.local, socket.clone())?;
+        let bound = Bound::new(tcb.tuple.local, tcb.options.family);
+        self.listeners.insert(tcb.tuple.local_port, bound, socket.clone())?;
         tcb.listen = Some(listen);
         tcb.state = State::Listen;
         socket.publish(tcb);
@@ -92,7 +95,8 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// Begins a connection; never waits. When the socket is `WRITABLE` (at once, if the peer is this host), `take_error`
     /// returns how the attempt has ended. connect(2).
-    pub fn tcp_connect(&self, socket: &Tcp<D, E>, now: u64, peer: SocketAddrV4) -> Result<()> {
+    pub fn tcp_connect(&self, socket: &Tcp<D, E>, now: u64, peer: impl Into<Endpoint>) -> Result<()> {
+        let peer = peer.into();
         let (cx, mut tcb) = Context::lock(self, socket, now);
         match tcb.state {
             State::Closed => {}
@@ -100,16 +104,14 @@ impl<D: Device, E: Events> Stack<D, E> {
             State::SynSent | State::SynReceived => return Err(Error::AlreadyInProgress),
             _ => return Err(Error::IsConnected),
         }
-        // To 0.0.0.0 means to ourselves, as on Linux.
-        let remote =
-            if peer.ip().is_unspecified() { crate::address::LOCALHOST } else { u32::from(*peer.ip()) };
-        if peer.port() == 0 {
+        let remote = peer.address.or_localhost();
+        if peer.port == 0 {
             return Err(Error::ConnectionRefused);
         }
-        if crate::address::is_multicast(remote) || self.addresses.is_broadcast(remote) {
+        if remote.is_multicast() || self.is_broadcast(remote) {
             return Err(Error::NetworkUnreachable);
         }
-        let route = self.addresses.route(remote).ok_or(Error::NetworkUnreachable)?;
+        let route = self.route(remote).ok_or(Error::NetworkUnreachable)?;
         let old = tcb.tuple;
         // The remains of an earlier connection are dropped, an error included (Linux's `tcp_connect_init`).
         tcb.error = None;
@@ -117,15 +119,13 @@ impl<D: Device, E: Events> Stack<D, E> {
             *tcb = self.renewed(&mut tcb);
         }
         // A multicast or broadcast address is no source.
-        let own = tcb.chosen.address
-            && !self.addresses.is_broadcast(old.local)
-            && !crate::address::is_multicast(old.local);
+        let own = tcb.chosen.address && !self.is_broadcast(old.local) && !old.local.is_multicast();
         let local = if own { old.local } else { route.source };
         let mut tuple = Tuple {
             local,
             remote,
             local_port: if tcb.claimed { old.local_port } else { 0 },
-            remote_port: peer.port(),
+            remote_port: peer.port,
         };
         if tcb.claimed {
             if !self.enter(tuple, socket)? {
@@ -149,7 +149,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let options = tcb.options;
         tcb.tuple = tuple;
         tcb.hold_port(self);
-        tcb.path = super::path::Path::new(route, &tuple, self.mac, options.ttl, options.tos);
+        tcb.path = self.path_by(route, &tuple, &options);
         tcb.ts_offset = self.timestamp_offset(&tuple);
         tcb.rcv_scale = self.receive_scale(&options);
         tcb.apply_buffers(&self.config.limits);
@@ -180,10 +180,15 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 }
 
-fn claim<D: Device, E: Events>(socket: &Tcp<D, E>, tcb: &Tcb<D, E>, address: u32, listening: bool) -> Claim {
+fn claim<D: Device, E: Events>(
+    socket: &Tcp<D, E>,
+    tcb: &Tcb<D, E>,
+    address: Address,
+    listening: bool,
+) -> Claim {
     Claim {
         owner: socket.id(),
-        address,
+        bound: Bound::new(address, tcb.options.family),
         reuse_address: tcb.options.reuse_address,
         reuse_port: tcb.options.reuse_port,
         listening,

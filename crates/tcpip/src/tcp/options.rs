@@ -36,7 +36,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         tcb.apply_buffers(&self.config.limits);
         if tcb.is_synchronized() {
-            if (before.ttl, before.tos) != (after.ttl, after.tos)
+            if (before.ttl, before.tos, before.hops, before.traffic_class)
+                != (after.ttl, after.tos, after.hops, after.traffic_class)
                 && let Some(path) = self.path(&tcb.tuple, &after)
             {
                 tcb.path = path;

@@ -12,18 +12,25 @@ use crate::address::{Hop, Route};
 use crate::checksum::Sum;
 use crate::device::{Buffer, Device, Fragment, Full, PartialChecksum, TxFrame};
 use crate::events::Events;
-use crate::ipv4::{IPV4_LEN, Ipv4Header, LINK_AND_IP_LEN, protocol};
+use crate::ip::Address;
+use crate::ipv4::IPV4_LEN;
 use crate::loopback::LOOPBACK_MTU;
 use crate::neighbor::{ETHERNET_LEN, FrameRest};
+use crate::packet::{IPV4_START, IpHeader, TRANSPORT_AT, protocol};
 use crate::stack::Stack;
 
-/// Where the device sums, if it does.
-const TCP_CHECKSUM: PartialChecksum = PartialChecksum { start: TCP_AT as u16, offset: CHECKSUM_FIELD as u16 };
+/// Where the IP header of a segment over IPv4 is in the template.
+const IPV4_AT: usize = IPV4_START + ETHERNET_LEN;
+/// Where the device sums in a segment over IPv4, if it does.
+const TCP_CHECKSUM: PartialChecksum =
+    PartialChecksum { start: (TCP_AT - IPV4_START) as u16, offset: CHECKSUM_FIELD as u16 };
 
 /// The route of a connection's segments.
 pub struct Path {
     /// The headers of the segment being sent. What is the same for all segments is written once.
     pub headers: [u8; MAX_HEADERS],
+    /// Where the frame begins therein.
+    start: u8,
     hop: Hop,
     /// Sum of the IPv4 header without its length.
     ip_sum: Sum,
@@ -31,6 +38,8 @@ pub struct Path {
     pseudo_sum: Sum,
     /// Until when the Ethernet destination in the template is good, and of which generation it is.
     mac_until: u64,
+    /// The same if `transmit_ready` can use it, else 0.
+    ready_until: u64,
     generation: u32,
     /// What path MTU discovery found (RFC 1191), 0 if nothing.
     path_mtu: u16,
@@ -40,10 +49,12 @@ impl Default for Path {
     fn default() -> Self {
         Path {
             headers: [0; MAX_HEADERS],
+            start: IPV4_START as u8,
             hop: Hop::Loopback,
             ip_sum: Sum::default(),
             pseudo_sum: Sum::default(),
             mac_until: 0,
+            ready_until: 0,
             generation: 0,
             path_mtu: 0,
         }
@@ -54,7 +65,7 @@ impl Path {
     /// The path to `tuple.remote` by `route`.
     pub fn new(route: Route, tuple: &Tuple, mac: [u8; 6], ttl: u8, tos: u8) -> Self {
         let mut path = Path { hop: route.hop, ..Path::default() };
-        let ip = Ipv4Header {
+        let ip = IpHeader {
             source: tuple.local,
             destination: tuple.remote,
             protocol: protocol::TCP,
@@ -62,16 +73,24 @@ impl Path {
             tos,
             ident: None,
         };
-        let Some((link, tcp)) = path.headers.split_first_chunk_mut::<LINK_AND_IP_LEN>() else { return path };
-        ip.write(mac, link, 0);
-        link[ETHERNET_LEN + 2..ETHERNET_LEN + 4].fill(0);
-        link[ETHERNET_LEN + 10..ETHERNET_LEN + 12].fill(0);
-        path.ip_sum = Sum::default().bytes(&link[ETHERNET_LEN..]);
+        let Some((link, tcp)) = path.headers.split_first_chunk_mut::<TRANSPORT_AT>() else { return path };
+        path.start = ip.write(mac, link, 0) as u8;
+        if usize::from(path.start) == IPV4_START {
+            link[IPV4_AT + 2..IPV4_AT + 4].fill(0);
+            link[IPV4_AT + 10..IPV4_AT + 12].fill(0);
+            path.ip_sum = Sum::default().bytes(&link[IPV4_AT..]);
+        }
         path.pseudo_sum = Sum::default().pseudo_header(tuple.local, tuple.remote, protocol::TCP, 0);
         tcp[0..2].copy_from_slice(&tuple.local_port.to_be_bytes());
         tcp[2..4].copy_from_slice(&tuple.remote_port.to_be_bytes());
         tcp[HEADER_LEN..HEADER_LEN + 4].copy_from_slice(&TIMESTAMP_PREFIX);
         path
+    }
+
+    /// Whether it is a path of IPv4.
+    #[inline(always)]
+    fn is_v4(&self) -> bool {
+        usize::from(self.start) == IPV4_START
     }
 
     /// Whether the peer is ourselves.
@@ -102,8 +121,8 @@ impl Path {
     /// fresh, and the device sums.
     #[inline(always)]
     pub fn is_ready<D: Device, E: Events>(&self, stack: &Stack<D, E>, now: u64) -> bool {
-        // `mac_until` is set only on a route to a neighbour.
-        now < self.mac_until
+        // It is set only on a route to a neighbour over IPv4.
+        now < self.ready_until
             && self.generation == stack.neighbors.generation()
             && stack.capabilities.tx_checksum
     }
@@ -121,7 +140,7 @@ impl Path {
         let room = buffer.as_mut_slice()?.get_mut(START..HEADROOM)?;
         let pseudo = self.complete_lengths(PREDICTED_TCP_LEN + len as usize);
         self.headers[TCP_AT + CHECKSUM_FIELD..TCP_AT + CHECKSUM_FIELD + 2].copy_from_slice(&pseudo.partial());
-        room.copy_from_slice(&self.headers[..PREDICTED_LEN]);
+        room.copy_from_slice(&self.headers[IPV4_START..IPV4_START + PREDICTED_LEN]);
         let len = PREDICTED_LEN as u32 + len;
         Some(stack.device.transmit_in_place(buffer, START as u32, len, Some(TCP_CHECKSUM)))
     }
@@ -130,9 +149,9 @@ impl Path {
     #[inline(always)]
     fn complete_lengths(&mut self, len: usize) -> Sum {
         let total = (len + IPV4_LEN) as u16;
-        self.headers[ETHERNET_LEN + 2..ETHERNET_LEN + 4].copy_from_slice(&total.to_be_bytes());
+        self.headers[IPV4_AT + 2..IPV4_AT + 4].copy_from_slice(&total.to_be_bytes());
         let sum = self.ip_sum.word(total).finish();
-        self.headers[ETHERNET_LEN + 10..ETHERNET_LEN + 12].copy_from_slice(&sum);
+        self.headers[IPV4_AT + 10..IPV4_AT + 12].copy_from_slice(&sum);
         self.pseudo_sum.word(len as u16)
     }
 
@@ -147,17 +166,22 @@ impl Path {
         payload_len: u32,
         segment_size: u32,
     ) -> Result<(), Full> {
-        let pseudo = self.complete_lengths(tcp_len + payload_len as usize);
-        let Some(headers) = self.headers.get_mut(..TCP_AT + tcp_len) else { return Ok(()) };
-        let checksum = if stack.capabilities.tx_checksum && self.hop != Hop::Loopback {
-            headers[TCP_AT + CHECKSUM_FIELD..TCP_AT + CHECKSUM_FIELD + 2].copy_from_slice(&pseudo.partial());
-            Some(TCP_CHECKSUM)
+        let len = tcp_len + payload_len as usize;
+        let pseudo = if self.is_v4() {
+            self.complete_lengths(len)
         } else {
-            stack.fill_checksum(self.hop, pseudo, headers, TCP_AT, CHECKSUM_FIELD, payload)
+            /// Where the length of the payload is in an IPv6 header.
+            const LENGTH_AT: usize = ETHERNET_LEN + 4;
+            self.headers[LENGTH_AT..LENGTH_AT + 2].copy_from_slice(&(len as u16).to_be_bytes());
+            self.pseudo_sum.word(len as u16)
         };
+        let start = usize::from(self.start);
+        let Some(headers) = self.headers.get_mut(start..TCP_AT + tcp_len) else { return Ok(()) };
+        let checksum =
+            stack.fill_checksum(self.hop, pseudo, headers, TCP_AT - start, CHECKSUM_FIELD, payload);
         let segment_size = (payload_len > segment_size).then_some(segment_size as u16);
         let Hop::Neighbor(next_hop) = self.hop else {
-            let route = Route { source: 0, hop: self.hop };
+            let route = Route { source: Address::default(), hop: self.hop };
             return stack.ip_transmit(now, route, headers, FrameRest { payload, checksum, segment_size });
         };
         if now >= self.mac_until || self.generation != stack.neighbors.generation() {
@@ -171,6 +195,7 @@ impl Path {
             };
             headers[..6].copy_from_slice(&resolved.mac);
             self.mac_until = resolved.until;
+            self.ready_until = if start == IPV4_START { resolved.until } else { 0 };
             self.generation = resolved.generation;
         }
         stack.device.transmit(TxFrame { headers, payload, checksum, segment_size })

@@ -7,7 +7,6 @@
 //! What an expected segment costs: the comparison of its headers, one look-up ([`super::demux`]), one lock, and the steps for its
 //! data and its acknowledgement.
 
-use super::control::TCP_AT;
 use super::demux::Tuple;
 use super::header::{HEADER_LEN, TIMESTAMP_LEN, TIMESTAMP_PREFIX, flags};
 use super::rtt::RTO_MIN;
@@ -17,11 +16,14 @@ use super::tcb::{Clock, Context, Recovery, Tcb};
 use crate::checksum::Sum;
 use crate::device::{Chunk, Device, RxChecksum, RxFrame};
 use crate::events::{Events, Readiness};
+use crate::ip::Address;
 use crate::ipv4::IPV4_LEN;
 use crate::neighbor::ETHERNET_LEN;
 use crate::stack::Stack;
 use crate::timers::NEVER;
 
+/// Where the TCP header is in a frame of IPv4.
+const TCP_AT: usize = ETHERNET_LEN + IPV4_LEN;
 /// Ethernet, IPv4 and TCP header, the latter with timestamps alone.
 pub const PREDICTED_LEN: usize = TCP_AT + PREDICTED_TCP_LEN;
 /// The TCP header therein.
@@ -34,9 +36,9 @@ const TYPE_OF_SERVICE: u32 = 0xff;
 
 /// Byte offsets of the fields that are compared, in a frame with these three headers (Ethernet II; RFC 791, 3.1; RFC 9293, 3.1).
 mod at {
+    use super::TCP_AT;
     use crate::ipv4::IPV4_LEN;
     use crate::neighbor::ETHERNET_LEN;
-    use crate::tcp::control::TCP_AT;
     use crate::tcp::header::{HEADER_LEN, TIMESTAMP_PREFIX};
 
     /// The type of the payload: the last two bytes of the Ethernet header.
@@ -91,7 +93,7 @@ impl Predicted {
         let total = short(at::TOTAL_LENGTH);
         let expected = (long(at::ETHERTYPE) | TYPE_OF_SERVICE) == (IPV4_WITHOUT_OPTIONS | TYPE_OF_SERVICE)
             && short(at::FRAGMENT) & FRAGMENTED == 0
-            && h[at::PROTOCOL] == crate::ipv4::protocol::TCP
+            && h[at::PROTOCOL] == crate::packet::protocol::TCP
             && short(at::FLAGS) & !u16::from(flags::PSH) == PREDICTED_DATA_OFFSET | u16::from(flags::ACK)
             && h[at::OPTIONS..at::TIMESTAMP] == TIMESTAMP_PREFIX
             && h[..4] == mac[..4]
@@ -110,8 +112,8 @@ impl Predicted {
         }
         Some(Predicted {
             tuple: Tuple {
-                local: long(at::DESTINATION),
-                remote: long(at::SOURCE),
+                local: Address::v4(long(at::DESTINATION)),
+                remote: Address::v4(long(at::SOURCE)),
                 local_port: short(at::DESTINATION_PORT),
                 remote_port: short(at::SOURCE_PORT),
             },
@@ -311,7 +313,7 @@ mod tests {
         frame[..6].copy_from_slice(&MAC);
         frame[at::ETHERTYPE..at::TOTAL_LENGTH].copy_from_slice(&IPV4_WITHOUT_OPTIONS.to_be_bytes());
         frame[at::TOTAL_LENGTH..][..2].copy_from_slice(&IP_AND_TCP_LEN.to_be_bytes());
-        frame[at::PROTOCOL] = crate::ipv4::protocol::TCP;
+        frame[at::PROTOCOL] = crate::packet::protocol::TCP;
         frame[at::SOURCE..at::DESTINATION].copy_from_slice(&source);
         frame[at::DESTINATION..TCP_AT].copy_from_slice(&OWN);
         frame[at::FLAGS..at::WINDOW].copy_from_slice(&[0x80, flags::ACK]);

@@ -1,5 +1,7 @@
 //! The options of a TCP socket, as setsockopt(2) and tcp(7) name them.
 
+use crate::ip::Family;
+
 /// Options of a TCP socket. A connection that `accept` returns starts with those of its listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
@@ -40,10 +42,16 @@ pub struct TcpOptions {
     pub save_syn: u8,
     /// `SO_OOBINLINE`: urgent bytes stay in the stream.
     pub oob_inline: bool,
+    /// The addresses that the socket may have. It is fixed once the socket is bound.
+    pub family: Family,
     /// `IP_TTL`.
     pub ttl: u8,
     /// `IP_TOS`.
     pub tos: u8,
+    /// `IPV6_UNICAST_HOPS`; `None`: as the routers of the link advise.
+    pub hops: Option<u8>,
+    /// `IPV6_TCLASS`.
+    pub traffic_class: u8,
 }
 
 impl Default for TcpOptions {
@@ -67,8 +75,11 @@ impl Default for TcpOptions {
             reuse_port: false,
             save_syn: 0,
             oob_inline: false,
+            family: Family::V4,
             ttl: 64,
             tos: 0,
+            hops: None,
+            traffic_class: 0,
         }
     }
 }

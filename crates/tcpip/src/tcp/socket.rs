@@ -6,9 +6,9 @@ use crate::config::Limits;
 use crate::device::Device;
 use crate::error::Error;
 use crate::events::{Events, Readiness};
+use crate::ip::Endpoint;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicU32, Ordering};
 use spin::{Mutex, MutexGuard, Once};
 
@@ -48,15 +48,15 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
     }
 
     /// Our end.
-    pub fn local(&self) -> SocketAddrV4 {
+    pub fn local(&self) -> Endpoint {
         let tuple = self.lock().tuple;
-        SocketAddrV4::new(Ipv4Addr::from(tuple.local), tuple.local_port)
+        Endpoint::new(tuple.local, tuple.local_port)
     }
 
     /// The peer's end, if there is or was a connection.
-    pub fn peer(&self) -> Option<SocketAddrV4> {
+    pub fn peer(&self) -> Option<Endpoint> {
         let tuple = self.lock().tuple;
-        (tuple.remote_port != 0).then(|| SocketAddrV4::new(Ipv4Addr::from(tuple.remote), tuple.remote_port))
+        (tuple.remote_port != 0).then(|| Endpoint::new(tuple.remote, tuple.remote_port))
     }
 
     /// The options in force.

@@ -8,7 +8,7 @@ use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
 
 /// A four-tuple as two words: addresses, and ports.
-pub type Key = (u64, u32);
+pub type Key = (u64, u64);
 
 /// Entries of the smallest table.
 const LEAST: usize = 8;
@@ -112,8 +112,8 @@ mod tests {
     proptest! {
         /// It is a map, also where many tuples have the same place.
         #[test]
-        fn is_a_map(steps in proptest::collection::vec((any::<bool>(), 0u32..60), 0..400), spread in 1u64..9) {
-            let rehash = |key: Key| u64::from(key.1) / spread * 3;
+        fn is_a_map(steps in proptest::collection::vec((any::<bool>(), 0u64..60), 0..400), spread in 1u64..9) {
+            let rehash = |key: Key| key.1 / spread * 3;
             let mut table = Table::new();
             let mut model = HashMap::new();
             for (number, (enter, port)) in steps.into_iter().enumerate() {

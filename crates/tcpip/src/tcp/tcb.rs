@@ -21,7 +21,8 @@ use crate::config::Limits;
 use crate::device::Device;
 use crate::error::Error;
 use crate::events::{Events, Readiness};
-use crate::ipv4::IPV4_LEN;
+use crate::ip::Bound;
+use crate::packet::ip_len;
 use crate::ports::{Chosen, Hold};
 use crate::stack::Stack;
 use crate::timers::{NEVER, TimerHandle};
@@ -445,7 +446,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     /// Sets the segment size from what the peer, the path and the program allow.
     pub fn update_mss(&mut self, cx: &Context<'_, D, E>) {
-        let headers = IPV4_LEN + HEADER_LEN;
+        let headers = ip_len(self.tuple.remote) + HEADER_LEN;
         let mut mss =
             (self.path.mtu(cx.stack).max(headers + 64) - headers).min(usize::from(self.peer_mss).max(64));
         if self.options.max_segment != 0 {
@@ -458,7 +459,11 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.cubic.set_mss(self.mss);
         let tso = cx.stack.capabilities.tso4_max.min(65535);
         self.burst = self.mss;
-        if !self.path.is_loopback() && tso > 0 && cx.stack.capabilities.tx_checksum {
+        if !self.path.is_loopback()
+            && self.tuple.remote.is_v4()
+            && tso > 0
+            && cx.stack.capabilities.tx_checksum
+        {
             let room = (tso.saturating_sub(headers + TIMESTAMP_LEN)) as u32;
             self.burst = (room / self.mss).max(1) * self.mss;
         }
@@ -466,7 +471,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     /// The segment size to announce.
     pub fn announced_mss(&self, cx: &Context<'_, D, E>) -> u16 {
-        let mss = (self.path.mtu(cx.stack) - IPV4_LEN - HEADER_LEN).min(65535) as u16;
+        let mss = (self.path.mtu(cx.stack) - ip_len(self.tuple.remote) - HEADER_LEN).min(65535) as u16;
         if self.options.max_segment != 0 { mss.min(self.options.max_segment.max(64)) } else { mss }
     }
 
@@ -570,8 +575,9 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// The connection keeps others from binding its port.
     pub fn hold_port(&mut self, stack: &Stack<D, E>) {
         let Tuple { local, local_port, .. } = self.tuple;
+        let bound = Bound::new(local, self.options.family);
         self.hold =
-            stack.tcp_ports.hold(local_port, local, self.options.reuse_address, self.options.reuse_port);
+            stack.tcp_ports.hold(local_port, bound, self.options.reuse_address, self.options.reuse_port);
     }
 
     /// The connection is over, or was never made.

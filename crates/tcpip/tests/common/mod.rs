@@ -142,8 +142,8 @@ pub fn ip(host: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, host)
 }
 
-pub fn at(host: u8, port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(ip(host), port)
+pub fn at(host: u8, port: u16) -> Endpoint {
+    SocketAddrV4::new(ip(host), port).into()
 }
 
 /// What the link does to frames, in thousandths.
