@@ -15,6 +15,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+#[path = "src/kernel/calls.rs"]
+mod calls;
 #[path = "src/kernel/symbols.rs"]
 mod symbols;
 
@@ -26,6 +28,9 @@ const PROFILE: &str = "kernel";
 const PACKAGE: &str = "coracle-kernel";
 /// What the kernel is made of, below the root of the workspace.
 const SOURCES: [&str; 5] = ["kernel", "hal", "crates", "Cargo.lock", "Cargo.toml"];
+
+/// Where the kernel lists its system calls.
+const CALLS: &str = "kernel/src/syscall/table.rs";
 
 fn main() -> ExitCode {
     match embed() {
@@ -41,8 +46,18 @@ fn embed() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).parent().ok_or("no workspace")?.to_owned();
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/kernel/calls.rs");
     println!("cargo::rerun-if-changed=src/kernel/symbols.rs");
     println!("cargo::rerun-if-env-changed=CORACLE_PREBUILT_KERNEL");
+
+    let table = root.join(CALLS);
+    println!("cargo::rerun-if-changed={}", table.display());
+    let calls = calls::parse(&fs::read_to_string(&table)?);
+    let calls: Vec<_> = calls
+        .iter()
+        .map(|(number, name, kinds, result)| format!("({number}, {name:?}, &{kinds:?}, {result:?})"))
+        .collect();
+    fs::write(out.join("calls.rs"), format!("&[{}]", calls.join(",\n")))?;
 
     let kernel = match env::var_os("CORACLE_PREBUILT_KERNEL") {
         Some(path) => {

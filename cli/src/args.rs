@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use coracle_image::{Mode, User};
+use coracle_image::{Access, Mode, User};
 
 use crate::bytes;
 use crate::net::{Cidr, Forward, Network};
@@ -53,6 +53,16 @@ pub enum Command {
     Logs(LogsArgs),
     /// Stop guests.
     Stop(StopArgs),
+    /// Show what every thread of a guest waits for, and its stacks.
+    Stack(StackArgs),
+    /// Show what the processes of a guest have mapped.
+    Maps(ProcessArgs),
+    /// Show the open files of a guest's processes.
+    Files(ProcessArgs),
+    /// Show how much CPU time and memory guests use.
+    Stats(StatsArgs),
+    /// Show the threads of a guest by the CPU time that they use, again and again.
+    Top(TopArgs),
     /// Write the kernel with its debug symbols to a file, for gdb.
     Kernel(KernelArgs),
 }
@@ -79,6 +89,10 @@ pub struct ContentArgs {
     /// Run the program in the kernel's ring (unikernel) or isolated from the kernel (protected) [default: unikernel]
     #[arg(long, value_name = "MODE")]
     pub mode: Option<Mode>,
+
+    /// What other commands may ask of the running guest: none, observe (all that only reads) or full [default: observe]
+    #[arg(long, value_name = "ACCESS")]
+    pub control: Option<Access>,
 
     /// Run the program as this user: root, UID or UID:GID [default: 1000:1000]
     #[arg(long, value_name = "USER")]
@@ -254,6 +268,10 @@ pub struct PsArgs {
     /// Include guests that have ended
     #[arg(short, long)]
     pub all: bool,
+
+    /// Print JSON, with the CPU time and memory of guests that can be asked
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `coracle logs`
@@ -277,6 +295,59 @@ pub struct StopArgs {
     /// How long a program may take to end after SIGTERM, before its guest is killed
     #[arg(short = 't', long = "time", value_name = "SECONDS", default_value_t = 10)]
     pub seconds: u64,
+}
+
+/// `coracle stack`
+#[derive(Args, Debug)]
+pub struct StackArgs {
+    /// Name of the guest
+    pub name: String,
+
+    /// Show one process only
+    #[arg(short, long, value_name = "PID")]
+    pub pid: Option<u32>,
+
+    /// Leave out the kernel's stacks
+    #[arg(long)]
+    pub program: bool,
+}
+
+/// `coracle maps` and `coracle files`
+#[derive(Args, Debug)]
+pub struct ProcessArgs {
+    /// Name of the guest
+    pub name: String,
+
+    /// Show one process only
+    #[arg(short, long, value_name = "PID")]
+    pub pid: Option<u32>,
+}
+
+/// `coracle stats`
+#[derive(Args, Debug)]
+pub struct StatsArgs {
+    /// Names of the guests
+    #[arg(required = true)]
+    pub names: Vec<String>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `coracle top`
+#[derive(Args, Debug)]
+pub struct TopArgs {
+    /// Name of the guest
+    pub name: String,
+
+    /// Seconds between two looks
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 2.0)]
+    pub delay: f64,
+
+    /// End after so many looks
+    #[arg(short = 'n', long = "rounds", value_name = "COUNT")]
+    pub rounds: Option<u64>,
 }
 
 /// `coracle kernel`

@@ -55,6 +55,7 @@ fn describe(image: &Image, args: &InspectArgs) -> Result<String, coracle_image::
     config.env().for_each(|var| line("env", text(var)));
     line("directory", text(config.cwd()));
     line("mode", config.mode().to_string());
+    line("control", config.access().to_string());
     line("user", config.user().to_string());
     if let Some(name) = config.hostname() {
         line("hostname", text(name));

@@ -1,21 +1,26 @@
 //! Guests that have a name: `ps`, `logs` and `stop`, and where what they need is kept.
 //!
-//! A directory of the user's holds up to five files per name: `NAME.lock`, which the guest's command keeps locked as long
-//! as it runs and which holds its process number, `NAME.info`, `NAME.log`, `NAME.grace` if `coracle stop` has said how long
+//! A directory of the user's holds up to six files per name: `NAME.lock`, which the guest's command keeps locked as long
+//! as it runs and which holds its process number, `NAME.info`, `NAME.log`, `NAME.control`, on which it is asked, `NAME.grace` if `coracle stop` has said how long
 //! it may take to end, and, when it has ended, `NAME.status`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
+
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::args::{LogsArgs, PsArgs, StopArgs};
 use crate::error::{Error, Result, cannot, warn};
+use crate::observe::{self, Client, Figures};
 use crate::output;
 
 /// How long a command may take to end a guest that didn't end in time.
@@ -25,6 +30,9 @@ const GLANCE: Duration = Duration::from_millis(50);
 
 /// The permissions of a mode that are not the owner's (inode(7)).
 const OTHERS: u32 = 0o077;
+
+/// The kind of file that is a guest's socket.
+const SOCKET: &str = "control";
 
 /// Stands behind the status of a guest that was killed.
 const KILLED: &str = " (killed)";
@@ -54,7 +62,7 @@ impl Claim {
                 .help(format!("end it with `coracle stop {name}`, or choose another with --name")));
         }
         lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(fail)?;
-        for kind in ["status", "info", "grace"] {
+        for kind in ["status", "info", "grace", SOCKET] {
             // There may have been no earlier guest of that name.
             let _ = fs::remove_file(file(name, kind)?);
         }
@@ -78,6 +86,35 @@ impl Claim {
 /// The file of a kind for a guest.
 pub fn file(name: &str, kind: &str) -> Result<PathBuf> {
     Ok(directory()?.join(format!("{name}.{kind}")))
+}
+
+/// The address of a guest's socket, and the directory, which is open as long as the address is used: by way of it the address is
+/// short enough for one of a socket (unix(7)), whatever the path of the directory.
+fn socket(name: &str) -> Result<(PathBuf, File)> {
+    let path = directory()?;
+    let directory = File::open(&path).map_err(|error| cannot("open", &path, &error))?;
+    Ok((format!("/proc/self/fd/{}/{name}.{SOCKET}", directory.as_raw_fd()).into(), directory))
+}
+
+/// Listens for other commands that ask the guest of this name; returns also the path of the socket.
+pub fn listen(name: &str) -> Result<(UnixListener, PathBuf)> {
+    let (address, _directory) = socket(name)?;
+    let path = file(name, SOCKET)?;
+    let listener = UnixListener::bind(address).map_err(|error| cannot("listen on", &path, &error))?;
+    Ok((listener, path))
+}
+
+/// Connects to the command of a guest that runs.
+pub fn connect(name: &str) -> Result<UnixStream> {
+    if Seen::find(name)?.running.is_none() {
+        return Err(Error::new(format!("`{name}` is not running")));
+    }
+    let (address, _directory) = socket(name)?;
+    UnixStream::connect(address).map_err(|error| {
+        Error::new(format!("`{name}` cannot be asked"))
+            .why(error)
+            .help("it may have been started with `--control none`, or by an older `coracle`")
+    })
 }
 
 /// The path of a socket for this command's guest to meet gdb on. Removes those that commands that were killed left.
@@ -126,6 +163,21 @@ fn directory() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A guest in `coracle ps --json`.
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    running: bool,
+    /// The process of its command.
+    pid: Option<i32>,
+    /// How it ended.
+    status: Option<String>,
+    /// What it is, and on what machine.
+    guest: String,
+    #[serde(flatten)]
+    figures: Option<Figures>,
+}
+
 /// A guest as the files tell it.
 struct Seen {
     name: String,
@@ -149,6 +201,22 @@ impl Seen {
             Error::new(format!("there is no guest `{name}`"))
                 .help("`coracle ps --all` lists those with a name")
         })
+    }
+
+    /// What is known of it.
+    fn listed(self) -> Listed {
+        let text = |kind| file(&self.name, kind).ok().and_then(|path| fs::read_to_string(path).ok());
+        let is_running = self.running.is_some();
+        // One that can't be asked is listed all the same.
+        let figures = is_running.then(|| Client::connect(&self.name).ok()).flatten();
+        Listed {
+            running: is_running,
+            pid: self.running.map(|pid| pid.as_raw_nonzero().get()),
+            status: text("status").filter(|_| !is_running),
+            guest: text("info").unwrap_or_default(),
+            figures: figures.and_then(|mut client| Figures::ask(&mut client).ok()),
+            name: self.name,
+        }
     }
 
     fn state(&self) -> String {
@@ -202,6 +270,15 @@ pub fn ps(args: &PsArgs) -> Result<()> {
         .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".lock").map(str::to_owned))
         .collect();
     names.sort();
+    if args.json {
+        let mut all = Vec::new();
+        for name in names {
+            all.extend(
+                Seen::look(&name)?.filter(|seen| args.all || seen.running.is_some()).map(Seen::listed),
+            );
+        }
+        return output::line(observe::json(&all)?);
+    }
     output::line(format_args!("{:<20} {:<18} GUEST", "NAME", "STATE"))?;
     for name in names {
         let Some(seen) = Seen::look(&name)?.filter(|seen| args.all || seen.running.is_some()) else {

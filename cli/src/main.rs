@@ -11,6 +11,7 @@ mod inspect;
 mod instances;
 mod kernel;
 mod net;
+mod observe;
 mod output;
 mod pack;
 mod run;
@@ -33,6 +34,11 @@ fn main() -> ExitCode {
         Command::Ps(args) => instances::ps(&args).map(|()| 0),
         Command::Logs(args) => instances::logs(&args).map(|()| 0),
         Command::Stop(args) => instances::stop(&args).map(|()| 0),
+        Command::Stack(args) => observe::stack(&args).map(|()| 0),
+        Command::Maps(args) => observe::maps(&args).map(|()| 0),
+        Command::Files(args) => observe::files(&args).map(|()| 0),
+        Command::Stats(args) => observe::stats(&args).map(|()| 0),
+        Command::Top(args) => observe::top(&args).map(|()| 0),
         Command::Kernel(args) => inspect::write_kernel(&args).map(|()| 0),
     };
     match result {

@@ -5,6 +5,7 @@
 //! args = ["--port", "80"]
 //! add = ["static:/srv/www"]
 //! mode = "unikernel"
+//! control = "observe"
 //! hostname = "web"
 //! output = "server.img"
 //!
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use coracle_image::{Mode, User};
+use coracle_image::{Access, Mode, User};
 use serde::Deserialize;
 
 use crate::args::{ContentArgs, hostname};
@@ -57,6 +58,9 @@ pub struct Settings {
     /// The privilege of the program.
     #[serde(default, deserialize_with = "parsed")]
     pub mode: Option<Mode>,
+    /// What may be asked of a running guest, as for `--control`.
+    #[serde(default, deserialize_with = "parsed")]
+    pub control: Option<Access>,
     /// Whom it runs as.
     #[serde(default, deserialize_with = "parsed")]
     pub user: Option<User>,
@@ -107,6 +111,7 @@ impl Settings {
         }
         settings.env.extend(args.env.iter().filter_map(|text| environment::variable(text)));
         settings.mode = args.mode.or(settings.mode);
+        settings.control = args.control.or(settings.control);
         settings.user = args.user.or(settings.user);
         settings.cwd = args.cwd.clone().or(settings.cwd);
         settings.hostname = args.hostname.clone().or(settings.hostname);

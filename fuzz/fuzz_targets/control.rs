@@ -1,18 +1,40 @@
-//! Reads any bytes as messages of the control port, whole and in pieces: the same messages, which are written as they were.
+//! Reads any bytes as messages of the control port, whole and in pieces, on both sides: the same messages, which are written
+//! as they were.
 #![no_main]
 
-use coracle_control::{Message, Reader};
+use coracle_control::{
+    FromGuest, HEADER_BYTES, LONGEST_FROM_GUEST, Message, Moment, Reader, ThreadRecord, ToGuest,
+};
 use libfuzzer_sys::fuzz_target;
 
-fn read(pieces: impl Iterator<Item = impl AsRef<[u8]>>) -> Vec<Message> {
-    let (mut reader, mut all) = (Reader::default(), Vec::new());
-    pieces.for_each(|piece| reader.take(piece.as_ref(), |message| all.push(message)));
+fn sent(message: Message<'_>) -> Vec<u8> {
+    let mut buffer = [0; HEADER_BYTES + LONGEST_FROM_GUEST];
+    message.encode(&mut buffer).expect("what was read can be sent").to_vec()
+}
+
+fn read<const HELD: usize>(
+    mut reader: Reader<HELD>,
+    pieces: impl Iterator<Item = impl AsRef<[u8]>>,
+) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    pieces.for_each(|piece| reader.take(piece.as_ref(), |message| all.push(sent(message))));
     all
 }
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (size, bytes) = input;
-    let messages = read(bytes.chunks(usize::from(size) + 1));
-    assert_eq!(messages, read([bytes].into_iter()));
-    assert_eq!(messages, read(messages.iter().map(Message::encode)));
+    let pieces = || bytes.chunks(usize::from(size) + 1);
+    let messages = read(FromGuest::new(), pieces());
+    assert_eq!(messages, read(FromGuest::new(), [bytes].into_iter()));
+    assert_eq!(messages, read(FromGuest::new(), messages.iter()));
+    let to_guest = read(ToGuest::new(), pieces());
+    assert_eq!(to_guest, read(ToGuest::new(), [bytes].into_iter()));
+    // A record takes its own bytes, and no more.
+    if let Some((moment, mut rest)) = Moment::decode(bytes) {
+        assert_eq!(moment.encode(), bytes[..Moment::BYTES]);
+        while let Some((record, next)) = ThreadRecord::decode(rest) {
+            assert_eq!(record.encode(), rest[..ThreadRecord::BYTES]);
+            rest = next;
+        }
+    }
 });

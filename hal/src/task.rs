@@ -121,6 +121,23 @@ impl Task {
     pub fn on_cpu(&self) -> bool {
         self.on_cpu.load(Ordering::Acquire)
     }
+    /// Copies the kernel stack of a task that does not run to the front of `copy`, from the stack pointer to the end of the
+    /// program's registers. Returns the stack pointer, and the bytes that the stack has, of which those that have no room in `copy` are
+    /// missing. `None`: a CPU runs on the stack, or it has none.
+    pub fn copy_stack(&self, copy: &mut [u8]) -> Option<(usize, usize)> {
+        let top = self.top.load(Ordering::Relaxed);
+        if top == 0 || self.on_cpu.swap(true, Ordering::Acquire) {
+            return None;
+        }
+        // SAFETY: `on_cpu` was free, and is this CPU's until it is freed below: nothing else uses `saved` or the stack.
+        let saved = unsafe { *self.saved.get() };
+        let len = top - saved;
+        let copied = len.min(copy.len());
+        // SAFETY: as above; the stack is mapped as long as its task lives, and the registers end it at `top`.
+        unsafe { core::ptr::copy_nonoverlapping(saved as *const u8, copy.as_mut_ptr(), copied) };
+        self.on_cpu.store(false, Ordering::Release);
+        Some((saved, len))
+    }
     #[inline]
     fn runs_here(&self) -> bool {
         self.top.load(Ordering::Relaxed) == Local::get().stack_top.get()

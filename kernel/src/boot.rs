@@ -8,7 +8,7 @@ use crate::mm::patch;
 use crate::task::process::{self, Credentials, Process};
 use crate::task::thread::Thread;
 use crate::task::{exec, sched};
-use crate::{drivers, fs, log, power, random, report, storage};
+use crate::{control, drivers, fs, log, power, random, report, storage};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -18,7 +18,7 @@ use coracle_hal::task::{self, Ring};
 use coracle_hal::{boot as hal, cpu, fail as faults, irq, time};
 use coracle_image::archive::{Archive, Config};
 use coracle_image::cmdline::CommandLine;
-use coracle_image::{Mode, User};
+use coracle_image::{Access, Mode, User};
 use coracle_loader::Strings;
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH};
 
@@ -83,6 +83,8 @@ fn prepare(settings: &CommandLine) -> Option<Config<'static>> {
         fail(format_args!("there is not even memory for the idle process"), power::KERNEL_FAILED);
     };
     IDLE_PROCESS.call_once(|| idle);
+    let most = config.as_ref().map_or(Access::Full, Config::access);
+    control::start(settings.access.min(most));
     let cpus = cpu::start_others();
     tell_missing_cpus(cpus);
     info!("{cpus} CPU(s), {} KiB of memory, {:?} mode", hal::memory_size() / 1024, task::ring());
@@ -203,6 +205,11 @@ fn environment(settings: &CommandLine, config: &Config) -> Vec<Vec<u8>> {
         }
     }
     variables
+}
+
+/// The process of the idle threads, which lives as long as the machine.
+pub fn idle_process() -> &'static Arc<Process> {
+    IDLE_PROCESS.wait()
 }
 
 /// Starts the program that the image names.

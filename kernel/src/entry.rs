@@ -10,7 +10,7 @@ use crate::task::process::ExitStatus;
 use crate::task::signal::{self, SigInfo};
 use crate::task::thread::{Thread, Work};
 use crate::task::{exit, sched, slice};
-use crate::{boot, storage, syscall};
+use crate::{boot, control, storage, syscall};
 use alloc::sync::Arc;
 use coracle_hal::context::{Fault, UserContext};
 use coracle_hal::kernel::Kernel;
@@ -37,6 +37,9 @@ impl Kernel for Coracle {
         if thread.work().is_some() {
             if thread.work().any(Work::KERNEL) {
                 storage::main();
+            }
+            if thread.work().any(Work::CONTROL) {
+                control::main();
             }
             leave(thread, context, false);
         }

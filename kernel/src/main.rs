@@ -13,6 +13,7 @@ mod log;
 mod block;
 mod boot;
 mod cache;
+mod control;
 mod drivers;
 mod entry;
 mod errno;

@@ -396,6 +396,7 @@ fn record(program: &Program, settings: &Settings, cwd: Option<PathBuf>, kernel: 
         env,
         cwd: cwd.unwrap_or_default().into_os_string().into_vec(),
         mode: settings.mode.unwrap_or_default(),
+        access: settings.control,
         user: settings.user,
         hostname: settings.hostname.clone().map(String::into_bytes),
         kernel_version: kernel.version.clone(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use coracle_control::{Message, Reader};
+use coracle_control::{FromGuest, Message};
 use coracle_image::cmdline::Port;
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -19,6 +19,7 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use super::plan::{Channels, Plan};
+use super::requests::Switchboard;
 use super::stop::{Forced, Guest};
 use super::streams::{Connection, Streams};
 use super::terminal::{self, Key, Terminal};
@@ -47,6 +48,10 @@ pub struct End {
 pub struct Hooks<'a> {
     /// Called once QEMU runs.
     pub started: &'a dyn Fn() -> Result<()>,
+    /// The name under which other commands may ask it.
+    pub name: Option<&'a str>,
+    /// Answers them.
+    pub switchboard: Arc<Switchboard>,
     /// How long its program may take to end after it was asked.
     pub grace: Arc<dyn Fn() -> Duration + Send + Sync>,
 }
@@ -203,7 +208,9 @@ impl Run {
         }
         self.watch(signals, keys, Arc::clone(&hooks.grace));
         let guest = Arc::clone(&self.guest);
-        thread::spawn(move || listen(from_guest, &guest));
+        let switchboard = Arc::clone(&hooks.switchboard);
+        let _socket = hooks.name.map(|name| switchboard.listen(name, &guest)).transpose()?;
+        thread::spawn(move || listen(from_guest, &guest, &switchboard));
         let log = thread::spawn(move || control::follow(log, control::show, || gate.open()));
         let complaints = child.stderr.take().map(|stderr| {
             let guest = Arc::clone(&self.guest);
@@ -271,19 +278,18 @@ impl Run {
 }
 
 /// Takes what the guest says over the control port.
-fn listen(mut from: UnixStream, guest: &Guest) {
-    let (mut reader, mut buffer) = (Reader::default(), [0; 256]);
+fn listen(mut from: UnixStream, guest: &Guest, switchboard: &Switchboard) {
+    let (mut reader, mut buffer) = (FromGuest::new(), vec![0; copy::PIECE]);
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        reader.take(&buffer[..length], |message| match message {
-            Message::Hello(_) => {
+        reader.take(&buffer[..length], |message| {
+            switchboard.take(message);
+            if let Message::Hello(_) = message {
                 guest.set_ready();
                 // It may have changed since QEMU was started.
                 if let Some(window) = terminal::window() {
                     guest.set_window(window);
                 }
             }
-            // Only the command says these.
-            Message::Signal(_) | Message::Window(_) => {}
         });
     }
 }

@@ -8,6 +8,7 @@ mod host;
 mod loopback;
 mod memory_file;
 mod plan;
+mod requests;
 mod secrets;
 mod start;
 mod stdin;
@@ -16,5 +17,6 @@ mod streams;
 mod terminal;
 
 pub use plan::quoted;
+pub use requests::encoded;
 pub use start::run;
 pub use terminal::{is_keeper, keep};

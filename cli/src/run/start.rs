@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use coracle_image::Access;
 use coracle_image::cmdline::{CommandLine, LogLevel};
 
 use super::guest::{self, Hooks};
@@ -55,6 +56,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             }
             words.env = settings.env.iter().map(environment::joined).collect();
             words.mode = args.content.mode;
+            words.access = args.content.control.unwrap_or_default();
             words.user = args.content.user;
             words.hostname.clone_from(&args.content.hostname);
             let wish = image.config().memory().map(Size);
@@ -77,7 +79,8 @@ pub fn run(args: &RunArgs) -> Result<u8> {
                 })?;
                 (file.path(), Some(file))
             };
-            let words = words(args);
+            let mut words = words(args);
+            words.access = settings.control.unwrap_or_default();
             let (plan, reason) =
                 plan(args, &settings, (name.clone(), file), end, settings.run.memory, words)?;
             if args.dry_run {
@@ -115,7 +118,10 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     }
     let name = background.as_deref().or(args.name.as_deref()).map(str::to_owned);
     let claim = name.as_deref().map(Claim::take).transpose()?;
+    let asked = name.clone().filter(|_| plan.words.access != Access::None);
     let hooks = Hooks {
+        name: asked.as_deref(),
+        switchboard: Arc::default(),
         started: &|| claim.as_ref().map_or(Ok(()), |claim| claim.started(&summary)),
         grace: Arc::new(move || name.as_deref().and_then(instances::grace).unwrap_or(GRACE)),
     };

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use coracle_control::{Message, VERSION, Window};
+use coracle_control::{HEADER_BYTES, LONGEST_TO_GUEST, Message, VERSION, Window};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a program may take to end, unless `coracle stop` says otherwise.
@@ -28,7 +28,8 @@ pub enum Forced {
 pub struct Guest {
     process: Mutex<Option<Pid>>,
     ended: Condvar,
-    control: UnixStream,
+    /// A message is written whole before the next.
+    control: Mutex<UnixStream>,
     /// The guest's program has started, and takes signals.
     ready: AtomicBool,
     /// The first signal that was to end it.
@@ -43,7 +44,7 @@ impl Guest {
         let guest = Guest {
             process: Mutex::new(pid),
             ended: Condvar::new(),
-            control,
+            control: Mutex::new(control),
             ready: AtomicBool::new(false),
             asked: Mutex::new(None),
             forced: Mutex::new(None),
@@ -121,9 +122,13 @@ impl Guest {
         }
     }
 
-    fn say(&self, message: Message) {
-        // A guest that is gone, or that never listened, hears nothing.
-        let _ = (&self.control).write_all(message.encode().as_ref());
+    /// Sends the guest a message.
+    pub fn say(&self, message: Message<'_>) {
+        let mut buffer = [0; HEADER_BYTES + LONGEST_TO_GUEST];
+        if let Some(bytes) = message.encode(&mut buffer) {
+            // A guest that is gone, or that never listened, hears nothing.
+            let _ = lock(&self.control).write_all(bytes);
+        }
     }
 }
 

@@ -1,13 +1,23 @@
-//! The protocol of the control port, a stream of bytes in each direction between `coracle run` and its guest.
+//! The protocol of the control port, a stream of bytes in each direction between `coracle run` and its guest. The sockets
+//! on which `coracle run` takes requests for its guest from other commands speak it, too.
 //!
 //! A message is a kind and a length, 16 bits each and little-endian, and as many bytes as the length says. A receiver
 //! skips kinds that it doesn't know, and bytes after those it knows, so that either side can be the newer one. Each side
 //! begins with [`Message::Hello`]. Neither trusts the other: any bytes are a sequence of messages.
+//!
+//! A [`Request`] has a number, and so have the pieces of its answer and its end. Requests that a guest does not know are
+//! answered with ENOSYS, those that it forbids with EPERM.
 #![no_std]
 #![forbid(unsafe_code)]
 
 mod message;
 mod reader;
+mod request;
+mod threads;
 
-pub use message::{Encoded, Message, VERSION, Window};
-pub use reader::Reader;
+pub use message::{
+    HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, PIECE_BYTES, REQUESTS_SINCE, VERSION, Window,
+};
+pub use reader::{FromGuest, Reader, ToGuest};
+pub use request::Request;
+pub use threads::{Moment, NAME_BYTES, REGISTERS, ThreadRecord, thread_flag};

@@ -11,6 +11,7 @@
 //! | `user=UID:GID` | overrides the user that the program runs as |
 //! | `image=START:ARCHIVE` | the image's file is in read-only memory at START, and its archive at ARCHIVE, not behind the kernel |
 //! | `virtio_mmio.device=SIZE@BASE:IRQ` | a virtio device (QEMU's microvm appends these) |
+//! | `access=none`, `access=observe`, `access=full` | what may be asked of the guest over the port `control` [observe] |
 //! | `control=debugcon@PORT` | port of the control channel |
 //! | `poweroff=isa-debug-exit@PORT` | port that ends the machine |
 //! | `log=quiet`, `log=info`, `log=debug` | how much the kernel logs |
@@ -31,7 +32,7 @@
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::{fmt, net::Ipv4Addr, str::FromStr};
 
-use crate::{Mode, User};
+use crate::{Access, Mode, User};
 
 /// How the first network card gets its address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,7 +110,7 @@ const OF_LINUX_DRIVERS: &[&[u8]] = &[b"8250.", b"i8042."];
 /// A port of a virtio console that `coracle run` connects separately. The device names each port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
-    /// Signals and the size of the terminal, by the protocol of the crate `coracle-control`.
+    /// Signals, the size of the terminal, and requests, by the protocol of the crate `coracle-control`.
     Control,
     /// The terminal, for each standard stream that has no port of its own.
     Terminal,
@@ -225,6 +226,8 @@ pub struct CommandLine {
     pub image: Option<ImagePlace>,
     /// `virtio_mmio.device=`
     pub mmio_devices: Vec<MmioDevice>,
+    /// `access=`
+    pub access: Access,
     /// `control=debugcon@`: an I/O port.
     pub control: Option<u16>,
     /// `poweroff=isa-debug-exit@`: an I/O port.
@@ -282,6 +285,7 @@ impl CommandLine {
             b"user" => self.user = Some(text()?.parse().ok()?),
             b"image" => self.image = Some(text()?.parse().ok()?),
             b"virtio_mmio.device" => self.mmio_devices.push(text()?.parse().ok()?),
+            b"access" => self.access = text()?.parse().ok()?,
             b"control" => self.control = Some(port(text()?, "debugcon@")?),
             b"poweroff" => self.poweroff = Some(port(text()?, "isa-debug-exit@")?),
             b"log" => {
@@ -367,6 +371,9 @@ impl fmt::Display for CommandLine {
         }
         for device in &self.mmio_devices {
             words.put("virtio_mmio.device", format_args!("{device}"))?;
+        }
+        if self.access != Access::default() {
+            words.put("access", format_args!("{}", self.access))?;
         }
         if let Some(port) = self.control {
             words.put("control", format_args!("debugcon@{port:#x}"))?;

@@ -76,6 +76,7 @@ pub(crate) mod tag {
     pub(crate) const MEMORY: u32 = 8;
     pub(crate) const FIXED_ARGUMENTS: u32 = 9;
     pub(crate) const USER: u32 = 10;
+    pub(crate) const ACCESS: u32 = 11;
 }
 
 /// The checksum of a header: 32-bit FNV-1a, which distinguishes a stray page from an archive and needs no table.

@@ -26,6 +26,7 @@ extern crate alloc;
 #[cfg(feature = "write")]
 extern crate std;
 
+mod access;
 pub mod archive;
 pub mod cmdline;
 mod error;
@@ -36,6 +37,7 @@ mod user;
 #[cfg(feature = "write")]
 pub mod write;
 
+pub use access::{Access, ParseAccessError};
 pub use error::Error;
 pub use format::{MAGIC, PAGE_SIZE};
 pub use mode::Mode;

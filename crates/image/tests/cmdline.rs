@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use coracle_image::cmdline::{
     CommandLine, Console, ImagePlace, IpSetting, LogLevel, MmioDevice, Port, Reboot,
 };
-use coracle_image::{Mode, User};
+use coracle_image::{Access, Mode, User};
 use proptest::prelude::*;
 
 fn ip() -> impl Strategy<Value = IpSetting> {
@@ -22,6 +22,7 @@ prop_compose! {
         (gateway, dns) in any::<(Option<Ipv4Addr>, Vec<Ipv4Addr>)>(),
         (hostname, env, args) in any::<(Option<String>, Vec<Vec<u8>>, Vec<Vec<u8>>)>(),
         mode in prop::option::of(prop_oneof![Just(Mode::Unikernel), Just(Mode::Protected)]),
+        access in prop::sample::select(Access::ALL.to_vec()),
         user in prop::option::of((0..u32::MAX, 0..u32::MAX).prop_map(|(uid, gid)| User { uid, gid })),
         devices in prop::collection::vec(any::<(u64, u64, u32)>(), 0..3),
         image in prop::option::of(any::<(u64, u64)>().prop_map(|(start, archive)| ImagePlace { start, archive })),
@@ -38,7 +39,7 @@ prop_compose! {
         let mmio_devices =
             devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
         CommandLine {
-            ip, gateway, dns, hostname, env, args, mode, user, image, mmio_devices, control, poweroff, log, console, ports, window, seed, secrets,
+            ip, gateway, dns, hostname, env, args, mode, user, access, image, mmio_devices, control, poweroff, log, console, ports, window, seed, secrets,
             fail_alloc, net_off, patch_off, reboot,
             unknown: vec![],
         }

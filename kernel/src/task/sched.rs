@@ -88,6 +88,14 @@ impl SchedState {
     pub(super) fn stretch_ns(&self, now: u64) -> u64 {
         now.saturating_sub(self.since_ns.load(Relaxed))
     }
+    /// Nanoseconds that it has run, without the current stretch.
+    pub fn run_ns(&self) -> u64 {
+        self.run_ns.load(Relaxed)
+    }
+    /// Whether it was woken, and has not noticed it yet.
+    pub fn is_woken(&self) -> bool {
+        self.state.load(Relaxed) == NOTIFIED
+    }
     /// True while it sleeps (for /proc).
     pub fn is_parked(&self) -> bool {
         matches!(self.state.load(Relaxed), PARKED | IDLING)

@@ -89,8 +89,10 @@ impl Work<'_> {
     pub const COLLECT: u32 = 64;
     /// What is left of large files is to be freed (`fs::memory::remains`).
     pub const REMAINS: u32 = 128;
-    /// It is the kernel's own and never enters a program (`storage`).
+    /// It is the kernel's own, which never enters a program (`storage`).
     pub const KERNEL: u32 = 256;
+    /// The same, for the thread that answers requests (`control`).
+    pub const CONTROL: u32 = 512;
 
     /// True if any work is to be done.
     #[inline(always)]

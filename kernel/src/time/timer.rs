@@ -218,6 +218,11 @@ impl SleepTimer {
         self.wall.load(SeqCst)
     }
 
+    /// When the current sleep ends at the latest, in nanoseconds since boot; `u64::MAX`: it has no deadline.
+    pub fn deadline_ns(&self) -> u64 {
+        self.wanted.load(Relaxed)
+    }
+
     /// The sleep is over.
     pub fn clear(&self) {
         self.wanted.store(NEVER, Relaxed);

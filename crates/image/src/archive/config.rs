@@ -1,7 +1,7 @@
 //! The settings of an image: what to run, and how.
 
 use crate::format::{RECORD_HEAD, get_u32, tag};
-use crate::{Mode, User};
+use crate::{Access, Mode, User};
 
 /// The settings of an image. Reading one walks a short list of records, so read each once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,6 +45,12 @@ impl<'a> Config<'a> {
     pub fn mode(&self) -> Mode {
         let word = self.last(tag::MODE).and_then(|word| core::str::from_utf8(word).ok());
         word.and_then(|word| word.parse().ok()).unwrap_or_default()
+    }
+
+    /// What may be asked of a running guest at most.
+    pub fn access(&self) -> Access {
+        let word = self.last(tag::ACCESS).and_then(|word| core::str::from_utf8(word).ok());
+        word.and_then(|word| word.parse().ok()).unwrap_or(Access::Full)
     }
 
     /// The user that the program runs as, unless the kernel command line overrides it.

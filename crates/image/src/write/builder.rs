@@ -13,7 +13,7 @@ use crate::format::{
     HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS, HEADER_TOTAL_LEN, HEADER_VERSION, LARGE_FILE, MAGIC,
     PAGE_SIZE, SMALL_ALIGN, SYMBOL_LEN, Section, VERSION, tag,
 };
-use crate::{Mode, User};
+use crate::{Access, Mode, User};
 
 /// What to run, and how.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +30,8 @@ pub struct Settings {
     pub cwd: Vec<u8>,
     /// The privilege it runs with.
     pub mode: Mode,
+    /// What may be asked of a running guest at most, if that is limited.
+    pub access: Option<Access>,
     /// Whom it runs as, if that is settled.
     pub user: Option<User>,
     /// The name of the machine.
@@ -162,6 +164,9 @@ impl Builder<'_> {
             record(tag::DIRECTORY, &settings.cwd);
         }
         record(tag::MODE, settings.mode.name().as_bytes());
+        if let Some(access) = settings.access {
+            record(tag::ACCESS, access.name().as_bytes());
+        }
         if let Some(user) = settings.user {
             record(tag::USER, &[user.uid.to_le_bytes(), user.gid.to_le_bytes()].concat());
         }

@@ -6,4 +6,7 @@ mod standard;
 mod stream;
 mod terminal;
 
-pub use standard::{arm, begin, has_ports, is_drained, poll, set_node, standard_streams, start, use_virtio};
+pub use control::{Channel, Server};
+pub use standard::{
+    arm, begin, control, has_ports, is_drained, poll, set_node, standard_streams, start, use_virtio,
+};

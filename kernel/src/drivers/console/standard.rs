@@ -95,6 +95,11 @@ pub fn standard_streams(owner: User) -> Result<[Option<Arc<OpenFile>>; 3], Errno
     Ok([input.or_else(|| terminal.clone()), pick(output), pick(error)])
 }
 
+/// The control channel, if there is one.
+pub fn control() -> Option<&'static Channel> {
+    CONTROL.get()
+}
+
 /// The program has started: lets the host send it signals.
 pub fn begin() {
     if let (Some(device), Some(control)) = (DEVICE.get(), CONTROL.get()) {

@@ -1,0 +1,148 @@
+//! Asking a running guest.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use coracle_control::{FromGuest, Message, Request};
+
+use crate::error::{Error, Result};
+use crate::instances;
+use crate::run::encoded;
+
+/// How long a guest may say nothing. It answers at once unless it is stopped, or stuck in its kernel.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of memory that one request asks for.
+const MEMORY_AT_ONCE: usize = 64 << 10;
+
+/// A connection to a guest.
+pub struct Client {
+    name: String,
+    stream: UnixStream,
+    reader: FromGuest,
+    last_id: u32,
+}
+
+/// An answer, or the guest's error (errno(3)) for it.
+pub type Answer = std::result::Result<Vec<u8>, u16>;
+
+impl Client {
+    /// Connects to the guest of this name.
+    ///
+    /// # Errors
+    /// If there is none that can be asked.
+    pub fn connect(name: &str) -> Result<Client> {
+        let stream = instances::connect(name)?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(|error| Error::new("cannot wait").why(error))?;
+        Ok(Client { name: name.to_owned(), stream, reader: FromGuest::new(), last_id: 0 })
+    }
+
+    /// The guest's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks, and waits for the whole answer: the bytes, with the error that ended it; 0 if none did.
+    ///
+    /// # Errors
+    /// If the guest ended, or says nothing.
+    pub fn ask_for_part(&mut self, request: Request<'_>) -> Result<(Vec<u8>, u16)> {
+        self.last_id = self.last_id.wrapping_add(1);
+        let own = self.last_id;
+        let message = encoded(Message::Request { id: own, request });
+        if message.is_empty() {
+            return Err(Error::new("the request is too long"));
+        }
+        self.stream.write_all(&message).map_err(|error| self.lost(&error))?;
+        let (mut answer, mut end) = (Vec::new(), None);
+        let mut buffer = vec![0; 64 << 10];
+        while end.is_none() {
+            let length = match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(self.lost(&ErrorKind::UnexpectedEof.into())),
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.lost(&error)),
+            };
+            self.reader.take(&buffer[..length], |message| match message {
+                Message::Piece { id, bytes } if id == own => answer.extend_from_slice(bytes),
+                Message::End { id, error } if id == own => end = Some(error),
+                _ => {}
+            });
+        }
+        Ok((answer, end.unwrap_or_default()))
+    }
+
+    /// Asks, and waits for the whole answer.
+    ///
+    /// # Errors
+    /// If the guest ended, says nothing, or answers no requests of this kind.
+    pub fn ask(&mut self, request: Request<'_>) -> Result<Answer> {
+        let (answer, error) = self.ask_for_part(request)?;
+        match i32::from(error) {
+            0 => Ok(Ok(answer)),
+            libc::EPERM => Err(Error::new(format!("`{}` does not answer that", self.name))
+                .why("its image, or the command that runs it, forbids it (`--control`)")),
+            libc::ENOSYS => Err(Error::new(format!("`{}` does not know the request", self.name))
+                .why("the kernel in its image is older than this command")
+                .help("build the image anew")),
+            libc::EAGAIN => Err(Error::new(format!("`{}` is busy", self.name))
+                .why("it is still starting, or others ask it as well")
+                .help("try again")),
+            _ => Ok(Err(error)),
+        }
+    }
+
+    /// The text of a file; empty if it is not there any more.
+    pub fn text(&mut self, path: &str) -> Result<String> {
+        let answer = self.ask(Request::Read(path.as_bytes()))?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// The names in a directory; none if it is not there any more.
+    pub fn list(&mut self, path: &str) -> Result<Vec<String>> {
+        let answer = self.ask(Request::List(path.as_bytes()))?.unwrap_or_default();
+        let names = answer.split(|&byte| byte == 0).filter(|name| !name.is_empty());
+        Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+    }
+
+    /// The names in a directory that are numbers, in their order.
+    pub fn numbers(&mut self, path: &str) -> Result<Vec<u32>> {
+        let mut numbers: Vec<u32> = self.list(path)?.iter().filter_map(|name| name.parse().ok()).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// What a link leads to; `None` if it is not there any more.
+    pub fn link(&mut self, path: &str) -> Result<Option<String>> {
+        let answer = self.ask(Request::Link(path.as_bytes()))?.ok();
+        Ok(answer.map(|target| String::from_utf8_lossy(&target).into_owned()))
+    }
+
+    /// What is there of a process's memory from `address` on.
+    pub fn memory(&mut self, pid: u32, address: u64, len: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        while bytes.len() < len {
+            let part = (len - bytes.len()).min(MEMORY_AT_ONCE);
+            let Some(from) = address.checked_add(bytes.len() as u64) else { break };
+            let request =
+                Request::Memory { pid, address: from, len: u32::try_from(part).unwrap_or(u32::MAX) };
+            let (more, error) = self.ask_for_part(request)?;
+            bytes.extend(more);
+            if error != 0 {
+                break;
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn lost(&self, error: &std::io::Error) -> Error {
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                Error::new(format!("`{}` does not answer", self.name))
+                    .why(format!("it said nothing for {} s", PATIENCE.as_secs()))
+                    .help("it is stopped (gdb, `coracle pause`), or stuck in its kernel")
+            }
+            _ => Error::new(format!("`{}` has ended", self.name)),
+        }
+    }
+}

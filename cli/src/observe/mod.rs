@@ -1,0 +1,16 @@
+//! Looking into running guests: what other commands ask over the control channel.
+
+mod calls;
+mod client;
+mod locks;
+mod process;
+mod stack;
+mod stats;
+mod symbols;
+mod tables;
+mod unwind;
+
+pub use client::Client;
+pub use stack::stack;
+pub use stats::{Figures, json, stats, top};
+pub use tables::{files, maps};

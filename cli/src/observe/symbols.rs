@@ -1,0 +1,90 @@
+//! Executables and libraries: their functions, and how their frames are unwound.
+
+use std::borrow::Cow;
+
+use object::Endianness;
+use object::elf::{FileHeader64, PT_LOAD, SHT_SYMTAB, STT_FUNC, STT_NOTYPE};
+use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
+
+use super::unwind::Frames;
+
+/// An ELF file in memory.
+pub struct Module {
+    /// Functions by address: where each begins, its length (0: unknown), and its name.
+    functions: Vec<(u64, u64, String)>,
+    /// How its frames are unwound.
+    pub frames: Frames,
+    /// Its loaded parts: offset in the file, address, bytes.
+    loads: Vec<(u64, u64, u64)>,
+}
+
+impl Module {
+    /// Reads an ELF file. `None` if it is none for this machine.
+    pub fn read(bytes: &[u8]) -> Option<Module> {
+        let header = FileHeader64::<Endianness>::parse(bytes).ok()?;
+        let endian = header.endian().ok()?;
+        let sections = header.sections(endian, bytes).ok()?;
+        let mut functions = Vec::new();
+        // The dynamic table has a part of the other, which may be stripped.
+        for kind in [SHT_SYMTAB, object::elf::SHT_DYNSYM] {
+            let Ok(table) = sections.symbols(endian, bytes, kind) else { continue };
+            for symbol in table.iter() {
+                let is_code =
+                    symbol.st_type() == STT_FUNC || (symbol.st_type() == STT_NOTYPE && kind == SHT_SYMTAB);
+                let place = symbol.st_value(endian);
+                if is_code && !symbol.is_undefined(endian) {
+                    let symbol_name = table.symbol_name(endian, symbol).unwrap_or_default();
+                    if !symbol_name.is_empty() {
+                        functions.push((place, symbol.st_size(endian), plain(symbol_name).into_owned()));
+                    }
+                }
+            }
+        }
+        functions.sort_by(|a, b| (a.0, b.1).cmp(&(b.0, a.1)));
+        functions.dedup_by_key(|function| function.0);
+        let section = |wanted: &[u8]| {
+            let (_, section) = sections.section_by_name(endian, wanted)?;
+            Some((section.sh_addr(endian), section.data(endian, bytes).ok()?.to_vec()))
+        };
+        let loads = header.program_headers(endian, bytes).ok()?.iter();
+        let loads = loads.filter(|part| part.p_type(endian) == PT_LOAD);
+        let loads =
+            loads.map(|part| (part.p_offset(endian), part.p_vaddr(endian), part.p_memsz(endian))).collect();
+        let text = section(b".text").map_or(0, |(address, _)| address);
+        let frames = match (section(b".eh_frame"), section(b".debug_frame")) {
+            (Some((address, bytes)), _) => Frames::EhFrame { bytes, address, text },
+            (None, Some((_, bytes))) => Frames::DebugFrame(bytes),
+            (None, None) => Frames::None,
+        };
+        Some(Module { functions, frames, loads })
+    }
+
+    /// The address that the byte at `offset` of the file is linked for.
+    pub fn linked_address(&self, offset: u64) -> Option<u64> {
+        let load = self.loads.iter().find(|(start, _, len)| (*start..*start + *len).contains(&offset))?;
+        Some(offset - load.0 + load.1)
+    }
+
+    /// The function that holds a linked address, and the distance from its start.
+    pub fn function(&self, address: u64) -> Option<(&str, u64)> {
+        let index = self.functions.partition_point(|function| function.0 <= address).checked_sub(1)?;
+        let (start, len, name) = &self.functions[index];
+        let distance = address - start;
+        // What is longer than its symbol says belongs to no function that has one.
+        (*len == 0 || distance < *len).then_some((name.as_str(), distance))
+    }
+}
+
+/// A name of a symbol as people write it.
+fn plain(symbol: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(symbol);
+    match rustc_demangle::try_demangle(&text) {
+        // Without the hash.
+        Ok(name) => Cow::Owned(format!("{name:#}")),
+        // A version may follow (`@@GLIBC_2.2.5`).
+        Err(_) => match text.split_once('@') {
+            Some((name, _)) if !name.is_empty() => Cow::Owned(name.to_owned()),
+            _ => text,
+        },
+    }
+}

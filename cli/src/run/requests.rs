@@ -1,0 +1,145 @@
+//! Requests of other commands for a guest: taken on a socket of the user's, handed on over the control port, and answered.
+//!
+//! The socket speaks the protocol of the port (the crate `coracle-control`). Each connection has one request at a time. What a
+//! connection does not read yet is kept for it: one answer at most.
+
+use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use coracle_control::{HEADER_BYTES, LONGEST_FROM_GUEST, Message, REQUESTS_SINCE, Request, ToGuest, VERSION};
+use rustix::io::Errno;
+
+use super::stop::Guest;
+use crate::error::Result;
+use crate::instances;
+
+/// Requests that a guest has at a time, below those that it keeps.
+const MOST_AT_ONCE: usize = 12;
+
+/// Who waits for an answer.
+struct Asker {
+    /// Its number for the request.
+    id: u32,
+    /// Messages for it. Closed if the connection is.
+    to: Sender<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    askers: HashMap<u32, Asker>,
+    last_id: u32,
+}
+
+/// Hands requests on, and answers back.
+#[derive(Default)]
+pub struct Switchboard {
+    waiting: Mutex<Waiting>,
+    /// The version that the guest speaks; 0: it has not said yet.
+    version: AtomicU16,
+}
+
+/// A socket that is removed at the end.
+#[derive(Debug)]
+pub struct Socket(PathBuf);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Another guest may have taken the name, and removed it.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Switchboard {
+    /// Takes requests for `guest`, which has this name, from now on.
+    pub fn listen(self: &Arc<Self>, name: &str, guest: &Arc<Guest>) -> Result<Socket> {
+        let (listener, path) = instances::listen(name)?;
+        let (this, guest) = (Arc::clone(self), Arc::clone(guest));
+        thread::spawn(move || this.accept(&listener, &guest));
+        Ok(Socket(path))
+    }
+
+    fn accept(self: Arc<Self>, listener: &UnixListener, guest: &Arc<Guest>) {
+        for connection in listener.incoming() {
+            let Ok(connection) = connection else { continue };
+            let (this, guest) = (Arc::clone(&self), Arc::clone(guest));
+            thread::spawn(move || this.serve(connection, &guest));
+        }
+    }
+
+    /// Serves a connection until it is closed.
+    fn serve(&self, mut connection: UnixStream, guest: &Guest) {
+        let Ok(mut other) = connection.try_clone() else { return };
+        let (to, messages) = channel::<Vec<u8>>();
+        // A thread of its own, so that a slow reader holds nobody up.
+        thread::spawn(move || messages.iter().all(|message| other.write_all(&message).is_ok()));
+        let _ = to.send(encoded(Message::Hello(VERSION)));
+        let (mut reader, mut buffer) = (ToGuest::new(), [0; 1024]);
+        while let Ok(length @ 1..) = connection.read(&mut buffer) {
+            reader.take(&buffer[..length], |message| {
+                if let Message::Request { id, request } = message {
+                    self.ask(id, request, &to, guest);
+                }
+            });
+        }
+    }
+
+    /// Hands a request on.
+    fn ask(&self, id: u32, request: Request<'_>, to: &Sender<Vec<u8>>, guest: &Guest) {
+        let refuse = |error: Errno| {
+            let error = error.raw_os_error().unsigned_abs() as u16;
+            // A connection that is closed wants no answer.
+            let _ = to.send(encoded(Message::End { id, error }));
+        };
+        match self.version.load(Ordering::SeqCst) {
+            0 => return refuse(Errno::AGAIN),
+            version if version < REQUESTS_SINCE => return refuse(Errno::NOSYS),
+            _ => {}
+        }
+        let mut waiting = self.waiting();
+        if waiting.askers.len() >= MOST_AT_ONCE {
+            return refuse(Errno::AGAIN);
+        }
+        waiting.last_id = waiting.last_id.wrapping_add(1);
+        let own = waiting.last_id;
+        waiting.askers.insert(own, Asker { id, to: to.clone() });
+        drop(waiting);
+        guest.say(Message::Request { id: own, request });
+    }
+
+    /// Takes what the guest says.
+    pub fn take(&self, message: Message<'_>) {
+        match message {
+            Message::Hello(version) => self.version.store(version, Ordering::SeqCst),
+            Message::Piece { id, bytes } => {
+                if let Some(asker) = self.waiting().askers.get(&id) {
+                    // As in `ask`.
+                    let _ = asker.to.send(encoded(Message::Piece { id: asker.id, bytes }));
+                }
+            }
+            Message::End { id, error } => {
+                if let Some(asker) = self.waiting().askers.remove(&id) {
+                    // As in `ask`.
+                    let _ = asker.to.send(encoded(Message::End { id: asker.id, error }));
+                }
+            }
+            // Only commands say these.
+            Message::Signal(_) | Message::Window(_) | Message::Request { .. } => {}
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A message as it is sent. All that this module sends were read before, or are short.
+pub fn encoded(message: Message<'_>) -> Vec<u8> {
+    let mut buffer = [0; HEADER_BYTES + LONGEST_FROM_GUEST];
+    message.encode(&mut buffer).map(<[u8]>::to_vec).unwrap_or_default()
+}

@@ -1,0 +1,75 @@
+//! Files of /proc and /sys.
+use super::answer::Answer;
+use crate::errno::Errno;
+use crate::fs::file::OpenFile;
+use crate::fs::inode::Link;
+use crate::fs::walk::{Bounds, Limits};
+use crate::mm::user_buf::UserBuf;
+use crate::{fs, this};
+use alloc::sync::Arc;
+use coracle_fallible::Text;
+use linux_raw_sys::general::{O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY};
+
+/// Where all files are that can be asked for.
+const TREES: [&[u8]; 2] = [b"/proc/", b"/sys/"];
+
+/// Opens a file. EACCES beyond /proc and /sys; ELOOP on the way through a link, which could lead there.
+fn open(path: &[u8], flags: u32) -> Result<Arc<OpenFile>, Errno> {
+    let is_within = TREES.iter().any(|tree| path.starts_with(tree));
+    if !is_within || path.split(|&byte| byte == b'/').any(|name| name == b"..") {
+        return Err(Errno::ACCES);
+    }
+    let limits = Limits { no_links: true, no_jumps: true, ..Limits::default() };
+    let context = this::with(|me| me.process.fs.clone());
+    fs::open(&context, None, path, flags, 0, Bounds { limits, ..Bounds::default() })
+}
+
+/// The contents of a file.
+pub fn read(path: &[u8], answer: &mut Answer) -> Result<(), Errno> {
+    let open = open(path, O_RDONLY | O_NONBLOCK)?;
+    let mut offset = 0;
+    loop {
+        let done =
+            answer.fill(usize::MAX, |place| open.file.read(&mut UserBuf::kernel_out(place), offset, true))?;
+        if done == 0 {
+            return Ok(());
+        }
+        offset += done as u64;
+    }
+}
+
+/// The names in a directory, a zero after each.
+pub fn list(path: &[u8], answer: &mut Answer) -> Result<(), Errno> {
+    let open = open(path, O_RDONLY | O_DIRECTORY)?;
+    let inode = open.file.place().ok_or(Errno::NOTDIR)?.path.inode.clone();
+    let (mut names, mut from) = (Text::new(), 0);
+    loop {
+        names.clear();
+        let mut result = Ok(());
+        let before = from;
+        // The directory is locked meanwhile: nothing is sent there.
+        inode.list(from, &mut |entry| {
+            result = names.push(entry.name).and_then(|()| names.push(b"\0"));
+            from = entry.next;
+            result.is_ok() && names.len() < coracle_control::PIECE_BYTES
+        })?;
+        result?;
+        if from == before {
+            return Ok(());
+        }
+        answer.push(names.as_bytes())?;
+    }
+}
+
+/// Where a link leads.
+pub fn link(path: &[u8], answer: &mut Answer) -> Result<(), Errno> {
+    let open = open(path, O_PATH | O_NOFOLLOW)?;
+    let place = open.file.place().ok_or(Errno::INVAL)?;
+    let mut text = Text::new();
+    match place.path.inode.link()? {
+        Link::Path(target) => text.push(&target)?,
+        Link::Place(path) => path.write_or_deleted(&mut text)?,
+        Link::File(file) => file.path(&mut text)?,
+    }
+    answer.push(text.as_bytes())
+}

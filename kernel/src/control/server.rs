@@ -1,0 +1,128 @@
+//! The thread that answers.
+use super::answer::Answer;
+use super::{files, threads};
+use crate::boot;
+use crate::drivers::console::{self, Channel, Server};
+use crate::errno::Errno;
+use crate::ipc::poll::{Events, wait_until};
+use crate::mm::fault::Refused;
+use crate::task::process;
+use crate::task::sched;
+use crate::task::thread::{Thread, Work};
+use coracle_control::{Message, Request};
+use coracle_hal::context::UserContext;
+use coracle_hal::frame::FRAME_SIZE;
+use coracle_hal::once::Once;
+use coracle_image::Access;
+use core::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+/// Starts the thread when it is needed.
+struct Starter {
+    access: Once<Access>,
+    is_started: AtomicBool,
+}
+
+static STARTER: Starter = Starter { access: Once::new(), is_started: AtomicBool::new(false) };
+
+/// Has requests answered from now on, as far as `access` allows.
+pub fn start(access: Access) {
+    STARTER.access.call_once(|| access);
+    if let Some(channel) = console::control() {
+        channel.serve_by(&STARTER);
+    }
+}
+
+impl Server for Starter {
+    fn requested(&self, channel: &Channel) {
+        if self.access.get().is_none_or(|access| *access == Access::None) {
+            refuse_all(channel, Errno::PERM);
+        } else if !self.is_started.swap(true, SeqCst)
+            && let Err(error) = start_thread()
+        {
+            // The next request tries again.
+            self.is_started.store(false, SeqCst);
+            refuse_all(channel, error);
+        }
+    }
+}
+
+#[inline(never)]
+fn start_thread() -> Result<(), Errno> {
+    let thread = Thread::new(boot::idle_process().clone(), 0, &UserContext::default(), 0, false)?;
+    thread.set_name(b"control");
+    thread.work().set(Work::CONTROL);
+    // No process has it in its list.
+    sched::start(thread);
+    Ok(())
+}
+
+fn refuse_all(channel: &Channel, error: Errno) {
+    while let Some(request) = channel.next_request() {
+        if let Some(Message::Request { id, .. }) = Message::parse(&request) {
+            channel.refuse(id, error);
+        }
+    }
+}
+
+/// What the thread does.
+pub fn main() -> ! {
+    let Some(channel) = console::control() else { unreachable!("only requests start this thread") };
+    loop {
+        wait_until(channel.asked(), Events::IN, &mut || channel.has_request());
+        if let Some(request) = channel.next_request() {
+            serve(channel, &request);
+        }
+    }
+}
+
+fn serve(channel: &Channel, request: &[u8]) {
+    let Some(Message::Request { id, request }) = Message::parse(request) else { return };
+    let result = Answer::new(channel, id).and_then(|mut answer| {
+        answer_with(request, &mut answer)?;
+        answer.flush()
+    });
+    let error = result.map_or_else(|error| error.number(), |()| 0);
+    let mut buffer = [0; 16];
+    if let Some(end) = (Message::End { id, error }).encode(&mut buffer) {
+        // Without another side there is no one to answer.
+        let _ = channel.send(end);
+    }
+}
+
+fn answer_with(request: Request, answer: &mut Answer) -> Result<(), Errno> {
+    match request {
+        Request::Read(path) => files::read(path, answer),
+        Request::List(path) => files::list(path, answer),
+        Request::Link(path) => files::link(path, answer),
+        Request::Memory { pid, address, len } => memory(pid, address, len, answer),
+        Request::Threads => threads::all(answer),
+        Request::Unknown(_) => Err(Errno::NOSYS),
+    }
+}
+
+/// What is there of `len` bytes of a process's memory. ESRCH; EFAULT at the first page that is not there.
+fn memory(pid: u32, address: u64, len: u32, answer: &mut Answer) -> Result<(), Errno> {
+    let process = i32::try_from(pid).ok().and_then(process::by_pid).ok_or(Errno::SRCH)?;
+    let memory = process.memory();
+    let mut address = usize::try_from(address).map_err(|_| Errno::FAULT)?;
+    let mut left = len as usize;
+    while left > 0 {
+        let in_page = FRAME_SIZE - address % FRAME_SIZE;
+        let read = answer.fill(left.min(in_page), |bytes| match memory.read(address, bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(Refused::OutOfMemory) => Err(Errno::NOMEM),
+            Err(_) => Err(Errno::FAULT),
+        });
+        match read {
+            Ok(done) => {
+                left -= done;
+                address = address.checked_add(done).ok_or(Errno::FAULT)?;
+            }
+            Err(error) => {
+                answer.flush()?;
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
