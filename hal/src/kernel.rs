@@ -61,7 +61,7 @@ pub(crate) mod symbols {
 }
 
 /// Names the kernel's implementation. Expands to the entry symbols and to a module `this` with
-/// `this::with(|t: &Arc<Thread>| …)` (the running thread), `this::switch_to(next: Arc<Thread>)`, and
+/// `this::with(|t: &Arc<Thread>| …)` (the running thread), `this::is_any()`, `this::switch_to(next: Arc<Thread>)`, and
 /// `this::adopt(thread: Arc<Thread>)` (the boot stack of this CPU becomes that thread: its idle thread).
 ///
 /// All is statically dispatched: the symbols below are what the entry code calls.
@@ -78,6 +78,12 @@ macro_rules! kernel {
             pub fn with<R>(f: impl FnOnce(&$crate::__private::Arc<Thread>) -> R) -> R {
                 // SAFETY: only this module's `adopt` and `switch_to` make threads run, all of type `Thread`.
                 unsafe { $crate::__private::with_current(f) }
+            }
+            /// Whether a thread runs on this CPU: false at boot, before `adopt`.
+            #[inline(always)]
+            pub fn is_any() -> bool {
+                // SAFETY: as above.
+                unsafe { $crate::__private::is_any_current::<Thread>() }
             }
             /// Switches from the running thread to `next`; returns when a CPU switches back to it.
             ///

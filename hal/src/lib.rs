@@ -24,6 +24,7 @@ mod host;
 pub mod io;
 pub mod irq;
 pub mod kernel;
+pub mod leaving;
 mod local;
 mod machine;
 mod mm;
@@ -39,6 +40,6 @@ pub use mm::{frame, paging};
 
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::task::{adopt, finish_switch, switch_to, with_current};
+    pub use crate::task::{adopt, finish_switch, is_any_current, switch_to, with_current};
     pub use alloc::sync::Arc;
 }

@@ -173,6 +173,16 @@ pub unsafe fn with_current<T: HasTask, R>(f: impl FnOnce(&Arc<T>) -> R) -> R {
     }
 }
 
+/// Whether this CPU runs a thread: not before its boot stack has become one.
+///
+/// # Safety
+/// As for [`with_current`].
+#[inline(always)]
+pub unsafe fn is_any_current<T: HasTask>() -> bool {
+    // SAFETY: as in `with_current`.
+    unsafe { (*slot::<T>(Local::get().stack_top.get())).is_some() }
+}
+
 /// Switches from the running thread to `next`.
 ///
 /// # Safety
