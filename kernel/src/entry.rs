@@ -9,7 +9,7 @@ use crate::syscall::call::Call;
 use crate::task::process::ExitStatus;
 use crate::task::signal::{self, SigInfo};
 use crate::task::thread::{Thread, Work};
-use crate::task::{exit, sched, slice};
+use crate::task::{exit, later, sched, slice};
 use crate::{boot, control, storage, syscall};
 use alloc::sync::Arc;
 use coracle_hal::context::{Fault, UserContext};
@@ -87,6 +87,9 @@ fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
         let work = thread.work();
         if work.any(Work::COLLECT) {
             unix::after_call(thread);
+        }
+        if work.any(Work::LATER) {
+            later::run(thread);
         }
         if work.any(Work::EXIT) {
             // Another thread ended the process, or replaced its program.

@@ -7,6 +7,7 @@ use crate::cache::pool;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, wait_until};
 use crate::lock::Mutex;
+use crate::task::later;
 use crate::task::process::Process;
 use crate::task::sched::{self, Wake};
 use crate::task::thread::{Thread, Work};
@@ -61,6 +62,7 @@ pub fn main() -> ! {
     }
     start_program();
     loop {
+        later::settle();
         wait_until(&pool::DIRTIED, Events::IN, &mut || pool::counts().1 > 0 || is_asked());
         if !is_asked() {
             let deadline_ns = time::now_ns() + AGE_NS;

@@ -18,11 +18,6 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "a file keeps its path, whose inode keeps none, nor an open file, but a mount, which keeps the place where it is",
     },
     Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_kernel::fs::file::OpenFile>",
-        times: 1,
-        reason: "files in flight are closed one after another by `in_flight::close`, whichever sockets they lie in, and what observes a file keeps no other open",
-    },
-    Recursion {
         prefix: "coracle_hal::mm::paging::free_part",
         times: 4,
         reason: "page tables have four levels",
@@ -86,21 +81,6 @@ pub const RECURSIONS: &[Recursion] = &[
         prefix: "core::ptr::drop_in_place<coracle_kernel::ipc::epoll::Member>",
         times: 5,
         reason: "a member keeps its file, which may be a set: those lie in one another five deep at most (epoll_ctl(2), ELOOP)",
-    },
-    Recursion {
-        prefix: "coracle_kernel::drivers::pty::pair::Pty::master_closed",
-        times: 0,
-        reason: "a hang-up signals processes, and those that go away meanwhile have closed their files",
-    },
-    Recursion {
-        prefix: "coracle_kernel::net::tcp::TcpFile::finish",
-        times: 0,
-        reason: "a TCP socket keeps connections, and no files",
-    },
-    Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_kernel::mm::memory::Memory>",
-        times: 0,
-        reason: "a memory keeps files of memory, and none keeps a process",
     },
     Recursion {
         prefix: "core::fmt::write",

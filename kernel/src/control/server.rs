@@ -6,6 +6,7 @@ use crate::drivers::console::{self, Channel, Server};
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, wait_until};
 use crate::mm::fault::Refused;
+use crate::task::later;
 use crate::task::process;
 use crate::task::sched;
 use crate::task::thread::{Thread, Work};
@@ -71,6 +72,7 @@ pub fn main() -> ! {
         wait_until(channel.asked(), Events::IN, &mut || channel.has_request());
         if let Some(request) = channel.next_request() {
             serve(channel, &request);
+            later::settle();
         }
     }
 }

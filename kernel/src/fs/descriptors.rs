@@ -2,7 +2,7 @@
 use super::file::OpenFile;
 use crate::errno::Errno;
 use crate::ipc::unix;
-use crate::task::long_call;
+use crate::task::{later, long_call};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
@@ -219,6 +219,7 @@ fn closed(open: Arc<OpenFile>, pid: i32) {
     open.descriptor_closed(pid);
     super::notify::closed(&open);
     unix::let_go(open);
+    later::settle();
     super::notify::settle();
 }
 

@@ -1,50 +1,52 @@
 //! What every open file can do, and the open file description that descriptors share.
+use super::closing::{self, ToClose};
 use super::mount::Place;
 use super::notify;
-use super::signal_io::{Announces, SignalIo};
+use super::signal_io::Announces;
 use crate::errno::{Errno, SysResult};
-use crate::ipc::epoll::{Epoll, Member};
+use crate::ipc::epoll::Epoll;
 use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::mm::user_buf::UserBuf;
 use crate::net::socket::Socket;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::frame::{self, Frame, Watermark};
+use coracle_hal::leaving::Leaving;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::ops::Deref;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use linux_raw_sys::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY, stat as Stat};
 use spin::Mutex;
 
-/// An open file description (open(2)): what dup'ed and inherited descriptors share.
+/// An open file description (open(2)): what dup'ed and inherited descriptors share. The last reference may go anywhere; what has to
+/// be done then is done later (`closing`).
 pub struct OpenFile {
     /// Access mode and status flags (O_NONBLOCK, O_APPEND, …).
     pub flags: AtomicU32,
     /// File position in bytes.
     pub position: Mutex<u64>,
-    /// The file itself.
-    pub file: Arc<dyn File>,
     /// A call is moving the position.
     busy: AtomicBool,
     /// Told when it is done.
     free: PollSource,
     /// [`File::seekable`], asked once.
     pub seekable: bool,
-    /// The signals that announce its readiness (O_ASYNC).
-    pub signal_io: SignalIo,
-    /// The epoll sets that this description is a member of; they forget it when it is closed (epoll(7)).
-    watchers: Mutex<Vec<Arc<Member>>>,
-    _counted: Counted,
+    to_close: Leaving<ToClose>,
 }
 
-/// Descriptions that there are.
-static COUNT: AtomicUsize = AtomicUsize::new(0);
+impl Deref for OpenFile {
+    type Target = ToClose;
+    #[inline(always)]
+    fn deref(&self) -> &ToClose {
+        &self.to_close
+    }
+}
 
 /// Descriptions that there are, and that there may be (/proc/sys/fs/file-nr, file-max): one for each frame of memory, so that
 /// they and what small things they stand for leave most of it to programs. Linux has them take a tenth.
 pub fn description_bounds() -> (usize, usize) {
-    (COUNT.load(Ordering::Relaxed), frame::counts().1)
+    (closing::count(), frame::counts().1)
 }
 
 /// Of things that programs have in bounded numbers, those up to one for so many frames are made while there is any memory for
@@ -57,41 +59,18 @@ pub fn is_short_for(count: usize) -> bool {
     frame::is_below(if are_few { Watermark::Low } else { Watermark::High })
 }
 
-/// Counts a description as long as it is there.
-struct Counted;
-
-impl Counted {
-    /// ENFILE if there are as many as may be.
-    fn new() -> Result<Counted, Errno> {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted;
-        let (count, most) = description_bounds();
-        if count > most || is_short_for(count) { Err(Errno::NFILE) } else { Ok(counted) }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        COUNT.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl OpenFile {
     /// A new description at position 0. `flags`: access mode and status flags as open(2) takes them.
     /// ENOMEM; ENFILE if there are too many.
     pub fn new(file: Arc<dyn File>, flags: u32) -> Result<Arc<OpenFile>, Errno> {
-        let counted = Counted::new()?;
         let seekable = file.seekable();
         Ok(try_arc(OpenFile {
             flags: AtomicU32::new(flags),
             position: Mutex::new(0),
             busy: AtomicBool::new(false),
             free: PollSource::new(),
-            file,
             seekable,
-            signal_io: SignalIo::default(),
-            watchers: Mutex::new(Vec::new()),
-            _counted: counted,
+            to_close: Leaving::new(ToClose::new(file)?),
         })?)
     }
     /// The flags now.
@@ -186,46 +165,10 @@ impl OpenFile {
         self.free.notify(Events::IN);
         result
     }
-    /// An epoll set watches this description.
-    pub fn add_watcher(&self, member: Arc<Member>) -> Result<(), NoMemory> {
-        let mut watchers = self.watchers.lock();
-        if watchers.len() == watchers.capacity() {
-            // Half of the list is free afterwards, so that members which come and go cost the same among many.
-            watchers.retain(|watcher| !watcher.has_left());
-            let members = watchers.len();
-            watchers.make_room(members + 1)?;
-        }
-        watchers.push_reserved(member);
-        Ok(())
-    }
     /// Process `pid` closes a descriptor of it: what the process had by it ends (fcntl(2), record locks; mq_notify(3)).
     pub fn descriptor_closed(self: &Arc<Self>, pid: i32) {
         super::locks::descriptor_closed(self, pid);
         self.file.descriptor_closed(pid);
-    }
-    /// An epoll set no longer does: `member` has left it. Among many it stays in the list, until that is full.
-    pub fn remove_watcher(&self, member: &Arc<Member>) {
-        /// The longest list that is searched.
-        const FEW: usize = 8;
-        let mut watchers = self.watchers.lock();
-        if watchers.len() > FEW {
-            return;
-        }
-        let position = watchers.iter().position(|watcher| Arc::ptr_eq(watcher, member));
-        let removed = position.map(|index| watchers.swap_remove(index));
-        drop(watchers);
-        drop(removed);
-    }
-}
-
-impl Drop for OpenFile {
-    fn drop(&mut self) {
-        self.signal_io.end(&*self.file);
-        for member in self.watchers.get_mut().drain(..) {
-            member.forget();
-        }
-        super::locks::description_closed(self);
-        self.file.closed();
     }
 }
 
@@ -372,7 +315,8 @@ pub trait File: Send + Sync + Any {
     fn descriptor_closed(&self, pid: i32) {
         let _ = pid;
     }
-    /// The last descriptor was closed and no call runs on one.
+    /// The last descriptor was closed and no call runs on one: gives up what other than memory it has. Dropping a file does no more than
+    /// to free memory, or to count. Called without locks held.
     fn closed(&self) {}
 }
 

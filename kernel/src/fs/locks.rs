@@ -1,5 +1,5 @@
 //! Advisory locks: flock(2), and the record locks of fcntl(2), those of processes and those of open file descriptions.
-use super::file::OpenFile;
+use super::file::{File, OpenFile};
 use super::inode::Inode;
 use super::memory::MemoryFile;
 use crate::errno::Errno;
@@ -50,10 +50,10 @@ static LOCKED: AtomicUsize = AtomicUsize::new(0);
 /// Told whenever locks are released.
 static RELEASED: PollSource = PollSource::new();
 
-fn file_id(open: &OpenFile) -> Result<FileId, Errno> {
-    match open.file.as_any().downcast_ref::<MemoryFile>() {
+fn file_id(file: &dyn File) -> Result<FileId, Errno> {
+    match file.as_any().downcast_ref::<MemoryFile>() {
         Some(file) => Ok(file.node().identity()),
-        None => open.file.stat().map(|stat| (stat.st_dev, stat.st_ino)),
+        None => file.stat().map(|stat| (stat.st_dev, stat.st_ino)),
     }
 }
 
@@ -72,7 +72,7 @@ fn is_process(owner: u64) -> bool {
 }
 /// The owner that an open file description is.
 pub fn description_owner(open: &OpenFile) -> u64 {
-    core::ptr::from_ref(open) as u64 | 1
+    owner_of(open.identity())
 }
 
 impl Table {
@@ -124,7 +124,7 @@ impl Table {
 /// Sets `lock`, waiting for those in the way if `wait`, else EAGAIN. EDEADLK if a process would wait for itself by way of
 /// others; the locks of descriptions are not looked at for that, as on Linux. ENOLCK.
 pub fn set(open: &OpenFile, kind: Kind, lock: Lock, wait: bool) -> Result<(), Errno> {
-    let id = file_id(open)?;
+    let id = file_id(&*open.file)?;
     if frame::is_below(Watermark::High) {
         return Err(Errno::NOLCK);
     }
@@ -161,13 +161,13 @@ pub fn set(open: &OpenFile, kind: Kind, lock: Lock, wait: bool) -> Result<(), Er
 
 /// The lock that is in the way of `lock`.
 pub fn conflict(open: &OpenFile, kind: Kind, lock: &Lock) -> Result<Option<Lock>, Errno> {
-    let id = file_id(open)?;
+    let id = file_id(&*open.file)?;
     Ok(TABLE.lock().files.get(&(kind, id)).and_then(|locks| locks.conflict(lock)))
 }
 
 /// Releases what `owner` holds in a range.
 pub fn clear(open: &OpenFile, kind: Kind, owner: u64, first: u64, last: u64) -> Result<(), Errno> {
-    let id = file_id(open)?;
+    let id = file_id(&*open.file)?;
     change(kind, id, |locks| locks.clear(owner, first, last).map(|()| true)).map_err(|_| Errno::NOLCK)
 }
 
@@ -196,18 +196,22 @@ fn clear_owner(kind: Kind, id: FileId, owner: u64) {
 /// The process `pid` closed a descriptor of this file: its record locks on it are gone (fcntl(2)).
 pub fn descriptor_closed(open: &Arc<OpenFile>, pid: i32) {
     if any()
-        && let Ok(id) = file_id(open)
+        && let Ok(id) = file_id(&*open.file)
     {
         clear_owner(Kind::Record, id, process_owner(pid));
     }
 }
 
-/// The last descriptor of a description was closed: its own locks are gone.
-pub fn description_closed(open: &OpenFile) {
+fn owner_of(identity: usize) -> u64 {
+    identity as u64 | 1
+}
+
+/// The description of `file` with this identity is closed: its own locks are gone.
+pub fn description_closed(file: &dyn File, identity: usize) {
     if any()
-        && let Ok(id) = file_id(open)
+        && let Ok(id) = file_id(file)
     {
-        let owner = description_owner(open);
+        let owner = owner_of(identity);
         for kind in [Kind::Whole, Kind::Record] {
             clear_owner(kind, id, owner);
         }

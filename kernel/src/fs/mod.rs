@@ -1,5 +1,6 @@
 //! Files: descriptors, the trait that every open file implements, and the file systems.
 pub mod access;
+pub mod closing;
 pub mod context;
 pub mod descriptors;
 pub mod dev;

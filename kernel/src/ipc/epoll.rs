@@ -1,7 +1,7 @@
 //! epoll(7). Files announce readiness and put themselves on the set's ready list; waiting looks at nothing else, so idle
 //! members cost nothing.
 use super::epoll_nesting;
-use super::poll::{ALWAYS, Events, PollSource};
+use super::poll::{ALWAYS, Events, PollSource, Watching};
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile, is_short_for};
 use crate::fs::stat;
@@ -177,19 +177,20 @@ impl Member {
             Member::notify(this, events);
         }
     }
-    /// Whether it is no longer in its set.
-    pub fn has_left(&self) -> bool {
-        self.dead.load(Ordering::Relaxed)
-    }
     fn detach(&self) {
         self.dead.store(true, Ordering::Relaxed);
         if let Some(source) = self.file.poll_source() {
             source.unsubscribe(self.subscription.load(Ordering::Relaxed));
         }
     }
-    /// The description was closed: leaves the set.
-    pub fn forget(self: &Arc<Member>) {
-        let removed = self.set.upgrade().and_then(|set| set.members.lock().take(self));
+}
+
+impl Watching for Member {
+    fn has_left(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+    fn forget(self: Arc<Self>) {
+        let removed = self.set.upgrade().and_then(|set| set.members.lock().take(&self));
         if removed.is_some() {
             self.detach();
         }
@@ -278,7 +279,7 @@ impl Epoll {
         events: u32,
         data: u64,
     ) -> Result<(), Errno> {
-        let description = Arc::as_ptr(open) as usize;
+        let description = open.identity();
         match operation {
             EPOLL_CTL_ADD => self.add(fd, open, description, events, data),
             EPOLL_CTL_MOD => {
@@ -303,7 +304,7 @@ impl Epoll {
                 };
                 if let Some(member) = removed {
                     member.detach();
-                    open.remove_watcher(&member);
+                    open.remove_watcher(Arc::as_ptr(&member).cast());
                 }
                 Ok(())
             }
@@ -364,7 +365,7 @@ impl Epoll {
         if let Err(error) = added {
             self.members.lock().take(&member);
             member.dead.store(true, Ordering::Relaxed);
-            open.remove_watcher(&member);
+            open.remove_watcher(Arc::as_ptr(&member).cast());
             return Err(error.into());
         }
         Member::check(&member);

@@ -74,6 +74,14 @@ pub trait Observer: Send + Sync {
     fn notify(&self, events: Events);
 }
 
+/// A member of an epoll set, as the description that it watches has it.
+pub trait Watching: Send + Sync {
+    /// Whether it is no longer in its set.
+    fn has_left(&self) -> bool;
+    /// The description was closed: leaves the set.
+    fn forget(self: Arc<Self>);
+}
+
 /// Who is told. The two common kinds are called directly.
 enum Watcher {
     Thread(Arc<Thread>),

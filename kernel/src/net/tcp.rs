@@ -331,12 +331,6 @@ impl TcpFile {
     }
 }
 
-impl Drop for TcpFile {
-    fn drop(&mut self) {
-        self.finish();
-    }
-}
-
 impl File for TcpFile {
     #[inline]
     fn read(&self, dst: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {

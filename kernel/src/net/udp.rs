@@ -270,12 +270,6 @@ fn packet_info(datagram: &Datagram) -> PacketInfo {
     PacketInfo { interface, local: if to_several { own.unwrap_or(to) } else { to }, destination: to }
 }
 
-impl Drop for UdpFile {
-    fn drop(&mut self) {
-        self.finish();
-    }
-}
-
 impl File for UdpFile {
     #[inline]
     fn read(&self, dst: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {

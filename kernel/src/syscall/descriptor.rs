@@ -12,6 +12,7 @@ use crate::ipc::eventfd::EventFd;
 use crate::ipc::pipe::{Pipe, PipeEnd};
 use crate::ipc::unix;
 use crate::mm::user;
+use crate::task::later;
 use alloc::sync::Arc;
 use coracle_fallible::{Text, try_arc, try_arc_bytes};
 use coracle_vfs_core::locks::Lock;
@@ -44,6 +45,7 @@ fn closed(call: &Call, open: Arc<OpenFile>) {
     }
     crate::fs::notify::closed(&open);
     unix::let_go(open);
+    later::settle();
     crate::fs::notify::settle();
 }
 

@@ -2,7 +2,7 @@
 use super::process::{self, ExitStatus, Process};
 use super::signal::{self, SigInfo};
 use super::thread::{Thread, Work};
-use super::{futex, sched, terminal};
+use super::{futex, later, sched, terminal};
 use crate::errno::Errno;
 use crate::fs::memory::remains;
 use crate::ipc::poll::{Events, LOOK_EVERY_NS};
@@ -89,6 +89,7 @@ pub fn exit_thread(thread: &Arc<Thread>, status: ExitStatus) -> ! {
         process.exit_source.notify(Events::IN);
     }
     drop(process);
+    later::run(&thread);
     drop(thread);
     sched::exit()
 }

@@ -1,5 +1,6 @@
 //! A process: an address space, descriptors, signal actions, and the threads that share them.
 use super::family::{Family, Siblings};
+use super::later::{self, Later, Link};
 use super::limits::Limits;
 use super::oom_score::OomScore;
 use super::signal::{self, ProcessSignals, SigInfo};
@@ -13,14 +14,17 @@ use crate::ipc::poll::{Events, PollSource};
 use crate::lock::Mutex;
 use crate::mm::memory::Memory;
 use crate::time::posix_timer::ProcessTimers;
+use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
-use coracle_fallible::{NoMemory, Text, try_arc};
+use coracle_fallible::{NoMemory, Text, try_arc, try_box};
+use coracle_hal::leaving::{Leaves, Leaving};
 use coracle_image::User;
 use coracle_loader::Strings;
 use coracle_sorted_map::SortedMap;
 use core::any::Any;
+use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use linux_raw_sys::general as abi;
 use spin::RwLock;
@@ -29,10 +33,6 @@ use spin::RwLock;
 pub struct Process {
     /// Process id (getpid(2)).
     pub pid: i32,
-    /// Open descriptors.
-    pub descriptors: TableUse,
-    /// Root, working directory, umask.
-    pub fs: Arc<FsContext>,
     /// Its threads, the oldest first.
     pub threads: Mutex<Vec<Arc<Thread>>>,
     /// Actions and pending signals.
@@ -43,8 +43,6 @@ pub struct Process {
     pub limits: Limits,
     /// User and group ids (credentials(7)).
     pub credentials: Mutex<Credentials>,
-    /// What was executed.
-    pub program: Mutex<Arc<Program>>,
     /// setitimer(2) and timer_create(2).
     pub timers: ProcessTimers,
     /// Parent and children.
@@ -96,9 +94,43 @@ pub struct Process {
     pub vfork_done: AtomicBool,
     /// Page faults that read from a file or made a page.
     pub faults: AtomicU64,
-    memory: RwLock<Arc<Memory>>,
     memory_id: AtomicU64,
     start_ns: u64,
+    held: Leaving<Box<Held>>,
+}
+
+/// What a process has that leads to files. It gives up most of that as it ends; what is left goes later than the last reference to
+/// the process (`task::later`), which may go anywhere.
+pub struct Held {
+    /// Open descriptors.
+    pub descriptors: TableUse,
+    /// Root, working directory, umask.
+    pub fs: Arc<FsContext>,
+    /// What was executed.
+    pub program: Mutex<Arc<Program>>,
+    memory: RwLock<Arc<Memory>>,
+    link: Link,
+}
+
+impl Deref for Process {
+    type Target = Held;
+    #[inline(always)]
+    fn deref(&self) -> &Held {
+        &self.held
+    }
+}
+
+impl Leaves for Box<Held> {
+    fn leave(self) {
+        later::put_off(self);
+    }
+}
+
+impl Later for Held {
+    fn run(self: Box<Self>) {}
+    fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
 }
 
 /// User and group ids (credentials(7)): real, effective, saved, file system.
@@ -327,14 +359,11 @@ impl Process {
     ) -> Result<Process, Errno> {
         Ok(Process {
             pid,
-            descriptors: TableUse::new(descriptors),
-            fs,
             threads: Mutex::new(Vec::new()),
             signals: Mutex::new(ProcessSignals::new()?),
             signal_source: PollSource::new(),
             limits: Limits::default(),
             credentials: Mutex::new(Credentials::default()),
-            program: Mutex::new(try_arc(Program::default())?),
             timers: ProcessTimers::default(),
             family: Mutex::new(Family::default()),
             siblings: Siblings::default(),
@@ -362,8 +391,14 @@ impl Process {
             vfork_done: AtomicBool::new(true),
             faults: AtomicU64::new(0),
             memory_id: AtomicU64::new(memory.id),
-            memory: RwLock::new(memory),
             start_ns: coracle_hal::time::now_ns(),
+            held: Leaving::new(try_box(Held {
+                descriptors: TableUse::new(descriptors),
+                fs,
+                program: Mutex::new(try_arc(Program::default())?),
+                memory: RwLock::new(memory),
+                link: Link::new(),
+            })?),
         })
     }
 

@@ -3,6 +3,7 @@
 //! Each CPU has a queue of threads that want to run (`run_queue`). A CPU without work takes from the others. Only when a
 //! thread waits for the CPU is a timer set that will interrupt the running one (`slice`): there is no tick. A thread that sleeps while
 //! nobody else wants its CPU idles on its own stack, so that being woken there costs no switch.
+use super::later;
 use super::run_queue::{self, CPUS, Cpu, End, IDLE, all_cpus, kick_helper, pop, push, steal};
 use super::slice::{IN_IDLE_LOOP, NO_SLICE, arm_slice, end_slice};
 use super::thread::{Thread, Work};
@@ -483,7 +484,9 @@ pub fn run_idle(idle: Arc<Thread>) -> ! {
     CPUS.get().idle.call_once(|| idle.clone());
     this::adopt(idle.clone());
     let here = CPUS.get();
+    later::settle_boot();
     loop {
         idle_as(&idle, here, time::now_ns());
+        later::settle();
     }
 }

@@ -1,11 +1,11 @@
 //! A thread of a program.
 use super::futex::Waiter;
+use super::later::PutOff;
 use super::process::Process;
 use super::run_queue;
 use super::sched::{self, SchedState};
 use super::signal::ThreadSignals;
 use crate::errno::Errno;
-use crate::ipc::unix::Closing;
 use crate::lock::Mutex;
 use alloc::sync::Arc;
 use coracle_fallible::{Lossy, try_arc};
@@ -59,8 +59,10 @@ pub struct Thread {
     pub name: Mutex<[u8; NAME_LEN]>,
     /// Nice value (setpriority(2)): kept, without effect on scheduling.
     pub nice: AtomicI32,
-    /// Descriptors that it is closing (`ipc::unix`).
-    pub closing: Closing,
+    /// What it does before it returns to the program.
+    pub put_off: PutOff,
+    /// The socket in flight to be looked at after the call (`ipc::unix`).
+    pub suspect: AtomicUsize,
     /// Where its last page fault was for which nothing was to be changed, and how many there were in a row (`mm::fault`).
     pub fruitless_fault: AtomicUsize,
     /// See above.
@@ -93,6 +95,8 @@ impl Work<'_> {
     pub const KERNEL: u32 = 256;
     /// The same, for the thread that answers requests (`control`).
     pub const CONTROL: u32 = 512;
+    /// There is work that was put off (`later`).
+    pub const LATER: u32 = 1024;
 
     /// True if any work is to be done.
     #[inline(always)]
@@ -151,7 +155,8 @@ impl Thread {
             robust_list: AtomicUsize::new(0),
             name: Mutex::new([0; NAME_LEN]),
             nice: AtomicI32::new(0),
-            closing: Closing::default(),
+            put_off: PutOff::default(),
+            suspect: AtomicUsize::new(0),
             fruitless_fault: AtomicUsize::new(0),
             fruitless_faults: AtomicU32::new(0),
             policy: AtomicU32::new(0),

@@ -112,12 +112,6 @@ impl Master {
     }
 }
 
-impl Drop for Master {
-    fn drop(&mut self) {
-        self.pty.master_closed();
-    }
-}
-
 impl File for Master {
     fn read(&self, dst: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
         if dst.remaining() == 0 {
@@ -205,5 +199,9 @@ impl File for Master {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn closed(&self) {
+        self.pty.master_closed();
     }
 }

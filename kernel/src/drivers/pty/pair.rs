@@ -247,7 +247,8 @@ impl Pty {
         if is_exclusive {
             check_capability(capability::SYS_ADMIN).map_err(|_| Errno::BUSY)?;
         }
-        let slave = try_arc(Slave::new(self.clone(), place, is_readable, hang_ups))?;
+        let slave = try_arc(Slave::new(self.clone(), place, is_readable, hang_ups));
+        let slave = slave.inspect_err(|_| self.slave_closed())?;
         if is_readable && flags & abi::O_NOCTTY == 0 {
             self.control().opened();
         }

@@ -25,7 +25,7 @@ pub(super) struct Slave {
 }
 
 impl Slave {
-    /// Counted at the pair until it is dropped.
+    /// Counted at the pair until it is closed.
     pub(super) fn new(pty: Arc<Pty>, place: Place, is_readable: bool, hang_ups: u32) -> Slave {
         pty.slave_opened();
         Slave { pty, place, is_readable, hang_ups }
@@ -52,12 +52,6 @@ impl Slave {
         };
         self.pty.master.notify(Events::OUT);
         Ok(Some(bytes))
-    }
-}
-
-impl Drop for Slave {
-    fn drop(&mut self) {
-        self.pty.slave_closed();
     }
 }
 
@@ -161,6 +155,10 @@ impl File for Slave {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn closed(&self) {
+        self.pty.slave_closed();
     }
 }
 

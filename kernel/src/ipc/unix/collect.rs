@@ -159,7 +159,7 @@ fn empty(file: &OpenFile, list: &mut InFlight) {
 #[inline(never)]
 pub(super) fn look_after_call(socket: Key) {
     crate::this::with(|thread| {
-        thread.closing.suspect.store(socket, Relaxed);
+        thread.suspect.store(socket, Relaxed);
         thread.work().set(Work::COLLECT);
     });
 }
@@ -168,5 +168,5 @@ pub(super) fn look_after_call(socket: Key) {
 #[cold]
 pub fn after_call(thread: &Thread) {
     thread.work().clear(Work::COLLECT);
-    look(thread.closing.suspect.load(Relaxed));
+    look(thread.suspect.load(Relaxed));
 }

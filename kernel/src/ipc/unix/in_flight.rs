@@ -1,11 +1,11 @@
 //! Descriptors in flight: sent with a message (SCM_RIGHTS, unix(7)) and not received yet.
 //!
 //! A socket in flight may have descriptors in flight in its own inbox, and so on, as far as a program likes. Closing one
-//! closes all behind it, one after the other and not one within the other.
+//! closes all behind it, one after the other and not one within the other, because a description is closed later than its last
+//! reference goes (`task::later`).
 use super::collect::{self, Key, Moving};
 use crate::errno::Errno;
 use crate::fs::file::OpenFile;
-use crate::lock::Mutex;
 use crate::net::socket::Rights;
 use crate::task::process::Process;
 use crate::task::user_count::{UserCounts, UserShare};
@@ -13,7 +13,6 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::try_box;
-use core::sync::atomic::AtomicUsize;
 
 /// Descriptors in flight, by the user that sent them.
 static COUNTS: UserCounts = UserCounts::new();
@@ -30,22 +29,6 @@ pub(super) struct Batch {
     next: Option<Box<Batch>>,
     /// Counted as in flight so long.
     _share: UserShare,
-}
-
-/// What a thread has to close of descriptors that were in flight.
-#[derive(Default)]
-pub struct Closing {
-    state: Mutex<State>,
-    /// The socket to be looked at after the call (`collect`).
-    pub(super) suspect: AtomicUsize,
-}
-
-#[derive(Default)]
-enum State {
-    #[default]
-    Idle,
-    /// The thread closes some; these are next.
-    Busy(Option<Box<Batch>>),
 }
 
 impl InFlight {
@@ -130,24 +113,10 @@ impl Drop for InFlight {
     }
 }
 
-/// Closes the descriptors of `batch` and of those behind it, and what lies in the inboxes of sockets that end by that.
+/// Lets go of the descriptors of `batch` and of those behind it, and of what lies in the inboxes of sockets that can't be reached any
+/// more by that.
 #[cold]
 fn close(batch: Box<Batch>) {
-    let thread = crate::this::with(Arc::clone);
-    {
-        let mut state = thread.closing.state.lock();
-        if let State::Busy(list) = &mut *state {
-            // A socket that the loop below closes leads here: the loop goes on with this.
-            let mut rest = Some(batch);
-            while let Some(mut batch) = rest {
-                rest = batch.next.take();
-                batch.next = list.take();
-                *list = Some(batch);
-            }
-            return;
-        }
-        *state = State::Busy(None);
-    }
     let mut next = Some(batch);
     while let Some(mut batch) = next {
         if let Some(holder) = batch.holder {
@@ -161,15 +130,6 @@ fn close(batch: Box<Batch>) {
                 let mut list = InFlight(next);
                 collect::take_inboxes(collect::find(suspect), &mut list);
                 next = list.into_list();
-            }
-        }
-        if next.is_none() {
-            let mut state = thread.closing.state.lock();
-            if let State::Busy(list) = &mut *state {
-                next = list.take();
-            }
-            if next.is_none() {
-                *state = State::Idle;
             }
         }
     }

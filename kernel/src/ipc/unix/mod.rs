@@ -11,5 +11,4 @@ mod socket;
 
 pub use address::table;
 pub use collect::{after_call, let_go, look, suspect};
-pub use in_flight::Closing;
 pub use socket::{new, pair};
