@@ -138,7 +138,7 @@ impl FileSystem {
         let len = usize::try_from(inode.size).unwrap_or(usize::MAX).min(into.len());
         if !inode.is_short_link() {
             if inode.size > self.superblock.block_bytes.into() {
-                return Err(Error::Corrupt("a symbolic link is too long"));
+                return Err(Error::Corrupt(&"a symbolic link is too long"));
             }
             return self.read_inode(&inode, 0, into.get_mut(..len).unwrap_or_default());
         }

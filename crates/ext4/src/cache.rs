@@ -155,5 +155,5 @@ impl Cache {
 
 /// Refuses a block that has two meanings.
 pub(crate) fn same_kind(found: Kind, wanted: Kind) -> Result<()> {
-    if found == wanted { Ok(()) } else { Err(Error::Corrupt("a block is used for two purposes")) }
+    if found == wanted { Ok(()) } else { Err(Error::Corrupt(&"a block is used for two purposes")) }
 }

@@ -116,7 +116,7 @@ impl<'a> Iterator for Entries<'a> {
             }
             None => {
                 self.at = self.data.len();
-                Some(Err(Error::Corrupt("an entry of a directory makes no sense")))
+                Some(Err(Error::Corrupt(&"an entry of a directory makes no sense")))
             }
         }
     }
@@ -178,13 +178,13 @@ impl FileSystem {
     /// How many blocks a directory has.
     pub(crate) fn directory_blocks(&self, directory: &Inode) -> Result<u32> {
         let blocks = directory.size >> self.superblock.block_log;
-        u32::try_from(blocks).map_err(|_| Error::Corrupt("a directory is too large"))
+        u32::try_from(blocks).map_err(|_| Error::Corrupt(&"a directory is too large"))
     }
 
     /// Where a block of a directory is on the disk, and what its checksums begin with.
     pub(crate) fn directory_place(&mut self, directory: &Inode, block: u32) -> Result<(u64, Kind)> {
         let run = self.run(directory, block, 1)?;
-        let place = run.block.filter(|_| !run.unwritten).ok_or(Error::Corrupt("a directory has a hole"))?;
+        let place = run.block.filter(|_| !run.unwritten).ok_or(Error::Corrupt(&"a directory has a hole"))?;
         Ok((place, Kind::Directory(self.superblock.inode_seed(directory.number, directory.generation))))
     }
 
@@ -247,7 +247,7 @@ impl FileSystem {
         };
         let number = found.ok_or(Error::NotFound)?;
         if number > self.superblock.inodes {
-            return Err(Error::Corrupt("a name leads to an inode that is not there"));
+            return Err(Error::Corrupt(&"a name leads to an inode that is not there"));
         }
         Ok(number)
     }

@@ -1,7 +1,7 @@
 //! The errors of the file system.
 use core::fmt;
 
-/// Why the file system did not do what it was asked.
+/// Why the file system did not do what it was asked. Texts are behind two references, so that a result fits two registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The disk failed.
@@ -9,13 +9,13 @@ pub enum Error {
     /// There is no ext4 file system on the disk.
     NotExt4,
     /// The file system has a feature without which it can't be used; the feature's name.
-    Feature(&'static str),
+    Feature(&'static &'static str),
     /// The file system has features that this code doesn't know: bits of `s_feature_incompat`.
     UnknownFeatures(u32),
     /// The disk holds what no file system has (EUCLEAN); what it is.
-    Corrupt(&'static str),
+    Corrupt(&'static &'static str),
     /// The file or file system is of a kind that can't be changed so (EOPNOTSUPP); what it is.
-    Unsupported(&'static str),
+    Unsupported(&'static &'static str),
     /// There is no memory (ENOMEM).
     NoMemory,
     /// The disk is full (ENOSPC).

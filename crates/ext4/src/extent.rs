@@ -122,7 +122,7 @@ pub(crate) fn check_node(superblock: &Superblock, node: &[u8]) -> Result<()> {
         // Its checksum follows, if it is a block.
         && (node.len() == MAP_BYTES || tail(node) + 4 <= node.len());
     if !right {
-        return Err(Error::Corrupt("a node of an extent tree is none"));
+        return Err(Error::Corrupt(&"a node of an extent tree is none"));
     }
     let mut least = 0;
     for index in 0..count(node) {
@@ -141,7 +141,7 @@ pub(crate) fn check_node(superblock: &Superblock, node: &[u8]) -> Result<()> {
             right
         };
         if !right {
-            return Err(Error::Corrupt("an entry of an extent tree makes no sense"));
+            return Err(Error::Corrupt(&"an entry of an extent tree makes no sense"));
         }
     }
     Ok(())
@@ -208,7 +208,7 @@ impl FileSystem {
         for level in 0..=depth_of_root {
             let bytes = self.node(inode, node)?;
             if depth(bytes) != depth_of_root - level {
-                return Err(Error::Corrupt("an extent tree's levels are miscounted"));
+                return Err(Error::Corrupt(&"an extent tree's levels are miscounted"));
             }
             let before = before(bytes, block);
             if level == depth_of_root {

@@ -77,7 +77,7 @@ impl FileSystem {
         let at = HEADER_BYTES + index * ENTRY_BYTES;
         if node == 0 {
             let place = inode.map.get_mut(at..at + ENTRY_BYTES);
-            place.ok_or(Error::Corrupt("an extent tree's root is too small"))?.copy_from_slice(entry);
+            place.ok_or(Error::Corrupt(&"an extent tree's root is too small"))?.copy_from_slice(entry);
             return Ok(());
         }
         let kind = self.extents_kind(inode);
@@ -120,7 +120,7 @@ impl FileSystem {
             let below = path.depth - level;
             let mut entries = self.entries(inode, node)?;
             if index > entries.len() {
-                return Err(Error::Corrupt("an extent tree changed under an operation"));
+                return Err(Error::Corrupt(&"an extent tree changed under an operation"));
             }
             entries.try_insert(index, entry)?;
             if entries.len() <= self.room(node) {
@@ -164,7 +164,7 @@ impl FileSystem {
             let node = path.step(level).node;
             let mut entries = self.entries(inode, node)?;
             if index >= entries.len() {
-                return Err(Error::Corrupt("an extent tree changed under an operation"));
+                return Err(Error::Corrupt(&"an extent tree changed under an operation"));
             }
             entries.remove(index);
             if !entries.is_empty() {
@@ -203,7 +203,7 @@ impl FileSystem {
 
     /// Adds a run of blocks to a file, which has none there.
     pub(crate) fn insert_extent(&mut self, inode: &mut Inode, new: Extent) -> Result<()> {
-        const OVERLAP: Error = Error::Corrupt("extents of a file overlap");
+        const OVERLAP: Error = Error::Corrupt(&"extents of a file overlap");
         let path = self.path(inode, new.block)?;
         let leaf = path.leaf();
         let bytes = self.node(inode, leaf.node)?;
@@ -306,7 +306,7 @@ impl FileSystem {
 
     /// Says that blocks of a file which were unwritten are written: a part of one extent.
     pub(crate) fn mark_written(&mut self, inode: &mut Inode, block: u32, len: u32) -> Result<()> {
-        const NOT_ONE: Error = Error::Corrupt("blocks to be written are not of one extent");
+        const NOT_ONE: Error = Error::Corrupt(&"blocks to be written are not of one extent");
         let path = self.path(inode, block)?;
         let leaf = path.leaf();
         let index = leaf.index.checked_sub(1).ok_or(NOT_ONE)?;

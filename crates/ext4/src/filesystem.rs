@@ -71,7 +71,7 @@ impl FileSystem {
         }
         let is_first = kind == Kind::Super && block == self.superblock.superblock_block();
         if !is_first && !self.superblock.has_block(block) {
-            return Err(Error::Corrupt("a block's number lies outside the file system"));
+            return Err(Error::Corrupt(&"a block's number lies outside the file system"));
         }
         let mut data = self.cache.room()?;
         self.disk.read(self.offset(block), &mut data)?;

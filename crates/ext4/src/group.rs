@@ -117,7 +117,7 @@ impl FileSystem {
     /// Reads a group's descriptor.
     pub(crate) fn group(&mut self, number: u32) -> Result<Group> {
         if number >= self.superblock.groups {
-            return Err(Error::Corrupt("there is no such group"));
+            return Err(Error::Corrupt(&"there is no such group"));
         }
         let (block, kind, at) = self.descriptor_place(number);
         let len = (self.superblock.descriptor_bytes as usize).min(MOST_BYTES);
@@ -133,7 +133,7 @@ impl FileSystem {
         let right = self.superblock.has_block(group.block_bitmap())
             && self.superblock.has_block(group.inode_bitmap())
             && self.superblock.has_run(group.inode_table(), table_blocks);
-        if right { Ok(group) } else { Err(Error::Corrupt("a group's bitmaps or inodes lie nowhere")) }
+        if right { Ok(group) } else { Err(Error::Corrupt(&"a group's bitmaps or inodes lie nowhere")) }
     }
 
     /// Writes a group's descriptor into its block in the cache, which the transaction has changed before.

@@ -63,7 +63,7 @@ fn count(data: &[u8], level: usize) -> Result<usize> {
     let right = layout(data) == Layout::Index { countlimit: at }
         && (1..=limit).contains(&count)
         && at + 8 * limit <= data.len();
-    if right { Ok(count) } else { Err(Error::Corrupt("a node of a directory's index is none")) }
+    if right { Ok(count) } else { Err(Error::Corrupt(&"a node of a directory's index is none")) }
 }
 
 /// An entry of a node: the least hash that it is for, and the block. The first is for all less than the second.
@@ -139,7 +139,7 @@ impl FileSystem {
         for _ in 0..=self.directory_blocks(directory)? {
             let leaf = path.leaf;
             if leaf == 0 || layout(self.directory_block(directory, leaf)?) != Layout::Leaf {
-                return Err(Error::Corrupt("a directory's index leads to no names"));
+                return Err(Error::Corrupt(&"a directory's index leads to no names"));
             }
             if let Some(found) = self.find_in_block(directory, leaf, name)? {
                 return Ok(Some(found));
@@ -148,7 +148,7 @@ impl FileSystem {
                 return Ok(None);
             }
         }
-        Err(Error::Corrupt("a directory's index is a circle"))
+        Err(Error::Corrupt(&"a directory's index is a circle"))
     }
 
     /// Goes on to the next leaf, if names with the same hash may be there.

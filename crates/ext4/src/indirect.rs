@@ -70,7 +70,7 @@ impl FileSystem {
         match u64::from(block) {
             0 => Ok(None),
             block if self.superblock.has_block(block) => Ok(Some(block)),
-            _ => Err(Error::Corrupt("a file's block lies outside the file system")),
+            _ => Err(Error::Corrupt(&"a file's block lies outside the file system")),
         }
     }
 }

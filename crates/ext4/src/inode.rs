@@ -205,7 +205,7 @@ impl FileSystem {
     /// Where an inode lies: its block, and the offset there.
     pub(crate) fn inode_place(&mut self, number: u32) -> Result<(u64, usize)> {
         let index = number.checked_sub(1).filter(|_| number <= self.superblock.inodes);
-        let index = index.ok_or(Error::Corrupt("an inode's number is too large"))?;
+        let index = index.ok_or(Error::Corrupt(&"an inode's number is too large"))?;
         let group = self.group(index / self.superblock.inodes_per_group)?;
         let at = u64::from(index % self.superblock.inodes_per_group) * u64::from(self.superblock.inode_bytes);
         let block_bytes = u64::from(self.superblock.block_bytes);
@@ -228,7 +228,7 @@ impl FileSystem {
         let (bytes, verified, bit) = self.inode_bytes(number)?;
         if *verified & bit == 0 {
             if !superblock.inode_checksum_holds(number, bytes) {
-                return Err(Error::Corrupt("an inode's checksum is wrong"));
+                return Err(Error::Corrupt(&"an inode's checksum is wrong"));
             }
             *verified |= bit;
         }
@@ -239,7 +239,7 @@ impl FileSystem {
     pub(crate) fn live_inode(&mut self, number: u32) -> Result<Inode> {
         let inode = self.inode(number)?;
         if inode.mode == 0 {
-            return Err(Error::Corrupt("a name or a number leads to an inode that is free"));
+            return Err(Error::Corrupt(&"a name or a number leads to an inode that is free"));
         }
         Ok(inode)
     }

@@ -82,10 +82,10 @@ fn read_only_reason(
 /// Whether a file system can be written.
 fn access(disk: &dyn Disk, superblock: &Superblock, bytes: &[u8], options: &Options) -> Result<Access> {
     if superblock.blocks > disk.size_bytes() >> superblock.block_log {
-        return Err(Error::Corrupt("the disk is smaller than the file system"));
+        return Err(Error::Corrupt(&"the disk is smaller than the file system"));
     }
     if disk.sector_bytes() > superblock.block_bytes {
-        return Err(Error::Feature("of blocks smaller than the disk's sectors"));
+        return Err(Error::Feature(&"of blocks smaller than the disk's sectors"));
     }
     let reason = read_only_reason(disk, superblock, bytes, options);
     Ok(reason.map_or(Access::Writable, Access::ReadOnly))
@@ -123,7 +123,7 @@ impl FileSystem {
         let torn = !superblock::checksum_holds(&bytes);
         // A superblock that a checkpoint was writing is in the log as well.
         if torn && (!has_journal || self.disk.read_only()) {
-            return Err(Error::Corrupt("the superblock's checksum is wrong"));
+            return Err(Error::Corrupt(&"the superblock's checksum is wrong"));
         }
         let mut journal = None;
         if has_journal && (torn || le32(&bytes, field::INCOMPAT) & incompat::RECOVER != 0) {
@@ -134,7 +134,7 @@ impl FileSystem {
                 let bytes = self.settle_superblock()?;
                 let superblock = Superblock::parse(&bytes)?;
                 if superblock.block_log != self.superblock.block_log {
-                    return Err(Error::Corrupt("the journal changes the size of blocks"));
+                    return Err(Error::Corrupt(&"the journal changes the size of blocks"));
                 }
                 self.superblock = superblock;
                 self.access = access(&*self.disk, &self.superblock, &bytes, options)?;
@@ -172,7 +172,7 @@ impl FileSystem {
     fn settle_superblock(&mut self) -> Result<Vec<u8>> {
         let mut bytes = read_superblock(&*self.disk)?;
         if !superblock::checksum_holds(&bytes) && !is_whole_but_for_recover(&mut bytes) {
-            return Err(Error::Corrupt("the superblock's checksum is wrong"));
+            return Err(Error::Corrupt(&"the superblock's checksum is wrong"));
         }
         self.patch_superblock(|bytes| {
             let flags = le32(bytes, field::INCOMPAT);

@@ -39,7 +39,7 @@ impl FileSystem {
             }
             at = before.deleted;
         }
-        Err(Error::Corrupt("an orphan is not in the list of orphans"))
+        Err(Error::Corrupt(&"an orphan is not in the list of orphans"))
     }
 
     /// Completes the deletions and truncations that were under way when the file system was last in use.
@@ -55,10 +55,10 @@ impl FileSystem {
             }
             self.complete(number, now)?;
             if self.superblock_field(field::LAST_ORPHAN)? == number {
-                return Err(Error::Corrupt("an orphan stays in the list of orphans"));
+                return Err(Error::Corrupt(&"an orphan stays in the list of orphans"));
             }
         }
-        Err(Error::Corrupt("the list of orphans is a circle"))
+        Err(Error::Corrupt(&"the list of orphans is a circle"))
     }
 
     fn complete(&mut self, number: u32, now: Time) -> Result<()> {
@@ -79,7 +79,7 @@ impl FileSystem {
         let names = block.len() - ORPHAN_TAIL_BYTES;
         for index in 0..self.blocks_of(inode.size).min(u32::MAX.into()) as u32 {
             let place =
-                self.run(&inode, index, 1)?.block.ok_or(Error::Corrupt("the orphan file has a hole"))?;
+                self.run(&inode, index, 1)?.block.ok_or(Error::Corrupt(&"the orphan file has a hole"))?;
             block.copy_from_slice(self.block(place, Kind::Orphans(seed))?);
             for at in (0..names).step_by(4) {
                 let number = le32(&block, at);

@@ -139,7 +139,7 @@ impl Superblock {
         let high = |at| if bits_64 { u64::from(le32(bytes, at)) << 32 } else { 0 };
         let block_log = LEAST_BLOCK_LOG.saturating_add(le32(bytes, 0x18));
         if block_log > MOST_BLOCK_LOG {
-            return Err(Error::Feature("of blocks of more than 4096 bytes"));
+            return Err(Error::Feature(&"of blocks of more than 4096 bytes"));
         }
         let mut uuid = [0; 16];
         uuid.copy_from_slice(&bytes[0x68..0x78]);
@@ -176,7 +176,7 @@ impl Superblock {
             checksum_seed,
         };
         if superblock.has_checksums() && bytes[0x175] != CHECKSUM_CRC32C {
-            return Err(Error::Feature("of a checksum other than crc32c"));
+            return Err(Error::Feature(&"of a checksum other than crc32c"));
         }
         superblock.with_groups()
     }
@@ -198,12 +198,12 @@ impl Superblock {
             && data_blocks > 0
             && self.first_inode >= OLD_FIRST_INODE;
         if !right {
-            return Err(Error::Corrupt("the geometry in the superblock makes no sense"));
+            return Err(Error::Corrupt(&"the geometry in the superblock makes no sense"));
         }
         let groups = data_blocks.div_ceil(self.blocks_per_group.into());
-        self.groups = u32::try_from(groups).map_err(|_| Error::Corrupt("there are too many groups"))?;
+        self.groups = u32::try_from(groups).map_err(|_| Error::Corrupt(&"there are too many groups"))?;
         if u64::from(self.inodes) != groups * u64::from(self.inodes_per_group) {
-            return Err(Error::Corrupt("the superblock miscounts the inodes"));
+            return Err(Error::Corrupt(&"the superblock miscounts the inodes"));
         }
         Ok(self)
     }
@@ -318,7 +318,7 @@ fn check_features(incompat: u32, ro_compat: u32) -> Result<()> {
         return Err(Error::UnknownFeatures(unknown));
     }
     if ro_compat & ro_compat::BIGALLOC != 0 {
-        return Err(Error::Feature("bigalloc"));
+        return Err(Error::Feature(&"bigalloc"));
     }
     Ok(())
 }

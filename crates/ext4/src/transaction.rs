@@ -163,7 +163,7 @@ impl FileSystem {
         let slot = self.slot(block, kind)?;
         let data = &self.cache.buffers[slot].data;
         let old = at.checked_add(bytes.len()).and_then(|end| data.get(at..end));
-        let old = old.ok_or(Error::Corrupt("a structure ends behind its block"))?;
+        let old = old.ok_or(Error::Corrupt(&"a structure ends behind its block"))?;
         // Only what differs is kept and written.
         let before = old.iter().zip(bytes).take_while(|(old, new)| old == new).count();
         if before == bytes.len() {

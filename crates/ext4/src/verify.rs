@@ -24,7 +24,7 @@ pub(crate) fn verify(superblock: &Superblock, kind: Kind, block: u64, data: &[u8
             let from = superblock.superblock_offset();
             let bytes = data.get(from..from + superblock::BYTES).unwrap_or_default();
             if !superblock::checksum_holds(bytes) {
-                return Err(Error::Corrupt("the superblock's checksum is wrong"));
+                return Err(Error::Corrupt(&"the superblock's checksum is wrong"));
             }
         }
         Kind::Descriptors(first) => {
@@ -34,7 +34,7 @@ pub(crate) fn verify(superblock: &Superblock, kind: Kind, block: u64, data: &[u8
                 if superblock.has_group_checksums()
                     && superblock.descriptor_checksum(group, descriptor) != right
                 {
-                    return Err(Error::Corrupt("a group descriptor's checksum is wrong"));
+                    return Err(Error::Corrupt(&"a group descriptor's checksum is wrong"));
                 }
             }
         }
@@ -42,30 +42,30 @@ pub(crate) fn verify(superblock: &Superblock, kind: Kind, block: u64, data: &[u8
             if checked
                 && directory_checksum(data, seed).is_none_or(|(at, checksum)| le32(data, at) != checksum) =>
         {
-            return Err(Error::Corrupt("a directory block's checksum is wrong"));
+            return Err(Error::Corrupt(&"a directory block's checksum is wrong"));
         }
         Kind::Extents(seed) => {
             extent::check_node(superblock, data)?;
             let at = extent::tail(data);
             if checked && crc32c(seed, data.get(..at).unwrap_or_default()) != le32(data, at) {
-                return Err(Error::Corrupt("an extent block's checksum is wrong"));
+                return Err(Error::Corrupt(&"an extent block's checksum is wrong"));
             }
         }
         Kind::Attributes => {
             if le32(data, 0) != ATTRIBUTES_MAGIC {
-                return Err(Error::Corrupt("a block of attributes has no magic number"));
+                return Err(Error::Corrupt(&"a block of attributes has no magic number"));
             }
             if checked && attributes_checksum(superblock, block, data) != le32(data, ATTRIBUTES_CHECKSUM) {
-                return Err(Error::Corrupt("an attribute block's checksum is wrong"));
+                return Err(Error::Corrupt(&"an attribute block's checksum is wrong"));
             }
         }
         Kind::Orphans(seed) => {
             let at = data.len() - 8;
             if le32(data, at) != ORPHANS_MAGIC {
-                return Err(Error::Corrupt("a block of the orphan file has no magic number"));
+                return Err(Error::Corrupt(&"a block of the orphan file has no magic number"));
             }
             if checked && orphans_checksum(block, data, seed) != le32(data, at + 4) {
-                return Err(Error::Corrupt("a checksum in the orphan file is wrong"));
+                return Err(Error::Corrupt(&"a checksum in the orphan file is wrong"));
             }
         }
         _ => {}

@@ -21,7 +21,7 @@ impl FileSystem {
     fn superblock_bytes(&mut self) -> Result<&[u8]> {
         let (block, from) = (self.superblock.superblock_block(), self.superblock.superblock_offset());
         let bytes = self.block(block, Kind::Super)?.get(from..from + BYTES);
-        bytes.ok_or(Error::Corrupt("the superblock ends behind its block"))
+        bytes.ok_or(Error::Corrupt(&"the superblock ends behind its block"))
     }
 
     /// Changes bytes of the superblock.
@@ -43,7 +43,7 @@ impl FileSystem {
 
     /// Counts blocks as taken or given back.
     fn count_blocks(&mut self, taken: u32, freed: u32) -> Result<()> {
-        const MISCOUNTED: Error = Error::Corrupt("the superblock miscounts the free blocks");
+        const MISCOUNTED: Error = Error::Corrupt(&"the superblock miscounts the free blocks");
         let (free, _) = self.free_counts()?;
         let free = free.saturating_add(freed.into()).checked_sub(taken.into()).ok_or(MISCOUNTED)?;
         self.set_free_blocks(free)
@@ -76,7 +76,7 @@ impl FileSystem {
     pub(super) fn count_inode(&mut self, taken: bool) -> Result<()> {
         let (_, free) = self.free_counts()?;
         let free = if taken { free.checked_sub(1) } else { free.checked_add(1) };
-        let free = free.ok_or(Error::Corrupt("the superblock miscounts the free inodes"))?;
+        let free = free.ok_or(Error::Corrupt(&"the superblock miscounts the free inodes"))?;
         self.put_superblock(field::FREE_INODES, &free.to_le_bytes())
     }
 
@@ -92,7 +92,7 @@ impl FileSystem {
             let checksum =
                 verify::bitmap_checksum(&self.superblock, self.superblock.blocks_per_group, &buffer.data);
             if !group.bitmap_checksum_is(group::field::BLOCK_BITMAP_CHECKSUM, checksum) {
-                return Err(Error::Corrupt("a block bitmap's checksum is wrong"));
+                return Err(Error::Corrupt(&"a block bitmap's checksum is wrong"));
             }
         }
         buffer.verified = u32::MAX;
@@ -142,7 +142,7 @@ impl FileSystem {
             let mut piece = [0; PIECE];
             let data = self.block(block, kind)?;
             let from =
-                data.get(first..first + bytes).ok_or(Error::Corrupt("a bit lies behind its bitmap"))?;
+                data.get(first..first + bytes).ok_or(Error::Corrupt(&"a bit lies behind its bitmap"))?;
             piece[..bytes].copy_from_slice(from);
             bitmap::fill(&mut piece, at - first as u32 * 8, next - at, set);
             self.put(block, kind, first, &piece[..bytes])?;
@@ -198,7 +198,7 @@ impl FileSystem {
         let (number, run) = best.ok_or(Error::NoSpace)?;
         let mut group = self.group(number)?;
         let free = group.free_blocks().checked_sub(run.len);
-        group.set_free_blocks(free.ok_or(Error::Corrupt("a group miscounts its free blocks"))?);
+        group.set_free_blocks(free.ok_or(Error::Corrupt(&"a group miscounts its free blocks"))?);
         self.fill_bits(group.block_bitmap(), Kind::BlockBitmap(number), run.start, run.len, true)?;
         self.set_group(&group)?;
         self.count_blocks(run.len, 0)?;
@@ -209,13 +209,13 @@ impl FileSystem {
     /// Gives blocks back.
     pub(crate) fn free_blocks(&mut self, mut start: u64, mut count: u32) -> Result<()> {
         if !self.superblock.has_run(start, count.into()) {
-            return Err(Error::Corrupt("blocks to be freed lie outside the file system"));
+            return Err(Error::Corrupt(&"blocks to be freed lie outside the file system"));
         }
         while count > 0 {
             let (number, bit) = self.superblock.group_of(start);
             let len = count.min(self.superblock.blocks_in(number).saturating_sub(bit));
             if len == 0 {
-                return Err(Error::Corrupt("blocks to be freed lie in no group"));
+                return Err(Error::Corrupt(&"blocks to be freed lie in no group"));
             }
             self.free_in_group(number, bit, len)?;
             start += u64::from(len);
@@ -230,7 +230,7 @@ impl FileSystem {
         let slot = self.slot(group.block_bitmap(), Kind::BlockBitmap(number))?;
         let bits = &self.cache.buffers[slot].data;
         if !bitmap::all(bits, bit, len, true) {
-            return Err(Error::Corrupt("blocks to be freed are free"));
+            return Err(Error::Corrupt(&"blocks to be freed are free"));
         }
         match self.transaction.busy.get_mut(&number) {
             Some(busy) => bitmap::fill(busy, bit, len, true),
@@ -239,7 +239,7 @@ impl FileSystem {
         self.fill_bits(group.block_bitmap(), Kind::BlockBitmap(number), bit, len, false)?;
         let free = group.free_blocks().saturating_add(len);
         if free > self.superblock.blocks_in(number) {
-            return Err(Error::Corrupt("a group miscounts its free blocks"));
+            return Err(Error::Corrupt(&"a group miscounts its free blocks"));
         }
         group.set_free_blocks(free);
         self.set_group(&group)?;

@@ -22,7 +22,7 @@ impl FileSystem {
         if buffer.verified == 0 && self.superblock.has_checksums() {
             let checksum = verify::bitmap_checksum(&self.superblock, inodes, &buffer.data);
             if !group.bitmap_checksum_is(group::field::INODE_BITMAP_CHECKSUM, checksum) {
-                return Err(Error::Corrupt("an inode bitmap's checksum is wrong"));
+                return Err(Error::Corrupt(&"an inode bitmap's checksum is wrong"));
             }
         }
         buffer.verified = u32::MAX;
@@ -64,7 +64,7 @@ impl FileSystem {
         let first = if group.number == 0 { self.superblock.first_inode - 1 } else { 0 };
         let data = self.block(group.inode_bitmap(), kind)?;
         let run = Used { bits: data, busy: &[] }.find(first, per_group, 1);
-        let index = run.ok_or(Error::Corrupt("a group miscounts its free inodes"))?.start;
+        let index = run.ok_or(Error::Corrupt(&"a group miscounts its free inodes"))?.start;
         self.fill_bits(group.inode_bitmap(), kind, index, 1, true)?;
         group.set_free_inodes(group.free_inodes().saturating_sub(1));
         if self.superblock.has_group_checksums() {
@@ -82,12 +82,12 @@ impl FileSystem {
     /// Gives an inode back.
     pub(crate) fn free_inode(&mut self, number: u32, is_directory: bool) -> Result<()> {
         let per_group = self.superblock.inodes_per_group;
-        let index = number.checked_sub(1).ok_or(Error::Corrupt("an inode has the number 0"))?;
+        let index = number.checked_sub(1).ok_or(Error::Corrupt(&"an inode has the number 0"))?;
         let mut group = self.group(index / per_group)?;
         self.load_inode_bitmap(&mut group)?;
         let kind = Kind::InodeBitmap(group.number);
         if !bitmap::all(self.block(group.inode_bitmap(), kind)?, index % per_group, 1, true) {
-            return Err(Error::Corrupt("an inode to be freed is free"));
+            return Err(Error::Corrupt(&"an inode to be freed is free"));
         }
         self.fill_bits(group.inode_bitmap(), kind, index % per_group, 1, false)?;
         group.set_free_inodes(group.free_inodes().saturating_add(1));

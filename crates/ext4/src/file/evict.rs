@@ -21,7 +21,7 @@ impl FileSystem {
                 }
                 if file.has_blocks() {
                     if !file.has(flag::EXTENTS) {
-                        return Err(Error::Unsupported("the deletion of a file without extents"));
+                        return Err(Error::Unsupported(&"the deletion of a file without extents"));
                     }
                     if fs.remove_step(&mut file, 0, ALL_BLOCKS + 1)? {
                         fs.set_inode(&file)?;

@@ -37,7 +37,7 @@ impl FileSystem {
     pub fn map(&mut self, inode: u32, block: u32, count: u32) -> Result<Run> {
         let inode = self.live_inode(inode)?;
         if inode.has(flag::INLINE_DATA) {
-            return Err(Error::Unsupported("a map of a file whose content lies in its inode"));
+            return Err(Error::Unsupported(&"a map of a file whose content lies in its inode"));
         }
         if !inode.has_blocks() {
             return Err(Error::Invalid);

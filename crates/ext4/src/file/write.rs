@@ -34,7 +34,7 @@ impl FileSystem {
             _ => return Err(Error::Invalid),
         }
         if inode.has(flag::INLINE_DATA) || !inode.has(flag::EXTENTS) {
-            return Err(Error::Unsupported("a change of a file without extents"));
+            return Err(Error::Unsupported(&"a change of a file without extents"));
         }
         Ok(inode)
     }

@@ -43,7 +43,7 @@ impl FileSystem {
         slots.make_room(self.cache.buffers.len())?;
         let mut chunk: Vec<u8> = Vec::new();
         chunk.make_room(CHUNK_BLOCKS * block_bytes)?;
-        slots.extend((0..self.cache.buffers.len()).filter(|slot| which(&self.cache.buffers[*slot])));
+        slots.try_extend((0..self.cache.buffers.len()).filter(|slot| which(&self.cache.buffers[*slot])))?;
         heap_sort(&mut slots, |slot| self.cache.buffers[*slot].block);
         let mut start = 0;
         for slot in slots {
@@ -56,7 +56,7 @@ impl FileSystem {
             if chunk.is_empty() {
                 start = buffer.block;
             }
-            chunk.extend_from_slice(&buffer.data);
+            chunk.try_extend_from_slice(&buffer.data)?;
         }
         if !chunk.is_empty() {
             self.disk.write(self.offset(start), &chunk)?;

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::filesystem::{Access, FileSystem};
 use crate::group::field;
 use crate::verify;
+use coracle_fallible::TryVec as _;
 use coracle_heap_sort::heap_sort;
 
 impl FileSystem {
@@ -150,7 +151,7 @@ impl Log<'_> {
     /// Adds a block. Blocks that follow each other on the disk are written together.
     fn push(&mut self, block: &[u8]) -> Result<()> {
         if self.journal.used + self.used >= self.journal.blocks() {
-            return Err(Error::Corrupt("a transaction is larger than the journal"));
+            return Err(Error::Corrupt(&"a transaction is larger than the journal"));
         }
         let place = self.journal.place(self.head)?;
         let collected = (self.journal.chunk.len() / block.len()) as u64;
@@ -161,7 +162,7 @@ impl Log<'_> {
             self.start = place;
         }
         // The room was made when the journal was opened.
-        self.journal.chunk.extend_from_slice(block);
+        self.journal.chunk.try_extend_from_slice(block)?;
         self.head = self.journal.after(self.head);
         self.used += 1;
         Ok(())
@@ -206,7 +207,7 @@ impl Log<'_> {
     fn logged_block(&mut self, index: usize) -> Result<(usize, bool)> {
         let block = self.fs.transaction.blocks.get(index).copied();
         let slot = block.and_then(|block| self.fs.cache.find(block));
-        let slot = slot.ok_or(Error::Corrupt("a changed block is not in memory"))?;
+        let slot = slot.ok_or(Error::Corrupt(&"a changed block is not in memory"))?;
         Ok((slot, be32(&self.fs.cache.buffers[slot].data, 0) == MAGIC))
     }
 

@@ -54,7 +54,7 @@ impl Journal {
         let index = self.pieces.partition_point(|piece| piece.block <= block);
         let piece = index.checked_sub(1).and_then(|index| self.pieces.get(index));
         let piece = piece.filter(|piece| block - piece.block < piece.count);
-        let piece = piece.ok_or(Error::Corrupt("the journal has a hole"))?;
+        let piece = piece.ok_or(Error::Corrupt(&"the journal has a hole"))?;
         Ok(piece.start + u64::from(block - piece.block))
     }
 
@@ -89,7 +89,7 @@ impl FileSystem {
     pub(crate) fn open_journal(&mut self) -> Result<Journal> {
         let number = self.superblock.journal_inode;
         if number == 0 {
-            return Err(Error::Feature("of a journal on another disk"));
+            return Err(Error::Feature(&"of a journal on another disk"));
         }
         let inode = self.live_inode(number)?;
         let block_bytes = self.superblock.block_bytes;
@@ -99,12 +99,12 @@ impl FileSystem {
         while block < blocks {
             let run = self.run(&inode, block, blocks - block)?;
             let start = run.block.filter(|_| !run.unwritten && pieces.len() < MAX_PIECES);
-            let start = start.ok_or(Error::Corrupt("the journal has a hole"))?;
+            let start = start.ok_or(Error::Corrupt(&"the journal has a hole"))?;
             pieces.try_push(Piece { block, start, count: run.count })?;
             block += run.count.max(1);
         }
         let mut superblock = filled(0, block_bytes as usize)?;
-        let start = pieces.first().ok_or(Error::Corrupt("the journal is empty"))?.start;
+        let start = pieces.first().ok_or(Error::Corrupt(&"the journal is empty"))?.start;
         self.disk.read(self.offset(start), &mut superblock)?;
         let (first, end) = check(&superblock, block_bytes, blocks)?;
         let mut chunk = Vec::new();
@@ -180,27 +180,27 @@ fn check(superblock: &[u8], block_bytes: u32, blocks: u32) -> Result<(u32, u32)>
         incompat::REVOKE | incompat::BITS_64 | incompat::CSUM_V2 | incompat::CSUM_V3 | incompat::FAST_COMMIT;
     let version = be32(superblock, 4);
     if be32(superblock, 0) != MAGIC || !(kind::SUPERBLOCK_1..=kind::SUPERBLOCK_2).contains(&version) {
-        return Err(Error::Corrupt("the journal has no superblock"));
+        return Err(Error::Corrupt(&"the journal has no superblock"));
     }
     let features = if version == kind::SUPERBLOCK_2 { be32(superblock, field::INCOMPAT) } else { 0 };
     if features & incompat::ASYNC_COMMIT != 0 {
-        return Err(Error::Feature("journal_async_commit"));
+        return Err(Error::Feature(&"journal_async_commit"));
     }
     if features & !KNOWN != 0 || (version == kind::SUPERBLOCK_2 && be32(superblock, field::RO_COMPAT) != 0) {
-        return Err(Error::Feature("of a journal with unknown features"));
+        return Err(Error::Feature(&"of a journal with unknown features"));
     }
     if !superblock_holds(superblock) {
-        return Err(Error::Corrupt("the checksum of the journal's superblock is wrong"));
+        return Err(Error::Corrupt(&"the checksum of the journal's superblock is wrong"));
     }
     let fast =
         if features & incompat::FAST_COMMIT != 0 { be32(superblock, field::FAST_COMMIT_BLOCKS) } else { 0 };
     if fast != 0 && be32(superblock, field::START) != 0 {
-        return Err(Error::Feature("fast_commit, with a journal to replay,"));
+        return Err(Error::Feature(&"fast_commit, with a journal to replay,"));
     }
     let (first, end) = (be32(superblock, field::FIRST), be32(superblock, field::BLOCKS));
     let right = be32(superblock, field::BLOCK_BYTES) == block_bytes
         && first > 0
         && end <= blocks
         && end.checked_sub(first).is_some_and(|log| log >= MIN_BLOCKS / 2);
-    if right { Ok((first, end)) } else { Err(Error::Corrupt("the journal's superblock makes no sense")) }
+    if right { Ok((first, end)) } else { Err(Error::Corrupt(&"the journal's superblock makes no sense")) }
 }

@@ -66,7 +66,7 @@ impl FileSystem {
             passed: 0,
         };
         if !(journal.first..journal.end).contains(&cursor.block) {
-            return Err(Error::Corrupt("the journal begins outside itself"));
+            return Err(Error::Corrupt(&"the journal begins outside itself"));
         }
         while cursor.passed < journal.blocks() && end != Some(cursor.sequence) {
             self.disk.read(self.offset(journal.place(cursor.block)?), block)?;
@@ -109,7 +109,7 @@ impl FileSystem {
                 if !is_revoked {
                     self.disk.read(self.offset(journal.place(cursor.block)?), data)?;
                     if !journal.form.data_checksum_holds(cursor.sequence, data, &found) {
-                        return Err(Error::Corrupt("a block in the journal has a wrong checksum"));
+                        return Err(Error::Corrupt(&"a block in the journal has a wrong checksum"));
                     }
                     if found.flags & tag::ESCAPED != 0 {
                         set_be32(data, 0, MAGIC);
@@ -129,7 +129,7 @@ impl FileSystem {
     fn replay_block(&mut self, block: u64, data: &[u8]) -> Result<()> {
         let first = self.superblock.superblock_block();
         if block != first && !self.superblock.has_block(block) {
-            return Err(Error::Corrupt("the journal has a block from outside the file system"));
+            return Err(Error::Corrupt(&"the journal has a block from outside the file system"));
         }
         Ok(self.disk.write(self.offset(block), data)?)
     }

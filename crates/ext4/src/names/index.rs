@@ -46,10 +46,10 @@ impl FileSystem {
         let parent = {
             let mut dots = Entries::new(&old, 0, has_kinds);
             let (Some(dot), Some(parent)) = (dots.next().transpose()?, dots.next().transpose()?) else {
-                return Err(Error::Corrupt("a directory does not begin with itself and its parent"));
+                return Err(Error::Corrupt(&"a directory does not begin with itself and its parent"));
             };
             if dot.name != b"." || parent.name != b".." || dot.len != DOT_BYTES {
-                return Err(Error::Corrupt("a directory does not begin with itself and its parent"));
+                return Err(Error::Corrupt(&"a directory does not begin with itself and its parent"));
             }
             parent.inode
         };
@@ -87,11 +87,11 @@ impl FileSystem {
         name: &[u8],
         target: Target,
     ) -> Result<()> {
-        const UNKNOWN: Error = Error::Unsupported("a change of a directory with an unknown kind of index");
+        const UNKNOWN: Error = Error::Unsupported(&"a change of a directory with an unknown kind of index");
         for _ in 0..MAX_SPLITS {
             let path = self.index_path(directory, name)?.ok_or(UNKNOWN)?;
             if path.leaf == 0 {
-                return Err(Error::Corrupt("a directory's index leads to no names"));
+                return Err(Error::Corrupt(&"a directory's index leads to no names"));
             }
             if self.insert_in_block(directory, path.leaf, name, target)? {
                 return Ok(());
@@ -117,7 +117,7 @@ impl FileSystem {
         let cut = half(&names);
         let (left, right) = names.split_at(cut);
         let (Some(last), Some(first)) = (left.last(), right.first()) else {
-            return Err(Error::Corrupt("a full block of a directory has no names"));
+            return Err(Error::Corrupt(&"a full block of a directory has no names"));
         };
         // The lowest bit says that names with the same hash are in the block before, too.
         let continued = u32::from(last.hash == first.hash);
@@ -194,7 +194,7 @@ impl FileSystem {
             self.set_index_entries(directory, frame.block, level, left)?;
             entry = (right.first().map_or(0, |first| first.0), new);
         }
-        Err(Error::Corrupt("a directory's index has no root"))
+        Err(Error::Corrupt(&"a directory's index has no root"))
     }
 
     /// Moves the root's entries to two nodes under it.

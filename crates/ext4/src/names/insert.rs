@@ -45,7 +45,7 @@ impl FileSystem {
     pub(super) fn writable_directory(&mut self, number: u32) -> Result<Inode> {
         let inode = self.directory(number)?;
         if inode.has(flag::INLINE_DATA) || !inode.has(flag::EXTENTS) {
-            return Err(Error::Unsupported("a change of a directory without extents"));
+            return Err(Error::Unsupported(&"a change of a directory without extents"));
         }
         Ok(inode)
     }
@@ -164,7 +164,7 @@ impl FileSystem {
             }
             before = Some((raw.at, raw.len));
         }
-        Err(Error::Corrupt("a name is not where it was found"))
+        Err(Error::Corrupt(&"a name is not where it was found"))
     }
 
     /// Has an entry lead to another file.

@@ -72,7 +72,7 @@ impl FileSystem {
 
     /// Takes a link from a file, which becomes an orphan with its last. Returns how many are left.
     pub(super) fn drop_link(&mut self, file: &mut Inode, now: Time) -> Result<u32> {
-        file.links = file.links.checked_sub(1).ok_or(Error::Corrupt("a file has a name and no links"))?;
+        file.links = file.links.checked_sub(1).ok_or(Error::Corrupt(&"a file has a name and no links"))?;
         file.changed = now;
         if file.links == 0 {
             self.add_orphan(file)?;

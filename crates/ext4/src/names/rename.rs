@@ -166,7 +166,7 @@ impl FileSystem {
 
     /// Says in a directory that its parent is another.
     fn set_parent(&mut self, directory: &mut Inode, parent: u32) -> Result<()> {
-        let found = self.find(directory, b"..")?.ok_or(Error::Corrupt("a directory has no parent"))?;
+        let found = self.find(directory, b"..")?.ok_or(Error::Corrupt(&"a directory has no parent"))?;
         self.put_directory(directory, found.block, found.at, &parent.to_le_bytes())
     }
 
@@ -180,10 +180,10 @@ impl FileSystem {
                 return Ok(());
             }
             let inode = self.directory(directory)?;
-            let above = self.find(&inode, b"..")?.ok_or(Error::Corrupt("a directory has no parent"))?;
+            let above = self.find(&inode, b"..")?.ok_or(Error::Corrupt(&"a directory has no parent"))?;
             directory = above.inode;
         }
-        Err(Error::Corrupt("directories contain each other"))
+        Err(Error::Corrupt(&"directories contain each other"))
     }
 }
 

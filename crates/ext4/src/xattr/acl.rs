@@ -26,7 +26,7 @@ fn is_tag(tag: u16) -> bool {
 
 /// A list of the disk, as programs see it.
 pub fn from_disk(disk: &[u8]) -> Result<Vec<u8>> {
-    const DAMAGED: Error = Error::Corrupt("an access control list makes no sense");
+    const DAMAGED: Error = Error::Corrupt(&"an access control list makes no sense");
     if le32(disk, 0) != DISK_VERSION {
         return Err(DAMAGED);
     }

@@ -73,7 +73,7 @@ pub fn visit<'a>(
     values: &'a [u8],
     visit: &mut dyn FnMut(Entry<'a>) -> Result<()>,
 ) -> Result<()> {
-    const DAMAGED: Error = Error::Corrupt("extended attributes make no sense");
+    const DAMAGED: Error = Error::Corrupt(&"extended attributes make no sense");
     let mut at = 0;
     loop {
         if at + END_BYTES > entries.len() {
@@ -86,7 +86,7 @@ pub fn visit<'a>(
         let name = entries.get(at + ENTRY_BYTES..at + ENTRY_BYTES + name_len).ok_or(DAMAGED)?;
         let (from, len) = (usize::from(le16(entries, at + 2)), le32(entries, at + 8) as usize);
         if le32(entries, at + 4) != 0 {
-            return Err(Error::Unsupported("an attribute whose value is in an inode of its own"));
+            return Err(Error::Unsupported(&"an attribute whose value is in an inode of its own"));
         }
         let value = if len == 0 {
             &[]
