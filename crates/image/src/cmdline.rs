@@ -19,6 +19,7 @@
 //! | `ports=NAME,NAME,…` | the ports of a virtio console that carry the standard streams and the control channel: [`Port`] |
 //! | `window=ROWSxCOLUMNS` | the size of the terminal |
 //! | `seed=HEX` | fixes the randomisation of addresses, for debugging |
+//! | `volume=SERIAL:PATH`, `volume=SERIAL:PATH:ro` | mounts the ext4 file system on the disk with that serial number; may be repeated. A colon in PATH is written `%3A` |
 //! | `secrets=fw_cfg` | QEMU's fw_cfg device has secrets for the program |
 //! | `fail-alloc=N` | for tests: enables /proc/thread-self/fail-nth, and makes the program's N-th allocation in the kernel fail (0: none) |
 //! | `net=off` | ignore network cards |
@@ -169,6 +170,32 @@ pub struct MmioDevice {
     pub irq: u32,
 }
 
+/// A file system of a disk, and where it is to be mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// The disk's serial number.
+    pub serial: Vec<u8>,
+    /// The directory, an absolute path.
+    pub path: Vec<u8>,
+    /// Nothing may be changed.
+    pub read_only: bool,
+}
+
+/// What stands behind the path of a volume that is read only.
+const READ_ONLY_SUFFIX: &str = ":ro";
+
+impl Volume {
+    fn parse(encoded: &[u8]) -> Option<Self> {
+        let (encoded, read_only) = match encoded.strip_suffix(READ_ONLY_SUFFIX.as_bytes()) {
+            Some(rest) => (rest, true),
+            None => (encoded, false),
+        };
+        let at = encoded.iter().position(|&byte| byte == b':')?;
+        let (serial, path) = (decode(&encoded[..at]), decode(&encoded[at + 1..]));
+        path.starts_with(b"/").then_some(Volume { serial, path, read_only })
+    }
+}
+
 /// Where the machine has mapped an image's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImagePlace {
@@ -242,6 +269,8 @@ pub struct CommandLine {
     pub window: Option<(u16, u16)>,
     /// `seed=`
     pub seed: Option<u64>,
+    /// `volume=`
+    pub volumes: Vec<Volume>,
     /// `secrets=fw_cfg`
     pub secrets: bool,
     /// `fail-alloc=`
@@ -272,7 +301,8 @@ impl CommandLine {
     /// Takes one word; `None` if it means nothing.
     fn take(&mut self, word: &[u8]) -> Option<()> {
         let split = word.iter().position(|&byte| byte == b'=')?;
-        let (key, value) = (&word[..split], decode(&word[split + 1..]));
+        let (key, encoded) = (&word[..split], &word[split + 1..]);
+        let value = decode(encoded);
         let text = || core::str::from_utf8(&value).ok();
         match key {
             b"ip" => self.ip = Some(text()?.parse().ok()?),
@@ -322,6 +352,7 @@ impl CommandLine {
                 self.window = Some((rows.parse().ok()?, columns.parse().ok()?));
             }
             b"seed" => self.seed = Some(u64::from_str_radix(text()?.trim_start_matches("0x"), 16).ok()?),
+            b"volume" => self.volumes.push(Volume::parse(encoded)?),
             b"secrets" if value == b"fw_cfg" => self.secrets = true,
             b"fail-alloc" => self.fail_alloc = Some(text()?.parse().ok()?),
             b"net" if value == b"off" => self.net_off = true,
@@ -399,6 +430,10 @@ impl fmt::Display for CommandLine {
         }
         if let Some(seed) = self.seed {
             words.put("seed", format_args!("{seed:x}"))?;
+        }
+        for Volume { serial, path, read_only } in &self.volumes {
+            let flags = if *read_only { READ_ONLY_SUFFIX } else { "" };
+            words.put("volume", format_args!("{}:{}{flags}", Part(serial), Part(path)))?;
         }
         if self.secrets {
             words.put("secrets", format_args!("fw_cfg"))?;
@@ -550,6 +585,18 @@ impl fmt::Display for Encoded<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The encoding of a part of a value whose parts colons set apart: its own are encoded.
+struct Part<'a>(&'a [u8]);
+
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.split(|&byte| byte == b':').enumerate().try_for_each(|(index, part)| {
+            f.write_str(if index == 0 { "" } else { "%3A" })?;
+            write!(f, "{}", Encoded(part))
+        })
     }
 }
 

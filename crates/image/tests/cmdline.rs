@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use coracle_image::cmdline::{
-    CommandLine, Console, ImagePlace, IpSetting, LogLevel, MmioDevice, Port, Reboot,
+    CommandLine, Console, ImagePlace, IpSetting, LogLevel, MmioDevice, Port, Reboot, Volume,
 };
 use coracle_image::{Access, Mode, User};
 use proptest::prelude::*;
@@ -34,12 +34,18 @@ prop_compose! {
             prop::collection::vec(prop::sample::select(Port::ALL.to_vec()), 0..5),
             prop::option::of(any::<(u16, u16)>()),
         ),
+        volumes in prop::collection::vec(
+            any::<(Vec<u8>, Vec<u8>, bool)>().prop_map(|(serial, path, read_only)| {
+                Volume { serial, path: [b"/".as_slice(), &path].concat(), read_only }
+            }),
+            0..3,
+        ),
         reboot in prop::option::of(prop_oneof![Just(Reboot::Keyboard), Just(Reboot::TripleFault)]),
     ) -> CommandLine {
         let mmio_devices =
             devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
         CommandLine {
-            ip, gateway, dns, hostname, env, args, mode, user, access, image, mmio_devices, control, poweroff, log, console, ports, window, seed, secrets,
+            ip, gateway, dns, hostname, env, args, mode, user, access, image, mmio_devices, control, poweroff, log, console, ports, window, seed, volumes, secrets,
             fail_alloc, net_off, patch_off, reboot,
             unknown: vec![],
         }
@@ -70,6 +76,23 @@ fn as_qemu_writes_it() {
     assert_eq!(line.mmio_devices, [MmioDevice { size: 512, base: 0xfeb0_0e00, irq: 12 }]);
     assert_eq!(line.control, Some(0xe9));
     assert_eq!(line.unknown, ["log=loud", "x"]);
+}
+
+#[test]
+fn volumes() {
+    let line = CommandLine::parse(
+        b"volume=volume0:/data volume=a%3ab:/x:y%3Aro:ro volume=z volume=z:data volume=:/",
+    );
+    let volume = |serial: &[u8], path: &[u8], read_only| Volume {
+        serial: serial.into(),
+        path: path.into(),
+        read_only,
+    };
+    assert_eq!(
+        line.volumes,
+        [volume(b"volume0", b"/data", false), volume(b"a:b", b"/x:y:ro", true), volume(b"", b"/", false)]
+    );
+    assert_eq!(line.unknown, ["volume=z", "volume=z:data"]);
 }
 
 #[test]
