@@ -8,7 +8,8 @@ use crate::mm::patch;
 use crate::task::process::{self, Credentials, Process};
 use crate::task::thread::Thread;
 use crate::task::{exec, sched};
-use crate::{control, drivers, fs, log, power, random, report, storage};
+use crate::{control, drivers, fs, log, power, random, report, storage, volumes};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -39,10 +40,11 @@ pub fn boot() -> ! {
 /// Apart from [`boot`], so that the boot CPU idles with nothing of it left on its stack.
 #[inline(never)]
 fn start() {
-    let settings = CommandLine::parse(hal::command_line().as_bytes());
+    let settings = read_settings();
     let config = prepare(&settings);
     set_hostname(&settings, config.as_ref());
     if registry::is_empty() {
+        volumes::mount(&settings);
         return start_program(&settings, config.as_ref());
     }
     // Disks have to be waited for, as only a thread can.
@@ -52,6 +54,12 @@ fn start() {
             power::KERNEL_FAILED,
         );
     }
+}
+
+/// The command line, apart from the stack on which the program is started.
+#[inline(never)]
+fn read_settings() -> Box<CommandLine> {
+    Box::new(CommandLine::parse(hal::command_line().as_bytes()))
 }
 
 /// What comes before the program: files, devices, the other CPUs. Returns what the image says of the program.
@@ -212,10 +220,41 @@ pub fn idle_process() -> &'static Arc<Process> {
     IDLE_PROCESS.wait()
 }
 
-/// Starts the program that the image names.
-#[inline(never)]
+/// Starts the program that the image names. In steps that leave nothing on the stack: a program may be read from a disk.
 pub fn start_program(settings: &CommandLine, config: Option<&Config>) {
     let Some(config) = config else { fail(format_args!("the image names no program"), power::KERNEL_FAILED) };
+    let context = enter_machine(settings, config);
+    let request = request(settings, config);
+    let limits = crate::task::limits::Limits::default();
+    let stack_limit = limits.soft(linux_raw_sys::general::RLIMIT_STACK);
+    match exec::load(&context, request, stack_limit) {
+        Ok(loaded) => run(settings, config, context, &loaded),
+        Err(error) => fail_to_run(config.program(), error),
+    }
+}
+
+/// The files that the program finds, with the directory that it starts in, and its secrets.
+#[inline(never)]
+fn enter_machine(settings: &CommandLine, config: &Config) -> Arc<FsContext> {
+    let context = FsContext::new();
+    if let Err(error) = enter_directory(&context, config.cwd()) {
+        let path = String::from_utf8_lossy(config.cwd());
+        let error = error.number();
+        fail(format_args!("the working directory {path} can't be entered (error {error})"), CANNOT_EXECUTE);
+    }
+    if settings.secrets {
+        put_secrets(user(settings, config));
+    }
+    Arc::new(context)
+}
+
+fn user(settings: &CommandLine, config: &Config) -> User {
+    settings.user.unwrap_or(config.user())
+}
+
+/// What is to be executed.
+#[inline(never)]
+fn request(settings: &CommandLine, config: &Config) -> exec::Request {
     let path = config.program().to_vec();
     let mut arguments: Vec<Vec<u8>> = config.args().map(<[u8]>::to_vec).collect();
     if arguments.is_empty() {
@@ -225,17 +264,6 @@ pub fn start_program(settings: &CommandLine, config: Option<&Config>) {
         arguments.truncate(1);
         arguments.extend(settings.args.iter().cloned());
     }
-    let context = FsContext::new();
-    if let Err(error) = enter_directory(&context, config.cwd()) {
-        let path = String::from_utf8_lossy(config.cwd());
-        let error = error.number();
-        fail(format_args!("the working directory {path} can't be entered (error {error})"), CANNOT_EXECUTE);
-    }
-    let user = settings.user.unwrap_or(config.user());
-    if settings.secrets {
-        put_secrets(user);
-    }
-    let credentials = Credentials::of_user(user);
     let strings = |list: Vec<Vec<u8>>| {
         let mut strings = Strings::new();
         let added = list.iter().try_for_each(|string| strings.push(string));
@@ -243,24 +271,29 @@ pub fn start_program(settings: &CommandLine, config: Option<&Config>) {
             fail(format_args!("there is no memory for the program's arguments"), CANNOT_EXECUTE)
         })
     };
-    let request = exec::Request {
-        credentials: credentials.ids(),
-        path: path.clone(),
+    exec::Request {
+        credentials: Credentials::of_user(user(settings, config)).ids(),
+        path,
         file: None,
         arguments: strings(arguments),
         environment: strings(environment(settings, config)),
-    };
-    let limits = crate::task::limits::Limits::default();
-    let stack_limit = limits.soft(linux_raw_sys::general::RLIMIT_STACK);
-    let loaded = match exec::load(&context, request, stack_limit) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            let path = String::from_utf8_lossy(&path);
-            let missing = error == crate::errno::Errno::NOENT;
-            let why = exec::explain(error);
-            fail(format_args!("{path} can't be run: {why}"), if missing { NOT_FOUND } else { CANNOT_EXECUTE })
-        }
-    };
+    }
+}
+
+#[inline(never)]
+fn fail_to_run(path: &[u8], error: Errno) -> ! {
+    let path = String::from_utf8_lossy(path);
+    let why = exec::explain(error);
+    fail(
+        format_args!("{path} can't be run: {why}"),
+        if error == Errno::NOENT { NOT_FOUND } else { CANNOT_EXECUTE },
+    )
+}
+
+/// Starts the loaded program.
+#[inline(never)]
+fn run(settings: &CommandLine, config: &Config, context: Arc<FsContext>, loaded: &exec::Loaded) {
+    let user = user(settings, config);
     let descriptors = DescriptorTable::new();
     let node = fs::open(&context, None, b"/dev/console", O_PATH, 0, Bounds::default());
     if let Ok(node) = node.and_then(|node| node.file.stat()) {
@@ -269,9 +302,9 @@ pub fn start_program(settings: &CommandLine, config: Option<&Config>) {
     if let Err(error) = open_standard_streams(&descriptors, user) {
         log!("the program lacks standard streams (error {})", error.number());
     }
+    let fail_alloc = settings.fail_alloc.unwrap_or(0);
     let pid = process::new_id();
-    let started =
-        start_thread(pid, &loaded, descriptors, context, credentials, settings.fail_alloc.unwrap_or(0));
+    let started = start_thread(pid, loaded, descriptors, context, Credentials::of_user(user), fail_alloc);
     if started.is_err() {
         fail(format_args!("there is no memory for the program's first thread"), CANNOT_EXECUTE);
     }
@@ -281,11 +314,11 @@ fn start_thread(
     pid: i32,
     loaded: &exec::Loaded,
     descriptors: DescriptorTable,
-    context: FsContext,
+    context: Arc<FsContext>,
     credentials: Credentials,
     fail_alloc: u64,
 ) -> Result<(), Errno> {
-    let process = Process::new(pid, loaded.memory.clone(), Arc::new(descriptors), Arc::new(context))?;
+    let process = Process::new(pid, loaded.memory.clone(), Arc::new(descriptors), context)?;
     *process.credentials.lock() = credentials;
     exec::install(&process, loaded);
     let thread = Thread::new(process.clone(), pid, &loaded.context, 0, false)?;

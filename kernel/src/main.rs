@@ -25,10 +25,12 @@ mod net;
 mod power;
 mod random;
 mod report;
+mod sleeping;
 mod storage;
 mod syscall;
 mod task;
 mod time;
+mod volumes;
 
 coracle_hal::kernel!(entry::Coracle);
 

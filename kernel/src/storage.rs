@@ -5,14 +5,17 @@
 use crate::block::{file, registry};
 use crate::cache::pool;
 use crate::errno::Errno;
+use crate::fs::ext4::volume;
 use crate::ipc::poll::{Events, PollSource, wait_until};
 use crate::lock::Mutex;
 use crate::task::later;
 use crate::task::process::Process;
 use crate::task::sched::{self, Wake};
 use crate::task::thread::{Thread, Work};
-use crate::{boot, fs};
+use crate::{boot, fs, volumes};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use coracle_fallible::try_box;
 use coracle_hal::context::UserContext;
 use coracle_hal::once::Once;
 use coracle_hal::time;
@@ -29,7 +32,12 @@ const PATIENCE_NS: u64 = 30_000_000_000;
 static THREAD: Once<Arc<Thread>> = Once::new();
 
 /// What the program is started from.
-static PROGRAM: Mutex<Option<(CommandLine, Option<Config<'static>>)>> = Mutex::new(None);
+static PROGRAM: Mutex<Option<Box<Program>>> = Mutex::new(None);
+
+struct Program {
+    settings: Box<CommandLine>,
+    config: Option<Config<'static>>,
+}
 
 /// How far the end is.
 static END: AtomicU8 = AtomicU8::new(RUNNING);
@@ -41,10 +49,11 @@ const SYNCED: u8 = 2;
 /// Starts the thread, a part of `process`, which starts the program. ENOMEM.
 pub fn start(
     process: &Arc<Process>,
-    settings: CommandLine,
+    settings: Box<CommandLine>,
     config: Option<Config<'static>>,
 ) -> Result<(), Errno> {
-    *PROGRAM.lock() = Some((settings, config));
+    let program = try_box(Program { settings, config })?;
+    *PROGRAM.lock() = Some(program);
     let thread = Thread::new(process.clone(), 0, &UserContext::default(), 0, false)?;
     thread.set_name(b"storage");
     thread.work().set(Work::KERNEL);
@@ -63,14 +72,18 @@ pub fn main() -> ! {
     start_program();
     loop {
         later::settle();
-        wait_until(&pool::DIRTIED, Events::IN, &mut || pool::counts().1 > 0 || is_asked());
+        wait_until(&pool::DIRTIED, Events::IN, &mut || {
+            pool::counts().1 > 0 || volume::has_changes() || is_asked()
+        });
         if !is_asked() {
             let deadline_ns = time::now_ns() + AGE_NS;
             while !is_asked() && sched::park_aside(Some(deadline_ns)) != Wake::TimedOut {}
         }
         file::sync_all();
+        volume::sync_all();
         pool::balance();
         if is_asked() {
+            volume::end_all();
             END.store(SYNCED, Ordering::SeqCst);
             ENDED.notify(Events::IN);
             // What comes now comes too late.
@@ -84,8 +97,9 @@ pub fn main() -> ! {
 fn start_program() {
     // A statement of its own: the lock is let go at its end.
     let program = PROGRAM.lock().take();
-    if let Some((settings, config)) = program {
-        boot::start_program(&settings, config.as_ref());
+    if let Some(program) = program {
+        volumes::mount(&program.settings);
+        boot::start_program(&program.settings, program.config.as_ref());
     }
 }
 

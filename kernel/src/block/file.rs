@@ -244,7 +244,6 @@ impl BlockFile {
     }
     fn write_cached(&self, src: &mut UserBuf, offset: u64) -> SysResult {
         let (cache, disk) = (self.entry.cache()?, self.disk());
-        let before = src.done();
         let mut at = offset;
         let mut bytes = Vec::new();
         src.shorten(self.size().saturating_sub(offset).min(usize::MAX as u64) as usize);
@@ -268,7 +267,7 @@ impl BlockFile {
                 break;
             }
         }
-        Ok(src.done() - before)
+        Ok((at - offset) as usize)
     }
     /// The range of BLKDISCARD and BLKZEROOUT: offset and length in bytes, of whole blocks on the disk.
     fn range_argument(&self, argument: usize) -> Result<(u64, u64), Errno> {

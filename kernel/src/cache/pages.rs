@@ -353,6 +353,33 @@ impl Cache {
         }
     }
 
+    /// Zeroes a range of bytes in the pages that are there. They differ from the disk no more than before: the caller makes the same of
+    /// the bytes there.
+    pub fn zero(&self, start: u64, end: u64) {
+        let mut at = start;
+        while at < end {
+            let mut state = self.state.lock();
+            let Some(index) = state.pages.next_from(at / PAGE).filter(|&index| index * PAGE < end) else {
+                return;
+            };
+            let from = at.max(index * PAGE);
+            let to = end.min((index + 1) * PAGE);
+            match state.pages.get_mut(index) {
+                Some(page) if page.state == PageState::Filling => {
+                    drop(state);
+                    self.wait(|state| {
+                        state.pages.get(index).is_none_or(|page| page.state != PageState::Filling)
+                    });
+                }
+                Some(page) => {
+                    page.frame.zero((from % PAGE) as usize, (to - from) as usize);
+                    at = to;
+                }
+                None => at = to,
+            }
+        }
+    }
+
     /// Gives back clean pages that no program has mapped and that were not used since the last time, up to `most`; returns how many. None
     /// if the cache is being used.
     pub fn shrink(&self, most: usize) -> usize {

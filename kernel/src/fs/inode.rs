@@ -155,6 +155,11 @@ pub trait Inode: Send + Sync + Any {
     }
     /// Opens it: `place` says where, `flags` are those of open(2).
     fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno>;
+    /// fsync(2) of a directory: when it returns, its entries are on stable storage.
+    fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        let _ = data_only;
+        Ok(())
+    }
     /// statfs(2).
     fn usage(&self) -> Usage {
         Usage::default()

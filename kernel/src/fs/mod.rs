@@ -4,6 +4,7 @@ pub mod closing;
 pub mod context;
 pub mod descriptors;
 pub mod dev;
+pub mod ext4;
 pub mod file;
 pub mod inode;
 pub mod locks;

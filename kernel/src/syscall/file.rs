@@ -1,8 +1,9 @@
 //! Reading and writing: read(2), write(2) and their kin, lseek(2), sizes, and copies between files.
 use super::call::Call;
-use crate::block::file::sync_all;
+use crate::block;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access;
+use crate::fs::ext4::volume;
 use crate::fs::file::OpenFile;
 use crate::fs::notify;
 use crate::fs::signal_io::Owner;
@@ -260,6 +261,11 @@ pub fn fsync(call: &Call) -> SysResult {
 /// fdatasync(2).
 pub fn fdatasync(call: &Call) -> SysResult {
     sync_file(call, true)
+}
+/// Makes everything durable that is on disks.
+fn sync_all() {
+    block::file::sync_all();
+    volume::sync_all();
 }
 /// sync(2).
 pub fn sync(_call: &Call) -> SysResult {

@@ -1,6 +1,7 @@
 //! mount(2) and umount2(2).
 use super::call::Call;
 use super::path::named;
+use crate::block::registry;
 use crate::drivers::pty;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access::{capability, check_capability};
@@ -8,7 +9,7 @@ use crate::fs::inode::Inode;
 use crate::fs::memory::MemoryFs;
 use crate::fs::mount::{self as mounts, MountFlags, NewMount, Place};
 use crate::fs::walk::{self, Follow};
-use crate::fs::{dev, proc, sys};
+use crate::fs::{dev, ext4, proc, sys};
 use crate::ipc::mqueue::tree;
 use crate::mm::user;
 use alloc::sync::Arc;
@@ -31,7 +32,7 @@ fn source_at(addr: usize) -> Result<Vec<u8>, Errno> {
     if addr == 0 { Ok(Vec::new()) } else { user::read_path(addr) }
 }
 
-/// mount(2): tmpfs, proc, sysfs, devtmpfs, devpts and mqueue, directories and files bound elsewhere, and changes of the flags of what is
+/// mount(2): ext4, tmpfs, proc, sysfs, devtmpfs, devpts and mqueue, directories and files bound elsewhere, and changes of the flags of what is
 /// mounted.
 pub fn mount(call: &Call) -> SysResult {
     let mut flags = call.u32(3);
@@ -54,6 +55,9 @@ pub fn mount(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let kind = user::read_path(call.usize(2))?;
+    if kind == b"ext4" {
+        return mount_ext4(call, at, flags);
+    }
     let (root, kind) = match kind.as_slice() {
         b"tmpfs" | b"ramfs" => (MemoryFs::empty(0o1777)? as Arc<dyn Inode>, "tmpfs"),
         b"devtmpfs" => (dev::filesystem()?, "devtmpfs"),
@@ -80,6 +84,25 @@ pub fn mount(call: &Call) -> SysResult {
     Ok(0)
 }
 
+/// ext4 on a block device. ENOTBLK if the source is none, EACCES if it is read-only and the mount is not to be (mount(2)).
+fn mount_ext4(call: &Call, at: Place, flags: u32) -> SysResult {
+    let source = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::NOTBLK)?;
+    let device = source.path.inode.metadata();
+    if device.mode & S_IFMT != S_IFBLK {
+        return Err(Errno::NOTBLK);
+    }
+    if source.path.mount.flags().contains(MountFlags::NO_DEVICES) {
+        return Err(Errno::ACCES);
+    }
+    let entry = registry::by_number(device.rdev).ok_or(Errno::NXIO)?;
+    if !at.path.inode.is_directory() {
+        return Err(Errno::NOTDIR);
+    }
+    let path = source_at(call.usize(0))?;
+    ext4::mount::mount(entry, path, at, MountFlags::new(flags))?;
+    Ok(0)
+}
+
 /// MS_REMOUNT: the flags of a mount, and without MS_BIND whether its file system is read-only. EINVAL if nothing is mounted
 /// right there, EBUSY if it is to be read-only and files are open for writing.
 fn remount(at: &Place, flags: u32) -> SysResult {
@@ -91,7 +114,11 @@ fn remount(at: &Place, flags: u32) -> SysResult {
     if flags & MS_BIND != 0 {
         mount.set_flags(new)?
     } else {
-        mount.reconfigure(new)?
+        if !new.contains(MountFlags::READ_ONLY) && ext4::volume::is_read_only(&mount.root) {
+            return Err(Errno::ROFS);
+        }
+        mount.reconfigure(new)?;
+        ext4::volume::sync_all();
     }
     Ok(0)
 }
@@ -122,6 +149,12 @@ pub fn umount2(call: &Call) -> SysResult {
     let follow = if flags & UMOUNT_NOFOLLOW != 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
     let path = named(call, AT_FDCWD, call.usize(0), follow)?.place(Errno::INVAL)?.path;
     check_capability(capability::SYS_ADMIN)?;
-    mounts::unmount(path, flags & MNT_DETACH != 0)?;
+    let (root, file_system) = (path.mount.root.clone(), path.mount.file_system.clone());
+    let detach = flags & MNT_DETACH != 0;
+    mounts::unmount(path, detach)?;
+    // What is mounted elsewhere, too, goes with the last of its mounts.
+    if !mounts::all()?.iter().any(|mount| Arc::ptr_eq(&mount.file_system, &file_system)) {
+        ext4::volume::unmount(&root, detach)?;
+    }
     Ok(0)
 }

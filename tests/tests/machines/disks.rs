@@ -17,8 +17,8 @@ const PATTERN_AT: u64 = 512;
 
 const MMIO: &str = "-machine microvm,acpi=off -cpu max -global virtio-mmio.force-legacy=false";
 const LEGACY_MMIO: &str = "-machine microvm -cpu max -global virtio-mmio.force-legacy=on";
-const Q35: &str = "-machine q35 -cpu max";
-const TWO: &str = "-machine q35 -cpu max -smp 2";
+pub const Q35: &str = "-machine q35 -cpu max";
+pub const TWO: &str = "-machine q35 -cpu max -smp 2";
 
 pub const CASES: &[Case] = &[
     case("disk_on_mmio", || survives("mmio", MMIO, "virtio-blk-device", 512)),
@@ -66,7 +66,7 @@ fn image(name: &str, arguments: &[&str]) -> Result<PathBuf, String> {
 }
 
 /// A file for a disk.
-fn disk(name: &str) -> Result<PathBuf, String> {
+pub fn disk(name: &str) -> Result<PathBuf, String> {
     let folder = paths::work().join("disks");
     fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
     let path = folder.join(name).with_extension("raw");
@@ -76,17 +76,17 @@ fn disk(name: &str) -> Result<PathBuf, String> {
 }
 
 /// QEMU's options for a disk that is `file`.
-fn drive(number: usize, file: &Path, options: &str, device: &str) -> String {
+pub fn drive(number: usize, file: &Path, options: &str, device: &str) -> String {
     let file = file.display();
     format!(" -drive if=none,id=d{number},format=raw,file={file}{options} -device {device},drive=d{number}")
 }
 
-fn boot(machine: &str, words: &str, image: &Path) -> Result<Outcome, String> {
+pub fn boot(machine: &str, words: &str, image: &Path) -> Result<Outcome, String> {
     let mode = if machine.contains("-smp") { "protected" } else { "unikernel" };
     bare::boot(&format!("{machine} -m 64M -no-reboot"), &format!("{words} mode={mode} reboot=t"), image)
 }
 
-fn expect(outcome: &Outcome, texts: &[&str]) -> Result<(), String> {
+pub fn expect(outcome: &Outcome, texts: &[&str]) -> Result<(), String> {
     let text = outcome.text();
     let missing = texts.iter().find(|expected| !text.contains(**expected));
     match missing {

@@ -9,6 +9,7 @@ mod clocks;
 mod disks;
 mod power;
 mod refusals;
+mod volumes;
 
 /// A test; `tap`: it needs a tap device.
 struct Case {
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     if !arguments.list {
         paths::coracle();
     }
-    let trials = [power::CASES, cards::CASES, clocks::CASES, disks::CASES, refusals::CASES]
+    let trials = [power::CASES, cards::CASES, clocks::CASES, disks::CASES, volumes::CASES, refusals::CASES]
         .into_iter()
         .flatten()
         .map(|case| {

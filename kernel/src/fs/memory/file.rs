@@ -210,6 +210,9 @@ impl File for DirectoryFile {
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(self.place.path.inode.metadata().stat())
     }
+    fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        self.place.path.inode.sync(data_only)
+    }
     fn place(&self) -> Option<&Place> {
         Some(&self.place)
     }

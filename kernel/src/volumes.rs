@@ -1,0 +1,98 @@
+//! Volumes: the file systems that the command line has mounted before the program starts.
+use crate::block::registry::{self, Entry};
+use crate::errno::Errno;
+use crate::fs::context::FsContext;
+use crate::fs::ext4;
+use crate::fs::inode::NewNode;
+use crate::fs::mount::{MountFlags, Place};
+use crate::fs::walk::{self, Bounds, Follow};
+use crate::power;
+use alloc::string::String;
+use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_image::cmdline::{CommandLine, Volume};
+use core::fmt::{self, Display};
+use linux_raw_sys::general::MS_RDONLY;
+
+/// Permissions of the directories that are made for volumes.
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// Why a volume can't be mounted.
+enum Failure {
+    NoDisk,
+    NoPlace(Errno),
+    NotMounted(Errno),
+    ReadOnly,
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::NoDisk => f.write_str("no disk has this serial number"),
+            Failure::NoPlace(error) => write!(f, "its directory can't be made (error {})", error.number()),
+            Failure::NotMounted(Errno::INVAL) => f.write_str("there is no ext4 file system on the disk"),
+            Failure::NotMounted(error) => {
+                write!(f, "the file system can't be mounted (error {})", error.number())
+            }
+            Failure::ReadOnly => {
+                f.write_str("the file system can only be read (`:ro` behind the path accepts that)")
+            }
+        }
+    }
+}
+
+/// Mounts all volumes. If one can't be, the machine ends: a program that writes elsewhere instead would lose its data. Waits for
+/// the disks.
+#[inline(never)]
+pub fn mount(settings: &CommandLine) {
+    for volume in &settings.volumes {
+        if let Err(why) = mount_one(volume) {
+            let (serial, path) =
+                (String::from_utf8_lossy(&volume.serial), String::from_utf8_lossy(&volume.path));
+            log!("the volume {serial} can't be mounted at {path}: {why}");
+            power::off(power::KERNEL_FAILED);
+        }
+    }
+}
+
+fn mount_one(volume: &Volume) -> Result<(), Failure> {
+    let entry = find(&volume.serial).ok_or(Failure::NoDisk)?;
+    let place = directory(&volume.path).map_err(Failure::NoPlace)?;
+    let flags = MountFlags::new(if volume.read_only { MS_RDONLY } else { 0 });
+    let source = source(entry).map_err(Failure::NotMounted)?;
+    let is_read_only = ext4::mount::mount(entry, source, place, flags).map_err(|error| match error {
+        Errno::ACCES => Failure::ReadOnly,
+        error => Failure::NotMounted(error),
+    })?;
+    if is_read_only && !volume.read_only { Err(Failure::ReadOnly) } else { Ok(()) }
+}
+
+/// The disk with a serial number.
+fn find(serial: &[u8]) -> Option<&'static Entry> {
+    let has_serial = |entry: &&Entry| {
+        entry.partition.is_none() && entry.serial.get().is_some_and(|found| found.as_bytes() == serial)
+    };
+    (0..).map_while(registry::nth).find(has_serial)
+}
+
+/// What /proc/mounts shows.
+fn source(entry: &Entry) -> Result<Vec<u8>, Errno> {
+    let mut path = Vec::new();
+    path.try_extend_from_slice(b"/dev/")?;
+    path.try_extend_from_slice(entry.name.as_str().as_bytes())?;
+    Ok(path)
+}
+
+/// The directory of that absolute path, which is made with all above it if need be.
+fn directory(path: &[u8]) -> Result<Place, Errno> {
+    let context = FsContext::new();
+    let ends = (1..=path.len()).filter(|&end| end == path.len() || path[end] == b'/');
+    for end in ends {
+        let found = walk::resolve(&context, None, &path[..end], Follow::Always, Bounds::default())?;
+        if found.node.is_none() {
+            found.directory.inode.create(&found.name, NewNode::Directory, DIRECTORY_MODE)?;
+        }
+    }
+    let place = walk::find(&context, None, path, Follow::Always)?;
+    if place.path.inode.is_directory() { Ok(place) } else { Err(Errno::NOTDIR) }
+}

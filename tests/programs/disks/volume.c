@@ -1,0 +1,191 @@
+// A volume of ext4 on /dev/vda, one step at a time: the argument says which. A step prints FAILED lines for what does not hold.
+#include "t.h"
+#include <dirent.h>
+#include <sys/mount.h>
+#include <sys/statfs.h>
+
+enum { BYTES = 700000, FILES = 300 };
+
+static void put(const char *path, size_t len, size_t from) {
+    int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0644);
+    NEED(fd >= 0);
+    char bytes[1000];
+    for (size_t at = 0; at < len;) {
+        size_t n = len - at < sizeof bytes ? len - at : sizeof bytes;
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = pattern(from + at + i);
+        CHECK(write(fd, bytes, n) == (ssize_t)n);
+        at += n;
+    }
+    CHECK(close(fd) == 0);
+}
+
+static void check(const char *path, size_t len, size_t from) {
+    int fd = open(path, O_RDONLY);
+    if (fd < 0) {
+        printf("FAILED: %s is not there\n", path);
+        t_failures++;
+        return;
+    }
+    char *bytes = malloc(len + 1);
+    ssize_t n = 0, got;
+    while (n <= (ssize_t)len && (got = read(fd, bytes + n, len + 1 - n)) > 0)
+        n += got;
+    CHECK(n == (ssize_t)len);
+    for (size_t at = 0; at < len; at++)
+        if (bytes[at] != (char)pattern(from + at)) {
+            printf("FAILED: %s differs at %zu\n", path, at);
+            t_failures++;
+            break;
+        }
+    free(bytes);
+    close(fd);
+}
+
+static void mount_volume(unsigned long flags) {
+    mkdir("/volume", 0755);
+    NEED(mount("/dev/vda", "/volume", "ext4", flags, NULL) == 0);
+    NEED(chdir("/volume") == 0);
+}
+
+static void refused(void) {
+    mkdir("/volume", 0755);
+    SHOW(mount("/dev/null", "/volume", "ext4", 0, NULL));
+    SHOW(mount("/dev/vdb", "/volume", "ext4", 0, NULL));
+    SHOW(mount("/dev/vda", "/volume", "ext4", 0, NULL));
+    SHOW(mount("/dev/vda", "/volume", "ext4", 0, NULL));
+    int fd = open("/volume/busy", O_CREAT | O_WRONLY, 0644);
+    SHOW(umount("/volume"));
+    SHOW(mount(NULL, "/volume", NULL, MS_REMOUNT | MS_RDONLY, NULL));
+    close(fd);
+    SHOW(mount(NULL, "/volume", NULL, MS_REMOUNT | MS_RDONLY, NULL));
+    SHOW(open("/volume/new", O_CREAT | O_WRONLY, 0644));
+    SHOW(umount("/volume"));
+    SHOW(access("/volume/busy", F_OK));
+}
+
+// All kinds of changes.
+static void change(void) {
+    mount_volume(0);
+    check("made/by/host", 5000, 0);
+    CHECK(mkdir("directory", 0750) == 0 && mkdir("directory/inner", 0755) == 0);
+    put("directory/file", BYTES, 1);
+    CHECK(link("directory/file", "hard") == 0 && symlink("directory/file", "soft") == 0);
+    check("soft", BYTES, 1);
+    CHECK(rename("hard", "directory/inner/renamed") == 0 && access("hard", F_OK) == -1 && errno == ENOENT);
+    struct stat st;
+    CHECK(stat("directory/file", &st) == 0 && st.st_nlink == 2 && st.st_size == BYTES && st.st_blocks > 0);
+    CHECK(chmod("directory/file", 0600) == 0 && stat("soft", &st) == 0 && (st.st_mode & 07777) == 0600);
+    // A file that was cut off, and grows again.
+    put("cut", BYTES, 2);
+    CHECK(truncate("cut", 10001) == 0 && truncate("cut", 20000) == 0);
+    int fd = open("cut", O_RDWR);
+    char zero = 1;
+    CHECK(pread(fd, &zero, 1, 15000) == 1 && zero == 0);
+    CHECK(lseek(fd, 0, SEEK_END) == 20000);
+    CHECK(ftruncate(fd, 10001) == 0);
+    close(fd);
+    // A mapping shares the pages, and what it writes gets to the disk.
+    put("mapped", 10000, 3);
+    fd = open("mapped", O_RDWR);
+    unsigned char *map = mmap(NULL, 10000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    NEED(map != MAP_FAILED);
+    for (int at = 0; at < 10000; at++)
+        map[at] = pattern(4 + at);
+    check("mapped", 10000, 4);
+    CHECK(msync(map, 10000, MS_SYNC) == 0 && fsync(fd) == 0);
+    close(fd);
+    // Its blocks are free once it is closed.
+    struct statfs before, after;
+    CHECK(statfs(".", &before) == 0 && before.f_type == 0xef53);
+    put("gone", 10 * BYTES, 5);
+    fd = open("gone", O_RDONLY);
+    CHECK(unlink("gone") == 0 && fstat(fd, &st) == 0 && st.st_nlink == 0);
+    CHECK(pread(fd, &zero, 1, 9 * BYTES) == 1 && zero == (char)pattern(5 + 9 * BYTES));
+    close(fd);
+    CHECK(mkdir("other", 0755) == 0 && rmdir("other") == 0);
+    CHECK(statfs(".", &after) == 0 && before.f_bfree - after.f_bfree < BYTES / 4096);
+    // A hole.
+    fd = open("hole", O_CREAT | O_RDWR, 0644);
+    CHECK(pwrite(fd, "x", 1, 1 << 20) == 1 && lseek(fd, 0, SEEK_DATA) >= 1 << 19 && lseek(fd, 0, SEEK_HOLE) == 0);
+    close(fd);
+    CHECK(mkdir("many", 0755) == 0);
+    for (int i = 0; i < FILES; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "many/%s%d", i % 2 ? "a-name-that-is-not-short-" : "n", i);
+        put(name, i, i);
+    }
+    puts("changed");
+}
+
+static void verify(unsigned long flags) {
+    mount_volume(flags);
+    check("made/by/host", 5000, 0);
+    check("soft", BYTES, 1);
+    check("directory/inner/renamed", BYTES, 1);
+    check("cut", 10001, 2);
+    check("mapped", 10000, 4);
+    CHECK(access("gone", F_OK) == -1 && errno == ENOENT);
+    int count = 0;
+    DIR *many = opendir("many");
+    for (struct dirent *entry; many && (entry = readdir(many));)
+        count += entry->d_name[0] != '.';
+    CHECK(count == FILES);
+    for (int i = 0; i < FILES; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "many/%s%d", i % 2 ? "a-name-that-is-not-short-" : "n", i);
+        check(name, i, i);
+    }
+    puts("verified");
+}
+
+// What is acknowledged is there after the machine was killed at any time.
+static void acknowledge(void) {
+    mount_volume(0);
+    for (int round = 0;; round++) {
+        char name[32], new[40];
+        snprintf(name, sizeof name, "acknowledged-%d", round % 7);
+        snprintf(new, sizeof new, "%s.new", name);
+        put(new, BYTES / 7 + round, round);
+        int fd = open(new, O_RDONLY);
+        NEED(fsync(fd) == 0);
+        close(fd);
+        NEED(rename(new, name) == 0);
+        int directory = open(".", O_RDONLY | O_DIRECTORY);
+        NEED(fsync(directory) == 0);
+        close(directory);
+        printf("acknowledged %d\n", round);
+    }
+}
+
+static void expect(int last) {
+    mount_volume(0);
+    for (int round = last < 7 ? 0 : last - 6; round <= last; round++) {
+        char name[32];
+        struct stat st;
+        snprintf(name, sizeof name, "acknowledged-%d", round % 7);
+        // A later round may have come to an end that was not heard of.
+        CHECK(stat(name, &st) == 0);
+        int found = st.st_size - BYTES / 7;
+        CHECK(found >= round && found % 7 == round % 7);
+        check(name, st.st_size, found);
+    }
+    puts("as acknowledged");
+}
+
+int main(int argc, char **argv) {
+    const char *step = argc > 1 ? argv[1] : "";
+    if (!strcmp(step, "change"))
+        change();
+    else if (!strcmp(step, "verify"))
+        verify(0);
+    else if (!strcmp(step, "verify_read_only"))
+        verify(MS_RDONLY);
+    else if (!strcmp(step, "refused"))
+        refused();
+    else if (!strcmp(step, "acknowledge"))
+        acknowledge();
+    else
+        expect(atoi(argv[2]));
+    DONE();
+}
