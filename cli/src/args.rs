@@ -14,6 +14,7 @@ use coracle_image::{Access, Mode, User};
 use crate::bytes;
 use crate::net::{Cidr, Forward, Network};
 use crate::size::Size;
+use crate::volume::{Source, Spec};
 
 /// Runs unmodified Linux programs as unikernels.
 #[derive(Debug, Parser)]
@@ -63,6 +64,9 @@ pub enum Command {
     Stats(StatsArgs),
     /// Show the threads of a guest by the CPU time that they use, again and again.
     Top(TopArgs),
+    /// Manage volumes, whose contents outlive guests.
+    #[command(subcommand)]
+    Volume(VolumeCommand),
     /// Write the kernel with its debug symbols to a file, for gdb.
     Kernel(KernelArgs),
 }
@@ -125,7 +129,7 @@ pub struct BuildArgs {
     pub content: ContentArgs,
 
     /// List every file in the image
-    #[arg(short, long)]
+    #[arg(long)]
     pub verbose: bool,
 
     /// Default arguments of the program
@@ -154,6 +158,14 @@ pub struct RunArgs {
     /// Publish a guest port on the host
     #[arg(short, long = "publish", value_name = "[ADDR:]HOST:GUEST[/udp]")]
     pub ports: Vec<Forward>,
+
+    /// Keep what is in a directory of the guest in a volume: a named one, made when it is first used, or an ext4 image
+    #[arg(short, long = "volume", value_name = "NAME|./IMAGE:PATH[:ro]", value_parser = OsStringValueParser::new().try_map(volume))]
+    pub volumes: Vec<Spec>,
+
+    /// Size of named volumes that are made: their files take as much of the disk as is written [default: 16G]
+    #[arg(long, value_name = "SIZE")]
+    pub volume_size: Option<Size>,
 
     /// Memory size of the guest [default: 128M plus the size of the image]
     #[arg(short, long, value_name = "SIZE")]
@@ -239,7 +251,7 @@ pub struct RunArgs {
     pub dry_run: bool,
 
     /// Show the QEMU command
-    #[arg(short, long)]
+    #[arg(long)]
     pub verbose: bool,
 
     /// Show errors only
@@ -350,6 +362,70 @@ pub struct TopArgs {
     pub rounds: Option<u64>,
 }
 
+/// `coracle volume`
+#[derive(Debug, Subcommand)]
+pub enum VolumeCommand {
+    /// Make an empty volume.
+    Create {
+        /// Its name
+        #[arg(value_parser = crate::instances::name)]
+        name: String,
+        /// Its size: the file takes as much of the disk as is written [default: 16G]
+        #[arg(long, value_name = "SIZE")]
+        size: Option<Size>,
+        /// The owner of its directory: root, UID or UID:GID [default: the user of the program that uses it first]
+        #[arg(long, value_name = "USER")]
+        user: Option<User>,
+    },
+    /// List volumes.
+    Ls,
+    /// Show a volume's file, size, space and state.
+    Inspect {
+        /// A name, or ./FILE
+        #[arg(value_name = "VOLUME", value_parser = OsStringValueParser::new().try_map(source))]
+        volume: Source,
+    },
+    /// Remove volumes with all that is in them.
+    Rm {
+        /// Their names
+        #[arg(required = true, value_parser = crate::instances::name)]
+        names: Vec<String>,
+    },
+    /// Make a volume larger, or smaller if its content fits (with resize2fs).
+    Resize {
+        /// A name, or ./FILE
+        #[arg(value_name = "VOLUME", value_parser = OsStringValueParser::new().try_map(source))]
+        volume: Source,
+        /// The new size
+        size: Size,
+    },
+    /// Make a volume of an ext4 image.
+    Import {
+        /// The name of the new volume
+        #[arg(value_parser = crate::instances::name)]
+        name: String,
+        /// The image
+        file: PathBuf,
+        /// Its size [default: the image's]
+        #[arg(long, value_name = "SIZE")]
+        size: Option<Size>,
+    },
+    /// Copy a volume to a new file, as an ext4 image.
+    Export {
+        /// A name, or ./FILE
+        #[arg(value_name = "VOLUME", value_parser = OsStringValueParser::new().try_map(source))]
+        volume: Source,
+        /// The file to make
+        file: PathBuf,
+    },
+    /// Look for damage (with e2fsck, if it is installed).
+    Check {
+        /// A name, or ./FILE
+        #[arg(value_name = "VOLUME", value_parser = OsStringValueParser::new().try_map(source))]
+        volume: Source,
+    },
+}
+
 /// `coracle kernel`
 #[derive(Args, Debug)]
 pub struct KernelArgs {
@@ -444,6 +520,14 @@ pub fn hostname(text: &str) -> Result<String, String> {
     } else {
         Err("a host name has up to 64 letters, digits, `-` and `.`".to_owned())
     }
+}
+
+fn volume(text: OsString) -> Result<Spec, String> {
+    Spec::parse(&text)
+}
+
+fn source(text: OsString) -> Result<Source, String> {
+    Source::parse(&text)
 }
 
 fn seed(text: &str) -> Result<u64, String> {

@@ -22,6 +22,7 @@ use crate::args::{LogsArgs, PsArgs, StopArgs};
 use crate::error::{Error, Result, cannot, warn};
 use crate::observe::{self, Client, Figures};
 use crate::output;
+use crate::run::SYNC;
 
 /// How long a command may take to end a guest that didn't end in time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -230,6 +231,16 @@ impl Seen {
     }
 }
 
+/// The name of the guest whose command is this process, if it has one.
+pub fn of_process(process: i32) -> Option<String> {
+    let entries = fs::read_dir(directory().ok()?).ok()?;
+    entries.flatten().find_map(|entry| {
+        let name = entry.file_name().to_str()?.strip_suffix(".lock")?.to_owned();
+        let running = Seen::look(&name).ok()??.running?;
+        (running.as_raw_nonzero().get() == process).then_some(name)
+    })
+}
+
 /// A name for a guest that is not given one: the program's, with a number if that is taken.
 pub fn free_name(program: &str) -> Result<String> {
     let stem: String = program.chars().map(|c| if is_fit(c) { c } else { '-' }).collect();
@@ -338,7 +349,7 @@ pub fn stop(args: &StopArgs) -> Result<()> {
         stopping.push((name, pid));
     }
     // The guests' commands count the time, and kill; one that doesn't is killed itself.
-    let limit = Instant::now().checked_add(grace.saturating_add(PATIENCE));
+    let limit = Instant::now().checked_add(grace.saturating_add(SYNC + PATIENCE));
     for (name, pid) in stopping {
         while Seen::find(name)?.running == Some(pid) {
             if limit.is_some_and(|limit| Instant::now() > limit) {

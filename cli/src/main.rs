@@ -17,6 +17,7 @@ mod pack;
 mod run;
 mod settings;
 mod size;
+mod volume;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Files(args) => observe::files(&args).map(|()| 0),
         Command::Stats(args) => observe::stats(&args).map(|()| 0),
         Command::Top(args) => observe::top(&args).map(|()| 0),
+        Command::Volume(command) => volume::run(&command).map(|()| 0),
         Command::Kernel(args) => inspect::write_kernel(&args).map(|()| 0),
     };
     match result {

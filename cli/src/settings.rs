@@ -17,6 +17,8 @@
 //! memory = "64M"
 //! cpus = 2
 //! net = "user"
+//! volumes = ["data:/var/lib/data"]
+//! volume-size = "1G"
 //! ```
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ use crate::environment;
 use crate::error::{self, Error, Result};
 use crate::net::{Forward, Network};
 use crate::size::Size;
+use crate::volume::{Source, Spec};
 
 /// The name of the settings file.
 pub const FILE_NAME: &str = "Coracle.toml";
@@ -91,6 +94,12 @@ pub struct RunSettings {
     /// The network, as for `--net`.
     #[serde(default, deserialize_with = "parsed")]
     pub net: Option<Network>,
+    /// Volumes, as for `-v`.
+    #[serde(default, deserialize_with = "parsed_list")]
+    pub volumes: Vec<Spec>,
+    /// Size of named volumes that are made, as for `--volume-size`.
+    #[serde(default, rename = "volume-size", deserialize_with = "parsed")]
+    pub volume_size: Option<Size>,
 }
 
 impl Settings {
@@ -143,6 +152,11 @@ impl Settings {
         });
         settings.add.iter_mut().for_each(|add| *add = under_base(add));
         settings.output = settings.output.map(|output| base.join(output));
+        for volume in &mut settings.run.volumes {
+            if let Source::File(file) = &mut volume.source {
+                *file = base.join(&*file);
+            }
+        }
         Ok(settings)
     }
 }

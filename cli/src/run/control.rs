@@ -30,8 +30,8 @@ impl fmt::Display for Lost {
         let Lost { bytes, first } = self;
         write!(
             f,
-            "the program wrote {bytes} to files that were in memory and are gone (the first was `{first}`); a guest has no disk \
-             yet: send what is to be kept to standard output or over the network"
+            "the program wrote {bytes} to files that were in memory and are gone (the first was `{first}`); \
+             `-v NAME:DIRECTORY` keeps what is in a directory"
         )
     }
 }

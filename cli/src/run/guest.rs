@@ -83,6 +83,10 @@ pub fn start(
             socket.display()
         ));
     }
+    for lock in plan.volumes.iter().filter_map(|attached| attached.lock.as_ref()) {
+        // QEMU inherits it, so that the volume is locked as long as QEMU runs.
+        rustix::io::fcntl_setfd(lock, rustix::io::FdFlags::empty()).map_err(|error| fail(error.into()))?;
+    }
     let mut command = Command::new(&plan.qemu);
     command.args(plan.arguments(channels));
     let serial = plan.console == ConsoleKind::Serial;
@@ -125,7 +129,7 @@ pub fn start(
     }
     let to_guest = to_guest.ok_or_else(|| Error::new("the guest has no control port"))?;
     let from_guest = to_guest.try_clone().map_err(fail)?;
-    let guest = Arc::new(Guest::new(&child, to_guest));
+    let guest = Arc::new(Guest::new(&child, to_guest, plan.has_writable_volumes()));
     let run = Run { guest: Arc::clone(&guest), terminal: Arc::clone(&terminal) };
     let result = run.accompany(&mut child, File::from(OwnedFd::from(log)), from_guest, ours, signals, hooks);
     // Only now: it is the terminal that errors are shown on.
@@ -351,21 +355,35 @@ fn verdict(
     status: ExitStatus,
     complaints: &[String],
 ) -> Result<End> {
-    if let Some(status) = outcome.status {
-        return Ok(End { status, forced: None });
-    }
     let by = |signal| u8::try_from(SIGNALLED + signal).unwrap_or(error::FAILED);
-    if let Some(forced) = forced {
-        let status = match forced {
-            Forced::Early(signal) => by(signal),
-            Forced::AtOnce => by(KILLED),
-            Forced::TooLate(signal, grace) => {
-                let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
-                warn(format_args!("the program did not end within {} s of {name}: killed", grace.as_secs()));
-                by(KILLED)
-            }
-        };
-        return Ok(End { status, forced: Some(forced) });
+    let late = |signal, grace: Duration| {
+        let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
+        warn(format_args!("the program did not end within {} s of {name}: killed", grace.as_secs()));
+    };
+    match (forced, outcome.status) {
+        // It was killed in the guest.
+        (Some(how @ Forced::TooLate(signal, grace)), Some(status)) if status == by(KILLED) => {
+            late(signal, grace);
+            return Ok(End { status, forced: Some(how) });
+        }
+        (_, Some(status)) => return Ok(End { status, forced: None }),
+        (None, None) => {}
+        (Some(forced), None) => {
+            let status = match forced {
+                Forced::Early(signal) => by(signal),
+                Forced::AtOnce => by(KILLED),
+                Forced::TooLate(signal, grace) => {
+                    late(signal, grace);
+                    by(KILLED)
+                }
+                Forced::NotSynced(signal, grace) => {
+                    late(signal, grace);
+                    warn("the guest did not write its volumes back in time: what was not synced may be lost");
+                    by(KILLED)
+                }
+            };
+            return Ok(End { status, forced: Some(forced) });
+        }
     }
     if outcome.crashed {
         return Err(Error::new("the kernel crashed").why("its report stands above").help(
@@ -377,7 +395,7 @@ fn verdict(
         [] => error.why(format!("QEMU ended with {status}")),
         lines => error.why(format!("QEMU ended with {status}, saying: {}", lines.join("\n"))),
     };
-    Err(error.help("`-v` shows the QEMU command, `--log debug` what the kernel does"))
+    Err(error.help("`--verbose` shows the QEMU command, `--log debug` what the kernel does"))
 }
 
 /// What QEMU says on stderr; returns it, too.

@@ -19,4 +19,5 @@ mod terminal;
 pub use plan::quoted;
 pub use requests::encoded;
 pub use start::run;
+pub use stop::SYNC;
 pub use terminal::{is_keeper, keep};

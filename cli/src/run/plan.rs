@@ -13,6 +13,7 @@ use coracle_image::cmdline::{CommandLine, Console, ImagePlace, IpSetting, Port};
 use crate::args::{ConsoleKind, Machine};
 use crate::net::{Cidr, Forward, Network};
 use crate::size::{MIB, Size};
+use crate::volume::Attached;
 
 /// The I/O port of the control channel.
 const CONTROL_PORT: u16 = 0xe9;
@@ -61,6 +62,8 @@ pub struct Plan {
     pub console: ConsoleKind,
     /// Whether the guest may reach the host's own loopback addresses.
     pub host_loopback: bool,
+    /// Volumes.
+    pub volumes: Vec<Attached>,
     /// Words for the kernel, as far as they do not follow from the machine.
     pub words: CommandLine,
     /// The file with the program's secrets.
@@ -156,6 +159,7 @@ impl Plan {
             }
             Network::None => words.ip = Some(IpSetting::None),
         }
+        words.volumes = self.volumes.iter().map(|attached| attached.volume.clone()).collect();
         words.secrets = self.secrets.is_some();
         words.poweroff = Some(POWEROFF_PORT);
         words.image = self
@@ -175,6 +179,11 @@ impl Plan {
             }
         }
         words.to_string()
+    }
+
+    /// Whether the guest has something to write back at its end.
+    pub fn has_writable_volumes(&self) -> bool {
+        self.volumes.iter().any(|attached| !attached.volume.read_only)
     }
 
     fn user_address(&self) -> Cidr {
@@ -222,6 +231,9 @@ impl Plan {
         }
         out.put(&["-device", &format!("isa-debug-exit,iobase={POWEROFF_PORT:#x},iosize=4")]);
         out.put(&["-object", "rng-builtin,id=rng", "-device", &format!("{},rng=rng", virtio("rng"))]);
+        for attached in &self.volumes {
+            disk(attached, &mut out);
+        }
         match &self.network {
             Network::None => {}
             Network::User => {
@@ -285,11 +297,29 @@ impl Plan {
             Network::Tap(name) => text += &format!(", network on {name}"),
             Network::None => text += ", no network",
         }
+        for attached in &self.volumes {
+            text += &format!(", a volume at {}", String::from_utf8_lossy(&attached.volume.path));
+        }
         for Forward { address, host, guest, protocol } in &self.forwards {
             text += &format!(", {address}:{host} leads to {guest}/{protocol}");
         }
         text
     }
+}
+
+/// A volume's disk. What the guest flushes, QEMU has the host write to its disk (`cache=writeback`). Blocks that the guest frees are
+/// given back to the host. Errors of the host, such as a full disk, are reported to the guest, which would otherwise stop.
+fn disk(attached: &Attached, out: &mut Words) {
+    let serial = String::from_utf8_lossy(&attached.volume.serial);
+    let access = if attached.volume.read_only { "on" } else { "off" };
+    let mut drive = OsString::from("file=");
+    drive.push(escaped(attached.file.as_os_str()));
+    drive.push(format!(
+        ",if=none,id={serial},format=raw,read-only={access},cache=writeback,discard=unmap,werror=report,rerror=report"
+    ));
+    out.put(&["-drive"]);
+    out.push(drive);
+    out.put(&["-device", &format!("{},drive={serial},serial={serial}", virtio("blk"))]);
 }
 
 /// A virtio device.

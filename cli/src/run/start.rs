@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use coracle_image::Access;
 use coracle_image::cmdline::{CommandLine, LogLevel};
+use coracle_image::{Access, User};
 
 use super::guest::{self, Hooks};
 use super::memory_file::MemoryFile;
@@ -23,6 +23,7 @@ use crate::output;
 use crate::pack::{self, Outline, Start};
 use crate::settings::Settings;
 use crate::size::{MIB, Size};
+use crate::volume::{self, Wish};
 
 /// Memory of a guest unless an option says otherwise, beside what its image takes.
 const DEFAULT_MEMORY: u64 = 128 * MIB;
@@ -43,6 +44,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     if args.detach && background.is_none() && !args.dry_run {
         return detach::detach(args, &path.file_stem().unwrap_or_default().to_string_lossy());
     }
+    let mut user = settings.user.unwrap_or(User::ORDINARY);
     // The temporary image must live as long as QEMU.
     let (mut plan, outline, mode, reason, _temporary) = match Start::read(&path)? {
         Some(image) => {
@@ -59,6 +61,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             words.access = args.content.control.unwrap_or_default();
             words.user = args.content.user;
             words.hostname.clone_from(&args.content.hostname);
+            user = args.content.user.unwrap_or(image.config().user());
             let wish = image.config().memory().map(Size);
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let (plan, reason) =
@@ -92,6 +95,10 @@ pub fn run(args: &RunArgs) -> Result<u8> {
             (plan, assembled.outline, settings.mode.unwrap_or_default(), reason, temporary)
         }
     };
+    let specs: Vec<_> = settings.run.volumes.iter().chain(&args.volumes).cloned().collect();
+    let size = args.volume_size.or(settings.run.volume_size);
+    let wish = Wish { specs: &specs, size, user, quiet: args.quiet };
+    plan.volumes = volume::attach(&wish, args.dry_run)?;
     if args.dry_run {
         plan.secrets = (!args.secret.is_empty()).then(|| "SECRETS".into());
         output::line(plan.shell_command(Channels::Terminal))?;
@@ -252,6 +259,7 @@ fn plan(
         gateway: args.gateway,
         dns: args.dns,
         forwards,
+        volumes: Vec::new(),
         console: args.console,
         host_loopback: args.host_loopback,
         words,

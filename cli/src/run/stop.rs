@@ -13,13 +13,21 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long a program may take to end, unless `coracle stop` says otherwise.
 pub const GRACE: Duration = Duration::from_secs(10);
 
+/// How long a guest with volumes may take to write them back after its program was killed: longer than its kernel waits for the disks.
+pub const SYNC: Duration = Duration::from_secs(35);
+
+/// The number of SIGKILL.
+const SIGKILL: u16 = 9;
+
 /// How a guest was made to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forced {
     /// Before its program ran, by this signal.
     Early(i32),
-    /// The program did not end in time after this signal.
+    /// The program did not end in time after this signal. Its guest has written the volumes back, if it has any.
     TooLate(i32, Duration),
+    /// The same, but the guest did not write the volumes back either.
+    NotSynced(i32, Duration),
     /// A second request came, or the terminal's key.
     AtOnce,
 }
@@ -35,11 +43,13 @@ pub struct Guest {
     /// The first signal that was to end it.
     asked: Mutex<Option<i32>>,
     forced: Mutex<Option<Forced>>,
+    /// It has volumes that it may write to.
+    has_volumes: bool,
 }
 
 impl Guest {
     /// The guest of this QEMU; `control` is this side of its control port.
-    pub fn new(child: &Child, control: UnixStream) -> Self {
+    pub fn new(child: &Child, control: UnixStream, has_volumes: bool) -> Self {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let guest = Guest {
             process: Mutex::new(pid),
@@ -48,6 +58,7 @@ impl Guest {
             ready: AtomicBool::new(false),
             asked: Mutex::new(None),
             forced: Mutex::new(None),
+            has_volumes,
         };
         guest.say(Message::Hello(VERSION));
         guest
@@ -95,21 +106,36 @@ impl Guest {
         }
         let grace = grace();
         self.say(Message::Signal(u16::try_from(signal).unwrap_or_default()));
-        let until = Instant::now().checked_add(grace);
+        if self.ends_within(grace) {
+            return;
+        }
+        if !self.has_volumes {
+            return self.force(Forced::TooLate(signal, grace));
+        }
+        // The kernel ends the program, writes the volumes back, and ends the machine.
+        lock(&self.forced).get_or_insert(Forced::TooLate(signal, grace));
+        self.say(Message::Signal(SIGKILL));
+        if !self.ends_within(SYNC) {
+            *lock(&self.forced) = None;
+            self.force(Forced::NotSynced(signal, grace));
+        }
+    }
+
+    /// Waits for QEMU's end, for so long at most; returns whether it came.
+    fn ends_within(&self, time: Duration) -> bool {
+        let until = Instant::now().checked_add(time);
         let mut process = lock(&self.process);
         while process.is_some() {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             process = match left {
-                Some(Duration::ZERO) => {
-                    drop(process);
-                    return self.force(Forced::TooLate(signal, grace));
-                }
+                Some(Duration::ZERO) => return false,
                 Some(left) => {
                     self.ended.wait_timeout(process, left).unwrap_or_else(PoisonError::into_inner).0
                 }
                 None => self.ended.wait(process).unwrap_or_else(PoisonError::into_inner),
             };
         }
+        true
     }
 
     /// Ends the guest at once.
