@@ -1,7 +1,7 @@
 # Two commands: `make demo` shows Coracle at work, `make test` tests everything.
 # Each installs what it needs first (`make deps` alone installs all of it).
 
-.PHONY: help deps build-deps build demo test test-kvm bench-kvm test-soak test-storage test-allocations fuzz-syscalls bench doc clean
+.PHONY: help deps build-deps build demo test test-kvm bench-kvm test-soak test-storage test-crash test-allocations fuzz-syscalls bench doc clean
 
 help:
 	@echo 'make demo    boot memcached as a unikernel and talk to it'
@@ -10,6 +10,7 @@ help:
 	@echo 'make bench-kvm  count VM exits there (takes minutes for each machine)'
 	@echo 'make test-soak    all that once stopped a guest, in a loop for DURATION seconds (3600)'
 	@echo 'make test-storage    have the power fail at every point of WORKLOADS (6) random uses of ext4 (2 minutes each)'
+	@echo 'make test-crash    kill KILLS (200) guests with databases under load, and look for what they acknowledged'
 	@echo 'make test-allocations    have every allocation of calls and programs fail in turn (takes half an hour)'
 	@echo 'make fuzz-syscalls    fuzz the system calls for an hour, in guests'
 	@echo 'make bench   measure against a Linux guest'
@@ -49,6 +50,10 @@ test-soak: deps
 # make test-storage WORKLOADS=100 tries a hundred.
 test-storage: deps
 	@CORACLE_EXT4_CRASHES=$(or $(WORKLOADS),6) scripts/cargo.sh test --package coracle-ext4 --test crash -- --ignored --nocapture
+
+# make test-crash KILLS=1000 kills a thousand; SEED=2 sets where chance starts.
+test-crash: deps build
+	@CORACLE_KILLS=$(or $(KILLS),200) CORACLE_SEED=$(or $(SEED),1) scripts/cargo.sh test --release --package coracle-tests --test databases -- --test-threads 1
 
 # A part of a test's name goes into ARGS: make test-allocations ARGS=shell
 test-allocations: deps build

@@ -2,7 +2,7 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -155,6 +155,11 @@ impl Server {
             tee(child.stderr.take().expect("stderr is a pipe"), output.clone()),
         ];
         Ok(Self { child, output, readers, command: format!("{command:?}") })
+    }
+
+    /// Its standard input, which can be taken once.
+    pub fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     /// Everything that came from it so far.
