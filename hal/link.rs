@@ -11,6 +11,11 @@ pub fn kernel(hal: &Path) {
     for file in [&script, &hal.join("link.rs")] {
         println!("cargo::rerun-if-changed={}", file.display());
     }
+    // The compiler knows this target as one for fixed addresses only, and does not ask for a position-independent file.
+    if std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("aarch64") {
+        println!("cargo::rustc-link-arg-bins=-pie");
+        println!("cargo::rustc-link-arg-bins=--no-dynamic-linker");
+    }
     let layout = format!("-T{}", script.display());
     for argument in [
         layout.as_str(),

@@ -1,20 +1,16 @@
 //! Return addresses on the kernel's own stack. The kernel keeps no frame pointers (each function would pay for them), so
 //! the stack is searched for words that point behind a call instruction; the result may contain stale ones.
+use crate::arch::instructions;
 use crate::mm::layout::PAGE;
 use crate::task::KERNEL_STACK_SIZE;
 
 /// Return addresses reported at most.
 const MAX_DEPTH: usize = 48;
-/// Bytes of a direct call: `e8` and a 32-bit distance.
-const DIRECT_CALL: usize = 5;
-/// Bytes of the shortest and the longest indirect call, `ff /2`, with its operand and prefix.
-const INDIRECT_CALLS: core::ops::RangeInclusive<usize> = 2..=7;
-
 /// Calls `f` with each return address into the kernel's text, innermost first.
 #[inline(never)]
 pub fn kernel(mut f: impl FnMut(usize)) {
     let text = crate::boot::kernel_text();
-    let start = crate::arch::instructions::stack_pointer().next_multiple_of(8);
+    let start = instructions::stack_pointer().next_multiple_of(8);
     let top = crate::local::Local::get().stack_top.get();
     // On a thread's stack up to its end; on others (boot, exceptions) what is left of the page, which is surely there.
     let on_thread_stack = top.checked_sub(start).is_some_and(|left| left <= KERNEL_STACK_SIZE);
@@ -23,7 +19,7 @@ pub fn kernel(mut f: impl FnMut(usize)) {
     for address in (start..end).step_by(8) {
         // SAFETY: an aligned word of the stack that runs, above its pointer and below its end.
         let word = unsafe { (address as *const usize).read_volatile() };
-        if text.contains(&word) && follows_call(word, text.start) {
+        if text.contains(&word) && instructions::follows_call(word, text.start) {
             f(word);
             found += 1;
             if found == MAX_DEPTH {
@@ -31,14 +27,4 @@ pub fn kernel(mut f: impl FnMut(usize)) {
             }
         }
     }
-}
-
-/// True if a call instruction (Intel SDM volume 2, CALL) may end at `address` of the text that begins at `start`.
-fn follows_call(address: usize, start: usize) -> bool {
-    // SAFETY: the byte lies in the kernel's text, which is always mapped.
-    let byte_before = |n: usize| (address - n >= start).then(|| unsafe { *((address - n) as *const u8) });
-    let is_indirect = |len: usize| {
-        byte_before(len) == Some(0xff) && byte_before(len - 1).is_some_and(|operand| operand >> 3 & 7 == 2)
-    };
-    byte_before(DIRECT_CALL) == Some(0xe8) || INDIRECT_CALLS.into_iter().any(is_indirect)
 }

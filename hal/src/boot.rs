@@ -1,15 +1,13 @@
 //! The boot of the hardware layer, from the loader's information up to `Kernel::main`.
+use crate::arch::memory_map::{self, EARLY_MAPPED, LOW_MEMORY};
 use crate::arch::page_table;
-use crate::machine::pvh::{EARLY_MAPPED, Loader};
 use crate::machine::{archive, ram};
 use crate::mm::frame;
-use crate::mm::layout::{self, KERNEL_PHYS, PAGE};
+use crate::mm::layout::{self, PAGE};
 use crate::mm::ranges::MAX_REGIONS;
 use alloc::string::String;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// The page below 1 MiB where other CPUs start; the first page holds the BIOS data area.
-pub(crate) const TRAMPOLINE: usize = 0x1000;
 static COMMAND_LINE: crate::once::Once<String> = crate::once::Once::new();
 static RSDP: AtomicU64 = AtomicU64::new(0);
 static SLIDE: AtomicUsize = AtomicUsize::new(0);
@@ -69,8 +67,8 @@ pub(crate) fn start(start_info: u64, slide: usize, direct_base: usize) -> ! {
     let command_line = memory(start_info, direct_base);
     crate::arch::fpu::init_cpu();
     COMMAND_LINE.call_once(|| command_line);
-    crate::arch::apic::init();
-    let measurement = crate::arch::calibrate::Measurement::start();
+    crate::arch::interrupt::init();
+    let measurement = crate::arch::timer::Measurement::start();
 
     let fault_stack = crate::mm::kmap::alloc_stack(FAULT_STACK_SIZE).unwrap_or_else(|| no_memory());
     crate::arch::trap::init_cpu(&crate::local::BOOT, fault_stack, crate::arch::start::early_stack_end());
@@ -94,12 +92,13 @@ fn no_memory() -> ! {
 #[cfg(target_os = "none")]
 fn memory(start_info: u64, direct_base: usize) -> String {
     // SAFETY: what the loader passed; the identity map is still there.
-    let loader = unsafe { Loader::read(start_info) };
+    let loader = unsafe { crate::arch::start::read_loader(start_info) };
     RSDP.store(loader.rsdp, Ordering::Relaxed);
 
     // What is in use: low pages, the kernel, the image, the loader's tables.
     let parts = crate::arch::start::sections();
-    let kernel_end = (KERNEL_PHYS + parts.end).next_multiple_of(PAGE) as u64;
+    let kernel = memory_map::kernel();
+    let kernel_end = (kernel + parts.end as u64).next_multiple_of(PAGE as u64);
     let mut regions = loader.ram;
     // SAFETY: as above.
     let place = unsafe {
@@ -111,8 +110,8 @@ fn memory(start_info: u64, direct_base: usize) -> String {
     let total = loader.total - place.unused.1;
     let (image, image_len) = (place.start, place.len);
     let mut free = regions;
-    free.remove(0, 2 * PAGE as u64);
-    free.remove(KERNEL_PHYS as u64, kernel_end - KERNEL_PHYS as u64);
+    free.remove(memory_map::RESERVED.start, memory_map::RESERVED.end - memory_map::RESERVED.start);
+    free.remove(kernel, kernel_end - kernel);
     free.remove(image, image_len as u64);
     loader.reserve(&mut free);
 
@@ -120,7 +119,7 @@ fn memory(start_info: u64, direct_base: usize) -> String {
     let states_len = ((loader.highest as usize / PAGE) * 4).next_multiple_of(PAGE) as u64;
     let states = free
         .iter()
-        .map(|(start, end)| (start, end.min(EARLY_MAPPED)))
+        .map(|(start, end)| (start, end.min(EARLY_MAPPED.end)))
         .filter(|(start, end)| end.saturating_sub(*start) >= states_len)
         .map(|(_, end)| end - states_len)
         .last()
@@ -137,21 +136,22 @@ fn memory(start_info: u64, direct_base: usize) -> String {
 
     // Read-only where the kernel's text and constants and the image lie; low memory (firmware tables) whole.
     let mut rest = regions;
-    rest.remove(0, KERNEL_PHYS as u64);
-    rest.remove(KERNEL_PHYS as u64, parts.rodata_end as u64);
+    rest.remove(0, LOW_MEMORY);
+    rest.remove(kernel, parts.rodata_end as u64);
     rest.remove(image, image_len as u64);
     let map = |start: u64, end: u64, flags: u64| {
         // SAFETY: the chosen base is a range of its own; rights as the kernel's own mapping has them.
         unsafe { crate::mm::kmap::map(direct_base + start as usize, start, (end - start) as usize, flags) }
             .unwrap_or_else(|| no_memory());
     };
-    map(0, KERNEL_PHYS as u64, page_table::WRITABLE);
-    map(KERNEL_PHYS as u64, (KERNEL_PHYS + parts.rodata_end) as u64, page_table::READ_ONLY);
+    map(0, LOW_MEMORY, page_table::WRITABLE);
+    map(kernel, kernel + parts.rodata_end as u64, page_table::READ_ONLY);
     map(image, (image + image_len as u64).next_multiple_of(PAGE as u64), page_table::READ_ONLY);
     for (start, end) in rest.iter() {
         map(start, end, page_table::WRITABLE);
     }
     layout::set_direct_base(direct_base);
+    crate::arch::start::use_direct_map();
     // SAFETY: the same array at its final address.
     unsafe { frame::init(&[], layout::direct(states), image_frames) };
     ram::set(regions, total);
@@ -165,7 +165,6 @@ fn memory(start_info: u64, direct_base: usize) -> String {
     };
     let text = String::from_utf8_lossy(text).into_owned();
     // SAFETY: nothing is reached through the identity map any more.
-    unsafe { *(layout::direct(root_table()) as *mut u64) = 0 };
-    page_table::forget_all();
+    unsafe { crate::arch::start::drop_identity_map() };
     text
 }

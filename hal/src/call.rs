@@ -52,34 +52,25 @@ macro_rules! arguments {
 }
 
 impl<T> Call<T> {
-    /// Argument `n` (0 to 5) as the program passed it (syscall(2): rdi, rsi, rdx, r10, r8, r9).
+    /// Argument `n` (0 to 5) as the program passed it (syscall(2)).
     #[inline(always)]
     pub fn raw(&self, n: usize) -> u64 {
         let r = self.registers.as_ptr();
         // SAFETY: the cell's own memory, and nobody writes meanwhile: this CPU is here, and no other may.
-        unsafe {
-            match n {
-                0 => (*r).rdi,
-                1 => (*r).rsi,
-                2 => (*r).rdx,
-                3 => (*r).r10,
-                4 => (*r).r8,
-                _ => (*r).r9,
-            }
-        }
+        unsafe { (*r).argument(n) }
     }
     arguments!(usize i32 u32 i64);
-    /// The call's number: the low half of rax, as on Linux.
+    /// The call's number.
     #[inline(always)]
     pub fn number(&self) -> usize {
         // SAFETY: as for the arguments.
-        unsafe { (*self.registers.as_ptr()).orig_rax as u32 as usize }
+        unsafe { (*self.registers.as_ptr()).call_number() }
     }
     /// The return address: after the program's `syscall` instruction.
     #[inline(always)]
     pub fn return_address(&self) -> usize {
         // SAFETY: as for the arguments.
-        unsafe { (*self.registers.as_ptr()).rip as usize }
+        unsafe { (*self.registers.as_ptr()).return_address() }
     }
     /// The calling thread.
     #[inline(always)]

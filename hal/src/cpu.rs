@@ -12,11 +12,11 @@ pub fn count() -> usize {
 }
 /// CPUs that the machine has, running or not, up to what is supported.
 pub fn possible() -> usize {
-    crate::machine::topology::get().cpus.len().clamp(1, crate::percpu::MAX_CPUS)
+    crate::arch::smp::named().clamp(1, crate::percpu::MAX_CPUS)
 }
 /// CPUs that the firmware's tables name, though they may be more than are supported.
 pub fn named() -> usize {
-    crate::machine::topology::get().cpus.len().max(1)
+    crate::arch::smp::named()
 }
 /// This CPU, 0 for the one that booted.
 #[inline(always)]

@@ -204,6 +204,7 @@ pub unsafe fn switch_to<T: HasTask>(next: Arc<T>) {
         crate::cpu::relax();
     }
     if let Some(area) = &old.fpu {
+        old.bases.save();
         area.save();
         old.fpu_cpu.set(local.id.get());
         local.fpu_owner.set(core::ptr::from_ref(old) as usize);
@@ -297,7 +298,7 @@ pub(crate) static RING: AtomicU8 = AtomicU8::new(0);
 pub fn set_ring(ring: Ring) {
     RING.store(ring as u8, Ordering::Relaxed);
     crate::arch::trap::init_syscall(Local::get());
-    crate::arch::user::init();
+    crate::arch::copy::init();
 }
 
 /// The ring that programs run in.

@@ -87,7 +87,7 @@ unsafe fn length(regions: &Ranges, image: u64) -> usize {
     let Some((_, end)) = regions.iter().find(|(start, end)| (*start..*end).contains(&image)) else {
         return 0;
     };
-    let reach = end.min(super::pvh::EARLY_MAPPED);
+    let reach = end.min(crate::arch::memory_map::EARLY_MAPPED.end);
     if image >= reach {
         return 0;
     }

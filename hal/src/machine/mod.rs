@@ -2,7 +2,12 @@
 pub mod acpi;
 pub mod aml;
 pub mod archive;
+#[cfg(any(test, target_arch = "aarch64"))]
+pub mod device_tree;
 pub mod firmware;
+pub mod loader;
+#[cfg(target_arch = "x86_64")]
 pub mod pvh;
 pub mod ram;
+#[cfg(target_arch = "x86_64")]
 pub mod topology;

@@ -1,5 +1,6 @@
 //! Which physical memory is RAM, and reading what the firmware left in memory.
-use crate::mm::layout::{self, KERNEL_PHYS};
+use crate::arch::memory_map::LOW_MEMORY;
+use crate::mm::layout;
 use crate::mm::ranges::Ranges;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,8 +28,9 @@ pub fn overlaps_ram(phys: u64, len: u64) -> bool {
 /// Physical memory of the firmware's tables: RAM and low memory where they are mapped, else a mapping of their own.
 pub fn firmware(phys: u64, len: usize) -> Option<&'static [u8]> {
     let end = phys.checked_add(len as u64)?;
-    let mapped = end <= KERNEL_PHYS as u64
-        || REGIONS.get()?.iter().any(|(a, b)| a <= phys && end <= b && a >= KERNEL_PHYS as u64);
+    let is_low = |address: u64| (0..LOW_MEMORY).contains(&address);
+    let mapped = is_low(end.saturating_sub(1))
+        || REGIONS.get()?.iter().any(|(a, b)| a <= phys && end <= b && !is_low(a));
     let address = if mapped {
         layout::direct(phys)
     } else {

@@ -21,9 +21,9 @@ unsafe fn next_table(table: *mut u64, index: usize) -> Option<*mut u64> {
         let entry = table.add(index);
         if *entry & pte::PRESENT == 0 {
             let frame = Frame::alloc_zeroed()?;
-            *entry = frame.into_phys() | pte::PRESENT | pte::WRITE;
+            *entry = page_table::table(frame.into_phys());
         }
-        debug_assert!(*entry & pte::LARGE == 0);
+        debug_assert!(!page_table::is_large(*entry));
         Some(layout::direct(*entry & pte::ADDRESS) as *mut u64)
     }
 }
@@ -45,7 +45,7 @@ pub unsafe fn map(mut virt: usize, mut phys: u64, mut len: usize, flags: u64) ->
             {
                 // To the end of this directory without walking again.
                 loop {
-                    *pd.add(virt >> 21 & 511) = phys | flags | pte::LARGE | pte::PRESENT;
+                    *pd.add(virt >> 21 & 511) = page_table::large(phys, flags);
                     virt += LARGE_PAGE;
                     phys += LARGE_PAGE as u64;
                     len -= LARGE_PAGE;
@@ -57,7 +57,7 @@ pub unsafe fn map(mut virt: usize, mut phys: u64, mut len: usize, flags: u64) ->
             }
             let pt = next_table(pd, virt >> 21 & 511)?;
             loop {
-                *pt.add(virt >> 12 & 511) = phys | flags | pte::PRESENT;
+                *pt.add(virt >> 12 & 511) = page_table::page(phys, flags);
                 virt += PAGE;
                 phys += PAGE as u64;
                 len -= PAGE;

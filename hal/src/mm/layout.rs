@@ -5,8 +5,6 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 pub const PAGE: usize = 4096;
 /// Bytes mapped by one large page.
 pub const LARGE_PAGE: usize = 2 << 20;
-/// Physical address that the kernel's ELF address 0 is loaded at (link.ld).
-pub const KERNEL_PHYS: usize = 0x10_0000;
 /// The kernel's text and data lie in this gigabyte, moved by a random number of pages.
 pub const KERNEL_REGION: usize = 0xffff_ffff_8000_0000;
 /// Bytes of [`KERNEL_REGION`].

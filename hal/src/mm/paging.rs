@@ -5,7 +5,7 @@
 //! returns a [`Flush`], which holds the frames that were removed. Dropping it interrupts the CPUs that use the address space,
 //! waits until they have dropped their translations, and frees the frames; it must be dropped with no lock held. Work on a
 //! range is done in steps, so that the caller can pause between them.
-use crate::arch::page_table::{self, entry, pte, rights};
+use crate::arch::page_table::{self, entry, is_writable, pte, rights};
 use crate::local::Local;
 use crate::mm::frame::{self, FRAME_SIZE, Frame, FrameChain};
 use crate::mm::layout::{self, LARGE_PAGE};
@@ -37,9 +37,8 @@ pub const USER_END: usize = 0x7fff_ffff_f000;
 /// The program's half, with what nothing is mapped in.
 pub const ALL: Range<usize> = 0..1 << 47;
 
-/// Entries in a table, and those of the top table that are the program's.
+/// Entries in a table.
 const ENTRIES: usize = 512;
-const USER_ENTRIES: usize = 256;
 /// Levels of tables above the pages.
 const LEVELS: u32 = 4;
 /// Entries, or missing tables, that one step of a long change looks at.
@@ -212,7 +211,7 @@ impl<'a> Changes<'a> {
             return;
         }
         self.stale_elsewhere = true;
-        if self.here {
+        if self.here || page_table::BROADCASTS {
             self.pages += 1;
             if self.pages <= SINGLE_FLUSHES {
                 page_table::forget(addr);
@@ -231,12 +230,13 @@ impl<'a> Changes<'a> {
     }
 
     fn finish(self) -> Flush {
+        page_table::publish();
         if self.pages > SINGLE_FLUSHES {
-            page_table::forget_all();
+            page_table::forget_many();
         }
         // A CPU that came after the entries changed reads the new ones; one that was there before is in this mask.
-        let others =
-            if self.stale_elsewhere { self.space.active.load(Ordering::SeqCst) | self.others } else { 0 };
+        let is_stale = self.stale_elsewhere && !page_table::BROADCASTS;
+        let others = if is_stale { self.space.active.load(Ordering::SeqCst) | self.others } else { 0 };
         let me = 1 << Local::get().id.get();
         Flush { cpus: others & !me, frames: self.frames }
     }
@@ -246,8 +246,8 @@ impl AddressSpace {
     /// An empty lower half.
     pub fn new() -> Option<Arc<AddressSpace>> {
         let root = Frame::alloc()?;
-        root.zero(0, USER_ENTRIES * 8);
-        for index in USER_ENTRIES..ENTRIES {
+        root.zero(0, page_table::SHARED_ENTRIES.start * 8);
+        for index in page_table::SHARED_ENTRIES {
             // SAFETY: the kernel's table lives for ever; the new one is ours.
             unsafe {
                 let shared = at(crate::boot::root_table(), index).load(Ordering::Relaxed);
@@ -291,7 +291,7 @@ impl AddressSpace {
             let mut next = slot.load(Ordering::Relaxed);
             if next & pte::PRESENT == 0 {
                 let frame = Frame::alloc_zeroed().ok_or(MapError::OutOfMemory)?;
-                next = frame.into_phys() | pte::PRESENT | pte::WRITE | pte::USER;
+                next = page_table::table_of_programs(frame.into_phys());
                 slot.store(next, Ordering::Release);
                 self.tables.fetch_add(1, Ordering::Relaxed);
             }
@@ -348,6 +348,7 @@ impl AddressSpace {
         }
         let new = entry(frame.into_phys(), prot);
         slot.store(new, Ordering::Release);
+        page_table::publish();
         self.resident.fetch_add(weight(new), Ordering::Relaxed);
         Ok(())
     }
@@ -357,7 +358,7 @@ impl AddressSpace {
         let _guard = self.lock.lock();
         let slot = self.make(addr)?;
         let new = entry(frame.into_phys(), prot);
-        let old = slot.swap(new, Ordering::AcqRel);
+        let old = page_table::exchange(slot, addr, new);
         let mut changes = Changes::new(self);
         changes.changed(addr, old);
         self.resident.fetch_add(weight(new), Ordering::Relaxed);
@@ -376,17 +377,14 @@ impl AddressSpace {
         self.each(rest, |addr, slot| {
             let mut old = slot.load(Ordering::Relaxed);
             let wanted = loop {
-                let kept = old & (pte::ACCESSED | pte::DIRTY);
-                let wanted = entry(old & pte::ADDRESS, prot) | kept;
+                let wanted = entry(old & pte::ADDRESS, prot) | old & (pte::ACCESSED | pte::DIRTY);
                 // The CPU may set a bit between; then once more.
                 match slot.compare_exchange_weak(old, wanted, Ordering::AcqRel, Ordering::Relaxed) {
                     Ok(_) => break wanted,
                     Err(found) => old = found,
                 }
             };
-            // More rights need no flush: the CPU looks again before it faults.
-            let lost = old & !wanted & (pte::PRESENT | pte::WRITE) | wanted & !old & pte::NO_EXECUTE;
-            if lost != 0 {
+            if page_table::must_forget(old, wanted) {
                 changes.changed(addr, old);
             }
         });
@@ -420,7 +418,7 @@ impl AddressSpace {
         }
         // SAFETY: borrows the entry's reference for the time of a clone; the lock keeps it there.
         let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_phys(entry & pte::ADDRESS) });
-        Some(Mapping { frame: (*frame).clone(), prot: rights(entry), dirty: entry & pte::DIRTY != 0 })
+        Some(Mapping { frame: (*frame).clone(), prot: rights(entry), dirty: page_table::is_dirty(entry) })
     }
     /// True if the page at `addr` is present and its frame has no other reference.
     pub fn mapped_once(&self, addr: usize) -> bool {
@@ -455,7 +453,7 @@ impl AddressSpace {
                 Ok(target) => {
                     let old = slot.swap(0, Ordering::AcqRel);
                     changes.changed(addr, old);
-                    target.store(old & !pte::ACCESSED, Ordering::Release);
+                    target.store(page_table::not_used(old), Ordering::Release);
                 }
                 Err(error) => result = Err(error),
             }
@@ -489,17 +487,13 @@ impl AddressSpace {
             if target.load(Ordering::Relaxed) & pte::OWNED != 0 {
                 return result = Err(MapError::Occupied);
             }
-            let old = if private {
-                slot.fetch_and(!pte::WRITE, Ordering::AcqRel)
-            } else {
-                slot.load(Ordering::Relaxed)
-            };
-            if private && old & pte::WRITE != 0 {
+            let old = if private { page_table::take_write(slot) } else { slot.load(Ordering::Relaxed) };
+            if private && is_writable(old) {
                 changes.changed(addr, old);
             }
-            let mut shared = old & !(pte::ACCESSED | pte::DIRTY);
+            let mut shared = page_table::not_used(old) & !pte::DIRTY;
             if private {
-                shared &= !pte::WRITE;
+                shared = page_table::without_write(shared);
             }
             // SAFETY: as in `query`.
             let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_phys(old & pte::ADDRESS) });
@@ -577,7 +571,7 @@ pub fn activate_kernel() {
         return;
     }
     // SAFETY: the kernel's tables.
-    unsafe { page_table::set_root(crate::boot::root_table()) };
+    unsafe { page_table::set_no_root() };
     leave(local);
 }
 

@@ -51,6 +51,10 @@ impl Bases {
         }
     }
 
+    /// The thread leaves this CPU. Programs change their bases by system calls alone, or lose them, so nothing need be read.
+    #[inline(always)]
+    pub fn save(&self) {}
+
     /// The thread is about to run on this CPU: loads the registers.
     #[inline(always)]
     pub fn load(&self, local: &Local) {

@@ -27,6 +27,33 @@ pub struct UserContext {
     pub rsp: u64,
 }
 
+impl UserContext {
+    /// Argument `n` of a system call (syscall(2): rdi, rsi, rdx, r10, r8, r9).
+    #[inline(always)]
+    pub fn argument(&self, n: usize) -> u64 {
+        match n {
+            0 => self.rdi,
+            1 => self.rsi,
+            2 => self.rdx,
+            3 => self.r10,
+            4 => self.r8,
+            _ => self.r9,
+        }
+    }
+
+    /// The number of a system call: the low half of rax, as on Linux.
+    #[inline(always)]
+    pub fn call_number(&self) -> usize {
+        self.orig_rax as u32 as usize
+    }
+
+    /// Where the program goes on: after its `syscall` instruction.
+    #[inline(always)]
+    pub fn return_address(&self) -> usize {
+        self.rip as usize
+    }
+}
+
 /// An exception raised by the program (Intel SDM volume 3, chapter 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]

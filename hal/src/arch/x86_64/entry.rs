@@ -540,7 +540,7 @@ nmi_entry:
     new_site = sym symbols::coracle_new_site,
     thread_start = sym symbols::coracle_thread_start,
     ring = sym crate::task::RING,
-    smap = sym crate::arch::user::SMAP,
+    smap = sym crate::arch::copy::SMAP,
     unikernel = const crate::task::Ring::Unikernel as u8,
     trap_program = sym trap::trap_program,
     trap_kernel = sym trap::trap_kernel,

@@ -2,6 +2,11 @@
 use core::arch::asm;
 pub(crate) use core::arch::x86_64::CpuidResult;
 
+/// Bytes of a direct call: `e8` and a 32-bit distance.
+const DIRECT_CALL: usize = 5;
+/// Bytes of the shortest and the longest indirect call, `ff /2`, with its operand and prefix.
+const INDIRECT_CALLS: core::ops::RangeInclusive<usize> = 2..=7;
+
 /// Model-specific registers (Intel SDM volume 4).
 pub mod msr {
     pub const APIC_BASE: u32 = 0x1b;
@@ -169,4 +174,14 @@ pub fn hardware_random() -> Option<u64> {
         }
     }
     None
+}
+
+/// True if a call instruction (Intel SDM volume 2, CALL) may end at `address` of the text that begins at `start`.
+pub fn follows_call(address: usize, start: usize) -> bool {
+    // SAFETY: the byte lies in the kernel's text, which is always mapped.
+    let byte_before = |n: usize| (address - n >= start).then(|| unsafe { *((address - n) as *const u8) });
+    let is_indirect = |len: usize| {
+        byte_before(len) == Some(0xff) && byte_before(len - 1).is_some_and(|operand| operand >> 3 & 7 == 2)
+    };
+    byte_before(DIRECT_CALL) == Some(0xe8) || INDIRECT_CALLS.into_iter().any(is_indirect)
 }

@@ -4,6 +4,12 @@ use crate::irq;
 use crate::local::Local;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+/// Enables the interrupt controllers, on the boot CPU.
+#[cfg(target_os = "none")]
+pub fn init() {
+    apic::init();
+}
+
 /// What a device writes, and where, to interrupt `cpu` as source `number`. `None` if that CPU takes no messages.
 pub fn message(number: u32, cpu: usize) -> Option<irq::MsiMessage> {
     /// Where CPUs take messages (Intel SDM volume 3, 11.11.1).

@@ -8,6 +8,7 @@ pub mod calibrate;
 pub mod checksum;
 pub mod console;
 pub mod context;
+pub mod copy;
 pub mod cpu;
 #[cfg(target_os = "none")]
 pub mod entry;
@@ -18,6 +19,7 @@ pub mod interrupt;
 pub mod kvm;
 #[cfg(target_os = "none")]
 pub mod mem;
+pub mod memory_map;
 pub mod page_table;
 pub mod port;
 pub mod power;
@@ -31,5 +33,5 @@ pub mod switch;
 pub mod tables;
 pub mod timer;
 pub mod trap;
-pub mod user;
+
 pub mod vdso;

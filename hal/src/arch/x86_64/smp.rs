@@ -11,6 +11,11 @@ pub fn stop_others() {
     }
 }
 
+/// CPUs that the firmware's tables name.
+pub fn named() -> usize {
+    topology::get().cpus.len().max(1)
+}
+
 /// Starts the CPUs that the firmware's tables name, one after the other.
 #[cfg(target_os = "none")]
 pub fn start_others() {
@@ -32,9 +37,9 @@ pub fn start_others() {
 
 #[cfg(target_os = "none")]
 mod machine {
+    use super::super::memory_map::TRAMPOLINE;
     use crate::arch::page_table::pte;
     use crate::arch::{apic, instructions};
-    use crate::boot::TRAMPOLINE;
     use crate::local::Local;
     use crate::mm::kmap;
     use crate::mm::layout;

@@ -3,6 +3,7 @@
 //!
 //! Everything before [`upper`] runs in an identity map with relocations not applied yet: no pointers in statics, no
 //! panics, no formatting.
+use super::memory_map;
 use crate::arch::instructions;
 use crate::arch::page_table::pte;
 use crate::mm::layout;
@@ -239,13 +240,28 @@ pub fn identity_table() -> u64 {
     symbol_phys(address!(early_pdpt))
 }
 
+/// Drops the identity map of early boot.
+///
+/// # Safety
+/// Nothing is reached through it any more, and all RAM is mapped.
+pub unsafe fn drop_identity_map() {
+    // SAFETY: the entry of the lower half in the kernel's top table.
+    unsafe { *(layout::direct(root_table()) as *mut u64) = 0 };
+    instructions::flush_tlb();
+}
+
+/// All RAM is mapped. Nothing of the loader's is read again but by `machine`, which maps it.
+pub fn use_direct_map() {}
+
+pub use crate::machine::pvh::read as read_loader;
+
 /// Top of the boot stack.
 pub fn early_stack_end() -> usize {
     address!(early_stack_top)
 }
 
 fn symbol_phys(address: usize) -> u64 {
-    (address - address!(__start) + layout::KERNEL_PHYS) as u64
+    (address - address!(__start) + memory_map::kernel() as usize) as u64
 }
 
 /// A multiplication that spreads every input bit (the finaliser of SplitMix64).

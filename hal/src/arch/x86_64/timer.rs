@@ -2,7 +2,8 @@
 //!
 //! If the TSC's speed had to be measured, the measurement continues over longer spans beside the boot CPU's timer.
 use super::apic::{self, AtZero};
-use super::calibrate::{self, Measurement, Speeds};
+pub use super::calibrate::Measurement;
+use super::calibrate::{self, Speeds};
 use super::instructions::{self, msr};
 use super::reference::Pair;
 use crate::local::Local;

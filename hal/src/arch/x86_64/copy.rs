@@ -1,34 +1,17 @@
-//! Copies between the kernel and the program's memory. An absent page is reported, never resolved here.
-//!
-//! The copies are in assembly. Each instruction that accesses the program's memory has an entry in a table (`.ex_table`) with
-//! the address to continue at if it faults; the page-fault handler looks it up, and passes the failed address in rdx.
-use crate::mm::paging::{USER_END, USER_START};
-use core::mem::MaybeUninit;
-
-/// No address of the program has a bit set from this one on.
-#[cfg(target_os = "none")]
-const USER_BITS: u32 = 47;
-#[cfg(target_os = "none")]
-const _: () =
-    assert!(USER_END <= 1 << USER_BITS && USER_END.is_multiple_of(4096) && USER_END + 4096 == 1 << USER_BITS);
-
-/// An access that the page tables refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Address that failed.
-    pub addr: usize,
-    /// It was a write.
-    pub write: bool,
-    /// Bytes done before it, at least.
-    pub done: usize,
-}
-
+//! Copies of the program's memory: the assembly behind [`crate::user`].
 #[cfg(target_os = "none")]
 mod machine {
-    use super::{Fault, USER_BITS};
+    use crate::mm::paging::USER_END;
     use crate::mm::paging::USER_START;
+    use crate::user::Fault;
     use core::arch::{asm, global_asm};
     use core::sync::atomic::{AtomicBool, Ordering};
+
+    /// No address of the program has a bit set from this one on.
+    const USER_BITS: u32 = 47;
+    const _: () = assert!(
+        USER_END <= 1 << USER_BITS && USER_END.is_multiple_of(4096) && USER_END + 4096 == 1 << USER_BITS
+    );
 
     // rdi: to, rsi: from, rdx: bytes. Gives in rax the bytes not copied, in rdx the address that failed.
     // Up to 32 bytes by moves that overlap; more by 8-byte string moves and one overlapping move for the end. No register
@@ -337,7 +320,7 @@ coracle_length_user:
 #[cfg(not(target_os = "none"))]
 mod machine {
     //! There is no program on the host.
-    use super::Fault;
+    use crate::user::Fault;
     pub fn init() {}
     pub fn with_access<R>(f: impl FnOnce() -> R) -> R {
         f()
@@ -368,107 +351,4 @@ mod machine {
     }
 }
 
-pub(crate) use machine::init;
-#[cfg(target_os = "none")]
-pub(crate) use machine::{SMAP, fixup};
-
-/// An error if the range does not lie in the program's half; `USER_START` keeps null pointers out without a walk.
-#[inline(always)]
-fn check(addr: usize, len: usize, write: bool) -> Result<(), Fault> {
-    if !(USER_START..=USER_END).contains(&addr) || len > USER_END - addr {
-        return Err(Fault { addr, write, done: 0 });
-    }
-    Ok(())
-}
-
-#[inline(always)]
-fn check_word(addr: usize, size: usize, write: bool) -> Result<(), Fault> {
-    check(addr, size, write)?;
-    if !addr.is_multiple_of(size) {
-        return Err(Fault { addr, write, done: 0 });
-    }
-    Ok(())
-}
-
-#[inline(always)]
-fn outcome(len: usize, write: bool, (left, addr): (usize, usize)) -> Result<(), Fault> {
-    if left == 0 { Ok(()) } else { Err(Fault { addr, write, done: len.saturating_sub(left) }) }
-}
-
-/// Copies from the program's memory at `src`.
-#[inline(always)]
-pub fn copy_from(dst: &mut [u8], src: usize) -> Result<(), Fault> {
-    let len = dst.len();
-    outcome(len, false, machine::copy_from(dst.as_mut_ptr() as usize, src, len))
-}
-/// Copies to the program's memory at `dst`.
-#[inline(always)]
-pub fn copy_to(dst: usize, src: &[u8]) -> Result<(), Fault> {
-    let len = src.len();
-    outcome(len, true, machine::copy_to(dst, src.as_ptr() as usize, len))
-}
-/// Copies 64-bit words from the program's memory at `src`, of any alignment.
-#[inline]
-pub fn copy_words<const N: usize>(src: usize) -> Result<[u64; N], Fault> {
-    let mut words = MaybeUninit::<[u64; N]>::uninit();
-    let len = size_of::<[u64; N]>();
-    outcome(len, false, machine::copy_from(words.as_mut_ptr() as usize, src, len))?;
-    // SAFETY: all bytes of it were copied.
-    Ok(unsafe { words.assume_init() })
-}
-/// Zeroes the program's memory.
-pub fn zero(dst: usize, len: usize) -> Result<(), Fault> {
-    check(dst, len, true)?;
-    if len == 0 {
-        return Ok(());
-    }
-    outcome(len, true, machine::with_access(|| machine::zero(dst, len)))
-}
-/// Length of the zero-terminated string at `src`, at most `max`: `None` if there is no zero within `max` bytes.
-pub fn string_length(src: usize, max: usize) -> Result<Option<usize>, Fault> {
-    check(src, 0, false)?;
-    let wanted = max;
-    let max = max.min(USER_END - src);
-    if max == 0 {
-        return if wanted == 0 { Ok(None) } else { Err(Fault { addr: src, write: false, done: 0 }) };
-    }
-    let (len, failed) = machine::with_access(|| machine::length(src, max));
-    if failed != 0 {
-        return Err(Fault { addr: failed, write: false, done: len });
-    }
-    if len == max && max < wanted {
-        // The program's addresses end before the string does.
-        return Err(Fault { addr: src + max, write: false, done: len });
-    }
-    Ok((len < max).then_some(len))
-}
-/// Atomic load of an aligned word.
-#[inline]
-pub fn load_u32(addr: usize) -> Result<u32, Fault> {
-    check_word(addr, 4, false)?;
-    machine::checked(addr, false, machine::with_access(|| machine::load_u32(addr, 0, 0)))
-}
-/// Atomic load of an aligned word.
-#[inline]
-pub fn load_u64(addr: usize) -> Result<u64, Fault> {
-    check_word(addr, 8, false)?;
-    machine::checked(addr, false, machine::with_access(|| machine::load_u64(addr, 0, 0)))
-}
-/// Atomic store.
-#[inline]
-pub fn store_u32(addr: usize, value: u32) -> Result<(), Fault> {
-    check_word(addr, 4, true)?;
-    machine::checked(addr, true, machine::with_access(|| machine::store_u32(addr, value, 0))).map(drop)
-}
-/// Atomic store.
-#[inline]
-pub fn store_u64(addr: usize, value: u64) -> Result<(), Fault> {
-    check_word(addr, 8, true)?;
-    machine::checked(addr, true, machine::with_access(|| machine::store_u64(addr, value, 0))).map(drop)
-}
-/// Compare and exchange; returns the value found (equal to `expected` if it was exchanged).
-#[inline]
-pub fn compare_exchange_u32(addr: usize, expected: u32, new: u32) -> Result<u32, Fault> {
-    check_word(addr, 4, true)?;
-    machine::checked(addr, true, machine::with_access(|| machine::exchange_u32(addr, new, expected)))
-}
+pub use machine::*;
