@@ -34,6 +34,8 @@ stress-ng stress-ng
 mkfs.ext4 e2fsprogs
 sfdisk fdisk
 /usr/bin/python3 python3
+qemu-system-aarch64 qemu-system-arm
+objcopy binutils
 "
 case ${1-all} in
 build) needed=$BUILD test= ;;
@@ -66,11 +68,14 @@ new_enough() {
 if new_enough cargo; then
     # rustup's: the target by rustup; where it cannot be fetched, Debian's compiler builds the kernel.
     if command -v rustup >/dev/null; then
-        target=$(rustc --print target-libdir --target x86_64-unknown-none)
-        if ! ls "$target"/libcore-* >/dev/null 2>&1 && ! rustup target add x86_64-unknown-none >/dev/null 2>&1; then
-            say "rustup cannot fetch x86_64-unknown-none: Debian's compiler will build the kernel"
-            kernel_by_debian=1
-        fi
+        # Tests boot the hardware layer on aarch64, too.
+        for target in x86_64-unknown-none ${test:+aarch64-unknown-none-softfloat}; do
+            if ! ls "$(rustc --print target-libdir --target "$target")"/libcore-* >/dev/null 2>&1 &&
+                ! rustup target add "$target" >/dev/null 2>&1; then
+                say "rustup cannot fetch $target: Debian's compiler will build for it"
+                kernel_by_debian=1
+            fi
+        done
         { cargo clippy --version && cargo fmt --version; } >/dev/null 2>&1 ||
             rustup component add clippy rustfmt >/dev/null 2>&1 || true
     else

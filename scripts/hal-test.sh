@@ -3,14 +3,22 @@
 # that lack something.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-source scripts/guest-flags.sh
-if [ "${CARGO_OF:-}" = debian ]; then
-    export CARGO_TARGET_X86_64_UNKNOWN_NONE_LINKER=${CARGO_TARGET_X86_64_UNKNOWN_NONE_LINKER:-ld.lld}
-fi
-target=target/hal-selftest
-scripts/cargo.sh build --locked --quiet --target-dir "$target" "${guest[@]}" --profile kernel \
-    --package coracle-hal-selftest || exit 1
-kernel=$target/x86_64-unknown-none/kernel/coracle-hal-selftest
+
+# Builds the test kernel for a target; prints where it is.
+build() (
+    guest_target=$1
+    source scripts/guest-flags.sh
+    if [ "${CARGO_OF:-}" = debian ]; then
+        linker=CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$guest_target")_LINKER
+        export "$linker=${!linker:-ld.lld}"
+    fi
+    target=target/hal-selftest
+    scripts/cargo.sh build --locked --quiet --target-dir "$target" "${guest[@]}" --profile kernel \
+        --package coracle-hal-selftest >&2 || exit 1
+    echo "$target/$guest_target/kernel/coracle-hal-selftest"
+)
+
+kernel=$(build x86_64-unknown-none) || exit 1
 
 # isa-debug-exit makes QEMU's status (value << 1) | 1: 1 is success.
 readonly SUCCESS=1
@@ -45,5 +53,36 @@ for ring in unikernel protected; do
     for cpu in max,-xsave max,level=12 max,-smap; do
         boot "$MICROVM" "$cpu" "$ring" 2
     done
+done
+
+# aarch64: QEMU's machine has no device that sets its status, so the last line of the output counts.
+image=$(mktemp)
+trap 'rm -f "$log" "$image"' EXIT
+kernel=$(build aarch64-unknown-none-softfloat) || exit 1
+# The loader wants what lies in memory, from the header of a Linux image on.
+objcopy -I elf64-little -O binary "$kernel" "$image" || exit 1
+
+# Boots once: options of the machine, the CPU, the ring, the number of CPUs.
+boot_aarch64() {
+    local machine=$1 cpu=$2 ring=$3 cpus=$4
+    timeout 120 qemu-system-aarch64 -machine "$machine" -accel tcg -cpu "$cpu" -nodefaults -no-user-config -no-reboot \
+        -display none -serial stdio -m 64M -smp "$cpus" -kernel "$image" -append "$ring" </dev/null >"$log" 2>&1
+    if [ "$(tail -n 1 "$log")" = 'all passed' ]; then
+        echo "ok   aarch64 $machine, CPU $cpu, $ring, $cpus CPUs"
+    else
+        failed=$((failed + 1))
+        echo "FAIL aarch64 $machine, CPU $cpu, $ring, $cpus CPUs:"
+        cat "$log"
+    fi
+}
+
+for ring in unikernel protected; do
+    for cpus in 1 2; do
+        boot_aarch64 virt,gic-version=2 max "$ring" "$cpus"
+        boot_aarch64 virt,gic-version=3 max "$ring" "$cpus"
+    done
+    # From EL2, with the firmware called by `smc`; and a CPU without PAN, CRC-32 and RNDR.
+    boot_aarch64 virt,virtualization=on,gic-version=3 max "$ring" 2
+    boot_aarch64 virt cortex-a53 "$ring" 2
 done
 [ "$failed" -eq 0 ]

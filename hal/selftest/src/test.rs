@@ -136,14 +136,8 @@ fn new_space() -> Arc<AddressSpace> {
 }
 
 fn start(space: &Arc<AddressSpace>, entry: usize, argument: u64) {
-    let context = UserContext {
-        rip: (CODE + entry) as u64,
-        rsp: (STACK + 4096 - 256 * (argument as usize % 8)) as u64,
-        rdi: argument,
-        rsi: DATA as u64,
-        rdx: hal::task::patched_syscall_entry() as u64,
-        ..UserContext::default()
-    };
+    let stack = STACK + 4096 - 256 * (argument as usize % 8);
+    let context = program::context(CODE + entry, stack, argument, DATA);
     let task = Task::new(&context, 0x1234_0000 + argument, false).expect("memory");
     LIVE.fetch_add(1, Ordering::AcqRel);
     READY.lock().push_back(Arc::new(Thread { task, space: Some(space.clone()) }));
@@ -165,19 +159,7 @@ fn run(entry: usize, arguments: core::ops::Range<u64>) -> Vec<(u64, u64)> {
 
 /// Notes flags that the kernel must not run with, whatever the program has set.
 fn note_flags() {
-    const TRAP: u64 = 1 << 8;
-    const INTERRUPT: u64 = 1 << 9;
-    const DIRECTION: u64 = 1 << 10;
-    const NESTED_TASK: u64 = 1 << 14;
-    const ALIGNMENT_CHECK: u64 = 1 << 18;
-    const CR4_SMAP: u64 = 1 << 21;
-    let hal::cpu::Registers { rflags, cr4, .. } = hal::cpu::registers();
-    // With SMAP the flag opens the program's memory; without it, it means nothing in ring 0.
-    let alignment_check = if cr4 & CR4_SMAP != 0 { ALIGNMENT_CHECK } else { 0 };
-    // `iretq` refuses to work with the flag of nested tasks, which is mended when it does.
-    let nested_task = if hal::task::ring() == Ring::Protected { NESTED_TASK } else { 0 };
-    FLAGS
-        .fetch_or(rflags & (TRAP | INTERRUPT | DIRECTION | nested_task | alignment_check), Ordering::Relaxed);
+    FLAGS.fetch_or(program::wrong_flags(), Ordering::Relaxed);
 }
 
 impl Kernel for Test {
@@ -290,11 +272,11 @@ impl Kernel for Test {
                     // Another thread may have been faster.
                     let _ = space.map(page, frame, if write { Prot::READ | Prot::WRITE } else { Prot::READ });
                 } else {
-                    context.rip = context.r15;
+                    program::skip(context);
                 }
             }
-            Fault::Breakpoint => {}
-            _ => context.rip = context.r15,
+            fault if program::is_breakpoint(&fault) => program::after_breakpoint(context),
+            _ => program::skip(context),
         }
     }
     fn interrupted(_: &Arc<Thread>, _: &mut UserContext) {
@@ -306,6 +288,25 @@ impl Kernel for Test {
     }
 }
 hal::kernel!(Test);
+
+/// What only one architecture has.
+#[cfg(target_arch = "x86_64")]
+fn machine() {
+    program::interrupt_early();
+    let early = (hal::irq::came_early(), hal::time::take_expired());
+    while !hal::time::take_expired() {
+        hal::cpu::wait_for_interrupt(|| true);
+    }
+    check!("an interrupt that comes while interrupts are off is put off", early == (1, false));
+    check!(
+        "vDSO",
+        hal::vdso::get().is_some_and(|v| v.code.len() == 1 && v.data.len() == 1 && v.sigreturn % 16 == 0)
+    );
+}
+
+/// What only one architecture has: nothing to try.
+#[cfg(target_arch = "aarch64")]
+fn machine() {}
 
 fn basics() {
     let strings: Vec<String> = (0..1000).map(|i| alloc::format!("{i}")).collect();
@@ -361,16 +362,7 @@ fn basics() {
         assert!(!hal::time::take_expired());
     }
     check!("a window takes the timer's interrupt", hal::time::take_expired() && !hal::cpu::take_interrupts());
-    program::interrupt_early();
-    let early = (hal::irq::came_early(), hal::time::take_expired());
-    while !hal::time::take_expired() {
-        hal::cpu::wait_for_interrupt(|| true);
-    }
-    check!("an interrupt that comes while interrupts are off is put off", early == (1, false));
-    check!(
-        "vDSO",
-        hal::vdso::get().is_some_and(|v| v.code.len() == 1 && v.data.len() == 1 && v.sigreturn % 16 == 0)
-    );
+    machine();
     let frame = Frame::alloc().expect("memory");
     let second = frame.clone();
     check!(
@@ -487,37 +479,9 @@ fn hand_over_memory() {
     drop(held);
 }
 
-fn programs() {
-    let reports = run(program::offset(program::Entry::Registers), 0..1);
-    check!("registers survive a system call", reports == [(1, 0)]);
-    let reports = run(program::offset(program::Entry::Faults), 0..1);
-    let faults = core::mem::take(&mut *FAULTS.lock());
-    check!("faults resume", reports == [(0x77, 6)]);
-    let expected = matches!(
-        faults[..],
-        [
-            Fault::InvalidOpcode,
-            Fault::DivideError,
-            Fault::Page { addr: 0x70_0010, write: true, present: false, exec: false },
-            Fault::Breakpoint,
-            Fault::GeneralProtection { .. },
-            Fault::Page { addr: 0x8, write: false, present: false, exec: false },
-            Fault::Page { addr: DATA, exec: true, present: true, .. },
-        ]
-    );
-    if !expected {
-        say!("{faults:x?}");
-    }
-    check!("faults are what they are", expected);
-    let reports = run(program::offset(program::Entry::Alarm), 0..1);
-    check!("a timer interrupts the program", reports == [(5, 1)] && INTERRUPTED.load(Ordering::Relaxed) > 0);
-    let reports = run(program::offset(program::Entry::Switch), 0..6);
-    check!("threads keep SSE registers and FS", reports.len() == 6 && reports.iter().all(|r| r.0 == 1));
-    let reports = run(program::offset(program::Entry::Copies), 0..1);
-    check!(
-        "copies from the program",
-        matches!(reports[..], [(sum, 0x90_0000..=0x90_0017)] if sum == 0x33 * 40)
-    );
+/// Programs that only one architecture has.
+#[cfg(target_arch = "x86_64")]
+fn programs_of_architecture() {
     let reports = run(program::offset(program::Entry::Compat), 0..1);
     let faults = core::mem::take(&mut *FAULTS.lock());
     check!(
@@ -534,6 +498,36 @@ fn programs() {
         let reports = run(program::offset(program::Entry::FlagsPatched), 0..1);
         check!("flags of the program, in patched calls", reports == [(7, 0)]);
     }
+}
+
+/// Programs that only one architecture has.
+#[cfg(target_arch = "aarch64")]
+fn programs_of_architecture() {
+    let reports = run(program::offset(program::Entry::Pointer), 0..4);
+    check!("programs write their thread pointers", reports.len() == 4 && reports.iter().all(|r| r.0 == 1));
+}
+
+fn programs() {
+    let reports = run(program::offset(program::Entry::Registers), 0..1);
+    check!("registers survive a system call", reports == [(1, 0)]);
+    let reports = run(program::offset(program::Entry::Faults), 0..1);
+    let faults = core::mem::take(&mut *FAULTS.lock());
+    check!("faults resume", reports == [program::FAULTS_REPORT]);
+    let expected = program::are_expected(&faults, DATA);
+    if !expected {
+        say!("{faults:x?}");
+    }
+    check!("faults are what they are", expected);
+    let reports = run(program::offset(program::Entry::Alarm), 0..1);
+    check!("a timer interrupts the program", reports == [(5, 1)] && INTERRUPTED.load(Ordering::Relaxed) > 0);
+    let reports = run(program::offset(program::Entry::Switch), 0..6);
+    check!("threads keep SSE registers and FS", reports.len() == 6 && reports.iter().all(|r| r.0 == 1));
+    let reports = run(program::offset(program::Entry::Copies), 0..1);
+    check!(
+        "copies from the program",
+        matches!(reports[..], [(sum, 0x90_0000..=0x90_0017)] if sum == 0x33 * 40)
+    );
+    programs_of_architecture();
     let flags = FLAGS.load(Ordering::Relaxed);
     check!(alloc::format!("the kernel has none of the program's flags ({flags:#x})"), flags == 0);
     let reports = run(program::offset(program::Entry::Null), 0..1);
@@ -668,5 +662,6 @@ fn end(result: u8) -> ! {
     if let Some(port) = OutputPort::new(0x501) {
         port.write(result);
     }
+    hal::power::soft_off();
     hal::power::halt()
 }

@@ -1,18 +1,9 @@
 //! Small programs for the tests, each ending in the call [`call::EXIT`]. rdi: argument, rsi: a data page, rdx: the entry
 //! for patched system calls.
-#![allow(unsafe_code)]
+use coracle_hal as hal;
 use core::arch::global_asm;
-
-/// System calls of the test.
-pub mod call {
-    pub const NULL: u64 = 0;
-    pub const REPORT: u64 = 1;
-    pub const EXIT: u64 = 2;
-    pub const YIELD: u64 = 3;
-    pub const ALARM: u64 = 4;
-    pub const COPY: u64 = 5;
-    pub const REMAP: u64 = 6;
-}
+use hal::context::{Fault, UserContext};
+use hal::task::Ring;
 
 /// Has the timer's interrupt come now, though interrupts are off.
 pub fn interrupt_early() {
@@ -363,37 +354,72 @@ pub fn offset(entry: Entry) -> usize {
     address as usize - &raw const program_start as usize
 }
 
-/// Crashes the kernel.
-pub fn crash(how: &str) {
-    // SAFETY: none of it is sound; each must end in a report.
-    unsafe {
-        match how {
-            "null" => *core::hint::black_box(core::ptr::null_mut::<u64>()) = 1,
-            "text" => *(coracle_hal::boot::kernel_text().start as *mut u64) = 1,
-            "alias" => *(coracle_hal::boot::image_frame as *const () as *mut u64) = 1,
-            "execute" => {
-                let data = [0xc3u8; 16];
-                let code: extern "C" fn() = core::mem::transmute(data.as_ptr());
-                code();
-            }
-            "stack" => overflow(&mut [0; 64]),
-            "invalid" => core::arch::asm!("ud2"),
-            _ => {}
-        }
-    }
-}
-
-#[inline(never)]
-#[allow(unconditional_recursion)]
-fn overflow(words: &mut [u64; 64]) {
-    let mut more = *words;
-    more[5] = core::hint::black_box(&raw const more as u64);
-    overflow(&mut more);
-    core::hint::black_box(&more);
-}
-
 /// The time-stamp counter: with QEMU's `-icount shift=0`, the instructions since the machine's start.
 pub fn ticks() -> u64 {
     // SAFETY: only reads a counter.
     unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// The context of a thread that starts at `entry` with the stack `stack`, with its argument and its data page.
+pub fn context(entry: usize, stack: usize, argument: u64, data: usize) -> UserContext {
+    UserContext {
+        rip: entry as u64,
+        rsp: stack as u64,
+        rdi: argument,
+        rsi: data as u64,
+        rdx: hal::task::patched_syscall_entry() as u64,
+        ..UserContext::default()
+    }
+}
+
+/// Has the program go on where it said before an instruction that faults.
+pub fn skip(context: &mut UserContext) {
+    context.rip = context.r15;
+}
+
+/// Whether the program has met a breakpoint.
+pub fn is_breakpoint(fault: &Fault) -> bool {
+    matches!(fault, Fault::Breakpoint)
+}
+
+/// What a breakpoint wants of the program's context: nothing, the program goes on behind it.
+pub fn after_breakpoint(_: &mut UserContext) {}
+
+/// Flags that the kernel runs with and must not, whatever the program has set.
+pub fn wrong_flags() -> u64 {
+    const TRAP: u64 = 1 << 8;
+    const INTERRUPT: u64 = 1 << 9;
+    const DIRECTION: u64 = 1 << 10;
+    const NESTED_TASK: u64 = 1 << 14;
+    const ALIGNMENT_CHECK: u64 = 1 << 18;
+    const CR4_SMAP: u64 = 1 << 21;
+    let hal::cpu::Registers { rflags, cr4, .. } = hal::cpu::registers();
+    // With SMAP the flag opens the program's memory; without it, it means nothing in ring 0.
+    let alignment_check = if cr4 & CR4_SMAP != 0 { ALIGNMENT_CHECK } else { 0 };
+    // `iretq` refuses to work with the flag of nested tasks, which is mended when it does.
+    let nested_task = if hal::task::ring() == Ring::Protected { NESTED_TASK } else { 0 };
+    rflags & (TRAP | INTERRUPT | DIRECTION | nested_task | alignment_check)
+}
+
+/// What [`Entry::Faults`] reports, and whether the faults are those that it causes.
+pub const FAULTS_REPORT: (u64, u64) = (0x77, 6);
+pub fn are_expected(faults: &[Fault], data: usize) -> bool {
+    matches!(
+        faults,
+        [
+            Fault::InvalidOpcode,
+            Fault::DivideError,
+            Fault::Page { addr: 0x70_0010, write: true, present: false, exec: false },
+            Fault::Breakpoint,
+            Fault::GeneralProtection { .. },
+            Fault::Page { addr: 0x8, write: false, present: false, exec: false },
+            Fault::Page { addr, exec: true, present: true, .. },
+        ] if *addr == data
+    )
+}
+
+/// An instruction that is none.
+pub fn invalid() {
+    // SAFETY: it is refused, which ends the kernel.
+    unsafe { core::arch::asm!("ud2") };
 }

@@ -1,0 +1,31 @@
+//! CRC-32C by the CPU's instructions where it has them (Arm ARM, FEAT_CRC32).
+use super::instructions::read;
+use core::arch::asm;
+
+/// Whether the CPU has the instructions (ID_AA64ISAR0_EL1.CRC32).
+fn has_instruction() -> bool {
+    const CRC32: u64 = 0xf << 16;
+    read!("id_aa64isar0_el1") & CRC32 != 0
+}
+
+/// The CRC-32C of `bytes` (RFC 3720, section 12.1).
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    !update(coracle_crc32c::START, bytes)
+}
+
+/// Goes on with a checksum, as [`coracle_crc32c::update`] does.
+pub fn update(mut sum: u32, bytes: &[u8]) -> u32 {
+    if !has_instruction() {
+        return coracle_crc32c::update(sum, bytes);
+    }
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        // SAFETY: the CPU has the instruction, which uses registers only.
+        unsafe {
+            asm!(".arch_extension crc", "crc32cx {sum:w}, {sum:w}, {word}", sum = inout(reg) sum, word = in(reg) word,
+                options(pure, nomem, nostack, preserves_flags));
+        }
+    }
+    coracle_crc32c::update(sum, rest)
+}
