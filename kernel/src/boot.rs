@@ -277,6 +277,7 @@ fn request(settings: &CommandLine, config: &Config) -> exec::Request {
         file: None,
         arguments: strings(arguments),
         environment: strings(environment(settings, config)),
+        no_new_privileges: false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Linux error numbers (errno(3)).
 use alloc::collections::TryReserveError;
+use coracle_capabilities::NotPermitted;
 use coracle_fallible::NoMemory;
 use core::fmt;
 use core::num::NonZeroUsize;
@@ -59,6 +60,12 @@ impl Errno {
     pub const RESTARTSYS: Errno = Errno::new(512);
     /// Interrupted; not started again if a handler ran, started again if none did (Linux's ERESTARTNOHAND).
     pub const RESTARTNOHAND: Errno = Errno::new(514);
+}
+
+impl From<NotPermitted> for Errno {
+    fn from(_: NotPermitted) -> Errno {
+        Errno::PERM
+    }
 }
 
 impl From<NoMemory> for Errno {

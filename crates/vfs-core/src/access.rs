@@ -7,41 +7,7 @@ pub const WRITE: u32 = 2;
 /// Executing a file, searching a directory.
 pub const EXECUTE: u32 = 1;
 
-/// Capabilities, by their numbers (capabilities(7)).
-pub mod capability {
-    /// Giving files away.
-    pub const CHOWN: u32 = 0;
-    /// Reading, writing and searching whatever the permissions say.
-    pub const DAC_OVERRIDE: u32 = 1;
-    /// Reading and searching whatever the permissions say.
-    pub const DAC_READ_SEARCH: u32 = 2;
-    /// Doing with any file what its owner may.
-    pub const FOWNER: u32 = 3;
-    /// Keeping set-group-ID of a file of a foreign group.
-    pub const FSETID: u32 = 4;
-    /// Configuring the network.
-    pub const NET_ADMIN: u32 = 12;
-    /// Packets with headers of the program's making.
-    pub const NET_RAW: u32 = 13;
-    /// Locking memory.
-    pub const IPC_LOCK: u32 = 14;
-    /// Using what others have made of System V IPC.
-    pub const IPC_OWNER: u32 = 15;
-    /// chroot(2).
-    pub const SYS_CHROOT: u32 = 18;
-    /// Looking into other processes.
-    pub const SYS_PTRACE: u32 = 19;
-    /// mount(2).
-    pub const SYS_ADMIN: u32 = 21;
-    /// Going beyond limits of resources.
-    pub const SYS_RESOURCE: u32 = 24;
-    /// Setting the clock.
-    pub const SYS_TIME: u32 = 25;
-    /// vhangup(2).
-    pub const SYS_TTY_CONFIG: u32 = 26;
-    /// Device nodes.
-    pub const MKNOD: u32 = 27;
-}
+pub use coracle_capabilities::number as capability;
 
 /// Bits of a mode (inode(7)).
 const KIND: u32 = 0o170_000;

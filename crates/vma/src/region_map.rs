@@ -12,6 +12,23 @@ pub trait Attributes: Clone {
     fn is_locked(&self) -> bool {
         false
     }
+    /// Whether the region is among those that [`RegionMap::data_bytes`] counts. Regions that join agree on it.
+    fn is_data(&self) -> bool {
+        false
+    }
+}
+
+/// Which sums a region's bytes are a part of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    locked: bool,
+    data: bool,
+}
+
+impl Sums {
+    fn of(attributes: &impl Attributes) -> Sums {
+        Sums { locked: attributes.is_locked(), data: attributes.is_data() }
+    }
 }
 
 /// Why a change was not made. The map is as it was, but for regions that may have been cut in two.
@@ -43,12 +60,13 @@ pub struct RegionMap<A> {
     most: usize,
     bytes: usize,
     locked_bytes: usize,
+    data_bytes: usize,
 }
 
 impl<A: Attributes> RegionMap<A> {
     /// No regions, and never more than `most`.
     pub const fn bounded(most: usize) -> Self {
-        RegionMap { regions: IntervalMap::new(), most, bytes: 0, locked_bytes: 0 }
+        RegionMap { regions: IntervalMap::new(), most, bytes: 0, locked_bytes: 0, data_bytes: 0 }
     }
 
     /// Number of regions.
@@ -64,6 +82,11 @@ impl<A: Attributes> RegionMap<A> {
     /// Bytes in all regions.
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes in regions of data.
+    pub const fn data_bytes(&self) -> usize {
+        self.data_bytes
     }
 
     /// Bytes in regions that are locked.
@@ -138,7 +161,7 @@ impl<A: Attributes> RegionMap<A> {
         if range.is_empty() || !self.is_free(range.clone()) {
             return Err(Error::Occupied);
         }
-        let locked = attributes.is_locked();
+        let sums = Sums::of(&attributes);
         let before = self.regions.last_upto(range.start);
         let after = before.map_or(self.regions.first(), |before| self.regions.next(before));
         let neighbour = |slot: Option<Slot>| slot.and_then(|slot| Some((slot, self.regions.get(slot)?)));
@@ -159,7 +182,7 @@ impl<A: Attributes> RegionMap<A> {
         } else {
             self.add(range.clone(), attributes)?;
         }
-        self.count(range.len(), locked);
+        self.count(range.len(), sums);
         Ok(())
     }
 
@@ -177,10 +200,10 @@ impl<A: Attributes> RegionMap<A> {
         // The place of the first is reused: the rest can't fail.
         let kept = self.regions.range(first);
         self.remove_isolated(kept.end..range.end);
-        self.count(range.len(), attributes.is_locked());
+        self.count(range.len(), Sums::of(&attributes));
         self.regions.resize(first, range.clone());
         let old = self.regions.value_mut(first).map(|own| core::mem::replace(own, attributes));
-        self.discount(kept.len(), old.as_ref().is_some_and(A::is_locked));
+        self.discount(kept.len(), old.as_ref().map(Sums::of).unwrap_or_default());
         self.join_at(range.end);
         self.join_at(range.start);
         Ok(old)
@@ -219,9 +242,9 @@ impl<A: Attributes> RegionMap<A> {
         while let Some(slot) = next.filter(|&slot| self.begins_in(slot, &range)) {
             let Range { start, end } = self.regions.range(slot);
             if let Some(attributes) = self.regions.value_mut(slot) {
-                let before = attributes.is_locked();
+                let before = Sums::of(attributes);
                 change(attributes);
-                let after = attributes.is_locked();
+                let after = Sums::of(attributes);
                 self.discount(end - start, before);
                 self.count(end - start, after);
             }
@@ -240,21 +263,23 @@ impl<A: Attributes> RegionMap<A> {
         let range = self.regions.range(slot);
         let grows = start < range.start && self.regions.resize(slot, start..range.end);
         if grows {
-            let locked = self.regions.get(slot).is_some_and(|(_, attributes)| attributes.is_locked());
-            self.count(range.start - start, locked);
+            let sums = self.regions.get(slot).map(|(_, attributes)| Sums::of(attributes));
+            self.count(range.start - start, sums.unwrap_or_default());
             self.join_at(start);
         }
         grows
     }
 
-    fn count(&mut self, added: usize, locked: bool) {
+    fn count(&mut self, added: usize, sums: Sums) {
         self.bytes += added;
-        self.locked_bytes += if locked { added } else { 0 };
+        self.locked_bytes += if sums.locked { added } else { 0 };
+        self.data_bytes += if sums.data { added } else { 0 };
     }
 
-    fn discount(&mut self, removed: usize, locked: bool) {
+    fn discount(&mut self, removed: usize, sums: Sums) {
         self.bytes -= removed;
-        self.locked_bytes -= if locked { removed } else { 0 };
+        self.locked_bytes -= if sums.locked { removed } else { 0 };
+        self.data_bytes -= if sums.data { removed } else { 0 };
     }
 
     fn begins_in(&self, slot: Slot, range: &Range<usize>) -> bool {
@@ -275,8 +300,8 @@ impl<A: Attributes> RegionMap<A> {
         while let Some(slot) = next.filter(|&slot| self.begins_in(slot, &range)) {
             next = self.regions.next(slot);
             if let Some((region, attributes)) = self.regions.get(slot) {
-                let (len, locked) = (region.len(), attributes.is_locked());
-                self.discount(len, locked);
+                let (len, sums) = (region.len(), Sums::of(attributes));
+                self.discount(len, sums);
             }
             self.regions.detach(slot);
         }

@@ -12,9 +12,6 @@ use linux_raw_sys::general::{O_ACCMODE, O_RDONLY, O_TRUNC, O_WRONLY};
 /// Places of the ids in [`Credentials`].
 const REAL: usize = 0;
 const FILE_SYSTEM: usize = 3;
-/// Places of the capability sets.
-const EFFECTIVE: usize = 0;
-const PERMITTED: usize = 1;
 
 /// Set when the first program starts: what is opened before, the kernel itself opens, and no thread runs yet.
 static ENFORCED: AtomicBool = AtomicBool::new(false);
@@ -34,7 +31,7 @@ fn caller_of(credentials: &Credentials) -> Caller<'_> {
         uid: credentials.uid[FILE_SYSTEM],
         gid: credentials.gid[FILE_SYSTEM],
         groups: &credentials.groups,
-        capabilities: credentials.capabilities[EFFECTIVE],
+        capabilities: credentials.capabilities.effective,
     }
 }
 
@@ -145,7 +142,7 @@ pub fn real_user_may(file: &Owned, wanted: u32, effective: bool) -> bool {
         let mut caller = caller_of(&credentials);
         if !effective {
             (caller.uid, caller.gid) = (credentials.uid[REAL], credentials.gid[REAL]);
-            caller.capabilities = if caller.uid == 0 { credentials.capabilities[PERMITTED] } else { 0 };
+            caller.capabilities = if caller.uid == 0 { credentials.capabilities.permitted } else { 0 };
         }
         caller.may(file, wanted)
     })

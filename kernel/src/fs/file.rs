@@ -3,6 +3,7 @@ use super::closing::{self, ToClose};
 use super::mount::Place;
 use super::notify;
 use super::signal_io::Announces;
+use super::size_limit;
 use crate::errno::{Errno, SysResult};
 use crate::ipc::epoll::Epoll;
 use crate::ipc::poll::{Events, PollSource, block_on};
@@ -123,11 +124,22 @@ impl OpenFile {
         }
         self.note_write(self.moving(&mut |at| {
             if self.flags() & O_APPEND != 0 {
-                return self.file.append(src);
+                return self.append(src);
             }
-            let done = self.file.write(src, at, self.nonblock())?;
+            let done = self.write_at(src, at)?;
             Ok((done, at + done as u64))
         }))
+    }
+    /// Writes at an offset, as far as RLIMIT_FSIZE allows.
+    #[inline(always)]
+    pub fn write_at(&self, src: &mut UserBuf, at: u64) -> SysResult {
+        size_limit::cut(&*self.file, src, Some(at))?;
+        self.file.write(src, at, self.nonblock())
+    }
+    /// Writes at the end, as far as RLIMIT_FSIZE allows. Returns how much, and where that ends.
+    pub fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
+        size_limit::cut(&*self.file, src, None)?;
+        self.file.append(src)
     }
     /// Reports a read of bytes to those that watch the file (inotify(7)), and returns its result.
     #[inline(always)]

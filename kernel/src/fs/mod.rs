@@ -19,6 +19,7 @@ pub mod provided;
 pub mod pty_limit;
 pub mod root;
 pub mod signal_io;
+pub mod size_limit;
 pub mod stat;
 pub mod synthetic;
 pub mod sys;

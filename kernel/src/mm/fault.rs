@@ -1,4 +1,5 @@
 //! Page faults: demand paging, copy on write, growing stacks.
+use super::limits::SpaceLimits;
 use super::memory::{Layout, Memory, PAGE_SIZE, STACK_GUARD_GAP, page_down};
 use super::user::Access;
 use super::vma::{Backing, Vma, VmaFlags, table_rights};
@@ -99,7 +100,7 @@ impl Memory {
             let (range, vma) = match layout.regions.find(addr) {
                 Some((range, vma)) => (range, vma),
                 None => {
-                    grow_stack(&mut layout, page)?;
+                    grow_stack(&mut layout, page, SpaceLimits::of_caller(self))?;
                     continue;
                 }
             };
@@ -261,7 +262,7 @@ fn around(page: usize, range: &Range<usize>) -> Range<usize> {
 }
 
 /// Extends the stack that lies above `page` down to it.
-fn grow_stack(layout: &mut Layout, page: usize) -> Result<(), Refused> {
+fn grow_stack(layout: &mut Layout, page: usize, limits: SpaceLimits) -> Result<(), Refused> {
     let (range, vma) = layout.regions.find_at_or_after(page).ok_or(Refused::NotMapped)?;
     if !vma.flags.contains(VmaFlags::GROWS_DOWN) || range.end - page > layout.stack_limit {
         return Err(Refused::NotMapped);
@@ -271,6 +272,9 @@ fn grow_stack(layout: &mut Layout, page: usize) -> Result<(), Refused> {
     }
     let locked = layout.regions.locked_bytes() + (range.start - page);
     if vma.flags.contains(VmaFlags::LOCKED) && locked as u64 > layout.lock_limit {
+        return Err(Refused::NotMapped);
+    }
+    if layout.check_space(limits, range.start - page, vma).is_err() {
         return Err(Refused::NotMapped);
     }
     if !layout.regions.grow_down(range.start, page) {

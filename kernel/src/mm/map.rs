@@ -1,5 +1,6 @@
 //! Changes of a memory's layout: mmap(2), munmap(2), mprotect(2), mremap(2), madvise(2), brk(2).
 use super::change::Change;
+use super::limits::SpaceLimits;
 use super::locks;
 use super::memory::{Memory, PAGE_SIZE, page_down, page_range, page_up};
 use super::vma::{Backing, LOCKS, Vma, VmaFlags};
@@ -42,6 +43,7 @@ impl Memory {
         vma.flags |= self.future_locks();
         let lock_limit = vma.flags.contains(VmaFlags::LOCKED).then(locks::limit);
         let populate = populate || vma.is_populated();
+        let limits = SpaceLimits::of_caller(self);
         let start = {
             let mut layout = self.change();
             let start = match place {
@@ -69,6 +71,7 @@ impl Memory {
             };
             layout.check_lock(len, lock_limit)?;
             let range = start..start + len;
+            layout.check_space_at(limits, range.clone(), &vma)?;
             match place {
                 Place::Fixed(_) => layout.replace(range, vma)?,
                 _ => layout.regions.insert(range, vma)?,
@@ -112,6 +115,7 @@ impl Memory {
         if range.is_empty() {
             return Ok(());
         }
+        let limits = SpaceLimits::of_caller(self);
         let has_locks = {
             let mut layout = self.change();
             if range.start < USER_START || !layout.regions.covers(range.clone()) {
@@ -125,6 +129,9 @@ impl Memory {
                 && layout.regions.parts(range.clone()).any(|(_, vma)| refuses(&vma))
             {
                 return Err(Errno::ACCES);
+            }
+            if prot.contains(Prot::WRITE) && limits.data() != u64::MAX {
+                layout.check_new_data(limits, range.clone(), prot)?;
             }
             layout.protect(range.clone(), prot)?;
             layout.regions.locked_bytes() > 0
@@ -154,11 +161,12 @@ impl Memory {
             }
         }
         let lock_limit = (self.locked_bytes() > 0).then(locks::limit);
+        let limits = SpaceLimits::of_caller(self);
         let old_len = old.len();
         let result = {
             let mut layout = self.change();
             layout.lock_limit = lock_limit.unwrap_or(layout.lock_limit);
-            self.remap_locked(&mut layout, old, new_len, may_move, fixed, keep_old)
+            Self::remap_locked(&mut layout, old, new_len, may_move, fixed, keep_old, limits)
         };
         if let Ok(start) = result
             && lock_limit.is_some()
@@ -170,13 +178,13 @@ impl Memory {
     }
 
     fn remap_locked(
-        &self,
         layout: &mut Change,
         old: Range<usize>,
         new_len: usize,
         may_move: bool,
         fixed: Option<usize>,
         keep_old: bool,
+        limits: SpaceLimits,
     ) -> Result<usize, Errno> {
         let old_len = old.len();
         if fixed.is_none() && !keep_old && new_len <= old_len && old_len != 0 {
@@ -199,6 +207,8 @@ impl Memory {
             let limit = layout.lock_limit;
             layout.check_lock(new_len.saturating_sub(old_len), Some(limit))?;
         }
+        let added = if keep_old { new_len } else { new_len.saturating_sub(old_len) };
+        layout.check_space(limits, added, &vma)?;
         let grown = old.start.checked_add(new_len).filter(|&end| end <= USER_END);
         let in_place = fixed.is_none() && !keep_old && old_len != 0 && old.end == region.end;
         if let (true, Some(end)) = (in_place, grown)
@@ -300,13 +310,14 @@ impl Memory {
     }
 
     /// brk(2): gives the end of the heap as it is after the call.
-    pub fn set_heap_end(&self, wanted: usize, limit: u64) -> usize {
+    pub fn set_heap_end(&self, wanted: usize) -> usize {
         let locks = self.future_locks();
         let lock_limit = (!locks.is_empty()).then(locks::limit);
+        let limits = SpaceLimits::of_caller(self);
         let (before, end) = {
             let mut layout = self.change();
             let before = layout.heap.end;
-            if move_heap_end(&mut layout, wanted, limit, locks, lock_limit).is_ok() {
+            if move_heap_end(&mut layout, wanted, limits, locks, lock_limit).is_ok() {
                 layout.heap.end = wanted;
             }
             (before, layout.heap.end)
@@ -331,13 +342,13 @@ fn vma_at(vma: &Vma, by: usize) -> Vma {
 fn move_heap_end(
     layout: &mut Change,
     wanted: usize,
-    limit: u64,
+    limits: SpaceLimits,
     locks: VmaFlags,
     lock_limit: Option<u64>,
 ) -> Result<(), Errno> {
     let heap = layout.heap.clone();
     let (Some(start), Some(end)) = (page_up(heap.end), page_up(wanted)) else { return Err(Errno::NOMEM) };
-    if wanted < heap.start || (wanted - heap.start) as u64 > limit || end > USER_END {
+    if wanted < heap.start || (wanted - heap.start) as u64 > limits.data() || end > USER_END {
         return Err(Errno::NOMEM);
     }
     if end < start {
@@ -354,6 +365,7 @@ fn move_heap_end(
             backing: Backing::Anonymous,
             label: "[heap]",
         };
+        layout.check_space(limits, end - start, &vma)?;
         layout.regions.insert(start..end, vma)?;
     }
     Ok(())

@@ -11,7 +11,7 @@ use coracle_hal::once::Once;
 use coracle_hal::paging::{self, AddressSpace, Prot, USER_END, USER_START};
 use coracle_vma::RegionMap;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use spin::Mutex;
 
 /// Bytes in a page.
@@ -30,6 +30,8 @@ pub struct Memory {
     pub(super) future_locks: AtomicU8,
     /// The commands of membarrier(2) that were registered for.
     pub membarrier: AtomicUsize,
+    /// Limits of its process hold: its program was loaded.
+    pub is_limited: AtomicBool,
     /// System-call sites made into calls.
     pub(super) patches: Patches,
 }
@@ -126,6 +128,7 @@ impl Memory {
                 given_up: false,
             }),
             future_locks: AtomicU8::new(0),
+            is_limited: AtomicBool::new(false),
             membarrier: AtomicUsize::new(0),
             patches: Patches::default(),
         })?)
@@ -187,6 +190,7 @@ impl Memory {
         theirs.heap = ours.heap.clone();
         theirs.map_top = ours.map_top;
         theirs.stack_limit = ours.stack_limit;
+        child.is_limited.store(self.is_limited.load(Relaxed), Relaxed);
         if ours.given_up { Err(Errno::NOMEM) } else { Ok(()) }
     }
 

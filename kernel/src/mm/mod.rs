@@ -1,6 +1,7 @@
 //! Memory of processes: mappings, page faults, copies from and to programs.
 mod change;
 pub mod fault;
+mod limits;
 pub mod locks;
 pub mod map;
 pub mod memory;

@@ -104,6 +104,10 @@ impl Attributes for Vma {
     fn is_locked(&self) -> bool {
         self.flags.contains(VmaFlags::LOCKED)
     }
+    /// Private, writable, and no stack (Linux's `is_data_mapping`): counts for RLIMIT_DATA.
+    fn is_data(&self) -> bool {
+        self.prot.contains(Prot::WRITE) && !self.flags.intersects(VmaFlags::SHARED | VmaFlags::GROWS_DOWN)
+    }
 }
 
 impl From<coracle_vma::Error> for Errno {

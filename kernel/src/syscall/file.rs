@@ -7,6 +7,7 @@ use crate::fs::ext4::volume;
 use crate::fs::file::OpenFile;
 use crate::fs::notify;
 use crate::fs::signal_io::Owner;
+use crate::fs::size_limit;
 use crate::fs::walk::{self, Follow};
 use crate::ipc::pipe::PipeEnd;
 use crate::ipc::splice::{self as pipes, between_pipes, into_pipe, out_of_pipe, write_what_fits};
@@ -16,8 +17,8 @@ use crate::task::{long_call, signal};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use linux_raw_sys::general::{
-    O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC, S_IFDIR, S_IFMT, S_IFREG, SEEK_CUR,
-    SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET, SIGPIPE,
+    FALLOC_FL_KEEP_SIZE, O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC, S_IFDIR, S_IFMT,
+    S_IFREG, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET, SIGPIPE,
 };
 use linux_raw_sys::ioctl::{
     FIOASYNC, FIOCLEX, FIOGETOWN, FIONBIO, FIONCLEX, FIONREAD, FIOSETOWN, SIOCGPGRP, SIOCSPGRP,
@@ -88,9 +89,9 @@ fn write_at(open: &OpenFile, src: &mut UserBuf, offset: u64) -> SysResult {
     open.check_writable()?;
     if open.flags() & O_APPEND != 0 {
         // Linux appends here too, whatever the offset (pwrite(2), BUGS).
-        return open.note_write(open.file.append(src).map(|(done, _)| done));
+        return open.note_write(open.append(src).map(|(done, _)| done));
     }
-    open.note_write(open.file.write(src, offset, open.nonblock()))
+    open.note_write(open.write_at(src, offset))
 }
 
 /// read(2).
@@ -167,7 +168,7 @@ fn write_with(call: &Call, open: &OpenFile, flags: u32) -> SysResult {
     let mut src = vector(&mut pieces, call.usize(1), call.usize(2))?;
     if flags & RWF_APPEND != 0 && open.seekable {
         open.check_writable()?;
-        return open.note_write(open.file.append(&mut src).map(|(done, _)| done));
+        return open.note_write(open.append(&mut src).map(|(done, _)| done));
     }
     if call.i64(3) != -1 {
         return write_at(open, &mut src, offset(call.i64(3))?);
@@ -315,6 +316,7 @@ pub fn ftruncate(call: &Call) -> SysResult {
     let size = offset(call.i64(1))?;
     let open = open_file(call, 0)?;
     open.check_writable().map_err(|_| Errno::INVAL)?;
+    size_limit::check(open.file.size(), size)?;
     open.file.truncate(size)?;
     notify::modified(&*open.file);
     Ok(0)
@@ -331,6 +333,7 @@ pub fn truncate(call: &Call) -> SysResult {
     }
     found.path.check_writable()?;
     access::check(&*found.path.inode, access::WRITE)?;
+    size_limit::check(found.path.inode.metadata().size, size)?;
     found.path.inode.truncate(size)?;
     notify::truncated(&found);
     Ok(0)
@@ -345,6 +348,9 @@ pub fn fallocate(call: &Call) -> SysResult {
     }
     if !open.seekable {
         return Err(if open.file.poll_source().is_some() { Errno::SPIPE } else { Errno::NODEV });
+    }
+    if call.u32(1) & FALLOC_FL_KEEP_SIZE == 0 {
+        size_limit::check(open.file.size(), at.saturating_add(len))?;
     }
     open.file.allocate(call.u32(1), at, len)?;
     notify::modified(&*open.file);
@@ -425,7 +431,7 @@ fn copy(from: &OpenFile, from_at: &mut Cursor, to: &OpenFile, to_at: &mut Cursor
         while written < bytes.len() && failure.is_none() {
             // A buffer counts what has gone out of it altogether, so each write gets its own.
             let mut src = UserBuf::kernel_in(&bytes[written..]);
-            match to.file.write(&mut src, to_at.place(to), to.nonblock()) {
+            match to.write_at(&mut src, to_at.place(to)) {
                 Ok(0) => failure = Some(Errno::IO),
                 Ok(n) => {
                     to_at.advance(to, n);

@@ -189,8 +189,7 @@ pub fn pkey_mprotect(call: &Call) -> SysResult {
 
 /// brk(2).
 pub fn brk(call: &Call) -> SysResult {
-    let process = &call.thread().process;
-    Ok(process.memory().set_heap_end(call.usize(0), process.limits.soft(abi::RLIMIT_DATA)))
+    Ok(call.thread().process.memory().set_heap_end(call.usize(0)))
 }
 
 /// mremap(2).

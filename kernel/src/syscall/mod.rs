@@ -16,6 +16,7 @@ pub mod other_process;
 mod path;
 pub mod poll;
 pub mod process;
+mod scheduling;
 mod seals;
 mod signal;
 pub mod socket;

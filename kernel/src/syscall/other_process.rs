@@ -15,20 +15,12 @@ const CHUNK: usize = 1024;
 /// EPERM unless the running program may look into `target` (ptrace(2), "Ptrace access mode checking"): itself, a process of the
 /// same user and group that may be dumped, or any with CAP_SYS_PTRACE.
 fn check_access(call: &Call, target: &Arc<Process>) -> Result<(), Errno> {
-    /// The real, effective and saved ids.
-    const IDS: core::ops::Range<usize> = 0..3;
     let me = &call.thread().process;
     if Arc::ptr_eq(me, target) {
         return Ok(());
     }
-    let (uid, gid) = {
-        let own = me.credentials.lock();
-        (own.uid[0], own.gid[0])
-    };
-    let same = {
-        let theirs = target.credentials.lock();
-        theirs.uid[IDS].iter().all(|&id| id == uid) && theirs.gid[IDS].iter().all(|&id| id == gid)
-    };
+    let own = me.credentials.lock().ids();
+    let same = own.has_all_ids_of(&target.credentials.lock());
     if same && target.dumpable.load(Relaxed) == 1 { Ok(()) } else { check_capability(capability::SYS_PTRACE) }
 }
 

@@ -181,8 +181,10 @@ fn execute(
     if arguments.is_empty() {
         arguments.push(b"")?;
     }
-    let credentials = call.thread().process.credentials.lock().ids();
-    let request = exec::Request { path, file, arguments, environment, credentials };
+    let process = &call.thread().process;
+    let credentials = process.credentials.lock().ids();
+    let no_new_privileges = process.no_new_privileges.load(Relaxed);
+    let request = exec::Request { path, file, arguments, environment, credentials, no_new_privileges };
     call.set_registers(exec::replace(call.thread(), request)?);
     Ok(0)
 }

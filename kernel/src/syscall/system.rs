@@ -2,14 +2,16 @@
 use super::call::Call;
 use super::process::rusage;
 use crate::errno::{Errno, SysResult};
+use crate::fs::access::{capability, check_capability};
 use crate::lock::Mutex;
 use crate::mm::memory::PAGE_SIZE;
 use crate::mm::user;
 use crate::mm::user_buf::UserBuf;
-use crate::task::process::{self, process_by_pid_or_self};
+use crate::task::process::{self, Process, process_by_pid_or_self};
 use crate::task::{limits, long_call};
 use crate::task::{run_queue, sched};
 use crate::time::clock::{self, SECOND_NS};
+use alloc::sync::Arc;
 use coracle_hal::frame;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
@@ -60,6 +62,7 @@ pub fn uname(call: &Call) -> SysResult {
 }
 
 fn read_name(call: &Call) -> Result<UtsName, Errno> {
+    check_capability(capability::SYS_ADMIN)?;
     let len = call.usize(1);
     if len > UTS_LEN - 1 {
         return Err(Errno::INVAL);
@@ -141,13 +144,13 @@ pub fn setrlimit(call: &Call) -> SysResult {
     Ok(0)
 }
 
-fn set_limit(process: &process::Process, resource: u32, [soft, hard]: [u64; 2]) -> Result<(), Errno> {
+fn set_limit(process: &Arc<Process>, resource: u32, [soft, hard]: [u64; 2]) -> Result<(), Errno> {
     let (_, old_hard) = process.limits.get(resource).ok_or(Errno::INVAL)?;
     if soft > hard {
         return Err(Errno::INVAL);
     }
-    if hard > old_hard && process.credentials.lock().uid[1] != 0 {
-        return Err(Errno::PERM);
+    if hard > old_hard {
+        check_capability(capability::SYS_RESOURCE)?;
     }
     if resource == abi::RLIMIT_NOFILE {
         // fs.nr_open.
@@ -157,13 +160,25 @@ fn set_limit(process: &process::Process, resource: u32, [soft, hard]: [u64; 2]) 
         process.descriptors.set_limit(soft.min(MAX_FILES) as u32);
     }
     process.limits.set(resource, soft, hard);
-    Ok(())
+    if resource == abi::RLIMIT_CPU { process.timers.limit_cpu(process) } else { Ok(()) }
+}
+
+/// EPERM unless the caller may read and set limits of `target` (prlimit(2)): it has the same user and group ids, or CAP_SYS_RESOURCE.
+fn check_limits_of(call: &Call, target: &Arc<Process>) -> Result<(), Errno> {
+    let own = &call.thread().process;
+    if Arc::ptr_eq(own, target) {
+        return Ok(());
+    }
+    let own = own.credentials.lock().ids();
+    let same = own.has_all_ids_of(&target.credentials.lock());
+    if same { Ok(()) } else { check_capability(capability::SYS_RESOURCE) }
 }
 
 /// prlimit64(2).
 pub fn prlimit64(call: &Call) -> SysResult {
     let target = process_by_pid_or_self(call.thread(), call.i32(0))?;
     let old = target.limits.get(call.u32(1)).ok_or(Errno::INVAL)?;
+    check_limits_of(call, &target)?;
     if call.usize(2) != 0 {
         let new = user::read_words(call.usize(2))?;
         set_limit(&target, call.u32(1), new)?;
@@ -220,6 +235,7 @@ pub fn reboot(call: &Call) -> SysResult {
     const HALT: u32 = 0xcdef_0123;
     const POWER_OFF: u32 = 0x4321_fedc;
     const RESTART: u32 = 0x0123_4567;
+    check_capability(capability::SYS_BOOT)?;
     if call.u32(0) != MAGIC1 || !MAGIC2.contains(&call.u32(1)) {
         return Err(Errno::INVAL);
     }

@@ -187,7 +187,7 @@ system_calls! {
     #[all_registers] 56 clone(clone_flags, stack, &int_cell, &int_cell, address) -> pid super::process::clone, "threads and processes; no namespaces";
     #[all_registers] 57 fork() -> pid super::process::fork, "all";
     #[all_registers] 58 vfork() -> pid super::process::vfork, "all";
-    #[all_registers] 59 execve(&executable, &string_array, &string_array) super::process::execve, "ELF programs and #! scripts";
+    #[all_registers] 59 execve(&executable, &string_array, &string_array) super::process::execve, "ELF programs and #! scripts; set-ID bits, no capabilities of files";
     60 exit(number) super::process::exit, "all";
     61 wait4(pid, &out, wait_options, &out) super::process::wait4, "rusage tells CPU time alone";
     109 setpgid(pid, pid) super::process::setpgid, "all";
@@ -210,25 +210,26 @@ system_calls! {
     #[all_registers] 435 clone3(&clone_args, clone_args_len) -> pid super::process::clone3, "as clone; set_tid and cgroups are refused";
     // threads
     24 sched_yield() super::thread::sched_yield, "all";
-    140 getpriority(priority_type, pid) super::thread::getpriority, "of one thread";
-    141 setpriority(priority_type, pid, number) super::thread::setpriority, "kept and told; no effect on scheduling";
-    142 sched_setparam(pid, &int_cell) super::thread::sched_setparam, "kept and told; no effect on scheduling";
-    143 sched_getparam(pid, &out) super::thread::sched_getparam, "all";
-    144 sched_setscheduler(pid, scheduler, &int_cell) super::thread::sched_setscheduler, "kept and told; no effect on scheduling";
-    145 sched_getscheduler(pid) super::thread::sched_getscheduler, "all";
-    146 sched_get_priority_max(scheduler) super::thread::sched_get_priority_max, "all";
-    147 sched_get_priority_min(scheduler) super::thread::sched_get_priority_min, "all";
-    148 sched_rr_get_interval(pid, &out) super::thread::sched_rr_get_interval, "tells the time slice";
-    157 prctl(prctl_option, &int_cell, number, number, number) super::thread::prctl, "names, death signal, dumpable, no_new_privs, subreaper, timer slack; others that change nothing are accepted";
+    140 getpriority(priority_type, pid) super::scheduling::getpriority, "all";
+    141 setpriority(priority_type, pid, number) super::scheduling::setpriority, "all";
+    142 sched_setparam(pid, &int_cell) super::scheduling::sched_setparam, "all";
+    143 sched_getparam(pid, &out) super::scheduling::sched_getparam, "all";
+    144 sched_setscheduler(pid, scheduler, &int_cell) super::scheduling::sched_setscheduler, "without SCHED_DEADLINE";
+    145 sched_getscheduler(pid) super::scheduling::sched_getscheduler, "all";
+    146 sched_get_priority_max(scheduler) super::scheduling::sched_get_priority_max, "all";
+    147 sched_get_priority_min(scheduler) super::scheduling::sched_get_priority_min, "all";
+    148 sched_rr_get_interval(pid, &out) super::scheduling::sched_rr_get_interval, "all";
+    157 prctl(prctl_option, &int_cell, number, number, number) super::thread::prctl, "names, death signal, dumpable, capability sets and secure bits, no_new_privs, subreaper, timer slack; others that change nothing are accepted";
     158 arch_prctl(arch_prctl_code, address) super::thread::arch_prctl, "FS; GS in protected mode";
     186 gettid() -> pid super::thread::gettid, "all";
     203 sched_setaffinity(pid, len, &bytes) super::thread::sched_setaffinity, "64 CPUs";
     204 sched_getaffinity(pid, len, &out) super::thread::sched_getaffinity, "64 CPUs";
     218 set_tid_address(&int_cell) super::thread::set_tid_address, "all";
-    251 ioprio_set(number, pid, number) super::thread::ioprio_set, "accepted";
-    252 ioprio_get(number, pid) super::thread::ioprio_get, "tells no class";
+    251 ioprio_set(number, pid, number) super::scheduling::ioprio_set, "kept; requests to disks are not sorted by it";
+    252 ioprio_get(number, pid) super::scheduling::ioprio_get, "all";
     309 getcpu(&out, &out, &out) super::thread::getcpu, "one NUMA node";
-    315 sched_getattr(pid, &out, len, number) super::thread::sched_getattr, "all";
+    314 sched_setattr(pid, &bytes, number) super::scheduling::sched_setattr, "without SCHED_DEADLINE and bounds of utilisation";
+    315 sched_getattr(pid, &out, len, number) super::scheduling::sched_getattr, "all";
     334 rseq(&bytes, len, number, number) super::thread::rseq, "ENOSYS: not offered";
     // futexes
     202 futex(&futex_word, futex_operation, futex_value, &timespec, &futex_word, number) super::futex::futex, "WAIT, WAKE, BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP; the PI operations give ENOSYS";
@@ -252,9 +253,9 @@ system_calls! {
     297 rt_tgsigqueueinfo(pid, pid, signal, &siginfo) super::signal::rt_tgsigqueueinfo, "all";
     // time
     35 nanosleep(&timespec, &out) super::time::nanosleep, "all";
-    36 getitimer(itimer, &out) super::time::getitimer, "ITIMER_REAL; VIRTUAL and PROF run in real time";
+    36 getitimer(itimer, &out) super::time::getitimer, "all";
     37 alarm(seconds) super::time::alarm, "all";
-    38 setitimer(itimer, &itimerval, &out) super::time::setitimer, "ITIMER_REAL; VIRTUAL and PROF run in real time";
+    38 setitimer(itimer, &itimerval, &out) super::time::setitimer, "all; ITIMER_VIRTUAL counts the kernel's time, too";
     96 gettimeofday(&out, &out) super::time::gettimeofday, "UTC";
     100 times(&out) super::time::times, "CPU time counts as user time";
     159 adjtimex(&bytes) super::time::adjtimex, "tells that the clock isn't steered";
@@ -290,10 +291,10 @@ system_calls! {
     122 setfsuid(uid) super::identity::setfsuid, "all";
     123 setfsgid(gid) super::identity::setfsgid, "all";
     125 capget(&capability_header, &out) super::identity::capget, "all";
-    126 capset(&capability_header, &bytes) super::identity::capset, "sets may shrink";
+    126 capset(&capability_header, &bytes) super::identity::capset, "all";
     // the system
     63 uname(&out) super::system::uname, "all";
-    97 getrlimit(resource, &out) super::system::getrlimit, "all; NOFILE, STACK and DATA are enforced";
+    97 getrlimit(resource, &out) super::system::getrlimit, "all; AS, CPU, DATA, FSIZE, MEMLOCK, MSGQUEUE, NICE, NOFILE, NPROC, RTPRIO, SIGPENDING and STACK hold";
     98 getrusage(number, &out) super::system::getrusage, "CPU time, resident set, page faults, switches";
     99 sysinfo(&out) super::system::sysinfo, "all";
     135 personality(number) super::system::personality, "kept and told";

@@ -7,8 +7,9 @@ use crate::task::process;
 use crate::task::sched::{self, Wake};
 use crate::task::signal::{self, MAX_SIGNAL};
 use crate::time::clock::{self, Clock, SECOND_NS, to_timespec, to_timeval};
-use crate::time::posix_timer::Notify;
+use crate::time::posix_timer::{First, Notify};
 use crate::time::wall::Deadline;
+use coracle_hal::cpu;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
@@ -95,6 +96,28 @@ fn sleep_until(deadline: Deadline, remaining: usize) -> SysResult {
     }
 }
 
+/// Sleeps until a CPU clock shows `time`, or has advanced by that.
+#[inline(never)]
+fn sleep_by_cpu(clock: Clock, time: u64, absolute: bool, remaining: usize) -> SysResult {
+    /// How exact that is.
+    const RESOLUTION_NS: u64 = 1_000_000;
+    let end = if absolute { time } else { clock.now()?.saturating_add(time) };
+    loop {
+        let left = end.saturating_sub(clock.now()?);
+        if left == 0 {
+            return Ok(0);
+        }
+        let rate = cpu::count() as u64;
+        let look_at = clock::monotonic_ns().saturating_add((left / rate).max(RESOLUTION_NS));
+        if sched::park(Some(look_at), true) == Wake::Interrupted {
+            if !absolute && remaining != 0 {
+                user::write_words(remaining, &to_timespec(left))?;
+            }
+            return Err(Errno::RESTARTNOHAND);
+        }
+    }
+}
+
 /// nanosleep(2).
 pub fn nanosleep(call: &Call) -> SysResult {
     let time = clock::read_timespec(call.usize(0))?;
@@ -108,8 +131,11 @@ pub fn clock_nanosleep(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let time = clock::read_timespec(call.usize(2))?;
+    if clock.is_cpu() {
+        return sleep_by_cpu(clock, time, call.u32(1) & abi::TIMER_ABSTIME != 0, call.usize(3));
+    }
     if call.u32(1) & abi::TIMER_ABSTIME != 0 {
-        sleep_until(clock.deadline(time)?, 0)
+        sleep_until(clock.deadline(time), 0)
     } else {
         sleep_until(Deadline::Boot(clock::monotonic_ns().saturating_add(time)), call.usize(3))
     }
@@ -141,8 +167,7 @@ pub fn setitimer(call: &Call) -> SysResult {
             (clock::timeval_ns([c, d])?, clock::timeval_ns([a, b])?)
         }
     };
-    let at = (first != 0).then(|| Deadline::Boot(clock::monotonic_ns().saturating_add(first)));
-    let old = timer.set(at, interval)?;
+    let old = timer.set(if first == 0 { First::Never } else { First::In(first) }, interval)?;
     if call.usize(2) != 0 {
         write_interval(call.usize(2), old)?;
     }
@@ -153,11 +178,11 @@ pub fn setitimer(call: &Call) -> SysResult {
 pub fn alarm(call: &Call) -> SysResult {
     let process = &call.thread().process;
     let timer = process.timers.interval(process, abi::ITIMER_REAL)?;
-    let at = match call.u32(0) {
-        0 => None,
-        seconds => Some(Deadline::Boot(clock::monotonic_ns() + u64::from(seconds) * SECOND_NS)),
+    let first = match call.u32(0) {
+        0 => First::Never,
+        seconds => First::In(u64::from(seconds) * SECOND_NS),
     };
-    let (left, _) = timer.set(at, 0)?;
+    let (left, _) = timer.set(first, 0)?;
     // Rounded to the nearest second, but never to 0 while it ran.
     let seconds = (left + SECOND_NS / 2) / SECOND_NS;
     Ok(if left == 0 { 0 } else { seconds.max(1) as usize })
@@ -211,14 +236,14 @@ pub fn timer_settime(call: &Call) -> SysResult {
     let timer = call.thread().process.timers.get(call.i32(0))?;
     let [a, b, c, d]: [u64; 4] = user::read_words(call.usize(2))?;
     let (interval, first) = (clock::timespec_ns([a, b])?, clock::timespec_ns([c, d])?);
-    let at = if first == 0 {
-        None
+    let first = if first == 0 {
+        First::Never
     } else if call.u32(1) & abi::TIMER_ABSTIME != 0 {
-        Some(timer.clock.deadline(first)?)
+        First::At(first)
     } else {
-        Some(Deadline::Boot(clock::monotonic_ns().saturating_add(first)))
+        First::In(first)
     };
-    let old = timer.set(at, interval)?;
+    let old = timer.set(first, interval)?;
     if call.usize(3) != 0 {
         write_timer(call.usize(3), old)?;
     }

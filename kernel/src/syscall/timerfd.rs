@@ -52,7 +52,7 @@ pub fn timerfd_settime(call: &Call) -> SysResult {
         let at = if first == 0 {
             None
         } else if absolute {
-            Some(timer.clock().deadline(first)?)
+            Some(timer.clock().deadline(first))
         } else {
             Some(Deadline::Boot(clock::monotonic_ns().saturating_add(first)))
         };

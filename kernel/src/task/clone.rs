@@ -1,7 +1,7 @@
 //! New threads and processes (clone(2), fork(2), vfork(2)).
 use super::process::{self, Process};
 use super::thread::Thread;
-use super::{exit, sched};
+use super::{exit, limits, sched};
 use crate::errno::Errno;
 use crate::fs::access::{capability, check_capability};
 use crate::mm::user;
@@ -79,6 +79,7 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     if frame::is_below(Watermark::Low) {
         return Err(Errno::AGAIN);
     }
+    limits::check_threads(&parent.process)?;
     let id = process::new_id();
     let process = if thread { parent.process.clone() } else { new_process(parent, id, &request)? };
     let mut context = *registers;
@@ -90,8 +91,8 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     let child = Thread::new(process.clone(), id, &context, fs_base, true)?;
     child.task.set_gs_base(parent.task.gs_base());
     child.copy_name(parent);
-    child.nice.store(parent.nice.load(Relaxed), Relaxed);
-    child.policy.store(parent.policy.load(Relaxed), Relaxed);
+    child.set_scheduling(parent.scheduling().of_child());
+    child.io_priority.store(parent.io_priority.load(Relaxed), Relaxed);
     sched::inherit(&child, parent);
     {
         let theirs = parent.signals.lock();
@@ -156,6 +157,7 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
         }
     }
     from.limits.copy_to(&process.limits);
+    process.timers.limit_cpu(&process)?;
     *process.credentials.lock() = from.credentials.lock().try_clone()?;
     *process.program.lock() = from.program.lock().clone();
     process.group.store(from.group.load(Relaxed), Relaxed);
@@ -166,6 +168,7 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
     let exit_signal = if sibling { from.exit_signal.load(Relaxed) } else { request.exit_signal };
     process.exit_signal.store(exit_signal, Relaxed);
     process.dumpable.store(from.dumpable.load(Relaxed), Relaxed);
+    process.no_huge_pages.store(from.no_huge_pages.load(Relaxed), Relaxed);
     process.no_new_privileges.store(from.no_new_privileges.load(Relaxed), Relaxed);
     process.personality.store(from.personality.load(Relaxed), Relaxed);
     process.oom.inherit(&from.oom);

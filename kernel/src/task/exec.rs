@@ -5,16 +5,18 @@ use super::{exit, signal};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::file::OpenFile;
+use crate::fs::mount::MountFlags;
 use crate::fs::open_executable;
 use crate::mm::map::Place;
 use crate::mm::memory::{Memory, PAGE_SIZE, page_up};
 use crate::mm::user_buf::UserBuf;
 use crate::mm::vma::{Backing, Vma, VmaFlags};
 use crate::random;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
-use coracle_fallible::{Lossy, Text, filled, try_arc};
+use coracle_fallible::{Lossy, Text, filled, try_arc, try_box};
 use coracle_hal::context::UserContext;
 use coracle_hal::paging::{Prot, USER_END};
 use coracle_hal::{cpu, fpu, vdso};
@@ -57,8 +59,10 @@ pub struct Request {
     pub arguments: Strings,
     /// envp.
     pub environment: Strings,
-    /// Who executes it.
+    /// The ids and capabilities of the process.
     pub credentials: Credentials,
+    /// The file's set-ID bits have no effect (PR_SET_NO_NEW_PRIVS).
+    pub no_new_privileges: bool,
 }
 
 /// A program in memory, not yet running.
@@ -71,11 +75,13 @@ pub struct Loaded {
     pub program: Arc<Program>,
     /// The last part of its path: the thread's name.
     pub name: Vec<u8>,
+    /// The ids and capabilities that it begins with.
+    pub credentials: Box<Credentials>,
 }
 
 /// Puts a program into a new memory. `stack_limit`: RLIMIT_STACK. ENOENT, EACCES, ENOEXEC, ELOOP, E2BIG, ENOMEM…
 pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded, Errno> {
-    let Request { mut path, file, mut arguments, environment, credentials } = request;
+    let Request { mut path, file, mut arguments, environment, credentials, no_new_privileges } = request;
     let name_path = path.try_to_vec()?;
     let mut file = match file {
         Some(file) => file,
@@ -101,6 +107,7 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
         file_kept = file.file.execute()?;
         head = read_start(&file, SCRIPT_HEAD_LEN)?;
     }
+    let credentials = try_box(executing(&file, credentials, no_new_privileges)?)?;
     let plan = plan(&file)?;
     let memory = Memory::new()?;
 
@@ -191,7 +198,36 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
         stack_start: sp as usize,
         file_kept,
     })?;
-    Ok(Loaded { memory, context, program, name })
+    Ok(Loaded { memory, context, program, name, credentials })
+}
+
+/// The ids and capabilities of a process that executes `file` (execve(2), "DESCRIPTION"): with those of the file's owner and group if
+/// its set-ID bits say so.
+#[inline(never)]
+fn executing(
+    file: &OpenFile,
+    mut credentials: Credentials,
+    no_new_privileges: bool,
+) -> Result<Credentials, Errno> {
+    let on_nosuid =
+        file.file.place().is_some_and(|place| place.path.mount.flags().contains(MountFlags::NO_SUID));
+    let stat = file.file.stat()?;
+    let is_set = |bits: u32| stat.st_mode & bits == bits && !on_nosuid && !no_new_privileges;
+    let old = (credentials.uid[1], credentials.gid[1]);
+    if is_set(abi::S_ISUID) {
+        credentials.uid[1] = stat.st_uid;
+    }
+    // Without the group's right to execute, the bit is a mark for mandatory locks.
+    if is_set(abi::S_ISGID | abi::S_IXGRP) {
+        credentials.gid[1] = stat.st_gid;
+    }
+    let [real, effective, ..] = credentials.uid;
+    credentials.capabilities.execute(real, effective, old != (effective, credentials.gid[1]));
+    for ids in [&mut credentials.uid, &mut credentials.gid] {
+        let effective = ids[1];
+        ids[2..].fill(effective);
+    }
+    Ok(credentials)
 }
 
 /// AT_MINSIGSTKSZ (asm/auxvec.h).
@@ -382,7 +418,17 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
 /// Notes what a process executes.
 pub fn install(process: &Process, loaded: &Loaded) {
     *process.program.lock() = loaded.program.clone();
-    process.dumpable.store(1, Relaxed);
+    loaded.memory.is_limited.store(true, Relaxed);
+    let new = &loaded.credentials;
+    let mut own = process.credentials.lock();
+    let gains = own.uid[1] != new.uid[1] || own.gid[1] != new.gid[1];
+    (own.uid, own.gid, own.capabilities) = (new.uid, new.gid, new.capabilities);
+    drop(own);
+    if gains {
+        process.rights_changed();
+    }
+    let may_be_dumped = new.uid[0] == new.uid[1] && new.gid[0] == new.gid[1];
+    process.dumpable.store(u32::from(may_be_dumped), Relaxed);
 }
 
 /// Ends all threads but the running one, and waits for them. EINTR if this one is to end, too, as where another thread has

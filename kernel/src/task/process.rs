@@ -17,6 +17,7 @@ use crate::time::posix_timer::ProcessTimers;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use coracle_capabilities::{Capabilities, number};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc, try_box};
 use coracle_hal::leaving::{Leaves, Leaving};
@@ -82,6 +83,8 @@ pub struct Process {
     pub dumpable: AtomicU32,
     /// prctl(2) PR_SET_NO_NEW_PRIVS.
     pub no_new_privileges: AtomicBool,
+    /// prctl(2) PR_SET_THP_DISABLE: there are no huge pages in any case.
+    pub no_huge_pages: AtomicBool,
     /// prctl(2) PR_SET_CHILD_SUBREAPER.
     pub subreaper: AtomicBool,
     /// personality(2).
@@ -142,33 +145,28 @@ pub struct Credentials {
     pub gid: [u32; 4],
     /// Supplementary groups.
     pub groups: Vec<u32>,
-    /// Effective, permitted and inheritable capabilities.
-    pub capabilities: [u64; 3],
+    /// Capability sets.
+    pub capabilities: Capabilities,
 }
-
-/// All capabilities of Linux 6.1 (CAP_CHOWN to CAP_CHECKPOINT_RESTORE).
-pub const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 
 impl Default for Credentials {
     fn default() -> Self {
-        Credentials {
-            uid: [0; 4],
-            gid: [0; 4],
-            groups: Vec::new(),
-            capabilities: [ALL_CAPABILITIES, ALL_CAPABILITIES, 0],
-        }
+        Credentials { uid: [0; 4], gid: [0; 4], groups: Vec::new(), capabilities: Capabilities::FULL }
     }
 }
 
 impl Credentials {
     /// Whether one with these may send signals to one with `other` (kill(2)): the same user, or CAP_KILL.
     pub fn may_signal(&self, other: &Credentials) -> bool {
-        /// Its number (capabilities(7)).
-        const CAP_KILL: u32 = 5;
         let [real, effective, ..] = self.uid;
         let [other_real, _, other_saved, _] = other.uid;
         let same = [real, effective].into_iter().any(|id| id == other_real || id == other_saved);
-        same || self.capabilities[0] >> CAP_KILL & 1 != 0
+        same || self.capabilities.can(number::KILL)
+    }
+    /// Whether `other`'s real, effective and saved ids are all this one's real ids (ptrace(2), prlimit(2)).
+    pub fn has_all_ids_of(&self, other: &Credentials) -> bool {
+        let all = |theirs: &[u32; 4], own: u32| theirs[..3].iter().all(|&id| id == own);
+        all(&other.uid, self.uid[0]) && all(&other.gid, self.gid[0])
     }
     /// A copy without the supplementary groups.
     pub fn ids(&self) -> Credentials {
@@ -180,15 +178,11 @@ impl Credentials {
     }
     /// Whether limits of users hold no such process (CAP_SYS_RESOURCE or CAP_SYS_ADMIN).
     pub fn may_exceed_limits(&self) -> bool {
-        /// Their numbers (capabilities(7)).
-        const CAP_SYS_ADMIN: u32 = 21;
-        const CAP_SYS_RESOURCE: u32 = 24;
-        self.capabilities[0] & (1 << CAP_SYS_ADMIN | 1 << CAP_SYS_RESOURCE) != 0
+        self.capabilities.can(number::SYS_ADMIN) || self.capabilities.can(number::SYS_RESOURCE)
     }
     /// Those of a user in no other groups. Only root has capabilities.
     pub fn of_user(user: User) -> Self {
-        let capabilities =
-            if user.uid == User::ROOT.uid { Credentials::default().capabilities } else { [0; 3] };
+        let capabilities = if user.uid == User::ROOT.uid { Capabilities::FULL } else { Capabilities::NONE };
         Credentials { uid: [user.uid; 4], gid: [user.gid; 4], groups: Vec::new(), capabilities }
     }
 }
@@ -383,6 +377,7 @@ impl Process {
             exit_signal: AtomicU32::new(abi::SIGCHLD),
             parent_death_signal: AtomicU32::new(0),
             dumpable: AtomicU32::new(1),
+            no_huge_pages: AtomicBool::new(false),
             no_new_privileges: AtomicBool::new(false),
             subreaper: AtomicBool::new(false),
             undoes_semaphores: AtomicBool::new(false),
@@ -462,6 +457,13 @@ impl Process {
         let mut threads = self.threads.lock();
         threads.retain(|other| !Arc::ptr_eq(other, thread));
         threads.len()
+    }
+
+    /// Its effective or file-system ids have changed: others may not look into it any more, and its parent's end is no reason for a
+    /// signal (prctl(2), PR_SET_DUMPABLE, PR_SET_PDEATHSIG).
+    pub fn rights_changed(&self) {
+        self.dumpable.store(0, Relaxed);
+        self.parent_death_signal.store(0, Relaxed);
     }
 
     /// The parent's pid (getppid(2)); 0 if it has none.

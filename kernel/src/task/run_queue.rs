@@ -98,13 +98,34 @@ pub(super) fn push(cpu: &Cpu, thread: Arc<Thread>, end: End) -> usize {
     let before = queue.len();
     match end {
         End::Front => queue.push_front_reserved(thread),
-        End::Back => queue.push_back_reserved(thread),
+        End::Back => {
+            let rank = thread.rank();
+            queue.push_back_reserved(thread);
+            if rank != 0 {
+                bring_forward(&mut queue, rank);
+            }
+        }
     }
     cpu.waiting.store(before + 1, SeqCst);
     if before == 0 && cpu::count() > 1 {
         CROWDED.fetch_or(1 << cpu.number, Relaxed);
     }
     before
+}
+
+/// Moves the last thread, whose rank is given, before those of lower ranks.
+#[cold]
+fn bring_forward(queue: &mut VecDeque<Arc<Thread>>, rank: u32) {
+    let mut index = queue.len() - 1;
+    while index > 0 && queue[index - 1].rank() < rank {
+        queue.swap(index, index - 1);
+        index -= 1;
+    }
+}
+
+/// Whether the first thread in the queue of `cpu` has at least this rank.
+pub(super) fn first_has_rank(cpu: &Cpu, rank: u32) -> bool {
+    cpu.queue.lock().front().is_some_and(|first| first.rank() >= rank)
 }
 
 /// Takes the first thread from the queue of `cpu`.

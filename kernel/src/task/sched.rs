@@ -4,8 +4,8 @@
 //! thread waits for the CPU is a timer set that will interrupt the running one (`slice`): there is no tick. A thread that sleeps while
 //! nobody else wants its CPU idles on its own stack, so that being woken there costs no switch.
 use super::later;
-use super::run_queue::{self, CPUS, Cpu, End, IDLE, all_cpus, kick_helper, pop, push, steal};
-use super::slice::{IN_IDLE_LOOP, NO_SLICE, arm_slice, end_slice};
+use super::run_queue::{self, CPUS, Cpu, End, IDLE, all_cpus, first_has_rank, kick_helper, pop, push, steal};
+use super::slice::{IN_IDLE_LOOP, NO_SLICE, OVER, arm_slice, arm_slice_of, end_slice};
 use super::thread::{Thread, Work};
 use crate::errno::Errno;
 use crate::time::timer;
@@ -34,7 +34,8 @@ pub struct SchedState {
     cpu: AtomicU32,
     /// CPUs it may run on, one bit each.
     affinity: AtomicU64,
-    /// Nanoseconds it has run, without the current stretch.
+    /// Nanoseconds it has run; while it runs, [`RUNNING`] and the time since boot at which it would have begun, had it run ever since.
+    /// One word, so that other CPUs read a time that only grows.
     run_ns: AtomicU64,
     /// When the current stretch began.
     since_ns: AtomicU64,
@@ -51,6 +52,9 @@ pub struct SchedState {
 
 /// The first thread's timer slack (Linux's init task has the same).
 const TIMER_SLACK_NS: u64 = 50_000;
+
+/// In [`SchedState::run_ns`]: the thread runs.
+const RUNNING: u64 = 1 << 63;
 
 /// Runs or waits for a CPU.
 const AWAKE: u8 = 0;
@@ -91,11 +95,29 @@ impl SchedState {
     }
     /// Nanoseconds that it has run, without the current stretch.
     pub fn run_ns(&self) -> u64 {
-        self.run_ns.load(Relaxed)
+        self.ran_ns(self.since_ns.load(Relaxed))
     }
     /// Whether it was woken, and has not noticed it yet.
     pub fn is_woken(&self) -> bool {
         self.state.load(Relaxed) == NOTIFIED
+    }
+    /// It begins to run, at `now`.
+    #[inline(always)]
+    fn begin(&self, now: u64) {
+        self.since_ns.store(now, Relaxed);
+        self.run_ns.store(RUNNING | now.saturating_sub(self.run_ns.load(Relaxed)), Relaxed);
+    }
+    /// It ends to run, at `now`. Returns how long the stretch was, in nanoseconds.
+    #[inline(always)]
+    fn end(&self, now: u64) -> u64 {
+        self.run_ns.store(self.ran_ns(now), Relaxed);
+        self.stretch_ns(now)
+    }
+    /// Nanoseconds it has run until `now`.
+    #[inline(always)]
+    fn ran_ns(&self, now: u64) -> u64 {
+        let run_ns = self.run_ns.load(Relaxed);
+        if run_ns & RUNNING == 0 { run_ns } else { now.saturating_sub(run_ns & !RUNNING) }
     }
     /// True while it sleeps (for /proc).
     pub fn is_parked(&self) -> bool {
@@ -226,7 +248,7 @@ pub fn park_aside(deadline_ns: Option<u64>) -> Wake {
 
 /// How late a sleep of `thread` may end. Real-time policies have no slack (prctl(2)).
 fn timer_slack_ns(thread: &Thread) -> u64 {
-    if thread.is_real_time() { 0 } else { thread.sched.timer_slack_ns[0].load(Relaxed) }
+    if thread.rank() != 0 { 0 } else { thread.sched.timer_slack_ns[0].load(Relaxed) }
 }
 
 /// Lets `thread` go on.
@@ -266,8 +288,12 @@ pub fn start(thread: Arc<Thread>) {
 /// Queues `thread` at the CPU `target`, and makes sure that it is looked for there.
 fn enqueue(thread: Arc<Thread>, target: usize) {
     let affinity = thread.sched.affinity();
+    let rank = thread.rank();
     thread.sched.cpu.store(target as u32, Relaxed);
     let before = push(CPUS.of(target), thread, End::Back);
+    if rank != 0 {
+        hurry(target, rank);
+    }
     if cpu::count() == 1 {
         return arm_slice();
     }
@@ -288,6 +314,24 @@ fn enqueue(thread: Arc<Thread>, target: usize) {
     }
 }
 
+/// Ends the slice of the thread that runs on the CPU `target` if one of a higher rank, `rank`, waits there: that runs at once.
+#[cold]
+#[inline(never)]
+fn hurry(target: usize, rank: u32) {
+    let cpu = CPUS.of(target);
+    if cpu.slice_end.load(Relaxed) == IN_IDLE_LOOP {
+        return;
+    }
+    if target != cpu::id() {
+        // It compares the ranks itself.
+        cpu.slice_end.store(OVER, Relaxed);
+        cpu::kick(target);
+    } else if this::with(|me| me.rank() < rank) {
+        cpu.slice_end.store(OVER, Relaxed);
+        time::interrupt_by(time::now_ns());
+    }
+}
+
 /// Lets the others that wait for this CPU run first (sched_yield(2)).
 pub fn yield_now() {
     let now = time::now_ns();
@@ -296,11 +340,20 @@ pub fn yield_now() {
 }
 
 pub(super) fn yield_as(me: &Arc<Thread>, now: u64) {
+    yield_to(me, me.rank(), now);
+}
+
+/// Lets those that wait for this CPU run first, if the first of them has at least this rank; returns whether it did.
+pub(super) fn yield_to(me: &Arc<Thread>, rank: u32, now: u64) -> bool {
     let here = CPUS.get();
+    if rank != 0 && !first_has_rank(here, rank) {
+        return false;
+    }
     if let Some(next) = pop(here) {
         push(here, me.clone(), End::Back);
         switch_to(me, next, now);
     }
+    true
 }
 
 /// Changes where `thread` may run; it moves at its next return to the program.
@@ -353,20 +406,7 @@ pub fn exit() -> ! {
 
 /// Nanoseconds of CPU that `thread` has used.
 pub fn cpu_time_ns(thread: &Thread) -> u64 {
-    let run = thread.sched.run_ns.load(Relaxed);
-    if this::with(|me| core::ptr::eq(Arc::as_ptr(me), thread)) {
-        run + thread.sched.stretch_ns(time::now_ns())
-    } else {
-        run
-    }
-}
-
-/// The running thread leaves its CPU or begins to idle: counts how long it ran, and returns that in nanoseconds.
-#[inline(always)]
-fn account(thread: &Thread, now: u64) -> u64 {
-    let ran_ns = thread.sched.stretch_ns(now);
-    thread.sched.run_ns.fetch_add(ran_ns, Relaxed);
-    ran_ns
+    thread.sched.ran_ns(time::now_ns())
 }
 
 /// Lets `next` run in place of the running thread, `me`.
@@ -375,14 +415,14 @@ pub(super) fn switch_to(me: &Arc<Thread>, next: Arc<Thread>, now: u64) {
         return;
     }
     let here = CPUS.get();
-    here.debt.count(me, account(me, now));
+    here.debt.count(me, me.sched.end(now));
     switch_accounted(next, here, now);
 }
 
 /// Switches; the running thread's time has been counted.
 fn switch_accounted(next: Arc<Thread>, here: &Cpu, now: u64) {
     here.debt.resume(&next);
-    next.sched.since_ns.store(now, Relaxed);
+    next.sched.begin(now);
     next.sched.cpu.store(cpu::id() as u32, Relaxed);
     if next.process.memory_id() != here.memory.load(Relaxed) {
         use_memory(&next);
@@ -390,7 +430,7 @@ fn switch_accounted(next: Arc<Thread>, here: &Cpu, now: u64) {
     SWITCHES.fetch_add(1, Relaxed);
     if here.waiting.load(Relaxed) != 0 {
         // The next one, which may go straight to the program, has to make room in its turn.
-        arm_slice();
+        arm_slice_of(&next);
     }
     this::switch_to(next);
 }
@@ -411,7 +451,7 @@ fn is_due(deadline: Option<u64>, now: u64) -> bool {
 /// Idles on the stack of `me`, which is [`IDLING`] (or is the idle thread), until it is woken or there is another to run;
 /// returns when `me` is to go on. `start`: the time.
 fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
-    account(me, start);
+    me.sched.end(start);
     here.debt.forget();
     let (mut now, mut watched) = (start, true);
     let bit = 1u64 << here.number;
@@ -466,15 +506,14 @@ fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
         drivers::guard(now);
     }
     here.idle_ns.fetch_add(now.saturating_sub(start), Relaxed);
-    me.sched.since_ns.store(now, Relaxed);
     let crowded = end_slice(here);
     match next {
-        Some(next) => switch_accounted(next, here, now),
-        None if crowded => {
-            arm_slice();
-            kick_helper(u64::MAX);
-        }
-        None => {}
+        Some(next) => return switch_accounted(next, here, now),
+        None => me.sched.begin(now),
+    }
+    if crowded {
+        arm_slice();
+        kick_helper(u64::MAX);
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{drivers, this};
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
 use coracle_hal::time;
+use coracle_sched_policy::policy;
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::*};
 
 /// How long a thread runs while another waits for its CPU, in nanoseconds.
@@ -19,6 +20,8 @@ const BURST_NS: u64 = 200_000;
 pub(super) const NO_SLICE: u64 = u64::MAX;
 /// The CPU is in its idle loop, which looks at the queue by itself.
 pub(super) const IN_IDLE_LOOP: u64 = 0;
+/// The slice is over, at whatever time.
+pub(super) const OVER: u64 = 1;
 
 /// What threads that were let in before their turn owe to those that they displaced, on one CPU.
 pub(super) struct Debt {
@@ -64,14 +67,23 @@ impl Debt {
     }
 }
 
-/// Makes sure that the running thread will be interrupted, since another waits.
+/// Makes sure that the running thread will be interrupted, since another waits. It has run already, so its nice value does not count.
 pub(super) fn arm_slice() {
+    arm(SLICE_NS);
+}
+
+/// The same for a thread that begins to run.
+pub(super) fn arm_slice_of(thread: &Thread) {
+    arm(thread.scheduling().slice_ns(SLICE_NS));
+}
+
+fn arm(slice_ns: u64) {
     let here = CPUS.get();
     if here.slice_end.load(Relaxed) != NO_SLICE {
         return;
     }
     let idle = IDLE.load(Relaxed);
-    let end = time::now_ns() + if idle != 0 { BALANCE_NS } else { SLICE_NS };
+    let end = time::now_ns() + if idle != 0 { BALANCE_NS } else { slice_ns };
     here.slice_end.store(end, Relaxed);
     time::interrupt_by(end);
 }
@@ -106,7 +118,9 @@ pub fn interrupted() {
     if (by_timers || by_devices) && !here.debt.is_full() {
         let now = time::now_ns();
         let displaced = this::with(|me| {
-            (by_devices || me.sched.stretch_ns(now) > BURST_NS) && displace(me, here, queued, now)
+            me.rank() == 0
+                && (by_devices || me.sched.stretch_ns(now) > BURST_NS)
+                && displace(me, here, queued, now)
         });
         if displaced {
             return;
@@ -165,10 +179,13 @@ fn preempt(here: &Cpu) {
         return;
     }
     kick_helper(u64::MAX);
-    // The slice of the one that comes next: we wait behind it.
-    arm_slice();
     this::with(|me| {
+        // Threads under SCHED_FIFO make room for higher ranks alone.
+        let own = me.scheduling();
+        let rank = own.priority + u32::from(own.policy == policy::FIFO);
         me.sched.switches[1].fetch_add(1, Relaxed);
-        sched::yield_as(me, now);
+        if !sched::yield_to(me, rank, now) {
+            arm_slice();
+        }
     });
 }

@@ -13,6 +13,7 @@ use coracle_hal::context::UserContext;
 use coracle_hal::cpu;
 use coracle_hal::kernel::HasTask;
 use coracle_hal::task::Task;
+use coracle_sched_policy::Scheduling;
 use core::fmt;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
 
@@ -57,8 +58,8 @@ pub struct Thread {
     pub robust_list: AtomicUsize,
     /// Name (prctl(2), PR_SET_NAME), zero-padded.
     pub name: Mutex<[u8; NAME_LEN]>,
-    /// Nice value (setpriority(2)): kept, without effect on scheduling.
-    pub nice: AtomicI32,
+    /// Class and level of its input and output (ioprio_set(2)).
+    pub io_priority: AtomicU32,
     /// What it does before it returns to the program.
     pub put_off: PutOff,
     /// The socket in flight to be looked at after the call (`ipc::unix`).
@@ -67,8 +68,8 @@ pub struct Thread {
     pub fruitless_fault: AtomicUsize,
     /// See above.
     pub fruitless_faults: AtomicU32,
-    /// Scheduling policy and priority (sched_setscheduler(2)): kept, without effect.
-    pub policy: AtomicU32,
+    /// How it is scheduled, as a word ([`Scheduling::to_word`]).
+    scheduling: AtomicU32,
 }
 
 /// Reasons to look closer before a thread returns to the program, in its task's [`Task::attention`].
@@ -91,6 +92,8 @@ impl Work<'_> {
     pub const COLLECT: u32 = 64;
     /// What is left of large files is to be freed (`fs::memory::remains`).
     pub const REMAINS: u32 = 128;
+    /// A timer of the process's CPU time rests while all its threads sleep, and is to be looked at (`time::cpu_timer`).
+    pub const CPU_TIMER: u32 = 2048;
     /// It is the kernel's own, which never enters a program (`storage`).
     pub const KERNEL: u32 = 256;
     /// The same, for the thread that answers requests (`control`).
@@ -154,12 +157,12 @@ impl Thread {
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
             name: Mutex::new([0; NAME_LEN]),
-            nice: AtomicI32::new(0),
+            io_priority: AtomicU32::new(0),
             put_off: PutOff::default(),
             suspect: AtomicUsize::new(0),
             fruitless_fault: AtomicUsize::new(0),
             fruitless_faults: AtomicU32::new(0),
-            policy: AtomicU32::new(0),
+            scheduling: AtomicU32::new(Scheduling::default().to_word()),
         })?;
         thread.waiter.belongs_to(&thread);
         Ok(thread)
@@ -192,9 +195,20 @@ impl Thread {
         }
     }
 
-    /// True under SCHED_FIFO and SCHED_RR: only these have priorities.
-    pub fn is_real_time(&self) -> bool {
-        self.policy.load(Relaxed) >> 8 != 0
+    /// How it is scheduled.
+    pub fn scheduling(&self) -> Scheduling {
+        Scheduling::from_word(self.scheduling.load(Relaxed))
+    }
+
+    /// Schedules it so from its next slice on.
+    pub fn set_scheduling(&self, scheduling: Scheduling) {
+        self.scheduling.store(scheduling.to_word(), Relaxed);
+    }
+
+    /// Its priority among threads that want to run: 1 to 99 under SCHED_FIFO and SCHED_RR, else 0.
+    #[inline(always)]
+    pub fn rank(&self) -> u32 {
+        Scheduling::rank(self.scheduling.load(Relaxed))
     }
 
     /// True if an interruptible sleep of this thread should end.

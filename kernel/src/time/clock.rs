@@ -111,12 +111,25 @@ impl Clock {
         }
     }
 
-    /// What an absolute time of this clock means for a timer.
-    pub fn deadline(self, absolute_ns: u64) -> Result<Deadline, Errno> {
+    /// Whether it shows CPU time.
+    pub fn is_cpu(self) -> bool {
+        matches!(self, Clock::ProcessCpu(_) | Clock::ThreadCpu(_))
+    }
+
+    /// The same clock, by whatever thread it is named.
+    pub fn of_caller(self) -> Clock {
+        crate::this::with(|me| match self {
+            Clock::ProcessCpu(0) => Clock::ProcessCpu(me.process.pid),
+            Clock::ThreadCpu(0) => Clock::ThreadCpu(me.tid()),
+            other => other,
+        })
+    }
+
+    /// What an absolute time of this clock, which shows no CPU time, means for a timer.
+    pub fn deadline(self, absolute_ns: u64) -> Deadline {
         match self {
-            Clock::Monotonic => Ok(Deadline::Boot(absolute_ns)),
-            Clock::Realtime => Ok(Deadline::Wall(absolute_ns)),
-            _ => Ok(Deadline::Boot(monotonic_ns() + absolute_ns.saturating_sub(self.now()?))),
+            Clock::Realtime => Deadline::Wall(absolute_ns),
+            _ => Deadline::Boot(absolute_ns),
         }
     }
 }

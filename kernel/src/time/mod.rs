@@ -1,5 +1,6 @@
 //! Clocks and timers.
 pub mod clock;
+pub mod cpu_timer;
 pub mod interval;
 pub mod posix_timer;
 pub mod timer;

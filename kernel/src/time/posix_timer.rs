@@ -2,7 +2,8 @@
 //!
 //! At most one signal of a timer is pending at a time. A periodic timer continues when its signal is delivered; the expiries
 //! that it missed until then are its overrun (timer_getoverrun(2)).
-use super::clock::{self, Clock};
+use super::clock::{self, Clock, SECOND_NS};
+use super::cpu_timer::{CpuTimer, Reading};
 use super::interval::IntervalTimer;
 use super::timer::Timed;
 use super::wall::Deadline;
@@ -10,8 +11,10 @@ use crate::errno::Errno;
 use crate::lock::Mutex;
 use crate::task::process::{self, Process};
 use crate::task::signal::{self, Charge, Sent, SigInfo};
+use crate::task::thread::Work;
 use alloc::sync::{Arc, Weak};
 use coracle_fallible::try_arc_cyclic;
+use coracle_hal::cpu;
 use coracle_sorted_map::SortedMap;
 use linux_raw_sys::general as abi;
 
@@ -20,6 +23,35 @@ use linux_raw_sys::general as abi;
 const REST_NS: u64 = 50_000;
 /// The same if the signal is ignored, so that the timer costs little: a tick of Linux at CONFIG_HZ=250.
 const IGNORED_REST_NS: u64 = 4_000_000;
+
+impl Reading {
+    /// Reads the clock for a timer of `owner`. `None` if there is no such thread or process any more. Hold no lock.
+    pub fn of(clock: Clock, owner: &Process) -> Option<Reading> {
+        match clock {
+            Clock::ProcessCpu(pid) if pid != owner.pid => {
+                let used_ns = clock.now().ok()?;
+                let threads = process::by_pid(pid)?.threads.lock().len();
+                Some(Reading { used_ns, rate: threads.clamp(1, cpu::count()) as u64, rests: false })
+            }
+            Clock::ProcessCpu(_) => {
+                // Of a process that may not be listed yet.
+                let used_ns = owner.cpu_time_ns();
+                let threads = owner.threads.lock();
+                let sleeps = || !threads.is_empty() && threads.iter().all(|thread| thread.sched.is_parked());
+                let rests = sleeps() && {
+                    // A thread that goes on from here on sees the flag, or is seen not to sleep.
+                    threads.iter().for_each(|thread| thread.work().set(Work::CPU_TIMER));
+                    sleeps()
+                };
+                Some(Reading { used_ns, rate: threads.len().clamp(1, cpu::count()) as u64, rests })
+            }
+            _ => Some(Reading { used_ns: clock.now().ok()?, rate: 1, rests: false }),
+        }
+    }
+}
+
+/// RLIM_INFINITY.
+const NO_LIMIT: u64 = u64::MAX;
 
 /// What a timer does when it expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +79,19 @@ pub enum Notify {
         /// The signal.
         signal: u32,
     },
+    /// What RLIMIT_CPU says (getrlimit(2)): SIGXCPU in each second beyond the soft limit, SIGKILL at the hard one.
+    CpuLimit,
+}
+
+/// When a timer is to go off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// Not at all.
+    Never,
+    /// In so many nanoseconds of its clock.
+    In(u64),
+    /// When its clock shows this, nanoseconds.
+    At(u64),
 }
 
 /// A timer of a process.
@@ -54,16 +99,22 @@ pub struct PosixTimer {
     process: Weak<Process>,
     this: Weak<PosixTimer>,
     id: i32,
-    /// The clock it follows.
-    pub clock: Clock,
+    /// The clock it follows, of the thread or process that made the timer or another.
+    clock: Clock,
     notify: Notify,
     state: Mutex<State>,
     /// The place of its signal among those that may wait; the timers of setitimer(2) have none of their own.
     _charge: Option<Charge>,
 }
 
+/// The timer itself, by the kind of its clock.
+enum Interval {
+    Real(IntervalTimer),
+    Cpu(CpuTimer),
+}
+
 struct State {
-    interval: IntervalTimer,
+    interval: Interval,
     /// Its signal waits.
     queued: bool,
     /// Times that it went off, set anew, while its signal still waited.
@@ -80,7 +131,11 @@ impl PosixTimer {
         notify: Notify,
         charge: Option<Charge>,
     ) -> Result<Arc<PosixTimer>, Errno> {
-        let interval = IntervalTimer::new()?;
+        let interval = if clock.is_cpu() {
+            Interval::Cpu(CpuTimer::new()?)
+        } else {
+            Interval::Real(IntervalTimer::new()?)
+        };
         Ok(try_arc_cyclic(|this| PosixTimer {
             process: Arc::downgrade(process),
             this: this.clone(),
@@ -92,24 +147,60 @@ impl PosixTimer {
         })?)
     }
 
-    /// Sets it to go off at `first` (none: never). Returns what was left, and the interval. ENOMEM for a time of the real-time
-    /// clock.
-    pub fn set(&self, first: Option<Deadline>, interval_ns: u64) -> Result<(u64, u64), Errno> {
+    /// What its clock shows, if that is CPU time. EINVAL if its thread or process has ended. Hold no lock.
+    fn read_cpu(&self) -> Result<Option<Reading>, Errno> {
+        if !self.clock.is_cpu() {
+            return Ok(None);
+        }
+        let process = self.process.upgrade().ok_or(Errno::INVAL)?;
+        Reading::of(self.clock, &process).map(Some).ok_or(Errno::INVAL)
+    }
+
+    /// Sets it to go off at `first`. Returns what was left, and the interval. ENOMEM for a time of the real-time clock, EINVAL for the
+    /// CPU time of what has ended.
+    pub fn set(&self, first: First, interval_ns: u64) -> Result<(u64, u64), Errno> {
+        let reading = self.read_cpu()?;
         let mut state = self.state.lock();
         state.overrun = 0;
         state.merged = 0;
         let announce = self.notify != Notify::Nothing;
-        state.interval.set(first, interval_ns, &self.this, announce)
+        match (&mut state.interval, reading) {
+            (Interval::Cpu(timer), Some(now)) => {
+                let first = match first {
+                    First::Never => None,
+                    First::In(ns) => Some(now.used_ns.saturating_add(ns)),
+                    First::At(ns) => Some(ns),
+                };
+                Ok(timer.set(first, interval_ns, now, &self.this))
+            }
+            (Interval::Real(timer), _) => {
+                let first = match first {
+                    First::Never => None,
+                    First::In(ns) => Some(Deadline::Boot(clock::monotonic_ns().saturating_add(ns))),
+                    First::At(ns) => Some(self.clock.deadline(ns)),
+                };
+                timer.set(first, interval_ns, &self.this, announce)
+            }
+            (Interval::Cpu(_), None) => Err(Errno::INVAL),
+        }
     }
 
     /// It is not wanted any more.
     fn disarm(&self) {
-        self.state.lock().interval.disarm();
+        match &mut self.state.lock().interval {
+            Interval::Real(timer) => timer.disarm(),
+            Interval::Cpu(timer) => timer.disarm(),
+        }
     }
 
     /// Nanoseconds left (0: disarmed), and the interval.
     pub fn get(&self) -> (u64, u64) {
-        self.state.lock().interval.remaining()
+        let reading = self.read_cpu();
+        match (&self.state.lock().interval, reading) {
+            (Interval::Real(timer), _) => timer.remaining(),
+            (Interval::Cpu(timer), Ok(Some(now))) => timer.remaining(now),
+            (Interval::Cpu(_), _) => (0, 0),
+        }
     }
 
     /// Expirations that the last signal doesn't include (timer_getoverrun(2)).
@@ -121,7 +212,7 @@ impl PosixTimer {
     fn delivered(&self) -> i32 {
         let mut state = self.state.lock();
         state.queued = false;
-        let times = state.interval.restart(clock::monotonic_ns(), REST_NS, &self.this);
+        let times = self.restart(&mut state, REST_NS);
         state.overrun = times.saturating_sub(1) + core::mem::take(&mut state.merged);
         state.overrun()
     }
@@ -130,7 +221,27 @@ impl PosixTimer {
     fn ignored(&self) {
         let mut state = self.state.lock();
         state.queued = false;
-        state.interval.restart(clock::monotonic_ns(), IGNORED_REST_NS, &self.this);
+        self.restart(&mut state, IGNORED_REST_NS);
+    }
+
+    fn restart(&self, state: &mut State, rest_ns: u64) -> u64 {
+        match &mut state.interval {
+            Interval::Real(timer) => timer.restart(clock::monotonic_ns(), rest_ns, &self.this),
+            Interval::Cpu(timer) => timer.restart(&self.this),
+        }
+    }
+
+    /// RLIMIT_CPU of `process` is reached: acts on it as Linux's `check_process_timers`.
+    fn limit_reached(&self, process: &Arc<Process>, used_ns: u64) {
+        let (soft, hard) = process.limits.get(abi::RLIMIT_CPU).unwrap_or((NO_LIMIT, NO_LIMIT));
+        let used = used_ns / SECOND_NS;
+        if used >= hard {
+            signal::send_to_process(process, SigInfo::kernel(abi::SIGKILL));
+        } else if used >= soft {
+            process.limits.set(abi::RLIMIT_CPU, soft + 1, hard);
+            signal::send_to_process(process, SigInfo::kernel(abi::SIGXCPU));
+            let _ = self.set(First::At((soft + 1).saturating_mul(SECOND_NS)), 0);
+        }
     }
 }
 
@@ -165,14 +276,22 @@ impl Drop for TimerSignal {
 impl Timed for PosixTimer {
     fn clock_was_set(&self) {
         let announce = self.notify != Notify::Nothing;
-        self.state.lock().interval.clock_was_set(&self.this, announce);
+        if let Interval::Real(timer) = &mut self.state.lock().interval {
+            timer.clock_was_set(&self.this, announce);
+        }
     }
 
     fn expired(&self, now_ns: u64) {
         let (Some(process), Some(this)) = (self.process.upgrade(), self.this.upgrade()) else { return };
+        let reading = self.read_cpu().ok().flatten();
         {
             let mut state = self.state.lock();
-            if !state.interval.expire(now_ns) {
+            let expires = match (&mut state.interval, reading) {
+                (Interval::Real(timer), _) => timer.expire(now_ns),
+                (Interval::Cpu(timer), Some(now)) => timer.expire(now, &self.this),
+                (Interval::Cpu(_), None) => false,
+            };
+            if !expires {
                 return;
             }
             if state.queued {
@@ -183,6 +302,7 @@ impl Timed for PosixTimer {
         }
         match self.notify {
             Notify::Nothing => {}
+            Notify::CpuLimit => self.limit_reached(&process, reading.map_or(0, |now| now.used_ns)),
             // The delivery of any such signal restarts the timer: `ProcessTimers::signal_taken`.
             Notify::Interval { signal } => {
                 if signal::send_to_process(&process, SigInfo::kernel(signal)) == Sent::Ignored {
@@ -210,6 +330,9 @@ fn next_id(id: i32) -> i32 {
     id.checked_add(1).unwrap_or(0)
 }
 
+/// The place of the timer for RLIMIT_CPU behind those of setitimer(2).
+const CPU_LIMIT: usize = 3;
+
 /// The timers of a process.
 #[derive(Default)]
 pub struct ProcessTimers(Mutex<Timers>);
@@ -219,8 +342,8 @@ struct Timers {
     by_id: SortedMap<i32, Arc<PosixTimer>>,
     /// For the next timer: ids aren't used again soon.
     next_id: i32,
-    /// ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF.
-    intervals: [Option<Arc<PosixTimer>>; 3],
+    /// ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF, and [`CPU_LIMIT`].
+    intervals: [Option<Arc<PosixTimer>>; 4],
 }
 
 impl ProcessTimers {
@@ -232,6 +355,7 @@ impl ProcessTimers {
         notify: impl FnOnce(i32) -> Notify,
     ) -> Result<i32, Errno> {
         let charge = Charge::of(process).ok_or(Errno::AGAIN)?;
+        let clock = clock.of_caller();
         let mut timers = self.0.lock();
         while timers.by_id.contains_key(&timers.next_id) {
             timers.next_id = next_id(timers.next_id);
@@ -254,23 +378,68 @@ impl ProcessTimers {
         Ok(timer)
     }
 
-    /// The timer of setitimer(2); EINVAL.
-    ///
-    /// ITIMER_VIRTUAL and ITIMER_PROF follow the CPU's time only as far as it equals the clock's: they run in real time.
+    /// The timer of setitimer(2); EINVAL. ITIMER_VIRTUAL counts what the kernel does for the process, too.
     pub fn interval(&self, process: &Arc<Process>, which: u32) -> Result<Arc<PosixTimer>, Errno> {
-        let signal = match which {
-            abi::ITIMER_REAL => abi::SIGALRM,
-            abi::ITIMER_VIRTUAL => abi::SIGVTALRM,
-            abi::ITIMER_PROF => abi::SIGPROF,
+        let (clock, signal) = match which {
+            abi::ITIMER_REAL => (Clock::Monotonic, abi::SIGALRM),
+            abi::ITIMER_VIRTUAL => (Clock::ProcessCpu(process.pid), abi::SIGVTALRM),
+            abi::ITIMER_PROF => (Clock::ProcessCpu(process.pid), abi::SIGPROF),
             _ => return Err(Errno::INVAL),
         };
+        self.at(process, which as usize, clock, Notify::Interval { signal })
+    }
+
+    fn at(
+        &self,
+        process: &Arc<Process>,
+        which: usize,
+        clock: Clock,
+        notify: Notify,
+    ) -> Result<Arc<PosixTimer>, Errno> {
         let mut timers = self.0.lock();
-        let place = &mut timers.intervals[which as usize];
+        let place = &mut timers.intervals[which];
         if let Some(timer) = place {
             return Ok(timer.clone());
         }
-        let timer = PosixTimer::new(process, 0, Clock::Monotonic, Notify::Interval { signal }, None)?;
+        let timer = PosixTimer::new(process, 0, clock, notify, None)?;
         Ok(place.insert(timer).clone())
+    }
+
+    /// Has RLIMIT_CPU of `process`, as it is now, hold. ENOMEM.
+    pub fn limit_cpu(&self, process: &Arc<Process>) -> Result<(), Errno> {
+        let soft = process.limits.soft(abi::RLIMIT_CPU);
+        if soft == NO_LIMIT && self.0.lock().intervals[CPU_LIMIT].is_none() {
+            return Ok(());
+        }
+        let timer = self.at(process, CPU_LIMIT, Clock::ProcessCpu(process.pid), Notify::CpuLimit)?;
+        let first = if soft == NO_LIMIT { First::Never } else { First::At(soft.saturating_mul(SECOND_NS)) };
+        timer.set(first, 0).map(|_| ())
+    }
+
+    /// Looks at those that rest while all threads of the process sleep.
+    #[inline(never)]
+    pub fn look_at_cpu_timers(&self) {
+        let now_ns = clock::monotonic_ns();
+        let mut last = None;
+        loop {
+            let timers = self.0.lock();
+            let next = match last {
+                None => timers.by_id.iter().next(),
+                Some(last) => timers.by_id.after(&last),
+            };
+            let Some((id, timer)) = next.map(|(id, timer)| (*id, timer.clone())) else { break };
+            drop(timers);
+            last = Some(id);
+            if timer.clock.is_cpu() {
+                timer.expired(now_ns);
+            }
+        }
+        for which in abi::ITIMER_VIRTUAL as usize..=CPU_LIMIT {
+            let timer = self.0.lock().intervals[which].clone();
+            if let Some(timer) = timer {
+                timer.expired(now_ns);
+            }
+        }
     }
 
     /// A signal of the process as a whole is delivered, or won't be: a timer of setitimer(2) that waits for it continues.

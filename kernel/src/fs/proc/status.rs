@@ -65,7 +65,7 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
     });
     let children = ticks(process.children_ns.load(Relaxed));
     let stack = process.program.lock().stack_start;
-    let nice = subject.main().map_or(0, |thread| thread.nice.load(Relaxed));
+    let nice = subject.main().map_or(0, |thread| thread.scheduling().nice);
     let terminal = process.controlled.terminal();
     // A process without a terminal has none in its foreground.
     let (terminal, foreground) = terminal.map_or((0, -1), |it| (it.number(), it.group()));
@@ -116,7 +116,7 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
         (own.pending.set(), own.mask)
     });
     let cpus = coracle_hal::cpu::count();
-    let [effective, permitted, inheritable] = credentials.capabilities;
+    let sets = credentials.capabilities;
     write!(text, "Name:\t")?;
     text.push(subject.name().as_bytes())?;
     let fds = process.descriptors.len().next_multiple_of(64);
@@ -140,10 +140,15 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
          VmData:\t{mapped:>8} kB\nVmStk:\t     132 kB\nVmExe:\t       0 kB\nVmLib:\t       0 kB\nVmPTE:\t       0 kB\n\
          VmSwap:\t       0 kB\nThreads:\t{threads}\nSigQ:\t{queued}/{queue_limit}\nSigPnd:\t{pending:016x}\n\
          ShdPnd:\t{shared_pending:016x}\nSigBlk:\t{blocked:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\n\
-         CapInh:\t{inheritable:016x}\nCapPrm:\t{permitted:016x}\nCapEff:\t{effective:016x}\nCapBnd:\t{permitted:016x}\n\
-         CapAmb:\t0000000000000000\nNoNewPrivs:\t{privs}\nSeccomp:\t0\nSeccomp_filters:\t0\n\
+         CapInh:\t{inheritable:016x}\nCapPrm:\t{permitted:016x}\nCapEff:\t{effective:016x}\nCapBnd:\t{bounding:016x}\n\
+         CapAmb:\t{ambient:016x}\nNoNewPrivs:\t{privs}\nSeccomp:\t0\nSeccomp_filters:\t0\n\
          Cpus_allowed:\t{mask:x}\nCpus_allowed_list:\t",
         locked = process.memory().locked_bytes() / 1024,
+        inheritable = sets.inheritable,
+        permitted = sets.permitted,
+        effective = sets.effective,
+        bounding = sets.bounding,
+        ambient = sets.ambient,
         queued = Charge::waiting(process),
         queue_limit = process.limits.soft(RLIMIT_SIGPENDING),
         threads = process.threads.lock().len(),

@@ -53,7 +53,7 @@ pub fn with_subject<R>(ask: impl FnOnce(&Subject) -> R) -> R {
     const EFFECTIVE: usize = 1;
     crate::this::with(|thread| {
         let credentials = thread.process.credentials.lock();
-        let can = |number: u32| credentials.capabilities[0] >> number & 1 != 0;
+        let can = |number: u32| credentials.capabilities.can(number);
         ask(&Subject {
             uid: credentials.uid[EFFECTIVE],
             gid: credentials.gid[EFFECTIVE],
