@@ -20,6 +20,9 @@ const NICE: core::ops::RangeInclusive<i32> = -20..=19;
 const NICE_OFFSET: i32 = 20;
 /// In a word: the flag of [`Scheduling::reset_on_fork`].
 const RESET: u32 = 1 << 31;
+/// In a word: the priority of the most urgent thread that waits for this one (futex(2), "Priority-inheritance futexes").
+const RAISED: u32 = 0x7f;
+const RAISED_SHIFT: u32 = 24;
 /// The weight of nice value 0; a step changes the weight by a quarter (Linux's `sched_prio_to_weight`).
 const WEIGHTS: [u32; 40] = [
     88761, 71755, 56483, 46273, 36291, 29154, 23254, 18705, 14949, 11916, 9548, 7620, 6100, 4904, 3906, 3121,
@@ -96,10 +99,21 @@ impl Scheduling {
         (self.policy & 0xff) | (self.priority & 0xff) << 8 | nice << 16 | reset
     }
 
-    /// The priority in a word, which orders threads that want to run: 0 for those that take turns.
+    /// What orders threads that want to run, from a word: the priority, or that which it was raised to if that is higher; 0 for those
+    /// that take turns.
     #[inline(always)]
     pub fn rank(word: u32) -> u32 {
-        word >> 8 & 0xff
+        (word >> 8 & 0xff).max(word >> RAISED_SHIFT & RAISED)
+    }
+
+    /// A word with another priority that it is raised to; 0: none.
+    pub fn raise(word: u32, priority: u32) -> u32 {
+        word & !(RAISED << RAISED_SHIFT) | (priority & RAISED) << RAISED_SHIFT
+    }
+
+    /// `self` as a word that is raised as `old` is.
+    pub fn replace(self, old: u32) -> u32 {
+        self.to_word() | old & RAISED << RAISED_SHIFT
     }
 
     /// With another nice value.
@@ -184,6 +198,16 @@ mod tests {
                 assert_eq!(Scheduling::rank(own.to_word()), 99);
             }
         }
+    }
+
+    #[test]
+    fn a_thread_is_raised_and_stays_what_it_is() {
+        let own = Scheduling { nice: -20, reset_on_fork: true, ..FIFO };
+        let raised = Scheduling::raise(own.to_word(), 99);
+        assert_eq!((Scheduling::rank(raised), Scheduling::from_word(raised)), (99, own));
+        assert_eq!(Scheduling::rank(Scheduling::default().replace(raised)), 99);
+        assert_eq!(Scheduling::raise(raised, 0), own.to_word());
+        assert_eq!(Scheduling::rank(Scheduling::raise(own.to_word(), 3)), 10);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Readiness, and the objects programs talk through: pipes, eventfd, timerfd, signalfd, epoll, AF_UNIX, System V IPC, POSIX
 //! message queues.
+pub mod aio;
 pub mod epoll;
 mod epoll_nesting;
 pub mod eventfd;

@@ -74,7 +74,7 @@ fn offset(value: i64) -> Result<u64, Errno> {
     u64::try_from(value).map_err(|_| Errno::INVAL)
 }
 
-fn read_at(open: &OpenFile, dst: &mut UserBuf, offset: u64) -> SysResult {
+pub(super) fn read_at(open: &OpenFile, dst: &mut UserBuf, offset: u64) -> SysResult {
     if !open.seekable {
         return Err(Errno::SPIPE);
     }
@@ -82,7 +82,7 @@ fn read_at(open: &OpenFile, dst: &mut UserBuf, offset: u64) -> SysResult {
     open.note_read(open.file.read(dst, offset, open.nonblock()))
 }
 
-fn write_at(open: &OpenFile, src: &mut UserBuf, offset: u64) -> SysResult {
+pub(super) fn write_at(open: &OpenFile, src: &mut UserBuf, offset: u64) -> SysResult {
     if !open.seekable {
         return Err(Errno::SPIPE);
     }

@@ -2,22 +2,24 @@
 use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
-use crate::task::{futex, process};
+use crate::task::{futex, futex_pi, process};
 use crate::time::clock;
 use crate::time::wall::Deadline;
+use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// sizeof(struct robust_list_head).
 const ROBUST_LIST_HEAD_LEN: usize = 24;
 
-/// futex(2). The priority-inheriting operations are refused as Linux does without CONFIG_FUTEX_PI (ENOSYS).
+/// futex(2). Moving waiters to a lock with priority inheritance, which C libraries no longer do, gives ENOSYS.
 pub fn futex(call: &Call) -> SysResult {
     let (addr, operation, value) = (call.usize(0), call.u32(1), call.u32(2));
     let command = operation & !(abi::FUTEX_PRIVATE_FLAG | abi::FUTEX_CLOCK_REALTIME);
     let private = operation & abi::FUTEX_PRIVATE_FLAG != 0;
     let realtime = operation & abi::FUTEX_CLOCK_REALTIME != 0;
-    if realtime && !matches!(command, abi::FUTEX_WAIT | abi::FUTEX_WAIT_BITSET) {
+    if realtime && !matches!(command, abi::FUTEX_WAIT | abi::FUTEX_WAIT_BITSET | abi::FUTEX_LOCK_PI2) {
         return Err(Errno::NOSYS);
     }
     // A count of less than one wakes one thread all the same.
@@ -55,9 +57,61 @@ pub fn futex(call: &Call) -> SysResult {
             // Both count the moved ones, whatever the manual says of FUTEX_REQUEUE.
             Ok(woken + moved)
         }
+        abi::FUTEX_LOCK_PI | abi::FUTEX_LOCK_PI2 => {
+            let deadline = match call.usize(3) {
+                0 => None,
+                at => {
+                    let time = clock::read_timespec(at)?;
+                    let wall = realtime || command == abi::FUTEX_LOCK_PI;
+                    Some(if wall { Deadline::Wall(time) } else { Deadline::Boot(time) })
+                }
+            };
+            futex_pi::lock(addr, private, deadline, false).map(|()| 0)
+        }
+        abi::FUTEX_TRYLOCK_PI => futex_pi::lock(addr, private, None, true).map(|()| 0),
+        abi::FUTEX_UNLOCK_PI => futex_pi::unlock(addr, private).map(|()| 0),
         abi::FUTEX_WAKE_OP => futex::wake_op(addr, call.usize(4), private, count, second_count, call.u32(5)),
         _ => Err(Errno::NOSYS),
     }
+}
+
+/// futex_waitv(2).
+pub fn futex_waitv(call: &Call) -> SysResult {
+    /// FUTEX_WAITV_MAX.
+    const MOST: usize = 128;
+    /// FUTEX2_SIZE_U32 and FUTEX2_PRIVATE.
+    const SIZE_32: u32 = 2;
+    const PRIVATE: u32 = 128;
+    /// Bytes of `struct futex_waitv`.
+    const ENTRY: usize = 24;
+    let (list, count) = (call.usize(0), call.u32(1) as usize);
+    if call.u32(2) != 0 || count == 0 || count > MOST || list == 0 {
+        return Err(Errno::INVAL);
+    }
+    let deadline = match call.usize(3) {
+        0 => None,
+        at => {
+            let wall = match call.u32(4) {
+                abi::CLOCK_REALTIME => true,
+                abi::CLOCK_MONOTONIC => false,
+                _ => return Err(Errno::INVAL),
+            };
+            let time = clock::read_timespec(at)?;
+            Some(if wall { Deadline::Wall(time) } else { Deadline::Boot(time) })
+        }
+    };
+    let mut words = Vec::new();
+    words.make_room(count)?;
+    for n in 0..count {
+        let [expected, address, last] = user::read_words(list + n * ENTRY)?;
+        let (flags, reserved) = (last as u32, last >> 32);
+        if reserved != 0 || flags & !PRIVATE != SIZE_32 || expected > u64::from(u32::MAX) {
+            return Err(Errno::INVAL);
+        }
+        let private = flags & PRIVATE != 0;
+        words.push_reserved(futex::Word { address: address as usize, private, expected: expected as u32 });
+    }
+    futex::wait_any(&words, deadline)
 }
 
 /// set_robust_list(2).

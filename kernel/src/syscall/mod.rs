@@ -1,4 +1,5 @@
 //! System calls: one table, one function per call, in a file named after its family.
+mod aio;
 pub mod attributes;
 pub mod call;
 pub mod descriptor;

@@ -232,7 +232,8 @@ system_calls! {
     315 sched_getattr(pid, &out, len, number) super::scheduling::sched_getattr, "all";
     334 rseq(&bytes, len, number, number) super::thread::rseq, "ENOSYS: not offered";
     // futexes
-    202 futex(&futex_word, futex_operation, futex_value, &timespec, &futex_word, number) super::futex::futex, "WAIT, WAKE, BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP; the PI operations give ENOSYS";
+    202 futex(&futex_word, futex_operation, futex_value, &timespec, &futex_word, number) super::futex::futex, "WAIT, WAKE, BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP, LOCK_PI, LOCK_PI2, TRYLOCK_PI, UNLOCK_PI; no requeueing to a lock with priority inheritance";
+    449 futex_waitv(&bytes, count, number, &timespec, clock) super::futex::futex_waitv, "words of 32 bits, as all there are";
     273 set_robust_list(&robust_list, robust_list_len) super::futex::set_robust_list, "all";
     274 get_robust_list(pid, &out, &out) super::futex::get_robust_list, "all";
     // signals
@@ -324,6 +325,14 @@ system_calls! {
     243 mq_timedreceive(mq, &out, mq_len, &out, &timespec) super::mqueue::mq_timedreceive, "all";
     244 mq_notify(mq, &mq_event) super::mqueue::mq_notify, "all";
     245 mq_getsetattr(mq, &mq_attributes, &out) super::mqueue::mq_getsetattr, "all";
+
+    // asynchronous input and output
+    206 io_setup(count, &out) super::aio::io_setup, "all";
+    207 io_destroy(address) super::aio::io_destroy, "all";
+    208 io_getevents(address, number, number, &out, &timespec) super::aio::io_getevents, "all";
+    209 io_submit(address, count, &bytes) super::aio::io_submit, "waits for what it does; no IOCB_CMD_POLL";
+    210 io_cancel(address, &bytes, &out) super::aio::io_cancel, "EINVAL: what was submitted is complete";
+    333 io_pgetevents(address, number, number, &out, &timespec, &sigset_argument) super::aio::io_pgetevents, "all";
 
     // sockets
     41 socket(address_family, socket_type, protocol) -> socket super::socket::socket, "AF_INET and AF_INET6 (over IPv4) for TCP and UDP, AF_UNIX, AF_NETLINK (NETLINK_ROUTE)";

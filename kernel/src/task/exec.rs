@@ -391,6 +391,7 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     process.give_id(thread)?;
     install(process, &loaded);
     process.timers.clear_created();
+    process.aio.clear();
     {
         let mut shared = process.signals.lock();
         let mut own = thread.signals.lock();

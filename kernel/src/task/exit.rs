@@ -2,7 +2,7 @@
 use super::process::{self, ExitStatus, Process};
 use super::signal::{self, SigInfo};
 use super::thread::{Thread, Work};
-use super::{futex, later, sched, terminal};
+use super::{futex, futex_pi, later, sched, terminal};
 use crate::errno::Errno;
 use crate::fs::memory::remains;
 use crate::ipc::poll::{Events, LOOK_EVERY_NS};
@@ -77,7 +77,9 @@ pub fn exit_thread(thread: &Arc<Thread>, status: ExitStatus) -> ! {
     release_futexes(&thread);
     let process = thread.process.clone();
     process.ended_threads_ns.fetch_add(sched::cpu_time_ns(&thread), Relaxed);
-    if process.remove_thread(&thread) == 0 {
+    let left = process.remove_thread(&thread);
+    futex_pi::owner_ended(&thread);
+    if left == 0 {
         let status = process.exiting.lock().unwrap_or(status);
         finish(&process, status);
     } else {
@@ -116,6 +118,7 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
         power::off(status.shell_status());
     }
     process.timers.clear();
+    process.aio.clear();
     process.descriptors.leave();
     process.leave_files();
     terminal::process_ended(process);

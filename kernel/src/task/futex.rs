@@ -6,8 +6,11 @@ use crate::errno::Errno;
 use crate::mm::user;
 use crate::time::wall::Deadline;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::try_arc;
 use coracle_hal::once::Once;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::*};
 use linux_raw_sys::general as abi;
 use spin::Mutex;
 
@@ -29,11 +32,18 @@ pub struct Key {
 
 /// A thread's place in a list of those that wait. Each thread has one, so that waiting takes no memory.
 pub struct Waiter {
-    thread: Once<Weak<Thread>>,
-    bitset: AtomicU32,
+    pub(super) thread: Once<Weak<Thread>>,
+    /// Which wake-ups are meant for it; 0: it waits for a lock with priority inheritance ([`super::futex_pi`]).
+    pub(super) bitset: AtomicU32,
     /// Where it waits; changed by requeue.
-    key: Mutex<Key>,
-    woken: AtomicBool,
+    pub(super) key: Mutex<Key>,
+    pub(super) woken: AtomicBool,
+    /// The lock that it waits for was given to it.
+    pub(super) granted: AtomicBool,
+    /// The thread that holds that lock.
+    pub(super) owner: AtomicI32,
+    /// Threads may wait for a lock that the thread of this place holds.
+    pub(super) is_owner: AtomicBool,
     /// Its number in the order in which waiters came to its bucket, by whose lock it is guarded.
     number: AtomicU64,
     /// The one behind it in its bucket's list, by whose lock it is guarded.
@@ -48,6 +58,9 @@ impl Waiter {
             bitset: AtomicU32::new(0),
             key: Mutex::new(Key { memory: 0, address: 0 }),
             woken: AtomicBool::new(false),
+            granted: AtomicBool::new(false),
+            owner: AtomicI32::new(0),
+            is_owner: AtomicBool::new(false),
             number: AtomicU64::new(0),
             next: Mutex::new(None),
         }
@@ -59,7 +72,7 @@ impl Waiter {
 }
 
 /// Those that wait for words of one hash, the first that came first.
-struct Bucket {
+pub(super) struct Bucket {
     first: Option<Arc<Waiter>>,
     last: Option<Arc<Waiter>>,
     /// The number of the waiter that comes next.
@@ -69,7 +82,7 @@ struct Bucket {
 impl Bucket {
     const EMPTY: Bucket = Bucket { first: None, last: None, next_number: 0 };
 
-    fn push(&mut self, waiter: Arc<Waiter>) {
+    pub(super) fn push(&mut self, waiter: Arc<Waiter>) {
         waiter.number.store(self.next_number, Relaxed);
         self.next_number += 1;
         match self.last.replace(waiter.clone()) {
@@ -78,7 +91,7 @@ impl Bucket {
         }
     }
     /// Takes out the first with a number below `end` that `wanted` holds for.
-    fn take(&mut self, end: u64, wanted: impl Fn(&Arc<Waiter>) -> bool) -> Option<Arc<Waiter>> {
+    pub(super) fn take(&mut self, end: u64, wanted: impl Fn(&Arc<Waiter>) -> bool) -> Option<Arc<Waiter>> {
         let mut before: Option<Arc<Waiter>> = None;
         let mut at = self.first.clone();
         while let Some(waiter) = at {
@@ -102,9 +115,18 @@ impl Bucket {
         }
         None
     }
+
+    /// Calls `f` for each waiter.
+    pub(super) fn for_each(&self, mut f: impl FnMut(&Arc<Waiter>)) {
+        let mut at = self.first.clone();
+        while let Some(waiter) = at {
+            f(&waiter);
+            at = waiter.next.lock().clone();
+        }
+    }
 }
 
-static TABLE: [Mutex<Bucket>; BUCKETS] = [const { Mutex::new(Bucket::EMPTY) }; BUCKETS];
+pub(super) static TABLE: [Mutex<Bucket>; BUCKETS] = [const { Mutex::new(Bucket::EMPTY) }; BUCKETS];
 
 impl Key {
     /// The key of the word at `addr`; `private`: the caller says that no other process waits for it. EINVAL, EFAULT.
@@ -124,7 +146,7 @@ impl Key {
         Ok(Key { memory, address: addr as u64 })
     }
 
-    fn bucket(&self) -> usize {
+    pub(super) fn bucket(&self) -> usize {
         // Fibonacci hashing: the high bits of the product depend on all bits.
         let hash = (self.address ^ self.memory << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (hash >> 56) as usize % BUCKETS
@@ -163,9 +185,55 @@ pub fn wait(
     if waiter.woken.load(Acquire) { Ok(()) } else { outcome }
 }
 
-fn sleep(waiter: &Arc<Waiter>, deadline: Option<Deadline>) -> Result<(), Errno> {
+pub(super) fn sleep(waiter: &Arc<Waiter>, deadline: Option<Deadline>) -> Result<(), Errno> {
+    sleep_at(core::slice::from_ref(waiter), deadline)
+}
+
+/// A word to wait for, one of several (futex_waitv(2)).
+pub struct Word {
+    /// Its address.
+    pub address: usize,
+    /// No other process waits for it.
+    pub private: bool,
+    /// What it must hold.
+    pub expected: u32,
+}
+
+/// Sleeps until woken at one of `words`, if all hold what they must; returns which. Each has a waiter of its own. EAGAIN, ETIMEDOUT,
+/// EINTR, EFAULT, ENOMEM.
+pub fn wait_any(words: &[Word], deadline: Option<Deadline>) -> Result<usize, Errno> {
+    let mut waiters: Vec<Arc<Waiter>> = Vec::new();
+    waiters.make_room(words.len())?;
+    let outcome = list(words, &mut waiters).and_then(|()| sleep_at(&waiters, deadline));
+    let woken = |waiter: &Arc<Waiter>| waiter.woken.load(Acquire);
+    // A wake-up counts, also one that came at the last moment.
+    for waiter in &waiters {
+        if !woken(waiter) {
+            remove(waiter);
+        }
+    }
+    waiters.iter().position(woken).ok_or(outcome.err().unwrap_or(Errno::AGAIN))
+}
+
+fn list(words: &[Word], waiters: &mut Vec<Arc<Waiter>>) -> Result<(), Errno> {
+    for word in words {
+        let key = Key::new(word.address, word.private)?;
+        let waiter = try_arc(Waiter::new())?;
+        crate::this::with(|thread| waiter.belongs_to(thread));
+        waiter.bitset.store(ANY, Relaxed);
+        *waiter.key.lock() = key;
+        TABLE[key.bucket()].lock().push(waiter.clone());
+        waiters.push_reserved(waiter);
+        if user::load_u32(word.address)? != word.expected {
+            return Err(Errno::AGAIN);
+        }
+    }
+    Ok(())
+}
+
+fn sleep_at(waiters: &[Arc<Waiter>], deadline: Option<Deadline>) -> Result<(), Errno> {
     loop {
-        if waiter.woken.load(Acquire) {
+        if waiters.iter().any(|waiter| waiter.woken.load(Acquire)) {
             return Ok(());
         }
         let wake = match deadline {
@@ -180,16 +248,15 @@ fn sleep(waiter: &Arc<Waiter>, deadline: Option<Deadline>) -> Result<(), Errno> 
     }
 }
 
-/// Takes a waiter off its list, wherever it was moved meanwhile.
-fn remove(waiter: &Arc<Waiter>) {
+/// Takes a waiter off its list, wherever it was moved meanwhile. False if it was in none any more.
+pub(super) fn remove(waiter: &Arc<Waiter>) -> bool {
     loop {
         let key = *waiter.key.lock();
         let mut bucket = TABLE[key.bucket()].lock();
         if *waiter.key.lock() != key {
             continue;
         }
-        bucket.take(u64::MAX, |other| Arc::ptr_eq(other, waiter));
-        return;
+        return bucket.take(u64::MAX, |other| Arc::ptr_eq(other, waiter)).is_some();
     }
 }
 

@@ -5,6 +5,7 @@ pub mod exit;
 mod family;
 mod farewell;
 pub mod futex;
+pub mod futex_pi;
 pub mod later;
 pub mod limits;
 pub mod long_call;

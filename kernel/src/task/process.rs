@@ -10,6 +10,7 @@ use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::descriptors::{DescriptorTable, TableUse};
 use crate::fs::file::File;
+use crate::ipc::aio::Contexts;
 use crate::ipc::poll::{Events, PollSource};
 use crate::lock::Mutex;
 use crate::mm::memory::Memory;
@@ -46,6 +47,8 @@ pub struct Process {
     pub credentials: Mutex<Credentials>,
     /// setitimer(2) and timer_create(2).
     pub timers: ProcessTimers,
+    /// Contexts of io_setup(2).
+    pub aio: Contexts,
     /// Parent and children.
     pub family: Mutex<Family>,
     /// Its place among the children of its parent.
@@ -359,6 +362,7 @@ impl Process {
             limits: Limits::default(),
             credentials: Mutex::new(Credentials::default()),
             timers: ProcessTimers::default(),
+            aio: Contexts::default(),
             family: Mutex::new(Family::default()),
             siblings: Siblings::default(),
             parent_pid: AtomicI32::new(0),

@@ -123,6 +123,17 @@ fn bring_forward(queue: &mut VecDeque<Arc<Thread>>, rank: u32) {
     }
 }
 
+/// If `thread`, whose rank became higher, waits in the queue of `cpu`: moves it forward.
+pub(super) fn raised(cpu: &Cpu, thread: &Arc<Thread>) {
+    let mut queue = cpu.queue.lock();
+    let index = queue.iter().position(|other| Arc::ptr_eq(other, thread));
+    if let Some(thread) = index.and_then(|index| queue.remove(index)) {
+        let rank = thread.rank();
+        queue.push_back_reserved(thread);
+        bring_forward(&mut queue, rank);
+    }
+}
+
 /// Whether the first thread in the queue of `cpu` has at least this rank.
 pub(super) fn first_has_rank(cpu: &Cpu, rank: u32) -> bool {
     cpu.queue.lock().front().is_some_and(|first| first.rank() >= rank)

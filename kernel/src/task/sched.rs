@@ -332,6 +332,13 @@ fn hurry(target: usize, rank: u32) {
     }
 }
 
+/// Raises `thread` to a priority at least (futex(2), FUTEX_LOCK_PI), also where it waits for its CPU.
+pub fn raise(thread: &Arc<Thread>, priority: u32) {
+    if thread.raise(priority) {
+        run_queue::raised(CPUS.of(thread.sched.last_cpu()), thread);
+    }
+}
+
 /// Lets the others that wait for this CPU run first (sched_yield(2)).
 pub fn yield_now() {
     let now = time::now_ns();

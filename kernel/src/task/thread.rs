@@ -202,10 +202,17 @@ impl Thread {
 
     /// Schedules it so from its next slice on.
     pub fn set_scheduling(&self, scheduling: Scheduling) {
-        self.scheduling.store(scheduling.to_word(), Relaxed);
+        let replace = |word| Some(scheduling.replace(word));
+        let _ = self.scheduling.fetch_update(Relaxed, Relaxed, replace);
     }
 
-    /// Its priority among threads that want to run: 1 to 99 under SCHED_FIFO and SCHED_RR, else 0.
+    /// Raises it to a priority at which it runs at least (0: to none), and returns whether that changed anything.
+    pub fn raise(&self, priority: u32) -> bool {
+        let raise = |word| Some(Scheduling::raise(word, priority)).filter(|&raised| raised != word);
+        self.scheduling.fetch_update(Relaxed, Relaxed, raise).is_ok()
+    }
+
+    /// Its priority among threads that want to run: 1 to 99 under SCHED_FIFO and SCHED_RR and where it was raised, else 0.
     #[inline(always)]
     pub fn rank(&self) -> u32 {
         Scheduling::rank(self.scheduling.load(Relaxed))

@@ -71,19 +71,21 @@ static void cpu_inherited(void) {
     printf("the child: %s\n", strsignal(WTERMSIG(status)));
 }
 
+static long mapped(void *at) { return at == MAP_FAILED ? -1 : 0; }
+
 static void space(void) {
     long before = 64 * MIB;
     limit(RLIMIT_AS, before, RLIM_INFINITY);
     int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
     char *small = mmap(0, MIB, protection, flags, -1, 0);
     CHECK(small != MAP_FAILED);
-    SHOW(mmap(0, 64 * MIB, protection, flags, -1, 0) == MAP_FAILED ? -1 : 0);
-    SHOW(mmap(0, 64 * MIB, PROT_NONE, flags, -1, 0) == MAP_FAILED ? -1 : 0);
-    SHOW(mmap(0, 64 * MIB, protection, MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0);
-    SHOW(mremap(small, MIB, 64 * MIB, MREMAP_MAYMOVE) == MAP_FAILED ? -1 : 0);
+    SHOW(mapped(mmap(0, 64 * MIB, protection, flags, -1, 0)));
+    SHOW(mapped(mmap(0, 64 * MIB, PROT_NONE, flags, -1, 0)));
+    SHOW(mapped(mmap(0, 64 * MIB, protection, MAP_SHARED | MAP_ANONYMOUS, -1, 0)));
+    SHOW(mapped(mremap(small, MIB, 64 * MIB, MREMAP_MAYMOVE)));
     // What lies there already does not count twice.
     SHOW(mmap(small, MIB, protection, flags | MAP_FIXED, -1, 0) == small);
-    SHOW(sbrk(64 * MIB) == (void *)-1 ? -1 : 0);
+    SHOW(mapped(sbrk(64 * MIB)));
     SHOW(malloc(64 * MIB) == NULL);
     SHOW(munmap(small, MIB));
 }
@@ -92,12 +94,12 @@ static void data(void) {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS;
     char *unused = mmap(0, 64 * MIB, PROT_NONE, flags, -1, 0);
     limit(RLIMIT_DATA, 32 * MIB, RLIM_INFINITY);
-    SHOW(mmap(0, 64 * MIB, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? -1 : 0);
-    SHOW(mmap(0, 64 * MIB, PROT_READ, flags, -1, 0) == MAP_FAILED ? -1 : 0);
-    SHOW(mmap(0, 64 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0);
+    SHOW(mapped(mmap(0, 64 * MIB, PROT_READ | PROT_WRITE, flags, -1, 0)));
+    SHOW(mapped(mmap(0, 64 * MIB, PROT_READ, flags, -1, 0)));
+    SHOW(mapped(mmap(0, 64 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)));
     SHOW(mprotect(unused, 64 * MIB, PROT_READ | PROT_WRITE));
     SHOW(mprotect(unused, MIB, PROT_READ | PROT_WRITE));
-    SHOW(sbrk(64 * MIB) == (void *)-1 ? -1 : 0);
+    SHOW(mapped(sbrk(64 * MIB)));
 }
 
 static void file_size(void) {

@@ -1,0 +1,149 @@
+//! Contexts of asynchronous input and output (io_setup(2)): the events of requests that are complete, until a thread takes them.
+use super::poll::{Events, PollSource, block_on};
+use crate::errno::Errno;
+use crate::lock::Mutex;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use coracle_fallible::prelude::*;
+use coracle_fallible::try_arc;
+use coracle_sorted_map::SortedMap;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Requests of all contexts together (fs.aio-max-nr).
+pub const MOST_REQUESTS: usize = 65_536;
+
+/// Requests for which contexts have room.
+static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+
+/// A context's part of them; given back when dropped.
+struct Share(usize);
+
+impl Share {
+    fn take(requests: usize) -> Option<Share> {
+        let within = |taken: usize| taken.checked_add(requests).filter(|&taken| taken <= MOST_REQUESTS);
+        REQUESTS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).ok().map(|_| Share(requests))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        REQUESTS.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
+/// A request that is complete (`struct io_event`).
+#[derive(Clone, Copy)]
+pub struct Event {
+    /// aio_data.
+    pub data: u64,
+    /// The address of the request.
+    pub request: u64,
+    /// The result: bytes, or a negative errno.
+    pub result: i64,
+}
+
+impl Event {
+    /// As four words.
+    pub fn words(self) -> [u64; 4] {
+        [self.data, self.request, self.result as u64, 0]
+    }
+}
+
+/// A context.
+pub struct Context {
+    /// Requests at most whose events were not taken.
+    room: usize,
+    events: Mutex<VecDeque<Event>>,
+    source: PollSource,
+    destroyed: AtomicBool,
+    _share: Share,
+}
+
+impl Context {
+    /// A context for that many requests. EAGAIN beyond [`MOST_REQUESTS`]; ENOMEM.
+    pub fn new(room: usize) -> Result<Arc<Context>, Errno> {
+        let share = Share::take(room).ok_or(Errno::AGAIN)?;
+        let mut events = VecDeque::new();
+        events.make_room_for(room)?;
+        let (source, destroyed) = (PollSource::new(), AtomicBool::new(false));
+        Ok(try_arc(Context { room, events: Mutex::new(events), source, destroyed, _share: share })?)
+    }
+
+    /// How many requests it takes.
+    pub fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Whether one more request may be made.
+    pub fn has_room(&self) -> bool {
+        self.events.lock().len() < self.room
+    }
+
+    /// A request is complete. Without room, which another thread has taken since, its event is lost.
+    pub fn complete(&self, event: Event) {
+        {
+            let mut events = self.events.lock();
+            if events.len() < self.room {
+                events.push_back_reserved(event);
+            }
+        }
+        self.source.notify(Events::IN);
+    }
+
+    /// Waits until `count` events are there. EINVAL if the context is destroyed meanwhile; EAGAIN at the deadline.
+    pub fn wait_for(&self, count: usize, nonblock: bool, deadline_ns: Option<u64>) -> Result<(), Errno> {
+        block_on(&self.source, nonblock, deadline_ns, || {
+            if self.destroyed.load(Ordering::SeqCst) {
+                Err(Errno::INVAL)
+            } else if self.events.lock().len() >= count {
+                Ok(())
+            } else {
+                Err(Errno::AGAIN)
+            }
+        })
+    }
+
+    /// The first event.
+    pub fn take(&self) -> Option<Event> {
+        self.events.lock().pop_front()
+    }
+
+    /// Puts back an event that could not be written to the program.
+    pub fn put_back(&self, event: Event) {
+        let mut events = self.events.lock();
+        if events.len() < self.room {
+            events.push_front_reserved(event);
+        }
+    }
+}
+
+/// The contexts of a process, by their ids.
+#[derive(Default)]
+pub struct Contexts(Mutex<SortedMap<usize, Arc<Context>>>);
+
+impl Contexts {
+    /// Lists one. ENOMEM.
+    pub fn insert(&self, id: usize, context: Arc<Context>) -> Result<(), Errno> {
+        self.0.lock().insert(id, context)?;
+        Ok(())
+    }
+
+    /// The one with this id; EINVAL.
+    pub fn get(&self, id: usize) -> Result<Arc<Context>, Errno> {
+        self.0.lock().get(&id).cloned().ok_or(Errno::INVAL)
+    }
+
+    /// Takes one out, and wakes the threads that wait for its events; EINVAL.
+    pub fn remove(&self, id: usize) -> Result<(), Errno> {
+        let context = self.0.lock().remove(&id).ok_or(Errno::INVAL)?;
+        context.destroyed.store(true, Ordering::SeqCst);
+        context.source.notify(Events::all());
+        Ok(())
+    }
+
+    /// Removes all: the memory that they belong to goes.
+    pub fn clear(&self) {
+        let contexts = core::mem::take(&mut *self.0.lock());
+        drop(contexts);
+    }
+}
