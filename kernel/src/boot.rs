@@ -225,9 +225,7 @@ pub fn start_program(settings: &CommandLine, config: Option<&Config>) {
     let Some(config) = config else { fail(format_args!("the image names no program"), power::KERNEL_FAILED) };
     let context = enter_machine(settings, config);
     let request = request(settings, config);
-    let limits = crate::task::limits::Limits::default();
-    let stack_limit = limits.soft(linux_raw_sys::general::RLIMIT_STACK);
-    match exec::load(&context, request, stack_limit) {
+    match exec::load(&context, request, crate::task::limits::DEFAULT_STACK) {
         Ok(loaded) => run(settings, config, context, &loaded),
         Err(error) => fail_to_run(config.program(), error),
     }
