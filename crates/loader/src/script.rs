@@ -11,18 +11,22 @@ pub struct Script<'a> {
     pub argument: Option<&'a [u8]>,
 }
 
-/// Reads the first bytes of a file. `None`: not a script, or one that names no interpreter.
+/// Reads the first bytes of a file. `None`: not a script, or one whose first line names no interpreter. If the file ends there, the
+/// interpreter is empty, as for Linux, which pads what it reads with zeroes.
 pub fn parse_script(head: &[u8]) -> Option<Script<'_>> {
     let head = &head[..head.len().min(SCRIPT_HEAD_LEN)];
     let line = head.strip_prefix(b"#!")?;
     let end = line.iter().position(|&byte| byte == b'\n' || byte == 0);
+    let ends_the_file = end.map_or(head.len() < SCRIPT_HEAD_LEN, |end| line[end] == 0);
     let line = match end {
         Some(end) => &line[..end],
         // A line that doesn't end here: the interpreter's path must, or it would be cut.
         None => line,
     };
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let start = line.iter().position(|byte| !blank(byte))?;
+    let Some(start) = line.iter().position(|byte| !blank(byte)) else {
+        return ends_the_file.then_some(Script { interpreter: b"", argument: None });
+    };
     let line = &line[start..];
     let split = line.iter().position(blank);
     if split.is_none() && end.is_none() && head.len() == SCRIPT_HEAD_LEN {

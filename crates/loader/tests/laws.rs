@@ -72,6 +72,8 @@ fn reads_scripts() {
     assert_eq!(script("#! /usr/bin/env  python3 -u \nx"), some("/usr/bin/env", Some("python3 -u")));
     assert_eq!(script("#!/bin/sh"), some("/bin/sh", None));
     assert_eq!(script("#!  \n"), None);
+    assert_eq!(script("#!"), some("", None));
+    assert_eq!(script("#!  "), some("", None));
     assert_eq!(script("x"), None);
     assert_eq!(parse_script(format!("#!/{}", "a".repeat(300)).as_bytes()), None);
 }

@@ -15,6 +15,11 @@ pub const MOST_REQUESTS: usize = 65_536;
 /// Requests for which contexts have room.
 static REQUESTS: AtomicUsize = AtomicUsize::new(0);
 
+/// How many there are (fs.aio-nr).
+pub fn requests() -> usize {
+    REQUESTS.load(Ordering::Relaxed)
+}
+
 /// A context's part of them; given back when dropped.
 struct Share(usize);
 

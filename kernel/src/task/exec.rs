@@ -95,6 +95,10 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
         if scripts > MAX_SCRIPTS {
             return Err(Errno::LOOP);
         }
+        if script.interpreter.is_empty() {
+            // Linux looks the empty name up, and finds a directory.
+            return Err(Errno::ACCES);
+        }
         // argv[0] gives way to the interpreter, its argument, and the script's path.
         let mut replaced = Strings::new();
         replaced.push(script.interpreter)?;

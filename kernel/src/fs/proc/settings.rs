@@ -6,6 +6,7 @@ use crate::fs::file::description_bounds;
 use crate::fs::notify;
 use crate::fs::pty_limit;
 use crate::fs::synthetic::{Item, Table};
+use crate::ipc::aio;
 use crate::ipc::mqueue::tree;
 use crate::ipc::pipe;
 use crate::ipc::sysv::{messages, segments, tables};
@@ -109,6 +110,10 @@ pub static SYS: Table<()> = &[
                     ("reserve", text!(pty_limit::RESERVE)),
                 ]),
             ),
+            ("tainted", text!(0)),
+            // Real-time threads are not throttled.
+            ("sched_rt_period_us", text!(1_000_000)),
+            ("sched_rt_runtime_us", text!(-1)),
             ("yama", Item::Directory(&[("ptrace_scope", setting!(0))])),
             ("msgmax", text!(messages::MAX_MESSAGE)),
             ("msgmnb", text!(messages::DEFAULT_CAPACITY)),
@@ -140,6 +145,9 @@ pub static SYS: Table<()> = &[
             ("nr_hugepages", setting!(0)),
             ("drop_caches", setting!(0)),
             ("legacy_va_layout", text!(0)),
+            ("nr_overcommit_hugepages", text!(0)),
+            ("oom_kill_allocating_task", text!(0)),
+            ("panic_on_oom", text!(0)),
         ]),
     ),
     (
@@ -162,6 +170,9 @@ pub static SYS: Table<()> = &[
                 Item::Directory(&[
                     ("ip_local_port_range", setting!("32768\t60999")),
                     ("ip_forward", setting!(0)),
+                    ("ip_default_ttl", text!(64)),
+                    ("ip_unprivileged_port_start", text!(0)),
+                    ("tcp_fastopen", text!(0)),
                     ("tcp_syncookies", setting!(1)),
                     ("tcp_max_syn_backlog", setting!(4096)),
                     ("tcp_fin_timeout", setting!(60)),
@@ -211,12 +222,18 @@ pub static SYS: Table<()> = &[
                     ),
                 ]),
             ),
+            ("aio-max-nr", text!(aio::MOST_REQUESTS)),
+            ("aio-nr", Item::Text(|(), text| writeln!(text, "{}", aio::requests()))),
             ("file-nr", Item::Text(file_count)),
             ("nr_open", setting!(MAX_LIMIT)),
             ("pipe-max-size", setting!(pipe::MAX_CAPACITY)),
             ("suid_dumpable", setting!(0)),
             ("protected_hardlinks", setting!(0)),
             ("protected_symlinks", setting!(0)),
+            ("protected_fifos", text!(0)),
+            ("protected_regular", text!(0)),
+            ("overflowuid", text!(65_534)),
+            ("overflowgid", text!(65_534)),
             ("epoll", Item::Directory(&[("max_user_watches", setting!(1_048_576))])),
             (
                 "mqueue",

@@ -4,9 +4,10 @@ use crate::errno::Errno;
 use crate::fs::inode::Inode;
 use crate::fs::stat::device_number;
 use crate::fs::synthetic::{Directory, FsId, Item, Kind, Listed, Node, Table, TakeName, list_after_table};
+use crate::task::run_queue::all_cpus;
 use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_box};
-use coracle_hal::cpu;
+use coracle_hal::{cpu, frame};
 
 /// f_type of sysfs (statfs(2)).
 const MAGIC: u64 = 0x6265_6572;
@@ -26,7 +27,13 @@ static ROOT: Table<()> = &[
                 ("cpu", Item::Dynamic(|()| Ok(try_box(Cpus)?))),
                 (
                     "node",
-                    Item::Directory(&[("online", Item::Fixed("0\n")), ("possible", Item::Fixed("0\n"))]),
+                    Item::Directory(&[
+                        ("has_cpu", Item::Fixed("0\n")),
+                        ("has_memory", Item::Fixed("0\n")),
+                        ("node0", Item::Directory(NODE)),
+                        ("online", Item::Fixed("0\n")),
+                        ("possible", Item::Fixed("0\n")),
+                    ]),
                 ),
             ]),
         )]),
@@ -55,6 +62,21 @@ static ROOT: Table<()> = &[
     ("bus", Item::Directory(&[])),
 ];
 
+/// The only node of memory.
+const NODE: Table<()> = &[
+    ("cpulist", Item::Text(|(), text| cpu_range(text))),
+    ("cpumap", Item::Text(|(), text| writeln!(text, "{:x}", all_cpus()))),
+    ("distance", Item::Fixed("10\n")),
+    ("meminfo", Item::Text(node_memory)),
+];
+
+fn node_memory(_: &(), text: &mut Text) -> Result<(), NoMemory> {
+    let (free, total) = frame::counts();
+    let kib = |frames: usize| frames * frame::FRAME_SIZE / 1024;
+    let lines = [("MemTotal", total), ("MemFree", free), ("MemUsed", total - free)];
+    lines.iter().try_for_each(|(name, frames)| writeln!(text, "Node 0 {name}: {:>15} kB", kib(*frames)))
+}
+
 /// Writes the CPUs as a range: `0` or `0-3`, and a newline. ENOMEM.
 pub fn cpu_range(text: &mut Text) -> Result<(), NoMemory> {
     match cpu::count() {
@@ -71,6 +93,8 @@ static CPUS: Table<()> = &[
     ("possible", Item::Text(|_, text| cpu_range(text))),
     ("present", Item::Text(|_, text| cpu_range(text))),
     ("offline", Item::Fixed("\n")),
+    ("isolated", Item::Fixed("\n")),
+    ("smt", Item::Directory(&[("active", Item::Fixed("0\n")), ("control", Item::Fixed("notsupported\n"))])),
     ("kernel_max", Item::Line(&(coracle_hal::percpu::MAX_CPUS - 1))),
 ];
 
@@ -79,10 +103,17 @@ static CPU: Table<usize> = &[
     (
         "topology",
         Item::Directory(&[
+            ("core_cpus", Item::Text(|n, text| writeln!(text, "{:x}", 1u64 << n))),
+            ("core_cpus_list", Item::Text(|n, text| writeln!(text, "{n}"))),
             ("core_id", Item::Text(|n, text| writeln!(text, "{n}"))),
-            ("physical_package_id", Item::Fixed("0\n")),
-            ("thread_siblings_list", Item::Text(|n, text| writeln!(text, "{n}"))),
+            ("core_siblings", Item::Text(|_, text| writeln!(text, "{:x}", all_cpus()))),
             ("core_siblings_list", Item::Text(|_, text| cpu_range(text))),
+            ("die_id", Item::Fixed("0\n")),
+            ("package_cpus", Item::Text(|_, text| writeln!(text, "{:x}", all_cpus()))),
+            ("package_cpus_list", Item::Text(|_, text| cpu_range(text))),
+            ("physical_package_id", Item::Fixed("0\n")),
+            ("thread_siblings", Item::Text(|n, text| writeln!(text, "{:x}", 1u64 << n))),
+            ("thread_siblings_list", Item::Text(|n, text| writeln!(text, "{n}"))),
         ]),
     ),
 ];
