@@ -3,6 +3,7 @@ use super::pages::Cache;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource};
 use crate::lock::Mutex;
+use crate::mm::reclaim;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_fallible::NoMemory;
@@ -121,6 +122,7 @@ pub fn balance() {
 
 /// Makes a cache known. ENOMEM.
 pub(super) fn add(cache: &Arc<Cache>) -> Result<(), NoMemory> {
+    reclaim::set_source(give_back);
     let mut caches = CACHES.lock();
     let list = &mut caches.0;
     if list.len() == list.capacity() {

@@ -1,6 +1,7 @@
 //! Page faults: demand paging, copy on write, growing stacks.
 use super::limits::SpaceLimits;
 use super::memory::{Layout, Memory, PAGE_SIZE, STACK_GUARD_GAP, page_down};
+use super::reclaim;
 use super::user::Access;
 use super::vma::{Backing, Vma, VmaFlags, table_rights};
 use crate::errno::Errno;
@@ -36,7 +37,7 @@ pub enum Refused {
 pub fn resolve_current(addr: usize, access: Access) -> Result<(), Refused> {
     let memory = crate::this::with(|thread| thread.process.memory());
     loop {
-        match memory.resolve_once(addr, access) {
+        match memory.resolve_with_caches(addr, access) {
             Ok(Resolution::Changed) => return Ok(()),
             Ok(Resolution::Unchanged) => {
                 return crate::this::with(|thread| note_fruitless(thread, addr, access));
@@ -84,7 +85,20 @@ enum Resolution {
 impl Memory {
     /// Makes the page at `addr` fit for `access`, or says why not. Hold no file or socket lock.
     pub fn resolve(&self, addr: usize, access: Access) -> Result<(), Refused> {
-        self.resolve_once(addr, access).map(drop)
+        self.resolve_with_caches(addr, access).map(drop)
+    }
+
+    /// [`Memory::resolve_once`], with memory that caches give back if there is no other.
+    fn resolve_with_caches(&self, addr: usize, access: Access) -> Result<Resolution, Refused> {
+        loop {
+            match self.resolve_once(addr, access) {
+                Err(Refused::OutOfMemory) if !self.is_given_up() && reclaim::make_room() => {}
+                result => {
+                    reclaim::balance();
+                    return result;
+                }
+            }
+        }
     }
 
     fn resolve_once(&self, addr: usize, access: Access) -> Result<Resolution, Refused> {

@@ -6,6 +6,7 @@ pub mod locks;
 pub mod map;
 pub mod memory;
 pub mod patch;
+pub mod reclaim;
 pub mod shared;
 pub mod user;
 pub mod user_buf;

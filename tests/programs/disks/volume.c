@@ -173,6 +173,31 @@ static void expect(int last) {
     puts("as acknowledged");
 }
 
+// Cached pages of a file take no memory that a program wants: the file is larger than what is left beside the program's own.
+static void pressure(void) {
+    enum { CACHED = 40 << 20, WANTED = 36 << 20 };
+    mount_volume(0);
+    put("large", CACHED, 5);
+    for (int round = 0; round < 3; round++) {
+        static char buffer[1 << 16];
+        int fd = open("large", O_RDONLY);
+        ssize_t n;
+        off_t bytes = 0;
+        while ((n = read(fd, buffer, sizeof buffer)) > 0)
+            bytes += n;
+        CHECK(bytes == CACHED);
+        close(fd);
+        char *memory = mmap(NULL, WANTED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        NEED(memory != MAP_FAILED);
+        for (size_t at = 0; at < WANTED; at += 4096)
+            memory[at] = pattern(at);
+        for (size_t at = 0; at < WANTED; at += 4096)
+            CHECK(memory[at] == (char)pattern(at));
+        CHECK(munmap(memory, WANTED) == 0);
+    }
+    puts("room was made");
+}
+
 int main(int argc, char **argv) {
     const char *step = argc > 1 ? argv[1] : "";
     if (!strcmp(step, "change"))
@@ -183,6 +208,8 @@ int main(int argc, char **argv) {
         verify(MS_RDONLY);
     else if (!strcmp(step, "refused"))
         refused();
+    else if (!strcmp(step, "pressure"))
+        pressure();
     else if (!strcmp(step, "acknowledge"))
         acknowledge();
     else

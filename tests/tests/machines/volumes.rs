@@ -16,6 +16,8 @@ pub const CASES: &[Case] = &[
     Case { name: "volume_of_large_blocks", test: || survives("large", TWO, "4096"), tap: false },
     Case { name: "volume_after_kills", test: kills, tap: false },
     Case { name: "volumes_of_the_command_line", test: words, tap: false },
+    Case { name: "volume_under_pressure", test: || pressure(Q35), tap: false },
+    Case { name: "volume_under_pressure_2cpu", test: || pressure(TWO), tap: false },
     Case { name: "volumes_refused", test: refusals, tap: false },
 ];
 
@@ -87,6 +89,16 @@ fn kills() -> Result<(), String> {
         expect(&boot(&machine, "", &second)?, &["as acknowledged"])?;
         check(&file)?;
     }
+    fs::remove_file(&file).map_err(|e| e.to_string())
+}
+
+/// A file is cached and memory is used that do not fit into the machine's 64 MiB together.
+fn pressure(machine: &str) -> Result<(), String> {
+    let name = if machine == TWO { "pressure_2cpu" } else { "pressure" };
+    let file = volume(name, "4096")?;
+    let machine = format!("{machine}{}", drive(0, &file, "", "virtio-blk-pci"));
+    expect(&boot(&machine, "", &image(name, &["pressure"])?)?, &["room was made"])?;
+    check(&file)?;
     fs::remove_file(&file).map_err(|e| e.to_string())
 }
 
