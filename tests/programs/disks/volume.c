@@ -139,9 +139,19 @@ static void verify(unsigned long flags) {
     puts("verified");
 }
 
+// A file that replaces another has its content with its name, though nothing syncs it but what syncs the directory later.
+static const char REPLACED[] = "replaced";
+
+static void replace(int round) {
+    put("replacing", BYTES / 5 + round, round);
+    NEED(rename("replacing", REPLACED) == 0);
+}
+
 // What is acknowledged is there after the machine was killed at any time.
 static void acknowledge(void) {
     mount_volume(0);
+    // The first one replaces nothing.
+    put(REPLACED, BYTES / 5, 0);
     for (int round = 0;; round++) {
         char name[32], new[40];
         snprintf(name, sizeof name, "acknowledged-%d", round % 7);
@@ -151,6 +161,7 @@ static void acknowledge(void) {
         NEED(fsync(fd) == 0);
         close(fd);
         NEED(rename(new, name) == 0);
+        replace(round);
         int directory = open(".", O_RDONLY | O_DIRECTORY);
         NEED(fsync(directory) == 0);
         close(directory);
@@ -170,6 +181,11 @@ static void expect(int last) {
         CHECK(found >= round && found % 7 == round % 7);
         check(name, st.st_size, found);
     }
+    struct stat st;
+    CHECK(stat(REPLACED, &st) == 0);
+    int found = st.st_size - BYTES / 5;
+    CHECK(found >= last);
+    check(REPLACED, st.st_size, found);
     puts("as acknowledged");
 }
 
