@@ -62,12 +62,17 @@ pub trait TryVec<T> {
 }
 
 /// Makes room for `more` elements.
+#[inline(always)]
 fn make_room<T>(vec: &mut Vec<T>, more: usize) -> Result<(), NoMemory> {
-    if more > vec.capacity() - vec.len() {
-        may_grow()?;
-        vec.try_reserve(more)?;
-    }
-    Ok(())
+    if more > vec.capacity() - vec.len() { grow(vec, more) } else { Ok(()) }
+}
+
+/// Apart, so that vectors with elements of one size share the code.
+#[cold]
+#[inline(never)]
+fn grow<T>(vec: &mut Vec<T>, more: usize) -> Result<(), NoMemory> {
+    may_grow()?;
+    Ok(vec.try_reserve(more)?)
 }
 
 impl<T> TryVec<T> for Vec<T> {

@@ -107,10 +107,21 @@ impl<K: Ord, V> SortedMap<K, V> {
             part.make_room(1)?;
             return Ok((number, index));
         }
-        // Keys often come in rising order: then the parts stay full.
-        let cut = if index == LONGEST { LONGEST } else { LONGEST / 2 };
-        let at = split(&mut self.parts, number, cut)?;
-        Ok(if index >= cut && at > 0 { (at, index - cut) } else { (number, index) })
+        // The part is full: the entry behind all others in it goes to the next part, which is made if it is full, too. Keys often come
+        // in rising order: then the parts stay full.
+        let next = self.parts.len().min(number + 1);
+        if self.parts.get(next).is_none_or(|part| part.len() == LONGEST) {
+            add_part(&mut self.parts, next)?;
+        } else {
+            self.parts[next].make_room(1)?;
+        }
+        if index == LONGEST || next == number {
+            return Ok((next, 0));
+        }
+        if let Some(last) = self.parts[number].pop() {
+            self.parts[next].insert_reserved(0, last);
+        }
+        Ok((number, index))
     }
     /// The first entry after `key`, which need not be there.
     pub fn after(&self, key: &K) -> Option<(&K, &V)> {
@@ -158,28 +169,19 @@ impl<K: Ord, V> SortedMap<K, V> {
     }
 }
 
-/// Adds a part for the entries of part `number` from `cut` on, or the first of all, and returns its number. Nothing here depends
-/// on how an entry is dropped, so that maps with entries of one size share the code.
+/// Adds a part without entries, but with room for them, at `number`. Nothing here depends on how an entry is dropped, so that maps
+/// with entries of one size share the code.
 #[inline(never)]
-fn split<T>(parts: &mut Vec<Vec<T>>, number: usize, cut: usize) -> Result<usize, NoMemory> {
+fn add_part<T>(parts: &mut Vec<Vec<T>>, number: usize) -> Result<(), NoMemory> {
     parts.make_room(1)?;
-    let mut upper = Vec::new();
-    if let Err(error) = upper.make_room(if parts.is_empty() { 1 } else { LONGEST }) {
+    let mut part = Vec::new();
+    if let Err(error) = part.make_room(if parts.is_empty() { 1 } else { LONGEST }) {
         // It has no memory yet.
-        core::mem::forget(upper);
+        core::mem::forget(part);
         return Err(error);
     }
-    if let Some(part) = parts.get_mut(number) {
-        let mut moved = part.drain(cut..);
-        for entry in moved.by_ref() {
-            upper.push_reserved(entry);
-        }
-        // All have been moved, and none comes behind them.
-        core::mem::forget(moved);
-    }
-    let at = parts.len().min(number + 1);
-    parts.insert_reserved(at, upper);
-    Ok(at)
+    parts.insert_reserved(number, part);
+    Ok(())
 }
 
 #[cfg(test)]

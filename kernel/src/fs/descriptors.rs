@@ -79,6 +79,11 @@ impl DescriptorTable {
     /// The open file of `fd`; EBADF.
     #[inline(never)]
     pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
+        self.look_up(fd)
+    }
+    /// [`DescriptorTable::get`] for what is a function of its own.
+    #[inline(always)]
+    pub fn look_up(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
         match self.slots.lock().slots.get(fd as usize) {
             Some(Some(slot)) => Ok(slot.file.clone()),
             _ => Err(Errno::BADF),

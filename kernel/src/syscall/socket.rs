@@ -52,8 +52,9 @@ const MMSGHDR_BYTES: usize = 64;
 const MMSG_LEN_AT: usize = 56;
 
 /// The open file of a descriptor argument.
+#[inline(never)]
 fn file(call: &Call, fd: i32) -> Result<Arc<OpenFile>, Errno> {
-    call.thread().process.descriptors.get(fd)
+    call.thread().process.descriptors.look_up(fd)
 }
 
 /// The socket behind an open file; ENOTSOCK.
