@@ -1,11 +1,11 @@
-//! Frames of any content arrive at a stack that listens, and time passes between them.
+//! Frames of any content arrive at a stack that listens in both families, and time passes between them.
 //!
 //! The input is a list of frames: a length byte, a byte of flags and time, then the frame from its Ethernet type on.
 #![no_main]
 
 use coracle_tcpip::*;
 use libfuzzer_sys::fuzz_target;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 #[derive(Clone)]
@@ -55,11 +55,17 @@ fuzz_target!(|data: &[u8]| {
         now,
         Some(Ipv4Config { address: Ipv4Addr::new(10, 0, 0, 1), prefix_len: 24, gateway: None }),
     );
-    let any = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+    // Its address of the link is in use.
+    stack.start_ipv6(now, None);
+    now += 2_000_000_000;
+    stack.poll(now);
+    let any = |port| Endpoint::new(Address::ANY_V6, port);
     let listener = stack.tcp_socket(Nobody).unwrap();
+    stack.tcp_set_options(&listener, now, |options| options.family = Family::Dual);
     stack.tcp_bind(&listener, any(80)).expect("bind");
     stack.tcp_listen(&listener, now, 8).expect("listen");
     let udp = stack.udp_socket(Nobody).unwrap();
+    udp.set_options(|options| options.family = Family::Dual);
     stack.udp_bind(&udp, any(53)).expect("bind");
     let mut rest = data;
     while let [len, how, after @ ..] = rest {

@@ -1,6 +1,6 @@
 //! What the owner of a [`Stack`](crate::Stack) configures: secrets, limits, addresses.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// Settings of a stack, fixed at its creation.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +64,17 @@ pub struct Ipv4Config {
     pub prefix_len: u8,
     /// The default router, if there is one.
     pub gateway: Option<Ipv4Addr>,
+}
+
+/// An IPv6 configuration of the device, beside what routers advertise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv6Config {
+    /// Our address.
+    pub address: Ipv6Addr,
+    /// Length of the network prefix, 0 to 128.
+    pub prefix_len: u8,
+    /// The default router, if there is one.
+    pub gateway: Option<Ipv6Addr>,
 }
 
 impl Ipv4Config {

@@ -1,25 +1,39 @@
 //! Sending datagrams (UDP, ICMP): collects the bytes, writes headers, and fragments what does not fit one packet.
 
-use crate::address::{Hop, Route};
+use crate::address::Route;
 use crate::checksum::Sum;
 use crate::device::{Buffer, Chunk, Device, Fragment, Full};
 use crate::error::{Error, Result};
 use crate::events::Events;
-use crate::ipv4::{IPV4_LEN, MORE_FRAGMENTS, write_ipv4};
-use crate::loopback::LOOPBACK_MTU;
+use crate::ip::Address;
+use crate::ipv4::{MORE_FRAGMENTS, write_ipv4};
+use crate::ipv6::{FRAGMENT_LEN, extension, write_ipv6};
 use crate::neighbor::FrameRest;
-use crate::packet::{IpHeader, TRANSPORT_AT};
+use crate::packet::{IpHeader, TRANSPORT_AT, ip_len};
 use crate::stack::Stack;
 
 /// Length of the headers of UDP and of the ICMP messages we send.
 pub const TRANSPORT_LEN: usize = 8;
-/// Greatest payload: a packet of 65,535 bytes less its headers.
-pub const MAX_PAYLOAD: usize = 65535 - IPV4_LEN - TRANSPORT_LEN;
+/// Greatest packet behind the Ethernet header; with IPv6, behind its header.
+const MAX_PACKET: usize = 65535;
 /// Pieces of a datagram: enough for the greatest payload in buffers of 2 KiB.
 const MAX_PIECES: usize = 34;
 
+/// Where the transport's header is in the headers of a datagram: there is room for a fragment header of IPv6 before it.
+const HEADER_AT: usize = TRANSPORT_AT + FRAGMENT_LEN;
 /// Room for the headers of a datagram: the link's, IP's and the transport's.
-type DatagramHeaders = [u8; TRANSPORT_AT + TRANSPORT_LEN];
+type DatagramHeaders = [u8; HEADER_AT + TRANSPORT_LEN];
+
+/// Greatest payload of a datagram to `destination`.
+pub fn max_payload(destination: Address) -> usize {
+    let ip = if destination.is_v4() { ip_len(destination) } else { 0 };
+    MAX_PACKET - ip - TRANSPORT_LEN
+}
+
+/// The part of the headers before `end` that the link's and IP's are written to.
+fn link_before(headers: &mut DatagramHeaders, end: usize) -> Option<&mut [u8; TRANSPORT_AT]> {
+    headers.get_mut(..end)?.last_chunk_mut()
+}
 
 /// The payload of a datagram.
 pub struct Pieces<B>(heapless::Vec<Chunk<B>, MAX_PIECES>);
@@ -97,10 +111,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         pieces: &Pieces<D::Buf>,
         sum: ChecksumField,
     ) -> core::result::Result<(), Full> {
-        let mtu = if matches!(route.hop, Hop::Loopback | Hop::Looped) { LOOPBACK_MTU } else { self.mtu };
+        let mtu = self.mtu_of(&route, ip.destination);
         let len = TRANSPORT_LEN + pieces.len();
-        let mut headers = [0; TRANSPORT_AT + TRANSPORT_LEN];
-        headers[TRANSPORT_AT..].copy_from_slice(head);
+        let mut headers = [0; HEADER_AT + TRANSPORT_LEN];
+        headers[HEADER_AT..].copy_from_slice(head);
         // One of the two, each with lists of its own: together they would take twice the stack.
         if ip.len() + len <= mtu && pieces.0.len() <= self.capabilities.max_fragments {
             self.send_whole(now, route, ip, &mut headers, pieces, sum)
@@ -120,10 +134,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         sum: ChecksumField,
     ) -> core::result::Result<(), Full> {
         let whole = pieces.fragments(0, usize::MAX);
-        let Some(link) = headers.first_chunk_mut::<TRANSPORT_AT>() else { return Ok(()) };
-        let start = ip.write(self.mac, link, TRANSPORT_LEN + pieces.len());
+        let Some(link) = link_before(headers, HEADER_AT) else { return Ok(()) };
+        let start = FRAGMENT_LEN + ip.write(self.mac, link, TRANSPORT_LEN + pieces.len());
         let checksum = if sum.device {
-            let at = TRANSPORT_AT - start;
+            let at = HEADER_AT - start;
             self.fill_checksum(route.hop, sum.start, &mut headers[start..], at, sum.field, &whole)
         } else {
             write_checksum(headers, sum, &whole);
@@ -144,26 +158,43 @@ impl<D: Device, E: Events> Stack<D, E> {
         pieces: &Pieces<D::Buf>,
         sum: ChecksumField,
     ) -> core::result::Result<(), Full> {
-        let mtu = if route.hop == Hop::Loopback { LOOPBACK_MTU } else { self.mtu };
+        let mtu = self.mtu_of(&route, ip.destination);
+        let is_v4 = ip.destination.is_v4();
         let len = TRANSPORT_LEN + pieces.len();
         // The checksum is that of the whole, which no device sees.
         write_checksum(headers, sum, &pieces.fragments(0, usize::MAX));
         if ip.ident.is_none() {
             ip.ident = Some(self.next_ident());
         }
-        let step = (mtu - ip.len()) & !7;
+        let step = (mtu - ip.len() - if is_v4 { 0 } else { FRAGMENT_LEN }) & !7;
+        // That of IPv6 is longer, and not to be foreseen (RFC 7739).
+        let ident = self.keys.cookie.hash(u64::from(self.next_ident()), now) as u32;
+        let carried = ip.protocol;
+        if !is_v4 {
+            ip.protocol = extension::FRAGMENT;
+        }
         let mut offset = 0;
         while offset < len {
             let take = step.min(len - offset);
             let more = offset + take < len;
-            let Some(link) = headers.first_chunk_mut::<TRANSPORT_AT>() else { return Ok(()) };
-            let fragment = (offset / 8) as u16 | if more { MORE_FRAGMENTS } else { 0 };
-            let start = write_ipv4(&ip, self.mac, link, take, fragment);
+            let start = if is_v4 {
+                let fragment = (offset / 8) as u16 | if more { MORE_FRAGMENTS } else { 0 };
+                let Some(link) = link_before(headers, HEADER_AT) else { return Ok(()) };
+                FRAGMENT_LEN + write_ipv4(&ip, self.mac, link, take, fragment)
+            } else {
+                let place = offset as u16 | u16::from(more);
+                let fragment = &mut headers[TRANSPORT_AT..HEADER_AT];
+                fragment[..2].copy_from_slice(&[carried, 0]);
+                fragment[2..4].copy_from_slice(&place.to_be_bytes());
+                fragment[4..].copy_from_slice(&ident.to_be_bytes());
+                let Some(link) = link_before(headers, TRANSPORT_AT) else { return Ok(()) };
+                write_ipv6(&ip, self.mac, link, FRAGMENT_LEN + take)
+            };
             // The transport header is the first piece's.
             let (headers, from, payload_len) = if offset == 0 {
                 (&mut headers[start..], 0, take - TRANSPORT_LEN)
             } else {
-                (&mut headers[start..TRANSPORT_AT], offset - TRANSPORT_LEN, take)
+                (&mut headers[start..HEADER_AT], offset - TRANSPORT_LEN, take)
             };
             let payload = pieces.fragments(from, payload_len);
             self.ip_transmit(
@@ -179,7 +210,7 @@ impl<D: Device, E: Events> Stack<D, E> {
 }
 
 fn write_checksum<B: Buffer>(headers: &mut [u8], sum: ChecksumField, payload: &[Fragment<'_, B>]) {
-    let transport = &mut headers[TRANSPORT_AT..];
+    let transport = &mut headers[HEADER_AT..];
     transport[sum.field..sum.field + 2].fill(0);
     let mut bytes = sum.start.bytes(transport).fragments(payload).finish();
     if bytes == [0, 0] && sum.device {

@@ -1,13 +1,14 @@
 //! Multicast groups (RFC 1112): which sockets have joined which group on which link, and the route of a datagram to a group.
 //!
-//! Membership is a filter of this host. It is not reported to routers (IGMP, RFC 3376), so groups are received from the
-//! link of the device, whose switches have to flood them.
+//! Membership is a filter of this host. That of groups of IPv6 is reported ([`crate::mld`]); that of IPv4 is not (IGMP, RFC 3376), so
+//! these are received from the link of the device, whose switches have to flood them.
 
 use crate::address::{Addresses, Hop, LOCALHOST, Link, Route, is_loopback};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::ip::Address;
+use crate::mld::Record;
 use crate::packet::IpInfo;
 use crate::stack::{Stack, Udp};
 use crate::udp::State;
@@ -35,23 +36,37 @@ pub struct Groups(RwLock<SortedMap<Membership, usize>>);
 impl Groups {
     /// Whether the host is a member.
     pub fn contains(&self, membership: Membership) -> bool {
-        membership.0 == Address::v4(ALL_HOSTS) || self.0.read().contains_key(&membership)
+        matches!(membership.0, group if group == Address::v4(ALL_HOSTS) || group == Address::ALL_NODES)
+            || self.0.read().contains_key(&membership)
     }
 
-    fn add(&self, membership: Membership) -> Result<()> {
-        *self.0.write().get_or_insert_with(membership, || 0)? += 1;
-        Ok(())
-    }
-
-    /// One socket less is a member of the group.
-    pub fn remove(&self, membership: Membership) {
+    /// One socket more is a member of the group. True if it is the first.
+    fn add(&self, membership: Membership) -> Result<bool> {
         let mut all = self.0.write();
-        if let Some(count) = all.get_mut(&membership) {
-            *count -= 1;
-            if *count == 0 {
-                all.remove(&membership);
-            }
+        let count = all.get_or_insert_with(membership, || 0)?;
+        *count += 1;
+        Ok(*count == 1)
+    }
+
+    /// One socket less is a member of the group. True if it was the last.
+    fn remove(&self, membership: Membership) -> bool {
+        let mut all = self.0.write();
+        let Some(count) = all.get_mut(&membership) else { return false };
+        *count -= 1;
+        let last = *count == 0;
+        if last {
+            all.remove(&membership);
         }
+        last
+    }
+
+    /// The groups of IPv6 that have members on the link.
+    pub fn for_each_on_wire(&self, mut each: impl FnMut(Address)) {
+        let all = self.0.read();
+        let groups = all.iter().map(|(membership, _)| *membership);
+        groups
+            .filter(|(group, link)| !group.is_v4() && *link == Link::Wire)
+            .for_each(|(group, _)| each(group));
     }
 }
 
@@ -103,7 +118,8 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// Whether a packet to a group is for this host.
     pub(crate) fn is_member(&self, group: Address, link: Link) -> bool {
-        group.is_multicast() && self.groups.contains((group, link))
+        group.is_multicast()
+            && (self.groups.contains((group, link)) || (link == Link::Wire && self.v6.is_asked_in(group)))
     }
 
     /// Joins a group on a link (ip(7), `IP_ADD_MEMBERSHIP`).
@@ -124,8 +140,13 @@ impl<D: Device, E: Events> Stack<D, E> {
             return Err(Error::NoBuffers);
         }
         state.groups.try_reserve(1).map_err(|_| Error::NoBuffers)?;
-        self.groups.add(membership)?;
-        Ok(state.groups.try_push(membership)?)
+        let first = self.groups.add(membership)?;
+        state.groups.try_push(membership)?;
+        drop(state);
+        if first && link == Link::Wire {
+            self.report_group(group, Record::Joined);
+        }
+        Ok(())
     }
 
     /// Leaves a group on a link; on any for `None` (`IP_DROP_MEMBERSHIP`).
@@ -138,13 +159,19 @@ impl<D: Device, E: Events> Stack<D, E> {
         let index = state.groups.iter().position(is_it).ok_or(Error::AddressNotAvailable)?;
         let membership = state.groups.remove(index);
         drop(state);
-        self.groups.remove(membership);
+        self.leave_group(membership);
         Ok(())
     }
 
     /// The socket is closed: leaves these.
     pub(crate) fn leave_all(&self, memberships: Vec<Membership>) {
-        memberships.into_iter().for_each(|membership| self.groups.remove(membership));
+        memberships.into_iter().for_each(|membership| self.leave_group(membership));
+    }
+
+    fn leave_group(&self, membership: Membership) {
+        if self.groups.remove(membership) && membership.1 == Link::Wire {
+            self.report_group(membership.0, Record::Left);
+        }
     }
 }
 

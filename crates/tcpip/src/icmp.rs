@@ -153,7 +153,10 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// A packet of ours could not be delivered because its neighbour does not answer.
     pub(crate) fn undeliverable(&self, now: u64, packet: &[u8], error: Error) {
-        self.error_for(now, packet, error, None);
+        match packet.first() {
+            Some(first) if first >> 4 == 6 => self.error_for_v6(now, packet, error, None),
+            _ => self.error_for(now, packet, error, None),
+        }
     }
 
     /// Tells the sender of `packet` (its IPv4 header and at least eight bytes more) of an error.
@@ -169,11 +172,23 @@ impl<D: Device, E: Events> Stack<D, E> {
             local_port: u16::from_be_bytes([t[0], t[1]]),
             remote_port: u16::from_be_bytes([t[2], t[3]]),
         };
-        match ip[9] {
-            protocol::TCP => {
-                self.tcp_error(now, &tuple, Seq(u32::from_be_bytes([t[4], t[5], t[6], t[7]])), error, mtu)
-            }
-            protocol::UDP => self.udp_error(&tuple, error),
+        self.error_for_tuple(now, ip[9], &tuple, t, error, mtu);
+    }
+
+    /// Tells the sender of a packet of an error. `head`: the first bytes of its transport header.
+    pub(crate) fn error_for_tuple(
+        &self,
+        now: u64,
+        kind: u8,
+        tuple: &Tuple,
+        head: &[u8; TRANSPORT_LEN],
+        error: Error,
+        mtu: Option<u16>,
+    ) {
+        let sequence = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
+        match kind {
+            protocol::TCP => self.tcp_error(now, tuple, Seq(sequence), error, mtu),
+            protocol::UDP => self.udp_error(now, tuple, error, mtu),
             _ => {}
         }
     }

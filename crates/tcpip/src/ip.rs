@@ -22,6 +22,15 @@ impl Address {
     /// `::1`.
     pub const LOCALHOST_V6: Address = Address { high: 0, low: 1 };
 
+    /// fe80::, before an identifier.
+    pub const LINK_LOCAL: Address = Address { high: 0xfe80 << 48, low: 0 };
+    /// ff02::1, all hosts of the link.
+    pub const ALL_NODES: Address = Address { high: 0xff02 << 48, low: 1 };
+    /// ff02::2, all routers of the link.
+    pub const ALL_ROUTERS: Address = Address { high: 0xff02 << 48, low: 2 };
+    /// ff02::16, all routers of the link that speak MLDv2.
+    pub const ALL_MLDV2_ROUTERS: Address = Address { high: 0xff02 << 48, low: 0x16 };
+
     /// An address of IPv4, as a number.
     #[inline(always)]
     pub const fn v4(address: u32) -> Address {

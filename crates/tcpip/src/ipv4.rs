@@ -5,6 +5,7 @@ use crate::checksum::Sum;
 use crate::device::{Device, RxChecksum, RxFrame};
 use crate::events::Events;
 use crate::ip::Address;
+use crate::ipv6::ETHERTYPE_IPV6;
 use crate::neighbor::ETHERNET_LEN;
 use crate::packet::{IPV4_START, IpHeader, IpInfo, Origin, TRANSPORT_AT, protocol};
 use crate::payload::Payload;
@@ -91,6 +92,11 @@ impl<D: Device, E: Events> Stack<D, E> {
             ETHERTYPE_IPV4 => {
                 frame.head.skip(ETHERNET_LEN);
                 self.ipv4_input(now, frame, Origin::Wire { link_broadcast });
+                self.loopback_run(now);
+            }
+            ETHERTYPE_IPV6 => {
+                frame.head.skip(ETHERNET_LEN);
+                self.ipv6_input(now, frame, Origin::Wire { link_broadcast });
                 self.loopback_run(now);
             }
             ETHERTYPE_ARP => self.arp_input(now, &frame.head.bytes()[ETHERNET_LEN..]),

@@ -1,4 +1,5 @@
-//! Coracle's TCP/IP engine: IPv4, ARP, ICMP, UDP, TCP and DHCP over one Ethernet device and a loopback.
+//! Coracle's TCP/IP engine: IPv4 with ARP, ICMP and DHCP, IPv6 with ICMPv6, Neighbor Discovery and address configuration, UDP and TCP,
+//! over one Ethernet device and a loopback.
 //!
 //! The engine knows nothing of the machine. A driver provides packet memory and delivers frames ([`Device`], [`RxFrame`]); a
 //! socket layer calls the sockets ([`Stack`]) and is notified of what becomes possible ([`Events`]); both pass the time.
@@ -15,20 +16,25 @@ extern crate alloc;
 extern crate std;
 
 mod address;
+mod autoconf;
 mod checksum;
 mod config;
 mod datagram;
 mod device;
 mod dhcp;
+mod discovery;
 mod error;
 mod events;
 mod few;
 mod groups;
 mod hash;
 mod icmp;
+mod icmpv6;
 mod ip;
 mod ipv4;
+mod ipv6;
 mod loopback;
+mod mld;
 mod neighbor;
 mod packet;
 mod payload;
@@ -42,7 +48,8 @@ mod timers;
 mod udp;
 
 pub use address::Link;
-pub use config::{Config, Ipv4Config, Limits};
+pub use autoconf::{Own as Ipv6Own, Probe as Ipv6Probe};
+pub use config::{Config, Ipv4Config, Ipv6Config, Limits};
 pub use device::{
     Buffer, Capabilities, Chunk, DRIVER_ROOM, Device, Fragment, Full, PartialChecksum, RxChecksum, RxFrame,
     TxFrame,

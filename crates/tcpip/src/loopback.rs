@@ -17,6 +17,8 @@ use spin::Mutex;
 pub const LOOPBACK_MTU: usize = 65535;
 /// Where the protocol is in an IPv4 header.
 const PROTOCOL_AT: usize = 9;
+/// Where it is in an IPv6 header.
+const NEXT_HEADER_AT: usize = 6;
 /// Packets that may wait. More are dropped, as any network does.
 const MAX_QUEUED: usize = 4096;
 
@@ -56,7 +58,9 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     fn loopback_frame(&self, headers: &[u8], payload: &[Fragment<'_, D::Buf>]) -> Option<RxFrame<D::Buf>> {
         let headers = headers.get(ETHERNET_LEN..)?;
-        let is_tcp = headers.get(PROTOCOL_AT) == Some(&protocol::TCP);
+        let is_v6 = headers.first().is_some_and(|first| first >> 4 == 6);
+        let protocol_at = if is_v6 { NEXT_HEADER_AT } else { PROTOCOL_AT };
+        let is_tcp = headers.get(protocol_at) == Some(&protocol::TCP);
         let mut buffer = self.device.alloc_looped(!is_tcp || !payload.is_empty())?;
         let room = buffer.as_mut_slice()?;
         room.get_mut(..headers.len())?.copy_from_slice(headers);
@@ -79,6 +83,14 @@ impl<D: Device, E: Events> Stack<D, E> {
         })
     }
 
+    /// Takes a packet of either family.
+    fn ip_input(&self, now: u64, frame: RxFrame<D::Buf>, origin: Origin) {
+        match frame.head.bytes().first() {
+            Some(first) if first >> 4 == 6 => self.ipv6_input(now, frame, origin),
+            _ => self.ipv4_input(now, frame, origin),
+        }
+    }
+
     /// Processes the packets to ourselves. No lock of the engine may be held.
     #[inline(always)]
     pub(crate) fn loopback_run(&self, now: u64) {
@@ -99,7 +111,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                     break;
                 };
                 drop(queue);
-                self.ipv4_input(now, frame, origin);
+                self.ip_input(now, frame, origin);
             }
             drop(guard);
             // Another CPU may have queued a packet and found `draining` held: letting go must be seen by it before we

@@ -1,4 +1,5 @@
-//! ARP (RFC 826): the cache of neighbours, packets that wait for an address, aging, and our replies.
+//! The cache of neighbours of both families, packets that wait for an address, and aging; and ARP (RFC 826). What neighbours of IPv6 say is
+//! taken by [`crate::discovery`].
 //!
 //! One lock guards the table. Connections keep the address of their neighbour ([`Resolved`]) until it has to be confirmed, so the
 //! table is not looked at for each packet. Its size, and the packets that wait for one neighbour, are bounded.
@@ -58,7 +59,7 @@ impl<B: Buffer> WaitingFrame<B> {
         })
     }
 
-    /// The IPv4 packet's headers, to report to its sender that it could not be delivered.
+    /// The packet's headers, to report to its sender that it could not be delivered.
     pub fn packet(&self) -> &[u8] {
         self.headers.get(ETHERNET_LEN..).unwrap_or(&[])
     }
@@ -281,8 +282,9 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// Asks a neighbour for its address: itself if it is known, else all that may have it.
     fn solicit(&self, ip: Address, known: Option<[u8; 6]>) {
-        if let Some(ip) = ip.as_v4() {
-            self.arp_request(ip, known.unwrap_or(ETHERNET_BROADCAST));
+        match ip.as_v4() {
+            Some(ip) => self.arp_request(ip, known.unwrap_or(ETHERNET_BROADCAST)),
+            None => self.solicit_v6(ip, known),
         }
     }
 

@@ -5,7 +5,9 @@ use crate::checksum::Sum;
 use crate::device::{Device, Fragment, Full, PartialChecksum, RxChecksum};
 use crate::events::Events;
 use crate::ip::Address;
-use crate::ipv4::{IPV4_LEN, write_ipv4};
+use crate::ipv4::{DONT_FRAGMENT, IPV4_LEN, write_ipv4};
+use crate::ipv6::write_ipv6;
+use crate::loopback::LOOPBACK_MTU;
 use crate::neighbor::{ETHERNET_BROADCAST, ETHERNET_LEN, FrameRest};
 use crate::payload::Payload;
 use crate::stack::Stack;
@@ -26,6 +28,8 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// ICMPv6 (RFC 4443).
+    pub const ICMPV6: u8 = 58;
 }
 
 /// Where a packet came from.
@@ -104,7 +108,10 @@ impl IpHeader {
     /// Writes Ethernet and IP header at the end of `out`, where the transport's follows; the Ethernet destination stays as it
     /// is. `len` is that of the payload. Returns where the frame begins.
     pub fn write(&self, mac: [u8; 6], out: &mut [u8; TRANSPORT_AT], len: usize) -> usize {
-        write_ipv4(self, mac, out, len, if self.ident.is_none() { crate::ipv4::DONT_FRAGMENT } else { 0 })
+        if !self.destination.is_v4() {
+            return write_ipv6(self, mac, out, len);
+        }
+        write_ipv4(self, mac, out, len, if self.ident.is_none() { DONT_FRAGMENT } else { 0 })
     }
 }
 
@@ -117,22 +124,40 @@ pub fn ip_len(destination: Address) -> usize {
 impl<D: Device, E: Events> Stack<D, E> {
     /// The route to one host or to all on the link, or `None` if there is none. For groups there is `group_route`.
     pub(crate) fn route(&self, destination: Address) -> Option<Route> {
-        self.addresses.route(destination.as_v4()?)
+        match destination.as_v4() {
+            Some(destination) => self.addresses.route(destination),
+            None => self.v6.route(destination),
+        }
     }
 
     /// The route to a group over `link`, or over the one that routes from `source` lead to.
     pub(crate) fn group_route(&self, group: Address, link: Option<Link>, source: Address) -> Option<Route> {
-        self.addresses.group_route(group.as_v4()?, link, source.as_v4().unwrap_or(0))
+        match group.as_v4() {
+            Some(group) => self.addresses.group_route(group, link, source.as_v4().unwrap_or(0)),
+            None => self.v6.group_route(group, link),
+        }
     }
 
     /// The hop limit of packets, unless a socket sets it.
     pub(crate) fn hop_limit(&self) -> u8 {
-        64
+        self.v6.hop_limit()
+    }
+
+    /// The greatest packet that is sent to `route`'s destination in one piece.
+    pub(crate) fn mtu_of(&self, route: &Route, destination: Address) -> usize {
+        match route.hop {
+            Hop::Loopback | Hop::Looped => LOOPBACK_MTU,
+            _ if destination.is_v4() => self.mtu,
+            _ => self.v6.mtu_to(destination, self.mtu),
+        }
     }
 
     /// Whether the address is one of ours.
     pub(crate) fn is_local(&self, address: Address) -> bool {
-        address.as_v4().is_some_and(|address| self.addresses.is_local(address))
+        match address.as_v4() {
+            Some(address) => self.addresses.is_local(address),
+            None => address == Address::LOCALHOST_V6 || self.v6.is_usable(address),
+        }
     }
 
     /// Whether this address is a broadcast address of a link.
@@ -144,7 +169,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn can_be_bound(&self, address: Address) -> bool {
         match address.as_v4() {
             Some(address) => self.addresses.can_be_bound(address),
-            None => address.is_unspecified(),
+            None => address.is_unspecified() || address.is_multicast() || self.is_local(address),
         }
     }
 

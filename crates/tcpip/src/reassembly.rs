@@ -1,4 +1,4 @@
-//! Reassembly of IPv4 fragments (RFC 791, 3.2; RFC 5722's rule on overlaps), bounded in memory and time.
+//! Reassembly of fragments (RFC 791, 3.2; RFC 8200, 4.5; RFC 5722's rule on overlaps), bounded in memory and time.
 //!
 //! A packet with overlapping fragments is dropped. Of all incomplete packets only a few are kept, for 30 seconds.
 

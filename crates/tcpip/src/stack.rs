@@ -1,6 +1,7 @@
 //! The stack: the state that its parts share, and what drives them: frames, timers and deferred work.
 
 use crate::address::Addresses;
+use crate::autoconf::Ipv6;
 use crate::config::{Config, Ipv4Config};
 use crate::device::{Capabilities, Device};
 use crate::dhcp::Client;
@@ -52,6 +53,8 @@ pub struct Chores {
     pub reassembly: TimerHandle,
     /// Of the DHCP client.
     pub dhcp: TimerHandle,
+    /// Of IPv6 on the link.
+    pub ipv6: TimerHandle,
 }
 
 /// The TCP/IP stack of one device and the loopback.
@@ -66,6 +69,7 @@ pub struct Stack<D: Device, E: Events> {
     pub(crate) config: Config,
     pub(crate) keys: Keys,
     pub(crate) addresses: Addresses,
+    pub(crate) v6: Ipv6,
     pub(crate) neighbors: Neighbors<D::Buf>,
     pub(crate) loopback: Loopback<D::Buf>,
     pub(crate) reassembly: Mutex<Reassembly<D::Buf>>,
@@ -99,6 +103,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             neighbors: timers.insert(0, Timer::Neighbors)?,
             reassembly: timers.insert(0, Timer::Reassembly)?,
             dhcp: timers.insert(0, Timer::Dhcp)?,
+            ipv6: timers.insert(0, Timer::Ipv6)?,
         };
         Ok(Stack {
             mac: device.mac(),
@@ -107,6 +112,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             device,
             config,
             addresses: Addresses::default(),
+            v6: Ipv6::default(),
             neighbors: Neighbors::default(),
             loopback: Loopback::default(),
             reassembly: Mutex::new(Reassembly::default()),
@@ -233,6 +239,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 Timer::Neighbors => self.neighbors_due(now),
                 Timer::Reassembly => self.reassembly_due(now),
                 Timer::Dhcp => self.dhcp_due(now),
+                Timer::Ipv6 => self.ipv6_due(now),
             }
         }
     }

@@ -27,10 +27,12 @@ pub enum Timer<D: Device, E: Events> {
     Tuple(Tuple),
     /// The neighbour cache.
     Neighbors,
-    /// Reassembly of IPv4.
+    /// Reassembly.
     Reassembly,
     /// The DHCP client.
     Dhcp,
+    /// IPv6 on the link.
+    Ipv6,
 }
 
 impl<D: Device, E: Events> Clone for Timer<D, E> {
@@ -41,6 +43,7 @@ impl<D: Device, E: Events> Clone for Timer<D, E> {
             Timer::Neighbors => Timer::Neighbors,
             Timer::Reassembly => Timer::Reassembly,
             Timer::Dhcp => Timer::Dhcp,
+            Timer::Ipv6 => Timer::Ipv6,
         }
     }
 }

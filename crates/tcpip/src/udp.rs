@@ -2,7 +2,7 @@
 
 use crate::address::{Hop, Link, Route};
 use crate::checksum::Sum;
-use crate::datagram::{ChecksumField, MAX_PAYLOAD, TRANSPORT_LEN};
+use crate::datagram::{ChecksumField, TRANSPORT_LEN, max_payload};
 use crate::device::{Device, RxChecksum};
 use crate::error::{Error, Result};
 use crate::events::{Events, Readiness};
@@ -296,7 +296,12 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         payload.truncate(len as u32);
         let has_checksum = head[CHECKSUM_FIELD..] != [0, 0];
-        if has_checksum && info.checksum == RxChecksum::Unknown && !info.checksum_ok(&payload) {
+        // Over IPv6 a checksum is required (RFC 8200, section 8.1).
+        let must_check = has_checksum || !info.source.is_v4();
+        if must_check
+            && info.checksum == RxChecksum::Unknown
+            && (!has_checksum || !info.checksum_ok(&payload))
+        {
             return;
         }
         payload.skip(TRANSPORT_LEN as u32);
@@ -333,13 +338,17 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         match self.udp.find(&tuple, || tuple.spread(self.keys.demux)) {
             Some(socket) => socket.take(now, info, &tuple, payload),
-            None => self.port_unreachable(now, info, &head, len),
+            None if info.source.is_v4() => self.port_unreachable(now, info, &head, len),
+            None => self.port_unreachable_v6(now, info, &payload),
         }
     }
 
     /// A datagram of ours could not be delivered.
-    pub(crate) fn udp_error(&self, tuple: &Tuple, error: Error) {
+    pub(crate) fn udp_error(&self, now: u64, tuple: &Tuple, error: Error, mtu: Option<u16>) {
         let Some(socket) = self.udp.find(tuple, || tuple.spread(self.keys.demux)) else { return };
+        if let Some(mtu) = mtu {
+            self.path_mtu_found(now, tuple.remote, mtu);
+        }
         let mut state = socket.state.lock();
         // Only a connected socket hears of it (udp(7)).
         if state.peer == Some(Endpoint::new(tuple.remote, tuple.remote_port))
@@ -522,15 +531,15 @@ impl<D: Device, E: Events> Stack<D, E> {
         len: usize,
         fill: impl FnMut(&mut [u8]) -> usize,
     ) -> Result<usize> {
-        if len > MAX_PAYLOAD {
-            return Err(Error::MessageTooLong);
-        }
         let mut state = socket.state.lock();
         let Endpoint { address: remote, port: remote_port } = match way.to {
             Some(to) if to.port == 0 => return Err(Error::Invalid),
             Some(to) => Endpoint::new(to.address.or_localhost(), to.port),
             None => state.peer.ok_or(Error::DestinationRequired)?,
         };
+        if len > max_payload(remote) {
+            return Err(Error::MessageTooLong);
+        }
         let (route, source) = self.udp_route(&state, remote, &way)?;
         // An error of the call comes before one of an earlier datagram, as on Linux.
         if let Some(error) = state.error.take() {

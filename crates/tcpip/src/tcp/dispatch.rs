@@ -99,6 +99,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             return;
         }
         if let Some(mtu) = mtu {
+            self.path_mtu_found(now, tuple.remote, mtu);
             tcb.path.reduce_mtu(mtu);
             tcb.update_mss(&cx);
             tcb.snd_nxt = tcb.snd_una;

@@ -16,6 +16,7 @@ use crate::address::{Link, Route};
 use crate::device::{Buffer, Device};
 use crate::events::{Events, Readiness};
 use crate::ipv4::ETHERTYPE_IPV4;
+use crate::ipv6::ETHERTYPE_IPV6;
 use crate::neighbor::ETHERNET_LEN;
 use crate::packet::{IpInfo, ip_len};
 use crate::payload::Payload;
@@ -79,7 +80,8 @@ fn save_syn<B: Buffer>(
     if kind == SAVE_FROM_ETHERNET {
         // A packet that never was on a link has addresses of zero there.
         let mut ethernet = [0; ETHERNET_LEN];
-        ethernet[ETHERTYPE_AT..].copy_from_slice(&ETHERTYPE_IPV4.to_be_bytes());
+        let kind = if info.source.is_v4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
+        ethernet[ETHERTYPE_AT..].copy_from_slice(&kind.to_be_bytes());
         if info.link == Link::Wire {
             let whole = payload.dropped(ETHERNET_LEN + headers.len())?;
             ethernet.copy_from_slice(&whole[..ETHERNET_LEN]);
@@ -490,6 +492,11 @@ impl<D: Device, E: Events> Stack<D, E> {
             true => (options.ttl, options.tos),
             false => (options.hops.unwrap_or(self.hop_limit()), options.traffic_class),
         };
-        Path::new(route, tuple, self.mac, ttl, tos)
+        let mut path = Path::new(route, tuple, self.mac, ttl, tos);
+        let mtu = self.mtu_of(&route, tuple.remote);
+        if mtu < self.mtu {
+            path.reduce_mtu(mtu as u16);
+        }
+        path
     }
 }

@@ -5,7 +5,7 @@
 use coracle_tcpip::*;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -146,6 +146,15 @@ pub fn at(host: u8, port: u16) -> Endpoint {
     SocketAddrV4::new(ip(host), port).into()
 }
 
+/// A host's address of the link in IPv6, made of its Ethernet address.
+pub fn ip6(host: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, host.into())
+}
+
+pub fn at6(host: u8, port: u16) -> Endpoint {
+    Endpoint::new(ip6(host).into(), port)
+}
+
 /// What the link does to frames, in thousandths.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weather {
@@ -187,6 +196,8 @@ pub struct Net {
     /// Frames that were put on the link.
     pub carried: usize,
     pub log: bool,
+    /// Connections are made over IPv6.
+    pub v6: bool,
 }
 
 impl Net {
@@ -205,7 +216,23 @@ impl Net {
             serial: 0,
             carried: 0,
             log: std::env::var_os("NET_LOG").is_some(),
+            v6: false,
         }
+    }
+
+    /// The same over IPv6, with addresses that are in use.
+    pub fn over_ipv6(seed: u64, capabilities: Capabilities, weather: Weather) -> Net {
+        let mut net = Self::new(seed, capabilities, Weather::default());
+        net.hosts.iter().for_each(|host| host.start_ipv6(net.now, None));
+        net.run(20 * SECOND);
+        net.weather = weather;
+        net.v6 = true;
+        net
+    }
+
+    /// Where host 1 listens.
+    fn server(&self, port: u16) -> Endpoint {
+        if self.v6 { at6(2, port) } else { at(2, port) }
     }
 
     /// Puts what the hosts have sent on the link.
@@ -280,7 +307,7 @@ impl Net {
     pub fn connect(&mut self, port: u16) -> (TestTcp, TestTcp, TestTcp) {
         let listener = self.listen(port, 16);
         let client = self.hosts[0].tcp_socket(Told::default()).unwrap();
-        assert_eq!(self.hosts[0].tcp_connect(&client, self.now, at(2, port)), Ok(()));
+        assert_eq!(self.hosts[0].tcp_connect(&client, self.now, self.server(port)), Ok(()));
         for _ in 0..10_000 {
             if let Ok(server) = self.hosts[1].tcp_accept(&listener, self.now, Told::default) {
                 return (client, server, listener);
@@ -292,7 +319,10 @@ impl Net {
 
     pub fn listen(&mut self, port: u16, backlog: usize) -> TestTcp {
         let listener = self.hosts[1].tcp_socket(Told::default()).unwrap();
-        self.hosts[1].tcp_bind(&listener, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)).unwrap();
+        let any = if self.v6 { Address::ANY_V6 } else { Address::ANY_V4 };
+        let family = if self.v6 { Family::Dual } else { Family::V4 };
+        self.hosts[1].tcp_set_options(&listener, self.now, |options| options.family = family);
+        self.hosts[1].tcp_bind(&listener, Endpoint::new(any, port)).unwrap();
         self.hosts[1].tcp_listen(&listener, self.now, backlog).unwrap();
         listener
     }
