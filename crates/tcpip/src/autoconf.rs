@@ -195,8 +195,9 @@ impl Ipv6 {
 
     /// The route to a group.
     pub fn group_route(&self, group: Address, link: Option<Link>) -> Option<Route> {
+        // No route leads to groups over the loopback, as on Linux.
         if link == Some(Link::Loopback) {
-            return Some(Route { source: Address::LOCALHOST_V6, hop: Hop::Loopback });
+            return None;
         }
         Some(Route { source: self.source_for(group)?, hop: Hop::Group(group) })
     }

@@ -503,6 +503,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         } else if self.is_broadcast(local) || !self.is_local(local) {
             local = Address::default();
         }
+        // What is bound to an address of one family reaches no other.
+        if !local.is_unspecified() && local.is_v4() != remote.is_v4() {
+            return Err(Error::NetworkUnreachable);
+        }
         let route = if remote.is_multicast() {
             if local.is_unspecified() {
                 local = state.options.multicast_source;

@@ -1,10 +1,11 @@
-//! Socket addresses: conversion between the program's bytes (sockaddr(3type)), IPv6 sockets and the IPv4 engine.
+//! Socket addresses: conversion between the program's bytes (sockaddr(3type)) and the engine's addresses.
 //!
-//! The network is IPv4. An AF_INET6 socket uses it through v4-mapped addresses (RFC 4291, section 2.5.5.2; ipv6(7)),
-//! and `::1` is 127.0.0.1.
+//! An AF_INET6 socket uses IPv4 through v4-mapped addresses (RFC 4291, section 2.5.5.2; ipv6(7)), as the engine does.
+use super::interface_ioctl::CARD_INDEX;
 use super::socket::{SocketAddress, UnixName};
 use crate::errno::Errno;
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use coracle_tcpip::Endpoint;
+use core::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 use linux_raw_sys::net as n;
 
 /// Sizes of the address structures.
@@ -122,49 +123,45 @@ impl Family {
         }
     }
 
-    /// The engine's address for one of the program's; `None` for an IPv6 address that nothing here has.
-    /// EAFNOSUPPORT if it is of another family. Of 0.0.0.0 the family may be missing (Linux's `inet_bind`).
-    pub fn lower(self, address: &SocketAddress) -> Result<Option<SocketAddrV4>, Errno> {
+    /// The family of the engine's sockets.
+    pub fn of_engine(self, only_v6: bool) -> coracle_tcpip::Family {
+        match (self, only_v6) {
+            (Family::V4, _) => coracle_tcpip::Family::V4,
+            (Family::V6, false) => coracle_tcpip::Family::Dual,
+            (Family::V6, true) => coracle_tcpip::Family::V6,
+        }
+    }
+
+    /// The engine's address for one of the program's. EAFNOSUPPORT if it is of another family. Of 0.0.0.0 the family may be
+    /// missing (Linux's `inet_bind`).
+    pub fn lower(self, address: &SocketAddress) -> Result<Endpoint, Errno> {
         match (self, address) {
-            (Family::V4, SocketAddress::Inet(address)) => Ok(Some(*address)),
+            (Family::V4, SocketAddress::Inet(address)) => Ok((*address).into()),
             (Family::V4, SocketAddress::Unspecified(Some(address))) if address.ip().is_unspecified() => {
-                Ok(Some(*address))
+                Ok((*address).into())
             }
-            (Family::V6, SocketAddress::Inet6(address)) => {
-                let ip = match *address.ip() {
-                    Ipv6Addr::UNSPECIFIED => Some(Ipv4Addr::UNSPECIFIED),
-                    Ipv6Addr::LOCALHOST => Some(Ipv4Addr::LOCALHOST),
-                    other => other.to_ipv4_mapped(),
-                };
-                Ok(ip.map(|ip| SocketAddrV4::new(ip, address.port())))
-            }
+            (Family::V6, SocketAddress::Inet6(address)) => Ok((*address).into()),
             _ => Err(Errno::AFNOSUPPORT),
         }
     }
 
-    /// The program's address for one of the engine's. `native`: the loopback is written as `::1`, because the program
-    /// named it that way.
-    pub fn raise(self, address: SocketAddrV4, native: bool) -> SocketAddress {
+    /// The program's address for one of the engine's. Addresses of the link are those of the card (RFC 4007).
+    pub fn raise(self, end: Endpoint) -> SocketAddress {
+        let Endpoint { address, port } = end;
         match self {
-            Family::V4 => SocketAddress::Inet(address),
+            Family::V4 => SocketAddress::Inet(SocketAddrV4::new(
+                address.to_ipv4().unwrap_or(Ipv4Addr::UNSPECIFIED),
+                port,
+            )),
             Family::V6 => {
-                let ip = match *address.ip() {
-                    Ipv4Addr::UNSPECIFIED => Ipv6Addr::UNSPECIFIED,
-                    Ipv4Addr::LOCALHOST if native => Ipv6Addr::LOCALHOST,
-                    other => other.to_ipv6_mapped(),
-                };
-                SocketAddress::Inet6(SocketAddrV6::new(ip, address.port(), 0, 0))
+                let scope = if address.is_link_local() { CARD_INDEX } else { 0 };
+                SocketAddress::Inet6(SocketAddrV6::new(address.to_ipv6(), port, 0, scope))
             }
         }
     }
 }
 
-/// Whether the program wrote the loopback as `::1`.
-pub fn is_native_loopback(address: &SocketAddress) -> bool {
-    matches!(address, SocketAddress::Inet6(address) if *address.ip() == Ipv6Addr::LOCALHOST)
-}
-
 /// The address of a socket that has none, for its family.
 pub fn unspecified(family: Family) -> SocketAddress {
-    family.raise(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), false)
+    family.raise(Endpoint::new(family.of_engine(false).any(), 0))
 }

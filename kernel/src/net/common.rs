@@ -1,16 +1,17 @@
 //! What TCP and UDP sockets share: addresses between program and engine, time-outs, errors, and options that are
 //! only stored.
-use super::address::{Family, is_native_loopback};
+use super::address::Family;
+use super::interface_ioctl::CARD_INDEX;
+use super::multicast::link_of;
 use super::socket::SocketAddress;
-use super::stack::wait_configured;
+use super::stack::{wait_configured, wait_ipv6};
 use crate::errno::{Errno, SysResult};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::time::now_ns;
 use coracle_tcpip::Endpoint;
-use core::net::{Ipv4Addr, SocketAddrV4};
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 use spin::Mutex;
@@ -21,11 +22,6 @@ pub struct Common {
     pub family: Family,
     /// IPV6_V6ONLY.
     pub v6_only: AtomicBool,
-    /// The program bound the socket to, or connected it with, `::1`.
-    native_loopback: AtomicBool,
-    /// Port of an AF_INET6 socket that is bound to `::` for IPv6 alone: it can't be reached here, so the engine does
-    /// not know of it. 0: none.
-    unreachable_port: AtomicU16,
     /// The program has closed it.
     closed: AtomicBool,
     /// SO_RCVTIMEO and SO_SNDTIMEO in ns; 0: none.
@@ -43,8 +39,6 @@ impl Common {
         Common {
             family,
             v6_only: AtomicBool::new(false),
-            native_loopback: AtomicBool::new(false),
-            unreachable_port: AtomicU16::new(0),
             closed: AtomicBool::new(false),
             receive_timeout: AtomicU64::new(0),
             send_timeout: AtomicU64::new(0),
@@ -61,7 +55,7 @@ impl Common {
         {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        new.native_loopback.store(self.native_loopback.load(Ordering::Relaxed), Ordering::Relaxed);
+        new.v6_only.store(self.is_only_v6(), Ordering::Relaxed);
         new
     }
 
@@ -70,59 +64,44 @@ impl Common {
         !self.closed.swap(true, Ordering::AcqRel)
     }
 
-    /// Whether the socket can't be reached, though for the program it is bound.
-    #[inline]
-    pub fn is_unreachable(&self) -> bool {
-        self.unreachable_port.load(Ordering::Relaxed) != 0
+    /// Whether an AF_INET6 socket has no addresses of IPv4 (IPV6_V6ONLY).
+    pub fn is_only_v6(&self) -> bool {
+        self.v6_only.load(Ordering::Relaxed)
     }
 
-    /// The engine's address for one that the program binds the socket to. `None`: it could not be reached there, and the
-    /// engine is not called.
-    pub fn to_bind(&self, address: &SocketAddress) -> Result<Option<SocketAddrV4>, Errno> {
-        let local = self.family.lower(address)?.ok_or(Errno::ADDRNOTAVAIL)?;
-        let only_v6 = self.family == Family::V6 && self.v6_only.load(Ordering::Relaxed);
-        if only_v6 && local.ip().is_unspecified() && local.port() != 0 {
-            self.unreachable_port.store(local.port(), Ordering::Relaxed);
-            return Ok(None);
-        }
-        if !local.ip().is_unspecified() && !local.ip().is_loopback() {
-            wait_configured()?;
-        }
-        self.note_family(address);
-        Ok(Some(local))
+    /// Whether the program names an address of IPv4 to a socket that has none.
+    fn is_barred(&self, end: Endpoint) -> bool {
+        self.family == Family::V6 && end.address.is_v4() && self.is_only_v6()
     }
 
-    /// The engine's address for one that the program sends to.
-    pub fn to_reach(&self, address: &SocketAddress) -> Result<SocketAddrV4, Errno> {
-        let mut peer = self.family.lower(address)?.ok_or(Errno::NETUNREACH)?;
-        if peer.ip().is_unspecified() {
-            // "This host on this network" (RFC 1122, section 3.2.1.3): Linux means itself.
-            peer.set_ip(Ipv4Addr::LOCALHOST);
+    /// The engine's address for one that the program binds the socket to. EINVAL, ENODEV for an address of a link that is not
+    /// named (ipv6(7)).
+    pub fn to_bind(&self, address: &SocketAddress) -> Result<Endpoint, Errno> {
+        let local = self.family.lower(address)?;
+        if self.is_barred(local) {
+            return Err(Errno::INVAL);
         }
-        if !peer.ip().is_loopback() {
+        check_scope(address, local)?;
+        wait_for_address(local)?;
+        Ok(local)
+    }
+
+    /// The engine's address for one that the program sends to. ENETUNREACH.
+    pub fn to_reach(&self, address: &SocketAddress) -> Result<Endpoint, Errno> {
+        let peer = self.family.lower(address)?;
+        if self.is_barred(peer) {
+            return Err(Errno::NETUNREACH);
+        }
+        // "This host on this network" (RFC 1122, section 3.2.1.3): Linux means itself.
+        if peer.address.is_v4() && !peer.address.is_unspecified() && !peer.address.is_loopback() {
             wait_configured()?;
         }
         Ok(peer)
     }
 
-    /// The program names its own or its peer's address: remembers in which family it speaks of the loopback.
-    pub fn note_family(&self, address: &SocketAddress) {
-        self.native_loopback.store(is_native_loopback(address), Ordering::Relaxed);
-    }
-
     /// The program's address for one of the engine's.
     pub fn raise(&self, end: Endpoint) -> SocketAddress {
-        let address = SocketAddrV4::new(end.address.to_ipv4().unwrap_or(Ipv4Addr::UNSPECIFIED), end.port);
-        self.family.raise(address, self.native_loopback.load(Ordering::Relaxed))
-    }
-
-    /// The same for the socket's own.
-    pub fn raise_local(&self, mut local: Endpoint) -> SocketAddress {
-        match self.unreachable_port.load(Ordering::Relaxed) {
-            0 => {}
-            port => local.port = port,
-        }
-        self.raise(local)
+        self.family.raise(end)
     }
 
     /// fstat(2).
@@ -188,6 +167,28 @@ impl Common {
             n::SO_RCVTIMEO_OLD | n::SO_RCVTIMEO_NEW => &self.receive_timeout,
             _ => &self.send_timeout,
         }
+    }
+}
+
+/// A program that names an address of a link must name the link, which exists (Linux's `__inet6_bind`, `tcp_v6_connect`).
+/// EINVAL, ENODEV.
+pub fn check_scope(address: &SocketAddress, end: Endpoint) -> Result<(), Errno> {
+    match address {
+        SocketAddress::Inet6(address) if end.address.is_link_local() => match address.scope_id() {
+            0 => Err(Errno::INVAL),
+            CARD_INDEX => link_of(CARD_INDEX).map(|_| ()).ok_or(Errno::NODEV),
+            _ => Err(Errno::NODEV),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Waits until the addresses of the family of `end` are known, unless it is one that this host has in any case.
+pub fn wait_for_address(end: Endpoint) -> Result<(), Errno> {
+    match end.address {
+        address if address.is_unspecified() || address.is_loopback() => Ok(()),
+        address if address.is_v4() => wait_configured(),
+        _ => wait_ipv6(),
     }
 }
 

@@ -2,8 +2,8 @@
 use super::engine;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
-use coracle_tcpip::Device;
-use core::net::Ipv4Addr;
+use coracle_tcpip::{Device, Ipv6Probe};
+use core::net::{Ipv4Addr, Ipv6Addr};
 use linux_raw_sys::net::AF_INET;
 
 /// ioctl numbers (linux/sockios.h).
@@ -48,8 +48,18 @@ const QUEUE_LENGTH: u32 = 1000;
 pub const LOOPBACK_INDEX: u32 = 1;
 /// See [`LOOPBACK_INDEX`].
 pub const CARD_INDEX: u32 = 2;
+/// Name of the card.
+pub const CARD_NAME: &str = "eth0";
 /// How many there are at most.
 pub const INTERFACES_MAX: usize = 2;
+
+/// Addresses of IPv6 at most, `::1` among them.
+pub const IPV6_ADDRESSES_MAX: usize = 9;
+/// Flags of addresses (linux/if_addr.h).
+pub const IFA_F_PERMANENT: u8 = 0x80;
+const IFA_F_TENTATIVE: u8 = 0x40;
+const IFA_F_DEPRECATED: u8 = 0x20;
+const IFA_F_DADFAILED: u8 = 0x08;
 
 /// A network interface as programs see it.
 pub struct InterfaceInfo {
@@ -100,7 +110,7 @@ pub fn interfaces() -> heapless::Vec<InterfaceInfo, INTERFACES_MAX> {
     if engine.device().card().is_some() {
         let _ = all.push(InterfaceInfo {
             index: CARD_INDEX,
-            name: "eth0",
+            name: CARD_NAME,
             hardware: ARPHRD_ETHER,
             flags: IFF_UP | IFF_BROADCAST | IFF_RUNNING | IFF_MULTICAST,
             mtu: engine.device().mtu() as u32,
@@ -109,6 +119,57 @@ pub fn interfaces() -> heapless::Vec<InterfaceInfo, INTERFACES_MAX> {
         });
     }
     all
+}
+
+/// An address of IPv6 as programs see it.
+pub struct InterfaceAddress {
+    /// The number of its interface.
+    pub index: u32,
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Length of its prefix, in bits.
+    pub prefix_len: u8,
+    /// IFA_F_*.
+    pub flags: u8,
+}
+
+impl InterfaceAddress {
+    /// Its scope in /proc/net/if_inet6 (Linux's IPV6_ADDR_LOOPBACK and IPV6_ADDR_LINKLOCAL).
+    pub fn proc_scope(&self) -> u8 {
+        match self.address {
+            Ipv6Addr::LOCALHOST => 0x10,
+            address if address.is_unicast_link_local() => 0x20,
+            _ => 0,
+        }
+    }
+}
+
+/// Addresses of IPv6 of all interfaces: one more than the engine has.
+pub fn ipv6_addresses() -> heapless::Vec<InterfaceAddress, IPV6_ADDRESSES_MAX> {
+    let localhost = Ipv6Addr::LOCALHOST;
+    let own = engine().ipv6_addresses();
+    let of_card = own.iter().map(|own| {
+        let probe = match own.probe {
+            Ipv6Probe::Until(_) => IFA_F_TENTATIVE,
+            Ipv6Probe::Unique => 0,
+            Ipv6Probe::Taken => IFA_F_DADFAILED | IFA_F_TENTATIVE,
+        };
+        let permanent = if own.valid_until == u64::MAX { IFA_F_PERMANENT } else { 0 };
+        let flags = probe | permanent | if own.deprecated { IFA_F_DEPRECATED } else { 0 };
+        InterfaceAddress {
+            index: CARD_INDEX,
+            address: own.address.to_ipv6(),
+            prefix_len: own.prefix_len,
+            flags,
+        }
+    });
+    let loopback = InterfaceAddress {
+        index: LOOPBACK_INDEX,
+        address: localhost,
+        prefix_len: 128,
+        flags: IFA_F_PERMANENT,
+    };
+    core::iter::once(loopback).chain(of_card).collect()
 }
 
 fn socket_address(ip: Ipv4Addr) -> [u8; 16] {

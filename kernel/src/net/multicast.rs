@@ -1,12 +1,13 @@
-//! Options of UDP sockets for multicast groups (ip(7)).
+//! Options of UDP sockets for multicast groups (ip(7)), and those of IPv6 (ipv6(7)).
 use super::common::errno;
 use super::engine;
 use super::interface_ioctl::{CARD_INDEX, LOOPBACK_INDEX};
-use super::options::int;
+use super::options::{USUAL_HOPS, byte_or_default, int};
 use super::udp::UdpFile;
 use crate::errno::Errno;
-use coracle_tcpip::Link;
+use coracle_tcpip::{Address, Link};
 use core::net::Ipv4Addr;
+use core::sync::atomic::Ordering;
 use linux_raw_sys::net as n;
 
 /// The number of a network interface (netdevice(7)); 0: none is named.
@@ -163,6 +164,78 @@ impl UdpFile {
             n::IP_MULTICAST_TTL => Some(i32::from(options.multicast_ttl)),
             n::IP_MULTICAST_LOOP => Some(i32::from(options.multicast_loop)),
             n::IP_MULTICAST_ALL => Some(i32::from(options.multicast_all)),
+            _ => None,
+        }
+    }
+
+    /// `struct ipv6_mreq`: a group, and the number of an interface or 0. EINVAL, ENODEV.
+    fn request_v6(value: &[u8]) -> Result<(Address, Option<Link>), Errno> {
+        const INTERFACE_AT: usize = 16;
+        let (Some(group), Some(index)) = (value.first_chunk(), word(value, INTERFACE_AT)) else {
+            return Err(Errno::INVAL);
+        };
+        let group = Address::from_octets(*group);
+        if !group.is_multicast() || group.is_v4() {
+            return Err(Errno::INVAL);
+        }
+        match u32::from_le_bytes(index) {
+            0 => Ok((group, None)),
+            index => Ok((group, Some(link_of(index).ok_or(Errno::NODEV)?))),
+        }
+    }
+
+    /// Sets an option of IPv6. `None`: it is one that only is stored.
+    pub(super) fn set_v6(&self, number: u32, value: &[u8]) -> Option<Result<(), Errno>> {
+        let byte = || byte_or_default(value);
+        let whole = || value.first_chunk().copied().map(i32::from_le_bytes).ok_or(Errno::INVAL);
+        let set = |change: &dyn Fn(&mut coracle_tcpip::UdpOptions)| {
+            self.socket.set_options(|options| change(options));
+        };
+        Some(match number {
+            // Which addresses a socket has is decided when it is bound.
+            n::IPV6_V6ONLY if self.socket.local().port != 0 => Err(Errno::INVAL),
+            n::IPV6_V6ONLY => whole().map(|on| {
+                self.common.v6_only.store(on != 0, Ordering::Relaxed);
+                let family = self.common.family.of_engine(on != 0);
+                set(&|options| options.family = family);
+            }),
+            n::IPV6_UNICAST_HOPS => byte().map(|hops| set(&|options| options.hops = hops)),
+            n::IPV6_MULTICAST_HOPS => {
+                byte().map(|hops| set(&|options| options.multicast_hops = hops.unwrap_or(1)))
+            }
+            n::IPV6_TCLASS => byte().map(|class| set(&|options| options.traffic_class = class.unwrap_or(0))),
+            n::IPV6_MULTICAST_LOOP => whole()
+                .and_then(|on| u8::try_from(on).ok().filter(|on| *on <= 1).ok_or(Errno::INVAL))
+                .map(|on| set(&|options| options.multicast_loop = on == 1)),
+            n::IPV6_MULTICAST_IF => whole()
+                .and_then(|index| match index {
+                    0 => Ok(None),
+                    index => link_of(index as u32).map(Some).ok_or(Errno::NODEV),
+                })
+                .map(|link| set(&|options| options.multicast_link = link)),
+            n::IPV6_ADD_MEMBERSHIP => Self::request_v6(value).and_then(|(group, link)| {
+                // Without a card all routes lead to the loopback.
+                let link = link.or(link_of(CARD_INDEX)).unwrap_or(Link::Loopback);
+                engine().udp_join(&self.socket, group, link).map_err(errno)
+            }),
+            n::IPV6_DROP_MEMBERSHIP => Self::request_v6(value)
+                .and_then(|(group, link)| engine().udp_leave(&self.socket, group, link).map_err(errno)),
+            _ => return None,
+        })
+    }
+
+    /// The value of an option of IPv6. `None`: it is one that only is stored.
+    pub(super) fn option_v6(&self, number: u32) -> Option<i32> {
+        let options = self.socket.options();
+        match number {
+            n::IPV6_UNICAST_HOPS => Some(options.hops.map_or(USUAL_HOPS, i32::from)),
+            n::IPV6_MULTICAST_HOPS => Some(options.multicast_hops.into()),
+            n::IPV6_MULTICAST_LOOP => Some(options.multicast_loop.into()),
+            n::IPV6_MULTICAST_IF => Some(options.multicast_link.map_or(0, |link| match link {
+                Link::Loopback => LOOPBACK_INDEX as i32,
+                Link::Wire => CARD_INDEX as i32,
+            })),
+            n::IPV6_TCLASS => Some(options.traffic_class.into()),
             _ => None,
         }
     }

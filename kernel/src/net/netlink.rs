@@ -1,6 +1,8 @@
 //! AF_NETLINK sockets of NETLINK_ROUTE (rtnetlink(7)): they report the links, addresses and routes.
 //! getifaddrs(3) and Go use them.
-use super::interface_ioctl::{IFF_LOOPBACK, InterfaceInfo, NAME_BYTES, interfaces};
+use super::interface_ioctl::{
+    CARD_INDEX, IFF_LOOPBACK, InterfaceAddress, InterfaceInfo, NAME_BYTES, interfaces, ipv6_addresses,
+};
 use super::open::SOCKET_MODE;
 use super::options::{SOL_SOCKET, answer};
 use super::socket::{Control, Received, Socket, SocketAddress};
@@ -17,7 +19,7 @@ use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::frame::{self, Watermark};
 use core::any::Any;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
@@ -132,16 +134,22 @@ impl NetlinkFile {
                     out.end(&request, one)?;
                 }
                 (RTM_GETADDR, true) => {
-                    if request.is_for_inet() {
+                    if request.is_for(n::AF_INET) {
                         interfaces()
                             .iter()
                             .try_for_each(|interface| address(&mut out, &request, interface))?;
                     }
+                    if request.is_for(n::AF_INET6) {
+                        ipv6_addresses().iter().try_for_each(|own| address_v6(&mut out, &request, own))?;
+                    }
                     out.end(&request, false)?;
                 }
                 (RTM_GETROUTE, true) => {
-                    if request.is_for_inet() {
+                    if request.is_for(n::AF_INET) {
                         routes(&mut out, &request)?;
+                    }
+                    if request.is_for(n::AF_INET6) {
+                        routes_v6(&mut out, &request)?;
                     }
                     out.end(&request, false)?;
                 }
@@ -197,12 +205,10 @@ impl<'a> Request<'a> {
         Some(Request { len, kind: half(4), flags: half(6), sequence: word(8), header, body })
     }
 
-    /// Whether addresses of IPv4 are among those requested.
-    fn is_for_inet(&self) -> bool {
-        matches!(
-            self.body.first().map_or(n::AF_UNSPEC, |family| u32::from(*family)),
-            n::AF_UNSPEC | n::AF_INET
-        )
+    /// Whether addresses of `family` are among those requested.
+    fn is_for(&self, family: u32) -> bool {
+        let requested = self.body.first().map_or(n::AF_UNSPEC, |family| u32::from(*family));
+        requested == n::AF_UNSPEC || requested == family
     }
 
     /// The interface index of an `ifinfomsg`.
@@ -343,6 +349,36 @@ fn address(out: &mut Dump, request: &Request, interface: &InterfaceInfo) -> Resu
     ];
     let attributes: heapless::Vec<_, 5> = all.into_iter().flatten().collect();
     out.message(request, RTM_NEWADDR, NLM_F_MULTI, &body, &attributes)
+}
+
+/// RTM_NEWADDR of an address of IPv6.
+fn address_v6(out: &mut Dump, request: &Request, own: &InterfaceAddress) -> Result<(), NoMemory> {
+    let scope = match own.address {
+        Ipv6Addr::LOCALHOST => HOST,
+        address if address.is_unicast_link_local() => LINK,
+        _ => UNIVERSE,
+    };
+    let mut body = [n::AF_INET6 as u8, own.prefix_len, own.flags, scope, 0, 0, 0, 0];
+    body[4..].copy_from_slice(&own.index.to_le_bytes());
+    let octets = own.address.octets();
+    let flags = u32::from(own.flags).to_le_bytes();
+    let attributes: [(u16, &[u8]); 2] = [(IFA_ADDRESS, &octets), (IFA_FLAGS, &flags)];
+    out.message(request, RTM_NEWADDR, NLM_F_MULTI, &body, &attributes)
+}
+
+/// RTM_NEWROUTE of IPv6: the networks of the link, and the default routes.
+fn routes_v6(out: &mut Dump, request: &Request) -> Result<(), NoMemory> {
+    let (prefixes, routers) = super::engine().ipv6_routes();
+    let table = u32::from(MAIN_TABLE).to_le_bytes();
+    let card = CARD_INDEX.to_le_bytes();
+    let mut route = |len: u8, kind: u16, address: Ipv6Addr| {
+        let body = [n::AF_INET6 as u8, len, 0, 0, MAIN_TABLE, BY_BOOT, UNIVERSE, UNICAST, 0, 0, 0, 0];
+        let octets = address.octets();
+        let attributes: [(u16, &[u8]); 3] = [(RTA_TABLE, &table), (kind, &octets), (RTA_OIF, &card)];
+        out.message(request, RTM_NEWROUTE, NLM_F_MULTI, &body, &attributes)
+    };
+    prefixes.iter().try_for_each(|(prefix, len)| route(*len, RTA_DST, *prefix))?;
+    routers.iter().try_for_each(|router| route(0, RTA_GATEWAY, *router))
 }
 
 /// RTM_NEWROUTE: the network of the card, and the default route.

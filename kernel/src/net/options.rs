@@ -6,7 +6,6 @@ use crate::fs::access::{capability, check_capability};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use core::ops::RangeInclusive;
-use core::sync::atomic::Ordering;
 use linux_raw_sys::net as n;
 
 /// Levels. The protocol numbers are an enumeration in linux-raw-sys.
@@ -78,6 +77,19 @@ pub fn ttl(value: i32) -> Result<u8, Errno> {
     }
 }
 
+/// A hop limit of IPv6 or a traffic class that a program requests; `None`, written as -1, is the system's (ipv6(7)). EINVAL.
+pub fn byte_or_default(value: &[u8]) -> Result<Option<u8>, Errno> {
+    let value: i32 = value.first_chunk().copied().map(i32::from_le_bytes).ok_or(Errno::INVAL)?;
+    match value {
+        -1 => Ok(None),
+        0..=255 => Ok(Some(value as u8)),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// The hop limit of a packet of IPv6, unless the program sets it.
+pub const USUAL_HOPS: i32 = 64;
+
 /// EPERM without CAP_NET_ADMIN or CAP_NET_RAW, which IP_TRANSPARENT, SO_MARK and a high SO_PRIORITY need.
 fn may_use_network() -> Result<(), Errno> {
     check_capability(capability::NET_ADMIN).or_else(|_| check_capability(capability::NET_RAW))
@@ -147,13 +159,8 @@ impl Common {
             },
             SOL_IPV6 if self.family == Family::V4 => Some(Err(Errno::NOPROTOOPT)),
             SOL_IPV6 => match number {
-                n::IPV6_V6ONLY => Some(int(value).map(|on| self.v6_only.store(on != 0, Ordering::Relaxed))),
-                n::IPV6_UNICAST_HOPS
-                | n::IPV6_MULTICAST_HOPS
-                | n::IPV6_MULTICAST_LOOP
-                | n::IPV6_MTU_DISCOVER
+                n::IPV6_MTU_DISCOVER
                 | n::IPV6_RECVERR
-                | n::IPV6_TCLASS
                 | n::IPV6_RECVTCLASS
                 | n::IPV6_RECVHOPLIMIT
                 | n::IPV6_FREEBIND
@@ -200,11 +207,9 @@ impl Common {
             },
             SOL_IPV6 if self.family == Family::V4 => Some(Err(Errno::NOPROTOOPT)),
             SOL_IPV6 => match number {
-                n::IPV6_V6ONLY => Some(answer(self.v6_only.load(Ordering::Relaxed) as i32)),
-                n::IPV6_UNICAST_HOPS => Some(recall(64)),
-                n::IPV6_MULTICAST_HOPS | n::IPV6_MULTICAST_LOOP | n::IPV6_MTU_DISCOVER => Some(recall(1)),
+                n::IPV6_V6ONLY => Some(answer(self.is_only_v6().into())),
+                n::IPV6_MTU_DISCOVER => Some(recall(1)),
                 n::IPV6_RECVERR
-                | n::IPV6_TCLASS
                 | n::IPV6_RECVTCLASS
                 | n::IPV6_RECVHOPLIMIT
                 | n::IPV6_FREEBIND

@@ -101,6 +101,9 @@ pub fn start(card: Option<Net>, settings: &CommandLine) {
         return;
     }
     let now = now_ns();
+    if settings.ip != Some(IpSetting::None) {
+        engine.start_ipv6(now, None);
+    }
     match &settings.ip {
         Some(IpSetting::None) => {}
         Some(IpSetting::Static(address, prefix_len)) => {
@@ -144,6 +147,22 @@ pub fn wait_configured() -> Result<(), Errno> {
         }
         other => other,
     }
+}
+
+/// Waits until no address of IPv6 is being probed, which takes a second or two after the machine's start. Gives up after a
+/// while.
+pub fn wait_ipv6() -> Result<(), Errno> {
+    /// Nothing announces that an address can be used.
+    const LOOK_EVERY_NS: u64 = 20_000_000;
+    let deadline = now_ns() + DHCP_PATIENCE_NS;
+    while engine().ipv6_is_starting() && now_ns() < deadline {
+        let look = Some(now_ns() + LOOK_EVERY_NS);
+        match block_on(&CONFIGURED, false, look, || Err::<(), _>(Errno::AGAIN)) {
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+    Ok(())
 }
 
 #[cold]

@@ -1,6 +1,6 @@
 //! TCP sockets as files (tcp(7)).
 use super::address::{Family, unspecified};
-use super::common::{Common, errno, ioctl_answer};
+use super::common::{Common, check_scope, errno, ioctl_answer, wait_for_address};
 use super::engine;
 use super::interface::{Interface, Watch, poll_events};
 use super::options::SOL_TCP;
@@ -70,7 +70,11 @@ fn done_before(buffer: &UserBuf, error: Errno) -> SysResult {
 impl TcpFile {
     /// socket(2).
     pub fn new(family: Family) -> Result<Arc<TcpFile>, Errno> {
-        TcpFile::over(engine().tcp_socket(Watch::new()).map_err(errno)?, Common::new(family))
+        let file = TcpFile::over(engine().tcp_socket(Watch::new()).map_err(errno)?, Common::new(family))?;
+        if family == Family::V6 {
+            file.change(&|options| options.family = family.of_engine(false))?;
+        }
+        Ok(file)
     }
 
     fn over(socket: Handle, common: Common) -> Result<Arc<TcpFile>, Errno> {
@@ -348,9 +352,6 @@ impl File for TcpFile {
 
     #[inline]
     fn readiness(&self) -> Events {
-        if self.common.is_unreachable() {
-            return Events::empty();
-        }
         poll_events(self.socket.readiness())
     }
 
@@ -413,7 +414,10 @@ impl File for TcpFile {
 
 impl Socket for TcpFile {
     fn bind(&self, address: &SocketAddress) -> Result<(), Errno> {
-        let Some(local) = self.common.to_bind(address)? else { return Ok(()) };
+        let local = self.common.to_bind(address)?;
+        if local.address.is_multicast() && !local.address.is_v4() {
+            return Err(Errno::INVAL);
+        }
         engine().tcp_bind(&self.socket, local).map_err(errno)
     }
 
@@ -427,7 +431,10 @@ impl Socket for TcpFile {
             return Ok(());
         }
         let peer = self.common.to_reach(address)?;
-        self.common.note_family(address);
+        if !peer.address.is_multicast() {
+            check_scope(address, peer)?;
+        }
+        wait_for_address(peer)?;
         if self.socket.info().state == State::Closed {
             if self.connecting.load(Ordering::Relaxed) {
                 // The attempt in the background failed. If the program has taken its error, Linux reports another.
@@ -478,19 +485,13 @@ impl Socket for TcpFile {
     }
 
     fn listen(&self, backlog: usize) -> Result<(), Errno> {
-        if self.common.is_unreachable() {
-            return Ok(());
-        }
         engine().tcp_listen(&self.socket, now_ns(), backlog).map_err(errno)
     }
 
     fn accept(&self, nonblock: bool) -> Result<(Arc<dyn File>, SocketAddress), Errno> {
         let attempt = || engine().tcp_accept(&self.socket, now_ns(), Watch::new).map_err(errno);
         let deadline = self.common.receive_deadline();
-        let unreachable = self.common.is_unreachable();
-        let socket = block_on_events(self.source(), Events::IN, nonblock, deadline, || {
-            if unreachable { Err(Errno::AGAIN) } else { attempt() }
-        })?;
+        let socket = block_on_events(self.source(), Events::IN, nonblock, deadline, attempt)?;
         let peer = socket.peer();
         let file = TcpFile::over(socket.clone(), self.common.inherit())
             .inspect_err(|_| engine().tcp_close(&socket, now_ns()))?;
@@ -502,7 +503,7 @@ impl Socket for TcpFile {
     }
 
     fn local_address(&self) -> Result<SocketAddress, Errno> {
-        Ok(self.common.raise_local(self.socket.local()))
+        Ok(self.common.raise(self.socket.local()))
     }
 
     fn peer_address(&self) -> Result<SocketAddress, Errno> {

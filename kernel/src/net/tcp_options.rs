@@ -1,16 +1,23 @@
 //! Options of TCP sockets (tcp(7), socket(7), ip(7)).
-use super::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_TCP, answer, buffer_size, int, ttl};
+use super::address::Family;
+use super::options::{
+    SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_TCP, USUAL_HOPS, answer, buffer_size, byte_or_default, int, ttl,
+};
 use super::tcp::TcpFile;
 use crate::errno::Errno;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_tcpip::{Error, State, TcpInfo};
 use core::ops::RangeInclusive;
+use core::sync::atomic::Ordering;
 use linux_raw_sys::net as n;
 
 /// What SO_RCVBUF and SO_SNDBUF return while buffers are sized automatically (Linux's `tcp_rmem[1]` and `tcp_wmem[1]`).
 const RECEIVE_BUFFER_TOLD: usize = 131_072;
 const SEND_BUFFER_TOLD: usize = 16_384;
+
+/// The bits of a type of service that belong to TCP itself (RFC 3168): the program does not set them.
+const ECN: u8 = 3;
 
 /// Greatest TCP_LINGER2 in seconds (Linux's TCP_FIN_TIMEOUT_MAX).
 const FIN_TIMEOUT_MAX: i32 = 120;
@@ -61,6 +68,12 @@ impl TcpFile {
             (SOL_IP, n::IP_ADD_MEMBERSHIP | n::IP_DROP_MEMBERSHIP) => return Err(Errno::PROTO),
             _ => {}
         }
+        if level == SOL_IPV6
+            && self.common.family == Family::V6
+            && let Some(result) = self.set_v6(number, value)
+        {
+            return result;
+        }
         if (level, number) == (SOL_SOCKET, n::SO_OOBINLINE) {
             let on = int(value)? != 0;
             return self.change(&|o| o.oob_inline = on);
@@ -91,6 +104,33 @@ impl TcpFile {
             }
             _ => Err(Errno::NOPROTOOPT),
         }
+    }
+
+    /// Sets an option of IPv6. `None`: it is one that only is stored.
+    fn set_v6(&self, number: u32, value: &[u8]) -> Option<Result<(), Errno>> {
+        let byte = || byte_or_default(value);
+        Some(match number {
+            // Which addresses a socket has is decided when it is bound.
+            n::IPV6_V6ONLY if self.socket.local().port != 0 => Err(Errno::INVAL),
+            n::IPV6_V6ONLY if value.len() < size_of::<i32>() => Err(Errno::INVAL),
+            n::IPV6_V6ONLY => int(value).and_then(|on| {
+                self.common.v6_only.store(on != 0, Ordering::Relaxed);
+                let family = self.common.family.of_engine(on != 0);
+                self.change(&|options| options.family = family)
+            }),
+            n::IPV6_UNICAST_HOPS => byte().and_then(|hops| self.change(&|options| options.hops = hops)),
+            n::IPV6_TCLASS => byte().and_then(|class| {
+                self.change(&|options| {
+                    let class = class.unwrap_or(0);
+                    options.traffic_class = class & !ECN | options.traffic_class & ECN;
+                })
+            }),
+            // Connections go to one host (ipv6(7)).
+            n::IPV6_MULTICAST_HOPS => Err(Errno::NOPROTOOPT),
+            n::IPV6_MULTICAST_IF => Err(Errno::NOPROTOOPT),
+            n::IPV6_ADD_MEMBERSHIP | n::IPV6_DROP_MEMBERSHIP => Err(Errno::PROTO),
+            _ => return None,
+        })
     }
 
     /// getsockopt(2).
@@ -127,6 +167,8 @@ impl TcpFile {
             }
             (SOL_IP, n::IP_TTL) => answer(i32::from(options.ttl)),
             (SOL_IP, n::IP_TOS) => answer(i32::from(options.tos)),
+            (SOL_IPV6, n::IPV6_UNICAST_HOPS) => answer(options.hops.map_or(USUAL_HOPS, i32::from)),
+            (SOL_IPV6, n::IPV6_TCLASS) => answer(i32::from(options.traffic_class)),
             (SOL_TCP, n::TCP_NODELAY) => answer(options.no_delay as i32),
             (SOL_TCP, n::TCP_CORK) => answer(options.cork as i32),
             // A connection starts with quick acknowledgements in any case.
@@ -182,7 +224,7 @@ impl TcpFile {
                 self.change(&|o| o.send_buffer = Some(buffer_size(value)))
             }
             (SOL_IP, n::IP_TTL) => ttl(value).and_then(|ttl| self.change(&|o| o.ttl = ttl)),
-            (SOL_IP, n::IP_TOS) => self.change(&|o| o.tos = value as u8),
+            (SOL_IP, n::IP_TOS) => self.change(&|o| o.tos = value as u8 & !ECN | o.tos & ECN),
             (SOL_TCP, n::TCP_NODELAY) => self.change(&|o| o.no_delay = on),
             (SOL_TCP, n::TCP_CORK) => self.change(&|o| o.cork = on),
             (SOL_TCP, n::TCP_QUICKACK) => {

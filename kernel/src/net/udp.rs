@@ -1,6 +1,6 @@
 //! UDP sockets as files (udp(7)).
 use super::address::Family;
-use super::common::{Common, errno, ioctl_answer};
+use super::common::{Common, check_scope, errno, ioctl_answer, wait_for_address};
 use super::engine;
 use super::interface::{Interface, Watch, poll_events};
 use super::interface_ioctl::{CARD_INDEX, LOOPBACK_INDEX};
@@ -18,15 +18,17 @@ use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::time::now_ns;
-use coracle_tcpip::{Datagram, Endpoint, Error, Link, Udp, Way};
+use coracle_tcpip::{Address, Datagram, Endpoint, Error, Link, Udp, Way};
 use core::any::Any;
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use core::net::{Ipv4Addr, SocketAddrV6};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 
 /// The most data a datagram carries over IPv4: 65,535 less the headers of IP and UDP.
 const DATAGRAM_MAX: usize = 65_507;
+/// The same over IPv6, whose header does not count.
+const DATAGRAM_MAX_V6: usize = 65_527;
 /// Datagrams up to this size are fetched to the kernel's stack: what fits a frame of Ethernet.
 const SMALL_DATAGRAM: usize = 1500;
 /// UDP_CORK, UDP_SEGMENT, UDP_GRO (linux/udp.h).
@@ -37,7 +39,7 @@ const UDP_GRO: u32 = 104;
 /// A UDP socket.
 pub struct UdpFile {
     pub(super) socket: Udp<Interface, Watch>,
-    common: Common,
+    pub(super) common: Common,
     /// IP_PKTINFO.
     packet_info: AtomicBool,
     /// IPV6_RECVPKTINFO.
@@ -52,6 +54,7 @@ impl UdpFile {
     /// socket(2).
     pub fn new(family: Family) -> Result<Arc<UdpFile>, Errno> {
         let socket = engine().udp_socket(Watch::new()).map_err(errno)?;
+        socket.set_options(|options| options.family = family.of_engine(false));
         let new = UdpFile {
             socket,
             common: Common::new(family),
@@ -85,8 +88,13 @@ impl UdpFile {
         const SEGMENTS_MAX: usize = 64;
         /// Headers of IP and UDP.
         const HEADER_BYTES: usize = 28;
+        const HEADER_BYTES_V6: usize = 48;
         let len = src.remaining();
         let to = way.to.or_else(|| self.socket.peer());
+        let headers = match to {
+            Some(to) if !to.address.is_v4() => HEADER_BYTES_V6,
+            _ => HEADER_BYTES,
+        };
         // A datagram to this machine meets no link.
         let mtu = match to {
             Some(to) if to.address.is_loopback() => DATAGRAM_MAX + HEADER_BYTES,
@@ -95,7 +103,7 @@ impl UdpFile {
         if len > DATAGRAM_MAX {
             return Err(Errno::MSGSIZE);
         }
-        if len > segment * SEGMENTS_MAX || segment + HEADER_BYTES > mtu {
+        if len > segment * SEGMENTS_MAX || segment + headers > mtu {
             return Err(Errno::INVAL);
         }
         let mut done = 0;
@@ -113,7 +121,7 @@ impl UdpFile {
     /// there yet, so it is fetched before the engine is called.
     #[inline]
     fn send_datagram(&self, src: &mut UserBuf, len: usize, way: Way, nonblock: bool) -> SysResult {
-        if len > DATAGRAM_MAX {
+        if len > DATAGRAM_MAX_V6 {
             return Err(Errno::MSGSIZE);
         }
         if len <= SMALL_DATAGRAM {
@@ -186,7 +194,7 @@ impl UdpFile {
             from: Some(self.common.raise(datagram.from)),
             flags: if truncated { n::MSG_TRUNC } else { 0 },
             packet_info: self.packet_info.load(Ordering::Relaxed).then(|| packet_info(&datagram)),
-            packet_info6: self.packet_info6.load(Ordering::Relaxed).then(|| self.packet_info6(&datagram)),
+            packet_info6: self.packet_info6.load(Ordering::Relaxed).then(|| Self::packet_info6(&datagram)),
             arrival: self.arrival(&datagram),
             ..Received::bytes(if flags & n::MSG_TRUNC != 0 { datagram.len } else { datagram.len.min(want) })
         })
@@ -204,28 +212,27 @@ impl UdpFile {
     }
 
     /// Where it arrived, in the addresses of an AF_INET6 socket.
-    fn packet_info6(&self, datagram: &Datagram) -> PacketInfo6 {
-        let address = match self.common.raise(Endpoint::new(datagram.to, 0)) {
-            SocketAddress::Inet6(address) => *address.ip(),
-            _ => datagram.to.to_ipv6(),
-        };
-        PacketInfo6 { address, interface: packet_info(datagram).interface }
+    fn packet_info6(datagram: &Datagram) -> PacketInfo6 {
+        PacketInfo6 { address: datagram.to.to_ipv6(), interface: packet_info(datagram).interface }
     }
 
     /// The engine's address for one that the program sends to. An AF_INET6 socket takes one of AF_INET, too, or returns
     /// `only_v6` if IPV6_V6ONLY is set (Linux's `udpv6_sendmsg` and `__ip6_datagram_connect`).
     #[inline]
-    fn to_reach(&self, address: &SocketAddress, only_v6: Errno) -> Result<SocketAddrV4, Errno> {
-        match (self.common.family, address) {
-            (Family::V6, SocketAddress::Inet(_)) if self.common.v6_only.load(Ordering::Relaxed) => {
-                Err(only_v6)
-            }
+    fn to_reach(&self, address: &SocketAddress, only_v6: Errno) -> Result<Endpoint, Errno> {
+        let peer = match (self.common.family, address) {
+            (Family::V6, SocketAddress::Inet(_)) if self.common.is_only_v6() => Err(only_v6),
             (Family::V6, SocketAddress::Inet(inet)) => {
                 let mapped = SocketAddrV6::new(inet.ip().to_ipv6_mapped(), inet.port(), 0, 0);
                 self.common.to_reach(&SocketAddress::Inet6(mapped))
             }
             _ => self.common.to_reach(address),
+        }?;
+        // A program that has IPv4 goes on with that meanwhile.
+        if !peer.address.is_v4() && engine().ipv4().is_none() {
+            wait_for_address(peer)?;
         }
+        Ok(peer)
     }
 
     fn finish(&self) {
@@ -237,25 +244,12 @@ impl UdpFile {
 
 /// The sender's address and the link that a program requests (ip(7), IP_PKTINFO); ENODEV for an interface that is not there.
 /// There is one route to each host, so the link matters for groups only.
-fn set_way(way: &mut Way, info: PacketInfo) -> Result<(), Errno> {
-    if info.interface != 0 {
-        way.link = Some(link_of(info.interface).ok_or(Errno::NODEV)?);
+fn set_way(way: &mut Way, interface: u32, from: Address) -> Result<(), Errno> {
+    if interface != 0 {
+        way.link = Some(link_of(interface).ok_or(Errno::NODEV)?);
     }
-    way.from = (!info.local.is_unspecified()).then(|| info.local.into());
+    way.from = (!from.is_unspecified()).then_some(from);
     Ok(())
-}
-
-impl TryFrom<PacketInfo6> for PacketInfo {
-    type Error = Errno;
-    /// The same in IPv4; EINVAL for an address that nothing here has.
-    fn try_from(info: PacketInfo6) -> Result<PacketInfo, Errno> {
-        let local = match info.address {
-            Ipv6Addr::UNSPECIFIED => Ipv4Addr::UNSPECIFIED,
-            Ipv6Addr::LOCALHOST => Ipv4Addr::LOCALHOST,
-            other => other.to_ipv4_mapped().ok_or(Errno::INVAL)?,
-        };
-        Ok(PacketInfo { interface: info.interface, local, destination: local })
-    }
 }
 
 /// Where a datagram arrived. One to several hosts is reported with our own address on its link.
@@ -330,7 +324,7 @@ impl File for UdpFile {
 
 impl Socket for UdpFile {
     fn bind(&self, address: &SocketAddress) -> Result<(), Errno> {
-        let Some(local) = self.common.to_bind(address)? else { return Ok(()) };
+        let local = self.common.to_bind(address)?;
         engine().udp_bind(&self.socket, local).map_err(errno)
     }
 
@@ -340,7 +334,9 @@ impl Socket for UdpFile {
             return Ok(());
         }
         let peer = self.to_reach(address, Errno::AFNOSUPPORT)?;
-        self.common.note_family(address);
+        if !peer.address.is_multicast() {
+            check_scope(address, peer)?;
+        }
         engine().udp_connect(&self.socket, peer).map_err(errno)
     }
 
@@ -353,7 +349,7 @@ impl Socket for UdpFile {
     }
 
     fn local_address(&self) -> Result<SocketAddress, Errno> {
-        Ok(self.common.raise_local(self.socket.local()))
+        Ok(self.common.raise(self.socket.local()))
     }
 
     fn peer_address(&self) -> Result<SocketAddress, Errno> {
@@ -381,13 +377,13 @@ impl Socket for UdpFile {
             Some(address) => Some(self.to_reach(address, Errno::NETUNREACH)?),
         };
         let mut segment = self.segment.load(Ordering::Relaxed);
-        let mut way = Way { to: to.map(Endpoint::from), ..Way::default() };
+        let mut way = Way { to, ..Way::default() };
         if let Some(control) = control {
             segment = control.segment.unwrap_or(segment);
             if let Some(info) = control.packet_info {
-                set_way(&mut way, info)?;
+                set_way(&mut way, info.interface, info.local.into())?;
             } else if let Some(info) = control.packet_info6 {
-                set_way(&mut way, info.try_into()?)?;
+                set_way(&mut way, info.interface, info.address.into())?;
             }
         }
         self.send_rest(src, way, segment, flags & n::MSG_DONTWAIT != 0)
@@ -407,6 +403,12 @@ impl Socket for UdpFile {
         let number = name as u32;
         if level == SOL_IP
             && let Some(result) = self.set_multicast(number, value)
+        {
+            return result;
+        }
+        if level == SOL_IPV6
+            && self.common.family == Family::V6
+            && let Some(result) = self.set_v6(number, value)
         {
             return result;
         }
@@ -460,6 +462,12 @@ impl Socket for UdpFile {
         let number = name as u32;
         if level == SOL_IP
             && let Some(value) = self.multicast(number)
+        {
+            return answer(value);
+        }
+        if level == SOL_IPV6
+            && self.common.family == Family::V6
+            && let Some(value) = self.option_v6(number)
         {
             return answer(value);
         }

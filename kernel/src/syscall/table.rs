@@ -335,7 +335,7 @@ system_calls! {
     333 io_pgetevents(address, number, number, &out, &timespec, &sigset_argument) super::aio::io_pgetevents, "all";
 
     // sockets
-    41 socket(address_family, socket_type, protocol) -> socket super::socket::socket, "AF_INET and AF_INET6 (over IPv4) for TCP and UDP, AF_UNIX, AF_NETLINK (NETLINK_ROUTE)";
+    41 socket(address_family, socket_type, protocol) -> socket super::socket::socket, "AF_INET and AF_INET6 for TCP and UDP, AF_UNIX, AF_NETLINK (NETLINK_ROUTE)";
     42 connect(socket, &socket_address, address_len) super::socket::connect, "yes; waits for DHCP if that has not answered yet";
     43 accept(socket, &out, &length_cell) -> socket super::socket::accept, "yes";
     44 sendto(socket, &bytes, len, message_flags, &socket_address, address_len) super::socket::sendto, "MSG_OOB for TCP; no MSG_FASTOPEN; MSG_ZEROCOPY copies";
@@ -343,7 +343,7 @@ system_calls! {
     46 sendmsg(socket, &message, message_flags) super::socket::sendmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";
     47 recvmsg(socket, &message, message_flags) super::socket::recvmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";
     48 shutdown(socket, shutdown_how) super::socket::shutdown, "yes";
-    49 bind(socket, &socket_address, address_len) super::socket::bind, "IPv6 addresses: ::, ::1 and v4-mapped ones";
+    49 bind(socket, &socket_address, address_len) super::socket::bind, "yes";
     50 listen(socket, count) super::socket::listen, "yes";
     51 getsockname(socket, &out, &length_cell) super::socket::getsockname, "yes";
     52 getpeername(socket, &out, &length_cell) super::socket::getpeername, "yes";

@@ -60,7 +60,6 @@ impl<D: Device, E: Events> Stack<D, E> {
             return Err(Error::Invalid);
         }
         if !tcb.claimed {
-            tcb.tuple.local = tcb.options.family.any();
             tcb.tuple.local_port = self.tcp_ports.bind(0, claim(socket, &tcb, tcb.tuple.local, true), 0)?;
             tcb.claimed = true;
         } else {
@@ -120,6 +119,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         // A multicast or broadcast address is no source.
         let own = tcb.chosen.address && !self.is_broadcast(old.local) && !old.local.is_multicast();
+        // What is bound to an address of one family reaches no other.
+        if own && old.local.is_v4() != remote.is_v4() {
+            return Err(Error::NetworkUnreachable);
+        }
         let local = if own { old.local } else { route.source };
         let mut tuple = Tuple {
             local,

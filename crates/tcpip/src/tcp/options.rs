@@ -26,6 +26,9 @@ impl<D: Device, E: Events> Stack<D, E> {
         before: TcpOptions,
     ) {
         let after = tcb.options;
+        if after.family != before.family && !tcb.claimed && tcb.tuple.remote_port == 0 {
+            tcb.tuple.local = after.family.any();
+        }
         if tcb.calm && (TcpOptions { cork: before.cork, no_delay: before.no_delay, ..after }) == before {
             // Only what holds data back has changed, as it does around each reply of some servers.
             tcb.more = false;

@@ -1,5 +1,7 @@
 //! /proc/net (proc(5)).
 use crate::fs::synthetic::{Item, Table};
+use crate::net::interface_ioctl::{InterfaceAddress, interfaces, ipv6_addresses};
+use coracle_fallible::{NoMemory, Text};
 
 const SOCKETS_V4: &str =
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
@@ -9,6 +11,20 @@ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packet
 lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n  \
 eth0:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n";
 
+/// Addresses of IPv6: the address, and in hexadecimal the number of its interface, the length of its prefix, its scope, and its
+/// flags (IFA_F_*).
+fn if_inet6(text: &mut Text) -> Result<(), NoMemory> {
+    let all = interfaces();
+    ipv6_addresses().iter().try_for_each(|own: &InterfaceAddress| {
+        for byte in own.address.octets() {
+            write!(text, "{byte:02x}")?;
+        }
+        let name = all.iter().find(|interface| interface.index == own.index).map_or("", |found| found.name);
+        let (index, len, scope, flags) = (own.index, own.prefix_len, own.proc_scope(), own.flags);
+        writeln!(text, " {index:02x} {len:02x} {scope:02x} {flags:02x} {name:>8}")
+    })
+}
+
 /// The items.
 pub static FILES: Table<()> = &[
     ("dev", Item::Fixed(DEVICES)),
@@ -17,6 +33,7 @@ pub static FILES: Table<()> = &[
     ("raw", Item::Fixed(SOCKETS_V4)),
     ("tcp6", Item::Fixed(SOCKETS_V6)),
     ("udp6", Item::Fixed(SOCKETS_V6)),
+    ("if_inet6", Item::Text(|(), text| if_inet6(text))),
     ("unix", Item::Text(|(), text| crate::ipc::unix::table(text))),
     (
         "route",
