@@ -54,8 +54,20 @@ pub enum Command {
     Logs(LogsArgs),
     /// Stop guests.
     Stop(StopArgs),
+    /// Send a process of a guest a signal (needs `--control full`).
+    Kill(KillArgs),
+    /// Wait until guests have ended, and print their exit status.
+    Wait(NamesArgs),
+    /// Forget guests that have ended, with their logs.
+    Rm(NamesArgs),
+    /// Stop the machines of guests until `unpause`.
+    Pause(NamesArgs),
+    /// Let the machines of guests go on.
+    Unpause(NamesArgs),
     /// Show what every thread of a guest waits for, and its stacks.
     Stack(StackArgs),
+    /// Show the system calls of a guest as they are made.
+    Trace(TraceArgs),
     /// Show what the processes of a guest have mapped.
     Maps(ProcessArgs),
     /// Show the open files of a guest's processes.
@@ -295,6 +307,10 @@ pub struct LogsArgs {
     /// Keep printing until the guest ends
     #[arg(short, long)]
     pub follow: bool,
+
+    /// Begin with the last N lines
+    #[arg(long, short = 'n', value_name = "N")]
+    pub tail: Option<usize>,
 }
 
 /// `coracle stop`
@@ -307,6 +323,34 @@ pub struct StopArgs {
     /// How long a program may take to end after SIGTERM, before its guest is killed
     #[arg(short = 't', long = "time", value_name = "SECONDS", default_value_t = 10)]
     pub seconds: u64,
+}
+
+/// `coracle wait`, `rm`, `pause` and `unpause`
+#[derive(Args, Debug)]
+pub struct NamesArgs {
+    /// Names of the guests
+    #[arg(required = true)]
+    pub names: Vec<String>,
+}
+
+/// A signal (signal(7)).
+#[derive(Clone, Copy, Debug)]
+pub struct SignalNumber(pub u32);
+
+/// `coracle kill`
+#[derive(Args, Debug)]
+pub struct KillArgs {
+    /// Names of the guests
+    #[arg(required = true)]
+    pub names: Vec<String>,
+
+    /// The signal: a name, with or without SIG, or a number
+    #[arg(short, long, value_name = "SIGNAL", default_value = "TERM", value_parser = signal)]
+    pub signal: SignalNumber,
+
+    /// The process [default: 1, the image's program]
+    #[arg(short, long, value_name = "PID", default_value_t = 1, hide_default_value = true)]
+    pub pid: u32,
 }
 
 /// `coracle stack`
@@ -322,6 +366,25 @@ pub struct StackArgs {
     /// Leave out the kernel's stacks
     #[arg(long)]
     pub program: bool,
+}
+
+/// `coracle trace`
+#[derive(Args, Debug)]
+pub struct TraceArgs {
+    /// Name of the guest
+    pub name: String,
+
+    /// Trace these calls only: names, or file, desc, network, process, memory, signal, ipc; with `!` all but these
+    #[arg(short = 'e', long = "expr", value_name = "CALL,…", value_delimiter = ',')]
+    pub calls: Vec<String>,
+
+    /// Trace one process only
+    #[arg(short, long, value_name = "PID")]
+    pub pid: Option<u32>,
+
+    /// Count calls, errors and times, and show these at the end (Ctrl-C)
+    #[arg(short = 'c', long)]
+    pub summary: bool,
 }
 
 /// `coracle maps` and `coracle files`
@@ -499,6 +562,19 @@ fn variable(text: OsString) -> Result<OsString, &'static str> {
     Ok(text)
 }
 
+fn signal(text: &str) -> Result<SignalNumber, &'static str> {
+    /// The highest number of Linux's.
+    const MOST: u32 = 64;
+    let word = text.to_ascii_uppercase();
+    let name = if word.starts_with("SIG") { word.clone() } else { format!("SIG{word}") };
+    let named = (1..=MOST).find(|&number| {
+        let number = i32::try_from(number).unwrap_or_default();
+        signal_hook::low_level::signal_name(number) == Some(name.as_str())
+    });
+    let number = word.parse().ok().filter(|number| (1..=MOST).contains(number));
+    named.or(number).map(SignalNumber).ok_or("a signal is a name such as HUP, or a number from 1 to 64")
+}
+
 fn secret(text: OsString) -> Result<(String, Option<PathBuf>), &'static str> {
     let (name, file) = match bytes::split_once(&text, b'=') {
         Some((name, file)) => (name, Some(PathBuf::from(file))),
@@ -537,6 +613,13 @@ fn seed(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn signals_by_name_and_number() {
+        let number = |text| super::signal(text).map(|signal| signal.0);
+        assert_eq!((number("HUP"), number("sigusr1"), number("9")), (Ok(1), Ok(10), Ok(9)));
+        assert!(number("0").is_err() && number("65").is_err() && number("NONE").is_err());
+    }
+
     #[test]
     fn the_command_line_is_sound() {
         use clap::CommandFactory as _;

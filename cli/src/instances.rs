@@ -4,10 +4,14 @@
 //! as it runs and which holds its process number, `NAME.info`, `NAME.log`, `NAME.control`, on which it is asked, `NAME.grace` if `coracle stop` has said how long
 //! it may take to end, and, when it has ended, `NAME.status`.
 
+mod life;
+
+pub use life::{kill, pause, rm, unpause, wait};
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::thread;
@@ -308,6 +312,9 @@ pub fn logs(args: &LogsArgs) -> Result<()> {
     let mut log = File::open(&path).map_err(|_| {
         Error::new(format!("there is no log of `{}`", seen.name)).why("only guests started with -d have one")
     })?;
+    if let Some(lines) = args.tail {
+        skip_to_tail(&mut log, lines).map_err(|error| cannot("read", &path, &error))?;
+    }
     loop {
         // Looked at before reading, so that the last words are not missed.
         let running = Seen::find(&args.name)?.running.is_some();
@@ -323,6 +330,31 @@ pub fn logs(args: &LogsArgs) -> Result<()> {
         }
         thread::sleep(GLANCE);
     }
+}
+
+/// Goes to where the last `lines` lines of a file begin.
+fn skip_to_tail(log: &mut File, lines: usize) -> std::io::Result<()> {
+    /// Bytes that are looked at together, from the end on.
+    const PART: u64 = 64 << 10;
+    let (mut end, mut left) = (log.seek(SeekFrom::End(0))?, lines);
+    let last = end.saturating_sub(1);
+    let mut bytes = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(PART);
+        bytes.resize(usize::try_from(end - start).unwrap_or_default(), 0);
+        log.read_exact_at(&mut bytes, start)?;
+        for (byte, place) in bytes.iter().rev().zip((start..end).rev()) {
+            // The end of the last line is not that of one before.
+            let ends_line = *byte == b'\n' && place != last;
+            if left == 0 || (ends_line && left == 1) {
+                log.seek(SeekFrom::Start(if left == 0 { last + 1 } else { place + 1 }))?;
+                return Ok(());
+            }
+            left -= usize::from(ends_line);
+        }
+        end = start;
+    }
+    log.seek(SeekFrom::Start(0)).map(|_| ())
 }
 
 /// How long a guest's program may take to end, if `coracle stop` has said so.
@@ -364,4 +396,25 @@ pub fn stop(args: &StopArgs) -> Result<()> {
         output::line(name)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines() {
+        let mut log = tempfile::tempfile().unwrap();
+        let long = "x".repeat(100_000);
+        write!(log, "one\n{long}\nthree\n").unwrap();
+        let mut tail = |lines| {
+            skip_to_tail(&mut log, lines).unwrap();
+            let mut text = String::new();
+            log.read_to_string(&mut text).unwrap();
+            text
+        };
+        assert_eq!((tail(0).as_str(), tail(1).as_str()), ("", "three\n"));
+        assert_eq!(tail(2), format!("{long}\nthree\n"));
+        assert_eq!((tail(3), tail(9)), (format!("one\n{long}\nthree\n"), format!("one\n{long}\nthree\n")));
+    }
 }

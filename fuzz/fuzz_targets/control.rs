@@ -3,7 +3,8 @@
 #![no_main]
 
 use coracle_control::{
-    FromGuest, HEADER_BYTES, LONGEST_FROM_GUEST, Message, Moment, Reader, ThreadRecord, ToGuest,
+    Captured, FromGuest, HEADER_BYTES, LONGEST_FROM_GUEST, Message, Moment, Reader, ThreadRecord, ToGuest,
+    TraceRecord,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -29,6 +30,14 @@ fuzz_target!(|input: (u8, &[u8])| {
     assert_eq!(messages, read(FromGuest::new(), messages.iter()));
     let to_guest = read(ToGuest::new(), pieces());
     assert_eq!(to_guest, read(ToGuest::new(), [bytes].into_iter()));
+    let mut traced = bytes;
+    while let Some((record, mut captured, rest)) = TraceRecord::decode(traced) {
+        assert_eq!(record.encode(), traced[..TraceRecord::HEAD]);
+        while let Some((_, others)) = Captured::decode(captured) {
+            captured = others;
+        }
+        traced = rest;
+    }
     // A record takes its own bytes, and no more.
     if let Some((moment, mut rest)) = Moment::decode(bytes) {
         assert_eq!(moment.encode(), bytes[..Moment::BYTES]);

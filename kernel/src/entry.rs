@@ -54,6 +54,9 @@ impl Kernel for Coracle {
             let result = syscall::call_put_off(call).unwrap_or_else(Errno::to_rax);
             call.set_registers(UserContext { rax: result as u64, ..call.registers() });
         }
+        if call.thread().work().any(Work::TRACE) {
+            syscall::trace::left(call);
+        }
         let mut registers = call.registers();
         leave(call.thread(), &mut registers, true);
         call.set_registers(registers);

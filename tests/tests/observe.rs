@@ -1,9 +1,10 @@
-//! Looking into running guests, as a person does: `coracle stack`, `maps`, `files`, `stats`, `top` and `ps --json`.
-use coracle_tests::guest::LIMIT;
+//! Looking into running guests, as a person does: `coracle stack`, `trace`, `maps`, `files`, `stats`, `top` and `ps --json`.
+use coracle_tests::guest::{LIMIT, Server};
 use coracle_tests::outcome::Outcome;
 use coracle_tests::trials::{self, Test, run};
 use coracle_tests::wait::until;
 use coracle_tests::{build, paths};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ use std::process::{Command, ExitCode};
 const TESTS: &[(&str, Test)] = &[
     ("a_deadlock_is_explained", a_deadlock_is_explained),
     ("what_a_guest_has_is_listed", what_a_guest_has_is_listed),
+    ("calls_are_traced", calls_are_traced),
+    ("the_life_of_a_guest", the_life_of_a_guest),
     ("a_guest_answers_only_what_it_may", a_guest_answers_only_what_it_may),
 ];
 
@@ -130,6 +133,111 @@ fn what_a_guest_has_is_listed() -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a process here has a handler for SIGINT (proc_pid_status(5)).
+fn catches_interrupts(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    caught & 1 << (Signal::INT.as_raw() - 1) != 0
+}
+
+fn calls_are_traced() -> Result<(), String> {
+    let source = paths::programs().join("servers/calls.c");
+    let program = build::c_server(&source)?.to_string_lossy().into_owned();
+    for (mode, cpus) in [("unikernel", "1"), ("unikernel", "2"), ("protected", "1"), ("protected", "2")] {
+        let guest = Guest::start("calls", &["--mode", mode, "--cpus", cpus, &program])?;
+        // Until it runs, there is nothing to be traced.
+        guest.says("stats", &[], &["calls"])?;
+        let traced = |words: &[&str], wanted: &[&str]| -> Result<String, String> {
+            let mut trace = Server::start(guest.command(&["trace", "calls"]).args(words))?;
+            let found = until(LIMIT, || wanted.iter().all(|text| trace.log().contains(text)));
+            let pid = Pid::from_raw(trace.pid()).ok_or("a child has a pid")?;
+            kill_process(pid, Signal::INT).map_err(|e| e.to_string())?;
+            let status = trace.wait(LIMIT);
+            let log = trace.log();
+            if found && status == Some(0) {
+                Ok(log)
+            } else {
+                Err(format!("status {status:?}, not all of {wanted:?}: {log}"))
+            }
+        };
+        let wanted = [
+            "openat(AT_FDCWD, \"/no/such/file\", O_RDONLY|O_CLOEXEC) = -1 ENOENT (No such file or directory) <",
+            "write(6, \"a\\n\\\"\\1\", 4) = 4 <",
+            "read(5, \"a\\n\\\"\\1\", 16) = 4 <",
+            "pipe2([5, 6], 0) = 0 <",
+            "exit_group(7) = ?",
+            "wait4(",
+            "{tv_sec=0, tv_nsec=20000000}",
+        ];
+        traced(&[], &wanted)?;
+        let chosen = traced(&["-e", "write,wait4"], &["write(6", "wait4("])?;
+        if chosen.contains("read(") || chosen.contains("openat(") {
+            return Err(format!("calls that were not chosen are traced: {chosen}"));
+        }
+        let mut trace = Server::start(guest.command(&["trace", "-c", "calls"]).args(["-e", "file,!wait4"]))?;
+        // It catches the signal from when it traces on.
+        if !until(LIMIT, || catches_interrupts(trace.pid())) {
+            return Err(format!("it does not trace: {}", trace.log()));
+        }
+        // A second trace at a time is refused.
+        let second = run(&mut guest.command(&["trace", "calls"]), b"")?;
+        let pid = Pid::from_raw(trace.pid()).ok_or("a child has a pid")?;
+        kill_process(pid, Signal::INT).map_err(|e| e.to_string())?;
+        if second.status == 0 || !second.log.contains("another command traces it") {
+            return Err(format!("a second trace is not refused: {}", second.evidence()));
+        }
+        if trace.wait(LIMIT) != Some(0) || !trace.log().contains("% time") {
+            return Err(format!("no summary: {}", trace.log()));
+        }
+        // One that is killed ends with its connection, and the program goes on untraced.
+        let mut trace = Server::start(&mut guest.command(&["trace", "calls"]))?;
+        if !until(LIMIT, || trace.log().contains("write(")) {
+            return Err(format!("no further trace: {}", trace.log()));
+        }
+        let pid = Pid::from_raw(trace.pid()).ok_or("a child has a pid")?;
+        kill_process(pid, Signal::KILL).map_err(|e| e.to_string())?;
+        trace.wait(LIMIT);
+        traced(&["-e", "write"], &["write(6"])?;
+    }
+    Ok(())
+}
+
+fn the_life_of_a_guest() -> Result<(), String> {
+    let script =
+        "trap 'echo told; exit 9' USR1; for i in 1 2 3 4; do echo line $i; done; while :; do sleep 0.1; done";
+    let words = ["--control", "full", "/bin/busybox", "--", "ash", "-c", script];
+    let guest = Guest::start("life", &words)?;
+    let lines = guest.says("logs", &["-n", "2"], &["line 3\nline 4\n"])?;
+    if lines.contains("line 2") {
+        return Err(format!("more than the last two lines: {lines}"));
+    }
+    let command = |words: &[&str]| run(&mut guest.command(words), b"");
+    let works = |words: &[&str]| match command(words)? {
+        done if done.status == 0 => Ok(done.text()),
+        failed => Err(failed.evidence()),
+    };
+    // A guest that is paused answers again once it goes on.
+    works(&["pause", "life"])?;
+    works(&["unpause", "life"])?;
+    guest.says("stats", &[], &["life"])?;
+    let early = command(&["rm", "life"])?;
+    if early.status == 0 || !early.log.contains("is running") {
+        return Err(format!("a guest that runs is forgotten: {}", early.evidence()));
+    }
+    let unknown = command(&["kill", "life", "-p", "77"])?;
+    if unknown.status == 0 || !unknown.log.contains("No such process") {
+        return Err(format!("a process that is not there is not missed: {}", unknown.evidence()));
+    }
+    works(&["kill", "-s", "usr1", "life"])?;
+    if works(&["wait", "life"])? != "9\n" || !works(&["logs", "life"])?.contains("told\n") {
+        return Err("the signal did not end it with its own status".to_owned());
+    }
+    works(&["rm", "life"])?;
+    let all = works(&["ps", "--all"])?;
+    if all.contains("life") { Err(format!("it is not forgotten: {all}")) } else { Ok(()) }
+}
+
 fn a_guest_answers_only_what_it_may() -> Result<(), String> {
     let program = deadlock()?;
     let refused = |guest: &Guest, why: &str| {
@@ -157,6 +265,14 @@ fn a_guest_answers_only_what_it_may() -> Result<(), String> {
     }
     let guest = Guest::start("closed", &["--control", "full", &path])?;
     refused(&guest, "does not answer that")?;
+    drop(guest);
+    // What changes a guest needs more than what reads.
+    let guest = Guest::start("observed", &[&program])?;
+    guest.says("stats", &[], &["observed"])?;
+    let kill = run(&mut guest.command(&["kill", "observed"]), b"")?;
+    if kill.status == 0 || !kill.log.contains("does not answer that") {
+        return Err(format!("a guest that is observed takes a signal: {}", kill.evidence()));
+    }
     drop(guest);
     let missing = run(Command::new(paths::coracle()).args(["stack", "there-is-none"]), b"")?;
     if missing.status == 0 || !missing.log.contains("there is no guest") {

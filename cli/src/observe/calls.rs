@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use coracle_control::{Capture, Extent};
+
 /// Number, name, kinds of the arguments, kind of the result.
 type Row = (usize, &'static str, &'static [&'static str], &'static str);
 
@@ -25,11 +27,100 @@ pub struct Call {
     pub number: usize,
     /// Its arguments.
     pub arguments: [u64; 6],
+    /// What it returned, if it is over.
+    pub result: Option<u64>,
+}
+
+/// The numbers of the calls of this name, or of this kind (strace(1), "Filtering"); none if there is no such.
+pub fn named(word: &str) -> Vec<usize> {
+    let is_of_kind = |row: &Row| {
+        let has = |kinds: &[&str]| row.2.iter().any(|kind| kinds.contains(kind));
+        let is = |names: &[&str]| names.contains(&row.1);
+        match word {
+            "all" => true,
+            "file" => has(&["&path", "&executable", "dirfd"]),
+            "desc" => {
+                has(&["fd", "file", "epoll", "inotify", "timerfd", "new_fd", "pipe_or_fd", "directory"])
+            }
+            "network" => has(&["socket", "address_family"]),
+            "memory" => has(&["protection", "map_len", "map_flags", "madvise_advice"]) || is(&["brk"]),
+            "process" => {
+                let names = [
+                    "fork",
+                    "vfork",
+                    "clone",
+                    "clone3",
+                    "execve",
+                    "execveat",
+                    "exit",
+                    "exit_group",
+                    "wait4",
+                    "waitid",
+                ];
+                is(&names)
+            }
+            "signal" => {
+                has(&["signal", "&sigset", "&sigaction", "&siginfo", "&signal_stack"])
+                    || row.1.starts_with("rt_sig")
+            }
+            "ipc" => has(&["ipc_key", "semaphores", "message_queue", "shared_memory", "ipc_command"]),
+            name => row.1 == name,
+        }
+    };
+    TABLE.iter().filter(|row| is_of_kind(row)).map(|row| row.0).collect()
+}
+
+/// What a guest is to note of the arguments of calls, in the order of their numbers.
+pub fn captures(is_wanted: impl Fn(usize) -> bool) -> Vec<Capture> {
+    /// Bytes of an entry of poll(2).
+    const POLLFD: u8 = 8;
+    let mut all = Vec::new();
+    for (call, _, kinds, _) in TABLE.iter().filter(|row| is_wanted(row.0)) {
+        for (argument, kind) in kinds.iter().enumerate() {
+            let extent = match *kind {
+                "&path" | "&executable" | "&string" | "&queue_name" | "&file_system" => Extent::String,
+                "&bytes" if is_read_by_kernel(*call) => Extent::Next(1),
+                "&bytes" => Extent::Result,
+                "&timespec" => Extent::Fixed(16),
+                "&pollfds" => Extent::Next(POLLFD),
+                "&pipe_pair" => Extent::Fixed(8),
+                "&socket_address" if !is_written_by_kernel(*call) => Extent::Next(1),
+                _ => continue,
+            };
+            let argument = argument as u8;
+            all.extend(u16::try_from(*call).ok().map(|call| Capture { call, argument, extent }));
+        }
+    }
+    all.sort_by_key(|capture| (capture.call, capture.argument));
+    all
 }
 
 impl Call {
     fn row(&self) -> Option<&'static Row> {
         TABLE.iter().find(|row| row.0 == self.number)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.row().map_or_else(|| format!("syscall_{}", self.number), |row| row.1.to_owned())
+    }
+
+    /// Whether it opens a file and makes none.
+    fn makes_no_file(&self) -> bool {
+        let makes = (libc::O_CREAT | libc::O_TMPFILE) as u64;
+        self.argument_of("open_flags").is_some_and(|flags| flags & makes == 0)
+    }
+
+    /// Whether it ends the calling thread.
+    pub fn never_returns(&self) -> bool {
+        let number = i64::try_from(self.number).unwrap_or_default();
+        [libc::SYS_exit, libc::SYS_exit_group].contains(&number)
+    }
+
+    /// Whether its result is an address.
+    pub fn returns_address(&self) -> bool {
+        let number = i64::try_from(self.number).unwrap_or_default();
+        [libc::SYS_mmap, libc::SYS_mremap, libc::SYS_brk, libc::SYS_shmat].contains(&number)
     }
 
     /// The place of the argument of this kind.
@@ -44,7 +135,9 @@ impl Call {
             let arguments: Vec<String> = self.arguments.iter().map(|value| format!("{value:#x}")).collect();
             return format!("syscall_{}({})", self.number, arguments.join(", "));
         };
-        let arguments = kinds.iter().zip(self.arguments).enumerate();
+        // Without a file to be made, there is no mode.
+        let len = kinds.len() - usize::from(kinds.last() == Some(&"mode") && self.makes_no_file());
+        let arguments = kinds[..len].iter().zip(self.arguments).enumerate();
         let words: Vec<String> =
             arguments.map(|(place, (kind, value))| self.argument(place, kind, value, memory)).collect();
         format!("{name}({})", words.join(", "))
@@ -70,6 +163,11 @@ impl Call {
             }
             "&path" | "&executable" | "&string" | "&queue_name" | "&file_system" => string(value, memory),
             "&bytes" if is_read_by_kernel(self.number) => buffer(value, next, memory),
+            "&bytes" => match self.result {
+                Some(len) if len as i64 >= 0 => buffer(value, len, memory),
+                _ => format!("{value:#x}"),
+            },
+            "&pipe_pair" if self.result == Some(0) => pipe_pair(value, memory),
             "&timespec" => timespec(value, memory),
             "&socket_address" if !is_written_by_kernel(self.number) => socket_address(value, next, memory),
             "&pollfds" => pollfds(value, next, memory),
@@ -293,6 +391,15 @@ fn buffer(address: u64, len: u64, memory: &mut dyn Memory) -> String {
     if bytes.is_empty() && len > 0 { format!("{address:#x}") } else { quoted(&bytes) + more }
 }
 
+fn pipe_pair(address: u64, memory: &mut dyn Memory) -> String {
+    let bytes = memory.read(address, 8);
+    let fd = |at| number(&bytes, at).map(i32::from_le_bytes);
+    match (fd(0), fd(4)) {
+        (Some(read), Some(write)) => format!("[{read}, {write}]"),
+        _ => format!("{address:#x}"),
+    }
+}
+
 fn timespec(address: u64, memory: &mut dyn Memory) -> String {
     let bytes = memory.read(address, 16);
     let word = |at| number(&bytes, at).map(i64::from_le_bytes);
@@ -451,11 +558,13 @@ mod tests {
     }
 
     fn described(number: i64, arguments: [u64; 6], memory: &'static [u8]) -> String {
-        Call { number: number as usize, arguments }.describe(&mut At(0x1000, memory))
+        Call { number: number as usize, arguments, result: None }.describe(&mut At(0x1000, memory))
     }
 
     #[test]
     fn calls_in_words() {
+        let read = [-100i64 as u64, 0x1000, 0, 0o644, 0, 0];
+        assert_eq!(described(libc::SYS_openat, read, b"a\0"), r#"openat(AT_FDCWD, "a", O_RDONLY)"#);
         let open = [-100i64 as u64, 0x1000, 0o2_000_101, 0o644, 0, 0];
         assert_eq!(
             described(libc::SYS_openat, open, b"/etc/h\xc3\n\0"),

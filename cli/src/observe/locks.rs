@@ -127,7 +127,11 @@ mod tests {
     }
 
     fn futex(operation: u64, value: u64) -> Call {
-        Call { number: libc::SYS_futex as usize, arguments: [0x1000, operation, value, 0, 0, 0] }
+        Call {
+            number: libc::SYS_futex as usize,
+            arguments: [0x1000, operation, value, 0, 0, 0],
+            result: None,
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Thread {
         for (place, name) in arguments.iter_mut().zip(["rdi", "rsi", "rdx", "r10", "r8", "r9"]) {
             *place = self.register(name)?;
         }
-        Some(Call { number: number as u32 as usize, arguments })
+        Some(Call { number: number as u32 as usize, arguments, result: None })
     }
 
     fn is(&self, flag: u64) -> bool {

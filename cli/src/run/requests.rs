@@ -34,6 +34,10 @@ struct Asker {
 struct Waiting {
     askers: HashMap<u32, Asker>,
     last_id: u32,
+    /// Connections that there were.
+    connections: u64,
+    /// The connection that traces, whose end ends the trace.
+    tracer: Option<u64>,
 }
 
 /// Hands requests on, and answers back.
@@ -79,23 +83,36 @@ impl Switchboard {
         // A thread of its own, so that a slow reader holds nobody up.
         thread::spawn(move || messages.iter().all(|message| other.write_all(&message).is_ok()));
         let _ = to.send(encoded(Message::Hello(VERSION)));
+        let own = {
+            let mut waiting = self.waiting();
+            waiting.connections += 1;
+            waiting.connections
+        };
         let (mut reader, mut buffer) = (ToGuest::new(), [0; 1024]);
         while let Ok(length @ 1..) = connection.read(&mut buffer) {
             reader.take(&buffer[..length], |message| {
                 if let Message::Request { id, request } = message {
-                    self.ask(id, request, &to, guest);
+                    match request {
+                        Request::TraceStart { .. } if !self.begins_trace(own) => refuse(id, &to, Errno::BUSY),
+                        request => self.ask(id, request, &to, guest),
+                    }
                 }
             });
         }
+        if self.waiting().tracer == Some(own) {
+            self.ask(0, Request::TraceStop, &to, guest);
+            self.waiting().tracer = None;
+        }
+    }
+
+    /// Whether a connection may trace: one does at a time.
+    fn begins_trace(&self, connection: u64) -> bool {
+        *self.waiting().tracer.get_or_insert(connection) == connection
     }
 
     /// Hands a request on.
     fn ask(&self, id: u32, request: Request<'_>, to: &Sender<Vec<u8>>, guest: &Guest) {
-        let refuse = |error: Errno| {
-            let error = error.raw_os_error().unsigned_abs() as u16;
-            // A connection that is closed wants no answer.
-            let _ = to.send(encoded(Message::End { id, error }));
-        };
+        let refuse = |error| refuse(id, to, error);
         match self.version.load(Ordering::SeqCst) {
             0 => return refuse(Errno::AGAIN),
             version if version < REQUESTS_SINCE => return refuse(Errno::NOSYS),
@@ -136,6 +153,12 @@ impl Switchboard {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn refuse(id: u32, to: &Sender<Vec<u8>>, error: Errno) {
+    let error = error.raw_os_error().unsigned_abs() as u16;
+    // A connection that is closed wants no answer.
+    let _ = to.send(encoded(Message::End { id, error }));
 }
 
 /// A message as it is sent. All that this module sends were read before, or are short.

@@ -14,6 +14,7 @@ mod message;
 mod reader;
 mod request;
 mod threads;
+mod trace;
 
 pub use message::{
     HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, PIECE_BYTES, REQUESTS_SINCE, VERSION, Window,
@@ -21,3 +22,4 @@ pub use message::{
 pub use reader::{FromGuest, Reader, ToGuest};
 pub use request::Request;
 pub use threads::{Moment, NAME_BYTES, REGISTERS, ThreadRecord, thread_flag};
+pub use trace::{CALLS, CAPTURE_MOST, CHOICE_BYTES, Capture, Captured, Extent, TraceRecord, record};

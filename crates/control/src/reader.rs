@@ -179,7 +179,7 @@ mod tests {
         }
 
         #[test]
-        fn a_guest_reads_the_beginning_of_what_is_too_long(id: u32, bytes in prop::collection::vec(any::<u8>(), 250..2000)) {
+        fn a_guest_reads_the_beginning_of_what_is_too_long(id: u32, bytes in prop::collection::vec(any::<u8>(), 1000..2000)) {
             let mut stream = sent(Message::Piece { id, bytes: &bytes });
             stream.extend(sent(Message::Signal(9)));
             let (mut reader, mut all) = (ToGuest::new(), Vec::new());

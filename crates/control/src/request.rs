@@ -1,7 +1,7 @@
 //! What a guest is asked about itself.
 use crate::message::{Fields, Writer};
 
-/// A request. Those that this version knows only read.
+/// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
     /// The contents of a file of /proc or /sys (proc(5), sysfs(5)). Its path leads through no symbolic link.
@@ -22,6 +22,25 @@ pub enum Request<'a> {
     /// All threads with their registers and kernel stacks: a [`Moment`](crate::Moment), and a
     /// [`ThreadRecord`](crate::ThreadRecord) for each, its name and its stack behind it.
     Threads,
+    /// Begins to trace system calls; EBUSY if that is done already.
+    TraceStart {
+        /// A process; 0: all.
+        pid: u32,
+        /// [`CHOICE_BYTES`](crate::CHOICE_BYTES) with a bit for each call to be traced, and [`Capture`](crate::Capture)s in the
+        /// order of their calls.
+        choice: &'a [u8],
+    },
+    /// The [`TraceRecord`](crate::TraceRecord)s since the last such request.
+    TraceFetch,
+    /// Ends the trace.
+    TraceStop,
+    /// A signal for a process; needs full access.
+    Signal {
+        /// The process.
+        pid: u32,
+        /// The signal's number (signal(7)).
+        signal: u32,
+    },
     /// One that this version doesn't know; the answer is ENOSYS.
     Unknown(u16),
 }
@@ -33,9 +52,18 @@ mod number {
     pub const LINK: u16 = 3;
     pub const MEMORY: u16 = 4;
     pub const THREADS: u16 = 5;
+    pub const TRACE_START: u16 = 6;
+    pub const TRACE_FETCH: u16 = 7;
+    pub const TRACE_STOP: u16 = 8;
+    pub const SIGNAL: u16 = 9;
 }
 
 impl<'a> Request<'a> {
+    /// Whether it changes nothing in the guest.
+    pub fn only_reads(&self) -> bool {
+        !matches!(self, Request::Signal { .. })
+    }
+
     pub(crate) fn write(&self, out: &mut Writer<'_>) {
         match *self {
             Request::Read(path) => {
@@ -57,6 +85,18 @@ impl<'a> Request<'a> {
                 out.word(len);
             }
             Request::Threads => out.half(number::THREADS),
+            Request::TraceStart { pid, choice } => {
+                out.half(number::TRACE_START);
+                out.word(pid);
+                out.bytes(choice);
+            }
+            Request::TraceFetch => out.half(number::TRACE_FETCH),
+            Request::TraceStop => out.half(number::TRACE_STOP),
+            Request::Signal { pid, signal } => {
+                out.half(number::SIGNAL);
+                out.word(pid);
+                out.word(signal);
+            }
             Request::Unknown(number) => out.half(number),
         }
     }
@@ -70,6 +110,10 @@ impl<'a> Request<'a> {
                 Request::Memory { pid: fields.word()?, address: fields.long()?, len: fields.word()? }
             }
             number::THREADS => Request::Threads,
+            number::TRACE_START => Request::TraceStart { pid: fields.word()?, choice: fields.rest() },
+            number::TRACE_FETCH => Request::TraceFetch,
+            number::TRACE_STOP => Request::TraceStop,
+            number::SIGNAL => Request::Signal { pid: fields.word()?, signal: fields.word()? },
             other => Request::Unknown(other),
         })
     }

@@ -6,9 +6,11 @@ use crate::drivers::console::{self, Channel, Server};
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, wait_until};
 use crate::mm::fault::Refused;
+use crate::syscall::trace;
 use crate::task::later;
 use crate::task::process;
 use crate::task::sched;
+use crate::task::signal::{MAX_SIGNAL, SigInfo, send_to_process};
 use crate::task::thread::{Thread, Work};
 use coracle_control::{Message, Request};
 use coracle_hal::context::UserContext;
@@ -92,14 +94,39 @@ fn serve(channel: &Channel, request: &[u8]) {
 }
 
 fn answer_with(request: Request, answer: &mut Answer) -> Result<(), Errno> {
+    if !request.only_reads() && STARTER.access.get() != Some(&Access::Full) {
+        return Err(Errno::PERM);
+    }
     match request {
         Request::Read(path) => files::read(path, answer),
         Request::List(path) => files::list(path, answer),
         Request::Link(path) => files::link(path, answer),
         Request::Memory { pid, address, len } => memory(pid, address, len, answer),
         Request::Threads => threads::all(answer),
+        Request::TraceStart { pid, choice } => trace::start(pid, choice).inspect_err(|error| {
+            // What it has of memory by then.
+            if *error != Errno::BUSY {
+                trace::stop();
+            }
+        }),
+        Request::TraceFetch => trace::fetch(|records| answer.push(records)),
+        Request::Signal { pid, signal } => send_signal(pid, signal),
+        Request::TraceStop => {
+            trace::stop();
+            Ok(())
+        }
         Request::Unknown(_) => Err(Errno::NOSYS),
     }
+}
+
+/// Sends a process a signal. EINVAL, ESRCH.
+fn send_signal(pid: u32, number: u32) -> Result<(), Errno> {
+    if !(1..=MAX_SIGNAL).contains(&number) {
+        return Err(Errno::INVAL);
+    }
+    let process = i32::try_from(pid).ok().and_then(process::by_pid).ok_or(Errno::SRCH)?;
+    send_to_process(&process, SigInfo::kernel(number));
+    Ok(())
 }
 
 /// What is there of `len` bytes of a process's memory. ESRCH; EFAULT at the first page that is not there.

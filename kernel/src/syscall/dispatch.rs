@@ -1,15 +1,19 @@
 //! From a system call's number to its function.
 use super::call::Call;
-use super::table::{TABLE, TABLE_SIZE, with_all_registers};
+use super::table::{Handler, TABLE, TABLE_SIZE, with_all_registers};
 use crate::errno::{Errno, SysResult};
 use crate::task::thread::Work;
+use coracle_hal::switch::Switch;
 use core::sync::atomic::{AtomicU64, Ordering::*};
+
+/// The table in use: [`TABLE`], or one by which calls are traced (`syscall::trace`).
+pub static CURRENT: Switch<[Handler; TABLE_SIZE + 1]> = Switch::new(&TABLE);
 
 /// Calls the function of the system call whose number stands in rax.
 #[inline(always)]
 pub fn dispatch(call: &Call) -> SysResult {
     // No branch, so that no CPU runs ahead beyond the table either.
-    TABLE[call.number().min(TABLE_SIZE)](call)
+    CURRENT.get()[call.number().min(TABLE_SIZE)](call)
 }
 
 /// Stands in the table for a call that needs all registers: makes the thread leave the call the long way, where they are saved

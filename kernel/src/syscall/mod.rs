@@ -27,5 +27,6 @@ pub mod table;
 mod thread;
 mod time;
 mod timerfd;
+pub mod trace;
 
 pub use dispatch::{call_put_off, dispatch};

@@ -100,6 +100,8 @@ impl Work<'_> {
     pub const CONTROL: u32 = 512;
     /// There is work that was put off (`later`).
     pub const LATER: u32 = 1024;
+    /// The end of its call is to be noted (`syscall::trace`).
+    pub const TRACE: u32 = 2048;
 
     /// True if any work is to be done.
     #[inline(always)]

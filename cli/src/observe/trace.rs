@@ -1,0 +1,349 @@
+//! `coracle trace`: the system calls of a guest as they are made, as strace(1) writes them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use coracle_control::{CALLS, CHOICE_BYTES, Captured, Request, TraceRecord, record};
+
+use super::calls::{self, Call, Memory};
+use super::client::Client;
+use super::errno;
+use crate::args::TraceArgs;
+use crate::error::{Error, Result, warn};
+use crate::output;
+
+/// How long to wait for further calls when none was made.
+const PAUSE: Duration = Duration::from_millis(20);
+/// A call that takes longer is shown before it is over.
+const LONG_NS: u64 = 100_000_000;
+
+/// What arguments pointed to, as far as the guest noted it.
+#[derive(Clone, Default)]
+struct Noted(Vec<(u64, Vec<u8>)>);
+
+impl Noted {
+    fn of(mut captured: &[u8]) -> Noted {
+        let mut all = Vec::new();
+        while let Some((one, rest)) = Captured::decode(captured) {
+            all.push((one.address, one.bytes.to_vec()));
+            captured = rest;
+        }
+        Noted(all)
+    }
+}
+
+impl Memory for Noted {
+    fn read(&mut self, address: u64, len: usize) -> Vec<u8> {
+        let own =
+            self.0.iter().find(|(start, bytes)| (*start..*start + bytes.len() as u64).contains(&address));
+        own.map(|(start, bytes)| bytes.iter().skip((address - start) as usize).take(len).copied().collect())
+            .unwrap_or_default()
+    }
+}
+
+/// A call that is not over.
+struct Pending {
+    record: TraceRecord,
+    noted: Noted,
+    /// Its beginning was shown.
+    is_shown: bool,
+}
+
+/// What calls of one name come to.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    calls: u64,
+    errors: u64,
+    time_ns: u64,
+}
+
+/// Makes lines of records.
+#[derive(Default)]
+struct Printer {
+    pending: HashMap<u32, Pending>,
+    sums: BTreeMap<String, Sum>,
+    is_summary: bool,
+    lost: u64,
+    last_ns: u64,
+}
+
+impl Printer {
+    /// Takes what was fetched at once, and returns the lines for it.
+    fn take(&mut self, mut bytes: &[u8]) -> String {
+        let mut records = Vec::new();
+        while let Some((record, captured, rest)) = TraceRecord::decode(bytes) {
+            records.push((record, Noted::of(captured)));
+            bytes = rest;
+        }
+        // They come CPU by CPU.
+        records.sort_by_key(|(record, _)| record.time_ns);
+        let mut text = String::new();
+        for (record, noted) in records {
+            self.last_ns = record.time_ns;
+            match record.kind {
+                record::ENTRY if call(&record, None).never_returns() => {
+                    self.pending.remove(&record.tid);
+                    if !self.is_summary {
+                        let call = call(&record, None).describe(&mut noted.clone());
+                        text += &format!("{}{call} = ?\n", head(record.tid, record.time_ns));
+                    }
+                }
+                record::ENTRY => {
+                    let pending = Pending { record, noted, is_shown: false };
+                    // One whose end was lost, or that had none: its thread was ended by another.
+                    if let Some(old) = self.pending.insert(record.tid, pending) {
+                        text += &self.unfinished(&old);
+                    }
+                }
+                record::EXIT => text += &self.exit(&record, noted),
+                record::LOST => {
+                    self.lost += record.number;
+                    text += &format!("... {} records were lost\n", record.number);
+                }
+                _ => {}
+            }
+        }
+        text
+    }
+
+    fn exit(&mut self, record: &TraceRecord, mut noted: Noted) -> String {
+        let Some(pending) = self.pending.remove(&record.tid) else { return String::new() };
+        let took_ns = record.time_ns.saturating_sub(pending.record.time_ns);
+        let result = record.words[0];
+        let error = i32::try_from(result as i64).ok().filter(|result| (-4095..0).contains(result));
+        let call = call(&pending.record, Some(result));
+        if self.is_summary {
+            let sum = self.sums.entry(call.name()).or_default();
+            sum.calls += 1;
+            sum.errors += u64::from(error.is_some());
+            sum.time_ns += took_ns;
+            return String::new();
+        }
+        // What the beginning noted comes first: the call may have changed it.
+        let mut all = pending.noted;
+        all.0.append(&mut noted.0);
+        let result = match error {
+            Some(error) => format!("-1 {}", errno::describe(-error)),
+            None if call.returns_address() => format!("{result:#x}"),
+            None => (result as i64).to_string(),
+        };
+        let call = match pending.is_shown {
+            true => format!("<... {} resumed>)", call.name()),
+            false => call.describe(&mut all),
+        };
+        format!("{}{call} = {result} <{}>\n", head(record.tid, pending.record.time_ns), seconds(took_ns))
+    }
+
+    fn unfinished(&self, pending: &Pending) -> String {
+        if pending.is_shown || self.is_summary {
+            return String::new();
+        }
+        let call = call(&pending.record, None).describe(&mut pending.noted.clone());
+        let call = call.strip_suffix(')').unwrap_or(&call);
+        format!("{}{call} <unfinished ...>\n", head(pending.record.tid, pending.record.time_ns))
+    }
+
+    /// The lines for calls that take long. `all`: for all that are not over.
+    fn waiting(&mut self, all: bool) -> String {
+        let now = self.last_ns;
+        let mut long: Vec<_> = self.pending.values_mut().collect();
+        long.retain(|pending| {
+            !pending.is_shown && (all || now.saturating_sub(pending.record.time_ns) > LONG_NS)
+        });
+        long.sort_by_key(|pending| pending.record.time_ns);
+        let ids: Vec<u32> = long.iter().map(|pending| pending.record.tid).collect();
+        let mut text = String::new();
+        for id in ids {
+            if let Some(pending) = self.pending.get(&id) {
+                text += &self.unfinished(pending);
+            }
+            if let Some(pending) = self.pending.get_mut(&id) {
+                pending.is_shown = true;
+            }
+        }
+        text
+    }
+
+    /// The table of `-c`.
+    fn summary(&self) -> String {
+        let mut rows: Vec<_> = self.sums.iter().collect();
+        rows.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.time_ns));
+        let total = self.sums.values().fold(Sum::default(), |a, b| Sum {
+            calls: a.calls + b.calls,
+            errors: a.errors + b.errors,
+            time_ns: a.time_ns + b.time_ns,
+        });
+        let line = |sum: &Sum, name: &str| {
+            let share = 100.0 * sum.time_ns as f64 / total.time_ns.max(1) as f64;
+            let each = sum.time_ns / 1000 / sum.calls.max(1);
+            let errors = if sum.errors == 0 { String::new() } else { sum.errors.to_string() };
+            format!(
+                "{share:>6.2} {:>11} {each:>11} {:>9} {errors:>9} {name}\n",
+                seconds(sum.time_ns),
+                sum.calls
+            )
+        };
+        let mut text = format!(
+            "{:>6} {:>11} {:>11} {:>9} {:>9} {}\n",
+            "% time", "seconds", "usecs/call", "calls", "errors", "syscall"
+        );
+        rows.iter().for_each(|(name, sum)| text += &line(sum, name));
+        text + &line(&total, "total")
+    }
+}
+
+fn call(record: &TraceRecord, result: Option<u64>) -> Call {
+    Call { number: usize::try_from(record.number).unwrap_or(usize::MAX), arguments: record.words, result }
+}
+
+/// `[pid 7] 12.345678 `: the thread, and seconds since boot.
+fn head(tid: u32, time_ns: u64) -> String {
+    format!("[pid {tid:>5}] {} ", seconds(time_ns))
+}
+
+fn seconds(ns: u64) -> String {
+    const SECOND: u64 = 1_000_000_000;
+    format!("{}.{:06}", ns / SECOND, ns % SECOND / 1000)
+}
+
+/// The calls that the words of `-e` name: a bit for each number.
+fn chosen(words: &[String]) -> Result<[u8; CHOICE_BYTES]> {
+    let mut bits = [if words.is_empty() { u8::MAX } else { 0 }; CHOICE_BYTES];
+    let (mut is_first, set) = (true, |bits: &mut [u8; CHOICE_BYTES], number: usize, on: bool| {
+        if number < CALLS {
+            let bit = 1 << (number % 8);
+            bits[number / 8] = if on { bits[number / 8] | bit } else { bits[number / 8] & !bit };
+        }
+    });
+    for word in words {
+        let word = word.strip_prefix("trace=").unwrap_or(word);
+        let (word, on) = word.strip_prefix('!').map_or((word, true), |rest| (rest, false));
+        if !on && is_first {
+            bits = [u8::MAX; CHOICE_BYTES];
+        }
+        is_first = false;
+        let numbers = calls::named(word);
+        if numbers.is_empty() {
+            return Err(Error::new(format!("`{word}` is no system call, and no kind of them"))
+                .help("kinds are file, desc, network, process, memory, signal, ipc and all"));
+        }
+        numbers.into_iter().for_each(|number| set(&mut bits, number, on));
+    }
+    Ok(bits)
+}
+
+/// `coracle trace`
+pub fn trace(args: &TraceArgs) -> Result<()> {
+    let bits = chosen(&args.calls)?;
+    let mut client = Client::connect(&args.name)?;
+    let mut choice = bits.to_vec();
+    for capture in
+        calls::captures(|number| bits.get(number / 8).is_some_and(|byte| byte & 1 << (number % 8) != 0))
+    {
+        choice.extend(capture.encode());
+    }
+    let pid = args.pid.unwrap_or_default();
+    client.ask(Request::TraceStart { pid, choice: &choice })?.map_err(|error| {
+        let why = match i32::from(error) {
+            libc::EBUSY => "another command traces it".to_owned(),
+            error => errno::describe(error),
+        };
+        Error::new(format!("`{}` cannot be traced", args.name)).why(why)
+    })?;
+    // Ctrl-C ends the trace; what was noted so far is shown.
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&ended))
+            .map_err(|error| Error::new("cannot wait for signals").why(error))?;
+    }
+    let mut printer = Printer { is_summary: args.summary, ..Printer::default() };
+    loop {
+        let is_last = ended.load(Ordering::SeqCst);
+        // A guest that ended is traced no more.
+        let Ok(Ok(records)) = client.ask(Request::TraceFetch) else { break };
+        output::write(printer.take(&records).as_bytes())?;
+        if is_last {
+            let _ = client.ask(Request::TraceStop)?;
+            break;
+        }
+        if records.is_empty() {
+            // Time goes on, though no call says so.
+            printer.last_ns += PAUSE.as_nanos() as u64;
+            sleep(PAUSE);
+        }
+        output::write(printer.waiting(false).as_bytes())?;
+    }
+    output::write(printer.waiting(true).as_bytes())?;
+    if args.summary {
+        output::write(printer.summary().as_bytes())?;
+    }
+    if printer.lost > 0 {
+        warn(format_args!("{} records were lost: choose fewer calls with -e", printer.lost));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: u32, tid: u32, time_ns: u64, words: [u64; 6], captured: &[(u64, &[u8])]) -> Vec<u8> {
+        let mut behind = Vec::new();
+        for (address, bytes) in captured {
+            behind.extend(address.to_le_bytes());
+            behind.extend((bytes.len() as u16).to_le_bytes());
+            behind.extend(*bytes);
+        }
+        let bytes = (TraceRecord::HEAD + behind.len()) as u32;
+        let number = libc::SYS_read as u64;
+        let mut all = TraceRecord { bytes, kind, pid: 1, tid, time_ns, number, words }.encode().to_vec();
+        all.extend(behind);
+        all
+    }
+
+    #[test]
+    fn records_become_lines() {
+        let mut printer = Printer::default();
+        let entry = |tid, time| record(record::ENTRY, tid, time, [3, 0x1000, 9, 0, 0, 0], &[]);
+        let exit = record(record::EXIT, 1, 3_000, [2, 0, 0, 0, 0, 0], &[(0x1000, b"ab")]);
+        // Out of order, as several CPUs give them.
+        let text = printer.take(&[exit, entry(1, 1_000), entry(2, 2_000)].concat());
+        assert_eq!(text, "[pid     1] 0.000001 read(3, \"ab\", 9) = 2 <0.000002>\n");
+        assert_eq!(printer.waiting(false), "");
+        assert_eq!(printer.waiting(true), "[pid     2] 0.000002 read(3, 0x1000, 9 <unfinished ...>\n");
+        let failed = record(record::EXIT, 2, 5_000, [-9i64 as u64, 0, 0, 0, 0, 0], &[]);
+        let text = printer.take(&failed);
+        assert_eq!(
+            text,
+            "[pid     2] 0.000002 <... read resumed>) = -1 EBADF (Bad file descriptor) <0.000003>\n"
+        );
+        // An end without a beginning is none of ours.
+        assert_eq!(printer.take(&record(record::EXIT, 9, 6_000, [0; 6], &[])), "");
+    }
+
+    #[test]
+    fn summaries_count() {
+        let mut printer = Printer { is_summary: true, ..Printer::default() };
+        for time in [0, 10_000] {
+            printer.take(&record(record::ENTRY, 1, time, [3, 0, 0, 0, 0, 0], &[]));
+            let result = if time == 0 { 0 } else { -11i64 as u64 };
+            printer.take(&record(record::EXIT, 1, time + 4_000, [result, 0, 0, 0, 0, 0], &[]));
+        }
+        let text = printer.summary();
+        assert!(text.contains("100.00    0.000008           4         2         1 read\n"), "{text}");
+    }
+
+    #[test]
+    fn choices() {
+        let has = |bits: &[u8; CHOICE_BYTES], number: i64| bits[number as usize / 8] & 1 << (number % 8) != 0;
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let bits = chosen(&words(&["openat", "network"])).unwrap();
+        assert!(has(&bits, libc::SYS_openat) && has(&bits, libc::SYS_connect) && !has(&bits, libc::SYS_read));
+        let bits = chosen(&words(&["!futex"])).unwrap();
+        assert!(has(&bits, libc::SYS_read) && !has(&bits, libc::SYS_futex));
+        assert!(chosen(&words(&["no_such_call"])).is_err());
+    }
+}

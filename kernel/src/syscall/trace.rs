@@ -1,0 +1,203 @@
+//! Tracing system calls, for `coracle trace`.
+//!
+//! While calls are traced, the table that the dispatch reads is one in which every call is [`traced`]: while they are not, a call takes
+//! no instruction for it. Records lie in a buffer for each CPU until they are fetched. What has no room is counted.
+use super::call::Call;
+use super::dispatch::CURRENT;
+use super::table::{Handler, TABLE, TABLE_SIZE};
+use crate::errno::{Errno, SysResult};
+use crate::lock::Mutex;
+use crate::task::thread::Work;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use coracle_control::{CALLS, CAPTURE_MOST, CHOICE_BYTES, Capture, Captured, Extent, TraceRecord, record};
+use coracle_fallible::boxed_array;
+use coracle_fallible::prelude::*;
+use coracle_hal::once::Once;
+use coracle_hal::{cpu, time, user};
+use spin::RwLock;
+
+/// Bytes of records for each CPU that wait to be fetched.
+const BUFFER_BYTES: usize = 256 << 10;
+/// Bytes of the largest record: three arguments of a call are captured at most.
+const LARGEST: usize = TraceRecord::HEAD + 3 * (Captured::HEAD + CAPTURE_MOST);
+
+/// What is traced.
+struct Choice {
+    /// A process; 0: all.
+    pid: u32,
+    /// A bit for each call.
+    calls: [u8; CHOICE_BYTES],
+    /// In the order of the calls.
+    captures: Vec<Capture>,
+}
+
+/// The records of a CPU.
+#[derive(Default)]
+struct Buffer {
+    records: Vec<u8>,
+    lost: u64,
+}
+
+static CHOICE: RwLock<Option<Choice>> = RwLock::new(None);
+static BUFFERS: Once<Vec<Mutex<Buffer>>> = Once::new();
+
+/// Traces the calls that `choice` says: a bit for each number, and captures. ENOMEM, EINVAL; EBUSY if calls are traced already.
+pub fn start(pid: u32, choice: &[u8]) -> Result<(), Errno> {
+    let (calls, captures) = choice.split_first_chunk::<CHOICE_BYTES>().ok_or(Errno::INVAL)?;
+    let captures = captures.chunks_exact(Capture::BYTES).filter_map(Capture::decode).try_collect_vec()?;
+    if !captures.is_sorted_by_key(|capture| capture.call) {
+        return Err(Errno::INVAL);
+    }
+    let mut buffers = Vec::new();
+    for _ in 0..cpu::count() {
+        buffers.try_push(Mutex::new(Buffer::default()))?;
+    }
+    let buffers = BUFFERS.call_once(|| buffers);
+    for buffer in buffers {
+        buffer.lock().records.try_reserve(BUFFER_BYTES).map_err(|_| Errno::NOMEM)?;
+    }
+    static ALL_TRACED: Once<Box<[Handler; TABLE_SIZE + 1]>> = Once::new();
+    let table = match ALL_TRACED.get() {
+        Some(table) => table,
+        None => {
+            let table = boxed_array(|| traced as Handler)?;
+            ALL_TRACED.call_once(|| table)
+        }
+    };
+    let mut own = CHOICE.write();
+    if own.is_some() {
+        return Err(Errno::BUSY);
+    }
+    *own = Some(Choice { pid, calls: *calls, captures });
+    CURRENT.set(table);
+    Ok(())
+}
+
+/// Traces no calls any more.
+pub fn stop() {
+    CURRENT.set(&TABLE);
+    let choice = CHOICE.write().take();
+    drop(choice);
+    for buffer in BUFFERS.get().into_iter().flatten() {
+        let records = core::mem::take(&mut *buffer.lock());
+        drop(records);
+    }
+}
+
+/// Gives `take` the records that wait.
+pub fn fetch(mut take: impl FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Errno> {
+    let mut spare = Vec::new();
+    for buffer in BUFFERS.get().into_iter().flatten() {
+        spare.clear();
+        spare.try_reserve(BUFFER_BYTES).map_err(|_| Errno::NOMEM)?;
+        let lost = {
+            let mut own = buffer.lock();
+            core::mem::swap(&mut own.records, &mut spare);
+            core::mem::take(&mut own.lost)
+        };
+        take(&spare)?;
+        if lost > 0 {
+            let bytes = TraceRecord::HEAD as u32;
+            let time_ns = time::now_ns();
+            let note =
+                TraceRecord { bytes, kind: record::LOST, time_ns, number: lost, ..TraceRecord::default() };
+            take(&note.encode())?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a call that may be traced.
+fn traced(call: &Call) -> SysResult {
+    entered(call);
+    TABLE[call.number().min(TABLE_SIZE)](call)
+}
+
+/// Notes that a call begins, and has its end noted.
+#[inline(never)]
+fn entered(call: &Call) {
+    if note(call, record::ENTRY, core::array::from_fn(|place| call.raw(place))) {
+        call.thread().work().set(Work::TRACE);
+    }
+}
+
+/// Notes that a call is over, whose result its registers have.
+#[inline(never)]
+pub fn left(call: &Call) {
+    call.thread().work().clear(Work::TRACE);
+    note(call, record::EXIT, [call.registers().rax, 0, 0, 0, 0, 0]);
+}
+
+/// Notes a call if it is to be traced; returns whether it is.
+fn note(call: &Call, kind: u32, words: [u64; 6]) -> bool {
+    let (thread, number) = (call.thread(), call.number());
+    let pid = thread.process.pid as u32;
+    let choice = CHOICE.read();
+    let Some(choice) = choice.as_ref().filter(|choice| choice.pid == 0 || choice.pid == pid) else {
+        return false;
+    };
+    if number >= CALLS || choice.calls[number / 8] & 1 << (number % 8) == 0 {
+        return false;
+    }
+    let mut bytes = heapless::Vec::<u8, LARGEST>::new();
+    let mut record = TraceRecord {
+        bytes: 0,
+        kind,
+        pid,
+        tid: thread.tid() as u32,
+        time_ns: time::now_ns(),
+        number: number as u64,
+        words,
+    };
+    // There is room for what follows: the head, and as many captures as fit.
+    let _ = bytes.extend_from_slice(&record.encode());
+    let from = choice.captures.partition_point(|capture| usize::from(capture.call) < number);
+    let own = choice.captures[from..].iter().take_while(|capture| usize::from(capture.call) == number);
+    own.for_each(|one| capture(call, one, (kind == record::EXIT).then_some(words[0]), &mut bytes));
+    record.bytes = bytes.len() as u32;
+    bytes[..TraceRecord::HEAD].copy_from_slice(&record.encode());
+    keep(&bytes);
+    true
+}
+
+/// Appends what an argument points to, as far as it is there: no page fault is resolved for it.
+fn capture(call: &Call, what: &Capture, result: Option<u64>, bytes: &mut heapless::Vec<u8, LARGEST>) {
+    let argument = usize::from(what.argument);
+    let address = call.raw(argument);
+    let len = match what.extent {
+        Extent::String => CAPTURE_MOST,
+        Extent::Next(size) => (call.raw(argument + 1) as usize).saturating_mul(size.into()),
+        Extent::Fixed(size) => size.into(),
+        // An error is no length.
+        Extent::Result => result.filter(|&result| result as i64 >= 0).unwrap_or(0) as usize,
+    };
+    let mut place = [0; CAPTURE_MOST];
+    let place = &mut place[..len.min(CAPTURE_MOST)];
+    let mut done = match user::copy_from(place, address as usize) {
+        Ok(()) => place.len(),
+        Err(fault) => fault.done,
+    };
+    if let Extent::String = what.extent
+        && let Some(end) = place[..done].iter().position(|&byte| byte == 0)
+    {
+        done = end + 1;
+    }
+    if done > 0 && bytes.capacity() - bytes.len() >= Captured::HEAD + done {
+        // There is room.
+        let _ = bytes.extend_from_slice(&address.to_le_bytes());
+        let _ = bytes.extend_from_slice(&(done as u16).to_le_bytes());
+        let _ = bytes.extend_from_slice(&place[..done]);
+    }
+}
+
+fn keep(record: &[u8]) {
+    let Some(buffer) = BUFFERS.get().and_then(|buffers| buffers.get(cpu::id())) else { return };
+    let mut own = buffer.lock();
+    if own.records.capacity() - own.records.len() < record.len() {
+        own.lost += 1;
+    } else {
+        // Its capacity is there: nothing is allocated.
+        let _ = own.records.try_extend_from_slice(record);
+    }
+}
