@@ -54,11 +54,18 @@ impl Event {
     }
 }
 
+#[derive(Default)]
+struct State {
+    events: VecDeque<Event>,
+    /// Requests that are being carried out: there is room for their events.
+    begun: usize,
+}
+
 /// A context.
 pub struct Context {
     /// Requests at most whose events were not taken.
     room: usize,
-    events: Mutex<VecDeque<Event>>,
+    state: Mutex<State>,
     source: PollSource,
     destroyed: AtomicBool,
     _share: Share,
@@ -68,10 +75,10 @@ impl Context {
     /// A context for that many requests. EAGAIN beyond [`MOST_REQUESTS`]; ENOMEM.
     pub fn new(room: usize) -> Result<Arc<Context>, Errno> {
         let share = Share::take(room).ok_or(Errno::AGAIN)?;
-        let mut events = VecDeque::new();
-        events.make_room_for(room)?;
+        let mut state = State::default();
+        state.events.make_room_for(room)?;
         let (source, destroyed) = (PollSource::new(), AtomicBool::new(false));
-        Ok(try_arc(Context { room, events: Mutex::new(events), source, destroyed, _share: share })?)
+        Ok(try_arc(Context { room, state: Mutex::new(state), source, destroyed, _share: share })?)
     }
 
     /// How many requests it takes.
@@ -79,18 +86,27 @@ impl Context {
         self.room
     }
 
-    /// Whether one more request may be made.
-    pub fn has_room(&self) -> bool {
-        self.events.lock().len() < self.room
+    /// Begins a request, which [`Self::complete`] or [`Self::give_up`] ends. EAGAIN without room for its event.
+    pub fn begin(&self) -> Result<(), Errno> {
+        let mut state = self.state.lock();
+        if state.events.len() + state.begun >= self.room {
+            return Err(Errno::AGAIN);
+        }
+        state.begun += 1;
+        Ok(())
     }
 
-    /// A request is complete. Without room, which another thread has taken since, its event is lost.
+    /// A request was refused.
+    pub fn give_up(&self) {
+        self.state.lock().begun -= 1;
+    }
+
+    /// A request is complete.
     pub fn complete(&self, event: Event) {
         {
-            let mut events = self.events.lock();
-            if events.len() < self.room {
-                events.push_back_reserved(event);
-            }
+            let mut state = self.state.lock();
+            state.begun -= 1;
+            state.events.push_back_reserved(event);
         }
         self.source.notify(Events::IN);
     }
@@ -100,7 +116,7 @@ impl Context {
         block_on(&self.source, nonblock, deadline_ns, || {
             if self.destroyed.load(Ordering::SeqCst) {
                 Err(Errno::INVAL)
-            } else if self.events.lock().len() >= count {
+            } else if self.state.lock().events.len() >= count {
                 Ok(())
             } else {
                 Err(Errno::AGAIN)
@@ -110,14 +126,14 @@ impl Context {
 
     /// The first event.
     pub fn take(&self) -> Option<Event> {
-        self.events.lock().pop_front()
+        self.state.lock().events.pop_front()
     }
 
-    /// Puts back an event that could not be written to the program.
+    /// Puts back an event that could not be written to the program. It is lost if a request has taken its place meanwhile.
     pub fn put_back(&self, event: Event) {
-        let mut events = self.events.lock();
-        if events.len() < self.room {
-            events.push_front_reserved(event);
+        let mut state = self.state.lock();
+        if state.events.len() + state.begun < self.room {
+            state.events.push_front_reserved(event);
         }
     }
 }

@@ -131,12 +131,15 @@ pub fn io_submit(call: &Call) -> SysResult {
 }
 
 /// Takes one request and carries it out. EFAULT, EINVAL, EBADF, EAGAIN.
-#[inline(never)]
 fn submit(call: &Call, context: &Context, address: usize) -> Result<(), Errno> {
     let request = Request::read(address)?;
-    if !context.has_room() {
-        return Err(Errno::AGAIN);
-    }
+    context.begin()?;
+    begun(call, context, &request).inspect_err(|_| context.give_up())
+}
+
+/// Carries out a request for whose event there is room.
+#[inline(never)]
+fn begun(call: &Call, context: &Context, request: &Request) -> Result<(), Errno> {
     let descriptors = &call.thread().process.descriptors;
     let open = descriptors.get(request.fd)?;
     let event_fd = if request.flags & FLAG_RESFD != 0 {
@@ -148,8 +151,8 @@ fn submit(call: &Call, context: &Context, address: usize) -> Result<(), Errno> {
     } else {
         None
     };
-    user::write_u32(address + KEY, 0)?;
-    let result = match carry_out(&open, &request)? {
+    user::write_u32(request.address + KEY, 0)?;
+    let result = match carry_out(&open, request)? {
         Ok(done) => done as i64,
         Err(Errno::RESTARTSYS) => -i64::from(Errno::INTR.number()),
         Err(error) => -i64::from(error.number()),

@@ -23,6 +23,8 @@ pub(super) struct Cpu {
     pub(super) slice_end: AtomicU64,
     /// Of those that ran before their turn.
     pub(super) debt: Debt,
+    /// For how long threads with a rank have run while others waited, since one of those had its turn, in nanoseconds.
+    pub(super) urgent_ns: AtomicU64,
     /// [`crate::mm::memory::Memory::id`] of the page tables in use.
     pub(super) memory: AtomicU64,
     /// Runs when nothing else can (the stack of a thread that exits can't be idled on).
@@ -37,6 +39,7 @@ pub(super) static CPUS: PerCpu<Cpu> = PerCpu::new(|number| Cpu {
     waiting: AtomicUsize::new(0),
     slice_end: AtomicU64::new(NO_SLICE),
     debt: Debt::new(),
+    urgent_ns: AtomicU64::new(0),
     memory: AtomicU64::new(0),
     idle: Once::new(),
     idle_ns: AtomicU64::new(0),
@@ -132,6 +135,13 @@ pub(super) fn raised(cpu: &Cpu, thread: &Arc<Thread>) {
         queue.push_back_reserved(thread);
         bring_forward(&mut queue, rank);
     }
+}
+
+/// Puts the first thread without a rank at the front of the queue of `cpu`; false if there is none.
+pub(super) fn bring_one_without_rank(cpu: &Cpu) -> bool {
+    let mut queue = cpu.queue.lock();
+    let found = queue.iter().position(|thread| thread.rank() == 0).and_then(|index| queue.remove(index));
+    found.map(|thread| queue.push_front_reserved(thread)).is_some()
 }
 
 /// Whether the first thread in the queue of `cpu` has at least this rank.

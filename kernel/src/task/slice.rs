@@ -1,5 +1,5 @@
 //! Slices of time: how long a thread runs when others want its CPU, and who need not wait for that.
-use super::run_queue::{CPUS, Cpu, IDLE, kick_helper};
+use super::run_queue::{CPUS, Cpu, IDLE, bring_one_without_rank, kick_helper};
 use super::sched;
 use super::thread::Thread;
 use crate::time::timer;
@@ -16,6 +16,11 @@ pub const SLICE_NS: u64 = 4_000_000;
 const BALANCE_NS: u64 = 500_000;
 /// How long a thread runs undisturbed by one whose timer goes off: most that were woken sleep again sooner.
 const BURST_NS: u64 = 200_000;
+/// Slices after which threads without a real-time priority have had one, and how many of them are of those that have one.
+const REAL_TIME_SLICES: [u64; 2] = [20, 19];
+/// The same as microseconds: a period, and the part of it (/proc/sys/kernel/sched_rt_period_us and sched_rt_runtime_us).
+pub const REAL_TIME_US: (u64, u64) =
+    (REAL_TIME_SLICES[0] * SLICE_NS / 1000, REAL_TIME_SLICES[1] * SLICE_NS / 1000);
 /// No slice is running.
 pub(super) const NO_SLICE: u64 = u64::MAX;
 /// The CPU is in its idle loop, which looks at the queue by itself.
@@ -182,10 +187,28 @@ fn preempt(here: &Cpu) {
     this::with(|me| {
         // Threads under SCHED_FIFO make room for higher ranks alone.
         let own = me.scheduling();
-        let rank = own.priority + u32::from(own.policy == policy::FIFO);
-        me.sched.switches[1].fetch_add(1, Relaxed);
-        if !sched::yield_to(me, rank, now) {
+        let mut rank = me.rank();
+        if rank != 0 {
+            rank += u32::from(own.policy == policy::FIFO);
+            if leaves_a_turn(here) {
+                rank = 0;
+            }
+        }
+        if sched::yield_to(me, rank, now) {
+            me.sched.switches[1].fetch_add(1, Relaxed);
+        } else {
             arm_slice();
         }
     });
+}
+
+/// A slice of a thread with a rank is over: whether one without has its turn now. As on Linux, threads that compute at real-time priority
+/// leave the others a twentieth of the time (sched(7), "Limiting the CPU usage of real-time and deadline processes").
+#[cold]
+#[inline(never)]
+fn leaves_a_turn(here: &Cpu) -> bool {
+    let urgent_ns = here.urgent_ns.load(Relaxed) + SLICE_NS;
+    let turn = urgent_ns >= REAL_TIME_SLICES[1] * SLICE_NS && bring_one_without_rank(here);
+    here.urgent_ns.store(if turn { 0 } else { urgent_ns }, Relaxed);
+    turn
 }

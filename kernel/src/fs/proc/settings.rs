@@ -12,6 +12,7 @@ use crate::ipc::pipe;
 use crate::ipc::sysv::{messages, segments, tables};
 use crate::syscall::system;
 use crate::task::process::PID_MAX;
+use crate::task::slice;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame;
 use coracle_mqueue::Attributes;
@@ -111,9 +112,8 @@ pub static SYS: Table<()> = &[
                 ]),
             ),
             ("tainted", text!(0)),
-            // Real-time threads are not throttled.
-            ("sched_rt_period_us", text!(1_000_000)),
-            ("sched_rt_runtime_us", text!(-1)),
+            ("sched_rt_period_us", text!(slice::REAL_TIME_US.0)),
+            ("sched_rt_runtime_us", text!(slice::REAL_TIME_US.1)),
             ("yama", Item::Directory(&[("ptrace_scope", setting!(0))])),
             ("msgmax", text!(messages::MAX_MESSAGE)),
             ("msgmnb", text!(messages::DEFAULT_CAPACITY)),

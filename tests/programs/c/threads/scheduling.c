@@ -211,6 +211,28 @@ static void order(void) {
     CHECK(waitpid(child, NULL, 0) == child);
 }
 
+// A thread that computes at real-time priority leaves the others of its CPU a part of the time, so that it can be ended.
+static void left(void) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(0, &one);
+    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+    volatile int *shared = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t child = fork();
+    if (child == 0) {
+        CHECK(set(SCHED_FIFO, 20) == 0);
+        shared[0] = 1;
+        for (;;) {
+        }
+    }
+    while (!shared[0])
+        sched_yield();
+    int status;
+    CHECK(kill(child, SIGTERM) == 0);
+    SHOW(waitpid(child, &status, 0) == child);
+    SHOW(WTERMSIG(status) == SIGTERM);
+}
+
 int main(void) {
     if (getuid() != 0) {
         printf("not run by root\n");
@@ -222,5 +244,6 @@ int main(void) {
     in_child("a user", user);
     in_child("classes of input and output", classes);
     in_child("order", order);
+    in_child("what is left", left);
     return t_failures != 0;
 }
