@@ -108,6 +108,9 @@ fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
         } else if work.any(Work::CPU_TIMER) {
             work.clear(Work::CPU_TIMER);
             thread.process.timers.look_at_cpu_timers();
+        } else if work.any(Work::GIVE_WAY) {
+            work.clear(Work::GIVE_WAY);
+            slice::give_way();
         } else if work.any(Work::MIGRATE) {
             work.clear(Work::MIGRATE);
             sched::migrate(thread);

@@ -328,7 +328,8 @@ fn hurry(target: usize, rank: u32) {
         cpu::kick(target);
     } else if this::with(|me| me.rank() < rank) {
         cpu.slice_end.store(OVER, Relaxed);
-        time::interrupt_by(time::now_ns());
+        // Before it goes on in the program, whose next instruction may be the one that must not come first.
+        this::with(|me| me.work().set(Work::GIVE_WAY));
     }
 }
 

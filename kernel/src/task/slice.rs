@@ -165,6 +165,11 @@ fn displace(me: &Arc<Thread>, here: &Cpu, first: usize, now: u64) -> bool {
     true
 }
 
+/// A thread of a higher priority was queued on this CPU: lets it run.
+pub fn give_way() {
+    preempt(CPUS.get());
+}
+
 /// If the running thread had its share and another waits, that one runs now.
 fn preempt(here: &Cpu) {
     let end = here.slice_end.load(Relaxed);

@@ -94,6 +94,8 @@ impl Work<'_> {
     pub const REMAINS: u32 = 128;
     /// A timer of the process's CPU time rests while all its threads sleep, and is to be looked at (`time::cpu_timer`).
     pub const CPU_TIMER: u32 = 2048;
+    /// A thread of a higher priority waits for its CPU (`sched`).
+    pub const GIVE_WAY: u32 = 4096;
     /// It is the kernel's own, which never enters a program (`storage`).
     pub const KERNEL: u32 = 256;
     /// The same, for the thread that answers requests (`control`).
