@@ -2,13 +2,15 @@
 use crate::{BOTH, Case, MEGABYTE, TAP, installed, words};
 use coracle_tests::apps::{Running, Service};
 use coracle_tests::load::{check, curl, probe_line, say, tool};
+use coracle_tests::netns::TAP as TAP_NAME;
 use coracle_tests::{build, paths};
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Ipv6Addr, Shutdown};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
-use std::{fs, io};
+use std::time::Duration;
+use std::{fs, io, thread};
 
 pub const CASES: &[Case] = &[
     Case {
@@ -18,6 +20,14 @@ pub const CASES: &[Case] = &[
         test: nginx_files,
         networks: BOTH,
         cpus: 1,
+    },
+    Case {
+        name: "nginx_both_families",
+        service: nginx_both,
+        probe: http_probe,
+        test: nginx_both_families,
+        networks: TAP,
+        cpus: 2,
     },
     Case { name: "nginx_load", service: nginx, probe: http_probe, test: nginx_load, networks: TAP, cpus: 2 },
     Case {
@@ -58,7 +68,15 @@ fn served_files(running: &Running) -> Result<(), String> {
 }
 
 pub fn nginx() -> Result<Service, String> {
-    let configuration = paths::programs().join("servers/nginx.conf");
+    nginx_with("nginx.conf")
+}
+
+fn nginx_both() -> Result<Service, String> {
+    nginx_with("nginx_both.conf")
+}
+
+fn nginx_with(configuration: &str) -> Result<Service, String> {
+    let configuration = paths::programs().join("servers").join(configuration);
     Ok(Service {
         program: installed("/usr/sbin/nginx")?,
         args: words("-c /etc/nginx/coracle.conf"),
@@ -87,6 +105,42 @@ fn nginx_files(running: &Running) -> Result<(), String> {
     stream.read_to_end(&mut all).map_err(say("reading"))?;
     let answers = String::from_utf8_lossy(&all).matches("HTTP/1.1 200 OK").count();
     check(answers == 20, &format!("twenty answers on one connection, but: {answers}"))
+}
+
+/// The server answers over IPv4, and over IPv6 at the address that the guest makes out of its Ethernet address.
+fn nginx_both_families(running: &Running) -> Result<(), String> {
+    served_files(running)?;
+    let ip = running.address.ip().to_string();
+    let neighbour = tool(Command::new("ip").args(["neigh", "show", &ip]))?;
+    let neighbour = String::from_utf8_lossy(&neighbour).into_owned();
+    let mac = neighbour.split_whitespace().skip_while(|word| *word != "lladdr").nth(1);
+    let octets =
+        mac.map(|mac| mac.split(':').filter_map(|byte| u16::from_str_radix(byte, 16).ok()).collect());
+    let octets: Vec<u16> = octets.unwrap_or_default();
+    let [a, b, c, d, e, f] = octets[..] else { return Err(format!("no address of {ip} in {neighbour:?}")) };
+    let pair = |high: u16, low: u16| high << 8 | low;
+    let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, pair(a ^ 2, b), pair(c, 0xff), pair(0xfe, d), pair(e, f));
+    // Both ends may still be probing their addresses (RFC 4862, section 5.4), in which time they don't use them.
+    let there = format!("{link_local}%{TAP_NAME}");
+    let ping = || tool(Command::new("ping").args(["-6", "-c", "1", "-W", "1", "-s", "3000", &there]));
+    let answered = (0..60).any(|_| {
+        let answer = ping();
+        if answer.is_err() {
+            thread::sleep(Duration::from_millis(500));
+        }
+        answer.is_ok()
+    });
+    check(answered, &format!("{there} answers an echo request in fragments"))?;
+    for (name, length) in [("small.html", 612), ("large.bin", MEGABYTE)] {
+        let url = format!("http://[{link_local}%25{TAP_NAME}]:{}/{name}", running.address.port());
+        let options = ["-sS", "-g", "--fail", "--max-time", "60", "--noproxy", "*"];
+        let body = tool(Command::new("curl").args(options).arg(url))?;
+        check(
+            body == paths::pattern(length),
+            &format!("{name} comes whole over IPv6, but: {} bytes", body.len()),
+        )?;
+    }
+    Ok(())
 }
 
 fn nginx_load(running: &Running) -> Result<(), String> {
