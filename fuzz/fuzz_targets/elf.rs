@@ -9,7 +9,7 @@ const USER_END: u64 = 0x7fff_ffff_f000;
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = parse_script(bytes);
-    let Ok(header) = Header::parse(bytes) else { return };
+    let Ok(header) = Header::parse(bytes, 62) else { return };
     let part =
         |start: u64| usize::try_from(start).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
     if let Ok(plan) = Plan::new(&header, part(header.program_headers), bytes.len() as u64) {

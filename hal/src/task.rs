@@ -82,6 +82,9 @@ impl Task {
     }
     /// The program's FS base (thread pointer).
     pub fn fs_base(&self) -> u64 {
+        if self.runs_here() {
+            self.bases.save();
+        }
         self.bases.fs()
     }
     /// Sets the program's FS base, at once if this task runs here. Returns false for non-canonical values.

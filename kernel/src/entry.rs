@@ -1,4 +1,7 @@
 //! Where the hardware layer calls the kernel: boot, system calls, exceptions, interrupts.
+use crate::arch;
+use crate::arch::fault::Meaning;
+use crate::arch::registers;
 use crate::errno::{Errno, SysResult};
 use crate::fs::memory::remains;
 use crate::ipc::unix;
@@ -52,7 +55,9 @@ impl Kernel for Coracle {
     fn attend(call: &Call) {
         if call.thread().work().any(Work::CALL) {
             let result = syscall::call_put_off(call).unwrap_or_else(Errno::to_rax);
-            call.set_registers(UserContext { rax: result as u64, ..call.registers() });
+            let mut changed = call.registers();
+            registers::set_result(&mut changed, result as u64);
+            call.set_registers(changed);
         }
         if call.thread().work().any(Work::TRACE) {
             syscall::trace::left(call);
@@ -67,7 +72,7 @@ impl Kernel for Coracle {
     }
 
     fn fault(thread: &Arc<Thread>, context: &mut UserContext, fault: Fault) {
-        if let Some(info) = resolve(thread, context.rip as usize, fault) {
+        if let Some(info) = resolve(thread, registers::pc(context), fault) {
             signal::force(thread, info);
         }
         if thread.work().is_some() {
@@ -128,65 +133,43 @@ fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
     }
 }
 
-/// Resolves a page fault, or says which signal an exception means (signal(7), Linux's arch/x86/kernel/traps.c).
+/// Resolves a page fault, or says which signal an exception means (signal(7)).
 fn resolve(thread: &Arc<Thread>, ip: usize, fault: Fault) -> Option<SigInfo> {
-    let (trap, code, info) = match fault {
-        Fault::Page { addr, write, exec, present } => {
-            let access = if write {
-                Access::Write
-            } else if exec {
-                Access::Execute
-            } else {
-                Access::Read
-            };
-            let refused = match fault::resolve_current(addr, access) {
-                Ok(()) => return None,
-                // SIGKILL is on its way.
-                Err(Refused::OutOfMemory | Refused::Ending) => return None,
-                Err(refused) => refused,
-            };
-            let (signal, si_code) = match refused {
-                Refused::NotMapped => (abi::SIGSEGV, abi::SEGV_MAPERR),
-                Refused::Access => (abi::SIGSEGV, abi::SEGV_ACCERR),
-                Refused::NoPage | Refused::OutOfMemory | Refused::Ending => (abi::SIGBUS, abi::BUS_ADRERR),
-            };
-            // The page fault error code: present, write, user, instruction fetch.
-            // As Linux says it, the kernel's half is all present: no fault shows what is mapped there.
-            let present = present || addr >= USER_END;
-            let code = u64::from(present) | u64::from(write) << 1 | 4 | u64::from(exec) << 4;
-            thread.signals.lock().last_fault = [14, code, addr as u64];
-            return Some(SigInfo::fault(signal, si_code as i32, addr));
-        }
-        Fault::DivideError => (0, 0, (abi::SIGFPE, abi::FPE_INTDIV)),
-        Fault::Debug if patch::reached(thread, ip) => return None,
-        Fault::Debug => (1, 0, (abi::SIGTRAP, abi::TRAP_TRACE)),
-        Fault::Breakpoint => (3, 0, (abi::SIGTRAP, abi::SI_KERNEL)),
-        Fault::Overflow => (4, 0, (abi::SIGSEGV, abi::SI_KERNEL)),
-        Fault::Bound => (5, 0, (abi::SIGSEGV, abi::SI_KERNEL)),
-        Fault::InvalidOpcode => (6, 0, (abi::SIGILL, abi::ILL_ILLOPN)),
-        Fault::StackSegment { code } => (12, code, (abi::SIGBUS, abi::SI_KERNEL)),
-        Fault::GeneralProtection { code } => (13, code, (abi::SIGSEGV, abi::SI_KERNEL)),
-        Fault::X87 { status } => (16, 0, (abi::SIGFPE, float_code(status.into()))),
-        Fault::AlignmentCheck => (17, 0, (abi::SIGBUS, abi::BUS_ADRALN)),
-        Fault::Simd { mxcsr } => (19, 0, (abi::SIGFPE, float_code(mxcsr & !(mxcsr >> 7)))),
-        Fault::Other { vector, code } => (u64::from(vector), code, (abi::SIGSEGV, abi::SI_KERNEL)),
-    };
-    thread.signals.lock().last_fault = [trap, code, 0];
+    if let Fault::Page { addr, write, exec, present } = fault {
+        return resolve_page(thread, addr, (write, exec, present));
+    }
+    if arch::fault::is_breakpoint(&fault) && patch::reached(thread, ip) {
+        return None;
+    }
+    let Meaning { signal, code, at, details } = arch::fault::meaning(fault);
+    thread.signals.lock().last_fault = details;
     // Those that Linux tells as coming from the kernel have no address.
-    let addr = if info.1 == abi::SI_KERNEL { 0 } else { ip };
-    Some(SigInfo::fault(info.0, info.1 as i32, addr))
+    let addr = if code == abi::SI_KERNEL { 0 } else { at.unwrap_or(ip) };
+    Some(SigInfo::fault(signal, code as i32, addr))
 }
 
-/// si_code of a floating-point exception, from the exception bits of the x87 status or MXCSR that aren't masked.
-fn float_code(bits: u32) -> u32 {
-    [
-        (1, abi::FPE_FLTINV),
-        (4, abi::FPE_FLTDIV),
-        (8, abi::FPE_FLTOVF),
-        (0x12, abi::FPE_FLTUND),
-        (0x20, abi::FPE_FLTRES),
-    ]
-    .into_iter()
-    .find(|(mask, _)| bits & mask != 0)
-    .map_or(abi::FPE_FLTINV, |(_, code)| code)
+/// Resolves a page fault, or says which signal it means.
+fn resolve_page(thread: &Thread, addr: usize, (write, exec, present): (bool, bool, bool)) -> Option<SigInfo> {
+    let access = if write {
+        Access::Write
+    } else if exec {
+        Access::Execute
+    } else {
+        Access::Read
+    };
+    let refused = match fault::resolve_current(addr, access) {
+        Ok(()) => return None,
+        // SIGKILL is on its way.
+        Err(Refused::OutOfMemory | Refused::Ending) => return None,
+        Err(refused) => refused,
+    };
+    let (signal, si_code) = match refused {
+        Refused::NotMapped => (abi::SIGSEGV, abi::SEGV_MAPERR),
+        Refused::Access => (abi::SIGSEGV, abi::SEGV_ACCERR),
+        Refused::NoPage | Refused::OutOfMemory | Refused::Ending => (abi::SIGBUS, abi::BUS_ADRERR),
+    };
+    // As Linux says it, the kernel's half is all present: no fault shows what is mapped there.
+    let present = present || addr >= USER_END;
+    thread.signals.lock().last_fault = arch::fault::page_details(addr, write, exec, present);
+    Some(SigInfo::fault(signal, si_code as i32, addr))
 }

@@ -10,6 +10,7 @@ extern crate alloc;
 #[macro_use]
 mod log;
 
+mod arch;
 mod block;
 mod boot;
 mod cache;

@@ -1,4 +1,5 @@
 //! Crash reports: registers and symbolised backtraces of the program and of the kernel.
+use crate::arch::{self, registers};
 use crate::fs::file::File;
 use crate::mm::memory::Memory;
 use crate::mm::user_buf::UserBuf;
@@ -99,17 +100,7 @@ pub fn program(thread: &Arc<Thread>, c: &UserContext, info: &SigInfo) {
     if info.is_fault() {
         report!("fault address {:#018x}", info.fields[0]);
     }
-    report!(
-        "rip {:016x} rsp {:016x} rflags {:08x} fs {:016x}",
-        c.rip,
-        c.rsp,
-        c.rflags,
-        thread.task.fs_base()
-    );
-    report!("rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}", c.rax, c.rbx, c.rcx, c.rdx);
-    report!("rsi {:016x} rdi {:016x} rbp {:016x} r8  {:016x}", c.rsi, c.rdi, c.rbp, c.r8);
-    report!("r9  {:016x} r10 {:016x} r11 {:016x} r12 {:016x}", c.r9, c.r10, c.r11, c.r12);
-    report!("r13 {:016x} r14 {:016x} r15 {:016x}", c.r13, c.r14, c.r15);
+    arch::report::program(c, thread.task.fs_base());
     let memory = process.memory();
     report!("backtrace of the program:");
     for (number, (address, guessed)) in backtrace(&memory, c).into_iter().enumerate() {
@@ -133,15 +124,17 @@ fn executable(memory: &Memory, addr: u64) -> bool {
 
 /// Addresses from the innermost frame out; true where one was only found lying on the stack.
 fn backtrace(memory: &Memory, c: &UserContext) -> heapless::Vec<(u64, bool), MAX_FRAMES> {
-    let mut found = heapless::Vec::from_array([(c.rip, false)]);
+    let (pc, sp) = (registers::pc(c) as u64, registers::sp(c) as u64);
+    let mut found = heapless::Vec::from_array([(pc, false)]);
     // A call through a bad pointer left its return address on top.
-    if !executable(memory, c.rip)
-        && let Some(caller) = word(memory, c.rsp).filter(|&caller| executable(memory, caller))
+    if !executable(memory, pc)
+        && let Some(caller) =
+            arch::report::caller(c, |at| word(memory, at)).filter(|&caller| executable(memory, caller))
     {
         let _ = found.push((caller, false));
     }
-    let mut frame = c.rbp;
-    while !found.is_full() && frame >= c.rsp && frame.is_multiple_of(8) {
+    let mut frame = arch::report::frame_pointer(c);
+    while !found.is_full() && frame >= sp && frame.is_multiple_of(8) {
         let (Some(next), Some(caller)) = (word(memory, frame), word(memory, frame + 8)) else { break };
         if !executable(memory, caller) {
             break;
@@ -153,9 +146,11 @@ fn backtrace(memory: &Memory, c: &UserContext) -> heapless::Vec<(u64, bool), MAX
         frame = next;
     }
     if found.len() < 3 {
-        let words = (0..SCANNED_WORDS as u64).map_while(|i| word(memory, (c.rsp & !7) + i * 8));
-        let candidates =
-            words.filter(|&address| executable(memory, address) && follows_call(memory, address));
+        let words = (0..SCANNED_WORDS as u64).map_while(|i| word(memory, (sp & !7) + i * 8));
+        let candidates = words.filter(|&address| {
+            executable(memory, address)
+                && arch::report::follows_call(|bytes, at| memory.read(at as usize, bytes).is_ok(), address)
+        });
         for address in candidates {
             if !found.contains(&(address, false)) && found.push((address, true)).is_err() {
                 break;
@@ -163,17 +158,6 @@ fn backtrace(memory: &Memory, c: &UserContext) -> heapless::Vec<(u64, bool), MAX
         }
     }
     found
-}
-
-/// True if the bytes before `address` are a call: a direct one, or one through a register or memory.
-fn follows_call(memory: &Memory, address: u64) -> bool {
-    let mut bytes = [0u8; 7];
-    if memory.read(address.wrapping_sub(7) as usize, &mut bytes).is_err() {
-        return false;
-    }
-    // `call *r/m` is ff /2.
-    let indirect = |at: usize| bytes[at] == 0xff && bytes[at + 1] >> 3 & 7 == 2;
-    bytes[2] == 0xe8 || [5, 4, 1, 3, 0].into_iter().any(indirect)
 }
 
 /// `function+0x12 (file+0x3456)`.
@@ -204,7 +188,7 @@ fn read(file: &dyn File, range: core::ops::Range<u64>) -> Option<Vec<u8>> {
 
 /// The function that holds byte `offset` of an ELF file, and the distance from its start.
 fn symbol(file: &dyn File, offset: u64) -> Option<(Vec<u8>, u64)> {
-    let header = Header::parse(&read(file, 0..HEADER_LEN as u64)?).ok()?;
+    let header = Header::parse(&read(file, 0..HEADER_LEN as u64)?, arch::machine::ELF_MACHINE).ok()?;
     let table_start = header.program_headers;
     let table = read(file, table_start..table_start + header.program_headers_len() as u64)?;
     let plan = coracle_loader::Plan::new(&header, &table, file.size()).ok()?;
@@ -233,9 +217,7 @@ pub fn panic(info: &PanicInfo) -> ! {
             report!("at {}:{}", place.file(), place.line());
         }
         report!("registers of CPU {} in the handler of the panic:", cpu::id());
-        report!("rsp {:016x} rbp {:016x} rflags {:08x} rbx {:016x}", r.rsp, r.rbp, r.rflags, r.rbx);
-        report!("r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}", r.r12, r.r13, r.r14, r.r15);
-        report!("cr0 {:08x} cr2 {:016x} cr3 {:016x} cr4 {:08x}", r.cr0, r.cr2, r.cr3, r.cr4);
+        arch::report::kernel(&r);
         report!("backtrace of the kernel:");
         let slide = boot::kernel_slide();
         backtrace::kernel(|address| {

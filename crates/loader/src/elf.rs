@@ -14,7 +14,6 @@ const ELFCLASS64: u8 = 2;
 const ELFDATA2LSB: u8 = 1;
 const ET_EXEC: u16 = 2;
 const ET_DYN: u16 = 3;
-const EM_X86_64: u16 = 62;
 
 /// Why a file can't be executed. execve(2) returns ENOEXEC for each but the last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,8 +73,8 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the header at the start of a file.
-    pub fn parse(bytes: &[u8]) -> Result<Header, Error> {
+    /// Reads the header at the start of a file. `wanted`: the `e_machine` of the machine that is to run it.
+    pub fn parse(bytes: &[u8], wanted: u16) -> Result<Header, Error> {
         if bytes.get(..4) != Some(b"\x7fELF") {
             return Err(Error::NotElf);
         }
@@ -83,7 +82,7 @@ impl Header {
         let half = |at| u16_at(bytes, at).unwrap_or(0);
         let word = |at| u64_at(bytes, at).unwrap_or(0);
         let machine = half(18);
-        if bytes[4] != ELFCLASS64 || bytes[5] != ELFDATA2LSB || machine != EM_X86_64 {
+        if bytes[4] != ELFCLASS64 || bytes[5] != ELFDATA2LSB || machine != wanted {
             return Err(Error::OtherMachine(machine));
         }
         let relocatable = match half(16) {

@@ -12,8 +12,6 @@ const AT_RANDOM: u64 = 25;
 const AT_EXECFN: u64 = 31;
 /// Alignment of the stack pointer at the entry point.
 const STACK_ALIGN: u64 = 16;
-/// The platform's name (AT_PLATFORM).
-const PLATFORM: &[u8] = b"x86_64";
 
 /// Why there is no stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +49,8 @@ pub struct InitialStack<'a> {
     pub auxiliary: &'a [(u64, u64)],
     /// AT_EXECFN: the path that was executed.
     pub path: &'a [u8],
+    /// The machine's name (AT_PLATFORM), with a zero at its end or not.
+    pub platform: &'a [u8],
     /// The bytes AT_RANDOM points to.
     pub random: [u8; 16],
 }
@@ -75,8 +75,13 @@ impl<'a> InitialStack<'a> {
     /// See [`StackError`].
     pub fn build(&'a self, top: u64, limit: u64) -> Result<Laid<'a>, StackError> {
         // Each group behind the one before; the path's zero is what lies behind it.
-        let groups =
-            [&self.random[..], PLATFORM, self.arguments.as_bytes(), self.environment.as_bytes(), self.path];
+        let groups = [
+            &self.random[..],
+            self.platform,
+            self.arguments.as_bytes(),
+            self.environment.as_bytes(),
+            self.path,
+        ];
         let zeroes = [0, 1, 0, 0, 1];
         let strings_len: u64 = groups.iter().zip(zeroes).map(|(group, zero)| group.len() as u64 + zero).sum();
         let auxiliary_len = self.auxiliary.len() + 4;

@@ -2,8 +2,11 @@
 use coracle_loader::*;
 use proptest::prelude::*;
 
+/// `e_machine` of the files that are tried.
+const EM_X86_64: u16 = 62;
+
 fn plan_of(file: &[u8]) -> Result<Plan, Error> {
-    let header = Header::parse(file)?;
+    let header = Header::parse(file, EM_X86_64)?;
     let start = usize::try_from(header.program_headers).map_err(|_| Error::Truncated)?;
     let table = file.get(start..).ok_or(Error::Truncated)?;
     Plan::new(&header, table, file.len() as u64)
@@ -42,7 +45,7 @@ fn plans_real_programs() {
 #[test]
 fn finds_a_function_of_this_program() {
     let file = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-    let header = Header::parse(&file).unwrap();
+    let header = Header::parse(&file, EM_X86_64).unwrap();
     let range = SectionTable::range(&header).unwrap();
     let mut sections = SectionTable::symbol_sections(&file[range.start as usize..range.end as usize]);
     let section = sections.next().unwrap();
@@ -108,7 +111,7 @@ proptest! {
             strings
         };
         let (given, variables) = (strings(&arguments), strings(&environment));
-        let stack = InitialStack { arguments: &given, environment: &variables, auxiliary: &auxiliary, path: b"/p", random };
+        let stack = InitialStack { arguments: &given, environment: &variables, auxiliary: &auxiliary, path: b"/p", platform: b"x86_64", random };
         let laid = stack.build(top, 1 << 20).unwrap();
         let (sp, whole) = (laid.sp, &laid.auxiliary);
         prop_assert_eq!(sp % 16, 0);

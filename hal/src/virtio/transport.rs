@@ -10,7 +10,6 @@ use crate::io::mmio::Mmio;
 use crate::io::pci::Function;
 use crate::irq::Irq;
 pub use crate::machine::acpi::MmioDevice;
-use crate::machine::acpi::Tables;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_virtio::device::{features, status};
@@ -69,9 +68,9 @@ pub struct Transport {
 /// Smallest register window that holds the configuration we read (section 4.2.2).
 const MMIO_MIN_BYTES: u64 = 0x200;
 
-/// The virtio devices behind memory-mapped registers that ACPI's tables declare, where there are such tables.
+/// The virtio devices behind memory-mapped registers that the machine declares: by ACPI's tables or a device tree.
 pub fn declared() -> Vec<MmioDevice> {
-    Tables::of_machine().map_or_else(Default::default, |tables| tables.virtio_mmio())
+    crate::arch::devices::virtio_mmio()
 }
 
 impl Transport {

@@ -1,17 +1,16 @@
 //! What stat(2) and statx(2) tell of a file, and the layout they tell it in.
+use crate::arch;
 use coracle_hal::time;
 use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::general::S_IFMT;
 pub use linux_raw_sys::general::stat as Stat;
 
-/// Bytes of `struct stat` on x86-64.
-pub const STAT_SIZE: usize = 144;
 /// Bytes of `struct statx`.
 pub const STATX_SIZE: usize = 256;
 /// st_blksize: what reading and writing goes best by.
 pub const BLOCK_SIZE: u64 = 4096;
 /// Unit of st_blocks.
-const SECTOR: u64 = 512;
+pub const SECTOR: u64 = 512;
 /// The device number of objects without a file system (pipes, sockets, eventfds): a number Linux gives to such.
 pub const ANONYMOUS_DEVICE: u64 = 14;
 /// STATX_BASIC_STATS, and STATX_MNT_ID is not told.
@@ -70,26 +69,7 @@ pub const fn split_device(number: u64) -> (u32, u32) {
 impl Metadata {
     /// As `struct stat`.
     pub fn stat(&self) -> Stat {
-        Stat {
-            st_dev: self.device,
-            st_ino: self.inode,
-            st_nlink: self.links,
-            st_mode: self.mode,
-            st_uid: self.uid,
-            st_gid: self.gid,
-            __pad0: 0,
-            st_rdev: self.rdev,
-            st_size: self.size as i64,
-            st_blksize: BLOCK_SIZE as i64,
-            st_blocks: self.allocated.div_ceil(SECTOR) as i64,
-            st_atime: self.accessed.seconds as u64,
-            st_atime_nsec: u64::from(self.accessed.nanos),
-            st_mtime: self.modified.seconds as u64,
-            st_mtime_nsec: u64::from(self.modified.nanos),
-            st_ctime: self.changed.seconds as u64,
-            st_ctime_nsec: u64::from(self.changed.nanos),
-            __unused: [0; 3],
-        }
+        arch::stat::stat(self)
     }
 }
 
@@ -123,35 +103,6 @@ pub fn next_inode() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The bytes of `struct stat`.
-pub fn stat_bytes(stat: &Stat) -> [u8; STAT_SIZE] {
-    let words: [u64; STAT_SIZE / 8] = [
-        stat.st_dev,
-        stat.st_ino,
-        stat.st_nlink,
-        u64::from(stat.st_mode) | u64::from(stat.st_uid) << 32,
-        u64::from(stat.st_gid),
-        stat.st_rdev,
-        stat.st_size as u64,
-        stat.st_blksize as u64,
-        stat.st_blocks as u64,
-        stat.st_atime,
-        stat.st_atime_nsec,
-        stat.st_mtime,
-        stat.st_mtime_nsec,
-        stat.st_ctime,
-        stat.st_ctime_nsec,
-        0,
-        0,
-        0,
-    ];
-    let mut bytes = [0; STAT_SIZE];
-    for (place, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-        *place = word.to_le_bytes();
-    }
-    bytes
-}
-
 /// The bytes of `struct statx` for the same.
 pub fn statx_bytes(stat: &Stat) -> [u8; STATX_SIZE] {
     let mut bytes = [0; STATX_SIZE];
@@ -163,7 +114,7 @@ pub fn statx_bytes(stat: &Stat) -> [u8; STATX_SIZE] {
     put(&STATX_BASIC.to_le_bytes());
     put(&(stat.st_blksize as u32).to_le_bytes());
     put(&0u64.to_le_bytes());
-    put(&(stat.st_nlink as u32).to_le_bytes());
+    put(&arch::stat::links(stat).to_le_bytes());
     put(&stat.st_uid.to_le_bytes());
     put(&stat.st_gid.to_le_bytes());
     put(&(stat.st_mode as u16).to_le_bytes());
@@ -172,15 +123,16 @@ pub fn statx_bytes(stat: &Stat) -> [u8; STATX_SIZE] {
     put(&stat.st_size.to_le_bytes());
     put(&stat.st_blocks.to_le_bytes());
     put(&0u64.to_le_bytes());
-    let mut put_time = |seconds: u64, nanos: u64| {
+    let mut put_time = |(seconds, nanos): (u64, u64)| {
         put(&seconds.to_le_bytes());
         put(&(nanos as u32).to_le_bytes());
         put(&0u32.to_le_bytes());
     };
-    put_time(stat.st_atime, stat.st_atime_nsec);
-    put_time(0, 0); // Birth time isn't kept; the mask says so.
-    put_time(stat.st_ctime, stat.st_ctime_nsec);
-    put_time(stat.st_mtime, stat.st_mtime_nsec);
+    let [accessed, modified, changed] = arch::stat::times(stat);
+    put_time(accessed);
+    put_time((0, 0)); // Birth time isn't kept; the mask says so.
+    put_time(changed);
+    put_time(modified);
     for number in [stat.st_rdev, stat.st_dev] {
         let (major, minor) = split_device(number);
         put(&major.to_le_bytes());

@@ -2,6 +2,7 @@
 //! members cost nothing.
 use super::epoll_nesting;
 use super::poll::{ALWAYS, Events, PollSource, Watching};
+use crate::arch::epoll_event;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile, is_short_for};
 use crate::fs::stat;
@@ -36,8 +37,6 @@ const EXCLUSIVE_ALLOWED: u32 = FLAGS
     | Events::WRNORM.bits()
     | Events::ERR.bits()
     | Events::HUP.bits();
-/// `struct epoll_event` on x86-64: packed, 32 bits of events and 64 of data.
-const EVENT_SIZE: usize = 12;
 /// Threads that a set has room for as it is made, to wait in it at once.
 const WAITERS: usize = 4;
 /// Events copied to the program at a time: few, as most calls report one and each has to clear the room for all.
@@ -402,7 +401,7 @@ impl Epoll {
     /// once; `None` to wait for ever. EINTR if a signal came first.
     #[inline]
     pub fn wait(&self, dst: &mut UserBuf, max: usize, deadline: Option<u64>) -> SysResult {
-        let mut batch = [0; BATCH * EVENT_SIZE];
+        let mut batch = [0; BATCH * epoll_event::SIZE];
         let (mut slept, mut wake) = (false, Wake::Woken);
         loop {
             let done = self.collect(dst, max, &mut batch, slept, wake == Wake::Woken)?;
@@ -425,7 +424,7 @@ impl Epoll {
         &self,
         dst: &mut UserBuf,
         max: usize,
-        batch: &mut [u8; BATCH * EVENT_SIZE],
+        batch: &mut [u8; BATCH * epoll_event::SIZE],
         slept: bool,
         sleeps: bool,
     ) -> SysResult {
@@ -456,10 +455,11 @@ impl Epoll {
                     if events.is_empty() {
                         continue;
                     }
-                    let event = &mut batch[filled..filled + EVENT_SIZE];
+                    let event = &mut batch[filled..filled + epoll_event::SIZE];
                     event[..4].copy_from_slice(&events.bits().to_le_bytes());
-                    event[4..].copy_from_slice(&member.data.load(Ordering::Relaxed).to_le_bytes());
-                    filled += EVENT_SIZE;
+                    event[epoll_event::DATA..]
+                        .copy_from_slice(&member.data.load(Ordering::Relaxed).to_le_bytes());
+                    filled += epoll_event::SIZE;
                     reported += 1;
                     let interest = member.interest.load(Ordering::Relaxed);
                     if interest & ONE_SHOT != 0 {

@@ -47,6 +47,8 @@ pub(super) struct Layout {
     pub heap: Range<usize>,
     /// mmap(2) looks for free addresses from here downwards.
     pub map_top: usize,
+    /// Where signal handlers return to that name no place of their own; 0: there is none.
+    pub sigreturn: usize,
     /// RLIMIT_STACK as it was at exec, for growing stacks.
     pub stack_limit: usize,
     /// RLIMIT_MEMLOCK as it was when memory was locked last, for growing stacks.
@@ -123,6 +125,7 @@ impl Memory {
                 generation: 0,
                 heap: 0..0,
                 map_top: USER_END,
+                sigreturn: 0,
                 stack_limit: 0,
                 lock_limit: u64::MAX,
                 given_up: false,
@@ -189,6 +192,7 @@ impl Memory {
         let mut theirs = child.layout.lock();
         theirs.heap = ours.heap.clone();
         theirs.map_top = ours.map_top;
+        theirs.sigreturn = ours.sigreturn;
         theirs.stack_limit = ours.stack_limit;
         child.is_limited.store(self.is_limited.load(Relaxed), Relaxed);
         if ours.given_up { Err(Errno::NOMEM) } else { Ok(()) }
@@ -205,6 +209,14 @@ impl Memory {
         }
     }
 
+    /// Sets where signal handlers return to that name no place of their own.
+    pub fn set_sigreturn(&self, address: usize) {
+        self.layout.lock().sigreturn = address;
+    }
+    /// Where signal handlers return to that name no place of their own; 0: there is none.
+    pub fn sigreturn(&self) -> usize {
+        self.layout.lock().sigreturn
+    }
     /// Sets where the heap begins, where mmap(2) looks from, and how far a stack may grow (exec).
     pub fn set_bounds(&self, heap_start: usize, map_top: usize, stack_limit: usize) {
         let mut layout = self.layout();

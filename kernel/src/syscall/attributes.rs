@@ -2,6 +2,7 @@
 use super::call::Call;
 use super::file::open_file;
 use super::path::{Named, named};
+use crate::arch;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access::{self, Owned};
 use crate::fs::inode::Changes;
@@ -12,7 +13,7 @@ use crate::mm::user;
 use linux_raw_sys::general::*;
 
 fn write_stat(addr: usize, found: &stat::Stat) -> SysResult {
-    user::write(addr, &stat::stat_bytes(found))?;
+    user::write(addr, &arch::stat::bytes(found))?;
     Ok(0)
 }
 

@@ -3,6 +3,7 @@ use super::call::Call;
 use super::descriptor::install;
 use super::file::open_file;
 use super::poll::{deadline_after_ms, deadline_at, with_mask};
+use crate::arch::epoll_event;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::OpenFile;
 use crate::ipc::epoll::Epoll;
@@ -11,10 +12,8 @@ use crate::mm::user_buf::UserBuf;
 use alloc::sync::Arc;
 use linux_raw_sys::general::{EPOLL_CLOEXEC, EPOLL_CTL_DEL, O_CLOEXEC, O_RDWR};
 
-/// `struct epoll_event`.
-const EVENT_SIZE: usize = 12;
 /// The most events a call may ask for: INT_MAX bytes of them.
-const MAX_EVENTS: i32 = i32::MAX / EVENT_SIZE as i32;
+const MAX_EVENTS: i32 = i32::MAX / epoll_event::SIZE as i32;
 
 #[inline(always)]
 fn set_of(open: &Arc<OpenFile>) -> Result<&Epoll, Errno> {
@@ -39,14 +38,14 @@ pub fn epoll_create1(call: &Call) -> SysResult {
 /// epoll_ctl(2).
 pub fn epoll_ctl(call: &Call) -> SysResult {
     let operation = call.u32(1);
-    let mut event = [0; EVENT_SIZE];
+    let mut event = [0; epoll_event::SIZE];
     if operation != EPOLL_CTL_DEL {
         user::read(&mut event, call.usize(3))?;
     }
     let set = open_file(call, 0)?;
     let target = open_file(call, 2)?;
     let events = u32::from_le_bytes([event[0], event[1], event[2], event[3]]);
-    let data = u64::from_le_bytes(core::array::from_fn(|i| event[4 + i]));
+    let data = u64::from_le_bytes(core::array::from_fn(|i| event[epoll_event::DATA + i]));
     set_of(&set)?.control(operation, call.i32(2), &target, events, data)?;
     Ok(0)
 }
@@ -57,7 +56,7 @@ fn wait(call: &Call, deadline: Option<u64>) -> SysResult {
         return Err(Errno::INVAL);
     }
     let set = open_file(call, 0)?;
-    let mut dst = UserBuf::user(call.usize(1), max as usize * EVENT_SIZE);
+    let mut dst = UserBuf::user(call.usize(1), max as usize * epoll_event::SIZE);
     set_of(&set)?.wait(&mut dst, max as usize, deadline)
 }
 

@@ -1,6 +1,7 @@
 //! Memory: mmap(2) and its relatives.
 use super::call::Call;
 use super::seals;
+use crate::arch::machine;
 use crate::errno::{Errno, SysResult};
 use crate::mm::fault::Refused;
 use crate::mm::locks;
@@ -47,7 +48,7 @@ const VALIDATED: u32 = abi::MAP_TYPE
     | abi::MAP_HUGETLB
     | abi::MAP_HUGE_2MB
     | abi::MAP_HUGE_1GB
-    | abi::MAP_32BIT;
+    | machine::MAP_32BIT;
 
 /// mmap(2).
 pub fn mmap(call: &Call) -> SysResult {
@@ -82,7 +83,7 @@ pub fn mmap(call: &Call) -> SysResult {
         Place::FixedNoReplace(addr)
     } else if flags & abi::MAP_FIXED != 0 {
         Place::Fixed(addr)
-    } else if flags & abi::MAP_32BIT != 0 {
+    } else if machine::wants_low(flags) {
         Place::Low(addr)
     } else {
         Place::Hint(addr)

@@ -1,5 +1,6 @@
 //! Processes: making, replacing, ending and awaiting them.
 use super::call::Call;
+use crate::arch::machine;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access::{capability, check_capability};
 use crate::fs::root::open_executable_at;
@@ -55,8 +56,8 @@ pub fn clone(call: &Call) -> SysResult {
         exit_signal: (flags & CSIGNAL) as u32,
         stack: call.usize(1),
         parent_tid: call.usize(2),
-        child_tid: call.usize(3),
-        tls: call.raw(4),
+        child_tid: call.usize(machine::CLONE_CHILD_TID),
+        tls: call.raw(machine::CLONE_TLS),
         // clone(2) puts the descriptor where it would put the parent's tid.
         pidfd: call.usize(2),
     };

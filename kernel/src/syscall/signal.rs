@@ -1,5 +1,6 @@
 //! Signals: actions, masks, sending, waiting.
 use super::call::Call;
+use crate::arch::{self, registers};
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
 use crate::task::long_call;
@@ -164,18 +165,17 @@ fn deliverable(call: &Call) -> bool {
 /// rt_sigreturn(2).
 pub fn rt_sigreturn(call: &Call) -> SysResult {
     let mut registers = call.registers();
-    match signal::sigreturn(call.thread(), &mut registers) {
+    match arch::frame::sigreturn(call.thread(), &mut registers) {
         Ok(Returned::Fine) => {}
-        Ok(Returned::BadSegment(code)) => {
-            const GENERAL_PROTECTION: u64 = 13;
-            call.thread().signals.lock().last_fault = [GENERAL_PROTECTION, code, 0];
+        Ok(Returned::Refused(details)) => {
+            call.thread().signals.lock().last_fault = details;
             signal::force(call.thread(), SigInfo::fault(abi::SIGSEGV, abi::SI_KERNEL as i32, 0));
         }
         // Linux's badframe: the program can't go on.
         Err(_) => signal::force(call.thread(), SigInfo::kernel(abi::SIGSEGV)),
     }
     call.set_registers(registers);
-    Ok(registers.rax as usize)
+    Ok(registers::result(&registers) as usize)
 }
 
 /// restart_syscall(2): the kernel never asks a program for it, and there is nothing to go on with.
@@ -185,7 +185,7 @@ pub fn restart_syscall(_: &Call) -> SysResult {
 
 /// sigaltstack(2).
 pub fn sigaltstack(call: &Call) -> SysResult {
-    let sp = call.registers().rsp as usize;
+    let sp = registers::sp(&call.registers());
     let old = call.thread().signals.lock().alt_stack;
     if call.usize(0) != 0 {
         let words: [u64; 3] = user::read_words(call.usize(0))?;

@@ -1,6 +1,7 @@
 //! About the system: names, memory, limits, random numbers.
 use super::call::Call;
 use super::process::rusage;
+use crate::arch::machine;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access::{capability, check_capability};
 use crate::lock::Mutex;
@@ -51,7 +52,7 @@ pub fn uname(call: &Call) -> SysResult {
     let domain = DOMAIN.lock().clone();
     let domain = if domain.is_empty() { &b"(none)"[..] } else { &domain };
     let fields: [&[u8]; 6] =
-        [b"Linux", &hostname(), RELEASE.as_bytes(), VERSION.as_bytes(), b"x86_64", domain];
+        [b"Linux", &hostname(), RELEASE.as_bytes(), VERSION.as_bytes(), machine::NAME, domain];
     let mut bytes = [0; 6 * UTS_LEN];
     for (place, field) in bytes.chunks_exact_mut(UTS_LEN).zip(fields) {
         let len = field.len().min(UTS_LEN - 1);

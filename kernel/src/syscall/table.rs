@@ -2,6 +2,7 @@
 //! calls is generated from this file, and a fuzzer of system calls takes the kinds of arguments from it.
 use super::call::Call;
 use super::dispatch::{missing, put_off};
+use crate::arch::calls::call_number;
 use crate::errno::SysResult;
 
 /// A system call's function.
@@ -20,14 +21,16 @@ macro_rules! system_calls {
         /// The function of each system call, by number; the last stands for all numbers from [`TABLE_SIZE`] on.
         pub static TABLE: [Handler; TABLE_SIZE + 1] = {
             let mut table: [Handler; TABLE_SIZE + 1] = [missing; TABLE_SIZE + 1];
-            $(table[$number] = first_function!($($needs)? $function);)*
+            $(if let Some(number) = call_number!($number $name) {
+                table[number] = first_function!($($needs)? $function);
+            })*
             table
         };
 
         /// Makes a system call that needs all registers, which are saved by now. In [`TABLE`] these calls are put off.
         pub fn with_all_registers(call: &Call) -> SysResult {
             match call.number() {
-                $($(needing!($needs $number) => $function(call),)?)*
+                $($(number if needing!($needs $number $name) == Some(number) => $function(call),)?)*
                 _ => missing(call),
             }
         }
@@ -44,8 +47,8 @@ macro_rules! first_function {
 }
 
 macro_rules! needing {
-    (all_registers $number:literal) => {
-        $number
+    (all_registers $number:literal $name:ident) => {
+        call_number!($number $name)
     };
 }
 

@@ -5,6 +5,7 @@
 use super::call::Call;
 use super::dispatch::CURRENT;
 use super::table::{Handler, TABLE, TABLE_SIZE};
+use crate::arch::registers;
 use crate::errno::{Errno, SysResult};
 use crate::lock::Mutex;
 use crate::task::thread::Work;
@@ -126,7 +127,7 @@ fn entered(call: &Call) {
 #[inline(never)]
 pub fn left(call: &Call) {
     call.thread().work().clear(Work::TRACE);
-    note(call, record::EXIT, [call.registers().rax, 0, 0, 0, 0, 0]);
+    note(call, record::EXIT, [registers::result(&call.registers()) as u64, 0, 0, 0, 0, 0]);
 }
 
 /// Notes a call if it is to be traced; returns whether it is.

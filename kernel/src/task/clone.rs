@@ -2,6 +2,7 @@
 use super::process::{self, Process};
 use super::thread::Thread;
 use super::{exit, limits, sched};
+use crate::arch::registers;
 use crate::errno::Errno;
 use crate::fs::access::{capability, check_capability};
 use crate::mm::user;
@@ -83,9 +84,9 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     let id = process::new_id();
     let process = if thread { parent.process.clone() } else { new_process(parent, id, &request)? };
     let mut context = *registers;
-    context.rax = 0;
+    registers::set_result(&mut context, 0);
     if request.stack != 0 {
-        context.rsp = request.stack as u64;
+        registers::set_sp(&mut context, request.stack as u64);
     }
     let fs_base = if request.has(abi::CLONE_SETTLS) { request.tls } else { parent.task.fs_base() };
     let child = Thread::new(process.clone(), id, &context, fs_base, true)?;

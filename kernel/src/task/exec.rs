@@ -1,7 +1,8 @@
 //! Loading programs (execve(2)).
+use super::exit;
 use super::process::{Credentials, Process, Program};
 use super::thread::{Thread, Work};
-use super::{exit, signal};
+use crate::arch::{frame, machine, registers};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::file::OpenFile;
@@ -42,8 +43,6 @@ const MAX_STACK_GAP: usize = USER_END / 6 * 5;
 const STACK_START_ROOM: usize = 128 << 10;
 /// Arguments and environment may take a quarter of the stack, and this much at most (execve(2)).
 const MAX_ARGUMENTS: u64 = 6 << 20;
-/// Interrupts are on in the program; bit 1 is always set.
-const FIRST_FLAGS: u64 = 0x202;
 /// HWCAP2_FSGSBASE is not told: programs set FS by arch_prctl(2).
 const HWCAP2: u64 = 0;
 /// Clock ticks per second of times(2) (AT_CLKTCK).
@@ -143,7 +142,7 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
     if let Some(base) = vdso_base {
         tell(at::AT_SYSINFO_EHDR, base as u64);
     }
-    tell(AT_MINSIGSTKSZ, signal::minimum_stack() as u64);
+    tell(AT_MINSIGSTKSZ, frame::minimum_stack() as u64);
     tell(at::AT_HWCAP, u64::from(cpu::hwcap()));
     tell(at::AT_PAGESZ, PAGE_SIZE as u64);
     tell(at::AT_CLKTCK, CLOCK_TICKS);
@@ -170,6 +169,7 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
         environment: &environment,
         auxiliary: &auxiliary,
         path: &name_path,
+        platform: machine::NAME,
         random: bytes,
     };
     let laid = stack.build(stack_top as u64, arguments_limit(stack_limit)).map_err(|error| match error {
@@ -183,13 +183,7 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
     }
     let auxv = laid.auxiliary;
 
-    let context = UserContext {
-        rip: start as u64,
-        rsp: sp,
-        rflags: FIRST_FLAGS,
-        orig_rax: u64::MAX,
-        ..UserContext::default()
-    };
+    let context = registers::of_new_program(start, sp);
     let name = name_path.rsplit(|&byte| byte == b'/').next().unwrap_or_default().try_to_vec()?;
     let mut path = Text::new();
     file.file.path(&mut path)?;
@@ -270,7 +264,7 @@ fn plan(file: &OpenFile) -> Result<Plan, Errno> {
         if error == coracle_loader::Error::NoMemory { Errno::NOMEM } else { Errno::NOEXEC }
     };
     let head = read_start(file, coracle_loader::HEADER_LEN)?;
-    let header = Header::parse(&head).map_err(refuse)?;
+    let header = Header::parse(&head, machine::ELF_MACHINE).map_err(refuse)?;
     let table = read_at(file, header.program_headers, header.program_headers_len())?;
     Plan::new(&header, &table, file.file.size()).map_err(refuse)
 }
@@ -382,7 +376,9 @@ fn map_vdso(memory: &Memory) -> Result<Option<usize>, Errno> {
             at += PAGE_SIZE;
         }
     }
-    Ok(Some(base + vdso.data.len() * PAGE_SIZE))
+    let code = base + vdso.data.len() * PAGE_SIZE;
+    memory.set_sigreturn(code + vdso.sigreturn);
+    Ok(vdso.is_object.then_some(code))
 }
 
 /// Replaces the program of the running thread's process (execve(2)); gives the registers that it begins with.

@@ -12,6 +12,10 @@ pub struct UserContext {
     pub pstate: u64,
     /// x0 at the entry, which the result of a call overwrites.
     pub orig_x0: u64,
+    /// The number of the system call; all ones at an entry by something else.
+    pub call: u64,
+    /// Keeps what lies above aligned to 16 bytes.
+    pub reserved: u64,
 }
 
 impl UserContext {
@@ -24,7 +28,7 @@ impl UserContext {
     /// The number of a system call: the low half of x8, as on Linux.
     #[inline(always)]
     pub fn call_number(&self) -> usize {
-        self.x[8] as u32 as usize
+        self.call as u32 as usize
     }
 
     /// Where the program goes on: after its `svc` instruction.

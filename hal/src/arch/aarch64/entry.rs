@@ -108,6 +108,7 @@ program_exception:
     lsr x9, x2, 26
     cmp x9, {svc}
     b.ne 1f
+    str x8, [sp, {call}]
     mov x0, sp
     bl {syscall}
     str x1, [sp]
@@ -116,7 +117,9 @@ program_exception:
     mov x0, sp
     bl {attend}
     b program_exit
-1:  mrs x3, far_el1
+1:  mov x9, -1
+    str x9, [sp, {call}]
+    mrs x3, far_el1
     mov x1, sp
     add x0, sp, {slot}
     bl {trap_program}
@@ -125,6 +128,8 @@ program_exception:
     .balign 64
 program_interrupt:
     SAVE_ALL
+    mov x9, -1
+    str x9, [sp, {call}]
     mov x1, sp
     add x0, sp, {slot}
     bl {interrupt_program}
@@ -259,6 +264,7 @@ switch_stacks:
     "#,
     sp = const offset_of!(UserContext, sp),
     pc = const offset_of!(UserContext, pc),
+    call = const offset_of!(UserContext, call),
     orig_x0 = const offset_of!(UserContext, orig_x0),
     attention = const offset_of!(Call<()>, top) + offset_of!(Top<()>, attention),
     slot = const offset_of!(Call<()>, top) + offset_of!(Top<()>, thread),

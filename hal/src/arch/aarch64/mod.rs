@@ -11,6 +11,7 @@ pub mod console;
 pub mod context;
 pub mod copy;
 pub mod cpu;
+pub mod devices;
 pub mod entry;
 pub mod firmware;
 pub mod fpu;

@@ -1,4 +1,5 @@
-//! The vDSO (vdso(7)). There is none for this architecture yet: programs make system calls for the time.
+//! What is mapped into every process: the return from signal handlers. It is no ELF object yet (vdso(7)): programs make system
+//! calls for the time.
 use crate::mm::frame::Frame;
 use alloc::vec::Vec;
 
@@ -10,10 +11,23 @@ pub struct Vdso {
     pub code: Vec<Frame>,
     /// Offset of the trampoline that returns from signal handlers.
     pub sigreturn: usize,
+    /// The code is an ELF object, and AT_SYSINFO_EHDR names it.
+    pub is_object: bool,
 }
 
-/// None.
+/// The page with the return from signal handlers, the same for all processes. `None`: out of memory.
 pub fn get() -> Option<&'static Vdso> {
-    let _ = crate::time::page as fn() -> Option<&'static Frame>;
-    None
+    static VDSO: spin::Once<Vdso> = spin::Once::new();
+    VDSO.try_call_once(|| make().ok_or(())).ok()
+}
+
+fn make() -> Option<Vdso> {
+    /// `mov x8, #139` (rt_sigreturn) and `svc #0`.
+    const TRAMPOLINE: [u32; 2] = [0xd280_1168, 0xd400_0001];
+    let code = Frame::alloc_zeroed()?;
+    for (index, instruction) in TRAMPOLINE.iter().enumerate() {
+        code.write(index * size_of::<u32>(), &instruction.to_le_bytes());
+    }
+    let data = crate::time::page()?.clone();
+    Some(Vdso { data: alloc::vec![data], code: alloc::vec![code], sigreturn: 0, is_object: false })
 }

@@ -10,6 +10,7 @@ pub mod console;
 pub mod context;
 pub mod copy;
 pub mod cpu;
+pub mod devices;
 #[cfg(target_os = "none")]
 pub mod entry;
 pub mod fpu;

@@ -13,6 +13,8 @@ pub struct Vdso {
     pub code: Vec<Frame>,
     /// Offset of `__vdso_rt_sigreturn`'s trampoline within `code`, usable as a signal restorer.
     pub sigreturn: usize,
+    /// The code is an ELF object, and AT_SYSINFO_EHDR names it.
+    pub is_object: bool,
 }
 
 /// The vDSO, the same for all processes. `None`: out of memory.
@@ -46,6 +48,7 @@ fn make() -> Option<Vdso> {
         data: alloc::vec![data],
         code,
         sigreturn: &raw const blob::vdso_sigreturn as usize - start as usize,
+        is_object: true,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Delivery of pending signals when a thread returns to the program.
-use super::frame;
 use super::info::{SigInfo, bit};
 use super::state::{Action, DEFAULT, DefaultAction, IGNORE, default_action};
+use crate::arch::{frame, registers};
 use crate::errno::Errno;
 use crate::task::thread::{Thread, Work};
 use crate::task::{exit, orphans};
@@ -9,9 +9,6 @@ use alloc::sync::Arc;
 use coracle_hal::context::UserContext;
 use core::sync::atomic::Ordering;
 use linux_raw_sys::general as abi;
-
-/// Length of the `syscall` instruction, to start a call again.
-const SYSCALL_LEN: u64 = 2;
 
 /// Delivers what is pending and not blocked. `in_call`: the thread comes from a system call, which may have to be
 /// started again. Returns true if it is still to be decided, because the process stops first.
@@ -73,20 +70,20 @@ fn next(thread: &Arc<Thread>) -> Option<(SigInfo, Action)> {
 /// Decides how an interrupted call goes on (signal(7), "Interruption of system calls"): `handler` are the flags of the
 /// handler that is to run, `None` if none is.
 fn restart(context: &mut UserContext, handler: Option<u64>) {
-    let error = Errno::new((context.rax as i64).unsigned_abs().try_into().unwrap_or(0));
+    let result = registers::result(context);
+    let error = Errno::new(result.unsigned_abs().try_into().unwrap_or(0));
     let again = match (error, handler) {
         // Done, or none: the context comes from a signal's frame.
-        _ if context.rax as i64 >= 0 || context.orig_rax == u64::MAX => return,
+        _ if result >= 0 || !registers::is_in_call(context) => return,
         (Errno::RESTARTSYS, Some(flags)) => flags & u64::from(abi::SA_RESTART) != 0,
         (Errno::RESTARTNOHAND, Some(_)) => false,
         (Errno::RESTARTSYS | Errno::RESTARTNOHAND, None) => true,
         _ => return,
     };
     if again {
-        context.rax = context.orig_rax;
-        context.rip -= SYSCALL_LEN;
+        registers::call_again(context);
     } else {
-        context.rax = Errno::INTR.to_rax() as u64;
+        registers::set_result(context, Errno::INTR.to_rax() as u64);
     }
 }
 

@@ -1,15 +1,15 @@
 //! Signals (signal(7)): state, sending, masks, delivery.
 mod charge;
 mod deliver;
-mod frame;
+pub mod frame;
 mod info;
-mod mask;
+pub mod mask;
 mod send;
 mod state;
 
 pub use charge::Charge;
 pub use deliver::{deliver, resume_call};
-pub use frame::{Returned, minimum_stack, set_alt_stack, sigreturn, stack_flags};
+pub use frame::{Returned, set_alt_stack, stack_flags};
 pub use info::{MAX_SIGNAL, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit};
 pub use mask::{note, restore_mask, set_mask, set_temporary_mask};
 pub use send::{

@@ -1,0 +1,53 @@
+//! Which signal an exception means (signal(7), Linux's arch/arm64/kernel/traps.c).
+use coracle_hal::context::Fault;
+use linux_raw_sys::general as abi;
+
+/// What an exception means.
+pub struct Meaning {
+    /// The signal, and its si_code.
+    pub signal: u32,
+    pub code: u32,
+    /// si_addr, if it is not the instruction.
+    pub at: Option<usize>,
+    /// What the frame of a signal says of it: the address comes last.
+    pub details: [u64; 3],
+}
+
+/// Whether an instruction breakpoint was reached: calls are not patched, so none is set.
+pub fn is_breakpoint(_: &Fault) -> bool {
+    false
+}
+
+/// What the frame of a signal says of a page fault.
+pub fn page_details(addr: usize, write: bool, exec: bool, present: bool) -> [u64; 3] {
+    [u64::from(present) | u64::from(exec) << 1, u64::from(write), addr as u64]
+}
+
+/// What an exception that is no page fault means.
+pub fn meaning(fault: Fault) -> Meaning {
+    let (at, (signal, code)) = match fault {
+        // Resolved before.
+        Fault::Page { addr, .. } => (Some(addr), (abi::SIGSEGV, abi::SEGV_MAPERR)),
+        Fault::Breakpoint { .. } => (None, (abi::SIGTRAP, abi::TRAP_BRKPT)),
+        Fault::SingleStep => (None, (abi::SIGTRAP, abi::TRAP_TRACE)),
+        Fault::IllegalInstruction => (None, (abi::SIGILL, abi::ILL_ILLOPC)),
+        Fault::Alignment { addr } => (Some(addr), (abi::SIGBUS, abi::BUS_ADRALN)),
+        Fault::FloatingPoint { status } => (None, (abi::SIGFPE, float_code(status))),
+        Fault::Other { .. } => (None, (abi::SIGILL, abi::ILL_ILLOPC)),
+    };
+    Meaning { signal, code, at, details: [0, 0, at.unwrap_or(0) as u64] }
+}
+
+/// si_code of a floating-point exception, from the bits of FPSR.
+fn float_code(bits: u32) -> u32 {
+    [
+        (1, abi::FPE_FLTINV),
+        (2, abi::FPE_FLTDIV),
+        (4, abi::FPE_FLTOVF),
+        (8, abi::FPE_FLTUND),
+        (16, abi::FPE_FLTRES),
+    ]
+    .into_iter()
+    .find(|(mask, _)| bits & mask != 0)
+    .map_or(abi::FPE_FLTINV, |(_, code)| code)
+}

@@ -1,0 +1,9 @@
+//! Linux on x86-64.
+pub mod calls;
+pub mod epoll_event;
+pub mod fault;
+pub mod frame;
+pub mod machine;
+pub mod registers;
+pub mod report;
+pub mod stat;

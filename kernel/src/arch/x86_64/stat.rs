@@ -1,0 +1,73 @@
+//! `struct stat` of x86-64 (Linux's arch/x86/include/uapi/asm/stat.h).
+use crate::fs::stat::{BLOCK_SIZE, Metadata, SECTOR};
+use linux_raw_sys::general::stat as Stat;
+
+/// Bytes of a `struct stat`.
+pub const SIZE: usize = size_of::<Stat>();
+
+/// An object's `struct stat`.
+pub fn stat(metadata: &Metadata) -> Stat {
+    Stat {
+        st_dev: metadata.device,
+        st_ino: metadata.inode,
+        st_nlink: metadata.links,
+        st_mode: metadata.mode,
+        st_uid: metadata.uid,
+        st_gid: metadata.gid,
+        __pad0: 0,
+        st_rdev: metadata.rdev,
+        st_size: metadata.size as i64,
+        st_blksize: BLOCK_SIZE as i64,
+        st_blocks: metadata.allocated.div_ceil(SECTOR) as i64,
+        st_atime: metadata.accessed.seconds as u64,
+        st_atime_nsec: u64::from(metadata.accessed.nanos),
+        st_mtime: metadata.modified.seconds as u64,
+        st_mtime_nsec: u64::from(metadata.modified.nanos),
+        st_ctime: metadata.changed.seconds as u64,
+        st_ctime_nsec: u64::from(metadata.changed.nanos),
+        __unused: [0; 3],
+    }
+}
+
+/// The number of links.
+pub fn links(stat: &Stat) -> u32 {
+    stat.st_nlink as u32
+}
+
+/// Seconds and nanoseconds: of the last access, modification and change.
+pub fn times(stat: &Stat) -> [(u64, u64); 3] {
+    [
+        (stat.st_atime, stat.st_atime_nsec),
+        (stat.st_mtime, stat.st_mtime_nsec),
+        (stat.st_ctime, stat.st_ctime_nsec),
+    ]
+}
+
+/// The bytes of `struct stat`.
+pub fn bytes(stat: &Stat) -> [u8; SIZE] {
+    let words: [u64; SIZE / 8] = [
+        stat.st_dev,
+        stat.st_ino,
+        stat.st_nlink,
+        u64::from(stat.st_mode) | u64::from(stat.st_uid) << 32,
+        u64::from(stat.st_gid),
+        stat.st_rdev,
+        stat.st_size as u64,
+        stat.st_blksize as u64,
+        stat.st_blocks as u64,
+        stat.st_atime,
+        stat.st_atime_nsec,
+        stat.st_mtime,
+        stat.st_mtime_nsec,
+        stat.st_ctime,
+        stat.st_ctime_nsec,
+        0,
+        0,
+        0,
+    ];
+    let mut bytes = [0; SIZE];
+    for (place, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+        *place = word.to_le_bytes();
+    }
+    bytes
+}
