@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const MIB: u64 = 1 << 20;
+/// Bytes of a block of the volumes that operations are tried on.
+const BLOCK: u64 = 1024;
 
 /// Whether memory is low is known to the whole process: one test at a time.
 static ONE: Mutex<()> = Mutex::new(());
@@ -74,7 +76,8 @@ fn single(fs: &mut FileSystem, file: u32, kind: u8, number: usize) -> Result<(),
             &Changes { permissions: Some(number as u16 & 0o777), ..Changes::default() },
         ),
         7 => fs.write(file, number as u64 * 5000, &[1], NOW).map(drop),
-        _ => fs.allocate(file, number as u64 * 3000, 1000, Allocation::PunchHole, NOW),
+        // One block, which is one step: of several, a failure may leave some done.
+        _ => fs.allocate(file, number as u64 * 3 * BLOCK, BLOCK, Allocation::PunchHole, NOW),
     }
 }
 

@@ -84,11 +84,10 @@ impl FileSystem {
         let cut = end.min(file.size);
         let first = u32::try_from(self.blocks_of(offset)).map_err(|_| Error::FileTooLarge)?;
         let last = if end >= file.size { self.blocks_of(end) } else { end / block_bytes };
-        let edges = [
-            (offset, cut.min(offset.next_multiple_of(block_bytes))),
-            (offset.max(cut - cut % block_bytes), cut),
-        ];
-        for (from, until) in edges {
+        let head = (offset, cut.min(offset.next_multiple_of(block_bytes)));
+        // The block of the file's end goes as a whole.
+        let tail = if end < file.size { (offset.max(cut - cut % block_bytes), cut) } else { (cut, cut) };
+        for (from, until) in [head, tail] {
             if from < until && !(from.is_multiple_of(block_bytes) && until == from + block_bytes) {
                 self.write_zeroes(number, from, until, now)?;
             }

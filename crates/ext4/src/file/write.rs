@@ -118,7 +118,6 @@ impl FileSystem {
                 kept: kept(offset - span.within as u64),
                 kept_at_end: kept(end - end % block_bytes as u64),
             };
-            fs.write_data(target, data)?;
             let written = (span.within + len).div_ceil(block_bytes) as u32;
             if was_hole {
                 let new = Extent { block: span.block, len: run.count, start, unwritten: false };
@@ -132,6 +131,8 @@ impl FileSystem {
             (inode.modified, inode.changed) = (now, now);
             fs.note_inode(number, is_new || grows)?;
             fs.set_inode(&inode)?;
+            // Last, since it is all that can't be undone. The commit that makes the changes durable is still to come.
+            fs.write_data(target, data)?;
             Ok(len)
         })
     }
