@@ -1,6 +1,6 @@
 //! Copies between the kernel and the program's memory. An absent page is reported, never resolved here.
 //!
-//! The copies are in assembly ([`crate::arch::copy`]). Each instruction that accesses the program's memory has an entry in a
+//! The copies are in assembly (`arch::copy`). Each instruction that accesses the program's memory has an entry in a
 //! table (`.ex_table`) with the address to continue at if it faults; the page-fault handler looks it up, and passes the failed
 //! address in a register.
 use crate::arch::copy as machine;
