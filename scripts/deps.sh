@@ -35,6 +35,8 @@ mkfs.ext4 e2fsprogs
 sfdisk fdisk
 /usr/bin/python3 python3
 qemu-system-aarch64 qemu-system-arm
+aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+/usr/aarch64-linux-gnu/lib/libc.a libc6-dev-arm64-cross
 objcopy binutils
 "
 case ${1-all} in

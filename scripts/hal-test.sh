@@ -4,21 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-# Builds the test kernel for a target; prints where it is.
-build() (
-    guest_target=$1
-    source scripts/guest-flags.sh
-    if [ "${CARGO_OF:-}" = debian ]; then
-        linker=CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$guest_target")_LINKER
-        export "$linker=${!linker:-ld.lld}"
-    fi
-    target=target/hal-selftest
-    scripts/cargo.sh build --locked --quiet --target-dir "$target" "${guest[@]}" --profile kernel \
-        --package coracle-hal-selftest >&2 || exit 1
-    echo "$target/$guest_target/kernel/coracle-hal-selftest"
-)
-
-kernel=$(build x86_64-unknown-none) || exit 1
+kernel=$(scripts/guest-build.sh coracle-hal-selftest x86_64-unknown-none) || exit 1
 
 # isa-debug-exit makes QEMU's status (value << 1) | 1: 1 is success.
 readonly SUCCESS=1
@@ -58,7 +44,7 @@ done
 # aarch64: QEMU's machine has no device that sets its status, so the last line of the output counts.
 image=$(mktemp)
 trap 'rm -f "$log" "$image"' EXIT
-kernel=$(build aarch64-unknown-none-softfloat) || exit 1
+kernel=$(scripts/guest-build.sh coracle-hal-selftest aarch64-unknown-none-softfloat) || exit 1
 # The loader wants what lies in memory, from the header of a Linux image on.
 objcopy -I elf64-little -O binary "$kernel" "$image" || exit 1
 

@@ -62,11 +62,11 @@ lint_guest() (
     "$cargo" clippy --locked --target-dir target/guest-lint "${guest[@]}" "${packages[@]}" -- -D warnings
 )
 
-# The hardware layer's part for aarch64.
+# What of the guest differs on aarch64.
 lint_aarch64() (
     guest_target=aarch64-unknown-none-softfloat
     source scripts/guest-flags.sh
-    "$cargo" clippy --locked --target-dir target/guest-lint "${guest[@]}" --package coracle-hal --package coracle-hal-selftest -- -D warnings
+    "$cargo" clippy --locked --target-dir target/guest-lint "${guest[@]}" --package coracle-hal --package coracle-hal-selftest --package coracle-kernel -- -D warnings
 )
 
 # Everything that runs on this machine, tests included.
@@ -108,7 +108,7 @@ miri() {
 check 'format' "$cargo" fmt --all --check
 check 'lints of the host' lint_host
 check 'lints of the guest' lint_guest
-check 'lints of the hardware layer for aarch64' lint_aarch64
+check 'lints of the guest for aarch64' lint_aarch64
 check 'documentation' docs
 if "$cargo" deny --version >/dev/null 2>&1; then
     check 'licences and sources' "$cargo" deny check licenses bans sources

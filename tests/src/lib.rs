@@ -1,6 +1,7 @@
 //! What the boot tests are made of: test programs and how they are built, runs on Linux and on Coracle, and their comparison.
 #![forbid(unsafe_code)]
 
+pub mod aarch64;
 pub mod apps;
 pub mod bare;
 pub mod build;

@@ -1,5 +1,6 @@
 //! System V IPC (sysvipc(7)): semop(2), msgop(2), shmop(2) and their relatives.
 use super::call::Call;
+use crate::arch::semid;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access::{capability, check_capability};
 use crate::ipc::sysv::messages::{self, MessageQueue, Receive};
@@ -234,9 +235,9 @@ pub fn semctl(call: &Call) -> SysResult {
                 if command != SEM_STAT_ANY {
                     object::check(&state.permission, READ)?;
                 }
-                let [a, b, c, d, e, f] = permission_words(&state.permission, found);
+                let permission = permission_words(&state.permission, found);
                 let count = state.semaphores.count() as u64;
-                Ok([a, b, c, d, e, f, state.operated_s, 0, state.changed_s, 0, count, 0, 0])
+                Ok(semid::words(permission, state.operated_s, state.changed_s, count))
             })?;
             user::write_words(address, &words)?;
             Ok(if command == IPC_STAT { 0 } else { found as usize })

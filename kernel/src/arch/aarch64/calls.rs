@@ -1,7 +1,7 @@
-//! The numbers of system calls (Linux's include/uapi/asm-generic/unistd.h). Calls that this architecture never had, because newer
-//! ones do the same, have none.
+//! The numbers of system calls (Linux's include/uapi/asm-generic/unistd.h), by their names in the table. A call of the table that
+//! is not here is an error of the compiler.
 
-/// `Some` of the number of a call of the table, by the name that it has there.
+/// `Some` of the number of a call. Calls that this architecture never had, because newer ones do the same, have none.
 macro_rules! call_number {
     ($table:literal read) => {
         Some(linux_raw_sys::general::__NR_read as usize)
@@ -9,11 +9,23 @@ macro_rules! call_number {
     ($table:literal write) => {
         Some(linux_raw_sys::general::__NR_write as usize)
     };
+    ($table:literal open) => {
+        None::<usize>
+    };
     ($table:literal close) => {
         Some(linux_raw_sys::general::__NR_close as usize)
     };
+    ($table:literal stat) => {
+        None::<usize>
+    };
     ($table:literal fstat) => {
         Some(linux_raw_sys::general::__NR_fstat as usize)
+    };
+    ($table:literal lstat) => {
+        None::<usize>
+    };
+    ($table:literal poll) => {
+        None::<usize>
     };
     ($table:literal lseek) => {
         Some(linux_raw_sys::general::__NR_lseek as usize)
@@ -33,8 +45,20 @@ macro_rules! call_number {
     ($table:literal writev) => {
         Some(linux_raw_sys::general::__NR_writev as usize)
     };
+    ($table:literal access) => {
+        None::<usize>
+    };
+    ($table:literal pipe) => {
+        None::<usize>
+    };
+    ($table:literal select) => {
+        None::<usize>
+    };
     ($table:literal dup) => {
         Some(linux_raw_sys::general::__NR_dup as usize)
+    };
+    ($table:literal dup2) => {
+        None::<usize>
     };
     ($table:literal sendfile) => {
         Some(linux_raw_sys::general::__NR_sendfile as usize)
@@ -66,14 +90,53 @@ macro_rules! call_number {
     ($table:literal fchdir) => {
         Some(linux_raw_sys::general::__NR_fchdir as usize)
     };
+    ($table:literal rename) => {
+        None::<usize>
+    };
+    ($table:literal mkdir) => {
+        None::<usize>
+    };
+    ($table:literal rmdir) => {
+        None::<usize>
+    };
+    ($table:literal creat) => {
+        None::<usize>
+    };
+    ($table:literal link) => {
+        None::<usize>
+    };
+    ($table:literal unlink) => {
+        None::<usize>
+    };
+    ($table:literal symlink) => {
+        None::<usize>
+    };
+    ($table:literal readlink) => {
+        None::<usize>
+    };
+    ($table:literal chmod) => {
+        None::<usize>
+    };
     ($table:literal fchmod) => {
         Some(linux_raw_sys::general::__NR_fchmod as usize)
+    };
+    ($table:literal chown) => {
+        None::<usize>
     };
     ($table:literal fchown) => {
         Some(linux_raw_sys::general::__NR_fchown as usize)
     };
+    ($table:literal lchown) => {
+        None::<usize>
+    };
     ($table:literal umask) => {
         Some(linux_raw_sys::general::__NR_umask as usize)
+    };
+    ($table:literal utime) => {
+        None::<usize>
+    };
+    ($table:literal mknod) => {
+        None::<usize>
     };
     ($table:literal statfs) => {
         Some(linux_raw_sys::general::__NR_statfs as usize)
@@ -132,14 +195,26 @@ macro_rules! call_number {
     ($table:literal fremovexattr) => {
         Some(linux_raw_sys::general::__NR_fremovexattr as usize)
     };
+    ($table:literal epoll_create) => {
+        None::<usize>
+    };
     ($table:literal getdents64) => {
         Some(linux_raw_sys::general::__NR_getdents64 as usize)
     };
     ($table:literal fadvise64) => {
         Some(linux_raw_sys::general::__NR_fadvise64 as usize)
     };
+    ($table:literal epoll_wait) => {
+        None::<usize>
+    };
     ($table:literal epoll_ctl) => {
         Some(linux_raw_sys::general::__NR_epoll_ctl as usize)
+    };
+    ($table:literal utimes) => {
+        None::<usize>
+    };
+    ($table:literal inotify_init) => {
+        None::<usize>
     };
     ($table:literal inotify_add_watch) => {
         Some(linux_raw_sys::general::__NR_inotify_add_watch as usize)
@@ -161,6 +236,9 @@ macro_rules! call_number {
     };
     ($table:literal fchownat) => {
         Some(linux_raw_sys::general::__NR_fchownat as usize)
+    };
+    ($table:literal futimesat) => {
+        None::<usize>
     };
     ($table:literal newfstatat) => {
         Some(linux_raw_sys::general::__NR_newfstatat as usize)
@@ -209,6 +287,9 @@ macro_rules! call_number {
     };
     ($table:literal epoll_pwait) => {
         Some(linux_raw_sys::general::__NR_epoll_pwait as usize)
+    };
+    ($table:literal eventfd) => {
+        None::<usize>
     };
     ($table:literal fallocate) => {
         Some(linux_raw_sys::general::__NR_fallocate as usize)
@@ -318,6 +399,12 @@ macro_rules! call_number {
     ($table:literal clone) => {
         Some(linux_raw_sys::general::__NR_clone as usize)
     };
+    ($table:literal fork) => {
+        None::<usize>
+    };
+    ($table:literal vfork) => {
+        None::<usize>
+    };
     ($table:literal execve) => {
         Some(linux_raw_sys::general::__NR_execve as usize)
     };
@@ -332,6 +419,9 @@ macro_rules! call_number {
     };
     ($table:literal getppid) => {
         Some(linux_raw_sys::general::__NR_getppid as usize)
+    };
+    ($table:literal getpgrp) => {
+        None::<usize>
     };
     ($table:literal setsid) => {
         Some(linux_raw_sys::general::__NR_setsid as usize)
@@ -411,6 +501,9 @@ macro_rules! call_number {
     ($table:literal prctl) => {
         Some(linux_raw_sys::general::__NR_prctl as usize)
     };
+    ($table:literal arch_prctl) => {
+        None::<usize>
+    };
     ($table:literal gettid) => {
         Some(linux_raw_sys::general::__NR_gettid as usize)
     };
@@ -432,6 +525,9 @@ macro_rules! call_number {
     ($table:literal getcpu) => {
         Some(linux_raw_sys::general::__NR_getcpu as usize)
     };
+    ($table:literal sched_setattr) => {
+        Some(linux_raw_sys::general::__NR_sched_setattr as usize)
+    };
     ($table:literal sched_getattr) => {
         Some(linux_raw_sys::general::__NR_sched_getattr as usize)
     };
@@ -440,6 +536,9 @@ macro_rules! call_number {
     };
     ($table:literal futex) => {
         Some(linux_raw_sys::general::__NR_futex as usize)
+    };
+    ($table:literal futex_waitv) => {
+        Some(linux_raw_sys::general::__NR_futex_waitv as usize)
     };
     ($table:literal set_robust_list) => {
         Some(linux_raw_sys::general::__NR_set_robust_list as usize)
@@ -455,6 +554,9 @@ macro_rules! call_number {
     };
     ($table:literal rt_sigreturn) => {
         Some(linux_raw_sys::general::__NR_rt_sigreturn as usize)
+    };
+    ($table:literal pause) => {
+        None::<usize>
     };
     ($table:literal kill) => {
         Some(linux_raw_sys::general::__NR_kill as usize)
@@ -480,6 +582,9 @@ macro_rules! call_number {
     ($table:literal tgkill) => {
         Some(linux_raw_sys::general::__NR_tgkill as usize)
     };
+    ($table:literal signalfd) => {
+        None::<usize>
+    };
     ($table:literal signalfd4) => {
         Some(linux_raw_sys::general::__NR_signalfd4 as usize)
     };
@@ -491,6 +596,9 @@ macro_rules! call_number {
     };
     ($table:literal getitimer) => {
         Some(linux_raw_sys::general::__NR_getitimer as usize)
+    };
+    ($table:literal alarm) => {
+        None::<usize>
     };
     ($table:literal setitimer) => {
         Some(linux_raw_sys::general::__NR_setitimer as usize)
@@ -506,6 +614,9 @@ macro_rules! call_number {
     };
     ($table:literal settimeofday) => {
         Some(linux_raw_sys::general::__NR_settimeofday as usize)
+    };
+    ($table:literal time) => {
+        None::<usize>
     };
     ($table:literal timer_create) => {
         Some(linux_raw_sys::general::__NR_timer_create as usize)
@@ -684,6 +795,24 @@ macro_rules! call_number {
     ($table:literal mq_getsetattr) => {
         Some(linux_raw_sys::general::__NR_mq_getsetattr as usize)
     };
+    ($table:literal io_setup) => {
+        Some(linux_raw_sys::general::__NR_io_setup as usize)
+    };
+    ($table:literal io_destroy) => {
+        Some(linux_raw_sys::general::__NR_io_destroy as usize)
+    };
+    ($table:literal io_getevents) => {
+        Some(linux_raw_sys::general::__NR_io_getevents as usize)
+    };
+    ($table:literal io_submit) => {
+        Some(linux_raw_sys::general::__NR_io_submit as usize)
+    };
+    ($table:literal io_cancel) => {
+        Some(linux_raw_sys::general::__NR_io_cancel as usize)
+    };
+    ($table:literal io_pgetevents) => {
+        Some(linux_raw_sys::general::__NR_io_pgetevents as usize)
+    };
     ($table:literal socket) => {
         Some(linux_raw_sys::general::__NR_socket as usize)
     };
@@ -737,9 +866,6 @@ macro_rules! call_number {
     };
     ($table:literal sendmmsg) => {
         Some(linux_raw_sys::general::__NR_sendmmsg as usize)
-    };
-    ($table:literal $name:ident) => {
-        None::<usize>
     };
 }
 pub(crate) use call_number;

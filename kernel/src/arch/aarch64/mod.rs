@@ -6,4 +6,5 @@ pub mod frame;
 pub mod machine;
 pub mod registers;
 pub mod report;
+pub mod semid;
 pub mod stat;
