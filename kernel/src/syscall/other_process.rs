@@ -148,7 +148,11 @@ pub fn kcmp(call: &Call) -> SysResult {
             address(Arc::as_ptr(&other.descriptors.table()).cast()),
         ),
         KCMP_FS => (address(Arc::as_ptr(&one.fs).cast()), address(Arc::as_ptr(&other.fs).cast())),
-        KCMP_SIGHAND => (one.signals.lock().actions_address(), other.signals.lock().actions_address()),
+        KCMP_SIGHAND => {
+            // One after the other: both may be the same process.
+            let actions = |process: &Process| process.signals.lock().actions_address();
+            (actions(&one), actions(&other))
+        }
         // Contexts of input and output, and lists of semaphore undos, there are none.
         KCMP_IO | KCMP_SYSVSEM => (0, 0),
         _ => return Err(Errno::INVAL),

@@ -1,6 +1,8 @@
 // process_vm_readv, process_vm_writev, kcmp and pidfd_getfd: a parent looks into its child, and sees what they share.
+// machines: all
 #include "t.h"
 #include <linux/kcmp.h>
+#include <pthread.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -8,6 +10,21 @@ static char text[] = "text of the parent";
 static pid_t child;
 
 static long compare(int kind, long one, long other) { return syscall(SYS_kcmp, getpid(), child, kind, one, other); }
+
+static void *other_way(void *arg) {
+    for (int i = 0; i < 20000; i++)
+        NEED(syscall(SYS_kcmp, child, getpid(), KCMP_SIGHAND, 0, 0) > 0);
+    return arg;
+}
+
+// Two threads compare the same processes, each beginning with the other one.
+static void in_turns(void) {
+    pthread_t thread;
+    NEED(pthread_create(&thread, NULL, other_way, NULL) == 0);
+    for (int i = 0; i < 20000; i++)
+        NEED(compare(KCMP_SIGHAND, 0, 0) > 0);
+    NEED(pthread_join(thread, NULL) == 0);
+}
 
 static void memory(char *hole) {
     char copy[64] = "";
@@ -54,7 +71,9 @@ int main(void) {
     SHOW(compare(KCMP_FS, 0, 0) > 0);
     SHOW(compare(KCMP_SIGHAND, 0, 0) > 0);
     SHOW(compare(99, 0, 0));
-    SHOW(syscall(SYS_kcmp, getpid(), getpid(), KCMP_VM, 0, 0));
+    for (int kind = KCMP_FILE; kind <= KCMP_SYSVSEM; kind++)
+        SHOW(syscall(SYS_kcmp, getpid(), getpid(), kind, 0, 0));
+    in_turns();
     SHOW(syscall(SYS_kcmp, getpid(), 0x7ffffff0, KCMP_VM, 0, 0));
     int handle = (int)syscall(SYS_pidfd_open, child, 0);
     NEED(handle >= 0);
