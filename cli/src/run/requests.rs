@@ -22,7 +22,7 @@ use crate::instances;
 /// Requests that a guest has at a time, below those that it keeps.
 const MOST_AT_ONCE: usize = 12;
 
-/// Who waits for an answer.
+/// The connections that wait for an answer.
 struct Asker {
     /// Its number for the request.
     id: u32,
@@ -80,7 +80,7 @@ impl Switchboard {
     fn serve(&self, mut connection: UnixStream, guest: &Guest) {
         let Ok(mut other) = connection.try_clone() else { return };
         let (to, messages) = channel::<Vec<u8>>();
-        // A thread of its own, so that a slow reader holds nobody up.
+        // A thread of its own, so that a slow reader delays no other.
         thread::spawn(move || messages.iter().all(|message| other.write_all(&message).is_ok()));
         let _ = to.send(encoded(Message::Hello(VERSION)));
         let own = {

@@ -137,7 +137,7 @@ fn look(lock: &File, path: &Path) -> Result<coracle_ext4::Result<FileSystem>> {
     Ok(FileSystem::mount(Arc::new(disk), &options))
 }
 
-/// Gives the root of a volume in which nothing is yet to the program's user, who could not use it otherwise.
+/// Makes the program's user the owner of the root of an empty volume, which that user could not write to otherwise.
 fn give(source: &Source, path: &Path, lock: &File, user: User) -> Result<()> {
     let fail = |error| file::damaged(source, error);
     let mut fs = match look(lock, path)? {

@@ -24,7 +24,7 @@ const RECORDS_LEN: usize = 4096;
 const UCONTEXT_LEN: usize = RECORDS + RECORDS_LEN;
 /// siginfo, ucontext.
 const FRAME_LEN: usize = SIGINFO_LEN + UCONTEXT_LEN;
-/// The frame pointer and the link register, above the frame: a record for those who walk the stack.
+/// The frame pointer and the link register, above the frame: a record for debuggers, which walk the stack.
 const RECORD_LEN: usize = 16;
 /// `struct fpsimd_context`: its magic number and its length; FPSR and FPCR, then the vector registers.
 const FPSIMD_MAGIC: u32 = 0x4650_8001;

@@ -2,7 +2,7 @@
 use coracle_hal::context::Fault;
 use linux_raw_sys::general as abi;
 
-/// Number of the page fault's vector, and bits of its error code that say who it was and what for.
+/// Number of the page fault's vector, and the bit of its error code for an access by a program.
 const PAGE_FAULT: u64 = 14;
 const BY_PROGRAM: u64 = 4;
 

@@ -16,7 +16,7 @@ impl Backing for Node {
         self.size.load(Ordering::Acquire)
     }
 
-    /// The blocks are read straight into the frames, with the volume free for others. Who takes blocks from a file waits first for
+    /// The blocks are read straight into the frames, with the volume free for others. A call that takes blocks from a file waits first for
     /// the pages that are being read there.
     fn read(&self, index: u64, frames: &[Frame]) -> Result<(), Errno> {
         let start = index * PAGE;

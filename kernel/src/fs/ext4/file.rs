@@ -36,7 +36,7 @@ pub struct Ext4File {
     seen_errors: AtomicU32,
 }
 
-/// A program that runs from a file: nobody may write to it (ETXTBSY).
+/// A program that runs from a file, which can't be written meanwhile (ETXTBSY).
 struct Execution(Arc<Node>);
 
 impl Drop for Execution {

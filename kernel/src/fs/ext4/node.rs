@@ -101,7 +101,7 @@ impl Node {
         self.number
     }
     pub(super) fn this(&self) -> Arc<Node> {
-        // A method runs on a node that somebody holds.
+        // A method runs on a node that its caller holds.
         self.this.upgrade().expect("a node in use is alive")
     }
     /// The pages. ENOMEM.

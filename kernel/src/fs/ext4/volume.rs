@@ -22,7 +22,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 /// f_type of ext4 (statfs(2)).
 const MAGIC: u64 = 0xef53;
-/// Nodes that stay with their pages though nobody uses them.
+/// Nodes that stay with their pages though no file or directory is open on them.
 const RECENT: usize = 512;
 
 /// A volume.
