@@ -11,7 +11,7 @@
 //! | `user=UID:GID` | overrides the user that the program runs as |
 //! | `image=START:ARCHIVE` | the image's file is in read-only memory at START, and its archive at ARCHIVE, not behind the kernel |
 //! | `virtio_mmio.device=SIZE@BASE:IRQ` | a virtio device (QEMU's microvm appends these) |
-//! | `access=none`, `access=observe`, `access=full` | what may be asked of the guest over the port `control` [observe] |
+//! | `access=none`, `access=observe`, `access=full` | what may be asked of the guest over the port `control`; by default `observe` |
 //! | `control=debugcon@PORT` | port of the control channel |
 //! | `poweroff=isa-debug-exit@PORT` | port that ends the machine |
 //! | `log=quiet`, `log=info`, `log=debug` | how much the kernel logs |
