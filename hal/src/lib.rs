@@ -30,6 +30,7 @@ mod machine;
 mod mm;
 pub mod once;
 pub mod percpu;
+mod relocate;
 pub mod switch;
 pub mod task;
 pub mod time;

@@ -18,6 +18,34 @@ pub struct Fault {
     pub done: usize,
 }
 
+#[cfg(target_os = "none")]
+unsafe extern "C" {
+    static __ex_table_start: [i32; 2];
+    static __ex_table_end: [i32; 2];
+}
+
+/// Where to go on after a fault of the instruction at `pc`.
+#[cfg(target_os = "none")]
+pub(crate) fn fixup(pc: usize) -> Option<usize> {
+    let mut entry = &raw const __ex_table_start;
+    let end = &raw const __ex_table_end;
+    while entry < end {
+        // SAFETY: the linker's table, of pairs of offsets relative to their own addresses.
+        let [at, target] = unsafe { *entry };
+        if (entry as usize).wrapping_add_signed(at as isize) == pc {
+            return Some((entry as usize + 4).wrapping_add_signed(target as isize));
+        }
+        entry = entry.wrapping_add(1);
+    }
+    None
+}
+
+/// A guarded access's result.
+#[inline(always)]
+fn checked<T>(addr: usize, write: bool, (value, failed): (T, usize)) -> Result<T, Fault> {
+    if failed == 0 { Ok(value) } else { Err(Fault { addr, write, done: 0 }) }
+}
+
 /// An error if the range does not lie in the program's half; `USER_START` keeps null pointers out without a walk.
 #[inline(always)]
 fn check(addr: usize, len: usize, write: bool) -> Result<(), Fault> {
@@ -92,29 +120,29 @@ pub fn string_length(src: usize, max: usize) -> Result<Option<usize>, Fault> {
 #[inline]
 pub fn load_u32(addr: usize) -> Result<u32, Fault> {
     check_word(addr, 4, false)?;
-    machine::checked(addr, false, machine::with_access(|| machine::load_u32(addr, 0, 0)))
+    checked(addr, false, machine::with_access(|| machine::load_u32(addr, 0, 0)))
 }
 /// Atomic load of an aligned word.
 #[inline]
 pub fn load_u64(addr: usize) -> Result<u64, Fault> {
     check_word(addr, 8, false)?;
-    machine::checked(addr, false, machine::with_access(|| machine::load_u64(addr, 0, 0)))
+    checked(addr, false, machine::with_access(|| machine::load_u64(addr, 0, 0)))
 }
 /// Atomic store.
 #[inline]
 pub fn store_u32(addr: usize, value: u32) -> Result<(), Fault> {
     check_word(addr, 4, true)?;
-    machine::checked(addr, true, machine::with_access(|| machine::store_u32(addr, value, 0))).map(drop)
+    checked(addr, true, machine::with_access(|| machine::store_u32(addr, value, 0))).map(drop)
 }
 /// Atomic store.
 #[inline]
 pub fn store_u64(addr: usize, value: u64) -> Result<(), Fault> {
     check_word(addr, 8, true)?;
-    machine::checked(addr, true, machine::with_access(|| machine::store_u64(addr, value, 0))).map(drop)
+    checked(addr, true, machine::with_access(|| machine::store_u64(addr, value, 0))).map(drop)
 }
 /// Compare and exchange; returns the value found (equal to `expected` if it was exchanged).
 #[inline]
 pub fn compare_exchange_u32(addr: usize, expected: u32, new: u32) -> Result<u32, Fault> {
     check_word(addr, 4, true)?;
-    machine::checked(addr, true, machine::with_access(|| machine::exchange_u32(addr, new, expected)))
+    checked(addr, true, machine::with_access(|| machine::exchange_u32(addr, new, expected)))
 }

@@ -4,7 +4,6 @@
 //! EL1's.
 use super::instructions::read;
 use crate::mm::paging::{USER_END, USER_START};
-use crate::user::Fault;
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -78,11 +77,6 @@ coracle_length_user:
     "#
 );
 
-unsafe extern "C" {
-    static __ex_table_start: [i32; 2];
-    static __ex_table_end: [i32; 2];
-}
-
 /// Whether the kernel has to open the program's memory for each copy.
 static PAN: AtomicBool = AtomicBool::new(false);
 
@@ -119,21 +113,6 @@ pub fn with_access<R>(f: impl FnOnce() -> R) -> R {
         close();
     }
     result
-}
-
-/// Where to go on after a fault of the instruction at `pc`.
-pub fn fixup(pc: usize) -> Option<usize> {
-    let mut entry = &raw const __ex_table_start;
-    let end = &raw const __ex_table_end;
-    while entry < end {
-        // SAFETY: the linker's table, of pairs of offsets relative to their own addresses.
-        let [at, target] = unsafe { *entry };
-        if (entry as usize).wrapping_add_signed(at as isize) == pc {
-            return Some((entry as usize + 4).wrapping_add_signed(target as isize));
-        }
-        entry = entry.wrapping_add(1);
-    }
-    None
 }
 
 fn copy(dst: usize, src: usize, len: usize) -> (usize, usize) {
@@ -244,9 +223,4 @@ pub fn exchange_u32(addr: usize, new: u32, expected: u32) -> (u32, usize) {
         );
     }
     (found, failed)
-}
-
-/// A guarded access's result.
-pub fn checked<T>(addr: usize, write: bool, (value, failed): (T, usize)) -> Result<T, Fault> {
-    if failed == 0 { Ok(value) } else { Err(Fault { addr, write, done: 0 }) }
 }

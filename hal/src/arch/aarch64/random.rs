@@ -1,5 +1,6 @@
 //! Entropy of the CPU: RNDR, and timing if it has none.
 use super::instructions::read;
+use crate::relocate::mix;
 use core::arch::asm;
 
 /// A random number of the CPU, if it has any (ID_AA64ISAR0_EL1.RNDR).
@@ -20,13 +21,6 @@ pub fn hardware_random() -> Option<u64> {
         }
     }
     None
-}
-
-/// A multiplication that spreads every input bit (the finaliser of SplitMix64).
-pub fn mix(mut x: u64) -> u64 {
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ x >> 31
 }
 
 /// Fills `dst`; returns false if timing is the only source.

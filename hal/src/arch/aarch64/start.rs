@@ -11,6 +11,7 @@ use crate::machine::device_tree::{self, DeviceTree, HEADER_SIZE, Node};
 use crate::machine::loader::Loader;
 use crate::mm::layout;
 use crate::mm::ranges::Ranges;
+use crate::relocate::{self, Places, Sections};
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -224,16 +225,6 @@ macro_rules! address {
     }};
 }
 
-/// The parts of the kernel in memory, as offsets from its start.
-pub struct Sections {
-    /// End of the text, which starts at 0.
-    pub text_end: usize,
-    /// End of what is only read.
-    pub rodata_end: usize,
-    /// End of everything.
-    pub end: usize,
-}
-
 /// Where the kernel's parts end. Page aligned but for `end`.
 pub fn sections() -> Sections {
     // Addresses of linker symbols; they are never read.
@@ -290,19 +281,18 @@ unsafe extern "C" fn early(tree: u64) -> usize {
     let physical = address!(__start);
     memory_map::set_kernel(physical as u64);
     TREE.store(tree, Ordering::Relaxed);
-    let random = random::mix(read!("cntvct_el0")) ^ random::hardware_random().unwrap_or(tree);
+    let random = relocate::mix(read!("cntvct_el0")) ^ random::hardware_random().unwrap_or(tree);
     // SAFETY: the loader's tree.
     let random =
         unsafe { tree_at(tree as usize) }.and_then(|tree| seed(command_line(&tree))).unwrap_or(random);
     let parts = sections();
-    let pages = parts.end.div_ceil(layout::PAGE);
-    let places = layout::KERNEL_REGION_SIZE / layout::PAGE - pages - 1;
-    let virtual_base = layout::KERNEL_REGION + (random::mix(random) % places as u64) as usize * layout::PAGE;
-    let direct_slot = random::mix(random ^ 1) & ((1 << layout::DIRECT_BITS) - 1);
-    DIRECT_BASE.store((layout::DIRECT_REGION + ((direct_slot as usize) << 30)) as u64, Ordering::Relaxed);
+    let Places { kernel: virtual_base, direct } = relocate::choose(random, parts.end);
+    DIRECT_BASE.store(direct as u64, Ordering::Relaxed);
 
+    let rela = address!(__rela_start)..address!(__rela_end);
+    let relr = address!(__relr_start)..address!(__relr_end);
     // SAFETY: the linker's tables say where; all lies in the kernel's own memory.
-    unsafe { relocate(physical, virtual_base) };
+    unsafe { relocate::relocate(physical, virtual_base, rela, relr) };
     // SAFETY: early tables, used by this CPU only, written before anything depends on the entries.
     unsafe {
         // One GiB of devices' registers, one of memory.
@@ -349,43 +339,6 @@ static DIRECT_BASE: AtomicU64 = AtomicU64::new(0);
 static TREE: AtomicU64 = AtomicU64::new(0);
 /// Whether the tree is reached through the map of all RAM.
 static IS_TREE_MAPPED: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
-
-/// Applies the relocations (ELF gABI, RELR and R_AARCH64_RELATIVE): adds `virtual_base` to each address.
-///
-/// # Safety
-/// The kernel lies at `physical`, writable, linked at 0 and not relocated yet.
-unsafe fn relocate(physical: usize, virtual_base: usize) {
-    // SAFETY: the linker's own tables describe words of the kernel.
-    unsafe {
-        let mut rela = address!(__rela_start) as *const [u64; 3];
-        while (rela as usize) < address!(__rela_end) {
-            let [offset, _kind, addend] = *rela;
-            *((physical + offset as usize) as *mut u64) = addend.wrapping_add(virtual_base as u64);
-            rela = rela.add(1);
-        }
-        let mut relr = address!(__relr_start) as *const u64;
-        let mut place = physical as *mut u64;
-        while (relr as usize) < address!(__relr_end) {
-            let mut entry = *relr;
-            relr = relr.add(1);
-            if entry & 1 == 0 {
-                place = (physical + entry as usize) as *mut u64;
-                *place = (*place).wrapping_add(virtual_base as u64);
-                place = place.add(1);
-                continue;
-            }
-            let mut word = place;
-            while entry > 1 {
-                entry >>= 1;
-                if entry & 1 != 0 {
-                    *word = (*word).wrapping_add(virtual_base as u64);
-                }
-                word = word.add(1);
-            }
-            place = place.add(63);
-        }
-    }
-}
 
 /// First code at the kernel's own addresses.
 unsafe extern "C" fn upper(tree: u64, slide: usize) -> ! {

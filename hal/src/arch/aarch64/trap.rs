@@ -108,7 +108,7 @@ pub unsafe extern "C" fn error(syndrome: u64, context: *const UserContext) -> ! 
 /// An exception of the kernel. Returns if it was in a copy of a program's memory, which then reports it.
 pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame, syndrome: u64, address: u64) {
     if DATA_ABORT.contains(&(syndrome >> 26))
-        && let Some(target) = super::copy::fixup(frame.pc as usize)
+        && let Some(target) = crate::user::fixup(frame.pc as usize)
     {
         frame.pc = target as u64;
         frame.x[1] = address;

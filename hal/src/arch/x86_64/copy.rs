@@ -3,7 +3,6 @@
 mod machine {
     use crate::mm::paging::USER_END;
     use crate::mm::paging::USER_START;
-    use crate::user::Fault;
     use core::arch::{asm, global_asm};
     use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -193,11 +192,6 @@ coracle_length_user:
         smap = sym SMAP,
     );
 
-    unsafe extern "C" {
-        static __ex_table_start: [i32; 2];
-        static __ex_table_end: [i32; 2];
-    }
-
     /// Whether the kernel may touch the program's memory between `stac` and `clac` only. Read by `entry.rs`, too.
     pub static SMAP: AtomicBool = AtomicBool::new(false);
 
@@ -222,21 +216,6 @@ coracle_length_user:
             unsafe { asm!("clac", options(nostack)) };
         }
         result
-    }
-
-    /// Where to go on after a fault of the instruction at `rip`.
-    pub fn fixup(rip: usize) -> Option<usize> {
-        let mut entry = &raw const __ex_table_start;
-        let end = &raw const __ex_table_end;
-        while entry < end {
-            // SAFETY: the linker's table, of pairs of offsets relative to their own addresses.
-            let [at, target] = unsafe { *entry };
-            if (entry as usize).wrapping_add_signed(at as isize) == rip {
-                return Some((entry as usize + 4).wrapping_add_signed(target as isize));
-            }
-            entry = entry.wrapping_add(1);
-        }
-        None
     }
 
     macro_rules! copies {
@@ -310,17 +289,11 @@ coracle_length_user:
     guarded!(store_u32, u32, "mov [rdi], esi");
     guarded!(store_u64, u64, "mov [rdi], rsi");
     guarded!(exchange_u32, u32, "lock cmpxchg [rdi], esi");
-
-    /// A guarded access's result.
-    pub fn checked<T>(addr: usize, write: bool, (value, failed): (T, usize)) -> Result<T, Fault> {
-        if failed == 0 { Ok(value) } else { Err(Fault { addr, write, done: 0 }) }
-    }
 }
 
 #[cfg(not(target_os = "none"))]
 mod machine {
     //! There is no program on the host.
-    use crate::user::Fault;
     pub fn init() {}
     pub fn with_access<R>(f: impl FnOnce() -> R) -> R {
         f()
@@ -346,9 +319,6 @@ mod machine {
     pub use load_u32 as store_u32;
     pub use load_u32 as exchange_u32;
     pub use load_u64 as store_u64;
-    pub fn checked<T>(addr: usize, write: bool, _: (T, usize)) -> Result<T, Fault> {
-        Err(Fault { addr, write, done: 0 })
-    }
 }
 
 pub use machine::*;

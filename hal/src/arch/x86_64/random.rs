@@ -1,5 +1,6 @@
 //! Entropy of the CPU: RDSEED or RDRAND, and timing if it has neither.
 use crate::arch::instructions;
+use crate::relocate::mix;
 
 /// Fills `dst`; returns false if timing is the only source.
 pub fn fill(dst: &mut [u8]) -> bool {
@@ -12,10 +13,7 @@ pub fn fill(dst: &mut [u8]) -> bool {
             let _ = instructions::cpuid(0, 0);
             state =
                 state.rotate_left(23).wrapping_add(instructions::rdtsc()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let mut x = state;
-            x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            x ^ x >> 31
+            mix(state)
         });
         piece.copy_from_slice(&word.to_le_bytes()[..piece.len()]);
     }

@@ -7,6 +7,7 @@ use super::memory_map;
 use crate::arch::instructions;
 use crate::arch::page_table::pte;
 use crate::mm::layout;
+use crate::relocate::{self, Places, Sections};
 use core::arch::global_asm;
 
 /// Bytes of the stack that boot runs on until the first kernel stack is allocated; later the boot CPU's stack for
@@ -209,16 +210,6 @@ macro_rules! address {
     }};
 }
 
-/// The parts of the kernel in memory, as offsets from its start.
-pub struct Sections {
-    /// End of the text, which starts at 0.
-    pub text_end: usize,
-    /// End of what is only read.
-    pub rodata_end: usize,
-    /// End of everything.
-    pub end: usize,
-}
-
 /// Where the kernel's parts end. Page aligned but for `end`.
 pub fn sections() -> Sections {
     // Addresses of linker symbols; they are never read.
@@ -264,13 +255,6 @@ fn symbol_phys(address: usize) -> u64 {
     (address - address!(__start) + memory_map::kernel() as usize) as u64
 }
 
-/// A multiplication that spreads every input bit (the finaliser of SplitMix64).
-fn mix(mut x: u64) -> u64 {
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ x >> 31
-}
-
 /// The number after `seed=` on the command line at `text`.
 ///
 /// # Safety
@@ -314,18 +298,16 @@ unsafe extern "C" fn early(start_info: *const u64) -> usize {
         let fixed = if command_line < 1 << 30 { seed(command_line as *const u8) } else { None };
         match fixed {
             Some(seed) => seed,
-            None => mix(instructions::rdtsc()) ^ instructions::hardware_random().unwrap_or(0),
+            None => relocate::mix(instructions::rdtsc()) ^ instructions::hardware_random().unwrap_or(0),
         }
     };
     let parts = sections();
-    let pages = parts.end.div_ceil(layout::PAGE);
-    let places = layout::KERNEL_REGION_SIZE / layout::PAGE - pages - 1;
-    let virtual_base = layout::KERNEL_REGION + (mix(random) % places as u64) as usize * layout::PAGE;
-    let direct_slot = mix(random ^ 1) & ((1 << layout::DIRECT_BITS) - 1);
-    let direct_base = layout::DIRECT_REGION + ((direct_slot as usize) << 30);
+    let Places { kernel: virtual_base, direct: direct_base } = relocate::choose(random, parts.end);
 
+    let rela = address!(__rela_start)..address!(__rela_end);
+    let relr = address!(__relr_start)..address!(__relr_end);
     // SAFETY: the linker's tables say where; all lies in the kernel's own writable (identity-mapped) memory.
-    unsafe { relocate(physical, virtual_base) };
+    unsafe { relocate::relocate(physical, virtual_base, rela, relr) };
 
     // SAFETY: early tables, used by this CPU only, written before anything depends on the entries.
     unsafe {
@@ -367,43 +349,6 @@ unsafe extern "C" fn early(start_info: *const u64) -> usize {
 
 /// The base chosen for the map of all RAM.
 static mut CHOSEN_DIRECT_BASE: usize = 0;
-
-/// Applies the relocations (ELF gABI, RELR and R_X86_64_RELATIVE): adds `virtual_base` to each address.
-///
-/// # Safety
-/// The kernel lies at `physical`, writable, linked at 0 and not relocated yet.
-unsafe fn relocate(physical: usize, virtual_base: usize) {
-    // SAFETY: the linker's own tables describe words of the kernel.
-    unsafe {
-        let mut rela = address!(__rela_start) as *const [u64; 3];
-        while (rela as usize) < address!(__rela_end) {
-            let [offset, _kind, addend] = *rela;
-            *((physical + offset as usize) as *mut u64) = addend.wrapping_add(virtual_base as u64);
-            rela = rela.add(1);
-        }
-        let mut relr = address!(__relr_start) as *const u64;
-        let mut place = physical as *mut u64;
-        while (relr as usize) < address!(__relr_end) {
-            let mut entry = *relr;
-            relr = relr.add(1);
-            if entry & 1 == 0 {
-                place = (physical + entry as usize) as *mut u64;
-                *place = (*place).wrapping_add(virtual_base as u64);
-                place = place.add(1);
-                continue;
-            }
-            let mut word = place;
-            while entry > 1 {
-                entry >>= 1;
-                if entry & 1 != 0 {
-                    *word = (*word).wrapping_add(virtual_base as u64);
-                }
-                word = word.add(1);
-            }
-            place = place.add(63);
-        }
-    }
-}
 
 /// First code at the kernel's own addresses.
 unsafe extern "C" fn upper(start_info: u64, slide: usize) -> ! {

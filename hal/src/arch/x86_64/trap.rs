@@ -393,7 +393,7 @@ pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame) -> bool {
         return false;
     }
     if frame.vector == PAGE_FAULT
-        && let Some(target) = crate::arch::copy::fixup(frame.rip as usize)
+        && let Some(target) = crate::user::fixup(frame.rip as usize)
     {
         frame.rip = target as u64;
         frame.rdx = instructions::cr2();
