@@ -1,6 +1,6 @@
 //! Where the hardware layer calls the kernel: boot, system calls, exceptions, interrupts.
 use crate::arch;
-use crate::arch::fault::Meaning;
+use crate::arch::meaning::Meaning;
 use crate::arch::registers;
 use crate::errno::{Errno, SysResult};
 use crate::fs::memory::remains;

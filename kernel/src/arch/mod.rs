@@ -2,6 +2,7 @@
 //! the kernel uses those names and knows no architecture; this is the one place that chooses.
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+pub mod meaning;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 

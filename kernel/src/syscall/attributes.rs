@@ -13,7 +13,7 @@ use crate::mm::user;
 use linux_raw_sys::general::*;
 
 fn write_stat(addr: usize, found: &stat::Stat) -> SysResult {
-    user::write(addr, &arch::stat::bytes(found))?;
+    user::write_words(addr, &arch::stat::words(found))?;
     Ok(0)
 }
 

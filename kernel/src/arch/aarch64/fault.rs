@@ -1,17 +1,7 @@
 //! Which signal an exception means (signal(7), Linux's arch/arm64/kernel/traps.c).
+use crate::arch::meaning::Meaning;
 use coracle_hal::context::Fault;
 use linux_raw_sys::general as abi;
-
-/// What an exception means.
-pub struct Meaning {
-    /// The signal, and its si_code.
-    pub signal: u32,
-    pub code: u32,
-    /// si_addr, if it is not the instruction.
-    pub at: Option<usize>,
-    /// What the frame of a signal says of it: the address comes last.
-    pub details: [u64; 3],
-}
 
 /// Whether an instruction breakpoint was reached: calls are not patched, so none is set.
 pub fn is_breakpoint(_: &Fault) -> bool {

@@ -2,7 +2,7 @@
 //! asm/sigcontext.h), and its way back, rt_sigreturn(2).
 use crate::errno::Errno;
 use crate::mm::user;
-use crate::task::signal::frame;
+use crate::task::signal::frame::{self, Place};
 use crate::task::signal::mask;
 use crate::task::signal::{Action, Returned, SIGINFO_LEN, SigInfo, UNBLOCKABLE, set_alt_stack, stack_flags};
 use crate::task::thread::Thread;
@@ -60,19 +60,12 @@ pub fn push(
     info: SigInfo,
     action: &Action,
 ) -> Result<(), Errno> {
-    let (mask, stack, last_fault) = {
-        let own = thread.signals.lock();
-        (own.saved_mask.unwrap_or(own.mask), own.alt_stack, own.last_fault)
-    };
     let sp = context.sp as usize;
-    let on_alt = action.flags & u64::from(abi::SA_ONSTACK) != 0 && stack.size != 0;
-    let entering_alt = on_alt && !(stack.flags & abi::SS_AUTODISARM == 0 && stack.contains(sp));
-    let top = if entering_alt { stack.base + stack.size } else { sp };
+    let place = Place::of(thread, action, sp, 0);
+    let Place { mask, stack, last_fault, entering_alt, top, .. } = place;
     let record = top.wrapping_sub(RECORD_LEN) & !15;
     let frame_at = record.wrapping_sub(FRAME_LEN) & !15;
-    if on_alt && frame_at < stack.base {
-        return Err(Errno::FAULT);
-    }
+    place.check(frame_at)?;
 
     let mut bytes = filled(0u8, USED_LEN).map_err(|_| Errno::NOMEM)?;
     bytes[..SIGINFO_LEN].copy_from_slice(&info.to_bytes());

@@ -2,8 +2,8 @@
 use crate::fs::stat::{BLOCK_SIZE, Metadata, SECTOR};
 use linux_raw_sys::general::stat as Stat;
 
-/// Bytes of a `struct stat`.
-pub const SIZE: usize = size_of::<Stat>();
+/// 64-bit words of a `struct stat`.
+const WORDS: usize = size_of::<Stat>() / 8;
 
 /// An object's `struct stat`.
 pub fn stat(metadata: &Metadata) -> Stat {
@@ -45,10 +45,10 @@ pub fn times(stat: &Stat) -> [(u64, u64); 3] {
     ]
 }
 
-/// The bytes of `struct stat`.
-pub fn bytes(stat: &Stat) -> [u8; SIZE] {
+/// The words of `struct stat`.
+pub fn words(stat: &Stat) -> [u64; WORDS] {
     let [accessed, modified, changed] = times(stat);
-    let words: [u64; SIZE / 8] = [
+    [
         stat.st_dev,
         stat.st_ino,
         u64::from(stat.st_mode) | u64::from(stat.st_nlink) << 32,
@@ -65,10 +65,5 @@ pub fn bytes(stat: &Stat) -> [u8; SIZE] {
         changed.0,
         changed.1,
         0,
-    ];
-    let mut bytes = [0; SIZE];
-    for (place, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-        *place = word.to_le_bytes();
-    }
-    bytes
+    ]
 }

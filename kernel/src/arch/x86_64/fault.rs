@@ -1,21 +1,11 @@
 //! Which signal an exception means (signal(7), Linux's arch/x86/kernel/traps.c).
+use crate::arch::meaning::Meaning;
 use coracle_hal::context::Fault;
 use linux_raw_sys::general as abi;
 
 /// Number of the page fault's vector, and the bit of its error code for an access by a program.
 const PAGE_FAULT: u64 = 14;
 const BY_PROGRAM: u64 = 4;
-
-/// What an exception means.
-pub struct Meaning {
-    /// The signal, and its si_code.
-    pub signal: u32,
-    pub code: u32,
-    /// si_addr, if it is not the instruction.
-    pub at: Option<usize>,
-    /// What the frame of a signal says of it: vector, error code, address.
-    pub details: [u64; 3],
-}
 
 /// Whether an instruction breakpoint was reached, or a single step was made.
 pub fn is_breakpoint(fault: &Fault) -> bool {

@@ -2,14 +2,13 @@
 //! asm/sigcontext.h), and its way back, rt_sigreturn(2).
 use crate::errno::Errno;
 use crate::mm::user;
-use crate::task::signal::frame;
+use crate::task::signal::frame::{self, Place};
 use crate::task::signal::mask;
 use crate::task::signal::{Action, Returned, SIGINFO_LEN, SigInfo, UNBLOCKABLE, set_alt_stack, stack_flags};
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
 use coracle_hal::context::UserContext;
 use coracle_hal::{fpu, user as hal};
-use linux_raw_sys::general as abi;
 
 /// Bytes below the stack pointer that the interrupted function may use (System V ABI, 3.2.2).
 const RED_ZONE: usize = 128;
@@ -75,20 +74,13 @@ pub fn push(
     info: SigInfo,
     action: &Action,
 ) -> Result<(), Errno> {
-    let (mask, stack, last_fault) = {
-        let own = thread.signals.lock();
-        (own.saved_mask.unwrap_or(own.mask), own.alt_stack, own.last_fault)
-    };
     let sp = context.rsp as usize;
-    let on_alt = action.flags & u64::from(abi::SA_ONSTACK) != 0 && stack.size != 0;
-    let entering_alt = on_alt && !(stack.flags & abi::SS_AUTODISARM == 0 && stack.contains(sp));
-    let top = if entering_alt { stack.base + stack.size } else { sp.wrapping_sub(RED_ZONE) };
+    let place = Place::of(thread, action, sp, RED_ZONE);
+    let Place { mask, stack, last_fault, entering_alt, top, .. } = place;
     let fp_len = fpu::state_size();
     let fp = top.wrapping_sub(fp_len + MAGIC2_LEN) & !(XSAVE_ALIGN - 1);
     let frame_at = (fp.wrapping_sub(FRAME_LEN) & !15).wrapping_sub(8);
-    if on_alt && frame_at < stack.base {
-        return Err(Errno::FAULT);
-    }
+    place.check(frame_at)?;
 
     // A fault is resolved after the state was given up again: another thread may run meanwhile.
     while let Err(fault) = fpu::saved(|state| copy_state(fp, state)) {

@@ -2,8 +2,8 @@
 use crate::fs::stat::{BLOCK_SIZE, Metadata, SECTOR};
 use linux_raw_sys::general::stat as Stat;
 
-/// Bytes of a `struct stat`.
-pub const SIZE: usize = size_of::<Stat>();
+/// 64-bit words of a `struct stat`.
+const WORDS: usize = size_of::<Stat>() / 8;
 
 /// An object's `struct stat`.
 pub fn stat(metadata: &Metadata) -> Stat {
@@ -43,9 +43,9 @@ pub fn times(stat: &Stat) -> [(u64, u64); 3] {
     ]
 }
 
-/// The bytes of `struct stat`.
-pub fn bytes(stat: &Stat) -> [u8; SIZE] {
-    let words: [u64; SIZE / 8] = [
+/// The words of `struct stat`.
+pub fn words(stat: &Stat) -> [u64; WORDS] {
+    [
         stat.st_dev,
         stat.st_ino,
         stat.st_nlink,
@@ -64,10 +64,5 @@ pub fn bytes(stat: &Stat) -> [u8; SIZE] {
         0,
         0,
         0,
-    ];
-    let mut bytes = [0; SIZE];
-    for (place, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-        *place = word.to_le_bytes();
-    }
-    bytes
+    ]
 }

@@ -32,6 +32,40 @@ pub enum Returned {
     Refused([u64; 3]),
 }
 
+/// Where the frame of a handler goes, and what of the thread it keeps.
+pub struct Place {
+    /// The mask that holds again behind the handler.
+    pub mask: u64,
+    /// The alternate stack.
+    pub stack: AltStack,
+    /// What the last fault of the thread was.
+    pub last_fault: [u64; 3],
+    /// The handler begins on the alternate stack, which is not in use yet.
+    pub entering_alt: bool,
+    /// The end of the room for the frame.
+    pub top: usize,
+    /// The least address of the frame.
+    bottom: usize,
+}
+
+impl Place {
+    /// For a handler of `thread`, whose stack pointer is `sp`. Of its own stack `kept` bytes below that are in use.
+    pub fn of(thread: &Thread, action: &Action, sp: usize, kept: usize) -> Place {
+        let own = thread.signals.lock();
+        let (stack, mask) = (own.alt_stack, own.saved_mask.unwrap_or(own.mask));
+        let on_alt = action.flags & u64::from(abi::SA_ONSTACK) != 0 && stack.size != 0;
+        let entering_alt = on_alt && !(stack.flags & abi::SS_AUTODISARM == 0 && stack.contains(sp));
+        let top = if entering_alt { stack.base + stack.size } else { sp.wrapping_sub(kept) };
+        let bottom = if on_alt { stack.base } else { 0 };
+        Place { mask, stack, last_fault: own.last_fault, entering_alt, top, bottom }
+    }
+
+    /// EFAULT if a frame at `address` does not fit.
+    pub fn check(&self, address: usize) -> Result<(), Errno> {
+        if address < self.bottom { Err(Errno::FAULT) } else { Ok(()) }
+    }
+}
+
 /// A handler begins: its mask holds, and an alternate stack that disarms itself is gone. `entering_alt`: it runs on that one.
 pub fn enter(thread: &Thread, info: &SigInfo, action: &Action, entering_alt: bool) {
     mask::change(thread, |own| {

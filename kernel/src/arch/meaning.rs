@@ -1,0 +1,12 @@
+//! What an exception means for a program, on every architecture.
+
+/// The signal that an exception becomes (signal(7)).
+pub struct Meaning {
+    /// The signal, and its si_code.
+    pub signal: u32,
+    pub code: u32,
+    /// si_addr, if it is not the instruction.
+    pub at: Option<usize>,
+    /// What the frame of a signal says of it, in words whose meaning is the architecture's; the address comes last.
+    pub details: [u64; 3],
+}
