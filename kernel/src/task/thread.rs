@@ -77,33 +77,33 @@ pub struct Work<'a>(&'a AtomicU32);
 
 impl Work<'_> {
     /// A signal may have to be delivered.
-    pub const SIGNAL: u32 = 1;
+    pub const SIGNAL: u32 = 1 << 0;
     /// The thread must end (exit_group(2), exec(2), a fatal signal).
-    pub const EXIT: u32 = 2;
+    pub const EXIT: u32 = 1 << 1;
     /// It runs on a CPU that it may not run on.
-    pub const MIGRATE: u32 = 4;
+    pub const MIGRATE: u32 = 1 << 2;
     /// The signal mask that a call like sigsuspend(2) replaced is to be put back.
-    pub const RESTORE_MASK: u32 = 8;
+    pub const RESTORE_MASK: u32 = 1 << 3;
     /// The process is stopped (SIGSTOP).
-    pub const STOP: u32 = 16;
+    pub const STOP: u32 = 1 << 4;
     /// The call is still to be made: it needs all registers (`syscall::dispatch::put_off`).
-    pub const CALL: u32 = 32;
+    pub const CALL: u32 = 1 << 5;
     /// A socket in flight may have lost its last other reference with the call (`ipc::unix`).
-    pub const COLLECT: u32 = 64;
+    pub const COLLECT: u32 = 1 << 6;
     /// What is left of large files is to be freed (`fs::memory::remains`).
-    pub const REMAINS: u32 = 128;
+    pub const REMAINS: u32 = 1 << 7;
     /// A timer of the process's CPU time rests while all its threads sleep, and is to be looked at (`time::cpu_timer`).
-    pub const CPU_TIMER: u32 = 2048;
+    pub const CPU_TIMER: u32 = 1 << 8;
     /// A thread of a higher priority waits for its CPU (`sched`).
-    pub const GIVE_WAY: u32 = 4096;
+    pub const GIVE_WAY: u32 = 1 << 9;
     /// It is the kernel's own, which never enters a program (`storage`).
-    pub const KERNEL: u32 = 256;
+    pub const KERNEL: u32 = 1 << 10;
     /// The same, for the thread that answers requests (`control`).
-    pub const CONTROL: u32 = 512;
+    pub const CONTROL: u32 = 1 << 11;
     /// There is work that was put off (`later`).
-    pub const LATER: u32 = 1024;
+    pub const LATER: u32 = 1 << 12;
     /// The end of its call is to be noted (`syscall::trace`).
-    pub const TRACE: u32 = 2048;
+    pub const TRACE: u32 = 1 << 13;
 
     /// True if any work is to be done.
     #[inline(always)]
