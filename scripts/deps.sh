@@ -38,6 +38,7 @@ qemu-system-aarch64 qemu-system-arm
 aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
 /usr/aarch64-linux-gnu/lib/libc.a libc6-dev-arm64-cross
 objcopy binutils
+groff groff-base
 "
 case ${1-all} in
 build) needed=$BUILD test= ;;

@@ -1,6 +1,8 @@
 //! The command line.
 
+mod life;
 mod program;
+mod shell;
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
@@ -16,12 +18,20 @@ use crate::net::{Cidr, Forward, Network};
 use crate::size::Size;
 use crate::volume::{Source, Spec};
 
+pub use life::{LifeArgs, RenameArgs, RestartArgs, RmArgs, StartArgs, StopArgs};
+pub use shell::{CompletionsArgs, ManArgs, Shell};
+
 /// Runs unmodified Linux programs as unikernels.
 #[derive(Debug, Parser)]
 #[command(name = "coracle", version, about, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+/// The command line, as shells and man pages describe it.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
 }
 
 /// Reads the command line; prints help or what is wrong with it and ends if need be.
@@ -54,12 +64,18 @@ pub enum Command {
     Logs(LogsArgs),
     /// Stop guests.
     Stop(StopArgs),
+    /// Start guests that have ended, with the options that they had.
+    Start(StartArgs),
+    /// Stop guests and start them again.
+    Restart(RestartArgs),
+    /// Give a guest another name.
+    Rename(RenameArgs),
     /// Send a process of a guest a signal (needs `--control full`).
     Kill(KillArgs),
     /// Wait until guests have ended, and print their exit status.
     Wait(NamesArgs),
     /// Forget guests that have ended, with their logs.
-    Rm(NamesArgs),
+    Rm(RmArgs),
     /// Stop the machines of guests until `unpause`.
     Pause(NamesArgs),
     /// Let the machines of guests go on.
@@ -81,6 +97,10 @@ pub enum Command {
     Volume(VolumeCommand),
     /// Write the kernel with its debug symbols to a file, for gdb.
     Kernel(KernelArgs),
+    /// Print what a shell needs to complete words: `source <(coracle completions bash)`.
+    Completions(CompletionsArgs),
+    /// Write man pages.
+    Man(ManArgs),
 }
 
 /// What goes into an image, for `build` and `run` alike.
@@ -198,6 +218,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME", value_parser = crate::instances::name)]
     pub name: Option<String>,
 
+    #[command(flatten)]
+    pub life: LifeArgs,
+
     /// Network of the guest: user, tap:NAME or none [default: user]
     #[arg(long, value_name = "NETWORK")]
     pub net: Option<Network>,
@@ -313,19 +336,7 @@ pub struct LogsArgs {
     pub tail: Option<usize>,
 }
 
-/// `coracle stop`
-#[derive(Args, Debug)]
-pub struct StopArgs {
-    /// Names of the guests
-    #[arg(required = true)]
-    pub names: Vec<String>,
-
-    /// How long a program may take to end after SIGTERM, before its guest is killed
-    #[arg(short = 't', long = "time", value_name = "SECONDS", default_value_t = 10)]
-    pub seconds: u64,
-}
-
-/// `coracle wait`, `rm`, `pause` and `unpause`
+/// `coracle wait`, `pause` and `unpause`
 #[derive(Args, Debug)]
 pub struct NamesArgs {
     /// Names of the guests

@@ -14,6 +14,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Exit status when `coracle` itself failed, as container tools use it.
 pub const FAILED: u8 = 125;
 
+/// Exit status when the program can't be invoked.
+pub const NOT_INVOKED: u8 = 126;
+
+/// Exit status when there is no such program.
+pub const NOT_FOUND: u8 = 127;
+
 /// Something that ends the command.
 #[derive(Debug)]
 pub struct Error(Box<Parts>);
@@ -23,12 +29,24 @@ struct Parts {
     what: String,
     why: Vec<String>,
     help: Vec<String>,
+    status: u8,
 }
 
 impl Error {
     /// Says what is wrong, in one line without a capital or a full stop.
     pub fn new(what: impl Display) -> Self {
-        Error(Box::new(Parts { what: what.to_string(), why: Vec::new(), help: Vec::new() }))
+        Error(Box::new(Parts { what: what.to_string(), why: Vec::new(), help: Vec::new(), status: FAILED }))
+    }
+
+    /// Has `coracle run` end with this status, in place of [`FAILED`].
+    pub fn with_status(mut self, status: u8) -> Self {
+        self.0.status = status;
+        self
+    }
+
+    /// The exit status of `coracle run` for it.
+    pub fn status(&self) -> u8 {
+        self.0.status
     }
 
     /// Adds a reason.

@@ -1,14 +1,22 @@
 //! Guests that have a name: `ps`, `logs` and `stop`, and where what they need is kept.
 //!
-//! A directory of the user's holds up to six files per name: `NAME.lock`, which the guest's command keeps locked as long
-//! as it runs and which holds its process number, `NAME.info`, `NAME.log`, `NAME.control`, on which it is asked, `NAME.grace` if `coracle stop` has said how long
-//! it may take to end, and, when it has ended, `NAME.status`.
+//! A directory of the user's holds a few files per name: `NAME.lock`, which the guest's command keeps locked as long
+//! as it runs and which holds its process number, `NAME.options`, by which it starts again, `NAME.state`, `NAME.info`, `NAME.log`,
+//! `NAME.control`, on which it is asked, `NAME.grace` if `coracle stop` has asked for its end, and said how long
+//! it may take, and `NAME.status`, which is empty until it has ended.
 
+mod claim;
+mod health;
 mod life;
+mod record;
+mod start;
 
+pub use claim::Claim;
 pub use life::{kill, pause, rm, unpause, wait};
+pub use record::{Options, Phase};
+pub use start::{rename, restart, start};
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, PermissionsExt as _};
@@ -27,6 +35,7 @@ use crate::error::{Error, Result, cannot, warn};
 use crate::observe::{self, Client, Figures};
 use crate::output;
 use crate::run::SYNC;
+use record::State;
 
 /// How long a command may take to end a guest that didn't end in time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,52 +51,6 @@ const SOCKET: &str = "control";
 /// Stands behind the status of a guest that was killed.
 const KILLED: &str = " (killed)";
 
-/// A name that is held as long as this lives.
-pub struct Claim {
-    name: String,
-    /// Locked; closing it gives the name back.
-    _lock: File,
-}
-
-impl Claim {
-    /// Takes a name for a guest.
-    pub fn take(name: &str) -> Result<Self> {
-        let path = file(name, "lock")?;
-        let fail = |error: std::io::Error| cannot("write", &path, &error);
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(fail)?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(Error::new(format!("the name `{name}` is taken"))
-                .why("a guest of that name is running")
-                .help(format!("end it with `coracle stop {name}`, or choose another with --name")));
-        }
-        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(fail)?;
-        for kind in ["status", "info", "grace", SOCKET] {
-            // There may have been no earlier guest of that name.
-            let _ = fs::remove_file(file(name, kind)?);
-        }
-        Ok(Claim { name: name.to_owned(), _lock: lock })
-    }
-
-    /// Notes what the guest is. From now on it counts as started.
-    pub fn started(&self, summary: &str) -> Result<()> {
-        let path = file(&self.name, "info")?;
-        fs::write(&path, summary).map_err(|error| cannot("write", &path, &error))
-    }
-
-    /// Notes how the guest ended. `killed`: it did not do so itself.
-    pub fn ended(&self, status: u8, killed: bool) -> Result<()> {
-        let path = file(&self.name, "status")?;
-        let killed = if killed { KILLED } else { "" };
-        fs::write(&path, format!("{status}{killed}")).map_err(|error| cannot("write", &path, &error))
-    }
-}
-
 /// The file of a kind for a guest.
 pub fn file(name: &str, kind: &str) -> Result<PathBuf> {
     Ok(directory()?.join(format!("{name}.{kind}")))
@@ -101,12 +64,18 @@ fn socket(name: &str) -> Result<(PathBuf, File)> {
     Ok((format!("/proc/self/fd/{}/{name}.{SOCKET}", directory.as_raw_fd()).into(), directory))
 }
 
-/// Listens for other commands that ask the guest of this name; returns also the path of the socket.
-pub fn listen(name: &str) -> Result<(UnixListener, PathBuf)> {
+/// The path of the socket of a guest.
+pub fn socket_path(name: &str) -> Result<PathBuf> {
+    file(name, SOCKET)
+}
+
+/// Listens for other commands that ask the guest of this name.
+pub fn listen(name: &str) -> Result<UnixListener> {
     let (address, _directory) = socket(name)?;
-    let path = file(name, SOCKET)?;
-    let listener = UnixListener::bind(address).map_err(|error| cannot("listen on", &path, &error))?;
-    Ok((listener, path))
+    let path = socket_path(name)?;
+    // One that a command which was killed has left.
+    let _ = fs::remove_file(&path);
+    UnixListener::bind(address).map_err(|error| cannot("listen on", &path, &error))
 }
 
 /// Connects to the command of a guest that runs.
@@ -179,6 +148,10 @@ struct Listed {
     status: Option<String>,
     /// What it is, and on what machine.
     guest: String,
+    /// When it starts again by itself, as for `--restart`.
+    restart: Option<String>,
+    #[serde(flatten)]
+    state: State,
     #[serde(flatten)]
     figures: Option<Figures>,
 }
@@ -193,10 +166,18 @@ struct Seen {
 impl Seen {
     fn look(name: &str) -> Result<Option<Self>> {
         let path = file(name, "lock")?;
-        let Ok(mut lock) = File::open(&path) else { return Ok(None) };
-        let mut text = String::new();
-        lock.read_to_string(&mut text).map_err(|error| cannot("read", &path, &error))?;
+        let Ok(mut lock) = File::open(&path) else {
+            // One that ran before the host's last boot has left no other trace.
+            return Ok(record::is_kept(name).then(|| Seen { name: name.to_owned(), running: None }));
+        };
         let held = flock(&lock, FlockOperation::NonBlockingLockShared).is_err();
+        let mut text = String::new();
+        let limit = Instant::now() + PATIENCE;
+        // A name that was never held before has no number yet when it is taken.
+        while held && text.is_empty() && Instant::now() < limit && path.exists() {
+            lock.seek(SeekFrom::Start(0)).map_err(|error| cannot("read", &path, &error))?;
+            lock.read_to_string(&mut text).map_err(|error| cannot("read", &path, &error))?;
+        }
         let running = text.trim().parse().ok().and_then(Pid::from_raw).filter(|_| held);
         Ok(Some(Seen { name: name.to_owned(), running }))
     }
@@ -208,31 +189,79 @@ impl Seen {
         })
     }
 
+    /// The text of a file of its; `None` if there is none, or nothing in it yet.
+    fn text(&self, kind: &str) -> Option<String> {
+        let text = fs::read_to_string(file(&self.name, kind).ok()?).ok()?;
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// How it ended: its exit status, with [`KILLED`] behind it if it did not end itself.
+    fn status(&self) -> Option<String> {
+        self.text("status").filter(|_| self.running.is_none())
+    }
+
+    /// What is written down of it, as far as it can still hold.
+    fn state(&self) -> State {
+        let mut state = record::state(&self.name);
+        if self.running.is_none() {
+            if state.phase != Phase::Ended {
+                // Its command was killed, and has noted nothing.
+                state.exit_status = None;
+            }
+            state.phase = Phase::Ended;
+            state.health = None;
+        }
+        state
+    }
+
     /// What is known of it.
     fn listed(self) -> Listed {
-        let text = |kind| file(&self.name, kind).ok().and_then(|path| fs::read_to_string(path).ok());
         let is_running = self.running.is_some();
         // One that can't be asked is listed all the same.
         let figures = is_running.then(|| Client::connect(&self.name).ok()).flatten();
+        let options = Options::load(&self.name).ok().flatten();
         Listed {
             running: is_running,
             pid: self.running.map(|pid| pid.as_raw_nonzero().get()),
-            status: text("status").filter(|_| !is_running),
-            guest: text("info").unwrap_or_default(),
+            status: self.status(),
+            guest: self.text("info").unwrap_or_default(),
+            restart: options.map(|options| options.restart.to_string()),
+            state: self.state(),
             figures: figures.and_then(|mut client| Figures::ask(&mut client).ok()),
             name: self.name,
         }
     }
 
-    fn state(&self) -> String {
-        match self.running {
-            Some(pid) => format!("running ({})", pid.as_raw_nonzero()),
-            None => match file(&self.name, "status").ok().and_then(|path| fs::read_to_string(path).ok()) {
-                Some(status) => format!("ended with {status}"),
-                None => "ended".to_owned(),
-            },
+    /// Its state in a few words.
+    fn summary(&self) -> String {
+        let state = self.state();
+        let Some(pid) = self.running.map(Pid::as_raw_nonzero) else {
+            return self.status().map_or("ended".to_owned(), |status| format!("ended with {status}"));
+        };
+        match (state.phase, state.health) {
+            (Phase::Restarting, _) => {
+                format!("restarting ({pid}) after {}", state.exit_status.unwrap_or_default())
+            }
+            (_, Some(health)) => format!("running ({pid}), {}", health.status),
+            _ => format!("running ({pid})"),
         }
     }
+}
+
+/// The names of all guests, sorted.
+///
+/// # Errors
+/// If their directory can't be read.
+pub fn names() -> Result<Vec<String>> {
+    let directory = directory()?;
+    let files = fs::read_dir(&directory).map_err(|error| cannot("read", &directory, &error))?;
+    let locks = files
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".lock").map(str::to_owned));
+    let mut names: Vec<String> = locks.chain(record::kept_names()).collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
 }
 
 /// The name of the guest whose command is this process, if it has one.
@@ -278,13 +307,7 @@ pub fn name(text: &str) -> Result<String, String> {
 
 /// `coracle ps`
 pub fn ps(args: &PsArgs) -> Result<()> {
-    let directory = directory()?;
-    let files = fs::read_dir(&directory).map_err(|error| cannot("read", &directory, &error))?;
-    let mut names: Vec<String> = files
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".lock").map(str::to_owned))
-        .collect();
-    names.sort();
+    let names = names()?;
     if args.json {
         let mut all = Vec::new();
         for name in names {
@@ -294,13 +317,13 @@ pub fn ps(args: &PsArgs) -> Result<()> {
         }
         return output::line(observe::json(&all)?);
     }
-    output::line(format_args!("{:<20} {:<18} GUEST", "NAME", "STATE"))?;
+    output::line(format_args!("{:<20} {:<28} GUEST", "NAME", "STATE"))?;
     for name in names {
         let Some(seen) = Seen::look(&name)?.filter(|seen| args.all || seen.running.is_some()) else {
             continue;
         };
-        let info = fs::read_to_string(file(&name, "info")?).unwrap_or_default();
-        output::line(format_args!("{:<20} {:<18} {info}", name, seen.state()))?;
+        let info = seen.text("info").unwrap_or_default();
+        output::line(format_args!("{:<20} {:<28} {info}", name, seen.summary()))?;
     }
     Ok(())
 }
@@ -365,37 +388,71 @@ pub fn grace(name: &str) -> Option<Duration> {
 
 /// `coracle stop`: asks all at once, then waits for each.
 pub fn stop(args: &StopArgs) -> Result<()> {
+    let mut names = args.names.clone();
+    if args.all {
+        for name in self::names()? {
+            if Seen::look(&name)?.is_some_and(|seen| seen.running.is_some()) {
+                names.push(name);
+            }
+        }
+    }
     let grace = Duration::from_secs(args.seconds);
-    let send = |name: &str, pid, signal| match kill_process(pid, signal) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(Error::new(format!("cannot stop `{name}`")).why(error)),
-    };
     let mut stopping = Vec::new();
-    for name in &args.names {
+    for name in &names {
         let Some(pid) = Seen::find(name)?.running else {
             return Err(Error::new(format!("`{name}` is not running")));
         };
-        let path = file(name, "grace")?;
-        fs::write(&path, args.seconds.to_string()).map_err(|error| cannot("write", &path, &error))?;
-        send(name, pid, Signal::TERM)?;
+        ask_to_end(name, pid, args.seconds)?;
+        if !args.shutdown {
+            Options::set_stopped(name, true)?;
+        }
         stopping.push((name, pid));
     }
-    // The guests' commands count the time, and kill; one that doesn't is killed itself.
     let limit = Instant::now().checked_add(grace.saturating_add(SYNC + PATIENCE));
     for (name, pid) in stopping {
-        while Seen::find(name)?.running == Some(pid) {
-            if limit.is_some_and(|limit| Instant::now() > limit) {
-                send(name, pid, Signal::KILL)?;
-            }
-            thread::sleep(GLANCE);
-        }
-        let status = file(name, "status").ok().and_then(|path| fs::read_to_string(path).ok());
-        if status.is_none_or(|status| status.ends_with(KILLED)) {
+        let seen = await_end(name, pid, args.seconds, limit)?;
+        if seen.as_ref().is_some_and(|seen| seen.status().is_none_or(|status| status.ends_with(KILLED))) {
             warn(format_args!("`{name}` did not end within {} s of SIGTERM: killed", args.seconds));
         }
         output::line(name)?;
     }
     Ok(())
+}
+
+/// Asks the command of a guest to end it, and not to start it again. `seconds`: how long its program may take.
+fn ask_to_end(name: &str, pid: Pid, seconds: u64) -> Result<()> {
+    // First, so that a command that is between two runs of the guest finds it.
+    let path = file(name, "grace")?;
+    fs::write(&path, seconds.to_string()).map_err(|error| cannot("write", &path, &error))?;
+    signal(name, pid, Signal::TERM)
+}
+
+/// Waits until a guest has ended. Its command counts the time, and kills; one that doesn't until `limit` is killed itself.
+/// `None`: it was run with `--rm`, and is forgotten.
+fn await_end(name: &str, mut pid: Pid, seconds: u64, limit: Option<Instant>) -> Result<Option<Seen>> {
+    loop {
+        let Some(seen) = Seen::look(name)? else { return Ok(None) };
+        match seen.running {
+            None => return Ok(Some(seen)),
+            // A command that starts a guest in the background hands its name on to another process.
+            Some(other) if other != pid && file(name, "grace")?.exists() => {
+                pid = other;
+                ask_to_end(name, pid, seconds)?;
+            }
+            // It has ended, and another command has started it.
+            Some(other) if other != pid => return Ok(Some(seen)),
+            Some(_) if limit.is_some_and(|limit| Instant::now() > limit) => signal(name, pid, Signal::KILL)?,
+            Some(_) => {}
+        }
+        thread::sleep(GLANCE);
+    }
+}
+
+fn signal(name: &str, pid: Pid, signal: Signal) -> Result<()> {
+    match kill_process(pid, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(Error::new(format!("cannot stop `{name}`")).why(error)),
+    }
 }
 
 #[cfg(test)]

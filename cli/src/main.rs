@@ -16,6 +16,7 @@ mod output;
 mod pack;
 mod run;
 mod settings;
+mod shell;
 mod size;
 mod volume;
 
@@ -28,13 +29,19 @@ fn main() -> ExitCode {
         run::keep();
         return ExitCode::SUCCESS;
     }
-    let result = match args::parse() {
+    shell::complete();
+    let command = args::parse();
+    let is_run = matches!(command, Command::Run(_));
+    let result = match command {
         Command::Build(args) => pack::build(&args).map(|()| 0),
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args).map(|()| 0),
         Command::Ps(args) => instances::ps(&args).map(|()| 0),
         Command::Logs(args) => instances::logs(&args).map(|()| 0),
         Command::Stop(args) => instances::stop(&args).map(|()| 0),
+        Command::Start(args) => instances::start(&args),
+        Command::Restart(args) => instances::restart(&args),
+        Command::Rename(args) => instances::rename(&args).map(|()| 0),
         Command::Kill(args) => instances::kill(&args).map(|()| 0),
         Command::Wait(args) => instances::wait(&args).map(|()| 0),
         Command::Rm(args) => instances::rm(&args).map(|()| 0),
@@ -48,12 +55,14 @@ fn main() -> ExitCode {
         Command::Top(args) => observe::top(&args).map(|()| 0),
         Command::Volume(command) => volume::run(&command).map(|()| 0),
         Command::Kernel(args) => inspect::write_kernel(&args).map(|()| 0),
+        Command::Completions(args) => shell::completions(&args).map(|()| 0),
+        Command::Man(args) => shell::man(&args).map(|()| 0),
     };
     match result {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             error.print();
-            ExitCode::from(error::FAILED)
+            ExitCode::from(if is_run { error.status() } else { error::FAILED })
         }
     }
 }

@@ -19,6 +19,7 @@
 //! net = "user"
 //! volumes = ["data:/var/lib/data"]
 //! volume-size = "1G"
+//! restart = "on-failure:3"
 //! ```
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::bytes;
 use crate::environment;
 use crate::error::{self, Error, Result};
 use crate::net::{Forward, Network};
+use crate::run::Restart;
 use crate::size::Size;
 use crate::volume::{Source, Spec};
 
@@ -97,6 +99,9 @@ pub struct RunSettings {
     /// Volumes, as for `-v`.
     #[serde(default, deserialize_with = "parsed_list")]
     pub volumes: Vec<Spec>,
+    /// When it starts again by itself, as for `--restart`.
+    #[serde(default)]
+    pub restart: Option<Restart>,
     /// Size of named volumes that are made, as for `--volume-size`.
     #[serde(default, rename = "volume-size", deserialize_with = "parsed")]
     pub volume_size: Option<Size>,

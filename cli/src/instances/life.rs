@@ -1,49 +1,58 @@
 //! `coracle wait`, `rm`, `pause`, `unpause` and `kill`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::thread;
+use std::time::Instant;
 
 use coracle_control::Request;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{GLANCE, KILLED, SOCKET, Seen, file};
-use crate::args::{KillArgs, NamesArgs};
-use crate::error::{Error, Result, cannot};
+use super::{Claim, GLANCE, KILLED, PATIENCE, Seen, ask_to_end, await_end, file};
+use crate::args::{KillArgs, NamesArgs, RmArgs};
+use crate::error::{Error, Result};
 use crate::observe::Client;
 use crate::output;
+use crate::run::SYNC;
 
 /// `coracle wait`: waits until guests have ended, and prints the exit status of each.
 pub fn wait(args: &NamesArgs) -> Result<()> {
     for name in &args.names {
-        while Seen::find(name)?.running.is_some() {
+        let mut seen = Some(Seen::find(name)?);
+        // Opened now: a guest that was run with `--rm` leaves no name behind.
+        let mut status = File::open(file(name, "status")?).ok();
+        while seen.is_some_and(|seen| seen.running.is_some()) {
             thread::sleep(GLANCE);
+            seen = Seen::look(name)?;
         }
-        let status = file(name, "status").ok().and_then(|path| fs::read_to_string(path).ok());
-        let status = status.ok_or_else(|| {
-            Error::new(format!("how `{name}` ended is not known")).why("its command was killed")
-        })?;
-        output::line(status.trim_end_matches(KILLED))?;
+        let mut text = String::new();
+        let read = status.as_mut().is_some_and(|status| status.read_to_string(&mut text).is_ok());
+        if !read || text.is_empty() {
+            return Err(Error::new(format!("how `{name}` ended is not known"))
+                .why("its command was killed, or the host was started anew"));
+        }
+        output::line(text.trim_end_matches(KILLED))?;
     }
     Ok(())
 }
 
 /// `coracle rm`: forgets guests that have ended, with their logs.
-pub fn rm(args: &NamesArgs) -> Result<()> {
+pub fn rm(args: &RmArgs) -> Result<()> {
     for name in &args.names {
-        if Seen::find(name)?.running.is_some() {
-            return Err(Error::new(format!("`{name}` is running"))
-                .help(format!("end it with `coracle stop {name}` first")));
-        }
-        // The lock last: as long as it is there, the guest is listed.
-        for kind in ["status", "info", "grace", "log", SOCKET, "lock"] {
-            let path = file(name, kind)?;
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(cannot("remove", &path, &error));
-                }
-                _ => {}
+        if let Some(pid) = Seen::find(name)?.running {
+            if !args.force {
+                return Err(Error::new(format!("`{name}` is running")).help(format!(
+                    "end it with `coracle stop {name}` first, or with `coracle rm -f {name}`"
+                )));
+            }
+            ask_to_end(name, pid, 0)?;
+            if await_end(name, pid, 0, Instant::now().checked_add(SYNC + PATIENCE))?.is_none() {
+                output::line(name)?;
+                continue;
             }
         }
+        // One that another command has started meanwhile keeps its name.
+        Claim::hold(name)?.forget()?;
         output::line(name)?;
     }
     Ok(())

@@ -32,7 +32,8 @@ const MOST_SCRIPTS: usize = 4;
 /// The absolute path of a program that is given as a path or as a name in `PATH`.
 pub fn find(given: &OsStr) -> Result<PathBuf> {
     let shown = given.display();
-    let missing = || Error::new(format!("there is no program or image `{shown}`"));
+    let missing =
+        || Error::new(format!("there is no program or image `{shown}`")).with_status(error::NOT_FOUND);
     if given.is_empty() {
         return Err(Error::new("the name of the program is empty"));
     }
@@ -50,14 +51,17 @@ pub fn find(given: &OsStr) -> Result<PathBuf> {
         std::io::ErrorKind::NotFound => missing()
             .why(format!("`{}` does not exist", path.display()))
             .help("check the path, or install the program"),
-        _ => error::cannot("read", &path, &error),
+        _ => error::cannot("read", &path, &error).with_status(error::NOT_INVOKED),
     })?;
     if meta.is_dir() {
         return Err(Error::new(format!("`{shown}` is a directory"))
+            .with_status(error::NOT_INVOKED)
             .help("give a program in it; a directory can be added with --add"));
     }
     if !meta.is_file() {
-        return Err(Error::new(format!("`{shown}` is not a file")).help("give a program or an image"));
+        return Err(Error::new(format!("`{shown}` is not a file"))
+            .with_status(error::NOT_INVOKED)
+            .help("give a program or an image"));
     }
     std::path::absolute(&path).map_err(|error| error::cannot("find", &path, &error))
 }
@@ -84,13 +88,14 @@ impl Program {
         argv.extend(args.iter().cloned());
         let (mut path, mut scripts) = (path.to_owned(), Vec::new());
         loop {
-            let head = error::read_start(&path, SCRIPT_LINE)?;
+            let head =
+                error::read_start(&path, SCRIPT_LINE).map_err(|why| why.with_status(error::NOT_INVOKED))?;
             let line = match head.strip_prefix(b"#!") {
                 Some(rest) if !is_elf(&head) => rest.split(|&byte| byte == b'\n').next().unwrap_or_default(),
                 _ => {
                     let own_args = argv.len() - args.len();
                     return Ok(Program {
-                        elf: Elf::program(&path, &head)?,
+                        elf: Elf::program(&path, &head).map_err(|why| why.with_status(error::NOT_INVOKED))?,
                         path,
                         args: argv,
                         own_args,
@@ -101,6 +106,7 @@ impl Program {
             let line = line.trim_ascii();
             let wrong = |why: String| {
                 Error::new(format!("the script `{}` cannot be run", path.display()))
+                    .with_status(error::NOT_INVOKED)
                     .why(why)
                     .help("its first line must name a program, as in `#!/usr/bin/python3`")
             };
@@ -119,7 +125,8 @@ impl Program {
                 option = rest;
             }
             if !next.is_absolute() || !next.is_file() {
-                return Err(wrong(format!("its first line names `{}`, which is not there", next.display())));
+                let why = format!("its first line names `{}`, which is not there", next.display());
+                return Err(wrong(why).with_status(error::NOT_FOUND));
             }
             argv[0] = path.as_os_str().to_owned();
             let option = Some(option).filter(|option| !option.is_empty());

@@ -9,6 +9,9 @@ use std::io::{BufRead as _, BufReader, Read};
 use crate::error::note;
 use crate::size::Size;
 
+/// How the kernel begins its report of a process that it kills for its memory.
+const OUT_OF_MEMORY: &str = "out of memory: process ";
+
 /// What the program wrote that ends with the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
@@ -43,6 +46,8 @@ pub struct Outcome {
     pub status: Option<u8>,
     /// Whether a crash was reported.
     pub crashed: bool,
+    /// Whether a process was killed because the memory was used up.
+    pub out_of_memory: bool,
     /// What was written to memory only, if anything was.
     pub lost: Option<Lost>,
 }
@@ -62,7 +67,10 @@ pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn()) -> Outc
             },
             (Some("W"), text) => outcome.lost = Lost::parse(text),
             (Some("R"), "") => ready(),
-            (Some("L"), text) => show(text),
+            (Some("L"), text) => {
+                outcome.out_of_memory |= text.starts_with(OUT_OF_MEMORY);
+                show(text);
+            }
             (Some("P"), text) => {
                 outcome.crashed = true;
                 show(text);
@@ -93,13 +101,20 @@ mod tests {
     fn lines_are_told_apart() {
         let shown = RefCell::new(Vec::new());
         let show = |text: &str| shown.borrow_mut().push(text.to_owned());
-        let said = b"Lhello\nPpanic\nR\nW4096 /a b\x1b\nS137\nSmany\nodd";
+        let said = b"Lhello\nLout of memory: process 1\nPpanic\nR\nW4096 /a b\x1b\nS137\nSmany\nodd";
         let outcome = follow(&said[..], show, || show("ready"));
         let lost = Some(Lost { bytes: Size(4096), first: "/a b\u{fffd}".to_owned() });
-        assert_eq!(outcome, Outcome { status: Some(137), crashed: true, lost });
+        assert_eq!(outcome, Outcome { status: Some(137), crashed: true, out_of_memory: true, lost });
         assert_eq!(
             *shown.borrow(),
-            ["hello", "panic", "ready", "the kernel told an unknown status: many", "odd"]
+            [
+                "hello",
+                "out of memory: process 1",
+                "panic",
+                "ready",
+                "the kernel told an unknown status: many",
+                "odd"
+            ]
         );
     }
 }

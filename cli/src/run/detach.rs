@@ -1,12 +1,15 @@
-//! `coracle run -d`: the same command once more, in the background, with its output in a log.
+//! `coracle run -d` and `coracle start`: a command in the background, with its output in a log.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use super::supervise::own_path;
 use crate::args::RunArgs;
 use crate::error::{Error, Result, cannot};
+use crate::instances::{Claim, Options};
 use crate::{instances, output};
 
 /// Names the environment variable with the name of its guest for the command in the background.
@@ -17,39 +20,85 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// In the background: the guest's name. Leaves the terminal, whose end must not be the guest's.
 pub fn background_name() -> Result<Option<String>> {
     let Ok(name) = std::env::var(MARK) else { return Ok(None) };
-    rustix::process::setsid().map_err(|error| Error::new("cannot run in the background").why(error))?;
+    let own = rustix::process::getpid();
+    if rustix::process::getsid(None) != Ok(own) {
+        rustix::process::setsid().map_err(|error| Error::new("cannot run in the background").why(error))?;
+    }
     Ok(Some(name))
+}
+
+/// Tells a command that this process executes what its guest is called now.
+pub fn rename(command: &mut Command, name: &str) {
+    if std::env::var_os(MARK).is_some() {
+        command.env(MARK, name);
+    }
 }
 
 /// Starts the guest in the background, waits until it has started, and prints its name.
 pub fn detach(args: &RunArgs, program: &str) -> Result<u8> {
     let name = args.name.clone().map_or_else(|| instances::free_name(program), Ok)?;
     // Whether the name is free is found out here, where there is a terminal to say so.
-    drop(instances::Claim::take(&name)?);
+    let claim = Claim::take(&name)?;
     let path = instances::file(&name, "log")?;
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(cannot("remove", &path, &error));
+        }
+        _ => {}
+    }
+    let mut command = Command::new(own_path()?);
+    command.args(std::env::args_os().skip(1));
+    let status = spawn(&claim, &name, command)?;
+    if status == 0 {
+        output::line(&name)?;
+    }
+    Ok(status)
+}
+
+/// Starts a guest in the background with the options that it had, and waits until it has started. Its log goes on. Returns the status
+/// of its command, if that has failed.
+///
+/// # Errors
+/// If it does not start.
+pub fn launch(claim: &Claim, name: &str, options: &Options) -> Result<u8> {
+    if !options.directory.is_dir() {
+        return Err(Error::new(format!("`{name}` cannot be started again"))
+            .why(format!("the directory `{}`, where it was started, is gone", options.directory.display())));
+    }
+    let mut command = Command::new(own_path()?);
+    command.args(&options.words).current_dir(&options.directory);
+    command.envs(options.variables.iter().map(|(name, value)| (name, value)));
+    spawn(claim, name, command)
+}
+
+fn spawn(claim: &Claim, name: &str, mut command: Command) -> Result<u8> {
+    let path = instances::file(name, "log")?;
     let fail = |error: std::io::Error| cannot("write", &path, &error);
-    let log = File::create(&path).map_err(fail)?;
-    let own = std::env::current_exe().map_err(|error| Error::new("cannot find this command").why(error))?;
-    let mut child = Command::new(own)
-        .args(std::env::args_os().skip(1))
-        .env(MARK, &name)
+    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(fail)?;
+    let before = log.metadata().map_err(fail)?.len();
+    claim.pass(&mut command)?;
+    let mut child = command
+        .env(MARK, name)
         .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(fail)?)
         .stderr(log)
         .spawn()
         .map_err(|error| Error::new("cannot start in the background").why(error))?;
-    let info = instances::file(&name, "info")?;
+    // It does so itself, too; until then a stop must not be this command's.
+    claim.sign(child.id()).map_err(fail)?;
+    let info = instances::file(name, "info")?;
     loop {
         if let Some(status) = child.try_wait().map_err(fail)? {
             // It ended before or just after it started: what it said is what there is to say.
-            output::to_stderr(format_args!("{}", fs::read_to_string(&path).unwrap_or_default()));
+            let text = fs::read(&path).unwrap_or_default();
+            let said = text.get(usize::try_from(before).unwrap_or_default()..).unwrap_or_default();
+            output::to_stderr(format_args!("{}", String::from_utf8_lossy(said)));
             return Ok(status
                 .code()
                 .and_then(|code| u8::try_from(code).ok())
                 .unwrap_or(crate::error::FAILED));
         }
         if info.exists() {
-            output::line(&name)?;
             return Ok(0);
         }
         thread::sleep(GLANCE);

@@ -23,9 +23,10 @@ use super::requests::Switchboard;
 use super::stop::{Forced, Guest};
 use super::streams::{Connection, Streams};
 use super::terminal::{self, Key, Terminal};
-use super::{control, copy, loopback, streams};
+use super::{control, copy, loopback, streams, supervise};
 use crate::args::ConsoleKind;
 use crate::error::{self, Error, Result, note, warn};
+use crate::instances::Claim;
 use crate::net::Network;
 
 /// Standard output in messages.
@@ -42,14 +43,18 @@ pub struct End {
     pub status: u8,
     /// How it was made to end, if it did not do so itself.
     pub forced: Option<Forced>,
+    /// A signal or a key has asked for its end.
+    pub asked: bool,
 }
 
 /// What the command does for a guest beside what the plan says.
 pub struct Hooks<'a> {
     /// Called once QEMU runs.
     pub started: &'a dyn Fn() -> Result<()>,
-    /// The name under which other commands may ask it.
-    pub name: Option<&'a str>,
+    /// Its name, if it has one.
+    pub claim: Option<&'a Arc<Claim>>,
+    /// Other commands may ask it.
+    pub takes_requests: bool,
     /// Answers them.
     pub switchboard: Arc<Switchboard>,
     /// How long its program may take to end after it was asked.
@@ -142,7 +147,13 @@ pub fn start(
     if let Some(lost) = outcome.lost.as_ref().filter(|_| !quiet) {
         note(lost);
     }
+    if outcome.out_of_memory
+        && let Some(claim) = hooks.claim
+    {
+        claim.change(|state| state.out_of_memory = true)?;
+    }
     let mut end = verdict(guest.forced(), outcome, status, &complaints)?;
+    end.asked = guest.is_ending();
     if is_cut && end.status == 0 {
         end.status = error::FAILED;
     }
@@ -213,7 +224,8 @@ impl Run {
         self.watch(signals, keys, Arc::clone(&hooks.grace));
         let guest = Arc::clone(&self.guest);
         let switchboard = Arc::clone(&hooks.switchboard);
-        let _socket = hooks.name.map(|name| switchboard.listen(name, &guest)).transpose()?;
+        let asked = hooks.claim.filter(|_| hooks.takes_requests);
+        let _socket = asked.map(|claim| switchboard.listen(claim, &guest)).transpose()?;
         thread::spawn(move || listen(from_guest, &guest, &switchboard));
         let log = thread::spawn(move || control::follow(log, control::show, || gate.open()));
         let complaints = child.stderr.take().map(|stderr| {
@@ -266,6 +278,7 @@ impl Run {
                         run.tell_window();
                     }
                     signal => {
+                        supervise::ask_to_end();
                         let (guest, grace) = (Arc::clone(&run.guest), Arc::clone(&grace));
                         thread::spawn(move || guest.ask(signal, || grace()));
                     }
@@ -364,9 +377,9 @@ fn verdict(
         // It was killed in the guest.
         (Some(how @ Forced::TooLate(signal, grace)), Some(status)) if status == by(KILLED) => {
             late(signal, grace);
-            return Ok(End { status, forced: Some(how) });
+            return Ok(End { status, forced: Some(how), asked: true });
         }
-        (_, Some(status)) => return Ok(End { status, forced: None }),
+        (_, Some(status)) => return Ok(End { status, forced: None, asked: false }),
         (None, None) => {}
         (Some(forced), None) => {
             let status = match forced {
@@ -382,7 +395,7 @@ fn verdict(
                     by(KILLED)
                 }
             };
-            return Ok(End { status, forced: Some(forced) });
+            return Ok(End { status, forced: Some(forced), asked: true });
         }
     }
     if outcome.crashed {

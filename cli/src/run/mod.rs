@@ -14,10 +14,13 @@ mod start;
 mod stdin;
 mod stop;
 mod streams;
+mod supervise;
 mod terminal;
 
+pub use detach::launch;
 pub use plan::quoted;
 pub use requests::encoded;
 pub use start::run;
 pub use stop::SYNC;
+pub use supervise::Restart;
 pub use terminal::{is_keeper, keep};

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +16,7 @@ use rustix::io::Errno;
 
 use super::stop::Guest;
 use crate::error::Result;
-use crate::instances;
+use crate::instances::{self, Claim};
 
 /// Requests that a guest has at a time, below those that it keeps.
 const MOST_AT_ONCE: usize = 12;
@@ -48,24 +47,25 @@ pub struct Switchboard {
     version: AtomicU16,
 }
 
-/// A socket that is removed at the end.
-#[derive(Debug)]
-pub struct Socket(PathBuf);
+/// The socket of the guest that has this name, which is removed at the end.
+pub struct Socket(Arc<Claim>);
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Another guest may have taken the name, and removed it.
-        let _ = std::fs::remove_file(&self.0);
+        if let Ok(path) = self.0.name().and_then(|name| instances::socket_path(&name)) {
+            // Without it there is nothing left to do.
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
 impl Switchboard {
     /// Takes requests for `guest`, which has this name, from now on.
-    pub fn listen(self: &Arc<Self>, name: &str, guest: &Arc<Guest>) -> Result<Socket> {
-        let (listener, path) = instances::listen(name)?;
+    pub fn listen(self: &Arc<Self>, claim: &Arc<Claim>, guest: &Arc<Guest>) -> Result<Socket> {
+        let listener = instances::listen(&claim.name()?)?;
         let (this, guest) = (Arc::clone(self), Arc::clone(guest));
         thread::spawn(move || this.accept(&listener, &guest));
-        Ok(Socket(path))
+        Ok(Socket(Arc::clone(claim)))
     }
 
     fn accept(self: Arc<Self>, listener: &UnixListener, guest: &Arc<Guest>) {

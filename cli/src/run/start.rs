@@ -1,23 +1,26 @@
 //! Choosing what runs where: from the command line to a plan.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use coracle_image::cmdline::{CommandLine, LogLevel};
 use coracle_image::{Access, User};
 
-use super::guest::{self, Hooks};
+use super::guest::{self, End, Hooks};
 use super::memory_file::MemoryFile;
 use super::plan::{Channels, Mapped, Plan, quoted};
-use super::stop::{Forced, GRACE};
+use super::stop::GRACE;
 use super::streams::Streams;
+use super::supervise::{Attempt, Life, Restart};
 use super::{detach, host, secrets};
 use crate::args::{ConsoleKind, Log, RunArgs};
+use crate::bytes;
 use crate::environment;
 use crate::error::{self, Error, Result, note};
-use crate::instances::{self, Claim};
+use crate::instances::{self, Claim, Options};
 use crate::net::Network;
 use crate::output;
 use crate::pack::{self, Outline, Start};
@@ -32,17 +35,43 @@ const TERM: &str = "TERM";
 /// The least that the kernel and a small program need beside the image.
 const LEAST_FREE: u64 = 512 << 10;
 
-/// Runs an image or a program; returns the exit status of the program.
+/// Runs an image or a program, again and again if it is to restart; returns the exit status of the program.
 pub fn run(args: &RunArgs) -> Result<u8> {
+    let attempt = Attempt::begin();
+    let mut life = Life { claim: Claim::adopt().map(Arc::new), is_quiet: args.quiet, ..Life::default() };
+    match run_once(args, attempt, &mut life) {
+        Ok(Outcome::Ended(end)) => life.end(attempt, Ok(end)),
+        Ok(Outcome::Other(status)) => Ok(status),
+        Err(error) => life.end(attempt, Err(error)),
+    }
+}
+
+/// What a call of the command has come to.
+enum Outcome {
+    /// A guest has ended.
+    Ended(End),
+    /// It was not about a guest of this process; the status of the command.
+    Other(u8),
+}
+
+/// Runs an image or a program.
+fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome> {
     if let Some(path) = &args.log_file {
         error::log_to(path)?;
     }
     let settings = Settings::load(&args.content, args.target.is_some())?;
+    life.policy = args.life.restart.or(settings.run.restart).unwrap_or_default();
+    life.is_forgotten = args.life.rm;
+    if life.is_forgotten && life.policy != Restart::No {
+        return Err(Error::new("--rm cannot be used with --restart")
+            .why("a guest that starts again is not to be forgotten when it ends"));
+    }
     let given = args.target.as_ref().or(settings.program.as_ref()).ok_or_else(nothing_given)?;
     let path = pack::find_program(given)?;
     let background = detach::background_name()?;
     if args.detach && background.is_none() && !args.dry_run {
-        return detach::detach(args, &path.file_stem().unwrap_or_default().to_string_lossy());
+        let status = detach::detach(args, &path.file_stem().unwrap_or_default().to_string_lossy())?;
+        return Ok(Outcome::Other(status));
     }
     let mut user = settings.user.unwrap_or(User::ORDINARY);
     // The temporary image must live as long as QEMU.
@@ -102,7 +131,7 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     if args.dry_run {
         plan.secrets = (!args.secret.is_empty()).then(|| "SECRETS".into());
         output::line(plan.shell_command(Channels::Terminal))?;
-        return Ok(0);
+        return Ok(Outcome::Other(0));
     }
     // These must live as long as QEMU.
     let _kernel = map_image(&mut plan, &outline)?;
@@ -123,27 +152,35 @@ pub fn run(args: &RunArgs) -> Result<u8> {
     {
         plan.words.env.push([TERM.as_bytes(), b"=", term.as_bytes()].concat());
     }
-    let name = background.as_deref().or(args.name.as_deref()).map(str::to_owned);
-    let claim = name.as_deref().map(Claim::take).transpose()?;
-    let asked = name.clone().filter(|_| plan.words.access != Access::None);
-    let hooks = Hooks {
-        name: asked.as_deref(),
-        switchboard: Arc::default(),
-        started: &|| claim.as_ref().map_or(Ok(()), |claim| claim.started(&summary)),
-        grace: Arc::new(move || name.as_deref().and_then(instances::grace).unwrap_or(GRACE)),
-    };
-    let result = guest::start(&plan, &streams, (args.verbose, args.quiet), &hooks);
-    if let Some(claim) = claim {
-        match &result {
-            // One that was ended before its program ran is not one that did not end in time.
-            Ok(end) => {
-                let killed = end.forced.is_some_and(|how| !matches!(how, Forced::Early(_)));
-                claim.ended(end.status, killed)?;
-            }
-            Err(_) => claim.ended(error::FAILED, false)?,
-        }
+    if let Some(name) = background.as_deref().or(args.name.as_deref())
+        && life.claim.is_none()
+    {
+        life.claim = Some(Arc::new(Claim::take(name)?));
     }
-    result.map(|end| end.status)
+    let claim = life.claim.clone();
+    if let Some(claim) = claim.as_ref().filter(|_| !attempt.is_later()) {
+        claim.set_options(&Options::of_this_command(life.policy, &named_variables(args))?)?;
+    }
+    let hooks = Hooks {
+        claim: claim.as_ref(),
+        takes_requests: plan.words.access != Access::None,
+        switchboard: Arc::default(),
+        started: &|| Life::start(claim.as_deref(), &summary),
+        grace: Arc::new({
+            let claim = claim.clone();
+            move || {
+                let name = claim.as_ref().and_then(|claim| claim.name().ok());
+                name.as_deref().and_then(instances::grace).unwrap_or(GRACE)
+            }
+        }),
+    };
+    life.started = Some(Instant::now());
+    guest::start(&plan, &streams, (args.verbose, args.quiet), &hooks).map(Outcome::Ended)
+}
+
+/// The variables of the environment that the options refer to by name alone.
+fn named_variables(args: &RunArgs) -> Vec<OsString> {
+    args.content.env.iter().filter(|text| bytes::split_once(text, b'=').is_none()).cloned().collect()
 }
 
 /// Has the guest's memory map the file of the image, where that can be, so that there is one copy of it for all its guests.

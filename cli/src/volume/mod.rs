@@ -15,5 +15,5 @@ mod transfer;
 
 pub use attach::{Attached, Wish, attach};
 pub use command::run;
-pub use place::Source;
+pub use place::{Source, names};
 pub use spec::Spec;
