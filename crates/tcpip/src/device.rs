@@ -206,6 +206,12 @@ pub trait Device: Send + Sync + 'static {
         self.alloc()
     }
 
+    /// A packet that goes over the loopback, without an Ethernet header, while [`Stack::watch_loopback`](crate::Stack::watch_loopback)
+    /// asks for them. The engine holds locks.
+    fn looped(&self, frame: &RxFrame<Self::Buf>) {
+        let _ = frame;
+    }
+
     /// True while the packet that the device delivers must not be kept, because its memory is all there is to receive
     /// the next: its acknowledgements count, its data is as good as lost.
     #[inline(always)]

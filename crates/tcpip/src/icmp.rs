@@ -2,6 +2,7 @@
 
 use crate::checksum::Sum;
 use crate::datagram::{ChecksumField, TRANSPORT_LEN};
+use crate::counters::Count;
 use crate::device::{Device, RxChecksum};
 use crate::error::Error;
 use crate::events::Events;
@@ -46,6 +47,7 @@ impl ErrorLimit {
 impl<D: Device, E: Events> Stack<D, E> {
     /// Takes an ICMP message.
     pub(crate) fn icmp_input(&self, now: u64, info: &IpInfo, payload: Payload<D::Buf>) {
+        self.counters.add(Count::IcmpIn);
         // ICMP's checksum has no pseudo-header; devices do not check it.
         if info.checksum == RxChecksum::Unknown && !Sum::default().chunks(payload.chunks()).is_valid() {
             return;

@@ -2,6 +2,7 @@
 
 use crate::address::{LOOPBACK_BROADCAST, Link, is_loopback, is_multicast};
 use crate::checksum::Sum;
+use crate::counters::Count;
 use crate::device::{Device, RxChecksum, RxFrame};
 use crate::events::Events;
 use crate::ip::Address;
@@ -82,6 +83,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// Takes a frame of any kind.
     #[inline(never)]
     pub(crate) fn receive_any(&self, now: u64, mut frame: RxFrame<D::Buf>) {
+        self.counters.add(Count::GeneralIn);
         let Some(header) = frame.head.bytes().first_chunk::<ETHERNET_LEN>() else { return };
         // An Ethernet address with the lowest bit set is for several.
         let link_broadcast = header[0] & 1 != 0;

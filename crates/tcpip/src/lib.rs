@@ -19,6 +19,7 @@ mod address;
 mod autoconf;
 mod checksum;
 mod config;
+mod counters;
 mod datagram;
 mod device;
 mod dhcp;
@@ -50,6 +51,7 @@ mod udp;
 pub use address::Link;
 pub use autoconf::{Own as Ipv6Own, Probe as Ipv6Probe};
 pub use config::{Config, Ipv4Config, Ipv6Config, Limits};
+pub use counters::{Count, Counters, Traffic};
 pub use device::{
     Buffer, Capabilities, Chunk, DRIVER_ROOM, Device, Fragment, Full, PartialChecksum, RxChecksum, RxFrame,
     TxFrame,
@@ -59,5 +61,6 @@ pub use error::{Error, Result};
 pub use events::{Events, Readiness};
 pub use ip::{Address, Endpoint, Family};
 pub use stack::{Stack, Tcp, Udp};
-pub use tcp::{Shutdown, State, TcpInfo, TcpOptions, TcpSocket};
-pub use udp::{Datagram, UdpOptions, UdpSocket, Way};
+pub use neighbor::Seen;
+pub use tcp::{Flow, Pending, Shutdown, State, TcpInfo, TcpListed, TcpOptions, TcpSocket};
+pub use udp::{Datagram, UdpListed, UdpOptions, UdpSocket, Way};

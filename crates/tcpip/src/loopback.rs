@@ -3,6 +3,7 @@
 //! They are queued, and processed when the call that sent them has released its locks. One CPU at a time processes the queue, so
 //! packets keep their order. Payloads are shared with the sender's queue, not copied, unless they are small.
 
+use crate::counters::Traffic;
 use crate::device::{Buffer, Chunk, Device, Fragment, RxChecksum, RxFrame};
 use crate::events::Events;
 use crate::neighbor::ETHERNET_LEN;
@@ -22,9 +23,17 @@ const NEXT_HEADER_AT: usize = 6;
 /// Packets that may wait. More are dropped, as any network does.
 const MAX_QUEUED: usize = 4096;
 
+/// The queue.
+struct Queue<B> {
+    frames: VecDeque<(RxFrame<B>, Origin)>,
+    /// [`MAX_QUEUED`], or 0 while packets are watched: the path of a packet that is not watched has no instruction for it.
+    limit: usize,
+    traffic: Traffic,
+}
+
 /// The packets in transit.
 pub struct Loopback<B> {
-    queue: Mutex<VecDeque<(RxFrame<B>, Origin)>>,
+    queue: Mutex<Queue<B>>,
     any: AtomicBool,
     /// Held by the CPU that processes the queue: one at a time keeps packets in order.
     draining: Mutex<()>,
@@ -32,7 +41,8 @@ pub struct Loopback<B> {
 
 impl<B> Default for Loopback<B> {
     fn default() -> Self {
-        Loopback { queue: Mutex::new(VecDeque::new()), any: AtomicBool::new(false), draining: Mutex::new(()) }
+        let queue = Queue { frames: VecDeque::new(), limit: MAX_QUEUED, traffic: Traffic::default() };
+        Loopback { queue: Mutex::new(queue), any: AtomicBool::new(false), draining: Mutex::new(()) }
     }
 }
 
@@ -42,6 +52,16 @@ impl<B> Loopback<B> {
     pub fn is_pending(&self) -> bool {
         self.any.load(Ordering::Relaxed)
     }
+
+    /// What went over it.
+    pub fn traffic(&self) -> Traffic {
+        self.queue.lock().traffic
+    }
+
+    /// Has packets watched, or not.
+    pub fn watch(&self, on: bool) {
+        self.queue.lock().limit = if on { 0 } else { MAX_QUEUED };
+    }
 }
 
 impl<D: Device, E: Events> Stack<D, E> {
@@ -49,11 +69,27 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn loopback_send(&self, headers: &[u8], payload: &[Fragment<'_, D::Buf>], origin: Origin) {
         if let Some(frame) = self.loopback_frame(headers, payload) {
             let mut queue = self.loopback.queue.lock();
+            if queue.frames.len() >= queue.limit && !self.is_watched(&queue, &frame) {
+                return;
+            }
+            let bytes = headers.len() + payload.iter().map(|f| f.len as usize).sum::<usize>();
             // What there is no memory for is lost, as on a wire.
-            if queue.len() < MAX_QUEUED && queue.try_push_back((frame, origin)).is_ok() {
+            if queue.frames.try_push_back((frame, origin)).is_ok() {
+                queue.traffic.add(bytes);
                 self.loopback.any.store(true, Ordering::Relaxed);
             }
         }
+    }
+
+    /// A packet that the limit refuses: whether that is because packets are watched. It is shown to the device then.
+    #[cold]
+    #[inline(never)]
+    fn is_watched(&self, queue: &Queue<D::Buf>, frame: &RxFrame<D::Buf>) -> bool {
+        let is_watched = queue.limit == 0 && queue.frames.len() < MAX_QUEUED;
+        if is_watched {
+            self.device.looped(frame);
+        }
+        is_watched
     }
 
     fn loopback_frame(&self, headers: &[u8], payload: &[Fragment<'_, D::Buf>]) -> Option<RxFrame<D::Buf>> {
@@ -106,7 +142,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         {
             loop {
                 let mut queue = self.loopback.queue.lock();
-                let Some((frame, origin)) = queue.pop_front() else {
+                let Some((frame, origin)) = queue.frames.pop_front() else {
                     self.loopback.any.store(false, Ordering::Relaxed);
                     break;
                 };

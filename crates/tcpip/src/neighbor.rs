@@ -83,6 +83,17 @@ impl<B: Buffer> Neighbor<B> {
     }
 }
 
+/// A neighbour as a list shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its address.
+    pub address: Address,
+    /// Its Ethernet address, if it has told it.
+    pub mac: Option<[u8; 6]>,
+    /// When it was heard of last, in ns.
+    pub confirmed: u64,
+}
+
 /// The cache.
 pub struct Neighbors<B> {
     table: Mutex<SortedMap<Address, Neighbor<B>>>,
@@ -122,6 +133,17 @@ impl<B> Neighbors<B> {
 }
 
 impl<D: Device, E: Events> Stack<D, E> {
+    /// The neighbours that are known, or that were asked for. ENOMEM.
+    pub fn neighbors(&self) -> crate::error::Result<Vec<Seen>> {
+        let table = self.neighbors.table.lock();
+        let seen = |(address, known): (&Address, &Neighbor<D::Buf>)| Seen {
+            address: *address,
+            mac: known.mac,
+            confirmed: known.confirmed,
+        };
+        Ok(table.iter().map(seen).try_collect_vec()?)
+    }
+
     /// The address of a neighbour, if it is known. Asks for it if it is unknown or old.
     pub(crate) fn resolve(&self, now: u64, ip: Address) -> Option<Resolved> {
         let generation = self.neighbors.generation();

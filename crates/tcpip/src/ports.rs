@@ -87,6 +87,13 @@ pub struct Hold {
     claim: Claim,
 }
 
+impl Hold {
+    /// Whether its socket was made for the addresses of IPv6.
+    pub fn is_v6(&self) -> bool {
+        !self.claim.bound.address.is_v4()
+    }
+}
+
 /// The claims of one protocol.
 #[derive(Default)]
 pub struct Ports {

@@ -3,6 +3,7 @@
 use crate::address::Addresses;
 use crate::autoconf::Ipv6;
 use crate::config::{Config, Ipv4Config};
+use crate::counters::{Counters, Traffic};
 use crate::device::{Capabilities, Device};
 use crate::dhcp::Client;
 use crate::events::Events;
@@ -84,6 +85,7 @@ pub struct Stack<D: Device, E: Events> {
     pub(crate) udp_ports: Ports,
     pub(crate) groups: Groups,
     pub(crate) dhcp: Mutex<Option<Client>>,
+    pub(crate) counters: Counters,
     ident: AtomicU16,
     deferred: Mutex<Vec<Tcp<D, E>>>,
     any_deferred: AtomicBool,
@@ -127,6 +129,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             udp_ports: Ports::default(),
             groups: Groups::default(),
             dhcp: Mutex::new(None),
+            counters: Counters::default(),
             ident: AtomicU16::new(keys.sequence.hash(0, 0) as u16),
             deferred: Mutex::new(Vec::new()),
             any_deferred: AtomicBool::new(false),
@@ -139,6 +142,26 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// The device.
     pub fn device(&self) -> &D {
         &self.device
+    }
+
+    /// What the stack has counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Connections in TIME_WAIT.
+    pub fn time_waits(&self) -> usize {
+        self.time_waits.load(Ordering::Relaxed)
+    }
+
+    /// What went over the loopback.
+    pub fn looped(&self) -> Traffic {
+        self.loopback.traffic()
+    }
+
+    /// Has [`Device::looped`] called for each packet that goes over the loopback from now on, or not any more.
+    pub fn watch_loopback(&self, on: bool) {
+        self.loopback.watch(on);
     }
 
     /// Configures the device's address, or takes it away. Tells the link.

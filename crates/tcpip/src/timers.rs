@@ -108,6 +108,13 @@ impl<D: Device, E: Events> Timers<D, E> {
         drop(value); // may be the last trace of a socket: not under the lock
     }
 
+    /// A copy of a timer, and when it is due; [`NEVER`] if it is not set. `None`: it is gone.
+    pub fn look(&self, timer: TimerHandle) -> Option<(Timer<D, E>, u64)> {
+        let wheel = self.shards[usize::from(timer.shard)].wheel.lock();
+        let (value, deadline) = wheel.get(timer.id)?;
+        Some((value.clone(), deadline.unwrap_or(NEVER)))
+    }
+
     /// Takes a timer that is due.
     pub fn pop(&self, now: u64) -> Option<Timer<D, E>> {
         for shard in &self.shards {

@@ -2,6 +2,7 @@
 
 use crate::address::{Hop, Link, Route};
 use crate::checksum::Sum;
+use crate::counters::Count;
 use crate::datagram::{ChecksumField, TRANSPORT_LEN, max_payload};
 use crate::device::{Device, RxChecksum};
 use crate::error::{Error, Result};
@@ -89,6 +90,25 @@ pub struct Datagram {
     pub copied: usize,
 }
 
+/// A UDP socket as a list shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpListed {
+    /// Our end.
+    pub local: Endpoint,
+    /// The peer's, if the socket is connected.
+    pub remote: Option<Endpoint>,
+    /// It was made for the addresses of IPv6.
+    pub is_v6: bool,
+    /// What the datagrams that wait count for, in bytes.
+    pub to_read: u32,
+    /// Datagrams that wait.
+    pub waiting: u32,
+    /// Datagrams that its buffer had no room for.
+    pub dropped: u32,
+    /// When the datagram came that waits first, in ns.
+    pub oldest: Option<u64>,
+}
+
 struct Waiting<B> {
     from: Endpoint,
     to: Address,
@@ -109,6 +129,8 @@ pub struct State<B> {
     pub(crate) groups: Vec<Membership>,
     queue: VecDeque<Waiting<B>>,
     held: usize,
+    /// Datagrams that there was no room for.
+    dropped: u32,
     error: Option<Error>,
     receive_shut: bool,
     send_shut: bool,
@@ -258,6 +280,14 @@ impl<D: Device, E: Events> UdpTable<D, E> {
         Ok(there.iter().filter(wants).map(|b| b.socket.clone()).try_collect_vec()?)
     }
 
+    /// The sockets of the first port from `port` on that has any.
+    fn next(&self, port: u64) -> Result<Option<(u16, Vec<Udp<D, E>>)>> {
+        let Ok(from) = u16::try_from(port) else { return Ok(None) };
+        let ports = self.ports.read();
+        let Some((port, there)) = ports.iter_from(&from).next() else { return Ok(None) };
+        Ok(Some((*port, there.iter().map(|entry| entry.socket.clone()).try_collect_vec()?)))
+    }
+
     fn insert(&self, port: u16, bound: Bound, socket: Udp<D, E>) -> Result<()> {
         let entry = Entry { bound, peer: None, socket };
         Ok(self.ports.write().get_or_insert_with(port, Vec::new)?.try_push(entry)?)
@@ -292,6 +322,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let Some(head) = payload.head().first_chunk::<TRANSPORT_LEN>().copied() else { return };
         let len = usize::from(u16::from_be_bytes([head[4], head[5]]));
         if len < TRANSPORT_LEN || len > payload.len() as usize {
+            self.counters.add(Count::DatagramErrors);
             return;
         }
         payload.truncate(len as u32);
@@ -302,6 +333,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             && info.checksum == RxChecksum::Unknown
             && (!has_checksum || !info.checksum_ok(&payload))
         {
+            self.counters.add(Count::DatagramErrors);
             return;
         }
         payload.skip(TRANSPORT_LEN as u32);
@@ -328,19 +360,37 @@ impl<D: Device, E: Events> Stack<D, E> {
             for socket in sockets {
                 // A copy that there is no memory for is lost.
                 if let Ok(copy) = payload.try_clone() {
-                    socket.take(now, info, &tuple, copy);
+                    self.udp_deliver(&socket, now, info, &tuple, copy);
                 }
             }
             if let Some(socket) = last {
-                socket.take(now, info, &tuple, payload);
+                self.udp_deliver(&socket, now, info, &tuple, payload);
             }
             return;
         }
         match self.udp.find(&tuple, || tuple.spread(self.keys.demux)) {
-            Some(socket) => socket.take(now, info, &tuple, payload),
-            None if info.source.is_v4() => self.port_unreachable(now, info, &head, len),
-            None => self.port_unreachable_v6(now, info, &payload),
+            Some(socket) => self.udp_deliver(&socket, now, info, &tuple, payload),
+            None => {
+                self.counters.add(Count::NoPorts);
+                if info.source.is_v4() {
+                    self.port_unreachable(now, info, &head, len);
+                } else {
+                    self.port_unreachable_v6(now, info, &payload);
+                }
+            }
         }
+    }
+
+    fn udp_deliver(
+        &self,
+        socket: &Udp<D, E>,
+        now: u64,
+        info: &IpInfo,
+        tuple: &Tuple,
+        payload: Payload<D::Buf>,
+    ) {
+        let is_taken = socket.take(now, info, tuple, payload);
+        self.counters.add(if is_taken { Count::DatagramsIn } else { Count::BufferErrors });
     }
 
     /// A datagram of ours could not be delivered.
@@ -357,6 +407,17 @@ impl<D: Device, E: Events> Stack<D, E> {
             state.error = Some(error);
             socket.settle(state, Readiness::ERROR | Readiness::READABLE);
         }
+    }
+
+    /// Lists the sockets that have a port, from a position on: 0, or one that was returned. Returns where the next piece begins;
+    /// `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::NoBuffers`].
+    pub fn udp_list(&self, from: u64, each: &mut dyn FnMut(&UdpListed, &E)) -> Result<Option<u64>> {
+        let Some((port, sockets)) = self.udp.next(from)? else { return Ok(None) };
+        sockets.iter().for_each(|socket| each(&socket.listed(), socket.events()));
+        Ok(Some(u64::from(port) + 1))
     }
 
     /// Makes a socket.
@@ -390,6 +451,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             groups: Vec::new(),
             queue: VecDeque::new(),
             held: 0,
+            dropped: 0,
             error: None,
             receive_shut: false,
             send_shut: false,
@@ -598,7 +660,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         drop(pieces);
         self.loopback_run(now);
         match sent {
-            Ok(()) => Ok(len),
+            Ok(()) => {
+                self.counters.add(Count::DatagramsOut);
+                Ok(len)
+            }
             Err(crate::Full) => Err(Error::NoBuffers),
         }
     }
@@ -668,18 +733,38 @@ impl<D: Device, E: Events> Stack<D, E> {
 }
 
 impl<D: Device, E: Events> UdpSocket<D, E> {
-    fn take(&self, now: u64, info: &IpInfo, tuple: &Tuple, payload: Payload<D::Buf>) {
+    /// What a list shows of the socket.
+    pub fn listed(&self) -> UdpListed {
+        let state = self.state.lock();
+        UdpListed {
+            local: state.local,
+            remote: state.peer,
+            is_v6: state.options.family != Family::V4,
+            to_read: state.held as u32,
+            waiting: state.queue.len() as u32,
+            dropped: state.dropped,
+            oldest: state.queue.front().map(|waiting| waiting.arrived),
+        }
+    }
+
+    /// Whether there was room for a datagram.
+    fn take(&self, now: u64, info: &IpInfo, tuple: &Tuple, payload: Payload<D::Buf>) -> bool {
         let mut state = self.state.lock();
         let cost = payload.len() as usize + OVERHEAD;
-        if !state.claimed || state.held + cost > state.options.receive_buffer {
-            return;
+        if !state.claimed {
+            return false;
+        }
+        if state.held + cost > state.options.receive_buffer {
+            state.dropped = state.dropped.saturating_add(1);
+            return false;
         }
         let from = Endpoint::new(tuple.remote, tuple.remote_port);
         let waiting = Waiting { from, to: info.destination, link: info.link, arrived: now, payload };
         if state.queue.try_push_back(waiting).is_err() {
-            return;
+            return false;
         }
         state.held += cost;
         self.settle(state, Readiness::READABLE);
+        true
     }
 }

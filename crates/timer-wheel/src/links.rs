@@ -191,6 +191,12 @@ impl Links {
         exists
     }
 
+    /// When a timer is due, if it is set; `None` if it is gone.
+    pub(crate) fn deadline(&self, id: TimerId) -> Option<Option<u64>> {
+        let entry = self.entries.get(id.index as usize).filter(|entry| entry.generation == id.generation)?;
+        Some((entry.list != UNSET).then_some(entry.deadline))
+    }
+
     /// Cancels a timer; false if it is gone.
     pub(crate) fn unset(&mut self, id: TimerId) -> bool {
         let exists =

@@ -66,6 +66,12 @@ impl<T: Clone> Wheel<T> {
         self.links.shrink_beside(&mut self.values);
     }
 
+    /// A timer, and when it is due if it is set. `None` if it was removed.
+    pub fn get(&self, id: TimerId) -> Option<(&T, Option<u64>)> {
+        let deadline = self.links.deadline(id)?;
+        Some((self.values.get(id.index as usize)?.as_ref()?, deadline))
+    }
+
     /// Sets or moves a timer. It is never due before `deadline`. False if it was removed.
     pub fn set(&mut self, id: TimerId, deadline: u64) -> bool {
         self.links.set(id, deadline)

@@ -4,6 +4,7 @@ use super::demux::Tuple;
 use super::header::{HEADER_LEN, Segment, TIMESTAMP_LEN, TIMESTAMP_PREFIX, Timestamps, flags};
 use super::seq::Seq;
 use crate::checksum::Sum;
+use crate::counters::Count;
 use crate::device::Device;
 use crate::events::Events;
 use crate::neighbor::FrameRest;
@@ -80,6 +81,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         if segment.has(flags::RST) {
             return;
         }
+        self.counters.add(Count::OutResets);
         let control = if segment.has(flags::ACK) {
             Control { seq: segment.ack, ack: Seq(0), flags: flags::RST, window: 0, options: &[] }
         } else {

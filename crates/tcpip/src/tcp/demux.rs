@@ -136,6 +136,29 @@ impl<D: Device, E: Events> Demux<D, E> {
         (self.shard(hash).lock(), words, hash)
     }
 
+    /// Calls `each` for the entries of a part of the table, in `count` places from `from` on, with their tuple if their key tells it.
+    /// Returns whether no others follow in this part; `None`: there is no such part.
+    pub fn look(
+        &self,
+        shard: usize,
+        from: usize,
+        count: usize,
+        mut each: impl FnMut(Option<Tuple>, &Entry<D, E>),
+    ) -> Option<bool> {
+        let table = self.shards.get(shard)?.lock();
+        let Some(entries) = table.places(from, count) else { return Some(true) };
+        for ((addresses, ports), entry) in entries {
+            let tuple = (ports & IS_V6 == 0).then(|| Tuple {
+                local: Address::v4((addresses >> 32) as u32),
+                remote: Address::v4(*addresses as u32),
+                local_port: (ports >> 16) as u16,
+                remote_port: *ports as u16,
+            });
+            each(tuple, entry);
+        }
+        Some(false)
+    }
+
     /// Looks a tuple up.
     pub fn find(&self, tuple: &Tuple) -> Found<D, E> {
         let (mut shard, words, hash) = self.locate(tuple);

@@ -4,6 +4,7 @@ use super::demux::{Found, Tuple};
 use super::header::Segment;
 use super::settings::State;
 use super::tcb::{Context, Recovery};
+use crate::counters::Count;
 use crate::device::{Device, RxChecksum};
 use crate::error::Error;
 use crate::events::Events;
@@ -15,12 +16,15 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// Takes a TCP segment.
     #[inline(never)]
     pub(crate) fn tcp_input(&self, now: u64, info: &IpInfo, payload: &mut Payload<D::Buf>) {
-        let Some((header, options)) = Segment::split(payload.head()) else { return };
+        self.counters.add(Count::SegmentsIn);
+        let Some((header, options)) = Segment::split(payload.head()) else {
+            return self.counters.add(Count::InErrors);
+        };
         let segment = Segment::read(header, options);
         if segment.header_len > payload.len() as usize
             || (info.checksum == RxChecksum::Unknown && !info.checksum_ok(payload))
         {
-            return;
+            return self.counters.add(Count::InErrors);
         }
         payload.skip(segment.header_len as u32);
         let tuple = Tuple {

@@ -13,6 +13,7 @@ use super::settings::{State, TcpOptions};
 use super::socket::TcpSocket;
 use super::tcb::{Context, MAX_UNSCALED, Tcb};
 use crate::address::{Link, Route};
+use crate::counters::Count;
 use crate::device::{Buffer, Device};
 use crate::events::{Events, Readiness};
 use crate::ipv4::ETHERTYPE_IPV4;
@@ -92,6 +93,18 @@ fn save_syn<B: Buffer>(
     try_arc(saved).ok()
 }
 
+impl<D: Device, E: Events> Request<D, E> {
+    /// Its timer, which has its tuple.
+    pub fn timer(&self) -> Option<TimerHandle> {
+        self.timer
+    }
+
+    /// How often the answer was sent again.
+    pub fn retries(&self) -> u8 {
+        self.retries
+    }
+}
+
 impl<D: Device, E: Events> Clone for Request<D, E> {
     fn clone(&self) -> Self {
         Request { listener: self.listener.clone(), saved_syn: self.saved_syn.clone(), ..*self }
@@ -138,11 +151,13 @@ impl<D: Device, E: Events> Stack<D, E> {
         let options = tcb.options;
         let Some(listen) = tcb.listen.as_mut() else { return };
         if listen.queue.len() > listen.backlog {
+            self.counters.add(Count::ListenOverflows);
             return; // the peer tries again; by then a connection may have been accepted
         }
         let flooded = listen.half_open >= self.config.limits.syn_backlog;
         if flooded {
             listen.cookie_sent = now.max(1);
+            self.counters.add(Count::CookiesSent);
         } else {
             listen.half_open += 1;
         }
@@ -305,6 +320,9 @@ impl<D: Device, E: Events> Stack<D, E> {
         let expected = sent != 0 && now < sent + COOKIE_LIFE && !segment.has(flags::SYN);
         let mss =
             if expected { cookie::check(self.keys.cookie, &tuple, irs, segment.ack - 1, now) } else { None };
+        if expected {
+            self.counters.add(if mss.is_some() { Count::CookiesReceived } else { Count::CookiesFailed });
+        }
         let Some(mss) = mss else {
             return self.send_reset_for(now, &tuple, &segment, payload.len());
         };
@@ -420,6 +438,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         };
         drop(tcb);
         if queued {
+            self.counters.add(Count::PassiveOpens);
             if let Some(timer) = request.and_then(|request| request.timer) {
                 self.timers.remove(timer);
             }

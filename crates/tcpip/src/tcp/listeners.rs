@@ -18,6 +18,8 @@ struct Listener<D: Device, E: Events> {
     socket: Arc<TcpSocket<D, E>>,
 }
 
+type Sockets<D, E> = Vec<Arc<TcpSocket<D, E>>>;
+
 /// All listeners.
 pub struct Listeners<D: Device, E: Events> {
     ports: RwLock<SortedMap<u16, Vec<Listener<D, E>>>>,
@@ -35,6 +37,15 @@ impl<D: Device, E: Events> Listeners<D, E> {
     /// [`NoMemory`].
     pub fn insert(&self, port: u16, bound: Bound, socket: Arc<TcpSocket<D, E>>) -> Result<(), NoMemory> {
         self.ports.write().get_or_insert_with(port, Vec::new)?.try_push(Listener { bound, socket })
+    }
+
+    /// The sockets that listen on the first port from `port` on where there are any. ENOMEM.
+    pub fn next(&self, port: u64) -> Result<Option<(u16, Sockets<D, E>)>, NoMemory> {
+        let Ok(from) = u16::try_from(port) else { return Ok(None) };
+        let ports = self.ports.read();
+        let Some((port, there)) = ports.iter_from(&from).next() else { return Ok(None) };
+        let sockets = there.iter().map(|listener| listener.socket.clone()).try_collect_vec()?;
+        Ok(Some((*port, sockets)))
     }
 
     /// Removes a listener.

@@ -9,6 +9,7 @@ mod demux;
 mod dispatch;
 mod header;
 mod input;
+mod list;
 mod listen;
 mod listeners;
 mod open;
@@ -31,6 +32,7 @@ mod transfer;
 mod urgent;
 
 pub use demux::{Demux, Tuple};
+pub use list::{Flow, Pending, TcpListed};
 pub use listeners::Listeners;
 pub use seq::Seq;
 pub use settings::{Shutdown, State, TcpInfo, TcpOptions};

@@ -5,6 +5,7 @@ use super::listen::Listen;
 use super::settings::State;
 use super::socket::TcpSocket;
 use super::tcb::{Context, Tcb};
+use crate::counters::Count;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::events::Events;
@@ -150,6 +151,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             .insert(u64::from(tuple.local_port), Timer::Connection(Arc::downgrade(socket)))
             .inspect_err(|_| drop(self.demux.remove(&tuple, |_| true)))?;
         let options = tcb.options;
+        self.counters.add(Count::ActiveOpens);
         tcb.tuple = tuple;
         tcb.hold_port(self);
         tcb.path = self.path_by(route, &tuple, &options);

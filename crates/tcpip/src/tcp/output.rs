@@ -7,6 +7,7 @@ use super::send_queue::{Fragments, MAX_FRAGMENTS};
 use super::seq::Seq;
 use super::settings::State;
 use super::tcb::{Clock, Context, MAX_UNSCALED, Recovery, Tcb};
+use crate::counters::Count;
 use crate::device::{Device, Full};
 use crate::events::Events;
 use crate::timers::NEVER;
@@ -279,6 +280,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             // Karn's algorithm: what was sent twice is not timed.
             self.timing = None;
             self.total_retransmits += 1;
+            cx.stack.counters.add(Count::RetransSegs);
         }
         if self.clock(Clock::Retransmit) == NEVER {
             self.stalled_since = cx.now;
@@ -384,6 +386,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             window: 0,
             options: &[],
         };
+        cx.stack.counters.add(Count::OutResets);
         cx.stack.send_control(cx.now, &self.tuple, control);
     }
 }

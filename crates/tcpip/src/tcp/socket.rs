@@ -86,29 +86,7 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
 
     /// What `TCP_INFO`, `SIOCOUTQ`, `FIONREAD` and similar requests report.
     pub fn info(&self) -> TcpInfo {
-        let tcb = self.lock();
-        let micros = |ns: u64| (ns / 1000) as u32;
-        TcpInfo {
-            state: tcb.state,
-            retransmits: tcb.retransmits,
-            rto: micros(tcb.rtt.timeout()),
-            rtt: micros(tcb.rtt.smoothed()),
-            rtt_var: micros(tcb.rtt.deviation()),
-            send_mss: tcb.mss,
-            receive_mss: tcb.rcv_mss,
-            congestion_window: tcb.cubic.window() / tcb.mss,
-            slow_start_threshold: tcb.cubic.threshold() / tcb.mss,
-            unacked: (tcb.snd_max - tcb.snd_una).div_ceil(tcb.mss),
-            total_retransmits: tcb.total_retransmits,
-            window_scale: (tcb.snd_scale, tcb.rcv_scale),
-            timestamps: tcb.ts_ok,
-            sack: tcb.sack_ok,
-            receive_space: tcb.receive_buffer as u32,
-            unacknowledged_bytes: tcb.send.len(),
-            unsent_bytes: tcb.send.len().saturating_sub(tcb.snd_max - tcb.snd_una),
-            readable_bytes: tcb.readable_bytes(),
-            at_mark: tcb.before_mark() == Some(0),
-        }
+        self.lock().info()
     }
 
     /// Ends work on a connection: sets its timers, publishes what is possible, and, with the lock released, reports

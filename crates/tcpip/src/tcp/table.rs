@@ -58,6 +58,12 @@ impl<T> Table<T> {
         self.slots[at].as_mut().map(|(_, value)| value)
     }
 
+    /// The entries of `count` places from `from` on; `None`: there is no such place.
+    pub fn places(&self, from: usize, count: usize) -> Option<impl Iterator<Item = &(Key, T)>> {
+        let places = self.slots.get(from..).filter(|places| !places.is_empty())?;
+        Some(places[..count.min(places.len())].iter().flatten())
+    }
+
     /// Enters a tuple that is not there yet. `rehash` returns the hash of any tuple.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use super::socket::TcpSocket;
 use super::time_wait::TimeWait;
 use super::urgent::Urgent;
 use crate::config::Limits;
+use crate::counters::Count;
 use crate::device::Device;
 use crate::error::Error;
 use crate::events::{Events, Readiness};
@@ -539,6 +540,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     /// The connection has failed.
     pub fn fail(&mut self, cx: &Context<'_, D, E>, error: Error) {
+        let is_early = matches!(self.state, State::SynSent | State::SynReceived);
+        cx.stack.counters.add(if is_early { Count::AttemptFails } else { Count::EstabResets });
         self.error = Some(error);
         self.fresh |= Readiness::ERROR | Readiness::HANGUP | Readiness::READABLE | Readiness::WRITABLE;
         self.finish_connection(cx);

@@ -2,6 +2,7 @@
 
 use super::settings::State;
 use super::tcb::{CLOCKS, Clock, Context, Recovery, Tcb};
+use crate::counters::Count;
 use crate::device::Device;
 use crate::error::Error;
 use crate::events::Events;
@@ -39,6 +40,11 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
     }
 
+    fn probe(&mut self, cx: &Context<'_, D, E>) {
+        cx.stack.counters.add(Count::Probes);
+        self.send_probe(cx);
+    }
+
     fn give_up(&mut self, cx: &Context<'_, D, E>) {
         let error = self.soft_error.take().unwrap_or(Error::TimedOut);
         self.fail(cx, error);
@@ -60,6 +66,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     fn retransmit_due(&mut self, cx: &Context<'_, D, E>) {
         self.retransmits += 1;
+        cx.stack.counters.add(Count::Timeouts);
         let limit = match self.state {
             State::SynSent | State::SynReceived => self.options.syn_retries,
             _ if self.orphan => ORPHAN_RETRIES,
@@ -72,6 +79,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.timing = None;
         if matches!(self.state, State::SynSent | State::SynReceived) {
             self.total_retransmits += 1;
+            cx.stack.counters.add(Count::RetransSegs);
             return self.send_syn(cx);
         }
         if self.snd_wnd == 0 && self.snd_una != self.snd_max {
@@ -94,7 +102,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.set_clock(Clock::Retransmit, self.before_patience_ends(cx.now + self.rtt.timeout()));
         if self.snd_wnd == 0 {
             self.probes += 1;
-            return self.send_probe(cx);
+            return self.probe(cx);
         }
         self.output(cx);
     }
@@ -118,7 +126,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         self.rtt.back_off();
         self.set_clock(Clock::Persist, self.before_patience_ends(cx.now + self.rtt.timeout()));
-        self.send_probe(cx);
+        self.probe(cx);
     }
 
     fn keep_alive_due(&mut self, cx: &Context<'_, D, E>) {
@@ -143,7 +151,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             return self.give_up(cx);
         }
         self.probes += 1;
-        self.send_probe(cx);
+        self.probe(cx);
         self.set_clock(Clock::KeepAlive, cx.now + u64::from(self.options.keep_interval.max(1)) * SECOND);
     }
 
