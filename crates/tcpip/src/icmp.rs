@@ -1,8 +1,8 @@
 //! ICMP (RFC 792; RFC 1122, 3.2.2): echo, and errors in both directions.
 
 use crate::checksum::Sum;
-use crate::datagram::{ChecksumField, TRANSPORT_LEN};
 use crate::counters::Count;
+use crate::datagram::{ChecksumField, TRANSPORT_LEN};
 use crate::device::{Device, RxChecksum};
 use crate::error::Error;
 use crate::events::Events;

@@ -60,7 +60,7 @@ pub use dhcp::Lease;
 pub use error::{Error, Result};
 pub use events::{Events, Readiness};
 pub use ip::{Address, Endpoint, Family};
-pub use stack::{Stack, Tcp, Udp};
 pub use neighbor::Seen;
+pub use stack::{Stack, Tcp, Udp};
 pub use tcp::{Flow, Pending, Shutdown, State, TcpInfo, TcpListed, TcpOptions, TcpSocket};
 pub use udp::{Datagram, UdpListed, UdpOptions, UdpSocket, Way};

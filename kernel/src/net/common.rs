@@ -35,7 +35,7 @@ pub struct Common {
 
 impl Common {
     /// Of a new socket.
-    pub fn new(family: Family) -> Self {
+    pub fn new(family: Family, inode: u64) -> Self {
         Common {
             family,
             v6_only: AtomicBool::new(false),
@@ -43,13 +43,13 @@ impl Common {
             receive_timeout: AtomicU64::new(0),
             send_timeout: AtomicU64::new(0),
             remembered: Mutex::new(Vec::new()),
-            inode: crate::fs::stat::next_inode(),
+            inode,
         }
     }
 
     /// Of a connection accepted by the socket, whose time-outs it inherits.
-    pub fn inherit(&self) -> Self {
-        let new = Common::new(self.family);
+    pub fn inherit(&self, inode: u64) -> Self {
+        let new = Common::new(self.family, inode);
         for (from, to) in
             [(&self.receive_timeout, &new.receive_timeout), (&self.send_timeout, &new.send_timeout)]
         {

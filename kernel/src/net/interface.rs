@@ -104,12 +104,19 @@ impl Device for Interface {
 pub struct Watch {
     /// Its observers.
     pub source: PollSource,
+    /// The socket's number, in `socket:[…]` and st_ino.
+    pub inode: u64,
+    /// The user whose process made it.
+    pub uid: u32,
 }
 
 impl Watch {
-    /// Without observers.
+    /// Without observers, of a socket that the caller makes.
     pub fn new() -> Self {
-        Watch { source: PollSource::new() }
+        /// Index of the id that files get.
+        const FILE_SYSTEM: usize = 3;
+        let uid = crate::this::with(|me| me.process.credentials.lock().uid[FILE_SYSTEM]);
+        Watch { source: PollSource::new(), inode: crate::fs::stat::next_inode(), uid }
     }
 }
 

@@ -2,7 +2,7 @@
 use super::engine;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
-use coracle_tcpip::{Device, Ipv6Probe};
+use coracle_tcpip::{Device, Ipv6Probe, Traffic};
 use core::net::{Ipv4Addr, Ipv6Addr};
 use linux_raw_sys::net::AF_INET;
 
@@ -26,10 +26,12 @@ pub const SIOCATMARK: u32 = 0x8905;
 
 /// Flags of interfaces (netdevice(7)).
 const IFF_UP: u32 = 0x1;
-const IFF_BROADCAST: u32 = 0x2;
+/// See [`IFF_LOOPBACK`].
+pub const IFF_BROADCAST: u32 = 0x2;
 /// See [`IFF_UP`].
 pub const IFF_LOOPBACK: u32 = 0x8;
-const IFF_RUNNING: u32 = 0x40;
+/// See [`IFF_LOOPBACK`].
+pub const IFF_RUNNING: u32 = 0x40;
 const IFF_MULTICAST: u32 = 0x1000;
 
 /// `struct ifreq`: a name, then a union.
@@ -42,7 +44,7 @@ pub const ARPHRD_LOOPBACK: u16 = 772;
 /// Linux's MTU of the loopback.
 const LOOPBACK_MTU: u32 = 65536;
 /// txqueuelen, as Linux reports it for Ethernet cards and for the loopback.
-const QUEUE_LENGTH: u32 = 1000;
+pub const QUEUE_LENGTH: u32 = 1000;
 
 /// Numbers of the interfaces.
 pub const LOOPBACK_INDEX: u32 = 1;
@@ -80,6 +82,14 @@ pub struct InterfaceInfo {
 }
 
 impl InterfaceInfo {
+    /// What came in over it, and what went out.
+    pub fn traffic(&self) -> [Traffic; 2] {
+        match engine().device().card() {
+            Some(card) if self.index == CARD_INDEX => card.traffic(),
+            _ => [engine().looped(); 2],
+        }
+    }
+
     fn mask(&self) -> u32 {
         match self.address {
             Some((_, 0)) | None => 0,

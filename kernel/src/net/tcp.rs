@@ -70,7 +70,9 @@ fn done_before(buffer: &UserBuf, error: Errno) -> SysResult {
 impl TcpFile {
     /// socket(2).
     pub fn new(family: Family) -> Result<Arc<TcpFile>, Errno> {
-        let file = TcpFile::over(engine().tcp_socket(Watch::new()).map_err(errno)?, Common::new(family))?;
+        let watch = Watch::new();
+        let common = Common::new(family, watch.inode);
+        let file = TcpFile::over(engine().tcp_socket(watch).map_err(errno)?, common)?;
         if family == Family::V6 {
             file.change(&|options| options.family = family.of_engine(false))?;
         }
@@ -493,7 +495,8 @@ impl Socket for TcpFile {
         let deadline = self.common.receive_deadline();
         let socket = block_on_events(self.source(), Events::IN, nonblock, deadline, attempt)?;
         let peer = socket.peer();
-        let file = TcpFile::over(socket.clone(), self.common.inherit())
+        let inode = socket.events().map_or(0, |watch| watch.inode);
+        let file = TcpFile::over(socket.clone(), self.common.inherit(inode))
             .inspect_err(|_| engine().tcp_close(&socket, now_ns()))?;
         let peer = match peer {
             Some(peer) => file.common.raise(peer),

@@ -55,9 +55,10 @@ impl UdpFile {
     pub fn new(family: Family) -> Result<Arc<UdpFile>, Errno> {
         let socket = engine().udp_socket(Watch::new()).map_err(errno)?;
         socket.set_options(|options| options.family = family.of_engine(false));
+        let inode = socket.events().inode;
         let new = UdpFile {
             socket,
-            common: Common::new(family),
+            common: Common::new(family, inode),
             packet_info: AtomicBool::new(false),
             packet_info6: AtomicBool::new(false),
             timestamps: AtomicU32::new(0),

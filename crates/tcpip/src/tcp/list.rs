@@ -111,9 +111,9 @@ impl<D: Device, E: Events> Tcb<D, E> {
             (Clock::KeepAlive, Pending::Other),
             (Clock::Patience, Pending::Other),
         ];
-        let first = clocks.into_iter().map(|(clock, what)| (self.clock(clock), what)).min_by_key(|(at, _)| *at);
-        let (deadline, pending) =
-            first.filter(|(at, _)| *at != NEVER).unwrap_or((NEVER, Pending::Nothing));
+        let first =
+            clocks.into_iter().map(|(clock, what)| (self.clock(clock), what)).min_by_key(|(at, _)| *at);
+        let (deadline, pending) = first.filter(|(at, _)| *at != NEVER).unwrap_or((NEVER, Pending::Nothing));
         let mut listed = TcpListed {
             local: Endpoint::new(local, local_port),
             remote: Endpoint::new(remote, remote_port),

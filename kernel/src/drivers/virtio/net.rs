@@ -2,7 +2,7 @@
 use super::net_queues::{ETHERNET_HEADER, MAX_FRAGMENTS, Receive, Single, Transmit};
 use crate::drivers::buffer::{NetBuffer, Shortage};
 use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
-use coracle_tcpip::{Capabilities, Chunk, Full, PartialChecksum, RxFrame, TxFrame};
+use coracle_tcpip::{Capabilities, Chunk, Full, PartialChecksum, RxFrame, Traffic, TxFrame};
 use coracle_virtio::device::net::{DEPENDENCIES, Framing, HEADER_BYTES, config, features};
 use coracle_virtio::device::{features as common, id};
 use core::sync::atomic::{AtomicBool, Ordering, fence};
@@ -110,6 +110,12 @@ impl Net {
     /// The Ethernet address.
     pub fn mac(&self) -> [u8; 6] {
         self.mac
+    }
+
+    /// What came in, and what went out.
+    pub fn traffic(&self) -> [Traffic; 2] {
+        let received = self.receive.lock().traffic;
+        [received, self.transmit.lock().traffic]
     }
 
     /// The greatest IP packet, in bytes.
@@ -258,11 +264,13 @@ impl Net {
                 count += 1;
                 let start = HEADER_BYTES as u32;
                 let chunk = Chunk { buffer: arrived.token, start, len: arrived.len - start };
+                receive.traffic.add(chunk.len as usize);
                 // One call, so that what the engine does is copied to here.
                 let _short = (receive.starving() && receive.starves()).then(Shortage::begin);
                 single(chunk, told);
             } else if let Some(frame) = receive.part(arrived) {
                 count += 1;
+                receive.traffic.add(frame.len());
                 let _short = (receive.starving() && receive.starves()).then(Shortage::begin);
                 merged(frame);
             }

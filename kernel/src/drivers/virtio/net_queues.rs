@@ -5,7 +5,9 @@ use coracle_hal::io::dma::SharedBuffer;
 use coracle_hal::virtio::packets::Packets;
 use coracle_hal::virtio::queue::Queue;
 use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
-use coracle_tcpip::{Buffer, Chunk, DRIVER_ROOM, Full, PartialChecksum, RxChecksum, RxFrame, TxFrame};
+use coracle_tcpip::{
+    Buffer, Chunk, DRIVER_ROOM, Full, PartialChecksum, RxChecksum, RxFrame, Traffic, TxFrame,
+};
 use coracle_virtio::device::net::{Framing, HEADER_BYTES, Header, SHORT_HEADER_BYTES, lengthen, queue};
 use coracle_virtio::queue::{QueueError, Used};
 
@@ -33,6 +35,8 @@ pub struct Receive {
     /// An interrupt was asked for.
     armed: bool,
     framing: Framing,
+    /// What came.
+    pub traffic: Traffic,
 }
 
 impl Receive {
@@ -47,7 +51,8 @@ impl Receive {
         let (queue, doorbell) = transport.queue(queue::RECEIVE, size, event_index)?;
         // A header apart takes a descriptor of its own.
         let target = target.min(if framing.apart { size / 2 } else { size });
-        Ok(Receive { queue, doorbell, target, partial: None, armed: false, framing })
+        let traffic = Traffic::default();
+        Ok(Receive { queue, doorbell, target, partial: None, armed: false, framing, traffic })
     }
 
     /// Gives the device buffers once it lacks some number of them, so that the cost of doing so is shared.
@@ -239,6 +244,8 @@ pub struct Transmit {
     /// Packets of many buffers may be in the queue.
     holds_many: bool,
     framing: Framing,
+    /// What was queued.
+    pub traffic: Traffic,
 }
 
 impl Transmit {
@@ -253,7 +260,8 @@ impl Transmit {
         let tables = if indirect { (size / TABLE_SHARE).clamp(TABLES_MIN, TABLES_MAX) } else { 0 };
         let (queue, doorbell) =
             transport.packets(queue::TRANSMIT, size, (tables, MAX_PIECES), event_index)?;
-        Ok((Transmit { queue, wanted: false, holds_many: false, framing }, doorbell))
+        let traffic = Traffic::default();
+        Ok((Transmit { queue, wanted: false, holds_many: false, framing, traffic }, doorbell))
     }
 
     /// Number of descriptors.
@@ -278,7 +286,9 @@ impl Transmit {
                 self.queue.send_many(&header, frame.headers, apart, fragments)
             }
         };
-        queued.map_err(|_| Full)
+        queued.map_err(|_| Full)?;
+        self.traffic.add(frame.len());
+        Ok(())
     }
 
     /// Most pieces that headers take.
@@ -309,7 +319,9 @@ impl Transmit {
             buffer.as_mut_slice().and_then(|all| all.get_mut(start..start + HEADER_BYTES)).ok_or(Full)?;
         room.copy_from_slice(&Self::header(0, checksum, None).encode());
         let all = len + HEADER_BYTES as u32;
-        self.queue.send_in_place(buffer.shared(), start as u32, all).map_err(|_| Full)
+        self.queue.send_in_place(buffer.shared(), start as u32, all).map_err(|_| Full)?;
+        self.traffic.add(len as usize);
+        Ok(())
     }
 
     /// The virtio header of a frame.

@@ -1,5 +1,6 @@
 //! The root of /sys, and what is about CPUs and memory.
 use super::block::Devices;
+use super::net::Interfaces;
 use crate::errno::Errno;
 use crate::fs::inode::Inode;
 use crate::fs::stat::device_number;
@@ -56,7 +57,13 @@ static ROOT: Table<()> = &[
         )]),
     ),
     ("fs", Item::Directory(&[("cgroup", Item::Directory(&[]))])),
-    ("class", Item::Directory(&[("block", Item::Dynamic(|()| Ok(try_box(Devices::All)?)))])),
+    (
+        "class",
+        Item::Directory(&[
+            ("block", Item::Dynamic(|()| Ok(try_box(Devices::All)?))),
+            ("net", Item::Dynamic(|()| Ok(try_box(Interfaces)?))),
+        ]),
+    ),
     ("block", Item::Dynamic(|()| Ok(try_box(Devices::Disks)?))),
     ("dev", Item::Directory(&[("block", Item::Dynamic(|()| Ok(try_box(Devices::ByNumber)?)))])),
     ("bus", Item::Directory(&[])),

@@ -8,8 +8,9 @@ use crate::fs::walk::{self, Bounds, Follow};
 use crate::lock::Mutex;
 use crate::net::socket::UnixName;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
-use coracle_fallible::{NoMemory, Text};
 use coracle_sorted_map::SortedMap;
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -103,9 +104,7 @@ pub fn find(name: &[u8]) -> Result<Arc<UnixSocket>, Errno> {
     BOUND.lock().get(&key).and_then(Weak::upgrade).ok_or(Errno::CONNREFUSED)
 }
 
-/// Writes the text of /proc/net/unix: the sockets that have names. ENOMEM.
-pub fn table(text: &mut Text) -> Result<(), NoMemory> {
-    text.push(b"Num       RefCount Protocol Flags    Type St Inode Path\n")?;
-    let sockets = BOUND.lock().values().filter_map(Weak::upgrade).try_collect_vec()?;
-    sockets.iter().try_for_each(|socket| socket.describe(text))
+/// The sockets that have names. ENOMEM.
+pub fn bound() -> Result<Vec<Arc<UnixSocket>>, NoMemory> {
+    BOUND.lock().values().filter_map(Weak::upgrade).try_collect_vec()
 }

@@ -9,6 +9,6 @@ mod receive;
 mod send;
 mod socket;
 
-pub use address::table;
+pub use address::bound;
 pub use collect::{after_call, let_go, look, suspect};
-pub use socket::{new, pair};
+pub use socket::{UnixSocket, new, of, pair};

@@ -117,6 +117,11 @@ pub fn pair(kind: u32) -> Result<Pair, Errno> {
     Ok((a, b))
 }
 
+/// The AF_UNIX socket that a file is.
+pub fn of(file: &Arc<dyn File>) -> Option<Arc<UnixSocket>> {
+    file.as_any().downcast_ref::<UnixSocket>()?.this().ok()
+}
+
 fn kind_of(kind: u32) -> Result<Kind, Errno> {
     match kind {
         n::SOCK_STREAM => Ok(Kind::Stream),
@@ -234,8 +239,12 @@ impl UnixSocket {
     pub(super) fn name(&self) -> UnixName {
         self.state.lock().name.clone().unwrap_or_default()
     }
-    /// Writes a line of /proc/net/unix.
-    pub(super) fn describe(&self, text: &mut Text) -> Result<(), NoMemory> {
+    /// Its number, in `socket:[…]` and st_ino.
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+    /// Writes a line of /proc/net/unix. ENOMEM.
+    pub fn describe(&self, text: &mut Text) -> Result<(), NoMemory> {
         let state = self.state.lock();
         let (flags, status) = match state.role {
             Role::Listening { .. } => (0x1_0000, 1),
@@ -245,10 +254,13 @@ impl UnixSocket {
         let kind = self.number();
         write!(
             text,
-            "0000000000000000: 00000002 00000000 {flags:08X} {kind:04X} {status:02X} {:>5} ",
+            "0000000000000000: 00000002 00000000 {flags:08X} {kind:04X} {status:02X} {:>5}",
             self.inode,
         )?;
         let name = state.name.as_deref().unwrap_or_default();
+        if !name.is_empty() {
+            text.push(b" ")?;
+        }
         match name.strip_prefix(&[0]) {
             Some(abstract_name) => [b"@", abstract_name].into_iter().try_for_each(|part| text.push(part))?,
             None => text.push(name)?,

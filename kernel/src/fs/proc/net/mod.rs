@@ -1,0 +1,7 @@
+//! /proc/net (proc(5)).
+mod counters;
+mod files;
+mod interfaces;
+mod sockets;
+
+pub use files::FILES;
