@@ -1,6 +1,7 @@
 //! The command line.
 
 mod life;
+mod netstat;
 mod program;
 mod shell;
 
@@ -12,6 +13,8 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use coracle_image::{Access, Mode, User};
+
+pub use netstat::NetstatArgs;
 
 use crate::bytes;
 use crate::net::{Cidr, Forward, Network};
@@ -88,6 +91,8 @@ pub enum Command {
     Maps(ProcessArgs),
     /// Show the open files of a guest's processes.
     Files(ProcessArgs),
+    /// Show the sockets of a guest, and why a stream stands still.
+    Netstat(NetstatArgs),
     /// Show how much CPU time and memory guests use.
     Stats(StatsArgs),
     /// Show the threads of a guest by the CPU time that they use, again and again.

@@ -154,6 +154,9 @@ struct Listed {
     state: State,
     #[serde(flatten)]
     figures: Option<Figures>,
+    /// Why it has no figures, though it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_told: Option<String>,
 }
 
 /// A guest as the files tell it.
@@ -218,7 +221,12 @@ impl Seen {
     fn listed(self) -> Listed {
         let is_running = self.running.is_some();
         // One that can't be asked is listed all the same.
-        let figures = is_running.then(|| Client::connect(&self.name).ok()).flatten();
+        let asked =
+            is_running.then(|| Client::connect(&self.name).and_then(|mut own| Figures::ask(&mut own)));
+        let (figures, not_told) = match asked.transpose() {
+            Ok(figures) => (figures, None),
+            Err(error) => (None, Some(error.to_string())),
+        };
         let options = Options::load(&self.name).ok().flatten();
         Listed {
             running: is_running,
@@ -227,7 +235,8 @@ impl Seen {
             guest: self.text("info").unwrap_or_default(),
             restart: options.map(|options| options.restart.to_string()),
             state: self.state(),
-            figures: figures.and_then(|mut client| Figures::ask(&mut client).ok()),
+            figures,
+            not_told,
             name: self.name,
         }
     }

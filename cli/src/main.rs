@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         Command::Trace(args) => observe::trace(&args).map(|()| 0),
         Command::Maps(args) => observe::maps(&args).map(|()| 0),
         Command::Files(args) => observe::files(&args).map(|()| 0),
+        Command::Netstat(args) => observe::netstat(&args).map(|()| 0),
         Command::Stats(args) => observe::stats(&args).map(|()| 0),
         Command::Top(args) => observe::top(&args).map(|()| 0),
         Command::Volume(command) => volume::run(&command).map(|()| 0),

@@ -3,8 +3,8 @@
 #![no_main]
 
 use coracle_control::{
-    Captured, FromGuest, HEADER_BYTES, LONGEST_FROM_GUEST, Message, Moment, Reader, ThreadRecord, ToGuest,
-    TraceRecord,
+    Captured, FromGuest, HEADER_BYTES, LONGEST_FROM_GUEST, Message, Moment, PacketRecord, Reader,
+    SocketRecord, ThreadRecord, ToGuest, TraceRecord,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -37,6 +37,15 @@ fuzz_target!(|input: (u8, &[u8])| {
             captured = others;
         }
         traced = rest;
+    }
+    let mut packets = bytes;
+    while let Some((record, own, rest)) = PacketRecord::decode(packets) {
+        assert_eq!(record.encode(), packets[..PacketRecord::HEAD]);
+        assert_eq!(own.len() + rest.len() + PacketRecord::HEAD, packets.len());
+        packets = rest;
+    }
+    if let Some((record, _)) = SocketRecord::decode(bytes) {
+        assert_eq!(record.encode(), bytes[..SocketRecord::BYTES]);
     }
     // A record takes its own bytes, and no more.
     if let Some((moment, mut rest)) = Moment::decode(bytes) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use coracle_control::{FromGuest, Message, Request};
 
+use super::errno;
 use crate::error::{Error, Result};
 use crate::instances;
 use crate::run::encoded;
@@ -21,6 +22,7 @@ pub struct Client {
     stream: UnixStream,
     reader: FromGuest,
     last_id: u32,
+    has_ended: bool,
 }
 
 /// An answer, or the guest's error (errno(3)) for it.
@@ -34,7 +36,7 @@ impl Client {
     pub fn connect(name: &str) -> Result<Client> {
         let stream = instances::connect(name)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(|error| Error::new("cannot wait").why(error))?;
-        Ok(Client { name: name.to_owned(), stream, reader: FromGuest::new(), last_id: 0 })
+        Ok(Client { name: name.to_owned(), stream, reader: FromGuest::new(), last_id: 0, has_ended: false })
     }
 
     /// The guest's name.
@@ -78,8 +80,13 @@ impl Client {
     /// If the guest ended, says nothing, or answers no requests of this kind.
     pub fn ask(&mut self, request: Request<'_>) -> Result<Answer> {
         let (answer, error) = self.ask_for_part(request)?;
+        self.check(error)?;
+        Ok(if error == 0 { Ok(answer) } else { Err(error) })
+    }
+
+    /// Errors that say that the guest does not answer such requests, or not now.
+    fn check(&self, error: u16) -> Result<()> {
         match i32::from(error) {
-            0 => Ok(Ok(answer)),
             libc::EPERM => Err(Error::new(format!("`{}` does not answer that", self.name))
                 .why("its image, or the command that runs it, forbids it (`--control`)")),
             libc::ENOSYS => Err(Error::new(format!("`{}` does not know the request", self.name))
@@ -88,19 +95,46 @@ impl Client {
             libc::EAGAIN => Err(Error::new(format!("`{}` is busy", self.name))
                 .why("it is still starting, or others ask it as well")
                 .help("try again")),
-            _ => Ok(Err(error)),
+            _ => Ok(()),
         }
     }
 
+    /// An answer about something that may be gone: `None` if it is. That an answer is missing for any other reason is an error, so
+    /// that it is not taken for "nothing there".
+    fn ask_about(&mut self, path: &str, request: Request<'_>) -> Result<Option<Vec<u8>>> {
+        match self.ask(request)? {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if [libc::ENOENT, libc::ESRCH].contains(&error.into()) => Ok(None),
+            Err(error) => Err(self.cannot_tell(path, error)),
+        }
+    }
+
+    fn cannot_tell(&self, what: &str, error: u16) -> Error {
+        Error::new(format!("`{}` cannot tell {what}", self.name)).why(errno::describe(error.into()))
+    }
+
+    /// The text of a file that every guest has.
+    ///
+    /// # Errors
+    /// If it is not there, or the guest can't be asked.
+    pub fn system_text(&mut self, path: &str) -> Result<String> {
+        let answer = self.ask_about(path, Request::Read(path.as_bytes()))?;
+        let text = answer.ok_or_else(|| self.cannot_tell(path, libc::ENOENT as u16))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// The text of a file; empty if it is not there any more.
+    ///
+    /// # Errors
+    /// If the guest can't be asked, or can't tell.
     pub fn text(&mut self, path: &str) -> Result<String> {
-        let answer = self.ask(Request::Read(path.as_bytes()))?.unwrap_or_default();
+        let answer = self.ask_about(path, Request::Read(path.as_bytes()))?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
     /// The names in a directory; none if it is not there any more.
     pub fn list(&mut self, path: &str) -> Result<Vec<String>> {
-        let answer = self.ask(Request::List(path.as_bytes()))?.unwrap_or_default();
+        let answer = self.ask_about(path, Request::List(path.as_bytes()))?.unwrap_or_default();
         let names = answer.split(|&byte| byte == 0).filter(|name| !name.is_empty());
         Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
     }
@@ -114,11 +148,14 @@ impl Client {
 
     /// What a link leads to; `None` if it is not there any more.
     pub fn link(&mut self, path: &str) -> Result<Option<String>> {
-        let answer = self.ask(Request::Link(path.as_bytes()))?.ok();
+        let answer = self.ask_about(path, Request::Link(path.as_bytes()))?;
         Ok(answer.map(|target| String::from_utf8_lossy(&target).into_owned()))
     }
 
-    /// What is there of a process's memory from `address` on.
+    /// What is there of a process's memory from `address` on: less than asked for where a page is missing, or the process has ended.
+    ///
+    /// # Errors
+    /// If the guest can't be asked, or can't tell.
     pub fn memory(&mut self, pid: u32, address: u64, len: usize) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         while bytes.len() < len {
@@ -128,21 +165,33 @@ impl Client {
                 Request::Memory { pid, address: from, len: u32::try_from(part).unwrap_or(u32::MAX) };
             let (more, error) = self.ask_for_part(request)?;
             bytes.extend(more);
-            if error != 0 {
-                break;
+            self.check(error)?;
+            match i32::from(error) {
+                0 => {}
+                // The page is not there, or the process not any more.
+                libc::EFAULT | libc::ESRCH => break,
+                _ => return Err(self.cannot_tell(&format!("the memory of process {pid}"), error)),
             }
         }
         Ok(bytes)
     }
 
-    fn lost(&self, error: &std::io::Error) -> Error {
+    /// Whether the guest was found to have ended, rather than to be silent.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    fn lost(&mut self, error: &std::io::Error) -> Error {
         match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                 Error::new(format!("`{}` does not answer", self.name))
                     .why(format!("it said nothing for {} s", PATIENCE.as_secs()))
                     .help("it is stopped (gdb, `coracle pause`), or stuck in its kernel")
             }
-            _ => Error::new(format!("`{}` has ended", self.name)),
+            _ => {
+                self.has_ended = true;
+                Error::new(format!("`{}` has ended", self.name))
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ mod calls;
 mod client;
 mod errno;
 mod locks;
+mod netstat;
 mod process;
 mod stack;
 mod stats;
@@ -13,6 +14,7 @@ mod trace;
 mod unwind;
 
 pub use client::Client;
+pub use netstat::netstat;
 pub use stack::stack;
 pub use stats::{Figures, json, stats, top};
 pub use tables::{files, maps};

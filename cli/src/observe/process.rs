@@ -57,8 +57,7 @@ pub fn processes(client: &mut Client, only: Option<u32>) -> Result<Vec<Stat>> {
     };
     let mut all = Vec::new();
     for pid in pids {
-        // One may have ended meanwhile.
-        all.extend(Stat::parse(&client.text(&format!("/proc/{pid}/stat"))?));
+        all.extend(stat(client, &format!("/proc/{pid}/stat"))?);
     }
     match only {
         Some(pid) if all.is_empty() => Err(Error::new(format!("`{}` has no process {pid}", client.name()))
@@ -67,11 +66,26 @@ pub fn processes(client: &mut Client, only: Option<u32>) -> Result<Vec<Stat>> {
     }
 }
 
+/// What a `stat` says; `None` if its process or thread has ended meanwhile.
+fn stat(client: &mut Client, path: &str) -> Result<Option<Stat>> {
+    let text = client.text(path)?;
+    let stat = Stat::parse(&text);
+    if stat.is_none() && !text.is_empty() {
+        return Err(Error::new(format!(
+            "`{}` writes {path} in another way than this command reads it",
+            client.name()
+        ))
+        .why(format!("it says {:?}", text.trim_end()))
+        .help("build the image anew"));
+    }
+    Ok(stat)
+}
+
 /// The threads of a process.
 pub fn threads(client: &mut Client, pid: u32) -> Result<Vec<Stat>> {
     let mut all = Vec::new();
     for tid in client.numbers(&format!("/proc/{pid}/task"))? {
-        all.extend(Stat::parse(&client.text(&format!("/proc/{pid}/task/{tid}/stat"))?));
+        all.extend(stat(client, &format!("/proc/{pid}/task/{tid}/stat"))?);
     }
     Ok(all)
 }

@@ -61,6 +61,11 @@ impl Thread {
         Some(Call { number: number as u32 as usize, arguments, result: None })
     }
 
+    /// Whether it sleeps.
+    pub fn is_asleep(&self) -> bool {
+        self.is(thread_flag::ASLEEP)
+    }
+
     fn is(&self, flag: u64) -> bool {
         self.record.flags & flag != 0
     }
@@ -97,6 +102,7 @@ pub struct GuestMemory<'a> {
     client: &'a mut Client,
     pid: u32,
     pages: HashMap<u64, Vec<u8>>,
+    failed: Option<Error>,
 }
 
 impl<'a> GuestMemory<'a> {
@@ -105,16 +111,26 @@ impl<'a> GuestMemory<'a> {
 
     /// That of this process.
     pub fn new(client: &'a mut Client, pid: u32) -> Self {
-        GuestMemory { client, pid, pages: HashMap::new() }
+        GuestMemory { client, pid, pages: HashMap::new(), failed: None }
     }
 
     fn page(&mut self, address: u64) -> &[u8] {
         let start = address & !(Self::PAGE - 1);
-        let (client, pid) = (&mut *self.client, self.pid);
+        let (client, pid, failed) = (&mut *self.client, self.pid, &mut self.failed);
         self.pages.entry(start).or_insert_with(|| {
-            // A guest that ended meanwhile has no memory.
-            client.memory(pid, start, Self::PAGE as usize).unwrap_or_default()
+            client.memory(pid, start, Self::PAGE as usize).unwrap_or_else(|error| {
+                failed.get_or_insert(error);
+                Vec::new()
+            })
         })
+    }
+
+    /// The first failure to read memory: what was made of it lacks something.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check(&mut self) -> Result<()> {
+        self.failed.take().map_or(Ok(()), Err)
     }
 
     /// The word at an address, if it is there.
@@ -227,12 +243,14 @@ pub fn stack(args: &StackArgs) -> Result<()> {
                 let _ = writeln!(text, "    descriptor {file}");
             }
         }
+        memory.check()?;
         let mut memory = GuestMemory::new(&mut client, pid);
         let (frames, program) = kernel_frames(thread, &kernel, &moment);
         if let Some(registers) = program {
             text += "    program:\n";
             text += &program_frames(registers, &maps, &mut files, &mut memory);
         }
+        memory.check()?;
         if !frames.is_empty() && !args.program {
             text += "    kernel:\n";
             frames.iter().for_each(|frame| {

@@ -43,9 +43,9 @@ pub struct Figures {
 impl Figures {
     /// Asks a guest.
     pub fn ask(client: &mut Client) -> Result<Figures> {
-        let uptime_seconds = process::seconds(&client.text("/proc/uptime")?);
-        let stat = client.text("/proc/stat")?;
-        let memory = client.text("/proc/meminfo")?;
+        let uptime_seconds = process::seconds(&client.system_text("/proc/uptime")?);
+        let stat = client.system_text("/proc/stat")?;
+        let memory = client.system_text("/proc/meminfo")?;
         let processes = process::processes(client, None)?;
         let is_cpu = |line: &&str| line.starts_with("cpu") && !line.starts_with("cpu ");
         let switches = stat.lines().find_map(|line| line.strip_prefix("ctxt "));

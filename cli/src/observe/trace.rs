@@ -262,8 +262,16 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     let mut printer = Printer { is_summary: args.summary, ..Printer::default() };
     loop {
         let is_last = ended.load(Ordering::SeqCst);
-        // A guest that ended is traced no more.
-        let Ok(Ok(records)) = client.ask(Request::TraceFetch) else { break };
+        let records = match client.ask(Request::TraceFetch) {
+            Ok(Ok(records)) => records,
+            // A guest that ended is traced no more.
+            Err(_) if client.has_ended() => break,
+            Err(error) => return Err(error),
+            Ok(Err(error)) => {
+                return Err(Error::new(format!("`{}` cannot be traced any more", args.name))
+                    .why(errno::describe(error.into())));
+            }
+        };
         output::write(printer.take(&records).as_bytes())?;
         if is_last {
             let _ = client.ask(Request::TraceStop)?;

@@ -10,9 +10,13 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod words;
+
 mod message;
 mod reader;
 mod request;
+mod sockets;
 mod threads;
 mod trace;
 
@@ -20,6 +24,7 @@ pub use message::{
     HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, PIECE_BYTES, REQUESTS_SINCE, VERSION, Window,
 };
 pub use reader::{FromGuest, Reader, ToGuest};
-pub use request::Request;
+pub use request::{Request, link};
+pub use sockets::{PacketRecord, SocketRecord, SocketsHead, packet, socket_flag, socket_kind};
 pub use threads::{Moment, NAME_BYTES, REGISTERS, ThreadRecord, thread_flag};
 pub use trace::{CALLS, CAPTURE_MOST, CHOICE_BYTES, Capture, Captured, Extent, TraceRecord, record};

@@ -135,6 +135,10 @@ mod tests {
                 Owned::Plain(message) => *message,
                 Owned::Path(id, 0, path) => Message::Request { id: *id, request: Request::Read(path) },
                 Owned::Path(id, 1, path) => Message::Request { id: *id, request: Request::List(path) },
+                Owned::Path(id, 2, filter) => Message::Request {
+                    id: *id,
+                    request: Request::CaptureStart { links: *id, snap_len: !id, filter },
+                },
                 Owned::Path(id, _, path) => Message::Request { id: *id, request: Request::Link(path) },
                 Owned::Piece(id, bytes) => Message::Piece { id: *id, bytes },
             }
@@ -155,10 +159,17 @@ mod tests {
                 request: Request::Memory { pid, address, len }
             }),
         ];
+        let plain = prop_oneof![
+            6 => plain,
+            1 => (any::<u32>(), 0usize..3).prop_map(|(id, which)| {
+                let request = [Request::Sockets, Request::CaptureFetch, Request::CaptureStop][which];
+                Message::Request { id, request }
+            }),
+        ];
         let bytes = |most| prop::collection::vec(any::<u8>(), 0..most);
         prop_oneof![
             4 => plain.prop_map(Owned::Plain),
-            1 => (any::<u32>(), 0u8..3, bytes(200)).prop_map(|(id, kind, path)| Owned::Path(id, kind, path)),
+            1 => (any::<u32>(), 0u8..4, bytes(200)).prop_map(|(id, kind, path)| Owned::Path(id, kind, path)),
             1 => (any::<u32>(), bytes(2000)).prop_map(|(id, bytes)| Owned::Piece(id, bytes)),
         ]
     }

@@ -41,8 +41,31 @@ pub enum Request<'a> {
         /// The signal's number (signal(7)).
         signal: u32,
     },
+    /// All sockets: a [`SocketsHead`](crate::SocketsHead), and a [`SocketRecord`](crate::SocketRecord) for each.
+    Sockets,
+    /// Begins to capture packets; EBUSY if that is done already, EINVAL for a filter that is none.
+    CaptureStart {
+        /// Bits of the links: [`link::DEVICE`], [`link::LOOPBACK`].
+        links: u32,
+        /// Bytes of each packet that are kept at most.
+        snap_len: u32,
+        /// Instructions of classic BPF, 8 bytes each, little-endian (linux/filter.h); none: all packets.
+        filter: &'a [u8],
+    },
+    /// The [`PacketRecord`](crate::PacketRecord)s since the last such request.
+    CaptureFetch,
+    /// Ends the capture.
+    CaptureStop,
     /// One that this version doesn't know; the answer is ENOSYS.
     Unknown(u16),
+}
+
+/// Bits of the links whose packets are captured.
+pub mod link {
+    /// The network device.
+    pub const DEVICE: u32 = 1;
+    /// The loopback.
+    pub const LOOPBACK: u32 = 2;
 }
 
 /// Numbers of the requests.
@@ -56,6 +79,10 @@ mod number {
     pub const TRACE_FETCH: u16 = 7;
     pub const TRACE_STOP: u16 = 8;
     pub const SIGNAL: u16 = 9;
+    pub const SOCKETS: u16 = 32;
+    pub const CAPTURE_START: u16 = 33;
+    pub const CAPTURE_FETCH: u16 = 34;
+    pub const CAPTURE_STOP: u16 = 35;
 }
 
 impl<'a> Request<'a> {
@@ -97,6 +124,15 @@ impl<'a> Request<'a> {
                 out.word(pid);
                 out.word(signal);
             }
+            Request::Sockets => out.half(number::SOCKETS),
+            Request::CaptureStart { links, snap_len, filter } => {
+                out.half(number::CAPTURE_START);
+                out.word(links);
+                out.word(snap_len);
+                out.bytes(filter);
+            }
+            Request::CaptureFetch => out.half(number::CAPTURE_FETCH),
+            Request::CaptureStop => out.half(number::CAPTURE_STOP),
             Request::Unknown(number) => out.half(number),
         }
     }
@@ -114,6 +150,14 @@ impl<'a> Request<'a> {
             number::TRACE_FETCH => Request::TraceFetch,
             number::TRACE_STOP => Request::TraceStop,
             number::SIGNAL => Request::Signal { pid: fields.word()?, signal: fields.word()? },
+            number::SOCKETS => Request::Sockets,
+            number::CAPTURE_START => Request::CaptureStart {
+                links: fields.word()?,
+                snap_len: fields.word()?,
+                filter: fields.rest(),
+            },
+            number::CAPTURE_FETCH => Request::CaptureFetch,
+            number::CAPTURE_STOP => Request::CaptureStop,
             other => Request::Unknown(other),
         })
     }

@@ -5,6 +5,7 @@
 mod answer;
 mod files;
 mod server;
+mod sockets;
 mod threads;
 
 pub use server::{main, start};

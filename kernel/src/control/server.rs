@@ -1,6 +1,6 @@
 //! The thread that answers.
 use super::answer::Answer;
-use super::{files, threads};
+use super::{files, sockets, threads};
 use crate::boot;
 use crate::drivers::console::{self, Channel, Server};
 use crate::errno::Errno;
@@ -103,6 +103,7 @@ fn answer_with(request: Request, answer: &mut Answer) -> Result<(), Errno> {
         Request::Link(path) => files::link(path, answer),
         Request::Memory { pid, address, len } => memory(pid, address, len, answer),
         Request::Threads => threads::all(answer),
+        Request::Sockets => sockets::all(answer),
         Request::TraceStart { pid, choice } => trace::start(pid, choice).inspect_err(|error| {
             // What it has of memory by then.
             if *error != Errno::BUSY {
@@ -115,7 +116,9 @@ fn answer_with(request: Request, answer: &mut Answer) -> Result<(), Errno> {
             trace::stop();
             Ok(())
         }
-        Request::Unknown(_) => Err(Errno::NOSYS),
+        Request::CaptureStart { .. } | Request::CaptureFetch | Request::CaptureStop | Request::Unknown(_) => {
+            Err(Errno::NOSYS)
+        }
     }
 }
 

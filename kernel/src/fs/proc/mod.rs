@@ -9,4 +9,5 @@ mod settings;
 mod status;
 mod system;
 
+pub use net::unix_sockets;
 pub use root::{filesystem, made_file};

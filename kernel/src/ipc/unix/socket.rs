@@ -90,7 +90,32 @@ impl Role {
     }
 }
 
+/// An AF_UNIX socket as a list shows it.
+pub struct Listed {
+    /// SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET.
+    pub kind: u32,
+    /// It has a peer, or had one.
+    pub is_connected: bool,
+    /// The peer's number; 0: none.
+    pub peer: u64,
+    /// Of a listener: how many connections may wait.
+    pub backlog: Option<usize>,
+    /// Bytes that the peer has not received.
+    pub to_send: usize,
+    /// Bytes that it has not received; of a listener: connections that wait.
+    pub to_read: usize,
+}
+
 impl State {
+    /// Writes the name as /proc has it: an abstract one begins with `@`.
+    fn write_name(&self, text: &mut Text) -> Result<(), NoMemory> {
+        let name = self.name.as_deref().unwrap_or_default();
+        match name.strip_prefix(&[0]) {
+            Some(rest) => text.push(b"@").and_then(|()| text.push(rest)),
+            None => text.push(name),
+        }
+    }
+
     /// The socket has a peer from now on.
     pub(super) fn join(&mut self, peer: &Arc<UnixSocket>, credentials: Credentials, name: UnixName) {
         self.role = Role::Connected(Arc::downgrade(peer));
@@ -243,6 +268,21 @@ impl UnixSocket {
     pub fn inode(&self) -> u64 {
         self.inode
     }
+    /// How it stands, with its name appended to `name` as /proc has it. ENOMEM.
+    pub fn listed(&self, name: &mut Text) -> Result<Listed, NoMemory> {
+        let peer = self.peer();
+        // The lock of one socket at a time.
+        let to_send = peer.as_ref().map_or(0, |peer| peer.state.lock().inbox.bytes());
+        let state = self.state.lock();
+        let (backlog, waiting) = match &state.role {
+            Role::Listening { queue, backlog } => (Some(*backlog), queue.len()),
+            _ => (None, state.inbox.bytes()),
+        };
+        state.write_name(name)?;
+        let is_connected = matches!(state.role, Role::Connected(_));
+        let peer = peer.map_or(0, |peer| peer.inode);
+        Ok(Listed { kind: self.number(), is_connected, peer, backlog, to_send, to_read: waiting })
+    }
     /// Writes a line of /proc/net/unix. ENOMEM.
     pub fn describe(&self, text: &mut Text) -> Result<(), NoMemory> {
         let state = self.state.lock();
@@ -257,13 +297,9 @@ impl UnixSocket {
             "0000000000000000: 00000002 00000000 {flags:08X} {kind:04X} {status:02X} {:>5}",
             self.inode,
         )?;
-        let name = state.name.as_deref().unwrap_or_default();
-        if !name.is_empty() {
+        if state.name.as_ref().is_some_and(|name| !name.is_empty()) {
             text.push(b" ")?;
-        }
-        match name.strip_prefix(&[0]) {
-            Some(abstract_name) => [b"@", abstract_name].into_iter().try_for_each(|part| text.push(part))?,
-            None => text.push(name)?,
+            state.write_name(text)?;
         }
         text.push(b"\n")
     }

@@ -5,3 +5,4 @@ mod interfaces;
 mod sockets;
 
 pub use files::FILES;
+pub use sockets::unix_sockets;

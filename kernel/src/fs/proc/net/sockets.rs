@@ -29,8 +29,8 @@ const TICK_NS: u64 = 10_000_000;
 const COUNT_SHIFT: u32 = 40;
 /// Linux's number for a threshold of slow start that was never found.
 const NO_THRESHOLD: i32 = -1;
-/// Segments of a threshold beyond which it was never found.
-const THRESHOLD_MAX: u32 = 0x7fff;
+/// Bytes of a threshold that was never found: as large as any window.
+const THRESHOLD_MAX: u64 = 1 << 30;
 /// Descriptors that are looked at between two pauses.
 const AT_ONCE: i32 = 64;
 
@@ -130,10 +130,9 @@ fn tcp_line(
         if let Some(flow) = &own.flow {
             timeout = u64::from(flow.info.rto) * 1000 / TICK_NS;
             window = flow.info.congestion_window;
-            threshold = match flow.info.slow_start_threshold {
-                0..THRESHOLD_MAX => flow.info.slow_start_threshold as i32,
-                _ => NO_THRESHOLD,
-            };
+            let (segments, mss) = (flow.info.slow_start_threshold, flow.info.send_mss);
+            let is_known = u64::from(segments + 1) * u64::from(mss) < THRESHOLD_MAX;
+            threshold = if is_known { segments as i32 } else { NO_THRESHOLD };
         }
         // What is acknowledged late by: ticks, and whether the program replies to what it reads.
         let is_interactive = u8::from(own.flow.is_some_and(|flow| flow.is_interactive));
