@@ -235,6 +235,9 @@ struct Entry<D: Device, E: Events> {
     socket: Udp<D, E>,
 }
 
+/// A port, and its sockets.
+type OnPort<D, E> = (u16, Vec<Udp<D, E>>);
+
 /// Sockets by local port.
 pub struct UdpTable<D: Device, E: Events> {
     ports: RwLock<SortedMap<u16, Vec<Entry<D, E>>>>,
@@ -281,7 +284,7 @@ impl<D: Device, E: Events> UdpTable<D, E> {
     }
 
     /// The sockets of the first port from `port` on that has any.
-    fn next(&self, port: u64) -> Result<Option<(u16, Vec<Udp<D, E>>)>> {
+    fn next(&self, port: u64) -> Result<Option<OnPort<D, E>>> {
         let Ok(from) = u16::try_from(port) else { return Ok(None) };
         let ports = self.ports.read();
         let Some((port, there)) = ports.iter_from(&from).next() else { return Ok(None) };

@@ -18,7 +18,8 @@ struct Listener<D: Device, E: Events> {
     socket: Arc<TcpSocket<D, E>>,
 }
 
-type Sockets<D, E> = Vec<Arc<TcpSocket<D, E>>>;
+/// A port, and the sockets that listen on it.
+type OnPort<D, E> = (u16, Vec<Arc<TcpSocket<D, E>>>);
 
 /// All listeners.
 pub struct Listeners<D: Device, E: Events> {
@@ -40,7 +41,7 @@ impl<D: Device, E: Events> Listeners<D, E> {
     }
 
     /// The sockets that listen on the first port from `port` on where there are any. ENOMEM.
-    pub fn next(&self, port: u64) -> Result<Option<(u16, Sockets<D, E>)>, NoMemory> {
+    pub fn next(&self, port: u64) -> Result<Option<OnPort<D, E>>, NoMemory> {
         let Ok(from) = u16::try_from(port) else { return Ok(None) };
         let ports = self.ports.read();
         let Some((port, there)) = ports.iter_from(&from).next() else { return Ok(None) };
