@@ -19,6 +19,7 @@ pub mod boot;
 pub mod call;
 pub mod cpu;
 pub mod fail;
+pub mod hook;
 #[cfg(test)]
 mod host;
 pub mod io;

@@ -31,6 +31,8 @@ const NOT_FOUND: u8 = 127;
 
 static IDLE_PROCESS: Once<Arc<Process>> = Once::new();
 
+power::give_before_off!([storage::end, fs::lost::tell, drivers::shutdown]);
+
 /// From the first instruction in Rust to the program.
 pub fn boot() -> ! {
     start();
@@ -80,7 +82,7 @@ fn prepare(settings: &CommandLine) -> Option<Config<'static>> {
     let archive = open_archive();
     let config = archive.as_ref().map(|archive| archive.config());
     set_ring(settings, config.as_ref());
-    if let Err(error) = fs::init(archive).and_then(|()| drivers::pty::start()) {
+    if let Err(error) = fs::root::init(archive).and_then(|()| drivers::pty::start()) {
         fail(
             format_args!("the files of the image can't be mounted (error {})", error.number()),
             power::KERNEL_FAILED,

@@ -35,15 +35,19 @@ pub fn configure(settings: &CommandLine) {
     }
 }
 
+coracle_hal::hook! {
+    $
+    /// What is done before the machine is switched off, in this order.
+    before_off: [fn(); 3] = "coracle_before_off", given by give_before_off
+}
+
 /// Tells the program's exit status and ends the machine.
 pub fn off(status: u8) -> ! {
     let early = irq::came_early();
     if early != 0 {
         log!("{early} interrupts came while the CPU had them off: the hypervisor's fault; they were put off");
     }
-    crate::storage::end();
-    crate::fs::lost::tell();
-    crate::drivers::shutdown();
+    before_off().iter().for_each(|step| step());
     tell_and_stop(status)
 }
 

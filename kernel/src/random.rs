@@ -1,6 +1,6 @@
 //! The kernel's random generator (random(7)): seeded by the CPU at first use, and by virtio-rng when that answers.
 use crate::lock::Mutex;
-use crate::mm::memory::PAGE_SIZE;
+use coracle_hal::frame::FRAME_SIZE;
 use coracle_hal::percpu::PerCpu;
 use coracle_random::{Generator, KEY_BYTES};
 
@@ -55,7 +55,7 @@ pub fn layout_u64() -> u64 {
 
 /// A random number of bytes for an address: whole pages, as many as `bits` bits count.
 pub fn layout_pages(bits: u32) -> usize {
-    (layout_u64() as usize & ((1 << bits) - 1)) * PAGE_SIZE
+    (layout_u64() as usize & ((1 << bits) - 1)) * FRAME_SIZE
 }
 
 /// Mixes in what a device or a program gives: it can't make things worse.

@@ -1,7 +1,7 @@
 //! Devices: finding them, and the drivers of those that Coracle knows.
 //!
-//! Drivers work by polling: the scheduler calls [`poll`] when a thread is about to sleep and when a CPU is idle, and
-//! [`arm`] before a CPU really waits. Interrupts only end that wait, or an overlong computation of the program.
+//! Drivers work by polling: the scheduler polls them when a thread is about to sleep and when a CPU is idle, and has them
+//! interrupt before a CPU really waits ([`Devices`](crate::task::devices::Devices)). Interrupts only end that wait, or an overlong computation of the program.
 pub mod buffer;
 pub mod console;
 mod discover;
@@ -11,4 +11,4 @@ pub mod virtio;
 
 pub use console::{begin, set_node as set_terminal_node, standard_streams};
 pub use discover::start;
-pub use service::{arm, guard, has_come, next_deadline, poll, poll_idle, poll_if_due, settle, shutdown};
+pub use service::shutdown;

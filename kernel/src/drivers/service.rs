@@ -1,12 +1,13 @@
 //! When devices are looked at: by whoever has nothing better to do, and by a timer when nobody has.
 use super::console;
 use crate::net;
+use crate::task::devices::{Devices, give_devices};
 use coracle_hal::{irq, time};
 
-/// Looks at all devices: takes what has come, sends what waits. Cheap when there is nothing. Called when a thread is
-/// about to sleep, and after an interrupt. `now`: the time (ns since boot). False: the network had something; its guard is
-/// set.
-pub fn poll(now: u64) -> bool {
+give_devices!(Devices { poll, poll_idle, poll_if_due, has_come, settle, guard, arm, next_deadline });
+
+/// See [`Devices::poll`].
+fn poll(now: u64) -> bool {
     let quiet = poll_idle(now);
     if !quiet {
         guard(now);
@@ -14,18 +15,17 @@ pub fn poll(now: u64) -> bool {
     quiet
 }
 
-/// The devices have nothing, or little: has them interrupt the program with what comes next.
-pub fn settle() {
+/// See [`Devices::settle`].
+fn settle() {
     // Only the network may have been told not to.
     if net::is_guarded() {
         net::settle();
     }
 }
 
-/// [`poll`] for the idle loop. False: a device may have been told not to interrupt; before a program goes on, [`guard`]
-/// has to be called, or else [`arm`].
+/// See [`Devices::poll_idle`].
 #[inline(always)]
-pub fn poll_idle(now: u64) -> bool {
+fn poll_idle(now: u64) -> bool {
     let quiet = net::poll(now) == 0;
     // Only the network is ever told not to interrupt: the others have nothing if nobody has.
     if irq::any_pending() {
@@ -36,33 +36,30 @@ pub fn poll_idle(now: u64) -> bool {
     quiet
 }
 
-/// Whether something has come that [`poll`] would take.
+/// See [`Devices::has_come`].
 #[inline(always)]
-pub fn has_come() -> bool {
+fn has_come() -> bool {
     irq::any_pending() || net::has_come()
 }
 
-/// Makes sure that somebody looks at devices that don't interrupt, though the program may compute.
-pub fn guard(now: u64) {
+/// See [`Devices::guard`].
+fn guard(now: u64) {
     net::request_guard(now);
 }
 
-/// Asks the devices for interrupts, because this CPU, which says so before, is about to wait for one. First: something has
-/// come meanwhile, so poll instead. Second: it is certain that they interrupt; another CPU may be about to ask in our
-/// place, and does if it finds us idle. If we are not idle any more, [`guard`] has to be called before a program goes on.
-pub fn arm() -> (bool, bool) {
+/// See [`Devices::arm`].
+fn arm() -> (bool, bool) {
     let armed = net::arm();
     (armed == Some(true) || console::arm(), armed.is_some())
 }
 
-/// When [`poll`] must be called next for the sake of timers (ns since boot), if ever.
-pub fn next_deadline() -> Option<u64> {
+/// See [`Devices::next_deadline`].
+fn next_deadline() -> Option<u64> {
     net::next_deadline()
 }
 
-/// For the kernel's exit to a program that was interrupted: looks at the devices if one of them did it, if they were not
-/// looked at for long, or if a timer is due. True if one of them did it.
-pub fn poll_if_due() -> bool {
+/// See [`Devices::poll_if_due`].
+fn poll_if_due() -> bool {
     let now = time::now_ns();
     let interrupting = irq::any_pending();
     if interrupting || next_deadline().is_some_and(|deadline| deadline <= now) {

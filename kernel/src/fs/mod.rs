@@ -27,4 +27,3 @@ pub mod walk;
 
 pub use open::open;
 pub use path_cache::names_changed;
-pub use root::{init, open_executable};

@@ -216,7 +216,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// The root of the tree.
 pub fn root() -> Path {
-    // Set by `fs::init` before the first process exists.
+    // Set by `fs::root::init` before the first process exists.
     ROOT.get().expect("the root file system is mounted first").clone()
 }
 

@@ -6,8 +6,8 @@ use super::user::Access;
 use super::vma::{Backing, Vma, VmaFlags, table_rights};
 use crate::errno::Errno;
 use crate::fs::file::File;
+use crate::task::long_call;
 use crate::task::thread::Thread;
-use crate::task::{long_call, oom};
 use alloc::sync::Arc;
 use coracle_hal::frame::Frame;
 use coracle_hal::paging::{MapError, Prot, USER_END, USER_START};
@@ -33,6 +33,13 @@ pub enum Refused {
     Ending,
 }
 
+coracle_hal::hook! {
+    $
+    /// Has a process ended whose memory a page fault of the running thread can then have. False: it is the running one, or that
+    /// is being ended already; the fault fails. Called with no lock held.
+    make_room: fn() -> bool = "coracle_make_room", given by give_make_room
+}
+
 /// Makes the page at `addr` of the running program's memory fit for `access`, or says why not.
 pub fn resolve_current(addr: usize, access: Access) -> Result<(), Refused> {
     let memory = crate::this::with(|thread| thread.process.memory());
@@ -42,7 +49,7 @@ pub fn resolve_current(addr: usize, access: Access) -> Result<(), Refused> {
             Ok(Resolution::Unchanged) => {
                 return crate::this::with(|thread| note_fruitless(thread, addr, access));
             }
-            Err(Refused::OutOfMemory) if oom::make_room() => {}
+            Err(Refused::OutOfMemory) if make_room()() => {}
             Err(refused) => return Err(refused),
         }
     }

@@ -13,7 +13,7 @@ use crate::mm::user;
 use crate::mm::user_buf::{Pieces, UserBuf};
 use crate::mm::vma::{Backing, Vma, VmaFlags};
 use crate::task::long_call;
-use crate::time::clock;
+use crate::time::posix_clock;
 use alloc::sync::Arc;
 use coracle_hal::paging::Prot;
 use linux_raw_sys::general as abi;
@@ -241,13 +241,13 @@ fn take(call: &Call, deadline_ns: Option<u64>) -> SysResult {
 
 /// io_getevents(2).
 pub fn io_getevents(call: &Call) -> SysResult {
-    let deadline_ns = clock::read_relative_deadline(call.usize(4))?;
+    let deadline_ns = posix_clock::read_relative_deadline(call.usize(4))?;
     take(call, deadline_ns).map_err(|error| if error == Errno::RESTARTSYS { Errno::INTR } else { error })
 }
 
 /// io_pgetevents(2).
 pub fn io_pgetevents(call: &Call) -> SysResult {
-    let deadline_ns = clock::read_relative_deadline(call.usize(4))?;
+    let deadline_ns = posix_clock::read_relative_deadline(call.usize(4))?;
     let [mask, len] = match call.usize(5) {
         0 => [0, 0],
         at => user::read_words(at)?,

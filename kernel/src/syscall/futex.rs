@@ -3,8 +3,8 @@ use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
 use crate::task::{futex, futex_pi, process};
-use crate::time::clock;
 use crate::time::wall::Deadline;
+use crate::time::{clock, posix_clock};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use core::sync::atomic::Ordering::*;
@@ -31,7 +31,7 @@ pub fn futex(call: &Call) -> SysResult {
             let deadline = match call.usize(3) {
                 0 => None,
                 at => {
-                    let time = clock::read_timespec(at)?;
+                    let time = posix_clock::read_timespec(at)?;
                     Some(match (command, realtime) {
                         (abi::FUTEX_WAIT, _) => Deadline::Boot(clock::monotonic_ns().saturating_add(time)),
                         (_, true) => Deadline::Wall(time),
@@ -61,7 +61,7 @@ pub fn futex(call: &Call) -> SysResult {
             let deadline = match call.usize(3) {
                 0 => None,
                 at => {
-                    let time = clock::read_timespec(at)?;
+                    let time = posix_clock::read_timespec(at)?;
                     let wall = realtime || command == abi::FUTEX_LOCK_PI;
                     Some(if wall { Deadline::Wall(time) } else { Deadline::Boot(time) })
                 }
@@ -96,7 +96,7 @@ pub fn futex_waitv(call: &Call) -> SysResult {
                 abi::CLOCK_MONOTONIC => false,
                 _ => return Err(Errno::INVAL),
             };
-            let time = clock::read_timespec(at)?;
+            let time = posix_clock::read_timespec(at)?;
             Some(if wall { Deadline::Wall(time) } else { Deadline::Boot(time) })
         }
     };

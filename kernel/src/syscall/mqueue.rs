@@ -8,7 +8,7 @@ use crate::mm::user;
 use crate::net::netlink::NetlinkFile;
 use crate::task::long_call;
 use crate::task::signal::MAX_SIGNAL;
-use crate::time::clock;
+use crate::time::posix_clock;
 use crate::time::wall::Deadline;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -62,7 +62,7 @@ impl Opened {
 
 /// The absolute time of the real-time clock at `address`; 0: none. EFAULT, EINVAL.
 fn deadline_at(address: usize) -> Result<Option<Deadline>, Errno> {
-    if address == 0 { Ok(None) } else { Ok(Some(Deadline::Wall(clock::read_timespec(address)?))) }
+    if address == 0 { Ok(None) } else { Ok(Some(Deadline::Wall(posix_clock::read_timespec(address)?))) }
 }
 
 /// mq_timedsend(2).

@@ -10,7 +10,7 @@ use crate::task::signal::{
     self, Action, IGNORE, MAX_SIGNAL, Returned, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit,
 };
 use crate::task::thread::Work;
-use crate::time::clock;
+use crate::time::posix_clock;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
@@ -122,7 +122,7 @@ fn wait_for_signal() -> SysResult {
 pub fn rt_sigtimedwait(call: &Call) -> SysResult {
     check_set_size(call.usize(3))?;
     let set = user::read_u64(call.usize(0))? & !UNBLOCKABLE;
-    let deadline = clock::read_relative_deadline(call.usize(2))?;
+    let deadline = posix_clock::read_relative_deadline(call.usize(2))?;
     let take = || {
         let mut shared = call.thread().process.signals.lock();
         let mut own = call.thread().signals.lock();

@@ -8,7 +8,7 @@ use crate::ipc::sysv::object::{self, IPC_NOWAIT};
 use crate::ipc::sysv::segments::{self, Segment};
 use crate::ipc::sysv::semaphores::{self, Set};
 use crate::mm::user;
-use crate::time::clock;
+use crate::time::posix_clock;
 use alloc::vec::Vec;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
@@ -156,7 +156,7 @@ pub fn semop(call: &Call) -> SysResult {
 
 /// semtimedop(2).
 pub fn semtimedop(call: &Call) -> SysResult {
-    let deadline_ns = clock::read_relative_deadline(call.usize(3))?;
+    let deadline_ns = posix_clock::read_relative_deadline(call.usize(3))?;
     operate(call, deadline_ns)
 }
 

@@ -6,7 +6,8 @@ use crate::mm::user;
 use crate::task::process;
 use crate::task::sched::{self, Wake};
 use crate::task::signal::{self, MAX_SIGNAL};
-use crate::time::clock::{self, Clock, SECOND_NS, to_timespec, to_timeval};
+use crate::time::clock::{self, SECOND_NS, to_timespec, to_timeval};
+use crate::time::posix_clock::{self, Clock};
 use crate::time::posix_timer::{First, Notify};
 use crate::time::wall::Deadline;
 use coracle_hal::cpu;
@@ -37,7 +38,7 @@ pub fn clock_settime(call: &Call) -> SysResult {
     if call.u32(0) != abi::CLOCK_REALTIME {
         return Err(Errno::INVAL);
     }
-    let now = clock::read_timespec(call.usize(1))?;
+    let now = posix_clock::read_timespec(call.usize(1))?;
     check_capability(capability::SYS_TIME)?;
     clock::set_realtime_ns(now)?;
     Ok(0)
@@ -120,7 +121,7 @@ fn sleep_by_cpu(clock: Clock, time: u64, absolute: bool, remaining: usize) -> Sy
 
 /// nanosleep(2).
 pub fn nanosleep(call: &Call) -> SysResult {
-    let time = clock::read_timespec(call.usize(0))?;
+    let time = posix_clock::read_timespec(call.usize(0))?;
     sleep_until(Deadline::Boot(clock::monotonic_ns().saturating_add(time)), call.usize(1))
 }
 
@@ -130,7 +131,7 @@ pub fn clock_nanosleep(call: &Call) -> SysResult {
     if matches!(clock, Clock::ThreadCpu(_)) {
         return Err(Errno::INVAL);
     }
-    let time = clock::read_timespec(call.usize(2))?;
+    let time = posix_clock::read_timespec(call.usize(2))?;
     if clock.is_cpu() {
         return sleep_by_cpu(clock, time, call.u32(1) & abi::TIMER_ABSTIME != 0, call.usize(3));
     }

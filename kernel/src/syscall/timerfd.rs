@@ -4,7 +4,8 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::file::OpenFile;
 use crate::ipc::timerfd::TimerFd;
 use crate::mm::user;
-use crate::time::clock::{self, Clock};
+use crate::time::clock;
+use crate::time::posix_clock::Clock;
 use crate::time::wall::Deadline;
 use linux_raw_sys::general::{
     CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_REALTIME_ALARM, O_NONBLOCK,

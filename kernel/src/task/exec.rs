@@ -7,7 +7,7 @@ use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::file::OpenFile;
 use crate::fs::mount::MountFlags;
-use crate::fs::open_executable;
+use crate::fs::root::open_executable;
 use crate::mm::map::Place;
 use crate::mm::memory::{Memory, PAGE_SIZE, page_up};
 use crate::mm::user_buf::UserBuf;

@@ -1,5 +1,6 @@
 //! Processes, threads, the scheduler, signals and futexes.
 pub mod clone;
+pub mod devices;
 pub mod exec;
 pub mod exit;
 mod family;
@@ -21,3 +22,4 @@ pub mod terminal;
 pub mod thread;
 pub mod user_count;
 pub mod wait;
+mod wall_sleep;

@@ -9,6 +9,7 @@ use super::oom_score;
 use super::process::{self, Process};
 use super::signal::{self, SigInfo};
 use super::{long_call, sched};
+use crate::mm::fault::give_make_room;
 use crate::mm::memory::{Memory, PAGE_SIZE};
 use alloc::sync::Arc;
 use coracle_fallible::Lossy;
@@ -19,10 +20,11 @@ use linux_raw_sys::general::SIGKILL;
 /// Whether a CPU is ending a process for its memory: what comes back should do for the others.
 static BUSY: AtomicBool = AtomicBool::new(false);
 
-/// Has a process ended whose memory a page fault of the running thread can then have. False: it is the running one, or that is
-/// being ended already; the fault fails, and the thread ends on its way to the program. Hold no lock.
+give_make_room!(make_room);
+
+/// Makes room for a page fault; if it can't, the thread ends on its way to the program.
 #[cold]
-pub fn make_room() -> bool {
+fn make_room() -> bool {
     let me = crate::this::with(Arc::clone);
     if is_ending(&me.process) {
         return false;

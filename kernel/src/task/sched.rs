@@ -3,14 +3,15 @@
 //! Each CPU has a queue of threads that want to run (`run_queue`). A CPU without work takes from the others. Only when a
 //! thread waits for the CPU is a timer set that will interrupt the running one (`slice`): there is no tick. A thread that sleeps while
 //! nobody else wants its CPU idles on its own stack, so that being woken there costs no switch.
+use super::devices::devices;
 use super::later;
 use super::run_queue::{self, CPUS, Cpu, End, IDLE, all_cpus, first_has_rank, kick_helper, pop, push, steal};
 use super::slice::{IN_IDLE_LOOP, NO_SLICE, OVER, arm_slice, arm_slice_of, end_slice};
 use super::thread::{Thread, Work};
 use crate::errno::Errno;
+use crate::this;
 use crate::time::timer;
 use crate::time::wall::Deadline;
-use crate::{drivers, this};
 use alloc::sync::Arc;
 use coracle_hal::{cpu, irq, time};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::*};
@@ -174,10 +175,10 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
         let now = time::now_ns();
         // With nobody else to run, what hasn't come yet is left to the idle loop.
         let others = here.waiting.load(Relaxed) != 0;
-        if others || drivers::has_come() {
-            if drivers::poll(now) && others {
+        if others || (devices().has_come)() {
+            if (devices().poll)(now) && others {
                 // The one that runs next may compute for long.
-                drivers::settle();
+                (devices().settle)();
             }
             if state.load(Acquire) == NOTIFIED {
                 continue;
@@ -343,7 +344,7 @@ pub fn raise(thread: &Arc<Thread>, priority: u32) {
 /// Lets the others that wait for this CPU run first (sched_yield(2)).
 pub fn yield_now() {
     let now = time::now_ns();
-    drivers::poll(now);
+    (devices().poll)(now);
     this::with(|me| yield_as(me, now));
 }
 
@@ -479,11 +480,11 @@ fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
             break Some(next);
         }
         IDLE.fetch_or(bit, SeqCst);
-        let mut deadline = drivers::next_deadline();
+        let mut deadline = (devices().next_deadline)();
         let mut look = is_due(deadline, now);
         if !look {
             // Devices that have got something say so when they are asked for interrupts.
-            (look, watched) = drivers::arm();
+            (look, watched) = (devices().arm)();
         }
         while !look {
             // An earlier interrupt that nobody needs any more is left to come: taking it back and setting it again with
@@ -499,19 +500,19 @@ fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
             if !timer {
                 break;
             }
-            deadline = drivers::next_deadline();
+            deadline = (devices().next_deadline)();
             look |= is_due(deadline, now);
             if here.waiting.load(Relaxed) != 0 || state.load(Relaxed) == NOTIFIED {
                 break;
             }
         }
         IDLE.fetch_and(!bit, SeqCst);
-        if look && !drivers::poll_idle(now) {
+        if look && !(devices().poll_idle)(now) {
             watched = false;
         }
     };
     if !watched {
-        drivers::guard(now);
+        (devices().guard)(now);
     }
     here.idle_ns.fetch_add(now.saturating_sub(start), Relaxed);
     let crowded = end_slice(here);

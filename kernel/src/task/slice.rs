@@ -1,9 +1,10 @@
 //! Slices of time: how long a thread runs when others want its CPU, and who need not wait for that.
+use super::devices::devices;
 use super::run_queue::{CPUS, Cpu, IDLE, bring_one_without_rank, kick_helper};
 use super::sched;
 use super::thread::Thread;
+use crate::this;
 use crate::time::timer;
-use crate::{drivers, this};
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
 use coracle_hal::time;
@@ -115,10 +116,10 @@ pub fn interrupted() {
     timer::run_expired();
     let by_timers = waiting() > queued;
     let before = waiting();
-    let interrupting = drivers::poll_if_due();
+    let interrupting = (devices().poll_if_due)();
     let by_devices = waiting() > before;
     if interrupting && !by_devices {
-        drivers::settle();
+        (devices().settle)();
     }
     if (by_timers || by_devices) && !here.debt.is_full() {
         let now = time::now_ns();

@@ -2,9 +2,10 @@
 //!
 //! At most one signal of a timer is pending at a time. A periodic timer continues when its signal is delivered; the expiries
 //! that it missed until then are its overrun (timer_getoverrun(2)).
-use super::clock::{self, Clock, SECOND_NS};
+use super::clock::{self, SECOND_NS};
 use super::cpu_timer::{CpuTimer, Reading};
 use super::interval::IntervalTimer;
+use super::posix_clock::Clock;
 use super::timer::Timed;
 use super::wall::Deadline;
 use crate::errno::Errno;

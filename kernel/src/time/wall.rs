@@ -4,7 +4,6 @@ use super::clock;
 use super::timer::Timed;
 use crate::errno::Errno;
 use crate::lock::Mutex;
-use crate::task::{process, sched};
 use alloc::sync::Weak;
 use coracle_hal::time;
 use coracle_sorted_map::SortedMap;
@@ -71,6 +70,12 @@ impl Drop for Following {
     }
 }
 
+coracle_hal::hook! {
+    $
+    /// Wakes the threads that sleep until a time of the real-time clock, so that they look at it again.
+    wake_wall_sleepers: fn() = "coracle_wake_wall_sleepers", given by give_wake_wall_sleepers
+}
+
 /// Sets what is added to the time since boot, and has everything that follows the clock look at it again.
 pub fn set_offset_ns(offset_ns: u64) {
     time::set_wall_offset_ns(offset_ns);
@@ -89,8 +94,5 @@ pub fn set_offset_ns(offset_ns: u64) {
             timer.clock_was_set();
         }
     }
-    for process in process::all() {
-        let threads = process.threads.lock();
-        threads.iter().filter(|thread| thread.sched.sleep_timer.follows_wall()).for_each(sched::unpark);
-    }
+    wake_wall_sleepers()();
 }
