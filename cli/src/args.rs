@@ -1,5 +1,6 @@
 //! The command line.
 
+mod exec;
 mod life;
 mod netstat;
 mod program;
@@ -21,6 +22,7 @@ use crate::net::{Cidr, Forward, Network};
 use crate::size::Size;
 use crate::volume::{Source, Spec};
 
+pub use exec::ExecArgs;
 pub use life::{LifeArgs, RenameArgs, RestartArgs, RmArgs, StartArgs, StopArgs};
 pub use shell::{CompletionsArgs, ManArgs, Shell};
 
@@ -83,6 +85,8 @@ pub enum Command {
     Pause(NamesArgs),
     /// Let the machines of guests go on.
     Unpause(NamesArgs),
+    /// Run a program in a guest beside its main one (needs `--control full`).
+    Exec(Box<ExecArgs>),
     /// Show what every thread of a guest waits for, and its stacks.
     Stack(StackArgs),
     /// Show the system calls of a guest as they are made.

@@ -7,6 +7,7 @@ mod args;
 mod bytes;
 mod environment;
 mod error;
+mod exec;
 mod inspect;
 mod instances;
 mod kernel;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Rm(args) => instances::rm(&args).map(|()| 0),
         Command::Pause(args) => instances::pause(&args).map(|()| 0),
         Command::Unpause(args) => instances::unpause(&args).map(|()| 0),
+        Command::Exec(args) => exec::exec(&args),
         Command::Stack(args) => observe::stack(&args).map(|()| 0),
         Command::Trace(args) => observe::trace(&args).map(|()| 0),
         Command::Maps(args) => observe::maps(&args).map(|()| 0),

@@ -3,13 +3,13 @@
 #![no_main]
 
 use coracle_control::{
-    Captured, FromGuest, HEADER_BYTES, LONGEST_FROM_GUEST, Message, Moment, PacketRecord, Reader,
-    SocketRecord, ThreadRecord, ToGuest, TraceRecord,
+    Attributes, Captured, FromGuest, HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, Moment,
+    PacketRecord, Reader, SocketRecord, Started, ThreadRecord, ToGuest, TraceRecord,
 };
 use libfuzzer_sys::fuzz_target;
 
 fn sent(message: Message<'_>) -> Vec<u8> {
-    let mut buffer = [0; HEADER_BYTES + LONGEST_FROM_GUEST];
+    let mut buffer = [0; HEADER_BYTES + LONGEST_FROM_GUEST + LONGEST_TO_GUEST];
     message.encode(&mut buffer).expect("what was read can be sent").to_vec()
 }
 
@@ -46,6 +46,12 @@ fuzz_target!(|input: (u8, &[u8])| {
     }
     if let Some((record, _)) = SocketRecord::decode(bytes) {
         assert_eq!(record.encode(), bytes[..SocketRecord::BYTES]);
+    }
+    if let Some(attributes) = Attributes::decode(bytes) {
+        assert_eq!(attributes.encode(), bytes[..Attributes::BYTES]);
+    }
+    if let Some(started) = Started::decode(bytes) {
+        assert_eq!(started.encode(), bytes[..Started::BYTES]);
     }
     // A record takes its own bytes, and no more.
     if let Some((moment, mut rest)) = Moment::decode(bytes) {

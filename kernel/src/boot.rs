@@ -1,5 +1,6 @@
 //! The boot, step by step.
 use crate::block::registry;
+use crate::control::launch::Defaults;
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::descriptors::DescriptorTable;
@@ -226,6 +227,9 @@ pub fn idle_process() -> &'static Arc<Process> {
 pub fn start_program(settings: &CommandLine, config: Option<&Config>) {
     let Some(config) = config else { fail(format_args!("the image names no program"), power::KERNEL_FAILED) };
     let context = enter_machine(settings, config);
+    if control::remembers() {
+        remember(settings, config);
+    }
     let request = request(settings, config);
     match exec::load(&context, request, crate::task::limits::DEFAULT_STACK) {
         Ok(loaded) => run(settings, config, context, &loaded),
@@ -252,6 +256,24 @@ fn user(settings: &CommandLine, config: &Config) -> User {
     settings.user.unwrap_or(config.user())
 }
 
+fn strings(list: Vec<Vec<u8>>) -> Strings {
+    let mut strings = Strings::new();
+    let added = list.iter().try_for_each(|string| strings.push(string));
+    added.map(|()| strings).unwrap_or_else(|_| {
+        fail(format_args!("there is no memory for the program's arguments"), CANNOT_EXECUTE)
+    })
+}
+
+/// What programs need that are started beside the main one.
+#[inline(never)]
+fn remember(settings: &CommandLine, config: &Config) {
+    control::launch::remember(Defaults {
+        user: user(settings, config),
+        directory: config.cwd().to_vec(),
+        environment: strings(environment(settings, config)),
+    });
+}
+
 /// What is to be executed.
 #[inline(never)]
 fn request(settings: &CommandLine, config: &Config) -> exec::Request {
@@ -264,13 +286,6 @@ fn request(settings: &CommandLine, config: &Config) -> exec::Request {
         arguments.truncate(1);
         arguments.extend(settings.args.iter().cloned());
     }
-    let strings = |list: Vec<Vec<u8>>| {
-        let mut strings = Strings::new();
-        let added = list.iter().try_for_each(|string| strings.push(string));
-        added.map(|()| strings).unwrap_or_else(|_| {
-            fail(format_args!("there is no memory for the program's arguments"), CANNOT_EXECUTE)
-        })
-    };
     exec::Request {
         credentials: Credentials::of_user(user(settings, config)).ids(),
         path,

@@ -3,6 +3,7 @@
 
 pub mod aarch64;
 pub mod apps;
+pub mod background;
 pub mod bare;
 pub mod build;
 pub mod debugger;

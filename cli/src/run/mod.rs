@@ -17,10 +17,11 @@ mod streams;
 mod supervise;
 mod terminal;
 
+pub use copy::{read, write_all};
 pub use detach::launch;
 pub use plan::quoted;
 pub use requests::encoded;
 pub use start::run;
 pub use stop::SYNC;
 pub use supervise::Restart;
-pub use terminal::{is_keeper, keep};
+pub use terminal::{Key, Keys, Terminal, is_keeper, keep, window};

@@ -1,17 +1,23 @@
 //! Requests of other commands for a guest: taken on a socket of the user's, handed on over the control port, and answered.
 //!
-//! The socket speaks the protocol of the port (the crate `coracle-control`). Each connection has one request at a time. What a
-//! connection does not read yet is kept for it: one answer at most.
+//! The socket speaks the protocol of the port (the crate `coracle-control`). What a connection does not read yet is kept for it: as
+//! much as it has asked for.
+//!
+//! A guest keeps few requests that it has not looked at. So a connection waits while there are [`MOST_AT_ONCE`] of which the guest
+//! has said nothing yet; those that wait in the guest, for a program or a stream, don't count.
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use coracle_control::{HEADER_BYTES, LONGEST_FROM_GUEST, Message, REQUESTS_SINCE, Request, ToGuest, VERSION};
+use coracle_control::{
+    HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, REQUESTS_SINCE, Request, SessionRequest,
+    ToGuest, TreeChange, VERSION,
+};
 use rustix::io::Errno;
 
 use super::stop::Guest;
@@ -27,22 +33,38 @@ struct Asker {
     id: u32,
     /// Messages for it. Closed if the connection is.
     to: Sender<Vec<u8>>,
+    /// The guest has begun to answer.
+    is_taken: bool,
+}
+
+/// What a connection holds in the guest.
+struct Held {
+    /// The number under which it does.
+    session: u32,
+    /// It may hold something.
+    is_used: bool,
+    /// Paths that are to be removed.
+    remove: Vec<Vec<u8>>,
 }
 
 #[derive(Default)]
 struct Waiting {
     askers: HashMap<u32, Asker>,
+    /// Of these, those that the guest has said nothing of.
+    untaken: usize,
     last_id: u32,
     /// Connections that there were.
-    connections: u64,
+    connections: u32,
     /// The connection that traces, whose end ends the trace.
-    tracer: Option<u64>,
+    tracer: Option<u32>,
 }
 
 /// Hands requests on, and answers back.
 #[derive(Default)]
 pub struct Switchboard {
     waiting: Mutex<Waiting>,
+    /// Some may be asked that waited.
+    room: Condvar,
     /// The version that the guest speaks; 0: it has not said yet.
     version: AtomicU16,
 }
@@ -85,19 +107,33 @@ impl Switchboard {
         let _ = to.send(encoded(Message::Hello(VERSION)));
         let own = {
             let mut waiting = self.waiting();
-            waiting.connections += 1;
+            waiting.connections = waiting.connections.wrapping_add(1);
             waiting.connections
         };
-        let (mut reader, mut buffer) = (ToGuest::new(), [0; 1024]);
+        let (mut reader, mut buffer) = (ToGuest::new(), vec![0; 16 << 10]);
+        let mut held = Held { session: own, is_used: false, remove: Vec::new() };
         while let Ok(length @ 1..) = connection.read(&mut buffer) {
             reader.take(&buffer[..length], |message| {
                 if let Message::Request { id, request } = message {
                     match request {
-                        Request::TraceStart { .. } if !self.begins_trace(own) => refuse(id, &to, Errno::BUSY),
+                        Request::TraceStart { .. } if !self.begins_trace(own) => {
+                            answer(id, &to, Some(Errno::BUSY));
+                        }
+                        Request::Session { request: SessionRequest::RemoveLater { path }, .. } => {
+                            held.remove.push(path.to_vec());
+                            answer(id, &to, None);
+                        }
+                        Request::Session { request, .. } => {
+                            held.is_used = true;
+                            self.ask(id, Request::Session { session: own, request }, &to, guest);
+                        }
                         request => self.ask(id, request, &to, guest),
                     }
                 }
             });
+        }
+        if held.is_used {
+            self.end_session(held, &to, guest);
         }
         if self.waiting().tracer == Some(own) {
             self.ask(0, Request::TraceStop, &to, guest);
@@ -105,26 +141,38 @@ impl Switchboard {
         }
     }
 
+    /// Ends what a connection holds in the guest.
+    fn end_session(&self, held: Held, to: &Sender<Vec<u8>>, guest: &Guest) {
+        let ask = |request| self.ask(0, Request::Session { session: held.session, request }, to, guest);
+        ask(SessionRequest::End);
+        for path in held.remove.iter().rev() {
+            // One of the two is what it is.
+            for change in [TreeChange::Remove, TreeChange::RemoveDirectory] {
+                ask(SessionRequest::Tree { change, mode: 0, paths: path });
+            }
+        }
+    }
+
     /// Whether a connection may trace: one does at a time.
-    fn begins_trace(&self, connection: u64) -> bool {
+    fn begins_trace(&self, connection: u32) -> bool {
         *self.waiting().tracer.get_or_insert(connection) == connection
     }
 
     /// Hands a request on.
     fn ask(&self, id: u32, request: Request<'_>, to: &Sender<Vec<u8>>, guest: &Guest) {
-        let refuse = |error| refuse(id, to, error);
+        let refuse = |error| answer(id, to, Some(error));
         match self.version.load(Ordering::SeqCst) {
             0 => return refuse(Errno::AGAIN),
             version if version < REQUESTS_SINCE => return refuse(Errno::NOSYS),
             _ => {}
         }
-        let mut waiting = self.waiting();
-        if waiting.askers.len() >= MOST_AT_ONCE {
-            return refuse(Errno::AGAIN);
-        }
+        let is_full = |waiting: &mut Waiting| waiting.untaken >= MOST_AT_ONCE;
+        let mut waiting =
+            self.room.wait_while(self.waiting(), is_full).unwrap_or_else(PoisonError::into_inner);
+        waiting.untaken += 1;
         waiting.last_id = waiting.last_id.wrapping_add(1);
         let own = waiting.last_id;
-        waiting.askers.insert(own, Asker { id, to: to.clone() });
+        waiting.askers.insert(own, Asker { id, to: to.clone(), is_taken: false });
         drop(waiting);
         guest.say(Message::Request { id: own, request });
     }
@@ -134,15 +182,21 @@ impl Switchboard {
         match message {
             Message::Hello(version) => self.version.store(version, Ordering::SeqCst),
             Message::Piece { id, bytes } => {
-                if let Some(asker) = self.waiting().askers.get(&id) {
-                    // As in `ask`.
-                    let _ = asker.to.send(encoded(Message::Piece { id: asker.id, bytes }));
+                let mut waiting = self.waiting();
+                let Some(asker) = waiting.askers.get_mut(&id) else { return };
+                // As in `answer`.
+                let _ = asker.to.send(encoded(Message::Piece { id: asker.id, bytes }));
+                if !std::mem::replace(&mut asker.is_taken, true) {
+                    self.has_room(&mut waiting);
                 }
             }
             Message::End { id, error } => {
-                if let Some(asker) = self.waiting().askers.remove(&id) {
-                    // As in `ask`.
-                    let _ = asker.to.send(encoded(Message::End { id: asker.id, error }));
+                let mut waiting = self.waiting();
+                let Some(asker) = waiting.askers.remove(&id) else { return };
+                // As in `answer`.
+                let _ = asker.to.send(encoded(Message::End { id: asker.id, error }));
+                if !asker.is_taken {
+                    self.has_room(&mut waiting);
                 }
             }
             // Only commands say these.
@@ -150,19 +204,27 @@ impl Switchboard {
         }
     }
 
+    /// The guest has taken a request.
+    fn has_room(&self, waiting: &mut Waiting) {
+        waiting.untaken -= 1;
+        self.room.notify_one();
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn refuse(id: u32, to: &Sender<Vec<u8>>, error: Errno) {
-    let error = error.raw_os_error().unsigned_abs() as u16;
+/// Ends the answer to a request.
+fn answer(id: u32, to: &Sender<Vec<u8>>, error: Option<Errno>) {
+    let error = error.map_or(0, |error| error.raw_os_error().unsigned_abs() as u16);
     // A connection that is closed wants no answer.
     let _ = to.send(encoded(Message::End { id, error }));
 }
 
 /// A message as it is sent. All that this module sends were read before, or are short.
 pub fn encoded(message: Message<'_>) -> Vec<u8> {
-    let mut buffer = [0; HEADER_BYTES + LONGEST_FROM_GUEST];
+    let mut buffer = [0; HEADER_BYTES
+        + if LONGEST_FROM_GUEST > LONGEST_TO_GUEST { LONGEST_FROM_GUEST } else { LONGEST_TO_GUEST }];
     message.encode(&mut buffer).map(<[u8]>::to_vec).unwrap_or_default()
 }

@@ -16,6 +16,7 @@ mod words;
 mod message;
 mod reader;
 mod request;
+mod session;
 mod sockets;
 mod threads;
 mod trace;
@@ -25,6 +26,9 @@ pub use message::{
 };
 pub use reader::{FromGuest, Reader, ToGuest};
 pub use request::{Request, link};
+pub use session::{
+    Attributes, READ_MOST, STAGE_MOST, SessionRequest, Started, TreeChange, WRITE_MOST, attribute, exec_flag,
+};
 pub use sockets::{PacketRecord, SocketRecord, SocketsHead, packet, socket_flag, socket_kind};
 pub use threads::{Moment, NAME_BYTES, REGISTERS, ThreadRecord, thread_flag};
 pub use trace::{CALLS, CAPTURE_MOST, CHOICE_BYTES, Capture, Captured, Extent, TraceRecord, record};

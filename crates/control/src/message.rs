@@ -10,7 +10,7 @@ pub const HEADER_BYTES: usize = 4;
 /// Bytes of a request's or an answer's number.
 const ID_BYTES: usize = 4;
 /// Bytes of the longest contents of a message to the guest.
-pub const LONGEST_TO_GUEST: usize = 1024;
+pub const LONGEST_TO_GUEST: usize = 4096;
 /// Bytes of an answer that one message carries at most.
 pub const PIECE_BYTES: usize = 2000;
 /// Bytes of the longest contents of a message from the guest.

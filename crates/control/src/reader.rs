@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_not_sent() {
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; 2 * LONGEST_TO_GUEST];
         let piece = |len| Message::Piece { id: 1, bytes: &[0; 4096][..len] };
         assert!(piece(crate::PIECE_BYTES).encode(&mut buffer).is_some());
         assert!(piece(crate::PIECE_BYTES + 1).encode(&mut buffer).is_none());

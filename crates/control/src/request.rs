@@ -1,5 +1,6 @@
 //! What a guest is asked about itself.
 use crate::message::{Fields, Writer};
+use crate::session::{self, SessionRequest};
 
 /// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,13 @@ pub enum Request<'a> {
     CaptureFetch,
     /// Ends the capture.
     CaptureStop,
+    /// One about programs and files that a connection holds.
+    Session {
+        /// The connection's number, which `coracle run` fills in.
+        session: u32,
+        /// What is asked.
+        request: SessionRequest<'a>,
+    },
     /// One that this version doesn't know; the answer is ENOSYS.
     Unknown(u16),
 }
@@ -88,7 +96,7 @@ mod number {
 impl<'a> Request<'a> {
     /// Whether it changes nothing in the guest.
     pub fn only_reads(&self) -> bool {
-        !matches!(self, Request::Signal { .. })
+        !matches!(self, Request::Signal { .. } | Request::Session { .. })
     }
 
     pub(crate) fn write(&self, out: &mut Writer<'_>) {
@@ -133,6 +141,7 @@ impl<'a> Request<'a> {
             }
             Request::CaptureFetch => out.half(number::CAPTURE_FETCH),
             Request::CaptureStop => out.half(number::CAPTURE_STOP),
+            Request::Session { session, request } => request.write(session, out),
             Request::Unknown(number) => out.half(number),
         }
     }
@@ -158,6 +167,12 @@ impl<'a> Request<'a> {
             },
             number::CAPTURE_FETCH => Request::CaptureFetch,
             number::CAPTURE_STOP => Request::CaptureStop,
+            other @ session::number::FIRST..=session::number::LAST => {
+                match (fields.word()?, SessionRequest::read(other, fields)) {
+                    (session, Some(request)) => Request::Session { session, request },
+                    (_, None) => Request::Unknown(other),
+                }
+            }
             other => Request::Unknown(other),
         })
     }

@@ -61,3 +61,13 @@ impl Answer<'_> {
         Ok(())
     }
 }
+
+/// Ends the answer to request `id`.
+pub fn end(channel: &Channel, id: u32, result: Result<(), Errno>) {
+    let error = result.map_or_else(|error| error.number(), |()| 0);
+    let mut buffer = [0; 16];
+    if let Some(end) = (Message::End { id, error }).encode(&mut buffer) {
+        // Without another side there is no one to answer.
+        let _ = channel.send(end);
+    }
+}

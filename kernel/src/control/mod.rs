@@ -1,11 +1,16 @@
 //! Answers to what other commands ask of the running guest (the crate `coracle-control`).
 //!
-//! The first request starts a thread, which answers one after the other. A guest that is asked nothing pays
+//! The first request starts a thread, which answers one after the other; those that wait for a program or a stream (`session`)
+//! are put aside meanwhile. A guest that is asked nothing pays
 //! nothing for it.
 mod answer;
 mod files;
+pub mod launch;
 mod server;
+mod session;
 mod sockets;
 mod threads;
+mod tree;
 
-pub use server::{main, start};
+use server::is_full;
+pub use server::{main, remembers, start};

@@ -1,5 +1,6 @@
 //! The thread that answers.
-use super::answer::Answer;
+use super::answer::{self, Answer};
+use super::session::{self, Sessions};
 use super::{files, sockets, threads};
 use crate::boot;
 use crate::drivers::console::{self, Channel, Server};
@@ -12,6 +13,7 @@ use crate::task::process;
 use crate::task::sched;
 use crate::task::signal::{MAX_SIGNAL, SigInfo, send_to_process};
 use crate::task::thread::{Thread, Work};
+use alloc::vec::Vec;
 use coracle_control::{Message, Request};
 use coracle_hal::context::UserContext;
 use coracle_hal::frame::FRAME_SIZE;
@@ -70,33 +72,43 @@ fn refuse_all(channel: &Channel, error: Errno) {
 /// What the thread does.
 pub fn main() -> ! {
     let Some(channel) = console::control() else { unreachable!("only requests start this thread") };
+    let mut sessions = Sessions::new();
     loop {
-        wait_until(channel.asked(), Events::IN, &mut || channel.has_request());
+        wait_until(channel.asked(), Events::IN, &mut || channel.has_request() || session::has_rung());
         if let Some(request) = channel.next_request() {
-            serve(channel, &request);
-            later::settle();
+            serve(channel, request, &mut sessions);
         }
+        sessions.ring(channel);
+        later::settle();
     }
 }
 
-fn serve(channel: &Channel, request: &[u8]) {
-    let Some(Message::Request { id, request }) = Message::parse(request) else { return };
-    let result = Answer::new(channel, id).and_then(|mut answer| {
-        answer_with(request, &mut answer)?;
-        answer.flush()
-    });
-    let error = result.map_or_else(|error| error.number(), |()| 0);
-    let mut buffer = [0; 16];
-    if let Some(end) = (Message::End { id, error }).encode(&mut buffer) {
-        // Without another side there is no one to answer.
-        let _ = channel.send(end);
-    }
+fn serve(channel: &Channel, message: Vec<u8>, sessions: &mut Sessions) {
+    let Some(Message::Request { id, request }) = Message::parse(&message) else { return };
+    let result = if !request.only_reads() && !is_full() {
+        Err(Errno::PERM)
+    } else if let Request::Session { .. } = request {
+        return sessions.serve(channel, message);
+    } else {
+        Answer::new(channel, id).and_then(|mut answer| {
+            answer_with(request, &mut answer)?;
+            answer.flush()
+        })
+    };
+    answer::end(channel, id, result);
+}
+
+/// Whether requests may change things.
+pub fn is_full() -> bool {
+    STARTER.access.get() == Some(&Access::Full)
+}
+
+/// Whether programs may be started beside the main one, which need what that was started with.
+pub fn remembers() -> bool {
+    is_full()
 }
 
 fn answer_with(request: Request, answer: &mut Answer) -> Result<(), Errno> {
-    if !request.only_reads() && STARTER.access.get() != Some(&Access::Full) {
-        return Err(Errno::PERM);
-    }
     match request {
         Request::Read(path) => files::read(path, answer),
         Request::List(path) => files::list(path, answer),
@@ -116,9 +128,11 @@ fn answer_with(request: Request, answer: &mut Answer) -> Result<(), Errno> {
             trace::stop();
             Ok(())
         }
-        Request::CaptureStart { .. } | Request::CaptureFetch | Request::CaptureStop | Request::Unknown(_) => {
-            Err(Errno::NOSYS)
-        }
+        Request::CaptureStart { .. }
+        | Request::CaptureFetch
+        | Request::CaptureStop
+        | Request::Session { .. }
+        | Request::Unknown(_) => Err(Errno::NOSYS),
     }
 }
 

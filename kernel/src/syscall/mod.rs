@@ -14,7 +14,7 @@ pub mod mount;
 mod mqueue;
 mod names;
 pub mod other_process;
-mod path;
+pub mod path;
 pub mod poll;
 pub mod process;
 mod scheduling;

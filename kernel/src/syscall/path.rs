@@ -2,6 +2,7 @@
 use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access::{self, capability};
+use crate::fs::context::FsContext;
 use crate::fs::file::OpenFile;
 use crate::fs::inode::{Link, NewNode, give_to_caller};
 use crate::fs::mount::{Path, Place};
@@ -81,7 +82,16 @@ impl Named {
 /// Walks to where an entry is to be made, removed or renamed: the last component isn't followed.
 fn entry<'p>(call: &Call, directory: i32, path: &'p [u8]) -> Result<Resolved<'p>, Errno> {
     let start = start_of(call, directory, path)?;
-    walk::resolve(&call.thread().process.fs, start.as_ref(), path, Follow::Never, Bounds::default())
+    entry_from(&call.thread().process.fs, start.as_ref(), path)
+}
+
+/// [`entry`] from a directory, or the working directory of `context`.
+pub fn entry_from<'p>(
+    context: &FsContext,
+    start: Option<&Path>,
+    path: &'p [u8],
+) -> Result<Resolved<'p>, Errno> {
+    walk::resolve(context, start, path, Follow::Never, Bounds::default())
 }
 
 fn do_open(call: &Call, directory: i32, addr: usize, flags: u32, mode: u32, bounds: Bounds) -> SysResult {
@@ -154,7 +164,10 @@ pub fn openat2(call: &Call) -> SysResult {
 /// Makes an entry that must not be there yet.
 fn make(call: &Call, directory: i32, addr: usize, node: NewNode, mode: u32) -> SysResult {
     let path = user::read_path(addr)?;
-    let found = entry(call, directory, &path)?;
+    make_entry(&entry(call, directory, &path)?, node, mode & !call.thread().process.fs.umask())
+}
+/// Makes an entry where `found` says, which must not be there yet. EEXIST, ENOENT, and errors of the file system.
+pub fn make_entry(found: &Resolved, node: NewNode, mode: u32) -> SysResult {
     if found.node.is_some() || found.name.is_empty() {
         return Err(Errno::EXIST);
     }
@@ -165,7 +178,7 @@ fn make(call: &Call, directory: i32, addr: usize, node: NewNode, mode: u32) -> S
     if matches!(node, NewNode::Special(S_IFCHR | S_IFBLK, _)) {
         access::check_capability(capability::MKNOD)?;
     }
-    let made = found.directory.inode.create(&found.name, node, mode & !call.thread().process.fs.umask())?;
+    let made = found.directory.inode.create(&found.name, node, mode)?;
     give_to_caller(&made)?;
     notify::created(&found.directory, &found.name, &made);
     Ok(0)
@@ -202,18 +215,7 @@ fn do_symlink(call: &Call, target: usize, directory: i32, addr: usize) -> SysRes
         return Err(Errno::NOENT);
     }
     let path = user::read_path(addr)?;
-    let found = entry(call, directory, &path)?;
-    if found.node.is_some() || found.name.is_empty() {
-        return Err(Errno::EXIST);
-    }
-    if found.slash {
-        return Err(Errno::NOENT);
-    }
-    access::check_add(&found.directory)?;
-    let made = found.directory.inode.create(&found.name, NewNode::Link(&target), 0o777)?;
-    give_to_caller(&made)?;
-    notify::created(&found.directory, &found.name, &made);
-    Ok(0)
+    make_entry(&entry(call, directory, &path)?, NewNode::Link(&target), 0o777)
 }
 /// symlink(2).
 pub fn symlink(call: &Call) -> SysResult {
@@ -226,12 +228,13 @@ pub fn symlinkat(call: &Call) -> SysResult {
 
 fn remove(call: &Call, directory: i32, addr: usize, is_directory: bool) -> SysResult {
     let path = user::read_path(addr)?;
-    let start = start_of(call, directory, &path)?;
-    let context = &call.thread().process.fs;
-    let mut found = walk::resolve(context, start.as_ref(), &path, Follow::Never, Bounds::default())?;
+    remove_entry(entry(call, directory, &path)?, &path, is_directory)
+}
+/// Removes the entry that `found` says, to which `path` led: a directory, or what is none. Errors of unlink(2) and rmdir(2).
+pub fn remove_entry(mut found: Resolved, path: &[u8], is_directory: bool) -> SysResult {
     if found.name.is_empty() {
         // rmdir(2): EINVAL for a final `.`, ENOTEMPTY for `..`, EBUSY for the root.
-        let trimmed = path.strip_suffix(b"/").unwrap_or(&path);
+        let trimmed = path.strip_suffix(b"/").unwrap_or(path);
         return Err(if !is_directory {
             Errno::ISDIR
         } else if trimmed.ends_with(b"..") {
@@ -273,8 +276,10 @@ fn do_rename(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> S
         return Err(Errno::INVAL);
     }
     let (from_path, to_path) = (user::read_path(from.1)?, user::read_path(to.1)?);
-    let source = entry(call, from.0, &from_path)?;
-    let target = entry(call, to.0, &to_path)?;
+    rename_entry(&entry(call, from.0, &from_path)?, &entry(call, to.0, &to_path)?, flags)
+}
+/// rename(2) of what was found: from `source` to `target`. `flags`: RENAME_NOREPLACE or RENAME_EXCHANGE.
+pub fn rename_entry(source: &Resolved, target: &Resolved, flags: u32) -> SysResult {
     if source.name.is_empty() || target.name.is_empty() {
         return Err(Errno::BUSY);
     }
@@ -300,7 +305,7 @@ fn do_rename(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> S
     }
     source.directory.inode.rename(&source.name, &target.directory.inode, &target.name, flags)?;
     if notify::is_on() {
-        report_rename(&source, &target, flags);
+        report_rename(source, target, flags);
     }
     Ok(0)
 }

@@ -170,6 +170,12 @@ fn tell_parent(process: &Arc<Process>, status: ExitStatus) {
         }
     }
     parent.child_events.notify(Events::IN);
+    if parent.pid == 0
+        && let Some(first) = process::by_pid(1)
+    {
+        // The kernel started it; the first process waits for all others in the end (`farewell`).
+        first.child_events.notify(Events::IN);
+    }
 }
 
 /// Children of a process that ends go to the nearest subreaper or the first process.

@@ -183,6 +183,11 @@ impl Control {
         true
     }
 
+    /// Makes a new terminal the controlling one of the session that `leader`, which has not run yet, leads.
+    pub fn give_to(self: &Arc<Self>, leader: &Process) {
+        self.set(leader, leader.group.load(Relaxed));
+    }
+
     /// The terminal was opened for reading, without O_NOCTTY: it becomes the controlling terminal of a session's leader that
     /// has none, if it controls no session (open(2)).
     pub fn opened(self: &Arc<Self>) {

@@ -85,6 +85,11 @@ impl Attributes {
         let now = Timestamp::now();
         Attributes { mode, uid, gid, accessed: now, modified: now, changed: now }
     }
+
+    /// Gives the slave to a user.
+    pub(super) fn set_user(&mut self, uid: u32) {
+        self.uid = uid;
+    }
 }
 
 /// A file system.

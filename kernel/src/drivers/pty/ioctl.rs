@@ -58,7 +58,7 @@ impl Pty {
     }
 
     /// The size of the window is this from now on; the group in the foreground hears of a change by SIGWINCH.
-    fn set_window(&self, window: Window) {
+    pub(super) fn set_window(&self, window: Window) {
         let changed = core::mem::replace(&mut self.state.lock().window, window) != window;
         if changed {
             self.control().signal(abi::SIGWINCH);

@@ -37,12 +37,21 @@ pub(super) fn open(instance: &Arc<Instance>, directory: Path, place: Place) -> R
 }
 
 impl Master {
-    /// TIOCGPTPEER: opens the slave, whatever its path means to the program.
-    fn open_peer(&self, flags: u32) -> SysResult {
+    /// The pair.
+    pub(super) fn pty(&self) -> &Arc<Pty> {
+        &self.pty
+    }
+
+    /// Opens the slave, whatever its path means to a program.
+    pub(super) fn open_slave(&self, flags: u32) -> Result<Arc<OpenFile>, Errno> {
         let place = self.pty.instance.place(&self.directory, self.pty.index())?;
         let file = self.pty.open_slave(place, flags)?;
-        let kept = flags & !(abi::O_NOCTTY | abi::O_CLOEXEC);
-        let open = OpenFile::new(file, kept)?;
+        OpenFile::new(file, flags & !(abi::O_NOCTTY | abi::O_CLOEXEC))
+    }
+
+    /// TIOCGPTPEER: opens the slave, whatever its path means to the program.
+    fn open_peer(&self, flags: u32) -> SysResult {
+        let open = self.open_slave(flags)?;
         let close_on_exec = flags & abi::O_CLOEXEC != 0;
         crate::this::with(|thread| thread.process.descriptors.insert(open, close_on_exec, 0))
             .map(|fd| fd as usize)

@@ -1,0 +1,54 @@
+//! A guest in the background, and the commands that a person gives for it.
+use crate::outcome::Outcome;
+use crate::paths;
+use crate::trials::run;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A guest in the background, ended with this.
+pub struct Background {
+    /// Its name.
+    pub name: String,
+    /// The user's directory for guests.
+    pub folder: PathBuf,
+}
+
+impl Background {
+    /// Starts `coracle run -d --net none WORDS` with a directory of its own for guests; `name` is the guest's, and the test's.
+    ///
+    /// # Errors
+    /// If the guest does not start.
+    pub fn start(name: &str, words: &[&str]) -> Result<Background, String> {
+        let folder = paths::work().join(format!("background-{name}"));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(|e| e.to_string())?;
+        let guest = Background { name: name.to_owned(), folder };
+        let started = run(guest.command(&["run", "-d", "--name", name, "--net", "none"]).args(words), b"")?;
+        if started.status == 0 { Ok(guest) } else { Err(started.evidence()) }
+    }
+
+    /// `coracle WORDS`
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(paths::coracle());
+        command.args(words).env("XDG_RUNTIME_DIR", &self.folder);
+        command
+    }
+
+    /// `coracle exec OPTIONS NAME WORDS` with this input, to its end.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn exec(&self, options: &[&str], words: &[&str], input: &[u8]) -> Result<Outcome, String> {
+        run(self.command(&["exec"]).args(options).arg(&self.name).args(words), input)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // One that does not end was reported by what waited for it.
+        let _ = run(&mut self.command(&["stop", "-t", "1", &self.name]), b"");
+    }
+}
