@@ -3,8 +3,9 @@
 #![no_main]
 
 use coracle_control::{
-    Attributes, Captured, FromGuest, HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, Moment,
-    PacketRecord, Reader, SocketRecord, Started, ThreadRecord, ToGuest, TraceRecord,
+    Attributes, Captured, CpuRecord, EventRecord, EventsHead, FromGuest, HEADER_BYTES, LONGEST_FROM_GUEST,
+    LONGEST_TO_GUEST, Message, Moment, PacketRecord, Reader, RingHead, SocketRecord, Started, ThreadRecord,
+    ToGuest, TraceRecord,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -58,6 +59,19 @@ fuzz_target!(|input: (u8, &[u8])| {
         assert_eq!(moment.encode(), bytes[..Moment::BYTES]);
         while let Some((record, next)) = ThreadRecord::decode(rest) {
             assert_eq!(record.encode(), rest[..ThreadRecord::BYTES]);
+            rest = next;
+        }
+    }
+    let mut cpus = bytes;
+    while let Some((record, rest)) = CpuRecord::decode(cpus) {
+        assert_eq!(record.encode(), cpus[..CpuRecord::BYTES]);
+        cpus = rest;
+    }
+    if let Some((_, rest)) = EventsHead::decode(bytes)
+        && let Some((_, mut rest)) = RingHead::decode(rest)
+    {
+        while let Some((record, next)) = EventRecord::decode(rest) {
+            assert_eq!(EventRecord::decode(&record.encode()), Some((record, &[][..])));
             rest = next;
         }
     }

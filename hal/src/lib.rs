@@ -18,6 +18,7 @@ pub mod backtrace;
 pub mod boot;
 pub mod call;
 pub mod cpu;
+pub mod events;
 pub mod fail;
 pub mod hook;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod local;
 mod machine;
 mod mm;
 pub mod once;
+mod outside;
 pub mod percpu;
 mod relocate;
 pub mod switch;

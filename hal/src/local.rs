@@ -4,6 +4,7 @@ use crate::arch::tables::Tables;
 use crate::mm::frame::FrameCache;
 use crate::mm::heap::Magazines;
 use crate::percpu::MAX_CPUS;
+use coracle_event_ring::Ring;
 use coracle_interrupts::OneShot;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
@@ -46,6 +47,8 @@ pub struct Local {
     /// Shoot-downs requested from this CPU, and how many of them are done.
     pub flush_asked: AtomicU64,
     pub flush_done: AtomicU64,
+    /// Where its events are noted (`crate::events`): a ring that lives for ever, or null.
+    pub events: AtomicPtr<Ring>,
     /// What the CPU itself reads: descriptor tables and the like.
     pub tables: Tables,
 }
@@ -76,6 +79,7 @@ impl Local {
             kicked: AtomicBool::new(false),
             flush_asked: AtomicU64::new(0),
             flush_done: AtomicU64::new(0),
+            events: AtomicPtr::new(core::ptr::null_mut()),
             tables: Tables::new(),
         }
     }

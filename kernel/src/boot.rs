@@ -9,7 +9,7 @@ use crate::mm::patch;
 use crate::task::process::{self, Credentials, Process};
 use crate::task::thread::Thread;
 use crate::task::{exec, sched};
-use crate::{control, drivers, fs, log, power, random, report, storage, volumes};
+use crate::{control, drivers, events, fs, log, power, random, report, storage, volumes};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -72,6 +72,9 @@ fn prepare(settings: &CommandLine) -> Option<Config<'static>> {
     if settings.fail_alloc.is_some() {
         faults::enable();
     }
+    if settings.fail_kernel {
+        fs::proc::let_kernel_fail();
+    }
     power::configure(settings);
     patch::configure(!settings.patch_off);
     if let Some(seed) = settings.seed {
@@ -98,6 +101,9 @@ fn prepare(settings: &CommandLine) -> Option<Config<'static>> {
     control::start(settings.access.min(most));
     let cpus = cpu::start_others();
     tell_missing_cpus(cpus);
+    if settings.recorder && events::record(events::bit::ALL).is_err() {
+        log!("there is no memory for the flight recorder");
+    }
     info!("{cpus} CPU(s), {} KiB of memory, {:?} mode", hal::memory_size() / 1024, task::ring());
     config
 }

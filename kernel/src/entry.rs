@@ -3,6 +3,7 @@ use crate::arch;
 use crate::arch::meaning::Meaning;
 use crate::arch::registers;
 use crate::errno::{Errno, SysResult};
+use crate::events::{self, bit, kind};
 use crate::fs::memory::remains;
 use crate::ipc::unix;
 use crate::mm::fault::{self, Refused};
@@ -136,6 +137,15 @@ fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
 /// Resolves a page fault, or says which signal an exception means (signal(7)).
 fn resolve(thread: &Arc<Thread>, ip: usize, fault: Fault) -> Option<SigInfo> {
     if let Fault::Page { addr, write, exec, present } = fault {
+        events::note(bit::FAULT, || {
+            let bits = [
+                (write, kind::access::WRITE),
+                (exec, kind::access::EXECUTE),
+                (present, kind::access::PRESENT),
+            ];
+            let access = bits.into_iter().map(|(holds, bit)| u16::from(holds) * bit).sum();
+            (kind::FAULT, access, addr as u64, ip as u64)
+        });
         return resolve_page(thread, addr, (write, exec, present));
     }
     if arch::fault::is_breakpoint(&fault) && patch::reached(thread, ip) {

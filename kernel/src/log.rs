@@ -18,6 +18,8 @@ pub enum Line {
     Status,
     /// Part of a crash report.
     Report,
+    /// A word of 64 bits for each number of an event, before the last crash, in hexadecimal: the CPU, and the event's words.
+    Event,
     /// Bytes that end with the machine, in decimal, and after a blank the file that was written first.
     Lost,
 }
@@ -43,6 +45,11 @@ pub fn configure(level: LogLevel, control_port: Option<u16>) {
             ),
         ),
     }
+}
+
+/// Whether `coracle run` takes messages.
+pub fn has_control() -> bool {
+    CONTROL.get().is_some()
 }
 
 /// True if messages of this level are told.
@@ -87,6 +94,7 @@ impl Output {
                 Line::Log => (b'L', "coracle: "),
                 Line::Status => (b'S', "coracle: exit status "),
                 Line::Report => (b'P', "coracle: "),
+                Line::Event => (b'E', "coracle: event "),
                 Line::Lost => (b'W', "coracle: lost with the machine: bytes and first file: "),
             };
             if self.control.is_none() {

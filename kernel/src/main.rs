@@ -18,6 +18,7 @@ mod control;
 mod drivers;
 mod entry;
 mod errno;
+mod events;
 mod fs;
 mod ipc;
 mod lock;

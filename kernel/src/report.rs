@@ -1,5 +1,6 @@
 //! Crash reports: registers and symbolised backtraces of the program and of the kernel.
 use crate::arch::{self, registers};
+use crate::events;
 use crate::fs::file::File;
 use crate::mm::memory::Memory;
 use crate::mm::user_buf::UserBuf;
@@ -230,6 +231,7 @@ pub fn panic(info: &PanicInfo) -> ! {
                 None => report!("  {offset:#010x}"),
             }
         });
+        events::report();
     }
     crate::power::abandon()
 }

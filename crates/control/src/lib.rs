@@ -13,6 +13,8 @@
 #[macro_use]
 mod words;
 
+mod events;
+mod machine;
 mod message;
 mod reader;
 mod request;
@@ -21,6 +23,8 @@ mod sockets;
 mod threads;
 mod trace;
 
+pub use events::{EventRecord, EventsHead, RingHead, event};
+pub use machine::CpuRecord;
 pub use message::{
     HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, PIECE_BYTES, REQUESTS_SINCE, VERSION, Window,
 };

@@ -158,6 +158,22 @@ mod tests {
                 id,
                 request: Request::Memory { pid, address, len }
             }),
+            any::<(u32, u64, u64, u32)>().prop_map(|(id, root, address, len)| Message::Request {
+                id,
+                request: Request::MachineMemory { root, address, len }
+            }),
+            any::<(u32, u32)>()
+                .prop_map(|(id, kinds)| Message::Request { id, request: Request::EventsStart(kinds) }),
+            (any::<u32>(), 0usize..5).prop_map(|(id, which)| {
+                let all = [
+                    Request::EventsFetch,
+                    Request::EventsStop,
+                    Request::MachinePause,
+                    Request::MachineResume,
+                    Request::MachineCpus,
+                ];
+                Message::Request { id, request: all[which] }
+            }),
         ];
         let plain = prop_oneof![
             6 => plain,

@@ -64,6 +64,29 @@ pub enum Request<'a> {
         /// What is asked.
         request: SessionRequest<'a>,
     },
+    /// Begins to note what the guest's kernel does: kinds by their bits in [`event`](crate::event); EBUSY if that is done already.
+    EventsStart(u32),
+    /// The events since the last such request: an [`EventsHead`](crate::EventsHead), and for each CPU a
+    /// [`RingHead`](crate::RingHead) with its [`EventRecord`](crate::EventRecord)s.
+    EventsFetch,
+    /// Ends what [`Request::EventsStart`] began.
+    EventsStop,
+    /// To the command that runs the guest, which answers itself: stops all CPUs of the machine, until [`Request::MachineResume`] or the
+    /// end of the connection.
+    MachinePause,
+    /// To the same: the CPUs go on.
+    MachineResume,
+    /// To the same: a [`CpuRecord`](crate::CpuRecord) for each CPU.
+    MachineCpus,
+    /// To the same: bytes of the machine's memory, up to the first that is not there.
+    MachineMemory {
+        /// The physical address of the page tables by which `address` is meant (CR3); `u64::MAX`: it is a physical one.
+        root: u64,
+        /// The first byte.
+        address: u64,
+        /// How many.
+        len: u32,
+    },
     /// One that this version doesn't know; the answer is ENOSYS.
     Unknown(u16),
 }
@@ -91,12 +114,30 @@ mod number {
     pub const CAPTURE_START: u16 = 33;
     pub const CAPTURE_FETCH: u16 = 34;
     pub const CAPTURE_STOP: u16 = 35;
+    pub const EVENTS_START: u16 = 40;
+    pub const EVENTS_FETCH: u16 = 41;
+    pub const EVENTS_STOP: u16 = 42;
+    pub const MACHINE_PAUSE: u16 = 48;
+    pub const MACHINE_RESUME: u16 = 49;
+    pub const MACHINE_CPUS: u16 = 50;
+    pub const MACHINE_MEMORY: u16 = 51;
 }
 
 impl<'a> Request<'a> {
     /// Whether it changes nothing in the guest.
     pub fn only_reads(&self) -> bool {
         !matches!(self, Request::Signal { .. } | Request::Session { .. })
+    }
+
+    /// Whether the command that runs the guest answers it, and not the guest.
+    pub fn is_of_machine(&self) -> bool {
+        matches!(
+            self,
+            Request::MachinePause
+                | Request::MachineResume
+                | Request::MachineCpus
+                | Request::MachineMemory { .. }
+        )
     }
 
     pub(crate) fn write(&self, out: &mut Writer<'_>) {
@@ -142,6 +183,21 @@ impl<'a> Request<'a> {
             Request::CaptureFetch => out.half(number::CAPTURE_FETCH),
             Request::CaptureStop => out.half(number::CAPTURE_STOP),
             Request::Session { session, request } => request.write(session, out),
+            Request::EventsStart(kinds) => {
+                out.half(number::EVENTS_START);
+                out.word(kinds);
+            }
+            Request::EventsFetch => out.half(number::EVENTS_FETCH),
+            Request::EventsStop => out.half(number::EVENTS_STOP),
+            Request::MachinePause => out.half(number::MACHINE_PAUSE),
+            Request::MachineResume => out.half(number::MACHINE_RESUME),
+            Request::MachineCpus => out.half(number::MACHINE_CPUS),
+            Request::MachineMemory { root, address, len } => {
+                out.half(number::MACHINE_MEMORY);
+                out.long(root);
+                out.long(address);
+                out.word(len);
+            }
             Request::Unknown(number) => out.half(number),
         }
     }
@@ -172,6 +228,15 @@ impl<'a> Request<'a> {
                     (session, Some(request)) => Request::Session { session, request },
                     (_, None) => Request::Unknown(other),
                 }
+            }
+            number::EVENTS_START => Request::EventsStart(fields.word()?),
+            number::EVENTS_FETCH => Request::EventsFetch,
+            number::EVENTS_STOP => Request::EventsStop,
+            number::MACHINE_PAUSE => Request::MachinePause,
+            number::MACHINE_RESUME => Request::MachineResume,
+            number::MACHINE_CPUS => Request::MachineCpus,
+            number::MACHINE_MEMORY => {
+                Request::MachineMemory { root: fields.long()?, address: fields.long()?, len: fields.word()? }
             }
             other => Request::Unknown(other),
         })

@@ -22,6 +22,8 @@
 //! | `volume=SERIAL:PATH`, `volume=SERIAL:PATH:ro` | mounts the ext4 file system on the disk with that serial number; may be repeated. A colon in PATH is written `%3A` |
 //! | `secrets=fw_cfg` | QEMU's fw_cfg device has secrets for the program |
 //! | `fail-alloc=N` | for tests: enables /proc/thread-self/fail-nth, and makes the program's N-th allocation in the kernel fail (0: none) |
+//! | `fail-kernel=on` | for tests: enables /proc/PID/fail-kernel, by which a program makes the kernel hang or panic |
+//! | `recorder=on` | notes what the kernel does, for the report of a crash |
 //! | `net=off` | ignore network cards |
 //! | `patch=off` | in unikernel mode, leave the program's `syscall` instructions as they are |
 //! | `reboot=k`, `reboot=t` | end a machine without a power switch by the keyboard controller, or by a triple fault |
@@ -275,6 +277,10 @@ pub struct CommandLine {
     pub secrets: bool,
     /// `fail-alloc=`
     pub fail_alloc: Option<u64>,
+    /// `fail-kernel=on`
+    pub fail_kernel: bool,
+    /// `recorder=on`
+    pub recorder: bool,
     /// `net=off`
     pub net_off: bool,
     /// `patch=off`
@@ -355,6 +361,8 @@ impl CommandLine {
             b"volume" => self.volumes.push(Volume::parse(encoded)?),
             b"secrets" if value == b"fw_cfg" => self.secrets = true,
             b"fail-alloc" => self.fail_alloc = Some(text()?.parse().ok()?),
+            b"fail-kernel" if value == b"on" => self.fail_kernel = true,
+            b"recorder" if value == b"on" => self.recorder = true,
             b"net" if value == b"off" => self.net_off = true,
             b"patch" if value == b"off" => self.patch_off = true,
             _ => return None,
@@ -440,6 +448,12 @@ impl fmt::Display for CommandLine {
         }
         if let Some(nth) = self.fail_alloc {
             words.put("fail-alloc", format_args!("{nth}"))?;
+        }
+        if self.fail_kernel {
+            words.put("fail-kernel", format_args!("on"))?;
+        }
+        if self.recorder {
+            words.put("recorder", format_args!("on"))?;
         }
         if self.net_off {
             words.put("net", format_args!("off"))?;

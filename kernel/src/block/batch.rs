@@ -1,6 +1,7 @@
 //! Requests that a thread waits for together.
 use super::device::Outcome;
 use crate::errno::Errno;
+use crate::events::{self, bit, kind};
 use crate::task::sched::{self, Wake};
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
@@ -29,6 +30,11 @@ impl Batch {
         try_arc(Batch { left: AtomicUsize::new(1), worst: AtomicU8::new(DONE), thread })
     }
 
+    /// What tells its requests in events from those of others, in the upper half of a word.
+    pub(super) fn word(&self) -> u64 {
+        (core::ptr::from_ref(self) as u64) << 32
+    }
+
     /// One more request.
     pub fn add(&self) {
         self.left.fetch_add(1, Ordering::Relaxed);
@@ -42,6 +48,7 @@ impl Batch {
             Outcome::Failed => FAILED,
         };
         self.worst.fetch_max(worst, Ordering::Relaxed);
+        events::note(bit::BLOCK, || (kind::BLOCK_DONE, worst.into(), 0, self.word()));
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             sched::unpark(&self.thread);
         }

@@ -2,6 +2,7 @@
 use super::batch::Batch;
 use super::device::{BlockDevice, Limits, Operation, Request, SECTOR_BYTES, SERIAL_BYTES};
 use crate::errno::Errno;
+use crate::events::{self, bit, kind};
 use crate::ipc::poll::{Events, wait_until};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -207,6 +208,17 @@ impl Disk {
     /// Gives the device a request, once it has room.
     fn submit(&self, operation: Operation, sector: u64, data: Data, batch: &Arc<Batch>) {
         batch.add();
+        events::note(bit::BLOCK, || {
+            let operation = match operation {
+                Operation::Read => kind::operation::READ,
+                Operation::Write => kind::operation::WRITE,
+                Operation::Flush => kind::operation::FLUSH,
+                Operation::Identify => kind::operation::IDENTIFY,
+                Operation::Discard { .. } => kind::operation::DISCARD,
+                Operation::WriteZeroes { .. } => kind::operation::ZERO,
+            };
+            (kind::BLOCK_ISSUE, operation, sector, batch.word() | data.range.len() as u64)
+        });
         let request = Request { operation, sector, data, batch: batch.clone() };
         if let Err(request) = self.device.submit(request) {
             self.submit_later(request);

@@ -9,7 +9,7 @@ use crate::ipc::poll::{Events, LOOK_EVERY_NS};
 use crate::ipc::sysv::semaphores;
 use crate::mm::memory::Memory;
 use crate::mm::user;
-use crate::{power, report};
+use crate::{events, power, report};
 use alloc::sync::Arc;
 use coracle_hal::context::UserContext;
 use coracle_hal::time;
@@ -64,6 +64,10 @@ pub fn wait_for(process: &Process, mut done: impl FnMut() -> bool) -> Result<(),
 pub fn by_signal(thread: &Arc<Thread>, context: &UserContext, info: SigInfo, crash: bool) -> ! {
     if crash {
         report::program(thread, context, &info);
+        if thread.process.pid == process::FIRST {
+            // The machine ends with it.
+            events::report();
+        }
     }
     exit_group(thread, ExitStatus::Killed(info.signal, crash))
 }

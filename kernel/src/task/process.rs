@@ -31,6 +31,9 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsiz
 use linux_raw_sys::general as abi;
 use spin::RwLock;
 
+/// The process of the image's program, with which the machine ends.
+pub const FIRST: i32 = 1;
+
 /// A process.
 pub struct Process {
     /// Process id (getpid(2)).

@@ -9,6 +9,7 @@ use super::run_queue::{self, CPUS, Cpu, End, IDLE, all_cpus, first_has_rank, kic
 use super::slice::{IN_IDLE_LOOP, NO_SLICE, OVER, arm_slice, arm_slice_of, end_slice};
 use super::thread::{Thread, Work};
 use crate::errno::Errno;
+use crate::events::{self, bit, kind};
 use crate::this;
 use crate::time::timer;
 use crate::time::wall::Deadline;
@@ -200,6 +201,7 @@ fn park_as(me: &Arc<Thread>, deadline_ns: Option<u64>, interruptible: bool) -> W
             continue;
         }
         me.sched.switches[0].fetch_add(1, Relaxed);
+        events::note(bit::SCHED, || (kind::PARK, 0, deadline_ns.unwrap_or(u64::MAX), who(me)));
         match next {
             Some(next) => switch_to(me, next, now),
             None => idle_as(me, here, now),
@@ -242,9 +244,19 @@ pub fn park_aside(deadline_ns: Option<u64>) -> Wake {
                 continue;
             }
             me.sched.switches[0].fetch_add(1, Relaxed);
+            events::note(bit::SCHED, || (kind::PARK, 0, deadline_ns.unwrap_or(u64::MAX), who(me)));
             switch_to(me, next, now);
         }
     })
+}
+
+/// A thread in an event: its process in the upper half of the word.
+pub fn who(thread: &Thread) -> u64 {
+    match thread.tid() {
+        0 if thread.work().any(Work::CONTROL) => kind::thread::CONTROL,
+        0 if thread.work().any(Work::KERNEL) => kind::thread::STORAGE,
+        tid => (thread.process.pid as u64) << 32 | tid as u32 as u64,
+    }
 }
 
 /// How late a sleep of `thread` may end. Real-time policies have no slack (prctl(2)).
@@ -255,7 +267,9 @@ fn timer_slack_ns(thread: &Thread) -> u64 {
 /// Lets `thread` go on.
 #[inline]
 pub fn unpark(thread: &Arc<Thread>) {
-    match thread.sched.state.swap(NOTIFIED, SeqCst) {
+    let before = thread.sched.state.swap(NOTIFIED, SeqCst);
+    events::note(bit::SCHED, || (kind::WAKE, before.into(), who(thread), 0));
+    match before {
         PARKED => enqueue(thread.clone(), thread.sched.last_cpu()),
         IDLING => wake_idle(thread.sched.last_cpu()),
         _ => {}
@@ -430,6 +444,11 @@ pub(super) fn switch_to(me: &Arc<Thread>, next: Arc<Thread>, now: u64) {
 
 /// Switches; the running thread's time has been counted.
 fn switch_accounted(next: Arc<Thread>, here: &Cpu, now: u64) {
+    events::note(bit::SCHED, || {
+        let (left, state) =
+            this::with(|me| (who(me), u16::from(matches!(me.sched.state.load(Relaxed), PARKED | NOTIFIED))));
+        (kind::SWITCH, state, who(&next), left)
+    });
     here.debt.resume(&next);
     next.sched.begin(now);
     next.sched.cpu.store(cpu::id() as u32, Relaxed);
@@ -462,6 +481,7 @@ fn is_due(deadline: Option<u64>, now: u64) -> bool {
 fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
     me.sched.end(start);
     here.debt.forget();
+    events::note(bit::SCHED, || (kind::IDLE, 0, who(me), 0));
     let (mut now, mut watched) = (start, true);
     let bit = 1u64 << here.number;
     let state = &me.sched.state;
@@ -520,6 +540,7 @@ fn idle_as(me: &Arc<Thread>, here: &Cpu, start: u64) {
         Some(next) => return switch_accounted(next, here, now),
         None => me.sched.begin(now),
     }
+    events::note(bit::SCHED, || (kind::RESUME, 0, who(me), 0));
     if crowded {
         arm_slice();
         kick_helper(u64::MAX);

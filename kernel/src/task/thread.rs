@@ -15,6 +15,7 @@ use coracle_hal::kernel::HasTask;
 use coracle_hal::task::Task;
 use coracle_sched_policy::Scheduling;
 use core::fmt;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
 
 /// Bytes of a thread's name with its zero (TASK_COMM_LEN).
@@ -71,6 +72,27 @@ pub struct Thread {
     /// How it is scheduled, as a word ([`Scheduling::to_word`]).
     scheduling: AtomicU32,
 }
+
+/// Where `coracle` finds in a guest's memory what it says of a thread, if the guest itself can't (cli/src/observe/outside/layout.rs).
+#[used]
+static OUTSIDE: [u64; 6] = [
+    u64::from_le_bytes(*b"coracleT"),
+    {
+        // Of an `Arc`: two counts, and what it holds.
+        let counts = 2 * size_of::<usize>();
+        if align_of::<Thread>() > counts { align_of::<Thread>() as u64 } else { counts as u64 }
+    },
+    offset_of!(Thread, tid) as u64,
+    // A lock has what it protects at its end.
+    (offset_of!(Thread, name) + size_of::<Mutex<[u8; NAME_LEN]>>() - NAME_LEN) as u64,
+    offset_of!(Thread, process) as u64,
+    // From the beginning of a process's `Arc`.
+    {
+        let counts = 2 * size_of::<usize>();
+        let start = if align_of::<Process>() > counts { align_of::<Process>() } else { counts };
+        (start + offset_of!(Process, pid)) as u64
+    },
+];
 
 /// Reasons to look closer before a thread returns to the program, in its task's [`Task::attention`].
 pub struct Work<'a>(&'a AtomicU32);

@@ -7,6 +7,7 @@
 //! wheels is made with the timer, so setting one never allocates. A long run of expired timers is followed by a rest, so that
 //! programs make progress however many timers they set.
 use crate::errno::Errno;
+use crate::events::{self, bit, kind};
 use crate::task::sched;
 use crate::task::thread::Thread;
 use alloc::sync::{Arc, Weak};
@@ -65,6 +66,7 @@ impl Timer {
     /// Calls `owner`, whose timer this is, once when `deadline_ns` (nanoseconds since boot) has passed. Replaces an earlier
     /// deadline.
     pub fn set(&mut self, deadline_ns: u64, owner: &Weak<impl Timed + 'static>) {
+        events::note(bit::TIMER, || (kind::TIMER_SET, 0, deadline_ns, 0));
         self.set_for(deadline_ns, || Target::Call(owner.clone()));
     }
 
@@ -149,11 +151,13 @@ fn run() {
         match due {
             Some(Target::Sleeper(thread)) => {
                 if let Some(thread) = thread.upgrade() {
+                    events::note(bit::TIMER, || (kind::TIMER_FIRED, 0, sched::who(&thread), 0));
                     thread.sched.sleep_timer.expired(&thread, now);
                 }
             }
             Some(Target::Call(owner)) => {
                 if let Some(owner) = owner.upgrade() {
+                    events::note(bit::TIMER, || (kind::TIMER_FIRED, 0, 0, 0));
                     owner.expired(now);
                 }
             }
@@ -251,6 +255,7 @@ impl SleepTimer {
 impl Queued {
     fn set(&mut self, thread: &Arc<Thread>, deadline_ns: u64) {
         self.deadline_ns = deadline_ns;
+        events::note(bit::TIMER, || (kind::TIMER_SET, 0, deadline_ns, sched::who(thread)));
         self.timer.set_for(deadline_ns, || Target::Sleeper(Arc::downgrade(thread)));
     }
 }

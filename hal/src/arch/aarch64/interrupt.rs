@@ -3,6 +3,7 @@
 //! The kernel runs with interrupts masked, and takes those that wait by asking the controller, where it looks for them anyway.
 //! So none ever arrives in the kernel; only programs are interrupted.
 use super::{gic, power};
+use crate::events;
 use crate::irq;
 use crate::local::Local;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -71,6 +72,9 @@ pub fn take() -> Taken {
     while let Some((acknowledged, number)) = gic::acknowledge() {
         taken.any = true;
         taken.other |= number != FLUSH;
+        if events::are_noted(events::INTERRUPT.0) {
+            events::note(events::INTERRUPT.1, 0, number.into(), 0);
+        }
         match number {
             gic::TIMER => crate::time::timer_fired(),
             KICK => Local::get().kicked.store(false, Ordering::SeqCst),

@@ -8,6 +8,9 @@ pub struct Tables {
 }
 
 impl Tables {
+    /// Where the task-state segment would be in it: there is none.
+    pub const TASK_STATE: usize = 0;
+
     /// Still to be filled in.
     pub const fn new() -> Tables {
         Tables { fault_stack: Cell::new(0) }

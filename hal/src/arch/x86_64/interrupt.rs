@@ -1,5 +1,6 @@
 //! Interrupts by their vectors: what the handler does for each, and how CPUs interrupt each other.
 use super::{apic, kvm, power, trap};
+use crate::events;
 use crate::irq;
 use crate::local::Local;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -70,6 +71,9 @@ pub fn put_off(vector: u8) {
 
 /// An interrupt arrived at this CPU.
 pub fn handle(vector: u8) {
+    if events::are_noted(events::INTERRUPT.0) {
+        events::note(events::INTERRUPT.1, 0, vector.into(), 0);
+    }
     match vector {
         trap::TIMER_VECTOR => crate::time::timer_fired(),
         trap::KICK_VECTOR => Local::get().kicked.store(false, Ordering::SeqCst),

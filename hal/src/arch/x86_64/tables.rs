@@ -27,6 +27,9 @@ pub struct Tss {
 }
 
 impl Tables {
+    /// Where the task-state segment is in it.
+    pub const TASK_STATE: usize = core::mem::offset_of!(Tables, tss);
+
     /// Tables that are still to be filled in.
     pub const fn new() -> Tables {
         Tables {
