@@ -3,8 +3,11 @@
 mod exec;
 mod life;
 mod netstat;
+mod profile;
 mod program;
 mod shell;
+
+pub use profile::ProfileArgs;
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
@@ -91,6 +94,8 @@ pub enum Command {
     Stack(StackArgs),
     /// Show the system calls of a guest as they are made.
     Trace(TraceArgs),
+    /// Show where a guest's programs and its kernel spend their time, or where threads sleep.
+    Profile(ProfileArgs),
     /// Show what the processes of a guest have mapped.
     Maps(ProcessArgs),
     /// Show the open files of a guest's processes.
@@ -282,6 +287,14 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", hide = true)]
     pub fail_alloc: Option<u64>,
 
+    /// Let the program make the kernel hang or panic, by /proc/self/fail-kernel
+    #[arg(long, hide = true)]
+    pub fail_kernel: bool,
+
+    /// Note what the kernel does, and show the last of it if it crashes or does not answer (`coracle stack`)
+    #[arg(long)]
+    pub flight_recorder: bool,
+
     /// Wait for gdb, on a private Unix socket, before the first instruction
     #[arg(long)]
     pub gdb: bool,
@@ -405,6 +418,14 @@ pub struct TraceArgs {
     /// Count calls, errors and times, and show these at the end (Ctrl-C)
     #[arg(short = 'c', long)]
     pub summary: bool,
+
+    /// Trace what the kernel does in place of system calls: sched, timer, irq, fault, block, tcp, or all
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',', conflicts_with_all = ["calls", "pid", "summary"])]
+    pub events: Vec<String>,
+
+    /// With --events: write a trace for Perfetto (ui.perfetto.dev) or chrome://tracing to FILE, as JSON
+    #[arg(short, long, value_name = "FILE.json", requires = "events")]
+    pub output: Option<PathBuf>,
 }
 
 /// `coracle maps` and `coracle files`

@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         Command::Exec(args) => exec::exec(&args),
         Command::Stack(args) => observe::stack(&args).map(|()| 0),
         Command::Trace(args) => observe::trace(&args).map(|()| 0),
+        Command::Profile(args) => observe::profile(&args).map(|()| 0),
         Command::Maps(args) => observe::maps(&args).map(|()| 0),
         Command::Files(args) => observe::files(&args).map(|()| 0),
         Command::Netstat(args) => observe::netstat(&args).map(|()| 0),

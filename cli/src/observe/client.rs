@@ -23,6 +23,8 @@ pub struct Client {
     reader: FromGuest,
     last_id: u32,
     has_ended: bool,
+    /// It did not answer the last request.
+    is_silent: bool,
 }
 
 /// An answer, or the guest's error (errno(3)) for it.
@@ -36,12 +38,24 @@ impl Client {
     pub fn connect(name: &str) -> Result<Client> {
         let stream = instances::connect(name)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(|error| Error::new("cannot wait").why(error))?;
-        Ok(Client { name: name.to_owned(), stream, reader: FromGuest::new(), last_id: 0, has_ended: false })
+        Ok(Client {
+            name: name.to_owned(),
+            stream,
+            reader: FromGuest::new(),
+            last_id: 0,
+            has_ended: false,
+            is_silent: false,
+        })
     }
 
     /// The guest's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it said nothing to the last request, for as long as is waited.
+    pub fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// Asks, and waits for the whole answer: the bytes, with the error that ended it; 0 if none did.
@@ -56,6 +70,7 @@ impl Client {
             return Err(Error::new("the request is too long"));
         }
         self.stream.write_all(&message).map_err(|error| self.lost(&error))?;
+        let is_of_guest = !request.is_of_machine();
         let (mut answer, mut end) = (Vec::new(), None);
         let mut buffer = vec![0; 64 << 10];
         while end.is_none() {
@@ -63,13 +78,19 @@ impl Client {
                 Ok(0) => return Err(self.lost(&ErrorKind::UnexpectedEof.into())),
                 Ok(length) => length,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.lost(&error)),
+                Err(error) => {
+                    self.is_silent = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                    return Err(self.lost(&error));
+                }
             };
             self.reader.take(&buffer[..length], |message| match message {
                 Message::Piece { id, bytes } if id == own => answer.extend_from_slice(bytes),
                 Message::End { id, error } if id == own => end = Some(error),
                 _ => {}
             });
+        }
+        if is_of_guest {
+            self.is_silent = false;
         }
         Ok((answer, end.unwrap_or_default()))
     }

@@ -3,18 +3,24 @@
 mod calls;
 mod client;
 mod errno;
+mod events;
 mod locks;
 mod netstat;
+mod outside;
 mod process;
+mod profile;
 mod stack;
 mod stats;
+mod stuck;
 mod symbols;
 mod tables;
 mod trace;
 mod unwind;
 
 pub use client::Client;
+pub use events::{Event, Names, line};
 pub use netstat::netstat;
+pub use profile::profile;
 pub use stack::stack;
 pub use stats::{Figures, json, stats, top};
 pub use tables::{files, maps};

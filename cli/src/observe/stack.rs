@@ -9,6 +9,7 @@ use coracle_control::{Moment, NAME_BYTES, REGISTERS, Request, ThreadRecord, thre
 use super::calls::{Call, Memory};
 use super::client::Client;
 use super::locks::{self, Held};
+use super::stuck;
 use super::symbols::Module;
 use super::unwind::{Registers, by_frame_pointer, register};
 use crate::args::StackArgs;
@@ -63,7 +64,7 @@ impl Thread {
 
     /// Whether it sleeps.
     pub fn is_asleep(&self) -> bool {
-        self.is(thread_flag::ASLEEP)
+        self.is(thread_flag::ASLEEP) && !self.is(thread_flag::STOPPED)
     }
 
     fn is(&self, flag: u64) -> bool {
@@ -158,15 +159,21 @@ impl Memory for GuestMemory<'_> {
 }
 
 /// A part of a process's address space (proc_pid_maps(5)).
-struct Mapping {
-    start: u64,
-    end: u64,
-    offset: u64,
-    is_code: bool,
-    name: String,
+pub struct Mapping {
+    /// Its first address.
+    pub start: u64,
+    /// The first address behind it.
+    pub end: u64,
+    /// Where it begins in its file.
+    pub offset: u64,
+    /// It can be executed.
+    pub is_code: bool,
+    /// The path of its file, or what it is in brackets.
+    pub name: String,
 }
 
-fn mapping(line: &str) -> Option<Mapping> {
+/// From a line of the text.
+pub fn mapping(line: &str) -> Option<Mapping> {
     let mut words = line.split_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
     let hex = |text| u64::from_str_radix(text, 16).ok();
@@ -178,11 +185,11 @@ fn mapping(line: &str) -> Option<Mapping> {
 
 /// The programs of a guest, whose files this machine has, too.
 #[derive(Default)]
-struct Files(HashMap<String, Option<Module>>);
+pub struct Files(HashMap<String, Option<Module>>);
 
 impl Files {
     /// The file of a mapping, if the one of that path here is the same.
-    fn module(&mut self, mapping: &Mapping, memory: &mut GuestMemory<'_>) -> Option<&Module> {
+    pub fn module(&mut self, mapping: &Mapping, memory: &mut dyn Memory) -> Option<&Module> {
         let mut load = || {
             let bytes = std::fs::read(&mapping.name).ok()?;
             let module = Module::read(&bytes)?;
@@ -200,7 +207,7 @@ impl Files {
 }
 
 /// Whether a file here is what the guest has mapped: some of its code is compared.
-fn is_same(bytes: &[u8], module: &Module, mapping: &Mapping, memory: &mut GuestMemory<'_>) -> bool {
+fn is_same(bytes: &[u8], module: &Module, mapping: &Mapping, memory: &mut dyn Memory) -> bool {
     /// Bytes that are compared.
     const SAMPLE: usize = 1024;
     let at = usize::try_from(mapping.offset).unwrap_or(usize::MAX);
@@ -212,7 +219,10 @@ fn is_same(bytes: &[u8], module: &Module, mapping: &Mapping, memory: &mut GuestM
 /// `coracle stack`
 pub fn stack(args: &StackArgs) -> Result<()> {
     let mut client = Client::connect(&args.name)?;
-    let (moment, threads) = threads(&mut client)?;
+    let (moment, threads) = match threads(&mut client) {
+        Err(_) if client.is_silent() => return stuck::show(&mut client),
+        other => other?,
+    };
     let kernel = Module::read(&debug_elf()?)
         .ok_or_else(|| Error::new("the kernel's symbols in this command cannot be read"))?;
     let (mut files, mut held) = (Files::default(), Vec::new());
@@ -310,8 +320,19 @@ fn waited_file(call: &Call, pid: u32, client: &mut Client) -> Result<Option<Stri
     Ok(target.map(|target| format!("{fd} is {target}")))
 }
 
-/// The kernel's frames, and the program's registers if they are known.
+/// The kernel's frames in words, and the program's registers if they are known.
 fn kernel_frames(thread: &Thread, kernel: &Module, moment: &Moment) -> (Vec<String>, Option<Registers>) {
+    let (addresses, program) = kernel_addresses(thread, kernel, moment);
+    let frames = addresses.into_iter().filter_map(|address| {
+        let (name, distance) = kernel.function(address)?;
+        // They are in the calling instructions.
+        Some(format!("{name}+{:#x}", distance + 1))
+    });
+    (frames.collect(), program)
+}
+
+/// Linked addresses in the kernel's instructions that called, the innermost first, and the program's registers if they are known.
+pub fn kernel_addresses(thread: &Thread, kernel: &Module, moment: &Moment) -> (Vec<u64>, Option<Registers>) {
     let mut frames = Vec::new();
     if thread.stack.is_empty() {
         return (frames, None);
@@ -328,8 +349,8 @@ fn kernel_frames(thread: &Thread, kernel: &Module, moment: &Moment) -> (Vec<Stri
     while let Some(address) = registers[register::RIP].and_then(|rip| rip.checked_sub(moment.kernel_slide)) {
         // A return address may be the first byte after the function that called: the byte before it is looked up.
         let calling = address.wrapping_sub(1);
-        let Some((name, distance)) = kernel.function(calling) else { break };
-        frames.push(format!("{name}+{:#x}", distance + 1));
+        let Some((name, _)) = kernel.function(calling) else { break };
+        frames.push(calling);
         is_in_call = CALL_ENTRIES.contains(&name);
         let caller = kernel.frames.caller(calling, &registers, &mut |at| thread.kernel_word(at));
         match caller {
@@ -349,10 +370,10 @@ fn kernel_frames(thread: &Thread, kernel: &Module, moment: &Moment) -> (Vec<Stri
 }
 
 /// Where the kernel's entries of system calls go on after the call's function (`hal/src/entry.rs`).
-const CALL_ENTRIES: [&str; 3] = ["call_unikernel", "syscall_entry_protected", "patched_syscall_entry"];
+pub const CALL_ENTRIES: [&str; 3] = ["call_unikernel", "syscall_entry_protected", "patched_syscall_entry"];
 
 /// The names of registers by their numbers in DWARF.
-const DWARF_NAMES: [&str; 17] = [
+pub const DWARF_NAMES: [&str; 17] = [
     "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
     "r15", "rip",
 ];

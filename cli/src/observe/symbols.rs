@@ -6,7 +6,7 @@ use object::Endianness;
 use object::elf::{FileHeader64, PT_LOAD, SHT_SYMTAB, STT_FUNC, STT_NOTYPE};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
 
-use super::unwind::Frames;
+use super::unwind::{Frames, Kind};
 
 /// An ELF file in memory.
 pub struct Module {
@@ -51,11 +51,11 @@ impl Module {
         let loads =
             loads.map(|part| (part.p_offset(endian), part.p_vaddr(endian), part.p_memsz(endian))).collect();
         let text = section(b".text").map_or(0, |(address, _)| address);
-        let frames = match (section(b".eh_frame"), section(b".debug_frame")) {
-            (Some((address, bytes)), _) => Frames::EhFrame { bytes, address, text },
-            (None, Some((_, bytes))) => Frames::DebugFrame(bytes),
-            (None, None) => Frames::None,
-        };
+        let frames = Frames::new(match (section(b".eh_frame"), section(b".debug_frame")) {
+            (Some((address, bytes)), _) => Kind::EhFrame { bytes, address, text },
+            (None, Some((_, bytes))) => Kind::DebugFrame(bytes),
+            (None, None) => Kind::None,
+        });
         Some(Module { functions, frames, loads })
     }
 

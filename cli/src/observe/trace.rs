@@ -10,7 +10,7 @@ use coracle_control::{CALLS, CHOICE_BYTES, Captured, Request, TraceRecord, recor
 
 use super::calls::{self, Call, Memory};
 use super::client::Client;
-use super::errno;
+use super::{errno, events};
 use crate::args::TraceArgs;
 use crate::error::{Error, Result, warn};
 use crate::output;
@@ -237,6 +237,9 @@ fn chosen(words: &[String]) -> Result<[u8; CHOICE_BYTES]> {
 
 /// `coracle trace`
 pub fn trace(args: &TraceArgs) -> Result<()> {
+    if !args.events.is_empty() {
+        return events::trace(args);
+    }
     let bits = chosen(&args.calls)?;
     let mut client = Client::connect(&args.name)?;
     let mut choice = bits.to_vec();

@@ -1,8 +1,10 @@
 //! Unwinding stacks by call frame information (DWARF 5, section 6.4) and by frame pointers.
 
+use std::cell::OnceCell;
+
 use gimli::{
-    BaseAddresses, CfaRule, DebugFrame, EhFrame, EndianSlice, LittleEndian, Register, RegisterRule,
-    UnwindContext, UnwindSection, UnwindTableRow, X86_64,
+    BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, EndianSlice, LittleEndian, Register, RegisterRule,
+    UnwindContext, UnwindOffset, UnwindSection, UnwindTableRow, X86_64,
 };
 
 /// Registers of a frame, by their numbers in DWARF for x86-64 (System V ABI, figure 3.36): 0 to 15 are rax, rdx, rcx, rbx,
@@ -24,7 +26,14 @@ pub mod register {
 }
 
 /// What says how the frames of a module are unwound.
-pub enum Frames {
+pub struct Frames {
+    kind: Kind,
+    /// The functions that it has something of: where each begins, where it ends, and the offset of its description. In order.
+    index: OnceCell<Vec<(u64, u64, usize)>>,
+}
+
+/// Where it is said.
+pub enum Kind {
     /// The section `.eh_frame`, its address, and that of `.text`.
     EhFrame {
         /// The section.
@@ -41,6 +50,31 @@ pub enum Frames {
 }
 
 impl Frames {
+    /// By what a module has.
+    pub fn new(kind: Kind) -> Frames {
+        Frames { kind, index: OnceCell::new() }
+    }
+
+    /// Where the function begins that holds a linked address, if anything is said of it.
+    pub fn function_start(&self, address: u64) -> Option<u64> {
+        self.description(address).map(|(start, _)| start)
+    }
+
+    /// The start of the function that holds an address, and where its description is.
+    fn description(&self, address: u64) -> Option<(u64, usize)> {
+        let index = self.index.get_or_init(|| match &self.kind {
+            Kind::EhFrame { bytes, address, text } => {
+                let bases = BaseAddresses::default().set_eh_frame(*address).set_text(*text);
+                index(&EhFrame::new(bytes, LittleEndian), &bases)
+            }
+            Kind::DebugFrame(bytes) => index(&debug_frame(bytes), &BaseAddresses::default()),
+            Kind::None => Vec::new(),
+        });
+        let last = index.partition_point(|(start, ..)| *start <= address).checked_sub(1)?;
+        let (start, end, offset) = index[last];
+        (address < end).then_some((start, offset))
+    }
+
     /// The registers of the frame that called. `address`: a linked one, in the calling instruction. `None`: it is not known here.
     pub fn caller(
         &self,
@@ -48,29 +82,52 @@ impl Frames {
         registers: &Registers,
         read: &mut dyn FnMut(u64) -> Option<u64>,
     ) -> Option<Registers> {
+        let (_, offset) = self.description(address)?;
         let mut context = UnwindContext::new();
-        match self {
-            Frames::EhFrame { bytes, address: place, text } => {
+        match &self.kind {
+            Kind::EhFrame { bytes, address: place, text } => {
                 let section = EhFrame::new(bytes, LittleEndian);
                 let bases = BaseAddresses::default().set_eh_frame(*place).set_text(*text);
-                let row =
-                    section.unwind_info_for_address(&bases, &mut context, address, EhFrame::cie_from_offset);
+                let fde = section.fde_from_offset(&bases, offset.into(), EhFrame::cie_from_offset).ok()?;
+                let row = fde.unwind_info_for_address(&section, &bases, &mut context, address);
                 apply(row.ok()?, registers, read)
             }
-            Frames::DebugFrame(bytes) => {
-                let mut section = DebugFrame::from(EndianSlice::new(bytes, LittleEndian));
-                section.set_address_size(8);
-                let row = section.unwind_info_for_address(
-                    &BaseAddresses::default(),
-                    &mut context,
-                    address,
-                    DebugFrame::cie_from_offset,
-                );
+            Kind::DebugFrame(bytes) => {
+                let (section, bases) = (debug_frame(bytes), BaseAddresses::default());
+                let fde = section.fde_from_offset(&bases, offset.into(), DebugFrame::cie_from_offset).ok()?;
+                let row = fde.unwind_info_for_address(&section, &bases, &mut context, address);
                 apply(row.ok()?, registers, read)
             }
-            Frames::None => None,
+            Kind::None => None,
         }
     }
+}
+
+fn debug_frame(bytes: &[u8]) -> DebugFrame<EndianSlice<'_, LittleEndian>> {
+    let mut section = DebugFrame::from(EndianSlice::new(bytes, LittleEndian));
+    section.set_address_size(8);
+    section
+}
+
+/// What [`Frames::index`] holds.
+fn index<'a, S>(section: &S, bases: &BaseAddresses) -> Vec<(u64, u64, usize)>
+where
+    S: UnwindSection<EndianSlice<'a, LittleEndian>>,
+    S::Offset: UnwindOffset<usize>,
+{
+    let mut all = Vec::new();
+    let mut entries = section.entries(bases);
+    // What can't be read ends it.
+    while let Ok(Some(entry)) = entries.next() {
+        if let CieOrFde::Fde(partial) = entry
+            && let Ok(fde) = partial.parse(S::cie_from_offset)
+        {
+            let start = fde.initial_address();
+            all.push((start, start.saturating_add(fde.len()), fde.offset()));
+        }
+    }
+    all.sort_unstable();
+    all
 }
 
 fn place(register: Register) -> usize {

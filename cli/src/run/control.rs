@@ -1,12 +1,16 @@
 //! The control channel: what the kernel reports beside the program's own output.
 //!
 //! The kernel writes lines. The first letter says what they are: `L` a line of its log, `P` a line of a crash report,
-//! `S` the exit status of the program, `R` that the console takes input from now on, `W` how much was written to memory only.
+//! `E` an event before a crash, `S` the exit status of the program, `R` that the console takes input from now on, `W` how much was written to memory only.
 
 use std::fmt;
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read};
 
+use coracle_control::{EventRecord, EventsHead};
+
 use crate::error::note;
+use crate::observe::{Event, Names, line};
 use crate::size::Size;
 
 /// How the kernel begins its report of a process that it kills for its memory.
@@ -50,11 +54,14 @@ pub struct Outcome {
     pub out_of_memory: bool,
     /// What was written to memory only, if anything was.
     pub lost: Option<Lost>,
+    /// What the kernel did before it reported a crash, in words, a line each.
+    pub events: String,
 }
 
 /// Reads the channel to its end: shows its lines by `show`, and calls `ready` when the console takes input.
 pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn()) -> Outcome {
     let mut outcome = Outcome::default();
+    let mut recorder = Recorder::default();
     let mut reader = BufReader::new(channel);
     let mut line = Vec::new();
     while matches!(reader.read_until(b'\n', &mut line), Ok(length) if length > 0) {
@@ -66,6 +73,7 @@ pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn()) -> Outc
                 Err(_) => show(&format!("the kernel told an unknown status: {status}")),
             },
             (Some("W"), text) => outcome.lost = Lost::parse(text),
+            (Some("E"), words) => recorder.take(words),
             (Some("R"), "") => ready(),
             (Some("L"), text) => {
                 outcome.out_of_memory |= text.starts_with(OUT_OF_MEMORY);
@@ -79,7 +87,47 @@ pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn()) -> Outc
         }
         line.clear();
     }
+    outcome.events = recorder.text();
     outcome
+}
+
+/// Collects the events that are told of a crash.
+#[derive(Default)]
+struct Recorder {
+    head: Option<EventsHead>,
+    events: Vec<Event>,
+}
+
+impl Recorder {
+    /// Takes a line: numbers in hexadecimal. The first has the time by both clocks; of events the first number is the CPU.
+    fn take(&mut self, words: &str) {
+        let numbers: Option<Vec<u64>> =
+            words.split(' ').map(|word| u64::from_str_radix(word, 16).ok()).collect();
+        match (numbers.as_deref(), &self.head) {
+            (Some(&[now_ns, now_ticks, rate]), None) => {
+                self.head = Some(EventsHead { now_ns, now_ticks, rate, cpus: 0 });
+            }
+            (Some(&[cpu, ticks, kind, a, b]), Some(head)) => {
+                let record = EventRecord::from_words([ticks, kind, a, b]);
+                self.events.push(Event::new(head, cpu, record));
+            }
+            // Another kernel's, or a line that was cut.
+            _ => {}
+        }
+    }
+
+    /// All of them in words.
+    fn text(mut self) -> String {
+        let mut text = String::new();
+        if self.events.is_empty() {
+            return text;
+        }
+        self.events.sort_by_key(|event| event.time_ns);
+        let _ = writeln!(text, "the last {} events before the crash, the oldest first:", self.events.len());
+        let names = Names::new();
+        self.events.iter().for_each(|event| text += &line(event, &names));
+        text
+    }
 }
 
 /// Shows a line on stderr.
@@ -98,13 +146,28 @@ mod tests {
     use std::cell::RefCell;
 
     #[test]
+    fn events_before_a_crash_become_words() {
+        // A nanosecond to a tick; an event that is cut is left out.
+        let said = b"Pcrash\nE3e8 64 100000000\nE1 5a 8 60 0\nE0 50 10003 1 \nE0 32 8 20 0\n";
+        let outcome = follow(&said[..], |_| {}, || {});
+        assert_eq!(
+            outcome.events,
+            "the last 2 events before the crash, the oldest first:\n\
+             0.000000 [000] interrupt       device 0\n\
+             0.000000 [001] interrupt       timer\n"
+        );
+    }
+
+    #[test]
     fn lines_are_told_apart() {
         let shown = RefCell::new(Vec::new());
         let show = |text: &str| shown.borrow_mut().push(text.to_owned());
         let said = b"Lhello\nLout of memory: process 1\nPpanic\nR\nW4096 /a b\x1b\nS137\nSmany\nodd";
         let outcome = follow(&said[..], show, || show("ready"));
         let lost = Some(Lost { bytes: Size(4096), first: "/a b\u{fffd}".to_owned() });
-        assert_eq!(outcome, Outcome { status: Some(137), crashed: true, out_of_memory: true, lost });
+        let expected =
+            Outcome { status: Some(137), crashed: true, out_of_memory: true, lost, events: String::new() };
+        assert_eq!(outcome, expected);
         assert_eq!(
             *shown.borrow(),
             [

@@ -18,6 +18,7 @@ use rustix::stdio::{stderr, stdin, stdout};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
+use super::machine::Machine;
 use super::plan::{Channels, Plan};
 use super::requests::Switchboard;
 use super::stop::{Forced, Guest};
@@ -78,7 +79,16 @@ pub fn start(
     rustix::io::fcntl_setfd(&qemu_log, rustix::io::FdFlags::empty()).map_err(|error| fail(error.into()))?;
     let connections = streams.connect()?;
     let ports: Vec<_> = connections.iter().map(|one| (one.port, one.theirs.as_raw_fd())).collect();
-    let channels = Channels::Command { log: qemu_log.as_raw_fd(), ports: &ports, window: terminal::window() };
+    let (monitor, qemu_monitor) = UnixStream::pair().map_err(fail)?;
+    let qemu_monitor = OwnedFd::from(qemu_monitor);
+    rustix::io::fcntl_setfd(&qemu_monitor, rustix::io::FdFlags::empty())
+        .map_err(|error| fail(error.into()))?;
+    let channels = Channels::Command {
+        log: qemu_log.as_raw_fd(),
+        ports: &ports,
+        window: terminal::window(),
+        monitor: qemu_monitor.as_raw_fd(),
+    };
     if verbose {
         note(plan.shell_command(channels));
     }
@@ -123,7 +133,8 @@ pub fn start(
     if let Some(filter) = filter {
         filter.watch(&plan.forwards)?;
     }
-    drop(qemu_log);
+    drop((qemu_log, qemu_monitor));
+    hooks.switchboard.set_machine(Machine::new(monitor, child.id()));
     let mut ours = Vec::new();
     let mut to_guest = None;
     for Connection { port, ours: end, theirs: _ } in connections {
@@ -144,6 +155,7 @@ pub fn start(
         let _ = std::fs::remove_file(socket);
     }
     let Ended { status, outcome, complaints, is_cut } = result?;
+    outcome.events.lines().for_each(control::show);
     if let Some(lost) = outcome.lost.as_ref().filter(|_| !quiet) {
         note(lost);
     }

@@ -6,6 +6,7 @@ mod detach;
 mod guest;
 mod host;
 mod loopback;
+mod machine;
 mod memory_file;
 mod plan;
 mod requests;

@@ -136,6 +136,8 @@ pub enum Channels<'a> {
         ports: &'a [(Port, RawFd)],
         /// The size of the terminal.
         window: Option<Window>,
+        /// QEMU's monitor is on the socket with this file descriptor.
+        monitor: RawFd,
     },
 }
 
@@ -213,8 +215,10 @@ impl Plan {
         }
         match channels {
             Channels::Terminal => out.put(&["-serial", "stdio"]),
-            Channels::Command { log, ports, .. } => {
+            Channels::Command { log, ports, monitor, .. } => {
                 out.put(&["-chardev", &format!("file,id=log,path=/dev/fd/{log}")]);
+                out.put(&["-chardev", &format!("socket,id=monitor,fd={monitor}")]);
+                out.put(&["-mon", "chardev=monitor,mode=control"]);
                 out.put(&["-device", &format!("isa-debugcon,iobase={CONTROL_PORT:#x},chardev=log")]);
                 if self.console == ConsoleKind::Serial {
                     out.put(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);

@@ -11,15 +11,16 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use coracle_control::{
-    HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, REQUESTS_SINCE, Request, SessionRequest,
-    ToGuest, TreeChange, VERSION,
+    HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, PIECE_BYTES, REQUESTS_SINCE, Request,
+    SessionRequest, ToGuest, TreeChange, VERSION,
 };
 use rustix::io::Errno;
 
+use super::machine::Machine;
 use super::stop::Guest;
 use crate::error::Result;
 use crate::instances::{self, Claim};
@@ -55,8 +56,10 @@ struct Waiting {
     last_id: u32,
     /// Connections that there were.
     connections: u32,
-    /// The connection that traces, whose end ends the trace.
+    /// The connection that traces system calls, whose end ends the trace.
     tracer: Option<u32>,
+    /// The same for events.
+    watcher: Option<u32>,
 }
 
 /// Hands requests on, and answers back.
@@ -67,6 +70,8 @@ pub struct Switchboard {
     room: Condvar,
     /// The version that the guest speaks; 0: it has not said yet.
     version: AtomicU16,
+    /// The guest's machine, once it runs.
+    machine: OnceLock<Machine>,
 }
 
 /// The socket of the guest that has this name, which is removed at the end.
@@ -127,7 +132,13 @@ impl Switchboard {
                             held.is_used = true;
                             self.ask(id, Request::Session { session: own, request }, &to, guest);
                         }
-                        request => self.ask(id, request, &to, guest),
+                        Request::EventsStart(_) if !self.begins_events(own) => {
+                            answer(id, &to, Some(Errno::BUSY));
+                        }
+                        request => match self.of_machine(own, &request) {
+                            Some(answer) => tell(id, &to, &answer),
+                            None => self.ask(id, request, &to, guest),
+                        },
                     }
                 }
             });
@@ -139,6 +150,29 @@ impl Switchboard {
             self.ask(0, Request::TraceStop, &to, guest);
             self.waiting().tracer = None;
         }
+        if self.waiting().watcher == Some(own) {
+            self.ask(0, Request::EventsStop, &to, guest);
+            self.waiting().watcher = None;
+        }
+        if let Some(machine) = self.machine.get() {
+            machine.left(own);
+        }
+    }
+
+    /// The guest's machine runs: requests for it are answered from now on.
+    pub fn set_machine(&self, machine: Machine) {
+        // There is one machine for a command.
+        let _ = self.machine.set(machine);
+    }
+
+    /// The answer to a request that is for the machine.
+    fn of_machine(&self, connection: u32, request: &Request<'_>) -> Option<Result<Vec<u8>, Errno>> {
+        self.machine.get()?.answer(connection, request)
+    }
+
+    /// As [`Switchboard::begins_trace`], for events.
+    fn begins_events(&self, connection: u32) -> bool {
+        *self.waiting().watcher.get_or_insert(connection) == connection
     }
 
     /// Ends what a connection holds in the guest.
@@ -213,6 +247,15 @@ impl Switchboard {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Sends a whole answer.
+fn tell(id: u32, to: &Sender<Vec<u8>>, result: &Result<Vec<u8>, Errno>) {
+    for bytes in result.iter().flat_map(|bytes| bytes.chunks(PIECE_BYTES)) {
+        // As in `answer`.
+        let _ = to.send(encoded(Message::Piece { id, bytes }));
+    }
+    answer(id, to, result.as_ref().err().copied());
 }
 
 /// Ends the answer to a request.

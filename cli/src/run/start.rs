@@ -73,6 +73,8 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
         let status = detach::detach(args, &path.file_stem().unwrap_or_default().to_string_lossy())?;
         return Ok(Outcome::Other(status));
     }
+    // The image's own limit of what may be asked, which the kernel knows: what this command answers itself is under it, too.
+    let mut most = Access::Full;
     let mut user = settings.user.unwrap_or(User::ORDINARY);
     // The temporary image must live as long as QEMU.
     let (mut plan, outline, mode, reason, _temporary) = match Start::read(&path)? {
@@ -91,6 +93,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
             words.user = args.content.user;
             words.hostname.clone_from(&args.content.hostname);
             user = args.content.user.unwrap_or(image.config().user());
+            most = image.config().access();
             let wish = image.config().memory().map(Size);
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let (plan, reason) =
@@ -163,7 +166,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     }
     let hooks = Hooks {
         claim: claim.as_ref(),
-        takes_requests: plan.words.access != Access::None,
+        takes_requests: plan.words.access.min(most) != Access::None,
         switchboard: Arc::default(),
         started: &|| Life::start(claim.as_deref(), &summary),
         grace: Arc::new({
@@ -233,6 +236,8 @@ fn words(args: &RunArgs) -> CommandLine {
         },
         seed: args.seed,
         fail_alloc: args.fail_alloc,
+        fail_kernel: args.fail_kernel,
+        recorder: args.flight_recorder,
         ..CommandLine::default()
     }
 }

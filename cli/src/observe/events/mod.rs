@@ -1,0 +1,10 @@
+//! `coracle trace --events`: what a guest's kernel does, as text and for trace viewers.
+
+mod command;
+mod decode;
+mod json;
+mod text;
+
+pub use command::trace;
+pub use decode::{Event, Fetched};
+pub use text::{Names, line};
