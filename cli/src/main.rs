@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
     shell::complete();
     let command = args::parse();
-    let is_run = matches!(command, Command::Run(_));
+    let is_run = matches!(command, Command::Run(_) | Command::Exec(_));
     let result = match command {
         Command::Build(args) => pack::build(&args).map(|()| 0),
         Command::Run(args) => run::run(&args),

@@ -16,6 +16,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_shell_has_a_terminal", a_shell_has_a_terminal),
     ("signals_are_handed_on", signals_are_handed_on),
     ("without_memory_there_is_an_error", without_memory_there_is_an_error),
+    ("programs_of_the_host_are_sent_along", programs_of_the_host_are_sent_along),
     ("a_guest_is_asked_first", a_guest_is_asked_first),
 ];
 
@@ -276,6 +277,40 @@ fn without_memory_there_is_an_error() -> Result<(), String> {
     let works =
         || guest.exec(&[], &["busybox", "echo", "back"], b"").is_ok_and(|outcome| outcome.text() == "back\n");
     if until(LIMIT, works) { Ok(()) } else { Err("the guest does not recover".into()) }
+}
+
+fn programs_of_the_host_are_sent_along() -> Result<(), String> {
+    for mode in ["unikernel", "protected"] {
+        // There is nothing in the guest but sleep and what it needs.
+        let words = ["--mode", mode, "--control", "full", "/bin/sleep", "100000"];
+        let guest = Background::start("along", &words)?;
+        let missing = guest.exec(&[], &["sh"], b"")?;
+        if missing.status != 127 || !missing.log.contains("--with") {
+            return Err(format!("it is not said what to do: {}", missing.evidence()));
+        }
+        let busybox = ["--with", "/bin/busybox"];
+        check(&guest.exec(&busybox, &["sh", "-c", "echo $0; busybox id -u; exit 4"], b"")?, 4, "sh\n1000\n")?;
+        // A dynamic program brings its linker and its libraries.
+        let sort = guest.exec(&["-i", "--with", "/usr/bin/sort"], &["sort", "-r"], b"a\nb\n")?;
+        check(&sort, 0, "b\na\n")?;
+        let file = ["--with", "/bin/busybox", "--with", "/etc/services:/dev/shm/services"];
+        let wanted = std::fs::read_to_string("/etc/services").map_err(|e| e.to_string())?;
+        check(&guest.exec(&file, &["cat", "/dev/shm/services"], b"")?, 0, &wanted)?;
+        let twice = guest.exec(&["--with", "/etc/services:/etc/hostname"], &["/bin/sleep", "0"], b"")?;
+        if twice.status != 125 || !twice.log.contains("File exists") {
+            return Err(format!("a file of the guest is replaced: {}", twice.evidence()));
+        }
+        // What was sent is removed again; of this shell, its own directory is there.
+        let left = || {
+            let list =
+                "echo /run/.* /dev/shm/* | busybox wc -w; busybox ls -a /run | busybox grep -c coracle";
+            guest.exec(&busybox, &["sh", "-c", list], b"").unwrap_or_default().text()
+        };
+        if !until(LIMIT, || left().ends_with("\n1\n")) {
+            return Err(format!("something is left: {}", left()));
+        }
+    }
+    Ok(())
 }
 
 fn a_guest_is_asked_first() -> Result<(), String> {

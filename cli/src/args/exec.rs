@@ -34,6 +34,10 @@ pub struct ExecArgs {
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<OsString>,
 
+    /// Send a program of the host along with its libraries, and run that; or have a file at GUESTPATH meanwhile
+    #[arg(long, value_name = "FILE[:GUESTPATH]")]
+    pub with: Vec<OsString>,
+
     /// Name of the guest
     pub name: String,
 

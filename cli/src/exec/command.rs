@@ -10,9 +10,10 @@ use rustix::stdio::{stderr, stdin, stdout};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::Signals;
 
-use super::launch::{self, Guest, Launch, Refused};
+use super::launch::{self, Guest, Launch};
 use super::pump::{Output, shell_status, wait};
 use super::session::Session;
+use super::with::Sent;
 use crate::args::ExecArgs;
 use crate::environment;
 use crate::error::{Error, FAILED, Result};
@@ -32,20 +33,13 @@ pub fn exec(args: &ExecArgs) -> Result<u8> {
     let terminal = Arc::new(Terminal::default());
     let result = run(args, &session, &terminal);
     terminal.restore();
-    match result {
-        Ok(status) => Ok(status),
-        Err(refused) if refused.status == FAILED => Err(refused.error),
-        Err(refused) => {
-            refused.error.print();
-            Ok(refused.status)
-        }
-    }
+    result
 }
 
-fn run(args: &ExecArgs, session: &Arc<Session>, terminal: &Arc<Terminal>) -> Result<u8, Refused> {
-    let guest = Guest::ask(session).map_err(Refused::failed)?;
+fn run(args: &ExecArgs, session: &Arc<Session>, terminal: &Arc<Terminal>) -> Result<u8> {
+    let guest = Guest::ask(session)?;
     let account = match &args.user {
-        Some(text) => guest.account(text).map_err(Refused::failed)?,
+        Some(text) => guest.account(text)?,
         None => guest.account.clone(),
     };
     let mut variables = guest.environment.clone();
@@ -60,11 +54,20 @@ fn run(args: &ExecArgs, session: &Arc<Session>, terminal: &Arc<Terminal>) -> Res
     let given = args.env.iter().filter_map(|text| environment::variable(text));
     variables.extend(given.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())));
     let words: Vec<Vec<u8>> = args.words.iter().map(|word| word.as_bytes().to_vec()).collect();
-    let path = launch::find(session, &words[0], &variables)?;
+    let sent = Sent::send(session, &args.with)?;
+    if !sent.directory().is_empty() {
+        let path = variables.entry(b"PATH".to_vec()).or_insert_with(|| launch::PATH.into());
+        path.push(b':');
+        path.extend_from_slice(sent.directory());
+    }
+    let (path, words) = match sent.command(&words) {
+        Some(command) => command,
+        None => (launch::find(session, &words[0], &variables)?, words),
+    };
     let window = run::window().filter(|_| args.tty);
     // Before the program runs, so that no signal finds it without its keeper.
     let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT])
-        .map_err(|error| Refused::failed(Error::new("cannot catch signals").why(error)))?;
+        .map_err(|error| Error::new("cannot catch signals").why(error))?;
     let flags = match (args.detach, args.tty, args.interactive) {
         (true, ..) => 0,
         (_, true, _) => exec_flag::TERMINAL,
@@ -85,13 +88,10 @@ fn run(args: &ExecArgs, session: &Arc<Session>, terminal: &Arc<Terminal>) -> Res
     if args.detach {
         // Let go of, it gets no SIGHUP.
         let close = SessionRequest::Close { handle: started.process, half: false };
-        session
-            .call(close)
-            .map_err(Refused::failed)?
-            .map_err(|error| Refused::failed(Error::new("cannot let go of the program").why(error)))?;
+        session.call(close)?.map_err(|error| Error::new("cannot let go of the program").why(error))?;
         return Ok(0);
     }
-    accompany(args, session, terminal, started, signals).map_err(Refused::failed)
+    accompany(args, session, terminal, started, signals)
 }
 
 /// Is the program's terminal, or its streams, until it ends.

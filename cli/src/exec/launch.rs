@@ -9,13 +9,10 @@ use rustix::io::Errno;
 
 use super::account::Account;
 use super::session::Session;
-use crate::error::{Error, FAILED, Result};
+use crate::error::{self, Error, Result};
 
 /// Where programs are looked for if the environment has no PATH (docker's default).
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Exit statuses for a program that can't be executed, and that isn't there, as `docker exec` and shells have them.
-const CANNOT_EXECUTE: u8 = 126;
-const NOT_FOUND: u8 = 127;
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Permission bits of which one lets a file be executed.
 const EXECUTABLE: u32 = 0o111;
 /// The kind of a file, and a regular one (inode(7)).
@@ -54,21 +51,6 @@ pub struct Launch<'a> {
     pub flags: u32,
     /// The size of its terminal.
     pub window: Window,
-}
-
-/// Why a program was not started, and the exit status for that.
-pub struct Refused {
-    /// What to say.
-    pub error: Error,
-    /// As `docker exec` has it.
-    pub status: u8,
-}
-
-impl Refused {
-    /// The command's own failure.
-    pub fn failed(error: Error) -> Refused {
-        Refused { error, status: FAILED }
-    }
 }
 
 impl Guest {
@@ -122,11 +104,7 @@ fn variable(text: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 ///
 /// # Errors
 /// If there is none that can be executed.
-pub fn find(
-    session: &Session,
-    name: &[u8],
-    environment: &BTreeMap<Vec<u8>, Vec<u8>>,
-) -> Result<Vec<u8>, Refused> {
+pub fn find(session: &Session, name: &[u8], environment: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Vec<u8>> {
     if name.contains(&b'/') {
         return Ok(name.to_vec());
     }
@@ -135,7 +113,7 @@ pub fn find(
     for directory in directories.split(|&byte| byte == b':').filter(|directory| !directory.is_empty()) {
         let path = [directory, b"/", name].concat();
         let request = SessionRequest::Attributes { follow: true, path: &path };
-        let answer = session.call(request).map_err(Refused::failed)?;
+        let answer = session.call(request)?;
         match answer.ok().and_then(|bytes| Attributes::decode(&bytes)) {
             Some(found) if found.mode & KIND == REGULAR && found.mode & EXECUTABLE != 0 => return Ok(path),
             Some(_) => refused = Some(path),
@@ -146,10 +124,10 @@ pub fn find(
         Some(path) => Err(cannot_run(&path, Errno::ACCESS)),
         None => {
             let name = String::from_utf8_lossy(name);
-            let error = Error::new(format!("`{name}` is not in the guest's PATH"))
+            Err(Error::new(format!("`{name}` is not in the guest's PATH"))
+                .with_status(error::NOT_FOUND)
                 .why(format!("that is {}", String::from_utf8_lossy(directories)))
-                .help("give its path");
-            Err(Refused { error, status: NOT_FOUND })
+                .help(format!("give its path, or send it along: --with $(which {name})")))
         }
     }
 }
@@ -158,7 +136,7 @@ pub fn find(
 ///
 /// # Errors
 /// If it can't be executed, or the guest lacks memory.
-pub fn start(session: &Session, launch: &Launch<'_>) -> Result<Started, Refused> {
+pub fn start(session: &Session, launch: &Launch<'_>) -> Result<Started> {
     let mut staged = Vec::new();
     let mut stage = |string: &[u8]| {
         staged.extend_from_slice(string);
@@ -169,7 +147,7 @@ pub fn start(session: &Session, launch: &Launch<'_>) -> Result<Started, Refused>
     launch.arguments.iter().for_each(|argument| stage(argument));
     launch.environment.iter().for_each(|(name, value)| stage(&[name, &b"="[..], value].concat()));
     for part in staged.chunks(WRITE_MOST) {
-        let answer = session.call(SessionRequest::Stage(part)).map_err(Refused::failed)?;
+        let answer = session.call(SessionRequest::Stage(part))?;
         answer.map_err(|error| cannot_run(launch.path, error))?;
     }
     let groups: Vec<u8> = launch.account.groups.iter().flat_map(|group| group.to_le_bytes()).collect();
@@ -181,45 +159,44 @@ pub fn start(session: &Session, launch: &Launch<'_>) -> Result<Started, Refused>
         window: launch.window,
         groups: &groups,
     };
-    let answer = session.call(request).map_err(Refused::failed)?;
+    let answer = session.call(request)?;
     match answer {
-        Ok(bytes) => Started::decode(&bytes)
-            .ok_or_else(|| Refused::failed(Error::new("the guest's answer is not understood"))),
+        Ok(bytes) => {
+            Started::decode(&bytes).ok_or_else(|| Error::new("the guest's answer is not understood"))
+        }
         Err(error) if error == Errno::NOENT || error == Errno::NOTDIR => Err(missing(session, launch)),
         Err(error) => Err(cannot_run(launch.path, error)),
     }
 }
 
 /// The program, its interpreter or the working directory is not there.
-fn missing(session: &Session, launch: &Launch<'_>) -> Refused {
+fn missing(session: &Session, launch: &Launch<'_>) -> Error {
     let request = SessionRequest::Attributes { follow: true, path: launch.directory };
     let is_there = launch.directory.is_empty() || session.call(request).is_ok_and(|answer| answer.is_ok());
     if is_there {
         return cannot_run(launch.path, Errno::NOENT);
     }
     let directory = String::from_utf8_lossy(launch.directory);
-    Refused {
-        error: Error::new(format!("the guest has no directory `{directory}`"))
-            .help("give another with --workdir"),
-        status: CANNOT_EXECUTE,
-    }
+    Error::new(format!("the guest has no directory `{directory}`"))
+        .with_status(error::NOT_INVOKED)
+        .help("give another with --workdir")
 }
 
-fn cannot_run(path: &[u8], error: Errno) -> Refused {
+fn cannot_run(path: &[u8], error: Errno) -> Error {
     let path = String::from_utf8_lossy(path);
     let fail = Error::new(format!("`{path}` cannot be run in the guest"));
     match error {
-        Errno::NOENT => {
-            Refused { error: fail.why("it, or its interpreter, is not there"), status: NOT_FOUND }
-        }
+        Errno::NOENT => fail
+            .with_status(error::NOT_FOUND)
+            .why("it, or its interpreter, is not there")
+            .help("send a program of the host along with --with"),
         Errno::ACCESS | Errno::NOEXEC | Errno::ISDIR | Errno::LOOP | Errno::TXTBSY => {
-            Refused { error: fail.why(error), status: CANNOT_EXECUTE }
+            fail.with_status(error::NOT_INVOKED).why(error)
         }
-        Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOSPC => Refused::failed(
-            fail.why("the guest is short of memory, descriptors or terminals for it")
-                .help("give the guest more memory (-m), or end other programs in it"),
-        ),
-        Errno::TOOBIG => Refused::failed(fail.why("its arguments and environment are too long")),
-        error => Refused::failed(fail.why(error)),
+        Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOSPC => fail
+            .why("the guest is short of memory, descriptors or terminals for it")
+            .help("give the guest more memory (-m), or end other programs in it"),
+        Errno::TOOBIG => fail.why("its arguments and environment are too long"),
+        error => fail.why(error),
     }
 }

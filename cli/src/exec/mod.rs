@@ -5,5 +5,6 @@ mod command;
 mod launch;
 mod pump;
 mod session;
+mod with;
 
 pub use command::exec;

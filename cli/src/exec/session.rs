@@ -1,6 +1,6 @@
 //! A connection to a guest that holds things there: programs, streams, open files. Many requests wait on it at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -100,6 +100,11 @@ impl Session {
 
     fn ask_for(&self, request: Request<'_>, waits: bool) -> Result<Answer> {
         let said = self.send(request)?;
+        self.wait_for(&said, waits)
+    }
+
+    /// Waits for an answer. `waits`: the guest may take its time once it has taken the request.
+    fn wait_for(&self, said: &Receiver<Said>, waits: bool) -> Result<Answer> {
         let (mut bytes, mut is_patient) = (Vec::new(), self.is_patient.load(Ordering::SeqCst));
         loop {
             let next = match is_patient {
@@ -188,6 +193,59 @@ impl Session {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Writes bytes to a place of a file, several requests at a time.
+    ///
+    /// # Errors
+    /// See [`Session::call`].
+    pub fn write_file(
+        &self,
+        handle: u32,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<std::result::Result<(), Errno>> {
+        /// Requests that are under way at a time.
+        const AHEAD: usize = 8;
+        let (mut under_way, mut result) = (VecDeque::new(), Ok(()));
+        let mut take = |(said, len): (Receiver<Said>, usize)| -> Result<()> {
+            match self.wait_for(&said, true)? {
+                Ok(count)
+                    if count.first_chunk().map_or(0, |count| u32::from_le_bytes(*count)) as usize == len => {}
+                Ok(_) => result = Err(Errno::NOSPC),
+                Err(error) => result = Err(error),
+            }
+            Ok(())
+        };
+        for (number, part) in bytes.chunks(WRITE_MOST).enumerate() {
+            let request =
+                SessionRequest::Write { handle, offset: offset + (number * WRITE_MOST) as u64, bytes: part };
+            under_way.push_back((self.send(Request::Session { session: 0, request })?, part.len()));
+            if under_way.len() == AHEAD
+                && let Some(first) = under_way.pop_front()
+            {
+                take(first)?;
+            }
+        }
+        under_way.into_iter().try_for_each(take)?;
+        Ok(result)
+    }
+
+    /// Opens a file by open(2)'s flags and mode; returns its handle.
+    ///
+    /// # Errors
+    /// See [`Session::call`].
+    pub fn open(&self, flags: u32, mode: u32, path: &[u8]) -> Result<std::result::Result<u32, Errno>> {
+        let answer = self.call(SessionRequest::Open { flags, mode, path })?;
+        Ok(answer.map(|bytes| bytes.first_chunk().map_or(0, |handle| u32::from_le_bytes(*handle))))
+    }
+
+    /// Has a file or an empty directory removed when the connection ends.
+    ///
+    /// # Errors
+    /// See [`Session::call`].
+    pub fn remove_later(&self, path: &[u8]) -> Result<()> {
+        self.call(SessionRequest::RemoveLater { path }).map(|_| ())
     }
 
     /// The contents of a file of the guest; `None` if it can't be read.

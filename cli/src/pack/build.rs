@@ -364,7 +364,7 @@ fn finish_libraries(collector: &mut Collector, family: Family, libraries: &[Load
     Ok(())
 }
 
-fn missing_library(missing: &Missing, others: usize) -> Error {
+pub(super) fn missing_library(missing: &Missing, others: usize) -> Error {
     let error = Error::new(format!("`{}` was not found", missing.name.display()))
         .why(format!("`{}` needs it", missing.wanted_by.display()));
     let error = if missing.searched.is_empty() {

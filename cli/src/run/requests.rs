@@ -182,7 +182,7 @@ impl Switchboard {
         for path in held.remove.iter().rev() {
             // One of the two is what it is.
             for change in [TreeChange::Remove, TreeChange::RemoveDirectory] {
-                ask(SessionRequest::Tree { change, mode: 0, paths: path });
+                ask(SessionRequest::Tree { change, mode: 0, path });
             }
         }
     }

@@ -31,7 +31,7 @@ pub use message::{
 pub use reader::{FromGuest, Reader, ToGuest};
 pub use request::{Request, link};
 pub use session::{
-    Attributes, READ_MOST, STAGE_MOST, SessionRequest, Started, TreeChange, WRITE_MOST, attribute, exec_flag,
+    Attributes, READ_MOST, STAGE_MOST, SessionRequest, Started, TreeChange, WRITE_MOST, exec_flag,
 };
 pub use sockets::{PacketRecord, SocketRecord, SocketsHead, packet, socket_flag, socket_kind};
 pub use threads::{Moment, NAME_BYTES, REGISTERS, ThreadRecord, thread_flag};

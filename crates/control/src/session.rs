@@ -21,18 +21,6 @@ pub mod exec_flag {
     pub const OUTPUT: u32 = 4;
 }
 
-/// Bits of [`Attributes::mask`]: what of them is to be changed.
-pub mod attribute {
-    /// The permissions.
-    pub const MODE: u32 = 1;
-    /// User and group.
-    pub const OWNER: u32 = 2;
-    /// The size.
-    pub const SIZE: u32 = 4;
-    /// Both times.
-    pub const TIMES: u32 = 8;
-}
-
 /// What is done to the tree of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TreeChange {
@@ -42,25 +30,14 @@ pub enum TreeChange {
     Remove,
     /// rmdir(2).
     RemoveDirectory,
-    /// rename(2), from the path to the other.
-    Rename,
-    /// symlink(2): the path will lead to the other.
-    Link,
 }
 
-const TREE_CHANGES: [TreeChange; 5] = [
-    TreeChange::MakeDirectory,
-    TreeChange::Remove,
-    TreeChange::RemoveDirectory,
-    TreeChange::Rename,
-    TreeChange::Link,
-];
+const TREE_CHANGES: [TreeChange; 3] =
+    [TreeChange::MakeDirectory, TreeChange::Remove, TreeChange::RemoveDirectory];
 
 /// Attributes of a file (inode(7)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// Bits of [`attribute`]: what is to be changed.
-    pub mask: u32,
     /// Kind and permissions.
     pub mode: u32,
     /// The user.
@@ -69,43 +46,31 @@ pub struct Attributes {
     pub gid: u32,
     /// Bytes.
     pub size: u64,
-    /// When it was read last, in seconds since 1970.
-    pub accessed: u64,
-    /// When it was written last.
-    pub modified: u64,
 }
 
 impl Attributes {
     /// Its bytes as it is sent.
-    pub const BYTES: usize = 40;
+    pub const BYTES: usize = 20;
 
     /// As it is sent.
     pub fn encode(&self) -> [u8; Attributes::BYTES] {
         let mut bytes = [0; Attributes::BYTES];
-        let (words, longs) = bytes.split_at_mut(16);
-        for (place, word) in words.chunks_exact_mut(4).zip([self.mask, self.mode, self.uid, self.gid]) {
+        let (words, size) = bytes.split_at_mut(12);
+        for (place, word) in words.chunks_exact_mut(4).zip([self.mode, self.uid, self.gid]) {
             place.copy_from_slice(&word.to_le_bytes());
         }
-        for (place, long) in longs.chunks_exact_mut(8).zip([self.size, self.accessed, self.modified]) {
-            place.copy_from_slice(&long.to_le_bytes());
-        }
+        size.copy_from_slice(&self.size.to_le_bytes());
         bytes
     }
 
     /// From the front of `bytes`; `None` if there are too few.
     pub fn decode(bytes: &[u8]) -> Option<Attributes> {
-        Self::read(&mut Fields(bytes))
-    }
-
-    fn read(fields: &mut Fields<'_>) -> Option<Attributes> {
+        let mut fields = Fields(bytes);
         Some(Attributes {
-            mask: fields.word()?,
             mode: fields.word()?,
             uid: fields.word()?,
             gid: fields.word()?,
             size: fields.long()?,
-            accessed: fields.long()?,
-            modified: fields.long()?,
         })
     }
 }
@@ -242,21 +207,14 @@ pub enum SessionRequest<'a> {
         /// Its path.
         path: &'a [u8],
     },
-    /// Changes a file's attributes.
-    Change {
-        /// Their new values.
-        attributes: Attributes,
-        /// Its path.
-        path: &'a [u8],
-    },
     /// Changes the tree of files.
     Tree {
         /// What is done.
         change: TreeChange,
         /// Permissions of a directory that is made.
         mode: u32,
-        /// The path, and after a zero byte the other, if there is one.
-        paths: &'a [u8],
+        /// The path.
+        path: &'a [u8],
     },
     /// Connects to a TCP port of the guest's loopback; the answer is a handle.
     Connect {
@@ -280,7 +238,6 @@ pub(crate) mod number {
     pub const WAIT: u16 = 87;
     pub const RESIZE: u16 = 88;
     pub const ATTRIBUTES: u16 = 89;
-    pub const CHANGE: u16 = 90;
     pub const TREE: u16 = 91;
     pub const CONNECT: u16 = 92;
     pub const END: u16 = 93;
@@ -315,7 +272,6 @@ impl<'a> SessionRequest<'a> {
             SessionRequest::Wait { .. } => number::WAIT,
             SessionRequest::Resize { .. } => number::RESIZE,
             SessionRequest::Attributes { .. } => number::ATTRIBUTES,
-            SessionRequest::Change { .. } => number::CHANGE,
             SessionRequest::Tree { .. } => number::TREE,
             SessionRequest::Connect { .. } => number::CONNECT,
             SessionRequest::End => number::END,
@@ -365,14 +321,10 @@ impl<'a> SessionRequest<'a> {
                 out.word(follow.into());
                 out.bytes(path);
             }
-            SessionRequest::Change { attributes, path } => {
-                out.bytes(&attributes.encode());
-                out.bytes(path);
-            }
-            SessionRequest::Tree { change, mode, paths } => {
+            SessionRequest::Tree { change, mode, path } => {
                 out.half(change as u16);
                 out.word(mode);
-                out.bytes(paths);
+                out.bytes(path);
             }
             SessionRequest::Connect { port } => out.half(port),
         }
@@ -411,13 +363,10 @@ impl<'a> SessionRequest<'a> {
             number::ATTRIBUTES => {
                 SessionRequest::Attributes { follow: fields.word()? != 0, path: fields.rest() }
             }
-            number::CHANGE => {
-                SessionRequest::Change { attributes: Attributes::read(&mut fields)?, path: fields.rest() }
-            }
             number::TREE => SessionRequest::Tree {
                 change: *TREE_CHANGES.get(usize::from(fields.half()?))?,
                 mode: fields.word()?,
-                paths: fields.rest(),
+                path: fields.rest(),
             },
             number::CONNECT => SessionRequest::Connect { port: fields.half()? },
             number::END => SessionRequest::End,
@@ -441,7 +390,6 @@ mod tests {
         fn requests_are_read_as_they_were_written(session: u32, words: [u32; 4], long: u64, flag: bool, bytes in prop::collection::vec(any::<u8>(), 0..WRITE_MOST)) {
             let [handle, len, mode, uid] = words;
             let window = Window { rows: handle as u16, columns: len as u16, width: 0, height: 7 };
-            let attributes = Attributes { mask: handle, mode, uid, gid: len, size: long, accessed: !long, modified: 3 };
             let change = TREE_CHANGES[handle as usize % TREE_CHANGES.len()];
             let all = [
                 SessionRequest::Defaults,
@@ -454,8 +402,7 @@ mod tests {
                 SessionRequest::Wait { handle },
                 SessionRequest::Resize { handle, window },
                 SessionRequest::Attributes { follow: flag, path: &bytes },
-                SessionRequest::Change { attributes, path: &bytes },
-                SessionRequest::Tree { change, mode, paths: &bytes },
+                SessionRequest::Tree { change, mode, path: &bytes },
                 SessionRequest::Connect { port: uid as u16 },
                 SessionRequest::End,
                 SessionRequest::Poke { handle },
@@ -476,7 +423,7 @@ mod tests {
             let [pid, process, input, output, error] = words;
             let started = Started { pid, process, input, output, error };
             prop_assert_eq!(Started::decode(&started.encode()), Some(started));
-            let attributes = Attributes { mask: pid, mode: process, uid: input, gid: output, size: long, accessed: 1, modified: !long };
+            let attributes = Attributes { mode: process, uid: input, gid: output, size: long };
             prop_assert_eq!(Attributes::decode(&attributes.encode()), Some(attributes));
         }
 

@@ -265,8 +265,7 @@ impl Sessions {
             }
             SessionRequest::Resize { handle, window } => pty::resize(&*self.file(session, handle)?, window)?,
             SessionRequest::Attributes { follow, path } => tree::attributes(&context, path, follow, answer)?,
-            SessionRequest::Change { ref attributes, path } => tree::change(&context, path, attributes)?,
-            SessionRequest::Tree { change, mode, paths } => tree::change_tree(&context, change, mode, paths)?,
+            SessionRequest::Tree { change, mode, path } => tree::change(&context, change, mode, path)?,
             SessionRequest::Connect { port } => {
                 let open = OpenFile::new(net::open::socket(AF_INET, SOCK_STREAM, 0)?, O_RDWR | O_NONBLOCK)?;
                 let address = SocketAddress::Inet(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));

@@ -2,12 +2,10 @@
 use super::answer::Answer;
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
-use crate::fs::inode::{Changes, NewNode};
-use crate::fs::notify;
-use crate::fs::stat::Timestamp;
+use crate::fs::inode::NewNode;
 use crate::fs::walk::{self, Follow};
-use crate::syscall::{attributes as calls, path};
-use coracle_control::{Attributes, TreeChange, attribute};
+use crate::syscall::path as calls;
+use coracle_control::{Attributes, TreeChange};
 
 fn followed(follow: bool) -> Follow {
     if follow { Follow::Always } else { Follow::IfSlash }
@@ -16,56 +14,17 @@ fn followed(follow: bool) -> Follow {
 /// Answers with the attributes of a file.
 pub fn attributes(context: &FsContext, path: &[u8], follow: bool, answer: &mut Answer) -> Result<(), Errno> {
     let known = walk::find(context, None, path, followed(follow))?.path.inode.metadata();
-    let attributes = Attributes {
-        mask: 0,
-        mode: known.mode,
-        uid: known.uid,
-        gid: known.gid,
-        size: known.size,
-        accessed: known.accessed.seconds.cast_unsigned(),
-        modified: known.modified.seconds.cast_unsigned(),
-    };
+    let attributes = Attributes { mode: known.mode, uid: known.uid, gid: known.gid, size: known.size };
     answer.push(&attributes.encode())
 }
 
-/// Changes attributes of a file, or of what a link leads to.
-pub fn change(context: &FsContext, path: &[u8], new: &Attributes) -> Result<(), Errno> {
-    let place = walk::find(context, None, path, Follow::Always)?;
-    let has = |bit| new.mask & bit != 0;
-    let time = |seconds: u64| {
-        has(attribute::TIMES).then_some(Timestamp { seconds: seconds.cast_signed(), nanos: 0 })
-    };
-    if has(attribute::SIZE) {
-        place.path.check_writable()?;
-        place.path.inode.truncate(new.size)?;
-        notify::truncated(&place);
-    }
-    let changes = Changes {
-        mode: has(attribute::MODE).then_some(new.mode & 0o7777),
-        uid: has(attribute::OWNER).then_some(new.uid),
-        gid: has(attribute::OWNER).then_some(new.gid),
-        accessed: time(new.accessed),
-        modified: time(new.modified),
-        now: false,
-    };
-    calls::change(&place, changes).map(|_| ())
-}
-
-/// Changes the tree. `paths`: one, or two with a zero between them.
-pub fn change_tree(context: &FsContext, change: TreeChange, mode: u32, paths: &[u8]) -> Result<(), Errno> {
-    let mut parts = paths.splitn(2, |&byte| byte == 0);
-    let (own, other) = (parts.next().unwrap_or_default(), parts.next());
-    let found = path::entry_from(context, None, own)?;
-    match (change, other) {
-        (TreeChange::MakeDirectory, _) => path::make_entry(&found, NewNode::Directory, mode & 0o7777),
-        (TreeChange::Remove, _) => path::remove_entry(found, own, false),
-        (TreeChange::RemoveDirectory, _) => path::remove_entry(found, own, true),
-        (TreeChange::Rename, Some(to)) => {
-            path::rename_entry(&found, &path::entry_from(context, None, to)?, 0)
-        }
-        (TreeChange::Link, Some(target @ [_, ..])) => path::make_entry(&found, NewNode::Link(target), 0o777),
-        (TreeChange::Rename | TreeChange::Link, _) => Err(Errno::NOENT),
+/// Changes the tree at a path.
+pub fn change(context: &FsContext, change: TreeChange, mode: u32, path: &[u8]) -> Result<(), Errno> {
+    let found = calls::entry_from(context, None, path)?;
+    match change {
+        TreeChange::MakeDirectory => calls::make_entry(&found, NewNode::Directory, mode & 0o7777),
+        TreeChange::Remove => calls::remove_entry(found, path, false),
+        TreeChange::RemoveDirectory => calls::remove_entry(found, path, true),
     }?;
-    notify::settle();
     Ok(())
 }

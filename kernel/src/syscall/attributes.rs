@@ -149,8 +149,7 @@ pub fn faccessat2(call: &Call) -> SysResult {
     check_access(call, call.i32(0), call.usize(1), call.u32(2), call.u32(3))
 }
 
-/// Changes attributes of a file, if the running process may, and reports it to those that watch.
-pub fn change(place: &Place, changes: Changes) -> SysResult {
+fn change(place: &Place, changes: Changes) -> SysResult {
     place.path.check_writable()?;
     access::change(&*place.path.inode, changes)?;
     notify::changed(place, &changes);

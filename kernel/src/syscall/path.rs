@@ -276,10 +276,8 @@ fn do_rename(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> S
         return Err(Errno::INVAL);
     }
     let (from_path, to_path) = (user::read_path(from.1)?, user::read_path(to.1)?);
-    rename_entry(&entry(call, from.0, &from_path)?, &entry(call, to.0, &to_path)?, flags)
-}
-/// rename(2) of what was found: from `source` to `target`. `flags`: RENAME_NOREPLACE or RENAME_EXCHANGE.
-pub fn rename_entry(source: &Resolved, target: &Resolved, flags: u32) -> SysResult {
+    let source = entry(call, from.0, &from_path)?;
+    let target = entry(call, to.0, &to_path)?;
     if source.name.is_empty() || target.name.is_empty() {
         return Err(Errno::BUSY);
     }
@@ -305,7 +303,7 @@ pub fn rename_entry(source: &Resolved, target: &Resolved, flags: u32) -> SysResu
     }
     source.directory.inode.rename(&source.name, &target.directory.inode, &target.name, flags)?;
     if notify::is_on() {
-        report_rename(source, target, flags);
+        report_rename(&source, &target, flags);
     }
     Ok(0)
 }
