@@ -23,6 +23,8 @@ wrk wrk
 curl curl
 sqlite3 sqlite3
 openssl openssl
+ssh openssh-client
+sshd openssh-server
 busybox busybox-static
 musl-gcc musl-tools
 go golang-go

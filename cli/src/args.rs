@@ -6,6 +6,7 @@ mod netstat;
 mod profile;
 mod program;
 mod shell;
+mod ssh;
 
 pub use profile::ProfileArgs;
 
@@ -28,6 +29,7 @@ use crate::volume::{Source, Spec};
 pub use exec::ExecArgs;
 pub use life::{LifeArgs, RenameArgs, RestartArgs, RmArgs, StartArgs, StopArgs};
 pub use shell::{CompletionsArgs, ManArgs, Shell};
+pub use ssh::{SshArgs, SshNameArgs};
 
 /// Runs unmodified Linux programs as unikernels.
 #[derive(Debug, Parser)]
@@ -90,6 +92,14 @@ pub enum Command {
     Unpause(NamesArgs),
     /// Run a program in a guest beside its main one (needs `--control full`).
     Exec(Box<ExecArgs>),
+    /// Print what ssh has to be told to reach a guest that is run with --ssh, for ~/.ssh/config or `ssh -F FILE`.
+    SshConfig(SshNameArgs),
+    /// Serve a connection of ssh: what `ssh-config` has ssh start.
+    #[command(hide = true)]
+    SshServer(SshNameArgs),
+    /// Run what such a connection asks for.
+    #[command(hide = true)]
+    SshSession(SshNameArgs),
     /// Show what every thread of a guest waits for, and its stacks.
     Stack(StackArgs),
     /// Show the system calls of a guest as they are made.
@@ -234,6 +244,9 @@ pub struct RunArgs {
 
     #[command(flatten)]
     pub life: LifeArgs,
+
+    #[command(flatten)]
+    pub ssh: SshArgs,
 
     /// Network of the guest: user, tap:NAME or none [default: user]
     #[arg(long, value_name = "NETWORK")]

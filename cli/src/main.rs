@@ -19,6 +19,7 @@ mod run;
 mod settings;
 mod shell;
 mod size;
+mod ssh;
 mod volume;
 
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     }
     shell::complete();
     let command = args::parse();
-    let is_run = matches!(command, Command::Run(_) | Command::Exec(_));
+    let is_run = matches!(command, Command::Run(_) | Command::Exec(_) | Command::SshSession(_));
     let result = match command {
         Command::Build(args) => pack::build(&args).map(|()| 0),
         Command::Run(args) => run::run(&args),
@@ -49,6 +50,9 @@ fn main() -> ExitCode {
         Command::Pause(args) => instances::pause(&args).map(|()| 0),
         Command::Unpause(args) => instances::unpause(&args).map(|()| 0),
         Command::Exec(args) => exec::exec(&args),
+        Command::SshConfig(args) => ssh::config(&args).map(|()| 0),
+        Command::SshServer(args) => ssh::serve(&args).map(|()| 0),
+        Command::SshSession(args) => ssh::session(&args),
         Command::Stack(args) => observe::stack(&args).map(|()| 0),
         Command::Trace(args) => observe::trace(&args).map(|()| 0),
         Command::Profile(args) => observe::profile(&args).map(|()| 0),

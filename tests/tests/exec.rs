@@ -1,10 +1,13 @@
 //! Programs beside the main one of a guest, as a person runs them: `coracle exec`.
 use coracle_tests::background::Background;
 use coracle_tests::guest::{LIMIT, Server};
+use coracle_tests::paths;
 use coracle_tests::terminal::Terminal;
 use coracle_tests::trials::{self, Test, check, run};
 use coracle_tests::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 
@@ -17,6 +20,7 @@ const TESTS: &[(&str, Test)] = &[
     ("signals_are_handed_on", signals_are_handed_on),
     ("without_memory_there_is_an_error", without_memory_there_is_an_error),
     ("programs_of_the_host_are_sent_along", programs_of_the_host_are_sent_along),
+    ("ssh_scp_and_sftp_reach_a_guest", ssh_scp_and_sftp_reach_a_guest),
     ("a_guest_is_asked_first", a_guest_is_asked_first),
 ];
 
@@ -309,6 +313,106 @@ fn programs_of_the_host_are_sent_along() -> Result<(), String> {
         if !until(LIMIT, || left().ends_with("\n1\n")) {
             return Err(format!("something is left: {}", left()));
         }
+    }
+    Ok(())
+}
+
+/// A person's ssh.
+struct Ssh<'g> {
+    guest: &'g Background,
+    config: PathBuf,
+}
+
+impl Ssh<'_> {
+    /// `PROGRAM -F CONFIG -i KEY WORDS`, where the key is that of this name.
+    fn command(&self, program: &str, key: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.arg("-F").arg(&self.config).arg("-i").arg(self.guest.folder.join(key));
+        command.args(["-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]).args(words);
+        command.env("XDG_RUNTIME_DIR", &self.guest.folder).env("XDG_STATE_HOME", &self.guest.folder);
+        command.env_remove("SSH_AUTH_SOCK");
+        command
+    }
+}
+
+fn ssh_scp_and_sftp_reach_a_guest() -> Result<(), String> {
+    let keys = paths::work().join("ssh-keys");
+    let _ = fs::remove_dir_all(&keys);
+    fs::create_dir_all(&keys).map_err(|e| e.to_string())?;
+    for key in ["own", "other"] {
+        let mut make = Command::new("ssh-keygen");
+        check(&run(make.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(keys.join(key)), b"")?, 0, "")?;
+    }
+    let public = keys.join("own.pub");
+    let public = public.to_string_lossy();
+    let words = ["--ssh", &public, "--add", "/bin/dash:/bin/sh", "/bin/busybox", "--", "sleep", "100000"];
+    let guest = Background::start("reached", &words)?;
+    for key in ["own", "other"] {
+        fs::rename(keys.join(key), guest.folder.join(key)).map_err(|e| e.to_string())?;
+    }
+    let mut print = guest.command(&["ssh-config", "reached"]);
+    let config = run(print.env("XDG_STATE_HOME", &guest.folder), b"")?;
+    let path = guest.folder.join("config");
+    fs::write(&path, &config.output).map_err(|e| e.to_string())?;
+    let ssh = Ssh { guest: &guest, config: path };
+    let told = run(
+        &mut ssh.command("ssh", "own", &["reached", "busybox id -u; busybox cat; exit 3"]),
+        b"from here",
+    )?;
+    check(&told, 3, "1000\nfrom here")?;
+    let refused = run(&mut ssh.command("ssh", "other", &["reached", "true"]), b"")?;
+    if refused.status != 255 || !refused.log.contains("Permission denied") {
+        return Err(format!("a key that was not given is let in: {}", refused.evidence()));
+    }
+    let mut terminal = Terminal::start(&ssh.command("ssh", "own", &["-t", "reached"]), 30, 100)?;
+    terminal.expect("$ ", LIMIT)?;
+    terminal.enter("busybox stty size; busybox tty\r")?;
+    terminal.expect("30 100\r\n/dev/pts/0\r\n", LIMIT)?;
+    terminal.resize(40, 90)?;
+    terminal.enter(
+        "while [ \"$(busybox stty size)\" != '40 90' ]; do busybox sleep 0.1; done; echo lar''ger\r",
+    )?;
+    terminal.expect("larger\r\n", LIMIT)?;
+    terminal.enter("exit 5\r")?;
+    if terminal.wait(LIMIT) != Some(5) {
+        return Err(format!("a shell by ssh: {:?}", terminal.screen()));
+    }
+    let (there, back) = (guest.folder.join("there"), guest.folder.join("back"));
+    let data = binary(300_001);
+    fs::write(&there, &data).map_err(|e| e.to_string())?;
+    let (there, back) = (there.to_string_lossy().into_owned(), back.to_string_lossy().into_owned());
+    check(&run(&mut ssh.command("scp", "own", &["-q", &there, "reached:/dev/shm/file"]), b"")?, 0, "")?;
+    check(&run(&mut ssh.command("scp", "own", &["-q", "reached:/dev/shm/file", &back]), b"")?, 0, "")?;
+    if fs::read(&back).ok().as_ref() != Some(&data) {
+        return Err("scp there and back changes a file".into());
+    }
+    let commands = b"ls -l /dev/shm\nrename /dev/shm/file /dev/shm/other\nmkdir /dev/shm/made\nls /dev/shm\n";
+    let listed = run(&mut ssh.command("sftp", "own", &["-b", "-", "reached"]), commands)?;
+    let text = listed.text();
+    let wanted = ["300001", "/dev/shm/file", "/dev/shm/made", "/dev/shm/other"];
+    if listed.status != 0 || !wanted.iter().all(|word| text.contains(word)) {
+        return Err(format!("sftp lists: {}", listed.evidence()));
+    }
+    drop(guest);
+    // Without a shell in the image, plain commands go, and a shell is missed in words.
+    let guest = Background::start("bare", &["--ssh", &public, "/bin/busybox", "--", "sleep", "100000"])?;
+    let mut print = guest.command(&["ssh-config", "bare"]);
+    let outcome = run(print.env("XDG_STATE_HOME", &guest.folder), b"")?;
+    if outcome.status != 0 || !outcome.text().contains("Host bare\n") {
+        return Err(outcome.evidence());
+    }
+    let mut session = guest.command(&["ssh-session", "bare"]);
+    check(&run(session.env("SSH_ORIGINAL_COMMAND", "busybox echo plain"), b"")?, 0, "plain\n")?;
+    let outcome = run(session.env("SSH_ORIGINAL_COMMAND", "echo $A"), b"")?;
+    if outcome.status != 127 || !outcome.log.contains("`bare` has no shell") {
+        return Err(outcome.evidence());
+    }
+    let refused = run(
+        &mut guest.command(&["run", "--ssh", &public, "--control", "observe", "--name", "x", "/bin/true"]),
+        b"",
+    )?;
+    if refused.status != 125 || !refused.log.contains("--control full") {
+        return Err(refused.evidence());
     }
     Ok(())
 }

@@ -132,6 +132,25 @@ pub fn find(session: &Session, name: &[u8], environment: &BTreeMap<Vec<u8>, Vec<
     }
 }
 
+/// The path of the shell of the guest's user, or of another shell; `None` if the guest has none.
+///
+/// # Errors
+/// If the guest can't be asked.
+pub fn shell(name: &str) -> Result<Option<String>> {
+    /// Tried after the one that /etc/passwd names, which is /usr/sbin/nologin for some.
+    const OTHERS: [&str; 2] = ["/bin/bash", "/bin/sh"];
+    let session = Session::connect(name)?;
+    let guest = Guest::ask(&session)?;
+    let own = guest.account.shell.filter(|shell| !shell.ends_with("nologin") && !shell.ends_with("false"));
+    for path in own.into_iter().chain(OTHERS.map(str::to_owned)) {
+        let request = SessionRequest::Attributes { follow: true, path: path.as_bytes() };
+        if session.call(request)?.is_ok() {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
 /// Starts a program.
 ///
 /// # Errors

@@ -8,3 +8,4 @@ mod session;
 mod with;
 
 pub use command::exec;
+pub use launch::shell;

@@ -28,7 +28,7 @@ const MARK: &str = "CORACLE_CLAIM";
 const NUMBER_BYTES: usize = 10;
 
 /// The kinds of files that a guest has beside its lock.
-const KINDS: [&str; 7] = ["status", "state", "info", "grace", "options", "log", SOCKET];
+const KINDS: [&str; 8] = ["status", "state", "info", "grace", "options", "keys", "log", SOCKET];
 /// Those that tell of one run only, and go when the next begins.
 const OF_A_RUN: [&str; 4] = ["info", "state", "grace", SOCKET];
 

@@ -26,6 +26,7 @@ use crate::output;
 use crate::pack::{self, Outline, Start};
 use crate::settings::Settings;
 use crate::size::{MIB, Size};
+use crate::ssh;
 use crate::volume::{self, Wish};
 
 /// Memory of a guest unless an option says otherwise, beside what its image takes.
@@ -136,6 +137,14 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
         output::line(plan.shell_command(Channels::Terminal))?;
         return Ok(Outcome::Other(0));
     }
+    if args.ssh.ssh.is_some() {
+        plan.words.access = ssh_access(args.content.control.or(settings.control))?;
+        if background.is_none() && args.name.is_none() {
+            return Err(
+                Error::new("--ssh needs a name by which ssh finds the guest").help("give one: --name web")
+            );
+        }
+    }
     // These must live as long as QEMU.
     let _kernel = map_image(&mut plan, &outline)?;
     drop(outline);
@@ -164,6 +173,9 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     if let Some(claim) = claim.as_ref().filter(|_| !attempt.is_later()) {
         claim.set_options(&Options::of_this_command(life.policy, &named_variables(args))?)?;
     }
+    if let (Some(keys), Some(claim)) = (&args.ssh.ssh, &claim) {
+        ssh::keep(&claim.name()?, keys)?;
+    }
     let hooks = Hooks {
         claim: claim.as_ref(),
         takes_requests: plan.words.access.min(most) != Access::None,
@@ -179,6 +191,16 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     };
     life.started = Some(Instant::now());
     guest::start(&plan, &streams, (args.verbose, args.quiet), &hooks).map(Outcome::Ended)
+}
+
+/// What other commands may ask of a guest that ssh is to reach: all, unless `--control` says that they may not.
+fn ssh_access(given: Option<Access>) -> Result<Access> {
+    match given {
+        None | Some(Access::Full) => Ok(Access::Full),
+        Some(_) => Err(Error::new("--ssh needs `--control full`")
+            .why("what comes by ssh runs programs in the guest")
+            .help("leave out --control, or --ssh")),
+    }
 }
 
 /// The variables of the environment that the options refer to by name alone.
