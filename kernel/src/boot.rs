@@ -14,6 +14,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use coracle_hal::io::fw_cfg;
 use coracle_hal::once::Once;
 use coracle_hal::task::{self, Ring};
@@ -275,7 +276,7 @@ fn strings(list: Vec<Vec<u8>>) -> Strings {
 fn remember(settings: &CommandLine, config: &Config) {
     control::launch::remember(Defaults {
         user: user(settings, config),
-        directory: config.cwd().to_vec(),
+        directory: config.cwd().try_to_vec().unwrap_or_default(),
         environment: strings(environment(settings, config)),
     });
 }
