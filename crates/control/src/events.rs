@@ -97,20 +97,12 @@ pub mod event {
     pub mod reason {
         /// No socket is at the port.
         pub const NO_SOCKET: u16 = 1;
-        /// The checksum is wrong.
-        pub const CHECKSUM: u16 = 2;
-        /// The headers are none.
-        pub const MALFORMED: u16 = 3;
+        /// The header or the checksum is wrong.
+        pub const MALFORMED: u16 = 2;
         /// There is no room for it in the socket's buffer.
-        pub const NO_ROOM: u16 = 4;
-        /// There is no memory for it.
-        pub const NO_MEMORY: u16 = 5;
+        pub const NO_ROOM: u16 = 3;
         /// The queue of connections to accept is full.
-        pub const BACKLOG: u16 = 6;
-        /// It lies outside of the window.
-        pub const OUT_OF_WINDOW: u16 = 7;
-        /// The device had no room to send it.
-        pub const DEVICE_FULL: u16 = 8;
+        pub const BACKLOG: u16 = 4;
     }
 }
 

@@ -1,5 +1,8 @@
 //! Readiness of sockets, and how the engine reports its changes.
 
+use crate::counters::Count;
+use crate::ip::{Address, Endpoint};
+use crate::tcp::State;
 use core::ops::{BitAnd, BitOr, BitOrAssign};
 
 /// A set of conditions of a socket, all of them in the sense of poll(2).
@@ -77,6 +80,35 @@ impl BitAnd for Readiness {
     }
 }
 
+/// The ends of a connection, or of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Our port.
+    pub local_port: u16,
+    /// The peer.
+    pub remote: Endpoint,
+}
+
+impl Ends {
+    /// Of a packet whose ports are not known.
+    pub const fn of(remote: Address) -> Ends {
+        Ends { local_port: 0, remote: Endpoint::new(remote, 0) }
+    }
+}
+
+/// What [`Events::observe`] is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// A connection goes from a state to another.
+    State(Ends, State, State),
+    /// A segment is sent again.
+    Retransmission(Ends),
+    /// Data waits, and the peer's window has no room for it.
+    ZeroWindow(Ends),
+    /// A packet is dropped, by what is counted for it.
+    Drop(Ends, Count),
+}
+
 /// The user's data of a socket: notified when something happens on it.
 pub trait Events: Send + Sync + 'static {
     /// `new` holds what has just happened. Every arrival of data is reported, even if the socket was readable
@@ -84,4 +116,11 @@ pub trait Events: Send + Sync + 'static {
     ///
     /// Called with no lock of the engine held, on the CPU that caused the event; several CPUs may call at once.
     fn notify(&self, new: Readiness);
+
+    /// Something has happened that explains why a connection stands still, or ended. Called with the connection locked, in no case for each
+    /// segment.
+    #[inline(always)]
+    fn observe(what: &Observation) {
+        let _ = what;
+    }
 }

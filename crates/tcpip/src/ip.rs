@@ -50,6 +50,11 @@ impl Address {
         ((self.high as u128) << 64 | self.low as u128).to_be_bytes()
     }
 
+    /// Its last eight bytes, as a number.
+    pub const fn low(self) -> u64 {
+        self.low
+    }
+
     /// The number of an IPv4 address; `None` for one of IPv6.
     #[inline(always)]
     pub const fn as_v4(self) -> Option<u32> {

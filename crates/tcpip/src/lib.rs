@@ -58,7 +58,7 @@ pub use device::{
 };
 pub use dhcp::Lease;
 pub use error::{Error, Result};
-pub use events::{Events, Readiness};
+pub use events::{Ends, Events, Observation, Readiness};
 pub use ip::{Address, Endpoint, Family};
 pub use neighbor::Seen;
 pub use stack::{Stack, Tcp, Udp};

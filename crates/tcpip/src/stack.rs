@@ -3,10 +3,10 @@
 use crate::address::Addresses;
 use crate::autoconf::Ipv6;
 use crate::config::{Config, Ipv4Config};
-use crate::counters::{Counters, Traffic};
+use crate::counters::{Count, Counters, Traffic};
 use crate::device::{Capabilities, Device};
 use crate::dhcp::Client;
-use crate::events::Events;
+use crate::events::{Ends, Events, Observation};
 use crate::groups::Groups;
 use crate::hash::Key;
 use crate::icmp::ErrorLimit;
@@ -94,6 +94,12 @@ pub struct Stack<D: Device, E: Events> {
 }
 
 impl<D: Device, E: Events> Stack<D, E> {
+    /// Counts a packet that is dropped, and tells of it.
+    pub(crate) fn drop_packet(&self, ends: Ends, why: Count) {
+        self.counters.add(why);
+        E::observe(&Observation::Drop(ends, why));
+    }
+
     /// A stack without an address: only the loopback works.
     ///
     /// # Errors

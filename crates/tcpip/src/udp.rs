@@ -6,7 +6,7 @@ use crate::counters::Count;
 use crate::datagram::{ChecksumField, TRANSPORT_LEN, max_payload};
 use crate::device::{Device, RxChecksum};
 use crate::error::{Error, Result};
-use crate::events::{Events, Readiness};
+use crate::events::{Ends, Events, Readiness};
 use crate::groups::Membership;
 use crate::ip::{Address, Bound, Endpoint, Family};
 use crate::packet::{IpHeader, IpInfo, protocol};
@@ -325,7 +325,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let Some(head) = payload.head().first_chunk::<TRANSPORT_LEN>().copied() else { return };
         let len = usize::from(u16::from_be_bytes([head[4], head[5]]));
         if len < TRANSPORT_LEN || len > payload.len() as usize {
-            self.counters.add(Count::DatagramErrors);
+            self.drop_packet(Ends::of(info.source), Count::DatagramErrors);
             return;
         }
         payload.truncate(len as u32);
@@ -336,7 +336,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             && info.checksum == RxChecksum::Unknown
             && (!has_checksum || !info.checksum_ok(&payload))
         {
-            self.counters.add(Count::DatagramErrors);
+            self.drop_packet(Ends::of(info.source), Count::DatagramErrors);
             return;
         }
         payload.skip(TRANSPORT_LEN as u32);
@@ -374,7 +374,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         match self.udp.find(&tuple, || tuple.spread(self.keys.demux)) {
             Some(socket) => self.udp_deliver(&socket, now, info, &tuple, payload),
             None => {
-                self.counters.add(Count::NoPorts);
+                self.drop_packet(tuple.ends(), Count::NoPorts);
                 if info.source.is_v4() {
                     self.port_unreachable(now, info, &head, len);
                 } else {
@@ -393,7 +393,11 @@ impl<D: Device, E: Events> Stack<D, E> {
         payload: Payload<D::Buf>,
     ) {
         let is_taken = socket.take(now, info, tuple, payload);
-        self.counters.add(if is_taken { Count::DatagramsIn } else { Count::BufferErrors });
+        if is_taken {
+            self.counters.add(Count::DatagramsIn);
+        } else {
+            self.drop_packet(tuple.ends(), Count::BufferErrors);
+        }
     }
 
     /// A datagram of ours could not be delivered.

@@ -1,8 +1,11 @@
 //! The engine's device: the network card; and the announcement of a socket's readiness.
 use crate::drivers::buffer::{self, NetBuffer};
 use crate::drivers::virtio::net::Net;
+use crate::events::{self, bit, kind};
 use crate::ipc::poll::{Events, PollSource};
-use coracle_tcpip::{Capabilities, Device, Fragment, Full, PartialChecksum, Readiness, TxFrame};
+use coracle_tcpip::{
+    Capabilities, Count, Device, Fragment, Full, Observation, PartialChecksum, Readiness, TxFrame,
+};
 
 /// MTU that a machine without a card reports; only the loopback is used there.
 const NO_CARD_MTU: usize = 1500;
@@ -125,6 +128,31 @@ impl coracle_tcpip::Events for Watch {
     fn notify(&self, new: Readiness) {
         self.source.notify(poll_events(new));
     }
+
+    #[inline(always)]
+    fn observe(what: &Observation) {
+        events::note(bit::TCP, || event(what));
+    }
+}
+
+/// What the engine observes, as an event.
+fn event(what: &Observation) -> (u16, u16, u64, u64) {
+    let (kind, small, ends) = match what {
+        Observation::State(ends, old, new) => (kind::TCP_STATE, (*old as u16) << 8 | *new as u16, ends),
+        Observation::Retransmission(ends) => (kind::TCP_RETRANSMIT, 0, ends),
+        Observation::ZeroWindow(ends) => (kind::TCP_ZERO_WINDOW, 0, ends),
+        Observation::Drop(ends, why) => {
+            let why = match why {
+                Count::OutResets | Count::NoPorts => kind::reason::NO_SOCKET,
+                Count::ListenOverflows => kind::reason::BACKLOG,
+                Count::BufferErrors => kind::reason::NO_ROOM,
+                _ => kind::reason::MALFORMED,
+            };
+            (kind::DROP, why, ends)
+        }
+    };
+    let ports = u64::from(ends.local_port) << 32 | u64::from(ends.remote.port);
+    (kind, small, ports, ends.remote.address.low())
 }
 
 /// The engine's conditions as poll(2) names them.

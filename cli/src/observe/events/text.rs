@@ -166,17 +166,12 @@ pub fn describe(event: &Event, names: &Names) -> (&'static str, String) {
         event::DROP => {
             let why = match record.small {
                 event::reason::NO_SOCKET => "no socket is at the port",
-                event::reason::CHECKSUM => "the checksum is wrong",
-                event::reason::MALFORMED => "it is malformed",
+                event::reason::MALFORMED => "its header or checksum is wrong",
                 event::reason::NO_ROOM => "the socket's buffer is full",
-                event::reason::NO_MEMORY => "there is no memory",
                 event::reason::BACKLOG => "the queue of connections is full",
-                event::reason::OUT_OF_WINDOW => "it is outside of the window",
-                event::reason::DEVICE_FULL => "the device has no room",
                 _ => "?",
             };
-            let ports = if record.a == 0 { String::new() } else { format!(" ({})", connection(record)) };
-            ("drop", format!("{why}{ports}"))
+            ("drop", format!("{why} ({})", connection(record)))
         }
         kind => ("?", format!("kind {kind}: {:#x} {:#x} {:#x}", record.small, record.a, record.b)),
     }

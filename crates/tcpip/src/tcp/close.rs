@@ -111,7 +111,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         self.listeners.remove(tcb.tuple.local_port, cx.socket);
         self.tcp_ports.stop_listening(tcb.tuple.local_port, cx.socket.id());
         let listen = tcb.listen.take();
-        tcb.state = State::Closed;
+        tcb.enter(State::Closed);
         cx.socket.finish(cx, tcb);
         // Connections that were not accepted are reset; half-open ones find no listener any more.
         for child in listen.into_iter().flat_map(|listen| listen.queue) {
@@ -135,8 +135,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// The program will send no more: FIN is queued behind the data.
     pub fn queue_fin(&mut self, cx: &Context<'_, D, E>) {
         match self.state {
-            State::Established => self.state = State::FinWait1,
-            State::CloseWait => self.state = State::LastAck,
+            State::Established => self.enter(State::FinWait1),
+            State::CloseWait => self.enter(State::LastAck),
             _ => return,
         }
         self.fin_queued = true;

@@ -81,7 +81,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         if segment.has(flags::RST) {
             return;
         }
-        self.counters.add(Count::OutResets);
+        self.drop_packet(tuple.ends(), Count::OutResets);
         let control = if segment.has(flags::ACK) {
             Control { seq: segment.ack, ack: Seq(0), flags: flags::RST, window: 0, options: &[] }
         } else {

@@ -9,9 +9,9 @@ use super::socket::TcpSocket;
 use super::table::{self, Table};
 use super::time_wait::TimeWait;
 use crate::device::Device;
-use crate::events::Events;
+use crate::events::{Ends, Events};
 use crate::hash::Key;
-use crate::ip::Address;
+use crate::ip::{Address, Endpoint};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_fallible::NoMemory;
@@ -35,6 +35,11 @@ pub struct Tuple {
 }
 
 impl Tuple {
+    /// What is told of it.
+    pub fn ends(&self) -> Ends {
+        Ends { local_port: self.local_port, remote: Endpoint::new(self.remote, self.remote_port) }
+    }
+
     /// Its hash, for what outsiders see.
     #[inline]
     pub fn hash(&self, key: Key) -> u64 {

@@ -7,7 +7,7 @@ use super::tcb::{Context, Recovery};
 use crate::counters::Count;
 use crate::device::{Device, RxChecksum};
 use crate::error::Error;
-use crate::events::Events;
+use crate::events::{Ends, Events};
 use crate::packet::IpInfo;
 use crate::payload::Payload;
 use crate::stack::{Stack, Tcp};
@@ -18,13 +18,13 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn tcp_input(&self, now: u64, info: &IpInfo, payload: &mut Payload<D::Buf>) {
         self.counters.add(Count::SegmentsIn);
         let Some((header, options)) = Segment::split(payload.head()) else {
-            return self.counters.add(Count::InErrors);
+            return self.drop_packet(Ends::of(info.source), Count::InErrors);
         };
         let segment = Segment::read(header, options);
         if segment.header_len > payload.len() as usize
             || (info.checksum == RxChecksum::Unknown && !info.checksum_ok(payload))
         {
-            return self.counters.add(Count::InErrors);
+            return self.drop_packet(Ends::of(info.source), Count::InErrors);
         }
         payload.skip(segment.header_len as u32);
         let tuple = Tuple {

@@ -144,7 +144,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             self.output(cx);
         } else {
             // Simultaneous open (3.5, figure 7).
-            self.state = State::SynReceived;
+            self.enter(State::SynReceived);
             self.send_syn(cx);
         }
     }
@@ -173,7 +173,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     /// Our SYN was acknowledged.
     fn establish(&mut self, cx: &Context<'_, D, E>, segment: &Segment) {
-        self.state = State::Established;
+        self.enter(State::Established);
         self.snd_una += 1;
         self.small_end = self.snd_una;
         self.high_rxt = self.snd_una;
@@ -328,8 +328,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.fresh |= Readiness::READABLE | Readiness::READ_HANGUP;
         self.ack_soon(cx);
         match self.state {
-            State::Established => self.state = State::CloseWait,
-            State::FinWait1 => self.state = State::Closing,
+            State::Established => self.enter(State::CloseWait),
+            State::FinWait1 => self.enter(State::Closing),
             State::FinWait2 => {
                 let _ = self.send_ack(cx);
                 self.time_wait(cx);
@@ -343,7 +343,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.fin_acked = true;
         match self.state {
             State::FinWait1 => {
-                self.state = State::FinWait2;
+                self.enter(State::FinWait2);
                 // A close that lingers waits for this.
                 self.fresh |= Readiness::WRITABLE;
                 if self.orphan {

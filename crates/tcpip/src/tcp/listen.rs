@@ -151,7 +151,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let options = tcb.options;
         let Some(listen) = tcb.listen.as_mut() else { return };
         if listen.queue.len() > listen.backlog {
-            self.counters.add(Count::ListenOverflows);
+            self.drop_packet(tuple.ends(), Count::ListenOverflows);
             return; // the peer tries again; by then a connection may have been accepted
         }
         let flooded = listen.half_open >= self.config.limits.syn_backlog;
@@ -387,7 +387,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         if let Some(rtt) = rtt {
             tcb.rtt.measure(rtt);
         }
-        tcb.state = State::Established;
+        tcb.enter(State::Established);
         tcb.start(&cx);
         drop(tcb);
         Ok(child)

@@ -70,7 +70,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let bound = Bound::new(tcb.tuple.local, tcb.options.family);
         self.listeners.insert(tcb.tuple.local_port, bound, socket.clone())?;
         tcb.listen = Some(listen);
-        tcb.state = State::Listen;
+        tcb.enter(State::Listen);
         socket.publish(tcb);
         Ok(())
     }
@@ -161,7 +161,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         tcb.timer = Some(timer);
         let iss = self.initial_sequence(now, &tuple);
         tcb.snd_una = iss;
-        tcb.state = State::SynSent;
+        tcb.enter(State::SynSent);
         tcb.send_syn(&cx);
         tcb.timing = Some((iss + 1, now));
         tcb.stalled_since = now;

@@ -9,7 +9,7 @@ use super::settings::State;
 use super::tcb::{Clock, Context, MAX_UNSCALED, Recovery, Tcb};
 use crate::counters::Count;
 use crate::device::{Device, Full};
-use crate::events::Events;
+use crate::events::{Events, Observation};
 use crate::timers::NEVER;
 use core::ops::Range;
 
@@ -162,6 +162,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         if window < unsent.min(self.mss) {
             if self.clock(Clock::Persist) == NEVER {
                 self.stalled_since = cx.now;
+                E::observe(&Observation::ZeroWindow(self.tuple.ends()));
                 self.set_clock(Clock::Persist, cx.now + self.rtt.timeout());
             }
         } else if (self.options.cork || self.more) && self.clock(Clock::Patience) == NEVER {
@@ -281,6 +282,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             self.timing = None;
             self.total_retransmits += 1;
             cx.stack.counters.add(Count::RetransSegs);
+            E::observe(&Observation::Retransmission(self.tuple.ends()));
         }
         if self.clock(Clock::Retransmit) == NEVER {
             self.stalled_since = cx.now;

@@ -21,7 +21,7 @@ use crate::config::Limits;
 use crate::counters::Count;
 use crate::device::Device;
 use crate::error::Error;
-use crate::events::{Events, Readiness};
+use crate::events::{Events, Observation, Readiness};
 use crate::ip::Bound;
 use crate::packet::ip_len;
 use crate::ports::{Chosen, Hold};
@@ -590,9 +590,17 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
     }
 
+    /// Goes to another state.
+    pub fn enter(&mut self, state: State) {
+        if state != self.state {
+            E::observe(&Observation::State(self.tuple.ends(), self.state, state));
+            self.state = state;
+        }
+    }
+
     fn release(&mut self, cx: &Context<'_, D, E>) {
         self.let_go_of_port(cx.stack);
-        self.state = State::Closed;
+        self.enter(State::Closed);
         self.fresh |= Readiness::HANGUP | Readiness::READABLE | Readiness::WRITABLE;
         self.send.clear();
         self.out_of_order.clear();

@@ -5,7 +5,7 @@ use super::tcb::{CLOCKS, Clock, Context, Recovery, Tcb};
 use crate::counters::Count;
 use crate::device::Device;
 use crate::error::Error;
-use crate::events::Events;
+use crate::events::{Events, Observation};
 use crate::timers::NEVER;
 
 /// Retransmissions of data before the connection is given up (Linux: `tcp_retries2`).
@@ -80,6 +80,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         if matches!(self.state, State::SynSent | State::SynReceived) {
             self.total_retransmits += 1;
             cx.stack.counters.add(Count::RetransSegs);
+            E::observe(&Observation::Retransmission(self.tuple.ends()));
             return self.send_syn(cx);
         }
         if self.snd_wnd == 0 && self.snd_una != self.snd_max {
