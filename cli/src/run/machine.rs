@@ -15,9 +15,7 @@ use serde_json::{Value, json};
 
 /// How long QEMU may take to answer: it does at once, unless it is stopped.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The memory whose place in QEMU is asked for at once, in bytes. Its pieces begin at multiples (`plan::Mapped`).
-const UNIT: u64 = 64 << 10;
-/// Bytes of a page.
+/// Bytes of a page. The pieces of the guest's memory begin at multiples of it (`plan::Mapped`), so that each page is in one place of QEMU's.
 const PAGE: u64 = 4096;
 /// In [`Request::MachineMemory`]: the address is a physical one.
 const PHYSICAL: u64 = u64::MAX;
@@ -38,7 +36,7 @@ struct Monitor {
     pid: u32,
     /// QEMU's memory, once it was opened.
     memory: Option<File>,
-    /// Where physical memory is in it, by units.
+    /// Where physical memory is in it, by pages.
     places: HashMap<u64, Option<u64>>,
     /// The connection that has the machine stopped.
     stopped_by: Option<u32>,
@@ -172,14 +170,14 @@ impl Monitor {
 
     /// Reads physical memory within a page; false if there is none.
     fn read(&mut self, physical: u64, bytes: &mut [u8]) -> Result<bool, Errno> {
-        let unit = physical / UNIT;
-        let place = match self.places.get(&unit) {
+        let page = physical / PAGE;
+        let place = match self.places.get(&page) {
             Some(place) => *place,
             None => {
-                let answer = self.human(&format!("gpa2hva {:#x}", unit * UNIT))?;
+                let answer = self.human(&format!("gpa2hva {:#x}", page * PAGE))?;
                 let place = answer.rsplit_once(" is 0x");
                 let place = place.and_then(|(_, hex)| u64::from_str_radix(hex.trim(), 16).ok());
-                self.places.insert(unit, place);
+                self.places.insert(page, place);
                 place
             }
         };
@@ -192,7 +190,7 @@ impl Monitor {
                 self.memory.insert(opened)
             }
         };
-        Ok(memory.read_exact_at(bytes, place + physical % UNIT).is_ok())
+        Ok(memory.read_exact_at(bytes, place + physical % PAGE).is_ok())
     }
 
     /// The physical address of a virtual one, by the page tables (Intel SDM volume 3, 4.5.4).
