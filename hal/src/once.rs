@@ -63,17 +63,22 @@ impl<T> Once<T> {
             unsafe { (*self.value.get()).write(value) };
             self.state.store(DONE, Ordering::Release);
         }
-        self.wait()
+        // SAFETY: either it was written just now, or `begin` has seen that another CPU has written it.
+        unsafe { (*self.value.get()).assume_init_ref() }
     }
 
     /// The value, which another CPU makes, or has made.
     pub fn wait(&self) -> &T {
-        loop {
-            if let Some(value) = self.get() {
-                return value;
-            }
-            core::hint::spin_loop();
-        }
+        wait_for(&self.state);
+        // SAFETY: the state is `DONE`, so the value was written before.
+        unsafe { (*self.value.get()).assume_init_ref() }
+    }
+}
+
+/// Waits until another CPU has made a value.
+fn wait_for(state: &AtomicU8) {
+    while state.load(Ordering::Acquire) != DONE {
+        core::hint::spin_loop();
     }
 }
 

@@ -51,7 +51,10 @@ pub fn read(dst: &mut [u8], addr: usize) -> Result<(), Errno> {
 /// [`read`] for what every request does.
 #[inline(always)]
 pub fn read_inline(dst: &mut [u8], addr: usize) -> Result<(), Errno> {
-    hal::copy_from(dst, addr).or_else(|fault| read_on(dst, addr, fault))
+    match hal::copy_from(dst, addr) {
+        Ok(()) => Ok(()),
+        Err(fault) => read_on(dst, addr, fault),
+    }
 }
 
 /// [`read`] after its first page fault.
@@ -71,7 +74,10 @@ fn read_on(dst: &mut [u8], addr: usize, mut fault: hal::Fault) -> Result<(), Err
 /// Copies `src` to the program's memory at `addr`; EFAULT.
 #[inline]
 pub fn write(addr: usize, src: &[u8]) -> Result<(), Errno> {
-    hal::copy_to(addr, src).or_else(|fault| write_on(addr, src, fault))
+    match hal::copy_to(addr, src) {
+        Ok(()) => Ok(()),
+        Err(fault) => write_on(addr, src, fault),
+    }
 }
 
 /// [`write()`] after its first page fault.

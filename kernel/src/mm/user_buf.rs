@@ -49,9 +49,9 @@ pub struct Pieces {
 
 impl Pieces {
     /// No pieces yet.
-    #[inline]
+    #[inline(always)]
     pub const fn new() -> Pieces {
-        Pieces { few: [[[0; 8]; 2]; FEW], many: None }
+        Pieces { few: const { [[[0; 8]; 2]; FEW] }, many: None }
     }
     /// Reads the `count` elements (at most [`MAX_PIECES`]) of the array at `addr` and gives the buffer that they make, of
     /// at most [`MAX_COUNT`] bytes. EINVAL if a length is negative; EFAULT, also if one of several is longer than the program's

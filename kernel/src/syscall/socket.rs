@@ -137,7 +137,7 @@ fn insert(call: &Call, file: Arc<dyn File>, flags: u32) -> Result<i32, Errno> {
 }
 
 /// A broken pipe raises SIGPIPE, unless the program said not to (send(2)).
-#[inline]
+#[inline(always)]
 fn with_sigpipe(result: SysResult, flags: u32) -> SysResult {
     if result == Err(Errno::PIPE) && flags & n::MSG_NOSIGNAL == 0 {
         signal::raise(SIGPIPE);
@@ -296,7 +296,7 @@ impl Message {
     /// The header at `at`, not read yet: it is filled where it lies.
     #[inline(always)]
     fn at(at: usize) -> Message {
-        Message { at, words: [[0; 8]; MSGHDR_WORDS] }
+        Message { at, words: const { [[0; 8]; MSGHDR_WORDS] } }
     }
     /// Reads it: EMSGSIZE if its vector is too long; EFAULT.
     #[inline(never)]
