@@ -8,7 +8,7 @@ use crate::fs::walk::Bounds;
 use crate::mm::patch;
 use crate::task::process::{self, Credentials, Process};
 use crate::task::thread::Thread;
-use crate::task::{exec, sched};
+use crate::task::{exec, sched, uts};
 use crate::{control, drivers, events, fs, log, power, random, report, storage, volumes};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -206,8 +206,8 @@ fn tell_missing_guards() {
 fn set_hostname(settings: &CommandLine, config: Option<&Config>) {
     let of_image = config.and_then(Config::hostname);
     let name = settings.hostname.as_ref().map(String::as_bytes).or(of_image).unwrap_or(DEFAULT_HOSTNAME);
-    crate::syscall::system::set_hostname(name);
-    if let Err(error) = fs::provided::name_machine(&crate::syscall::system::hostname()) {
+    uts::set_hostname(name);
+    if let Err(error) = fs::provided::name_machine(&uts::hostname()) {
         log!("the machine's own name will not resolve (error {})", error.number());
     }
 }

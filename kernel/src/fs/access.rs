@@ -3,7 +3,7 @@ use super::inode::{Changes, Inode};
 use super::mount::Path;
 use super::path_cache;
 use crate::errno::Errno;
-use crate::task::process::Credentials;
+use crate::task::credentials::Credentials;
 use coracle_vfs_core::access::everybody_may;
 pub use coracle_vfs_core::access::{Caller, EXECUTE, Owned, READ, WRITE, capability};
 use core::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,6 @@
 //! The descriptor table of a process.
 use super::file::OpenFile;
 use crate::errno::Errno;
-use crate::ipc::unix;
 use crate::task::{later, long_call};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -219,11 +218,17 @@ impl DescriptorTable {
     }
 }
 
+coracle_hal::hook! {
+    $
+    /// Lets go of a file that a descriptor was closed for, which may have been the last way to a socket in flight.
+    let_go: fn(alloc::sync::Arc<crate::fs::file::OpenFile>) = "coracle_let_go", given by give_let_go
+}
+
 /// Process `pid` closes a descriptor without a call for it (exec, exit).
 fn closed(open: Arc<OpenFile>, pid: i32) {
     open.descriptor_closed(pid);
     super::notify::closed(&open);
-    unix::let_go(open);
+    let_go()(open);
     later::settle();
     super::notify::settle();
 }

@@ -3,7 +3,7 @@
 use super::memory::{Layout, Memory};
 use super::vma::{Backing, LOCKS, Vma, VmaFlags};
 use crate::errno::Errno;
-use crate::fs::access::{capability, check_capability};
+use coracle_capabilities::number;
 use coracle_hal::paging::{USER_END, USER_START};
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
@@ -11,10 +11,11 @@ use linux_raw_sys::general as abi;
 
 /// Bytes that the running process may lock: any number with CAP_IPC_LOCK.
 pub fn limit() -> u64 {
-    if check_capability(capability::IPC_LOCK).is_ok() {
-        return u64::MAX;
-    }
-    crate::this::with(|thread| thread.process.limits.soft(abi::RLIMIT_MEMLOCK))
+    crate::this::with(|thread| {
+        let process = &thread.process;
+        let privileged = process.credentials.lock().capabilities.can(number::IPC_LOCK);
+        if privileged { u64::MAX } else { process.limits.soft(abi::RLIMIT_MEMLOCK) }
+    })
 }
 
 /// EPERM if the running process may not lock any (mlock(2), "ERRORS").

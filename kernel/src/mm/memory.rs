@@ -314,12 +314,16 @@ impl Memory {
     }
 }
 
+coracle_hal::hook! {
+    $
+    /// Calls a function with the memory of each process, one after the other, with no lock held.
+    each_memory: fn(&mut dyn FnMut(&crate::mm::memory::Memory)) = "coracle_each_memory", given by give_each_memory
+}
+
 /// A file was cut off at `size` bytes: its pages past that are no longer mapped anywhere. `is_file` knows the file. Hold
 /// no lock.
 pub fn forget_file_pages(size: u64, is_file: impl Fn(&dyn File) -> bool) {
-    for process in crate::task::process::all() {
-        process.memory().forget_file_pages(size, &is_file);
-    }
+    each_memory()(&mut |memory| memory.forget_file_pages(size, &is_file));
 }
 
 impl Memory {

@@ -14,11 +14,11 @@
 use super::memory::{Memory, PAGE_SIZE, page_down};
 use super::vma::{Backing, Vma, VmaFlags};
 use crate::lock::Mutex;
-use crate::syscall::call::Call;
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
+use coracle_hal::call::Call;
 use coracle_hal::frame::Frame;
 use coracle_hal::paging::{Flush, Prot, USER_START};
 use coracle_hal::percpu::PerCpu;
@@ -85,7 +85,7 @@ fn remembered(memory: u64, after: usize) -> (&'static AtomicU64, u64) {
 }
 
 /// The thread makes a system call by a `syscall` instruction: considers to make its site a call. True if that is settled.
-pub fn consider(call: &Call) -> bool {
+pub fn consider(call: &Call<Thread>) -> bool {
     let memory = call.thread().process.memory_id();
     let after = call.return_address();
     let (known, site) = remembered(memory, after);

@@ -4,11 +4,11 @@ use super::process::rusage;
 use crate::arch::machine;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access::{capability, check_capability};
-use crate::lock::Mutex;
 use crate::mm::memory::PAGE_SIZE;
 use crate::mm::user;
 use crate::mm::user_buf::UserBuf;
 use crate::task::process::{self, Process, process_by_pid_or_self};
+use crate::task::uts::{DOMAIN, UTS_LEN, UtsName, hostname, set_hostname};
 use crate::task::{limits, long_call};
 use crate::task::{run_queue, sched};
 use crate::time::clock::{self, SECOND_NS};
@@ -17,8 +17,6 @@ use coracle_hal::frame;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
-/// Bytes of each field of `struct utsname` with its zero.
-const UTS_LEN: usize = 65;
 /// What uname(2) tells as release: the Linux whose interface this is. Programs compare it.
 pub const RELEASE: &str = "6.1.0-coracle";
 /// What uname(2) tells as version.
@@ -28,24 +26,6 @@ const RANDOM_PIECE: usize = 256;
 
 /// Descriptors that RLIMIT_NOFILE may allow (fs.nr_open).
 const MAX_FILES: u64 = crate::fs::descriptors::MAX_LIMIT as u64;
-
-/// A name in `struct utsname`, without its zero.
-pub type UtsName = heapless::Vec<u8, { UTS_LEN - 1 }>;
-
-static HOSTNAME: Mutex<UtsName> = Mutex::new(UtsName::new());
-static DOMAIN: Mutex<UtsName> = Mutex::new(UtsName::new());
-
-/// The name of the machine (gethostname(2)).
-pub fn hostname() -> UtsName {
-    HOSTNAME.lock().clone()
-}
-
-/// Sets it; what is too long is cut.
-pub fn set_hostname(name: &[u8]) {
-    let name = &name[..name.len().min(UTS_LEN - 1)];
-    // Cut to what fits.
-    *HOSTNAME.lock() = UtsName::from_slice(name).unwrap_or_default();
-}
 
 /// uname(2).
 pub fn uname(call: &Call) -> SysResult {

@@ -1,5 +1,6 @@
 //! Processes, threads, the scheduler, signals and futexes.
 pub mod clone;
+pub mod credentials;
 pub mod devices;
 pub mod exec;
 pub mod exit;
@@ -21,5 +22,6 @@ pub mod slice;
 pub mod terminal;
 pub mod thread;
 pub mod user_count;
+pub mod uts;
 pub mod wait;
 mod wall_sleep;

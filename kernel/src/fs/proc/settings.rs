@@ -10,9 +10,9 @@ use crate::ipc::aio;
 use crate::ipc::mqueue::tree;
 use crate::ipc::pipe;
 use crate::ipc::sysv::{messages, segments, tables};
-use crate::syscall::system;
 use crate::task::process::PID_MAX;
 use crate::task::slice;
+use crate::task::uts;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame;
 use coracle_mqueue::Attributes;
@@ -46,11 +46,11 @@ impl fmt::Display for Uuid {
 }
 
 fn hostname(_: &(), text: &mut Text) -> Result<(), NoMemory> {
-    text.push(&system::hostname())?;
+    text.push(&uts::hostname())?;
     text.push(b"\n")
 }
 fn set_hostname(_: &(), name: &[u8]) -> Result<(), Errno> {
-    system::set_hostname(name.trim_ascii());
+    uts::set_hostname(name.trim_ascii());
     Ok(())
 }
 

@@ -89,6 +89,8 @@ fn suspect_among_some(file: &OpenFile) -> Option<Key> {
     as_socket(file).filter(|socket| socket.in_flight.load(Relaxed)).map(UnixSocket::key)
 }
 
+crate::fs::descriptors::give_let_go!(let_go);
+
 /// Lets go of `file`, which may have been the last way to a socket in flight.
 #[inline]
 pub fn let_go(file: Arc<OpenFile>) {

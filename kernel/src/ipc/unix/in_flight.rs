@@ -7,7 +7,6 @@ use super::collect::{self, Key, Moving};
 use crate::errno::Errno;
 use crate::fs::file::OpenFile;
 use crate::net::socket::Rights;
-use crate::task::process::Process;
 use crate::task::user_count::{UserCounts, UserShare};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -32,16 +31,20 @@ pub(super) struct Batch {
 }
 
 impl InFlight {
-    /// Sends `files` on their way. ETOOMANYREFS if more are in flight for the user than a process may have open
-    /// (RLIMIT_NOFILE), unless it is privileged; ENOMEM.
-    pub fn new(mut files: Rights, sender: &Process) -> Result<InFlight, Errno> {
+    /// Sends `files` of the running program on their way. ETOOMANYREFS if more are in flight for the user than a process may
+    /// have open (RLIMIT_NOFILE), unless it is privileged; ENOMEM.
+    pub fn new(mut files: Rights) -> Result<InFlight, Errno> {
         if files.0.is_empty() {
             return Ok(InFlight(None));
         }
-        let privileged = sender.credentials.lock().may_exceed_limits();
-        // As on Linux, the message that goes beyond it is the last (net/unix/scm.c, too_many_unix_fds).
-        let limit = if privileged { u64::MAX } else { u64::from(sender.descriptors.limit()) + 1 };
-        let count = || COUNTS.add(sender.user(), files.0.len() as u64, limit);
+        let (user, limit) = crate::this::with(|thread| {
+            let sender = &thread.process;
+            let privileged = sender.credentials.lock().may_exceed_limits();
+            // As on Linux, the message that goes beyond it is the last (net/unix/scm.c, too_many_unix_fds).
+            let limit = if privileged { u64::MAX } else { u64::from(sender.descriptors.limit()) + 1 };
+            (sender.user(), limit)
+        });
+        let count = || COUNTS.add(user, files.0.len() as u64, limit);
         let share = match count()? {
             Some(share) => share,
             // Some may be in flight to where nothing is received any more.

@@ -132,7 +132,7 @@ impl UnixSocket {
         }
         let credentials = credentials();
         let rights = control.map(|control| core::mem::take(&mut control.rights)).unwrap_or_default();
-        let mut rights = crate::this::with(|thread| InFlight::new(rights, &thread.process))?;
+        let mut rights = InFlight::new(rights)?;
         if self.kind != Kind::Stream {
             let from = self.name();
             if src.remaining() > capacity {
