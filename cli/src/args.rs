@@ -1,6 +1,7 @@
 //! The command line.
 
 mod exec;
+mod health;
 mod life;
 mod netstat;
 mod profile;
@@ -27,6 +28,7 @@ use crate::size::Size;
 use crate::volume::{Source, Spec};
 
 pub use exec::ExecArgs;
+pub use health::{HealthArgs, OnFailure};
 pub use life::{LifeArgs, RenameArgs, RestartArgs, RmArgs, StartArgs, StopArgs};
 pub use shell::{CompletionsArgs, ManArgs, Shell};
 pub use ssh::{SshArgs, SshNameArgs};
@@ -165,6 +167,9 @@ pub struct ContentArgs {
     /// Host name of the guest [default: coracle]
     #[arg(long, value_name = "NAME", value_parser = hostname)]
     pub hostname: Option<String>,
+
+    #[command(flatten)]
+    pub health: HealthArgs,
 
     /// Read project settings from this file [default: Coracle.toml in this directory, if no program is given]
     #[arg(long, value_name = "FILE")]

@@ -20,6 +20,10 @@
 //! volumes = ["data:/var/lib/data"]
 //! volume-size = "1G"
 //! restart = "on-failure:3"
+//!
+//! [health]
+//! http = "/health:8080"
+//! interval = "10s"
 //! ```
 
 use std::collections::BTreeMap;
@@ -29,7 +33,7 @@ use std::path::{Path, PathBuf};
 use coracle_image::{Access, Mode, User};
 use serde::Deserialize;
 
-use crate::args::{ContentArgs, hostname};
+use crate::args::{ContentArgs, HealthArgs, hostname};
 use crate::bytes;
 use crate::environment;
 use crate::error::{self, Error, Result};
@@ -76,6 +80,9 @@ pub struct Settings {
     pub hostname: Option<String>,
     /// The image that `build` writes.
     pub output: Option<PathBuf>,
+    /// Checks of its health, which the image carries.
+    #[serde(default)]
+    pub health: HealthArgs,
     /// How `run` starts it.
     #[serde(default)]
     pub run: RunSettings,
@@ -129,6 +136,7 @@ impl Settings {
         settings.user = args.user.or(settings.user);
         settings.cwd = args.cwd.clone().or(settings.cwd);
         settings.hostname = args.hostname.clone().or(settings.hostname);
+        settings.health = args.health.clone().over(settings.health);
         Ok(settings)
     }
 

@@ -3,9 +3,9 @@
 #![no_main]
 
 use coracle_control::{
-    Attributes, Captured, CpuRecord, EventRecord, EventsHead, FromGuest, HEADER_BYTES, LONGEST_FROM_GUEST,
-    LONGEST_TO_GUEST, Message, Moment, PacketRecord, Reader, RingHead, SocketRecord, Started, ThreadRecord,
-    ToGuest, TraceRecord,
+    Attributes, Captured, CpuRecord, CronRecord, EventRecord, EventsHead, FromGuest, HEADER_BYTES,
+    LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, Moment, PacketRecord, Reader, RingHead, SocketRecord,
+    Started, ThreadRecord, ToGuest, TraceRecord,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -53,6 +53,9 @@ fuzz_target!(|input: (u8, &[u8])| {
     }
     if let Some(started) = Started::decode(bytes) {
         assert_eq!(started.encode(), bytes[..Started::BYTES]);
+    }
+    if let Some(record) = CronRecord::decode(bytes) {
+        assert_eq!(record.encode(), bytes[..CronRecord::BYTES]);
     }
     // A record takes its own bytes, and no more.
     if let Some((moment, mut rest)) = Moment::decode(bytes) {

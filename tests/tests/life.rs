@@ -25,6 +25,9 @@ const TESTS: &[(&str, Test)] = &[
     ("a_guest_is_removed", a_guest_is_removed),
     ("the_hosts_boot_starts_them", the_hosts_boot_starts_them),
     ("exit_statuses_are_dockers", exit_statuses_are_dockers),
+    ("health_is_checked_inside", health_is_checked_inside),
+    ("an_unhealthy_guest_is_dealt_with", an_unhealthy_guest_is_dealt_with),
+    ("an_image_carries_its_checks", an_image_carries_its_checks),
     ("shells_complete_names", shells_complete_names),
     ("man_pages_are_clean", man_pages_are_clean),
     ("races_leave_no_guest_behind", races_leave_no_guest_behind),
@@ -101,6 +104,21 @@ impl World {
             is if is == wanted => Ok(()),
             is => Err(format!("{field} of {name} is {is}, not {wanted}")),
         }
+    }
+
+    /// Waits until `coracle ps` says this of a guest's health; returns what its last check has found.
+    fn health_becomes(&self, name: &str, wanted: &str) -> Result<String, String> {
+        let mut health = serde_json::Value::Null;
+        let came = until(LIMIT, || {
+            let text = self.field(name, "health").unwrap_or_default();
+            health = serde_json::from_str(&text).unwrap_or_default();
+            health["status"] == wanted
+        });
+        let listed = self.must(&["ps"])?;
+        if !came || !listed.contains(&format!(", {wanted}")) {
+            return Err(format!("its health is {health}, not {wanted}: {listed}"));
+        }
+        Ok(health["last"].as_str().unwrap_or_default().to_owned())
     }
 
     fn pid(&self, name: &str) -> Result<Pid, String> {
@@ -417,6 +435,105 @@ fn exit_statuses_are_dockers() -> Result<(), String> {
     }
     let unknown = world.run(&["logs", "nobody"])?;
     if unknown.status == 125 { Ok(()) } else { Err(unknown.evidence()) }
+}
+
+/// Checks every 50 ms.
+const OFTEN: [&str; 4] = ["--health-interval", "50ms", "--health-timeout", "10s"];
+
+fn health_is_checked_inside() -> Result<(), String> {
+    let world = World::new("health")?;
+    // It serves after a while, and not for ever. No port is published; there is no network at all.
+    let script = "mkdir /tmp/w; while [ ! -e /tmp/go ]; do sleep 1; echo > /tmp/go; done; echo > /tmp/w/health; \
+                  httpd -p 8080 -h /tmp/w; sleep 3; rm /tmp/w/health; sleep 600";
+    let http = ["--health-http", "/health:8080", "--health-start-period", "600s"];
+    world.shell("web", &[&http[..], &OFTEN].concat(), script)?;
+    world.health_becomes("web", "starting")?;
+    let found = world.health_becomes("web", "healthy")?;
+    if found != "/health has status 200" {
+        return Err(format!("it is healthy since {found}"));
+    }
+    let found = world.health_becomes("web", "unhealthy")?;
+    if found != "/health has status 404" {
+        return Err(format!("it is unhealthy since {found}"));
+    }
+    // A port that nothing listens on, and one that takes connections and is silent.
+    let script = "nc -l -p 9 -e sleep 600; sleep 600";
+    world.shell("closed", &[&["--health-tcp", "8081"][..], &OFTEN].concat(), script)?;
+    let found = world.health_becomes("closed", "unhealthy")?;
+    if found != "nothing takes connections at port 8081" {
+        return Err(format!("it is unhealthy since {found}"));
+    }
+    let silent = ["--health-http", "/:9", "--health-interval", "50ms", "--health-timeout", "200ms"];
+    world.shell("silent", &[&silent[..], &["--health-retries", "1"]].concat(), script)?;
+    let found = world.health_becomes("silent", "unhealthy")?;
+    if found != "no answer within 0.2 s" && found != "nothing takes connections at port 9" {
+        return Err(format!("it is unhealthy since {found}"));
+    }
+    let refused = world.run(&[
+        "run",
+        "--net",
+        "none",
+        "--control",
+        "none",
+        "--health-tcp",
+        "1",
+        "/bin/busybox",
+        "true",
+    ])?;
+    if refused.status != 125 || !refused.log.contains("cannot be checked with `--control none`") {
+        return Err(refused.evidence());
+    }
+    Ok(())
+}
+
+fn an_unhealthy_guest_is_dealt_with() -> Result<(), String> {
+    let world = World::new("unhealthy")?;
+    let check = [&["--health-tcp", "7", "--health-retries", "1"][..], &OFTEN].concat();
+    let with = |more: &[&'static str]| [&check[..], more].concat();
+    world.shell("again", &with(&["--health-on-failure", "restart"]), "exec sleep 600")?;
+    let restarted = until(LIMIT, || {
+        world.field("again", "restarts").is_ok_and(|text| text.parse().is_ok_and(|times: u32| times >= 2))
+    });
+    if !restarted {
+        return Err(format!("it does not start again: {}", world.must(&["logs", "again"])?));
+    }
+    check_stop(&world, "again")?;
+    let stop = with(&["--health-on-failure", "stop", "--restart", "always"]);
+    world.shell("stops", &stop, "exec sleep 600")?;
+    world.becomes("stops", "phase", "ended")?;
+    world.expect("stops", "restarts", "0")?;
+    let kill = with(&["--health-on-failure", "kill", "--restart", "on-failure:1"]);
+    world.shell("dies", &kill, "exec sleep 600")?;
+    world.becomes("dies", "phase", "ended")?;
+    world.expect("dies", "restarts", "1")?;
+    world.expect("dies", "exit_status", "137")
+}
+
+fn check_stop(world: &World, name: &str) -> Result<(), String> {
+    check(&world.run(&["stop", "-t", "0", name])?, 0, &format!("{name}\n"))?;
+    world.expect(name, "phase", "ended")
+}
+
+fn an_image_carries_its_checks() -> Result<(), String> {
+    let world = World::new("carried")?;
+    let settings = world.folder.join("Coracle.toml");
+    let text = "program = \"/bin/busybox\"\nargs = [\"ash\", \"-c\", \"httpd -p 8080; sleep 600\"]\noutput = \"web.img\"\n\
+                [health]\ntcp = 8080\ninterval = \"50ms\"\n";
+    fs::write(&settings, text).map_err(|e| e.to_string())?;
+    world.must(&["build", "--config", &settings.to_string_lossy()])?;
+    let image = world.folder.join("web.img").to_string_lossy().into_owned();
+    world.must(&["run", "-d", "--name", "web", "--net", "none", &image])?;
+    world.health_becomes("web", "healthy")?;
+    // The command line replaces them.
+    world.must(&["run", "-d", "--name", "other", "--net", "none", "--health-http", "/none:8080", &image])?;
+    let found = world.health_becomes("other", "starting");
+    found.map(|_| ())?;
+    fs::write(&settings, text.replace("50ms", "50")).map_err(|e| e.to_string())?;
+    let wrong = world.run(&["build", "--config", &settings.to_string_lossy()])?;
+    if wrong.status != 125 || !wrong.log.contains("a time is a number with a unit") {
+        return Err(wrong.evidence());
+    }
+    Ok(())
 }
 
 fn shells_complete_names() -> Result<(), String> {

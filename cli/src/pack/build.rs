@@ -397,6 +397,7 @@ fn record(program: &Program, settings: &Settings, cwd: Option<PathBuf>, kernel: 
         cwd: cwd.unwrap_or_default().into_os_string().into_vec(),
         mode: settings.mode.unwrap_or_default(),
         access: settings.control,
+        health: if settings.health.has_check() { settings.health.text() } else { String::new() },
         user: settings.user,
         hostname: settings.hostname.clone().map(String::into_bytes),
         kernel_version: kernel.version.clone(),

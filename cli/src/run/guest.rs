@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ use super::requests::Switchboard;
 use super::stop::{Forced, Guest};
 use super::streams::{Connection, Streams};
 use super::terminal::{self, Key, Terminal};
-use super::{control, copy, loopback, streams, supervise};
-use crate::args::ConsoleKind;
+use super::{control, copy, health, loopback, streams, supervise};
+use crate::args::{ConsoleKind, OnFailure};
 use crate::error::{self, Error, Result, note, warn};
 use crate::instances::Claim;
 use crate::net::Network;
@@ -58,6 +58,10 @@ pub struct Hooks<'a> {
     pub takes_requests: bool,
     /// Answers them.
     pub switchboard: Arc<Switchboard>,
+    /// What is checked of its health.
+    pub health: Option<health::Plan>,
+    /// Takes what is done to it when it is unhealthy.
+    pub by_health: Arc<OnceLock<OnFailure>>,
     /// How long its program may take to end after it was asked.
     pub grace: Arc<dyn Fn() -> Duration + Send + Sync>,
 }
@@ -236,6 +240,17 @@ impl Run {
         self.watch(signals, keys, Arc::clone(&hooks.grace));
         let guest = Arc::clone(&self.guest);
         let switchboard = Arc::clone(&hooks.switchboard);
+        if let Some(plan) = hooks.health.clone() {
+            health::Checker {
+                plan,
+                guest: Arc::clone(&guest),
+                switchboard: Arc::clone(&switchboard),
+                claim: hooks.claim.cloned(),
+                grace: Arc::clone(&hooks.grace),
+                action: Arc::clone(&hooks.by_health),
+            }
+            .start();
+        }
         let asked = hooks.claim.filter(|_| hooks.takes_requests);
         let _socket = asked.map(|claim| switchboard.listen(claim, &guest)).transpose()?;
         thread::spawn(move || listen(from_guest, &guest, &switchboard));

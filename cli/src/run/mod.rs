@@ -4,6 +4,7 @@ mod control;
 mod copy;
 mod detach;
 mod guest;
+mod health;
 mod host;
 mod loopback;
 mod machine;

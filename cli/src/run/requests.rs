@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use coracle_control::{
     HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, PIECE_BYTES, REQUESTS_SINCE, Request,
@@ -209,6 +210,27 @@ impl Switchboard {
         waiting.askers.insert(own, Asker { id, to: to.clone(), is_taken: false });
         drop(waiting);
         guest.say(Message::Request { id: own, request });
+    }
+
+    /// Makes a request of this command's own, and waits for the answer, for so long at most.
+    ///
+    /// # Errors
+    /// The guest's; ETIMEDOUT; EAGAIN and ENOSYS as for any request.
+    pub fn request(&self, request: Request<'_>, guest: &Guest, time: Duration) -> Result<Vec<u8>, Errno> {
+        let (to, messages) = channel();
+        let until = Instant::now() + time;
+        self.ask(0, request, &to, guest);
+        let mut answer = Vec::new();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let message = messages.recv_timeout(left).map_err(|_| Errno::TIMEDOUT)?;
+            match Message::parse(&message) {
+                Some(Message::Piece { bytes, .. }) => answer.extend_from_slice(bytes),
+                Some(Message::End { error: 0, .. }) => return Ok(answer),
+                Some(Message::End { error, .. }) => return Err(Errno::from_raw_os_error(error.into())),
+                _ => {}
+            }
+        }
     }
 
     /// Takes what the guest says.

@@ -15,8 +15,8 @@ use super::plan::{Channels, Mapped, Plan, quoted};
 use super::stop::GRACE;
 use super::streams::Streams;
 use super::supervise::{Attempt, Life, Restart};
-use super::{detach, host, secrets};
-use crate::args::{ConsoleKind, Log, RunArgs};
+use super::{detach, health, host, secrets};
+use crate::args::{ConsoleKind, HealthArgs, Log, RunArgs};
 use crate::bytes;
 use crate::environment;
 use crate::error::{self, Error, Result, note};
@@ -77,6 +77,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     // The image's own limit of what may be asked, which the kernel knows: what this command answers itself is under it, too.
     let mut most = Access::Full;
     let mut user = settings.user.unwrap_or(User::ORDINARY);
+    let (mut checks, mut access) = (settings.health.clone(), settings.control.unwrap_or_default());
     // The temporary image must live as long as QEMU.
     let (mut plan, outline, mode, reason, _temporary) = match Start::read(&path)? {
         Some(image) => {
@@ -95,6 +96,8 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
             words.hostname.clone_from(&args.content.hostname);
             user = args.content.user.unwrap_or(image.config().user());
             most = image.config().access();
+            checks = checks.over(HealthArgs::of_image(image.config().health())?);
+            access = words.access.min(image.config().access());
             let wish = image.config().memory().map(Size);
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let (plan, reason) =
@@ -128,6 +131,12 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
             (plan, assembled.outline, settings.mode.unwrap_or_default(), reason, temporary)
         }
     };
+    let checks = health::Plan::new(checks);
+    if checks.is_some() && access == Access::None {
+        return Err(Error::new("the guest's health cannot be checked with `--control none`")
+            .why("checks are requests that the guest answers")
+            .help("allow `--control observe`, or leave out the checks"));
+    }
     let specs: Vec<_> = settings.run.volumes.iter().chain(&args.volumes).cloned().collect();
     let size = args.volume_size.or(settings.run.volume_size);
     let wish = Wish { specs: &specs, size, user, quiet: args.quiet };
@@ -180,6 +189,8 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
         claim: claim.as_ref(),
         takes_requests: plan.words.access.min(most) != Access::None,
         switchboard: Arc::default(),
+        health: checks,
+        by_health: Arc::clone(&life.by_health),
         started: &|| Life::start(claim.as_deref(), &summary),
         grace: Arc::new({
             let claim = claim.clone();

@@ -70,6 +70,11 @@ impl Guest {
         self.ended.notify_all();
     }
 
+    /// Whether QEMU has ended.
+    pub fn is_gone(&self) -> bool {
+        lock(&self.process).is_none()
+    }
+
     /// The program has started.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::SeqCst);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use super::detach;
 use super::guest::End;
 use super::stop::Forced;
+use crate::args::OnFailure;
 use crate::error::{Error, Result, note};
 use crate::instances::{Claim, Phase};
 
@@ -164,8 +165,8 @@ pub struct Life {
     pub started: Option<Instant>,
     /// Nothing but errors is to be said.
     pub is_quiet: bool,
-    /// A check of its health wants it to start again, whatever the policy, or to stay ended.
-    pub by_health: Arc<AtomicBool>,
+    /// What a check of its health has done to it, if it was unhealthy.
+    pub by_health: Arc<OnceLock<OnFailure>>,
 }
 
 impl Life {
@@ -195,10 +196,13 @@ impl Life {
             }
             Err(error) => (error.status(), false, false),
         };
-        let by_health = self.by_health.load(Ordering::SeqCst);
-        let can = (self.started.is_some() || attempt.is_later()) && (by_health || !asked) && !is_asked(claim);
+        let (policy, asked) = match self.by_health.get() {
+            Some(OnFailure::Restart) => (Restart::Always, false),
+            Some(OnFailure::Kill) => (self.policy, false),
+            Some(OnFailure::None | OnFailure::Stop) | None => (self.policy, asked),
+        };
+        let can = (self.started.is_some() || attempt.is_later()) && !asked && !is_asked(claim);
         let ran = self.started.map_or(Duration::ZERO, |started| started.elapsed());
-        let policy = if by_health { Restart::Always } else { self.policy };
         if let Some(next) = attempt.next(policy, status != 0, ran).filter(|_| can) {
             if let Err(error) = &result {
                 error.print();

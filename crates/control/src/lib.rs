@@ -14,6 +14,7 @@
 mod words;
 
 mod events;
+mod life;
 mod machine;
 mod message;
 mod reader;
@@ -24,6 +25,7 @@ mod threads;
 mod trace;
 
 pub use events::{EventRecord, EventsHead, RingHead, event};
+pub use life::{CronRecord, LifeRequest};
 pub use machine::CpuRecord;
 pub use message::{
     HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, PIECE_BYTES, REQUESTS_SINCE, VERSION, Window,

@@ -74,7 +74,7 @@ impl<const HELD: usize> Reader<HELD> {
 mod tests {
     extern crate std;
     use super::*;
-    use crate::{Request, Window};
+    use crate::{LifeRequest, Request, Window};
     use proptest::prelude::*;
     use std::vec::Vec;
 
@@ -139,7 +139,11 @@ mod tests {
                     id: *id,
                     request: Request::CaptureStart { links: *id, snap_len: !id, filter },
                 },
-                Owned::Path(id, _, path) => Message::Request { id: *id, request: Request::Link(path) },
+                Owned::Path(id, 3, path) => Message::Request { id: *id, request: Request::Link(path) },
+                Owned::Path(id, port, path) => {
+                    let request = LifeRequest::Probe { port: u16::from(*port), path };
+                    Message::Request { id: *id, request: Request::Life(request) }
+                }
                 Owned::Piece(id, bytes) => Message::Piece { id: *id, bytes },
             }
         }
@@ -154,6 +158,9 @@ mod tests {
             }),
             any::<(u32, u16)>().prop_map(|(id, error)| Message::End { id, error }),
             any::<u32>().prop_map(|id| Message::Request { id, request: Request::Threads }),
+            any::<u32>()
+                .prop_map(|id| Message::Request { id, request: Request::Life(LifeRequest::ProbeResult) }),
+            any::<u32>().prop_map(|id| Message::Request { id, request: Request::Life(LifeRequest::Cron) }),
             any::<(u32, u32, u64, u32)>().prop_map(|(id, pid, address, len)| Message::Request {
                 id,
                 request: Request::Memory { pid, address, len }
@@ -185,7 +192,7 @@ mod tests {
         let bytes = |most| prop::collection::vec(any::<u8>(), 0..most);
         prop_oneof![
             4 => plain.prop_map(Owned::Plain),
-            1 => (any::<u32>(), 0u8..4, bytes(200)).prop_map(|(id, kind, path)| Owned::Path(id, kind, path)),
+            1 => (any::<u32>(), 0u8..7, bytes(200)).prop_map(|(id, kind, path)| Owned::Path(id, kind, path)),
             1 => (any::<u32>(), bytes(2000)).prop_map(|(id, bytes)| Owned::Piece(id, bytes)),
         ]
     }

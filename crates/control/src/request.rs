@@ -1,4 +1,5 @@
 //! What a guest is asked about itself.
+use crate::life::{self, LifeRequest};
 use crate::message::{Fields, Writer};
 use crate::session::{self, SessionRequest};
 
@@ -87,6 +88,8 @@ pub enum Request<'a> {
         /// How many.
         len: u32,
     },
+    /// One about how the guest fares.
+    Life(LifeRequest<'a>),
     /// One that this version doesn't know; the answer is ENOSYS.
     Unknown(u16),
 }
@@ -198,6 +201,7 @@ impl<'a> Request<'a> {
                 out.long(address);
                 out.word(len);
             }
+            Request::Life(request) => request.write(out),
             Request::Unknown(number) => out.half(number),
         }
     }
@@ -237,6 +241,9 @@ impl<'a> Request<'a> {
             number::MACHINE_CPUS => Request::MachineCpus,
             number::MACHINE_MEMORY => {
                 Request::MachineMemory { root: fields.long()?, address: fields.long()?, len: fields.word()? }
+            }
+            other @ life::number::FIRST..=life::number::LAST => {
+                Request::Life(LifeRequest::read(other, fields)?)
             }
             other => Request::Unknown(other),
         })

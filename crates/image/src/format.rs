@@ -77,6 +77,7 @@ pub(crate) mod tag {
     pub(crate) const FIXED_ARGUMENTS: u32 = 9;
     pub(crate) const USER: u32 = 10;
     pub(crate) const ACCESS: u32 = 11;
+    pub(crate) const HEALTH: u32 = 12;
 }
 
 /// The checksum of a header: 32-bit FNV-1a, which distinguishes a stray page from an archive and needs no table.

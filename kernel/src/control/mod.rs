@@ -6,6 +6,7 @@
 mod answer;
 mod files;
 pub mod launch;
+mod probe;
 mod server;
 mod session;
 mod sockets;

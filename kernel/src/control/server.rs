@@ -1,7 +1,7 @@
 //! The thread that answers.
 use super::answer::{self, Answer};
 use super::session::{self, Sessions};
-use super::{files, sockets, threads};
+use super::{files, probe, sockets, threads};
 use crate::boot;
 use crate::drivers::console::{self, Channel, Server};
 use crate::errno::Errno;
@@ -15,7 +15,7 @@ use crate::task::sched;
 use crate::task::signal::{MAX_SIGNAL, SigInfo, send_to_process};
 use crate::task::thread::{Thread, Work};
 use alloc::vec::Vec;
-use coracle_control::{Message, Request};
+use coracle_control::{LifeRequest, Message, Request};
 use coracle_hal::context::UserContext;
 use coracle_hal::frame::FRAME_SIZE;
 use coracle_hal::once::Once;
@@ -129,6 +129,8 @@ fn answer_with(request: Request, answer: &mut Answer) -> Result<(), Errno> {
             trace::stop();
             Ok(())
         }
+        Request::Life(LifeRequest::Probe { port, path }) => probe::begin(port, path),
+        Request::Life(LifeRequest::ProbeResult) => probe::result(answer),
         Request::EventsStart(bits) => events::start(bits),
         Request::EventsFetch => events::fetch(|bytes| answer.push(bytes)),
         Request::EventsStop => {

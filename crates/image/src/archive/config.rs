@@ -75,6 +75,11 @@ impl<'a> Config<'a> {
         self.last(tag::MEMORY)?.try_into().ok().map(u64::from_le_bytes)
     }
 
+    /// The checks of the guest's health, as text: for the command that runs the image, since the kernel makes none itself.
+    pub fn health(&self) -> Option<&'a str> {
+        self.last(tag::HEALTH).and_then(|text| core::str::from_utf8(text).ok())
+    }
+
     fn last(&self, wanted: u32) -> Option<&'a [u8]> {
         self.all(wanted).last()
     }

@@ -32,6 +32,8 @@ pub struct Settings {
     pub mode: Mode,
     /// What may be asked of a running guest at most, if that is limited.
     pub access: Option<Access>,
+    /// The checks of the guest's health, as text; empty: none.
+    pub health: String,
     /// Whom it runs as, if that is settled.
     pub user: Option<User>,
     /// The name of the machine.
@@ -164,6 +166,9 @@ impl Builder<'_> {
             record(tag::DIRECTORY, &settings.cwd);
         }
         record(tag::MODE, settings.mode.name().as_bytes());
+        if !settings.health.is_empty() {
+            record(tag::HEALTH, settings.health.as_bytes());
+        }
         if let Some(access) = settings.access {
             record(tag::ACCESS, access.name().as_bytes());
         }
