@@ -9,6 +9,7 @@ mod claim;
 mod health;
 mod life;
 mod record;
+mod schedule;
 mod start;
 
 pub use claim::Claim;
@@ -153,6 +154,7 @@ struct Listed {
     restart: Option<String>,
     #[serde(flatten)]
     state: State,
+    jobs: Vec<schedule::Job>,
     #[serde(flatten)]
     figures: Option<Figures>,
     /// Why it has no figures, though it runs.
@@ -235,11 +237,21 @@ impl Seen {
             status: self.status(),
             guest: self.text("info").unwrap_or_default(),
             restart: options.map(|options| options.restart.to_string()),
+            jobs: self.jobs(),
             state: self.state(),
             figures,
             not_told,
             name: self.name,
         }
+    }
+
+    /// What the jobs of its schedule have done; none if it does not run, or can't be asked.
+    fn jobs(&self) -> Vec<schedule::Job> {
+        let names = self.state().cron;
+        if names.is_empty() || self.running.is_none() {
+            return Vec::new();
+        }
+        Client::connect(&self.name).map(|mut own| schedule::ask(&mut own, &names)).unwrap_or_default()
     }
 
     /// Its state in a few words.
@@ -334,6 +346,9 @@ pub fn ps(args: &PsArgs) -> Result<()> {
         };
         let info = seen.text("info").unwrap_or_default();
         output::line(format_args!("{:<20} {:<28} {info}", name, seen.summary()))?;
+        for job in seen.jobs() {
+            output::line(format_args!("  cron {job}"))?;
+        }
     }
     Ok(())
 }

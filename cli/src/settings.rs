@@ -21,6 +21,12 @@
 //! volume-size = "1G"
 //! restart = "on-failure:3"
 //!
+//! [[cron]]
+//! schedule = "30 3 * * *"
+//! command = "tool --clean"
+//! overlap = "skip"
+//! timezone = "Europe/Berlin"
+//!
 //! [health]
 //! http = "/health:8080"
 //! interval = "10s"
@@ -38,6 +44,7 @@ use crate::bytes;
 use crate::environment;
 use crate::error::{self, Error, Result};
 use crate::net::{Forward, Network};
+use crate::pack::cron;
 use crate::run::Restart;
 use crate::size::Size;
 use crate::volume::{Source, Spec};
@@ -80,6 +87,9 @@ pub struct Settings {
     pub hostname: Option<String>,
     /// The image that `build` writes.
     pub output: Option<PathBuf>,
+    /// Jobs that the guest starts beside its program.
+    #[serde(default)]
+    pub cron: Vec<cron::Settings>,
     /// Checks of its health, which the image carries.
     #[serde(default)]
     pub health: HealthArgs,
@@ -164,6 +174,7 @@ impl Settings {
             false => program,
         });
         settings.add.iter_mut().for_each(|add| *add = under_base(add));
+        settings.cron.iter_mut().for_each(|job| job.put_under(base));
         settings.output = settings.output.map(|output| base.join(output));
         for volume in &mut settings.run.volumes {
             if let Source::File(file) = &mut volume.source {

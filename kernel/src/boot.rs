@@ -234,12 +234,15 @@ pub fn idle_process() -> &'static Arc<Process> {
 pub fn start_program(settings: &CommandLine, config: Option<&Config>) {
     let Some(config) = config else { fail(format_args!("the image names no program"), power::KERNEL_FAILED) };
     let context = enter_machine(settings, config);
-    if control::remembers() {
+    if control::remembers() || control::cron::is_in(config) {
         remember(settings, config);
     }
     let request = request(settings, config);
     match exec::load(&context, request, crate::task::limits::DEFAULT_STACK) {
-        Ok(loaded) => run(settings, config, context, &loaded),
+        Ok(loaded) => {
+            run(settings, config, context, &loaded);
+            control::cron::start(config);
+        }
         Err(error) => fail_to_run(config.program(), error),
     }
 }

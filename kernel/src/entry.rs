@@ -45,6 +45,9 @@ impl Kernel for Coracle {
             if thread.work().any(Work::CONTROL) {
                 control::main();
             }
+            if thread.work().any(Work::CRON) {
+                control::cron::main();
+            }
             leave(thread, context, false);
         }
     }

@@ -469,6 +469,20 @@ fn health_is_checked_inside() -> Result<(), String> {
     if found != "no answer within 0.2 s" && found != "nothing takes connections at port 9" {
         return Err(format!("it is unhealthy since {found}"));
     }
+    // A program of the image.
+    let command = "/bin/busybox ash -c 'echo looked >&2; exec test -e /tmp/here'";
+    let by_command = [&["--control", "full", "--health-cmd", command][..], &OFTEN].concat();
+    world.shell("command", &by_command, "sleep 1; echo > /tmp/here; sleep 2; rm /tmp/here; sleep 600")?;
+    world.health_becomes("command", "healthy")?;
+    let found = world.health_becomes("command", "unhealthy")?;
+    if found != "the command ended with 1: looked" {
+        return Err(format!("it is unhealthy since {found}"));
+    }
+    let words = ["run", "--name", "x", "--net", "none", "--health-cmd", "test", "/bin/busybox", "true"];
+    let refused = world.run(&words)?;
+    if refused.status != 125 || !refused.log.contains("needs `--control full`") {
+        return Err(refused.evidence());
+    }
     let refused = world.run(&[
         "run",
         "--net",

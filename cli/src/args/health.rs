@@ -124,6 +124,12 @@ pub struct HealthArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Page>,
 
+    /// Check the guest's health by a program of the image, which is split into words as a shell does it: a status of 0 is good. Needs
+    /// `--control full`, and a name or `-d`
+    #[arg(long = "health-cmd", value_name = "COMMAND", group = "health")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmd: Option<String>,
+
     /// Time from one check to the next [default: 30s]
     #[arg(long = "health-interval", value_name = "TIME")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,10 +159,14 @@ pub struct HealthArgs {
 impl HealthArgs {
     /// These, and where they say nothing, what `below` says. A check replaces another kind of check.
     pub fn over(self, below: Self) -> Self {
-        let (tcp, http) = if self.has_check() { (self.tcp, self.http) } else { (below.tcp, below.http) };
+        let (tcp, http, cmd) = match self.has_check() {
+            true => (self.tcp, self.http, self.cmd),
+            false => (below.tcp, below.http, below.cmd),
+        };
         HealthArgs {
             tcp,
             http,
+            cmd,
             interval: self.interval.or(below.interval),
             timeout: self.timeout.or(below.timeout),
             retries: self.retries.or(below.retries),
@@ -186,7 +196,7 @@ impl HealthArgs {
 
     /// Whether there is anything to check.
     pub fn has_check(&self) -> bool {
-        self.tcp.is_some() || self.http.is_some()
+        self.tcp.is_some() || self.http.is_some() || self.cmd.is_some()
     }
 }
 

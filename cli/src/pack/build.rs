@@ -17,7 +17,7 @@ use super::files::Collector;
 use super::image::Outline;
 use super::ldso::{Family, Loaded, Missing, Resolver, musl_path_file};
 use super::program::{self, Program};
-use super::{access, companions, image, python, skeleton};
+use super::{access, companions, cron, image, python, skeleton};
 use crate::args::BuildArgs;
 use crate::error::{Error, Result, cannot, paint, warn};
 use crate::kernel::Kernel;
@@ -165,7 +165,9 @@ pub fn assemble(
     if let Some(first) = missing.first() {
         return Err(missing_library(first, missing.len() - 1));
     }
-    for spec in &settings.add {
+    let jobs = settings.cron.iter().map(cron::Settings::compile).collect::<Result<Vec<_>>>()?;
+    let job_files = jobs.iter().flat_map(|job| &job.files).map(|file| file.as_os_str());
+    for spec in settings.add.iter().map(OsString::as_os_str).chain(job_files) {
         collector.add(spec)?;
     }
     let python = add_python(&mut collector, &program.path, resolver.loaded())?;
@@ -209,7 +211,7 @@ pub fn assemble(
     let report = report(&program, &libraries, &companions, &collector, settings, &kernel, verbose);
     let private = private_file(&collector);
     let builder = Builder {
-        settings: record(&program, settings, cwd, &kernel),
+        settings: record(&program, settings, (cwd, jobs), &kernel),
         symbols: kernel.symbols,
         tree: std::mem::take(&mut collector.tree),
     };
@@ -380,7 +382,12 @@ pub(super) fn missing_library(missing: &Missing, others: usize) -> Error {
 }
 
 /// What the kernel reads of the settings.
-fn record(program: &Program, settings: &Settings, cwd: Option<PathBuf>, kernel: &Kernel) -> Recorded {
+fn record(
+    program: &Program,
+    settings: &Settings,
+    (cwd, jobs): (Option<PathBuf>, Vec<cron::Compiled>),
+    kernel: &Kernel,
+) -> Recorded {
     let mut env: Vec<Vec<u8>> = settings.env.iter().map(environment::joined).collect();
     let root = settings.user.is_some_and(|user| user.uid == User::ROOT.uid);
     let home = if root { "/root" } else { skeleton::HOME };
@@ -397,6 +404,7 @@ fn record(program: &Program, settings: &Settings, cwd: Option<PathBuf>, kernel: 
         cwd: cwd.unwrap_or_default().into_os_string().into_vec(),
         mode: settings.mode.unwrap_or_default(),
         access: settings.control,
+        cron: jobs.into_iter().map(|job| (job.name, job.bytes)).collect(),
         health: if settings.health.has_check() { settings.health.text() } else { String::new() },
         user: settings.user,
         hostname: settings.hostname.clone().map(String::into_bytes),

@@ -5,6 +5,7 @@ mod along;
 mod build;
 mod cache;
 mod companions;
+pub mod cron;
 mod elf;
 mod exclude;
 mod files;

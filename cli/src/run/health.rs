@@ -5,23 +5,29 @@
 //! `--health-retries` says, one after the other, make it unhealthy, but those within the start period don't count as long as no check
 //! has succeeded.
 
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use coracle_control::{LifeRequest, Request};
+use coracle_image::Access;
 use rustix::io::Errno;
 use signal_hook::consts::SIGTERM;
 
 use super::requests::Switchboard;
 use super::stop::{Forced, Guest};
 use crate::args::{HealthArgs, OnFailure};
-use crate::error::{note, warn};
+use crate::error::{Error, Result, note, warn};
 use crate::instances::{Claim, Health, Verdict};
 
 /// How often something that is waited for is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
+/// Bytes of what a command says that are kept.
+const MOST_SAID: u64 = 512;
 /// Bytes of the start of an HTTP answer that have its status: `HTTP/1.1 200`.
 const STATUS_BYTES: usize = 12;
 
@@ -36,8 +42,44 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan that the options make; `None`: there is nothing to check.
-    pub fn new(args: HealthArgs) -> Option<Self> {
+    /// The plan that the options make for a guest that answers so much; `None`: there is nothing to check.
+    ///
+    /// # Errors
+    /// If the guest does not answer enough, or a command means nothing.
+    pub fn checked(args: HealthArgs, access: Access, is_named: bool) -> Result<Option<Self>> {
+        let plan = Self::new(args);
+        let Some(plan) = &plan else { return Ok(None) };
+        let fail = |what: &str| Err(Error::new(format!("the guest's health cannot be checked {what}")));
+        if access == Access::None {
+            return fail("with `--control none`").map_err(|error| {
+                error
+                    .why("checks are requests that the guest answers")
+                    .help("allow `--control observe`, or leave out the checks")
+            });
+        }
+        if let Some(command) = &plan.args.cmd {
+            if shlex::split(command).is_none_or(|words| words.is_empty()) {
+                return fail("by an empty command, or one with quotes that do not end");
+            }
+            if access != Access::Full {
+                return fail("by a command").map_err(|error| {
+                    error
+                        .why("starting a program in the guest needs `--control full`")
+                        .help("allow it, or use --health-tcp or --health-http")
+                });
+            }
+            if !is_named {
+                return fail("by a command").map_err(|error| {
+                    error
+                        .why("the guest has no name by which it could be asked")
+                        .help("give it one with --name")
+                });
+            }
+        }
+        Ok(Some(plan.clone()))
+    }
+
+    fn new(args: HealthArgs) -> Option<Self> {
         const INTERVAL: Duration = Duration::from_secs(30);
         const TIMEOUT: Duration = Duration::from_secs(30);
         const RETRIES: u32 = 3;
@@ -157,7 +199,52 @@ impl Checker {
                 let answer = self.probe(page.port, &page.path, until)?;
                 http_status(&answer, &page.path)
             }
-            (None, None) => Ok(String::new()),
+            (None, None) => self.execute(args.cmd.as_deref().unwrap_or_default(), until),
+        }
+    }
+
+    /// Runs a program in the guest, as `coracle exec` does.
+    fn execute(&self, command: &str, until: Instant) -> Result<String, String> {
+        let name = self.claim.as_ref().ok_or("the guest has no name")?.name();
+        let name = name.map_err(|error| error.to_string())?;
+        let text = |error: std::io::Error| error.to_string();
+        let own = super::supervise::own_path().map_err(|error| error.to_string())?;
+        let mut child = Command::new(own)
+            .args(["exec", &name])
+            .args(shlex::split(command).unwrap_or_default())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(text)?;
+        let stderr = child.stderr.take();
+        // Read meanwhile: a program that says much must not wait.
+        let said = thread::spawn(move || {
+            let (mut said, mut rest) = (Vec::new(), std::io::sink());
+            if let Some(mut stderr) = stderr {
+                let _ = stderr.by_ref().take(MOST_SAID).read_to_end(&mut said);
+                let _ = std::io::copy(&mut stderr, &mut rest);
+            }
+            String::from_utf8_lossy(&said).trim_end().to_owned()
+        });
+        let status = loop {
+            if let Some(status) = child.try_wait().map_err(text)? {
+                break status;
+            }
+            if Instant::now() >= until || !self.pause(GLANCE) {
+                // Its connection ends with it, and with that what it has started in the guest.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("the command did not end within {} s", self.plan.timeout.as_secs_f64()));
+            }
+        };
+        match status.code() {
+            Some(0) => Ok("the command ended with 0".to_owned()),
+            code => {
+                let code = code.unwrap_or_default();
+                Err(format!("the command ended with {code}: {}", said.join().unwrap_or_default()))
+            }
         }
     }
 

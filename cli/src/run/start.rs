@@ -23,7 +23,7 @@ use crate::error::{self, Error, Result, note};
 use crate::instances::{self, Claim, Options};
 use crate::net::Network;
 use crate::output;
-use crate::pack::{self, Outline, Start};
+use crate::pack::{self, Outline, Start, cron};
 use crate::settings::Settings;
 use crate::size::{MIB, Size};
 use crate::ssh;
@@ -77,6 +77,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     // The image's own limit of what may be asked, which the kernel knows: what this command answers itself is under it, too.
     let mut most = Access::Full;
     let mut user = settings.user.unwrap_or(User::ORDINARY);
+    let mut jobs: Vec<String> = settings.cron.iter().map(cron::Settings::shown).collect();
     let (mut checks, mut access) = (settings.health.clone(), settings.control.unwrap_or_default());
     // The temporary image must live as long as QEMU.
     let (mut plan, outline, mode, reason, _temporary) = match Start::read(&path)? {
@@ -97,6 +98,8 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
             user = args.content.user.unwrap_or(image.config().user());
             most = image.config().access();
             checks = checks.over(HealthArgs::of_image(image.config().health())?);
+            jobs =
+                image.config().cron_names().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
             access = words.access.min(image.config().access());
             let wish = image.config().memory().map(Size);
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -131,12 +134,8 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
             (plan, assembled.outline, settings.mode.unwrap_or_default(), reason, temporary)
         }
     };
-    let checks = health::Plan::new(checks);
-    if checks.is_some() && access == Access::None {
-        return Err(Error::new("the guest's health cannot be checked with `--control none`")
-            .why("checks are requests that the guest answers")
-            .help("allow `--control observe`, or leave out the checks"));
-    }
+    let is_named = background.is_some() || args.name.is_some();
+    let checks = health::Plan::checked(checks, access, is_named)?;
     let specs: Vec<_> = settings.run.volumes.iter().chain(&args.volumes).cloned().collect();
     let size = args.volume_size.or(settings.run.volume_size);
     let wish = Wish { specs: &specs, size, user, quiet: args.quiet };
@@ -184,6 +183,9 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     }
     if let (Some(keys), Some(claim)) = (&args.ssh.ssh, &claim) {
         ssh::keep(&claim.name()?, keys)?;
+    }
+    if let Some(claim) = &claim {
+        claim.change(|state| state.cron = jobs)?;
     }
     let hooks = Hooks {
         claim: claim.as_ref(),

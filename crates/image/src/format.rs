@@ -78,6 +78,8 @@ pub(crate) mod tag {
     pub(crate) const USER: u32 = 10;
     pub(crate) const ACCESS: u32 = 11;
     pub(crate) const HEALTH: u32 = 12;
+    pub(crate) const CRON: u32 = 13;
+    pub(crate) const CRON_NAME: u32 = 14;
 }
 
 /// The checksum of a header: 32-bit FNV-1a, which distinguishes a stray page from an archive and needs no table.

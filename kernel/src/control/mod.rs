@@ -4,6 +4,7 @@
 //! are put aside meanwhile. A guest that is asked nothing pays
 //! nothing for it.
 mod answer;
+pub mod cron;
 mod files;
 pub mod launch;
 mod probe;

@@ -1,7 +1,7 @@
 //! The thread that answers.
 use super::answer::{self, Answer};
 use super::session::{self, Sessions};
-use super::{files, probe, sockets, threads};
+use super::{cron, files, probe, sockets, threads};
 use crate::boot;
 use crate::drivers::console::{self, Channel, Server};
 use crate::errno::Errno;
@@ -131,6 +131,7 @@ fn answer_with(request: Request, answer: &mut Answer) -> Result<(), Errno> {
         }
         Request::Life(LifeRequest::Probe { port, path }) => probe::begin(port, path),
         Request::Life(LifeRequest::ProbeResult) => probe::result(answer),
+        Request::Life(LifeRequest::Cron) => cron::tell(answer),
         Request::EventsStart(bits) => events::start(bits),
         Request::EventsFetch => events::fetch(|bytes| answer.push(bytes)),
         Request::EventsStop => {

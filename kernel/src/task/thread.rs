@@ -126,6 +126,8 @@ impl Work<'_> {
     pub const LATER: u32 = 1 << 12;
     /// The end of its call is to be noted (`syscall::trace`).
     pub const TRACE: u32 = 1 << 13;
+    /// It is the kernel's own, which follows the image's schedule (`control::cron`).
+    pub const CRON: u32 = 1 << 14;
 
     /// True if any work is to be done.
     #[inline(always)]

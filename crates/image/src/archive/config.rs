@@ -80,6 +80,16 @@ impl<'a> Config<'a> {
         self.last(tag::HEALTH).and_then(|text| core::str::from_utf8(text).ok())
     }
 
+    /// The jobs of the schedule, as the crate `coracle-cron` has them.
+    pub fn cron(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.all(tag::CRON)
+    }
+
+    /// The names of the jobs, in their order.
+    pub fn cron_names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.all(tag::CRON_NAME)
+    }
+
     fn last(&self, wanted: u32) -> Option<&'a [u8]> {
         self.all(wanted).last()
     }

@@ -32,6 +32,8 @@ pub struct Settings {
     pub mode: Mode,
     /// What may be asked of a running guest at most, if that is limited.
     pub access: Option<Access>,
+    /// The jobs of the schedule: their names, and their bytes (the crate `coracle-cron`).
+    pub cron: Vec<(String, Vec<u8>)>,
     /// The checks of the guest's health, as text; empty: none.
     pub health: String,
     /// Whom it runs as, if that is settled.
@@ -166,6 +168,10 @@ impl Builder<'_> {
             record(tag::DIRECTORY, &settings.cwd);
         }
         record(tag::MODE, settings.mode.name().as_bytes());
+        for (name, job) in &settings.cron {
+            record(tag::CRON_NAME, name.as_bytes());
+            record(tag::CRON, job);
+        }
         if !settings.health.is_empty() {
             record(tag::HEALTH, settings.health.as_bytes());
         }
