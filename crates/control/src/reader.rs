@@ -158,9 +158,6 @@ mod tests {
             }),
             any::<(u32, u16)>().prop_map(|(id, error)| Message::End { id, error }),
             any::<u32>().prop_map(|id| Message::Request { id, request: Request::Threads }),
-            any::<u32>()
-                .prop_map(|id| Message::Request { id, request: Request::Life(LifeRequest::ProbeResult) }),
-            any::<u32>().prop_map(|id| Message::Request { id, request: Request::Life(LifeRequest::Cron) }),
             any::<(u32, u32, u64, u32)>().prop_map(|(id, pid, address, len)| Message::Request {
                 id,
                 request: Request::Memory { pid, address, len }
@@ -192,6 +189,10 @@ mod tests {
         let bytes = |most| prop::collection::vec(any::<u8>(), 0..most);
         prop_oneof![
             4 => plain.prop_map(Owned::Plain),
+            1 => any::<(u32, bool)>().prop_map(|(id, cron)| {
+                let request = if cron { LifeRequest::Cron } else { LifeRequest::ProbeResult };
+                Owned::Plain(Message::Request { id, request: Request::Life(request) })
+            }),
             1 => (any::<u32>(), 0u8..7, bytes(200)).prop_map(|(id, kind, path)| Owned::Path(id, kind, path)),
             1 => (any::<u32>(), bytes(2000)).prop_map(|(id, bytes)| Owned::Piece(id, bytes)),
         ]
