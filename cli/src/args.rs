@@ -30,7 +30,7 @@ use crate::volume::{Source, Spec};
 pub use exec::ExecArgs;
 pub use health::{HealthArgs, OnFailure};
 pub use life::{LifeArgs, RenameArgs, RestartArgs, RmArgs, StartArgs, StopArgs};
-pub use shell::{CompletionsArgs, ManArgs, Shell};
+pub use shell::{Color, CompletionsArgs, ManArgs, Shell};
 pub use ssh::{SshArgs, SshNameArgs};
 
 /// Runs unmodified Linux programs as unikernels.
@@ -39,6 +39,10 @@ pub use ssh::{SshArgs, SshNameArgs};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// Show messages in colour
+    #[arg(long, value_enum, value_name = "WHEN", global = true, default_value_t, hide_default_value = true)]
+    color: Color,
 }
 
 /// The command line, as shells and man pages describe it.
@@ -49,9 +53,12 @@ pub fn command() -> clap::Command {
 /// Reads the command line; prints help or what is wrong with it and ends if need be.
 pub fn parse() -> Command {
     let words: Vec<OsString> = std::env::args_os().collect();
-    let parsed = Cli::try_parse_from(&words).and_then(|cli| match cli.command {
-        Command::Run(args) => program::split(*args, &words).map(|args| Command::Run(Box::new(args))),
-        other => Ok(other),
+    let parsed = Cli::try_parse_from(&words).and_then(|cli| {
+        crate::error::set_color(cli.color);
+        match cli.command {
+            Command::Run(args) => program::split(*args, &words).map(|args| Command::Run(Box::new(args))),
+            other => Ok(other),
+        }
     });
     parsed.unwrap_or_else(|error| {
         // A reader that has gone away is no failure, as in `output`.
@@ -347,6 +354,10 @@ pub struct InspectArgs {
     /// Print the contents of one file of the image
     #[arg(long, value_name = "PATH", conflicts_with = "files")]
     pub cat: Option<OsString>,
+
+    /// Print JSON, with every file
+    #[arg(long, conflicts_with_all = ["files", "cat"])]
+    pub json: bool,
 }
 
 /// `coracle ps`
@@ -455,6 +466,10 @@ pub struct ProcessArgs {
     /// Show one process only
     #[arg(short, long, value_name = "PID")]
     pub pid: Option<u32>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `coracle stats`
@@ -500,9 +515,16 @@ pub enum VolumeCommand {
         user: Option<User>,
     },
     /// List volumes.
-    Ls,
+    Ls {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show a volume's file, size, space and state.
     Inspect {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
         /// A name, or ./FILE
         #[arg(value_name = "VOLUME", value_parser = OsStringValueParser::new().try_map(source))]
         volume: Source,

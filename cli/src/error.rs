@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use crate::args::Color;
+
 /// What every fallible step of the command returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -93,11 +95,25 @@ fn indent(text: &str) -> String {
 #[derive(Clone, Copy)]
 pub struct Paint(bool);
 
-/// Colours for stderr, if it is a terminal and `NO_COLOR` (no-color.org) is not set.
+/// What `--color` says.
+static COLOR: OnceLock<Color> = OnceLock::new();
+
+/// Says when messages are in colour from now on.
+pub fn set_color(color: Color) {
+    // The first one stays: there is one command line.
+    let _ = COLOR.set(color);
+}
+
+/// Colours for stderr: unless `--color` says otherwise, if it is a terminal and `NO_COLOR` (no-color.org) is not set.
 pub fn paint() -> Paint {
-    Paint(
-        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-    )
+    Paint(match COLOR.get().copied().unwrap_or_default() {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            std::io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        }
+    })
 }
 
 impl Paint {

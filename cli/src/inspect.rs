@@ -6,6 +6,7 @@ use coracle_image::archive::{Archive, Inode, InodeId};
 
 use crate::args::{InspectArgs, KernelArgs};
 use crate::error::{Error, Result, cannot};
+use crate::observe::json;
 use crate::output;
 use crate::pack::Image;
 use crate::size::Size;
@@ -39,6 +40,10 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
             .why(format!("{listed}{more}"))
             .help("copy it once more from where it came, or build it once more"));
     }
+    if args.json {
+        let value = as_json(&image).map_err(damaged)?;
+        return output::line(json(&value)?);
+    }
     let text = describe(&image, args).map_err(damaged)?;
     output::write(text.as_bytes())
 }
@@ -59,6 +64,12 @@ fn describe(image: &Image, args: &InspectArgs) -> Result<String, coracle_image::
     line("user", config.user().to_string());
     if let Some(name) = config.hostname() {
         line("hostname", text(name));
+    }
+    for name in config.cron_names() {
+        line("cron", text(name));
+    }
+    if let Some(checks) = config.health() {
+        line("health", checks.to_owned());
     }
     if let Some(memory) = config.memory() {
         line("memory", Size(memory).to_string());
@@ -97,6 +108,41 @@ fn describe(image: &Image, args: &InspectArgs) -> Result<String, coracle_image::
         }
     }
     Ok(out)
+}
+
+/// What `coracle inspect --json` says of an image.
+fn as_json(image: &Image) -> Result<serde_json::Value, coracle_image::Error> {
+    let archive = &image.archive()?;
+    let config = archive.config();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut files = Vec::new();
+    walk(archive, InodeId::ROOT, &mut Vec::new(), &mut |path, inode, target| {
+        files.push(serde_json::json!({
+            "path": text(path),
+            "mode": format!("{:04o}", inode.mode & 0o7777),
+            "type": if inode.is_dir() { "directory" } else if inode.is_symlink() { "link" } else { "file" },
+            "size_bytes": inode.is_file().then_some(inode.size),
+            "target": target.map(text),
+        }));
+    })?;
+    Ok(serde_json::json!({
+        "size_bytes": image.len,
+        "program": text(config.program()),
+        "arguments": config.args().map(text).collect::<Vec<_>>(),
+        "environment": config.env().map(text).collect::<Vec<_>>(),
+        "directory": text(config.cwd()),
+        "mode": config.mode().to_string(),
+        "control": config.access().to_string(),
+        "user": config.user().to_string(),
+        "hostname": config.hostname().map(text),
+        "memory_bytes": config.memory(),
+        "health": config.health().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok()),
+        "cron": config.cron_names().map(text).collect::<Vec<_>>(),
+        "kernel_version": config.kernel_version(),
+        "kernel_bytes": image.kernel_len,
+        "loaded_bytes": image.end,
+        "files": files,
+    }))
 }
 
 /// Visits every file below a directory, parents first.

@@ -28,6 +28,7 @@ const TESTS: &[(&str, Test)] = &[
     ("health_is_checked_inside", health_is_checked_inside),
     ("an_unhealthy_guest_is_dealt_with", an_unhealthy_guest_is_dealt_with),
     ("an_image_carries_its_checks", an_image_carries_its_checks),
+    ("tables_are_json_if_asked", tables_are_json_if_asked),
     ("shells_complete_names", shells_complete_names),
     ("man_pages_are_clean", man_pages_are_clean),
     ("races_leave_no_guest_behind", races_leave_no_guest_behind),
@@ -434,7 +435,11 @@ fn exit_statuses_are_dockers() -> Result<(), String> {
         }
     }
     let unknown = world.run(&["logs", "nobody"])?;
-    if unknown.status == 125 { Ok(()) } else { Err(unknown.evidence()) }
+    if unknown.status != 125 || unknown.log.contains('\x1b') {
+        return Err(unknown.evidence());
+    }
+    let colored = world.run(&["--color", "always", "logs", "nobody"])?;
+    if colored.log.contains("\x1b[1;31merror") { Ok(()) } else { Err(colored.evidence()) }
 }
 
 /// Checks every 50 ms.
@@ -546,6 +551,36 @@ fn an_image_carries_its_checks() -> Result<(), String> {
     let wrong = world.run(&["build", "--config", &settings.to_string_lossy()])?;
     if wrong.status != 125 || !wrong.log.contains("a time is a number with a unit") {
         return Err(wrong.evidence());
+    }
+    Ok(())
+}
+
+fn tables_are_json_if_asked() -> Result<(), String> {
+    let world = World::new("json")?;
+    world.must(&["build", "/bin/busybox", "-o", &world.folder.join("b.img").to_string_lossy()])?;
+    world.shell("asked", &["-v", "kept:/data", "--volume-size", "64M"], "sleep 600")?;
+    let image = world.folder.join("b.img").to_string_lossy().into_owned();
+    let json = |words: &[&str]| -> Result<serde_json::Value, String> {
+        let mut value = Err(String::new());
+        until(LIMIT, || {
+            // It may be starting still.
+            value = world.must(words).and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string()));
+            value.is_ok()
+        });
+        value
+    };
+    for (words, pointer, wanted) in [
+        (&["inspect", "--json", &image][..], "/program", "/bin/busybox"),
+        (&["volume", "ls", "--json"], "/0/used_by", "asked"),
+        (&["volume", "inspect", "--json", "kept"], "/used_by", "asked"),
+        (&["files", "--json", "asked"], "/0/process", "busybox"),
+        (&["maps", "--json", "asked"], "/0/process", "busybox"),
+        (&["stats", "--json", "asked"], "/0/name", "asked"),
+    ] {
+        let value = json(words)?;
+        if value.pointer(pointer) != Some(&serde_json::Value::from(wanted)) {
+            return Err(format!("{words:?}: {pointer} is not {wanted} in {value}"));
+        }
     }
     Ok(())
 }

@@ -15,6 +15,18 @@ pub enum Shell {
     Fish,
 }
 
+/// When messages are in colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
 /// `coracle completions`
 #[derive(Args, Debug)]
 pub struct CompletionsArgs {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use coracle_ext4::{Access, FileSystem, Options};
 use coracle_image::User;
+use serde::Serialize;
 
 use super::disk::FileDisk;
 use super::file::{self, DEFAULT_SIZE};
@@ -14,6 +15,7 @@ use super::place::{self, Source};
 use super::{check, transfer};
 use crate::args::VolumeCommand;
 use crate::error::{Error, Result, cannot};
+use crate::observe::json;
 use crate::output;
 use crate::size::Size;
 
@@ -29,8 +31,8 @@ pub fn run(command: &VolumeCommand) -> Result<()> {
         VolumeCommand::Create { name, size, user } => {
             create(name, size.unwrap_or(DEFAULT_SIZE), user.unwrap_or(User::ROOT))
         }
-        VolumeCommand::Ls => list(),
-        VolumeCommand::Inspect { volume } => inspect(volume),
+        VolumeCommand::Ls { json } => list(*json),
+        VolumeCommand::Inspect { volume, json } => inspect(volume, *json),
         VolumeCommand::Rm { names } => names.iter().try_for_each(|name| remove(name)),
         VolumeCommand::Resize { volume, size } => {
             let (path, file) = alone(volume)?;
@@ -78,15 +80,32 @@ fn create(name: &str, size: Size, owner: User) -> Result<()> {
     output::line(name)
 }
 
-fn list() -> Result<()> {
-    output::line(format_args!("{:<24} {:>12} {:>12}  USED BY", "NAME", "SIZE", "ON DISK"))?;
+/// A volume in `coracle volume ls --json`.
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    file: PathBuf,
+    size_bytes: u64,
+    on_disk_bytes: u64,
+    used_by: Option<String>,
+}
+
+fn list(as_json: bool) -> Result<()> {
+    let mut all = Vec::new();
     for name in place::names()? {
         let path = Source::Named(name.clone()).file()?;
         // It may have been removed just now.
         let Ok(meta) = path.metadata() else { continue };
-        let user =
-            File::open(&path).ok().and_then(|file| holder::holder(&file)).map(shown).unwrap_or_default();
-        let (size, on_disk) = (Size(meta.len()), Size(meta.blocks() * STAT_BLOCK));
+        let used_by = File::open(&path).ok().and_then(|file| holder::holder(&file)).map(shown);
+        let (size_bytes, on_disk_bytes) = (meta.len(), meta.blocks() * STAT_BLOCK);
+        all.push(Listed { name, file: path, size_bytes, on_disk_bytes, used_by });
+    }
+    if as_json {
+        return output::line(json(&all)?);
+    }
+    output::line(format_args!("{:<24} {:>12} {:>12}  USED BY", "NAME", "SIZE", "ON DISK"))?;
+    for Listed { name, size_bytes, on_disk_bytes, used_by, .. } in all {
+        let (size, on_disk, user) = (Size(size_bytes), Size(on_disk_bytes), used_by.unwrap_or_default());
         output::line(format_args!("{name:<24} {size:>12} {on_disk:>12}  {user}"))?;
     }
     Ok(())
@@ -99,7 +118,7 @@ fn shown(holder: Holder) -> String {
     }
 }
 
-fn inspect(source: &Source) -> Result<()> {
+fn inspect(source: &Source, as_json: bool) -> Result<()> {
     let path = existing(source)?;
     let fail = |error: std::io::Error| cannot("read", &path, &error);
     let opened = File::open(&path).map_err(fail)?;
@@ -109,6 +128,9 @@ fn inspect(source: &Source) -> Result<()> {
         ("size", Size(meta.len()).to_string()),
         ("on disk", Size(meta.blocks() * STAT_BLOCK).to_string()),
     ];
+    let mut figures = serde_json::Map::new();
+    figures.insert("size_bytes".to_owned(), meta.len().into());
+    figures.insert("on_disk_bytes".to_owned(), (meta.blocks() * STAT_BLOCK).into());
     let user = holder::holder(&opened);
     let is_used = user.is_some();
     let disk = FileDisk::new(opened, true).map_err(fail)?;
@@ -122,6 +144,14 @@ fn inspect(source: &Source) -> Result<()> {
             let found = fs.statistics().map_err(|error| file::damaged(source, error))?;
             let bytes = |blocks: u64| Size(blocks * u64::from(found.block_bytes));
             lines.push(("free", format!("{} of {}", bytes(found.free_blocks), bytes(found.blocks))));
+            for (name, value) in [
+                ("free_bytes", found.free_blocks * u64::from(found.block_bytes)),
+                ("capacity_bytes", found.blocks * u64::from(found.block_bytes)),
+                ("free_inodes", found.free_inodes.into()),
+                ("inodes", found.inodes.into()),
+            ] {
+                figures.insert(name.to_owned(), value.into());
+            }
             lines.push(("free inodes", format!("{} of {}", found.free_inodes, found.inodes)));
             if let Access::ReadOnly(reason) = fs.access()
                 && reason != "it is mounted so"
@@ -141,6 +171,14 @@ fn inspect(source: &Source) -> Result<()> {
     }
     if let Some(user) = user {
         lines.push(("used by", shown(user)));
+    }
+    if as_json {
+        for (name, value) in lines {
+            if !["size", "on disk", "free", "free inodes"].contains(&name) {
+                figures.insert(name.replace(' ', "_"), value.into());
+            }
+        }
+        return output::line(json(&figures)?);
     }
     lines.into_iter().try_for_each(|(name, value)| output::line(format_args!("{name:<12} {value}")))
 }
