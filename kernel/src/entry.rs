@@ -42,11 +42,11 @@ impl Kernel for Coracle {
             if thread.work().any(Work::KERNEL) {
                 storage::main();
             }
-            if thread.work().any(Work::CONTROL) {
-                control::main();
-            }
             if thread.work().any(Work::CRON) {
                 control::cron::main();
+            }
+            if thread.work().any(Work::CONTROL) {
+                control::main();
             }
             leave(thread, context, false);
         }

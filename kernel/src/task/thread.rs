@@ -127,7 +127,7 @@ impl Work<'_> {
     /// The end of its call is to be noted (`syscall::trace`).
     pub const TRACE: u32 = 1 << 13;
     /// It is the kernel's own, which follows the image's schedule (`control::cron`).
-    pub const CRON: u32 = 1 << 14;
+    pub const CRON: u32 = 1 << 20;
 
     /// True if any work is to be done.
     #[inline(always)]
