@@ -52,6 +52,21 @@ macro_rules! arguments {
 }
 
 impl<T> Call<T> {
+    /// Runs `f` with a call that the kernel makes for `thread`, the running one, as its program might: so a function of a system
+    /// call serves other ways to ask for the same (io_uring(7)). It has no registers but the number and the arguments.
+    pub fn with_arguments<R>(
+        thread: &Arc<T>,
+        number: usize,
+        arguments: [u64; 6],
+        f: impl FnOnce(&Call<T>) -> R,
+    ) -> R {
+        let registers = Cell::new(UserContext::of_call(number, arguments));
+        let thread = Some(ManuallyDrop::new(thread.clone()));
+        let mut call = Call { registers, top: Top { attention: AtomicU32::new(0), thread, reserved: 0 } };
+        let result = f(&call);
+        drop(call.top.thread.take().map(ManuallyDrop::into_inner));
+        result
+    }
     /// Argument `n` (0 to 5) as the program passed it (syscall(2)).
     #[inline(always)]
     pub fn raw(&self, n: usize) -> u64 {

@@ -48,6 +48,9 @@ impl Kernel for Coracle {
             if thread.work().any(Work::CONTROL) {
                 control::main();
             }
+            if thread.work().any(Work::WORKER) {
+                syscall::uring::main(thread);
+            }
             leave(thread, context, false);
         }
     }

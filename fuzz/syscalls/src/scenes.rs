@@ -4,6 +4,7 @@
 use fastrand::Rng;
 use linux_raw_sys::{general as g, net};
 
+use crate::encode::PLAYGROUND;
 use crate::program::{Call, Field, Source, Value};
 use Field::{Bytes, Given, Number, Room};
 
@@ -20,7 +21,7 @@ pub struct Stage<'a> {
 
 /// The calls of some scene, made by the first thread; none if the kernel lacks one of them.
 pub fn any(rng: &mut Rng, stage: &Stage) -> Vec<Call> {
-    let scene = [connection, datagrams, pipes, pending_signal, names][rng.usize(..5)];
+    let scene = [connection, datagrams, pipes, pending_signal, names, ring][rng.usize(..6)];
     let calls = scene(rng).into_iter().map(|(name, arguments)| {
         let number = (stage.number)(name)?;
         Some(Call { thread: 0, number, name: name.to_owned(), arguments, times: 1 })
@@ -147,4 +148,86 @@ fn names(rng: &mut Rng) -> Vec<Step> {
     let mut steps = vec![open(b"f0"), open(b"f1")];
     steps.extend(if rng.bool() { vec![exchange, move_away] } else { vec![move_away] });
     steps
+}
+
+/// A ring of io_uring(7) with some submissions, which are put into its memory by way of a pipe.
+fn ring(rng: &mut Rng) -> Vec<Step> {
+    const PAGE: u64 = 4096;
+    /// Entries, and where the kernel has the array of their indices and the program's index (`coracle_uring::Layout`).
+    const ENTRIES: u64 = 8;
+    const ARRAY_AT: u64 = 640;
+    const TAIL_AT: u64 = 64;
+    const SUBMISSIONS_AT: i64 = 0x1000_0000;
+    let place = |at: u64| number((PLAYGROUND + at).cast_signed());
+    let map = |at: u64, offset: i64| {
+        let (protection, flags) = (g::PROT_READ | g::PROT_WRITE, g::MAP_SHARED | g::MAP_FIXED);
+        let arguments = [
+            place(at),
+            number(PAGE.cast_signed()),
+            number(protection),
+            number(flags),
+            result(0, 0),
+            number(offset),
+        ];
+        ("mmap", arguments.to_vec())
+    };
+    let flags = [0, 0, 0, g::O_DIRECT.into(), 1 << 12, 1 << 1][rng.usize(..6)];
+    let parameters = vec![Number(8, 0), Number(4, flags), Bytes(vec![0; 108])];
+    let submissions = (0..ENTRIES).flat_map(|_| submission(rng)).collect();
+    let indices = (0..ENTRIES).map(|n| Number(4, n)).collect();
+    let parts = [
+        (submissions, PAGE, ENTRIES * 64),
+        (indices, ARRAY_AT, ENTRIES * 4),
+        (vec![Number(4, ENTRIES)], TAIL_AT, 4),
+    ];
+    let mut steps: Vec<Step> = vec![
+        ("io_uring_setup", vec![number(ENTRIES.cast_signed()), Value::Memory(parameters)]),
+        map(0, 0),
+        map(PAGE, SUBMISSIONS_AT),
+        ("pipe2", vec![Value::Memory(vec![Given]), number(0)]),
+    ];
+    for (fields, at, len) in parts {
+        let len = number(len.cast_signed());
+        steps.push(("write", vec![result(3, 2), Value::Memory(fields), len.clone()]));
+        steps.push(("read", vec![result(3, 1), place(at), len]));
+    }
+    let least = number(rng.i64(..3));
+    steps.push((
+        "io_uring_enter",
+        vec![result(0, 0), number(ENTRIES.cast_signed()), least, number(rng.i64(..2)), number(0), number(0)],
+    ));
+    steps
+}
+
+/// An entry of the ring of submissions.
+fn submission(rng: &mut Rng) -> Vec<Field> {
+    const OPERATIONS: u64 = 56;
+    const DESCRIPTORS: u64 = 34;
+    let mut pick = |values: &[u64]| values[rng.usize(..values.len())];
+    let chance = [
+        pick(&[0, 0, 0, 1, 2, 4, 5, 8, 16, 32, 64, 0x44]),
+        pick(&[0, 0, 0, 0, 1, 2, 3]),
+        pick(&[0, 0, u64::MAX, 1, PLAYGROUND]),
+    ];
+    let [address, len, what] = [
+        pick(&[PLAYGROUND, PLAYGROUND + 4096, 0, 8, u64::MAX]),
+        pick(&[0, 1, 1, 2, 8, 100, 4096, 1 << 31]),
+        pick(&[0, 0, 0, 1, 2, 4, 8, 64]),
+    ];
+    let [buffer, index] = [pick(&[0, 0, 0, 1, 3]), pick(&[0, 0, 0, 1, 4, u64::from(u32::MAX)])];
+    vec![
+        Number(1, rng.u64(..OPERATIONS)),
+        Number(1, chance[0]),
+        Number(2, chance[1]),
+        Number(4, rng.u64(..DESCRIPTORS)),
+        Number(8, chance[2]),
+        Number(8, address),
+        Number(4, len),
+        Number(4, what),
+        Number(8, rng.u64(..4)),
+        Number(2, buffer),
+        Number(2, 0),
+        Number(4, index),
+        Bytes(vec![0; 16]),
+    ]
 }

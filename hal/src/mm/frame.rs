@@ -326,6 +326,30 @@ impl Frame {
         // SAFETY: as for reading; `src` cannot lie in the frame because no references into frames exist.
         unsafe { core::ptr::copy_nonoverlapping(src.as_ptr(), self.pointer().add(offset), src.len()) };
     }
+    /// Loads the 32-bit word at `offset`, a multiple of 4, and what another side stored before it (acquire): programs share
+    /// such words with the kernel. Panics if that leaves the frame.
+    pub fn load_u32(&self, offset: usize) -> u32 {
+        self.word(offset).load(Ordering::Acquire)
+    }
+    /// Stores such a word, after all that was stored before (release). Panics as [`Frame::write`] does.
+    pub fn store_u32(&self, offset: usize, value: u32) {
+        self.check_writable();
+        self.word(offset).store(value, Ordering::Release);
+    }
+    /// Sets and clears bits of such a word, in the order of all that threads do (sequentially consistent). Panics as
+    /// [`Frame::write`] does.
+    pub fn change_u32(&self, offset: usize, set: u32, clear: u32) {
+        self.check_writable();
+        let change = |word: u32| Some(word & !clear | set);
+        let _ = self.word(offset).fetch_update(Ordering::SeqCst, Ordering::SeqCst, change);
+    }
+    fn word(&self, offset: usize) -> &AtomicU32 {
+        check(offset, size_of::<u32>());
+        assert!(offset.is_multiple_of(size_of::<u32>()), "a word at {offset} is not aligned");
+        // SAFETY: within the frame, which stays as long as `self`; aligned, since the frame is. All that the kernel and programs do
+        // with it at the same time is atomic, or bytes that may be any mixture.
+        unsafe { AtomicU32::from_ptr(self.pointer().add(offset).cast()) }
+    }
     /// Zeroes `len` bytes from `offset`.
     pub fn zero(&self, offset: usize, len: usize) {
         check(offset, len);

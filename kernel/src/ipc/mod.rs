@@ -13,3 +13,4 @@ pub mod splice;
 pub mod sysv;
 pub mod timerfd;
 pub mod unix;
+pub mod uring;

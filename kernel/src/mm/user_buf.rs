@@ -6,6 +6,7 @@ use crate::errno::Errno;
 use crate::task::long_call;
 use alloc::vec::Vec;
 use coracle_fallible::filled;
+use coracle_fallible::prelude::*;
 use coracle_hal::user as hal;
 use core::slice::Iter;
 
@@ -77,6 +78,37 @@ impl Pieces {
     #[cold]
     fn make_room(&mut self, count: usize) -> Result<&mut [RawPiece], Errno> {
         Ok(self.many.insert(filled([[0; 8]; 2], count)?))
+    }
+}
+
+/// The pieces of an iovec array, for calls that use it when the program may have changed it.
+pub struct KeptPieces {
+    pieces: Vec<RawPiece>,
+    total: usize,
+}
+
+impl KeptPieces {
+    /// As [`Pieces::read`].
+    pub fn read(addr: usize, count: usize) -> Result<KeptPieces, Errno> {
+        let mut read = Pieces::new();
+        let total = read.read(addr, count)?.remaining();
+        let pieces = match read.many {
+            Some(pieces) => pieces,
+            None => {
+                let mut pieces = Vec::new();
+                pieces.try_extend_from_slice(&read.few[..count])?;
+                pieces
+            }
+        };
+        Ok(KeptPieces { pieces, total })
+    }
+    /// The buffer that they make.
+    pub fn buffer(&self) -> UserBuf<'_> {
+        UserBuf::new(0, 0, Rest::Pieces(self.pieces.iter()), self.total)
+    }
+    /// The bytes of the first, and how many there are.
+    pub fn first_len(&self) -> (usize, usize) {
+        (self.pieces.first().map_or(0, |[_, len]| usize::from_le_bytes(*len)), self.pieces.len())
     }
 }
 

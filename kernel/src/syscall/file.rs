@@ -248,7 +248,10 @@ pub fn ioctl(call: &Call) -> SysResult {
 }
 
 fn sync_file(call: &Call, data_only: bool) -> SysResult {
-    let open = open_file(call, 0)?;
+    sync_open(&*open_file(call, 0)?, data_only)
+}
+/// fsync(2) and fdatasync(2) of an open file.
+pub(super) fn sync_open(open: &OpenFile, data_only: bool) -> SysResult {
     let kind = open.file.stat()?.st_mode & S_IFMT;
     if open.file.place().is_none() && !open.seekable && kind != S_IFREG {
         return Err(Errno::INVAL);
@@ -313,8 +316,13 @@ pub fn fadvise64(call: &Call) -> SysResult {
 
 /// ftruncate(2).
 pub fn ftruncate(call: &Call) -> SysResult {
-    let size = offset(call.i64(1))?;
-    let open = open_file(call, 0)?;
+    let size = call.i64(1);
+    offset(size)?;
+    truncate_open(&*open_file(call, 0)?, size)
+}
+/// ftruncate(2) of an open file.
+pub(super) fn truncate_open(open: &OpenFile, size: i64) -> SysResult {
+    let size = offset(size)?;
     open.check_writable().map_err(|_| Errno::INVAL)?;
     size_limit::check(open.file.size(), size)?;
     open.file.truncate(size)?;
@@ -340,19 +348,22 @@ pub fn truncate(call: &Call) -> SysResult {
 }
 /// fallocate(2).
 pub fn fallocate(call: &Call) -> SysResult {
-    let open = open_file(call, 0)?;
+    allocate_open(&*open_file(call, 0)?, call.u32(1), call.i64(2), call.i64(3))
+}
+/// fallocate(2) of an open file.
+pub(super) fn allocate_open(open: &OpenFile, mode: u32, at: i64, len: i64) -> SysResult {
     open.check_writable()?;
-    let (at, len) = (offset(call.i64(2))?, offset(call.i64(3))?);
+    let (at, len) = (offset(at)?, offset(len)?);
     if len == 0 {
         return Err(Errno::INVAL);
     }
     if !open.seekable {
         return Err(if open.file.poll_source().is_some() { Errno::SPIPE } else { Errno::NODEV });
     }
-    if call.u32(1) & FALLOC_FL_KEEP_SIZE == 0 {
+    if mode & FALLOC_FL_KEEP_SIZE == 0 {
         size_limit::check(open.file.size(), at.saturating_add(len))?;
     }
-    open.file.allocate(call.u32(1), at, len)?;
+    open.file.allocate(mode, at, len)?;
     notify::modified(&*open.file);
     Ok(0)
 }
@@ -360,7 +371,11 @@ pub fn fallocate(call: &Call) -> SysResult {
 /// Where a copy reads or writes: at an offset in the program's memory that moves on, or at the description's position.
 enum Cursor {
     Position,
-    At { addr: usize, offset: u64 },
+    /// `addr`: where the program wants to be told how far it has moved; 0: nowhere.
+    At {
+        addr: usize,
+        offset: u64,
+    },
 }
 
 impl Cursor {
@@ -372,6 +387,14 @@ impl Cursor {
             return Err(Errno::SPIPE);
         }
         Ok(Cursor::At { addr, offset: offset(user::read_u64(addr)?.cast_signed())? })
+    }
+    /// At a place that nobody is told of, or at the description's position.
+    fn given(place: Option<u64>, open: &OpenFile) -> Result<Cursor, Errno> {
+        match place {
+            None => Ok(Cursor::Position),
+            Some(_) if !open.seekable => Err(Errno::SPIPE),
+            Some(place) => Ok(Cursor::At { addr: 0, offset: offset(place.cast_signed())? }),
+        }
     }
     /// Where the next byte is, for a file that has positions.
     #[inline(always)]
@@ -391,7 +414,7 @@ impl Cursor {
     #[inline(always)]
     fn finish(&self) -> Result<(), Errno> {
         match self {
-            Cursor::Position => Ok(()),
+            Cursor::Position | Cursor::At { addr: 0, .. } => Ok(()),
             Cursor::At { addr, offset } => user::write_u64(*addr, *offset),
         }
     }
@@ -514,13 +537,29 @@ const SPLICE_NONBLOCK: u32 = 2;
 /// splice(2): one of the two is a pipe. What doesn't fit into its destination stays where it was.
 pub fn splice(call: &Call) -> SysResult {
     let (from, to) = (open_file(call, 0)?, open_file(call, 2)?);
-    let nonblock = call.u32(5) & SPLICE_NONBLOCK != 0;
-    let mut from_at = Cursor::new(call.usize(1), &from)?;
-    let mut to_at = Cursor::new(call.usize(3), &to)?;
-    let len = call.usize(4).min(MAX_COUNT);
+    let from_at = Cursor::new(call.usize(1), &from)?;
+    let to_at = Cursor::new(call.usize(3), &to)?;
+    splice_between((&from, from_at), (&to, to_at), call.usize(4), call.u32(5))
+}
+/// A file, and an offset in it.
+pub(super) type At<'a> = (&'a OpenFile, Option<u64>);
+/// splice(2) of open files, at offsets that nobody is told of.
+pub(super) fn splice_open((from, from_at): At, (to, to_at): At, len: usize, flags: u32) -> SysResult {
+    let (from_at, to_at) = (Cursor::given(from_at, from)?, Cursor::given(to_at, to)?);
+    splice_between((from, from_at), (to, to_at), len, flags)
+}
+
+fn splice_between(
+    (from, mut from_at): (&OpenFile, Cursor),
+    (to, mut to_at): (&OpenFile, Cursor),
+    len: usize,
+    flags: u32,
+) -> SysResult {
+    let nonblock = flags & SPLICE_NONBLOCK != 0;
+    let len = len.min(MAX_COUNT);
     from.check_readable()?;
     to.check_writable()?;
-    let moved = match (pipe_end(&from), pipe_end(&to)) {
+    let moved = match (pipe_end(from), pipe_end(to)) {
         (None, None) => return Err(Errno::INVAL),
         (Some(source), Some(target)) => {
             between_pipes(source, target, len, nonblock || from.nonblock() || to.nonblock())
@@ -531,12 +570,12 @@ pub fn splice(call: &Call) -> SysResult {
             }
             let nonblock = nonblock || from.nonblock();
             out_of_pipe(source, len, nonblock, |src| {
-                let n = to.file.write(src, to_at.place(&to), nonblock || to.nonblock())?;
-                to_at.advance(&to, n);
+                let n = to.file.write(src, to_at.place(to), nonblock || to.nonblock())?;
+                to_at.advance(to, n);
                 Ok(n)
             })
         }
-        (None, Some(target)) => fill_pipe(&from, &mut from_at, target, len, nonblock || to.nonblock()),
+        (None, Some(target)) => fill_pipe(from, &mut from_at, target, len, nonblock || to.nonblock()),
     };
     let moved = to.note_write(from.note_read(with_sigpipe(moved)))?;
     from_at.finish()?;
@@ -572,10 +611,14 @@ pub fn vmsplice(call: &Call) -> SysResult {
 /// tee(2): by copying.
 pub fn tee(call: &Call) -> SysResult {
     let (from, to) = (open_file(call, 0)?, open_file(call, 1)?);
+    tee_open(&from, &to, call.usize(2), call.u32(3))
+}
+/// tee(2) of open files.
+pub(super) fn tee_open(from: &OpenFile, to: &OpenFile, len: usize, flags: u32) -> SysResult {
     from.check_readable()?;
     to.check_writable()?;
-    let source = pipe_end(&from).ok_or(Errno::INVAL)?;
-    let target = pipe_end(&to).ok_or(Errno::INVAL)?;
-    let nonblock = call.u32(3) & SPLICE_NONBLOCK != 0 || from.nonblock() || to.nonblock();
-    with_sigpipe(pipes::tee(source, target, call.usize(2).min(MAX_COUNT), nonblock))
+    let source = pipe_end(from).ok_or(Errno::INVAL)?;
+    let target = pipe_end(to).ok_or(Errno::INVAL)?;
+    let nonblock = flags & SPLICE_NONBLOCK != 0 || from.nonblock() || to.nonblock();
+    with_sigpipe(pipes::tee(source, target, len.min(MAX_COUNT), nonblock))
 }

@@ -28,5 +28,6 @@ mod thread;
 mod time;
 mod timerfd;
 pub mod trace;
+pub mod uring;
 
 pub use dispatch::{call_put_off, dispatch};

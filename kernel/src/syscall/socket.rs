@@ -4,8 +4,9 @@ use super::file::vector;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
 use crate::ipc::unix;
+use crate::ipc::uring::Ring;
 use crate::mm::user;
-use crate::mm::user_buf::{MAX_PIECES, Pieces, UserBuf};
+use crate::mm::user_buf::{KeptPieces, MAX_PIECES, Pieces, UserBuf};
 use crate::net::address::{ADDRESS_MAX, INET_BYTES, INET6_MIN_BYTES};
 use crate::net::open;
 use crate::net::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_UDP, answer};
@@ -185,20 +186,25 @@ pub fn bind(call: &Call) -> SysResult {
 /// connect(2)
 pub fn connect(call: &Call) -> SysResult {
     let file = file(call, call.i32(0))?;
+    connect_to(&file, call.usize(1), call.i32(2), file.nonblock())
+}
+
+/// Connects to the address of `len` bytes at `addr`; if `nonblock`, EINPROGRESS takes the place of waiting.
+pub(super) fn connect_to(file: &OpenFile, addr: usize, len: i32, nonblock: bool) -> SysResult {
     // The address is fetched before the file is known to be a socket.
-    let given = read_address(call.usize(1), call.i32(2));
+    let given = read_address(addr, len);
     if given == Err(Errno::FAULT) {
         return Err(Errno::FAULT);
     }
-    let socket = socket_of(&file)?;
+    let socket = socket_of(file)?;
     let address = match given {
         // It ends a connection, whatever follows.
         Ok(SocketAddress::Unspecified(inet)) => SocketAddress::Unspecified(inet),
         // Linux's `__ip6_datagram_connect` looks at this family before it looks at the length.
         Ok(SocketAddress::Inet(inet)) if socket.kind().1 == n::SOCK_DGRAM as i32 => SocketAddress::Inet(inet),
-        given => address_for(socket, given, call.i32(2))?,
+        given => address_for(socket, given, len)?,
     };
-    socket.connect(&address, file.nonblock()).map(|()| 0)
+    socket.connect(&address, nonblock).map(|()| 0)
 }
 
 /// listen(2)
@@ -224,9 +230,23 @@ pub fn accept4(call: &Call) -> SysResult {
 
 fn accept_with(call: &Call, flags: u32) -> SysResult {
     let listener = file(call, call.i32(0))?;
-    let (new, peer) = socket_of(&listener)?.accept(listener.nonblock())?;
+    accept_from(call, &listener, (call.usize(1), call.usize(2)), flags, listener.nonblock())
+}
+
+/// Accepts a connection: a new descriptor, and where `addr` and its length are to be written. EAGAIN if `nonblock`.
+pub(super) fn accept_from(
+    call: &Call,
+    listener: &OpenFile,
+    (addr, len_at): (usize, usize),
+    flags: u32,
+    nonblock: bool,
+) -> SysResult {
+    if flags & !TYPE_FLAGS != 0 {
+        return Err(Errno::INVAL);
+    }
+    let (new, peer) = socket_of(listener)?.accept(nonblock)?;
     let fd = insert(call, new, flags)?;
-    if let Err(error) = write_address(call.usize(1), call.usize(2), Some(&peer)) {
+    if let Err(error) = write_address(addr, len_at, Some(&peer)) {
         drop(call.thread().process.descriptors.remove(fd));
         return Err(error);
     }
@@ -351,7 +371,12 @@ impl Message {
             match (word(8), word(12)) {
                 (n::SOL_SOCKET, SCM_RIGHTS) => {
                     for fd in data.as_chunks::<4>().0 {
-                        rights.try_push(file(call, i32::from_le_bytes(*fd))?)?;
+                        let right = file(call, i32::from_le_bytes(*fd))?;
+                        // A ring has files of its own, and would make cycles that nothing finds (as Linux since 6.7).
+                        if right.file.as_any().downcast_ref::<Ring>().is_some() {
+                            return Err(Errno::INVAL);
+                        }
+                        rights.try_push(right)?;
                     }
                 }
                 // A program may tell its own credentials; the kernel tells the true ones in any case.
@@ -412,11 +437,14 @@ impl Message {
     }
 
     fn receive(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
-        let socket = socket_of(file)?;
         let (vector, count) = self.vector();
         let mut pieces = Pieces::new();
         let mut dst = pieces.read(vector, count)?;
-        let received = socket.receive(&mut dst, effective(file, flags))?;
+        self.receive_into(call, file, effective(file, flags), &mut dst)
+    }
+
+    fn receive_into(&self, call: &Call, file: &OpenFile, flags: u32, dst: &mut UserBuf) -> SysResult {
+        let received = socket_of(file)?.receive(dst, flags)?;
         let (name_at, name_len) = self.name();
         let len = received.len;
         if name_at != 0 {
@@ -527,6 +555,79 @@ fn begin(bytes: &mut Vec<u8>, level: u32, kind: u32, len: usize) -> Result<(), E
     bytes.try_extend_from_slice(&((CMSG_HEADER + len) as u64).to_le_bytes())?;
     bytes.try_extend_from_slice(&level.to_le_bytes())?;
     Ok(bytes.try_extend_from_slice(&kind.to_le_bytes())?)
+}
+
+/// A `struct msghdr` with its vector, for calls that use it when the program may have changed it.
+pub(super) struct KeptMessage {
+    message: Message,
+    pieces: KeptPieces,
+}
+
+impl KeptMessage {
+    /// The one at `at`. EFAULT, EINVAL, EMSGSIZE, ENOMEM.
+    pub(super) fn read(at: usize) -> Result<KeptMessage, Errno> {
+        let mut message = Message::at(at);
+        message.read()?;
+        let (addr, count) = message.vector();
+        Ok(KeptMessage { message, pieces: KeptPieces::read(addr, count)? })
+    }
+
+    /// Its vector.
+    pub(super) fn pieces(&self) -> &KeptPieces {
+        &self.pieces
+    }
+
+    /// Sends it. No SIGPIPE.
+    pub(super) fn send(&self, call: &Call, file: &OpenFile, flags: u32) -> SysResult {
+        let socket = socket_of(file)?;
+        let to = match self.message.name() {
+            (0, _) | (_, 0) => None,
+            (addr, len) => read_destination(socket, addr, len)?,
+        };
+        let mut control = self.message.given_control(call)?;
+        socket.send(&mut self.pieces.buffer(), to.as_ref(), flags, Some(&mut control))
+    }
+
+    /// Receives a message into `dst`, and writes what else there is of it where the header says.
+    pub(super) fn receive(&self, call: &Call, file: &OpenFile, flags: u32, dst: &mut UserBuf) -> SysResult {
+        self.message.receive_into(call, file, flags, dst)
+    }
+}
+
+/// Sends bytes, without waiting if `flags` say so (MSG_DONTWAIT), to the address of `len` bytes at `addr` (0: none). No SIGPIPE.
+pub(super) fn send_bytes(
+    file: &OpenFile,
+    src: &mut UserBuf,
+    (addr, len): (usize, i32),
+    flags: u32,
+) -> SysResult {
+    let socket = socket_of(file)?;
+    let to = if addr == 0 { None } else { read_destination(socket, addr, len)? };
+    socket.send(src, to.as_ref(), flags, None)
+}
+
+/// Receives bytes, without waiting if `flags` say so (MSG_DONTWAIT).
+pub(super) fn receive_bytes(file: &OpenFile, dst: &mut UserBuf, flags: u32) -> SysResult {
+    Ok(socket_of(file)?.receive(dst, flags)?.len)
+}
+
+/// Whether it has no boundaries between messages.
+pub(super) fn is_stream(file: &OpenFile) -> bool {
+    file.file.as_socket().is_some_and(|socket| socket.kind().1 == n::SOCK_STREAM as i32)
+}
+
+/// How an attempt to connect has ended (SO_ERROR).
+pub(super) fn connected(file: &OpenFile) -> SysResult {
+    let value = socket_of(file)?.option(SOL_SOCKET, n::SO_ERROR as i32)?;
+    match value.first_chunk().map_or(0, |bytes| i32::from_le_bytes(*bytes)) {
+        0 => Ok(0),
+        number => Err(Errno::new(number as u16)),
+    }
+}
+
+/// Ends one direction of a connection, or both (shutdown(2)).
+pub(super) fn shut(file: &OpenFile, how: u32) -> SysResult {
+    socket_of(file)?.shutdown(how).map(|()| 0)
 }
 
 /// sendmsg(2)

@@ -335,6 +335,9 @@ system_calls! {
     208 io_getevents(address, number, number, &out, &timespec) super::aio::io_getevents, "all";
     209 io_submit(address, count, &bytes) super::aio::io_submit, "waits for what it does; no IOCB_CMD_POLL";
     210 io_cancel(address, &bytes, &out) super::aio::io_cancel, "EINVAL: what was submitted is complete";
+    425 io_uring_setup(count, &io_uring_params) -> io_uring super::uring::io_uring_setup, "all flags but IOPOLL and the rings in the program's own memory";
+    426 io_uring_enter(io_uring, count, count, io_uring_enter_flags, &sigset, sigset_len) super::uring::io_uring_enter, "without registered rings";
+    427 io_uring_register(io_uring, io_uring_register_operation, &out, count) super::uring::io_uring_register, "buffers, files, eventfd, probe, rings of provided buffers, enabling";
     333 io_pgetevents(address, number, number, &out, &timespec, &sigset_argument) super::aio::io_pgetevents, "all";
 
     // sockets

@@ -392,6 +392,7 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     install(process, &loaded);
     process.timers.clear_created();
     process.aio.clear();
+    process.uring.clear();
     {
         let mut shared = process.signals.lock();
         let mut own = thread.signals.lock();

@@ -91,6 +91,7 @@ pub fn exit_thread(thread: &Arc<Thread>, status: ExitStatus) -> ! {
             let accepted = thread.signals.lock().accepted();
             signal::retarget(&thread, accepted);
         }
+        end_workers(&process, status);
         // exec(2) waits for the others to be gone.
         process.exit_source.notify(Events::IN);
     }
@@ -98,6 +99,14 @@ pub fn exit_thread(thread: &Arc<Thread>, status: ExitStatus) -> ! {
     later::run(&thread);
     drop(thread);
     sched::exit()
+}
+
+/// Ends the process if no thread of it but workers is left (`syscall::uring`).
+fn end_workers(process: &Process, status: ExitStatus) {
+    let threads = process.threads.lock();
+    if threads.iter().all(|thread| thread.work().any(Work::WORKER)) {
+        end_threads(process, &threads, status);
+    }
 }
 
 /// Tells those who wait for the thread: CLONE_CHILD_CLEARTID, robust futexes.
@@ -123,6 +132,7 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
     }
     process.timers.clear();
     process.aio.clear();
+    process.uring.clear();
     process.descriptors.leave();
     process.leave_files();
     terminal::process_ended(process);

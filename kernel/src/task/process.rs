@@ -13,6 +13,7 @@ use crate::fs::descriptors::{DescriptorTable, TableUse};
 use crate::fs::file::File;
 use crate::ipc::aio::Contexts;
 use crate::ipc::poll::{Events, PollSource};
+use crate::ipc::uring::Pool;
 use crate::lock::Mutex;
 use crate::mm::memory::Memory;
 use crate::time::posix_timer::ProcessTimers;
@@ -51,6 +52,8 @@ pub struct Process {
     pub timers: ProcessTimers,
     /// Contexts of io_setup(2).
     pub aio: Contexts,
+    /// Requests of io_uring(7).
+    pub uring: Arc<Pool>,
     /// Parent and children.
     pub family: Mutex<Family>,
     /// Its place among the children of its parent.
@@ -316,6 +319,7 @@ impl Process {
             credentials: Mutex::new(Credentials::default()),
             timers: ProcessTimers::default(),
             aio: Contexts::default(),
+            uring: try_arc(Pool::default())?,
             family: Mutex::new(Family::default()),
             siblings: Siblings::default(),
             parent_pid: AtomicI32::new(0),

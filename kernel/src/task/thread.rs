@@ -124,6 +124,8 @@ impl Work<'_> {
     pub const CONTROL: u32 = 1 << 11;
     /// There is work that was put off (`later`).
     pub const LATER: u32 = 1 << 12;
+    /// It runs requests of its process, and never enters the program (`syscall::uring`).
+    pub const WORKER: u32 = 1 << 14;
     /// The end of its call is to be noted (`syscall::trace`).
     pub const TRACE: u32 = 1 << 13;
     /// It is the kernel's own, which follows the image's schedule (`control::cron`).

@@ -41,6 +41,7 @@ pub const DESCRIPTORS: &[&str] = &[
     "socket",
     "epoll",
     "inotify",
+    "io_uring",
     "timerfd",
     "pidfd",
     "dirfd",

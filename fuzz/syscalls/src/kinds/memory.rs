@@ -84,6 +84,16 @@ pub fn make(maker: &mut Maker, kind: &str) -> Option<Vec<Field>> {
             Number(4, maker.flags(&[1, 1, 4, 4, 2, 8, 0x10, 0x2000, 1 << 28, 1 << 29, 1 << 30, 1 << 31])),
             cell(maker, 8),
         ],
+        // Half of the flags that need another one would be refused.
+        "io_uring_params" => vec![
+            cell(maker, 4),
+            Number(4, maker.pick(&[4, 8, 64, 0, u64::MAX])),
+            Number(
+                4,
+                maker.flags(&[0, 0, 0, 1, 2, 8, 8, 16, 32, 64, 128, 256, 1024, 2048, 4096, 0x3000, 0x1_0000]),
+            ),
+            Bytes(vec![0; 108]),
+        ],
         "open_how" => vec![
             value(maker, "open_flags", 8),
             value(maker, "mode", 8),

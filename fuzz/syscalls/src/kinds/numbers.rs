@@ -197,6 +197,9 @@ fn flags(maker: &mut Maker, kind: &str) -> Option<u64> {
             ioctl::TIOCNOTTY, ioctl::TIOCSTI, ioctl::TCSETSF, ioctl::TCXONC, ioctl::TCSBRK, ioctl::TIOCEXCL, ioctl::TIOCNXCL, ioctl::TIOCGPTN,
             ioctl::TIOCSPTLCK, ioctl::TIOCGPTLCK, ioctl::TIOCGPTPEER, ioctl::TIOCPKT, ioctl::TIOCGPKT, ioctl::TIOCSIG, ioctl::TIOCSETD,
             0x8910, 0x8912, 0x8913, 0x8914, 0x8915, 0x8916, 0x8919, 0x891b, 0x8921, 0x8922, 0x8927, 0x8933, 0x8942], &[]),
+        "io_uring" => descriptor(maker),
+        "io_uring_enter_flags" => maker.flags(&[1, 1, 2, 4, 8, 16]),
+        "io_uring_register_operation" => maker.rng.u64(..28),
         "epoll_operation" => operation(maker, &[1, 2, 3], &[]),
         "protection" => maker.flags(&[0, g::PROT_READ, g::PROT_READ, g::PROT_WRITE, g::PROT_WRITE, g::PROT_EXEC, g::PROT_GROWSDOWN, g::PROT_GROWSUP]),
         "map_flags" => operation(maker, &[g::MAP_PRIVATE, g::MAP_SHARED, g::MAP_SHARED_VALIDATE], &[

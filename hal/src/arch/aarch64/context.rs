@@ -19,6 +19,14 @@ pub struct UserContext {
 }
 
 impl UserContext {
+    /// Number and arguments of a system call, and nothing else.
+    pub fn of_call(number: usize, arguments: [u64; 6]) -> UserContext {
+        let mut context =
+            UserContext { orig_x0: arguments[0], call: number as u64, ..UserContext::default() };
+        context.x[..6].copy_from_slice(&arguments);
+        context
+    }
+
     /// Argument `n` of a system call (syscall(2): x0 to x5).
     #[inline(always)]
     pub fn argument(&self, n: usize) -> u64 {

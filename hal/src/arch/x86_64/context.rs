@@ -28,6 +28,11 @@ pub struct UserContext {
 }
 
 impl UserContext {
+    /// Number and arguments of a system call, and nothing else.
+    pub fn of_call(number: usize, [rdi, rsi, rdx, r10, r8, r9]: [u64; 6]) -> UserContext {
+        UserContext { rdi, rsi, rdx, r10, r8, r9, orig_rax: number as u64, ..UserContext::default() }
+    }
+
     /// Argument `n` of a system call (syscall(2): rdi, rsi, rdx, r10, r8, r9).
     #[inline(always)]
     pub fn argument(&self, n: usize) -> u64 {

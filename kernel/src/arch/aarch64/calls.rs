@@ -274,6 +274,9 @@ macro_rules! call_number {
     ($table:literal io_submit) => { Some(linux_raw_sys::general::__NR_io_submit as usize) };
     ($table:literal io_cancel) => { Some(linux_raw_sys::general::__NR_io_cancel as usize) };
     ($table:literal io_pgetevents) => { Some(linux_raw_sys::general::__NR_io_pgetevents as usize) };
+    ($table:literal io_uring_setup) => { Some(linux_raw_sys::general::__NR_io_uring_setup as usize) };
+    ($table:literal io_uring_enter) => { Some(linux_raw_sys::general::__NR_io_uring_enter as usize) };
+    ($table:literal io_uring_register) => { Some(linux_raw_sys::general::__NR_io_uring_register as usize) };
     ($table:literal socket) => { Some(linux_raw_sys::general::__NR_socket as usize) };
     ($table:literal connect) => { Some(linux_raw_sys::general::__NR_connect as usize) };
     ($table:literal accept) => { Some(linux_raw_sys::general::__NR_accept as usize) };
