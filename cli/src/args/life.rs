@@ -7,7 +7,7 @@ use crate::run::Restart;
 /// Options of `coracle run` that say what happens when the guest has ended.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LifeArgs {
-    /// Start the guest again when it has ended: no, on-failure[:N] (at most N times), always or unless-stopped [default: no]
+    /// Start the guest again when it has ended: no, on-failure, on-failure:N (at most N times), always or unless-stopped [default: no]
     #[arg(long, value_name = "POLICY")]
     pub restart: Option<Restart>,
 
