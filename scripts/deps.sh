@@ -36,6 +36,10 @@ stress-ng stress-ng
 mkfs.ext4 e2fsprogs
 sfdisk fdisk
 /usr/bin/python3 python3
+rsyslogd rsyslog
+logger bsdutils
+prometheus prometheus
+tmux tmux
 qemu-system-aarch64 qemu-system-arm
 aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
 /usr/aarch64-linux-gnu/lib/libc.a libc6-dev-arm64-cross

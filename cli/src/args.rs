@@ -3,6 +3,7 @@
 mod exec;
 mod health;
 mod life;
+mod logs;
 mod netstat;
 mod profile;
 mod program;
@@ -30,6 +31,7 @@ use crate::volume::{Source, Spec};
 pub use exec::ExecArgs;
 pub use health::{HealthArgs, OnFailure};
 pub use life::{LifeArgs, RenameArgs, RestartArgs, RmArgs, StartArgs, StopArgs};
+pub use logs::{LoggingArgs, LogsArgs};
 pub use shell::{Color, CompletionsArgs, ManArgs, Shell};
 pub use ssh::{SshArgs, SshNameArgs};
 
@@ -304,6 +306,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub logging: LoggingArgs,
+
     /// Choose the random addresses of kernel and program by this number, for repeatable debugging
     #[arg(long, value_name = "HEX", value_parser = seed)]
     pub seed: Option<u64>,
@@ -370,21 +375,6 @@ pub struct PsArgs {
     /// Print JSON, with the CPU time and memory of guests that can be asked
     #[arg(long)]
     pub json: bool,
-}
-
-/// `coracle logs`
-#[derive(Args, Debug)]
-pub struct LogsArgs {
-    /// Name of the guest
-    pub name: String,
-
-    /// Keep printing until the guest ends
-    #[arg(short, long)]
-    pub follow: bool,
-
-    /// Begin with the last N lines
-    #[arg(long, short = 'n', value_name = "N")]
-    pub tail: Option<usize>,
 }
 
 /// `coracle wait`, `pause` and `unpause`

@@ -6,7 +6,7 @@ use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use crate::args::Color;
 
@@ -61,6 +61,14 @@ impl Error {
     pub fn help(mut self, help: impl Display) -> Self {
         self.0.help.push(help.to_string());
         self
+    }
+
+    /// What it says, without colours.
+    pub fn text(&self) -> String {
+        let parts = &self.0;
+        let why = parts.why.iter().map(|why| format!("\n  why: {}", indent(why)));
+        let help = parts.help.iter().map(|help| format!("\n  help: {}", indent(help)));
+        format!("error: {}{}", parts.what, why.chain(help).collect::<String>())
     }
 
     /// Prints the error on stderr, in colour if that is a terminal.
@@ -137,7 +145,7 @@ impl Paint {
 
 /// Says something that does not end the command.
 pub fn warn(text: impl Display) {
-    note(format_args!("{}: {text}", paint().sgr("1;33", "warning")));
+    say(&format!("warning: {text}"), || format!("{}: {text}", paint().sgr("1;33", "warning")));
 }
 
 /// The terminal does not begin a line anew at a line feed.
@@ -168,10 +176,29 @@ pub fn log_to(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Takes what [`note`] says; returns whether it needs no other place.
+type Tap = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+static TAP: RwLock<Option<Arc<Tap>>> = RwLock::new(None);
+
+/// Has [`note`] and [`warn`] pass on what they say, without colours.
+pub fn tap_notes(tap: Option<Tap>) {
+    *TAP.write().unwrap_or_else(PoisonError::into_inner) = tap.map(Arc::new);
+}
+
 /// Says something after the command's name: in the log, if there is one, else on stderr. A log that can't be written, on a
 /// full disk say, must not end a guest: a warning says so, and stderr takes what the log would.
 pub fn note(text: impl Display) {
-    let line = format!("coracle: {text}\n");
+    let text = text.to_string();
+    say(&text, || text.clone());
+}
+
+fn say(plain: &str, painted: impl FnOnce() -> String) {
+    let tap = TAP.read().unwrap_or_else(PoisonError::into_inner).clone();
+    if tap.is_some_and(|tap| tap(plain)) {
+        return;
+    }
+    let line = format!("coracle: {}\n", painted());
     if let Some(log) = LOG.get() {
         let mut file = log.file.lock().unwrap_or_else(PoisonError::into_inner);
         match file.as_mut().map(|file| file.write_all(line.as_bytes())) {

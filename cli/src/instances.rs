@@ -19,9 +19,9 @@ pub use record::{Options, Phase};
 pub use start::{rename, restart, start};
 
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::thread;
@@ -32,7 +32,7 @@ use serde::Serialize;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::args::{LogsArgs, PsArgs, StopArgs};
+use crate::args::{PsArgs, StopArgs};
 use crate::error::{Error, Result, cannot, warn};
 use crate::observe::{self, Client, Figures};
 use crate::output;
@@ -286,6 +286,14 @@ pub fn names() -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Whether the guest of this name runs.
+///
+/// # Errors
+/// If there is none.
+pub fn is_running(name: &str) -> Result<bool> {
+    Ok(Seen::find(name)?.running.is_some())
+}
+
 /// The name of the guest whose command is this process, if it has one.
 pub fn of_process(process: i32) -> Option<String> {
     let entries = fs::read_dir(directory().ok()?).ok()?;
@@ -351,58 +359,6 @@ pub fn ps(args: &PsArgs) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// `coracle logs`
-pub fn logs(args: &LogsArgs) -> Result<()> {
-    let seen = Seen::find(&args.name)?;
-    let path = file(&seen.name, "log")?;
-    let mut log = File::open(&path).map_err(|_| {
-        Error::new(format!("there is no log of `{}`", seen.name)).why("only guests started with -d have one")
-    })?;
-    if let Some(lines) = args.tail {
-        skip_to_tail(&mut log, lines).map_err(|error| cannot("read", &path, &error))?;
-    }
-    loop {
-        // Looked at before reading, so that the last words are not missed.
-        let running = Seen::find(&args.name)?.running.is_some();
-        let mut text = Vec::new();
-        log.read_to_end(&mut text).map_err(|error| cannot("read", &path, &error))?;
-        let mut out = std::io::stdout().lock();
-        if out.write_all(&text).and_then(|()| out.flush()).is_err() || !args.follow || !running {
-            return Ok(());
-        }
-        if log.metadata().is_ok_and(|meta| meta.len() < log.stream_position().unwrap_or(0)) {
-            // A new guest of that name began its log anew.
-            log.seek(SeekFrom::Start(0)).map_err(|error| cannot("read", &path, &error))?;
-        }
-        thread::sleep(GLANCE);
-    }
-}
-
-/// Goes to where the last `lines` lines of a file begin.
-fn skip_to_tail(log: &mut File, lines: usize) -> std::io::Result<()> {
-    /// Bytes that are looked at together, from the end on.
-    const PART: u64 = 64 << 10;
-    let (mut end, mut left) = (log.seek(SeekFrom::End(0))?, lines);
-    let last = end.saturating_sub(1);
-    let mut bytes = Vec::new();
-    while end > 0 {
-        let start = end.saturating_sub(PART);
-        bytes.resize(usize::try_from(end - start).unwrap_or_default(), 0);
-        log.read_exact_at(&mut bytes, start)?;
-        for (byte, place) in bytes.iter().rev().zip((start..end).rev()) {
-            // The end of the last line is not that of one before.
-            let ends_line = *byte == b'\n' && place != last;
-            if left == 0 || (ends_line && left == 1) {
-                log.seek(SeekFrom::Start(if left == 0 { last + 1 } else { place + 1 }))?;
-                return Ok(());
-            }
-            left -= usize::from(ends_line);
-        }
-        end = start;
-    }
-    log.seek(SeekFrom::Start(0)).map(|_| ())
 }
 
 /// How long a guest's program may take to end, if `coracle stop` has said so.
@@ -477,26 +433,5 @@ fn signal(name: &str, pid: Pid, signal: Signal) -> Result<()> {
     match kill_process(pid, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(Error::new(format!("cannot stop `{name}`")).why(error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_lines() {
-        let mut log = tempfile::tempfile().unwrap();
-        let long = "x".repeat(100_000);
-        write!(log, "one\n{long}\nthree\n").unwrap();
-        let mut tail = |lines| {
-            skip_to_tail(&mut log, lines).unwrap();
-            let mut text = String::new();
-            log.read_to_string(&mut text).unwrap();
-            text
-        };
-        assert_eq!((tail(0).as_str(), tail(1).as_str()), ("", "three\n"));
-        assert_eq!(tail(2), format!("{long}\nthree\n"));
-        assert_eq!((tail(3), tail(9)), (format!("one\n{long}\nthree\n"), format!("one\n{long}\nthree\n")));
     }
 }

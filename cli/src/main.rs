@@ -11,6 +11,7 @@ mod exec;
 mod inspect;
 mod instances;
 mod kernel;
+mod log;
 mod net;
 mod observe;
 mod output;
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args).map(|()| 0),
         Command::Ps(args) => instances::ps(&args).map(|()| 0),
-        Command::Logs(args) => instances::logs(&args).map(|()| 0),
+        Command::Logs(args) => log::logs(&args).map(|()| 0),
         Command::Stop(args) => instances::stop(&args).map(|()| 0),
         Command::Start(args) => instances::start(&args),
         Command::Restart(args) => instances::restart(&args),

@@ -30,6 +30,9 @@
 //! [health]
 //! http = "/health:8080"
 //! interval = "10s"
+//! log-driver = "json-file"
+//! log-opt = { max-size = "10m", max-file = "3" }
+//! syslog = "tcp://log.example:601"
 //! ```
 
 use std::collections::BTreeMap;
@@ -43,6 +46,7 @@ use crate::args::{ContentArgs, HealthArgs, hostname};
 use crate::bytes;
 use crate::environment;
 use crate::error::{self, Error, Result};
+use crate::log::{Driver, Server};
 use crate::net::{Forward, Network};
 use crate::pack::cron;
 use crate::run::Restart;
@@ -122,6 +126,15 @@ pub struct RunSettings {
     /// Size of named volumes that are made, as for `--volume-size`.
     #[serde(default, rename = "volume-size", deserialize_with = "parsed")]
     pub volume_size: Option<Size>,
+    /// What keeps the guest's lines, as for `--log-driver`.
+    #[serde(default, rename = "log-driver", deserialize_with = "parsed")]
+    pub log_driver: Option<Driver>,
+    /// Options of it, as for `--log-opt`.
+    #[serde(default, rename = "log-opt")]
+    pub log_opt: BTreeMap<String, String>,
+    /// A server that gets the guest's lines, as for `--syslog`.
+    #[serde(default, deserialize_with = "parsed")]
+    pub syslog: Option<Server>,
 }
 
 impl Settings {

@@ -100,6 +100,9 @@ fn prepare(settings: &CommandLine) -> Option<Config<'static>> {
     IDLE_PROCESS.call_once(|| idle);
     let most = config.as_ref().map_or(Access::Full, Config::access);
     control::start(settings.access.min(most));
+    if let Err(error) = control::syslog::serve() {
+        log!("/dev/log is not served (error {})", error.number());
+    }
     let cpus = cpu::start_others();
     tell_missing_cpus(cpus);
     if settings.recorder && events::record(events::bit::ALL).is_err() {

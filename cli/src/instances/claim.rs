@@ -20,6 +20,7 @@ use rustix::io::FdFlags;
 use super::record::{Options, Phase, State};
 use super::{KILLED, SOCKET, file, record};
 use crate::error::{Error, Result, cannot, warn};
+use crate::log;
 
 /// Names the environment variable with the number of the descriptor that holds the name, for a command that goes on with it.
 const MARK: &str = "CORACLE_CLAIM";
@@ -28,7 +29,7 @@ const MARK: &str = "CORACLE_CLAIM";
 const NUMBER_BYTES: usize = 10;
 
 /// The kinds of files that a guest has beside its lock.
-const KINDS: [&str; 8] = ["status", "state", "info", "grace", "options", "keys", "log", SOCKET];
+const KINDS: [&str; 7] = ["status", "state", "info", "grace", "options", "keys", SOCKET];
 /// Those that tell of one run only, and go when the next begins.
 const OF_A_RUN: [&str; 4] = ["info", "state", "grace", SOCKET];
 
@@ -220,6 +221,7 @@ impl Claim {
     pub fn forget(&self) -> Result<()> {
         let name = self.name()?;
         Options::forget_for_boot(&name)?;
+        log::remove(&name)?;
         // The lock last: as long as it is there, the guest is listed.
         for kind in KINDS.into_iter().chain(["lock"]) {
             let path = file(&name, kind)?;
@@ -262,6 +264,7 @@ pub fn rename(old: &str, new: &str) -> Result<()> {
             _ => {}
         }
     }
+    log::rename(old, new)?;
     Options::rename_for_boot(old, new)
 }
 

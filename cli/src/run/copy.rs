@@ -50,11 +50,11 @@ fn wait(descriptors: &mut [PollFd<'_>]) -> Result<(), Errno> {
 }
 
 /// Copies what a program of the guest writes, until the guest is gone. If the reader here goes away, the port is closed, so
-/// that the program's next write fails as it would if it ran here (EPIPE, SIGPIPE: pipe(7)).
+/// that the program's next write fails as it would if it ran here (EPIPE, SIGPIPE: pipe(7)). `tap` sees what is copied first.
 ///
 /// # Errors
 /// As write(2), but for EINTR, EAGAIN, EPIPE and a terminal that hung up: the output is not complete then. The port is closed, too.
-pub fn output(from: &UnixStream, to: BorrowedFd<'_>) -> Result<(), Errno> {
+pub fn output(from: &UnixStream, to: BorrowedFd<'_>, mut tap: impl FnMut(&[u8])) -> Result<(), Errno> {
     let mut buffer = vec![0; PIECE];
     let mut result = Ok(());
     loop {
@@ -68,16 +68,19 @@ pub fn output(from: &UnixStream, to: BorrowedFd<'_>) -> Result<(), Errno> {
         }
         match read(from, &mut buffer) {
             Ok(0) | Err(_) => return Ok(()),
-            Ok(length) => match write_all(to, &buffer[..length]) {
-                Ok(()) => {}
-                Err(Errno::PIPE) => break,
-                // It hung up.
-                Err(Errno::IO) if to.is_terminal() => break,
-                Err(error) => {
-                    result = Err(error);
-                    break;
+            Ok(length) => {
+                tap(&buffer[..length]);
+                match write_all(to, &buffer[..length]) {
+                    Ok(()) => {}
+                    Err(Errno::PIPE) => break,
+                    // It hung up.
+                    Err(Errno::IO) if to.is_terminal() => break,
+                    Err(error) => {
+                        result = Err(error);
+                        break;
+                    }
                 }
-            },
+            }
         }
     }
     // Nothing is there to close if the guest ended meanwhile.

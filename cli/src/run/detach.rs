@@ -1,16 +1,17 @@
 //! `coracle run -d` and `coracle start`: a command in the background, with its output in a log.
 
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::supervise::own_path;
 use crate::args::RunArgs;
-use crate::error::{Error, Result, cannot};
+use crate::error::{Error, Result};
 use crate::instances::{Claim, Options};
-use crate::{instances, output};
+use crate::{instances, log, output};
 
 /// Names the environment variable with the name of its guest for the command in the background.
 const MARK: &str = "CORACLE_DETACHED";
@@ -39,13 +40,7 @@ pub fn detach(args: &RunArgs, program: &str) -> Result<u8> {
     let name = args.name.clone().map_or_else(|| instances::free_name(program), Ok)?;
     // Whether the name is free is found out here, where there is a terminal to say so.
     let claim = Claim::take(&name)?;
-    let path = instances::file(&name, "log")?;
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(cannot("remove", &path, &error));
-        }
-        _ => {}
-    }
+    log::remove(&name)?;
     let mut command = Command::new(own_path()?);
     command.args(std::env::args_os().skip(1));
     let status = spawn(&claim, &name, command)?;
@@ -72,27 +67,29 @@ pub fn launch(claim: &Claim, name: &str, options: &Options) -> Result<u8> {
 }
 
 fn spawn(claim: &Claim, name: &str, mut command: Command) -> Result<u8> {
-    let path = instances::file(name, "log")?;
-    let fail = |error: std::io::Error| cannot("write", &path, &error);
-    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(fail)?;
-    let before = log.metadata().map_err(fail)?.len();
+    let fail = |error: std::io::Error| Error::new("cannot start in the background").why(error);
+    // For what the command says while it has no log.
+    let mut said = tempfile::tempfile().map_err(fail)?;
+    let before = Timestamp::now();
     claim.pass(&mut command)?;
     let mut child = command
         .env(MARK, name)
         .stdin(Stdio::null())
-        .stdout(log.try_clone().map_err(fail)?)
-        .stderr(log)
+        .stdout(Stdio::null())
+        .stderr(said.try_clone().map_err(fail)?)
         .spawn()
-        .map_err(|error| Error::new("cannot start in the background").why(error))?;
+        .map_err(fail)?;
     // It does so itself, too; until then a stop must not be this command's.
     claim.sign(child.id()).map_err(fail)?;
     let info = instances::file(name, "info")?;
     loop {
         if let Some(status) = child.try_wait().map_err(fail)? {
             // It ended before or just after it started: what it said is what there is to say.
-            let text = fs::read(&path).unwrap_or_default();
-            let said = text.get(usize::try_from(before).unwrap_or_default()..).unwrap_or_default();
-            output::to_stderr(format_args!("{}", String::from_utf8_lossy(said)));
+            let mut text = log::text(name, before);
+            if text.is_empty() {
+                let _ = said.seek(SeekFrom::Start(0)).and_then(|_| said.read_to_string(&mut text));
+            }
+            output::to_stderr(format_args!("{text}"));
             return Ok(status
                 .code()
                 .and_then(|code| u8::try_from(code).ok())

@@ -28,6 +28,7 @@ use super::{control, copy, health, loopback, streams, supervise};
 use crate::args::{ConsoleKind, OnFailure};
 use crate::error::{self, Error, Result, note, warn};
 use crate::instances::Claim;
+use crate::log::{GuestSyslog, Lines, Logger, Stream};
 use crate::net::Network;
 
 /// Standard output in messages.
@@ -64,6 +65,8 @@ pub struct Hooks<'a> {
     pub by_health: Arc<OnceLock<OnFailure>>,
     /// How long its program may take to end after it was asked.
     pub grace: Arc<dyn Fn() -> Duration + Send + Sync>,
+    /// Takes the guest's lines.
+    pub logger: Arc<Logger>,
 }
 
 /// Starts QEMU and stays until it ends.
@@ -182,6 +185,28 @@ struct Run {
     terminal: Arc<Terminal>,
 }
 
+/// Passes what a stream carries to the log.
+struct Tap {
+    lines: Lines,
+    logger: Arc<Logger>,
+}
+
+impl Tap {
+    fn new(stream: Stream, hooks: &Hooks<'_>) -> Tap {
+        Tap { lines: Lines::new(stream), logger: Arc::clone(&hooks.logger) }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        if self.logger.is_some() {
+            self.lines.take(bytes, |record| self.logger.push(record));
+        }
+    }
+
+    fn end(&mut self) {
+        self.lines.end(|record| self.logger.push(record));
+    }
+}
+
 /// What is left of a guest.
 struct Ended {
     /// How QEMU ended.
@@ -230,12 +255,19 @@ impl Run {
                 Port::Output | Port::Joint => (stdout(), STDOUT_NAME),
                 Port::Error => (stderr(), "standard error"),
             };
-            outputs.push(thread::spawn(move || is_complete(copy::output(&end, to), name)));
+            let tap = Tap::new(if port == Port::Error { Stream::Stderr } else { Stream::Stdout }, hooks);
+            outputs.push(thread::spawn(move || {
+                let mut tap = tap;
+                let written = copy::output(&end, to, |bytes| tap.take(bytes));
+                tap.end();
+                is_complete(written, name)
+            }));
         }
         self.take_terminal(&mut keys);
         let gate = Arc::new(super::stdin::Gate::default());
         if let Some(to) = child.stdin.take() {
-            outputs.extend(serial_console(child, to, &gate, &self.guest));
+            let tap = Tap::new(Stream::Stdout, hooks);
+            outputs.extend(serial_console(child, to, &gate, &self.guest, tap));
         }
         self.watch(signals, keys, Arc::clone(&hooks.grace));
         let guest = Arc::clone(&self.guest);
@@ -253,7 +285,8 @@ impl Run {
         }
         let asked = hooks.claim.filter(|_| hooks.takes_requests);
         let _socket = asked.map(|claim| switchboard.listen(claim, &guest)).transpose()?;
-        thread::spawn(move || listen(from_guest, &guest, &switchboard));
+        let logger = Arc::clone(&hooks.logger);
+        thread::spawn(move || listen(from_guest, &guest, &switchboard, &logger));
         let log = thread::spawn(move || control::follow(log, control::show, || gate.open()));
         let complaints = child.stderr.take().map(|stderr| {
             let guest = Arc::clone(&self.guest);
@@ -322,11 +355,17 @@ impl Run {
 }
 
 /// Takes what the guest says over the control port.
-fn listen(mut from: UnixStream, guest: &Guest, switchboard: &Switchboard) {
+fn listen(mut from: UnixStream, guest: &Guest, switchboard: &Switchboard, logger: &Logger) {
     let (mut reader, mut buffer) = (FromGuest::new(), vec![0; copy::PIECE]);
+    let mut syslog = GuestSyslog::default();
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         reader.take(&buffer[..length], |message| {
             switchboard.take(message);
+            if let Message::Log { id, pid, has_more, bytes } = message
+                && let Some(record) = syslog.take(id, pid, has_more, bytes)
+            {
+                logger.push_syslog(record);
+            }
             if let Message::Hello(_) = message {
                 guest.set_ready();
                 // It may have changed since QEMU was started.
@@ -358,6 +397,7 @@ fn serial_console(
     to: std::process::ChildStdin,
     gate: &Arc<super::stdin::Gate>,
     guest: &Arc<Guest>,
+    mut tap: Tap,
 ) -> Option<thread::JoinHandle<bool>> {
     if super::stdin::readable() {
         let gate = Arc::clone(gate);
@@ -375,6 +415,7 @@ fn serial_console(
         let mut buffer = vec![0; copy::PIECE];
         let mut complete = true;
         while let Ok(length @ 1..) = copy::read(&from, &mut buffer) {
+            tap.take(&buffer[..length]);
             if let Err(error) = copy::write_all(stdout(), &buffer[..length]) {
                 complete = is_complete(Err(error), STDOUT_NAME);
                 // A serial port can't say that its other end is gone.
@@ -382,6 +423,7 @@ fn serial_console(
                 break;
             }
         }
+        tap.end();
         // QEMU must be able to write until it ends.
         let _ = std::io::copy(&mut from, &mut std::io::sink());
         complete

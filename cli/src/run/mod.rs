@@ -19,6 +19,7 @@ mod streams;
 mod supervise;
 mod terminal;
 
+pub use control::show;
 pub use copy::{read, write_all};
 pub use detach::launch;
 pub use plan::quoted;

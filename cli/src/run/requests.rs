@@ -255,6 +255,8 @@ impl Switchboard {
                     self.has_room(&mut waiting);
                 }
             }
+            // `guest` has taken it.
+            Message::Log { .. } => {}
             // Only commands say these.
             Message::Signal(_) | Message::Window(_) | Message::Request { .. } => {}
         }

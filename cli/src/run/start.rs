@@ -21,6 +21,7 @@ use crate::bytes;
 use crate::environment;
 use crate::error::{self, Error, Result, note};
 use crate::instances::{self, Claim, Options};
+use crate::log::{self, Choice, Driver, Logger, Naming, Record, Stream as LogStream};
 use crate::net::Network;
 use crate::output;
 use crate::pack::{self, Outline, Start, cron};
@@ -136,6 +137,10 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     };
     let is_named = background.is_some() || args.name.is_some();
     let checks = health::Plan::checked(checks, access, is_named)?;
+    let choice = Choice::new(
+        (args.logging.log_driver, &args.logging.log_opt, args.logging.syslog.as_ref()),
+        (settings.run.log_driver, &settings.run.log_opt, settings.run.syslog.as_ref()),
+    )?;
     let specs: Vec<_> = settings.run.volumes.iter().chain(&args.volumes).cloned().collect();
     let size = args.volume_size.or(settings.run.volume_size);
     let wish = Wish { specs: &specs, size, user, quiet: args.quiet };
@@ -159,10 +164,8 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     let secrets = secrets::collect(&args.secret)?;
     plan.secrets = secrets.as_ref().map(MemoryFile::path);
     let summary = plan.summary(mode, &reason);
-    if !args.quiet {
-        note(&summary);
-    }
     let streams = match args.console {
+        ConsoleKind::Virtio if background.is_some() => Streams::background(),
         ConsoleKind::Virtio => Streams::look(),
         ConsoleKind::Serial => Streams::control_only(),
     };
@@ -178,6 +181,14 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
         life.claim = Some(Arc::new(Claim::take(name)?));
     }
     let claim = life.claim.clone();
+    life.is_background = background.is_some();
+    if let Some(claim) = claim.as_ref().filter(|_| !life.is_background && !attempt.is_later()) {
+        log::remove(&claim.name()?)?;
+    }
+    life.logger = start_log(choice, args, &settings, claim.clone(), life.is_background)?;
+    if !args.quiet {
+        note(&summary);
+    }
     if let Some(claim) = claim.as_ref().filter(|_| !attempt.is_later()) {
         claim.set_options(&Options::of_this_command(life.policy, &named_variables(args))?)?;
     }
@@ -201,6 +212,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
                 name.as_deref().and_then(instances::grace).unwrap_or(GRACE)
             }
         }),
+        logger: Arc::clone(&life.logger),
     };
     life.started = Some(Instant::now());
     guest::start(&plan, &streams, (args.verbose, args.quiet), &hooks).map(Outcome::Ended)
@@ -219,6 +231,31 @@ fn ssh_access(given: Option<Access>) -> Result<Access> {
 /// The variables of the environment that the options refer to by name alone.
 fn named_variables(args: &RunArgs) -> Vec<OsString> {
     args.content.env.iter().filter(|text| bytes::split_once(text, b'=').is_none()).cloned().collect()
+}
+
+/// Starts the log. In the background it takes what the command says, too; otherwise there is one only if it was asked for.
+fn start_log(
+    mut choice: Choice,
+    args: &RunArgs,
+    settings: &Settings,
+    claim: Option<Arc<Claim>>,
+    is_background: bool,
+) -> Result<Arc<Logger>> {
+    if !is_background && !choice.is_explicit {
+        choice.driver = Driver::None;
+    }
+    let naming: Naming = Arc::new(move || claim.as_ref().and_then(|claim| claim.name().ok()));
+    let host = args.content.hostname.clone().or(settings.hostname.clone()).or(naming());
+    let logger = Arc::new(Logger::start(&choice, naming, host.as_deref().unwrap_or("coracle"))?);
+    if is_background || logger.is_some() {
+        let own = Arc::clone(&logger);
+        error::tap_notes(Some(Box::new(move |text| {
+            let lines = text.lines().map(|line| Record::line(LogStream::Kernel, line));
+            lines.for_each(|record| own.push(record));
+            is_background
+        })));
+    }
+    Ok(logger)
 }
 
 /// Has the guest's memory map the file of the image, where that can be, so that there is one copy of it for all its guests.

@@ -58,6 +58,11 @@ impl Streams {
         Streams { ports }
     }
 
+    /// In the background: output and error apart, for the log.
+    pub fn background() -> Self {
+        Streams { ports: vec![Port::Control, Port::Input, Port::Output, Port::Error] }
+    }
+
     /// Without the standard streams: what is left if the serial port carries them.
     pub fn control_only() -> Self {
         Streams { ports: vec![Port::Control] }

@@ -22,8 +22,9 @@ use super::detach;
 use super::guest::End;
 use super::stop::Forced;
 use crate::args::OnFailure;
-use crate::error::{Error, Result, note};
+use crate::error::{self, Error, Result, note};
 use crate::instances::{Claim, Phase};
+use crate::log::Logger;
 
 /// Names the environment variable with what an execution of this command hands to the next.
 const MARK: &str = "CORACLE_ATTEMPT";
@@ -167,6 +168,10 @@ pub struct Life {
     pub is_quiet: bool,
     /// What a check of its health has done to it, if it was unhealthy.
     pub by_health: Arc<OnceLock<OnFailure>>,
+    /// Takes the guest's lines.
+    pub logger: Arc<Logger>,
+    /// It takes what this command says, too: there is no one else to say it to.
+    pub is_background: bool,
 }
 
 impl Life {
@@ -204,8 +209,10 @@ impl Life {
         let can = (self.started.is_some() || attempt.is_later()) && !asked && !is_asked(claim);
         let ran = self.started.map_or(Duration::ZERO, |started| started.elapsed());
         if let Some(next) = attempt.next(policy, status != 0, ran).filter(|_| can) {
-            if let Err(error) = &result {
-                error.print();
+            match &result {
+                Err(error) if self.is_background => note(error.text()),
+                Err(error) => error.print(),
+                Ok(_) => {}
             }
             if let Some(claim) = claim {
                 claim.ended(status, killed, Phase::Restarting)?;
@@ -222,9 +229,14 @@ impl Life {
                 thread::sleep(GLANCE.min(next.delay));
             }
             if !is_asked(claim) {
+                self.end_log();
                 return Err(execute(next, claim));
             }
+        } else if let (Err(error), true) = (&result, self.is_background) {
+            // The end of this command says it, but where it is not read.
+            note(error.text());
         }
+        self.end_log();
         if let Some(claim) = self.claim {
             claim.ended(status, killed, Phase::Ended)?;
             if self.is_forgotten {
@@ -232,6 +244,14 @@ impl Life {
             }
         }
         result.map(|end| end.status)
+    }
+}
+
+impl Life {
+    /// Waits until the log has what was said.
+    fn end_log(&self) {
+        error::tap_notes(None);
+        self.logger.end();
     }
 }
 

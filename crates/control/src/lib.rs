@@ -28,7 +28,8 @@ pub use events::{EventRecord, EventsHead, RingHead, event};
 pub use life::{CronRecord, LifeRequest};
 pub use machine::CpuRecord;
 pub use message::{
-    HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, PIECE_BYTES, REQUESTS_SINCE, VERSION, Window,
+    HEADER_BYTES, LOG_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, PIECE_BYTES, REQUESTS_SINCE,
+    VERSION, Window,
 };
 pub use reader::{FromGuest, Reader, ToGuest};
 pub use request::{Request, link};

@@ -16,6 +16,9 @@ pub const PIECE_BYTES: usize = 2000;
 /// Bytes of the longest contents of a message from the guest.
 pub const LONGEST_FROM_GUEST: usize = ID_BYTES + PIECE_BYTES;
 
+/// Bytes of a message to /dev/log that one message carries at most: what is left beside its numbers.
+pub const LOG_BYTES: usize = LONGEST_FROM_GUEST - 10;
+
 /// The size of a terminal, as `struct winsize` has it (ioctl_tty(2)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
@@ -60,6 +63,17 @@ pub enum Message<'a> {
         /// 0, or the error that ended it (errno(3)).
         error: u16,
     },
+    /// From the guest, unasked: a message that a program sent to /dev/log (syslog(3)), or a piece of one.
+    Log {
+        /// Names the message: its pieces come in order, but those of others may come between.
+        id: u32,
+        /// The process that sent it.
+        pid: u32,
+        /// Another piece follows.
+        has_more: bool,
+        /// At most [`LOG_BYTES`].
+        bytes: &'a [u8],
+    },
 }
 
 /// Numbers of the kinds.
@@ -70,6 +84,8 @@ mod kind {
     pub const REQUEST: u16 = 4;
     pub const PIECE: u16 = 5;
     pub const END: u16 = 6;
+    /// The first of those that are reserved for logs.
+    pub const LOG: u16 = 56;
 }
 
 /// Appends to a buffer; what does not fit is lost, and noticed.
@@ -165,6 +181,13 @@ impl<'a> Message<'a> {
                 out.half(error);
                 (kind::END, LONGEST_FROM_GUEST)
             }
+            Message::Log { id, pid, has_more, bytes } => {
+                out.word(id);
+                out.word(pid);
+                out.half(has_more.into());
+                out.bytes(bytes);
+                (kind::LOG, LONGEST_FROM_GUEST)
+            }
         };
         let Writer { buffer, len, is_cut } = out;
         let contents = len.checked_sub(HEADER_BYTES).filter(|&contents| !is_cut && contents <= longest)?;
@@ -195,6 +218,12 @@ impl<'a> Message<'a> {
             kind::REQUEST => Message::Request { id: fields.word()?, request: Request::read(fields)? },
             kind::PIECE => Message::Piece { id: fields.word()?, bytes: fields.rest() },
             kind::END => Message::End { id: fields.word()?, error: fields.half()? },
+            kind::LOG => Message::Log {
+                id: fields.word()?,
+                pid: fields.word()?,
+                has_more: fields.half()? & 1 != 0,
+                bytes: fields.rest(),
+            },
             _ => return None,
         })
     }

@@ -127,6 +127,7 @@ mod tests {
         Plain(Message<'static>),
         Path(u32, u8, Vec<u8>),
         Piece(u32, Vec<u8>),
+        Log(u32, u32, bool, Vec<u8>),
     }
 
     impl Owned {
@@ -145,6 +146,9 @@ mod tests {
                     Message::Request { id: *id, request: Request::Life(request) }
                 }
                 Owned::Piece(id, bytes) => Message::Piece { id: *id, bytes },
+                Owned::Log(id, pid, has_more, bytes) => {
+                    Message::Log { id: *id, pid: *pid, has_more: *has_more, bytes }
+                }
             }
         }
     }
@@ -195,6 +199,8 @@ mod tests {
             }),
             1 => (any::<u32>(), 0u8..7, bytes(200)).prop_map(|(id, kind, path)| Owned::Path(id, kind, path)),
             1 => (any::<u32>(), bytes(2000)).prop_map(|(id, bytes)| Owned::Piece(id, bytes)),
+            1 => (any::<(u32, u32, bool)>(), bytes(crate::LOG_BYTES + 1))
+                .prop_map(|((id, pid, more), bytes)| Owned::Log(id, pid, more, bytes)),
         ]
     }
 

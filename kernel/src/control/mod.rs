@@ -11,6 +11,7 @@ mod probe;
 mod server;
 mod session;
 mod sockets;
+pub mod syslog;
 mod threads;
 mod tree;
 

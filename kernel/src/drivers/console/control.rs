@@ -124,7 +124,7 @@ impl Channel {
     fn obey(&self, message: Message, terminal: Option<&Terminal>) {
         match message {
             // Messages that this version doesn't know are skipped: the other side may speak any later one.
-            Message::Hello(_) | Message::Piece { .. } | Message::End { .. } => {}
+            Message::Hello(_) | Message::Piece { .. } | Message::End { .. } | Message::Log { .. } => {}
             Message::Signal(number) => {
                 let number = u32::from(number);
                 if (1..=MAX_SIGNAL).contains(&number)

@@ -2,7 +2,7 @@
 use super::socket::UnixSocket;
 use crate::errno::Errno;
 use crate::fs::access;
-use crate::fs::inode::{NewNode, give_to_caller};
+use crate::fs::inode::{Inode, NewNode, give_to_caller};
 use crate::fs::notify;
 use crate::fs::walk::{self, Bounds, Follow};
 use crate::lock::Mutex;
@@ -61,14 +61,19 @@ pub fn bind(socket: &Arc<UnixSocket>, name: &UnixName) -> Result<(UnixName, Key)
             let node = made.map_err(|error| if error == Errno::EXIST { Errno::ADDRINUSE } else { error })?;
             give_to_caller(&node)?;
             notify::created(&found.directory, &found.name, &node);
-            let (device, inode) = node.identity();
-            Ok((name.clone(), register(Key::Node(device, inode), socket)?))
+            Ok((name.clone(), register_node(&node, socket)?))
         }
     }
 }
 
 fn abstract_key(name: &[u8]) -> Result<Key, Errno> {
     UnixName::from_slice(name).map(Key::Abstract).map_err(|_| Errno::INVAL)
+}
+
+/// Has `socket` found by way of a node.
+pub fn register_node(node: &Arc<dyn Inode>, socket: &Arc<UnixSocket>) -> Result<Key, Errno> {
+    let (device, inode) = node.identity();
+    register(Key::Node(device, inode), socket)
 }
 
 fn register(key: Key, socket: &Arc<UnixSocket>) -> Result<Key, Errno> {

@@ -132,7 +132,7 @@ impl UnixSocket {
         match &mut state.role {
             Role::None => state.role = Role::Listening { queue: VecDeque::new(), backlog: limit },
             Role::Listening { backlog, .. } => *backlog = limit,
-            Role::Connected(_) => return Err(Errno::INVAL),
+            Role::Connected(_) | Role::Kernel(_) => return Err(Errno::INVAL),
         }
         state.peer_credentials = Some(me);
         Ok(())

@@ -4,6 +4,7 @@ mod collect;
 mod connection;
 mod in_flight;
 mod inbox;
+mod kernel;
 mod options;
 mod receive;
 mod send;
@@ -11,4 +12,5 @@ mod socket;
 
 pub use address::bound;
 pub use collect::{after_call, let_go, look, suspect};
+pub use kernel::serve;
 pub use socket::{UnixSocket, new, of, pair};

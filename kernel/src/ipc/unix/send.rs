@@ -3,6 +3,7 @@ use super::address;
 use super::collect::{self, Moving};
 use super::in_flight::InFlight;
 use super::inbox::Message;
+use super::kernel;
 use super::socket::{Kind, Role, UnixSocket, credentials};
 use crate::errno::{Errno, SysResult};
 use crate::ipc::poll::{Events, block_on_events};
@@ -31,7 +32,7 @@ impl UnixSocket {
             return Err(if self.kind == Kind::Datagram { Errno::CONNREFUSED } else { Errno::PIPE });
         }
         if state.read_closed {
-            return Err(Errno::PIPE);
+            return kernel::deliver(state, message);
         }
         // A connected datagram socket hears its peer alone.
         if self.kind == Kind::Datagram

@@ -77,7 +77,12 @@ pub(super) enum Role {
     },
     /// A stream's or packet's peer; a datagram socket's default destination.
     Connected(Weak<UnixSocket>),
+    /// A datagram socket of the kernel's, which counts as closed for reading.
+    Kernel(Taker),
 }
+
+/// Takes a datagram that was sent to the kernel, with the process that sent it. May wait.
+pub type Taker = fn(&[u8], i32) -> Result<(), Errno>;
 
 impl Role {
     /// Why a socket of this role can't connect (connect(2)).
@@ -86,6 +91,7 @@ impl Role {
             Role::None => None,
             Role::Listening { .. } => Some(Errno::INVAL),
             Role::Connected(_) => Some(Errno::ISCONN),
+            Role::Kernel(_) => Some(Errno::INVAL),
         }
     }
 }
@@ -289,7 +295,7 @@ impl UnixSocket {
         let (flags, status) = match state.role {
             Role::Listening { .. } => (0x1_0000, 1),
             Role::Connected(_) => (0, 3),
-            Role::None => (0, 1),
+            Role::None | Role::Kernel(_) => (0, 1),
         };
         let kind = self.number();
         write!(
@@ -347,6 +353,7 @@ impl File for UnixSocket {
                 Role::Listening { .. } => return events,
                 Role::None if self.kind != Kind::Datagram => return events | WRITABLE | Events::HUP,
                 Role::None => return events | WRITABLE,
+                Role::Kernel(_) => return events | WRITABLE,
                 Role::Connected(_) if state.write_closed => return events | WRITABLE,
                 Role::Connected(peer) => (peer.upgrade(), state.options.capacity),
             }
