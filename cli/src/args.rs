@@ -4,6 +4,7 @@ mod exec;
 mod health;
 mod life;
 mod logs;
+mod metrics;
 mod netstat;
 mod profile;
 mod program;
@@ -32,6 +33,7 @@ pub use exec::ExecArgs;
 pub use health::{HealthArgs, OnFailure};
 pub use life::{LifeArgs, RenameArgs, RestartArgs, RmArgs, StartArgs, StopArgs};
 pub use logs::{LoggingArgs, LogsArgs};
+pub use metrics::MetricsArgs;
 pub use shell::{Color, CompletionsArgs, ManArgs, Shell};
 pub use ssh::{SshArgs, SshNameArgs};
 
@@ -123,6 +125,8 @@ pub enum Command {
     Files(ProcessArgs),
     /// Show the sockets of a guest, and why a stream stands still.
     Netstat(NetstatArgs),
+    /// Show or serve the metrics of all guests, for Prometheus.
+    Metrics(MetricsArgs),
     /// Show how much CPU time and memory guests use.
     Stats(StatsArgs),
     /// Show the threads of a guest by the CPU time that they use, again and again.

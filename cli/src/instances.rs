@@ -286,6 +286,11 @@ pub fn names() -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// How often a guest was started again by its policy.
+pub fn restarts(name: &str) -> u32 {
+    record::state(name).restarts
+}
+
 /// Whether the guest of this name runs.
 ///
 /// # Errors

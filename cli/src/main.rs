@@ -12,6 +12,7 @@ mod inspect;
 mod instances;
 mod kernel;
 mod log;
+mod metrics;
 mod net;
 mod observe;
 mod output;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Command::Maps(args) => observe::maps(&args).map(|()| 0),
         Command::Files(args) => observe::files(&args).map(|()| 0),
         Command::Netstat(args) => observe::netstat(&args).map(|()| 0),
+        Command::Metrics(args) => metrics::metrics(&args).map(|()| 0),
         Command::Stats(args) => observe::stats(&args).map(|()| 0),
         Command::Top(args) => observe::top(&args).map(|()| 0),
         Command::Volume(command) => volume::run(&command).map(|()| 0),

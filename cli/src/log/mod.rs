@@ -20,7 +20,7 @@ mod syslog;
 mod time;
 mod tls;
 
-pub use data::{remove, rename};
+pub use data::{note, remove, rename};
 pub use guest_syslog::GuestSyslog;
 pub use lines::Lines;
 pub use logger::{Logger, Naming};

@@ -48,6 +48,14 @@ impl Client {
         })
     }
 
+    /// Has the guest say something within this time.
+    ///
+    /// # Errors
+    /// If that can't be set.
+    pub fn set_patience(&mut self, time: Duration) -> Result<()> {
+        self.stream.set_read_timeout(Some(time)).map_err(|error| Error::new("cannot wait").why(error))
+    }
+
     /// The guest's name.
     pub fn name(&self) -> &str {
         &self.name

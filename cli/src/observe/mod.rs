@@ -7,7 +7,7 @@ mod events;
 mod locks;
 mod netstat;
 mod outside;
-mod process;
+pub mod process;
 mod profile;
 mod stack;
 mod stats;
