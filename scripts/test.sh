@@ -122,6 +122,7 @@ else
     heading 'licences, sources and advisories: skipped, cargo-deny is not installed'
 fi
 check 'the layers of the kernel' "$cargo" run --locked --quiet --package xtask -- layers --check docs/src/layers.svg
+check 'the table of metrics in the book' "$cargo" run --locked --quiet --package xtask -- metrics --check docs/src/metrics.md
 check 'the table of system calls in the book' "$cargo" run --locked --quiet --package xtask -- system-calls --check docs/src/system-calls.md
 tests 'tests on the host' host_tests
 lacking=$(miri_lacks)

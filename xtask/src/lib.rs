@@ -12,6 +12,7 @@ pub mod pointer_rules;
 pub mod pointers;
 pub mod recursions;
 pub mod stack;
+pub mod metrics;
 pub mod system_calls;
 pub mod tables;
 pub mod values;

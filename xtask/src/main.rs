@@ -3,6 +3,8 @@
 //! `cargo run -p xtask -- system-calls` prints the table of system calls as Markdown;
 //! with `--check FILE` it compares instead, and fails if FILE is not what the code says.
 //!
+//! `-- metrics` does the same for the table of metrics.
+//!
 //! `cargo run -p xtask -- layers` checks that the modules of the kernel use those of lower layers alone, but for what
 //! `xtask/layers.txt` lists; `--write FILE` draws them.
 //!
@@ -18,12 +20,12 @@ use xtask::kernel_elf::Kernel;
 use xtask::layers::{Arrow, Layers};
 use xtask::pointer_rules::Rules;
 use xtask::recursions::RECURSIONS;
-use xtask::{allocations, interrupts, layers, pointers, stack, system_calls};
+use xtask::{allocations, interrupts, layers, metrics, pointers, stack, system_calls};
 
 /// What calls by pointers may reach.
 const POINTER_CALLS: &str = "xtask/pointer-calls.txt";
 
-const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask layers [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [--path] [KERNEL-ELF]";
+const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask metrics --check FILE | --write FILE\n       xtask layers [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [--path] [KERNEL-ELF]";
 
 /// Where the build of the command leaves the kernel with its symbols, below the repository.
 const KERNEL: &str = "target/kernel/x86_64-unknown-none/kernel/coracle-kernel";
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
         ["system-calls", "--check", file] => {
             page().and_then(|page| check(Path::new(file), &page, "system-calls"))
         }
+        ["metrics", "--write", file] => write(Path::new(file), &metrics::page()),
+        ["metrics", "--check", file] => check(Path::new(file), &metrics::page(), "metrics"),
         ["layers"] => check_layers().map(|_| ()),
         ["layers", "--write", file] => {
             read_layers().and_then(|(known, arrows)| write(Path::new(file), &layers::to_svg(&known, &arrows)))

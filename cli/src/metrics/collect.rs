@@ -28,10 +28,51 @@ impl Owned {
     }
 }
 
-/// What is known of a guest: values by the name of their family.
+/// What a guest says of itself: values by the name of their family.
+#[derive(Default)]
+pub struct Values(HashMap<&'static str, Vec<Owned>>);
+
+impl Values {
+    /// Asks a guest.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn ask(client: &mut Client) -> Result<Values> {
+        let mut values = Values::default();
+        let mut asked = Asked { client, texts: HashMap::new(), error: None };
+        for family in GUEST {
+            let own = values.0.entry(family.name).or_default();
+            samples(&mut asked, family, &mut |sample| own.push(Owned::of(sample)));
+        }
+        match asked.error {
+            Some(error) => Err(error),
+            None => Ok(values),
+        }
+    }
+
+    /// The values of a family that have this label, if one is given, each with its first label's value.
+    pub fn of(&self, family: &str, label: Option<(&str, &str)>) -> impl Iterator<Item = (&str, f64)> {
+        let all = self.0.get(family).into_iter().flatten();
+        let is_wanted = move |own: &&Owned| {
+            label.is_none_or(|(name, value)| own.labels.iter().any(|(key, has)| key == name && has == value))
+        };
+        all.filter(is_wanted).map(|own| {
+            let first = own.labels.first().map_or("", |(_, value)| value.as_str());
+            // It is written as a number.
+            (first, own.value.to_string().parse().unwrap_or_default())
+        })
+    }
+
+    /// Their sum.
+    pub fn sum(&self, family: &str, label: Option<(&str, &str)>) -> f64 {
+        self.of(family, label).map(|(_, value)| value).sum()
+    }
+}
+
+/// A guest and what is known of it.
 struct Guest {
     name: String,
-    values: HashMap<&'static str, Vec<Owned>>,
+    values: Values,
 }
 
 /// Files of a guest, each asked for once.
@@ -69,34 +110,24 @@ impl Files for Asked<'_> {
 impl Guest {
     /// Asks a guest that runs.
     fn ask(name: String, threads: bool) -> Guest {
-        let mut values: HashMap<&'static str, Vec<Owned>> = HashMap::new();
-        let answered = Self::ask_all(&name, threads, &mut values);
+        let answered = Self::ask_all(&name, threads);
         let is_up = answered.is_ok();
-        if !is_up {
-            // Half an answer would look like one.
-            values.clear();
-        }
+        // Half an answer would look like one.
+        let mut values = answered.unwrap_or_default();
         let lost = log::note(&name).map_or(0, |note| note.lost);
         let known = [u64::from(is_up), instances::restarts(&name).into(), lost];
         for (family, number) in HOST.iter().zip(known) {
             let value = Value { number, scale: family.scale };
-            values.insert(family.name, vec![Owned { labels: Vec::new(), value }]);
+            values.0.insert(family.name, vec![Owned { labels: Vec::new(), value }]);
         }
         Guest { name, values }
     }
 
-    fn ask_all(name: &str, threads: bool, values: &mut HashMap<&'static str, Vec<Owned>>) -> Result<()> {
+    fn ask_all(name: &str, threads: bool) -> Result<Values> {
         let mut client = Client::connect(name)?;
         client.set_patience(PATIENCE)?;
-        let mut asked = Asked { client: &mut client, texts: HashMap::new(), error: None };
-        for family in GUEST {
-            let own = values.entry(family.name).or_default();
-            samples(&mut asked, family, &mut |sample| own.push(Owned::of(sample)));
-        }
-        if let Some(error) = asked.error {
-            return Err(error);
-        }
-        let Some(family) = HOST.last().filter(|_| threads) else { return Ok(()) };
+        let mut values = Values::ask(&mut client)?;
+        let Some(family) = HOST.last().filter(|_| threads) else { return Ok(values) };
         for process in process::processes(&mut client, None)? {
             for thread in process::threads(&mut client, process.id)? {
                 let label = |name: &str, value: String| (name.to_owned(), value);
@@ -106,10 +137,10 @@ impl Guest {
                     label("thread", thread.name.clone()),
                 ];
                 let value = Value { number: thread.cpu_ticks, scale: family.scale };
-                values.entry(family.name).or_default().push(Owned { labels, value });
+                values.0.entry(family.name).or_default().push(Owned { labels, value });
             }
         }
-        Ok(())
+        Ok(values)
     }
 }
 
@@ -134,12 +165,12 @@ pub fn text(threads: bool) -> Result<String> {
 }
 
 fn write_family(text: &mut String, family: &Family, guests: &[Guest]) -> std::fmt::Result {
-    if guests.iter().all(|guest| guest.values.get(family.name).is_none_or(Vec::is_empty)) {
+    if guests.iter().all(|guest| guest.values.0.get(family.name).is_none_or(Vec::is_empty)) {
         return Ok(());
     }
     write_head(text, family)?;
     for guest in guests {
-        for owned in guest.values.get(family.name).into_iter().flatten() {
+        for owned in guest.values.0.get(family.name).into_iter().flatten() {
             let labels: Vec<Label<'_>> =
                 owned.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let sample = Sample { labels: &labels, value: owned.value };

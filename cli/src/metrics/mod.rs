@@ -3,6 +3,8 @@
 mod collect;
 mod http;
 
+pub use collect::Values;
+
 use std::net::TcpListener;
 
 use crate::args::MetricsArgs;

@@ -14,6 +14,7 @@ mod stats;
 mod stuck;
 mod symbols;
 mod tables;
+mod top;
 mod trace;
 mod unwind;
 
@@ -22,6 +23,7 @@ pub use events::{Event, Names, line};
 pub use netstat::netstat;
 pub use profile::profile;
 pub use stack::stack;
-pub use stats::{Figures, json, stats, top};
+pub use stats::{Figures, json, stats};
 pub use tables::{files, maps};
+pub use top::top;
 pub use trace::trace;

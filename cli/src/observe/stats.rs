@@ -1,15 +1,13 @@
-//! `coracle stats`, `coracle top`, and what `coracle ps --json` says of a guest that runs.
+//! `coracle stats`, and what `coracle ps --json` says of a guest that runs.
 
-use std::collections::HashMap;
-use std::io::IsTerminal as _;
 use std::thread::sleep;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::client::Client;
-use super::process::{self, Stat, TICKS_PER_SECOND};
-use crate::args::{StatsArgs, TopArgs};
+use super::process::{self, TICKS_PER_SECOND};
+use crate::args::StatsArgs;
 use crate::error::{Error, Result};
 use crate::output;
 use crate::size::Size;
@@ -63,7 +61,8 @@ impl Figures {
     }
 }
 
-fn seconds(ticks: u64) -> f64 {
+/// Ticks in seconds.
+pub fn seconds(ticks: u64) -> f64 {
     ticks as f64 / TICKS_PER_SECOND as f64
 }
 
@@ -109,52 +108,4 @@ pub fn stats(args: &StatsArgs) -> Result<()> {
 /// A value as JSON.
 pub fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string_pretty(value).map_err(|error| Error::new("cannot write JSON").why(error))
-}
-
-/// `coracle top`: threads by the CPU time that they used since they were looked at last.
-pub fn top(args: &TopArgs) -> Result<()> {
-    /// Clears a terminal, and goes to its first line (ECMA-48).
-    const CLEAR: &str = "\x1b[H\x1b[2J";
-    let mut client = Client::connect(&args.name)?;
-    let mut before: HashMap<u32, u64> = HashMap::new();
-    let interval = Duration::from_secs_f64(args.delay.clamp(0.1, 3600.0));
-    let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
-    let mut round = 0;
-    loop {
-        let figures = Figures::ask(&mut client)?;
-        let mut rows: Vec<(u64, u32, Stat, u64)> = Vec::new();
-        for process in process::processes(&mut client, None)? {
-            for thread in process::threads(&mut client, process.id)? {
-                let used = before.get(&thread.id).map_or(0, |old| thread.cpu_ticks.saturating_sub(*old));
-                before.insert(thread.id, thread.cpu_ticks);
-                rows.push((used, process.id, thread, process.resident));
-            }
-        }
-        rows.sort_by_key(|(used, pid, thread, _)| (std::cmp::Reverse(*used), *pid, thread.id));
-        let memory = format!("{} of {}", Size(figures.memory_used_bytes), Size(figures.memory_bytes));
-        let mut text = format!(
-            "{clear}{}: up {:.0} s, {} CPUs, memory {memory}, {} processes, {} threads\n",
-            client.name(),
-            figures.uptime_seconds,
-            figures.cpus,
-            figures.processes,
-            figures.threads
-        );
-        text +=
-            &format!("{:>6} {:>6} S {:>6} {:>10} {:>10} NAME\n", "PID", "TID", "CPU %", "CPU TIME", "MEMORY");
-        for (used, pid, thread, resident) in rows {
-            let share = 100.0 * seconds(used) / interval.as_secs_f64();
-            let (time, size) = (seconds(thread.cpu_ticks), Size(resident).to_string());
-            text += &format!(
-                "{pid:>6} {:>6} {} {share:>6.0} {time:>8.2} s {size:>10} {}\n",
-                thread.id, thread.state, thread.name
-            );
-        }
-        output::write(text.as_bytes())?;
-        round += 1;
-        if args.rounds.is_some_and(|rounds| round >= rounds) {
-            return Ok(());
-        }
-        sleep(interval);
-    }
 }

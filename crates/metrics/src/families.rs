@@ -73,9 +73,9 @@ const MILLISECONDS: Scale = Scale::Decimal(3);
 const KILOBYTES: Scale = Scale::Times(1024);
 const SECTORS: Scale = Scale::Times(512);
 
-const DEV: &[&str] = &["/proc/net/dev"];
+const DEV: &[&str] = &["/proc/1/net/dev"];
 const DISKS: &[&str] = &["/proc/diskstats"];
-const SNMP: &[&str] = &["/proc/net/snmp"];
+const SNMP: &[&str] = &["/proc/1/net/snmp"];
 const STAT: &[&str] = &["/proc/stat"];
 const VOLUMES: &[&str] = &["/proc/fs/volumes"];
 
@@ -213,7 +213,7 @@ pub const GUEST: &[Family] = &[
     gauge(
         "coracle_tcp_connections",
         "",
-        &["/proc/net/tcp", "/proc/net/tcp6"],
+        &["/proc/1/net/tcp", "/proc/1/net/tcp6"],
         Rule::Connections,
         ONE,
         "Connections of TCP by state, as in tcp(7); listening sockets are `listen`.",

@@ -43,16 +43,16 @@ fn values_are_found() {
         "coracle_memory_bytes",
         "kind=\"free\"} 1024\n",
     );
-    let dev = &[("/proc/net/dev", "Inter-| x\n face |bytes packets\n  eth0:  10 2 0 1 0 0 0 0 30 4 0 5\n")];
+    let dev = &[("/proc/1/net/dev", "Inter-| x\n face |bytes packets\n  eth0:  10 2 0 1 0 0 0 0 30 4 0 5\n")];
     ends(dev, "coracle_network_receive_drops", "device=\"eth0\"} 1\n");
     ends(dev, "coracle_network_transmit_bytes", "device=\"eth0\"} 30\n");
     let disks = &[("/proc/diskstats", " 254 0 vda 5 0 8 1500 6 0 16 20 0 9 9 0 0 0 0 7 1\n")];
     ends(disks, "coracle_disk_read_bytes", "device=\"vda\"} 4096\n");
     ends(disks, "coracle_disk_read_seconds", "device=\"vda\"} 1.500\n");
     ends(disks, "coracle_disk_flush_operations", "device=\"vda\"} 7\n");
-    let snmp = &[("/proc/net/snmp", "Ip: A B\nIp: 1 2\nTcp: ActiveOpens RetransSegs\nTcp: 5 6\n")];
+    let snmp = &[("/proc/1/net/snmp", "Ip: A B\nIp: 1 2\nTcp: ActiveOpens RetransSegs\nTcp: 5 6\n")];
     ends(snmp, "coracle_tcp_retransmitted_segments", "} 6\n");
-    let tcp = &[("/proc/net/tcp", "  sl  local rem st\n   0: 0:1 0:0 0A x\n   1: 0:1 0:0 01 x\n")];
+    let tcp = &[("/proc/1/net/tcp", "  sl  local rem st\n   0: 0:1 0:0 0A x\n   1: 0:1 0:0 01 x\n")];
     ends(
         tcp,
         "coracle_tcp_connections",
@@ -107,4 +107,28 @@ fn names_follow_the_rules() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), all);
+}
+
+#[test]
+fn the_dashboard_shows_metrics_that_there_are() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/grafana.json");
+    let text = std::fs::read_to_string(path).expect("the dashboard is there");
+    let known: Vec<String> = GUEST
+        .iter()
+        .chain(HOST)
+        .map(|family| match family.kind {
+            Kind::Counter => format!("{}_total", family.name),
+            Kind::Gauge => family.name.to_owned(),
+        })
+        .collect();
+    let expressions: Vec<&str> = text.lines().filter(|line| line.contains("\"expr\": ")).collect();
+    assert!(expressions.len() > 20, "{} expressions", expressions.len());
+    for line in expressions {
+        let names = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("coracle_"));
+        let names: Vec<&str> = names.collect();
+        assert!(!names.is_empty(), "no metric in {line}");
+        for name in names {
+            assert!(known.iter().any(|known| known == name), "there is no metric {name}");
+        }
+    }
 }
