@@ -169,6 +169,10 @@ pub struct ContentArgs {
     #[arg(long, value_name = "ACCESS")]
     pub control: Option<Access>,
 
+    /// Have the guest itself serve its metrics by HTTP at /metrics on this port
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub metrics_port: Option<u16>,
+
     /// Run the program as this user: root, UID or UID:GID [default: 1000:1000]
     #[arg(long, value_name = "USER")]
     pub user: Option<User>,

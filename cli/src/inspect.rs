@@ -60,6 +60,9 @@ fn describe(image: &Image, args: &InspectArgs) -> Result<String, coracle_image::
     config.env().for_each(|var| line("env", text(var)));
     line("directory", text(config.cwd()));
     line("mode", config.mode().to_string());
+    if let Some(port) = config.metrics_port() {
+        line("metrics", format!("on port {port}"));
+    }
     line("control", config.access().to_string());
     line("user", config.user().to_string());
     if let Some(name) = config.hostname() {

@@ -6,6 +6,7 @@
 //! add = ["static:/srv/www"]
 //! mode = "unikernel"
 //! control = "observe"
+//! metrics-port = 9100
 //! hostname = "web"
 //! output = "server.img"
 //!
@@ -81,6 +82,9 @@ pub struct Settings {
     /// What may be asked of a running guest, as for `--control`.
     #[serde(default, deserialize_with = "parsed")]
     pub control: Option<Access>,
+    /// The port on which the guest serves its metrics, as for `--metrics-port`.
+    #[serde(default, rename = "metrics-port")]
+    pub metrics_port: Option<u16>,
     /// Whom it runs as.
     #[serde(default, deserialize_with = "parsed")]
     pub user: Option<User>,
@@ -156,6 +160,7 @@ impl Settings {
         settings.env.extend(args.env.iter().filter_map(|text| environment::variable(text)));
         settings.mode = args.mode.or(settings.mode);
         settings.control = args.control.or(settings.control);
+        settings.metrics_port = args.metrics_port.or(settings.metrics_port);
         settings.user = args.user.or(settings.user);
         settings.cwd = args.cwd.clone().or(settings.cwd);
         settings.hostname = args.hostname.clone().or(settings.hostname);

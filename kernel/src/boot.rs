@@ -9,7 +9,7 @@ use crate::mm::patch;
 use crate::task::process::{self, Credentials, Process};
 use crate::task::thread::Thread;
 use crate::task::{exec, sched, uts};
-use crate::{control, drivers, events, fs, log, power, random, report, storage, volumes};
+use crate::{control, drivers, events, fs, log, metrics, power, random, report, storage, volumes};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -336,6 +336,11 @@ fn run(settings: &CommandLine, config: &Config, context: Arc<FsContext>, loaded:
     let started = start_thread(pid, loaded, descriptors, context, Credentials::of_user(user), fail_alloc);
     if started.is_err() {
         fail(format_args!("there is no memory for the program's first thread"), CANNOT_EXECUTE);
+    }
+    if let Some(port) = settings.metrics_port.or(config.metrics_port())
+        && let Err(error) = metrics::start(port)
+    {
+        log!("metrics are not served (error {})", error.number());
     }
 }
 

@@ -14,11 +14,12 @@ use crate::task::process::ExitStatus;
 use crate::task::signal::{self, SigInfo};
 use crate::task::thread::{Thread, Work};
 use crate::task::{exit, later, sched, slice};
-use crate::{boot, control, storage, syscall};
+use crate::{boot, control, metrics, storage, syscall};
 use alloc::sync::Arc;
 use coracle_hal::context::{Fault, UserContext};
 use coracle_hal::kernel::Kernel;
 use coracle_hal::paging::USER_END;
+use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general as abi;
 
 /// The kernel, as the hardware layer knows it.
@@ -51,6 +52,9 @@ impl Kernel for Coracle {
             if thread.work().any(Work::WORKER) {
                 syscall::uring::main(thread);
             }
+            if thread.work().any(Work::METRICS) {
+                metrics::main();
+            }
             leave(thread, context, false);
         }
     }
@@ -81,6 +85,8 @@ impl Kernel for Coracle {
     fn fault(thread: &Arc<Thread>, context: &mut UserContext, fault: Fault) {
         if let Some(info) = resolve(thread, registers::pc(context), fault) {
             signal::force(thread, info);
+        } else {
+            thread.process.faults.fetch_add(1, Relaxed);
         }
         if thread.work().is_some() {
             leave(thread, context, false);

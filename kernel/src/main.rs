@@ -22,6 +22,7 @@ mod events;
 mod fs;
 mod ipc;
 mod lock;
+mod metrics;
 mod mm;
 mod net;
 mod power;

@@ -13,6 +13,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 const TESTS: &[(&str, Test)] = &[
     ("prometheus_scrapes_guests", prometheus_scrapes_guests),
     ("a_server_of_metrics_stands_bad_clients", a_server_of_metrics_stands_bad_clients),
+    ("a_guest_serves_its_own_metrics", a_guest_serves_its_own_metrics),
     ("top_is_a_picture_on_a_terminal", top_is_a_picture_on_a_terminal),
 ];
 
@@ -78,7 +79,10 @@ fn get(port: u16, path: &str) -> std::io::Result<String> {
 /// Starts `coracle metrics`, and waits until it answers.
 fn serve(folder: &Path) -> Result<(Server, u16), String> {
     let port = free_port()?;
-    let server = Server::start(&mut coracle(folder, &["metrics", "--threads", "--listen", &format!("127.0.0.1:{port}")]))?;
+    let server = Server::start(&mut coracle(
+        folder,
+        &["metrics", "--threads", "--listen", &format!("127.0.0.1:{port}")],
+    ))?;
     if until(LIMIT, || get(port, "/").is_ok()) { Ok((server, port)) } else { Err(server.log()) }
 }
 
@@ -106,14 +110,18 @@ fn prometheus_scrapes_guests() -> Result<(), String> {
     let log = fs::File::create(folder.join("log")).map_err(|e| e.to_string())?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     let _prometheus = Daemon(command.spawn().map_err(|e| format!("prometheus does not start: {e}"))?);
-    let query = |expression: &str| get(prometheus, &format!("/api/v1/query?query={expression}")).unwrap_or_default();
+    let query =
+        |expression: &str| get(prometheus, &format!("/api/v1/query?query={expression}")).unwrap_or_default();
     // Expressions, encoded for an address, and what the answer has.
     for (expression, wanted) in [
         ("coracle_guest_up%7Bguest%3D%22busy%22%7D", "\"1\"]"),
         ("coracle_guest_up%7Bguest%3D%22closed%22%7D", "\"0\"]"),
         ("count(coracle_cpu_seconds_total%7Bguest%3D%22other%22%7D)", "\"4\"]"),
         ("coracle_uptime_seconds%7Bguest%3D%22other%22%7D%20%3E%200", "\"guest\":\"other\""),
-        ("coracle_memory_bytes%7Bkind%3D%22total%22%2Cguest%3D%22busy%22%7D%20%3E%201e8", "\"kind\":\"total\""),
+        (
+            "coracle_memory_bytes%7Bkind%3D%22total%22%2Cguest%3D%22busy%22%7D%20%3E%201e8",
+            "\"kind\":\"total\"",
+        ),
         ("coracle_disk_write_bytes_total%20%3E%20400000", "\"device\":\"vda\""),
         ("coracle_disk_flush_operations_total%20%3E%200", "\"device\":\"vda\""),
         ("coracle_volume_size_bytes%20%3E%2040e6", "\"path\":\"/data\""),
@@ -132,7 +140,11 @@ fn prometheus_scrapes_guests() -> Result<(), String> {
         }
     }
     let targets = get(prometheus, "/api/v1/targets").map_err(|e| e.to_string())?;
-    if targets.contains("\"health\":\"up\"") { Ok(()) } else { Err(format!("the target is not up: {targets}")) }
+    if targets.contains("\"health\":\"up\"") {
+        Ok(())
+    } else {
+        Err(format!("the target is not up: {targets}"))
+    }
 }
 
 fn a_server_of_metrics_stands_bad_clients() -> Result<(), String> {
@@ -144,7 +156,10 @@ fn a_server_of_metrics_stands_bad_clients() -> Result<(), String> {
     let _ = ask(port, &format!("GET /{} HTTP/1.1\r\n", "x".repeat(100_000)));
     for (request, wanted) in [
         ("GET /metrics HTTP/1.1\r\n\r\n", "\n# EOF\n"),
-        ("GET /metrics HTTP/1.1\r\n\r\n", "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"),
+        (
+            "GET /metrics HTTP/1.1\r\n\r\n",
+            "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n",
+        ),
         ("GET /metrics?x=y HTTP/1.0\r\n\r\n", "coracle_guest_up{guest=\"guest\"} "),
         ("HEAD /metrics HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK"),
         ("GET /other HTTP/1.1\r\n\r\n", "HTTP/1.1 404 "),
@@ -163,14 +178,66 @@ fn a_server_of_metrics_stands_bad_clients() -> Result<(), String> {
     Ok(())
 }
 
+fn a_guest_serves_its_own_metrics() -> Result<(), String> {
+    let folder = folder("own")?;
+    let image = folder.join("sleep.img").to_string_lossy().into_owned();
+    let words = ["build", "--metrics-port", "9100", "-o", &image, "/bin/busybox", "--", "sleep", "10000"];
+    let built = run(&mut coracle(&folder, &words), b"")?;
+    if built.status != 0 {
+        return Err(built.evidence());
+    }
+    for mode in ["unikernel", "protected"] {
+        let port = free_port()?;
+        let guest = Guest::start(
+            &folder,
+            "own",
+            &["--mode", mode, "--cpus", "2", "-p", &format!("{port}:9100"), &image],
+        )?;
+        let mut last = String::new();
+        let is_there = until(LIMIT, || {
+            last = get(port, "/metrics").unwrap_or_default();
+            last.ends_with("\n# EOF\n")
+        });
+        if !is_there {
+            return Err(format!("the guest does not answer: {last:?}"));
+        }
+        for wanted in [
+            "HTTP/1.1 200 OK\r\nContent-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n",
+            "\ncoracle_cpu_seconds_total{cpu=\"1\",mode=\"idle\"} ",
+            "\ncoracle_processes 1\n",
+            "\ncoracle_tcp_connections{state=\"listen\"} 1\n",
+            "\ncoracle_network_receive_bytes_total{device=\"eth0\"} ",
+        ] {
+            if !last.contains(wanted) {
+                return Err(format!("{wanted:?} is not in {last}"));
+            }
+        }
+        // One that says nothing does not hold others up for long, and one that says too much is cut off.
+        let silent = TcpStream::connect(("127.0.0.1", port)).map_err(|e| e.to_string())?;
+        let _ = ask(port, &"x".repeat(10_000));
+        let other = get(port, "/other").map_err(|e| e.to_string())?;
+        let post = ask(port, "POST /metrics HTTP/1.1\r\n\r\n").map_err(|e| e.to_string())?;
+        if !other.starts_with("HTTP/1.1 404 ") || !post.starts_with("HTTP/1.1 405 ") {
+            return Err(format!("{other:?} {post:?}"));
+        }
+        drop((silent, guest));
+    }
+    Ok(())
+}
+
 fn tmux(folder: &Path, words: &[&str]) -> Result<String, String> {
     let done = Command::new("tmux").arg("-S").arg(folder.join("tmux")).args(words).output();
-    done.map(|done| String::from_utf8_lossy(&done.stdout).into_owned()).map_err(|e| format!("tmux does not start: {e}"))
+    done.map(|done| String::from_utf8_lossy(&done.stdout).into_owned())
+        .map_err(|e| format!("tmux does not start: {e}"))
 }
 
 fn top_is_a_picture_on_a_terminal() -> Result<(), String> {
     let folder = folder("top")?;
-    let _guest = Guest::start(&folder, "guest", &["/bin/busybox", "--", "ash", "-c", "sleep 10000 & while :; do :; done"])?;
+    let _guest = Guest::start(
+        &folder,
+        "guest",
+        &["/bin/busybox", "--", "ash", "-c", "sleep 10000 & while :; do :; done"],
+    )?;
     let command = format!(
         "XDG_RUNTIME_DIR={} {} top -d 0.2 guest; echo ended with $?; sleep 1000",
         folder.display(),

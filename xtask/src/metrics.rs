@@ -21,6 +21,10 @@ scrape_configs:
 
 `docs/grafana.json` is a dashboard for Grafana: import it, and choose the Prometheus server.
 
+A guest can serve what it knows of itself on a port of its own, without the command: `coracle build --metrics-port 9100` (and `run`; in
+`Coracle.toml` `metrics-port = 9100`) has its kernel answer `GET /metrics` there, over IPv4. The samples have no label `guest`. It serves one client at a time, each
+for at most five seconds, and whoever reaches the port may ask: publish it (`-p`) only where that is meant. Without the option there is neither a port nor a thread.
+
 A counter's name has `_total` behind it in the samples. Counters begin anew at each boot of a guest.
 ";
 

@@ -115,7 +115,9 @@ fn summary(name: &str, look: &Look, before: Option<&Look>) -> Vec<String> {
     let values = &look.values;
     let elapsed = before.map_or(0.0, |before| (look.at - before.at).as_secs_f64());
     let rate = |family: &str, label| match before {
-        Some(before) if elapsed > 0.0 => (values.sum(family, label) - before.values.sum(family, label)).max(0.0) / elapsed,
+        Some(before) if elapsed > 0.0 => {
+            (values.sum(family, label) - before.values.sum(family, label)).max(0.0) / elapsed
+        }
         _ => 0.0,
     };
     let one = |family| values.sum(family, None);
@@ -140,7 +142,8 @@ fn summary(name: &str, look: &Look, before: Option<&Look>) -> Vec<String> {
             memory("total"),
         ),
     ];
-    for (device, _) in values.of("coracle_network_receive_bytes", None).filter(|(device, _)| *device != "lo") {
+    for (device, _) in values.of("coracle_network_receive_bytes", None).filter(|(device, _)| *device != "lo")
+    {
         let per_second = |family| bytes(rate(family, Some(("device", device))));
         let states = values.of("coracle_tcp_connections", None).filter(|(_, count)| *count > 0.0);
         let states: Vec<String> = states.map(|(state, count)| format!("{count:.0} {state}")).collect();
@@ -229,7 +232,8 @@ fn show(terminal: &mut DefaultTerminal, watch: &mut Watch, mut look: Look, args:
         let until = look.at + watch.interval;
         let mut is_changed = false;
         while !is_changed && (is_paused || Instant::now() < until) {
-            let left = if is_paused { watch.interval } else { until.saturating_duration_since(Instant::now()) };
+            let left =
+                if is_paused { watch.interval } else { until.saturating_duration_since(Instant::now()) };
             if !event::poll(left).map_err(fail)? {
                 continue;
             }

@@ -406,6 +406,7 @@ fn record(
         access: settings.control,
         cron: jobs.into_iter().map(|job| (job.name, job.bytes)).collect(),
         health: if settings.health.has_check() { settings.health.text() } else { String::new() },
+        metrics_port: settings.metrics_port,
         user: settings.user,
         hostname: settings.hostname.clone().map(String::into_bytes),
         kernel_version: kernel.version.clone(),

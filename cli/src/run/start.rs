@@ -94,6 +94,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
             words.env = settings.env.iter().map(environment::joined).collect();
             words.mode = args.content.mode;
             words.access = args.content.control.unwrap_or_default();
+            words.metrics_port = args.content.metrics_port;
             words.user = args.content.user;
             words.hostname.clone_from(&args.content.hostname);
             user = args.content.user.unwrap_or(image.config().user());

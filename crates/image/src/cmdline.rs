@@ -12,6 +12,7 @@
 //! | `image=START:ARCHIVE` | the image's file is in read-only memory at START, and its archive at ARCHIVE, not behind the kernel |
 //! | `virtio_mmio.device=SIZE@BASE:IRQ` | a virtio device (QEMU's microvm appends these) |
 //! | `access=none`, `access=observe`, `access=full` | what may be asked of the guest over the port `control`; by default `observe` |
+//! | `metrics=PORT` | the TCP port on which the guest serves its metrics |
 //! | `control=debugcon@PORT` | port of the control channel |
 //! | `poweroff=isa-debug-exit@PORT` | port that ends the machine |
 //! | `log=quiet`, `log=info`, `log=debug` | how much the kernel logs |
@@ -257,6 +258,8 @@ pub struct CommandLine {
     pub mmio_devices: Vec<MmioDevice>,
     /// `access=`
     pub access: Access,
+    /// `metrics=`: a TCP port.
+    pub metrics_port: Option<u16>,
     /// `control=debugcon@`: an I/O port.
     pub control: Option<u16>,
     /// `poweroff=isa-debug-exit@`: an I/O port.
@@ -322,6 +325,7 @@ impl CommandLine {
             b"image" => self.image = Some(text()?.parse().ok()?),
             b"virtio_mmio.device" => self.mmio_devices.push(text()?.parse().ok()?),
             b"access" => self.access = text()?.parse().ok()?,
+            b"metrics" => self.metrics_port = Some(text()?.parse().ok()?),
             b"control" => self.control = Some(port(text()?, "debugcon@")?),
             b"poweroff" => self.poweroff = Some(port(text()?, "isa-debug-exit@")?),
             b"log" => {
@@ -413,6 +417,9 @@ impl fmt::Display for CommandLine {
         }
         if self.access != Access::default() {
             words.put("access", format_args!("{}", self.access))?;
+        }
+        if let Some(port) = self.metrics_port {
+            words.put("metrics", format_args!("{port}"))?;
         }
         if let Some(port) = self.control {
             words.put("control", format_args!("debugcon@{port:#x}"))?;

@@ -80,6 +80,7 @@ pub(crate) mod tag {
     pub(crate) const HEALTH: u32 = 12;
     pub(crate) const CRON: u32 = 13;
     pub(crate) const CRON_NAME: u32 = 14;
+    pub(crate) const METRICS_PORT: u32 = 15;
 }
 
 /// The checksum of a header: 32-bit FNV-1a, which distinguishes a stray page from an archive and needs no table.

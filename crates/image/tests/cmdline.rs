@@ -28,7 +28,7 @@ prop_compose! {
         image in prop::option::of(any::<(u64, u64)>().prop_map(|(start, archive)| ImagePlace { start, archive })),
         (control, poweroff, seed) in any::<(Option<u16>, Option<u16>, Option<u64>)>(),
         (net_off, patch_off, secrets, fail_alloc) in any::<(bool, bool, bool, Option<u64>)>(),
-        (fail_kernel, recorder) in any::<(bool, bool)>(),
+        (fail_kernel, recorder, metrics_port) in any::<(bool, bool, Option<u16>)>(),
         log in prop_oneof![Just(LogLevel::Quiet), Just(LogLevel::Info), Just(LogLevel::Debug)],
         console in prop_oneof![Just(Console::Any), Just(Console::Serial), Just(Console::Virtio)],
         (ports, window) in (
@@ -46,7 +46,7 @@ prop_compose! {
         let mmio_devices =
             devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
         CommandLine {
-            ip, gateway, dns, hostname, env, args, mode, user, access, image, mmio_devices, control, poweroff, log, console, ports, window, seed, volumes, secrets,
+            ip, gateway, dns, hostname, env, args, mode, user, access, metrics_port, image, mmio_devices, control, poweroff, log, console, ports, window, seed, volumes, secrets,
             fail_alloc, fail_kernel, recorder, net_off, patch_off, reboot,
             unknown: vec![],
         }

@@ -124,7 +124,9 @@ fn the_dashboard_shows_metrics_that_there_are() {
     let expressions: Vec<&str> = text.lines().filter(|line| line.contains("\"expr\": ")).collect();
     assert!(expressions.len() > 20, "{} expressions", expressions.len());
     for line in expressions {
-        let names = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("coracle_"));
+        let names = line
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("coracle_"));
         let names: Vec<&str> = names.collect();
         assert!(!names.is_empty(), "no metric in {line}");
         for name in names {

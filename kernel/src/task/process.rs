@@ -258,10 +258,19 @@ pub fn last_id() -> i32 {
     LAST_ID.load(Relaxed)
 }
 
+/// Page faults of processes that are gone.
+static FAULTS_BEFORE: AtomicU64 = AtomicU64::new(0);
+
+/// Page faults of all processes since boot.
+pub fn all_faults() -> u64 {
+    all().map(|process| process.faults.load(Relaxed)).sum::<u64>() + FAULTS_BEFORE.load(Relaxed)
+}
+
 /// A process is gone and was waited for.
 pub fn forget(pid: i32) {
     let removed = PROCESSES.write().remove(&pid);
     if let Some(process) = removed {
+        FAULTS_BEFORE.fetch_add(process.faults.load(Relaxed), Relaxed);
         // Its descriptors are hung up (pidfd_open(2)).
         process.exit_source.notify(Events::HUP);
     }

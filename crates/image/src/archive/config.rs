@@ -53,6 +53,11 @@ impl<'a> Config<'a> {
         word.and_then(|word| word.parse().ok()).unwrap_or(Access::Full)
     }
 
+    /// The TCP port on which the guest serves its metrics, unless the kernel command line overrides it.
+    pub fn metrics_port(&self) -> Option<u16> {
+        self.last(tag::METRICS_PORT)?.try_into().ok().map(u16::from_le_bytes)
+    }
+
     /// The user that the program runs as, unless the kernel command line overrides it.
     pub fn user(&self) -> User {
         let bytes = self.last(tag::USER).unwrap_or_default();

@@ -36,6 +36,8 @@ pub struct Settings {
     pub cron: Vec<(String, Vec<u8>)>,
     /// The checks of the guest's health, as text; empty: none.
     pub health: String,
+    /// The TCP port on which the guest serves its metrics.
+    pub metrics_port: Option<u16>,
     /// Whom it runs as, if that is settled.
     pub user: Option<User>,
     /// The name of the machine.
@@ -177,6 +179,9 @@ impl Builder<'_> {
         }
         if let Some(access) = settings.access {
             record(tag::ACCESS, access.name().as_bytes());
+        }
+        if let Some(port) = settings.metrics_port {
+            record(tag::METRICS_PORT, &port.to_le_bytes());
         }
         if let Some(user) = settings.user {
             record(tag::USER, &[user.uid.to_le_bytes(), user.gid.to_le_bytes()].concat());

@@ -1,5 +1,6 @@
 //! /proc/PID/mounts and mountinfo.
 use crate::fs::mount::{self, Mount};
+use crate::fs::stat::BLOCK_SIZE;
 use coracle_fallible::{NoMemory, Text};
 
 pub(super) fn mounts(text: &mut Text) -> Result<(), NoMemory> {
@@ -21,6 +22,18 @@ pub(super) fn mountinfo(text: &mut Text) -> Result<(), NoMemory> {
         write!(text, " {}{} - {} ", mount.access(), mount.options(), mount.kind)?;
         escaped(text, &mount.source)?;
         writeln!(text, " {}", if mount.file_system.is_read_only() { "ro" } else { "rw" })?;
+    }
+    Ok(())
+}
+
+/// /proc/fs/volumes, which Linux does not have: of each file system on a disk its path, its bytes, those that are free for programs, the
+/// files that it can have, and those that can still be made.
+pub(super) fn volumes(text: &mut Text) -> Result<(), NoMemory> {
+    for mount in mount::all()?.iter().filter(|mount| mount.kind == "ext4") {
+        let usage = mount.root.usage();
+        mount_point(text, mount)?;
+        let (size, free) = (usage.blocks * BLOCK_SIZE, usage.free * BLOCK_SIZE);
+        writeln!(text, " {size} {free} {} {}", usage.files, usage.files_free)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The root of /proc: processes by number, and what is about the system.
 use super::process::{self, Subject};
-use super::{net, settings, system};
+use super::{mounts, net, settings, system};
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Link};
 use crate::fs::stat::device_number;
@@ -62,6 +62,7 @@ static FILES: Table<()> = &[
     ("vmstat", Item::Text(|(), text| system::vmstat(text))),
     ("mounts", Item::Link(|()| Ok(Link::Path(b"self/mounts".try_to_vec()?)))),
     ("net", Item::Link(|()| Ok(Link::Path(b"self/net".try_to_vec()?)))),
+    ("fs", Item::Directory(&[("volumes", Item::Text(|(), text| mounts::volumes(text)))])),
     ("sys", Item::Directory(settings::SYS)),
     (
         "sysvipc",

@@ -177,5 +177,5 @@ pub fn interrupts(text: &mut Text) -> Result<(), NoMemory> {
 
 pub fn vmstat(text: &mut Text) -> Result<(), NoMemory> {
     let (free, _) = frame::counts();
-    writeln!(text, "nr_free_pages {free}\npgfault 0\npgmajfault 0")
+    writeln!(text, "nr_free_pages {free}\npgfault {}\npgmajfault 0", process::all_faults())
 }
