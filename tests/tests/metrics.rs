@@ -238,6 +238,11 @@ fn top_is_a_picture_on_a_terminal() -> Result<(), String> {
         "guest",
         &["/bin/busybox", "--", "ash", "-c", "sleep 10000 & while :; do :; done"],
     )?;
+    let answers =
+        || run(&mut coracle(&folder, &["stats", "guest"]), b"").is_ok_and(|stats| stats.status == 0);
+    if !until(LIMIT, answers) {
+        return Err("the guest does not answer".to_owned());
+    }
     let command = format!(
         "XDG_RUNTIME_DIR={} {} top -d 0.2 guest; echo ended with $?; sleep 1000",
         folder.display(),
