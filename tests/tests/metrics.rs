@@ -258,10 +258,10 @@ fn top_is_a_picture_on_a_terminal() -> Result<(), String> {
             });
             if found { Ok(screen) } else { Err(format!("{wanted:?} is not all on the screen:\n{screen}")) }
         };
-        let all = ["guest", "CPU", "memory", "faults", "eth0", "ash", "sleep", "q quit"];
+        let all = ["guest", "CPU", "memory", "faults", "eth0", "busybox", "sleep", "q quit"];
         let screen = shows(&all)?;
         let row = |screen: &str, name: &str| screen.lines().position(|line| line.trim_end().ends_with(name));
-        if row(&screen, "ash") > row(&screen, "sleep") {
+        if row(&screen, "busybox") > row(&screen, "sleep") {
             return Err(format!("the busiest is not above:\n{screen}"));
         }
         tmux(&folder, &["send-keys", "p"])?;
