@@ -123,7 +123,7 @@ impl Work<'_> {
     /// The same, for the thread that answers requests (`control`).
     pub const CONTROL: u32 = 1 << 11;
     /// The same, for the thread that answers on a port (`metrics`).
-    pub const METRICS: u32 = 1 << 14;
+    pub const METRICS: u32 = 1 << 15;
     /// There is work that was put off (`later`).
     pub const LATER: u32 = 1 << 12;
     /// It runs requests of its process, and never enters the program (`syscall::uring`).
