@@ -32,6 +32,8 @@ ip iproute2
 ping iputils-ping
 g++ g++
 iperf3 iperf3
+tcpdump tcpdump
+tshark tshark
 stress-ng stress-ng
 mkfs.ext4 e2fsprogs
 sfdisk fdisk

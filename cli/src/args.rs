@@ -6,6 +6,7 @@ mod life;
 mod logs;
 mod metrics;
 mod netstat;
+mod pcap;
 mod profile;
 mod program;
 mod shell;
@@ -23,6 +24,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use coracle_image::{Access, Mode, User};
 
 pub use netstat::NetstatArgs;
+pub use pcap::{Interface, PcapArgs};
 
 use crate::bytes;
 use crate::net::{Cidr, Forward, Network};
@@ -127,6 +129,8 @@ pub enum Command {
     Netstat(NetstatArgs),
     /// Show or serve the metrics of all guests, for Prometheus.
     Metrics(MetricsArgs),
+    /// Capture the packets of a guest, as pcapng.
+    Pcap(PcapArgs),
     /// Show how much CPU time and memory guests use.
     Stats(StatsArgs),
     /// Show the threads of a guest by the CPU time that they use, again and again.

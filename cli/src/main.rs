@@ -60,6 +60,7 @@ fn main() -> ExitCode {
         Command::Profile(args) => observe::profile(&args).map(|()| 0),
         Command::Maps(args) => observe::maps(&args).map(|()| 0),
         Command::Files(args) => observe::files(&args).map(|()| 0),
+        Command::Pcap(args) => observe::pcap(&args).map(|()| 0),
         Command::Netstat(args) => observe::netstat(&args).map(|()| 0),
         Command::Metrics(args) => metrics::metrics(&args).map(|()| 0),
         Command::Stats(args) => observe::stats(&args).map(|()| 0),

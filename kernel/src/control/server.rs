@@ -8,6 +8,7 @@ use crate::errno::Errno;
 use crate::events;
 use crate::ipc::poll::{Events, wait_until};
 use crate::mm::fault::Refused;
+use crate::net::capture;
 use crate::syscall::trace;
 use crate::task::later;
 use crate::task::process;
@@ -136,6 +137,12 @@ fn answer_with(request: Request, answer: &mut Answer) -> Result<(), Errno> {
         Request::EventsFetch => events::fetch(|bytes| answer.push(bytes)),
         Request::EventsStop => {
             events::stop();
+            Ok(())
+        }
+        Request::CaptureStart { links, snap_len, filter } => capture::start(links, snap_len, filter),
+        Request::CaptureFetch => capture::fetch(|records| answer.push(records)),
+        Request::CaptureStop => {
+            capture::stop();
             Ok(())
         }
         // The command that runs this guest answers those about the machine.

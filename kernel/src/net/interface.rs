@@ -1,10 +1,11 @@
 //! The engine's device: the network card; and the announcement of a socket's readiness.
+use super::capture;
 use crate::drivers::buffer::{self, NetBuffer};
 use crate::drivers::virtio::net::Net;
 use crate::events::{self, bit, kind};
 use crate::ipc::poll::{Events, PollSource};
 use coracle_tcpip::{
-    Capabilities, Count, Device, Fragment, Full, Observation, PartialChecksum, Readiness, TxFrame,
+    Capabilities, Count, Device, Fragment, Full, Observation, PartialChecksum, Readiness, RxFrame, TxFrame,
 };
 
 /// MTU that a machine without a card reports; only the loopback is used there.
@@ -69,6 +70,10 @@ impl Device for Interface {
 
     fn alloc_looped(&self, keeps: bool) -> Option<NetBuffer> {
         if keeps { NetBuffer::alloc() } else { NetBuffer::alloc_for_moment() }
+    }
+
+    fn looped(&self, frame: &RxFrame<NetBuffer>) {
+        capture::looped(frame);
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@
 //! packets off the card; a CPU that finds the receive queue locked leaves a note for the holder. Sockets have their locks in
 //! the engine.
 pub mod address;
+pub mod capture;
 mod common;
 mod interface;
 pub mod interface_ioctl;

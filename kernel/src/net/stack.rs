@@ -10,6 +10,7 @@ use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
 use crate::task::run_queue;
 use alloc::vec::Vec;
+use coracle_control::link;
 use coracle_hal::once::Once;
 use coracle_hal::time::{interrupt_between, now_ns};
 use coracle_image::cmdline::{CommandLine, IpSetting};
@@ -293,6 +294,17 @@ pub fn settle() {
         }
     }
     request_guard(now_ns());
+}
+
+/// The links that packets can be captured on, by bits of [`coracle_control::link`].
+pub const LINKS: u32 = link::DEVICE | link::LOOPBACK;
+
+/// Has the packets of these links, and of no others, shown to [`super::capture`].
+pub fn watch(links: u32) {
+    engine().watch_loopback(links & link::LOOPBACK != 0);
+    if let Some(card) = card() {
+        card.watch(links & link::DEVICE != 0);
+    }
 }
 
 /// Whether the card has sent everything.

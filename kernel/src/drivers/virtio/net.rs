@@ -118,6 +118,12 @@ impl Net {
         [received, self.transmit.lock().traffic]
     }
 
+    /// Has each packet shown to what captures them, or not any more.
+    pub fn watch(&self, on: bool) {
+        self.receive.lock().watch(on);
+        self.transmit.lock().watch(on);
+    }
+
     /// The greatest IP packet, in bytes.
     #[inline]
     pub fn mtu(&self) -> usize {
@@ -266,12 +272,13 @@ impl Net {
                 let chunk = Chunk { buffer: arrived.token, start, len: arrived.len - start };
                 receive.traffic.add(chunk.len as usize);
                 // One call, so that what the engine does is copied to here.
-                let _short = (receive.starving() && receive.starves()).then(Shortage::begin);
+                let _short = (receive.starving() && receive.starves(&chunk, &[])).then(Shortage::begin);
                 single(chunk, told);
             } else if let Some(frame) = receive.part(arrived) {
                 count += 1;
                 receive.traffic.add(frame.len());
-                let _short = (receive.starving() && receive.starves()).then(Shortage::begin);
+                let _short =
+                    (receive.starving() && receive.starves(&frame.head, &frame.rest)).then(Shortage::begin);
                 merged(frame);
             }
         }

@@ -1,12 +1,13 @@
 //! The two queues of a network device: buffers that wait for packets, and packets on their way out.
 use crate::drivers::buffer::NetBuffer;
+use crate::net::capture;
 use coracle_fallible::prelude::*;
 use coracle_hal::io::dma::SharedBuffer;
 use coracle_hal::virtio::packets::Packets;
 use coracle_hal::virtio::queue::Queue;
 use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
 use coracle_tcpip::{
-    Buffer, Chunk, DRIVER_ROOM, Full, PartialChecksum, RxChecksum, RxFrame, Traffic, TxFrame,
+    Buffer, Chunk, DRIVER_ROOM, Fragment, Full, PartialChecksum, RxChecksum, RxFrame, Traffic, TxFrame,
 };
 use coracle_virtio::device::net::{Framing, HEADER_BYTES, Header, SHORT_HEADER_BYTES, lengthen, queue};
 use coracle_virtio::queue::{QueueError, Used};
@@ -37,6 +38,8 @@ pub struct Receive {
     framing: Framing,
     /// What came.
     pub traffic: Traffic,
+    /// With fewer buffers than this a packet had better not be kept; [`u16::MAX`] while packets are captured.
+    starving_below: u16,
 }
 
 impl Receive {
@@ -52,7 +55,8 @@ impl Receive {
         // A header apart takes a descriptor of its own.
         let target = target.min(if framing.apart { size / 2 } else { size });
         let traffic = Traffic::default();
-        Ok(Receive { queue, doorbell, target, partial: None, armed: false, framing, traffic })
+        let starving_below = Self::least_of(target);
+        Ok(Receive { queue, doorbell, target, partial: None, armed: false, framing, traffic, starving_below })
     }
 
     /// Gives the device buffers once it lacks some number of them, so that the cost of doing so is shared.
@@ -203,19 +207,36 @@ impl Receive {
         Some(frame)
     }
 
-    /// Whether the device has so few buffers left that a packet had better not be kept. Half of them are more than a joined
-    /// packet of 64 KiB needs: with less the device would wait, and what gives memory back would wait behind.
-    #[inline(always)]
-    pub fn starving(&self) -> bool {
-        self.queue.outstanding() < self.target / 2
+    /// Half of the buffers are more than a joined packet of 64 KiB needs: with less the device would wait, and what gives memory back
+    /// would wait behind.
+    fn least_of(target: u16) -> u16 {
+        target / 2
     }
 
-    /// The same after new buffers were asked for.
+    /// Has each packet shown to what captures them, or not any more.
+    pub fn watch(&mut self, on: bool) {
+        self.starving_below = if on { u16::MAX } else { Self::least_of(self.target) };
+    }
+
+    /// Whether the device has so few buffers left that a packet had better not be kept, or packets are captured.
+    #[inline(always)]
+    pub fn starving(&self) -> bool {
+        self.queue.outstanding() < self.starving_below
+    }
+
+    /// The first of the two, after new buffers were asked for. Shows the packet, whose first part and others these are, if it is to be
+    /// captured.
     #[cold]
     #[inline(never)]
-    pub fn starves(&mut self) -> bool {
-        self.refill();
-        self.starving()
+    pub fn starves(&mut self, head: &Chunk<NetBuffer>, rest: &[Chunk<NetBuffer>]) -> bool {
+        if self.starving_below == u16::MAX {
+            capture::received(head, rest);
+        }
+        let least = Self::least_of(self.target);
+        if self.queue.outstanding() < least {
+            self.refill();
+        }
+        self.queue.outstanding() < least
     }
 }
 
@@ -246,6 +267,8 @@ pub struct Transmit {
     framing: Framing,
     /// What was queued.
     pub traffic: Traffic,
+    /// With so many out, completed packets are looked at: [`RECLAIM_AT`], or 0 while packets are captured.
+    reclaim_at: u16,
 }
 
 impl Transmit {
@@ -261,7 +284,8 @@ impl Transmit {
         let (queue, doorbell) =
             transport.packets(queue::TRANSMIT, size, (tables, MAX_PIECES), event_index)?;
         let traffic = Traffic::default();
-        Ok((Transmit { queue, wanted: false, holds_many: false, framing, traffic }, doorbell))
+        let reclaim_at = RECLAIM_AT;
+        Ok((Transmit { queue, wanted: false, holds_many: false, framing, traffic, reclaim_at }, doorbell))
     }
 
     /// Number of descriptors.
@@ -272,7 +296,7 @@ impl Transmit {
     /// Queues a frame. The device sees it after [`Transmit::publish`].
     pub fn transmit(&mut self, frame: TxFrame<'_, NetBuffer>) -> Result<(), Full> {
         let lead = self.lead();
-        self.make_room(frame.payload.len() + lead)?;
+        self.make_room(frame.payload.len() + lead, || capture::sent(&frame))?;
         let header = Self::header(frame.headers.len(), frame.checksum, frame.segment_size).encode();
         let queued = match frame.payload {
             [] if lead == 1 => self.queue.send(&header, frame.headers),
@@ -313,7 +337,10 @@ impl Transmit {
         checksum: Option<PartialChecksum>,
     ) -> Result<(), Full> {
         const { assert!(HEADER_BYTES <= DRIVER_ROOM) };
-        self.make_room(1)?;
+        self.make_room(1, || {
+            let payload = &[Fragment { buffer: &*buffer, start, len }];
+            capture::sent(&TxFrame { headers: &[], payload, checksum, segment_size: None });
+        })?;
         let start = start as usize - HEADER_BYTES;
         let room =
             buffer.as_mut_slice().and_then(|all| all.get_mut(start..start + HEADER_BYTES)).ok_or(Full)?;
@@ -335,11 +362,19 @@ impl Transmit {
         }
     }
 
-    /// Sees to it that a chain of `pieces` fits.
+    /// Has each packet shown to what captures them, or not any more.
+    pub fn watch(&mut self, on: bool) {
+        self.reclaim_at = if on { 0 } else { RECLAIM_AT };
+    }
+
+    /// Sees to it that a chain of `pieces` fits. `show` shows the packet to what captures them.
     #[inline(always)]
-    fn make_room(&mut self, pieces: usize) -> Result<(), Full> {
-        if self.queue.outstanding() >= RECLAIM_AT {
+    fn make_room(&mut self, pieces: usize, show: impl FnOnce()) -> Result<(), Full> {
+        if self.queue.outstanding() >= self.reclaim_at {
             self.reclaim();
+            if self.reclaim_at == 0 && self.queue.fits(pieces) {
+                show();
+            }
         }
         if self.queue.fits(pieces) { Ok(()) } else { self.force_room(pieces) }
     }
