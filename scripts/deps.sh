@@ -21,6 +21,7 @@ TEST="
 nginx nginx-light
 wrk wrk
 curl curl
+netstat net-tools
 sqlite3 sqlite3
 openssl openssl
 ssh openssh-client

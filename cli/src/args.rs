@@ -9,6 +9,7 @@ mod netstat;
 mod pcap;
 mod profile;
 mod program;
+mod run_trace;
 mod shell;
 mod ssh;
 
@@ -25,6 +26,7 @@ use coracle_image::{Access, Mode, User};
 
 pub use netstat::NetstatArgs;
 pub use pcap::{Interface, PcapArgs};
+pub use run_trace::RunTraceArgs;
 
 use crate::bytes;
 use crate::net::{Cidr, Forward, Network};
@@ -225,6 +227,9 @@ pub struct BuildArgs {
     override_usage = "coracle run [OPTIONS] PROGRAM [ARGS]...\n       coracle run [OPTIONS] IMAGE [OPTIONS] [-- ARGS]..."
 )]
 pub struct RunArgs {
+    #[command(flatten)]
+    pub tracing: RunTraceArgs,
+
     /// A program with its arguments, or an image built by `coracle build`. What follows a program belongs to the program;
     /// an image may be followed by options, and by arguments after `--`
     #[arg(value_name = "PROGRAM|IMAGE", trailing_var_arg = true)]

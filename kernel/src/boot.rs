@@ -6,6 +6,7 @@ use crate::fs::context::FsContext;
 use crate::fs::descriptors::DescriptorTable;
 use crate::fs::walk::Bounds;
 use crate::mm::patch;
+use crate::syscall::trace;
 use crate::task::process::{self, Credentials, Process};
 use crate::task::thread::Thread;
 use crate::task::{exec, sched, uts};
@@ -33,7 +34,7 @@ const NOT_FOUND: u8 = 127;
 
 static IDLE_PROCESS: Once<Arc<Process>> = Once::new();
 
-power::give_before_off!([storage::end, fs::lost::tell, drivers::shutdown]);
+power::give_before_off!([trace::drain, storage::end, fs::lost::tell, drivers::shutdown]);
 
 /// From the first instruction in Rust to the program.
 pub fn boot() -> ! {
@@ -331,9 +332,8 @@ fn run(settings: &CommandLine, config: &Config, context: Arc<FsContext>, loaded:
     if let Err(error) = open_standard_streams(&descriptors, user) {
         log!("the program lacks standard streams (error {})", error.number());
     }
-    let fail_alloc = settings.fail_alloc.unwrap_or(0);
     let pid = process::new_id();
-    let started = start_thread(pid, loaded, descriptors, context, Credentials::of_user(user), fail_alloc);
+    let started = start_thread(pid, loaded, descriptors, context, Credentials::of_user(user), settings);
     if started.is_err() {
         fail(format_args!("there is no memory for the program's first thread"), CANNOT_EXECUTE);
     }
@@ -350,7 +350,7 @@ fn start_thread(
     descriptors: DescriptorTable,
     context: Arc<FsContext>,
     credentials: Credentials,
-    fail_alloc: u64,
+    settings: &CommandLine,
 ) -> Result<(), Errno> {
     let process = Process::new(pid, loaded.memory.clone(), Arc::new(descriptors), context)?;
     *process.credentials.lock() = credentials;
@@ -361,8 +361,12 @@ fn start_thread(
     process.publish(&process)?;
     fs::access::enforce();
     fs::lost::begin();
-    faults::nth_of_all(fail_alloc);
-    sched::start(thread);
+    faults::nth_of_all(settings.fail_alloc.unwrap_or(0));
+    if settings.trace && control::is_open() {
+        trace::hold(thread);
+    } else {
+        sched::start(thread);
+    }
     drivers::begin();
     Ok(())
 }

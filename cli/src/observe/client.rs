@@ -36,7 +36,14 @@ impl Client {
     /// # Errors
     /// If there is none that can be asked.
     pub fn connect(name: &str) -> Result<Client> {
-        let stream = instances::connect(name)?;
+        Self::over(name, instances::connect(name)?)
+    }
+
+    /// Over a connection that is there.
+    ///
+    /// # Errors
+    /// If it can't be waited for.
+    pub fn over(name: &str, stream: UnixStream) -> Result<Client> {
         stream.set_read_timeout(Some(PATIENCE)).map_err(|error| Error::new("cannot wait").why(error))?;
         Ok(Client {
             name: name.to_owned(),
@@ -100,7 +107,11 @@ impl Client {
         if is_of_guest {
             self.is_silent = false;
         }
-        Ok((answer, end.unwrap_or_default()))
+        match end.unwrap_or_default() {
+            // The command that runs it says so.
+            error if i32::from(error) == libc::ESHUTDOWN => Err(self.lost(&ErrorKind::UnexpectedEof.into())),
+            error => Ok((answer, error)),
+        }
     }
 
     /// Asks, and waits for the whole answer.

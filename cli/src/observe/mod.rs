@@ -30,4 +30,4 @@ pub use stack::stack;
 pub use stats::{Figures, json, stats};
 pub use tables::{files, maps};
 pub use top::top;
-pub use trace::trace;
+pub use trace::{RunTrace, trace};

@@ -1,6 +1,9 @@
 //! `coracle trace`: the system calls of a guest as they are made, as strace(1) writes them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -11,7 +14,7 @@ use coracle_control::{CALLS, CHOICE_BYTES, Captured, Request, TraceRecord, recor
 use super::calls::{self, Call, Memory};
 use super::client::Client;
 use super::{errno, events};
-use crate::args::TraceArgs;
+use crate::args::{RunTraceArgs, TraceArgs};
 use crate::error::{Error, Result, warn};
 use crate::output;
 
@@ -235,34 +238,102 @@ fn chosen(words: &[String]) -> Result<[u8; CHOICE_BYTES]> {
     Ok(bits)
 }
 
+/// The choice of calls as a guest takes it: a bit for each, and what is noted of their arguments.
+fn choice(words: &[String]) -> Result<Vec<u8>> {
+    let bits = chosen(words)?;
+    let is_chosen = |number: usize| bits.get(number / 8).is_some_and(|byte| byte & 1 << (number % 8) != 0);
+    let captures = calls::captures(is_chosen).into_iter().flat_map(|capture| capture.encode());
+    Ok(bits.iter().copied().chain(captures).collect())
+}
+
+fn cannot_trace(name: &str, error: u16) -> Error {
+    let why = match i32::from(error) {
+        libc::EBUSY => "another command traces it".to_owned(),
+        error => errno::describe(error),
+    };
+    Error::new(format!("`{name}` cannot be traced")).why(why)
+}
+
 /// `coracle trace`
 pub fn trace(args: &TraceArgs) -> Result<()> {
     if !args.events.is_empty() {
         return events::trace(args);
     }
-    let bits = chosen(&args.calls)?;
+    let choice = choice(&args.calls)?;
     let mut client = Client::connect(&args.name)?;
-    let mut choice = bits.to_vec();
-    for capture in
-        calls::captures(|number| bits.get(number / 8).is_some_and(|byte| byte & 1 << (number % 8) != 0))
-    {
-        choice.extend(capture.encode());
-    }
     let pid = args.pid.unwrap_or_default();
-    client.ask(Request::TraceStart { pid, choice: &choice })?.map_err(|error| {
-        let why = match i32::from(error) {
-            libc::EBUSY => "another command traces it".to_owned(),
-            error => errno::describe(error),
-        };
-        Error::new(format!("`{}` cannot be traced", args.name)).why(why)
-    })?;
+    client
+        .ask(Request::TraceStart { pid, choice: &choice })?
+        .map_err(|error| cannot_trace(&args.name, error))?;
     // Ctrl-C ends the trace; what was noted so far is shown.
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&ended))
             .map_err(|error| Error::new("cannot wait for signals").why(error))?;
     }
-    let mut printer = Printer { is_summary: args.summary, ..Printer::default() };
+    follow(&mut client, args.summary, &ended, &mut output::write)
+}
+
+/// What `coracle run --trace` shows, and where.
+pub struct RunTrace {
+    choice: Vec<u8>,
+    file: Option<File>,
+}
+
+impl RunTrace {
+    /// From the command line; `None`: nothing is traced.
+    ///
+    /// # Errors
+    /// If there are no such calls, or the file cannot be written.
+    pub fn new(args: &RunTraceArgs) -> Result<Option<RunTrace>> {
+        if args.trace.is_empty() {
+            return Ok(None);
+        }
+        let create = |path: &PathBuf| {
+            let wrong = |error| Error::new(format!("cannot write `{}`", path.display())).why(error);
+            File::create(path).map_err(wrong)
+        };
+        let file = args.trace_file.as_ref().map(create).transpose()?;
+        Ok(Some(RunTrace { choice: choice(&args.trace)?, file }))
+    }
+
+    /// Shows the calls of a guest whose program waits for that, until it has ended.
+    ///
+    /// # Errors
+    /// If it can't be traced, or what it does not be written.
+    pub fn follow(&self, mut client: Client) -> Result<()> {
+        /// How long to wait before a guest that is still starting is asked again.
+        const GLANCE: Duration = Duration::from_millis(5);
+        let request = Request::TraceStart { pid: 0, choice: &self.choice };
+        loop {
+            match client.ask_for_part(request)?.1 {
+                0 => break,
+                error if i32::from(error) == libc::EAGAIN => sleep(GLANCE),
+                error => return Err(cannot_trace(client.name(), error)),
+            }
+        }
+        let mut write = |text: &[u8]| match &self.file {
+            Some(file) => {
+                let mut file = file;
+                file.write_all(text).map_err(|error| Error::new("cannot write the trace").why(error))
+            }
+            None => {
+                output::to_stderr(format_args!("{}", String::from_utf8_lossy(text)));
+                Ok(())
+            }
+        };
+        follow(&mut client, false, &AtomicBool::new(false), &mut write)
+    }
+}
+
+/// Shows calls until the guest has ended, or `ended` is set.
+fn follow(
+    client: &mut Client,
+    is_summary: bool,
+    ended: &AtomicBool,
+    write: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut printer = Printer { is_summary, ..Printer::default() };
     loop {
         let is_last = ended.load(Ordering::SeqCst);
         let records = match client.ask(Request::TraceFetch) {
@@ -271,11 +342,11 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
             Err(_) if client.has_ended() => break,
             Err(error) => return Err(error),
             Ok(Err(error)) => {
-                return Err(Error::new(format!("`{}` cannot be traced any more", args.name))
+                return Err(Error::new(format!("`{}` cannot be traced any more", client.name()))
                     .why(errno::describe(error.into())));
             }
         };
-        output::write(printer.take(&records).as_bytes())?;
+        write(printer.take(&records).as_bytes())?;
         if is_last {
             let _ = client.ask(Request::TraceStop)?;
             break;
@@ -285,11 +356,11 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
             printer.last_ns += PAUSE.as_nanos() as u64;
             sleep(PAUSE);
         }
-        output::write(printer.waiting(false).as_bytes())?;
+        write(printer.waiting(false).as_bytes())?;
     }
-    output::write(printer.waiting(true).as_bytes())?;
-    if args.summary {
-        output::write(printer.summary().as_bytes())?;
+    write(printer.waiting(true).as_bytes())?;
+    if is_summary {
+        write(printer.summary().as_bytes())?;
     }
     if printer.lost > 0 {
         warn(format_args!("{} records were lost: choose fewer calls with -e", printer.lost));

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::Shutdown;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use coracle_control::{FromGuest, Message};
@@ -30,6 +31,7 @@ use crate::error::{self, Error, Result, note, warn};
 use crate::instances::Claim;
 use crate::log::{GuestSyslog, Lines, Logger, Stream};
 use crate::net::Network;
+use crate::observe::{Client, RunTrace};
 
 /// Standard output in messages.
 const STDOUT_NAME: &str = "standard output";
@@ -63,6 +65,8 @@ pub struct Hooks<'a> {
     pub health: Option<health::Plan>,
     /// Takes what is done to it when it is unhealthy.
     pub by_health: Arc<OnceLock<OnFailure>>,
+    /// Its system calls are shown from the first one.
+    pub trace: Option<Arc<RunTrace>>,
     /// How long its program may take to end after it was asked.
     pub grace: Arc<dyn Fn() -> Duration + Send + Sync>,
     /// Takes the guest's lines.
@@ -286,7 +290,8 @@ impl Run {
         let asked = hooks.claim.filter(|_| hooks.takes_requests);
         let _socket = asked.map(|claim| switchboard.listen(claim, &guest)).transpose()?;
         let logger = Arc::clone(&hooks.logger);
-        thread::spawn(move || listen(from_guest, &guest, &switchboard, &logger));
+        let tracing = hooks.trace.as_ref().map(|trace| self.trace(trace, &switchboard)).transpose()?;
+        let listener = thread::spawn(move || listen(from_guest, &guest, &switchboard, &logger));
         let log = thread::spawn(move || control::follow(log, control::show, || gate.open()));
         let complaints = child.stderr.take().map(|stderr| {
             let guest = Arc::clone(&self.guest);
@@ -294,10 +299,37 @@ impl Run {
         });
         let status = child.wait().map_err(|error| Error::new("cannot wait for QEMU").why(error))?;
         self.guest.gone();
+        if let Some((connection, follower)) = tracing {
+            // What the guest has said is shown before its trace ends.
+            let _ = listener.join();
+            hooks.switchboard.end();
+            let _ = connection.shutdown(Shutdown::Write);
+            let _ = follower.join();
+        }
         let outcome = log.join().unwrap_or_default();
         let is_cut = outputs.into_iter().fold(false, |cut, output| cut | !output.join().unwrap_or(false));
         let complaints = complaints.and_then(|thread| thread.join().ok()).unwrap_or_default();
         Ok(Ended { status, outcome, complaints, is_cut })
+    }
+
+    /// Begins to show system calls; the connection that this is done over, and the thread that does.
+    fn trace(
+        &self,
+        trace: &Arc<RunTrace>,
+        switchboard: &Arc<Switchboard>,
+    ) -> Result<(UnixStream, JoinHandle<()>)> {
+        let fail = |error| Error::new("cannot trace the program").why(error);
+        let connection = switchboard.connect(&self.guest).map_err(fail)?;
+        let client = Client::over("the program", connection.try_clone().map_err(fail)?)?;
+        let (trace, guest) = (Arc::clone(trace), Arc::clone(&self.guest));
+        let follower = thread::spawn(move || {
+            if let Err(error) = trace.follow(client) {
+                error.print();
+                // Its program may still wait to be traced.
+                guest.force(Forced::AtOnce);
+            }
+        });
+        Ok((connection, follower))
     }
 
     /// Makes the terminal the guest's if this process is in its foreground, and begins to read its keys.

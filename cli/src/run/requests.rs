@@ -29,6 +29,9 @@ use crate::instances::{self, Claim};
 /// Requests that a guest has at a time, below those that it keeps.
 const MOST_AT_ONCE: usize = 12;
 
+/// In place of the version of a guest that has ended.
+const ENDED: u16 = u16::MAX;
+
 /// The connections that wait for an answer.
 struct Asker {
     /// Its number for the request.
@@ -61,6 +64,8 @@ struct Waiting {
     tracer: Option<u32>,
     /// The same for events.
     watcher: Option<u32>,
+    /// The connection that captures packets, whose end ends that.
+    capturer: Option<u32>,
 }
 
 /// Hands requests on, and answers back.
@@ -96,6 +101,26 @@ impl Switchboard {
         Ok(Socket(Arc::clone(claim)))
     }
 
+    /// A connection to `guest` for this command itself.
+    pub fn connect(self: &Arc<Self>, guest: &Arc<Guest>) -> std::io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let (this, guest) = (Arc::clone(self), Arc::clone(guest));
+        thread::spawn(move || this.serve(theirs, &guest));
+        Ok(ours)
+    }
+
+    /// The guest answers nothing any more: what waits for answers hears that.
+    pub fn end(&self) {
+        self.version.store(ENDED, Ordering::SeqCst);
+        let askers = {
+            let mut waiting = self.waiting();
+            waiting.untaken = 0;
+            std::mem::take(&mut waiting.askers)
+        };
+        self.room.notify_all();
+        askers.into_values().for_each(|asker| answer(asker.id, &asker.to, Some(Errno::SHUTDOWN)));
+    }
+
     fn accept(self: Arc<Self>, listener: &UnixListener, guest: &Arc<Guest>) {
         for connection in listener.incoming() {
             let Ok(connection) = connection else { continue };
@@ -123,6 +148,9 @@ impl Switchboard {
                 if let Message::Request { id, request } = message {
                     match request {
                         Request::TraceStart { .. } if !self.begins_trace(own) => {
+                            answer(id, &to, Some(Errno::BUSY));
+                        }
+                        Request::CaptureStart { .. } if !self.begins_capture(own) => {
                             answer(id, &to, Some(Errno::BUSY));
                         }
                         Request::Session { request: SessionRequest::RemoveLater { path }, .. } => {
@@ -154,6 +182,10 @@ impl Switchboard {
         if self.waiting().watcher == Some(own) {
             self.ask(0, Request::EventsStop, &to, guest);
             self.waiting().watcher = None;
+        }
+        if self.waiting().capturer == Some(own) {
+            self.ask(0, Request::CaptureStop, &to, guest);
+            self.waiting().capturer = None;
         }
         if let Some(machine) = self.machine.get() {
             machine.left(own);
@@ -193,17 +225,26 @@ impl Switchboard {
         *self.waiting().tracer.get_or_insert(connection) == connection
     }
 
+    /// Whether a connection may capture packets: one does at a time.
+    fn begins_capture(&self, connection: u32) -> bool {
+        *self.waiting().capturer.get_or_insert(connection) == connection
+    }
+
     /// Hands a request on.
     fn ask(&self, id: u32, request: Request<'_>, to: &Sender<Vec<u8>>, guest: &Guest) {
         let refuse = |error| answer(id, to, Some(error));
         match self.version.load(Ordering::SeqCst) {
             0 => return refuse(Errno::AGAIN),
+            ENDED => return refuse(Errno::SHUTDOWN),
             version if version < REQUESTS_SINCE => return refuse(Errno::NOSYS),
             _ => {}
         }
         let is_full = |waiting: &mut Waiting| waiting.untaken >= MOST_AT_ONCE;
         let mut waiting =
             self.room.wait_while(self.waiting(), is_full).unwrap_or_else(PoisonError::into_inner);
+        if self.version.load(Ordering::SeqCst) == ENDED {
+            return refuse(Errno::SHUTDOWN);
+        }
         waiting.untaken += 1;
         waiting.last_id = waiting.last_id.wrapping_add(1);
         let own = waiting.last_id;
@@ -264,7 +305,7 @@ impl Switchboard {
 
     /// The guest has taken a request.
     fn has_room(&self, waiting: &mut Waiting) {
-        waiting.untaken -= 1;
+        waiting.untaken = waiting.untaken.saturating_sub(1);
         self.room.notify_one();
     }
 

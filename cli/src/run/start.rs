@@ -23,6 +23,7 @@ use crate::error::{self, Error, Result, note};
 use crate::instances::{self, Claim, Options};
 use crate::log::{self, Choice, Driver, Logger, Naming, Record, Stream as LogStream};
 use crate::net::Network;
+use crate::observe::RunTrace;
 use crate::output;
 use crate::pack::{self, Outline, Start, cron};
 use crate::settings::Settings;
@@ -199,12 +200,18 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     if let Some(claim) = &claim {
         claim.change(|state| state.cron = jobs)?;
     }
+    let trace = RunTrace::new(&args.tracing)?;
+    if trace.is_some() && plan.words.access == Access::None {
+        return Err(Error::new("`--trace` asks the guest, which `--control none` forbids"));
+    }
+    plan.words.trace = trace.is_some();
     let hooks = Hooks {
         claim: claim.as_ref(),
         takes_requests: plan.words.access.min(most) != Access::None,
         switchboard: Arc::default(),
         health: checks,
         by_health: Arc::clone(&life.by_health),
+        trace: trace.map(Arc::new),
         started: &|| Life::start(claim.as_deref(), &summary),
         grace: Arc::new({
             let claim = claim.clone();

@@ -25,6 +25,7 @@
 //! | `fail-alloc=N` | for tests: enables /proc/thread-self/fail-nth, and makes the program's N-th allocation in the kernel fail (0: none) |
 //! | `fail-kernel=on` | for tests: enables /proc/PID/fail-kernel, by which a program makes the kernel hang or panic |
 //! | `recorder=on` | notes what the kernel does, for the report of a crash |
+//! | `trace=wait` | the program waits until its system calls are traced over the port `control` |
 //! | `net=off` | ignore network cards |
 //! | `patch=off` | in unikernel mode, leave the program's `syscall` instructions as they are |
 //! | `reboot=k`, `reboot=t` | end a machine without a power switch by the keyboard controller, or by a triple fault |
@@ -284,6 +285,8 @@ pub struct CommandLine {
     pub fail_kernel: bool,
     /// `recorder=on`
     pub recorder: bool,
+    /// `trace=wait`
+    pub trace: bool,
     /// `net=off`
     pub net_off: bool,
     /// `patch=off`
@@ -367,6 +370,7 @@ impl CommandLine {
             b"fail-alloc" => self.fail_alloc = Some(text()?.parse().ok()?),
             b"fail-kernel" if value == b"on" => self.fail_kernel = true,
             b"recorder" if value == b"on" => self.recorder = true,
+            b"trace" if value == b"wait" => self.trace = true,
             b"net" if value == b"off" => self.net_off = true,
             b"patch" if value == b"off" => self.patch_off = true,
             _ => return None,
@@ -461,6 +465,9 @@ impl fmt::Display for CommandLine {
         }
         if self.recorder {
             words.put("recorder", format_args!("on"))?;
+        }
+        if self.trace {
+            words.put("trace", format_args!("wait"))?;
         }
         if self.net_off {
             words.put("net", format_args!("off"))?;

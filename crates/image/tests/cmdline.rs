@@ -27,7 +27,7 @@ prop_compose! {
         devices in prop::collection::vec(any::<(u64, u64, u32)>(), 0..3),
         image in prop::option::of(any::<(u64, u64)>().prop_map(|(start, archive)| ImagePlace { start, archive })),
         (control, poweroff, seed) in any::<(Option<u16>, Option<u16>, Option<u64>)>(),
-        (net_off, patch_off, secrets, fail_alloc) in any::<(bool, bool, bool, Option<u64>)>(),
+        (net_off, patch_off, secrets, fail_alloc, trace) in any::<(bool, bool, bool, Option<u64>, bool)>(),
         (fail_kernel, recorder, metrics_port) in any::<(bool, bool, Option<u16>)>(),
         log in prop_oneof![Just(LogLevel::Quiet), Just(LogLevel::Info), Just(LogLevel::Debug)],
         console in prop_oneof![Just(Console::Any), Just(Console::Serial), Just(Console::Virtio)],
@@ -47,7 +47,7 @@ prop_compose! {
             devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
         CommandLine {
             ip, gateway, dns, hostname, env, args, mode, user, access, metrics_port, image, mmio_devices, control, poweroff, log, console, ports, window, seed, volumes, secrets,
-            fail_alloc, fail_kernel, recorder, net_off, patch_off, reboot,
+            fail_alloc, fail_kernel, recorder, net_off, patch_off, reboot, trace,
             unknown: vec![],
         }
     }

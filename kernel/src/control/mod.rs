@@ -16,4 +16,4 @@ mod threads;
 mod tree;
 
 use server::is_full;
-pub use server::{main, remembers, start};
+pub use server::{is_open, main, remembers, start};

@@ -39,6 +39,12 @@ pub fn start(access: Access) {
     }
 }
 
+/// Whether requests are answered.
+pub fn is_open() -> bool {
+    let is_allowed = STARTER.access.get().is_some_and(|access| *access != Access::None);
+    is_allowed && console::control().is_some()
+}
+
 impl Server for Starter {
     fn requested(&self, channel: &Channel) {
         if self.access.get().is_none_or(|access| *access == Access::None) {

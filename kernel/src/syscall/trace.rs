@@ -8,14 +8,17 @@ use super::table::{Handler, TABLE, TABLE_SIZE};
 use crate::arch::registers;
 use crate::errno::{Errno, SysResult};
 use crate::lock::Mutex;
-use crate::task::thread::Work;
+use crate::task::sched;
+use crate::task::thread::{Thread, Work};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_control::{CALLS, CAPTURE_MOST, CHOICE_BYTES, Capture, Captured, Extent, TraceRecord, record};
 use coracle_fallible::boxed_array;
 use coracle_fallible::prelude::*;
 use coracle_hal::once::Once;
 use coracle_hal::{cpu, time, user};
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use spin::RwLock;
 
 /// Bytes of records for each CPU that wait to be fetched.
@@ -72,11 +75,50 @@ pub fn start(pid: u32, choice: &[u8]) -> Result<(), Errno> {
     }
     *own = Some(Choice { pid, calls: *calls, captures });
     CURRENT.set(table);
+    drop(own);
+    release();
     Ok(())
+}
+
+/// A program's first thread that waits until its calls are traced.
+static HELD: Mutex<Option<Arc<Thread>>> = Mutex::new(None);
+/// How often a fetch has found no records, and sent that.
+static FOUND_NONE: AtomicU64 = AtomicU64::new(0);
+/// When records were fetched last.
+static FETCHED_NS: AtomicU64 = AtomicU64::new(0);
+
+/// Starts a thread once calls are traced.
+pub fn hold(thread: Arc<Thread>) {
+    let old = HELD.lock().replace(thread);
+    drop(old);
+}
+
+fn release() {
+    let held = HELD.lock().take();
+    if let Some(thread) = held {
+        sched::start(thread);
+    }
+}
+
+/// Before the machine ends: waits until the records have been fetched, unless nothing fetches them any more.
+pub fn drain() {
+    /// How long a fetch may take.
+    const PATIENCE_NS: u64 = 1_000_000_000;
+    const LOOK_EVERY_NS: u64 = 5_000_000;
+    let is_traced = CHOICE.read().is_some();
+    let (begin, before) = (time::now_ns(), FOUND_NONE.load(SeqCst));
+    while is_traced && FOUND_NONE.load(SeqCst) == before {
+        let now = time::now_ns();
+        if now.saturating_sub(FETCHED_NS.load(SeqCst).max(begin)) > PATIENCE_NS {
+            break;
+        }
+        sched::park_aside(Some(now + LOOK_EVERY_NS));
+    }
 }
 
 /// Traces no calls any more.
 pub fn stop() {
+    release();
     CURRENT.set(&TABLE);
     let choice = CHOICE.write().take();
     drop(choice);
@@ -89,6 +131,7 @@ pub fn stop() {
 /// Gives `take` the records that wait.
 pub fn fetch(mut take: impl FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Errno> {
     let mut spare = Vec::new();
+    let mut is_empty = true;
     for buffer in BUFFERS.get().into_iter().flatten() {
         spare.clear();
         spare.try_reserve(BUFFER_BYTES).map_err(|_| Errno::NOMEM)?;
@@ -97,6 +140,7 @@ pub fn fetch(mut take: impl FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Err
             core::mem::swap(&mut own.records, &mut spare);
             core::mem::take(&mut own.lost)
         };
+        is_empty &= spare.is_empty() && lost == 0;
         take(&spare)?;
         if lost > 0 {
             let bytes = TraceRecord::HEAD as u32;
@@ -105,6 +149,10 @@ pub fn fetch(mut take: impl FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Err
                 TraceRecord { bytes, kind: record::LOST, time_ns, number: lost, ..TraceRecord::default() };
             take(&note.encode())?;
         }
+    }
+    FETCHED_NS.store(time::now_ns(), SeqCst);
+    if is_empty {
+        FOUND_NONE.fetch_add(1, SeqCst);
     }
     Ok(())
 }
