@@ -137,12 +137,14 @@ fn a_stalled_stream_is_explained() -> Result<(), String> {
 fn tools_inside_list_sockets() -> Result<(), String> {
     let source = paths::programs().join("servers/stalled.py").to_string_lossy().into_owned();
     let script = format!(
-        "{PYTHON} {source} & sleep 1; ss -tunap 2>/dev/null; ss -xap 2>/dev/null; netstat -tunapx; netstat -i"
+        "{PYTHON} {source} & while [ ! -e /tmp/ready ]; do sleep 0.1; done; ss -tunap 2>/dev/null; ss -xap 2>/dev/null; netstat -tunapx; netstat -i"
     );
     let mut command = Command::new(paths::coracle());
     command.args(["run", "-q", "--net", "none", "--user", "root", "--mode", "protected"]);
     let tools = ["/usr/bin/ss", "/usr/bin/netstat", "/bin/sleep", PYTHON, "/usr/lib/python3.11", &source];
-    tools.iter().for_each(|tool| drop(command.args(["--add", tool])));
+    for tool in tools {
+        command.args(["--add", tool]);
+    }
     let outcome = run(command.args(["/bin/sh", "-c", &script]), b"")?;
     let text = outcome.text();
     holds(

@@ -28,4 +28,5 @@ def write():
 
 
 threading.Thread(target=write, daemon=True).start()
+open('/tmp/ready', 'w').close()
 time.sleep(100000)
