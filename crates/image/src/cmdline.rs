@@ -26,6 +26,8 @@
 //! | `fail-kernel=on` | for tests: enables /proc/PID/fail-kernel, by which a program makes the kernel hang or panic |
 //! | `recorder=on` | notes what the kernel does, for the report of a crash |
 //! | `trace=wait` | the program waits until its system calls are traced over the port `control` |
+//! | `core=wait` | a process that crashes waits until its core was dumped over the port `control` |
+//! | `debug=wait` | the program waits for a debugger before its first instruction |
 //! | `net=off` | ignore network cards |
 //! | `patch=off` | in unikernel mode, leave the program's `syscall` instructions as they are |
 //! | `reboot=k`, `reboot=t` | end a machine without a power switch by the keyboard controller, or by a triple fault |
@@ -287,6 +289,10 @@ pub struct CommandLine {
     pub recorder: bool,
     /// `trace=wait`
     pub trace: bool,
+    /// `core=wait`
+    pub core: bool,
+    /// `debug=wait`
+    pub debug: bool,
     /// `net=off`
     pub net_off: bool,
     /// `patch=off`
@@ -371,6 +377,8 @@ impl CommandLine {
             b"fail-kernel" if value == b"on" => self.fail_kernel = true,
             b"recorder" if value == b"on" => self.recorder = true,
             b"trace" if value == b"wait" => self.trace = true,
+            b"core" if value == b"wait" => self.core = true,
+            b"debug" if value == b"wait" => self.debug = true,
             b"net" if value == b"off" => self.net_off = true,
             b"patch" if value == b"off" => self.patch_off = true,
             _ => return None,
@@ -468,6 +476,12 @@ impl fmt::Display for CommandLine {
         }
         if self.trace {
             words.put("trace", format_args!("wait"))?;
+        }
+        if self.core {
+            words.put("core", format_args!("wait"))?;
+        }
+        if self.debug {
+            words.put("debug", format_args!("wait"))?;
         }
         if self.net_off {
             words.put("net", format_args!("off"))?;

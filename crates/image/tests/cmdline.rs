@@ -29,6 +29,7 @@ prop_compose! {
         (control, poweroff, seed) in any::<(Option<u16>, Option<u16>, Option<u64>)>(),
         (net_off, patch_off, secrets, fail_alloc, trace) in any::<(bool, bool, bool, Option<u64>, bool)>(),
         (fail_kernel, recorder, metrics_port) in any::<(bool, bool, Option<u16>)>(),
+        (core, debug) in any::<(bool, bool)>(),
         log in prop_oneof![Just(LogLevel::Quiet), Just(LogLevel::Info), Just(LogLevel::Debug)],
         console in prop_oneof![Just(Console::Any), Just(Console::Serial), Just(Console::Virtio)],
         (ports, window) in (
@@ -47,7 +48,7 @@ prop_compose! {
             devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
         CommandLine {
             ip, gateway, dns, hostname, env, args, mode, user, access, metrics_port, image, mmio_devices, control, poweroff, log, console, ports, window, seed, volumes, secrets,
-            fail_alloc, fail_kernel, recorder, net_off, patch_off, reboot, trace,
+            fail_alloc, fail_kernel, recorder, core, debug, net_off, patch_off, reboot, trace,
             unknown: vec![],
         }
     }
