@@ -119,6 +119,19 @@ impl Task {
             top => unsafe { &*(top as *const AtomicU32) },
         }
     }
+    /// Calls `f` with the floating-point state of a task that does not run, as the CPU saves it; what `f` changes is what the task goes on
+    /// with. `None`: a CPU runs it, it has none, or the CPU would refuse what `f` made of it, which is then the initial state.
+    pub fn with_fpu<R>(&self, f: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
+        let area = self.fpu.as_ref()?;
+        if self.on_cpu.swap(true, Ordering::Acquire) {
+            return None;
+        }
+        // SAFETY: `on_cpu` was free, and is this CPU's until it is freed below: nothing else uses the area.
+        let (result, is_valid) = unsafe { area.change(f) };
+        self.fpu_cpu.set(NO_CPU);
+        self.on_cpu.store(false, Ordering::Release);
+        is_valid.then_some(result)
+    }
     /// True while some CPU still runs on this task's stack.
     #[inline]
     pub fn on_cpu(&self) -> bool {
@@ -160,6 +173,13 @@ impl Drop for Task {
 /// Where a stack's [`Top`] has its thread.
 fn slot<T>(top: usize) -> *mut Option<ManuallyDrop<Arc<T>>> {
     (top + offset_of!(Top<T>, thread)) as *mut _
+}
+
+/// The attention of the task whose stack a CPU uses.
+#[cfg(target_os = "none")]
+pub(crate) fn attention_of(local: &Local) -> &AtomicU32 {
+    // SAFETY: each CPU is on a stack that ends with a `Top`, whose first word is only ever used as an atomic.
+    unsafe { &*(local.stack_top.get() as *const AtomicU32) }
 }
 
 /// Calls `f` with the running thread.

@@ -120,6 +120,21 @@ impl Area {
         unsafe { coracle_fpu_load(self.0.as_ptr()) };
     }
 
+    /// Calls `f` with the state, and returns whether what it made of it is one that the CPU loads; if not, it is the initial one.
+    ///
+    /// # Safety
+    /// Nothing else uses the area meanwhile.
+    pub unsafe fn change<R>(&self, f: impl FnOnce(&mut [u8]) -> R) -> (R, bool) {
+        // SAFETY: the area is this value's own, and unused by the caller's word.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(self.0.as_ptr(), SIZE) };
+        let result = f(bytes);
+        let is_valid = is_valid(bytes);
+        if !is_valid {
+            bytes.fill(0);
+        }
+        (result, is_valid)
+    }
+
     fn bytes(&mut self) -> &mut [u8] {
         // SAFETY: the area is this value's own.
         unsafe { core::slice::from_raw_parts_mut(self.0.as_ptr(), SIZE) }

@@ -134,9 +134,7 @@ impl Area {
 
     /// Makes an area of zeroes the initial state: the header's empty XSTATE_BV means "initial".
     fn init(&mut self) {
-        let bytes = self.bytes();
-        bytes[FCW..FCW + 2].copy_from_slice(&INITIAL_FCW.to_le_bytes());
-        bytes[MXCSR..MXCSR + 4].copy_from_slice(&INITIAL_MXCSR.to_le_bytes());
+        set_initial(self.bytes());
     }
 
     /// Stores the registers; what is unchanged since `load` may be left out.
@@ -176,10 +174,31 @@ impl Area {
         }
     }
 
+    /// Calls `f` with the state, and returns whether what it made of it is one that the CPU loads; if not, it is the initial one.
+    ///
+    /// # Safety
+    /// Nothing else uses the area meanwhile.
+    pub unsafe fn change<R>(&self, f: impl FnOnce(&mut [u8]) -> R) -> (R, bool) {
+        // SAFETY: the area is this value's own, and unused by the caller's word.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(self.0.as_ptr(), state_size()) };
+        let result = f(bytes);
+        let is_valid = valid(bytes);
+        if !is_valid {
+            bytes.fill(0);
+            set_initial(bytes);
+        }
+        (result, is_valid)
+    }
+
     fn bytes(&mut self) -> &mut [u8] {
         // SAFETY: the area is this value's own.
         unsafe { core::slice::from_raw_parts_mut(self.0.as_ptr(), state_size()) }
     }
+}
+
+fn set_initial(bytes: &mut [u8]) {
+    bytes[FCW..FCW + 2].copy_from_slice(&INITIAL_FCW.to_le_bytes());
+    bytes[MXCSR..MXCSR + 4].copy_from_slice(&INITIAL_MXCSR.to_le_bytes());
 }
 
 impl Drop for Area {

@@ -47,6 +47,7 @@ pub const SPURIOUS_VECTOR: u8 = 0x6f;
 const SYSCALL_LENGTH: u64 = 2;
 
 const NMI: usize = 2;
+const DEBUG: u64 = 1;
 const DOUBLE_FAULT: u64 = 8;
 const GENERAL_PROTECTION: u64 = 13;
 const PAGE_FAULT: u64 = 14;
@@ -382,6 +383,9 @@ pub unsafe extern "C" fn trap_kernel(frame: &mut TrapFrame) -> bool {
             return false;
         }
         _ => {}
+    }
+    if frame.vector == DEBUG && super::breakpoint::note_kernel_hit() {
+        return false;
     }
     if is_wild_jump(frame) {
         return true;
