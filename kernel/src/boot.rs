@@ -9,7 +9,7 @@ use crate::mm::patch;
 use crate::syscall::trace;
 use crate::task::process::{self, Credentials, Process};
 use crate::task::thread::Thread;
-use crate::task::{exec, sched, uts};
+use crate::task::{debug, exec, sched, uts};
 use crate::{control, drivers, events, fs, log, metrics, power, random, report, storage, volumes};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -100,7 +100,7 @@ fn prepare(settings: &CommandLine) -> Option<Config<'static>> {
     };
     IDLE_PROCESS.call_once(|| idle);
     let most = config.as_ref().map_or(Access::Full, Config::access);
-    control::start(settings.access.min(most));
+    control::start(settings.access.min(most), (settings.core, settings.debug));
     if let Err(error) = control::syslog::serve() {
         log!("/dev/log is not served (error {})", error.number());
     }
@@ -362,6 +362,7 @@ fn start_thread(
     fs::access::enforce();
     fs::lost::begin();
     faults::nth_of_all(settings.fail_alloc.unwrap_or(0));
+    debug::begin(&process, &thread);
     if settings.trace && control::is_open() {
         trace::hold(thread);
     } else {

@@ -10,6 +10,7 @@ use crate::mm::fault::{self, Refused};
 use crate::mm::patch;
 use crate::mm::user::Access;
 use crate::syscall::call::Call;
+use crate::task::debug;
 use crate::task::process::ExitStatus;
 use crate::task::signal::{self, SigInfo};
 use crate::task::thread::{Thread, Work};
@@ -83,7 +84,7 @@ impl Kernel for Coracle {
     }
 
     fn fault(thread: &Arc<Thread>, context: &mut UserContext, fault: Fault) {
-        if let Some(info) = resolve(thread, registers::pc(context), fault) {
+        if let Some(info) = resolve(thread, context, fault) {
             signal::force(thread, info);
         } else {
             thread.process.faults.fetch_add(1, Relaxed);
@@ -120,6 +121,8 @@ fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
         if work.any(Work::STOP) {
             // Until it goes on or ends: SIGKILL ends a stopped process, too (signal(7)).
             sched::park(None, false);
+        } else if work.any(Work::HOLD) {
+            debug::rest(thread, context);
         } else if work.any(Work::REMAINS) {
             work.clear(Work::REMAINS);
             remains::free();
@@ -147,7 +150,7 @@ fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
 }
 
 /// Resolves a page fault, or says which signal an exception means (signal(7)).
-fn resolve(thread: &Arc<Thread>, ip: usize, fault: Fault) -> Option<SigInfo> {
+fn resolve(thread: &Arc<Thread>, context: &mut UserContext, fault: Fault) -> Option<SigInfo> {
     if let Fault::Page { addr, write, exec, present } = fault {
         events::note(bit::FAULT, || {
             let bits = [
@@ -156,10 +159,14 @@ fn resolve(thread: &Arc<Thread>, ip: usize, fault: Fault) -> Option<SigInfo> {
                 (present, kind::access::PRESENT),
             ];
             let access = bits.into_iter().map(|(holds, bit)| u16::from(holds) * bit).sum();
-            (kind::FAULT, access, addr as u64, ip as u64)
+            (kind::FAULT, access, addr as u64, registers::pc(context) as u64)
         });
         return resolve_page(thread, addr, (write, exec, present));
     }
+    if debug::take_fault(thread, context, &fault) {
+        return None;
+    }
+    let ip = registers::pc(context);
     if arch::fault::is_breakpoint(&fault) && patch::reached(thread, ip) {
         return None;
     }

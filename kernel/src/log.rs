@@ -20,6 +20,8 @@ pub enum Line {
     Report,
     /// A word of 64 bits for each number of an event, before the last crash, in hexadecimal: the CPU, and the event's words.
     Event,
+    /// A process that crashed waits for its core dump: its number, the thread, the signal.
+    Core,
     /// Bytes that end with the machine, in decimal, and after a blank the file that was written first.
     Lost,
 }
@@ -95,6 +97,7 @@ impl Output {
                 Line::Status => (b'S', "coracle: exit status "),
                 Line::Report => (b'P', "coracle: "),
                 Line::Event => (b'E', "coracle: event "),
+                Line::Core => (b'C', "coracle: waits for a core dump: "),
                 Line::Lost => (b'W', "coracle: lost with the machine: bytes and first file: "),
             };
             if self.control.is_none() {

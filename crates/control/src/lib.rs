@@ -13,6 +13,7 @@
 #[macro_use]
 mod words;
 
+mod debug;
 mod events;
 mod life;
 mod machine;
@@ -24,6 +25,7 @@ mod sockets;
 mod threads;
 mod trace;
 
+pub use debug::{Debug, DebugEvent, Resume, ThreadState, debug_event, resume_flag};
 pub use events::{EventRecord, EventsHead, RingHead, event};
 pub use life::{CronRecord, LifeRequest};
 pub use machine::CpuRecord;

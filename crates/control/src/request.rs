@@ -1,5 +1,6 @@
 //! What a guest is asked about itself.
 use crate::life::{self, LifeRequest};
+use crate::debug::Debug;
 use crate::message::{Fields, Writer};
 use crate::session::{self, SessionRequest};
 
@@ -90,6 +91,8 @@ pub enum Request<'a> {
     },
     /// One about how the guest fares.
     Life(LifeRequest<'a>),
+    /// One of a debugger.
+    Debug(Debug<'a>),
     /// One that this version doesn't know; the answer is ENOSYS.
     Unknown(u16),
 }
@@ -129,7 +132,10 @@ mod number {
 impl<'a> Request<'a> {
     /// Whether it changes nothing in the guest.
     pub fn only_reads(&self) -> bool {
-        !matches!(self, Request::Signal { .. } | Request::Session { .. })
+        match self {
+            Request::Debug(debug) => debug.only_reads(),
+            other => !matches!(other, Request::Signal { .. } | Request::Session { .. }),
+        }
     }
 
     /// Whether the command that runs the guest answers it, and not the guest.
@@ -202,6 +208,7 @@ impl<'a> Request<'a> {
                 out.word(len);
             }
             Request::Life(request) => request.write(out),
+            Request::Debug(debug) => debug.write(out),
             Request::Unknown(number) => out.half(number),
         }
     }
@@ -245,7 +252,10 @@ impl<'a> Request<'a> {
             other @ life::number::FIRST..=life::number::LAST => {
                 Request::Life(LifeRequest::read(other, fields)?)
             }
-            other => Request::Unknown(other),
+            other => match Debug::read(other, fields)? {
+                Some(debug) => Request::Debug(debug),
+                None => Request::Unknown(other),
+            },
         })
     }
 }

@@ -57,6 +57,8 @@ pub mod thread_flag {
     pub const STOPPED: u64 = 8;
     /// Its sleep ends at a time of the real-time clock.
     pub const WALL_CLOCK: u64 = 16;
+    /// A debugger, or a core dump, holds it where it enters its program.
+    pub const HELD: u64 = 32;
 }
 
 /// The program's registers as they end a kernel stack, in their order there.

@@ -5,6 +5,7 @@
 //! nothing for it.
 mod answer;
 pub mod cron;
+mod debug;
 mod files;
 pub mod launch;
 mod probe;

@@ -1,7 +1,7 @@
 //! The thread that answers.
 use super::answer::{self, Answer};
 use super::session::{self, Sessions};
-use super::{cron, files, probe, sockets, threads};
+use super::{cron, debug, files, probe, sockets, threads};
 use crate::boot;
 use crate::drivers::console::{self, Channel, Server};
 use crate::errno::Errno;
@@ -10,6 +10,7 @@ use crate::ipc::poll::{Events, wait_until};
 use crate::mm::fault::Refused;
 use crate::net::capture;
 use crate::syscall::trace;
+use crate::task::debug as debugging;
 use crate::task::later;
 use crate::task::process;
 use crate::task::sched;
@@ -31,9 +32,17 @@ struct Starter {
 
 static STARTER: Starter = Starter { access: Once::new(), is_started: AtomicBool::new(false) };
 
-/// Has requests answered from now on, as far as `access` allows.
-pub fn start(access: Access) {
+/// Has requests answered from now on, as far as `access` allows. `core`: processes that crash wait for their core dump; `debug`: the
+/// program waits for a debugger.
+pub fn start(access: Access, (core, debug): (bool, bool)) {
     STARTER.access.call_once(|| access);
+    debugging::listen(&debug::NEWS);
+    if core && access != Access::None {
+        debugging::want_cores();
+    }
+    if debug && access == Access::Full {
+        debugging::want_start();
+    }
     if let Some(channel) = console::control() {
         channel.serve_by(&STARTER);
     }
@@ -82,7 +91,10 @@ pub fn main() -> ! {
     let Some(channel) = console::control() else { unreachable!("only requests start this thread") };
     let mut sessions = Sessions::new();
     loop {
-        wait_until(channel.asked(), Events::IN, &mut || channel.has_request() || session::has_rung());
+        wait_until(channel.asked(), Events::IN, &mut || {
+            channel.has_request() || session::has_rung() || debug::NEWS.is_new()
+        });
+        debug::tell();
         if let Some(request) = channel.next_request() {
             serve(channel, request, &mut sessions);
         }
@@ -99,11 +111,14 @@ fn serve(channel: &Channel, message: Vec<u8>, sessions: &mut Sessions) {
         return sessions.serve(channel, message);
     } else {
         Answer::new(channel, id).and_then(|mut answer| {
-            answer_with(request, &mut answer)?;
-            answer.flush()
+            let is_whole = answer_with(id, request, &mut answer)?;
+            answer.flush()?;
+            Ok(is_whole)
         })
     };
-    answer::end(channel, id, result);
+    if result != Ok(false) {
+        answer::end(channel, id, result.map(|_| ()));
+    }
 }
 
 /// Whether requests may change things.
@@ -116,7 +131,8 @@ pub fn remembers() -> bool {
     is_full()
 }
 
-fn answer_with(request: Request, answer: &mut Answer) -> Result<(), Errno> {
+/// Answers a request. `Ok(false)`: the end of the answer comes later.
+fn answer_with(id: u32, request: Request, answer: &mut Answer) -> Result<bool, Errno> {
     match request {
         Request::Read(path) => files::read(path, answer),
         Request::List(path) => files::list(path, answer),
@@ -151,9 +167,11 @@ fn answer_with(request: Request, answer: &mut Answer) -> Result<(), Errno> {
             capture::stop();
             Ok(())
         }
+        Request::Debug(request) => return debug::answer(id, request, answer),
         // The command that runs this guest answers those about the machine.
         _ => Err(Errno::NOSYS),
-    }
+    }?;
+    Ok(true)
 }
 
 /// Sends a process a signal. EINVAL, ESRCH.

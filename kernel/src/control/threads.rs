@@ -48,7 +48,7 @@ pub fn all(answer: &mut Answer) -> Result<(), Errno> {
 }
 
 /// Moves to a CPU.
-fn visit(cpu: usize) {
+pub(super) fn visit(cpu: usize) {
     this::with(|me| {
         sched::set_affinity(me, 1 << cpu);
         sched::migrate(me);
@@ -56,7 +56,7 @@ fn visit(cpu: usize) {
 }
 
 /// May run on all CPUs again.
-fn visit_any() {
+pub(super) fn visit_any() {
     this::with(|me| sched::set_affinity(me, u64::MAX));
 }
 
@@ -67,6 +67,7 @@ fn tell(thread: &Arc<Thread>, stack_pointer: usize, stack: &[u8], answer: &mut A
         (thread_flag::ASLEEP, asleep),
         (thread_flag::WOKEN, sched.is_woken()),
         (thread_flag::RUNNABLE, !asleep),
+        (thread_flag::HELD, thread.debug.held.lock().is_some()),
         (thread_flag::STOPPED, process.stopped.load(Relaxed) != 0),
         (thread_flag::WALL_CLOCK, sched.sleep_timer.follows_wall()),
     ];

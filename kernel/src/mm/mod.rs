@@ -6,6 +6,7 @@ pub mod locks;
 pub mod map;
 pub mod memory;
 pub mod patch;
+mod poke;
 pub mod reclaim;
 pub mod shared;
 pub mod user;

@@ -13,14 +13,16 @@
 //! itself; the `mov` has room for a jump to anywhere near.)
 use super::memory::{Memory, PAGE_SIZE, page_down};
 use super::vma::{Backing, Vma, VmaFlags};
+use crate::arch::registers;
 use crate::lock::Mutex;
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_hal::call::Call;
+use coracle_hal::context::UserContext;
 use coracle_hal::frame::Frame;
-use coracle_hal::paging::{Flush, Prot, USER_START};
+use coracle_hal::paging::{Prot, USER_START};
 use coracle_hal::percpu::PerCpu;
 use coracle_hal::{breakpoint, task, user};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
@@ -127,6 +129,29 @@ pub fn reached(thread: &Thread, ip: usize) -> bool {
         known.store(site, Relaxed);
     }
     true
+}
+
+/// A debugger has the program make a step that begins with the jump of a patched site: makes the step that the `mov` there was
+/// before it was replaced, and returns true.
+pub fn step(memory: &Memory, context: &mut UserContext) -> bool {
+    let ip = registers::pc(context);
+    let Some(number) = replaced_number(memory, ip) else { return false };
+    registers::set_result(context, number.into());
+    registers::set_pc(context, (ip + MOV_LEN) as u64);
+    true
+}
+
+/// The number that the `mov` at `site` had, if it was replaced.
+fn replaced_number(memory: &Memory, site: usize) -> Option<u32> {
+    let mut jump = [0; MOV_LEN];
+    memory.read(site, &mut jump).ok()?;
+    let [JMP_REL32, displacement @ ..] = jump else { return None };
+    let stub = (site + MOV_LEN).wrapping_add_signed(i32::from_le_bytes(displacement) as isize);
+    let is_stub = memory.patches.pages.lock().iter().any(|stubs| page_down(stub) == stubs.address);
+    let mut code = [0; STUB_SIZE];
+    memory.read(stub, &mut code).ok()?;
+    let number = [code[8], code[9], code[10], code[11]];
+    is_stub.then_some(u32::from_le_bytes(number))
 }
 
 /// The memory of this id is gone: this CPU's breakpoint need not wait for one of its sites any more. (Another CPU's is
@@ -243,15 +268,5 @@ impl Memory {
         let (range, vma) = layout.regions.find(page)?;
         let code = vma.prot.contains(Prot::EXEC) && !vma.prot.contains(Prot::WRITE) && !vma.shared();
         (code && matches!(vma.backing, Backing::File { .. })).then_some(range)
-    }
-
-    /// Puts a copy of `page` in its place, with `bytes` at `offset`.
-    fn replace_code(&self, page: usize, offset: usize, bytes: &[u8]) -> Option<Flush> {
-        let _layout = self.layout_now()?;
-        let old = self.space.query(page)?;
-        let copy = Frame::alloc()?;
-        copy.copy_from(&old.frame);
-        copy.write(offset, bytes);
-        self.space.replace(page, copy, old.prot).ok()
     }
 }

@@ -1,4 +1,5 @@
 //! New threads and processes (clone(2), fork(2), vfork(2)).
+use super::debug;
 use super::process::{self, Process};
 use super::thread::Thread;
 use super::{exit, limits, sched};
@@ -143,6 +144,9 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
 fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<Process>, Errno> {
     let from = &parent.process;
     let memory = if request.has(abi::CLONE_VM) { from.memory() } else { from.memory().duplicate()? };
+    if !request.has(abi::CLONE_VM) {
+        debug::leave_child(from, &memory);
+    }
     let descriptors = if request.has(abi::CLONE_FILES) {
         from.descriptors.table()
     } else {

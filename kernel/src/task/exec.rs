@@ -414,6 +414,7 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     process.exit_signal.store(abi::SIGCHLD, Relaxed);
     process.vfork_done.store(true, Release);
     process.exit_source.notify(crate::ipc::poll::Events::IN);
+    super::debug::executed(process, thread);
     Ok(loaded.context)
 }
 

@@ -2,7 +2,7 @@
 use super::process::{self, ExitStatus, Process};
 use super::signal::{self, SigInfo};
 use super::thread::{Thread, Work};
-use super::{futex, futex_pi, later, sched, terminal};
+use super::{debug, futex, futex_pi, later, sched, terminal};
 use crate::errno::Errno;
 use crate::fs::memory::remains;
 use crate::ipc::poll::{Events, LOOK_EVERY_NS};
@@ -64,6 +64,7 @@ pub fn wait_for(process: &Process, mut done: impl FnMut() -> bool) -> Result<(),
 pub fn by_signal(thread: &Arc<Thread>, context: &UserContext, info: SigInfo, crash: bool) -> ! {
     if crash {
         report::program(thread, context, &info);
+        debug::wait_for_core(thread, context, &info);
         if thread.process.pid == process::FIRST {
             // The machine ends with it.
             events::report();
@@ -123,6 +124,7 @@ fn release_futexes(thread: &Arc<Thread>) {
 
 /// The last thread of a process is ending.
 fn finish(process: &Arc<Process>, status: ExitStatus) {
+    debug::ended(process, status.wait_status());
     let first = process.parent().is_none();
     if first {
         // The program the machine was started for: the machine ends with it.

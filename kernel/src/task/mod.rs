@@ -1,6 +1,7 @@
 //! Processes, threads, the scheduler, signals and futexes.
 pub mod clone;
 pub mod credentials;
+pub mod debug;
 pub mod devices;
 pub mod exec;
 pub mod exit;

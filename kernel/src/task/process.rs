@@ -1,5 +1,6 @@
 //! A process: an address space, descriptors, signal actions, and the threads that share them.
 pub use super::credentials::Credentials;
+use super::debug;
 use super::family::{Family, Siblings};
 use super::later::{self, Later, Link};
 use super::limits::Limits;
@@ -105,6 +106,8 @@ pub struct Process {
     pub vfork_done: AtomicBool,
     /// Page faults that read from a file or made a page.
     pub faults: AtomicU64,
+    /// A debugger's part.
+    pub debug: debug::Session,
     memory_id: AtomicU64,
     start_ns: u64,
     held: Leaving<Box<Held>>,
@@ -355,6 +358,7 @@ impl Process {
             oom: OomScore::default(),
             vfork_done: AtomicBool::new(true),
             faults: AtomicU64::new(0),
+            debug: debug::Session::default(),
             memory_id: AtomicU64::new(memory.id),
             start_ns: coracle_hal::time::now_ns(),
             held: Leaving::new(try_box(Held {

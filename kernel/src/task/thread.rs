@@ -1,4 +1,5 @@
 //! A thread of a program.
+use super::debug::held::Debugged;
 use super::futex::Waiter;
 use super::later::PutOff;
 use super::process::Process;
@@ -69,6 +70,8 @@ pub struct Thread {
     pub fruitless_fault: AtomicUsize,
     /// See above.
     pub fruitless_faults: AtomicU32,
+    /// A debugger's part.
+    pub debug: Debugged,
     /// How it is scheduled, as a word ([`Scheduling::to_word`]).
     scheduling: AtomicU32,
 }
@@ -131,7 +134,9 @@ impl Work<'_> {
     /// The end of its call is to be noted (`syscall::trace`).
     pub const TRACE: u32 = 1 << 13;
     /// It is the kernel's own, which follows the image's schedule (`control::cron`).
-    pub const CRON: u32 = 1 << 20;
+    pub const CRON: u32 = 1 << 17;
+    /// It is held where it enters its program (`task::debug`).
+    pub const HOLD: u32 = 1 << 16;
 
     /// True if any work is to be done.
     #[inline(always)]
@@ -194,6 +199,7 @@ impl Thread {
             suspect: AtomicUsize::new(0),
             fruitless_fault: AtomicUsize::new(0),
             fruitless_faults: AtomicU32::new(0),
+            debug: Debugged::default(),
             scheduling: AtomicU32::new(Scheduling::default().to_word()),
         })?;
         thread.waiter.belongs_to(&thread);

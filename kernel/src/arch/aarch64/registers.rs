@@ -16,6 +16,11 @@ pub fn pc(context: &UserContext) -> usize {
     context.pc as usize
 }
 
+/// Sets it.
+pub fn set_pc(context: &mut UserContext, pc: u64) {
+    context.pc = pc;
+}
+
 /// The stack pointer.
 pub fn sp(context: &UserContext) -> usize {
     context.sp as usize

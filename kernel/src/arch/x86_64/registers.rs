@@ -24,6 +24,11 @@ pub fn pc(context: &UserContext) -> usize {
     context.rip as usize
 }
 
+/// Sets it.
+pub fn set_pc(context: &mut UserContext, pc: u64) {
+    context.rip = pc;
+}
+
 /// The stack pointer.
 pub fn sp(context: &UserContext) -> usize {
     context.rsp as usize

@@ -4,7 +4,7 @@ use super::state::{Action, DEFAULT, DefaultAction, IGNORE, default_action};
 use crate::arch::{frame, registers};
 use crate::errno::Errno;
 use crate::task::thread::{Thread, Work};
-use crate::task::{exit, orphans};
+use crate::task::{debug, exit, orphans};
 use alloc::sync::Arc;
 use coracle_hal::context::UserContext;
 use core::sync::atomic::Ordering;
@@ -15,6 +15,7 @@ use linux_raw_sys::general as abi;
 #[inline(never)]
 pub fn deliver(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) -> bool {
     while let Some((info, action)) = next(thread) {
+        let Some((info, action)) = offered(thread, context, info, action) else { continue };
         match action.handler {
             IGNORE => {}
             DEFAULT => match default_action(info.signal) {
@@ -49,6 +50,24 @@ pub fn deliver(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: boo
         restart(context, None);
     }
     false
+}
+
+/// The signal that a debugger, if one has the process, lets the thread have in place of `info`, and what is done with it. What stops the
+/// process is not asked about, as it is not the thread's alone.
+#[inline(never)]
+fn offered(
+    thread: &Arc<Thread>,
+    context: &mut UserContext,
+    info: SigInfo,
+    action: Action,
+) -> Option<(SigInfo, Action)> {
+    if !debug::attached(&thread.process) {
+        return Some((info, action));
+    }
+    let own = debug::offer(thread, context, info)?;
+    let action =
+        if own.signal == info.signal { action } else { thread.process.signals.lock().action(own.signal) };
+    Some((own, action))
 }
 
 /// The next signal to act on, taken from what is pending.
