@@ -1,7 +1,9 @@
 //! The command line.
 
+mod core;
 mod exec;
 mod health;
+mod gdb;
 mod life;
 mod logs;
 mod metrics;
@@ -24,6 +26,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use coracle_image::{Access, Mode, User};
 
+pub use core::CoreArgs;
+pub use gdb::GdbArgs;
 pub use netstat::NetstatArgs;
 pub use pcap::{Interface, PcapArgs};
 pub use run_trace::RunTraceArgs;
@@ -119,6 +123,10 @@ pub enum Command {
     SshSession(SshNameArgs),
     /// Show what every thread of a guest waits for, and its stacks.
     Stack(StackArgs),
+    /// Debug a guest's program with gdb (needs `--control full`).
+    Gdb(GdbArgs),
+    /// Write a core file of a guest's process, which goes on.
+    Core(CoreArgs),
     /// Show the system calls of a guest as they are made.
     Trace(TraceArgs),
     /// Show where a guest's programs and its kernel spend their time, or where threads sleep.
@@ -342,9 +350,13 @@ pub struct RunArgs {
     #[arg(long)]
     pub flight_recorder: bool,
 
-    /// Wait for gdb, on a private Unix socket, before the first instruction
+    /// Have the program wait for `coracle gdb` before its first instruction
     #[arg(long)]
     pub gdb: bool,
+
+    /// Write a core file when a program crashes: to FILE, or to core.NAME.PID in DIR
+    #[arg(long, value_name = "FILE|DIR")]
+    pub core: Option<PathBuf>,
 
     /// Pass one more argument to QEMU
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]

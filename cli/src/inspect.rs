@@ -181,5 +181,5 @@ pub fn write_kernel(args: &KernelArgs) -> Result<()> {
     let elf = crate::kernel::debug_elf()?;
     std::fs::write(&args.output, &elf).map_err(|error| cannot("write", &args.output, &error))?;
     output::line(format_args!("{}: {}", args.output.display(), Size(elf.len() as u64)))?;
-    output::line("  `coracle run --gdb …` prints the gdb command to use it with")
+    output::line("  `coracle gdb --kernel NAME` uses it for a guest that runs")
 }

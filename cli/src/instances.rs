@@ -2,7 +2,7 @@
 //!
 //! A directory of the user's holds a few files per name: `NAME.lock`, which the guest's command keeps locked as long
 //! as it runs and which holds its process number, `NAME.options`, by which it starts again, `NAME.state`, `NAME.info`, `NAME.log`,
-//! `NAME.control`, on which it is asked, `NAME.grace` if `coracle stop` has asked for its end, and said how long
+//! `NAME.control`, on which it is asked, `NAME.gdb`, on which QEMU serves gdb, `NAME.grace` if `coracle stop` has asked for its end, and said how long
 //! it may take, and `NAME.status`, which is empty until it has ended.
 
 mod claim;
@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::args::{PsArgs, StopArgs};
 use crate::error::{Error, Result, cannot, warn};
@@ -49,6 +49,9 @@ const OTHERS: u32 = 0o077;
 
 /// The kind of file that is a guest's socket.
 const SOCKET: &str = "control";
+
+/// The kind of file that is the socket of QEMU's server for gdb.
+const MACHINE: &str = "gdb";
 
 /// Stands behind the status of a guest that was killed.
 const KILLED: &str = " (killed)";
@@ -93,24 +96,18 @@ pub fn connect(name: &str) -> Result<UnixStream> {
     })
 }
 
-/// The path of a socket for this command's guest to meet gdb on. Removes those that commands that were killed left.
+/// Where QEMU's own server for gdb listens, of the guest of this name.
 ///
 /// # Errors
 /// If the user's directory cannot be used.
-pub fn debugger_socket() -> Result<PathBuf> {
-    const PREFIX: &str = "gdb-";
-    const SUFFIX: &str = ".socket";
-    let directory = directory()?;
-    for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
-        let process = process.and_then(|pid| Pid::from_raw(pid.parse().ok()?));
-        if process.is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH)) {
-            // Another command may have removed it just now.
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-    Ok(directory.join(format!("{PREFIX}{}{SUFFIX}", std::process::id())))
+pub fn machine_socket(name: &str) -> Result<PathBuf> {
+    file(name, MACHINE)
+}
+
+/// How a guest that has ended did so, as a shell has it; `None` if that is not noted yet.
+pub fn status(name: &str) -> Option<u8> {
+    let text = fs::read_to_string(file(name, "status").ok()?).ok()?;
+    text.split_whitespace().next()?.parse().ok()
 }
 
 /// The user's directory for guests, made if need be; other users can neither list it nor open what is in it.

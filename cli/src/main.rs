@@ -5,6 +5,7 @@
 
 mod args;
 mod bytes;
+mod debug;
 mod environment;
 mod error;
 mod exec;
@@ -56,6 +57,8 @@ fn main() -> ExitCode {
         Command::SshServer(args) => ssh::serve(&args).map(|()| 0),
         Command::SshSession(args) => ssh::session(&args),
         Command::Stack(args) => observe::stack(&args).map(|()| 0),
+        Command::Gdb(args) => debug::gdb(&args),
+        Command::Core(args) => debug::core(&args).map(|()| 0),
         Command::Trace(args) => observe::trace(&args).map(|()| 0),
         Command::Profile(args) => observe::profile(&args).map(|()| 0),
         Command::Maps(args) => observe::maps(&args).map(|()| 0),

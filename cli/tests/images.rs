@@ -279,14 +279,17 @@ fn a_reader_that_has_gone_away() {
 }
 
 #[test]
-fn qemu_is_confined_and_gdb_private() {
+fn qemu_is_confined() {
     let place = Place::new();
     place.coracle(&["build", "/bin/true", "-o", "t.img"]);
     let command = place.coracle(&["run", "t.img", "--gdb", "--dry-run"]);
     assert!(command.contains("-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny"), "{command}");
-    let socket = command.split("socket,id=gdb,path=").nth(1).unwrap().split(',').next().unwrap();
-    assert_eq!(mode(Path::new(socket).parent().unwrap()), 0o700);
-    assert!(!command.contains("tcp::1234") && !command.contains(" -s "), "{command}");
+    // The program waits, for a debugger that the guest's own kernel serves; QEMU listens nowhere.
+    assert!(command.contains("access=full") && command.contains("debug=wait"), "{command}");
+    assert!(
+        !command.contains("-gdb") && !command.contains("tcp::1234") && !command.contains(" -s "),
+        "{command}"
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::FdFlags;
 
 use super::record::{Options, Phase, State};
-use super::{KILLED, SOCKET, file, record};
+use super::{KILLED, MACHINE, SOCKET, file, record};
 use crate::error::{Error, Result, cannot, warn};
 use crate::log;
 
@@ -29,9 +29,9 @@ const MARK: &str = "CORACLE_CLAIM";
 const NUMBER_BYTES: usize = 10;
 
 /// The kinds of files that a guest has beside its lock.
-const KINDS: [&str; 7] = ["status", "state", "info", "grace", "options", "keys", SOCKET];
+const KINDS: [&str; 8] = ["status", "state", "info", "grace", "options", "keys", SOCKET, MACHINE];
 /// Those that tell of one run only, and go when the next begins.
-const OF_A_RUN: [&str; 4] = ["info", "state", "grace", SOCKET];
+const OF_A_RUN: [&str; 5] = ["info", "state", "grace", SOCKET, MACHINE];
 
 /// A name that is held as long as this lives.
 pub struct Claim {

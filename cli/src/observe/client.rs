@@ -63,6 +63,29 @@ impl Client {
         self.stream.set_read_timeout(Some(time)).map_err(|error| Error::new("cannot wait").why(error))
     }
 
+    /// A client over a connection that there is to the guest of this name.
+    pub fn over(stream: UnixStream, name: &str) -> Client {
+        Client {
+            name: name.to_owned(),
+            stream,
+            reader: FromGuest::new(),
+            last_id: 0,
+            has_ended: false,
+            is_silent: false,
+        }
+    }
+
+    /// Asks, and waits for the answer as long as it takes.
+    ///
+    /// # Errors
+    /// If the guest ended, or refuses it.
+    pub fn wait(&mut self, request: Request<'_>) -> Result<Vec<u8>> {
+        self.stream.set_read_timeout(None).map_err(|error| Error::new("cannot wait").why(error))?;
+        self.ask(request)?.map_err(|error| {
+            Error::new("the guest does not tell").why(std::io::Error::from_raw_os_error(error.into()))
+        })
+    }
+
     /// The guest's name.
     pub fn name(&self) -> &str {
         &self.name

@@ -37,7 +37,7 @@ pub struct Thread {
 
 impl Thread {
     /// A register of the program, by its name among [`REGISTERS`].
-    fn register(&self, name: &str) -> Option<u64> {
+    pub fn register(&self, name: &str) -> Option<u64> {
         let place = REGISTERS.iter().position(|own| *own == name)?;
         let at = self.stack.len().checked_sub(8 * (REGISTERS.len() - place))?;
         self.stack_word(at)
@@ -216,6 +216,13 @@ fn is_same(bytes: &[u8], module: &Module, mapping: &Mapping, memory: &mut dyn Me
     module.linked_address(mapping.offset).is_some() && !sample.is_empty() && own.starts_with(&sample)
 }
 
+/// Whether the file of a process's mapping is the same here.
+pub fn is_same_file(client: &mut Client, pid: u32, mapping: &Mapping) -> bool {
+    let Ok(bytes) = std::fs::read(&mapping.name) else { return false };
+    Module::read(&bytes)
+        .is_some_and(|module| is_same(&bytes, &module, mapping, &mut GuestMemory::new(client, pid)))
+}
+
 /// `coracle stack`
 pub fn stack(args: &StackArgs) -> Result<()> {
     let mut client = Client::connect(&args.name)?;
@@ -321,7 +328,7 @@ fn waited_file(call: &Call, pid: u32, client: &mut Client) -> Result<Option<Stri
 }
 
 /// The kernel's frames in words, and the program's registers if they are known.
-fn kernel_frames(thread: &Thread, kernel: &Module, moment: &Moment) -> (Vec<String>, Option<Registers>) {
+pub fn kernel_frames(thread: &Thread, kernel: &Module, moment: &Moment) -> (Vec<String>, Option<Registers>) {
     let (addresses, program) = kernel_addresses(thread, kernel, moment);
     let frames = addresses.into_iter().filter_map(|address| {
         let (name, distance) = kernel.function(address)?;

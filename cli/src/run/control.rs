@@ -1,7 +1,8 @@
 //! The control channel: what the kernel reports beside the program's own output.
 //!
 //! The kernel writes lines. The first letter says what they are: `L` a line of its log, `P` a line of a crash report,
-//! `E` an event before a crash, `S` the exit status of the program, `R` that the console takes input from now on, `W` how much was written to memory only.
+//! `E` an event before a crash, `C` that a process which crashed waits for its core dump, `S` the exit status of the program, `R` that the console takes input
+//! from now on, `W` how much was written to memory only.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -58,8 +59,9 @@ pub struct Outcome {
     pub events: String,
 }
 
-/// Reads the channel to its end: shows its lines by `show`, and calls `ready` when the console takes input.
-pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn()) -> Outcome {
+/// Reads the channel to its end: shows its lines by `show`, calls `ready` when the console takes input, and
+/// `dump` with what is said of a process that waits for its core dump.
+pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn(), dump: impl Fn(&str)) -> Outcome {
     let mut outcome = Outcome::default();
     let mut recorder = Recorder::default();
     let mut reader = BufReader::new(channel);
@@ -75,6 +77,7 @@ pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn()) -> Outc
             (Some("W"), text) => outcome.lost = Lost::parse(text),
             (Some("E"), words) => recorder.take(words),
             (Some("R"), "") => ready(),
+            (Some("C"), text) => dump(text),
             (Some("L"), text) => {
                 outcome.out_of_memory |= text.starts_with(OUT_OF_MEMORY);
                 show(text);
@@ -162,8 +165,8 @@ mod tests {
     fn lines_are_told_apart() {
         let shown = RefCell::new(Vec::new());
         let show = |text: &str| shown.borrow_mut().push(text.to_owned());
-        let said = b"Lhello\nLout of memory: process 1\nPpanic\nR\nW4096 /a b\x1b\nS137\nSmany\nodd";
-        let outcome = follow(&said[..], show, || show("ready"));
+        let said = b"Lhello\nLout of memory: process 1\nPpanic\nR\nC1 2 11\nW4096 /a b\x1b\nS137\nSmany\nodd";
+        let outcome = follow(&said[..], show, || show("ready"), show);
         let lost = Some(Lost { bytes: Size(4096), first: "/a b\u{fffd}".to_owned() });
         let expected =
             Outcome { status: Some(137), crashed: true, out_of_memory: true, lost, events: String::new() };
@@ -175,6 +178,7 @@ mod tests {
                 "out of memory: process 1",
                 "panic",
                 "ready",
+                "1 2 11",
                 "the kernel told an unknown status: many",
                 "odd"
             ]

@@ -6,6 +6,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -27,6 +28,7 @@ use super::streams::{Connection, Streams};
 use super::terminal::{self, Key, Terminal};
 use super::{control, copy, health, loopback, streams, supervise};
 use crate::args::{ConsoleKind, OnFailure};
+use crate::debug::Dump;
 use crate::error::{self, Error, Result, note, warn};
 use crate::instances::Claim;
 use crate::log::{GuestSyslog, Lines, Logger, Stream};
@@ -59,6 +61,8 @@ pub struct Hooks<'a> {
     pub claim: Option<&'a Arc<Claim>>,
     /// Other commands may ask it.
     pub takes_requests: bool,
+    /// What it is called in the names of core files, and where these are written, if they are.
+    pub core: Option<(String, PathBuf)>,
     /// Answers them.
     pub switchboard: Arc<Switchboard>,
     /// What is checked of its health.
@@ -103,11 +107,8 @@ pub fn start(
     if verbose {
         note(plan.shell_command(channels));
     }
-    if let Some(socket) = &plan.gdb {
-        note(format_args!(
-            "waiting for gdb: gdb -ex 'target remote {}' coracle-kernel.elf (`coracle kernel` writes that file)",
-            socket.display()
-        ));
+    if let Some(name) = hooks.claim.filter(|_| plan.words.debug).and_then(|claim| claim.name().ok()) {
+        note(format_args!("the program waits for gdb: coracle gdb {name}"));
     }
     for lock in plan.volumes.iter().filter_map(|attached| attached.lock.as_ref()) {
         // QEMU inherits it, so that the volume is locked as long as QEMU runs.
@@ -292,7 +293,14 @@ impl Run {
         let logger = Arc::clone(&hooks.logger);
         let tracing = hooks.trace.as_ref().map(|trace| self.trace(trace, &switchboard)).transpose()?;
         let listener = thread::spawn(move || listen(from_guest, &guest, &switchboard, &logger));
-        let log = thread::spawn(move || control::follow(log, control::show, || gate.open()));
+        let (core, board, owner) =
+            (hooks.core.clone(), Arc::clone(&hooks.switchboard), Arc::clone(&self.guest));
+        let dump = move |text: &str| {
+            if let Some((name, place)) = &core {
+                dump(text, &board, &owner, (name, place));
+            }
+        };
+        let log = thread::spawn(move || control::follow(log, control::show, || gate.open(), dump));
         let complaints = child.stderr.take().map(|stderr| {
             let guest = Arc::clone(&self.guest);
             thread::spawn(move || complaints(stderr, &guest))
@@ -384,6 +392,17 @@ impl Run {
             self.guest.set_window(window);
         }
     }
+}
+
+/// Writes the core of a process that crashed, in a thread of its own.
+fn dump(text: &str, switchboard: &Arc<Switchboard>, guest: &Arc<Guest>, (name, place): (&str, &Path)) {
+    let client = || switchboard.connect(guest).map(|stream| Client::over(stream, name));
+    let (Some(dump), Ok(first), Ok(second), Ok(third)) = (Dump::parse(text), client(), client(), client())
+    else {
+        return warn("a core dump cannot be written; the process waits for it");
+    };
+    let place = place.to_owned();
+    thread::spawn(move || dump.write([first, second, third], &place));
 }
 
 /// Takes what the guest says over the control port.

@@ -68,7 +68,7 @@ pub struct Plan {
     pub words: CommandLine,
     /// The file with the program's secrets.
     pub secrets: Option<PathBuf>,
-    /// The Unix socket on which to wait for gdb.
+    /// The Unix socket on which QEMU's own server for gdb listens.
     pub gdb: Option<PathBuf>,
     /// More arguments for QEMU.
     pub extra: Vec<OsString>,
@@ -266,7 +266,7 @@ impl Plan {
             device.push(",server=on,wait=off");
             out.put(&["-chardev"]);
             out.push(device);
-            out.put(&["-gdb", "chardev:gdb", "-S"]);
+            out.put(&["-gdb", "chardev:gdb"]);
         }
         if !self.extra.iter().any(|word| word == "-sandbox") {
             out.put(&["-sandbox", SANDBOX]);

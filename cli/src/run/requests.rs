@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coracle_control::{
-    HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, PIECE_BYTES, REQUESTS_SINCE, Request,
+    Debug, HEADER_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, PIECE_BYTES, REQUESTS_SINCE, Request,
     SessionRequest, ToGuest, TreeChange, VERSION,
 };
 use rustix::io::Errno;
@@ -66,6 +66,8 @@ struct Waiting {
     watcher: Option<u32>,
     /// The connection that captures packets, whose end ends that.
     capturer: Option<u32>,
+    /// The connections that debug processes, whose end lets these go on: by the process.
+    debuggers: HashMap<u32, u32>,
 }
 
 /// Hands requests on, and answers back.
@@ -147,6 +149,9 @@ impl Switchboard {
             reader.take(&buffer[..length], |message| {
                 if let Message::Request { id, request } = message {
                     match request {
+                        Request::Debug(debug) if !self.may_debug(own, debug) => {
+                            answer(id, &to, Some(Errno::BUSY));
+                        }
                         Request::TraceStart { .. } if !self.begins_trace(own) => {
                             answer(id, &to, Some(Errno::BUSY));
                         }
@@ -171,6 +176,13 @@ impl Switchboard {
                     }
                 }
             });
+        }
+        let debugged: Vec<u32> = {
+            let mut waiting = self.waiting();
+            waiting.debuggers.extract_if(|_, debugger| *debugger == own).map(|(pid, _)| pid).collect()
+        };
+        for pid in debugged {
+            self.ask(0, Request::Debug(Debug::Detach { pid }), &to, guest);
         }
         if held.is_used {
             self.end_session(held, &to, guest);
@@ -218,6 +230,30 @@ impl Switchboard {
                 ask(SessionRequest::Tree { change, mode: 0, path });
             }
         }
+    }
+
+    /// Whether a connection may ask for this: one debugs a process at a time.
+    fn may_debug(&self, connection: u32, request: Debug<'_>) -> bool {
+        let debuggers = &mut self.waiting().debuggers;
+        match request {
+            Debug::Attach { pid } => *debuggers.entry(pid).or_insert(connection) == connection,
+            Debug::Detach { pid } => {
+                let is_own = debuggers.get(&pid).is_none_or(|debugger| *debugger == connection);
+                if is_own {
+                    debuggers.remove(&pid);
+                }
+                is_own
+            }
+            _ => true,
+        }
+    }
+
+    /// A connection of this command's own.
+    pub fn connect(self: &Arc<Self>, guest: &Arc<Guest>) -> std::io::Result<UnixStream> {
+        let (own, other) = UnixStream::pair()?;
+        let (this, guest) = (Arc::clone(self), Arc::clone(guest));
+        thread::spawn(move || this.serve(other, &guest));
+        Ok(own)
     }
 
     /// Whether a connection may trace: one does at a time.

@@ -143,6 +143,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
         (args.logging.log_driver, &args.logging.log_opt, args.logging.syslog.as_ref()),
         (settings.run.log_driver, &settings.run.log_opt, settings.run.syslog.as_ref()),
     )?;
+    prepare_debugging(args, &mut plan.words)?;
     let specs: Vec<_> = settings.run.volumes.iter().chain(&args.volumes).cloned().collect();
     let size = args.volume_size.or(settings.run.volume_size);
     let wish = Wish { specs: &specs, size, user, quiet: args.quiet };
@@ -177,7 +178,12 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     {
         plan.words.env.push([TERM.as_bytes(), b"=", term.as_bytes()].concat());
     }
-    if let Some(name) = background.as_deref().or(args.name.as_deref())
+    let mut name = background.as_deref().or(args.name.as_deref()).map(str::to_owned);
+    if args.gdb && name.is_none() && life.claim.is_none() {
+        // By which gdb finds it.
+        name = Some(instances::free_name(&path.file_stem().unwrap_or_default().to_string_lossy())?);
+    }
+    if let Some(name) = &name
         && life.claim.is_none()
     {
         life.claim = Some(Arc::new(Claim::take(name)?));
@@ -205,8 +211,13 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
         return Err(Error::new("`--trace` asks the guest, which `--control none` forbids"));
     }
     plan.words.trace = trace.is_some();
+    let own_name = claim.as_ref().and_then(|claim| claim.name().ok());
+    if plan.words.access.min(most) == Access::Full {
+        plan.gdb = own_name.as_deref().map(instances::machine_socket).transpose()?;
+    }
     let hooks = Hooks {
         claim: claim.as_ref(),
+        core: args.core.clone().map(|place| (own_name.unwrap_or_else(|| plan.name.clone()), place)),
         takes_requests: plan.words.access.min(most) != Access::None,
         switchboard: Arc::default(),
         health: checks,
@@ -264,6 +275,23 @@ fn start_log(
         })));
     }
     Ok(logger)
+}
+
+/// Has the kernel wait for a debugger or for core dumps, where that is wanted and allowed.
+fn prepare_debugging(args: &RunArgs, words: &mut CommandLine) -> Result<()> {
+    if args.gdb {
+        if args.content.control.is_some_and(|access| access != Access::Full) {
+            return Err(Error::new("--gdb needs `--control full`").help("leave out --control"));
+        }
+        words.access = Access::Full;
+    }
+    if args.core.is_some() && words.access == Access::None {
+        return Err(Error::new("--core needs more than `--control none`")
+            .why("a core is read over the control channel")
+            .help("leave out --control, or write `--control observe`"));
+    }
+    (words.debug, words.core) = (args.gdb, args.core.is_some());
+    Ok(())
 }
 
 /// Has the guest's memory map the file of the image, where that can be, so that there is one copy of it for all its guests.
@@ -386,7 +414,7 @@ fn plan(
         host_loopback: args.host_loopback,
         words,
         secrets: None,
-        gdb: args.gdb.then(instances::debugger_socket).transpose()?,
+        gdb: None,
         extra: args.qemu_arg.clone(),
     };
     Ok((plan, reason))
