@@ -48,6 +48,7 @@ aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
 /usr/aarch64-linux-gnu/lib/libc.a libc6-dev-arm64-cross
 objcopy binutils
 groff groff-base
+gdb gdb
 "
 case ${1-all} in
 build) needed=$BUILD test= ;;

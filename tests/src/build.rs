@@ -118,6 +118,25 @@ fn rust() -> Result<PathBuf, String> {
         .clone()
 }
 
+/// Builds a Rust file without crates, whose panics abort.
+///
+/// # Errors
+/// What the compiler said.
+pub fn rust_file(source: &Path) -> Result<PathBuf, String> {
+    let name = source.file_stem().expect("a file has a name");
+    let output = paths::work().join("programs/rust").join(name);
+    if !is_newer(&output, &[source]) {
+        make(&output, |to| {
+            let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+            let mut command = Command::new(compiler);
+            command.args(["--edition", "2024", "-g", "-C", "panic=abort", "--crate-name"]).arg(name);
+            command.arg("-o").arg(to).arg(source);
+            command
+        })?;
+    }
+    Ok(output)
+}
+
 /// The path of a binary of the Rust workspace.
 ///
 /// # Errors
