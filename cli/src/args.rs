@@ -2,8 +2,8 @@
 
 mod core;
 mod exec;
-mod health;
 mod gdb;
+mod health;
 mod life;
 mod logs;
 mod metrics;

@@ -63,18 +63,6 @@ impl Client {
         self.stream.set_read_timeout(Some(time)).map_err(|error| Error::new("cannot wait").why(error))
     }
 
-    /// A client over a connection that there is to the guest of this name.
-    pub fn over(stream: UnixStream, name: &str) -> Client {
-        Client {
-            name: name.to_owned(),
-            stream,
-            reader: FromGuest::new(),
-            last_id: 0,
-            has_ended: false,
-            is_silent: false,
-        }
-    }
-
     /// Asks, and waits for the answer as long as it takes.
     ///
     /// # Errors

@@ -235,6 +235,9 @@ impl Run {
         signals: Signals,
         hooks: &Hooks<'_>,
     ) -> Result<Ended> {
+        // Whoever waits for the start may ask the guest at once.
+        let asked = hooks.claim.filter(|_| hooks.takes_requests);
+        let _socket = asked.map(|claim| hooks.switchboard.listen(claim, &self.guest)).transpose()?;
         (hooks.started)()?;
         let mut outputs = Vec::new();
         let mut keys = None;
@@ -288,8 +291,6 @@ impl Run {
             }
             .start();
         }
-        let asked = hooks.claim.filter(|_| hooks.takes_requests);
-        let _socket = asked.map(|claim| switchboard.listen(claim, &guest)).transpose()?;
         let logger = Arc::clone(&hooks.logger);
         let tracing = hooks.trace.as_ref().map(|trace| self.trace(trace, &switchboard)).transpose()?;
         let listener = thread::spawn(move || listen(from_guest, &guest, &switchboard, &logger));
@@ -396,8 +397,9 @@ impl Run {
 
 /// Writes the core of a process that crashed, in a thread of its own.
 fn dump(text: &str, switchboard: &Arc<Switchboard>, guest: &Arc<Guest>, (name, place): (&str, &Path)) {
-    let client = || switchboard.connect(guest).map(|stream| Client::over(stream, name));
-    let (Some(dump), Ok(first), Ok(second), Ok(third)) = (Dump::parse(text), client(), client(), client())
+    let client = || switchboard.connect(guest).ok().and_then(|stream| Client::over(name, stream).ok());
+    let (Some(dump), Some(first), Some(second), Some(third)) =
+        (Dump::parse(text), client(), client(), client())
     else {
         return warn("a core dump cannot be written; the process waits for it");
     };

@@ -248,14 +248,6 @@ impl Switchboard {
         }
     }
 
-    /// A connection of this command's own.
-    pub fn connect(self: &Arc<Self>, guest: &Arc<Guest>) -> std::io::Result<UnixStream> {
-        let (own, other) = UnixStream::pair()?;
-        let (this, guest) = (Arc::clone(self), Arc::clone(guest));
-        thread::spawn(move || this.serve(other, &guest));
-        Ok(own)
-    }
-
     /// Whether a connection may trace: one does at a time.
     fn begins_trace(&self, connection: u32) -> bool {
         *self.waiting().tracer.get_or_insert(connection) == connection

@@ -1,6 +1,6 @@
 //! What a guest is asked about itself.
-use crate::life::{self, LifeRequest};
 use crate::debug::Debug;
+use crate::life::{self, LifeRequest};
 use crate::message::{Fields, Writer};
 use crate::session::{self, SessionRequest};
 
