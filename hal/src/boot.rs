@@ -79,9 +79,9 @@ pub(crate) fn start(start_info: u64, slide: usize, direct_base: usize) -> ! {
     unsafe { crate::task::enter_stack(top, crate::kernel::symbols::coracle_main) }
 }
 
-/// Bytes of a CPU's stack for exceptions and interrupts: it holds a report of a crash at most.
+/// Bytes of a CPU's stack for exceptions and interrupts: it holds a report of a crash, with the events before it, at most.
 #[cfg(target_os = "none")]
-pub(crate) const FAULT_STACK_SIZE: usize = 2 * PAGE;
+pub(crate) const FAULT_STACK_SIZE: usize = 3 * PAGE;
 
 #[cfg(target_os = "none")]
 fn no_memory() -> ! {

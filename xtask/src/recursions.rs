@@ -68,6 +68,11 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "a batch is taken out of its list before it is dropped",
     },
     Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_kernel::ipc::uring::request::Request>",
+        times: 1,
+        reason: "a request that goes has left its chain, its ring and its pool, and those that these list keep them",
+    },
+    Recursion {
         prefix: "coracle_kernel::ipc::poll::PollSource::notify_entries",
         times: 6,
         reason: "a file's, that of the signal that it sends, and those of epoll sets, which observe one another five deep at most (epoll_ctl(2), ELOOP)",

@@ -558,23 +558,28 @@ fn begin(bytes: &mut Vec<u8>, level: u32, kind: u32, len: usize) -> Result<(), E
 }
 
 /// A `struct msghdr` with its vector, for calls that use it when the program may have changed it.
-pub(super) struct KeptMessage {
+pub(super) struct KeptMessage<'a> {
     message: Message,
-    pieces: KeptPieces,
+    pieces: &'a KeptPieces,
 }
 
-impl KeptMessage {
-    /// The one at `at`. EFAULT, EINVAL, EMSGSIZE, ENOMEM.
-    pub(super) fn read(at: usize) -> Result<KeptMessage, Errno> {
+impl KeptMessage<'_> {
+    /// The words of the header at `at`, and its vector. EFAULT, EINVAL, EMSGSIZE, ENOMEM.
+    pub(super) fn read(at: usize) -> Result<([u64; MSGHDR_WORDS], KeptPieces), Errno> {
         let mut message = Message::at(at);
         message.read()?;
         let (addr, count) = message.vector();
-        Ok(KeptMessage { message, pieces: KeptPieces::read(addr, count)? })
+        Ok((message.words.map(u64::from_le_bytes), KeptPieces::read(addr, count)?))
+    }
+
+    /// The one whose header was at `at`.
+    pub(super) fn new(at: usize, words: [u64; MSGHDR_WORDS], pieces: &KeptPieces) -> KeptMessage<'_> {
+        KeptMessage { message: Message { at, words: words.map(u64::to_le_bytes) }, pieces }
     }
 
     /// Its vector.
     pub(super) fn pieces(&self) -> &KeptPieces {
-        &self.pieces
+        self.pieces
     }
 
     /// Sends it. No SIGPIPE.

@@ -19,5 +19,5 @@ mod ring;
 
 pub use buffers::{Chosen, Group, peek};
 pub use pool::Pool;
-pub use request::{Request, State, mark};
+pub use request::{Kept, Request, State, mark};
 pub use ring::{Ring, given};

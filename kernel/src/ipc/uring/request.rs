@@ -5,6 +5,7 @@ use crate::errno::Errno;
 use crate::fs::file::OpenFile;
 use crate::ipc::poll::{Events, Observer};
 use crate::lock::Mutex;
+use crate::mm::user_buf::KeptPieces;
 use crate::time::clock;
 use crate::time::interval::IntervalTimer;
 use crate::time::timer::Timed;
@@ -12,7 +13,6 @@ use crate::time::wall::Deadline;
 use alloc::sync::{Arc, Weak};
 use coracle_fallible::try_arc_cyclic;
 use coracle_uring::Entry;
-use core::any::Any;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
 /// What a request is at. The values are those of [`Request`]'s word.
@@ -49,6 +49,17 @@ pub mod mark {
     pub const WOKEN: u32 = 16;
 }
 
+/// A vector that a request was given by its address, and the header of a message that had it.
+pub struct Kept {
+    /// The vector.
+    pub pieces: KeptPieces,
+    /// The words of a `struct msghdr`, and where it is.
+    pub header: Option<(usize, [u64; HEADER_WORDS])>,
+}
+
+/// Words of a `struct msghdr`.
+pub const HEADER_WORDS: usize = 7;
+
 /// A request.
 pub struct Request {
     /// Where it came from.
@@ -77,7 +88,7 @@ pub struct Request {
     pub next: Mutex<Option<Arc<Request>>>,
     refused: Mutex<Option<Errno>>,
     /// What it was given by address, as it was when it was first tried (IORING_FEAT_SUBMIT_STABLE).
-    pub kept: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+    pub kept: Mutex<Option<Arc<Kept>>>,
     /// The request that it limits (IORING_OP_LINK_TIMEOUT).
     pub limited: Mutex<Weak<Request>>,
     this: Weak<Request>,

@@ -5,7 +5,7 @@ use super::run::{Outcome, number};
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::OpenFile;
 use crate::ipc::poll::Events;
-use crate::ipc::uring::{Request, given, mark};
+use crate::ipc::uring::{Kept, Request, given, mark};
 use crate::mm::user_buf::{KeptPieces, MAX_PIECES, UserBuf};
 use crate::syscall::call::Call;
 use crate::syscall::file::{read_at, write_at};
@@ -46,39 +46,35 @@ pub fn reads_or_writes(operation: op) -> bool {
     )
 }
 
-/// What a request was given by address: what it keeps since it was first tried, or else what `read` reads now.
-fn kept<T: Send + Sync + 'static>(
-    request: &Request,
-    read: impl FnOnce() -> Result<T, Errno>,
-) -> Result<Arc<T>, Errno> {
+/// What a request was given by address: what it keeps since it was first tried, or else what is there now. EINVAL, EFAULT, EMSGSIZE,
+/// ENOMEM.
+fn kept(request: &Request, is_message: bool) -> Result<Arc<Kept>, Errno> {
     let before = request.kept.lock().clone();
-    if let Some(kept) = before.and_then(|kept| kept.downcast().ok()) {
+    if let Some(kept) = before {
         return Ok(kept);
     }
-    let new = try_arc(read()?)?;
-    *request.kept.lock() = Some(new.clone());
-    Ok(new)
+    let (address, count) = (request.entry.address as usize, request.entry.len as usize);
+    let kept = if is_message {
+        let (words, pieces) = KeptMessage::read(address)?;
+        Kept { pieces, header: Some((address, words)) }
+    } else if count > MAX_PIECES {
+        return Err(Errno::INVAL);
+    } else {
+        Kept { pieces: KeptPieces::read(address, count)?, header: None }
+    };
+    let kept = try_arc(kept)?;
+    *request.kept.lock() = Some(kept.clone());
+    Ok(kept)
 }
 
 /// Keeps what a request was given by address, before it is left to a worker.
 pub fn keep(request: &Request) -> Result<(), Errno> {
     let is = |operation: op| request.entry.opcode == operation as u8;
-    if is(op::IORING_OP_READV) || is(op::IORING_OP_WRITEV) {
-        kept(request, || vector_of(request))?;
-    } else if is(op::IORING_OP_SENDMSG) || is(op::IORING_OP_RECVMSG) {
-        kept(request, || KeptMessage::read(request.entry.address as usize))?;
+    let is_message = is(op::IORING_OP_SENDMSG) || is(op::IORING_OP_RECVMSG);
+    if is_message || is(op::IORING_OP_READV) || is(op::IORING_OP_WRITEV) {
+        kept(request, is_message)?;
     }
     Ok(())
-}
-
-/// The vector of a request. EINVAL, EFAULT, ENOMEM.
-fn vector_of(request: &Request) -> Result<KeptPieces, Errno> {
-    let count = request.entry.len as usize;
-    if count > MAX_PIECES {
-        Err(Errno::INVAL)
-    } else {
-        KeptPieces::read(request.entry.address as usize, count)
-    }
 }
 
 /// Reads or writes.
@@ -94,17 +90,17 @@ pub fn read_or_write(request: &Request, operation: op, open: &Arc<OpenFile>, may
         Ok(taken) => taken,
         Err(error) => return Outcome::of(Err(error)),
     };
-    let vector = match is_vector.then(|| kept(request, || vector_of(request))).transpose() {
+    let vector = match is_vector.then(|| kept(request, false)).transpose() {
         Ok(vector) => vector,
         Err(error) => return taken.done(request, Err(error), true),
     };
     let buffer = match (operation, &vector) {
         // One piece says how much of a provided buffer is wanted.
-        (_, Some(vector)) if taken.is_provided() => match vector.first_len() {
+        (_, Some(vector)) if taken.is_provided() => match vector.pieces.first_len() {
             (len, 1) => Ok(UserBuf::user(taken.address, (taken.len as usize).min(len))),
             _ => Err(Errno::INVAL),
         },
-        (_, Some(vector)) => Ok(vector.buffer()),
+        (_, Some(vector)) => Ok(vector.pieces.buffer()),
         (op::IORING_OP_READ_FIXED | op::IORING_OP_WRITE_FIXED, None) => {
             buffers::registered(request).map(|(address, len)| UserBuf::user(address, len))
         }
@@ -183,11 +179,13 @@ pub fn send_or_receive(
     }
     let is_message = matches!(operation, op::IORING_OP_SENDMSG | op::IORING_OP_RECVMSG);
     let is_stream = socket::is_stream(open);
-    let message =
-        match is_message.then(|| kept(request, || KeptMessage::read(entry.address as usize))).transpose() {
-            Ok(message) => message,
-            Err(error) => return Outcome::of(Err(error)),
-        };
+    let given = match is_message.then(|| kept(request, true)).transpose() {
+        Ok(given) => given,
+        Err(error) => return Outcome::of(Err(error)),
+    };
+    let message = given
+        .as_ref()
+        .and_then(|given| given.header.map(|(at, words)| KeptMessage::new(at, words, &given.pieces)));
     let all_of_message = is_message && is_stream && entry.what_flags & n::MSG_WAITALL != 0;
     if all_of_message && !may_wait {
         return Outcome::Punt;
