@@ -47,11 +47,10 @@ pub fn take(
     let mut resolver = Resolver::new(kernel);
     let mut sleepers: HashMap<u32, Sleeper> = HashMap::new();
     let traced = client.ask(Request::EventsStart(event::bit::SCHED))?.is_ok();
-    let (mut begin_ns, mut last_ns, mut lost) = (None, None, 0);
+    let (mut last_ns, mut lost) = (None, 0);
     loop {
         let is_last = is_over();
         let (moment, threads) = stack::threads(client)?;
-        let begin_ns = *begin_ns.get_or_insert(moment.now_ns);
         let since_ns = last_ns.unwrap_or(moment.now_ns);
         last_ns = Some(moment.now_ns);
         for thread in threads.iter().filter(|thread| thread.is_asleep()) {
@@ -59,14 +58,16 @@ pub fn take(
                 continue;
             }
             let tid = u32::try_from(thread.record.tid).unwrap_or_default();
-            let own = sleepers.entry(tid).or_default();
+            // From here on its events say when it falls asleep.
+            let own = sleepers
+                .entry(tid)
+                .or_insert_with(|| Sleeper { since_ns: Some(since_ns), ..Sleeper::default() });
             if own.frames.is_empty() || own.run_ns != thread.record.run_ns {
                 own.frames = frames(thread, &moment, kernel, &mut resolver, client)?;
                 own.run_ns = thread.record.run_ns;
             }
             own.name.clone_from(&thread.name);
             own.pid = u32::try_from(thread.record.pid).unwrap_or_default();
-            own.since_ns.get_or_insert(begin_ns);
             *own.seen.entry(own.frames.clone()).or_default() += moment.now_ns - since_ns;
         }
         if traced && let Ok(answer) = client.ask(Request::EventsFetch)? {
