@@ -1,0 +1,302 @@
+//! Where a guest's time goes, what its kernel does, and what is left of one that does not answer, as a person asks: `coracle profile`,
+//! `coracle trace --events`, `coracle stack` and the flight recorder.
+use coracle_tests::guest::{LIMIT, Server};
+use coracle_tests::trials::{self, Test, run};
+use coracle_tests::wait::until;
+use coracle_tests::{build, paths};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+const TESTS: &[(&str, Test)] = &[
+    ("a_busy_guest_is_profiled", a_busy_guest_is_profiled),
+    ("a_profile_has_all_formats", a_profile_has_all_formats),
+    ("sleep_is_profiled", sleep_is_profiled),
+    ("events_are_traced", events_are_traced),
+    ("a_stuck_guest_is_seen_from_outside", a_stuck_guest_is_seen_from_outside),
+    ("a_crash_tells_what_came_before", a_crash_tells_what_came_before),
+];
+
+/// A guest in the background, ended with this.
+struct Guest {
+    name: String,
+    /// The user's directory for guests.
+    folder: PathBuf,
+}
+
+impl Guest {
+    /// Starts `coracle run -d WORDS`; `name` is that of the test.
+    fn start(name: &str, words: &[&str]) -> Result<Guest, String> {
+        let folder = paths::work().join(format!("profile-{name}"));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(|e| e.to_string())?;
+        let guest = Guest { name: name.to_owned(), folder };
+        let started = run(guest.command(&["run", "-d", "--name", name, "--net", "none"]).args(words), b"")?;
+        let is_up = started.status == 0 && until(LIMIT, || guest.has_started());
+        if is_up { Ok(guest) } else { Err(started.evidence()) }
+    }
+
+    /// Whether its program runs.
+    fn has_started(&self) -> bool {
+        let log = run(&mut self.command(&["logs", &self.name]), b"").unwrap_or_default();
+        ["busy", "sleeper", "ready"].iter().any(|word| log.text().contains(word))
+    }
+
+    /// `coracle WORDS`
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(paths::coracle());
+        command.args(words).env("XDG_RUNTIME_DIR", &self.folder);
+        command
+    }
+
+    /// Profiles it for two seconds, and returns the file's bytes.
+    fn profile(&self, file: &str, words: &[&str]) -> Result<Vec<u8>, String> {
+        let path = self.folder.join(file);
+        let mut command = self.command(&["profile", &self.name, "-t", "2s", "-o"]);
+        let outcome = run(command.arg(&path).args(words), b"")?;
+        match outcome.status {
+            0 => fs::read(&path).map_err(|e| e.to_string()),
+            _ => Err(outcome.evidence()),
+        }
+    }
+
+    /// The same in words, until the profile has all that is wanted: a loaded host may leave the guest no time.
+    fn profile_of(&self, words: &[&str], wanted: &[&str]) -> Result<String, String> {
+        let mut last = Err("nothing was tried".to_owned());
+        let found = until(LIMIT, || {
+            last = self.profile("x.folded", words).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            last.as_ref().is_ok_and(|text| wanted.iter().all(|wanted| text.contains(wanted)))
+        });
+        match last {
+            Ok(text) if !found => Err(format!("not all of {wanted:?}: {text}")),
+            other => other,
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // One that does not end was reported by what waited for it.
+        let _ = run(&mut self.command(&["stop", "-t", "1", &self.name]), b"");
+    }
+}
+
+fn program(name: &str) -> Result<String, String> {
+    let source = paths::programs().join(format!("servers/{name}.c"));
+    Ok(build::c_server(&source)?.to_string_lossy().into_owned())
+}
+
+/// The weights of the stacks that have a function.
+fn weight(folded: &str, function: &str) -> u64 {
+    let lines = folded.lines().filter(|line| line.contains(function));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+fn a_busy_guest_is_profiled() -> Result<(), String> {
+    let program = program("busy")?;
+    for (mode, cpus) in [("unikernel", "1"), ("unikernel", "2"), ("protected", "1"), ("protected", "2")] {
+        let guest = Guest::start("busy", &["--mode", mode, "--cpus", cpus, &program])?;
+        let entry = if mode == "unikernel" { "call_unikernel_[k]" } else { "syscall_entry_protected_[k]" };
+        // The program's functions, the library's, the kernel's, in one stack.
+        let of_kernel = format!("main;ask_kernel;pread64;{entry};coracle_kernel::syscall::file::pread64_[k]");
+        let text = guest.profile_of(&[], &["main;burn_often;burn ", &of_kernel])?;
+        if text.lines().any(|line| line.contains("burn") && line.contains("ask_kernel")) {
+            return Err(format!("in {mode} mode on {cpus} CPUs two processes have one stack: {text}"));
+        }
+        let text = guest.profile_of(&["-p", "1"], &["burn_often;burn "])?;
+        if text.contains("ask_kernel") {
+            return Err(format!("-p shows another process: {text}"));
+        }
+    }
+    Ok(())
+}
+
+fn a_profile_has_all_formats() -> Result<(), String> {
+    let guest = Guest::start("formats", &["--cpus", "2", &program("busy")?])?;
+    let svg = String::from_utf8_lossy(&guest.profile("x.svg", &[])?).into_owned();
+    if !svg.starts_with("<?xml") || !svg.contains("<title>burn ") {
+        return Err(format!("the flame graph lacks a function: {svg:.2000}"));
+    }
+    let perf = String::from_utf8_lossy(&guest.profile("x.txt", &[])?).into_owned();
+    let is_sample = |block: &str| {
+        block.starts_with("busy 1/1 [0") && block.contains(" cpu-clock: \n\t") && block.contains(" burn+0x")
+    };
+    if !perf.split("\n\n").any(is_sample) {
+        return Err(format!("no sample as perf script prints it: {perf:.2000}"));
+    }
+    guest.profile("x.pb.gz", &[])?;
+    let unpacked = Command::new("gzip").arg("-dc").arg(guest.folder.join("x.pb.gz")).output();
+    let unpacked = unpacked.map_err(|e| e.to_string())?.stdout;
+    if !unpacked.windows(10).any(|part| part == b"burn_often") {
+        return Err("the profile for pprof lacks a function".to_owned());
+    }
+    // What is asked in a wrong way changes nothing, and says what is right.
+    for (words, why) in [
+        (["-o", "x.png"], "`.svg` is a flame graph"),
+        (["-t", "0"], "a time is a number above 0"),
+        (["-F", "0"], "1..=1000"),
+    ] {
+        let outcome = run(guest.command(&["profile", "formats"]).args(words).args(["-o", "x.svg"]), b"")?;
+        let outcome = if words[0] == "-o" {
+            run(guest.command(&["profile", "formats"]).args(words), b"")?
+        } else {
+            outcome
+        };
+        if outcome.status == 0 || !outcome.log.contains(why) {
+            return Err(format!("{words:?} is not refused: {}", outcome.evidence()));
+        }
+    }
+    Ok(())
+}
+
+fn sleep_is_profiled() -> Result<(), String> {
+    let program = program("sleeper")?;
+    for mode in ["unikernel", "protected"] {
+        let guest = Guest::start("sleeper", &["--mode", mode, &program])?;
+        let text = guest.profile_of(
+            &["--off-cpu"],
+            &["main;nap_short;usleep", "main;nap_long;usleep", "waiter;", "wait_for_ever;poll"],
+        )?;
+        // One sleeps for nine times as long as the other, and the waiter all the time.
+        let [short, long, waiter] =
+            ["nap_short", "nap_long", "wait_for_ever"].map(|name| weight(&text, name));
+        if !(short < long && long < waiter) {
+            return Err(format!("in {mode} mode sleeps of {short}, {long} and {waiter} ns: {text}"));
+        }
+        let text =
+            guest.profile_of(&["--off-cpu"], &["coracle_kernel::syscall::time::clock_nanosleep_[k]"])?;
+        if text.contains("burn") {
+            return Err(format!("functions that no program has: {text}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the process catches SIGINT (proc_pid_status(5)).
+fn catches_interrupts(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask & 1 << (Signal::INT.as_raw() - 1) != 0)
+}
+
+fn events_are_traced() -> Result<(), String> {
+    let guest = Guest::start("events", &["--cpus", "2", &program("sleeper")?])?;
+    let interrupt = |server: &Server| {
+        let pid = Pid::from_raw(server.pid()).ok_or("a child has a pid")?;
+        kill_process(pid, Signal::INT).map_err(|e| e.to_string())
+    };
+    let mut trace = Server::start(guest.command(&["trace", "events"]).args(["--events", "sched,timer,irq"]))?;
+    let wanted =
+        ["park            sleeper/1 until ", "timer fired     wakes sleeper/1", "wake            sleeper/1"];
+    let found = until(LIMIT, || wanted.iter().all(|text| trace.log().contains(text)));
+    // A second trace at a time is refused.
+    let second = run(guest.command(&["trace", "events"]).args(["--events", "all"]), b"")?;
+    interrupt(&trace)?;
+    let status = trace.wait(LIMIT);
+    if !found || status != Some(0) || trace.log().contains("page fault") {
+        return Err(format!("status {status:?}, not as wanted: {wanted:?}: {}", trace.log()));
+    }
+    if second.status == 0 || !second.log.contains("another command traces them") {
+        return Err(format!("a second trace is not refused: {}", second.evidence()));
+    }
+    let path = guest.folder.join("trace.json");
+    let words = ["--events", "timer", "-o", &path.to_string_lossy()];
+    let slices = |trace: &Value, name: &str| {
+        let events = trace["traceEvents"].as_array().cloned().unwrap_or_default();
+        events.into_iter().filter(|event| event["name"] == name).collect::<Vec<_>>()
+    };
+    let mut last = Value::Null;
+    // A loaded host may leave the guest no time in the first one.
+    let found = until(LIMIT, || {
+        let Ok(mut trace) = Server::start(guest.command(&["trace", "events"]).args(words)) else {
+            return false;
+        };
+        until(LIMIT, || catches_interrupts(trace.pid()));
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let ended = interrupt(&trace).is_ok() && trace.wait(LIMIT) == Some(0);
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        last = serde_json::from_str(&text).unwrap_or_default();
+        ended && slices(&last, "running").len() > 3 && !slices(&last, "timer fired").is_empty()
+    });
+    let is_slice = |event: &Value| {
+        event["ph"] == "X"
+            && event["dur"].as_f64().is_some_and(|time| time >= 0.0)
+            && ["ts", "pid", "tid"].iter().all(|key| event[key].is_number())
+    };
+    let is_named = slices(&last, "thread_name").iter().any(|event| event["args"]["name"] == "sleeper");
+    if !found || !is_named || !slices(&last, "running").iter().all(is_slice) {
+        return Err(format!("not a trace with slices and names: {last:.3000}"));
+    }
+    let wrong = run(guest.command(&["trace", "events"]).args(["--events", "disk"]), b"")?;
+    if wrong.status == 0 || !wrong.log.contains("kinds are sched, timer, irq") {
+        return Err(format!("an unknown kind is not refused: {}", wrong.evidence()));
+    }
+    Ok(())
+}
+
+fn a_stuck_guest_is_seen_from_outside() -> Result<(), String> {
+    let program = program("fail_kernel")?;
+    for mode in ["unikernel", "protected"] {
+        let options = ["--fail-kernel", "--flight-recorder", "--cpus", "2", "--mode", mode];
+        let guest = Guest::start("stuck", &[&options[..], &[program.as_str(), "hang"]].concat())?;
+        let wanted = [
+            "in the kernel, interrupts off, thread 1 \"",
+            "coracle_kernel::fs::proc::process::fail_kernel+",
+            "coracle_kernel::syscall::file::write+",
+            "events, the oldest first:",
+            "timer fired     wakes ",
+        ];
+        let mut last = String::new();
+        let found = until(LIMIT, || {
+            let outcome = run(&mut guest.command(&["stack", "stuck"]), b"").unwrap_or_default();
+            last = outcome.evidence();
+            outcome.status == 0
+                && outcome.log.contains("does not answer")
+                && wanted.iter().all(|text| outcome.text().contains(text))
+        });
+        if !found {
+            return Err(format!("in {mode} mode not all of {wanted:?}: {last}"));
+        }
+    }
+    Ok(())
+}
+
+fn a_crash_tells_what_came_before() -> Result<(), String> {
+    let program = program("fail_kernel")?;
+    let said = |options: &[&str], how: &str| {
+        let mut command = Command::new(paths::coracle());
+        run(command.args(["run", "-q", "--net", "none"]).args(options).args([&program, how]), b"")
+    };
+    let panicked = said(&["--fail-kernel", "--flight-recorder"], "panic")?;
+    let wanted = [
+        "the kernel panicked",
+        "events before the crash, the oldest first:",
+        "park            thread 1 until",
+    ];
+    if panicked.status == 0 || !wanted.iter().all(|text| panicked.log.contains(text)) {
+        return Err(format!("not all of {wanted:?}: {}", panicked.evidence()));
+    }
+    let crashed = said(&["--flight-recorder"], "crash")?;
+    if !crashed.log.contains("page fault      write 0x8,") {
+        return Err(format!("the program's last fault is not told: {}", crashed.evidence()));
+    }
+    let without = said(&["--fail-kernel"], "panic")?;
+    if without.log.contains("events before") {
+        return Err(format!("events are noted that nobody asked for: {}", without.evidence()));
+    }
+    // Without the option the kernel does not fail.
+    let refused = said(&[], "panic")?;
+    if refused.status != 3 || refused.log.contains("panicked") {
+        return Err(format!("a program makes the kernel fail: {}", refused.evidence()));
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    trials::main("profile", TESTS.iter().copied())
+}
