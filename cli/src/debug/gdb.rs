@@ -9,6 +9,7 @@ use std::thread;
 
 use gdbstub::stub::GdbStub;
 
+use super::connection::Stream;
 use super::machine;
 use super::mirror::Mirror;
 use super::session::Session;
@@ -84,8 +85,14 @@ fn program(args: &GdbArgs, folder: &Path) -> Result<ExitStatus> {
     child.wait().map_err(|error| Error::new("cannot wait for gdb").why(error))
 }
 
+/// Bytes of the longest packet of gdb's remote protocol.
+const PACKET_BYTES: usize = 4096;
+
 fn serve(connection: UnixStream, process: &mut Process) {
-    match GdbStub::new(connection).run_blocking::<Loop>(process) {
+    let mut packet = vec![0; PACKET_BYTES];
+    let stub = GdbStub::builder(Stream(connection)).with_packet_buffer(&mut packet).build();
+    let Ok(stub) = stub else { unreachable!("all that it needs was given") };
+    match stub.run_blocking::<Loop>(process) {
         Ok(_) => {}
         // gdb has ended without a word.
         Err(error) if error.is_connection_error() => {}

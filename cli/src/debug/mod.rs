@@ -1,6 +1,7 @@
 //! Debugging programs in running guests: gdb, and core dumps.
 
 mod arch;
+mod connection;
 mod core_file;
 mod dump;
 mod elf_notes;

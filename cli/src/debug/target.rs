@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsFd as _;
-use std::os::unix::net::UnixStream;
 
 use coracle_control::{Debug, DebugEvent, Request, Resume, debug_event as event, resume_flag};
 use gdbstub::common::{Signal, Tid};
@@ -27,6 +26,7 @@ use gdbstub::target::{Target, TargetError, TargetResult};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::arch::{Packet, X86_64};
+use super::connection::Stream;
 use super::mirror::Mirror;
 use super::session::Session;
 use super::signals;
@@ -310,17 +310,17 @@ pub enum Loop {}
 
 impl BlockingEventLoop for Loop {
     type Target = Process;
-    type Connection = UnixStream;
+    type Connection = Stream;
     type StopReason = MultiThreadStopReason<u64>;
 
     fn wait_for_stop_reason(
         process: &mut Process,
-        gdb: &mut UnixStream,
+        gdb: &mut Stream,
     ) -> std::result::Result<Event<Self::StopReason>, WaitForStopReasonError<Error, std::io::Error>> {
         loop {
             let (is_asked, has_stopped) = {
                 let mut both = [
-                    PollFd::from_borrowed_fd(gdb.as_fd(), PollFlags::IN),
+                    PollFd::from_borrowed_fd(gdb.0.as_fd(), PollFlags::IN),
                     PollFd::from_borrowed_fd(process.session.bell.as_fd(), PollFlags::IN),
                 ];
                 match poll(&mut both, None) {

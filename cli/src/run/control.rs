@@ -152,7 +152,7 @@ mod tests {
     fn events_before_a_crash_become_words() {
         // A nanosecond to a tick; an event that is cut is left out.
         let said = b"Pcrash\nE3e8 64 100000000\nE1 5a 8 60 0\nE0 50 10003 1 \nE0 32 8 20 0\n";
-        let outcome = follow(&said[..], |_| {}, || {});
+        let outcome = follow(&said[..], |_| {}, || {}, |_| {});
         assert_eq!(
             outcome.events,
             "the last 2 events before the crash, the oldest first:\n\
