@@ -1,6 +1,6 @@
 //! The connection with gdb.
 //!
-//! The crate `gdbstub` has one for Unix sockets, but only with features that change a crate which the guest's network uses, too.
+//! The crate `gdbstub` has one for Unix sockets only with its feature `std`, which changes more than that.
 use std::io::{Read as _, Result, Write as _};
 use std::os::unix::net::UnixStream;
 
