@@ -7,6 +7,9 @@ use std::process::{Command, Output};
 
 /// Exit status when the command itself failed, or its command line was not understood.
 const FAILED: i32 = 125;
+/// What `coracle run` was given is there, but can't be invoked; it is not there.
+const NOT_INVOKED: i32 = 126;
+const NOT_FOUND: i32 = 127;
 
 /// A directory of its own for a test, with a stand-in for QEMU that must never be started.
 struct Place(tempfile::TempDir);
@@ -91,7 +94,7 @@ fn a_file_that_is_no_elf() {
     place.file("text", "hello\n");
     fails(&place.coracle(&["build", "./text"]), FAILED, &["text` is not a program", "is text", "help: "]);
     place.file("picture", [0x89, b'P', b'N', b'G', 0, 1, 2]);
-    fails(&place.coracle(&["run", "./picture"]), FAILED, &["is not a program", "89 50 4e 47"]);
+    fails(&place.coracle(&["run", "./picture"]), NOT_INVOKED, &["is not a program", "89 50 4e 47"]);
     place.file("nothing", "");
     fails(&place.coracle(&["build", "./nothing"]), FAILED, &["is empty"]);
 }
@@ -103,7 +106,7 @@ fn what_is_no_file() {
     assert!(Command::new("mkfifo").arg(&fifo).status().is_ok_and(|status| status.success()));
     let fifo = fifo.display().to_string();
     for odd in ["/dev/zero", &fifo] {
-        fails(&place.coracle(&["run", odd]), FAILED, &["is not a file", "give a program or an image"]);
+        fails(&place.coracle(&["run", odd]), NOT_INVOKED, &["is not a file", "give a program or an image"]);
         fails(&place.coracle(&["inspect", odd]), FAILED, &["is not a file, and so no image"]);
     }
     let endless = place.coracle(&["build", "--env-file", "/dev/zero", "-o", "x.img", "/bin/true"]);
@@ -120,7 +123,7 @@ fn a_program_for_another_machine() {
         &["is a program for AArch64", "x86-64 only", "amd64"],
     );
     place.file("arm", elf_header(1, EM_ARM, ET_EXEC));
-    fails(&place.coracle(&["run", "./arm"]), FAILED, &["is a program for 32-bit Arm"]);
+    fails(&place.coracle(&["run", "./arm"]), NOT_INVOKED, &["is a program for 32-bit Arm"]);
     place.file("x86", elf_header(1, EM_386, ET_EXEC));
     fails(&place.coracle(&["build", "./x86"]), FAILED, &["is a 32-bit program"]);
 }
@@ -144,8 +147,8 @@ fn elf_files_that_are_no_programs() {
 fn a_file_that_is_not_there() {
     let place = Place::new();
     fails(&place.coracle(&["build", "/no/such/program"]), FAILED, &["/no/such/program", "does not exist"]);
-    fails(&place.coracle(&["run", "no-such-program"]), FAILED, &["no-such-program", "PATH"]);
-    fails(&place.coracle(&["run", "."]), FAILED, &["is a directory"]);
+    fails(&place.coracle(&["run", "no-such-program"]), NOT_FOUND, &["no-such-program", "PATH"]);
+    fails(&place.coracle(&["run", "."]), NOT_INVOKED, &["is a directory"]);
     fails(
         &place.coracle(&["build", "/bin/true", "--add", "/no/such/file"]),
         FAILED,
