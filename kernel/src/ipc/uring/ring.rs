@@ -171,18 +171,21 @@ impl Ring {
         self.gone.load(SeqCst)
     }
 
-    /// Submissions that wait to be taken.
+    /// Submissions that wait to be taken. None if the program's index is none that it can have: [`Self::take`] takes none either.
     pub fn submissions(&self) -> u32 {
-        let waiting = self.memory.load(at::SQ_TAIL).wrapping_sub(self.queue.lock().sq_head);
-        waiting.min(self.memory.layout().entries)
+        self.waiting(self.queue.lock().sq_head)
+    }
+
+    fn waiting(&self, head: u32) -> u32 {
+        let waiting = self.memory.load(at::SQ_TAIL).wrapping_sub(head);
+        if waiting <= self.memory.layout().entries { waiting } else { 0 }
     }
 
     /// Takes the next submission. `None`: there is none; `Some(None)`: its index names none, and it is dropped.
     pub fn take(&self) -> Option<Option<Entry>> {
         let mut queue = self.queue.lock();
         let head = queue.sq_head;
-        let waiting = self.memory.load(at::SQ_TAIL).wrapping_sub(head);
-        if waiting == 0 || waiting > self.memory.layout().entries {
+        if self.waiting(head) == 0 {
             return None;
         }
         let entry = self.memory.entry(head);

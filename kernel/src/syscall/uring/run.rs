@@ -177,6 +177,8 @@ struct Chain {
 /// (IORING_SETUP_SUBMIT_ALL), none after one that is refused.
 pub fn submit(thread: &Arc<Thread>, ring: &Ring, count: u32) -> Result<u32, Errno> {
     let pool = &thread.process.uring;
+    // What comes meanwhile, as by a read into the ring itself, waits for the next call.
+    let count = count.min(ring.submissions());
     let mut taken = 0;
     let mut chain: Option<Chain> = None;
     let mut outcome = Ok(());

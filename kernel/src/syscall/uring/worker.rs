@@ -19,6 +19,9 @@ use linux_raw_sys::io_uring as abi;
 /// How long a worker has nothing to do before it ends.
 const IDLE_NS: u64 = 5_000_000_000;
 
+/// How often a thread looks for submissions before it wants to be woken. It does not spin, so that an idle ring leaves the CPU to others.
+const LOOK_EVERY_NS: u64 = 200_000;
+
 /// Signals that a worker takes: none.
 const ALL_SIGNALS: u64 = u64::MAX;
 
@@ -137,8 +140,8 @@ fn look_for_submissions(thread: &Arc<Thread>, ring: Weak<Ring>, idle_ns: u64) {
             later::settle();
             until_ns = time::now_ns() + idle_ns;
         } else if time::now_ns() < until_ns {
-            sched::yield_now();
-            crate::task::long_call::pause();
+            let look_ns = time::now_ns() + LOOK_EVERY_NS;
+            sleep(thread, &ring.asked, look_ns, || ring.submissions() > 0 || ring.is_gone());
         } else {
             ring.memory.change(at::SQ_FLAGS, abi::IORING_SQ_NEED_WAKEUP, 0);
             sleep(thread, &ring.asked, u64::MAX, || ring.submissions() > 0 || ring.is_gone());
