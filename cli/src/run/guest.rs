@@ -235,7 +235,7 @@ impl Run {
         signals: Signals,
         hooks: &Hooks<'_>,
     ) -> Result<Ended> {
-        // Whoever waits for the start may ask the guest at once.
+        // A command that waits for the start may ask the guest at once.
         let asked = hooks.claim.filter(|_| hooks.takes_requests);
         let _socket = asked.map(|claim| hooks.switchboard.listen(claim, &self.guest)).transpose()?;
         (hooks.started)()?;

@@ -103,7 +103,7 @@ fn wait(call: &Call, ring: &Ring, least: u32, extended: bool) -> SysResult {
 fn wait_for(thread: &Arc<Thread>, ring: &Ring, least: u32, deadline_ns: Option<u64>) -> SysResult {
     let pool = &thread.process.uring;
     let Some(source) = File::poll_source(ring) else { return Ok(0) };
-    // Who has waited for these sees those that come until then, too.
+    // Completions that the program has taken since count, too.
     let head = ring.memory.load(at::CQ_HEAD);
     let timeouts = ring.timeouts();
     let is_there = || {
