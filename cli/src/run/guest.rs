@@ -61,6 +61,8 @@ pub struct Hooks<'a> {
     pub claim: Option<&'a Arc<Claim>>,
     /// Other commands may ask it.
     pub takes_requests: bool,
+    /// They may look at its machine from outside: what its kernel refuses, no other way answers.
+    pub shows_machine: bool,
     /// What it is called in the names of core files, and where these are written, if they are.
     pub core: Option<(String, PathBuf)>,
     /// Answers them.
@@ -146,7 +148,9 @@ pub fn start(
         filter.watch(&plan.forwards)?;
     }
     drop((qemu_log, qemu_monitor));
-    hooks.switchboard.set_machine(Machine::new(monitor, child.id()));
+    if hooks.shows_machine {
+        hooks.switchboard.set_machine(Machine::new(monitor, child.id()));
+    }
     let mut ours = Vec::new();
     let mut to_guest = None;
     for Connection { port, ours: end, theirs: _ } in connections {

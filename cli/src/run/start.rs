@@ -218,7 +218,8 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     let hooks = Hooks {
         claim: claim.as_ref(),
         core: args.core.clone().map(|place| (own_name.unwrap_or_else(|| plan.name.clone()), place)),
-        takes_requests: plan.words.access.min(most) != Access::None,
+        takes_requests: plan.words.access != Access::None,
+        shows_machine: plan.words.access.min(most) != Access::None,
         switchboard: Arc::default(),
         health: checks,
         by_health: Arc::clone(&life.by_health),
