@@ -16,6 +16,7 @@ const TESTS: &[(&str, Test)] = &[
     ("the_kernel_is_debugged", the_kernel_is_debugged),
     ("a_crash_leaves_a_core", a_crash_leaves_a_core),
     ("cores_of_other_languages", cores_of_other_languages),
+    ("a_go_program_is_debugged", a_go_program_is_debugged),
     ("the_core_of_a_program_that_runs", the_core_of_a_program_that_runs),
     ("only_what_is_allowed", only_what_is_allowed),
 ];
@@ -309,6 +310,23 @@ fn cores_of_other_languages() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn a_go_program_is_debugged() -> Result<(), String> {
+    let go = build::go(&paths::programs().join("servers/crash.go"))?.to_string_lossy().into_owned();
+    let mut place = Place::new("go")?;
+    place.start("go", &["--gdb", &go])?;
+    let mut said = String::new();
+    let commands = ["break main.inner", "continue", "backtrace", "delete", "continue", "backtrace 1"];
+    let is_there = until(LIMIT, || {
+        said = place.gdb(&["go"], &commands).unwrap_or_else(|why| why);
+        said.contains("Breakpoint 1")
+    });
+    if !is_there {
+        return Err(format!("gdb does not meet it: {said}"));
+    }
+    // Its panic ends it, with a status of its own.
+    has(&said, &["Breakpoint 1, main.inner", "main.main ()", "exited with code 02"])
 }
 
 fn the_core_of_a_program_that_runs() -> Result<(), String> {
