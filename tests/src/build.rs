@@ -153,8 +153,10 @@ pub fn go(source: &Path) -> Result<PathBuf, String> {
     // One at a time: they share the cache, and each build takes all CPUs anyway.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    // Below a folder named after the source's: programs of two folders may have one name.
     let name = source.file_stem().expect("a file has a name");
-    let output = paths::work().join("programs/go").join(name);
+    let folder = source.parent().and_then(Path::file_name).expect("a program lies in a folder");
+    let output = paths::work().join("programs/go").join(folder).join(name);
     if !is_newer(&output, &[source]) {
         let mut command = Command::new("go");
         command.args(["build", "-o"]).arg(prepare(&output)?).arg(source);
