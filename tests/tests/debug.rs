@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode};
 
 const TESTS: &[(&str, Test)] = &[
     ("a_program_is_debugged", a_program_is_debugged),
+    ("gdb_at_its_prompt", gdb_at_its_prompt),
     ("the_first_instruction", the_first_instruction),
     ("the_kernel_is_debugged", the_kernel_is_debugged),
     ("a_crash_leaves_a_core", a_crash_leaves_a_core),
@@ -190,6 +191,44 @@ fn a_program_is_debugged() -> Result<(), String> {
         place.goes_on("serves")?;
     }
     Ok(())
+}
+
+fn gdb_at_its_prompt() -> Result<(), String> {
+    let mut place = Place::new("prompt")?;
+    place.start("prompt", &["--cpus", "2", "--control", "full", &program()?])?;
+    place.goes_on("prompt")?;
+    let mut terminal =
+        Terminal::start(&place.command(&["gdb", "prompt", "--", "-ex", "set style enabled off"]), 50, 200)?;
+    terminal.expect("(gdb) ", LIMIT)?;
+    let mut ask = |line: &str, wanted: &str| {
+        terminal.enter(line)?;
+        terminal.expect(wanted, LIMIT)
+    };
+    ask("set pagination off\n", "(gdb) ")?;
+    ask("info threads\n", "(left)")?;
+    ask("break take_step if number == 77\n", "Breakpoint 1 at")?;
+    ask("continue\n", "hit Breakpoint 1, take_step (number=number@entry=77)")?;
+    // By its number: gdb wants a yes to delete all.
+    ask("delete 1\n", "(gdb) ")?;
+    ask("continue\n", "Continuing.")?;
+    place.goes_on("prompt")?;
+    // Ctrl-C stops the program, and not the command.
+    ask("\x03", "received signal SIGINT")?;
+    ask("print turns > 0\n", "$1 = 1")?;
+    ask("detach\n", "detached]")?;
+    place.goes_on("prompt")?;
+    ask("quit\n", "quit")?;
+    if terminal.wait(LIMIT) != Some(0) {
+        return Err(format!("gdb does not end: {}", terminal.screen()));
+    }
+    // One that is killed leaves the program as it was.
+    let mut terminal =
+        Terminal::start(&place.command(&["gdb", "prompt", "--", "-ex", "set style enabled off"]), 50, 200)?;
+    terminal.expect("(gdb) ", LIMIT)?;
+    terminal.enter("break take_step\ncontinue\n")?;
+    terminal.expect("hit Breakpoint 1, take_step", LIMIT)?;
+    drop(terminal);
+    place.goes_on("prompt")
 }
 
 fn the_first_instruction() -> Result<(), String> {
