@@ -1,7 +1,9 @@
 //! A guest in the background, and the commands that a person gives for it.
+use crate::guest::LIMIT;
 use crate::outcome::Outcome;
 use crate::paths;
 use crate::trials::run;
+use crate::wait::until;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -21,12 +23,20 @@ impl Background {
     /// # Errors
     /// If the guest does not start.
     pub fn start(name: &str, words: &[&str]) -> Result<Background, String> {
+        Self::on_network(name, &[&["--net", "none"], words].concat())
+    }
+
+    /// The same without `--net none`.
+    ///
+    /// # Errors
+    /// If the guest does not start.
+    pub fn on_network(name: &str, words: &[&str]) -> Result<Background, String> {
         let folder = paths::work().join(format!("background-{name}"));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(|e| e.to_string())?;
         let guest = Background { name: name.to_owned(), folder };
-        let started = run(guest.command(&["run", "-d", "--name", name, "--net", "none"]).args(words), b"")?;
+        let started = run(guest.command(&["run", "-d", "--name", name]).args(words), b"")?;
         if started.status == 0 { Ok(guest) } else { Err(started.evidence()) }
     }
 
@@ -35,6 +45,23 @@ impl Background {
         let mut command = Command::new(paths::coracle());
         command.args(words).env("XDG_RUNTIME_DIR", &self.folder);
         command
+    }
+
+    /// `coracle COMMAND NAME WORDS`, until its output holds all of `wanted`.
+    ///
+    /// # Errors
+    /// What it says in the end, if that lacks some.
+    pub fn says(&self, command: &str, words: &[&str], wanted: &[&str]) -> Result<String, String> {
+        let mut last = Outcome::default();
+        let found = until(LIMIT, || {
+            last = run(self.command(&[command, &self.name]).args(words), b"").unwrap_or_default();
+            last.status == 0 && wanted.iter().all(|text| last.text().contains(text))
+        });
+        if found {
+            Ok(last.text())
+        } else {
+            Err(format!("{command} {words:?} lacks some of {wanted:?}: {}", last.evidence()))
+        }
     }
 
     /// `coracle exec OPTIONS NAME WORDS` with this input, to its end.

@@ -1,4 +1,5 @@
 //! Looking into running guests, as a person does: `coracle stack`, `trace`, `maps`, `files`, `stats`, `top` and `ps --json`.
+use coracle_tests::background::Background;
 use coracle_tests::guest::{LIMIT, Server};
 use coracle_tests::outcome::Outcome;
 use coracle_tests::trials::{self, Test, run};
@@ -6,8 +7,6 @@ use coracle_tests::wait::until;
 use coracle_tests::{build, paths};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 const TESTS: &[(&str, Test)] = &[
@@ -17,54 +16,6 @@ const TESTS: &[(&str, Test)] = &[
     ("the_life_of_a_guest", the_life_of_a_guest),
     ("a_guest_answers_only_what_it_may", a_guest_answers_only_what_it_may),
 ];
-
-/// A guest in the background, ended with this.
-struct Guest {
-    name: String,
-    /// The user's directory for guests.
-    folder: PathBuf,
-}
-
-impl Guest {
-    /// Starts `coracle run -d WORDS`; `name` is that of the test.
-    fn start(name: &str, words: &[&str]) -> Result<Guest, String> {
-        let folder = paths::work().join(format!("observe-{name}"));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(|e| e.to_string())?;
-        let guest = Guest { name: name.to_owned(), folder };
-        let started = run(guest.command(&["run", "-d", "--name", name, "--net", "none"]).args(words), b"")?;
-        if started.status == 0 { Ok(guest) } else { Err(started.evidence()) }
-    }
-
-    /// `coracle WORDS`
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(paths::coracle());
-        command.args(words).env("XDG_RUNTIME_DIR", &self.folder);
-        command
-    }
-
-    /// `coracle COMMAND NAME WORDS`, until its output holds all of `wanted`.
-    fn says(&self, command: &str, words: &[&str], wanted: &[&str]) -> Result<String, String> {
-        let mut last = Outcome::default();
-        let found = until(LIMIT, || {
-            last = run(self.command(&[command, &self.name]).args(words), b"").unwrap_or_default();
-            last.status == 0 && wanted.iter().all(|text| last.text().contains(text))
-        });
-        if found {
-            Ok(last.text())
-        } else {
-            Err(format!("{command} lacks some of {wanted:?}: {}", last.evidence()))
-        }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        // One that does not end was reported by what waited for it.
-        let _ = run(&mut self.command(&["stop", "-t", "1", &self.name]), b"");
-    }
-}
 
 /// The lines of `text` from the one that holds `start` to the one before the next that holds `end`.
 fn section<'a>(text: &'a str, start: &str, end: &str) -> Vec<&'a str> {
@@ -81,7 +32,7 @@ fn deadlock() -> Result<String, String> {
 fn a_deadlock_is_explained() -> Result<(), String> {
     let program = deadlock()?;
     for (mode, cpus) in [("unikernel", "1"), ("unikernel", "2"), ("protected", "1"), ("protected", "2")] {
-        let guest = Guest::start("deadlock", &["--mode", mode, "--cpus", cpus, &program])?;
+        let guest = Background::start("deadlock", &["--mode", mode, "--cpus", cpus, &program])?;
         let text =
             guest.says("stack", &[], &["deadlock: thread 1 waits for the lock", "\"sleeper\": sleeps"])?;
         let main = section(&text, "thread 1 \"deadlock\"", "  thread");
@@ -108,7 +59,7 @@ fn a_deadlock_is_explained() -> Result<(), String> {
 }
 
 fn what_a_guest_has_is_listed() -> Result<(), String> {
-    let guest = Guest::start("listed", &["--mode", "protected", "--cpus", "2", &deadlock()?])?;
+    let guest = Background::start("listed", &["--mode", "protected", "--cpus", "2", &deadlock()?])?;
     guest.says("maps", &[], &["process 1 (deadlock):", "/deadlock", "libc.so", "[stack]"])?;
     let files = guest.says("files", &[], &["/etc/hostname"])?;
     if !files.lines().any(|line| line.contains(" rx ") && line.contains("/etc/hostname")) {
@@ -145,7 +96,7 @@ fn calls_are_traced() -> Result<(), String> {
     let source = paths::programs().join("servers/calls.c");
     let program = build::c_server(&source)?.to_string_lossy().into_owned();
     for (mode, cpus) in [("unikernel", "1"), ("unikernel", "2"), ("protected", "1"), ("protected", "2")] {
-        let guest = Guest::start("calls", &["--mode", mode, "--cpus", cpus, &program])?;
+        let guest = Background::start("calls", &["--mode", mode, "--cpus", cpus, &program])?;
         // Until it runs, there is nothing to be traced.
         guest.says("stats", &[], &["calls"])?;
         let traced = |words: &[&str], wanted: &[&str]| -> Result<String, String> {
@@ -207,7 +158,7 @@ fn the_life_of_a_guest() -> Result<(), String> {
     let script =
         "trap 'echo told; exit 9' USR1; for i in 1 2 3 4; do echo line $i; done; while :; do sleep 0.1; done";
     let words = ["--control", "full", "/bin/busybox", "--", "ash", "-c", script];
-    let guest = Guest::start("life", &words)?;
+    let guest = Background::start("life", &words)?;
     let lines = guest.says("logs", &["-n", "2"], &["line 3\nline 4\n"])?;
     if lines.contains("line 2") {
         return Err(format!("more than the last two lines: {lines}"));
@@ -240,7 +191,7 @@ fn the_life_of_a_guest() -> Result<(), String> {
 
 fn a_guest_answers_only_what_it_may() -> Result<(), String> {
     let program = deadlock()?;
-    let refused = |guest: &Guest, why: &str| {
+    let refused = |guest: &Background, why: &str| {
         let mut last = Outcome::default();
         let found = until(LIMIT, || {
             last = run(&mut guest.command(&["stack", &guest.name]), b"").unwrap_or_default();
@@ -252,7 +203,7 @@ fn a_guest_answers_only_what_it_may() -> Result<(), String> {
             Err(format!("it does not say `{why}`: {}", last.evidence()))
         }
     };
-    let guest = Guest::start("refused", &["--control", "none", &program])?;
+    let guest = Background::start("refused", &["--control", "none", &program])?;
     refused(&guest, "cannot be asked")?;
     drop(guest);
     // What an image forbids, no run allows: its kernel refuses.
@@ -263,11 +214,11 @@ fn a_guest_answers_only_what_it_may() -> Result<(), String> {
     if built.status != 0 {
         return Err(built.evidence());
     }
-    let guest = Guest::start("closed", &["--control", "full", &path])?;
+    let guest = Background::start("closed", &["--control", "full", &path])?;
     refused(&guest, "does not answer that")?;
     drop(guest);
     // What changes a guest needs more than what reads.
-    let guest = Guest::start("observed", &[&program])?;
+    let guest = Background::start("observed", &[&program])?;
     guest.says("stats", &[], &["observed"])?;
     let kill = run(&mut guest.command(&["kill", "observed"]), b"")?;
     if kill.status == 0 || !kill.log.contains("does not answer that") {

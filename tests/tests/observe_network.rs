@@ -1,15 +1,13 @@
 //! Looking at a guest's network as a person does: `coracle netstat`, `coracle pcap` into tshark and tcpdump, `coracle run --trace`, and
 //! ss(8) and netstat(8) inside.
+use coracle_tests::background::Background;
 use coracle_tests::guest::{LIMIT, Server};
-use coracle_tests::outcome::Outcome;
 use coracle_tests::paths;
 use coracle_tests::trials::{self, Test, run};
 use coracle_tests::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 const TESTS: &[(&str, Test)] = &[
@@ -20,54 +18,6 @@ const TESTS: &[(&str, Test)] = &[
 ];
 
 const PYTHON: &str = "/usr/bin/python3";
-
-/// A guest in the background, ended with this.
-struct Guest {
-    name: &'static str,
-    /// The user's directory for guests.
-    folder: PathBuf,
-}
-
-impl Guest {
-    /// Starts `coracle run -d WORDS`.
-    fn start(name: &'static str, words: &[&str]) -> Result<Guest, String> {
-        let folder = paths::work().join(format!("network-{name}"));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(|e| e.to_string())?;
-        let guest = Guest { name, folder };
-        let started = run(guest.command(&["run", "-d", "--name", name]).args(words), b"")?;
-        if started.status == 0 { Ok(guest) } else { Err(started.evidence()) }
-    }
-
-    /// `coracle WORDS`
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(paths::coracle());
-        command.args(words).env("XDG_RUNTIME_DIR", &self.folder);
-        command
-    }
-
-    /// `coracle COMMAND NAME WORDS`, until its output holds all of `wanted`.
-    fn says(&self, command: &str, words: &[&str], wanted: &[&str]) -> Result<String, String> {
-        let mut last = Outcome::default();
-        let found = until(LIMIT, || {
-            last = run(self.command(&[command, self.name]).args(words), b"").unwrap_or_default();
-            last.status == 0 && wanted.iter().all(|text| last.text().contains(text))
-        });
-        if found {
-            Ok(last.text())
-        } else {
-            Err(format!("{command} {words:?} lacks some of {wanted:?}: {}", last.evidence()))
-        }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        // One that does not end was reported by what waited for it.
-        let _ = run(&mut self.command(&["stop", "-t", "1", self.name]), b"");
-    }
-}
 
 fn holds(text: &str, wanted: &[&str]) -> Result<(), String> {
     match wanted.iter().find(|word| !text.contains(**word)) {
@@ -87,7 +37,7 @@ fn a_stalled_stream_is_explained() -> Result<(), String> {
     let source = paths::programs().join("servers/stalled.py").to_string_lossy().into_owned();
     for (mode, cpus) in [("unikernel", "1"), ("protected", "2")] {
         let words = ["--net", "none", "--mode", mode, "--cpus", cpus, "--add", &source, PYTHON, &source];
-        let guest = Guest::start("stalled", &words)?;
+        let guest = Background::on_network("stalled", &words)?;
         let text = guest.says(
             "netstat",
             &["-a", "-p", "-i"],
@@ -126,7 +76,8 @@ fn a_stalled_stream_is_explained() -> Result<(), String> {
         holds(&json, &["\"program\": \"python3\"", "\"state\": \"ESTAB\"", "\"timer\": \"window probe\""])?;
     }
     // A guest that may not be asked says so, and does not seem to have no sockets.
-    let guest = Guest::start("silent", &["--net", "none", "--control", "none", "/bin/sleep", "1000"])?;
+    let guest =
+        Background::on_network("silent", &["--net", "none", "--control", "none", "/bin/sleep", "1000"])?;
     let asked = run(&mut guest.command(&["netstat", "silent"]), b"")?;
     if asked.status == 0 || !asked.text().is_empty() || asked.log.is_empty() {
         return Err(format!("it seems to have no sockets: {}", asked.evidence()));
@@ -199,7 +150,7 @@ fn packets_are_captured() -> Result<(), String> {
         "-c",
         "/etc/nginx/coracle.conf",
     ];
-    let guest = Guest::start("captured", &words)?;
+    let guest = Background::on_network("captured", &words)?;
     let url = format!("http://127.0.0.1:{port}/page");
     let fetch = || {
         run(Command::new("curl").args(["-s", "-m", "5", &url]), b"").is_ok_and(|page| page.text() == "a page")
