@@ -9,7 +9,7 @@ use crate::mm::layout;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 const NANOSECONDS: u64 = 1_000_000_000;
-/// The clock: `ns = ns_base + (tsc - tsc_base) * rate / 2^32`. Layout known to `vdso`.
+/// The clock: `ns = ns_base + (tsc - tsc_base) * rate / 2^32`, and likewise for the raw one. Layout known to `vdso`.
 #[repr(C)]
 pub(crate) struct Clock {
     /// Odd while the fields change.
@@ -20,6 +20,9 @@ pub(crate) struct Clock {
     pub ns_base: AtomicU64,
     pub rate: AtomicU64,
     pub wall_offset: AtomicU64,
+    /// The same for the clock that is not steered.
+    pub raw_ns_base: AtomicU64,
+    pub raw_rate: AtomicU64,
 }
 
 /// Until the page is there.
@@ -30,7 +33,11 @@ static EARLY: Clock = Clock {
     ns_base: AtomicU64::new(0),
     rate: AtomicU64::new(1 << 31),
     wall_offset: AtomicU64::new(0),
+    raw_ns_base: AtomicU64::new(0),
+    raw_rate: AtomicU64::new(1 << 31),
 };
+/// By how much the clock is steered ([`steer`]); held while it changes.
+static STEERING: spin::Mutex<i64> = spin::Mutex::new(0);
 static CLOCK: AtomicPtr<Clock> = AtomicPtr::new((&raw const EARLY).cast_mut());
 static PAGE: spin::Once<Frame> = spin::Once::new();
 #[inline]
@@ -48,10 +55,21 @@ pub(crate) fn page() -> Option<&'static Frame> {
 #[inline]
 pub fn now_ns() -> u64 {
     let clock = clock();
+    read(clock, &clock.ns_base, &clock.rate)
+}
+
+/// Nanoseconds since boot by a clock that [`steer`] leaves alone.
+pub fn raw_now_ns() -> u64 {
+    let clock = clock();
+    read(clock, &clock.raw_ns_base, &clock.raw_rate)
+}
+
+#[inline]
+fn read(clock: &Clock, base: &AtomicU64, rate: &AtomicU64) -> u64 {
     loop {
         let sequence = clock.sequence.load(Ordering::Acquire);
         let ticks = timer::ticks().saturating_sub(clock.tsc_base.load(Ordering::Relaxed));
-        let ns = clock.ns_base.load(Ordering::Relaxed) + scale(ticks, clock.rate.load(Ordering::Relaxed));
+        let ns = base.load(Ordering::Relaxed) + scale(ticks, rate.load(Ordering::Relaxed));
         core::sync::atomic::fence(Ordering::Acquire);
         if sequence & 1 == 0 && clock.sequence.load(Ordering::Relaxed) == sequence {
             return ns;
@@ -73,22 +91,48 @@ pub(crate) fn rate_of(hz: u64) -> u64 {
     (NANOSECONDS << 32) / hz
 }
 
-/// Goes on from the current time with another rate.
-pub(crate) fn set_rate(rate: u64) {
+/// Goes on from the current time with another rate, which is steered as the last.
+#[cfg_attr(target_arch = "aarch64", expect(dead_code, reason = "the speed of the counter is known there"))]
+pub(crate) fn set_rate(raw_rate: u64) {
+    let steering = STEERING.lock();
+    change(raw_rate, *steering);
+}
+
+/// Lets the clock run faster (or slower, if negative) by `adjustment` nanoseconds, times 2^32, in a second. The time goes on from where
+/// it is. At most a quarter of a second.
+pub fn steer(adjustment: i64) {
+    let mut steering = STEERING.lock();
+    if *steering != adjustment {
+        *steering = adjustment;
+        change(clock().raw_rate.load(Ordering::Relaxed), adjustment);
+    }
+}
+
+/// A rate that is steered.
+fn steered(raw_rate: u64, adjustment: i64) -> u64 {
+    /// 2^36 parts of the adjustment's unit are 2^4 ns.
+    const SHIFT: u32 = 36;
+    const REST: u64 = NANOSECONDS >> 4;
+    let by = ((u128::from(raw_rate) * u128::from(adjustment.unsigned_abs())) >> SHIFT) as u64 / REST;
+    if adjustment < 0 { raw_rate - by.min(raw_rate / 2) } else { raw_rate + by }
+}
+
+fn change(raw_rate: u64, adjustment: i64) {
     let clock = clock();
-    let tsc = timer::ticks();
-    let ns = clock.ns_base.load(Ordering::Relaxed)
-        + scale(
-            tsc.saturating_sub(clock.tsc_base.load(Ordering::Relaxed)),
-            clock.rate.load(Ordering::Relaxed),
-        );
+    let rate = steered(raw_rate, adjustment);
     let sequence = clock.sequence.load(Ordering::Relaxed);
     clock.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
     core::sync::atomic::fence(Ordering::Release);
+    let tsc = timer::ticks();
+    let ticks = tsc.saturating_sub(clock.tsc_base.load(Ordering::Relaxed));
+    for (base, rate) in [(&clock.ns_base, &clock.rate), (&clock.raw_ns_base, &clock.raw_rate)] {
+        base.fetch_add(scale(ticks, rate.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
     clock.tsc_base.store(tsc, Ordering::Relaxed);
-    clock.ns_base.store(ns, Ordering::Relaxed);
     clock.rate.store(rate, Ordering::Relaxed);
+    clock.raw_rate.store(raw_rate, Ordering::Relaxed);
     clock.sequence.store(sequence.wrapping_add(2), Ordering::Release);
+    timer::steered(raw_rate, rate);
 }
 
 /// What the clock runs by.
@@ -166,5 +210,24 @@ pub(crate) fn start(start: u64, has_cpu_number: bool, source: Source) {
     clock().has_tsc_aux.store(has_cpu_number.into(), Ordering::Relaxed);
     clock().tsc_base.store(start, Ordering::Relaxed);
     clock().rate.store(rate_of(source.hz), Ordering::Relaxed);
+    clock().raw_rate.store(rate_of(source.hz), Ordering::Relaxed);
     SOURCE.call_once(|| source);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::steered;
+
+    #[test]
+    fn rates_are_steered_by_parts_of_a_second() {
+        const PPM: i64 = 1000 << 32;
+        for raw in [1 << 30, 1 << 32, 1_431_655_765, 1 << 36, 1 << 39] {
+            assert_eq!(steered(raw, 0), raw);
+            for ppm in [1, 500, 100_000, 225_000] {
+                let wanted = (u128::from(raw) * ppm as u128 / 1_000_000) as u64;
+                assert!((steered(raw, ppm * PPM) - raw).abs_diff(wanted) <= 1);
+                assert!((raw - steered(raw, -ppm * PPM)).abs_diff(wanted) <= 1);
+            }
+        }
+    }
 }

@@ -262,7 +262,7 @@ system_calls! {
     38 setitimer(itimer, &itimerval, &out) super::time::setitimer, "all; ITIMER_VIRTUAL counts the kernel's time, too";
     96 gettimeofday(&out, &out) super::time::gettimeofday, "UTC";
     100 times(&out) super::time::times, "CPU time counts as user time";
-    159 adjtimex(&bytes) super::time::adjtimex, "tells that the clock isn't steered";
+    159 adjtimex(&bytes) super::time::adjtimex, "no pulse per second";
     164 settimeofday(&timeval, &bytes) super::time::settimeofday, "all";
     201 time(&out) super::time::time, "all";
     222 timer_create(clock, &sigevent, &timer_cell) super::time::timer_create, "SIGEV_NONE, SIGNAL, THREAD_ID";
@@ -274,6 +274,7 @@ system_calls! {
     228 clock_gettime(clock, &out) super::time::clock_gettime, "all clocks";
     229 clock_getres(clock, &out) super::time::clock_getres, "all clocks";
     230 clock_nanosleep(clock, timer_flags, &timespec, &out) super::time::clock_nanosleep, "all";
+    305 clock_adjtime(clock, &bytes) super::time::clock_adjtime, "CLOCK_REALTIME; no pulse per second";
     283 timerfd_create(clock, fd_flags) -> timerfd super::timerfd::timerfd_create, "real-time and monotonic clocks";
     286 timerfd_settime(timerfd, timer_flags, &itimerspec, &out) super::timerfd::timerfd_settime, "all";
     287 timerfd_gettime(timerfd, &out) super::timerfd::timerfd_gettime, "all";

@@ -7,9 +7,11 @@ use crate::task::process;
 use crate::task::sched::{self, Wake};
 use crate::task::signal::{self, MAX_SIGNAL};
 use crate::time::clock::{self, SECOND_NS, to_timespec, to_timeval};
+use crate::time::discipline;
 use crate::time::posix_clock::{self, Clock};
 use crate::time::posix_timer::{First, Notify};
 use crate::time::wall::Deadline;
+use coracle_clock_discipline::Timex;
 use coracle_hal::cpu;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
@@ -283,13 +285,33 @@ pub fn times(call: &Call) -> SysResult {
     Ok((clock::monotonic_ns() / TICK_NS) as usize)
 }
 
-/// adjtimex(2): tells the state; the clock isn't steered.
+/// adjtimex(2).
 pub fn adjtimex(call: &Call) -> SysResult {
-    const MODES: usize = 0;
-    /// TIME_ERROR: the clock isn't synchronised.
-    const TIME_ERROR: usize = 5;
-    if user::read_u32(call.usize(0) + MODES)? != 0 {
-        return Err(Errno::PERM);
-    }
-    Ok(TIME_ERROR)
+    adjust(call.usize(0), || Ok(()))
+}
+
+/// clock_adjtime(2): CLOCK_REALTIME only, as there are no clocks behind descriptors. EOPNOTSUPP for others.
+pub fn clock_adjtime(call: &Call) -> SysResult {
+    /// What Linux has no clock for.
+    const SGI_CYCLE: u32 = 10;
+    /// The lowest bits of an id less than 0, and what they are for a descriptor; else the clock shows CPU time.
+    const KIND: i32 = 7;
+    const DESCRIPTOR: i32 = 3;
+    let id = call.i32(0);
+    adjust(call.usize(1), || match id as u32 {
+        abi::CLOCK_REALTIME => Ok(()),
+        SGI_CYCLE => Err(Errno::INVAL),
+        known if known <= abi::CLOCK_TAI => Err(Errno::OPNOTSUPP),
+        _ if id < 0 && id & KIND != DESCRIPTOR => Err(Errno::OPNOTSUPP),
+        _ => Err(Errno::INVAL),
+    })
+}
+
+/// Does what the `struct timex` at `addr` asks for, if `check`, which comes after it was read, has nothing against it.
+fn adjust(addr: usize, check: impl FnOnce() -> Result<(), Errno>) -> SysResult {
+    let mut timex = Timex::from_words(&user::read_words(addr)?);
+    check()?;
+    let state = discipline::adjust(&mut timex, check_capability(capability::SYS_TIME).is_ok())?;
+    user::write_words(addr, &timex.to_words())?;
+    Ok(state)
 }

@@ -23,10 +23,18 @@ pub fn realtime_ns() -> u64 {
     monotonic_ns().wrapping_add(wall_offset_ns())
 }
 
-/// Sets the time since 1970, for programs that read it by the vDSO as well. EINVAL if boot would lie before 1970, as on
-/// Linux.
+/// Nanoseconds since boot by a clock that is never slewed.
+pub fn raw_ns() -> u64 {
+    time::raw_now_ns()
+}
+
+/// Sets the time since 1970, for programs that read it by the vDSO as well, and ends the slewing. EINVAL if boot would lie before
+/// 1970, or 30 years on, 2^63 ns would have passed, as on Linux.
 pub fn set_realtime_ns(now: u64) -> Result<(), Errno> {
-    let offset = now.checked_sub(monotonic_ns()).ok_or(Errno::INVAL)?;
+    /// TIME_SETTOD_SEC_MAX.
+    const END_S: u64 = i64::MAX as u64 / SECOND_NS - 30 * 365 * 86_400;
+    let offset = now.checked_sub(monotonic_ns()).filter(|_| now / SECOND_NS < END_S).ok_or(Errno::INVAL)?;
+    super::discipline::clock_was_set();
     super::wall::set_offset_ns(offset);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Clocks and timers.
 pub mod clock;
 pub mod cpu_timer;
+pub mod discipline;
 pub mod interval;
 pub mod posix_clock;
 pub mod posix_timer;

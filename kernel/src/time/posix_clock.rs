@@ -1,6 +1,6 @@
 //! Linux's clocks by their ids (clock_gettime(2)), those of processes' and threads' CPU time among them.
-use super::clock;
 use super::wall::Deadline;
+use super::{clock, discipline};
 use crate::errno::Errno;
 use crate::mm::user;
 use crate::task::{process, sched};
@@ -11,8 +11,12 @@ use linux_raw_sys::general as abi;
 pub enum Clock {
     /// Since 1970.
     Realtime,
+    /// The same in TAI, without leap seconds.
+    Tai,
     /// Since boot.
     Monotonic,
+    /// The same, never slewed.
+    Raw,
     /// CPU time of a process; 0: the caller's.
     ProcessCpu(i32),
     /// CPU time of a thread; 0: the caller.
@@ -26,11 +30,12 @@ impl Clock {
             return Self::dynamic(id);
         }
         match id as u32 {
-            abi::CLOCK_REALTIME | abi::CLOCK_REALTIME_COARSE | abi::CLOCK_TAI | abi::CLOCK_REALTIME_ALARM => {
+            abi::CLOCK_REALTIME | abi::CLOCK_REALTIME_COARSE | abi::CLOCK_REALTIME_ALARM => {
                 Ok(Clock::Realtime)
             }
+            abi::CLOCK_TAI => Ok(Clock::Tai),
+            abi::CLOCK_MONOTONIC_RAW => Ok(Clock::Raw),
             abi::CLOCK_MONOTONIC
-            | abi::CLOCK_MONOTONIC_RAW
             | abi::CLOCK_MONOTONIC_COARSE
             | abi::CLOCK_BOOTTIME
             | abi::CLOCK_BOOTTIME_ALARM => Ok(Clock::Monotonic),
@@ -70,7 +75,9 @@ impl Clock {
     pub fn now(self) -> Result<u64, Errno> {
         match self {
             Clock::Realtime => Ok(clock::realtime_ns()),
+            Clock::Tai => Ok(clock::realtime_ns().wrapping_add(discipline::tai_ns())),
             Clock::Monotonic => Ok(clock::monotonic_ns()),
+            Clock::Raw => Ok(clock::raw_ns()),
             Clock::ProcessCpu(0) => Ok(crate::this::with(|me| me.process.cpu_time_ns())),
             Clock::ProcessCpu(pid) => {
                 process::by_pid(pid).map(|process| process.cpu_time_ns()).ok_or(Errno::INVAL)
@@ -100,6 +107,7 @@ impl Clock {
     pub fn deadline(self, absolute_ns: u64) -> Deadline {
         match self {
             Clock::Realtime => Deadline::Wall(absolute_ns),
+            Clock::Tai => Deadline::Wall(absolute_ns.saturating_sub(discipline::tai_ns())),
             _ => Deadline::Boot(absolute_ns),
         }
     }

@@ -26,6 +26,8 @@ pub fn ticks() -> u64 {
 
 /// Counts of the local APIC's timer in a nanosecond, times 2^32.
 static APIC_RATE: AtomicU64 = AtomicU64::new(1 << 32);
+/// The same, while the clock is not steered.
+static RAW_APIC_RATE: AtomicU64 = AtomicU64::new(1 << 32);
 
 /// The measurement that continues beside the boot CPU's timer.
 static ONGOING: spin::Mutex<Ongoing> = spin::Mutex::new(Ongoing::NONE);
@@ -112,7 +114,8 @@ pub fn init(measurement: Measurement) {
     };
     let source = Source { name, hz, is_invariant: calibrate::is_invariant(), is_assumed };
     time::start(start, has_rdtscp(), source);
-    APIC_RATE.store(instructions::divide(u128::from(apic) << 32, NANOSECONDS), Ordering::Relaxed);
+    RAW_APIC_RATE.store(instructions::divide(u128::from(apic) << 32, NANOSECONDS), Ordering::Relaxed);
+    steered(1, 1);
     if let Some(start) = ongoing {
         let now = calibrate::read_apic();
         *ONGOING.lock() = Ongoing {
@@ -143,6 +146,12 @@ pub fn init_cpu() {
         // SAFETY: the register comes with RDTSCP.
         unsafe { instructions::wrmsr(msr::TSC_AUX, Local::get().id.get() as u64) };
     }
+}
+
+/// The clock runs by `rate`, and would by `raw_rate` if it were not steered: count-downs are in nanoseconds of the clock.
+pub fn steered(raw_rate: u64, rate: u64) {
+    let counts = u128::from(RAW_APIC_RATE.load(Ordering::Relaxed)) * u128::from(raw_rate);
+    APIC_RATE.store(instructions::divide(counts, rate.max(1)), Ordering::Relaxed);
 }
 
 /// Sets the hardware, for `deadline` or as far as it reaches.

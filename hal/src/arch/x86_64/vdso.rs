@@ -142,7 +142,7 @@ vdso_name_sigreturn: .asciz "__vdso_rt_sigreturn"
 vdso_strings_end:
 
     # Nanoseconds since boot to rax, the data page to r8, the sequence to r9d; again from here if it changed.
-    .macro READ_CLOCK
+    .macro READ_CLOCK rate={rate}, base={ns_base}
     lea r8, [rip + vdso_start]
     sub r8, 4096
 1:  mov r9d, [r8 + {sequence}]
@@ -155,9 +155,9 @@ vdso_strings_end:
     xor ecx, ecx
     sub rax, [r8 + {tsc_base}]
     cmovb rax, rcx
-    mul qword ptr [r8 + {rate}]
+    mul qword ptr [r8 + \rate]
     shrd rax, rdx, 32
-    add rax, [r8 + {ns_base}]
+    add rax, [r8 + \base]
     .endm
     .macro AGAIN_IF_CHANGED
     cmp r9d, [r8 + {sequence}]
@@ -172,10 +172,10 @@ vdso_strings_end:
 
     .balign 16
 vdso_gettime:
-    # REALTIME, MONOTONIC, MONOTONIC_RAW, REALTIME_COARSE, MONOTONIC_COARSE, BOOTTIME; others are system calls.
+    # REALTIME, MONOTONIC, REALTIME_COARSE, MONOTONIC_COARSE, BOOTTIME.
     cmp edi, 7
     ja 8f
-    mov eax, 0xf3
+    mov eax, 0xe3
     bt eax, edi
     jnc 8f
     READ_CLOCK
@@ -185,12 +185,18 @@ vdso_gettime:
     jne 3f
 2:  add rax, [r8 + {wall_offset}]
 3:  AGAIN_IF_CHANGED
-    SPLIT
+7:  SPLIT
     mov [rsi], rax
     mov [rsi + 8], rdx
     xor eax, eax
     ret
-8:  mov eax, 228
+    # MONOTONIC_RAW; others are system calls.
+8:  cmp edi, 4
+    jne 9f
+    READ_CLOCK {raw_rate}, {raw_ns_base}
+    AGAIN_IF_CHANGED
+    jmp 7b
+9:  mov eax, 228
     syscall
     ret
 vdso_gettime_end:
@@ -279,6 +285,8 @@ vdso_end:
         tsc_base = const offset_of!(Clock, tsc_base),
         ns_base = const offset_of!(Clock, ns_base),
         rate = const offset_of!(Clock, rate),
+        raw_ns_base = const offset_of!(Clock, raw_ns_base),
+        raw_rate = const offset_of!(Clock, raw_rate),
         wall_offset = const offset_of!(Clock, wall_offset),
         has_tsc_aux = const offset_of!(Clock, has_tsc_aux),
     );

@@ -218,6 +218,7 @@ macro_rules! call_number {
     ($table:literal clock_gettime) => { Some(linux_raw_sys::general::__NR_clock_gettime as usize) };
     ($table:literal clock_getres) => { Some(linux_raw_sys::general::__NR_clock_getres as usize) };
     ($table:literal clock_nanosleep) => { Some(linux_raw_sys::general::__NR_clock_nanosleep as usize) };
+    ($table:literal clock_adjtime) => { Some(linux_raw_sys::general::__NR_clock_adjtime as usize) };
     ($table:literal timerfd_create) => { Some(linux_raw_sys::general::__NR_timerfd_create as usize) };
     ($table:literal timerfd_settime) => { Some(linux_raw_sys::general::__NR_timerfd_settime as usize) };
     ($table:literal timerfd_gettime) => { Some(linux_raw_sys::general::__NR_timerfd_gettime as usize) };

@@ -1,0 +1,110 @@
+//! adjtimex(2): the clock runs faster or slower as programs ask for it (the crate `coracle-clock-discipline`).
+//!
+//! What changes with the seconds of the real-time clock is caught up with when it is asked for. Only while the rate is to change with the next second
+//! there is a timer for it.
+use super::clock::{self, SECOND_NS};
+use super::timer::{Timed, Timer};
+use super::wall;
+use crate::errno::Errno;
+use crate::lock::Mutex;
+use alloc::sync::{Arc, Weak};
+use coracle_clock_discipline::{Discipline, Now, Refusal, Timex};
+use coracle_fallible::try_arc_cyclic;
+use coracle_hal::time;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+static DISCIPLINE: Mutex<Discipline> = Mutex::new(Discipline::new());
+static TICKER: Mutex<Option<Arc<Ticker>>> = Mutex::new(None);
+/// By how much TAI is ahead, for those that only read it.
+static TAI_NS: AtomicU64 = AtomicU64::new(0);
+
+/// The timer of the seconds.
+struct Ticker {
+    this: Weak<Ticker>,
+    timer: Mutex<Timer>,
+}
+
+impl Timed for Ticker {
+    fn expired(&self, _now_ns: u64) {
+        catch_up();
+        self.arm_if_needed();
+    }
+}
+
+impl Ticker {
+    fn arm_if_needed(&self) {
+        if DISCIPLINE.lock().needs_seconds() {
+            let left = SECOND_NS - clock::realtime_ns() % SECOND_NS;
+            self.timer.lock().set(clock::monotonic_ns() + left, &self.this);
+        }
+    }
+}
+
+/// The timer, which exists from the first change on. ENOMEM.
+fn ticker() -> Result<Arc<Ticker>, Errno> {
+    let mut ticker = TICKER.lock();
+    if let Some(ticker) = &*ticker {
+        return Ok(ticker.clone());
+    }
+    let timer = Timer::new()?;
+    let new = try_arc_cyclic(|this| Ticker { this: this.clone(), timer: Mutex::new(timer) })?;
+    *ticker = Some(new.clone());
+    Ok(new)
+}
+
+/// Lets the clock run as the discipline has it.
+fn apply(discipline: &Discipline) {
+    time::steer(discipline.adjustment());
+    TAI_NS.store((discipline.tai() as u64).wrapping_mul(SECOND_NS), Relaxed);
+}
+
+/// Has the seconds pass that have begun meanwhile.
+fn catch_up() {
+    let leap = {
+        let mut discipline = DISCIPLINE.lock();
+        let leap = discipline.advance((clock::realtime_ns() / SECOND_NS) as i64);
+        apply(&discipline);
+        leap
+    };
+    if leap != 0 {
+        let step_ns = leap.saturating_mul(SECOND_NS as i64);
+        wall::set_offset_ns(clock::wall_offset_ns().saturating_add_signed(step_ns));
+    }
+}
+
+/// The clock was stepped: what it was slewed by is void.
+pub fn clock_was_set() {
+    let mut discipline = DISCIPLINE.lock();
+    discipline.was_set();
+    apply(&discipline);
+}
+
+/// By how many nanoseconds TAI is ahead of UTC; wraps if it is behind.
+pub fn tai_ns() -> u64 {
+    TAI_NS.load(Relaxed)
+}
+
+/// Does what `timex` asks for, and fills in the answer; returns what adjtimex(2) does. `is_privileged`: the caller has CAP_SYS_TIME. EINVAL, EPERM,
+/// ENOMEM.
+pub fn adjust(timex: &mut Timex, is_privileged: bool) -> Result<usize, Errno> {
+    timex.check(is_privileged).map_err(|refusal| match refusal {
+        Refusal::Invalid => Errno::INVAL,
+        Refusal::NotPermitted => Errno::PERM,
+    })?;
+    let ticker = if timex.modes != 0 { Some(ticker()?) } else { None };
+    if let Some(step_ns) = timex.step_ns() {
+        clock::set_realtime_ns(clock::realtime_ns().checked_add_signed(step_ns).ok_or(Errno::INVAL)?)?;
+    }
+    catch_up();
+    let state = {
+        let mut discipline = DISCIPLINE.lock();
+        let [seconds, nanoseconds] = clock::to_timespec(clock::realtime_ns()).map(|part| part as i64);
+        let state = discipline.adjust(timex, Now { seconds, nanoseconds });
+        apply(&discipline);
+        state
+    };
+    if let Some(ticker) = ticker {
+        ticker.arm_if_needed();
+    }
+    Ok(state)
+}
