@@ -14,7 +14,7 @@ use crate::task::debug;
 use crate::task::process::ExitStatus;
 use crate::task::signal::{self, SigInfo};
 use crate::task::thread::{Thread, Work};
-use crate::task::{exit, later, sched, slice};
+use crate::task::{exit, later, rseq, sched, slice};
 use crate::{boot, control, metrics, storage, syscall};
 use alloc::sync::Arc;
 use coracle_hal::context::{Fault, UserContext};
@@ -135,6 +135,8 @@ fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
         } else if work.any(Work::MIGRATE) {
             work.clear(Work::MIGRATE);
             sched::migrate(thread);
+        } else if work.any(Work::RSEQ) {
+            rseq::enter(thread, context);
         } else if work.any(Work::SIGNAL) {
             in_call = signal::deliver(thread, context, in_call);
         } else if work.any(Work::RESTORE_MASK) {

@@ -1,4 +1,4 @@
-//! `struct linux_dirent64` (getdents64(2)): the records in which a directory is listed.
+//! `struct linux_dirent64` and `struct linux_dirent` (getdents(2)): the records in which a directory is listed.
 
 /// Bytes before the name: d_ino, d_off, d_reclen, d_type.
 const HEAD: usize = 8 + 8 + 2 + 1;
@@ -24,6 +24,20 @@ pub fn write(dst: &mut [u8], inode: u64, next: i64, kind: u8, name: &[u8]) -> Op
     Some(size)
 }
 
+/// The same for a `struct linux_dirent`: the name follows the length, and the kind is the last byte.
+pub fn write_old(dst: &mut [u8], inode: u64, next: i64, kind: u8, name: &[u8]) -> Option<usize> {
+    const HEAD: usize = 8 + 8 + 2;
+    let size = (HEAD + name.len() + 2).next_multiple_of(ALIGN);
+    let record = dst.get_mut(..size)?;
+    record.fill(0);
+    record[0..8].copy_from_slice(&inode.to_le_bytes());
+    record[8..16].copy_from_slice(&next.to_le_bytes());
+    record[16..18].copy_from_slice(&(size as u16).to_le_bytes());
+    record[HEAD..HEAD + name.len()].copy_from_slice(name);
+    record[size - 1] = kind;
+    Some(size)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +50,10 @@ mod tests {
         assert_eq!(&out[16..24], b"\x18\0\x04abcd\0");
         assert_eq!(size(5), 32);
         assert_eq!(write(&mut out[..23], 7, 1, 4, b"abcd"), None);
+        assert_eq!(write_old(&mut out, 7, 1, 4, b"abcd"), Some(24));
+        assert_eq!(&out[16..24], b"\x18\0abcd\0\x04");
+        assert_eq!(write_old(&mut out, 7, 1, 8, b"abcde"), Some(32));
+        assert_eq!((out[23], out[31]), (0, 8));
+        assert_eq!(write_old(&mut out[..31], 7, 1, 8, b"abcde"), None);
     }
 }

@@ -9,6 +9,7 @@ use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::once::Once;
 use core::fmt;
+use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use linux_raw_sys::general as abi;
 use spin::RwLock;
@@ -306,8 +307,11 @@ pub fn unmount(path: Path, detach: bool) -> Result<(), Errno> {
         if let Some(at) = &gone.at
             && let Some(flag) = at.inode.mounted()
         {
-            let covers =
-                |mount: &Arc<Mount>| mount.at.as_ref().is_some_and(|other| same(&other.inode, &at.inode));
+            let covers = |mount: &Arc<Mount>| {
+                let has_flag = |inode: &dyn Inode| inode.mounted().is_some_and(|own| ptr::eq(own, flag));
+                let is_there = |inode: &Arc<dyn Inode>| same(inode, &at.inode) || has_flag(&**inode);
+                mount.at.as_ref().is_some_and(|other| is_there(&other.inode))
+            };
             flag.store(mounts.iter().any(covers), Ordering::Release);
         }
         names_changed();

@@ -32,6 +32,8 @@ pub fn init(archive: Option<Archive<'static>>) -> Result<(), Errno> {
     attach(b"dev", 0o755, dev::filesystem()?, "devtmpfs")?;
     attach(b"proc", 0o555, proc::filesystem()?, "proc")?;
     attach(b"sys", 0o555, sys::filesystem()?, "sysfs")?;
+    let cgroup = walk::find(&FsContext::new(), None, b"/sys/fs/cgroup", Follow::Always)?;
+    mount_new(cgroup, sys::cgroup::filesystem()?, "cgroup2")?;
     // Files that the image has in these must stay to be seen; the root is writable itself then.
     for (name, mode) in [(b"tmp".as_slice(), 0o1777), (b"run", 0o755)] {
         if is_free(name)? {

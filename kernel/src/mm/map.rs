@@ -73,7 +73,10 @@ impl Memory {
             let range = start..start + len;
             layout.check_space_at(limits, range.clone(), &vma)?;
             match place {
-                Place::Fixed(_) => layout.replace(range, vma)?,
+                Place::Fixed(_) => {
+                    layout.check_seals(range.clone())?;
+                    layout.replace(range, vma)?
+                }
                 _ => layout.regions.insert(range, vma)?,
             }
             start
@@ -94,7 +97,9 @@ impl Memory {
         if range.is_empty() {
             return Ok(());
         }
-        self.change().remove(range)?;
+        let mut layout = self.change();
+        layout.check_seals(range.clone())?;
+        layout.remove(range)?;
         Ok(())
     }
 
@@ -121,6 +126,7 @@ impl Memory {
             if range.start < USER_START || !layout.regions.covers(range.clone()) {
                 return Err(Errno::NOMEM);
             }
+            layout.check_seals(range.clone())?;
             let refuses = |vma: &Vma| {
                 prot.contains(Prot::WRITE) && !vma.flags.contains(VmaFlags::MAY_WRITE)
                     || prot.contains(Prot::EXEC) && vma.flags.contains(VmaFlags::NEVER_EXEC)
@@ -187,6 +193,10 @@ impl Memory {
         limits: SpaceLimits,
     ) -> Result<usize, Errno> {
         let old_len = old.len();
+        layout.check_seals(old.start..old.start + old_len.max(1))?;
+        if let Some(target) = fixed {
+            layout.check_seals(target..target + new_len)?;
+        }
         if fixed.is_none() && !keep_old && new_len <= old_len && old_len != 0 {
             let rest = old.start + new_len..old.end;
             if !layout.regions.covers(old.start..rest.start) {
@@ -266,6 +276,16 @@ impl Memory {
             drop(flush);
             long_call::pause();
         }
+    }
+
+    /// mseal(2): what is mapped in the range is neither changed nor removed from now on. ENOMEM if not all of it is mapped.
+    pub fn seal(&self, range: Range<usize>) -> Result<(), Errno> {
+        let mut layout = self.change();
+        if range.start < USER_START || !layout.regions.covers(range.clone()) {
+            return Err(Errno::NOMEM);
+        }
+        layout.has_seals = true;
+        layout.update(range, |vma| vma.flags |= VmaFlags::SEALED)
     }
 
     /// True if every page of the range is mapped.
@@ -352,6 +372,7 @@ fn move_heap_end(
         return Err(Errno::NOMEM);
     }
     if end < start {
+        layout.check_seals(end..start)?;
         layout.remove(end..start)?;
     }
     if end > start {

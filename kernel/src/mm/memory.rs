@@ -11,7 +11,7 @@ use coracle_hal::once::Once;
 use coracle_hal::paging::{self, AddressSpace, Prot, USER_END, USER_START};
 use coracle_vma::RegionMap;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use spin::Mutex;
 
 /// Bytes in a page.
@@ -27,7 +27,7 @@ pub struct Memory {
     pub space: Arc<AddressSpace>,
     pub(super) layout: Mutex<Layout>,
     /// Flags that new mappings get (mlockall(2), MCL_FUTURE).
-    pub(super) future_locks: AtomicU8,
+    pub(super) future_locks: AtomicU16,
     /// The commands of membarrier(2) that were registered for.
     pub membarrier: AtomicUsize,
     /// Limits of its process hold: its program was loaded.
@@ -53,6 +53,8 @@ pub(super) struct Layout {
     pub stack_limit: usize,
     /// RLIMIT_MEMLOCK as it was when memory was locked last, for growing stacks.
     pub lock_limit: u64,
+    /// There are sealed regions (mseal(2)).
+    pub has_seals: bool,
     /// Its pages were taken away from it, see [`Memory::give_up`]: it gets no others.
     pub given_up: bool,
 }
@@ -128,9 +130,10 @@ impl Memory {
                 sigreturn: 0,
                 stack_limit: 0,
                 lock_limit: u64::MAX,
+                has_seals: false,
                 given_up: false,
             }),
-            future_locks: AtomicU8::new(0),
+            future_locks: AtomicU16::new(0),
             is_limited: AtomicBool::new(false),
             membarrier: AtomicUsize::new(0),
             patches: Patches::default(),
@@ -194,6 +197,7 @@ impl Memory {
         theirs.map_top = ours.map_top;
         theirs.sigreturn = ours.sigreturn;
         theirs.stack_limit = ours.stack_limit;
+        theirs.has_seals = ours.has_seals;
         child.is_limited.store(self.is_limited.load(Relaxed), Relaxed);
         if ours.given_up { Err(Errno::NOMEM) } else { Ok(()) }
     }
@@ -364,6 +368,12 @@ fn info(range: Range<usize>, vma: &Vma) -> RegionInfo {
 }
 
 impl Layout {
+    /// EPERM if anything in the range is sealed (mseal(2)).
+    pub fn check_seals(&self, range: Range<usize>) -> Result<(), Errno> {
+        let is_sealed = |(_, vma): (_, Vma)| vma.flags.contains(VmaFlags::SEALED);
+        if self.has_seals && self.regions.parts(range).any(is_sealed) { Err(Errno::PERM) } else { Ok(()) }
+    }
+
     /// Notes that the regions changed.
     pub fn changed(&mut self) {
         self.generation += 1;

@@ -8,7 +8,7 @@ use coracle_vma::Attributes;
 bitflags::bitflags! {
     /// Properties of a mapping beside its rights.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct VmaFlags: u8 {
+    pub struct VmaFlags: u16 {
         /// Writes are seen by all who map it (MAP_SHARED).
         const SHARED = 1;
         /// mprotect(2) may add PROT_WRITE (a shared mapping of a file opened for reading only may not have it).
@@ -25,6 +25,8 @@ bitflags::bitflags! {
         const NEVER_EXEC = 64;
         /// Locked, but pages are made present when they are touched (MLOCK_ONFAULT).
         const LOCKED_ON_FAULT = 128;
+        /// Neither changed nor removed any more (mseal(2)).
+        const SEALED = 256;
     }
 }
 
@@ -76,6 +78,12 @@ impl Vma {
     /// True if its pages are to be present from the start.
     pub fn is_populated(&self) -> bool {
         self.flags & LOCKS == VmaFlags::LOCKED
+    }
+    /// True if its pages must not be let go of (mseal(2)): they are sealed, and the program could not overwrite them either.
+    pub fn keeps_pages(&self) -> bool {
+        self.flags.contains(VmaFlags::SEALED)
+            && !self.prot.contains(Prot::WRITE)
+            && matches!(self.backing, Backing::Anonymous)
     }
     /// True for private memory without a file.
     pub fn is_private_anonymous(&self) -> bool {

@@ -1,16 +1,19 @@
 //! Memory: mmap(2) and its relatives.
 use super::call::Call;
+use super::other_process::{self, Iovecs};
 use super::seals;
 use crate::arch::machine;
 use crate::errno::{Errno, SysResult};
+use crate::fs::access::{capability, check_capability};
 use crate::mm::fault::Refused;
 use crate::mm::locks;
 use crate::mm::map::Place;
-use crate::mm::memory::{PAGE_SIZE, page_down, page_range, page_up};
+use crate::mm::memory::{Memory, PAGE_SIZE, page_down, page_range, page_up};
 use crate::mm::shared::SharedAnonymous;
 use crate::mm::user::{self, Access};
 use crate::mm::vma::{Backing, LOCKS, Vma, VmaFlags};
-use crate::task::long_call;
+use crate::task::{long_call, look_into};
+use alloc::sync::Arc;
 use coracle_hal::paging::{Prot, USER_END};
 use coracle_hal::{boot, cpu};
 use core::ops::Range;
@@ -229,13 +232,70 @@ fn not_populated(refused: Refused) -> Errno {
 
 /// madvise(2).
 pub fn madvise(call: &Call) -> SysResult {
-    let (start, len) = (call.usize(0), call.usize(1));
+    advise(&call.thread().process.memory(), (call.usize(0), call.usize(1)), call.u32(2))
+}
+
+/// process_madvise(2). To another process only what changes nothing of what it sees may be advised.
+pub fn process_madvise(call: &Call) -> SysResult {
+    let (advice, flags) = (call.u32(3), call.u32(4));
+    if flags != 0 {
+        return Err(Errno::INVAL);
+    }
+    let me = &call.thread().process;
+    let mut pieces = Iovecs::new(call.usize(1), call.usize(2))?;
+    let target = other_process::process_of(crate::ipc::pidfd::pid_of(me, call.i32(0))?)?;
+    let is_harmless =
+        matches!(advice, abi::MADV_COLD | abi::MADV_PAGEOUT | abi::MADV_WILLNEED | abi::MADV_COLLAPSE);
+    if !Arc::ptr_eq(me, &target) {
+        if !is_harmless {
+            return Err(Errno::INVAL);
+        }
+        look_into::check(&target)?;
+        check_capability(capability::SYS_NICE)?;
+    }
+    let memory = target.memory();
+    let mut done = 0;
+    while let Some((start, len)) = pieces.next()? {
+        match advise(&memory, (start, len), advice) {
+            Ok(_) => {}
+            Err(_) if done > 0 => return Ok(done),
+            Err(error) => return Err(error),
+        }
+        done += len;
+        pieces.advance(len);
+        long_call::pause_unless_killed()?;
+    }
+    Ok(done)
+}
+
+/// mseal(2).
+pub fn mseal(call: &Call) -> SysResult {
+    let range = page_range(call.usize(0), call.usize(1), Errno::INVAL)?;
+    if call.raw(2) != 0 {
+        return Err(Errno::INVAL);
+    }
+    if !range.is_empty() {
+        call.thread().process.memory().seal(range)?;
+    }
+    Ok(0)
+}
+
+/// Advice about a range of a memory.
+fn advise(memory: &Memory, (start, len): (usize, usize), advice: u32) -> SysResult {
     let wraps = page_up(len).and_then(|len| start.checked_add(len)).is_none();
     let range = page_range(start, len, if wraps { Errno::INVAL } else { Errno::NOMEM })?;
-    let advice = call.u32(2);
-    let memory = call.thread().process.memory();
     let none = VmaFlags::empty();
     match advice {
+        abi::MADV_DONTNEED
+        | abi::MADV_FREE
+        | abi::MADV_DONTNEED_LOCKED
+        | abi::MADV_REMOVE
+        | abi::MADV_DONTFORK
+        | abi::MADV_WIPEONFORK
+            if !memory.all(range.clone(), |vma| !vma.keeps_pages()) =>
+        {
+            return Err(Errno::PERM);
+        }
         abi::MADV_DONTNEED | abi::MADV_FREE | abi::MADV_COLD | abi::MADV_PAGEOUT
             if !memory.all(range.clone(), |vma| !vma.flags.contains(VmaFlags::LOCKED)) =>
         {

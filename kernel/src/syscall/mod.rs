@@ -10,6 +10,7 @@ mod futex;
 mod identity;
 mod inotify;
 mod memory;
+mod memory_policy;
 pub mod mount;
 mod mqueue;
 mod names;

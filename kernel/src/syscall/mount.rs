@@ -67,6 +67,7 @@ pub fn mount(call: &Call) -> SysResult {
         }
         b"proc" => (proc::filesystem()?, "proc"),
         b"sysfs" => (sys::filesystem()?, "sysfs"),
+        b"cgroup2" => (sys::cgroup::filesystem()?, "cgroup2"),
         b"mqueue" => (tree::filesystem()?, "mqueue"),
         _ => return Err(Errno::NODEV),
     };

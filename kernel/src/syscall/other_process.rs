@@ -1,36 +1,24 @@
 //! Calls that look into another process: its memory, its descriptors, and what it shares.
 use super::call::Call;
 use crate::errno::{Errno, SysResult};
-use crate::fs::access::{capability, check_capability};
 use crate::mm::user;
 use crate::mm::user_buf::MAX_PIECES;
-use crate::task::long_call;
 use crate::task::process::{self, Process};
+use crate::task::{long_call, look_into};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Bytes moved at a time between two processes.
 const CHUNK: usize = 1024;
 
-/// EPERM unless the running program may look into `target` (ptrace(2), "Ptrace access mode checking"): itself, a process of the
-/// same user and group that may be dumped, or any with CAP_SYS_PTRACE.
-fn check_access(call: &Call, target: &Arc<Process>) -> Result<(), Errno> {
-    let me = &call.thread().process;
-    if Arc::ptr_eq(me, target) {
-        return Ok(());
-    }
-    let own = me.credentials.lock().ids();
-    let same = own.has_all_ids_of(&target.credentials.lock());
-    if same && target.dumpable.load(Relaxed) == 1 { Ok(()) } else { check_capability(capability::SYS_PTRACE) }
-}
-
-fn process_of(pid: i32) -> Result<Arc<Process>, Errno> {
+/// The process with this id, or of the thread with this id. ESRCH.
+pub(super) fn process_of(pid: i32) -> Result<Arc<Process>, Errno> {
     let thread = || process::thread_by_tid(pid).map(|thread| thread.process.clone());
     process::by_pid(pid).filter(|process| !process.dead.load(Relaxed)).or_else(thread).ok_or(Errno::SRCH)
 }
 
 /// The pieces of an iovec array, one after the other.
-struct Iovecs {
+pub(super) struct Iovecs {
     /// Where the next entry is, and how many are left.
     at: usize,
     left: usize,
@@ -41,14 +29,14 @@ struct Iovecs {
 
 impl Iovecs {
     /// EINVAL if there are too many.
-    fn new(at: usize, count: usize) -> Result<Iovecs, Errno> {
+    pub fn new(at: usize, count: usize) -> Result<Iovecs, Errno> {
         if count > MAX_PIECES {
             return Err(Errno::INVAL);
         }
         Ok(Iovecs { at, left: count, address: 0, len: 0 })
     }
     /// Address and length of the next bytes, at least one; `None` at the end. EFAULT, EINVAL.
-    fn next(&mut self) -> Result<Option<(usize, usize)>, Errno> {
+    pub fn next(&mut self) -> Result<Option<(usize, usize)>, Errno> {
         const ENTRY_BYTES: usize = 16;
         while self.len == 0 {
             if self.left == 0 {
@@ -64,7 +52,8 @@ impl Iovecs {
         }
         Ok(Some((self.address, self.len)))
     }
-    fn advance(&mut self, by: usize) {
+    /// The first `by` bytes of the present piece are done.
+    pub fn advance(&mut self, by: usize) {
         self.address = self.address.wrapping_add(by);
         self.len -= by;
     }
@@ -81,7 +70,7 @@ fn copy(call: &Call, writes: bool) -> SysResult {
         return Ok(0);
     }
     let target = process_of(call.i32(0))?;
-    check_access(call, &target)?;
+    look_into::check(&target)?;
     let memory = target.memory();
     let mut chunk = [0; CHUNK];
     let mut done = 0;
@@ -134,8 +123,8 @@ const KCMP_SYSVSEM: u32 = 6;
 /// kcmp(2). Gives 0 where both are the same object, else 1 or 2 by an order that lasts as long as the objects.
 pub fn kcmp(call: &Call) -> SysResult {
     let (one, other) = (process_of(call.i32(0))?, process_of(call.i32(1))?);
-    check_access(call, &one)?;
-    check_access(call, &other)?;
+    look_into::check(&one)?;
+    look_into::check(&other)?;
     let address = |object: *const u8| object as usize;
     let pair = match call.u32(2) {
         KCMP_FILE => {
@@ -178,7 +167,7 @@ pub fn pidfd_getfd(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let target = process_of(crate::ipc::pidfd::pid_of(&call.thread().process, call.i32(0))?)?;
-    check_access(call, &target)?;
+    look_into::check(&target)?;
     let open = target.descriptors.get(call.i32(1))?;
     Ok(call.thread().process.descriptors.insert(open, true, 0)? as usize)
 }

@@ -12,6 +12,7 @@ use crate::fs::walk::{self, Bounds, Follow, Limits, Node, Resolved};
 use crate::mm::user;
 use alloc::sync::Arc;
 use coracle_fallible::Text;
+use coracle_vfs_core::dirent;
 use linux_raw_sys::general::*;
 
 /// The directory that a path starts from: `None` for the working directory. EBADF, ENOTDIR.
@@ -467,6 +468,18 @@ pub fn umask(call: &Call) -> SysResult {
 
 /// getdents64(2).
 pub fn getdents64(call: &Call) -> SysResult {
+    list(call, dirent::write)
+}
+
+/// getdents(2).
+pub fn getdents(call: &Call) -> SysResult {
+    list(call, dirent::write_old)
+}
+
+/// Writes one entry to the start of the bytes, and returns its size, or `None` if it does not fit.
+type WriteEntry = fn(&mut [u8], u64, i64, u8, &[u8]) -> Option<usize>;
+
+fn list(call: &Call, write: WriteEntry) -> SysResult {
     /// Listings are put together in the kernel, up to this many bytes a call.
     const MOST: usize = 32 * 1024;
     let open = super::file::open_file(call, 0)?;
@@ -475,7 +488,7 @@ pub fn getdents64(call: &Call) -> SysResult {
     let mut full = false;
     let from = *open.position.lock();
     let mut position = from;
-    open.file.list(from, &mut |inode, next, kind, name| match coracle_vfs_core::dirent::write(
+    open.file.list(from, &mut |inode, next, kind, name| match write(
         &mut bytes[filled..],
         inode,
         next as i64,

@@ -9,7 +9,7 @@ use crate::errno::SysResult;
 pub type Handler = fn(&Call) -> SysResult;
 
 /// Numbers below this may have a function.
-pub const TABLE_SIZE: usize = 462;
+pub const TABLE_SIZE: usize = 463;
 
 /// `number name(arguments) -> result function, "what is supported";`, after `#[all_registers]` for a function that reads or changes
 /// registers beside the arguments.
@@ -119,6 +119,7 @@ system_calls! {
     198 lremovexattr(&path, &string) super::attributes::xattr, "EOPNOTSUPP";
     199 fremovexattr(fd, &string) super::attributes::fxattr, "EOPNOTSUPP";
     213 epoll_create(count) -> epoll super::epoll::epoll_create, "all";
+    78 getdents(directory, &out, len) super::path::getdents, "all";
     217 getdents64(directory, &out, len) super::path::getdents64, "all";
     221 fadvise64(fd, offset, len, number) super::file::fadvise64, "checked, not followed";
     232 epoll_wait(epoll, &out, count, timeout_ms) super::epoll::epoll_wait, "all";
@@ -178,6 +179,13 @@ system_calls! {
     26 msync(address, map_len, msync_flags) super::memory::msync, "checks its arguments: files live in memory";
     27 mincore(address, map_len, &out) super::memory::mincore, "all";
     28 madvise(address, map_len, madvise_advice) super::memory::madvise, "DONTNEED, FREE, REMOVE, DONTFORK, WIPEONFORK, POPULATE_*; hints are accepted";
+    440 process_madvise(pidfd, &iovecs, count, madvise_advice, number) super::memory::process_madvise, "COLD, PAGEOUT, WILLNEED and COLLAPSE for others, all for the caller";
+    462 mseal(address, map_len, number) super::memory::mseal, "all";
+    237 mbind(address, map_len, number, &bytes, count, number) super::memory_policy::mbind, "checked: there is one node";
+    238 set_mempolicy(number, &bytes, count) super::memory_policy::set_mempolicy, "kept and told: there is one node";
+    239 get_mempolicy(&out, &out, count, address, number) super::memory_policy::get_mempolicy, "a region's is the thread's";
+    256 migrate_pages(pid, count, &bytes, &bytes) super::memory_policy::migrate_pages, "checked: there is one node";
+    279 move_pages(pid, count, &bytes, &bytes, &out, number) super::memory_policy::move_pages, "checked: there is one node";
     149 mlock(address, map_len) super::memory::mlock, "all; nothing is ever paged out";
     150 munlock(address, map_len) super::memory::munlock, "all";
     151 mlockall(mlockall_flags) super::memory::mlockall, "all";
@@ -233,7 +241,7 @@ system_calls! {
     309 getcpu(&out, &out, &out) super::thread::getcpu, "one NUMA node";
     314 sched_setattr(pid, &bytes, number) super::scheduling::sched_setattr, "without SCHED_DEADLINE and bounds of utilisation";
     315 sched_getattr(pid, &out, len, number) super::scheduling::sched_getattr, "all";
-    334 rseq(&bytes, len, number, number) super::thread::rseq, "ENOSYS: not offered";
+    334 rseq(&bytes, len, number, number) super::thread::rseq, "areas of 32 bytes";
     // futexes
     202 futex(&futex_word, futex_operation, futex_value, &timespec, &futex_word, number) super::futex::futex, "WAIT, WAKE, BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP, LOCK_PI, LOCK_PI2, TRYLOCK_PI, UNLOCK_PI; no requeueing to a lock with priority inheritance";
     449 futex_waitv(&bytes, count, number, &timespec, clock) super::futex::futex_waitv, "words of 32 bits, as all there are";

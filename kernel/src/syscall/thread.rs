@@ -3,7 +3,7 @@ use super::call::Call;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
 use crate::task::thread::NAME_LEN;
-use crate::task::{process, run_queue, sched};
+use crate::task::{process, rseq, run_queue, sched};
 use alloc::sync::Arc;
 use coracle_hal::{cpu, task};
 use core::sync::atomic::Ordering::*;
@@ -13,6 +13,8 @@ const ARCH_SET_GS: u32 = 0x1001;
 const ARCH_SET_FS: u32 = 0x1002;
 const ARCH_GET_FS: u32 = 0x1003;
 const ARCH_GET_GS: u32 = 0x1004;
+/// In rseq(2)'s flags.
+const RSEQ_FLAG_UNREGISTER: u32 = 1;
 
 /// gettid(2).
 pub fn gettid(call: &Call) -> SysResult {
@@ -40,9 +42,15 @@ pub fn arch_prctl(call: &Call) -> SysResult {
     }
 }
 
-/// rseq(2): not offered; C libraries do without.
-pub fn rseq(_: &Call) -> SysResult {
-    Err(Errno::NOSYS)
+/// rseq(2).
+pub fn rseq(call: &Call) -> SysResult {
+    let (thread, area, len, signature) = (call.thread(), call.usize(0), call.u32(1), call.u32(3));
+    match call.u32(2) {
+        0 => rseq::register(thread, area, len, signature)?,
+        RSEQ_FLAG_UNREGISTER => rseq::unregister(thread, area, len, signature)?,
+        _ => return Err(Errno::INVAL),
+    }
+    Ok(0)
 }
 
 /// sched_yield(2).

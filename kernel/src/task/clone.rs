@@ -94,6 +94,12 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     child.task.set_gs_base(parent.task.gs_base());
     child.copy_name(parent);
     child.set_scheduling(parent.scheduling().of_child());
+    child.memory_policy.store(parent.memory_policy.load(Relaxed), Relaxed);
+    if !shares_memory {
+        child.rseq_signature.store(parent.rseq_signature.load(Relaxed), Relaxed);
+        child.rseq.store(parent.rseq.load(Relaxed), Relaxed);
+        child.disturbed();
+    }
     child.io_priority.store(parent.io_priority.load(Relaxed), Relaxed);
     sched::inherit(&child, parent);
     {

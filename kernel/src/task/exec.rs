@@ -403,6 +403,7 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     }
     thread.robust_list.store(0, Relaxed);
     thread.clear_child_tid.store(0, Relaxed);
+    thread.rseq.store(0, Relaxed);
     thread.set_name(&loaded.name);
     thread.task.set_fs_base(0);
     thread.task.set_gs_base(0);

@@ -191,6 +191,8 @@ fn steal_from(mut crowded: u64) -> Option<Arc<Thread>> {
         });
         if let Some(thread) = found.and_then(|index| queue.remove(index)) {
             taken(victim, queue.len());
+            drop(queue);
+            thread.disturbed();
             return Some(thread);
         }
     }

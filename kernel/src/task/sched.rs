@@ -407,6 +407,7 @@ pub fn migrate(me: &Arc<Thread>) {
     let next = another();
     let target = cpus.trailing_zeros();
     me.sched.cpu.store(target, Relaxed);
+    me.disturbed();
     push(CPUS.of(target as usize), me.clone(), End::Back);
     cpu::kick(target as usize);
     switch_to(me, next, time::now_ns());

@@ -162,6 +162,7 @@ fn displace(me: &Arc<Thread>, here: &Cpu, first: usize, now: u64) -> bool {
         time::interrupt_by(slice_end);
     }
     me.sched.switches[1].fetch_add(1, Relaxed);
+    me.disturbed();
     sched::switch_to(me, next, now);
     true
 }
@@ -201,6 +202,7 @@ fn preempt(here: &Cpu) {
             }
         }
         if sched::yield_to(me, rank, now) {
+            me.disturbed();
             me.sched.switches[1].fetch_add(1, Relaxed);
         } else {
             arm_slice();

@@ -58,6 +58,12 @@ pub struct Thread {
     pub clear_child_tid: AtomicUsize,
     /// Head of the list of robust futexes (set_robust_list(2)); 0: none.
     pub robust_list: AtomicUsize,
+    /// Its area for restartable sequences (rseq(2)); 0: none.
+    pub rseq: AtomicUsize,
+    /// What stands before the places that those are aborted to.
+    pub rseq_signature: AtomicU32,
+    /// Its memory policy, as set_mempolicy(2) has it: the mode, and whether node 0 is among its nodes.
+    pub memory_policy: AtomicU32,
     /// Name (prctl(2), PR_SET_NAME), zero-padded.
     pub name: Mutex<[u8; NAME_LEN]>,
     /// Class and level of its input and output (ioprio_set(2)).
@@ -137,6 +143,8 @@ impl Work<'_> {
     pub const CRON: u32 = 1 << 17;
     /// It is held where it enters its program (`task::debug`).
     pub const HOLD: u32 = 1 << 16;
+    /// It was preempted or moved in its program, and has restartable sequences (`task::rseq`).
+    pub const RSEQ: u32 = 1 << 18;
 
     /// True if any work is to be done.
     #[inline(always)]
@@ -193,6 +201,9 @@ impl Thread {
             signals: Mutex::new(ThreadSignals::default()),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            rseq: AtomicUsize::new(0),
+            rseq_signature: AtomicU32::new(0),
+            memory_policy: AtomicU32::new(0),
             name: Mutex::new([0; NAME_LEN]),
             io_priority: AtomicU32::new(0),
             put_off: PutOff::default(),
@@ -230,6 +241,13 @@ impl Thread {
         let cpu = self.sched.last_cpu();
         if cpu != cpu::id() && self.task.on_cpu() {
             cpu::kick(cpu);
+        }
+    }
+
+    /// It was taken from its CPU while it was in its program, or goes on at another one.
+    pub fn disturbed(&self) {
+        if self.rseq.load(Relaxed) != 0 {
+            self.work().set(Work::RSEQ);
         }
     }
 

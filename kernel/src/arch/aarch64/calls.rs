@@ -4,6 +4,14 @@
 /// `Some` of the number of a call. Calls that this architecture never had, because newer ones do the same, have none.
 #[rustfmt::skip]
 macro_rules! call_number {
+    ($table:literal mbind) => { Some(linux_raw_sys::general::__NR_mbind as usize) };
+    ($table:literal set_mempolicy) => { Some(linux_raw_sys::general::__NR_set_mempolicy as usize) };
+    ($table:literal get_mempolicy) => { Some(linux_raw_sys::general::__NR_get_mempolicy as usize) };
+    ($table:literal migrate_pages) => { Some(linux_raw_sys::general::__NR_migrate_pages as usize) };
+    ($table:literal move_pages) => { Some(linux_raw_sys::general::__NR_move_pages as usize) };
+    ($table:literal process_madvise) => { Some(linux_raw_sys::general::__NR_process_madvise as usize) };
+    ($table:literal mseal) => { Some(linux_raw_sys::general::__NR_mseal as usize) };
+    ($table:literal getdents) => { None::<usize> };
     ($table:literal read) => { Some(linux_raw_sys::general::__NR_read as usize) };
     ($table:literal write) => { Some(linux_raw_sys::general::__NR_write as usize) };
     ($table:literal open) => { None::<usize> };

@@ -1,7 +1,9 @@
 //! /proc (proc(5)).
 mod descriptors;
 mod maps;
+mod memory;
 mod mounts;
+mod namespaces;
 mod net;
 mod process;
 mod root;

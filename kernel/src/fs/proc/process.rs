@@ -1,9 +1,11 @@
 //! /proc/PID and /proc/PID/task/TID.
 use super::descriptors::{Descriptors, Tasks};
 use super::maps::{maps, smaps_rollup};
+use super::memory;
 use super::mounts::{mountinfo, mounts};
+use super::namespaces::NAMESPACES;
 use super::root::net_directory;
-use super::status::{limits, stat, statm, status};
+use super::status::{limits, sched, stat, statm, status};
 use crate::errno::Errno;
 use crate::fs::access::{capability, check_capability};
 use crate::fs::inode::Link;
@@ -112,6 +114,8 @@ fn fail_kernel(_: &Subject, word: &[u8]) -> Result<(), Errno> {
 }
 
 static FILES: Table<Subject> = &[
+    // There is no module of security that has any.
+    ("attr", Item::Directory(&[("current", Item::Pieces(|_, _, _| Err(Errno::INVAL)))])),
     ("auxv", Item::Text(auxv)),
     ("cgroup", Item::Fixed("0::/\n")),
     ("cmdline", Item::Text(|s, text| text.push(s.program().arguments.as_bytes()))),
@@ -133,17 +137,22 @@ static FILES: Table<Subject> = &[
     ("limits", Item::Text(limits)),
     ("loginuid", Item::Setting(|_, text| text.push(b"4294967295"), |_, _| Ok(()))),
     ("maps", Item::Pieces(|s, from, text| maps(s, from, text, false))),
+    ("mem", Item::Opened(|s, place| memory::open(s, place, false))),
     ("mountinfo", Item::Text(|_, text| mountinfo(text))),
     ("mounts", Item::Text(|_, text| mounts(text))),
     ("net", Item::Dynamic(|_| net_directory())),
+    ("ns", Item::Directory(NAMESPACES)),
+    ("numa_maps", Item::Pieces(memory::numa_maps)),
     ("oom_adj", Item::Setting(|s, text| writeln!(text, "{}", s.process.oom.old_adjustment()), set_oom_adj)),
     ("oom_score", Item::Text(oom_score)),
     (
         "oom_score_adj",
         Item::Setting(|s, text| writeln!(text, "{}", s.process.oom.adjustment()), set_oom_score_adj),
     ),
+    ("pagemap", Item::Opened(|s, place| memory::open(s, place, true))),
     ("personality", Item::Text(|s, text| writeln!(text, "{:08x}", s.process.personality.load(Relaxed)))),
     ("root", Item::Link(|s| Ok(Link::Place(s.process.fs.root())))),
+    ("sched", Item::Text(sched)),
     ("sessionid", Item::Fixed("4294967295")),
     ("setgroups", Item::Fixed("allow\n")),
     ("uid_map", Item::Fixed("         0          0 4294967295\n")),

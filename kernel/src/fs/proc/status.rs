@@ -87,6 +87,35 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
     )
 }
 
+/// How the thread is scheduled (proc_pid_sched(5)), in milliseconds and counts.
+pub(super) fn sched(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    text.push(subject.name().as_bytes())?;
+    let threads = subject.process.threads.lock().len();
+    writeln!(text, " ({}, #threads: {threads})\n{:-<67}", subject.id(), "")?;
+    let Some(thread) = subject.main() else { return Ok(()) };
+    let run_ns = crate::task::sched::cpu_time_ns(&thread);
+    let scheduling = thread.scheduling();
+    let [voluntary, involuntary] = [0, 1].map(|which| thread.sched.switches[which].load(Relaxed));
+    let start_ns = subject.process.start_ns();
+    for (name, ns) in [("se.exec_start", start_ns), ("se.sum_exec_runtime", run_ns)] {
+        writeln!(text, "{name:<45}:{:>14}.{:06}", ns / 1_000_000, ns % 1_000_000)?;
+    }
+    for (name, count) in [
+        ("nr_switches", voluntary + involuntary),
+        ("nr_voluntary_switches", voluntary),
+        ("nr_involuntary_switches", involuntary),
+        ("policy", scheduling.policy.into()),
+        (
+            "prio",
+            (if scheduling.priority > 0 { 99 - scheduling.priority as i32 } else { 120 + scheduling.nice })
+                as u64,
+        ),
+    ] {
+        writeln!(text, "{name:<45}:{count:>21}")?;
+    }
+    Ok(())
+}
+
 pub(super) fn statm(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
     let (mapped, resident) = subject.process.memory().sizes();
     let (mapped, resident) = (mapped / FRAME_SIZE, resident / FRAME_SIZE);

@@ -31,7 +31,8 @@ pub struct Node {
     /// Directory it was found in, and its name there; none for the root.
     parent: Option<(Arc<Node>, Arc<[u8]>)>,
     owner: (u32, u32),
-    mounted: AtomicBool,
+    /// Something is mounted somewhere in the file system: its nodes are made anew each time, and can't know better.
+    mounted: Arc<AtomicBool>,
     this: alloc::sync::Weak<Node>,
 }
 
@@ -54,16 +55,12 @@ impl Node {
         parent: Option<(Arc<Node>, Arc<[u8]>)>,
     ) -> Result<Arc<Node>, NoMemory> {
         let own = if let Kind::Directory(directory) = &kind { directory.owner() } else { None };
+        let mounted = match &parent {
+            Some((node, _)) => node.mounted.clone(),
+            None => try_arc(AtomicBool::new(false))?,
+        };
         let owner = own.or(parent.as_ref().map(|(node, _)| node.owner)).unwrap_or_default();
-        try_arc_cyclic(|this| Node {
-            fs,
-            inode,
-            kind,
-            parent,
-            owner,
-            mounted: AtomicBool::new(false),
-            this: this.clone(),
-        })
+        try_arc_cyclic(|this| Node { fs, inode, kind, parent, owner, mounted, this: this.clone() })
     }
     /// The inode number of an entry follows from where it is (FNV-1a), so that it is the same each time it is made.
     fn child_inode(&self, name: &[u8]) -> u64 {
@@ -149,7 +146,10 @@ impl Inode for Node {
         match &self.kind {
             Kind::Directory(_) => Ok(try_arc(DirectoryFile::new(place))?),
             Kind::Link(_) => Err(Errno::LOOP),
-            Kind::File(_) | Kind::Setting(_) => Ok(try_arc(MadeFile::new(self, place))?),
+            Kind::File(made) | Kind::Setting(made) => match made.open(&place) {
+                Some(opened) => opened,
+                None => Ok(try_arc(MadeFile::new(self, place))?),
+            },
         }
     }
     fn usage(&self) -> Usage {

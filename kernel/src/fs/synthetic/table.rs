@@ -1,7 +1,10 @@
 //! What made files are made from: tables of names with their texts, settings and links.
 use crate::errno::Errno;
+use crate::fs::file::File;
 use crate::fs::inode::Link;
+use crate::fs::mount::Place;
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_box};
 use core::fmt::{Display, Write as _};
 use linux_raw_sys::general::{S_IFDIR, S_IFLNK, S_IFREG};
@@ -20,6 +23,8 @@ pub enum Item<C: 'static> {
     Pieces(fn(&C, u64, &mut Text) -> Piece),
     /// A file that takes writes: its text, and what a write does.
     Setting(MakeText<C>, fn(&C, &[u8]) -> Result<(), Errno>),
+    /// A file that has bytes of its own making, to be read and written.
+    Opened(fn(&C, Place) -> Result<Arc<dyn File>, Errno>),
     /// A symbolic link.
     Link(fn(&C) -> Result<Link, Errno>),
     /// A directory of further items.
@@ -77,6 +82,11 @@ pub trait Made: Send + Sync {
     fn set(&self, bytes: &[u8]) -> Result<(), Errno> {
         let _ = bytes;
         Err(Errno::INVAL)
+    }
+    /// Opens it, if it is no text; `place` is where it was found.
+    fn open(&self, place: &Place) -> Option<Result<Arc<dyn File>, Errno>> {
+        let _ = place;
+        None
     }
     /// Where the link leads.
     fn link(&self) -> Result<Link, Errno> {
@@ -154,7 +164,7 @@ impl<C: Send + Sync + 'static> Made for Entry<C> {
             Item::Line(value) | Item::Ignored(value) => writeln!(text, "{value}")?,
             Item::Text(make) | Item::Setting(make, _) => make(&self.context, text)?,
             Item::Pieces(make) => return make(&self.context, from, text),
-            Item::Link(_) | Item::Directory(_) | Item::Dynamic(_) => {}
+            Item::Opened(_) | Item::Link(_) | Item::Directory(_) | Item::Dynamic(_) => {}
         }
         Ok(None)
     }
@@ -163,6 +173,12 @@ impl<C: Send + Sync + 'static> Made for Entry<C> {
             Item::Setting(_, set) => set(&self.context, bytes),
             Item::Ignored(_) => Ok(()),
             _ => Err(Errno::INVAL),
+        }
+    }
+    fn open(&self, place: &Place) -> Option<Result<Arc<dyn File>, Errno>> {
+        match self.item {
+            Item::Opened(open) => Some(open(&self.context, place.clone())),
+            _ => None,
         }
     }
     fn link(&self) -> Result<Link, Errno> {
@@ -181,7 +197,7 @@ impl<C: Clone + Send + Sync + 'static> Directory for Listed<C> {
         let entry = || try_box(Entry { item, context: self.context.clone() });
         Ok(Some(match item {
             Item::Fixed(_) | Item::Line(_) | Item::Text(_) | Item::Pieces(_) => Kind::File(entry()?),
-            Item::Ignored(_) | Item::Setting(..) => Kind::Setting(entry()?),
+            Item::Ignored(_) | Item::Setting(..) | Item::Opened(_) => Kind::Setting(entry()?),
             Item::Link(_) => Kind::Link(entry()?),
             Item::Directory(table) => {
                 Kind::Directory(try_box(Listed { table, context: self.context.clone() })?)

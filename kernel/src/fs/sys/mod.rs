@@ -1,5 +1,6 @@
 //! /sys: what programs look up there about CPUs, memory, block devices and network interfaces.
 mod block;
+pub mod cgroup;
 mod net;
 mod root;
 

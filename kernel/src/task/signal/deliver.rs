@@ -4,7 +4,7 @@ use super::state::{Action, DEFAULT, DefaultAction, IGNORE, default_action};
 use crate::arch::{frame, registers};
 use crate::errno::Errno;
 use crate::task::thread::{Thread, Work};
-use crate::task::{debug, exit, orphans};
+use crate::task::{debug, exit, orphans, rseq};
 use alloc::sync::Arc;
 use coracle_hal::context::UserContext;
 use core::sync::atomic::Ordering;
@@ -35,7 +35,8 @@ pub fn deliver(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: boo
                 if core::mem::take(&mut in_call) {
                     restart(context, Some(action.flags));
                 }
-                if frame::push(thread, context, info, &action).is_err() {
+                let ready = rseq::before_handler(thread, context);
+                if ready.and_then(|()| frame::push(thread, context, info, &action)).is_err() {
                     if thread.work().any(Work::EXIT) {
                         break;
                     }

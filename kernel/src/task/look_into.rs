@@ -1,0 +1,20 @@
+//! Who may look into another process (ptrace(2), "Ptrace access mode checking").
+use super::process::Process;
+use crate::errno::Errno;
+use crate::fs::access::{capability, check_capability};
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// EPERM unless the running program may look into `target`: itself, a process of the same user and group that may be dumped, or any
+/// with CAP_SYS_PTRACE.
+pub fn check(target: &Arc<Process>) -> Result<(), Errno> {
+    let may = crate::this::with(|thread| {
+        let me = &thread.process;
+        if Arc::ptr_eq(me, target) {
+            return true;
+        }
+        let own = me.credentials.lock().ids();
+        own.has_all_ids_of(&target.credentials.lock()) && target.dumpable.load(Relaxed) == 1
+    });
+    if may { Ok(()) } else { check_capability(capability::SYS_PTRACE) }
+}
