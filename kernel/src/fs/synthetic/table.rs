@@ -24,7 +24,7 @@ pub enum Item<C: 'static> {
     /// A file that takes writes: its text, and what a write does.
     Setting(MakeText<C>, fn(&C, &[u8]) -> Result<(), Errno>),
     /// A file that has bytes of its own making, to be read and written.
-    Opened(fn(&C, Place) -> Result<Arc<dyn File>, Errno>),
+    Opened(fn(&C, Place) -> Opened),
     /// A symbolic link.
     Link(fn(&C) -> Result<Link, Errno>),
     /// A directory of further items.
@@ -32,6 +32,9 @@ pub enum Item<C: 'static> {
     /// A directory with entries of its own making.
     Dynamic(fn(&C) -> Result<Box<dyn Directory>, NoMemory>),
 }
+
+/// A file that was opened.
+pub type Opened = Result<Arc<dyn File>, Errno>;
 
 /// Appends the text of a file.
 type MakeText<C> = fn(&C, &mut Text) -> Result<(), NoMemory>;
@@ -84,7 +87,7 @@ pub trait Made: Send + Sync {
         Err(Errno::INVAL)
     }
     /// Opens it, if it is no text; `place` is where it was found.
-    fn open(&self, place: &Place) -> Option<Result<Arc<dyn File>, Errno>> {
+    fn open(&self, place: &Place) -> Option<Opened> {
         let _ = place;
         None
     }
@@ -175,7 +178,7 @@ impl<C: Send + Sync + 'static> Made for Entry<C> {
             _ => Err(Errno::INVAL),
         }
     }
-    fn open(&self, place: &Place) -> Option<Result<Arc<dyn File>, Errno>> {
+    fn open(&self, place: &Place) -> Option<Opened> {
         match self.item {
             Item::Opened(open) => Some(open(&self.context, place.clone())),
             _ => None,
