@@ -103,9 +103,13 @@ mod tests {
         // A request that is too short, and one of another version.
         bytes.extend([4, 0, 7, 0, 1, 0, 0, 0, 4, 0, 1]);
         bytes.extend([4, 0, 7, 0, 1, 0, 0, 0, 0xff, 0, 1]);
+        // One with a session's number that is too short for any, or that this version does not know.
+        bytes.extend([4, 0, 6, 0, 1, 0, 0, 0, 90, 0]);
+        bytes.extend([4, 0, 10, 0, 1, 0, 0, 0, 90, 0, 7, 0, 0, 0]);
         bytes.extend(sent(Message::Hello(3)));
-        let unknown = Message::Request { id: 1, request: Request::Unknown(0xff) };
-        let all = [Message::Signal(15), Message::Signal(2), unknown, Message::Hello(3)];
+        let unknown = |number| Message::Request { id: 1, request: Request::Unknown(number) };
+        let [other, session] = [unknown(0xff), unknown(90)];
+        let all = [Message::Signal(15), Message::Signal(2), other, session, session, Message::Hello(3)];
         assert_eq!(read(&[&bytes]), all.map(sent));
     }
 

@@ -235,9 +235,10 @@ impl<'a> Request<'a> {
             number::CAPTURE_FETCH => Request::CaptureFetch,
             number::CAPTURE_STOP => Request::CaptureStop,
             other @ session::number::FIRST..=session::number::LAST => {
-                match (fields.word()?, SessionRequest::read(other, fields)) {
-                    (session, Some(request)) => Request::Session { session, request },
-                    (_, None) => Request::Unknown(other),
+                match fields.word().and_then(|session| Some((session, SessionRequest::read(other, fields)?)))
+                {
+                    Some((session, request)) => Request::Session { session, request },
+                    None => Request::Unknown(other),
                 }
             }
             number::EVENTS_START => Request::EventsStart(fields.word()?),
