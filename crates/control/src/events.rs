@@ -103,6 +103,10 @@ pub mod event {
         pub const NO_ROOM: u16 = 3;
         /// The queue of connections to accept is full.
         pub const BACKLOG: u16 = 4;
+        /// It is for another address.
+        pub const NOT_OURS: u16 = 5;
+        /// Memory is short.
+        pub const NO_MEMORY: u16 = 6;
     }
 }
 

@@ -60,6 +60,18 @@ counters! {
     GeneralIn,
     /// ICMP messages that came.
     IcmpIn,
+    /// Packets with a wrong IP header.
+    HeaderErrors,
+    /// Packets for other addresses.
+    AddressErrors,
+    /// Frames of a protocol that is not known.
+    UnknownFrames,
+    /// Packets that came over the link and were dropped for want of memory.
+    ShortOfMemory,
+    /// Segments whose data was dropped for want of memory.
+    DataUnkept,
+    /// Packets that were to be sent, and dropped because the device was full or memory short.
+    OutDrops,
 }
 
 /// The counts.
@@ -91,6 +103,10 @@ pub struct Traffic {
     pub packets: u64,
     /// Their bytes, from the Ethernet header on.
     pub bytes: u64,
+    /// Packets that were dropped.
+    pub drops: u64,
+    /// Packets that made no sense.
+    pub errors: u64,
 }
 
 impl Traffic {

@@ -210,7 +210,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             }
         }
         let frame = TxFrame { headers: &headers, payload: &[], checksum: None, segment_size: None };
-        let _ = self.device.transmit(frame);
+        self.transmit_or_drop(frame);
     }
 }
 

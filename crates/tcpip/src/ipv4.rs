@@ -4,7 +4,7 @@ use crate::address::{LOOPBACK_BROADCAST, Link, is_loopback, is_multicast};
 use crate::checksum::Sum;
 use crate::counters::Count;
 use crate::device::{Device, RxChecksum, RxFrame};
-use crate::events::Events;
+use crate::events::{Ends, Events};
 use crate::ip::Address;
 use crate::ipv6::ETHERTYPE_IPV6;
 use crate::neighbor::ETHERNET_LEN;
@@ -102,7 +102,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 self.loopback_run(now);
             }
             ETHERTYPE_ARP => self.arp_input(now, &frame.head.bytes()[ETHERNET_LEN..]),
-            _ => {}
+            _ => self.counters.add(Count::UnknownFrames),
         }
     }
 
@@ -114,7 +114,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let header_len = usize::from(h[0] & 15) * 4;
         let total = usize::from(u16::from_be_bytes([h[2], h[3]]));
         if h[0] >> 4 != 4 || header_len < IPV4_LEN || total < header_len || header_len > bytes.len() {
-            return;
+            return self.counters.add(Count::HeaderErrors);
         }
         let source = u32::from_be_bytes([h[12], h[13], h[14], h[15]]);
         let destination = u32::from_be_bytes([h[16], h[17], h[18], h[19]]);
@@ -137,11 +137,11 @@ impl<D: Device, E: Events> Stack<D, E> {
             } else {
                 Sum::EMPTY.bytes(&bytes[..header_len])
             };
-            if !sum.is_valid()
-                || !options_are_harmless(options)
-                || self.addresses.is_martian(source, destination)
-            {
-                return;
+            if !sum.is_valid() || !options_are_harmless(options) {
+                return self.drop_packet(Ends::of(info.source), Count::HeaderErrors);
+            }
+            if self.addresses.is_martian(source, destination) {
+                return self.drop_packet(Ends::of(info.source), Count::AddressErrors);
             }
             if Some(destination) == self.addresses.own() {
                 // To all on the link, but to one address: RFC 1122, 3.3.6.
@@ -154,7 +154,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                         && !self.is_member(info.destination, Link::Wire)
                         && !self.dhcp_wants(&info))
                 {
-                    return;
+                    return self.drop_packet(Ends::of(info.source), Count::AddressErrors);
                 }
                 info.broadcast = true;
             }
@@ -167,12 +167,12 @@ impl<D: Device, E: Events> Stack<D, E> {
         let fragment = u16::from_be_bytes([h[6], h[7]]);
         let mut payload = Payload::new(frame.head, frame.rest, total as u32);
         if (payload.len() as usize) < total {
-            return;
+            return self.drop_packet(Ends::of(info.source), Count::HeaderErrors);
         }
         payload.skip(header_len as u32);
         let is_fragment = fragment & (MORE_FRAGMENTS | OFFSET_MASK) != 0;
         if (is_fragment || info.protocol != protocol::TCP) && self.device.is_short() {
-            return;
+            return self.drop_packet(Ends::of(info.source), Count::ShortOfMemory);
         }
         if is_fragment {
             let offset = u32::from(fragment & OFFSET_MASK) * 8;

@@ -5,8 +5,9 @@
 //! extension headers is bounded, because each costs the receiver and none is of use here (RFC 8504, section 5.3).
 
 use crate::address::Link;
+use crate::counters::Count;
 use crate::device::{Device, RxChecksum, RxFrame};
-use crate::events::Events;
+use crate::events::{Ends, Events};
 use crate::icmpv6::{PARAMETER_PROBLEM, Report};
 use crate::ip::Address;
 use crate::neighbor::ETHERNET_LEN;
@@ -126,8 +127,11 @@ impl<D: Device, E: Events> Stack<D, E> {
             return;
         }
         let mut payload = Payload::new(frame.head, frame.rest, total);
-        if payload.len() < total || (info.protocol != protocol::TCP && self.device.is_short()) {
-            return;
+        if payload.len() < total {
+            return self.drop_packet(Ends::of(info.source), Count::HeaderErrors);
+        }
+        if info.protocol != protocol::TCP && self.device.is_short() {
+            return self.drop_packet(Ends::of(info.source), Count::ShortOfMemory);
         }
         payload.skip(IPV6_LEN as u32);
         if !matches!(info.protocol, protocol::TCP | protocol::UDP | protocol::ICMPV6)

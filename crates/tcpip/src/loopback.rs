@@ -67,17 +67,18 @@ impl<B> Loopback<B> {
 impl<D: Device, E: Events> Stack<D, E> {
     /// Queues a packet to ourselves, to be received as one from `origin`. `headers` starts with (unused) Ethernet header.
     pub(crate) fn loopback_send(&self, headers: &[u8], payload: &[Fragment<'_, D::Buf>], origin: Origin) {
-        if let Some(frame) = self.loopback_frame(headers, payload) {
-            let mut queue = self.loopback.queue.lock();
-            if queue.frames.len() >= queue.limit && !self.is_watched(&queue, &frame) {
-                return;
-            }
+        let frame = self.loopback_frame(headers, payload);
+        let mut queue = self.loopback.queue.lock();
+        if let Some(frame) = frame
+            && (queue.frames.len() < queue.limit || self.is_watched(&queue, &frame))
+            && queue.frames.try_push_back((frame, origin)).is_ok()
+        {
             let bytes = headers.len() + payload.iter().map(|f| f.len as usize).sum::<usize>();
+            queue.traffic.add(bytes);
+            self.loopback.any.store(true, Ordering::Relaxed);
+        } else {
             // What there is no memory for is lost, as on a wire.
-            if queue.frames.try_push_back((frame, origin)).is_ok() {
-                queue.traffic.add(bytes);
-                self.loopback.any.store(true, Ordering::Relaxed);
-            }
+            queue.traffic.drops += 1;
         }
     }
 

@@ -4,6 +4,7 @@
 //! One lock guards the table. Connections keep the address of their neighbour ([`Resolved`]) until it has to be confirmed, so the
 //! table is not looked at for each packet. Its size, and the packets that wait for one neighbour, are bounded.
 
+use crate::counters::Count;
 use crate::device::{Buffer, Device, Fragment, Full, PartialChecksum, TxFrame};
 use crate::events::Events;
 use crate::ip::Address;
@@ -201,11 +202,17 @@ impl<D: Device, E: Events> Stack<D, E> {
             let victim = table.iter().find(|(_, n)| n.waiting.is_empty()).map(|(ip, _)| *ip);
             match victim {
                 Some(victim) => drop(table.remove(&victim)),
-                None => return false,
+                None => {
+                    self.counters.add(Count::OutDrops);
+                    return false;
+                }
             }
         }
         let unknown = || Neighbor { mac: None, confirmed: 0, probed: 0, probes: 0, waiting: Vec::new() };
-        let Ok(neighbor) = table.get_or_insert_with(ip, unknown) else { return false };
+        let Ok(neighbor) = table.get_or_insert_with(ip, unknown) else {
+            self.counters.add(Count::OutDrops);
+            return false;
+        };
         neighbor.keep(frame);
         let ask = neighbor.probes == 0;
         if ask {
@@ -291,9 +298,12 @@ impl<D: Device, E: Events> Stack<D, E> {
                 start: *start,
                 len: *len,
             });
-            let Ok(fragments) = fragments.try_collect_vec() else { continue };
+            let Ok(fragments) = fragments.try_collect_vec() else {
+                self.counters.add(Count::OutDrops);
+                continue;
+            };
             frame.headers[..6].copy_from_slice(&mac);
-            let _ = self.device.transmit(TxFrame {
+            self.transmit_or_drop(TxFrame {
                 headers: &frame.headers,
                 payload: &fragments,
                 checksum: frame.checksum,
@@ -385,12 +395,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         };
         arp.emit(&mut ArpPacket::new_unchecked(out.payload_mut()));
         // If the device is full the request is lost; it is repeated.
-        let _ = self.device.transmit(TxFrame {
-            headers: &frame,
-            payload: &[],
-            checksum: None,
-            segment_size: None,
-        });
+        self.transmit_or_drop(TxFrame { headers: &frame, payload: &[], checksum: None, segment_size: None });
     }
 }
 

@@ -4,7 +4,7 @@ use crate::address::Addresses;
 use crate::autoconf::Ipv6;
 use crate::config::{Config, Ipv4Config};
 use crate::counters::{Count, Counters, Traffic};
-use crate::device::{Capabilities, Device};
+use crate::device::{Capabilities, Device, TxFrame};
 use crate::dhcp::Client;
 use crate::events::{Ends, Events, Observation};
 use crate::groups::Groups;
@@ -98,6 +98,13 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn drop_packet(&self, ends: Ends, why: Count) {
         self.counters.add(why);
         E::observe(&Observation::Drop(ends, why));
+    }
+
+    /// Sends a frame that is lost if the device has no room for it.
+    pub(crate) fn transmit_or_drop(&self, frame: TxFrame<'_, D::Buf>) {
+        if self.device.transmit(frame).is_err() {
+            self.counters.add(Count::OutDrops);
+        }
     }
 
     /// A stack without an address: only the loopback works.

@@ -132,3 +132,28 @@ fn an_address_in_use_is_defended() {
     assert_eq!(reply.bytes[..6], [2, 0, 0, 0, 0, 9]);
     assert_eq!(reply.bytes[20..32], [0, 2, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2]);
 }
+
+#[test]
+fn what_is_dropped_is_counted() {
+    let stack = stack(2, PLAIN, Limits::default());
+    let counts = || {
+        [Count::AddressErrors, Count::HeaderErrors, Count::UnknownFrames]
+            .map(|what| stack.counters().get(what))
+    };
+    let good = || udp(ip(1), ip(2), &[], 7);
+    stack.receive(SECOND, rx(&good()));
+    assert_eq!(counts(), [0, 0, 0]);
+    stack.receive(SECOND, rx(&udp(ip(1), ip(9), &[], 7)));
+    assert_eq!(counts(), [1, 0, 0]);
+    let mut wrong_sum = good();
+    wrong_sum.bytes[14 + 10] ^= 1;
+    stack.receive(SECOND, rx(&wrong_sum));
+    let mut cut = good();
+    cut.bytes.truncate(40);
+    stack.receive(SECOND, rx(&cut));
+    assert_eq!(counts(), [1, 2, 0]);
+    let mut unknown = good();
+    unknown.bytes[12..14].copy_from_slice(&[0x88, 0xcc]);
+    stack.receive(SECOND, rx(&unknown));
+    assert_eq!(counts(), [1, 2, 1]);
+}

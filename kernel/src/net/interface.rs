@@ -151,6 +151,8 @@ fn event(what: &Observation) -> (u16, u16, u64, u64) {
                 Count::OutResets | Count::NoPorts => kind::reason::NO_SOCKET,
                 Count::ListenOverflows => kind::reason::BACKLOG,
                 Count::BufferErrors => kind::reason::NO_ROOM,
+                Count::AddressErrors => kind::reason::NOT_OURS,
+                Count::ShortOfMemory | Count::DataUnkept => kind::reason::NO_MEMORY,
                 _ => kind::reason::MALFORMED,
             };
             (kind::DROP, why, ends)

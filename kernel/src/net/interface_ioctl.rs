@@ -2,7 +2,7 @@
 use super::engine;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
-use coracle_tcpip::{Device, Ipv6Probe, Traffic};
+use coracle_tcpip::{Count, Device, Ipv6Probe, Traffic};
 use core::net::{Ipv4Addr, Ipv6Addr};
 use linux_raw_sys::net::AF_INET;
 
@@ -84,9 +84,20 @@ pub struct InterfaceInfo {
 impl InterfaceInfo {
     /// What came in over it, and what went out.
     pub fn traffic(&self) -> [Traffic; 2] {
-        match engine().device().card() {
-            Some(card) if self.index == CARD_INDEX => card.traffic(),
-            _ => [engine().looped(); 2],
+        let engine = engine();
+        match engine.device().card() {
+            Some(card) if self.index == CARD_INDEX => {
+                let count = |what| engine.counters().get(what);
+                let [mut received, mut sent] = card.traffic();
+                received.drops += count(Count::UnknownFrames) + count(Count::ShortOfMemory);
+                sent.drops += count(Count::OutDrops);
+                [received, sent]
+            }
+            _ => {
+                // What is dropped had been sent.
+                let looped = engine.looped();
+                [looped, Traffic { drops: 0, ..looped }]
+            }
         }
     }
 

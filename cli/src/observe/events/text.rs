@@ -169,6 +169,8 @@ pub fn describe(event: &Event, names: &Names) -> (&'static str, String) {
                 event::reason::MALFORMED => "its header or checksum is wrong",
                 event::reason::NO_ROOM => "the socket's buffer is full",
                 event::reason::BACKLOG => "the queue of connections is full",
+                event::reason::NOT_OURS => "it is for another address",
+                event::reason::NO_MEMORY => "memory is short",
                 _ => "?",
             };
             ("drop", format!("{why} ({})", connection(record)))

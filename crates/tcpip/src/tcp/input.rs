@@ -6,6 +6,7 @@ use super::header::{Segment, flags};
 use super::seq::Seq;
 use super::settings::State;
 use super::tcb::{Clock, Context, Tcb};
+use crate::counters::Count;
 use crate::device::Device;
 use crate::error::Error;
 use crate::events::{Events, Readiness};
@@ -260,7 +261,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         let len = payload.len();
         if len > 0 && self.has_no_memory(cx, seq) {
             // It will be retransmitted. What it acknowledged has freed memory, so that it may be kept then.
-            return;
+            return cx.stack.drop_packet(self.tuple.ends(), Count::DataUnkept);
         }
         if self.orphan && len > 0 {
             // Nobody will read it (RFC 2525, 2.17; RFC 1122, 4.2.2.13).

@@ -160,7 +160,11 @@ impl Receive {
         if self.partial.is_some() {
             return self.join(arrived.token, arrived.len);
         }
-        let header = Header::decode(arrived.token.as_slice().get(..arrived.len as usize)?)?;
+        let Some(header) = arrived.token.as_slice().get(..arrived.len as usize).and_then(Header::decode)
+        else {
+            self.traffic.errors += 1;
+            return None;
+        };
         let Single { checksum, segment_size } = Self::told(&header);
         // `decode` found a whole header.
         let head = Chunk {
@@ -170,6 +174,8 @@ impl Receive {
         };
         if header.buffers > 1 {
             self.begin(header.buffers, RxFrame { segment_size, ..RxFrame::single(head, checksum) });
+        } else {
+            self.traffic.errors += 1;
         }
         None
     }
@@ -191,6 +197,8 @@ impl Receive {
             // A packet that there is no memory for loses the parts that don't fit; its checksum tells.
             let _ = frame.rest.make_room(buffers.min(self.target) as usize - 1);
             self.partial = Some((frame, buffers - 1));
+        } else {
+            self.traffic.errors += 1;
         }
     }
 

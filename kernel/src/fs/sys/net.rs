@@ -5,6 +5,7 @@ use crate::net::interface_ioctl::{
     IFF_BROADCAST, IFF_RUNNING, InterfaceInfo, LOOPBACK_INDEX, QUEUE_LENGTH, interfaces,
 };
 use coracle_fallible::{NoMemory, Text, try_box};
+use coracle_tcpip::Traffic;
 use linux_raw_sys::general::S_IFDIR;
 
 /// The directory.
@@ -92,37 +93,38 @@ fn of_card(index: u32, what: &str, text: &mut Text) -> Result<Option<u64>, Errno
 }
 
 /// Writes a number of an interface's traffic.
-fn count(index: u32, text: &mut Text, is_sent: bool, is_bytes: bool) -> Result<(), NoMemory> {
-    about(index, text, |own, text| {
-        let way = own.traffic()[usize::from(is_sent)];
-        writeln!(text, "{}", if is_bytes { way.bytes } else { way.packets })
-    })
+fn count(index: u32, text: &mut Text, way: usize, which: fn(&Traffic) -> u64) -> Result<(), NoMemory> {
+    about(index, text, |own, text| writeln!(text, "{}", which(&own.traffic()[way])))
 }
+
+/// Places in what an interface has received and sent.
+const RECEIVED: usize = 0;
+const SENT: usize = 1;
 
 const STATISTICS: Table<u32> = &[
     ("collisions", NOTHING),
     ("multicast", NOTHING),
-    ("rx_bytes", Item::Text(|index, text| count(*index, text, false, true))),
+    ("rx_bytes", Item::Text(|index, text| count(*index, text, RECEIVED, |own| own.bytes))),
     ("rx_compressed", NOTHING),
     ("rx_crc_errors", NOTHING),
-    ("rx_dropped", NOTHING),
-    ("rx_errors", NOTHING),
+    ("rx_dropped", Item::Text(|index, text| count(*index, text, RECEIVED, |own| own.drops))),
+    ("rx_errors", Item::Text(|index, text| count(*index, text, RECEIVED, |own| own.errors))),
     ("rx_fifo_errors", NOTHING),
     ("rx_frame_errors", NOTHING),
     ("rx_length_errors", NOTHING),
     ("rx_missed_errors", NOTHING),
     ("rx_nohandler", NOTHING),
     ("rx_over_errors", NOTHING),
-    ("rx_packets", Item::Text(|index, text| count(*index, text, false, false))),
+    ("rx_packets", Item::Text(|index, text| count(*index, text, RECEIVED, |own| own.packets))),
     ("tx_aborted_errors", NOTHING),
-    ("tx_bytes", Item::Text(|index, text| count(*index, text, true, true))),
+    ("tx_bytes", Item::Text(|index, text| count(*index, text, SENT, |own| own.bytes))),
     ("tx_carrier_errors", NOTHING),
     ("tx_compressed", NOTHING),
-    ("tx_dropped", NOTHING),
+    ("tx_dropped", Item::Text(|index, text| count(*index, text, SENT, |own| own.drops))),
     ("tx_errors", NOTHING),
     ("tx_fifo_errors", NOTHING),
     ("tx_heartbeat_errors", NOTHING),
-    ("tx_packets", Item::Text(|index, text| count(*index, text, true, false))),
+    ("tx_packets", Item::Text(|index, text| count(*index, text, SENT, |own| own.packets))),
     ("tx_window_errors", NOTHING),
 ];
 

@@ -92,7 +92,27 @@ pub fn snmp(text: &mut Text) -> Piece {
         text,
         "Ip",
         "Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates",
-        &[2, 64, received, 0, 0, 0, 0, 0, received, sent, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[
+            2,
+            64,
+            received,
+            count(Count::HeaderErrors),
+            count(Count::AddressErrors),
+            0,
+            0,
+            count(Count::ShortOfMemory),
+            received,
+            sent,
+            count(Count::OutDrops),
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ],
     )?;
     pair(text, "Icmp", "InMsgs InErrors InCsumErrors", &[count(Count::IcmpIn), 0, 0])?;
     let established = sockets()?.established;
@@ -141,7 +161,7 @@ pub fn netstat(text: &mut Text) -> Result<(), NoMemory> {
     pair(
         text,
         "TcpExt",
-        "SyncookiesSent SyncookiesRecv SyncookiesFailed ListenOverflows ListenDrops TCPTimeouts TCPKeepAlive",
+        "SyncookiesSent SyncookiesRecv SyncookiesFailed ListenOverflows ListenDrops TCPTimeouts TCPKeepAlive TCPRcvQDrop",
         &[
             count(Count::CookiesSent),
             count(Count::CookiesReceived),
@@ -150,6 +170,7 @@ pub fn netstat(text: &mut Text) -> Result<(), NoMemory> {
             count(Count::ListenOverflows),
             count(Count::Timeouts),
             count(Count::Probes),
+            count(Count::DataUnkept),
         ],
     )?;
     pair(text, "IpExt", "InOctets OutOctets", &[received, sent])

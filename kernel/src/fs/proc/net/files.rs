@@ -7,6 +7,7 @@ use crate::fs::synthetic::{Item, Table};
 pub static FILES: Table<()> = &[
     ("arp", Item::Text(|(), text| interfaces::arp(text))),
     ("dev", Item::Text(|(), text| interfaces::dev(text))),
+    ("fib_trie", Item::Text(|(), text| interfaces::fib_trie(text))),
     ("if_inet6", Item::Text(|(), text| interfaces::if_inet6(text))),
     ("netstat", Item::Text(|(), text| counters::netstat(text))),
     ("packet", Item::Fixed("sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n")),

@@ -1,7 +1,8 @@
-//! /proc/net/dev, if_inet6, route and arp: interfaces, their addresses, and what is reached over them.
+//! /proc/net/dev, if_inet6, route, fib_trie and arp: interfaces, their addresses, and what is reached over them.
 use crate::net::engine;
 use crate::net::interface_ioctl::{CARD_NAME, InterfaceAddress, InterfaceInfo, interfaces, ipv6_addresses};
 use coracle_fallible::{NoMemory, Text};
+use core::net::Ipv4Addr;
 
 const DEV_HEADER: &[u8] = b"Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n";
@@ -23,8 +24,15 @@ pub fn dev(text: &mut Text) -> Result<(), NoMemory> {
         let [received, sent] = interface.traffic();
         writeln!(
             text,
-            "{:>6}: {:7} {:7}    0    0    0     0          0         0 {:8} {:7}    0    0    0     0       0          0",
-            interface.name, received.bytes, received.packets, sent.bytes, sent.packets
+            "{:>6}: {:7} {:7} {:4} {:4}    0     0          0         0 {:8} {:7}    0 {:4}    0     0       0          0",
+            interface.name,
+            received.bytes,
+            received.packets,
+            received.errors,
+            received.drops,
+            sent.bytes,
+            sent.packets,
+            sent.drops
         )
     })
 }
@@ -64,6 +72,28 @@ pub fn route(text: &mut Text) -> Result<(), NoMemory> {
         line(0, gateway.into(), RTF_UP | RTF_GATEWAY, 0)?;
     }
     line(u32::from(config.address) & config.mask(), 0, RTF_UP, config.mask())
+}
+
+/// /proc/net/fib_trie: the networks and addresses of IPv4 as leaves of one node. Scripts look for the line before `/32 host LOCAL`.
+pub fn fib_trie(text: &mut Text) -> Result<(), NoMemory> {
+    let mut leaf = |head: &str, address: u32, len: u8, what: &str| {
+        write!(text, "{head}     |-- {}\n        /{len} {what}\n", Ipv4Addr::from(address))
+    };
+    let config = engine().ipv4();
+    let mut head = "Main:\n  +-- 0.0.0.0/0 2 0 2\n";
+    if let Some(config) = config {
+        if config.gateway.is_some() {
+            leaf(core::mem::take(&mut head), 0, 0, "universe UNICAST")?;
+        }
+        let network = u32::from(config.address) & config.mask();
+        leaf(core::mem::take(&mut head), network, config.prefix_len, "link UNICAST")?;
+    }
+    let mut head = "Local:\n  +-- 0.0.0.0/0 2 0 2\n";
+    let own = config.map(|config| config.address);
+    for address in own.into_iter().chain([Ipv4Addr::LOCALHOST]) {
+        leaf(core::mem::take(&mut head), address.into(), 32, "host LOCAL")?;
+    }
+    Ok(())
 }
 
 /// /proc/net/arp: neighbours of IPv4.
