@@ -467,6 +467,10 @@ pub struct TraceArgs {
     #[arg(short = 'c', long)]
     pub summary: bool,
 
+    /// With -c: print JSON
+    #[arg(long, requires = "summary")]
+    pub json: bool,
+
     /// Trace what the kernel does in place of system calls: sched, timer, irq, fault, block, tcp, or all
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', conflicts_with_all = ["calls", "pid", "summary"])]
     pub events: Vec<String>,
@@ -494,8 +498,7 @@ pub struct ProcessArgs {
 /// `coracle stats`
 #[derive(Args, Debug)]
 pub struct StatsArgs {
-    /// Names of the guests
-    #[arg(required = true)]
+    /// Names of the guests [default: all that run]
     pub names: Vec<String>,
 
     /// Print JSON
@@ -506,16 +509,20 @@ pub struct StatsArgs {
 /// `coracle top`
 #[derive(Args, Debug)]
 pub struct TopArgs {
-    /// Name of the guest
-    pub name: String,
+    /// Name of the guest [default: the one that runs, if there is one only]
+    pub name: Option<String>,
 
     /// Seconds between two looks
     #[arg(short, long, value_name = "SECONDS", default_value_t = 2.0)]
     pub delay: f64,
 
     /// End after so many looks
-    #[arg(short = 'n', long = "rounds", value_name = "COUNT")]
+    #[arg(short = 'n', long = "rounds", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub rounds: Option<u64>,
+
+    /// Print JSON: what happened between two looks, an object in a line; one of them without -n
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `coracle volume`

@@ -283,6 +283,17 @@ pub fn names() -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The names of those that run, sorted.
+///
+/// # Errors
+/// If their directory can't be read.
+pub fn running() -> Result<Vec<String>> {
+    let mut names = names()?;
+    // One that is removed meanwhile does not run.
+    names.retain(|name| is_running(name).unwrap_or(false));
+    Ok(names)
+}
+
 /// How often a guest was started again by its policy.
 pub fn restarts(name: &str) -> u32 {
     record::state(name).restarts

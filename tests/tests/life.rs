@@ -558,7 +558,7 @@ fn an_image_carries_its_checks() -> Result<(), String> {
 fn tables_are_json_if_asked() -> Result<(), String> {
     let world = World::new("json")?;
     world.must(&["build", "/bin/busybox", "-o", &world.folder.join("b.img").to_string_lossy()])?;
-    world.shell("asked", &["-v", "kept:/data", "--volume-size", "64M"], "sleep 600")?;
+    world.shell("asked", &["-v", "kept:/data", "--volume-size", "64M"], "sleep 600; exit 1")?;
     let image = world.folder.join("b.img").to_string_lossy().into_owned();
     let json = |words: &[&str]| -> Result<serde_json::Value, String> {
         let mut value = Err(String::new());
@@ -575,7 +575,9 @@ fn tables_are_json_if_asked() -> Result<(), String> {
         (&["volume", "inspect", "--json", "kept"], "/used_by", "asked"),
         (&["files", "--json", "asked"], "/0/process", "busybox"),
         (&["maps", "--json", "asked"], "/0/process", "busybox"),
-        (&["stats", "--json", "asked"], "/0/name", "asked"),
+        (&["stats", "--json"], "/0/name", "asked"),
+        (&["top", "--json", "-d", "0.2"], "/name", "asked"),
+        (&["top", "--json", "-d", "0.2", "asked"], "/threads/0/name", "busybox"),
     ] {
         let value = json(words)?;
         if value.pointer(pointer) != Some(&serde_json::Value::from(wanted)) {

@@ -2,7 +2,8 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use coracle_control::{FromGuest, Message, Request};
 
@@ -13,6 +14,8 @@ use crate::run::encoded;
 
 /// How long a guest may say nothing. It answers at once unless it is stopped, or stuck in its kernel.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before a guest that has no time yet is asked again.
+const GLANCE: Duration = Duration::from_millis(20);
 /// Bytes of memory that one request asks for.
 const MEMORY_AT_ONCE: usize = 64 << 10;
 
@@ -25,6 +28,8 @@ pub struct Client {
     has_ended: bool,
     /// It did not answer the last request.
     is_silent: bool,
+    /// How long it may be busy.
+    patience: Duration,
 }
 
 /// An answer, or the guest's error (errno(3)) for it.
@@ -52,6 +57,7 @@ impl Client {
             last_id: 0,
             has_ended: false,
             is_silent: false,
+            patience: PATIENCE,
         })
     }
 
@@ -60,6 +66,7 @@ impl Client {
     /// # Errors
     /// If that can't be set.
     pub fn set_patience(&mut self, time: Duration) -> Result<()> {
+        self.patience = time;
         self.stream.set_read_timeout(Some(time)).map_err(|error| Error::new("cannot wait").why(error))
     }
 
@@ -125,12 +132,20 @@ impl Client {
         }
     }
 
-    /// Asks, and waits for the whole answer.
+    /// Asks, and waits for the whole answer; of a guest that is still starting, or that others ask as well, as long as it may say
+    /// nothing.
     ///
     /// # Errors
     /// If the guest ended, says nothing, or answers no requests of this kind.
     pub fn ask(&mut self, request: Request<'_>) -> Result<Answer> {
-        let (answer, error) = self.ask_for_part(request)?;
+        let until = Instant::now() + self.patience;
+        let (answer, error) = loop {
+            let (answer, error) = self.ask_for_part(request)?;
+            if i32::from(error) != libc::EAGAIN || Instant::now() >= until {
+                break (answer, error);
+            }
+            sleep(GLANCE);
+        };
         self.check(error)?;
         Ok(if error == 0 { Ok(answer) } else { Err(error) })
     }

@@ -1,5 +1,6 @@
 //! Looking into running guests: what other commands ask over the control channel.
 
+mod addresses;
 mod calls;
 mod client;
 mod errno;
@@ -12,6 +13,7 @@ mod pcap;
 mod pcapng;
 pub mod process;
 mod profile;
+mod rates;
 mod stack;
 mod stats;
 mod stuck;

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::addresses;
 use super::client::Client;
 use super::process::{self, TICKS_PER_SECOND};
 use crate::args::StatsArgs;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, warn};
+use crate::instances;
 use crate::output;
 use crate::size::Size;
 
@@ -36,6 +38,8 @@ pub struct Figures {
     pub threads: u64,
     /// Switches between threads since boot.
     pub context_switches: u64,
+    /// Addresses of its network interface, those of IPv6 with the length of their prefix; the loopback's are left out.
+    pub addresses: Vec<String>,
 }
 
 impl Figures {
@@ -57,6 +61,7 @@ impl Figures {
             processes: processes.len(),
             threads: processes.iter().map(|process| u64::from(process.threads)).sum(),
             context_switches: switches.and_then(|text| text.trim().parse().ok()).unwrap_or_default(),
+            addresses: addresses::of(client)?,
         })
     }
 }
@@ -79,8 +84,17 @@ struct Line<'a> {
 /// `coracle stats`
 pub fn stats(args: &StatsArgs) -> Result<()> {
     let mut all = Vec::new();
-    for name in &args.names {
-        let mut client = Client::connect(name)?;
+    let names = if args.names.is_empty() { instances::running()? } else { args.names.clone() };
+    for name in &names {
+        let mut client = match Client::connect(name) {
+            Ok(client) => client,
+            // One that was not asked for, and can't be asked, hides no other.
+            Err(error) if args.names.is_empty() => {
+                warn(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let before = Figures::ask(&mut client)?;
         sleep(INTERVAL);
         let figures = Figures::ask(&mut client)?;
@@ -92,14 +106,18 @@ pub fn stats(args: &StatsArgs) -> Result<()> {
         return output::line(json(&all)?);
     }
     output::line(format_args!(
-        "{:<20} {:>10} {:>6} {:>10} {:>24} {:>9} {:>8}",
+        "{:<20} {:>10} {:>6} {:>10} {:>24} {:>9} {:>8} ADDRESSES",
         "NAME", "UP", "CPU %", "CPU TIME", "MEMORY", "PROCESSES", "THREADS"
     ))?;
     for Line { name, cpu_percent, figures: own } in &all {
         let memory = format!("{} of {}", Size(own.memory_used_bytes), Size(own.memory_bytes));
         output::line(format_args!(
-            "{name:<20} {:>8.0} s {cpu_percent:>6.0} {:>8.2} s {memory:>24} {:>9} {:>8}",
-            own.uptime_seconds, own.cpu_seconds, own.processes, own.threads
+            "{name:<20} {:>8.0} s {cpu_percent:>6.0} {:>8.2} s {memory:>24} {:>9} {:>8} {}",
+            own.uptime_seconds,
+            own.cpu_seconds,
+            own.processes,
+            own.threads,
+            addresses::shown(&own.addresses)
         ))?;
     }
     Ok(())

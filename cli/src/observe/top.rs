@@ -12,11 +12,15 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Row, Table};
 
+use serde::Serialize;
+
 use super::client::Client;
 use super::process::{self, Stat};
+use super::rates::Rates;
 use super::stats::seconds;
 use crate::args::TopArgs;
 use crate::error::{Error, Result};
+use crate::instances;
 use crate::metrics::Values;
 use crate::output;
 use crate::size::Size;
@@ -106,69 +110,86 @@ impl Watch {
     }
 }
 
-fn bytes(number: f64) -> Size {
-    Size(number.max(0.0) as u64)
+/// The guest as a whole. `before`: the look before, for what happens in a second.
+fn rates(name: &str, look: &Look, before: Option<&Look>) -> Rates {
+    Rates::between(name, (&look.values, look.at), before.map(|before| (&before.values, before.at)))
 }
 
-/// The lines above the table. `before`: the look before, for what happens in a second.
-fn summary(name: &str, look: &Look, before: Option<&Look>) -> Vec<String> {
-    let values = &look.values;
-    let elapsed = before.map_or(0.0, |before| (look.at - before.at).as_secs_f64());
-    let rate = |family: &str, label| match before {
-        Some(before) if elapsed > 0.0 => {
-            (values.sum(family, label) - before.values.sum(family, label)).max(0.0) / elapsed
+/// A thread in `coracle top --json`.
+#[derive(Serialize)]
+struct Listed<'a> {
+    pid: u32,
+    tid: u32,
+    name: &'a str,
+    state: char,
+    /// The share of one CPU.
+    cpu_percent: f64,
+    cpu_seconds: f64,
+    /// Bytes of its process.
+    resident_bytes: u64,
+}
+
+impl Listed<'_> {
+    /// Of a thread; `interval`: seconds since it was looked at before.
+    fn of(thread: &Thread, interval: f64) -> Listed<'_> {
+        Listed {
+            pid: thread.pid,
+            tid: thread.stat.id,
+            name: &thread.stat.name,
+            state: thread.stat.state,
+            cpu_percent: share(thread, interval),
+            cpu_seconds: seconds(thread.stat.cpu_ticks),
+            resident_bytes: thread.resident,
         }
-        _ => 0.0,
-    };
-    let one = |family| values.sum(family, None);
-    let memory = |kind| bytes(values.sum("coracle_memory_bytes", Some(("kind", kind))));
-    let cpus = values.of("coracle_cpu_seconds", Some(("mode", "idle"))).count();
-    let busy = 100.0 * rate("coracle_cpu_seconds", Some(("mode", "busy")));
-    let mut lines = vec![
-        format!(
-            "{name}: up {:.0} s, {cpus} CPUs, {busy:.0} % CPU, {} processes, {} threads, {:.0} switches/s, {:.0} faults/s",
-            one("coracle_uptime_seconds"),
-            one("coracle_processes"),
-            one("coracle_threads"),
-            rate("coracle_context_switches", None),
-            rate("coracle_page_faults", None),
-        ),
-        format!(
-            "memory: {} of programs and kernel, {} cached, {} dirty, {} free, {} in all",
-            memory("anonymous"),
-            memory("cached"),
-            memory("dirty"),
-            memory("free"),
-            memory("total"),
-        ),
-    ];
-    for (device, _) in values.of("coracle_network_receive_bytes", None).filter(|(device, _)| *device != "lo")
-    {
-        let per_second = |family| bytes(rate(family, Some(("device", device))));
-        let states = values.of("coracle_tcp_connections", None).filter(|(_, count)| *count > 0.0);
-        let states: Vec<String> = states.map(|(state, count)| format!("{count:.0} {state}")).collect();
-        let connections = if states.is_empty() { "none".to_owned() } else { states.join(", ") };
-        lines.push(format!(
-            "{device}: {}/s in, {}/s out; {:.0} retransmitted/s; connections: {connections}",
-            per_second("coracle_network_receive_bytes"),
-            per_second("coracle_network_transmit_bytes"),
-            rate("coracle_tcp_retransmitted_segments", None),
-        ));
     }
-    for (disk, _) in values.of("coracle_disk_read_bytes", None) {
-        let per_second = |family| bytes(rate(family, Some(("device", disk))));
-        lines.push(format!(
-            "{disk}: {}/s read, {}/s written",
-            per_second("coracle_disk_read_bytes"),
-            per_second("coracle_disk_write_bytes")
-        ));
+}
+
+/// A look in `coracle top --json`.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    rates: Rates,
+    threads: Vec<Listed<'a>>,
+}
+
+/// The share of one CPU that a thread used, in percent.
+fn share(thread: &Thread, interval: f64) -> f64 {
+    100.0 * seconds(thread.used) / interval.max(0.001)
+}
+
+/// Prints an object in a line for each interval between two looks.
+fn print_json(watch: &mut Watch, mut before: Look, args: &TopArgs) -> Result<()> {
+    for _ in 0..args.rounds.unwrap_or(1) {
+        sleep(watch.interval);
+        let look = watch.look()?;
+        let interval = (look.at - before.at).as_secs_f64();
+        let threads = look.threads.iter().map(|thread| Listed::of(thread, interval)).collect();
+        let document = Document { rates: rates(watch.client.name(), &look, Some(&before)), threads };
+        let text = serde_json::to_string(&document);
+        output::line(text.map_err(|error| Error::new("cannot write JSON").why(error))?)?;
+        before = look;
     }
-    lines
+    Ok(())
+}
+
+/// The guest that is meant if none is named: the only one that runs.
+fn only_one() -> Result<String> {
+    let mut names = instances::running()?;
+    match (names.pop(), names.is_empty()) {
+        (Some(name), true) => Ok(name),
+        (None, _) => Err(Error::new("no guest with a name runs").help("`coracle run -d` starts one")),
+        (Some(last), false) => {
+            names.push(last);
+            Err(Error::new("several guests run")
+                .why(names.join(", "))
+                .help("name one of them, or see all with `coracle stats`"))
+        }
+    }
 }
 
 /// The columns of a thread.
 fn columns(thread: &Thread, interval: f64) -> [String; 7] {
-    let share = 100.0 * seconds(thread.used) / interval.max(0.001);
+    let share = share(thread, interval);
     [
         format!("{:>6}", thread.pid),
         format!("{:>6}", thread.stat.id),
@@ -184,11 +205,18 @@ const TITLES: [&str; 7] = ["   PID", "   TID", "S", " CPU %", "  CPU TIME", "   
 
 /// `coracle top`
 pub fn top(args: &TopArgs) -> Result<()> {
-    let client = Client::connect(&args.name)?;
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => only_one()?,
+    };
+    let client = Client::connect(&name)?;
     let interval = Duration::from_secs_f64(args.delay.clamp(0.1, 3600.0));
     let mut watch = Watch { client, before: HashMap::new(), interval };
     // The first answer comes before the screen is taken.
     let first = watch.look()?;
+    if args.json {
+        return print_json(&mut watch, first, args);
+    }
     if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() {
         let mut terminal = ratatui::init();
         let shown = show(&mut terminal, &mut watch, first, args);
@@ -203,7 +231,7 @@ fn print(watch: &mut Watch, mut look: Look, args: &TopArgs) -> Result<()> {
     let mut before = None;
     let mut round = 0;
     loop {
-        let mut text = summary(&args.name, &look, before.as_ref()).join("\n") + "\n";
+        let mut text = rates(watch.client.name(), &look, before.as_ref()).lines().join("\n") + "\n";
         text += &(TITLES.join(" ") + "\n");
         let interval = before.as_ref().map_or(watch.interval, |before: &Look| look.at - before.at);
         for thread in &look.threads {
@@ -225,7 +253,8 @@ fn show(terminal: &mut DefaultTerminal, watch: &mut Watch, mut look: Look, args:
     let (mut before, mut order, mut is_paused, mut round) = (None, Order::default(), false, 1);
     loop {
         order.sort(&mut look.threads);
-        draw(terminal, &args.name, &look, before.as_ref(), order, is_paused, watch.interval).map_err(fail)?;
+        let lines = rates(watch.client.name(), &look, before.as_ref()).lines();
+        draw(terminal, lines, &look, before.as_ref(), order, is_paused, watch.interval).map_err(fail)?;
         if args.rounds.is_some_and(|rounds| round >= rounds) {
             return Ok(());
         }
@@ -258,14 +287,13 @@ fn show(terminal: &mut DefaultTerminal, watch: &mut Watch, mut look: Look, args:
 
 fn draw(
     terminal: &mut DefaultTerminal,
-    name: &str,
+    lines: Vec<String>,
     look: &Look,
     before: Option<&Look>,
     order: Order,
     is_paused: bool,
     interval: Duration,
 ) -> std::io::Result<()> {
-    let lines = summary(name, look, before);
     let elapsed = before.map_or(interval, |before| look.at - before.at).as_secs_f64();
     let keys = format!(
         "q quit   p {}   s sort: by {}",

@@ -10,9 +10,11 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use coracle_control::{CALLS, CHOICE_BYTES, Captured, Request, TraceRecord, record};
+use serde::Serialize;
 
 use super::calls::{self, Call, Memory};
 use super::client::Client;
+use super::stats::json;
 use super::{errno, events};
 use crate::args::{RunTraceArgs, TraceArgs};
 use crate::error::{Error, Result, warn};
@@ -63,6 +65,15 @@ struct Sum {
     time_ns: u64,
 }
 
+/// A line of `-c --json`.
+#[derive(Serialize)]
+struct Counted<'a> {
+    syscall: &'a str,
+    calls: u64,
+    errors: u64,
+    seconds: f64,
+}
+
 /// Makes lines of records.
 #[derive(Default)]
 struct Printer {
@@ -104,7 +115,10 @@ impl Printer {
                 record::EXIT => text += &self.exit(&record, noted),
                 record::LOST => {
                     self.lost += record.number;
-                    text += &format!("... {} records were lost\n", record.number);
+                    // A summary is followed by a warning.
+                    if !self.is_summary {
+                        text += &format!("... {} records were lost\n", record.number);
+                    }
                 }
                 _ => {}
             }
@@ -168,6 +182,19 @@ impl Printer {
             }
         }
         text
+    }
+
+    /// The table of `-c`, as JSON.
+    fn summary_json(&self) -> Result<String> {
+        let rows = self.sums.iter().map(|(name, sum)| Counted {
+            syscall: name,
+            calls: sum.calls,
+            errors: sum.errors,
+            seconds: sum.time_ns as f64 / 1e9,
+        });
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        json(&rows)
     }
 
     /// The table of `-c`.
@@ -271,7 +298,7 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
         signal_hook::flag::register(signal, Arc::clone(&ended))
             .map_err(|error| Error::new("cannot wait for signals").why(error))?;
     }
-    follow(&mut client, args.summary, &ended, &mut output::write)
+    follow(&mut client, (args.summary, args.json), &ended, &mut output::write)
 }
 
 /// What `coracle run --trace` shows, and where.
@@ -322,14 +349,14 @@ impl RunTrace {
                 Ok(())
             }
         };
-        follow(&mut client, false, &AtomicBool::new(false), &mut write)
+        follow(&mut client, (false, false), &AtomicBool::new(false), &mut write)
     }
 }
 
 /// Shows calls until the guest has ended, or `ended` is set.
 fn follow(
     client: &mut Client,
-    is_summary: bool,
+    (is_summary, is_json): (bool, bool),
     ended: &AtomicBool,
     write: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
@@ -359,7 +386,9 @@ fn follow(
         write(printer.waiting(false).as_bytes())?;
     }
     write(printer.waiting(true).as_bytes())?;
-    if is_summary {
+    if is_json {
+        write((printer.summary_json()? + "\n").as_bytes())?;
+    } else if is_summary {
         write(printer.summary().as_bytes())?;
     }
     if printer.lost > 0 {

@@ -1,5 +1,7 @@
 //! The command.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,6 +81,8 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     let bits = chosen(&args.events)?;
     // Threads have slices by their switches.
     let noted = if args.output.is_some() { bits | event::bit::SCHED } else { bits };
+    // A trace that there is no place for is not begun.
+    let mut file = args.output.as_ref().map(|path| create(path)).transpose()?;
     let mut client = Client::connect(&args.name)?;
     client.ask(Request::EventsStart(noted))?.map_err(|error| {
         let why = match i32::from(error) {
@@ -122,8 +126,9 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
         }
         sleep(PAUSE);
     }
-    if let Some(path) = &args.output {
-        write(path, trace, &args.name, &names)?;
+    if let (Some(path), Some(file)) = (&args.output, &mut file) {
+        let text = trace.finish(&args.name, &names).to_string();
+        file.write_all(text.as_bytes()).map_err(|error| cannot("write", path, &error))?;
         note(format_args!("{count} events: {}", path.display()));
     }
     if lost > 0 {
@@ -132,9 +137,8 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     Ok(())
 }
 
-fn write(path: &Path, trace: Trace, guest: &str, names: &Names) -> Result<()> {
-    let text = trace.finish(guest, names).to_string();
-    std::fs::write(path, text).map_err(|error| cannot("write", path, &error))
+fn create(path: &Path) -> Result<File> {
+    File::create(path).map_err(|error| cannot("write", path, &error))
 }
 
 #[cfg(test)]

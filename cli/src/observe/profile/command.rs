@@ -1,5 +1,6 @@
 //! The command.
 
+use std::fs::OpenOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,12 +10,14 @@ use super::super::outside::Kernel;
 use super::output::{Format, Measure, Profile};
 use super::{off_cpu, on_cpu};
 use crate::args::ProfileArgs;
-use crate::error::{Error, Result, note, warn};
+use crate::error::{Error, Result, cannot, note, warn};
 
 /// `coracle profile`
 pub fn profile(args: &ProfileArgs) -> Result<()> {
     // Before anything is measured.
     let format = Format::of(&args.output)?;
+    let opened = OpenOptions::new().append(true).create(true).open(&args.output);
+    opened.map_err(|error| cannot("write", &args.output, &error))?;
     let kernel = Kernel::load()?;
     let mut client = Client::connect(&args.name)?;
     let ended = Arc::new(AtomicBool::new(false));
