@@ -46,6 +46,8 @@ pub const SYS_TIME: u32 = 25;
 pub const SYS_TTY_CONFIG: u32 = 26;
 /// Make device files.
 pub const MKNOD: u32 = 27;
+/// Set capabilities of files.
+pub const SETFCAP: u32 = 31;
 /// Read the kernel's log.
 pub const SYSLOG: u32 = 34;
 /// The last one there is: CAP_CHECKPOINT_RESTORE of Linux 6.1.

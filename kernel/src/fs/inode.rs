@@ -148,6 +148,21 @@ pub trait Inode: Send + Sync + Any {
         let _ = changes;
         Err(Errno::PERM)
     }
+    /// An extended attribute: getxattr(2). ENODATA.
+    fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        let _ = name;
+        Err(Errno::OPNOTSUPP)
+    }
+    /// Sets an extended attribute (setxattr(2); `flags`: XATTR_CREATE, XATTR_REPLACE), or removes it.
+    /// EEXIST, ENODATA, ENOSPC.
+    fn set_xattr(&self, name: &[u8], value: Option<&[u8]>, flags: u32) -> Result<(), Errno> {
+        let _ = (name, value, flags);
+        Err(Errno::OPNOTSUPP)
+    }
+    /// The names of all extended attributes, each with a zero behind it.
+    fn xattr_names(&self) -> Result<Vec<u8>, Errno> {
+        Ok(Vec::new())
+    }
     /// Sets the size of a regular file.
     fn truncate(&self, size: u64) -> Result<(), Errno> {
         let _ = size;

@@ -24,6 +24,7 @@ pub mod stat;
 pub mod synthetic;
 pub mod sys;
 pub mod walk;
+pub mod xattr;
 
 pub use open::open;
 pub use path_cache::names_changed;

@@ -2,7 +2,7 @@
 use crate::arch;
 use coracle_hal::time;
 use core::sync::atomic::{AtomicU64, Ordering};
-use linux_raw_sys::general::S_IFMT;
+use linux_raw_sys::general::{S_IFMT, STATX_BTIME};
 pub use linux_raw_sys::general::stat as Stat;
 
 /// Bytes of `struct statx`.
@@ -52,6 +52,8 @@ pub struct Metadata {
     pub accessed: Timestamp,
     pub modified: Timestamp,
     pub changed: Timestamp,
+    /// When the file was made, where the file system keeps that.
+    pub created: Option<Timestamp>,
 }
 
 /// st_rdev of major and minor number (makedev(3)).
@@ -103,15 +105,15 @@ pub fn next_inode() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The bytes of `struct statx` for the same.
-pub fn statx_bytes(stat: &Stat) -> [u8; STATX_SIZE] {
+/// The bytes of `struct statx` for the same, and for the time at which the file was made.
+pub fn statx_bytes(stat: &Stat, created: Option<Timestamp>) -> [u8; STATX_SIZE] {
     let mut bytes = [0; STATX_SIZE];
     let mut at = 0;
     let mut put = |value: &[u8]| {
         bytes[at..at + value.len()].copy_from_slice(value);
         at += value.len();
     };
-    put(&STATX_BASIC.to_le_bytes());
+    put(&(STATX_BASIC | if created.is_some() { STATX_BTIME } else { 0 }).to_le_bytes());
     put(&(stat.st_blksize as u32).to_le_bytes());
     put(&0u64.to_le_bytes());
     put(&arch::stat::links(stat).to_le_bytes());
@@ -130,7 +132,7 @@ pub fn statx_bytes(stat: &Stat) -> [u8; STATX_SIZE] {
     };
     let [accessed, modified, changed] = arch::stat::times(stat);
     put_time(accessed);
-    put_time((0, 0)); // Birth time isn't kept; the mask says so.
+    put_time(created.map_or((0, 0), |time| (time.seconds.cast_unsigned(), time.nanos.into())));
     put_time(changed);
     put_time(modified);
     for number in [stat.st_rdev, stat.st_dev] {

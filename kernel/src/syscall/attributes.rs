@@ -1,4 +1,4 @@
-//! What is known of files: stat(2) and its kin, permissions, owners, times, extended attributes.
+//! What is known of files: stat(2) and its kin, permissions, owners, times.
 use super::call::Call;
 use super::file::open_file;
 use super::path::{Named, named};
@@ -53,8 +53,14 @@ pub fn statx(call: &Call) -> SysResult {
     if flags & !known != 0 || call.u32(3) & STATX__RESERVED != 0 {
         return Err(Errno::INVAL);
     }
-    let found = stat_of(named(call, call.i32(0), call.usize(1), flags)?)?;
-    user::write(call.usize(4), &stat::statx_bytes(&found))?;
+    let named = named(call, call.i32(0), call.usize(1), flags)?;
+    let inode = match &named {
+        Named::Place(place) => Some(&place.path.inode),
+        Named::Open(open) => open.file.place().map(|place| &place.path.inode),
+        Named::File(_) => None,
+    };
+    let created = inode.and_then(|inode| inode.metadata().created);
+    user::write(call.usize(4), &stat::statx_bytes(&stat_of(named)?, created))?;
     Ok(0)
 }
 
@@ -288,24 +294,4 @@ pub fn utime(call: &Call) -> SysResult {
         Changes { accessed: time_of(accessed, 0)?, modified: time_of(modified, 0)?, ..Changes::default() }
     };
     change(&named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::INVAL)?, changes)
-}
-
-/// getxattr(2), setxattr(2) and their kin: no file system here keeps extended attributes.
-pub fn xattr(call: &Call) -> SysResult {
-    named(call, AT_FDCWD, call.usize(0), AT_SYMLINK_NOFOLLOW)?;
-    Err(Errno::OPNOTSUPP)
-}
-/// fgetxattr(2) and its kin.
-pub fn fxattr(call: &Call) -> SysResult {
-    open_file(call, 0)?;
-    Err(Errno::OPNOTSUPP)
-}
-/// listxattr(2): there are none.
-pub fn listxattr(call: &Call) -> SysResult {
-    named(call, AT_FDCWD, call.usize(0), AT_SYMLINK_NOFOLLOW)?;
-    Ok(0)
-}
-/// flistxattr(2).
-pub fn flistxattr(call: &Call) -> SysResult {
-    open_file(call, 0).map(|_| 0)
 }

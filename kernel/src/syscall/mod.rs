@@ -30,5 +30,6 @@ mod time;
 mod timerfd;
 pub mod trace;
 pub mod uring;
+mod xattr;
 
 pub use dispatch::{call_put_off, dispatch};

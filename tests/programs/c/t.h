@@ -90,9 +90,11 @@ __attribute__((unused)) static const char *t_errno(int e) {
 // What main returns.
 #define DONE() return t_failures ? 1 : 0
 
-// Makes an empty directory of the program's own below /tmp and goes there.
+// Makes an empty directory of the program's own below $SCRATCH, or else /tmp, and goes there.
 __attribute__((unused)) static void enter_scratch(void) {
-    char name[] = "/tmp/coracle-test-XXXXXX";
+    const char *above = getenv("SCRATCH");
+    char name[PATH_MAX];
+    snprintf(name, sizeof name, "%s/coracle-test-XXXXXX", above ? above : "/tmp");
     NEED(mkdtemp(name) != NULL);
     NEED(chdir(name) == 0);
 }

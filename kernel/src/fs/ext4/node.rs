@@ -15,13 +15,15 @@ use crate::lock::Mutex;
 use crate::mm::memory::forget_file_pages;
 use crate::sleeping::Sleeping;
 use alloc::sync::{Arc, Weak};
-use coracle_ext4::{Allocation, Attributes, Device, FileSystem, NewFile, ROOT, Rename, Time};
+use alloc::vec::Vec;
+use coracle_ext4::{Allocation, Attributes, Device, Existence, FileSystem, NewFile, ROOT, Rename, Time};
 use coracle_fallible::{filled, try_arc, try_arc_bytes, try_arc_cyclic, try_box};
 use coracle_hal::once::Once;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use linux_raw_sys::general::{
     RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_ISGID,
+    XATTR_CREATE, XATTR_REPLACE,
 };
 
 /// Permission bits of a mode, with set-user-ID, set-group-ID and sticky.
@@ -325,6 +327,8 @@ impl Inode for Node {
             accessed: time(attributes.accessed),
             modified: time(attributes.modified),
             changed: time(attributes.changed),
+            // Small inodes have no room for it.
+            created: (attributes.created != Time::default()).then(|| time(attributes.created)),
         }
     }
     fn mode(&self) -> u32 {
@@ -499,6 +503,26 @@ impl Inode for Node {
             return Err(Errno::TXTBSY);
         }
         self.set_size(size)
+    }
+    fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.volume.read().xattr(self.number, name).map_err(errno)
+    }
+    fn set_xattr(&self, name: &[u8], value: Option<&[u8]>, flags: u32) -> Result<(), Errno> {
+        let mut fs = self.volume.change();
+        let existence = match flags {
+            XATTR_CREATE => Existence::New,
+            XATTR_REPLACE => Existence::Old,
+            _ => Existence::Either,
+        };
+        let changed = match value {
+            Some(value) => fs.set_xattr(self.number, name, value, existence, now()),
+            None => fs.remove_xattr(self.number, name, now()),
+        };
+        changed.map_err(errno)?;
+        self.refresh_from(&mut fs)
+    }
+    fn xattr_names(&self) -> Result<Vec<u8>, Errno> {
+        self.volume.read().xattr_names(self.number).map_err(errno)
     }
     fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
         let rdev = self.metadata().rdev;

@@ -5,6 +5,7 @@ mod file;
 mod image;
 mod node;
 pub mod remains;
+mod xattr;
 
 pub use content::{Content, WRITE_SEALS};
 pub use directory::name_hash;

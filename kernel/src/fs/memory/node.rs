@@ -2,6 +2,7 @@
 use super::content::{self, Content};
 use super::directory::Directory;
 use super::file::{DirectoryFile, MemoryFile, Name};
+use super::xattr::ExtendedAttributes;
 use crate::block;
 use crate::errno::Errno;
 use crate::fs::file::File;
@@ -76,6 +77,7 @@ impl MemoryFs {
             inode,
             kind: attributes.mode & S_IFMT,
             attributes: Mutex::new(attributes),
+            xattrs: ExtendedAttributes::default(),
             mounted: AtomicBool::new(false),
             body,
             this: this.clone(),
@@ -98,6 +100,7 @@ impl MemoryFs {
             accessed: time,
             modified: time,
             changed: time,
+            created: None,
         };
         let body = match inode.kind() {
             FileKind::Directory => Body::Directory(Directory::new(Some(*inode))),
@@ -143,13 +146,15 @@ pub(super) struct Attributes {
     pub accessed: Timestamp,
     pub modified: Timestamp,
     pub changed: Timestamp,
+    /// When it was made; the image does not say it.
+    pub created: Option<Timestamp>,
 }
 
 impl Attributes {
     fn new(mode: u32) -> Self {
         let now = Timestamp::now();
         let links = if mode & S_IFMT == S_IFDIR { 2 } else { 1 };
-        Attributes { mode, uid: 0, gid: 0, links, rdev: 0, accessed: now, modified: now, changed: now }
+        Attributes { mode, uid: 0, gid: 0, links, rdev: 0, accessed: now, modified: now, changed: now, created: Some(now) }
     }
 }
 
@@ -169,6 +174,7 @@ pub struct Node {
     /// The kind bits of the mode, which never change.
     pub(super) kind: u32,
     pub(super) attributes: Mutex<Attributes>,
+    xattrs: ExtendedAttributes,
     mounted: AtomicBool,
     pub(super) body: Body,
     this: Weak<Node>,
@@ -253,6 +259,7 @@ impl Inode for Node {
             accessed: attributes.accessed,
             modified: attributes.modified,
             changed: attributes.changed,
+            created: attributes.created,
         }
     }
     fn mode(&self) -> u32 {
@@ -330,6 +337,17 @@ impl Inode for Node {
         attributes.modified = changes.modified.unwrap_or(attributes.modified);
         attributes.changed = Timestamp::now();
         Ok(())
+    }
+    fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.xattrs.get(name)
+    }
+    fn set_xattr(&self, name: &[u8], value: Option<&[u8]>, flags: u32) -> Result<(), Errno> {
+        self.xattrs.set(name, value, flags)?;
+        self.attributes.lock().changed = Timestamp::now();
+        Ok(())
+    }
+    fn xattr_names(&self) -> Result<Vec<u8>, Errno> {
+        self.xattrs.names()
     }
     fn truncate(&self, size: u64) -> Result<(), Errno> {
         let content = self.content().ok_or(Errno::INVAL)?;

@@ -87,6 +87,7 @@ impl Owned {
             accessed: self.accessed,
             modified: self.modified,
             changed: self.changed,
+            created: None,
         }
     }
 }
