@@ -2,7 +2,7 @@
 use coracle_tests::guest::{LIMIT, Server};
 use coracle_tests::outcome::Outcome;
 use coracle_tests::trials::{self, Test, check, run};
-use coracle_tests::{paths, wait};
+use coracle_tests::{build, paths, wait};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_full_volume_says_so", a_full_volume_says_so),
     ("commands_on_volumes", commands_on_volumes),
     ("settings_name_volumes", settings_name_volumes),
+    ("files_are_as_on_linux", files_are_as_on_linux),
 ];
 
 /// The status when `coracle` itself, or the kernel, could not do what was asked.
@@ -290,4 +291,46 @@ fn settings_name_volumes() -> Result<(), String> {
 
 fn main() -> ExitCode {
     trials::main("volumes", TESTS.iter().copied())
+}
+
+/// Programs of the files that a volume must hold as Linux' ext4 does: each prints the same on both.
+const AS_ON_LINUX: [&str; 2] = ["xattr", "hints"];
+
+fn files_are_as_on_linux() -> Result<(), String> {
+    let home = Home::new("as_on_linux")?;
+    let mounted = Mounted::new(&home)?;
+    for name in AS_ON_LINUX {
+        let program = build::c_server(&paths::programs().join(format!("c/files/{name}.c")))?;
+        let native = run(Command::new(&program).env("SCRATCH", &mounted.0), b"")?;
+        check(&native, 0, &native.text())?;
+        let mut guest =
+            home.coracle(&["run", "-q", "--net", "none", "--user", "root", "-e", "SCRATCH=/data"]);
+        let outcome = run(guest.args(["-v", "linux:/data", "--volume-size", "64M"]).arg(&program), b"")?;
+        check(&outcome, 0, &native.text())?;
+    }
+    let done = home.volume("check linux")?;
+    if done.status == 0 { Ok(()) } else { Err(done.evidence()) }
+}
+
+/// A file system of Linux', in a file.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(home: &Home) -> Result<Mounted, String> {
+        let (image, place) = (home.image("linux.img", 64 << 20)?, home.0.join("mounted"));
+        fs::create_dir_all(&place).map_err(|e| e.to_string())?;
+        let made =
+            run(Command::new("/usr/sbin/mkfs.ext4").args(["-q", "-F", "-b", "4096"]).arg(&image), b"")?;
+        check(&made, 0, "")?;
+        let mounted = run(Command::new("mount").args(["-o", "loop"]).args([&image, &place]), b"")?;
+        check(&mounted, 0, "")?;
+        Ok(Mounted(place))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // What stays mounted is no failure of what was tested.
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
 }

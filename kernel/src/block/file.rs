@@ -6,7 +6,8 @@ use super::device::{Limits, SECTOR_BYTES};
 use super::disk::Disk;
 use super::registry::{self, Entry};
 use crate::cache::Backing;
-use crate::cache::pages::{Cache, PAGE};
+use crate::cache::advice::Advice;
+use crate::cache::pages::{Cache, PAGE, Reading};
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::fs::mount::Place;
@@ -22,7 +23,7 @@ use coracle_fallible::try_arc;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_hal::once::Once;
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::AtomicU32;
 use linux_raw_sys::general::{O_ACCMODE, O_DIRECT, O_DSYNC, O_EXCL, O_RDONLY};
 use linux_raw_sys::ioctl::{
     BLKALIGNOFF, BLKBSZGET, BLKDISCARD, BLKDISCARDZEROES, BLKFLSBUF, BLKGETSIZE, BLKGETSIZE64, BLKIOMIN,
@@ -139,8 +140,9 @@ pub struct BlockFile {
     place: Place,
     flags: u32,
     is_exclusive: bool,
-    /// The errors that were reported, see [`Cache::errors`].
+    /// The errors that were reported, see [`Cache::sample_errors`].
     seen_errors: AtomicU32,
+    advice: Advice,
 }
 
 /// Opens the block device of that number. ENXIO if there is none, EBUSY with O_EXCL if another has it, ENOMEM.
@@ -150,7 +152,7 @@ pub fn open(number: u64, place: Place, flags: u32) -> Result<Arc<dyn File>, Errn
     if is_exclusive {
         entry.claim()?;
     }
-    let errors = entry.cache().map(|cache| cache.errors());
+    let errors = entry.cache().map(|cache| cache.sample_errors());
     let is_first = {
         let mut users = entry.special.users.lock();
         users.count += 1;
@@ -158,7 +160,7 @@ pub fn open(number: u64, place: Place, flags: u32) -> Result<Arc<dyn File>, Errn
     };
     let seen_errors = AtomicU32::new(*errors.as_ref().unwrap_or(&0));
     // From here on the dropping of it closes the device.
-    let file = BlockFile { entry, place, flags, is_exclusive, seen_errors };
+    let file = BlockFile { entry, place, flags, is_exclusive, seen_errors, advice: Advice::default() };
     errors?;
     if is_first {
         file.entry.sync()?;
@@ -296,7 +298,7 @@ impl File for BlockFile {
         if self.flags & O_DIRECT != 0 {
             return self.read_direct(dst, offset);
         }
-        self.entry.cache()?.read(self.disk(), dst, offset)
+        self.entry.cache()?.read(self.disk(), dst, offset, self.advice.reading())
     }
     fn write(&self, src: &mut UserBuf, offset: u64, _nonblock: bool) -> SysResult {
         if self.disk().limits().is_read_only {
@@ -317,6 +319,14 @@ impl File for BlockFile {
         }
         Ok(done)
     }
+    fn read_cached(&self, dst: &mut UserBuf, offset: u64) -> SysResult {
+        let reading = Reading { may_wait: false, ..self.advice.reading() };
+        self.entry.cache()?.read(self.disk(), dst, offset, reading)
+    }
+    fn advise(&self, advice: u32, start: u64, end: u64) -> Result<(), Errno> {
+        self.advice.take(self.entry.cache()?, self.disk(), advice, start, end);
+        Ok(())
+    }
     fn append(&self, _src: &mut UserBuf) -> Result<(usize, u64), Errno> {
         Err(if self.disk().limits().is_read_only { Errno::PERM } else { Errno::NOSPC })
     }
@@ -333,10 +343,7 @@ impl File for BlockFile {
         let cache = self.entry.cache()?;
         let written = cache.write_back(self.disk(), 0, u64::MAX);
         let flushed = self.disk().flush();
-        let errors = cache.errors();
-        if self.seen_errors.swap(errors, Ordering::AcqRel) != errors {
-            return Err(Errno::IO);
-        }
+        cache.check_errors(&self.seen_errors)?;
         written.and(flushed)
     }
     fn write_back(&self, start: u64, end: u64) -> Result<(), Errno> {

@@ -9,6 +9,7 @@
 //! Cached pages take memory that nothing else wants ([`pool`]): clean ones are given back when it is short.
 //!
 //! A page that is mapped to be written to by a program is dirty as long as it is mapped, because nothing notes the writes.
+pub mod advice;
 pub mod pages;
 pub mod pool;
 

@@ -19,6 +19,26 @@ pub const PAGE: u64 = FRAME_SIZE as u64;
 const MOST_AT_ONCE: u64 = 32;
 /// Pages that are read ahead once a second read follows on the first, doubled with each further one.
 const FIRST_AHEAD: u64 = 4;
+/// Pages that advice has read at most, as Linux has a bound for them.
+const MOST_FETCHED: u64 = 256;
+
+/// How pages are read that are not there.
+#[derive(Clone, Copy)]
+pub struct Reading {
+    /// Pages that are read ahead of a sequential reader at most.
+    pub ahead: u64,
+    /// The disk may be waited for.
+    pub may_wait: bool,
+}
+
+impl Reading {
+    /// As it is where nothing else was said.
+    pub const NORMAL: Reading = Reading { ahead: MOST_AT_ONCE, may_wait: true };
+    /// By posix_fadvise(2), POSIX_FADV_RANDOM: nothing is read ahead.
+    pub const RANDOM: Reading = Reading { ahead: 1, may_wait: true };
+    /// By POSIX_FADV_SEQUENTIAL: twice as much.
+    pub const SEQUENTIAL: Reading = Reading { ahead: 2 * MOST_AT_ONCE, may_wait: true };
+}
 
 /// A page.
 struct Page {
@@ -42,6 +62,10 @@ enum PageState {
     Writing,
 }
 
+/// See [`Cache::sample_errors`], which follows Linux's lib/errseq.c.
+const SEEN: u32 = 1;
+const ERROR: u32 = 2;
+
 struct State {
     pages: PageMap<Page>,
     /// The pages that differ from the disk.
@@ -60,7 +84,7 @@ pub struct Cache {
     settled: PollSource,
     /// A thread writes pages back.
     is_writing_back: AtomicBool,
-    /// Counts the errors of writing back, which each open file sees once ([`Cache::errors`]).
+    /// Counts the errors of writing back in steps of [`ERROR`]; [`SEEN`]: the last one was reported.
     errors: AtomicU32,
 }
 
@@ -83,9 +107,27 @@ impl Cache {
         Ok(cache)
     }
 
-    /// How many errors of writing back there were: a file that was opened before one of them reports EIO once (fsync(2)).
-    pub fn errors(&self) -> u32 {
-        self.errors.load(Ordering::Acquire)
+    /// Where a file that is opened now stands among the errors of writing back: it reports those that come, and the last one if no
+    /// file did so far.
+    pub fn sample_errors(&self) -> u32 {
+        let now = self.errors.load(Ordering::Acquire);
+        if now & SEEN != 0 { now } else { 0 }
+    }
+
+    /// EIO if there was an error since `sample`, which moves on: a file reports an error once (fsync(2)).
+    pub fn check_errors(&self, sample: &AtomicU32) -> Result<(), Errno> {
+        let now = self.errors.load(Ordering::Acquire);
+        if now & !SEEN == 0 || sample.load(Ordering::Acquire) == now {
+            return Ok(());
+        }
+        let seen = self.errors.fetch_or(SEEN, Ordering::AcqRel) | SEEN;
+        if sample.swap(seen, Ordering::AcqRel) == seen { Ok(()) } else { Err(Errno::IO) }
+    }
+
+    /// Counts an error: no file has reported it.
+    fn note_error(&self) {
+        let next = |errors: u32| Some((errors & !SEEN).wrapping_add(ERROR));
+        let _ = self.errors.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 
     /// Whether pages differ from the disk.
@@ -101,8 +143,14 @@ impl Cache {
     /// Page `index`, read if it is not there. `wanted`: pages from there on that the reader is going to want.
     ///
     /// # Errors
-    /// What the backing reports; ENOMEM.
-    fn frame(&self, backing: &dyn Backing, index: u64, wanted: u64) -> Result<Frame, Errno> {
+    /// What the backing reports; ENOMEM; EAGAIN if the disk would have to be waited for, and may not.
+    fn frame(
+        &self,
+        backing: &dyn Backing,
+        index: u64,
+        wanted: u64,
+        reading: Reading,
+    ) -> Result<Frame, Errno> {
         loop {
             let mut state = self.state.lock();
             match state.pages.get_mut(index) {
@@ -110,6 +158,7 @@ impl Cache {
                     page.is_warm = true;
                     return Ok(page.frame.clone());
                 }
+                _ if !reading.may_wait => return Err(Errno::AGAIN),
                 Some(_) => {
                     drop(state);
                     self.wait(|state| {
@@ -118,7 +167,7 @@ impl Cache {
                 }
                 None => {
                     let pages = backing.size().div_ceil(PAGE).saturating_sub(index).max(1);
-                    let count = state.ahead_of(index, wanted).min(pages);
+                    let count = state.ahead_of(index, wanted, reading.ahead).min(pages);
                     drop(state);
                     self.fill(backing, index, count)?;
                 }
@@ -168,7 +217,7 @@ impl Cache {
     }
 
     /// pread(2): bytes from `offset` on, up to the end of the file.
-    pub fn read(&self, backing: &dyn Backing, dst: &mut UserBuf, offset: u64) -> SysResult {
+    pub fn read(&self, backing: &dyn Backing, dst: &mut UserBuf, offset: u64, reading: Reading) -> SysResult {
         let before = dst.done();
         let mut at = offset;
         let mut bytes = Vec::new();
@@ -180,7 +229,7 @@ impl Cache {
             let in_page = (at % PAGE) as usize;
             let wanted = (in_page + dst.remaining()).div_ceil(FRAME_SIZE) as u64;
             let len = (FRAME_SIZE - in_page).min(dst.remaining()).min(left.min(PAGE) as usize);
-            let copied = self.frame(backing, at / PAGE, wanted).and_then(|frame| {
+            let copied = self.frame(backing, at / PAGE, wanted, reading).and_then(|frame| {
                 bytes.try_resize(len, 0)?;
                 frame.read(in_page, &mut bytes);
                 dst.put(&bytes)
@@ -220,7 +269,7 @@ impl Cache {
                         }
                     } else {
                         drop(state);
-                        self.frame(backing, index, 1)?;
+                        self.frame(backing, index, 1, Reading::NORMAL)?;
                     }
                 }
                 Some(_) => {
@@ -243,7 +292,7 @@ impl Cache {
             return Err(Errno::NXIO);
         }
         loop {
-            let frame = self.frame(backing, index, 1)?;
+            let frame = self.frame(backing, index, 1, Reading::NORMAL)?;
             if !for_write {
                 return Ok(frame);
             }
@@ -264,7 +313,7 @@ impl Cache {
     ///
     /// # Errors
     /// The first one that the backing reports. The other pages are written all the same; those that could not be are taken
-    /// for clean, and [`Cache::errors`] counts, as on Linux.
+    /// for clean, and counted as errors, as on Linux.
     pub fn write_back(&self, backing: &dyn Backing, start: u64, end: u64) -> Result<(), Errno> {
         if !self.is_dirty() {
             // Pages of a write-back that has begun are still dirty.
@@ -283,7 +332,7 @@ impl Cache {
             drop(frames);
             self.end_writing(index, at);
             if written.is_err() {
-                self.errors.fetch_add(1, Ordering::AcqRel);
+                self.note_error();
                 result = result.and(written);
             }
             long_call::pause();
@@ -353,6 +402,40 @@ impl Cache {
         }
     }
 
+    /// Reads the pages of a range that are not there, but not more than some (posix_fadvise(2), POSIX_FADV_WILLNEED). An error is left to
+    /// who reads them.
+    pub fn fetch(&self, backing: &dyn Backing, start: u64, end: u64) {
+        let end = end.min(backing.size()).div_ceil(PAGE);
+        let mut at = start / PAGE;
+        let end = end.min(at.saturating_add(MOST_FETCHED));
+        while at < end {
+            let is_there = self.state.lock().pages.get(at).is_some();
+            let count = if is_there { 1 } else { MOST_AT_ONCE.min(end - at) };
+            let is_read = is_there || self.fill(backing, at, count).is_ok();
+            if !is_read || long_call::pause_unless_killed().is_err() {
+                return;
+            }
+            at += 1;
+        }
+    }
+
+    /// Gives back the pages that lie in a range as a whole, and are clean and not mapped (POSIX_FADV_DONTNEED).
+    pub fn give_back(&self, start: u64, end: u64) {
+        let (mut at, end) = (start.div_ceil(PAGE), end / PAGE);
+        loop {
+            let mut state = self.state.lock();
+            let Some(index) = state.pages.next_from(at).filter(|&index| index < end) else { return };
+            at = index + 1;
+            let is_clean = state.dirty.get(index).is_none();
+            let is_idle = |page: &Page| page.state == PageState::Present && page.frame.is_unique();
+            let is_idle = state.pages.get(index).is_some_and(is_idle);
+            let page = if is_clean && is_idle { state.pages.remove(index) } else { None };
+            drop(state);
+            drop(page);
+            long_call::pause();
+        }
+    }
+
     /// Zeroes a range of bytes in the pages that are there. They differ from the disk no more than before: the caller makes the same of
     /// the bytes there.
     pub fn zero(&self, start: u64, end: u64) {
@@ -416,12 +499,13 @@ impl Cache {
 
 impl State {
     /// How many pages from `index` on are to be read, as a reader wants `wanted` of them.
-    fn ahead_of(&mut self, index: u64, wanted: u64) -> u64 {
+    /// `most`: those that are read ahead at most.
+    fn ahead_of(&mut self, index: u64, wanted: u64, most: u64) -> u64 {
         self.ahead = match index == self.next && index > 0 {
-            true => (2 * self.ahead).clamp(FIRST_AHEAD, MOST_AT_ONCE),
+            true => (2 * self.ahead).max(FIRST_AHEAD).min(most),
             false => 1,
         };
-        let count = wanted.max(self.ahead).min(MOST_AT_ONCE);
+        let count = wanted.max(self.ahead).min(most.max(MOST_AT_ONCE));
         self.next = index + count;
         count
     }

@@ -115,6 +115,17 @@ impl OpenFile {
             Ok((done, at + done as u64))
         }))
     }
+    /// The same without waiting for a disk, or for a stream (preadv2(2), RWF_NOWAIT). EAGAIN.
+    pub fn read_now(&self, dst: &mut UserBuf) -> SysResult {
+        self.check_readable()?;
+        if !self.seekable {
+            return self.note_read(self.file.read(dst, 0, true));
+        }
+        self.note_read(self.moving(&mut |at| {
+            let done = self.file.read_cached(dst, at)?;
+            Ok((done, at + done as u64))
+        }))
+    }
     /// write(2): at the position, or at the end if O_APPEND.
     #[inline(always)]
     pub fn write(&self, src: &mut UserBuf) -> SysResult {
@@ -122,8 +133,13 @@ impl OpenFile {
         if !self.seekable {
             return self.note_write(self.file.write(src, 0, self.nonblock()));
         }
+        self.write_as(src, self.flags() & O_APPEND != 0)
+    }
+    /// The same for what has a position, which is the end if it `appends`.
+    #[inline(always)]
+    pub fn write_as(&self, src: &mut UserBuf, appends: bool) -> SysResult {
         self.note_write(self.moving(&mut |at| {
-            if self.flags() & O_APPEND != 0 {
+            if appends {
                 return self.append(src);
             }
             let done = self.write_at(src, at)?;
@@ -195,6 +211,15 @@ pub trait File: Send + Sync + Any {
     fn read(&self, dst: &mut UserBuf, offset: u64, nonblock: bool) -> SysResult {
         let _ = (dst, offset, nonblock);
         Err(Errno::INVAL)
+    }
+    /// Reads what is there without waiting for a disk (preadv2(2), RWF_NOWAIT): EAGAIN if nothing is.
+    fn read_cached(&self, dst: &mut UserBuf, offset: u64) -> SysResult {
+        self.read(dst, offset, true)
+    }
+    /// posix_fadvise(2): `advice` (POSIX_FADV_*) on a range of bytes.
+    fn advise(&self, advice: u32, start: u64, end: u64) -> Result<(), Errno> {
+        let _ = (advice, start, end);
+        Ok(())
     }
     /// Writes at `offset`, or appends to a stream.
     fn write(&self, src: &mut UserBuf, offset: u64, nonblock: bool) -> SysResult {

@@ -2,8 +2,8 @@
 use crate::arch;
 use coracle_hal::time;
 use core::sync::atomic::{AtomicU64, Ordering};
-use linux_raw_sys::general::{S_IFMT, STATX_BTIME};
 pub use linux_raw_sys::general::stat as Stat;
+use linux_raw_sys::general::{S_IFMT, STATX_BTIME};
 
 /// Bytes of `struct statx`.
 pub const STATX_SIZE: usize = 256;

@@ -1,7 +1,7 @@
 //! Asynchronous input and output (io_setup(2), io_submit(2)). As on Linux without O_DIRECT, io_submit(2) itself does what is asked for, and
 //! may wait for it.
 use super::call::Call;
-use super::file::{read_at, vector, write_at};
+use super::file::{check_rw_flags, read_with, vector, write_with};
 use super::poll::with_mask;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::OpenFile;
@@ -16,7 +16,6 @@ use crate::task::long_call;
 use crate::time::posix_clock;
 use alloc::sync::Arc;
 use coracle_hal::paging::Prot;
-use linux_raw_sys::general as abi;
 
 /// Operations (linux/aio_abi.h).
 const PREAD: u16 = 0;
@@ -28,7 +27,6 @@ const PREADV: u16 = 7;
 const PWRITEV: u16 = 8;
 /// aio_flags: an eventfd is signalled; the priority counts.
 const FLAG_RESFD: u32 = 1;
-const FLAG_IOPRIO: u32 = 2;
 
 /// `struct iocb`.
 struct Request {
@@ -168,11 +166,7 @@ fn begun(call: &Call, context: &Context, request: &Request) -> Result<(), Errno>
 #[inline(never)]
 fn carry_out(open: &Arc<OpenFile>, request: &Request) -> Result<SysResult, Errno> {
     let Request { operation, buffer, len, .. } = *request;
-    if request.flags & FLAG_IOPRIO == 0
-        && request.rw_flags & !(abi::RWF_SYNC | abi::RWF_DSYNC | abi::RWF_HIPRI) != 0
-    {
-        return Err(Errno::OPNOTSUPP);
-    }
+    check_rw_flags(request.rw_flags)?;
     match operation {
         FSYNC | FDSYNC if buffer != 0 || len != 0 || request.offset != 0 || request.rw_flags != 0 => {
             Err(Errno::INVAL)
@@ -195,8 +189,8 @@ fn carry_out(open: &Arc<OpenFile>, request: &Request) -> Result<SysResult, Errno
             };
             let offset = u64::try_from(request.offset).map_err(|_| Errno::INVAL)?;
             Ok(match (reads, open.seekable) {
-                (true, true) => read_at(open, &mut bytes, offset),
-                (false, true) => write_at(open, &mut bytes, offset),
+                (true, true) => read_with(open, &mut bytes, Some(offset), request.rw_flags),
+                (false, true) => write_with(open, &mut bytes, Some(offset), request.rw_flags),
                 (true, false) => open.read(&mut bytes),
                 (false, false) => open.write(&mut bytes),
             })

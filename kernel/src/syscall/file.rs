@@ -17,8 +17,9 @@ use crate::task::{long_call, signal};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use linux_raw_sys::general::{
-    FALLOC_FL_KEEP_SIZE, O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, RWF_SYNC, S_IFDIR, S_IFMT,
-    S_IFREG, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET, SIGPIPE,
+    FALLOC_FL_KEEP_SIZE, O_APPEND, POSIX_FADV_NOREUSE, POSIX_FADV_WILLNEED, RWF_APPEND, RWF_DSYNC, RWF_HIPRI,
+    RWF_NOWAIT, RWF_SYNC, S_IFDIR, S_IFMT, S_IFREG, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET,
+    SIGPIPE,
 };
 use linux_raw_sys::ioctl::{
     FIOASYNC, FIOCLEX, FIOGETOWN, FIONBIO, FIONCLEX, FIONREAD, FIOSETOWN, SIOCGPGRP, SIOCSPGRP,
@@ -27,7 +28,9 @@ use linux_raw_sys::ioctl::{
 /// Bytes moved at a time between two files.
 const COPY_CHUNK: usize = 64 * 1024;
 /// Flags of preadv2(2) and pwritev2(2) that are understood.
-const RWF_KNOWN: u32 = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND;
+const RWF_KNOWN: u32 = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND;
+/// The write goes to its offset though the file was opened with O_APPEND (pwritev2(2)).
+const RWF_NOAPPEND: u32 = 0x20;
 
 /// The open file of descriptor argument `n`.
 #[inline(never)]
@@ -130,54 +133,66 @@ pub fn pwritev(call: &Call) -> SysResult {
     let (open, at) = file_and_offset(call, 3)?;
     write_at(&open, &mut vector(&mut Pieces::new(), call.usize(1), call.usize(2))?, at)
 }
-/// preadv2(2).
-pub fn preadv2(call: &Call) -> SysResult {
-    let flags = call.u32(5);
+/// Checks the flags of preadv2(2) and its kin for a file. EOPNOTSUPP for those that are not known, EINVAL for those that contradict
+/// each other.
+pub(super) fn check_rw_flags(flags: u32) -> Result<(), Errno> {
     if flags & !RWF_KNOWN != 0 {
         return Err(Errno::OPNOTSUPP);
     }
+    let both = RWF_APPEND | RWF_NOAPPEND;
+    if flags & both == both { Err(Errno::INVAL) } else { Ok(()) }
+}
+/// preadv2(2).
+pub fn preadv2(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
     let mut pieces = Pieces::new();
     let mut dst = vector(&mut pieces, call.usize(1), call.usize(2))?;
-    if call.i64(3) != -1 {
-        return read_at(&open, &mut dst, offset(call.i64(3))?);
+    let at = if call.i64(3) == -1 { None } else { Some(offset(call.i64(3))?) };
+    read_with(&open, &mut dst, at, call.u32(5))
+}
+/// Reads at an offset, or else at the position.
+pub(super) fn read_with(open: &OpenFile, dst: &mut UserBuf, at: Option<u64>, flags: u32) -> SysResult {
+    check_rw_flags(flags)?;
+    match at {
+        Some(_) if !open.seekable => Err(Errno::SPIPE),
+        Some(at) if flags & RWF_NOWAIT != 0 => {
+            open.check_readable()?;
+            open.note_read(open.file.read_cached(dst, at))
+        }
+        Some(at) => read_at(open, dst, at),
+        None if flags & RWF_NOWAIT != 0 => open.read_now(dst),
+        None => open.read(dst),
     }
-    if flags & RWF_NOWAIT != 0 && !open.seekable {
-        open.check_readable()?;
-        return open.file.read(&mut dst, 0, true);
-    }
-    open.read(&mut dst)
 }
 /// pwritev2(2).
 pub fn pwritev2(call: &Call) -> SysResult {
-    let flags = call.u32(5);
-    if flags & !RWF_KNOWN != 0 {
+    let open = open_file(call, 0)?;
+    let mut pieces = Pieces::new();
+    let mut src = vector(&mut pieces, call.usize(1), call.usize(2))?;
+    let at = if call.i64(3) == -1 { None } else { Some(offset(call.i64(3))?) };
+    with_sigpipe(write_with(&open, &mut src, at, call.u32(5)))
+}
+/// Writes at an offset, or else at the position. EOPNOTSUPP for RWF_NOWAIT on what has positions: a write takes blocks, which may have
+/// to wait.
+pub(super) fn write_with(open: &OpenFile, src: &mut UserBuf, at: Option<u64>, flags: u32) -> SysResult {
+    check_rw_flags(flags)?;
+    if flags & RWF_NOWAIT != 0 && open.seekable {
         return Err(Errno::OPNOTSUPP);
     }
-    let open = open_file(call, 0)?;
-    let written = write_with(call, &open, flags)?;
+    open.check_writable()?;
+    let appends = open.flags() & O_APPEND != 0 && flags & RWF_NOAPPEND == 0 || flags & RWF_APPEND != 0;
+    let written = match at {
+        Some(_) if !open.seekable => return Err(Errno::SPIPE),
+        Some(_) if appends => open.note_write(open.append(src).map(|(done, _)| done)),
+        Some(at) => open.note_write(open.write_at(src, at)),
+        None if flags & RWF_NOWAIT != 0 => open.note_write(open.file.write(src, 0, true)),
+        None if open.seekable => open.write_as(src, appends),
+        None => open.write(src),
+    }?;
     if flags & (RWF_DSYNC | RWF_SYNC) != 0 && written > 0 {
         open.file.sync(flags & RWF_SYNC == 0)?;
     }
     Ok(written)
-}
-
-/// The writing itself.
-fn write_with(call: &Call, open: &OpenFile, flags: u32) -> SysResult {
-    let mut pieces = Pieces::new();
-    let mut src = vector(&mut pieces, call.usize(1), call.usize(2))?;
-    if flags & RWF_APPEND != 0 && open.seekable {
-        open.check_writable()?;
-        return open.note_write(open.append(&mut src).map(|(done, _)| done));
-    }
-    if call.i64(3) != -1 {
-        return write_at(open, &mut src, offset(call.i64(3))?);
-    }
-    if flags & RWF_NOWAIT != 0 && !open.seekable {
-        open.check_writable()?;
-        return with_sigpipe(open.file.write(&mut src, 0, true));
-    }
-    with_sigpipe(open.write(&mut src))
 }
 
 /// lseek(2).
@@ -276,10 +291,13 @@ pub fn sync(_call: &Call) -> SysResult {
     sync_all();
     Ok(0)
 }
-/// syncfs(2): all file systems.
+/// syncfs(2). EIO if the file system can't be made durable.
 pub fn syncfs(call: &Call) -> SysResult {
-    open_file(call, 0)?;
-    sync_all();
+    let open = open_file(call, 0)?;
+    match open.file.place() {
+        Some(place) => volume::sync_of(&place.path.mount.root)?,
+        None => sync_all(),
+    }
     Ok(0)
 }
 /// The bytes that a range is which begins at an argument; a length of 0 means all that follow.
@@ -288,30 +306,44 @@ fn range(call: &Call, n: usize) -> Result<(u64, u64), Errno> {
     let end = start.checked_add(len).filter(|&end| end <= i64::MAX as u64).ok_or(Errno::INVAL)?;
     Ok((start, if len == 0 { u64::MAX } else { end }))
 }
-/// sync_file_range(2).
+/// sync_file_range(2): writes back, and waits whichever flags there are.
 pub fn sync_file_range(call: &Call) -> SysResult {
+    /// SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE and _WAIT_AFTER.
+    const FLAGS: u32 = 7;
     let open = open_file(call, 0)?;
     let (start, end) = range(call, 1)?;
+    if call.u32(3) & !FLAGS != 0 {
+        return Err(Errno::INVAL);
+    }
     if !open.seekable {
         return Err(Errno::SPIPE);
     }
-    open.file.write_back(start, end).map(|()| 0)
+    if call.u32(3) == 0 { Ok(0) } else { open.file.write_back(start, end).map(|()| 0) }
 }
 /// readahead(2).
 pub fn readahead(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
     open.check_readable()?;
-    if open.seekable { Ok(0) } else { Err(Errno::INVAL) }
-}
-/// fadvise64(2): advice is checked, and not followed.
-pub fn fadvise64(call: &Call) -> SysResult {
-    /// POSIX_FADV_NOREUSE, the highest.
-    const LAST_ADVICE: u32 = 5;
-    let open = open_file(call, 0)?;
     if !open.seekable {
+        return Err(Errno::INVAL);
+    }
+    let start = call.usize(1) as u64;
+    open.file.advise(POSIX_FADV_WILLNEED, start, start.saturating_add(call.usize(2) as u64)).map(|()| 0)
+}
+/// fadvise64(2).
+pub fn fadvise64(call: &Call) -> SysResult {
+    advise_open(&*open_file(call, 0)?, call.usize(1) as u64, call.i64(2), call.u32(3))
+}
+/// fadvise64(2) of an open file; a length of 0 means all that follow.
+pub(super) fn advise_open(open: &OpenFile, start: u64, len: i64, advice: u32) -> SysResult {
+    if !open.seekable && open.file.poll_source().is_some() {
         return Err(Errno::SPIPE);
     }
-    if call.u32(3) > LAST_ADVICE { Err(Errno::INVAL) } else { Ok(0) }
+    if len < 0 || advice > POSIX_FADV_NOREUSE {
+        return Err(Errno::INVAL);
+    }
+    let end = if len == 0 { u64::MAX } else { start.saturating_add(len as u64) };
+    open.file.advise(advice, start, end).map(|()| 0)
 }
 
 /// ftruncate(2).

@@ -105,7 +105,7 @@ system_calls! {
     162 sync() super::file::sync, "nothing to do";
     165 mount(&path, &path, &file_system, mount_flags, &path) super::mount::mount, "tmpfs, proc, sysfs, devtmpfs, devpts, mqueue, MS_BIND, MS_REMOUNT with ro, noexec, nosuid and nodev; one namespace, no MS_MOVE";
     166 umount2(&path, umount_flags) super::mount::umount2, "without MNT_EXPIRE";
-    187 readahead(fd, offset, len) super::file::readahead, "nothing to do";
+    187 readahead(fd, offset, len) super::file::readahead, "up to 1 MiB";
     188 setxattr(&path, &string, &bytes, len, number) super::xattr::setxattr, "user., trusted. and security.; no access control lists";
     189 lsetxattr(&path, &string, &bytes, len, number) super::xattr::lsetxattr, "user., trusted. and security.";
     190 fsetxattr(fd, &string, &bytes, len, number) super::xattr::fsetxattr, "user., trusted. and security.";
@@ -121,7 +121,7 @@ system_calls! {
     213 epoll_create(count) -> epoll super::epoll::epoll_create, "all";
     78 getdents(directory, &out, len) super::path::getdents, "all";
     217 getdents64(directory, &out, len) super::path::getdents64, "all";
-    221 fadvise64(fd, offset, len, number) super::file::fadvise64, "checked, not followed";
+    221 fadvise64(fd, offset, len, number) super::file::fadvise64, "all; POSIX_FADV_WILLNEED up to 1 MiB";
     232 epoll_wait(epoll, &out, count, timeout_ms) super::epoll::epoll_wait, "all";
     233 epoll_ctl(epoll, epoll_operation, fd, &epoll_event) super::epoll::epoll_ctl, "level, edge, one-shot, exclusive; nested sets";
     235 utimes(&path, &timeval) super::attributes::utimes, "all";
@@ -158,12 +158,12 @@ system_calls! {
     293 pipe2(&pipe_pair, fd_flags) super::descriptor::pipe2, "O_DIRECT is accepted, and bytes stay a stream";
     295 preadv(file, &iovecs, count, offset) super::file::preadv, "all";
     296 pwritev(file, &iovecs, count, offset) super::file::pwritev, "all";
-    306 syncfs(fd) super::file::syncfs, "as sync";
+    306 syncfs(fd) super::file::syncfs, "all";
     316 renameat2(dirfd, &path, dirfd, &path, rename_flags) super::path::renameat2, "RENAME_NOREPLACE, RENAME_EXCHANGE";
     319 memfd_create(&string, memfd_flags) -> file super::descriptor::memfd_create, "with seals; no huge pages";
     326 copy_file_range(file, &offset_cell, file, &offset_cell, len, number) super::file::copy_file_range, "all";
-    327 preadv2(fd, &iovecs, count, offset, offset, rw_flags) super::file::preadv2, "RWF_NOWAIT on streams";
-    328 pwritev2(fd, &iovecs, count, offset, offset, rw_flags) super::file::pwritev2, "RWF_APPEND, RWF_NOWAIT on streams";
+    327 preadv2(fd, &iovecs, count, offset, offset, rw_flags) super::file::preadv2, "all but RWF_ATOMIC and RWF_DONTCACHE";
+    328 pwritev2(fd, &iovecs, count, offset, offset, rw_flags) super::file::pwritev2, "all but RWF_ATOMIC and RWF_DONTCACHE; RWF_NOWAIT on streams";
     332 statx(dirfd, &path, at_flags, number, &out) super::attributes::statx, "with birth time on ext4 and tmpfs";
     436 close_range(fd, fd, close_range_flags) super::descriptor::close_range, "all";
     437 openat2(dirfd, &path, &open_how, open_how_len) -> fd super::path::openat2, "all";

@@ -1,7 +1,8 @@
 //! Open regular files of a volume.
 use super::node::Node;
 use super::volume::{errno, now};
-use crate::cache::pages::PAGE;
+use crate::cache::advice::Advice;
+use crate::cache::pages::{PAGE, Reading};
 use crate::cache::{Backing, pool};
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
@@ -19,7 +20,8 @@ use coracle_hal::frame::{FRAME_SIZE, Frame};
 use core::any::Any;
 use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::{
-    FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, O_ACCMODE, O_DSYNC, O_RDONLY, O_SYNC,
+    FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, O_ACCMODE, O_DIRECT, O_DSYNC, O_RDONLY,
+    O_SYNC,
 };
 
 /// Largest file: positions are signed 64-bit numbers, and the volume has bounds of its own.
@@ -32,8 +34,9 @@ pub struct Ext4File {
     flags: u32,
     /// Its mount stays writable meanwhile.
     _access: Option<WriteAccess>,
-    /// The errors that were reported, see [`Cache::errors`](crate::cache::pages::Cache::errors).
+    /// The errors that were reported, see [`Cache::sample_errors`](crate::cache::pages::Cache::sample_errors).
     seen_errors: AtomicU32,
+    advice: Advice,
 }
 
 /// A program that runs from a file, which can't be written meanwhile (ETXTBSY).
@@ -58,11 +61,11 @@ impl Ext4File {
     pub fn new(node: Arc<Node>, place: Place, flags: u32) -> Result<Self, Errno> {
         let writes = flags & O_ACCMODE != O_RDONLY;
         let access = if writes { Some(WriteAccess::new(&place.path.mount)?) } else { None };
-        let seen_errors = AtomicU32::new(node.cache()?.errors());
+        let seen_errors = AtomicU32::new(node.cache()?.sample_errors());
         if writes {
             node.change_users(|users| (users >= 0).then_some(users + 1))?;
         }
-        Ok(Ext4File { node, place, flags, _access: access, seen_errors })
+        Ok(Ext4File { node, place, flags, _access: access, seen_errors, advice: Advice::default() })
     }
     pub(super) fn node(&self) -> &Arc<Node> {
         &self.node
@@ -72,7 +75,7 @@ impl Ext4File {
     }
 
     /// Writes at `offset`, or at the end; returns the bytes written and where they end.
-    fn put(&self, src: &mut UserBuf, offset: Option<u64>) -> Result<(usize, u64), Errno> {
+    pub(super) fn put(&self, src: &mut UserBuf, offset: Option<u64>) -> Result<(usize, u64), Errno> {
         let node = &*self.node;
         let cache = node.cache()?;
         let mut done = 0;
@@ -111,10 +114,17 @@ impl Ext4File {
                 break;
             }
         }
-        if done > 0 && self.flags & O_DSYNC != 0 {
-            node.sync_file(self.flags & O_SYNC != O_SYNC)?;
-        }
         Ok((done, at))
+    }
+
+    /// The same by the way that the file was opened for, and durable if it was opened so.
+    fn put_as_opened(&self, src: &mut UserBuf, offset: Option<u64>) -> Result<(usize, u64), Errno> {
+        let is_direct = self.flags & O_DIRECT != 0;
+        let put = if is_direct { self.write_direct(src, offset) } else { self.put(src, offset) }?;
+        if put.0 > 0 && self.flags & O_DSYNC != 0 {
+            self.node.sync_file(self.flags & O_SYNC != O_SYNC)?;
+        }
+        Ok(put)
     }
 
     /// Bytes that are in one page or go from one into the next.
@@ -136,13 +146,27 @@ impl Ext4File {
 
 impl File for Ext4File {
     fn read(&self, dst: &mut UserBuf, offset: u64, _nonblock: bool) -> SysResult {
-        self.node.cache()?.read(&*self.node, dst, offset)
+        if self.flags & O_DIRECT != 0 {
+            return self.read_direct(dst, offset);
+        }
+        self.node.cache()?.read(&*self.node, dst, offset, self.advice.reading())
+    }
+    fn read_cached(&self, dst: &mut UserBuf, offset: u64) -> SysResult {
+        if self.flags & O_DIRECT != 0 {
+            return Err(Errno::AGAIN);
+        }
+        let reading = Reading { may_wait: false, ..self.advice.reading() };
+        self.node.cache()?.read(&*self.node, dst, offset, reading)
+    }
+    fn advise(&self, advice: u32, start: u64, end: u64) -> Result<(), Errno> {
+        self.advice.take(self.node.cache()?, &*self.node, advice, start, end);
+        Ok(())
     }
     fn write(&self, src: &mut UserBuf, offset: u64, _nonblock: bool) -> SysResult {
-        self.put(src, Some(offset)).map(|(done, _)| done)
+        self.put_as_opened(src, Some(offset)).map(|(done, _)| done)
     }
     fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
-        self.put(src, None)
+        self.put_as_opened(src, None)
     }
     fn seekable(&self) -> bool {
         true
@@ -208,10 +232,7 @@ impl File for Ext4File {
     }
     fn sync(&self, data_only: bool) -> Result<(), Errno> {
         let synced = self.node.sync_file(data_only);
-        let errors = self.node.cache()?.errors();
-        if self.seen_errors.swap(errors, Ordering::AcqRel) != errors {
-            return Err(Errno::IO);
-        }
+        self.node.cache()?.check_errors(&self.seen_errors)?;
         synced
     }
     fn write_back(&self, start: u64, end: u64) -> Result<(), Errno> {
@@ -227,6 +248,9 @@ impl File for Ext4File {
             node.touch();
         }
         node.cache()?.page(node, index, for_write)
+    }
+    fn ioctl(&self, command: u32, argument: usize) -> SysResult {
+        self.extents_ioctl(command, argument)
     }
     fn may_execute(&self) -> bool {
         !self.place.path.mount.flags().contains(MountFlags::NO_EXEC)

@@ -8,6 +8,8 @@
 //! A file without a name lives until the last reference to its node is dropped. That may be anywhere, so its blocks are freed
 //! later: by the next change of the volume, or by the thread that looks after the disks.
 mod backing;
+mod direct;
+mod extents;
 mod file;
 pub mod mount;
 mod node;

@@ -510,9 +510,11 @@ impl Inode for Node {
     fn set_xattr(&self, name: &[u8], value: Option<&[u8]>, flags: u32) -> Result<(), Errno> {
         let mut fs = self.volume.change();
         let existence = match flags {
+            0 => Existence::Either,
             XATTR_CREATE => Existence::New,
             XATTR_REPLACE => Existence::Old,
-            _ => Existence::Either,
+            // Nothing is both.
+            _ => return Err(fs.xattr(self.number, name).map_or_else(errno, |_| Errno::EXIST)),
         };
         let changed = match value {
             Some(value) => fs.set_xattr(self.number, name, value, existence, now()),

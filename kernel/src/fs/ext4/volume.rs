@@ -159,6 +159,14 @@ pub fn has_changes() -> bool {
         .any(|volume| volume.is_mounted.load(Ordering::Relaxed) && volume.is_changed.load(Ordering::Relaxed))
 }
 
+/// Makes the file system durable that a root belongs to, if it is on a disk (syncfs(2)). Waits; hold no lock. EIO.
+pub fn sync_of(root: &Arc<dyn Inode>) -> Result<(), Errno> {
+    match root.as_any().downcast_ref::<Node>() {
+        Some(node) => node.volume().sync(),
+        None => Ok(()),
+    }
+}
+
 /// Makes everything durable. Waits; hold no lock.
 pub fn sync_all() {
     let mut index = 0;

@@ -154,7 +154,17 @@ impl Attributes {
     fn new(mode: u32) -> Self {
         let now = Timestamp::now();
         let links = if mode & S_IFMT == S_IFDIR { 2 } else { 1 };
-        Attributes { mode, uid: 0, gid: 0, links, rdev: 0, accessed: now, modified: now, changed: now, created: Some(now) }
+        Attributes {
+            mode,
+            uid: 0,
+            gid: 0,
+            links,
+            rdev: 0,
+            accessed: now,
+            modified: now,
+            changed: now,
+            created: Some(now),
+        }
     }
 }
 

@@ -276,13 +276,8 @@ fn on_file(
             file::allocate_open(open, entry.len, entry.offset as i64, entry.address as i64)
         }),
         op::IORING_OP_FTRUNCATE => on_worker(may_wait, || file::truncate_open(open, entry.offset as i64)),
-        // As fadvise64(2): checked, not followed.
         op::IORING_OP_FADVISE => {
-            Outcome::of(if entry.what_flags > linux_raw_sys::general::POSIX_FADV_NOREUSE {
-                Err(Errno::INVAL)
-            } else {
-                Ok(0)
-            })
+            on_worker(may_wait, || file::advise_open(open, entry.offset, entry.len.into(), entry.what_flags))
         }
         op::IORING_OP_SHUTDOWN => Outcome::of(socket::shut(open, entry.len)),
         op::IORING_OP_MSG_RING => Outcome::of(message(request, open)),

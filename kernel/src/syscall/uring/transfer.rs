@@ -8,7 +8,7 @@ use crate::ipc::poll::Events;
 use crate::ipc::uring::{Kept, Request, given, mark};
 use crate::mm::user_buf::{KeptPieces, MAX_PIECES, UserBuf};
 use crate::syscall::call::Call;
-use crate::syscall::file::{read_at, write_at};
+use crate::syscall::file::{check_rw_flags, read_with, write_with};
 use crate::syscall::socket::{self, KeptMessage};
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
@@ -20,9 +20,6 @@ use linux_raw_sys::net as n;
 
 /// The offset that stands for the position of the file.
 const AT_POSITION: u64 = u64::MAX;
-
-/// Flags of reads and writes (RWF_*) that are understood.
-const KNOWN: u32 = g::RWF_HIPRI | g::RWF_DSYNC | g::RWF_SYNC | g::RWF_NOWAIT | g::RWF_APPEND;
 
 /// Waits for its file if there is something to wait for.
 fn wait_for(open: &OpenFile, events: Events, may_wait: bool) -> Outcome {
@@ -81,8 +78,8 @@ pub fn keep(request: &Request) -> Result<(), Errno> {
 pub fn read_or_write(request: &Request, operation: op, open: &Arc<OpenFile>, may_wait: bool) -> Outcome {
     let entry = &request.entry;
     let reads = matches!(operation, op::IORING_OP_READ | op::IORING_OP_READV | op::IORING_OP_READ_FIXED);
-    if entry.what_flags & !KNOWN != 0 {
-        return Outcome::of(Err(Errno::OPNOTSUPP));
+    if let Err(error) = check_rw_flags(entry.what_flags) {
+        return Outcome::of(Err(error));
     }
     // A vector says itself how long its parts are.
     let is_vector = matches!(operation, op::IORING_OP_READV | op::IORING_OP_WRITEV);
@@ -123,35 +120,28 @@ pub fn read_or_write(request: &Request, operation: op, open: &Arc<OpenFile>, may
     taken.done(request, result, result.is_ok_and(|moved| moved < wanted))
 }
 
-fn read(request: &Request, open: &OpenFile, dst: &mut UserBuf, may_wait: bool) -> SysResult {
-    match (open.seekable, request.entry.offset) {
-        (true, AT_POSITION) => open.read(dst),
-        (true, offset) => read_at(open, dst, i64::try_from(offset).map_err(|_| Errno::INVAL)? as u64),
-        (false, _) => {
-            open.check_readable()?;
-            open.note_read(open.file.read(dst, 0, !may_wait))
-        }
+/// Where a request reads or writes; `None`: at the position.
+fn offset(request: &Request) -> Result<Option<u64>, Errno> {
+    match request.entry.offset {
+        AT_POSITION => Ok(None),
+        offset => i64::try_from(offset).map(|offset| Some(offset as u64)).map_err(|_| Errno::INVAL),
     }
 }
 
-fn write(request: &Request, open: &OpenFile, src: &mut UserBuf, may_wait: bool) -> SysResult {
-    let flags = request.entry.what_flags;
-    let written = match (open.seekable, request.entry.offset) {
-        (true, _) if flags & g::RWF_APPEND != 0 => {
-            open.check_writable()?;
-            open.note_write(open.append(src).map(|(done, _)| done))
-        }
-        (true, AT_POSITION) => open.write(src),
-        (true, offset) => write_at(open, src, i64::try_from(offset).map_err(|_| Errno::INVAL)? as u64),
-        (false, _) => {
-            open.check_writable()?;
-            open.note_write(open.file.write(src, 0, !may_wait))
-        }
-    }?;
-    if flags & (g::RWF_DSYNC | g::RWF_SYNC) != 0 && written > 0 {
-        open.file.sync(flags & g::RWF_SYNC == 0)?;
+fn read(request: &Request, open: &OpenFile, dst: &mut UserBuf, may_wait: bool) -> SysResult {
+    if open.seekable {
+        return read_with(open, dst, offset(request)?, request.entry.what_flags);
     }
-    Ok(written)
+    open.check_readable()?;
+    open.note_read(open.file.read(dst, 0, !may_wait))
+}
+
+fn write(request: &Request, open: &OpenFile, src: &mut UserBuf, may_wait: bool) -> SysResult {
+    if open.seekable {
+        return write_with(open, src, offset(request)?, request.entry.what_flags);
+    }
+    open.check_writable()?;
+    open.note_write(open.file.write(src, 0, !may_wait))
 }
 
 /// Sends or receives, bytes or a message.
