@@ -6,8 +6,8 @@ use alloc::sync::Arc;
 
 /// Implemented once by the kernel and named in [`crate::kernel!`].
 pub trait Kernel: 'static {
-    /// The kernel's thread object; it embeds a [`Task`].
-    type Thread: HasTask;
+    /// The kernel's thread object; it embeds a [`Task`], and is named in [`crate::running!`].
+    type Thread: Running;
     /// The boot CPU, once memory, traps, time and the heap work. Runs on the boot stack.
     fn main() -> !;
     /// A secondary CPU, started by [`crate::cpu::start_others`].
@@ -60,46 +60,63 @@ pub(crate) mod symbols {
     }
 }
 
-/// Names the kernel's implementation. Expands to the entry symbols and to a module `this` with
-/// `this::with(|t: &Arc<Thread>| …)` (the running thread), `this::is_any()`, `this::switch_to(next: Arc<Thread>)`, and
-/// `this::adopt(thread: Arc<Thread>)` (the boot stack of this CPU becomes that thread: its idle thread).
+/// The threads that CPUs run. Implemented by [`crate::running!`] alone, for one type of the whole program.
 ///
-/// All is statically dispatched: the symbols below are what the entry code calls.
+/// # Safety
+/// No other type implements it: what a CPU runs is taken for a thread of this type.
+pub unsafe trait Running: HasTask {}
+
+/// Names the type of the kernel's threads; used once in the whole program, as the linker sees to. Expands to a module `this`
+/// with `this::with(|t: &Arc<Thread>| …)` (the running thread), `this::is_any()`, `this::switch_to(next: Arc<Thread>)`, and
+/// `this::adopt(thread: Arc<Thread>)` (the boot stack of this CPU becomes that thread: its idle thread).
 #[macro_export]
-macro_rules! kernel {
-    ($k:ty) => {
+macro_rules! running {
+    ($thread:ty) => {
         /// The thread that runs on this CPU.
         pub mod this {
             #[allow(unused_imports)]
             use super::*;
-            type Thread = <$k as $crate::kernel::Kernel>::Thread;
+            type Running = $thread;
+            // SAFETY: there is one symbol of this name in a program, so one type.
+            unsafe impl $crate::kernel::Running for Running {}
+            #[unsafe(export_name = "coracle_running")]
+            static RUNNING: u8 = 0;
             /// Calls `f` with the running thread.
             #[inline(always)]
-            pub fn with<R>(f: impl FnOnce(&$crate::__private::Arc<Thread>) -> R) -> R {
-                // SAFETY: only this module's `adopt` and `switch_to` make threads run, all of type `Thread`.
+            pub fn with<R>(f: impl FnOnce(&$crate::__private::Arc<Running>) -> R) -> R {
+                // SAFETY: all threads that run are of this type, the only one that is `Running`.
                 unsafe { $crate::__private::with_current(f) }
             }
             /// Whether a thread runs on this CPU: false at boot, before `adopt`.
             #[inline(always)]
             pub fn is_any() -> bool {
                 // SAFETY: as above.
-                unsafe { $crate::__private::is_any_current::<Thread>() }
+                unsafe { $crate::__private::is_any_current::<Running>() }
             }
             /// Switches from the running thread to `next`; returns when a CPU switches back to it.
             ///
             /// `next` may still be leaving another CPU: this CPU then spins until that one has left its stack. So a
             /// scheduler chooses `next` *before* it lets other CPUs find the running thread. Two CPUs that queue their
             /// threads first and then take each other's would spin for ever.
-            pub fn switch_to(next: $crate::__private::Arc<Thread>) {
+            pub fn switch_to(next: $crate::__private::Arc<Running>) {
                 // SAFETY: as above.
                 unsafe { $crate::__private::switch_to(next) }
             }
             /// Makes the stack that runs now the given thread (each CPU's idle thread).
-            pub fn adopt(thread: $crate::__private::Arc<Thread>) {
+            pub fn adopt(thread: $crate::__private::Arc<Running>) {
                 // SAFETY: as above.
                 unsafe { $crate::__private::adopt(thread) }
             }
         }
+    };
+}
+
+/// Names the kernel's implementation. Expands to the entry symbols.
+///
+/// All is statically dispatched: the symbols below are what the entry code calls.
+#[macro_export]
+macro_rules! kernel {
+    ($k:ty) => {
         const _: () = {
             type Thread = <$k as $crate::kernel::Kernel>::Thread;
             type Slot = $crate::__private::Arc<Thread>;

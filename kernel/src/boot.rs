@@ -4,12 +4,14 @@ use crate::control::launch::Defaults;
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::descriptors::DescriptorTable;
+use crate::fs::memory::remains;
 use crate::fs::walk::Bounds;
+use crate::ipc::sysv::semaphores;
 use crate::mm::patch;
 use crate::syscall::trace;
 use crate::task::process::{self, Credentials, Process};
 use crate::task::thread::Thread;
-use crate::task::{debug, exec, sched, uts};
+use crate::task::{debug, exec, exit, sched, uts};
 use crate::{control, drivers, events, fs, log, metrics, power, random, report, storage, volumes};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -34,6 +36,7 @@ const NOT_FOUND: u8 = 127;
 
 static IDLE_PROCESS: Once<Arc<Process>> = Once::new();
 
+exit::give_ending!(exit::Ending { undo: semaphores::process_ended, free: remains::free });
 power::give_before_off!([trace::drain, storage::end, fs::lost::tell, drivers::shutdown]);
 
 /// From the first instruction in Rust to the program.

@@ -35,6 +35,7 @@ mod task;
 mod time;
 mod volumes;
 
+coracle_hal::running!(task::thread::Thread);
 coracle_hal::kernel!(entry::Coracle);
 
 #[panic_handler]

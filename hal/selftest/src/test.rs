@@ -287,6 +287,7 @@ impl Kernel for Test {
         }
     }
 }
+hal::running!(Thread);
 hal::kernel!(Test);
 
 /// What only one architecture has.

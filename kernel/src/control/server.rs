@@ -3,12 +3,13 @@ use super::answer::{self, Answer};
 use super::session::{self, Sessions};
 use super::{cron, debug, files, probe, sockets, threads};
 use crate::boot;
+use crate::drivers::capture;
 use crate::drivers::console::{self, Channel, Server};
 use crate::errno::Errno;
 use crate::events;
 use crate::ipc::poll::{Events, wait_until};
 use crate::mm::fault::Refused;
-use crate::net::capture;
+use crate::net;
 use crate::syscall::trace;
 use crate::task::debug as debugging;
 use crate::task::later;
@@ -161,10 +162,10 @@ fn answer_with(id: u32, request: Request, answer: &mut Answer) -> Result<bool, E
             events::stop();
             Ok(())
         }
-        Request::CaptureStart { links, snap_len, filter } => capture::start(links, snap_len, filter),
+        Request::CaptureStart { links, snap_len, filter } => net::start_capture(links, snap_len, filter),
         Request::CaptureFetch => capture::fetch(|records| answer.push(records)),
         Request::CaptureStop => {
-            capture::stop();
+            net::stop_capture();
             Ok(())
         }
         Request::Debug(request) => return debug::answer(id, request, answer),

@@ -3,6 +3,7 @@
 //! Drivers work by polling: the scheduler polls them when a thread is about to sleep and when a CPU is idle, and has them
 //! interrupt before a CPU really waits ([`Devices`](crate::task::devices::Devices)). Interrupts only end that wait, or an overlong computation of the program.
 pub mod buffer;
+pub mod capture;
 pub mod console;
 mod discover;
 pub mod pty;

@@ -1,7 +1,5 @@
 //! Advisory locks: flock(2), and the record locks of fcntl(2), those of processes and those of open file descriptions.
 use super::file::{File, OpenFile};
-use super::inode::Inode;
-use super::memory::MemoryFile;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
 use alloc::sync::Arc;
@@ -51,8 +49,8 @@ static LOCKED: AtomicUsize = AtomicUsize::new(0);
 static RELEASED: PollSource = PollSource::new();
 
 fn file_id(file: &dyn File) -> Result<FileId, Errno> {
-    match file.as_any().downcast_ref::<MemoryFile>() {
-        Some(file) => Ok(file.node().identity()),
+    match file.place() {
+        Some(place) => Ok(place.path.inode.identity()),
         None => file.stat().map(|stat| (stat.st_dev, stat.st_ino)),
     }
 }

@@ -189,3 +189,40 @@ fn open_nameless(
     let place = Place { path: Path { mount: directory.mount, inode }, name: None };
     open_place(place, flags & !(TMPFILE_BIT | O_DIRECTORY) | (flags & O_WRONLY), false)
 }
+
+/// Permission bits that let somebody execute a file.
+const EXECUTE: u32 = 0o111;
+
+/// Opens a program, interpreter or script to be executed: EACCES unless it is a regular file with an execute bit.
+pub fn open_executable(context: &FsContext, path: &[u8]) -> Result<Arc<OpenFile>, Errno> {
+    open_executable_at(context, None, path, Follow::Always)
+}
+
+/// The same from a directory (execveat(2)).
+pub fn open_executable_at(
+    context: &FsContext,
+    start: Option<&Path>,
+    path: &[u8],
+    follow: Follow,
+) -> Result<Arc<OpenFile>, Errno> {
+    let mut found = walk::resolve(context, start, path, follow, Bounds::default())?;
+    let place = match found.node.take() {
+        Some(Node::Path(path)) => found.into_place(path)?,
+        Some(Node::File(file)) => file.place().ok_or(Errno::ACCES)?.clone(),
+        None => return Err(Errno::NOENT),
+    };
+    let inode = place.path.inode.clone();
+    if inode.is_link() {
+        return Err(Errno::LOOP);
+    }
+    // Reading is not asked for: a program that may be executed need not be readable.
+    access::check(&*inode, access::EXECUTE)?;
+    if place.path.mount.flags().contains(MountFlags::NO_EXEC) {
+        return Err(Errno::ACCES);
+    }
+    let mode = inode.mode();
+    if mode & S_IFMT != S_IFREG || mode & EXECUTE == 0 {
+        return Err(Errno::ACCES);
+    }
+    open_place(place, O_RDONLY, false)
+}

@@ -4,20 +4,17 @@ use super::file::OpenFile;
 use super::inode::{Inode, NewNode};
 use super::memory::MemoryFs;
 use super::mount::{self, MountFlags, NewMount, Path, Place};
-use super::open::{open, open_place};
+use super::open::open;
 use super::synthetic::{Made, Piece};
-use super::walk::{self, Bounds, Follow, Node};
-use super::{access, dev, proc, sys};
+use super::walk::Bounds;
+use super::{dev, proc, sys};
 use crate::errno::Errno;
 use alloc::sync::Arc;
 use coracle_fallible::Text;
 use coracle_fallible::prelude::*;
 use coracle_hal::once::Once;
 use coracle_image::archive::Archive;
-use linux_raw_sys::general::{O_RDONLY, S_IFMT, S_IFREG};
-
-/// Permission bits that let somebody execute a file.
-const EXECUTE: u32 = 0o111;
+use linux_raw_sys::general::O_RDONLY;
 
 static NAMELESS: Once<Arc<MemoryFs>> = Once::new();
 
@@ -105,40 +102,6 @@ fn attach(name: &[u8], mode: u32, filesystem: Arc<dyn Inode>, kind: &'static str
 fn mount_new(at: Place, root: Arc<dyn Inode>, kind: &'static str) -> Result<(), Errno> {
     let source = kind.as_bytes().try_to_vec()?;
     mount::mount(at, NewMount { root, kind, source, flags: MountFlags::new(0), file_system: None })
-}
-
-/// Opens a program, interpreter or script to be executed: EACCES unless it is a regular file with an execute bit.
-pub fn open_executable(context: &FsContext, path: &[u8]) -> Result<Arc<OpenFile>, Errno> {
-    open_executable_at(context, None, path, Follow::Always)
-}
-
-/// The same from a directory (execveat(2)).
-pub fn open_executable_at(
-    context: &FsContext,
-    start: Option<&Path>,
-    path: &[u8],
-    follow: Follow,
-) -> Result<Arc<OpenFile>, Errno> {
-    let mut found = walk::resolve(context, start, path, follow, Bounds::default())?;
-    let place = match found.node.take() {
-        Some(Node::Path(path)) => found.into_place(path)?,
-        Some(Node::File(file)) => file.place().ok_or(Errno::ACCES)?.clone(),
-        None => return Err(Errno::NOENT),
-    };
-    let inode = place.path.inode.clone();
-    if inode.is_link() {
-        return Err(Errno::LOOP);
-    }
-    // Reading is not asked for: a program that may be executed need not be readable.
-    access::check(&*inode, access::EXECUTE)?;
-    if place.path.mount.flags().contains(MountFlags::NO_EXEC) {
-        return Err(Errno::ACCES);
-    }
-    let mode = inode.mode();
-    if mode & S_IFMT != S_IFREG || mode & EXECUTE == 0 {
-        return Err(Errno::ACCES);
-    }
-    open_place(place, O_RDONLY, false)
 }
 
 /// The file system of files that never had a name (memfd_create(2)).

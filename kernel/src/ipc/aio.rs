@@ -2,10 +2,12 @@
 use super::poll::{Events, PollSource, block_on};
 use crate::errno::Errno;
 use crate::lock::Mutex;
+use crate::task::attachment::Attachment;
+use crate::task::process::Process;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
-use coracle_fallible::try_arc;
+use coracle_fallible::{NoMemory, try_arc};
 use coracle_sorted_map::SortedMap;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -161,10 +163,21 @@ impl Contexts {
         context.source.notify(Events::all());
         Ok(())
     }
+}
+
+impl Attachment for Contexts {
+    fn new() -> Result<Contexts, NoMemory> {
+        Ok(Contexts::default())
+    }
 
     /// Removes all: the memory that they belong to goes.
-    pub fn clear(&self) {
+    fn program_ended(&self) {
         let contexts = core::mem::take(&mut *self.0.lock());
         drop(contexts);
     }
+}
+
+/// Those of a process; EINVAL, as for an id that is none, if it has none.
+pub fn contexts(process: &Process) -> Result<&Contexts, Errno> {
+    process.aio.get().ok_or(Errno::INVAL)
 }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::time::now_ns;
-use coracle_tcpip::Endpoint;
+use coracle_tcpip::{Endpoint, Shutdown};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
@@ -106,7 +106,7 @@ impl Common {
 
     /// fstat(2).
     pub fn stat(&self) -> Stat {
-        crate::fs::stat::nameless(super::open::SOCKET_MODE, self.inode)
+        crate::fs::stat::nameless(super::socket::SOCKET_MODE, self.inode)
     }
 
     /// Its name in /proc.
@@ -209,4 +209,14 @@ pub fn errno(error: coracle_tcpip::Error) -> Errno {
 /// Answers an ioctl(2) with a number at `argument`.
 pub fn ioctl_answer(argument: usize, value: u32) -> SysResult {
     crate::mm::user::write_u32(argument, value).map(|()| 0)
+}
+
+/// SHUT_RD, SHUT_WR or SHUT_RDWR.
+pub fn shutdown_of(how: u32) -> Result<Shutdown, Errno> {
+    match how {
+        n::SHUT_RD => Ok(Shutdown::Read),
+        n::SHUT_WR => Ok(Shutdown::Write),
+        n::SHUT_RDWR => Ok(Shutdown::Both),
+        _ => Err(Errno::INVAL),
+    }
 }

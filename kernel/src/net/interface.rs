@@ -1,6 +1,6 @@
 //! The engine's device: the network card; and the announcement of a socket's readiness.
-use super::capture;
 use crate::drivers::buffer::{self, NetBuffer};
+use crate::drivers::capture;
 use crate::drivers::virtio::net::Net;
 use crate::events::{self, bit, kind};
 use crate::ipc::poll::{Events, PollSource};

@@ -5,7 +5,6 @@
 //! packets off the card; a CPU that finds the receive queue locked leaves a note for the holder. Sockets have their locks in
 //! the engine.
 pub mod address;
-pub mod capture;
 mod common;
 mod interface;
 pub mod interface_ioctl;
@@ -23,5 +22,5 @@ pub mod udp;
 pub use resolver::resolv_conf;
 pub use stack::{
     arm, drain, engine, has_come, is_drained, is_guarded, next_deadline, poll, poll_if_guarded,
-    request_guard, settle, start,
+    request_guard, settle, start, start_capture, stop_capture,
 };

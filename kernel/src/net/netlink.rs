@@ -3,8 +3,8 @@
 use super::interface_ioctl::{
     CARD_INDEX, IFF_LOOPBACK, InterfaceAddress, InterfaceInfo, NAME_BYTES, interfaces, ipv6_addresses,
 };
-use super::open::SOCKET_MODE;
 use super::options::{SOL_SOCKET, answer};
+use super::socket::SOCKET_MODE;
 use super::socket::{Control, Received, Socket, SocketAddress};
 use super::stack::wait_configured;
 use crate::errno::{Errno, SysResult};

@@ -7,11 +7,8 @@ use super::udp::UdpFile;
 use crate::errno::Errno;
 use crate::fs::file::File;
 use alloc::sync::Arc;
-use coracle_tcpip::Shutdown;
 use linux_raw_sys::net as n;
 
-/// st_mode of a socket.
-pub const SOCKET_MODE: u32 = linux_raw_sys::general::S_IFSOCK | 0o777;
 /// Beyond the last domain and the last type of sockets (AF_MAX and SOCK_MAX of Linux).
 const AF_MAX: u32 = 46;
 const SOCK_MAX: u32 = 11;
@@ -46,15 +43,5 @@ pub fn socket(domain: u32, kind: u32, protocol: i32) -> Result<Arc<dyn File>, Er
             _ => Err(Errno::SOCKTNOSUPPORT),
         },
         _ => Err(Errno::AFNOSUPPORT),
-    }
-}
-
-/// SHUT_RD, SHUT_WR or SHUT_RDWR.
-pub fn shutdown_of(how: u32) -> Result<Shutdown, Errno> {
-    match how {
-        n::SHUT_RD => Ok(Shutdown::Read),
-        n::SHUT_WR => Ok(Shutdown::Write),
-        n::SHUT_RDWR => Ok(Shutdown::Both),
-        _ => Err(Errno::INVAL),
     }
 }

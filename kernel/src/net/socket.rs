@@ -1,12 +1,14 @@
 //! The operations of every socket (socket(7)), whatever its family.
 use crate::errno::{Errno, SysResult};
+use crate::fs::descriptors;
 use crate::fs::file::{File, OpenFile};
-use crate::ipc::unix;
 use crate::mm::user_buf::UserBuf;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
+/// st_mode of a socket.
+pub const SOCKET_MODE: u32 = linux_raw_sys::general::S_IFSOCK | 0o777;
 /// The longest name of an AF_UNIX socket: sun_path (unix(7)).
 const UNIX_NAME_MAX: usize = 108;
 
@@ -40,7 +42,7 @@ pub struct Rights(pub Vec<Arc<OpenFile>>);
 impl Drop for Rights {
     fn drop(&mut self) {
         if !self.0.is_empty() {
-            core::mem::take(&mut self.0).into_iter().for_each(unix::let_go);
+            core::mem::take(&mut self.0).into_iter().for_each(descriptors::let_go());
         }
     }
 }

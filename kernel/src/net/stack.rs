@@ -5,6 +5,7 @@
 //! a one-shot timer, the guard, looks after that, and if it finds nothing it asks for interrupts and stops. So at any
 //! time interrupts are asked for, or the guard is set.
 use super::interface::{Interface, Watch};
+use crate::drivers::capture;
 use crate::drivers::virtio::net::Net;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
@@ -297,10 +298,27 @@ pub fn settle() {
 }
 
 /// The links that packets can be captured on, by bits of [`coracle_control::link`].
-pub const LINKS: u32 = link::DEVICE | link::LOOPBACK;
+const LINKS: u32 = link::DEVICE | link::LOOPBACK;
 
-/// Has the packets of these links, and of no others, shown to [`super::capture`].
-pub fn watch(links: u32) {
+/// Captures the packets of `links` (bits of [`coracle_control::link`]) that the filter takes, up to `snap_len` bytes of each. EBUSY if
+/// that is done already, EINVAL for a filter that is none or no link, ENOMEM.
+pub fn start_capture(links: u32, snap_len: u32, filter: &[u8]) -> Result<(), Errno> {
+    if links & LINKS == 0 {
+        return Err(Errno::INVAL);
+    }
+    capture::start(snap_len, filter)?;
+    watch(links);
+    Ok(())
+}
+
+/// Captures nothing any more.
+pub fn stop_capture() {
+    watch(0);
+    capture::stop();
+}
+
+/// Has the packets of these links, and of no others, shown to [`capture`].
+fn watch(links: u32) {
     engine().watch_loopback(links & link::LOOPBACK != 0);
     if let Some(card) = card() {
         card.watch(links & link::DEVICE != 0);

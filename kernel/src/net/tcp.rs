@@ -573,7 +573,7 @@ impl Socket for TcpFile {
     }
 
     fn shutdown(&self, how: u32) -> Result<(), Errno> {
-        let how = super::open::shutdown_of(how)?;
+        let how = super::common::shutdown_of(how)?;
         if matches!(self.socket.info().state, State::SynSent | State::SynReceived) {
             // This ends the attempt, and nothing is left of it to be reported by a later one.
             self.connecting.store(false, Ordering::Relaxed);

@@ -396,7 +396,7 @@ impl Socket for UdpFile {
     }
 
     fn shutdown(&self, how: u32) -> Result<(), Errno> {
-        let how = super::open::shutdown_of(how)?;
+        let how = super::common::shutdown_of(how)?;
         engine().udp_shutdown(&self.socket, how).map_err(errno)
     }
 

@@ -5,7 +5,7 @@ use super::file::{check_rw_flags, read_with, vector, write_with};
 use super::poll::with_mask;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::OpenFile;
-use crate::ipc::aio::{Context, Event};
+use crate::ipc::aio::{Context, Contexts, Event, contexts};
 use crate::ipc::eventfd::EventFd;
 use crate::mm::map::Place;
 use crate::mm::memory::PAGE_SIZE;
@@ -86,9 +86,11 @@ pub fn io_setup(call: &Call) -> SysResult {
     };
     let memory = process.memory();
     let id = memory.map(Place::Hint(0), PAGE_SIZE, page, false)?;
-    let listed = process.aio.insert(id, context).and_then(|()| {
+    let own =
+        process.aio.get_or_make::<Contexts>().map_err(Errno::from).and_then(|own| own.ok_or(Errno::INVAL));
+    let listed = own.and_then(|own| own.insert(id, context)).and_then(|()| {
         user::write_u64(call.usize(1), id as u64).inspect_err(|_| {
-            let _ = process.aio.remove(id);
+            let _ = own.and_then(|own| own.remove(id));
         })
     });
     if let Err(error) = listed {
@@ -102,7 +104,7 @@ pub fn io_setup(call: &Call) -> SysResult {
 pub fn io_destroy(call: &Call) -> SysResult {
     let process = &call.thread().process;
     let id = call.usize(0);
-    process.aio.remove(id)?;
+    contexts(process)?.remove(id)?;
     let _ = process.memory().unmap(id..id + PAGE_SIZE);
     Ok(0)
 }
@@ -113,7 +115,7 @@ pub fn io_submit(call: &Call) -> SysResult {
     if count < 0 {
         return Err(Errno::INVAL);
     }
-    let context = call.thread().process.aio.get(call.usize(0))?;
+    let context = contexts(&call.thread().process)?.get(call.usize(0))?;
     let count = (count as usize).min(context.room());
     for done in 0..count {
         let taken = user::read_u64(call.usize(2) + done * 8)
@@ -202,13 +204,13 @@ fn carry_out(open: &Arc<OpenFile>, request: &Request) -> Result<SysResult, Errno
 /// io_cancel(2): what was submitted is complete, so there is nothing to cancel.
 pub fn io_cancel(call: &Call) -> SysResult {
     user::read_u32(call.usize(1) + KEY)?;
-    call.thread().process.aio.get(call.usize(0))?;
+    contexts(&call.thread().process)?.get(call.usize(0))?;
     Err(Errno::INVAL)
 }
 
 /// Takes at least `least` events, unless the time-out passes first, and at most as many as there is room for.
 fn take(call: &Call, deadline_ns: Option<u64>) -> SysResult {
-    let context = call.thread().process.aio.get(call.usize(0))?;
+    let context = contexts(&call.thread().process)?.get(call.usize(0))?;
     let (least, most) = (call.i64(1), call.i64(2));
     if least < 0 || most < 0 || least > most {
         return Err(Errno::INVAL);

@@ -3,7 +3,7 @@ use super::call::Call;
 use crate::arch::machine;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access::{capability, check_capability};
-use crate::fs::root::open_executable_at;
+use crate::fs::open::open_executable_at;
 use crate::fs::walk::Follow;
 use crate::mm::user;
 use crate::task::clone::{self, Request};

@@ -7,7 +7,7 @@ use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::file::OpenFile;
 use crate::fs::mount::MountFlags;
-use crate::fs::root::open_executable;
+use crate::fs::open::open_executable;
 use crate::mm::map::Place;
 use crate::mm::memory::{Memory, PAGE_SIZE, page_up};
 use crate::mm::user_buf::UserBuf;
@@ -391,8 +391,8 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     process.give_id(thread)?;
     install(process, &loaded);
     process.timers.clear_created();
-    process.aio.clear();
-    process.uring.clear();
+    process.aio.program_ended();
+    process.uring.program_ended();
     {
         let mut shared = process.signals.lock();
         let mut own = thread.signals.lock();

@@ -4,9 +4,7 @@ use super::signal::{self, SigInfo};
 use super::thread::{Thread, Work};
 use super::{debug, futex, futex_pi, later, sched, terminal};
 use crate::errno::Errno;
-use crate::fs::memory::remains;
 use crate::ipc::poll::{Events, LOOK_EVERY_NS};
-use crate::ipc::sysv::semaphores;
 use crate::mm::memory::Memory;
 use crate::mm::user;
 use crate::{events, power, report};
@@ -122,6 +120,20 @@ fn release_futexes(thread: &Arc<Thread>) {
     }
 }
 
+/// What higher layers do at the end of a process.
+pub struct Ending {
+    /// Undoes what the process did to others (semop(2), SEM_UNDO).
+    pub undo: fn(&Process),
+    /// Frees what was put aside of files that went with its memory.
+    pub free: fn(),
+}
+
+coracle_hal::hook! {
+    $
+    /// What higher layers do at the end of a process.
+    ending: crate::task::exit::Ending = "coracle_ending", given by give_ending
+}
+
 /// The last thread of a process is ending.
 fn finish(process: &Arc<Process>, status: ExitStatus) {
     debug::ended(process, status.wait_status());
@@ -133,17 +145,17 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
         power::off(status.shell_status());
     }
     process.timers.clear();
-    process.aio.clear();
-    process.uring.clear();
+    process.aio.program_ended();
+    process.uring.program_ended();
     process.descriptors.leave();
     process.leave_files();
     terminal::process_ended(process);
-    semaphores::process_ended(process);
+    (ending().undo)(process);
     // Its page tables go with the last reference; this CPU leaves them first.
     let old = process.replace_memory(Memory::none().clone());
     crate::this::with(|me| sched::use_memory(me));
     Memory::end(old);
-    remains::free();
+    (ending().free)();
     process.vfork_done.store(true, Release);
     hand_over_children(process);
     *process.exiting.lock() = Some(status);

@@ -1,4 +1,5 @@
 //! Processes, threads, the scheduler, signals and futexes.
+pub mod attachment;
 pub mod clone;
 pub mod credentials;
 pub mod debug;

@@ -1,4 +1,5 @@
 //! A process: an address space, descriptors, signal actions, and the threads that share them.
+use super::attachment;
 pub use super::credentials::Credentials;
 use super::debug;
 use super::family::{Family, Siblings};
@@ -12,9 +13,7 @@ use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::descriptors::{DescriptorTable, TableUse};
 use crate::fs::file::File;
-use crate::ipc::aio::Contexts;
 use crate::ipc::poll::{Events, PollSource};
-use crate::ipc::uring::Pool;
 use crate::lock::Mutex;
 use crate::mm::memory::Memory;
 use crate::time::posix_timer::ProcessTimers;
@@ -52,9 +51,9 @@ pub struct Process {
     /// setitimer(2) and timer_create(2).
     pub timers: ProcessTimers,
     /// Contexts of io_setup(2).
-    pub aio: Contexts,
+    pub aio: attachment::Place,
     /// Requests of io_uring(7).
-    pub uring: Arc<Pool>,
+    pub uring: attachment::Place,
     /// Parent and children.
     pub family: Mutex<Family>,
     /// Its place among the children of its parent.
@@ -330,8 +329,8 @@ impl Process {
             limits: Limits::default(),
             credentials: Mutex::new(Credentials::default()),
             timers: ProcessTimers::default(),
-            aio: Contexts::default(),
-            uring: try_arc(Pool::default())?,
+            aio: attachment::Place::default(),
+            uring: attachment::Place::default(),
             family: Mutex::new(Family::default()),
             siblings: Siblings::default(),
             parent_pid: AtomicI32::new(0),

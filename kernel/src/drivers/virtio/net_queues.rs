@@ -1,6 +1,6 @@
 //! The two queues of a network device: buffers that wait for packets, and packets on their way out.
 use crate::drivers::buffer::NetBuffer;
-use crate::net::capture;
+use crate::drivers::capture;
 use coracle_fallible::prelude::*;
 use coracle_hal::io::dma::SharedBuffer;
 use coracle_hal::virtio::packets::Packets;

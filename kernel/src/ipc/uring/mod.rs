@@ -13,11 +13,10 @@
 //! completions (IORING_SETUP_IOPOLL); requests have the rights of their process (no personalities).
 mod buffers;
 mod memory;
-mod pool;
+pub mod pool;
 mod request;
 mod ring;
 
 pub use buffers::{Chosen, Group, peek};
-pub use pool::Pool;
 pub use request::{Kept, Request, State, mark};
 pub use ring::{Ring, given};

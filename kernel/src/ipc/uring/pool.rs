@@ -4,12 +4,15 @@ use super::ring::Ring;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource};
 use crate::lock::Mutex;
+use crate::task::attachment::Attachment;
+use crate::task::process::Process;
 use crate::task::sched;
 use crate::task::thread::Thread;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
+use coracle_fallible::{NoMemory, try_arc};
 use linux_raw_sys::io_uring as abi;
 
 /// Workers at most. A request that must wait where it runs waits for one of them.
@@ -197,8 +200,8 @@ impl Pool {
         queues.idle = if is_idle { queues.idle + 1 } else { queues.idle - 1 };
     }
 
-    /// The process ends, or executes a program: cancels all its requests.
-    pub fn clear(self: &Arc<Self>) {
+    /// Cancels all requests.
+    fn clear(self: &Arc<Self>) {
         let rings = core::mem::take(&mut self.queues.lock().rings);
         for ring in rings.iter().filter_map(Weak::upgrade) {
             ring.cancel_all(Some(self));
@@ -214,4 +217,27 @@ impl Pool {
         };
         drop((ready, punted, kept));
     }
+}
+
+/// A process's own pool.
+struct Own(Arc<Pool>);
+
+impl Attachment for Own {
+    fn new() -> Result<Own, NoMemory> {
+        Ok(Own(try_arc(Pool::default())?))
+    }
+
+    fn program_ended(&self) {
+        self.0.clear();
+    }
+}
+
+/// The pool of a process, made if it has none. ENOMEM.
+pub fn of(process: &Process) -> Result<&Arc<Pool>, Errno> {
+    process.uring.get_or_make().map_err(Errno::from)?.map(|Own(pool)| pool).ok_or(Errno::NOMEM)
+}
+
+/// The pool of a process, if it has one.
+pub fn existing(process: &Process) -> Option<&Arc<Pool>> {
+    process.uring.get().map(|Own(pool)| pool)
 }

@@ -4,7 +4,7 @@ use super::worker;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
 use crate::ipc::poll::{Events, block_until};
-use crate::ipc::uring::Ring;
+use crate::ipc::uring::{Ring, pool};
 use crate::mm::user;
 use crate::syscall::call::Call;
 use crate::syscall::poll::with_mask;
@@ -101,7 +101,7 @@ fn wait(call: &Call, ring: &Ring, least: u32, extended: bool) -> SysResult {
 }
 
 fn wait_for(thread: &Arc<Thread>, ring: &Ring, least: u32, deadline_ns: Option<u64>) -> SysResult {
-    let pool = &thread.process.uring;
+    let pool = pool::of(&thread.process)?;
     let Some(source) = File::poll_source(ring) else { return Ok(0) };
     // Completions that the program has taken since count, too.
     let head = ring.memory.load(at::CQ_HEAD);

@@ -2,7 +2,7 @@
 use super::{operation, transfer, worker};
 use crate::errno::Errno;
 use crate::ipc::poll::Events;
-use crate::ipc::uring::{Request, Ring, State, given, mark};
+use crate::ipc::uring::{Request, Ring, State, given, mark, pool};
 use crate::task::long_call;
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
@@ -176,7 +176,7 @@ struct Chain {
 /// Takes submissions, at most `count`, and runs each as far as it goes. Returns how many were taken: unless the program wants that
 /// (IORING_SETUP_SUBMIT_ALL), none after one that is refused.
 pub fn submit(thread: &Arc<Thread>, ring: &Ring, count: u32) -> Result<u32, Errno> {
-    let pool = &thread.process.uring;
+    let pool = pool::of(&thread.process)?;
     // What comes meanwhile, as by a read into the ring itself, waits for the next call.
     let count = count.min(ring.submissions());
     let mut taken = 0;
@@ -246,7 +246,8 @@ fn begin(thread: &Arc<Thread>, ring: &Ring, chain: Chain) {
 
 /// Runs what may go on and doesn't wait where it runs. `all`: also what goes on in io_uring_enter(2) alone.
 pub fn drain_ready(thread: &Arc<Thread>, all: bool) {
-    while let Some(request) = thread.process.uring.pop_ready(all) {
+    let Some(pool) = pool::existing(&thread.process) else { return };
+    while let Some(request) = pool.pop_ready(all) {
         run_queued(thread, request, false);
         long_call::pause();
     }

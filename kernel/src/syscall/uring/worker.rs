@@ -2,7 +2,7 @@
 use super::run::{has_submitter, run_queued, submit};
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource};
-use crate::ipc::uring::Ring;
+use crate::ipc::uring::{Ring, pool};
 use crate::lock::Mutex;
 use crate::task::exit::exit_thread;
 use crate::task::later;
@@ -30,13 +30,13 @@ static SUBMITTERS: Mutex<SortedMap<i32, (Weak<Ring>, u64)>> = Mutex::new(SortedM
 
 /// Makes sure that the process has a worker. ENOMEM.
 pub fn ensure(thread: &Arc<Thread>) -> Result<(), Errno> {
-    if thread.process.uring.has_worker() { Ok(()) } else { start(thread) }
+    if pool::of(&thread.process)?.has_worker() { Ok(()) } else { start(thread) }
 }
 
 /// Starts a worker of the process, unless there are enough. ENOMEM.
 #[inline(never)]
 pub fn start(thread: &Arc<Thread>) -> Result<(), Errno> {
-    let pool = &thread.process.uring;
+    let pool = pool::of(&thread.process)?;
     if !pool.add_worker() {
         return Ok(());
     }
@@ -85,7 +85,7 @@ fn is_ending(thread: &Thread) -> bool {
 
 /// Runs requests until the process ends, or there are none for long.
 fn work(thread: &Arc<Thread>) {
-    let pool = thread.process.uring.clone();
+    let Some(pool) = pool::existing(&thread.process) else { return };
     while !is_ending(thread) {
         pool.pay_announcements();
         if let Some(request) = pool.pop() {

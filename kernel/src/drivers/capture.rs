@@ -153,12 +153,9 @@ pub fn looped<B: Buffer>(frame: &RxFrame<B>) {
     show(packet::LOOPED, &Received(&header, &frame.head, &frame.rest));
 }
 
-/// Captures packets over `links` (bits of [`coracle_control::link`]) that the filter takes, up to `snap_len` bytes of each. EBUSY if
-/// that is done already, EINVAL for a filter that is none or no link, ENOMEM.
-pub fn start(links: u32, snap_len: u32, filter: &[u8]) -> Result<(), Errno> {
-    if links & super::stack::LINKS == 0 {
-        return Err(Errno::INVAL);
-    }
+/// Captures the packets that are shown and that the filter takes, up to `snap_len` bytes of each. EBUSY if that is done already,
+/// EINVAL for a filter that is none, ENOMEM.
+pub fn start(snap_len: u32, filter: &[u8]) -> Result<(), Errno> {
     let filter = match filter {
         [] => None,
         bytes => Some(Program::decode(bytes).map_err(|_| Errno::INVAL)?),
@@ -179,13 +176,11 @@ pub fn start(links: u32, snap_len: u32, filter: &[u8]) -> Result<(), Errno> {
         own.replace(new)
     };
     drop(old);
-    super::stack::watch(links);
     Ok(())
 }
 
 /// Captures nothing any more.
 pub fn stop() {
-    super::stack::watch(0);
     let old = CAPTURE.lock().take();
     drop(old);
 }
