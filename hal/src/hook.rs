@@ -7,20 +7,34 @@
 /// Declares a hook. `hook! { $ /// Documentation. name: crate::path::Type = "symbol", given by give_name }` expands to a
 /// function `name() -> &'static Type`, and to a macro `give_name!(VALUE)`, which is to be used exactly once: the linker
 /// reports a hook that is missing, or given twice. The type is named by its full path, since it is written where the hook is
-/// given, too; no two hooks may have one symbol. The `$` is passed on to the macro that is made.
+/// given, too; no two hooks may have one symbol. The `$` is passed on to the macro that is made. After `$ pub` the macro is
+/// exported: another crate gives the hook, and paths begin with the declaring crate's name.
 #[macro_export]
 macro_rules! hook {
+    ($dollar:tt pub $(#[$about:meta])* $name:ident: $type:ty = $symbol:literal, given by $give:ident) => {
+        $crate::hook!(@declare $(#[$about])* $name: $type = $symbol);
+        $crate::hook!(@give $dollar [#[macro_export]] $type = $symbol, $give);
+    };
     ($dollar:tt $(#[$about:meta])* $name:ident: $type:ty = $symbol:literal, given by $give:ident) => {
+        $crate::hook!(@declare $(#[$about])* $name: $type = $symbol);
+        $crate::hook!(@give $dollar [] $type = $symbol, $give);
+        pub(crate) use $give;
+    };
+    (@declare $(#[$about:meta])* $name:ident: $type:ty = $symbol:literal) => {
         $(#[$about])*
         #[inline(always)]
         pub fn $name() -> &'static $type {
-            // SAFETY: the only definition of this symbol is made by the macro below, with this type.
+            // SAFETY: the only definition of this symbol is made by the macro `hook!`, with this type.
             unsafe extern "Rust" {
                 #[link_name = $symbol]
                 safe static HOOK: $type;
             }
             &HOOK
         }
+    };
+    (@give $dollar:tt [$(#[$export:meta])?] $type:ty = $symbol:literal, $give:ident) => {
+        $(#[$export])?
+        #[doc(hidden)]
         macro_rules! $give {
             ($dollar value:expr) => {
                 const _: () = {
@@ -29,7 +43,6 @@ macro_rules! hook {
                 };
             };
         }
-        pub(crate) use $give;
     };
 }
 

@@ -1,18 +1,22 @@
 //! The boot, step by step.
 use crate::block::registry;
 use crate::control::launch::Defaults;
+use crate::drivers::pty;
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::descriptors::DescriptorTable;
+use crate::fs::memory;
 use crate::fs::memory::remains;
+use crate::fs::open::open;
 use crate::fs::walk::Bounds;
+use crate::fs::{access, lost, proc, provided, root};
 use crate::ipc::sysv::semaphores;
 use crate::mm::patch;
 use crate::syscall::trace;
 use crate::task::process::{self, Credentials, Process};
 use crate::task::thread::Thread;
 use crate::task::{debug, exec, exit, sched, uts};
-use crate::{control, drivers, events, fs, log, metrics, power, random, report, storage, volumes};
+use crate::{control, drivers, events, log, metrics, power, random, report, storage, volumes};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -37,7 +41,7 @@ const NOT_FOUND: u8 = 127;
 static IDLE_PROCESS: Once<Arc<Process>> = Once::new();
 
 exit::give_ending!(exit::Ending { undo: semaphores::process_ended, free: remains::free });
-power::give_before_off!([trace::drain, storage::end, fs::lost::tell, drivers::shutdown]);
+power::give_before_off!([trace::drain, storage::end, lost::tell, drivers::shutdown]);
 
 /// From the first instruction in Rust to the program.
 pub fn boot() -> ! {
@@ -78,7 +82,7 @@ fn prepare(settings: &CommandLine) -> Option<Config<'static>> {
         faults::enable();
     }
     if settings.fail_kernel {
-        fs::proc::let_kernel_fail();
+        proc::let_kernel_fail();
     }
     power::configure(settings);
     patch::configure(!settings.patch_off);
@@ -91,7 +95,7 @@ fn prepare(settings: &CommandLine) -> Option<Config<'static>> {
     let archive = open_archive();
     let config = archive.as_ref().map(|archive| archive.config());
     set_ring(settings, config.as_ref());
-    if let Err(error) = fs::root::init(archive).and_then(|()| drivers::pty::start()) {
+    if let Err(error) = root::init(archive).and_then(|()| pty::start()) {
         fail(
             format_args!("the files of the image can't be mounted (error {})", error.number()),
             power::KERNEL_FAILED,
@@ -170,7 +174,7 @@ fn open_archive() -> Option<Archive<'static>> {
         )
     };
     let parsed = Archive::parse(bytes);
-    match parsed.and_then(|archive| fs::memory::check_tables(archive).map(|()| archive)) {
+    match parsed.and_then(|archive| memory::check_tables(archive).map(|()| archive)) {
         Ok(archive) => {
             report::configure(archive);
             Some(archive)
@@ -214,7 +218,7 @@ fn set_hostname(settings: &CommandLine, config: Option<&Config>) {
     let of_image = config.and_then(Config::hostname);
     let name = settings.hostname.as_ref().map(String::as_bytes).or(of_image).unwrap_or(DEFAULT_HOSTNAME);
     uts::set_hostname(name);
-    if let Err(error) = fs::provided::name_machine(&uts::hostname()) {
+    if let Err(error) = provided::name_machine(&uts::hostname()) {
         log!("the machine's own name will not resolve (error {})", error.number());
     }
 }
@@ -328,7 +332,7 @@ fn fail_to_run(path: &[u8], error: Errno) -> ! {
 fn run(settings: &CommandLine, config: &Config, context: Arc<FsContext>, loaded: &exec::Loaded) {
     let user = user(settings, config);
     let descriptors = DescriptorTable::new();
-    let node = fs::open(&context, None, b"/dev/console", O_PATH, 0, Bounds::default());
+    let node = open(&context, None, b"/dev/console", O_PATH, 0, Bounds::default());
     if let Ok(node) = node.and_then(|node| node.file.stat()) {
         drivers::set_terminal_node(node);
     }
@@ -362,8 +366,8 @@ fn start_thread(
     thread.set_name(&loaded.name);
     process.add_thread(&thread, &thread)?;
     process.publish(&process)?;
-    fs::access::enforce();
-    fs::lost::begin();
+    access::enforce();
+    lost::begin();
     faults::nth_of_all(settings.fail_alloc.unwrap_or(0));
     debug::begin(&process, &thread);
     if settings.trace && control::is_open() {
@@ -385,7 +389,7 @@ fn put_secrets(user: User) {
             power::KERNEL_FAILED,
         ),
     };
-    if let Err(error) = fs::provided::put_secrets(&bytes, user) {
+    if let Err(error) = provided::put_secrets(&bytes, user) {
         fail(format_args!("/run/secrets can't be written (error {})", error.number()), power::KERNEL_FAILED);
     }
 }
@@ -394,7 +398,7 @@ fn enter_directory(context: &FsContext, path: &[u8]) -> Result<(), Errno> {
     if path.is_empty() {
         return Ok(());
     }
-    let directory = fs::open(context, None, path, O_PATH | O_DIRECTORY, 0, Bounds::default())?;
+    let directory = open(context, None, path, O_PATH | O_DIRECTORY, 0, Bounds::default())?;
     context.set_directory(directory.file.place().ok_or(Errno::NOTDIR)?.path.clone());
     Ok(())
 }

@@ -5,8 +5,9 @@
 use crate::boot;
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
+use crate::fs::file::File;
+use crate::fs::open::open;
 use crate::fs::walk::Bounds;
-use crate::fs::{self, file::File};
 use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
 use crate::net::open::socket;
@@ -153,8 +154,7 @@ struct Proc {
 
 impl Files for Proc {
     fn lines(&mut self, path: &str, take: &mut dyn FnMut(&str)) {
-        let opened =
-            fs::open(&self.context, None, path.as_bytes(), O_RDONLY | O_NONBLOCK, 0, Bounds::default());
+        let opened = open(&self.context, None, path.as_bytes(), O_RDONLY | O_NONBLOCK, 0, Bounds::default());
         let Ok(open) = opened else { return };
         let (piece, mut held, mut offset) = (&mut self.piece, 0, 0);
         while let Ok(done @ 1..) = open.file.read(&mut UserBuf::kernel_out(&mut piece[held..]), offset, true)

@@ -5,6 +5,7 @@
 use crate::block::{file, registry};
 use crate::cache::pool;
 use crate::errno::Errno;
+use crate::fs::dev;
 use crate::fs::ext4::volume;
 use crate::ipc::poll::{Events, PollSource, wait_until};
 use crate::lock::Mutex;
@@ -12,7 +13,7 @@ use crate::task::later;
 use crate::task::process::Process;
 use crate::task::sched::{self, Wake};
 use crate::task::thread::{Thread, Work};
-use crate::{boot, fs, volumes};
+use crate::{boot, volumes};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_fallible::try_box;
@@ -66,7 +67,7 @@ pub fn start(
 /// What the thread does.
 pub fn main() -> ! {
     registry::explore();
-    if let Err(error) = fs::dev::add_block_devices() {
+    if let Err(error) = dev::add_block_devices() {
         log!("/dev lacks the disks (error {})", error.number());
     }
     start_program();

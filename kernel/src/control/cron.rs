@@ -6,8 +6,8 @@ use super::answer::Answer;
 use super::launch::{self, Launch};
 use crate::boot;
 use crate::errno::Errno;
-use crate::fs;
 use crate::fs::file::OpenFile;
+use crate::fs::open::open;
 use crate::fs::walk::Bounds;
 use crate::ipc::poll::Events;
 use crate::lock::Mutex;
@@ -202,7 +202,7 @@ fn launch(command: &[u8]) -> Result<Arc<Process>, Errno> {
     words.try_for_each(|word| arguments.push(word))?;
     strings(defaults.environment.as_bytes()).try_for_each(|variable| environment.push(variable))?;
     let context = this::with(|me| me.process.fs.clone());
-    let null = fs::open(&context, None, b"/dev/null", O_RDWR, 0, Bounds::default())?;
+    let null = open(&context, None, b"/dev/null", O_RDWR, 0, Bounds::default())?;
     let [output, error] = STREAMS.lock().clone();
     let streams = [Some(null.clone()), output.or(Some(null.clone())), error.or(Some(null))];
     let (user, directory) = (defaults.user, &defaults.directory[..]);

@@ -3,10 +3,11 @@ use super::answer::Answer;
 use crate::errno::Errno;
 use crate::fs::file::OpenFile;
 use crate::fs::inode::Link;
+use crate::fs::open;
 use crate::fs::walk::{Bounds, Limits};
 use crate::mm::user_buf::UserBuf;
 use crate::task::process;
-use crate::{fs, this};
+use crate::this;
 use alloc::sync::Arc;
 use coracle_fallible::Text;
 use linux_raw_sys::general::{O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY};
@@ -18,14 +19,14 @@ const TREES: [&[u8]; 2] = [b"/proc/", b"/sys/"];
 fn open(path: &[u8], flags: u32) -> Result<Arc<OpenFile>, Errno> {
     let context = this::with(|me| me.process.fs.clone());
     if super::is_full() {
-        return fs::open(&context, None, path, flags | O_NONBLOCK | O_NOCTTY, 0, Bounds::default());
+        return open::open(&context, None, path, flags | O_NONBLOCK | O_NOCTTY, 0, Bounds::default());
     }
     let is_within = TREES.iter().any(|tree| path.starts_with(tree));
     if !is_within || path.split(|&byte| byte == b'/').any(|name| name == b"..") {
         return Err(Errno::ACCES);
     }
     let limits = Limits { no_links: true, no_jumps: true, ..Limits::default() };
-    fs::open(&context, None, path, flags, 0, Bounds { limits, ..Bounds::default() })
+    open::open(&context, None, path, flags, 0, Bounds { limits, ..Bounds::default() })
 }
 
 /// The contents of a file.
@@ -48,7 +49,7 @@ pub fn part(path: &[u8], mut offset: u64, mut len: usize, answer: &mut Answer) -
         Some(process) => process.fs.clone(),
         None => this::with(|me| me.process.fs.clone()),
     };
-    let open = fs::open(&context, None, path, O_RDONLY | O_NONBLOCK, 0, Bounds::default())?;
+    let open = open::open(&context, None, path, O_RDONLY | O_NONBLOCK, 0, Bounds::default())?;
     while len > 0 {
         let done = answer.fill(len, |place| open.file.read(&mut UserBuf::kernel_out(place), offset, true))?;
         if done == 0 {

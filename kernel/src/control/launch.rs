@@ -10,8 +10,8 @@ use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::descriptors::DescriptorTable;
 use crate::fs::file::OpenFile;
+use crate::fs::open::open;
 use crate::fs::walk::Bounds;
-use crate::fs::{self};
 use crate::lock::Mutex;
 use crate::task::process::{self, Credentials, Process};
 use crate::task::signal::{Action, IGNORE};
@@ -82,7 +82,7 @@ pub fn start(launch: Launch) -> Result<Arc<Process>, Errno> {
     let context = try_arc(FsContext::new())?;
     if !launch.directory.is_empty() {
         let flags = O_PATH | O_DIRECTORY;
-        let directory = fs::open(&context, None, launch.directory, flags, 0, Bounds::default())?;
+        let directory = open(&context, None, launch.directory, flags, 0, Bounds::default())?;
         context.set_directory(directory.file.place().ok_or(Errno::NOTDIR)?.path.clone());
     }
     let descriptors = try_arc(DescriptorTable::new())?;

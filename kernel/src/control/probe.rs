@@ -4,7 +4,7 @@ use crate::errno::Errno;
 use crate::fs::file::File;
 use crate::lock::Mutex;
 use crate::mm::user_buf::UserBuf;
-use crate::net;
+use crate::net::open;
 use crate::net::socket::SocketAddress;
 use alloc::sync::Arc;
 use coracle_fallible::Text;
@@ -48,7 +48,7 @@ pub fn begin(port: u16, path: &[u8]) -> Result<(), Errno> {
         request.push(path)?;
         request.push(b" HTTP/1.1\r\nHost: localhost\r\nUser-Agent: coracle\r\nConnection: close\r\n\r\n")?;
     }
-    let socket = net::open::socket(AF_INET, SOCK_STREAM, 0)?;
+    let socket = open::socket(AF_INET, SOCK_STREAM, 0)?;
     let address = SocketAddress::Inet(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
     *PROBE.lock() = Some(Probe { socket, address, request, connected: false });
     Ok(())

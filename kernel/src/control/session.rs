@@ -10,12 +10,12 @@ use crate::drivers::pty::{self, Terminal};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::file::OpenFile;
+use crate::fs::open::open;
 use crate::fs::walk::Bounds;
-use crate::fs::{self};
 use crate::ipc::pipe::Pipe;
 use crate::ipc::poll::{Events, Observer, PollSource};
 use crate::mm::user_buf::UserBuf;
-use crate::net;
+use crate::net::open::socket;
 use crate::net::socket::SocketAddress;
 use crate::task::process::{ExitStatus, Process};
 use crate::task::signal::{SigInfo, send_to_group};
@@ -231,7 +231,7 @@ impl Sessions {
             }
             SessionRequest::Open { flags, mode, path } => {
                 let flags = flags | O_NONBLOCK | O_NOCTTY;
-                let open = fs::open(&context, None, path, flags, mode & 0o7777, Bounds::default())?;
+                let open = open(&context, None, path, flags, mode & 0o7777, Bounds::default())?;
                 let handle = self.hold(session, Held::File(open))?;
                 answer.push(&handle.to_le_bytes())?;
             }
@@ -267,7 +267,7 @@ impl Sessions {
             SessionRequest::Attributes { follow, path } => tree::attributes(&context, path, follow, answer)?,
             SessionRequest::Tree { change, mode, path } => tree::change(&context, change, mode, path)?,
             SessionRequest::Connect { port } => {
-                let open = OpenFile::new(net::open::socket(AF_INET, SOCK_STREAM, 0)?, O_RDWR | O_NONBLOCK)?;
+                let open = OpenFile::new(socket(AF_INET, SOCK_STREAM, 0)?, O_RDWR | O_NONBLOCK)?;
                 let address = SocketAddress::Inet(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
                 match open.file.as_socket().ok_or(Errno::NOTSOCK)?.connect(&address, true) {
                     Ok(()) | Err(Errno::INPROGRESS) => {}
@@ -339,7 +339,7 @@ impl Sessions {
                 [(); 3].map(|()| Some(terminal.slave.clone()))
             }
             None => {
-                let null = fs::open(context, None, b"/dev/null", O_RDWR, 0, Bounds::default())?;
+                let null = open(context, None, b"/dev/null", O_RDWR, 0, Bounds::default())?;
                 let mut streams = [(); 3].map(|()| Some(null.clone()));
                 let handles = [&mut started.input, &mut started.output, &mut started.error];
                 for (place, (stream, handle)) in streams.iter_mut().zip(handles).enumerate() {

@@ -26,5 +26,4 @@ pub mod sys;
 pub mod walk;
 pub mod xattr;
 
-pub use open::open;
 pub use path_cache::names_changed;

@@ -1,6 +1,6 @@
 //! Reading and writing: read(2), write(2) and their kin, lseek(2), sizes, and copies between files.
 use super::call::Call;
-use crate::block;
+use crate::block::file as special;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access;
 use crate::fs::ext4::volume;
@@ -283,7 +283,7 @@ pub fn fdatasync(call: &Call) -> SysResult {
 }
 /// Makes everything durable that is on disks.
 fn sync_all() {
-    block::file::sync_all();
+    special::sync_all();
     volume::sync_all();
 }
 /// sync(2).

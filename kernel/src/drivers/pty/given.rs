@@ -4,7 +4,7 @@ use super::pair::Pty;
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::file::OpenFile;
-use crate::fs::open;
+use crate::fs::open::open;
 use crate::fs::walk::Bounds;
 use crate::task::process::Process;
 use alloc::sync::Arc;

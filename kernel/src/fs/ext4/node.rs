@@ -1,7 +1,7 @@
 //! The inodes of a volume.
 use super::file::Ext4File;
 use super::volume::{Volume, errno, now};
-use crate::block;
+use crate::block::file as special;
 use crate::cache::pages::{Cache, PAGE};
 use crate::errno::Errno;
 use crate::fs::file::File;
@@ -541,7 +541,7 @@ impl Inode for Node {
                 Pipe::open(pipe, flags, self.metadata().stat(), place)
             }
             S_IFCHR => dev::open(rdev, place, flags),
-            S_IFBLK => block::file::open(rdev, place, flags),
+            S_IFBLK => special::open(rdev, place, flags),
             _ => Err(Errno::NXIO),
         }
     }

@@ -3,7 +3,7 @@ use super::content::{self, Content};
 use super::directory::Directory;
 use super::file::{DirectoryFile, MemoryFile, Name};
 use super::xattr::ExtendedAttributes;
-use crate::block;
+use crate::block::file as special;
 use crate::errno::Errno;
 use crate::fs::file::File;
 use crate::fs::inode::{Changes, Inode, Link, NewNode, TakeEntry, Usage};
@@ -386,7 +386,7 @@ impl Inode for Node {
                 let attributes = *self.attributes.lock();
                 match attributes.mode & S_IFMT {
                     S_IFCHR => dev::open(attributes.rdev, place, flags),
-                    S_IFBLK => block::file::open(attributes.rdev, place, flags),
+                    S_IFBLK => special::open(attributes.rdev, place, flags),
                     _ => Err(Errno::NXIO),
                 }
             }
