@@ -1,6 +1,5 @@
 //! A disk as the crates see it that know no kernel: bytes of ordinary memory go in and out, by way of frames.
 use super::disk::Disk;
-use crate::errno::Errno;
 use alloc::vec::Vec;
 use coracle_block::Error;
 use coracle_fallible::prelude::*;
@@ -16,19 +15,6 @@ pub struct Whole {
 
 /// Bytes that are moved at a time.
 const STEP: usize = 128 * 1024;
-
-impl From<Errno> for Error {
-    fn from(error: Errno) -> Error {
-        match error {
-            Errno::NOMEM => Error::NoMemory,
-            Errno::INVAL => Error::Range,
-            Errno::ROFS => Error::ReadOnly,
-            Errno::OPNOTSUPP => Error::Unsupported,
-            Errno::INTR => Error::Interrupted,
-            _ => Error::Io,
-        }
-    }
-}
 
 /// Frames for so many bytes.
 fn frames(bytes: usize) -> Result<Vec<Frame>, Error> {
