@@ -53,7 +53,7 @@ impl Backing for Disk {
         Disk::size(self)
     }
     fn read(&self, index: u64, frames: &[Frame]) -> Result<(), Errno> {
-        let bytes = self.within(index, frames);
+        let bytes = within(self, index, frames);
         if let Some(last) = frames.last().filter(|_| !bytes.is_multiple_of(FRAME_SIZE)) {
             let used = bytes % FRAME_SIZE;
             last.zero(used, FRAME_SIZE - used);
@@ -61,16 +61,14 @@ impl Backing for Disk {
         Disk::read(self, index * PAGE, frames, 0..bytes)
     }
     fn write(&self, index: u64, frames: &[Frame]) -> Result<(), Errno> {
-        Disk::write(self, index * PAGE, frames, 0..self.within(index, frames))
+        Disk::write(self, index * PAGE, frames, 0..within(self, index, frames))
     }
 }
 
-impl Disk {
-    /// Bytes of the pages from `index` on that lie on the disk.
-    fn within(&self, index: u64, frames: &[Frame]) -> usize {
-        let left = Disk::size(self).saturating_sub(index * PAGE);
-        left.min((frames.len() * FRAME_SIZE) as u64) as usize
-    }
+/// Bytes of the pages from `index` on that lie on the disk.
+fn within(disk: &Disk, index: u64, frames: &[Frame]) -> usize {
+    let left = disk.size().saturating_sub(index * PAGE);
+    left.min((frames.len() * FRAME_SIZE) as u64) as usize
 }
 
 impl Entry {

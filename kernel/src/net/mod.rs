@@ -13,6 +13,7 @@ pub mod netlink;
 pub mod open;
 pub mod options;
 mod resolver;
+pub mod sockaddr;
 pub mod socket;
 mod stack;
 pub mod tcp;

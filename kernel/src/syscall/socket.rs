@@ -7,9 +7,9 @@ use crate::ipc::unix;
 use crate::ipc::uring::Ring;
 use crate::mm::user;
 use crate::mm::user_buf::{KeptPieces, MAX_PIECES, Pieces, UserBuf};
-use crate::net::address::{ADDRESS_MAX, INET_BYTES, INET6_MIN_BYTES};
 use crate::net::open;
 use crate::net::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_UDP, answer};
+use crate::net::sockaddr::{ADDRESS_MAX, INET_BYTES, INET6_MIN_BYTES};
 use crate::net::socket::{
     Arrival, Control, PKTINFO_BYTES, PKTINFO6_BYTES, PacketInfo, PacketInfo6, Received, Socket, SocketAddress,
 };
