@@ -85,17 +85,3 @@ impl fmt::Debug for Errno {
         write!(f, "Errno({})", self.number())
     }
 }
-
-impl From<Errno> for coracle_block::Error {
-    fn from(error: Errno) -> coracle_block::Error {
-        use coracle_block::Error;
-        match error {
-            Errno::NOMEM => Error::NoMemory,
-            Errno::INVAL => Error::Range,
-            Errno::ROFS => Error::ReadOnly,
-            Errno::OPNOTSUPP => Error::Unsupported,
-            Errno::INTR => Error::Interrupted,
-            _ => Error::Io,
-        }
-    }
-}

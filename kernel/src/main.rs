@@ -27,6 +27,7 @@ mod mm;
 mod net;
 mod power;
 mod random;
+mod refusals;
 mod report;
 mod sleeping;
 mod storage;

@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
 use coracle_hal::frame::{self, Watermark};
-use coracle_mqueue::{Attributes, Message, Queue, Refused};
+use coracle_mqueue::{Attributes, Message, Queue};
 use linux_raw_sys::general::RLIMIT_MSGQUEUE;
 
 /// Bytes of the queues that each user made (RLIMIT_MSGQUEUE).
@@ -37,15 +37,6 @@ struct State {
 /// Where a waiting thread finds its message.
 #[derive(Default)]
 struct Receiver(Mutex<Option<Message>>);
-
-impl From<Refused> for Errno {
-    fn from(refused: Refused) -> Errno {
-        match refused {
-            Refused::Invalid => Errno::INVAL,
-            Refused::Overflow => Errno::OVERFLOW,
-        }
-    }
-}
 
 impl MessageQueue {
     /// An empty queue that counts for the user of `maker`. EMFILE beyond RLIMIT_MSGQUEUE (mq_open(3)); ENOMEM.

@@ -6,7 +6,7 @@ use crate::time::clock;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
 use coracle_hal::frame::{self, Watermark};
-use coracle_sysv::{Missing, Permission, Refused, Registry, Subject};
+use coracle_sysv::{Permission, Registry, Subject};
 
 /// Flags of semget(2), msgget(2) and shmget(2) beside the mode.
 const IPC_CREAT: u32 = 0o1000;
@@ -27,24 +27,6 @@ pub trait Object: Sized + 'static {
     /// Tells a new object its identifier.
     fn named(&self, id: i32) {
         let _ = id;
-    }
-}
-
-impl From<Missing> for Errno {
-    fn from(missing: Missing) -> Errno {
-        match missing {
-            Missing::Invalid => Errno::INVAL,
-            Missing::Removed => Errno::IDRM,
-        }
-    }
-}
-
-impl From<Refused> for Errno {
-    fn from(refused: Refused) -> Errno {
-        match refused {
-            Refused::Full => Errno::NOSPC,
-            Refused::NoMemory => Errno::NOMEM,
-        }
     }
 }
 
