@@ -1,10 +1,10 @@
 //! When devices are looked at: by whoever has nothing better to do, and by a timer when nobody has.
 use super::console;
 use crate::net;
-use crate::task::devices::{Devices, give_devices};
+use crate::task::devices::Devices;
 use coracle_hal::{irq, time};
 
-give_devices!(Devices { poll, poll_idle, poll_if_due, has_come, settle, guard, arm, next_deadline });
+crate::task::devices::give_devices!(Devices { poll, poll_idle, poll_if_due, has_come, settle, guard, arm, next_deadline });
 
 /// See [`Devices::poll`].
 fn poll(now: u64) -> bool {
