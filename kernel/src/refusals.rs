@@ -42,3 +42,12 @@ impl From<Errno> for coracle_block::Error {
         }
     }
 }
+
+impl From<coracle_sched_policy::Refused> for Errno {
+    fn from(refused: coracle_sched_policy::Refused) -> Errno {
+        match refused {
+            coracle_sched_policy::Refused::Invalid => Errno::INVAL,
+            coracle_sched_policy::Refused::NotPermitted => Errno::PERM,
+        }
+    }
+}

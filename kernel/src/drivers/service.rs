@@ -4,7 +4,16 @@ use crate::net;
 use crate::task::devices::Devices;
 use coracle_hal::{irq, time};
 
-crate::task::devices::give_devices!(Devices { poll, poll_idle, poll_if_due, has_come, settle, guard, arm, next_deadline });
+crate::task::devices::give_devices!(Devices {
+    poll,
+    poll_idle,
+    poll_if_due,
+    has_come,
+    settle,
+    guard,
+    arm,
+    next_deadline
+});
 
 /// See [`Devices::poll`].
 fn poll(now: u64) -> bool {

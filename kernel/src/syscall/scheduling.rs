@@ -10,18 +10,9 @@ use crate::task::process;
 use crate::task::slice;
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
-use coracle_sched_policy::{Limits, Refused, Scheduling, priorities};
+use coracle_sched_policy::{Limits, Scheduling, priorities};
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
-
-impl From<Refused> for Errno {
-    fn from(refused: Refused) -> Errno {
-        match refused {
-            Refused::Invalid => Errno::INVAL,
-            Refused::NotPermitted => Errno::PERM,
-        }
-    }
-}
 
 /// sched_get_priority_min(2).
 pub fn sched_get_priority_min(call: &Call) -> SysResult {
