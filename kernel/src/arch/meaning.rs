@@ -2,8 +2,9 @@
 
 /// The signal that an exception becomes (signal(7)).
 pub struct Meaning {
-    /// The signal, and its si_code.
+    /// The signal.
     pub signal: u32,
+    /// Its si_code.
     pub code: u32,
     /// si_addr, if it is not the instruction.
     pub at: Option<usize>,

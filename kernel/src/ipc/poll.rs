@@ -16,19 +16,30 @@ use spin::Mutex;
 bitflags::bitflags! {
     /// Poll events with Linux's values (poll(2), epoll_ctl(2)).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[allow(missing_docs)]
     pub struct Events: u32 {
+        /// POLLIN
         const IN = 0x1;
+        /// POLLPRI
         const PRI = 0x2;
+        /// POLLOUT
         const OUT = 0x4;
+        /// POLLERR
         const ERR = 0x8;
+        /// POLLHUP
         const HUP = 0x10;
+        /// POLLNVAL
         const NVAL = 0x20;
+        /// POLLRDNORM
         const RDNORM = 0x40;
+        /// POLLRDBAND
         const RDBAND = 0x80;
+        /// POLLWRNORM
         const WRNORM = 0x100;
+        /// POLLWRBAND
         const WRBAND = 0x200;
+        /// POLLMSG
         const MSG = 0x400;
+        /// POLLRDHUP
         const RDHUP = 0x2000;
     }
 }

@@ -4,13 +4,17 @@ use crate::errno::Errno;
 use core::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 use linux_raw_sys::net as n;
 
-/// Sizes of the address structures.
+/// Bytes of an address's family.
 const FAMILY_BYTES: usize = 2;
+/// Bytes of an address of AF_INET.
 pub const INET_BYTES: usize = 16;
+/// Bytes of one of AF_INET6.
 const INET6_BYTES: usize = 28;
 /// What Linux takes at least for AF_INET6: RFC 2133's structure, without a scope.
 pub const INET6_MIN_BYTES: usize = 24;
+/// Bytes of one of AF_NETLINK.
 const NETLINK_BYTES: usize = 12;
+/// Bytes of the longest of AF_UNIX.
 const UNIX_MAX_BYTES: usize = 110;
 /// Linux's limit of any address (`struct sockaddr_storage`).
 pub const ADDRESS_MAX: usize = 128;

@@ -31,10 +31,11 @@ const DATAGRAM_MAX: usize = 65_507;
 const DATAGRAM_MAX_V6: usize = 65_527;
 /// Datagrams up to this size are fetched to the kernel's stack: what fits a frame of Ethernet.
 const SMALL_DATAGRAM: usize = 1500;
-/// UDP_CORK, UDP_SEGMENT, UDP_GRO (linux/udp.h).
+/// UDP_CORK and UDP_GRO (linux/udp.h).
 const UDP_CORK: u32 = 1;
-pub const UDP_SEGMENT: u32 = 103;
 const UDP_GRO: u32 = 104;
+/// UDP_SEGMENT (linux/udp.h).
+pub const UDP_SEGMENT: u32 = 103;
 
 /// A UDP socket.
 pub struct UdpFile {

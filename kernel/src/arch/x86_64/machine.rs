@@ -8,8 +8,9 @@ pub const ELF_MACHINE: u16 = 62;
 /// mmap(2): a place below 2 GiB.
 pub const MAP_32BIT: u32 = abi::MAP_32BIT;
 
-/// Which arguments of clone(2) are the place of the child's id and the thread pointer.
+/// Which argument of clone(2) is the place of the child's id.
 pub const CLONE_CHILD_TID: usize = 3;
+/// Which one is the thread pointer.
 pub const CLONE_TLS: usize = 4;
 
 /// Whether a mapping is to lie below 2 GiB.
