@@ -6,7 +6,7 @@ use super::memory::MemoryFs;
 use super::mount::{self, MountFlags, NewMount, Path, Place};
 use super::open::open;
 use super::synthetic::{Made, Piece};
-use super::walk::Bounds;
+use super::walk::{self, Bounds, Follow};
 use super::{dev, proc, sys};
 use crate::errno::Errno;
 use alloc::sync::Arc;
