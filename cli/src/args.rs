@@ -43,7 +43,7 @@ pub use life::{LifeArgs, RenameArgs, RestartArgs, RmArgs, StartArgs, StopArgs};
 pub use logs::{LoggingArgs, LogsArgs};
 pub use metrics::MetricsArgs;
 pub use shell::{Color, CompletionsArgs, ManArgs, Shell};
-pub use ssh::{SshArgs, SshNameArgs};
+pub use ssh::{SshArgs, SshNameArgs, SshServerArgs};
 
 /// Runs unmodified Linux programs as unikernels.
 #[derive(Debug, Parser)]
@@ -117,7 +117,7 @@ pub enum Command {
     SshConfig(SshNameArgs),
     /// Serve a connection of ssh: what `ssh-config` has ssh start.
     #[command(hide = true)]
-    SshServer(SshNameArgs),
+    SshServer(SshServerArgs),
     /// Run what such a connection asks for.
     #[command(hide = true)]
     SshSession(SshNameArgs),

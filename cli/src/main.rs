@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Command::Unpause(args) => instances::unpause(&args).map(|()| 0),
         Command::Exec(args) => exec::exec(&args),
         Command::SshConfig(args) => ssh::config(&args).map(|()| 0),
-        Command::SshServer(args) => ssh::serve(&args).map(|()| 0),
+        Command::SshServer(args) => ssh::serve(&args),
         Command::SshSession(args) => ssh::session(&args),
         Command::Stack(args) => observe::stack(&args).map(|()| 0),
         Command::Gdb(args) => debug::gdb(&args),

@@ -7,6 +7,7 @@ use coracle_tests::trials::{self, Test, check, run};
 use coracle_tests::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
@@ -335,6 +336,25 @@ impl Ssh<'_> {
     }
 }
 
+/// A port of the guest is reached by ssh's forwarding, and none of the host's. The guest has `data` in /dev/shm/file.
+fn forwarded(ssh: &Ssh<'_>, data: &[u8]) -> Result<(), String> {
+    let serve = ["reached", "busybox httpd -p 8080 -h /dev/shm"];
+    check(&run(&mut ssh.command("ssh", "own", &serve), b"")?, 0, "")?;
+    let request = b"GET /file HTTP/1.0\r\n\r\n";
+    let got = run(&mut ssh.command("ssh", "own", &["-W", "localhost:8080", "reached"]), request)?;
+    if got.status != 0 || !got.output.ends_with(data) {
+        return Err(format!("a port is not forwarded: status {}, {}", got.status, got.log));
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
+    let port = listener.local_addr().map_err(|e| e.to_string())?.port();
+    let hosts = format!("localhost:{port}");
+    let refused = run(&mut ssh.command("ssh", "own", &["-W", &hosts, "reached"]), b"")?;
+    if refused.status == 0 || !refused.log.contains("Connection refused") {
+        return Err(format!("a port of the host is reached: {}", refused.evidence()));
+    }
+    Ok(())
+}
+
 fn ssh_scp_and_sftp_reach_a_guest() -> Result<(), String> {
     let keys = paths::work().join("ssh-keys");
     let _ = fs::remove_dir_all(&keys);
@@ -386,6 +406,7 @@ fn ssh_scp_and_sftp_reach_a_guest() -> Result<(), String> {
     if fs::read(&back).ok().as_ref() != Some(&data) {
         return Err("scp there and back changes a file".into());
     }
+    forwarded(&ssh, &data)?;
     let commands = b"ls -l /dev/shm\nrename /dev/shm/file /dev/shm/other\nmkdir /dev/shm/made\nls /dev/shm\n";
     let listed = run(&mut ssh.command("sftp", "own", &["-b", "-", "reached"]), commands)?;
     let text = listed.text();

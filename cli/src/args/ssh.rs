@@ -18,3 +18,14 @@ pub struct SshNameArgs {
     /// Name of the guest
     pub name: String,
 }
+
+/// `coracle ssh-server`
+#[derive(Args, Debug)]
+pub struct SshServerArgs {
+    /// Name of the guest
+    pub name: String,
+
+    /// This is in a network of its own: have the guest's ports there
+    #[arg(long, hide = true)]
+    pub forward: bool,
+}

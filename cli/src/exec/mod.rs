@@ -9,3 +9,4 @@ mod with;
 
 pub use command::exec;
 pub use launch::shell;
+pub use session::Session;

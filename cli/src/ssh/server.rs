@@ -5,8 +5,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{keys, session};
-use crate::args::SshNameArgs;
+use super::{forward, keys, session};
+use crate::args::SshServerArgs;
 use crate::error::{Error, Result};
 use crate::run::quoted;
 
@@ -44,12 +44,30 @@ pub fn user() -> Result<String> {
         .ok_or_else(|| Error::new("this user has no name on the host").why("`id -un` does not tell it"))
 }
 
-/// `coracle ssh-server`: becomes the server of the connection at standard input and output.
+/// `coracle ssh-server`: becomes the server of the connection at standard input and output; in a network of its own, where the guest's
+/// ports are, if the host lets this user have one.
 ///
 /// # Errors
 /// If that can't be.
-pub fn serve(args: &SshNameArgs) -> Result<()> {
-    let name = &args.name;
+pub fn serve(args: &SshServerArgs) -> Result<u8> {
+    if !args.forward && forward::is_possible() {
+        return Err(forward::apart(&args.name));
+    }
+    let server = command(&args.name, args.forward)?;
+    if args.forward { forward::beside(&args.name, server) } else { become_server(server) }
+}
+
+fn become_server(mut server: Command) -> Result<u8> {
+    Err(cannot_start(&server.exec()))
+}
+
+/// What is said of an sshd that can't be started.
+pub fn cannot_start(error: &std::io::Error) -> Error {
+    Error::new("cannot start sshd").why(error)
+}
+
+/// The server of a connection to the guest of this name. `forward`: it may connect to what is at its loopback.
+fn command(name: &str, forward: bool) -> Result<Command> {
     let (keys, host_key, sshd) = (keys::of_guest(name)?, keys::own()?, find()?);
     if rustix::process::getuid().is_root() && !Path::new(SEPARATION).exists() {
         // As the package's unit does; without it sshd says what is missing.
@@ -78,7 +96,11 @@ pub fn serve(args: &SshNameArgs) -> Result<()> {
         "PasswordAuthentication=no",
         "KbdInteractiveAuthentication=no",
         "PermitRootLogin=prohibit-password",
-        "DisableForwarding=yes",
+        "X11Forwarding=no",
+        "AllowAgentForwarding=no",
+        "AllowStreamLocalForwarding=no",
+        "PermitTunnel=no",
+        if forward { "AllowTcpForwarding=local" } else { "AllowTcpForwarding=no" },
         "PermitUserRC=no",
         "PermitUserEnvironment=no",
         "PrintMotd=no",
@@ -91,7 +113,7 @@ pub fn serve(args: &SshNameArgs) -> Result<()> {
     for setting in settings.iter().map(String::as_str).chain(fixed) {
         server.args(["-o", setting]);
     }
-    Err(Error::new("cannot start sshd").why(server.exec()))
+    Ok(server)
 }
 
 /// A path as a word of sshd_config(5).

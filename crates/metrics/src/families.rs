@@ -176,7 +176,7 @@ pub const GUEST: &[Family] = &[
         DEV,
         Rule::Interfaces(2),
         ONE,
-        "Packets received that were damaged, by interface.",
+        "Packets received that made no sense to the driver, by interface.",
     ),
     counter(
         "coracle_network_receive_drops",
@@ -184,7 +184,7 @@ pub const GUEST: &[Family] = &[
         DEV,
         Rule::Interfaces(3),
         ONE,
-        "Packets received that were dropped, by interface.",
+        "Packets received that were dropped, for want of memory or because no protocol takes them, by interface.",
     ),
     counter(
         "coracle_network_transmit_bytes",
@@ -208,7 +208,7 @@ pub const GUEST: &[Family] = &[
         DEV,
         Rule::Interfaces(11),
         ONE,
-        "Packets to be sent that were dropped, by interface.",
+        "Packets to be sent that were dropped, for want of room in the device or of memory, by interface.",
     ),
     gauge(
         "coracle_tcp_connections",

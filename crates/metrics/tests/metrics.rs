@@ -134,3 +134,23 @@ fn the_dashboard_shows_metrics_that_there_are() {
         }
     }
 }
+
+#[test]
+fn the_dashboard_asks_for_metrics_that_exist() {
+    let text = include_str!("../../../docs/grafana.json");
+    let samples: Vec<String> = HOST
+        .iter()
+        .chain(GUEST)
+        .map(|family| match family.kind {
+            Kind::Counter => format!("{}_total", family.name),
+            Kind::Gauge => family.name.to_owned(),
+        })
+        .collect();
+    let is_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let asked: Vec<&str> =
+        text.split(|c| !is_of_name(c)).filter(|word| word.starts_with("coracle_")).collect();
+    assert!(asked.len() > 10);
+    for word in asked {
+        assert!(samples.iter().any(|name| name == word), "{word}");
+    }
+}
