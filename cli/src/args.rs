@@ -1,5 +1,6 @@
 //! The command line.
 
+mod clock;
 mod core;
 mod exec;
 mod gdb;
@@ -26,6 +27,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use coracle_image::{Access, Mode, User};
 
+pub use clock::NtpServer;
 pub use core::CoreArgs;
 pub use gdb::GdbArgs;
 pub use netstat::NetstatArgs;
@@ -186,6 +188,10 @@ pub struct ContentArgs {
     /// Have the guest itself serve its metrics by HTTP at /metrics on this port
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub metrics_port: Option<u16>,
+
+    /// Have the guest itself set its clock by this NTP server; may be repeated, and the first that answers counts
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub ntp: Vec<NtpServer>,
 
     /// Run the program as this user: root, UID or UID:GID [default: 1000:1000]
     #[arg(long, value_name = "USER")]

@@ -7,6 +7,7 @@
 //! mode = "unikernel"
 //! control = "observe"
 //! metrics-port = 9100
+//! ntp = ["time.example", "10.0.0.1:1123"]
 //! hostname = "web"
 //! output = "server.img"
 //!
@@ -43,7 +44,7 @@ use std::path::{Path, PathBuf};
 use coracle_image::{Access, Mode, User};
 use serde::Deserialize;
 
-use crate::args::{ContentArgs, HealthArgs, hostname};
+use crate::args::{ContentArgs, HealthArgs, NtpServer, hostname};
 use crate::bytes;
 use crate::environment;
 use crate::error::{self, Error, Result};
@@ -85,6 +86,9 @@ pub struct Settings {
     /// The port on which the guest serves its metrics, as for `--metrics-port`.
     #[serde(default, rename = "metrics-port")]
     pub metrics_port: Option<u16>,
+    /// The NTP servers that the guest sets its clock by, as for `--ntp`: one or a list.
+    #[serde(default, deserialize_with = "one_or_list")]
+    pub ntp: Vec<NtpServer>,
     /// Whom it runs as.
     #[serde(default, deserialize_with = "parsed")]
     pub user: Option<User>,
@@ -161,6 +165,9 @@ impl Settings {
         settings.mode = args.mode.or(settings.mode);
         settings.control = args.control.or(settings.control);
         settings.metrics_port = args.metrics_port.or(settings.metrics_port);
+        if !args.ntp.is_empty() {
+            settings.ntp.clone_from(&args.ntp);
+        }
         settings.user = args.user.or(settings.user);
         settings.cwd = args.cwd.clone().or(settings.cwd);
         settings.hostname = args.hostname.clone().or(settings.hostname);
@@ -219,6 +226,25 @@ where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
     let words = Vec::<String>::deserialize(deserializer)?;
+    words.iter().map(|word| word.parse().map_err(serde::de::Error::custom)).collect()
+}
+
+/// Reads a word, or a list of words, each of which is a value.
+fn one_or_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Words {
+        One(String),
+        List(Vec<String>),
+    }
+    let words = match Words::deserialize(deserializer)? {
+        Words::One(word) => vec![word],
+        Words::List(words) => words,
+    };
     words.iter().map(|word| word.parse().map_err(serde::de::Error::custom)).collect()
 }
 

@@ -149,6 +149,21 @@ pub struct Source {
 }
 
 static SOURCE: spin::Once<Source> = spin::Once::new();
+static WALL_SOURCE: spin::Once<&str> = spin::Once::new();
+
+/// What gave the time since 1970 at boot; `none` if nothing did.
+pub fn wall_source() -> &'static str {
+    WALL_SOURCE.get().copied().unwrap_or("none")
+}
+
+/// The time since 1970, in nanoseconds, as this source has it; 0: it has none.
+#[cfg(target_os = "none")]
+pub(crate) fn set_wall(source: &'static str, now: u64) {
+    if now != 0 {
+        WALL_SOURCE.call_once(|| source);
+    }
+    set_wall_offset_ns(now.saturating_sub(now_ns()));
+}
 
 /// The source of the clock's speed; `None` before it is known.
 pub fn source() -> Option<&'static Source> {

@@ -16,7 +16,7 @@ use crate::syscall::trace;
 use crate::task::process::{self, Credentials, Process};
 use crate::task::thread::Thread;
 use crate::task::{debug, exec, exit, sched, uts};
-use crate::{control, drivers, events, log, metrics, power, random, report, storage, volumes};
+use crate::{control, drivers, events, log, metrics, outbound, power, random, report, storage, volumes};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -348,6 +348,18 @@ fn run(settings: &CommandLine, config: &Config, context: Arc<FsContext>, loaded:
         && let Err(error) = metrics::start(port)
     {
         log!("metrics are not served (error {})", error.number());
+    }
+    start_ntp(settings, config);
+}
+
+/// Sets the clock by the network if that is wanted.
+#[inline(never)]
+fn start_ntp(settings: &CommandLine, config: &Config) {
+    let servers = if settings.ntp.is_empty() { config.ntp().collect() } else { settings.ntp.clone() };
+    if !servers.is_empty()
+        && let Err(error) = outbound::ntp::start(servers)
+    {
+        log!("the clock is not set by NTP (error {})", error.number());
     }
 }
 

@@ -15,7 +15,7 @@ use crate::task::process::ExitStatus;
 use crate::task::signal::{self, SigInfo};
 use crate::task::thread::{Thread, Work};
 use crate::task::{exit, later, rseq, sched, slice};
-use crate::{boot, control, metrics, storage, syscall};
+use crate::{boot, control, metrics, outbound, storage, syscall};
 use alloc::sync::Arc;
 use coracle_hal::context::{Fault, UserContext};
 use coracle_hal::kernel::Kernel;
@@ -55,6 +55,9 @@ impl Kernel for Coracle {
             }
             if thread.work().any(Work::METRICS) {
                 metrics::main();
+            }
+            if thread.work().any(Work::NTP) {
+                outbound::ntp::main();
             }
             leave(thread, context, false);
         }

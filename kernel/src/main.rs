@@ -25,6 +25,7 @@ mod lock;
 mod metrics;
 mod mm;
 mod net;
+mod outbound;
 mod power;
 mod random;
 mod refusals;

@@ -131,8 +131,7 @@ fn set_timeout(socket: &dyn Socket, option: u32, until: u64) -> Result<(), Errno
 }
 
 fn write_all(out: &mut Text) -> fmt::Result {
-    let mut files =
-        Proc { piece: filled(0, PIECE_BYTES).map_err(|_| fmt::Error)?, context: FsContext::new() };
+    let mut files = Proc::new().map_err(|_| fmt::Error)?;
     for family in GUEST {
         write_head(out, family)?;
         let mut written = Ok(());
@@ -146,10 +145,17 @@ fn write_all(out: &mut Text) -> fmt::Result {
     out.write_str(END)
 }
 
-/// The kernel's own files.
-struct Proc {
+/// Files as the kernel reads them itself.
+pub struct Proc {
     piece: Vec<u8>,
     context: FsContext,
+}
+
+impl Proc {
+    /// With room for a line. ENOMEM.
+    pub fn new() -> Result<Proc, Errno> {
+        Ok(Proc { piece: filled(0, PIECE_BYTES)?, context: FsContext::new() })
+    }
 }
 
 impl Files for Proc {

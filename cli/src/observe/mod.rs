@@ -3,6 +3,7 @@
 mod addresses;
 mod calls;
 mod client;
+mod clock;
 mod errno;
 mod events;
 mod filter;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::addresses;
 use super::client::Client;
+use super::clock::Clock;
 use super::process::{self, TICKS_PER_SECOND};
 use crate::args::StatsArgs;
 use crate::error::{Error, Result, warn};
@@ -40,6 +41,8 @@ pub struct Figures {
     pub context_switches: u64,
     /// Addresses of its network interface, those of IPv6 with the length of their prefix; the loopback's are left out.
     pub addresses: Vec<String>,
+    /// What the clock is kept by.
+    pub clock: Clock,
 }
 
 impl Figures {
@@ -60,6 +63,7 @@ impl Figures {
             memory_used_bytes: value("MemTotal").saturating_sub(value("MemAvailable")),
             processes: processes.len(),
             threads: processes.iter().map(|process| u64::from(process.threads)).sum(),
+            clock: Clock::ask(client)?,
             context_switches: switches.and_then(|text| text.trim().parse().ok()).unwrap_or_default(),
             addresses: addresses::of(client)?,
         })
@@ -106,17 +110,18 @@ pub fn stats(args: &StatsArgs) -> Result<()> {
         return output::line(json(&all)?);
     }
     output::line(format_args!(
-        "{:<20} {:>10} {:>6} {:>10} {:>24} {:>9} {:>8} ADDRESSES",
-        "NAME", "UP", "CPU %", "CPU TIME", "MEMORY", "PROCESSES", "THREADS"
+        "{:<20} {:>10} {:>6} {:>10} {:>24} {:>9} {:>8} {:<24} ADDRESSES",
+        "NAME", "UP", "CPU %", "CPU TIME", "MEMORY", "PROCESSES", "THREADS", "CLOCK"
     ))?;
     for Line { name, cpu_percent, figures: own } in &all {
         let memory = format!("{} of {}", Size(own.memory_used_bytes), Size(own.memory_bytes));
         output::line(format_args!(
-            "{name:<20} {:>8.0} s {cpu_percent:>6.0} {:>8.2} s {memory:>24} {:>9} {:>8} {}",
+            "{name:<20} {:>8.0} s {cpu_percent:>6.0} {:>8.2} s {memory:>24} {:>9} {:>8} {:<24} {}",
             own.uptime_seconds,
             own.cpu_seconds,
             own.processes,
             own.threads,
+            own.clock.to_string(),
             addresses::shown(&own.addresses)
         ))?;
     }

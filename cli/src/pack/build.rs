@@ -407,6 +407,8 @@ fn record(
         cron: jobs.into_iter().map(|job| (job.name, job.bytes)).collect(),
         health: if settings.health.has_check() { settings.health.text() } else { String::new() },
         metrics_port: settings.metrics_port,
+        ntp: settings.ntp.iter().map(|server| server.0.clone()).collect(),
+        syslog: None,
         user: settings.user,
         hostname: settings.hostname.clone().map(String::into_bytes),
         kernel_version: kernel.version.clone(),

@@ -96,6 +96,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
             words.mode = args.content.mode;
             words.access = args.content.control.unwrap_or_default();
             words.metrics_port = args.content.metrics_port;
+            words.ntp = args.content.ntp.iter().map(|server| server.0.clone()).collect();
             words.user = args.content.user;
             words.hostname.clone_from(&args.content.hostname);
             user = args.content.user.unwrap_or(image.config().user());

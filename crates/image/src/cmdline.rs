@@ -13,6 +13,8 @@
 //! | `virtio_mmio.device=SIZE@BASE:IRQ` | a virtio device (QEMU's microvm appends these) |
 //! | `access=none`, `access=observe`, `access=full` | what may be asked of the guest over the port `control`; by default `observe` |
 //! | `metrics=PORT` | the TCP port on which the guest serves its metrics |
+//! | `ntp=HOST:PORT` | an NTP server that the guest sets its clock by; may be repeated: they are asked in this order |
+//! | `syslog=udp://HOST:PORT`, `syslog=tcp://HOST:PORT`, `syslog=off` | the server that the guest sends its lines to, or that it sends none |
 //! | `control=debugcon@PORT` | port of the control channel |
 //! | `poweroff=isa-debug-exit@PORT` | port that ends the machine |
 //! | `log=quiet`, `log=info`, `log=debug` | how much the kernel logs |
@@ -39,7 +41,7 @@
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::{fmt, net::Ipv4Addr, str::FromStr};
 
-use crate::{Access, Mode, User};
+use crate::{Access, Mode, NTP_PORT, Peer, SyslogServer, User};
 
 /// How the first network card gets its address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -263,6 +265,10 @@ pub struct CommandLine {
     pub access: Access,
     /// `metrics=`: a TCP port.
     pub metrics_port: Option<u16>,
+    /// `ntp=`
+    pub ntp: Vec<Peer>,
+    /// `syslog=`; `Some(None)`: `off`.
+    pub syslog: Option<Option<SyslogServer>>,
     /// `control=debugcon@`: an I/O port.
     pub control: Option<u16>,
     /// `poweroff=isa-debug-exit@`: an I/O port.
@@ -335,6 +341,13 @@ impl CommandLine {
             b"virtio_mmio.device" => self.mmio_devices.push(text()?.parse().ok()?),
             b"access" => self.access = text()?.parse().ok()?,
             b"metrics" => self.metrics_port = Some(text()?.parse().ok()?),
+            b"ntp" => self.ntp.push(Peer::parse(text()?, NTP_PORT)?),
+            b"syslog" => {
+                self.syslog = Some(match text()? {
+                    "off" => None,
+                    server => Some(SyslogServer::parse(server)?),
+                });
+            }
             b"control" => self.control = Some(port(text()?, "debugcon@")?),
             b"poweroff" => self.poweroff = Some(port(text()?, "isa-debug-exit@")?),
             b"log" => {
@@ -432,6 +445,14 @@ impl fmt::Display for CommandLine {
         }
         if let Some(port) = self.metrics_port {
             words.put("metrics", format_args!("{port}"))?;
+        }
+        for server in &self.ntp {
+            words.put("ntp", format_args!("{server}"))?;
+        }
+        match &self.syslog {
+            Some(Some(server)) => words.put("syslog", format_args!("{server}"))?,
+            Some(None) => words.put("syslog", format_args!("off"))?,
+            None => {}
         }
         if let Some(port) = self.control {
             words.put("control", format_args!("debugcon@{port:#x}"))?;

@@ -81,6 +81,8 @@ pub(crate) mod tag {
     pub(crate) const CRON: u32 = 13;
     pub(crate) const CRON_NAME: u32 = 14;
     pub(crate) const METRICS_PORT: u32 = 15;
+    pub(crate) const NTP: u32 = 24;
+    pub(crate) const SYSLOG: u32 = 25;
 }
 
 /// The checksum of a header: 32-bit FNV-1a, which distinguishes a stray page from an archive and needs no table.

@@ -32,6 +32,7 @@ pub mod cmdline;
 mod error;
 mod format;
 mod mode;
+mod peer;
 pub mod secrets;
 mod user;
 #[cfg(feature = "write")]
@@ -41,4 +42,5 @@ pub use access::{Access, ParseAccessError};
 pub use error::Error;
 pub use format::{MAGIC, PAGE_SIZE};
 pub use mode::Mode;
+pub use peer::{NTP_PORT, Peer, SyslogServer};
 pub use user::User;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use coracle_image::cmdline::{
     CommandLine, Console, ImagePlace, IpSetting, LogLevel, MmioDevice, Port, Reboot, Volume,
 };
-use coracle_image::{Access, Mode, User};
+use coracle_image::{Access, Mode, Peer, SyslogServer, User};
 use proptest::prelude::*;
 
 fn ip() -> impl Strategy<Value = IpSetting> {
@@ -29,6 +29,7 @@ prop_compose! {
         (control, poweroff, seed) in any::<(Option<u16>, Option<u16>, Option<u64>)>(),
         (net_off, patch_off, secrets, fail_alloc, trace) in any::<(bool, bool, bool, Option<u64>, bool)>(),
         (fail_kernel, recorder, metrics_port) in any::<(bool, bool, Option<u16>)>(),
+        (ntp, syslog) in servers(),
         (core, debug) in any::<(bool, bool)>(),
         log in prop_oneof![Just(LogLevel::Quiet), Just(LogLevel::Info), Just(LogLevel::Debug)],
         console in prop_oneof![Just(Console::Any), Just(Console::Serial), Just(Console::Virtio)],
@@ -47,11 +48,19 @@ prop_compose! {
         let mmio_devices =
             devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
         CommandLine {
-            ip, gateway, dns, hostname, env, args, mode, user, access, metrics_port, image, mmio_devices, control, poweroff, log, console, ports, window, seed, volumes, secrets,
+            ip, gateway, dns, hostname, env, args, mode, user, access, metrics_port, ntp, syslog, image, mmio_devices, control, poweroff, log, console, ports, window, seed, volumes, secrets,
             fail_alloc, fail_kernel, recorder, core, debug, net_off, patch_off, reboot, trace,
             unknown: vec![],
         }
     }
+}
+
+/// NTP servers, and what is said of syslog.
+fn servers() -> impl Strategy<Value = (Vec<Peer>, Option<Option<SyslogServer>>)> {
+    let peer =
+        || ("[a-z][a-z0-9.-]{0,20}|fe80::[1-9]", 1..u16::MAX).prop_map(|(host, port)| Peer { host, port });
+    let server = (any::<bool>(), peer()).prop_map(|(is_stream, peer)| SyslogServer { is_stream, peer });
+    (prop::collection::vec(peer(), 0..3), prop::option::of(prop::option::of(server)))
 }
 
 proptest! {

@@ -141,6 +141,10 @@ impl Work<'_> {
     pub const TRACE: u32 = 1 << 13;
     /// It is the kernel's own, which follows the image's schedule (`control::cron`).
     pub const CRON: u32 = 1 << 17;
+    /// It is the kernel's own, which asks for the time (`outbound::ntp`).
+    pub const NTP: u32 = 1 << 24;
+    /// The same, which sends lines to a syslog server (`outbound::syslog`).
+    pub const SYSLOG: u32 = 1 << 25;
     /// It is held where it enters its program (`task::debug`).
     pub const HOLD: u32 = 1 << 16;
     /// It was preempted or moved in its program, and has restartable sequences (`task::rseq`).

@@ -8,8 +8,8 @@ use super::wall;
 use crate::errno::Errno;
 use crate::lock::Mutex;
 use alloc::sync::{Arc, Weak};
-use coracle_clock_discipline::{Discipline, Now, Refusal, Timex};
-use coracle_fallible::try_arc_cyclic;
+use coracle_clock_discipline::{Discipline, Now, Refusal, Timex, state};
+use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
 use coracle_hal::time;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -17,6 +17,44 @@ static DISCIPLINE: Mutex<Discipline> = Mutex::new(Discipline::new());
 static TICKER: Mutex<Option<Arc<Ticker>>> = Mutex::new(None);
 /// By how much TAI is ahead, for those that only read it.
 static TAI_NS: AtomicU64 = AtomicU64::new(0);
+
+/// What sets the clock by the network, and how far it was off when it was asked last, in nanoseconds.
+static SOURCE: Mutex<Option<(Text, i64)>> = Mutex::new(None);
+
+/// Notes what the clock is kept by.
+pub fn note_source(name: &str, offset_ns: i64) {
+    let mut text = Text::new();
+    // Without memory its name is missing.
+    let _ = text.push(name.as_bytes());
+    *SOURCE.lock() = Some((text, offset_ns));
+}
+
+/// Writes what the clock is kept by, how far it was off, and how it runs, a line each. ENOMEM.
+pub fn describe(text: &mut Text) -> Result<(), NoMemory> {
+    catch_up();
+    let mut timex = Timex::default();
+    let (state, adjustment) = {
+        let mut discipline = DISCIPLINE.lock();
+        (discipline.adjust(&mut timex, Now { seconds: 0, nanoseconds: 0 }), discipline.adjustment())
+    };
+    text.push(b"source ")?;
+    match &*SOURCE.lock() {
+        Some((name, offset_ns)) => {
+            text.push(b"ntp ")?;
+            text.push(name.as_bytes())?;
+            writeln!(text, "\nmeasured_offset_ns {offset_ns}")?;
+        }
+        None => writeln!(text, "{}", time::wall_source())?,
+    }
+    let is_synchronised = u8::from(state != state::ERROR);
+    // Parts per million times 2^16.
+    writeln!(
+        text,
+        "synchronised {is_synchronised}\nfrequency {}\nmax_error_us {}",
+        timex.frequency, timex.max_error
+    )?;
+    writeln!(text, "rate_ns_per_s {}\ntai {}", adjustment >> 32, timex.tai)
+}
 
 /// The timer of the seconds.
 struct Ticker {

@@ -1,7 +1,7 @@
 //! The settings of an image: what to run, and how.
 
 use crate::format::{RECORD_HEAD, get_u32, tag};
-use crate::{Access, Mode, User};
+use crate::{Access, Mode, Peer, SyslogServer, User};
 
 /// The settings of an image. Reading one walks a short list of records, so read each once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,6 +56,17 @@ impl<'a> Config<'a> {
     /// The TCP port on which the guest serves its metrics, unless the kernel command line overrides it.
     pub fn metrics_port(&self) -> Option<u16> {
         self.last(tag::METRICS_PORT)?.try_into().ok().map(u16::from_le_bytes)
+    }
+
+    /// The NTP servers that the guest sets its clock by, unless the kernel command line names others.
+    pub fn ntp(&self) -> impl Iterator<Item = Peer> + use<'a> {
+        let texts = self.all(tag::NTP).filter_map(|text| core::str::from_utf8(text).ok());
+        texts.filter_map(|text| Peer::parse(text, 0))
+    }
+
+    /// The syslog server that the guest sends its lines to, unless the kernel command line says otherwise.
+    pub fn syslog(&self) -> Option<SyslogServer> {
+        SyslogServer::parse(core::str::from_utf8(self.last(tag::SYSLOG)?).ok()?)
     }
 
     /// The user that the program runs as, unless the kernel command line overrides it.

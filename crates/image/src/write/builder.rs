@@ -1,5 +1,6 @@
 //! From a tree of files to the bytes of an archive.
 
+use alloc::string::ToString as _;
 use alloc::{
     collections::{BTreeMap, VecDeque},
     string::String,
@@ -13,7 +14,7 @@ use crate::format::{
     HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS, HEADER_TOTAL_LEN, HEADER_VERSION, LARGE_FILE, MAGIC,
     PAGE_SIZE, SMALL_ALIGN, SYMBOL_LEN, Section, VERSION, tag,
 };
-use crate::{Access, Mode, User};
+use crate::{Access, Mode, Peer, SyslogServer, User};
 
 /// What to run, and how.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +39,10 @@ pub struct Settings {
     pub health: String,
     /// The TCP port on which the guest serves its metrics.
     pub metrics_port: Option<u16>,
+    /// The NTP servers that the guest sets its clock by.
+    pub ntp: Vec<Peer>,
+    /// The syslog server that the guest sends its lines to when no command runs it.
+    pub syslog: Option<SyslogServer>,
     /// Whom it runs as, if that is settled.
     pub user: Option<User>,
     /// The name of the machine.
@@ -182,6 +187,10 @@ impl Builder<'_> {
         }
         if let Some(port) = settings.metrics_port {
             record(tag::METRICS_PORT, &port.to_le_bytes());
+        }
+        settings.ntp.iter().for_each(|server| record(tag::NTP, server.to_string().as_bytes()));
+        if let Some(server) = &settings.syslog {
+            record(tag::SYSLOG, server.to_string().as_bytes());
         }
         if let Some(user) = settings.user {
             record(tag::USER, &[user.uid.to_le_bytes(), user.gid.to_le_bytes()].concat());

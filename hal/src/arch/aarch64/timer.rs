@@ -44,7 +44,7 @@ pub fn init(_: Measurement) {
     init_cpu();
     let source = Source { name: "the generic timer", hz: hz.max(1), is_invariant: true, is_assumed: hz == 0 };
     time::start(start, false, source);
-    time::set_wall_offset_ns((wall_seconds() * NANOSECONDS).saturating_sub(now_ns()));
+    time::set_wall("rtc", wall_seconds() * NANOSECONDS);
 }
 
 /// Lets programs read the counter, and nothing else of the timers (CNTKCTL_EL1.EL0VCTEN).

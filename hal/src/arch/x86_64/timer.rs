@@ -127,11 +127,10 @@ pub fn init(measurement: Measurement) {
             ..Ongoing::NONE
         };
     }
-    let wall = match kvm {
-        Some((_, wall)) => wall,
-        None => super::rtc::read().unwrap_or(0) * NANOSECONDS,
-    };
-    time::set_wall_offset_ns(wall.saturating_sub(now_ns()));
+    match kvm {
+        Some((_, wall)) => time::set_wall("kvmclock", wall),
+        None => time::set_wall("rtc", super::rtc::read().unwrap_or(0) * NANOSECONDS),
+    }
 }
 
 #[cfg(target_os = "none")]

@@ -9,6 +9,7 @@ use crate::fs::synthetic::{
 };
 use crate::ipc::sysv::tables;
 use crate::task::process as tasks;
+use crate::time::discipline;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
@@ -63,6 +64,7 @@ static FILES: Table<()> = &[
     ("mounts", Item::Link(|()| Ok(Link::Path(b"self/mounts".try_to_vec()?)))),
     ("net", Item::Link(|()| Ok(Link::Path(b"self/net".try_to_vec()?)))),
     ("fs", Item::Directory(&[("volumes", Item::Text(|(), text| mounts::volumes(text)))])),
+    ("driver", Item::Directory(&[("clock", Item::Text(|(), text| discipline::describe(text)))])),
     ("sys", Item::Directory(settings::SYS)),
     (
         "sysvipc",
