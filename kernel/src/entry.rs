@@ -69,9 +69,10 @@ impl Kernel for Coracle {
 
     fn attend(call: &Call) {
         if call.thread().work().any(Work::CALL) {
-            let result = syscall::call_put_off(call).unwrap_or_else(Errno::to_rax);
+            let is_watched = call.thread().work().any(Work::WATCHED);
+            let result = if is_watched { syscall::watch::make(call) } else { syscall::call_put_off(call) };
             let mut changed = call.registers();
-            registers::set_result(&mut changed, result as u64);
+            registers::set_result(&mut changed, result.unwrap_or_else(Errno::to_rax) as u64);
             call.set_registers(changed);
         }
         if call.thread().work().any(Work::TRACE) {

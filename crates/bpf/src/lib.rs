@@ -1,4 +1,4 @@
-//! Classic BPF, the language of packet filters (McCanne and Jacobson, 1993; Linux's Documentation/networking/filter.rst): programs
+//! Classic BPF, the language of filters of packets and of system calls (McCanne and Jacobson, 1993; Linux's Documentation/networking/filter.rst): programs
 //! that are checked once, and run over any data.
 //!
 //! A program is a list of instructions with jumps that lead forwards only, so it ends after at most as many steps as it has
@@ -12,7 +12,9 @@ extern crate alloc;
 mod check;
 mod instruction;
 mod run;
+mod system_call;
 
 pub use check::{Fault, PROGRAM_MAX, Program};
 pub use instruction::{Instruction, code};
 pub use run::Data;
+pub use system_call::SystemCall;

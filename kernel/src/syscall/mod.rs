@@ -20,6 +20,7 @@ pub mod poll;
 pub mod process;
 mod scheduling;
 mod seals;
+mod seccomp;
 mod signal;
 pub mod socket;
 pub mod system;
@@ -30,6 +31,7 @@ mod time;
 mod timerfd;
 pub mod trace;
 pub mod uring;
+pub mod watch;
 mod xattr;
 
 pub use dispatch::{call_put_off, dispatch};

@@ -1,5 +1,6 @@
 //! Threads: identity, thread pointer, the CPUs that they run on, prctl(2).
 use super::call::Call;
+use super::seccomp;
 use crate::errno::{Errno, SysResult};
 use crate::mm::user;
 use crate::task::thread::NAME_LEN;
@@ -162,7 +163,8 @@ pub fn prctl(call: &Call) -> SysResult {
         pr::PR_GET_CHILD_SUBREAPER => {
             user::write_u32(value, u32::from(process.subreaper.load(Relaxed))).map(|()| 0)
         }
-        pr::PR_GET_SECCOMP => Ok(0),
+        pr::PR_GET_SECCOMP => Ok(call.thread().filters.mode()),
+        pr::PR_SET_SECCOMP => seccomp::set_mode(call, value, call.usize(2)),
         pr::PR_SET_TIMERSLACK => {
             let [current, default] = &call.thread().sched.timer_slack_ns;
             current.store(if value == 0 { default.load(Relaxed) } else { value as u64 }, Relaxed);

@@ -1,20 +1,16 @@
 //! Tracing system calls, for `coracle trace`.
 //!
-//! While calls are traced, the table that the dispatch reads is one in which every call is [`traced`]: while they are not, a call takes
-//! no instruction for it. Records lie in a buffer for each CPU until they are fetched. What has no room is counted.
+//! While calls are traced, they are watched (`syscall::watch`): while they are not, a call takes no instruction for it. Records lie in a buffer for each CPU until they are fetched. What has no room is counted.
 use super::call::Call;
-use super::dispatch::CURRENT;
-use super::table::{Handler, TABLE, TABLE_SIZE};
+use super::watch;
 use crate::arch::registers;
-use crate::errno::{Errno, SysResult};
+use crate::errno::Errno;
 use crate::lock::Mutex;
 use crate::task::sched;
 use crate::task::thread::{Thread, Work};
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_control::{CALLS, CAPTURE_MOST, CHOICE_BYTES, Capture, Captured, Extent, TraceRecord, record};
-use coracle_fallible::boxed_array;
 use coracle_fallible::prelude::*;
 use coracle_hal::once::Once;
 use coracle_hal::{cpu, time, user};
@@ -61,20 +57,12 @@ pub fn start(pid: u32, choice: &[u8]) -> Result<(), Errno> {
     for buffer in buffers {
         buffer.lock().records.try_reserve(BUFFER_BYTES).map_err(|_| Errno::NOMEM)?;
     }
-    static ALL_TRACED: Once<Box<[Handler; TABLE_SIZE + 1]>> = Once::new();
-    let table = match ALL_TRACED.get() {
-        Some(table) => table,
-        None => {
-            let table = boxed_array(|| traced as Handler)?;
-            ALL_TRACED.call_once(|| table)
-        }
-    };
     let mut own = CHOICE.write();
     if own.is_some() {
         return Err(Errno::BUSY);
     }
+    watch::begin(watch::TRACE)?;
     *own = Some(Choice { pid, calls: *calls, captures });
-    CURRENT.set(table);
     drop(own);
     release();
     Ok(())
@@ -119,7 +107,7 @@ pub fn drain() {
 /// Traces no calls any more.
 pub fn stop() {
     release();
-    CURRENT.set(&TABLE);
+    watch::end(watch::TRACE);
     let choice = CHOICE.write().take();
     drop(choice);
     for buffer in BUFFERS.get().into_iter().flatten() {
@@ -157,15 +145,9 @@ pub fn fetch(mut take: impl FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Err
     Ok(())
 }
 
-/// Makes a call that may be traced.
-fn traced(call: &Call) -> SysResult {
-    entered(call);
-    TABLE[call.number().min(TABLE_SIZE)](call)
-}
-
-/// Notes that a call begins, and has its end noted.
+/// Notes that a call begins, if calls are traced, and has its end noted.
 #[inline(never)]
-fn entered(call: &Call) {
+pub fn entered(call: &Call) {
     if note(call, record::ENTRY, core::array::from_fn(|place| call.raw(place))) {
         call.thread().work().set(Work::TRACE);
     }

@@ -129,6 +129,8 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
         }
     }
     process.add_thread(&child, parent)?;
+    // It is listed by now: filters that another thread gives to all reach it, too.
+    child.filters.inherit(&parent.filters);
     if !thread {
         let family = grandparent.unwrap_or_else(|| parent.process.clone());
         if let Err(error) = process.publish(&parent.process) {

@@ -1,5 +1,6 @@
 //! Processes, threads, the scheduler, signals and futexes.
 pub mod attachment;
+pub mod call_filters;
 pub mod clone;
 pub mod credentials;
 pub mod debug;

@@ -1,4 +1,5 @@
 //! A thread of a program.
+use super::call_filters::CallFilters;
 use super::debug::held::Debugged;
 use super::futex::Waiter;
 use super::later::PutOff;
@@ -64,6 +65,8 @@ pub struct Thread {
     pub rseq_signature: AtomicU32,
     /// Its memory policy, as set_mempolicy(2) has it: the mode, and whether node 0 is among its nodes.
     pub memory_policy: AtomicU32,
+    /// Which of its calls are looked at before they are made.
+    pub filters: CallFilters,
     /// Name (prctl(2), PR_SET_NAME), zero-padded.
     pub name: Mutex<[u8; NAME_LEN]>,
     /// Class and level of its input and output (ioprio_set(2)).
@@ -149,6 +152,8 @@ impl Work<'_> {
     pub const HOLD: u32 = 1 << 16;
     /// It was preempted or moved in its program, and has restartable sequences (`task::rseq`).
     pub const RSEQ: u32 = 1 << 18;
+    /// The call that is still to be made is to be looked at before (`syscall::watch`).
+    pub const WATCHED: u32 = 1 << 19;
 
     /// True if any work is to be done.
     #[inline(always)]
@@ -208,6 +213,7 @@ impl Thread {
             rseq: AtomicUsize::new(0),
             rseq_signature: AtomicU32::new(0),
             memory_policy: AtomicU32::new(0),
+            filters: CallFilters::default(),
             name: Mutex::new([0; NAME_LEN]),
             io_priority: AtomicU32::new(0),
             put_off: PutOff::default(),

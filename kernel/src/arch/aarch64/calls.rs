@@ -4,6 +4,7 @@
 /// `Some` of the number of a call. Calls that this architecture never had, because newer ones do the same, have none.
 #[rustfmt::skip]
 macro_rules! call_number {
+    ($table:literal seccomp) => { Some(linux_raw_sys::general::__NR_seccomp as usize) };
     ($table:literal mbind) => { Some(linux_raw_sys::general::__NR_mbind as usize) };
     ($table:literal set_mempolicy) => { Some(linux_raw_sys::general::__NR_set_mempolicy as usize) };
     ($table:literal get_mempolicy) => { Some(linux_raw_sys::general::__NR_get_mempolicy as usize) };

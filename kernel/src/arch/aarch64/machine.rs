@@ -4,6 +4,8 @@
 pub const NAME: &[u8] = b"aarch64";
 /// `e_machine` of its ELF files.
 pub const ELF_MACHINE: u16 = 183;
+/// AUDIT_ARCH_AARCH64: the machine, with bits for 64 bits and little-endian (linux/audit.h).
+pub const AUDIT: u32 = ELF_MACHINE as u32 | 0xc000_0000;
 /// mmap(2): there is no such flag here.
 pub const MAP_32BIT: u32 = 0;
 

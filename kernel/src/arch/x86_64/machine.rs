@@ -5,6 +5,8 @@ use linux_raw_sys::general as abi;
 pub const NAME: &[u8] = b"x86_64";
 /// `e_machine` of its ELF files.
 pub const ELF_MACHINE: u16 = 62;
+/// AUDIT_ARCH_X86_64: the machine, with bits for 64 bits and little-endian (linux/audit.h).
+pub const AUDIT: u32 = ELF_MACHINE as u32 | 0xc000_0000;
 /// mmap(2): a place below 2 GiB.
 pub const MAP_32BIT: u32 = abi::MAP_32BIT;
 

@@ -140,7 +140,8 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
         }
         (signals.pending.set(), ignored, caught)
     };
-    let (pending, blocked) = subject.main().map_or((0, 0), |thread| {
+    let main = subject.main();
+    let (pending, blocked) = main.as_ref().map_or((0, 0), |thread| {
         let own = thread.signals.lock();
         (own.pending.set(), own.mask)
     });
@@ -170,7 +171,7 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
          VmSwap:\t       0 kB\nThreads:\t{threads}\nSigQ:\t{queued}/{queue_limit}\nSigPnd:\t{pending:016x}\n\
          ShdPnd:\t{shared_pending:016x}\nSigBlk:\t{blocked:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\n\
          CapInh:\t{inheritable:016x}\nCapPrm:\t{permitted:016x}\nCapEff:\t{effective:016x}\nCapBnd:\t{bounding:016x}\n\
-         CapAmb:\t{ambient:016x}\nNoNewPrivs:\t{privs}\nSeccomp:\t0\nSeccomp_filters:\t0\n\
+         CapAmb:\t{ambient:016x}\nNoNewPrivs:\t{privs}\nSeccomp:\t{seccomp}\nSeccomp_filters:\t{filters}\n\
          Cpus_allowed:\t{mask:x}\nCpus_allowed_list:\t",
         locked = process.memory().locked_bytes() / 1024,
         inheritable = sets.inheritable,
@@ -183,6 +184,8 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
         threads = process.threads.lock().len(),
         privs = u8::from(process.no_new_privileges.load(Relaxed)),
         mask = u64::MAX >> (64 - cpus.min(64)),
+        seccomp = main.as_ref().map_or(0, |thread| thread.filters.mode()),
+        filters = main.as_ref().and_then(|thread| thread.filters.get()).map_or(0, |all| all.len()),
     )?;
     cpu_range(text)?;
     write!(
