@@ -15,6 +15,7 @@ mod program;
 mod run_trace;
 mod shell;
 mod ssh;
+mod storage;
 
 pub use profile::ProfileArgs;
 
@@ -46,6 +47,7 @@ pub use logs::{LoggingArgs, LogsArgs};
 pub use metrics::MetricsArgs;
 pub use shell::{Color, CompletionsArgs, ManArgs, Shell};
 pub use ssh::{SshArgs, SshNameArgs, SshServerArgs};
+pub use storage::StorageArgs;
 
 /// Runs unmodified Linux programs as unikernels.
 #[derive(Debug, Parser)]
@@ -263,6 +265,9 @@ pub struct RunArgs {
     /// Keep what is in a directory of the guest in a volume: a named one, made when it is first used, or an ext4 image
     #[arg(short, long = "volume", value_name = "NAME|./IMAGE:PATH[:ro]", value_parser = OsStringValueParser::new().try_map(volume))]
     pub volumes: Vec<Spec>,
+
+    #[command(flatten)]
+    pub storage: StorageArgs,
 
     /// Size of named volumes that are made: their files take as much of the disk as is written [default: 16G]
     #[arg(long, value_name = "SIZE")]

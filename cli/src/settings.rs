@@ -21,6 +21,7 @@
 //! net = "user"
 //! volumes = ["data:/var/lib/data"]
 //! volume-size = "1G"
+//! tmpfs = ["/var/cache:size=64m"]
 //! restart = "on-failure:3"
 //!
 //! [[cron]]
@@ -53,7 +54,7 @@ use crate::net::{Forward, Network};
 use crate::pack::cron;
 use crate::run::Restart;
 use crate::size::Size;
-use crate::volume::{Source, Spec};
+use crate::volume::{Source, Spec, tmpfs};
 
 /// The name of the settings file.
 pub const FILE_NAME: &str = "Coracle.toml";
@@ -128,6 +129,9 @@ pub struct RunSettings {
     /// Volumes, as for `-v`.
     #[serde(default, deserialize_with = "parsed_list")]
     pub volumes: Vec<Spec>,
+    /// Directories in memory, as for `--tmpfs`.
+    #[serde(default, deserialize_with = "parsed_list")]
+    pub tmpfs: Vec<tmpfs::Spec>,
     /// When it starts again by itself, as for `--restart`.
     #[serde(default)]
     pub restart: Option<Restart>,

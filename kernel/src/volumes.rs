@@ -1,16 +1,17 @@
-//! Volumes: the file systems that the command line has mounted before the program starts.
+//! Volumes: the file systems that the command line has mounted before the program starts, on disks and in memory.
 use crate::block::registry::{self, Entry};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::ext4;
 use crate::fs::inode::NewNode;
-use crate::fs::mount::{MountFlags, Place};
+use crate::fs::memory::{MemoryFs, Options};
+use crate::fs::mount::{self, MountFlags, NewMount, Place};
 use crate::fs::walk::{self, Bounds, Follow};
 use crate::power;
 use alloc::string::String;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
-use coracle_image::cmdline::{CommandLine, Volume};
+use coracle_image::cmdline::{CommandLine, Tmpfs, Volume};
 use core::fmt::{self, Display};
 use linux_raw_sys::general::MS_RDONLY;
 
@@ -45,13 +46,34 @@ impl Display for Failure {
 /// the disks.
 #[inline(never)]
 pub fn mount(settings: &CommandLine) {
+    let mut in_memory = settings.tmpfs.iter().peekable();
     for volume in &settings.volumes {
+        // What lies in another comes after it: both lists are in that order.
+        while let Some(tmpfs) = in_memory.next_if(|tmpfs| tmpfs.path < volume.path) {
+            mount_tmpfs(tmpfs);
+        }
         if let Err(why) = mount_one(volume) {
             let (serial, path) =
                 (String::from_utf8_lossy(&volume.serial), String::from_utf8_lossy(&volume.path));
             log!("the volume {serial} can't be mounted at {path}: {why}");
             power::off(power::KERNEL_FAILED);
         }
+    }
+    in_memory.for_each(mount_tmpfs);
+}
+
+/// Mounts a file system in memory. If it can't be, the machine ends.
+fn mount_tmpfs(tmpfs: &Tmpfs) {
+    let mounted = directory(&tmpfs.path).and_then(|at| {
+        let (flags, rest) = MountFlags::split(&tmpfs.options)?;
+        let root = MemoryFs::with_options(&Options::parse(&rest)?)?;
+        let source = b"tmpfs".as_slice().try_to_vec()?;
+        mount::mount(at, NewMount { root, kind: "tmpfs", source, flags, file_system: None })
+    });
+    if let Err(error) = mounted {
+        let path = String::from_utf8_lossy(&tmpfs.path);
+        log!("no file system in memory can be mounted at {path} (error {})", error.number());
+        power::off(power::KERNEL_FAILED);
     }
 }
 

@@ -18,6 +18,7 @@ const TESTS: &[(&str, Test)] = &[
     ("commands_on_volumes", commands_on_volumes),
     ("settings_name_volumes", settings_name_volumes),
     ("files_are_as_on_linux", files_are_as_on_linux),
+    ("directories_in_memory", directories_in_memory),
 ];
 
 /// The status when `coracle` itself, or the kernel, could not do what was asked.
@@ -291,6 +292,28 @@ fn settings_name_volumes() -> Result<(), String> {
 
 fn main() -> ExitCode {
     trials::main("volumes", TESTS.iter().copied())
+}
+
+fn directories_in_memory() -> Result<(), String> {
+    let home = Home::new("in_memory")?;
+    // A bound, owner and permissions; docker's flags; a volume within, and another bound later.
+    let script = "grep -c '/mem tmpfs rw,nosuid,nodev,noexec,' /proc/mounts; stat -c '%a %u' /mem
+        df -k /mem | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2; echo kept > /mem/vol/file
+        dd if=/dev/zero of=/mem/f bs=1k count=2000 2> /dev/null || stat -c %s /mem/f
+        mount -o remount,size=4m none /mem && dd if=/dev/zero of=/mem/f bs=1k count=2000 2> /dev/null && stat -c %s /mem/f
+        mount -o remount,size=1m none /mem 2> /dev/null || echo refused
+        rm /mem/f; mount -o remount,size=1m none /mem && mount -t tmpfs -o size=8k none /mem/vol && df -k /mem/vol | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2";
+    let options = "-q --user root --tmpfs /mem:size=1m,mode=750,uid=5 -v in:/mem/vol --volume-size 32M";
+    check(&home.shell(options, script)?, 0, "1\n750 5\n1024\n1048576\n2048000\nrefused\n8\n")?;
+    check(&home.shell("-q -v in:/x", "cat /x/file")?, 0, "kept\n")?;
+    let settings = home.0.join("Coracle.toml");
+    fs::write(&settings, "program = \"busybox\"\n[run]\ntmpfs = [\"/mem:ro\"]\n")
+        .map_err(|e| e.to_string())?;
+    let mut command =
+        home.coracle(&["run", "-q", "--net", "none", "--", "grep", "-c", "/mem tmpfs ro", "/proc/mounts"]);
+    check(&run(&mut command, b"")?, 0, "1\n")?;
+    refused(&home.shell("--tmpfs /a -v in:/a", "true")?, "to be something else as well")?;
+    refused(&home.shell("--tmpfs /a:other", "true")?, "`other` is no option")
 }
 
 /// Programs of the files that a volume must hold as Linux' ext4 does: each prints the same on both.

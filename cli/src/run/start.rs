@@ -149,6 +149,8 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     let size = args.volume_size.or(settings.run.volume_size);
     let wish = Wish { specs: &specs, size, user, quiet: args.quiet };
     plan.volumes = volume::attach(&wish, args.dry_run)?;
+    let in_memory: Vec<_> = settings.run.tmpfs.iter().chain(&args.storage.tmpfs).cloned().collect();
+    plan.words.tmpfs = volume::tmpfs::in_order(&in_memory, &plan.volumes)?;
     if args.dry_run {
         plan.secrets = (!args.secret.is_empty()).then(|| "SECRETS".into());
         output::line(plan.shell_command(Channels::Terminal))?;

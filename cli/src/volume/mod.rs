@@ -11,6 +11,7 @@ mod file;
 mod holder;
 mod place;
 mod spec;
+pub mod tmpfs;
 mod transfer;
 
 pub use attach::{Attached, Wish, attach};

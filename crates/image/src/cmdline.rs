@@ -23,6 +23,7 @@
 //! | `window=ROWSxCOLUMNS` | the size of the terminal |
 //! | `seed=HEX` | fixes the randomisation of addresses, for debugging |
 //! | `volume=SERIAL:PATH`, `volume=SERIAL:PATH:ro` | mounts the ext4 file system on the disk with that serial number; may be repeated. A colon in PATH is written `%3A` |
+//! | `tmpfs=PATH:OPTIONS` | mounts a file system in memory, with options of mount(8) and tmpfs(5) between commas; may be repeated |
 //! | `secrets=fw_cfg` | QEMU's fw_cfg device has secrets for the program |
 //! | `fail-alloc=N` | for tests: enables /proc/thread-self/fail-nth, and makes the program's N-th allocation in the kernel fail (0: none) |
 //! | `fail-kernel=on` | for tests: enables /proc/PID/fail-kernel, by which a program makes the kernel hang or panic |
@@ -189,6 +190,23 @@ pub struct Volume {
     pub read_only: bool,
 }
 
+/// A file system in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tmpfs {
+    /// The directory, an absolute path.
+    pub path: Vec<u8>,
+    /// Options of mount(8) and tmpfs(5), with commas between them.
+    pub options: Vec<u8>,
+}
+
+impl Tmpfs {
+    fn parse(encoded: &[u8]) -> Option<Self> {
+        let at = encoded.iter().position(|&byte| byte == b':')?;
+        let (path, options) = (decode(&encoded[..at]), decode(&encoded[at + 1..]));
+        path.starts_with(b"/").then_some(Tmpfs { path, options })
+    }
+}
+
 /// What stands behind the path of a volume that is read only.
 const READ_ONLY_SUFFIX: &str = ":ro";
 
@@ -285,6 +303,8 @@ pub struct CommandLine {
     pub seed: Option<u64>,
     /// `volume=`
     pub volumes: Vec<Volume>,
+    /// `tmpfs=`
+    pub tmpfs: Vec<Tmpfs>,
     /// `secrets=fw_cfg`
     pub secrets: bool,
     /// `fail-alloc=`
@@ -385,6 +405,7 @@ impl CommandLine {
             }
             b"seed" => self.seed = Some(u64::from_str_radix(text()?.trim_start_matches("0x"), 16).ok()?),
             b"volume" => self.volumes.push(Volume::parse(encoded)?),
+            b"tmpfs" => self.tmpfs.push(Tmpfs::parse(encoded)?),
             b"secrets" if value == b"fw_cfg" => self.secrets = true,
             b"fail-alloc" => self.fail_alloc = Some(text()?.parse().ok()?),
             b"fail-kernel" if value == b"on" => self.fail_kernel = true,
@@ -482,6 +503,9 @@ impl fmt::Display for CommandLine {
         for Volume { serial, path, read_only } in &self.volumes {
             let flags = if *read_only { READ_ONLY_SUFFIX } else { "" };
             words.put("volume", format_args!("{}:{}{flags}", Part(serial), Part(path)))?;
+        }
+        for Tmpfs { path, options } in &self.tmpfs {
+            words.put("tmpfs", format_args!("{}:{}", Part(path), Part(options)))?;
         }
         if self.secrets {
             words.put("secrets", format_args!("fw_cfg"))?;

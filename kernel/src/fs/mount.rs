@@ -64,6 +64,22 @@ impl MountFlags {
         }
         own
     }
+    /// Takes the flags out of options of mount(8), with commas between them; returns the others. ENOMEM.
+    pub fn split(options: &[u8]) -> Result<(MountFlags, Vec<u8>), Errno> {
+        let (mut flags, mut rest) = (MountFlags::new(0), Vec::new());
+        for option in options.split(|&byte| byte == b',') {
+            let named = |(_, name): &&(MountFlags, &str)| name.as_bytes() == option;
+            match FLAG_NAMES.iter().find(named) {
+                Some((flag, _)) => flags |= *flag,
+                None if option == b"ro" => flags |= MountFlags::READ_ONLY,
+                None => {
+                    rest.try_extend_from_slice(option)?;
+                    rest.try_push(b',')?;
+                }
+            }
+        }
+        Ok((flags, rest))
+    }
     /// The times of access as `other` keeps them, if `flags` of mount(2) say nothing of them (MS_REMOUNT).
     pub fn with_times_of(self, other: MountFlags, flags: u32) -> MountFlags {
         let times = MountFlags::NO_ATIME | MountFlags::NO_DIRECTORY_ATIME | MountFlags::RELATIVE_ATIME;
@@ -158,21 +174,22 @@ impl Mount {
     }
 }
 
+/// Flags and their names, in the order in which Linux shows them.
+const FLAG_NAMES: [(MountFlags, &str); 6] = [
+    (MountFlags::NO_SUID, "nosuid"),
+    (MountFlags::NO_DEVICES, "nodev"),
+    (MountFlags::NO_EXEC, "noexec"),
+    (MountFlags::NO_ATIME, "noatime"),
+    (MountFlags::NO_DIRECTORY_ATIME, "nodiratime"),
+    (MountFlags::RELATIVE_ATIME, "relatime"),
+];
+
 /// See [`Mount::options`].
 pub struct MountOptions(MountFlags);
 
 impl fmt::Display for MountOptions {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        /// In the order in which Linux shows them.
-        const NAMES: [(MountFlags, &str); 6] = [
-            (MountFlags::NO_SUID, "nosuid"),
-            (MountFlags::NO_DEVICES, "nodev"),
-            (MountFlags::NO_EXEC, "noexec"),
-            (MountFlags::NO_ATIME, "noatime"),
-            (MountFlags::NO_DIRECTORY_ATIME, "nodiratime"),
-            (MountFlags::RELATIVE_ATIME, "relatime"),
-        ];
-        NAMES
+        FLAG_NAMES
             .into_iter()
             .filter(|(flag, _)| self.0.contains(*flag))
             .try_for_each(|(_, name)| write!(f, ",{name}"))

@@ -6,7 +6,7 @@ use crate::drivers::pty;
 use crate::errno::{Errno, SysResult};
 use crate::fs::access::{capability, check_capability};
 use crate::fs::inode::Inode;
-use crate::fs::memory::MemoryFs;
+use crate::fs::memory::{MemoryFs, Node, Options};
 use crate::fs::mount::{self as mounts, MountFlags, NewMount, Place};
 use crate::fs::walk::{self, Follow};
 use crate::fs::{dev, ext4, proc, sys};
@@ -32,6 +32,11 @@ fn source_at(addr: usize) -> Result<Vec<u8>, Errno> {
     if addr == 0 { Ok(Vec::new()) } else { user::read_path(addr) }
 }
 
+/// The options of the file system's own; empty at address 0.
+fn options_at(call: &Call) -> Result<Vec<u8>, Errno> {
+    source_at(call.usize(4))
+}
+
 /// mount(2): ext4, tmpfs, proc, sysfs, devtmpfs, devpts and mqueue, directories and files bound elsewhere, and changes of the flags of what is
 /// mounted.
 pub fn mount(call: &Call) -> SysResult {
@@ -42,7 +47,7 @@ pub fn mount(call: &Call) -> SysResult {
     let at = place_at(call, call.usize(1))?;
     check_capability(capability::SYS_ADMIN)?;
     if flags & MS_REMOUNT != 0 {
-        return remount(&at, flags);
+        return remount(call, &at, flags);
     }
     if flags & MS_BIND != 0 {
         return bind(call, at);
@@ -59,12 +64,13 @@ pub fn mount(call: &Call) -> SysResult {
         return mount_ext4(call, at, flags);
     }
     let (root, kind) = match kind.as_slice() {
-        b"tmpfs" | b"ramfs" => (MemoryFs::empty(0o1777)? as Arc<dyn Inode>, "tmpfs"),
-        b"devtmpfs" => (dev::filesystem()?, "devtmpfs"),
-        b"devpts" => {
-            let options = if call.usize(4) == 0 { Vec::new() } else { user::read_path(call.usize(4))? };
-            (pty::filesystem(&options)?, "devpts")
+        b"tmpfs" => {
+            let options = Options::parse(&options_at(call)?)?;
+            (MemoryFs::with_options(&options)? as Arc<dyn Inode>, "tmpfs")
         }
+        b"ramfs" => (MemoryFs::empty(0o1777)? as Arc<dyn Inode>, "tmpfs"),
+        b"devtmpfs" => (dev::filesystem()?, "devtmpfs"),
+        b"devpts" => (pty::filesystem(&options_at(call)?)?, "devpts"),
         b"proc" => (proc::filesystem()?, "proc"),
         b"sysfs" => (sys::filesystem()?, "sysfs"),
         b"cgroup2" => (sys::cgroup::filesystem()?, "cgroup2"),
@@ -106,7 +112,7 @@ fn mount_ext4(call: &Call, at: Place, flags: u32) -> SysResult {
 
 /// MS_REMOUNT: the flags of a mount, and without MS_BIND whether its file system is read-only. EINVAL if nothing is mounted
 /// right there, EBUSY if it is to be read-only and files are open for writing.
-fn remount(at: &Place, flags: u32) -> SysResult {
+fn remount(call: &Call, at: &Place, flags: u32) -> SysResult {
     if !at.path.is_mount_root() {
         return Err(Errno::INVAL);
     }
@@ -117,6 +123,11 @@ fn remount(at: &Place, flags: u32) -> SysResult {
     } else {
         if !new.contains(MountFlags::READ_ONLY) && ext4::volume::is_read_only(&mount.root) {
             return Err(Errno::ROFS);
+        }
+        if let Some(root) = mount.root.as_any().downcast_ref::<Node>()
+            && let Some(pages) = Options::parse(&options_at(call)?)?.pages
+        {
+            root.fs().set_limit(pages)?;
         }
         mount.reconfigure(new)?;
         ext4::volume::sync_all();

@@ -1,9 +1,11 @@
 //! The bytes of a regular file in memory: pages of frames over the bytes that the image gives.
 use super::image::Base;
+use super::options::Limit;
 use super::remains;
 use crate::errno::Errno;
 use crate::mm::user_buf::UserBuf;
 use crate::task::long_call;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
@@ -45,6 +47,8 @@ struct State {
     base_len: u64,
     /// Pages that differ from the base, or that are mapped.
     pages: PageMap<Page>,
+    /// The bound of the file system.
+    limit: Option<Arc<Limit>>,
 }
 
 /// Files in memory together take at most this part of it (half, as a tmpfs of Linux's does where nothing else is said), so
@@ -98,7 +102,9 @@ impl Pages {
 /// A large file's pages are freed in steps.
 impl Drop for State {
     fn drop(&mut self) {
-        remains::free_pages(Pages(core::mem::take(&mut self.pages)));
+        let pages = Pages(core::mem::take(&mut self.pages));
+        self.note_gone(pages.len());
+        remains::free_pages(pages);
     }
 }
 
@@ -135,19 +141,19 @@ impl Content {
         let changed = self.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, change);
         changed.map(drop).map_err(|_| Errno::TXTBSY)
     }
-    /// No bytes.
-    pub fn empty() -> Self {
-        Self::over(Base::EMPTY)
+    /// No bytes. `limit`: the bound of the file system.
+    pub(super) fn empty(limit: Option<Arc<Limit>>) -> Self {
+        Self::over(Base::EMPTY, limit)
     }
     /// A file of the image, `offset` bytes from the archive's start.
     pub fn of_image(bytes: &'static [u8], offset: u64) -> Self {
-        Self::over(Base::new(bytes, offset))
+        Self::over(Base::new(bytes, offset), None)
     }
-    fn over(base: Base) -> Self {
+    fn over(base: Base, limit: Option<Arc<Limit>>) -> Self {
         let size = base.len();
         Content {
             base,
-            state: Mutex::new(State { size, base_len: size, pages: PageMap::new() }),
+            state: Mutex::new(State { size, base_len: size, pages: PageMap::new(), limit }),
             seals: AtomicU32::new(0),
             mapped: AtomicBool::new(false),
             users: AtomicI32::new(0),
@@ -328,8 +334,13 @@ impl Content {
             match state.pages.split_off(index) {
                 Ok(pages) => cut = pages,
                 // Without memory to take them out at once.
-                Err(_) => while state.pages.cut_from(index).is_some() {},
+                Err(_) => {
+                    let before = state.pages.len();
+                    while state.pages.cut_from(index).is_some() {}
+                    state.note_gone(before - state.pages.len());
+                }
             }
+            state.note_gone(cut.len());
         }
         state.size = size;
         drop(state);
@@ -368,7 +379,9 @@ impl Content {
             let index = at / PAGE;
             let (in_page, n) = part_of_page(at, end);
             if n == FRAME_SIZE && at >= state.base_len && !self.is_mapped() {
-                drop(state.pages.remove(index));
+                if state.pages.remove(index).is_some() {
+                    state.note_gone(1);
+                }
             } else {
                 state.own(self.base, index)?.zero(in_page, n);
             }
@@ -449,6 +462,9 @@ impl State {
             let start = index * PAGE;
             let end = (start + PAGE).min(self.base_len);
             let bytes = if start < end { base.part(start..end)? } else { &[] };
+            if let Some(limit) = &self.limit {
+                limit.take()?;
+            }
             let page = Page::new(|| {
                 if bytes.is_empty() {
                     return Frame::alloc_zeroed();
@@ -457,10 +473,21 @@ impl State {
                 frame.write(0, bytes);
                 frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
                 Some(frame)
-            })?;
-            return self.pages.insert(index, page).map(|page| &page.0).map_err(|_| Errno::NOSPC);
+            });
+            let is_there =
+                page.and_then(|page| self.pages.insert(index, page).map(drop).map_err(|_| Errno::NOSPC));
+            if let Err(error) = is_there {
+                self.note_gone(1);
+                return Err(error);
+            }
         }
         self.pages.get(index).map(|page| &page.0).ok_or(Errno::NOSPC)
+    }
+    /// Pages are no longer the file's.
+    fn note_gone(&self, pages: u64) {
+        if let Some(limit) = &self.limit {
+            limit.give_back(pages as usize);
+        }
     }
     fn put(&mut self, base: Base, offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {
         let mut at = offset;

@@ -4,6 +4,7 @@ mod directory;
 mod file;
 mod image;
 mod node;
+mod options;
 pub mod remains;
 mod xattr;
 
@@ -12,3 +13,4 @@ pub use directory::name_hash;
 pub use file::{DirectoryFile, MemoryFile};
 pub use image::check_tables;
 pub use node::{MemoryFs, Node, next_device};
+pub use options::Options;

@@ -2,6 +2,7 @@
 use super::content::{self, Content};
 use super::directory::Directory;
 use super::file::{DirectoryFile, MemoryFile, Name};
+use super::options::{Limit, Options};
 use super::xattr::ExtendedAttributes;
 use crate::block::file as special;
 use crate::errno::Errno;
@@ -42,6 +43,8 @@ pub struct MemoryFs {
     pub(super) archive: Option<Archive<'static>>,
     /// Nodes made for files of the image that have several names.
     linked: Mutex<SortedMap<u32, Weak<Node>>>,
+    /// The bound of a file system that was mounted with options.
+    limit: Option<Arc<Limit>>,
     /// Held while a rename moves between directories, so that the tree stays a tree.
     pub(super) renaming: Mutex<()>,
 }
@@ -49,22 +52,41 @@ pub struct MemoryFs {
 impl MemoryFs {
     /// An empty one; gives its root directory. ENOMEM.
     pub fn empty(mode: u32) -> Result<Arc<Node>, Errno> {
-        let fs = Self::new(None, 1)?;
-        let attributes = Attributes::new(S_IFDIR | mode & PERMISSIONS);
+        Self::root_of(Self::new(None, 1, None)?, Attributes::new(S_IFDIR | mode & PERMISSIONS))
+    }
+    /// An empty one with options; gives its root directory. ENOMEM.
+    pub fn with_options(options: &Options) -> Result<Arc<Node>, Errno> {
+        /// As mount(8) has it where nothing is said.
+        const MODE: u32 = 0o1777;
+        let mode = options.mode.unwrap_or(MODE) & PERMISSIONS;
+        let (uid, gid) = (options.uid.unwrap_or_default(), options.gid.unwrap_or_default());
+        let attributes = Attributes { uid, gid, ..Attributes::new(S_IFDIR | mode) };
+        Self::root_of(Self::new(None, 1, options.limit()?)?, attributes)
+    }
+    /// Changes the bound (MS_REMOUNT). EINVAL if the files have more, or if there was none.
+    pub fn set_limit(&self, pages: usize) -> Result<(), Errno> {
+        self.limit.as_ref().ok_or(Errno::INVAL)?.set(pages)
+    }
+    fn root_of(fs: Arc<MemoryFs>, attributes: Attributes) -> Result<Arc<Node>, Errno> {
         fs.node(fs.next_inode(), attributes, Body::Directory(Directory::new(None)))
     }
     /// The files of an image; gives the root directory.
     pub fn of_image(archive: Archive<'static>) -> Result<Arc<Node>, Errno> {
         let root = archive.inode(InodeId::ROOT).map_err(|_| Errno::IO)?;
-        let fs = Self::new(Some(archive), u64::from(archive.inode_count()) + 1)?;
+        let fs = Self::new(Some(archive), u64::from(archive.inode_count()) + 1, None)?;
         fs.image_node(&root)
     }
-    fn new(archive: Option<Archive<'static>>, first_inode: u64) -> Result<Arc<MemoryFs>, Errno> {
+    fn new(
+        archive: Option<Archive<'static>>,
+        first_inode: u64,
+        limit: Option<Arc<Limit>>,
+    ) -> Result<Arc<MemoryFs>, Errno> {
         Ok(try_arc(MemoryFs {
             device: next_device(),
             next_inode: AtomicU64::new(first_inode),
             archive,
             linked: Mutex::new(SortedMap::new()),
+            limit,
             renaming: Mutex::new(()),
         })?)
     }
@@ -121,7 +143,7 @@ impl MemoryFs {
         let mode = mode & PERMISSIONS;
         let (kind, rdev, body) = match node {
             NewNode::Directory => (S_IFDIR, 0, Body::Directory(Directory::new(None))),
-            NewNode::File => (S_IFREG, 0, Body::File(Content::empty())),
+            NewNode::File => (S_IFREG, 0, Body::File(Content::empty(self.limit.clone()))),
             NewNode::Link(target) => (S_IFLNK, 0, Body::Link(target.try_to_vec()?)),
             NewNode::Special(S_IFIFO, _) => (S_IFIFO, 0, Body::Fifo(Pipe::named()?)),
             NewNode::Special(kind, rdev) => (kind & S_IFMT, rdev, Body::Special),
@@ -393,7 +415,11 @@ impl Inode for Node {
         }
     }
     fn usage(&self) -> Usage {
-        let (total, free) = content::page_bounds();
+        let (mut total, mut free) = content::page_bounds();
+        if let Some(limit) = &self.fs.limit {
+            let (most, left) = limit.bounds();
+            (total, free) = (most, left.min(free));
+        }
         Usage {
             magic: TMPFS_MAGIC,
             blocks: total as u64,

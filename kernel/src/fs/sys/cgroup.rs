@@ -21,7 +21,7 @@ const PERIOD_US: usize = 100_000;
 /// The root directory. ENOMEM.
 pub fn filesystem() -> Result<Arc<dyn Inode>, NoMemory> {
     let root = try_box(Listed { table: FILES, context: () })?;
-    Ok(Node::root(FsId { device: device_number(0, 26), magic: MAGIC }, root)?)
+    Ok(Node::root(FsId { device: device_number(0, 16), magic: MAGIC }, root)?)
 }
 
 static FILES: Table<()> = &[
