@@ -19,7 +19,7 @@ pub use record::{Options, Phase};
 pub use start::{rename, restart, start};
 
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -89,10 +89,11 @@ pub fn connect(name: &str) -> Result<UnixStream> {
         return Err(Error::new(format!("`{name}` is not running")));
     }
     let (address, _directory) = socket(name)?;
-    UnixStream::connect(address).map_err(|error| {
-        Error::new(format!("`{name}` cannot be asked"))
-            .why(error)
-            .help("it may have been started with `--control none`, or by an older `coracle`")
+    UnixStream::connect(address).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::new(format!("`{name}` cannot be asked"))
+            .why("it was started with `--control none`, or by an older `coracle`")
+            .help("start it with `--control observe` or `full`, and an image that allows it"),
+        _ => Error::new(format!("`{name}` cannot be asked")).why(error),
     })
 }
 

@@ -28,7 +28,20 @@ pub fn line(text: impl Display) -> Result<()> {
     write(format!("{text}\n").as_bytes())
 }
 
+/// Text of a guest as a terminal may be shown it: a guest is not trusted, and control characters can do more than show something.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// Writes text to stderr as it is. A closed stderr is ignored: there is no other place for the text.
 pub fn to_stderr(text: Arguments<'_>) {
     let _ = std::io::stderr().lock().write_fmt(text);
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn control_characters_of_a_guest_are_shown_as_such() {
+        assert_eq!(super::plain("a\u{1b}[2Jb\u{9b}\n\u{e4} \""), "a\u{fffd}[2Jb\u{fffd}\u{fffd}\u{e4} \"");
+    }
 }

@@ -10,6 +10,7 @@ use coracle_control::{FromGuest, Message, Request};
 use super::errno;
 use crate::error::{Error, Result};
 use crate::instances;
+use crate::output;
 use crate::run::encoded;
 
 /// How long a guest may say nothing. It answers at once unless it is stopped, or stuck in its kernel.
@@ -212,10 +213,10 @@ impl Client {
         Ok(numbers)
     }
 
-    /// What a link leads to; `None` if it is not there any more.
+    /// What a link leads to, to be shown; `None` if it is not there any more.
     pub fn link(&mut self, path: &str) -> Result<Option<String>> {
         let answer = self.ask_about(path, Request::Link(path.as_bytes()))?;
-        Ok(answer.map(|target| String::from_utf8_lossy(&target).into_owned()))
+        Ok(answer.map(|target| output::plain(&String::from_utf8_lossy(&target))))
     }
 
     /// What is there of a process's memory from `address` on: less than asked for where a page is missing, or the process has ended.

@@ -101,7 +101,7 @@ fn parse(answer: &[u8]) -> Option<(SocketsHead, Vec<Socket>)> {
     while !rest.is_empty() {
         let (record, after) = SocketRecord::decode(rest)?;
         let (name, after) = after.split_at_checked(usize::try_from(record.name_bytes).ok()?)?;
-        all.push(Socket { record, name: String::from_utf8_lossy(name).into_owned() });
+        all.push(Socket { record, name: output::plain(&String::from_utf8_lossy(name)) });
         rest = after;
     }
     Some((head, all))
@@ -395,6 +395,9 @@ pub fn netstat(args: &NetstatArgs) -> Result<()> {
     if pids.is_empty() { Ok(()) } else { output::write(readers(&mut client, &pids)?.as_bytes()) }
 }
 
+/// Characters of an end that others are aligned to at most.
+const WIDEST: usize = 120;
+
 fn table<'a>(
     sockets: &[Socket],
     now_ns: u64,
@@ -403,7 +406,7 @@ fn table<'a>(
 ) -> String {
     let ends: Vec<(String, String)> = sockets.iter().map(|socket| (socket.local(), socket.peer())).collect();
     let width = |choose: fn(&(String, String)) -> usize, least: usize| {
-        ends.iter().map(choose).max().unwrap_or_default().max(least)
+        ends.iter().map(choose).max().unwrap_or_default().clamp(least, WIDEST)
     };
     let (local_width, peer_width) = (width(|(local, _)| local.len(), 22), width(|(_, peer)| peer.len(), 22));
     let mut text = format!(
@@ -439,6 +442,7 @@ fn table<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn socket(record: SocketRecord) -> Socket {
         Socket { record, name: String::new() }
@@ -513,5 +517,31 @@ mod tests {
         let (_, sockets) = parse(&answer).unwrap();
         assert_eq!(sockets.iter().map(Socket::local).collect::<Vec<_>>(), ["@ab 9", "/cd 9"]);
         assert!(parse(&answer[..answer.len() - 1]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_guest_is_listed(now_ns: u64, words: Vec<u8>, names in prop::collection::vec("(\\PC|\\x1b|\n){0,300}", 3)) {
+            let mut answer = SocketsHead { now_ns, ..SocketsHead::default() }.encode().to_vec();
+            for (place, name) in names.iter().enumerate() {
+                let mut bytes = words.iter().copied().cycle().skip(place).take(SocketRecord::BYTES).collect::<Vec<_>>();
+                bytes.resize(SocketRecord::BYTES, u8::MAX);
+                let record = SocketRecord::decode(&bytes).map(|(record, _)| record).unwrap_or_default();
+                answer.extend(SocketRecord { name_bytes: name.len() as u64, kind: place as u64, ..record }.encode());
+                answer.extend(name.as_bytes());
+            }
+            let (_, sockets) = parse(&answer).unwrap();
+            let args = NetstatArgs {
+                name: String::new(), tcp: true, udp: true, unix: true, listening: false, all: true, processes: true, info: true,
+                numeric: false, json: false,
+            };
+            let text = table(&sockets, now_ns, &args, &|_| &[]);
+            prop_assert!(text.lines().count() > 3 && !text.contains('\x1b'));
+        }
+
+        #[test]
+        fn any_bytes_are_taken_apart(bytes: Vec<u8>) {
+            let _ = parse(&bytes);
+        }
     }
 }

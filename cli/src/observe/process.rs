@@ -1,6 +1,7 @@
 //! What a guest's /proc says of its processes (proc(5)).
 
 use crate::error::{Error, Result};
+use crate::output;
 
 use super::client::Client;
 
@@ -37,7 +38,7 @@ impl Stat {
         let number = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok());
         Some(Stat {
             id: id.trim().parse().ok()?,
-            name: name.to_owned(),
+            name: output::plain(name),
             state: fields.first()?.chars().next()?,
             cpu_ticks: number(14)? + number(15)?,
             threads: u32::try_from(number(20)?).ok()?,

@@ -91,7 +91,7 @@ fn parse(answer: &[u8]) -> Option<(Moment, Vec<Thread>)> {
         let (stack, after) = after.split_at_checked(usize::try_from(record.stack_bytes).ok()?)?;
         rest = after;
         let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-        let name = String::from_utf8_lossy(&name[..len]).into_owned();
+        let name = output::plain(&String::from_utf8_lossy(&name[..len]));
         threads.push(Thread { record, name, stack: stack.to_vec() });
     }
     threads.sort_by_key(|thread| (thread.record.pid, thread.record.tid));
@@ -301,7 +301,7 @@ fn headline(thread: &Thread, moment: &Moment) -> String {
     if thread.is(thread_flag::ASLEEP) {
         match record.deadline_ns {
             u64::MAX => text += ", no timer",
-            deadline if deadline + SLACK_NS < moment.now_ns => {
+            deadline if deadline.saturating_add(SLACK_NS) < moment.now_ns => {
                 let _ = write!(text, ", its timer is {} overdue", seconds(moment.now_ns - deadline));
             }
             deadline => {

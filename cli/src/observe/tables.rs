@@ -57,7 +57,9 @@ pub fn maps(args: &ProcessArgs) -> Result<()> {
     }
     for process in process::processes(&mut client, args.pid)? {
         output::line(format_args!("process {} ({}):", process.id, process.name))?;
-        output::write(client.text(&format!("/proc/{}/maps", process.id))?.as_bytes())?;
+        for line in client.text(&format!("/proc/{}/maps", process.id))?.lines() {
+            output::line(output::plain(line))?;
+        }
     }
     Ok(())
 }

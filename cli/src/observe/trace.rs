@@ -42,8 +42,9 @@ impl Noted {
 
 impl Memory for Noted {
     fn read(&mut self, address: u64, len: usize) -> Vec<u8> {
-        let own =
-            self.0.iter().find(|(start, bytes)| (*start..*start + bytes.len() as u64).contains(&address));
+        let own = self.0.iter().find(|(start, bytes)| {
+            address.checked_sub(*start).is_some_and(|place| place < bytes.len() as u64)
+        });
         own.map(|(start, bytes)| bytes.iter().skip((address - start) as usize).take(len).copied().collect())
             .unwrap_or_default()
     }
@@ -400,6 +401,7 @@ fn follow(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn record(kind: u32, tid: u32, time_ns: u64, words: [u64; 6], captured: &[(u64, &[u8])]) -> Vec<u8> {
         let mut behind = Vec::new();
@@ -433,6 +435,30 @@ mod tests {
         );
         // An end without a beginning is none of ours.
         assert_eq!(printer.take(&record(record::EXIT, 9, 6_000, [0; 6], &[])), "");
+    }
+
+    proptest! {
+        #[test]
+        fn any_guest_is_shown(words: [u64; 6], times: [u64; 4], number in 0u64..500, noted in prop::collection::vec((any::<u64>(), prop::collection::vec(any::<u8>(), 0..200)), 0..4), bytes: Vec<u8>) {
+            let mut printer = Printer::default();
+            for (time_ns, kind) in times.into_iter().zip([record::ENTRY, record::EXIT, record::ENTRY, record::LOST]) {
+                let mut behind = Vec::new();
+                let places = noted.iter().enumerate().map(|(place, (address, bytes))| (words.get(place).unwrap_or(address), bytes));
+                for (address, bytes) in places {
+                    behind.extend(address.to_le_bytes());
+                    behind.extend((bytes.len() as u16).to_le_bytes());
+                    behind.extend(bytes);
+                }
+                let len = (TraceRecord::HEAD + behind.len()) as u32;
+                let mut all = TraceRecord { bytes: len, kind, pid: 1, tid: 1, time_ns, number, words }.encode().to_vec();
+                all.extend(behind);
+                let text = printer.take(&all) + &printer.waiting(false);
+                prop_assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+            }
+            printer.waiting(true);
+            printer.take(&bytes);
+            prop_assert!(printer.summary().contains("total"));
+        }
     }
 
     #[test]

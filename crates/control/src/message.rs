@@ -203,9 +203,12 @@ impl<'a> Message<'a> {
         Self::decode(kind, fields.rest().get(..len.into())?)
     }
 
-    /// The message of this kind and these contents. `None` if the kind is unknown, or the contents are too short for it.
+    /// The message of this kind and these contents. `None` if the kind is unknown, or the contents are too short or too long for it.
     pub(crate) fn decode(kind: u16, contents: &'a [u8]) -> Option<Message<'a>> {
         let mut fields = Fields(contents);
+        if matches!(kind, kind::PIECE | kind::LOG) && contents.len() > LONGEST_FROM_GUEST {
+            return None;
+        }
         Some(match kind {
             kind::HELLO => Message::Hello(fields.half()?),
             kind::SIGNAL => Message::Signal(fields.half()?),

@@ -92,6 +92,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_longer_than_a_guest_may_send_is_skipped() {
+        let mut bytes = Vec::new();
+        for kind in [5u16, 56] {
+            bytes.extend(kind.to_le_bytes());
+            bytes.extend((LONGEST_TO_GUEST as u16).to_le_bytes());
+            bytes.extend([0; LONGEST_TO_GUEST]);
+        }
+        let mut count = 0;
+        ToGuest::new().take(&bytes, |_| count += 1);
+        assert_eq!(count, 0);
+    }
+
+    #[test]
     fn what_is_unknown_is_skipped() {
         let mut bytes = std::vec![99, 0, 100, 0];
         bytes.extend([7; 100]);

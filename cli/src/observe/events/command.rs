@@ -68,7 +68,7 @@ fn name(events: &[Event], names: &mut Names, client: &mut Client) -> Result<()> 
             if is_of_program(word) && !names.contains_key(&tid) {
                 let text = client.text(&format!("/proc/{pid}/task/{tid}/comm"))?;
                 // One that has ended keeps its number.
-                let name = if text.is_empty() { "ended".to_owned() } else { text.trim_end().to_owned() };
+                let name = if text.is_empty() { "ended".to_owned() } else { output::plain(text.trim_end()) };
                 names.insert(tid, name);
             }
         }

@@ -38,7 +38,7 @@ impl Fetched {
         let mut all = Fetched { now_ns: head.now_ns, ..Fetched::default() };
         while let Some((ring, after)) = RingHead::decode(rest) {
             rest = after;
-            all.lost += ring.lost;
+            all.lost = all.lost.saturating_add(ring.lost);
             for _ in 0..ring.count {
                 let Some((record, after)) = EventRecord::decode(rest) else { break };
                 rest = after;
@@ -67,7 +67,10 @@ fn time(head: &EventsHead, ticks: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::json::Trace;
+    use super::super::text::{Names, line};
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn times_of_all_cpus_are_one_order() {
@@ -87,6 +90,24 @@ mod tests {
         // Cut anywhere, it gives the events that are whole.
         for len in 0..answer.len() {
             assert!(Fetched::parse(&answer[..len]).events.len() <= 2);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_guest_is_shown(mut bytes in prop::collection::vec(any::<u8>(), 0..4000)) {
+            // Kinds are small numbers.
+            for record in bytes.chunks_mut(8) {
+                record[0] %= 32;
+            }
+            let fetched = Fetched::parse(&bytes);
+            let names = Names::default();
+            let mut trace = Trace::default();
+            for event in &fetched.events {
+                prop_assert!(line(event, &names).ends_with('\n'));
+                trace.take(event, &names);
+            }
+            prop_assert!(trace.finish("any", &names)["traceEvents"].is_array());
         }
     }
 }
