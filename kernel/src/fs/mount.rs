@@ -100,6 +100,10 @@ impl FileSystem {
     pub fn is_read_only(&self) -> bool {
         self.read_only.load(Ordering::SeqCst)
     }
+    /// Makes it read-only though files may be open to be written: it can't be written any more.
+    pub fn end_writing(&self) {
+        self.read_only.store(true, Ordering::SeqCst);
+    }
 }
 
 /// A regular file is open for writing: meanwhile neither its mount nor its file system becomes read-only.

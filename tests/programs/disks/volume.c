@@ -1,6 +1,7 @@
 // A volume of ext4 on /dev/vda, one step at a time: the argument says which. A step prints FAILED lines for what does not hold.
 #include "t.h"
 #include <dirent.h>
+#include <setjmp.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
 
@@ -214,6 +215,66 @@ static void pressure(void) {
     puts("room was made");
 }
 
+static sigjmp_buf after_bus;
+static void on_bus(int signal) { siglongjmp(after_bus, signal); }
+
+// The disk can't read the second page of `bad`, and can't write that of `target`.
+static void errors(void) {
+    static char page[4096];
+    mount_volume(0);
+    int bad = open("bad", O_RDONLY);
+    SHOW(pread(bad, page, 4096, 0));
+    SHOW(pread(bad, page, 4096, 4096));
+    SHOW(pread(bad, page, 4096, 8192));
+    signal(SIGBUS, on_bus);
+    volatile char *map = mmap(NULL, 12288, PROT_READ, MAP_SHARED, bad, 0);
+    int caught = sigsetjmp(after_bus, 1);
+    if (!caught)
+        page[0] = map[4096];
+    SHOW(caught == SIGBUS);
+    CHECK(map[0] == map[8192]);
+
+    int fd = open("target", O_RDWR), other = open("target", O_RDWR);
+    SHOW(pwrite(fd, page, 4096, 4096));
+    SHOW(fsync(fd));
+    SHOW(fsync(fd));
+    SHOW(fdatasync(other));
+    SHOW(fdatasync(other));
+    int later = open("target", O_RDWR);
+    SHOW(fsync(later));
+    // An error that no file reported is reported by the next that is opened.
+    SHOW(pwrite(fd, page, 4096, 4096));
+    close(fd), close(other), close(later);
+    sync();
+    later = open("target", O_RDWR);
+    SHOW(fsync(later));
+    SHOW(fsync(later));
+    SHOW(pwrite(later, page, 4096, 0));
+    SHOW(fsync(later));
+    SHOW(mkdir("directory", 0755));
+    puts("end of errors");
+}
+
+// The disk can't write the journal.
+static void aborted(void) {
+    mount_volume(0);
+    int fd = open("target", O_RDWR), root = open(".", O_RDONLY);
+    SHOW(mkdir("directory", 0755));
+    SHOW(fsync(root));
+    SHOW(fsync(root));
+    SHOW(mkdir("other", 0755));
+    SHOW(open("new", O_CREAT | O_RDWR, 0644));
+    SHOW(unlink("bad"));
+    char byte;
+    SHOW(pread(fd, &byte, 1, 0));
+    char line[300];
+    FILE *mounts = fopen("/proc/mounts", "r");
+    while (fgets(line, sizeof line, mounts))
+        if (strstr(line, "/volume "))
+            fputs(line, stdout);
+    puts("end of aborted");
+}
+
 int main(int argc, char **argv) {
     const char *step = argc > 1 ? argv[1] : "";
     if (!strcmp(step, "change"))
@@ -226,6 +287,10 @@ int main(int argc, char **argv) {
         refused();
     else if (!strcmp(step, "pressure"))
         pressure();
+    else if (!strcmp(step, "errors"))
+        errors();
+    else if (!strcmp(step, "aborted"))
+        aborted();
     else if (!strcmp(step, "acknowledge"))
         acknowledge();
     else

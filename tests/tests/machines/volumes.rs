@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     Case { name: "volume_under_pressure", test: || pressure(Q35), tap: false },
     Case { name: "volume_under_pressure_2cpu", test: || pressure(TWO), tap: false },
     Case { name: "volumes_refused", test: refusals, tap: false },
+    Case { name: "volume_with_errors", test: errors, tap: false },
 ];
 
 fn image(name: &str, arguments: &[&str]) -> Result<PathBuf, String> {
@@ -161,4 +162,106 @@ fn words() -> Result<(), String> {
     let outcome = boot(Q35, "volume=first:/mnt", &image)?;
     expect(&outcome, &["no disk has this serial number"])?;
     check(&file)
+}
+
+/// A volume whose disk fails at blocks of two files, and then at one of its journal.
+fn errors() -> Result<(), String> {
+    let file = disk("volume_errors")?;
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&file)
+        .and_then(|opened| opened.set_len(BYTES))
+        .map_err(|e| e.to_string())?;
+    let tree = file.with_extension("tree");
+    fs::create_dir_all(&tree)
+        .and_then(|()| fs::write(tree.join("bad"), [b'b'; 12288]))
+        .and_then(|()| fs::write(tree.join("target"), [b't'; 12288]))
+        .map_err(|e| e.to_string())?;
+    tool(Command::new("mkfs.ext4").args(["-q", "-F", "-b", "4096", "-d"]).arg(&tree).arg(&file))?;
+    let machine = |rules: &str| -> Result<String, String> {
+        let place = file.with_extension("rules");
+        fs::write(&place, rules).map_err(|e| e.to_string())?;
+        let (file, rules) = (file.display(), place.display());
+        Ok(format!(
+            "{Q35} -drive if=none,id=d0,driver=blkdebug,config={rules},image.driver=raw,image.file.driver=file,image.file.filename={file},werror=report,rerror=report -device virtio-blk-pci,drive=d0"
+        ))
+    };
+    let rule = |kind: &str, block: u64| {
+        // In sectors of 512 bytes.
+        let sector = block * 8;
+        format!(
+            "[inject-error]\nevent = \"none\"\niotype = \"{kind}\"\nerrno = \"5\"\nsector = \"{sector}\"\n"
+        )
+    };
+    let rules = rule("read", block_of(&file, "/bad", 1)?) + &rule("write", block_of(&file, "/target", 1)?);
+    let outcome = boot(&machine(&rules)?, "", &image("errors", &["errors"])?)?;
+    in_order(
+        &outcome.text(),
+        &[
+            "pread(bad, page, 4096, 0) = 4096",
+            "pread(bad, page, 4096, 4096) = -1 EIO",
+            "pread(bad, page, 4096, 8192) = 4096",
+            "caught == SIGBUS = 1",
+            "pwrite(fd, page, 4096, 4096) = 4096",
+            "fsync(fd) = -1 EIO",
+            "fsync(fd) = 0",
+            "fdatasync(other) = -1 EIO",
+            "fdatasync(other) = 0",
+            "fsync(later) = 0",
+            "pwrite(fd, page, 4096, 4096) = 4096",
+            "fsync(later) = -1 EIO",
+            "fsync(later) = 0",
+            "pwrite(later, page, 4096, 0) = 4096",
+            "fsync(later) = 0",
+            "mkdir(\"directory\", 0755) = 0",
+            "end of errors",
+        ],
+    )?;
+    check(&file)?;
+    tool(Command::new("debugfs").args(["-w", "-R", "rmdir /directory"]).arg(&file))?;
+    let outcome =
+        boot(&machine(&rule("write", block_of(&file, "<8>", 2)?))?, "", &image("aborted", &["aborted"])?)?;
+    in_order(
+        &outcome.text(),
+        &[
+            "mkdir(\"directory\", 0755) = 0",
+            "ext4: vda has an error, and its file system is read-only from now on",
+            "fsync(root) = -1 EIO",
+            "fsync(root) = -1 EIO",
+            "mkdir(\"other\", 0755) = -1 EROFS",
+            "open(\"new\", O_CREAT | O_RDWR, 0644) = -1 EROFS",
+            "unlink(\"bad\") = -1 EROFS",
+            "pread(fd, &byte, 1, 0) = 1",
+            "/dev/vda /volume ext4 ro,",
+            "end of aborted",
+        ],
+    )?;
+    // What was synced before is there; the journal is replayed or empty.
+    let replayed = Command::new("e2fsck").arg("-fp").arg(&file).output().map_err(|e| e.to_string())?;
+    match replayed.status.code() {
+        Some(0 | 1) => check(&file)?,
+        _ => return Err(String::from_utf8_lossy(&replayed.stdout).into_owned()),
+    }
+    fs::remove_file(&file).map_err(|e| e.to_string())
+}
+
+/// The block of the disk that a block of a file lies in.
+fn block_of(image: &Path, file: &str, block: u32) -> Result<u64, String> {
+    let request = format!("bmap {file} {block}");
+    let done =
+        Command::new("debugfs").args(["-R", &request]).arg(image).output().map_err(|e| e.to_string())?;
+    let text = String::from_utf8_lossy(&done.stdout);
+    text.trim().parse().map_err(|_| format!("debugfs says of {file}: {text}"))
+}
+
+/// The lines are there in this order.
+fn in_order(text: &str, lines: &[&str]) -> Result<(), String> {
+    let mut from = 0;
+    for line in lines {
+        let Some(found) = text[from..].find(line) else {
+            return Err(format!("`{line}` is missing, or comes earlier, in: {text}"));
+        };
+        from += found + line.len();
+    }
+    Ok(())
 }

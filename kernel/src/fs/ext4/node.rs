@@ -216,7 +216,8 @@ impl Node {
         self.write_back(0, u64::MAX)?;
         let mut fs = self.volume.read();
         let synced = if data_only { fs.sync_data(self.number) } else { fs.sync_file(self.number) };
-        synced.map_err(errno)
+        drop(fs);
+        self.volume.settled(synced)
     }
 
     pub(super) fn change_users(&self, change: impl FnMut(i32) -> Option<i32>) -> Result<(), Errno> {

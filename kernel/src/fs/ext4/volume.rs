@@ -5,8 +5,8 @@ use crate::block::registry::Entry;
 use crate::cache::pool;
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Usage};
-use crate::fs::notify;
 use crate::fs::stat::Timestamp;
+use crate::fs::{mount, notify};
 use crate::ipc::poll::Events;
 use crate::lock::Mutex;
 use crate::sleeping::{Guard, Sleeping};
@@ -40,6 +40,8 @@ pub struct Volume {
     /// Something was changed since the last commit.
     is_changed: AtomicBool,
     is_mounted: AtomicBool,
+    /// The journal ended by an error.
+    is_aborted: AtomicBool,
 }
 
 /// All that were ever mounted: one for each device, which serves again when that is mounted again.
@@ -91,6 +93,7 @@ fn mount_claimed(entry: &'static Entry, read_only: bool) -> Result<(Arc<dyn Inod
         Access::Aborted => true,
     };
     let volume = place_for(entry, fs)?;
+    volume.is_aborted.store(false, Ordering::Release);
     volume.is_mounted.store(true, Ordering::Release);
     let root = volume.node(&mut volume.read(), ROOT)?;
     Ok((root, is_read_only))
@@ -112,6 +115,7 @@ fn place_for(entry: &'static Entry, fs: FileSystem) -> Result<&'static Volume, E
         gone: Mutex::new(Vec::new()),
         is_changed: AtomicBool::new(false),
         is_mounted: AtomicBool::new(false),
+        is_aborted: AtomicBool::new(false),
     })?;
     let mut volumes = VOLUMES.lock();
     volumes.make_room(1)?;
@@ -318,8 +322,28 @@ impl Volume {
             result = result.and(node.write_back_listed());
         }
         self.settle();
-        let committed = self.fs.lock().commit().map_err(errno);
-        result.and(committed)
+        let committed = self.fs.lock().commit();
+        result.and(self.settled(committed))
+    }
+
+    /// What a program is told of a sync. If an error of the disk ended the journal, the volume is read-only from then on, as on Linux with
+    /// `errors=remount-ro`. The file system must not be locked.
+    pub(super) fn settled(&self, result: coracle_ext4::Result<()>) -> Result<(), Errno> {
+        let error = match result {
+            Ok(()) => return Ok(()),
+            Err(error) => errno(error),
+        };
+        let is_aborted = self.fs.lock().access() == Access::Aborted;
+        if is_aborted && !self.is_aborted.swap(true, Ordering::AcqRel) {
+            log!(
+                "ext4: {} has an error, and its file system is read-only from now on: what was not synced is lost",
+                self.entry.name
+            );
+            for mount in mount::all()?.iter().filter(|mount| mount.root.identity().0 == self.device()) {
+                mount.file_system.end_writing();
+            }
+        }
+        Err(error)
     }
 
     /// statfs(2).
