@@ -1,6 +1,5 @@
 //! The command line.
 
-mod clock;
 mod core;
 mod exec;
 mod gdb;
@@ -13,6 +12,7 @@ mod pcap;
 mod profile;
 mod program;
 mod run_trace;
+mod servers;
 mod shell;
 mod ssh;
 mod storage;
@@ -26,14 +26,14 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use coracle_image::{Access, Mode, User};
+use coracle_image::{Access, Mode, SyslogServer, User};
 
-pub use clock::NtpServer;
 pub use core::CoreArgs;
 pub use gdb::GdbArgs;
 pub use netstat::NetstatArgs;
 pub use pcap::{Interface, PcapArgs};
 pub use run_trace::RunTraceArgs;
+pub use servers::NtpServer;
 
 use crate::bytes;
 use crate::net::{Cidr, Forward, Network};
@@ -227,6 +227,10 @@ pub struct BuildArgs {
 
     #[command(flatten)]
     pub content: ContentArgs,
+
+    /// Have guests send their lines to this syslog server themselves, where no `coracle run` does it
+    #[arg(long, value_name = "udp|tcp://HOST:PORT", value_parser = servers::syslog_server)]
+    pub syslog: Option<SyslogServer>,
 
     /// List every file in the image
     #[arg(long)]

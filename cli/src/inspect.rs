@@ -64,6 +64,9 @@ fn describe(image: &Image, args: &InspectArgs) -> Result<String, coracle_image::
         line("metrics", format!("on port {port}"));
     }
     config.ntp().for_each(|server| line("ntp", server.to_string()));
+    if let Some(server) = config.syslog() {
+        line("syslog", server.to_string());
+    }
     line("control", config.access().to_string());
     line("user", config.user().to_string());
     if let Some(name) = config.hostname() {

@@ -41,7 +41,7 @@ const NOT_FOUND: u8 = 127;
 static IDLE_PROCESS: Once<Arc<Process>> = Once::new();
 
 exit::give_ending!(exit::Ending { undo: semaphores::process_ended, free: remains::free });
-power::give_before_off!([trace::drain, storage::end, lost::tell, drivers::shutdown]);
+power::give_before_off!([trace::drain, outbound::syslog::drain, storage::end, lost::tell, drivers::shutdown]);
 
 /// From the first instruction in Rust to the program.
 pub fn boot() -> ! {
@@ -339,6 +339,7 @@ fn run(settings: &CommandLine, config: &Config, context: Arc<FsContext>, loaded:
     if let Err(error) = open_standard_streams(&descriptors, user) {
         log!("the program lacks standard streams (error {})", error.number());
     }
+    start_syslog(settings, config);
     let pid = process::new_id();
     let started = start_thread(pid, loaded, descriptors, context, Credentials::of_user(user), settings);
     if started.is_err() {
@@ -350,6 +351,17 @@ fn run(settings: &CommandLine, config: &Config, context: Arc<FsContext>, loaded:
         log!("metrics are not served (error {})", error.number());
     }
     start_ntp(settings, config);
+}
+
+/// Sends lines to a server if that is wanted, and no command does it.
+#[inline(never)]
+fn start_syslog(settings: &CommandLine, config: &Config) {
+    let program = config.program().rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    if let Some(server) = settings.syslog.clone().unwrap_or_else(|| config.syslog())
+        && let Err(error) = outbound::syslog::start(server, program)
+    {
+        log!("nothing is sent to the syslog server (error {})", error.number());
+    }
 }
 
 /// Sets the clock by the network if that is wanted.

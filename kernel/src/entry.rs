@@ -59,6 +59,9 @@ impl Kernel for Coracle {
             if thread.work().any(Work::NTP) {
                 outbound::ntp::main();
             }
+            if thread.work().any(Work::SYSLOG) {
+                outbound::syslog::main();
+            }
             leave(thread, context, false);
         }
     }

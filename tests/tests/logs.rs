@@ -2,7 +2,7 @@
 use coracle_tests::guest::{LIMIT, Server};
 use coracle_tests::outcome::Outcome;
 use coracle_tests::trials::{self, Test, run};
-use coracle_tests::wait::until;
+use coracle_tests::wait::{collect, until};
 use coracle_tests::{build, paths};
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
@@ -10,12 +10,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
 
 const TESTS: &[(&str, Test)] = &[
     ("lines_have_streams_and_times", lines_have_streams_and_times),
     ("files_are_rotated", files_are_rotated),
     ("programs_reach_dev_log", programs_reach_dev_log),
     ("rsyslog_receives", rsyslog_receives),
+    ("a_guest_alone_sends_its_lines", a_guest_alone_sends_its_lines),
     ("a_server_is_reached_over_tls", a_server_is_reached_over_tls),
     ("journald_receives", journald_receives),
     ("what_is_lost_is_said", what_is_lost_is_said),
@@ -287,6 +289,91 @@ fn rsyslog_receives() -> Result<(), String> {
     let elsewhere = coracle(&folder, &["logs", "guest"])?;
     if elsewhere.status == 0 || !elsewhere.log.contains("syslog daemon") {
         return Err(elsewhere.evidence());
+    }
+    Ok(())
+}
+
+/// An image that is booted by QEMU alone sends its lines itself; one that the command runs leaves that to the command.
+fn a_guest_alone_sends_its_lines() -> Result<(), String> {
+    const LAST: &str = "and this has no end";
+    let folder = folder("alone")?;
+    let udp = UdpSocket::bind("127.0.0.1:0").map_err(|e| e.to_string())?;
+    udp.set_read_timeout(Some(LIMIT)).map_err(|e| e.to_string())?;
+    let tcp = TcpListener::bind("127.0.0.1:0").map_err(|e| e.to_string())?;
+    let port = |address: std::io::Result<std::net::SocketAddr>| {
+        address.map(|address| address.port()).map_err(|e| e.to_string())
+    };
+    let script = format!("echo one; logger -p auth.warning -t me two; echo three >&2; printf '{LAST}'");
+    let servers = [
+        format!("udp://10.0.2.2:{}", port(udp.local_addr())?),
+        format!("tcp://10.0.2.2:{}", port(tcp.local_addr())?),
+    ];
+    for (server, counted) in servers.iter().zip([false, true]) {
+        let image = folder.join("alone.img");
+        let image = image.to_str().ok_or("a strange path")?;
+        let build = ["build", "-o", image, "--hostname", "ship", "--syslog", server, "/bin/busybox", "--"];
+        works(&folder, &[&build[..], &["ash", "-c", &script]].concat())?;
+        if !works(&folder, &["inspect", image])?.text().contains(server) {
+            return Err("inspect does not name the server".to_owned());
+        }
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-M", "q35", "-cpu", "max", "-m", "256", "-nodefaults", "-no-reboot", "-display", "none"]);
+        qemu.args(["-serial", "stdio", "-nic", "user,model=virtio-net-pci"]);
+        qemu.args(["-device", "isa-debug-exit,iobase=0x501,iosize=1", "-kernel", image]);
+        qemu.args(["-append", "ip=10.0.2.15/24 gw=10.0.2.2 poweroff=isa-debug-exit@0x501"]);
+        let taken = if counted {
+            let accepting = tcp.try_clone().map_err(|e| e.to_string())?;
+            let reader = thread::spawn(move || accepting.accept().map(|(stream, _)| collect(stream).join()));
+            let done = run(&mut qemu, b"")?;
+            let bytes = reader.join().ok().and_then(Result::ok).and_then(Result::ok);
+            bytes.ok_or_else(|| done.evidence())?
+        } else {
+            let done = run(&mut qemu, b"")?;
+            let mut all = Vec::new();
+            let mut datagram = [0; 2048];
+            while !String::from_utf8_lossy(&all).contains(LAST) {
+                let Ok(len) = udp.recv(&mut datagram) else { return Err(done.evidence()) };
+                all.extend([&datagram[..len], b"\n"].concat());
+            }
+            all
+        };
+        let text = String::from_utf8_lossy(&taken);
+        // Facility daemon and auth; TCP has the length in front.
+        for (priority, rest) in [
+            ("<30>1 ", " ship busybox - stdout - one"),
+            ("<36>1 ", " ship me "),
+            ("<30>1 ", " ship busybox - stdout - three"),
+            ("<30>1 ", &format!(" ship busybox - stdout - {LAST}")),
+        ] {
+            let fits = |at: usize| text[at..].split_once('<').is_some_and(|(_, line)| line.contains(rest));
+            if !text.match_indices(priority).any(|(at, _)| fits(at)) {
+                return Err(format!("no message with {rest:?} in {text:?}"));
+            }
+        }
+        if counted && !text.split('<').next().is_some_and(|head| head.trim().parse::<u32>().is_ok()) {
+            return Err(format!("no length in front of {text:?}"));
+        }
+    }
+    // The command sends the lines of the same image, and a guest none.
+    let server = servers[1].replace("10.0.2.2", "127.0.0.1");
+    let accepting = tcp.try_clone().map_err(|e| e.to_string())?;
+    let reader = thread::spawn(move || accepting.accept().map(|(stream, _)| collect(stream).join()));
+    let image = folder.join("alone.img");
+    let image = image.to_str().ok_or("a strange path")?;
+    works(&folder, &["run", "-d", "--name", "guest", "--host-loopback", "--syslog", &server, image])?;
+    works(&folder, &["wait", "guest"])?;
+    let bytes = reader.join().ok().and_then(Result::ok).and_then(Result::ok).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    if !text.contains(" guest guest - stderr - three") || text.contains("busybox") {
+        return Err(format!("the command sent {text:?}"));
+    }
+    tcp.set_nonblocking(true).map_err(|e| e.to_string())?;
+    if tcp.accept().is_ok() {
+        return Err("the guest sent its lines beside the command".to_owned());
+    }
+    let refused = coracle(&folder, &["build", "--syslog", "tls://log.example:6514", "/bin/busybox"])?;
+    if refused.status != 125 || !refused.log.contains("coracle run --syslog tls") {
+        return Err(refused.evidence());
     }
     Ok(())
 }

@@ -35,68 +35,14 @@ impl GuestSyslog {
     }
 }
 
-/// Reads a message as syslog(3) sends it: `<PRIORITY>Mmm dd hh:mm:ss TAG[PID]: TEXT`, where all but the text may be missing; or one of
-/// RFC 5424.
+/// Reads a message as syslog(3) sends it.
 fn read(message: &[u8], pid: u32) -> Record {
-    let message = message.strip_suffix(&[0]).unwrap_or(message);
-    let message = message.strip_suffix(b"\n").unwrap_or(message);
-    let (priority, rest) =
-        priority(message).unwrap_or((Priority::new(Priority::USER, Priority::NOTICE), message));
-    let (tag, own_pid, text) = modern(rest).unwrap_or_else(|| local(rest));
-    let pid = own_pid.or((pid != 0).then_some(pid));
-    let origin = Some(Origin { priority, tag, pid });
+    let coracle_syslog::Message { priority, tag, pid, text } = coracle_syslog::read(message, pid);
+    let priority = Priority::of_number(priority).unwrap_or(Priority::new(Priority::USER, Priority::NOTICE));
+    let origin = Some(Origin { priority, tag: String::from_utf8_lossy(tag).into_owned(), pid });
     // A record is one line.
     let text = text.split(|&byte| byte == b'\n').collect::<Vec<_>>().join(&b' ');
     Record { time: Timestamp::now(), stream: Stream::Syslog, origin, text, is_part: false }
-}
-
-fn priority(message: &[u8]) -> Option<(Priority, &[u8])> {
-    const DIGITS: usize = 3;
-    let rest = message.strip_prefix(b"<")?;
-    let end = rest.iter().take(DIGITS + 1).position(|&byte| byte == b'>')?;
-    let number = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
-    Some((Priority::of_number(number)?, &rest[end + 1..]))
-}
-
-/// Tag, process and text of a message of RFC 5424, after its priority.
-fn modern(rest: &[u8]) -> Option<(String, Option<u32>, &[u8])> {
-    let mut fields = rest.strip_prefix(b"1 ")?.splitn(6, |&byte| byte == b' ');
-    let (_time, _host) = (fields.next()?, fields.next()?);
-    let word = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
-    let (tag, pid, _id) = (word(fields.next()?), word(fields.next()?), fields.next()?);
-    let tag = if tag == "-" { String::new() } else { tag };
-    Some((tag, pid.parse().ok(), fields.next()?.strip_prefix(b"- ").unwrap_or_default()))
-        .filter(|(_, _, text)| !text.is_empty())
-}
-
-/// The same of a message of syslog(3).
-fn local(rest: &[u8]) -> (String, Option<u32>, &[u8]) {
-    let rest = skip_time(rest);
-    let none = (String::new(), None, rest);
-    let Some(colon) =
-        rest.iter().position(|&byte| byte == b':' || byte == b' ').filter(|&at| rest[at] == b':')
-    else {
-        return none;
-    };
-    let Ok(head) = std::str::from_utf8(&rest[..colon]) else { return none };
-    let text = rest[colon + 1..].strip_prefix(b" ").unwrap_or(&rest[colon + 1..]);
-    match head.strip_suffix(']').and_then(|head| head.split_once('[')) {
-        Some((tag, pid)) => (tag.to_owned(), pid.parse().ok(), text),
-        None => (head.to_owned(), None, text),
-    }
-}
-
-/// Leaves out `Mmm dd hh:mm:ss `.
-fn skip_time(rest: &[u8]) -> &[u8] {
-    /// A letter, a digit or a blank, a digit, and what is meant literally.
-    const FORM: &[u8; 16] = b"aaa _0 00:00:00 ";
-    let fits = |(form, byte): (&u8, &u8)| match form {
-        b'a' => byte.is_ascii_alphabetic(),
-        b'0' => byte.is_ascii_digit(),
-        b'_' => byte.is_ascii_digit() || *byte == b' ',
-        literal => literal == byte,
-    };
-    if rest.len() >= FORM.len() && FORM.iter().zip(rest).all(fits) { &rest[FORM.len()..] } else { rest }
 }
 
 #[cfg(test)]

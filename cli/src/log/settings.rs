@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use coracle_image::{Peer, SyslogServer};
+
 use super::data::MOST_FILES;
 use super::priority::{Priority, facility_of_name};
 use super::remote::Address;
@@ -77,6 +79,24 @@ impl FromStr for LogOption {
 /// A syslog server: `udp://`, `tcp://` or `tls://` with HOST:PORT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server(pub Address);
+
+impl Server {
+    /// The server as a guest knows it. None if a guest can't send to it: over TLS.
+    pub fn of_guest(&self) -> Option<SyslogServer> {
+        let peer = |host: &String, port: &u16| Peer { host: host.clone(), port: *port };
+        match &self.0 {
+            Address::Udp(host, port) => Some(SyslogServer { is_stream: false, peer: peer(host, port) }),
+            Address::Tcp(host, port) => Some(SyslogServer { is_stream: true, peer: peer(host, port) }),
+            Address::Tls(..) | Address::Unix(_) => None,
+        }
+    }
+}
+
+impl From<SyslogServer> for Server {
+    fn from(SyslogServer { is_stream, peer: Peer { host, port } }: SyslogServer) -> Server {
+        Server(if is_stream { Address::Tcp(host, port) } else { Address::Udp(host, port) })
+    }
+}
 
 impl FromStr for Server {
     type Err = String;

@@ -21,6 +21,7 @@ use super::{access, companions, cron, image, python, skeleton};
 use crate::args::BuildArgs;
 use crate::error::{Error, Result, cannot, paint, warn};
 use crate::kernel::Kernel;
+use crate::log::Server;
 use crate::output;
 use crate::settings::{FILE_NAME, Settings};
 use crate::size::Size;
@@ -65,7 +66,10 @@ pub fn cannot_write(output: &Path, error: &WriteError) -> Error {
 
 /// Builds an image and writes it.
 pub fn build(args: &BuildArgs) -> Result<()> {
-    let settings = Settings::load(&args.content, args.program.is_some())?;
+    let mut settings = Settings::load(&args.content, args.program.is_some())?;
+    if let Some(server) = &args.syslog {
+        settings.run.syslog = Some(server.clone().into());
+    }
     let given = args.program.as_ref().or(settings.program.as_ref()).ok_or_else(no_program)?;
     let path = program::find(given)?;
     let assembled = assemble(given, &path, &args.args, &settings, args.verbose)?;
@@ -408,7 +412,7 @@ fn record(
         health: if settings.health.has_check() { settings.health.text() } else { String::new() },
         metrics_port: settings.metrics_port,
         ntp: settings.ntp.iter().map(|server| server.0.clone()).collect(),
-        syslog: None,
+        syslog: settings.run.syslog.as_ref().and_then(Server::of_guest),
         user: settings.user,
         hostname: settings.hostname.clone().map(String::into_bytes),
         kernel_version: kernel.version.clone(),

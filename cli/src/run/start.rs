@@ -21,7 +21,7 @@ use crate::bytes;
 use crate::environment;
 use crate::error::{self, Error, Result, note};
 use crate::instances::{self, Claim, Options};
-use crate::log::{self, Choice, Driver, Logger, Naming, Record, Stream as LogStream};
+use crate::log::{self, Choice, Driver, Logger, Naming, Record, Server, Stream as LogStream};
 use crate::net::Network;
 use crate::observe::RunTrace;
 use crate::output;
@@ -78,6 +78,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     }
     // The image's own limit of what may be asked, which the kernel knows: what this command answers itself is under it, too.
     let mut most = Access::Full;
+    let mut server_of_image = None;
     let mut user = settings.user.unwrap_or(User::ORDINARY);
     let mut jobs: Vec<String> = settings.cron.iter().map(cron::Settings::shown).collect();
     let (mut checks, mut access) = (settings.health.clone(), settings.control.unwrap_or_default());
@@ -96,6 +97,11 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
             words.mode = args.content.mode;
             words.access = args.content.control.unwrap_or_default();
             words.metrics_port = args.content.metrics_port;
+            // This command sends the lines.
+            if let Some(server) = image.config().syslog() {
+                words.syslog = (!args.dry_run).then_some(None);
+                server_of_image = Some(Server::from(server));
+            }
             words.ntp = args.content.ntp.iter().map(|server| server.0.clone()).collect();
             words.user = args.content.user;
             words.hostname.clone_from(&args.content.hostname);
@@ -127,6 +133,9 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
             };
             let mut words = words(args);
             words.access = settings.control.unwrap_or_default();
+            if settings.run.syslog.is_some() && !args.dry_run {
+                words.syslog = Some(None);
+            }
             let (plan, reason) =
                 plan(args, &settings, (name.clone(), file), end, settings.run.memory, words)?;
             if args.dry_run {
@@ -142,7 +151,11 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     let checks = health::Plan::checked(checks, access, is_named)?;
     let choice = Choice::new(
         (args.logging.log_driver, &args.logging.log_opt, args.logging.syslog.as_ref()),
-        (settings.run.log_driver, &settings.run.log_opt, settings.run.syslog.as_ref()),
+        (
+            settings.run.log_driver,
+            &settings.run.log_opt,
+            settings.run.syslog.as_ref().or(server_of_image.as_ref()),
+        ),
     )?;
     prepare_debugging(args, &mut plan.words)?;
     let specs: Vec<_> = settings.run.volumes.iter().chain(&args.volumes).cloned().collect();

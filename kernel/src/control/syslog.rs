@@ -1,9 +1,10 @@
-//! /dev/log: messages of syslog(3) go to the command that runs the guest, or to the kernel's own log if there is none.
+//! /dev/log: messages of syslog(3) go to the command that runs the guest; if there is none, to a server, or to the kernel's own log.
 use crate::drivers::console::{self, Channel};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::walk::{self, Follow};
 use crate::ipc::unix::{self, UnixSocket};
+use crate::outbound;
 use alloc::sync::Arc;
 use coracle_control::{HEADER_BYTES, LOG_BYTES, LONGEST_FROM_GUEST, Message};
 use coracle_fallible::filled;
@@ -24,6 +25,7 @@ pub fn serve() -> Result<(), Errno> {
 fn take(message: &[u8], pid: i32) -> Result<(), Errno> {
     match console::control().filter(|channel| channel.port().is_connected()) {
         Some(channel) => send(channel, message, pid as u32),
+        None if outbound::syslog::take_message(message, pid as u32) => Ok(()),
         None => {
             log!("syslog: {}", Text(message));
             Ok(())

@@ -3,3 +3,4 @@
 pub mod ntp;
 mod resolve;
 mod socket;
+pub mod syslog;

@@ -65,6 +65,26 @@ impl Connected {
     }
 }
 
+impl Connected {
+    /// EPIPE if the other end has closed the stream; what it sends is of no interest.
+    pub fn check_open(&self) -> Result<(), Errno> {
+        let mut rest = [0; 64];
+        match self.socket()?.receive(&mut UserBuf::kernel_out(&mut rest), n::MSG_DONTWAIT) {
+            Ok(received) if received.len == 0 => Err(Errno::PIPE),
+            Ok(_) | Err(Errno::AGAIN) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends a stream, and waits until the other end has done so, too. EAGAIN: not until `until_ns`.
+    pub fn end(&self, until_ns: u64) -> Result<(), Errno> {
+        self.socket()?.shutdown(n::SHUT_WR)?;
+        let mut rest = [0; 64];
+        while self.receive(&mut rest, until_ns)? > 0 {}
+        Ok(())
+    }
+}
+
 impl Drop for Connected {
     fn drop(&mut self) {
         self.0.closed();

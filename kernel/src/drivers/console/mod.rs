@@ -4,6 +4,7 @@ pub mod arguments;
 mod control;
 mod standard;
 mod stream;
+pub mod tap;
 mod terminal;
 
 pub use control::{Channel, Server};

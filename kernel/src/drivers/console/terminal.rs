@@ -1,5 +1,6 @@
 //! The terminal (termios(3), ioctl_tty(2)), over the serial port or a port of a virtio console.
 use super::arguments::{read_user, read_window, window_bytes, write_user};
+use super::tap;
 use crate::drivers::virtio::port::Port;
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
@@ -279,7 +280,9 @@ impl File for Terminal {
             self.check_foreground(linux_raw_sys::general::SIGTTOU)?;
         }
         let crlf = linux_raw_sys::general::OPOST | linux_raw_sys::general::ONLCR;
-        if self.state.lock().discipline.termios().output & crlf != crlf
+        let is_tapped = tap::is_tapped();
+        if !is_tapped
+            && self.state.lock().discipline.termios().output & crlf != crlf
             && let Some(port) = self.port()
         {
             return port.write(src, nonblock);
@@ -305,7 +308,12 @@ impl File for Terminal {
                 expanded.push_reserved(*byte);
             }
             match self.put(&expanded, nonblock) {
-                Ok(_) => done += len,
+                Ok(_) => {
+                    done += len;
+                    if is_tapped {
+                        tap::tell(&chunk[..len]);
+                    }
+                }
                 Err(_) if done > 0 => return Ok(done),
                 // As Linux has it of a terminal that was hung up.
                 Err(Errno::PIPE) => return Err(Errno::IO),
