@@ -12,6 +12,8 @@ use std::process::{Command, ExitCode};
 const TESTS: &[(&str, Test)] = &[
     ("a_deadlock_is_explained", a_deadlock_is_explained),
     ("what_a_guest_has_is_listed", what_a_guest_has_is_listed),
+    ("a_leak_is_seen", a_leak_is_seen),
+    ("every_trace_point_fires", every_trace_point_fires),
     ("calls_are_traced", calls_are_traced),
     ("the_life_of_a_guest", the_life_of_a_guest),
     ("a_guest_answers_only_what_it_may", a_guest_answers_only_what_it_may),
@@ -88,6 +90,77 @@ fn what_a_guest_has_is_listed() -> Result<(), String> {
         return Err(format!("a process that is not there is not missed: {}", other.evidence()));
     }
     Ok(())
+}
+
+fn a_leak_is_seen() -> Result<(), String> {
+    let program = build::c_server(&paths::programs().join("servers/leak.c"))?.to_string_lossy().into_owned();
+    let guest = Background::start("leaking", &[&program])?;
+    let look = || -> Option<(String, u64, u64)> {
+        let text = guest.says("top", &["--json", "-d", "0.1"], &["leak"]).ok()?;
+        let look: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let thread = look.pointer("/threads/0")?;
+        let memory = look.pointer("/memory/anonymous_bytes")?.as_u64()?;
+        Some((thread["name"].as_str()?.to_owned(), thread["resident_bytes"].as_u64()?, memory))
+    };
+    let first = look().ok_or("top shows no thread")?;
+    /// So much is no noise.
+    const GROWN: u64 = 1 << 20;
+    let mut last = first.clone();
+    let grows = until(LIMIT, || {
+        last = look().unwrap_or_else(|| first.clone());
+        last.1 > first.1 + GROWN && last.2 > first.2 + GROWN
+    });
+    if !grows || last.0 != "leak" {
+        return Err(format!("memory goes from {first:?} to {last:?}"));
+    }
+    guest.says("maps", &[], &["[heap]"]).map(|_| ())
+}
+
+/// Each kind of event is noted where it happens: all that the kernel has trace points for.
+fn every_trace_point_fires() -> Result<(), String> {
+    let program =
+        build::c_server(&paths::programs().join("servers/events.c"))?.to_string_lossy().into_owned();
+    let disk = paths::work().join("events.img");
+    let file = fs::File::create(&disk).and_then(|file| file.set_len(16 << 20));
+    file.map_err(|e| e.to_string())?;
+    let disk = disk.to_string_lossy().into_owned();
+    let made = run(Command::new("mkfs.ext4").args(["-q", "-F", "-E", "root_owner=1000:1000", &disk]), b"")?;
+    if made.status != 0 {
+        return Err(made.evidence());
+    }
+    let guest = Background::start("noted", &["--cpus", "2", "-v", &format!("{disk}:/data"), &program])?;
+    guest.says("logs", &[], &["ready"])?;
+    let words = ["trace", "noted", "--events", "sched,timer,irq,fault,block,tcp"];
+    let mut trace = Server::start(&mut guest.command(&words))?;
+    let wanted = [
+        "switch          events/1 (sleeps) -> ",
+        "wake            events/2",
+        "park            events/1 until ",
+        "park            events/2 until it is woken",
+        "timer set       for ",
+        "timer fired     wakes events/1",
+        "interrupt       timer",
+        "interrupt       device ",
+        "page fault      write 0x",
+        "block issue     write sector ",
+        "block issue     flush sector ",
+        "block done      done [",
+        ": SYN-SENT -> ESTABLISHED",
+        "tcp retransmit  port ",
+        "tcp zero window port ",
+        "drop            no socket is at the port (port 7003",
+        "drop            the socket's buffer is full (port 7001",
+        "drop            the queue of connections is full (port 7002",
+    ];
+    let missing = |log: &str| wanted.iter().filter(|text| !log.contains(**text)).copied().collect::<Vec<_>>();
+    let found = until(LIMIT, || missing(&trace.log()).is_empty());
+    let missing = missing(&trace.log());
+    let pid = Pid::from_raw(trace.pid()).ok_or("a child has a pid")?;
+    kill_process(pid, Signal::INT).map_err(|e| e.to_string())?;
+    match trace.wait(LIMIT) {
+        Some(0) if found => Ok(()),
+        status => Err(format!("status {status:?}, not noted: {missing:?}")),
+    }
 }
 
 /// Whether a process here has a handler for SIGINT (proc_pid_status(5)).
