@@ -30,7 +30,7 @@ const PACKAGE: &str = "coracle-kernel";
 const SOURCES: [&str; 5] = ["kernel", "hal", "crates", "Cargo.lock", "Cargo.toml"];
 
 /// Where the kernel lists its system calls.
-const CALLS: &str = "kernel/src/syscall/table.rs";
+const CALLS: &str = "kernel/linux/src/table.rs";
 
 fn main() -> ExitCode {
     match embed() {

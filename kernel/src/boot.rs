@@ -1,27 +1,27 @@
 //! The boot, step by step.
-use crate::block::registry;
 use crate::control::launch::Defaults;
-use crate::drivers::pty;
-use crate::errno::Errno;
-use crate::fs::context::FsContext;
-use crate::fs::descriptors::DescriptorTable;
-use crate::fs::memory;
-use crate::fs::memory::remains;
-use crate::fs::open::open;
-use crate::fs::walk::Bounds;
-use crate::fs::{access, lost, proc, provided, root};
-use crate::ipc::sysv::semaphores;
-use crate::mm::patch;
-use crate::syscall::trace;
-use crate::task::process::{self, Credentials, Process};
-use crate::task::thread::Thread;
-use crate::task::{debug, exec, exit, sched, uts};
-use crate::{control, drivers, events, log, metrics, outbound, power, random, report, storage, volumes};
+use crate::{control, metrics, outbound, storage, volumes};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_core::errno::Errno;
+use coracle_core::fs::access;
+use coracle_core::fs::context::FsContext;
+use coracle_core::fs::descriptors::DescriptorTable;
+use coracle_core::fs::open::open;
+use coracle_core::fs::walk::Bounds;
+use coracle_core::mm::patch;
+use coracle_core::task::process;
+use coracle_core::task::process::{Credentials, Process};
+use coracle_core::task::thread::Thread;
+use coracle_core::task::{debug, exec, exit, sched, uts};
+use coracle_core::{events, log, power, random, report};
 use coracle_fallible::prelude::*;
+use coracle_fs::block::registry;
+use coracle_fs::memory;
+use coracle_fs::memory::remains;
+use coracle_fs::{lost, provided};
 use coracle_hal::io::fw_cfg;
 use coracle_hal::once::Once;
 use coracle_hal::task::{self, Ring};
@@ -29,7 +29,12 @@ use coracle_hal::{boot as hal, cpu, fail as faults, irq, time};
 use coracle_image::archive::{Archive, Config};
 use coracle_image::cmdline::CommandLine;
 use coracle_image::{Access, Mode, User};
+use coracle_ipc::sysv::semaphores;
+use coracle_linux::trace;
 use coracle_loader::Strings;
+use coracle_system::drivers;
+use coracle_system::drivers::pty;
+use coracle_system::{proc, root};
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH};
 
 /// Name of the machine where neither image nor command line gives one.
@@ -40,8 +45,14 @@ const NOT_FOUND: u8 = 127;
 
 static IDLE_PROCESS: Once<Arc<Process>> = Once::new();
 
-exit::give_ending!(exit::Ending { undo: semaphores::process_ended, free: remains::free });
-power::give_before_off!([trace::drain, outbound::syslog::drain, storage::end, lost::tell, drivers::shutdown]);
+coracle_core::give_ending!(exit::Ending { undo: semaphores::process_ended, free: remains::free });
+coracle_core::give_before_off!([
+    trace::drain,
+    outbound::syslog::drain,
+    storage::end,
+    lost::tell,
+    drivers::shutdown
+]);
 
 /// From the first instruction in Rust to the program.
 pub fn boot() -> ! {
@@ -249,7 +260,7 @@ pub fn start_program(settings: &CommandLine, config: Option<&Config>) {
         remember(settings, config);
     }
     let request = request(settings, config);
-    match exec::load(&context, request, crate::task::limits::DEFAULT_STACK) {
+    match exec::load(&context, request, coracle_core::task::limits::DEFAULT_STACK) {
         Ok(loaded) => {
             run(settings, config, context, &loaded);
             control::cron::start(config);

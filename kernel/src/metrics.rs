@@ -3,23 +3,23 @@
 //! A thread of the kernel serves one connection after the other, each for a bounded time, so a client that is slow delays others
 //! and takes no more memory than one. Without a port there is no thread.
 use crate::boot;
-use crate::errno::Errno;
-use crate::fs::context::FsContext;
-use crate::fs::file::File;
-use crate::fs::open::open;
-use crate::fs::walk::Bounds;
-use crate::ipc::poll::{Events, PollSource, block_on_events};
-use crate::mm::user_buf::UserBuf;
-use crate::net::open::socket;
-use crate::net::socket::{Socket, SocketAddress};
-use crate::task::thread::{Thread, Work};
-use crate::task::{later, process, sched};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_core::errno::Errno;
+use coracle_core::fs::context::FsContext;
+use coracle_core::fs::file::File;
+use coracle_core::fs::open::open;
+use coracle_core::fs::walk::Bounds;
+use coracle_core::ipc::poll::{Events, PollSource, block_on_events};
+use coracle_core::mm::user_buf::UserBuf;
+use coracle_core::net::socket::{Socket, SocketAddress};
+use coracle_core::task::thread::{Thread, Work};
+use coracle_core::task::{later, process, sched};
 use coracle_fallible::{Text, filled};
 use coracle_hal::context::UserContext;
 use coracle_hal::time::now_ns;
 use coracle_metrics::{CONTENT_TYPE, END, Files, GUEST, samples, write_head, write_sample};
+use coracle_system::socket::socket;
 use core::fmt::{self, Write};
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicU16, Ordering::Relaxed};

@@ -2,21 +2,22 @@
 //!
 //! It is there on a machine with disks only. At boot it looks at them before it starts the program. From then on it writes
 //! back what has been dirty for a while, and sleeps while nothing is. At the end it writes what is left.
-use crate::block::{file, registry};
-use crate::cache::pool;
-use crate::errno::Errno;
-use crate::fs::dev;
-use crate::fs::ext4::volume;
-use crate::ipc::poll::{Events, PollSource, wait_until};
-use crate::lock::Mutex;
-use crate::task::later;
-use crate::task::process::Process;
-use crate::task::sched::{self, Wake};
-use crate::task::thread::{Thread, Work};
 use crate::{boot, volumes};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use coracle_core::errno::Errno;
+use coracle_core::ipc::poll::{Events, PollSource, wait_until};
+use coracle_core::lock::Mutex;
+use coracle_core::task::later;
+use coracle_core::task::process::Process;
+use coracle_core::task::sched;
+use coracle_core::task::sched::Wake;
+use coracle_core::task::thread::{Thread, Work};
 use coracle_fallible::try_box;
+use coracle_fs::block::{file, registry};
+use coracle_fs::cache::pool;
+use coracle_fs::dev;
+use coracle_fs::ext4::volume;
 use coracle_hal::context::UserContext;
 use coracle_hal::once::Once;
 use coracle_hal::time;
@@ -117,7 +118,7 @@ pub fn end() {
     sched::unpark(thread);
     let deadline_ns = time::now_ns() + PATIENCE_NS;
     let is_synced = || END.load(Ordering::SeqCst) == SYNCED;
-    let id = ENDED.subscribe_thread(crate::this::with(Arc::clone), Events::IN).ok();
+    let id = ENDED.subscribe_thread(coracle_core::this::with(Arc::clone), Events::IN).ok();
     while !is_synced() && id.is_some() {
         if sched::park_aside(Some(deadline_ns)) == Wake::TimedOut {
             break;

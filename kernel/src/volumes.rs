@@ -1,16 +1,19 @@
 //! Volumes: the file systems that the command line has mounted before the program starts, on disks and in memory.
-use crate::block::registry::{self, Entry};
-use crate::errno::Errno;
-use crate::fs::context::FsContext;
-use crate::fs::ext4;
-use crate::fs::inode::NewNode;
-use crate::fs::memory::{MemoryFs, Options};
-use crate::fs::mount::{self, MountFlags, NewMount, Place};
-use crate::fs::walk::{self, Bounds, Follow};
-use crate::power;
 use alloc::string::String;
 use alloc::vec::Vec;
+use coracle_core::errno::Errno;
+use coracle_core::fs::context::FsContext;
+use coracle_core::fs::inode::NewNode;
+use coracle_core::fs::mount;
+use coracle_core::fs::mount::{MountFlags, NewMount, Place};
+use coracle_core::fs::walk;
+use coracle_core::fs::walk::{Bounds, Follow};
+use coracle_core::power;
 use coracle_fallible::prelude::*;
+use coracle_fs::block::registry;
+use coracle_fs::block::registry::Entry;
+use coracle_fs::ext4;
+use coracle_fs::memory::{MemoryFs, Options};
 use coracle_image::cmdline::{CommandLine, Tmpfs, Volume};
 use core::fmt::{self, Display};
 use linux_raw_sys::general::MS_RDONLY;

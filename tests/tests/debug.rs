@@ -260,7 +260,7 @@ fn the_kernel_is_debugged() -> Result<(), String> {
         let said = place.gdb(
             &["--kernel", "kernel"],
             &[
-                "hbreak coracle_kernel::syscall::time::clock_nanosleep",
+                "hbreak coracle_linux::time::clock_nanosleep",
                 "continue",
                 "backtrace 3",
                 "delete",

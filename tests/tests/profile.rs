@@ -102,7 +102,7 @@ fn a_busy_guest_is_profiled() -> Result<(), String> {
         let guest = Guest::start("busy", &["--mode", mode, "--cpus", cpus, &program])?;
         let entry = if mode == "unikernel" { "call_unikernel_[k]" } else { "syscall_entry_protected_[k]" };
         // The program's functions, the library's, the kernel's, in one stack.
-        let of_kernel = format!("main;ask_kernel;pread64;{entry};coracle_kernel::syscall::file::pread64_[k]");
+        let of_kernel = format!("main;ask_kernel;pread64;{entry};coracle_linux::file::pread64_[k]");
         let text = guest.profile_of(&[], &["main;burn_often;burn ", &of_kernel])?;
         if text.lines().any(|line| line.contains("burn") && line.contains("ask_kernel")) {
             return Err(format!("in {mode} mode on {cpus} CPUs two processes have one stack: {text}"));
@@ -167,8 +167,7 @@ fn sleep_is_profiled() -> Result<(), String> {
         if !(short < long && long < waiter) {
             return Err(format!("in {mode} mode sleeps of {short}, {long} and {waiter} ns: {text}"));
         }
-        let text =
-            guest.profile_of(&["--off-cpu"], &["coracle_kernel::syscall::time::clock_nanosleep_[k]"])?;
+        let text = guest.profile_of(&["--off-cpu"], &["coracle_linux::time::clock_nanosleep_[k]"])?;
         if text.contains("burn") {
             return Err(format!("functions that no program has: {text}"));
         }
@@ -246,8 +245,8 @@ fn a_stuck_guest_is_seen_from_outside() -> Result<(), String> {
         let guest = Guest::start("stuck", &[&options[..], &[program.as_str(), "hang"]].concat())?;
         let wanted = [
             "in the kernel, interrupts off, thread 1 \"",
-            "coracle_kernel::fs::proc::process::fail_kernel+",
-            "coracle_kernel::syscall::file::write+",
+            "coracle_system::proc::process::fail_kernel+",
+            "coracle_linux::file::write+",
             "events, the oldest first:",
             "timer fired     wakes ",
         ];

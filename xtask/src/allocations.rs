@@ -168,7 +168,7 @@ mod tests {
         let functions: [(&str, u64, &[u8]); 4] = [
             ("alloc::raw_vec::handle_error", 0x1000, &[0x0f, 0x0b]),
             ("alloc::vec::Vec<T,A>::push", 0x1010, &grow),
-            ("coracle_kernel::fs::open", 0x1020, &kernel),
+            ("coracle_core::fs::open", 0x1020, &kernel),
             ("coracle_kernel::boot::boot", 0x1030, &boot),
         ];
         let frames = inlined
@@ -180,27 +180,25 @@ mod tests {
 
     #[test]
     fn finds_the_first_function_that_is_no_library_s() {
-        let all = ["coracle_kernel::boot::boot", "coracle_kernel::fs::open"].map(String::from);
+        let all = ["coracle_kernel::boot::boot", "coracle_core::fs::open"].map(String::from);
         assert_eq!(found(&[]), all.into());
         let inlined: &[&str] =
-            &["<T as core::convert::Into<U>>::into", "coracle_kernel::log::line", "coracle_kernel::fs::open"];
-        assert!(found(&[(0x1020, inlined)]).contains("coracle_kernel::log::line"));
-        let fallible: &[&str] = &[
-            "<alloc::vec::Vec<T> as coracle_fallible::vec::TryVec<T>>::try_push",
-            "coracle_kernel::fs::open",
-        ];
+            &["<T as core::convert::Into<U>>::into", "coracle_core::log::line", "coracle_core::fs::open"];
+        assert!(found(&[(0x1020, inlined)]).contains("coracle_core::log::line"));
+        let fallible: &[&str] =
+            &["<alloc::vec::Vec<T> as coracle_fallible::vec::TryVec<T>>::try_push", "coracle_core::fs::open"];
         assert_eq!(found(&[(0x1020, fallible)]), [String::from("coracle_kernel::boot::boot")].into());
-        let fallible: &[&str] = &["coracle_fallible::vec::filled", "coracle_kernel::fs::open"];
+        let fallible: &[&str] = &["coracle_fallible::vec::filled", "coracle_core::fs::open"];
         assert_eq!(found(&[(0x1020, fallible)]), [String::from("coracle_kernel::boot::boot")].into());
     }
 
     #[test]
     fn compares_with_the_list() {
-        let allowed = Allowed::parse("# may\ncoracle_kernel::boot::\ncoracle_kernel::fs::open # once\n");
+        let allowed = Allowed::parse("# may\ncoracle_kernel::boot::\ncoracle_core::fs::open # once\n");
         assert_eq!(check(&found(&[]), &allowed), Ok(Summary { functions: 2, stale: Vec::new() }));
         let none = Allowed::parse("");
-        assert!(check(&found(&[]), &none).unwrap_err().contains("coracle_kernel::fs::open ends"));
-        let stale = Allowed::parse("coracle_kernel::\nnothing\n");
+        assert!(check(&found(&[]), &none).unwrap_err().contains("coracle_core::fs::open ends"));
+        let stale = Allowed::parse("coracle_kernel::\ncoracle_core::\nnothing\n");
         assert_eq!(check(&found(&[]), &stale).unwrap().stale, ["nothing"]);
     }
 }

@@ -9,8 +9,11 @@ use std::path::Path;
 use syn::visit::Visit;
 use syn::{Ident, ItemUse, UseTree};
 
-/// A module's path, `fs::file` say.
+/// A module's path with its crate, `core::fs::file` say.
 type Module = String;
+
+/// What the names of the kernel's crates begin with.
+const PREFIX: &str = "coracle_";
 
 /// An arrow: a module, and one that it uses.
 pub type Arrow = (Module, Module);
@@ -60,13 +63,21 @@ fn covers(prefix: &str, module: &str) -> bool {
     module.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// All arrows between the modules of a crate whose files are below `source`.
+/// All arrows between the modules of the kernel's crates: the one in `kernel`, and those in the directories there.
 ///
 /// # Errors
 /// A file that can't be read or is no Rust.
-pub fn arrows(source: &Path) -> Result<BTreeSet<Arrow>, String> {
+pub fn arrows(kernel: &Path) -> Result<BTreeSet<Arrow>, String> {
     let mut files = BTreeMap::new();
-    read(source, &[], &mut files)?;
+    read(&kernel.join("src"), &["kernel".to_string()], &mut files)?;
+    let wrong = |e| format!("cannot read {}: {e}", kernel.display());
+    for entry in fs::read_dir(kernel).map_err(wrong)? {
+        let path = entry.map_err(wrong)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
+        if path.join("Cargo.toml").exists() {
+            read(&path.join("src"), &[name], &mut files)?;
+        }
+    }
     let known: BTreeSet<Module> = files.keys().map(|path| path.join("::")).collect();
     let mut found = BTreeSet::new();
     for (path, text) in &files {
@@ -93,7 +104,7 @@ fn read(directory: &Path, at: &[String], files: &mut BTreeMap<Vec<String>, Strin
             module.push(name.to_string());
             read(&path, &module, files)?;
         } else if path.extension().is_some_and(|end| end == "rs") {
-            if name != "mod" {
+            if name != "mod" && name != "lib" {
                 module.push(name.to_string());
             }
             files.insert(module, fs::read_to_string(&path).map_err(wrong)?);
@@ -113,10 +124,14 @@ impl Uses<'_> {
     fn note(&mut self, path: &[String]) {
         let [first, rest @ ..] = path else { return };
         let base = match first.as_str() {
-            "crate" => &[],
+            "crate" => &self.of[..1],
             "self" => self.of,
             "super" => &self.of[..self.of.len().saturating_sub(1)],
-            _ => return,
+            // Of a crate that is none of the kernel's there is no module.
+            name => match name.strip_prefix(PREFIX) {
+                Some(name) => &[name.to_string()][..],
+                None => return,
+            },
         };
         let ups = rest.iter().take_while(|word| *word == "super").count();
         let base = &base[..base.len().saturating_sub(ups)];
@@ -269,12 +284,24 @@ mod tests {
 
     #[test]
     fn uses_are_found_in_trees_and_paths() {
-        let of = ["fs".to_string(), "file".to_string()];
+        let of = ["core", "fs", "file"].map(str::to_string);
         let mut uses = Uses { of: &of, paths: Vec::new() };
-        let text = "use crate::{a::b::{C, d}, e as f}; use super::g; use core::h;
+        let text = "use crate::{a::b::{C, d}, e as f}; use super::g; use core::h; use coracle_net::tcp;
             fn f() -> crate::i::J { super::super::k::l(self::m::N, o) }";
         uses.visit_file(&syn::parse_file(text).unwrap());
         let found: Vec<String> = uses.paths.iter().map(|path| path.join("::")).collect();
-        assert_eq!(found, ["a::b::C", "a::b::d", "e", "fs::g", "i::J", "k::l", "fs::file::m::N"]);
+        assert_eq!(
+            found,
+            [
+                "core::a::b::C",
+                "core::a::b::d",
+                "core::e",
+                "core::fs::g",
+                "net::tcp",
+                "core::i::J",
+                "core::k::l",
+                "core::fs::file::m::N"
+            ]
+        );
     }
 }

@@ -78,7 +78,7 @@ fn main() -> ExitCode {
 /// The layers, and the arrows between the kernel's modules.
 fn read_layers() -> Result<(Layers, BTreeSet<Arrow>), String> {
     let known = Layers::parse(&read(&repository().join(LAYERS))?).map_err(|e| format!("{LAYERS}: {e}"))?;
-    Ok((known, layers::arrows(&repository().join("kernel/src"))?))
+    Ok((known, layers::arrows(&repository().join("kernel"))?))
 }
 
 /// Whether the kernel's modules use those of lower layers alone. Returns the picture.

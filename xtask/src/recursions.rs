@@ -13,7 +13,7 @@ pub struct Recursion {
 /// The kernel's functions that lead to themselves.
 pub const RECURSIONS: &[Recursion] = &[
     Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_kernel::fs::mount::Path>",
+        prefix: "core::ptr::drop_in_place<coracle_core::fs::mount::Path>",
         times: 1,
         reason: "a file keeps its path, whose inode keeps none, nor an open file, but a mount, which keeps the place where it is",
     },
@@ -23,12 +23,12 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "page tables have four levels",
     },
     Recursion {
-        prefix: "<coracle_kernel::ipc::unix::socket::UnixSocket as coracle_kernel::fs::file::File>::closed",
+        prefix: "<coracle_ipc::unix::socket::UnixSocket as coracle_core::fs::file::File>::closed",
         times: 1,
         reason: "a listening socket closes those that wait in its queue, and these don't listen",
     },
     Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_kernel::ipc::unix::socket::UnixSocket>",
+        prefix: "core::ptr::drop_in_place<coracle_ipc::unix::socket::UnixSocket>",
         times: 1,
         reason: "a listening socket keeps those that wait in its queue, and these don't listen",
     },
@@ -38,52 +38,52 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "a listening socket keeps those that wait in its queue, and these don't listen",
     },
     Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_kernel::fs::mount::Mount>",
+        prefix: "core::ptr::drop_in_place<coracle_core::fs::mount::Mount>",
         times: 1,
         reason: "the drop of a mount takes the mounts below it one by one first",
     },
     Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_kernel::fs::memory::node::Node>",
+        prefix: "core::ptr::drop_in_place<coracle_fs::memory::node::Node>",
         times: 1,
         reason: "the drop of a directory takes what lies in it out first, directory by directory",
     },
     Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_kernel::task::process::Process>",
+        prefix: "core::ptr::drop_in_place<coracle_core::task::process::Process>",
         times: 1,
         reason: "an observer is a running thread, which keeps its process: none observes a process that goes away",
     },
     Recursion {
-        prefix: "coracle_kernel::task::process::Process::tell_parent_of_stop",
+        prefix: "coracle_core::task::process::Process::tell_parent_of_stop",
         times: 1,
         reason: "SIGCONT makes a process tell its parent by SIGCHLD, which makes none tell any",
     },
     Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_kernel::task::futex::Waiter>",
+        prefix: "core::ptr::drop_in_place<coracle_core::task::futex::Waiter>",
         times: 1,
         reason: "a waiter that leaves its list has let go of the one behind it",
     },
     Recursion {
-        prefix: "core::ptr::drop_in_place<alloc::boxed::Box<coracle_kernel::ipc::unix::in_flight::Batch>>",
+        prefix: "core::ptr::drop_in_place<alloc::boxed::Box<coracle_ipc::unix::in_flight::Batch>>",
         times: 1,
         reason: "a batch is taken out of its list before it is dropped",
     },
     Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_kernel::ipc::uring::request::Request>",
+        prefix: "core::ptr::drop_in_place<coracle_ipc::uring::request::Request>",
         times: 1,
         reason: "a request that goes has left its chain, its ring and its pool, and those that these list keep them",
     },
     Recursion {
-        prefix: "coracle_kernel::ipc::poll::PollSource::notify_entries",
+        prefix: "coracle_core::ipc::poll::PollSource::notify_entries",
         times: 6,
         reason: "a file's, that of the signal that it sends, and those of epoll sets, which observe one another five deep at most (epoll_ctl(2), ELOOP)",
     },
     Recursion {
-        prefix: "<coracle_kernel::fs::signal_io::Sender as coracle_kernel::ipc::poll::Observer>::notify",
+        prefix: "<coracle_core::fs::signal_io::Sender as coracle_core::ipc::poll::Observer>::notify",
         times: 0,
         reason: "what a signal is announced to, a signalfd or an epoll set, sends none (`File::announces`)",
     },
     Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_kernel::ipc::epoll::Member>",
+        prefix: "core::ptr::drop_in_place<coracle_core::ipc::epoll::Member>",
         times: 5,
         reason: "a member keeps its file, which may be a set: those lie in one another five deep at most (epoll_ctl(2), ELOOP)",
     },
@@ -98,7 +98,7 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "nothing is shown indented (`{:#?}`)",
     },
     Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_kernel::fs::synthetic::node::Node>",
+        prefix: "core::ptr::drop_in_place<coracle_fs::synthetic::node::Node>",
         times: 8,
         reason: "a made file keeps the directories that lead to it, of which /proc has no more",
     },

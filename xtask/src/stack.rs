@@ -25,7 +25,7 @@ const AT_BOOT: &[&str] = &[
     // How many CPUs there are.
     "coracle_hal::cpu::possible",
     // The network, which boot starts, with a card or without.
-    "coracle_kernel::net::stack::make_alone",
+    "coracle_net::stack::make_alone",
 ];
 
 /// The stacks of the kernel.

@@ -33,7 +33,7 @@ pub struct Argument {
 /// # Errors
 /// If the file can't be read or isn't a table.
 pub fn read(repository: &Path) -> Result<Vec<SystemCall>, String> {
-    let table = repository.join("kernel/src/syscall/table.rs");
+    let table = repository.join("kernel/linux/src/table.rs");
     let source =
         std::fs::read_to_string(&table).map_err(|e| format!("cannot read {}: {e}", table.display()))?;
     parse(&source)

@@ -1,4 +1,4 @@
-//! The table of system calls, read from the kernel's source (`kernel/src/syscall/table.rs`) when this command is built.
+//! The table of system calls, read from the kernel's source (`kernel/linux/src/table.rs`) when this command is built.
 
 /// A system call: number, name, kinds of its arguments, kind of its result.
 pub type Call = (usize, String, Vec<String>, String);

@@ -157,7 +157,7 @@ impl<'a> Outside<'a> {
             })
         };
         let cpu_offsets = table("coracle_hal::outside::OUTSIDE", b"coracleC")?;
-        let thread = table("coracle_kernel::task::thread::OUTSIDE", b"coracleT")?;
+        let thread = table("coracle_core::task::thread::OUTSIDE", b"coracleT")?;
         Ok(Layout { slide, cpu: cpu_offsets, thread })
     }
 

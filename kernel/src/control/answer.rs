@@ -1,10 +1,10 @@
 //! An answer that is being sent.
-use crate::drivers::console::Channel;
-use crate::errno::Errno;
-use crate::task::long_call;
 use alloc::vec::Vec;
 use coracle_control::{HEADER_BYTES, LONGEST_FROM_GUEST, Message, PIECE_BYTES};
+use coracle_core::errno::Errno;
+use coracle_core::task::long_call;
 use coracle_fallible::filled;
+use coracle_system::drivers::console::Channel;
 
 /// Collects an answer, and sends it piece by piece.
 pub struct Answer<'a> {

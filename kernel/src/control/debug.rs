@@ -1,18 +1,21 @@
 //! Requests of debuggers.
 use super::answer::Answer;
 use super::{files, threads};
-use crate::arch::debug as arch;
-use crate::drivers::console;
-use crate::errno::Errno;
-use crate::ipc::poll::Events;
-use crate::lock::Mutex;
-use crate::mm::memory::PAGE_SIZE;
-use crate::task::debug::{self, Listener, held::INFO_BYTES};
-use crate::task::process::{self, Process};
-use crate::task::thread::Thread;
 use alloc::sync::Arc;
 use coracle_control::{Debug, Message, ThreadState};
+use coracle_core::arch::debug as arch;
+use coracle_core::errno::Errno;
+use coracle_core::ipc::poll::Events;
+use coracle_core::lock::Mutex;
+use coracle_core::mm::memory::PAGE_SIZE;
+use coracle_core::task::debug;
+use coracle_core::task::debug::Listener;
+use coracle_core::task::debug::held::INFO_BYTES;
+use coracle_core::task::process;
+use coracle_core::task::process::Process;
+use coracle_core::task::thread::Thread;
 use coracle_hal::{breakpoint, cpu};
+use coracle_system::drivers::console;
 use core::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// Requests to wait for an event at a time.

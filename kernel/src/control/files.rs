@@ -1,14 +1,14 @@
 //! Files of /proc and /sys; with full access, all files.
 use super::answer::Answer;
-use crate::errno::Errno;
-use crate::fs::file::OpenFile;
-use crate::fs::inode::Link;
-use crate::fs::open;
-use crate::fs::walk::{Bounds, Limits};
-use crate::mm::user_buf::UserBuf;
-use crate::task::process;
-use crate::this;
 use alloc::sync::Arc;
+use coracle_core::errno::Errno;
+use coracle_core::fs::file::OpenFile;
+use coracle_core::fs::inode::Link;
+use coracle_core::fs::open;
+use coracle_core::fs::walk::{Bounds, Limits};
+use coracle_core::mm::user_buf::UserBuf;
+use coracle_core::task::process;
+use coracle_core::this;
 use coracle_fallible::Text;
 use linux_raw_sys::general::{O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY};
 

@@ -5,25 +5,26 @@
 //! that it did not make. It leads a session and a process group of its own. Its end does not end the machine; the main program's
 //! end ends it.
 use crate::boot;
-use crate::drivers::pty::Terminal;
-use crate::errno::Errno;
-use crate::fs::context::FsContext;
-use crate::fs::descriptors::DescriptorTable;
-use crate::fs::file::OpenFile;
-use crate::fs::open::open;
-use crate::fs::walk::Bounds;
-use crate::lock::Mutex;
-use crate::task::process::{self, Credentials, Process};
-use crate::task::signal::{Action, IGNORE};
-use crate::task::thread::Thread;
-use crate::task::{exec, limits, sched};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_core::errno::Errno;
+use coracle_core::fs::context::FsContext;
+use coracle_core::fs::descriptors::DescriptorTable;
+use coracle_core::fs::file::OpenFile;
+use coracle_core::fs::open::open;
+use coracle_core::fs::walk::Bounds;
+use coracle_core::lock::Mutex;
+use coracle_core::task::process;
+use coracle_core::task::process::{Credentials, Process};
+use coracle_core::task::signal::{Action, IGNORE};
+use coracle_core::task::thread::Thread;
+use coracle_core::task::{exec, limits, sched};
 use coracle_fallible::try_arc;
 use coracle_hal::context::UserContext;
 use coracle_hal::frame::{self, Watermark};
 use coracle_image::User;
 use coracle_loader::Strings;
+use coracle_system::drivers::pty::Terminal;
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH, SIGCHLD};
 
 /// What the image's program was started with.

@@ -1,13 +1,13 @@
 //! Whether a port of the guest answers, for the checks of its health that `coracle run` makes.
 use super::answer::Answer;
-use crate::errno::Errno;
-use crate::fs::file::File;
-use crate::lock::Mutex;
-use crate::mm::user_buf::UserBuf;
-use crate::net::open;
-use crate::net::socket::SocketAddress;
 use alloc::sync::Arc;
+use coracle_core::errno::Errno;
+use coracle_core::fs::file::File;
+use coracle_core::lock::Mutex;
+use coracle_core::mm::user_buf::UserBuf;
+use coracle_core::net::socket::SocketAddress;
 use coracle_fallible::Text;
+use coracle_system::socket as open;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use linux_raw_sys::net::{AF_INET, SOCK_STREAM};
 

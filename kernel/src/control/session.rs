@@ -5,28 +5,30 @@
 use super::answer::{self, Answer};
 use super::launch::{self, Launch};
 use super::tree;
-use crate::drivers::console::{self, Channel};
-use crate::drivers::pty::{self, Terminal};
-use crate::errno::Errno;
-use crate::fs::context::FsContext;
-use crate::fs::file::OpenFile;
-use crate::fs::open::open;
-use crate::fs::walk::Bounds;
-use crate::ipc::pipe::Pipe;
-use crate::ipc::poll::{Events, Observer, PollSource};
-use crate::mm::user_buf::UserBuf;
-use crate::net::open::socket;
-use crate::net::socket::SocketAddress;
-use crate::task::process::{ExitStatus, Process};
-use crate::task::signal::{SigInfo, send_to_group};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_control::{Message, READ_MOST, Request, STAGE_MOST, SessionRequest, Started, exec_flag};
+use coracle_core::errno::Errno;
+use coracle_core::fs::context::FsContext;
+use coracle_core::fs::file::OpenFile;
+use coracle_core::fs::open::open;
+use coracle_core::fs::walk::Bounds;
+use coracle_core::ipc::pipe::Pipe;
+use coracle_core::ipc::poll::{Events, Observer, PollSource};
+use coracle_core::mm::user_buf::UserBuf;
+use coracle_core::net::socket::SocketAddress;
+use coracle_core::task::process::{ExitStatus, Process};
+use coracle_core::task::signal::{SigInfo, send_to_group};
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
 use coracle_image::User;
 use coracle_loader::Strings;
 use coracle_sorted_map::SortedMap;
+use coracle_system::drivers::console;
+use coracle_system::drivers::console::Channel;
+use coracle_system::drivers::pty;
+use coracle_system::drivers::pty::Terminal;
+use coracle_system::socket::socket;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use linux_raw_sys::general::{O_NOCTTY, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, SIGCONT, SIGHUP};
@@ -215,7 +217,7 @@ impl Sessions {
     }
 
     fn answer(&mut self, session: u32, request: &SessionRequest, answer: &mut Answer) -> Result<(), Errno> {
-        let context = crate::this::with(|me| me.process.fs.clone());
+        let context = coracle_core::this::with(|me| me.process.fs.clone());
         match *request {
             SessionRequest::Defaults => return tell_defaults(answer),
             SessionRequest::Stage(bytes) => {

@@ -1,13 +1,13 @@
 //! All sockets, with how data flows over them.
 use super::answer::Answer;
-use crate::errno::Errno;
-use crate::fs::proc::unix_sockets;
-use crate::ipc::unix::UnixSocket;
-use crate::net::engine;
-use crate::net::interface_ioctl::interfaces;
 use coracle_control::{SocketRecord, SocketsHead, socket_flag as flag, socket_kind as kind};
+use coracle_core::errno::Errno;
 use coracle_fallible::Text;
 use coracle_hal::time;
+use coracle_ipc::unix::UnixSocket;
+use coracle_net::engine;
+use coracle_net::interface_ioctl::interfaces;
+use coracle_system::proc::unix_sockets;
 use coracle_tcpip::{Address, Endpoint, Flow, State, TcpListed, UdpListed};
 
 /// The bits of `all` that hold.

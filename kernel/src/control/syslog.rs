@@ -1,14 +1,17 @@
 //! /dev/log: messages of syslog(3) go to the command that runs the guest; if there is none, to a server, or to the kernel's own log.
-use crate::drivers::console::{self, Channel};
-use crate::errno::Errno;
-use crate::fs::context::FsContext;
-use crate::fs::walk::{self, Follow};
-use crate::ipc::unix::{self, UnixSocket};
 use crate::outbound;
 use alloc::sync::Arc;
 use coracle_control::{HEADER_BYTES, LOG_BYTES, LONGEST_FROM_GUEST, Message};
+use coracle_core::errno::Errno;
+use coracle_core::fs::context::FsContext;
+use coracle_core::fs::walk;
+use coracle_core::fs::walk::Follow;
 use coracle_fallible::filled;
 use coracle_hal::once::Once;
+use coracle_ipc::unix;
+use coracle_ipc::unix::UnixSocket;
+use coracle_system::drivers::console;
+use coracle_system::drivers::console::Channel;
 use core::fmt::{self, Write as _};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 

@@ -1,12 +1,12 @@
 //! All threads, with their registers and kernel stacks.
 use super::answer::Answer;
-use crate::errno::Errno;
-use crate::task::thread::Thread;
-use crate::task::{process, sched};
-use crate::this;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_control::{Moment, NAME_BYTES, ThreadRecord, thread_flag};
+use coracle_core::errno::Errno;
+use coracle_core::task::thread::Thread;
+use coracle_core::task::{process, sched};
+use coracle_core::this;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
 use coracle_hal::task::KERNEL_STACK_SIZE;

@@ -1,11 +1,12 @@
 //! Files of the guest, as connections with full access see and change them: with the rights of root.
 use super::answer::Answer;
-use crate::errno::Errno;
-use crate::fs::context::FsContext;
-use crate::fs::inode::NewNode;
-use crate::fs::walk::{self, Follow};
-use crate::syscall::path as calls;
 use coracle_control::{Attributes, TreeChange};
+use coracle_core::errno::Errno;
+use coracle_core::fs::context::FsContext;
+use coracle_core::fs::inode::NewNode;
+use coracle_core::fs::walk;
+use coracle_core::fs::walk::Follow;
+use coracle_linux::path as calls;
 
 fn followed(follow: bool) -> Follow {
     if follow { Follow::Always } else { Follow::IfSlash }

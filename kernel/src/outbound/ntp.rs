@@ -5,14 +5,15 @@
 use super::resolve::resolve;
 use super::socket::{Connected, pause};
 use crate::boot;
-use crate::errno::Errno;
-use crate::task::sched;
-use crate::task::thread::{Thread, Work};
-use crate::time::clock::{self, SECOND_NS};
-use crate::time::discipline;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use coracle_clock_discipline::{Timex, mode, status};
+use coracle_core::errno::Errno;
+use coracle_core::task::sched;
+use coracle_core::task::thread::{Thread, Work};
+use coracle_core::time::clock;
+use coracle_core::time::clock::SECOND_NS;
+use coracle_core::time::discipline;
 use coracle_hal::context::UserContext;
 use coracle_hal::once::Once;
 use coracle_image::Peer;
@@ -134,7 +135,7 @@ fn poll(server: &mut Server<'_>, plan: &mut Plan, is_first: bool) -> Option<Samp
 
 /// Asks once.
 fn exchange(address: IpAddr, port: u16) -> Result<Sample, Failure> {
-    let cookie = crate::random::u64();
+    let cookie = coracle_core::random::u64();
     let start_ns = clock::monotonic_ns();
     let until_ns = start_ns + PATIENCE_NS;
     let socket = Connected::new(SOCK_DGRAM, address, port, until_ns)?;

@@ -1,8 +1,8 @@
 //! Names, as programs resolve them: /etc/hosts, then the servers of /etc/resolv.conf (the crate `coracle-stub-resolver`).
 use super::socket::Connected;
-use crate::errno::Errno;
 use crate::metrics::Proc;
 use alloc::vec::Vec;
+use coracle_core::errno::Errno;
 use coracle_hal::time::now_ns;
 use coracle_metrics::Files as _;
 use coracle_stub_resolver::{Answer, Kind, LONGEST, LONGEST_QUESTION, PORT, answer, question};
@@ -62,7 +62,7 @@ pub fn resolve(host: &str) -> Result<IpAddr, Errno> {
 
 fn ask(server: IpAddr, host: &str, kind: Kind) -> Result<Answer, Errno> {
     let mut asked = [0; LONGEST_QUESTION];
-    let len = question(crate::random::u64() as u16, host, kind, &mut asked).ok_or(Errno::INVAL)?;
+    let len = question(coracle_core::random::u64() as u16, host, kind, &mut asked).ok_or(Errno::INVAL)?;
     let asked = &asked[..len];
     let until_ns = now_ns() + PATIENCE_NS;
     let socket = Connected::new(SOCK_DGRAM, server, PORT, until_ns)?;

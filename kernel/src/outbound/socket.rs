@@ -1,13 +1,13 @@
 //! Sockets as the kernel's own threads use them.
-use crate::errno::Errno;
-use crate::fs::file::File;
-use crate::ipc::poll::{Events, PollSource, block_on_events};
-use crate::mm::user_buf::UserBuf;
-use crate::net::open::socket;
-use crate::net::socket::{Socket, SocketAddress};
-use crate::task::later;
 use alloc::sync::Arc;
+use coracle_core::errno::Errno;
+use coracle_core::fs::file::File;
+use coracle_core::ipc::poll::{Events, PollSource, block_on_events};
+use coracle_core::mm::user_buf::UserBuf;
+use coracle_core::net::socket::{Socket, SocketAddress};
+use coracle_core::task::later;
 use coracle_hal::time::now_ns;
+use coracle_system::socket::socket;
 use core::net::{IpAddr, SocketAddrV4, SocketAddrV6};
 use linux_raw_sys::net as n;
 

@@ -6,15 +6,15 @@
 use super::resolve::resolve;
 use super::socket::{Connected, pause};
 use crate::boot;
-use crate::drivers::console::tap::{self, give_tap};
-use crate::errno::Errno;
-use crate::ipc::poll::{Events, PollSource, block_on_events};
-use crate::lock::Mutex;
-use crate::task::thread::{Thread, Work};
-use crate::task::{later, sched, uts};
-use crate::time::clock::{self, SECOND_NS};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use coracle_core::errno::Errno;
+use coracle_core::ipc::poll::{Events, PollSource, block_on_events};
+use coracle_core::lock::Mutex;
+use coracle_core::task::thread::{Thread, Work};
+use coracle_core::task::{later, sched, uts};
+use coracle_core::time::clock;
+use coracle_core::time::clock::SECOND_NS;
 use coracle_fallible::Text;
 use coracle_fallible::prelude::*;
 use coracle_hal::context::UserContext;
@@ -22,6 +22,7 @@ use coracle_hal::once::Once;
 use coracle_hal::time::now_ns;
 use coracle_image::SyslogServer;
 use coracle_syslog::{Head, Lines, code, number_of, read};
+use coracle_system::drivers::console::tap;
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use linux_raw_sys::net as n;
@@ -90,7 +91,7 @@ pub fn start(server: SyslogServer, tag: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-give_tap!(take_output);
+coracle_system::give_tap!(take_output);
 
 /// Takes what the program writes to the console.
 fn take_output(bytes: &[u8]) {

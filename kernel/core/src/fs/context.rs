@@ -1,0 +1,93 @@
+//! Root, working directory and umask of a process.
+use super::mount::{self, Path};
+use core::sync::atomic::{AtomicU32, Ordering};
+use spin::RwLock;
+
+/// The umask that the first process has.
+const FIRST_UMASK: u32 = 0o022;
+/// Bits that umask(2) keeps.
+const UMASK_BITS: u32 = 0o777;
+
+struct Places {
+    root: Path,
+    /// chroot(2) was called.
+    moved: bool,
+    directory: Path,
+}
+
+impl Places {
+    /// The root of the tree.
+    fn of_tree() -> Self {
+        let root = mount::root();
+        Places { directory: root.clone(), root, moved: false }
+    }
+}
+
+/// What path resolution starts from.
+pub struct FsContext {
+    places: RwLock<Places>,
+    umask: AtomicU32,
+}
+
+impl Default for FsContext {
+    fn default() -> Self {
+        FsContext::new()
+    }
+}
+
+impl FsContext {
+    /// Root and working directory are the root of the tree. After [`coracle_fs::init`].
+    pub fn new() -> Self {
+        FsContext { places: RwLock::new(Places::of_tree()), umask: AtomicU32::new(FIRST_UMASK) }
+    }
+    /// A copy (fork).
+    pub fn duplicate(&self) -> Self {
+        let places = self.places.read();
+        FsContext {
+            places: RwLock::new(Places {
+                root: places.root.clone(),
+                moved: places.moved,
+                directory: places.directory.clone(),
+            }),
+            umask: AtomicU32::new(self.umask()),
+        }
+    }
+    /// The root directory.
+    pub fn root(&self) -> Path {
+        self.places.read().root.clone()
+    }
+    /// Whether the root is that of the tree.
+    pub fn has_plain_root(&self) -> bool {
+        !self.places.read().moved
+    }
+    /// The working directory.
+    pub fn directory(&self) -> Path {
+        self.places.read().directory.clone()
+    }
+    /// chroot(2).
+    pub fn set_root(&self, root: Path) {
+        let mut places = self.places.write();
+        places.moved = true;
+        let old = core::mem::replace(&mut places.root, root);
+        drop(places);
+        drop(old);
+    }
+    /// chdir(2).
+    pub fn set_directory(&self, directory: Path) {
+        let old = core::mem::replace(&mut self.places.write().directory, directory);
+        drop(old);
+    }
+    /// Its process ends: root and working directory are those of the tree again.
+    pub fn leave(&self) {
+        let old = core::mem::replace(&mut *self.places.write(), Places::of_tree());
+        drop(old);
+    }
+    /// The permission bits that new files don't get.
+    pub fn umask(&self) -> u32 {
+        self.umask.load(Ordering::Relaxed)
+    }
+    /// umask(2): gives the old one.
+    pub fn set_umask(&self, umask: u32) -> u32 {
+        self.umask.swap(umask & UMASK_BITS, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,3 @@
+//! What every socket is.
+pub mod sockaddr;
+pub mod socket;

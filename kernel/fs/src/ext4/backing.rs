@@ -1,0 +1,99 @@
+//! Where the pages of a file come from and go to.
+use super::node::Node;
+use super::volume::errno;
+use crate::cache::Backing;
+use crate::cache::pages::PAGE;
+use coracle_core::errno::Errno;
+use coracle_fallible::filled;
+use coracle_hal::frame::{FRAME_SIZE, Frame};
+use core::sync::atomic::Ordering;
+
+/// Bytes that are put together for the volume at a time.
+const STEP: usize = 64 * 1024;
+
+impl Backing for Node {
+    fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// The blocks are read straight into the frames, with the volume free for others. A call that takes blocks from a file waits first for
+    /// the pages that are being read there.
+    fn read(&self, index: u64, frames: &[Frame]) -> Result<(), Errno> {
+        let start = index * PAGE;
+        let all = frames.len() * FRAME_SIZE;
+        // What the volume does not have yet is zeroes.
+        let known = self.volume().read().attributes(self.number()).map_err(errno)?.size;
+        let bytes = known.min(Backing::size(self)).saturating_sub(start).min(all as u64) as usize;
+        let mut done = 0;
+        while done < bytes {
+            let mut fs = self.volume().read();
+            let block_bytes = fs.block_bytes() as usize;
+            let block = ((start + done as u64) / block_bytes as u64) as u32;
+            let count = (bytes - done).div_ceil(block_bytes) as u32;
+            let run = match fs.map(self.number(), block, count) {
+                Err(coracle_ext4::Error::Unsupported(_)) => {
+                    drop(fs);
+                    self.read_inline(start, &frames[0], bytes)?;
+                    done = bytes;
+                    break;
+                }
+                run => run.map_err(errno)?,
+            };
+            drop(fs);
+            let part = done..(done + run.count.max(1) as usize * block_bytes).min(all);
+            match run.block.filter(|_| !run.unwritten) {
+                Some(place) => {
+                    self.volume().entry.disk.read(place * block_bytes as u64, frames, part.clone())?
+                }
+                None => zero(frames, part.start, part.end),
+            }
+            done = part.end;
+        }
+        zero(frames, bytes.min(done), all);
+        Ok(())
+    }
+
+    fn write(&self, index: u64, frames: &[Frame]) -> Result<(), Errno> {
+        let start = index * PAGE;
+        let left = Backing::size(self).saturating_sub(start);
+        let bytes = left.min((frames.len() * FRAME_SIZE) as u64) as usize;
+        let mut buffer = filled(0, bytes.min(STEP))?;
+        let mut done = 0;
+        // The file was modified when the program wrote to it.
+        let modified = self.attributes.lock().modified;
+        while done < bytes {
+            let len = (bytes - done).min(STEP);
+            for (piece, frame) in buffer[..len].chunks_mut(FRAME_SIZE).zip(&frames[done / FRAME_SIZE..]) {
+                frame.read(0, piece);
+            }
+            let written =
+                self.volume().change().write(self.number(), start + done as u64, &buffer[..len], modified);
+            if written.map_err(errno)? < len {
+                return Err(Errno::NOSPC);
+            }
+            done += len;
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// A file whose bytes lie in its inode: it has less than a page of them.
+    fn read_inline(&self, start: u64, frame: &Frame, bytes: usize) -> Result<(), Errno> {
+        let mut content = filled(0, bytes.min(FRAME_SIZE))?;
+        let len = self.volume().read().read(self.number(), start, &mut content).map_err(errno)?;
+        frame.write(0, &content[..len]);
+        Ok(())
+    }
+}
+
+/// Zeroes a range of the bytes of frames.
+fn zero(frames: &[Frame], start: usize, end: usize) {
+    let mut at = start;
+    while at < end {
+        let in_frame = at % FRAME_SIZE;
+        let len = (FRAME_SIZE - in_frame).min(end - at);
+        frames[at / FRAME_SIZE].zero(in_frame, len);
+        at += len;
+    }
+}

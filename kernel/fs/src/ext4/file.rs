@@ -1,0 +1,270 @@
+//! Open regular files of a volume.
+use super::node::Node;
+use super::volume::{errno, now};
+use crate::cache::advice::Advice;
+use crate::cache::pages::{PAGE, Reading};
+use crate::cache::{Backing, pool};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_core::errno::{Errno, SysResult};
+use coracle_core::fs::file::File;
+use coracle_core::fs::inode::Inode;
+use coracle_core::fs::mount::{MountFlags, Place, WriteAccess};
+use coracle_core::fs::stat::Stat;
+use coracle_core::mm::user_buf::UserBuf;
+use coracle_core::task::long_call;
+use coracle_ext4::Allocation;
+use coracle_fallible::prelude::*;
+use coracle_fallible::try_arc;
+use coracle_hal::frame::{FRAME_SIZE, Frame};
+use core::any::Any;
+use core::sync::atomic::{AtomicU32, Ordering};
+use linux_raw_sys::general::{
+    FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, O_ACCMODE, O_DIRECT, O_DSYNC, O_RDONLY,
+    O_SYNC,
+};
+
+/// Largest file: positions are signed 64-bit numbers, and the volume has bounds of its own.
+const MAX_SIZE: u64 = i64::MAX as u64;
+
+/// An open regular file.
+pub struct Ext4File {
+    node: Arc<Node>,
+    place: Place,
+    flags: u32,
+    /// Its mount stays writable meanwhile.
+    _access: Option<WriteAccess>,
+    /// The errors that were reported, see [`Cache::sample_errors`](crate::cache::pages::Cache::sample_errors).
+    seen_errors: AtomicU32,
+    advice: Advice,
+}
+
+/// A program that runs from a file, which can't be written meanwhile (ETXTBSY).
+struct Execution(Arc<Node>);
+
+impl Drop for Execution {
+    fn drop(&mut self) {
+        self.0.add_users(1);
+    }
+}
+
+impl Drop for Ext4File {
+    fn drop(&mut self) {
+        if self.writes() {
+            self.node.add_users(-1);
+        }
+    }
+}
+
+impl Ext4File {
+    /// Opens a file. ETXTBSY if it is to be written and is being executed; EROFS, ENOMEM.
+    pub fn new(node: Arc<Node>, place: Place, flags: u32) -> Result<Self, Errno> {
+        let writes = flags & O_ACCMODE != O_RDONLY;
+        let access = if writes { Some(WriteAccess::new(&place.path.mount)?) } else { None };
+        let seen_errors = AtomicU32::new(node.cache()?.sample_errors());
+        if writes {
+            node.change_users(|users| (users >= 0).then_some(users + 1))?;
+        }
+        Ok(Ext4File { node, place, flags, _access: access, seen_errors, advice: Advice::default() })
+    }
+    pub(super) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+    fn writes(&self) -> bool {
+        self.flags & O_ACCMODE != O_RDONLY
+    }
+
+    /// Writes at `offset`, or at the end; returns the bytes written and where they end.
+    pub(super) fn put(&self, src: &mut UserBuf, offset: Option<u64>) -> Result<(usize, u64), Errno> {
+        let node = &*self.node;
+        let cache = node.cache()?;
+        let mut done = 0;
+        let mut bytes = Vec::new();
+        let start = offset.unwrap_or_else(|| Backing::size(node));
+        if start.checked_add(src.remaining() as u64).is_none_or(|end| end > MAX_SIZE) {
+            return Err(Errno::FBIG);
+        }
+        let mut at = start;
+        while src.remaining() > 0 {
+            let room = (FRAME_SIZE - (at % PAGE) as usize).min(src.remaining());
+            let put = bytes.try_resize(room, 0).map_err(Errno::from).and_then(|()| {
+                // The program's page may be one of this file's, so it is fetched with nothing held.
+                let taken = src.take(&mut bytes)?;
+                let _writing = node.writing.lock();
+                if offset.is_none() && Backing::size(node) > at {
+                    // Another thread has appended meanwhile.
+                    at = Backing::size(node);
+                }
+                self.put_part(cache, at, &bytes[..taken])?;
+                Ok(taken)
+            });
+            match put {
+                Ok(0) => break,
+                Ok(taken) => {
+                    at += taken as u64;
+                    done += taken;
+                }
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
+            if pool::is_too_dirty() {
+                node.write_back(0, u64::MAX)?;
+            }
+            if src.remaining() > 0 && long_call::pause_unless_killed().is_err() {
+                break;
+            }
+        }
+        Ok((done, at))
+    }
+
+    /// The same by the way that the file was opened for, and durable if it was opened so.
+    fn put_as_opened(&self, src: &mut UserBuf, offset: Option<u64>) -> Result<(usize, u64), Errno> {
+        let is_direct = self.flags & O_DIRECT != 0;
+        let put = if is_direct { self.write_direct(src, offset) } else { self.put(src, offset) }?;
+        if put.0 > 0 && self.flags & O_DSYNC != 0 {
+            self.node.sync_file(self.flags & O_SYNC != O_SYNC)?;
+        }
+        Ok(put)
+    }
+
+    /// Bytes that are in one page or go from one into the next.
+    fn put_part(&self, cache: &crate::cache::pages::Cache, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let node = &*self.node;
+        let end = offset + bytes.len() as u64;
+        node.take_blocks(offset, end)?;
+        node.note_dirty()?;
+        let first = ((PAGE - offset % PAGE) as usize).min(bytes.len());
+        cache.put(node, offset, &bytes[..first])?;
+        if first < bytes.len() {
+            cache.put(node, offset + first as u64, &bytes[first..])?;
+        }
+        node.size.fetch_max(end, Ordering::AcqRel);
+        node.touch();
+        Ok(())
+    }
+}
+
+impl File for Ext4File {
+    fn read(&self, dst: &mut UserBuf, offset: u64, _nonblock: bool) -> SysResult {
+        if self.flags & O_DIRECT != 0 {
+            return self.read_direct(dst, offset);
+        }
+        self.node.cache()?.read(&*self.node, dst, offset, self.advice.reading())
+    }
+    fn read_cached(&self, dst: &mut UserBuf, offset: u64) -> SysResult {
+        if self.flags & O_DIRECT != 0 {
+            return Err(Errno::AGAIN);
+        }
+        let reading = Reading { may_wait: false, ..self.advice.reading() };
+        self.node.cache()?.read(&*self.node, dst, offset, reading)
+    }
+    fn advise(&self, advice: u32, start: u64, end: u64) -> Result<(), Errno> {
+        self.advice.take(self.node.cache()?, &*self.node, advice, start, end);
+        Ok(())
+    }
+    fn write(&self, src: &mut UserBuf, offset: u64, _nonblock: bool) -> SysResult {
+        self.put_as_opened(src, Some(offset)).map(|(done, _)| done)
+    }
+    fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
+        self.put_as_opened(src, None)
+    }
+    fn seekable(&self) -> bool {
+        true
+    }
+    fn size(&self) -> u64 {
+        Backing::size(&*self.node)
+    }
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(self.node.metadata().stat())
+    }
+    fn truncate(&self, size: u64) -> Result<(), Errno> {
+        self.node.set_size(size)
+    }
+    fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        let node = &*self.node;
+        let end = offset.checked_add(len).filter(|&end| end <= MAX_SIZE).ok_or(Errno::FBIG)?;
+        let keep = mode & FALLOC_FL_KEEP_SIZE != 0;
+        let what = match mode & !FALLOC_FL_KEEP_SIZE {
+            0 if keep => Allocation::AllocateKeepSize,
+            0 => Allocation::Allocate,
+            FALLOC_FL_PUNCH_HOLE if keep => Allocation::PunchHole,
+            FALLOC_FL_ZERO_RANGE if keep => Allocation::ZeroKeepSize,
+            FALLOC_FL_ZERO_RANGE => Allocation::Zero,
+            _ => return Err(Errno::OPNOTSUPP),
+        };
+        let _writing = node.writing.lock();
+        // The volume's size is not behind that of the pages then.
+        node.write_back(0, u64::MAX)?;
+        let takes = matches!(what, Allocation::PunchHole | Allocation::Zero | Allocation::ZeroKeepSize);
+        if takes {
+            node.cache()?.zero(offset, end.min(Backing::size(node)));
+        }
+        let allocated = node.volume().change().allocate(node.number(), offset, len, what, now());
+        if takes {
+            node.lose_blocks(offset);
+        }
+        allocated.map_err(errno)?;
+        if !keep {
+            node.size.fetch_max(end, Ordering::AcqRel);
+        }
+        node.refresh()
+    }
+    fn seek_data(&self, offset: u64, hole: bool) -> Result<u64, Errno> {
+        let node = &*self.node;
+        let size = Backing::size(node);
+        if offset >= size {
+            return Err(Errno::NXIO);
+        }
+        node.write_back(0, u64::MAX)?;
+        let mut at = offset;
+        while at < size {
+            let mut fs = node.volume().read();
+            let block_bytes = u64::from(fs.block_bytes());
+            let run = fs.map(node.number(), (at / block_bytes) as u32, u32::MAX).map_err(errno)?;
+            drop(fs);
+            if (run.block.is_none() || run.unwritten) == hole {
+                return Ok(at);
+            }
+            at = (at / block_bytes + u64::from(run.count.max(1))).saturating_mul(block_bytes);
+            long_call::pause_unless_killed()?;
+        }
+        if hole { Ok(size) } else { Err(Errno::NXIO) }
+    }
+    fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        let synced = self.node.sync_file(data_only);
+        self.node.cache()?.check_errors(&self.seen_errors)?;
+        synced
+    }
+    fn write_back(&self, start: u64, end: u64) -> Result<(), Errno> {
+        self.node.write_back(start, end)
+    }
+    fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
+        let node = &*self.node;
+        node.is_mapped.store(true, Ordering::Relaxed);
+        if for_write {
+            let end = ((index + 1) * PAGE).min(Backing::size(node));
+            node.take_blocks(index * PAGE, end)?;
+            node.note_dirty()?;
+            node.touch();
+        }
+        node.cache()?.page(node, index, for_write)
+    }
+    fn ioctl(&self, command: u32, argument: usize) -> SysResult {
+        self.extents_ioctl(command, argument)
+    }
+    fn may_execute(&self) -> bool {
+        !self.place.path.mount.flags().contains(MountFlags::NO_EXEC)
+    }
+    fn place(&self) -> Option<&Place> {
+        Some(&self.place)
+    }
+    fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
+        self.node.change_users(|users| (users <= 0).then_some(users - 1))?;
+        // From here on the dropping of it ends the execution.
+        let execution = Execution(self.node.clone());
+        Ok(Some(try_arc(execution)?))
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

@@ -1,0 +1,515 @@
+//! The bytes of a regular file in memory: pages of frames over the bytes that the image gives.
+use super::image::Base;
+use super::options::Limit;
+use super::remains;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_core::errno::Errno;
+use coracle_core::mm::user_buf::UserBuf;
+use coracle_core::task::long_call;
+use coracle_fallible::filled;
+use coracle_fallible::prelude::*;
+use coracle_hal::boot;
+use coracle_hal::frame::{self, FRAME_SIZE, Frame, Watermark};
+use coracle_vfs_core::page_map::PageMap;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use linux_raw_sys::general::{F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE};
+use spin::Mutex;
+
+const PAGE: u64 = FRAME_SIZE as u64;
+/// Seals against writing, and against new mappings that could write (F_ADD_SEALS).
+pub const WRITE_SEALS: u32 = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+
+/// Largest file: positions are signed 64-bit numbers.
+pub const MAX_SIZE: u64 = i64::MAX as u64;
+/// Pages that are dealt with between two pauses of a call.
+const STEP: usize = 1024;
+/// Bytes of the image that are read between two pauses of a call.
+const READ_STEP: usize = 64 * 1024;
+/// Bytes copied from the program before the file is locked, so that an append of up to so much is one step.
+const APPEND_CHUNK: usize = 64 * 1024;
+
+/// Contents of a regular file.
+pub struct Content {
+    /// The file's bytes in the image.
+    base: Base,
+    state: Mutex<State>,
+    seals: AtomicU32,
+    /// Some page was given out to be mapped.
+    mapped: AtomicBool,
+    /// How many open files may write to it; negative: how many programs run from it. Never both (ETXTBSY).
+    users: AtomicI32,
+}
+
+struct State {
+    size: u64,
+    /// How many bytes of the base still show: less than all after the file was made shorter.
+    base_len: u64,
+    /// Pages that differ from the base, or that are mapped.
+    pages: PageMap<Page>,
+    /// The bound of the file system.
+    limit: Option<Arc<Limit>>,
+}
+
+/// Files in memory together take at most this part of it (half, as a tmpfs of Linux's does where nothing else is said), so
+/// that who writes them meets ENOSPC before programs are out of memory.
+const SHARE: usize = 2;
+/// Pages that files have now.
+static PAGES: AtomicUsize = AtomicUsize::new(0);
+
+/// Pages that files may have, and those that they may still get.
+pub fn page_bounds() -> (usize, usize) {
+    let (free, total) = frame::counts();
+    let most = total / SHARE;
+    let free = free.saturating_sub(frame::watermark(Watermark::High));
+    (most, most.saturating_sub(PAGES.load(Ordering::Relaxed)).min(free))
+}
+
+/// A file's page; counted as long as the file has it.
+struct Page(Frame);
+
+impl Page {
+    /// Counts a new one. ENOSPC: the files have their share.
+    fn new(frame: impl FnOnce() -> Option<Frame>) -> Result<Page, Errno> {
+        if PAGES.load(Ordering::Relaxed) >= frame::counts().1 / SHARE || frame::is_below(Watermark::High) {
+            return Err(Errno::NOSPC);
+        }
+        let page = Page(frame().ok_or(Errno::NOSPC)?);
+        PAGES.fetch_add(1, Ordering::Relaxed);
+        Ok(page)
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        PAGES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Pages that a file had.
+pub(super) struct Pages(PageMap<Page>);
+
+impl Pages {
+    pub fn len(&self) -> u64 {
+        self.0.len()
+    }
+    /// Takes some out, to be dropped; `None` if there are none left.
+    pub fn take(&mut self) -> Option<impl Sized> {
+        self.0.cut_from(0)
+    }
+}
+
+/// A large file's pages are freed in steps.
+impl Drop for State {
+    fn drop(&mut self) {
+        let pages = Pages(core::mem::take(&mut self.pages));
+        self.note_gone(pages.len());
+        remains::free_pages(pages);
+    }
+}
+
+/// Where bytes to read are.
+enum Source {
+    Frame(Frame, usize, usize),
+    Base(&'static [u8]),
+    Zeroes(usize),
+    End,
+}
+
+impl Content {
+    /// One more file may write to it. ETXTBSY if a program runs from it.
+    pub fn begin_writing(&self) -> Result<(), Errno> {
+        self.change_users(|users| (users >= 0).then_some(users + 1))
+    }
+    /// One fewer.
+    pub fn end_writing(&self) {
+        self.users.fetch_sub(1, Ordering::Release);
+    }
+    /// One more program runs from it. ETXTBSY if it may be written.
+    pub fn begin_execution(&self) -> Result<(), Errno> {
+        self.change_users(|users| (users <= 0).then_some(users - 1))
+    }
+    /// One fewer.
+    pub fn end_execution(&self) {
+        self.users.fetch_add(1, Ordering::Release);
+    }
+    /// Whether a program runs from it.
+    pub fn is_executed(&self) -> bool {
+        self.users.load(Ordering::Acquire) < 0
+    }
+    fn change_users(&self, change: impl FnMut(i32) -> Option<i32>) -> Result<(), Errno> {
+        let changed = self.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, change);
+        changed.map(drop).map_err(|_| Errno::TXTBSY)
+    }
+    /// No bytes. `limit`: the bound of the file system.
+    pub(super) fn empty(limit: Option<Arc<Limit>>) -> Self {
+        Self::over(Base::EMPTY, limit)
+    }
+    /// A file of the image, `offset` bytes from the archive's start.
+    pub fn of_image(bytes: &'static [u8], offset: u64) -> Self {
+        Self::over(Base::new(bytes, offset), None)
+    }
+    fn over(base: Base, limit: Option<Arc<Limit>>) -> Self {
+        let size = base.len();
+        Content {
+            base,
+            state: Mutex::new(State { size, base_len: size, pages: PageMap::new(), limit }),
+            seals: AtomicU32::new(0),
+            mapped: AtomicBool::new(false),
+            users: AtomicI32::new(0),
+        }
+    }
+    /// Bytes.
+    #[inline(always)]
+    pub fn size(&self) -> u64 {
+        self.state.lock().size
+    }
+    /// Bytes of memory or image it takes.
+    pub fn allocated(&self) -> u64 {
+        let state = self.state.lock();
+        let base_pages = state.base_len.div_ceil(PAGE);
+        (base_pages + state.pages.count_from(base_pages)) * PAGE
+    }
+    /// Whether a page was ever mapped.
+    pub fn is_mapped(&self) -> bool {
+        self.mapped.load(Ordering::Relaxed)
+    }
+    /// F_GET_SEALS.
+    pub fn seals(&self) -> u32 {
+        self.seals.load(Ordering::SeqCst)
+    }
+    /// F_ADD_SEALS; EPERM once sealed against it.
+    pub fn add_seals(&self, seals: u32) -> Result<(), Errno> {
+        if self.seals() & F_SEAL_SEAL != 0 {
+            return Err(Errno::PERM);
+        }
+        self.seals.fetch_or(seals, Ordering::SeqCst);
+        Ok(())
+    }
+    /// Takes back seals that were added only to see whether they could be.
+    pub fn remove_seals(&self, seals: u32) {
+        self.seals.fetch_and(!seals, Ordering::SeqCst);
+    }
+
+    /// Where the bytes at `offset` are, of which up to `len` are wanted. EIO if the image is damaged there.
+    fn source(&self, offset: u64, len: usize) -> Result<Source, Errno> {
+        let state = self.state.lock();
+        if offset >= state.size {
+            return Ok(Source::End);
+        }
+        let index = offset / PAGE;
+        let in_page = (offset % PAGE) as usize;
+        let left = (state.size - offset).min(PAGE - in_page as u64) as usize;
+        if let Some(Page(frame)) = state.pages.get(index) {
+            return Ok(Source::Frame(frame.clone(), in_page, left));
+        }
+        if offset < state.base_len {
+            // All of the base up to the next page of our own.
+            let own = state.pages.next_from(index).map_or(u64::MAX, |page| page * PAGE);
+            let end = own.min(state.base_len).min(offset.saturating_add(len as u64));
+            return self.base.part(offset..end).map(Source::Base);
+        }
+        Ok(Source::Zeroes(left))
+    }
+    /// pread(2).
+    pub fn read(&self, dst: &mut UserBuf, mut offset: u64) -> Result<usize, Errno> {
+        /// Holes are read in pieces of these: a whole page of them would lie in each image.
+        static ZEROES: [u8; 512] = [0; 512];
+        let before = dst.done();
+        while dst.remaining() > 0 {
+            let copied = match self.source(offset, dst.remaining().min(READ_STEP)) {
+                Err(error) => Err(error),
+                Ok(Source::End) => break,
+                Ok(Source::Base(bytes)) => dst.put(bytes),
+                Ok(Source::Zeroes(len)) => dst.put(&ZEROES[..len.min(ZEROES.len())]),
+                Ok(Source::Frame(frame, at, len)) => {
+                    let len = len.min(dst.remaining());
+                    filled(0, len).map_err(Errno::from).and_then(|mut bytes| {
+                        frame.read(at, &mut bytes);
+                        dst.put(&bytes)
+                    })
+                }
+            };
+            match copied {
+                Ok(0) => break,
+                Ok(n) => offset += n as u64,
+                Err(_) if dst.done() > before => break,
+                Err(error) => return Err(error),
+            }
+            if dst.pause_before_rest().is_err() {
+                break;
+            }
+        }
+        Ok(dst.done() - before)
+    }
+    /// The bytes at `offset` that lie in the image unchanged, up to `len`.
+    pub fn image_bytes(&self, offset: u64, len: usize) -> Option<&'static [u8]> {
+        match self.source(offset, len) {
+            Ok(Source::Base(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+    /// pwrite(2).
+    pub fn write(&self, src: &mut UserBuf, offset: u64) -> Result<usize, Errno> {
+        self.check_write(offset, src.remaining())?;
+        let before = src.done();
+        let mut at = offset;
+        let mut bytes = Vec::new();
+        while src.remaining() > 0 {
+            let in_page = (at % PAGE) as usize;
+            let room = bytes.try_resize((FRAME_SIZE - in_page).min(src.remaining()), 0).map_err(Errno::from);
+            let taken = match room.and_then(|()| src.take(&mut bytes)) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(_) if at > offset => break,
+                Err(error) => return Err(error),
+            };
+            match self.state.lock().put(self.base, at, &bytes[..taken]) {
+                Ok(()) => at += taken as u64,
+                Err(_) if at > offset => break,
+                Err(error) => return Err(error),
+            }
+            if src.pause_before_rest().is_err() {
+                break;
+            }
+        }
+        Ok(src.done() - before)
+    }
+    /// A write at the end, whatever others append meanwhile: bytes written and the end after them.
+    pub fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
+        let mut done = 0;
+        let mut end = self.size();
+        let mut bytes = Vec::new();
+        while src.remaining() > 0 {
+            self.check_write(end, src.remaining())?;
+            let room = bytes.try_resize(src.remaining().min(APPEND_CHUNK), 0).map_err(Errno::from);
+            let taken = match room.and_then(|()| src.take(&mut bytes)) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            };
+            let mut state = self.state.lock();
+            let at = state.size;
+            match state.put(self.base, at, &bytes[..taken]) {
+                Ok(()) => {
+                    done += taken;
+                    end = at + taken as u64;
+                }
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
+            drop(state);
+            if src.pause_before_rest().is_err() {
+                break;
+            }
+        }
+        Ok((done, end))
+    }
+    fn check_write(&self, offset: u64, len: usize) -> Result<(), Errno> {
+        let end = offset.checked_add(len as u64).filter(|&end| end <= MAX_SIZE).ok_or(Errno::FBIG)?;
+        let seals = self.seals();
+        if seals & WRITE_SEALS != 0 || (seals & F_SEAL_GROW != 0 && end > self.size()) {
+            return Err(Errno::PERM);
+        }
+        Ok(())
+    }
+    /// ftruncate(2). What is cut off reads as zeroes if the file grows again.
+    pub fn truncate(&self, size: u64) -> Result<(), Errno> {
+        if size > MAX_SIZE {
+            return Err(Errno::INVAL);
+        }
+        let seals = self.seals();
+        let mut state = self.state.lock();
+        if (size < state.size && seals & F_SEAL_SHRINK != 0)
+            || (size > state.size && seals & F_SEAL_GROW != 0)
+        {
+            return Err(Errno::PERM);
+        }
+        let mut cut = PageMap::new();
+        if size < state.size {
+            state.clear_end(self.base, size)?;
+            // Freed without the lock.
+            let index = size.div_ceil(PAGE);
+            match state.pages.split_off(index) {
+                Ok(pages) => cut = pages,
+                // Without memory to take them out at once.
+                Err(_) => {
+                    let before = state.pages.len();
+                    while state.pages.cut_from(index).is_some() {}
+                    state.note_gone(before - state.pages.len());
+                }
+            }
+            state.note_gone(cut.len());
+        }
+        state.size = size;
+        drop(state);
+        remains::free_pages(Pages(cut));
+        Ok(())
+    }
+    /// FALLOC_FL_PUNCH_HOLE and FALLOC_FL_ZERO_RANGE: the range reads as zeroes.
+    pub fn zero_range(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        if self.seals() & WRITE_SEALS != 0 {
+            return Err(Errno::PERM);
+        }
+        let mut at = offset;
+        loop {
+            match self.zero_some(at, offset.saturating_add(len))? {
+                Some(next) => at = next,
+                None => return Ok(()),
+            }
+            long_call::pause_unless_killed()?;
+        }
+    }
+    /// Zeroes a step's worth of the bytes up to `end`; returns from where on there may be more.
+    fn zero_some(&self, mut at: u64, end: u64) -> Result<Option<u64>, Errno> {
+        let mut state = self.state.lock();
+        let end = end.min(state.size);
+        for _ in 0..STEP {
+            // Over what the image gives a page of our own has to lie; past that only pages that are there matter.
+            if at >= state.base_len {
+                match state.pages.next_from(at / PAGE) {
+                    Some(index) => at = at.max(index * PAGE),
+                    None => return Ok(None),
+                }
+            }
+            if at >= end {
+                return Ok(None);
+            }
+            let index = at / PAGE;
+            let (in_page, n) = part_of_page(at, end);
+            if n == FRAME_SIZE && at >= state.base_len && !self.is_mapped() {
+                if state.pages.remove(index).is_some() {
+                    state.note_gone(1);
+                }
+            } else {
+                state.own(self.base, index)?.zero(in_page, n);
+            }
+            at += n as u64;
+        }
+        Ok(Some(at))
+    }
+    /// fallocate(2) mode 0: the file is at least `end` bytes long.
+    pub fn grow(&self, end: u64) -> Result<(), Errno> {
+        if end > MAX_SIZE {
+            return Err(Errno::FBIG);
+        }
+        if end > self.size() { self.truncate(end) } else { Ok(()) }
+    }
+    /// Where data or a hole begins at or after `offset`; ENXIO past the end.
+    pub fn seek(&self, offset: u64, hole: bool) -> Result<u64, Errno> {
+        let mut state = self.state.lock();
+        if offset >= state.size {
+            return Err(Errno::NXIO);
+        }
+        let mut at = offset;
+        let mut steps = 0;
+        while at < state.size {
+            steps += 1;
+            if steps % STEP == 0 {
+                drop(state);
+                long_call::pause_unless_killed()?;
+                state = self.state.lock();
+            }
+            let index = at / PAGE;
+            let is_data = at < state.base_len || state.pages.get(index).is_some();
+            if is_data != hole {
+                return Ok(at);
+            }
+            // Over holes straight to the next page there is.
+            let next =
+                if is_data { index + 1 } else { state.pages.next_from(index).unwrap_or(u64::MAX / PAGE) };
+            at = next.saturating_mul(PAGE);
+        }
+        if hole { Ok(state.size) } else { Err(Errno::NXIO) }
+    }
+    /// The frame of page `index`, for mmap(2).
+    pub fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
+        self.mapped.store(true, Ordering::Relaxed);
+        let mut state = self.state.lock();
+        if index >= state.size.div_ceil(PAGE) {
+            return Err(Errno::NXIO);
+        }
+        if let Some(Page(frame)) = state.pages.get(index) {
+            return Ok(frame.clone());
+        }
+        // The image's own page: past the end of the file its bytes are zero up to the end of the page.
+        let start = index * PAGE;
+        let whole = state.base_len == self.base.len() || start + PAGE <= state.base_len;
+        if !for_write
+            && start < state.base_len
+            && whole
+            && let Some(frame) =
+                self.base.first_page().and_then(|page| boot::image_frame(page + index as usize))
+        {
+            self.base.part(start..(start + PAGE).min(self.base.len()))?;
+            return Ok(frame);
+        }
+        state.own(self.base, index).cloned()
+    }
+}
+
+/// Offset in the page of `at`, and bytes from there to the page's end or to `end`.
+fn part_of_page(at: u64, end: u64) -> (usize, usize) {
+    let in_page = at % PAGE;
+    (in_page as usize, (PAGE - in_page).min(end - at) as usize)
+}
+
+impl State {
+    /// The page of our own at `index`, made from the base if it isn't there. ENOSPC: out of memory.
+    fn own(&mut self, base: Base, index: u64) -> Result<&Frame, Errno> {
+        if self.pages.get(index).is_none() {
+            let start = index * PAGE;
+            let end = (start + PAGE).min(self.base_len);
+            let bytes = if start < end { base.part(start..end)? } else { &[] };
+            if let Some(limit) = &self.limit {
+                limit.take()?;
+            }
+            let page = Page::new(|| {
+                if bytes.is_empty() {
+                    return Frame::alloc_zeroed();
+                }
+                let frame = Frame::alloc()?;
+                frame.write(0, bytes);
+                frame.zero(bytes.len(), FRAME_SIZE - bytes.len());
+                Some(frame)
+            });
+            let is_there =
+                page.and_then(|page| self.pages.insert(index, page).map(drop).map_err(|_| Errno::NOSPC));
+            if let Err(error) = is_there {
+                self.note_gone(1);
+                return Err(error);
+            }
+        }
+        self.pages.get(index).map(|page| &page.0).ok_or(Errno::NOSPC)
+    }
+    /// Pages are no longer the file's.
+    fn note_gone(&self, pages: u64) {
+        if let Some(limit) = &self.limit {
+            limit.give_back(pages as usize);
+        }
+    }
+    fn put(&mut self, base: Base, offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {
+        let mut at = offset;
+        while !bytes.is_empty() {
+            let in_page = (at % PAGE) as usize;
+            let n = bytes.len().min(FRAME_SIZE - in_page);
+            self.own(base, at / PAGE)?.write(in_page, &bytes[..n]);
+            bytes = &bytes[n..];
+            at += n as u64;
+            self.size = self.size.max(at);
+        }
+        Ok(())
+    }
+    /// Prepares for ending at `size`: the rest of its last page is cleared, and the base forgotten past it. The caller takes
+    /// away the pages that lie behind.
+    fn clear_end(&mut self, base: Base, size: u64) -> Result<(), Errno> {
+        let index = size / PAGE;
+        let in_page = (size % PAGE) as usize;
+        if in_page > 0 && self.pages.get(index).is_some() {
+            self.own(base, index)?.zero(in_page, FRAME_SIZE - in_page);
+        }
+        self.base_len = self.base_len.min(size);
+        Ok(())
+    }
+}

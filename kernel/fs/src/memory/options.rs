@@ -1,0 +1,96 @@
+//! The options of a tmpfs (tmpfs(5)).
+use alloc::sync::Arc;
+use coracle_core::errno::Errno;
+use coracle_fallible::try_arc;
+use coracle_hal::frame::{self, FRAME_SIZE};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many pages the files of a file system may have together, and have.
+pub(super) struct Limit {
+    most: AtomicUsize,
+    used: AtomicUsize,
+}
+
+impl Limit {
+    /// Counts one more page. ENOSPC.
+    pub fn take(&self) -> Result<(), Errno> {
+        let next = |used| (used < self.most.load(Ordering::Relaxed)).then_some(used + 1);
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        taken.map(drop).map_err(|_| Errno::NOSPC)
+    }
+    /// Counts pages that are gone.
+    pub fn give_back(&self, pages: usize) {
+        self.used.fetch_sub(pages, Ordering::Relaxed);
+    }
+    /// Pages that files may have, and those that they may still get.
+    pub fn bounds(&self) -> (usize, usize) {
+        let most = self.most.load(Ordering::Relaxed);
+        (most, most.saturating_sub(self.used.load(Ordering::Relaxed)))
+    }
+    /// Sets another bound. EINVAL if the files have more.
+    pub fn set(&self, most: usize) -> Result<(), Errno> {
+        if self.used.load(Ordering::Relaxed) > most {
+            return Err(Errno::INVAL);
+        }
+        self.most.store(most, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// What mount(2) is told of a tmpfs; what is not said stays as it is.
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    /// Permissions of the root directory, its owner and its group.
+    pub mode: Option<u32>,
+    #[allow(missing_docs)]
+    pub uid: Option<u32>,
+    #[allow(missing_docs)]
+    pub gid: Option<u32>,
+    /// Pages that its files may have together.
+    pub pages: Option<usize>,
+}
+
+impl Options {
+    /// Reads `size`, `nr_blocks`, `mode`, `uid` and `gid`, with commas between them. EINVAL for others.
+    pub fn parse(text: &[u8]) -> Result<Options, Errno> {
+        let mut options = Options::default();
+        for option in text.split(|&byte| byte == b',').filter(|option| !option.is_empty()) {
+            let equals = option.iter().position(|&byte| byte == b'=').ok_or(Errno::INVAL)?;
+            let value = core::str::from_utf8(&option[equals + 1..]).map_err(|_| Errno::INVAL)?;
+            let number = |radix| u32::from_str_radix(value, radix).map_err(|_| Errno::INVAL);
+            match &option[..equals] {
+                b"size" => options.pages = Some(amount(value)?.div_ceil(FRAME_SIZE)),
+                b"nr_blocks" => options.pages = Some(amount(value)?),
+                b"mode" => options.mode = Some(number(8)?),
+                b"uid" => options.uid = Some(number(10)?),
+                b"gid" => options.gid = Some(number(10)?),
+                _ => return Err(Errno::INVAL),
+            }
+        }
+        Ok(options)
+    }
+
+    /// The bound for a new file system; `None` if none is set. ENOMEM.
+    pub(super) fn limit(&self) -> Result<Option<Arc<Limit>>, Errno> {
+        // Half of memory, as where nothing is said (`super::content`).
+        let most = self.pages.unwrap_or(frame::counts().1 / 2);
+        // No bound but memory's.
+        let most = if most == 0 { usize::MAX / FRAME_SIZE } else { most };
+        Ok(Some(try_arc(Limit { most: AtomicUsize::new(most), used: AtomicUsize::new(0) })?))
+    }
+}
+
+/// A number with `k`, `m`, `g` behind it, or `%`: a part of memory, in bytes. EINVAL.
+fn amount(text: &str) -> Result<usize, Errno> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let number: usize = digits.parse().map_err(|_| Errno::INVAL)?;
+    let unit = match &text.as_bytes()[digits.len()..] {
+        b"" => 1,
+        b"k" | b"K" => 1 << 10,
+        b"m" | b"M" => 1 << 20,
+        b"g" | b"G" => 1 << 30,
+        b"%" => frame::counts().1 * FRAME_SIZE / 100,
+        _ => return Err(Errno::INVAL),
+    };
+    number.checked_mul(unit).ok_or(Errno::INVAL)
+}

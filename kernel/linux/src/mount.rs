@@ -1,0 +1,175 @@
+//! mount(2) and umount2(2).
+use super::call::Call;
+use super::path::named;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_core::errno::{Errno, SysResult};
+use coracle_core::fs::access::{capability, check_capability};
+use coracle_core::fs::inode::Inode;
+use coracle_core::fs::mount as mounts;
+use coracle_core::fs::mount::{MountFlags, NewMount, Place};
+use coracle_core::fs::walk;
+use coracle_core::fs::walk::Follow;
+use coracle_core::mm::user;
+use coracle_fs::block::registry;
+use coracle_fs::memory::{MemoryFs, Node, Options};
+use coracle_fs::{dev, ext4};
+use coracle_ipc::mqueue::tree;
+use coracle_system::drivers::pty;
+use coracle_system::{proc, sys};
+use linux_raw_sys::general::*;
+
+/// Bits that old programs set, and that mean nothing (mount(2), MS_MGC_VAL).
+const MAGIC_MASK: u32 = 0xffff_0000;
+const MAGIC: u32 = 0xc0ed_0000;
+/// Changes of how mounts propagate.
+const PROPAGATION: u32 = MS_PRIVATE | MS_SHARED | MS_SLAVE | MS_UNBINDABLE;
+
+fn place_at(call: &Call, addr: usize) -> Result<Place, Errno> {
+    let path = user::read_path(addr)?;
+    walk::find(&call.thread().process.fs, None, &path, Follow::Always)
+}
+
+/// What /proc/mounts shows as the source; empty at address 0.
+fn source_at(addr: usize) -> Result<Vec<u8>, Errno> {
+    if addr == 0 { Ok(Vec::new()) } else { user::read_path(addr) }
+}
+
+/// The options of the file system's own; empty at address 0.
+fn options_at(call: &Call) -> Result<Vec<u8>, Errno> {
+    source_at(call.usize(4))
+}
+
+/// mount(2): ext4, tmpfs, proc, sysfs, devtmpfs, devpts and mqueue, directories and files bound elsewhere, and changes of the flags of what is
+/// mounted.
+pub fn mount(call: &Call) -> SysResult {
+    let mut flags = call.u32(3);
+    if flags & MAGIC_MASK == MAGIC {
+        flags &= !MAGIC_MASK;
+    }
+    let at = place_at(call, call.usize(1))?;
+    check_capability(capability::SYS_ADMIN)?;
+    if flags & MS_REMOUNT != 0 {
+        return remount(call, &at, flags);
+    }
+    if flags & MS_BIND != 0 {
+        return bind(call, at);
+    }
+    if flags & PROPAGATION != 0 {
+        // There is one mount namespace, and nothing that mounts could propagate to.
+        return if at.path.is_mount_root() { Ok(0) } else { Err(Errno::INVAL) };
+    }
+    if flags & MS_MOVE != 0 || call.usize(2) == 0 {
+        return Err(Errno::INVAL);
+    }
+    let kind = user::read_path(call.usize(2))?;
+    if kind == b"ext4" {
+        return mount_ext4(call, at, flags);
+    }
+    let (root, kind) = match kind.as_slice() {
+        b"tmpfs" => {
+            let options = Options::parse(&options_at(call)?)?;
+            (MemoryFs::with_options(&options)? as Arc<dyn Inode>, "tmpfs")
+        }
+        b"ramfs" => (MemoryFs::empty(0o1777)? as Arc<dyn Inode>, "tmpfs"),
+        b"devtmpfs" => (dev::filesystem()?, "devtmpfs"),
+        b"devpts" => (pty::filesystem(&options_at(call)?)?, "devpts"),
+        b"proc" => (proc::filesystem()?, "proc"),
+        b"sysfs" => (sys::filesystem()?, "sysfs"),
+        b"cgroup2" => (sys::cgroup::filesystem()?, "cgroup2"),
+        b"mqueue" => (tree::filesystem()?, "mqueue"),
+        _ => return Err(Errno::NODEV),
+    };
+    if !at.path.inode.is_directory() {
+        return Err(Errno::NOTDIR);
+    }
+    let new = NewMount {
+        root,
+        kind,
+        source: source_at(call.usize(0))?,
+        flags: MountFlags::new(flags),
+        file_system: None,
+    };
+    mounts::mount(at, new)?;
+    Ok(0)
+}
+
+/// ext4 on a block device. ENOTBLK if the source is none, EACCES if it is read-only and the mount is not to be (mount(2)).
+fn mount_ext4(call: &Call, at: Place, flags: u32) -> SysResult {
+    let source = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::NOTBLK)?;
+    let device = source.path.inode.metadata();
+    if device.mode & S_IFMT != S_IFBLK {
+        return Err(Errno::NOTBLK);
+    }
+    if source.path.mount.flags().contains(MountFlags::NO_DEVICES) {
+        return Err(Errno::ACCES);
+    }
+    let entry = registry::by_number(device.rdev).ok_or(Errno::NXIO)?;
+    if !at.path.inode.is_directory() {
+        return Err(Errno::NOTDIR);
+    }
+    let path = source_at(call.usize(0))?;
+    ext4::mount::mount(entry, path, at, MountFlags::new(flags))?;
+    Ok(0)
+}
+
+/// MS_REMOUNT: the flags of a mount, and without MS_BIND whether its file system is read-only. EINVAL if nothing is mounted
+/// right there, EBUSY if it is to be read-only and files are open for writing.
+fn remount(call: &Call, at: &Place, flags: u32) -> SysResult {
+    if !at.path.is_mount_root() {
+        return Err(Errno::INVAL);
+    }
+    let mount = &at.path.mount;
+    let new = MountFlags::new(flags).with_times_of(mount.flags(), flags);
+    if flags & MS_BIND != 0 {
+        mount.set_flags(new)?
+    } else {
+        if !new.contains(MountFlags::READ_ONLY) && ext4::volume::is_read_only(&mount.root) {
+            return Err(Errno::ROFS);
+        }
+        if let Some(root) = mount.root.as_any().downcast_ref::<Node>()
+            && let Some(pages) = Options::parse(&options_at(call)?)?.pages
+        {
+            root.fs().set_limit(pages)?;
+        }
+        mount.reconfigure(new)?;
+        ext4::volume::sync_all();
+    }
+    Ok(0)
+}
+
+/// MS_BIND: shows a file or directory elsewhere, too, with the flags of the mount that it is in.
+fn bind(call: &Call, at: Place) -> SysResult {
+    let source = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::NOTDIR)?.path;
+    if source.inode.is_directory() != at.path.inode.is_directory() {
+        return Err(Errno::NOTDIR);
+    }
+    let new = NewMount {
+        kind: source.mount.kind,
+        source: source_at(call.usize(0))?,
+        flags: source.mount.flags(),
+        file_system: Some(source.mount.file_system.clone()),
+        root: source.inode,
+    };
+    mounts::mount(at, new)?;
+    Ok(0)
+}
+
+/// umount2(2): MNT_DETACH and UMOUNT_NOFOLLOW; nothing here takes force. EINVAL for MNT_EXPIRE.
+pub fn umount2(call: &Call) -> SysResult {
+    let flags = call.u32(1);
+    if flags & !(MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let follow = if flags & UMOUNT_NOFOLLOW != 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
+    let path = named(call, AT_FDCWD, call.usize(0), follow)?.place(Errno::INVAL)?.path;
+    check_capability(capability::SYS_ADMIN)?;
+    let (root, file_system) = (path.mount.root.clone(), path.mount.file_system.clone());
+    let detach = flags & MNT_DETACH != 0;
+    mounts::unmount(path, detach)?;
+    // What is mounted elsewhere, too, goes with the last of its mounts.
+    if !mounts::all()?.iter().any(|mount| Arc::ptr_eq(&mount.file_system, &file_system)) {
+        ext4::volume::unmount(&root, detach)?;
+    }
+    Ok(0)
+}

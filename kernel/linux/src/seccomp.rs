@@ -1,0 +1,204 @@
+//! seccomp(2): filters of a thread's own system calls.
+use super::call::Call;
+use super::watch;
+use alloc::vec::Vec;
+use coracle_bpf::{Fault, Instruction, PROGRAM_MAX, Program, SystemCall};
+use coracle_core::arch::machine;
+use coracle_core::errno::{Errno, SysResult};
+use coracle_core::fs::access::{capability, check_capability};
+use coracle_core::mm::user;
+use coracle_core::task::call_filters::{FILTERED, Filter, STRICT};
+use coracle_core::task::exit;
+use coracle_core::task::process::ExitStatus;
+use coracle_core::task::signal;
+use coracle_core::task::signal::SigInfo;
+use coracle_core::task::thread::Work;
+use core::sync::atomic::Ordering::*;
+use linux_raw_sys::general as abi;
+
+/// Operations, and flags of SECCOMP_SET_MODE_FILTER (linux/seccomp.h).
+const SET_MODE_STRICT: u32 = 0;
+const SET_MODE_FILTER: u32 = 1;
+const GET_ACTION_AVAIL: u32 = 2;
+const TSYNC: u32 = 1;
+const LOG: u32 = 2;
+const SPEC_ALLOW: u32 = 4;
+const TSYNC_ESRCH: u32 = 16;
+/// Modes (prctl(2), PR_SET_SECCOMP).
+const MODE_STRICT: usize = 1;
+const MODE_FILTER: usize = 2;
+/// What a filter returns: an action, and data.
+const RET_KILL_PROCESS: u32 = 0x8000_0000;
+const RET_KILL_THREAD: u32 = 0;
+const RET_TRAP: u32 = 0x0003_0000;
+const RET_ERRNO: u32 = 0x0005_0000;
+const RET_USER_NOTIF: u32 = 0x7fc0_0000;
+const RET_TRACE: u32 = 0x7ff0_0000;
+const RET_LOG: u32 = 0x7ffc_0000;
+const RET_ALLOW: u32 = 0x7fff_0000;
+const ACTION: u32 = 0xffff_0000;
+const DATA: u32 = 0xffff;
+/// Highest error number that a filter can have a call fail with.
+const MAX_ERRNO: u32 = 4095;
+/// si_code of SIGSYS (SYS_SECCOMP).
+const SYS_SECCOMP: i32 = 1;
+/// Calls of SECCOMP_MODE_STRICT: read, write, exit and rt_sigreturn.
+const STRICT_CALLS: [u32; 4] = [abi::__NR_read, abi::__NR_write, abi::__NR_exit, abi::__NR_rt_sigreturn];
+
+/// What is done with a call.
+pub enum Verdict {
+    /// It is made.
+    Make,
+    /// It is not; this is its result.
+    Skip(usize),
+}
+
+fn data_of(call: &Call, number: usize) -> SystemCall {
+    SystemCall {
+        number: number as u32,
+        architecture: machine::AUDIT,
+        instruction_pointer: call.return_address() as u64,
+        arguments: core::array::from_fn(|place| call.raw(place)),
+    }
+}
+
+/// Decides about a call. `act`: all registers are saved, and what the decision asks for is done; else it may have to be asked again.
+pub fn judge(call: &Call, number: usize, act: bool) -> Verdict {
+    let thread = call.thread();
+    let watch = thread.filters.watch.load(Relaxed);
+    let put_off = Verdict::Skip(0);
+    if watch & STRICT != 0 && !STRICT_CALLS.contains(&(number as u32)) {
+        if !act {
+            return put_off;
+        }
+        exit::exit_thread(thread, ExitStatus::Killed(abi::SIGKILL, false));
+    }
+    if watch & FILTERED == 0 {
+        return Verdict::Make;
+    }
+    let data = data_of(call, number);
+    let (found, is_logged) = thread.filters.decide(&data);
+    let action = found & ACTION;
+    if action == RET_ALLOW {
+        return Verdict::Make;
+    }
+    if !act {
+        return put_off;
+    }
+    if is_logged && action != RET_LOG || matches!(action, RET_LOG | RET_KILL_PROCESS | RET_KILL_THREAD) {
+        log!(
+            "seccomp: process {}, thread {}: call {number} at {:#x}: {action:#010x}",
+            thread.process.pid,
+            thread.tid(),
+            data.instruction_pointer
+        );
+    }
+    match action {
+        RET_LOG => Verdict::Make,
+        RET_ERRNO => Verdict::Skip((found & DATA).min(MAX_ERRNO).wrapping_neg() as i32 as isize as usize),
+        // Without a tracer, or a listener, there is none to ask (seccomp(2)).
+        RET_TRACE | RET_USER_NOTIF => Verdict::Skip(Errno::NOSYS.to_rax()),
+        RET_TRAP => {
+            signal::force(thread, violation(&data, found & DATA));
+            Verdict::Skip(number)
+        }
+        _ => {
+            if action == RET_KILL_THREAD && thread.process.threads.lock().len() > 1 {
+                exit::exit_thread(thread, ExitStatus::Killed(abi::SIGSYS, false));
+            }
+            let mut context = call.registers();
+            coracle_core::arch::registers::set_result(&mut context, number as u64);
+            exit::by_signal(thread, &context, violation(&data, found & DATA), true);
+        }
+    }
+}
+
+/// SIGSYS for a call.
+fn violation(data: &SystemCall, errno: u32) -> SigInfo {
+    let call = u64::from(data.number) | u64::from(data.architecture) << 32;
+    SigInfo {
+        signal: abi::SIGSYS,
+        errno: errno as i32,
+        code: SYS_SECCOMP,
+        fields: [data.instruction_pointer, call, 0, 0],
+    }
+}
+
+/// seccomp(2).
+pub fn seccomp(call: &Call) -> SysResult {
+    let (operation, flags, argument) = (call.u32(0), call.u32(1), call.usize(2));
+    match operation {
+        SET_MODE_STRICT if flags == 0 && argument == 0 => set_strict(call),
+        SET_MODE_FILTER => add_filter(call, flags, argument),
+        GET_ACTION_AVAIL if flags == 0 => match user::read_u32(argument)? {
+            RET_KILL_PROCESS | RET_KILL_THREAD | RET_TRAP | RET_ERRNO | RET_TRACE | RET_LOG | RET_ALLOW => {
+                Ok(0)
+            }
+            _ => Err(Errno::OPNOTSUPP),
+        },
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// PR_SET_SECCOMP of prctl(2).
+pub fn set_mode(call: &Call, mode: usize, argument: usize) -> SysResult {
+    match mode {
+        MODE_STRICT => set_strict(call),
+        MODE_FILTER => add_filter(call, 0, argument),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+fn set_strict(call: &Call) -> SysResult {
+    if call.thread().filters.mode() == MODE_FILTER {
+        return Err(Errno::INVAL);
+    }
+    watch::begin(watch::THREADS)?;
+    call.thread().filters.watch.fetch_or(STRICT, SeqCst);
+    Ok(0)
+}
+
+/// The program that a `struct sock_fprog` tells of. EFAULT, EINVAL, ENOMEM; EACCES if the thread could use it to fool a program that
+/// has other rights.
+fn read_program(call: &Call, argument: usize) -> Result<Program, Errno> {
+    let [len, at]: [u64; 2] = user::read_words(argument)?;
+    let len = usize::from(len as u16);
+    if !(1..=PROGRAM_MAX).contains(&len) {
+        return Err(Errno::INVAL);
+    }
+    if !call.thread().process.no_new_privileges.load(Relaxed) {
+        check_capability(capability::SYS_ADMIN).map_err(|_| Errno::ACCES)?;
+    }
+    let mut bytes: Vec<u8> = coracle_fallible::filled(0, len * Instruction::BYTES)?;
+    user::read(&mut bytes, at as usize)?;
+    let program = Program::decode(&bytes).map_err(|fault| match fault {
+        Fault::NoMemory => Errno::NOMEM,
+        _ => Errno::INVAL,
+    })?;
+    if program.filters_calls() { Ok(program) } else { Err(Errno::INVAL) }
+}
+
+fn add_filter(call: &Call, flags: u32, argument: usize) -> SysResult {
+    if flags & !(TSYNC | LOG | SPEC_ALLOW | TSYNC_ESRCH) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let thread = call.thread();
+    let program = read_program(call, argument)?;
+    if call.thread().filters.mode() == MODE_STRICT {
+        return Err(Errno::INVAL);
+    }
+    watch::begin(watch::THREADS)?;
+    // Others can't come meanwhile, nor can they change their own.
+    let threads = thread.process.threads.lock();
+    let filters = thread.filters.with(Filter { program, is_logged: flags & LOG != 0 })?;
+    if flags & TSYNC != 0 {
+        let (_, before) = filters.split_last().ok_or(Errno::INVAL)?;
+        let others = || threads.iter().filter(|other| !other.work().any(Work::WORKER | Work::EXIT));
+        if let Some(other) = others().find(|other| !other.filters.is_beginning_of(before)) {
+            return if flags & TSYNC_ESRCH != 0 { Err(Errno::SRCH) } else { Ok(other.tid() as usize) };
+        }
+        others().for_each(|other| other.filters.set(filters.clone()));
+    }
+    thread.filters.set(filters);
+    Ok(0)
+}

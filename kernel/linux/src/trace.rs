@@ -1,0 +1,234 @@
+//! Tracing system calls, for `coracle trace`.
+//!
+//! While calls are traced, they are watched (`syscall::watch`): while they are not, a call takes no instruction for it. Records lie in a buffer for each CPU until they are fetched. What has no room is counted.
+use super::call::Call;
+use super::watch;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_control::{CALLS, CAPTURE_MOST, CHOICE_BYTES, Capture, Captured, Extent, TraceRecord, record};
+use coracle_core::arch::registers;
+use coracle_core::errno::Errno;
+use coracle_core::lock::Mutex;
+use coracle_core::task::sched;
+use coracle_core::task::thread::{Thread, Work};
+use coracle_fallible::prelude::*;
+use coracle_hal::once::Once;
+use coracle_hal::{cpu, time, user};
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use spin::RwLock;
+
+/// Bytes of records for each CPU that wait to be fetched.
+const BUFFER_BYTES: usize = 256 << 10;
+/// Bytes of the largest record: three arguments of a call are captured at most.
+const LARGEST: usize = TraceRecord::HEAD + 3 * (Captured::HEAD + CAPTURE_MOST);
+
+/// What is traced.
+struct Choice {
+    /// A process; 0: all.
+    pid: u32,
+    /// A bit for each call.
+    calls: [u8; CHOICE_BYTES],
+    /// In the order of the calls.
+    captures: Vec<Capture>,
+}
+
+/// The records of a CPU.
+#[derive(Default)]
+struct Buffer {
+    records: Vec<u8>,
+    lost: u64,
+}
+
+static CHOICE: RwLock<Option<Choice>> = RwLock::new(None);
+static BUFFERS: Once<Vec<Mutex<Buffer>>> = Once::new();
+
+/// Traces the calls that `choice` says: a bit for each number, and captures. ENOMEM, EINVAL; EBUSY if calls are traced already.
+pub fn start(pid: u32, choice: &[u8]) -> Result<(), Errno> {
+    let (calls, captures) = choice.split_first_chunk::<CHOICE_BYTES>().ok_or(Errno::INVAL)?;
+    let captures = captures.chunks_exact(Capture::BYTES).filter_map(Capture::decode).try_collect_vec()?;
+    if !captures.is_sorted_by_key(|capture| capture.call) {
+        return Err(Errno::INVAL);
+    }
+    let mut buffers = Vec::new();
+    for _ in 0..cpu::count() {
+        buffers.try_push(Mutex::new(Buffer::default()))?;
+    }
+    let buffers = BUFFERS.call_once(|| buffers);
+    for buffer in buffers {
+        buffer.lock().records.try_reserve(BUFFER_BYTES).map_err(|_| Errno::NOMEM)?;
+    }
+    let mut own = CHOICE.write();
+    if own.is_some() {
+        return Err(Errno::BUSY);
+    }
+    watch::begin(watch::TRACE)?;
+    *own = Some(Choice { pid, calls: *calls, captures });
+    drop(own);
+    release();
+    Ok(())
+}
+
+/// A program's first thread that waits until its calls are traced.
+static HELD: Mutex<Option<Arc<Thread>>> = Mutex::new(None);
+/// How often a fetch has found no records, and sent that.
+static FOUND_NONE: AtomicU64 = AtomicU64::new(0);
+/// When records were fetched last.
+static FETCHED_NS: AtomicU64 = AtomicU64::new(0);
+
+/// Starts a thread once calls are traced.
+pub fn hold(thread: Arc<Thread>) {
+    let old = HELD.lock().replace(thread);
+    drop(old);
+}
+
+fn release() {
+    let held = HELD.lock().take();
+    if let Some(thread) = held {
+        sched::start(thread);
+    }
+}
+
+/// Before the machine ends: waits until the records have been fetched, unless nothing fetches them any more.
+pub fn drain() {
+    /// How long a fetch may take.
+    const PATIENCE_NS: u64 = 1_000_000_000;
+    const LOOK_EVERY_NS: u64 = 5_000_000;
+    let is_traced = CHOICE.read().is_some();
+    let (begin, before) = (time::now_ns(), FOUND_NONE.load(SeqCst));
+    while is_traced && FOUND_NONE.load(SeqCst) == before {
+        let now = time::now_ns();
+        if now.saturating_sub(FETCHED_NS.load(SeqCst).max(begin)) > PATIENCE_NS {
+            break;
+        }
+        sched::park_aside(Some(now + LOOK_EVERY_NS));
+    }
+}
+
+/// Traces no calls any more.
+pub fn stop() {
+    release();
+    watch::end(watch::TRACE);
+    let choice = CHOICE.write().take();
+    drop(choice);
+    for buffer in BUFFERS.get().into_iter().flatten() {
+        let records = core::mem::take(&mut *buffer.lock());
+        drop(records);
+    }
+}
+
+/// Gives `take` the records that wait.
+pub fn fetch(mut take: impl FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Errno> {
+    let mut spare = Vec::new();
+    let mut is_empty = true;
+    for buffer in BUFFERS.get().into_iter().flatten() {
+        spare.clear();
+        spare.try_reserve(BUFFER_BYTES).map_err(|_| Errno::NOMEM)?;
+        let lost = {
+            let mut own = buffer.lock();
+            core::mem::swap(&mut own.records, &mut spare);
+            core::mem::take(&mut own.lost)
+        };
+        is_empty &= spare.is_empty() && lost == 0;
+        take(&spare)?;
+        if lost > 0 {
+            let bytes = TraceRecord::HEAD as u32;
+            let time_ns = time::now_ns();
+            let note =
+                TraceRecord { bytes, kind: record::LOST, time_ns, number: lost, ..TraceRecord::default() };
+            take(&note.encode())?;
+        }
+    }
+    FETCHED_NS.store(time::now_ns(), SeqCst);
+    if is_empty {
+        FOUND_NONE.fetch_add(1, SeqCst);
+    }
+    Ok(())
+}
+
+/// Notes that a call begins, if calls are traced, and has its end noted.
+#[inline(never)]
+pub fn entered(call: &Call) {
+    if note(call, record::ENTRY, core::array::from_fn(|place| call.raw(place))) {
+        call.thread().work().set(Work::TRACE);
+    }
+}
+
+/// Notes that a call is over, whose result its registers have.
+#[inline(never)]
+pub fn left(call: &Call) {
+    call.thread().work().clear(Work::TRACE);
+    note(call, record::EXIT, [registers::result(&call.registers()) as u64, 0, 0, 0, 0, 0]);
+}
+
+/// Notes a call if it is to be traced; returns whether it is.
+fn note(call: &Call, kind: u32, words: [u64; 6]) -> bool {
+    let (thread, number) = (call.thread(), call.number());
+    let pid = thread.process.pid as u32;
+    let choice = CHOICE.read();
+    let Some(choice) = choice.as_ref().filter(|choice| choice.pid == 0 || choice.pid == pid) else {
+        return false;
+    };
+    if number >= CALLS || choice.calls[number / 8] & 1 << (number % 8) == 0 {
+        return false;
+    }
+    let mut bytes = heapless::Vec::<u8, LARGEST>::new();
+    let mut record = TraceRecord {
+        bytes: 0,
+        kind,
+        pid,
+        tid: thread.tid() as u32,
+        time_ns: time::now_ns(),
+        number: number as u64,
+        words,
+    };
+    // There is room for what follows: the head, and as many captures as fit.
+    let _ = bytes.extend_from_slice(&record.encode());
+    let from = choice.captures.partition_point(|capture| usize::from(capture.call) < number);
+    let own = choice.captures[from..].iter().take_while(|capture| usize::from(capture.call) == number);
+    own.for_each(|one| capture(call, one, (kind == record::EXIT).then_some(words[0]), &mut bytes));
+    record.bytes = bytes.len() as u32;
+    bytes[..TraceRecord::HEAD].copy_from_slice(&record.encode());
+    keep(&bytes);
+    true
+}
+
+/// Appends what an argument points to, as far as it is there: no page fault is resolved for it.
+fn capture(call: &Call, what: &Capture, result: Option<u64>, bytes: &mut heapless::Vec<u8, LARGEST>) {
+    let argument = usize::from(what.argument);
+    let address = call.raw(argument);
+    let len = match what.extent {
+        Extent::String => CAPTURE_MOST,
+        Extent::Next(size) => (call.raw(argument + 1) as usize).saturating_mul(size.into()),
+        Extent::Fixed(size) => size.into(),
+        // An error is no length.
+        Extent::Result => result.filter(|&result| result as i64 >= 0).unwrap_or(0) as usize,
+    };
+    let mut place = [0; CAPTURE_MOST];
+    let place = &mut place[..len.min(CAPTURE_MOST)];
+    let mut done = match user::copy_from(place, address as usize) {
+        Ok(()) => place.len(),
+        Err(fault) => fault.done,
+    };
+    if let Extent::String = what.extent
+        && let Some(end) = place[..done].iter().position(|&byte| byte == 0)
+    {
+        done = end + 1;
+    }
+    if done > 0 && bytes.capacity() - bytes.len() >= Captured::HEAD + done {
+        // There is room.
+        let _ = bytes.extend_from_slice(&address.to_le_bytes());
+        let _ = bytes.extend_from_slice(&(done as u16).to_le_bytes());
+        let _ = bytes.extend_from_slice(&place[..done]);
+    }
+}
+
+fn keep(record: &[u8]) {
+    let Some(buffer) = BUFFERS.get().and_then(|buffers| buffers.get(cpu::id())) else { return };
+    let mut own = buffer.lock();
+    if own.records.capacity() - own.records.len() < record.len() {
+        own.lost += 1;
+    } else {
+        // Its capacity is there: nothing is allocated.
+        let _ = own.records.try_extend_from_slice(record);
+    }
+}

@@ -1,0 +1,317 @@
+//! Requests that move bytes, or make connections.
+use super::buffers::{self, Taken};
+use super::operation::{check_buffer, placed};
+use super::run::{Outcome, number};
+use crate::call::Call;
+use crate::file::{check_rw_flags, read_with, write_with};
+use crate::socket;
+use crate::socket::KeptMessage;
+use alloc::sync::Arc;
+use coracle_core::errno::{Errno, SysResult};
+use coracle_core::fs::file::OpenFile;
+use coracle_core::ipc::poll::Events;
+use coracle_core::mm::user_buf::{KeptPieces, MAX_PIECES, UserBuf};
+use coracle_fallible::try_arc;
+use coracle_ipc::uring::{Kept, Request, given, mark};
+use coracle_uring::{Completion, Entry};
+use core::sync::atomic::Ordering::SeqCst;
+use linux_raw_sys::general as g;
+use linux_raw_sys::io_uring::{self as abi, io_uring_op as op};
+use linux_raw_sys::net as n;
+
+/// The offset that stands for the position of the file.
+const AT_POSITION: u64 = u64::MAX;
+
+/// Waits for its file if there is something to wait for.
+fn wait_for(open: &OpenFile, events: Events, may_wait: bool) -> Outcome {
+    if may_wait || open.file.poll_source().is_none() {
+        Outcome::of(Err(Errno::AGAIN))
+    } else {
+        Outcome::Wait(events)
+    }
+}
+
+/// Whether an operation reads or writes a file.
+pub fn reads_or_writes(operation: op) -> bool {
+    matches!(
+        operation,
+        op::IORING_OP_READ
+            | op::IORING_OP_WRITE
+            | op::IORING_OP_READV
+            | op::IORING_OP_WRITEV
+            | op::IORING_OP_READ_FIXED
+            | op::IORING_OP_WRITE_FIXED
+    )
+}
+
+/// What a request was given by address: what it keeps since it was first tried, or else what is there now. EINVAL, EFAULT, EMSGSIZE,
+/// ENOMEM.
+fn kept(request: &Request, is_message: bool) -> Result<Arc<Kept>, Errno> {
+    let before = request.kept.lock().clone();
+    if let Some(kept) = before {
+        return Ok(kept);
+    }
+    let (address, count) = (request.entry.address as usize, request.entry.len as usize);
+    let kept = if is_message {
+        let (words, pieces) = KeptMessage::read(address)?;
+        Kept { pieces, header: Some((address, words)) }
+    } else if count > MAX_PIECES {
+        return Err(Errno::INVAL);
+    } else {
+        Kept { pieces: KeptPieces::read(address, count)?, header: None }
+    };
+    let kept = try_arc(kept)?;
+    *request.kept.lock() = Some(kept.clone());
+    Ok(kept)
+}
+
+/// Keeps what a request was given by address, before it is left to a worker.
+pub fn keep(request: &Request) -> Result<(), Errno> {
+    let is = |operation: op| request.entry.opcode == operation as u8;
+    let is_message = is(op::IORING_OP_SENDMSG) || is(op::IORING_OP_RECVMSG);
+    if is_message || is(op::IORING_OP_READV) || is(op::IORING_OP_WRITEV) {
+        kept(request, is_message)?;
+    }
+    Ok(())
+}
+
+/// Reads or writes.
+pub fn read_or_write(request: &Request, operation: op, open: &Arc<OpenFile>, may_wait: bool) -> Outcome {
+    let entry = &request.entry;
+    let reads = matches!(operation, op::IORING_OP_READ | op::IORING_OP_READV | op::IORING_OP_READ_FIXED);
+    if let Err(error) = check_rw_flags(entry.what_flags) {
+        return Outcome::of(Err(error));
+    }
+    // A vector says itself how long its parts are.
+    let is_vector = matches!(operation, op::IORING_OP_READV | op::IORING_OP_WRITEV);
+    let taken = match buffers::take(request, entry.address, if is_vector { 0 } else { entry.len }) {
+        Ok(taken) => taken,
+        Err(error) => return Outcome::of(Err(error)),
+    };
+    let vector = match is_vector.then(|| kept(request, false)).transpose() {
+        Ok(vector) => vector,
+        Err(error) => return taken.done(request, Err(error), true),
+    };
+    let buffer = match (operation, &vector) {
+        // One piece says how much of a provided buffer is wanted.
+        (_, Some(vector)) if taken.is_provided() => match vector.pieces.first_len() {
+            (len, 1) => Ok(UserBuf::user(taken.address, (taken.len as usize).min(len))),
+            _ => Err(Errno::INVAL),
+        },
+        (_, Some(vector)) => Ok(vector.pieces.buffer()),
+        (op::IORING_OP_READ_FIXED | op::IORING_OP_WRITE_FIXED, None) => {
+            buffers::registered(request).map(|(address, len)| UserBuf::user(address, len))
+        }
+        _ => check_buffer(taken.address as u64, taken.len).map(|(address, len)| UserBuf::user(address, len)),
+    };
+    let mut bytes = match buffer {
+        Ok(bytes) => bytes,
+        Err(error) => return taken.done(request, Err(error), true),
+    };
+    let wanted = bytes.remaining();
+    let result = if reads {
+        read(request, open, &mut bytes, may_wait)
+    } else {
+        write(request, open, &mut bytes, may_wait)
+    };
+    if result == Err(Errno::AGAIN) && entry.what_flags & g::RWF_NOWAIT == 0 && !open.seekable {
+        taken.put_back(request);
+        return wait_for(open, if reads { Events::IN } else { Events::OUT }, may_wait);
+    }
+    taken.done(request, result, result.is_ok_and(|moved| moved < wanted))
+}
+
+/// Where a request reads or writes; `None`: at the position.
+fn offset(request: &Request) -> Result<Option<u64>, Errno> {
+    match request.entry.offset {
+        AT_POSITION => Ok(None),
+        offset => i64::try_from(offset).map(|offset| Some(offset as u64)).map_err(|_| Errno::INVAL),
+    }
+}
+
+fn read(request: &Request, open: &OpenFile, dst: &mut UserBuf, may_wait: bool) -> SysResult {
+    if open.seekable {
+        return read_with(open, dst, offset(request)?, request.entry.what_flags);
+    }
+    open.check_readable()?;
+    open.note_read(open.file.read(dst, 0, !may_wait))
+}
+
+fn write(request: &Request, open: &OpenFile, src: &mut UserBuf, may_wait: bool) -> SysResult {
+    if open.seekable {
+        return write_with(open, src, offset(request)?, request.entry.what_flags);
+    }
+    open.check_writable()?;
+    open.note_write(open.file.write(src, 0, !may_wait))
+}
+
+/// Sends or receives, bytes or a message.
+pub fn send_or_receive(
+    call: &Call,
+    request: &Arc<Request>,
+    operation: op,
+    open: &OpenFile,
+    may_wait: bool,
+) -> Outcome {
+    let entry = &request.entry;
+    const KNOWN: u16 = (abi::IORING_RECVSEND_POLL_FIRST | abi::IORING_RECV_MULTISHOT) as u16;
+    let sends = matches!(operation, op::IORING_OP_SEND | op::IORING_OP_SENDMSG);
+    let repeats = entry.priority & abi::IORING_RECV_MULTISHOT as u16 != 0;
+    let selects = entry.flags & given::BUFFER_SELECT != 0;
+    if entry.priority & !KNOWN != 0
+        || repeats && (operation != op::IORING_OP_RECV || !selects || entry.what_flags & n::MSG_WAITALL != 0)
+    {
+        return Outcome::of(Err(Errno::INVAL));
+    }
+    let events = if sends { Events::OUT } else { Events::IN };
+    let waits_first = entry.priority & abi::IORING_RECVSEND_POLL_FIRST as u16 != 0;
+    if waits_first && events.report(open.file.readiness()).is_empty() && !may_wait {
+        return wait_for(open, events, may_wait);
+    }
+    let is_message = matches!(operation, op::IORING_OP_SENDMSG | op::IORING_OP_RECVMSG);
+    let is_stream = socket::is_stream(open);
+    let given = match is_message.then(|| kept(request, true)).transpose() {
+        Ok(given) => given,
+        Err(error) => return Outcome::of(Err(error)),
+    };
+    let message = given
+        .as_ref()
+        .and_then(|given| given.header.map(|(at, words)| KeptMessage::new(at, words, &given.pieces)));
+    let all_of_message = is_message && is_stream && entry.what_flags & n::MSG_WAITALL != 0;
+    if all_of_message && !may_wait {
+        return Outcome::Punt;
+    }
+    loop {
+        let is_nowait = entry.what_flags & n::MSG_DONTWAIT != 0;
+        let cleared = if all_of_message { 0 } else { n::MSG_WAITALL };
+        let flags = entry.what_flags & !cleared | n::MSG_NOSIGNAL;
+        let flags = if may_wait { flags } else { flags | n::MSG_DONTWAIT };
+        let taken = match buffers::take(request, entry.address, if is_message { 0 } else { entry.len }) {
+            Ok(taken) => taken,
+            Err(error) => return Outcome::of(Err(error)),
+        };
+        let moved = request.moved.load(SeqCst);
+        let rest = check_buffer(taken.address as u64, taken.len)
+            .map(|(address, len)| UserBuf::user(address + moved as usize, len - (moved as usize).min(len)));
+        let result = match (operation, &message) {
+            (op::IORING_OP_SENDMSG, Some(message)) => message.send(call, open, flags),
+            (_, Some(message)) if taken.is_provided() => match message.pieces().first_len() {
+                (0, 0 | 1) => {
+                    message.receive(call, open, flags, &mut UserBuf::user(taken.address, taken.len as usize))
+                }
+                (len, 1) => message.receive(
+                    call,
+                    open,
+                    flags,
+                    &mut UserBuf::user(taken.address, len.min(taken.len as usize)),
+                ),
+                _ => Err(Errno::INVAL),
+            },
+            (_, Some(message)) => message.receive(call, open, flags, &mut message.pieces().buffer()),
+            (op::IORING_OP_SEND, None) => rest.and_then(|mut src| {
+                let to = (entry.offset as usize, i32::from(entry.file_index as u16));
+                socket::send_bytes(open, &mut src, to, flags)
+            }),
+            (_, None) => rest.and_then(|mut dst| socket::receive_bytes(open, &mut dst, flags)),
+        };
+        let wants_all = entry.what_flags & n::MSG_WAITALL != 0 && !is_message && is_stream;
+        match result {
+            Err(Errno::AGAIN) if !is_nowait => {
+                taken.put_back(request);
+                return wait_for(open, events, may_wait);
+            }
+            Ok(more @ 1..) if wants_all && moved as usize + more < taken.len as usize => {
+                request.moved.store(moved + more as u32, SeqCst);
+            }
+            Ok(more @ 1..) if repeats => {
+                let flags = taken.use_up(request) | abi::IORING_CQE_F_MORE;
+                post_more(request, more as i32, flags);
+                if request.has_mark(mark::CANCELLED) {
+                    return Outcome::of(Err(Errno::CANCELED));
+                }
+            }
+            // What was moved before counts.
+            Err(_) if moved > 0 => return taken.done(request, Ok(moved as usize), true),
+            result => {
+                let total = result.map(|more| moved as usize + more);
+                let is_short = wants_all && total.is_ok_and(|total| total < taken.len as usize);
+                return taken.done(request, total, is_short);
+            }
+        }
+    }
+}
+
+/// Posts one of several completions of a request.
+fn post_more(request: &Request, result: i32, flags: u32) {
+    let user_data = request.user_data.load(SeqCst);
+    request.ring.post(Completion { user_data, result, flags }, true);
+    request.ring.announce();
+}
+
+/// Whether an entry may accept connections. EINVAL.
+pub fn check_accept(entry: &Entry) -> Result<(), Errno> {
+    let repeats = entry.priority & abi::IORING_ACCEPT_MULTISHOT as u16 != 0;
+    let is_placed = entry.file_index != 0;
+    let is_wrong = entry.priority & !(abi::IORING_ACCEPT_MULTISHOT as u16) != 0
+        || entry.len != 0
+        || entry.buffer != 0
+        || is_placed && entry.what_flags & g::O_CLOEXEC != 0
+        || repeats && is_placed && entry.file_index != abi::IORING_FILE_INDEX_ALLOC as u32;
+    if is_wrong { Err(Errno::INVAL) } else { Ok(()) }
+}
+
+/// Accepts a connection, or all that come.
+pub fn accept(call: &Call, request: &Arc<Request>, open: &OpenFile, may_wait: bool) -> Outcome {
+    let entry = &request.entry;
+    let repeats = entry.priority & abi::IORING_ACCEPT_MULTISHOT as u16 != 0;
+    let name = (entry.address as usize, entry.offset as usize);
+    loop {
+        let accepted = socket::accept_from(call, open, name, entry.what_flags, !may_wait)
+            .and_then(|fd| placed(call, request, fd));
+        match accepted {
+            Err(Errno::AGAIN) => return wait_for(open, Events::IN, may_wait),
+            Ok(fd) if repeats => {
+                post_more(request, number(Ok(fd)), abi::IORING_CQE_F_MORE);
+                if request.has_mark(mark::CANCELLED) {
+                    return Outcome::of(Err(Errno::CANCELED));
+                }
+            }
+            result => return Outcome::of(result),
+        }
+    }
+}
+
+/// Connects.
+pub fn connect(request: &Request, open: &OpenFile, may_wait: bool) -> Outcome {
+    let entry = &request.entry;
+    if entry.len != 0 || entry.buffer != 0 || entry.what_flags != 0 || entry.file_index != 0 {
+        return Outcome::of(Err(Errno::INVAL));
+    }
+    if request.has_mark(mark::CONNECTING) {
+        return Outcome::of(socket::connected(open));
+    }
+    match socket::connect_to(open, entry.address as usize, entry.offset as i32, !may_wait) {
+        Err(Errno::INPROGRESS) => {
+            request.set_mark(mark::CONNECTING);
+            wait_for(open, Events::OUT, false)
+        }
+        // No room in the queue of a listener (AF_UNIX): a worker waits for it.
+        Err(Errno::AGAIN) if !may_wait => Outcome::Punt,
+        result => Outcome::of(result),
+    }
+}
+
+impl Taken {
+    /// The request is complete.
+    fn done(self, request: &Request, result: SysResult, is_short: bool) -> Outcome {
+        let flags = match result {
+            Ok(1..) => self.use_up(request),
+            _ => {
+                self.put_back(request);
+                0
+            }
+        };
+        let result = number(result);
+        Outcome::Done(result, flags, result < 0 || is_short)
+    }
+}

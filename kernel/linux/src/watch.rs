@@ -1,0 +1,77 @@
+//! Calls that are looked at before they are made.
+//!
+//! While there is anything to look for, the table that the dispatch reads is one in which every call is [`watched`]; while there is not, a
+//! call takes no instruction for it. A call that is not simply made is put off until all registers are saved.
+use super::call::Call;
+use super::dispatch::{CURRENT, call_put_off};
+use super::seccomp::{self, Verdict};
+use super::table::{Handler, TABLE, TABLE_SIZE};
+use super::trace;
+use alloc::boxed::Box;
+use coracle_core::errno::{Errno, SysResult};
+use coracle_core::lock::Mutex;
+use coracle_core::task::call_filters::TRACED;
+use coracle_core::task::thread::Work;
+use coracle_fallible::boxed_array;
+use coracle_hal::once::Once;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// Why calls are watched: they are traced for `coracle trace`.
+pub const TRACE: u32 = 1;
+/// Some thread has filters, or a tracer. That lasts, once it was so.
+pub const THREADS: u32 = 2;
+
+static REASONS: Mutex<u32> = Mutex::new(0);
+static WATCHED: Once<Box<[Handler; TABLE_SIZE + 1]>> = Once::new();
+
+/// Has calls watched, for a reason. ENOMEM.
+pub fn begin(reason: u32) -> Result<(), Errno> {
+    let table = match WATCHED.get() {
+        Some(table) => table,
+        None => {
+            let table = boxed_array(|| watched as Handler)?;
+            WATCHED.call_once(|| table)
+        }
+    };
+    let mut reasons = REASONS.lock();
+    *reasons |= reason;
+    CURRENT.set(table);
+    Ok(())
+}
+
+/// The reason is gone.
+pub fn end(reason: u32) {
+    let mut reasons = REASONS.lock();
+    *reasons &= !reason;
+    if *reasons == 0 {
+        CURRENT.set(&TABLE);
+    }
+}
+
+fn watched(call: &Call) -> SysResult {
+    let thread = call.thread();
+    let watch = thread.filters.watch.load(Relaxed);
+    if watch != 0
+        && (watch & TRACED != 0 || !matches!(seccomp::judge(call, call.number(), false), Verdict::Make))
+    {
+        thread.work().set(Work::CALL | Work::WATCHED);
+        return Err(Errno::NOSYS);
+    }
+    trace::entered(call);
+    TABLE[call.number().min(TABLE_SIZE)](call)
+}
+
+/// Makes a call that was put off, with what is to be done before it; all registers are saved.
+#[inline(never)]
+pub fn make(call: &Call) -> SysResult {
+    let thread = call.thread();
+    thread.work().clear(Work::CALL | Work::WATCHED);
+    let number = call.number();
+    match seccomp::judge(call, number, true) {
+        Verdict::Make => {}
+        Verdict::Skip(result) => return Ok(result),
+    }
+    trace::entered(call);
+    let result = TABLE[call.number().min(TABLE_SIZE)](call);
+    if thread.work().any(Work::CALL) { call_put_off(call) } else { result }
+}

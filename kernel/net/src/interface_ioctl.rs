@@ -1,0 +1,272 @@
+//! The ioctls that report network interfaces (netdevice(7)), and other ioctls of sockets.
+use super::engine;
+use coracle_core::errno::{Errno, SysResult};
+use coracle_core::mm::user;
+use coracle_tcpip::{Count, Device, Ipv6Probe, Traffic};
+use core::net::{Ipv4Addr, Ipv6Addr};
+use linux_raw_sys::net::AF_INET;
+
+/// ioctl numbers (linux/sockios.h).
+const SIOCGIFNAME: u32 = 0x8910;
+const SIOCGIFCONF: u32 = 0x8912;
+const SIOCGIFFLAGS: u32 = 0x8913;
+const SIOCGIFADDR: u32 = 0x8915;
+const SIOCGIFDSTADDR: u32 = 0x8917;
+const SIOCGIFBRDADDR: u32 = 0x8919;
+const SIOCGIFNETMASK: u32 = 0x891b;
+const SIOCGIFMETRIC: u32 = 0x891d;
+const SIOCGIFMTU: u32 = 0x8921;
+const SIOCGIFHWADDR: u32 = 0x8927;
+const SIOCGIFINDEX: u32 = 0x8933;
+const SIOCGIFTXQLEN: u32 = 0x8942;
+/// Bytes queued and never sent (tcp(7)).
+pub const SIOCOUTQNSD: u32 = 0x894b;
+/// Whether the stream is at urgent data.
+pub const SIOCATMARK: u32 = 0x8905;
+
+/// Flags of interfaces (netdevice(7)).
+const IFF_UP: u32 = 0x1;
+/// See [`IFF_LOOPBACK`].
+pub const IFF_BROADCAST: u32 = 0x2;
+/// See [`IFF_UP`].
+pub const IFF_LOOPBACK: u32 = 0x8;
+/// See [`IFF_LOOPBACK`].
+pub const IFF_RUNNING: u32 = 0x40;
+const IFF_MULTICAST: u32 = 0x1000;
+
+/// `struct ifreq`: a name, then a union.
+pub const NAME_BYTES: usize = 16;
+const IFREQ_BYTES: usize = 40;
+/// Hardware types (linux/if_arp.h).
+pub const ARPHRD_ETHER: u16 = 1;
+/// See [`ARPHRD_ETHER`].
+pub const ARPHRD_LOOPBACK: u16 = 772;
+/// Linux's MTU of the loopback.
+const LOOPBACK_MTU: u32 = 65536;
+/// txqueuelen, as Linux reports it for Ethernet cards and for the loopback.
+pub const QUEUE_LENGTH: u32 = 1000;
+
+/// Numbers of the interfaces.
+pub const LOOPBACK_INDEX: u32 = 1;
+/// See [`LOOPBACK_INDEX`].
+pub const CARD_INDEX: u32 = 2;
+/// Name of the card.
+pub const CARD_NAME: &str = "eth0";
+/// How many there are at most.
+pub const INTERFACES_MAX: usize = 2;
+
+/// Addresses of IPv6 at most, `::1` among them.
+pub const IPV6_ADDRESSES_MAX: usize = 9;
+/// Flags of addresses (linux/if_addr.h).
+pub const IFA_F_PERMANENT: u8 = 0x80;
+const IFA_F_TENTATIVE: u8 = 0x40;
+const IFA_F_DEPRECATED: u8 = 0x20;
+const IFA_F_DADFAILED: u8 = 0x08;
+
+/// A network interface as programs see it.
+pub struct InterfaceInfo {
+    /// Number, from 1.
+    pub index: u32,
+    /// Name.
+    pub name: &'static str,
+    /// ARPHRD_*.
+    pub hardware: u16,
+    /// IFF_*.
+    pub flags: u32,
+    /// Greatest packet.
+    pub mtu: u32,
+    /// Ethernet address.
+    pub mac: [u8; 6],
+    /// Address and length of its network's prefix.
+    pub address: Option<(Ipv4Addr, u8)>,
+}
+
+impl InterfaceInfo {
+    /// What came in over it, and what went out.
+    pub fn traffic(&self) -> [Traffic; 2] {
+        let engine = engine();
+        match engine.device().card() {
+            Some(card) if self.index == CARD_INDEX => {
+                let count = |what| engine.counters().get(what);
+                let [mut received, mut sent] = card.traffic();
+                received.drops += count(Count::UnknownFrames) + count(Count::ShortOfMemory);
+                sent.drops += count(Count::OutDrops);
+                [received, sent]
+            }
+            _ => {
+                // What is dropped had been sent.
+                let looped = engine.looped();
+                [looped, Traffic { drops: 0, ..looped }]
+            }
+        }
+    }
+
+    fn mask(&self) -> u32 {
+        match self.address {
+            Some((_, 0)) | None => 0,
+            Some((_, len)) => u32::MAX << (32 - u32::from(len.min(32))),
+        }
+    }
+
+    /// The broadcast address of its network.
+    pub fn broadcast(&self) -> Option<Ipv4Addr> {
+        let (address, _) = self.address?;
+        (self.flags & IFF_BROADCAST != 0).then(|| Ipv4Addr::from(u32::from(address) | !self.mask()))
+    }
+}
+
+/// All interfaces: the loopback, then the card.
+pub fn interfaces() -> heapless::Vec<InterfaceInfo, INTERFACES_MAX> {
+    let loopback = InterfaceInfo {
+        index: LOOPBACK_INDEX,
+        name: "lo",
+        hardware: ARPHRD_LOOPBACK,
+        flags: IFF_UP | IFF_LOOPBACK | IFF_RUNNING,
+        mtu: LOOPBACK_MTU,
+        mac: [0; 6],
+        address: Some((Ipv4Addr::LOCALHOST, 8)),
+    };
+    let mut all = heapless::Vec::from_array([loopback]);
+    let engine = engine();
+    if engine.device().card().is_some() {
+        let _ = all.push(InterfaceInfo {
+            index: CARD_INDEX,
+            name: CARD_NAME,
+            hardware: ARPHRD_ETHER,
+            flags: IFF_UP | IFF_BROADCAST | IFF_RUNNING | IFF_MULTICAST,
+            mtu: engine.device().mtu() as u32,
+            mac: engine.device().mac(),
+            address: engine.ipv4().map(|config| (config.address, config.prefix_len)),
+        });
+    }
+    all
+}
+
+/// An address of IPv6 as programs see it.
+pub struct InterfaceAddress {
+    /// The number of its interface.
+    pub index: u32,
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Length of its prefix, in bits.
+    pub prefix_len: u8,
+    /// IFA_F_*.
+    pub flags: u8,
+}
+
+impl InterfaceAddress {
+    /// Its scope in /proc/net/if_inet6 (Linux's IPV6_ADDR_LOOPBACK and IPV6_ADDR_LINKLOCAL).
+    pub fn proc_scope(&self) -> u8 {
+        match self.address {
+            Ipv6Addr::LOCALHOST => 0x10,
+            address if address.is_unicast_link_local() => 0x20,
+            _ => 0,
+        }
+    }
+}
+
+/// Addresses of IPv6 of all interfaces: one more than the engine has.
+pub fn ipv6_addresses() -> heapless::Vec<InterfaceAddress, IPV6_ADDRESSES_MAX> {
+    let localhost = Ipv6Addr::LOCALHOST;
+    let own = engine().ipv6_addresses();
+    let of_card = own.iter().map(|own| {
+        let probe = match own.probe {
+            Ipv6Probe::Until(_) => IFA_F_TENTATIVE,
+            Ipv6Probe::Unique => 0,
+            Ipv6Probe::Taken => IFA_F_DADFAILED | IFA_F_TENTATIVE,
+        };
+        let permanent = if own.valid_until == u64::MAX { IFA_F_PERMANENT } else { 0 };
+        let flags = probe | permanent | if own.deprecated { IFA_F_DEPRECATED } else { 0 };
+        InterfaceAddress {
+            index: CARD_INDEX,
+            address: own.address.to_ipv6(),
+            prefix_len: own.prefix_len,
+            flags,
+        }
+    });
+    let loopback = InterfaceAddress {
+        index: LOOPBACK_INDEX,
+        address: localhost,
+        prefix_len: 128,
+        flags: IFA_F_PERMANENT,
+    };
+    core::iter::once(loopback).chain(of_card).collect()
+}
+
+fn socket_address(ip: Ipv4Addr) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&(AF_INET as u16).to_le_bytes());
+    bytes[4..8].copy_from_slice(&ip.octets());
+    bytes
+}
+
+/// An ioctl on a socket that is about interfaces; ENOTTY for all others.
+pub fn ioctl(command: u32, argument: usize) -> SysResult {
+    match command {
+        SIOCGIFCONF => list(argument),
+        SIOCGIFNAME | SIOCGIFFLAGS | SIOCGIFADDR | SIOCGIFDSTADDR | SIOCGIFBRDADDR | SIOCGIFNETMASK
+        | SIOCGIFMETRIC | SIOCGIFMTU | SIOCGIFHWADDR | SIOCGIFINDEX | SIOCGIFTXQLEN => one(command, argument),
+        _ => Err(Errno::NOTTY),
+    }
+}
+
+/// `struct ifconf`: the length of a buffer, and its address; filled with an `ifreq` for each interface with an address.
+fn list(argument: usize) -> SysResult {
+    let _ = super::stack::wait_configured();
+    let room = user::read_u32(argument)? as usize;
+    let buffer = user::read_u64(argument.wrapping_add(8))? as usize;
+    let mut bytes: heapless::Vec<u8, { INTERFACES_MAX * IFREQ_BYTES }> = heapless::Vec::new();
+    for interface in interfaces() {
+        let Some((address, _)) = interface.address else { continue };
+        let mut request = [0; IFREQ_BYTES];
+        request[..interface.name.len()].copy_from_slice(interface.name.as_bytes());
+        request[NAME_BYTES..NAME_BYTES + 16].copy_from_slice(&socket_address(address));
+        let _ = bytes.extend_from_slice(&request);
+    }
+    // Without a buffer the call returns the size that it needs (netdevice(7)).
+    if buffer != 0 {
+        bytes.truncate(room / IFREQ_BYTES * IFREQ_BYTES);
+        user::write(buffer, &bytes)?;
+    }
+    user::write_u32(argument, bytes.len() as u32)?;
+    Ok(0)
+}
+
+fn one(command: u32, argument: usize) -> SysResult {
+    let mut request = [0; IFREQ_BYTES];
+    user::read(&mut request, argument)?;
+    let (name, value) = request.split_at_mut(NAME_BYTES);
+    let all = interfaces();
+    if command == SIOCGIFNAME {
+        let index = u32::from_le_bytes([value[0], value[1], value[2], value[3]]);
+        let found = all.iter().find(|interface| interface.index == index).ok_or(Errno::NODEV)?;
+        name.fill(0);
+        name[..found.name.len()].copy_from_slice(found.name.as_bytes());
+        user::write(argument, &request)?;
+        return Ok(0);
+    }
+    let len = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
+    let found = all.iter().find(|interface| interface.name.as_bytes() == &name[..len]).ok_or(Errno::NODEV)?;
+    let address = || found.address.ok_or(Errno::ADDRNOTAVAIL);
+    let mut set = |bytes: &[u8]| value[..bytes.len()].copy_from_slice(bytes);
+    match command {
+        SIOCGIFFLAGS => set(&(found.flags as u16).to_le_bytes()),
+        SIOCGIFADDR | SIOCGIFDSTADDR => set(&socket_address(address()?.0)),
+        SIOCGIFBRDADDR => set(&socket_address(found.broadcast().unwrap_or(Ipv4Addr::UNSPECIFIED))),
+        SIOCGIFNETMASK => {
+            address()?;
+            set(&socket_address(found.mask().into()));
+        }
+        SIOCGIFMETRIC => set(&0u32.to_le_bytes()),
+        SIOCGIFMTU => set(&found.mtu.to_le_bytes()),
+        SIOCGIFINDEX => set(&found.index.to_le_bytes()),
+        SIOCGIFTXQLEN => set(&QUEUE_LENGTH.to_le_bytes()),
+        _ => {
+            let [low, high] = found.hardware.to_le_bytes();
+            let [a, b, c, d, e, f] = found.mac;
+            set(&[low, high, a, b, c, d, e, f]);
+        }
+    }
+    user::write(argument, &request)?;
+    Ok(0)
+}

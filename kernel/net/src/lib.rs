@@ -1,0 +1,34 @@
+//! The network: sockets over the TCP/IP engine, and the engine over the network card.
+//!
+//! Packets move when [`poll`] is called (see [`coracle_system::drivers`]): it passes received packets to the engine, lets the engine do
+//! its due work, and rings the card's doorbell once for all that was queued since the last time. One CPU at a time takes
+//! packets off the card; a CPU that finds the receive queue locked leaves a note for the holder. Sockets have their locks in
+//! the engine.
+#![no_std]
+#![forbid(unsafe_code)]
+// The guest alone: the hardware layer below has no host.
+#![cfg(target_os = "none")]
+// Constructors are `const`, which `Default` has not, and no caller asks whether a length is 0.
+#![allow(clippy::new_without_default, clippy::len_without_is_empty)]
+extern crate alloc;
+#[macro_use]
+extern crate coracle_core;
+
+pub mod address;
+mod common;
+mod interface;
+pub mod interface_ioctl;
+mod multicast;
+pub mod netlink;
+pub mod options;
+mod resolver;
+mod stack;
+pub mod tcp;
+mod tcp_options;
+pub mod udp;
+
+pub use resolver::resolv_conf;
+pub use stack::{
+    arm, drain, engine, has_come, is_drained, is_guarded, next_deadline, poll, poll_if_guarded,
+    request_guard, settle, start, start_capture, stop_capture,
+};

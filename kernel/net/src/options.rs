@@ -1,0 +1,223 @@
+//! Socket options that TCP and UDP sockets share (socket(7), ip(7), ipv6(7)).
+use super::address::Family;
+use super::common::Common;
+use alloc::vec::Vec;
+use coracle_core::errno::Errno;
+use coracle_core::fs::access::{capability, check_capability};
+use coracle_fallible::prelude::*;
+use core::ops::RangeInclusive;
+use linux_raw_sys::net as n;
+
+/// Levels. The protocol numbers are an enumeration in linux-raw-sys.
+pub const SOL_SOCKET: i32 = n::SOL_SOCKET as i32;
+/// See [`SOL_SOCKET`].
+pub const SOL_IP: i32 = 0;
+/// See [`SOL_SOCKET`].
+pub const SOL_TCP: i32 = 6;
+/// See [`SOL_SOCKET`].
+pub const SOL_UDP: i32 = 17;
+/// See [`SOL_SOCKET`].
+pub const SOL_IPV6: i32 = 41;
+
+/// Greatest SO_RCVBUF and SO_SNDBUF (net.core.rmem_max and wmem_max), in bytes.
+pub const BUFFER_MAX: usize = 212_992;
+/// Smallest, as Linux bounds them (SOCK_MIN_RCVBUF).
+pub const BUFFER_MIN: usize = 2048;
+
+/// Options of SOL_SOCKET that change nothing here: hints for hardware, scheduling, accounting, or what there is only
+/// one of.
+const HINTS: &[u32] = &[
+    n::SO_DEBUG,
+    n::SO_DONTROUTE,
+    n::SO_OOBINLINE,
+    n::SO_PRIORITY,
+    n::SO_MARK,
+    n::SO_BUSY_POLL,
+    n::SO_PREFER_BUSY_POLL,
+    n::SO_BUSY_POLL_BUDGET,
+    n::SO_INCOMING_CPU,
+    n::SO_ZEROCOPY,
+    n::SO_RXQ_OVFL,
+    n::SO_MAX_PACING_RATE,
+    n::SO_NO_CHECK,
+    n::SO_LOCK_FILTER,
+    n::SO_RCVLOWAT,
+];
+
+/// Bytes of `struct sock_txtime`: clock and flags.
+const TXTIME_BYTES: usize = 8;
+
+/// A number that a program gave as an option: an `int`, or for some options of IP a single byte.
+pub fn int(value: &[u8]) -> Result<i32, Errno> {
+    match (value.first_chunk::<4>(), value) {
+        (Some(bytes), _) => Ok(i32::from_le_bytes(*bytes)),
+        (None, [byte, ..]) => Ok(i32::from(*byte)),
+        (None, []) => Err(Errno::INVAL),
+    }
+}
+
+/// An answer of type `int`.
+pub fn answer(value: i32) -> Result<Vec<u8>, Errno> {
+    Ok(value.to_le_bytes().try_to_vec()?)
+}
+
+/// A buffer size that a program requests, within the system's bounds.
+pub fn buffer_size(value: i32) -> usize {
+    (value.max(0) as usize).clamp(BUFFER_MIN, BUFFER_MAX)
+}
+
+/// A time to live that a program requests; -1 is the system's (ip(7), IP_TTL).
+pub fn ttl(value: i32) -> Result<u8, Errno> {
+    /// net.ipv4.ip_default_ttl.
+    const USUAL: u8 = 64;
+    match value {
+        -1 => Ok(USUAL),
+        1..=255 => Ok(value as u8),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// A hop limit of IPv6 or a traffic class that a program requests; `None`, written as -1, is the system's (ipv6(7)). EINVAL.
+pub fn byte_or_default(value: &[u8]) -> Result<Option<u8>, Errno> {
+    let value: i32 = value.first_chunk().copied().map(i32::from_le_bytes).ok_or(Errno::INVAL)?;
+    match value {
+        -1 => Ok(None),
+        0..=255 => Ok(Some(value as u8)),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// The hop limit of a packet of IPv6, unless the program sets it.
+pub const USUAL_HOPS: i32 = 64;
+
+/// EPERM without CAP_NET_ADMIN or CAP_NET_RAW, which IP_TRANSPARENT, SO_MARK and a high SO_PRIORITY need.
+fn may_use_network() -> Result<(), Errno> {
+    check_capability(capability::NET_ADMIN).or_else(|_| check_capability(capability::NET_RAW))
+}
+
+/// What is kept of one of the [`HINTS`] set to `value` (socket(7)). EPERM, EACCES, EINVAL.
+fn hint(number: u32, value: i32) -> Result<i32, Errno> {
+    /// Priorities that every program may set.
+    const FREE_PRIORITIES: RangeInclusive<i32> = 0..=6;
+    match number {
+        n::SO_MARK => may_use_network()?,
+        n::SO_PRIORITY if !FREE_PRIORITIES.contains(&value) => may_use_network()?,
+        n::SO_DEBUG if value != 0 => check_capability(capability::NET_ADMIN).map_err(|_| Errno::ACCES)?,
+        n::SO_BUSY_POLL if value < 0 => return Err(Errno::INVAL),
+        _ => {}
+    }
+    Ok(match number {
+        n::SO_DEBUG | n::SO_DONTROUTE | n::SO_OOBINLINE => i32::from(value != 0),
+        n::SO_RCVLOWAT if value == 0 => 1,
+        _ => value,
+    })
+}
+
+impl Common {
+    /// Sets an option that is the same for all inet sockets. `None`: it is not.
+    pub fn set(&self, level: i32, name: i32, value: &[u8]) -> Option<Result<(), Errno>> {
+        let remember = || int(value).and_then(|value| self.remember(level, name, value));
+        let number = name as u32;
+        match level {
+            SOL_SOCKET => match number {
+                n::SO_RCVTIMEO_OLD | n::SO_SNDTIMEO_OLD | n::SO_RCVTIMEO_NEW | n::SO_SNDTIMEO_NEW => {
+                    Some(self.set_timeout(number, value))
+                }
+                // Times of departure have no effect without a queueing discipline that uses them (tc-etf(8)).
+                n::SO_TXTIME if value.len() != TXTIME_BYTES => Some(Err(Errno::INVAL)),
+                n::SO_TXTIME => Some(remember()),
+                // It is for AF_UNIX alone.
+                n::SO_PASSSEC => Some(Err(Errno::OPNOTSUPP)),
+                // There is one interface to bind to, and the loopback.
+                n::SO_BINDTODEVICE => Some(Ok(())),
+                n::SO_TYPE
+                | n::SO_DOMAIN
+                | n::SO_PROTOCOL
+                | n::SO_ERROR
+                | n::SO_ACCEPTCONN
+                | n::SO_SNDLOWAT => Some(Err(Errno::NOPROTOOPT)),
+                _ if HINTS.contains(&number) => Some(int(value).and_then(|value| {
+                    let kept = hint(number, value)?;
+                    self.remember(level, name, kept)
+                })),
+                _ => None,
+            },
+            SOL_IP => match number {
+                // What it allows, packets for others, never reaches this machine.
+                n::IP_TRANSPARENT => Some(may_use_network().and_then(|()| remember())),
+                n::IP_MTU_DISCOVER
+                | n::IP_RECVERR
+                | n::IP_FREEBIND
+                | n::IP_BIND_ADDRESS_NO_PORT
+                | n::IP_RECVTOS
+                | n::IP_RECVTTL
+                | n::IP_MULTICAST_LOOP
+                | n::IP_MULTICAST_ALL
+                | n::IP_LOCAL_PORT_RANGE => Some(remember()),
+                // Addresses or time of arrival in control messages are not given.
+                _ => None,
+            },
+            SOL_IPV6 if self.family == Family::V4 => Some(Err(Errno::NOPROTOOPT)),
+            SOL_IPV6 => match number {
+                n::IPV6_MTU_DISCOVER
+                | n::IPV6_RECVERR
+                | n::IPV6_RECVTCLASS
+                | n::IPV6_RECVHOPLIMIT
+                | n::IPV6_FREEBIND
+                | n::IPV6_DONTFRAG
+                | n::IPV6_AUTOFLOWLABEL => Some(remember()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Returns an option that is the same for all inet sockets. `None`: it is not.
+    pub fn get(&self, level: i32, name: i32) -> Option<Result<Vec<u8>, Errno>> {
+        let number = name as u32;
+        let recall = |default| answer(self.recall(level, name, default));
+        match level {
+            SOL_SOCKET => match number {
+                n::SO_RCVTIMEO_OLD | n::SO_SNDTIMEO_OLD | n::SO_RCVTIMEO_NEW | n::SO_SNDTIMEO_NEW => {
+                    Some(self.timeout_value(number))
+                }
+                n::SO_BINDTODEVICE => Some(Ok(Vec::new())),
+                // No packet has arrived at any.
+                n::SO_INCOMING_CPU => Some(recall(-1)),
+                n::SO_INCOMING_NAPI_ID => Some(answer(0)),
+                n::SO_COOKIE => Some(self.inode.to_le_bytes().try_to_vec().map_err(Errno::from)),
+                n::SO_RCVLOWAT => Some(recall(1)),
+                n::SO_SNDLOWAT => Some(answer(1)),
+                _ if HINTS.contains(&number) => Some(recall(0)),
+                _ => None,
+            },
+            SOL_IP => match number {
+                n::IP_MTU_DISCOVER => Some(recall(n::IP_PMTUDISC_WANT as i32)),
+                n::IP_MULTICAST_TTL | n::IP_MULTICAST_LOOP | n::IP_MULTICAST_ALL => Some(recall(1)),
+                n::IP_RECVERR
+                | n::IP_FREEBIND
+                | n::IP_TRANSPARENT
+                | n::IP_BIND_ADDRESS_NO_PORT
+                | n::IP_RECVTOS
+                | n::IP_RECVTTL
+                | n::IP_LOCAL_PORT_RANGE => Some(recall(0)),
+                n::IP_MTU => Some(answer(coracle_tcpip::Device::mtu(super::engine().device()) as i32)),
+                n::IP_OPTIONS => Some(Ok(Vec::new())),
+                _ => None,
+            },
+            SOL_IPV6 if self.family == Family::V4 => Some(Err(Errno::NOPROTOOPT)),
+            SOL_IPV6 => match number {
+                n::IPV6_V6ONLY => Some(answer(self.is_only_v6().into())),
+                n::IPV6_MTU_DISCOVER => Some(recall(1)),
+                n::IPV6_RECVERR
+                | n::IPV6_RECVTCLASS
+                | n::IPV6_RECVHOPLIMIT
+                | n::IPV6_FREEBIND
+                | n::IPV6_DONTFRAG
+                | n::IPV6_AUTOFLOWLABEL => Some(recall(0)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}

@@ -1,9 +1,0 @@
-//! The numbers of system calls: those of the table.
-
-/// `Some` of the number of a call of the table.
-macro_rules! call_number {
-    ($table:literal $name:ident) => {
-        Some($table)
-    };
-}
-pub(crate) use call_number;

@@ -1,0 +1,94 @@
+//! /proc/PID/fd, fdinfo and task: the entries are numbers.
+use super::process::{Subject, directory};
+use alloc::sync::Arc;
+use coracle_core::errno::Errno;
+use coracle_core::fs::file::OpenFile;
+use coracle_core::fs::inode::Link;
+use coracle_core::task::process::Process;
+use coracle_fallible::prelude::*;
+use coracle_fallible::{Text, try_box};
+use coracle_fs::synthetic::{Directory, Kind, Made, Piece, TakeName, list_numbers};
+use linux_raw_sys::general::{O_CLOEXEC, S_IFDIR, S_IFLNK, S_IFREG};
+
+fn number(name: &[u8]) -> Option<i32> {
+    core::str::from_utf8(name).ok()?.parse().ok()
+}
+
+/// /proc/PID/fd and /proc/PID/fdinfo.
+pub(super) struct Descriptors {
+    pub process: Arc<Process>,
+    /// Its entries are links, those of /proc/PID/fd.
+    pub links: bool,
+}
+
+impl Directory for Descriptors {
+    fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
+        let Some(fd) = number(name) else { return Ok(None) };
+        if self.process.descriptors.get(fd).is_err() {
+            return Ok(None);
+        }
+        let made = try_box(Descriptor { process: self.process.clone(), fd })?;
+        Ok(Some(if self.links { Kind::Link(made) } else { Kind::File(made) }))
+    }
+    fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
+        let kind = if self.links { S_IFLNK } else { S_IFREG };
+        list_numbers(from, "", kind, take, |fd| self.process.descriptors.next_from(fd));
+        Ok(())
+    }
+}
+
+/// A descriptor. It does not keep the file, since that may be the entry of another: a chain of them would have no end.
+struct Descriptor {
+    process: Arc<Process>,
+    fd: i32,
+}
+
+impl Descriptor {
+    /// What it refers to now. ENOENT if it is closed, as proc_pid_fdinfo(5) has it.
+    fn open(&self) -> Result<Arc<OpenFile>, Errno> {
+        self.process.descriptors.get(self.fd).map_err(|_| Errno::NOENT)
+    }
+}
+
+impl Made for Descriptor {
+    fn piece(&self, _from: u64, text: &mut Text) -> Piece {
+        let open = self.open()?;
+        let close_on_exec = self.process.descriptors.is_close_on_exec(self.fd).unwrap_or(false);
+        let flags = open.flags() | if close_on_exec { O_CLOEXEC } else { 0 };
+        let position = *open.position.lock();
+        let inode = open.file.stat().map_or(0, |stat| stat.st_ino);
+        writeln!(text, "pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{inode}")?;
+        Ok(None)
+    }
+    fn link(&self) -> Result<Link, Errno> {
+        let file = &self.open()?.file;
+        Ok(match file.place() {
+            Some(place) if place.path.inode.is_directory() => Link::Place(place.path.clone()),
+            _ => Link::File(file.clone()),
+        })
+    }
+}
+
+/// /proc/PID/task.
+pub(super) struct Tasks {
+    pub process: Arc<Process>,
+}
+
+impl Directory for Tasks {
+    fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
+        let Some(tid) = number(name) else { return Ok(None) };
+        let thread = self.process.threads.lock().iter().find(|thread| thread.tid() == tid).cloned();
+        if thread.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Kind::Directory(directory(Subject { process: self.process.clone(), thread })?)))
+    }
+    fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
+        let mut tids = self.process.threads.lock().iter().map(|thread| thread.tid()).try_collect_vec()?;
+        coracle_heap_sort::heap_sort(&mut tids, |&tid| tid);
+        list_numbers(from, "", S_IFDIR, take, |tid| {
+            tids.get(tids.partition_point(|&other| other < tid)).copied()
+        });
+        Ok(())
+    }
+}

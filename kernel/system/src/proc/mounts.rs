@@ -1,0 +1,69 @@
+//! /proc/PID/mounts and mountinfo.
+use coracle_core::fs::mount;
+use coracle_core::fs::mount::Mount;
+use coracle_core::fs::stat::BLOCK_SIZE;
+use coracle_fallible::{NoMemory, Text};
+
+pub(super) fn mounts(text: &mut Text) -> Result<(), NoMemory> {
+    for mount in mount::all()? {
+        escaped(text, &mount.source)?;
+        text.push(b" ")?;
+        mount_point(text, &mount)?;
+        writeln!(text, " {} {}{} 0 0", mount.kind, mount.access(), mount.options())?;
+    }
+    Ok(())
+}
+
+pub(super) fn mountinfo(text: &mut Text) -> Result<(), NoMemory> {
+    for mount in mount::all()? {
+        let parent = mount.at.as_ref().map_or(0, |at| at.mount.id);
+        let (major, minor) = coracle_core::fs::stat::split_device(mount.root.identity().0);
+        write!(text, "{} {parent} {major}:{minor} / ", mount.id)?;
+        mount_point(text, &mount)?;
+        write!(text, " {}{} - {} ", mount.access(), mount.options(), mount.kind)?;
+        escaped(text, &mount.source)?;
+        writeln!(text, " {}", if mount.file_system.is_read_only() { "ro" } else { "rw" })?;
+    }
+    Ok(())
+}
+
+/// /proc/fs/volumes, which Linux does not have: of each file system on a disk its path, its bytes, those that are free for programs, the
+/// files that it can have, and those that can still be made.
+pub(super) fn volumes(text: &mut Text) -> Result<(), NoMemory> {
+    for mount in mount::all()?.iter().filter(|mount| mount.kind == "ext4") {
+        let usage = mount.root.usage();
+        mount_point(text, mount)?;
+        let (size, free) = (usage.blocks * BLOCK_SIZE, usage.free * BLOCK_SIZE);
+        writeln!(text, " {size} {free} {} {}", usage.files, usage.files_free)?;
+    }
+    Ok(())
+}
+
+fn mount_point(text: &mut Text, mount: &Mount) -> Result<(), NoMemory> {
+    let mut path = Text::new();
+    match (&mount.at, &mount.name) {
+        (_, Some((directory, name))) => {
+            directory.write_or_deleted(&mut path)?;
+            path.push(b"/")?;
+            path.push(name)?;
+        }
+        (Some(at), None) => at.write_or_deleted(&mut path)?,
+        (None, None) => path.push(b"/")?,
+    }
+    escaped(text, path.as_bytes())
+}
+
+/// Blanks and backslashes are written as octal numbers (proc(5), as getmntent(3) reads them).
+fn escaped(text: &mut Text, bytes: &[u8]) -> Result<(), NoMemory> {
+    for part in bytes.chunk_by(|&a, &b| !is_special(a) && !is_special(b)) {
+        match part {
+            &[byte] if is_special(byte) => write!(text, "\\{byte:03o}")?,
+            plain => text.push(plain)?,
+        }
+    }
+    Ok(())
+}
+
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\\')
+}

@@ -1,0 +1,26 @@
+//! The files of /proc/net.
+use super::sockets::{Ip, tcp, udp, unix};
+use super::{counters, interfaces, sockets};
+use coracle_fs::synthetic::{Item, Table};
+
+/// The items.
+pub static FILES: Table<()> = &[
+    ("arp", Item::Text(|(), text| interfaces::arp(text))),
+    ("dev", Item::Text(|(), text| interfaces::dev(text))),
+    ("fib_trie", Item::Text(|(), text| interfaces::fib_trie(text))),
+    ("if_inet6", Item::Text(|(), text| interfaces::if_inet6(text))),
+    ("netstat", Item::Text(|(), text| counters::netstat(text))),
+    ("packet", Item::Fixed("sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n")),
+    ("protocols", Item::Fixed("protocol  size sockets  memory press maxhdr\n")),
+    ("raw", Item::Fixed(sockets::RAW)),
+    ("raw6", Item::Fixed(sockets::RAW6)),
+    ("route", Item::Text(|(), text| interfaces::route(text))),
+    ("snmp", Item::Pieces(|(), _, text| counters::snmp(text))),
+    ("sockstat", Item::Pieces(|(), _, text| counters::sockstat(Ip::V4, text))),
+    ("sockstat6", Item::Pieces(|(), _, text| counters::sockstat(Ip::V6, text))),
+    ("tcp", Item::Pieces(|(), from, text| tcp(Ip::V4, from, text))),
+    ("tcp6", Item::Pieces(|(), from, text| tcp(Ip::V6, from, text))),
+    ("udp", Item::Pieces(|(), from, text| udp(Ip::V4, from, text))),
+    ("udp6", Item::Pieces(|(), from, text| udp(Ip::V6, from, text))),
+    ("unix", Item::Pieces(|(), _, text| unix(text))),
+];

@@ -1,0 +1,241 @@
+//! /proc/PID and /proc/PID/task/TID.
+use super::descriptors::{Descriptors, Tasks};
+use super::maps::{maps, smaps_rollup};
+use super::memory;
+use super::mounts::{mountinfo, mounts};
+use super::namespaces::NAMESPACES;
+use super::root::net_directory;
+use super::status::{limits, sched, stat, statm, status};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use coracle_core::errno::Errno;
+use coracle_core::fs::access::{capability, check_capability};
+use coracle_core::fs::inode::Link;
+use coracle_core::task::oom;
+use coracle_core::task::process::{Process, Program};
+use coracle_core::task::thread::{Thread, ThreadName};
+use coracle_fallible::{NoMemory, Text, try_box};
+use coracle_fs::synthetic::{Directory, Item, Kind, Listed, Table, TakeName};
+use coracle_hal::fail;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Whom the files are about: a process, or one thread of it.
+#[derive(Clone)]
+pub struct Subject {
+    pub process: Arc<Process>,
+    pub thread: Option<Arc<Thread>>,
+}
+
+impl Subject {
+    pub(super) fn id(&self) -> i32 {
+        self.thread.as_ref().map_or(self.process.pid, |thread| thread.tid())
+    }
+    pub(super) fn program(&self) -> Arc<Program> {
+        self.process.program.lock().clone()
+    }
+    /// The thread, or the process's first.
+    pub(super) fn main(&self) -> Option<Arc<Thread>> {
+        self.thread.clone().or_else(|| self.process.threads.lock().first().cloned())
+    }
+    /// The thread's name, which is empty when there is none any more.
+    pub(super) fn name(&self) -> ThreadName {
+        self.main().map(|thread| thread.name()).unwrap_or_default()
+    }
+    pub(super) fn state(&self) -> (char, &'static str) {
+        let dead = self.process.dead.load(Relaxed);
+        let stopped = self.process.stopped.load(Relaxed) != 0;
+        let asleep = self.main().is_none_or(|thread| thread.sched.is_parked());
+        match (dead, stopped, asleep) {
+            (true, ..) => ('Z', "zombie"),
+            (_, true, _) => ('T', "stopped"),
+            (_, _, true) => ('S', "sleeping"),
+            _ => ('R', "running"),
+        }
+    }
+}
+
+/// The directory of a process or thread. ENOMEM.
+pub fn directory(subject: Subject) -> Result<Box<dyn Directory>, NoMemory> {
+    Ok(try_box(Owned(Listed { table: FILES, context: subject }))?)
+}
+
+/// What a process has, and a thread has not (proc(5)). Without this, threads would be found below their threads without an
+/// end, and a directory holds those above it.
+const OF_PROCESSES: &[&[u8]] = &[b"task", b"timerslack_ns"];
+
+/// The same, which belongs to whom the process runs as (proc(5), /proc/pid).
+struct Owned(Listed<Subject>);
+
+impl Owned {
+    fn has(&self, name: &[u8]) -> bool {
+        let is_hidden = name == FAIL_NTH.as_bytes() && !fail::is_enabled()
+            || name == FAIL_KERNEL.as_bytes() && !MAY_FAIL.load(Relaxed);
+        !is_hidden && (self.0.context.thread.is_none() || !OF_PROCESSES.contains(&name))
+    }
+}
+
+impl Directory for Owned {
+    fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
+        if self.has(name) { self.0.lookup(name) } else { Ok(None) }
+    }
+    fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
+        self.0.list(from, &mut |after, name, kind| !self.has(name) || take(after, name, kind))
+    }
+    fn owner(&self) -> Option<(u32, u32)> {
+        /// Place of the effective ids.
+        const EFFECTIVE: usize = 1;
+        let ids = self.0.context.process.credentials.lock();
+        Some((ids.uid[EFFECTIVE], ids.gid[EFFECTIVE]))
+    }
+}
+
+/// There only where allocations can be made to fail (`fail-alloc=` of the kernel command line).
+const FAIL_NTH: &str = "fail-nth";
+
+/// There only where the kernel may be made to fail (`fail-kernel=` of the kernel command line).
+const FAIL_KERNEL: &str = "fail-kernel";
+
+static MAY_FAIL: AtomicBool = AtomicBool::new(false);
+
+/// Lets programs make the kernel fail.
+pub fn let_kernel_fail() {
+    MAY_FAIL.store(true, Relaxed);
+}
+
+/// Hangs with interrupts off (`hang`), or panics (`panic`).
+fn fail_kernel(_: &Subject, word: &[u8]) -> Result<(), Errno> {
+    match word.trim_ascii() {
+        b"hang" => loop {
+            coracle_hal::cpu::relax();
+        },
+        b"panic" => panic!("a program asked for it"),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+static FILES: Table<Subject> = &[
+    // There is no module of security that has any.
+    ("attr", Item::Directory(&[("current", Item::Pieces(|_, _, _| Err(Errno::INVAL)))])),
+    ("auxv", Item::Text(auxv)),
+    ("cgroup", Item::Fixed("0::/\n")),
+    ("cmdline", Item::Text(|s, text| text.push(s.program().arguments.as_bytes()))),
+    ("comm", Item::Setting(comm, set_comm)),
+    ("cpuset", Item::Fixed("/\n")),
+    ("cwd", Item::Link(|s| Ok(Link::Place(s.process.fs.directory())))),
+    ("environ", Item::Text(|s, text| text.push(s.program().environment.as_bytes()))),
+    ("exe", Item::Link(executable)),
+    (FAIL_NTH, Item::Setting(fail_nth, set_fail_nth)),
+    (FAIL_KERNEL, Item::Setting(|_, _| Ok(()), fail_kernel)),
+    ("fd", Item::Dynamic(|s| Ok(try_box(Descriptors { process: s.process.clone(), links: true })?))),
+    ("fdinfo", Item::Dynamic(|s| Ok(try_box(Descriptors { process: s.process.clone(), links: false })?))),
+    (
+        "io",
+        Item::Fixed(
+            "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
+        ),
+    ),
+    ("limits", Item::Text(limits)),
+    ("loginuid", Item::Setting(|_, text| text.push(b"4294967295"), |_, _| Ok(()))),
+    ("maps", Item::Pieces(|s, from, text| maps(s, from, text, false))),
+    ("mem", Item::Opened(|s, place| memory::open(s, place, false))),
+    ("mountinfo", Item::Text(|_, text| mountinfo(text))),
+    ("mounts", Item::Text(|_, text| mounts(text))),
+    ("net", Item::Dynamic(|_| net_directory())),
+    ("ns", Item::Directory(NAMESPACES)),
+    ("numa_maps", Item::Pieces(memory::numa_maps)),
+    ("oom_adj", Item::Setting(|s, text| writeln!(text, "{}", s.process.oom.old_adjustment()), set_oom_adj)),
+    ("oom_score", Item::Text(oom_score)),
+    (
+        "oom_score_adj",
+        Item::Setting(|s, text| writeln!(text, "{}", s.process.oom.adjustment()), set_oom_score_adj),
+    ),
+    ("pagemap", Item::Opened(|s, place| memory::open(s, place, true))),
+    ("personality", Item::Text(|s, text| writeln!(text, "{:08x}", s.process.personality.load(Relaxed)))),
+    ("root", Item::Link(|s| Ok(Link::Place(s.process.fs.root())))),
+    ("sched", Item::Text(sched)),
+    ("sessionid", Item::Fixed("4294967295")),
+    ("setgroups", Item::Fixed("allow\n")),
+    ("uid_map", Item::Fixed("         0          0 4294967295\n")),
+    ("gid_map", Item::Fixed("         0          0 4294967295\n")),
+    ("smaps", Item::Pieces(|s, from, text| maps(s, from, text, true))),
+    ("smaps_rollup", Item::Text(smaps_rollup)),
+    ("stat", Item::Text(stat)),
+    ("statm", Item::Text(statm)),
+    ("status", Item::Text(status)),
+    ("task", Item::Dynamic(|s| Ok(try_box(Tasks { process: s.process.clone() })?))),
+    ("timerslack_ns", Item::Setting(timer_slack, set_timer_slack)),
+    ("wchan", Item::Fixed("0")),
+];
+
+/// The number that a program writes; EINVAL if it is none.
+fn number<T: core::str::FromStr>(text: &[u8]) -> Result<T, Errno> {
+    let text = core::str::from_utf8(text).map_err(|_| Errno::INVAL)?;
+    text.trim().parse().map_err(|_| Errno::INVAL)
+}
+
+fn may_exceed() -> bool {
+    check_capability(capability::SYS_RESOURCE).is_ok()
+}
+
+fn set_oom_score_adj(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
+    subject.process.oom.set(number(text)?, may_exceed())
+}
+
+fn set_oom_adj(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
+    subject.process.oom.set_old(number(text)?, may_exceed())
+}
+
+fn oom_score(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    writeln!(text, "{}", oom::score(&subject.process))
+}
+
+fn timer_slack(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    let slack = subject.main().map_or(0, |thread| thread.sched.timer_slack_ns[0].load(Relaxed));
+    writeln!(text, "{slack}")
+}
+
+/// 0 sets the one that the thread began with (proc(5), PR_SET_TIMERSLACK of prctl(2)).
+fn set_timer_slack(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
+    let thread = subject.main().ok_or(Errno::SRCH)?;
+    let [current, default] = &thread.sched.timer_slack_ns;
+    let slack: u64 = number(text)?;
+    current.store(if slack == 0 { default.load(Relaxed) } else { slack }, Relaxed);
+    Ok(())
+}
+
+fn auxv(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    let program = subject.program();
+    program
+        .auxv
+        .iter()
+        .flat_map(|(kind, value)| [kind, value])
+        .try_for_each(|word| text.push(&word.to_le_bytes()))
+}
+
+/// After Linux's fault injection (Documentation/fault-injection): how many allocations of the thread are left to the one that
+/// fails; 0: it has failed, or none is to.
+fn fail_nth(_: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    writeln!(text, "{}", fail::left())
+}
+
+/// Makes the n-th allocation fail that the writing thread makes from now: EINVAL if it is no number.
+fn set_fail_nth(_: &Subject, text: &[u8]) -> Result<(), Errno> {
+    fail::nth_of_thread(number(text)?);
+    Ok(())
+}
+
+fn comm(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    text.push(subject.name().as_bytes())?;
+    text.push(b"\n")
+}
+
+fn set_comm(subject: &Subject, name: &[u8]) -> Result<(), Errno> {
+    let name = name.strip_suffix(b"\n").unwrap_or(name);
+    subject.main().ok_or(Errno::SRCH)?.set_name(name);
+    Ok(())
+}
+
+/// The file that is executed, whatever its path leads to by now.
+fn executable(subject: &Subject) -> Result<Link, Errno> {
+    subject.program().file.clone().map(Link::File).ok_or(Errno::NOENT)
+}

@@ -1,0 +1,180 @@
+//! What /proc tells about the machine and the kernel.
+use coracle_core::fs::stat::split_device;
+use coracle_core::task::{process, run_queue, sched};
+use coracle_fallible::{NoMemory, Text};
+use coracle_fs::block::registry;
+use coracle_fs::cache::pool;
+use coracle_hal::frame::{self, FRAME_SIZE};
+use coracle_hal::{boot, cpu, time};
+use core::fmt;
+
+/// The release that programs are told: the Linux whose calls we speak.
+pub const RELEASE: &str = "6.1.0-coracle";
+/// The kernel's version string (uname(2)).
+pub const VERSION: &str = concat!("#1 SMP Coracle ", env!("CARGO_PKG_VERSION"));
+/// Clock ticks of a second in /proc (USER_HZ).
+pub const TICKS_PER_SECOND: u64 = 100;
+const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND;
+
+/// Nanoseconds as clock ticks.
+pub fn ticks(ns: u64) -> u64 {
+    ns / NS_PER_TICK
+}
+
+fn idle_ns() -> u64 {
+    (0..cpu::count()).map(run_queue::idle_ns).sum()
+}
+
+pub fn cpuinfo(text: &mut Text) -> Result<(), NoMemory> {
+    let brand = cpu::Brand::of_this_cpu();
+    for n in 0..cpu::count() {
+        writeln!(
+            text,
+            "processor\t: {n}\nvendor_id\t: Coracle\nmodel name\t: {brand}\nphysical id\t: 0\nsiblings\t: {cpus}\n\
+             core id\t\t: {n}\ncpu cores\t: {cpus}\napicid\t\t: {n}\nfpu\t\t: yes\nfpu_exception\t: yes\nwp\t\t: yes\n\
+             flags\t\t: {flags}\nclflush size\t: 64\ncache_alignment\t: 64\n\
+             address sizes\t: 40 bits physical, 48 bits virtual\n",
+            cpus = cpu::count(),
+            flags = Flags(cpu::hwcap()),
+        )?;
+    }
+    Ok(())
+}
+
+/// Names of the bits of CPUID leaf 1 EDX, as Linux writes them; every long-mode CPU has those appended.
+struct Flags(u32);
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        const NAMES: [&str; 32] = [
+            "fpu", "vme", "de", "pse", "tsc", "msr", "pae", "mce", "cx8", "apic", "", "sep", "mtrr", "pge",
+            "mca", "cmov", "pat", "pse36", "pn", "clflush", "", "dts", "acpi", "mmx", "fxsr", "sse", "sse2",
+            "ss", "ht", "tm", "ia64", "pbe",
+        ];
+        for (bit, name) in NAMES.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            if self.0 & 1 << bit != 0 {
+                write!(f, "{name} ")?;
+            }
+        }
+        f.write_str("syscall nx lm")
+    }
+}
+
+pub fn meminfo(text: &mut Text) -> Result<(), NoMemory> {
+    let (free, total) = frame::counts();
+    let (cached, dirty) = pool::counts();
+    let used = total.saturating_sub(free + cached);
+    let kb = |frames: usize| frames * FRAME_SIZE / 1024;
+    let lines = [
+        ("MemTotal:", kb(total)),
+        ("MemFree:", kb(free)),
+        ("MemAvailable:", kb(free + cached.saturating_sub(dirty))),
+        ("Buffers:", 0),
+        ("Cached:", kb(cached)),
+        ("SwapCached:", 0),
+        ("Active:", kb(used)),
+        ("Inactive:", kb(cached)),
+        ("SwapTotal:", 0),
+        ("SwapFree:", 0),
+        ("Dirty:", kb(dirty)),
+        ("Writeback:", 0),
+        ("AnonPages:", kb(used)),
+        ("Mapped:", 0),
+        ("Shmem:", 0),
+        ("Slab:", 0),
+        ("CommitLimit:", kb(total)),
+        ("Committed_AS:", kb(total - free)),
+    ];
+    for (name, value) in lines {
+        writeln!(text, "{name:<16}{value:>8} kB")?;
+    }
+    text.push(b"HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n")
+}
+
+pub fn stat(text: &mut Text) -> Result<(), NoMemory> {
+    fn line(text: &mut Text, name: fmt::Arguments, total: u64, idle: u64) -> Result<(), NoMemory> {
+        writeln!(text, "{name} {} 0 0 {} 0 0 0 0 0 0", ticks(total.saturating_sub(idle)), ticks(idle))
+    }
+    let now = time::now_ns();
+    line(text, format_args!("cpu "), now * cpu::count() as u64, idle_ns())?;
+    for n in 0..cpu::count() {
+        line(text, format_args!("cpu{n}"), now, run_queue::idle_ns(n))?;
+    }
+    writeln!(
+        text,
+        "intr 0\nctxt {}\nbtime {}\nprocesses {}\nprocs_running {}\nprocs_blocked 0",
+        sched::switches(),
+        time::wall_offset_ns() / 1_000_000_000,
+        process::last_id(),
+        run_queue::runnable().max(1),
+    )
+}
+
+/// Nanoseconds as seconds with two decimals.
+struct Seconds(u64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}.{:02}", self.0 / 1_000_000_000, self.0 / 10_000_000 % 100)
+    }
+}
+
+pub fn uptime(text: &mut Text) -> Result<(), NoMemory> {
+    writeln!(text, "{} {}", Seconds(time::now_ns()), Seconds(idle_ns()))
+}
+
+pub fn loadavg(text: &mut Text) -> Result<(), NoMemory> {
+    // No load is averaged: that would take a periodic tick.
+    let (running, threads) = (run_queue::runnable().max(1), process::thread_count());
+    writeln!(text, "0.00 0.00 0.00 {running}/{threads} {}", process::last_id())
+}
+
+pub fn version(text: &mut Text) -> Result<(), NoMemory> {
+    writeln!(text, "Linux version {RELEASE} (coracle) {VERSION}")
+}
+
+pub fn cmdline(text: &mut Text) -> Result<(), NoMemory> {
+    writeln!(text, "{}", boot::command_line())
+}
+
+pub const FILESYSTEMS: &str = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tcgroup2\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tmqueue\nnodev\toverlay\n\text4\n";
+
+pub fn devices(text: &mut Text) -> Result<(), NoMemory> {
+    text.push(b"Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:\n")?;
+    if registry::is_empty() { Ok(()) } else { writeln!(text, "{:3} virtblk", registry::MAJOR) }
+}
+
+pub fn partitions(text: &mut Text) -> Result<(), NoMemory> {
+    const BLOCK: u64 = 1024;
+    for (index, entry) in registry::all()?.iter().enumerate() {
+        if index == 0 {
+            text.push(b"major minor  #blocks  name\n\n")?;
+        }
+        let (major, minor) = split_device(entry.number);
+        writeln!(text, "{major:4}  {minor:7} {:10} {}", entry.disk.size() / BLOCK, entry.name)?;
+    }
+    Ok(())
+}
+
+pub fn diskstats(text: &mut Text) -> Result<(), NoMemory> {
+    for entry in registry::all()? {
+        let (major, minor) = split_device(entry.number);
+        write!(text, "{major:4} {minor:7} {} ", entry.name)?;
+        entry.disk.write_counts(text)?;
+        text.push(b"\n")?;
+    }
+    Ok(())
+}
+
+pub fn interrupts(text: &mut Text) -> Result<(), NoMemory> {
+    text.push(b"    ")?;
+    for n in 0..cpu::count() {
+        write!(text, "       CPU{n}")?;
+    }
+    text.push(b"\n")
+}
+
+pub fn vmstat(text: &mut Text) -> Result<(), NoMemory> {
+    let (free, _) = frame::counts();
+    writeln!(text, "nr_free_pages {free}\npgfault {}\npgmajfault 0", process::all_faults())
+}

@@ -1,0 +1,47 @@
+//! socket(2): the object for a domain, a type and a protocol.
+use alloc::sync::Arc;
+use coracle_core::errno::Errno;
+use coracle_core::fs::file::File;
+use coracle_net::address::Family;
+use coracle_net::netlink::NetlinkFile;
+use coracle_net::options::{SOL_TCP, SOL_UDP};
+use coracle_net::tcp::TcpFile;
+use coracle_net::udp::UdpFile;
+use linux_raw_sys::net as n;
+
+/// Beyond the last domain and the last type of sockets (AF_MAX and SOCK_MAX of Linux).
+const AF_MAX: u32 = 46;
+const SOCK_MAX: u32 = 11;
+/// NETLINK_ROUTE (netlink(7)).
+const NETLINK_ROUTE: i32 = 0;
+
+/// A new socket. `kind` is without SOCK_CLOEXEC and SOCK_NONBLOCK.
+pub fn socket(domain: u32, kind: u32, protocol: i32) -> Result<Arc<dyn File>, Errno> {
+    // Linux looks at the domain first, if it is none at all.
+    if domain < AF_MAX && kind >= SOCK_MAX {
+        return Err(Errno::INVAL);
+    }
+    match domain {
+        n::AF_UNIX => {
+            if protocol != 0 && protocol != n::AF_UNIX as i32 {
+                return Err(Errno::PROTONOSUPPORT);
+            }
+            coracle_ipc::unix::new(kind)
+        }
+        n::AF_INET | n::AF_INET6 => {
+            let family = if domain == n::AF_INET { Family::V4 } else { Family::V6 };
+            match (kind, protocol) {
+                (n::SOCK_STREAM, 0 | SOL_TCP) => Ok(TcpFile::new(family)?),
+                (n::SOCK_DGRAM, 0 | SOL_UDP) => Ok(UdpFile::new(family)?),
+                (n::SOCK_STREAM | n::SOCK_DGRAM | n::SOCK_RAW, _) => Err(Errno::PROTONOSUPPORT),
+                _ => Err(Errno::SOCKTNOSUPPORT),
+            }
+        }
+        n::AF_NETLINK => match (kind, protocol) {
+            (n::SOCK_RAW | n::SOCK_DGRAM, NETLINK_ROUTE) => Ok(NetlinkFile::new(kind)?),
+            (n::SOCK_RAW | n::SOCK_DGRAM, _) => Err(Errno::PROTONOSUPPORT),
+            _ => Err(Errno::SOCKTNOSUPPORT),
+        },
+        _ => Err(Errno::AFNOSUPPORT),
+    }
+}
