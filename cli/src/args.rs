@@ -15,6 +15,7 @@ mod run_trace;
 mod servers;
 mod shell;
 mod ssh;
+mod stack;
 mod storage;
 
 pub use profile::ProfileArgs;
@@ -47,6 +48,7 @@ pub use logs::{LoggingArgs, LogsArgs};
 pub use metrics::MetricsArgs;
 pub use shell::{Color, CompletionsArgs, ManArgs, Shell};
 pub use ssh::{SshArgs, SshNameArgs, SshServerArgs};
+pub use stack::StackArgs;
 pub use storage::StorageArgs;
 
 /// Runs unmodified Linux programs as unikernels.
@@ -449,21 +451,6 @@ pub struct KillArgs {
     pub pid: u32,
 }
 
-/// `coracle stack`
-#[derive(Args, Debug)]
-pub struct StackArgs {
-    /// Name of the guest
-    pub name: String,
-
-    /// Show one process only
-    #[arg(short, long, value_name = "PID")]
-    pub pid: Option<u32>,
-
-    /// Leave out the kernel's stacks
-    #[arg(long)]
-    pub program: bool,
-}
-
 /// `coracle trace`
 #[derive(Args, Debug)]
 pub struct TraceArgs {
@@ -486,8 +473,12 @@ pub struct TraceArgs {
     #[arg(long, requires = "summary")]
     pub json: bool,
 
+    /// Show the program's stack with each call, as `strace -k` does
+    #[arg(short = 'k', long, conflicts_with = "summary")]
+    pub stack: bool,
+
     /// Trace what the kernel does in place of system calls: sched, timer, irq, fault, block, tcp, or all
-    #[arg(long, value_name = "KIND,…", value_delimiter = ',', conflicts_with_all = ["calls", "pid", "summary"])]
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',', conflicts_with_all = ["calls", "pid", "summary", "stack"])]
     pub events: Vec<String>,
 
     /// With --events: write a trace for Perfetto (ui.perfetto.dev) or chrome://tracing to FILE, as JSON

@@ -18,6 +18,10 @@ pub struct RunTraceArgs {
     )]
     pub trace: Vec<String>,
 
+    /// With --trace: show the program's stack with each call, as `strace -k` does
+    #[arg(long, requires = "trace")]
+    pub stack: bool,
+
     /// Write them to a file instead
     #[arg(long, value_name = "FILE", requires = "trace")]
     pub trace_file: Option<PathBuf>,

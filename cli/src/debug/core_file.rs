@@ -20,6 +20,21 @@ const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 const ET_CORE: u16 = 4;
 const EM_X86_64: u16 = 62;
+/// Bits of /proc/PID/coredump_filter (core(5)). There are no huge pages, and no DAX.
+mod filter {
+    /// Private memory without a file.
+    pub const ANONYMOUS_PRIVATE: u32 = 1;
+    /// Shared memory without a file.
+    pub const ANONYMOUS_SHARED: u32 = 2;
+    /// Private mappings of files.
+    pub const MAPPED_PRIVATE: u32 = 4;
+    /// Shared mappings of files.
+    pub const MAPPED_SHARED: u32 = 8;
+    /// The header of an ELF file.
+    pub const ELF_HEADERS: u32 = 16;
+    /// What a process has that does not change it.
+    pub const DEFAULT: u32 = 0x33;
+}
 /// Pages whose presence is asked for at once.
 const PAGES_AT_ONCE: u64 = 4096;
 /// Pages that are read at once.
@@ -42,6 +57,8 @@ struct Mapping {
     /// `rwxp`, with `-` or `s`.
     flags: String,
     name: String,
+    /// The program wants it left out (MADV_DONTDUMP).
+    is_left_out: bool,
 }
 
 impl Mapping {
@@ -52,7 +69,22 @@ impl Mapping {
         let flags = words.next()?.to_owned();
         let offset = hex(words.next()?)?;
         let name = words.skip(2).collect::<Vec<_>>().join(" ");
-        Some(Mapping { start: hex(start)?, end: hex(end)?, offset, flags, name })
+        Some(Mapping { start: hex(start)?, end: hex(end)?, offset, flags, name, is_left_out: false })
+    }
+
+    /// All, from the text of /proc/PID/smaps.
+    fn all(smaps: &str) -> Vec<Mapping> {
+        let mut all: Vec<Mapping> = Vec::new();
+        for line in smaps.lines() {
+            match (line.strip_prefix("VmFlags:"), all.last_mut()) {
+                (Some(flags), Some(last)) => {
+                    last.is_left_out = flags.split_whitespace().any(|flag| flag == "dd");
+                }
+                // Lines of figures have no two addresses.
+                _ => all.extend(Mapping::parse(line)),
+            }
+        }
+        all
     }
 
     fn is_file(&self) -> bool {
@@ -63,14 +95,24 @@ impl Mapping {
         self.flags.contains(flag)
     }
 
-    /// Bytes of it that the file has: what is not of a file, what a program can have changed (its dynamic linker, before it protected it), and
-    /// the header of an ELF file. Linux leaves out also pages of files that were not changed (core(5), coredump_filter).
-    fn len(&self, is_elf: bool) -> u64 {
+    /// Bytes of it that the file has, by the process's filter (core(5)). Private memory without a file is also what a program can have
+    /// changed of a file's: that is all but code, as the dynamic linker changes data before it protects it.
+    fn len(&self, is_elf: bool, filter: u32) -> u64 {
+        let has = |bit: u32| filter & bit != 0;
+        let whole = self.end - self.start;
+        let is_changeable = !self.is('x') || self.is('w');
+        // Shared memory that has no name in a file system has this one.
+        let is_nameless = !self.is_file() || self.name.ends_with(" (deleted)");
         match self {
             // The memory of the kernel's timekeeping is nobody's.
-            _ if !self.is('r') || self.name == "[vvar]" => 0,
-            _ if !self.is_file() || !self.is('x') || self.is('w') => self.end - self.start,
-            _ if is_elf => PAGE.min(self.end - self.start),
+            _ if !self.is('r') || self.is_left_out || self.name == "[vvar]" => 0,
+            _ if self.name == "[vdso]" => whole,
+            _ if self.is('s') && is_nameless && has(filter::ANONYMOUS_SHARED) => whole,
+            _ if self.is('s') && !is_nameless && has(filter::MAPPED_SHARED) => whole,
+            _ if self.is('s') => 0,
+            _ if (!self.is_file() || is_changeable) && has(filter::ANONYMOUS_PRIVATE) => whole,
+            _ if self.is_file() && has(filter::MAPPED_PRIVATE) => whole,
+            _ if is_elf && has(filter::ELF_HEADERS) => PAGE.min(whole),
             _ => 0,
         }
     }
@@ -92,12 +134,14 @@ impl Mapping {
 pub fn write(session: &mut Session, cause: Cause, path: &Path) -> Result<()> {
     let fail = |error: std::io::Error| cannot("write", path, &error);
     let pid = session.pid;
-    let maps = session.client.text(&format!("/proc/{pid}/maps"))?;
-    let maps: Vec<Mapping> = maps.lines().filter_map(Mapping::parse).collect();
+    let maps = Mapping::all(&session.client.text(&format!("/proc/{pid}/smaps"))?);
+    let filter = session.client.text(&format!("/proc/{pid}/coredump_filter"))?;
+    // A guest of an earlier version has none.
+    let filter = u32::from_str_radix(filter.trim(), 16).unwrap_or(filter::DEFAULT);
     let mut lengths = Vec::new();
     for map in &maps {
         let is_elf = map.is_file() && map.offset == 0 && session.read(map.start, 4)? == b"\x7fELF";
-        lengths.push(map.len(is_elf));
+        lengths.push(map.len(is_elf, filter));
     }
     let notes = notes(session, cause, &maps)?;
     let mut file = {
@@ -252,7 +296,7 @@ mod tests {
 
     #[test]
     fn what_a_core_has_of_a_mapping() {
-        let len = |line: &str, is_elf| Mapping::parse(line).map(|map| map.len(is_elf));
+        let len = |line: &str, is_elf| Mapping::parse(line).map(|map| map.len(is_elf, filter::DEFAULT));
         assert_eq!(len("1000-5000 r-xp 00001000 00:01 7   /bin/a b", false), Some(0));
         assert_eq!(len("1000-5000 r-xp 00000000 00:01 7   /bin/a", true), Some(PAGE));
         assert_eq!(len("1000-5000 rw-p 00001000 00:01 7   /bin/a", false), Some(0x4000));

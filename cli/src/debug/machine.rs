@@ -80,7 +80,7 @@ fn libraries(client: &mut Client, pid: u32, root: &Path) -> Result<Vec<String>> 
             continue;
         }
         last.clone_from(&mapping.name);
-        let Some(module) = std::fs::read(&file).ok().and_then(|bytes| Module::read(&bytes)) else { continue };
+        let Some(module) = Module::load(&file) else { continue };
         let Some(linked) = module.linked_address(mapping.offset) else { continue };
         let slide = mapping.start.wrapping_sub(linked);
         commands.push(format!("add-symbol-file {} -o {slide:#x}", file.display()));

@@ -15,7 +15,7 @@ use super::arch::{GENERAL, Packet, place};
 use crate::error::{Error, Result};
 use crate::instances;
 use crate::kernel::debug_elf;
-use crate::observe::{Client, Module, Thread, kernel_frames, threads};
+use crate::observe::{Client, Module, Thread, kernel_addresses, threads};
 
 /// Bytes of what is told about a signal (siginfo_t).
 pub const INFO_BYTES: usize = 128;
@@ -305,12 +305,12 @@ impl Session {
     /// The registers of a thread that is in a system call.
     fn in_call(&mut self, tid: u64) -> Result<[Option<u64>; REGISTERS.len()]> {
         if self.kernel.is_none() {
-            self.kernel = Module::read(&debug_elf()?);
+            self.kernel = Module::read(debug_elf()?);
         }
         let mut general = [None; REGISTERS.len()];
         let thread = self.threads.iter().find(|thread| thread.record.tid == tid);
         let (Some(thread), Some(kernel)) = (thread, &self.kernel) else { return Ok(general) };
-        let (_, program) = kernel_frames(thread, kernel, &self.moment);
+        let (_, program) = kernel_addresses(thread, kernel, &self.moment);
         let Some(program) = program else { return Ok(general) };
         let in_call = thread.call().is_some();
         for (place, name) in general.iter_mut().zip(REGISTERS) {

@@ -36,7 +36,8 @@ impl Kernel {
     /// If it is damaged.
     pub fn load() -> Result<Kernel> {
         let elf = debug_elf()?;
-        let parts = Module::read(&elf).zip(data_symbols(&elf));
+        let data = data_symbols(&elf);
+        let parts = Module::read(elf).zip(data);
         let (module, data) =
             parts.ok_or_else(|| Error::new("the kernel's symbols in this command cannot be read"))?;
         Ok(Kernel { module, data })

@@ -1,26 +1,20 @@
-//! `coracle stack`: every thread of a guest, what it waits for, and its stacks.
+//! The threads of a guest with their kernel stacks, and what is needed to unwind those and the programs'.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::rc::Rc;
 
 use coracle_control::{Moment, NAME_BYTES, REGISTERS, Request, ThreadRecord, thread_flag};
 
 use super::calls::{Call, Memory};
 use super::client::Client;
-use super::locks::{self, Held};
-use super::stuck;
-use super::symbols::Module;
-use super::unwind::{Registers, by_frame_pointer, register};
-use crate::args::StackArgs;
+use super::symbols::{Find, Module};
+use super::unwind::{Registers, register};
 use crate::error::{Error, Result};
-use crate::kernel::debug_elf;
 use crate::output;
 
 /// Frames of a stack that are shown at most.
-const MOST_FRAMES: usize = 64;
-/// A timer that fires this much after its time, or less, is not late: sleeps have slack (prctl(2)).
-const SLACK_NS: u64 = 1_000_000;
+pub const MOST_FRAMES: usize = 64;
 /// Registers that `switch_stacks` of the kernel saves, in the order on the stack.
 const SWITCHED: [usize; 6] =
     [register::R12 + 3, register::R12 + 2, register::R12 + 1, register::R12, register::RBX, register::RBP];
@@ -32,7 +26,7 @@ pub struct Thread {
     /// Its name.
     pub name: String,
     /// Its kernel stack, from the stack pointer on; empty if it ran.
-    stack: Vec<u8>,
+    pub stack: Vec<u8>,
 }
 
 impl Thread {
@@ -67,7 +61,8 @@ impl Thread {
         self.is(thread_flag::ASLEEP) && !self.is(thread_flag::STOPPED)
     }
 
-    fn is(&self, flag: u64) -> bool {
+    /// Whether it has a flag of [`thread_flag`].
+    pub fn is(&self, flag: u64) -> bool {
         self.record.flags & flag != 0
     }
 }
@@ -115,6 +110,11 @@ impl<'a> GuestMemory<'a> {
         GuestMemory { client, pid, pages: HashMap::new(), failed: None }
     }
 
+    /// The connection by which it is read.
+    pub fn client(&mut self) -> &mut Client {
+        self.client
+    }
+
     fn page(&mut self, address: u64) -> &[u8] {
         let start = address & !(Self::PAGE - 1);
         let (client, pid, failed) = (&mut *self.client, self.pid, &mut self.failed);
@@ -159,6 +159,7 @@ impl Memory for GuestMemory<'_> {
 }
 
 /// A part of a process's address space (proc_pid_maps(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     /// Its first address.
     pub start: u64,
@@ -185,157 +186,77 @@ pub fn mapping(line: &str) -> Option<Mapping> {
 
 /// The programs of a guest, whose files this machine has, too.
 #[derive(Default)]
-pub struct Files(HashMap<String, Option<Module>>);
+pub struct Files(HashMap<String, Option<Rc<Module>>>);
 
 impl Files {
     /// The file of a mapping, if the one of that path here is the same.
-    pub fn module(&mut self, mapping: &Mapping, memory: &mut dyn Memory) -> Option<&Module> {
-        let mut load = || {
-            let bytes = std::fs::read(&mapping.name).ok()?;
-            let module = Module::read(&bytes)?;
-            is_same(&bytes, &module, mapping, memory).then_some(module)
-        };
+    pub fn module(&mut self, mapping: &Mapping, memory: &mut dyn Memory) -> Option<Rc<Module>> {
+        self.module_if(mapping, |module| is_same(module, mapping, memory))
+    }
+
+    /// The same, with what says whether it is.
+    pub fn module_if(
+        &mut self,
+        mapping: &Mapping,
+        is_same: impl FnOnce(&Module) -> bool,
+    ) -> Option<Rc<Module>> {
         if !mapping.name.starts_with('/') {
             return None;
         }
-        if !self.0.contains_key(&mapping.name) {
-            let module = load();
-            self.0.insert(mapping.name.clone(), module);
+        if let Some(known) = self.0.get(&mapping.name) {
+            return known.clone();
         }
-        self.0.get(&mapping.name)?.as_ref()
+        let module = Module::load(Path::new(&mapping.name)).filter(is_same).map(Rc::new);
+        self.0.insert(mapping.name.clone(), module.clone());
+        module
     }
 }
 
+/// Bytes of a mapping that are compared with its file.
+pub const SAMPLE: usize = 1024;
+
+/// What a file has where a mapping of it begins: as much as is compared.
+pub fn sample<'a>(module: &'a Module, mapping: &Mapping) -> Option<&'a [u8]> {
+    module.linked_address(mapping.offset)?;
+    let own = module.bytes().get(usize::try_from(mapping.offset).ok()?..)?;
+    Some(&own[..own.len().min(SAMPLE)])
+}
+
 /// Whether a file here is what the guest has mapped: some of its code is compared.
-fn is_same(bytes: &[u8], module: &Module, mapping: &Mapping, memory: &mut dyn Memory) -> bool {
-    /// Bytes that are compared.
-    const SAMPLE: usize = 1024;
-    let at = usize::try_from(mapping.offset).unwrap_or(usize::MAX);
-    let Some(own) = bytes.get(at..) else { return false };
-    let sample = memory.read(mapping.start, SAMPLE);
-    module.linked_address(mapping.offset).is_some() && !sample.is_empty() && own.starts_with(&sample)
+fn is_same(module: &Module, mapping: &Mapping, memory: &mut dyn Memory) -> bool {
+    let Some(own) = sample(module, mapping) else { return false };
+    let theirs = memory.read(mapping.start, SAMPLE);
+    !theirs.is_empty() && own.starts_with(&theirs[..theirs.len().min(own.len())])
 }
 
 /// Whether the file of a process's mapping is the same here.
 pub fn is_same_file(client: &mut Client, pid: u32, mapping: &Mapping) -> bool {
-    let Ok(bytes) = std::fs::read(&mapping.name) else { return false };
-    Module::read(&bytes)
-        .is_some_and(|module| is_same(&bytes, &module, mapping, &mut GuestMemory::new(client, pid)))
+    Module::load(Path::new(&mapping.name))
+        .is_some_and(|module| is_same(&module, mapping, &mut GuestMemory::new(client, pid)))
 }
 
-/// `coracle stack`
-pub fn stack(args: &StackArgs) -> Result<()> {
-    let mut client = Client::connect(&args.name)?;
-    let (moment, threads) = match threads(&mut client) {
-        Err(_) if client.is_silent() => return stuck::show(&mut client),
-        other => other?,
-    };
-    let kernel = Module::read(&debug_elf()?)
-        .ok_or_else(|| Error::new("the kernel's symbols in this command cannot be read"))?;
-    let (mut files, mut held) = (Files::default(), Vec::new());
-    let mut last = None;
-    for thread in
-        threads.iter().filter(|thread| args.pid.is_none_or(|pid| thread.record.pid == u64::from(pid)))
-    {
-        let pid = u32::try_from(thread.record.pid).unwrap_or_default();
-        if last != Some(pid) {
-            let count = threads.iter().filter(|other| other.record.pid == thread.record.pid).count();
-            let command = client.text(&format!("/proc/{pid}/cmdline"))?.replace('\0', " ");
-            let s = if count == 1 { "" } else { "s" };
-            output::line(format_args!("process {pid} ({}): {count} thread{s}", command.trim_end()))?;
-        }
-        last = Some(pid);
-        let maps: Vec<Mapping> =
-            client.text(&format!("/proc/{pid}/maps"))?.lines().filter_map(mapping).collect();
-        let mut memory = GuestMemory::new(&mut client, pid);
-        let mut text = headline(thread, &moment);
-        if let Some(call) = thread.call().filter(|_| !thread.stack.is_empty()) {
-            let _ = writeln!(text, "    in {}", call.describe(&mut memory));
-            if let Some(lock) = locks::wanted(&call, &mut memory) {
-                let owner = threads.iter().find(|other| other.record.tid == u64::from(lock.owner));
-                let _ =
-                    writeln!(text, "    waits for {}", lock.describe(owner.map(|owner| owner.name.as_str())));
-                held.push(Held { waiter: u32::try_from(thread.record.tid).unwrap_or_default(), lock });
-            } else if let Some(file) = waited_file(&call, pid, memory.client)? {
-                let _ = writeln!(text, "    descriptor {file}");
-            }
-        }
-        memory.check()?;
-        let mut memory = GuestMemory::new(&mut client, pid);
-        let (frames, program) = kernel_frames(thread, &kernel, &moment);
-        if let Some(registers) = program {
-            text += "    program:\n";
-            text += &program_frames(registers, &maps, &mut files, &mut memory);
-        }
-        memory.check()?;
-        if !frames.is_empty() && !args.program {
-            text += "    kernel:\n";
-            frames.iter().for_each(|frame| {
-                let _ = writeln!(text, "      {frame}");
-            });
-        }
-        output::write(text.as_bytes())?;
+/// A process that is asked for what is needed to unwind its stacks.
+pub struct Process<'a, 'm> {
+    /// What it has mapped.
+    pub maps: &'a [Mapping],
+    /// Its files.
+    pub files: &'a mut Files,
+    /// Its memory.
+    pub memory: &'a mut GuestMemory<'m>,
+}
+
+impl Find for Process<'_, '_> {
+    fn mapping(&mut self, address: u64) -> Option<Mapping> {
+        self.maps.iter().find(|map| (map.start..map.end).contains(&address)).cloned()
     }
-    for cycle in locks::cycles(&held) {
-        output::line(cycle)?;
+
+    fn module(&mut self, mapping: &Mapping) -> Option<Rc<Module>> {
+        self.files.module(mapping, self.memory)
     }
-    Ok(())
-}
 
-/// `thread 2 "name", asleep for 2.1 s more`
-fn headline(thread: &Thread, moment: &Moment) -> String {
-    let record = &thread.record;
-    let mut text = format!("  thread {} \"{}\": ", record.tid, thread.name);
-    text += if thread.is(thread_flag::STOPPED) {
-        "stopped"
-    } else if thread.is(thread_flag::ASLEEP) {
-        "sleeps"
-    } else if thread.is(thread_flag::WOKEN) {
-        "was woken, and has not run since"
-    } else if thread.stack.is_empty() {
-        "runs"
-    } else {
-        "runs, or waits for a CPU"
-    };
-    let _ = write!(text, ", CPU {}, {} of CPU time", record.cpu, seconds(record.run_ns));
-    if thread.is(thread_flag::ASLEEP) {
-        match record.deadline_ns {
-            u64::MAX => text += ", no timer",
-            deadline if deadline.saturating_add(SLACK_NS) < moment.now_ns => {
-                let _ = write!(text, ", its timer is {} overdue", seconds(moment.now_ns - deadline));
-            }
-            deadline => {
-                let _ = write!(text, ", timer in {}", seconds(deadline.saturating_sub(moment.now_ns)));
-            }
-        }
+    fn word(&mut self, address: u64) -> Option<u64> {
+        self.memory.word(address)
     }
-    text + "\n"
-}
-
-fn seconds(ns: u64) -> String {
-    const MILLISECOND: u64 = 1_000_000;
-    let ms = ns / MILLISECOND;
-    format!("{}.{:03} s", ms / 1000, ms % 1000)
-}
-
-/// What the descriptor is that a call waits for.
-fn waited_file(call: &Call, pid: u32, client: &mut Client) -> Result<Option<String>> {
-    let kinds = ["fd", "file", "socket", "epoll", "inotify", "timerfd", "mq"];
-    let Some(fd) = kinds.into_iter().find_map(|kind| call.argument_of(kind)) else { return Ok(None) };
-    let fd = fd as i32;
-    let target = client.link(&format!("/proc/{pid}/fd/{fd}"))?;
-    Ok(target.map(|target| format!("{fd} is {target}")))
-}
-
-/// The kernel's frames in words, and the program's registers if they are known.
-pub fn kernel_frames(thread: &Thread, kernel: &Module, moment: &Moment) -> (Vec<String>, Option<Registers>) {
-    let (addresses, program) = kernel_addresses(thread, kernel, moment);
-    let frames = addresses.into_iter().filter_map(|address| {
-        let (name, distance) = kernel.function(address)?;
-        // They are in the calling instructions.
-        Some(format!("{name}+{:#x}", distance + 1))
-    });
-    (frames.collect(), program)
 }
 
 /// Linked addresses in the kernel's instructions that called, the innermost first, and the program's registers if they are known.
@@ -384,42 +305,3 @@ pub const DWARF_NAMES: [&str; 17] = [
     "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
     "r15", "rip",
 ];
-
-fn program_frames(
-    mut registers: Registers,
-    maps: &[Mapping],
-    files: &mut Files,
-    memory: &mut GuestMemory<'_>,
-) -> String {
-    let mut text = String::new();
-    for number in 0..MOST_FRAMES {
-        let Some(address) = registers[register::RIP] else { break };
-        // As in the kernel; but the innermost frame is at its own instruction.
-        let calling = if number == 0 { address } else { address.wrapping_sub(1) };
-        let Some(mapping) = maps.iter().find(|map| (map.start..map.end).contains(&calling)) else {
-            break;
-        };
-        if !mapping.is_code {
-            break;
-        }
-        let offset = calling - mapping.start + mapping.offset;
-        let module = files.module(mapping, memory);
-        let linked = module.and_then(|module| module.linked_address(offset));
-        let function = linked.and_then(|linked| module?.function(linked));
-        let name = match function {
-            Some((name, distance)) => format!("{name}+{:#x}", distance + (address - calling)),
-            None => "?".to_owned(),
-        };
-        let place = std::path::Path::new(&mapping.name).file_name().unwrap_or_default();
-        let place = String::from_utf8_lossy(place.as_bytes());
-        let _ = writeln!(text, "      #{number} {address:#x} {name} ({place}+{offset:#x})");
-        let mut read = |address| memory.word(address);
-        let by_table = linked.and_then(|linked| module?.frames.caller(linked, &registers, &mut read));
-        match by_table.or_else(|| by_frame_pointer(&registers, &mut read)) {
-            // A stack grows downwards: a caller's frame lies higher.
-            Some(caller) if caller[register::RSP] > registers[register::RSP] => registers = caller,
-            _ => break,
-        }
-    }
-    text
-}

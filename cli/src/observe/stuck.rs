@@ -76,8 +76,8 @@ fn one(
         let stack = Copy { start: cpu.rsp, bytes: outside.kernel_stack(cpu, running.as_ref())? };
         let frames = kernel_frames(&kernel.module, layout.slide, registers(cpu), &stack);
         for address in frames.addresses {
-            if let Some((name, distance)) = kernel.module.function(address) {
-                let _ = writeln!(text, "  {name}+{distance:#x}");
+            for named in kernel.module.named(address, 0) {
+                let _ = writeln!(text, "  {}{}", named.name(), named.at());
             }
         }
     } else {

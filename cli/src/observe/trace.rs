@@ -9,12 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use coracle_control::{CALLS, CHOICE_BYTES, Captured, Request, TraceRecord, record};
+use coracle_control::{CALLS, CHOICE_BYTES, Captured, Request, STACK_REGISTERS, TraceRecord, record};
 use serde::Serialize;
 
 use super::calls::{self, Call, Memory};
 use super::client::Client;
+use super::profile::Copy;
+use super::stack::Files;
 use super::stats::json;
+use super::symbols::{Region, frames_of, registers_of, text};
+use super::unwind::register;
 use super::{errno, events};
 use crate::args::{RunTraceArgs, TraceArgs};
 use crate::error::{Error, Result, warn};
@@ -24,6 +28,8 @@ use crate::output;
 const PAUSE: Duration = Duration::from_millis(20);
 /// A call that takes longer is shown before it is over.
 const LONG_NS: u64 = 100_000_000;
+/// Bytes of the program's stack that the guest notes with each call, where stacks are shown.
+const STACK_BYTES: u32 = 8 << 10;
 
 /// What arguments pointed to, as far as the guest noted it.
 #[derive(Clone, Default)]
@@ -54,8 +60,42 @@ impl Memory for Noted {
 struct Pending {
     record: TraceRecord,
     noted: Noted,
+    /// The program's frames in words; empty: they are not shown, or were shown with the beginning.
+    stack: String,
     /// Its beginning was shown.
     is_shown: bool,
+}
+
+/// The stacks of programs.
+#[derive(Default)]
+struct Stacks {
+    /// Where a process has code, by its number.
+    regions: HashMap<u32, Vec<Region>>,
+    /// The process of which that was said last. One that shares its memory with another (vfork(2)) may have none of its own.
+    last: u32,
+    files: Files,
+    /// The frames for calls that are yet to begin, by threads.
+    frames: HashMap<u32, String>,
+}
+
+impl Stacks {
+    /// Takes a record of [`record::CODE`].
+    fn take_code(&mut self, pid: u32, bytes: &[u8]) {
+        let said = String::from_utf8_lossy(bytes);
+        self.regions.insert(pid, said.lines().filter_map(Region::parse).collect());
+        self.last = pid;
+    }
+
+    /// Takes a record of [`record::STACK`].
+    fn take_stack(&mut self, (pid, tid): (u32, u32), bytes: &[u8]) {
+        let Some((words, stack)) = bytes.split_at_checked(8 * STACK_REGISTERS) else { return };
+        let registers = registers_of(words.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)));
+        let stack = Copy { start: registers[register::RSP].unwrap_or_default(), bytes: stack.to_vec() };
+        let regions = self.regions.get(&pid).or_else(|| self.regions.get(&self.last));
+        let regions = regions.map(Vec::as_slice).unwrap_or_default();
+        let frames = frames_of(registers, regions, &stack, &mut self.files);
+        self.frames.insert(tid, text(&frames, "    "));
+    }
 }
 
 /// What calls of one name come to.
@@ -80,6 +120,7 @@ struct Counted<'a> {
 struct Printer {
     pending: HashMap<u32, Pending>,
     sums: BTreeMap<String, Sum>,
+    stacks: Stacks,
     is_summary: bool,
     lost: u64,
     last_ns: u64,
@@ -90,30 +131,35 @@ impl Printer {
     fn take(&mut self, mut bytes: &[u8]) -> String {
         let mut records = Vec::new();
         while let Some((record, captured, rest)) = TraceRecord::decode(bytes) {
-            records.push((record, Noted::of(captured)));
+            records.push((record, captured));
             bytes = rest;
         }
         // They come CPU by CPU.
         records.sort_by_key(|(record, _)| record.time_ns);
         let mut text = String::new();
-        for (record, noted) in records {
+        for (record, bytes) in records {
             self.last_ns = record.time_ns;
+            let noted = || Noted::of(bytes);
             match record.kind {
+                record::CODE => self.stacks.take_code(record.pid, bytes),
+                record::STACK => self.stacks.take_stack((record.pid, record.tid), bytes),
                 record::ENTRY if call(&record, None).never_returns() => {
                     self.pending.remove(&record.tid);
+                    let stack = self.stacks.frames.remove(&record.tid).unwrap_or_default();
                     if !self.is_summary {
-                        let call = call(&record, None).describe(&mut noted.clone());
-                        text += &format!("{}{call} = ?\n", head(record.tid, record.time_ns));
+                        let call = call(&record, None).describe(&mut noted());
+                        text += &format!("{}{call} = ?\n{stack}", head(record.tid, record.time_ns));
                     }
                 }
                 record::ENTRY => {
-                    let pending = Pending { record, noted, is_shown: false };
+                    let stack = self.stacks.frames.remove(&record.tid).unwrap_or_default();
+                    let pending = Pending { record, noted: noted(), stack, is_shown: false };
                     // One whose end was lost, or that had none: its thread was ended by another.
                     if let Some(old) = self.pending.insert(record.tid, pending) {
                         text += &self.unfinished(&old);
                     }
                 }
-                record::EXIT => text += &self.exit(&record, noted),
+                record::EXIT => text += &self.exit(&record, noted()),
                 record::LOST => {
                     self.lost += record.number;
                     // A summary is followed by a warning.
@@ -152,7 +198,8 @@ impl Printer {
             true => format!("<... {} resumed>)", call.name()),
             false => call.describe(&mut all),
         };
-        format!("{}{call} = {result} <{}>\n", head(record.tid, pending.record.time_ns), seconds(took_ns))
+        let (head, took) = (head(record.tid, pending.record.time_ns), seconds(took_ns));
+        format!("{head}{call} = {result} <{took}>\n{}", pending.stack)
     }
 
     fn unfinished(&self, pending: &Pending) -> String {
@@ -161,7 +208,11 @@ impl Printer {
         }
         let call = call(&pending.record, None).describe(&mut pending.noted.clone());
         let call = call.strip_suffix(')').unwrap_or(&call);
-        format!("{}{call} <unfinished ...>\n", head(pending.record.tid, pending.record.time_ns))
+        format!(
+            "{}{call} <unfinished ...>\n{}",
+            head(pending.record.tid, pending.record.time_ns),
+            pending.stack
+        )
     }
 
     /// The lines for calls that take long. `all`: for all that are not over.
@@ -180,6 +231,7 @@ impl Printer {
             }
             if let Some(pending) = self.pending.get_mut(&id) {
                 pending.is_shown = true;
+                pending.stack.clear();
             }
         }
         text
@@ -291,7 +343,7 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     let mut client = Client::connect(&args.name)?;
     let pid = args.pid.unwrap_or_default();
     client
-        .ask(Request::TraceStart { pid, choice: &choice })?
+        .ask(Request::TraceStart { pid, stack: if args.stack { STACK_BYTES } else { 0 }, choice: &choice })?
         .map_err(|error| cannot_trace(&args.name, error))?;
     // Ctrl-C ends the trace; what was noted so far is shown.
     let ended = Arc::new(AtomicBool::new(false));
@@ -305,6 +357,8 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
 /// What `coracle run --trace` shows, and where.
 pub struct RunTrace {
     choice: Vec<u8>,
+    /// Bytes of stacks that are noted.
+    stack: u32,
     file: Option<File>,
 }
 
@@ -322,7 +376,8 @@ impl RunTrace {
             File::create(path).map_err(wrong)
         };
         let file = args.trace_file.as_ref().map(create).transpose()?;
-        Ok(Some(RunTrace { choice: choice(&args.trace)?, file }))
+        let stack = if args.stack { STACK_BYTES } else { 0 };
+        Ok(Some(RunTrace { choice: choice(&args.trace)?, stack, file }))
     }
 
     /// Shows the calls of a guest whose program waits for that, until it has ended.
@@ -332,7 +387,7 @@ impl RunTrace {
     pub fn follow(&self, mut client: Client) -> Result<()> {
         /// How long to wait before a guest that is still starting is asked again.
         const GLANCE: Duration = Duration::from_millis(5);
-        let request = Request::TraceStart { pid: 0, choice: &self.choice };
+        let request = Request::TraceStart { pid: 0, stack: self.stack, choice: &self.choice };
         loop {
             match client.ask_for_part(request)?.1 {
                 0 => break,

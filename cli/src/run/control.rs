@@ -1,7 +1,7 @@
 //! The control channel: what the kernel reports beside the program's own output.
 //!
 //! The kernel writes lines. The first letter says what they are: `L` a line of its log, `P` a line of a crash report,
-//! `E` an event before a crash, `C` that a process which crashed waits for its core dump, `S` the exit status of the program, `R` that the console takes input
+//! `U` what is needed to unwind the program that crashed, `E` an event before a crash, `C` that a process which crashed waits for its core dump, `S` the exit status of the program, `R` that the console takes input
 //! from now on, `W` how much was written to memory only.
 
 use std::fmt;
@@ -10,6 +10,7 @@ use std::io::{BufRead as _, BufReader, Read};
 
 use coracle_control::{EventRecord, EventsHead};
 
+use super::crash::Reports;
 use crate::error::note;
 use crate::observe::{Event, Names, line};
 use crate::size::Size;
@@ -64,6 +65,7 @@ pub struct Outcome {
 pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn(), dump: impl Fn(&str)) -> Outcome {
     let mut outcome = Outcome::default();
     let mut recorder = Recorder::default();
+    let mut reports = Reports::default();
     let mut reader = BufReader::new(channel);
     let mut line = Vec::new();
     while matches!(reader.read_until(b'\n', &mut line), Ok(length) if length > 0) {
@@ -84,12 +86,14 @@ pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn(), dump: i
             }
             (Some("P"), text) => {
                 outcome.crashed = true;
-                show(text);
+                reports.line(text).iter().for_each(|line| show(line));
             }
+            (Some("U"), text) => reports.unwind(text).iter().for_each(|line| show(line)),
             _ => show(text),
         }
         line.clear();
     }
+    reports.end().iter().for_each(|line| show(line));
     outcome.events = recorder.text();
     outcome
 }

@@ -2,6 +2,7 @@
 
 mod control;
 mod copy;
+mod crash;
 mod detach;
 mod guest;
 mod health;

@@ -40,4 +40,7 @@ pub use session::{
 };
 pub use sockets::{PacketRecord, SocketRecord, SocketsHead, packet, socket_flag, socket_kind};
 pub use threads::{Moment, NAME_BYTES, REGISTERS, ThreadRecord, thread_flag};
-pub use trace::{CALLS, CAPTURE_MOST, CHOICE_BYTES, Capture, Captured, Extent, TraceRecord, record};
+pub use trace::{
+    CALLS, CAPTURE_MOST, CHOICE_BYTES, CODE_SAMPLE, Capture, Captured, Extent, STACK_MOST, STACK_REGISTERS,
+    TraceRecord, record,
+};

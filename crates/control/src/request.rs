@@ -29,6 +29,9 @@ pub enum Request<'a> {
     TraceStart {
         /// A process; 0: all.
         pid: u32,
+        /// Bytes of the program's stack that are noted with each call: records of [`record::STACK`](crate::record::STACK) and
+        /// [`record::CODE`](crate::record::CODE). 0: none.
+        stack: u32,
         /// [`CHOICE_BYTES`](crate::CHOICE_BYTES) with a bit for each call to be traced, and [`Capture`](crate::Capture)s in the
         /// order of their calls.
         choice: &'a [u8],
@@ -117,6 +120,7 @@ mod number {
     pub const TRACE_STOP: u16 = 8;
     pub const SIGNAL: u16 = 9;
     pub const SOCKETS: u16 = 32;
+    pub const TRACE_START_STACKS: u16 = 112;
     pub const CAPTURE_START: u16 = 33;
     pub const CAPTURE_FETCH: u16 = 34;
     pub const CAPTURE_STOP: u16 = 35;
@@ -170,9 +174,15 @@ impl<'a> Request<'a> {
                 out.word(len);
             }
             Request::Threads => out.half(number::THREADS),
-            Request::TraceStart { pid, choice } => {
+            Request::TraceStart { pid, stack: 0, choice } => {
                 out.half(number::TRACE_START);
                 out.word(pid);
+                out.bytes(choice);
+            }
+            Request::TraceStart { pid, stack, choice } => {
+                out.half(number::TRACE_START_STACKS);
+                out.word(pid);
+                out.word(stack);
                 out.bytes(choice);
             }
             Request::TraceFetch => out.half(number::TRACE_FETCH),
@@ -222,7 +232,12 @@ impl<'a> Request<'a> {
                 Request::Memory { pid: fields.word()?, address: fields.long()?, len: fields.word()? }
             }
             number::THREADS => Request::Threads,
-            number::TRACE_START => Request::TraceStart { pid: fields.word()?, choice: fields.rest() },
+            number::TRACE_START => {
+                Request::TraceStart { pid: fields.word()?, stack: 0, choice: fields.rest() }
+            }
+            number::TRACE_START_STACKS => {
+                Request::TraceStart { pid: fields.word()?, stack: fields.word()?, choice: fields.rest() }
+            }
             number::TRACE_FETCH => Request::TraceFetch,
             number::TRACE_STOP => Request::TraceStop,
             number::SIGNAL => Request::Signal { pid: fields.word()?, signal: fields.word()? },

@@ -9,6 +9,14 @@ pub const CHOICE_BYTES: usize = CALLS / 8;
 /// Bytes of one argument that are captured at most.
 pub const CAPTURE_MOST: usize = 128;
 
+/// Bytes of a region with code of which a checksum tells whether a file is the same.
+pub const CODE_SAMPLE: usize = 256;
+/// Registers before a stack, 8 bytes each: by their numbers in DWARF for x86-64 (System V ABI, figure 3.36), the address of the
+/// instruction last.
+pub const STACK_REGISTERS: usize = 17;
+/// Bytes of a stack at most.
+pub const STACK_MOST: u32 = 64 << 10;
+
 /// What is captured of an argument of a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capture {
@@ -90,6 +98,13 @@ pub mod record {
     pub const EXIT: u32 = 2;
     /// So many records had no room.
     pub const LOST: u32 = 3;
+    /// Before a call's beginning: the program's registers, [`STACK_REGISTERS`](crate::STACK_REGISTERS), and then its stack from the
+    /// stack pointer on, follow in place of captured bytes.
+    pub const STACK: u32 = 4;
+    /// Before a stack, where it may differ from what was said last: a line of text for each region of the process that has code of a
+    /// file follows. It has, parted by blanks, the first address, the first behind it, the offset in the file, the CRC-32C of the first
+    /// [`CODE_SAMPLE`](crate::CODE_SAMPLE) bytes (0: not known), in hexadecimal, and the path.
+    pub const CODE: u32 = 5;
 }
 
 impl TraceRecord {

@@ -22,6 +22,8 @@ pub enum Line {
     Event,
     /// A process that crashed waits for its core dump: its number, the thread, the signal.
     Core,
+    /// What `coracle run` needs to unwind the stack of a program that crashed: the thread, a letter, and hexadecimal words.
+    Unwind,
     /// Bytes that end with the machine, in decimal, and after a blank the file that was written first.
     Lost,
 }
@@ -98,6 +100,7 @@ impl Output {
                 Line::Report => (b'P', "coracle: "),
                 Line::Event => (b'E', "coracle: event "),
                 Line::Core => (b'C', "coracle: waits for a core dump: "),
+                Line::Unwind => (b'U', "coracle: unwind: "),
                 Line::Lost => (b'W', "coracle: lost with the machine: bytes and first file: "),
             };
             if self.control.is_none() {

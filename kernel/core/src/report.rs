@@ -2,8 +2,10 @@
 use crate::arch::{self, registers};
 use crate::events;
 use crate::fs::file::File;
+use crate::log::{self, Line};
 use crate::mm::memory::Memory;
 use crate::mm::user_buf::UserBuf;
+use crate::task::code;
 use crate::task::signal::{self, SigInfo};
 use crate::task::thread::Thread;
 use alloc::string::String;
@@ -17,6 +19,7 @@ use coracle_hal::paging::Prot;
 use coracle_hal::{backtrace, boot, cpu};
 use coracle_image::archive::{Archive, Symbols};
 use coracle_loader::{HEADER_LEN, Header, SectionTable, best_symbol};
+use core::fmt;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering::*};
 use linux_raw_sys::general as abi;
@@ -103,6 +106,10 @@ pub fn program(thread: &Arc<Thread>, c: &UserContext, info: &SigInfo) {
     }
     arch::report::program(c, thread.task.fs_base());
     let memory = process.memory();
+    let has_command = log::has_control();
+    if has_command {
+        unwind(thread, &memory, c);
+    }
     report!("backtrace of the program:");
     for (number, (address, guessed)) in backtrace(&memory, c).into_iter().enumerate() {
         // A return address may be the first byte after the function that called: look at the byte before it.
@@ -110,6 +117,41 @@ pub fn program(thread: &Arc<Thread>, c: &UserContext, info: &SigInfo) {
         let mark = if guessed { "? " } else { "" };
         let place = describe(&memory, looked_up);
         report!("  #{number} {address:#018x} {mark}{}", place.as_deref().unwrap_or(NO_MEMORY));
+    }
+    if has_command {
+        log::write(Line::Unwind, format_args!("{:x} e", thread.tid()));
+    }
+}
+
+/// Words in hexadecimal, a blank before each.
+struct Words<'a>(&'a [u64]);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|word| write!(f, " {word:x}"))
+    }
+}
+
+/// Hands the command what it needs to unwind the program's stack itself: registers (`r`), regions with code (`m`), the stack (`s`).
+fn unwind(thread: &Thread, memory: &Memory, c: &UserContext) {
+    /// Bytes of the stack.
+    const STACK: u64 = 16 << 10;
+    /// Words in a line: they lie in one page.
+    const LINE: usize = 32;
+    let tid = thread.tid();
+    log::write(Line::Unwind, format_args!("{tid:x} r{}", Words(&arch::report::dwarf(c))));
+    code::regions(memory, |line| log::write(Line::Unwind, format_args!("{tid:x} m {line}")));
+    let start = registers::sp(c) as u64 & !(8 * LINE as u64 - 1);
+    for at in (start..start.saturating_add(STACK)).step_by(8 * LINE) {
+        let mut bytes = [0; 8 * LINE];
+        if memory.read(at as usize, &mut bytes).is_err() {
+            break;
+        }
+        let mut words = [0; LINE];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        log::write(Line::Unwind, format_args!("{tid:x} s {at:x}{}", Words(&words)));
     }
 }
 

@@ -310,8 +310,6 @@ fn advise(memory: &Memory, (start, len): (usize, usize), advice: u32) -> SysResu
         | abi::MADV_UNMERGEABLE
         | abi::MADV_HUGEPAGE
         | abi::MADV_NOHUGEPAGE
-        | abi::MADV_DONTDUMP
-        | abi::MADV_DODUMP
         | abi::MADV_COLD
         | abi::MADV_PAGEOUT
         | abi::MADV_COLLAPSE => {}
@@ -321,6 +319,8 @@ fn advise(memory: &Memory, (start, len): (usize, usize), advice: u32) -> SysResu
         abi::MADV_DONTNEED | abi::MADV_FREE | abi::MADV_DONTNEED_LOCKED => memory.discard(range.clone()),
         abi::MADV_REMOVE => memory.punch(range.clone())?,
         abi::MADV_DONTFORK => memory.set_flags(range.clone(), VmaFlags::DONT_FORK, none)?,
+        abi::MADV_DONTDUMP => memory.set_flags(range.clone(), VmaFlags::DONT_DUMP, none)?,
+        abi::MADV_DODUMP => memory.set_flags(range.clone(), none, VmaFlags::DONT_DUMP)?,
         abi::MADV_DOFORK => memory.set_flags(range.clone(), none, VmaFlags::DONT_FORK)?,
         abi::MADV_WIPEONFORK => memory.set_flags(range.clone(), VmaFlags::WIPE_ON_FORK, none)?,
         abi::MADV_KEEPONFORK => memory.set_flags(range.clone(), none, VmaFlags::WIPE_ON_FORK)?,

@@ -1,24 +1,35 @@
 //! Tracing system calls, for `coracle trace`.
 //!
 //! While calls are traced, they are watched (`syscall::watch`): while they are not, a call takes no instruction for it. Records lie in a buffer for each CPU until they are fetched. What has no room is counted.
+//!
+//! With stacks, calls are put off until all registers are saved. The stack's bytes are noted as they are; it is unwound outside.
 use super::call::Call;
 use super::watch;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use coracle_control::{CALLS, CAPTURE_MOST, CHOICE_BYTES, Capture, Captured, Extent, TraceRecord, record};
+use coracle_control::{
+    CALLS, CAPTURE_MOST, CHOICE_BYTES, Capture, Captured, Extent, STACK_MOST, STACK_REGISTERS, TraceRecord,
+    record,
+};
+use coracle_core::arch;
 use coracle_core::arch::registers;
 use coracle_core::errno::Errno;
 use coracle_core::lock::Mutex;
-use coracle_core::task::sched;
 use coracle_core::task::thread::{Thread, Work};
+use coracle_core::task::{code, sched};
+use coracle_fallible::Text;
 use coracle_fallible::prelude::*;
 use coracle_hal::once::Once;
 use coracle_hal::{cpu, time, user};
-use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use spin::RwLock;
 
 /// Bytes of records for each CPU that wait to be fetched.
 const BUFFER_BYTES: usize = 256 << 10;
+/// The same where stacks are noted.
+const BUFFER_BYTES_WITH_STACKS: usize = 2 << 20;
+/// Bytes of a stack that are copied at once.
+const PIECE: usize = 256;
 /// Bytes of the largest record: three arguments of a call are captured at most.
 const LARGEST: usize = TraceRecord::HEAD + 3 * (Captured::HEAD + CAPTURE_MOST);
 
@@ -39,11 +50,25 @@ struct Buffer {
     lost: u64,
 }
 
+/// Bytes of stacks that are noted with each call.
+static STACK: AtomicU32 = AtomicU32::new(0);
+/// The memory, and its state, whose code was said last.
+static SAID: Mutex<(u64, u64)> = Mutex::new((0, 0));
 static CHOICE: RwLock<Option<Choice>> = RwLock::new(None);
 static BUFFERS: Once<Vec<Mutex<Buffer>>> = Once::new();
 
-/// Traces the calls that `choice` says: a bit for each number, and captures. ENOMEM, EINVAL; EBUSY if calls are traced already.
-pub fn start(pid: u32, choice: &[u8]) -> Result<(), Errno> {
+fn buffer_bytes() -> usize {
+    if STACK.load(SeqCst) == 0 { BUFFER_BYTES } else { BUFFER_BYTES_WITH_STACKS }
+}
+
+/// Traces the calls that `choice` says: a bit for each number, and captures. `stack`: bytes of the program's stack that are noted with
+/// each. ENOMEM, EINVAL; EBUSY if calls are traced already.
+pub fn start(pid: u32, stack: u32, choice: &[u8]) -> Result<(), Errno> {
+    if CHOICE.read().is_some() {
+        return Err(Errno::BUSY);
+    }
+    STACK.store(stack.min(STACK_MOST), SeqCst);
+    *SAID.lock() = (0, 0);
     let (calls, captures) = choice.split_first_chunk::<CHOICE_BYTES>().ok_or(Errno::INVAL)?;
     let captures = captures.chunks_exact(Capture::BYTES).filter_map(Capture::decode).try_collect_vec()?;
     if !captures.is_sorted_by_key(|capture| capture.call) {
@@ -55,7 +80,7 @@ pub fn start(pid: u32, choice: &[u8]) -> Result<(), Errno> {
     }
     let buffers = BUFFERS.call_once(|| buffers);
     for buffer in buffers {
-        buffer.lock().records.try_reserve(BUFFER_BYTES).map_err(|_| Errno::NOMEM)?;
+        buffer.lock().records.try_reserve(buffer_bytes()).map_err(|_| Errno::NOMEM)?;
     }
     let mut own = CHOICE.write();
     if own.is_some() {
@@ -108,6 +133,7 @@ pub fn drain() {
 pub fn stop() {
     release();
     watch::end(watch::TRACE);
+    STACK.store(0, SeqCst);
     let choice = CHOICE.write().take();
     drop(choice);
     for buffer in BUFFERS.get().into_iter().flatten() {
@@ -122,7 +148,7 @@ pub fn fetch(mut take: impl FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Err
     let mut is_empty = true;
     for buffer in BUFFERS.get().into_iter().flatten() {
         spare.clear();
-        spare.try_reserve(BUFFER_BYTES).map_err(|_| Errno::NOMEM)?;
+        spare.try_reserve(buffer_bytes()).map_err(|_| Errno::NOMEM)?;
         let lost = {
             let mut own = buffer.lock();
             core::mem::swap(&mut own.records, &mut spare);
@@ -143,6 +169,11 @@ pub fn fetch(mut take: impl FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Err
         FOUND_NONE.fetch_add(1, SeqCst);
     }
     Ok(())
+}
+
+/// Whether calls are to be traced with all registers saved.
+pub fn wants_registers() -> bool {
+    STACK.load(SeqCst) != 0
 }
 
 /// Notes that a call begins, if calls are traced, and has its end noted.
@@ -188,8 +219,36 @@ fn note(call: &Call, kind: u32, words: [u64; 6]) -> bool {
     own.for_each(|one| capture(call, one, (kind == record::EXIT).then_some(words[0]), &mut bytes));
     record.bytes = bytes.len() as u32;
     bytes[..TraceRecord::HEAD].copy_from_slice(&record.encode());
+    let stack = STACK.load(SeqCst) as usize;
+    if kind == record::ENTRY && stack != 0 {
+        note_stack(call, &record, stack);
+    }
     keep(&bytes);
     true
+}
+
+/// Notes the program's stack, and where its code is if that was not said of it last.
+fn note_stack(call: &Call, entry: &TraceRecord, most: usize) {
+    let memory = call.thread().process.memory();
+    let now = (memory.id, memory.generation());
+    let is_said = core::mem::replace(&mut *SAID.lock(), now) == now;
+    if !is_said {
+        let mut text = Text::new();
+        // What there is no memory for is left out: its frames have no names then.
+        code::regions(&memory, |line| {
+            let _ = writeln!(text, "{line}");
+        });
+        if !keep_all(&TraceRecord { kind: record::CODE, ..*entry }, text.as_bytes(), None) {
+            *SAID.lock() = (0, 0);
+        }
+    }
+    let mut registers = [0; 8 * STACK_REGISTERS];
+    let context = call.registers();
+    for (place, value) in registers.chunks_exact_mut(8).zip(arch::report::dwarf(&context)) {
+        place.copy_from_slice(&value.to_le_bytes());
+    }
+    let stack = (registers::sp(&context) as usize, most);
+    keep_all(&TraceRecord { kind: record::STACK, ..*entry }, &registers, Some(stack));
 }
 
 /// Appends what an argument points to, as far as it is there: no page fault is resolved for it.
@@ -220,6 +279,39 @@ fn capture(call: &Call, what: &Capture, result: Option<u64>, bytes: &mut heaples
         let _ = bytes.extend_from_slice(&(done as u16).to_le_bytes());
         let _ = bytes.extend_from_slice(&place[..done]);
     }
+}
+
+/// Keeps a record with these bytes, and of memory, from an address on, as many as there are of so many. False: there was no room.
+fn keep_all(record: &TraceRecord, bytes: &[u8], memory: Option<(usize, usize)>) -> bool {
+    let Some(buffer) = BUFFERS.get().and_then(|buffers| buffers.get(cpu::id())) else { return false };
+    let mut own = buffer.lock();
+    let most = TraceRecord::HEAD + bytes.len() + memory.map_or(0, |(_, most)| most);
+    if own.records.capacity() - own.records.len() < most {
+        own.lost += 1;
+        return false;
+    }
+    let start = own.records.len();
+    // The capacity is there: nothing is allocated.
+    let _ = own.records.try_extend_from_slice(&record.encode());
+    let _ = own.records.try_extend_from_slice(bytes);
+    let (from, most) = memory.unwrap_or_default();
+    let mut piece = [0; PIECE];
+    for at in (0..most).step_by(PIECE) {
+        let piece = &mut piece[..PIECE.min(most - at)];
+        // It was just used, so it is there, as far as it goes.
+        let done = from.checked_add(at).map_or(0, |from| match user::copy_from(piece, from) {
+            Ok(()) => piece.len(),
+            Err(fault) => fault.done,
+        });
+        let _ = own.records.try_extend_from_slice(&piece[..done]);
+        if done < piece.len() {
+            break;
+        }
+    }
+    let len = own.records.len() - start;
+    let head = TraceRecord { bytes: len as u32, ..*record }.encode();
+    own.records[start..start + TraceRecord::HEAD].copy_from_slice(&head);
+    true
 }
 
 fn keep(record: &[u8]) {

@@ -57,6 +57,10 @@ fn watched(call: &Call) -> SysResult {
         thread.work().set(Work::CALL | Work::WATCHED);
         return Err(Errno::NOSYS);
     }
+    if trace::wants_registers() {
+        thread.work().set(Work::CALL | Work::WATCHED);
+        return Err(Errno::NOSYS);
+    }
     trace::entered(call);
     TABLE[call.number().min(TABLE_SIZE)](call)
 }

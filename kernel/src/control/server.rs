@@ -142,7 +142,7 @@ fn answer_with(id: u32, request: Request, answer: &mut Answer) -> Result<bool, E
         Request::Memory { pid, address, len } => memory(pid, address, len, answer),
         Request::Threads => threads::all(answer),
         Request::Sockets => sockets::all(answer),
-        Request::TraceStart { pid, choice } => trace::start(pid, choice).inspect_err(|error| {
+        Request::TraceStart { pid, stack, choice } => trace::start(pid, stack, choice).inspect_err(|error| {
             // What it has of memory by then.
             if *error != Errno::BUSY {
                 trace::stop();

@@ -98,6 +98,7 @@ impl<'a> Resolver<'a> {
             }
             let offset = calling - mapping.start + mapping.offset;
             let module = self.files.module(mapping, &mut GuestMemory::new(client, pid));
+            let module = module.as_deref();
             let linked = module.and_then(|module| module.linked_address(offset));
             let function = module.zip(linked).and_then(|(module, linked)| {
                 let unnamed = || {

@@ -75,6 +75,8 @@ pub struct RegionInfo {
     pub may_write: bool,
     /// MAP_GROWSDOWN.
     pub grows_down: bool,
+    /// Core dumps have it (MADV_DONTDUMP).
+    pub is_dumped: bool,
     /// Offset in the file.
     pub offset: u64,
     /// A name like `[heap]`, if no file is behind it.
@@ -255,6 +257,11 @@ impl Memory {
         Some(info(range, &vma))
     }
 
+    /// A number that is another after each change of what is mapped.
+    pub fn generation(&self) -> u64 {
+        self.layout.lock().generation
+    }
+
     /// Mapped bytes, and resident bytes.
     pub fn sizes(&self) -> (usize, usize) {
         let mapped = self.layout.lock().regions.bytes();
@@ -364,7 +371,18 @@ fn info(range: Range<usize>, vma: &Vma) -> RegionInfo {
     };
     let grows_down = vma.flags.contains(VmaFlags::GROWS_DOWN);
     let may_write = vma.flags.contains(VmaFlags::MAY_WRITE);
-    RegionInfo { range, prot: vma.prot, shared: vma.shared(), may_write, grows_down, offset, label, file }
+    let is_dumped = !vma.flags.contains(VmaFlags::DONT_DUMP);
+    RegionInfo {
+        range,
+        prot: vma.prot,
+        shared: vma.shared(),
+        may_write,
+        grows_down,
+        is_dumped,
+        offset,
+        label,
+        file,
+    }
 }
 
 impl Layout {

@@ -27,6 +27,8 @@ bitflags::bitflags! {
         const LOCKED_ON_FAULT = 128;
         /// Neither changed nor removed any more (mseal(2)).
         const SEALED = 256;
+        /// Left out of core dumps (MADV_DONTDUMP).
+        const DONT_DUMP = 512;
     }
 }
 

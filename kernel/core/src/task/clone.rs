@@ -181,6 +181,7 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
     let exit_signal = if sibling { from.exit_signal.load(Relaxed) } else { request.exit_signal };
     process.exit_signal.store(exit_signal, Relaxed);
     process.dumpable.store(from.dumpable.load(Relaxed), Relaxed);
+    process.dump_filter.store(from.dump_filter.load(Relaxed), Relaxed);
     process.no_huge_pages.store(from.no_huge_pages.load(Relaxed), Relaxed);
     process.no_new_privileges.store(from.no_new_privileges.load(Relaxed), Relaxed);
     process.personality.store(from.personality.load(Relaxed), Relaxed);

@@ -2,6 +2,7 @@
 pub mod attachment;
 pub mod call_filters;
 pub mod clone;
+pub mod code;
 pub mod credentials;
 pub mod debug;
 pub mod devices;

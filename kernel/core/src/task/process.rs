@@ -34,6 +34,9 @@ use spin::RwLock;
 /// The process of the image's program, with which the machine ends.
 pub const FIRST: i32 = 1;
 
+/// What core dumps have at first (core(5)): private and shared memory without a file, ELF headers, huge pages of the former.
+const DUMP_FILTER: u32 = 0x33;
+
 /// A process.
 pub struct Process {
     /// Process id (getpid(2)).
@@ -89,6 +92,8 @@ pub struct Process {
     pub parent_death_signal: AtomicU32,
     /// prctl(2) PR_SET_DUMPABLE.
     pub dumpable: AtomicU32,
+    /// What its core dumps have (/proc/PID/coredump_filter).
+    pub dump_filter: AtomicU32,
     /// prctl(2) PR_SET_NO_NEW_PRIVS.
     pub no_new_privileges: AtomicBool,
     /// prctl(2) PR_SET_THP_DISABLE: there are no huge pages in any case.
@@ -349,6 +354,7 @@ impl Process {
             exit_signal: AtomicU32::new(abi::SIGCHLD),
             parent_death_signal: AtomicU32::new(0),
             dumpable: AtomicU32::new(1),
+            dump_filter: AtomicU32::new(DUMP_FILTER),
             no_huge_pages: AtomicBool::new(false),
             no_new_privileges: AtomicBool::new(false),
             subreaper: AtomicBool::new(false),

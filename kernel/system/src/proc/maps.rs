@@ -50,8 +50,20 @@ pub(super) fn maps(subject: &Subject, from: u64, text: &mut Text, details: bool)
             "Size:           {size:>8} kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n\
              Rss:            {resident:>8} kB\nPss:            {resident:>8} kB\nShared_Clean:          0 kB\n\
              Shared_Dirty:          0 kB\nPrivate_Clean:         0 kB\nPrivate_Dirty:  {resident:>8} kB\n\
-             Swap:                  0 kB\nVmFlags: rd"
+             Swap:                  0 kB\nVmFlags:"
         )?;
+        text.truncate(text.len() - 1);
+        let flags = [
+            (region.prot.contains(Prot::READ), " rd"),
+            (region.prot.contains(Prot::WRITE), " wr"),
+            (region.prot.contains(Prot::EXEC), " ex"),
+            (region.shared, " sh"),
+            (region.may_write, " mw"),
+            (region.grows_down, " gd"),
+            (!region.is_dumped, " dd"),
+        ];
+        flags.into_iter().filter(|(holds, _)| *holds).try_for_each(|(_, name)| text.push(name.as_bytes()))?;
+        text.push(b"\n")?;
     }
     Ok(Some(region.range.end as u64))
 }

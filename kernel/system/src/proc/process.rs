@@ -120,6 +120,13 @@ static FILES: Table<Subject> = &[
     ("cgroup", Item::Fixed("0::/\n")),
     ("cmdline", Item::Text(|s, text| text.push(s.program().arguments.as_bytes()))),
     ("comm", Item::Setting(comm, set_comm)),
+    (
+        "coredump_filter",
+        Item::Setting(
+            |s, text| writeln!(text, "{:08x}", s.process.dump_filter.load(Relaxed)),
+            set_coredump_filter,
+        ),
+    ),
     ("cpuset", Item::Fixed("/\n")),
     ("cwd", Item::Link(|s| Ok(Link::Place(s.process.fs.directory())))),
     ("environ", Item::Text(|s, text| text.push(s.program().environment.as_bytes()))),
@@ -175,6 +182,21 @@ fn number<T: core::str::FromStr>(text: &[u8]) -> Result<T, Errno> {
 
 fn may_exceed() -> bool {
     check_capability(capability::SYS_RESOURCE).is_ok()
+}
+
+/// What core dumps have (core(5)); a number as C writes it.
+fn set_coredump_filter(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
+    /// Bits that mean something.
+    const ALL: u32 = 0x1ff;
+    let text = core::str::from_utf8(text).map_err(|_| Errno::INVAL)?.trim();
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => (hex, 16),
+        None if text.starts_with('0') => (text, 8),
+        None => (text, 10),
+    };
+    let filter = u32::from_str_radix(digits, radix).map_err(|_| Errno::INVAL)?;
+    subject.process.dump_filter.store(filter & ALL, Relaxed);
+    Ok(())
 }
 
 fn set_oom_score_adj(subject: &Subject, text: &[u8]) -> Result<(), Errno> {

@@ -1,4 +1,5 @@
 //! Registers in a report of a crash, and what a call looks like in the program's code.
+use coracle_control::STACK_REGISTERS;
 use coracle_hal::context::UserContext;
 use coracle_hal::cpu::Registers;
 
@@ -25,6 +26,13 @@ fn registers(name: &str, first: usize, values: &[u64]) {
             _ => report!("{name}{number} {four:016x?}"),
         }
     }
+}
+
+/// What is needed to unwind by frame pointers, in the places of x86-64's registers: rbp, rsp and rip.
+pub fn dwarf(c: &UserContext) -> [u64; STACK_REGISTERS] {
+    let mut all = [0; STACK_REGISTERS];
+    (all[6], all[7], all[16]) = (c.x[29], c.sp, c.pc);
+    all
 }
 
 /// The frame pointer, if the program keeps one.

@@ -1,4 +1,5 @@
 //! Registers in a report of a crash, and what a call looks like in the program's code.
+use coracle_control::STACK_REGISTERS;
 use coracle_hal::context::UserContext;
 use coracle_hal::cpu::Registers;
 
@@ -16,6 +17,14 @@ pub fn kernel(r: &Registers) {
     report!("rsp {:016x} rbp {:016x} rflags {:08x} rbx {:016x}", r.rsp, r.rbp, r.rflags, r.rbx);
     report!("r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}", r.r12, r.r13, r.r14, r.r15);
     report!("cr0 {:08x} cr2 {:016x} cr3 {:016x} cr4 {:08x}", r.cr0, r.cr2, r.cr3, r.cr4);
+}
+
+/// The program's registers by their numbers in DWARF (System V ABI, figure 3.36), the address of the instruction last.
+pub fn dwarf(c: &UserContext) -> [u64; STACK_REGISTERS] {
+    [
+        c.rax, c.rdx, c.rcx, c.rbx, c.rsi, c.rdi, c.rbp, c.rsp, c.r8, c.r9, c.r10, c.r11, c.r12, c.r13,
+        c.r14, c.r15, c.rip,
+    ]
 }
 
 /// The frame pointer, if the program keeps one.

@@ -1,12 +1,16 @@
 //! Executables and libraries: their functions, and how their frames are unwound.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
 
 use object::Endianness;
 use object::elf::{FileHeader64, PT_LOAD, SHT_SYMTAB, STT_FUNC, STT_NOTYPE};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
 
-use super::unwind::{Frames, Kind};
+use super::frames::Named;
+use super::lines::Lines;
+use crate::observe::unwind::{Frames, Kind};
 
 /// An ELF file in memory.
 pub struct Module {
@@ -16,11 +20,18 @@ pub struct Module {
     pub frames: Frames,
     /// Its loaded parts: offset in the file, address, bytes.
     loads: Vec<(u64, u64, u64)>,
+    /// The file.
+    bytes: Vec<u8>,
+    /// Where it is, if it is a file of this machine.
+    path: Option<PathBuf>,
+    /// Its debug information, once it was looked for.
+    lines: OnceCell<Option<Lines>>,
 }
 
 impl Module {
     /// Reads an ELF file. `None` if it is none for this machine.
-    pub fn read(bytes: &[u8]) -> Option<Module> {
+    pub fn read(file: Vec<u8>) -> Option<Module> {
+        let bytes = &*file;
         let header = FileHeader64::<Endianness>::parse(bytes).ok()?;
         let endian = header.endian().ok()?;
         let sections = header.sections(endian, bytes).ok()?;
@@ -56,7 +67,43 @@ impl Module {
             (None, Some((_, bytes))) => Kind::DebugFrame(bytes),
             (None, None) => Kind::None,
         });
-        Some(Module { functions, frames, loads })
+        Some(Module { functions, frames, loads, path: None, lines: OnceCell::new(), bytes: file })
+    }
+
+    /// Reads a file of this machine, whose debug information may be in a file beside it.
+    pub fn load(path: &Path) -> Option<Module> {
+        let module = Module::read(std::fs::read(path).ok()?)?;
+        Some(Module { path: Some(path.to_owned()), ..module })
+    }
+
+    /// The file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The functions at a linked address, the innermost first: those that were inlined, and the one that has it. `behind`: how far
+    /// the address that is shown is from this one.
+    pub fn named(&self, address: u64, behind: u64) -> Vec<Named> {
+        let lines = self.lines.get_or_init(|| Lines::of(&self.bytes, self.path.as_deref()));
+        let mut found = lines.as_ref().map(|lines| lines.functions(address)).unwrap_or_default();
+        let outer = found.pop();
+        let unnamed = |name: Option<String>| name.unwrap_or_else(|| "?".to_owned());
+        let mut all: Vec<Named> = found
+            .into_iter()
+            .map(|inner| Named { function: unnamed(inner.name), distance: None, place: inner.place })
+            .collect();
+        let own = self.function(address).map(|(name, distance)| (name.to_owned(), distance));
+        // A stripped file's symbols may be with its debug information.
+        let own = own.or_else(|| {
+            let name = outer.as_ref()?.name.clone()?;
+            let start = self.frames.function_start(address)?;
+            Some((name, address - start))
+        });
+        if let Some((function, distance)) = own {
+            let place = outer.and_then(|outer| outer.place);
+            all.push(Named { function, distance: Some(distance + behind), place });
+        }
+        all
     }
 
     /// The address that the byte at `offset` of the file is linked for.
@@ -78,13 +125,11 @@ impl Module {
 /// A name of a symbol as people write it.
 fn plain(symbol: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(symbol);
-    match rustc_demangle::try_demangle(&text) {
-        // Without the hash.
-        Ok(name) => Cow::Owned(format!("{name:#}")),
-        // A version may follow (`@@GLIBC_2.2.5`).
-        Err(_) => match text.split_once('@') {
-            Some((name, _)) if !name.is_empty() => Cow::Owned(name.to_owned()),
-            _ => text,
-        },
-    }
+    // A version may follow (`@@GLIBC_2.2.5`).
+    let text = match text.split_once('@') {
+        Some((name, _)) if !name.is_empty() => Cow::Owned(name.to_owned()),
+        _ => text,
+    };
+    // Without the hash.
+    addr2line::demangle_auto(text, None)
 }
