@@ -33,7 +33,7 @@ pub use profile::{Copy, profile};
 pub use stack::{DWARF_NAMES, Files, Mapping, Thread, is_same_file, kernel_addresses, mapping, threads};
 pub use stack_command::stack;
 pub use stats::{Figures, json, stats};
-pub use symbols::{Frame, Module, Named, Region, frames_of, registers_of};
+pub use symbols::{Frame, Module, Named, Region, frames_at, frames_of, registers_of};
 pub use tables::{files, maps};
 pub use top::top;
 pub use trace::{RunTrace, trace};

@@ -7,7 +7,9 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use crate::kernel::debug_elf;
-use crate::observe::{Copy, Files, Frame, Module, Region, Registers, frames_of, registers_of};
+use crate::observe::{
+    Copy, Files, Frame, Module, Named, Region, Registers, frames_at, frames_of, registers_of,
+};
 
 /// The lines of the kernel's reports before the frames.
 const OF_PROGRAM: &str = "backtrace of the program:";
@@ -91,14 +93,18 @@ impl Reports {
         let frames = frames_of(registers, &program.regions, &program.stack, &mut self.files);
         // What only lies on the stack may be no frame.
         let sure = withheld.iter().filter(|line| line.starts_with("  #") && !line.contains(" ? ")).count();
-        if frames.is_empty() || frames.len() < sure {
-            return withheld;
-        }
+        let is_unwound = frames.len() >= sure.max(1);
+        let frames = if !is_unwound {
+            let addresses: Vec<u64> = withheld.iter().filter_map(|line| address_of(line)).collect();
+            frames_at(&addresses, &program.regions, &mut self.files)
+        } else {
+            frames
+        };
         let mut lines = vec![OF_PROGRAM.to_owned()];
         lines.extend(
             frames
                 .iter()
-                .flat_map(|frame| of_frame(frame, &withheld))
+                .flat_map(|frame| of_frame(frame, &withheld, is_unwound))
                 .enumerate()
                 .map(|(number, (address, what))| format!("  #{number} {address:#018x} {what}")),
         );
@@ -119,21 +125,24 @@ impl Reports {
     }
 }
 
+/// The address in a line `  #N 0xADDRESS …` of the kernel's.
+fn address_of(line: &str) -> Option<u64> {
+    u64::from_str_radix(line.strip_prefix("  #")?.split(' ').nth(1)?.strip_prefix("0x")?, 16).ok()
+}
+
 /// A frame in words, a line for each function. One that has no name here may have one in the guest.
-fn of_frame(frame: &Frame, withheld: &[String]) -> Vec<(u64, String)> {
+fn of_frame(frame: &Frame, withheld: &[String], is_unwound: bool) -> Vec<(u64, String)> {
+    let address = format!(" {:#018x} ", frame.address);
+    let said = withheld.iter().find_map(|line| line.split_once(&address)).map(|(_, what)| what);
     let place = format!("({}+{:#x})", frame.file, frame.offset);
-    let address = format!("{:#018x} ", frame.address);
-    let of_guest = || {
-        let told = withheld.iter().find_map(|line| line.split_once(&address)).map(|(_, what)| what);
-        told.map_or_else(|| place.clone(), |what| what.strip_prefix("? ").unwrap_or(what).to_owned())
-    };
-    match frame.named.is_empty() {
-        true => vec![(frame.address, of_guest())],
-        false => {
-            let line = |named: &_| format!("{} {place}{}", crate::observe::Named::name(named), named.at());
-            frame.named.iter().map(|named| (frame.address, line(named))).collect()
-        }
+    if frame.named.is_empty() {
+        let said = said.map(|said| if is_unwound { said.trim_start_matches("? ") } else { said });
+        return vec![(frame.address, said.map_or(place, str::to_owned))];
     }
+    // What the kernel has found lying on the stack.
+    let mark = if !is_unwound && said.is_some_and(|said| said.starts_with("? ")) { "? " } else { "" };
+    let line = |named: &Named| format!("{mark}{} {place}{}", named.name(), named.at());
+    frame.named.iter().map(|named| (frame.address, line(named))).collect()
 }
 
 #[cfg(test)]

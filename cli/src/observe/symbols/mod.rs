@@ -9,4 +9,4 @@ mod said;
 pub use frames::{Find, Frame, Line, Named, program_frames, text};
 pub use lines::Place;
 pub use module::Module;
-pub use said::{Region, frames as frames_of, registers as registers_of};
+pub use said::{Region, frames as frames_of, frames_at, registers as registers_of};

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use object::Endianness;
 use object::elf::{FileHeader64, PT_LOAD, SHT_SYMTAB, STT_FUNC, STT_NOTYPE};
-use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
+use object::read::elf::{FileHeader as _, ProgramHeader as _, Sym as _};
+use object::{Endianness, Object as _, ObjectSection as _};
 
 use super::frames::Named;
 use super::lines::Lines;
@@ -30,8 +30,8 @@ pub struct Module {
 
 impl Module {
     /// Reads an ELF file. `None` if it is none for this machine.
-    pub fn read(file: Vec<u8>) -> Option<Module> {
-        let bytes = &*file;
+    pub fn read(elf: Vec<u8>) -> Option<Module> {
+        let bytes = &*elf;
         let header = FileHeader64::<Endianness>::parse(bytes).ok()?;
         let endian = header.endian().ok()?;
         let sections = header.sections(endian, bytes).ok()?;
@@ -53,21 +53,23 @@ impl Module {
         }
         functions.sort_by(|a, b| (a.0, b.1).cmp(&(b.0, a.1)));
         functions.dedup_by_key(|function| function.0);
-        let section = |wanted: &[u8]| {
-            let (_, section) = sections.section_by_name(endian, wanted)?;
-            Some((section.sh_addr(endian), section.data(endian, bytes).ok()?.to_vec()))
+        let file = object::File::parse(bytes).ok()?;
+        // Go compresses what is not loaded.
+        let section = |wanted: &str| {
+            let section = file.section_by_name(wanted)?;
+            Some((section.address(), section.uncompressed_data().ok()?.into_owned()))
         };
         let loads = header.program_headers(endian, bytes).ok()?.iter();
         let loads = loads.filter(|part| part.p_type(endian) == PT_LOAD);
         let loads =
             loads.map(|part| (part.p_offset(endian), part.p_vaddr(endian), part.p_memsz(endian))).collect();
-        let text = section(b".text").map_or(0, |(address, _)| address);
-        let frames = Frames::new(match (section(b".eh_frame"), section(b".debug_frame")) {
+        let text = file.section_by_name(".text").map_or(0, |section| section.address());
+        let frames = Frames::new(match (section(".eh_frame"), section(".debug_frame")) {
             (Some((address, bytes)), _) => Kind::EhFrame { bytes, address, text },
             (None, Some((_, bytes))) => Kind::DebugFrame(bytes),
             (None, None) => Kind::None,
         });
-        Some(Module { functions, frames, loads, path: None, lines: OnceCell::new(), bytes: file })
+        Some(Module { functions, frames, loads, path: None, lines: OnceCell::new(), bytes: elf })
     }
 
     /// Reads a file of this machine, whose debug information may be in a file beside it.

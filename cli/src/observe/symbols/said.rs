@@ -51,6 +51,25 @@ pub fn frames(registers: Registers, regions: &[Region], stack: &Copy, files: &mu
     program_frames(registers, &mut Said { regions, stack, files }, MOST_FRAMES)
 }
 
+/// What is at these addresses, the innermost of which is first.
+pub fn frames_at(addresses: &[u64], regions: &[Region], files: &mut Files) -> Vec<Frame> {
+    let stack = Copy::default();
+    let mut said = Said { regions, stack: &stack, files };
+    let frames = addresses.iter().enumerate().map(|(number, &address)| {
+        // As behind a call.
+        let behind = u64::from(number > 0);
+        let calling = address.wrapping_sub(behind);
+        let Some(mapping) = said.mapping(calling) else {
+            return Frame { address, file: String::new(), offset: 0, named: Vec::new() };
+        };
+        let offset = calling - mapping.start + mapping.offset;
+        let module = said.module(&mapping);
+        let named = module.and_then(|module| Some(module.named(module.linked_address(offset)?, behind)));
+        Frame { address, file: mapping.name, offset, named: named.unwrap_or_default() }
+    });
+    frames.collect()
+}
+
 struct Said<'a> {
     regions: &'a [Region],
     stack: &'a Copy,
