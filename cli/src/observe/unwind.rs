@@ -3,8 +3,9 @@
 use std::cell::OnceCell;
 
 use gimli::{
-    BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, EndianSlice, LittleEndian, Register, RegisterRule,
-    UnwindContext, UnwindOffset, UnwindSection, UnwindTableRow, X86_64,
+    BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, Encoding, EndianSlice, EvaluationResult,
+    LittleEndian, Location, Register, RegisterRule, UnwindContext, UnwindExpression, UnwindOffset,
+    UnwindSection, UnwindTableRow, Value, X86_64,
 };
 
 /// Registers of a frame, by their numbers in DWARF for x86-64 (System V ABI, figure 3.36): 0 to 15 are rax, rdx, rcx, rbx,
@@ -75,6 +76,21 @@ impl Frames {
         (address < end).then_some((start, offset))
     }
 
+    /// Whether the code at a linked address is what a signal handler returns to: the registers that are found there are those of the
+    /// instruction that was interrupted, and not behind a call.
+    pub fn is_of_signal(&self, address: u64) -> bool {
+        let Some((_, offset)) = self.description(address) else { return false };
+        match &self.kind {
+            Kind::EhFrame { bytes, address: place, text } => {
+                let section = EhFrame::new(bytes, LittleEndian);
+                let bases = BaseAddresses::default().set_eh_frame(*place).set_text(*text);
+                let fde = section.fde_from_offset(&bases, offset.into(), EhFrame::cie_from_offset);
+                fde.is_ok_and(|fde| fde.is_signal_trampoline())
+            }
+            Kind::DebugFrame(_) | Kind::None => false,
+        }
+    }
+
     /// The registers of the frame that called. `address`: a linked one, in the calling instruction. `None`: it is not known here.
     pub fn caller(
         &self,
@@ -90,13 +106,13 @@ impl Frames {
                 let bases = BaseAddresses::default().set_eh_frame(*place).set_text(*text);
                 let fde = section.fde_from_offset(&bases, offset.into(), EhFrame::cie_from_offset).ok()?;
                 let row = fde.unwind_info_for_address(&section, &bases, &mut context, address);
-                apply(row.ok()?, registers, read)
+                apply((&section, fde.cie().encoding()), row.ok()?, registers, read)
             }
             Kind::DebugFrame(bytes) => {
                 let (section, bases) = (debug_frame(bytes), BaseAddresses::default());
                 let fde = section.fde_from_offset(&bases, offset.into(), DebugFrame::cie_from_offset).ok()?;
                 let row = fde.unwind_info_for_address(&section, &bases, &mut context, address);
-                apply(row.ok()?, registers, read)
+                apply((&section, fde.cie().encoding()), row.ok()?, registers, read)
             }
             Kind::None => None,
         }
@@ -134,13 +150,24 @@ fn place(register: Register) -> usize {
     usize::from(register.0)
 }
 
-fn apply(
+fn apply<'a, S>(
+    (section, encoding): (&S, Encoding),
     row: &UnwindTableRow<usize>,
     registers: &Registers,
     read: &mut dyn FnMut(u64) -> Option<u64>,
-) -> Option<Registers> {
-    let CfaRule::RegisterAndOffset { register, offset } = row.cfa() else { return None };
-    let frame = (*registers.get(place(*register))?)?.wrapping_add_signed(*offset);
+) -> Option<Registers>
+where
+    S: UnwindSection<EndianSlice<'a, LittleEndian>>,
+{
+    let evaluate = |expression: &UnwindExpression<usize>, start, read: &mut dyn FnMut(u64) -> Option<u64>| {
+        evaluate((section, encoding), expression, start, registers, read)
+    };
+    let frame = match row.cfa() {
+        CfaRule::RegisterAndOffset { register, offset } => {
+            (*registers.get(place(*register))?)?.wrapping_add_signed(*offset)
+        }
+        CfaRule::Expression(expression) => evaluate(expression, None, read)?,
+    };
     let mut caller = [None; 17];
     for (number, value) in caller.iter_mut().enumerate() {
         let own = Register(u16::try_from(number).ok()?);
@@ -149,14 +176,57 @@ fn apply(
             Some(RegisterRule::ValOffset(offset)) => Some(frame.wrapping_add_signed(offset)),
             Some(RegisterRule::Register(other)) => registers.get(place(other)).copied().flatten(),
             Some(RegisterRule::SameValue) => registers[number],
+            Some(RegisterRule::Expression(expression)) => {
+                evaluate(&expression, Some(frame), read).and_then(&mut *read)
+            }
+            Some(RegisterRule::ValExpression(expression)) => evaluate(&expression, Some(frame), read),
             // What a function preserves without having touched it has no rule.
             None if is_preserved(own) => registers[number],
             _ => None,
         };
     }
-    caller[place(X86_64::RSP)] = Some(frame);
+    // Where a signal has interrupted a function, the stack pointer is one of those that were saved.
+    caller[place(X86_64::RSP)].get_or_insert(frame);
     // The return address is lost where the outermost function says so.
     caller[register::RIP].is_some().then_some(caller)
+}
+
+/// What an expression comes to (DWARF 5, section 6.4.2), which begins with `start` on its stack.
+fn evaluate<'a, S>(
+    (section, encoding): (&S, Encoding),
+    expression: &UnwindExpression<usize>,
+    start: Option<u64>,
+    registers: &Registers,
+    read: &mut dyn FnMut(u64) -> Option<u64>,
+) -> Option<u64>
+where
+    S: UnwindSection<EndianSlice<'a, LittleEndian>>,
+{
+    /// Operations at most: an expression may jump back.
+    const MOST: u32 = 1000;
+    let mut evaluation = expression.get(section).ok()?.evaluation(encoding);
+    evaluation.set_max_iterations(MOST);
+    if let Some(start) = start {
+        evaluation.set_initial_value(start);
+    }
+    let mut result = evaluation.evaluate().ok()?;
+    loop {
+        result = match result {
+            EvaluationResult::Complete => break,
+            EvaluationResult::RequiresMemory { address, size: 8, .. } => {
+                evaluation.resume_with_memory(Value::Generic(read(address)?)).ok()?
+            }
+            EvaluationResult::RequiresRegister { register, .. } => {
+                let value = (*registers.get(place(register))?)?;
+                evaluation.resume_with_register(Value::Generic(value)).ok()?
+            }
+            _ => return None,
+        };
+    }
+    match evaluation.as_result().last()?.location {
+        Location::Address { address } => Some(address),
+        _ => None,
+    }
 }
 
 /// Whether functions preserve a register (System V ABI, section 3.2.1).

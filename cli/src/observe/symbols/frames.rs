@@ -124,9 +124,11 @@ pub trait Find {
 /// Unwinds the stack of a program that has these registers: `most` frames at most, the innermost first.
 pub fn program_frames(mut registers: Registers, find: &mut dyn Find, most: usize) -> Vec<Frame> {
     let mut all = Vec::new();
+    // The innermost frame, and one that a signal has interrupted, are at their own instruction.
+    let mut is_exact = true;
     while let Some(address) = registers[register::RIP] {
-        // A return address may be the first byte after the function that called; but the innermost frame is at its own instruction.
-        let calling = if all.is_empty() { address } else { address.wrapping_sub(1) };
+        // A return address may be the first byte after the function that called.
+        let calling = if is_exact { address } else { address.wrapping_sub(1) };
         let mapping = find.mapping(calling);
         let Some(mapping) = mapping.filter(|mapping| mapping.is_code) else {
             // A call of a bad pointer: its return address lies on top.
@@ -135,6 +137,7 @@ pub fn program_frames(mut registers: Registers, find: &mut dyn Find, most: usize
             {
                 all.push(Frame { address, file: "no code".to_owned(), offset: address, named: Vec::new() });
                 registers = caller;
+                is_exact = false;
                 continue;
             }
             break;
@@ -147,11 +150,14 @@ pub fn program_frames(mut registers: Registers, find: &mut dyn Find, most: usize
         let by_table = known.and_then(|(module, linked)| {
             module.frames.caller(linked, &registers, &mut |address| find.word(address))
         });
+        is_exact = known.is_some_and(|(module, linked)| module.frames.is_of_signal(linked));
         let caller = by_table.or_else(|| by_frame_pointer(&registers, &mut |address| find.word(address)));
         all.push(Frame { address, file: mapping.name, offset, named });
         match caller {
-            // A stack grows downwards: a caller's frame lies higher.
-            Some(caller) if caller[register::RSP] > registers[register::RSP] && all.len() < most => {
+            // A stack grows downwards: a caller's frame lies higher. A signal handler may have a stack of its own.
+            Some(caller)
+                if (is_exact || caller[register::RSP] > registers[register::RSP]) && all.len() < most =>
+            {
                 registers = caller;
             }
             _ => break,
