@@ -284,8 +284,19 @@ fn a_busy_server_is_looked_at() -> Result<(), String> {
         format!("{}:/www", site.display()),
         format!("127.0.0.1:{port}:8080"),
     );
-    let words =
-        ["--user", "root", "--add", &add, "--add", &www, "/usr/sbin/nginx", "-c", "/etc/nginx/coracle.conf"];
+    let words = [
+        "-p",
+        &publish,
+        "--user",
+        "root",
+        "--add",
+        &add,
+        "--add",
+        &www,
+        "/usr/sbin/nginx",
+        "-c",
+        "/etc/nginx/coracle.conf",
+    ];
     let guest = Background::on_network("busynginx", &words)?;
     let url = format!("http://127.0.0.1:{port}/page");
     let fetch = || run(Command::new("curl").args(["-s", "-m", "5", &url]), b"");
