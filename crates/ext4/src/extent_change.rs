@@ -73,7 +73,13 @@ impl FileSystem {
     }
 
     /// Writes one entry of a node.
-    fn set_entry(&mut self, inode: &mut Inode, node: u64, index: usize, entry: &Entry) -> Result<()> {
+    pub(crate) fn set_entry(
+        &mut self,
+        inode: &mut Inode,
+        node: u64,
+        index: usize,
+        entry: &Entry,
+    ) -> Result<()> {
         let at = HEADER_BYTES + index * ENTRY_BYTES;
         if node == 0 {
             let place = inode.map.get_mut(at..at + ENTRY_BYTES);
@@ -158,7 +164,7 @@ impl FileSystem {
     }
 
     /// Takes an entry out of a leaf. A node that is empty then is freed.
-    fn remove_entry(&mut self, inode: &mut Inode, path: &Path, index: usize) -> Result<()> {
+    pub(crate) fn remove_entry(&mut self, inode: &mut Inode, path: &Path, index: usize) -> Result<()> {
         let (mut level, mut index) = (path.depth, index);
         loop {
             let node = path.step(level).node;
@@ -238,7 +244,7 @@ impl FileSystem {
     }
 
     /// The last extent of a file that begins before a block: the way to it, its place in the leaf, and what it says.
-    fn last_before(&mut self, inode: &Inode, end: u64) -> Result<Option<(Path, usize, Extent)>> {
+    pub(crate) fn last_before(&mut self, inode: &Inode, end: u64) -> Result<Option<(Path, usize, Extent)>> {
         let mut before = end;
         while let Some(block) = before.checked_sub(1) {
             let path = self.path(inode, u32::try_from(block).unwrap_or(u32::MAX))?;

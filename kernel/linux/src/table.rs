@@ -151,7 +151,7 @@ system_calls! {
     280 utimensat(dirfd, &path, &timespec, at_flags) super::attributes::utimensat, "all";
     281 epoll_pwait(epoll, &out, count, timeout_ms, &sigset, sigset_len) super::epoll::epoll_pwait, "all";
     284 eventfd(number) -> fd super::descriptor::eventfd, "all";
-    285 fallocate(file, fallocate_mode, offset, offset) super::file::fallocate, "allocating, punching holes, zeroing";
+    285 fallocate(file, fallocate_mode, offset, offset) super::file::fallocate, "allocating, punching holes, zeroing; on ext4 collapsing and inserting";
     290 eventfd2(number, fd_flags) -> fd super::descriptor::eventfd2, "all";
     291 epoll_create1(fd_flags) -> epoll super::epoll::epoll_create1, "all";
     292 dup3(fd, new_fd, fd_flags) -> fd super::descriptor::dup3, "all";

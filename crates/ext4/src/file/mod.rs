@@ -2,6 +2,7 @@
 mod allocate;
 mod evict;
 mod read;
+mod shift;
 mod size;
 mod sync;
 mod write;

@@ -358,6 +358,33 @@ impl Model {
                 self.bytes(file).resize(size as usize, 0);
                 return Some(file);
             }
+            Allocate { file, offset, len, what } if what % 7 >= 5 => {
+                let file = self.file(file)?;
+                let block = u64::from(fs.block_bytes());
+                let (offset, len) =
+                    (u64::from(offset) / block * block, (u64::from(len) + 1).next_multiple_of(block));
+                let bytes = self.bytes(file);
+                let (from, size) = (offset as usize, bytes.len());
+                assert_eq!(fs.collapse(file, offset + 1, len, NOW), Err(Error::Invalid));
+                if what % 7 == 5 {
+                    let result = fs.collapse(file, offset, len, NOW);
+                    if from + len as usize >= size {
+                        assert_eq!(result, Err(Error::Invalid));
+                    } else {
+                        assert_eq!(result, Ok(()));
+                        bytes.drain(from..from + len as usize);
+                    }
+                } else {
+                    let result = fs.insert(file, offset, len, NOW);
+                    if from >= size {
+                        assert_eq!(result, Err(Error::Invalid));
+                    } else {
+                        assert_eq!(result, Ok(()));
+                        bytes.splice(from..from, std::iter::repeat_n(0, len as usize));
+                    }
+                }
+                return Some(file);
+            }
             Allocate { file, offset, len, what } => {
                 let file = self.file(file)?;
                 let what = [

@@ -20,8 +20,8 @@ use coracle_hal::frame::{FRAME_SIZE, Frame};
 use core::any::Any;
 use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::{
-    FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, O_ACCMODE, O_DIRECT, O_DSYNC, O_RDONLY,
-    O_SYNC,
+    FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_ZERO_RANGE, O_ACCMODE, O_DIRECT, O_DSYNC, O_RDONLY, O_SYNC,
 };
 
 /// Largest file: positions are signed 64-bit numbers, and the volume has bounds of its own.
@@ -127,6 +127,30 @@ impl Ext4File {
         Ok(put)
     }
 
+    /// Takes a range out of the file, or puts one in (fallocate(2)): what lies behind its beginning has other places then.
+    fn shift(&self, collapses: bool, offset: u64, len: u64) -> Result<(), Errno> {
+        let node = &*self.node;
+        let _writing = node.writing.lock();
+        node.write_back(0, u64::MAX)?;
+        node.forget_mappings(offset);
+        // Written between the two by a mapping that was there.
+        node.write_back(offset, u64::MAX)?;
+        node.cache()?.forget(offset / PAGE, u64::MAX);
+        let mut fs = node.volume().change();
+        let shifted = match collapses {
+            true => fs.collapse(node.number(), offset, len, now()),
+            false => fs.insert(node.number(), offset, len, now()),
+        };
+        let size = fs.attributes(node.number()).map_err(errno)?.size;
+        drop(fs);
+        // A reader may have found what was there before.
+        node.cache()?.forget(offset / PAGE, u64::MAX);
+        node.lose_blocks(offset);
+        shifted.map_err(errno)?;
+        node.size.store(size, Ordering::Release);
+        node.refresh()
+    }
+
     /// Bytes that are in one page or go from one into the next.
     fn put_part(&self, cache: &crate::cache::pages::Cache, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
         let node = &*self.node;
@@ -183,6 +207,9 @@ impl File for Ext4File {
     fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
         let node = &*self.node;
         let end = offset.checked_add(len).filter(|&end| end <= MAX_SIZE).ok_or(Errno::FBIG)?;
+        if matches!(mode, FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE) {
+            return self.shift(mode == FALLOC_FL_COLLAPSE_RANGE, offset, len);
+        }
         let keep = mode & FALLOC_FL_KEEP_SIZE != 0;
         let what = match mode & !FALLOC_FL_KEEP_SIZE {
             0 if keep => Allocation::AllocateKeepSize,

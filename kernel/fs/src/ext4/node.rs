@@ -267,6 +267,16 @@ impl Node {
         if core::ptr::eq(self.volume, other.volume) { Ok(other) } else { Err(Errno::XDEV) }
     }
 
+    /// Takes the pages from an offset on from programs that have them mapped.
+    pub(super) fn forget_mappings(&self, from: u64) {
+        if self.is_mapped.load(Ordering::Relaxed) {
+            forget_file_pages(from, |file| {
+                let file = file.as_any().downcast_ref::<Ext4File>();
+                file.is_some_and(|file| core::ptr::eq(&raw const **file.node(), self))
+            });
+        }
+    }
+
     /// ftruncate(2). What was cut off reads as zeroes if the file grows again.
     pub(super) fn set_size(&self, size: u64) -> Result<(), Errno> {
         let _writing = self.writing.lock();
@@ -274,12 +284,7 @@ impl Node {
         if size < before {
             // From here on no page behind the end is read.
             self.size.store(size, Ordering::Release);
-            if self.is_mapped.load(Ordering::Relaxed) {
-                forget_file_pages(size, |file| {
-                    let file = file.as_any().downcast_ref::<Ext4File>();
-                    file.is_some_and(|file| core::ptr::eq(&raw const **file.node(), self))
-                });
-            }
+            self.forget_mappings(size);
             if let Some(cache) = self.cache.get() {
                 cache.forget(size.div_ceil(PAGE), u64::MAX);
                 cache.zero(size, size.next_multiple_of(PAGE));

@@ -91,6 +91,50 @@ static void on_a_disk(void) {
     SHOW(flags);
 }
 
+// Taking ranges out of a file and putting ranges in: each page says which one it was.
+static void show_pages(int fd) {
+    struct stat st;
+    NEED(fstat(fd, &st) == 0);
+    printf("%ld bytes:", (long)st.st_size);
+    for (off_t at = 0; at < st.st_size; at += 4096) {
+        char c = 0;
+        NEED(pread(fd, &c, 1, at) == 1);
+        printf(" %c", c ? c : '-');
+    }
+    puts("");
+}
+static void shifts(void) {
+    int fd = open("shifts", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    for (int page = 0; page < 10; page++) {
+        memset(found, 'a' + page, 4096);
+        NEED(write(fd, found, page == 9 ? 100 : 4096) > 0);
+    }
+    char *map = mmap(NULL, 40960, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    NEED(map != MAP_FAILED && map[8192] == 'c');
+    map[7 * 4096] = 'H';
+    SHOW(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 4096, 8192));
+    show_pages(fd);
+    printf("mapped: %c %c\n", map[4096], map[5 * 4096]);
+    SHOW(fallocate(fd, FALLOC_FL_INSERT_RANGE, 12288, 4096));
+    show_pages(fd);
+    SHOW(fallocate(fd, FALLOC_FL_INSERT_RANGE, 0, 8192));
+    show_pages(fd);
+    SHOW(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, 4096));
+    show_pages(fd);
+    map[0] = 'M';
+    SHOW(fsync(fd));
+    show_pages(fd);
+    SHOW(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 100, 4096));
+    SHOW(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, 100));
+    SHOW(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 4096, 1 << 20));
+    SHOW(fallocate(fd, FALLOC_FL_INSERT_RANGE, 1 << 20, 4096));
+    SHOW(fallocate(fd, FALLOC_FL_INSERT_RANGE, 4096, 100));
+    SHOW(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_KEEP_SIZE, 0, 4096));
+    SHOW(fallocate(fd, FALLOC_FL_PUNCH_HOLE, 0, 4096));
+    SHOW(fallocate(fd, 0x1000, 0, 4096));
+    NEED(munmap(map, 40960) == 0);
+}
+
 int main(void) {
     enter_scratch();
     NEED(posix_memalign((void **)&bytes, 4096, BYTES) == 0 && posix_memalign((void **)&found, 4096, BYTES + 8192) == 0);
@@ -137,7 +181,9 @@ int main(void) {
     SHOW(write(synced, "ab", 2));
     SHOW(pwrite(data, "cd", 2, 2));
     show_file("synced");
-    if (getenv("SCRATCH"))
+    if (getenv("SCRATCH")) {
         on_a_disk();
+        shifts();
+    }
     DONE();
 }
