@@ -151,7 +151,7 @@ fn packets_are_captured() -> Result<(), String> {
         "/etc/nginx/coracle.conf",
     ];
     let guest = Background::on_network("captured", &words)?;
-    guest.says("stats", &["--json"], &["\"10.0.2.15\""])?;
+    guest.says("stats", &["--json"], &["\"10.0.2.15\"", "\"received_drops\": 0"])?;
     let url = format!("http://127.0.0.1:{port}/page");
     let fetch = || {
         run(Command::new("curl").args(["-s", "-m", "5", &url]), b"").is_ok_and(|page| page.text() == "a page")

@@ -39,6 +39,8 @@ pub struct Figures {
     pub threads: u64,
     /// Switches between threads since boot.
     pub context_switches: u64,
+    /// What went over its network interface since boot.
+    pub network: Traffic,
     /// Addresses of its network interface, those of IPv6 with the length of their prefix; the loopback's are left out.
     pub addresses: Vec<String>,
     /// What the clock is kept by.
@@ -65,8 +67,43 @@ impl Figures {
             threads: processes.iter().map(|process| u64::from(process.threads)).sum(),
             clock: Clock::ask(client)?,
             context_switches: switches.and_then(|text| text.trim().parse().ok()).unwrap_or_default(),
+            network: Traffic::of(&client.text("/proc/1/net/dev")?),
             addresses: addresses::of(client)?,
         })
+    }
+}
+
+/// What went over the network interfaces of a guest, the loopback left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    /// Bytes that came.
+    pub received_bytes: u64,
+    /// Bytes that were sent.
+    pub sent_bytes: u64,
+    /// Packets that came and made no sense.
+    pub received_errors: u64,
+    /// Packets that came and were dropped.
+    pub received_drops: u64,
+    /// Packets that were to be sent and were dropped.
+    pub sent_drops: u64,
+}
+
+impl Traffic {
+    /// From the text of /proc/net/dev.
+    fn of(text: &str) -> Traffic {
+        let mut all = Traffic::default();
+        for line in text.lines() {
+            let of_interface = line.split_once(':').filter(|(name, _)| name.trim() != "lo");
+            let Some((_, numbers)) = of_interface else { continue };
+            let numbers: Vec<u64> = numbers.split_whitespace().map_while(|word| word.parse().ok()).collect();
+            let at = |place: usize| numbers.get(place).copied().unwrap_or_default();
+            all.received_bytes = all.received_bytes.saturating_add(at(0));
+            all.received_errors = all.received_errors.saturating_add(at(2));
+            all.received_drops = all.received_drops.saturating_add(at(3));
+            all.sent_bytes = all.sent_bytes.saturating_add(at(8));
+            all.sent_drops = all.sent_drops.saturating_add(at(11));
+        }
+        all
     }
 }
 
@@ -131,4 +168,22 @@ pub fn stats(args: &StatsArgs) -> Result<()> {
 /// A value as JSON.
 pub fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string_pretty(value).map_err(|error| Error::new("cannot write JSON").why(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Traffic;
+
+    #[test]
+    fn traffic_of_interfaces() {
+        let text = "Inter-|   Receive |  Transmit\n face |bytes    packets errs drop fifo\n    lo:   9 1 9 9 0 0 0 0 9 1 0 9 0 0 0 0\n  eth0:     751      11    1    2    0     0          0         0     1074      14    0    3    0     0       0          0\n";
+        let wanted = Traffic {
+            received_bytes: 751,
+            sent_bytes: 1074,
+            received_errors: 1,
+            received_drops: 2,
+            sent_drops: 3,
+        };
+        assert_eq!((Traffic::of(text), Traffic::of("eth0: x")), (wanted, Traffic::default()));
+    }
 }
