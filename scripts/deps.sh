@@ -49,6 +49,8 @@ aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
 objcopy binutils
 groff groff-base
 gdb gdb
+gdbserver gdbserver
+strace strace
 "
 case ${1-all} in
 build) needed=$BUILD test= ;;

@@ -16,7 +16,7 @@ use coracle_core::task::process::ExitStatus;
 use coracle_core::task::signal;
 use coracle_core::task::signal::SigInfo;
 use coracle_core::task::thread::{Thread, Work};
-use coracle_core::task::{exit, later, rseq, sched, slice};
+use coracle_core::task::{exit, later, ptrace, rseq, sched, slice};
 use coracle_fs::memory::remains;
 use coracle_hal::context::{Fault, UserContext};
 use coracle_hal::kernel::Kernel;
@@ -81,6 +81,9 @@ impl Kernel for Coracle {
             let mut changed = call.registers();
             registers::set_result(&mut changed, result.unwrap_or_else(Errno::to_rax) as u64);
             call.set_registers(changed);
+            if is_watched {
+                syscall::watch::made(call);
+            }
         }
         if call.thread().work().any(Work::TRACE) {
             syscall::trace::left(call);
@@ -129,7 +132,9 @@ fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
             let status = thread.process.exiting.lock().unwrap_or(ExitStatus::Exited(0));
             exit::exit_thread(thread, status);
         }
-        if work.any(Work::STOP) {
+        if work.any(Work::STOP) && thread.debug.traced.is_on() {
+            ptrace::group_stop(thread, context);
+        } else if work.any(Work::STOP) {
             // Until it goes on or ends: SIGKILL ends a stopped process, too (signal(7)).
             sched::park(None, false);
         } else if work.any(Work::HOLD) {

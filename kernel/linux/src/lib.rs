@@ -28,6 +28,7 @@ pub mod other_process;
 pub mod path;
 pub mod poll;
 pub mod process;
+mod ptrace;
 mod scheduling;
 mod seals;
 mod seccomp;

@@ -16,7 +16,7 @@ use coracle_core::task::signal;
 use coracle_core::task::signal::{SIGINFO_LEN, SigInfo};
 use coracle_core::task::wait;
 use coracle_core::task::wait::Which;
-use coracle_core::task::{exec, exit, long_call, terminal};
+use coracle_core::task::{exec, exit, long_call, ptrace, terminal};
 use coracle_core::time::clock::to_timeval;
 use coracle_fallible::text;
 use coracle_hal::paging;
@@ -188,7 +188,7 @@ fn execute(
     }
     let process = &call.thread().process;
     let credentials = process.credentials.lock().ids();
-    let no_new_privileges = process.no_new_privileges.load(Relaxed);
+    let no_new_privileges = process.no_new_privileges.load(Relaxed) || ptrace::keeps_rights(call.thread());
     let request = exec::Request { path, file, arguments, environment, credentials, no_new_privileges };
     call.set_registers(exec::replace(call.thread(), request)?);
     Ok(0)

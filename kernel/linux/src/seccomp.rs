@@ -3,18 +3,19 @@ use super::call::Call;
 use super::watch;
 use alloc::vec::Vec;
 use coracle_bpf::{Fault, Instruction, PROGRAM_MAX, Program, SystemCall};
-use coracle_core::arch::machine;
+use coracle_core::arch::{machine, registers};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::mm::user;
 use coracle_core::task::call_filters::{FILTERED, Filter, STRICT};
-use coracle_core::task::exit;
 use coracle_core::task::process::ExitStatus;
 use coracle_core::task::signal;
 use coracle_core::task::signal::SigInfo;
 use coracle_core::task::thread::Work;
+use coracle_core::task::{exit, ptrace};
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
+use linux_raw_sys::ptrace as pt;
 
 /// Operations, and flags of SECCOMP_SET_MODE_FILTER (linux/seccomp.h).
 const SET_MODE_STRICT: u32 = 0;
@@ -76,15 +77,26 @@ pub fn judge(call: &Call, number: usize, act: bool) -> Verdict {
     if watch & FILTERED == 0 {
         return Verdict::Make;
     }
-    let data = data_of(call, number);
-    let (found, is_logged) = thread.filters.decide(&data);
-    let action = found & ACTION;
-    if action == RET_ALLOW {
+    let mut data = data_of(call, number);
+    let (mut found, mut is_logged) = thread.filters.decide(&data);
+    if found & ACTION == RET_ALLOW {
         return Verdict::Make;
     }
     if !act {
         return put_off;
     }
+    if found & ACTION == RET_TRACE {
+        if let Some(left) = ask_tracer(call, found & DATA) {
+            return left;
+        }
+        // The filters are asked about what the tracer has made of it.
+        data = data_of(call, call.number());
+        (found, is_logged) = thread.filters.decide(&data);
+        if matches!(found & ACTION, RET_TRACE | RET_ALLOW) {
+            return Verdict::Make;
+        }
+    }
+    let (action, number) = (found & ACTION, data.number as usize);
     if is_logged && action != RET_LOG || matches!(action, RET_LOG | RET_KILL_PROCESS | RET_KILL_THREAD) {
         log!(
             "seccomp: process {}, thread {}: call {number} at {:#x}: {action:#010x}",
@@ -96,8 +108,8 @@ pub fn judge(call: &Call, number: usize, act: bool) -> Verdict {
     match action {
         RET_LOG => Verdict::Make,
         RET_ERRNO => Verdict::Skip((found & DATA).min(MAX_ERRNO).wrapping_neg() as i32 as isize as usize),
-        // Without a tracer, or a listener, there is none to ask (seccomp(2)).
-        RET_TRACE | RET_USER_NOTIF => Verdict::Skip(Errno::NOSYS.to_rax()),
+        // There is no listener to ask (seccomp(2)).
+        RET_USER_NOTIF => Verdict::Skip(Errno::NOSYS.to_rax()),
         RET_TRAP => {
             signal::force(thread, violation(&data, found & DATA));
             Verdict::Skip(number)
@@ -107,10 +119,22 @@ pub fn judge(call: &Call, number: usize, act: bool) -> Verdict {
                 exit::exit_thread(thread, ExitStatus::Killed(abi::SIGSYS, false));
             }
             let mut context = call.registers();
-            coracle_core::arch::registers::set_result(&mut context, number as u64);
+            registers::set_result(&mut context, number as u64);
             exit::by_signal(thread, &context, violation(&data, found & DATA), true);
         }
     }
+}
+
+/// Asks the tracer about a call; `None` if it is to be made, as the tracer has left it.
+fn ask_tracer(call: &Call, data: u32) -> Option<Verdict> {
+    let thread = call.thread();
+    let mut context = call.registers();
+    if !ptrace::event(thread, &mut context, pt::PTRACE_EVENT_SECCOMP, data.into()) {
+        return Some(Verdict::Skip(Errno::NOSYS.to_rax()));
+    }
+    call.set_registers(context);
+    let is_left = !registers::is_in_call(&context) || thread.work().any(Work::EXIT);
+    is_left.then(|| Verdict::Skip(registers::result(&context) as usize))
 }
 
 /// SIGSYS for a call.

@@ -8,11 +8,15 @@ use super::seccomp::{self, Verdict};
 use super::table::{Handler, TABLE, TABLE_SIZE};
 use super::trace;
 use alloc::boxed::Box;
+use coracle_core::arch::registers;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::lock::Mutex;
 use coracle_core::task::call_filters::TRACED;
+use coracle_core::task::debug::held::StopKind;
+use coracle_core::task::ptrace;
 use coracle_core::task::thread::Work;
 use coracle_fallible::boxed_array;
+use coracle_hal::context::UserContext;
 use coracle_hal::once::Once;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -70,12 +74,38 @@ fn watched(call: &Call) -> SysResult {
 pub fn make(call: &Call) -> SysResult {
     let thread = call.thread();
     thread.work().clear(Work::CALL | Work::WATCHED);
-    let number = call.number();
-    match seccomp::judge(call, number, true) {
+    let is_traced = || thread.filters.watch.load(Relaxed) & TRACED != 0;
+    if is_traced() {
+        let context = stop(call, StopKind::Entry);
+        if thread.work().any(Work::EXIT) {
+            return Err(Errno::INTR);
+        }
+        if !registers::is_in_call(&context) {
+            // The tracer has taken the call away, and may have set its result.
+            return Ok(registers::result(&context) as usize);
+        }
+    }
+    match seccomp::judge(call, call.number(), true) {
         Verdict::Make => {}
         Verdict::Skip(result) => return Ok(result),
     }
     trace::entered(call);
     let result = TABLE[call.number().min(TABLE_SIZE)](call);
     if thread.work().any(Work::CALL) { call_put_off(call) } else { result }
+}
+
+/// A call that [`make`] has made, or left, is over: its result is in the registers.
+pub fn made(call: &Call) {
+    let thread = call.thread();
+    if thread.filters.watch.load(Relaxed) & TRACED != 0 && !thread.work().any(Work::EXIT) {
+        stop(call, StopKind::Exit);
+    }
+}
+
+/// Stops for the tracer; the registers that the thread goes on with.
+fn stop(call: &Call, kind: StopKind) -> UserContext {
+    let mut context = call.registers();
+    ptrace::call_stop(call.thread(), &mut context, kind);
+    call.set_registers(context);
+    context
 }

@@ -191,6 +191,10 @@ fn flags(maker: &mut Maker, kind: &str) -> Option<u64> {
             g::F_DUPFD, g::F_GETFD, g::F_SETFD, g::F_GETFL, g::F_SETFL, g::F_GETLK, g::F_SETLK, g::F_SETLKW, g::F_SETOWN, g::F_GETOWN,
             g::F_OFD_GETLK, g::F_OFD_SETLK, g::F_OFD_SETLKW, g::F_DUPFD_CLOEXEC, g::F_SETPIPE_SZ, g::F_GETPIPE_SZ, g::F_ADD_SEALS, g::F_GET_SEALS,
             g::F_SETLEASE, g::F_NOTIFY, g::F_SETSIG, g::F_GETSIG, g::F_SETOWN_EX, g::F_GETOWN_EX], &[]),
+        "ptrace_request" => maker.pick(&[
+            0, 1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 12, 13, 14, 15, 16, 16, 17, 24, 24, 0x4200, 0x4201, 0x4202, 0x4203, 0x4204,
+            0x4205, 0x4206, 0x4206, 0x4207, 0x4208, 0x420a, 0x420b, 0x420e,
+        ]),
         "ioctl_command" => operation(maker, &[
             ioctl::FIONBIO, ioctl::FIOCLEX, ioctl::FIONCLEX, ioctl::FIONREAD, ioctl::FIOASYNC, ioctl::TCGETS, ioctl::TCSETS, ioctl::TCSETSW,
             ioctl::TCFLSH, ioctl::TIOCGWINSZ, ioctl::TIOCSWINSZ, ioctl::TIOCGPGRP, ioctl::TIOCSPGRP, ioctl::TIOCGSID, ioctl::TIOCOUTQ, ioctl::TIOCSCTTY,

@@ -2,7 +2,7 @@
 use super::debug;
 use super::process::{self, Process};
 use super::thread::Thread;
-use super::{exit, limits, sched};
+use super::{exit, limits, ptrace, sched};
 use crate::arch::registers;
 use crate::errno::Errno;
 use crate::fs::access::{capability, check_capability};
@@ -14,6 +14,7 @@ use coracle_hal::frame::{self, Watermark};
 use coracle_hal::task;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
+use linux_raw_sys::ptrace as pt;
 
 /// What clone(2) and clone3(2) ask for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -139,11 +140,18 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
         }
         process.join_family(family);
     }
+    // For lack of memory the child is not traced.
+    let event = ptrace::new_child(parent, &child, &request).unwrap_or(None);
     sched::start(child);
+    let mut own = *registers;
+    if let Some(event) = event {
+        ptrace::event(parent, &mut own, event, id as u64);
+    }
     if request.has(abi::CLONE_VFORK) && !thread {
         // The child runs on the caller's stack until it has called exec or has ended, so a signal with a handler waits; one that
         // ends the process ends the sleep (Linux's `wait_for_vfork_done`): what is shared lives as long as the child.
         let _ = exit::wait_for(&process, || process.vfork_done.load(Acquire));
+        ptrace::event(parent, &mut own, pt::PTRACE_EVENT_VFORK_DONE, id as u64);
     }
     Ok(id)
 }

@@ -1,7 +1,7 @@
 //! Loading programs (execve(2)).
-use super::exit;
 use super::process::{Credentials, Process, Program};
 use super::thread::{Thread, Work};
+use super::{exit, ptrace};
 use crate::arch::{frame, machine, registers};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
@@ -383,7 +383,7 @@ fn map_vdso(memory: &Memory) -> Result<Option<usize>, Errno> {
 
 /// Replaces the program of the running thread's process (execve(2)); gives the registers that it begins with.
 pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Errno> {
-    let process = &thread.process;
+    let (process, id) = (&thread.process, thread.tid());
     let loaded = load(&process.fs, request, process.limits.soft(abi::RLIMIT_STACK))?;
     process.descriptors.unshare()?;
     process.signals.lock().unshare()?;
@@ -416,7 +416,9 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     process.vfork_done.store(true, Release);
     process.exit_source.notify(crate::ipc::poll::Events::IN);
     super::debug::executed(process, thread);
-    Ok(loaded.context)
+    let mut context = loaded.context;
+    ptrace::executed(thread, &mut context, id);
+    Ok(context)
 }
 
 /// Notes what a process executes.

@@ -2,7 +2,7 @@
 use super::process::{self, ExitStatus, Process};
 use super::signal::{self, SigInfo};
 use super::thread::{Thread, Work};
-use super::{debug, futex, futex_pi, later, sched, terminal};
+use super::{debug, futex, futex_pi, later, ptrace, sched, terminal};
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, LOOK_EVERY_NS};
 use crate::mm::memory::Memory;
@@ -13,6 +13,7 @@ use coracle_hal::context::UserContext;
 use coracle_hal::time;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
+use linux_raw_sys::ptrace as pt;
 
 /// Ends all threads of the process of `thread` with this status (exit_group(2)); the first status counts.
 pub fn exit_group(thread: &Arc<Thread>, status: ExitStatus) -> ! {
@@ -77,10 +78,15 @@ pub fn exit_thread(thread: &Arc<Thread>, status: ExitStatus) -> ! {
     let thread = thread.clone();
     // What it does from here on, as to touch the memory of its futexes, is not to be cut short.
     thread.work().clear(Work::EXIT);
+    if status != ExitStatus::Killed(abi::SIGKILL, false) {
+        let message = status.wait_status() as u32;
+        ptrace::event(&thread, &mut UserContext::default(), pt::PTRACE_EVENT_EXIT, message.into());
+    }
     release_futexes(&thread);
     let process = thread.process.clone();
     process.ended_threads_ns.fetch_add(sched::cpu_time_ns(&thread), Relaxed);
     let left = process.remove_thread(&thread);
+    ptrace::thread_ended(&thread, status);
     futex_pi::owner_ended(&thread);
     if left == 0 {
         let status = process.exiting.lock().unwrap_or(status);
@@ -167,23 +173,22 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
     }
     process.note_end();
     process.exit_source.notify(Events::IN);
-    tell_parent(process, status);
+    ptrace::tracer_ended(process);
+    if !ptrace::process_ended(process, status) {
+        tell_parent(process, status);
+    }
 }
 
 /// Tells the parent of the end of `process`: whichever it is by now, as parents end, too.
-fn tell_parent(process: &Arc<Process>, status: ExitStatus) {
+pub(super) fn tell_parent(process: &Arc<Process>, status: ExitStatus) {
     let Some(parent) = process.parent() else { return process::forget(process.pid) };
     let action = parent.signals.lock().action(abi::SIGCHLD);
     let signal = process.exit_signal.load(Relaxed);
     // clone(2) takes any number, of which those that are no signals mean none.
     if (1..=signal::MAX_SIGNAL).contains(&signal) {
-        let (code, value) = match status {
-            ExitStatus::Exited(status) => (abi::CLD_EXITED, i32::from(status)),
-            ExitStatus::Killed(signal, false) => (abi::CLD_KILLED, signal as i32),
-            ExitStatus::Killed(signal, true) => (abi::CLD_DUMPED, signal as i32),
-        };
+        let (code, value) = status.child_code();
         let uid = process.credentials.lock().uid[0];
-        let info = SigInfo { signal, ..SigInfo::child(code as i32, process.pid, uid, value) };
+        let info = SigInfo { signal, ..SigInfo::child(code, process.pid, uid, value) };
         signal::send_to_process(&parent, info);
     }
     process.told.store(true, Release);

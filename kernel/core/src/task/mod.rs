@@ -20,6 +20,7 @@ pub mod oom;
 pub mod oom_score;
 pub mod orphans;
 pub mod process;
+pub mod ptrace;
 pub mod rseq;
 pub mod run_queue;
 pub mod sched;

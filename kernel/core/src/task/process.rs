@@ -187,6 +187,15 @@ impl ExitStatus {
             ExitStatus::Killed(signal, _) => signal as i32,
         }
     }
+    /// As waitid(2) and SIGCHLD tell it: CLD_*, and the status or the signal.
+    pub fn child_code(self) -> (i32, i32) {
+        let (code, value) = match self {
+            ExitStatus::Exited(status) => (abi::CLD_EXITED, i32::from(status)),
+            ExitStatus::Killed(signal, false) => (abi::CLD_KILLED, signal as i32),
+            ExitStatus::Killed(signal, true) => (abi::CLD_DUMPED, signal as i32),
+        };
+        (code as i32, value)
+    }
     /// As a shell tells it: 128 more than the signal.
     pub fn shell_status(self) -> u8 {
         match self {

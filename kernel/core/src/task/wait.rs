@@ -1,6 +1,7 @@
 //! Waiting for children (wait4(2), waitid(2)).
 use super::family::Family;
 use super::process::{self, ExitStatus, Process};
+use super::ptrace::{self, Found};
 use crate::errno::Errno;
 use crate::ipc::poll::block_on;
 use alloc::sync::Arc;
@@ -66,6 +67,18 @@ enum Look {
 }
 
 fn look(parent: &Arc<Process>, which: Which, options: u32) -> Result<Look, Errno> {
+    let traced = match ptrace::look(parent, which, options) {
+        Found::Report(report) => return Ok(Look::Found(report)),
+        Found::Nothing => true,
+        Found::None => false,
+    };
+    match look_at_children(parent, which, options) {
+        Err(Errno::CHILD) if traced => Ok(Look::Nothing),
+        looked => looked,
+    }
+}
+
+fn look_at_children(parent: &Arc<Process>, which: Which, options: u32) -> Result<Look, Errno> {
     let mut family = parent.family.lock();
     if let Which::Pid(pid) = which {
         let child =
@@ -102,6 +115,9 @@ fn is_of_kind(child: &Process, options: u32) -> bool {
 /// What a child of `parent`, whose family is locked, has done of what `options` ask for.
 fn look_at(parent: &Process, family: &mut Family, child: &Arc<Process>, options: u32) -> Option<Look> {
     let keep = options & abi::WNOWAIT != 0;
+    if child.debug.is_kept.load(SeqCst) {
+        return None;
+    }
     if options & abi::WEXITED != 0 && child.dead.load(Acquire) {
         if !child.told.load(Acquire) {
             return Some(Look::Soon);
@@ -112,6 +128,10 @@ fn look_at(parent: &Process, family: &mut Family, child: &Arc<Process>, options:
             process::forget(child.pid);
         }
         return Some(Look::Found(report));
+    }
+    if child.debug.leader_tracer.load(SeqCst) == parent.pid {
+        // It is told of as of a thread that is traced.
+        return None;
     }
     let mut change = child.stop_report.lock();
     let (code, status) = (*change)?;
@@ -129,15 +149,11 @@ fn look_at(parent: &Process, family: &mut Family, child: &Arc<Process>, options:
 
 fn ended(child: &Arc<Process>) -> Report {
     let status = child.exiting.lock().unwrap_or(ExitStatus::Exited(0));
-    let (code, value) = match status {
-        ExitStatus::Exited(status) => (abi::CLD_EXITED, i32::from(status)),
-        ExitStatus::Killed(signal, false) => (abi::CLD_KILLED, signal as i32),
-        ExitStatus::Killed(signal, true) => (abi::CLD_DUMPED, signal as i32),
-    };
+    let (code, value) = status.child_code();
     Report {
         pid: child.pid,
         uid: child.credentials.lock().uid[0],
-        code: code as i32,
+        code,
         status: value,
         wait_status: status.wait_status(),
         cpu_ns: child.cpu_time_ns() + child.children_ns.load(Relaxed),

@@ -45,8 +45,10 @@ impl Subject {
         let dead = self.process.dead.load(Relaxed);
         let stopped = self.process.stopped.load(Relaxed) != 0;
         let asleep = self.main().is_none_or(|thread| thread.sched.is_parked());
+        let traced = self.main().is_some_and(|thread| thread.debug.traced.is_stopped());
         match (dead, stopped, asleep) {
             (true, ..) => ('Z', "zombie"),
+            _ if traced => ('t', "tracing stop"),
             (_, true, _) => ('T', "stopped"),
             (_, _, true) => ('S', "sleeping"),
             _ => ('R', "running"),

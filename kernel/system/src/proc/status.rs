@@ -153,10 +153,11 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
     write!(
         text,
         "\nUmask:\t{umask:04o}\nState:\t{letter} ({state})\nTgid:\t{tgid}\nNgid:\t0\nPid:\t{id}\nPPid:\t{ppid}\n\
-         TracerPid:\t0\nUid:\t{uid}\nGid:\t{gid}\nFDSize:\t{fds}\nGroups:\t",
+         TracerPid:\t{tracer}\nUid:\t{uid}\nGid:\t{gid}\nFDSize:\t{fds}\nGroups:\t",
         umask = process.fs.umask(),
         tgid = process.pid,
         id = subject.id(),
+        tracer = main.as_ref().map_or(0, |thread| thread.debug.traced.tracer.load(Relaxed)),
         ppid = process.parent_pid(),
         uid = Ids(credentials.uid),
         gid = Ids(credentials.gid),

@@ -5,6 +5,7 @@
 #[rustfmt::skip]
 #[macro_export]
 macro_rules! call_number {
+    ($table:literal ptrace) => { Some(linux_raw_sys::general::__NR_ptrace as usize) };
     ($table:literal seccomp) => { Some(linux_raw_sys::general::__NR_seccomp as usize) };
     ($table:literal mbind) => { Some(linux_raw_sys::general::__NR_mbind as usize) };
     ($table:literal set_mempolicy) => { Some(linux_raw_sys::general::__NR_set_mempolicy as usize) };

@@ -9,3 +9,4 @@ pub mod registers;
 pub mod report;
 pub mod semid;
 pub mod stat;
+pub mod traced;

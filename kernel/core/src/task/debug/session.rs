@@ -5,6 +5,7 @@ use crate::errno::Errno;
 use crate::lock::Mutex;
 use crate::task::limits;
 use crate::task::process::Process;
+use crate::task::ptrace::Ended;
 use crate::task::sched;
 use crate::task::signal::MAX_SIGNAL;
 use crate::task::thread::{Thread, Work};
@@ -13,7 +14,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_control::{DebugEvent, Resume, debug_event as event, resume_flag};
 use coracle_hal::once::Once;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::*};
 use linux_raw_sys::general as abi;
 
 /// A process's part.
@@ -25,6 +26,14 @@ pub struct Session {
     events: Mutex<VecDeque<DebugEvent>>,
     /// Breakpoints that are set.
     pub(super) breakpoints: Mutex<Vec<Breakpoint>>,
+    /// The threads that it traces (ptrace(2)), and those of them that have ended.
+    pub tracees: Mutex<Vec<Arc<Thread>>>,
+    /// See above.
+    pub ended: Mutex<VecDeque<Ended>>,
+    /// The process that traces its first thread; 0: none does.
+    pub leader_tracer: AtomicI32,
+    /// It has ended, and its parent is told when the tracer knows.
+    pub is_kept: AtomicBool,
 }
 
 /// A debugger has it.

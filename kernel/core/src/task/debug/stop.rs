@@ -6,10 +6,11 @@ use crate::arch::debug as arch;
 use crate::arch::registers;
 use crate::log::{self, Line};
 use crate::mm::patch;
-use crate::task::sched;
-use crate::task::signal::{SI_USER, SigInfo};
+use crate::task::signal::{self, SI_USER, SigInfo};
 use crate::task::thread::{Thread, Work};
+use crate::task::{ptrace, sched};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use coracle_control::{DebugEvent, debug_event as event};
 use coracle_fallible::try_box;
 use coracle_hal::context::{Fault, UserContext};
@@ -18,6 +19,9 @@ use linux_raw_sys::general as abi;
 
 /// The thread is about to enter its program, and is to be held ([`Work::HOLD`]).
 pub fn rest(thread: &Arc<Thread>, context: &mut UserContext) {
+    if ptrace::interrupted(thread, context) {
+        return;
+    }
     if attached(&thread.process)
         && let Some(address) = breakpoints::take_kernel_hit()
     {
@@ -37,7 +41,7 @@ pub fn rest(thread: &Arc<Thread>, context: &mut UserContext) {
 fn stay(thread: &Arc<Thread>, context: &mut UserContext, info: [u8; INFO_BYTES]) {
     loop {
         // Without memory the debugger does not see its registers, but it waits all the same.
-        *thread.debug.held.lock() = try_box(Held { context: *context, info }).ok();
+        *thread.debug.held.lock() = try_box(Held { context: *context, info, fpu: Vec::new() }).ok();
         while thread.work().any(Work::HOLD) && !thread.work().any(Work::EXIT) {
             sched::park_aside(None);
         }
@@ -93,6 +97,11 @@ pub fn take_fault(thread: &Arc<Thread>, context: &mut UserContext, fault: &Fault
             event_of(thread, event::WATCHPOINT, 0, address);
         } else if hits & coracle_hal::breakpoint::STEPPED != 0 && thread.debug.traps.swap(false, SeqCst) {
             arch::set_step(context, false);
+            if thread.debug.traced.is_on() {
+                let trap = SigInfo::fault(abi::SIGTRAP, abi::TRAP_TRACE as i32, registers::pc(context));
+                signal::force(thread, trap);
+                return true;
+            }
             let wished = thread.debug.wish.fetch_and(!STEP, SeqCst) & STEP != 0;
             if wished && attached(&thread.process) {
                 event_of(thread, event::STEP, 0, 0);

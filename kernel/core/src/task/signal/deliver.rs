@@ -4,7 +4,7 @@ use super::state::{Action, DEFAULT, DefaultAction, IGNORE, default_action};
 use crate::arch::{frame, registers};
 use crate::errno::Errno;
 use crate::task::thread::{Thread, Work};
-use crate::task::{debug, exit, orphans, rseq};
+use crate::task::{debug, exit, orphans, ptrace, rseq};
 use alloc::sync::Arc;
 use coracle_hal::context::UserContext;
 use core::sync::atomic::Ordering;
@@ -62,10 +62,13 @@ fn offered(
     info: SigInfo,
     action: Action,
 ) -> Option<(SigInfo, Action)> {
-    if !debug::attached(&thread.process) {
+    let own = if thread.debug.traced.is_on() {
+        ptrace::signal_stop(thread, context, info)?
+    } else if debug::attached(&thread.process) {
+        debug::offer(thread, context, info)?
+    } else {
         return Some((info, action));
-    }
-    let own = debug::offer(thread, context, info)?;
+    };
     let action =
         if own.signal == info.signal { action } else { thread.process.signals.lock().action(own.signal) };
     Some((own, action))

@@ -119,7 +119,10 @@ fn add(
         let own = thread.signals.lock();
         (own.mask | own.saved_mask.unwrap_or(0) | own.waiting) & signal != 0
     };
-    if shared.ignores(info.signal) && !target.or(threads.first()).is_some_and(blocked) {
+    let is_traced = |thread: &Arc<Thread>| thread.debug.traced.is_on();
+    if shared.ignores(info.signal)
+        && !target.or(threads.first()).is_some_and(|thread| blocked(thread) || is_traced(thread))
+    {
         return Sent::Ignored;
     }
     // A real-time signal that carries something isn't sent without it.
@@ -147,7 +150,7 @@ fn add(
 }
 
 /// Whether a signal that `taker` accepts ends its process at once (Linux's `complete_signal`): its default action is to end it
-/// without a core dump. SIGKILL always is; another one waits while the process is stopped, and where sigtimedwait(2) takes
+/// without a core dump. SIGKILL always is; another one waits while the process is stopped, or for its tracer, and where sigtimedwait(2) takes
 /// a signal that is blocked.
 ///
 /// The whole process is marked when the signal is sent, not when a thread looks at it: no other thread of it runs its
@@ -156,7 +159,7 @@ fn is_fatal(process: &Process, shared: &ProcessSignals, taker: &Thread, signal: 
     shared.action(signal).handler == DEFAULT
         && default_action(signal) == DefaultAction::Terminate { crash: false }
         && taker.signals.lock().mask & bit(signal) == 0
-        && (signal == abi::SIGKILL || process.stopped.load(Relaxed) == 0)
+        && (signal == abi::SIGKILL || process.stopped.load(Relaxed) == 0 && !taker.debug.traced.is_on())
 }
 
 /// Has other threads take the signals `which` of their process that `leaving` will no longer take: it blocks them now, or ends

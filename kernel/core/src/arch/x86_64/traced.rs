@@ -1,0 +1,57 @@
+//! Registers as ptrace(2) has them: `struct user_regs_struct` (sys/user.h), and of the floating point the area that the CPU saves.
+use super::debug;
+use coracle_hal::context::UserContext;
+
+/// Registers.
+pub const WORDS: usize = 27;
+/// Their bytes.
+pub const BYTES: usize = WORDS * 8;
+/// sizeof(struct user).
+pub const USER_BYTES: usize = 912;
+/// sizeof(struct user_fpregs_struct): the part of the area that is older than XSAVE.
+pub const FLOATING_BYTES: usize = 512;
+/// There is NT_X86_XSTATE.
+pub const HAS_XSTATE: bool = true;
+
+/// Where a register is among [`debug::words`].
+const PLACES: [Option<usize>; WORDS] = {
+    let mut places = [None; WORDS];
+    let order = [0, 1, 2, 3, 4, 5, 8, 11, 9, 10, 6, 7, 12, 13, 14, 15, 16];
+    let mut at = 0;
+    while at < order.len() {
+        places[at] = Some(order[at]);
+        at += 1;
+    }
+    // r10, r9, r8.
+    (places[7], places[8], places[9]) = (Some(11), Some(9), Some(10));
+    (places[18], places[19]) = (Some(17), Some(18));
+    places
+};
+/// Places of cs, ss, and the bases of fs and gs.
+const CS: usize = 17;
+const SS: usize = 20;
+const FS_BASE: usize = 21;
+const GS_BASE: usize = 22;
+/// What programs see in cs and ss: Linux's __USER_CS and __USER_DS.
+const USER_CODE: u64 = 0x33;
+const USER_DATA: u64 = 0x2b;
+
+/// The registers of a program, with the bases of fs and gs.
+pub fn registers(context: UserContext, [fs_base, gs_base]: [u64; 2]) -> [u64; WORDS] {
+    let own = debug::words(context);
+    let mut words = PLACES.map(|place| place.map_or(0, |place| own[place]));
+    (words[CS], words[SS], words[FS_BASE], words[GS_BASE]) = (USER_CODE, USER_DATA, fs_base, gs_base);
+    words
+}
+
+/// Replaces them, as far as a program may change them; returns the bases.
+pub fn set_registers(context: &mut UserContext, words: [u64; WORDS]) -> Option<[u64; 2]> {
+    let mut own = debug::words(*context);
+    for (place, word) in PLACES.into_iter().zip(words) {
+        if let Some(place) = place {
+            own[place] = word;
+        }
+    }
+    debug::set_words(context, own);
+    Some([words[FS_BASE], words[GS_BASE]])
+}

@@ -1,0 +1,105 @@
+//! What wait(2) tells a tracer.
+use super::trace::tell_parent;
+use crate::task::process::{self, ExitStatus, Process};
+use crate::task::thread::Thread;
+use crate::task::wait::{Report, Which};
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::*;
+use linux_raw_sys::general as abi;
+
+/// The end of a thread that was traced.
+pub struct Ended {
+    /// Its id.
+    pub pid: i32,
+    /// The real user id of its process.
+    pub uid: u32,
+    /// Its process group.
+    group: i32,
+    status: ExitStatus,
+    cpu_ns: u64,
+    /// It was a process, whose parent is to be told.
+    pub keeps: bool,
+}
+
+impl Ended {
+    /// That of a thread of `process`.
+    pub fn new(pid: i32, process: &Process, status: ExitStatus, keeps: bool) -> Ended {
+        let (uid, group) = (process.user(), process.group.load(Relaxed));
+        Ended { pid, uid, group, status, cpu_ns: process.cpu_time_ns(), keeps }
+    }
+    /// CLD_* and si_status.
+    pub fn code(&self) -> (i32, i32) {
+        self.status.child_code()
+    }
+    fn report(&self) -> Report {
+        let (code, status) = self.code();
+        let wait_status = self.status.wait_status();
+        Report { pid: self.pid, uid: self.uid, code, status, wait_status, cpu_ns: self.cpu_ns }
+    }
+}
+
+/// What a tracer finds of the threads that it traces.
+pub enum Found {
+    /// None is among those that are waited for.
+    None,
+    /// Some are, and nothing is to be told.
+    Nothing,
+    /// This.
+    Report(Report),
+}
+
+fn is_meant(which: Which, id: i32, group: i32) -> bool {
+    match which {
+        Which::Any => true,
+        Which::Pid(pid) => pid == id,
+        Which::Group(wanted) => wanted == group,
+    }
+}
+
+/// Looks at the threads that `tracer` traces. Stops are told whether they are asked for or not.
+pub fn look(tracer: &Process, which: Which, options: u32) -> Found {
+    let keep = options & abi::WNOWAIT != 0;
+    let mut any = false;
+    if options & abi::WEXITED != 0 {
+        let mut ended = tracer.debug.ended.lock();
+        if let Some(at) = ended.iter().position(|one| is_meant(which, one.pid, one.group))
+            && let Some(one) = ended.get(at)
+        {
+            let (report, pid, keeps) = (one.report(), one.pid, one.keeps);
+            if !keep {
+                ended.remove(at);
+                drop(ended);
+                if keeps && let Some(process) = process::by_pid(pid) {
+                    tell_parent(&process);
+                }
+            }
+            return Found::Report(report);
+        }
+    }
+    let tracees = tracer.debug.tracees.lock();
+    for thread in tracees.iter() {
+        let group = thread.process.group.load(Relaxed);
+        if !is_meant(which, thread.tid(), group) {
+            continue;
+        }
+        any = true;
+        if let Some(status) = stop_of(thread, keep) {
+            return Found::Report(Report {
+                pid: thread.tid(),
+                uid: thread.process.user(),
+                code: abi::CLD_TRAPPED as i32,
+                status,
+                wait_status: status << 8 | 0x7f,
+                cpu_ns: thread.process.cpu_time_ns(),
+            });
+        }
+    }
+    if any { Found::Nothing } else { Found::None }
+}
+
+fn stop_of(thread: &Arc<Thread>, keep: bool) -> Option<i32> {
+    let mut state = thread.debug.traced.state.lock();
+    let stop = state.stop.filter(|_| !state.is_reported)?;
+    state.is_reported = !keep;
+    Some(stop.status as i32)
+}
