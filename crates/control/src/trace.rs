@@ -114,13 +114,12 @@ impl TraceRecord {
     /// As it is sent.
     pub fn encode(&self) -> [u8; TraceRecord::HEAD] {
         let mut bytes = [0; TraceRecord::HEAD];
-        let (halves, longs) = bytes.split_at_mut(16);
-        for (place, word) in halves.chunks_exact_mut(4).zip([self.bytes, self.kind, self.pid, self.tid]) {
-            place.copy_from_slice(&word.to_le_bytes());
-        }
-        let words = [self.time_ns, self.number].into_iter().chain(self.words);
-        for (place, word) in longs.chunks_exact_mut(8).zip(words) {
-            place.copy_from_slice(&word.to_le_bytes());
+        let two = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let [a, b, c, d, e, f] = self.words;
+        let heads = [two(self.bytes, self.kind), two(self.pid, self.tid), self.time_ns, self.number];
+        let words = [heads[0], heads[1], heads[2], heads[3], a, b, c, d, e, f];
+        for (place, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+            *place = word.to_le_bytes();
         }
         bytes
     }

@@ -30,8 +30,8 @@ const BUFFER_BYTES: usize = 256 << 10;
 const BUFFER_BYTES_WITH_STACKS: usize = 2 << 20;
 /// Bytes of a stack that are copied at once.
 const PIECE: usize = 256;
-/// Bytes of the largest record: three arguments of a call are captured at most.
-const LARGEST: usize = TraceRecord::HEAD + 3 * (Captured::HEAD + CAPTURE_MOST);
+/// Bytes that are captured with a record at most: three arguments of a call.
+const LARGEST: usize = 3 * (Captured::HEAD + CAPTURE_MOST);
 
 /// What is traced.
 struct Choice {
@@ -202,9 +202,13 @@ fn note(call: &Call, kind: u32, words: [u64; 6]) -> bool {
     if number >= CALLS || choice.calls[number / 8] & 1 << (number % 8) == 0 {
         return false;
     }
-    let mut bytes = heapless::Vec::<u8, LARGEST>::new();
-    let mut record = TraceRecord {
-        bytes: 0,
+    let mut captured = heapless::Vec::<u8, LARGEST>::new();
+    let from = choice.captures.partition_point(|capture| usize::from(capture.call) < number);
+    let own = choice.captures[from..].iter().take_while(|capture| usize::from(capture.call) == number);
+    // As many as fit.
+    own.for_each(|one| capture(call, one, (kind == record::EXIT).then_some(words[0]), &mut captured));
+    let record = TraceRecord {
+        bytes: (TraceRecord::HEAD + captured.len()) as u32,
         kind,
         pid,
         tid: thread.tid() as u32,
@@ -212,18 +216,11 @@ fn note(call: &Call, kind: u32, words: [u64; 6]) -> bool {
         number: number as u64,
         words,
     };
-    // There is room for what follows: the head, and as many captures as fit.
-    let _ = bytes.extend_from_slice(&record.encode());
-    let from = choice.captures.partition_point(|capture| usize::from(capture.call) < number);
-    let own = choice.captures[from..].iter().take_while(|capture| usize::from(capture.call) == number);
-    own.for_each(|one| capture(call, one, (kind == record::EXIT).then_some(words[0]), &mut bytes));
-    record.bytes = bytes.len() as u32;
-    bytes[..TraceRecord::HEAD].copy_from_slice(&record.encode());
     let stack = STACK.load(SeqCst) as usize;
     if kind == record::ENTRY && stack != 0 {
         note_stack(call, &record, stack);
     }
-    keep(&bytes);
+    keep(&record.encode(), &captured);
     true
 }
 
@@ -314,13 +311,14 @@ fn keep_all(record: &TraceRecord, bytes: &[u8], memory: Option<(usize, usize)>) 
     true
 }
 
-fn keep(record: &[u8]) {
+fn keep(record: &[u8], captured: &[u8]) {
     let Some(buffer) = BUFFERS.get().and_then(|buffers| buffers.get(cpu::id())) else { return };
     let mut own = buffer.lock();
-    if own.records.capacity() - own.records.len() < record.len() {
+    if own.records.capacity() - own.records.len() < record.len() + captured.len() {
         own.lost += 1;
     } else {
         // Its capacity is there: nothing is allocated.
         let _ = own.records.try_extend_from_slice(record);
+        let _ = own.records.try_extend_from_slice(captured);
     }
 }
