@@ -79,6 +79,8 @@ fn walk(disk: Arc<dyn Disk>) {
         let _ = fs.set_xattr(inode, b"user.new", &[7; 300], Existence::Either, NOW);
         let _ = fs.write(inode, 3000, &[9; 9000], NOW);
         let _ = fs.allocate(inode, 10_000, 60_000, Allocation::Zero, NOW);
+        let _ = fs.insert(inode, 4096, 8192, NOW);
+        let _ = fs.collapse(inode, 8192, 4096, NOW);
         let _ = fs.set_size(inode, 5000, NOW);
         let _ = fs.create(inode, b"a new name", &REGULAR, NOW);
         let _ = fs.rename((inode, b"a new name"), (ROOT, b"another name"), Rename::Replace, NOW);

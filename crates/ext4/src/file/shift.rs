@@ -86,9 +86,11 @@ impl FileSystem {
             let index =
                 leaf.index.checked_sub(1).ok_or(Error::Corrupt(&"an extent that was found is gone"))?;
             let found = Extent::parse(&extent::entry(self.node(file, leaf.node)?, index));
+            let block =
+                found.block.checked_sub(by).ok_or(Error::Corrupt(&"an extent lies where none can"))?;
             count_moved(&mut moved)?;
             self.remove_entry(file, &path, index)?;
-            self.insert_extent(file, Extent { block: found.block - by, ..found })?;
+            self.insert_extent(file, Extent { block, ..found })?;
             match u32::try_from(found.end()) {
                 Ok(end) if end < u32::MAX => at = end,
                 _ => return Ok(()),

@@ -81,6 +81,8 @@ fn change(fs: &mut FileSystem, inode: u32, number: usize) {
     let _ = fs.write(inode, 3000, &[9; 9000], NOW);
     let _ = fs.allocate(inode, 1000, 30_000, Allocation::Zero, NOW);
     let _ = fs.allocate(inode, 10_000, 10_000, Allocation::PunchHole, NOW);
+    let _ = fs.insert(inode, 4096, 8192, NOW);
+    let _ = fs.collapse(inode, 8192, 4096, NOW);
     let _ = fs.set_size(inode, 200_000, NOW);
     let _ = fs.set_size(inode, 5000, NOW);
     let name = |number: usize| format!("a new name with some length, {number}").into_bytes();
