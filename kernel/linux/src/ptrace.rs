@@ -3,6 +3,7 @@ use super::call::Call;
 use super::other_process::process_of;
 use super::watch;
 use alloc::sync::Arc;
+use coracle_core::arch::meaning::OldRequest;
 use coracle_core::arch::{machine, registers, traced};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::mm::user;
@@ -55,6 +56,10 @@ pub fn ptrace(call: &Call) -> SysResult {
     let state = *tracing.state.lock();
     let stop = state.stop.filter(|_| !state.listens).ok_or(Errno::SRCH)?;
     let at = Stopped { thread: &thread, stop };
+    if let Some(old) = traced::old_request(request) {
+        at.all_registers(old, data)?;
+        return Ok(0);
+    }
     match request {
         pt::PTRACE_PEEKTEXT | pt::PTRACE_PEEKDATA => {
             let mut bytes = [0; WORD];
@@ -82,14 +87,6 @@ pub fn ptrace(call: &Call) -> SysResult {
             tracing.state.lock().listens = true;
             ptrace::wake(&thread);
         }
-        pt::PTRACE_GETREGS => user::write(data, &at.registers()?)?,
-        pt::PTRACE_SETREGS => {
-            let mut bytes = [0; traced::BYTES];
-            user::read(&mut bytes, data)?;
-            at.set_registers(&bytes)?;
-        }
-        pt::PTRACE_GETFPREGS => at.copy_area(data, traced::FLOATING_BYTES)?,
-        pt::PTRACE_SETFPREGS => at.set_area(data, traced::FLOATING_BYTES)?,
         pt::PTRACE_GETREGSET | pt::PTRACE_SETREGSET => {
             at.register_set(address as u64, data, request == pt::PTRACE_SETREGSET)?
         }
@@ -206,7 +203,7 @@ impl Stopped<'_> {
 
     /// A word of a `struct user`: beside the registers, all are zero.
     fn user_word(&self, offset: usize) -> Result<u64, Errno> {
-        if !offset.is_multiple_of(WORD) || offset >= traced::USER_BYTES {
+        if !offset.is_multiple_of(WORD) || !(0..traced::USER_BYTES).contains(&offset) {
             return Err(Errno::IO);
         }
         let registers = self.registers()?;
@@ -215,7 +212,7 @@ impl Stopped<'_> {
     }
 
     fn set_user_word(&self, offset: usize, value: u64) -> Result<(), Errno> {
-        if !offset.is_multiple_of(WORD) || offset >= traced::USER_BYTES {
+        if !offset.is_multiple_of(WORD) || !(0..traced::USER_BYTES).contains(&offset) {
             return Err(Errno::IO);
         }
         let mut registers = self.registers()?;
@@ -238,6 +235,20 @@ impl Stopped<'_> {
         let mut bytes = coracle_fallible::filled(0, len)?;
         user::read(&mut bytes, from)?;
         self.held(|held| held.fpu.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte))
+    }
+
+    /// Requests that have the registers at `data` itself.
+    fn all_registers(&self, request: OldRequest, data: usize) -> Result<(), Errno> {
+        match request {
+            OldRequest::Get => user::write(data, &self.registers()?),
+            OldRequest::Set => {
+                let mut bytes = [0; traced::BYTES];
+                user::read(&mut bytes, data)?;
+                self.set_registers(&bytes)
+            }
+            OldRequest::GetFloating => self.copy_area(data, traced::FLOATING_BYTES),
+            OldRequest::SetFloating => self.set_area(data, traced::FLOATING_BYTES),
+        }
     }
 
     /// PTRACE_GETREGSET and PTRACE_SETREGSET, with the `struct iovec` at `vector`.

@@ -11,3 +11,16 @@ pub struct Meaning {
     /// What the frame of a signal says of it, in words whose meaning is the architecture's; the address comes last.
     pub details: [u64; 3],
 }
+
+/// A request of ptrace(2) for all registers that newer architectures never had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldRequest {
+    /// PTRACE_GETREGS.
+    Get,
+    /// PTRACE_SETREGS.
+    Set,
+    /// PTRACE_GETFPREGS.
+    GetFloating,
+    /// PTRACE_SETFPREGS.
+    SetFloating,
+}

@@ -1,5 +1,6 @@
 //! Registers as ptrace(2) has them: `struct user_pt_regs`, and of the floating point the area that is saved.
 use super::debug;
+use crate::arch::meaning::OldRequest;
 use coracle_hal::context::UserContext;
 
 /// Registers.
@@ -21,5 +22,10 @@ pub fn registers(context: UserContext, _bases: [u64; 2]) -> [u64; WORDS] {
 /// Replaces them, as far as a program may change them.
 pub fn set_registers(context: &mut UserContext, words: [u64; WORDS]) -> Option<[u64; 2]> {
     debug::set_words(context, words);
+    None
+}
+
+/// There are none here.
+pub fn old_request(_request: u32) -> Option<OldRequest> {
     None
 }

@@ -1,6 +1,8 @@
 //! Registers as ptrace(2) has them: `struct user_regs_struct` (sys/user.h), and of the floating point the area that the CPU saves.
 use super::debug;
+use crate::arch::meaning::OldRequest;
 use coracle_hal::context::UserContext;
+use linux_raw_sys::ptrace as pt;
 
 /// Registers.
 pub const WORDS: usize = 27;
@@ -54,4 +56,15 @@ pub fn set_registers(context: &mut UserContext, words: [u64; WORDS]) -> Option<[
     }
     debug::set_words(context, own);
     Some([words[FS_BASE], words[GS_BASE]])
+}
+
+/// A request for all registers, if it is one.
+pub fn old_request(request: u32) -> Option<OldRequest> {
+    Some(match request {
+        pt::PTRACE_GETREGS => OldRequest::Get,
+        pt::PTRACE_SETREGS => OldRequest::Set,
+        pt::PTRACE_GETFPREGS => OldRequest::GetFloating,
+        pt::PTRACE_SETFPREGS => OldRequest::SetFloating,
+        _ => return None,
+    })
 }
