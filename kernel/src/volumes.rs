@@ -9,6 +9,7 @@ use coracle_core::fs::mount::{MountFlags, NewMount, Place};
 use coracle_core::fs::walk;
 use coracle_core::fs::walk::{Bounds, Follow};
 use coracle_core::power;
+use coracle_fallible::Lossy;
 use coracle_fallible::prelude::*;
 use coracle_fs::block::registry;
 use coracle_fs::block::registry::Entry;
@@ -74,8 +75,7 @@ fn mount_tmpfs(tmpfs: &Tmpfs) {
         mount::mount(at, NewMount { root, kind: "tmpfs", source, flags, file_system: None })
     });
     if let Err(error) = mounted {
-        let path = String::from_utf8_lossy(&tmpfs.path);
-        log!("no file system in memory can be mounted at {path} (error {})", error.number());
+        log!("no file system in memory can be mounted at {} (error {})", Lossy(&tmpfs.path), error.number());
         power::off(power::KERNEL_FAILED);
     }
 }
