@@ -50,7 +50,8 @@ pub const RECURSIONS: &[Recursion] = &[
     Recursion {
         prefix: "core::ptr::drop_in_place<coracle_core::task::process::Process>",
         times: 1,
-        reason: "an observer is a running thread, which keeps its process: none observes a process that goes away",
+        reason: "an observer is a running thread, which keeps its process: none observes a process that goes away; nor does a process that has \
+                 ended trace others",
     },
     Recursion {
         prefix: "coracle_core::task::process::Process::tell_parent_of_stop",

@@ -470,18 +470,16 @@ pub fn umask(call: &Call) -> SysResult {
 
 /// getdents64(2).
 pub fn getdents64(call: &Call) -> SysResult {
-    list(call, dirent::write)
+    list::<false>(call)
 }
 
 /// getdents(2).
 pub fn getdents(call: &Call) -> SysResult {
-    list(call, dirent::write_old)
+    list::<true>(call)
 }
 
-/// Writes one entry to the start of the bytes, and returns its size, or `None` if it does not fit.
-type WriteEntry = fn(&mut [u8], u64, i64, u8, &[u8]) -> Option<usize>;
-
-fn list(call: &Call, write: WriteEntry) -> SysResult {
+fn list<const IS_OLD: bool>(call: &Call) -> SysResult {
+    let write = if IS_OLD { dirent::write_old } else { dirent::write };
     /// Listings are put together in the kernel, up to this many bytes a call.
     const MOST: usize = 32 * 1024;
     let open = super::file::open_file(call, 0)?;
