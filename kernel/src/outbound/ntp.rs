@@ -5,7 +5,6 @@
 use super::resolve::resolve;
 use super::socket::{Connected, pause};
 use crate::boot;
-use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use coracle_clock_discipline::{Timex, mode, status};
 use coracle_core::errno::Errno;
@@ -14,6 +13,7 @@ use coracle_core::task::thread::{Thread, Work};
 use coracle_core::time::clock;
 use coracle_core::time::clock::SECOND_NS;
 use coracle_core::time::discipline;
+use coracle_fallible::prelude::*;
 use coracle_hal::context::UserContext;
 use coracle_hal::once::Once;
 use coracle_image::Peer;
@@ -65,8 +65,11 @@ struct Server<'a> {
 /// What the thread does.
 pub fn main() -> ! {
     let peers = SERVERS.wait().iter();
-    let mut servers: Vec<Server<'_>> =
-        peers.map(|peer| Server { peer, samples: Samples::new(), is_denied: false }).collect();
+    let mut servers: Vec<Server<'_>> = Vec::new();
+    while servers.make_room(peers.len()).is_err() {
+        pause(SECOND_NS);
+    }
+    peers.for_each(|peer| servers.push_reserved(Server { peer, samples: Samples::new(), is_denied: false }));
     let mut plan = Plan::default();
     let mut is_first = true;
     loop {
@@ -79,7 +82,7 @@ pub fn main() -> ! {
                 is_first = false;
                 let wait_s = plan.succeeded(best.offset_ns);
                 slew(&best, &plan);
-                discipline::note_source(&peer.to_string(), best.offset_ns);
+                discipline::note_source(format_args!("{peer}"), best.offset_ns);
                 wait_s
             }
             None => plan.failed(),
@@ -106,7 +109,7 @@ fn poll(server: &mut Server<'_>, plan: &mut Plan, is_first: bool) -> Option<Samp
                     break;
                 }
                 step(&sample);
-                discipline::note_source(&server.peer.to_string(), 0);
+                discipline::note_source(format_args!("{}", server.peer), 0);
                 // Samples of the clock as it was say nothing now.
                 server.samples = Samples::new();
                 (left, asked) = (BURST - 1, BURST);

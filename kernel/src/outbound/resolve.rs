@@ -3,6 +3,7 @@ use super::socket::Connected;
 use crate::metrics::Proc;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
+use coracle_fallible::prelude::*;
 use coracle_hal::time::now_ns;
 use coracle_metrics::Files as _;
 use coracle_stub_resolver::{Answer, Kind, LONGEST, LONGEST_QUESTION, PORT, answer, question};
@@ -32,14 +33,14 @@ pub fn resolve(host: &str) -> Result<IpAddr, Errno> {
         return Ok(address);
     }
     let mut servers: Vec<IpAddr> = Vec::new();
-    servers.try_reserve_exact(SERVERS).map_err(|_| Errno::NOMEM)?;
+    servers.make_room(SERVERS)?;
     files.lines("/etc/resolv.conf", &mut |line| {
         let mut words = line.split_ascii_whitespace();
         if words.next() == Some("nameserver")
             && servers.len() < SERVERS
             && let Some(address) = words.next().and_then(|word| word.parse().ok())
         {
-            servers.push(address);
+            servers.push_reserved(address);
         }
     });
     let mut outcome = Errno::AGAIN;

@@ -65,9 +65,9 @@ impl Queue {
         if self.bytes + message.len() > QUEUE_BYTES {
             return Err(Errno::NOBUFS);
         }
-        self.messages.try_reserve(1).map_err(|_| Errno::NOMEM)?;
-        self.bytes += message.len();
-        self.messages.push_back(message);
+        let len = message.len();
+        self.messages.try_push_back(message)?;
+        self.bytes += len;
         Ok(())
     }
 

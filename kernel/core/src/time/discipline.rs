@@ -11,6 +11,7 @@ use alloc::sync::{Arc, Weak};
 use coracle_clock_discipline::{Discipline, Now, Refusal, Timex, state};
 use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
 use coracle_hal::time;
+use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 static DISCIPLINE: Mutex<Discipline> = Mutex::new(Discipline::new());
@@ -22,10 +23,10 @@ static TAI_NS: AtomicU64 = AtomicU64::new(0);
 static SOURCE: Mutex<Option<(Text, i64)>> = Mutex::new(None);
 
 /// Notes what the clock is kept by.
-pub fn note_source(name: &str, offset_ns: i64) {
+pub fn note_source(name: fmt::Arguments<'_>, offset_ns: i64) {
     let mut text = Text::new();
     // Without memory its name is missing.
-    let _ = text.push(name.as_bytes());
+    let _ = text.write_fmt(name);
     *SOURCE.lock() = Some((text, offset_ns));
 }
 
