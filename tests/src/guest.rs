@@ -178,9 +178,13 @@ impl Server {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Its status once it has ended of itself.
+    /// Its status once it has ended of itself, and what it has said was read.
     pub fn wait(&mut self, limit: Duration) -> Option<i32> {
-        wait::finish(&mut self.child, limit).map(wait::shell_status)
+        /// How long its last words may take. What it has started may keep its output open for longer.
+        const LAST_WORDS: Duration = Duration::from_secs(5);
+        let status = wait::finish(&mut self.child, limit)?;
+        wait::until(LAST_WORDS, || self.readers.iter().all(JoinHandle::is_finished));
+        Some(wait::shell_status(status))
     }
 }
 
