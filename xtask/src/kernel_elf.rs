@@ -8,7 +8,7 @@
 //! - What the kernel runs before it is in 64-bit mode is left out: no rule of the kernel holds there.
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 use object::Endianness;
-use object::elf::{FileHeader64, PT_LOAD, SHT_SYMTAB, STT_FUNC, STT_NOTYPE, STT_OBJECT};
+use object::elf::{FileHeader64, PT_LOAD, SHN_ABS, SHT_SYMTAB, STT_FUNC, STT_NOTYPE, STT_OBJECT};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -113,7 +113,8 @@ impl Kernel {
         let mut labels: BTreeMap<u64, Label> = BTreeMap::new();
         let mut variables = BTreeMap::new();
         let mut long_mode = None;
-        for symbol in table.iter() {
+        // What is no place, such as the address that the kernel is loaded to, may be a number within the text.
+        for symbol in table.iter().filter(|symbol| symbol.st_shndx(endian) != SHN_ABS) {
             let Ok(mangled) = table.symbol_name(endian, symbol) else { continue };
             let mangled = String::from_utf8_lossy(mangled);
             let name = format!("{:#}", rustc_demangle::demangle(&mangled));

@@ -103,5 +103,25 @@ pub const RECURSIONS: &[Recursion] = &[
         times: 8,
         reason: "a made file keeps the directories that lead to it, of which /proc has no more",
     },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_system::proc::memory::MemoryFile>",
+        times: 1,
+        reason: "/proc/PID/mem keeps a process's memory, and can't be mapped into one",
+    },
+    Recursion {
+        prefix: "coracle_system::proc::memory::numa_maps",
+        times: 1,
+        reason: "the text has paths, whose directories are looked up, and no look-up makes a text",
+    },
+    Recursion {
+        prefix: "core::str::slice_error_fail_rt",
+        times: 1,
+        reason: "it cuts the text that it shows where a character begins",
+    },
+    Recursion {
+        prefix: "coracle_kernel::control::cron::Entry::reap",
+        times: 2,
+        reason: "it starts the run that was put off, which may be over at once; none is put off meanwhile",
+    },
     Recursion { prefix: "trap_kernel", times: 1, reason: "traps have stacks of their own" },
 ];

@@ -71,11 +71,14 @@ impl Tables {
                 .filter_map(|at| Some((at - start, function(at)?)))
                 .collect();
             let kind = kind(kernel, &slots);
-            // A trait's table has the methods of those that it builds on, too.
+            // A trait's table has the methods of those that it builds on, too. A name of the trait's own says more than
+            // one of another trait, whose code is the same.
             for (kind, (&slot, &index)) in
                 kind.iter().flat_map(|kind| slots.range(1..).map(move |slot| (kind, slot)))
             {
-                for (_, method) in kernel.functions()[index].names.iter().filter_map(|name| method(name)) {
+                let names = || kernel.functions()[index].names.iter().filter_map(|name| method(name));
+                let has_own = names().any(|(path, _)| path == kind);
+                for (_, method) in names().filter(|(path, _)| !has_own || path == kind) {
                     let slots =
                         methods.entry(method.to_owned()).or_default().entry(kind.clone()).or_default();
                     *slots.entry(slot).or_default() += 1;
@@ -127,16 +130,25 @@ fn method(name: &str) -> Option<(&str, &str)> {
         let (_, path) = rest.rsplit_once(" as ")?;
         return Some((path.split('<').next().unwrap_or(path), method));
     }
+    // Where the trait's or the type's crate is another: `module::<impl path::Trait<…> for T>::method`.
+    if let Some((_, rest)) = name.split_once("<impl ")
+        && let Some((path, of)) = rest.split_once(" for ")
+        && let Some((_, method)) = of.rsplit_once(">::")
+    {
+        return Some((path.split('<').next().unwrap_or(path), method));
+    }
     let (path, method) = name.rsplit_once("::")?;
     let last = path.rsplit("::").next()?;
     (last.starts_with(char::is_uppercase) && !path.contains(['<', '>'])).then_some((path, method))
 }
 
-/// The trait that most methods of a table name.
+/// The trait that most methods of a table name. A method counts once for a trait, however many of its names are of that.
 fn kind(kernel: &Kernel, slots: &BTreeMap<u64, usize>) -> Option<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, &index) in slots.range(1..) {
-        for (path, _) in kernel.functions()[index].names.iter().filter_map(|name| method(name)) {
+        let names = kernel.functions()[index].names.iter();
+        let paths: BTreeSet<&str> = names.filter_map(|name| method(name)).map(|(path, _)| path).collect();
+        for path in paths {
             *counts.entry(path).or_default() += 1;
         }
     }

@@ -90,7 +90,8 @@ pub fn make(call: &Call) -> SysResult {
         Verdict::Skip(result) => return Ok(result),
     }
     trace::entered(call);
-    let result = TABLE[call.number().min(TABLE_SIZE)](call);
+    let function = TABLE[call.number().min(TABLE_SIZE)];
+    let result = function(call);
     if thread.work().any(Work::CALL) { call_put_off(call) } else { result }
 }
 

@@ -95,6 +95,7 @@ fn make(card: Option<Net>) -> Engine {
 }
 
 /// Starts the network over `card` as the command line says. Does not wait for DHCP.
+#[inline(never)]
 pub fn start(card: Option<Net>, settings: &CommandLine) {
     NAME_SERVERS.call_once(|| settings.dns.clone());
     let has_card = card.is_some();

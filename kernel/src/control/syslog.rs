@@ -18,6 +18,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 static SOCKET: Once<Arc<UnixSocket>> = Once::new();
 
 /// Serves /dev/log from now on. ENOMEM.
+#[inline(never)]
 pub fn serve() -> Result<(), Errno> {
     let dev = walk::find(&FsContext::new(), None, b"/dev", Follow::Always)?;
     let socket = unix::serve(&dev.path.inode, b"log", take)?;

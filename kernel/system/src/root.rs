@@ -23,6 +23,7 @@ static NAMELESS: Once<Arc<MemoryFs>> = Once::new();
 
 /// Mounts the files of the image at the root, and what a Linux system has beside them. Called once, before the first
 /// process is made. Without an image the root is empty.
+#[inline(never)]
 pub fn init(archive: Option<Archive<'static>>) -> Result<(), Errno> {
     let root: Arc<dyn Inode> = match archive {
         Some(archive) => MemoryFs::of_image(archive)?,

@@ -25,6 +25,7 @@ static DISKS: RwLock<Vec<&'static Blk>> = RwLock::new(Vec::new());
 const INTERRUPT_CPU: usize = 0;
 
 /// Finds and starts all devices, chooses the console, and starts the network.
+#[inline(never)]
 pub fn start(settings: &CommandLine) {
     let mut found = Found { settings, card: None, any: false };
     for place in &settings.mmio_devices {

@@ -22,6 +22,7 @@ pub fn use_virtio(device: VirtioConsole) {
 }
 
 /// Chooses the terminal, once all devices were found.
+#[inline(never)]
 pub fn start(settings: &CommandLine) {
     let device = DEVICE.get();
     if device.is_none() && (settings.console == Console::Virtio || !settings.ports.is_empty()) {
