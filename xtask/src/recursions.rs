@@ -109,11 +109,6 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "/proc/PID/mem keeps a process's memory, and can't be mapped into one",
     },
     Recursion {
-        prefix: "coracle_system::proc::memory::numa_maps",
-        times: 1,
-        reason: "the text has paths, whose directories are looked up, and no look-up makes a text",
-    },
-    Recursion {
         prefix: "core::str::slice_error_fail_rt",
         times: 1,
         reason: "it cuts the text that it shows where a character begins",

@@ -115,6 +115,24 @@ fn fail_kernel(_: &Subject, word: &[u8]) -> Result<(), Errno> {
     }
 }
 
+// What follows makes directories of tables. `xtask stack` knows these functions by how their names begin.
+
+fn directory_of_descriptors(subject: &Subject) -> Result<Box<dyn Directory>, NoMemory> {
+    Ok(try_box(Descriptors { process: subject.process.clone(), links: true })?)
+}
+
+fn directory_of_descriptions(subject: &Subject) -> Result<Box<dyn Directory>, NoMemory> {
+    Ok(try_box(Descriptors { process: subject.process.clone(), links: false })?)
+}
+
+fn directory_of_network(_: &Subject) -> Result<Box<dyn Directory>, NoMemory> {
+    net_directory()
+}
+
+fn directory_of_threads(subject: &Subject) -> Result<Box<dyn Directory>, NoMemory> {
+    Ok(try_box(Tasks { process: subject.process.clone() })?)
+}
+
 static FILES: Table<Subject> = &[
     // There is no module of security that has any.
     ("attr", Item::Directory(&[("current", Item::Pieces(|_, _, _| Err(Errno::INVAL)))])),
@@ -135,8 +153,8 @@ static FILES: Table<Subject> = &[
     ("exe", Item::Link(executable)),
     (FAIL_NTH, Item::Setting(fail_nth, set_fail_nth)),
     (FAIL_KERNEL, Item::Setting(|_, _| Ok(()), fail_kernel)),
-    ("fd", Item::Dynamic(|s| Ok(try_box(Descriptors { process: s.process.clone(), links: true })?))),
-    ("fdinfo", Item::Dynamic(|s| Ok(try_box(Descriptors { process: s.process.clone(), links: false })?))),
+    ("fd", Item::Dynamic(directory_of_descriptors)),
+    ("fdinfo", Item::Dynamic(directory_of_descriptions)),
     (
         "io",
         Item::Fixed(
@@ -149,7 +167,7 @@ static FILES: Table<Subject> = &[
     ("mem", Item::Opened(|s, place| memory::open(s, place, false))),
     ("mountinfo", Item::Text(|_, text| mountinfo(text))),
     ("mounts", Item::Text(|_, text| mounts(text))),
-    ("net", Item::Dynamic(|_| net_directory())),
+    ("net", Item::Dynamic(directory_of_network)),
     ("ns", Item::Directory(NAMESPACES)),
     ("numa_maps", Item::Pieces(memory::numa_maps)),
     ("oom_adj", Item::Setting(|s, text| writeln!(text, "{}", s.process.oom.old_adjustment()), set_oom_adj)),
@@ -171,7 +189,7 @@ static FILES: Table<Subject> = &[
     ("stat", Item::Text(stat)),
     ("statm", Item::Text(statm)),
     ("status", Item::Text(status)),
-    ("task", Item::Dynamic(|s| Ok(try_box(Tasks { process: s.process.clone() })?))),
+    ("task", Item::Dynamic(directory_of_threads)),
     ("timerslack_ns", Item::Setting(timer_slack, set_timer_slack)),
     ("wchan", Item::Fixed("0")),
 ];

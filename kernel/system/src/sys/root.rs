@@ -1,6 +1,7 @@
 //! The root of /sys, and what is about CPUs and memory.
 use super::block::Devices;
 use super::net::Interfaces;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::fs::inode::Inode;
@@ -19,13 +20,35 @@ pub fn filesystem() -> Result<Arc<dyn Inode>, NoMemory> {
     Ok(Node::root(FsId { device: device_number(0, 19), magic: MAGIC }, root)?)
 }
 
+// What follows makes directories of tables. `xtask stack` knows these functions by how their names begin.
+
+fn directory_of_cpus((): &()) -> Result<Box<dyn Directory>, NoMemory> {
+    Ok(try_box(Cpus)?)
+}
+
+fn directory_of_devices((): &()) -> Result<Box<dyn Directory>, NoMemory> {
+    Ok(try_box(Devices::All)?)
+}
+
+fn directory_of_interfaces((): &()) -> Result<Box<dyn Directory>, NoMemory> {
+    Ok(try_box(Interfaces)?)
+}
+
+fn directory_of_disks((): &()) -> Result<Box<dyn Directory>, NoMemory> {
+    Ok(try_box(Devices::Disks)?)
+}
+
+fn directory_of_numbers((): &()) -> Result<Box<dyn Directory>, NoMemory> {
+    Ok(try_box(Devices::ByNumber)?)
+}
+
 static ROOT: Table<()> = &[
     (
         "devices",
         Item::Directory(&[(
             "system",
             Item::Directory(&[
-                ("cpu", Item::Dynamic(|()| Ok(try_box(Cpus)?))),
+                ("cpu", Item::Dynamic(directory_of_cpus)),
                 (
                     "node",
                     Item::Directory(&[
@@ -60,12 +83,12 @@ static ROOT: Table<()> = &[
     (
         "class",
         Item::Directory(&[
-            ("block", Item::Dynamic(|()| Ok(try_box(Devices::All)?))),
-            ("net", Item::Dynamic(|()| Ok(try_box(Interfaces)?))),
+            ("block", Item::Dynamic(directory_of_devices)),
+            ("net", Item::Dynamic(directory_of_interfaces)),
         ]),
     ),
-    ("block", Item::Dynamic(|()| Ok(try_box(Devices::Disks)?))),
-    ("dev", Item::Directory(&[("block", Item::Dynamic(|()| Ok(try_box(Devices::ByNumber)?)))])),
+    ("block", Item::Dynamic(directory_of_disks)),
+    ("dev", Item::Directory(&[("block", Item::Dynamic(directory_of_numbers))])),
     ("bus", Item::Directory(&[])),
 ];
 
