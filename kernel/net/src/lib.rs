@@ -1,6 +1,6 @@
 //! The network: sockets over the TCP/IP engine, and the engine over the network card.
 //!
-//! Packets move when [`poll`] is called (see [`coracle_system::drivers`]): it passes received packets to the engine, lets the engine do
+//! Packets move when `poll` is called (see `coracle_system::drivers`): it passes received packets to the engine, lets the engine do
 //! its due work, and rings the card's doorbell once for all that was queued since the last time. One CPU at a time takes
 //! packets off the card; a CPU that finds the receive queue locked leaves a note for the holder. Sockets have their locks in
 //! the engine.

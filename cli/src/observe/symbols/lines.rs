@@ -1,12 +1,13 @@
 //! Source lines of addresses, and the functions that were inlined there (DWARF 5, sections 3.3.8 and 6.2).
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use addr2line::Context;
 use gimli::{Dwarf, EndianArcSlice, RunTimeEndian, SectionId};
-use object::{Object as _, ObjectSection as _};
+use object::{Object as _, ObjectSection as _, ObjectSegment as _, SegmentFlags};
 
 use super::debug_file;
 
@@ -34,20 +35,27 @@ pub struct Function {
 }
 
 /// The debug information of a file.
-pub struct Lines(Context<Reader>);
+pub struct Lines {
+    context: Context<Reader>,
+    /// Where its code is linked to; empty: anywhere. A function that the linker has left out is described as if it were at 0.
+    code: Vec<Range<u64>>,
+}
 
 impl Lines {
     /// That of an ELF file, or of the separate file that belongs to it. `path`: where the file is. `None` if there is none.
     pub fn of(elf: &[u8], path: Option<&Path>) -> Option<Lines> {
         let file = object::File::parse(elf).ok()?;
-        if has_lines(&file) {
-            return Lines::read(&file);
-        }
-        let separate = debug_file::of(&file, path)?;
-        Lines::read(&object::File::parse(&*separate).ok()?)
+        let code = code(&file);
+        let context = if has_lines(&file) {
+            Lines::read(&file)
+        } else {
+            let separate = debug_file::of(&file, path)?;
+            Lines::read(&object::File::parse(&*separate).ok()?)
+        };
+        Some(Lines { context: context?, code })
     }
 
-    fn read(file: &object::File<'_>) -> Option<Lines> {
+    fn read(file: &object::File<'_>) -> Option<Context<Reader>> {
         let supplement = debug_file::supplement(file);
         let supplement = supplement.as_deref().and_then(|bytes| object::File::parse(bytes).ok());
         let mut dwarf = Dwarf::load(|id| section(file, id)).ok()?;
@@ -55,14 +63,17 @@ impl Lines {
             dwarf.load_sup(|id| section(supplement, id)).ok()?;
         }
         dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
-        Context::from_dwarf(dwarf).ok().map(Lines)
+        Context::from_dwarf(dwarf).ok()
     }
 
     /// The functions at a linked address, the innermost first; empty if nothing is known of it.
     pub fn functions(&self, address: u64) -> Vec<Function> {
         let mut all = Vec::new();
+        if !self.code.is_empty() && !self.code.iter().any(|range| range.contains(&address)) {
+            return all;
+        }
         // Parts in files of their own (DWARF 5, section 7.3.2) are not looked for.
-        let Ok(mut frames) = self.0.find_frames(address).skip_all_loads() else { return all };
+        let Ok(mut frames) = self.context.find_frames(address).skip_all_loads() else { return all };
         // What can't be read ends it.
         while let Ok(Some(frame)) = frames.next() {
             let name = frame.function.and_then(|function| {
@@ -83,6 +94,13 @@ fn section(file: &object::File<'_>, id: SectionId) -> Result<Reader, gimli::Erro
     let endian = if file.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
     let bytes = file.section_by_name(id.name()).and_then(|section| section.uncompressed_data().ok());
     Ok(EndianArcSlice::new(Arc::from(&*bytes.unwrap_or_default()), endian))
+}
+
+/// The addresses that a file's executable segments are linked to.
+fn code(file: &object::File<'_>) -> Vec<Range<u64>> {
+    let is_code = |flags| matches!(flags, SegmentFlags::Elf { p_flags, .. } if p_flags & object::elf::PF_X == object::elf::PF_X);
+    let segments = file.segments().filter(|segment| is_code(segment.flags()));
+    segments.map(|segment| segment.address()..segment.address().saturating_add(segment.size())).collect()
 }
 
 /// Whether a file has lines itself.

@@ -23,6 +23,23 @@ static long rseq(void *area, uint32_t len, int flags, uint32_t signature) {
 // Spins in a section until it is aborted: a section that nothing aborts never ends.
 __attribute__((noinline)) static int section(struct area *area) {
     int aborted;
+#ifdef __aarch64__
+    __asm__ volatile(".pushsection .data\n"
+                     ".balign 32\n"
+                     "3: .long 0, 0\n"
+                     ".quad 1f, 2f - 1f, 4f\n"
+                     ".popsection\n"
+                     "adrp x9, 3b\n"
+                     "add x9, x9, :lo12:3b\n"
+                     "str x9, [%1, #8]\n"
+                     "1: yield\n"
+                     "b 1b\n"
+                     "2: .inst 0xd428bc00\n"
+                     "4: mov %w0, #1\n"
+                     : "=r"(aborted)
+                     : "r"(area)
+                     : "x9", "memory");
+#else
     __asm__ volatile(".pushsection .data\n"
                      ".balign 32\n"
                      "3: .long 0, 0\n"
@@ -37,6 +54,7 @@ __attribute__((noinline)) static int section(struct area *area) {
                      : "=r"(aborted)
                      : "r"(area)
                      : "rax", "memory");
+#endif
     return aborted;
 }
 
