@@ -5,6 +5,7 @@ use crate::paths;
 use crate::trials::run;
 use crate::wait::until;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -45,6 +46,27 @@ impl Background {
         let mut command = Command::new(paths::coracle());
         command.args(words).env("XDG_RUNTIME_DIR", &self.folder);
         command
+    }
+
+    /// Debian's nginx, and the address of a page whose text is "a page". The port of this machine is one that was free.
+    ///
+    /// # Errors
+    /// If the guest does not start.
+    pub fn nginx(name: &str) -> Result<(Background, String), String> {
+        let site = paths::work().join(format!("site-{name}"));
+        fs::create_dir_all(&site)
+            .and_then(|()| fs::write(site.join("page"), "a page"))
+            .map_err(|e| e.to_string())?;
+        let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr());
+        let port = free.map_err(|e| e.to_string())?.port();
+        let configuration = paths::programs().join("servers/nginx.conf");
+        let add = format!("{}:/etc/nginx/coracle.conf", configuration.display());
+        let www = format!("{}:/www", site.display());
+        let publish = format!("127.0.0.1:{port}:8080");
+        let options = ["-p", &publish, "--user", "root", "--add", &add, "--add", &www];
+        let program = ["/usr/sbin/nginx", "-c", "/etc/nginx/coracle.conf"];
+        let guest = Background::on_network(name, &[&options[..], &program[..]].concat())?;
+        Ok((guest, format!("http://127.0.0.1:{port}/page")))
     }
 
     /// `coracle COMMAND NAME WORDS`, until its output holds all of `wanted`.

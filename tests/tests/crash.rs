@@ -9,7 +9,6 @@ use coracle_tests::{build, paths};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -239,33 +238,7 @@ fn stacks_as_json() -> Result<(), String> {
 }
 
 fn a_busy_server_is_looked_at() -> Result<(), String> {
-    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr());
-    let port = free.map_err(|e| e.to_string())?.port();
-    let site = paths::work().join("busy-site");
-    fs::create_dir_all(&site)
-        .and_then(|()| fs::write(site.join("page"), "a page"))
-        .map_err(|e| e.to_string())?;
-    let configuration = paths::programs().join("servers/nginx.conf");
-    let (add, www, publish) = (
-        format!("{}:/etc/nginx/coracle.conf", configuration.display()),
-        format!("{}:/www", site.display()),
-        format!("127.0.0.1:{port}:8080"),
-    );
-    let words = [
-        "-p",
-        &publish,
-        "--user",
-        "root",
-        "--add",
-        &add,
-        "--add",
-        &www,
-        "/usr/sbin/nginx",
-        "-c",
-        "/etc/nginx/coracle.conf",
-    ];
-    let guest = Background::on_network("busynginx", &words)?;
-    let url = format!("http://127.0.0.1:{port}/page");
+    let (guest, url) = Background::nginx("busynginx")?;
     let fetch = || run(Command::new("curl").args(["-s", "-m", "5", &url]), b"");
     if !until(LIMIT, || fetch().is_ok_and(|page| page.text() == "a page")) {
         return Err("nginx does not answer".to_owned());

@@ -7,7 +7,6 @@ use coracle_tests::trials::{self, Test, run};
 use coracle_tests::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::net::TcpListener;
 use std::process::{Command, ExitCode};
 
 const TESTS: &[(&str, Test)] = &[
@@ -125,34 +124,8 @@ fn read(program: &str, words: &[&str]) -> Result<String, String> {
 }
 
 fn packets_are_captured() -> Result<(), String> {
-    let configuration = paths::programs().join("servers/nginx.conf");
-    let site = paths::work().join("captured-site");
-    fs::create_dir_all(&site)
-        .and_then(|()| fs::write(site.join("page"), "a page"))
-        .map_err(|e| e.to_string())?;
-    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr());
-    let port = free.map_err(|e| e.to_string())?.port();
-    let (add, www, publish) = (
-        format!("{}:/etc/nginx/coracle.conf", configuration.display()),
-        format!("{}:/www", site.display()),
-        format!("127.0.0.1:{port}:8080"),
-    );
-    let words = [
-        "-p",
-        &publish,
-        "--user",
-        "root",
-        "--add",
-        &add,
-        "--add",
-        &www,
-        "/usr/sbin/nginx",
-        "-c",
-        "/etc/nginx/coracle.conf",
-    ];
-    let guest = Background::on_network("captured", &words)?;
+    let (guest, url) = Background::nginx("captured")?;
     guest.says("stats", &["--json"], &["\"10.0.2.15\"", "\"received_drops\": 0"])?;
-    let url = format!("http://127.0.0.1:{port}/page");
     let fetch = || {
         run(Command::new("curl").args(["-s", "-m", "5", &url]), b"").is_ok_and(|page| page.text() == "a page")
     };
