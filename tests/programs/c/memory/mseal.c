@@ -8,6 +8,9 @@ enum { PAGE = 4096 };
 
 static long seal(void *at, size_t len, unsigned long flags) { return syscall(SYS_mseal, at, len, flags); }
 
+// 0, or the error of a call that returns an address.
+static int error_of(void *result) { return result == MAP_FAILED ? errno : 0; }
+
 int main(void) {
     char *m = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     NEED(m != MAP_FAILED);
@@ -29,10 +32,10 @@ int main(void) {
     SHOW(munmap(m + 5 * PAGE, 2 * PAGE));
     SHOW(mprotect(m + 2 * PAGE, PAGE, PROT_READ));
     SHOW(mprotect(m + 4 * PAGE, PAGE, PROT_READ | PROT_WRITE));
-    SHOW(mmap(m + 3 * PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED ? errno : 0);
-    SHOW(mremap(m + 2 * PAGE, PAGE, 2 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED ? errno : 0);
-    SHOW(mremap(m + 2 * PAGE, 2 * PAGE, PAGE, 0) == MAP_FAILED ? errno : 0);
-    SHOW(mremap(m + 8 * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, m + 3 * PAGE) == MAP_FAILED ? errno : 0);
+    SHOW(error_of(mmap(m + 3 * PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)));
+    SHOW(error_of(mremap(m + 2 * PAGE, PAGE, 2 * PAGE, MREMAP_MAYMOVE)));
+    SHOW(error_of(mremap(m + 2 * PAGE, 2 * PAGE, PAGE, 0)));
+    SHOW(error_of(mremap(m + 8 * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, m + 3 * PAGE)));
     SHOW(madvise(m + 2 * PAGE, PAGE, MADV_DONTNEED));
     SHOW(m[2 * PAGE]);
     SHOW(madvise(m + 4 * PAGE, PAGE, MADV_DONTNEED));
