@@ -104,11 +104,6 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "a made file keeps the directories that lead to it, of which /proc has no more",
     },
     Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_system::proc::memory::MemoryFile>",
-        times: 1,
-        reason: "/proc/PID/mem keeps a process's memory, and can't be mapped into one",
-    },
-    Recursion {
         prefix: "core::str::slice_error_fail_rt",
         times: 1,
         reason: "it cuts the text that it shows where a character begins",

@@ -133,7 +133,8 @@ fn trace_me(call: &Call) -> SysResult {
 fn attach(call: &Call, id: i32, is_seized: bool, options: u32) -> SysResult {
     let me = &call.thread().process;
     let thread = process::thread_by_tid(id).ok_or(Errno::SRCH)?;
-    if Arc::ptr_eq(me, &thread.process) || thread.process.pid == 0 {
+    // Threads that never enter the program have no place to stop.
+    if Arc::ptr_eq(me, &thread.process) || thread.process.pid == 0 || thread.work().any(Work::WORKER) {
         return Err(Errno::PERM);
     }
     look_into::check(&process_of(id)?)?;

@@ -170,11 +170,18 @@ fn adjust(timex: &mut Timex) {
     }
 }
 
+/// Sets the clock. An offset that ntpd(8) would give up for is always told.
 fn step(sample: &Sample) {
+    /// ntpd(8)'s panic threshold.
+    const SURPRISING_S: u64 = 1000;
     let nanoseconds = SECOND_NS as i64;
     let (seconds, rest) =
         (sample.offset_ns.div_euclid(nanoseconds), sample.offset_ns.rem_euclid(nanoseconds));
-    info!("ntp: the clock is set by {seconds} s and {rest} ns");
+    if seconds.unsigned_abs() > SURPRISING_S {
+        log!("ntp: the clock was {seconds} s off, and is set");
+    } else {
+        info!("ntp: the clock is set by {seconds} s and {rest} ns");
+    }
     adjust(&mut Timex { modes: mode::SETOFFSET | mode::NANO, time: [seconds, rest], ..Timex::default() });
 }
 

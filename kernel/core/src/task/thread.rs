@@ -244,9 +244,11 @@ impl Thread {
         Work(self.task.attention())
     }
 
-    /// Adds work, and makes the thread see it soon: it is woken from an interruptible sleep, or taken out of the program.
+    /// Adds work, and makes the thread see it soon: it is woken from an interruptible sleep, or taken out of the program. A worker
+    /// gets no signals: it never comes to where they are delivered, and would sleep no more.
     pub fn add_work(self: &Arc<Self>, which: u32) {
-        self.work().set(which);
+        let is_worker = self.work().any(Work::WORKER);
+        self.work().set(if is_worker { which & !Work::SIGNAL } else { which });
         sched::unpark(self);
         let cpu = self.sched.last_cpu();
         if cpu != cpu::id() && self.task.on_cpu() {

@@ -9,12 +9,14 @@ use coracle_core::task::later;
 use coracle_core::task::process::{ExitStatus, new_id};
 use coracle_core::task::sched;
 use coracle_core::task::sched::Wake;
+use coracle_core::task::signal::bit;
 use coracle_core::task::thread::{Thread, Work};
 use coracle_hal::context::UserContext;
 use coracle_hal::time;
 use coracle_ipc::uring::{Ring, pool};
 use coracle_sorted_map::SortedMap;
 use coracle_uring::at;
+use linux_raw_sys::general::SIGKILL;
 use linux_raw_sys::io_uring as abi;
 
 /// How long a worker has nothing to do before it ends.
@@ -23,8 +25,8 @@ const IDLE_NS: u64 = 5_000_000_000;
 /// How often a thread looks for submissions before it wants to be woken. It does not spin, so that an idle ring leaves the CPU to others.
 const LOOK_EVERY_NS: u64 = 200_000;
 
-/// Signals that a worker takes: none.
-const ALL_SIGNALS: u64 = u64::MAX;
+/// Signals that a worker blocks: all but SIGKILL, which ends its process.
+const BLOCKED_SIGNALS: u64 = !bit(SIGKILL);
 
 /// The rings whose submissions a thread looks for, by the thread's id, and how long in vain (nanoseconds).
 static SUBMITTERS: Mutex<SortedMap<i32, (Weak<Ring>, u64)>> = Mutex::new(SortedMap::new());
@@ -50,7 +52,7 @@ fn make(maker: &Arc<Thread>, name: &[u8]) -> Result<Arc<Thread>, Errno> {
     thread.set_name(name);
     thread.set_scheduling(maker.scheduling());
     sched::inherit(&thread, maker);
-    thread.signals.lock().mask = ALL_SIGNALS;
+    thread.signals.lock().mask = BLOCKED_SIGNALS;
     thread.work().set(Work::WORKER);
     maker.process.add_thread(&thread, maker)?;
     Ok(thread)

@@ -1,6 +1,6 @@
 //! /proc/PID/mem, pagemap and numa_maps.
 use super::process::Subject;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::File;
 use coracle_core::fs::mount::Place;
@@ -16,7 +16,8 @@ use linux_raw_sys::general::stat as Stat;
 
 /// The memory of a process, as a file whose offsets are addresses.
 struct MemoryFile {
-    memory: Arc<Memory>,
+    /// It goes with the process, or the program, also while this file is open.
+    memory: Weak<Memory>,
     place: Place,
     /// It has a word for each page, in place of the page's bytes (pagemap).
     has_pages: bool,
@@ -25,16 +26,24 @@ struct MemoryFile {
 /// Opens it. EPERM unless the program may look into the process.
 pub(super) fn open(subject: &Subject, place: Place, has_pages: bool) -> Result<Arc<dyn File>, Errno> {
     look_into::check(&subject.process)?;
-    Ok(try_arc(MemoryFile { memory: subject.process.memory(), place, has_pages })?)
+    Ok(try_arc(MemoryFile { memory: Arc::downgrade(&subject.process.memory()), place, has_pages })?)
 }
 
-/// Moves bytes by way of a buffer of the kernel, until `step` moves none, or fails. What was moved before counts.
-fn moving(left: usize, mut step: impl FnMut(&mut [u8], usize) -> SysResult) -> SysResult {
+/// Moves bytes by way of a buffer of the kernel, until `step` moves none, or fails, or the memory is gone. What was moved before
+/// counts.
+fn moving(
+    memory: &Weak<Memory>,
+    left: usize,
+    mut step: impl FnMut(&Memory, &mut [u8], usize) -> SysResult,
+) -> SysResult {
     let mut bytes = filled(0, left.min(BLOCK_SIZE as usize))?;
     let mut done = 0;
     while done < left {
         let len = bytes.len().min(left - done);
-        match step(&mut bytes[..len], done) {
+        let Some(memory) = memory.upgrade() else { break };
+        let moved = step(&memory, &mut bytes[..len], done);
+        Memory::end(memory);
+        match moved {
             Ok(0) => break,
             Ok(moved) => done += moved,
             Err(_) if done > 0 => break,
@@ -59,26 +68,30 @@ impl File for MemoryFile {
             return Err(Errno::INVAL);
         }
         let end = if self.has_pages { (USER_END / PAGE_SIZE) as u64 * WORD } else { u64::MAX };
-        moving(dst.remaining().min(end.saturating_sub(offset) as usize), |bytes, done| {
-            let at = offset + done as u64;
-            if self.has_pages {
-                let (words, _) = bytes.as_chunks_mut::<8>();
-                for (index, word) in words.iter_mut().enumerate() {
-                    *word = page_word(&self.memory, at / WORD + index as u64).to_le_bytes();
+        moving(
+            &self.memory,
+            dst.remaining().min(end.saturating_sub(offset) as usize),
+            |memory, bytes, done| {
+                let at = offset + done as u64;
+                if self.has_pages {
+                    let (words, _) = bytes.as_chunks_mut::<8>();
+                    for (index, word) in words.iter_mut().enumerate() {
+                        *word = page_word(memory, at / WORD + index as u64).to_le_bytes();
+                    }
+                } else {
+                    memory.read(at as usize, bytes).map_err(|_| Errno::IO)?;
                 }
-            } else {
-                self.memory.read(at as usize, bytes).map_err(|_| Errno::IO)?;
-            }
-            dst.put(bytes)
-        })
+                dst.put(bytes)
+            },
+        )
     }
     fn write(&self, src: &mut UserBuf, offset: u64, _nonblock: bool) -> SysResult {
         if self.has_pages {
             return Err(Errno::INVAL);
         }
-        moving(src.remaining(), |bytes, done| {
+        moving(&self.memory, src.remaining(), |memory, bytes, done| {
             let len = src.take(bytes)?;
-            self.memory.poke(offset as usize + done, &bytes[..len]).map_err(|_| Errno::IO)?;
+            memory.poke(offset as usize + done, &bytes[..len]).map_err(|_| Errno::IO)?;
             Ok(len)
         })
     }

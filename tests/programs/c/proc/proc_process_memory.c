@@ -52,6 +52,8 @@ int main(void) {
     SHOW(read(self, text, 6));
     printf("%.6s\n", text);
     NEED(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+    // Its memory is gone, though a file of it is open.
+    SHOW(pread(fd, text, 6, (off_t)(uintptr_t)word));
 
     char *m = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     NEED(m != MAP_FAILED);

@@ -164,6 +164,9 @@ int main(void) {
     show("group", wait_for(pid));
     SHOW(ptrace(PTRACE_GETSIGINFO, pid, 0, &info));
     SHOW(ptrace(PTRACE_LISTEN, pid, 0, 0));
+    SHOW(ptrace(PTRACE_INTERRUPT, pid, 0, 0));
+    show("interrupted", wait_for(pid));
+    SHOW(ptrace(PTRACE_LISTEN, pid, 0, 0));
     kill(pid, SIGCONT);
     show("listening", wait_for(pid));
     SHOW(ptrace(PTRACE_KILL, pid, 0, 0));

@@ -55,13 +55,20 @@ fn stay(
         }
         tell(thread, stop);
         while !thread.work().any(Work::EXIT) && traced.is_stopped() {
-            if traced.state.lock().listens && thread.process.stopped.load(SeqCst) == 0 {
-                // The process goes on: a new stop.
-                let again = Stop { status: abi::SIGTRAP | pt::PTRACE_EVENT_STOP << 8, kind: StopKind::Group };
-                {
-                    let mut state = traced.state.lock();
+            let stopped = thread.process.stopped.load(SeqCst);
+            let again = {
+                let mut state = traced.state.lock();
+                let is_new = state.listens && (stopped == 0 || state.is_interrupted);
+                is_new.then(|| {
+                    // The process goes on, or the tracer wants to have it again (PTRACE_INTERRUPT): a new stop.
+                    let signal = if stopped == 0 { abi::SIGTRAP } else { stopped };
+                    let again = Stop { status: signal | pt::PTRACE_EVENT_STOP << 8, kind: StopKind::Group };
                     (state.stop, state.is_reported, state.listens) = (Some(again), false, false);
-                }
+                    state.is_interrupted = false;
+                    again
+                })
+            };
+            if let Some(again) = again {
                 tell(thread, again);
                 continue;
             }
