@@ -30,7 +30,7 @@ const LISTENS: &str = "0A";
 /// The files with the guest's TCP sockets.
 const SOCKETS: [&str; 2] = ["/proc/1/net/tcp", "/proc/1/net/tcp6"];
 
-/// unshare(1) for a network namespace: root needs no more, others a user namespace in which they are who they are.
+/// unshare(1) for a network namespace: root needs no more, other users a user namespace that maps them to themselves.
 fn unshare() -> Command {
     let mut command = Command::new("unshare");
     if !rustix::process::getuid().is_root() {

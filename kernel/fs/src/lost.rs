@@ -2,8 +2,7 @@
 //! program's user may have meant to keep it. /tmp, /run and /dev are other file systems, meant to be lost.
 use coracle_core::fs::mount::Place;
 use coracle_core::lock::Mutex;
-use coracle_core::log;
-use coracle_core::log::Line;
+use coracle_core::log::{self, Line};
 use coracle_fallible::Text;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 

@@ -4,8 +4,7 @@
 //! `noacl`.
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
-use coracle_core::fs::access;
-use coracle_core::fs::access::{WRITE, capability, check_capability};
+use coracle_core::fs::access::{self, WRITE, capability, check_capability};
 use coracle_core::fs::inode::Inode;
 use coracle_fallible::prelude::*;
 use linux_raw_sys::general::{S_IFDIR, S_IFMT, S_IFREG, S_ISVTX};

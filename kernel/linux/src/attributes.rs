@@ -4,13 +4,11 @@ use super::file::open_file;
 use super::path::{Named, named};
 use coracle_core::arch;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::access;
-use coracle_core::fs::access::Owned;
+use coracle_core::fs::access::{self, Owned};
 use coracle_core::fs::inode::Changes;
 use coracle_core::fs::mount::{MountFlags, Path, Place};
 use coracle_core::fs::notify;
-use coracle_core::fs::stat;
-use coracle_core::fs::stat::{BLOCK_SIZE, Timestamp};
+use coracle_core::fs::stat::{self, BLOCK_SIZE, Timestamp};
 use coracle_core::mm::user;
 use linux_raw_sys::general::*;
 

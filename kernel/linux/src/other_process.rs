@@ -4,8 +4,7 @@ use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::mm::user;
 use coracle_core::mm::user_buf::MAX_PIECES;
-use coracle_core::task::process;
-use coracle_core::task::process::Process;
+use coracle_core::task::process::{self, Process};
 use coracle_core::task::{long_call, look_into};
 use core::sync::atomic::Ordering::Relaxed;
 

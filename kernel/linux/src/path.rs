@@ -2,16 +2,14 @@
 use super::call::Call;
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::access;
-use coracle_core::fs::access::capability;
+use coracle_core::fs::access::{self, capability};
 use coracle_core::fs::context::FsContext;
 use coracle_core::fs::file::OpenFile;
 use coracle_core::fs::inode::{Link, NewNode, give_to_caller};
 use coracle_core::fs::mount::{Path, Place};
 use coracle_core::fs::notify;
 use coracle_core::fs::open::open;
-use coracle_core::fs::walk;
-use coracle_core::fs::walk::{Bounds, Follow, Limits, Node, Resolved};
+use coracle_core::fs::walk::{self, Bounds, Follow, Limits, Node, Resolved};
 use coracle_core::mm::user;
 use coracle_fallible::Text;
 use coracle_vfs_core::dirent;

@@ -1,17 +1,13 @@
 //! Signals: actions, masks, sending, waiting.
 use super::call::Call;
-use coracle_core::arch;
-use coracle_core::arch::registers;
+use coracle_core::arch::{self, registers};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::mm::user;
 use coracle_core::task::long_call;
-use coracle_core::task::process;
-use coracle_core::task::process::Process;
-use coracle_core::task::sched;
-use coracle_core::task::sched::Wake;
-use coracle_core::task::signal;
+use coracle_core::task::process::{self, Process};
+use coracle_core::task::sched::{self, Wake};
 use coracle_core::task::signal::{
-    Action, IGNORE, MAX_SIGNAL, Returned, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit,
+    self, Action, IGNORE, MAX_SIGNAL, Returned, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit,
 };
 use coracle_core::task::thread::Work;
 use coracle_core::time::posix_clock;

@@ -8,14 +8,10 @@ use coracle_core::mm::user;
 use coracle_core::time::posix_clock;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
-use coracle_ipc::sysv::messages;
-use coracle_ipc::sysv::messages::{MessageQueue, Receive};
-use coracle_ipc::sysv::object;
-use coracle_ipc::sysv::object::IPC_NOWAIT;
-use coracle_ipc::sysv::segments;
-use coracle_ipc::sysv::segments::Segment;
-use coracle_ipc::sysv::semaphores;
-use coracle_ipc::sysv::semaphores::Set;
+use coracle_ipc::sysv::messages::{self, MessageQueue, Receive};
+use coracle_ipc::sysv::object::{self, IPC_NOWAIT};
+use coracle_ipc::sysv::segments::{self, Segment};
+use coracle_ipc::sysv::semaphores::{self, Set};
 use coracle_sysv::{MAX_VALUE, Message, Operation, Permission, READ, Selection, WRITE, Waits};
 
 /// Commands of the three `ctl` calls (linux/ipc.h).

@@ -11,8 +11,7 @@ use coracle_control::{
     CALLS, CAPTURE_MOST, CHOICE_BYTES, Capture, Captured, Extent, STACK_MOST, STACK_REGISTERS, TraceRecord,
     record,
 };
-use coracle_core::arch;
-use coracle_core::arch::registers;
+use coracle_core::arch::{self, registers};
 use coracle_core::errno::Errno;
 use coracle_core::lock::Mutex;
 use coracle_core::task::thread::{Thread, Work};

@@ -1,9 +1,7 @@
 //! The engine's device: the network card; and the announcement of a socket's readiness.
-use coracle_core::events;
-use coracle_core::events::{bit, kind};
+use coracle_core::events::{self, bit, kind};
 use coracle_core::ipc::poll::{Events, PollSource};
-use coracle_devices::buffer;
-use coracle_devices::buffer::NetBuffer;
+use coracle_devices::buffer::{self, NetBuffer};
 use coracle_devices::capture;
 use coracle_devices::virtio::net::Net;
 use coracle_tcpip::{

@@ -22,8 +22,7 @@ use coracle_hal::once::Once;
 use coracle_image::Access;
 use coracle_linux::trace;
 use coracle_net as net;
-use coracle_system::drivers::console;
-use coracle_system::drivers::console::{Channel, Server};
+use coracle_system::drivers::console::{self, Channel, Server};
 use core::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// Starts the thread when it is needed.

@@ -4,14 +4,11 @@ use alloc::sync::Arc;
 use coracle_control::{HEADER_BYTES, LOG_BYTES, LONGEST_FROM_GUEST, Message};
 use coracle_core::errno::Errno;
 use coracle_core::fs::context::FsContext;
-use coracle_core::fs::walk;
-use coracle_core::fs::walk::Follow;
+use coracle_core::fs::walk::{self, Follow};
 use coracle_fallible::filled;
 use coracle_hal::once::Once;
-use coracle_ipc::unix;
-use coracle_ipc::unix::UnixSocket;
-use coracle_system::drivers::console;
-use coracle_system::drivers::console::Channel;
+use coracle_ipc::unix::{self, UnixSocket};
+use coracle_system::drivers::console::{self, Channel};
 use core::fmt::{self, Write as _};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 

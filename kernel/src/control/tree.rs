@@ -4,8 +4,7 @@ use coracle_control::{Attributes, TreeChange};
 use coracle_core::errno::Errno;
 use coracle_core::fs::context::FsContext;
 use coracle_core::fs::inode::NewNode;
-use coracle_core::fs::walk;
-use coracle_core::fs::walk::Follow;
+use coracle_core::fs::walk::{self, Follow};
 use coracle_linux::path as calls;
 
 fn followed(follow: bool) -> Follow {

@@ -190,7 +190,7 @@ fn open_nameless(
     open_place(place, flags & !(TMPFILE_BIT | O_DIRECTORY) | (flags & O_WRONLY), false)
 }
 
-/// Permission bits that let somebody execute a file.
+/// The permission bits for executing a file.
 const EXECUTE: u32 = 0o111;
 
 /// Opens a program, interpreter or script to be executed: EACCES unless it is a regular file with an execute bit.

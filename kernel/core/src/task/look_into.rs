@@ -1,4 +1,4 @@
-//! Who may look into another process (ptrace(2), "Ptrace access mode checking").
+//! The right to look into another process (ptrace(2), "Ptrace access mode checking").
 use super::process::Process;
 use crate::errno::Errno;
 use crate::fs::access::{capability, check_capability};

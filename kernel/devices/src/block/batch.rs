@@ -2,10 +2,8 @@
 use super::device::Outcome;
 use alloc::sync::Arc;
 use coracle_core::errno::Errno;
-use coracle_core::events;
-use coracle_core::events::{bit, kind};
-use coracle_core::task::sched;
-use coracle_core::task::sched::Wake;
+use coracle_core::events::{self, bit, kind};
+use coracle_core::task::sched::{self, Wake};
 use coracle_core::task::thread::Thread;
 use coracle_fallible::{NoMemory, try_arc};
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};

@@ -4,8 +4,7 @@ use super::device::{BlockDevice, Limits, Operation, Request, SECTOR_BYTES, SERIA
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
-use coracle_core::events;
-use coracle_core::events::{bit, kind};
+use coracle_core::events::{self, bit, kind};
 use coracle_core::ipc::poll::{Events, wait_until};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};

@@ -402,8 +402,8 @@ impl Cache {
         }
     }
 
-    /// Reads the pages of a range that are not there, but not more than some (posix_fadvise(2), POSIX_FADV_WILLNEED). An error is left to
-    /// who reads them.
+    /// Reads the pages of a range that are not there, but not more than some (posix_fadvise(2), POSIX_FADV_WILLNEED). An error is left for
+    /// the read that meets it.
     pub fn fetch(&self, backing: &dyn Backing, start: u64, end: u64) {
         let end = end.min(backing.size()).div_ceil(PAGE);
         let mut at = start / PAGE;

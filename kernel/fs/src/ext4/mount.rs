@@ -3,8 +3,7 @@ use super::volume;
 use crate::block::registry::Entry;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
-use coracle_core::fs::mount;
-use coracle_core::fs::mount::{MountFlags, NewMount, Place};
+use coracle_core::fs::mount::{self, MountFlags, NewMount, Place};
 
 /// Mounts the volume on a device over a directory; `source` is what /proc/mounts shows. What can be read only is mounted so.
 /// Returns whether it was.

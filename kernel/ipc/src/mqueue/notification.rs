@@ -3,8 +3,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_core::fs::file::OpenFile;
 use coracle_core::task::process::Process;
-use coracle_core::task::signal;
-use coracle_core::task::signal::SigInfo;
+use coracle_core::task::signal::{self, SigInfo};
 use coracle_net::netlink::NetlinkFile;
 use core::sync::atomic::Ordering;
 

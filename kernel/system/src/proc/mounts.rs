@@ -1,6 +1,5 @@
 //! /proc/PID/mounts and mountinfo.
-use coracle_core::fs::mount;
-use coracle_core::fs::mount::Mount;
+use coracle_core::fs::mount::{self, Mount};
 use coracle_core::fs::stat::BLOCK_SIZE;
 use coracle_fallible::{NoMemory, Text};
 

@@ -3,8 +3,7 @@ use coracle_core::errno::Errno;
 use coracle_core::fs::stat::split_device;
 use coracle_devices::block::device::SECTOR_BYTES;
 use coracle_fallible::try_box;
-use coracle_fs::block::registry;
-use coracle_fs::block::registry::Entry;
+use coracle_fs::block::registry::{self, Entry};
 use coracle_fs::synthetic::{BEHIND_TABLE, Directory, Item, Kind, Listed, Table, TakeName, list_table};
 use linux_raw_sys::general::S_IFDIR;
 

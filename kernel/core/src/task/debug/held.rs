@@ -63,7 +63,7 @@ pub struct TracedState {
     pub is_seized: bool,
     /// PTRACE_O_*.
     pub options: u32,
-    /// Why it stands still; `None`: it does not.
+    /// The reason why it is stopped; `None`: it is not.
     pub stop: Option<Stop>,
     /// The tracer has waited for the stop.
     pub is_reported: bool,

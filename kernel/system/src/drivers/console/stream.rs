@@ -2,8 +2,7 @@
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::File;
-use coracle_core::fs::stat;
-use coracle_core::fs::stat::{Metadata, Timestamp};
+use coracle_core::fs::stat::{self, Metadata, Timestamp};
 use coracle_core::ipc::poll::{Events, PollSource};
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_devices::virtio::port::Port;
