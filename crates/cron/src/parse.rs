@@ -170,9 +170,17 @@ mod tests {
             ("0 0 29 2 *", minute(2028, 2, 29, 0, 0)),
             ("0 0 */2 * mon", minute(2026, 12, 7, 0, 0)),
             ("0 0 1 JAN,jul *", minute(2027, 1, 1, 0, 0)),
+            // Both days have to fit.
+            ("0 0 29 2 */7", minute(2032, 2, 29, 0, 0)),
         ] {
             assert_eq!(text.parse::<Schedule>().unwrap().next(from), Some(next), "{text}");
         }
+        let leap_sunday: Schedule = "0 0 29 2 */7".parse().unwrap();
+        assert_eq!(
+            leap_sunday.next(minute(2088, 3, 1, 0, 0)),
+            Some(minute(2128, 2, 29, 0, 0)),
+            "the longest wait"
+        );
         assert!("@reboot".parse::<Schedule>().unwrap().is_at_start());
     }
 

@@ -19,8 +19,9 @@ pub(crate) const WILD: u8 = 2;
 /// It is due once, when the machine has started, and never else.
 pub(crate) const AT_START: u8 = 4;
 
-/// Days that are searched for the next time: a leap day comes at least every eighth year.
-const MOST_DAYS: i64 = 9 * 366;
+/// Days that are searched for the next time: 29 February falls on a given day of the week once in 28 years, and once in
+/// 40 around a year like 2100, which has none.
+const MOST_DAYS: i64 = 41 * 366;
 
 impl Schedule {
     /// Its bytes as it is stored.
@@ -37,7 +38,7 @@ impl Schedule {
         bytes
     }
 
-    /// From the front of `bytes`, and what follows; `None` if there are too few.
+    /// From the front of `bytes`, and what follows; `None` if there are too few, or one of the minutes is after the 59th.
     pub fn decode(bytes: &[u8]) -> Option<(Schedule, &[u8])> {
         let (own, rest) = bytes.split_first_chunk::<{ Schedule::BYTES }>()?;
         let schedule = Schedule {
@@ -48,7 +49,7 @@ impl Schedule {
             weekdays: own[18],
             flags: own[19],
         };
-        Some((schedule, rest))
+        (schedule.minutes >> MINUTES == 0).then_some((schedule, rest))
     }
 
     /// Whether it is due once, when the machine has started (`@reboot`).
