@@ -216,7 +216,8 @@ fn add_filter(call: &Call, flags: u32, argument: usize) -> SysResult {
     let filters = thread.filters.with(Filter { program, is_logged: flags & LOG != 0 })?;
     if flags & TSYNC != 0 {
         let (_, before) = filters.split_last().ok_or(Errno::INVAL)?;
-        let others = || threads.iter().filter(|other| !other.work().any(Work::WORKER | Work::EXIT));
+        let others =
+            || threads.iter().filter(|other| !other.work().any(Work::WORKER | Work::EXIT | Work::ENDS));
         if let Some(other) = others().find(|other| !other.filters.is_beginning_of(before)) {
             return if flags & TSYNC_ESRCH != 0 { Err(Errno::SRCH) } else { Ok(other.tid() as usize) };
         }

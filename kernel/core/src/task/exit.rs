@@ -82,6 +82,7 @@ pub fn exit_thread(thread: &Arc<Thread>, status: ExitStatus) -> ! {
         let message = status.wait_status() as u32;
         ptrace::event(&thread, &mut UserContext::default(), pt::PTRACE_EVENT_EXIT, message.into());
     }
+    thread.work().set(Work::ENDS);
     release_futexes(&thread);
     let process = thread.process.clone();
     process.ended_threads_ns.fetch_add(sched::cpu_time_ns(&thread), Relaxed);

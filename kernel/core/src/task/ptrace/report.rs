@@ -57,9 +57,12 @@ fn is_meant(which: Which, id: i32, group: i32) -> bool {
 }
 
 /// Looks at the threads that `tracer` traces. Stops are told whether they are asked for or not.
+///
+/// The list of threads is locked first, as where one moves from it to those that have ended: it is always in one of the two.
 pub fn look(tracer: &Process, which: Which, options: u32) -> Found {
     let keep = options & abi::WNOWAIT != 0;
     let mut any = false;
+    let tracees = tracer.debug.tracees.lock();
     if options & abi::WEXITED != 0 {
         let mut ended = tracer.debug.ended.lock();
         if let Some(at) = ended.iter().position(|one| is_meant(which, one.pid, one.group))
@@ -69,6 +72,7 @@ pub fn look(tracer: &Process, which: Which, options: u32) -> Found {
             if !keep {
                 ended.remove(at);
                 drop(ended);
+                drop(tracees);
                 if keeps && let Some(process) = process::by_pid(pid) {
                     tell_parent(&process);
                 }
@@ -76,7 +80,6 @@ pub fn look(tracer: &Process, which: Which, options: u32) -> Found {
             return Found::Report(report);
         }
     }
-    let tracees = tracer.debug.tracees.lock();
     for thread in tracees.iter() {
         let group = thread.process.group.load(Relaxed);
         if !is_meant(which, thread.tid(), group) {

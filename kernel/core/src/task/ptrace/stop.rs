@@ -1,5 +1,5 @@
 //! The side of a traced thread: where it stops.
-use super::trace::attach;
+use super::trace::{attach, took_over};
 use crate::arch::{debug as arch, registers};
 use crate::errno::Errno;
 use crate::ipc::poll::Events;
@@ -227,6 +227,9 @@ pub fn new_child(parent: &Thread, child: &Arc<Thread>, request: &Request) -> Res
 
 /// The thread, whose id was `id`, executes another program.
 pub fn executed(thread: &Arc<Thread>, context: &mut UserContext, id: i32) {
+    if id != thread.process.pid {
+        took_over(thread);
+    }
     let traced = &thread.debug.traced;
     if !traced.is_on() || event(thread, context, pt::PTRACE_EVENT_EXEC, id as u64) {
         return;

@@ -102,28 +102,49 @@ fn tracer_of(pid: i32) -> Option<Arc<Process>> {
 /// A thread has ended. The end of a process's first one is that of the process.
 pub fn thread_ended(thread: &Arc<Thread>, status: ExitStatus) {
     let Some(tracer) = tracer_of(thread.debug.traced.tracer.swap(0, SeqCst)) else { return };
-    forget(&tracer, thread);
     if thread.tid() != thread.process.pid {
-        report_end(&tracer, Ended::new(thread.tid(), &thread.process, status, false));
+        let ended = Ended::new(thread.tid(), &thread.process, status, false);
+        report_end(&tracer, ended, |other| Arc::ptr_eq(other, thread));
+    }
+}
+
+/// A thread has the id of its process's first one, all others of which are gone (execve(2)): it is traced by its own tracer, or by none.
+pub(super) fn took_over(thread: &Arc<Thread>) {
+    let process = &thread.process;
+    let before = process.debug.leader_tracer.swap(thread.debug.traced.tracer.load(SeqCst), SeqCst);
+    if let Some(tracer) = tracer_of(before) {
+        let is_other =
+            |other: &Arc<Thread>| Arc::ptr_eq(&other.process, process) && !Arc::ptr_eq(other, thread);
+        tracer.debug.tracees.lock().retain(|other| !is_other(other));
     }
 }
 
 /// A process has ended. Whether its parent is told later, when the tracer has waited for it.
 pub fn process_ended(process: &Arc<Process>, status: ExitStatus) -> bool {
-    let tracer = process.debug.leader_tracer.swap(0, SeqCst);
-    if tracer == process.parent_pid() {
+    let Some(tracer) = tracer_of(process.debug.leader_tracer.swap(0, SeqCst)) else { return false };
+    let is_own = |other: &Arc<Thread>| Arc::ptr_eq(&other.process, process);
+    if tracer.pid == process.parent_pid() {
+        tracer.debug.tracees.lock().retain(|other| !is_own(other));
         return false;
     }
-    let Some(tracer) = tracer_of(tracer) else { return false };
     process.debug.is_kept.store(true, SeqCst);
-    report_end(&tracer, Ended::new(process.pid, process, status, true));
-    true
+    report_end(&tracer, Ended::new(process.pid, process, status, true), is_own) || {
+        process.debug.is_kept.store(false, SeqCst);
+        false
+    }
 }
 
-fn report_end(tracer: &Arc<Process>, ended: Ended) {
+/// Moves the thread that `is_it` from those that `tracer` traces to those that have ended, and tells of it; false if the tracer has ended.
+fn report_end(tracer: &Arc<Process>, ended: Ended, is_it: impl Fn(&Arc<Thread>) -> bool) -> bool {
     let (code, value) = ended.code();
     let info = SigInfo::child(code, ended.pid, ended.uid, value);
     {
+        let mut tracees = tracer.debug.tracees.lock();
+        tracees.retain(|other| !is_it(other));
+        // From its end on nobody reads the list (`tracer_ended`).
+        if tracer.dead.load(SeqCst) {
+            return false;
+        }
         let mut all = tracer.debug.ended.lock();
         if all.len() < all.capacity() {
             all.push_back(ended);
@@ -131,17 +152,18 @@ fn report_end(tracer: &Arc<Process>, ended: Ended) {
     }
     signal::send_to_process(tracer, info);
     tracer.child_events.notify(Events::IN);
+    true
 }
 
 /// A process has ended that may trace others: they go on, or end with it.
 pub fn tracer_ended(tracer: &Process) {
     let tracees = core::mem::take(&mut *tracer.debug.tracees.lock());
     for thread in tracees {
-        let ends = thread.debug.traced.state.lock().options & pt::PTRACE_O_EXITKILL != 0;
-        detach(&thread, 0);
-        if ends {
+        // It is killed before it may go on.
+        if thread.debug.traced.state.lock().options & pt::PTRACE_O_EXITKILL != 0 {
             signal::send_to_process(&thread.process, SigInfo::kernel(abi::SIGKILL));
         }
+        detach(&thread, 0);
     }
     let ended = core::mem::take(&mut *tracer.debug.ended.lock());
     for Ended { pid, keeps, .. } in ended {
