@@ -127,7 +127,7 @@ fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
         if work.any(Work::EXIT) {
             // Another thread ended the process, or replaced its program.
             let status = thread.process.exiting.lock().unwrap_or(ExitStatus::Exited(0));
-            exit::exit_thread(thread, status);
+            exit::exit_thread(thread, context, status);
         }
         if work.any(Work::STOP) && thread.debug.traced.is_on() {
             ptrace::group_stop(thread, context);

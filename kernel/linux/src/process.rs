@@ -192,12 +192,12 @@ fn execute(
 
 /// exit(2): this thread.
 pub fn exit(call: &Call) -> SysResult {
-    exit::exit_thread(call.thread(), ExitStatus::Exited(call.raw(0) as u8))
+    exit::exit_thread(call.thread(), &call.registers(), ExitStatus::Exited(call.raw(0) as u8))
 }
 
 /// exit_group(2): all threads.
 pub fn exit_group(call: &Call) -> SysResult {
-    exit::exit_group(call.thread(), ExitStatus::Exited(call.raw(0) as u8))
+    exit::exit_group(call.thread(), &call.registers(), ExitStatus::Exited(call.raw(0) as u8))
 }
 
 /// A `struct rusage` that tells CPU time alone.

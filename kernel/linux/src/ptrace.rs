@@ -13,6 +13,7 @@ use coracle_core::task::signal::{self, MAX_SIGNAL, SigInfo, UNBLOCKABLE};
 use coracle_core::task::thread::{Thread, Work};
 use coracle_core::task::{look_into, ptrace};
 use coracle_fallible::prelude::*;
+use coracle_hal::fpu;
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 use linux_raw_sys::ptrace as pt;
@@ -63,7 +64,7 @@ pub fn ptrace(call: &Call) -> SysResult {
     match request {
         pt::PTRACE_PEEKTEXT | pt::PTRACE_PEEKDATA => {
             let mut bytes = [0; WORD];
-            thread.process.memory().read(address, &mut bytes).map_err(|_| Errno::IO)?;
+            thread.process.memory().peek(address, &mut bytes).map_err(|_| Errno::IO)?;
             user::write(data, &bytes)?;
         }
         pt::PTRACE_POKETEXT | pt::PTRACE_POKEDATA => {
@@ -117,6 +118,18 @@ pub fn ptrace(call: &Call) -> SysResult {
             thread.work().set(Work::SIGNAL);
         }
         pt::PTRACE_GETSIGMASK | pt::PTRACE_SETSIGMASK => return Err(Errno::INVAL),
+        pt::PTRACE_GET_RSEQ_CONFIGURATION => {
+            let (area, len) = (thread.rseq.load(Relaxed) as u64, thread.rseq_len.load(Relaxed));
+            let words = if area == 0 {
+                [0; 3]
+            } else {
+                [area, u64::from(len) | u64::from(thread.rseq_signature.load(Relaxed)) << 32, 0]
+            };
+            let bytes = words.map(u64::to_le_bytes);
+            let bytes = bytes.as_flattened();
+            user::write(data, bytes.get(..address).unwrap_or(bytes))?;
+            return Ok(bytes.len());
+        }
         pt::PTRACE_GET_SYSCALL_INFO => return at.call_info(address, data, state.options),
         _ => return Err(Errno::IO),
     }
@@ -132,7 +145,10 @@ fn trace_me(call: &Call) -> SysResult {
 
 fn attach(call: &Call, id: i32, is_seized: bool, options: u32) -> SysResult {
     let me = &call.thread().process;
-    let thread = process::thread_by_tid(id).ok_or(Errno::SRCH)?;
+    let Some(thread) = process::thread_by_tid(id) else {
+        // One that waits to be waited for has no threads.
+        return Err(if process::by_pid(id).is_some() { Errno::PERM } else { Errno::SRCH });
+    };
     // Threads that never enter the program have no place to stop.
     if Arc::ptr_eq(me, &thread.process) || thread.process.pid == 0 || thread.work().any(Work::WORKER) {
         return Err(Errno::PERM);
@@ -193,7 +209,7 @@ impl Stopped<'_> {
         let mut words = [0; traced::WORDS];
         let (values, _) = bytes.as_chunks::<WORD>();
         words.iter_mut().zip(values).for_each(|(word, value)| *word = u64::from_le_bytes(*value));
-        let bases = self.held(|held| traced::set_registers(&mut held.context, words))?;
+        let bases = self.held(|held| traced::set_registers(&mut held.context, words))??;
         if let Some([fs_base, gs_base]) = bases
             && !(self.thread.task.set_fs_base(fs_base) && self.thread.task.set_gs_base(gs_base))
         {
@@ -220,8 +236,7 @@ impl Stopped<'_> {
         match registers.get_mut(offset..offset + WORD) {
             Some(place) => place.copy_from_slice(&value.to_le_bytes()),
             // Nothing is watched by way of debug registers.
-            None if value != 0 => return Err(Errno::IO),
-            None => return Ok(()),
+            None => return Err(Errno::IO),
         }
         self.set_registers(&registers)
     }
@@ -232,10 +247,22 @@ impl Stopped<'_> {
         user::write(to, &area)
     }
 
+    /// Replaces the beginning of the floating-point registers' area. EINVAL for what the CPU would refuse.
     fn set_area(&self, from: usize, len: usize) -> Result<(), Errno> {
         let mut bytes = coracle_fallible::filled(0, len)?;
         user::read(&mut bytes, from)?;
-        self.held(|held| held.fpu.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte))
+        self.held(|held| {
+            let rest = held.fpu.get(len..).unwrap_or(&[]);
+            bytes.try_extend_from_slice(rest)?;
+            if len < held.fpu.len() {
+                fpu::note_floating(&mut bytes);
+            }
+            if !fpu::accepts(&bytes) {
+                return Err(Errno::INVAL);
+            }
+            held.fpu = bytes;
+            Ok(())
+        })?
     }
 
     /// Requests that have the registers at `data` itself.
@@ -278,6 +305,7 @@ impl Stopped<'_> {
             (_, false) => self.copy_area(base, len)?,
             // Linux takes it as a whole.
             (NT_X86_XSTATE, true) if len != size => return Err(Errno::FAULT),
+            (NT_PRFPREG, true) if len != size && traced::HAS_XSTATE => return Err(Errno::INVAL),
             (_, true) => self.set_area(base, len)?,
         }
         user::write_u64(vector + WORD, len as u64)

@@ -71,7 +71,7 @@ pub fn judge(call: &Call, number: usize, act: bool) -> Verdict {
         if !act {
             return put_off;
         }
-        exit::exit_thread(thread, ExitStatus::Killed(abi::SIGKILL, false));
+        exit::exit_thread(thread, &call.registers(), ExitStatus::Killed(abi::SIGKILL, false));
     }
     if watch & FILTERED == 0 {
         return Verdict::Make;
@@ -115,7 +115,7 @@ pub fn judge(call: &Call, number: usize, act: bool) -> Verdict {
         }
         _ => {
             if action == RET_KILL_THREAD && thread.process.threads.lock().len() > 1 {
-                exit::exit_thread(thread, ExitStatus::Killed(abi::SIGSYS, false));
+                exit::exit_thread(thread, &call.registers(), ExitStatus::Killed(abi::SIGSYS, false));
             }
             let mut context = call.registers();
             registers::set_result(&mut context, number as u64);

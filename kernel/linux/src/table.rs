@@ -199,7 +199,7 @@ system_calls! {
     #[all_registers] 57 fork() -> pid super::process::fork, "all";
     #[all_registers] 58 vfork() -> pid super::process::vfork, "all";
     #[all_registers] 59 execve(&executable, &string_array, &string_array) super::process::execve, "ELF programs and #! scripts; set-ID bits, no capabilities of files";
-    60 exit(number) super::process::exit, "all";
+    #[all_registers] 60 exit(number) super::process::exit, "all";
     61 wait4(pid, &out, wait_options, &out) super::process::wait4, "rusage tells CPU time alone";
     109 setpgid(pid, pid) super::process::setpgid, "all";
     110 getppid() super::process::getppid, "all";
@@ -209,7 +209,7 @@ system_calls! {
     124 getsid(pid) -> pid super::process::getsid, "all";
     153 vhangup() super::process::vhangup, "pseudo-terminals";
     219 restart_syscall() super::signal::restart_syscall, "EINTR: calls that are started again are made anew";
-    231 exit_group(number) super::process::exit_group, "all";
+    #[all_registers] 231 exit_group(number) super::process::exit_group, "all";
     247 waitid(wait_type, pid, &out, wait_options, &out) super::process::waitid, "P_ALL, P_PID, P_PGID, P_PIDFD";
     #[all_registers] 322 execveat(dirfd, &executable, &string_array, &string_array, at_flags) super::process::execveat, "all";
     101 ptrace(ptrace_request, pid, address, number) super::ptrace::ptrace, "all but debug registers, SYSEMU and the filters of seccomp(2)";
@@ -243,7 +243,7 @@ system_calls! {
     309 getcpu(&out, &out, &out) super::thread::getcpu, "one NUMA node";
     314 sched_setattr(pid, &bytes, number) super::scheduling::sched_setattr, "without SCHED_DEADLINE and bounds of utilisation";
     315 sched_getattr(pid, &out, len, number) super::scheduling::sched_getattr, "all";
-    334 rseq(&bytes, len, number, number) super::thread::rseq, "areas of 32 bytes";
+    334 rseq(&bytes, len, number, number) super::thread::rseq, "all";
     // futexes
     202 futex(&futex_word, futex_operation, futex_value, &timespec, &futex_word, number) super::futex::futex, "WAIT, WAKE, BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP, LOCK_PI, LOCK_PI2, TRYLOCK_PI, UNLOCK_PI; no requeueing to a lock with priority inheritance";
     449 futex_waitv(&bytes, count, number, &timespec, clock) super::futex::futex_waitv, "words of 32 bits, as all there are";

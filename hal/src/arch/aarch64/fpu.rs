@@ -184,6 +184,14 @@ pub fn restore<E>(f: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<bool, E>
     Ok(is_valid)
 }
 
+/// Whether the CPU would take a state.
+pub fn accepts(state: &[u8]) -> bool {
+    state.len() == SIZE && is_valid(state)
+}
+
+/// Does nothing: a state has no parts.
+pub fn note_floating(_state: &mut [u8]) {}
+
 /// Whether FPSR and FPCR, at the end of a state, have no undefined bit set.
 fn is_valid(state: &[u8]) -> bool {
     let word = |at: usize| {

@@ -251,6 +251,17 @@ pub fn restore<E>(f: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<bool, E>
     }
     Ok(is_valid)
 }
+/// Whether the CPU would take a state.
+pub fn accepts(state: &[u8]) -> bool {
+    state.len() == state_size() && valid(state)
+}
+/// Notes in a state that the part older than XSAVE holds the registers' values.
+pub fn note_floating(state: &mut [u8]) {
+    const X87_AND_SSE: u8 = 3;
+    if let Some(components) = state.get_mut(LEGACY_SIZE) {
+        *components |= X87_AND_SSE;
+    }
+}
 /// The conditions of XRSTOR's standard form (Intel SDM volume 1, 13.8) and of MXCSR.
 fn valid(src: &[u8]) -> bool {
     let word = |at: usize| u64::from_le_bytes(src[at..at + 8].try_into().unwrap_or_default());

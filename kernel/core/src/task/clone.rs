@@ -98,6 +98,7 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     child.memory_policy.store(parent.memory_policy.load(Relaxed), Relaxed);
     if !shares_memory {
         child.rseq_signature.store(parent.rseq_signature.load(Relaxed), Relaxed);
+        child.rseq_len.store(parent.rseq_len.load(Relaxed), Relaxed);
         child.rseq.store(parent.rseq.load(Relaxed), Relaxed);
         child.disturbed();
     }

@@ -1,7 +1,7 @@
 //! Loading programs (execve(2)).
 use super::process::{Credentials, Process, Program};
 use super::thread::{Thread, Work};
-use super::{exit, ptrace};
+use super::{exit, ptrace, rseq};
 use crate::arch::{frame, machine, registers};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
@@ -162,6 +162,8 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
     tell(at::AT_EGID, effective_gid.into());
     tell(at::AT_SECURE, u64::from(uid != effective_uid || gid != effective_gid));
     tell(at::AT_HWCAP2, HWCAP2);
+    tell(AT_RSEQ_FEATURE_SIZE, rseq::FEATURE_BYTES as u64);
+    tell(AT_RSEQ_ALIGN, rseq::AREA_BYTES as u64);
     let mut bytes = [0; 16];
     random::fill_layout(&mut bytes);
     let stack = InitialStack {
@@ -230,9 +232,12 @@ fn executing(
 
 /// AT_MINSIGSTKSZ (asm/auxvec.h).
 const AT_MINSIGSTKSZ: u32 = 51;
+/// Numbers of the same (linux/auxvec.h).
+const AT_RSEQ_FEATURE_SIZE: u32 = 27;
+const AT_RSEQ_ALIGN: u32 = 28;
 
 /// Entries of the auxiliary vector that [`load`] writes at most.
-const AUXILIARY_ENTRIES: usize = 20;
+const AUXILIARY_ENTRIES: usize = 22;
 
 /// Bytes that arguments and environment may take, with the pointers to them, under this RLIMIT_STACK.
 pub fn arguments_limit(stack_limit: u64) -> u64 {

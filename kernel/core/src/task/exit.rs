@@ -15,10 +15,10 @@ use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 use linux_raw_sys::ptrace as pt;
 
-/// Ends all threads of the process of `thread` with this status (exit_group(2)); the first status counts.
-pub fn exit_group(thread: &Arc<Thread>, status: ExitStatus) -> ! {
+/// Ends all threads of the process of `thread`, whose registers these are, with this status (exit_group(2)); the first status counts.
+pub fn exit_group(thread: &Arc<Thread>, context: &UserContext, status: ExitStatus) -> ! {
     end_process(&thread.process, status);
-    exit_thread(thread, status)
+    exit_thread(thread, context, status)
 }
 
 /// Makes all threads of a process end; the first status counts.
@@ -69,18 +69,18 @@ pub fn by_signal(thread: &Arc<Thread>, context: &UserContext, info: SigInfo, cra
             events::report();
         }
     }
-    exit_group(thread, ExitStatus::Killed(info.signal, crash))
+    exit_group(thread, context, ExitStatus::Killed(info.signal, crash))
 }
 
-/// Ends the running thread (exit(2)); the last one ends its process. Never returns.
-pub fn exit_thread(thread: &Arc<Thread>, status: ExitStatus) -> ! {
+/// Ends the running thread (exit(2)), whose registers its tracer may want to see; the last one ends its process. Never returns.
+pub fn exit_thread(thread: &Arc<Thread>, context: &UserContext, status: ExitStatus) -> ! {
     // The caller may lend us a reference that lives on this stack; ours must not outlive the last switch.
     let thread = thread.clone();
     // What it does from here on, as to touch the memory of its futexes, is not to be cut short.
     thread.work().clear(Work::EXIT);
     if status != ExitStatus::Killed(abi::SIGKILL, false) {
         let message = status.wait_status() as u32;
-        ptrace::event(&thread, &mut UserContext::default(), pt::PTRACE_EVENT_EXIT, message.into());
+        ptrace::event(&thread, &mut context.clone(), pt::PTRACE_EVENT_EXIT, message.into());
     }
     thread.work().set(Work::ENDS);
     release_futexes(&thread);

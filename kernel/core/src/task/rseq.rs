@@ -15,8 +15,10 @@ use coracle_hal::paging::USER_END;
 use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general as abi;
 
-/// Bytes of the area that a thread registers (`struct rseq`), which it is aligned to.
+/// What the area of a thread (`struct rseq`) is aligned to (AT_RSEQ_ALIGN), and how long it was when there was no other length.
 pub const AREA_BYTES: usize = 32;
+/// Bytes of the area that have a meaning (AT_RSEQ_FEATURE_SIZE).
+pub const FEATURE_BYTES: usize = 28;
 /// Words of the area: `cpu_id_start` and `cpu_id`; `rseq_cs`; `flags` and `node_id`; `mm_cid`.
 const SECTION: usize = 8;
 const NODE_ID: usize = 20;
@@ -32,18 +34,19 @@ pub fn register(thread: &Thread, area: usize, len: u32, signature: u32) -> Resul
     let registered = thread.rseq.load(Relaxed);
     if registered != 0 {
         return Err(match () {
-            () if registered != area || len as usize != AREA_BYTES => Errno::INVAL,
+            () if registered != area || len != thread.rseq_len.load(Relaxed) => Errno::INVAL,
             () if thread.rseq_signature.load(Relaxed) != signature => Errno::PERM,
             () => Errno::BUSY,
         });
     }
-    if !area.is_multiple_of(AREA_BYTES) || len as usize != AREA_BYTES {
+    if !area.is_multiple_of(AREA_BYTES) || (len as usize) < AREA_BYTES {
         return Err(Errno::INVAL);
     }
-    if area == 0 || area.checked_add(AREA_BYTES).is_none_or(|end| end > USER_END) {
+    if area == 0 || area.checked_add(len as usize).is_none_or(|end| end > USER_END) {
         return Err(Errno::FAULT);
     }
     thread.rseq_signature.store(signature, Relaxed);
+    thread.rseq_len.store(len, Relaxed);
     thread.rseq.store(area, Relaxed);
     thread.disturbed();
     Ok(())
@@ -51,7 +54,7 @@ pub fn register(thread: &Thread, area: usize, len: u32, signature: u32) -> Resul
 
 /// Takes it back. EINVAL, EPERM, EFAULT.
 pub fn unregister(thread: &Thread, area: usize, len: u32, signature: u32) -> Result<(), Errno> {
-    if area == 0 || thread.rseq.load(Relaxed) != area || len as usize != AREA_BYTES {
+    if area == 0 || thread.rseq.load(Relaxed) != area || thread.rseq_len.load(Relaxed) != len {
         return Err(Errno::INVAL);
     }
     if thread.rseq_signature.load(Relaxed) != signature {

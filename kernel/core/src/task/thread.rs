@@ -63,6 +63,8 @@ pub struct Thread {
     pub rseq: AtomicUsize,
     /// What stands before the places that those are aborted to.
     pub rseq_signature: AtomicU32,
+    /// Bytes of that area.
+    pub rseq_len: AtomicU32,
     /// Its memory policy, as set_mempolicy(2) has it: the mode, and whether node 0 is among its nodes.
     pub memory_policy: AtomicU32,
     /// Which of its calls are looked at before they are made.
@@ -214,6 +216,7 @@ impl Thread {
             robust_list: AtomicUsize::new(0),
             rseq: AtomicUsize::new(0),
             rseq_signature: AtomicU32::new(0),
+            rseq_len: AtomicU32::new(0),
             memory_policy: AtomicU32::new(0),
             filters: CallFilters::default(),
             name: Mutex::new([0; NAME_LEN]),

@@ -78,7 +78,7 @@ pub fn main(thread: &Arc<Thread>) -> ! {
         Some((ring, idle_ns)) => look_for_submissions(thread, ring, idle_ns),
         None => work(thread),
     }
-    exit_thread(thread, ExitStatus::Exited(0))
+    exit_thread(thread, &UserContext::default(), ExitStatus::Exited(0))
 }
 
 fn is_ending(thread: &Thread) -> bool {

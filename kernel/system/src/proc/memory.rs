@@ -79,7 +79,10 @@ impl File for MemoryFile {
                         *word = page_word(memory, at / WORD + index as u64).to_le_bytes();
                     }
                 } else {
-                    memory.read(at as usize, bytes).map_err(|_| Errno::IO)?;
+                    // What lies before a page that can't be read is read.
+                    let part = (PAGE_SIZE - at as usize % PAGE_SIZE).min(bytes.len());
+                    memory.peek(at as usize, &mut bytes[..part]).map_err(|_| Errno::IO)?;
+                    return dst.put(&bytes[..part]);
                 }
                 dst.put(bytes)
             },

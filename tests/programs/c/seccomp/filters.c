@@ -141,6 +141,13 @@ int main(int argc, char **argv) {
 
     IN_CHILD("errno", SHOW(INSTALL(0, ON(SYS_getpgid, SECCOMP_RET_ERRNO | EXDEV))); SHOW(syscall(SYS_getpgid, 0));
              SHOW(prctl(PR_GET_SECCOMP)));
+    // Words that a filter stores are there when it loads them.
+    IN_CHILD("words of its own",
+             SHOW(INSTALL(0, LOAD(args[0]), BPF_STMT(BPF_ST, 3), BPF_STMT(BPF_MISC | BPF_TAX, 0), BPF_STMT(BPF_STX, 15),
+                          LOAD(nr), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getpgid, 0, 4), BPF_STMT(BPF_LD | BPF_MEM, 3),
+                          BPF_STMT(BPF_LDX | BPF_MEM, 15), BPF_STMT(BPF_ALU | BPF_OR | BPF_K, SECCOMP_RET_ERRNO),
+                          BPF_STMT(BPF_RET | BPF_A, 0), RETURN(SECCOMP_RET_ALLOW)));
+             SHOW(syscall(SYS_getpgid, EDOM)); SHOW(syscall(SYS_getpgid, EXDEV)); SHOW(INSTALL(0, BPF_STMT(BPF_LD | BPF_MEM, 3), RETURN(0))));
     IN_CHILD("errno 0", INSTALL(0, ON(SYS_getpgid, SECCOMP_RET_ERRNO)); SHOW(syscall(SYS_getpgid, 0)));
     IN_CHILD("large errno", INSTALL(0, ON(SYS_getpgid, SECCOMP_RET_ERRNO | 0xffff)); errno = 0;
              SHOW(syscall(SYS_getpgid, 0)); SHOW(errno));

@@ -1,6 +1,7 @@
 //! Registers as ptrace(2) has them: `struct user_pt_regs`, and of the floating point the area that is saved.
 use super::debug;
 use crate::arch::meaning::OldRequest;
+use crate::errno::Errno;
 use coracle_hal::context::UserContext;
 
 /// Registers.
@@ -19,10 +20,15 @@ pub fn registers(context: UserContext, _bases: [u64; 2]) -> [u64; WORDS] {
     debug::words(context)
 }
 
-/// Replaces them, as far as a program may change them.
-pub fn set_registers(context: &mut UserContext, words: [u64; WORDS]) -> Option<[u64; 2]> {
-    debug::set_words(context, words);
-    None
+/// Replaces them. EINVAL for a processor state that differs in more than the conditions.
+pub fn set_registers(context: &mut UserContext, words: [u64; WORDS]) -> Result<Option<[u64; 2]>, Errno> {
+    let mut new = *context;
+    debug::set_words(&mut new, words);
+    if debug::words(new) != words {
+        return Err(Errno::INVAL);
+    }
+    *context = new;
+    Ok(None)
 }
 
 /// There are none here.

@@ -1,7 +1,9 @@
 //! Registers as ptrace(2) has them: `struct user_regs_struct` (sys/user.h), and of the floating point the area that the CPU saves.
 use super::debug;
 use crate::arch::meaning::OldRequest;
+use crate::errno::Errno;
 use coracle_hal::context::UserContext;
+use coracle_hal::task::is_user_base;
 use linux_raw_sys::ptrace as pt;
 
 /// Registers.
@@ -34,6 +36,8 @@ const CS: usize = 17;
 const SS: usize = 20;
 const FS_BASE: usize = 21;
 const GS_BASE: usize = 22;
+/// That of ds, which es, fs and gs come after: a program has none of them.
+const DS: usize = 23;
 /// What programs see in cs and ss: Linux's __USER_CS and __USER_DS.
 const USER_CODE: u64 = 0x33;
 const USER_DATA: u64 = 0x2b;
@@ -46,8 +50,15 @@ pub fn registers(context: UserContext, [fs_base, gs_base]: [u64; 2]) -> [u64; WO
     words
 }
 
-/// Replaces them, as far as a program may change them; returns the bases.
-pub fn set_registers(context: &mut UserContext, words: [u64; WORDS]) -> Option<[u64; 2]> {
+/// Replaces them, as far as a program may change them; returns the bases. EIO for a segment or a base that no program here has.
+pub fn set_registers(context: &mut UserContext, words: [u64; WORDS]) -> Result<Option<[u64; 2]>, Errno> {
+    /// Linux looks at the lower half of a selector's word.
+    const SELECTOR: u64 = 0xffff;
+    let data = words[DS..].iter().all(|selector| selector & SELECTOR == 0);
+    let own = (words[CS] & SELECTOR, words[SS] & SELECTOR) == (USER_CODE, USER_DATA);
+    if !(data && own && is_user_base(words[FS_BASE]) && is_user_base(words[GS_BASE])) {
+        return Err(Errno::IO);
+    }
     let mut own = debug::words(*context);
     for (place, word) in PLACES.into_iter().zip(words) {
         if let Some(place) = place {
@@ -55,7 +66,7 @@ pub fn set_registers(context: &mut UserContext, words: [u64; WORDS]) -> Option<[
         }
     }
     debug::set_words(context, own);
-    Some([words[FS_BASE], words[GS_BASE]])
+    Ok(Some([words[FS_BASE], words[GS_BASE]]))
 }
 
 /// A request for all registers, if it is one.
