@@ -28,6 +28,8 @@ pub enum Fault {
     Instruction(usize),
     /// A jump behind the end.
     Jump(usize),
+    /// A word of the program's own is loaded that may not have been stored.
+    NotStored(usize),
     /// The last instruction does not return.
     NoEnd,
     /// There is no memory for it.
@@ -40,6 +42,7 @@ impl fmt::Display for Fault {
             Fault::Length => write!(f, "a filter has 1 to {PROGRAM_MAX} instructions"),
             Fault::Instruction(at) => write!(f, "instruction {at} is none"),
             Fault::Jump(at) => write!(f, "instruction {at} jumps out of the filter"),
+            Fault::NotStored(at) => write!(f, "instruction {at} loads a word that was not stored"),
             Fault::NoEnd => f.write_str("the last instruction does not return"),
             Fault::NoMemory => f.write_str("out of memory"),
         }
@@ -92,6 +95,34 @@ fn is_known(instruction: &Instruction) -> bool {
     }
 }
 
+/// Whether words are stored before they are loaded, on every way through a program whose jumps lead forwards and stay within it.
+fn check_words(all: &[Instruction]) -> Result<(), Fault> {
+    use code::*;
+    const ALL: u16 = u16::MAX;
+    // A bit for each word that has been stored on all ways that come to an instruction by a jump.
+    let mut stored_at = coracle_fallible::filled(ALL, all.len())?;
+    let mut stored = 0;
+    for (at, instruction) in all.iter().enumerate() {
+        let Instruction { code, if_true, if_false, k } = *instruction;
+        stored &= stored_at[at];
+        let word = 1u16 << (k as usize % WORDS);
+        match (code & CLASS, code & MODE) {
+            (ST | STX, _) => stored |= word,
+            (LD | LDX, MEM) if stored & word == 0 => return Err(Fault::NotStored(at)),
+            (JMP, _) => {
+                let always = code & OPERATION == JA;
+                let ways = if always { [k as usize; 2] } else { [if_true.into(), if_false.into()] };
+                for way in ways {
+                    stored_at[at + 1 + way] &= stored;
+                }
+                stored = ALL;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 impl Program {
     /// Checks instructions.
     ///
@@ -123,6 +154,7 @@ impl Program {
                 return Err(Fault::Jump(at));
             }
         }
+        check_words(&all)?;
         Ok(Program { instructions: all })
     }
 
@@ -136,5 +168,31 @@ impl Program {
             return Err(Fault::Length);
         }
         Program::new(instructions.iter().copied().map(Instruction::decode))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::code::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn words_are_stored_before_they_are_loaded() {
+        let new = Instruction::new;
+        let jump = |if_true, if_false| Instruction { if_true, if_false, ..new(JMP | JEQ, 0) };
+        let check = |all: &[Instruction]| {
+            let end = new(RET, 0);
+            Program::new(all.iter().copied().chain([end]).collect::<Vec<_>>().into_iter()).map(drop)
+        };
+        assert_eq!(check(&[new(LD | W | MEM, 3)]), Err(Fault::NotStored(0)));
+        assert_eq!(check(&[new(ST, 2), new(LDX | W | MEM, 3)]), Err(Fault::NotStored(1)));
+        assert_eq!(check(&[new(STX, 3), new(LD | W | MEM, 3)]), Ok(()));
+        // On one of two ways only.
+        assert_eq!(check(&[jump(0, 1), new(ST, 3), new(LD | W | MEM, 3)]), Err(Fault::NotStored(2)));
+        assert_eq!(check(&[new(ST, 3), jump(0, 1), new(ST, 2), new(LD | W | MEM, 3)]), Ok(()));
+        // What is jumped over is not looked at.
+        assert_eq!(check(&[new(JMP | JA, 1), new(LD | W | MEM, 3)]), Ok(()));
     }
 }

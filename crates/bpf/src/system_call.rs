@@ -76,7 +76,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn program(first: &[Instruction]) -> Program {
-        Program::new(first.iter().copied().chain([Instruction::new(RET | A, 0)])).unwrap()
+        let before = Instruction::new(ST, 3);
+        let all = [before].into_iter().chain(first.iter().copied()).chain([Instruction::new(RET | A, 0)]);
+        Program::new(all).unwrap()
     }
 
     #[test]
