@@ -113,6 +113,11 @@ impl Sum {
     }
 }
 
+/// The checksum of bytes (RFC 1071): what a field of zeroes among them is to hold.
+pub fn internet_checksum(bytes: &[u8]) -> [u8; 2] {
+    Sum::EMPTY.bytes(bytes).finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::Sum;

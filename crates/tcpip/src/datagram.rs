@@ -20,9 +20,9 @@ const MAX_PACKET: usize = 65535;
 const MAX_PIECES: usize = 34;
 
 /// Where the transport's header is in the headers of a datagram: there is room for a fragment header of IPv6 before it.
-const HEADER_AT: usize = TRANSPORT_AT + FRAGMENT_LEN;
+pub(crate) const HEADER_AT: usize = TRANSPORT_AT + FRAGMENT_LEN;
 /// Room for the headers of a datagram: the link's, IP's and the transport's.
-type DatagramHeaders = [u8; HEADER_AT + TRANSPORT_LEN];
+pub(crate) type DatagramHeaders = [u8; HEADER_AT + TRANSPORT_LEN];
 
 /// Greatest payload of a datagram to `destination`.
 pub fn max_payload(destination: Address) -> usize {
@@ -55,7 +55,11 @@ impl<B: Buffer> Pieces<B> {
         self.0.iter().map(|chunk| chunk.len as usize).sum()
     }
 
-    fn fragments(&self, mut offset: usize, mut len: usize) -> heapless::Vec<Fragment<'_, B>, MAX_PIECES> {
+    pub(crate) fn fragments(
+        &self,
+        mut offset: usize,
+        mut len: usize,
+    ) -> heapless::Vec<Fragment<'_, B>, MAX_PIECES> {
         let mut out = heapless::Vec::new();
         for chunk in &self.0 {
             let have = chunk.len as usize;
@@ -119,7 +123,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         if ip.len() + len <= mtu && pieces.0.len() <= self.capabilities.max_fragments {
             self.send_whole(now, route, ip, &mut headers, pieces, sum)
         } else {
-            self.send_in_fragments(now, route, ip, &mut headers, pieces, sum)
+            self.send_in_fragments(now, route, ip, &mut headers, pieces, Some(sum))
         }
     }
 
@@ -149,20 +153,22 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     #[cold]
     #[inline(never)]
-    fn send_in_fragments(
+    pub(crate) fn send_in_fragments(
         &self,
         now: u64,
         route: Route,
         mut ip: IpHeader,
         headers: &mut DatagramHeaders,
         pieces: &Pieces<D::Buf>,
-        sum: ChecksumField,
+        sum: Option<ChecksumField>,
     ) -> core::result::Result<(), Full> {
         let mtu = self.mtu_of(&route, ip.destination);
         let is_v4 = ip.destination.is_v4();
         let len = TRANSPORT_LEN + pieces.len();
         // The checksum is that of the whole, which no device sees.
-        write_checksum(headers, sum, &pieces.fragments(0, usize::MAX));
+        if let Some(sum) = sum {
+            write_checksum(headers, sum, &pieces.fragments(0, usize::MAX));
+        }
         if ip.ident.is_none() {
             ip.ident = Some(self.next_ident());
         }

@@ -4,6 +4,8 @@
 //! buffers from [`Device::alloc`], and stays there until the peer has acknowledged it. Data that arrives stays in the
 //! buffers of its [`RxFrame`] until the program reads it. In between, only references are passed.
 
+use crate::raw::RawPacket;
+use crate::reports::Unsent;
 use alloc::vec::Vec;
 
 /// A piece of packet memory of fixed size (2 KiB is typical), shared by cloning like an `Arc`.
@@ -210,6 +212,18 @@ pub trait Device: Send + Sync + 'static {
     /// asks for them. The engine holds locks.
     fn looped(&self, frame: &RxFrame<Self::Buf>) {
         let _ = frame;
+    }
+
+    /// A packet for this host that is neither of TCP nor of UDP: whether something other than the engine takes packets of its protocol.
+    /// The engine holds no lock but that of the loopback's drain.
+    fn raw(&self, now: u64, packet: &RawPacket<'_, Self::Buf>) -> bool {
+        let _ = (now, packet);
+        false
+    }
+
+    /// A packet of this host that is neither of TCP nor of UDP could not be delivered.
+    fn raw_unsent(&self, now: u64, unsent: &Unsent<'_>) {
+        let _ = (now, unsent);
     }
 
     /// True while the packet that the device delivers must not be kept, because its memory is all there is to receive

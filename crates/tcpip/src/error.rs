@@ -47,6 +47,14 @@ pub enum Error {
     AccessDenied,
     /// The operation is not for this kind of socket (`EOPNOTSUPP`).
     NotSupported,
+    /// The host does not speak the protocol (`ENOPROTOOPT`).
+    ProtocolNotAvailable,
+    /// A router says that the host is down (`EHOSTDOWN`).
+    HostDown,
+    /// A router says that there is no such network for us (`ENONET`).
+    NoNetwork,
+    /// A router says that a header is wrong (`EPROTO`).
+    Protocol,
 }
 
 impl Error {
@@ -57,8 +65,11 @@ impl Error {
             Error::AccessDenied => 13,
             Error::Invalid => 22,
             Error::BrokenPipe => 32,
+            Error::NoNetwork => 64,
+            Error::Protocol => 71,
             Error::DestinationRequired => 89,
             Error::MessageTooLong => 90,
+            Error::ProtocolNotAvailable => 92,
             Error::NotSupported => 95,
             Error::AddressInUse => 98,
             Error::AddressNotAvailable => 99,
@@ -70,6 +81,7 @@ impl Error {
             Error::NotConnected => 107,
             Error::TimedOut => 110,
             Error::ConnectionRefused => 111,
+            Error::HostDown => 112,
             Error::HostUnreachable => 113,
             Error::AlreadyInProgress => 114,
         }
@@ -98,6 +110,10 @@ impl fmt::Display for Error {
             Error::DestinationRequired => "destination address required",
             Error::AccessDenied => "permission denied",
             Error::NotSupported => "operation not supported",
+            Error::ProtocolNotAvailable => "protocol not available",
+            Error::HostDown => "host is down",
+            Error::NoNetwork => "machine is not on the network",
+            Error::Protocol => "protocol error",
         })
     }
 }

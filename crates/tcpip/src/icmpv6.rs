@@ -10,12 +10,11 @@ use crate::events::Events;
 use crate::ipv6::{FRAGMENT_LEN, LEAST_MTU, addresses, extension};
 use crate::packet::{IPV6_LEN, IpHeader, IpInfo, protocol};
 use crate::payload::Payload;
+use crate::raw::RawPacket;
+use crate::reports::{Blame, ReportOrigin, Unsent, icmpv6_error};
 use crate::stack::Stack;
-use crate::tcp::Tuple;
 
 const UNREACHABLE: u8 = 1;
-const TOO_BIG: u8 = 2;
-const TIME_EXCEEDED: u8 = 3;
 /// A field of a packet is wrong; its place is reported.
 pub const PARAMETER_PROBLEM: u8 = 4;
 const ECHO_REQUEST: u8 = 128;
@@ -43,25 +42,32 @@ impl<D: Device, E: Events> Stack<D, E> {
         if !info.checksum_ok(&payload) {
             return;
         }
+        self.device.raw(now, &RawPacket { info, payload: &payload });
         let Some(head) = payload.head().first_chunk::<TRANSPORT_LEN>().copied() else { return };
-        let error = match (head[0], head[1]) {
+        match (head[0], head[1]) {
             (ECHO_REQUEST, 0) => return self.echo_reply_v6(now, info, head, payload),
             (kind @ message::FIRST..=message::LAST, 0) => {
                 return self.discovery_input(now, info, kind, payload.head());
             }
             (message::MLD_QUERY, 0) => return self.group_query(now, info),
-            // The errors of Linux's `icmpv6_err_convert`.
-            (UNREACHABLE, 0) => Error::NetworkUnreachable,
-            (UNREACHABLE, 1 | 5 | 6) => Error::AccessDenied,
-            (UNREACHABLE, CODE_PORT) => Error::ConnectionRefused,
-            (TOO_BIG, _) => Error::MessageTooLong,
-            (UNREACHABLE | TIME_EXCEEDED, _) => Error::HostUnreachable,
-            (PARAMETER_PROBLEM, 1) => Error::ConnectionRefused,
-            _ => return,
+            _ => {}
+        }
+        let [kind, code] = [head[0], head[1]];
+        let Some((error, is_hard)) = icmpv6_error(kind, code) else { return };
+        let info_word = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
+        let mtu = (error == Error::MessageTooLong).then_some(info_word);
+        let blame = Blame {
+            origin: ReportOrigin::Icmp6,
+            kind,
+            code,
+            info: mtu.unwrap_or(0),
+            offender: info.source,
+            ttl: info.ttl,
+            error,
+            is_hard,
         };
-        let mtu = u32::from_be_bytes([head[4], head[5], head[6], head[7]]).min(u16::MAX.into()) as u16;
-        let mtu = (error == Error::MessageTooLong).then_some(mtu);
-        self.error_for_v6(now, &payload.head()[TRANSPORT_LEN..], error, mtu);
+        let mtu = mtu.map(|mtu| mtu.min(u16::MAX.into()) as u16);
+        self.error_for_v6(now, &payload.head()[TRANSPORT_LEN..], blame, mtu);
     }
 
     fn echo_reply_v6(
@@ -146,7 +152,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     /// Reports an error to the sender of `packet`, the start of a packet of ours. `mtu`: what fits its path.
-    pub(crate) fn error_for_v6(&self, now: u64, packet: &[u8], error: Error, mtu: Option<u16>) {
+    pub(crate) fn error_for_v6(&self, now: u64, packet: &[u8], blame: Blame, mtu: Option<u16>) {
         let Some((ip, mut rest)) = packet.split_first_chunk::<IPV6_LEN>() else { return };
         let (local, remote) = addresses(ip);
         let mut kind = ip[6];
@@ -159,13 +165,11 @@ impl<D: Device, E: Events> Stack<D, E> {
                 return;
             }
         }
-        let Some(t) = rest.first_chunk::<TRANSPORT_LEN>() else { return };
         // A path with an MTU below the least does not exist (RFC 8201, section 4).
         if local.is_v4() || !self.is_local(local) || mtu.is_some_and(|mtu| mtu < LEAST_MTU) {
             return;
         }
-        let short = |at: usize| u16::from_be_bytes([t[at], t[at + 1]]);
-        let tuple = Tuple { local, remote, local_port: short(0), remote_port: short(2) };
-        self.error_for_tuple(now, kind, &tuple, t, error, mtu);
+        let unsent = Unsent { blame, source: local, destination: remote, protocol: kind, rest };
+        self.error_for_packet(now, &unsent, mtu);
     }
 }

@@ -13,6 +13,7 @@ use crate::ip::Address;
 use crate::neighbor::ETHERNET_LEN;
 use crate::packet::{IPV6_LEN, IpHeader, IpInfo, Origin, TRANSPORT_AT, protocol};
 use crate::payload::Payload;
+use crate::raw::RawPacket;
 use crate::stack::Stack;
 
 /// Ethernet type of IPv6.
@@ -184,6 +185,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 }
                 extension::HOP_BY_HOP if number == 0 => Verdict::Accept,
                 extension::ROUTING | extension::DESTINATION_OPTIONS => Verdict::Accept,
+                _ if self.device.raw(now, &RawPacket { info, payload }) => return false,
                 _ => Verdict::Report { at: 0, code: problem::UNKNOWN_NEXT_HEADER, always: false },
             };
             if let Verdict::Report { code, .. } = verdict {

@@ -40,7 +40,9 @@ mod neighbor;
 mod packet;
 mod payload;
 mod ports;
+mod raw;
 mod reassembly;
+mod reports;
 mod stack;
 mod tcp;
 #[cfg(test)]
@@ -50,6 +52,7 @@ mod udp;
 
 pub use address::Link;
 pub use autoconf::{Own as Ipv6Own, Probe as Ipv6Probe};
+pub use checksum::internet_checksum;
 pub use config::{Config, Ipv4Config, Ipv6Config, Limits};
 pub use counters::{Count, Counters, Traffic};
 pub use device::{
@@ -61,6 +64,10 @@ pub use error::{Error, Result};
 pub use events::{Ends, Events, Observation, Readiness};
 pub use ip::{Address, Endpoint, Family};
 pub use neighbor::Seen;
+pub use packet::{IpInfo, protocol};
+pub use payload::Payload;
+pub use raw::{RawPacket, RawWay};
+pub use reports::{Blame, Report, ReportOrigin, Unsent};
 pub use stack::{Stack, Tcp, Udp};
 pub use tcp::{Flow, Pending, Shutdown, State, TcpInfo, TcpListed, TcpOptions, TcpSocket};
-pub use udp::{Datagram, UdpListed, UdpOptions, UdpSocket, Way};
+pub use udp::{Datagram, UdpHeaders, UdpListed, UdpOptions, UdpSocket, Way};

@@ -33,6 +33,12 @@ impl<B: Buffer> Payload<B> {
         self.len
     }
 
+    /// Whether it holds no byte.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// The bytes of the first chunk, where the headers are.
     #[inline(always)]
     pub fn head(&self) -> &[u8] {

@@ -62,7 +62,7 @@ impl<B: Buffer> Reassembly<B> {
     ) -> Option<Payload<B>> {
         let end = offset + payload.len();
         // A fragment that others follow is a multiple of eight bytes long.
-        if payload.len() == 0 || end > MAX_LEN || (more && !payload.len().is_multiple_of(8)) {
+        if payload.is_empty() || end > MAX_LEN || (more && !payload.len().is_multiple_of(8)) {
             return None;
         }
         let at = match self.packets.iter().position(|p| p.key == key) {

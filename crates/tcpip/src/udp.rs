@@ -9,9 +9,11 @@ use crate::error::{Error, Result};
 use crate::events::{Ends, Events, Readiness};
 use crate::groups::Membership;
 use crate::ip::{Address, Bound, Endpoint, Family};
-use crate::packet::{IpHeader, IpInfo, protocol};
+use crate::ipv4::IPV4_LEN;
+use crate::packet::{IPV6_LEN, IpHeader, IpInfo, protocol};
 use crate::payload::Payload;
 use crate::ports::{Chosen, Claim};
+use crate::reports::{REPORTS_MAX, Report, Unsent};
 use crate::stack::{Stack, Udp};
 use crate::tcp::{Shutdown, Tuple};
 use alloc::collections::VecDeque;
@@ -60,6 +62,8 @@ pub struct UdpOptions {
     pub multicast_hops: u8,
     /// `IPV6_TCLASS`.
     pub traffic_class: u8,
+    /// `IP_RECVERR`, `IPV6_RECVERR`: what comes back for a datagram is kept.
+    pub reports: bool,
 }
 
 /// The route that a datagram is to take.
@@ -90,6 +94,35 @@ pub struct Datagram {
     pub copied: usize,
 }
 
+/// What the headers before a datagram's payload say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpHeaders {
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// Type of service, or traffic class.
+    pub tos: u8,
+    /// The port it was sent to.
+    pub port: u16,
+}
+
+impl UdpHeaders {
+    /// Those before a payload. `None` if they are no longer there, or of an unusual length.
+    pub fn before<B: crate::Buffer>(payload: &Payload<B>) -> Option<UdpHeaders> {
+        /// An IPv4 header without options begins so.
+        const PLAIN_V4: u8 = 0x45;
+        let port = |udp: &[u8]| u16::from_be_bytes([udp[2], udp[3]]);
+        let v4 = payload.dropped(IPV4_LEN + TRANSPORT_LEN);
+        if let Some(ip) = v4
+            && ip[0] == PLAIN_V4
+            && ip[9] == protocol::UDP
+        {
+            return Some(UdpHeaders { ttl: ip[8], tos: ip[1], port: port(&ip[IPV4_LEN..]) });
+        }
+        let ip = payload.dropped(IPV6_LEN + TRANSPORT_LEN).filter(|ip| ip[0] >> 4 == 6)?;
+        Some(UdpHeaders { ttl: ip[7], tos: ip[0] << 4 | ip[1] >> 4, port: port(&ip[IPV6_LEN..]) })
+    }
+}
+
 /// A UDP socket as a list shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UdpListed {
@@ -117,6 +150,15 @@ struct Waiting<B> {
     payload: Payload<B>,
 }
 
+/// Why poll(2) reports an error. One value, so that a datagram meets one test.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// An error waits for the next call.
+    Error(Error),
+    /// Nothing but reports wait.
+    Reports,
+}
+
 /// What a socket's lock guards.
 pub struct State<B> {
     local: Endpoint,
@@ -131,7 +173,9 @@ pub struct State<B> {
     held: usize,
     /// Datagrams that there was no room for.
     dropped: u32,
-    error: Option<Error>,
+    error: Option<Trouble>,
+    /// Errors of datagrams, for `MSG_ERRQUEUE`.
+    reports: VecDeque<Report>,
     receive_shut: bool,
     send_shut: bool,
 }
@@ -190,7 +234,7 @@ impl<D: Device, E: Events> UdpSocket<D, E> {
     /// Takes the pending error (`SO_ERROR`).
     pub fn take_error(&self) -> Option<Error> {
         let mut state = self.state.lock();
-        let error = state.error.take();
+        let error = state.take_error();
         self.ready.store(state.readiness().bits(), Ordering::Release);
         error
     }
@@ -211,6 +255,22 @@ impl<D: Device, E: Events> UdpSocket<D, E> {
 }
 
 impl<B> State<B> {
+    /// Takes the error that waits.
+    #[inline]
+    fn take_error(&mut self) -> Option<Error> {
+        let trouble = self.error?;
+        self.take_trouble(trouble)
+    }
+
+    #[cold]
+    fn take_trouble(&mut self, trouble: Trouble) -> Option<Error> {
+        self.error = (!self.reports.is_empty()).then_some(Trouble::Reports);
+        match trouble {
+            Trouble::Error(error) => Some(error),
+            Trouble::Reports => None,
+        }
+    }
+
     fn readiness(&self) -> Readiness {
         let mut ready = Readiness::WRITABLE;
         if !self.queue.is_empty() || self.receive_shut {
@@ -376,7 +436,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             None => {
                 self.drop_packet(tuple.ends(), Count::NoPorts);
                 if info.source.is_v4() {
-                    self.port_unreachable(now, info, &head, len);
+                    self.port_unreachable(now, info, &payload);
                 } else {
                     self.port_unreachable_v6(now, info, &payload);
                 }
@@ -401,19 +461,39 @@ impl<D: Device, E: Events> Stack<D, E> {
     }
 
     /// A datagram of ours could not be delivered.
-    pub(crate) fn udp_error(&self, now: u64, tuple: &Tuple, error: Error, mtu: Option<u16>) {
+    pub(crate) fn udp_error(&self, now: u64, tuple: &Tuple, unsent: &Unsent<'_>, mtu: Option<u16>) {
         let Some(socket) = self.udp.find(tuple, || tuple.spread(self.keys.demux)) else { return };
         if let Some(mtu) = mtu {
             self.path_mtu_found(now, tuple.remote, mtu);
         }
         let mut state = socket.state.lock();
-        // Only a connected socket hears of it (udp(7)).
-        if state.peer == Some(Endpoint::new(tuple.remote, tuple.remote_port))
-            && error != Error::MessageTooLong
+        let error = unsent.blame.error;
+        if state.options.reports {
+            let payload = unsent.rest.get(TRANSPORT_LEN..).unwrap_or(&[]);
+            // What there is no memory for is lost.
+            if state.reports.len() < REPORTS_MAX
+                && let Ok(report) = Report::new(now, unsent, tuple.remote_port, payload)
+            {
+                let _ = state.reports.try_push_back(report);
+            }
+        } else if !unsent.blame.is_hard
+            || error == Error::MessageTooLong
+            || state.peer != Some(Endpoint::new(tuple.remote, tuple.remote_port))
         {
-            state.error = Some(error);
-            socket.settle(state, Readiness::ERROR | Readiness::READABLE);
+            // Of a hard error only a connected socket hears that has not asked for all (udp(7)).
+            return;
         }
+        state.error = Some(Trouble::Error(error));
+        socket.settle(state, Readiness::ERROR | Readiness::READABLE);
+    }
+
+    /// Takes the report that waits first (`MSG_ERRQUEUE`). A pending error is that of the next, if there is one.
+    pub fn udp_report(&self, socket: &Udp<D, E>) -> Option<Report> {
+        let mut state = socket.state.lock();
+        let report = state.reports.pop_front()?;
+        state.error = state.reports.front().map(|next| Trouble::Error(next.blame.error));
+        socket.settle(state, Readiness::EMPTY);
+        Some(report)
     }
 
     /// Lists the sockets that have a port, from a position on: 0, or one that was returned. Returns where the next piece begins;
@@ -448,6 +528,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             hops: None,
             multicast_hops: 1,
             traffic_class: 0,
+            reports: false,
         };
         let state = State {
             local: Endpoint::default(),
@@ -460,6 +541,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             held: 0,
             dropped: 0,
             error: None,
+            reports: VecDeque::new(),
             receive_shut: false,
             send_shut: false,
         };
@@ -615,7 +697,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         let (route, source) = self.udp_route(&state, remote, &way)?;
         // An error of the call comes before one of an earlier datagram, as on Linux.
-        if let Some(error) = state.error.take() {
+        if let Some(error) = state.take_error() {
             socket.settle(state, Readiness::EMPTY);
             return Err(error);
         }
@@ -677,14 +759,27 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// Takes the next datagram (leaves it if `peek`); what `sink` does not take of it is lost. If none waits, `WouldBlock`, or
     /// `None` if receiving is shut down: a call that can wait returns then. recvfrom(2).
+    #[inline]
     pub fn udp_recv(
         &self,
         socket: &Udp<D, E>,
         peek: bool,
         sink: impl FnMut(&[u8]) -> usize,
     ) -> Result<Option<Datagram>> {
+        self.udp_recv_noting(socket, peek, |_| {}, sink)
+    }
+
+    /// The same; `note` is shown the datagram's payload, before which its headers may still be ([`UdpHeaders`]).
+    #[inline]
+    pub fn udp_recv_noting(
+        &self,
+        socket: &Udp<D, E>,
+        peek: bool,
+        note: impl FnOnce(&Payload<D::Buf>),
+        sink: impl FnMut(&[u8]) -> usize,
+    ) -> Result<Option<Datagram>> {
         let mut state = socket.state.lock();
-        if let Some(error) = state.error.take() {
+        if let Some(error) = state.take_error() {
             socket.settle(state, Readiness::EMPTY);
             return Err(error);
         }
@@ -692,6 +787,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             return if state.receive_shut { Ok(None) } else { Err(Error::WouldBlock) };
         };
         let len = waiting.payload.len() as usize;
+        note(&waiting.payload);
         let datagram = Datagram {
             from: waiting.from,
             to: waiting.to,

@@ -9,7 +9,8 @@ use coracle_core::mm::user;
 use coracle_core::mm::user_buf::{KeptPieces, MAX_PIECES, Pieces, UserBuf};
 use coracle_core::net::sockaddr::{ADDRESS_MAX, INET_BYTES, INET6_MIN_BYTES};
 use coracle_core::net::socket::{
-    Arrival, Control, PKTINFO_BYTES, PKTINFO6_BYTES, PacketInfo, PacketInfo6, Received, Socket, SocketAddress,
+    Arrival, Control, DatagramInfo, PKTINFO_BYTES, PKTINFO6_BYTES, PacketInfo, PacketInfo6, Received, Socket,
+    SocketAddress,
 };
 use coracle_core::task::{long_call, signal};
 use coracle_core::time::clock;
@@ -20,6 +21,7 @@ use coracle_ipc::uring::Ring;
 use coracle_net::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_UDP, answer};
 use coracle_net::udp::UDP_SEGMENT;
 use coracle_system::socket as open;
+use core::net::SocketAddr;
 use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, O_RDWR, SIGPIPE};
 use linux_raw_sys::net as n;
 
@@ -390,6 +392,10 @@ impl Message {
                     let info: &[u8; PKTINFO6_BYTES] = data.try_into().map_err(|_| Errno::INVAL)?;
                     given.packet_info6 = Some(PacketInfo6::decode(info));
                 }
+                (IPPROTO_IP, n::IP_TTL) => given.ttl = Some(header_byte(data, 1)?),
+                (IPPROTO_IP, n::IP_TOS) => given.tos = Some(header_byte(data, 0)?),
+                (IPPROTO_IPV6, n::IPV6_HOPLIMIT) => given.ttl = Some(header_byte(data, 0)?),
+                (IPPROTO_IPV6, n::IPV6_TCLASS) => given.tos = Some(header_byte(data, 0)?),
                 (IPPROTO_UDP, UDP_SEGMENT) => {
                     let bytes: [u8; 2] = data.try_into().map_err(|_| Errno::INVAL)?;
                     given.segment = Some(u16::from_le_bytes(bytes));
@@ -474,18 +480,8 @@ impl Message {
                 told |= n::MSG_CTRUNC;
             }
         };
-        if let Some(arrival) = received.arrival {
-            let (kind, time) = match arrival {
-                Arrival::Micros(ns) => (n::SCM_TIMESTAMP, clock::to_timeval(ns)),
-                Arrival::Nanos(ns) => (n::SCM_TIMESTAMPNS, clock::to_timespec(ns)),
-            };
-            add(n::SOL_SOCKET, kind, time.map(u64::to_le_bytes).as_flattened());
-        }
-        if let Some(info) = received.packet_info {
-            add(IPPROTO_IP, n::IP_PKTINFO, &info.encode());
-        }
-        if let Some(info) = received.packet_info6 {
-            add(IPPROTO_IPV6, n::IPV6_PKTINFO, &info.encode());
+        if let Some(info) = received.info.take() {
+            give_info(&info, &mut add);
         }
         if let Some((pid, uid, gid)) = received.credentials {
             let ids = [pid as u32, uid, gid].map(u32::to_le_bytes);
@@ -533,6 +529,70 @@ impl Message {
             })?;
         }
         Ok((bytes.len(), told | flags & n::MSG_CMSG_CLOEXEC))
+    }
+}
+
+/// A byte of a header that a control message sets, at least `least`: an `int`, or a byte alone. EINVAL.
+fn header_byte(data: &[u8], least: u8) -> Result<u8, Errno> {
+    let number = match data {
+        [byte] => i32::from(*byte),
+        _ => data.first_chunk().copied().map(i32::from_le_bytes).ok_or(Errno::INVAL)?,
+    };
+    u8::try_from(number).ok().filter(|byte| *byte >= least).ok_or(Errno::INVAL)
+}
+
+/// Gives `add` the control messages (level, type and data) that tell of a datagram.
+#[inline(never)]
+fn give_info(info: &DatagramInfo, add: &mut dyn FnMut(u32, u32, &[u8])) {
+    if let Some(arrival) = info.arrival {
+        let (kind, time) = match arrival {
+            Arrival::Micros(ns) => (n::SCM_TIMESTAMP, clock::to_timeval(ns)),
+            Arrival::Nanos(ns) => (n::SCM_TIMESTAMPNS, clock::to_timespec(ns)),
+        };
+        add(n::SOL_SOCKET, kind, time.map(u64::to_le_bytes).as_flattened());
+    }
+    if let Some(ns) = info.stamp {
+        // The two others are those of hardware.
+        let [seconds, nanos] = clock::to_timespec(ns);
+        let times = [seconds, nanos, 0, 0, 0, 0].map(u64::to_le_bytes);
+        add(n::SOL_SOCKET, n::SCM_TIMESTAMPING, times.as_flattened());
+    }
+    if let Some(lost) = info.lost {
+        add(n::SOL_SOCKET, n::SO_RXQ_OVFL, &lost.to_le_bytes());
+    }
+    if let Some(info) = info.packet_info {
+        add(IPPROTO_IP, n::IP_PKTINFO, &info.encode());
+    }
+    if let Some(ttl) = info.ttl {
+        add(IPPROTO_IP, n::IP_TTL, &u32::from(ttl).to_le_bytes());
+    }
+    if let Some(tos) = info.tos {
+        add(IPPROTO_IP, n::IP_TOS, &[tos]);
+    }
+    if let Some(info) = info.packet_info6 {
+        add(IPPROTO_IPV6, n::IPV6_PKTINFO, &info.encode());
+    }
+    if let Some(limit) = info.hop_limit {
+        add(IPPROTO_IPV6, n::IPV6_HOPLIMIT, &u32::from(limit).to_le_bytes());
+    }
+    if let Some(class) = info.traffic_class {
+        add(IPPROTO_IPV6, n::IPV6_TCLASS, &u32::from(class).to_le_bytes());
+    }
+    match info.destination {
+        Some(SocketAddr::V4(address)) => {
+            add(IPPROTO_IP, n::IP_RECVORIGDSTADDR, &SocketAddress::Inet(address).encode());
+        }
+        Some(SocketAddr::V6(address)) => {
+            add(IPPROTO_IPV6, n::IPV6_RECVORIGDSTADDR, &SocketAddress::Inet6(address).encode());
+        }
+        None => {}
+    }
+    if let Some((error, is_v6)) = info.error {
+        let (level, kind) = if is_v6 { (IPPROTO_IPV6, n::IPV6_RECVERR) } else { (IPPROTO_IP, n::IP_RECVERR) };
+        add(level, kind, &error.encode(is_v6));
+    }
+    if let Some(auxiliary) = info.auxiliary {
+        add(n::SOL_PACKET, linux_raw_sys::if_packet::PACKET_AUXDATA, &auxiliary);
     }
 }
 

@@ -1,11 +1,13 @@
 //! The engine's device: the network card; and the announcement of a socket's readiness.
+use super::raw;
 use coracle_core::events::{self, bit, kind};
 use coracle_core::ipc::poll::{Events, PollSource};
 use coracle_devices::buffer::{self, NetBuffer};
 use coracle_devices::capture;
 use coracle_devices::virtio::net::Net;
 use coracle_tcpip::{
-    Capabilities, Count, Device, Fragment, Full, Observation, PartialChecksum, Readiness, RxFrame, TxFrame,
+    Capabilities, Count, Device, Fragment, Full, Observation, PartialChecksum, RawPacket, Readiness, RxFrame,
+    TxFrame, Unsent,
 };
 
 /// MTU that a machine without a card reports; only the loopback is used there.
@@ -74,6 +76,14 @@ impl Device for Interface {
 
     fn looped(&self, frame: &RxFrame<NetBuffer>) {
         capture::looped(frame);
+    }
+
+    fn raw(&self, now: u64, packet: &RawPacket<'_, NetBuffer>) -> bool {
+        raw::input(now, packet)
+    }
+
+    fn raw_unsent(&self, now: u64, unsent: &Unsent<'_>) {
+        raw::unsent(now, unsent);
     }
 
     #[inline(always)]

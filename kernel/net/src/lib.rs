@@ -15,12 +15,15 @@ extern crate alloc;
 extern crate coracle_core;
 
 pub mod address;
+mod ancillary;
 mod common;
+mod filter;
 mod interface;
 pub mod interface_ioctl;
 mod multicast;
 pub mod netlink;
 pub mod options;
+pub mod raw;
 mod resolver;
 mod stack;
 pub mod tcp;

@@ -1,27 +1,28 @@
 //! UDP sockets as files (udp(7)).
 use super::address::Family;
+use super::ancillary::{Arrived, Wanted, error_message};
 use super::common::{Common, check_scope, errno, ioctl_answer, wait_for_address};
 use super::engine;
 use super::interface::{Interface, Watch, poll_events};
-use super::interface_ioctl::{CARD_INDEX, LOOPBACK_INDEX};
 use super::multicast::link_of;
-use super::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_UDP, answer, buffer_size, int, ttl};
+use super::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_UDP, USUAL_HOPS, answer, buffer_size, int, ttl};
 use super::stack::sent;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::File;
 use coracle_core::ipc::poll::{Events, PollSource, block_on_events};
 use coracle_core::mm::user_buf::UserBuf;
-use coracle_core::net::socket::{Arrival, Control, PacketInfo, PacketInfo6, Received, Socket, SocketAddress};
-use coracle_core::time::clock;
+use coracle_core::net::socket::{Control, DatagramInfo, Received, Socket, SocketAddress};
+use coracle_devices::buffer::NetBuffer;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::time::now_ns;
-use coracle_tcpip::{Address, Datagram, Endpoint, Error, Link, Udp, Way};
+use coracle_tcpip::{Address, Datagram, Endpoint, Error, Payload, Udp, UdpHeaders, Way};
 use core::any::Any;
-use core::net::{Ipv4Addr, SocketAddrV6};
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use core::net::SocketAddrV6;
+use core::sync::atomic::{AtomicU16, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 
@@ -41,12 +42,8 @@ pub const UDP_SEGMENT: u32 = 103;
 pub struct UdpFile {
     pub(super) socket: Udp<Interface, Watch>,
     pub(super) common: Common,
-    /// IP_PKTINFO.
-    packet_info: AtomicBool,
-    /// IPV6_RECVPKTINFO.
-    packet_info6: AtomicBool,
-    /// SO_TIMESTAMP or SO_TIMESTAMPNS; 0: neither.
-    timestamps: AtomicU32,
+    /// What is told of a datagram.
+    wanted: Wanted,
     /// UDP_SEGMENT: bytes of each datagram that a larger one is cut into; 0: none is cut.
     segment: AtomicU16,
 }
@@ -60,9 +57,7 @@ impl UdpFile {
         let new = UdpFile {
             socket,
             common: Common::new(family, inode),
-            packet_info: AtomicBool::new(false),
-            packet_info6: AtomicBool::new(false),
-            timestamps: AtomicU32::new(0),
+            wanted: Wanted::new(),
             segment: AtomicU16::new(0),
         };
         try_arc(new).map_err(|_| Errno::NOBUFS)
@@ -165,14 +160,21 @@ impl UdpFile {
         let nonblock = flags & n::MSG_DONTWAIT != 0;
         let peek = flags & n::MSG_PEEK != 0;
         if flags & n::MSG_ERRQUEUE != 0 {
-            return Err(Errno::AGAIN);
+            return self.receive_report(dst);
         }
+        let wants_more = self.wanted.any();
+        let mut headers = None;
         let want = dst.remaining();
         let deadline = self.common.receive_deadline();
         let (mut spilled, mut lost) = (Vec::new(), false);
         let attempt = || {
+            let look = |payload: &Payload<NetBuffer>| {
+                if wants_more {
+                    headers = UdpHeaders::before(payload);
+                }
+            };
             engine()
-                .udp_recv(&self.socket, peek, |piece| {
+                .udp_recv_noting(&self.socket, peek, look, |piece| {
                     // What a page fault keeps from being copied now is copied after the engine's call.
                     let copied = if spilled.is_empty() { dst.put_nofault(piece) } else { 0 };
                     if copied < piece.len() && dst.remaining() > spilled.len() {
@@ -195,27 +197,26 @@ impl UdpFile {
         Ok(Received {
             from: Some(self.common.raise(datagram.from)),
             flags: if truncated { n::MSG_TRUNC } else { 0 },
-            packet_info: self.packet_info.load(Ordering::Relaxed).then(|| packet_info(&datagram)),
-            packet_info6: self.packet_info6.load(Ordering::Relaxed).then(|| Self::packet_info6(&datagram)),
-            arrival: self.arrival(&datagram),
+            info: if wants_more { self.info(&datagram, headers) } else { None },
             ..Received::bytes(if flags & n::MSG_TRUNC != 0 { datagram.len } else { datagram.len.min(want) })
         })
     }
 
-    /// When a datagram arrived, if the program has requested that.
-    #[inline]
-    fn arrival(&self, datagram: &Datagram) -> Option<Arrival> {
-        let wanted = self.timestamps.load(Ordering::Relaxed);
-        if wanted == 0 {
-            return None;
-        }
-        let ns = datagram.arrived.wrapping_add(clock::wall_offset_ns());
-        Some(if wanted == n::SO_TIMESTAMP { Arrival::Micros(ns) } else { Arrival::Nanos(ns) })
+    /// What the program is told of a datagram with these headers.
+    #[cold]
+    fn info(&self, datagram: &Datagram, headers: Option<UdpHeaders>) -> Option<Box<DatagramInfo>> {
+        let usual = UdpHeaders { ttl: USUAL_HOPS as u8, tos: 0, port: self.socket.local().port };
+        let UdpHeaders { ttl, tos, port } = headers.unwrap_or(usual);
+        let (to, link, at) = (datagram.to, datagram.link, datagram.arrived);
+        self.wanted.info(&Arrived { to, port, link, at, ttl, tos, lost: self.socket.listed().dropped })
     }
 
-    /// Where it arrived, in the addresses of an AF_INET6 socket.
-    fn packet_info6(datagram: &Datagram) -> PacketInfo6 {
-        PacketInfo6 { address: datagram.to.to_ipv6(), interface: packet_info(datagram).interface }
+    /// A message of the error queue.
+    #[cold]
+    fn receive_report(&self, dst: &mut UserBuf) -> Result<Received, Errno> {
+        let report = engine().udp_report(&self.socket).ok_or(Errno::AGAIN)?;
+        let copied = dst.put(&report.payload)?;
+        error_message(self.common.family, &self.wanted, &report, copied)
     }
 
     /// The engine's address for one that the program sends to. An AF_INET6 socket takes one of AF_INET, too, or returns
@@ -254,16 +255,9 @@ fn set_way(way: &mut Way, interface: u32, from: Address) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Where a datagram arrived. One to several hosts is reported with our own address on its link.
-fn packet_info(datagram: &Datagram) -> PacketInfo {
-    let own = engine().ipv4().map(|config| config.address);
-    let (interface, own) = match datagram.link {
-        Link::Loopback => (LOOPBACK_INDEX, Some(Ipv4Addr::LOCALHOST)),
-        Link::Wire => (CARD_INDEX, own),
-    };
-    let to = datagram.to.to_ipv4().unwrap_or(Ipv4Addr::UNSPECIFIED);
-    let to_several = to.is_multicast() || (datagram.link == Link::Wire && own != Some(to));
-    PacketInfo { interface, local: if to_several { own.unwrap_or(to) } else { to }, destination: to }
+/// IP_RECVERR or IPV6_RECVERR.
+fn is_reports(level: i32, number: u32) -> bool {
+    matches!((level, number), (SOL_IP, n::IP_RECVERR) | (SOL_IPV6, n::IPV6_RECVERR))
 }
 
 impl File for UdpFile {
@@ -414,7 +408,14 @@ impl Socket for UdpFile {
         {
             return result;
         }
-        if let Some(result) = self.common.set(level, name, value) {
+        if let Ok(value) = int(value)
+            && let Some(result) = self.wanted.set(level, number, value)
+        {
+            return result;
+        }
+        if !is_reports(level, number)
+            && let Some(result) = self.common.set(level, name, value)
+        {
             return result;
         }
         let value = int(value)?;
@@ -432,20 +433,13 @@ impl Socket for UdpFile {
                 self.common.remember(level, name, value)
             }
             (SOL_IP, n::IP_TTL) => ttl(value).and_then(|ttl| set(&|o| o.ttl = ttl)),
-            (SOL_IP, n::IP_PKTINFO) => {
-                self.packet_info.store(on, Ordering::Relaxed);
-                Ok(())
-            }
-            (SOL_SOCKET, n::SO_TIMESTAMP | n::SO_TIMESTAMPNS) => {
-                // One replaces the other.
-                self.timestamps.store(if on { number } else { 0 }, Ordering::Relaxed);
-                Ok(())
-            }
-            (SOL_IPV6, n::IPV6_RECVPKTINFO) => {
-                self.packet_info6.store(on, Ordering::Relaxed);
-                Ok(())
-            }
             (SOL_IP, n::IP_TOS) => set(&|o| o.tos = value as u8),
+            (SOL_IP, n::IP_RECVERR) | (SOL_IPV6, n::IPV6_RECVERR) => {
+                set(&|o| o.reports = on)?;
+                // Those that wait are of no use any more.
+                while !on && engine().udp_report(&self.socket).is_some() {}
+                Ok(())
+            }
             (SOL_UDP, UDP_CORK) if !on => Ok(()),
             (SOL_UDP, UDP_GRO) => {
                 // Datagrams are never joined; a program that can take joined ones takes single ones, too.
@@ -473,7 +467,12 @@ impl Socket for UdpFile {
         {
             return answer(value);
         }
-        if let Some(result) = self.common.get(level, name) {
+        if let Some(value) = self.wanted.get(level, number) {
+            return answer(value);
+        }
+        if !is_reports(level, number)
+            && let Some(result) = self.common.get(level, name)
+        {
             return result;
         }
         let options = self.socket.options();
@@ -491,11 +490,7 @@ impl Socket for UdpFile {
             (SOL_SOCKET, n::SO_LINGER) => Ok([0; 8].try_to_vec()?),
             (SOL_IP, n::IP_TTL) => answer(i32::from(options.ttl)),
             (SOL_IP, n::IP_TOS) => answer(i32::from(options.tos)),
-            (SOL_IP, n::IP_PKTINFO) => answer(self.packet_info.load(Ordering::Relaxed) as i32),
-            (SOL_IPV6, n::IPV6_RECVPKTINFO) => answer(self.packet_info6.load(Ordering::Relaxed) as i32),
-            (SOL_SOCKET, n::SO_TIMESTAMP | n::SO_TIMESTAMPNS) => {
-                answer((self.timestamps.load(Ordering::Relaxed) == number) as i32)
-            }
+            (SOL_IP, n::IP_RECVERR) | (SOL_IPV6, n::IPV6_RECVERR) => answer(options.reports.into()),
             (SOL_UDP, UDP_SEGMENT) => answer(i32::from(self.segment.load(Ordering::Relaxed))),
             (SOL_UDP, UDP_CORK | UDP_GRO) => answer(self.common.recall(level, name, 0)),
             _ => Err(Errno::NOPROTOOPT),

@@ -5,6 +5,7 @@ use coracle_core::fs::file::File;
 use coracle_net::address::Family;
 use coracle_net::netlink::NetlinkFile;
 use coracle_net::options::{SOL_TCP, SOL_UDP};
+use coracle_net::raw::RawFile;
 use coracle_net::tcp::TcpFile;
 use coracle_net::udp::UdpFile;
 use linux_raw_sys::net as n;
@@ -12,6 +13,11 @@ use linux_raw_sys::net as n;
 /// Beyond the last domain and the last type of sockets (AF_MAX and SOCK_MAX of Linux).
 const AF_MAX: u32 = 46;
 const SOCK_MAX: u32 = 11;
+/// Beyond the last protocol of IP (IPPROTO_MAX of Linux).
+const IPPROTO_MAX: i32 = 263;
+/// Protocols of ping.
+const ICMP: i32 = 1;
+const ICMPV6: i32 = 58;
 /// NETLINK_ROUTE (netlink(7)).
 const NETLINK_ROUTE: i32 = 0;
 
@@ -30,9 +36,15 @@ pub fn socket(domain: u32, kind: u32, protocol: i32) -> Result<Arc<dyn File>, Er
         }
         n::AF_INET | n::AF_INET6 => {
             let family = if domain == n::AF_INET { Family::V4 } else { Family::V6 };
+            if !(0..IPPROTO_MAX).contains(&protocol) {
+                return Err(Errno::INVAL);
+            }
             match (kind, protocol) {
                 (n::SOCK_STREAM, 0 | SOL_TCP) => Ok(TcpFile::new(family)?),
                 (n::SOCK_DGRAM, 0 | SOL_UDP) => Ok(UdpFile::new(family)?),
+                (n::SOCK_DGRAM, ICMP) if family == Family::V4 => Ok(RawFile::new(family, kind, protocol)?),
+                (n::SOCK_DGRAM, ICMPV6) if family == Family::V6 => Ok(RawFile::new(family, kind, protocol)?),
+                (n::SOCK_RAW, 1..) => Ok(RawFile::new(family, kind, protocol)?),
                 (n::SOCK_STREAM | n::SOCK_DGRAM | n::SOCK_RAW, _) => Err(Errno::PROTONOSUPPORT),
                 _ => Err(Errno::SOCKTNOSUPPORT),
             }

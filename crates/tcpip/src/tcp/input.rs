@@ -70,7 +70,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
                 return;
             }
             // A segment that came twice is acknowledged at once; what has no data may be part of a loop or an attack.
-            if payload.len() > 0 {
+            if !payload.is_empty() {
                 let _ = self.send_ack(cx);
             } else {
                 self.challenge(cx);
@@ -248,7 +248,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             payload.skip(known);
             seq = self.rcv_nxt;
             self.ack_now = true;
-            if payload.len() == 0 && !fin {
+            if payload.is_empty() && !fin {
                 return;
             }
         }

@@ -291,7 +291,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         if segment.seq - (request.irs + 1) > window {
             return self.answer(now, &tuple, &options, &request);
         }
-        if options.defer_accept > 0 && payload.len() == 0 && !segment.has(flags::FIN) {
+        if options.defer_accept > 0 && payload.is_empty() && !segment.has(flags::FIN) {
             // TCP_DEFER_ACCEPT: wait for data, but not for ever.
             let over = u64::from(options.defer_accept) * 1_000_000_000;
             if now < request.sent + over {

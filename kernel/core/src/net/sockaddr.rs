@@ -1,5 +1,5 @@
 //! Socket addresses as the program has them: bytes (sockaddr(3type)).
-use super::socket::{SocketAddress, UnixName};
+use super::socket::{LinkAddress, SocketAddress, UnixName};
 use crate::errno::Errno;
 use core::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 use linux_raw_sys::net as n;
@@ -14,6 +14,9 @@ const INET6_BYTES: usize = 28;
 pub const INET6_MIN_BYTES: usize = 24;
 /// Bytes of one of AF_NETLINK.
 const NETLINK_BYTES: usize = 12;
+/// Bytes of one of AF_PACKET up to the hardware address, and with all that there may be of it.
+const LINK_HEAD_BYTES: usize = 12;
+const LINK_BYTES: usize = 20;
 /// Bytes of the longest of AF_UNIX.
 const UNIX_MAX_BYTES: usize = 110;
 /// Linux's limit of any address (`struct sockaddr_storage`).
@@ -57,7 +60,20 @@ impl SocketAddress {
                     |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
                 Ok(SocketAddress::Netlink { port: word(4), groups: word(8) })
             }
-            n::AF_INET6 | n::AF_UNIX | n::AF_NETLINK => Err(Errno::INVAL),
+            n::AF_PACKET if bytes.len() >= LINK_BYTES => {
+                let (mut address, mut interface) = ([0; 8], [0; 4]);
+                address.copy_from_slice(&bytes[LINK_HEAD_BYTES..LINK_BYTES]);
+                interface.copy_from_slice(&bytes[4..8]);
+                Ok(SocketAddress::Packet(LinkAddress {
+                    protocol: port()?,
+                    interface: u32::from_le_bytes(interface),
+                    hardware: u16::from_le_bytes([bytes[8], bytes[9]]),
+                    kind: bytes[10],
+                    len: bytes[11],
+                    address,
+                }))
+            }
+            n::AF_INET6 | n::AF_UNIX | n::AF_NETLINK | n::AF_PACKET => Err(Errno::INVAL),
             _ => Err(Errno::AFNOSUPPORT),
         }
     }
@@ -93,6 +109,14 @@ impl SocketAddress {
                 if path.first().is_some_and(|byte| *byte != 0) {
                     put(&[0]);
                 }
+            }
+            SocketAddress::Packet(link) => {
+                put(&family(n::AF_PACKET));
+                put(&link.protocol.to_be_bytes());
+                put(&link.interface.to_le_bytes());
+                put(&link.hardware.to_le_bytes());
+                put(&[link.kind, link.len]);
+                put(&link.address);
             }
             SocketAddress::Netlink { port, groups } => {
                 put(&family(n::AF_NETLINK));

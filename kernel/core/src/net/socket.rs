@@ -3,9 +3,10 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::descriptors;
 use crate::fs::file::{File, OpenFile};
 use crate::mm::user_buf::UserBuf;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// st_mode of a socket.
 pub const SOCKET_MODE: u32 = linux_raw_sys::general::S_IFSOCK | 0o777;
@@ -14,6 +15,23 @@ const UNIX_NAME_MAX: usize = 108;
 
 /// The name of an AF_UNIX socket.
 pub type UnixName = heapless::Vec<u8, UNIX_NAME_MAX>;
+
+/// An address of the link (`struct sockaddr_ll`, packet(7)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkAddress {
+    /// The Ethernet type.
+    pub protocol: u16,
+    /// Number of the interface; 0: any.
+    pub interface: u32,
+    /// ARPHRD_*.
+    pub hardware: u16,
+    /// PACKET_HOST and so on.
+    pub kind: u8,
+    /// Bytes of the hardware address.
+    pub len: u8,
+    /// The hardware address.
+    pub address: [u8; 8],
+}
 
 /// A socket address of any family we know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +44,8 @@ pub enum SocketAddress {
     Inet6(SocketAddrV6),
     /// AF_UNIX: a path, an abstract name (first byte 0), or empty (unnamed).
     Unix(UnixName),
+    /// AF_PACKET.
+    Packet(LinkAddress),
     /// AF_NETLINK.
     Netlink {
         /// Port id; 0 is the kernel.
@@ -121,6 +141,95 @@ pub enum Arrival {
     Nanos(u64),
 }
 
+/// An error of a datagram, or what else an error queue tells of (`struct sock_extended_err`, ip(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExtendedError {
+    /// Its number.
+    pub errno: u32,
+    /// SO_EE_ORIGIN_*.
+    pub origin: u8,
+    /// Type and code of an ICMP message.
+    pub kind: u8,
+    /// See `kind`.
+    pub code: u8,
+    /// What depends on the origin: the MTU of a path, the first of some numbers.
+    pub info: u32,
+    /// The same: the last of these.
+    pub data: u32,
+    /// Who reports it.
+    pub offender: Option<IpAddr>,
+}
+
+impl ExtendedError {
+    /// As the program reads it, with the address behind it, which is one of AF_INET6 if `is_v6`.
+    pub fn encode(&self, is_v6: bool) -> heapless::Vec<u8, 44> {
+        use linux_raw_sys::net::{AF_INET, AF_INET6};
+        let mut bytes = heapless::Vec::new();
+        // All is shorter than the vector: pushing does not fail.
+        let mut put = |part: &[u8]| {
+            let _ = bytes.extend_from_slice(part);
+        };
+        put(&self.errno.to_le_bytes());
+        put(&[self.origin, self.kind, self.code, 0]);
+        put(&self.info.to_le_bytes());
+        put(&self.data.to_le_bytes());
+        let family = |family: u32| (family as u16).to_le_bytes();
+        match self.offender {
+            Some(IpAddr::V4(address)) if !is_v6 => {
+                put(&family(AF_INET));
+                put(&[0; 2]);
+                put(&address.octets());
+                put(&[0; 8]);
+            }
+            None if !is_v6 => put(&[0; 16]),
+            None => put(&[0; 28]),
+            Some(address) => {
+                let address = match address {
+                    IpAddr::V4(address) => address.to_ipv6_mapped(),
+                    IpAddr::V6(address) => address,
+                };
+                put(&family(AF_INET6));
+                put(&[0; 6]);
+                put(&address.octets());
+                put(&[0; 4]);
+            }
+        }
+        bytes
+    }
+}
+
+/// Bytes of `struct tpacket_auxdata` (packet(7)).
+pub const AUXDATA_BYTES: usize = 20;
+
+/// What recvmsg(2) tells of a datagram beside its bytes, as far as the program has asked for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatagramInfo {
+    /// When it came (SO_TIMESTAMP, SO_TIMESTAMPNS).
+    pub arrival: Option<Arrival>,
+    /// When it came, for SO_TIMESTAMPING, in nanoseconds since 1970.
+    pub stamp: Option<u64>,
+    /// Datagrams that were lost before it (SO_RXQ_OVFL).
+    pub lost: Option<u32>,
+    /// Where it arrived (IP_PKTINFO).
+    pub packet_info: Option<PacketInfo>,
+    /// IP_RECVTTL.
+    pub ttl: Option<u8>,
+    /// IP_RECVTOS.
+    pub tos: Option<u8>,
+    /// Where it was sent to (IP_RECVORIGDSTADDR, IPV6_RECVORIGDSTADDR).
+    pub destination: Option<SocketAddr>,
+    /// Where it arrived (IPV6_RECVPKTINFO).
+    pub packet_info6: Option<PacketInfo6>,
+    /// IPV6_RECVHOPLIMIT.
+    pub hop_limit: Option<u8>,
+    /// IPV6_RECVTCLASS.
+    pub traffic_class: Option<u8>,
+    /// What a message of the error queue is about, and whether the socket's addresses are those of IPv6.
+    pub error: Option<(ExtendedError, bool)>,
+    /// PACKET_AUXDATA.
+    pub auxiliary: Option<[u8; AUXDATA_BYTES]>,
+}
+
 /// Control data of sendmsg(2).
 #[derive(Default)]
 pub struct Control {
@@ -132,6 +241,10 @@ pub struct Control {
     pub packet_info6: Option<PacketInfo6>,
     /// Bytes of each datagram that a larger one is cut into (UDP_SEGMENT).
     pub segment: Option<u16>,
+    /// The time to live of the packet (IP_TTL), or its hop limit (IPV6_HOPLIMIT).
+    pub ttl: Option<u8>,
+    /// Its type of service (IP_TOS), or its traffic class (IPV6_TCLASS).
+    pub tos: Option<u8>,
 }
 
 /// What recvmsg(2) found.
@@ -146,28 +259,15 @@ pub struct Received {
     pub rights: Rights,
     /// Sender's pid, uid, gid if SO_PASSCRED is on.
     pub credentials: Option<(i32, u32, u32)>,
-    /// Where the datagram arrived, if IP_PKTINFO is on.
-    pub packet_info: Option<PacketInfo>,
-    /// The same, if IPV6_RECVPKTINFO is on.
-    pub packet_info6: Option<PacketInfo6>,
-    /// When the datagram came, if SO_TIMESTAMP or SO_TIMESTAMPNS is on.
-    pub arrival: Option<Arrival>,
+    /// What else there is of a datagram.
+    pub info: Option<Box<DatagramInfo>>,
 }
 
 impl Received {
     /// `len` bytes without anything beside them.
     #[inline]
     pub fn bytes(len: usize) -> Received {
-        Received {
-            len,
-            from: None,
-            flags: 0,
-            rights: Rights::default(),
-            credentials: None,
-            packet_info: None,
-            packet_info6: None,
-            arrival: None,
-        }
+        Received { len, from: None, flags: 0, rights: Rights::default(), credentials: None, info: None }
     }
 }
 

@@ -16,6 +16,7 @@ use coracle_ipc::aio;
 use coracle_ipc::mqueue::tree;
 use coracle_ipc::sysv::{messages, segments, tables};
 use coracle_mqueue::Attributes;
+use coracle_net::raw;
 use core::fmt;
 
 /// A random version-4 UUID (RFC 9562, section 5.4).
@@ -58,6 +59,15 @@ fn set_hostname(_: &(), name: &[u8]) -> Result<(), Errno> {
 fn file_count(_: &(), text: &mut Text) -> Result<(), NoMemory> {
     let (count, most) = description_bounds();
     writeln!(text, "{count}\t0\t{most}")
+}
+
+/// Two numbers: the first and the last group. EINVAL.
+fn set_ping_groups(bytes: &[u8]) -> Result<(), Errno> {
+    let text = core::str::from_utf8(bytes).map_err(|_| Errno::INVAL)?;
+    let mut numbers = text.split_ascii_whitespace().map(|word| word.parse::<u32>().map_err(|_| Errno::INVAL));
+    let mut next = || numbers.next().ok_or(Errno::INVAL)?;
+    raw::set_ping_groups(next()?, next()?);
+    Ok(())
 }
 
 /// A setting that is accepted, and has no effect on this kernel.
@@ -169,9 +179,20 @@ pub static SYS: Table<()> = &[
                 "ipv4",
                 Item::Directory(&[
                     ("ip_local_port_range", setting!("32768\t60999")),
+                    (
+                        "ping_group_range",
+                        Item::Setting(
+                            |(), text| {
+                                let (first, last) = raw::ping_groups();
+                                writeln!(text, "{first}\t{last}")
+                            },
+                            |(), bytes| set_ping_groups(bytes),
+                        ),
+                    ),
                     ("ip_forward", setting!(0)),
                     ("ip_default_ttl", text!(64)),
                     ("ip_unprivileged_port_start", text!(0)),
+                    ("icmp_echo_ignore_all", text!(0)),
                     ("tcp_fastopen", text!(0)),
                     ("tcp_syncookies", setting!(1)),
                     ("tcp_max_syn_backlog", setting!(4096)),
