@@ -1,6 +1,7 @@
 //! What is known of files: stat(2) and its kin, permissions, owners, times.
 use super::call::Call;
 use super::file::open_file;
+use super::identity::machine_id;
 use super::path::{Named, named};
 use coracle_core::arch;
 use coracle_core::errno::{Errno, SysResult};
@@ -10,11 +11,23 @@ use coracle_core::fs::mount::{MountFlags, Path, Place};
 use coracle_core::fs::notify;
 use coracle_core::fs::stat::{self, BLOCK_SIZE, Timestamp};
 use coracle_core::mm::user;
+use coracle_core::task::user_space::Kind;
+use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general::*;
 
-fn write_stat(addr: usize, found: &stat::Stat) -> SysResult {
-    user::write_words(addr, &arch::stat::words(found))?;
+fn write_stat(call: &Call, place: usize, mut found: stat::Stat) -> SysResult {
+    show_owners(call, &mut found);
+    user::write_words(call.usize(place), &arch::stat::words(&found))?;
     Ok(0)
+}
+
+/// Has the owner and the group be as the program's user namespace sees them.
+fn show_owners(call: &Call, found: &mut stat::Stat) {
+    if call.thread().process.is_mapped.load(Relaxed) {
+        let credentials = call.thread().process.credentials.lock();
+        found.st_uid = credentials.shown(Kind::User, found.st_uid);
+        found.st_gid = credentials.shown(Kind::Group, found.st_gid);
+    }
 }
 
 fn stat_of(named: Named) -> Result<stat::Stat, Errno> {
@@ -27,15 +40,15 @@ fn stat_of(named: Named) -> Result<stat::Stat, Errno> {
 
 /// stat(2).
 pub fn stat_call(call: &Call) -> SysResult {
-    write_stat(call.usize(1), &stat_of(named(call, AT_FDCWD, call.usize(0), 0)?)?)
+    write_stat(call, 1, stat_of(named(call, AT_FDCWD, call.usize(0), 0)?)?)
 }
 /// lstat(2).
 pub fn lstat(call: &Call) -> SysResult {
-    write_stat(call.usize(1), &stat_of(named(call, AT_FDCWD, call.usize(0), AT_SYMLINK_NOFOLLOW)?)?)
+    write_stat(call, 1, stat_of(named(call, AT_FDCWD, call.usize(0), AT_SYMLINK_NOFOLLOW)?)?)
 }
 /// fstat(2).
 pub fn fstat(call: &Call) -> SysResult {
-    write_stat(call.usize(1), &open_file(call, 0)?.file.stat()?)
+    write_stat(call, 1, open_file(call, 0)?.file.stat()?)
 }
 /// newfstatat(2).
 pub fn newfstatat(call: &Call) -> SysResult {
@@ -43,7 +56,7 @@ pub fn newfstatat(call: &Call) -> SysResult {
     if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT) != 0 {
         return Err(Errno::INVAL);
     }
-    write_stat(call.usize(2), &stat_of(named(call, call.i32(0), call.usize(1), flags)?)?)
+    write_stat(call, 2, stat_of(named(call, call.i32(0), call.usize(1), flags)?)?)
 }
 /// statx(2).
 pub fn statx(call: &Call) -> SysResult {
@@ -60,7 +73,9 @@ pub fn statx(call: &Call) -> SysResult {
         Named::File(_) => None,
     };
     let created = inode.and_then(|inode| inode.metadata().created);
-    user::write(call.usize(4), &stat::statx_bytes(&stat_of(named)?, created))?;
+    let mut found = stat_of(named)?;
+    show_owners(call, &mut found);
+    user::write(call.usize(4), &stat::statx_bytes(&found, created))?;
     Ok(0)
 }
 
@@ -202,24 +217,27 @@ pub fn fchmodat2(call: &Call) -> SysResult {
     chmod_at(call, call.i32(0), call.usize(1), call.u32(2), flags)
 }
 
-fn owners(uid: u32, gid: u32) -> Changes {
+fn owners(call: &Call, place: usize) -> Result<Changes, Errno> {
     /// Leaves the owner or group as it is (chown(2)).
     const KEEP: u32 = u32::MAX;
     let keep = |id: u32| (id != KEEP).then_some(id);
-    Changes { uid: keep(uid), gid: keep(gid), ..Changes::default() }
+    let uid = machine_id(call, Kind::User, call.u32(place))?;
+    let gid = machine_id(call, Kind::Group, call.u32(place + 1))?;
+    Ok(Changes { uid: keep(uid), gid: keep(gid), ..Changes::default() })
 }
 /// chown(2).
 pub fn chown(call: &Call) -> SysResult {
-    change(&named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::INVAL)?, owners(call.u32(1), call.u32(2)))
+    let changes = owners(call, 1)?;
+    change(&named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::INVAL)?, changes)
 }
 /// lchown(2).
 pub fn lchown(call: &Call) -> SysResult {
     let place = named(call, AT_FDCWD, call.usize(0), AT_SYMLINK_NOFOLLOW)?.place(Errno::INVAL)?;
-    change(&place, owners(call.u32(1), call.u32(2)))
+    change(&place, owners(call, 1)?)
 }
 /// fchown(2).
 pub fn fchown(call: &Call) -> SysResult {
-    change_open(call, owners(call.u32(1), call.u32(2)))
+    change_open(call, owners(call, 1)?)
 }
 /// fchownat(2).
 pub fn fchownat(call: &Call) -> SysResult {
@@ -228,7 +246,7 @@ pub fn fchownat(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let place = named(call, call.i32(0), call.usize(1), flags)?.place(Errno::INVAL)?;
-    change(&place, owners(call.u32(2), call.u32(3)))
+    change(&place, owners(call, 2)?)
 }
 
 /// One of utimensat's two times: EINVAL for nanoseconds that are none.

@@ -3,9 +3,11 @@ use super::call::Call;
 use alloc::vec::Vec;
 use coracle_capabilities::NotPermitted;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::access::{capability, check_capability};
+use coracle_core::fs::access::capability;
 use coracle_core::mm::user;
 use coracle_core::task::process::{Credentials, process_by_pid_or_self};
+use coracle_core::task::user_space::Kind;
+use coracle_core::task::user_space::Kind::{Group, User};
 use coracle_fallible::prelude::*;
 use linux_raw_sys::prctl as pr;
 
@@ -21,38 +23,43 @@ const MAX_GROUPS: usize = 65_536;
 /// _LINUX_CAPABILITY_VERSION_1, _2 and _3.
 const CAPABILITY_VERSIONS: [(u32, usize); 3] = [(0x1998_0330, 1), (0x2007_1026, 2), (0x2008_0522, 2)];
 
-/// User ids or group ids.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    User,
-    Group,
+fn of(kind: Kind, credentials: &mut Credentials) -> &mut [u32; 4] {
+    if kind == User { &mut credentials.uid } else { &mut credentials.gid }
 }
-use Kind::{Group, User};
 
-impl Kind {
-    fn of(self, credentials: &mut Credentials) -> &mut [u32; 4] {
-        if self == User { &mut credentials.uid } else { &mut credentials.gid }
-    }
-    /// Whether any id may be chosen.
-    fn may_choose(self, credentials: &Credentials) -> bool {
-        credentials.capabilities.can(if self == User { capability::SETUID } else { capability::SETGID })
-    }
+/// Whether any id may be chosen.
+fn may_choose(kind: Kind, credentials: &Credentials) -> bool {
+    credentials.capabilities.can(if kind == User { capability::SETUID } else { capability::SETGID })
 }
 
 fn get(call: &Call, kind: Kind, which: usize) -> SysResult {
-    Ok(kind.of(&mut call.thread().process.credentials.lock())[which] as usize)
+    let mut credentials = call.thread().process.credentials.lock();
+    let id = of(kind, &mut credentials)[which];
+    Ok(credentials.shown(kind, id) as usize)
+}
+
+/// The machine's id of what a program passes as an id. EINVAL if there is none.
+pub fn machine_id(call: &Call, kind: Kind, id: u32) -> Result<u32, Errno> {
+    if id == KEEP {
+        return Ok(KEEP);
+    }
+    call.thread().process.credentials.lock().machine(kind, id).ok_or(Errno::INVAL)
+}
+
+fn argument(call: &Call, kind: Kind, place: usize) -> Result<u32, Errno> {
+    machine_id(call, kind, call.u32(place))
 }
 
 /// Changes real, effective and saved ids; an unprivileged process may choose among the ids in the places `allowed` of each. EPERM.
 fn set(call: &Call, kind: Kind, new: [u32; 3], allowed: [&[usize]; 3]) -> SysResult {
     let process = &call.thread().process;
     let mut credentials = process.credentials.lock();
-    let old = *kind.of(&mut credentials);
+    let old = *of(kind, &mut credentials);
     let may = |(id, places): (&u32, &&[usize])| *id == KEEP || places.iter().any(|&place| old[place] == *id);
-    if !kind.may_choose(&credentials) && !new.iter().zip(&allowed).all(may) {
+    if !may_choose(kind, &credentials) && !new.iter().zip(&allowed).all(may) {
         return Err(Errno::PERM);
     }
-    let places = kind.of(&mut credentials);
+    let places = of(kind, &mut credentials);
     for (place, id) in places.iter_mut().zip(new) {
         if id != KEEP {
             *place = id;
@@ -61,7 +68,9 @@ fn set(call: &Call, kind: Kind, new: [u32; 3], allowed: [&[usize]; 3]) -> SysRes
     places[FILE] = places[EFFECTIVE];
     let new = *places;
     if kind == User {
-        credentials.capabilities.user_ids_changed([old[0], old[1], old[2]], [new[0], new[1], new[2]]);
+        // Rules about the user 0 are about that of the namespace.
+        let [old, new] = [old, new].map(|ids| [ids[0], ids[1], ids[2]].map(|id| credentials.shown(User, id)));
+        credentials.capabilities.user_ids_changed(old, new);
     }
     drop(credentials);
     if new[EFFECTIVE..] != old[EFFECTIVE..] {
@@ -72,18 +81,18 @@ fn set(call: &Call, kind: Kind, new: [u32; 3], allowed: [&[usize]; 3]) -> SysRes
 
 /// setuid(2), setgid(2): all three with the capability, else the effective one.
 fn set_one(call: &Call, kind: Kind) -> SysResult {
-    let id = call.u32(0);
+    let id = argument(call, kind, 0)?;
     if id == KEEP {
         return Err(Errno::INVAL);
     }
-    let all = kind.may_choose(&call.thread().process.credentials.lock());
+    let all = may_choose(kind, &call.thread().process.credentials.lock());
     set(call, kind, if all { [id; 3] } else { [KEEP, id, KEEP] }, [&[], &[REAL, SAVED], &[]])
 }
 
 /// setreuid(2), setregid(2): the saved id follows if the real one is set, or the effective one to something else than it.
 fn set_two(call: &Call, kind: Kind) -> SysResult {
-    let (real, effective) = (call.u32(0), call.u32(1));
-    let old = *kind.of(&mut call.thread().process.credentials.lock());
+    let (real, effective) = (argument(call, kind, 0)?, argument(call, kind, 1)?);
+    let old = *of(kind, &mut call.thread().process.credentials.lock());
     let follows = real != KEEP || (effective != KEEP && effective != old[REAL]);
     let saved = if follows { if effective == KEEP { old[EFFECTIVE] } else { effective } } else { KEEP };
     let any: &[usize] = &[REAL, EFFECTIVE, SAVED];
@@ -91,11 +100,16 @@ fn set_two(call: &Call, kind: Kind) -> SysResult {
 }
 
 fn set_three(call: &Call, kind: Kind) -> SysResult {
-    set(call, kind, [call.u32(0), call.u32(1), call.u32(2)], [&[REAL, EFFECTIVE, SAVED]; 3])
+    let new = [argument(call, kind, 0)?, argument(call, kind, 1)?, argument(call, kind, 2)?];
+    set(call, kind, new, [&[REAL, EFFECTIVE, SAVED]; 3])
 }
 
 fn get_three(call: &Call, kind: Kind) -> SysResult {
-    let have = *kind.of(&mut call.thread().process.credentials.lock());
+    let have = {
+        let mut credentials = call.thread().process.credentials.lock();
+        let ids = *of(kind, &mut credentials);
+        ids.map(|id| credentials.shown(kind, id))
+    };
     for (i, id) in have[..=SAVED].iter().enumerate() {
         user::write_u32(call.usize(i), *id)?;
     }
@@ -105,12 +119,16 @@ fn get_three(call: &Call, kind: Kind) -> SysResult {
 fn set_file(call: &Call, kind: Kind) -> SysResult {
     let process = &call.thread().process;
     let mut credentials = process.credentials.lock();
-    let may_choose = kind.may_choose(&credentials);
-    let places = kind.of(&mut credentials);
-    let (old, new) = (places[FILE], call.u32(0));
+    let may_choose = may_choose(kind, &credentials);
+    let asked = call.u32(0);
+    let new = if asked == KEEP { KEEP } else { credentials.machine(kind, asked).unwrap_or(KEEP) };
+    let places = of(kind, &mut credentials);
+    let old = places[FILE];
+    let shown = |credentials: &Credentials, id| credentials.shown(kind, id);
     if new != KEEP && (may_choose || places.contains(&new)) {
         places[FILE] = new;
         if kind == User {
+            let [old, new] = [old, new].map(|id| shown(&credentials, id));
             credentials.capabilities.file_user_changed(old, new);
         }
         drop(credentials);
@@ -118,7 +136,7 @@ fn set_file(call: &Call, kind: Kind) -> SysResult {
             process.rights_changed();
         }
     }
-    Ok(old as usize)
+    Ok(shown(&process.credentials.lock(), old) as usize)
 }
 
 /// getuid(2).
@@ -180,7 +198,7 @@ pub fn setfsgid(call: &Call) -> SysResult {
 
 /// getgroups(2).
 pub fn getgroups(call: &Call) -> SysResult {
-    let groups = call.thread().process.credentials.lock().groups.try_to_vec()?;
+    let mut groups = call.thread().process.credentials.lock().groups.try_to_vec()?;
     let room = call.i32(0);
     if room == 0 {
         return Ok(groups.len());
@@ -188,6 +206,8 @@ pub fn getgroups(call: &Call) -> SysResult {
     if room < 0 || (room as usize) < groups.len() {
         return Err(Errno::INVAL);
     }
+    let credentials = call.thread().process.credentials.lock().ids();
+    groups.iter_mut().for_each(|group| *group = credentials.shown(Group, *group));
     let words = groups.iter().map(|group| group.to_le_bytes()).try_collect_vec()?;
     user::write(call.usize(1), words.as_flattened())?;
     Ok(groups.len())
@@ -195,12 +215,20 @@ pub fn getgroups(call: &Call) -> SysResult {
 
 /// setgroups(2).
 pub fn setgroups(call: &Call) -> SysResult {
-    check_capability(capability::SETGID)?;
+    {
+        let credentials = call.thread().process.credentials.lock();
+        let may = credentials.space.as_ref().is_none_or(|space| space.may_set_groups());
+        if !may || !credentials.capabilities.can(capability::SETGID) {
+            return Err(Errno::PERM);
+        }
+    }
     let count = call.usize(0);
     if count > MAX_GROUPS {
         return Err(Errno::INVAL);
     }
-    let groups: Vec<u32> = (0..count).map(|i| user::read_u32(call.usize(1) + i * 4)).try_collect_ok()?;
+    let groups: Vec<u32> = (0..count)
+        .map(|i| machine_id(call, Group, user::read_u32(call.usize(1) + i * 4)?))
+        .try_collect_ok()?;
     call.thread().process.credentials.lock().groups = groups;
     Ok(0)
 }

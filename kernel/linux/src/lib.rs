@@ -24,6 +24,7 @@ mod memory_policy;
 pub mod mount;
 mod mqueue;
 mod names;
+mod namespaces;
 pub mod other_process;
 pub mod path;
 pub mod poll;

@@ -4,12 +4,14 @@ use super::path::named;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::access::{capability, check_capability};
+use coracle_core::fs::access::{capability, check_capability, check_capability_in};
 use coracle_core::fs::inode::Inode;
 use coracle_core::fs::mount as mounts;
-use coracle_core::fs::mount::{MountFlags, NewMount, Place};
+use coracle_core::fs::mount::{MountFlags, NewMount, Path, Place};
+use coracle_core::fs::mount_space;
 use coracle_core::fs::walk::{self, Follow};
 use coracle_core::mm::user;
+use coracle_core::task::process;
 use coracle_fs::block::registry;
 use coracle_fs::memory::{MemoryFs, Node, Options};
 use coracle_fs::{dev, ext4};
@@ -23,6 +25,38 @@ const MAGIC_MASK: u32 = 0xffff_0000;
 const MAGIC: u32 = 0xc0ed_0000;
 /// Changes of how mounts propagate.
 const PROPAGATION: u32 = MS_PRIVATE | MS_SHARED | MS_SLAVE | MS_UNBINDABLE;
+
+/// File systems that may be mounted with the rights of a user namespace: what they show is their mounter's, or is there for all.
+const IN_NAMESPACES: [&[u8]; 4] = [b"tmpfs", b"ramfs", b"devpts", b"mqueue"];
+
+/// EPERM unless the program may change the tree of mounts, EINVAL if it is not that of its namespace.
+fn check_may_mount(call: &Call, path: &Path) -> Result<(), Errno> {
+    let space = call.thread().process.namespaces.lock().mounts.clone();
+    check_capability_in(space.as_ref().and_then(|space| space.owner.as_ref()), capability::SYS_ADMIN)?;
+    check_own(call, path)
+}
+
+/// EINVAL unless a path is in the program's namespace.
+fn check_own(call: &Call, path: &Path) -> Result<(), Errno> {
+    let space = call.thread().process.namespaces.lock().mounts.as_ref().map_or(0, |space| space.id);
+    if path.mount.space == space { Ok(()) } else { Err(Errno::INVAL) }
+}
+
+/// pivot_root(2).
+pub fn pivot_root(call: &Call) -> SysResult {
+    let new = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::NOTDIR)?.path;
+    let put_old = place_at(call, call.usize(1))?;
+    check_may_mount(call, &new)?;
+    check_own(call, &put_old.path)?;
+    if !new.inode.is_directory() || !put_old.path.inode.is_directory() {
+        return Err(Errno::NOTDIR);
+    }
+    let root = call.thread().process.fs.root();
+    mount_space::pivot(&root, &new, put_old)?;
+    // All that have been at the old root are at the new one.
+    process::all().for_each(|process| process.fs.replace(&root, &new));
+    Ok(0)
+}
 
 fn place_at(call: &Call, addr: usize) -> Result<Place, Errno> {
     let path = user::read_path(addr)?;
@@ -47,21 +81,30 @@ pub fn mount(call: &Call) -> SysResult {
         flags &= !MAGIC_MASK;
     }
     let at = place_at(call, call.usize(1))?;
-    check_capability(capability::SYS_ADMIN)?;
+    check_may_mount(call, &at.path)?;
     if flags & MS_REMOUNT != 0 {
         return remount(call, &at, flags);
     }
     if flags & MS_BIND != 0 {
-        return bind(call, at);
+        return bind(call, at, flags & MS_REC != 0);
     }
     if flags & PROPAGATION != 0 {
-        // There is one mount namespace, and nothing that mounts could propagate to.
+        // No mount propagates to others: all are private.
         return if at.path.is_mount_root() { Ok(0) } else { Err(Errno::INVAL) };
     }
-    if flags & MS_MOVE != 0 || call.usize(2) == 0 {
+    if flags & MS_MOVE != 0 {
+        let from = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::NOTDIR)?.path;
+        check_own(call, &from)?;
+        mount_space::move_mount(&from, at)?;
+        return Ok(0);
+    }
+    if call.usize(2) == 0 {
         return Err(Errno::INVAL);
     }
     let kind = user::read_path(call.usize(2))?;
+    if !IN_NAMESPACES.contains(&kind.as_slice()) {
+        check_capability(capability::SYS_ADMIN)?;
+    }
     if kind == b"ext4" {
         return mount_ext4(call, at, flags);
     }
@@ -120,9 +163,14 @@ fn remount(call: &Call, at: &Place, flags: u32) -> SysResult {
     }
     let mount = &at.path.mount;
     let new = MountFlags::new(flags).with_times_of(mount.flags(), flags);
+    mount.check_locked(new)?;
     if flags & MS_BIND != 0 {
         mount.set_flags(new)?
     } else {
+        // What is shared with other namespaces is changed by those that own the machine.
+        if mount.kind != "tmpfs" {
+            check_capability(capability::SYS_ADMIN)?;
+        }
         if !new.contains(MountFlags::READ_ONLY) && ext4::volume::is_read_only(&mount.root) {
             return Err(Errno::ROFS);
         }
@@ -138,19 +186,13 @@ fn remount(call: &Call, at: &Place, flags: u32) -> SysResult {
 }
 
 /// MS_BIND: shows a file or directory elsewhere, too, with the flags of the mount that it is in.
-fn bind(call: &Call, at: Place) -> SysResult {
+fn bind(call: &Call, at: Place, recursive: bool) -> SysResult {
     let source = named(call, AT_FDCWD, call.usize(0), 0)?.place(Errno::NOTDIR)?.path;
     if source.inode.is_directory() != at.path.inode.is_directory() {
         return Err(Errno::NOTDIR);
     }
-    let new = NewMount {
-        kind: source.mount.kind,
-        source: source_at(call.usize(0))?,
-        flags: source.mount.flags(),
-        file_system: Some(source.mount.file_system.clone()),
-        root: source.inode,
-    };
-    mounts::mount(at, new)?;
+    check_own(call, &source)?;
+    mount_space::bind(&source, at, source_at(call.usize(0))?, recursive)?;
     Ok(0)
 }
 
@@ -161,8 +203,9 @@ pub fn umount2(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let follow = if flags & UMOUNT_NOFOLLOW != 0 { AT_SYMLINK_NOFOLLOW } else { 0 };
-    let path = named(call, AT_FDCWD, call.usize(0), follow)?.place(Errno::INVAL)?.path;
-    check_capability(capability::SYS_ADMIN)?;
+    // What covers the place that a path ends at is meant, as with `.`.
+    let path = named(call, AT_FDCWD, call.usize(0), follow)?.place(Errno::INVAL)?.path.cross();
+    check_may_mount(call, &path)?;
     let (root, file_system) = (path.mount.root.clone(), path.mount.file_system.clone());
     let detach = flags & MNT_DETACH != 0;
     mounts::unmount(path, detach)?;

@@ -442,7 +442,8 @@ pub fn chroot(call: &Call) -> SysResult {
         return Err(Errno::NOTDIR);
     }
     access::check(&*path.inode, access::EXECUTE)?;
-    access::check_capability(capability::SYS_CHROOT)?;
+    let space = call.thread().process.credentials.lock().space.clone();
+    access::check_capability_in(space.as_ref(), capability::SYS_CHROOT)?;
     call.thread().process.fs.set_root(path);
     Ok(0)
 }

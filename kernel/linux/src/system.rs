@@ -4,12 +4,12 @@ use super::process::rusage;
 use alloc::sync::Arc;
 use coracle_core::arch::machine;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::access::{capability, check_capability};
+use coracle_core::fs::access::{capability, check_capability, check_capability_in};
 use coracle_core::mm::memory::PAGE_SIZE;
 use coracle_core::mm::user;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::process::{self, Process, process_by_pid_or_self};
-use coracle_core::task::uts::{DOMAIN, UTS_LEN, UtsName, hostname, set_hostname};
+use coracle_core::task::uts::{self, UTS_LEN, UtsName, hostname, set_hostname};
 use coracle_core::task::{limits, long_call};
 use coracle_core::task::{run_queue, sched};
 use coracle_core::time::clock::{self, SECOND_NS};
@@ -29,7 +29,7 @@ const MAX_FILES: u64 = coracle_core::fs::descriptors::MAX_LIMIT as u64;
 
 /// uname(2).
 pub fn uname(call: &Call) -> SysResult {
-    let domain = DOMAIN.lock().clone();
+    let domain = uts::domain();
     let domain = if domain.is_empty() { &b"(none)"[..] } else { &domain };
     let fields: [&[u8]; 6] =
         [b"Linux", &hostname(), RELEASE.as_bytes(), VERSION.as_bytes(), machine::NAME, domain];
@@ -43,7 +43,7 @@ pub fn uname(call: &Call) -> SysResult {
 }
 
 fn read_name(call: &Call) -> Result<UtsName, Errno> {
-    check_capability(capability::SYS_ADMIN)?;
+    check_capability_in(uts::own().and_then(|uts| uts.owner.clone()).as_ref(), capability::SYS_ADMIN)?;
     let len = call.usize(1);
     if len > UTS_LEN - 1 {
         return Err(Errno::INVAL);
@@ -62,7 +62,7 @@ pub fn sethostname(call: &Call) -> SysResult {
 
 /// setdomainname(2).
 pub fn setdomainname(call: &Call) -> SysResult {
-    *DOMAIN.lock() = read_name(call)?;
+    uts::set_domain(read_name(call)?);
     Ok(0)
 }
 

@@ -103,7 +103,8 @@ system_calls! {
     138 fstatfs(fd, &out) super::attributes::fstatfs, "all";
     161 chroot(&path) super::path::chroot, "all";
     162 sync() super::file::sync, "nothing to do";
-    165 mount(&path, &path, &file_system, mount_flags, &path) super::mount::mount, "tmpfs, proc, sysfs, devtmpfs, devpts, mqueue, MS_BIND, MS_REMOUNT with ro, noexec, nosuid and nodev; one namespace, no MS_MOVE";
+    165 mount(&path, &path, &file_system, mount_flags, &path) super::mount::mount, "tmpfs, proc, sysfs, devtmpfs, devpts, mqueue, MS_BIND, MS_REMOUNT with ro, noexec, nosuid and nodev; MS_MOVE, MS_REC; all mounts are private";
+    155 pivot_root(&path, &path) super::mount::pivot_root, "all";
     166 umount2(&path, umount_flags) super::mount::umount2, "without MNT_EXPIRE";
     187 readahead(fd, offset, len) super::file::readahead, "up to 1 MiB";
     188 setxattr(&path, &string, &bytes, len, number) super::xattr::setxattr, "user., trusted. and security.; no access control lists";
@@ -195,7 +196,7 @@ system_calls! {
     329 pkey_mprotect(address, map_len, protection, number) super::memory::pkey_mprotect, "without a key";
     // processes
     39 getpid() -> pid super::process::getpid, "all";
-    #[all_registers] 56 clone(clone_flags, stack, &int_cell, &int_cell, address) -> pid super::process::clone, "threads and processes; no namespaces";
+    #[all_registers] 56 clone(clone_flags, stack, &int_cell, &int_cell, address) -> pid super::process::clone, "threads and processes; namespaces of mounts, users, names and control groups";
     #[all_registers] 57 fork() -> pid super::process::fork, "all";
     #[all_registers] 58 vfork() -> pid super::process::vfork, "all";
     #[all_registers] 59 execve(&executable, &string_array, &string_array) super::process::execve, "ELF programs and #! scripts; set-ID bits, no capabilities of files";
@@ -220,6 +221,8 @@ system_calls! {
     424 pidfd_send_signal(pidfd, signal, &siginfo, number) super::process::pidfd_send_signal, "all";
     434 pidfd_open(pid, fd_flags) -> pidfd super::process::pidfd_open, "all";
     #[all_registers] 435 clone3(&clone_args, clone_args_len) -> pid super::process::clone3, "as clone; set_tid and cgroups are refused";
+    272 unshare(clone_flags) super::namespaces::unshare, "mounts, users, names, control groups, descriptors; all threads of a process";
+    308 setns(fd, clone_flags) super::namespaces::setns, "the same, by links of /proc/PID/ns and pidfds";
     // threads
     24 sched_yield() super::thread::sched_yield, "all";
     140 getpriority(priority_type, pid) super::scheduling::getpriority, "all";

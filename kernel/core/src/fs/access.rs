@@ -4,6 +4,8 @@ use super::mount::Path;
 use super::path_cache;
 use crate::errno::Errno;
 use crate::task::credentials::Credentials;
+use crate::task::user_space::{Kind, UserSpace};
+use alloc::sync::Arc;
 use coracle_vfs_core::access::everybody_may;
 pub use coracle_vfs_core::access::{Caller, EXECUTE, Owned, READ, WRITE, capability};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -26,18 +28,20 @@ fn owned(inode: &dyn Inode) -> Owned {
     Owned { mode: metadata.mode, uid: metadata.uid, gid: metadata.gid }
 }
 
-fn caller_of(credentials: &Credentials) -> Caller<'_> {
+/// `file`: what it asks about. In a user namespace capabilities count only for files whose owner and group it has.
+fn caller_of<'a>(credentials: &'a Credentials, file: &Owned) -> Caller<'a> {
+    let counts = credentials.space.as_ref().is_none_or(|space| space.has_owners(file.uid, file.gid));
     Caller {
         uid: credentials.uid[FILE_SYSTEM],
         gid: credentials.gid[FILE_SYSTEM],
         groups: &credentials.groups,
-        capabilities: credentials.capabilities.effective,
+        capabilities: if counts { credentials.capabilities.effective } else { 0 },
     }
 }
 
-/// Asks the rules about the running program.
-fn ask<R>(rule: impl FnOnce(&Caller) -> R) -> R {
-    crate::this::with(|thread| rule(&caller_of(&thread.process.credentials.lock())))
+/// Asks the rules about the running program and a file.
+fn ask<R>(file: &Owned, rule: impl FnOnce(&Caller) -> R) -> R {
+    crate::this::with(|thread| rule(&caller_of(&thread.process.credentials.lock(), file)))
 }
 
 fn granted(allowed: bool, error: Errno) -> Result<(), Errno> {
@@ -57,7 +61,7 @@ fn check_caller(inode: &dyn Inode, wanted: u32) -> Result<(), Errno> {
         return Ok(());
     }
     let file = owned(inode);
-    granted(ask(|caller| caller.may(&file, wanted)), Errno::ACCES)
+    granted(ask(&file, |caller| caller.may(&file, wanted)), Errno::ACCES)
 }
 
 /// Whether anybody may search the directory: then paths through it lead everybody to the same place.
@@ -91,31 +95,37 @@ pub fn check_remove(directory: &Path, entry: &dyn Inode) -> Result<(), Errno> {
 /// EPERM for another's entry in a sticky directory.
 pub fn check_sticky(directory: &dyn Inode, entry: &dyn Inode) -> Result<(), Errno> {
     let (directory, entry) = (owned(directory), owned(entry));
-    granted(ask(|caller| caller.may_remove(&directory, &entry)), Errno::PERM)
+    granted(ask(&entry, |caller| caller.may_remove(&directory, &entry)), Errno::PERM)
 }
 
 /// EPERM unless the program may do what the file's owner may.
 pub fn check_owner(inode: &dyn Inode) -> Result<(), Errno> {
     let file = owned(inode);
-    granted(ask(|caller| caller.owns(&file)), Errno::PERM)
+    granted(ask(&file, |caller| caller.owns(&file)), Errno::PERM)
 }
 
 /// EPERM unless link(2) may give the file a further name.
 pub fn check_link(inode: &dyn Inode) -> Result<(), Errno> {
     let file = owned(inode);
-    granted(ask(|caller| caller.may_link(&file)), Errno::PERM)
+    granted(ask(&file, |caller| caller.may_link(&file)), Errno::PERM)
 }
 
-/// EPERM unless the program has the capability.
+/// EPERM unless the program has the capability for what belongs to the machine.
 pub fn check_capability(number: u32) -> Result<(), Errno> {
-    granted(ask(|caller| caller.can(number)), Errno::PERM)
+    check_capability_in(None, number)
+}
+
+/// EPERM unless the program has the capability for what belongs to a user namespace; `None` is the first.
+pub fn check_capability_in(owner: Option<&Arc<UserSpace>>, number: u32) -> Result<(), Errno> {
+    let can = crate::this::with(|thread| thread.process.credentials.lock().can_in(owner, number));
+    granted(can, Errno::PERM)
 }
 
 /// Changes permissions, owner or times of a file, if the program may (chmod(2), chown(2), utimensat(2)); EPERM, EACCES.
 pub fn change(inode: &dyn Inode, mut changes: Changes) -> Result<(), Errno> {
     let file = owned(inode);
     let sets_times = changes.accessed.is_some() || changes.modified.is_some();
-    ask(|caller| {
+    ask(&file, |caller| {
         if let Some(mode) = &mut changes.mode {
             granted(caller.owns(&file), Errno::PERM)?;
             *mode = caller.new_mode(&file, *mode);
@@ -139,10 +149,12 @@ pub fn change(inode: &dyn Inode, mut changes: Changes) -> Result<(), Errno> {
 pub fn real_user_may(file: &Owned, wanted: u32, effective: bool) -> bool {
     crate::this::with(|thread| {
         let credentials = thread.process.credentials.lock();
-        let mut caller = caller_of(&credentials);
+        let mut caller = caller_of(&credentials, file);
         if !effective {
             (caller.uid, caller.gid) = (credentials.uid[REAL], credentials.gid[REAL]);
-            caller.capabilities = if caller.uid == 0 { credentials.capabilities.permitted } else { 0 };
+            let is_root = credentials.shown(Kind::User, caller.uid) == 0;
+            let counts = credentials.space.as_ref().is_none_or(|space| space.has_owners(file.uid, file.gid));
+            caller.capabilities = if is_root && counts { credentials.capabilities.permitted } else { 0 };
         }
         caller.may(file, wanted)
     })

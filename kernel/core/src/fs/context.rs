@@ -1,5 +1,7 @@
 //! Root, working directory and umask of a process.
 use super::mount::{self, Path};
+use super::mount_space::Copies;
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use spin::RwLock;
 
@@ -59,6 +61,33 @@ impl FsContext {
     /// Whether the root is that of the tree.
     pub fn has_plain_root(&self) -> bool {
         !self.places.read().moved
+    }
+    /// Whether the root is not that of a tree of mounts (chroot(2)).
+    pub fn is_chrooted(&self) -> bool {
+        let root = self.root();
+        !root.mount.is_top() || !root.is_mount_root()
+    }
+    /// Root and working directory are the same places on copies of their mounts.
+    pub fn move_to(&self, copies: &Copies) {
+        let mut places = self.places.write();
+        let places = &mut *places;
+        places.moved = true;
+        for path in [&mut places.root, &mut places.directory] {
+            if let Some((_, copy)) = copies.iter().find(|(old, _)| Arc::ptr_eq(old, &path.mount)) {
+                path.mount = copy.clone();
+            }
+        }
+    }
+    /// Root and working directory are `new` where they were `old` (pivot_root(2)).
+    pub fn replace(&self, old: &Path, new: &Path) {
+        let mut places = self.places.write();
+        let places = &mut *places;
+        places.moved = true;
+        for path in [&mut places.root, &mut places.directory] {
+            if path.same(old) {
+                *path = new.clone();
+            }
+        }
     }
     /// The working directory.
     pub fn directory(&self) -> Path {

@@ -7,6 +7,7 @@ pub mod file;
 pub mod inode;
 pub mod locks;
 pub mod mount;
+pub mod mount_space;
 pub mod notify;
 pub mod open;
 mod path_cache;

@@ -20,17 +20,19 @@ pub struct Mount {
     pub id: u64,
     /// Its root directory.
     pub root: Arc<dyn Inode>,
-    /// The directory it covers; `None` for the root.
-    pub at: Option<Path>,
+    /// The namespace whose tree it is in; 0 is the first (`fs::mount_space`).
+    pub space: u32,
+    /// What it covers; `None` for the top of a tree.
+    at: RwLock<Option<Place>>,
     /// Its type, as /proc/mounts tells it.
     pub kind: &'static str,
     /// What it was made from.
     pub source: Vec<u8>,
-    /// Directory and name of the file it covers; `None` for a directory (they know).
-    pub name: Option<(Path, Arc<[u8]>)>,
     /// The file system, which other mounts may show, too.
     pub file_system: Arc<FileSystem>,
     flags: AtomicU32,
+    /// Flags that may not be taken back, and whether it may not be taken away, as it came from a namespace with more rights.
+    pub(super) locked: AtomicU32,
     writers: AtomicUsize,
 }
 
@@ -128,16 +130,56 @@ impl Drop for WriteAccess {
 }
 
 impl Mount {
+    /// One that is nowhere yet. ENOMEM.
+    pub(super) fn new(new: NewMount, space: u32) -> Result<Arc<Mount>, NoMemory> {
+        let file_system = match new.file_system {
+            Some(file_system) => file_system,
+            None => {
+                let read_only = AtomicBool::new(new.flags.contains(MountFlags::READ_ONLY));
+                try_arc(FileSystem { read_only, writers: AtomicUsize::new(0) })?
+            }
+        };
+        try_arc(Mount {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            space,
+            root: new.root,
+            at: RwLock::new(None),
+            kind: new.kind,
+            source: new.source,
+            file_system,
+            flags: AtomicU32::new(new.flags.bits()),
+            locked: AtomicU32::new(0),
+            writers: AtomicUsize::new(0),
+        })
+    }
+    /// What it covers; `None` for the top of a tree.
+    pub fn at(&self) -> Option<Place> {
+        self.at.read().clone()
+    }
+    /// Whether it is the top of a tree.
+    pub fn is_top(&self) -> bool {
+        self.at.read().is_none()
+    }
+    /// Has it cover this. The list of mounts is locked.
+    pub(super) fn put_at(&self, place: Option<Place>) {
+        let old = core::mem::replace(&mut *self.at.write(), place);
+        drop(old);
+    }
     /// Whether it is mounted somewhere in `other`.
-    fn is_in(&self, other: &Arc<Mount>) -> bool {
-        let mut at = self.at.as_ref();
+    pub(super) fn is_in(&self, other: &Arc<Mount>) -> bool {
+        let mut at = self.at();
         while let Some(place) = at {
-            if Arc::ptr_eq(&place.mount, other) {
+            if Arc::ptr_eq(&place.path.mount, other) {
                 return true;
             }
-            at = place.mount.at.as_ref();
+            at = place.path.mount.at();
         }
         false
+    }
+    /// EPERM for flags without those that are locked.
+    pub fn check_locked(&self, flags: MountFlags) -> Result<(), Errno> {
+        let locked = MountFlags::from_bits_truncate(self.locked.load(Ordering::SeqCst));
+        if flags.contains(locked) { Ok(()) } else { Err(Errno::PERM) }
     }
     /// What may not be done through it.
     pub fn flags(&self) -> MountFlags {
@@ -203,9 +245,10 @@ impl fmt::Display for MountOptions {
 impl Drop for Mount {
     /// A mount keeps the one it lies in, which keeps the one below: as many as a program has put on another.
     fn drop(&mut self) {
-        let mut at = self.at.take();
-        while let Some(mut mount) = at.and_then(|at| Arc::into_inner(at.mount)) {
-            at = mount.at.take();
+        let mut at = self.at.get_mut().take();
+        while let Some(Place { path, name }) = at {
+            drop(name);
+            at = Arc::into_inner(path.mount).and_then(|mut mount| mount.at.get_mut().take());
         }
     }
 }
@@ -231,8 +274,8 @@ pub struct Place {
 /// What stands behind the path of a file whose name is gone (proc(5)).
 pub const DELETED: &[u8] = b" (deleted)";
 
-/// All mounts but the root, later ones last.
-static MOUNTS: RwLock<Vec<Arc<Mount>>> = RwLock::new(Vec::new());
+/// All mounts, later ones last.
+pub(super) static MOUNTS: RwLock<Vec<Arc<Mount>>> = RwLock::new(Vec::new());
 static ROOT: Once<Path> = Once::new();
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -244,17 +287,10 @@ pub fn root() -> Path {
 
 /// Mounts the first file system. Called once. ENOMEM.
 pub fn set_root(root: Arc<dyn Inode>, kind: &'static str) -> Result<(), NoMemory> {
-    let mount = try_arc(Mount {
-        id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-        root: root.clone(),
-        at: None,
-        kind,
-        source: kind.as_bytes().try_to_vec()?,
-        name: None,
-        file_system: try_arc(FileSystem::default())?,
-        flags: AtomicU32::new(MountFlags::new(0).bits()),
-        writers: AtomicUsize::new(0),
-    })?;
+    let source = kind.as_bytes().try_to_vec()?;
+    let flags = MountFlags::new(0);
+    let mount = Mount::new(NewMount { root: root.clone(), kind, source, flags, file_system: None }, 0)?;
+    MOUNTS.write().try_push(mount.clone())?;
     ROOT.call_once(|| Path { mount, inode: root });
     Ok(())
 }
@@ -275,31 +311,38 @@ pub struct NewMount {
 
 /// Mounts something over the file or directory `at`. EINVAL if nothing can be mounted there, ENOMEM.
 pub fn mount(at: Place, new: NewMount) -> Result<(), Errno> {
-    let file_system = match new.file_system {
-        Some(file_system) => file_system,
-        None => {
-            let read_only = AtomicBool::new(new.flags.contains(MountFlags::READ_ONLY));
-            try_arc(FileSystem { read_only, writers: AtomicUsize::new(0) })?
-        }
-    };
+    let mount = Mount::new(new, at.path.mount.space)?;
+    let mut mounts = MOUNTS.write();
+    attach(&mut mounts, mount, at)
+}
+
+/// Puts a mount over a place, in the list of mounts. EINVAL if nothing can be mounted there, ENOMEM.
+pub(super) fn attach(mounts: &mut Vec<Arc<Mount>>, mount: Arc<Mount>, at: Place) -> Result<(), Errno> {
     let inode = at.path.inode.clone();
     let flag = inode.mounted().ok_or(Errno::INVAL)?;
-    let mount = try_arc(Mount {
-        id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-        root: new.root,
-        at: Some(at.path),
-        kind: new.kind,
-        source: new.source,
-        name: at.name,
-        file_system,
-        flags: AtomicU32::new(new.flags.bits()),
-        writers: AtomicUsize::new(0),
-    })?;
-    let mut mounts = MOUNTS.write();
-    mounts.try_push(mount)?;
+    mounts.make_room(1)?;
+    mount.put_at(Some(at));
+    mounts.push_reserved(mount);
     flag.store(true, Ordering::Release);
     names_changed();
     Ok(())
+}
+
+/// Takes a mount off the list, at `index`, and what it covers from its mark, if no other covers it.
+pub(super) fn take_off(mounts: &mut Vec<Arc<Mount>>, index: usize) -> Arc<Mount> {
+    let gone = mounts.remove(index);
+    if let Some(at) = gone.at()
+        && let Some(flag) = at.path.inode.mounted()
+    {
+        let covers = |mount: &Arc<Mount>| {
+            let has_flag = |inode: &dyn Inode| inode.mounted().is_some_and(|own| ptr::eq(own, flag));
+            let is_there = |inode: &Arc<dyn Inode>| same(inode, &at.path.inode) || has_flag(&**inode);
+            mount.at.read().as_ref().is_some_and(|other| is_there(&other.path.inode))
+        };
+        flag.store(mounts.iter().any(covers), Ordering::Release);
+    }
+    names_changed();
+    gone
 }
 
 /// Takes away the mount whose root is `path`, which keeps it alive once; EINVAL if it isn't one, EBUSY if others are mounted
@@ -316,6 +359,9 @@ pub fn unmount(path: Path, detach: bool) -> Result<(), Errno> {
     loop {
         let mut mounts = MOUNTS.write();
         let own = mounts.iter().position(|mount| Arc::ptr_eq(mount, &path.mount)).ok_or(Errno::INVAL)?;
+        if path.mount.is_top() || path.mount.locked.load(Ordering::SeqCst) & LOCKED != 0 {
+            return Err(Errno::INVAL);
+        }
         let index = if detach {
             // Those mounted in it come after it in the list, and go before it.
             mounts.iter().rposition(|mount| mount.is_in(&path.mount)).unwrap_or(own)
@@ -324,18 +370,7 @@ pub fn unmount(path: Path, detach: bool) -> Result<(), Errno> {
         } else {
             own
         };
-        let gone = mounts.remove(index);
-        if let Some(at) = &gone.at
-            && let Some(flag) = at.inode.mounted()
-        {
-            let covers = |mount: &Arc<Mount>| {
-                let has_flag = |inode: &dyn Inode| inode.mounted().is_some_and(|own| ptr::eq(own, flag));
-                let is_there = |inode: &Arc<dyn Inode>| same(inode, &at.inode) || has_flag(&**inode);
-                mount.at.as_ref().is_some_and(|other| is_there(&other.inode))
-            };
-            flag.store(mounts.iter().any(covers), Ordering::Release);
-        }
-        names_changed();
+        let gone = take_off(&mut mounts, index);
         let device = gone.root.identity().0;
         let is_last = notify::is_on() && !mounts.iter().any(|mount| mount.root.identity().0 == device);
         drop(mounts);
@@ -349,10 +384,12 @@ pub fn unmount(path: Path, detach: bool) -> Result<(), Errno> {
     }
 }
 
+/// In [`Mount::locked`]: it may not be taken away.
+pub(super) const LOCKED: u32 = 1 << 31;
+
 /// All mounts, the root first. ENOMEM.
 pub fn all() -> Result<Vec<Arc<Mount>>, NoMemory> {
-    let mounts = MOUNTS.read();
-    core::iter::once(root().mount).chain(mounts.iter().cloned()).try_collect_vec()
+    MOUNTS.read().iter().cloned().try_collect_vec()
 }
 
 /// Whether two inodes are the same file.
@@ -374,7 +411,7 @@ impl Path {
         let mut path = self;
         while path.inode.mounted().is_some_and(|flag| flag.load(Ordering::Acquire)) {
             let mounts = MOUNTS.read();
-            let over = |mount: &&Arc<Mount>| mount.at.as_ref().is_some_and(|at| at.same(&path));
+            let over = |mount: &&Arc<Mount>| mount.at.read().as_ref().is_some_and(|at| at.path.same(&path));
             let Some(mount) = mounts.iter().rev().find(over) else { break };
             path = Path { mount: mount.clone(), inode: mount.root.clone() };
         }
@@ -384,8 +421,8 @@ impl Path {
     pub fn parent(&self) -> Path {
         let mut path = self.clone();
         while same(&path.inode, &path.mount.root) {
-            match path.mount.at.clone() {
-                Some(at) => path = at,
+            match path.mount.at() {
+                Some(at) => path = at.path,
                 None => return path,
             }
         }
@@ -401,8 +438,8 @@ impl Path {
         let mut path = self.clone();
         while !path.same(root) {
             if same(&path.inode, &path.mount.root) {
-                let Some(at) = path.mount.at.clone() else { return Ok(false) };
-                path = at;
+                let Some(at) = path.mount.at() else { return Ok(false) };
+                path = at.path;
                 continue;
             }
             let Some(name) = path.inode.name() else { return Ok(false) };
@@ -418,9 +455,17 @@ impl Path {
         }
         Ok(true)
     }
+    /// The root of the tree that it is in.
+    pub fn top(&self) -> Path {
+        let mut mount = self.mount.clone();
+        while let Some(at) = mount.at() {
+            mount = at.path.mount;
+        }
+        Path { inode: mount.root.clone(), mount }
+    }
     /// Writes its path from the root of the tree, or `/ (deleted)` if it was removed. ENOMEM.
     pub fn write_or_deleted(&self, text: &mut Text) -> Result<(), NoMemory> {
-        if self.write(&root(), text)? {
+        if self.write(&self.top(), text)? {
             return Ok(());
         }
         text.push(b"/")?;
@@ -436,7 +481,7 @@ impl Place {
     /// Writes the path for /proc/self/fd and maps: with ` (deleted)` behind it if the name is gone. ENOMEM.
     pub fn write(&self, text: &mut Text) -> Result<(), NoMemory> {
         let Some((directory, name)) = &self.name else { return self.path.write_or_deleted(text) };
-        directory.write(&root(), text)?;
+        directory.write(&directory.top(), text)?;
         if text.as_bytes().last() != Some(&b'/') {
             text.push(b"/")?;
         }

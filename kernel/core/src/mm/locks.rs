@@ -13,7 +13,7 @@ use linux_raw_sys::general as abi;
 pub fn limit() -> u64 {
     crate::this::with(|thread| {
         let process = &thread.process;
-        let privileged = process.credentials.lock().capabilities.can(number::IPC_LOCK);
+        let privileged = process.credentials.lock().can(number::IPC_LOCK);
         if privileged { u64::MAX } else { process.limits.soft(abi::RLIMIT_MEMLOCK) }
     })
 }

@@ -2,10 +2,9 @@
 use super::debug;
 use super::process::{self, Process};
 use super::thread::Thread;
-use super::{exit, limits, ptrace, sched};
+use super::{exit, limits, namespaces, ptrace, sched};
 use crate::arch::registers;
 use crate::errno::Errno;
-use crate::fs::access::{capability, check_capability};
 use crate::mm::user;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
@@ -41,16 +40,8 @@ impl Request {
     }
 }
 
-/// Namespaces, of which there is one each, and only a user with CAP_SYS_ADMIN might ask for others.
-const PRIVILEGED_NAMESPACES: u64 = (abi::CLONE_NEWNS
-    | abi::CLONE_NEWUTS
-    | abi::CLONE_NEWIPC
-    | abi::CLONE_NEWPID
-    | abi::CLONE_NEWNET
-    | abi::CLONE_NEWCGROUP
-    | abi::CLONE_NEWTIME) as u64;
-/// That of users, which anyone might ask for, and cgroups.
-const UNSUPPORTED: u64 = PRIVILEGED_NAMESPACES | abi::CLONE_NEWUSER as u64 | abi::CLONE_INTO_CGROUP;
+/// Namespaces, which a process can have others of than its maker.
+const NAMESPACES: u32 = namespaces::KINDS | namespaces::SINGLE;
 
 /// Makes a thread or a process; gives its id. EINVAL, EPERM, ENOMEM, EAGAIN.
 pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) -> Result<i32, Errno> {
@@ -70,10 +61,8 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     {
         return Err(Errno::INVAL);
     }
-    if request.flags & UNSUPPORTED != 0 {
-        if request.flags & PRIVILEGED_NAMESPACES != 0 && request.flags & u64::from(abi::CLONE_NEWUSER) == 0 {
-            check_capability(capability::SYS_ADMIN)?;
-        }
+    let is_alone = thread && request.flags as u32 & NAMESPACES != 0;
+    if is_alone || request.flags & abi::CLONE_INTO_CGROUP != 0 {
         return Err(Errno::INVAL);
     }
     if request.has(abi::CLONE_SETTLS) && !task::is_user_base(request.tls) {
@@ -181,6 +170,12 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
     from.limits.copy_to(&process.limits);
     process.timers.limit_cpu(&process)?;
     *process.credentials.lock() = from.credentials.lock().try_clone()?;
+    process.is_mapped.store(from.is_mapped.load(Relaxed), Relaxed);
+    let namespaces = from.namespaces.lock().clone();
+    *process.namespaces.lock() = namespaces;
+    if request.flags as u32 & NAMESPACES != 0 {
+        namespaces::renew(&process, request.flags as u32 & NAMESPACES)?;
+    }
     *process.program.lock() = from.program.lock().clone();
     process.group.store(from.group.load(Relaxed), Relaxed);
     process.session.store(from.session.load(Relaxed), Relaxed);

@@ -1,6 +1,7 @@
 //! Loading programs (execve(2)).
 use super::process::{Credentials, Process, Program};
 use super::thread::{Thread, Work};
+use super::user_space::Kind;
 use super::{exit, ptrace, rseq};
 use crate::arch::{frame, machine, registers};
 use crate::errno::Errno;
@@ -154,8 +155,8 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
     tell(at::AT_BASE, interpreter_base as u64);
     tell(at::AT_FLAGS, 0);
     tell(at::AT_ENTRY, entry as u64);
-    let [uid, effective_uid, ..] = credentials.uid;
-    let [gid, effective_gid, ..] = credentials.gid;
+    let [uid, effective_uid, ..] = credentials.uid.map(|id| credentials.shown(Kind::User, id));
+    let [gid, effective_gid, ..] = credentials.gid.map(|id| credentials.shown(Kind::Group, id));
     tell(at::AT_UID, uid.into());
     tell(at::AT_EUID, effective_uid.into());
     tell(at::AT_GID, gid.into());
@@ -212,7 +213,8 @@ fn executing(
     let on_nosuid =
         file.file.place().is_some_and(|place| place.path.mount.flags().contains(MountFlags::NO_SUID));
     let stat = file.file.stat()?;
-    let is_set = |bits: u32| stat.st_mode & bits == bits && !on_nosuid && !no_new_privileges;
+    let is_mapped = credentials.space.as_ref().is_none_or(|space| space.has_owners(stat.st_uid, stat.st_gid));
+    let is_set = |bits: u32| stat.st_mode & bits == bits && !on_nosuid && !no_new_privileges && is_mapped;
     let old = (credentials.uid[1], credentials.gid[1]);
     if is_set(abi::S_ISUID) {
         credentials.uid[1] = stat.st_uid;
@@ -222,7 +224,8 @@ fn executing(
         credentials.gid[1] = stat.st_gid;
     }
     let [real, effective, ..] = credentials.uid;
-    credentials.capabilities.execute(real, effective, old != (effective, credentials.gid[1]));
+    let [real, shown] = [real, effective].map(|id| credentials.shown(Kind::User, id));
+    credentials.capabilities.execute(real, shown, old != (effective, credentials.gid[1]));
     for ids in [&mut credentials.uid, &mut credentials.gid] {
         let effective = ids[1];
         ids[2..].fill(effective);

@@ -1,7 +1,7 @@
 //! The right to look into another process (ptrace(2), "Ptrace access mode checking").
 use super::process::Process;
 use crate::errno::Errno;
-use crate::fs::access::{capability, check_capability};
+use crate::fs::access::{capability, check_capability_in};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -16,5 +16,9 @@ pub fn check(target: &Arc<Process>) -> Result<(), Errno> {
         let own = me.credentials.lock().ids();
         own.has_all_ids_of(&target.credentials.lock()) && target.dumpable.load(Relaxed) == 1
     });
-    if may { Ok(()) } else { check_capability(capability::SYS_PTRACE) }
+    if may {
+        return Ok(());
+    }
+    let space = target.credentials.lock().space.clone();
+    check_capability_in(space.as_ref(), capability::SYS_PTRACE)
 }

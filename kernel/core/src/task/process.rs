@@ -5,6 +5,7 @@ use super::debug;
 use super::family::{Family, Siblings};
 use super::later::{self, Later, Link};
 use super::limits::Limits;
+use super::namespaces::Namespaces;
 use super::oom_score::OomScore;
 use super::signal::{self, ProcessSignals, SigInfo};
 use super::terminal::Controlled;
@@ -110,6 +111,8 @@ pub struct Process {
     pub vfork_done: AtomicBool,
     /// Page faults that read from a file or made a page.
     pub faults: AtomicU64,
+    /// Its user namespace is another than the first (`credentials`).
+    pub is_mapped: AtomicBool,
     /// A debugger's part.
     pub debug: debug::Session,
     memory_id: AtomicU64,
@@ -124,6 +127,8 @@ pub struct Held {
     pub descriptors: TableUse,
     /// Root, working directory, umask.
     pub fs: Arc<FsContext>,
+    /// Its other namespaces.
+    pub namespaces: Mutex<Namespaces>,
     /// What was executed.
     pub program: Mutex<Arc<Program>>,
     memory: RwLock<Arc<Memory>>,
@@ -372,12 +377,14 @@ impl Process {
             oom: OomScore::default(),
             vfork_done: AtomicBool::new(true),
             faults: AtomicU64::new(0),
+            is_mapped: AtomicBool::new(false),
             debug: debug::Session::default(),
             memory_id: AtomicU64::new(memory.id),
             start_ns: coracle_hal::time::now_ns(),
             held: Leaving::new(try_box(Held {
                 descriptors: TableUse::new(descriptors),
                 fs,
+                namespaces: Mutex::new(Namespaces::default()),
                 program: Mutex::new(try_arc(Program::default())?),
                 memory: RwLock::new(memory),
                 link: Link::new(),
@@ -467,6 +474,8 @@ impl Process {
             let program = core::mem::replace(&mut *self.program.lock(), none);
             drop(program);
         }
+        let namespaces = core::mem::take(&mut *self.namespaces.lock());
+        drop(namespaces);
         // A count that another process is about to lower costs no more than a mount that is busy for longer.
         if Arc::strong_count(&self.fs) == 1 {
             self.fs.leave();

@@ -70,7 +70,7 @@ impl MemoryFile {
         if writes {
             node.content().ok_or(Errno::INVAL)?.begin_writing()?;
         }
-        let is_lost = writes && matches!(&name, Name::Place(place) if place.path.mount.at.is_none());
+        let is_lost = writes && matches!(&name, Name::Place(place) if place.path.mount.is_top());
         Ok(MemoryFile { node, name, writes, _access: access, is_lost })
     }
     /// Opens a file without a name for reading and writing; `label` is what /proc shows.

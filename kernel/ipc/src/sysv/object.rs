@@ -35,7 +35,7 @@ pub fn with_subject<R>(ask: impl FnOnce(&Subject) -> R) -> R {
     const EFFECTIVE: usize = 1;
     coracle_core::this::with(|thread| {
         let credentials = thread.process.credentials.lock();
-        let can = |number: u32| credentials.capabilities.can(number);
+        let can = |number: u32| credentials.can(number);
         ask(&Subject {
             uid: credentials.uid[EFFECTIVE],
             gid: credentials.gid[EFFECTIVE],

@@ -1,9 +1,10 @@
 //! /proc (proc(5)).
 mod descriptors;
+mod ids;
 mod maps;
 mod memory;
 mod mounts;
-mod namespaces;
+pub mod namespaces;
 mod net;
 mod process;
 mod root;

@@ -1,10 +1,20 @@
 //! /proc/PID/mounts and mountinfo.
-use coracle_core::fs::mount::{self, Mount};
+use super::process::Subject;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_core::fs::mount::{self, Mount, Place};
+use coracle_core::fs::mount_space::mounts_of;
 use coracle_core::fs::stat::BLOCK_SIZE;
+use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
 
-pub(super) fn mounts(text: &mut Text) -> Result<(), NoMemory> {
-    for mount in mount::all()? {
+fn seen_by(subject: &Subject) -> Result<Vec<Arc<Mount>>, NoMemory> {
+    let space = subject.process.namespaces.lock().mounts.clone();
+    mounts_of(space.as_deref())
+}
+
+pub(super) fn mounts(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    for mount in seen_by(subject)? {
         escaped(text, &mount.source)?;
         text.push(b" ")?;
         mount_point(text, &mount)?;
@@ -13,11 +23,13 @@ pub(super) fn mounts(text: &mut Text) -> Result<(), NoMemory> {
     Ok(())
 }
 
-pub(super) fn mountinfo(text: &mut Text) -> Result<(), NoMemory> {
-    for mount in mount::all()? {
-        let parent = mount.at.as_ref().map_or(0, |at| at.mount.id);
+pub(super) fn mountinfo(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    for mount in seen_by(subject)? {
+        let parent = mount.at().map_or(0, |at| at.path.mount.id);
         let (major, minor) = coracle_core::fs::stat::split_device(mount.root.identity().0);
-        write!(text, "{} {parent} {major}:{minor} / ", mount.id)?;
+        write!(text, "{} {parent} {major}:{minor} ", mount.id)?;
+        within(&mount, text)?;
+        text.push(b" ")?;
         mount_point(text, &mount)?;
         write!(text, " {}{} - {} ", mount.access(), mount.options(), mount.kind)?;
         escaped(text, &mount.source)?;
@@ -38,16 +50,36 @@ pub(super) fn volumes(text: &mut Text) -> Result<(), NoMemory> {
     Ok(())
 }
 
+/// The path of a mount's root within its file system. That of a file, which has no name of its own, is not known.
+fn within(mount: &Mount, text: &mut Text) -> Result<(), NoMemory> {
+    let mut names = Vec::new();
+    let mut at = mount.root.clone();
+    while let Some(parent) = at.parent() {
+        let Some(name) = at.name() else { break };
+        names.try_push(name)?;
+        at = parent;
+    }
+    if names.is_empty() {
+        return text.push(b"/");
+    }
+    let mut path = Text::new();
+    for name in names.iter().rev() {
+        path.push(b"/")?;
+        path.push(name)?;
+    }
+    escaped(text, path.as_bytes())
+}
+
 fn mount_point(text: &mut Text, mount: &Mount) -> Result<(), NoMemory> {
     let mut path = Text::new();
-    match (&mount.at, &mount.name) {
-        (_, Some((directory, name))) => {
+    match mount.at() {
+        Some(Place { name: Some((directory, name)), .. }) => {
             directory.write_or_deleted(&mut path)?;
             path.push(b"/")?;
-            path.push(name)?;
+            path.push(&name)?;
         }
-        (Some(at), None) => at.write_or_deleted(&mut path)?,
-        (None, None) => path.push(b"/")?,
+        Some(Place { path: at, name: None }) => at.write_or_deleted(&mut path)?,
+        None => path.push(b"/")?,
     }
     escaped(text, path.as_bytes())
 }

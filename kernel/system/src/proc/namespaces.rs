@@ -1,41 +1,149 @@
-//! /proc/PID/ns (namespaces(7)): one namespace of each kind, which every process is in.
+//! /proc/PID/ns (namespaces(7)).
 use alloc::sync::Arc;
-use coracle_core::errno::Errno;
+use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::File;
 use coracle_core::fs::inode::Link;
+use coracle_core::fs::mount_space::Space;
 use coracle_core::fs::stat::{Metadata, device_number};
+use coracle_core::mm::user;
+use coracle_core::task::namespaces::{Cgroups, Uts};
+use coracle_core::task::process::Process;
+use coracle_core::task::user_space::{Kind, UserSpace, same};
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_fs::synthetic::{Item, Table};
 use core::any::Any;
-use linux_raw_sys::general::{S_IFREG, stat as Stat};
+use linux_raw_sys::general::{self as abi, S_IFREG, stat as Stat};
 
 use super::process::Subject;
 
-/// A namespace: its kind, and the number of its inode, as Linux numbers the first ones (include/linux/proc_ns.h).
-struct Namespace(&'static str, u32);
+/// Requests of ioctl_ns(2).
+const NS_GET_USERNS: u32 = 0xb701;
+const NS_GET_PARENT: u32 = 0xb702;
+const NS_GET_NSTYPE: u32 = 0xb703;
+const NS_GET_OWNER_UID: u32 = 0xb704;
 
-/// Kinds by the names of their links.
+/// Which namespace a link leads to.
+#[derive(Clone)]
+pub enum Which {
+    /// The first one of its kind.
+    First,
+    /// A namespace of users.
+    User(Arc<UserSpace>),
+    /// One of mounts.
+    Mounts(Arc<Space>),
+    /// One of the machine's names.
+    Uts(Arc<Uts>),
+    /// One of control groups.
+    Cgroups(Arc<Cgroups>),
+}
+
+/// An open namespace.
+pub struct Namespace {
+    /// Its kind (CLONE_NEW*).
+    pub kind: u32,
+    /// Which one.
+    pub which: Which,
+}
+
+/// Kinds by the names of their links, with their flags, and the numbers that Linux gives the first ones (include/linux/proc_ns.h).
 macro_rules! namespaces {
-    ($($link:literal $kind:literal $inode:literal)*) => {
-        pub(super) static NAMESPACES: Table<Subject> = &[$(($link, Item::Link(|_| open($kind, $inode)))),*];
+    ($($link:literal $kind:ident)*) => {
+        pub(super) static NAMESPACES: Table<Subject> = &[$(($link, Item::Link(|subject| open(subject, abi::$kind)))),*];
     };
 }
 namespaces! {
-    "cgroup" "cgroup" 0xefff_fffb
-    "ipc" "ipc" 0xefff_ffff
-    "mnt" "mnt" 0xf000_0000
-    "net" "net" 0xf000_0001
-    "pid" "pid" 0xefff_fffc
-    "pid_for_children" "pid" 0xefff_fffc
-    "time" "time" 0xefff_fffa
-    "time_for_children" "time" 0xefff_fffa
-    "user" "user" 0xefff_fffd
-    "uts" "uts" 0xefff_fffe
+    "cgroup" CLONE_NEWCGROUP
+    "ipc" CLONE_NEWIPC
+    "mnt" CLONE_NEWNS
+    "net" CLONE_NEWNET
+    "pid" CLONE_NEWPID
+    "pid_for_children" CLONE_NEWPID
+    "time" CLONE_NEWTIME
+    "time_for_children" CLONE_NEWTIME
+    "user" CLONE_NEWUSER
+    "uts" CLONE_NEWUTS
 }
 
-fn open(kind: &'static str, inode: u32) -> Result<Link, Errno> {
-    let file: Arc<dyn File> = try_arc(Namespace(kind, inode))?;
+fn open(subject: &Subject, kind: u32) -> Result<Link, Errno> {
+    let which = Which::of(&subject.process, kind);
+    let file: Arc<dyn File> = try_arc(Namespace { kind, which })?;
     Ok(Link::File(file))
+}
+
+impl Which {
+    /// That of a process, of a kind (CLONE_NEW*).
+    pub fn of(process: &Process, kind: u32) -> Which {
+        let namespaces = process.namespaces.lock().clone();
+        let space = || process.credentials.lock().space.clone();
+        let which = match kind {
+            abi::CLONE_NEWUSER => space().map(Which::User),
+            abi::CLONE_NEWNS => namespaces.mounts.map(Which::Mounts),
+            abi::CLONE_NEWUTS => namespaces.uts.map(Which::Uts),
+            abi::CLONE_NEWCGROUP => namespaces.cgroups.map(Which::Cgroups),
+            _ => None,
+        };
+        which.unwrap_or(Which::First)
+    }
+    /// The user namespace that it belongs to; of a namespace of users its parent. `None` is the first.
+    pub fn owner(&self) -> Option<Arc<UserSpace>> {
+        match self {
+            Which::First => None,
+            Which::User(space) => space.parent().cloned(),
+            Which::Mounts(space) => space.owner.clone(),
+            Which::Uts(uts) => uts.owner.clone(),
+            Which::Cgroups(cgroups) => cgroups.owner.clone(),
+        }
+    }
+}
+
+impl Namespace {
+    fn name(&self) -> &'static str {
+        match self.kind {
+            abi::CLONE_NEWCGROUP => "cgroup",
+            abi::CLONE_NEWIPC => "ipc",
+            abi::CLONE_NEWNS => "mnt",
+            abi::CLONE_NEWNET => "net",
+            abi::CLONE_NEWPID => "pid",
+            abi::CLONE_NEWTIME => "time",
+            abi::CLONE_NEWUSER => "user",
+            _ => "uts",
+        }
+    }
+    fn inode(&self) -> u32 {
+        match &self.which {
+            Which::User(space) => space.id,
+            Which::Mounts(space) => space.id,
+            Which::Uts(uts) => uts.id,
+            Which::Cgroups(cgroups) => cgroups.id,
+            Which::First => match self.kind {
+                abi::CLONE_NEWCGROUP => 0xefff_fffb,
+                abi::CLONE_NEWIPC => 0xefff_ffff,
+                abi::CLONE_NEWNS => 0xf000_0000,
+                abi::CLONE_NEWNET => 0xf000_0001,
+                abi::CLONE_NEWPID => 0xefff_fffc,
+                abi::CLONE_NEWTIME => 0xefff_fffa,
+                abi::CLONE_NEWUSER => 0xefff_fffd,
+                _ => 0xefff_fffe,
+            },
+        }
+    }
+    /// A descriptor of a user namespace above this. EPERM if the program is not in it, or in one within it.
+    fn open_owner(&self) -> SysResult {
+        if let (Which::First, abi::CLONE_NEWUSER) = (&self.which, self.kind) {
+            return Err(Errno::PERM);
+        }
+        let owner = self.which.owner();
+        coracle_core::this::with(|thread| {
+            let mut at = thread.process.credentials.lock().space.clone();
+            while !same(at.as_ref(), owner.as_ref()) {
+                at = at.ok_or(Errno::PERM)?.parent().cloned();
+            }
+            let which = owner.map_or(Which::First, Which::User);
+            let file = try_arc(Namespace { kind: abi::CLONE_NEWUSER, which })?;
+            let open = coracle_core::fs::file::OpenFile::new(file, abi::O_RDONLY)?;
+            Ok(thread.process.descriptors.insert(open, true, 0)? as usize)
+        })
+    }
 }
 
 impl File for Namespace {
@@ -44,15 +152,33 @@ impl File for Namespace {
         const DEVICE: u64 = device_number(0, 4);
         let metadata = Metadata {
             device: DEVICE,
-            inode: self.1.into(),
+            inode: self.inode().into(),
             mode: S_IFREG | 0o444,
             links: 1,
             ..Metadata::default()
         };
         Ok(metadata.stat())
     }
+    fn ioctl(&self, command: u32, argument: usize) -> SysResult {
+        match command {
+            NS_GET_USERNS => self.open_owner(),
+            NS_GET_PARENT if self.kind == abi::CLONE_NEWUSER => self.open_owner(),
+            NS_GET_PARENT => Err(Errno::INVAL),
+            NS_GET_NSTYPE => Ok(self.kind as usize),
+            NS_GET_OWNER_UID if self.kind == abi::CLONE_NEWUSER => {
+                let owner = if let Which::User(space) = &self.which { space.owner[0] } else { 0 };
+                let shown = coracle_core::this::with(|thread| {
+                    thread.process.credentials.lock().shown(Kind::User, owner)
+                });
+                user::write_u32(argument, shown)?;
+                Ok(0)
+            }
+            NS_GET_OWNER_UID => Err(Errno::INVAL),
+            _ => Err(Errno::NOTTY),
+        }
+    }
     fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
-        write!(text, "{}:[{}]", self.0, self.1)
+        write!(text, "{}:[{}]", self.name(), self.inode())
     }
     fn as_any(&self) -> &dyn Any {
         self

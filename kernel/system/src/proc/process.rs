@@ -1,5 +1,6 @@
 //! /proc/PID and /proc/PID/task/TID.
 use super::descriptors::{Descriptors, Tasks};
+use super::ids;
 use super::maps::{maps, smaps_rollup};
 use super::memory;
 use super::mounts::{mountinfo, mounts};
@@ -165,8 +166,8 @@ static FILES: Table<Subject> = &[
     ("loginuid", Item::Setting(|_, text| text.push(b"4294967295"), |_, _| Ok(()))),
     ("maps", Item::Pieces(|s, from, text| maps(s, from, text, false))),
     ("mem", Item::Opened(|s, place| memory::open(s, place, false))),
-    ("mountinfo", Item::Text(|_, text| mountinfo(text))),
-    ("mounts", Item::Text(|_, text| mounts(text))),
+    ("mountinfo", Item::Text(mountinfo)),
+    ("mounts", Item::Text(mounts)),
     ("net", Item::Dynamic(directory_of_network)),
     ("ns", Item::Directory(NAMESPACES)),
     ("numa_maps", Item::Pieces(memory::numa_maps)),
@@ -181,9 +182,9 @@ static FILES: Table<Subject> = &[
     ("root", Item::Link(|s| Ok(Link::Place(s.process.fs.root())))),
     ("sched", Item::Text(sched)),
     ("sessionid", Item::Fixed("4294967295")),
-    ("setgroups", Item::Fixed("allow\n")),
-    ("uid_map", Item::Fixed("         0          0 4294967295\n")),
-    ("gid_map", Item::Fixed("         0          0 4294967295\n")),
+    ("setgroups", Item::Setting(ids::groups, ids::set_groups)),
+    ("uid_map", Item::Setting(ids::users_map, ids::set_users_map)),
+    ("gid_map", Item::Setting(ids::groups_map, ids::set_groups_map)),
     ("smaps", Item::Pieces(|s, from, text| maps(s, from, text, true))),
     ("smaps_rollup", Item::Text(smaps_rollup)),
     ("stat", Item::Text(stat)),

@@ -1,6 +1,7 @@
 //! /proc/sys (proc(5)): limits and settings. Those that programs write are taken where they change nothing here.
 use super::system::{RELEASE, VERSION};
 use coracle_core::errno::Errno;
+use coracle_core::fs::access::{capability, check_capability_in};
 use coracle_core::fs::descriptors::MAX_LIMIT;
 use coracle_core::fs::file::description_bounds;
 use coracle_core::fs::notify;
@@ -51,6 +52,7 @@ fn hostname(_: &(), text: &mut Text) -> Result<(), NoMemory> {
     text.push(b"\n")
 }
 fn set_hostname(_: &(), name: &[u8]) -> Result<(), Errno> {
+    check_capability_in(uts::own().and_then(|uts| uts.owner.clone()).as_ref(), capability::SYS_ADMIN)?;
     uts::set_hostname(name.trim_ascii());
     Ok(())
 }

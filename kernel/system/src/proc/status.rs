@@ -3,6 +3,7 @@ use super::process::Subject;
 use super::system::ticks;
 use crate::sys::cpu_range;
 use coracle_core::task::signal::{Charge, DEFAULT, IGNORE, MAX_SIGNAL};
+use coracle_core::task::user_space::Kind;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame::FRAME_SIZE;
 use core::fmt;
@@ -147,6 +148,7 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
     });
     let cpus = coracle_hal::cpu::count();
     let sets = credentials.capabilities;
+    let reader = coracle_core::this::with(|thread| thread.process.credentials.lock().ids());
     write!(text, "Name:\t")?;
     text.push(subject.name().as_bytes())?;
     let fds = process.descriptors.len().next_multiple_of(64);
@@ -159,10 +161,11 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
         id = subject.id(),
         tracer = main.as_ref().map_or(0, |thread| thread.debug.traced.tracer.load(Relaxed)),
         ppid = process.parent_pid(),
-        uid = Ids(credentials.uid),
-        gid = Ids(credentials.gid),
+        uid = Ids(credentials.uid.map(|id| reader.shown(Kind::User, id))),
+        gid = Ids(credentials.gid.map(|id| reader.shown(Kind::Group, id))),
     )?;
-    credentials.groups.iter().try_for_each(|group| write!(text, "{group} "))?;
+    let mut groups = credentials.groups.iter().map(|&group| reader.shown(Kind::Group, group));
+    groups.try_for_each(|group| write!(text, "{group} "))?;
     write!(
         text,
         "\nVmPeak:\t{mapped:>8} kB\n\

@@ -1,0 +1,235 @@
+//! Mount namespaces (mount_namespaces(7)): trees of mounts of their own, and what moves whole parts of a tree.
+//!
+//! All mounts are in one list, and each says which namespace it belongs to: what covers a directory is looked for by the mount that the
+//! directory was reached through, so a walk needs to know of no namespace.
+use super::mount::{
+    self, FileSystem, LOCKED, MOUNTS, Mount, MountFlags, NewMount, Path, Place, attach, take_off,
+};
+use super::path_cache::{self, names_changed};
+use crate::errno::Errno;
+use crate::task::user_space::UserSpace;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
+use coracle_fallible::{NoMemory, try_arc};
+use core::sync::atomic::Ordering::*;
+
+/// A namespace other than the first. Its mounts go with it.
+pub struct Space {
+    /// Number of its inode, and [`Mount::space`] of its mounts.
+    pub id: u32,
+    /// The user namespace that it belongs to.
+    pub owner: Option<Arc<UserSpace>>,
+}
+
+/// Mounts and their copies.
+pub type Copies = Vec<(Arc<Mount>, Arc<Mount>)>;
+
+/// Flags that a namespace with fewer rights may not take back.
+const KEPT: MountFlags =
+    MountFlags::READ_ONLY.union(MountFlags::NO_SUID).union(MountFlags::NO_DEVICES).union(MountFlags::NO_EXEC);
+
+impl Space {
+    /// A copy of the tree of `from`, or of the first, with the mounts that were copied. `locks`: it is for a user namespace with fewer
+    /// rights. ENOMEM.
+    pub fn copy(
+        from: Option<&Space>,
+        id: u32,
+        owner: Option<Arc<UserSpace>>,
+        locks: bool,
+    ) -> Result<(Arc<Space>, Copies), Errno> {
+        // It takes its mounts with it if it does not come to be.
+        let space = try_arc(Space { id, owner })?;
+        let mut mounts = MOUNTS.write();
+        let old = from.map_or(0, |from| from.id);
+        let members = mounts.iter().filter(|mount| mount.space == old);
+        let copies: Copies = members
+            .map(|mount| Ok::<_, NoMemory>((mount.clone(), copy_of(mount, id, locks)?)))
+            .try_collect_ok()?;
+        mounts.make_room(copies.len())?;
+        for (old, copy) in &copies {
+            if let Some(mut place) = old.at() {
+                relocate(&mut place, &copies);
+                copy.put_at(Some(place));
+                if locks {
+                    copy.locked.fetch_or(LOCKED, SeqCst);
+                }
+            }
+            mounts.push_reserved(copy.clone());
+        }
+        Ok((space, copies))
+    }
+}
+
+/// Has a place be on the copy of its mount.
+fn relocate(place: &mut Place, copies: &Copies) {
+    let on_copy = |path: &mut Path| {
+        if let Some((_, copy)) = copies.iter().find(|(old, _)| Arc::ptr_eq(old, &path.mount)) {
+            path.mount = copy.clone();
+        }
+    };
+    on_copy(&mut place.path);
+    if let Some((directory, _)) = &mut place.name {
+        on_copy(directory);
+    }
+}
+
+/// A copy of a mount, which is nowhere yet.
+fn copy_of(mount: &Arc<Mount>, space: u32, locks: bool) -> Result<Arc<Mount>, NoMemory> {
+    let flags = mount.flags();
+    let copy = Mount::new(
+        NewMount {
+            root: mount.root.clone(),
+            kind: mount.kind,
+            source: mount.source.try_to_vec()?,
+            flags,
+            file_system: Some(mount.file_system.clone()),
+        },
+        space,
+    )?;
+    let locked = if locks { (flags & KEPT).bits() } else { 0 };
+    copy.locked.store(mount.locked.load(SeqCst) & !LOCKED | locked, SeqCst);
+    Ok(copy)
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        // Remembered paths keep no mounts of it, and its processes are gone.
+        loop {
+            let gone = {
+                let mut mounts = MOUNTS.write();
+                let Some(index) = mounts.iter().rposition(|mount| mount.space == self.id) else { break };
+                take_off(&mut mounts, index)
+            };
+            drop(gone);
+        }
+    }
+}
+
+/// The mounts of a namespace, the first for `None`, its root first. ENOMEM.
+pub fn mounts_of(space: Option<&Space>) -> Result<Vec<Arc<Mount>>, NoMemory> {
+    let id = space.map_or(0, |space| space.id);
+    let mounts = MOUNTS.read();
+    let mine = || mounts.iter().filter(|mount| mount.space == id);
+    mine()
+        .filter(|mount| mount.is_top())
+        .chain(mine().filter(|mount| !mount.is_top()))
+        .cloned()
+        .try_collect_vec()
+}
+
+/// The root of the tree of a namespace.
+pub fn root_of(space: Option<&Space>) -> Path {
+    let id = space.map_or(0, |space| space.id);
+    let top = MOUNTS.read().iter().find(|mount| mount.space == id && mount.is_top()).cloned();
+    top.map_or_else(mount::root, |mount| Path { inode: mount.root.clone(), mount })
+}
+
+/// Whether a path is `above` or lies below it, on the same mount or on others.
+pub fn is_below(path: &Path, above: &Path) -> bool {
+    let mut at = path.clone();
+    loop {
+        if at.same(above) {
+            return true;
+        }
+        let parent = at.parent();
+        if parent.same(&at) {
+            return false;
+        }
+        at = parent;
+    }
+}
+
+/// Mounts `source`, and what is mounted below it, over `at` (MS_BIND with MS_REC). `skip`: MS_BIND alone. EINVAL, ENOMEM.
+pub fn bind(source: &Path, at: Place, source_name: Vec<u8>, recursive: bool) -> Result<(), Errno> {
+    let space = at.path.mount.space;
+    let below: Vec<Arc<Mount>> = {
+        let mounts = MOUNTS.read();
+        let is_below_source = |mount: &&Arc<Mount>| {
+            recursive
+                && mount.space == source.mount.space
+                && mount.at().is_some_and(|at| is_below(&at.path, source))
+        };
+        mounts.iter().filter(is_below_source).cloned().try_collect_vec()?
+    };
+    let new = |root, mount: &Arc<Mount>, source| {
+        let file_system: Option<Arc<FileSystem>> = Some(mount.file_system.clone());
+        let copy = Mount::new(
+            NewMount { root, kind: mount.kind, source, flags: mount.flags(), file_system },
+            space,
+        )?;
+        copy.locked.store(mount.locked.load(SeqCst) & !LOCKED, SeqCst);
+        Ok::<_, NoMemory>(copy)
+    };
+    let first = new(source.inode.clone(), &source.mount, source_name)?;
+    let mut copies: Copies = Vec::new();
+    for mount in &below {
+        copies.try_push((mount.clone(), new(mount.root.clone(), mount, mount.source.try_to_vec()?)?))?;
+    }
+    copies.try_push((source.mount.clone(), first.clone()))?;
+    let mut mounts = MOUNTS.write();
+    mounts.make_room(copies.len())?;
+    attach(&mut mounts, first, at)?;
+    for (old, copy) in &copies[..below.len()] {
+        if let Some(mut place) = old.at() {
+            relocate(&mut place, &copies);
+            attach(&mut mounts, copy.clone(), place)?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves the mount whose root is `from` to another place (MS_MOVE). EINVAL if it is none, or locked; ELOOP into itself.
+pub fn move_mount(from: &Path, to: Place) -> Result<(), Errno> {
+    let mount = &from.mount;
+    if !from.is_mount_root() || mount.is_top() || mount.locked.load(SeqCst) & LOCKED != 0 {
+        return Err(Errno::INVAL);
+    }
+    if Arc::ptr_eq(&to.path.mount, mount) || to.path.mount.is_in(mount) {
+        return Err(Errno::LOOP);
+    }
+    if to.path.inode.is_directory() != from.inode.is_directory() {
+        return Err(Errno::NOTDIR);
+    }
+    to.path.inode.mounted().ok_or(Errno::INVAL)?;
+    path_cache::forget();
+    let mut mounts = MOUNTS.write();
+    let index = mounts.iter().position(|other| Arc::ptr_eq(other, mount)).ok_or(Errno::INVAL)?;
+    let moved = take_off(&mut mounts, index);
+    attach(&mut mounts, moved, to)
+}
+
+/// pivot_root(2): the mount whose root is `new` becomes the top of the tree, and the one whose root is `root`, which was it, is mounted
+/// over `put_old`. EINVAL, EBUSY, ENOMEM.
+pub fn pivot(root: &Path, new: &Path, put_old: Place) -> Result<(), Errno> {
+    let is_busy = |mount: &Arc<Mount>| Arc::ptr_eq(mount, &root.mount);
+    if is_busy(&new.mount) || is_busy(&put_old.path.mount) {
+        return Err(Errno::BUSY);
+    }
+    if !root.is_mount_root() || !new.is_mount_root() || !is_below(&put_old.path, new) {
+        return Err(Errno::INVAL);
+    }
+    if new.mount.is_top() || new.mount.locked.load(SeqCst) & LOCKED != 0 {
+        return Err(Errno::INVAL);
+    }
+    put_old.path.inode.mounted().ok_or(Errno::INVAL)?;
+    path_cache::forget();
+    let mut mounts = MOUNTS.write();
+    mounts.make_room(2)?;
+    let mut take = |mount: &Arc<Mount>| {
+        let index = mounts.iter().position(|other| Arc::ptr_eq(other, mount)).ok_or(Errno::INVAL)?;
+        Ok::<_, Errno>(take_off(&mut mounts, index))
+    };
+    let new_mount = take(&new.mount)?;
+    let old_mount = take(&root.mount)?;
+    let above = old_mount.at();
+    new_mount.put_at(None);
+    match above {
+        // The root was not that of the whole tree (chroot(2)).
+        Some(place) => attach(&mut mounts, new_mount, place)?,
+        None => mounts.push_reserved(new_mount),
+    }
+    attach(&mut mounts, old_mount, put_old)?;
+    names_changed();
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The namespaces of a process (namespaces(7)) beside that of its users, which is a part of its credentials.
+//!
+//! `None` stands for the first namespace of a kind, so that a process that never had another one pays nothing.
+use super::process::Process;
+use super::user_space::{self, UserSpace, next_inode};
+use super::uts::{UtsName, domain, hostname};
+use crate::errno::Errno;
+use crate::fs::mount_space::Space;
+use crate::lock::Mutex;
+use alloc::sync::Arc;
+use coracle_capabilities::{Capabilities, number};
+use coracle_fallible::try_arc;
+use core::sync::atomic::Ordering::*;
+use linux_raw_sys::general as abi;
+
+/// The names of the machine as the processes of a namespace see them (uts_namespaces(7)).
+pub struct Uts {
+    /// Number of its inode.
+    pub id: u32,
+    /// The user namespace that it belongs to.
+    pub owner: Option<Arc<UserSpace>>,
+    /// gethostname(2).
+    pub hostname: Mutex<UtsName>,
+    /// getdomainname(2).
+    pub domain: Mutex<UtsName>,
+}
+
+/// A view of the tree of control groups, which is its root alone (cgroup_namespaces(7)).
+pub struct Cgroups {
+    /// Number of its inode.
+    pub id: u32,
+    /// The user namespace that it belongs to.
+    pub owner: Option<Arc<UserSpace>>,
+}
+
+/// See above.
+#[derive(Clone, Default)]
+pub struct Namespaces {
+    /// Names of the machine.
+    pub uts: Option<Arc<Uts>>,
+    /// The tree of mounts.
+    pub mounts: Option<Arc<Space>>,
+    /// Control groups.
+    pub cgroups: Option<Arc<Cgroups>>,
+}
+
+/// Kinds that there can be others of than the first (CLONE_NEW*).
+pub const KINDS: u32 = abi::CLONE_NEWNS | abi::CLONE_NEWUTS | abi::CLONE_NEWCGROUP | abi::CLONE_NEWUSER;
+/// Kinds of which there is one.
+pub const SINGLE: u32 = abi::CLONE_NEWIPC | abi::CLONE_NEWPID | abi::CLONE_NEWNET | abi::CLONE_NEWTIME;
+
+/// Gives a process, which the running program is or is making, new namespaces of these kinds (CLONE_NEW*; unshare(2), clone(2)). EPERM,
+/// EINVAL for kinds of which there is one, ENOSPC, ENOMEM.
+pub fn renew(process: &Process, kinds: u32) -> Result<(), Errno> {
+    let mut credentials = process.credentials.lock().try_clone()?;
+    if kinds & abi::CLONE_NEWUSER != 0 {
+        if process.fs.is_chrooted() {
+            return Err(Errno::PERM);
+        }
+        let owner = [credentials.uid[1], credentials.gid[1]];
+        if credentials.space.as_ref().is_some_and(|space| !space.has_owners(owner[0], owner[1])) {
+            return Err(Errno::PERM);
+        }
+        credentials.space = Some(UserSpace::new(credentials.space.take(), owner)?);
+        credentials.capabilities = Capabilities::FULL;
+    }
+    if kinds & (KINDS & !abi::CLONE_NEWUSER | SINGLE) != 0 && !credentials.capabilities.can(number::SYS_ADMIN)
+    {
+        return Err(Errno::PERM);
+    }
+    if kinds & SINGLE != 0 {
+        return Err(Errno::INVAL);
+    }
+    let mut own = process.namespaces.lock().clone();
+    let owner = &credentials.space;
+    if kinds & abi::CLONE_NEWUTS != 0 {
+        let (hostname, domain) = match &own.uts {
+            Some(uts) => (uts.hostname.lock().clone(), uts.domain.lock().clone()),
+            None => (hostname(), domain()),
+        };
+        let (hostname, domain) = (Mutex::new(hostname), Mutex::new(domain));
+        own.uts = Some(try_arc(Uts { id: next_inode(), owner: owner.clone(), hostname, domain })?);
+    }
+    if kinds & abi::CLONE_NEWCGROUP != 0 {
+        own.cgroups = Some(try_arc(Cgroups { id: next_inode(), owner: owner.clone() })?);
+    }
+    if kinds & abi::CLONE_NEWNS != 0 {
+        if Arc::strong_count(&process.fs) > 1 {
+            // Others use its root and working directory, which stay where they are.
+            return Err(Errno::INVAL);
+        }
+        let is_foreign =
+            !user_space::same(owner.as_ref(), own.mounts.as_ref().and_then(|space| space.owner.as_ref()));
+        let from = own.mounts.as_deref();
+        let (space, copies) = Space::copy(from, next_inode(), owner.clone(), is_foreign)?;
+        process.fs.move_to(&copies);
+        own.mounts = Some(space);
+    }
+    let old = core::mem::replace(&mut *process.namespaces.lock(), own);
+    drop(old);
+    if kinds & abi::CLONE_NEWUSER != 0 {
+        process.set_user_space(credentials);
+    }
+    Ok(())
+}
+
+impl Process {
+    /// Gives it these credentials, which are of another user namespace.
+    pub fn set_user_space(&self, credentials: super::credentials::Credentials) {
+        self.is_mapped.store(credentials.space.is_some(), Relaxed);
+        let old = core::mem::replace(&mut *self.credentials.lock(), credentials);
+        drop(old);
+    }
+}
