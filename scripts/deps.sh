@@ -51,6 +51,7 @@ groff groff-base
 gdb gdb
 gdbserver gdbserver
 strace strace
+bwrap bubblewrap
 "
 case ${1-all} in
 build) needed=$BUILD test= ;;

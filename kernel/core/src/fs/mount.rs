@@ -490,7 +490,11 @@ impl Place {
             Err(Errno::NOMEM) => return Err(NoMemory),
             found => found.ok().flatten(),
         };
-        let still_there = found.is_some_and(|inode| same(&inode, &self.path.inode));
+        let still_there = found.is_some_and(|inode| {
+            // A file may be mounted over another.
+            same(&inode, &self.path.inode)
+                || Path { mount: directory.mount.clone(), inode }.cross().same(&self.path)
+        });
         if still_there { Ok(()) } else { text.push(DELETED) }
     }
 }
