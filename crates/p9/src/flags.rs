@@ -1,0 +1,41 @@
+//! Flags of requests, the same on every architecture (Linux's include/net/9p/9p.h).
+
+/// Flags of Tlopen and Tlcreate (`P9_DOTL_*`).
+#[allow(missing_docs)]
+pub mod open {
+    pub const READ: u32 = 0;
+    pub const WRITE: u32 = 1;
+    pub const READ_WRITE: u32 = 2;
+    pub const CREATE: u32 = 0o100;
+    pub const EXCLUSIVE: u32 = 0o200;
+    pub const APPEND: u32 = 0o2000;
+    pub const DATA_SYNC: u32 = 0o10000;
+    pub const DIRECTORY: u32 = 0o200_000;
+    pub const SYNC: u32 = 0o4_000_000;
+}
+
+/// Bits of Tsetattr's `valid` (`P9_ATTR_*`).
+#[allow(missing_docs)]
+pub mod change {
+    pub const MODE: u32 = 1;
+    pub const UID: u32 = 1 << 1;
+    pub const GID: u32 = 1 << 2;
+    pub const SIZE: u32 = 1 << 3;
+    pub const ACCESSED: u32 = 1 << 4;
+    pub const MODIFIED: u32 = 1 << 5;
+    pub const CHANGED: u32 = 1 << 6;
+    /// The time is the one in the request, not that of the server.
+    pub const ACCESSED_SET: u32 = 1 << 7;
+    pub const MODIFIED_SET: u32 = 1 << 8;
+}
+
+/// Bits of Tgetattr's `request_mask` and of its answer's `valid` (`P9_STATS_*`).
+pub mod wanted {
+    /// All that stat(2) tells.
+    pub const BASIC: u64 = 0x7ff;
+    /// The time at which the file was made.
+    pub const CREATED: u64 = 0x800;
+}
+
+/// Flag of Tunlinkat: a directory is to be removed (AT_REMOVEDIR).
+pub const REMOVE_DIRECTORY: u32 = 0x200;
