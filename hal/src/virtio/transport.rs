@@ -1,5 +1,6 @@
 //! How a driver reaches its device: over PCI or over MMIO (virtio 1.2, chapter 4). Of a transitional device the modern
 //! interface is used.
+use super::exchanges::Exchanges;
 use super::legacy::LegacyPci;
 use super::packets::Packets;
 use super::queue::{DeviceBuffer, Queue};
@@ -247,6 +248,18 @@ impl Transport {
         let memory = (layout, requests::memory_behind(layout));
         let (queue, doorbell) = Queue::start(&self.registers, index, memory, event_index)?;
         Ok((Requests::new(queue, layout, size_max), doorbell))
+    }
+
+    /// Gives the device queue `index` of `size` descriptors for exchanges. `event_index`: VIRTIO_F_EVENT_IDX was negotiated.
+    pub fn exchanges<T>(
+        &self,
+        index: u16,
+        size: u16,
+        event_index: bool,
+    ) -> Result<(Exchanges<T>, Doorbell), SetupError> {
+        let (queue, doorbell) =
+            Queue::start(&self.registers, index, (self.layout(size, 0, 0)?, 0), event_index)?;
+        Ok((Exchanges::new(queue), doorbell))
     }
 
     fn layout(&self, size: u16, tables: u16, table_len: u16) -> Result<Layout, SetupError> {

@@ -1,4 +1,4 @@
-//! Drivers of devices by class: network cards, disks, consoles, entropy; and what captures packets.
+//! Drivers of devices by class: network cards, disks, directories of the host, consoles, entropy; and what captures packets.
 #![no_std]
 #![forbid(unsafe_code)]
 // The guest alone: the hardware layer below has no host.

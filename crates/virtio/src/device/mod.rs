@@ -2,6 +2,7 @@
 pub mod block;
 pub mod console;
 pub mod net;
+pub mod share;
 
 /// Device ids (section 5).
 #[allow(missing_docs)]
@@ -10,6 +11,7 @@ pub mod id {
     pub const BLOCK: u32 = 2;
     pub const CONSOLE: u32 = 3;
     pub const ENTROPY: u32 = 4;
+    pub const SHARE: u32 = 9;
 }
 
 /// Feature bits that every device type shares (section 6).

@@ -5,3 +5,4 @@ pub mod net;
 mod net_queues;
 pub mod port;
 pub mod rng;
+pub mod share;
