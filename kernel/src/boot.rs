@@ -19,6 +19,7 @@ use coracle_core::{events, log, power, random, report};
 use coracle_fallible::prelude::*;
 use coracle_fs::block::registry;
 use coracle_fs::memory::{self, remains};
+use coracle_fs::p9::session;
 use coracle_fs::{lost, provided};
 use coracle_hal::io::fw_cfg;
 use coracle_hal::once::Once;
@@ -63,11 +64,11 @@ fn start() {
     let settings = read_settings();
     let config = prepare(&settings);
     set_hostname(&settings, config.as_ref());
-    if registry::is_empty() {
+    if registry::is_empty() && session::is_empty() {
         volumes::mount(&settings);
         return start_program(&settings, config.as_ref());
     }
-    // Disks have to be waited for, as only a thread can.
+    // Disks and the host have to be waited for, as only a thread can.
     if storage::start(IDLE_PROCESS.wait(), settings, config).is_err() {
         fail(
             format_args!("there is no memory for the thread that looks after the disks"),

@@ -1,6 +1,6 @@
 //! The kernel's own thread: it waits for disks where no program's thread can.
 //!
-//! It is there on a machine with disks only. At boot it looks at them before it starts the program. From then on it writes
+//! It is there on a machine with disks or shared directories only. At boot it looks at them before it starts the program. From then on it writes
 //! back what has been dirty for a while, and sleeps while nothing is. At the end it writes what is left.
 use crate::{boot, volumes};
 use alloc::boxed::Box;
@@ -17,6 +17,7 @@ use coracle_fs::block::{file, registry};
 use coracle_fs::cache::pool;
 use coracle_fs::dev;
 use coracle_fs::ext4::volume;
+use coracle_fs::p9::session;
 use coracle_hal::context::UserContext;
 use coracle_hal::once::Once;
 use coracle_hal::time;
@@ -74,7 +75,7 @@ pub fn main() -> ! {
     loop {
         later::settle();
         wait_until(&pool::DIRTIED, Events::IN, &mut || {
-            pool::counts().1 > 0 || volume::has_changes() || is_asked()
+            pool::counts().1 > 0 || volume::has_changes() || session::has_changes() || is_asked()
         });
         if !is_asked() {
             let deadline_ns = time::now_ns() + AGE_NS;
@@ -82,6 +83,7 @@ pub fn main() -> ! {
         }
         file::sync_all();
         volume::sync_all();
+        session::sync_all();
         pool::balance();
         if is_asked() {
             volume::end_all();

@@ -1,4 +1,4 @@
-//! Volumes: the file systems that the command line has mounted before the program starts, on disks and in memory.
+//! Volumes: the file systems that the command line has mounted before the program starts, on disks, of the host, and in memory.
 use alloc::string::String;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
@@ -12,7 +12,8 @@ use coracle_fallible::prelude::*;
 use coracle_fs::block::registry::{self, Entry};
 use coracle_fs::ext4;
 use coracle_fs::memory::{MemoryFs, Options};
-use coracle_image::cmdline::{CommandLine, Tmpfs, Volume};
+use coracle_fs::p9;
+use coracle_image::cmdline::{CommandLine, Share, Tmpfs, Volume};
 use core::fmt::{self, Display};
 use linux_raw_sys::general::MS_RDONLY;
 
@@ -47,20 +48,47 @@ impl Display for Failure {
 /// the disks.
 #[inline(never)]
 pub fn mount(settings: &CommandLine) {
+    // What lies in another comes after it: the lists are in that order.
+    let mut volumes = settings.volumes.iter().peekable();
+    let mut shares = settings.shares.iter().peekable();
     let mut in_memory = settings.tmpfs.iter().peekable();
-    for volume in &settings.volumes {
-        // What lies in another comes after it: both lists are in that order.
-        while let Some(tmpfs) = in_memory.next_if(|tmpfs| tmpfs.path < volume.path) {
+    loop {
+        let next = [
+            volumes.peek().map(|volume| &volume.path),
+            shares.peek().map(|share| &share.path),
+            in_memory.peek().map(|tmpfs| &tmpfs.path),
+        ];
+        let Some(path) = next.into_iter().flatten().min() else { return };
+        if let Some(volume) = volumes.next_if(|volume| volume.path == *path) {
+            mount_volume(volume);
+        } else if let Some(share) = shares.next_if(|share| share.path == *path) {
+            mount_share(share);
+        } else if let Some(tmpfs) = in_memory.next() {
             mount_tmpfs(tmpfs);
         }
-        if let Err(why) = mount_one(volume) {
-            let (serial, path) =
-                (String::from_utf8_lossy(&volume.serial), String::from_utf8_lossy(&volume.path));
-            log!("the volume {serial} can't be mounted at {path}: {why}");
-            power::off(power::KERNEL_FAILED);
-        }
     }
-    in_memory.for_each(mount_tmpfs);
+}
+
+/// Mounts a volume. If it can't be, the machine ends.
+fn mount_volume(volume: &Volume) {
+    if let Err(why) = mount_one(volume) {
+        let (serial, path) = (String::from_utf8_lossy(&volume.serial), String::from_utf8_lossy(&volume.path));
+        log!("the volume {serial} can't be mounted at {path}: {why}");
+        power::off(power::KERNEL_FAILED);
+    }
+}
+
+/// Mounts a directory of the host. If it can't be, the machine ends.
+fn mount_share(share: &Share) {
+    let mounted = directory(&share.path).and_then(|at| {
+        let (flags, rest) = MountFlags::split(&share.options)?;
+        p9::mount::mount(share.tag.try_to_vec()?, at, flags, &rest)
+    });
+    if let Err(error) = mounted {
+        let error = error.number();
+        log!("the host's directory can't be mounted at {} (error {error})", Lossy(&share.path));
+        power::off(power::KERNEL_FAILED);
+    }
 }
 
 /// Mounts a file system in memory. If it can't be, the machine ends.

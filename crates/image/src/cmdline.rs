@@ -23,6 +23,7 @@
 //! | `window=ROWSxCOLUMNS` | the size of the terminal |
 //! | `seed=HEX` | fixes the randomisation of addresses, for debugging |
 //! | `volume=SERIAL:PATH`, `volume=SERIAL:PATH:ro` | mounts the ext4 file system on the disk with that serial number; may be repeated. A colon in PATH is written `%3A` |
+//! | `share=TAG:PATH:OPTIONS` | mounts the directory of the host with that mount tag by 9P, with options of mount(8) between commas; may be repeated |
 //! | `tmpfs=PATH:OPTIONS` | mounts a file system in memory, with options of mount(8) and tmpfs(5) between commas; may be repeated |
 //! | `secrets=fw_cfg` | QEMU's fw_cfg device has secrets for the program |
 //! | `fail-alloc=N` | for tests: enables /proc/thread-self/fail-nth, and makes the program's N-th allocation in the kernel fail (0: none) |
@@ -199,6 +200,25 @@ pub struct Tmpfs {
     pub options: Vec<u8>,
 }
 
+/// A directory of the host, and where it is to be mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The device's mount tag.
+    pub tag: Vec<u8>,
+    /// The directory, an absolute path.
+    pub path: Vec<u8>,
+    /// Options of mount(8), with commas between them.
+    pub options: Vec<u8>,
+}
+
+impl Share {
+    fn parse(encoded: &[u8]) -> Option<Self> {
+        let mut parts = encoded.splitn(3, |&byte| byte == b':').map(decode);
+        let (tag, path, options) = (parts.next()?, parts.next()?, parts.next()?);
+        path.starts_with(b"/").then_some(Share { tag, path, options })
+    }
+}
+
 impl Tmpfs {
     fn parse(encoded: &[u8]) -> Option<Self> {
         let at = encoded.iter().position(|&byte| byte == b':')?;
@@ -303,6 +323,8 @@ pub struct CommandLine {
     pub seed: Option<u64>,
     /// `volume=`
     pub volumes: Vec<Volume>,
+    /// `share=`
+    pub shares: Vec<Share>,
     /// `tmpfs=`
     pub tmpfs: Vec<Tmpfs>,
     /// `secrets=fw_cfg`
@@ -405,6 +427,7 @@ impl CommandLine {
             }
             b"seed" => self.seed = Some(u64::from_str_radix(text()?.trim_start_matches("0x"), 16).ok()?),
             b"volume" => self.volumes.push(Volume::parse(encoded)?),
+            b"share" => self.shares.push(Share::parse(encoded)?),
             b"tmpfs" => self.tmpfs.push(Tmpfs::parse(encoded)?),
             b"secrets" if value == b"fw_cfg" => self.secrets = true,
             b"fail-alloc" => self.fail_alloc = Some(text()?.parse().ok()?),
@@ -503,6 +526,9 @@ impl fmt::Display for CommandLine {
         for Volume { serial, path, read_only } in &self.volumes {
             let flags = if *read_only { READ_ONLY_SUFFIX } else { "" };
             words.put("volume", format_args!("{}:{}{flags}", Part(serial), Part(path)))?;
+        }
+        for Share { tag, path, options } in &self.shares {
+            words.put("share", format_args!("{}:{}:{}", Part(tag), Part(path), Part(options)))?;
         }
         for Tmpfs { path, options } in &self.tmpfs {
             words.put("tmpfs", format_args!("{}:{}", Part(path), Part(options)))?;

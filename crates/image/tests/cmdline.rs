@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use coracle_image::cmdline::{
-    CommandLine, Console, ImagePlace, IpSetting, LogLevel, MmioDevice, Port, Reboot, Tmpfs, Volume,
+    CommandLine, Console, ImagePlace, IpSetting, LogLevel, MmioDevice, Port, Reboot, Share, Tmpfs, Volume,
 };
 use coracle_image::{Access, Mode, Peer, SyslogServer, User};
 use proptest::prelude::*;
@@ -43,6 +43,12 @@ prop_compose! {
             }),
             0..3,
         ),
+        shares in prop::collection::vec(
+            any::<(Vec<u8>, Vec<u8>, Vec<u8>)>().prop_map(|(tag, path, options)| {
+                Share { tag, path: [b"/".as_slice(), &path].concat(), options }
+            }),
+            0..3,
+        ),
         tmpfs in prop::collection::vec(
             any::<(Vec<u8>, Vec<u8>)>().prop_map(|(path, options)| {
                 Tmpfs { path: [b"/".as_slice(), &path].concat(), options }
@@ -54,7 +60,7 @@ prop_compose! {
         let mmio_devices =
             devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
         CommandLine {
-            ip, gateway, dns, hostname, env, args, mode, user, access, metrics_port, ntp, syslog, image, mmio_devices, control, poweroff, log, console, ports, window, seed, volumes, tmpfs, secrets,
+            ip, gateway, dns, hostname, env, args, mode, user, access, metrics_port, ntp, syslog, image, mmio_devices, control, poweroff, log, console, ports, window, seed, volumes, shares, tmpfs, secrets,
             fail_alloc, fail_kernel, recorder, core, debug, net_off, patch_off, reboot, trace,
             unknown: vec![],
         }

@@ -1,4 +1,4 @@
-//! File systems: in memory, ext4, of what a program makes up; the page cache; special files of devices.
+//! File systems: in memory, ext4, of the host by 9P, of what a program makes up; the page cache; special files of devices.
 #![no_std]
 #![forbid(unsafe_code)]
 // The guest alone: the hardware layer below has no host.
@@ -15,6 +15,7 @@ pub mod dev;
 pub mod ext4;
 pub mod lost;
 pub mod memory;
+pub mod p9;
 pub mod provided;
 pub mod synthetic;
 pub mod xattr;

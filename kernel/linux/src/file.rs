@@ -17,6 +17,7 @@ use coracle_core::mm::user_buf::{MAX_COUNT, MAX_PIECES, Pieces, UserBuf};
 use coracle_core::task::{long_call, signal};
 use coracle_fs::block::file as special;
 use coracle_fs::ext4::volume;
+use coracle_fs::p9::{self, session};
 use linux_raw_sys::general::{
     FALLOC_FL_KEEP_SIZE, O_APPEND, POSIX_FADV_NOREUSE, POSIX_FADV_WILLNEED, RWF_APPEND, RWF_DSYNC, RWF_HIPRI,
     RWF_NOWAIT, RWF_SYNC, S_IFDIR, S_IFMT, S_IFREG, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET,
@@ -282,10 +283,11 @@ pub fn fsync(call: &Call) -> SysResult {
 pub fn fdatasync(call: &Call) -> SysResult {
     sync_file(call, true)
 }
-/// Makes everything durable that is on disks.
+/// Makes everything durable that is on disks, and has the host have what is its.
 fn sync_all() {
     special::sync_all();
     volume::sync_all();
+    session::sync_all();
 }
 /// sync(2).
 pub fn sync(_call: &Call) -> SysResult {
@@ -296,7 +298,10 @@ pub fn sync(_call: &Call) -> SysResult {
 pub fn syncfs(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
     match open.file.place() {
-        Some(place) => volume::sync_of(&place.path.mount.root)?,
+        Some(place) => {
+            volume::sync_of(&place.path.mount.root)?;
+            p9::mount::sync_of(&place.path.mount.root)?;
+        }
         None => sync_all(),
     }
     Ok(0)

@@ -283,6 +283,40 @@ impl Cache {
         }
     }
 
+    /// Puts bytes into the pages that are there, of those from `offset` on: the backing has them already. `read` copies those at a place among
+    /// the bytes, of which there are `len`.
+    pub fn renew(&self, offset: u64, len: usize, read: &dyn Fn(usize, &mut [u8])) -> Result<(), Errno> {
+        let end = offset + len as u64;
+        let mut bytes = Vec::new();
+        let mut at = offset;
+        loop {
+            let mut state = self.state.lock();
+            let Some(index) = state.pages.next_from(at / PAGE).filter(|&index| index * PAGE < end) else {
+                return Ok(());
+            };
+            let from = at.max(index * PAGE);
+            let to = end.min((index + 1) * PAGE);
+            match state.pages.get_mut(index) {
+                Some(page) if page.state == PageState::Filling => {
+                    drop(state);
+                    self.wait(|state| {
+                        state.pages.get(index).is_none_or(|page| page.state != PageState::Filling)
+                    });
+                }
+                Some(page) => {
+                    bytes.try_resize((to - from) as usize, 0)?;
+                    read((from - offset) as usize, &mut bytes);
+                    page.frame.write((from % PAGE) as usize, &bytes);
+                    at = to;
+                }
+                None => at = to,
+            }
+            if at >= end {
+                return Ok(());
+            }
+        }
+    }
+
     /// The frame of page `index`, for mmap(2). `for_write`: a program may write to it.
     ///
     /// # Errors

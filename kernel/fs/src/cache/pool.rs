@@ -80,7 +80,7 @@ pub(super) fn make_room() {
 }
 
 /// A frame for a cache. ENOMEM.
-pub(super) fn frame() -> Result<Frame, Errno> {
+pub fn frame() -> Result<Frame, Errno> {
     if frame::is_below(Watermark::High) {
         return Err(Errno::NOMEM);
     }

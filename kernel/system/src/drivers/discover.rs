@@ -2,13 +2,16 @@
 use super::console;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use coracle_core::errno::Errno;
 use coracle_devices::virtio::blk::Blk;
 use coracle_devices::virtio::console::VirtioConsole;
 use coracle_devices::virtio::net::Net;
 use coracle_devices::virtio::rng::Rng;
+use coracle_devices::virtio::share::Share;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, try_box};
 use coracle_fs::block::registry;
+use coracle_fs::p9::session;
 use coracle_hal::io::pci::{self, Function};
 use coracle_hal::once::Once;
 use coracle_hal::virtio::transport::{self, MmioDevice, SetupError, Transport};
@@ -20,6 +23,8 @@ use spin::RwLock;
 static ENTROPY: Once<Rng> = Once::new();
 /// The disks, in the order in which they were found.
 static DISKS: RwLock<Vec<&'static Blk>> = RwLock::new(Vec::new());
+/// The directories of the host.
+static SHARES: RwLock<Vec<&'static Share>> = RwLock::new(Vec::new());
 
 /// The CPU that device interrupts go to.
 const INTERRUPT_CPU: usize = 0;
@@ -106,6 +111,9 @@ impl Found<'_> {
                 ENTROPY.call_once(|| rng);
             }),
             id::BLOCK => Blk::new(transport).and_then(|disk| add_disk(disk).map_err(|_| SetupError::Memory)),
+            id::SHARE => {
+                Share::new(transport).and_then(|share| add_share(share).map_err(|_| SetupError::Memory))
+            }
             id::CONSOLE if self.settings.console != Console::Serial || !self.settings.ports.is_empty() => {
                 VirtioConsole::new(transport, &self.settings.ports).map(console::use_virtio)
             }
@@ -128,10 +136,17 @@ fn add_disk(disk: Blk) -> Result<(), NoMemory> {
     DISKS.write().try_push(disk)
 }
 
-/// Takes what disks are done with.
+/// Makes a directory of the host known. ENOMEM.
+fn add_share(share: Share) -> Result<(), Errno> {
+    let share = session::add(share)?;
+    Ok(SHARES.write().try_push(share)?)
+}
+
+/// Takes what disks and shares are done with.
 #[inline]
 pub fn poll_disks() {
     DISKS.read().iter().for_each(|disk| disk.poll());
+    SHARES.read().iter().for_each(|share| share.poll());
 }
 
 /// Mixes entropy that has come into the kernel's generator.
