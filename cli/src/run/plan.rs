@@ -14,6 +14,7 @@ use crate::args::{ConsoleKind, Machine};
 use crate::net::{Cidr, Forward, Network};
 use crate::size::{MIB, Size};
 use crate::volume::Attached;
+use crate::volume::share::Shared;
 
 /// The I/O port of the control channel.
 const CONTROL_PORT: u16 = 0xe9;
@@ -64,6 +65,8 @@ pub struct Plan {
     pub host_loopback: bool,
     /// Volumes.
     pub volumes: Vec<Attached>,
+    /// Directories of the host.
+    pub shares: Vec<Shared>,
     /// Words for the kernel, as far as they do not follow from the machine.
     pub words: CommandLine,
     /// The file with the program's secrets.
@@ -162,6 +165,7 @@ impl Plan {
             Network::None => words.ip = Some(IpSetting::None),
         }
         words.volumes = self.volumes.iter().map(|attached| attached.volume.clone()).collect();
+        words.shares = self.shares.iter().map(|shared| shared.share.clone()).collect();
         words.secrets = self.secrets.is_some();
         words.poweroff = Some(POWEROFF_PORT);
         words.image = self
@@ -186,6 +190,7 @@ impl Plan {
     /// Whether the guest has something to write back at its end.
     pub fn has_writable_volumes(&self) -> bool {
         self.volumes.iter().any(|attached| !attached.volume.read_only)
+            || self.shares.iter().any(|shared| !shared.read_only)
     }
 
     fn user_address(&self) -> Cidr {
@@ -237,6 +242,9 @@ impl Plan {
         out.put(&["-object", "rng-builtin,id=rng", "-device", &format!("{},rng=rng", virtio("rng"))]);
         for attached in &self.volumes {
             disk(attached, &mut out);
+        }
+        for shared in &self.shares {
+            directory(shared, &mut out);
         }
         match &self.network {
             Network::None => {}
@@ -304,6 +312,9 @@ impl Plan {
         for attached in &self.volumes {
             text += &format!(", a volume at {}", String::from_utf8_lossy(&attached.volume.path));
         }
+        for Shared { directory, share, .. } in &self.shares {
+            text += &format!(", {} at {}", directory.display(), String::from_utf8_lossy(&share.path));
+        }
         for Forward { address, host, guest, protocol } in &self.forwards {
             text += &format!(", {address}:{host} leads to {guest}/{protocol}");
         }
@@ -324,6 +335,22 @@ fn disk(attached: &Attached, out: &mut Words) {
     out.put(&["-drive"]);
     out.push(drive);
     out.put(&["-device", &format!("{},drive={serial},serial={serial}", virtio("blk"))]);
+}
+
+/// A directory of the host. Owners are kept if QEMU can set them; else all that the guest makes belongs to QEMU's user. `multidevs`: files of
+/// different file systems of the host have different numbers.
+fn directory(shared: &Shared, out: &mut Words) {
+    let tag = String::from_utf8_lossy(&shared.share.tag);
+    let model = if rustix::process::geteuid().is_root() { "passthrough" } else { "none" };
+    let mut device = OsString::from("local,path=");
+    device.push(escaped(shared.directory.as_os_str()));
+    device.push(format!(",id={tag},security_model={model},multidevs=remap"));
+    if shared.read_only {
+        device.push(",readonly=on");
+    }
+    out.put(&["-fsdev"]);
+    out.push(device);
+    out.put(&["-device", &format!("{},fsdev={tag},mount_tag={tag}", virtio("9p"))]);
 }
 
 /// A virtio device.

@@ -159,11 +159,14 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     )?;
     prepare_debugging(args, &mut plan.words)?;
     let specs: Vec<_> = settings.run.volumes.iter().chain(&args.volumes).cloned().collect();
+    let (specs, shares) = volume::share::split(specs)?;
     let size = args.volume_size.or(settings.run.volume_size);
     let wish = Wish { specs: &specs, size, user, quiet: args.quiet };
     plan.volumes = volume::attach(&wish, args.dry_run)?;
     let in_memory: Vec<_> = settings.run.tmpfs.iter().chain(&args.storage.tmpfs).cloned().collect();
     plan.words.tmpfs = volume::tmpfs::in_order(&in_memory, &plan.volumes)?;
+    volume::share::check_places(&shares, &plan.volumes, &plan.words.tmpfs)?;
+    plan.shares = shares;
     if args.dry_run {
         plan.secrets = (!args.secret.is_empty()).then(|| "SECRETS".into());
         output::line(plan.shell_command(Channels::Terminal))?;
@@ -427,6 +430,7 @@ fn plan(
         dns: args.dns,
         forwards,
         volumes: Vec::new(),
+        shares: Vec::new(),
         console: args.console,
         host_loopback: args.host_loopback,
         words,

@@ -81,14 +81,9 @@ fn prepare(spec: &Spec, path: &Path, wish: &Wish<'_>) -> Result<File> {
         }
         (Source::File(_), Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(cannot("use", path, &error).help(format!(
-                "make it with `truncate -s 1G {}`, or give the volume a name without a slash, which is made when it is first used",
+                "make a directory there to be shared, or a volume with `truncate -s 1G {}`, or give the volume a name without a slash, which is made when it is first used",
                 path.display()
             )));
-        }
-        (_, Ok(meta)) if meta.is_dir() => {
-            return Err(Error::new(format!("`{}` is a directory", path.display()))
-                .why("directories of the host can't be shared with a guest yet")
-                .help("put files into the image with --add, or use a volume: -v NAME:/path"));
         }
         (_, Err(error)) => return Err(cannot("use", path, &error)),
         (_, Ok(_)) => {}

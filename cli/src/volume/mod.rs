@@ -1,4 +1,4 @@
-//! Volumes: ext4 file systems in files of the host, whose contents outlive the guest.
+//! Volumes: ext4 file systems in files of the host, whose contents outlive the guest; and directories of the host.
 //!
 //! A named volume is a sparse file below the user's data directory; any other file can be one as well. The guest mounts them
 //! before its program starts, and finds each by the serial number of its disk.
@@ -10,6 +10,7 @@ mod disk;
 mod file;
 mod holder;
 mod place;
+pub mod share;
 mod spec;
 pub mod tmpfs;
 mod transfer;

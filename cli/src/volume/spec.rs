@@ -1,4 +1,4 @@
-//! What `-v` takes: `NAME:/path`, `./disk.img:/path`, and `:ro` behind either.
+//! What `-v` takes: `NAME:/path`, `./disk.img:/path`, `./directory:/path`, and options such as `:ro` behind any.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -16,6 +16,28 @@ pub struct Spec {
     pub path: OsString,
     /// Nothing may be changed.
     pub read_only: bool,
+    /// How long the guest believes what it knows of a directory of the host: `none`, `auto` or `always`.
+    pub cache: Option<String>,
+}
+
+/// What may stand behind `cache=`.
+const CACHES: [&str; 3] = ["none", "auto", "always"];
+
+/// Takes the options off the end of a volume, if what stands there is nothing else.
+fn options(text: &OsStr) -> (&OsStr, bool, Option<String>) {
+    let (mut read_only, mut cache) = (false, None);
+    let bytes = text.as_bytes();
+    let Some(at) = bytes.iter().rposition(|&byte| byte == b':') else { return (text, read_only, cache) };
+    let Ok(words) = std::str::from_utf8(&bytes[at + 1..]) else { return (text, read_only, cache) };
+    for word in words.split(',') {
+        match (word, word.strip_prefix("cache=")) {
+            ("ro", _) => read_only = true,
+            ("rw", _) => read_only = false,
+            (_, Some(kind)) if CACHES.contains(&kind) => cache = Some(kind.to_owned()),
+            _ => return (text, false, None),
+        }
+    }
+    (OsStr::from_bytes(&bytes[..at]), read_only, cache)
 }
 
 impl Spec {
@@ -24,12 +46,8 @@ impl Spec {
     /// # Errors
     /// What is wrong with it, and how it is written.
     pub fn parse(text: &OsStr) -> Result<Self, String> {
-        const FORM: &str = "a volume is written NAME:/path or ./disk.img:/path, with :ro behind it if it must not be changed";
-        let (text, read_only) = match text.as_bytes() {
-            [start @ .., b':', b'r', b'o'] => (OsStr::from_bytes(start), true),
-            [start @ .., b':', b'r', b'w'] => (OsStr::from_bytes(start), false),
-            _ => (text, false),
-        };
+        const FORM: &str = "a volume is written NAME:/path, ./disk.img:/path or ./directory:/path, with :ro behind it if it must not be changed";
+        let (text, read_only, cache) = options(text);
         let Some((source, path)) = bytes::split_once(text, b':') else { return Err(FORM.to_owned()) };
         if source.is_empty() || !path.as_bytes().starts_with(b"/") {
             return Err(format!("{FORM}; the guest's path begins with a slash"));
@@ -45,7 +63,7 @@ impl Spec {
         if clean == Path::new("/") {
             return Err("a volume can't be the guest's root: give it a directory, such as /data".to_owned());
         }
-        Ok(Spec { source: Source::parse(source)?, path: clean.into_os_string(), read_only })
+        Ok(Spec { source: Source::parse(source)?, path: clean.into_os_string(), read_only, cache })
     }
 }
 
@@ -75,12 +93,16 @@ mod tests {
             Spec {
                 source: Source::Named("pgdata".to_owned()),
                 path: "/var/lib/postgresql".into(),
-                read_only: false
+                read_only: false,
+                cache: None
             }
         );
         let spec = read("./a b.img:/data:ro").unwrap();
         assert_eq!((spec.source, spec.read_only), (Source::File("./a b.img".into()), true));
         assert_eq!(read("/x/y:/z:rw").unwrap().source, Source::File("/x/y".into()));
+        let spec = read("./d:/data:cache=none,ro").unwrap();
+        assert_eq!((spec.path, spec.cache, spec.read_only), ("/data".into(), Some("none".to_owned()), true));
+        assert_eq!(read("./d:/a:b").unwrap().path, "/a:b");
         for wrong in
             ["data", "data:", "data:relative", ":/data", "data:/", "data:/a/../b", "a b:/data", "-x:/data"]
         {
