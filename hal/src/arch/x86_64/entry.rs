@@ -128,6 +128,54 @@ global_asm!(
         mov rcx, [rsp + {rip}]
     .endm
 
+    # For debuggers: the program is the caller of what is called here, as of a signal's handler, with its registers at rsp. The
+    # assembler's own directives can't say that of a signal (DWARF 5, 6.4.1; 0x0f is DW_CFA_def_cfa_expression, 0x10
+    # DW_CFA_expression, 0x77 DW_OP_breg7, the stack pointer, 0x06 DW_OP_deref).
+    .pushsection .debug_frame, "", @progbits
+    .balign 8
+program_frames:
+    .long 72f - 71f
+71: .long 0xffffffff
+    .byte 1
+    .asciz "S"
+    .uleb128 1
+    .sleb128 -8
+    .byte 16                        # the return address is in rip
+    .balign 8
+72: .popsection
+    .macro SAVED register, offset
+        .byte 0x10, \register, 3, 0x77, (\offset & 0x7f) | 0x80, \offset >> 7
+    .endm
+    .macro CALL_BY_PROGRAM function, saves_all
+73:     call \function
+74:     .pushsection .debug_frame, "", @progbits
+        .balign 8
+        .long 76f - 75f
+75:     .long program_frames
+        .quad 73b, 74b - 73b + 1    # with the address behind the call
+        .byte 0x0f, 4, 0x77, ({rsp} & 0x7f) | 0x80, {rsp} >> 7, 0x06
+        SAVED 16, {rip}
+        SAVED 5, {rdi}
+        SAVED 4, {rsi}
+        SAVED 1, {rdx}
+        SAVED 10, {r10}
+        SAVED 8, {r8}
+        SAVED 9, {r9}
+        .if \saves_all
+        SAVED 0, {rax}
+        SAVED 2, {rcx}
+        SAVED 3, {rbx}
+        SAVED 6, {rbp}
+        SAVED 11, {r11}
+        SAVED 12, {r12}
+        SAVED 13, {r13}
+        SAVED 14, {r14}
+        SAVED 15, {r15}
+        .endif
+        .balign 8
+76:     .popsection
+    .endm
+
     .text
     .balign 64
     .globl syscall_entry_unikernel
@@ -159,7 +207,7 @@ patched_syscall_entry:
     SAVE_ARGUMENTS
 call_unikernel:
     mov rdi, rsp
-    call {syscall}
+    CALL_BY_PROGRAM {syscall}, 0
     cmp dword ptr [rsp + {attention}], 0
     jne attend
     LOAD_KEPT
@@ -181,7 +229,7 @@ syscall_entry_protected:
     push rcx
     SAVE_ARGUMENTS
     mov rdi, rsp
-    call {syscall}
+    CALL_BY_PROGRAM {syscall}, 0
     cmp dword ptr [rsp + {attention}], 0
     jne attend
     LOAD_KEPT
@@ -211,7 +259,7 @@ attend:
     mov r11, [rsp + {rflags}]
     mov [rsp + {r11}], r11
     mov rdi, rsp
-    call {attend}
+    CALL_BY_PROGRAM {attend}, 1
     jmp qword ptr gs:[{full_exit}]
 
     # All registers of the program from its context at rsp.
@@ -390,7 +438,7 @@ trap_common:
     cld
     mov rsi, rsp
     lea rdi, [rsp + {slot}]
-    call {trap_program}
+    CALL_BY_PROGRAM {trap_program}, 1
     jmp qword ptr gs:[{full_exit}]
 
     .macro POP_ALL
