@@ -42,6 +42,11 @@ const TOP_SIZE: usize = size_of::<Top<()>>();
 /// `fpu_cpu` of a task whose state is in no register.
 const NO_CPU: usize = usize::MAX;
 impl Task {
+    /// Where in it the address of its stack's [`Top`] is, in bytes.
+    pub const TOP: usize = offset_of!(Task, top);
+    /// Where its stack pointer is while it does not run.
+    pub const SAVED: usize = offset_of!(Task, saved);
+
     /// A task that will enter the program with `context` after `Kernel::thread_start`. `None`: out of memory, or `fs_base` is
     /// none that a program may have.
     /// `fpu_from_current`: copy the running thread's FPU state (clone), else the initial state.

@@ -10,6 +10,7 @@ use super::signal::ThreadSignals;
 use crate::errno::Errno;
 use crate::lock::Mutex;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use coracle_fallible::{Lossy, try_arc};
 use coracle_hal::context::UserContext;
 use coracle_hal::cpu;
@@ -89,7 +90,7 @@ pub struct Thread {
 
 /// Where `coracle` finds in a guest's memory what it says of a thread, if the guest itself can't (cli/src/observe/outside/layout.rs).
 #[used]
-static OUTSIDE: [u64; 6] = [
+static OUTSIDE: [u64; 9] = [
     u64::from_le_bytes(*b"coracleT"),
     {
         // Of an `Arc`: two counts, and what it holds.
@@ -105,6 +106,15 @@ static OUTSIDE: [u64; 6] = [
         let counts = 2 * size_of::<usize>();
         let start = if align_of::<Process>() > counts { align_of::<Process>() } else { counts };
         (start + offset_of!(Process, pid)) as u64
+    },
+    (offset_of!(Thread, task) + Task::TOP) as u64,
+    (offset_of!(Thread, task) + Task::SAVED) as u64,
+    // To the list of its threads, also from the beginning of a process's `Arc`.
+    {
+        let counts = 2 * size_of::<usize>();
+        let start = if align_of::<Process>() > counts { align_of::<Process>() } else { counts };
+        let lock = size_of::<Mutex<Vec<Arc<Thread>>>>() - size_of::<Vec<Arc<Thread>>>();
+        (start + offset_of!(Process, threads) + lock) as u64
     },
 ];
 
