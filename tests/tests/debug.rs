@@ -15,6 +15,7 @@ const TESTS: &[(&str, Test)] = &[
     ("gdb_at_its_prompt", gdb_at_its_prompt),
     ("the_first_instruction", the_first_instruction),
     ("the_kernel_is_debugged", the_kernel_is_debugged),
+    ("program_and_kernel_in_one_session", program_and_kernel_in_one_session),
     ("a_crash_leaves_a_core", a_crash_leaves_a_core),
     ("cores_of_other_languages", cores_of_other_languages),
     ("a_go_program_is_debugged", a_go_program_is_debugged),
@@ -283,6 +284,93 @@ fn the_kernel_is_debugged() -> Result<(), String> {
         place.goes_on("kernel").map_err(|why| format!("in {mode} mode on {cpus} CPUs {why}"))?;
     }
     Ok(())
+}
+
+fn program_and_kernel_in_one_session() -> Result<(), String> {
+    let program = program()?;
+    for (mode, cpus) in MACHINES {
+        let mut place = Place::new("both")?;
+        place.start("both", &["--mode", mode, "--cpus", cpus, "--control", "full", &program])?;
+        place.goes_on("both")?;
+        let said = place.gdb(
+            &["both"],
+            &[
+                "break take_step",
+                "continue",
+                "break coracle_linux::time::clock_nanosleep",
+                "continue",
+                "backtrace",
+                "thread apply all backtrace",
+                "next",
+                "info threads",
+                // One that is set while the machine stands still, in place of one that the guest has.
+                "delete",
+                "break take_step",
+                "break square_of",
+                "continue",
+                "delete 3",
+                "continue",
+                "finish",
+                "delete",
+                "watch answer",
+                "continue",
+                "delete",
+                "hbreak coracle_linux::time::clock_nanosleep",
+                "continue",
+                "finish",
+                "x/i $pc",
+                "print turns > 0",
+            ],
+        )?;
+        has(
+            &said,
+            &[
+                "hit Breakpoint 1, take_step (number=",
+                "hit Breakpoint 2, coracle_linux::time::clock_nanosleep",
+                // From the kernel into the program, of the thread that runs and of one that sleeps.
+                "#0  coracle_linux::time::clock_nanosleep",
+                "in usleep",
+                "in main (argc=1",
+                "(right)",
+                "coracle_hal::task::switch_to",
+                "helper (name=",
+                "(debug)",
+                "coracle_linux::time::clock_nanosleep",
+                "hit Breakpoint 3, take_step (number=",
+                "hit Breakpoint 4, square_of (number=",
+                "take_step (number=",
+                "Value returned is ",
+                "Hardware watchpoint 5: answer",
+                "New value = ",
+                "Breakpoint 6, coracle_linux::time::clock_nanosleep",
+                "=> 0xffff",
+                // As the kernel's language has it.
+                "= true",
+                "detached]",
+            ],
+        )
+        .map_err(|why| format!("in {mode} mode on {cpus} CPUs {why}"))?;
+        place.goes_on("both").map_err(|why| format!("in {mode} mode on {cpus} CPUs {why}"))?;
+    }
+    // Ctrl-C where the kernel has a breakpoint, and a gdb that is killed while the machine stands still.
+    let mut place = Place::new("both")?;
+    place.start("left", &["--cpus", "2", "--control", "full", &program])?;
+    place.goes_on("left")?;
+    let plain = ["gdb", "left", "--", "-ex", "set style enabled off", "-ex", "set pagination off"];
+    let mut terminal = Terminal::start(&place.command(&plain), 50, 200)?;
+    terminal.expect("(gdb) ", LIMIT)?;
+    let mut ask = |line: &str, wanted: &str| {
+        terminal.enter(line)?;
+        terminal.expect(wanted, LIMIT)
+    };
+    ask("break coracle_linux::memory::mremap\n", "Breakpoint 1 at")?;
+    ask("continue\n", "Continuing.")?;
+    place.goes_on("left")?;
+    ask("\x03", "received signal SIGINT")?;
+    ask("break coracle_linux::time::clock_nanosleep\n", "Breakpoint 2 at")?;
+    ask("continue\n", "hit Breakpoint 2, coracle_linux::time::clock_nanosleep")?;
+    drop(terminal);
+    place.goes_on("left")
 }
 
 fn a_crash_leaves_a_core() -> Result<(), String> {

@@ -10,12 +10,14 @@ use std::thread;
 use gdbstub::stub::GdbStub;
 
 use super::connection::Stream;
+use super::kernel::Kernel;
 use super::machine;
 use super::mirror::Mirror;
 use super::session::Session;
 use super::target::{Loop, Process};
 use crate::args::GdbArgs;
 use crate::error::{Error, Result, cannot, warn};
+use crate::kernel::debug_elf;
 
 /// The debugger.
 const GDB: &str = "gdb";
@@ -52,13 +54,20 @@ fn program(args: &GdbArgs, folder: &Path) -> Result<ExitStatus> {
     let root = folder.join("root");
     std::fs::create_dir(&root).map_err(|error| cannot("make the directory", &root, &error))?;
     let session = Session::attach(&args.name, args.pid)?;
-    let mut process = Process::new(session, Mirror::new(root.clone(), args.pid))?;
+    let kernel = Kernel::of(&args.name, args.pid)?;
+    let slide = session.kernel_slide();
+    let has_kernel = kernel.is_there();
+    let mut process = Process::new(session, Mirror::new(root.clone(), args.pid), kernel)?;
     let program = Mirror::new(root.clone(), args.pid).program(&mut process.session.client, args.pid)?;
     let socket = folder.join("socket");
     let listener = UnixListener::bind(&socket).map_err(|error| cannot("listen on", &socket, &error))?;
     let mut command = start(&[format!("set sysroot {}", root.display())]);
     if let Some(program) = program {
         command.arg("-ex").arg(joined("file ", &program));
+    }
+    // Behind the program's, so that what both have is the program's.
+    if has_kernel && !args.program {
+        command.arg("-ex").arg(symbols(folder, slide)?);
     }
     connect(&mut command, &socket, &args.gdb);
     let mut child = spawn(&mut command)?;
@@ -70,19 +79,32 @@ fn program(args: &GdbArgs, folder: &Path) -> Result<ExitStatus> {
             // gdb may detach, and attach again.
             let next = match process.take() {
                 Some(process) => Ok(process),
-                None => Session::attach(&name, pid)
-                    .and_then(|session| Process::new(session, Mirror::new(root.clone(), pid))),
+                None => Session::attach(&name, pid).and_then(|session| {
+                    Process::new(session, Mirror::new(root.clone(), pid), Kernel::of(&name, pid)?)
+                }),
             };
             match next {
                 Ok(mut process) => {
                     serve(connection, &mut process);
-                    process.session.detach();
+                    process.leave();
                 }
                 Err(error) => error.print(),
             }
         }
     });
     child.wait().map_err(|error| Error::new("cannot wait for gdb").why(error))
+}
+
+/// The command that loads the kernel's symbols, whose file is written into `folder`.
+///
+/// # Errors
+/// If it can't be written.
+pub fn symbols(folder: &Path, slide: u64) -> Result<OsString> {
+    let kernel = folder.join("coracle-kernel");
+    std::fs::write(&kernel, debug_elf()?).map_err(|error| cannot("write", &kernel, &error))?;
+    let mut command = joined("add-symbol-file ", &kernel);
+    command.push(format!(" -o {slide:#x}"));
+    Ok(command)
 }
 
 /// Bytes of the longest packet of gdb's remote protocol.

@@ -1,22 +1,17 @@
 //! `coracle gdb --kernel`: gdb on the whole machine, by QEMU's own server. Its threads are the CPUs; all of them stop together.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitStatus;
-use std::time::Duration;
 
-use super::gdb::{connect, spawn, start};
+use coracle_control::Request;
+
+use super::gdb::{connect, spawn, start, symbols};
 use super::mirror::Mirror;
 use super::session::Session;
 use crate::args::GdbArgs;
-use crate::error::{Error, Result, cannot};
+use crate::error::{Error, Result};
 use crate::instances;
-use crate::kernel::debug_elf;
 use crate::observe::{Client, Module, mapping, threads};
-
-/// How long QEMU may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Debugs the machine of a guest.
 ///
@@ -31,42 +26,34 @@ pub fn debug(args: &GdbArgs, folder: &Path) -> Result<ExitStatus> {
     }
     let mut client = Client::connect(&args.name)?;
     let (moment, _) = threads(&mut client)?;
-    let elf = debug_elf()?;
-    let kernel = folder.join("coracle-kernel");
-    std::fs::write(&kernel, elf).map_err(|error| cannot("write", &kernel, &error))?;
     let root = folder.join("root");
     let mut mirror = Mirror::new(root.clone(), args.pid);
     mirror.fill(&mut Session::observe(&args.name, args.pid)?)?;
-    let mut commands = vec![
-        "set architecture i386:x86-64".to_owned(),
-        format!("add-symbol-file {} -o {:#x}", kernel.display(), moment.kernel_slide),
-    ];
-    commands.extend(libraries(&mut client, args.pid, &root)?);
-    let mut command = start(&commands);
+    let mut command = start(&["set architecture i386:x86-64".to_owned()]);
+    command.arg("-ex").arg(symbols(folder, moment.kernel_slide)?);
+    for line in libraries(&mut client, args.pid, &root)? {
+        command.args(["-ex", &line]);
+    }
     connect(&mut command, &socket, &args.gdb);
     let mut child = spawn(&mut command)?;
+    // If gdb ends without letting the machine go on, the other end does so after this connection.
+    debugged(&mut client, true)?;
     let status = child.wait().map_err(|error| Error::new("cannot wait for gdb").why(error))?;
-    if status.code().is_none() {
-        release(&socket);
+    if status.code().is_some() {
+        debugged(&mut client, false)?;
     }
     Ok(status)
 }
 
-/// Lets the machine go on after gdb, which ended without doing so.
-fn release(socket: &Path) {
-    /// The packet that detaches from process 1, the machine, with its checksum (GDB manual, "Packets").
-    const DETACH: &[u8] = b"$D;1#b0";
-    // QEMU takes one connection at a time, and has ended if it takes none.
-    if let Ok(mut qemu) = UnixStream::connect(socket)
-        && qemu.write_all(DETACH).is_ok()
-    {
-        let _ = qemu.set_read_timeout(Some(PATIENCE));
-        // QEMU acknowledges the packet before it obeys.
-        let (mut said, mut byte) = (Vec::new(), [0]);
-        while !said.ends_with(b"OK#") && qemu.read_exact(&mut byte).is_ok() {
-            said.push(byte[0]);
-        }
-    }
+/// Says that a debugger has QEMU's server, or has left it.
+///
+/// # Errors
+/// If the command that runs the guest does not answer, or does not allow it.
+pub fn debugged(client: &mut Client, is: bool) -> Result<()> {
+    client.ask(Request::MachineDebugged(is.into()))?.map(|_| ()).map_err(|error| {
+        Error::new(format!("the machine of `{}` cannot be debugged", client.name()))
+            .why(std::io::Error::from_raw_os_error(error.into()))
+    })
 }
 
 /// Commands that load the symbols of a process's files where they are mapped.

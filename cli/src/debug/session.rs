@@ -262,6 +262,11 @@ impl Session {
         Ok(self.client.ask(Request::Read(path.as_bytes()))?.unwrap_or_default())
     }
 
+    /// How far the kernel was moved from the addresses that it is linked for.
+    pub fn kernel_slide(&self) -> u64 {
+        self.moment.kernel_slide
+    }
+
     /// Looks at all threads.
     fn look(&mut self) -> Result<()> {
         self.states.clear();
@@ -421,21 +426,26 @@ impl Session {
         Ok(self.client.ask(Request::Debug(request))?.is_ok())
     }
 
-    /// Lets the process go on, and waits for the next event from then on.
+    /// Lets the process go on, and waits for the next event from then on. `is_still`: the machine stands still, and will not answer
+    /// before it goes on.
     ///
     /// # Errors
     /// If the guest does not answer.
-    pub fn resume(&mut self, wishes: &[Resume]) -> Result<()> {
+    pub fn resume(&mut self, wishes: &[Resume], is_still: bool) -> Result<()> {
         /// More than one message takes: a debugger has wishes for a few threads.
         const MOST: usize = 100;
         let bytes: Vec<u8> = wishes.iter().take(MOST).flat_map(Resume::encode).collect();
         self.states.clear();
         self.pages.clear();
-        self.client.ask(Request::Debug(Debug::Resume { pid: self.pid, threads: &bytes }))?.map_err(
-            |error| {
-                Error::new("the process does not go on").why(std::io::Error::from_raw_os_error(error.into()))
-            },
-        )?;
+        let request = Request::Debug(Debug::Resume { pid: self.pid, threads: &bytes });
+        if is_still {
+            self.client.tell(request)?;
+        } else {
+            self.client.ask(request)?.map_err(|error| {
+                let why = std::io::Error::from_raw_os_error(error.into());
+                Error::new("the process does not go on").why(why)
+            })?;
+        }
         // The other side has ended if it does not want it.
         let _ = self.wait.send(());
         Ok(())

@@ -92,18 +92,26 @@ impl Client {
         self.is_silent
     }
 
+    /// Asks without waiting for the answer, which is passed over when it comes.
+    ///
+    /// # Errors
+    /// If the guest ended.
+    pub fn tell(&mut self, request: Request<'_>) -> Result<u32> {
+        self.last_id = self.last_id.wrapping_add(1);
+        let message = encoded(Message::Request { id: self.last_id, request });
+        if message.is_empty() {
+            return Err(Error::new("the request is too long"));
+        }
+        self.stream.write_all(&message).map_err(|error| self.lost(&error))?;
+        Ok(self.last_id)
+    }
+
     /// Asks, and waits for the whole answer: the bytes, with the error that ended it; 0 if none did.
     ///
     /// # Errors
     /// If the guest ended, or says nothing.
     pub fn ask_for_part(&mut self, request: Request<'_>) -> Result<(Vec<u8>, u16)> {
-        self.last_id = self.last_id.wrapping_add(1);
-        let own = self.last_id;
-        let message = encoded(Message::Request { id: own, request });
-        if message.is_empty() {
-            return Err(Error::new("the request is too long"));
-        }
-        self.stream.write_all(&message).map_err(|error| self.lost(&error))?;
+        let own = self.tell(request)?;
         let is_of_guest = !request.is_of_machine();
         let (mut answer, mut end) = (Vec::new(), None);
         let mut buffer = vec![0; 64 << 10];

@@ -28,6 +28,7 @@ mod unwind;
 pub use client::Client;
 pub use events::{Event, Names, line};
 pub use netstat::netstat;
+pub use outside::{KERNEL_HALF, Kernel, Layout, Outside, Running, registers};
 pub use pcap::pcap;
 pub use profile::{Copy, profile};
 pub use stack::{DWARF_NAMES, Files, Mapping, Thread, is_same_file, kernel_addresses, mapping, threads};

@@ -9,6 +9,7 @@ use object::elf::{FileHeader64, SHT_SYMTAB, STT_OBJECT};
 use object::read::elf::{FileHeader as _, Sym as _};
 
 use super::client::Client;
+use super::stack::SWITCHED;
 use super::symbols::Module;
 use super::unwind::{Registers, register};
 use crate::error::{Error, Result};
@@ -18,8 +19,11 @@ use crate::kernel::debug_elf;
 pub const KERNEL_HALF: u64 = 1 << 63;
 /// Bytes of a kernel stack (`hal/src/mm/stack.rs`).
 const KERNEL_STACK: u64 = 32 << 10;
-/// Words of a table of offsets.
-const OFFSETS: usize = 6;
+/// Words of the tables of offsets: of a CPU, of a thread.
+const CPU_OFFSETS: usize = 6;
+const THREAD_OFFSETS: usize = 9;
+/// Threads of a process that are looked for at most.
+const MOST_THREADS: u64 = 4096;
 
 /// The kernel in this command: its functions, and where it has what is read from outside.
 pub struct Kernel {
@@ -72,6 +76,8 @@ pub struct Running {
     pub tid: u32,
     /// Its name.
     pub name: String,
+    /// Where the kernel has it.
+    place: u64,
     /// The end of its kernel stack, where the program's registers end.
     stack_end: u64,
 }
@@ -80,8 +86,8 @@ pub struct Running {
 pub struct Layout {
     /// The address that the kernel's ELF address 0 was moved to.
     pub slide: u64,
-    cpu: [u64; OFFSETS],
-    thread: [u64; OFFSETS],
+    cpu: [u64; CPU_OFFSETS],
+    thread: [u64; THREAD_OFFSETS],
 }
 
 /// The machine of a guest.
@@ -148,28 +154,41 @@ impl<'a> Outside<'a> {
     /// If it is not the kernel in this command, or has not started yet.
     pub fn layout(&mut self, kernel: &Kernel, cpu: &CpuRecord) -> Result<Layout> {
         let slide = cpu.interrupt_table.wrapping_sub(kernel.place("coracle_hal::arch::x86_64::trap::IDT")?);
-        let mut table = |name: &str, mark: &[u8; 8]| {
-            let words = self.words(cpu, kernel.place(name)?.wrapping_add(slide))?;
-            words.filter(|words: &[u64; OFFSETS]| words[0] == u64::from_le_bytes(*mark)).ok_or_else(|| {
-                Error::new(
-                    "the kernel in the guest is not the one in this command, whose symbols it would need",
-                )
-                .help("build the image anew, or use the `coracle` that built it")
-            })
-        };
-        let cpu_offsets = table("coracle_hal::outside::OUTSIDE", b"coracleC")?;
-        let thread = table("coracle_core::task::thread::OUTSIDE", b"coracleT")?;
+        let cpu_offsets = self.table(kernel, cpu, slide, "coracle_hal::outside::OUTSIDE", b"coracleC")?;
+        let thread = self.table(kernel, cpu, slide, "coracle_core::task::thread::OUTSIDE", b"coracleT")?;
         Ok(Layout { slide, cpu: cpu_offsets, thread })
+    }
+
+    /// A table of offsets, which begins with a mark.
+    fn table<const N: usize>(
+        &mut self,
+        kernel: &Kernel,
+        cpu: &CpuRecord,
+        slide: u64,
+        name: &str,
+        mark: &[u8; 8],
+    ) -> Result<[u64; N]> {
+        let words = self.words(cpu, kernel.place(name)?.wrapping_add(slide))?;
+        words.filter(|words: &[u64; N]| words[0] == u64::from_le_bytes(*mark)).ok_or_else(|| {
+            Error::new("the kernel in the guest is not the one in this command, whose symbols it would need")
+                .help("build the image anew, or use the `coracle` that built it")
+        })
     }
 
     /// The thread that a CPU runs; none while it starts.
     pub fn running(&mut self, layout: &Layout, cpu: &CpuRecord) -> Result<Option<Running>> {
         let [_, task_state, stack_top, slot, ..] = layout.cpu;
-        let [_, counts, tid, name, process, pid] = layout.thread;
         let local = cpu.task_state.wrapping_sub(task_state);
         let Some([top]) = self.words(cpu, local.wrapping_add(stack_top))? else { return Ok(None) };
         let Some([thread]) = self.words(cpu, top.wrapping_add(slot))? else { return Ok(None) };
-        let thread = thread.wrapping_add(counts);
+        self.thread(layout, cpu, thread)
+    }
+
+    /// The thread at an address of the kernel's memory.
+    fn thread(&mut self, layout: &Layout, cpu: &CpuRecord, place: u64) -> Result<Option<Running>> {
+        let [_, counts, tid, name, process, pid, top, ..] = layout.thread;
+        let thread = place.wrapping_add(counts);
+        let Some([top]) = self.words(cpu, thread.wrapping_add(top))? else { return Ok(None) };
         let Some([tid]) = self.words(cpu, thread.wrapping_add(tid))? else { return Ok(None) };
         let Some([process]) = self.words(cpu, thread.wrapping_add(process))? else { return Ok(None) };
         let Some([pid]) = self.words(cpu, process.wrapping_add(pid))? else { return Ok(None) };
@@ -177,7 +196,47 @@ impl<'a> Outside<'a> {
         let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
         let name = String::from_utf8_lossy(&name[..len]).into_owned();
         // Both are numbers of 32 bits.
-        Ok(Some(Running { pid: pid as u32, tid: tid as u32, name, stack_end: top }))
+        Ok(Some(Running { pid: pid as u32, tid: tid as u32, name, place, stack_end: top }))
+    }
+
+    /// Where the kernel has the process that a thread is of.
+    pub fn process(&mut self, layout: &Layout, cpu: &CpuRecord, of: &Running) -> Result<Option<u64>> {
+        let [_, counts, _, _, process, ..] = layout.thread;
+        let place = of.place.wrapping_add(counts).wrapping_add(process);
+        Ok(self.words(cpu, place)?.map(|[process]| process))
+    }
+
+    /// All threads of the process that the kernel has at an address.
+    pub fn threads_of(&mut self, layout: &Layout, cpu: &CpuRecord, process: u64) -> Result<Vec<Running>> {
+        let [.., list] = layout.thread;
+        // A vector's address, its length and its capacity, which it has in an order of its own.
+        let Some(mut vector) = self.words::<3>(cpu, process.wrapping_add(list))? else {
+            return Ok(Vec::new());
+        };
+        vector.sort_unstable();
+        let [len, _, start] = vector;
+        let mut all = Vec::new();
+        if start < KERNEL_HALF || len > MOST_THREADS {
+            return Ok(all);
+        }
+        for number in 0..len {
+            let Some([place]) = self.words(cpu, start.wrapping_add(8 * number))? else { break };
+            all.extend(self.thread(layout, cpu, place)?);
+        }
+        Ok(all)
+    }
+
+    /// The kernel's registers of a thread that does not run, as it left them.
+    pub fn left(&mut self, layout: &Layout, cpu: &CpuRecord, thread: &Running) -> Result<Option<Registers>> {
+        let [_, counts, .., saved, _] = layout.thread;
+        let place = thread.place.wrapping_add(counts).wrapping_add(saved);
+        let Some([pointer]) = self.words(cpu, place)? else { return Ok(None) };
+        let Some(words) = self.words::<{ SWITCHED.len() + 1 }>(cpu, pointer)? else { return Ok(None) };
+        let mut all: Registers = [None; 17];
+        SWITCHED.iter().zip(words).for_each(|(number, word)| all[*number] = Some(word));
+        all[register::RIP] = words.last().copied();
+        all[register::RSP] = Some(pointer.wrapping_add(8 * words.len() as u64));
+        Ok(Some(all))
     }
 
     /// The kernel stack that a CPU uses, from its stack pointer on; empty if it is in a program.

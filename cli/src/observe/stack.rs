@@ -16,7 +16,7 @@ use crate::output;
 /// Frames of a stack that are shown at most.
 pub const MOST_FRAMES: usize = 64;
 /// Registers that `switch_stacks` of the kernel saves, in the order on the stack.
-const SWITCHED: [usize; 6] =
+pub const SWITCHED: [usize; 6] =
     [register::R12 + 3, register::R12 + 2, register::R12 + 1, register::R12, register::RBX, register::RBP];
 
 /// A thread as it was found.
@@ -282,7 +282,7 @@ pub fn kernel_addresses(thread: &Thread, kernel: &Module, moment: &Moment) -> (V
         is_in_call = CALL_ENTRIES.contains(&name);
         let caller = kernel.frames.caller(calling, &registers, &mut |at| thread.kernel_word(at));
         match caller {
-            Some(caller) if frames.len() < MOST_FRAMES => registers = caller,
+            Some(caller) if frames.len() < MOST_FRAMES && !is_in_call => registers = caller,
             _ => break,
         }
     }

@@ -149,7 +149,7 @@ pub fn start(
     }
     drop((qemu_log, qemu_monitor));
     if hooks.shows_machine {
-        hooks.switchboard.set_machine(Machine::new(monitor, child.id()));
+        hooks.switchboard.set_machine(Machine::new(monitor, child.id(), plan.gdb.clone()));
     }
     let mut ours = Vec::new();
     let mut to_guest = None;

@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ const MOST: u32 = 1 << 20;
 /// A guest's machine.
 pub struct Machine {
     monitor: Mutex<Monitor>,
+    /// Where QEMU's own server for gdb listens.
+    gdb: Option<PathBuf>,
+    /// The connection whose debugger has that.
+    debugger: Mutex<Option<u32>>,
 }
 
 /// QEMU's monitor, and what was learnt by it.
@@ -43,9 +48,11 @@ struct Monitor {
 }
 
 impl Machine {
-    /// The machine of QEMU's process `pid`, whose monitor is at the other end of `stream`.
-    pub fn new(stream: UnixStream, pid: u32) -> Machine {
+    /// The machine of QEMU's process `pid`, whose monitor is at the other end of `stream`, and whose server for gdb listens at `gdb`.
+    pub fn new(stream: UnixStream, pid: u32, gdb: Option<PathBuf>) -> Machine {
         Machine {
+            gdb,
+            debugger: Mutex::new(None),
             monitor: Mutex::new(Monitor {
                 stream: BufReader::new(stream),
                 is_open: false,
@@ -59,6 +66,9 @@ impl Machine {
 
     /// Answers a request of a connection; `None`: it is not for the machine.
     pub fn answer(&self, connection: u32, request: &Request<'_>) -> Option<Result<Vec<u8>, Errno>> {
+        if let Request::MachineDebugged(is) = *request {
+            return Some(self.debugged(connection, is != 0));
+        }
         let mut monitor = self.lock();
         let result = match *request {
             Request::MachinePause => monitor.stop(connection),
@@ -72,12 +82,50 @@ impl Machine {
 
     /// A connection has ended: the machine goes on if it was stopped by it.
     pub fn left(&self, connection: u32) {
+        let is_debugged = self.debugger().take_if(|debugger| *debugger == connection).is_some();
+        if let Some(gdb) = self.gdb.as_ref().filter(|_| is_debugged) {
+            release(gdb);
+        }
         // A machine that does not answer has ended.
         let _ = self.lock().go_on(connection);
     }
 
+    /// A debugger has QEMU's server, or has left it. EBUSY: another has it; ENOENT: there is none.
+    fn debugged(&self, connection: u32, is: bool) -> Result<Vec<u8>, Errno> {
+        let mut debugger = self.debugger();
+        if self.gdb.is_none() {
+            return Err(Errno::NOENT);
+        }
+        if debugger.is_some_and(|other| other != connection) {
+            return Err(Errno::BUSY);
+        }
+        *debugger = is.then_some(connection);
+        Ok(Vec::new())
+    }
+
+    fn debugger(&self) -> MutexGuard<'_, Option<u32>> {
+        self.debugger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Monitor> {
         self.monitor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a debugger's breakpoints out of a machine, and lets it go on: the debugger ended without doing so.
+fn release(socket: &Path) {
+    /// The packet that detaches from process 1, the machine, with its checksum (GDB manual, "Packets").
+    const DETACH: &[u8] = b"$D;1#b0";
+    // QEMU takes one connection at a time, and has ended if it takes none.
+    if let Ok(mut qemu) = UnixStream::connect(socket)
+        && qemu.write_all(DETACH).is_ok()
+    {
+        let _ = qemu.set_read_timeout(Some(PATIENCE));
+        // QEMU acknowledges the packet before it obeys.
+        let (mut said, mut byte) = (Vec::new(), [0]);
+        while !said.ends_with(b"OK#") && qemu.read_exact(&mut byte).is_ok() {
+            said.push(byte[0]);
+        }
     }
 }
 

@@ -189,6 +189,8 @@ mod tests {
             }),
             any::<(u32, u32)>()
                 .prop_map(|(id, kinds)| Message::Request { id, request: Request::EventsStart(kinds) }),
+            any::<(u32, u32)>()
+                .prop_map(|(id, is)| Message::Request { id, request: Request::MachineDebugged(is) }),
             (any::<u32>(), 0usize..5).prop_map(|(id, which)| {
                 let all = [
                     Request::EventsFetch,

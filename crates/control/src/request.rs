@@ -92,6 +92,9 @@ pub enum Request<'a> {
         /// How many.
         len: u32,
     },
+    /// To the same: a debugger has QEMU's own server for gdb from now on, over a connection of its own (1), or has left it (0). If this
+    /// connection ends meanwhile, what the debugger set is taken out of the machine, and it goes on.
+    MachineDebugged(u32),
     /// One about how the guest fares.
     Life(LifeRequest<'a>),
     /// One of a debugger.
@@ -131,6 +134,7 @@ mod number {
     pub const MACHINE_RESUME: u16 = 49;
     pub const MACHINE_CPUS: u16 = 50;
     pub const MACHINE_MEMORY: u16 = 51;
+    pub const MACHINE_DEBUGGED: u16 = 52;
 }
 
 impl<'a> Request<'a> {
@@ -150,6 +154,7 @@ impl<'a> Request<'a> {
                 | Request::MachineResume
                 | Request::MachineCpus
                 | Request::MachineMemory { .. }
+                | Request::MachineDebugged(_)
         )
     }
 
@@ -217,6 +222,10 @@ impl<'a> Request<'a> {
                 out.long(address);
                 out.word(len);
             }
+            Request::MachineDebugged(is) => {
+                out.half(number::MACHINE_DEBUGGED);
+                out.word(is);
+            }
             Request::Life(request) => request.write(out),
             Request::Debug(debug) => debug.write(out),
             Request::Unknown(number) => out.half(number),
@@ -265,6 +274,7 @@ impl<'a> Request<'a> {
             number::MACHINE_MEMORY => {
                 Request::MachineMemory { root: fields.long()?, address: fields.long()?, len: fields.word()? }
             }
+            number::MACHINE_DEBUGGED => Request::MachineDebugged(fields.word()?),
             other @ life::number::FIRST..=life::number::LAST => {
                 Request::Life(LifeRequest::read(other, fields)?)
             }
