@@ -19,8 +19,12 @@ passed=0
 failed=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+# Each test adds its name and duration (tests/src/known.rs).
+durations=target/coracle-tests/durations
+rm -f "$durations"
 
-heading() { printf '\n== %s\n' "$*"; }
+# With the seconds since the start.
+heading() { printf '\n== %s (at %d s)\n' "$*" "$SECONDS"; }
 
 # A check without tests of its own: counts as one.
 check() {
@@ -146,6 +150,8 @@ check "fuzzing of system calls, $SYSCALL_FUZZ_SECONDS s" "$cargo" run --locked -
 tests 'boot tests' "$cargo" test --locked --release --package coracle-tests --no-fail-fast
 check 'instructions, against the record' "$cargo" run --locked --release --package coracle-bench -- --quick
 
+heading 'the longest tests'
+sort -rn "$durations" | head -n 25
 heading 'all'
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

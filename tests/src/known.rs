@@ -2,6 +2,8 @@
 use libtest_mimic::{Failed, Trial};
 use serde::Deserialize;
 use std::fs;
+use std::io::Write as _;
+use std::time::Instant;
 
 use crate::paths;
 
@@ -40,14 +42,28 @@ pub fn trial(
     test: impl FnOnce() -> Result<(), String> + Send + 'static,
 ) -> Trial {
     let entry = known.iter().find(|k| matches(&k.test, &name)).cloned();
-    Trial::test(name, move || match (test(), entry) {
-        (result, None) => result.map_err(Failed::from),
-        (Err(_), Some(_)) => Ok(()),
-        (Ok(()), Some(entry)) => Err(Failed::from(format!(
-            "it passes, but known_failures.toml says that it fails ({}): take `{}` off the list",
-            entry.reason, entry.test
-        ))),
+    Trial::test(name.clone(), move || {
+        let start = Instant::now();
+        let result = test();
+        note_duration(&name, start);
+        match (result, entry) {
+            (result, None) => result.map_err(Failed::from),
+            (Err(_), Some(_)) => Ok(()),
+            (Ok(()), Some(entry)) => Err(Failed::from(format!(
+                "it passes, but known_failures.toml says that it fails ({}): take `{}` off the list",
+                entry.reason, entry.test
+            ))),
+        }
     })
+}
+
+/// Adds a line to the file of the tests' durations, which scripts/test.sh shows the longest of. A failure to write is no test's.
+fn note_duration(name: &str, start: Instant) {
+    let line = format!("{:8.1} s {name}\n", start.elapsed().as_secs_f64());
+    let file = fs::OpenOptions::new().create(true).append(true).open(paths::work().join("durations"));
+    if let Ok(mut file) = file {
+        let _ = file.write_all(line.as_bytes());
+    }
 }
 
 /// Whether a name fits a pattern in which `*` stands for any text.
