@@ -108,10 +108,5 @@ pub const RECURSIONS: &[Recursion] = &[
         times: 1,
         reason: "it cuts the text that it shows where a character begins",
     },
-    Recursion {
-        prefix: "coracle_kernel::control::cron::Entry::reap",
-        times: 2,
-        reason: "it starts the run that was put off, which may be over at once; none is put off meanwhile",
-    },
     Recursion { prefix: "trap_kernel", times: 1, reason: "traps have stacks of their own" },
 ];

@@ -114,6 +114,9 @@ pub fn main() -> ! {
             entry.look(index);
         }
         later::settle();
+        if jobs.iter().any(Entry::has_ended) {
+            continue;
+        }
         // The end of a job wakes the thread, too.
         let left_ns = MINUTE_NS - realtime_ns() % MINUTE_NS;
         sched::park_aside(Some(time::now_ns() + left_ns));
@@ -124,6 +127,9 @@ impl Entry {
     /// Starts the job if it is due, and notes its end.
     fn look(&mut self, index: usize) {
         self.reap(index);
+        if self.running.is_none() && core::mem::take(&mut self.queued) {
+            self.run(index);
+        }
         let Some(job) = Job::decode(&self.bytes) else { return };
         let (now, mut is_due) = (job.zone.minute_at(now_s() as i64), false);
         self.walker.step(now, |minute, kinds| {
@@ -137,17 +143,19 @@ impl Entry {
             (Some(_), Overlap::Skip) => note(index, |record| record.skipped += 1),
             (Some(_), Overlap::Queue) => self.queued = true,
             (Some(process), Overlap::Kill) => {
-                // It may have ended just now; then the next look finds it.
                 let _ = send_to_group(process.pid, SigInfo::kernel(SIGKILL));
                 self.queued = true;
-                self.reap(index);
             }
         }
     }
 
-    /// Notes the end of the job, and starts it if it is queued.
+    fn has_ended(&self) -> bool {
+        self.running.as_ref().is_some_and(|process| process.dead.load(SeqCst))
+    }
+
+    /// Notes the end of the job.
     fn reap(&mut self, index: usize) {
-        if !self.running.as_ref().is_some_and(|process| process.dead.load(SeqCst)) {
+        if !self.has_ended() {
             return;
         }
         let status = self.running.take().and_then(|process| *process.exiting.lock());
@@ -156,9 +164,6 @@ impl Entry {
             record.ended_s = now_s();
             record.status = status.map_or(0, ExitStatus::wait_status) as u64;
         });
-        if core::mem::take(&mut self.queued) {
-            self.run(index);
-        }
     }
 
     #[inline(never)]
@@ -172,7 +177,6 @@ impl Entry {
                     record.started_s = now_s();
                 });
                 self.running = Some(process);
-                self.reap(index);
             }
             Err(error) => {
                 let status = CronRecord::NOT_STARTED | u64::from(error.number());

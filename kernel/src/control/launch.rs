@@ -81,9 +81,7 @@ pub fn start(launch: Launch) -> Result<Arc<Process>, Errno> {
     }
     let context = try_arc(FsContext::new())?;
     if !launch.directory.is_empty() {
-        let flags = O_PATH | O_DIRECTORY;
-        let directory = open(&context, None, launch.directory, flags, 0, Bounds::default())?;
-        context.set_directory(directory.file.place().ok_or(Errno::NOTDIR)?.path.clone());
+        enter(&context, launch.directory)?;
     }
     let descriptors = try_arc(DescriptorTable::new())?;
     for (number, file) in (0..).zip(launch.streams) {
@@ -107,6 +105,13 @@ pub fn start(launch: Launch) -> Result<Arc<Process>, Errno> {
     exec::install(&process, &loaded);
     run(&process, &loaded.name, &loaded.context, launch.terminal)?;
     Ok(process)
+}
+
+/// Makes a directory the working directory.
+fn enter(context: &FsContext, directory: &[u8]) -> Result<(), Errno> {
+    let directory = open(context, None, directory, O_PATH | O_DIRECTORY, 0, Bounds::default())?;
+    context.set_directory(directory.file.place().ok_or(Errno::NOTDIR)?.path.clone());
+    Ok(())
 }
 
 /// Runs the first thread of a process. ENOMEM.

@@ -132,7 +132,9 @@ pub fn remembers() -> bool {
     is_full()
 }
 
-/// Answers a request. `Ok(false)`: the end of the answer comes later.
+/// Answers a request. `Ok(false)`: the end of the answer comes later. Not inlined: the stack that it takes is not taken while a session
+/// starts a program.
+#[inline(never)]
 fn answer_with(id: u32, request: Request, answer: &mut Answer) -> Result<bool, Errno> {
     match request {
         Request::Read(path) => files::read(path, answer),

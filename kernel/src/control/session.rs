@@ -9,7 +9,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_control::{Message, READ_MOST, Request, STAGE_MOST, SessionRequest, Started, exec_flag};
 use coracle_core::errno::Errno;
-use coracle_core::fs::context::FsContext;
 use coracle_core::fs::file::OpenFile;
 use coracle_core::fs::open::open;
 use coracle_core::fs::walk::Bounds;
@@ -210,10 +209,17 @@ impl Sessions {
         request: &SessionRequest,
     ) -> Result<(), Errno> {
         let mut answer = Answer::new(channel, id)?;
-        self.answer(session, request, &mut answer)?;
+        if let SessionRequest::Exec { .. } = request {
+            let started = self.exec(session, request)?;
+            answer.push(&started.encode())?;
+        } else {
+            self.answer(session, request, &mut answer)?;
+        }
         answer.flush()
     }
 
+    /// Answers any but [`SessionRequest::Exec`]. Not inlined: the stack that it takes is not taken while a program is loaded.
+    #[inline(never)]
     fn answer(&mut self, session: u32, request: &SessionRequest, answer: &mut Answer) -> Result<(), Errno> {
         let context = coracle_core::this::with(|me| me.process.fs.clone());
         match *request {
@@ -225,10 +231,7 @@ impl Sessions {
                 }
                 staged.try_extend_from_slice(bytes)?;
             }
-            SessionRequest::Exec { .. } => {
-                let started = self.exec(session, request, &context)?;
-                answer.push(&started.encode())?;
-            }
+            SessionRequest::Exec { .. } => return Err(Errno::INVAL),
             SessionRequest::Open { flags, mode, path } => {
                 let flags = flags | O_NONBLOCK | O_NOCTTY;
                 let open = open(&context, None, path, flags, mode & 0o7777, Bounds::default())?;
@@ -306,12 +309,8 @@ impl Sessions {
     }
 
     /// Starts the program that is staged.
-    fn exec(
-        &mut self,
-        session: u32,
-        request: &SessionRequest,
-        context: &FsContext,
-    ) -> Result<Started, Errno> {
+    fn exec(&mut self, session: u32, request: &SessionRequest) -> Result<Started, Errno> {
+        let context = &coracle_core::this::with(|me| me.process.fs.clone());
         let SessionRequest::Exec { flags, uid, gid, arguments: count, window, groups } = *request else {
             return Err(Errno::INVAL);
         };

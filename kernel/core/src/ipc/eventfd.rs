@@ -28,6 +28,23 @@ impl EventFd {
     pub fn new(count: u32, semaphore: bool) -> Result<Arc<EventFd>, NoMemory> {
         try_arc(EventFd { count: Mutex::new(u64::from(count)), semaphore, source: PollSource::new() })
     }
+
+    /// Adds to the counter, as write(2) does. EINVAL; EAGAIN if it has no room and `nonblock` is set, else it waits.
+    pub fn add(&self, value: u64, nonblock: bool) -> Result<(), Errno> {
+        if value > MAX {
+            return Err(Errno::INVAL);
+        }
+        block_on_events(&self.source, Events::OUT, nonblock, None, || {
+            let mut count = self.count.lock();
+            if MAX - *count < value {
+                return Err(Errno::AGAIN);
+            }
+            *count += value;
+            Ok(())
+        })?;
+        self.source.notify(Events::IN);
+        Ok(())
+    }
 }
 
 impl File for EventFd {
@@ -53,19 +70,7 @@ impl File for EventFd {
         if src.remaining() < SIZE || src.take(&mut bytes)? < SIZE {
             return Err(Errno::INVAL);
         }
-        let value = u64::from_le_bytes(bytes);
-        if value > MAX {
-            return Err(Errno::INVAL);
-        }
-        block_on_events(&self.source, Events::OUT, nonblock, None, || {
-            let mut count = self.count.lock();
-            if MAX - *count < value {
-                return Err(Errno::AGAIN);
-            }
-            *count += value;
-            Ok(())
-        })?;
-        self.source.notify(Events::IN);
+        self.add(u64::from_le_bytes(bytes), nonblock)?;
         Ok(SIZE)
     }
     fn keeps_position(&self) -> bool {

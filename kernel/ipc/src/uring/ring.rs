@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::{File, OpenFile};
 use coracle_core::fs::stat;
+use coracle_core::ipc::eventfd::EventFd;
 use coracle_core::ipc::poll::{Events, PollSource, block_on};
 use coracle_core::lock::Mutex;
 use coracle_core::mm::user_buf::UserBuf;
@@ -327,7 +328,7 @@ impl Ring {
         if let Some((open, _)) = event_fd
             && self.memory.load(at::CQ_FLAGS) & abi::IORING_CQ_EVENTFD_DISABLED == 0
         {
-            let _ = open.file.write(&mut UserBuf::kernel_in(&1u64.to_le_bytes()), 0, true);
+            let _ = open.file.as_any().downcast_ref().map(|events: &EventFd| events.add(1, true));
         }
     }
 

@@ -26,8 +26,9 @@ pub struct Session {
     events: Mutex<VecDeque<DebugEvent>>,
     /// Breakpoints that are set.
     pub(super) breakpoints: Mutex<Vec<Breakpoint>>,
-    /// The threads that it traces (ptrace(2)), and those of them that have ended.
-    pub tracees: Mutex<Vec<Arc<Thread>>>,
+    /// The ids of the threads that it traces (ptrace(2)), and those of them that have ended. A process's first thread is among the
+    /// former until all others have ended, too.
+    pub tracees: Mutex<Vec<i32>>,
     /// See above.
     pub ended: Mutex<VecDeque<Ended>>,
     /// The process that traces its first thread; 0: none does.

@@ -1,5 +1,5 @@
 //! What wait(2) tells a tracer.
-use super::trace::tell_parent;
+use super::trace::{tell_parent, traced_by};
 use crate::task::process::{self, ExitStatus, Process};
 use crate::task::thread::Thread;
 use crate::task::wait::{Report, Which};
@@ -80,20 +80,23 @@ pub fn look(tracer: &Process, which: Which, options: u32) -> Found {
             return Found::Report(report);
         }
     }
-    for thread in tracees.iter() {
-        let group = thread.process.group.load(Relaxed);
-        if !is_meant(which, thread.tid(), group) {
+    for &id in tracees.iter() {
+        let thread = traced_by(tracer, id);
+        // One that has ended is the first of its process, of which others go on.
+        let process =
+            thread.as_ref().map_or_else(|| process::by_pid(id), |thread| Some(thread.process.clone()));
+        let Some(process) = process.filter(|one| is_meant(which, id, one.group.load(Relaxed))) else {
             continue;
-        }
+        };
         any = true;
-        if let Some(status) = stop_of(thread, keep) {
+        if let Some(status) = thread.and_then(|thread| stop_of(&thread, keep)) {
             return Found::Report(Report {
-                pid: thread.tid(),
-                uid: thread.process.user(),
+                pid: id,
+                uid: process.user(),
                 code: abi::CLD_TRAPPED as i32,
                 status,
                 wait_status: status << 8 | 0x7f,
-                cpu_ns: thread.process.cpu_time_ns(),
+                cpu_ns: process.cpu_time_ns(),
             });
         }
     }

@@ -228,7 +228,7 @@ pub fn new_child(parent: &Thread, child: &Arc<Thread>, request: &Request) -> Res
 /// The thread, whose id was `id`, executes another program.
 pub fn executed(thread: &Arc<Thread>, context: &mut UserContext, id: i32) {
     if id != thread.process.pid {
-        took_over(thread);
+        took_over(thread, id);
     }
     let traced = &thread.debug.traced;
     if !traced.is_on() || event(thread, context, pt::PTRACE_EVENT_EXEC, id as u64) {

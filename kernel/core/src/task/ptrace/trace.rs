@@ -28,7 +28,7 @@ pub fn attach(tracer: &Process, thread: &Arc<Thread>, is_seized: bool, options: 
     if tracer.pid == 0 || traced.is_on() || thread.process.dead.load(Acquire) || tracer.dead.load(Acquire) {
         return Err(Errno::PERM);
     }
-    tracees.try_push(thread.clone())?;
+    tracees.try_push(thread.tid())?;
     *state = TracedState { is_seized, options, ..TracedState::default() };
     traced.tracer.store(tracer.pid, SeqCst);
     if thread.tid() == thread.process.pid {
@@ -59,7 +59,7 @@ fn detach(thread: &Arc<Thread>, signal: u32) {
 
 /// Takes a thread off its tracer's list.
 fn forget(tracer: &Process, thread: &Arc<Thread>) {
-    tracer.debug.tracees.lock().retain(|other| !Arc::ptr_eq(other, thread));
+    tracer.debug.tracees.lock().retain(|id| *id != thread.tid());
 }
 
 /// PTRACE_DETACH.
@@ -99,48 +99,59 @@ fn tracer_of(pid: i32) -> Option<Arc<Process>> {
     if pid == 0 { None } else { process::by_pid(pid).filter(|tracer| !tracer.dead.load(Acquire)) }
 }
 
+/// The thread of this id that a process traces; `None` once it has ended.
+pub(super) fn traced_by(tracer: &Process, id: i32) -> Option<Arc<Thread>> {
+    process::thread_by_tid(id).filter(|thread| thread.debug.traced.tracer.load(SeqCst) == tracer.pid)
+}
+
 /// A thread has ended. The end of a process's first one is that of the process.
 pub fn thread_ended(thread: &Arc<Thread>, status: ExitStatus) {
     let Some(tracer) = tracer_of(thread.debug.traced.tracer.swap(0, SeqCst)) else { return };
     if thread.tid() != thread.process.pid {
         let ended = Ended::new(thread.tid(), &thread.process, status, false);
-        report_end(&tracer, ended, |other| Arc::ptr_eq(other, thread));
+        report_end(&tracer, ended);
     }
 }
 
-/// A thread has the id of its process's first one, all others of which are gone (execve(2)): it is traced by its own tracer, or by none.
-pub(super) fn took_over(thread: &Arc<Thread>) {
-    let process = &thread.process;
-    let before = process.debug.leader_tracer.swap(thread.debug.traced.tracer.load(SeqCst), SeqCst);
-    if let Some(tracer) = tracer_of(before) {
-        let is_other =
-            |other: &Arc<Thread>| Arc::ptr_eq(&other.process, process) && !Arc::ptr_eq(other, thread);
-        tracer.debug.tracees.lock().retain(|other| !is_other(other));
+/// A thread, whose id was `id`, has the id of its process's first one, and all others are gone (execve(2)): it is traced by its own
+/// tracer, or by none.
+pub(super) fn took_over(thread: &Thread, id: i32) {
+    let (process, own) = (&thread.process, thread.debug.traced.tracer.load(SeqCst));
+    if let Some(tracer) = tracer_of(process.debug.leader_tracer.swap(own, SeqCst)) {
+        tracer.debug.tracees.lock().retain(|other| *other != process.pid);
+    }
+    if let Some(tracer) = tracer_of(own) {
+        tracer
+            .debug
+            .tracees
+            .lock()
+            .iter_mut()
+            .filter(|other| **other == id)
+            .for_each(|other| *other = process.pid);
     }
 }
 
 /// A process has ended. Whether its parent is told later, when the tracer has waited for it.
 pub fn process_ended(process: &Arc<Process>, status: ExitStatus) -> bool {
     let Some(tracer) = tracer_of(process.debug.leader_tracer.swap(0, SeqCst)) else { return false };
-    let is_own = |other: &Arc<Thread>| Arc::ptr_eq(&other.process, process);
     if tracer.pid == process.parent_pid() {
-        tracer.debug.tracees.lock().retain(|other| !is_own(other));
+        tracer.debug.tracees.lock().retain(|id| *id != process.pid);
         return false;
     }
     process.debug.is_kept.store(true, SeqCst);
-    report_end(&tracer, Ended::new(process.pid, process, status, true), is_own) || {
+    report_end(&tracer, Ended::new(process.pid, process, status, true)) || {
         process.debug.is_kept.store(false, SeqCst);
         false
     }
 }
 
-/// Moves the thread that `is_it` from those that `tracer` traces to those that have ended, and tells of it; false if the tracer has ended.
-fn report_end(tracer: &Arc<Process>, ended: Ended, is_it: impl Fn(&Arc<Thread>) -> bool) -> bool {
+/// Moves a thread from those that `tracer` traces to those that have ended, and tells of it; false if the tracer has ended.
+fn report_end(tracer: &Arc<Process>, ended: Ended) -> bool {
     let (code, value) = ended.code();
     let info = SigInfo::child(code, ended.pid, ended.uid, value);
     {
         let mut tracees = tracer.debug.tracees.lock();
-        tracees.retain(|other| !is_it(other));
+        tracees.retain(|id| *id != ended.pid);
         // From its end on nobody reads the list (`tracer_ended`).
         if tracer.dead.load(SeqCst) {
             return false;
@@ -158,7 +169,14 @@ fn report_end(tracer: &Arc<Process>, ended: Ended, is_it: impl Fn(&Arc<Thread>) 
 /// A process has ended that may trace others: they go on, or end with it.
 pub fn tracer_ended(tracer: &Process) {
     let tracees = core::mem::take(&mut *tracer.debug.tracees.lock());
-    for thread in tracees {
+    for id in tracees {
+        let Some(thread) = traced_by(tracer, id) else {
+            // The first thread of a process, of which others go on.
+            if let Some(process) = process::by_pid(id) {
+                let _ = process.debug.leader_tracer.compare_exchange(tracer.pid, 0, SeqCst, SeqCst);
+            }
+            continue;
+        };
         // It is killed before it may go on.
         if thread.debug.traced.state.lock().options & pt::PTRACE_O_EXITKILL != 0 {
             signal::send_to_process(&thread.process, SigInfo::kernel(abi::SIGKILL));
