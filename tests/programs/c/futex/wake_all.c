@@ -3,7 +3,7 @@
 // memory: 192M
 #include "futex.h"
 
-enum { THREADS = 300, ROUNDS = 5, STACK = 64 << 10 };
+enum { THREADS = 100, ROUNDS = 5, STACK = 64 << 10 };
 
 static unsigned word;
 static atomic_int woken;

@@ -1,5 +1,4 @@
 // System calls that move much data let others have their CPU, and end when they are killed.
-// machines: all
 // memory: 160M
 #include "long_calls.h"
 #include <sys/random.h>

@@ -1,6 +1,5 @@
 // Calls that free or copy the pages of a large file let other processes have their CPU. Linux on a busy machine may need longer
 // to run another process than for some of them.
-// machines: all
 // linux: no
 // stdout-has: all let others run
 // memory: 640M

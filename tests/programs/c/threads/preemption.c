@@ -6,10 +6,14 @@
 #include <stdatomic.h>
 
 static atomic_long count[4];
+static long long used_ns[4];
 static atomic_bool stop;
 static void *spin(void *argument) {
     while (!atomic_load_explicit(&stop, memory_order_relaxed))
         atomic_fetch_add_explicit(&count[(long)argument], 1, memory_order_relaxed);
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    used_ns[(long)argument] = used.tv_sec * 1000000000LL + used.tv_nsec;
     return NULL;
 }
 
@@ -26,14 +30,15 @@ int main(void) {
         sleep_ms(1);
     sleep_ms(200);
     stop = true;
-    long least = LONG_MAX, most = 0;
+    // By the CPU's time: a CPU of a virtual machine whose host is busy does less in it than another.
+    long long least = LLONG_MAX, most = 0;
     for (int i = 0; i < 4; i++) {
         pthread_join(t[i], NULL);
-        least = count[i] < least ? count[i] : least;
-        most = count[i] > most ? count[i] : most;
+        CHECK(count[i] > 1000);
+        least = used_ns[i] < least ? used_ns[i] : least;
+        most = used_ns[i] > most ? used_ns[i] : most;
     }
-    CHECK(least > 1000);
-    CHECK(most / 20 < least);
+    CHECK(most / 10 < least);
     puts("all went on");
     DONE();
 }
