@@ -12,6 +12,7 @@ use coracle_core::fs::walk::{self, Follow};
 use coracle_core::ipc::pipe::PipeEnd;
 use coracle_core::ipc::splice as pipes;
 use coracle_core::ipc::splice::{between_pipes, into_pipe, out_of_pipe, write_what_fits};
+use coracle_core::mm::memory::PAGE_SIZE;
 use coracle_core::mm::user;
 use coracle_core::mm::user_buf::{MAX_COUNT, MAX_PIECES, Pieces, UserBuf};
 use coracle_core::task::{long_call, signal};
@@ -275,6 +276,25 @@ pub(super) fn sync_open(open: &OpenFile, data_only: bool) -> SysResult {
     }
     open.file.sync(data_only).map(|()| 0)
 }
+/// cachestat(2): what of a range of a file is in memory.
+pub fn cachestat(call: &Call) -> SysResult {
+    const PAGE: u64 = PAGE_SIZE as u64;
+    let open = open_file(call, 0)?;
+    let [start, len]: [u64; 2] = user::read_words(call.usize(1))?;
+    if open.file.stat()?.st_mode & S_IFMT != S_IFREG {
+        // Nothing of it is kept in pages.
+        return Err(Errno::OPNOTSUPP);
+    }
+    if call.u32(3) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let last = if len == 0 { u64::MAX } else { start.saturating_add(len - 1) / PAGE };
+    let [cached, dirty, writing] = open.file.cached(start / PAGE, last);
+    // Of pages that were given back nothing is known.
+    user::write_words(call.usize(2), &[cached, dirty, writing, 0, 0])?;
+    Ok(0)
+}
+
 /// fsync(2).
 pub fn fsync(call: &Call) -> SysResult {
     sync_file(call, false)

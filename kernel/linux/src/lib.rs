@@ -33,6 +33,7 @@ mod ptrace;
 mod scheduling;
 mod seals;
 mod seccomp;
+mod seccomp_listener;
 mod signal;
 pub mod socket;
 pub mod system;

@@ -11,7 +11,7 @@ use coracle_core::task::debug::held::{Held, INFO_BYTES, Stop, StopKind};
 use coracle_core::task::process;
 use coracle_core::task::signal::{self, MAX_SIGNAL, SigInfo, UNBLOCKABLE};
 use coracle_core::task::thread::{Thread, Work};
-use coracle_core::task::{look_into, ptrace};
+use coracle_core::task::{long_call, look_into, ptrace};
 use coracle_fallible::prelude::*;
 use coracle_hal::fpu;
 use core::sync::atomic::Ordering::*;
@@ -72,15 +72,23 @@ pub fn ptrace(call: &Call) -> SysResult {
         }
         pt::PTRACE_PEEKUSR => user::write_u64(data, at.user_word(address)?)?,
         pt::PTRACE_POKEUSR => at.set_user_word(address, data as u64)?,
-        pt::PTRACE_CONT | pt::PTRACE_SYSCALL | pt::PTRACE_SINGLESTEP | pt::PTRACE_DETACH => {
+        pt::PTRACE_CONT
+        | pt::PTRACE_SYSCALL
+        | pt::PTRACE_SYSEMU
+        | pt::PTRACE_SYSEMU_SINGLESTEP
+        | pt::PTRACE_SINGLESTEP
+        | pt::PTRACE_DETACH => {
             let signal = u32::try_from(data).ok().filter(|&signal| signal <= MAX_SIGNAL).ok_or(Errno::IO)?;
             if request == pt::PTRACE_DETACH {
                 ptrace::release(&call.thread().process, &thread, signal);
             } else {
-                if request == pt::PTRACE_SYSCALL {
+                let emulates = matches!(request, pt::PTRACE_SYSEMU | pt::PTRACE_SYSEMU_SINGLESTEP);
+                let calls = emulates || request == pt::PTRACE_SYSCALL;
+                let steps = matches!(request, pt::PTRACE_SINGLESTEP | pt::PTRACE_SYSEMU_SINGLESTEP);
+                if calls {
                     watch::begin(watch::THREADS)?;
                 }
-                let (calls, steps) = (request == pt::PTRACE_SYSCALL, request == pt::PTRACE_SINGLESTEP);
+                tracing.state.lock().emulates = emulates;
                 ptrace::resume(&thread, signal, calls, steps);
             }
         }
@@ -96,6 +104,7 @@ pub fn ptrace(call: &Call) -> SysResult {
         }
         pt::PTRACE_SETOPTIONS => return Err(Errno::INVAL),
         pt::PTRACE_GETEVENTMSG => user::write_u64(data, state.message)?,
+        pt::PTRACE_PEEKSIGINFO => return peek_signals(&thread, address, data),
         pt::PTRACE_GETSIGINFO => {
             let info = at.held(|held| held.info)?;
             if info == [0; INFO_BYTES] {
@@ -163,6 +172,34 @@ fn attach(call: &Call, id: i32, is_seized: bool, options: u32) -> SysResult {
         ptrace::wake(&thread);
     }
     Ok(0)
+}
+
+/// PTRACE_PEEKSIGINFO, with the `struct ptrace_peeksiginfo_args` at `arguments`: how many signals that wait were written to `to`.
+fn peek_signals(thread: &Arc<Thread>, arguments: usize, to: usize) -> SysResult {
+    const SHARED: u32 = 1;
+    let [from, rest]: [u64; 2] = user::read_words(arguments)?;
+    let (flags, count) = (rest as u32, (rest >> 32) as i32);
+    if flags & !SHARED != 0 || count < 0 {
+        return Err(Errno::INVAL);
+    }
+    let mut done = 0;
+    while done < count as usize {
+        let at = usize::try_from(from).unwrap_or(usize::MAX).saturating_add(done);
+        let info = if flags & SHARED != 0 {
+            thread.process.signals.lock().pending.nth(at)
+        } else {
+            thread.signals.lock().pending.nth(at)
+        };
+        let Some(info) = info else { break };
+        let written = user::write(to.wrapping_add(done * INFO_BYTES), &info.to_bytes());
+        if written.is_err() && done > 0 {
+            break;
+        }
+        written?;
+        done += 1;
+        long_call::pause_unless_killed()?;
+    }
+    Ok(done)
 }
 
 fn interrupt(thread: &Arc<Thread>) -> SysResult {

@@ -1,28 +1,33 @@
 //! seccomp(2): filters of a thread's own system calls.
 use super::call::Call;
+use super::seccomp_listener::{self, Listener};
 use super::watch;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_bpf::{Fault, Instruction, PROGRAM_MAX, Program, SystemCall};
 use coracle_core::arch::{machine, registers};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::{capability, check_capability};
+use coracle_core::fs::file::OpenFile;
 use coracle_core::mm::user;
-use coracle_core::task::call_filters::{FILTERED, Filter, STRICT};
+use coracle_core::task::call_filters::{FILTERED, Filter, Listens, STRICT};
 use coracle_core::task::process::ExitStatus;
 use coracle_core::task::signal::{self, SigInfo};
-use coracle_core::task::thread::Work;
+use coracle_core::task::thread::{Thread, Work};
 use coracle_core::task::{exit, ptrace};
 use core::sync::atomic::Ordering::*;
-use linux_raw_sys::general as abi;
+use linux_raw_sys::general::{self as abi, O_RDWR};
 use linux_raw_sys::ptrace as pt;
 
 /// Operations, and flags of SECCOMP_SET_MODE_FILTER (linux/seccomp.h).
 const SET_MODE_STRICT: u32 = 0;
 const SET_MODE_FILTER: u32 = 1;
 const GET_ACTION_AVAIL: u32 = 2;
+const GET_NOTIF_SIZES: u32 = 3;
 const TSYNC: u32 = 1;
 const LOG: u32 = 2;
 const SPEC_ALLOW: u32 = 4;
+const NEW_LISTENER: u32 = 8;
 const TSYNC_ESRCH: u32 = 16;
 /// Modes (prctl(2), PR_SET_SECCOMP).
 const MODE_STRICT: usize = 1;
@@ -77,7 +82,7 @@ pub fn judge(call: &Call, number: usize, act: bool) -> Verdict {
         return Verdict::Make;
     }
     let mut data = data_of(call, number);
-    let (mut found, mut is_logged) = thread.filters.decide(&data);
+    let (mut found, mut filter) = thread.filters.decide(&data);
     if found & ACTION == RET_ALLOW {
         return Verdict::Make;
     }
@@ -90,13 +95,15 @@ pub fn judge(call: &Call, number: usize, act: bool) -> Verdict {
         }
         // The filters are asked about what the tracer has made of it.
         data = data_of(call, call.number());
-        (found, is_logged) = thread.filters.decide(&data);
+        (found, filter) = thread.filters.decide(&data);
         if matches!(found & ACTION, RET_TRACE | RET_ALLOW) {
             return Verdict::Make;
         }
     }
     let (action, number) = (found & ACTION, data.number as usize);
-    if is_logged && action != RET_LOG || matches!(action, RET_LOG | RET_KILL_PROCESS | RET_KILL_THREAD) {
+    if filter.as_ref().is_some_and(|filter| filter.is_logged) && action != RET_LOG
+        || matches!(action, RET_LOG | RET_KILL_PROCESS | RET_KILL_THREAD)
+    {
         log!(
             "seccomp: process {}, thread {}: call {number} at {:#x}: {action:#010x}",
             thread.process.pid,
@@ -107,8 +114,7 @@ pub fn judge(call: &Call, number: usize, act: bool) -> Verdict {
     match action {
         RET_LOG => Verdict::Make,
         RET_ERRNO => Verdict::Skip((found & DATA).min(MAX_ERRNO).wrapping_neg() as i32 as isize as usize),
-        // There is no listener to ask (seccomp(2)).
-        RET_USER_NOTIF => Verdict::Skip(Errno::NOSYS.to_rax()),
+        RET_USER_NOTIF => seccomp_listener::ask(thread, filter, &data),
         RET_TRAP => {
             signal::force(thread, violation(&data, found & DATA));
             Verdict::Skip(number)
@@ -154,11 +160,14 @@ pub fn seccomp(call: &Call) -> SysResult {
         SET_MODE_STRICT if flags == 0 && argument == 0 => set_strict(call),
         SET_MODE_FILTER => add_filter(call, flags, argument),
         GET_ACTION_AVAIL if flags == 0 => match user::read_u32(argument)? {
-            RET_KILL_PROCESS | RET_KILL_THREAD | RET_TRAP | RET_ERRNO | RET_TRACE | RET_LOG | RET_ALLOW => {
-                Ok(0)
-            }
+            RET_KILL_PROCESS | RET_KILL_THREAD | RET_TRAP | RET_ERRNO | RET_USER_NOTIF | RET_TRACE
+            | RET_LOG | RET_ALLOW => Ok(0),
             _ => Err(Errno::OPNOTSUPP),
         },
+        GET_NOTIF_SIZES if flags == 0 => {
+            user::write(argument, seccomp_listener::SIZES.map(u16::to_le_bytes).as_flattened())?;
+            Ok(0)
+        }
         _ => Err(Errno::INVAL),
     }
 }
@@ -202,7 +211,9 @@ fn read_program(call: &Call, argument: usize) -> Result<Program, Errno> {
 }
 
 fn add_filter(call: &Call, flags: u32, argument: usize) -> SysResult {
-    if flags & !(TSYNC | LOG | SPEC_ALLOW | TSYNC_ESRCH) != 0 {
+    // Of a listener and of the thread that has other filters only one can be returned.
+    let is_ambiguous = flags & (TSYNC | NEW_LISTENER | TSYNC_ESRCH) == TSYNC | NEW_LISTENER;
+    if flags & !(TSYNC | LOG | SPEC_ALLOW | NEW_LISTENER | TSYNC_ESRCH) != 0 || is_ambiguous {
         return Err(Errno::INVAL);
     }
     let thread = call.thread();
@@ -211,9 +222,37 @@ fn add_filter(call: &Call, flags: u32, argument: usize) -> SysResult {
         return Err(Errno::INVAL);
     }
     watch::begin(watch::THREADS)?;
+    let descriptors = &thread.process.descriptors;
+    let mut listener = None;
+    if flags & NEW_LISTENER != 0 {
+        let own = thread.filters.get();
+        if own.iter().flat_map(|own| own.iter()).any(|filter| filter.listener.is_some()) {
+            return Err(Errno::BUSY);
+        }
+        let made = Listener::new()?;
+        let fd = descriptors.insert(OpenFile::new(made.clone(), O_RDWR)?, true, 0)?;
+        listener = Some((fd, made));
+    }
+    let weak = listener.as_ref().map(|(_, made)| {
+        let made: Arc<dyn Listens> = made.clone();
+        Arc::downgrade(&made)
+    });
+    let result = set_filter(thread, Filter { program, is_logged: flags & LOG != 0, listener: weak }, flags);
+    match (result, listener) {
+        (Ok(0), Some((fd, _))) => Ok(fd as usize),
+        (result, Some((fd, _))) => {
+            let _ = descriptors.remove(fd);
+            result
+        }
+        (result, None) => result,
+    }
+}
+
+/// Gives a thread one more filter, and with TSYNC the others of its process.
+fn set_filter(thread: &Arc<Thread>, filter: Filter, flags: u32) -> SysResult {
     // Others can't come meanwhile, nor can they change their own.
     let threads = thread.process.threads.lock();
-    let filters = thread.filters.with(Filter { program, is_logged: flags & LOG != 0 })?;
+    let filters = thread.filters.with(filter)?;
     if flags & TSYNC != 0 {
         let (_, before) = filters.split_last().ok_or(Errno::INVAL)?;
         let others =

@@ -165,6 +165,7 @@ system_calls! {
     326 copy_file_range(file, &offset_cell, file, &offset_cell, len, number) super::file::copy_file_range, "all";
     327 preadv2(fd, &iovecs, count, offset, offset, rw_flags) super::file::preadv2, "all but RWF_ATOMIC and RWF_DONTCACHE";
     328 pwritev2(fd, &iovecs, count, offset, offset, rw_flags) super::file::pwritev2, "all but RWF_ATOMIC and RWF_DONTCACHE; RWF_NOWAIT on streams";
+    451 cachestat(file, &bytes, &out, number) super::file::cachestat, "files in memory and on ext4";
     332 statx(dirfd, &path, at_flags, number, &out) super::attributes::statx, "with birth time on ext4 and tmpfs";
     436 close_range(fd, fd, close_range_flags) super::descriptor::close_range, "all";
     437 openat2(dirfd, &path, &open_how, open_how_len) -> fd super::path::openat2, "all";
@@ -213,7 +214,7 @@ system_calls! {
     #[all_registers] 231 exit_group(number) super::process::exit_group, "all";
     247 waitid(wait_type, pid, &out, wait_options, &out) super::process::waitid, "P_ALL, P_PID, P_PGID, P_PIDFD";
     #[all_registers] 322 execveat(dirfd, &executable, &string_array, &string_array, at_flags) super::process::execveat, "all";
-    101 ptrace(ptrace_request, pid, address, number) super::ptrace::ptrace, "all but debug registers, SYSEMU and the filters of seccomp(2)";
+    101 ptrace(ptrace_request, pid, address, number) super::ptrace::ptrace, "all but debug registers and the filters of seccomp(2)";
     310 process_vm_readv(pid, &iovecs, count, &iovecs, count, number) super::other_process::process_vm_readv, "all";
     311 process_vm_writev(pid, &iovecs, count, &iovecs, count, number) super::other_process::process_vm_writev, "all";
     312 kcmp(pid, pid, number, fd, fd) super::other_process::kcmp, "without KCMP_EPOLL_TFD";

@@ -76,11 +76,12 @@ pub fn make(call: &Call) -> SysResult {
     thread.work().clear(Work::CALL | Work::WATCHED);
     let is_traced = || thread.filters.watch.load(Relaxed) & TRACED != 0;
     if is_traced() {
+        let is_emulated = thread.debug.traced.state.lock().emulates;
         let context = stop(call, StopKind::Entry);
         if thread.work().any(Work::EXIT) {
             return Err(Errno::INTR);
         }
-        if !registers::is_in_call(&context) {
+        if is_emulated || !registers::is_in_call(&context) {
             // The tracer has taken the call away, and may have set its result.
             return Ok(registers::result(&context) as usize);
         }
@@ -98,7 +99,9 @@ pub fn make(call: &Call) -> SysResult {
 /// A call that [`make`] has made, or left, is over: its result is in the registers.
 pub fn made(call: &Call) {
     let thread = call.thread();
-    if thread.filters.watch.load(Relaxed) & TRACED != 0 && !thread.work().any(Work::EXIT) {
+    let is_traced = thread.filters.watch.load(Relaxed) & TRACED != 0;
+    let is_emulated = || thread.debug.traced.state.lock().emulates;
+    if is_traced && !thread.work().any(Work::EXIT) && !is_emulated() {
         stop(call, StopKind::Exit);
     }
 }

@@ -221,6 +221,11 @@ pub trait File: Send + Sync + Any {
         let _ = (advice, start, end);
         Ok(())
     }
+    /// How many of the pages from `first` to `last` are in memory, are to be written back, and are being written (cachestat(2)).
+    fn cached(&self, first: u64, last: u64) -> [u64; 3] {
+        let _ = (first, last);
+        [0; 3]
+    }
     /// Writes at `offset`, or appends to a stream.
     fn write(&self, src: &mut UserBuf, offset: u64, nonblock: bool) -> SysResult {
         let _ = (src, offset, nonblock);

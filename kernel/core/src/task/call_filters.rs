@@ -1,11 +1,12 @@
 //! Which of a thread's system calls are looked at before they are made: by filters (seccomp(2)), or by a tracer (ptrace(2)).
 use crate::errno::Errno;
 use crate::lock::Mutex;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_bpf::{Program, SystemCall};
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
+use core::any::Any;
 use core::sync::atomic::{AtomicU32, Ordering::*};
 
 /// In [`CallFilters::watch`]: only few calls may be made (SECCOMP_MODE_STRICT).
@@ -33,6 +34,24 @@ pub struct Filter {
     pub program: Program,
     /// Calls that it does not allow are named in the log (SECCOMP_FILTER_FLAG_LOG).
     pub is_logged: bool,
+    /// What is asked about calls that it leaves to others (SECCOMP_RET_USER_NOTIF).
+    pub listener: Option<Weak<dyn Listens>>,
+}
+
+/// A listener of a filter (seccomp_unotify(2)).
+pub trait Listens: Send + Sync {
+    /// No thread has the filter any more.
+    fn unused(&self);
+    /// The listener itself.
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+impl Drop for Filter {
+    fn drop(&mut self) {
+        if let Some(listener) = self.listener.as_ref().and_then(Weak::upgrade) {
+            listener.unused();
+        }
+    }
 }
 
 /// A thread's part.
@@ -99,16 +118,17 @@ impl CallFilters {
         own.len() <= filters.len() && own.iter().zip(filters).all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
-    /// What the filters say of a call (SECCOMP_RET_*): the strictest, of equal ones the newest filter's; and whether it is to be logged.
-    pub fn decide(&self, call: &SystemCall) -> (u32, bool) {
-        let Some(filters) = self.get() else { return (ALLOW, false) };
+    /// What the filters say of a call (SECCOMP_RET_*): the strictest, of equal ones the newest filter's; and which that is, if the call is
+    /// not allowed.
+    pub fn decide(&self, call: &SystemCall) -> (u32, Option<Arc<Filter>>) {
+        let Some(filters) = self.get() else { return (ALLOW, None) };
         // As signed numbers, stricter ones are smaller.
         let strictness = |found: u32| (found & ACTION) as i32;
-        let mut strictest = (ALLOW, false);
+        let mut strictest = (ALLOW, None);
         for filter in filters.iter().rev() {
             let found = filter.program.run(call);
             if strictness(found) < strictness(strictest.0) {
-                strictest = (found, filter.is_logged);
+                strictest = (found, Some(filter.clone()));
             }
         }
         strictest

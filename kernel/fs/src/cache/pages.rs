@@ -342,6 +342,15 @@ impl Cache {
         }
     }
 
+    /// How many pages from `first` to `last` there are, are dirty, and are being written.
+    pub fn count(&self, first: u64, last: u64) -> [u64; 3] {
+        let state = self.state.lock();
+        let end = last.saturating_add(1);
+        let all = state.pages.count_from(first) - state.pages.count_from(end);
+        let dirty = state.dirty.count_from(first) - state.dirty.count_from(end);
+        [all, dirty, 0]
+    }
+
     /// Writes the dirty pages whose bytes lie in a range to the backing. When it returns they are with the disk, which may have them in
     /// a cache of its own.
     ///

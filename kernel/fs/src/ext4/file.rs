@@ -182,6 +182,9 @@ impl File for Ext4File {
         let reading = Reading { may_wait: false, ..self.advice.reading() };
         self.node.cache()?.read(&*self.node, dst, offset, reading)
     }
+    fn cached(&self, first: u64, last: u64) -> [u64; 3] {
+        self.node.cache().map_or([0; 3], |cache| cache.count(first, last))
+    }
     fn advise(&self, advice: u32, start: u64, end: u64) -> Result<(), Errno> {
         self.advice.take(self.node.cache()?, &*self.node, advice, start, end);
         Ok(())

@@ -170,6 +170,16 @@ impl Content {
         let base_pages = state.base_len.div_ceil(PAGE);
         (base_pages + state.pages.count_from(base_pages)) * PAGE
     }
+    /// Pages from `first` to `last` that are there, and those of them that the image does not have.
+    pub fn count_pages(&self, first: u64, last: u64) -> [u64; 2] {
+        let state = self.state.lock();
+        let own = state.pages.count_from(first) - state.pages.count_from(last.saturating_add(1));
+        let base = state.base_len.div_ceil(PAGE).min(last.saturating_add(1));
+        let in_base = base.saturating_sub(first);
+        // Pages of its own lie over those of the image.
+        let over = if in_base > 0 { state.pages.count_from(first) - state.pages.count_from(base) } else { 0 };
+        [own + in_base - over, own]
+    }
     /// Whether a page was ever mapped.
     pub fn is_mapped(&self) -> bool {
         self.mapped.load(Ordering::Relaxed)

@@ -109,6 +109,10 @@ impl File for MemoryFile {
         self.count_lost(done.0);
         Ok(done)
     }
+    fn cached(&self, first: u64, last: u64) -> [u64; 3] {
+        let counts = self.node.content().map(|content| content.count_pages(first, last));
+        counts.map_or([0; 3], |[all, dirty]| [all, dirty, 0])
+    }
     fn seekable(&self) -> bool {
         true
     }

@@ -65,6 +65,7 @@ macro_rules! call_number {
     ($table:literal chroot) => { Some(linux_raw_sys::general::__NR_chroot as usize) };
     ($table:literal sync) => { Some(linux_raw_sys::general::__NR_sync as usize) };
     ($table:literal mount) => { Some(linux_raw_sys::general::__NR_mount as usize) };
+    ($table:literal cachestat) => { Some(linux_raw_sys::general::__NR_cachestat as usize) };
     ($table:literal pivot_root) => { Some(linux_raw_sys::general::__NR_pivot_root as usize) };
     ($table:literal unshare) => { Some(linux_raw_sys::general::__NR_unshare as usize) };
     ($table:literal setns) => { Some(linux_raw_sys::general::__NR_setns as usize) };

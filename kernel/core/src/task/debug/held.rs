@@ -77,6 +77,8 @@ pub struct TracedState {
     pub signal: u32,
     /// It makes one step.
     pub steps: bool,
+    /// Its calls are not made (PTRACE_SYSEMU).
+    pub emulates: bool,
 }
 
 /// A stop: what wait(2) tells beside that it is one.

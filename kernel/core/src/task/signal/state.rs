@@ -91,6 +91,10 @@ impl Pending {
     pub fn set(&self) -> u64 {
         self.set
     }
+    /// The one at a place in the order in which they were sent, of those that something is told about.
+    pub fn nth(&self, place: usize) -> Option<SigInfo> {
+        self.queue.get(place).map(|waiting| waiting.info)
+    }
     /// Adds one; a standard signal that waits already is not added again, unless a timer sends it. Without a slot, or
     /// without memory, the signal waits and nothing is told about it.
     pub fn add(&mut self, info: SigInfo, slot: Option<Slot>) {
