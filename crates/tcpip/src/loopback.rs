@@ -93,7 +93,12 @@ impl<D: Device, E: Events> Stack<D, E> {
         is_watched
     }
 
-    fn loopback_frame(&self, headers: &[u8], payload: &[Fragment<'_, D::Buf>]) -> Option<RxFrame<D::Buf>> {
+    /// A packet as it is received.
+    pub(crate) fn loopback_frame(
+        &self,
+        headers: &[u8],
+        payload: &[Fragment<'_, D::Buf>],
+    ) -> Option<RxFrame<D::Buf>> {
         let headers = headers.get(ETHERNET_LEN..)?;
         let is_v6 = headers.first().is_some_and(|first| first >> 4 == 6);
         let protocol_at = if is_v6 { NEXT_HEADER_AT } else { PROTOCOL_AT };

@@ -4,14 +4,15 @@
 use crate::address::{Link, Route};
 use crate::checksum::Sum;
 use crate::datagram::{DatagramHeaders, HEADER_AT, TRANSPORT_LEN};
-use crate::device::{Buffer, Device};
+use crate::device::{Buffer, Device, TxFrame};
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::ip::Address;
 use crate::ipv4::ETHERTYPE_IPV4;
 use crate::ipv6::ETHERTYPE_IPV6;
+use crate::loopback::LOOPBACK_MTU;
 use crate::neighbor::{ETHERNET_LEN, FrameRest};
-use crate::packet::{IPV6_LEN, IpHeader, IpInfo, TRANSPORT_AT, ip_len};
+use crate::packet::{IPV6_LEN, IpHeader, IpInfo, Origin, TRANSPORT_AT, ip_len};
 use crate::payload::Payload;
 use crate::stack::Stack;
 
@@ -165,6 +166,39 @@ impl<D: Device, E: Events> Stack<D, E> {
         let sent = self.raw_transmit(now, route, headers, rest);
         self.loopback_run(now);
         sent
+    }
+
+    /// Sends a frame that begins with its Ethernet header, over the link as it is; over the loopback it is received as the packet in it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] without a whole header; [`Error::MessageTooLong`], [`Error::NoBuffers`].
+    pub fn link_send(&self, now: u64, link: Link, frame: &[u8]) -> Result<()> {
+        let (head, rest) = frame.split_first_chunk::<ETHERNET_LEN>().ok_or(Error::Invalid)?;
+        let mtu = if link == Link::Loopback { LOOPBACK_MTU } else { self.mtu };
+        if rest.len() > mtu {
+            return Err(Error::MessageTooLong);
+        }
+        let mut bytes = rest.iter().copied();
+        let pieces = self.collect(rest.len(), |room| copy(room, &mut bytes))?;
+        let payload = pieces.fragments(0, usize::MAX);
+        match link {
+            Link::Wire => {
+                let frame = TxFrame { headers: head, payload: &payload, checksum: None, segment_size: None };
+                self.device.transmit(frame).map_err(|_| Error::NoBuffers)
+            }
+            // What comes from an own address without a route for it is a martian: it is seen, and no more.
+            Link::Loopback if head[12..] == ETHERTYPE_IPV4.to_be_bytes() => {
+                if let Some(frame) = self.loopback_frame(head, &payload) {
+                    self.device.looped(&frame);
+                }
+                Ok(())
+            }
+            Link::Loopback => {
+                self.loopback_send(head, &payload, Origin::Loopback);
+                self.loopback_run(now);
+                Ok(())
+            }
+        }
     }
 
     fn raw_transmit(&self, now: u64, route: Route, headers: &mut [u8], bytes: &[u8]) -> Result<()> {

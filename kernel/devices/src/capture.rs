@@ -12,6 +12,7 @@ use coracle_core::time::clock;
 use coracle_fallible::prelude::*;
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Buffer, Chunk, Fragment, RxFrame, TxFrame};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of records that wait to be fetched. There are two such buffers while packets are captured.
 const BUFFER_BYTES: usize = 512 << 10;
@@ -67,13 +68,28 @@ impl<B: Buffer> Parts for TxFrame<'_, B> {
     }
 }
 
-/// A packet as a filter looks at it.
-struct Packet<'a>(&'a dyn Parts);
+/// A packet as a filter looks at it: from its Ethernet header on.
+pub struct Packet<'a>(&'a dyn Parts);
 
 impl Packet<'_> {
-    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+    /// Its parts, one behind the other.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
         (0..).map_while(|number| self.0.part(number))
     }
+}
+
+coracle_hal::hook! {
+    $ pub
+    /// Shows a packet to sockets of AF_PACKET, with its kind (`packet::RECEIVED` and so on), while [`tap`] asks for that. The caller may
+    /// hold locks of queues.
+    tapped: fn(u32, &coracle_devices::capture::Packet<'_>) = "coracle_tapped", given by give_tapped
+}
+
+static IS_TAPPED: AtomicBool = AtomicBool::new(false);
+
+/// Has packets shown to sockets of AF_PACKET, or not any more.
+pub fn tap(on: bool) {
+    IS_TAPPED.store(on, Ordering::Relaxed);
 }
 
 impl Data for Packet<'_> {
@@ -123,8 +139,12 @@ impl Capture {
 /// Shows the capture a packet. The caller may hold locks of queues.
 #[inline(never)]
 fn show(kind: u32, packet: &dyn Parts) {
+    let packet = Packet(packet);
     if let Some(capture) = CAPTURE.lock().as_mut() {
-        capture.take(kind, &Packet(packet));
+        capture.take(kind, &packet);
+    }
+    if IS_TAPPED.load(Ordering::Relaxed) {
+        tapped()(kind, &packet);
     }
 }
 

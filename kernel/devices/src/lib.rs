@@ -6,6 +6,8 @@
 // Constructors are `const`, which `Default` has not, and no caller asks whether a length is 0.
 #![allow(clippy::new_without_default, clippy::len_without_is_empty)]
 extern crate alloc;
+// Hooks name their types by paths that begin with the crate.
+extern crate self as coracle_devices;
 #[macro_use]
 extern crate coracle_core;
 

@@ -36,6 +36,8 @@ const RIGHTS_MAX: usize = 253;
 /// SCM_RIGHTS, SCM_CREDENTIALS (unix(7)).
 const SCM_RIGHTS: u32 = 1;
 const SCM_CREDENTIALS: u32 = 2;
+/// Level of the options of AF_PACKET.
+const SOL_PACKET: i32 = n::SOL_PACKET as i32;
 /// Level of control data that concerns IP (ip(7)).
 const IPPROTO_IP: u32 = SOL_IP as u32;
 const IPPROTO_IPV6: u32 = SOL_IPV6 as u32;
@@ -272,6 +274,15 @@ pub fn getpeername(call: &Call) -> SysResult {
 fn name(call: &Call, address: &SocketAddress) -> SysResult {
     if call.usize(1) == 0 {
         return Err(Errno::FAULT);
+    }
+    // One of the link ends with its hardware address here.
+    if let SocketAddress::Packet(link) = address {
+        const HEAD_BYTES: usize = 12;
+        let bytes = address.encode();
+        let room = usize::try_from(user::read_u32(call.usize(2))? as i32).map_err(|_| Errno::INVAL)?;
+        let len = HEAD_BYTES + usize::from(link.len);
+        user::write(call.usize(1), &bytes[..len.min(room)])?;
+        return user::write_u32(call.usize(2), len as u32).map(|()| 0);
     }
     write_address(call.usize(1), call.usize(2), Some(address)).map(|()| 0)
 }
@@ -803,6 +814,11 @@ pub fn getsockopt(call: &Call) -> SysResult {
         (SOL_SOCKET, n::SO_TYPE) => answer(kind)?,
         (SOL_SOCKET, n::SO_PROTOCOL) => answer(protocol)?,
         (SOL_SOCKET, n::SO_PEERNAME) => socket.peer_address()?.encode().try_to_vec()?,
+        // PACKET_HDRLEN is told the version.
+        (SOL_PACKET, linux_raw_sys::if_packet::PACKET_HDRLEN) => {
+            let given = user::read_u32(call.usize(3))?.to_le_bytes();
+            socket.option_with(level, name, &given[..room.min(4)]).ok_or(Errno::NOPROTOOPT)??
+        }
         _ => socket.option(level, name)?,
     };
     if let Err(error) = socket.option_read(level, name, value.len(), room) {

@@ -19,6 +19,7 @@ const SIOCGIFMTU: u32 = 0x8921;
 const SIOCGIFHWADDR: u32 = 0x8927;
 const SIOCGIFINDEX: u32 = 0x8933;
 const SIOCGIFTXQLEN: u32 = 0x8942;
+const SIOCETHTOOL: u32 = 0x8946;
 /// Bytes queued and never sent (tcp(7)).
 pub const SIOCOUTQNSD: u32 = 0x894b;
 /// Whether the stream is at urgent data.
@@ -206,6 +207,14 @@ pub fn ioctl(command: u32, argument: usize) -> SysResult {
         SIOCGIFCONF => list(argument),
         SIOCGIFNAME | SIOCGIFFLAGS | SIOCGIFADDR | SIOCGIFDSTADDR | SIOCGIFBRDADDR | SIOCGIFNETMASK
         | SIOCGIFMETRIC | SIOCGIFMTU | SIOCGIFHWADDR | SIOCGIFINDEX | SIOCGIFTXQLEN => one(command, argument),
+        // Nothing is told of the card itself.
+        SIOCETHTOOL => {
+            let mut name = [0; NAME_BYTES];
+            user::read(&mut name, argument)?;
+            let end = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
+            let is_there = interfaces().iter().any(|interface| interface.name.as_bytes() == &name[..end]);
+            Err(if is_there { Errno::OPNOTSUPP } else { Errno::NODEV })
+        }
         _ => Err(Errno::NOTTY),
     }
 }

@@ -23,6 +23,8 @@ pub mod interface_ioctl;
 mod multicast;
 pub mod netlink;
 pub mod options;
+pub mod packet;
+mod packet_ring;
 pub mod raw;
 mod resolver;
 mod stack;

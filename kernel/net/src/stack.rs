@@ -17,7 +17,7 @@ use coracle_hal::time::{interrupt_between, now_ns};
 use coracle_image::cmdline::{CommandLine, IpSetting};
 use coracle_tcpip::{Config, Ipv4Config, Limits, Stack};
 use core::net::Ipv4Addr;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// The engine over our card.
 pub type Engine = Stack<Interface, Watch>;
@@ -308,18 +308,33 @@ pub fn start_capture(links: u32, snap_len: u32, filter: &[u8]) -> Result<(), Err
         return Err(Errno::INVAL);
     }
     capture::start(snap_len, filter)?;
-    watch(links);
+    CAPTURED.store(links, Ordering::Relaxed);
+    watch();
     Ok(())
 }
 
 /// Captures nothing any more.
 pub fn stop_capture() {
-    watch(0);
+    CAPTURED.store(0, Ordering::Relaxed);
+    watch();
     capture::stop();
 }
 
-/// Has the packets of these links, and of no others, shown to [`capture`].
-fn watch(links: u32) {
+/// The links that packets are captured on.
+static CAPTURED: AtomicU32 = AtomicU32::new(0);
+/// The same, for sockets of AF_PACKET.
+static TAPPED: AtomicU32 = AtomicU32::new(0);
+
+/// Shows all packets to sockets of AF_PACKET, or none any more.
+pub fn tap(on: bool) {
+    capture::tap(on);
+    TAPPED.store(if on { LINKS } else { 0 }, Ordering::Relaxed);
+    watch();
+}
+
+/// Has the packets of the links that somebody looks at shown to [`capture`].
+fn watch() {
+    let links = CAPTURED.load(Ordering::Relaxed) | TAPPED.load(Ordering::Relaxed);
     engine().watch_loopback(links & link::LOOPBACK != 0);
     if let Some(card) = card() {
         card.watch(links & link::DEVICE != 0);

@@ -5,6 +5,7 @@ use coracle_core::fs::file::File;
 use coracle_net::address::Family;
 use coracle_net::netlink::NetlinkFile;
 use coracle_net::options::{SOL_TCP, SOL_UDP};
+use coracle_net::packet::PacketFile;
 use coracle_net::raw::RawFile;
 use coracle_net::tcp::TcpFile;
 use coracle_net::udp::UdpFile;
@@ -49,6 +50,10 @@ pub fn socket(domain: u32, kind: u32, protocol: i32) -> Result<Arc<dyn File>, Er
                 _ => Err(Errno::SOCKTNOSUPPORT),
             }
         }
+        n::AF_PACKET => match kind {
+            n::SOCK_RAW | n::SOCK_DGRAM => Ok(PacketFile::new(kind, protocol as u16)?),
+            _ => Err(Errno::SOCKTNOSUPPORT),
+        },
         n::AF_NETLINK => match (kind, protocol) {
             (n::SOCK_RAW | n::SOCK_DGRAM, NETLINK_ROUTE) => Ok(NetlinkFile::new(kind)?),
             (n::SOCK_RAW | n::SOCK_DGRAM, _) => Err(Errno::PROTONOSUPPORT),

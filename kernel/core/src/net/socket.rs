@@ -300,6 +300,10 @@ pub trait Socket: File {
     fn option_read(&self, _level: i32, _name: i32, _len: usize, _room: usize) -> Result<(), Errno> {
         Ok(())
     }
+    /// The value of an option that depends on what the program has put where the value is to go. `None`: it is none of these.
+    fn option_with(&self, _level: i32, _name: i32, _given: &[u8]) -> Option<Result<Vec<u8>, Errno>> {
+        None
+    }
     /// (domain, type, protocol) for SO_DOMAIN, SO_TYPE, SO_PROTOCOL.
     fn kind(&self) -> (i32, i32, i32);
 }
