@@ -109,6 +109,8 @@ pub enum Command {
     Rename(RenameArgs),
     /// Send a process of a guest a signal (needs `--control full`).
     Kill(KillArgs),
+    /// Crash the kernels of guests, to see what is said and done then (needs `--control full`).
+    Crash(NamesArgs),
     /// Wait until guests have ended, and print their exit status.
     Wait(NamesArgs),
     /// Forget guests that have ended, with their logs.
@@ -359,10 +361,6 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", hide = true)]
     pub fail_alloc: Option<u64>,
 
-    /// Let the program make the kernel hang or panic, by /proc/self/fail-kernel
-    #[arg(long, hide = true)]
-    pub fail_kernel: bool,
-
     /// Note what the kernel does, and show the last of it if it crashes or does not answer (`coracle stack`)
     #[arg(long)]
     pub flight_recorder: bool,
@@ -423,7 +421,7 @@ pub struct PsArgs {
     pub json: bool,
 }
 
-/// `coracle wait`, `pause` and `unpause`
+/// `coracle wait`, `pause`, `unpause` and `crash`
 #[derive(Args, Debug)]
 pub struct NamesArgs {
     /// Names of the guests

@@ -14,7 +14,7 @@ mod start;
 
 pub use claim::Claim;
 pub use health::{Health, Verdict};
-pub use life::{kill, pause, rm, unpause, wait};
+pub use life::{crash, kill, pause, rm, unpause, wait};
 pub use record::{Options, Phase};
 pub use start::{rename, restart, start};
 

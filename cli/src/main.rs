@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Command::Restart(args) => instances::restart(&args),
         Command::Rename(args) => instances::rename(&args).map(|()| 0),
         Command::Kill(args) => instances::kill(&args).map(|()| 0),
+        Command::Crash(args) => instances::crash(&args).map(|()| 0),
         Command::Wait(args) => instances::wait(&args).map(|()| 0),
         Command::Rm(args) => instances::rm(&args).map(|()| 0),
         Command::Pause(args) => instances::pause(&args).map(|()| 0),

@@ -32,7 +32,7 @@ use coracle_ipc::sysv::semaphores;
 use coracle_linux::trace;
 use coracle_loader::Strings;
 use coracle_system::drivers::{self, pty};
-use coracle_system::{proc, root};
+use coracle_system::root;
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH};
 
 /// Name of the machine where neither image nor command line gives one.
@@ -89,9 +89,6 @@ fn prepare(settings: &CommandLine) -> Option<Config<'static>> {
     log::configure(settings.log, settings.control);
     if settings.fail_alloc.is_some() {
         faults::enable();
-    }
-    if settings.fail_kernel {
-        proc::let_kernel_fail();
     }
     power::configure(settings);
     patch::configure(!settings.patch_off);

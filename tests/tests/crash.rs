@@ -146,15 +146,35 @@ fn crashes_of_other_languages() -> Result<(), String> {
 }
 
 fn a_crash_of_the_kernel_is_told_with_its_source() -> Result<(), String> {
-    let ended = coracle(&["--fail-kernel"], &program("fail_kernel")?, &["panic"])?;
+    let guest = Background::start("crashes", &["--control", "full", "/bin/busybox", "--", "sleep", "1000"])?;
+    // Until it runs, there is nothing to crash.
+    guest.says("stats", &[], &["crashes"])?;
+    let done = run(&mut guest.command(&["crash", "crashes"]), b"")?;
+    if done.status != 0 {
+        return Err(done.evidence());
+    }
+    let mut status = run(&mut guest.command(&["wait", "crashes"]), b"")?;
+    let log = run(&mut guest.command(&["logs", "crashes"]), b"")?;
+    status.log += &log.evidence();
+    if status.text().trim() == "0" {
+        return Err(status.evidence());
+    }
     has_lines(
-        &ended.log,
+        &log.log,
         &[
             &["the kernel panicked"],
-            &["coracle_system::proc::process::fail_kernel+0x", " at kernel/system/src/proc/process.rs:"],
-            &["coracle_linux::file::write+0x", " at kernel/linux/src/file.rs:"],
+            &["control::server::crash+0x", " at kernel/src/control/server.rs:"],
+            &["control::server::", " at kernel/src/control/server.rs:"],
         ],
-    )
+    )?;
+    // Who may only look may not do that.
+    let guest = Background::start("stays", &["/bin/busybox", "--", "sleep", "1000"])?;
+    guest.says("stats", &[], &["stays"])?;
+    let refused = run(&mut guest.command(&["crash", "stays"]), b"")?;
+    if refused.status == 0 || !refused.log.contains("--control") {
+        return Err(format!("a guest is crashed by who may only look: {}", refused.evidence()));
+    }
+    guest.says("stats", &[], &["stays"]).map(|_| ())
 }
 
 /// Sends SIGINT, and waits for the end.

@@ -111,3 +111,21 @@ pub fn kill(args: &KillArgs) -> Result<()> {
     }
     Ok(())
 }
+
+/// `coracle crash`: has the guest's kernel crash, as `echo c > /proc/sysrq-trigger` does on Linux.
+pub fn crash(args: &NamesArgs) -> Result<()> {
+    for name in &args.names {
+        let mut client = Client::connect(name)?;
+        match client.ask(Request::Crash) {
+            // It has no time to answer.
+            Err(_) if client.has_ended() => output::line(name)?,
+            Err(error) => return Err(error),
+            Ok(answer) => {
+                let error = answer.err().map_or(0, i32::from);
+                return Err(Error::new(format!("the kernel of `{name}` does not crash"))
+                    .why(std::io::Error::from_raw_os_error(error)));
+            }
+        }
+    }
+    Ok(())
+}

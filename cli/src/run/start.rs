@@ -364,7 +364,6 @@ fn words(args: &RunArgs) -> CommandLine {
         },
         seed: args.seed,
         fail_alloc: args.fail_alloc,
-        fail_kernel: args.fail_kernel,
         recorder: args.flight_recorder,
         ..CommandLine::default()
     }

@@ -191,13 +191,14 @@ mod tests {
                 .prop_map(|(id, kinds)| Message::Request { id, request: Request::EventsStart(kinds) }),
             any::<(u32, u32)>()
                 .prop_map(|(id, is)| Message::Request { id, request: Request::MachineDebugged(is) }),
-            (any::<u32>(), 0usize..5).prop_map(|(id, which)| {
+            (any::<u32>(), 0usize..6).prop_map(|(id, which)| {
                 let all = [
                     Request::EventsFetch,
                     Request::EventsStop,
                     Request::MachinePause,
                     Request::MachineResume,
                     Request::MachineCpus,
+                    Request::Crash,
                 ];
                 Message::Request { id, request: all[which] }
             }),

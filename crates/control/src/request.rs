@@ -47,6 +47,8 @@ pub enum Request<'a> {
         /// The signal's number (signal(7)).
         signal: u32,
     },
+    /// Crashes the kernel; needs full access. There is no answer.
+    Crash,
     /// All sockets: a [`SocketsHead`](crate::SocketsHead), and a [`SocketRecord`](crate::SocketRecord) for each.
     Sockets,
     /// Begins to capture packets; EBUSY if that is done already, EINVAL for a filter that is none.
@@ -122,6 +124,7 @@ mod number {
     pub const TRACE_FETCH: u16 = 7;
     pub const TRACE_STOP: u16 = 8;
     pub const SIGNAL: u16 = 9;
+    pub const CRASH: u16 = 10;
     pub const SOCKETS: u16 = 32;
     pub const TRACE_START_STACKS: u16 = 112;
     pub const CAPTURE_START: u16 = 33;
@@ -142,7 +145,7 @@ impl<'a> Request<'a> {
     pub fn only_reads(&self) -> bool {
         match self {
             Request::Debug(debug) => debug.only_reads(),
-            other => !matches!(other, Request::Signal { .. } | Request::Session { .. }),
+            other => !matches!(other, Request::Signal { .. } | Request::Crash | Request::Session { .. }),
         }
     }
 
@@ -197,6 +200,7 @@ impl<'a> Request<'a> {
                 out.word(pid);
                 out.word(signal);
             }
+            Request::Crash => out.half(number::CRASH),
             Request::Sockets => out.half(number::SOCKETS),
             Request::CaptureStart { links, snap_len, filter } => {
                 out.half(number::CAPTURE_START);
@@ -250,6 +254,7 @@ impl<'a> Request<'a> {
             number::TRACE_FETCH => Request::TraceFetch,
             number::TRACE_STOP => Request::TraceStop,
             number::SIGNAL => Request::Signal { pid: fields.word()?, signal: fields.word()? },
+            number::CRASH => Request::Crash,
             number::SOCKETS => Request::Sockets,
             number::CAPTURE_START => Request::CaptureStart {
                 links: fields.word()?,

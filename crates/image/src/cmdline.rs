@@ -27,7 +27,6 @@
 //! | `tmpfs=PATH:OPTIONS` | mounts a file system in memory, with options of mount(8) and tmpfs(5) between commas; may be repeated |
 //! | `secrets=fw_cfg` | QEMU's fw_cfg device has secrets for the program |
 //! | `fail-alloc=N` | for tests: enables /proc/thread-self/fail-nth, and makes the program's N-th allocation in the kernel fail (0: none) |
-//! | `fail-kernel=on` | for tests: enables /proc/PID/fail-kernel, by which a program makes the kernel hang or panic |
 //! | `recorder=on` | notes what the kernel does, for the report of a crash |
 //! | `trace=wait` | the program waits until its system calls are traced over the port `control` |
 //! | `core=wait` | a process that crashes waits until its core was dumped over the port `control` |
@@ -331,8 +330,6 @@ pub struct CommandLine {
     pub secrets: bool,
     /// `fail-alloc=`
     pub fail_alloc: Option<u64>,
-    /// `fail-kernel=on`
-    pub fail_kernel: bool,
     /// `recorder=on`
     pub recorder: bool,
     /// `trace=wait`
@@ -431,7 +428,6 @@ impl CommandLine {
             b"tmpfs" => self.tmpfs.push(Tmpfs::parse(encoded)?),
             b"secrets" if value == b"fw_cfg" => self.secrets = true,
             b"fail-alloc" => self.fail_alloc = Some(text()?.parse().ok()?),
-            b"fail-kernel" if value == b"on" => self.fail_kernel = true,
             b"recorder" if value == b"on" => self.recorder = true,
             b"trace" if value == b"wait" => self.trace = true,
             b"core" if value == b"wait" => self.core = true,
@@ -538,9 +534,6 @@ impl fmt::Display for CommandLine {
         }
         if let Some(nth) = self.fail_alloc {
             words.put("fail-alloc", format_args!("{nth}"))?;
-        }
-        if self.fail_kernel {
-            words.put("fail-kernel", format_args!("on"))?;
         }
         if self.recorder {
             words.put("recorder", format_args!("on"))?;

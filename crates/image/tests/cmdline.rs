@@ -28,7 +28,7 @@ prop_compose! {
         image in prop::option::of(any::<(u64, u64)>().prop_map(|(start, archive)| ImagePlace { start, archive })),
         (control, poweroff, seed) in any::<(Option<u16>, Option<u16>, Option<u64>)>(),
         (net_off, patch_off, secrets, fail_alloc, trace) in any::<(bool, bool, bool, Option<u64>, bool)>(),
-        (fail_kernel, recorder, metrics_port) in any::<(bool, bool, Option<u16>)>(),
+        (recorder, metrics_port) in any::<(bool, Option<u16>)>(),
         (ntp, syslog) in servers(),
         (core, debug) in any::<(bool, bool)>(),
         log in prop_oneof![Just(LogLevel::Quiet), Just(LogLevel::Info), Just(LogLevel::Debug)],
@@ -61,7 +61,7 @@ prop_compose! {
             devices.into_iter().map(|(size, base, irq)| MmioDevice { size, base, irq }).collect();
         CommandLine {
             ip, gateway, dns, hostname, env, args, mode, user, access, metrics_port, ntp, syslog, image, mmio_devices, control, poweroff, log, console, ports, window, seed, volumes, shares, tmpfs, secrets,
-            fail_alloc, fail_kernel, recorder, core, debug, net_off, patch_off, reboot, trace,
+            fail_alloc, recorder, core, debug, net_off, patch_off, reboot, trace,
             unknown: vec![],
         }
     }

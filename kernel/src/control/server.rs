@@ -151,6 +151,7 @@ fn answer_with(id: u32, request: Request, answer: &mut Answer) -> Result<bool, E
         }),
         Request::TraceFetch => trace::fetch(|records| answer.push(records)),
         Request::Signal { pid, signal } => send_signal(pid, signal),
+        Request::Crash => crash(),
         Request::TraceStop => {
             trace::stop();
             Ok(())
@@ -175,6 +176,12 @@ fn answer_with(id: u32, request: Request, answer: &mut Answer) -> Result<bool, E
         _ => Err(Errno::NOSYS),
     }?;
     Ok(true)
+}
+
+/// Crashes the kernel, so that it can be seen what is said and done then.
+#[inline(never)]
+fn crash() -> ! {
+    panic!("`coracle crash` asked for it")
 }
 
 /// Sends a process a signal. EINVAL, ESRCH.

@@ -13,5 +13,4 @@ mod status;
 mod system;
 
 pub use net::unix_sockets;
-pub use process::let_kernel_fail;
 pub use root::{filesystem, made_file};

@@ -18,7 +18,7 @@ use coracle_core::task::thread::{Thread, ThreadName};
 use coracle_fallible::{NoMemory, Text, try_box};
 use coracle_fs::synthetic::{Directory, Item, Kind, Listed, Table, TakeName};
 use coracle_hal::fail;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Whom the files are about: a process, or one thread of it.
 #[derive(Clone)]
@@ -71,8 +71,7 @@ struct Owned(Listed<Subject>);
 
 impl Owned {
     fn has(&self, name: &[u8]) -> bool {
-        let is_hidden = name == FAIL_NTH.as_bytes() && !fail::is_enabled()
-            || name == FAIL_KERNEL.as_bytes() && !MAY_FAIL.load(Relaxed);
+        let is_hidden = name == FAIL_NTH.as_bytes() && !fail::is_enabled();
         !is_hidden && (self.0.context.thread.is_none() || !OF_PROCESSES.contains(&name))
     }
 }
@@ -94,27 +93,6 @@ impl Directory for Owned {
 
 /// There only where allocations can be made to fail (`fail-alloc=` of the kernel command line).
 const FAIL_NTH: &str = "fail-nth";
-
-/// There only where the kernel may be made to fail (`fail-kernel=` of the kernel command line).
-const FAIL_KERNEL: &str = "fail-kernel";
-
-static MAY_FAIL: AtomicBool = AtomicBool::new(false);
-
-/// Lets programs make the kernel fail.
-pub fn let_kernel_fail() {
-    MAY_FAIL.store(true, Relaxed);
-}
-
-/// Hangs with interrupts off (`hang`), or panics (`panic`).
-fn fail_kernel(_: &Subject, word: &[u8]) -> Result<(), Errno> {
-    match word.trim_ascii() {
-        b"hang" => loop {
-            coracle_hal::cpu::relax();
-        },
-        b"panic" => panic!("a program asked for it"),
-        _ => Err(Errno::INVAL),
-    }
-}
 
 // What follows makes directories of tables. `xtask stack` knows these functions by how their names begin.
 
@@ -153,7 +131,6 @@ static FILES: Table<Subject> = &[
     ("environ", Item::Text(|s, text| text.push(s.program().environment.as_bytes()))),
     ("exe", Item::Link(executable)),
     (FAIL_NTH, Item::Setting(fail_nth, set_fail_nth)),
-    (FAIL_KERNEL, Item::Setting(|_, _| Ok(()), fail_kernel)),
     ("fd", Item::Dynamic(directory_of_descriptors)),
     ("fdinfo", Item::Dynamic(directory_of_descriptions)),
     (
