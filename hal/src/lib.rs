@@ -30,6 +30,7 @@ pub mod leaving;
 mod local;
 mod machine;
 mod mm;
+pub mod nvme;
 pub mod once;
 mod outside;
 pub mod percpu;

@@ -14,4 +14,5 @@ extern crate coracle_core;
 pub mod block;
 pub mod buffer;
 pub mod capture;
+pub mod nvme;
 pub mod virtio;

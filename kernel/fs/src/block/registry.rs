@@ -54,6 +54,15 @@ impl Name {
     }
 }
 
+impl Name {
+    /// That of a namespace of the NVMe controller `index`.
+    pub fn nvme(index: usize, namespace: u32) -> Name {
+        let mut name = Name::default();
+        let _ = write!(name.0, "nvme{index}n{namespace}");
+        name
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -89,12 +98,19 @@ pub fn is_empty() -> bool {
 
 /// Adds a disk whose name begins with `prefix`, at boot. ENOMEM.
 pub fn add(prefix: &str, device: &'static dyn BlockDevice) -> Result<(), NoMemory> {
+    let is_so = |entry: &&&Entry| entry.name.as_str().starts_with(prefix);
+    let index = ENTRIES.lock().iter().filter(is_so).count() as u32;
+    add_named(Name(name_of(prefix, index)), device)
+}
+
+/// Adds a disk of that name, at boot. ENOMEM.
+pub fn add_named(name: Name, device: &'static dyn BlockDevice) -> Result<(), NoMemory> {
     let mut entries = ENTRIES.lock();
     let index = entries.len() as u32;
     let limits = device.limits();
     info!("disk: {} sectors of 512 bytes, in blocks of {}", limits.sectors, limits.logical_block);
     let sectors = 0..limits.sectors;
-    let (name, number) = (Name(name_of(prefix, index)), device_number(MAJOR, index * MINORS));
+    let number = device_number(MAJOR, index * MINORS);
     entries.try_push(for_ever(Entry::new(name, number, Disk::new(device, sectors), None))?)
 }
 
@@ -149,7 +165,9 @@ fn add_partition(
     let start = partition.offset_bytes / SECTOR_BYTES;
     let sectors = start..start + partition.len_bytes / SECTOR_BYTES;
     let mut name = entry.name.clone();
-    let _ = write!(name.0, "{}", partition.number);
+    // A name that ends with a number has a letter before that of the partition, as on Linux.
+    let apart = if name.as_str().ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
+    let _ = write!(name.0, "{apart}{}", partition.number);
     let number = entry.number + u64::from(partition.number);
     let disk = Disk::new(entry.disk.device(), sectors);
     found.try_push(for_ever(Entry::new(name, number, disk, Some((partition.number, entry.number))))?)

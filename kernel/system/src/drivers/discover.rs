@@ -3,6 +3,7 @@ use super::console;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
+use coracle_devices::nvme::Nvme;
 use coracle_devices::virtio::blk::Blk;
 use coracle_devices::virtio::console::VirtioConsole;
 use coracle_devices::virtio::net::Net;
@@ -13,6 +14,7 @@ use coracle_fallible::{NoMemory, try_box};
 use coracle_fs::block::registry;
 use coracle_fs::p9::session;
 use coracle_hal::io::pci::{self, Function};
+use coracle_hal::nvme;
 use coracle_hal::once::Once;
 use coracle_hal::virtio::transport::{self, MmioDevice, SetupError, Transport};
 use coracle_image::cmdline::{CommandLine, Console, IpSetting};
@@ -23,6 +25,8 @@ use spin::RwLock;
 static ENTROPY: Once<Rng> = Once::new();
 /// The disks, in the order in which they were found.
 static DISKS: RwLock<Vec<&'static Blk>> = RwLock::new(Vec::new());
+/// The NVMe controllers.
+static CONTROLLERS: RwLock<Vec<&'static Nvme>> = RwLock::new(Vec::new());
 /// The directories of the host.
 static SHARES: RwLock<Vec<&'static Share>> = RwLock::new(Vec::new());
 
@@ -95,6 +99,8 @@ impl Found<'_> {
             let transport = Transport::pci(function, INTERRUPT_CPU);
             self.start(transport, format_args!("PCI {}", function.address()));
         }
+        let others = functions.iter().filter(|function| function.vendor() != VENDOR);
+        others.filter(|function| nvme::is_controller(function)).for_each(start_nvme);
     }
 
     /// Hands a device to its driver.
@@ -136,6 +142,20 @@ fn add_disk(disk: Blk) -> Result<(), NoMemory> {
     DISKS.write().try_push(disk)
 }
 
+/// Starts an NVMe controller, and makes its disks known.
+#[cold]
+fn start_nvme(function: &Function) {
+    let memory = |_| SetupError::Memory;
+    let mut controllers = CONTROLLERS.write();
+    let index = controllers.len();
+    let started = Nvme::start(function, INTERRUPT_CPU, |disk, number| {
+        registry::add_named(registry::Name::nvme(index, number), disk).map_err(memory)
+    });
+    if let Err(error) = started.and_then(|nvme| controllers.try_push(nvme).map_err(memory)) {
+        log!("the NVMe controller at PCI {} can't be used: {error}", function.address());
+    }
+}
+
 /// Makes a directory of the host known. ENOMEM.
 fn add_share(share: Share) -> Result<(), Errno> {
     let share = session::add(share)?;
@@ -146,6 +166,7 @@ fn add_share(share: Share) -> Result<(), Errno> {
 #[inline]
 pub fn poll_disks() {
     DISKS.read().iter().for_each(|disk| disk.poll());
+    CONTROLLERS.read().iter().for_each(|nvme| nvme.poll());
     SHARES.read().iter().for_each(|share| share.poll());
 }
 
