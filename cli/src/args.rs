@@ -49,7 +49,7 @@ pub use metrics::MetricsArgs;
 pub use shell::{Color, CompletionsArgs, ManArgs, Shell};
 pub use ssh::{SshArgs, SshNameArgs, SshServerArgs};
 pub use stack::StackArgs;
-pub use storage::StorageArgs;
+pub use storage::{DiskInterface, StorageArgs};
 
 /// Runs unmodified Linux programs as unikernels.
 #[derive(Debug, Parser)]

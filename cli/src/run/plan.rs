@@ -10,6 +10,7 @@ use coracle_control::Window;
 use coracle_image::Mode;
 use coracle_image::cmdline::{CommandLine, Console, ImagePlace, IpSetting, Port};
 
+use crate::args::DiskInterface;
 use crate::args::{ConsoleKind, Machine};
 use crate::net::{Cidr, Forward, Network};
 use crate::size::{MIB, Size};
@@ -65,6 +66,8 @@ pub struct Plan {
     pub host_loopback: bool,
     /// Volumes.
     pub volumes: Vec<Attached>,
+    /// The interface of their disks.
+    pub disk_interface: DiskInterface,
     /// Directories of the host.
     pub shares: Vec<Shared>,
     /// Words for the kernel, as far as they do not follow from the machine.
@@ -241,7 +244,7 @@ impl Plan {
         out.put(&["-device", &format!("isa-debug-exit,iobase={POWEROFF_PORT:#x},iosize=4")]);
         out.put(&["-object", "rng-builtin,id=rng", "-device", &format!("{},rng=rng", virtio("rng"))]);
         for attached in &self.volumes {
-            disk(attached, &mut out);
+            disk(attached, self.disk_interface, &mut out);
         }
         for shared in &self.shares {
             directory(shared, &mut out);
@@ -324,7 +327,7 @@ impl Plan {
 
 /// A volume's disk. What the guest flushes, QEMU has the host write to its disk (`cache=writeback`). Blocks that the guest frees are
 /// given back to the host. Errors of the host, such as a full disk, are reported to the guest, which would otherwise stop.
-fn disk(attached: &Attached, out: &mut Words) {
+fn disk(attached: &Attached, interface: DiskInterface, out: &mut Words) {
     let serial = String::from_utf8_lossy(&attached.volume.serial);
     let access = if attached.volume.read_only { "on" } else { "off" };
     let mut drive = OsString::from("file=");
@@ -334,7 +337,11 @@ fn disk(attached: &Attached, out: &mut Words) {
     ));
     out.put(&["-drive"]);
     out.push(drive);
-    out.put(&["-device", &format!("{},drive={serial},serial={serial}", virtio("blk"))]);
+    let device = match interface {
+        DiskInterface::Virtio => virtio("blk"),
+        DiskInterface::Nvme => "nvme".to_owned(),
+    };
+    out.put(&["-device", &format!("{device},drive={serial},serial={serial}")]);
 }
 
 /// A directory of the host. Owners are kept if QEMU can set them; else all that the guest makes belongs to QEMU's user. `multidevs`: files of

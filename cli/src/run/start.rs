@@ -429,6 +429,7 @@ fn plan(
         dns: args.dns,
         forwards,
         volumes: Vec::new(),
+        disk_interface: args.storage.disk_interface,
         shares: Vec::new(),
         console: args.console,
         host_loopback: args.host_loopback,

@@ -5,6 +5,9 @@
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 
+// The disk.
+#define DISK (getenv("DISK") ? getenv("DISK") : "/dev/vda")
+
 enum { PAGE = 4096, BYTES = 3 << 20 };
 
 // The bytes that are written.
@@ -59,7 +62,7 @@ static void describe(const char *name) {
 
 static void write_disk(int logical) {
     unsigned char *bytes = pattern_bytes(), *back = malloc(BYTES);
-    int fd = open("/dev/vda", O_RDWR);
+    int fd = open(DISK, O_RDWR);
     NEED(fd >= 0);
     // In odd pieces at odd places, so that pages are read before they are changed.
     for (int at = 0; at < BYTES;) {
@@ -71,7 +74,7 @@ static void write_disk(int logical) {
     CHECK(pread(fd, back, BYTES, 512) == BYTES && memcmp(bytes, back, BYTES) == 0);
     CHECK(fsync(fd) == 0 && fdatasync(fd) == 0);
     // Past the page cache the same bytes are there, and what is written there is seen here.
-    int direct = open("/dev/vda", O_RDWR | O_DIRECT);
+    int direct = open(DISK, O_RDWR | O_DIRECT);
     NEED(direct >= 0);
     unsigned char *aligned = aligned_alloc(PAGE, 64 * PAGE);
     CHECK(pread(direct, aligned, 64 * PAGE, PAGE) == 64 * PAGE);
@@ -107,16 +110,16 @@ static void write_disk(int logical) {
             CHECK(!"zeroes");
     range[0]++;
     CHECK(ioctl(fd, BLKZEROOUT, range) == -1 && errno == EINVAL);
-    int own = open("/dev/vda", O_RDONLY | O_EXCL);
-    CHECK(own >= 0 && open("/dev/vda", O_RDONLY | O_EXCL) == -1 && errno == EBUSY);
+    int own = open(DISK, O_RDONLY | O_EXCL);
+    CHECK(own >= 0 && open(DISK, O_RDONLY | O_EXCL) == -1 && errno == EBUSY);
     close(own);
-    CHECK(open("/dev/vda", O_RDONLY | O_EXCL) >= 0);
+    CHECK(open(DISK, O_RDONLY | O_EXCL) >= 0);
     puts("written");
 }
 
 static void read_disk(void) {
     unsigned char *bytes = pattern_bytes(), *back = malloc(BYTES);
-    int fd = open("/dev/vda", O_RDONLY);
+    int fd = open(DISK, O_RDONLY);
     NEED(fd >= 0);
     CHECK(pread(fd, back, 6, 0) == 6 && memcmp(back, "mapped", 6) == 0);
     CHECK(lseek(fd, 512, SEEK_SET) == 512);
@@ -131,7 +134,7 @@ static void read_disk(void) {
 static void refuse_writes(void) {
     char byte = 1;
     uint64_t range[2] = {0, 4096};
-    int fd = open("/dev/vda", O_RDWR);
+    int fd = open(DISK, O_RDWR);
     SHOW(fd >= 0);
     SHOW(read(fd, &byte, 1));
     SHOW(write(fd, &byte, 1));
@@ -143,7 +146,7 @@ static void refuse_writes(void) {
 // The disk fails to read at 1 MiB and to write at 2 MiB.
 static void meet_errors(void) {
     char page[PAGE] = "x";
-    int fd = open("/dev/vda", O_RDWR), other = open("/dev/vda", O_RDWR);
+    int fd = open(DISK, O_RDWR), other = open(DISK, O_RDWR);
     NEED(fd >= 0 && other >= 0);
     SHOW(pread(fd, page, PAGE, 1 << 20));
     SHOW(pread(fd, page, PAGE, (1 << 20) - PAGE));
@@ -156,7 +159,7 @@ static void meet_errors(void) {
     SHOW(fsync(fd));
     SHOW(fsync(other));
     SHOW(fsync(other));
-    int direct = open("/dev/vda", O_RDWR | O_DIRECT);
+    int direct = open(DISK, O_RDWR | O_DIRECT);
     char *aligned = aligned_alloc(PAGE, PAGE);
     memset(aligned, 1, PAGE);
     SHOW(pwrite(direct, aligned, PAGE, 2 << 20));

@@ -1,9 +1,12 @@
-// A volume of ext4 on /dev/vda, one step at a time: the argument says which. A step prints FAILED lines for what does not hold.
+// A volume of ext4 on /dev/vda, or the disk that DISK names, one step at a time: the argument says which. A step prints FAILED lines for what does not hold.
 #include "t.h"
 #include <dirent.h>
 #include <setjmp.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
+
+// The disk.
+#define DISK (getenv("DISK") ? getenv("DISK") : "/dev/vda")
 
 enum { BYTES = 700000, FILES = 300 };
 
@@ -45,7 +48,7 @@ static void check(const char *path, size_t len, size_t from) {
 
 static void mount_volume(unsigned long flags) {
     mkdir("/volume", 0755);
-    NEED(mount("/dev/vda", "/volume", "ext4", flags, NULL) == 0);
+    NEED(mount(DISK, "/volume", "ext4", flags, NULL) == 0);
     NEED(chdir("/volume") == 0);
 }
 

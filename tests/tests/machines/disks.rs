@@ -44,6 +44,11 @@ pub const CASES: &[Case] = &[
             512,
         )
     }),
+    case("disk_on_nvme", || survives("nvme", TWO, "nvme,serial=one", 512)),
+    case("disk_of_large_blocks_on_nvme", || {
+        let device = "nvme,serial=one,max_ioqpairs=1,logical_block_size=4096,physical_block_size=4096";
+        survives("nvme_large_blocks", TWO, device, 4096)
+    }),
     case("disks_and_partitions", partitions),
     case("read_only_disk", read_only),
     case("disk_with_errors", errors),
@@ -57,10 +62,15 @@ fn program() -> Result<PathBuf, String> {
     build::c_server(&paths::programs().join("disks/special.c"))
 }
 
+/// The guest's name of the disk of a test.
+pub fn path(test: &str) -> &'static str {
+    if test.starts_with("nvme") { "/dev/nvme0n1" } else { "/dev/vda" }
+}
+
 /// An image of one step of the program.
 fn image(name: &str, arguments: &[&str]) -> Result<PathBuf, String> {
     let options = |command: &mut Command| {
-        command.args(["--user", "root"]);
+        command.args(["--user", "root", "-e", &format!("DISK={}", path(name))]);
     };
     bare::image_with(&format!("disk_{name}_{}", arguments[0]), &program()?, arguments, options)
 }

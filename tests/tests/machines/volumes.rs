@@ -1,6 +1,6 @@
 //! Volumes of ext4: made by Linux's tools, changed by guests, checked by e2fsck.
 use crate::Case;
-use crate::disks::{Q35, TWO, boot, disk, drive, expect};
+use crate::disks::{Q35, TWO, boot, disk, drive, expect, path};
 use coracle_tests::{bare, build, paths};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ const KILLS: usize = 4;
 pub const CASES: &[Case] = &[
     Case { name: "volume_of_small_blocks", test: || survives("small", Q35, "1024"), tap: false },
     Case { name: "volume_of_large_blocks", test: || survives("large", TWO, "4096"), tap: false },
+    Case { name: "volume_on_nvme", test: || survives("nvme", TWO, "4096"), tap: false },
     Case { name: "volume_after_kills", test: kills, tap: false },
     Case { name: "volumes_of_the_command_line", test: words, tap: false },
     Case { name: "volume_under_pressure", test: || pressure(Q35), tap: false },
@@ -25,7 +26,7 @@ pub const CASES: &[Case] = &[
 fn image(name: &str, arguments: &[&str]) -> Result<PathBuf, String> {
     let program = build::c_server(&paths::programs().join("disks/volume.c"))?;
     let options = |command: &mut Command| {
-        command.args(["--user", "root"]);
+        command.args(["--user", "root", "-e", &format!("DISK={}", path(name))]);
     };
     bare::image_with(&format!("volume_{name}_{}", arguments[0]), &program, arguments, options)
 }
@@ -63,7 +64,8 @@ fn check(file: &Path) -> Result<(), String> {
 
 fn survives(name: &str, machine: &str, block_bytes: &str) -> Result<(), String> {
     let file = volume(name, block_bytes)?;
-    let with = |options| format!("{machine}{}", drive(0, &file, options, "virtio-blk-pci"));
+    let device = if name == "nvme" { "nvme,serial=one" } else { "virtio-blk-pci" };
+    let with = |options| format!("{machine}{}", drive(0, &file, options, device));
     expect(&boot(&with(""), "", &image(name, &["change"])?)?, &["changed"])?;
     check(&file)?;
     expect(&boot(&with(""), "", &image(name, &["verify"])?)?, &["verified"])?;
