@@ -172,3 +172,27 @@ fn scattered_files() {
     fs.unmount().unwrap();
     assert_eq!(e2fsck(&disk.bytes()), None);
 }
+
+/// A renamed file leaves a character device 0/0 behind, also where it replaces another and where a directory moves.
+#[test]
+fn whiteouts_are_left_behind() {
+    use coracle_ext4::{NewFile, ROOT, Rename};
+    let disk = disk(IMAGES[0].clone());
+    let mut fs = mount(&disk);
+    let new = |mode| NewFile { mode, uid: 0, gid: 0, device: Default::default() };
+    let file = fs.create(ROOT, b"file", &new(0o100_644), NOW).unwrap();
+    let old = fs.create(ROOT, b"old", &new(0o100_644), NOW).unwrap();
+    let directory = fs.create(ROOT, b"directory", &new(0o040_755), NOW).unwrap();
+    assert_eq!(fs.rename((ROOT, b"file"), (ROOT, b"old"), Rename::Whiteout, NOW), Ok(Some((old, 0))));
+    fs.evict(old, NOW).unwrap();
+    let inner = fs.create(ROOT, b"inner", &new(0o040_755), NOW).unwrap();
+    assert_eq!(fs.rename((ROOT, b"inner"), (directory, b"moved"), Rename::Whiteout, NOW), Ok(None));
+    assert_eq!((fs.lookup(ROOT, b"old"), fs.lookup(directory, b"moved")), (Ok(file), Ok(inner)));
+    for name in [b"file".as_slice(), b"inner"] {
+        let left = fs.lookup(ROOT, name).unwrap();
+        let attributes = fs.attributes(left).unwrap();
+        assert_eq!((attributes.mode, attributes.device, attributes.links), (0o020_000, Default::default(), 1));
+    }
+    fs.unmount().unwrap();
+    assert_eq!(e2fsck(&disk.bytes()), None);
+}

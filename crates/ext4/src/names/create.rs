@@ -125,6 +125,15 @@ impl FileSystem {
         })
     }
 
+    /// Makes a character device 0/0, which the caller gives a name in the directory.
+    pub(super) fn make_whiteout(&mut self, directory: u32, now: Time) -> Result<Target> {
+        let device = Device { major: 0, minor: 0 };
+        let new = NewFile { mode: kind::CHARACTER, uid: 0, gid: 0, device };
+        let inode = self.begin_file(directory, &new, now)?;
+        self.set_new_inode(&inode)?;
+        Ok(Target { inode: inode.number, kind: entry_kind(inode.mode) })
+    }
+
     /// Takes an inode for a new file.
     fn begin_file(&mut self, directory: u32, new: &NewFile, now: Time) -> Result<Inode> {
         let parent = self.writable_directory(directory)?;

@@ -17,6 +17,9 @@ pub enum Rename {
     NoReplace,
     /// It gets the old name; it must be there (`RENAME_EXCHANGE`).
     Exchange,
+    /// It loses it, and the old name leads to a new character device 0/0, which hides that name in layers below
+    /// (`RENAME_WHITEOUT`).
+    Whiteout,
 }
 
 /// A name in a directory.
@@ -68,7 +71,7 @@ impl FileSystem {
             if how == Rename::Exchange || new_parent.links == 0 {
                 return Err(Error::NotFound);
             }
-            self.move_name(from, to, file, now)?;
+            self.move_name(from, to, file, how, now)?;
             return Ok(None);
         };
         if how == Rename::NoReplace {
@@ -99,24 +102,43 @@ impl FileSystem {
             self.drop_link(&mut replaced, now)?
         };
         self.set_directory(&mut new_parent, now)?;
-        self.leave(from, to, file, now)?;
+        self.leave(from, to, file, how, now)?;
         Ok(Some((replaced.number, left)))
     }
 
     /// Gives a file a name that is free, and takes the old one from it.
-    fn move_name(&mut self, from: Place<'_>, to: Place<'_>, file: Inode, now: Time) -> Result<()> {
+    fn move_name(
+        &mut self,
+        from: Place<'_>,
+        to: Place<'_>,
+        file: Inode,
+        how: Rename,
+        now: Time,
+    ) -> Result<()> {
         let mut new_parent = self.writable_directory(to.directory)?;
         self.insert_name(&mut new_parent, to.name, target(&file))?;
         self.set_directory(&mut new_parent, now)?;
-        self.leave(from, to, file, now)
+        self.leave(from, to, file, how, now)
     }
 
     /// Takes the old name from a file that has the new one already.
-    fn leave(&mut self, from: Place<'_>, to: Place<'_>, mut file: Inode, now: Time) -> Result<()> {
+    fn leave(
+        &mut self,
+        from: Place<'_>,
+        to: Place<'_>,
+        mut file: Inode,
+        how: Rename,
+        now: Time,
+    ) -> Result<()> {
+        let whiteout =
+            if how == Rename::Whiteout { Some(self.make_whiteout(from.directory, now)?) } else { None };
         // The new name may have moved the entry of the old one, or changed the directory.
         let mut old_parent = self.writable_directory(from.directory)?;
         let old = self.find(&old_parent, from.name)?.ok_or(Error::NotFound)?;
-        self.remove_name(&old_parent, old)?;
+        match whiteout {
+            Some(whiteout) => self.set_target(&old_parent, old, whiteout)?,
+            None => self.remove_name(&old_parent, old)?,
+        }
         if file.is_directory() && from.directory != to.directory {
             self.remove_subdirectory(&mut old_parent);
             let mut new_parent = self.writable_directory(to.directory)?;
