@@ -21,6 +21,7 @@
 //! net = "user"
 //! volumes = ["data:/var/lib/data"]
 //! volume-size = "1G"
+//! root-volume = "changes"
 //! tmpfs = ["/var/cache:size=64m"]
 //! restart = "on-failure:3"
 //!
@@ -129,6 +130,9 @@ pub struct RunSettings {
     /// Volumes, as for `-v`.
     #[serde(default, deserialize_with = "parsed_list")]
     pub volumes: Vec<Spec>,
+    /// The volume that takes what is changed in the image's files, as for `--root-volume`.
+    #[serde(default, rename = "root-volume", deserialize_with = "source")]
+    pub root_volume: Option<Source>,
     /// Directories in memory, as for `--tmpfs`.
     #[serde(default, deserialize_with = "parsed_list")]
     pub tmpfs: Vec<tmpfs::Spec>,
@@ -205,8 +209,9 @@ impl Settings {
         settings.add.iter_mut().for_each(|add| *add = under_base(add));
         settings.cron.iter_mut().for_each(|job| job.put_under(base));
         settings.output = settings.output.map(|output| base.join(output));
-        for volume in &mut settings.run.volumes {
-            if let Source::File(file) = &mut volume.source {
+        let sources = settings.run.volumes.iter_mut().map(|volume| &mut volume.source);
+        for source in sources.chain(&mut settings.run.root_volume) {
+            if let Source::File(file) = source {
                 *file = base.join(&*file);
             }
         }
@@ -221,6 +226,12 @@ where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
     String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Reads the name or the file of a volume.
+fn source<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Source>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Source::parse(OsStr::new(&text)).map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Reads a list of words by their type's `FromStr`.

@@ -101,7 +101,7 @@ fn prepare(settings: &CommandLine) -> Option<Config<'static>> {
     let archive = open_archive();
     let config = archive.as_ref().map(|archive| archive.config());
     set_ring(settings, config.as_ref());
-    if let Err(error) = root::init(archive).and_then(|()| pty::start()) {
+    if let Err(error) = root::init(archive, settings.root_volume().is_some()).and_then(|()| pty::start()) {
         fail(
             format_args!("the files of the image can't be mounted (error {})", error.number()),
             power::KERNEL_FAILED,
@@ -224,9 +224,6 @@ fn set_hostname(settings: &CommandLine, config: Option<&Config>) {
     let of_image = config.and_then(Config::hostname);
     let name = settings.hostname.as_ref().map(String::as_bytes).or(of_image).unwrap_or(DEFAULT_HOSTNAME);
     uts::set_hostname(name);
-    if let Err(error) = provided::name_machine(&uts::hostname()) {
-        log!("the machine's own name will not resolve (error {})", error.number());
-    }
 }
 
 /// The program's environment: that of the image, with what the command line adds or replaces.
@@ -267,6 +264,9 @@ pub fn start_program(settings: &CommandLine, config: Option<&Config>) {
 /// The files that the program finds, with the directory that it starts in, and its secrets.
 #[inline(never)]
 fn enter_machine(settings: &CommandLine, config: &Config) -> Arc<FsContext> {
+    if let Err(error) = provided::name_machine(&uts::hostname()) {
+        log!("the machine's own name will not resolve (error {})", error.number());
+    }
     let context = FsContext::new();
     if let Err(error) = enter_directory(&context, config.cwd()) {
         let path = String::from_utf8_lossy(config.cwd());

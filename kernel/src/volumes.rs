@@ -14,6 +14,7 @@ use coracle_fs::ext4;
 use coracle_fs::memory::{MemoryFs, Options};
 use coracle_fs::p9;
 use coracle_image::cmdline::{CommandLine, Share, Tmpfs, Volume};
+use coracle_system::root;
 use core::fmt::{self, Display};
 use linux_raw_sys::general::MS_RDONLY;
 
@@ -91,6 +92,15 @@ fn mount_share(share: &Share) {
     }
 }
 
+/// Puts a volume over the files of the image.
+fn put_over_image(entry: &'static Entry) -> Result<(), Failure> {
+    let (root, is_read_only) = ext4::volume::mount(entry, false).map_err(Failure::NotMounted)?;
+    if is_read_only {
+        return Err(Failure::ReadOnly);
+    }
+    root::attach_volume(&root).map_err(Failure::NoPlace)
+}
+
 /// Mounts a file system in memory. If it can't be, the machine ends.
 fn mount_tmpfs(tmpfs: &Tmpfs) {
     let mounted = directory(&tmpfs.path).and_then(|at| {
@@ -107,6 +117,9 @@ fn mount_tmpfs(tmpfs: &Tmpfs) {
 
 fn mount_one(volume: &Volume) -> Result<(), Failure> {
     let entry = find(&volume.serial).ok_or(Failure::NoDisk)?;
+    if volume.path == b"/" {
+        return put_over_image(entry);
+    }
     let place = directory(&volume.path).map_err(Failure::NoPlace)?;
     let flags = MountFlags::new(if volume.read_only { MS_RDONLY } else { 0 });
     let source = source(entry).map_err(Failure::NotMounted)?;

@@ -17,6 +17,8 @@ const TESTS: &[(&str, Test)] = &[
     ("a_full_volume_says_so", a_full_volume_says_so),
     ("commands_on_volumes", commands_on_volumes),
     ("settings_name_volumes", settings_name_volumes),
+    ("changes_of_the_image_last", changes_of_the_image_last),
+    ("a_killed_guest_keeps_its_root", a_killed_guest_keeps_its_root),
     ("files_are_as_on_linux", files_are_as_on_linux),
     ("directories_in_memory", directories_in_memory),
 ];
@@ -144,7 +146,8 @@ fn what_is_refused() -> Result<(), String> {
         ("-v none:/data:ro", "there is no volume `none`"),
         ("-v a:/data -v b:/data", "two volumes are to be at /data"),
         ("-v a:data", "the guest's path begins with a slash"),
-        ("-v a:/", "can't be the guest's root"),
+        ("-v a:/", "with --root-volume it takes what is changed"),
+        ("--root-volume a:b", "a name"),
     ] {
         refused(&home.shell(options, "echo ran")?, text).map_err(|error| format!("{options}: {error}"))?;
     }
@@ -333,6 +336,102 @@ fn files_are_as_on_linux() -> Result<(), String> {
     }
     let done = home.volume("check linux")?;
     if done.status == 0 { Ok(()) } else { Err(done.evidence()) }
+}
+
+/// The files of the image that `layers.c` changes.
+fn layers(tree: &Path) -> Result<(), String> {
+    let file = |path: String, bytes: &[u8]| {
+        let path = tree.join(path);
+        fs::create_dir_all(path.parent().unwrap_or(tree))
+            .and_then(|()| fs::write(path, bytes))
+            .map_err(|e| e.to_string())
+    };
+    for name in ["conf", "other", "replaced", "moved", "swap1", "swap2", "untouched", "attributes"] {
+        file(format!("etc/{name}"), format!("{name} of the image\n").as_bytes())?;
+    }
+    for name in ["mapped", "long", "cut", "gone"] {
+        file(format!("etc/{name}"), format!("{name}\n").repeat(2000).as_bytes())?;
+    }
+    for name in ["one/x", "two/x", "two/y", "two/deep/er/x", "two/deep/y", "z"] {
+        file(format!("tree/{name}"), name.as_bytes())?;
+    }
+    (0..100).try_for_each(|i| file(format!("many/{i}"), format!("{i}").as_bytes()))?;
+    file("hard/a".into(), b"whole")?;
+    std::os::unix::fs::symlink("conf", tree.join("etc/link")).map_err(|e| e.to_string())
+}
+
+/// A guest with a root volume answers as Linux's overlayfs, and has the same files when it is started again.
+fn changes_of_the_image_last() -> Result<(), String> {
+    let home = Home::new("root")?;
+    let mounted = Mounted::new(&home)?;
+    let place = |name: &str| mounted.0.join(name);
+    layers(&place("lower"))?;
+    for name in ["upper", "work", "merged"] {
+        fs::create_dir(place(name)).map_err(|e| e.to_string())?;
+    }
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},redirect_dir=on,index=on",
+        place("lower").display(),
+        place("upper").display(),
+        place("work").display()
+    );
+    let mut mount = Command::new("mount");
+    check(&run(mount.args(["-t", "overlay", "-o", &options, "none"]).arg(place("merged")), b"")?, 0, "")?;
+    let program = build::c_server(&paths::programs().join("servers/layers.c"))?;
+    let native = || run(Command::new(&program).env("SCRATCH", place("merged")), b"");
+    let (first, second) = (native()?, native()?);
+    check(&run(Command::new("umount").arg(place("merged")), b"")?, 0, "")?;
+    let add = format!("{}:/layers", place("lower").display());
+    for (outcome, options) in [(first, "--cpus 2"), (second, "--mode protected")] {
+        let mut guest =
+            home.coracle(&["run", "-q", "--net", "none", "--user", "root", "-e", "SCRATCH=/layers"]);
+        guest.args(["--root-volume", "changes", "--volume-size", "64M", "--add", &add]);
+        guest.args(options.split_whitespace());
+        check(&run(guest.arg(&program), b"")?, 0, &outcome.text())?;
+        let done = home.volume("check changes")?;
+        if done.status != 0 {
+            return Err(done.evidence());
+        }
+    }
+    // Another image over the same volume; a directory of the image that is gone stays so.
+    let script = "cd /layers; cat etc/gone new/2/x; ls tree 2> /dev/null; echo more > /layers/more; \
+                  grep -c '^overlay / overlay .*upperdir=/volume/upper' /proc/mounts";
+    let options = format!("-q --user root --root-volume changes --add {add}");
+    check(&home.shell(&options, script)?, 0, "back\nchanged\n1\n")
+}
+
+/// What was synced is there after the guest was killed, as is what was deleted; a file is whole in one layer or the other.
+fn a_killed_guest_keeps_its_root() -> Result<(), String> {
+    let home = Home::new("killed_root")?;
+    layers(&home.0.join("tree"))?;
+    let options = "-q --user root --root-volume ./root.img --add ./tree:/layers --mode protected --cpus 2";
+    home.image("root.img", 64 << 20)?;
+    let script = "cd /layers; rm etc/gone; rm -r tree; mkdir tree; echo new > tree/new; mv hard moved; echo more >> etc/conf
+        echo installed > etc/.new; mv etc/.new etc/replaced; sync; echo up
+        while true; do for f in many/*; do echo x >> $f; mv $f $f.moved; rm $f.moved; done; done";
+    let mut guest = Server::start(&mut home.guest(options, script))?;
+    if !wait::until(LIMIT, || guest.log().contains("up\n") || !guest.is_running()) {
+        return Err(guest.log());
+    }
+    let command = Pid::from_raw(guest.pid()).ok_or("no command")?;
+    kill_process(command, Signal::KILL).map_err(|e| e.to_string())?;
+    guest.wait(LIMIT);
+    let script = "cd /layers; ls etc/gone 2> /dev/null; ls tree moved; tail -n 1 etc/conf; cat tree/new etc/replaced moved/a
+        for f in many/*; do case $(cat $f) in *[0-9]|*[0-9]x) ;; *) echo torn $f ;; esac; done";
+    let wanted = "moved:\na\n\ntree:\nnew\nmore\nnew\ninstalled\nwhole";
+    let mut seen = home.shell(options, script)?;
+    // QEMU may take a moment to be gone.
+    wait::until(LIMIT, || {
+        if seen.status == FAILED
+            && let Ok(again) = home.shell(options, script)
+        {
+            seen = again;
+        }
+        seen.status != FAILED
+    });
+    check(&seen, 0, wanted)?;
+    let checked = home.volume("check ./root.img")?;
+    if checked.status == 0 { Ok(()) } else { Err(checked.evidence()) }
 }
 
 /// A file system of Linux', in a file.

@@ -159,7 +159,9 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     )?;
     prepare_debugging(args, &mut plan.words)?;
     let specs: Vec<_> = settings.run.volumes.iter().chain(&args.volumes).cloned().collect();
-    let (specs, shares) = volume::share::split(specs)?;
+    let (mut specs, shares) = volume::share::split(specs)?;
+    let root = args.storage.root_volume.as_ref().or(settings.run.root_volume.as_ref());
+    specs.extend(root.cloned().map(volume::Spec::root));
     let size = args.volume_size.or(settings.run.volume_size);
     let wish = Wish { specs: &specs, size, user, quiet: args.quiet };
     plan.volumes = volume::attach(&wish, args.dry_run)?;

@@ -12,7 +12,7 @@ use crate::bytes;
 pub struct Spec {
     /// Where it is on the host.
     pub source: Source,
-    /// An absolute path of the guest, without a slash at its end, `.` or `..`.
+    /// An absolute path of the guest, without a slash at its end, `.` or `..`; `/` for what is changed in the image's files.
     pub path: OsString,
     /// Nothing may be changed.
     pub read_only: bool,
@@ -41,6 +41,11 @@ fn options(text: &OsStr) -> (&OsStr, bool, Option<String>) {
 }
 
 impl Spec {
+    /// A volume that takes what is changed in the image's files.
+    pub fn root(source: Source) -> Self {
+        Spec { source, path: "/".into(), read_only: false }
+    }
+
     /// Reads what `-v` takes.
     ///
     /// # Errors
@@ -61,7 +66,9 @@ impl Spec {
             }
         }
         if clean == Path::new("/") {
-            return Err("a volume can't be the guest's root: give it a directory, such as /data".to_owned());
+            return Err("a volume has a directory of the guest, such as /data; with --root-volume it takes what is changed in the \
+                 image's files"
+                .to_owned());
         }
         Ok(Spec { source: Source::parse(source)?, path: clean.into_os_string(), read_only, cache })
     }

@@ -22,7 +22,7 @@
 //! | `ports=NAME,NAME,…` | the ports of a virtio console that carry the standard streams and the control channel: [`Port`] |
 //! | `window=ROWSxCOLUMNS` | the size of the terminal |
 //! | `seed=HEX` | fixes the randomisation of addresses, for debugging |
-//! | `volume=SERIAL:PATH`, `volume=SERIAL:PATH:ro` | mounts the ext4 file system on the disk with that serial number; may be repeated. A colon in PATH is written `%3A` |
+//! | `volume=SERIAL:PATH`, `volume=SERIAL:PATH:ro` | mounts the ext4 file system on the disk with that serial number; may be repeated. A colon in PATH is written `%3A`. The volume at `/` takes what is changed in the image's files |
 //! | `share=TAG:PATH:OPTIONS` | mounts the directory of the host with that mount tag by 9P, with options of mount(8) between commas; may be repeated |
 //! | `tmpfs=PATH:OPTIONS` | mounts a file system in memory, with options of mount(8) and tmpfs(5) between commas; may be repeated |
 //! | `secrets=fw_cfg` | QEMU's fw_cfg device has secrets for the program |
@@ -223,6 +223,16 @@ impl Tmpfs {
         let at = encoded.iter().position(|&byte| byte == b':')?;
         let (path, options) = (decode(&encoded[..at]), decode(&encoded[at + 1..]));
         path.starts_with(b"/").then_some(Tmpfs { path, options })
+    }
+}
+
+/// The path of the volume that takes what is changed in the image's files.
+const ROOT: &[u8] = b"/";
+
+impl CommandLine {
+    /// The volume that takes what is changed in the image's files.
+    pub fn root_volume(&self) -> Option<&Volume> {
+        self.volumes.iter().find(|volume| volume.path == ROOT)
     }
 }
 

@@ -15,6 +15,7 @@ pub mod dev;
 pub mod ext4;
 pub mod lost;
 pub mod memory;
+pub mod overlay;
 pub mod p9;
 pub mod provided;
 pub mod synthetic;

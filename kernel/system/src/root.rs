@@ -6,13 +6,16 @@ use coracle_core::fs::context::FsContext;
 use coracle_core::fs::file::OpenFile;
 use coracle_core::fs::inode::{Inode, NewNode};
 use coracle_core::fs::mount::{self, MountFlags, NewMount, Path, Place};
+use coracle_core::fs::names_changed;
 use coracle_core::fs::open::open;
 use coracle_core::fs::walk::{self, Bounds, Follow};
 use coracle_fallible::Text;
 use coracle_fallible::prelude::*;
 use coracle_fs::dev;
 use coracle_fs::memory::MemoryFs;
+use coracle_fs::overlay::Overlay;
 use coracle_fs::synthetic::{Made, Piece};
+use coracle_hal::checksum::crc32c;
 use coracle_hal::once::Once;
 use coracle_image::archive::Archive;
 use linux_raw_sys::general::O_RDONLY;
@@ -20,10 +23,14 @@ use linux_raw_sys::general::O_RDONLY;
 static NAMELESS: Once<Arc<MemoryFs>> = Once::new();
 
 /// Mounts the files of the image at the root, and what a Linux system has beside them. Called once, before the first
-/// process is made. Without an image the root is empty.
+/// process is made. Without an image the root is empty. `is_lasting`: a volume is put over the files of the image later
+/// ([`attach_volume`]).
 #[inline(never)]
-pub fn init(archive: Option<Archive<'static>>) -> Result<(), Errno> {
+pub fn init(archive: Option<Archive<'static>>, is_lasting: bool) -> Result<(), Errno> {
     let root: Arc<dyn Inode> = match archive {
+        Some(archive) if is_lasting => {
+            Overlay::over(MemoryFs::of_image(archive)?, archive.tree_identity(crc32c))?
+        }
         Some(archive) => MemoryFs::of_image(archive)?,
         None => MemoryFs::empty(0o755)?,
     };
@@ -40,6 +47,14 @@ pub fn init(archive: Option<Archive<'static>>) -> Result<(), Errno> {
         }
     }
     attach_resolver()
+}
+
+/// Puts the volume with this root over the files of the image. EINVAL if the root was not made for that; ENOSPC, EIO, EROFS.
+pub fn attach_volume(volume: &Arc<dyn Inode>) -> Result<(), Errno> {
+    let root = mount::root().inode;
+    Overlay::attach(root.as_any().downcast_ref().ok_or(Errno::INVAL)?, volume)?;
+    names_changed();
+    Ok(())
 }
 
 /// Puts the name servers that the network tells of in place of the image's /etc/resolv.conf: asked for when it is read.

@@ -40,6 +40,12 @@ impl<'a> Archive<'a> {
         if get_u32(own, 0) == Some(sum(table)) { Ok(()) } else { Err(Error::Table) }
     }
 
+    /// What tells its tree from that of other archives: in those with the same identity the same paths lead to inodes of the
+    /// same numbers.
+    pub fn tree_identity(&self, sum: Sum) -> u64 {
+        u64::from(sum(self.entries)) << u32::BITS | u64::from(sum(self.names))
+    }
+
     /// Checks a page; the table of checksums is known to be right.
     ///
     /// # Errors

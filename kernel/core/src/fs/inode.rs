@@ -5,6 +5,7 @@ use super::stat::{Metadata, Timestamp};
 use crate::errno::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::{NoMemory, Text};
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general::{S_IFDIR, S_IFLNK, S_IFMT};
@@ -85,6 +86,15 @@ pub trait Inode: Send + Sync + Any {
     }
     /// (device, inode number): what makes it itself.
     fn identity(&self) -> (u64, u64);
+    /// The device number of the file system that its changes go to: another than its own for layers over one.
+    fn backing_device(&self) -> u64 {
+        self.identity().0
+    }
+    /// Writes the options of its file system's own as /proc/mounts shows them, each behind a comma. ENOMEM.
+    fn show_options(&self, text: &mut Text) -> Result<(), NoMemory> {
+        let _ = text;
+        Ok(())
+    }
     /// Set when something is mounted here; `None` if nothing can be.
     fn mounted(&self) -> Option<&AtomicBool> {
         None

@@ -95,7 +95,7 @@ impl Ext4File {
                     // Another thread has appended meanwhile.
                     at = Backing::size(node);
                 }
-                self.put_part(cache, at, &bytes[..taken])?;
+                node.put_part(cache, at, &bytes[..taken])?;
                 Ok(taken)
             });
             match put {
@@ -149,22 +149,6 @@ impl Ext4File {
         shifted.map_err(errno)?;
         node.size.store(size, Ordering::Release);
         node.refresh()
-    }
-
-    /// Bytes that are in one page or go from one into the next.
-    fn put_part(&self, cache: &crate::cache::pages::Cache, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
-        let node = &*self.node;
-        let end = offset + bytes.len() as u64;
-        node.take_blocks(offset, end)?;
-        node.note_dirty()?;
-        let first = ((PAGE - offset % PAGE) as usize).min(bytes.len());
-        cache.put(node, offset, &bytes[..first])?;
-        if first < bytes.len() {
-            cache.put(node, offset + first as u64, &bytes[first..])?;
-        }
-        node.size.fetch_max(end, Ordering::AcqRel);
-        node.touch();
-        Ok(())
     }
 }
 

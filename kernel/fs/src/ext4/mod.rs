@@ -14,3 +14,6 @@ mod file;
 pub mod mount;
 mod node;
 pub mod volume;
+
+pub(crate) use file::Ext4File;
+pub(crate) use node::Node;

@@ -3,6 +3,7 @@ use super::file::Ext4File;
 use super::volume::{Volume, errno, now};
 use crate::block::file as special;
 use crate::cache::pages::{Cache, PAGE};
+use crate::cache::pool;
 use crate::dev;
 use crate::memory::DirectoryFile;
 use alloc::sync::{Arc, Weak};
@@ -23,8 +24,8 @@ use coracle_hal::once::Once;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use linux_raw_sys::general::{
-    RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_ISGID,
-    XATTR_CREATE, XATTR_REPLACE,
+    RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT,
+    S_IFREG, S_ISGID, XATTR_CREATE, XATTR_REPLACE,
 };
 
 /// Permission bits of a mode, with set-user-ID, set-group-ID and sticky.
@@ -100,10 +101,10 @@ impl Node {
     pub(super) fn volume(&self) -> &'static Volume {
         self.volume
     }
-    pub(super) fn number(&self) -> u32 {
+    pub(crate) fn number(&self) -> u32 {
         self.number
     }
-    pub(super) fn this(&self) -> Arc<Node> {
+    pub(crate) fn this(&self) -> Arc<Node> {
         // A method runs on a node that its caller holds.
         self.this.upgrade().expect("a node in use is alive")
     }
@@ -195,7 +196,7 @@ impl Node {
     }
 
     /// Writes the dirty pages of a range to the disk. Waits; hold no lock.
-    pub(super) fn write_back(&self, start: u64, end: u64) -> Result<(), Errno> {
+    pub(crate) fn write_back(&self, start: u64, end: u64) -> Result<(), Errno> {
         match self.cache.get() {
             Some(cache) => cache.write_back(self, start, end),
             None => Ok(()),
@@ -304,6 +305,88 @@ impl Node {
         changed
     }
 
+    /// The entry `name` of a directory.
+    pub(crate) fn child(&self, name: &[u8]) -> Result<Option<Arc<Node>>, Errno> {
+        let mut fs = self.volume.read();
+        let number = match fs.lookup(self.number, name) {
+            Ok(number) => number,
+            Err(coracle_ext4::Error::NotFound) => return Ok(None),
+            Err(error) => return Err(errno(error)),
+        };
+        let node = self.volume.node(&mut fs, number)?;
+        drop(fs);
+        if node.kind_bits() == S_IFDIR {
+            *node.name.lock() = try_arc_bytes(name).ok();
+        }
+        Ok(Some(node))
+    }
+
+    /// Makes an entry of a directory: [`Inode::create`].
+    pub(crate) fn make(&self, name: &[u8], node: NewNode, mode: u32) -> Result<Arc<Node>, Errno> {
+        let mode = mode & PERMISSIONS;
+        // A directory passes the bit on (inode(7)).
+        let inherited = u32::from(self.attributes.lock().mode) & S_ISGID;
+        let now = now();
+        let mut fs = self.volume.change();
+        let made = match node {
+            NewNode::Directory => {
+                fs.create(self.number, name, &Node::new_file(S_IFDIR | mode | inherited, 0), now)
+            }
+            NewNode::File => fs.create(self.number, name, &Node::new_file(S_IFREG | mode, 0), now),
+            NewNode::Link(target) => {
+                fs.symlink(self.number, name, target, &Node::new_file(S_IFLNK | mode, 0), now)
+            }
+            NewNode::Special(kind, rdev) => {
+                fs.create(self.number, name, &Node::new_file(kind & S_IFMT | mode, rdev), now)
+            }
+        };
+        let number = made.map_err(errno)?;
+        self.names_changed_here(&mut fs, None)?;
+        self.volume.node(&mut fs, number)
+    }
+
+    /// Makes a regular file without a name: [`Inode::create_nameless`].
+    pub(crate) fn make_nameless(&self, mode: u32) -> Result<Arc<Node>, Errno> {
+        let new = Node::new_file(S_IFREG | mode & PERMISSIONS, 0);
+        let mut fs = self.volume.change();
+        let number = fs.create_unnamed(self.number, &new, now()).map_err(errno)?;
+        let node = self.volume.node(&mut fs, number)?;
+        drop(fs);
+        // Nothing keeps it but its users.
+        self.volume.forget(number);
+        Ok(node)
+    }
+
+    /// Whether it is a character device 0/0, which hides a name of a layer below.
+    pub(crate) fn is_whiteout(&self) -> bool {
+        let attributes = self.attributes.lock();
+        u32::from(attributes.mode) & S_IFMT == S_IFCHR
+            && (attributes.device.major, attributes.device.minor) == (0, 0)
+    }
+
+    /// Bytes that are in one page or go from one into the next; `writing` is locked.
+    pub(super) fn put_part(&self, cache: &Cache, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let end = offset + bytes.len() as u64;
+        self.take_blocks(offset, end)?;
+        self.note_dirty()?;
+        let first = ((PAGE - offset % PAGE) as usize).min(bytes.len());
+        cache.put(self, offset, &bytes[..first])?;
+        if first < bytes.len() {
+            cache.put(self, offset + first as u64, &bytes[first..])?;
+        }
+        self.size.fetch_max(end, Ordering::AcqRel);
+        self.touch();
+        Ok(())
+    }
+
+    /// Writes bytes of up to a page with no file open.
+    pub(crate) fn put_bytes(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let writing = self.writing.lock();
+        self.put_part(self.cache()?, offset, bytes)?;
+        drop(writing);
+        if pool::is_too_dirty() { self.write_back(0, u64::MAX) } else { Ok(()) }
+    }
+
     /// The entry of the parent directory that leads here.
     fn find_name(&self, parent: u32) -> Option<Arc<[u8]>> {
         let mut found = None;
@@ -351,18 +434,7 @@ impl Inode for Node {
         Some(&self.mounted)
     }
     fn lookup(&self, name: &[u8]) -> Result<Option<Arc<dyn Inode>>, Errno> {
-        let mut fs = self.volume.read();
-        let number = match fs.lookup(self.number, name) {
-            Ok(number) => number,
-            Err(coracle_ext4::Error::NotFound) => return Ok(None),
-            Err(error) => return Err(errno(error)),
-        };
-        let node = self.volume.node(&mut fs, number)?;
-        drop(fs);
-        if node.kind_bits() == S_IFDIR {
-            *node.name.lock() = try_arc_bytes(name).ok();
-        }
-        Ok(Some(node))
+        Ok(self.child(name)?.map(|node| node as Arc<dyn Inode>))
     }
     fn is_lasting(&self) -> bool {
         true
@@ -412,36 +484,10 @@ impl Inode for Node {
         Ok(Link::Path(target))
     }
     fn create(&self, name: &[u8], node: NewNode, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
-        let mode = mode & PERMISSIONS;
-        // A directory passes the bit on (inode(7)).
-        let inherited = u32::from(self.attributes.lock().mode) & S_ISGID;
-        let now = now();
-        let mut fs = self.volume.change();
-        let made = match node {
-            NewNode::Directory => {
-                fs.create(self.number, name, &Node::new_file(S_IFDIR | mode | inherited, 0), now)
-            }
-            NewNode::File => fs.create(self.number, name, &Node::new_file(S_IFREG | mode, 0), now),
-            NewNode::Link(target) => {
-                fs.symlink(self.number, name, target, &Node::new_file(S_IFLNK | mode, 0), now)
-            }
-            NewNode::Special(kind, rdev) => {
-                fs.create(self.number, name, &Node::new_file(kind & S_IFMT | mode, rdev), now)
-            }
-        };
-        let number = made.map_err(errno)?;
-        self.names_changed_here(&mut fs, None)?;
-        Ok(self.volume.node(&mut fs, number)?)
+        Ok(self.make(name, node, mode)?)
     }
     fn create_nameless(&self, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
-        let new = Node::new_file(S_IFREG | mode & PERMISSIONS, 0);
-        let mut fs = self.volume.change();
-        let number = fs.create_unnamed(self.number, &new, now()).map_err(errno)?;
-        let node = self.volume.node(&mut fs, number)?;
-        drop(fs);
-        // Nothing keeps it but its users.
-        self.volume.forget(number);
-        Ok(node)
+        Ok(self.make_nameless(mode)?)
     }
     fn add_link(&self, name: &[u8], node: &Arc<dyn Inode>) -> Result<(), Errno> {
         let node = self.same_volume(node)?;
@@ -468,6 +514,7 @@ impl Inode for Node {
             0 => Rename::Replace,
             RENAME_NOREPLACE => Rename::NoReplace,
             RENAME_EXCHANGE => Rename::Exchange,
+            RENAME_WHITEOUT => Rename::Whiteout,
             _ => return Err(Errno::INVAL),
         };
         self.write_before_replacing(from, target, to)?;
@@ -545,7 +592,9 @@ impl Inode for Node {
                     self.pipe.call_once(|| new);
                 }
                 let pipe = self.pipe.get().ok_or(Errno::NOMEM)?;
-                Pipe::open(pipe, flags, self.metadata().stat(), place)
+                // Of an overlay the place has another inode.
+                let stat = place.path.inode.metadata().stat();
+                Pipe::open(pipe, flags, stat, place)
             }
             S_IFCHR => dev::open(rdev, place, flags),
             S_IFBLK => special::open(rdev, place, flags),

@@ -124,6 +124,12 @@ fn place_for(entry: &'static Entry, fs: FileSystem) -> Result<&'static Volume, E
     Ok(volume)
 }
 
+/// The volume that a file system is on, of which this is the root.
+fn under(root: &Arc<dyn Inode>) -> Option<&'static Volume> {
+    let device = root.backing_device();
+    VOLUMES.lock().iter().find(|volume| volume.device() == device).copied()
+}
+
 /// Ends the mount whose root this is, if it is one of ext4: everything goes to the disk, and the device is free. `is_used`: some of its
 /// files are open still; then it stays as it is until the machine ends.
 pub fn unmount(root: &Arc<dyn Inode>, is_used: bool) -> Result<(), Errno> {
@@ -147,8 +153,7 @@ pub fn unmount(root: &Arc<dyn Inode>, is_used: bool) -> Result<(), Errno> {
 
 /// Whether the mount can be read only.
 pub fn is_read_only(root: &Arc<dyn Inode>) -> bool {
-    let node = root.as_any().downcast_ref::<Node>();
-    node.is_some_and(|node| node.volume().fs.lock().access() != Access::Writable)
+    under(root).is_some_and(|volume| volume.fs.lock().access() != Access::Writable)
 }
 
 fn nth(index: usize) -> Option<&'static Volume> {
@@ -165,10 +170,7 @@ pub fn has_changes() -> bool {
 
 /// Makes the file system durable that a root belongs to, if it is on a disk (syncfs(2)). Waits; hold no lock. EIO.
 pub fn sync_of(root: &Arc<dyn Inode>) -> Result<(), Errno> {
-    match root.as_any().downcast_ref::<Node>() {
-        Some(node) => node.volume().sync(),
-        None => Ok(()),
-    }
+    under(root).map_or(Ok(()), Volume::sync)
 }
 
 /// Makes everything durable. Waits; hold no lock.
@@ -339,7 +341,7 @@ impl Volume {
                 "ext4: {} has an error, and its file system is read-only from now on: what was not synced is lost",
                 self.entry.name
             );
-            for mount in mount::all()?.iter().filter(|mount| mount.root.identity().0 == self.device()) {
+            for mount in mount::all()?.iter().filter(|mount| mount.root.backing_device() == self.device()) {
                 mount.file_system.end_writing();
             }
         }

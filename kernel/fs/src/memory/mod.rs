@@ -10,6 +10,7 @@ mod xattr;
 
 pub use content::{Content, WRITE_SEALS};
 pub use directory::name_hash;
+pub(crate) use file::Name;
 pub use file::{DirectoryFile, MemoryFile};
 pub use image::check_tables;
 pub use node::{MemoryFs, Node, next_device};

@@ -224,6 +224,22 @@ impl Node {
     pub fn fs(&self) -> &Arc<MemoryFs> {
         &self.fs
     }
+    /// The entry `name` of a directory.
+    pub(crate) fn child(&self, name: &[u8]) -> Result<Option<Arc<Node>>, Errno> {
+        self.directory()?.lookup(self, name)
+    }
+    /// The directory that holds this directory, and its name there.
+    pub(crate) fn above(&self) -> Option<(Arc<Node>, Arc<[u8]>)> {
+        let directory = self.directory().ok()?;
+        Some((directory.parent()?, directory.name()?))
+    }
+    /// The target of a symbolic link.
+    pub(crate) fn target(&self) -> Option<&[u8]> {
+        match &self.body {
+            Body::Link(target) => Some(target),
+            _ => None,
+        }
+    }
     /// The bytes of a regular file.
     pub fn content(&self) -> Option<&Content> {
         match &self.body {

@@ -18,7 +18,9 @@ pub(super) fn mounts(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
         escaped(text, &mount.source)?;
         text.push(b" ")?;
         mount_point(text, &mount)?;
-        writeln!(text, " {} {}{} 0 0", mount.kind, mount.access(), mount.options())?;
+        write!(text, " {} {}{}", mount.kind, mount.access(), mount.options())?;
+        mount.root.show_options(text)?;
+        text.push(b" 0 0\n")?;
     }
     Ok(())
 }
@@ -33,7 +35,9 @@ pub(super) fn mountinfo(subject: &Subject, text: &mut Text) -> Result<(), NoMemo
         mount_point(text, &mount)?;
         write!(text, " {}{} - {} ", mount.access(), mount.options(), mount.kind)?;
         escaped(text, &mount.source)?;
-        writeln!(text, " {}", if mount.file_system.is_read_only() { "ro" } else { "rw" })?;
+        write!(text, " {}", if mount.file_system.is_read_only() { "ro" } else { "rw" })?;
+        mount.root.show_options(text)?;
+        text.push(b"\n")?;
     }
     Ok(())
 }

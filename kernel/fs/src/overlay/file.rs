@@ -1,0 +1,175 @@
+//! Open regular files of an overlay.
+use super::node::Node;
+use crate::ext4::Ext4File;
+use crate::memory::{MemoryFile, Name};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use coracle_core::errno::{Errno, SysResult};
+use coracle_core::fs::file::File;
+use coracle_core::fs::inode::Inode;
+use coracle_core::fs::mount::Place;
+use coracle_core::fs::stat::Stat;
+use coracle_core::mm::user_buf::UserBuf;
+use coracle_fallible::{try_arc, try_box};
+use coracle_hal::frame::Frame;
+use coracle_hal::once::Once;
+use core::any::Any;
+use linux_raw_sys::general::{O_ACCMODE, O_RDONLY};
+
+/// An open regular file: that of the image until there is one of the volume, which it goes over to then.
+pub struct OverlayFile {
+    node: Arc<Node>,
+    place: Place,
+    flags: u32,
+    lower: Option<Box<MemoryFile>>,
+    upper: Once<Box<Ext4File>>,
+}
+
+/// A program that runs from a file, which can't be written meanwhile (ETXTBSY).
+struct Execution(Arc<Node>);
+
+impl Drop for Execution {
+    fn drop(&mut self) {
+        self.0.add_users(1);
+    }
+}
+
+impl Drop for OverlayFile {
+    fn drop(&mut self) {
+        if self.writes() {
+            self.node.add_users(-1);
+        }
+    }
+}
+
+impl OverlayFile {
+    /// Opens a file, which is in the volume if it is to be written. ETXTBSY if it is to be written and is being executed;
+    /// EROFS, ENOMEM.
+    pub fn new(node: Arc<Node>, place: Place, flags: u32) -> Result<Self, Errno> {
+        let lower = match (node.upper(), node.lower()) {
+            (None, Some(lower)) => {
+                Some(try_box(MemoryFile::new(lower.clone(), Name::Place(place.clone()), flags)?)?)
+            }
+            _ => None,
+        };
+        if flags & O_ACCMODE != O_RDONLY {
+            node.change_users(|users| (users >= 0).then_some(users + 1))?;
+        }
+        // From here on the dropping of it ends the writing.
+        let file = OverlayFile { node, place, flags, lower, upper: Once::new() };
+        if file.lower.is_none() {
+            file.open_upper()?;
+        }
+        Ok(file)
+    }
+    fn writes(&self) -> bool {
+        self.flags & O_ACCMODE != O_RDONLY
+    }
+    fn open_upper(&self) -> Result<(), Errno> {
+        let upper = self.node.upper().ok_or(Errno::IO)?.clone();
+        let file = try_box(Ext4File::new(upper, self.place.clone(), self.flags)?)?;
+        self.upper.call_once(|| file);
+        Ok(())
+    }
+    /// The file of the layer that it is in now.
+    fn real(&self) -> Result<Real<'_>, Errno> {
+        if self.upper.get().is_none() && self.node.upper().is_some() {
+            self.open_upper()?;
+        }
+        self.opened().ok_or(Errno::IO)
+    }
+    /// That of the layer that it was found in last.
+    fn opened(&self) -> Option<Real<'_>> {
+        match (self.upper.get(), &self.lower) {
+            (Some(upper), _) => Some(Real::Upper(upper)),
+            (None, Some(lower)) => Some(Real::Lower(lower)),
+            (None, None) => None,
+        }
+    }
+}
+
+/// The file of a layer.
+enum Real<'a> {
+    Upper(&'a Ext4File),
+    Lower(&'a MemoryFile),
+}
+
+/// Calls a method of the file of a layer.
+macro_rules! on {
+    ($real:expr, $method:ident($($argument:expr),*)) => {
+        match $real {
+            Real::Upper(file) => File::$method(file, $($argument),*),
+            Real::Lower(file) => File::$method(file, $($argument),*),
+        }
+    };
+}
+
+impl File for OverlayFile {
+    fn read(&self, dst: &mut UserBuf, offset: u64, nonblock: bool) -> SysResult {
+        on!(self.real()?, read(dst, offset, nonblock))
+    }
+    fn read_cached(&self, dst: &mut UserBuf, offset: u64) -> SysResult {
+        on!(self.real()?, read_cached(dst, offset))
+    }
+    fn advise(&self, advice: u32, start: u64, end: u64) -> Result<(), Errno> {
+        on!(self.real()?, advise(advice, start, end))
+    }
+    fn write(&self, src: &mut UserBuf, offset: u64, nonblock: bool) -> SysResult {
+        on!(self.real()?, write(src, offset, nonblock))
+    }
+    fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
+        on!(self.real()?, append(src))
+    }
+    fn seekable(&self) -> bool {
+        true
+    }
+    fn size(&self) -> u64 {
+        self.real().map_or(0, |file| on!(file, size()))
+    }
+    fn stat(&self) -> Result<Stat, Errno> {
+        Ok(self.node.metadata().stat())
+    }
+    fn ioctl(&self, command: u32, argument: usize) -> SysResult {
+        on!(self.real()?, ioctl(command, argument))
+    }
+    fn truncate(&self, size: u64) -> Result<(), Errno> {
+        on!(self.real()?, truncate(size))
+    }
+    fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        on!(self.real()?, allocate(mode, offset, len))
+    }
+    fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        on!(self.real()?, sync(data_only))
+    }
+    fn write_back(&self, start: u64, end: u64) -> Result<(), Errno> {
+        on!(self.real()?, write_back(start, end))
+    }
+    fn seek_data(&self, offset: u64, hole: bool) -> Result<u64, Errno> {
+        on!(self.real()?, seek_data(offset, hole))
+    }
+    fn image_bytes(&self, offset: u64, len: usize) -> Option<&'static [u8]> {
+        on!(self.real().ok()?, image_bytes(offset, len))
+    }
+    fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
+        on!(self.real()?, page(index, for_write))
+    }
+    fn may_execute(&self) -> bool {
+        self.opened().is_some_and(|file| on!(file, may_execute()))
+    }
+    fn place(&self) -> Option<&Place> {
+        Some(&self.place)
+    }
+    fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
+        self.node.change_users(|users| (users <= 0).then_some(users - 1))?;
+        // From here on the dropping of it ends the execution.
+        let execution = Execution(self.node.clone());
+        Ok(Some(try_arc(execution)?))
+    }
+    /// The file of the layer: what knows its own files so has to find them.
+    fn as_any(&self) -> &dyn Any {
+        match self.opened() {
+            Some(file) => on!(file, as_any()),
+            None => self,
+        }
+    }
+}

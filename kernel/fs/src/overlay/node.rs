@@ -1,0 +1,308 @@
+//! A file, directory, link or special file of the two layers.
+use super::file::OverlayFile;
+use super::layers::Overlay;
+use super::lookup::PRIVATE_ATTRIBUTES;
+use crate::memory::DirectoryFile;
+use crate::{ext4, memory};
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use coracle_core::errno::Errno;
+use coracle_core::fs::file::File;
+use coracle_core::fs::inode::{Changes, Inode, Link, NewNode, TakeEntry, Usage};
+use coracle_core::fs::mount::Place;
+use coracle_core::fs::notify;
+use coracle_core::fs::stat::Metadata;
+use coracle_core::lock::Mutex;
+use coracle_fallible::prelude::*;
+use coracle_fallible::{NoMemory, Text, try_arc, try_arc_cyclic};
+use coracle_hal::once::Once;
+use core::any::Any;
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use linux_raw_sys::general::{O_ACCMODE, O_RDONLY, O_TRUNC, S_IFDIR, S_IFMT, S_IFREG};
+
+/// f_type of overlayfs (statfs(2)).
+const MAGIC: u64 = 0x794c_7630;
+
+/// Where a file lies. Of one that is in the image alone it says where it is copied to.
+#[derive(Default)]
+pub(super) struct Location {
+    pub parent: Option<Arc<Node>>,
+    /// `None` for the root, and once it is removed.
+    pub name: Option<Arc<[u8]>>,
+}
+
+/// See the module.
+pub struct Node {
+    overlay: Arc<Overlay>,
+    number: u64,
+    /// The kind bits of the mode, which never change.
+    kind: u32,
+    lower: Option<Arc<memory::Node>>,
+    upper: Once<Arc<ext4::Node>>,
+    pub(super) location: Mutex<Location>,
+    mounted: AtomicBool,
+    /// How many open files may write to it; negative: how many programs run from it.
+    users: AtomicI32,
+    this: Weak<Node>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if notify::is_on() && self.links() == 0 {
+            notify::inode_gone(self.identity());
+        }
+        let mut nodes = self.overlay.nodes.lock();
+        if nodes.by_number.get(&self.number).is_some_and(|node| node.strong_count() == 0) {
+            nodes.by_number.remove(&self.number);
+        }
+        if let Some(number) = self.upper.get().map(|upper| upper.number())
+            && nodes.by_upper.get(&number).is_some_and(|node| node.strong_count() == 0)
+        {
+            nodes.by_upper.remove(&number);
+        }
+        drop(nodes);
+        // One by one: a tree may be as deep as a program likes.
+        let mut parent = self.location.get_mut().parent.take();
+        while let Some(node) = parent {
+            parent = Arc::into_inner(node).and_then(|mut node| node.location.get_mut().parent.take());
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn new(
+        overlay: &Arc<Overlay>,
+        lower: Option<Arc<memory::Node>>,
+        upper: Option<Arc<ext4::Node>>,
+        number: u64,
+        location: Location,
+    ) -> Result<Arc<Node>, NoMemory> {
+        let kind = match (&upper, &lower) {
+            (Some(upper), _) => upper.kind().0,
+            (None, Some(lower)) => lower.kind().0,
+            (None, None) => 0,
+        };
+        let node = try_arc_cyclic(|this| Node {
+            overlay: overlay.clone(),
+            number,
+            kind,
+            lower,
+            upper: Once::new(),
+            location: Mutex::new(location),
+            mounted: AtomicBool::new(false),
+            users: AtomicI32::new(0),
+            this: this.clone(),
+        })?;
+        if let Some(upper) = upper {
+            node.give_upper(upper);
+        }
+        Ok(node)
+    }
+    pub(super) fn overlay(&self) -> &Arc<Overlay> {
+        &self.overlay
+    }
+    pub(super) fn this(&self) -> Arc<Node> {
+        // A method runs on a node that its caller holds.
+        self.this.upgrade().expect("a node in use is alive")
+    }
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+    pub(super) fn kind_bits(&self) -> u32 {
+        self.kind
+    }
+    pub(super) fn is_directory(&self) -> bool {
+        self.kind == S_IFDIR
+    }
+    pub(super) fn lower(&self) -> Option<&Arc<memory::Node>> {
+        self.lower.as_ref()
+    }
+    pub(super) fn upper(&self) -> Option<&Arc<ext4::Node>> {
+        self.upper.get()
+    }
+    /// It is in the volume from now on.
+    pub(super) fn give_upper(&self, upper: Arc<ext4::Node>) {
+        self.upper.call_once(|| upper);
+    }
+    /// The same, for one that lookups of the volume's file are to find. ENOMEM.
+    pub(super) fn set_upper(&self, upper: Arc<ext4::Node>) -> Result<(), Errno> {
+        self.overlay.nodes.lock().by_upper.insert(upper.number(), self.this.clone())?;
+        self.give_upper(upper);
+        Ok(())
+    }
+    /// How many programs run from it, or files may write to it, changes. ETXTBSY.
+    pub(super) fn change_users(&self, change: impl FnMut(i32) -> Option<i32>) -> Result<(), Errno> {
+        let changed = self.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, change);
+        changed.map(drop).map_err(|_| Errno::TXTBSY)
+    }
+    pub(super) fn add_users(&self, more: i32) {
+        self.users.fetch_add(more, Ordering::Release);
+    }
+    pub(super) fn is_removed(&self) -> bool {
+        let location = self.location.lock();
+        location.parent.is_some() && location.name.is_none()
+    }
+
+    /// st_nlink. Linux's overlayfs has 1 for a directory of both layers, too.
+    fn links(&self) -> u64 {
+        match (self.upper.get(), &self.lower) {
+            (Some(upper), Some(_)) if self.kind == S_IFDIR => upper.metadata().links.min(1),
+            (Some(upper), _) => upper.metadata().links,
+            (None, _) if self.is_removed() => 0,
+            (None, Some(lower)) => lower.metadata().links,
+            (None, None) => 0,
+        }
+    }
+
+    /// The name that led to it is gone.
+    pub(super) fn lost_name(&self) {
+        if self.upper.get().is_none() || self.is_directory() {
+            self.location.lock().name = None;
+        }
+    }
+}
+
+impl Inode for Node {
+    fn metadata(&self) -> Metadata {
+        let metadata = match (self.upper.get(), &self.lower) {
+            (Some(upper), _) => upper.metadata(),
+            (None, Some(lower)) => lower.metadata(),
+            (None, None) => Metadata::default(),
+        };
+        Metadata { device: self.overlay.device, inode: self.number, links: self.links(), ..metadata }
+    }
+    fn mode(&self) -> u32 {
+        match (self.upper.get(), &self.lower) {
+            (Some(upper), _) => upper.mode(),
+            (None, Some(lower)) => lower.mode(),
+            (None, None) => self.kind,
+        }
+    }
+    fn kind(&self) -> (u32, bool) {
+        (self.kind, self.mounted.load(Ordering::Acquire))
+    }
+    fn identity(&self) -> (u64, u64) {
+        (self.overlay.device, self.number)
+    }
+    fn backing_device(&self) -> u64 {
+        self.overlay.upper().map_or(self.overlay.device, |upper| upper.work().identity().0)
+    }
+    fn show_options(&self, text: &mut Text) -> Result<(), NoMemory> {
+        // Of the volume and the image, which are mounted nowhere else.
+        match self.overlay.upper() {
+            Ok(_) => text.push(b",lowerdir=/image,upperdir=/volume/upper,workdir=/volume/work"),
+            Err(_) => Ok(()),
+        }
+    }
+    fn mounted(&self) -> Option<&AtomicBool> {
+        Some(&self.mounted)
+    }
+    fn lookup(&self, name: &[u8]) -> Result<Option<Arc<dyn Inode>>, Errno> {
+        if !self.is_directory() {
+            return Err(Errno::NOTDIR);
+        }
+        Ok(self.find(name)?.map(|node| node as Arc<dyn Inode>))
+    }
+    fn is_lasting(&self) -> bool {
+        true
+    }
+    fn parent(&self) -> Option<Arc<dyn Inode>> {
+        let parent = self.location.lock().parent.clone();
+        parent.map(|node| node as Arc<dyn Inode>)
+    }
+    fn name(&self) -> Option<Arc<[u8]>> {
+        self.location.lock().name.clone()
+    }
+    fn list(&self, from: u64, take: TakeEntry) -> Result<(), Errno> {
+        if self.is_directory() { self.list_both(from, take) } else { Err(Errno::NOTDIR) }
+    }
+    fn link(&self) -> Result<Link, Errno> {
+        match (self.upper.get(), &self.lower) {
+            (Some(upper), _) => upper.link(),
+            (None, Some(lower)) => Ok(Link::Path(lower.target().ok_or(Errno::INVAL)?.try_to_vec()?)),
+            (None, None) => Err(Errno::INVAL),
+        }
+    }
+    fn create(&self, name: &[u8], node: NewNode, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
+        Ok(self.make(name, node, mode)?)
+    }
+    fn create_nameless(&self, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
+        let upper = self.copy_up(true)?.make_nameless(mode)?;
+        Ok(self.with_upper(b"", upper)?)
+    }
+    fn add_link(&self, name: &[u8], node: &Arc<dyn Inode>) -> Result<(), Errno> {
+        self.add_name(name, self.same_overlay(node)?)
+    }
+    fn remove(&self, name: &[u8], directory: bool) -> Result<(), Errno> {
+        self.remove_name(name, directory)
+    }
+    fn rename(&self, from: &[u8], target: &Arc<dyn Inode>, to: &[u8], flags: u32) -> Result<(), Errno> {
+        self.rename_to(from, self.same_overlay(target)?, to, flags)
+    }
+    fn change(&self, changes: Changes) -> Result<(), Errno> {
+        self.copy_up(true)?.change(changes)
+    }
+    fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        match (self.upper.get(), &self.lower) {
+            _ if name.starts_with(PRIVATE_ATTRIBUTES) => Err(Errno::NODATA),
+            (Some(upper), _) => upper.xattr(name),
+            (None, Some(lower)) => lower.xattr(name),
+            (None, None) => Err(Errno::NODATA),
+        }
+    }
+    fn set_xattr(&self, name: &[u8], value: Option<&[u8]>, flags: u32) -> Result<(), Errno> {
+        if name.starts_with(PRIVATE_ATTRIBUTES) {
+            return Err(Errno::PERM);
+        }
+        self.copy_up(true)?.set_xattr(name, value, flags)
+    }
+    fn xattr_names(&self) -> Result<Vec<u8>, Errno> {
+        let all = match (self.upper.get(), &self.lower) {
+            (Some(upper), _) => upper.xattr_names()?,
+            (None, Some(lower)) => lower.xattr_names()?,
+            (None, None) => Vec::new(),
+        };
+        let mut seen = Vec::new();
+        for name in
+            all.split_inclusive(|&byte| byte == 0).filter(|name| !name.starts_with(PRIVATE_ATTRIBUTES))
+        {
+            seen.try_extend_from_slice(name)?;
+        }
+        Ok(seen)
+    }
+    fn truncate(&self, size: u64) -> Result<(), Errno> {
+        if self.kind != S_IFREG {
+            return Err(Errno::INVAL);
+        }
+        if self.users.load(Ordering::Acquire) < 0 {
+            return Err(Errno::TXTBSY);
+        }
+        Inode::truncate(&**self.copy_up(size > 0)?, size)
+    }
+    fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
+        match self.kind & S_IFMT {
+            S_IFDIR => Ok(try_arc(DirectoryFile::new(place))?),
+            S_IFREG => {
+                if flags & O_ACCMODE != O_RDONLY {
+                    place.path.check_writable()?;
+                    self.copy_up(flags & O_TRUNC == 0)?;
+                }
+                Ok(try_arc(OverlayFile::new(self, place, flags)?)?)
+            }
+            // The image has none.
+            _ => self.upper.get().ok_or(Errno::LOOP)?.clone().open(place, flags),
+        }
+    }
+    fn sync(&self, data_only: bool) -> Result<(), Errno> {
+        self.upper.get().map_or(Ok(()), |upper| Inode::sync(&**upper, data_only))
+    }
+    fn usage(&self) -> Usage {
+        match self.overlay.upper() {
+            Ok(upper) => Usage { magic: MAGIC, ..upper.work().usage() },
+            Err(_) => Usage { magic: MAGIC, ..Usage::default() },
+        }
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
