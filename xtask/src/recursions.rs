@@ -48,6 +48,11 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "the drop of a directory takes what lies in it out first, directory by directory",
     },
     Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_fs::overlay::node::Node>",
+        times: 1,
+        reason: "the drop of a node takes the directories above it one by one first",
+    },
+    Recursion {
         prefix: "core::ptr::drop_in_place<coracle_core::task::process::Process>",
         times: 1,
         reason: "an observer is a running thread, which keeps its process: none observes a process that goes away; nor does a process that has \

@@ -191,7 +191,10 @@ fn whiteouts_are_left_behind() {
     for name in [b"file".as_slice(), b"inner"] {
         let left = fs.lookup(ROOT, name).unwrap();
         let attributes = fs.attributes(left).unwrap();
-        assert_eq!((attributes.mode, attributes.device, attributes.links), (0o020_000, Default::default(), 1));
+        assert_eq!(
+            (attributes.mode, attributes.device, attributes.links),
+            (0o020_000, Default::default(), 1)
+        );
     }
     fs.unmount().unwrap();
     assert_eq!(e2fsck(&disk.bytes()), None);

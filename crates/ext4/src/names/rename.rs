@@ -51,6 +51,8 @@ impl FileSystem {
         self.change(|fs| fs.rename_once(from, to, how, now))
     }
 
+    /// Apart from what calls it twice, for the stack's sake.
+    #[inline(never)]
     fn rename_once(
         &mut self,
         from: Place<'_>,
@@ -71,7 +73,8 @@ impl FileSystem {
             if how == Rename::Exchange || new_parent.links == 0 {
                 return Err(Error::NotFound);
             }
-            self.move_name(from, to, file, how, now)?;
+            let whiteout = self.whiteout_for(how, from, now)?;
+            self.move_name(from, to, file, whiteout, now)?;
             return Ok(None);
         };
         if how == Rename::NoReplace {
@@ -93,6 +96,7 @@ impl FileSystem {
             (false, true) => return Err(Error::IsDirectory),
             _ => {}
         }
+        let whiteout = self.whiteout_for(how, from, now)?;
         let mut new_parent = new_parent;
         self.set_target(&new_parent, new, target(&file))?;
         let left = if replaced.is_directory() {
@@ -102,8 +106,13 @@ impl FileSystem {
             self.drop_link(&mut replaced, now)?
         };
         self.set_directory(&mut new_parent, now)?;
-        self.leave(from, to, file, how, now)?;
+        self.leave(from, to, file, whiteout, now)?;
         Ok(Some((replaced.number, left)))
+    }
+
+    /// What the old name is to lead to.
+    fn whiteout_for(&mut self, how: Rename, from: Place<'_>, now: Time) -> Result<Option<Target>> {
+        if how == Rename::Whiteout { self.make_whiteout(from.directory, now).map(Some) } else { Ok(None) }
     }
 
     /// Gives a file a name that is free, and takes the old one from it.
@@ -112,13 +121,13 @@ impl FileSystem {
         from: Place<'_>,
         to: Place<'_>,
         file: Inode,
-        how: Rename,
+        whiteout: Option<Target>,
         now: Time,
     ) -> Result<()> {
         let mut new_parent = self.writable_directory(to.directory)?;
         self.insert_name(&mut new_parent, to.name, target(&file))?;
         self.set_directory(&mut new_parent, now)?;
-        self.leave(from, to, file, how, now)
+        self.leave(from, to, file, whiteout, now)
     }
 
     /// Takes the old name from a file that has the new one already.
@@ -127,11 +136,9 @@ impl FileSystem {
         from: Place<'_>,
         to: Place<'_>,
         mut file: Inode,
-        how: Rename,
+        whiteout: Option<Target>,
         now: Time,
     ) -> Result<()> {
-        let whiteout =
-            if how == Rename::Whiteout { Some(self.make_whiteout(from.directory, now)?) } else { None };
         // The new name may have moved the entry of the old one, or changed the directory.
         let mut old_parent = self.writable_directory(from.directory)?;
         let old = self.find(&old_parent, from.name)?.ok_or(Error::NotFound)?;

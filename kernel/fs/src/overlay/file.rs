@@ -45,7 +45,8 @@ impl Drop for OverlayFile {
 impl OverlayFile {
     /// Opens a file, which is in the volume if it is to be written. ETXTBSY if it is to be written and is being executed;
     /// EROFS, ENOMEM.
-    pub fn new(node: Arc<Node>, place: Place, flags: u32) -> Result<Self, Errno> {
+    #[inline(never)]
+    pub fn open(node: Arc<Node>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
         let lower = match (node.upper(), node.lower()) {
             (None, Some(lower)) => {
                 Some(try_box(MemoryFile::new(lower.clone(), Name::Place(place.clone()), flags)?)?)
@@ -60,7 +61,7 @@ impl OverlayFile {
         if file.lower.is_none() {
             file.open_upper()?;
         }
-        Ok(file)
+        Ok(try_arc(file)?)
     }
     fn writes(&self) -> bool {
         self.flags & O_ACCMODE != O_RDONLY

@@ -287,7 +287,7 @@ impl Inode for Node {
                     place.path.check_writable()?;
                     self.copy_up(flags & O_TRUNC == 0)?;
                 }
-                Ok(try_arc(OverlayFile::new(self, place, flags)?)?)
+                OverlayFile::open(self, place, flags)
             }
             // The image has none.
             _ => self.upper.get().ok_or(Errno::LOOP)?.clone().open(place, flags),
