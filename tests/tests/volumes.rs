@@ -147,7 +147,7 @@ fn what_is_refused() -> Result<(), String> {
         ("-v a:/data -v b:/data", "two volumes are to be at /data"),
         ("-v a:data", "the guest's path begins with a slash"),
         ("-v a:/", "with --root-volume it takes what is changed"),
-        ("--root-volume a:b", "a name"),
+        ("--root-volume ./", "the root's volume is an ext4 file system"),
     ] {
         refused(&home.shell(options, "echo ran")?, text).map_err(|error| format!("{options}: {error}"))?;
     }

@@ -85,6 +85,11 @@ fn prepare(spec: &Spec, path: &Path, wish: &Wish<'_>) -> Result<File> {
                 path.display()
             )));
         }
+        (_, Ok(meta)) if meta.is_dir() => {
+            return Err(Error::new(format!("`{}` is a directory", path.display()))
+                .why("the root's volume is an ext4 file system")
+                .help("give it a name, or a file: --root-volume ./root.img"));
+        }
         (_, Err(error)) => return Err(cannot("use", path, &error)),
         (_, Ok(_)) => {}
     }

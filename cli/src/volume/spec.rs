@@ -43,7 +43,7 @@ fn options(text: &OsStr) -> (&OsStr, bool, Option<String>) {
 impl Spec {
     /// A volume that takes what is changed in the image's files.
     pub fn root(source: Source) -> Self {
-        Spec { source, path: "/".into(), read_only: false }
+        Spec { source, path: "/".into(), read_only: false, cache: None }
     }
 
     /// Reads what `-v` takes.
