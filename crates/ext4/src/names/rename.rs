@@ -1,6 +1,6 @@
 //! Renaming: rename(2), renameat2(2).
 use super::insert::{Target, check_name};
-use crate::directory::entry_kind;
+use crate::directory::{Found, entry_kind};
 use crate::error::{Error, Result};
 use crate::filesystem::FileSystem;
 use crate::inode::{Inode, Time};
@@ -51,7 +51,7 @@ impl FileSystem {
         self.change(|fs| fs.rename_once(from, to, how, now))
     }
 
-    /// Apart from what calls it twice, for the stack's sake.
+    /// Apart from what calls it twice, and in steps, for the stack's sake: inodes are large.
     #[inline(never)]
     fn rename_once(
         &mut self,
@@ -60,57 +60,82 @@ impl FileSystem {
         how: Rename,
         now: Time,
     ) -> Result<Option<(u32, u32)>> {
-        let old_parent = self.writable_directory(from.directory)?;
-        let new_parent = self.writable_directory(to.directory)?;
-        let old = self.find(&old_parent, from.name)?.ok_or(Error::NotFound)?;
-        let new = self.find(&new_parent, to.name)?;
-        let file = self.live_inode(old.inode)?;
-        let moves = from.directory != to.directory;
-        if file.is_directory() && moves {
-            self.check_not_within(to.directory, file.number)?;
+        let (old, _) = self.find_at(from)?;
+        let (new, new_links) = self.find_at(to)?;
+        let old = old.ok_or(Error::NotFound)?.inode;
+        let moves_directory = self.is_directory(old)?;
+        if moves_directory && from.directory != to.directory {
+            self.check_not_within(to.directory, old)?;
         }
         let Some(new) = new else {
-            if how == Rename::Exchange || new_parent.links == 0 {
+            if how == Rename::Exchange || new_links == 0 {
                 return Err(Error::NotFound);
             }
             let whiteout = self.whiteout_for(how, from, now)?;
-            self.move_name(from, to, file, whiteout, now)?;
+            self.move_name(from, to, old, whiteout, now)?;
             return Ok(None);
         };
         if how == Rename::NoReplace {
             return Err(Error::Exists);
         }
-        if new.inode == old.inode {
+        if new.inode == old {
             return Ok(None);
         }
-        let mut replaced = self.live_inode(new.inode)?;
+        let replaces_directory = self.is_directory(new.inode)?;
         if how == Rename::Exchange {
-            if replaced.is_directory() && moves {
-                self.check_not_within(from.directory, replaced.number)?;
+            if replaces_directory && from.directory != to.directory {
+                self.check_not_within(from.directory, new.inode)?;
             }
-            self.exchange(from, to, file, replaced, now)?;
+            self.exchange(from, to, old, new.inode, now)?;
             return Ok(None);
         }
-        match (file.is_directory(), replaced.is_directory()) {
+        match (moves_directory, replaces_directory) {
             (true, false) => return Err(Error::NotDirectory),
             (false, true) => return Err(Error::IsDirectory),
             _ => {}
         }
         let whiteout = self.whiteout_for(how, from, now)?;
-        let mut new_parent = new_parent;
-        self.set_target(&new_parent, new, target(&file))?;
+        let left = self.replace(to, new, old, now)?;
+        self.leave(from, to, old, whiteout, now)?;
+        Ok(Some((new.inode, left)))
+    }
+
+    /// The entry of a directory that can be changed, and how many links the directory has.
+    #[inline(never)]
+    fn find_at(&mut self, place: Place<'_>) -> Result<(Option<Found>, u16)> {
+        let directory = self.writable_directory(place.directory)?;
+        Ok((self.find(&directory, place.name)?, directory.links))
+    }
+
+    #[inline(never)]
+    fn is_directory(&mut self, inode: u32) -> Result<bool> {
+        Ok(self.live_inode(inode)?.is_directory())
+    }
+
+    /// Has the entry `found` lead to the file `old`; returns how many names the other has left.
+    #[inline(never)]
+    fn replace(&mut self, to: Place<'_>, found: Found, old: u32, now: Time) -> Result<u32> {
+        let target = self.target_of(old)?;
+        let mut parent = self.writable_directory(to.directory)?;
+        let mut replaced = self.live_inode(found.inode)?;
+        self.set_target(&parent, found, target)?;
         let left = if replaced.is_directory() {
-            self.remove_directory(&mut new_parent, new, &mut replaced, now)?;
+            self.remove_directory(&mut parent, found, &mut replaced, now)?;
             0
         } else {
             self.drop_link(&mut replaced, now)?
         };
-        self.set_directory(&mut new_parent, now)?;
-        self.leave(from, to, file, whiteout, now)?;
-        Ok(Some((replaced.number, left)))
+        self.set_directory(&mut parent, now)?;
+        Ok(left)
+    }
+
+    #[inline(never)]
+    fn target_of(&mut self, inode: u32) -> Result<Target> {
+        Ok(target(&self.live_inode(inode)?))
     }
 
     /// What the old name is to lead to.
+    #[inline(never)]
     fn whiteout_for(&mut self, how: Rename, from: Place<'_>, now: Time) -> Result<Option<Target>> {
         if how == Rename::Whiteout { self.make_whiteout(from.directory, now).map(Some) } else { Ok(None) }
     }
@@ -120,25 +145,33 @@ impl FileSystem {
         &mut self,
         from: Place<'_>,
         to: Place<'_>,
-        file: Inode,
+        file: u32,
         whiteout: Option<Target>,
         now: Time,
     ) -> Result<()> {
-        let mut new_parent = self.writable_directory(to.directory)?;
-        self.insert_name(&mut new_parent, to.name, target(&file))?;
-        self.set_directory(&mut new_parent, now)?;
+        let target = self.target_of(file)?;
+        self.add_name(to, target, now)?;
         self.leave(from, to, file, whiteout, now)
     }
 
+    #[inline(never)]
+    fn add_name(&mut self, to: Place<'_>, target: Target, now: Time) -> Result<()> {
+        let mut parent = self.writable_directory(to.directory)?;
+        self.insert_name(&mut parent, to.name, target)?;
+        self.set_directory(&mut parent, now)
+    }
+
     /// Takes the old name from a file that has the new one already.
+    #[inline(never)]
     fn leave(
         &mut self,
         from: Place<'_>,
         to: Place<'_>,
-        mut file: Inode,
+        file: u32,
         whiteout: Option<Target>,
         now: Time,
     ) -> Result<()> {
+        let mut file = self.live_inode(file)?;
         // The new name may have moved the entry of the old one, or changed the directory.
         let mut old_parent = self.writable_directory(from.directory)?;
         let old = self.find(&old_parent, from.name)?.ok_or(Error::NotFound)?;
@@ -160,14 +193,9 @@ impl FileSystem {
     }
 
     /// Has two names change places.
-    fn exchange(
-        &mut self,
-        from: Place<'_>,
-        to: Place<'_>,
-        file: Inode,
-        other: Inode,
-        now: Time,
-    ) -> Result<()> {
+    #[inline(never)]
+    fn exchange(&mut self, from: Place<'_>, to: Place<'_>, file: u32, other: u32, now: Time) -> Result<()> {
+        let (file, other) = (self.live_inode(file)?, self.live_inode(other)?);
         let moves = from.directory != to.directory;
         for (place, mut file, was_in, other) in
             [(to, file.clone(), from, &other), (from, other.clone(), to, &file)]

@@ -178,6 +178,12 @@ pub trait Inode: Send + Sync + Any {
         let _ = size;
         Err(Errno::INVAL)
     }
+    /// A regular file is to be opened for writing; `truncates`: what is in it does not matter. Apart from [`Inode::open`], by which programs are
+    /// loaded deep on the stack.
+    fn prepare_writing(&self, truncates: bool) -> Result<(), Errno> {
+        let _ = truncates;
+        Ok(())
+    }
     /// Opens it: `place` says where, `flags` are those of open(2).
     fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno>;
     /// fsync(2) of a directory: when it returns, its entries are on stable storage.

@@ -108,6 +108,7 @@ pub fn open(
     }
     if !created {
         check_flags(&*path.inode, flags)?;
+        prepare(&*path.inode, flags, truncates)?;
     }
     open_place(found.into_place(path)?, flags, truncates)
 }
@@ -119,6 +120,14 @@ fn check_flags(inode: &dyn Inode, flags: u32) -> Result<(), Errno> {
     }
     access::check(inode, access::wanted_by(flags))?;
     if flags & O_NOATIME != 0 { access::check_owner(inode) } else { Ok(()) }
+}
+
+fn prepare(inode: &dyn Inode, flags: u32, truncates: bool) -> Result<(), Errno> {
+    if flags & O_ACCMODE == O_RDONLY || flags & O_PATH != 0 {
+        Ok(())
+    } else {
+        inode.prepare_writing(truncates)
+    }
 }
 
 /// Opens a file that was found.
@@ -154,6 +163,7 @@ fn reopen(file: &Arc<dyn File>, flags: u32) -> Result<Arc<OpenFile>, Errno> {
     if let Some(place) = file.place() {
         let truncates = flags & O_TRUNC != 0 && place.path.inode.mode() & S_IFMT == S_IFREG;
         check_flags(&*place.path.inode, flags)?;
+        prepare(&*place.path.inode, flags, truncates)?;
         return open_place(place.clone(), flags, truncates);
     }
     let again = match file.reopen(flags) {

@@ -18,7 +18,7 @@ use coracle_fallible::{NoMemory, Text, try_arc, try_arc_cyclic};
 use coracle_hal::once::Once;
 use core::any::Any;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use linux_raw_sys::general::{O_ACCMODE, O_RDONLY, O_TRUNC, S_IFDIR, S_IFMT, S_IFREG};
+use linux_raw_sys::general::{O_ACCMODE, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG};
 
 /// f_type of overlayfs (statfs(2)).
 const MAGIC: u64 = 0x794c_7630;
@@ -279,13 +279,20 @@ impl Inode for Node {
         }
         Inode::truncate(&**self.copy_up(size > 0)?, size)
     }
+    fn prepare_writing(&self, truncates: bool) -> Result<(), Errno> {
+        match self.kind {
+            S_IFREG if self.users.load(Ordering::Acquire) < 0 => Err(Errno::TXTBSY),
+            S_IFREG => self.copy_up(!truncates).map(drop),
+            _ => Ok(()),
+        }
+    }
     fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
         match self.kind & S_IFMT {
             S_IFDIR => Ok(try_arc(DirectoryFile::new(place))?),
             S_IFREG => {
-                if flags & O_ACCMODE != O_RDONLY {
-                    place.path.check_writable()?;
-                    self.copy_up(flags & O_TRUNC == 0)?;
+                // One that is to be written was copied up before.
+                if flags & O_ACCMODE != O_RDONLY && self.upper.get().is_none() {
+                    return Err(Errno::ROFS);
                 }
                 OverlayFile::open(self, place, flags)
             }
