@@ -22,6 +22,7 @@ mod inotify;
 mod memory;
 mod memory_policy;
 pub mod mount;
+mod mount_api;
 mod mqueue;
 mod names;
 mod namespaces;

@@ -7,7 +7,7 @@ use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::{capability, check_capability, check_capability_in};
 use coracle_core::fs::inode::Inode;
 use coracle_core::fs::mount as mounts;
-use coracle_core::fs::mount::{MountFlags, NewMount, Path, Place};
+use coracle_core::fs::mount::{Mount, MountFlags, NewMount, Path, Place};
 use coracle_core::fs::mount_space;
 use coracle_core::fs::walk::{self, Follow};
 use coracle_core::mm::user;
@@ -29,17 +29,20 @@ const PROPAGATION: u32 = MS_PRIVATE | MS_SHARED | MS_SLAVE | MS_UNBINDABLE;
 /// File systems that may be mounted with the rights of a user namespace: what they show is their mounter's, or is there for all.
 const IN_NAMESPACES: [&[u8]; 4] = [b"tmpfs", b"ramfs", b"devpts", b"mqueue"];
 
+/// Index of the file system id among a process's ids.
+const FILE_SYSTEM: usize = 3;
+
 /// EPERM unless the program may change the tree of mounts, EINVAL if it is not that of its namespace.
-fn check_may_mount(call: &Call, path: &Path) -> Result<(), Errno> {
+pub(super) fn check_may_mount(call: &Call, path: &Path) -> Result<(), Errno> {
     let space = call.thread().process.namespaces.lock().mounts.clone();
     check_capability_in(space.as_ref().and_then(|space| space.owner.as_ref()), capability::SYS_ADMIN)?;
     check_own(call, path)
 }
 
 /// EINVAL unless a path is in the program's namespace.
-fn check_own(call: &Call, path: &Path) -> Result<(), Errno> {
+pub(super) fn check_own(call: &Call, path: &Path) -> Result<(), Errno> {
     let space = call.thread().process.namespaces.lock().mounts.as_ref().map_or(0, |space| space.id);
-    if path.mount.space == space { Ok(()) } else { Err(Errno::INVAL) }
+    if path.mount.space() == space { Ok(()) } else { Err(Errno::INVAL) }
 }
 
 /// pivot_root(2).
@@ -102,41 +105,50 @@ pub fn mount(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let kind = user::read_path(call.usize(2))?;
-    if !IN_NAMESPACES.contains(&kind.as_slice()) {
-        check_capability(capability::SYS_ADMIN)?;
-    }
+    check_kind(&kind)?;
     if kind == b"ext4" {
         return mount_ext4(call, at, flags);
     }
     if kind == b"9p" {
         return mount_share(call, at, flags);
     }
-    let (root, kind) = match kind.as_slice() {
+    let (root, kind) = make(&kind, &options_at(call)?)?;
+    if !at.path.inode.is_directory() {
+        return Err(Errno::NOTDIR);
+    }
+    let source = source_at(call.usize(0))?;
+    let new = NewMount { root, kind, source, flags: MountFlags::new(flags), file_system: None };
+    mounts::mount(at, new)?;
+    Ok(0)
+}
+
+/// EPERM unless the program may mount file systems of this kind.
+pub(super) fn check_kind(kind: &[u8]) -> Result<(), Errno> {
+    if IN_NAMESPACES.contains(&kind) { Ok(()) } else { check_capability(capability::SYS_ADMIN) }
+}
+
+/// A file system that needs no device: its root, and its kind. ENODEV for others, EINVAL for options that it does not have.
+pub(super) fn make(kind: &[u8], options: &[u8]) -> Result<(Arc<dyn Inode>, &'static str), Errno> {
+    Ok(match kind {
         b"tmpfs" => {
-            let options = Options::parse(&options_at(call)?)?;
-            (MemoryFs::with_options(&options)? as Arc<dyn Inode>, "tmpfs")
+            let mut options = Options::parse(options)?;
+            let (uid, gid) = coracle_core::this::with(|thread| {
+                let ids = thread.process.credentials.lock();
+                (ids.uid[FILE_SYSTEM], ids.gid[FILE_SYSTEM])
+            });
+            options.uid.get_or_insert(uid);
+            options.gid.get_or_insert(gid);
+            (MemoryFs::with_options(&options)?, "tmpfs")
         }
-        b"ramfs" => (MemoryFs::empty(0o1777)? as Arc<dyn Inode>, "tmpfs"),
+        b"ramfs" => (MemoryFs::empty(0o1777)?, "tmpfs"),
         b"devtmpfs" => (dev::filesystem()?, "devtmpfs"),
-        b"devpts" => (pty::filesystem(&options_at(call)?)?, "devpts"),
+        b"devpts" => (pty::filesystem(options)?, "devpts"),
         b"proc" => (proc::filesystem()?, "proc"),
         b"sysfs" => (sys::filesystem()?, "sysfs"),
         b"cgroup2" => (sys::cgroup::filesystem()?, "cgroup2"),
         b"mqueue" => (tree::filesystem()?, "mqueue"),
         _ => return Err(Errno::NODEV),
-    };
-    if !at.path.inode.is_directory() {
-        return Err(Errno::NOTDIR);
-    }
-    let new = NewMount {
-        root,
-        kind,
-        source: source_at(call.usize(0))?,
-        flags: MountFlags::new(flags),
-        file_system: None,
-    };
-    mounts::mount(at, new)?;
-    Ok(0)
+    })
 }
 
 /// ext4 on a block device. ENOTBLK if the source is none, EACCES if it is read-only and the mount is not to be (mount(2)).
@@ -175,26 +187,30 @@ fn remount(call: &Call, at: &Place, flags: u32) -> SysResult {
     }
     let mount = &at.path.mount;
     let new = MountFlags::new(flags).with_times_of(mount.flags(), flags);
-    mount.check_locked(new)?;
     if flags & MS_BIND != 0 {
-        mount.set_flags(new)?
+        mount.check_locked(new)?;
+        mount.set_flags(new)?;
     } else {
-        // What is shared with other namespaces is changed by those that own the machine.
-        if mount.kind != "tmpfs" {
-            check_capability(capability::SYS_ADMIN)?;
-        }
-        if !new.contains(MountFlags::READ_ONLY) && ext4::volume::is_read_only(&mount.root) {
-            return Err(Errno::ROFS);
-        }
-        if let Some(root) = mount.root.as_any().downcast_ref::<Node>()
-            && let Some(pages) = Options::parse(&options_at(call)?)?.pages
-        {
-            root.fs().set_limit(pages)?;
-        }
-        mount.reconfigure(new)?;
-        ext4::volume::sync_all();
+        reconfigure(mount, new, &options_at(call)?)?;
     }
     Ok(0)
+}
+
+/// Changes a mount and its file system. EPERM, EROFS, EBUSY, EINVAL.
+pub(super) fn reconfigure(mount: &Mount, new: MountFlags, options: &[u8]) -> Result<(), Errno> {
+    mount.check_locked(new)?;
+    check_capability_in(mount.file_system.owner.as_ref(), capability::SYS_ADMIN)?;
+    if !new.contains(MountFlags::READ_ONLY) && ext4::volume::is_read_only(&mount.root) {
+        return Err(Errno::ROFS);
+    }
+    if let Some(root) = mount.root.as_any().downcast_ref::<Node>()
+        && let Some(pages) = Options::parse(options)?.pages
+    {
+        root.fs().set_limit(pages)?;
+    }
+    mount.reconfigure(new)?;
+    ext4::volume::sync_all();
+    Ok(())
 }
 
 /// MS_BIND: shows a file or directory elsewhere, too, with the flags of the mount that it is in.

@@ -104,6 +104,13 @@ system_calls! {
     161 chroot(&path) super::path::chroot, "all";
     162 sync() super::file::sync, "nothing to do";
     165 mount(&path, &path, &file_system, mount_flags, &path) super::mount::mount, "tmpfs, proc, sysfs, devtmpfs, devpts, mqueue, MS_BIND, MS_REMOUNT with ro, noexec, nosuid and nodev; MS_MOVE, MS_REC; all mounts are private";
+    428 open_tree(dirfd, &path, number) super::mount_api::open_tree, "all";
+    429 move_mount(dirfd, &path, dirfd, &path, number) super::mount_api::move_mount, "without MOVE_MOUNT_SET_GROUP and MOVE_MOUNT_BENEATH";
+    430 fsopen(&string, number) -> fd super::mount_api::fsopen, "what mount(2) mounts, without ext4";
+    431 fsconfig(fd, number, &string, &string, number) super::mount_api::fsconfig, "flags, strings and the commands";
+    432 fsmount(fd, number, number) -> fd super::mount_api::fsmount, "all";
+    433 fspick(dirfd, &path, number) -> fd super::mount_api::fspick, "all";
+    442 mount_setattr(dirfd, &path, number, &bytes, len) super::mount_api::mount_setattr, "no mappings of ids; propagation is accepted, and all mounts are private";
     155 pivot_root(&path, &path) super::mount::pivot_root, "all";
     166 umount2(&path, umount_flags) super::mount::umount2, "without MNT_EXPIRE";
     187 readahead(fd, offset, len) super::file::readahead, "up to 1 MiB";
@@ -235,7 +242,7 @@ system_calls! {
     146 sched_get_priority_max(scheduler) super::scheduling::sched_get_priority_max, "all";
     147 sched_get_priority_min(scheduler) super::scheduling::sched_get_priority_min, "all";
     148 sched_rr_get_interval(pid, &out) super::scheduling::sched_rr_get_interval, "all";
-    317 seccomp(number, number, &bytes) super::seccomp::seccomp, "strict mode and filters; no SECCOMP_RET_USER_NOTIF";
+    317 seccomp(number, number, &bytes) super::seccomp::seccomp, "strict mode and filters, with listeners";
     157 prctl(prctl_option, &int_cell, number, number, number) super::thread::prctl, "names, death signal, dumpable, capability sets and secure bits, no_new_privs, subreaper, timer slack; others that change nothing are accepted";
     158 arch_prctl(arch_prctl_code, address) super::thread::arch_prctl, "FS; GS in protected mode";
     186 gettid() -> pid super::thread::gettid, "all";

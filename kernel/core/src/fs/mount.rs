@@ -3,6 +3,7 @@ use super::inode::Inode;
 use super::notify;
 use super::path_cache::{self, names_changed};
 use crate::errno::Errno;
+use crate::task::user_space::UserSpace;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
@@ -21,7 +22,7 @@ pub struct Mount {
     /// Its root directory.
     pub root: Arc<dyn Inode>,
     /// The namespace whose tree it is in; 0 is the first (`fs::mount_space`).
-    pub space: u32,
+    space: AtomicU32,
     /// What it covers; `None` for the top of a tree.
     at: RwLock<Option<Place>>,
     /// Its type, as /proc/mounts tells it.
@@ -93,6 +94,8 @@ impl MountFlags {
 /// What all mounts of a file system share.
 #[derive(Default)]
 pub struct FileSystem {
+    /// The user namespace that it was made in; `None` is the first.
+    pub owner: Option<Arc<UserSpace>>,
     read_only: AtomicBool,
     writers: AtomicUsize,
 }
@@ -136,12 +139,14 @@ impl Mount {
             Some(file_system) => file_system,
             None => {
                 let read_only = AtomicBool::new(new.flags.contains(MountFlags::READ_ONLY));
-                try_arc(FileSystem { read_only, writers: AtomicUsize::new(0) })?
+                let space = || crate::this::with(|thread| thread.process.credentials.lock().space.clone());
+                let owner = if crate::this::is_any() { space() } else { None };
+                try_arc(FileSystem { owner, read_only, writers: AtomicUsize::new(0) })?
             }
         };
         try_arc(Mount {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            space,
+            space: AtomicU32::new(space),
             root: new.root,
             at: RwLock::new(None),
             kind: new.kind,
@@ -151,6 +156,14 @@ impl Mount {
             locked: AtomicU32::new(0),
             writers: AtomicUsize::new(0),
         })
+    }
+    /// The namespace whose tree it is in; 0 is the first.
+    pub fn space(&self) -> u32 {
+        self.space.load(Ordering::SeqCst)
+    }
+    /// It comes to another tree. The list of mounts is locked.
+    pub(super) fn set_space(&self, space: u32) {
+        self.space.store(space, Ordering::SeqCst);
     }
     /// What it covers; `None` for the top of a tree.
     pub fn at(&self) -> Option<Place> {
@@ -311,7 +324,7 @@ pub struct NewMount {
 
 /// Mounts something over the file or directory `at`. EINVAL if nothing can be mounted there, ENOMEM.
 pub fn mount(at: Place, new: NewMount) -> Result<(), Errno> {
-    let mount = Mount::new(new, at.path.mount.space)?;
+    let mount = Mount::new(new, at.path.mount.space())?;
     let mut mounts = MOUNTS.write();
     attach(&mut mounts, mount, at)
 }

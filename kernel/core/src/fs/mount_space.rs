@@ -7,7 +7,7 @@ use super::mount::{
 };
 use super::path_cache::{self, names_changed};
 use crate::errno::Errno;
-use crate::task::user_space::UserSpace;
+use crate::task::user_space::{UserSpace, next_inode};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
@@ -16,7 +16,7 @@ use core::sync::atomic::Ordering::*;
 
 /// A namespace other than the first. Its mounts go with it.
 pub struct Space {
-    /// Number of its inode, and [`Mount::space`] of its mounts.
+    /// Number of its inode, and [`Mount::space()`] of its mounts.
     pub id: u32,
     /// The user namespace that it belongs to.
     pub owner: Option<Arc<UserSpace>>,
@@ -42,7 +42,7 @@ impl Space {
         let space = try_arc(Space { id, owner })?;
         let mut mounts = MOUNTS.write();
         let old = from.map_or(0, |from| from.id);
-        let members = mounts.iter().filter(|mount| mount.space == old);
+        let members = mounts.iter().filter(|mount| mount.space() == old);
         let copies: Copies = members
             .map(|mount| Ok::<_, NoMemory>((mount.clone(), copy_of(mount, id, locks)?)))
             .try_collect_ok()?;
@@ -98,7 +98,7 @@ impl Drop for Space {
         loop {
             let gone = {
                 let mut mounts = MOUNTS.write();
-                let Some(index) = mounts.iter().rposition(|mount| mount.space == self.id) else { break };
+                let Some(index) = mounts.iter().rposition(|mount| mount.space() == self.id) else { break };
                 take_off(&mut mounts, index)
             };
             drop(gone);
@@ -110,7 +110,7 @@ impl Drop for Space {
 pub fn mounts_of(space: Option<&Space>) -> Result<Vec<Arc<Mount>>, NoMemory> {
     let id = space.map_or(0, |space| space.id);
     let mounts = MOUNTS.read();
-    let mine = || mounts.iter().filter(|mount| mount.space == id);
+    let mine = || mounts.iter().filter(|mount| mount.space() == id);
     mine()
         .filter(|mount| mount.is_top())
         .chain(mine().filter(|mount| !mount.is_top()))
@@ -121,7 +121,7 @@ pub fn mounts_of(space: Option<&Space>) -> Result<Vec<Arc<Mount>>, NoMemory> {
 /// The root of the tree of a namespace.
 pub fn root_of(space: Option<&Space>) -> Path {
     let id = space.map_or(0, |space| space.id);
-    let top = MOUNTS.read().iter().find(|mount| mount.space == id && mount.is_top()).cloned();
+    let top = MOUNTS.read().iter().find(|mount| mount.space() == id && mount.is_top()).cloned();
     top.map_or_else(mount::root, |mount| Path { inode: mount.root.clone(), mount })
 }
 
@@ -140,56 +140,152 @@ pub fn is_below(path: &Path, above: &Path) -> bool {
     }
 }
 
-/// Mounts `source`, and what is mounted below it, over `at` (MS_BIND with MS_REC). `skip`: MS_BIND alone. EINVAL, ENOMEM.
-pub fn bind(source: &Path, at: Place, source_name: Vec<u8>, recursive: bool) -> Result<(), Errno> {
-    let space = at.path.mount.space;
+/// Copies for a namespace of the mount of `source`, to show that place, and of those below it if `recursive`, which are last in the list.
+fn copies_below(
+    source: &Path,
+    space: u32,
+    name: Vec<u8>,
+    recursive: bool,
+) -> Result<(Arc<Mount>, Copies), Errno> {
     let below: Vec<Arc<Mount>> = {
         let mounts = MOUNTS.read();
         let is_below_source = |mount: &&Arc<Mount>| {
             recursive
-                && mount.space == source.mount.space
+                && mount.space() == source.mount.space()
                 && mount.at().is_some_and(|at| is_below(&at.path, source))
         };
         mounts.iter().filter(is_below_source).cloned().try_collect_vec()?
     };
     let new = |root, mount: &Arc<Mount>, source| {
         let file_system: Option<Arc<FileSystem>> = Some(mount.file_system.clone());
-        let copy = Mount::new(
-            NewMount { root, kind: mount.kind, source, flags: mount.flags(), file_system },
-            space,
-        )?;
+        let new = NewMount { root, kind: mount.kind, source, flags: mount.flags(), file_system };
+        let copy = Mount::new(new, space)?;
         copy.locked.store(mount.locked.load(SeqCst) & !LOCKED, SeqCst);
         Ok::<_, NoMemory>(copy)
     };
-    let first = new(source.inode.clone(), &source.mount, source_name)?;
+    let first = new(source.inode.clone(), &source.mount, name)?;
     let mut copies: Copies = Vec::new();
+    copies.try_push((source.mount.clone(), first.clone()))?;
     for mount in &below {
         copies.try_push((mount.clone(), new(mount.root.clone(), mount, mount.source.try_to_vec()?)?))?;
     }
-    copies.try_push((source.mount.clone(), first.clone()))?;
-    let mut mounts = MOUNTS.write();
-    mounts.make_room(copies.len())?;
-    attach(&mut mounts, first, at)?;
-    for (old, copy) in &copies[..below.len()] {
+    Ok((first, copies))
+}
+
+/// Puts copies of mounts, but the first, where those are on copies.
+fn attach_copies(mounts: &mut Vec<Arc<Mount>>, copies: &Copies) -> Result<(), Errno> {
+    for (old, copy) in copies.iter().skip(1) {
         if let Some(mut place) = old.at() {
-            relocate(&mut place, &copies);
-            attach(&mut mounts, copy.clone(), place)?;
+            relocate(&mut place, copies);
+            attach(mounts, copy.clone(), place)?;
         }
     }
     Ok(())
 }
 
-/// Moves the mount whose root is `from` to another place (MS_MOVE). EINVAL if it is none, or locked; ELOOP into itself.
+/// Mounts `source` over `at`, with what is mounted below it if `recursive` (MS_BIND, MS_REC). EINVAL, ENOMEM.
+pub fn bind(source: &Path, at: Place, source_name: Vec<u8>, recursive: bool) -> Result<(), Errno> {
+    let (first, copies) = copies_below(source, at.path.mount.space(), source_name, recursive)?;
+    let mut mounts = MOUNTS.write();
+    mounts.make_room(copies.len())?;
+    attach(&mut mounts, first, at)?;
+    attach_copies(&mut mounts, &copies)
+}
+
+/// A tree of mounts that is nowhere yet, and goes with its last reference if it comes nowhere.
+pub struct Tree {
+    /// Its root.
+    pub root: Path,
+    space: Arc<Space>,
+}
+
+impl Tree {
+    fn with(mount: Arc<Mount>, space: Arc<Space>) -> Tree {
+        Tree { root: Path { inode: mount.root.clone(), mount }, space }
+    }
+    /// A copy of what is at `source`, with what is mounted below it if `recursive` (open_tree(2)). ENOMEM.
+    pub fn copy(source: &Path, recursive: bool) -> Result<Tree, Errno> {
+        let space = try_arc(Space { id: next_inode(), owner: None })?;
+        let name = source.mount.source.try_to_vec()?;
+        let (first, copies) = copies_below(source, space.id, name, recursive)?;
+        let mut mounts = MOUNTS.write();
+        mounts.make_room(copies.len())?;
+        mounts.push_reserved(first.clone());
+        let attached = attach_copies(&mut mounts, &copies);
+        drop(mounts);
+        attached.map(|()| Tree::with(first, space))
+    }
+    /// One mount (fsmount(2)). ENOMEM.
+    pub fn new(mount: NewMount) -> Result<Tree, Errno> {
+        let space = try_arc(Space { id: next_inode(), owner: None })?;
+        let mount = Mount::new(mount, space.id)?;
+        MOUNTS.write().try_push(mount.clone())?;
+        Ok(Tree::with(mount, space))
+    }
+    /// Whether it is still nowhere.
+    pub fn is_nowhere(&self) -> bool {
+        self.root.mount.space() == self.space.id
+    }
+    /// Mounts it over a place (move_mount(2)). EINVAL if it is mounted, or if nothing can be mounted there; ENOMEM.
+    pub fn mount(&self, at: Place) -> Result<(), Errno> {
+        if at.path.inode.is_directory() != self.root.inode.is_directory() {
+            return Err(Errno::INVAL);
+        }
+        at.path.inode.mounted().ok_or(Errno::INVAL)?;
+        let mut mounts = MOUNTS.write();
+        if !self.is_nowhere() || at.path.mount.space() == self.space.id {
+            return Err(Errno::INVAL);
+        }
+        let place =
+            mounts.iter().position(|mount| Arc::ptr_eq(mount, &self.root.mount)).ok_or(Errno::INVAL)?;
+        let space = at.path.mount.space();
+        mounts.iter().filter(|mount| mount.space() == self.space.id).for_each(|mount| mount.set_space(space));
+        let mount = mounts.remove(place);
+        attach(&mut mounts, mount, at)
+    }
+}
+
+/// Changes the flags of a mount, and of those below it if `recursive` (mount_setattr(2)): of all, or of none. EPERM, EBUSY, ENOMEM.
+pub fn change_flags(path: &Path, clear: MountFlags, set: MountFlags, recursive: bool) -> Result<(), Errno> {
+    let all: Vec<Arc<Mount>> = {
+        let mounts = MOUNTS.read();
+        let is_meant = |mount: &&Arc<Mount>| {
+            Arc::ptr_eq(mount, &path.mount)
+                || recursive
+                    && mount.space() == path.mount.space()
+                    && mount.at().is_some_and(|at| is_below(&at.path, path))
+        };
+        mounts.iter().filter(is_meant).cloned().try_collect_vec()?
+    };
+    for mount in &all {
+        mount.check_locked((mount.flags() - clear) | set)?;
+    }
+    for (done, mount) in all.iter().enumerate() {
+        let old = mount.flags();
+        if let Err(error) = mount.set_flags((old - clear) | set) {
+            // Nothing else is read-only either.
+            let added = set - old;
+            for mount in &all[..done] {
+                let _ = mount.set_flags((mount.flags() - added) | (clear & old));
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Moves the mount whose root is `from` to another place (MS_MOVE). EINVAL if it is none, or locked, or if one of both is a directory;
+/// ELOOP into itself.
 pub fn move_mount(from: &Path, to: Place) -> Result<(), Errno> {
     let mount = &from.mount;
     if !from.is_mount_root() || mount.is_top() || mount.locked.load(SeqCst) & LOCKED != 0 {
         return Err(Errno::INVAL);
     }
+    if to.path.inode.is_directory() != from.inode.is_directory() {
+        return Err(Errno::INVAL);
+    }
     if Arc::ptr_eq(&to.path.mount, mount) || to.path.mount.is_in(mount) {
         return Err(Errno::LOOP);
-    }
-    if to.path.inode.is_directory() != from.inode.is_directory() {
-        return Err(Errno::NOTDIR);
     }
     to.path.inode.mounted().ok_or(Errno::INVAL)?;
     path_cache::forget();

@@ -65,6 +65,13 @@ macro_rules! call_number {
     ($table:literal chroot) => { Some(linux_raw_sys::general::__NR_chroot as usize) };
     ($table:literal sync) => { Some(linux_raw_sys::general::__NR_sync as usize) };
     ($table:literal mount) => { Some(linux_raw_sys::general::__NR_mount as usize) };
+    ($table:literal open_tree) => { Some(linux_raw_sys::general::__NR_open_tree as usize) };
+    ($table:literal move_mount) => { Some(linux_raw_sys::general::__NR_move_mount as usize) };
+    ($table:literal fsopen) => { Some(linux_raw_sys::general::__NR_fsopen as usize) };
+    ($table:literal fsconfig) => { Some(linux_raw_sys::general::__NR_fsconfig as usize) };
+    ($table:literal fsmount) => { Some(linux_raw_sys::general::__NR_fsmount as usize) };
+    ($table:literal fspick) => { Some(linux_raw_sys::general::__NR_fspick as usize) };
+    ($table:literal mount_setattr) => { Some(linux_raw_sys::general::__NR_mount_setattr as usize) };
     ($table:literal cachestat) => { Some(linux_raw_sys::general::__NR_cachestat as usize) };
     ($table:literal pivot_root) => { Some(linux_raw_sys::general::__NR_pivot_root as usize) };
     ($table:literal unshare) => { Some(linux_raw_sys::general::__NR_unshare as usize) };
