@@ -1,5 +1,6 @@
 //! Mounts: file systems joined into one tree, and places in that tree.
 use super::inode::Inode;
+use super::mount_space::MOUNTS_MAX;
 use super::notify;
 use super::path_cache::{self, names_changed};
 use crate::errno::Errno;
@@ -322,10 +323,14 @@ pub struct NewMount {
     pub file_system: Option<Arc<FileSystem>>,
 }
 
-/// Mounts something over the file or directory `at`. EINVAL if nothing can be mounted there, ENOMEM.
+/// Mounts something over the file or directory `at`. EINVAL if nothing can be mounted there, ENOSPC if there are too many
+/// mounts, ENOMEM.
 pub fn mount(at: Place, new: NewMount) -> Result<(), Errno> {
     let mount = Mount::new(new, at.path.mount.space())?;
     let mut mounts = MOUNTS.write();
+    if mounts.len() >= MOUNTS_MAX {
+        return Err(Errno::NOSPC);
+    }
     attach(&mut mounts, mount, at)
 }
 

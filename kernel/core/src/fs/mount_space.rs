@@ -22,6 +22,9 @@ pub struct Space {
     pub owner: Option<Arc<UserSpace>>,
 }
 
+/// Mounts of all namespaces together at most, so that a walk through their list stays short (Linux's fs.mount-max is for each).
+pub const MOUNTS_MAX: usize = 4096;
+
 /// Mounts and their copies.
 pub type Copies = Vec<(Arc<Mount>, Arc<Mount>)>;
 
@@ -43,6 +46,9 @@ impl Space {
         let mut mounts = MOUNTS.write();
         let old = from.map_or(0, |from| from.id);
         let members = mounts.iter().filter(|mount| mount.space() == old);
+        if mounts.len() + members.clone().count() > MOUNTS_MAX {
+            return Err(Errno::NOSPC);
+        }
         let copies: Copies = members
             .map(|mount| Ok::<_, NoMemory>((mount.clone(), copy_of(mount, id, locks)?)))
             .try_collect_ok()?;
@@ -59,6 +65,11 @@ impl Space {
         }
         Ok((space, copies))
     }
+}
+
+/// ENOSPC unless there may be so many more mounts.
+fn check_room(count: usize) -> Result<(), Errno> {
+    if MOUNTS.read().len() + count > MOUNTS_MAX { Err(Errno::NOSPC) } else { Ok(()) }
 }
 
 /// Has a place be on the copy of its mount.
@@ -163,6 +174,7 @@ fn copies_below(
         copy.locked.store(mount.locked.load(SeqCst) & !LOCKED, SeqCst);
         Ok::<_, NoMemory>(copy)
     };
+    check_room(below.len() + 1)?;
     let first = new(source.inode.clone(), &source.mount, name)?;
     let mut copies: Copies = Vec::new();
     copies.try_push((source.mount.clone(), first.clone()))?;
@@ -215,8 +227,9 @@ impl Tree {
         drop(mounts);
         attached.map(|()| Tree::with(first, space))
     }
-    /// One mount (fsmount(2)). ENOMEM.
+    /// One mount (fsmount(2)). ENOSPC, ENOMEM.
     pub fn new(mount: NewMount) -> Result<Tree, Errno> {
+        check_room(1)?;
         let space = try_arc(Space { id: next_inode(), owner: None })?;
         let mount = Mount::new(mount, space.id)?;
         MOUNTS.write().try_push(mount.clone())?;

@@ -1,5 +1,6 @@
 //! The right to look into another process (ptrace(2), "Ptrace access mode checking").
 use super::process::Process;
+use super::user_space::same;
 use crate::errno::Errno;
 use crate::fs::access::{capability, check_capability_in};
 use alloc::sync::Arc;
@@ -14,7 +15,10 @@ pub fn check(target: &Arc<Process>) -> Result<(), Errno> {
             return true;
         }
         let own = me.credentials.lock().ids();
-        own.has_all_ids_of(&target.credentials.lock()) && target.dumpable.load(Relaxed) == 1
+        let other = target.credentials.lock();
+        // In another user namespace the same ids may have other rights.
+        let same_space = same(own.space.as_ref(), other.space.as_ref());
+        own.has_all_ids_of(&other) && same_space && target.dumpable.load(Relaxed) == 1
     });
     if may {
         return Ok(());

@@ -70,8 +70,11 @@ pub fn release(tracer: &Process, thread: &Arc<Thread>, signal: u32) {
 
 /// Whether a thread gets no further rights by a program that it executes (execve(2)): its tracer would have them, too.
 pub fn keeps_rights(thread: &Thread) -> bool {
-    tracer_of(thread.debug.traced.tracer.load(SeqCst))
-        .is_some_and(|tracer| !tracer.credentials.lock().capabilities.can(number::SYS_PTRACE))
+    tracer_of(thread.debug.traced.tracer.load(SeqCst)).is_some_and(|tracer| {
+        let space = thread.process.credentials.lock().space.clone();
+        let may = tracer.credentials.lock().can_in(space.as_ref(), number::SYS_PTRACE);
+        !may
+    })
 }
 
 /// Lets a stopped thread go on: up to its next call (`calls`), or for one step.
