@@ -42,7 +42,7 @@ const TOP_SIZE: usize = size_of::<Top<()>>();
 /// `fpu_cpu` of a task whose state is in no register.
 const NO_CPU: usize = usize::MAX;
 impl Task {
-    /// Where in it the address of its stack's [`Top`] is, in bytes.
+    /// Where in it the address of its stack's `Top` is, in bytes.
     pub const TOP: usize = offset_of!(Task, top);
     /// Where its stack pointer is while it does not run.
     pub const SAVED: usize = offset_of!(Task, saved);

@@ -94,6 +94,16 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "a member keeps its file, which may be a set: those lie in one another five deep at most (epoll_ctl(2), ELOOP)",
     },
     Recursion {
+        prefix: "<coracle_core::ipc::epoll::Epoll as coracle_core::fs::file::File>::readiness",
+        times: 5,
+        reason: "epoll sets lie in one another five deep at most (epoll_ctl(2), ELOOP)",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_core::task::user_space::UserSpace>",
+        times: 1,
+        reason: "the drop of a namespace takes those that it was made in out first, one by one",
+    },
+    Recursion {
         prefix: "core::fmt::write",
         times: 3,
         reason: "what is shown may have parts that are shown, as an error that has another, and these have none",
