@@ -34,10 +34,9 @@ const BAR: u8 = 0;
 /// The admin queue.
 const ADMIN: u16 = 0;
 
-/// A controller.
-pub struct Controller {
+/// The registers of a controller.
+struct Controller {
     registers: Mmio,
-    irq: Irq,
     can: Capabilities,
 }
 
@@ -51,7 +50,7 @@ pub fn is_controller(function: &Function) -> bool {
 
 impl Controller {
     /// Finds the registers of a controller and resets it. `cpu` gets its interrupts.
-    fn new(function: &Function, cpu: usize) -> Result<Arc<Controller>, SetupError> {
+    fn new(function: &Function, cpu: usize) -> Result<(Arc<Controller>, Irq), SetupError> {
         function.enable();
         let bars = function.bars();
         let map = |len: usize| bars.map(Block { bar: BAR, offset: 0, len: len as u32 });
@@ -68,8 +67,8 @@ impl Controller {
         let registers = map(len).ok_or(SetupError::Registers)?;
         let msix = capabilities(|offset| function.config(offset)).msix.ok_or(SetupError::Interrupt)?;
         let irq = function.enable_msix(&bars, &msix, cpu).ok_or(SetupError::Interrupt)?;
-        let controller = Arc::new(Controller { registers, irq, can });
-        if controller.stop() { Ok(controller) } else { Err(SetupError::Reset) }
+        let controller = Arc::new(Controller { registers, can });
+        if controller.stop() { Ok((controller, irq)) } else { Err(SetupError::Reset) }
     }
 
     /// Waits for the bit that says whether it is ready.
@@ -97,11 +96,6 @@ impl Controller {
     fn write64(&self, offset: usize, value: u64) {
         self.registers.write32(offset, value as u32);
         self.registers.write32(offset + 4, (value >> u32::BITS) as u32);
-    }
-
-    /// Takes the interrupt; true if there was one. Call it before looking at the queues.
-    pub fn acknowledge(&self) -> bool {
-        self.irq.take_pending()
     }
 }
 
@@ -330,13 +324,16 @@ impl<T> Drop for Pair<T> {
     }
 }
 
-/// The admin queue of a controller that works.
-pub struct Admin(Pair<()>);
+/// The admin queue of a controller that works, and its interrupt.
+pub struct Admin {
+    pair: Pair<()>,
+    irq: Irq,
+}
 
 impl Admin {
     /// Starts a controller. `cpu` gets its interrupts.
     pub fn start(function: &Function, cpu: usize) -> Result<Admin, SetupError> {
-        let controller = Controller::new(function, cpu)?;
+        let (controller, irq) = Controller::new(function, cpu)?;
         let entries = (controller.can.most_entries().min(MOST_ENTRIES.into())) as u16;
         if entries < 2 {
             return Err(SetupError::Queue);
@@ -348,28 +345,28 @@ impl Admin {
         controller.write64(register::ADMIN_SUBMISSIONS, submissions);
         controller.write64(register::ADMIN_COMPLETIONS, completions);
         controller.registers.write32(register::CONFIGURATION, ENABLE);
-        if controller.wait_ready(true) { Ok(Admin(pair)) } else { Err(SetupError::Reset) }
+        if controller.wait_ready(true) { Ok(Admin { pair, irq }) } else { Err(SetupError::Reset) }
     }
 
-    /// The controller.
-    pub fn controller(&self) -> &Arc<Controller> {
-        &self.0.controller
+    /// Takes the interrupt; true if there was one. Call it before looking at the queues.
+    pub fn acknowledge(&self) -> bool {
+        self.irq.take_pending()
     }
 
     /// Carries out a command of the admin queue, at boot: it waits without sleeping.
     fn command(&mut self, command: Command, data: Data) -> Result<Completion, SetupError> {
-        self.0.add(command, (data, true), Argument::None, ()).map_err(|_| SetupError::Queue)?;
+        self.pair.add(command, (data, true), Argument::None, ()).map_err(|_| SetupError::Queue)?;
         self.wait()
     }
 
     fn wait(&mut self) -> Result<Completion, SetupError> {
         const PATIENCE_NS: u64 = 5_000_000_000;
-        self.0.publish();
+        self.pair.publish();
         let end = time::now_ns() + PATIENCE_NS;
         loop {
-            match self.0.pop() {
+            match self.pair.pop() {
                 Ok(Some(finished)) => {
-                    self.0.taken();
+                    self.pair.taken();
                     let is_good = finished.completion.status == 0;
                     return if is_good { Ok(finished.completion) } else { Err(SetupError::Queue) };
                 }
@@ -396,13 +393,13 @@ impl Admin {
         let count = self.command(Command::request_queues(most), Data::NONE)?.queues().min(most);
         let mut pairs = Vec::new();
         for id in 1..=count {
-            let pair = Pair::new(&self.0.controller, id, self.0.entries)?;
+            let pair = Pair::new(&self.pair.controller, id, self.pair.entries)?;
             let start = pair.reached.memory.phys();
             // In the list before the controller knows of it: it goes only after the controller was reset.
             pairs.try_push(pair).map_err(|_| SetupError::Memory)?;
-            let completions = start + Pair::<T>::completions(self.0.entries) as u64;
-            self.make(Command::create_completions(id, self.0.entries), completions)?;
-            self.make(Command::create_submissions(id, self.0.entries), start)?;
+            let completions = start + Pair::<T>::completions(self.pair.entries) as u64;
+            self.make(Command::create_completions(id, self.pair.entries), completions)?;
+            self.make(Command::create_submissions(id, self.pair.entries), start)?;
         }
         Ok(pairs)
     }
@@ -411,10 +408,13 @@ impl Admin {
     fn make(&mut self, command: Command, address: u64) -> Result<(), SetupError> {
         /// Where the first pointer of a command is the second of two words.
         const POINTER: usize = 2 * size_of::<u64>();
-        let pair = &mut self.0;
+        let pair = &mut self.pair;
         let at = usize::from(pair.tail) * COMMAND_BYTES;
         pair.add(command, (Data::NONE, false), Argument::None, ()).map_err(|_| SetupError::Queue)?;
         pair.reached.memory.write_pair(at + POINTER, 0, address);
         self.wait().map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,7 @@ impl Nvme {
 
     /// Takes what the controller is done with, if it has interrupted.
     pub fn poll(&self) {
-        if !self.admin.controller().acknowledge() {
+        if !self.admin.acknowledge() {
             return;
         }
         let mut any = false;
