@@ -14,7 +14,7 @@ pub use crate::virtio::transport::SetupError;
 use crate::{cpu, time};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use coracle_fallible::TryVec as _;
+use coracle_fallible::{TryVec as _, try_arc};
 use coracle_nvme::{
     COMMAND_BYTES, COMPLETION_BYTES, Capabilities, Command, Completion, ENABLE, FATAL, IDENTIFY_BYTES, READY,
     register,
@@ -67,7 +67,7 @@ impl Controller {
         let registers = map(len).ok_or(SetupError::Registers)?;
         let msix = capabilities(|offset| function.config(offset)).msix.ok_or(SetupError::Interrupt)?;
         let irq = function.enable_msix(&bars, &msix, cpu).ok_or(SetupError::Interrupt)?;
-        let controller = Arc::new(Controller { registers, can });
+        let controller = try_arc(Controller { registers, can }).map_err(|_| SetupError::Memory)?;
         if controller.stop() { Ok((controller, irq)) } else { Err(SetupError::Reset) }
     }
 

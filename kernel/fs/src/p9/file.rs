@@ -12,6 +12,7 @@ use coracle_core::fs::file::File;
 use coracle_core::fs::inode::Inode;
 use coracle_core::fs::mount::{MountFlags, Place, WriteAccess};
 use coracle_core::fs::stat::Stat;
+use coracle_core::ipc::poll::Events;
 use coracle_core::lock::Mutex;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::long_call;
@@ -56,7 +57,10 @@ impl Drop for ShareFile {
         if self.writes() {
             self.node.add_users(-1);
         }
-        self.let_go();
+        if self.let_go() {
+            // The server is told by the thread that looks after disks.
+            pool::DIRTIED.notify(Events::IN);
+        }
     }
 }
 
@@ -116,13 +120,14 @@ impl ShareFile {
         self.flags & O_DIRECT != 0 || is_uncached && !self.node.is_mapped.load(Ordering::Relaxed)
     }
 
-    /// The file is closed, once.
-    fn let_go(&self) {
-        let Some(fid) = self.fid.lock().take() else { return };
+    /// The file is closed, once; false if it was before.
+    fn let_go(&self) -> bool {
+        let Some(fid) = self.fid.lock().take() else { return false };
         let appender = self.appender.lock().take();
         self.node.open.lock().files -= 1;
         self.node.release();
         drop((fid, appender));
+        true
     }
 
     /// Frames for so many bytes of a message.

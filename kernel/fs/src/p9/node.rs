@@ -1,4 +1,5 @@
 //! The files of a share: what is known of each, and how that is kept true.
+use super::caching::Caching;
 use super::file::ShareFile;
 use super::session::{Fid, Session};
 use crate::cache::Backing;
@@ -57,8 +58,8 @@ type Found = (Weak<Node>, Option<Arc<[u8]>>);
 /// What is known of a file.
 struct Known {
     attributes: Attributes,
-    /// Since when, in nanoseconds since boot.
-    since_ns: u64,
+    /// Since when, in nanoseconds since boot; `None`: something has changed since.
+    since_ns: Option<u64>,
     /// This guest has written to it since.
     is_written: bool,
 }
@@ -102,7 +103,7 @@ impl Node {
         Ok(try_arc_cyclic(|this| Node {
             session,
             fid: Mutex::new(fid),
-            known: Mutex::new(Known { attributes, since_ns: time::now_ns(), is_written: false }),
+            known: Mutex::new(Known { attributes, since_ns: Some(time::now_ns()), is_written: false }),
             size: AtomicU64::new(attributes.size),
             is_gone: AtomicBool::new(false),
             mounted: AtomicBool::new(false),
@@ -180,8 +181,20 @@ impl Node {
 
     /// Asks the server for the attributes if what is known is too old to be believed. Waits; hold no lock.
     pub(super) fn revalidate(&self) -> Result<(), Errno> {
-        let age_ns = time::now_ns().saturating_sub(self.known.lock().since_ns);
-        if age_ns < self.session.caching().lifetime_ns() { Ok(()) } else { self.refresh() }
+        self.refresh_after(self.session.caching().lifetime_ns())
+    }
+
+    /// The same before the file is opened. What was asked for on the way to it counts.
+    pub(super) fn revalidate_to_open(&self) -> Result<(), Errno> {
+        const MOMENT_NS: u64 = 10_000_000;
+        let is_lasting = self.session.caching() == Caching::Always;
+        self.refresh_after(if is_lasting { u64::MAX } else { MOMENT_NS })
+    }
+
+    fn refresh_after(&self, lifetime_ns: u64) -> Result<(), Errno> {
+        let since_ns = self.known.lock().since_ns;
+        let is_young = |since_ns: u64| time::now_ns().saturating_sub(since_ns) < lifetime_ns;
+        if since_ns.is_some_and(is_young) { Ok(()) } else { self.refresh() }
     }
 
     /// Asks the server for the attributes. Of a file that is open, the name may be gone: then what is known stays.
@@ -225,7 +238,7 @@ impl Node {
         let is_regular = new.mode & S_IFMT == S_IFREG;
         known.attributes = *new;
         known.is_written = false;
-        known.since_ns = time::now_ns();
+        known.since_ns = Some(time::now_ns());
         drop(known);
         if !is_regular || is_same {
             return;
@@ -260,7 +273,7 @@ impl Node {
 
     /// What is known is too old from now on.
     pub(super) fn doubt(&self) {
-        self.known.lock().since_ns = 0;
+        self.known.lock().since_ns = None;
     }
 
     /// Applies a change to what is known.

@@ -130,7 +130,7 @@ impl Node {
         match maker {
             Some(maker) if is_plain => Ok(maker),
             _ => {
-                self.refresh()?;
+                self.revalidate_to_open()?;
                 self.session.open(&self.fid(), server_flags)
             }
         }

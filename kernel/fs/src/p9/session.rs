@@ -31,8 +31,6 @@ const ROOT: u32 = 0;
 const MOST_FRAMES: usize = 32;
 /// A message that is longer than this has frames of its own.
 const HALF: usize = FRAME_SIZE / 2;
-/// Fids of files that are gone wait until there are so many, or something else is asked.
-const MOST_GONE: usize = 64;
 
 /// The talk with a server.
 pub struct Session {
@@ -128,7 +126,7 @@ pub fn sync_all() {
 
 /// Whether there is something that a server does not have, or know.
 pub fn has_changes() -> bool {
-    let has = |session: &&Session| !session.dirty.lock().is_empty() || session.gone.lock().len() > MOST_GONE;
+    let has = |session: &&Session| !session.dirty.lock().is_empty() || !session.gone.lock().is_empty();
     SESSIONS.lock().iter().any(has)
 }
 
