@@ -27,7 +27,7 @@ pub fn profile(args: &ProfileArgs) -> Result<()> {
     }
     let (start, time) = (Instant::now(), Duration::from_secs_f64(args.time.0));
     let is_over = || start.elapsed() >= time || ended.load(Ordering::SeqCst);
-    let how = (args.frequency, args.pid);
+    let how = (args.frequency, args.pid, format.has_lines());
     let mut profile = Profile {
         guest: args.name.clone(),
         measure: if args.off_cpu { Measure::Sleep } else { Measure::Samples },

@@ -36,15 +36,15 @@ struct Sleeper {
     slept_ns: u64,
 }
 
-/// Looks at sleeping threads, until `is_over`. `pid`: of this process only.
+/// Looks at sleeping threads, until `is_over`. `pid`: of this process only; `has_lines`: with lines of sources.
 pub fn take(
     client: &mut Client,
     kernel: &Kernel,
-    (frequency, pid): (u32, Option<u32>),
+    (frequency, pid, has_lines): (u32, Option<u32>, bool),
     mut is_over: impl FnMut() -> bool,
 ) -> Result<Vec<Found>> {
     let period = Duration::from_secs(1) / frequency.max(1);
-    let mut resolver = Resolver::new(kernel);
+    let mut resolver = Resolver::new(kernel, has_lines);
     let mut sleepers: HashMap<u32, Sleeper> = HashMap::new();
     let traced = client.ask(Request::EventsStart(event::bit::SCHED))?.is_ok();
     let (mut last_ns, mut lost) = (None, 0);

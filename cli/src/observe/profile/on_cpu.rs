@@ -24,15 +24,15 @@ pub struct Taken {
     pub idle: (u64, u64),
 }
 
-/// Takes samples, until `is_over`. `pid`: of this process only.
+/// Takes samples, until `is_over`. `pid`: of this process only; `has_lines`: with lines of sources.
 pub fn take(
     client: &mut Client,
     kernel: &Kernel,
-    (frequency, pid): (u32, Option<u32>),
+    (frequency, pid, has_lines): (u32, Option<u32>, bool),
     mut is_over: impl FnMut() -> bool,
 ) -> Result<Taken> {
     let period = Duration::from_secs(1) / frequency.max(1);
-    let mut resolver = Resolver::new(kernel);
+    let mut resolver = Resolver::new(kernel, has_lines);
     let mut layout = None;
     let mut taken = Taken { found: Vec::new(), looks: 0, idle: (0, 0) };
     let start = Instant::now();

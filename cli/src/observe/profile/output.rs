@@ -95,6 +95,13 @@ impl Format {
     }
 }
 
+impl Format {
+    /// Whether it shows lines of sources.
+    pub fn has_lines(self) -> bool {
+        self == Format::Pprof
+    }
+}
+
 impl Profile {
     /// The sum of all weights.
     pub fn total(&self) -> u64 {
@@ -161,7 +168,7 @@ impl Profile {
 
 #[cfg(test)]
 pub mod tests {
-    use super::super::resolve::KERNEL;
+    use super::super::resolve::{KERNEL, Source};
     use super::*;
 
     /// A profile of two stacks.
@@ -171,8 +178,13 @@ pub mod tests {
             file: file.into(),
             address,
             distance: 4,
+            sources: Default::default(),
         };
-        let main = || frame("main", "web", 0x1004);
+        let source = |function: &str, line| Source { function: function.into(), file: "web.c".into(), line };
+        let main = || Frame {
+            sources: [source("inlined", 7), source("main", 20)].into(),
+            ..frame("main", "web", 0x1004)
+        };
         let found = |frames, weight| Found {
             thread: (1, 2, "worker;1".to_owned()),
             cpu: 0,

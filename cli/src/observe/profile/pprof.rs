@@ -68,6 +68,12 @@ struct Mapping {
     filename: i64,
     #[prost(bool, tag = "7")]
     has_functions: bool,
+    #[prost(bool, tag = "8")]
+    has_filenames: bool,
+    #[prost(bool, tag = "9")]
+    has_line_numbers: bool,
+    #[prost(bool, tag = "10")]
+    has_inline_frames: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -78,6 +84,7 @@ struct Location {
     mapping_id: u64,
     #[prost(uint64, tag = "3")]
     address: u64,
+    /// The functions that were inlined first.
     #[prost(message, repeated, tag = "4")]
     line: Vec<Line>,
 }
@@ -86,6 +93,8 @@ struct Location {
 struct Line {
     #[prost(uint64, tag = "1")]
     function_id: u64,
+    #[prost(int64, tag = "2")]
+    line: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -126,18 +135,19 @@ impl Filler {
             return *known;
         }
         let (id, filename) = (self.file.mapping.len() as u64 + 1, self.text(name));
-        self.file.mapping.push(Mapping { id, filename, has_functions: true });
+        self.file.mapping.push(Mapping { id, filename, has_functions: true, ..Mapping::default() });
         self.mappings.insert(name.to_owned(), id);
         id
     }
 
-    fn function(&mut self, frame: &Frame) -> u64 {
-        let key = (frame.function.to_string(), frame.file.to_string());
+    /// A function of a source, or, if that is not known, of the file that it is in.
+    fn function(&mut self, function: &str, file: &str) -> u64 {
+        let key = (function.to_owned(), file.to_owned());
         if let Some(known) = self.functions.get(&key) {
             return *known;
         }
         let (id, name, filename) =
-            (self.file.function.len() as u64 + 1, self.text(&frame.function), self.text(&frame.file));
+            (self.file.function.len() as u64 + 1, self.text(function), self.text(file));
         self.file.function.push(Function { id, name, system_name: name, filename });
         self.functions.insert(key, id);
         id
@@ -147,9 +157,24 @@ impl Filler {
         if let Some(known) = self.locations.get(frame) {
             return *known;
         }
-        let (mapping_id, function_id) = (self.mapping(&frame.file), self.function(frame));
+        let mapping_id = self.mapping(&frame.file);
         let id = self.file.location.len() as u64 + 1;
-        let line = vec![Line { function_id }];
+        let line = match frame.sources.is_empty() {
+            true => vec![Line { function_id: self.function(&frame.function, &frame.file), line: 0 }],
+            false => {
+                let place = usize::try_from(mapping_id - 1).unwrap_or_default();
+                if let Some(mapping) = self.file.mapping.get_mut(place) {
+                    mapping.has_filenames = true;
+                    mapping.has_line_numbers = true;
+                    mapping.has_inline_frames = true;
+                }
+                let sources = frame.sources.iter().map(|source| {
+                    let file = if source.file.is_empty() { &frame.file } else { &source.file };
+                    Line { function_id: self.function(&source.function, file), line: source.line.into() }
+                });
+                sources.collect()
+            }
+        };
         self.file.location.push(Location { id, mapping_id, address: frame.address, line });
         self.locations.insert(frame.clone(), id);
         id
@@ -203,12 +228,20 @@ mod tests {
     fn all_is_there_and_each_thing_once() {
         let file = File::decode(&encode(&example())[..]).unwrap();
         assert_eq!(file.sample.len(), 3);
-        assert_eq!((file.function.len(), file.location.len(), file.mapping.len()), (2, 2, 2));
+        assert_eq!((file.function.len(), file.location.len(), file.mapping.len()), (3, 2, 2));
         let text = |place: i64| file.string_table[place as usize].as_str();
         let inner = file.sample[0].location_id[0];
         let location = file.location.iter().find(|one| one.id == inner).unwrap();
         let function = file.function.iter().find(|one| one.id == location.line[0].function_id).unwrap();
         assert_eq!(text(function.name), "read");
+        // What was inlined comes first, each with its line.
+        let outer = file.location.iter().find(|one| one.id == file.sample[1].location_id[0]).unwrap();
+        let lines = outer.line.iter().map(|line| {
+            let function = file.function.iter().find(|one| one.id == line.function_id).unwrap();
+            (text(function.name), text(function.filename), line.line)
+        });
+        assert_eq!(lines.collect::<Vec<_>>(), [("inlined", "web.c", 7), ("main", "web.c", 20)]);
+        assert!(file.mapping.iter().any(|mapping| mapping.has_line_numbers));
         assert_eq!(file.sample[2].value, [3, 3 * (1_000_000_000 / 99)]);
         assert_eq!(text(0), "");
     }

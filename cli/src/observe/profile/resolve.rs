@@ -7,12 +7,24 @@ use std::rc::Rc;
 use super::super::client::Client;
 use super::super::outside::Kernel;
 use super::super::stack::{Files, GuestMemory, Mapping, mapping};
+use super::super::symbols::Module;
 use super::super::unwind::{Registers, by_frame_pointer, register};
 use super::sample::{Copy, MOST_FRAMES, Sample};
 use crate::error::{Result, warn};
 
 /// The place of a kernel's function.
 pub const KERNEL: &str = "[kernel]";
+
+/// A function at an address, and where it is in its source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Source {
+    /// The function.
+    pub function: Rc<str>,
+    /// The file; empty: it is not known.
+    pub file: Rc<str>,
+    /// The line; 0: it is not known.
+    pub line: u32,
+}
 
 /// A frame of a stack.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,6 +37,8 @@ pub struct Frame {
     pub address: u64,
     /// How far that is from the function's beginning.
     pub distance: u64,
+    /// The functions there by their sources, those that were inlined first; empty: they are not known, or not wanted.
+    pub sources: Rc<[Source]>,
 }
 
 impl Frame {
@@ -40,12 +54,44 @@ pub struct Resolver<'a> {
     files: Files,
     maps: HashMap<u32, Vec<Mapping>>,
     names: HashMap<String, Rc<str>>,
+    /// Lines of sources are wanted.
+    has_lines: bool,
+    /// What was found of them, by files and addresses there.
+    sources: HashMap<(Rc<str>, u64), Rc<[Source]>>,
 }
 
 impl<'a> Resolver<'a> {
-    /// With the kernel's functions.
-    pub fn new(kernel: &'a Kernel) -> Self {
-        Resolver { kernel, files: Files::default(), maps: HashMap::new(), names: HashMap::new() }
+    /// With the kernel's functions. `has_lines`: lines of sources are found, too.
+    pub fn new(kernel: &'a Kernel, has_lines: bool) -> Self {
+        Resolver {
+            kernel,
+            files: Files::default(),
+            maps: HashMap::new(),
+            names: HashMap::new(),
+            has_lines,
+            sources: HashMap::new(),
+        }
+    }
+
+    /// The functions at an address of a file.
+    fn sources(&mut self, module: &Module, file: &Rc<str>, address: u64) -> Rc<[Source]> {
+        if !self.has_lines {
+            return Rc::default();
+        }
+        let key = (Rc::clone(file), address);
+        if let Some(known) = self.sources.get(&key) {
+            return Rc::clone(known);
+        }
+        let named = module.named(address, 0);
+        let is_known = named.iter().any(|one| one.place.is_some());
+        let all = named.iter().filter(|_| is_known).map(|one| Source {
+            function: self.name(&one.function),
+            file: self.name(one.place.as_ref().map_or("", |place| &place.file)),
+            line: one.place.as_ref().map_or(0, |place| place.line),
+        });
+        let all: Rc<[Source]> = all.collect();
+        self.sources.insert(key, Rc::clone(&all));
+        all
     }
 
     /// A name, of which one copy is kept.
@@ -74,7 +120,9 @@ impl<'a> Resolver<'a> {
         let kernel = self.kernel;
         let frames = addresses.iter().map(|&address| {
             let (name, distance) = kernel.module.function(address).unwrap_or(("?", 0));
-            Frame { function: self.name(name), file: self.name(KERNEL), address, distance }
+            let file = self.name(KERNEL);
+            let sources = self.sources(&kernel.module, &file, address);
+            Frame { function: self.name(name), file, address, distance, sources }
         });
         frames.collect()
     }
@@ -121,11 +169,14 @@ impl<'a> Resolver<'a> {
                 Some(function) => function,
                 None => (format!("{file}@?"), 0),
             };
+            let file = self.name(&file);
+            let sources = module.zip(linked).map(|(module, linked)| self.sources(module, &file, linked));
             all.push(Frame {
                 function: self.name(&name),
-                file: self.name(&file),
+                file,
                 address: linked.unwrap_or(offset),
                 distance,
+                sources: sources.unwrap_or_default(),
             });
             match caller {
                 // A stack grows downwards: a caller's frame lies higher.
