@@ -16,6 +16,7 @@ pub use claim::Claim;
 pub use health::{Health, Verdict};
 pub use life::{crash, kill, pause, rm, unpause, wait};
 pub use record::{Options, Phase};
+pub use schedule::at_end as jobs_at_end;
 pub use start::{rename, restart, start};
 
 use std::fs::{self, File};
@@ -243,10 +244,14 @@ impl Seen {
         }
     }
 
-    /// What the jobs of its schedule have done; none if it does not run, or can't be asked.
+    /// What the jobs of its schedule have done, at the end of one that does not run; none if it can't be asked.
     fn jobs(&self) -> Vec<schedule::Job> {
-        let names = self.state().cron;
-        if names.is_empty() || self.running.is_none() {
+        let state = self.state();
+        let names = state.cron;
+        if self.running.is_none() {
+            return state.jobs;
+        }
+        if names.is_empty() {
             return Vec::new();
         }
         Client::connect(&self.name).map(|mut own| schedule::ask(&mut own, &names)).unwrap_or_default()

@@ -45,6 +45,7 @@ static IDLE_PROCESS: Once<Arc<Process>> = Once::new();
 
 coracle_core::give_ending!(exit::Ending { undo: semaphores::process_ended, free: remains::free });
 coracle_core::give_before_off!([
+    control::cron::tell_at_end,
     trace::drain,
     outbound::syslog::drain,
     storage::end,

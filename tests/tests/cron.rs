@@ -124,8 +124,16 @@ fn jobs_run_beside_the_program() -> Result<(), String> {
     if !listed.contains("  cron first: started 1 times") {
         return Err(listed);
     }
-    // The jobs that run keep no guest alive.
-    world.must(&["stop", "-t", "0", "jobs"])?;
+    // The jobs that run keep no guest alive, and what they have done is known after its end.
+    world.must(&["stop", "jobs"])?;
+    let first = world.job("jobs", "first")?;
+    if first["exit_status"] != 7 || first["starts"] != 1 || !first["ended_at"].is_string() {
+        return Err(format!("after the guest's end the job is {first}"));
+    }
+    let [busybox, listed] = [world.job("jobs", "busybox")?.to_string(), world.must(&["ps", "--all"])?];
+    if !busybox.contains("\"running\":false") || !listed.contains("  cron first: started 1 times") {
+        return Err(format!("after the guest's end: {busybox}, {listed}"));
+    }
     world.settings(
         "sleep 1; exit 3",
         "[[cron]]\nschedule = \"@reboot\"\ncommand = \"/bin/busybox sleep 600\"\n",

@@ -197,6 +197,8 @@ pub struct State {
     pub out_of_memory: bool,
     /// The names of the jobs of its schedule.
     pub cron: Vec<String>,
+    /// What they had done when the guest ended last.
+    pub jobs: Vec<super::schedule::Job>,
     /// What the checks of its health have found.
     pub health: Option<super::health::Health>,
 }

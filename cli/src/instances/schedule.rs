@@ -4,12 +4,12 @@ use std::fmt;
 
 use coracle_control::{CronRecord, LifeRequest, Request};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::observe::Client;
 
 /// A job in `coracle ps`.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Job {
     name: String,
     /// How often it was started.
@@ -35,6 +35,16 @@ pub fn ask(client: &mut Client, names: &[String]) -> Vec<Job> {
         .iter()
         .zip(answer.chunks_exact(CronRecord::BYTES).filter_map(CronRecord::decode))
         .map(|(name, record)| Job::new(name.clone(), &record))
+        .collect()
+}
+
+/// What the jobs of these names had done when their guest ended.
+pub fn at_end(names: &[String], records: &[CronRecord]) -> Vec<Job> {
+    names
+        .iter()
+        .zip(records)
+        // None runs any more.
+        .map(|(name, record)| Job { running: false, ..Job::new(name.clone(), record) })
         .collect()
 }
 

@@ -2,13 +2,13 @@
 //!
 //! The kernel writes lines. The first letter says what they are: `L` a line of its log, `P` a line of a crash report,
 //! `U` what is needed to unwind the program that crashed, `E` an event before a crash, `C` that a process which crashed waits for its core dump, `S` the exit status of the program, `R` that the console takes input
-//! from now on, `W` how much was written to memory only.
+//! from now on, `W` how much was written to memory only, `J` what a job of the schedule has done.
 
 use std::fmt;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read};
 
-use coracle_control::{EventRecord, EventsHead};
+use coracle_control::{CronRecord, EventRecord, EventsHead};
 
 use super::crash::Reports;
 use crate::error::note;
@@ -58,6 +58,8 @@ pub struct Outcome {
     pub lost: Option<Lost>,
     /// What the kernel did before it reported a crash, in words, a line each.
     pub events: String,
+    /// What the jobs of the schedule have done, in their order.
+    pub jobs: Vec<CronRecord>,
 }
 
 /// Reads the channel to its end: shows its lines by `show`, calls `ready` when the console takes input, and
@@ -78,6 +80,7 @@ pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn(), dump: i
             },
             (Some("W"), text) => outcome.lost = Lost::parse(text),
             (Some("E"), words) => recorder.take(words),
+            (Some("J"), words) => outcome.jobs.extend(job(words)),
             (Some("R"), "") => ready(),
             (Some("C"), text) => dump(text),
             (Some("L"), text) => {
@@ -96,6 +99,20 @@ pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn(), dump: i
     reports.end().iter().for_each(|line| show(line));
     outcome.events = recorder.text();
     outcome
+}
+
+/// Reads what a job has done.
+fn job(words: &str) -> Option<CronRecord> {
+    let mut words = words.split(' ').map(|word| word.parse().ok());
+    let mut next = || words.next().flatten();
+    Some(CronRecord {
+        starts: next()?,
+        skipped: next()?,
+        started_s: next()?,
+        ended_s: next()?,
+        status: next()?,
+        running: next()?,
+    })
 }
 
 /// Collects the events that are told of a crash.
@@ -169,11 +186,19 @@ mod tests {
     fn lines_are_told_apart() {
         let shown = RefCell::new(Vec::new());
         let show = |text: &str| shown.borrow_mut().push(text.to_owned());
-        let said = b"Lhello\nLout of memory: process 1\nPpanic\nR\nC1 2 11\nW4096 /a b\x1b\nS137\nSmany\nodd";
+        let said = b"Lhello\nLout of memory: process 1\nPpanic\nR\nC1 2 11\nW4096 /a b\x1b\nS137\nJ3 1 100 160 256 0\nJ3 x\nSmany\nodd";
         let outcome = follow(&said[..], show, || show("ready"), show);
         let lost = Some(Lost { bytes: Size(4096), first: "/a b\u{fffd}".to_owned() });
-        let expected =
-            Outcome { status: Some(137), crashed: true, out_of_memory: true, lost, events: String::new() };
+        let jobs =
+            vec![CronRecord { starts: 3, skipped: 1, started_s: 100, ended_s: 160, status: 256, running: 0 }];
+        let expected = Outcome {
+            status: Some(137),
+            crashed: true,
+            out_of_memory: true,
+            lost,
+            events: String::new(),
+            jobs,
+        };
         assert_eq!(outcome, expected);
         assert_eq!(
             *shown.borrow(),

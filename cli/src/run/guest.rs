@@ -30,7 +30,7 @@ use super::{control, copy, health, loopback, streams, supervise};
 use crate::args::{ConsoleKind, OnFailure};
 use crate::debug::Dump;
 use crate::error::{self, Error, Result, note, warn};
-use crate::instances::Claim;
+use crate::instances::{Claim, jobs_at_end};
 use crate::log::{GuestSyslog, Lines, Logger, Stream};
 use crate::net::Network;
 use crate::observe::{Client, RunTrace};
@@ -179,6 +179,11 @@ pub fn start(
         && let Some(claim) = hooks.claim
     {
         claim.change(|state| state.out_of_memory = true)?;
+    }
+    if !outcome.jobs.is_empty()
+        && let Some(claim) = hooks.claim
+    {
+        claim.change(|state| state.jobs = jobs_at_end(&state.cron, &outcome.jobs))?;
     }
     let mut end = verdict(guest.forced(), outcome, status, &complaints)?;
     end.asked = guest.is_ending();

@@ -26,6 +26,8 @@ pub enum Line {
     Unwind,
     /// Bytes that end with the machine, in decimal, and after a blank the file that was written first.
     Lost,
+    /// What a job of the schedule has done: its numbers (`CronRecord` of the control protocol), in decimal.
+    Job,
 }
 
 static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Quiet as u8);
@@ -79,6 +81,11 @@ pub fn input_ready() {
     }
 }
 
+/// Whether a command on the host takes what is told.
+pub fn is_heard() -> bool {
+    CONTROL.get().is_some()
+}
+
 struct Output {
     line: Line,
     control: Option<OutputPort>,
@@ -102,6 +109,7 @@ impl Output {
                 Line::Core => (b'C', "coracle: waits for a core dump: "),
                 Line::Unwind => (b'U', "coracle: unwind: "),
                 Line::Lost => (b'W', "coracle: lost with the machine: bytes and first file: "),
+                Line::Job => (b'J', "coracle: job "),
             };
             if self.control.is_none() {
                 words.bytes().for_each(|byte| self.byte(byte));

@@ -38,7 +38,7 @@ pub fn configure(settings: &CommandLine) {
 coracle_hal::hook! {
     $ pub
     /// What is done before the machine is switched off, in this order.
-    before_off: [fn(); 5] = "coracle_before_off", given by give_before_off
+    before_off: [fn(); 6] = "coracle_before_off", given by give_before_off
 }
 
 /// Tells the program's exit status and ends the machine.
