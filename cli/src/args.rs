@@ -39,7 +39,7 @@ pub use servers::NtpServer;
 use crate::bytes;
 use crate::net::{Cidr, Forward, Network};
 use crate::size::Size;
-use crate::volume::{Source, Spec};
+use crate::volume::{Source, Spec, tmpfs};
 
 pub use exec::ExecArgs;
 pub use health::{HealthArgs, OnFailure};
@@ -235,6 +235,10 @@ pub struct BuildArgs {
     /// Have guests send their lines to this syslog server themselves, where no `coracle run` does it
     #[arg(long, value_name = "udp|tcp://HOST:PORT", value_parser = servers::syslog_server)]
     pub syslog: Option<SyslogServer>,
+
+    /// Have guests keep what is in a directory in memory, as for `run --tmpfs`
+    #[arg(long, value_name = "PATH[:OPTIONS]")]
+    pub tmpfs: Vec<tmpfs::Spec>,
 
     /// List every file in the image
     #[arg(long)]

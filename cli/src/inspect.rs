@@ -67,6 +67,7 @@ fn describe(image: &Image, args: &InspectArgs) -> Result<String, coracle_image::
     if let Some(server) = config.syslog() {
         line("syslog", server.to_string());
     }
+    config.tmpfs().for_each(|(path, options)| line("tmpfs", format!("{}:{}", text(path), text(options))));
     line("control", config.access().to_string());
     line("user", config.user().to_string());
     if let Some(name) = config.hostname() {

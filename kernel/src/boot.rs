@@ -62,9 +62,14 @@ pub fn boot() -> ! {
 /// Apart from [`boot`], so that the boot CPU idles with nothing of it left on its stack.
 #[inline(never)]
 fn start() {
-    let settings = read_settings();
+    let mut settings = read_settings();
     let config = prepare(&settings);
     set_hostname(&settings, config.as_ref());
+    if let Some(config) = &config
+        && let Err(error) = volumes::add_those_of_image(&mut settings, config)
+    {
+        log!("the image's directories in memory are not all there (error {})", error.number());
+    }
     if registry::is_empty() && session::is_empty() {
         volumes::mount(&settings);
         return start_program(&settings, config.as_ref());

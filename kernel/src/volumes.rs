@@ -13,6 +13,7 @@ use coracle_fs::block::registry::{self, Entry};
 use coracle_fs::ext4;
 use coracle_fs::memory::{MemoryFs, Options};
 use coracle_fs::p9;
+use coracle_image::archive::Config;
 use coracle_image::cmdline::{CommandLine, Share, Tmpfs, Volume};
 use coracle_system::root;
 use core::fmt::{self, Display};
@@ -43,6 +44,24 @@ impl Display for Failure {
             }
         }
     }
+}
+
+/// Adds the directories in memory that the image names, where the command line has nothing for them. ENOMEM.
+#[inline(never)]
+pub fn add_those_of_image(settings: &mut CommandLine, config: &Config) -> Result<(), Errno> {
+    for (path, options) in config.tmpfs() {
+        let is_taken = settings.volumes.iter().any(|volume| volume.path == path)
+            || settings.shares.iter().any(|share| share.path == path);
+        // In the order of paths.
+        let at = settings.tmpfs.iter().position(|tmpfs| tmpfs.path.as_slice() >= path);
+        let at = at.unwrap_or(settings.tmpfs.len());
+        if is_taken || settings.tmpfs.get(at).is_some_and(|tmpfs| tmpfs.path == path) {
+            continue;
+        }
+        let new = Tmpfs { path: path.try_to_vec()?, options: options.try_to_vec()? };
+        settings.tmpfs.try_insert(at, new)?;
+    }
+    Ok(())
 }
 
 /// Mounts all volumes. If one can't be, the machine ends: a program that writes elsewhere instead would lose its data. Waits for

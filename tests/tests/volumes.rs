@@ -21,6 +21,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_killed_guest_keeps_its_root", a_killed_guest_keeps_its_root),
     ("files_are_as_on_linux", files_are_as_on_linux),
     ("directories_in_memory", directories_in_memory),
+    ("a_full_file_system_says_so", a_full_file_system_says_so),
 ];
 
 /// The status when `coracle` itself, or the kernel, could not do what was asked.
@@ -318,6 +319,46 @@ fn directories_in_memory() -> Result<(), String> {
     refused(&home.shell("--tmpfs /a:other", "true")?, "`other` is no option")
 }
 
+/// Each kind of operation on a file system without room, beside Linux's ext4 and tmpfs.
+fn a_full_file_system_says_so() -> Result<(), String> {
+    let home = Home::new("no_room")?;
+    let program = build::c_server(&paths::programs().join("servers/full.c"))?;
+    let mounted = Mounted::of(&home, 16)?;
+    let disk = run(Command::new(&program).arg("disk").env("SCRATCH", &mounted.0), b"")?;
+    drop(mounted);
+    let place = Mounted(home.0.join("mounted"));
+    let mount = run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "none"]).arg(&place.0), b"")?;
+    check(&mount, 0, "")?;
+    let memory = run(Command::new(&program).env("SCRATCH", &place.0), b"")?;
+    let guest = |options: &str, argument: Option<&str>| {
+        let mut guest =
+            home.coracle(&["run", "-q", "--net", "none", "--user", "root", "-e", "SCRATCH=/data"]);
+        run(guest.args(options.split_whitespace()).arg(&program).args(argument), b"")
+    };
+    home.image("full.img", 16 << 20)?;
+    check(&guest("-v ./full.img:/data --cpus 2", Some("disk"))?, 0, &disk.text())?;
+    let checked = home.volume("check ./full.img")?;
+    if checked.status != 0 {
+        return Err(checked.evidence());
+    }
+    check(&guest("--tmpfs /data:size=2m --mode protected", None)?, 0, &memory.text())?;
+    let charged = format!("{}xattr: ENOSPC\n", memory.text());
+    check(&guest("--tmpfs /data:size=2m", Some("charged"))?, 0, &charged)?;
+    // An image has directories in memory of its own, which a run may change.
+    let build = ["build", "busybox", "--tmpfs", "/a:size=1m", "--tmpfs", "/b:size=1m", "-o", "own.img"];
+    let built = run(&mut home.coracle(&build), b"")?;
+    check(&built, 0, &built.text())?;
+    let mut own = home.coracle(&["run", "-q", "--net", "none", "--tmpfs", "/b:size=2m", "./own.img", "--"]);
+    let own = run(own.args(["df", "-k", "/a", "/b"]), b"")?;
+    let sizes: Vec<_> = own
+        .text()
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned))
+        .collect();
+    if sizes == ["1024", "2048"] { Ok(()) } else { Err(own.evidence()) }
+}
+
 /// Programs of the files that a volume must hold as Linux' ext4 does: each prints the same on both.
 const AS_ON_LINUX: [&str; 2] = ["xattr", "hints"];
 
@@ -438,7 +479,12 @@ struct Mounted(PathBuf);
 
 impl Mounted {
     fn new(home: &Home) -> Result<Mounted, String> {
-        let (image, place) = (home.image("linux.img", 64 << 20)?, home.0.join("mounted"));
+        Self::of(home, 64)
+    }
+
+    /// One of so many MiB.
+    fn of(home: &Home, size: u64) -> Result<Mounted, String> {
+        let (image, place) = (home.image("linux.img", size << 20)?, home.0.join("mounted"));
         fs::create_dir_all(&place).map_err(|e| e.to_string())?;
         let made =
             run(Command::new("/usr/sbin/mkfs.ext4").args(["-q", "-F", "-b", "4096"]).arg(&image), b"")?;

@@ -70,6 +70,7 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     if let Some(server) = &args.syslog {
         settings.run.syslog = Some(server.clone().into());
     }
+    settings.run.tmpfs.extend(args.tmpfs.iter().cloned());
     let given = args.program.as_ref().or(settings.program.as_ref()).ok_or_else(no_program)?;
     let path = program::find(given)?;
     let assembled = assemble(given, &path, &args.args, &settings, args.verbose)?;
@@ -413,6 +414,7 @@ fn record(
         metrics_port: settings.metrics_port,
         ntp: settings.ntp.iter().map(|server| server.0.clone()).collect(),
         syslog: settings.run.syslog.as_ref().and_then(Server::of_guest),
+        tmpfs: settings.run.tmpfs.iter().map(|spec| spec.0.clone()).collect(),
         user: settings.user,
         hostname: settings.hostname.clone().map(String::into_bytes),
         kernel_version: kernel.version.clone(),

@@ -83,6 +83,8 @@ pub(crate) mod tag {
     pub(crate) const METRICS_PORT: u32 = 15;
     pub(crate) const NTP: u32 = 24;
     pub(crate) const SYSLOG: u32 = 25;
+    /// A path, a zero, and options.
+    pub(crate) const TMPFS: u32 = 26;
 }
 
 /// The checksum of a header: 32-bit FNV-1a, which distinguishes a stray page from an archive and needs no table.

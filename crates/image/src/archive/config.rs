@@ -69,6 +69,14 @@ impl<'a> Config<'a> {
         SyslogServer::parse(core::str::from_utf8(self.last(tag::SYSLOG)?).ok()?)
     }
 
+    /// Directories that are kept in memory: each an absolute path, and options of tmpfs(5) with commas between them.
+    pub fn tmpfs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        self.all(tag::TMPFS).filter_map(|record| {
+            let at = record.iter().position(|&byte| byte == 0)?;
+            Some((&record[..at], &record[at + 1..]))
+        })
+    }
+
     /// The user that the program runs as, unless the kernel command line overrides it.
     pub fn user(&self) -> User {
         let bytes = self.last(tag::USER).unwrap_or_default();

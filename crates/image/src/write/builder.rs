@@ -10,6 +10,7 @@ use alloc::{
 use super::layout::{put, seal, sums_len};
 use super::{Layout, Node, Tree, WriteError};
 use crate::archive::InodeId;
+use crate::cmdline::Tmpfs;
 use crate::format::{
     HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS, HEADER_TOTAL_LEN, HEADER_VERSION, LARGE_FILE, MAGIC,
     PAGE_SIZE, SMALL_ALIGN, SYMBOL_LEN, Section, VERSION, tag,
@@ -43,6 +44,8 @@ pub struct Settings {
     pub ntp: Vec<Peer>,
     /// The syslog server that the guest sends its lines to when no command runs it.
     pub syslog: Option<SyslogServer>,
+    /// Directories that are kept in memory.
+    pub tmpfs: Vec<Tmpfs>,
     /// Whom it runs as, if that is settled.
     pub user: Option<User>,
     /// The name of the machine.
@@ -192,6 +195,9 @@ impl Builder<'_> {
         if let Some(server) = &settings.syslog {
             record(tag::SYSLOG, server.to_string().as_bytes());
         }
+        settings.tmpfs.iter().for_each(|Tmpfs { path, options }| {
+            record(tag::TMPFS, &[path, options].map(Vec::as_slice).join(&0))
+        });
         if let Some(user) = settings.user {
             record(tag::USER, &[user.uid.to_le_bytes(), user.gid.to_le_bytes()].concat());
         }

@@ -12,6 +12,7 @@ use coracle_fallible::prelude::*;
 use coracle_hal::boot;
 use coracle_hal::frame::{self, FRAME_SIZE, Frame, Watermark};
 use coracle_vfs_core::page_map::PageMap;
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use linux_raw_sys::general::{F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE};
 use spin::Mutex;
@@ -24,6 +25,8 @@ pub const WRITE_SEALS: u32 = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
 pub const MAX_SIZE: u64 = i64::MAX as u64;
 /// Pages that are dealt with between two pauses of a call.
 const STEP: usize = 1024;
+/// Bytes of a page that are compared at a time.
+const PIECE: usize = 128;
 /// Bytes of the image that are read between two pauses of a call.
 const READ_STEP: usize = 64 * 1024;
 /// Bytes copied from the program before the file is locked, so that an append of up to so much is one step.
@@ -406,6 +409,64 @@ impl Content {
         }
         if end > self.size() { self.truncate(end) } else { Ok(()) }
     }
+    /// fallocate(2) mode 0 and FALLOC_FL_KEEP_SIZE: takes the pages of a range, so that what is written there later finds room. Where
+    /// that fails, those that were taken go back. ENOSPC; EPERM if it is sealed against growing; EINTR if the program is killed.
+    pub fn reserve(&self, offset: u64, end: u64, keeps_size: bool) -> Result<(), Errno> {
+        if end > self.size() && self.seals() & F_SEAL_GROW != 0 {
+            return Err(Errno::PERM);
+        }
+        let pages = offset / PAGE..end.div_ceil(PAGE);
+        let most = self.state.lock().limit.as_ref().map_or_else(|| page_bounds().0, |limit| limit.bounds().0);
+        if pages.end - pages.start > most as u64 {
+            return Err(Errno::NOSPC);
+        }
+        let mut taken: Vec<Range<u64>> = Vec::new();
+        let mut at = pages.start;
+        while at < pages.end {
+            let step = at..pages.end.min(at + STEP as u64);
+            at = step.end;
+            let reserved =
+                self.reserve_some(step, &mut taken).and_then(|()| long_call::pause_unless_killed());
+            if let Err(error) = reserved {
+                self.give_back(&taken);
+                return Err(error);
+            }
+        }
+        if !keeps_size {
+            let mut state = self.state.lock();
+            state.size = state.size.max(end);
+        }
+        Ok(())
+    }
+    fn reserve_some(&self, pages: Range<u64>, taken: &mut Vec<Range<u64>>) -> Result<(), Errno> {
+        let mut state = self.state.lock();
+        for index in pages {
+            if state.pages.get(index).is_some() {
+                continue;
+            }
+            taken.make_room(1)?;
+            state.own(self.base, index)?;
+            match taken.last_mut() {
+                Some(last) if last.end == index => last.end += 1,
+                _ => taken.push_reserved(index..index + 1),
+            }
+        }
+        Ok(())
+    }
+    /// Gives pages back that nobody has written to meanwhile.
+    fn give_back(&self, taken: &[Range<u64>]) {
+        for index in taken.iter().flat_map(Range::clone) {
+            let mut state = self.state.lock();
+            if !self.is_mapped()
+                && state.is_untouched(self.base, index)
+                && state.pages.remove(index).is_some()
+            {
+                state.note_gone(1);
+            }
+            drop(state);
+            long_call::pause();
+        }
+    }
     /// Where data or a hole begins at or after `offset`; ENXIO past the end.
     pub fn seek(&self, offset: u64, hole: bool) -> Result<u64, Errno> {
         let mut state = self.state.lock();
@@ -492,6 +553,22 @@ impl State {
             }
         }
         self.pages.get(index).map(|page| &page.0).ok_or(Errno::NOSPC)
+    }
+    /// Whether the page is as [`State::own`] made it.
+    fn is_untouched(&self, base: Base, index: u64) -> bool {
+        let Some(Page(frame)) = self.pages.get(index) else { return false };
+        let start = index * PAGE;
+        let end = (start + PAGE).min(self.base_len);
+        let Ok(mut from) = (if start < end { base.part(start..end) } else { Ok(&[][..]) }) else {
+            return false;
+        };
+        (0..FRAME_SIZE).step_by(PIECE).all(|at| {
+            let mut piece = [0; PIECE];
+            frame.read(at, &mut piece);
+            let (first, rest) = from.split_at(from.len().min(PIECE));
+            from = rest;
+            piece.starts_with(first) && piece[first.len()..].iter().all(|&byte| byte == 0)
+        })
     }
     /// Pages are no longer the file's.
     fn note_gone(&self, pages: u64) {

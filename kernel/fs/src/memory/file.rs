@@ -130,8 +130,7 @@ impl File for MemoryFile {
         let content = self.content()?;
         let keep = mode & FALLOC_FL_KEEP_SIZE != 0;
         match mode & !FALLOC_FL_KEEP_SIZE {
-            0 if keep => {}
-            0 => content.grow(end)?,
+            0 => content.reserve(offset, end, keep)?,
             FALLOC_FL_PUNCH_HOLE if keep => content.zero_range(offset, len)?,
             FALLOC_FL_ZERO_RANGE => {
                 if !keep {

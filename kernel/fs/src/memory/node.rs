@@ -280,6 +280,10 @@ impl Node {
 impl Drop for Node {
     /// Those that watch a file hear of its end when it has no name and no user any more (inotify(7), IN_DELETE_SELF).
     fn drop(&mut self) {
+        if let Some(limit) = &self.fs.limit {
+            // Giving back takes nothing.
+            let _ = limit.exchange_attributes(self.xattrs.cost(), 0);
+        }
         if notify::is_on() && self.attributes.get_mut().links == 0 {
             notify::inode_gone((self.fs.device, self.inode));
         }
@@ -391,7 +395,7 @@ impl Inode for Node {
         self.xattrs.get(name)
     }
     fn set_xattr(&self, name: &[u8], value: Option<&[u8]>, flags: u32) -> Result<(), Errno> {
-        self.xattrs.set(name, value, flags)?;
+        self.xattrs.set(name, value, flags, self.fs.limit.as_deref())?;
         self.attributes.lock().changed = Timestamp::now();
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The options of a tmpfs (tmpfs(5)).
 use alloc::sync::Arc;
 use coracle_core::errno::Errno;
+use coracle_core::lock::Mutex;
 use coracle_fallible::try_arc;
 use coracle_hal::frame::{self, FRAME_SIZE};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +10,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct Limit {
     most: AtomicUsize,
     used: AtomicUsize,
+    /// Bytes of extended attributes, which count by the page.
+    attributes: Mutex<usize>,
 }
 
 impl Limit {
@@ -21,6 +24,21 @@ impl Limit {
     /// Counts pages that are gone.
     pub fn give_back(&self, pages: usize) {
         self.used.fetch_sub(pages, Ordering::Relaxed);
+    }
+    /// Counts so many bytes of extended attributes in the place of others. ENOSPC.
+    pub fn exchange_attributes(&self, less: usize, more: usize) -> Result<(), Errno> {
+        let mut bytes = self.attributes.lock();
+        let new = bytes.saturating_sub(less) + more;
+        let (before, after) = (bytes.div_ceil(FRAME_SIZE), new.div_ceil(FRAME_SIZE));
+        for taken in 0..after.saturating_sub(before) {
+            if let Err(error) = self.take() {
+                self.give_back(taken);
+                return Err(error);
+            }
+        }
+        self.give_back(before.saturating_sub(after));
+        *bytes = new;
+        Ok(())
     }
     /// Pages that files may have, and those that they may still get.
     pub fn bounds(&self) -> (usize, usize) {
@@ -76,7 +94,11 @@ impl Options {
         let most = self.pages.unwrap_or(frame::counts().1 / 2);
         // No bound but memory's.
         let most = if most == 0 { usize::MAX / FRAME_SIZE } else { most };
-        Ok(Some(try_arc(Limit { most: AtomicUsize::new(most), used: AtomicUsize::new(0) })?))
+        Ok(Some(try_arc(Limit {
+            most: AtomicUsize::new(most),
+            used: AtomicUsize::new(0),
+            attributes: Mutex::new(0),
+        })?))
     }
 }
 

@@ -1,4 +1,5 @@
 //! Extended attributes of files in memory (xattr(7)).
+use super::options::Limit;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
 use coracle_core::lock::Mutex;
@@ -18,9 +19,15 @@ impl ExtendedAttributes {
         Ok(self.0.lock().get(&name).ok_or(Errno::NODATA)?.try_to_vec()?)
     }
 
-    /// Sets an attribute, or removes it. EEXIST and ENODATA by `flags`; ENOSPC if memory is short, or if all names together are
+    /// Sets an attribute, or removes it. EEXIST and ENODATA by `flags`; ENOSPC if memory is short, by the bound of the file system, or if all names together are
     /// longer than listxattr(2) returns.
-    pub fn set(&self, name: &[u8], value: Option<&[u8]>, flags: u32) -> Result<(), Errno> {
+    pub fn set(
+        &self,
+        name: &[u8],
+        value: Option<&[u8]>,
+        flags: u32,
+        limit: Option<&Limit>,
+    ) -> Result<(), Errno> {
         let name = name.try_to_vec()?;
         let value = match value {
             Some(_) if frame::is_below(Watermark::High) => return Err(Errno::NOSPC),
@@ -35,19 +42,26 @@ impl ExtendedAttributes {
         if !is_there && (flags & XATTR_REPLACE != 0 || value.is_none()) {
             return Err(Errno::NODATA);
         }
+        let listed: usize = all.iter().map(|(name, _)| name.len() + 1).sum();
+        if !is_there && listed + name.len() >= XATTR_LIST_MAX as usize {
+            return Err(Errno::NOSPC);
+        }
+        if let Some(limit) = limit {
+            let less = all.get(&name).map_or(0, |old| cost(&name, old));
+            limit.exchange_attributes(less, value.as_ref().map_or(0, |new| cost(&name, new)))?;
+        }
         let old = match value {
-            Some(value) => {
-                let listed: usize = all.iter().map(|(name, _)| name.len() + 1).sum();
-                if !is_there && listed + name.len() >= XATTR_LIST_MAX as usize {
-                    return Err(Errno::NOSPC);
-                }
-                all.insert(name, value).map_err(|_| Errno::NOSPC)?
-            }
+            Some(value) => all.insert(name, value).map_err(|_| Errno::NOSPC)?,
             None => all.remove(&name),
         };
         drop(all);
         drop(old);
         Ok(())
+    }
+
+    /// Bytes that they count.
+    pub fn cost(&self) -> usize {
+        self.0.lock().iter().map(|(name, value)| cost(name, value)).sum()
     }
 
     /// All names, each with a zero behind it. ENOMEM.
@@ -59,4 +73,9 @@ impl ExtendedAttributes {
         }
         Ok(names)
     }
+}
+
+/// Bytes that an attribute counts against the bound of its file system.
+fn cost(name: &[u8], value: &[u8]) -> usize {
+    name.len() + value.len()
 }
