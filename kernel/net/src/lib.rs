@@ -11,6 +11,8 @@
 // Constructors are `const`, which `Default` has not, and no caller asks whether a length is 0.
 #![allow(clippy::new_without_default, clippy::len_without_is_empty)]
 extern crate alloc;
+// Hooks name their types by paths that begin with the crate.
+extern crate self as coracle_net;
 #[macro_use]
 extern crate coracle_core;
 
@@ -22,6 +24,7 @@ mod interface;
 pub mod interface_ioctl;
 mod multicast;
 pub mod netlink;
+pub mod netlink_diag;
 pub mod options;
 pub mod packet;
 mod packet_ring;
@@ -29,7 +32,7 @@ pub mod raw;
 mod resolver;
 mod stack;
 pub mod tcp;
-mod tcp_options;
+pub mod tcp_options;
 pub mod udp;
 
 pub use resolver::resolv_conf;

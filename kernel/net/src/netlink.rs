@@ -3,6 +3,7 @@
 use super::interface_ioctl::{
     CARD_INDEX, IFF_LOOPBACK, InterfaceAddress, InterfaceInfo, NAME_BYTES, interfaces, ipv6_addresses,
 };
+use super::netlink_diag;
 use super::options::{SOL_SOCKET, answer};
 use super::stack::wait_configured;
 use alloc::collections::VecDeque;
@@ -75,12 +76,15 @@ const UNICAST: u8 = 1;
 const REQUEST_MAX: usize = 4096;
 /// Most bytes of one datagram of a dump: what fits the buffers that programs offer (glibc's and Go's: a page).
 const DATAGRAM_BYTES: usize = 4000;
+/// The same for lists of sockets, whose readers have room for 32 KiB (ss).
+const DIAGNOSIS_BYTES: usize = 16 << 10;
 /// Datagrams that may wait to be read: about as many small ones as Linux's receive buffer holds.
 const ANSWERS_MAX: usize = 256;
 
 /// A netlink socket.
 pub struct NetlinkFile {
     kind: u32,
+    protocol: u32,
     inode: u64,
     /// Our port id; 0 until it is bound.
     port: AtomicU32,
@@ -89,19 +93,40 @@ pub struct NetlinkFile {
 }
 
 impl NetlinkFile {
-    /// A socket of this type (SOCK_RAW or SOCK_DGRAM: they behave alike).
+    /// A socket of this type (SOCK_RAW or SOCK_DGRAM: they behave alike), and of this protocol (NETLINK_*).
     ///
     /// # Errors
     /// ENOBUFS.
-    pub fn new(kind: u32) -> Result<Arc<NetlinkFile>, Errno> {
+    pub fn new(kind: u32, protocol: u32) -> Result<Arc<NetlinkFile>, Errno> {
         let file = NetlinkFile {
             kind,
+            protocol,
             inode: coracle_core::fs::stat::next_inode(),
             port: AtomicU32::new(0),
             answers: Mutex::new(VecDeque::new()),
             source: PollSource::new(),
         };
         try_arc(file).map_err(|_| Errno::NOBUFS)
+    }
+
+    /// SOCK_RAW or SOCK_DGRAM.
+    pub fn socket_type(&self) -> u32 {
+        self.kind
+    }
+
+    /// NETLINK_*.
+    pub fn protocol(&self) -> u32 {
+        self.protocol
+    }
+
+    /// Its port id; 0 before it has one.
+    pub fn port_id(&self) -> u32 {
+        self.port.load(Ordering::Relaxed)
+    }
+
+    /// Its number, in `socket:[…]` and st_ino.
+    pub fn inode(&self) -> u64 {
+        self.inode
     }
 
     /// Our port id; a socket that isn't bound gets one of its own.
@@ -123,39 +148,46 @@ impl NetlinkFile {
     fn request(&self, mut bytes: &[u8]) -> Result<(), NoMemory> {
         let mut out = Dump::new(self.port());
         while let Some(request) = Request::parse(bytes) {
-            match (request.kind, request.flags & NLM_F_DUMP == NLM_F_DUMP) {
-                (RTM_GETLINK, _) => {
-                    let wanted = request.index();
-                    let one = request.flags & NLM_F_DUMP == 0;
-                    interfaces()
-                        .iter()
-                        .filter(|i| !one || i.index == wanted)
-                        .try_for_each(|i| link(&mut out, &request, i))?;
-                    out.end(&request, one)?;
-                }
-                (RTM_GETADDR, true) => {
-                    if request.is_for(n::AF_INET) {
+            if self.protocol == netlink_diag::PROTOCOL {
+                out.limit = DIAGNOSIS_BYTES;
+                diagnose(&mut out, &request)?;
+            } else {
+                match (request.kind, request.flags & NLM_F_DUMP == NLM_F_DUMP) {
+                    (RTM_GETLINK, _) => {
+                        let wanted = request.index();
+                        let one = request.flags & NLM_F_DUMP == 0;
                         interfaces()
                             .iter()
-                            .try_for_each(|interface| address(&mut out, &request, interface))?;
+                            .filter(|i| !one || i.index == wanted)
+                            .try_for_each(|i| link(&mut out, &request, i))?;
+                        out.end(&request, one)?;
                     }
-                    if request.is_for(n::AF_INET6) {
-                        ipv6_addresses().iter().try_for_each(|own| address_v6(&mut out, &request, own))?;
+                    (RTM_GETADDR, true) => {
+                        if request.is_for(n::AF_INET) {
+                            interfaces()
+                                .iter()
+                                .try_for_each(|interface| address(&mut out, &request, interface))?;
+                        }
+                        if request.is_for(n::AF_INET6) {
+                            ipv6_addresses()
+                                .iter()
+                                .try_for_each(|own| address_v6(&mut out, &request, own))?;
+                        }
+                        out.end(&request, false)?;
                     }
-                    out.end(&request, false)?;
+                    (RTM_GETROUTE, true) => {
+                        if request.is_for(n::AF_INET) {
+                            routes(&mut out, &request)?;
+                        }
+                        if request.is_for(n::AF_INET6) {
+                            routes_v6(&mut out, &request)?;
+                        }
+                        out.end(&request, false)?;
+                    }
+                    // Below NLMSG_MIN_TYPE: control messages, of which a request needs none.
+                    (0..16, _) => {}
+                    _ => out.error(&request, Errno::OPNOTSUPP)?,
                 }
-                (RTM_GETROUTE, true) => {
-                    if request.is_for(n::AF_INET) {
-                        routes(&mut out, &request)?;
-                    }
-                    if request.is_for(n::AF_INET6) {
-                        routes_v6(&mut out, &request)?;
-                    }
-                    out.end(&request, false)?;
-                }
-                // Below NLMSG_MIN_TYPE: control messages, of which a request needs none.
-                (0..16, _) => {}
-                _ => out.error(&request, Errno::OPNOTSUPP)?,
             }
             let len = request.len.next_multiple_of(ALIGN).min(bytes.len());
             bytes = &bytes[len..];
@@ -220,13 +252,15 @@ impl<'a> Request<'a> {
 /// The answers to a datagram, cut into datagrams.
 struct Dump {
     port: u32,
+    /// Bytes of a datagram, at most.
+    limit: usize,
     done: Vec<Vec<u8>>,
     current: Vec<u8>,
 }
 
 impl Dump {
     fn new(port: u32) -> Self {
-        Dump { port, done: Vec::new(), current: Vec::new() }
+        Dump { port, limit: DATAGRAM_BYTES, done: Vec::new(), current: Vec::new() }
     }
 
     /// Adds a message: its fixed part, then its attributes.
@@ -244,7 +278,7 @@ impl Dump {
         let len = attributes.iter().fold(HEADER_BYTES + body.len(), |len, (_, value)| {
             len + aligned(ATTRIBUTE_HEADER_BYTES + value.len())
         });
-        if self.current.len() + len > DATAGRAM_BYTES {
+        if self.current.len() + len > self.limit {
             self.cut()?;
         }
         let message = &mut self.current;
@@ -298,6 +332,27 @@ impl Dump {
             self.cut()?;
         }
         Ok(self.done)
+    }
+}
+
+/// Answers a query of NETLINK_SOCK_DIAG.
+fn diagnose(out: &mut Dump, request: &Request) -> Result<(), NoMemory> {
+    // Below NLMSG_MIN_TYPE: control messages.
+    if request.kind < 16 {
+        return Ok(());
+    }
+    if request.kind != netlink_diag::BY_FAMILY {
+        return out.error(request, Errno::INVAL);
+    }
+    let is_dump = request.flags & NLM_F_DUMP == NLM_F_DUMP;
+    let query = netlink_diag::Query { body: request.body, is_dump };
+    let result = netlink_diag::diagnose()(&query, &mut |body, attributes| {
+        out.message(request, netlink_diag::BY_FAMILY, NLM_F_MULTI, body, attributes)
+    });
+    match result {
+        Ok(()) => out.end(request, false),
+        Err(Errno::NOMEM) => Err(NoMemory),
+        Err(error) => out.error(request, error),
     }
 }
 
@@ -543,6 +598,6 @@ impl Socket for NetlinkFile {
     }
 
     fn kind(&self) -> (i32, i32, i32) {
-        (n::AF_NETLINK as i32, self.kind as i32, 0)
+        (n::AF_NETLINK as i32, self.kind as i32, self.protocol as i32)
     }
 }

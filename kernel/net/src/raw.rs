@@ -560,6 +560,51 @@ pub fn unsent(now: u64, unsent: &Unsent<'_>) {
     }
 }
 
+/// A socket of this kind as a list shows it.
+pub struct RawListed {
+    /// A raw socket, not one for ping.
+    pub is_raw: bool,
+    /// Of AF_INET6.
+    pub is_v6: bool,
+    /// Its protocol.
+    pub protocol: i32,
+    /// The identifier of one for ping.
+    pub ident: u16,
+    /// Our address.
+    pub local: Address,
+    /// The peer's.
+    pub remote: Option<Address>,
+    /// What packets that wait count for, in bytes.
+    pub to_read: u32,
+    /// Packets that its buffer had no room for.
+    pub lost: u32,
+    /// The user whose process made it.
+    pub uid: u32,
+    /// Number of the socket.
+    pub inode: u64,
+}
+
+/// Lists the sockets up to the first error.
+pub fn list<E>(mut each: impl FnMut(&RawListed) -> Result<(), E>) -> Result<(), E> {
+    SOCKETS.lock().iter().try_for_each(|socket| {
+        let state = socket.state.lock();
+        let listed = RawListed {
+            is_raw: !socket.is_ping(),
+            is_v6: !socket.is_v4(),
+            protocol: socket.protocol,
+            ident: state.ident,
+            local: state.local,
+            remote: state.peer,
+            to_read: state.held as u32,
+            lost: state.lost,
+            uid: socket.watch.uid,
+            inode: socket.watch.inode,
+        };
+        drop(state);
+        each(&listed)
+    })
+}
+
 impl File for RawFile {
     fn read(&self, dst: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
         if dst.remaining() == 0 {

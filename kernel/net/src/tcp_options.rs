@@ -281,7 +281,7 @@ impl TcpFile {
 const INFO_BYTES: usize = 104;
 
 /// `struct tcp_info` up to tcpi_total_retrans: what it was when most programs learnt of it.
-fn encode_info(info: &TcpInfo) -> [u8; INFO_BYTES] {
+pub fn encode_info(info: &TcpInfo) -> [u8; INFO_BYTES] {
     /// TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE.
     const OPTIONS: [u8; 3] = [1, 2, 4];
     let options = [info.timestamps, info.sack, info.window_scale != (0, 0)];

@@ -13,5 +13,6 @@ extern crate coracle_core;
 pub mod drivers;
 pub mod proc;
 pub mod root;
+mod sock_diag;
 pub mod socket;
 pub mod sys;

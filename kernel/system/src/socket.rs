@@ -21,6 +21,8 @@ const ICMP: i32 = 1;
 const ICMPV6: i32 = 58;
 /// NETLINK_ROUTE (netlink(7)).
 const NETLINK_ROUTE: i32 = 0;
+/// NETLINK_SOCK_DIAG (sock_diag(7)).
+const SOCK_DIAG: i32 = coracle_net::netlink_diag::PROTOCOL as i32;
 
 /// A new socket. `kind` is without SOCK_CLOEXEC and SOCK_NONBLOCK.
 pub fn socket(domain: u32, kind: u32, protocol: i32) -> Result<Arc<dyn File>, Errno> {
@@ -55,7 +57,9 @@ pub fn socket(domain: u32, kind: u32, protocol: i32) -> Result<Arc<dyn File>, Er
             _ => Err(Errno::SOCKTNOSUPPORT),
         },
         n::AF_NETLINK => match (kind, protocol) {
-            (n::SOCK_RAW | n::SOCK_DGRAM, NETLINK_ROUTE) => Ok(NetlinkFile::new(kind)?),
+            (n::SOCK_RAW | n::SOCK_DGRAM, NETLINK_ROUTE | SOCK_DIAG) => {
+                Ok(NetlinkFile::new(kind, protocol as u32)?)
+            }
             (n::SOCK_RAW | n::SOCK_DGRAM, _) => Err(Errno::PROTONOSUPPORT),
             _ => Err(Errno::SOCKTNOSUPPORT),
         },

@@ -12,5 +12,5 @@ mod settings;
 mod status;
 mod system;
 
-pub use net::unix_sockets;
+pub use net::{netlink_sockets, unix_sockets};
 pub use root::{filesystem, made_file};

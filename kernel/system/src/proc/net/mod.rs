@@ -5,4 +5,4 @@ mod interfaces;
 mod sockets;
 
 pub use files::FILES;
-pub use sockets::unix_sockets;
+pub use sockets::{netlink_sockets, unix_sockets};

@@ -1,20 +1,22 @@
 //! /proc/net/tcp, udp and unix: all sockets.
 use alloc::sync::Arc;
 use coracle_core::errno::Errno;
+use coracle_core::fs::file::File;
 use coracle_core::task::long_call;
 use coracle_core::task::process;
 use coracle_fallible::{NoMemory, Text};
 use coracle_fs::synthetic::Piece;
 use coracle_hal::time::now_ns;
 use coracle_ipc::unix::{self, UnixSocket};
-use coracle_net::engine;
+use coracle_net::netlink::NetlinkFile;
+use coracle_net::{engine, packet, raw};
 use coracle_sorted_map::SortedMap;
 use coracle_tcpip::{Address, Endpoint, Pending, State, TcpListed, UdpListed};
 
-/// The header of /proc/net/raw. This kernel has no raw sockets.
-pub const RAW: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n";
+/// The header of /proc/net/raw.
+const RAW: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n";
 /// The header of /proc/net/raw6.
-pub const RAW6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n";
+const RAW6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n";
 const TCP_HEADER: &str =
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
 const TCP6_HEADER: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
@@ -205,19 +207,13 @@ pub fn udp(ip: Ip, from: u64, text: &mut Text) -> Piece {
     next.map_err(|_| Errno::NOMEM)
 }
 
-/// All AF_UNIX sockets that a process has, and those that have names, by their inode numbers. EINTR, ENOMEM.
-pub fn unix_sockets() -> Result<SortedMap<u64, Arc<UnixSocket>>, Errno> {
-    let mut all = SortedMap::new();
-    for socket in unix::bound()? {
-        all.insert(socket.inode(), socket)?;
-    }
+/// Calls `each` for the file of each descriptor of each process. EINTR, ENOMEM.
+fn for_each_file(mut each: impl FnMut(&Arc<dyn File>) -> Result<(), NoMemory>) -> Result<(), Errno> {
     for process in process::all() {
         let mut next = 0;
         while let Some(fd) = process.descriptors.next_from(next) {
-            if let Ok(open) = process.descriptors.get(fd)
-                && let Some(socket) = unix::of(&open.file)
-            {
-                all.insert(socket.inode(), socket)?;
+            if let Ok(open) = process.descriptors.get(fd) {
+                each(&open.file)?;
             }
             next = fd + 1;
             if next % AT_ONCE == 0 {
@@ -225,7 +221,108 @@ pub fn unix_sockets() -> Result<SortedMap<u64, Arc<UnixSocket>>, Errno> {
             }
         }
     }
+    Ok(())
+}
+
+/// All AF_UNIX sockets that a process has, and those that have names, by their inode numbers. EINTR, ENOMEM.
+pub fn unix_sockets() -> Result<SortedMap<u64, Arc<UnixSocket>>, Errno> {
+    let mut all = SortedMap::new();
+    for socket in unix::bound()? {
+        all.insert(socket.inode(), socket)?;
+    }
+    for_each_file(|file| match unix::of(file) {
+        Some(socket) => all.insert(socket.inode(), socket).map(|_| ()),
+        None => Ok(()),
+    })?;
     Ok(all)
+}
+
+/// What is listed of a netlink socket.
+pub struct NetlinkListed {
+    /// SOCK_RAW or SOCK_DGRAM.
+    pub kind: u32,
+    /// NETLINK_*.
+    pub protocol: u32,
+    /// Its port id.
+    pub port: u32,
+}
+
+/// All netlink sockets that a process has, by their inode numbers. EINTR, ENOMEM.
+pub fn netlink_sockets() -> Result<SortedMap<u64, NetlinkListed>, Errno> {
+    let mut all = SortedMap::new();
+    for_each_file(|file| match file.as_any().downcast_ref::<NetlinkFile>() {
+        Some(own) => {
+            let listed =
+                NetlinkListed { kind: own.socket_type(), protocol: own.protocol(), port: own.port_id() };
+            all.insert(own.inode(), listed).map(|_| ())
+        }
+        None => Ok(()),
+    })?;
+    Ok(all)
+}
+
+/// /proc/net/raw, raw6, icmp and icmp6: sockets for ping, or raw ones.
+pub fn raw(ip: Ip, is_raw: bool, text: &mut Text) -> Piece {
+    match ip {
+        Ip::V4 if is_raw => text.push(RAW.as_bytes())?,
+        Ip::V4 => writeln!(text, "{UDP_HEADER:<UDP_WIDTH$}")?,
+        Ip::V6 => text.push(RAW6.as_bytes())?,
+    }
+    raw::list(|own| {
+        if own.is_raw != is_raw || own.is_v6 != (ip == Ip::V6) {
+            return Ok(());
+        }
+        let begin = text.len();
+        // Linux numbers them by protocol or identifier, which takes the place of the port.
+        let port = if is_raw { own.protocol as u16 } else { own.ident };
+        write!(text, "{port:4}: ")?;
+        ip.end(Endpoint::new(own.local, port), text)?;
+        ip.end(own.remote.map_or(NO_END, |remote| Endpoint::new(remote, 0)), text)?;
+        let state = if own.remote.is_some() { State::Established } else { State::Closed };
+        let line = Line {
+            state: state as u8,
+            to_send: 0,
+            to_read: own.to_read,
+            pending: Pending::Nothing,
+            deadline_ns: u64::MAX,
+            retransmits: 0,
+            uid: own.uid,
+            probes: 0,
+            inode: own.inode,
+            references: 2,
+        };
+        line.write(text)?;
+        write!(text, " {}", own.lost)?;
+        end_line(text, begin, if is_raw { 0 } else { ip.width(UDP_WIDTH) })
+    })?;
+    Ok(None)
+}
+
+/// /proc/net/packet.
+pub fn packet(text: &mut Text) -> Piece {
+    text.push(b"sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n")?;
+    packet::list(|own| {
+        let packet::PacketListed { kind, protocol, interface, to_read, uid, inode } = own;
+        let runs = u8::from(*protocol != 0);
+        writeln!(
+            text,
+            "0000000000000000 2      {kind:<4} {protocol:04x}   {interface:<5} {runs} {to_read:<6} {uid:<6} {inode:<6}"
+        )
+    })?;
+    Ok(None)
+}
+
+/// /proc/net/netlink.
+pub fn netlink(text: &mut Text) -> Piece {
+    text.push(b"sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n")?;
+    for (inode, own) in netlink_sockets()?.iter() {
+        writeln!(
+            text,
+            "0000000000000000 {:<3} {:<10} 00000000 0        0        0     2        0        {inode:<8}",
+            own.protocol, own.port
+        )?;
+    }
+    Ok(None)
 }
 
 /// /proc/net/unix.
