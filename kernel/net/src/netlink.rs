@@ -335,6 +335,9 @@ impl Dump {
     }
 }
 
+/// Beyond the last family of sockets.
+const AF_MAX: u32 = 46;
+
 /// Answers a query of NETLINK_SOCK_DIAG.
 fn diagnose(out: &mut Dump, request: &Request) -> Result<(), NoMemory> {
     // Below NLMSG_MIN_TYPE: control messages.
@@ -344,6 +347,11 @@ fn diagnose(out: &mut Dump, request: &Request) -> Result<(), NoMemory> {
     if request.kind != netlink_diag::BY_FAMILY {
         return out.error(request, Errno::INVAL);
     }
+    match request.body.first().map(|family| u32::from(*family)) {
+        Some(n::AF_INET | n::AF_INET6 | n::AF_UNIX | n::AF_PACKET | n::AF_NETLINK) => {}
+        Some(0..AF_MAX) => return out.error(request, Errno::NOENT),
+        _ => return out.error(request, Errno::INVAL),
+    }
     let is_dump = request.flags & NLM_F_DUMP == NLM_F_DUMP;
     let query = netlink_diag::Query { body: request.body, is_dump };
     let result = netlink_diag::diagnose()(&query, &mut |body, attributes| {
@@ -352,6 +360,11 @@ fn diagnose(out: &mut Dump, request: &Request) -> Result<(), NoMemory> {
     match result {
         Ok(()) => out.end(request, false),
         Err(Errno::NOMEM) => Err(NoMemory),
+        // The end of a list tells how it ended.
+        Err(error) if is_dump => {
+            let code = -i32::from(error.number());
+            out.message(request, NLMSG_DONE, NLM_F_MULTI, &code.to_le_bytes(), &[])
+        }
         Err(error) => out.error(request, error),
     }
 }

@@ -278,7 +278,7 @@ impl TcpFile {
 }
 
 /// Bytes of what [`encode_info`] returns.
-const INFO_BYTES: usize = 104;
+pub const INFO_BYTES: usize = 104;
 
 /// `struct tcp_info` up to tcpi_total_retrans: what it was when most programs learnt of it.
 pub fn encode_info(info: &TcpInfo) -> [u8; INFO_BYTES] {

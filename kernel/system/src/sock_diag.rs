@@ -7,7 +7,7 @@ use coracle_fallible::{NoMemory, Text};
 use coracle_hal::time::now_ns;
 use coracle_net::give_diagnose;
 use coracle_net::netlink_diag::{Answer, Query};
-use coracle_net::tcp_options::encode_info as tcp_info;
+use coracle_net::tcp_options::{INFO_BYTES, encode_info as tcp_info};
 use coracle_net::{engine, packet, raw};
 use coracle_tcpip::{Endpoint, Pending, State, TcpListed};
 use linux_raw_sys::net as n;
@@ -36,6 +36,8 @@ const NETLINK_MEMORY: u16 = 0;
 const ALL_PROTOCOLS: u8 = 255;
 /// IPPROTO_RAW, which stands for all raw sockets.
 const RAW: u8 = 255;
+/// Where `struct tcp_info` has the segments that are not acknowledged.
+const UNACKED_AT: usize = 24;
 /// Words of `struct sock_memory` (SK_MEMINFO_VARS).
 const MEMORY_WORDS: usize = 9;
 
@@ -52,7 +54,7 @@ fn diagnose(query: &Query<'_>, answer: &mut Answer<'_>) -> Result<(), Errno> {
         n::AF_UNIX => unix(query, answer),
         n::AF_PACKET => packets(answer),
         n::AF_NETLINK => netlinks(answer, protocol),
-        _ => Err(Errno::NOENT),
+        _ => Err(Errno::INVAL),
     }
 }
 
@@ -223,7 +225,12 @@ fn tcp(
     if own.flow.is_none() && !is_listener {
         return emit(answer, &about, &[], has);
     }
-    let info = info.as_ref().map_or(&[][..], |info| &info[..]);
+    // Of a listener: its state, the connections that wait, and how many may.
+    let mut listener = [0; INFO_BYTES];
+    listener[0] = own.state as u8;
+    listener[UNACKED_AT..UNACKED_AT + 8]
+        .copy_from_slice([own.to_read, own.to_send].map(u32::to_le_bytes).as_flattened());
+    let info = info.as_ref().map_or(&listener[..], |info| &info[..]);
     let all: [(u16, &[u8]); 5] = [
         (SHUTDOWN, &[0]),
         (MEMORY, words.as_flattened()),
