@@ -6,7 +6,7 @@ use super::multicast::link_of;
 use super::stack::{wait_configured, wait_ipv6};
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::net::socket::SocketAddress;
+use coracle_core::net::socket::{SocketAddress, timeout_ns, timeout_value};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::time::now_ns;
@@ -143,23 +143,15 @@ impl Common {
         all.iter().find(|(l, n, _)| (*l, *n) == (level, name)).map_or(default, |entry| entry.2)
     }
 
-    /// SO_RCVTIMEO and SO_SNDTIMEO (`struct timeval`: seconds, microseconds). EDOM, as on Linux.
+    /// SO_RCVTIMEO and SO_SNDTIMEO. EINVAL, EDOM.
     pub fn set_timeout(&self, name: u32, value: &[u8]) -> Result<(), Errno> {
-        let word = |at: usize| value.get(at..).and_then(|v| v.first_chunk()).copied().map(i64::from_le_bytes);
-        let (Some(seconds), Some(micros)) = (word(0), word(8)) else { return Err(Errno::INVAL) };
-        if !(0..1_000_000).contains(&micros) {
-            return Err(Errno::DOM);
-        }
-        let ns = seconds.max(0).saturating_mul(1_000_000_000).saturating_add(micros * 1000) as u64;
-        self.timeout(name).store(ns, Ordering::Relaxed);
+        self.timeout(name).store(timeout_ns(value)?, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Returns the time-out that `name` selects, as a `struct timeval`. ENOMEM.
+    /// Returns the time-out that `name` selects. ENOMEM.
     pub fn timeout_value(&self, name: u32) -> Result<Vec<u8>, Errno> {
-        let ns = self.timeout(name).load(Ordering::Relaxed);
-        let words = [ns / 1_000_000_000, ns % 1_000_000_000 / 1000].map(u64::to_le_bytes);
-        Ok(words.as_flattened().try_to_vec()?)
+        timeout_value(self.timeout(name).load(Ordering::Relaxed))
     }
 
     fn timeout(&self, name: u32) -> &AtomicU64 {

@@ -57,6 +57,29 @@ impl Pipe {
     }
 }
 
+/// Moves up to `len` bytes, in pieces. `step` gets how many are left, and whether some were moved; it returns how many it has moved, and
+/// whether there may be more. What was moved counts more than an error, or the end of the process, that comes after it.
+fn in_steps(len: usize, mut step: impl FnMut(usize, bool) -> Result<(usize, bool), Errno>) -> SysResult {
+    let mut done = 0;
+    while done < len {
+        match step(len - done, done > 0) {
+            Ok((moved, goes_on)) => {
+                done += moved;
+                if !goes_on {
+                    break;
+                }
+            }
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error),
+        }
+        // The other side of the pipe may be at it as well.
+        if long_call::pause_unless_killed().is_err() {
+            break;
+        }
+    }
+    Ok(done)
+}
+
 /// Moves up to `len` bytes into a pipe, as many as fit when there is room. `read` reads into a buffer; its argument says that
 /// it must not wait.
 ///
@@ -71,32 +94,17 @@ pub fn into_pipe(
 ) -> SysResult {
     let pipe = to.pipe();
     let mut buffer = Vec::new();
-    let mut done = 0;
-    while done < len {
-        let kept = match pipe.keep_room((len - done).min(STEP), nonblock || done > 0) {
-            Ok(kept) => kept,
-            Err(_) if done > 0 => break,
-            Err(error) => return Err(error),
-        };
+    in_steps(len, |left, has_moved| {
+        let at_once = nonblock || has_moved;
+        let kept = pipe.keep_room(left.min(STEP), at_once)?;
         let outcome = match buffer.try_resize(kept.max(buffer.len()), 0) {
-            Ok(()) => read(&mut UserBuf::kernel_out(&mut buffer[..kept]), nonblock || done > 0),
+            Ok(()) => read(&mut UserBuf::kernel_out(&mut buffer[..kept]), at_once),
             Err(error) => Err(error.into()),
         };
         let n = outcome.unwrap_or(0).min(kept);
         pipe.fill_kept(&buffer[..n], kept - n);
-        done += n;
-        match outcome {
-            Ok(0) => break,
-            Err(error) if done == 0 => return Err(error),
-            Err(_) => break,
-            Ok(_) => {}
-        }
-        // The other side of the pipe may be at it as well.
-        if long_call::pause_unless_killed().is_err() {
-            break;
-        }
-    }
-    Ok(done)
+        outcome.map(|_| (n, n > 0))
+    })
 }
 
 /// Moves up to `len` bytes out of a pipe, until it is empty. `write` writes from a buffer; what it doesn't take goes back.
@@ -112,24 +120,20 @@ pub fn out_of_pipe(
 ) -> SysResult {
     let pipe = from.pipe();
     let mut buffer = Vec::new();
-    let mut done = 0;
-    while done < len {
-        match pipe.wait_readable(nonblock || done > 0) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(_) if done > 0 => break,
-            Err(error) => return Err(error),
+    in_steps(len, |left, has_moved| {
+        if !pipe.wait_readable(nonblock || has_moved)? {
+            return Ok((0, false));
         }
+        let want = left.min(STEP);
         if buffer.is_empty() {
             // What is wanted only gets less.
-            buffer = coracle_fallible::filled(0, (len - done).min(STEP))?;
+            buffer = coracle_fallible::filled(0, want)?;
         }
-        let want = (len - done).min(STEP);
         let taken = {
             let mut state = pipe.state.lock();
             // Another reader may have been faster.
             if state.readable() == 0 {
-                continue;
+                return Ok((0, true));
             }
             state.lent = true;
             state.ring.lend(&mut buffer[..want])
@@ -145,19 +149,8 @@ pub fn out_of_pipe(
         }
         pipe.readable.notify(Events::IN);
         pipe.writable.notify(Events::OUT);
-        done += written;
-        match outcome {
-            Ok(n) if n < taken => break,
-            Err(error) if done == 0 => return Err(error),
-            Err(_) => break,
-            Ok(_) => {}
-        }
-        // The other side of the pipe may be at it as well.
-        if long_call::pause_unless_killed().is_err() {
-            break;
-        }
-    }
-    Ok(done)
+        outcome.map(|_| (written, written == taken))
+    })
 }
 
 /// Copies up to `len` bytes from the front of one pipe to the end of another, as many as are there and fit: tee(2).

@@ -6,6 +6,7 @@ use crate::mm::user_buf::UserBuf;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// st_mode of a socket.
@@ -269,6 +270,22 @@ impl Received {
     pub fn bytes(len: usize) -> Received {
         Received { len, from: None, flags: 0, rights: Rights::default(), credentials: None, info: None }
     }
+}
+
+/// A time-out of a socket (SO_RCVTIMEO, SO_SNDTIMEO) in nanoseconds, of a `struct timeval`; 0: none. EINVAL; EDOM, as on Linux.
+pub fn timeout_ns(value: &[u8]) -> Result<u64, Errno> {
+    let [seconds, micros, ..] = value.as_chunks::<8>().0 else { return Err(Errno::INVAL) };
+    let (seconds, micros) = (i64::from_le_bytes(*seconds), i64::from_le_bytes(*micros));
+    if !(0..1_000_000).contains(&micros) {
+        return Err(Errno::DOM);
+    }
+    Ok((seconds.max(0) as u64).saturating_mul(1_000_000_000).saturating_add(micros as u64 * 1000))
+}
+
+/// Such a time-out as a `struct timeval`. ENOMEM.
+pub fn timeout_value(ns: u64) -> Result<Vec<u8>, Errno> {
+    let words = [ns / 1_000_000_000, ns % 1_000_000_000 / 1000].map(u64::to_le_bytes);
+    Ok(words.as_flattened().try_to_vec()?)
 }
 
 /// The socket calls.

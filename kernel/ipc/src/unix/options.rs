@@ -2,6 +2,7 @@
 use super::inbox::DEFAULT_CAPACITY;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
+use coracle_core::net::socket::{timeout_ns, timeout_value};
 use coracle_fallible::prelude::*;
 use coracle_hal::time;
 use linux_raw_sys::net as n;
@@ -59,15 +60,7 @@ impl Options {
                 self.capacity = (int(value)?.max(0) as usize * 2).clamp(MIN_BUFFER, MAX_BUFFER);
             }
             name @ (n::SO_RCVTIMEO_OLD | n::SO_RCVTIMEO_NEW | n::SO_SNDTIMEO_OLD | n::SO_SNDTIMEO_NEW) => {
-                let (words, _) = value.as_chunks::<8>();
-                let [seconds, micros, ..] = words else { return Err(Errno::INVAL) };
-                let (seconds, micros) = (i64::from_le_bytes(*seconds), i64::from_le_bytes(*micros));
-                if !(0..1_000_000).contains(&micros) {
-                    return Err(Errno::DOM);
-                }
-                let ns = (seconds.max(0) as u64)
-                    .saturating_mul(1_000_000_000)
-                    .saturating_add(micros as u64 * 1000);
+                let ns = timeout_ns(value)?;
                 if matches!(name, n::SO_RCVTIMEO_OLD | n::SO_RCVTIMEO_NEW) {
                     self.receive_timeout = ns;
                 } else {
@@ -105,18 +98,12 @@ impl Options {
         let recall = |default: i32| {
             self.remembered.iter().find(|(known, _)| *known == name).map_or(default, |entry| entry.1)
         };
-        let timeout = |ns: u64| {
-            Ok([ns / 1_000_000_000, ns % 1_000_000_000 / 1000]
-                .map(u64::to_le_bytes)
-                .as_flattened()
-                .try_to_vec()?)
-        };
         let value = match name as u32 {
             n::SO_PASSCRED => i32::from(self.pass_credentials),
             n::SO_SNDBUF => self.capacity as i32,
             n::SO_RCVBUF => recall(DEFAULT_CAPACITY as i32),
-            n::SO_RCVTIMEO_OLD | n::SO_RCVTIMEO_NEW => return timeout(self.receive_timeout),
-            n::SO_SNDTIMEO_OLD | n::SO_SNDTIMEO_NEW => return timeout(self.send_timeout),
+            n::SO_RCVTIMEO_OLD | n::SO_RCVTIMEO_NEW => return timeout_value(self.receive_timeout),
+            n::SO_SNDTIMEO_OLD | n::SO_SNDTIMEO_NEW => return timeout_value(self.send_timeout),
             n::SO_LINGER => return Ok([0; 8].try_to_vec()?),
             n::SO_RCVLOWAT => recall(1),
             n::SO_REUSEADDR
