@@ -52,6 +52,8 @@ static void message(uint8_t *out, int type, int sequence, const char *text) {
     memcpy(out, &h, 8);
 }
 
+static int stamped;
+
 // Receives one message within a second and shows it, and what came along; `skip`: bytes of an IP header.
 static void receive(const char *who, int fd, int flags) {
     uint8_t data[256], control[512];
@@ -83,6 +85,11 @@ static void receive(const char *who, int fd, int flags) {
         printf("  type %d code %d sequence %d text %.8s, sum %s\n", at[0], at[1], at[6] << 8 | at[7], at + 8,
                from.ss_family == AF_INET && sum(at, n) == 0 ? "right" : "of v6 or not there");
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+        // Linux begins to stamp a while after it is asked to.
+        if (c->cmsg_level == SOL_SOCKET) {
+            stamped |= c->cmsg_type == SCM_TIMESTAMPING && ((struct timespec *)CMSG_DATA(c))->tv_sec > 0;
+            continue;
+        }
         printf("  control %d/%d of %zu", c->cmsg_level, c->cmsg_type, (size_t)c->cmsg_len);
         if ((c->cmsg_level == SOL_IP && c->cmsg_type == IP_TTL) || (c->cmsg_level == SOL_IPV6 && c->cmsg_type == IPV6_HOPLIMIT))
             printf(": %d", *(int *)CMSG_DATA(c));
@@ -306,6 +313,18 @@ static void reports(void) {
     SHOW(set(s, SOL_IP, IP_TTL, 5));
     SHOW(sendto(s, "ttl", 3, 0, ADDR(to)));
     receive("with ttl", fd, 0);
+    SHOW(set(fd, SOL_IP, IP_RECVTTL, 0));
+    SHOW(set(fd, SOL_IP, IP_RECVTOS, 0));
+    SHOW(set(fd, SOL_IP, IP_RECVORIGDSTADDR, 0));
+    uint8_t text[8], control[256];
+    while (!stamped) {
+        struct iovec v = {text, sizeof text};
+        struct msghdr m = {NULL, 0, &v, 1, control, sizeof control, 0};
+        NEED(sendto(s, "ttl", 3, 0, ADDR(to)) == 3 && recvmsg(fd, &m, 0) == 3);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        stamped = c && c->cmsg_type == SCM_TIMESTAMPING && c->cmsg_len == CMSG_LEN(3 * sizeof(struct timespec));
+    }
+    puts("stamped");
     close(s), close(fd);
 }
 
