@@ -247,11 +247,13 @@ mod tests {
             let mut heard = [0; 64];
             let len = qemu.read(&mut heard).unwrap();
             qemu.write_all(b"+$OK#9a").unwrap();
+            // The answer is acknowledged, too.
+            qemu.read_exact(&mut [0]).unwrap();
             String::from_utf8_lossy(&heard[..len]).into_owned()
         });
         let mut client = Qemu { stream };
         let place = Place { kind: 1, address: 0xffff_ffff_8000_1000, len: 1 };
         assert!(client.set(place, true).unwrap());
-        assert_eq!(server.join().unwrap(), "$Z1,ffffffff80001000,1#9f");
+        assert_eq!(server.join().unwrap(), "$Z1,ffffffff80001000,1#cd");
     }
 }
