@@ -17,6 +17,7 @@ mod dispatch;
 pub mod epoll;
 pub mod file;
 mod futex;
+mod handle;
 mod identity;
 mod inotify;
 mod memory;

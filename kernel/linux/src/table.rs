@@ -173,6 +173,8 @@ system_calls! {
     327 preadv2(fd, &iovecs, count, offset, offset, rw_flags) super::file::preadv2, "all but RWF_ATOMIC and RWF_DONTCACHE";
     328 pwritev2(fd, &iovecs, count, offset, offset, rw_flags) super::file::pwritev2, "all but RWF_ATOMIC and RWF_DONTCACHE; RWF_NOWAIT on streams";
     451 cachestat(file, &bytes, &out, number) super::file::cachestat, "files in memory and on ext4";
+    303 name_to_handle_at(dirfd, &path, &bytes, &out, at_flags) super::handle::name_to_handle_at, "files in memory and on ext4";
+    304 open_by_handle_at(fd, &bytes, open_flags) -> file super::handle::open_by_handle_at, "files that handles were asked for since boot, the last 1,024, as long as the kernel has them in memory";
     332 statx(dirfd, &path, at_flags, number, &out) super::attributes::statx, "with birth time on ext4 and tmpfs";
     436 close_range(fd, fd, close_range_flags) super::descriptor::close_range, "all";
     437 openat2(dirfd, &path, &open_how, open_how_len) -> fd super::path::openat2, "all";

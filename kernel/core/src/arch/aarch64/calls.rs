@@ -65,6 +65,8 @@ macro_rules! call_number {
     ($table:literal chroot) => { Some(linux_raw_sys::general::__NR_chroot as usize) };
     ($table:literal sync) => { Some(linux_raw_sys::general::__NR_sync as usize) };
     ($table:literal mount) => { Some(linux_raw_sys::general::__NR_mount as usize) };
+    ($table:literal name_to_handle_at) => { Some(linux_raw_sys::general::__NR_name_to_handle_at as usize) };
+    ($table:literal open_by_handle_at) => { Some(linux_raw_sys::general::__NR_open_by_handle_at as usize) };
     ($table:literal open_tree) => { Some(linux_raw_sys::general::__NR_open_tree as usize) };
     ($table:literal move_mount) => { Some(linux_raw_sys::general::__NR_move_mount as usize) };
     ($table:literal fsopen) => { Some(linux_raw_sys::general::__NR_fsopen as usize) };
