@@ -214,6 +214,10 @@ pub trait Device: Send + Sync + 'static {
         let _ = frame;
     }
 
+    /// Tells those who look at packets on the way that some have come: [`Stack::tell_watchers_later`](crate::Stack::tell_watchers_later) has
+    /// asked for that. A packet on its way is no place for it: the stack is deep there, and locks are held.
+    fn tell_watchers(&self) {}
+
     /// A packet for this host that is neither of TCP nor of UDP: whether something other than the engine takes packets of its protocol.
     /// The engine holds no lock but that of the loopback's drain.
     fn raw(&self, now: u64, packet: &RawPacket<'_, Self::Buf>) -> bool {

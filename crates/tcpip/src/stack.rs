@@ -56,6 +56,8 @@ pub struct Chores {
     pub dhcp: TimerHandle,
     /// Of IPv6 on the link.
     pub ipv6: TimerHandle,
+    /// Of what looks at packets on the way.
+    pub watchers: TimerHandle,
 }
 
 /// The TCP/IP stack of one device and the loopback.
@@ -119,6 +121,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             reassembly: timers.insert(0, Timer::Reassembly)?,
             dhcp: timers.insert(0, Timer::Dhcp)?,
             ipv6: timers.insert(0, Timer::Ipv6)?,
+            watchers: timers.insert(0, Timer::Watchers)?,
         };
         Ok(Stack {
             mac: device.mac(),
@@ -175,6 +178,11 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// Has [`Device::looped`] called for each packet that goes over the loopback from now on, or not any more.
     pub fn watch_loopback(&self, on: bool) {
         self.loopback.watch(on);
+    }
+
+    /// Has [`Device::tell_watchers`] called by the next [`poll`](Self::poll). May be called from [`Device`].
+    pub fn tell_watchers_later(&self) {
+        self.timers.set(self.chores.watchers, 0);
     }
 
     /// Configures the device's address, or takes it away. Tells the link.
@@ -276,6 +284,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 Timer::Reassembly => self.reassembly_due(now),
                 Timer::Dhcp => self.dhcp_due(now),
                 Timer::Ipv6 => self.ipv6_due(now),
+                Timer::Watchers => self.device.tell_watchers(),
             }
         }
     }

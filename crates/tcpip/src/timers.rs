@@ -33,6 +33,8 @@ pub enum Timer<D: Device, E: Events> {
     Dhcp,
     /// IPv6 on the link.
     Ipv6,
+    /// Those who look at packets on the way.
+    Watchers,
 }
 
 impl<D: Device, E: Events> Clone for Timer<D, E> {
@@ -44,6 +46,7 @@ impl<D: Device, E: Events> Clone for Timer<D, E> {
             Timer::Reassembly => Timer::Reassembly,
             Timer::Dhcp => Timer::Dhcp,
             Timer::Ipv6 => Timer::Ipv6,
+            Timer::Watchers => Timer::Watchers,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The engine's device: the network card; and the announcement of a socket's readiness.
-use super::raw;
+use super::{packet, raw};
 use coracle_core::events::{self, bit, kind};
 use coracle_core::ipc::poll::{Events, PollSource};
 use coracle_devices::buffer::{self, NetBuffer};
@@ -76,6 +76,10 @@ impl Device for Interface {
 
     fn looped(&self, frame: &RxFrame<NetBuffer>) {
         capture::looped(frame);
+    }
+
+    fn tell_watchers(&self) {
+        packet::tell();
     }
 
     fn raw(&self, now: u64, packet: &RawPacket<'_, NetBuffer>) -> bool {

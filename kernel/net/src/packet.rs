@@ -35,6 +35,7 @@ use coracle_hal::frame::Frame;
 use coracle_hal::time::now_ns;
 use coracle_tcpip::Link;
 use core::any::Any;
+use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::if_packet as p;
 use linux_raw_sys::net as n;
@@ -91,6 +92,8 @@ pub struct PacketFile {
     common: Common,
     watch: Watch,
     kind: u32,
+    /// Packets have come of which nobody was told.
+    is_fresh: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -192,6 +195,16 @@ fn show(kind: u32, packet: &Packet<'_>) {
 
 give_tapped!(show);
 
+/// Tells those that wait for packets.
+#[cold]
+pub fn tell() {
+    for socket in SOCKETS.lock().iter() {
+        if socket.is_fresh.swap(false, Ordering::Relaxed) {
+            socket.watch.source.notify(Events::IN | Events::RDNORM);
+        }
+    }
+}
+
 impl PacketFile {
     /// socket(2). `protocol` in the order of the network. EPERM, ENOBUFS.
     pub fn new(kind: u32, protocol: u16) -> Result<Arc<PacketFile>, Errno> {
@@ -214,8 +227,14 @@ impl PacketFile {
             stamps: 0,
         };
         let common = Common::new(Family::V4, watch.inode);
-        let new = try_arc(PacketFile { common, watch, kind, state: Mutex::new(state) })
-            .map_err(|_| Errno::NOBUFS)?;
+        let new = try_arc(PacketFile {
+            common,
+            watch,
+            kind,
+            is_fresh: AtomicBool::new(false),
+            state: Mutex::new(state),
+        })
+        .map_err(|_| Errno::NOBUFS)?;
         SOCKETS.lock().try_push(new.clone()).map_err(|_| Errno::NOBUFS)?;
         tap(true);
         Ok(new)
@@ -229,7 +248,8 @@ impl PacketFile {
     fn offer(&self, packet: &Packet<'_>, from: LinkAddress, status: u32) {
         let is_taken = self.take(&mut self.state.lock(), packet, from, status);
         if is_taken {
-            self.watch.source.notify(Events::IN | Events::RDNORM);
+            self.is_fresh.store(true, Ordering::Relaxed);
+            engine().tell_watchers_later();
         }
     }
 
