@@ -18,17 +18,6 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "a file keeps its path, whose inode keeps none, nor an open file, but a mount, which keeps the place where it is",
     },
     Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_core::task::call_filters::Filter>",
-        times: 1,
-        reason: "a filter tells its listener that it goes, and may be the last to hold it; the calls that wait for a listener hold it, too, so \
-                 that it keeps no thread when it goes",
-    },
-    Recursion {
-        prefix: "core::ptr::drop_in_place<coracle_linux::mount_api::Context>",
-        times: 1,
-        reason: "what is to be mounted keeps the root of its file system, which keeps no open file",
-    },
-    Recursion {
         prefix: "coracle_hal::mm::paging::free_part",
         times: 4,
         reason: "page tables have four levels",

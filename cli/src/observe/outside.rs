@@ -18,7 +18,7 @@ use crate::kernel::debug_elf;
 /// The first address of the kernel's half.
 pub const KERNEL_HALF: u64 = 1 << 63;
 /// Bytes of a kernel stack (`hal/src/mm/stack.rs`).
-const KERNEL_STACK: u64 = 32 << 10;
+const KERNEL_STACK: u64 = 36 << 10;
 /// Words of the tables of offsets: of a CPU, of a thread.
 const CPU_OFFSETS: usize = 6;
 const THREAD_OFFSETS: usize = 9;

@@ -7,7 +7,7 @@ use crate::mm::{heap, kmap, vmap};
 
 /// Bytes of a stack: what the deepest path of calls takes, which `cargo run -p xtask -- stack` finds in the built kernel, and a
 /// margin.
-pub const SIZE: usize = 32 * 1024;
+pub const SIZE: usize = 36 * 1024;
 /// Unused stacks that are kept. When there are twice as many, half of them are freed at once, with one shoot-down.
 const KEPT: usize = 16;
 

@@ -15,6 +15,7 @@ use coracle_core::fs::stat;
 use coracle_core::lock::Mutex;
 use coracle_core::mm::memory::PAGE_SIZE;
 use coracle_core::mm::user;
+use coracle_core::task::later::Parting;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use core::any::Any;
@@ -52,7 +53,7 @@ struct State {
 /// What fsopen(2) and fspick(2) return a descriptor of.
 struct Context {
     kind: Vec<u8>,
-    state: Mutex<State>,
+    state: Parting<Mutex<State>>,
 }
 
 impl File for Context {
@@ -113,7 +114,7 @@ pub fn fsopen(call: &Call) -> SysResult {
 
 fn context(call: &Call, kind: Vec<u8>, stage: Stage, close_on_exec: bool) -> SysResult {
     let state = State { stage, source: None, options: Vec::new(), read_only: None };
-    let file = try_arc(Context { kind, state: Mutex::new(state) })?;
+    let file = try_arc(Context { kind, state: Parting::new(Mutex::new(state))? })?;
     install(call, file, O_RDWR | if close_on_exec { O_CLOEXEC } else { 0 })
 }
 

@@ -10,7 +10,8 @@ use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::fs::file::OpenFile;
 use coracle_core::mm::user;
-use coracle_core::task::call_filters::{FILTERED, Filter, Listens, STRICT};
+use coracle_core::task::call_filters::{FILTERED, Filter, Heard, Listens, STRICT};
+use coracle_core::task::later::Parting;
 use coracle_core::task::process::ExitStatus;
 use coracle_core::task::signal::{self, SigInfo};
 use coracle_core::task::thread::{Thread, Work};
@@ -233,11 +234,13 @@ fn add_filter(call: &Call, flags: u32, argument: usize) -> SysResult {
         let fd = descriptors.insert(OpenFile::new(made.clone(), O_RDWR)?, true, 0)?;
         listener = Some((fd, made));
     }
-    let weak = listener.as_ref().map(|(_, made)| {
+    let heard = listener.as_ref().map(|(_, made)| {
         let made: Arc<dyn Listens> = made.clone();
-        Arc::downgrade(&made)
+        Parting::new(Heard(Arc::downgrade(&made)))
     });
-    let result = set_filter(thread, Filter { program, is_logged: flags & LOG != 0, listener: weak }, flags);
+    let result = heard.transpose().map_err(Errno::from).and_then(|listener| {
+        set_filter(thread, Filter { program, is_logged: flags & LOG != 0, listener }, flags)
+    });
     match (result, listener) {
         (Ok(0), Some((fd, _))) => Ok(fd as usize),
         (result, Some((fd, _))) => {

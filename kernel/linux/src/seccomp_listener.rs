@@ -85,7 +85,7 @@ impl Listens for Listener {
 
 /// Asks the listener of a filter about a call of the running thread. ENOSYS if there is none.
 pub fn ask(thread: &Arc<Thread>, filter: Option<Arc<Filter>>, data: &SystemCall) -> Verdict {
-    let listener = filter.and_then(|filter| filter.listener.as_ref()?.upgrade());
+    let listener = filter.and_then(|filter| filter.listener.as_ref()?.0.upgrade());
     let listener = listener.and_then(|listener| listener.into_any().downcast::<Listener>().ok());
     let outcome = listener.ok_or(Errno::NOSYS).and_then(|listener| listener.ask(thread, data));
     match outcome {

@@ -234,5 +234,8 @@ pub fn open_executable_at(
     if mode & S_IFMT != S_IFREG || mode & EXECUTE == 0 {
         return Err(Errno::ACCES);
     }
-    open_place(place, O_RDONLY, false)
+    let file = inode.open(place, O_RDONLY)?;
+    let open = OpenFile::new(file, O_RDONLY)?;
+    notify::opened(&*open.file);
+    Ok(open)
 }

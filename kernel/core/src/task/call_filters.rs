@@ -1,4 +1,5 @@
 //! Which of a thread's system calls are looked at before they are made: by filters (seccomp(2)), or by a tracer (ptrace(2)).
+use super::later::Parting;
 use crate::errno::Errno;
 use crate::lock::Mutex;
 use alloc::sync::{Arc, Weak};
@@ -35,7 +36,7 @@ pub struct Filter {
     /// Calls that it does not allow are named in the log (SECCOMP_FILTER_FLAG_LOG).
     pub is_logged: bool,
     /// What is asked about calls that it leaves to others (SECCOMP_RET_USER_NOTIF).
-    pub listener: Option<Weak<dyn Listens>>,
+    pub listener: Option<Parting<Heard>>,
 }
 
 /// A listener of a filter (seccomp_unotify(2)).
@@ -46,9 +47,12 @@ pub trait Listens: Send + Sync {
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
-impl Drop for Filter {
+/// A filter's listener, which is told when the filter is gone.
+pub struct Heard(pub Weak<dyn Listens>);
+
+impl Drop for Heard {
     fn drop(&mut self) {
-        if let Some(listener) = self.listener.as_ref().and_then(Weak::upgrade) {
+        if let Some(listener) = self.0.upgrade() {
             listener.unused();
         }
     }

@@ -8,7 +8,9 @@
 use super::thread::{Thread, Work};
 use crate::lock::Mutex;
 use alloc::boxed::Box;
+use coracle_fallible::{NoMemory, try_box};
 use core::mem::ManuallyDrop;
+use core::ops::Deref;
 
 /// A piece of work.
 pub trait Later: Send + Sync {
@@ -38,6 +40,48 @@ impl Link {
         let mut work = self.take()?;
         *self = Link(ManuallyDrop::new(work.link().take()));
         Some(work)
+    }
+}
+
+/// A value whose end is put off: what keeps it may go anywhere, also where the stack is deep.
+pub struct Parting<T: Send + Sync + 'static>(ManuallyDrop<Option<Box<Parted<T>>>>);
+
+struct Parted<T> {
+    value: T,
+    link: Link,
+}
+
+impl<T: Send + Sync + 'static> Parting<T> {
+    /// A value with the place in a list that its end takes.
+    pub fn new(value: T) -> Result<Parting<T>, NoMemory> {
+        Ok(Parting(ManuallyDrop::new(Some(try_box(Parted { value, link: Link::new() })?))))
+    }
+}
+
+impl<T: Send + Sync + 'static> Deref for Parting<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        match &*self.0 {
+            Some(parted) => &parted.value,
+            None => unreachable!("only the end takes the value out"),
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Drop for Parting<T> {
+    fn drop(&mut self) {
+        if let Some(parted) =
+            ManuallyDrop::into_inner(core::mem::replace(&mut self.0, ManuallyDrop::new(None)))
+        {
+            put_off(parted);
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Later for Parted<T> {
+    fn run(self: Box<Self>) {}
+    fn link(&mut self) -> &mut Link {
+        &mut self.link
     }
 }
 
