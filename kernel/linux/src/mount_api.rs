@@ -91,6 +91,12 @@ fn check_mounter(call: &Call) -> Result<(), Errno> {
     check_may_mount(call, &call.thread().process.fs.root())
 }
 
+/// The tree that a descriptor stands for.
+fn tree_of(named: &Named) -> Option<&Tree> {
+    let Named::Open(open) = named else { return None };
+    open.file.as_any().downcast_ref::<TreeFile>().map(|file| &file.tree)
+}
+
 fn install_tree(call: &Call, tree: Tree, close_on_exec: bool) -> SysResult {
     let place = Place { path: tree.root.clone(), name: None };
     install(call, try_arc(TreeFile { tree, place })?, O_PATH | if close_on_exec { O_CLOEXEC } else { 0 })
@@ -196,6 +202,9 @@ pub fn fsconfig(call: &Call) -> SysResult {
             }
             check_option(&context.kind, &option)?;
             option.try_push(b',')?;
+            if state.options.len() + option.len() > PAGE_SIZE {
+                return Err(Errno::INVAL);
+            }
             state.options.try_extend_from_slice(&option)?;
         }
     }
@@ -342,11 +351,8 @@ pub fn move_mount(call: &Call) -> SysResult {
     let from = named(call, call.i32(0), call.usize(1), follow(FROM))?;
     let to = named_place(call, call.i32(2), call.usize(3), follow(TO))?;
     check_own(call, &to.path)?;
-    if let Named::Open(open) = &from
-        && let Some(file) = open.file.as_any().downcast_ref::<TreeFile>()
-        && file.tree.is_nowhere()
-    {
-        file.tree.mount(to)?;
+    if let Some(tree) = tree_of(&from).filter(|tree| tree.is_nowhere()) {
+        tree.mount(to)?;
         return Ok(0);
     }
     let from = from.place(Errno::INVAL)?.path;
@@ -413,11 +419,14 @@ pub fn mount_setattr(call: &Call) -> SysResult {
     } else {
         to_clear |= MountFlags::RELATIVE_ATIME | MountFlags::NO_ATIME;
     }
-    let path = named(call, call.i32(0), call.usize(1), flags & (AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))?
-        .place(Errno::INVAL)?
-        .path;
+    let place = named(call, call.i32(0), call.usize(1), flags & (AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))?;
+    let is_nowhere = tree_of(&place).is_some_and(Tree::is_nowhere);
+    let path = place.place(Errno::INVAL)?.path;
     if !path.is_mount_root() {
         return Err(Errno::INVAL);
+    }
+    if !is_nowhere {
+        check_own(call, &path)?;
     }
     change_flags(&path, to_clear, to_set, flags & AT_RECURSIVE != 0)?;
     Ok(0)

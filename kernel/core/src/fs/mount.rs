@@ -190,6 +190,10 @@ impl Mount {
         }
         false
     }
+    /// Whether it may not be taken away.
+    pub(super) fn is_locked(&self) -> bool {
+        self.locked.load(Ordering::SeqCst) & LOCKED != 0
+    }
     /// EPERM for flags without those that are locked.
     pub fn check_locked(&self, flags: MountFlags) -> Result<(), Errno> {
         let locked = MountFlags::from_bits_truncate(self.locked.load(Ordering::SeqCst));
@@ -331,7 +335,13 @@ pub fn mount(at: Place, new: NewMount) -> Result<(), Errno> {
     if mounts.len() >= MOUNTS_MAX {
         return Err(Errno::NOSPC);
     }
+    check_there(&mounts, &at.path.mount)?;
     attach(&mut mounts, mount, at)
+}
+
+/// ENOENT unless a mount is in the list still: nothing is to be mounted in what was taken away.
+pub(super) fn check_there(mounts: &[Arc<Mount>], mount: &Arc<Mount>) -> Result<(), Errno> {
+    if mounts.iter().any(|other| Arc::ptr_eq(other, mount)) { Ok(()) } else { Err(Errno::NOENT) }
 }
 
 /// Puts a mount over a place, in the list of mounts. EINVAL if nothing can be mounted there, ENOMEM.
@@ -377,7 +387,7 @@ pub fn unmount(path: Path, detach: bool) -> Result<(), Errno> {
     loop {
         let mut mounts = MOUNTS.write();
         let own = mounts.iter().position(|mount| Arc::ptr_eq(mount, &path.mount)).ok_or(Errno::INVAL)?;
-        if path.mount.is_top() || path.mount.locked.load(Ordering::SeqCst) & LOCKED != 0 {
+        if path.mount.is_top() || path.mount.is_locked() {
             return Err(Errno::INVAL);
         }
         let index = if detach {

@@ -3,7 +3,7 @@
 //! All mounts are in one list, and each says which namespace it belongs to: what covers a directory is looked for by the mount that the
 //! directory was reached through, so a walk needs to know of no namespace.
 use super::mount::{
-    self, FileSystem, LOCKED, MOUNTS, Mount, MountFlags, NewMount, Path, Place, attach, take_off,
+    self, FileSystem, LOCKED, MOUNTS, Mount, MountFlags, NewMount, Path, Place, attach, check_there, take_off,
 };
 use super::path_cache::{self, names_changed};
 use crate::errno::Errno;
@@ -129,6 +129,18 @@ pub fn mounts_of(space: Option<&Space>) -> Result<Vec<Arc<Mount>>, NoMemory> {
         .try_collect_vec()
 }
 
+/// The mounts of the namespace with this number. What is above a directory may have to be asked for, so it is looked at with the list free.
+fn members_of(space: u32) -> Result<Vec<Arc<Mount>>, NoMemory> {
+    MOUNTS.read().iter().filter(|mount| mount.space() == space).cloned().try_collect_vec()
+}
+
+impl Mount {
+    /// Whether what it covers is a place or lies below that.
+    fn covers_below(&self, place: &Path) -> bool {
+        self.at().is_some_and(|at| is_below(&at.path, place))
+    }
+}
+
 /// The root of the tree of a namespace.
 pub fn root_of(space: Option<&Space>) -> Path {
     let id = space.map_or(0, |space| space.id);
@@ -152,34 +164,33 @@ pub fn is_below(path: &Path, above: &Path) -> bool {
 }
 
 /// Copies for a namespace of the mount of `source`, to show that place, and of those below it if `recursive`, which are last in the list.
+/// EINVAL if without them something would be seen that a namespace with more rights has covered.
 fn copies_below(
     source: &Path,
     space: u32,
     name: Vec<u8>,
     recursive: bool,
 ) -> Result<(Arc<Mount>, Copies), Errno> {
-    let below: Vec<Arc<Mount>> = {
-        let mounts = MOUNTS.read();
-        let is_below_source = |mount: &&Arc<Mount>| {
-            recursive
-                && mount.space() == source.mount.space()
-                && mount.at().is_some_and(|at| is_below(&at.path, source))
-        };
-        mounts.iter().filter(is_below_source).cloned().try_collect_vec()?
-    };
-    let new = |root, mount: &Arc<Mount>, source| {
+    let mut below = members_of(source.mount.space())?;
+    below.retain(|mount| (recursive || mount.is_locked()) && mount.covers_below(source));
+    if !recursive && !below.is_empty() {
+        return Err(Errno::INVAL);
+    }
+    let new = |root, mount: &Arc<Mount>, source, kept: u32| {
         let file_system: Option<Arc<FileSystem>> = Some(mount.file_system.clone());
         let new = NewMount { root, kind: mount.kind, source, flags: mount.flags(), file_system };
         let copy = Mount::new(new, space)?;
-        copy.locked.store(mount.locked.load(SeqCst) & !LOCKED, SeqCst);
+        copy.locked.store(mount.locked.load(SeqCst) & kept, SeqCst);
         Ok::<_, NoMemory>(copy)
     };
     check_room(below.len() + 1)?;
-    let first = new(source.inode.clone(), &source.mount, name)?;
+    // It may be taken away again, but not what is covered in it.
+    let first = new(source.inode.clone(), &source.mount, name, !LOCKED)?;
     let mut copies: Copies = Vec::new();
     copies.try_push((source.mount.clone(), first.clone()))?;
     for mount in &below {
-        copies.try_push((mount.clone(), new(mount.root.clone(), mount, mount.source.try_to_vec()?)?))?;
+        let name = mount.source.try_to_vec()?;
+        copies.try_push((mount.clone(), new(mount.root.clone(), mount, name, u32::MAX)?))?;
     }
     Ok((first, copies))
 }
@@ -199,6 +210,7 @@ fn attach_copies(mounts: &mut Vec<Arc<Mount>>, copies: &Copies) -> Result<(), Er
 pub fn bind(source: &Path, at: Place, source_name: Vec<u8>, recursive: bool) -> Result<(), Errno> {
     let (first, copies) = copies_below(source, at.path.mount.space(), source_name, recursive)?;
     let mut mounts = MOUNTS.write();
+    check_there(&mounts, &at.path.mount)?;
     mounts.make_room(copies.len())?;
     attach(&mut mounts, first, at)?;
     attach_copies(&mut mounts, &copies)
@@ -251,6 +263,7 @@ impl Tree {
         }
         let place =
             mounts.iter().position(|mount| Arc::ptr_eq(mount, &self.root.mount)).ok_or(Errno::INVAL)?;
+        check_there(&mounts, &at.path.mount)?;
         let space = at.path.mount.space();
         mounts.iter().filter(|mount| mount.space() == self.space.id).for_each(|mount| mount.set_space(space));
         let mount = mounts.remove(place);
@@ -260,16 +273,8 @@ impl Tree {
 
 /// Changes the flags of a mount, and of those below it if `recursive` (mount_setattr(2)): of all, or of none. EPERM, EBUSY, ENOMEM.
 pub fn change_flags(path: &Path, clear: MountFlags, set: MountFlags, recursive: bool) -> Result<(), Errno> {
-    let all: Vec<Arc<Mount>> = {
-        let mounts = MOUNTS.read();
-        let is_meant = |mount: &&Arc<Mount>| {
-            Arc::ptr_eq(mount, &path.mount)
-                || recursive
-                    && mount.space() == path.mount.space()
-                    && mount.at().is_some_and(|at| is_below(&at.path, path))
-        };
-        mounts.iter().filter(is_meant).cloned().try_collect_vec()?
-    };
+    let mut all = members_of(path.mount.space())?;
+    all.retain(|mount| Arc::ptr_eq(mount, &path.mount) || recursive && mount.covers_below(path));
     for mount in &all {
         mount.check_locked((mount.flags() - clear) | set)?;
     }
@@ -291,18 +296,20 @@ pub fn change_flags(path: &Path, clear: MountFlags, set: MountFlags, recursive: 
 /// ELOOP into itself.
 pub fn move_mount(from: &Path, to: Place) -> Result<(), Errno> {
     let mount = &from.mount;
-    if !from.is_mount_root() || mount.is_top() || mount.locked.load(SeqCst) & LOCKED != 0 {
+    if !from.is_mount_root() || to.path.inode.is_directory() != from.inode.is_directory() {
         return Err(Errno::INVAL);
-    }
-    if to.path.inode.is_directory() != from.inode.is_directory() {
-        return Err(Errno::INVAL);
-    }
-    if Arc::ptr_eq(&to.path.mount, mount) || to.path.mount.is_in(mount) {
-        return Err(Errno::LOOP);
     }
     to.path.inode.mounted().ok_or(Errno::INVAL)?;
     path_cache::forget();
     let mut mounts = MOUNTS.write();
+    check_there(&mounts, &to.path.mount)?;
+    if mount.is_top() || mount.is_locked() {
+        return Err(Errno::INVAL);
+    }
+    // Others move mounts, too: only with the list locked it is certain that none comes to be in itself.
+    if Arc::ptr_eq(&to.path.mount, mount) || to.path.mount.is_in(mount) {
+        return Err(Errno::LOOP);
+    }
     let index = mounts.iter().position(|other| Arc::ptr_eq(other, mount)).ok_or(Errno::INVAL)?;
     let moved = take_off(&mut mounts, index);
     attach(&mut mounts, moved, to)
@@ -315,15 +322,22 @@ pub fn pivot(root: &Path, new: &Path, put_old: Place) -> Result<(), Errno> {
     if is_busy(&new.mount) || is_busy(&put_old.path.mount) {
         return Err(Errno::BUSY);
     }
-    if !root.is_mount_root() || !new.is_mount_root() || !is_below(&put_old.path, new) {
-        return Err(Errno::INVAL);
-    }
-    if new.mount.is_top() || new.mount.locked.load(SeqCst) & LOCKED != 0 {
+    let are_below = is_below(new, root) && is_below(&put_old.path, new);
+    if !root.is_mount_root() || !new.is_mount_root() || !are_below {
         return Err(Errno::INVAL);
     }
     put_old.path.inode.mounted().ok_or(Errno::INVAL)?;
     path_cache::forget();
     let mut mounts = MOUNTS.write();
+    check_there(&mounts, &put_old.path.mount)?;
+    for mount in [&root.mount, &new.mount] {
+        check_there(&mounts, mount).map_err(|_| Errno::INVAL)?;
+    }
+    // Others may have moved mounts meanwhile: none may come to be in itself.
+    let is_within = |mount: &Arc<Mount>, other: &Arc<Mount>| Arc::ptr_eq(mount, other) || mount.is_in(other);
+    if new.mount.is_locked() || !new.mount.is_in(&root.mount) || !is_within(&put_old.path.mount, &new.mount) {
+        return Err(Errno::INVAL);
+    }
     mounts.make_room(2)?;
     let mut take = |mount: &Arc<Mount>| {
         let index = mounts.iter().position(|other| Arc::ptr_eq(other, mount)).ok_or(Errno::INVAL)?;
@@ -333,6 +347,9 @@ pub fn pivot(root: &Path, new: &Path, put_old: Place) -> Result<(), Errno> {
     let old_mount = take(&root.mount)?;
     let above = old_mount.at();
     new_mount.put_at(None);
+    // What covers the place below is the new one from now on.
+    let locked = old_mount.locked.fetch_and(!LOCKED, SeqCst) & LOCKED;
+    new_mount.locked.fetch_or(locked, SeqCst);
     match above {
         // The root was not that of the whole tree (chroot(2)).
         Some(place) => attach(&mut mounts, new_mount, place)?,

@@ -110,6 +110,15 @@ impl UserSpace {
         let ranges = self.ranges[kind as usize].lock();
         ranges.iter().find_map(|range| Range::translate(inside, range.inside, range.machine, range.count))
     }
+    /// The machine's first id of the `count` ones from `inside` on, if one line of the map has them all.
+    fn machine_of_all(&self, kind: Kind, inside: u32, count: u32) -> Option<u32> {
+        let ranges = self.ranges[kind as usize].lock();
+        ranges.iter().find_map(|range| {
+            let offset = inside.checked_sub(range.inside)?;
+            let has_all = offset.checked_add(count)? <= range.count;
+            if has_all { range.machine.checked_add(offset) } else { None }
+        })
+    }
     /// Whether the owner and group of a file are mapped, so that capabilities count for it.
     pub fn has_owners(&self, uid: u32, gid: u32) -> bool {
         self.inside(Kind::User, uid).is_some() && self.inside(Kind::Group, gid).is_some()
@@ -166,12 +175,7 @@ impl UserSpace {
         }
         if let Some(parent) = &self.parent {
             for range in &mut new {
-                let first = parent.machine(kind, range.machine).ok_or(Errno::PERM)?;
-                let last = parent.machine(kind, range.machine + range.count - 1);
-                if last != first.checked_add(range.count - 1) {
-                    return Err(Errno::PERM);
-                }
-                range.machine = first;
+                range.machine = parent.machine_of_all(kind, range.machine, range.count).ok_or(Errno::PERM)?;
             }
         }
         if !may_map(&new) {
