@@ -342,18 +342,15 @@ impl Content {
         let mut cut = PageMap::new();
         if size < state.size {
             state.clear_end(self.base, size)?;
-            // Freed without the lock.
-            let index = size.div_ceil(PAGE);
+            let (index, before) = (size.div_ceil(PAGE), state.pages.len());
             match state.pages.split_off(index) {
+                // Freed without the lock.
                 Ok(pages) => cut = pages,
                 // Without memory to take them out at once.
-                Err(_) => {
-                    let before = state.pages.len();
-                    while state.pages.cut_from(index).is_some() {}
-                    state.note_gone(before - state.pages.len());
-                }
+                Err(_) => while state.pages.cut_from(index).is_some() {},
             }
-            state.note_gone(cut.len());
+            // Those of the run that was cut in two are gone already.
+            state.note_gone(before - state.pages.len());
         }
         state.size = size;
         drop(state);

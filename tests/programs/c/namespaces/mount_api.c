@@ -157,6 +157,17 @@ int main(void) {
     SHOW(open("a/x", O_CREAT | O_WRONLY, 0600) >= 0);
     NEED(statvfs("a", &usage) == 0);
     printf("%llu bytes\n", (unsigned long long)(usage.f_blocks * usage.f_frsize));
+    // What is cut off is free again, wherever the cut is.
+    static char bytes[40 * 4096];
+    unsigned long free_before;
+    NEED(statvfs("a", &usage) == 0);
+    free_before = usage.f_bfree;
+    file = open("a/z", O_CREAT | O_RDWR, 0600);
+    NEED(file >= 0 && write(file, bytes, sizeof bytes) == sizeof bytes);
+    for (int pages = 37; pages >= 0; pages -= 7) {
+        NEED(ftruncate(file, pages * 4096) == 0 && statvfs("a", &usage) == 0);
+        CHECK(free_before - usage.f_bfree == (unsigned long)pages);
+    }
     // Without rights.
     NEED(setuid(1000) == 0);
     SHOW(fsopen_("tmpfs", 0));
