@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode};
 const TESTS: &[(&str, Test)] = &[
     ("host_and_guest_see_each_other", host_and_guest_see_each_other),
     ("files_are_as_on_linux", files_are_as_on_linux),
+    ("threads_find_files_at_once", threads_find_files_at_once),
     ("what_is_refused", what_is_refused),
     ("settings_name_directories", settings_name_directories),
     ("programs_mount_shares", programs_mount_shares),
@@ -155,6 +156,24 @@ fn files_are_as_on_linux() -> Result<(), String> {
         check(&run(guest.args(["busybox", "ash", "-c", &script]), b"")?, 0, &expected)?;
     }
     Ok(())
+}
+
+/// Files that nothing is known of yet, so that threads on two CPUs can meet in finding them.
+fn threads_find_files_at_once() -> Result<(), String> {
+    const FILES: usize = 200;
+    let home = Home::new("at_once")?;
+    let program = build::c_server(&paths::programs().join("c/files/found_at_once.c"))?;
+    fs::create_dir(home.0.join("dir/found_at_once")).map_err(|e| e.to_string())?;
+    let names: Vec<String> = (0..FILES).map(|number| format!("dir/found_at_once/f{number}")).collect();
+    for name in &names {
+        home.write(name, &"\0".repeat(4096))?;
+    }
+    let options = format!("--cpus 2 -v ./dir:/data --add {}:/found_at_once", program.display());
+    check(&home.shell(&options, "cd /data; /found_at_once")?, 0, "all the same\n")?;
+    match names.iter().find(|name| !home.read(name).starts_with("ab")) {
+        Some(name) => Err(format!("{name}: what a thread wrote is lost")),
+        None => Ok(()),
+    }
 }
 
 /// That a command failed, and said something.

@@ -412,19 +412,36 @@ impl Session {
     pub fn node(&'static self, fid: Arc<Fid>, place: Option<(&Node, &[u8])>) -> Result<Arc<Node>, Errno> {
         let attributes = Node::ask_attributes(self, &fid)?;
         let number = attributes.qid.path;
-        if let Some(node) = self.known(number)
-            && node.take_anew(&fid, &attributes)
-        {
-            node.note_place(place);
-            return Ok(node);
+        let mut new = None;
+        loop {
+            if let Some(node) = self.known(number)
+                && node.take_anew(&fid, &attributes)
+            {
+                node.note_place(place);
+                return Ok(node);
+            }
+            let node = match new.take() {
+                Some(node) => node,
+                None => Node::new(self, fid.clone(), attributes)?,
+            };
+            // Another thread may have found it at the same time: all have the same node, and its pages.
+            if self.add_unless_known(number, &node)? {
+                node.note_place(place);
+                self.note_use(&node);
+                return Ok(node);
+            }
+            new = Some(node);
         }
-        let node = Node::new(self, fid, attributes)?;
-        node.note_place(place);
+    }
+
+    /// Has a node be known by the number of its file, unless another is. ENOMEM.
+    fn add_unless_known(&self, number: u64, node: &Arc<Node>) -> Result<bool, Errno> {
         let mut nodes = self.nodes.lock();
-        nodes.insert(number, Arc::downgrade(&node))?;
-        drop(nodes);
-        self.note_use(&node);
-        Ok(node)
+        if nodes.get(&number).is_some_and(|known| known.strong_count() > 0) {
+            return Ok(false);
+        }
+        nodes.insert(number, Arc::downgrade(node))?;
+        Ok(true)
     }
 
     /// The node of a file that is known.
