@@ -98,6 +98,10 @@ pub fn entry_from<'p>(
 fn do_open(call: &Call, directory: i32, addr: usize, flags: u32, mode: u32, bounds: Bounds) -> SysResult {
     let path = user::read_path(addr)?;
     let process = &call.thread().process;
+    if flags & (O_CREAT | O_TRUNC) != 0 {
+        // A file is not to be made or emptied for a program that can't have it.
+        process.descriptors.check_room()?;
+    }
     let start = start_of(call, directory, &path)?;
     let file = open(&process.fs, start.as_ref(), &path, flags, mode & 0o7777, bounds)?;
     Ok(process.descriptors.insert(file, flags & O_CLOEXEC != 0, 0)? as usize)

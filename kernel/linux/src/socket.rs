@@ -248,7 +248,10 @@ pub(super) fn accept_from(
     if flags & !TYPE_FLAGS != 0 {
         return Err(Errno::INVAL);
     }
-    let (new, peer) = socket_of(listener)?.accept(nonblock)?;
+    let socket = socket_of(listener)?;
+    // A connection that the program can't have stays in the queue.
+    call.thread().process.descriptors.check_room()?;
+    let (new, peer) = socket.accept(nonblock)?;
     let fd = insert(call, new, flags)?;
     if let Err(error) = write_address(addr, len_at, Some(&peer)) {
         drop(call.thread().process.descriptors.remove(fd));

@@ -101,6 +101,11 @@ impl DescriptorTable {
         drop(table);
         put.map(|_| fd as i32).map_err(|_| Errno::NOMEM)
     }
+    /// EMFILE if [`Self::insert`] would fail by RLIMIT_NOFILE.
+    pub fn check_room(&self) -> Result<(), Errno> {
+        let is_full = self.slots.lock().used.first_clear(0) >= self.limit() as usize;
+        if is_full { Err(Errno::MFILE) } else { Ok(()) }
+    }
     /// `fd` itself now refers to `file` (dup2(2)); gives what it referred to before. EBADF past RLIMIT_NOFILE.
     pub fn replace(
         &self,
