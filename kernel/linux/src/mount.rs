@@ -11,7 +11,9 @@ use coracle_core::fs::mount::{Mount, MountFlags, NewMount, Path, Place};
 use coracle_core::fs::mount_space;
 use coracle_core::fs::walk::{self, Follow};
 use coracle_core::mm::user;
+use coracle_core::task::credentials::machine_id;
 use coracle_core::task::process;
+use coracle_core::task::user_space::Kind;
 use coracle_fs::block::registry;
 use coracle_fs::memory::{MemoryFs, Node, Options};
 use coracle_fs::{dev, ext4, p9};
@@ -136,8 +138,8 @@ pub(super) fn make(kind: &[u8], options: &[u8]) -> Result<(Arc<dyn Inode>, &'sta
                 let ids = thread.process.credentials.lock();
                 (ids.uid[FILE_SYSTEM], ids.gid[FILE_SYSTEM])
             });
-            options.uid.get_or_insert(uid);
-            options.gid.get_or_insert(gid);
+            options.uid = Some(options.uid.map_or(Ok(uid), |id| machine_id(Kind::User, id))?);
+            options.gid = Some(options.gid.map_or(Ok(gid), |id| machine_id(Kind::Group, id))?);
             (MemoryFs::with_options(&options)?, "tmpfs")
         }
         b"ramfs" => (MemoryFs::empty(0o1777)?, "tmpfs"),

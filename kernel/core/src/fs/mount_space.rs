@@ -99,7 +99,7 @@ fn copy_of(mount: &Arc<Mount>, space: u32, locks: bool) -> Result<Arc<Mount>, No
         space,
     )?;
     let locked = if locks { (flags & KEPT).bits() } else { 0 };
-    copy.locked.store(mount.locked.load(SeqCst) & !LOCKED | locked, SeqCst);
+    copy.locked.store(mount.locked.load(SeqCst) | locked, SeqCst);
     Ok(copy)
 }
 

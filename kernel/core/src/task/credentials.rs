@@ -1,11 +1,20 @@
 //! Who a process acts for (credentials(7)).
 use super::user_space::{self, Kind, OVERFLOW_ID, UserSpace};
+use crate::errno::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_capabilities::{Capabilities, number};
 use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
 use coracle_image::User;
+
+/// The machine's id of what the running program calls `id`; `id` itself where no program runs. EINVAL if there is none.
+pub fn machine_id(kind: Kind, id: u32) -> Result<u32, Errno> {
+    if !crate::this::is_any() {
+        return Ok(id);
+    }
+    crate::this::with(|thread| thread.process.credentials.lock().machine(kind, id)).ok_or(Errno::INVAL)
+}
 
 /// User and group ids (credentials(7)): real, effective, saved, file system.
 pub struct Credentials {

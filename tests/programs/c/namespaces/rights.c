@@ -1,4 +1,4 @@
-// What the rights of a user namespace must not reach: mounts of other namespaces, what mounts have covered, users of gaps in maps, and
+// What the rights of a user namespace must not reach: mounts of other namespaces, what mounts have covered, users who are not mapped, and
 // trees that would be in themselves.
 #include "t.h"
 #include <linux/mount.h>
@@ -84,6 +84,25 @@ static void what_is_covered(void) {
     SHOW(mount("over/beside", "a", NULL, BIND, NULL));
     SHOW(umount2("a", 0));
 }
+// In one more namespace of mounts, with the same rights.
+static void what_was_covered_before(void) {
+    enter();
+    SHOW(unshare(CLONE_NEWNS));
+    SHOW(umount2("over/hidden", DETACH));
+    SHOW(access("over/hidden/secret", F_OK));
+}
+// Options name users as the namespace has them.
+static void users_of_options(void) {
+    struct stat st;
+    enter();
+    SHOW(mount("none", "a", "tmpfs", 0, "uid=0,gid=0,mode=0700"));
+    SHOW(stat("a", &st) == 0 && st.st_uid == 0 && st.st_gid == 0);
+    SHOW(mkdir("a/in", 0755));
+    SHOW(mount("none", "b", "tmpfs", 0, "uid=5"));
+    SHOW(mount("none", "b", "tmpfs", 0, "gid=5"));
+    SHOW(mount("none", "b", "devpts", 0, "newinstance,gid=5"));
+    SHOW(mount("none", "b", "devpts", 0, "newinstance,gid=0,mode=620,ptmxmode=666"));
+}
 static void in_itself(void) {
     char text[PATH_MAX];
     enter();
@@ -149,6 +168,8 @@ int main(void) {
     part("flags of mounts outside", flags_outside);
     SHOW(mkdir("ro/new", 0755));
     part("what is covered", what_is_covered);
+    part("what was covered before", what_was_covered_before);
+    part("users of options", users_of_options);
     part("mounts in themselves", in_itself);
     part("mounts in what is gone", in_what_is_gone);
     part("gaps", gaps);

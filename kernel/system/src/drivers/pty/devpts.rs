@@ -10,6 +10,8 @@ use coracle_core::fs::mount::{Path, Place};
 use coracle_core::fs::pty_limit::MOST_EVER;
 use coracle_core::fs::stat::{Metadata, Timestamp, device_number, entry_kind};
 use coracle_core::lock::Mutex;
+use coracle_core::task::credentials::machine_id;
+use coracle_core::task::user_space::Kind;
 use coracle_fallible::{try_arc, try_arc_bytes};
 use coracle_fs::memory::{DirectoryFile, next_device};
 use coracle_sorted_map::SortedMap;
@@ -111,7 +113,9 @@ struct Entries {
 
 /// A new file system, with the options of mount(2); gives its root. EINVAL, ENOMEM.
 pub fn filesystem(options: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
-    let options = Options::parse(options)?;
+    let mut options = Options::parse(options)?;
+    options.uid = options.uid.map(|id| machine_id(Kind::User, id)).transpose()?;
+    options.gid = options.gid.map(|id| machine_id(Kind::Group, id)).transpose()?;
     let instance = try_arc(Instance {
         device: next_device(),
         options,
