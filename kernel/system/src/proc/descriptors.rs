@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::fs::file::OpenFile;
 use coracle_core::fs::inode::Link;
+use coracle_core::task::look_into;
 use coracle_core::task::process::Process;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{Text, try_box};
@@ -21,8 +22,14 @@ pub(super) struct Descriptors {
     pub links: bool,
 }
 
+/// EACCES unless the running program may look into a process.
+fn check(process: &Arc<Process>) -> Result<(), Errno> {
+    look_into::check(process).map_err(|_| Errno::ACCES)
+}
+
 impl Directory for Descriptors {
     fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
+        check(&self.process)?;
         let Some(fd) = number(name) else { return Ok(None) };
         if self.process.descriptors.get(fd).is_err() {
             return Ok(None);
@@ -31,6 +38,7 @@ impl Directory for Descriptors {
         Ok(Some(if self.links { Kind::Link(made) } else { Kind::File(made) }))
     }
     fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
+        check(&self.process)?;
         let kind = if self.links { S_IFLNK } else { S_IFREG };
         list_numbers(from, "", kind, take, |fd| self.process.descriptors.next_from(fd));
         Ok(())
@@ -44,8 +52,9 @@ struct Descriptor {
 }
 
 impl Descriptor {
-    /// What it refers to now. ENOENT if it is closed, as proc_pid_fdinfo(5) has it.
+    /// What it refers to now. EACCES; ENOENT if it is closed, as proc_pid_fdinfo(5) has it.
     fn open(&self) -> Result<Arc<OpenFile>, Errno> {
+        check(&self.process)?;
         self.process.descriptors.get(self.fd).map_err(|_| Errno::NOENT)
     }
 }

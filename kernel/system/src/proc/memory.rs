@@ -7,7 +7,7 @@ use coracle_core::fs::mount::Place;
 use coracle_core::fs::stat::BLOCK_SIZE;
 use coracle_core::mm::memory::{Memory, PAGE_SIZE};
 use coracle_core::mm::user_buf::UserBuf;
-use coracle_core::task::{long_call, look_into};
+use coracle_core::task::long_call;
 use coracle_fallible::{Text, filled, try_arc};
 use coracle_fs::synthetic::Piece;
 use coracle_hal::paging::USER_END;
@@ -23,9 +23,9 @@ struct MemoryFile {
     has_pages: bool,
 }
 
-/// Opens it. EPERM unless the program may look into the process.
+/// Opens it. EACCES unless the program may look into the process.
 pub(super) fn open(subject: &Subject, place: Place, has_pages: bool) -> Result<Arc<dyn File>, Errno> {
-    look_into::check(&subject.process)?;
+    subject.check()?;
     Ok(try_arc(MemoryFile { memory: Arc::downgrade(&subject.process.memory()), place, has_pages })?)
 }
 

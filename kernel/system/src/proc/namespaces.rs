@@ -65,6 +65,7 @@ namespaces! {
 }
 
 fn open(subject: &Subject, kind: u32) -> Result<Link, Errno> {
+    subject.check()?;
     let which = Which::of(&subject.process, kind);
     let file: Arc<dyn File> = try_arc(Namespace { kind, which })?;
     Ok(Link::File(file))

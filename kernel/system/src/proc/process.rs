@@ -12,11 +12,12 @@ use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::fs::inode::Link;
+use coracle_core::task::look_into;
 use coracle_core::task::oom;
 use coracle_core::task::process::{Process, Program};
 use coracle_core::task::thread::{Thread, ThreadName};
 use coracle_fallible::{NoMemory, Text, try_box};
-use coracle_fs::synthetic::{Directory, Item, Kind, Listed, Table, TakeName};
+use coracle_fs::synthetic::{Directory, Item, Kind, Listed, Piece, Table, TakeName};
 use coracle_hal::fail;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -30,6 +31,10 @@ pub struct Subject {
 impl Subject {
     pub(super) fn id(&self) -> i32 {
         self.thread.as_ref().map_or(self.process.pid, |thread| thread.tid())
+    }
+    /// EACCES unless the running program may look into the process.
+    pub(super) fn check(&self) -> Result<(), Errno> {
+        look_into::check(&self.process).map_err(|_| Errno::ACCES)
     }
     pub(super) fn program(&self) -> Arc<Program> {
         self.process.program.lock().clone()
@@ -115,7 +120,7 @@ fn directory_of_threads(subject: &Subject) -> Result<Box<dyn Directory>, NoMemor
 static FILES: Table<Subject> = &[
     // There is no module of security that has any.
     ("attr", Item::Directory(&[("current", Item::Pieces(|_, _, _| Err(Errno::INVAL)))])),
-    ("auxv", Item::Text(auxv)),
+    ("auxv", Item::Pieces(auxv)),
     ("cgroup", Item::Fixed("0::/\n")),
     ("cmdline", Item::Text(|s, text| text.push(s.program().arguments.as_bytes()))),
     ("comm", Item::Setting(comm, set_comm)),
@@ -127,8 +132,8 @@ static FILES: Table<Subject> = &[
         ),
     ),
     ("cpuset", Item::Fixed("/\n")),
-    ("cwd", Item::Link(|s| Ok(Link::Place(s.process.fs.directory())))),
-    ("environ", Item::Text(|s, text| text.push(s.program().environment.as_bytes()))),
+    ("cwd", Item::Link(|s| s.check().map(|()| Link::Place(s.process.fs.directory())))),
+    ("environ", Item::Pieces(environment)),
     ("exe", Item::Link(executable)),
     (FAIL_NTH, Item::Setting(fail_nth, set_fail_nth)),
     ("fd", Item::Dynamic(directory_of_descriptors)),
@@ -141,13 +146,13 @@ static FILES: Table<Subject> = &[
     ),
     ("limits", Item::Text(limits)),
     ("loginuid", Item::Setting(|_, text| text.push(b"4294967295"), |_, _| Ok(()))),
-    ("maps", Item::Pieces(|s, from, text| maps(s, from, text, false))),
+    ("maps", Item::Pieces(|s, from, text| s.check().and_then(|()| maps(s, from, text, false)))),
     ("mem", Item::Opened(|s, place| memory::open(s, place, false))),
     ("mountinfo", Item::Text(mountinfo)),
     ("mounts", Item::Text(mounts)),
     ("net", Item::Dynamic(directory_of_network)),
     ("ns", Item::Directory(NAMESPACES)),
-    ("numa_maps", Item::Pieces(memory::numa_maps)),
+    ("numa_maps", Item::Pieces(|s, from, text| s.check().and_then(|()| memory::numa_maps(s, from, text)))),
     ("oom_adj", Item::Setting(|s, text| writeln!(text, "{}", s.process.oom.old_adjustment()), set_oom_adj)),
     ("oom_score", Item::Text(oom_score)),
     (
@@ -156,14 +161,14 @@ static FILES: Table<Subject> = &[
     ),
     ("pagemap", Item::Opened(|s, place| memory::open(s, place, true))),
     ("personality", Item::Text(|s, text| writeln!(text, "{:08x}", s.process.personality.load(Relaxed)))),
-    ("root", Item::Link(|s| Ok(Link::Place(s.process.fs.root())))),
+    ("root", Item::Link(|s| s.check().map(|()| Link::Place(s.process.fs.root())))),
     ("sched", Item::Text(sched)),
     ("sessionid", Item::Fixed("4294967295")),
     ("setgroups", Item::Setting(ids::groups, ids::set_groups)),
     ("uid_map", Item::Setting(ids::users_map, ids::set_users_map)),
     ("gid_map", Item::Setting(ids::groups_map, ids::set_groups_map)),
-    ("smaps", Item::Pieces(|s, from, text| maps(s, from, text, true))),
-    ("smaps_rollup", Item::Text(smaps_rollup)),
+    ("smaps", Item::Pieces(|s, from, text| s.check().and_then(|()| maps(s, from, text, true)))),
+    ("smaps_rollup", Item::Pieces(rollup)),
     ("stat", Item::Text(stat)),
     ("statm", Item::Text(statm)),
     ("status", Item::Text(status)),
@@ -223,13 +228,24 @@ fn set_timer_slack(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-fn auxv(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+fn auxv(subject: &Subject, _from: u64, text: &mut Text) -> Piece {
+    subject.check()?;
     let program = subject.program();
-    program
-        .auxv
-        .iter()
-        .flat_map(|(kind, value)| [kind, value])
-        .try_for_each(|word| text.push(&word.to_le_bytes()))
+    let mut words = program.auxv.iter().flat_map(|(kind, value)| [kind, value]);
+    words.try_for_each(|word| text.push(&word.to_le_bytes()))?;
+    Ok(None)
+}
+
+fn rollup(subject: &Subject, _from: u64, text: &mut Text) -> Piece {
+    subject.check()?;
+    smaps_rollup(subject, text)?;
+    Ok(None)
+}
+
+fn environment(subject: &Subject, _from: u64, text: &mut Text) -> Piece {
+    subject.check()?;
+    text.push(subject.program().environment.as_bytes())?;
+    Ok(None)
 }
 
 /// After Linux's fault injection (Documentation/fault-injection): how many allocations of the thread are left to the one that
@@ -257,5 +273,6 @@ fn set_comm(subject: &Subject, name: &[u8]) -> Result<(), Errno> {
 
 /// The file that is executed, whatever its path leads to by now.
 fn executable(subject: &Subject) -> Result<Link, Errno> {
+    subject.check()?;
     subject.program().file.clone().map(Link::File).ok_or(Errno::NOENT)
 }
