@@ -124,19 +124,19 @@ fn set_file(call: &Call, kind: Kind) -> SysResult {
     let new = if asked == KEEP { KEEP } else { credentials.machine(kind, asked).unwrap_or(KEEP) };
     let places = of(kind, &mut credentials);
     let old = places[FILE];
-    let shown = |credentials: &Credentials, id| credentials.shown(kind, id);
-    if new != KEEP && (may_choose || places.contains(&new)) {
+    let is_set = new != KEEP && (may_choose || places.contains(&new));
+    if is_set {
         places[FILE] = new;
-        if kind == User {
-            let [old, new] = [old, new].map(|id| shown(&credentials, id));
-            credentials.capabilities.file_user_changed(old, new);
-        }
-        drop(credentials);
-        if new != old {
-            process.rights_changed();
-        }
     }
-    Ok(shown(&process.credentials.lock(), old) as usize)
+    let [shown_old, shown_new] = [old, new].map(|id| credentials.shown(kind, id));
+    if is_set && kind == User {
+        credentials.capabilities.file_user_changed(shown_old, shown_new);
+    }
+    drop(credentials);
+    if is_set && new != old {
+        process.rights_changed();
+    }
+    Ok(shown_old as usize)
 }
 
 /// getuid(2).

@@ -402,11 +402,13 @@ impl Socket for UdpFile {
         {
             return result;
         }
-        if level == SOL_IPV6
-            && self.common.family == Family::V6
-            && let Some(result) = self.set_v6(number, value)
-        {
-            return result;
+        if level == SOL_IPV6 {
+            if self.common.family == Family::V4 {
+                return Err(Errno::NOPROTOOPT);
+            }
+            if let Some(result) = self.set_v6(number, value) {
+                return result;
+            }
         }
         if let Ok(value) = int(value)
             && let Some(result) = self.wanted.set(level, number, value)

@@ -36,5 +36,11 @@ int main(void) {
     SHOW(setuid(1000));
     SHOW(getuid());
     SHOW(setuid(0));
+    // They return the id before, also where they change nothing.
+    SHOW(syscall(SYS_setfsuid, -1) == geteuid());
+    SHOW(syscall(SYS_setfsuid, -1) == geteuid());
+    SHOW(syscall(SYS_setfsgid, -1) == getegid());
+    SHOW(syscall(SYS_setfsgid, 4242424) == getegid());
+    SHOW(syscall(SYS_setfsgid, -1) == getegid());
     DONE();
 }
