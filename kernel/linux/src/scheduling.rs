@@ -36,7 +36,7 @@ fn limits_of(thread: &Thread) -> Limits {
 }
 
 /// Whether the caller's effective user id is the effective or the real one of `thread`'s process.
-fn is_of_same_user(call: &Call, thread: &Thread) -> bool {
+pub(super) fn is_of_same_user(call: &Call, thread: &Thread) -> bool {
     if call.thread().process.pid == thread.process.pid {
         return true;
     }

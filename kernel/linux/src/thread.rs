@@ -1,8 +1,10 @@
 //! Threads: identity, thread pointer, the CPUs that they run on, prctl(2).
 use super::call::Call;
+use super::scheduling::is_of_same_user;
 use super::seccomp;
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
+use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::mm::user;
 use coracle_core::task::thread::NAME_LEN;
 use coracle_core::task::{process, rseq, run_queue, sched};
@@ -91,12 +93,15 @@ pub fn sched_getaffinity(call: &Call) -> SysResult {
     Ok(MASK_LEN)
 }
 
-/// sched_setaffinity(2).
+/// sched_setaffinity(2). EPERM for another user's thread, without CAP_SYS_NICE.
 pub fn sched_setaffinity(call: &Call) -> SysResult {
     let thread = thread_or_none(call, call.i32(0))?;
     let mut bytes = [0; 8];
     let len = call.usize(1).min(8);
     user::read(&mut bytes[..len], call.usize(2))?;
+    if !is_of_same_user(call, &thread) {
+        check_capability(capability::SYS_NICE)?;
+    }
     let cpus = u64::from_le_bytes(bytes) & run_queue::all_cpus();
     if cpus == 0 {
         return Err(Errno::INVAL);

@@ -1,5 +1,6 @@
-// What /proc shows of a process to those who may not look into it: nothing of its memory, and no way to its files.
+// What /proc shows of a process to those who may not look into it: nothing of its memory, and no way to its files; and what calls do.
 #include "t.h"
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -24,6 +25,13 @@ static void look(const char *who, pid_t pid) {
         printf(", %s\n", fd >= 0 ? "opened" : t_errno(errno));
         close(fd);
     }
+    cpu_set_t cpus;
+    void *list;
+    size_t len;
+    CPU_ZERO(&cpus);
+    CPU_SET(0, &cpus);
+    SHOW(sched_setaffinity(pid, sizeof cpus, &cpus));
+    SHOW(syscall(SYS_get_robust_list, pid, &list, &len));
 }
 static pid_t sleeper(int id, int dumpable) {
     pid_t pid = fork();
