@@ -173,7 +173,7 @@ impl Session {
     pub fn try_attach(name: &str, pid: u32) -> Result<Option<Session>> {
         let mut client = Client::connect(name)?;
         let explain = |why: &str| Error::new(format!("cannot attach to process {pid} of `{name}`")).why(why);
-        match i32::from(client.ask_for_part(Request::Debug(Debug::Attach { pid }))?.1) {
+        match i32::from(client.ask_patiently(Request::Debug(Debug::Attach { pid }))?.1) {
             0 => {}
             libc::EPERM => return Ok(None),
             libc::EBUSY => return Err(explain("another debugger has it, or it dumps its core")),

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use coracle_control::{FromGuest, Message, Request};
+use coracle_control::{Debug, FromGuest, Message, Request};
 
 use super::errno;
 use crate::error::{Error, Result};
@@ -17,6 +17,8 @@ use crate::run::encoded;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before a guest that has no time yet is asked again.
 const GLANCE: Duration = Duration::from_millis(20);
+/// How long what one command at a time may do is waited for: the end of another command is noticed a moment after it.
+const HANDOVER: Duration = Duration::from_millis(500);
 /// Bytes of memory that one request asks for.
 const MEMORY_AT_ONCE: usize = 64 << 10;
 
@@ -147,16 +149,36 @@ impl Client {
     /// # Errors
     /// If the guest ended, says nothing, or answers no requests of this kind.
     pub fn ask(&mut self, request: Request<'_>) -> Result<Answer> {
-        let until = Instant::now() + self.patience;
-        let (answer, error) = loop {
-            let (answer, error) = self.ask_for_part(request)?;
-            if i32::from(error) != libc::EAGAIN || Instant::now() >= until {
-                break (answer, error);
-            }
-            sleep(GLANCE);
-        };
+        let (answer, error) = self.ask_patiently(request)?;
         self.check(error)?;
         Ok(if error == 0 { Ok(answer) } else { Err(error) })
+    }
+
+    /// The same, with the error that ended the answer; 0 if none did.
+    ///
+    /// # Errors
+    /// If the guest ended, or says nothing.
+    pub fn ask_patiently(&mut self, request: Request<'_>) -> Result<(Vec<u8>, u16)> {
+        let start = Instant::now();
+        let begins = matches!(
+            request,
+            Request::TraceStart { .. }
+                | Request::EventsStart(_)
+                | Request::CaptureStart { .. }
+                | Request::Debug(Debug::Attach { .. })
+        );
+        loop {
+            let (answer, error) = self.ask_for_part(request)?;
+            let patience = match i32::from(error) {
+                libc::EAGAIN => self.patience,
+                libc::EBUSY if begins => HANDOVER,
+                _ => return Ok((answer, error)),
+            };
+            if start.elapsed() >= patience {
+                return Ok((answer, error));
+            }
+            sleep(GLANCE);
+        }
     }
 
     /// Errors that say that the guest does not answer such requests, or not now.

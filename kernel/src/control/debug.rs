@@ -53,7 +53,7 @@ pub fn answer(id: u32, request: Debug, answer: &mut Answer) -> Result<bool, Errn
     match request {
         Debug::Attach { pid } => debug::attach(&by_pid(pid)?)?,
         Debug::Detach { pid } => {
-            debug::detach(&by_pid(pid)?);
+            debug::detach(&by_pid(pid)?)?;
             use_watches();
         }
         Debug::Wait { pid } => {

@@ -103,8 +103,9 @@ pub fn begin(process: &Process, thread: &Thread) {
     }
 }
 
-/// Detaches from a process: takes away what was set, and lets it go on.
-pub fn detach(process: &Arc<Process>) {
+/// Detaches from a process: takes away what was set, and lets it go on. ESRCH if no debugger has it: it may wait for one.
+pub fn detach(process: &Arc<Process>) -> Result<(), Errno> {
+    check(process)?;
     breakpoints::forget(process);
     let session = &process.debug;
     session.events.lock().clear();
@@ -114,6 +115,7 @@ pub fn detach(process: &Arc<Process>) {
         thread.debug.wish.store(0, SeqCst);
         release(thread);
     }
+    Ok(())
 }
 
 /// Holds all threads where they next enter the program.
