@@ -177,7 +177,7 @@ impl Kernel {
         self.qemu.as_mut().map_or(Ok(()), |qemu| qemu.go_on(step))
     }
 
-    /// Lets a machine that stands still go on. `step`: this thread executes one instruction, if it is on a CPU.
+    /// Resumes a stopped machine. `step`: this thread executes one instruction, if it is on a CPU.
     ///
     /// # Errors
     /// If QEMU does not answer.

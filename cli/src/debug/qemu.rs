@@ -207,7 +207,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Why the machine stopped, from `T05thread:01;watch:ffffffff81000000;`.
 fn stop(packet: &str) -> Option<Stop> {
-    /// The number that stands for "it was asked to" (SIGINT).
+    /// The signal of a stop that was asked for (SIGINT).
     const ASKED: &str = "02";
     let (signal, rest) = packet.strip_prefix('T')?.split_at_checked(2)?;
     let mut stop = Stop { cpu: 0, is_asked: signal == ASKED, watched: None };

@@ -474,7 +474,7 @@ impl BlockingEventLoop for Loop {
                 let is_ready = |number: usize| all.get(number).is_some_and(|one| !one.revents().is_empty());
                 (is_ready(0), is_ready(1), is_ready(2))
             };
-            // The kernel first: while it stands still, the guest does not answer.
+            // The kernel first: a stopped guest does not answer.
             if is_met {
                 match process.kernel.stopped() {
                     Ok(Some(met)) => return Ok(Event::TargetStopped(process.met(&met))),

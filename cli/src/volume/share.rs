@@ -23,7 +23,7 @@ pub struct Shared {
 /// Takes the directories of the host out of what `-v` was given; the rest are volumes.
 ///
 /// # Errors
-/// If one can't be read, or an option is not for what it stands at.
+/// If one can't be read, or has an option that its kind does not take.
 pub fn split(specs: Vec<Spec>) -> Result<(Vec<Spec>, Vec<Shared>)> {
     let is_directory = |spec: &Spec| matches!(&spec.source, Source::File(path) if path.is_dir());
     let (mut directories, volumes): (Vec<Spec>, Vec<Spec>) = specs.into_iter().partition(is_directory);

@@ -31,7 +31,7 @@ pub mod change {
 
 /// Bits of Tgetattr's `request_mask` and of its answer's `valid` (`P9_STATS_*`).
 pub mod wanted {
-    /// All that stat(2) tells.
+    /// The fields of stat(2).
     pub const BASIC: u64 = 0x7ff;
     /// The time at which the file was made.
     pub const CREATED: u64 = 0x800;

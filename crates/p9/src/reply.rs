@@ -42,7 +42,7 @@ pub fn open_reply(bytes: &[u8], written: usize, kind: u8, tag: u16) -> Result<Re
     if got == kind.wrapping_add(1) { Ok(body) } else { Err(Failure::Malformed) }
 }
 
-/// What tells files of a server apart.
+/// The identity of a file of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Qid {
     /// Bits 31 (directory) and so on of a mode, here 7 and so on (Plan 9's stat(5)).

@@ -214,8 +214,8 @@ pub trait Device: Send + Sync + 'static {
         let _ = frame;
     }
 
-    /// Tells those who look at packets on the way that some have come: [`Stack::tell_watchers_later`](crate::Stack::tell_watchers_later) has
-    /// asked for that. A packet on its way is no place for it: the stack is deep there, and locks are held.
+    /// Notifies the watchers of packets, as [`Stack::tell_watchers_later`](crate::Stack::tell_watchers_later) asked. Within the path of a
+    /// packet they are not notified: the stack is deep there, and locks are held.
     fn tell_watchers(&self) {}
 
     /// A packet for this host that is neither of TCP nor of UDP: whether something other than the engine takes packets of its protocol.

@@ -11,7 +11,7 @@ use coracle_fallible::prelude::*;
 /// Reports that a socket keeps at most; more are lost.
 pub const REPORTS_MAX: usize = 64;
 
-/// Who reports an error, with the numbers of Linux's `struct sock_extended_err` (ip(7), IP_RECVERR).
+/// The origin of an error, with the numbers of Linux's `struct sock_extended_err` (ip(7), IP_RECVERR).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportOrigin {
     /// This host.
@@ -22,7 +22,7 @@ pub enum ReportOrigin {
     Icmp6 = 3,
 }
 
-/// An error, and who reports it.
+/// An error and its origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blame {
     /// The kind of reporter.

@@ -33,7 +33,7 @@ pub enum Timer<D: Device, E: Events> {
     Dhcp,
     /// IPv6 on the link.
     Ipv6,
-    /// Those who look at packets on the way.
+    /// The watchers of packets on the way.
     Watchers,
 }
 

@@ -191,7 +191,7 @@ fn set_strict(call: &Call) -> SysResult {
     Ok(0)
 }
 
-/// The program that a `struct sock_fprog` tells of. EFAULT, EINVAL, ENOMEM; EACCES if the thread could use it to fool a program that
+/// The program of a `struct sock_fprog`. EFAULT, EINVAL, ENOMEM; EACCES if the thread could use it to fool a program that
 /// has other rights.
 fn read_program(call: &Call, argument: usize) -> Result<Program, Errno> {
     let [len, at]: [u64; 2] = user::read_words(argument)?;

@@ -3,7 +3,7 @@ use coracle_bpf::{Fault, Instruction, PROGRAM_MAX, Program};
 use coracle_core::errno::Errno;
 use coracle_core::mm::user;
 
-/// The program that a `struct sock_fprog` tells of. EFAULT, EINVAL, ENOMEM.
+/// The program of a `struct sock_fprog`. EFAULT, EINVAL, ENOMEM.
 pub fn read(value: &[u8]) -> Result<Program, Errno> {
     const PROGRAM_AT: usize = 8;
     let (Some(len), Some(at)) =

@@ -1,4 +1,4 @@
-//! What NETLINK_SOCK_DIAG asks, and who answers: the lists of all sockets are made where all kinds of them are known.
+//! Requests of NETLINK_SOCK_DIAG, and where they are answered: the lists of all sockets are made where all kinds of them are known.
 use coracle_fallible::NoMemory;
 
 /// NETLINK_SOCK_DIAG, and the one type of its messages (SOCK_DIAG_BY_FAMILY).

@@ -92,7 +92,7 @@ pub struct PacketFile {
     common: Common,
     watch: Watch,
     kind: u32,
-    /// Packets have come of which nobody was told.
+    /// Packets have come that no reader was notified of.
     is_fresh: AtomicBool,
     state: Mutex<State>,
 }
@@ -384,7 +384,7 @@ impl PacketFile {
         Ok(())
     }
 
-    /// What recvmsg(2) tells of a packet.
+    /// What recvmsg(2) returns of a packet.
     fn info(&self, waiting: &Waiting) -> Option<Box<DatagramInfo>> {
         let (wants_auxiliary, stamps) = {
             let state = self.state.lock();

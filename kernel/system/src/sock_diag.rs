@@ -1,4 +1,4 @@
-//! The lists of sockets that NETLINK_SOCK_DIAG gives (sock_diag(7)), as ss(8) asks for them.
+//! The lists of sockets of NETLINK_SOCK_DIAG (sock_diag(7)), as ss(8) asks for them.
 //!
 //! A socket's cookie is its inode number.
 use super::proc::{netlink_sockets, unix_sockets};
@@ -62,7 +62,7 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u32::from_le_bytes(*word))
 }
 
-/// What `struct inet_diag_msg` tells of a socket.
+/// A socket's fields of `struct inet_diag_msg`.
 struct Inet {
     is_v6: bool,
     state: u8,
@@ -100,7 +100,7 @@ impl Inet {
     }
 }
 
-/// What `struct sock_memory` tells: what waits, in bytes, and the bounds.
+/// The fields of `struct sock_memory`: what waits, in bytes, and the bounds.
 fn memory(to_read: u32, to_send: u32, buffer: u32) -> [[u8; 4]; MEMORY_WORDS] {
     [to_read, buffer, to_send, buffer, 0, to_send, 0, 0, 0].map(u32::to_le_bytes)
 }

@@ -202,7 +202,7 @@ impl ExtendedError {
 /// Bytes of `struct tpacket_auxdata` (packet(7)).
 pub const AUXDATA_BYTES: usize = 20;
 
-/// What recvmsg(2) tells of a datagram beside its bytes, as far as the program has asked for it.
+/// What recvmsg(2) returns of a datagram beside its bytes, as far as the program has asked for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DatagramInfo {
     /// When it came (SO_TIMESTAMP, SO_TIMESTAMPNS).

@@ -166,7 +166,7 @@ impl Work<'_> {
     pub const RSEQ: u32 = 1 << 18;
     /// The call that is still to be made is to be looked at before (`syscall::watch`).
     pub const WATCHED: u32 = 1 << 19;
-    /// It ends: whoever joins it may know that already, though it is still in the list of its process.
+    /// It ends: a thread that joins it may have returned already, though it is still in the list of its process.
     pub const ENDS: u32 = 1 << 20;
 
     /// True if any work is to be done.

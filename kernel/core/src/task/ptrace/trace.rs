@@ -148,14 +148,14 @@ pub fn process_ended(process: &Arc<Process>, status: ExitStatus) -> bool {
     }
 }
 
-/// Moves a thread from those that `tracer` traces to those that have ended, and tells of it; false if the tracer has ended.
+/// Moves a thread from those that `tracer` traces to those that have ended, and reports its end; false if the tracer has ended.
 fn report_end(tracer: &Arc<Process>, ended: Ended) -> bool {
     let (code, value) = ended.code();
     let info = SigInfo::child(code, ended.pid, ended.uid, value);
     {
         let mut tracees = tracer.debug.tracees.lock();
         tracees.retain(|id| *id != ended.pid);
-        // From its end on nobody reads the list (`tracer_ended`).
+        // The list is not read after the tracer's end (`tracer_ended`).
         if tracer.dead.load(SeqCst) {
             return false;
         }
