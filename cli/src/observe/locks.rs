@@ -57,13 +57,16 @@ pub fn wanted(call: &Call, memory: &mut dyn Memory) -> Option<Lock> {
     /// Offset of `__owner` in it (glibc, struct_mutex.h).
     const OWNER_OFFSET: u64 = 8;
     const COMMAND: u64 = 127;
+    const PRIVATE: u64 = libc::FUTEX_PRIVATE_FLAG as u64;
     if i64::try_from(call.number) != Ok(libc::SYS_futex) {
         return None;
     }
-    let [address, operation, expected, ..] = call.arguments;
+    let [address, operation, expected, timeout, ..] = call.arguments;
     let mut word = |address| memory.read(address, 4).try_into().ok().map(u32::from_le_bytes);
     let command = i32::try_from(operation & COMMAND).ok()?;
     let (owner, source) = match command {
+        // pthread_join(3) waits so for the end of a thread whose number may be that of a contended mutex.
+        libc::FUTEX_WAIT_BITSET if operation & PRIVATE == 0 && timeout == 0 => return None,
         libc::FUTEX_LOCK_PI => (word(address)? & OWNER, Source::Word),
         libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET if expected as u32 == CONTENDED => {
             if word(address)? != CONTENDED {
@@ -141,6 +144,10 @@ mod tests {
         // Another word is no mutex of glibc's, and one that is not contended has been given back.
         assert_eq!(wanted(&futex(128, 1), &mut mutex()), None);
         assert_eq!(wanted(&futex(128, 2), &mut Words(vec![(0x1000, 0), (0x1008, 7)])), None);
+        // A wait for the end of thread 2, and one for a mutex with a deadline.
+        const JOIN: u64 = libc::FUTEX_WAIT_BITSET as u64 | libc::FUTEX_CLOCK_REALTIME as u64;
+        assert_eq!(wanted(&futex(JOIN, 2), &mut mutex()), None);
+        assert_eq!(wanted(&futex(JOIN | 128, 2), &mut mutex()).map(|lock| lock.owner), Some(7));
         let with_priority = || Words(vec![(0x1000, 0x8000_0005)]);
         assert_eq!(wanted(&futex(6 | 128, 0), &mut with_priority()).map(|lock| lock.owner), Some(5));
     }
