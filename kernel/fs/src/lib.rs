@@ -18,5 +18,7 @@ pub mod memory;
 pub mod overlay;
 pub mod p9;
 pub mod provided;
+mod recent;
 pub mod synthetic;
+mod users;
 pub mod xattr;

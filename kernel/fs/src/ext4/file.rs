@@ -4,6 +4,7 @@ use super::volume::{errno, now};
 use crate::cache::advice::Advice;
 use crate::cache::pages::{PAGE, Reading};
 use crate::cache::{Backing, pool};
+use crate::users;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
@@ -15,7 +16,6 @@ use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::long_call;
 use coracle_ext4::Allocation;
 use coracle_fallible::prelude::*;
-use coracle_fallible::try_arc;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use core::any::Any;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -39,19 +39,10 @@ pub struct Ext4File {
     advice: Advice,
 }
 
-/// A program that runs from a file, which can't be written meanwhile (ETXTBSY).
-struct Execution(Arc<Node>);
-
-impl Drop for Execution {
-    fn drop(&mut self) {
-        self.0.add_users(1);
-    }
-}
-
 impl Drop for Ext4File {
     fn drop(&mut self) {
         if self.writes() {
-            self.node.add_users(-1);
+            self.node.users.end_writing();
         }
     }
 }
@@ -63,7 +54,7 @@ impl Ext4File {
         let access = if writes { Some(WriteAccess::new(&place.path.mount)?) } else { None };
         let seen_errors = AtomicU32::new(node.cache()?.sample_errors());
         if writes {
-            node.change_users(|users| (users >= 0).then_some(users + 1))?;
+            node.users.begin_writing()?;
         }
         Ok(Ext4File { node, place, flags, _access: access, seen_errors, advice: Advice::default() })
     }
@@ -273,10 +264,7 @@ impl File for Ext4File {
         Some(&self.place)
     }
     fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
-        self.node.change_users(|users| (users <= 0).then_some(users - 1))?;
-        // From here on the dropping of it ends the execution.
-        let execution = Execution(self.node.clone());
-        Ok(Some(try_arc(execution)?))
+        users::execute(&self.node).map(Some)
     }
     fn as_any(&self) -> &dyn Any {
         self

@@ -6,6 +6,7 @@ use crate::cache::pages::{Cache, PAGE};
 use crate::cache::pool;
 use crate::dev;
 use crate::memory::DirectoryFile;
+use crate::users::{Used, Users};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
@@ -22,7 +23,7 @@ use coracle_ext4::{Allocation, Attributes, Device, Existence, FileSystem, NewFil
 use coracle_fallible::{filled, try_arc, try_arc_bytes, try_arc_cyclic, try_box};
 use coracle_hal::once::Once;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use linux_raw_sys::general::{
     RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT,
     S_IFREG, S_ISGID, XATTR_CREATE, XATTR_REPLACE,
@@ -52,8 +53,7 @@ pub struct Node {
     is_listed: AtomicBool,
     /// Some page was given out to be mapped.
     pub(super) is_mapped: AtomicBool,
-    /// How many open files may write to it; negative: how many programs run from it.
-    users: AtomicI32,
+    pub(super) users: Users,
     /// The name of a directory, as it was found last.
     name: Mutex<Option<Arc<[u8]>>>,
     pipe: Once<Arc<Pipe>>,
@@ -74,6 +74,12 @@ impl Drop for Node {
     }
 }
 
+impl Used for Node {
+    fn users(&self) -> Option<&Users> {
+        Some(&self.users)
+    }
+}
+
 impl Node {
     pub(super) fn new(volume: &'static Volume, attributes: Attributes) -> Result<Arc<Node>, Errno> {
         let writing = Sleeping::new(try_box(())?);
@@ -88,7 +94,7 @@ impl Node {
             writing,
             is_listed: AtomicBool::new(false),
             is_mapped: AtomicBool::new(false),
-            users: AtomicI32::new(0),
+            users: Users::new(),
             name: Mutex::new(None),
             pipe: Once::new(),
             this: this.clone(),
@@ -220,14 +226,6 @@ impl Node {
         let synced = if data_only { fs.sync_data(self.number) } else { fs.sync_file(self.number) };
         drop(fs);
         self.volume.settled(synced)
-    }
-
-    pub(super) fn change_users(&self, change: impl FnMut(i32) -> Option<i32>) -> Result<(), Errno> {
-        let changed = self.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, change);
-        changed.map(drop).map_err(|_| Errno::TXTBSY)
-    }
-    pub(super) fn add_users(&self, more: i32) {
-        self.users.fetch_add(more, Ordering::Release);
     }
 
     fn new_file(mode: u32, rdev: u64) -> NewFile {
@@ -553,9 +551,7 @@ impl Inode for Node {
         if self.kind_bits() != S_IFREG {
             return Err(Errno::INVAL);
         }
-        if self.users.load(Ordering::Acquire) < 0 {
-            return Err(Errno::TXTBSY);
-        }
+        self.users.check_not_executed()?;
         self.set_size(size)
     }
     fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {

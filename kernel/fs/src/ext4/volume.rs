@@ -2,6 +2,7 @@
 use super::node::Node;
 use crate::block::registry::Entry;
 use crate::cache::pool;
+use crate::recent::Recent;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -22,8 +23,6 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 /// f_type of ext4 (statfs(2)).
 const MAGIC: u64 = 0xef53;
-/// Nodes that stay with their pages though no file or directory is open on them.
-const RECENT: usize = 512;
 
 /// A volume.
 pub struct Volume {
@@ -32,7 +31,7 @@ pub struct Volume {
     /// The nodes that there are.
     nodes: Mutex<SortedMap<u32, Weak<Node>>>,
     /// Those that were used lately, in a ring, and the next place in it.
-    recent: Mutex<(Vec<Arc<Node>>, usize)>,
+    recent: Recent<Node>,
     /// Nodes with pages that the disk does not have.
     dirty: Mutex<Vec<Arc<Node>>>,
     /// Inodes that have neither a name nor a node.
@@ -110,7 +109,7 @@ fn place_for(entry: &'static Entry, fs: FileSystem) -> Result<&'static Volume, E
         fs: Sleeping::new(try_box(fs)?),
         entry,
         nodes: Mutex::new(SortedMap::new()),
-        recent: Mutex::new((Vec::new(), 0)),
+        recent: Recent::new(),
         dirty: Mutex::new(Vec::new()),
         gone: Mutex::new(Vec::new()),
         is_changed: AtomicBool::new(false),
@@ -139,8 +138,7 @@ pub fn unmount(root: &Arc<dyn Inode>, is_used: bool) -> Result<(), Errno> {
     if is_used {
         return Ok(());
     }
-    let recent = core::mem::take(&mut volume.recent.lock().0);
-    drop(recent);
+    volume.recent.clear();
     volume.settle();
     let mut fs = volume.fs.lock();
     let ended = fs.unmount().map_err(errno);
@@ -247,32 +245,13 @@ impl Volume {
         }
         nodes.insert(number, Arc::downgrade(&new))?;
         drop(nodes);
-        self.note_use(&new);
+        self.recent.note(&new);
         Ok(new)
-    }
-
-    /// A node was used: it stays for a while.
-    fn note_use(&self, node: &Arc<Node>) {
-        let mut recent = self.recent.lock();
-        let (list, next) = &mut *recent;
-        let old = if list.len() < RECENT {
-            let _ = list.try_push(node.clone());
-            None
-        } else {
-            *next = (*next + 1) % RECENT;
-            Some(core::mem::replace(&mut list[*next], node.clone()))
-        };
-        drop(recent);
-        drop(old);
     }
 
     /// A node lost its last name: it stays no longer than it is used.
     pub(super) fn forget(&self, number: u32) {
-        let mut recent = self.recent.lock();
-        let found = recent.0.iter().position(|node| node.number() == number);
-        let gone = found.map(|index| recent.0.swap_remove(index));
-        recent.1 = 0;
-        drop(recent);
+        let gone = self.recent.remove(|node| node.number() == number);
         // Its pages need not get to the disk, unless it is synced.
         let mut dirty = self.dirty.lock();
         let found = dirty.iter().position(|node| node.number() == number);

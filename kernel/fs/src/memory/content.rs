@@ -2,6 +2,7 @@
 use super::image::Base;
 use super::options::Limit;
 use super::remains;
+use crate::users::Users;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
@@ -13,7 +14,7 @@ use coracle_hal::boot;
 use coracle_hal::frame::{self, FRAME_SIZE, Frame, Watermark};
 use coracle_vfs_core::page_map::PageMap;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use linux_raw_sys::general::{F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE};
 use spin::Mutex;
 
@@ -40,8 +41,7 @@ pub struct Content {
     seals: AtomicU32,
     /// Some page was given out to be mapped.
     mapped: AtomicBool,
-    /// How many open files may write to it; negative: how many programs run from it. Never both (ETXTBSY).
-    users: AtomicI32,
+    pub(super) users: Users,
 }
 
 struct State {
@@ -120,30 +120,6 @@ enum Source {
 }
 
 impl Content {
-    /// One more file may write to it. ETXTBSY if a program runs from it.
-    pub fn begin_writing(&self) -> Result<(), Errno> {
-        self.change_users(|users| (users >= 0).then_some(users + 1))
-    }
-    /// One fewer.
-    pub fn end_writing(&self) {
-        self.users.fetch_sub(1, Ordering::Release);
-    }
-    /// One more program runs from it. ETXTBSY if it may be written.
-    pub fn begin_execution(&self) -> Result<(), Errno> {
-        self.change_users(|users| (users <= 0).then_some(users - 1))
-    }
-    /// One fewer.
-    pub fn end_execution(&self) {
-        self.users.fetch_add(1, Ordering::Release);
-    }
-    /// Whether a program runs from it.
-    pub fn is_executed(&self) -> bool {
-        self.users.load(Ordering::Acquire) < 0
-    }
-    fn change_users(&self, change: impl FnMut(i32) -> Option<i32>) -> Result<(), Errno> {
-        let changed = self.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, change);
-        changed.map(drop).map_err(|_| Errno::TXTBSY)
-    }
     /// No bytes. `limit`: the bound of the file system.
     pub(super) fn empty(limit: Option<Arc<Limit>>) -> Self {
         Self::over(Base::EMPTY, limit)
@@ -159,7 +135,7 @@ impl Content {
             state: Mutex::new(State { size, base_len: size, pages: PageMap::new(), limit }),
             seals: AtomicU32::new(0),
             mapped: AtomicBool::new(false),
-            users: AtomicI32::new(0),
+            users: Users::new(),
         }
     }
     /// Bytes.
@@ -450,7 +426,7 @@ impl Content {
         }
         Ok(())
     }
-    /// Gives pages back that nobody has written to meanwhile.
+    /// Frees pages that were not written to meanwhile.
     fn give_back(&self, taken: &[Range<u64>]) {
         for index in taken.iter().flat_map(Range::clone) {
             let mut state = self.state.lock();

@@ -2,6 +2,7 @@
 use super::content::MAX_SIZE;
 use super::node::Node;
 use crate::lost;
+use crate::users;
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::{EmitEntry, File};
@@ -38,23 +39,12 @@ pub enum Name {
     Label(Arc<[u8]>),
 }
 
-/// A program that runs from a file: nobody may write to it (ETXTBSY of execve(2) and open(2)).
-struct Execution(Arc<Node>);
-
-impl Drop for Execution {
-    fn drop(&mut self) {
-        if let Some(content) = self.0.content() {
-            content.end_execution();
-        }
-    }
-}
-
 impl Drop for MemoryFile {
     fn drop(&mut self) {
         if self.writes
             && let Some(content) = self.node.content()
         {
-            content.end_writing();
+            content.users.end_writing();
         }
     }
 }
@@ -68,7 +58,7 @@ impl MemoryFile {
             _ => None,
         };
         if writes {
-            node.content().ok_or(Errno::INVAL)?.begin_writing()?;
+            node.content().ok_or(Errno::INVAL)?.users.begin_writing()?;
         }
         let is_lost = writes && matches!(&name, Name::Place(place) if place.path.mount.is_top());
         Ok(MemoryFile { node, name, writes, _access: access, is_lost })
@@ -169,10 +159,7 @@ impl File for MemoryFile {
         Some(file.and_then(|file| Ok(try_arc(file)? as Arc<dyn File>)))
     }
     fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
-        self.content()?.begin_execution()?;
-        // From here on the dropping of it ends the execution.
-        let execution = Execution(self.node.clone());
-        Ok(Some(try_arc(execution)?))
+        users::execute(&self.node).map(Some)
     }
     fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
         match &self.name {

@@ -6,6 +6,7 @@ use super::options::{Limit, Options};
 use super::xattr::ExtendedAttributes;
 use crate::block::file as special;
 use crate::dev;
+use crate::users::{Used, Users};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
@@ -213,6 +214,12 @@ pub struct Node {
     this: Weak<Node>,
 }
 
+impl Used for Node {
+    fn users(&self) -> Option<&Users> {
+        self.content().map(|content| &content.users)
+    }
+}
+
 impl Node {
     /// A regular file without a name, for memfd_create(2).
     pub fn nameless_file(fs: &Arc<MemoryFs>, mode: u32) -> Result<Arc<Node>, Errno> {
@@ -404,9 +411,7 @@ impl Inode for Node {
     }
     fn truncate(&self, size: u64) -> Result<(), Errno> {
         let content = self.content().ok_or(Errno::INVAL)?;
-        if content.is_executed() {
-            return Err(Errno::TXTBSY);
-        }
+        content.users.check_not_executed()?;
         let before = content.size();
         content.truncate(size)?;
         if size < before && content.is_mapped() {

@@ -2,6 +2,7 @@
 use super::node::Node;
 use crate::ext4::Ext4File;
 use crate::memory::{MemoryFile, Name};
+use crate::users;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
@@ -25,19 +26,10 @@ pub struct OverlayFile {
     upper: Once<Box<Ext4File>>,
 }
 
-/// A program that runs from a file, which can't be written meanwhile (ETXTBSY).
-struct Execution(Arc<Node>);
-
-impl Drop for Execution {
-    fn drop(&mut self) {
-        self.0.add_users(1);
-    }
-}
-
 impl Drop for OverlayFile {
     fn drop(&mut self) {
         if self.writes() {
-            self.node.add_users(-1);
+            self.node.users.end_writing();
         }
     }
 }
@@ -54,7 +46,7 @@ impl OverlayFile {
             _ => None,
         };
         if flags & O_ACCMODE != O_RDONLY {
-            node.change_users(|users| (users >= 0).then_some(users + 1))?;
+            node.users.begin_writing()?;
         }
         // From here on the dropping of it ends the writing.
         let file = OverlayFile { node, place, flags, lower, upper: Once::new() };
@@ -161,10 +153,7 @@ impl File for OverlayFile {
         Some(&self.place)
     }
     fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
-        self.node.change_users(|users| (users <= 0).then_some(users - 1))?;
-        // From here on the dropping of it ends the execution.
-        let execution = Execution(self.node.clone());
-        Ok(Some(try_arc(execution)?))
+        users::execute(&self.node).map(Some)
     }
     /// The file of the layer: what knows its own files so has to find them.
     fn as_any(&self) -> &dyn Any {

@@ -3,6 +3,7 @@ use super::file::OverlayFile;
 use super::layers::Overlay;
 use super::lookup::PRIVATE_ATTRIBUTES;
 use crate::memory::DirectoryFile;
+use crate::users::{Used, Users};
 use crate::{ext4, memory};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -17,7 +18,7 @@ use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc, try_arc_cyclic};
 use coracle_hal::once::Once;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general::{O_ACCMODE, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG};
 
 /// f_type of overlayfs (statfs(2)).
@@ -41,8 +42,7 @@ pub struct Node {
     upper: Once<Arc<ext4::Node>>,
     pub(super) location: Mutex<Location>,
     mounted: AtomicBool,
-    /// How many open files may write to it; negative: how many programs run from it.
-    users: AtomicI32,
+    pub(super) users: Users,
     this: Weak<Node>,
 }
 
@@ -69,6 +69,12 @@ impl Drop for Node {
     }
 }
 
+impl Used for Node {
+    fn users(&self) -> Option<&Users> {
+        Some(&self.users)
+    }
+}
+
 impl Node {
     pub(super) fn new(
         overlay: &Arc<Overlay>,
@@ -90,7 +96,7 @@ impl Node {
             upper: Once::new(),
             location: Mutex::new(location),
             mounted: AtomicBool::new(false),
-            users: AtomicI32::new(0),
+            users: Users::new(),
             this: this.clone(),
         })?;
         if let Some(upper) = upper {
@@ -129,14 +135,6 @@ impl Node {
         self.overlay.nodes.lock().by_upper.insert(upper.number(), self.this.clone())?;
         self.give_upper(upper);
         Ok(())
-    }
-    /// How many programs run from it, or files may write to it, changes. ETXTBSY.
-    pub(super) fn change_users(&self, change: impl FnMut(i32) -> Option<i32>) -> Result<(), Errno> {
-        let changed = self.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, change);
-        changed.map(drop).map_err(|_| Errno::TXTBSY)
-    }
-    pub(super) fn add_users(&self, more: i32) {
-        self.users.fetch_add(more, Ordering::Release);
     }
     pub(super) fn is_removed(&self) -> bool {
         let location = self.location.lock();
@@ -274,15 +272,15 @@ impl Inode for Node {
         if self.kind != S_IFREG {
             return Err(Errno::INVAL);
         }
-        if self.users.load(Ordering::Acquire) < 0 {
-            return Err(Errno::TXTBSY);
-        }
+        self.users.check_not_executed()?;
         Inode::truncate(&**self.copy_up(size > 0)?, size)
     }
     fn prepare_writing(&self, truncates: bool) -> Result<(), Errno> {
         match self.kind {
-            S_IFREG if self.users.load(Ordering::Acquire) < 0 => Err(Errno::TXTBSY),
-            S_IFREG => self.copy_up(!truncates).map(drop),
+            S_IFREG => {
+                self.users.check_not_executed()?;
+                self.copy_up(!truncates).map(drop)
+            }
             _ => Ok(()),
         }
     }

@@ -5,6 +5,7 @@ use super::session::{Fid, read_frames};
 use crate::cache::advice::Advice;
 use crate::cache::pages::Reading;
 use crate::cache::{Backing, pool};
+use crate::users;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
@@ -17,7 +18,6 @@ use coracle_core::lock::Mutex;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::long_call;
 use coracle_fallible::prelude::*;
-use coracle_fallible::try_arc;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_p9::{Request, open};
 use core::any::Any;
@@ -43,19 +43,10 @@ pub struct ShareFile {
     advice: Advice,
 }
 
-/// A program that runs from a file, which can't be written meanwhile (ETXTBSY).
-struct Execution(Arc<Node>);
-
-impl Drop for Execution {
-    fn drop(&mut self) {
-        self.0.add_users(1);
-    }
-}
-
 impl Drop for ShareFile {
     fn drop(&mut self) {
         if self.writes() {
-            self.node.add_users(-1);
+            self.node.users.end_writing();
         }
         if self.let_go() {
             // The server is told by the thread that looks after disks.
@@ -71,7 +62,7 @@ impl ShareFile {
         let access = if writes { Some(WriteAccess::new(&place.path.mount)?) } else { None };
         let seen_errors = AtomicU32::new(node.cache()?.sample_errors());
         if writes {
-            node.change_users(|users| (users >= 0).then_some(users + 1))?;
+            node.users.begin_writing()?;
         }
         node.offer(&fid, reads, writes);
         let (fid, appender) = (Mutex::new(Some(fid)), Mutex::new(None));
@@ -330,10 +321,7 @@ impl File for ShareFile {
         Some(&self.place)
     }
     fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
-        self.node.change_users(|users| (users <= 0).then_some(users - 1))?;
-        // From here on the dropping of it ends the execution.
-        let execution = Execution(self.node.clone());
-        Ok(Some(try_arc(execution)?))
+        users::execute(&self.node).map(Some)
     }
     fn closed(&self) {
         // An error is counted, and left to fsync(2).

@@ -4,6 +4,7 @@ use super::file::ShareFile;
 use super::session::{Fid, Session};
 use crate::cache::Backing;
 use crate::cache::pages::{Cache, PAGE};
+use crate::users::{Used, Users};
 use alloc::sync::{Arc, Weak};
 use coracle_core::errno::Errno;
 use coracle_core::fs::notify;
@@ -17,7 +18,7 @@ use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_hal::once::Once;
 use coracle_hal::time;
 use coracle_p9::{Attributes, Request, Time, change, wanted};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use linux_raw_sys::general::{S_IFDIR, S_IFMT, S_IFREG};
 
 /// A file, directory, link or special file.
@@ -42,8 +43,7 @@ pub struct Node {
     is_listed: AtomicBool,
     /// Some page was given out to be mapped.
     pub(super) is_mapped: AtomicBool,
-    /// How many open files may write to it; negative: how many programs run from it.
-    users: AtomicI32,
+    pub(super) users: Users,
     /// Where it was found last: the directory, and the name there.
     place: Mutex<Found>,
     /// The open fid of a directory that is being listed.
@@ -93,6 +93,12 @@ impl Drop for Node {
     }
 }
 
+impl Used for Node {
+    fn users(&self) -> Option<&Users> {
+        Some(&self.users)
+    }
+}
+
 impl Node {
     pub(super) fn new(
         session: &'static Session,
@@ -112,7 +118,7 @@ impl Node {
             open: Mutex::new(Opened::default()),
             is_listed: AtomicBool::new(false),
             is_mapped: AtomicBool::new(false),
-            users: AtomicI32::new(0),
+            users: Users::new(),
             place: Mutex::new((Weak::new(), None)),
             listing: Mutex::new(None),
             pipe: Once::new(),
@@ -402,17 +408,6 @@ impl Node {
             self.release();
         }
         written
-    }
-
-    pub(super) fn change_users(&self, change: impl FnMut(i32) -> Option<i32>) -> Result<(), Errno> {
-        let changed = self.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, change);
-        changed.map(drop).map_err(|_| Errno::TXTBSY)
-    }
-    pub(super) fn add_users(&self, more: i32) {
-        self.users.fetch_add(more, Ordering::Release);
-    }
-    pub(super) fn is_executed(&self) -> bool {
-        self.users.load(Ordering::Acquire) < 0
     }
 
     /// Lets go of open fids that no open file needs. Takes memory and locks of its own only.

@@ -337,9 +337,7 @@ impl Inode for Node {
         if self.kind_bits() != S_IFREG {
             return Err(Errno::INVAL);
         }
-        if self.is_executed() {
-            return Err(Errno::TXTBSY);
-        }
+        self.users.check_not_executed()?;
         self.set_size(size)
     }
     fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {

@@ -3,6 +3,7 @@ use super::caching::Caching;
 use super::node::Node;
 use crate::cache::pool;
 use crate::memory::next_device;
+use crate::recent::Recent;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -23,8 +24,6 @@ use coracle_sorted_map::SortedMap;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-/// Nodes that stay with their pages though no file or directory is open on them.
-const RECENT: usize = 512;
 /// The fid of the root.
 const ROOT: u32 = 0;
 /// Frames of data in a message at most.
@@ -51,7 +50,7 @@ pub struct Session {
     /// The nodes that there are, by the server's numbers of files.
     nodes: Mutex<SortedMap<u64, Weak<Node>>>,
     /// Those that were used lately, in a ring, and the next place in it.
-    recent: Mutex<(Vec<Arc<Node>>, usize)>,
+    recent: Recent<Node>,
     /// Nodes with pages that the server does not have.
     dirty: Mutex<Vec<Arc<Node>>>,
     caching: AtomicU8,
@@ -94,7 +93,7 @@ pub fn add(device: Share) -> Result<&'static Share, Errno> {
         free_fids: Mutex::new(Vec::new()),
         gone: Mutex::new(Vec::new()),
         nodes: Mutex::new(SortedMap::new()),
-        recent: Mutex::new((Vec::new(), 0)),
+        recent: Recent::new(),
         dirty: Mutex::new(Vec::new()),
         caching: AtomicU8::new(Caching::Auto as u8),
         is_mounted: AtomicBool::new(false),
@@ -206,8 +205,7 @@ impl Session {
     /// It is mounted no longer.
     pub(super) fn unmount(&self) -> Result<(), Errno> {
         let synced = self.sync();
-        let recent = core::mem::take(&mut self.recent.lock().0);
-        drop(recent);
+        self.recent.clear();
         self.settle();
         self.is_mounted.store(false, Ordering::Release);
         synced
@@ -427,7 +425,7 @@ impl Session {
             // Another thread may have found it at the same time: all have the same node, and its pages.
             if self.add_unless_known(number, &node)? {
                 node.note_place(place);
-                self.note_use(&node);
+                self.recent.note(&node);
                 return Ok(node);
             }
             new = Some(node);
@@ -449,29 +447,9 @@ impl Session {
         self.nodes.lock().get(&number).and_then(Weak::upgrade)
     }
 
-    /// A node was used: it stays for a while.
-    fn note_use(&self, node: &Arc<Node>) {
-        let mut recent = self.recent.lock();
-        let (list, next) = &mut *recent;
-        let old = if list.len() < RECENT {
-            let _ = list.try_push(node.clone());
-            None
-        } else {
-            *next = (*next + 1) % RECENT;
-            Some(core::mem::replace(&mut list[*next], node.clone()))
-        };
-        drop(recent);
-        drop(old);
-    }
-
     /// A node lost its last name: it stays no longer than it is used.
     pub(super) fn forget(&self, node: &Node) {
-        let mut recent = self.recent.lock();
-        let found = recent.0.iter().position(|other| core::ptr::eq(&raw const **other, node));
-        let gone = found.map(|index| recent.0.swap_remove(index));
-        recent.1 = 0;
-        drop(recent);
-        drop(gone);
+        drop(self.recent.remove(|other| core::ptr::eq(other, node)));
         self.dropped(node);
     }
 

@@ -1,0 +1,58 @@
+//! The users of a file's data: open files that may write to it, or programs that run from it; never both (ETXTBSY of execve(2) and open(2)).
+use alloc::sync::Arc;
+use coracle_core::errno::Errno;
+use coracle_fallible::try_arc;
+use core::any::Any;
+use core::sync::atomic::{AtomicI32, Ordering};
+
+/// How many users there are: above 0 files that may write, below 0 programs.
+pub struct Users(AtomicI32);
+
+impl Users {
+    /// None.
+    pub const fn new() -> Self {
+        Users(AtomicI32::new(0))
+    }
+    /// One more file may write. ETXTBSY if a program runs.
+    pub fn begin_writing(&self) -> Result<(), Errno> {
+        self.change(|users| (users >= 0).then_some(users + 1))
+    }
+    /// One fewer.
+    pub fn end_writing(&self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+    /// ETXTBSY if a program runs.
+    pub fn check_not_executed(&self) -> Result<(), Errno> {
+        if self.0.load(Ordering::Acquire) < 0 { Err(Errno::TXTBSY) } else { Ok(()) }
+    }
+    fn change(&self, change: impl FnMut(i32) -> Option<i32>) -> Result<(), Errno> {
+        let changed = self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, change);
+        changed.map(drop).map_err(|_| Errno::TXTBSY)
+    }
+}
+
+/// An inode whose data has users.
+pub trait Used: Send + Sync + 'static {
+    /// They. `None` if it has no data.
+    fn users(&self) -> Option<&Users>;
+}
+
+/// A program that runs from a file.
+struct Execution<N: Used>(Arc<N>);
+
+impl<N: Used> Drop for Execution<N> {
+    fn drop(&mut self) {
+        if let Some(users) = self.0.users() {
+            users.0.fetch_add(1, Ordering::Release);
+        }
+    }
+}
+
+/// A program runs from the file until what is returned is dropped. ETXTBSY if it may be written; EINVAL if it has no data; ENOMEM.
+pub fn execute<N: Used>(node: &Arc<N>) -> Result<Arc<dyn Any + Send + Sync>, Errno> {
+    let users = node.users().ok_or(Errno::INVAL)?;
+    users.change(|users| (users <= 0).then_some(users - 1))?;
+    // From here on the dropping of it ends the execution.
+    let execution = Execution(node.clone());
+    Ok(try_arc(execution)?)
+}
