@@ -32,9 +32,9 @@ const PACKET_INFO: u16 = 0;
 const PACKET_UID: u16 = 5;
 const PACKET_MEMORY: u16 = 6;
 const NETLINK_MEMORY: u16 = 0;
-/// A protocol of netlink sockets that stands for all (NDIAG_PROTO_ALL).
+/// A query for the netlink sockets of all protocols (NDIAG_PROTO_ALL).
 const ALL_PROTOCOLS: u8 = 255;
-/// IPPROTO_RAW, which stands for all raw sockets.
+/// IPPROTO_RAW: a query for all raw sockets.
 const RAW: u8 = 255;
 /// Where `struct tcp_info` has the segments that are not acknowledged.
 const UNACKED_AT: usize = 24;
@@ -77,6 +77,23 @@ struct Inet {
 }
 
 impl Inet {
+    /// One of datagrams, which has no timers and sends at once.
+    fn datagrams(is_v6: bool, ends: (Endpoint, Option<Endpoint>), to_read: u32, owner: (u64, u32)) -> Inet {
+        let (local, remote) = ends;
+        let state = if remote.is_some() { State::Established } else { State::Closed } as u8;
+        Inet {
+            is_v6,
+            state,
+            timer: 0,
+            retransmits: 0,
+            local,
+            remote,
+            expires_ms: 0,
+            to_read,
+            to_send: 0,
+            owner,
+        }
+    }
     fn encode(&self) -> [u8; 72] {
         let mut bytes = [0; 72];
         bytes[0] = if self.is_v6 { n::AF_INET6 } else { n::AF_INET } as u8;
@@ -131,22 +148,9 @@ fn inet(query: &Query<'_>, answer: &mut Answer<'_>, is_v6: bool, protocol: u8) -
             let mut next = Some(0);
             while let Some(from) = next {
                 let listed = engine().udp_list(from, &mut |own, watch| {
-                    let state = if own.remote.is_some() { State::Established } else { State::Closed } as u8;
-                    if own.is_v6 == is_v6 && wants(state) && result.is_ok() {
-                        let (local, remote, to_read) = (own.local, own.remote, own.to_read);
-                        let owner = (watch.inode, watch.uid);
-                        let about = Inet {
-                            is_v6,
-                            state,
-                            timer: 0,
-                            retransmits: 0,
-                            local,
-                            remote,
-                            expires_ms: 0,
-                            to_read,
-                            to_send: 0,
-                            owner,
-                        };
+                    let (ends, owner) = ((own.local, own.remote), (watch.inode, watch.uid));
+                    let about = Inet::datagrams(own.is_v6, ends, own.to_read, owner);
+                    if own.is_v6 == is_v6 && wants(about.state) && result.is_ok() {
                         result = datagrams(answer, &about, &has);
                     }
                 });
@@ -156,26 +160,13 @@ fn inet(query: &Query<'_>, answer: &mut Answer<'_>, is_v6: bool, protocol: u8) -
         }
         RAW => {
             raw::list(|own| {
-                let state = if own.remote.is_some() { State::Established } else { State::Closed } as u8;
-                if own.is_v6 != is_v6 || !own.is_raw || !wants(state) {
-                    return Ok(());
-                }
                 // The protocol takes the place of the port.
                 let local = Endpoint::new(own.local, own.protocol as u16);
                 let remote = own.remote.map(|address| Endpoint::new(address, 0));
-                let (to_read, owner) = (own.to_read, (own.inode, own.uid));
-                let about = Inet {
-                    is_v6,
-                    state,
-                    timer: 0,
-                    retransmits: 0,
-                    local,
-                    remote,
-                    expires_ms: 0,
-                    to_read,
-                    to_send: 0,
-                    owner,
-                };
+                let about = Inet::datagrams(own.is_v6, (local, remote), own.to_read, (own.inode, own.uid));
+                if own.is_v6 != is_v6 || !own.is_raw || !wants(about.state) {
+                    return Ok(());
+                }
                 datagrams(answer, &about, &has)
             })?;
         }
