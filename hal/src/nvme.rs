@@ -158,7 +158,7 @@ pub struct Pair<T> {
     /// The phase of completions of this round.
     phase: bool,
     is_broken: bool,
-    /// Nobody was told yet that the commands which are out have failed.
+    /// The failure of the commands that are out is still to be reported.
     has_unfailed: bool,
 }
 

@@ -167,7 +167,7 @@ fn a_crash_of_the_kernel_is_told_with_its_source() -> Result<(), String> {
             &["control::server::", " at kernel/src/control/server.rs:"],
         ],
     )?;
-    // Who may only look may not do that.
+    // `--control observe` does not allow it.
     let guest = Background::start("stays", &["/bin/busybox", "--", "sleep", "1000"])?;
     guest.says("stats", &[], &["stays"])?;
     let refused = run(&mut guest.command(&["crash", "stays"]), b"")?;

@@ -1,6 +1,6 @@
 //! Handles of files: name_to_handle_at(2) and open_by_handle_at(2).
 //!
-//! A handle says device and inode. What it stands for is found by a table of the files that handles were asked for, which keeps none of
+//! A handle has device and inode. Its file is found by a table of the files that handles were asked for, which keeps none of
 //! them alive, and is bounded: where an old handle has gone, ESTALE says so.
 use super::call::Call;
 use super::path::named;

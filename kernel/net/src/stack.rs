@@ -332,7 +332,7 @@ pub fn tap(on: bool) {
     watch();
 }
 
-/// Has the packets of the links that somebody looks at shown to [`capture`].
+/// Has the packets of the links that are watched shown to [`capture`].
 fn watch() {
     let links = CAPTURED.load(Ordering::Relaxed) | TAPPED.load(Ordering::Relaxed);
     engine().watch_loopback(links & link::LOOPBACK != 0);

@@ -157,7 +157,7 @@ pub struct ExtendedError {
     pub info: u32,
     /// The same: the last of these.
     pub data: u32,
-    /// Who reports it.
+    /// Its origin.
     pub offender: Option<IpAddr>,
 }
 

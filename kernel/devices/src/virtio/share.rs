@@ -84,7 +84,7 @@ fn is_ending() -> bool {
 /// What is kept of an exchange while the device has it.
 enum Token {
     Waited(Arc<Waiting>),
-    /// Nobody waits: the tag is free when it is done.
+    /// No thread waits for it: the tag is free when it is done.
     Alone(u16),
 }
 
