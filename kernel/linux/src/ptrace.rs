@@ -273,7 +273,7 @@ impl Stopped<'_> {
         match registers.get_mut(offset..offset + WORD) {
             Some(place) => place.copy_from_slice(&value.to_le_bytes()),
             // Nothing is watched by way of debug registers: they are 0, and stay so.
-            None if value == 0 => return Ok(()),
+            None if value == 0 && traced::DEBUG_REGISTERS.contains(&offset) => return Ok(()),
             None => return Err(Errno::IO),
         }
         self.set_registers(&registers)

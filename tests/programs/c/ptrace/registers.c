@@ -48,6 +48,9 @@ static void values(pid_t pid) {
     SHOW(ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, regs.cs), regs.cs));
     SHOW(ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_tsize), 0));
     SHOW(ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user, u_tsize), 0));
+    SHOW(ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[0]), 0));
+    SHOW(ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[7]), 0));
+    SHOW(ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user, u_debugreg[7]), 0));
     SHOW(ptrace(PTRACE_POKEUSER, pid, sizeof(struct user), 0));
     struct user_fpregs_struct fp, wrong_fp;
     NEED(ptrace(PTRACE_GETFPREGS, pid, 0, &fp) == 0);

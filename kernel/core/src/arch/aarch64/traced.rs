@@ -3,6 +3,7 @@ use super::debug;
 use crate::arch::meaning::OldRequest;
 use crate::errno::Errno;
 use coracle_hal::context::UserContext;
+use core::ops::Range;
 
 /// Registers.
 pub const WORDS: usize = debug::WORDS;
@@ -10,6 +11,7 @@ pub const WORDS: usize = debug::WORDS;
 pub const BYTES: usize = WORDS * 8;
 /// There is no `struct user` here.
 pub const USER_BYTES: usize = 0;
+pub const DEBUG_REGISTERS: Range<usize> = 0..0;
 /// sizeof(struct user_fpsimd_state).
 pub const FLOATING_BYTES: usize = 528;
 /// There is no NT_X86_XSTATE.

@@ -4,6 +4,7 @@ use crate::arch::meaning::OldRequest;
 use crate::errno::Errno;
 use coracle_hal::context::UserContext;
 use coracle_hal::task::is_user_base;
+use core::ops::Range;
 use linux_raw_sys::ptrace as pt;
 
 /// Registers.
@@ -12,6 +13,8 @@ pub const WORDS: usize = 27;
 pub const BYTES: usize = WORDS * 8;
 /// sizeof(struct user).
 pub const USER_BYTES: usize = 912;
+/// Offsets of u_debugreg in it: DR0 to DR7.
+pub const DEBUG_REGISTERS: Range<usize> = 848..912;
 /// sizeof(struct user_fpregs_struct): the part of the area that is older than XSAVE.
 pub const FLOATING_BYTES: usize = 512;
 /// There is NT_X86_XSTATE.
