@@ -1,6 +1,8 @@
 //! The CPUs: the number of the running one, waking another, waiting for an interrupt.
 pub use crate::arch::cpu::{Brand, Registers, guards, hwcap, registers};
 
+pub(crate) use crate::arch::cpu::pause;
+use crate::arch::entry;
 use crate::local::Local;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -41,31 +43,22 @@ pub fn kick(cpu: usize) {
 pub fn wait_for_interrupt(nothing_to_do: impl FnOnce() -> bool) {
     let expired = Local::get().timer.is_expired();
     if coracle_interrupts::may_halt(expired, crate::irq::any_pending(), nothing_to_do) {
-        // There are none on the host.
-        #[cfg(target_os = "none")]
-        crate::arch::entry::halt();
+        entry::halt();
     }
 }
 /// Takes the interrupts that wait for this CPU, with interrupts off before and after: shoot-downs are answered, the other
 /// handlers leave their marks. Returns whether there were any; the caller acts on the marks. Hold no lock.
 #[inline(always)]
 pub fn take_interrupts() -> bool {
-    let any = take_interrupt();
-    while any && take_interrupt() {}
+    let any = entry::take_interrupt();
+    while any && entry::take_interrupt() {}
     any
-}
-#[cfg(target_os = "none")]
-use crate::arch::entry::take_interrupt;
-/// There are none on the host.
-#[cfg(not(target_os = "none"))]
-fn take_interrupt() -> bool {
-    false
 }
 /// A hint that this is a busy loop; also answers shoot-downs that others wait for.
 #[inline]
 pub fn relax() {
     crate::tlb::answer();
-    core::hint::spin_loop();
+    pause();
 }
 /// Returns after every other CPU has executed a full barrier (membarrier(2)). Hold no lock.
 pub fn barrier_all() {

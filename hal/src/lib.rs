@@ -5,12 +5,13 @@
 //! only leave marks; they run only where their CPU holds no lock.
 //!
 //! The parts that need the machine exist on the bare-metal target. On the host the crate compiles so that its pure parts
-//! (the buddy allocator, size classes, firmware tables) can be tested.
+//! (the buddy allocator, size classes, firmware tables) can be tested; there it has a machine of its own, `host`, on which the kernel's
+//! crates are tested.
 #![no_std]
 // On the host only the pure parts are used, and on machines without ports and ACPI not what is for these.
 #![cfg_attr(not(all(target_os = "none", target_arch = "x86_64")), allow(dead_code, unused_imports))]
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, not(target_os = "none")))]
 extern crate std;
 
 mod arch;
@@ -21,8 +22,8 @@ pub mod cpu;
 pub mod events;
 pub mod fail;
 pub mod hook;
-#[cfg(test)]
-mod host;
+#[cfg(all(not(target_os = "none"), target_arch = "x86_64"))]
+pub mod host;
 pub mod io;
 pub mod irq;
 pub mod kernel;

@@ -89,21 +89,19 @@ impl Local {
     /// # Safety
     /// Called once per CPU, by that CPU, before anything else of it uses [`Local::get`].
     pub unsafe fn install(&'static self, id: usize) {
-        self.this.set(self);
-        self.id.set(id);
         // SAFETY: the register is the kernel's own by the design of `entry`, and this data lives for ever.
         unsafe { base::set(self) };
+        self.announce(id);
+    }
+
+    /// Gives the CPU its number, by which others find its data.
+    pub fn announce(&'static self, id: usize) {
+        self.this.set(self);
+        self.id.set(id);
         LOCALS[id].store(self as *const Local as *mut Local, Ordering::Release);
     }
 
-    /// The running CPU's data: in tests on the host, the thread's.
-    #[cfg(test)]
-    pub fn get() -> &'static Local {
-        crate::host::local()
-    }
-
     /// The running CPU's data.
-    #[cfg(not(test))]
     #[inline(always)]
     pub fn get() -> &'static Local {
         // SAFETY: `install` put the address there before any other code of this CPU ran; it lives for ever.

@@ -78,7 +78,7 @@ impl<T> Once<T> {
 /// Waits until another CPU has made a value.
 fn wait_for(state: &AtomicU8) {
     while state.load(Ordering::Acquire) != DONE {
-        core::hint::spin_loop();
+        crate::cpu::pause();
     }
 }
 
@@ -90,7 +90,7 @@ fn begin(state: &AtomicU8) -> bool {
         match state.compare_exchange(EMPTY, RUNNING, Ordering::Acquire, Ordering::Acquire) {
             Ok(_) => return true,
             Err(DONE) => return false,
-            Err(_) => core::hint::spin_loop(),
+            Err(_) => crate::cpu::pause(),
         }
     }
 }

@@ -176,12 +176,11 @@ impl Drop for Task {
 }
 
 /// Where a stack's [`Top`] has its thread.
-fn slot<T>(top: usize) -> *mut Option<ManuallyDrop<Arc<T>>> {
+pub(crate) fn slot<T>(top: usize) -> *mut Option<ManuallyDrop<Arc<T>>> {
     (top + offset_of!(Top<T>, thread)) as *mut _
 }
 
 /// The attention of the task whose stack a CPU uses.
-#[cfg(target_os = "none")]
 pub(crate) fn attention_of(local: &Local) -> &AtomicU32 {
     // SAFETY: each CPU is on a stack that ends with a `Top`, whose first word is only ever used as an atomic.
     unsafe { &*(local.stack_top.get() as *const AtomicU32) }
@@ -215,7 +214,6 @@ pub unsafe fn is_any_current<T: HasTask>() -> bool {
 ///
 /// # Safety
 /// As for [`with_current`].
-#[cfg(target_os = "none")]
 pub unsafe fn switch_to<T: HasTask>(next: Arc<T>) {
     let local = Local::get();
     // SAFETY: the slot of the running thread holds a copy of the `Arc` with which it was switched to. `finish_switch` on
@@ -257,13 +255,6 @@ pub unsafe fn switch_to<T: HasTask>(next: Arc<T>) {
         finish_switch::<T>(left.cast());
     }
 }
-
-/// There is nothing to switch to on the host.
-///
-/// # Safety
-/// None.
-#[cfg(not(target_os = "none"))]
-pub unsafe fn switch_to<T: HasTask>(_: Arc<T>) {}
 
 /// After a switch, on the new stack: the thread that was left may run elsewhere, and this CPU's reference to it ends.
 ///
@@ -309,6 +300,22 @@ pub(crate) unsafe fn enter_stack(top: usize, code: unsafe extern "C" fn() -> !) 
     }
 }
 
+/// Makes the empty stack that ends at `top` one to switch to, which begins with the first code of a CPU. Returns the stack pointer to switch
+/// to.
+///
+/// # Safety
+/// The stack is mapped and unused.
+#[cfg(all(not(target_os = "none"), target_arch = "x86_64"))]
+pub(crate) unsafe fn prepare_boot(top: usize) -> usize {
+    let top = top - TOP_SIZE;
+    Local::get().stack_top.set(top);
+    // SAFETY: within the stack.
+    unsafe {
+        (top as *mut [u8; TOP_SIZE]).write_bytes(0, 1);
+        switch::prepare(top)
+    }
+}
+
 /// Whether programs run in ring 0 beside the kernel or in ring 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ring {
@@ -337,12 +344,6 @@ pub fn ring() -> Ring {
 
 /// Address of the system-call entry for patched call sites in unikernel mode: a site's stub loads the return address
 /// into rcx and the number into eax, then jumps here.
-#[cfg(target_os = "none")]
 pub fn patched_syscall_entry() -> usize {
     crate::arch::entry::patched_syscall_entry as *const () as usize
-}
-/// There is no entry on the host.
-#[cfg(not(target_os = "none"))]
-pub fn patched_syscall_entry() -> usize {
-    0
 }

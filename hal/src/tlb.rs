@@ -54,7 +54,7 @@ pub fn shoot_down(mask: u64) {
     tickets.ask(mask);
     while !tickets.are_done() {
         answer();
-        core::hint::spin_loop();
+        crate::cpu::pause();
     }
 }
 

@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn a_region_is_zeroed_and_reached_at_its_offsets() {
         // A block of frames asks for no CPU, so that this test may be the first to need memory.
-        crate::host::local();
+        crate::host::memory::start();
         let region = DmaRegion::alloc(PAGE + 100).unwrap();
         assert!(!region.is_empty() && region.phys().is_multiple_of(PAGE as u64));
         assert_eq!(region.read_u32_pair(PAGE + 104), [0, 0]);

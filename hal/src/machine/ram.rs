@@ -8,7 +8,6 @@ static SIZE: AtomicU64 = AtomicU64::new(0);
 static REGIONS: crate::once::Once<Ranges> = crate::once::Once::new();
 
 /// Sets what the functions below return: all RAM, and bytes of it that the machine has for programs. Once, at boot.
-#[cfg(target_os = "none")]
 pub fn set(regions: Ranges, size: u64) {
     SIZE.store(size, Ordering::Relaxed);
     REGIONS.call_once(|| regions);

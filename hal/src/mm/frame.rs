@@ -524,7 +524,7 @@ mod tests {
 
     #[test]
     fn the_page_of_zeroes_is_not_counted() {
-        crate::host::local();
+        crate::host::memory::start();
         let zero = Frame::zero_page();
         let mut bytes = [1; 16];
         zero.read(FRAME_SIZE - 16, &mut bytes);
@@ -544,7 +544,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "read-only")]
     fn the_page_of_zeroes_is_not_written_to() {
-        crate::host::local();
+        crate::host::memory::start();
         Frame::zero_page().write(0, &[1]);
     }
 
@@ -574,7 +574,7 @@ mod tests {
 
     #[test]
     fn marks_are_in_order() {
-        crate::host::local();
+        crate::host::memory::start();
         let (_, total) = counts();
         assert!(reserve() / 2 < watermark(Watermark::Low) && watermark(Watermark::Low) < reserve());
         assert!(reserve() < watermark(Watermark::High) && watermark(Watermark::High) < total / 4);

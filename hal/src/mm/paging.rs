@@ -338,6 +338,12 @@ impl AddressSpace {
         }
     }
 
+    /// The last-level entry of any address, for the walk of a machine whose CPUs are a host's.
+    #[cfg(all(not(target_os = "none"), target_arch = "x86_64"))]
+    pub(crate) fn entry_of(&self, addr: usize) -> Option<&AtomicU64> {
+        if (USER_START..USER_END).contains(&addr) { self.find(addr) } else { None }
+    }
+
     /// Maps `frame` at `addr`. A PROT of nothing is kept as not present.
     pub fn map(&self, addr: usize, frame: Frame, prot: Prot) -> Result<(), MapError> {
         check(&(addr..addr + FRAME_SIZE));

@@ -7,7 +7,11 @@ use crate::mm::{heap, kmap, vmap};
 
 /// Bytes of a stack: what the deepest path of calls takes, which `cargo run -p xtask -- stack` finds in the built kernel, and a
 /// margin.
+#[cfg(target_os = "none")]
 pub const SIZE: usize = 36 * 1024;
+/// The same for tests on a host, whose code is not optimised, and may panic and tell where.
+#[cfg(not(target_os = "none"))]
+pub const SIZE: usize = 512 * 1024;
 /// Unused stacks that are kept. When there are twice as many, half of them are freed at once, with one shoot-down.
 const KEPT: usize = 16;
 
@@ -41,8 +45,47 @@ fn link(top: usize) -> *mut usize {
 pub(crate) fn alloc() -> Option<usize> {
     // Not in the next expression, which would hold the lock to its end.
     let unused = UNUSED.lock().take();
-    let map = || vmap::alloc(SIZE / PAGE).map(|base| base + SIZE);
     unused.or_else(map).or_else(|| if heap::give_back() > 0 { map() } else { None })
+}
+
+/// The top of a stack in new memory.
+#[cfg(target_os = "none")]
+fn map() -> Option<usize> {
+    vmap::alloc(SIZE / PAGE).map(|base| base + SIZE)
+}
+
+/// The memory of a stack on a host: it is the host's own, which has no guard page but gets memory as it is touched.
+#[cfg(not(target_os = "none"))]
+fn layout() -> std::alloc::Layout {
+    std::alloc::Layout::from_size_align(SIZE, PAGE).expect("a valid layout")
+}
+
+/// The top of a stack in new memory.
+#[cfg(not(target_os = "none"))]
+fn map() -> Option<usize> {
+    // SAFETY: not of size zero.
+    let base = unsafe { std::alloc::alloc_zeroed(layout()) };
+    (!base.is_null()).then(|| base as usize + SIZE)
+}
+
+/// Frees the memory of a stack, given its top.
+///
+/// # Safety
+/// [`map`] returned it, and nothing uses it.
+#[cfg(target_os = "none")]
+unsafe fn unmap(top: usize) {
+    // SAFETY: passed on to the caller.
+    unsafe { vmap::free(top - SIZE, SIZE / PAGE) };
+}
+
+/// Frees the memory of a stack, given its top.
+///
+/// # Safety
+/// [`map`] returned it, and nothing uses it.
+#[cfg(not(target_os = "none"))]
+unsafe fn unmap(top: usize) {
+    // SAFETY: passed on to the caller.
+    unsafe { std::alloc::dealloc((top - SIZE) as *mut u8, layout()) };
 }
 
 /// Takes a stack back.
@@ -70,7 +113,7 @@ fn unmap_all_but(unused: &mut Unused, kept: usize) {
         && let Some(top) = unused.take()
     {
         // SAFETY: it came from there, and nothing uses it.
-        unsafe { vmap::free(top - SIZE, SIZE / PAGE) };
+        unsafe { unmap(top) };
     }
 }
 

@@ -7,7 +7,7 @@ use std::vec;
 const ENTRIES: u16 = 4;
 
 fn pair() -> (Pair<u32>, Mmio) {
-    crate::host::local();
+    crate::host::memory::start();
     let words: Vec<UnsafeCell<u32>> = (0..register::DOORBELLS / 4 + 16).map(|_| UnsafeCell::new(0)).collect();
     let words: &'static [UnsafeCell<u32>] = Box::leak(words.into_boxed_slice());
     let controller = Arc::new(Controller { registers: Mmio::of(words), can: Capabilities(0) });

@@ -1,6 +1,8 @@
 //! What a CPU says of itself, and its registers for a report.
 use super::instructions::read;
 use core::arch::asm;
+/// A hint that this is a busy loop.
+pub use core::hint::spin_loop as pause;
 
 /// Whether the CPU keeps the kernel from executing, and from reading and writing, a program's memory: by PXN, which every CPU
 /// has, and by PAN.

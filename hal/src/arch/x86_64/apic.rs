@@ -1,8 +1,8 @@
 //! The interrupt controllers: each CPU's local APIC (x2APIC where it is there) and the I/O APIC (Intel SDM volume 3,
 //! chapter 11; 82093AA data sheet).
+use super::trap;
 use crate::arch::instructions::{self, msr};
 use crate::arch::port;
-use crate::arch::trap;
 use crate::io::mmio::Mmio;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;

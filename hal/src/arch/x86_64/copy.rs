@@ -1,5 +1,4 @@
 //! Copies of the program's memory: the assembly behind [`crate::user`].
-#[cfg(target_os = "none")]
 mod machine {
     use crate::mm::paging::USER_END;
     use crate::mm::paging::USER_START;
@@ -289,36 +288,6 @@ coracle_length_user:
     guarded!(store_u32, u32, "mov [rdi], esi");
     guarded!(store_u64, u64, "mov [rdi], rsi");
     guarded!(exchange_u32, u32, "lock cmpxchg [rdi], esi");
-}
-
-#[cfg(not(target_os = "none"))]
-mod machine {
-    //! There is no program on the host.
-    pub fn init() {}
-    pub fn with_access<R>(f: impl FnOnce() -> R) -> R {
-        f()
-    }
-    pub fn copy_from(_: usize, src: usize, len: usize) -> (usize, usize) {
-        (len, src)
-    }
-    pub fn copy_to(dst: usize, _: usize, len: usize) -> (usize, usize) {
-        (len, dst)
-    }
-    pub fn zero(dst: usize, len: usize) -> (usize, usize) {
-        (len, dst)
-    }
-    pub fn length(src: usize, _: usize) -> (usize, usize) {
-        (0, src)
-    }
-    pub fn load_u32(_: usize, _: u32, _: u32) -> (u32, usize) {
-        (0, 1)
-    }
-    pub fn load_u64(_: usize, _: u64, _: u64) -> (u64, usize) {
-        (0, 1)
-    }
-    pub use load_u32 as store_u32;
-    pub use load_u32 as exchange_u32;
-    pub use load_u64 as store_u64;
 }
 
 pub use machine::*;

@@ -8,6 +8,7 @@ pub mod calibrate;
 pub mod checksum;
 pub mod console;
 pub mod context;
+#[cfg(target_os = "none")]
 pub mod copy;
 pub mod cpu;
 pub mod devices;
@@ -30,6 +31,7 @@ pub mod rtc;
 pub mod smp;
 #[cfg(target_os = "none")]
 pub mod start;
+#[cfg(target_os = "none")]
 pub mod switch;
 pub mod tables;
 pub mod timer;

@@ -1,7 +1,6 @@
 //! Kernel stacks: the first frame of a new one, and moving to an empty one.
 use core::mem::size_of;
 
-#[cfg(target_os = "none")]
 pub use super::entry::switch_stacks;
 
 /// Registers that `switch_stacks` pops before it returns.
@@ -22,20 +21,14 @@ pub unsafe fn prepare(place: usize) -> usize {
     saved
 }
 
-#[cfg(target_os = "none")]
 fn first_code() -> usize {
     super::entry::thread_entry as *const () as usize
-}
-#[cfg(not(target_os = "none"))]
-fn first_code() -> usize {
-    0
 }
 
 /// Goes on with `code` on the stack that ends at `top`.
 ///
 /// # Safety
 /// The stack is mapped and unused, for ever.
-#[cfg(target_os = "none")]
 pub unsafe fn enter(top: usize, code: unsafe extern "C" fn() -> !) -> ! {
     // SAFETY: within the stack; nothing returns to the old one.
     unsafe {

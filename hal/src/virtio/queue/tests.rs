@@ -10,7 +10,7 @@ const WORDS: usize = 0x200 / 4;
 
 /// A device of plain memory: it does nothing by itself.
 pub(in crate::virtio) fn device() -> (Arc<Registers>, Mmio) {
-    crate::host::local();
+    crate::host::memory::start();
     let words: Vec<UnsafeCell<u32>> = (0..WORDS).map(|_| UnsafeCell::new(0)).collect();
     let words: &'static [UnsafeCell<u32>] = Box::leak(words.into_boxed_slice());
     let view = Mmio::of(words);
