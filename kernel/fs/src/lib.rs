@@ -1,8 +1,6 @@
 //! File systems: in memory, ext4, of the host by 9P, of what a program makes up; the page cache; special files of devices.
 #![no_std]
 #![forbid(unsafe_code)]
-// The guest alone: the hardware layer below has no host.
-#![cfg(target_os = "none")]
 // Constructors are `const`, which `Default` has not, and no caller asks whether a length is 0.
 #![allow(clippy::new_without_default, clippy::len_without_is_empty)]
 extern crate alloc;

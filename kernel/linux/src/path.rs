@@ -86,7 +86,7 @@ fn entry<'p>(call: &Call, directory: i32, path: &'p [u8]) -> Result<Resolved<'p>
     entry_from(&call.thread().process.fs, start.as_ref(), path)
 }
 
-/// [`entry`] from a directory, or the working directory of `context`.
+/// `entry` from a directory, or the working directory of `context`.
 pub fn entry_from<'p>(
     context: &FsContext,
     start: Option<&Path>,

@@ -1,6 +1,6 @@
 //! Calls that are looked at before they are made.
 //!
-//! While there is anything to look for, the table that the dispatch reads is one in which every call is [`watched`]; while there is not, a
+//! While there is anything to look for, the table that the dispatch reads is one in which every call is `watched`; while there is not, a
 //! call takes no instruction for it. A call that is not simply made is put off until all registers are saved.
 use super::call::Call;
 use super::dispatch::{CURRENT, call_put_off};

@@ -29,7 +29,7 @@ pub const SIOCATMARK: u32 = 0x8905;
 const IFF_UP: u32 = 0x1;
 /// See [`IFF_LOOPBACK`].
 pub const IFF_BROADCAST: u32 = 0x2;
-/// See [`IFF_UP`].
+/// See `IFF_UP`.
 pub const IFF_LOOPBACK: u32 = 0x8;
 /// See [`IFF_LOOPBACK`].
 pub const IFF_RUNNING: u32 = 0x40;

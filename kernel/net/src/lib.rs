@@ -6,8 +6,6 @@
 //! the engine.
 #![no_std]
 #![forbid(unsafe_code)]
-// The guest alone: the hardware layer below has no host.
-#![cfg(target_os = "none")]
 // Constructors are `const`, which `Default` has not, and no caller asks whether a length is 0.
 #![allow(clippy::new_without_default, clippy::len_without_is_empty)]
 extern crate alloc;

@@ -1,8 +1,6 @@
 //! What a Linux system has beside the program: the root of the tree of files, /proc, /sys, terminals, and the devices found at boot.
 #![no_std]
 #![forbid(unsafe_code)]
-// The guest alone: the hardware layer below has no host.
-#![cfg(target_os = "none")]
 // Constructors are `const`, which `Default` has not, and no caller asks whether a length is 0.
 #![allow(clippy::new_without_default, clippy::len_without_is_empty)]
 extern crate alloc;

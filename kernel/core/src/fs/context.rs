@@ -38,7 +38,7 @@ impl Default for FsContext {
 }
 
 impl FsContext {
-    /// Root and working directory are the root of the tree. After [`coracle_fs::init`].
+    /// Root and working directory are the root of the tree. The root has been mounted by then.
     pub fn new() -> Self {
         FsContext { places: RwLock::new(Places::of_tree()), umask: AtomicU32::new(FIRST_UMASK) }
     }

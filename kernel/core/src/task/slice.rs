@@ -108,7 +108,7 @@ pub(super) fn end_slice(here: &Cpu) -> bool {
 ///
 /// Who waits for a packet runs at once: had the running thread been at packets itself, they would not interrupt. Who waits
 /// for time lets a thread finish that has just begun. So a server answers soon beside a thread that computes; what this
-/// takes from the latter, beyond a slice, has to be given back first ([`Debt`]).
+/// takes from the latter, beyond a slice, has to be given back first (`Debt`).
 pub fn interrupted() {
     let here = CPUS.get();
     let waiting = || here.waiting.load(Relaxed);

@@ -2,7 +2,7 @@
 //!
 //! A [`Ring`] is the file; its memory is mapped by the program. A [`Request`] is one submission, from when it was taken until its
 //! completion is posted. It is tried at once, by the thread that submits it; a request that must wait subscribes to its file, or
-//! sets a timer, and comes into the queue of its process's [`Pool`] when it may go on. From there a thread takes it that waits for
+//! sets a timer, and comes into the queue of its process's [pool](pool::Pool) when it may go on. From there a thread takes it that waits for
 //! completions of a ring, or else one of the pool's workers: threads of the process that never enter its program. So
 //! all memory of the program is touched by threads of its own process. `syscall::uring` does what requests ask for.
 //!
