@@ -1,0 +1,2 @@
+//! Tests of the kernel on the host.
+mod futex;
