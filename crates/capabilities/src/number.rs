@@ -50,5 +50,7 @@ pub const MKNOD: u32 = 27;
 pub const SETFCAP: u32 = 31;
 /// Read the kernel's log.
 pub const SYSLOG: u32 = 34;
-/// The last one there is: CAP_CHECKPOINT_RESTORE of Linux 6.1.
-pub const LAST: u32 = 40;
+/// Choose ids of processes.
+pub const CHECKPOINT_RESTORE: u32 = 40;
+/// The last one there is, of Linux 6.1.
+pub const LAST: u32 = CHECKPOINT_RESTORE;

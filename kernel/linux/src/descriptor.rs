@@ -11,6 +11,7 @@ use coracle_core::ipc::eventfd::EventFd;
 use coracle_core::ipc::pipe::{Pipe, PipeEnd};
 use coracle_core::mm::user;
 use coracle_core::task::later;
+use coracle_core::task::pid_space;
 use coracle_fallible::{Text, try_arc, try_arc_bytes};
 use coracle_fs::memory::{MemoryFile, Node};
 use coracle_ipc::unix;
@@ -206,7 +207,8 @@ fn record_lock(call: &Call, open: &Arc<OpenFile>, command: u32) -> SysResult {
                 let kind = if held.exclusive { F_WRLCK } else { F_RDLCK };
                 let len = if held.last == u64::MAX { 0 } else { held.last - held.first + 1 };
                 // Odd owners are descriptions, which have no pid.
-                let pid = if held.owner & 1 == 0 { (held.owner >> 1) as i32 } else { -1 };
+                let pid =
+                    if held.owner & 1 == 0 { pid_space::seen((held.owner >> 1) as i32) } else { -1 };
                 bytes[0..2].copy_from_slice(&(kind as u16).to_le_bytes());
                 bytes[2..4].copy_from_slice(&(SEEK_SET as u16).to_le_bytes());
                 bytes[8..16].copy_from_slice(&held.first.to_le_bytes());

@@ -3,7 +3,7 @@ use super::call::Call;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::mm::user;
-use coracle_core::task::{futex, futex_pi, look_into, process};
+use coracle_core::task::{futex, futex_pi, look_into, pid_space};
 use coracle_core::time::wall::Deadline;
 use coracle_core::time::{clock, posix_clock};
 use coracle_fallible::prelude::*;
@@ -127,7 +127,7 @@ pub fn set_robust_list(call: &Call) -> SysResult {
 pub fn get_robust_list(call: &Call) -> SysResult {
     let thread = match call.i32(0) {
         0 => call.thread().clone(),
-        tid => process::thread_by_tid(tid).ok_or(Errno::SRCH)?,
+        tid => pid_space::thread(tid).ok_or(Errno::SRCH)?,
     };
     look_into::check(&thread.process)?;
     user::write_u64(call.usize(1), thread.robust_list.load(Relaxed) as u64)?;

@@ -270,7 +270,7 @@ pub fn capget(call: &Call) -> SysResult {
 /// capset(2): of the caller.
 pub fn capset(call: &Call) -> SysResult {
     let (words, pid) = capability_header(call)?;
-    if pid != 0 && pid != call.thread().tid() {
+    if pid != 0 && pid != call.thread().own_tid() {
         return Err(Errno::PERM);
     }
     let mut new = [0u64; 3];

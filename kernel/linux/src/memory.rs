@@ -243,7 +243,7 @@ pub fn process_madvise(call: &Call) -> SysResult {
     }
     let me = &call.thread().process;
     let mut pieces = Iovecs::new(call.usize(1), call.usize(2))?;
-    let target = other_process::process_of(coracle_core::ipc::pidfd::pid_of(me, call.i32(0))?)?;
+    let target = other_process::process_of_descriptor(me, call.i32(0))?;
     let is_harmless =
         matches!(advice, abi::MADV_COLD | abi::MADV_PAGEOUT | abi::MADV_WILLNEED | abi::MADV_COLLAPSE);
     if !Arc::ptr_eq(me, &target) {

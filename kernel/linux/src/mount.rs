@@ -29,7 +29,7 @@ const MAGIC: u32 = 0xc0ed_0000;
 const PROPAGATION: u32 = MS_PRIVATE | MS_SHARED | MS_SLAVE | MS_UNBINDABLE;
 
 /// File systems that may be mounted with the rights of a user namespace: what they show is their mounter's, or is there for all.
-const IN_NAMESPACES: [&[u8]; 4] = [b"tmpfs", b"ramfs", b"devpts", b"mqueue"];
+const IN_NAMESPACES: [&[u8]; 5] = [b"tmpfs", b"ramfs", b"devpts", b"mqueue", b"proc"];
 
 /// Index of the file system id among a process's ids.
 const FILE_SYSTEM: usize = 3;
@@ -145,7 +145,12 @@ pub(super) fn make(kind: &[u8], options: &[u8]) -> Result<(Arc<dyn Inode>, &'sta
         b"ramfs" => (MemoryFs::empty(0o1777)?, "tmpfs"),
         b"devtmpfs" => (dev::filesystem()?, "devtmpfs"),
         b"devpts" => (pty::filesystem(options)?, "devpts"),
-        b"proc" => (proc::filesystem()?, "proc"),
+        b"proc" => {
+            let space = coracle_core::this::with(|thread| thread.process.pid_space().cloned());
+            // It shows what belongs to that namespace's users.
+            check_capability_in(space.as_ref().and_then(|space| space.owner.as_ref()), capability::SYS_ADMIN)?;
+            (proc::filesystem(space)?, "proc")
+        }
         b"sysfs" => (sys::filesystem()?, "sysfs"),
         b"cgroup2" => (sys::cgroup::filesystem()?, "cgroup2"),
         b"mqueue" => (tree::filesystem()?, "mqueue"),

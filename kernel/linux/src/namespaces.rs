@@ -8,6 +8,7 @@ use coracle_core::fs::mount_space::root_of;
 use coracle_core::ipc::pidfd;
 use coracle_core::task::look_into;
 use coracle_core::task::namespaces::{self, KINDS, SINGLE};
+use coracle_core::task::pid_space;
 use coracle_core::task::process::{Credentials, Process};
 use coracle_core::task::user_space::same;
 use coracle_system::proc::namespaces::{Namespace, Which};
@@ -39,21 +40,21 @@ pub fn unshare(call: &Call) -> SysResult {
     if flags & CLONE_FILES != 0 {
         process.descriptors.unshare()?;
     }
-    namespaces::renew(process, flags & (KINDS | SINGLE))?;
+    namespaces::renew(process, process, flags & (KINDS | SINGLE))?;
     Ok(0)
 }
 
 /// setns(2): into the namespace that a descriptor stands for, or into those of a process.
 pub fn setns(call: &Call) -> SysResult {
     let (me, kinds) = (&call.thread().process, call.u32(1));
-    if let Ok(pid) = pidfd::pid_of(me, call.i32(0)) {
+    if pidfd::pid_of(me, call.i32(0)).is_ok() {
         if kinds == 0 || kinds & !(KINDS | SINGLE) != 0 {
             return Err(Errno::INVAL);
         }
-        let target = super::other_process::process_of(pid)?;
+        let target = super::other_process::process_of_descriptor(me, call.i32(0))?;
         look_into::check(&target)?;
         // That of users first, which may give the rights for the others.
-        for kind in [CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWCGROUP] {
+        for kind in [CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWCGROUP, CLONE_NEWPID] {
             if kinds & kind != 0 {
                 enter(me, kind, Which::of(&target, kind))?;
             }
@@ -106,6 +107,14 @@ fn enter(me: &Process, kind: u32, which: Which) -> Result<(), Errno> {
         (CLONE_NEWUTS, _) => namespaces.uts = None,
         (CLONE_NEWCGROUP, Which::Cgroups(cgroups)) => namespaces.cgroups = Some(cgroups),
         (CLONE_NEWCGROUP, _) => namespaces.cgroups = None,
+        (CLONE_NEWPID, which) => {
+            let space = if let Which::Pids(space) = which { Some(space) } else { None };
+            // Out of a namespace there is no way (pid_namespaces(7)).
+            if !pid_space::is_within(space.as_ref(), me.pid_space()) {
+                return Err(Errno::INVAL);
+            }
+            me.send_children_to(space, &mut namespaces);
+        }
         // There is one, which the program is in.
         _ => {}
     }

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::mm::user;
 use coracle_core::mm::user_buf::MAX_PIECES;
+use coracle_core::task::pid_space;
 use coracle_core::task::process::{self, Process};
 use coracle_core::task::{long_call, look_into};
 use core::sync::atomic::Ordering::Relaxed;
@@ -12,7 +13,16 @@ use core::sync::atomic::Ordering::Relaxed;
 const CHUNK: usize = 1024;
 
 /// The process with this id, or of the thread with this id. ESRCH.
-pub(super) fn process_of(pid: i32) -> Result<Arc<Process>, Errno> {
+pub(super) fn process_of(number: i32) -> Result<Arc<Process>, Errno> {
+    numbered(pid_space::named(number).ok_or(Errno::SRCH)?)
+}
+
+/// That which a descriptor of `me` stands for (pidfd_open(2)); EBADF, ESRCH if it has ended.
+pub(super) fn process_of_descriptor(me: &Process, fd: i32) -> Result<Arc<Process>, Errno> {
+    numbered(coracle_core::ipc::pidfd::pid_of(me, fd)?)
+}
+
+fn numbered(pid: i32) -> Result<Arc<Process>, Errno> {
     let thread = || process::thread_by_tid(pid).map(|thread| thread.process.clone());
     process::by_pid(pid).filter(|process| !process.dead.load(Relaxed)).or_else(thread).ok_or(Errno::SRCH)
 }
@@ -166,7 +176,7 @@ pub fn pidfd_getfd(call: &Call) -> SysResult {
     if call.u32(2) != 0 {
         return Err(Errno::INVAL);
     }
-    let target = process_of(coracle_core::ipc::pidfd::pid_of(&call.thread().process, call.i32(0))?)?;
+    let target = process_of_descriptor(&call.thread().process, call.i32(0))?;
     look_into::check(&target)?;
     let open = target.descriptors.get(call.i32(1))?;
     Ok(call.thread().process.descriptors.insert(open, true, 0)? as usize)

@@ -9,6 +9,7 @@ use coracle_core::fs::open::open_executable_at;
 use coracle_core::fs::walk::Follow;
 use coracle_core::mm::user;
 use coracle_core::task::clone::{self, Request};
+use coracle_core::task::pid_space;
 use coracle_core::task::process::{self, ExitStatus, Process};
 use coracle_core::task::signal::{self, SIGINFO_LEN, SigInfo};
 use coracle_core::task::wait::{self, Which};
@@ -38,14 +39,14 @@ pub const RUSAGE_WORDS: usize = 18;
 /// fork(2).
 pub fn fork(call: &Call) -> SysResult {
     let request = Request { exit_signal: abi::SIGCHLD, ..Request::default() };
-    clone::clone(call.thread(), &call.registers(), request).map(|pid| pid as usize)
+    clone::clone(call.thread(), &call.registers(), request, &[]).map(|pid| pid as usize)
 }
 
 /// vfork(2).
 pub fn vfork(call: &Call) -> SysResult {
     let flags = u64::from(abi::CLONE_VM | abi::CLONE_VFORK);
     let request = Request { flags, exit_signal: abi::SIGCHLD, ..Request::default() };
-    clone::clone(call.thread(), &call.registers(), request).map(|pid| pid as usize)
+    clone::clone(call.thread(), &call.registers(), request, &[]).map(|pid| pid as usize)
 }
 
 /// clone(2).
@@ -61,10 +62,10 @@ pub fn clone(call: &Call) -> SysResult {
         // clone(2) puts the descriptor where it would put the parent's tid.
         pidfd: call.usize(2),
     };
-    clone::clone(call.thread(), &call.registers(), request).map(|id| id as usize)
+    clone::clone(call.thread(), &call.registers(), request, &[]).map(|id| id as usize)
 }
 
-/// clone3(2). Chosen ids (`set_tid`) and cgroups are refused.
+/// clone3(2). Cgroups are refused.
 pub fn clone3(call: &Call) -> SysResult {
     let (addr, size) = (call.usize(0), call.usize(1));
     if size < CLONE_ARGS_MIN {
@@ -96,8 +97,10 @@ pub fn clone3(call: &Call) -> SysResult {
     {
         return Err(Errno::INVAL);
     }
-    if set_tid_size != 0 {
-        return Err(Errno::PERM);
+    let mut ids = [0; MAX_SET_TID as usize];
+    let ids = &mut ids[..set_tid_size as usize];
+    for (index, id) in ids.iter_mut().enumerate() {
+        *id = user::read_u32(set_tid as usize + index * size_of::<i32>())? as i32;
     }
     let request = Request {
         flags,
@@ -108,7 +111,7 @@ pub fn clone3(call: &Call) -> SysResult {
         tls,
         pidfd: pidfd as usize,
     };
-    clone::clone(call.thread(), &call.registers(), request).map(|id| id as usize)
+    clone::clone(call.thread(), &call.registers(), request, ids).map(|id| id as usize)
 }
 
 /// The strings that the array at `addr` points to. E2BIG if they and the pointers to them take more than `limit` bytes,
@@ -219,9 +222,9 @@ pub fn wait4(call: &Call) -> SysResult {
     let which = match pid {
         -1 => Which::Any,
         0 => Which::Group(process.group.load(Relaxed)),
-        1.. => Which::Pid(pid),
+        1.. => Which::Pid(pid_space::named(pid).ok_or(Errno::CHILD)?),
         i32::MIN => return Err(Errno::SRCH),
-        _ => Which::Group(-pid),
+        _ => Which::Group(pid_space::named(-pid).ok_or(Errno::CHILD)?),
     };
     let wanted = abi::WEXITED
         | (options & (abi::WNOHANG | abi::WUNTRACED | abi::WCONTINUED | abi::__WALL | abi::__WCLONE));
@@ -248,9 +251,9 @@ pub fn waitid(call: &Call) -> SysResult {
     let process = &call.thread().process;
     let which = match kind {
         abi::P_ALL => Which::Any,
-        abi::P_PID if id > 0 => Which::Pid(id),
+        abi::P_PID if id > 0 => Which::Pid(pid_space::named(id).ok_or(Errno::CHILD)?),
         abi::P_PGID if id == 0 => Which::Group(process.group.load(Relaxed)),
-        abi::P_PGID if id > 0 => Which::Group(id),
+        abi::P_PGID if id > 0 => Which::Group(pid_space::named(id).ok_or(Errno::CHILD)?),
         abi::P_PIDFD if id >= 0 => Which::Pid(coracle_core::ipc::pidfd::pid_of(process, id)?),
         _ => return Err(Errno::INVAL),
     };
@@ -270,18 +273,19 @@ pub fn waitid(call: &Call) -> SysResult {
 
 /// getpid(2).
 pub fn getpid(call: &Call) -> SysResult {
-    Ok(call.thread().process.pid as usize)
+    Ok(call.thread().process.own_pid() as usize)
 }
 
 /// getppid(2).
 pub fn getppid(call: &Call) -> SysResult {
-    Ok(call.thread().process.parent_pid() as u32 as usize)
+    let process = &call.thread().process;
+    Ok(process.sees(process.parent_pid()) as usize)
 }
 
 fn process_or_self(call: &Call, pid: i32) -> Result<Arc<Process>, Errno> {
     match pid {
         0 => Ok(call.thread().process.clone()),
-        _ => process::by_pid(pid).ok_or(Errno::SRCH),
+        _ => pid_space::process(pid).ok_or(Errno::SRCH),
     }
 }
 
@@ -291,7 +295,7 @@ pub fn setpgid(call: &Call) -> SysResult {
     let group = match call.i32(1) {
         0 => target.pid,
         group if group < 0 => return Err(Errno::INVAL),
-        group => group,
+        group => pid_space::named(group).ok_or(Errno::PERM)?,
     };
     let me = &call.thread().process;
     let child = target.parent().is_some_and(|parent| Arc::ptr_eq(&parent, me));
@@ -312,12 +316,12 @@ pub fn setpgid(call: &Call) -> SysResult {
 
 /// getpgid(2).
 pub fn getpgid(call: &Call) -> SysResult {
-    Ok(process_or_self(call, call.i32(0))?.group.load(Relaxed) as usize)
+    Ok(pid_space::seen(process_or_self(call, call.i32(0))?.group.load(Relaxed)) as usize)
 }
 
 /// getpgrp(2).
 pub fn getpgrp(call: &Call) -> SysResult {
-    Ok(call.thread().process.group.load(Relaxed) as usize)
+    Ok(pid_space::seen(call.thread().process.group.load(Relaxed)) as usize)
 }
 
 /// setsid(2).
@@ -329,7 +333,7 @@ pub fn setsid(call: &Call) -> SysResult {
     me.session.store(me.pid, Relaxed);
     me.controlled.leave();
     me.group.store(me.pid, Relaxed);
-    Ok(me.pid as usize)
+    Ok(me.own_pid() as usize)
 }
 
 /// vhangup(2): hangs up the controlling terminal, if it is a pseudo-terminal.
@@ -341,7 +345,7 @@ pub fn vhangup(_call: &Call) -> SysResult {
 
 /// getsid(2).
 pub fn getsid(call: &Call) -> SysResult {
-    Ok(process_or_self(call, call.i32(0))?.session.load(Relaxed) as usize)
+    Ok(pid_space::seen(process_or_self(call, call.i32(0))?.session.load(Relaxed)) as usize)
 }
 
 /// pidfd_open(2).
@@ -349,7 +353,7 @@ pub fn pidfd_open(call: &Call) -> SysResult {
     if call.u32(1) & !abi::O_NONBLOCK != 0 || call.i32(0) <= 0 {
         return Err(Errno::INVAL);
     }
-    let target = process::by_pid(call.i32(0)).ok_or(Errno::SRCH)?;
+    let target = pid_space::process(call.i32(0)).ok_or(Errno::SRCH)?;
     coracle_core::ipc::pidfd::open(call.thread(), &target).map(|fd| fd as usize)
 }
 
@@ -363,7 +367,7 @@ pub fn pidfd_send_signal(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let info = match call.usize(2) {
-        0 => SigInfo::user(number, signal::SI_USER, me.pid, me.credentials.lock().uid[0]),
+        0 => SigInfo::user(number, signal::SI_USER, target.sees(me.pid), me.credentials.lock().uid[0]),
         at => {
             let mut bytes = [0; SIGINFO_LEN];
             user::read(&mut bytes, at)?;

@@ -8,7 +8,7 @@ use coracle_core::arch::{machine, registers, traced};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::mm::user;
 use coracle_core::task::debug::held::{Held, INFO_BYTES, Stop, StopKind};
-use coracle_core::task::process;
+use coracle_core::task::pid_space;
 use coracle_core::task::signal::{self, MAX_SIGNAL, SigInfo, UNBLOCKABLE};
 use coracle_core::task::thread::{Thread, Work};
 use coracle_core::task::{long_call, look_into, ptrace};
@@ -41,7 +41,7 @@ pub fn ptrace(call: &Call) -> SysResult {
         pt::PTRACE_SEIZE => return Err(Errno::IO),
         _ => {}
     }
-    let thread = process::thread_by_tid(id).ok_or(Errno::SRCH)?;
+    let thread = pid_space::thread(id).ok_or(Errno::SRCH)?;
     let tracing = &thread.debug.traced;
     if tracing.tracer.load(SeqCst) != call.thread().process.pid {
         return Err(Errno::SRCH);
@@ -154,9 +154,9 @@ fn trace_me(call: &Call) -> SysResult {
 
 fn attach(call: &Call, id: i32, is_seized: bool, options: u32) -> SysResult {
     let me = &call.thread().process;
-    let Some(thread) = process::thread_by_tid(id) else {
+    let Some(thread) = pid_space::thread(id) else {
         // One that waits to be waited for has no threads.
-        return Err(if process::by_pid(id).is_some() { Errno::PERM } else { Errno::SRCH });
+        return Err(if pid_space::process(id).is_some() { Errno::PERM } else { Errno::SRCH });
     };
     // Threads that never enter the program have no place to stop.
     if Arc::ptr_eq(me, &thread.process) || thread.process.pid == 0 || thread.work().any(Work::WORKER) {

@@ -7,6 +7,7 @@ use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::mm::memory::PAGE_SIZE;
 use coracle_core::mm::user;
+use coracle_core::task::pid_space;
 use coracle_core::task::process;
 use coracle_core::task::slice;
 use coracle_core::task::thread::Thread;
@@ -217,8 +218,8 @@ fn for_each(
     match which {
         OF_PROCESS => return with(&thread_or_none(call, who)?),
         abi::PRIO_PGRP => {
-            let group = if who == 0 { me.group.load(Relaxed) } else { who };
-            process::of_group(group).for_each(|process| all(&process));
+            let group = if who == 0 { Some(me.group.load(Relaxed)) } else { pid_space::named(who) };
+            group.into_iter().flat_map(process::of_group).for_each(|process| all(&process));
         }
         abi::PRIO_USER => {
             let user = if who == 0 { me.user() } else { who as u32 };

@@ -10,6 +10,7 @@ use coracle_core::ipc::poll::{Events, PollSource, block_on_events};
 use coracle_core::lock::Mutex;
 use coracle_core::mm::user;
 use coracle_core::task::call_filters::{Filter, Listens};
+use coracle_core::task::pid_space;
 use coracle_core::task::thread::Thread;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
@@ -155,7 +156,7 @@ impl Listener {
         let data = &question.data;
         let words = [
             question.id,
-            question.thread.tid() as u64,
+            pid_space::seen(question.thread.tid()) as u64,
             u64::from(data.number) | u64::from(data.architecture) << 32,
             data.instruction_pointer,
         ];

@@ -4,6 +4,7 @@ use coracle_core::arch::{self, registers};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::mm::user;
 use coracle_core::task::long_call;
+use coracle_core::task::pid_space;
 use coracle_core::task::process::{self, Process};
 use coracle_core::task::sched::{self, Wake};
 use coracle_core::task::signal::{
@@ -198,9 +199,9 @@ pub fn sigaltstack(call: &Call) -> SysResult {
     Ok(0)
 }
 
-fn from_caller(call: &Call, signal: u32, code: i32) -> SigInfo {
+fn from_caller(call: &Call, target: &Process, signal: u32, code: i32) -> SigInfo {
     let process = &call.thread().process;
-    SigInfo::user(signal, code, process.pid, process.credentials.lock().uid[0])
+    SigInfo::user(signal, code, target.sees(process.pid), process.credentials.lock().uid[0])
 }
 
 /// EPERM unless the caller may send `signal` to `target` (kill(2)).
@@ -219,19 +220,20 @@ pub fn check_target(call: &Call, target: &Process, signal: u32) -> Result<(), Er
 pub fn kill(call: &Call) -> SysResult {
     let (pid, signal) = (call.i32(0), check_signal(call.i32(1))?);
     let me = &call.thread().process;
-    let group = me.group.load(Relaxed);
-    let is_meant = |other: &Process| match pid {
-        1.. => other.pid == pid,
-        0 => other.group.load(Relaxed) == group,
-        // Everybody but the first process and the caller.
-        -1 => other.pid != 1 && other.pid != me.pid,
-        i32::MIN => false,
-        _ => other.group.load(Relaxed) == -pid,
+    let group = match pid {
+        0 => Some(me.group.load(Relaxed)),
+        i32::MIN | -1 | 1.. => None,
+        _ => pid_space::named(-pid),
     };
-    let one = (pid > 0).then(|| process::by_pid(pid)).flatten();
+    let is_meant = |other: &Process| match pid {
+        1.. => true,
+        // Everybody in the namespace but its first process and the caller.
+        -1 => me.sees(other.pid) > 1 && other.pid != me.pid,
+        _ => group == Some(other.group.load(Relaxed)),
+    };
+    let one = (pid > 0).then(|| pid_space::process(pid)).flatten();
     let all = (pid <= 0).then(process::all);
     let targets = one.into_iter().chain(all.into_iter().flatten());
-    let info = from_caller(call, signal, SI_USER);
     let mut result = Err(Errno::SRCH);
     for target in targets {
         // Whatever comes meanwhile, as a signal that ends the caller, the call reaches all.
@@ -245,22 +247,24 @@ pub fn kill(call: &Call) -> SysResult {
         }
         result = Ok(0);
         if signal != 0 && !target.dead.load(Relaxed) {
-            signal::send_to_process(&target, info);
+            signal::send_to_process(&target, from_caller(call, &target, signal, SI_USER));
         }
     }
     result
 }
 
-fn send_to_tid(call: &Call, tid: i32, group: Option<i32>, signal: u32, info: SigInfo) -> SysResult {
+/// `info`: `None` for what tells of the caller alone.
+fn send_to_tid(call: &Call, tid: i32, group: Option<i32>, signal: u32, info: Option<SigInfo>) -> SysResult {
     if tid <= 0 || group.is_some_and(|group| group <= 0) {
         return Err(Errno::INVAL);
     }
-    let thread = process::thread_by_tid(tid).ok_or(Errno::SRCH)?;
-    if group.is_some_and(|group| group != thread.process.pid) {
+    let thread = pid_space::thread(tid).ok_or(Errno::SRCH)?;
+    if group.is_some_and(|group| pid_space::named(group) != Some(thread.process.pid)) {
         return Err(Errno::SRCH);
     }
     check_target(call, &thread.process, signal)?;
     if signal != 0 {
+        let info = info.unwrap_or_else(|| from_caller(call, &thread.process, signal, SI_TKILL));
         signal::send_to_thread(&thread, info).check()?;
     }
     Ok(0)
@@ -269,13 +273,13 @@ fn send_to_tid(call: &Call, tid: i32, group: Option<i32>, signal: u32, info: Sig
 /// tgkill(2).
 pub fn tgkill(call: &Call) -> SysResult {
     let signal = check_signal(call.i32(2))?;
-    send_to_tid(call, call.i32(1), Some(call.i32(0)), signal, from_caller(call, signal, SI_TKILL))
+    send_to_tid(call, call.i32(1), Some(call.i32(0)), signal, None)
 }
 
 /// tkill(2).
 pub fn tkill(call: &Call) -> SysResult {
     let signal = check_signal(call.i32(1))?;
-    send_to_tid(call, call.i32(0), None, signal, from_caller(call, signal, SI_TKILL))
+    send_to_tid(call, call.i32(0), None, signal, None)
 }
 
 fn queued_info(call: &Call, signal: u32, addr: usize, target: i32) -> Result<SigInfo, Errno> {
@@ -283,7 +287,7 @@ fn queued_info(call: &Call, signal: u32, addr: usize, target: i32) -> Result<Sig
     user::read(&mut bytes, addr)?;
     let info = SigInfo::from_bytes(signal, &bytes);
     // Nobody may pretend to be the kernel or kill(2), except towards oneself.
-    if (info.code >= 0 || info.code == SI_TKILL) && target != call.thread().process.pid {
+    if (info.code >= 0 || info.code == SI_TKILL) && target != call.thread().process.own_pid() {
         return Err(Errno::PERM);
     }
     Ok(info)
@@ -293,7 +297,7 @@ fn queued_info(call: &Call, signal: u32, addr: usize, target: i32) -> Result<Sig
 pub fn rt_sigqueueinfo(call: &Call) -> SysResult {
     let (pid, signal) = (call.i32(0), check_signal(call.i32(1))?);
     let info = queued_info(call, signal, call.usize(2), pid)?;
-    let target = process::by_pid(pid).ok_or(Errno::SRCH)?;
+    let target = pid_space::process(pid).ok_or(Errno::SRCH)?;
     check_target(call, &target, signal)?;
     if signal != 0 {
         signal::send_to_process(&target, info).check()?;
@@ -305,7 +309,7 @@ pub fn rt_sigqueueinfo(call: &Call) -> SysResult {
 pub fn rt_tgsigqueueinfo(call: &Call) -> SysResult {
     let (group, tid, signal) = (call.i32(0), call.i32(1), check_signal(call.i32(2))?);
     let info = queued_info(call, signal, call.usize(3), group)?;
-    send_to_tid(call, tid, Some(group), signal, info)
+    send_to_tid(call, tid, Some(group), signal, Some(info))
 }
 
 /// signalfd(2).

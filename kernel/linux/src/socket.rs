@@ -12,7 +12,7 @@ use coracle_core::net::socket::{
     Arrival, Control, DatagramInfo, PKTINFO_BYTES, PKTINFO6_BYTES, PacketInfo, PacketInfo6, Received, Socket,
     SocketAddress,
 };
-use coracle_core::task::{long_call, signal};
+use coracle_core::task::{long_call, pid_space, signal};
 use coracle_core::time::clock;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
@@ -498,7 +498,7 @@ impl Message {
             give_info(&info, &mut add);
         }
         if let Some((pid, uid, gid)) = received.credentials {
-            let ids = [pid as u32, uid, gid].map(u32::to_le_bytes);
+            let ids = [pid_space::seen(pid) as u32, uid, gid].map(u32::to_le_bytes);
             add(n::SOL_SOCKET, SCM_CREDENTIALS, ids.as_flattened());
         }
         let descriptors = &call.thread().process.descriptors;

@@ -5,6 +5,7 @@ use coracle_core::arch::semid;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::mm::user;
+use coracle_core::task::pid_space;
 use coracle_core::time::posix_clock;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
@@ -109,7 +110,7 @@ pub fn shmctl(call: &Call) -> SysResult {
                     object::check(&state.permission, READ)?;
                 }
                 let [a, b, c, d, e, f] = permission_words(&state.permission, found);
-                let users = pair(state.creator, state.last_user);
+                let users = pair(pid_space::seen(state.creator), pid_space::seen(state.last_user));
                 let (attached, size) = (state.attached() as u64, segment.size as u64);
                 let (attached_s, detached_s, changed_s) =
                     (state.attached_s, state.detached_s, state.changed_s);
@@ -303,7 +304,7 @@ pub fn semctl(call: &Call) -> SysResult {
             let value = semaphores.value(index).ok_or(Errno::INVAL)?;
             Ok(match command {
                 GETVAL => value.into(),
-                GETPID => semaphores.pid(index).unwrap_or(0) as usize,
+                GETPID => pid_space::seen(semaphores.pid(index).unwrap_or(0)) as usize,
                 GETNCNT => semaphores.waiters(index, Waits::ForMore),
                 _ => semaphores.waiters(index, Waits::ForZero),
             })
@@ -409,7 +410,7 @@ pub fn msgctl(call: &Call) -> SysResult {
                 let (sent, received, changed) = (state.sent_s, state.received_s, state.changed_s);
                 let (bytes, count) = (state.queue.bytes() as u64, state.queue.len() as u64);
                 let capacity = state.queue.capacity() as u64;
-                let users = pair(state.sender, state.receiver);
+                let users = pair(pid_space::seen(state.sender), pid_space::seen(state.receiver));
                 Ok([a, b, c, d, e, f, sent, received, changed, bytes, count, capacity, users, 0, 0])
             })?;
             user::write_words(address, &words)?;

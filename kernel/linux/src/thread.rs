@@ -7,7 +7,7 @@ use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::mm::user;
 use coracle_core::task::thread::NAME_LEN;
-use coracle_core::task::{process, rseq, run_queue, sched};
+use coracle_core::task::{pid_space, rseq, run_queue, sched};
 use coracle_hal::{cpu, task};
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::prctl as pr;
@@ -21,13 +21,13 @@ const RSEQ_FLAG_UNREGISTER: u32 = 1;
 
 /// gettid(2).
 pub fn gettid(call: &Call) -> SysResult {
-    Ok(call.thread().tid() as usize)
+    Ok(call.thread().own_tid() as usize)
 }
 
 /// set_tid_address(2).
 pub fn set_tid_address(call: &Call) -> SysResult {
     call.thread().clear_child_tid.store(call.usize(0), Relaxed);
-    Ok(call.thread().tid() as usize)
+    Ok(call.thread().own_tid() as usize)
 }
 
 /// arch_prctl(2). In unikernel mode GS stays the kernel's: a base for it is kept, but has no effect, so it is refused.
@@ -69,7 +69,7 @@ pub(super) fn thread_or_self(
     match tid {
         0 => Ok(call.thread().clone()),
         _ if tid < 0 => Err(Errno::INVAL),
-        _ => process::thread_by_tid(tid).ok_or(Errno::SRCH),
+        _ => pid_space::thread(tid).ok_or(Errno::SRCH),
     }
 }
 

@@ -4,7 +4,7 @@ use coracle_clock_discipline::Timex;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::mm::user;
-use coracle_core::task::process;
+use coracle_core::task::pid_space;
 use coracle_core::task::sched::{self, Wake};
 use coracle_core::task::signal::{self, MAX_SIGNAL};
 use coracle_core::time::clock::{self, SECOND_NS, to_timespec, to_timeval};
@@ -208,11 +208,11 @@ pub fn timer_create(call: &Call) -> SysResult {
             abi::SIGEV_SIGNAL | abi::SIGEV_THREAD if signal_is_fine => Notify::Process { signal, value },
             how if how == abi::SIGEV_THREAD_ID | abi::SIGEV_SIGNAL && signal_is_fine => {
                 let tid = user::read_u32(event + 16)? as i32;
-                let thread = process::thread_by_tid(tid).ok_or(Errno::INVAL)?;
+                let thread = pid_space::thread(tid).ok_or(Errno::INVAL)?;
                 if thread.process.pid != call.thread().process.pid {
                     return Err(Errno::INVAL);
                 }
-                Notify::Thread { signal, value, tid }
+                Notify::Thread { signal, value, tid: thread.tid() }
             }
             _ => return Err(Errno::INVAL),
         })

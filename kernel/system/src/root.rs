@@ -36,7 +36,7 @@ pub fn init(archive: Option<Archive<'static>>, is_lasting: bool) -> Result<(), E
     };
     mount::set_root(root.clone(), "overlay")?;
     attach(b"dev", 0o755, dev::filesystem()?, "devtmpfs")?;
-    attach(b"proc", 0o555, proc::filesystem()?, "proc")?;
+    attach(b"proc", 0o555, proc::filesystem(None)?, "proc")?;
     attach(b"sys", 0o555, sys::filesystem()?, "sysfs")?;
     let cgroup = walk::find(&FsContext::new(), None, b"/sys/fs/cgroup", Follow::Always)?;
     mount_new(cgroup, sys::cgroup::filesystem()?, "cgroup2")?;

@@ -1,7 +1,9 @@
 //! New threads and processes (clone(2), fork(2), vfork(2)).
 use super::debug;
+use super::pid_space;
 use super::process::{self, Process};
 use super::thread::Thread;
+use super::signal::{self, SigInfo};
 use super::{exit, limits, namespaces, ptrace, sched};
 use crate::arch::registers;
 use crate::errno::Errno;
@@ -43,8 +45,14 @@ impl Request {
 /// Namespaces, which a process can have others of than its maker.
 const NAMESPACES: u32 = namespaces::KINDS | namespaces::SINGLE;
 
-/// Makes a thread or a process; gives its id. EINVAL, EPERM, ENOMEM, EAGAIN.
-pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) -> Result<i32, Errno> {
+/// Makes a thread or a process; gives its id as the parent sees it. `set_tid`: the ids that it is to have, that in its own PID namespace
+/// first (clone3(2)). EINVAL, EPERM, ENOMEM, EAGAIN, EEXIST.
+pub fn clone(
+    parent: &Arc<Thread>,
+    registers: &UserContext,
+    request: Request,
+    set_tid: &[i32],
+) -> Result<i32, Errno> {
     let thread = request.has(abi::CLONE_THREAD);
     let shares_memory = request.has(abi::CLONE_VM);
     let shares_handlers = request.has(abi::CLONE_SIGHAND);
@@ -56,12 +64,13 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
         || (wants_pidfd && request.has(abi::CLONE_PARENT_SETTID) && request.pidfd == request.parent_tid)
         || (shares_handlers && request.flags & abi::CLONE_CLEAR_SIGHAND != 0)
         || (request.has(abi::CLONE_FS) && (request.has(abi::CLONE_NEWNS) || request.has(abi::CLONE_NEWUSER)))
-        // The first process has no parent (clone(2), "ERRORS").
-        || (request.has(abi::CLONE_PARENT) && grandparent.is_none())
+        // The first process has no parent, and a namespace's init no brothers (clone(2), "ERRORS").
+        || (request.has(abi::CLONE_PARENT) && (grandparent.is_none() || parent.process.is_init()))
     {
         return Err(Errno::INVAL);
     }
-    let is_alone = thread && request.flags as u32 & NAMESPACES != 0;
+    let is_alone = thread
+        && (request.flags as u32 & NAMESPACES != 0 || parent.process.sends_children_away.load(Relaxed));
     if is_alone || request.flags & abi::CLONE_INTO_CGROUP != 0 {
         return Err(Errno::INVAL);
     }
@@ -72,15 +81,31 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
         return Err(Errno::AGAIN);
     }
     limits::check_threads(&parent.process)?;
-    let id = process::new_id();
+    let space = parent.process.pid_space_of_children();
+    let level = space.as_ref().map_or(0, |space| space.level()) + usize::from(request.has(abi::CLONE_NEWPID));
+    let id = match set_tid.get(level) {
+        _ if set_tid.len() > level + 1 => return Err(Errno::INVAL),
+        None => process::new_id(),
+        Some(&wanted) => {
+            pid_space::check_choice(wanted, true, None)?;
+            process::take_id(wanted)?
+        }
+    };
     let process = if thread { parent.process.clone() } else { new_process(parent, id, &request)? };
+    let space = if request.has(abi::CLONE_NEWPID) { process.pid_space_of_children() } else { space };
+    let entry = space.map(|space| space.enter(id, set_tid)).transpose()?;
     let mut context = *registers;
     registers::set_result(&mut context, 0);
     if request.stack != 0 {
         registers::set_sp(&mut context, request.stack as u64);
     }
     let fs_base = if request.has(abi::CLONE_SETTLS) { request.tls } else { parent.task.fs_base() };
+    let own_id = entry.as_ref().map_or(id, |entry| entry.own);
     let child = Thread::new(process.clone(), id, &context, fs_base, true)?;
+    child.set_tid(id, own_id);
+    if let Some(entry) = entry.as_ref().filter(|_| !thread) {
+        process.enter_pids(entry);
+    }
     child.task.set_gs_base(parent.task.gs_base());
     child.copy_name(parent);
     child.set_scheduling(parent.scheduling().of_child());
@@ -106,10 +131,10 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
     }
     // As on Linux, an address that can't be written is no reason to fail.
     if request.has(abi::CLONE_PARENT_SETTID) {
-        let _ = user::write_u32(request.parent_tid, id as u32);
+        let _ = user::write_u32(request.parent_tid, pid_space::seen(id) as u32);
     }
     if request.has(abi::CLONE_CHILD_SETTID) {
-        let _ = process.memory().write(request.child_tid, &(id as u32).to_le_bytes());
+        let _ = process.memory().write(request.child_tid, &own_id.to_le_bytes());
     }
     // The last that can fail, but for a process that is ending: no process has seen the child yet.
     if request.has(abi::CLONE_PIDFD) {
@@ -130,20 +155,27 @@ pub fn clone(parent: &Arc<Thread>, registers: &UserContext, request: Request) ->
         }
         process.join_family(family);
     }
+    if let Some(entry) = entry {
+        entry.keep();
+        if process.pid_space().is_some_and(|space| space.is_closed()) {
+            // Its namespace's init process ended meanwhile, and may not have seen it.
+            signal::send_to_process(&process, SigInfo::kernel(abi::SIGKILL));
+        }
+    }
     // For lack of memory the child is not traced.
     let event = ptrace::new_child(parent, &child, &request).unwrap_or(None);
     sched::start(child);
     let mut own = *registers;
     if let Some(event) = event {
-        ptrace::event(parent, &mut own, event, id as u64);
+        ptrace::event_of(parent, &mut own, event, id);
     }
     if request.has(abi::CLONE_VFORK) && !thread {
         // The child runs on the caller's stack until it has called exec or has ended, so a signal with a handler waits; one that
         // ends the process ends the sleep (Linux's `wait_for_vfork_done`): what is shared lives as long as the child.
         let _ = exit::wait_for(&process, || process.vfork_done.load(Acquire));
-        ptrace::event(parent, &mut own, pt::PTRACE_EVENT_VFORK_DONE, id as u64);
+        ptrace::event_of(parent, &mut own, pt::PTRACE_EVENT_VFORK_DONE, id);
     }
-    Ok(id)
+    Ok(parent.process.sees(id))
 }
 
 /// The process of a new child, which is in no table yet. ENOMEM.
@@ -174,7 +206,7 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
     let namespaces = from.namespaces.lock().clone();
     *process.namespaces.lock() = namespaces;
     if request.flags as u32 & NAMESPACES != 0 {
-        namespaces::renew(&process, request.flags as u32 & NAMESPACES)?;
+        namespaces::renew(from, &process, request.flags as u32 & NAMESPACES)?;
     }
     *process.program.lock() = from.program.lock().clone();
     process.group.store(from.group.load(Relaxed), Relaxed);

@@ -2,7 +2,7 @@
 use super::process::{self, ExitStatus, Process};
 use super::signal::{self, SigInfo};
 use super::thread::{Thread, Work};
-use super::{debug, futex, futex_pi, later, ptrace, sched, terminal};
+use super::{debug, futex, futex_pi, later, pid_space, ptrace, sched, terminal};
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, LOOK_EVERY_NS};
 use crate::mm::memory::Memory;
@@ -88,6 +88,11 @@ pub fn exit_thread(thread: &Arc<Thread>, context: &UserContext, status: ExitStat
     process.ended_threads_ns.fetch_add(sched::cpu_time_ns(&thread), Relaxed);
     let left = process.remove_thread(&thread);
     ptrace::thread_ended(&thread, status);
+    if let Some(space) = process.pid_space()
+        && thread.tid() != process.pid
+    {
+        space.leave(thread.tid(), false);
+    }
     futex_pi::owner_ended(&thread);
     if left == 0 {
         let status = process.exiting.lock().unwrap_or(status);
@@ -151,6 +156,9 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
         super::farewell::end_others(process);
         power::off(status.shell_status());
     }
+    if process.is_init() {
+        pid_space::end_space(process);
+    }
     process.timers.clear();
     process.aio.program_ended();
     process.uring.program_ended();
@@ -189,7 +197,7 @@ pub(super) fn tell_parent(process: &Arc<Process>, status: ExitStatus) {
     if (1..=signal::MAX_SIGNAL).contains(&signal) {
         let (code, value) = status.child_code();
         let uid = process.credentials.lock().uid[0];
-        let info = SigInfo { signal, ..SigInfo::child(code, process.pid, uid, value) };
+        let info = SigInfo { signal, ..SigInfo::child(code, parent.sees(process.pid), uid, value) };
         signal::send_to_process(&parent, info);
     }
     process.told.store(true, Release);

@@ -1,6 +1,7 @@
 //! Parents and their children. A process is in a list of its parent's: of the children that run, or of those that have ended
 //! and were not waited for. The lists are linked by pids, so that a child joins, ends and is waited for at the same cost
 //! however many there are, and none of it takes memory.
+use super::pid_space;
 use super::process::{Process, by_pid};
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering::*};
@@ -134,17 +135,25 @@ impl Process {
         family.remove(&child).then_some(child)
     }
 
-    /// The process that gets its children when it ends: the nearest ancestor that asked for them (prctl(2),
-    /// PR_SET_CHILD_SUBREAPER), or the first process.
+    /// The process that gets its children when it ends: the nearest ancestor in its PID namespace that asked for them (prctl(2),
+    /// PR_SET_CHILD_SUBREAPER), or the first process there.
     pub fn heir(&self) -> Option<Arc<Process>> {
         let mut heir = self.parent()?;
-        while !heir.subreaper.load(Relaxed) {
+        loop {
+            if !pid_space::same(heir.pid_space(), self.pid_space())
+                && let Some(init) = self.pid_space().and_then(|space| space.init())
+                && !core::ptr::eq(&*init, self)
+            {
+                return Some(init);
+            }
+            if heir.subreaper.load(Relaxed) {
+                return Some(heir);
+            }
             match heir.parent() {
                 Some(next) => heir = next,
-                None => break,
+                None => return Some(heir),
             }
         }
-        Some(heir)
     }
 
     /// The parent.

@@ -453,7 +453,7 @@ fn owner_died(
     }
     let mut value = user::load_u32(word)?;
     loop {
-        if value & abi::FUTEX_TID_MASK != thread.tid() as u32 {
+        if value & abi::FUTEX_TID_MASK != thread.own_tid() as u32 {
             // The unlock of a pending entry may have been cut between its store and its wake-up.
             if pending && !priority_inheriting && value & abi::FUTEX_TID_MASK == 0 {
                 wake_word(word, 1)?;

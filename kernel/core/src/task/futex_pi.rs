@@ -6,7 +6,7 @@
 //! The owner runs with the priority of the most urgent waiter.
 use super::futex::{Key, TABLE, Waiter, remove, sleep};
 use super::thread::Thread;
-use super::{long_call, process, sched};
+use super::{long_call, pid_space, process, sched};
 use crate::errno::Errno;
 use crate::mm::user;
 use crate::time::wall::Deadline;
@@ -70,7 +70,7 @@ fn adopt(key: Key, owner: &Arc<Thread>) {
 pub fn lock(addr: usize, private: bool, deadline: Option<Deadline>, tries: bool) -> Result<(), Errno> {
     let key = Key::new(addr, private)?;
     let me = crate::this::with(Arc::clone);
-    let own = me.tid() as u32;
+    let own = me.own_tid() as u32;
     // An owner that ended with the lock.
     let mut ended = 0;
     loop {
@@ -93,11 +93,11 @@ pub fn lock(addr: usize, private: bool, deadline: Option<Deadline>, tries: bool)
         if tries {
             return Err(Errno::AGAIN);
         }
-        let holder = process::thread_by_tid(owner as i32).ok_or(Errno::SRCH)?;
+        let holder = pid_space::thread(owner as i32).ok_or(Errno::SRCH)?;
         if wait(&me.waiter, key, addr, value, &holder, deadline)? {
             return Ok(());
         }
-        if process::thread_by_tid(owner as i32).is_none() {
+        if pid_space::thread(owner as i32).is_none() {
             ended = owner;
         }
         long_call::pause_unless_killed()?;
@@ -155,14 +155,14 @@ fn wait(
 pub fn unlock(addr: usize, private: bool) -> Result<(), Errno> {
     let key = Key::new(addr, private)?;
     let me = crate::this::with(Arc::clone);
-    let own = me.tid() as u32;
+    let own = me.own_tid() as u32;
     let value = user::load_u32(addr)?;
     if value & FUTEX_TID_MASK != own {
         return Err(Errno::PERM);
     }
     let next = take_first(key);
     let next_thread = next.as_deref().and_then(thread_of);
-    let new = next_thread.as_ref().map_or(0, |thread| thread.tid() as u32 | FUTEX_WAITERS);
+    let new = next_thread.as_ref().map_or(0, |thread| pid_space::seen(thread.tid()) as u32 | FUTEX_WAITERS);
     let mut value = value;
     let outcome = loop {
         match user::compare_exchange_u32(addr, value, new) {

@@ -1,6 +1,7 @@
 //! The namespaces of a process (namespaces(7)) beside that of its users, which is a part of its credentials.
 //!
 //! `None` stands for the first namespace of a kind, so that a process that never had another one pays nothing.
+use super::pid_space::{self, PidSpace};
 use super::process::Process;
 use super::user_space::{self, UserSpace, next_inode};
 use super::uts::{UtsName, domain, hostname};
@@ -42,16 +43,22 @@ pub struct Namespaces {
     pub mounts: Option<Arc<Space>>,
     /// Control groups.
     pub cgroups: Option<Arc<Cgroups>>,
+    /// Numbers of processes, if its children go to another namespace than its own.
+    pub pids_of_children: Option<Arc<PidSpace>>,
 }
 
 /// Kinds that there can be others of than the first (CLONE_NEW*).
-pub const KINDS: u32 = abi::CLONE_NEWNS | abi::CLONE_NEWUTS | abi::CLONE_NEWCGROUP | abi::CLONE_NEWUSER;
+pub const KINDS: u32 = abi::CLONE_NEWNS
+    | abi::CLONE_NEWUTS
+    | abi::CLONE_NEWCGROUP
+    | abi::CLONE_NEWUSER
+    | abi::CLONE_NEWPID;
 /// Kinds of which there is one.
-pub const SINGLE: u32 = abi::CLONE_NEWIPC | abi::CLONE_NEWPID | abi::CLONE_NEWNET | abi::CLONE_NEWTIME;
+pub const SINGLE: u32 = abi::CLONE_NEWIPC | abi::CLONE_NEWNET | abi::CLONE_NEWTIME;
 
-/// Gives a process, which the running program is or is making, new namespaces of these kinds (CLONE_NEW*; unshare(2), clone(2)). EPERM,
-/// EINVAL for kinds of which there is one, ENOSPC, ENOMEM.
-pub fn renew(process: &Process, kinds: u32) -> Result<(), Errno> {
+/// Gives a process, which is the running program's or which that is making, new namespaces of these kinds (CLONE_NEW*; unshare(2), clone(2)).
+/// EPERM, EINVAL for kinds of which there is one, ENOSPC, ENOMEM.
+pub fn renew(maker: &Process, process: &Process, kinds: u32) -> Result<(), Errno> {
     let mut credentials = process.credentials.lock().try_clone()?;
     if kinds & abi::CLONE_NEWUSER != 0 {
         if process.fs.is_chrooted() {
@@ -83,6 +90,14 @@ pub fn renew(process: &Process, kinds: u32) -> Result<(), Errno> {
     }
     if kinds & abi::CLONE_NEWCGROUP != 0 {
         own.cgroups = Some(try_arc(Cgroups { id: next_inode(), owner: owner.clone() })?);
+    }
+    if kinds & abi::CLONE_NEWPID != 0 {
+        // That of its children is still its own, which `maker` tells of one that is being made.
+        let outer = maker.pid_space().cloned();
+        if !pid_space::same(outer.as_ref(), maker.pid_space_of_children().as_ref()) {
+            return Err(Errno::INVAL);
+        }
+        process.send_children_to(Some(PidSpace::new(outer, owner.clone())?), &mut own);
     }
     if kinds & abi::CLONE_NEWNS != 0 {
         if Arc::strong_count(&process.fs) > 1 {

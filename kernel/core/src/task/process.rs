@@ -7,6 +7,7 @@ use super::later::{self, Later, Link};
 use super::limits::Limits;
 use super::namespaces::Namespaces;
 use super::oom_score::OomScore;
+use super::pid_space::{self, PidSpace};
 use super::signal::{self, ProcessSignals, SigInfo};
 use super::terminal::Controlled;
 use super::thread::{Thread, Work};
@@ -30,7 +31,7 @@ use core::any::Any;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use linux_raw_sys::general as abi;
-use spin::RwLock;
+use spin::{Once, RwLock};
 
 /// The process of the image's program, with which the machine ends.
 pub const FIRST: i32 = 1;
@@ -40,8 +41,16 @@ const DUMP_FILTER: u32 = 0x33;
 
 /// A process.
 pub struct Process {
-    /// Process id (getpid(2)).
+    /// Process id in the first PID namespace, by which the kernel knows it.
     pub pid: i32,
+    /// Its number in its own namespace (getpid(2)).
+    pub(super) own_pid: AtomicI32,
+    /// Its PID namespace, if that is not the first.
+    pub(super) pids: Once<Arc<PidSpace>>,
+    /// Its children go to another PID namespace than its own.
+    pub(super) sends_children_away: AtomicBool,
+    /// It is the init process of a namespace, which signals without a handler don't end (Linux's SIGNAL_UNKILLABLE).
+    pub is_protected: AtomicBool,
     /// Its threads, the oldest first.
     pub threads: Mutex<Vec<Arc<Thread>>>,
     /// Actions and pending signals.
@@ -229,6 +238,12 @@ pub fn new_id() -> i32 {
     }
 }
 
+/// This id, for a thread or process that is being made. EEXIST if it is in use.
+pub fn take_id(id: i32) -> Result<i32, Errno> {
+    let is_used = THREADS.read().contains_key(&id) || PROCESSES.read().contains_key(&id);
+    if is_used { Err(Errno::EXIST) } else { Ok(id) }
+}
+
 /// The process with this pid.
 pub fn by_pid(pid: i32) -> Option<Arc<Process>> {
     PROCESSES.read().get(&pid).cloned()
@@ -239,11 +254,14 @@ pub fn thread_by_tid(tid: i32) -> Option<Arc<Thread>> {
     THREADS.read().get(&tid).and_then(Weak::upgrade)
 }
 
-/// The process with this pid, or that of `thread` for 0; ESRCH.
+/// The process that the running program calls by this number, or that of `thread` for 0; ESRCH.
 pub fn process_by_pid_or_self(thread: &Thread, pid: i32) -> Result<Arc<Process>, Errno> {
     match pid {
         0 => Ok(thread.process.clone()),
-        _ => by_pid(pid).or_else(|| thread_by_tid(pid).map(|other| other.process.clone())).ok_or(Errno::SRCH),
+        _ => {
+            let pid = pid_space::named(pid).ok_or(Errno::SRCH)?;
+            by_pid(pid).or_else(|| thread_by_tid(pid).map(|other| other.process.clone())).ok_or(Errno::SRCH)
+        }
     }
 }
 
@@ -262,6 +280,11 @@ crate::mm::memory::give_each_memory!(|f| all().for_each(|process| f(&process.mem
 /// The first process id in use from `pid` on.
 pub fn next_pid(pid: i32) -> Option<i32> {
     PROCESSES.read().iter_from(&pid).next().map(|(pid, _)| *pid)
+}
+
+/// Whether a process group or a session is called by this process id.
+pub fn leads(pid: i32) -> bool {
+    all().any(|process| process.group.load(Relaxed) == pid || process.session.load(Relaxed) == pid)
 }
 
 /// The processes of a group.
@@ -292,6 +315,9 @@ pub fn forget(pid: i32) {
     let removed = PROCESSES.write().remove(&pid);
     if let Some(process) = removed {
         FAULTS_BEFORE.fetch_add(process.faults.load(Relaxed), Relaxed);
+        if let Some(space) = process.pid_space() {
+            space.leave(pid, leads(pid));
+        }
         // Its descriptors are hung up (pidfd_open(2)).
         process.exit_source.notify(Events::HUP);
     }
@@ -342,6 +368,10 @@ impl Process {
     ) -> Result<Process, Errno> {
         Ok(Process {
             pid,
+            own_pid: AtomicI32::new(pid),
+            pids: Once::new(),
+            sends_children_away: AtomicBool::new(false),
+            is_protected: AtomicBool::new(false),
             threads: Mutex::new(Vec::new()),
             signals: Mutex::new(ProcessSignals::new()?),
             signal_source: PollSource::new(),
@@ -424,7 +454,14 @@ impl Process {
     /// Lists a thread of this process, as made by `maker`. ENOMEM; EINTR if `maker` is to end: the threads of its process were
     /// told so, and the new one wasn't.
     pub fn add_thread(&self, thread: &Arc<Thread>, maker: &Thread) -> Result<(), Errno> {
-        THREADS.write().insert(thread.tid(), Arc::downgrade(thread))?;
+        {
+            let mut listed = THREADS.write();
+            if let Some(other) = listed.insert(thread.tid(), Arc::downgrade(thread))? {
+                // Another thread was made meanwhile with an id that was chosen (`take_id`).
+                listed.insert(thread.tid(), other)?;
+                return Err(Errno::AGAIN);
+            }
+        }
         let mut threads = self.threads.lock();
         let ending = if maker.work().any(Work::EXIT) { Err(Errno::INTR) } else { Ok(()) };
         let added = ending.and_then(|()| Ok(threads.try_push(thread.clone())?));
@@ -437,11 +474,16 @@ impl Process {
 
     /// Gives the last thread of this process its id, as that of the first thread has been, which ended (execve(2)).
     pub fn give_id(&self, last: &Arc<Thread>) -> Result<(), Errno> {
-        if last.tid() != self.pid {
+        let id = last.tid();
+        if id != self.pid {
             let mut listed = THREADS.write();
             listed.insert(self.pid, Arc::downgrade(last))?;
-            listed.remove(&last.tid());
-            last.set_tid(self.pid);
+            listed.remove(&id);
+            last.set_tid(self.pid, self.own_pid());
+            drop(listed);
+            if let Some(space) = self.pid_space() {
+                space.leave(id, false);
+            }
         }
         Ok(())
     }
@@ -521,7 +563,7 @@ impl Process {
         let quiet = parent.signals.lock().action(abi::SIGCHLD).flags & u64::from(abi::SA_NOCLDSTOP) != 0;
         if !quiet {
             let uid = self.credentials.lock().uid[0];
-            signal::send_to_process(&parent, SigInfo::child(code, self.pid, uid, status));
+            signal::send_to_process(&parent, SigInfo::child(code, parent.sees(self.pid), uid, status));
         }
         parent.child_events.notify(crate::ipc::poll::Events::IN);
     }

@@ -4,6 +4,7 @@
 //! A process knows its controlling terminal, and a terminal the session that it controls and the process group in the
 //! foreground. No lock is held while a signal is sent.
 use super::orphans::is_orphaned;
+use super::pid_space;
 use super::process::{self, Process};
 use super::signal::{IGNORE, SigInfo, bit, send_to_group, send_to_process};
 use crate::errno::Errno;
@@ -264,6 +265,7 @@ impl Control {
         if group < 0 {
             return Err(Errno::INVAL);
         }
+        let group = pid_space::named(group).ok_or(Errno::SRCH)?;
         let member = process::of_group(group).next().ok_or(Errno::SRCH)?;
         if member.session.load(Relaxed) != session {
             return Err(Errno::PERM);

@@ -48,6 +48,7 @@ pub struct Thread {
     /// Kernel stack and saved registers.
     pub task: Task,
     tid: AtomicI32,
+    own_tid: AtomicI32,
     /// The process it belongs to.
     pub process: Arc<Process>,
     /// Its place in a list of threads that wait for a futex.
@@ -218,6 +219,7 @@ impl Thread {
         let thread = try_arc(Thread {
             task,
             tid: AtomicI32::new(tid),
+            own_tid: AtomicI32::new(tid),
             process,
             waiter: try_arc(Waiter::new())?,
             sched: SchedState::new(affinity)?,
@@ -242,15 +244,22 @@ impl Thread {
         Ok(thread)
     }
 
-    /// Thread id (gettid(2)).
+    /// Thread id in the first PID namespace, by which the kernel knows it.
     #[inline]
     pub fn tid(&self) -> i32 {
         self.tid.load(Relaxed)
     }
 
-    /// Gives it another id, under which it is to be listed (execve(2)).
-    pub(super) fn set_tid(&self, tid: i32) {
+    /// Gives it another id, under which it is to be listed, and that in its own PID namespace (execve(2)).
+    pub(super) fn set_tid(&self, tid: i32, own_tid: i32) {
         self.tid.store(tid, Relaxed);
+        self.own_tid.store(own_tid, Relaxed);
+    }
+
+    /// Its number in its own PID namespace (gettid(2)).
+    #[inline]
+    pub fn own_tid(&self) -> i32 {
+        self.own_tid.load(Relaxed)
     }
 
     /// What is to be done before it returns to the program.

@@ -23,7 +23,7 @@ pub enum Which {
 /// What a child did.
 #[derive(Clone, Copy, Debug)]
 pub struct Report {
-    /// Its pid.
+    /// Its pid, as the waiting process sees it.
     pub pid: i32,
     /// Its real user id.
     pub uid: u32,
@@ -122,7 +122,7 @@ fn look_at(parent: &Process, family: &mut Family, child: &Arc<Process>, options:
         if !child.told.load(Acquire) {
             return Some(Look::Soon);
         }
-        let report = ended(child);
+        let report = ended(parent, child);
         if !keep && family.remove(child) {
             parent.children_ns.fetch_add(report.cpu_ns, Relaxed);
             process::forget(child.pid);
@@ -144,14 +144,14 @@ fn look_at(parent: &Process, family: &mut Family, child: &Arc<Process>, options:
     }
     // wait(2)'s encodings of "stopped" and "continued".
     let wait_status = if stopped { status << 8 | 0x7f } else { 0xffff };
-    Some(Look::Found(Report { code, status, wait_status, ..ended(child) }))
+    Some(Look::Found(Report { code, status, wait_status, ..ended(parent, child) }))
 }
 
-fn ended(child: &Arc<Process>) -> Report {
+fn ended(parent: &Process, child: &Arc<Process>) -> Report {
     let status = child.exiting.lock().unwrap_or(ExitStatus::Exited(0));
     let (code, value) = status.child_code();
     Report {
-        pid: child.pid,
+        pid: parent.sees(child.pid),
         uid: child.credentials.lock().uid[0],
         code,
         status: value,

@@ -3,7 +3,7 @@ use super::wall::Deadline;
 use super::{clock, discipline};
 use crate::errno::Errno;
 use crate::mm::user;
-use crate::task::{process, sched};
+use crate::task::{pid_space, process, sched};
 use linux_raw_sys::general as abi;
 
 /// A clock that can be read.
@@ -67,6 +67,7 @@ impl Clock {
         if id & KIND == FD {
             return Err(Errno::INVAL);
         }
+        let owner = if owner == 0 { 0 } else { pid_space::named(owner).ok_or(Errno::INVAL)? };
         let clock = if id & PER_THREAD != 0 { Clock::ThreadCpu(owner) } else { Clock::ProcessCpu(owner) };
         clock.now().map(|_| clock)
     }

@@ -9,6 +9,7 @@ use coracle_core::fs::inode::Inode;
 use coracle_core::fs::mount::Place;
 use coracle_core::ipc::poll::{Events, PollSource};
 use coracle_core::mm::user_buf::UserBuf;
+use coracle_core::task::pid_space;
 use coracle_fallible::{NoMemory, Text};
 use core::any::Any;
 use linux_raw_sys::general::{SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD, stat as Stat};
@@ -42,6 +43,7 @@ impl File for QueueFile {
                 Some((pid, Means::Signal(number, _))) => (pid, SIGEV_SIGNAL, *number),
                 Some((pid, Means::Datagram(..))) => (pid, SIGEV_THREAD, 0),
             };
+            let pid = pid_space::seen(pid);
             // As mq_overview(7) shows it.
             writeln!(text, "QSIZE:{bytes:<10} NOTIFY:{how:<5} SIGNO:{signal:<5} NOTIFY_PID:{pid:<6}")
         })?;

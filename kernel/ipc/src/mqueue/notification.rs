@@ -56,8 +56,9 @@ impl Notification {
             Means::Nothing | Means::Signal(0, _) => {}
             Means::Signal(number, value) => {
                 if let Some(process) = self.process.upgrade() {
-                    let (pid, uid) =
-                        coracle_core::this::with(|thread| (thread.process.pid, thread.process.user()));
+                    let (pid, uid) = coracle_core::this::with(|thread| {
+                        (process.sees(thread.process.pid), thread.process.user())
+                    });
                     signal::send_to_process(&process, SigInfo::message_queue(number, pid, uid, value));
                 }
             }

@@ -6,6 +6,7 @@ use super::semaphores::{self, Set};
 use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::mm::memory::PAGE_SIZE;
+use coracle_core::task::pid_space;
 use coracle_fallible::{NoMemory, Text};
 use coracle_fs::synthetic::Piece;
 use coracle_sysv::Permission;
@@ -42,7 +43,7 @@ pub fn messages(from: u64, text: &mut Text) -> Piece {
         let line = queue.with(|state| {
             let Permission { key, uid, gid, creator_uid, creator_gid, mode } = state.permission;
             let (bytes, count) = (state.queue.bytes(), state.queue.len());
-            let (sender, receiver) = (state.sender, state.receiver);
+            let [sender, receiver] = [state.sender, state.receiver].map(pid_space::seen);
             let (sent, received, changed) = (state.sent_s, state.received_s, state.changed_s);
             Ok(writeln!(
                 text,
@@ -79,7 +80,8 @@ pub fn segments(from: u64, text: &mut Text) -> Piece {
         let (size, resident) = (segment.size, segment.resident_pages() * PAGE_SIZE as u64);
         segment.with(|state| {
             let Permission { key, uid, gid, creator_uid, creator_gid, mode } = state.permission;
-            let (creator, last, attached) = (state.creator, state.last_user, state.attached());
+            let [creator, last] = [state.creator, state.last_user].map(pid_space::seen);
+            let attached = state.attached();
             let (attached_s, detached_s, changed_s) = (state.attached_s, state.detached_s, state.changed_s);
             writeln!(
                 text,

@@ -14,6 +14,7 @@ use coracle_core::fs::stat;
 use coracle_core::ipc::poll::{Events, PollSource};
 use coracle_core::lock::Mutex;
 use coracle_core::mm::user_buf::UserBuf;
+use coracle_core::task::pid_space;
 use coracle_core::net::socket::{Control, Received, Socket, SocketAddress, UnixName};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
@@ -485,7 +486,7 @@ impl Socket for UnixSocket {
                 /// An id that is nobody's, for a socket without a peer.
                 const NOBODY: u32 = u32::MAX;
                 let (pid, uid, gid) = state.peer_credentials.unwrap_or((0, NOBODY, NOBODY));
-                return Ok([pid.to_le_bytes(), uid.to_le_bytes(), gid.to_le_bytes()]
+                return Ok([pid_space::seen(pid).to_le_bytes(), uid.to_le_bytes(), gid.to_le_bytes()]
                     .as_flattened()
                     .try_to_vec()?);
             }

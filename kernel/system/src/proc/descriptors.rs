@@ -79,21 +79,26 @@ impl Made for Descriptor {
 }
 
 /// /proc/PID/task.
-pub(super) struct Tasks {
-    pub process: Arc<Process>,
-}
+pub(super) struct Tasks(pub Subject);
 
 impl Directory for Tasks {
     fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
         let Some(tid) = number(name) else { return Ok(None) };
-        let thread = self.process.threads.lock().iter().find(|thread| thread.tid() == tid).cloned();
+        let subject = &self.0;
+        let machine = match &subject.space {
+            None => Some(tid),
+            Some(space) => space.machine(tid),
+        };
+        let Some(machine) = machine else { return Ok(None) };
+        let thread = subject.process.threads.lock().iter().find(|thread| thread.tid() == machine).cloned();
         if thread.is_none() {
             return Ok(None);
         }
-        Ok(Some(Kind::Directory(directory(Subject { process: self.process.clone(), thread })?)))
+        Ok(Some(Kind::Directory(directory(Subject { thread, ..subject.clone() })?)))
     }
     fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
-        let mut tids = self.process.threads.lock().iter().map(|thread| thread.tid()).try_collect_vec()?;
+        let mut tids = self.0.process.threads.lock().iter().map(|thread| thread.tid()).try_collect_vec()?;
+        tids.iter_mut().for_each(|tid| *tid = self.0.seen(*tid));
         coracle_heap_sort::heap_sort(&mut tids, |&tid| tid);
         list_numbers(from, "", S_IFDIR, take, |tid| {
             tids.get(tids.partition_point(|&other| other < tid)).copied()

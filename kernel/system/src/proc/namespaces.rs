@@ -7,6 +7,7 @@ use coracle_core::fs::mount_space::Space;
 use coracle_core::fs::stat::{Metadata, device_number};
 use coracle_core::mm::user;
 use coracle_core::task::namespaces::{Cgroups, Uts};
+use coracle_core::task::pid_space::{self, PidSpace};
 use coracle_core::task::process::Process;
 use coracle_core::task::user_space::{Kind, UserSpace, same};
 use coracle_fallible::{NoMemory, Text, try_arc};
@@ -35,6 +36,8 @@ pub enum Which {
     Uts(Arc<Uts>),
     /// One of control groups.
     Cgroups(Arc<Cgroups>),
+    /// One of numbers of processes.
+    Pids(Arc<PidSpace>),
 }
 
 /// An open namespace.
@@ -48,7 +51,10 @@ pub struct Namespace {
 /// Kinds by the names of their links, with their flags, and the numbers that Linux gives the first ones (include/linux/proc_ns.h).
 macro_rules! namespaces {
     ($($link:literal $kind:ident)*) => {
-        pub(super) static NAMESPACES: Table<Subject> = &[$(($link, Item::Link(|subject| open(subject, abi::$kind)))),*];
+        pub(super) static NAMESPACES: Table<Subject> = &[
+            ("pid_for_children", Item::Link(open_pids_of_children)),
+            $(($link, Item::Link(|subject| open(subject, abi::$kind)))),*
+        ];
     };
 }
 namespaces! {
@@ -57,7 +63,6 @@ namespaces! {
     "mnt" CLONE_NEWNS
     "net" CLONE_NEWNET
     "pid" CLONE_NEWPID
-    "pid_for_children" CLONE_NEWPID
     "time" CLONE_NEWTIME
     "time_for_children" CLONE_NEWTIME
     "user" CLONE_NEWUSER
@@ -66,7 +71,20 @@ namespaces! {
 
 fn open(subject: &Subject, kind: u32) -> Result<Link, Errno> {
     subject.check()?;
-    let which = Which::of(&subject.process, kind);
+    link(kind, Which::of(&subject.process, kind))
+}
+
+/// ENOENT while the namespace has no process.
+fn open_pids_of_children(subject: &Subject) -> Result<Link, Errno> {
+    subject.check()?;
+    let space = subject.process.pid_space_of_children();
+    if space.as_ref().is_some_and(|space| !space.has_init()) {
+        return Err(Errno::NOENT);
+    }
+    link(abi::CLONE_NEWPID, space.map_or(Which::First, Which::Pids))
+}
+
+fn link(kind: u32, which: Which) -> Result<Link, Errno> {
     let file: Arc<dyn File> = try_arc(Namespace { kind, which })?;
     Ok(Link::File(file))
 }
@@ -81,6 +99,7 @@ impl Which {
             abi::CLONE_NEWNS => namespaces.mounts.map(Which::Mounts),
             abi::CLONE_NEWUTS => namespaces.uts.map(Which::Uts),
             abi::CLONE_NEWCGROUP => namespaces.cgroups.map(Which::Cgroups),
+            abi::CLONE_NEWPID => process.pid_space().cloned().map(Which::Pids),
             _ => None,
         };
         which.unwrap_or(Which::First)
@@ -93,6 +112,7 @@ impl Which {
             Which::Mounts(space) => space.owner.clone(),
             Which::Uts(uts) => uts.owner.clone(),
             Which::Cgroups(cgroups) => cgroups.owner.clone(),
+            Which::Pids(space) => space.owner.clone(),
         }
     }
 }
@@ -116,6 +136,7 @@ impl Namespace {
             Which::Mounts(space) => space.id,
             Which::Uts(uts) => uts.id,
             Which::Cgroups(cgroups) => cgroups.id,
+            Which::Pids(space) => space.id,
             Which::First => match self.kind {
                 abi::CLONE_NEWCGROUP => 0xefff_fffb,
                 abi::CLONE_NEWIPC => 0xefff_ffff,
@@ -128,6 +149,16 @@ impl Namespace {
             },
         }
     }
+    /// A descriptor of the namespace of processes around this. EPERM if the program is not in it, or in one around it.
+    fn open_parent(&self) -> SysResult {
+        let Which::Pids(space) = &self.which else { return Err(Errno::PERM) };
+        let parent = space.parent();
+        let own = coracle_core::this::with(|thread| thread.process.pid_space().cloned());
+        if !pid_space::is_within(parent, own.as_ref()) {
+            return Err(Errno::PERM);
+        }
+        open_for_caller(abi::CLONE_NEWPID, parent.cloned().map_or(Which::First, Which::Pids))
+    }
     /// A descriptor of a user namespace above this. EPERM if the program is not in it, or in one within it.
     fn open_owner(&self) -> SysResult {
         if let (Which::First, abi::CLONE_NEWUSER) = (&self.which, self.kind) {
@@ -139,12 +170,17 @@ impl Namespace {
             while !same(at.as_ref(), owner.as_ref()) {
                 at = at.ok_or(Errno::PERM)?.parent().cloned();
             }
-            let which = owner.map_or(Which::First, Which::User);
-            let file = try_arc(Namespace { kind: abi::CLONE_NEWUSER, which })?;
-            let open = coracle_core::fs::file::OpenFile::new(file, abi::O_RDONLY)?;
-            Ok(thread.process.descriptors.insert(open, true, 0)? as usize)
-        })
+            Ok::<(), Errno>(())
+        })?;
+        open_for_caller(abi::CLONE_NEWUSER, owner.map_or(Which::First, Which::User))
     }
+}
+
+/// A new descriptor of a namespace.
+fn open_for_caller(kind: u32, which: Which) -> SysResult {
+    let open = coracle_core::fs::file::OpenFile::new(try_arc(Namespace { kind, which })?, abi::O_RDONLY)?;
+    let fd = coracle_core::this::with(|thread| thread.process.descriptors.insert(open, true, 0))?;
+    Ok(fd as usize)
 }
 
 impl File for Namespace {
@@ -164,6 +200,7 @@ impl File for Namespace {
         match command {
             NS_GET_USERNS => self.open_owner(),
             NS_GET_PARENT if self.kind == abi::CLONE_NEWUSER => self.open_owner(),
+            NS_GET_PARENT if self.kind == abi::CLONE_NEWPID => self.open_parent(),
             NS_GET_PARENT => Err(Errno::INVAL),
             NS_GET_NSTYPE => Ok(self.kind as usize),
             NS_GET_OWNER_UID if self.kind == abi::CLONE_NEWUSER => {

@@ -14,6 +14,7 @@ use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::fs::inode::Link;
 use coracle_core::task::look_into;
 use coracle_core::task::oom;
+use coracle_core::task::pid_space::PidSpace;
 use coracle_core::task::process::{Process, Program};
 use coracle_core::task::thread::{Thread, ThreadName};
 use coracle_fallible::{NoMemory, Text, try_box};
@@ -26,11 +27,17 @@ use core::sync::atomic::Ordering::Relaxed;
 pub struct Subject {
     pub process: Arc<Process>,
     pub thread: Option<Arc<Thread>>,
+    /// The PID namespace whose numbers they show; `None` is the first.
+    pub space: Option<Arc<PidSpace>>,
 }
 
 impl Subject {
     pub(super) fn id(&self) -> i32 {
-        self.thread.as_ref().map_or(self.process.pid, |thread| thread.tid())
+        self.seen(self.thread.as_ref().map_or(self.process.pid, |thread| thread.tid()))
+    }
+    /// The number that the files show of what is `machine` on the machine; 0 for what is not in their namespace.
+    pub(super) fn seen(&self, machine: i32) -> i32 {
+        self.space.as_ref().map_or(machine, |space| space.inside(machine))
     }
     /// EACCES unless the running program may look into the process.
     pub(super) fn check(&self) -> Result<(), Errno> {
@@ -114,7 +121,7 @@ fn directory_of_network(_: &Subject) -> Result<Box<dyn Directory>, NoMemory> {
 }
 
 fn directory_of_threads(subject: &Subject) -> Result<Box<dyn Directory>, NoMemory> {
-    Ok(try_box(Tasks { process: subject.process.clone() })?)
+    Ok(try_box(Tasks(subject.clone()))?)
 }
 
 static FILES: Table<Subject> = &[

@@ -6,10 +6,12 @@ use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::fs::inode::{Inode, Link};
 use coracle_core::fs::stat::device_number;
+use coracle_core::task::pid_space::PidSpace;
 use coracle_core::task::process as tasks;
 use coracle_core::time::discipline;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, text, try_box};
+use coracle_fs::memory::next_device;
 use coracle_fs::synthetic::{
     Directory, FsId, Item, Kind, Listed, Made, Node, Table, TakeName, list_after_table,
 };
@@ -20,9 +22,10 @@ const MAGIC: u64 = 0x9fa0;
 
 const FS: FsId = FsId { device: device_number(0, 18), magic: MAGIC };
 
-/// The root directory. ENOMEM.
-pub fn filesystem() -> Result<Arc<dyn Inode>, NoMemory> {
-    Ok(Node::root(FS, try_box(Root)?)?)
+/// The root directory of the file system that shows the processes of a PID namespace; `None` is the first. ENOMEM.
+pub fn filesystem(space: Option<Arc<PidSpace>>) -> Result<Arc<dyn Inode>, NoMemory> {
+    let fs = if space.is_some() { FsId { device: next_device(), ..FS } } else { FS };
+    Ok(Node::root(fs, try_box(Root(space))?)?)
 }
 
 /// A file of its own, to be mounted over another. ENOMEM.
@@ -30,7 +33,27 @@ pub fn made_file(made: impl Made + 'static) -> Result<Arc<dyn Inode>, NoMemory> 
     Ok(Node::file(FS, try_box(made)?)?)
 }
 
-struct Root;
+/// See [`filesystem`].
+struct Root(Option<Arc<PidSpace>>);
+
+/// /proc/self and /proc/thread-self of a namespace.
+struct Own {
+    space: Arc<PidSpace>,
+    of_thread: bool,
+}
+
+impl Made for Own {
+    /// ENOENT for a program that is not in the namespace.
+    fn link(&self) -> Result<Link, Errno> {
+        let (pid, tid) = coracle_core::this::with(|me| (me.process.pid, me.tid()));
+        let (pid, tid) = (self.space.inside(pid), self.space.inside(tid));
+        if pid == 0 {
+            return Err(Errno::NOENT);
+        }
+        let path = if self.of_thread { text(format_args!("{pid}/task/{tid}"))? } else { text(format_args!("{pid}"))? };
+        Ok(Link::Path(path.into_bytes()))
+    }
+}
 
 static FILES: Table<()> = &[
     (
@@ -90,17 +113,30 @@ fn number(name: &[u8]) -> Option<i32> {
 
 impl Directory for Root {
     fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
+        let space = &self.0;
+        if let (Some(space), b"self" | b"thread-self") = (space, name) {
+            let (space, of_thread) = (space.clone(), name != b"self");
+            return Ok(Some(Kind::Link(try_box(Own { space, of_thread })?)));
+        }
         match number(name) {
             Some(id) => {
+                let machine = match space {
+                    None => Some(id),
+                    Some(space) => space.machine(id),
+                };
+                let Some(id) = machine else { return Ok(None) };
                 let process = tasks::by_pid(id)
                     .or_else(|| tasks::thread_by_tid(id).map(|thread| thread.process.clone()));
                 let Some(process) = process else { return Ok(None) };
-                Ok(Some(Kind::Directory(process::directory(Subject { process, thread: None })?)))
+                Ok(Some(Kind::Directory(process::directory(Subject { process, thread: None, space: space.clone() })?)))
             }
             None => Listed { table: FILES, context: () }.lookup(name),
         }
     }
     fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
-        list_after_table(&Listed { table: FILES, context: () }, from, take, "", tasks::next_pid)
+        list_after_table(&Listed { table: FILES, context: () }, from, take, "", |from| match &self.0 {
+            None => tasks::next_pid(from),
+            Some(space) => space.next(from),
+        })
     }
 }

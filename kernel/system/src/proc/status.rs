@@ -69,7 +69,7 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
     let nice = subject.main().map_or(0, |thread| thread.scheduling().nice);
     let terminal = process.controlled.terminal();
     // A process without a terminal has none in its foreground.
-    let (terminal, foreground) = terminal.map_or((0, -1), |it| (it.number(), it.group()));
+    let (terminal, foreground) = terminal.map_or((0, -1), |it| (it.number(), subject.seen(it.group())));
     write!(text, "{} (", subject.id())?;
     text.push(subject.name().as_bytes())?;
     writeln!(
@@ -77,15 +77,26 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
         ") {} {} {} {} {terminal} {foreground} 4194304 {} 0 0 0 {cpu} 0 {children} 0 {} {nice} {threads} 0 {} {mapped} {} \
          18446744073709551615 0 0 {stack} 0 0 0 0 0 0 0 0 0 17 {} 0 0 0 0 0 0 0 0 0 0 0 0 0",
         subject.state().0,
-        process.parent_pid(),
-        process.group.load(Relaxed),
-        process.session.load(Relaxed),
+        subject.seen(process.parent_pid()),
+        subject.seen(process.group.load(Relaxed)),
+        subject.seen(process.session.load(Relaxed)),
         process.faults.load(Relaxed),
         20 + nice,
         ticks(process.start_ns()),
         resident / FRAME_SIZE,
         subject.main().map_or(0, |thread| thread.sched.last_cpu()),
     )
+}
+
+/// The numbers of what is `machine` on the machine in the namespace that the files show, and in each one between that and the process's own.
+fn numbers(subject: &Subject, machine: i32, text: &mut Text) -> Result<(), NoMemory> {
+    let own = subject.process.pid_space();
+    let shown = subject.space.as_ref().map_or(0, |space| space.level());
+    for level in shown..=own.map_or(0, |space| space.level()) {
+        let space = own.and_then(|own| own.outwards().find(|space| space.level() == level));
+        write!(text, "\t{}", space.map_or(machine, |space| space.inside(machine)))?;
+    }
+    Ok(())
 }
 
 /// How the thread is scheduled (proc_pid_sched(5)), in milliseconds and counts.
@@ -157,15 +168,21 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
         "\nUmask:\t{umask:04o}\nState:\t{letter} ({state})\nTgid:\t{tgid}\nNgid:\t0\nPid:\t{id}\nPPid:\t{ppid}\n\
          TracerPid:\t{tracer}\nUid:\t{uid}\nGid:\t{gid}\nFDSize:\t{fds}\nGroups:\t",
         umask = process.fs.umask(),
-        tgid = process.pid,
+        tgid = subject.seen(process.pid),
         id = subject.id(),
-        tracer = main.as_ref().map_or(0, |thread| thread.debug.traced.tracer.load(Relaxed)),
-        ppid = process.parent_pid(),
+        tracer = main.as_ref().map_or(0, |thread| subject.seen(thread.debug.traced.tracer.load(Relaxed))),
+        ppid = subject.seen(process.parent_pid()),
         uid = Ids(credentials.uid.map(|id| reader.shown(Kind::User, id))),
         gid = Ids(credentials.gid.map(|id| reader.shown(Kind::Group, id))),
     )?;
     let mut groups = credentials.groups.iter().map(|&group| reader.shown(Kind::Group, group));
     groups.try_for_each(|group| write!(text, "{group} "))?;
+    let id = subject.thread.as_ref().map_or(process.pid, |thread| thread.tid());
+    let (group, session) = (process.group.load(Relaxed), process.session.load(Relaxed));
+    for (name, machine) in [("NStgid", process.pid), ("NSpid", id), ("NSpgid", group), ("NSsid", session)] {
+        write!(text, "\n{name}:")?;
+        numbers(subject, machine, text)?;
+    }
     write!(
         text,
         "\nVmPeak:\t{mapped:>8} kB\n\

@@ -59,6 +59,6 @@ fn busy_us() -> u64 {
 fn processes(from: u64, text: &mut Text) -> Piece {
     let from = i32::try_from(from).map_err(|_| Errno::INVAL)?;
     let Some(pid) = process::next_pid(from.max(1)) else { return Ok(None) };
-    writeln!(text, "{pid}")?;
+    writeln!(text, "{}", coracle_core::task::pid_space::seen(pid))?;
     Ok(Some(pid as u64 + 1))
 }

@@ -11,6 +11,8 @@ use linux_raw_sys::general as abi;
 pub struct Ended {
     /// Its id.
     pub pid: i32,
+    /// The same as the tracer sees it.
+    pub seen: i32,
     /// The real user id of its process.
     pub uid: u32,
     /// Its process group.
@@ -22,10 +24,10 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// That of a thread of `process`.
-    pub fn new(pid: i32, process: &Process, status: ExitStatus, keeps: bool) -> Ended {
+    /// That of a thread of `process`, which `tracer` traces.
+    pub fn new(tracer: &Process, pid: i32, process: &Process, status: ExitStatus, keeps: bool) -> Ended {
         let (uid, group) = (process.user(), process.group.load(Relaxed));
-        Ended { pid, uid, group, status, cpu_ns: process.cpu_time_ns(), keeps }
+        Ended { pid, seen: tracer.sees(pid), uid, group, status, cpu_ns: process.cpu_time_ns(), keeps }
     }
     /// CLD_* and si_status.
     pub fn code(&self) -> (i32, i32) {
@@ -34,7 +36,7 @@ impl Ended {
     fn report(&self) -> Report {
         let (code, status) = self.code();
         let wait_status = self.status.wait_status();
-        Report { pid: self.pid, uid: self.uid, code, status, wait_status, cpu_ns: self.cpu_ns }
+        Report { pid: self.seen, uid: self.uid, code, status, wait_status, cpu_ns: self.cpu_ns }
     }
 }
 
@@ -91,7 +93,7 @@ pub fn look(tracer: &Process, which: Which, options: u32) -> Found {
         any = true;
         if let Some(status) = thread.and_then(|thread| stop_of(&thread, keep)) {
             return Found::Report(Report {
-                pid: id,
+                pid: tracer.sees(id),
                 uid: process.user(),
                 code: abi::CLD_TRAPPED as i32,
                 status,

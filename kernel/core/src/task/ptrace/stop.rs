@@ -107,7 +107,7 @@ fn tell(thread: &Thread, stop: Stop) {
     };
     if !quiet {
         let status = (stop.status & 0x7f) as i32;
-        let info = SigInfo::child(abi::CLD_TRAPPED as i32, thread.tid(), thread.process.user(), status);
+        let info = SigInfo::child(abi::CLD_TRAPPED as i32, tracer.sees(thread.tid()), thread.process.user(), status);
         signal::send_to_process(&tracer, info);
     }
     tracer.child_events.notify(Events::IN);
@@ -119,13 +119,15 @@ fn trap_info(thread: &Thread, code: u32) -> [u8; INFO_BYTES] {
 }
 
 fn stop_info(thread: &Thread, signal: u32, code: u32) -> [u8; INFO_BYTES] {
-    SigInfo::user(signal, code as i32, thread.tid(), thread.process.user()).to_bytes()
+    let tracer = process::by_pid(thread.debug.traced.tracer.load(SeqCst));
+    let id = tracer.map_or(0, |tracer| tracer.sees(thread.tid()));
+    SigInfo::user(signal, code as i32, id, thread.process.user()).to_bytes()
 }
 
 fn given(thread: &Arc<Thread>, signal: u32) -> SigInfo {
     let tracer = thread.debug.traced.tracer.load(SeqCst);
     let uid = process::by_pid(tracer).map_or(0, |tracer| tracer.user());
-    SigInfo::user(signal, SI_USER, tracer, uid)
+    SigInfo::user(signal, SI_USER, thread.process.sees(tracer), uid)
 }
 
 /// A signal is about to be delivered; what is delivered in its place.
@@ -197,6 +199,15 @@ pub fn event(thread: &Arc<Thread>, context: &mut UserContext, event: u32, messag
     asked
 }
 
+/// [`event`] with the number that the tracer sees of what is `id` on the machine.
+pub fn event_of(thread: &Arc<Thread>, context: &mut UserContext, which: u32, id: i32) -> bool {
+    if !thread.debug.traced.is_on() {
+        return false;
+    }
+    let tracer = process::by_pid(thread.debug.traced.tracer.load(SeqCst));
+    event(thread, context, which, tracer.map_or(0, |tracer| tracer.sees(id)) as u64)
+}
+
 /// A child that is about to run has its maker's tracer, if that wants it. Returns the event of its making. ENOMEM, EPERM.
 pub fn new_child(parent: &Thread, child: &Arc<Thread>, request: &Request) -> Result<Option<u32>, Errno> {
     if !parent.debug.traced.is_on() || request.flags & u64::from(abi::CLONE_UNTRACED) != 0 {
@@ -231,11 +242,11 @@ pub fn executed(thread: &Arc<Thread>, context: &mut UserContext, id: i32) {
         took_over(thread, id);
     }
     let traced = &thread.debug.traced;
-    if !traced.is_on() || event(thread, context, pt::PTRACE_EVENT_EXEC, id as u64) {
+    if !traced.is_on() || event_of(thread, context, pt::PTRACE_EVENT_EXEC, id) {
         return;
     }
     if !traced.state.lock().is_seized {
-        let info = SigInfo::user(abi::SIGTRAP, SI_USER, thread.process.pid, thread.process.user());
+        let info = SigInfo::user(abi::SIGTRAP, SI_USER, thread.process.own_pid(), thread.process.user());
         signal::send_to_thread(thread, info);
     }
 }

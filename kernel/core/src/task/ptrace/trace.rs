@@ -111,7 +111,7 @@ pub(super) fn traced_by(tracer: &Process, id: i32) -> Option<Arc<Thread>> {
 pub fn thread_ended(thread: &Arc<Thread>, status: ExitStatus) {
     let Some(tracer) = tracer_of(thread.debug.traced.tracer.swap(0, SeqCst)) else { return };
     if thread.tid() != thread.process.pid {
-        let ended = Ended::new(thread.tid(), &thread.process, status, false);
+        let ended = Ended::new(&tracer, thread.tid(), &thread.process, status, false);
         report_end(&tracer, ended);
     }
 }
@@ -142,7 +142,7 @@ pub fn process_ended(process: &Arc<Process>, status: ExitStatus) -> bool {
         return false;
     }
     process.debug.is_kept.store(true, SeqCst);
-    report_end(&tracer, Ended::new(process.pid, process, status, true)) || {
+    report_end(&tracer, Ended::new(&tracer, process.pid, process, status, true)) || {
         process.debug.is_kept.store(false, SeqCst);
         false
     }
@@ -151,7 +151,7 @@ pub fn process_ended(process: &Arc<Process>, status: ExitStatus) -> bool {
 /// Moves a thread from those that `tracer` traces to those that have ended, and reports its end; false if the tracer has ended.
 fn report_end(tracer: &Arc<Process>, ended: Ended) -> bool {
     let (code, value) = ended.code();
-    let info = SigInfo::child(code, ended.pid, ended.uid, value);
+    let info = SigInfo::child(code, ended.seen, ended.uid, value);
     {
         let mut tracees = tracer.debug.tracees.lock();
         tracees.retain(|id| *id != ended.pid);

@@ -18,6 +18,10 @@ pub fn deliver(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: boo
         let Some((info, action)) = offered(thread, context, info, action) else { continue };
         match action.handler {
             IGNORE => {}
+            // It was blocked when it came (pid_namespaces(7), "The namespace init process").
+            DEFAULT
+                if thread.process.is_protected.load(Ordering::Relaxed)
+                    && !matches!(info.signal, abi::SIGKILL | abi::SIGSTOP) => {}
             DEFAULT => match default_action(info.signal) {
                 DefaultAction::Ignore | DefaultAction::Continue => {}
                 // No process could let an orphaned group go on; SIGSTOP stops it all the same (setpgid(2), signal(7)).

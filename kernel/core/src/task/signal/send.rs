@@ -78,7 +78,7 @@ pub fn send_to_group(group: i32, info: SigInfo) -> Result<(), Errno> {
 
 /// SIGPIPE and its like: sent to the running thread by a call that failed.
 pub fn raise(signal: u32) {
-    crate::this::with(|thread| send_to_thread(thread, SigInfo::user(signal, SI_USER, thread.process.pid, 0)));
+    crate::this::with(|thread| send_to_thread(thread, SigInfo::user(signal, SI_USER, thread.process.own_pid(), 0)));
 }
 
 fn send(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: SigInfo, slot: Option<Slot>) -> Sent {
@@ -120,7 +120,8 @@ fn add(
         (own.mask | own.saved_mask.unwrap_or(0) | own.waiting) & signal != 0
     };
     let is_traced = |thread: &Arc<Thread>| thread.debug.traced.is_on();
-    if shared.ignores(info.signal)
+    let is_immune = shared.action(info.signal).handler == DEFAULT && process.is_immune(&info);
+    if (shared.ignores(info.signal) || is_immune)
         && !target.or(threads.first()).is_some_and(|thread| blocked(thread) || is_traced(thread))
     {
         return Sent::Ignored;
@@ -157,6 +158,7 @@ fn add(
 /// program meanwhile, nor stays in a call that only the end of the process may interrupt.
 fn is_fatal(process: &Process, shared: &ProcessSignals, taker: &Thread, signal: u32) -> bool {
     shared.action(signal).handler == DEFAULT
+        && (signal == abi::SIGKILL || !process.is_protected.load(Relaxed))
         && default_action(signal) == DefaultAction::Terminate { crash: false }
         && taker.signals.lock().mask & bit(signal) == 0
         && (signal == abi::SIGKILL || process.stopped.load(Relaxed) == 0 && !taker.debug.traced.is_on())
@@ -200,6 +202,9 @@ pub fn force(thread: &Arc<Thread>, info: SigInfo) {
         action.handler = DEFAULT;
         shared.set_action(info.signal, action);
         own.mask &= !bit(info.signal);
+    }
+    if action.handler == DEFAULT {
+        thread.process.is_protected.store(false, Relaxed);
     }
     own.pending.add(info, slot);
     thread.work().set(Work::SIGNAL);

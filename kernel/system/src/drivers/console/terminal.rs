@@ -13,7 +13,7 @@ use coracle_core::lock::Mutex;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::signal::{SigInfo, send_to_group};
 use coracle_core::task::terminal::check_background;
-use coracle_core::task::{long_call, process};
+use coracle_core::task::{long_call, pid_space, process};
 use coracle_core::this;
 use coracle_devices::virtio::port::Port;
 use coracle_fallible::prelude::*;
@@ -376,13 +376,14 @@ impl File for Terminal {
                 let group = self.state.lock().group;
                 let group =
                     group.unwrap_or_else(|| this::with(|me| me.process.group.load(Ordering::Relaxed)));
-                write_user(argument, &group.to_le_bytes())
+                write_user(argument, &pid_space::seen(group).to_le_bytes())
             }
             n::TIOCSPGRP => {
                 let mut group = [0; 4];
                 read_user(argument, &mut group)?;
                 self.check_foreground(linux_raw_sys::general::SIGTTOU)?;
-                self.state.lock().group = Some(i32::from_le_bytes(group));
+                let group = pid_space::named(i32::from_le_bytes(group)).ok_or(Errno::SRCH)?;
+                self.state.lock().group = Some(group);
                 Ok(0)
             }
             n::TIOCSCTTY => {
@@ -397,7 +398,7 @@ impl File for Terminal {
             }
             n::TIOCGSID => {
                 let session = this::with(|me| me.process.session.load(Ordering::Relaxed));
-                write_user(argument, &session.to_le_bytes())
+                write_user(argument, &pid_space::seen(session).to_le_bytes())
             }
             n::FIONREAD => {
                 self.take_input();

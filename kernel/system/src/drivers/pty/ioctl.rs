@@ -7,6 +7,7 @@ use coracle_control::Window;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::ipc::poll::Events;
+use coracle_core::task::pid_space;
 use coracle_core::task::terminal::Device as _;
 use coracle_tty::{TERMIOS_BYTES, Termios};
 use linux_raw_sys::general as abi;
@@ -97,9 +98,9 @@ impl Pty {
                 Ok(0)
             }
             n::TIOCGPGRP | n::TIOCGSID if !of_master && !control.is_of_caller() => Err(Errno::NOTTY),
-            n::TIOCGPGRP => write_int(argument, control.group()),
+            n::TIOCGPGRP => write_int(argument, pid_space::seen(control.group())),
             n::TIOCGSID if control.session() == 0 => Err(Errno::NOTTY),
-            n::TIOCGSID => write_int(argument, control.session()),
+            n::TIOCGSID => write_int(argument, pid_space::seen(control.session())),
             n::TIOCSPGRP => {
                 control.set_group(read_int(argument)?)?;
                 Ok(0)
