@@ -207,8 +207,7 @@ fn record_lock(call: &Call, open: &Arc<OpenFile>, command: u32) -> SysResult {
                 let kind = if held.exclusive { F_WRLCK } else { F_RDLCK };
                 let len = if held.last == u64::MAX { 0 } else { held.last - held.first + 1 };
                 // Odd owners are descriptions, which have no pid.
-                let pid =
-                    if held.owner & 1 == 0 { pid_space::seen((held.owner >> 1) as i32) } else { -1 };
+                let pid = if held.owner & 1 == 0 { pid_space::seen((held.owner >> 1) as i32) } else { -1 };
                 bytes[0..2].copy_from_slice(&(kind as u16).to_le_bytes());
                 bytes[2..4].copy_from_slice(&(SEEK_SET as u16).to_le_bytes());
                 bytes[8..16].copy_from_slice(&held.first.to_le_bytes());

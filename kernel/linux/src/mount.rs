@@ -148,7 +148,10 @@ pub(super) fn make(kind: &[u8], options: &[u8]) -> Result<(Arc<dyn Inode>, &'sta
         b"proc" => {
             let space = coracle_core::this::with(|thread| thread.process.pid_space().cloned());
             // It shows what belongs to that namespace's users.
-            check_capability_in(space.as_ref().and_then(|space| space.owner.as_ref()), capability::SYS_ADMIN)?;
+            check_capability_in(
+                space.as_ref().and_then(|space| space.owner.as_ref()),
+                capability::SYS_ADMIN,
+            )?;
             (proc::filesystem(space)?, "proc")
         }
         b"sysfs" => (sys::filesystem()?, "sysfs"),

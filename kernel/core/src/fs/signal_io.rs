@@ -46,7 +46,9 @@ impl Owner {
             (abi::F_OWNER_TID, _) => {
                 Owner::Thread(Arc::downgrade(&pid_space::thread(id).ok_or(Errno::SRCH)?))
             }
-            (abi::F_OWNER_PID, _) => Owner::Process(Arc::downgrade(&pid_space::process(id).ok_or(Errno::SRCH)?)),
+            (abi::F_OWNER_PID, _) => {
+                Owner::Process(Arc::downgrade(&pid_space::process(id).ok_or(Errno::SRCH)?))
+            }
             (abi::F_OWNER_PGRP, _) => {
                 let id = pid_space::named(id).ok_or(Errno::SRCH)?;
                 process::of_group(id).next().ok_or(Errno::SRCH)?;

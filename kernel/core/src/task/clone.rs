@@ -2,8 +2,8 @@
 use super::debug;
 use super::pid_space;
 use super::process::{self, Process};
-use super::thread::Thread;
 use super::signal::{self, SigInfo};
+use super::thread::Thread;
 use super::{exit, limits, namespaces, ptrace, sched};
 use crate::arch::registers;
 use crate::errno::Errno;

@@ -48,11 +48,8 @@ pub struct Namespaces {
 }
 
 /// Kinds that there can be others of than the first (CLONE_NEW*).
-pub const KINDS: u32 = abi::CLONE_NEWNS
-    | abi::CLONE_NEWUTS
-    | abi::CLONE_NEWCGROUP
-    | abi::CLONE_NEWUSER
-    | abi::CLONE_NEWPID;
+pub const KINDS: u32 =
+    abi::CLONE_NEWNS | abi::CLONE_NEWUTS | abi::CLONE_NEWCGROUP | abi::CLONE_NEWUSER | abi::CLONE_NEWPID;
 /// Kinds of which there is one.
 pub const SINGLE: u32 = abi::CLONE_NEWIPC | abi::CLONE_NEWNET | abi::CLONE_NEWTIME;
 

@@ -356,8 +356,7 @@ impl Process {
         let is_inside = |space: &Arc<PidSpace>| {
             crate::this::is_any() && crate::this::with(|me| space.inside(me.process.pid) != 0)
         };
-        let is_forced =
-            info.code == abi::SI_KERNEL as i32 || !self.pid_space().is_some_and(is_inside);
+        let is_forced = info.code == abi::SI_KERNEL as i32 || !self.pid_space().is_some_and(is_inside);
         !(is_forced && matches!(info.signal, abi::SIGKILL | abi::SIGSTOP))
     }
 }
@@ -384,7 +383,9 @@ pub(super) fn end_space(init: &Arc<Process>) {
     let places = sources.map(|source| source.subscribe_thread(me.clone(), Events::IN).ok());
     let looks = places.iter().any(Option::is_none);
     loop {
-        while let Ok(Some(_)) = wait::wait(init, wait::Which::Any, abi::WEXITED | abi::WNOHANG | abi::__WALL) {}
+        while let Ok(Some(_)) = wait::wait(init, wait::Which::Any, abi::WEXITED | abi::WNOHANG | abi::__WALL)
+        {
+        }
         if space.is_alone() {
             break;
         }

@@ -50,7 +50,11 @@ impl Made for Own {
         if pid == 0 {
             return Err(Errno::NOENT);
         }
-        let path = if self.of_thread { text(format_args!("{pid}/task/{tid}"))? } else { text(format_args!("{pid}"))? };
+        let path = if self.of_thread {
+            text(format_args!("{pid}/task/{tid}"))?
+        } else {
+            text(format_args!("{pid}"))?
+        };
         Ok(Link::Path(path.into_bytes()))
     }
 }
@@ -128,7 +132,11 @@ impl Directory for Root {
                 let process = tasks::by_pid(id)
                     .or_else(|| tasks::thread_by_tid(id).map(|thread| thread.process.clone()));
                 let Some(process) = process else { return Ok(None) };
-                Ok(Some(Kind::Directory(process::directory(Subject { process, thread: None, space: space.clone() })?)))
+                Ok(Some(Kind::Directory(process::directory(Subject {
+                    process,
+                    thread: None,
+                    space: space.clone(),
+                })?)))
             }
             None => Listed { table: FILES, context: () }.lookup(name),
         }

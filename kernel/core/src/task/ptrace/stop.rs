@@ -107,7 +107,8 @@ fn tell(thread: &Thread, stop: Stop) {
     };
     if !quiet {
         let status = (stop.status & 0x7f) as i32;
-        let info = SigInfo::child(abi::CLD_TRAPPED as i32, tracer.sees(thread.tid()), thread.process.user(), status);
+        let info =
+            SigInfo::child(abi::CLD_TRAPPED as i32, tracer.sees(thread.tid()), thread.process.user(), status);
         signal::send_to_process(&tracer, info);
     }
     tracer.child_events.notify(Events::IN);

@@ -78,7 +78,9 @@ pub fn send_to_group(group: i32, info: SigInfo) -> Result<(), Errno> {
 
 /// SIGPIPE and its like: sent to the running thread by a call that failed.
 pub fn raise(signal: u32) {
-    crate::this::with(|thread| send_to_thread(thread, SigInfo::user(signal, SI_USER, thread.process.own_pid(), 0)));
+    crate::this::with(|thread| {
+        send_to_thread(thread, SigInfo::user(signal, SI_USER, thread.process.own_pid(), 0))
+    });
 }
 
 fn send(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: SigInfo, slot: Option<Slot>) -> Sent {
