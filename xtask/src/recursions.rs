@@ -104,6 +104,11 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "the drop of a namespace takes those that it was made in out first, one by one",
     },
     Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_core::task::pid_space::PidSpace>",
+        times: 1,
+        reason: "the drop of a namespace takes those that it was made in out first, one by one",
+    },
+    Recursion {
         prefix: "core::fmt::write",
         times: 3,
         reason: "what is shown may have parts that are shown, as an error that has another, and these have none",

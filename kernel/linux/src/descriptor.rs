@@ -11,7 +11,7 @@ use coracle_core::ipc::eventfd::EventFd;
 use coracle_core::ipc::pipe::{Pipe, PipeEnd};
 use coracle_core::mm::user;
 use coracle_core::task::later;
-use coracle_core::task::pid_space;
+use coracle_core::task::{pid_space, process};
 use coracle_fallible::{Text, try_arc, try_arc_bytes};
 use coracle_fs::memory::{MemoryFile, Node};
 use coracle_ipc::unix;
@@ -139,20 +139,39 @@ pub fn fcntl(call: &Call) -> SysResult {
         F_SETPIPE_SZ => pipe_of(&open)?.set_capacity(argument as usize),
         F_GET_SEALS => Ok(seals::content(&open.file).ok_or(Errno::INVAL)?.seals() as usize),
         F_ADD_SEALS => seals::add(&open, argument).map(|()| 0),
-        F_GETOWN => Ok(open.signal_io.owner().number() as usize),
-        F_SETOWN => open.set_owner(Owner::from_number(argument as i32)?).map(|()| 0),
+        F_GETOWN => Ok(owner_number(&open) as usize),
+        F_SETOWN => open.set_owner(owner_of_number(argument as i32)?).map(|()| 0),
         F_GETOWN_EX => {
             let (kind, id) = open.signal_io.owner().id();
+            let id = pid_space::seen(id);
             user::write_u64(call.usize(2), u64::from(kind) | u64::from(id as u32) << 32).map(|()| 0)
         }
         F_SETOWN_EX => {
             let [kind, id] = halves(user::read_u64(call.usize(2))?);
-            open.set_owner(Owner::new(kind, id as i32)?).map(|()| 0)
+            let id = if id == 0 { Some(0) } else { pid_space::named(id as i32) };
+            // No id of the machine, where there is none: a type that is unknown is the first error.
+            open.set_owner(Owner::new(kind, id.unwrap_or(process::PID_MAX))?).map(|()| 0)
         }
         F_GETSIG => Ok(open.signal_io.signal() as usize),
         F_SETSIG => open.signal_io.set_signal(argument).map(|()| 0),
         _ => Err(Errno::INVAL),
     }
+}
+
+/// The owner of F_SETOWN: a process, or a group by its negative, as the program calls them. EINVAL, ESRCH.
+pub(super) fn owner_of_number(number: i32) -> Result<Owner, Errno> {
+    let machine = match number {
+        i32::MIN | 0 => number,
+        1.. => pid_space::named(number).ok_or(Errno::SRCH)?,
+        _ => -pid_space::named(-number).ok_or(Errno::SRCH)?,
+    };
+    Owner::from_number(machine)
+}
+
+/// As F_GETOWN returns it: a group as its negative.
+pub(super) fn owner_number(open: &OpenFile) -> i32 {
+    let number = open.signal_io.owner().number();
+    if number < 0 { -pid_space::seen(-number) } else { pid_space::seen(number) }
 }
 
 /// The members of a `struct f_owner_ex`: type and id.

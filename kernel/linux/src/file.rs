@@ -1,12 +1,12 @@
 //! Reading and writing: read(2), write(2) and their kin, lseek(2), sizes, and copies between files.
 use super::call::Call;
+use super::descriptor;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access;
 use coracle_core::fs::file::OpenFile;
 use coracle_core::fs::notify;
-use coracle_core::fs::signal_io::Owner;
 use coracle_core::fs::size_limit;
 use coracle_core::fs::walk::{self, Follow};
 use coracle_core::ipc::pipe::PipeEnd;
@@ -246,11 +246,11 @@ pub fn ioctl(call: &Call) -> SysResult {
             if open.set_asynchronous(call.i32(0), on)? { Ok(0) } else { Err(Errno::NOTTY) }
         }
         FIOSETOWN | SIOCSPGRP if open.file.as_socket().is_some() => {
-            let owner = Owner::from_number(user::read_u32(argument)? as i32)?;
+            let owner = descriptor::owner_of_number(user::read_u32(argument)? as i32)?;
             open.set_owner(owner).map(|()| 0)
         }
         FIOGETOWN | SIOCGPGRP if open.file.as_socket().is_some() => {
-            user::write_u32(argument, open.signal_io.owner().number() as u32).map(|()| 0)
+            user::write_u32(argument, descriptor::owner_number(&open) as u32).map(|()| 0)
         }
         FIOCLEX | FIONCLEX => {
             call.thread().process.descriptors.set_close_on_exec(call.i32(0), command == FIOCLEX)?;

@@ -4,7 +4,6 @@ use super::file::{File, OpenFile};
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, Observer, PollSource};
 use crate::lock::Mutex;
-use crate::task::pid_space;
 use crate::task::process::{self, Process};
 use crate::task::signal::{self, MAX_SIGNAL, SigInfo};
 use crate::task::thread::Thread;
@@ -44,13 +43,10 @@ impl Owner {
         Ok(match (kind, id) {
             (abi::F_OWNER_TID | abi::F_OWNER_PID | abi::F_OWNER_PGRP, 0) => Owner::Nobody,
             (abi::F_OWNER_TID, _) => {
-                Owner::Thread(Arc::downgrade(&pid_space::thread(id).ok_or(Errno::SRCH)?))
+                Owner::Thread(Arc::downgrade(&process::thread_by_tid(id).ok_or(Errno::SRCH)?))
             }
-            (abi::F_OWNER_PID, _) => {
-                Owner::Process(Arc::downgrade(&pid_space::process(id).ok_or(Errno::SRCH)?))
-            }
+            (abi::F_OWNER_PID, _) => Owner::Process(Arc::downgrade(&process::by_pid(id).ok_or(Errno::SRCH)?)),
             (abi::F_OWNER_PGRP, _) => {
-                let id = pid_space::named(id).ok_or(Errno::SRCH)?;
                 process::of_group(id).next().ok_or(Errno::SRCH)?;
                 Owner::Group(id)
             }
@@ -73,12 +69,12 @@ impl Owner {
         let thread_id = |thread: Arc<Thread>| {
             process::thread_by_tid(thread.tid())
                 .filter(|found| Arc::ptr_eq(found, &thread))
-                .map(|thread| pid_space::seen(thread.tid()))
+                .map(|thread| thread.tid())
         };
         let process_id = |process: Arc<Process>| {
             process::by_pid(process.pid)
                 .filter(|found| Arc::ptr_eq(found, &process))
-                .map(|process| pid_space::seen(process.pid))
+                .map(|process| process.pid)
         };
         match self {
             Owner::Nobody => (abi::F_OWNER_PID, 0),
@@ -88,7 +84,7 @@ impl Owner {
             Owner::Process(process) => {
                 (abi::F_OWNER_PID, process.upgrade().and_then(process_id).unwrap_or_default())
             }
-            Owner::Group(group) => (abi::F_OWNER_PGRP, pid_space::seen(*group)),
+            Owner::Group(group) => (abi::F_OWNER_PGRP, *group),
         }
     }
 

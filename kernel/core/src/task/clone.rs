@@ -101,6 +101,8 @@ pub fn clone(
     }
     let fs_base = if request.has(abi::CLONE_SETTLS) { request.tls } else { parent.task.fs_base() };
     let own_id = entry.as_ref().map_or(id, |entry| entry.own);
+    // Once it runs it may be gone before we look again.
+    let seen = parent.process.sees(id);
     let child = Thread::new(process.clone(), id, &context, fs_base, true)?;
     child.set_tid(id, own_id);
     if let Some(entry) = entry.as_ref().filter(|_| !thread) {
@@ -131,7 +133,7 @@ pub fn clone(
     }
     // As on Linux, an address that can't be written is no reason to fail.
     if request.has(abi::CLONE_PARENT_SETTID) {
-        let _ = user::write_u32(request.parent_tid, pid_space::seen(id) as u32);
+        let _ = user::write_u32(request.parent_tid, seen as u32);
     }
     if request.has(abi::CLONE_CHILD_SETTID) {
         let _ = process.memory().write(request.child_tid, &own_id.to_le_bytes());
@@ -164,18 +166,19 @@ pub fn clone(
     }
     // For lack of memory the child is not traced.
     let event = ptrace::new_child(parent, &child, &request).unwrap_or(None);
+    let told = ptrace::tracer_sees(parent, id) as u64;
     sched::start(child);
     let mut own = *registers;
     if let Some(event) = event {
-        ptrace::event_of(parent, &mut own, event, id);
+        ptrace::event(parent, &mut own, event, told);
     }
     if request.has(abi::CLONE_VFORK) && !thread {
         // The child runs on the caller's stack until it has called exec or has ended, so a signal with a handler waits; one that
         // ends the process ends the sleep (Linux's `wait_for_vfork_done`): what is shared lives as long as the child.
         let _ = exit::wait_for(&process, || process.vfork_done.load(Acquire));
-        ptrace::event_of(parent, &mut own, pt::PTRACE_EVENT_VFORK_DONE, id);
+        ptrace::event(parent, &mut own, pt::PTRACE_EVENT_VFORK_DONE, told);
     }
-    Ok(parent.process.sees(id))
+    Ok(seen)
 }
 
 /// The process of a new child, which is in no table yet. ENOMEM.

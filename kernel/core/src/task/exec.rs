@@ -392,6 +392,7 @@ fn map_vdso(memory: &Memory) -> Result<Option<usize>, Errno> {
 /// Replaces the program of the running thread's process (execve(2)); gives the registers that it begins with.
 pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Errno> {
     let (process, id) = (&thread.process, thread.tid());
+    let seen = ptrace::tracer_sees(thread, id);
     let loaded = load(&process.fs, request, process.limits.soft(abi::RLIMIT_STACK))?;
     process.descriptors.unshare()?;
     process.signals.lock().unshare()?;
@@ -425,7 +426,7 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     process.exit_source.notify(crate::ipc::poll::Events::IN);
     super::debug::executed(process, thread);
     let mut context = loaded.context;
-    ptrace::executed(thread, &mut context, id);
+    ptrace::executed(thread, &mut context, id, seen);
     Ok(context)
 }
 

@@ -90,13 +90,13 @@ static int numbers(void *argument) {
         fflush(stdout);
         _exit(7);
     }
-    printf("child %d\n", child);
     struct sigaction action = {.sa_sigaction = note, .sa_flags = SA_SIGINFO | SA_RESTART};
     sigaction(SIGCHLD, &action, NULL);
     sigaction(SIGUSR1, &action, NULL);
     siginfo_t info = {0};
     SHOW(waitid(P_PID, child, &info, WEXITED | WNOWAIT));
     printf("waitid: %d %d\n", info.si_pid, info.si_status);
+    SHOW(child == info.si_pid);
     SHOW(wait4(child, NULL, 0, NULL) == child);
     SHOW(kill(getpid(), SIGUSR1));
     printf("from %d\n", last.si_pid);

@@ -5,5 +5,7 @@ mod stop;
 mod trace;
 
 pub use report::{Ended, Found, look};
-pub use stop::{call_stop, event, event_of, executed, group_stop, interrupted, new_child, signal_stop, wake};
+pub use stop::{
+    call_stop, event, executed, group_stop, interrupted, new_child, signal_stop, tracer_sees, wake,
+};
 pub use trace::{attach, keeps_rights, process_ended, release, resume, thread_ended, tracer_ended};

@@ -200,13 +200,13 @@ pub fn event(thread: &Arc<Thread>, context: &mut UserContext, event: u32, messag
     asked
 }
 
-/// [`event`] with the number that the tracer sees of what is `id` on the machine.
-pub fn event_of(thread: &Arc<Thread>, context: &mut UserContext, which: u32, id: i32) -> bool {
+/// The number that the tracer of a thread, if it has one, sees of what is `id` on the machine.
+pub fn tracer_sees(thread: &Thread, id: i32) -> i32 {
     if !thread.debug.traced.is_on() {
-        return false;
+        return 0;
     }
     let tracer = process::by_pid(thread.debug.traced.tracer.load(SeqCst));
-    event(thread, context, which, tracer.map_or(0, |tracer| tracer.sees(id)) as u64)
+    tracer.map_or(0, |tracer| tracer.sees(id))
 }
 
 /// A child that is about to run has its maker's tracer, if that wants it. Returns the event of its making. ENOMEM, EPERM.
@@ -237,13 +237,13 @@ pub fn new_child(parent: &Thread, child: &Arc<Thread>, request: &Request) -> Res
     Ok(is_wanted.then_some(event))
 }
 
-/// The thread, whose id was `id`, executes another program.
-pub fn executed(thread: &Arc<Thread>, context: &mut UserContext, id: i32) {
+/// The thread, whose id was `id`, which its tracer saw as `seen`, executes another program.
+pub fn executed(thread: &Arc<Thread>, context: &mut UserContext, id: i32, seen: i32) {
     if id != thread.process.pid {
         took_over(thread, id);
     }
     let traced = &thread.debug.traced;
-    if !traced.is_on() || event_of(thread, context, pt::PTRACE_EVENT_EXEC, id) {
+    if !traced.is_on() || event(thread, context, pt::PTRACE_EVENT_EXEC, seen as u64) {
         return;
     }
     if !traced.state.lock().is_seized {
