@@ -59,7 +59,12 @@ impl Node {
             Some((node, _)) => node.mounted.clone(),
             None => try_arc(AtomicBool::new(false))?,
         };
-        let owner = own.or(parent.as_ref().map(|(node, _)| node.owner)).unwrap_or_default();
+        let as_entry = || {
+            let (node, name) = parent.as_ref()?;
+            let Kind::Directory(directory) = &node.kind else { return None };
+            Some(directory.owner_of(name).unwrap_or(node.owner))
+        };
+        let owner = own.or_else(as_entry).unwrap_or_default();
         try_arc_cyclic(|this| Node { fs, inode, kind, parent, owner, mounted, this: this.clone() })
     }
     /// The inode number of an entry follows from where it is (FNV-1a), so that it is the same each time it is made.

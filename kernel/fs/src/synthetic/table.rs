@@ -56,6 +56,11 @@ pub trait Directory: Send + Sync {
     fn owner(&self) -> Option<(u32, u32)> {
         None
     }
+    /// User and group that own an entry, if they are not those of the directory.
+    fn owner_of(&self, name: &[u8]) -> Option<(u32, u32)> {
+        let _ = name;
+        None
+    }
 }
 
 /// Takes a name of a made directory: the position after it, the name, and the kind.

@@ -101,6 +101,15 @@ impl Directory for Owned {
         let ids = self.0.context.process.credentials.lock();
         Some((ids.uid[EFFECTIVE], ids.gid[EFFECTIVE]))
     }
+    /// Of a process that others may not look into they belong to root (proc(5), /proc/pid).
+    fn owner_of(&self, name: &[u8]) -> Option<(u32, u32)> {
+        /// Directories that everybody may search.
+        const OPEN: &[&[u8]] = &[b"task", b"net", b"attr"];
+        /// SUID_DUMP_USER of prctl(2).
+        const YES: u32 = 1;
+        let is_closed = self.0.context.process.dumpable.load(Relaxed) != YES && !OPEN.contains(&name);
+        is_closed.then_some((0, 0))
+    }
 }
 
 /// There only where allocations can be made to fail (`fail-alloc=` of the kernel command line).
