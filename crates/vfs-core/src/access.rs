@@ -113,6 +113,15 @@ impl Caller<'_> {
     pub fn new_mode(&self, file: &Owned, mode: u32) -> u32 {
         if self.is_of(file.gid) || self.can(capability::FSETID) { mode } else { mode & !SET_GID }
     }
+    /// The mode of a file once the caller has written to it or given it another size: without set-ID bits (write(2), truncate(2)), but for
+    /// a set-group-ID bit that has another meaning, and for those who may keep them.
+    pub fn mode_after_write(&self, file: &Owned) -> u32 {
+        if file.mode & KIND != REGULAR || self.can(capability::FSETID) {
+            return file.mode;
+        }
+        let runs_as_group = file.mode & (SET_GID | GROUP_EXECUTE) == SET_GID | GROUP_EXECUTE;
+        file.mode & !SET_UID & !(if runs_as_group { SET_GID } else { 0 })
+    }
 }
 
 #[cfg(test)]
@@ -127,6 +136,14 @@ mod tests {
     }
     fn directory(permissions: u32, uid: u32, gid: u32) -> Owned {
         Owned { mode: DIRECTORY | permissions, uid, gid }
+    }
+
+    #[test]
+    fn writing_takes_the_right_to_run_as_another() {
+        assert_eq!(USER.mode_after_write(&file(0o6755, 1000, 1000)), REGULAR | 0o755);
+        assert_eq!(USER.mode_after_write(&file(0o6745, 1000, 1000)), REGULAR | 0o2745);
+        assert_eq!(ROOT.mode_after_write(&file(0o6755, 1000, 1000)), REGULAR | 0o6755);
+        assert_eq!(USER.mode_after_write(&directory(0o2755, 1000, 1000)), DIRECTORY | 0o2755);
     }
 
     #[test]

@@ -39,6 +39,9 @@ fn caller_of<'a>(credentials: &'a Credentials, file: &Owned) -> Caller<'a> {
     }
 }
 
+/// S_ISUID and S_ISGID of a mode.
+const SET_IDS: u32 = 0o6000;
+
 /// Asks the rules about the running program and a file.
 fn ask<R>(file: &Owned, rule: impl FnOnce(&Caller) -> R) -> R {
     crate::this::with(|thread| rule(&caller_of(&thread.process.credentials.lock(), file)))
@@ -143,6 +146,25 @@ pub fn change(inode: &dyn Inode, mut changes: Changes) -> Result<(), Errno> {
         path_cache::names_changed();
     }
     Ok(())
+}
+
+/// The running program has written to a file of this mode, or has given it another size: set-ID bits go, unless it may keep them (write(2)).
+#[inline]
+pub fn written(inode: &dyn Inode, mode: u32) {
+    if mode & SET_IDS != 0 {
+        clear_set_ids(inode);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn clear_set_ids(inode: &dyn Inode) {
+    let file = owned(inode);
+    let mode = ask(&file, |caller| caller.mode_after_write(&file));
+    if mode != file.mode {
+        // What was written is written, whatever becomes of the mode.
+        let _ = inode.change(Changes { mode: Some(mode), ..Changes::default() });
+    }
 }
 
 /// access(2): asks for the real user, or for the effective one if `effective`.

@@ -8,6 +8,7 @@ use crate::users;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
+use coracle_core::fs::access;
 use coracle_core::fs::file::File;
 use coracle_core::fs::inode::Inode;
 use coracle_core::fs::mount::{MountFlags, Place, WriteAccess};
@@ -112,6 +113,9 @@ impl Ext4File {
     fn put_as_opened(&self, src: &mut UserBuf, offset: Option<u64>) -> Result<(usize, u64), Errno> {
         let is_direct = self.flags & O_DIRECT != 0;
         let put = if is_direct { self.write_direct(src, offset) } else { self.put(src, offset) }?;
+        if put.0 > 0 {
+            access::written(&*self.node, self.node.mode());
+        }
         if put.0 > 0 && self.flags & O_DSYNC != 0 {
             self.node.sync_file(self.flags & O_SYNC != O_SYNC)?;
         }
@@ -180,7 +184,9 @@ impl File for Ext4File {
         Ok(self.node.metadata().stat())
     }
     fn truncate(&self, size: u64) -> Result<(), Errno> {
-        self.node.set_size(size)
+        self.node.set_size(size)?;
+        access::written(&*self.node, self.node.mode());
+        Ok(())
     }
     fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
         let node = &*self.node;

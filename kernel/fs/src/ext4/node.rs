@@ -10,6 +10,7 @@ use crate::users::{Used, Users};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
+use coracle_core::fs::access;
 use coracle_core::fs::file::File;
 use coracle_core::fs::inode::{Changes, DirEntry, Inode, Link, NewNode, TakeEntry, Usage};
 use coracle_core::fs::mount::Place;
@@ -552,7 +553,9 @@ impl Inode for Node {
             return Err(Errno::INVAL);
         }
         self.users.check_not_executed()?;
-        self.set_size(size)
+        self.set_size(size)?;
+        access::written(self, self.mode());
+        Ok(())
     }
     fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
         self.volume.read().xattr(self.number, name).map_err(errno)

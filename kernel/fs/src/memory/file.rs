@@ -5,6 +5,7 @@ use crate::lost;
 use crate::users;
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
+use coracle_core::fs::access;
 use coracle_core::fs::file::{EmitEntry, File};
 use coracle_core::fs::inode::Inode;
 use coracle_core::fs::mount::{DELETED, MountFlags, Place, WriteAccess};
@@ -89,13 +90,17 @@ impl File for MemoryFile {
     }
     fn write(&self, src: &mut UserBuf, offset: u64, _nonblock: bool) -> SysResult {
         let done = self.content()?.write(src, offset)?;
-        self.node.touch();
+        if done > 0 {
+            access::written(&*self.node, self.node.touch());
+        }
         self.count_lost(done);
         Ok(done)
     }
     fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
         let done = self.content()?.append(src)?;
-        self.node.touch();
+        if done.0 > 0 {
+            access::written(&*self.node, self.node.touch());
+        }
         self.count_lost(done.0);
         Ok(done)
     }

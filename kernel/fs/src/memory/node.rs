@@ -10,6 +10,7 @@ use crate::users::{Used, Users};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
+use coracle_core::fs::access;
 use coracle_core::fs::file::File;
 use coracle_core::fs::inode::{Changes, Inode, Link, NewNode, TakeEntry, Usage};
 use coracle_core::fs::mount::Place;
@@ -270,12 +271,13 @@ impl Node {
         // A method runs on a node that somebody holds.
         self.this.upgrade().expect("a node in use is alive")
     }
-    /// The content was written: its times change.
-    pub(super) fn touch(&self) {
+    /// The content was written: its times change. Returns the mode.
+    pub(super) fn touch(&self) -> u32 {
         let now = Timestamp::now();
         let mut attributes = self.attributes.lock();
         attributes.modified = now;
         attributes.changed = now;
+        attributes.mode
     }
     pub(super) fn add_links(&self, change: i64) {
         let mut attributes = self.attributes.lock();
@@ -421,7 +423,7 @@ impl Inode for Node {
                 file.is_some_and(|file| core::ptr::eq(Arc::as_ptr(file.node()), self))
             });
         }
-        self.touch();
+        access::written(self, self.touch());
         Ok(())
     }
     fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
