@@ -7,6 +7,7 @@ extern crate alloc;
 
 pub mod aio;
 pub mod mqueue;
+pub mod space;
 pub mod sysv;
 pub mod unix;
 pub mod uring;

@@ -9,6 +9,7 @@ use coracle_core::task::pid_space;
 use coracle_core::time::posix_clock;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
+use coracle_ipc::space::Handle;
 use coracle_ipc::sysv::messages::{self, MessageQueue, Receive};
 use coracle_ipc::sysv::object::{self, IPC_NOWAIT};
 use coracle_ipc::sysv::segments::{self, Segment};
@@ -51,7 +52,8 @@ fn int(value: usize) -> i32 {
 
 /// What IPC_INFO and its relatives return: the highest place that is taken.
 fn highest<T: object::Object>() -> usize {
-    T::all().lock().highest_index()
+    let handle = Handle::own();
+    handle.used().map_or(0, |space| T::all(space).lock().highest_index())
 }
 
 /// shmget(2). Huge pages there are none: ENOMEM, as without any in the pool.

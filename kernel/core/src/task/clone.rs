@@ -63,6 +63,7 @@ pub fn clone(
         || (thread && wants_pidfd)
         || (wants_pidfd && request.has(abi::CLONE_PARENT_SETTID) && request.pidfd == request.parent_tid)
         || (shares_handlers && request.flags & abi::CLONE_CLEAR_SIGHAND != 0)
+        || (request.has(abi::CLONE_SYSVSEM) && request.has(abi::CLONE_NEWIPC))
         || (request.has(abi::CLONE_FS) && (request.has(abi::CLONE_NEWNS) || request.has(abi::CLONE_NEWUSER)))
         // The first process has no parent, and a namespace's init no brothers (clone(2), "ERRORS").
         || (request.has(abi::CLONE_PARENT) && (grandparent.is_none() || parent.process.is_init()))

@@ -146,6 +146,11 @@ coracle_hal::hook! {
     ending: coracle_core::task::exit::Ending = "coracle_ending", given by give_ending
 }
 
+/// Undoes what a process did to others (semop(2), SEM_UNDO).
+pub(super) fn undo(process: &Process) {
+    (ending().undo)(process);
+}
+
 /// The last thread of a process is ending.
 fn finish(process: &Arc<Process>, status: ExitStatus) {
     debug::ended(process, status.wait_status());
@@ -163,9 +168,9 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
     process.aio.program_ended();
     process.uring.program_ended();
     process.descriptors.leave();
-    process.leave_files();
     terminal::process_ended(process);
-    (ending().undo)(process);
+    undo(process);
+    process.leave_files();
     // Its page tables go with the last reference; this CPU leaves them first.
     let old = process.replace_memory(Memory::none().clone());
     crate::this::with(|me| sched::use_memory(me));

@@ -1,6 +1,7 @@
 //! The namespaces of a process (namespaces(7)) beside that of its users, which is a part of its credentials.
 //!
 //! `None` stands for the first namespace of a kind, so that a process that never had another one pays nothing.
+use super::attachment;
 use super::pid_space::{self, PidSpace};
 use super::process::Process;
 use super::user_space::{self, UserSpace, next_inode};
@@ -34,6 +35,16 @@ pub struct Cgroups {
     pub owner: Option<Arc<UserSpace>>,
 }
 
+/// System V objects and POSIX queues (ipc_namespaces(7)).
+pub struct Ipc {
+    /// Number of its inode.
+    pub id: u32,
+    /// The user namespace that it belongs to.
+    pub owner: Option<Arc<UserSpace>>,
+    /// What is in it.
+    pub objects: attachment::Place,
+}
+
 /// See above.
 #[derive(Clone, Default)]
 pub struct Namespaces {
@@ -43,15 +54,21 @@ pub struct Namespaces {
     pub mounts: Option<Arc<Space>>,
     /// Control groups.
     pub cgroups: Option<Arc<Cgroups>>,
+    /// System V objects and POSIX queues.
+    pub ipc: Option<Arc<Ipc>>,
     /// Numbers of processes, if its children go to another namespace than its own.
     pub pids_of_children: Option<Arc<PidSpace>>,
 }
 
 /// Kinds that there can be others of than the first (CLONE_NEW*).
-pub const KINDS: u32 =
-    abi::CLONE_NEWNS | abi::CLONE_NEWUTS | abi::CLONE_NEWCGROUP | abi::CLONE_NEWUSER | abi::CLONE_NEWPID;
+pub const KINDS: u32 = abi::CLONE_NEWNS
+    | abi::CLONE_NEWUTS
+    | abi::CLONE_NEWCGROUP
+    | abi::CLONE_NEWUSER
+    | abi::CLONE_NEWPID
+    | abi::CLONE_NEWIPC;
 /// Kinds of which there is one.
-pub const SINGLE: u32 = abi::CLONE_NEWIPC | abi::CLONE_NEWNET | abi::CLONE_NEWTIME;
+pub const SINGLE: u32 = abi::CLONE_NEWNET | abi::CLONE_NEWTIME;
 
 /// Gives a process, which is the running program's or which that is making, new namespaces of these kinds (CLONE_NEW*; unshare(2), clone(2)).
 /// EPERM, EINVAL for kinds of which there is one, ENOSPC, ENOMEM.
@@ -88,6 +105,10 @@ pub fn renew(maker: &Process, process: &Process, kinds: u32) -> Result<(), Errno
     if kinds & abi::CLONE_NEWCGROUP != 0 {
         own.cgroups = Some(try_arc(Cgroups { id: next_inode(), owner: owner.clone() })?);
     }
+    if kinds & abi::CLONE_NEWIPC != 0 {
+        let (id, objects) = (next_inode(), attachment::Place::default());
+        own.ipc = Some(try_arc(Ipc { id, owner: owner.clone(), objects })?);
+    }
     if kinds & abi::CLONE_NEWPID != 0 {
         // That of its children is still its own, which `maker` tells of one that is being made.
         let outer = maker.pid_space().cloned();
@@ -108,8 +129,7 @@ pub fn renew(maker: &Process, process: &Process, kinds: u32) -> Result<(), Errno
         process.fs.move_to(&copies);
         own.mounts = Some(space);
     }
-    let old = core::mem::replace(&mut *process.namespaces.lock(), own);
-    drop(old);
+    process.set_namespaces(own);
     if kinds & abi::CLONE_NEWUSER != 0 {
         process.set_user_space(credentials);
     }
@@ -117,6 +137,19 @@ pub fn renew(maker: &Process, process: &Process, kinds: u32) -> Result<(), Errno
 }
 
 impl Process {
+    /// Gives it these namespaces. What it did with SEM_UNDO in another namespace of System V objects is undone (unshare(2), setns(2)).
+    pub fn set_namespaces(&self, namespaces: Namespaces) {
+        let is_other = {
+            let own = self.namespaces.lock();
+            own.ipc.as_ref().map(Arc::as_ptr) != namespaces.ipc.as_ref().map(Arc::as_ptr)
+        };
+        if is_other {
+            super::exit::undo(self);
+        }
+        let old = core::mem::replace(&mut *self.namespaces.lock(), namespaces);
+        drop(old);
+    }
+
     /// Gives it these credentials, which are of another user namespace.
     pub fn set_user_space(&self, credentials: super::credentials::Credentials) {
         self.is_mapped.store(credentials.space.is_some(), Relaxed);

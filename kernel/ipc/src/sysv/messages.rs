@@ -1,5 +1,6 @@
 //! Queues of messages (msgop(2), msgctl(2)).
 use super::object::{self, Object};
+use crate::space::{Handle, Space};
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::ipc::poll::{Events, PollSource, block_on_events};
@@ -56,12 +57,10 @@ pub struct Receive {
     pub no_wait: bool,
 }
 
-static QUEUES: Mutex<Registry<Arc<MessageQueue>>> = Mutex::new(Registry::new());
-
 impl Object for MessageQueue {
     const LIMIT: usize = MAX_QUEUES;
-    fn all() -> &'static Mutex<Registry<Arc<Self>>> {
-        &QUEUES
+    fn all(space: &Space) -> &Mutex<Registry<Arc<Self>>> {
+        &space.queues
     }
     fn permission(&self) -> Permission {
         self.state.lock().permission
@@ -167,7 +166,8 @@ impl MessageQueue {
 /// IPC_RMID: sleeping threads get EIDRM. EINVAL, EIDRM, EPERM.
 pub fn remove(id: i32) -> Result<(), Errno> {
     let queue = {
-        let mut queues = QUEUES.lock();
+        let handle = Handle::own();
+        let mut queues = handle.space()?.queues.lock();
         object::check_control(&queues.get(id)?.permission())?;
         queues.remove(id)?
     };
@@ -178,7 +178,9 @@ pub fn remove(id: i32) -> Result<(), Errno> {
 
 /// Queues, messages and bytes in all (MSG_INFO).
 pub fn totals() -> (usize, usize, usize) {
-    let queues = QUEUES.lock();
+    let handle = Handle::own();
+    let Some(space) = handle.used() else { return (0, 0, 0) };
+    let queues = space.queues.lock();
     let (mut messages, mut bytes, mut from) = (0, 0, 0);
     while let Some((index, _, queue)) = queues.next_from(from) {
         let state = queue.state.lock();

@@ -1,4 +1,5 @@
 //! What the three kinds of objects have in common: finding or making one, and the rights to it.
+use crate::space::{Handle, Space};
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::capability;
@@ -20,8 +21,8 @@ const IPC_PRIVATE: i32 = 0;
 pub trait Object: Sized + 'static {
     /// Objects of this kind at most.
     const LIMIT: usize;
-    /// All of them.
-    fn all() -> &'static Mutex<Registry<Arc<Self>>>;
+    /// All of them in a namespace.
+    fn all(space: &Space) -> &Mutex<Registry<Arc<Self>>>;
     /// Its owner and mode now.
     fn permission(&self) -> Permission;
     /// Tells a new object its identifier.
@@ -60,13 +61,17 @@ pub fn check_control(permission: &Permission) -> Result<(), Errno> {
 
 /// The object with that identifier. EINVAL, EIDRM.
 pub fn get<T: Object>(id: i32) -> Result<Arc<T>, Errno> {
-    Ok(T::all().lock().get(id)?.clone())
+    Ok(T::all(Handle::own().space()?).lock().get(id)?.clone())
 }
 
 /// The object at that place, and its identifier (SEM_STAT and its kin). EINVAL.
 pub fn at<T: Object>(index: i32) -> Result<(i32, Arc<T>), Errno> {
     let index = usize::try_from(index).map_err(|_| Errno::INVAL)?;
-    T::all().lock().at(index).map(|(id, object)| (id, object.clone())).ok_or(Errno::INVAL)
+    T::all(Handle::own().space()?)
+        .lock()
+        .at(index)
+        .map(|(id, object)| (id, object.clone()))
+        .ok_or(Errno::INVAL)
 }
 
 /// semget(2) and its kin: the identifier of the object with that key, or of a new one that `make` gives. `fits` checks what was
@@ -77,7 +82,8 @@ pub fn find_or_make<T: Object>(
     fits: impl FnOnce(&T) -> Result<(), Errno>,
     make: impl FnOnce(Permission) -> Result<T, Errno>,
 ) -> SysResult {
-    let mut all = T::all().lock();
+    let handle = Handle::own();
+    let mut all = T::all(handle.space()?).lock();
     if key != IPC_PRIVATE
         && let Some((id, object)) = all.by_key(key)
     {

@@ -1,6 +1,7 @@
 //! Segments of shared memory (shmop(2), shmctl(2)).
 use super::object::{self, Object};
-use alloc::sync::{Arc, Weak};
+use crate::space::{Handle, Space, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::File;
@@ -17,7 +18,7 @@ use coracle_hal::frame::Frame;
 use coracle_hal::paging::Prot;
 use coracle_sysv::{Permission, READ, Registry, WRITE};
 use core::any::Any;
-use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use linux_raw_sys::general::{S_IFREG, stat as Stat};
 
 /// Segments at most (SHMMNI).
@@ -42,6 +43,8 @@ pub fn max_pages() -> u64 {
 
 /// A segment.
 pub struct Segment {
+    /// Its namespace.
+    space: Weak,
     id: AtomicI32,
     /// Its bytes, as it was made.
     pub size: usize,
@@ -63,20 +66,16 @@ pub struct State {
     pub creator: i32,
     /// See `creator`.
     pub last_user: i32,
-    attachments: Vec<Weak<Attachment>>,
+    attachments: Vec<alloc::sync::Weak<Attachment>>,
 }
 
 /// What a shmat(2) maps. Mappings that fork(2) and munmap(2) make of one hold it, too, and count.
 struct Attachment(Arc<Segment>);
 
-static SEGMENTS: Mutex<Registry<Arc<Segment>>> = Mutex::new(Registry::new());
-/// Pages of all segments, touched or not.
-static PAGES: AtomicU64 = AtomicU64::new(0);
-
 impl Object for Segment {
     const LIMIT: usize = MAX_SEGMENTS;
-    fn all() -> &'static Mutex<Registry<Arc<Self>>> {
-        &SEGMENTS
+    fn all(space: &Space) -> &Mutex<Registry<Arc<Self>>> {
+        &space.segments
     }
     fn permission(&self) -> Permission {
         self.state.lock().permission
@@ -93,16 +92,18 @@ fn own_pid() -> i32 {
 /// shmget(2).
 pub fn find_or_make(key: i32, size: usize, flags: u32) -> SysResult {
     let fits = |segment: &Segment| if segment.size < size { Err(Errno::INVAL) } else { Ok(()) };
+    let handle = Handle::own();
+    let pages_taken = &handle.space()?.pages;
     object::find_or_make(key, flags, fits, |permission| {
         if size == 0 || size as u64 > MAX_BYTES {
             return Err(Errno::INVAL);
         }
         let pages = (page_up(size).ok_or(Errno::INVAL)? / PAGE_SIZE) as u64;
         // One after the other: the lock of all segments is held.
-        if PAGES.load(Relaxed) + pages > max_pages() {
+        if pages_taken.load(Relaxed) + pages > max_pages() {
             return Err(Errno::NOSPC);
         }
-        PAGES.fetch_add(pages, Relaxed);
+        pages_taken.fetch_add(pages, Relaxed);
         let state = State {
             permission,
             attached_s: 0,
@@ -113,6 +114,7 @@ pub fn find_or_make(key: i32, size: usize, flags: u32) -> SysResult {
             attachments: Vec::new(),
         };
         Ok(Segment {
+            space: handle.downgrade(),
             id: AtomicI32::new(0),
             size,
             pages: SharedAnonymous::default(),
@@ -124,7 +126,7 @@ pub fn find_or_make(key: i32, size: usize, flags: u32) -> SysResult {
 impl State {
     /// Mappings of it (`shm_nattch`).
     pub fn attached(&self) -> usize {
-        self.attachments.iter().map(Weak::strong_count).sum()
+        self.attachments.iter().map(alloc::sync::Weak::strong_count).sum()
     }
 }
 
@@ -172,7 +174,8 @@ pub fn attach(memory: &Memory, id: i32, address: usize, flags: u32) -> SysResult
     let attachment = try_arc(Attachment(segment))?;
     {
         // With the registry locked the segment is not removed meanwhile.
-        let segments = SEGMENTS.lock();
+        let handle = Handle::own();
+        let segments = handle.space()?.segments.lock();
         let mut state = segments.get(id)?.state.lock();
         object::check(&state.permission, wanted)?;
         state.attachments.try_push(Arc::downgrade(&attachment))?;
@@ -222,7 +225,8 @@ pub fn detach(memory: &Memory, address: usize) -> Result<(), Errno> {
 /// IPC_RMID: the segment goes when nothing maps it any more; its key is free at once. EINVAL, EIDRM, EPERM.
 pub fn remove(id: i32) -> Result<(), Errno> {
     let removed = {
-        let mut segments = SEGMENTS.lock();
+        let handle = Handle::own();
+        let mut segments = handle.space()?.segments.lock();
         let segment = segments.get(id)?.clone();
         let mut state = segment.state.lock();
         object::check_control(&state.permission)?;
@@ -238,6 +242,7 @@ pub fn remove(id: i32) -> Result<(), Errno> {
 }
 
 /// What all segments come to (SHM_INFO).
+#[derive(Default)]
 pub struct Totals {
     /// Segments.
     pub segments: usize,
@@ -249,8 +254,10 @@ pub struct Totals {
 
 /// See [`Totals`].
 pub fn totals() -> Totals {
-    let segments = SEGMENTS.lock();
-    let mut totals = Totals { segments: segments.len(), pages: PAGES.load(Relaxed), resident_pages: 0 };
+    let handle = Handle::own();
+    let Some(space) = handle.used() else { return Totals::default() };
+    let segments = space.segments.lock();
+    let mut totals = Totals { segments: segments.len(), pages: space.pages.load(Relaxed), resident_pages: 0 };
     let mut from = 0;
     while let Some((index, _, segment)) = segments.next_from(from) {
         totals.resident_pages += segment.resident_pages();
@@ -261,14 +268,20 @@ pub fn totals() -> Totals {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        PAGES.fetch_sub(self.size.div_ceil(PAGE_SIZE) as u64, Relaxed);
+        if let Some(handle) = self.space.upgrade()
+            && let Some(space) = handle.used()
+        {
+            space.pages.fetch_sub(self.size.div_ceil(PAGE_SIZE) as u64, Relaxed);
+        }
     }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
         let unused = {
-            let mut segments = SEGMENTS.lock();
+            // In a namespace that is gone nothing lists it any more.
+            let handle = self.0.space.upgrade();
+            let mut segments = handle.as_ref().and_then(Handle::used).map(|space| space.segments.lock());
             let mut state = self.0.state.lock();
             let before = state.attachments.len();
             state.attachments.retain(|attachment| attachment.strong_count() > 0);
@@ -278,7 +291,8 @@ impl Drop for Attachment {
             }
             let unused = state.permission.mode & SHM_DEST != 0 && state.attachments.is_empty();
             drop(state);
-            if unused { segments.remove(self.0.id.load(Relaxed)).ok() } else { None }
+            let id = self.0.id.load(Relaxed);
+            segments.as_mut().filter(|_| unused).and_then(|segments| segments.remove(id).ok())
         };
         // Its pages are freed with the locks let go.
         drop(unused);

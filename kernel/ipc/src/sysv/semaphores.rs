@@ -1,5 +1,6 @@
 //! Sets of semaphores (semop(2), semctl(2)).
 use super::object::{self, Object};
+use crate::space::{Handle, Space};
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::ipc::poll::{Events, PollSource, block_on};
@@ -37,12 +38,10 @@ pub struct State {
     removed: bool,
 }
 
-static SETS: Mutex<Registry<Arc<Set>>> = Mutex::new(Registry::new());
-
 impl Object for Set {
     const LIMIT: usize = MAX_SETS;
-    fn all() -> &'static Mutex<Registry<Arc<Self>>> {
-        &SETS
+    fn all(space: &Space) -> &Mutex<Registry<Arc<Self>>> {
+        &space.sets
     }
     fn permission(&self) -> Permission {
         self.state.lock().permission
@@ -139,7 +138,8 @@ impl Set {
 /// IPC_RMID: sleeping threads get EIDRM. EINVAL, EIDRM, EPERM.
 pub fn remove(id: i32) -> Result<(), Errno> {
     let set = {
-        let mut sets = SETS.lock();
+        let handle = Handle::own();
+        let mut sets = handle.space()?.sets.lock();
         object::check_control(&sets.get(id)?.permission())?;
         sets.remove(id)?
     };
@@ -150,7 +150,9 @@ pub fn remove(id: i32) -> Result<(), Errno> {
 
 /// Sets, and semaphores of all sets (SEM_INFO).
 pub fn totals() -> (usize, usize) {
-    let sets = SETS.lock();
+    let handle = Handle::own();
+    let Some(space) = handle.used() else { return (0, 0) };
+    let sets = space.sets.lock();
     let mut total = 0;
     let mut from = 0;
     while let Some((index, _, set)) = sets.next_from(from) {
@@ -160,14 +162,17 @@ pub fn totals() -> (usize, usize) {
     (sets.len(), total)
 }
 
-/// A process has ended: what it did with SEM_UNDO is undone.
+/// A process has ended, or goes to another namespace: what it did with SEM_UNDO is undone.
 pub fn process_ended(process: &Process) {
     if !process.undoes_semaphores.load(Relaxed) {
         return;
     }
+    let handle = Handle::of(process);
+    let Some(space) = handle.used() else { return };
     let mut from = 0;
     loop {
-        let Some((index, set)) = SETS.lock().next_from(from).map(|(index, _, set)| (index, set.clone()))
+        let Some((index, set)) =
+            space.sets.lock().next_from(from).map(|(index, _, set)| (index, set.clone()))
         else {
             return;
         };

@@ -3,6 +3,7 @@ use super::messages::MessageQueue;
 use super::object::Object;
 use super::segments::Segment;
 use super::semaphores::{self, Set};
+use crate::space::Handle;
 use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::mm::memory::PAGE_SIZE;
@@ -28,7 +29,8 @@ fn table<T: Object>(
         text.push(header.as_bytes())?;
     }
     let next: Option<(usize, i32, Arc<T>)> = {
-        let all = T::all().lock();
+        let handle = Handle::own();
+        let all = T::all(handle.space()?).lock();
         all.next_from(from as usize).map(|(index, id, object)| (index, id, object.clone()))
     };
     let Some((index, id, object)) = next else { return Ok(None) };
