@@ -62,14 +62,14 @@ impl Handle {
     pub fn space(&self) -> Result<&Space, Errno> {
         match &self.0 {
             None => Ok(&FIRST),
-            Some(ipc) => ipc.objects.get_or_make()?.ok_or(Errno::NOMEM),
+            Some(ipc) => ipc.objects.place.get_or_make()?.ok_or(Errno::NOMEM),
         }
     }
     /// What is in it, if anything ever was.
     pub fn used(&self) -> Option<&Space> {
         match &self.0 {
             None => Some(&FIRST),
-            Some(ipc) => ipc.objects.get(),
+            Some(ipc) => ipc.objects.place.get(),
         }
     }
     /// The namespace, which this doesn't keep.

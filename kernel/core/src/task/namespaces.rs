@@ -2,6 +2,7 @@
 //!
 //! `None` stands for the first namespace of a kind, so that a process that never had another one pays nothing.
 use super::attachment;
+use super::later::{self, Later, Link};
 use super::pid_space::{self, PidSpace};
 use super::process::Process;
 use super::user_space::{self, UserSpace, next_inode};
@@ -9,9 +10,11 @@ use super::uts::{UtsName, domain, hostname};
 use crate::errno::Errno;
 use crate::fs::mount_space::Space;
 use crate::lock::Mutex;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_capabilities::{Capabilities, number};
-use coracle_fallible::try_arc;
+use coracle_fallible::{try_arc, try_box};
+use coracle_hal::leaving::{Leaves, Leaving};
 use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
@@ -42,7 +45,27 @@ pub struct Ipc {
     /// The user namespace that it belongs to.
     pub owner: Option<Arc<UserSpace>>,
     /// What is in it.
-    pub objects: attachment::Place,
+    pub objects: Leaving<Box<Objects>>,
+}
+
+/// What is in an IPC namespace. It goes later than the last reference to the namespace (`task::later`), which one of the objects may hold.
+pub struct Objects {
+    /// What the layer above keeps there.
+    pub place: attachment::Place,
+    link: Link,
+}
+
+impl Leaves for Box<Objects> {
+    fn leave(self) {
+        later::put_off(self);
+    }
+}
+
+impl Later for Objects {
+    fn run(self: Box<Self>) {}
+    fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
 }
 
 /// See above.
@@ -106,7 +129,8 @@ pub fn renew(maker: &Process, process: &Process, kinds: u32) -> Result<(), Errno
         own.cgroups = Some(try_arc(Cgroups { id: next_inode(), owner: owner.clone() })?);
     }
     if kinds & abi::CLONE_NEWIPC != 0 {
-        let (id, objects) = (next_inode(), attachment::Place::default());
+        let objects = Objects { place: attachment::Place::default(), link: Link::new() };
+        let (id, objects) = (next_inode(), Leaving::new(try_box(objects)?));
         own.ipc = Some(try_arc(Ipc { id, owner: owner.clone(), objects })?);
     }
     if kinds & abi::CLONE_NEWPID != 0 {
