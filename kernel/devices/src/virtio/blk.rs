@@ -121,7 +121,15 @@ impl Blk {
 
     /// Takes what the device is done with, if it has interrupted.
     pub fn poll(&self) {
-        if self.transport.acknowledge() && self.queues.iter().any(|lane| lane.drain()) {
+        if !self.transport.acknowledge() {
+            return;
+        }
+        // The interrupt was for any of them.
+        let mut any = false;
+        for lane in &self.queues {
+            any |= lane.drain();
+        }
+        if any {
             self.room.notify(Events::OUT);
         }
     }
