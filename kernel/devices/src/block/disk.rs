@@ -147,6 +147,11 @@ impl Disk {
     /// # Errors
     /// EINVAL and EIO as [`Disk::write`].
     pub fn read(&self, offset: u64, frames: &[Frame], range: Range<usize>) -> Result<(), Errno> {
+        self.read_into(offset, frames.try_to_vec()?, range)
+    }
+
+    /// [`Disk::read`] where the caller has no use for the frames afterwards.
+    pub fn read_into(&self, offset: u64, frames: Vec<Frame>, range: Range<usize>) -> Result<(), Errno> {
         self.transfer(Operation::Read, offset, frames, range, None)
     }
 
@@ -158,7 +163,7 @@ impl Disk {
         bytes: usize,
         deadline_ns: u64,
     ) -> Result<(), Errno> {
-        self.transfer(Operation::Read, offset, frames, 0..bytes, Some(deadline_ns))
+        self.transfer(Operation::Read, offset, frames.try_to_vec()?, 0..bytes, Some(deadline_ns))
     }
 
     /// Writes blocks at `offset` from the frames. They are on stable storage after [`Disk::flush`]. Waits; hold no lock.
@@ -166,6 +171,11 @@ impl Disk {
     /// # Errors
     /// EINVAL unless offset and length are whole logical blocks, EIO past the end or if the device failed, EROFS, ENOMEM.
     pub fn write(&self, offset: u64, frames: &[Frame], range: Range<usize>) -> Result<(), Errno> {
+        self.write_from(offset, frames.try_to_vec()?, range)
+    }
+
+    /// [`Disk::write`] where the caller has no use for the frames afterwards.
+    pub fn write_from(&self, offset: u64, frames: Vec<Frame>, range: Range<usize>) -> Result<(), Errno> {
         if self.limits().is_read_only {
             return Err(Errno::ROFS);
         }
@@ -176,7 +186,7 @@ impl Disk {
         &self,
         operation: Operation,
         offset: u64,
-        frames: &[Frame],
+        mut frames: Vec<Frame>,
         range: Range<usize>,
         deadline_ns: Option<u64>,
     ) -> Result<(), Errno> {
@@ -185,17 +195,22 @@ impl Disk {
         let (most, align) = self.limits().request_bytes;
         let batch = Batch::new()?;
         let mut at = range.start;
+        // What lies before the first frame that is left.
+        let mut skipped = 0;
         let mut submitted = Ok(());
         while at < range.end && submitted.is_ok() {
             let end = (at / align * align + most).min(range.end);
-            let of_frames = at / FRAME_SIZE..end.div_ceil(FRAME_SIZE);
-            let skipped = of_frames.start * FRAME_SIZE;
-            let data = frames[of_frames]
-                .try_to_vec()
-                .map(|frames| Data { frames, range: at - skipped..end - skipped });
-            submitted = data.map_err(Errno::from).map(|data| self.submit(operation, sector, data, &batch));
+            let data = match end == range.end {
+                true => Ok(core::mem::take(&mut frames)),
+                false => take_front(&mut frames, end - skipped),
+            };
+            submitted = data.map(|frames| {
+                let data = Data { frames, range: at - skipped..end - skipped };
+                self.submit(operation, sector, data, &batch);
+            });
             sector += (end - at) as u64 / SECTOR_BYTES;
             at = end;
+            skipped = end / FRAME_SIZE * FRAME_SIZE;
         }
         self.device.kick();
         // What was submitted is waited for in any case: the caller may look at its frames next.
@@ -312,4 +327,15 @@ impl Disk {
         }
         Ok(())
     }
+}
+
+/// Takes the frames that the first bytes are in; one whose other bytes are left stays as well. ENOMEM.
+fn take_front(frames: &mut Vec<Frame>, bytes: usize) -> Result<Vec<Frame>, Errno> {
+    let mut front = Vec::new();
+    front.make_room(bytes.div_ceil(FRAME_SIZE))?;
+    let shared = frames.get(bytes / FRAME_SIZE).filter(|_| !bytes.is_multiple_of(FRAME_SIZE)).cloned();
+    for frame in frames.drain(..bytes / FRAME_SIZE).chain(shared) {
+        front.push_reserved(frame);
+    }
+    Ok(front)
 }
