@@ -4,6 +4,7 @@
 //! table (`.ex_table`) with the address to continue at if it faults; the page-fault handler looks it up, and passes the failed
 //! address in a register.
 use crate::arch::copy as machine;
+use crate::mm::frame::Frame;
 use crate::mm::paging::{USER_END, USER_START};
 use core::mem::MaybeUninit;
 
@@ -80,6 +81,17 @@ pub fn copy_from(dst: &mut [u8], src: usize) -> Result<(), Fault> {
 pub fn copy_to(dst: usize, src: &[u8]) -> Result<(), Fault> {
     let len = src.len();
     outcome(len, true, machine::copy_to(dst, src.as_ptr() as usize, len))
+}
+/// Copies `len` bytes of `frame` from `offset` on to the program's memory at `dst`; panics if that leaves the frame. Where the program's
+/// memory is that of the frame, or a program writes to it meanwhile, the bytes are some mixture.
+#[inline]
+pub fn copy_from_frame(dst: usize, frame: &Frame, offset: usize, len: usize) -> Result<(), Fault> {
+    outcome(len, true, machine::copy_to(dst, frame.bytes_at(offset, len) as usize, len))
+}
+/// Copies `len` bytes of the program's memory at `src` into `frame` from `offset` on; panics as [`Frame::write`] does.
+#[inline]
+pub fn copy_to_frame(frame: &Frame, offset: usize, len: usize, src: usize) -> Result<(), Fault> {
+    outcome(len, false, machine::copy_from(frame.writable_bytes_at(offset, len) as usize, src, len))
 }
 /// Copies 64-bit words from the program's memory at `src`, of any alignment.
 #[inline]

@@ -363,6 +363,17 @@ impl Frame {
         // SAFETY: two whole frames; if they are the same one, `copy` allows it.
         unsafe { core::ptr::copy(from.pointer(), self.pointer(), FRAME_SIZE) };
     }
+    /// Where `len` bytes from `offset` on lie; panics if that leaves the frame. To be reached by copies alone.
+    pub(crate) fn bytes_at(&self, offset: usize, len: usize) -> *const u8 {
+        check(offset, len);
+        self.pointer().wrapping_add(offset)
+    }
+    /// [`Frame::bytes_at`] for copies into them; panics as [`Frame::write`] does.
+    pub(crate) fn writable_bytes_at(&self, offset: usize, len: usize) -> *mut u8 {
+        check(offset, len);
+        self.check_writable();
+        self.pointer().wrapping_add(offset)
+    }
     fn check_writable(&self) {
         assert!(!self.is_permanent(), "the image and the page of zeroes are read-only");
     }

@@ -358,6 +358,30 @@ impl AddressSpace {
         self.resident.fetch_add(weight(new), Ordering::Relaxed);
         Ok(())
     }
+    /// Maps those of `pages` that there are at `start` and behind where nothing is mapped; the others stay. All lie in one table of
+    /// pages, else those in the first one are mapped.
+    pub fn map_free(&self, start: usize, pages: &mut [Option<Frame>], prot: Prot) -> Result<(), MapError> {
+        let end = (start + pages.len() * FRAME_SIZE).min((start | (LARGE_PAGE - 1)) + 1);
+        check(&(start..end));
+        let _guard = self.lock.lock();
+        let mut slot = core::ptr::from_ref(self.make(start)?);
+        let mut resident = 0;
+        for (_, page) in (start..end).step_by(FRAME_SIZE).zip(pages) {
+            // SAFETY: an entry of our own tables, which are freed only with `self`; those of a table lie one after the other.
+            let entry_here = unsafe { &*slot };
+            if entry_here.load(Ordering::Relaxed) & pte::OWNED == 0
+                && let Some(frame) = page.take()
+            {
+                let new = entry(frame.into_phys(), prot);
+                entry_here.store(new, Ordering::Release);
+                resident += weight(new);
+            }
+            slot = slot.wrapping_add(1);
+        }
+        page_table::publish();
+        self.resident.fetch_add(resident, Ordering::Relaxed);
+        Ok(())
+    }
     /// Puts `frame` in place of what is at `addr` (copy on write).
     pub fn replace(&self, addr: usize, frame: Frame, prot: Prot) -> Result<Flush, MapError> {
         check(&(addr..addr + FRAME_SIZE));
@@ -425,6 +449,33 @@ impl AddressSpace {
         // SAFETY: borrows the entry's reference for the time of a clone; the lock keeps it there.
         let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_phys(entry & pte::ADDRESS) });
         Some(Mapping { frame: (*frame).clone(), prot: rights(entry), dirty: page_table::is_dirty(entry) })
+    }
+    /// Appends the frames of the pages that are there with all these rights, from the start of `range` on up to one that is not.
+    /// `frames` has room for them all.
+    pub fn frames(&self, range: Range<usize>, wanted: Prot, frames: &mut Vec<Frame>) {
+        check(&range);
+        let _guard = self.lock.lock();
+        let mut table = None;
+        for addr in range.step_by(FRAME_SIZE) {
+            if addr.is_multiple_of(LARGE_PAGE) {
+                table = None;
+            }
+            // The entries of a table lie one after the other.
+            let slot = match table {
+                Some(slot) => Some(slot),
+                None => self.find(addr).map(core::ptr::from_ref),
+            };
+            let Some(slot) = slot else { return };
+            // SAFETY: an entry of our own tables, which are freed only with `self`.
+            let entry = unsafe { (*slot).load(Ordering::Relaxed) };
+            if entry & pte::OWNED == 0 || !rights(entry).contains(wanted) {
+                return;
+            }
+            // SAFETY: as in `query`.
+            let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_phys(entry & pte::ADDRESS) });
+            frames.push_reserved((*frame).clone());
+            table = Some(slot.wrapping_add(1));
+        }
     }
     /// True if the page at `addr` is present and its frame has no other reference.
     pub fn mapped_once(&self, addr: usize) -> bool {

@@ -204,6 +204,11 @@ impl OpenFile {
 /// wasn't taken.
 pub type EmitEntry<'a> = &'a mut dyn FnMut(u64, u64, u8, &[u8]) -> bool;
 
+/// Pages that a page fault maps at most, that of the access among them (Linux's fault_around_bytes).
+pub const MOST_AROUND: usize = 16;
+/// The same where each page is checked before it is mapped for the first time, which costs as much as half a fault: files of the image.
+const FEW_AROUND: usize = 4;
+
 /// An open object. Default bodies give the errors Linux gives for objects that can't do it.
 pub trait File: Send + Sync + Any {
     /// Reads at `offset` (regular files, devices with positions), or the next bytes of a stream (offset ignored).
@@ -313,6 +318,17 @@ pub trait File: Send + Sync + Any {
     fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
         let _ = (index, for_write);
         Err(Errno::NODEV)
+    }
+    /// Pages that are mapped with one that is touched, if they are at hand: a window of so many, aligned.
+    fn fault_around(&self) -> usize {
+        FEW_AROUND
+    }
+    /// The pages from `first` on that can be mapped without waiting, to be read, as far as `pages` has room: what a page fault maps beside the
+    /// page that was touched.
+    fn pages_at_hand(&self, first: u64, pages: &mut [Option<Frame>]) {
+        for (index, page) in (first..).zip(pages) {
+            *page = self.page(index, false).ok();
+        }
     }
     /// Whether its pages may be mapped to be executed: not on a mount with MS_NOEXEC (mmap(2), EPERM).
     fn may_execute(&self) -> bool {

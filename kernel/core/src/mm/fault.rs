@@ -5,18 +5,15 @@ use super::reclaim;
 use super::user::Access;
 use super::vma::{Backing, Vma, VmaFlags, table_rights};
 use crate::errno::Errno;
-use crate::fs::file::File;
+use crate::fs::file::{File, MOST_AROUND};
 use crate::task::long_call;
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use coracle_hal::frame::Frame;
 use coracle_hal::paging::{MapError, Prot, USER_END, USER_START};
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
-
-/// Pages of a file that are mapped together when one of them is touched: a window of this many, aligned. Linux's is 16
-/// (fault_around_bytes); here each page is checked before it is mapped for the first time, which costs as much as half a fault.
-const FAULT_AROUND: usize = 4;
 
 /// Why an access can't be allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -217,7 +214,7 @@ impl Memory {
             copy.copy_from(&frame);
             frame = copy;
         }
-        let around = (!write && !vma.shared()).then(|| around(page, &range));
+        let around = (!write && !for_write).then(|| around(page, &range, file.fault_around()));
         let layout = self.layout();
         if layout.generation != generation {
             return Ok(false);
@@ -229,14 +226,14 @@ impl Memory {
             Ok(()) => {}
         }
         drop(layout);
-        for neighbour in around.into_iter().flatten().step_by(PAGE_SIZE).filter(|&addr| addr != page) {
-            let Ok(frame) = file.page(index_of(neighbour), false) else { continue };
+        if let Some(window) = around {
+            let mut pages = [const { None }; MOST_AROUND];
+            let pages = &mut pages[..window.len() / PAGE_SIZE];
+            file.pages_at_hand(index_of(window.start), pages);
             let layout = self.layout();
-            if layout.generation != generation {
-                break;
-            }
-            if self.space.map(neighbour, frame, rights) == Err(MapError::OutOfMemory) {
-                break;
+            if layout.generation == generation {
+                // The window lies in one table. Without memory for it the page itself could not have been mapped.
+                let _ = self.space.map_free(window.start, pages, rights);
             }
         }
         Ok(true)
@@ -275,9 +272,9 @@ impl Memory {
     }
 }
 
-/// The window of pages around `page` that lies in the mapping.
-fn around(page: usize, range: &Range<usize>) -> Range<usize> {
-    let window = FAULT_AROUND * PAGE_SIZE;
+/// The window of so many pages around `page`, as far as it lies in the mapping.
+fn around(page: usize, range: &Range<usize>, pages: usize) -> Range<usize> {
+    let window = pages.clamp(1, MOST_AROUND) * PAGE_SIZE;
     let start = page & !(window - 1);
     start.max(range.start)..(start + window).min(range.end)
 }
@@ -323,6 +320,32 @@ impl Memory {
         self.each_page(addr, dst.len(), Access::Read, |frame, offset, part| {
             frame.read(offset, &mut dst[part])
         })
+    }
+
+    /// Appends the frames of all pages that `len` bytes at `addr` are in to `frames`, which has room for them.
+    pub fn frames(
+        &self,
+        addr: usize,
+        len: usize,
+        access: Access,
+        frames: &mut Vec<Frame>,
+    ) -> Result<(), Refused> {
+        let rights = match access {
+            Access::Read => Prot::READ,
+            Access::Write => Prot::WRITE,
+            Access::Execute => Prot::EXEC,
+        };
+        let end = addr.checked_add(len).filter(|&end| addr >= USER_START && end <= USER_END);
+        let end = end.ok_or(Refused::NotMapped)?.next_multiple_of(PAGE_SIZE);
+        let (first, before) = (page_down(addr), frames.len());
+        loop {
+            let next = |frames: &Vec<Frame>| first + (frames.len() - before) * PAGE_SIZE;
+            self.space.frames(next(frames)..end, rights, frames);
+            if next(frames) >= end {
+                return Ok(());
+            }
+            self.resolve(next(frames), access)?;
+        }
     }
 
     /// Calls `f` with each page's frame, the offset in it, and the part of the bytes that it is about.

@@ -1,5 +1,5 @@
 //! Buffers of a read- or write-like call: the program's memory (one piece or an iovec array), or the kernel's own.
-use super::fault;
+use super::fault::{self, Refused};
 use super::memory::{PAGE_SIZE, page_down};
 use super::user::{self, Access};
 use crate::errno::Errno;
@@ -7,7 +7,9 @@ use crate::task::long_call;
 use alloc::vec::Vec;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
+use coracle_hal::frame::Frame;
 use coracle_hal::user as hal;
+use core::ops::Range;
 use core::slice::Iter;
 
 /// Bytes that go to or come from the caller, consumed front to back.
@@ -129,6 +131,14 @@ fn shorten(pieces: &mut [RawPiece]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Pages of a program that a device reads or writes, and where in their bytes, one page after the other, the buffer is.
+pub struct Pinned {
+    /// The pages.
+    pub frames: Vec<Frame>,
+    /// The bytes.
+    pub range: Range<usize>,
+}
+
 /// The kernel's side of a copy, used up from the front.
 trait Ours {
     /// Bytes left.
@@ -163,6 +173,42 @@ impl Ours for &mut [u8] {
     }
 }
 
+/// A part of a frame that goes to the program.
+struct FromFrame<'a> {
+    frame: &'a Frame,
+    at: usize,
+    len: usize,
+}
+
+impl Ours for FromFrame<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.len
+    }
+    #[inline(always)]
+    fn copy(&mut self, addr: usize, len: usize) -> Result<(), hal::Fault> {
+        let at = self.at;
+        (self.at, self.len) = (at + len, self.len - len);
+        hal::copy_from_frame(addr, self.frame, at, len)
+    }
+}
+
+/// A part of a frame that is filled by the program.
+struct ToFrame<'a>(FromFrame<'a>);
+
+impl Ours for ToFrame<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.0.len
+    }
+    #[inline(always)]
+    fn copy(&mut self, addr: usize, len: usize) -> Result<(), hal::Fault> {
+        let at = self.0.at;
+        (self.0.at, self.0.len) = (at + len, self.0.len - len);
+        hal::copy_to_frame(self.0.frame, at, len, addr)
+    }
+}
+
 impl<'a> UserBuf<'a> {
     /// `len` bytes of the program's memory at `addr`, of which [`MAX_COUNT`] count (EFAULT is only found when they are
     /// used, as Linux does).
@@ -194,6 +240,34 @@ impl<'a> UserBuf<'a> {
     #[inline]
     pub fn done(&self) -> usize {
         self.done
+    }
+    /// The pages of the next bytes, up to `most`, for a device that moves whole `unit`s, as far as one piece has them. They are there, and
+    /// may be read or written as `access` says. `None` where no such unit begins. The bytes count as moved after
+    /// [`UserBuf::skip`]. Hold no lock. EFAULT, ENOMEM.
+    pub fn pin(&mut self, most: usize, unit: usize, access: Access) -> Result<Option<Pinned>, Errno> {
+        let Rest::Pieces(rest) = &mut self.rest else { return Ok(None) };
+        while self.here == 0 {
+            let Some([next, len]) = rest.next() else { return Ok(None) };
+            (self.addr, self.here) = (usize::from_le_bytes(*next), usize::from_le_bytes(*len));
+        }
+        let len = self.here.min(self.total - self.done).min(most);
+        let len = len - len % unit;
+        if len == 0 || !self.addr.is_multiple_of(unit) {
+            return Ok(None);
+        }
+        let start = self.addr % PAGE_SIZE;
+        let mut frames = Vec::new();
+        frames.make_room((start + len).div_ceil(PAGE_SIZE))?;
+        let memory = crate::this::with(|thread| thread.process.memory());
+        memory.frames(self.addr, len, access, &mut frames).map_err(|refused| match refused {
+            Refused::OutOfMemory => Errno::NOMEM,
+            _ => Errno::FAULT,
+        })?;
+        Ok(Some(Pinned { frames, range: start..start + len }))
+    }
+    /// Counts `len` bytes of one piece as moved.
+    pub fn skip(&mut self, len: usize) {
+        let _ = self.moved(len, Ok(()));
     }
     /// Bytes that lie in the first `count` pages, where two pieces in one page count it twice (vmsplice(2) puts pages into a
     /// pipe).
@@ -238,6 +312,63 @@ impl<'a> UserBuf<'a> {
             }
         }
         Ok(copied)
+    }
+    /// Has the pages of the next `len` bytes be there, so that [`UserBuf::take_frame_nofault`] gets on, unless another thread takes them away. Hold
+    /// no file or socket lock. EFAULT if not even the first byte is there.
+    pub fn fault_in(&mut self, len: usize) -> Result<(), Errno> {
+        self.fault = None;
+        let Rest::Pieces(rest) = &mut self.rest else { return Ok(()) };
+        while self.here == 0 {
+            let Some([next, len]) = rest.next() else { return Ok(()) };
+            (self.addr, self.here) = (usize::from_le_bytes(*next), usize::from_le_bytes(*len));
+        }
+        user::read(&mut [0], self.addr)?;
+        let pieces = rest.clone().map(|&[addr, len]| (usize::from_le_bytes(addr), usize::from_le_bytes(len)));
+        let mut left = len.min(self.total - self.done);
+        for (addr, len) in core::iter::once((self.addr, self.here)).chain(pieces) {
+            let end = addr.saturating_add(len.min(left));
+            left -= len.min(left);
+            for page in (page_down(addr)..end).step_by(PAGE_SIZE) {
+                if user::read(&mut [0], page.max(addr)).is_err() {
+                    return Ok(());
+                }
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+    /// [`UserBuf::put`] of `len` bytes of a frame from `at` on. Panics if they leave it.
+    pub fn put_frame(&mut self, frame: &Frame, at: usize, len: usize) -> Result<usize, Errno> {
+        let len = len.min(self.remaining());
+        if let Rest::KernelOut(dst) = &mut self.rest {
+            frame.read(at, &mut dst[self.done..][..len]);
+            self.done += len;
+            return Ok(len);
+        }
+        let mut copied = 0;
+        loop {
+            copied += self.walk(FromFrame { frame, at: at + copied, len: len - copied });
+            if copied == len || self.remaining() == 0 {
+                return Ok(copied);
+            }
+            match self.resolve() {
+                Err(error) if copied == 0 => return Err(error),
+                Err(_) => return Ok(copied),
+                Ok(()) => {}
+            }
+        }
+    }
+    /// [`UserBuf::take_nofault`] of `len` bytes into a frame from `at` on. Panics as [`Frame::write`] does.
+    pub fn take_frame_nofault(&mut self, frame: &Frame, at: usize, len: usize) -> usize {
+        let len = len.min(self.remaining());
+        if let Rest::KernelIn(src) = &self.rest {
+            frame.write(at, &src[self.done..][..len]);
+            self.done += len;
+            return len;
+        }
+        self.walk(ToFrame(FromFrame { frame, at, len }))
     }
     /// Copies from the caller to `dst`, as much as there is. Like [`UserBuf::put`].
     pub fn take(&mut self, dst: &mut [u8]) -> Result<usize, Errno> {
