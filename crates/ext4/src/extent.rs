@@ -263,6 +263,18 @@ impl FileSystem {
         let hole = next.map_or(u32::MAX, |next| next.saturating_sub(block).max(1));
         Ok(Run { block: None, count: count.min(hole), unwritten: false })
     }
+
+    /// [`FileSystem::run`] of the whole run that a block lies in, and its first block in the file. What is no extent begins at `block`.
+    pub(crate) fn run_around(&mut self, inode: &Inode, block: u32) -> Result<(u32, Run)> {
+        if inode.has(flag::EXTENTS)
+            && let (Some(extent), _) = self.extent_at(inode, block)?
+            && u64::from(block) < extent.end()
+        {
+            let Extent { block, len, start, unwritten } = extent;
+            return Ok((block, Run { block: Some(start), count: len, unwritten }));
+        }
+        Ok((block, self.run(inode, block, u32::MAX)?))
+    }
 }
 
 /// How many entries of a node begin at or before a block of the file.

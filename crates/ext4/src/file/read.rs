@@ -35,6 +35,21 @@ impl FileSystem {
     /// [`Error::Unsupported`] if the file's content lies in its inode, [`Error::Invalid`] if it is of a type without content,
     /// [`Error::Corrupt`], or the disk's.
     pub fn map(&mut self, inode: u32, block: u32, count: u32) -> Result<Run> {
+        let inode = self.mapped_inode(inode)?;
+        self.run(&inode, block, count.max(1))
+    }
+
+    /// [`FileSystem::map`] of all of the run that a block lies in, with the first block of the file that it has. A hole is told from `block` on.
+    ///
+    /// # Errors
+    /// As [`FileSystem::map`].
+    pub fn map_around(&mut self, inode: u32, block: u32) -> Result<(u32, Run)> {
+        let inode = self.mapped_inode(inode)?;
+        self.run_around(&inode, block)
+    }
+
+    /// The inode of a file that has its content in blocks.
+    fn mapped_inode(&mut self, inode: u32) -> Result<Inode> {
         let inode = self.live_inode(inode)?;
         if inode.has(flag::INLINE_DATA) {
             return Err(Error::Unsupported(&"a map of a file whose content lies in its inode"));
@@ -42,7 +57,7 @@ impl FileSystem {
         if !inode.has_blocks() {
             return Err(Error::Invalid);
         }
-        self.run(&inode, block, count.max(1))
+        Ok(inode)
     }
 
     /// Reads from a file, and returns how many bytes there were: fewer than asked for at its end.
