@@ -9,11 +9,12 @@ use crate::cache::pages::{Cache, PAGE, Reading};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::file::File;
+use coracle_core::fs::file::{File, MOST_AROUND};
 use coracle_core::fs::mount::Place;
 use coracle_core::fs::stat::Stat;
 use coracle_core::lock::Mutex;
 use coracle_core::mm::user;
+use coracle_core::mm::user::Access;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::long_call;
 use coracle_devices::block::device::{Limits, SECTOR_BYTES};
@@ -212,15 +213,22 @@ impl BlockFile {
         }
         Ok(done)
     }
+    /// Bytes of a block that the disk reads and writes.
+    fn unit(&self) -> usize {
+        self.disk().limits().logical_block as usize
+    }
     fn read_direct(&self, dst: &mut UserBuf, offset: u64) -> SysResult {
         self.direct(dst, offset, |dst, at, frames, len| {
+            if let Some(pinned) = dst.pin(len, self.unit(), Access::Write)? {
+                let len = pinned.range.len();
+                self.disk().read_into(at, pinned.frames, pinned.range)?;
+                dst.skip(len);
+                return Ok(len);
+            }
             self.disk().read(at, frames, 0..len)?;
-            let mut bytes = coracle_fallible::filled(0, FRAME_SIZE)?;
             let mut moved = 0;
             for frame in &frames[..len.div_ceil(FRAME_SIZE)] {
-                let part = &mut bytes[..(len - moved).min(FRAME_SIZE)];
-                frame.read(0, part);
-                moved += dst.put(part)?;
+                moved += dst.put_frame(frame, 0, (len - moved).min(FRAME_SIZE))?;
             }
             Ok(moved)
         })
@@ -228,6 +236,13 @@ impl BlockFile {
     fn write_direct(&self, src: &mut UserBuf, offset: u64) -> SysResult {
         let cache = self.entry.cache()?;
         self.direct(src, offset, |src, at, frames, len| {
+            if let Some(pinned) = src.pin(len, self.unit(), Access::Read)? {
+                let len = pinned.range.len();
+                self.disk().write_from(at, pinned.frames, pinned.range)?;
+                src.skip(len);
+                cache.forget(at / PAGE, (at + len as u64).div_ceil(PAGE));
+                return Ok(len);
+            }
             let mut bytes = coracle_fallible::filled(0, FRAME_SIZE)?;
             let mut moved = 0;
             for frame in &frames[..len.div_ceil(FRAME_SIZE)] {
@@ -236,7 +251,7 @@ impl BlockFile {
                 frame.write(0, part);
             }
             // Bytes of the program that are not there end the call at the last whole block.
-            moved -= moved % self.disk().limits().logical_block as usize;
+            moved -= moved % self.unit();
             self.disk().write(at, frames, 0..moved)?;
             cache.forget(at / PAGE, (at + moved as u64).div_ceil(PAGE));
             Ok(moved)
@@ -349,6 +364,14 @@ impl File for BlockFile {
     }
     fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
         self.entry.cache()?.page(self.disk(), index, for_write)
+    }
+    fn fault_around(&self) -> usize {
+        MOST_AROUND
+    }
+    fn pages_at_hand(&self, first: u64, pages: &mut [Option<Frame>]) {
+        if let Ok(cache) = self.entry.cache() {
+            cache.at_hand(first, pages);
+        }
     }
     fn ioctl(&self, command: u32, argument: usize) -> SysResult {
         let disk = self.disk();

@@ -220,7 +220,6 @@ impl Cache {
     pub fn read(&self, backing: &dyn Backing, dst: &mut UserBuf, offset: u64, reading: Reading) -> SysResult {
         let before = dst.done();
         let mut at = offset;
-        let mut bytes = Vec::new();
         while dst.remaining() > 0 {
             let left = backing.size().saturating_sub(at);
             if left == 0 {
@@ -229,11 +228,9 @@ impl Cache {
             let in_page = (at % PAGE) as usize;
             let wanted = (in_page + dst.remaining()).div_ceil(FRAME_SIZE) as u64;
             let len = (FRAME_SIZE - in_page).min(dst.remaining()).min(left.min(PAGE) as usize);
-            let copied = self.frame(backing, at / PAGE, wanted, reading).and_then(|frame| {
-                bytes.try_resize(len, 0)?;
-                frame.read(in_page, &mut bytes);
-                dst.put(&bytes)
-            });
+            let copied = self
+                .frame(backing, at / PAGE, wanted, reading)
+                .and_then(|frame| dst.put_frame(&frame, in_page, len));
             match copied {
                 Ok(0) => break,
                 Ok(n) => at += n as u64,
@@ -281,6 +278,28 @@ impl Cache {
                 }
             }
         }
+    }
+
+    /// Takes up to `len` bytes, which do not leave their page, from a program into the page at `offset`, as [`Cache::put`] does. `None`: the page
+    /// is not there, and takes no part of its bytes. The program's pages are not waited for.
+    pub fn take(
+        &self,
+        backing: &dyn Backing,
+        offset: u64,
+        len: usize,
+        src: &mut UserBuf,
+    ) -> Result<Option<usize>, Errno> {
+        let (index, in_page) = (offset / PAGE, (offset % PAGE) as usize);
+        if index * PAGE >= backing.size() {
+            // Zeroes, which is what its rest is.
+            self.put(backing, offset, &[])?;
+        }
+        let mut state = self.state.lock();
+        if state.pages.get(index).is_none_or(|page| page.state == PageState::Filling) {
+            return Ok(None);
+        }
+        state.mark_dirty(index)?;
+        Ok(state.pages.get_mut(index).map(|page| src.take_frame_nofault(&page.frame, in_page, len)))
     }
 
     /// Puts bytes into the pages that are there, of those from `offset` on: the backing has them already. `read` copies those at a place among
@@ -339,6 +358,18 @@ impl Cache {
                     return Ok(page.frame.clone());
                 }
             }
+        }
+    }
+
+    /// The pages from `first` on that are there, as far as `pages` has room.
+    pub fn at_hand(&self, first: u64, pages: &mut [Option<Frame>]) {
+        let mut state = self.state.lock();
+        for (index, found) in (first..).zip(pages) {
+            let page = state.pages.get_mut(index).filter(|page| page.state != PageState::Filling);
+            *found = page.map(|page| {
+                page.is_warm = true;
+                page.frame.clone()
+            });
         }
     }
 

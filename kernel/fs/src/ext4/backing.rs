@@ -4,7 +4,9 @@ use super::volume::errno;
 use crate::cache::Backing;
 use crate::cache::pages::PAGE;
 use coracle_core::errno::Errno;
+use coracle_core::mm::user_buf::Pinned;
 use coracle_fallible::filled;
+use coracle_fallible::prelude::*;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use core::sync::atomic::Ordering;
 
@@ -22,29 +24,20 @@ impl Backing for Node {
         let start = index * PAGE;
         let all = frames.len() * FRAME_SIZE;
         // What the volume does not have yet is zeroes.
-        let known = self.volume().read().attributes(self.number()).map_err(errno)?.size;
+        let known = self.volume_size.load(Ordering::Acquire);
         let bytes = known.min(Backing::size(self)).saturating_sub(start).min(all as u64) as usize;
         let mut done = 0;
         while done < bytes {
-            let mut fs = self.volume().read();
-            let block_bytes = fs.block_bytes() as usize;
-            let block = ((start + done as u64) / block_bytes as u64) as u32;
-            let count = (bytes - done).div_ceil(block_bytes) as u32;
-            let run = match fs.map(self.number(), block, count) {
-                Err(coracle_ext4::Error::Unsupported(_)) => {
-                    drop(fs);
-                    self.read_inline(start, &frames[0], bytes)?;
-                    done = bytes;
-                    break;
-                }
-                run => run.map_err(errno)?,
+            let Some(found) = self.find_place(start + done as u64)? else {
+                self.read_inline(start, &frames[0], bytes)?;
+                done = bytes;
+                break;
             };
-            drop(fs);
-            let part = done..(done + run.count.max(1) as usize * block_bytes).min(all);
-            match run.block.filter(|_| !run.unwritten) {
-                Some(place) => {
-                    self.volume().entry.disk.read(place * block_bytes as u64, frames, part.clone())?
-                }
+            let unit = self.volume().entry.disk.limits().logical_block as usize;
+            let wanted = (bytes - done).next_multiple_of(unit).min(all - done);
+            let part = done..done + found.len.min(wanted as u64) as usize;
+            match found.place {
+                Some(place) => self.volume().entry.disk.read(place, frames, part.clone())?,
                 None => zero(frames, part.start, part.end),
             }
             done = part.end;
@@ -55,6 +48,9 @@ impl Backing for Node {
 
     fn write(&self, index: u64, frames: &[Frame]) -> Result<(), Errno> {
         let start = index * PAGE;
+        if self.write_in_place(start, frames)? {
+            return Ok(());
+        }
         let left = Backing::size(self).saturating_sub(start);
         let bytes = left.min((frames.len() * FRAME_SIZE) as u64) as usize;
         let mut buffer = filled(0, bytes.min(STEP))?;
@@ -72,12 +68,32 @@ impl Backing for Node {
                 return Err(Errno::NOSPC);
             }
             done += len;
+            self.volume_size.fetch_max(start + done as u64, Ordering::AcqRel);
         }
         Ok(())
     }
 }
 
 impl Node {
+    /// Up to where bytes may be written over those on the disk, without the volume.
+    pub(super) fn in_place_until(&self) -> u64 {
+        if self.volume().is_aborted() { 0 } else { self.volume_size.load(Ordering::Acquire) }
+    }
+
+    /// Writes whole pages straight to blocks that the file has. False: it lacks some, and nothing was written.
+    fn write_in_place(&self, start: u64, frames: &[Frame]) -> Result<bool, Errno> {
+        let range = 0..frames.len() * FRAME_SIZE;
+        let _transfer = self.runs.transfer();
+        if self.in_place_until() < start + range.len() as u64 {
+            return Ok(false);
+        }
+        if !self.write_blocks(start, Pinned { frames: frames.try_to_vec()?, range })? {
+            return Ok(false);
+        }
+        self.has_new_times.store(true, Ordering::Release);
+        Ok(true)
+    }
+
     /// A file whose bytes lie in its inode: it has less than a page of them.
     fn read_inline(&self, start: u64, frame: &Frame, bytes: usize) -> Result<(), Errno> {
         let mut content = filled(0, bytes.min(FRAME_SIZE))?;
@@ -88,7 +104,7 @@ impl Node {
 }
 
 /// Zeroes a range of the bytes of frames.
-fn zero(frames: &[Frame], start: usize, end: usize) {
+pub(super) fn zero(frames: &[Frame], start: usize, end: usize) {
     let mut at = start;
     while at < end {
         let in_frame = at % FRAME_SIZE;

@@ -9,15 +9,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access;
-use coracle_core::fs::file::File;
+use coracle_core::fs::file::{File, MOST_AROUND};
 use coracle_core::fs::inode::Inode;
 use coracle_core::fs::mount::{MountFlags, Place, WriteAccess};
 use coracle_core::fs::stat::Stat;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::long_call;
 use coracle_ext4::Allocation;
-use coracle_fallible::prelude::*;
-use coracle_hal::frame::{FRAME_SIZE, Frame};
+use coracle_hal::frame::Frame;
 use core::any::Any;
 use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::{
@@ -27,6 +26,9 @@ use linux_raw_sys::general::{
 
 /// Largest file: positions are signed 64-bit numbers, and the volume has bounds of its own.
 const MAX_SIZE: u64 = i64::MAX as u64;
+
+/// Bytes of a program that are fetched before a file is locked to be written.
+const FETCHED: usize = 256 * 1024;
 
 /// An open regular file.
 pub struct Ext4File {
@@ -66,33 +68,34 @@ impl Ext4File {
         self.flags & O_ACCMODE != O_RDONLY
     }
 
-    /// Writes at `offset`, or at the end; returns the bytes written and where they end.
+    /// Writes at `offset`, or at the end; returns the bytes written and where they end. No other thread writes to the file between
+    /// two of the bytes, unless pages of the program vanish meanwhile.
     pub(super) fn put(&self, src: &mut UserBuf, offset: Option<u64>) -> Result<(usize, u64), Errno> {
         let node = &*self.node;
         let cache = node.cache()?;
-        let mut done = 0;
-        let mut bytes = Vec::new();
         let start = offset.unwrap_or_else(|| Backing::size(node));
         if start.checked_add(src.remaining() as u64).is_none_or(|end| end > MAX_SIZE) {
             return Err(Errno::FBIG);
         }
-        let mut at = start;
+        let (mut at, mut done) = (start, 0);
+        let mut bytes = Vec::new();
+        let mut writing = None;
         while src.remaining() > 0 {
-            let room = (FRAME_SIZE - (at % PAGE) as usize).min(src.remaining());
-            let put = bytes.try_resize(room, 0).map_err(Errno::from).and_then(|()| {
-                // The program's page may be one of this file's, so it is fetched with nothing held.
-                let taken = src.take(&mut bytes)?;
-                let _writing = node.writing.lock();
-                if offset.is_none() && Backing::size(node) > at {
-                    // Another thread has appended meanwhile.
-                    at = Backing::size(node);
-                }
-                node.put_part(cache, at, &bytes[..taken])?;
-                Ok(taken)
-            });
+            let put = match &writing {
+                // The program's pages may be this file's, so they are fetched with nothing held.
+                None => src.fault_in(FETCHED).map(|()| {
+                    writing = Some(node.writing.lock());
+                    if offset.is_none() {
+                        at = Backing::size(node);
+                    }
+                    None
+                }),
+                Some(_) => node.take_part(cache, at, src, &mut bytes).map(Some),
+            };
             match put {
-                Ok(0) => break,
-                Ok(taken) => {
+                Ok(None) => continue,
+                Ok(Some(0)) => writing = None,
+                Ok(Some(taken)) => {
                     at += taken as u64;
                     done += taken;
                 }
@@ -131,6 +134,7 @@ impl Ext4File {
         // Written between the two by a mapping that was there.
         node.write_back(offset, u64::MAX)?;
         node.cache()?.forget(offset / PAGE, u64::MAX);
+        let taking = node.runs.taking();
         let mut fs = node.volume().change();
         let shifted = match collapses {
             true => fs.collapse(node.number(), offset, len, now()),
@@ -138,6 +142,7 @@ impl Ext4File {
         };
         let size = fs.attributes(node.number()).map_err(errno)?.size;
         drop(fs);
+        drop(taking);
         // A reader may have found what was there before.
         node.cache()?.forget(offset / PAGE, u64::MAX);
         node.lose_blocks(offset);
@@ -210,10 +215,12 @@ impl File for Ext4File {
         if takes {
             node.cache()?.zero(offset, end.min(Backing::size(node)));
         }
+        let taking = takes.then(|| node.runs.taking());
         let allocated = node.volume().change().allocate(node.number(), offset, len, what, now());
         if takes {
             node.lose_blocks(offset);
         }
+        drop(taking);
         allocated.map_err(errno)?;
         if !keep {
             node.size.fetch_max(end, Ordering::AcqRel);
@@ -259,6 +266,14 @@ impl File for Ext4File {
             node.touch();
         }
         node.cache()?.page(node, index, for_write)
+    }
+    fn fault_around(&self) -> usize {
+        MOST_AROUND
+    }
+    fn pages_at_hand(&self, first: u64, pages: &mut [Option<Frame>]) {
+        if let Ok(cache) = self.node.cache() {
+            cache.at_hand(first, pages);
+        }
     }
     fn ioctl(&self, command: u32, argument: usize) -> SysResult {
         self.extents_ioctl(command, argument)

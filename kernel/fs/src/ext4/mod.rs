@@ -13,6 +13,7 @@ mod extents;
 mod file;
 pub mod mount;
 mod node;
+mod runs;
 pub mod volume;
 
 pub(crate) use file::Ext4File;

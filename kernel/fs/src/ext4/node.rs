@@ -1,5 +1,6 @@
 //! The inodes of a volume.
 use super::file::Ext4File;
+use super::runs::Runs;
 use super::volume::{Volume, errno, now};
 use crate::block::file as special;
 use crate::cache::pages::{Cache, PAGE};
@@ -19,8 +20,10 @@ use coracle_core::fs::stat::{Metadata, Timestamp, device_number, split_device};
 use coracle_core::ipc::pipe::Pipe;
 use coracle_core::lock::Mutex;
 use coracle_core::mm::memory::forget_file_pages;
+use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::sleeping::Sleeping;
 use coracle_ext4::{Allocation, Attributes, Device, Existence, FileSystem, NewFile, ROOT, Rename, Time};
+use coracle_fallible::prelude::*;
 use coracle_fallible::{filled, try_arc, try_arc_bytes, try_arc_cyclic, try_box};
 use coracle_hal::once::Once;
 use core::any::Any;
@@ -43,6 +46,8 @@ pub struct Node {
     pub(super) attributes: Mutex<Attributes>,
     /// Bytes of a regular file, of which the volume may have fewer.
     pub(super) size: AtomicU64,
+    /// Bytes that the volume has it have.
+    pub(super) volume_size: AtomicU64,
     /// The file has blocks for all bytes below this.
     allocated: AtomicU64,
     mounted: AtomicBool,
@@ -54,6 +59,9 @@ pub struct Node {
     is_listed: AtomicBool,
     /// Some page was given out to be mapped.
     pub(super) is_mapped: AtomicBool,
+    pub(super) runs: Runs,
+    /// The time of the last write is not the volume's.
+    pub(super) has_new_times: AtomicBool,
     pub(super) users: Users,
     /// The name of a directory, as it was found last.
     name: Mutex<Option<Arc<[u8]>>>,
@@ -88,6 +96,7 @@ impl Node {
             volume,
             number: attributes.inode,
             size: AtomicU64::new(attributes.size),
+            volume_size: AtomicU64::new(attributes.size),
             allocated: AtomicU64::new(0),
             attributes: Mutex::new(attributes),
             mounted: AtomicBool::new(false),
@@ -95,6 +104,8 @@ impl Node {
             writing,
             is_listed: AtomicBool::new(false),
             is_mapped: AtomicBool::new(false),
+            runs: Runs::new(),
+            has_new_times: AtomicBool::new(false),
             users: Users::new(),
             name: Mutex::new(None),
             pipe: Once::new(),
@@ -133,8 +144,29 @@ impl Node {
     }
     fn refresh_from(&self, fs: &mut FileSystem) -> Result<(), Errno> {
         let new = fs.attributes(self.number).map_err(errno)?;
+        self.volume_size.store(new.size, Ordering::Release);
         *self.attributes.lock() = new;
         Ok(())
+    }
+
+    /// The content was written past the volume, which learns of the new times later: at fsync(2), or when pages are written back that are
+    /// old. ENOMEM.
+    pub(super) fn note_new_times(&self) -> Result<(), Errno> {
+        self.touch();
+        self.has_new_times.store(true, Ordering::Release);
+        self.volume.note_change();
+        self.note_dirty()
+    }
+
+    /// Tells the volume the times that it does not know.
+    fn write_times(&self) -> Result<(), Errno> {
+        if !self.has_new_times.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let Attributes { modified, changed, .. } = *self.attributes.lock();
+        let changes =
+            coracle_ext4::Changes { modified: Some(modified), changed: Some(changed), ..Default::default() };
+        self.volume.change().set_attributes(self.number, &changes).map_err(errno)
     }
 
     /// The content is being written: its times change.
@@ -213,7 +245,7 @@ impl Node {
     /// The same for the volume's list, which it is taken from; pages that stay dirty put it there again.
     pub(super) fn write_back_listed(&self) -> Result<(), Errno> {
         self.is_listed.store(false, Ordering::SeqCst);
-        let written = self.write_back(0, u64::MAX);
+        let written = self.write_back(0, u64::MAX).and_then(|()| self.write_times());
         if self.cache.get().is_some_and(|cache| cache.is_dirty()) {
             self.note_dirty()?;
         }
@@ -223,6 +255,9 @@ impl Node {
     /// fsync(2).
     pub(super) fn sync_file(&self, data_only: bool) -> Result<(), Errno> {
         self.write_back(0, u64::MAX)?;
+        if !data_only {
+            self.write_times()?;
+        }
         let mut fs = self.volume.read();
         let synced = if data_only { fs.sync_data(self.number) } else { fs.sync_file(self.number) };
         drop(fs);
@@ -293,8 +328,10 @@ impl Node {
             // The volume's size comes first: what it clears behind the old end must not be newer than the pages.
             self.write_back(before / PAGE * PAGE, u64::MAX)?;
         }
+        let taking = self.runs.taking();
         let changed = self.volume.change().set_size(self.number, size, now()).map_err(errno);
         self.lose_blocks(size);
+        drop(taking);
         if changed.is_ok() {
             self.size.store(size, Ordering::Release);
             self.refresh()?;
@@ -376,6 +413,36 @@ impl Node {
         self.size.fetch_max(end, Ordering::AcqRel);
         self.touch();
         Ok(())
+    }
+
+    /// Takes bytes from a program to `offset`, up to the end of the page there and as far as the program's pages are there; `writing` is
+    /// locked. `bytes`: for what takes two steps.
+    pub(super) fn take_part(
+        &self,
+        cache: &Cache,
+        offset: u64,
+        src: &mut UserBuf,
+        bytes: &mut Vec<u8>,
+    ) -> Result<usize, Errno> {
+        let room = ((PAGE - offset % PAGE) as usize).min(src.remaining());
+        self.take_blocks(offset, offset + room as u64)?;
+        self.note_dirty()?;
+        let taken = match cache.take(self, offset, room, src)? {
+            Some(taken) => taken,
+            None => {
+                bytes.try_resize(room, 0)?;
+                let taken = src.take_nofault(bytes);
+                if taken > 0 {
+                    cache.put(self, offset, &bytes[..taken])?;
+                }
+                taken
+            }
+        };
+        if taken > 0 {
+            self.size.fetch_max(offset + taken as u64, Ordering::AcqRel);
+            self.touch();
+        }
+        Ok(taken)
     }
 
     /// Writes bytes of up to a page with no file open.

@@ -327,6 +327,11 @@ impl Volume {
         Err(error)
     }
 
+    /// The journal ended by an error: nothing is written any more.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.is_aborted.load(Ordering::Acquire)
+    }
+
     /// statfs(2).
     pub(super) fn usage(&self) -> Usage {
         const BLOCK: u64 = 4096;

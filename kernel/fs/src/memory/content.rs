@@ -8,7 +8,6 @@ use alloc::vec::Vec;
 use coracle_core::errno::Errno;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::long_call;
-use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
 use coracle_hal::boot;
 use coracle_hal::frame::{self, FRAME_SIZE, Frame, Watermark};
@@ -211,13 +210,7 @@ impl Content {
                 Ok(Source::End) => break,
                 Ok(Source::Base(bytes)) => dst.put(bytes),
                 Ok(Source::Zeroes(len)) => dst.put(&ZEROES[..len.min(ZEROES.len())]),
-                Ok(Source::Frame(frame, at, len)) => {
-                    let len = len.min(dst.remaining());
-                    filled(0, len).map_err(Errno::from).and_then(|mut bytes| {
-                        frame.read(at, &mut bytes);
-                        dst.put(&bytes)
-                    })
-                }
+                Ok(Source::Frame(frame, at, len)) => dst.put_frame(&frame, at, len),
             };
             match copied {
                 Ok(0) => break,
@@ -243,18 +236,12 @@ impl Content {
         self.check_write(offset, src.remaining())?;
         let before = src.done();
         let mut at = offset;
-        let mut bytes = Vec::new();
         while src.remaining() > 0 {
-            let in_page = (at % PAGE) as usize;
-            let room = bytes.try_resize((FRAME_SIZE - in_page).min(src.remaining()), 0).map_err(Errno::from);
-            let taken = match room.and_then(|()| src.take(&mut bytes)) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(_) if at > offset => break,
-                Err(error) => return Err(error),
-            };
-            match self.state.lock().put(self.base, at, &bytes[..taken]) {
-                Ok(()) => at += taken as u64,
+            match src
+                .fault_in(FRAME_SIZE)
+                .and_then(|()| self.state.lock().take(self.base, at, src, FRAME_SIZE))
+            {
+                Ok(taken) => at += taken as u64,
                 Err(_) if at > offset => break,
                 Err(error) => return Err(error),
             }
@@ -268,27 +255,21 @@ impl Content {
     pub fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
         let mut done = 0;
         let mut end = self.size();
-        let mut bytes = Vec::new();
         while src.remaining() > 0 {
             self.check_write(end, src.remaining())?;
-            let room = bytes.try_resize(src.remaining().min(APPEND_CHUNK), 0).map_err(Errno::from);
-            let taken = match room.and_then(|()| src.take(&mut bytes)) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(_) if done > 0 => break,
-                Err(error) => return Err(error),
-            };
-            let mut state = self.state.lock();
-            let at = state.size;
-            match state.put(self.base, at, &bytes[..taken]) {
-                Ok(()) => {
+            let appended = src.fault_in(APPEND_CHUNK).and_then(|()| {
+                let mut state = self.state.lock();
+                let at = state.size;
+                state.take(self.base, at, src, APPEND_CHUNK).map(|taken| (taken, at + taken as u64))
+            });
+            match appended {
+                Ok((taken, behind)) => {
                     done += taken;
-                    end = at + taken as u64;
+                    end = behind;
                 }
                 Err(_) if done > 0 => break,
                 Err(error) => return Err(error),
             }
-            drop(state);
             if src.pause_before_rest().is_err() {
                 break;
             }
@@ -549,17 +530,26 @@ impl State {
             limit.give_back(pages as usize);
         }
     }
-    fn put(&mut self, base: Base, offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {
-        let mut at = offset;
-        while !bytes.is_empty() {
+    /// Takes up to `len` bytes from a program to `offset`, as far as its pages are there.
+    fn take(&mut self, base: Base, offset: u64, src: &mut UserBuf, len: usize) -> Result<usize, Errno> {
+        let mut done = 0;
+        while done < len.min(src.remaining() + done) {
+            let at = offset + done as u64;
             let in_page = (at % PAGE) as usize;
-            let n = bytes.len().min(FRAME_SIZE - in_page);
-            self.own(base, at / PAGE)?.write(in_page, &bytes[..n]);
-            bytes = &bytes[n..];
-            at += n as u64;
-            self.size = self.size.max(at);
+            let room = (FRAME_SIZE - in_page).min(len - done);
+            let frame = match self.own(base, at / PAGE) {
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+                Ok(frame) => frame,
+            };
+            let taken = src.take_frame_nofault(frame, in_page, room);
+            if taken == 0 {
+                break;
+            }
+            done += taken;
+            self.size = self.size.max(at + taken as u64);
         }
-        Ok(())
+        Ok(done)
     }
     /// Prepares for ending at `size`: the rest of its last page is cleared, and the base forgotten past it. The caller takes
     /// away the pages that lie behind.

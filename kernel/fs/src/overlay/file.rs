@@ -146,6 +146,14 @@ impl File for OverlayFile {
     fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
         on!(self.real()?, page(index, for_write))
     }
+    fn fault_around(&self) -> usize {
+        self.real().map_or(1, |file| on!(file, fault_around()))
+    }
+    fn pages_at_hand(&self, first: u64, pages: &mut [Option<Frame>]) {
+        if let Ok(file) = self.real() {
+            on!(file, pages_at_hand(first, pages));
+        }
+    }
     fn may_execute(&self) -> bool {
         self.opened().is_some_and(|file| on!(file, may_execute()))
     }

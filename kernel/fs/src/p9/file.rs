@@ -9,7 +9,7 @@ use crate::users;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::file::File;
+use coracle_core::fs::file::{File, MOST_AROUND};
 use coracle_core::fs::inode::Inode;
 use coracle_core::fs::mount::{MountFlags, Place, WriteAccess};
 use coracle_core::fs::stat::Stat;
@@ -132,18 +132,16 @@ impl ShareFile {
         let end = offset.saturating_add(dst.remaining() as u64);
         self.node.write_back(offset, end)?;
         let mut at = offset;
-        let mut bytes = Vec::new();
         while dst.remaining() > 0 {
             let read = self.frames(dst.remaining()).and_then(|frames| {
                 let wanted = dst.remaining().min(frames.len() * FRAME_SIZE);
                 let got = self.node.session.read(&fid, at, &frames, wanted)?;
                 let mut done = 0;
-                while done < got {
-                    bytes.try_resize((got - done).min(FRAME_SIZE), 0)?;
-                    read_frames(&frames, done, &mut bytes);
-                    let put = dst.put(&bytes)?;
+                for frame in &frames {
+                    let part = (got - done).min(FRAME_SIZE);
+                    let put = dst.put_frame(frame, 0, part)?;
                     done += put;
-                    if put < bytes.len() {
+                    if done == got || put < part {
                         break;
                     }
                 }
@@ -313,6 +311,14 @@ impl File for ShareFile {
             node.note_dirty()?;
         }
         node.cache()?.page(node, index, for_write)
+    }
+    fn fault_around(&self) -> usize {
+        MOST_AROUND
+    }
+    fn pages_at_hand(&self, first: u64, pages: &mut [Option<Frame>]) {
+        if let Ok(cache) = self.node.cache() {
+            cache.at_hand(first, pages);
+        }
     }
     fn may_execute(&self) -> bool {
         !self.place.path.mount.flags().contains(MountFlags::NO_EXEC)
