@@ -1,9 +1,12 @@
 // A volume of ext4 on /dev/vda, or the disk that DISK names, one step at a time: the argument says which. A step prints FAILED lines for what does not hold.
 #include "t.h"
 #include <dirent.h>
+#include <pthread.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
+#include <sys/uio.h>
 
 // The disk.
 #define DISK (getenv("DISK") ? getenv("DISK") : "/dev/vda")
@@ -141,6 +144,176 @@ static void verify(unsigned long flags) {
         check(name, i, i);
     }
     puts("verified");
+}
+
+// Reading and writing past the page cache.
+enum { DIRECT = 1 << 20, UNIT = 4096 };
+
+static char *aligned(size_t len) {
+    char *bytes;
+    NEED(posix_memalign((void **)&bytes, UNIT, len) == 0);
+    return bytes;
+}
+
+static bool is_pattern(const char *bytes, size_t len, size_t from) {
+    for (size_t at = 0; at < len; at++)
+        if (bytes[at] != (char)pattern(from + at))
+            return false;
+    return true;
+}
+
+static void fill(char *bytes, size_t len, size_t from) {
+    for (size_t at = 0; at < len; at++)
+        bytes[at] = pattern(from + at);
+}
+
+static void direct_alone(void) {
+    char *bytes = aligned(DIRECT), *back = aligned(DIRECT + UNIT);
+    put("direct", DIRECT, 7);
+    int fd = open("direct", O_RDWR | O_DIRECT), cached = open("direct", O_RDWR);
+    NEED(fd >= 0 && cached >= 0);
+    // What was written by way of the cache is seen past it, and the other way round.
+    CHECK(read(fd, back, DIRECT) == DIRECT && is_pattern(back, DIRECT, 7));
+    struct stat before, after;
+    CHECK(fstat(fd, &before) == 0);
+    usleep(20000);
+    fill(bytes, DIRECT, 8);
+    CHECK(pwrite(fd, bytes, DIRECT, 0) == DIRECT && fstat(fd, &after) == 0);
+    CHECK(after.st_mtim.tv_sec != before.st_mtim.tv_sec || after.st_mtim.tv_nsec != before.st_mtim.tv_nsec);
+    CHECK(pread(cached, back, DIRECT, 0) == DIRECT && is_pattern(back, DIRECT, 8));
+    // A buffer that begins in the middle of a page, and one of several pieces.
+    CHECK(pread(fd, back + 512, DIRECT / 2, UNIT) == DIRECT / 2 && is_pattern(back + 512, DIRECT / 2, 8 + UNIT));
+    struct iovec pieces[] = {{back, UNIT}, {back + 3 * UNIT, 2 * UNIT}, {back + 8 * UNIT, UNIT}};
+    CHECK(preadv(fd, pieces, 3, 2 * UNIT) == 4 * UNIT);
+    CHECK(is_pattern(back, UNIT, 8 + 2 * UNIT) && is_pattern(back + 3 * UNIT, 2 * UNIT, 8 + 3 * UNIT));
+    CHECK(is_pattern(back + 8 * UNIT, UNIT, 8 + 5 * UNIT));
+    CHECK(pwritev(fd, pieces, 3, 16 * UNIT) == 4 * UNIT);
+    CHECK(pread(cached, bytes, 4 * UNIT, 16 * UNIT) == 4 * UNIT && is_pattern(bytes, 4 * UNIT, 8 + 2 * UNIT));
+    CHECK(pwrite(fd, bytes, 4 * UNIT, 2 * UNIT) == 4 * UNIT);
+    // Offsets and lengths are whole blocks.
+    CHECK(pread(fd, back, UNIT, 100) == -1 && errno == EINVAL && pread(fd, back, 100, 0) == -1 && errno == EINVAL);
+    CHECK(pread(fd, (void *)8192, UNIT, 0) == -1 && errno == EFAULT);
+    // Pages that were never touched, and those of a file that is mapped.
+    char *fresh = mmap(NULL, 4 * UNIT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(pread(fd, fresh, 4 * UNIT, 2 * UNIT) == 4 * UNIT && is_pattern(fresh, 4 * UNIT, 8 + 2 * UNIT));
+    int other = open("mapped_direct", O_RDWR | O_CREAT | O_TRUNC, 0644);
+    CHECK(ftruncate(other, 4 * UNIT) == 0);
+    char *shared = mmap(NULL, 4 * UNIT, PROT_READ | PROT_WRITE, MAP_SHARED, other, 0);
+    CHECK(pread(fd, shared, 4 * UNIT, 2 * UNIT) == 4 * UNIT && msync(shared, 4 * UNIT, MS_SYNC) == 0);
+    CHECK(pread(other, back, 4 * UNIT, 0) == 4 * UNIT && is_pattern(back, 4 * UNIT, 8 + 2 * UNIT));
+    CHECK(pwrite(fd, shared, 4 * UNIT, 2 * UNIT) == 4 * UNIT);
+    // The end of a file, a hole, and blocks that were never written.
+    CHECK(ftruncate(fd, DIRECT / 2 + 1001) == 0);
+    CHECK(pread(fd, back, DIRECT, DIRECT / 2 - UNIT) == UNIT + 1001 && is_pattern(back, UNIT + 1001, 8 + DIRECT / 2 - UNIT));
+    CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4 * UNIT, 2 * UNIT) == 0);
+    CHECK(fallocate(fd, 0, DIRECT, 4 * UNIT) == 0);
+    memset(back, 1, DIRECT);
+    CHECK(pread(fd, back, 4 * UNIT, 3 * UNIT) == 4 * UNIT && back[UNIT] == 0 && back[3 * UNIT - 1] == 0);
+    CHECK(is_pattern(back, UNIT, 8 + 3 * UNIT) && is_pattern(back + 3 * UNIT, UNIT, 8 + 6 * UNIT));
+    CHECK(pread(fd, back, 4 * UNIT, DIRECT) == 4 * UNIT && back[0] == 0 && back[4 * UNIT - 1] == 0);
+    CHECK(pwrite(fd, bytes, 4 * UNIT, 4 * UNIT) == 4 * UNIT && pwrite(fd, bytes, UNIT, DIRECT + UNIT) == UNIT);
+    CHECK(pread(cached, back, 4 * UNIT, 4 * UNIT) == 4 * UNIT && is_pattern(back, 4 * UNIT, 8 + 2 * UNIT));
+    CHECK(pread(cached, back, UNIT, DIRECT) == UNIT && back[0] == 0 && back[UNIT - 1] == 0);
+    CHECK(pread(cached, back, UNIT, DIRECT + UNIT) == UNIT && is_pattern(back, UNIT, 8 + 2 * UNIT));
+    CHECK(fsync(fd) == 0 && close(fd) == 0 && close(cached) == 0 && close(other) == 0);
+    CHECK(unlink("direct") == 0);
+}
+
+// Blocks go from one file to the other while both are read and written past the cache: no file gets another's bytes.
+enum { RACE_BLOCKS = 64, RACE_ROUNDS = 400 };
+
+static atomic_bool race_ends;
+
+static int race_file(int which) {
+    char name[16];
+    snprintf(name, sizeof name, "race%d", which);
+    return open(name, O_RDWR | O_CREAT | O_DIRECT, 0644);
+}
+
+static void *race_writer(void *argument) {
+    int which = (int)(long)argument, fd = race_file(which);
+    char *bytes = aligned(UNIT);
+    memset(bytes, 'A' + which, UNIT);
+    for (unsigned block = which; !race_ends; block += 7)
+        CHECK(pwrite(fd, bytes, UNIT, block % RACE_BLOCKS * UNIT) == UNIT);
+    close(fd);
+    return NULL;
+}
+
+static void *race_reader(void *argument) {
+    int which = (int)(long)argument, fd = race_file(which);
+    char *bytes = aligned(4 * UNIT);
+    for (unsigned block = 0; !race_ends; block += 5) {
+        ssize_t len = pread(fd, bytes, 4 * UNIT, block % RACE_BLOCKS * UNIT);
+        CHECK(len >= 0);
+        for (ssize_t at = 0; at < len; at++)
+            if (bytes[at] != 0 && bytes[at] != 'A' + which) {
+                printf("FAILED: file %d has %d\n", which, bytes[at]);
+                t_failures++;
+                break;
+            }
+    }
+    close(fd);
+    return NULL;
+}
+
+static void direct_race(void) {
+    pthread_t threads[4];
+    for (long i = 0; i < 4; i++)
+        NEED(pthread_create(&threads[i], NULL, i < 2 ? race_writer : race_reader, (void *)(i % 2)) == 0);
+    for (int round = 0; round < RACE_ROUNDS; round++) {
+        int fd = race_file(round % 2);
+        off_t at = round * 13 % RACE_BLOCKS * UNIT;
+        if (round % 3 == 0)
+            CHECK(ftruncate(fd, at) == 0);
+        else
+            CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, 16 * UNIT) == 0);
+        close(fd);
+    }
+    race_ends = true;
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+}
+
+// Records that several threads append lie in one piece each.
+enum { RECORD = 3000, RECORDS = 100, APPENDERS = 3 };
+
+static void *appender(void *argument) {
+    int fd = open("appended", O_WRONLY | O_CREAT | O_APPEND, 0644);
+    char record[RECORD];
+    memset(record, 'a' + (int)(long)argument, RECORD);
+    for (int i = 0; i < RECORDS; i++)
+        CHECK(write(fd, record, RECORD) == RECORD);
+    close(fd);
+    return NULL;
+}
+
+static void appended(void) {
+    pthread_t threads[APPENDERS];
+    for (long i = 0; i < APPENDERS; i++)
+        NEED(pthread_create(&threads[i], NULL, appender, (void *)i) == 0);
+    for (int i = 0; i < APPENDERS; i++)
+        pthread_join(threads[i], NULL);
+    int fd = open("appended", O_RDONLY);
+    char record[RECORD];
+    for (int i = 0; i < RECORDS * APPENDERS; i++) {
+        CHECK(read(fd, record, RECORD) == RECORD);
+        for (int at = 1; at < RECORD; at++)
+            if (record[at] != record[0]) {
+                printf("FAILED: record %d is mixed\n", i);
+                t_failures++;
+                break;
+            }
+    }
+    CHECK(read(fd, record, 1) == 0 && close(fd) == 0);
+}
+
+static void direct(void) {
+    mount_volume(0);
+    direct_alone();
+    direct_race();
+    appended();
+    puts("direct");
 }
 
 // A file that replaces another has its content with its name, though nothing syncs it but what syncs the directory later.
@@ -290,6 +463,8 @@ int main(int argc, char **argv) {
         refused();
     else if (!strcmp(step, "pressure"))
         pressure();
+    else if (!strcmp(step, "direct"))
+        direct();
     else if (!strcmp(step, "errors"))
         errors();
     else if (!strcmp(step, "aborted"))

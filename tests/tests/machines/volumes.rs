@@ -15,6 +15,21 @@ pub const CASES: &[Case] = &[
     Case { name: "volume_of_small_blocks", test: || survives("small", Q35, "1024"), tap: false },
     Case { name: "volume_of_large_blocks", test: || survives("large", TWO, "4096"), tap: false },
     Case { name: "volume_on_nvme", test: || survives("nvme", TWO, "4096"), tap: false },
+    Case {
+        name: "volume_past_the_cache",
+        test: || direct("direct", TWO, "4096", "virtio-blk-pci"),
+        tap: false,
+    },
+    Case {
+        name: "volume_past_the_cache_small",
+        test: || direct("direct_small", Q35, "1024", "virtio-blk-pci,seg-max-adjust=off"),
+        tap: false,
+    },
+    Case {
+        name: "volume_past_the_cache_nvme",
+        test: || direct("nvme_direct", TWO, "4096", "nvme,serial=one"),
+        tap: false,
+    },
     Case { name: "volume_after_kills", test: kills, tap: false },
     Case { name: "volumes_of_the_command_line", test: words, tap: false },
     Case { name: "volume_under_pressure", test: || pressure(Q35), tap: false },
@@ -70,6 +85,15 @@ fn survives(name: &str, machine: &str, block_bytes: &str) -> Result<(), String> 
     check(&file)?;
     expect(&boot(&with(""), "", &image(name, &["verify"])?)?, &["verified"])?;
     expect(&boot(&with(",read-only=on"), "", &image(name, &["verify_read_only"])?)?, &["verified"])?;
+    check(&file)?;
+    fs::remove_file(&file).map_err(|e| e.to_string())
+}
+
+/// Files are read and written past the page cache, alone and while others take their blocks.
+fn direct(name: &str, machine: &str, block_bytes: &str, device: &str) -> Result<(), String> {
+    let file = volume(name, block_bytes)?;
+    let machine = format!("{machine}{}", drive(0, &file, "", device));
+    expect(&boot(&machine, "", &image(name, &["direct"])?)?, &["direct"])?;
     check(&file)?;
     fs::remove_file(&file).map_err(|e| e.to_string())
 }
