@@ -33,6 +33,7 @@ ip iproute2
 ping iputils-ping
 g++ g++
 iperf3 iperf3
+fio fio
 tcpdump tcpdump
 tshark tshark
 stress-ng stress-ng

@@ -34,6 +34,7 @@ struct cpu_counter {
 struct log_entry {
     uint64_t address;
     uint64_t insns; /* all CPUs' instructions when the address was reached */
+    uint64_t rep;   /* of these, single repetitions of string instructions */
     uint64_t nanos; /* CLOCK_MONOTONIC */
 };
 struct block {
@@ -83,13 +84,14 @@ static void count_rep_callback(unsigned int cpu, void *insns)
 static void mark_callback(unsigned int cpu, void *address)
 {
     (void)cpu;
-    uint64_t total = 0;
+    uint64_t total = 0, rep = 0;
     for (size_t i = 0; i < shared->cpus; i++) {
         total += shared->cpu[i].insns;
+        rep += shared->cpu[i].rep;
     }
     uint64_t slot = __atomic_fetch_add(&shared->log_len, 1, __ATOMIC_ACQ_REL);
     if (slot < MAX_LOG) {
-        shared->log[slot] = (struct log_entry){(uintptr_t)address, total, now()};
+        shared->log[slot] = (struct log_entry){(uintptr_t)address, total, rep, now()};
     }
 }
 

@@ -12,7 +12,7 @@ const HEADER_BYTES: u64 = 64;
 const MAX_VCPUS: u64 = 64;
 const CPU_BYTES: u64 = 64;
 const LOG_AT: u64 = HEADER_BYTES + MAX_VCPUS * CPU_BYTES;
-const LOG_BYTES: u64 = 24;
+const LOG_BYTES: u64 = 32;
 const MAX_LOG: u64 = 1024;
 const BLOCKS_AT: u64 = LOG_AT + MAX_LOG * LOG_BYTES;
 const BLOCK_BYTES: usize = 64;
@@ -33,6 +33,8 @@ pub struct Count {
 pub struct Mark {
     /// Instructions of all CPUs up to then.
     pub insns: u64,
+    /// Of these, single repetitions of repeated string instructions.
+    pub rep: u64,
     /// Nanoseconds since the plugin was installed.
     pub nanos: u64,
 }
@@ -95,7 +97,11 @@ impl Counters {
         self.file.read_exact_at(&mut bytes, LOG_AT)?;
         Ok(bytes
             .chunks(LOG_BYTES as usize)
-            .map(|entry| Mark { insns: word(entry, 8), nanos: word(entry, 16).saturating_sub(start) })
+            .map(|entry| Mark {
+                insns: word(entry, 8),
+                rep: word(entry, 16),
+                nanos: word(entry, 24).saturating_sub(start),
+            })
             .collect())
     }
 

@@ -9,6 +9,7 @@ use object::{Object, ObjectSegment};
 use serde::{Deserialize, Serialize};
 
 use crate::cpio::Archive;
+use crate::disk;
 use crate::network;
 use crate::program::Program;
 use crate::tools::{self, LinuxKernel};
@@ -83,8 +84,16 @@ pub struct Image {
 
 /// Modules the Linux guest's drivers are in; what they depend on is loaded before them.
 const LINUX_MODULES: &[&str] = &["virtio_pci", "virtio_mmio", "virtio_net"];
+/// The same for a disk; ext4 is in the kernel. Debian's start loads the checksum by the CPU's own instructions, too.
+const LINUX_DISK_MODULES: &[&str] = &["virtio_blk", "crc32c-intel"];
 /// Where such modules are, under the kernel's directory of modules.
-const MODULE_DIRECTORIES: &[&str] = &["kernel/drivers/virtio", "kernel/drivers/net", "kernel/net/core"];
+const MODULE_DIRECTORIES: &[&str] = &[
+    "kernel/drivers/virtio",
+    "kernel/drivers/net",
+    "kernel/net/core",
+    "kernel/drivers/block",
+    "kernel/arch/x86/crypto",
+];
 
 impl Shipyard {
     /// Makes what this guest boots.
@@ -118,10 +127,11 @@ impl Shipyard {
         archive.symlink("/bin/sh", "busybox");
         let mut init = String::from(
             "#!/bin/busybox sh\nPATH=/bin\nbusybox mount -t proc proc /proc\nbusybox mount -t sysfs sys /sys\n\
-             busybox mount -t devtmpfs dev /dev\n",
+             busybox mount -t devtmpfs dev /dev\nbusybox mkdir /dev/shm\nbusybox mount -t tmpfs shm /dev/shm\n",
         );
         let mut modules = Vec::new();
-        for module in LINUX_MODULES {
+        let disk_modules = program.disk.as_ref().map_or(&[][..], |_| LINUX_DISK_MODULES);
+        for module in LINUX_MODULES.iter().chain(disk_modules) {
             self.load_order(module, &mut modules)?;
         }
         for (name, file) in modules {
@@ -134,11 +144,26 @@ impl Shipyard {
             network::GUEST,
             network::PREFIX
         );
+        if program.disk.is_some() {
+            archive.directory(disk::AT);
+            init += &format!("busybox mount -t ext4 /dev/vda {}\n", disk::AT);
+        }
         let words: Vec<_> = std::iter::once(program.path.to_string_lossy().into_owned())
             .chain(program.args.iter().cloned())
             .map(|word| shell_quote(&word))
             .collect();
-        init += &format!("{}\nbusybox reboot -f\n", words.join(" "));
+        let mut line = words.join(" ");
+        if let Some((user, group)) = owner(program)? {
+            // With the names of /etc/passwd.
+            init += &format!(
+                "busybox chmod 1777 /tmp\nuser=$(busybox awk -F: '$3 == {user} && $4 == {group} {{print $1; exit}}' /etc/passwd)\n"
+            );
+            line = format!("busybox su -s /bin/sh $user -c {}", shell_quote(&line));
+        }
+        if program.disk.is_some() {
+            line += &format!("\nbusybox umount {}", disk::AT);
+        }
+        init += &format!("{line}\nbusybox reboot -f\n");
         archive.bytes("/init", 0o755, init.as_bytes());
         for (guest, host) in program.closure() {
             archive.host(&host, &guest)?;
@@ -192,7 +217,22 @@ impl Shipyard {
             network::TAP,
             network::MAC,
         )));
+        if let Some(file) = self.new_disk(image)? {
+            command.extend(words(&format!(
+                "-drive if=none,id=disk0,format=raw,cache=writeback,discard=unmap,file={} -device \
+                 virtio-blk-pci,disable-legacy=on,drive=disk0",
+                file.display()
+            )));
+        }
         Ok(command)
+    }
+
+    /// The file of a disk as the program's is at the start, if it has one.
+    fn new_disk(&self, image: &Image) -> Result<Option<PathBuf>> {
+        let Some(disk) = &image.program.disk else { return Ok(None) };
+        let file = self.out.join("disk.img");
+        disk.make(&file)?;
+        Ok(Some(file))
     }
 
     fn build_coracle(&self, guest: Guest, program: &Program) -> Result<Image> {
@@ -200,7 +240,11 @@ impl Shipyard {
         let mut command = Command::new(&self.coracle);
         command.arg("build").arg(&program.path).arg("-o").arg(&file).args(["--mode", guest.mode()]);
         // As in the Linux guest.
-        command.args(["--user", "root"]);
+        let user = match owner(program)? {
+            Some((user, group)) => format!("{user}:{group}"),
+            None => "root".to_owned(),
+        };
+        command.args(["--user", &user]);
         let libraries = tools::libraries(&program.path);
         for (path, host) in program.closure() {
             if host != program.path && !libraries.contains(&host) {
@@ -233,12 +277,23 @@ impl Shipyard {
             "--ip",
             &format!("{}/{}", network::GUEST, network::PREFIX),
         ]);
+        if let Some(file) = self.new_disk(image)? {
+            command.arg("-v").arg(format!("{}:{}", file.display(), disk::AT));
+        }
         let line = tools::run(&mut command)?;
         let command = shell_split(&line);
         if command.is_empty() {
             bail!("`coracle run --dry-run` printed nothing");
         }
         Ok(command)
+    }
+}
+
+/// The user and group that the program runs as, if they aren't root's.
+fn owner(program: &Program) -> Result<Option<(u32, u32)>> {
+    match &program.disk {
+        Some(disk) if program.as_owner => disk.owner().map(Some),
+        _ => Ok(None),
     }
 }
 

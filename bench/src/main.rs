@@ -5,6 +5,7 @@
 
 mod counter;
 mod cpio;
+mod disk;
 mod guest;
 mod host;
 mod load;
@@ -263,7 +264,7 @@ fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Argument
         _ => None,
     };
     let mut program = case.program.clone();
-    if matches!(case.method, Method::Marks) && wanted != case.name {
+    if matches!(case.method, Method::Marks(_)) && wanted != case.name {
         program.args = vec![wanted.to_owned()];
     }
     let image = bench.yard.build(guest, &program)?;

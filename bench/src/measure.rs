@@ -87,13 +87,17 @@ impl Bench {
         results.add(&case.name, Metric::KernelBytes, guest, image.kernel_bytes as f64);
         match &case.method {
             Method::Serve(loads) => self.serve(case, &image, loads, results),
-            Method::Marks => self.marks(&image, results),
+            Method::Marks(_) => self.marks(&image, results),
             Method::Start => self.start_up(case, &image, results),
             Method::Difference { without, operations } => {
-                let with = self.to_the_end(&image)?;
-                let without = self.to_the_end(&self.yard.build(guest, without)?)?;
-                let insns = with.saturating_sub(without) as f64 / *operations as f64;
-                results.add(&case.name, Metric::Instructions, guest, insns);
+                let traces = case.program.disk.is_some() && !self.quick;
+                let all = self.to_the_end(&image, traces)?;
+                // Its image takes the place of the other.
+                let base = self.to_the_end(&self.yard.build(guest, without)?, traces)?;
+                for ((metric, with), (_, without)) in all.into_iter().zip(base) {
+                    let per = with.saturating_sub(without) as f64 / *operations as f64;
+                    results.add(&case.name, metric, guest, per);
+                }
                 Ok(())
             }
             Method::SmallestMemory(load) => {
@@ -168,10 +172,23 @@ impl Bench {
         Ok(())
     }
 
-    /// Instructions from the start to the end of the program and the machine.
-    fn to_the_end(&self, image: &Image) -> Result<u64> {
-        let mut vm = self.start(image, 1, suite::MEMORY_MIB, &Watch::default())?;
-        Ok(vm.wait(Ready::Exit, BOOT_LIMIT)?.insns)
+    /// What is executed from the start to the end of the program and the machine; in a second run, if `traces`, the doorbells and
+    /// interrupts.
+    fn to_the_end(&self, image: &Image, traces: bool) -> Result<Vec<(Metric, u64)>> {
+        let start = || self.start(image, 1, suite::MEMORY_MIB, &Watch::default());
+        let mut vm = start()?;
+        vm.wait(Ready::Exit, BOOT_LIMIT)?;
+        let count = vm.count()?;
+        drop(vm);
+        let mut all = vec![(Metric::Instructions, count.insns), (Metric::Repetitions, count.rep)];
+        if traces {
+            let mut vm = start()?;
+            vm.trace_start()?;
+            vm.wait(Ready::Exit, BOOT_LIMIT)?;
+            let (doorbells, interrupts) = vm.traced()?;
+            all.extend([(Metric::Doorbells, doorbells), (Metric::Interrupts, interrupts)]);
+        }
+        Ok(all)
     }
 
     fn start_up(&self, case: &Case, image: &Image, results: &mut Results) -> Result<()> {
@@ -203,6 +220,7 @@ impl Bench {
                 let [begin, end] = pairs.next().context("fewer marks than tests")? else { continue };
                 let guest = image.guest();
                 results.add(name, Metric::Instructions, guest, (end.insns - begin.insns) as f64 / operations);
+                results.add(name, Metric::Repetitions, guest, (end.rep - begin.rep) as f64 / operations);
                 let seconds = (end.nanos - begin.nanos) as f64 / 1e9;
                 results.add(name, Metric::Rate, guest, operations / seconds);
             }

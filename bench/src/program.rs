@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
+use crate::disk::{self, Disk};
 use crate::tools;
 use crate::vm::Ready;
 
@@ -22,6 +23,10 @@ pub struct Program {
     pub files: Vec<(PathBuf, String)>,
     /// How it shows that it serves.
     pub ready: Ready,
+    /// The disk it works on.
+    pub disk: Option<Disk>,
+    /// Whether it runs as the user whom the disk's files belong to, not as root.
+    pub as_owner: bool,
 }
 
 /// Sizes of the files nginx serves: the classic welcome page and a large one.
@@ -30,6 +35,23 @@ pub const SMALL_FILE: usize = 612;
 pub const LARGE_FILE: usize = 100_000;
 /// Rows that sqlite3 inserts.
 pub const SQLITE_ROWS: u64 = 60_000;
+/// Transactions of one row each that sqlite3 commits to a disk.
+pub const SQLITE_TRANSACTIONS: u64 = 10_000;
+/// Reads that fio does.
+pub const FIO_READS: u64 = 20_000;
+/// The disk of programs that read one file, and the file on it.
+const DISK_MIB: u32 = 256;
+const DISK_FILE_MIB: usize = 64;
+/// The disk of databases.
+const DATABASE_MIB: u32 = 512;
+
+/// PostgreSQL 15.
+const POSTGRES: &str = "/usr/lib/postgresql/15/bin/postgres";
+/// The rest of its package, and the time zones.
+const POSTGRES_FILES: &[&str] =
+    &["/usr/lib/postgresql/15/lib", "/usr/share/postgresql", "/usr/share/zoneinfo"];
+/// Its compiler of queries, which short ones don't use, and whose library is larger than all the rest.
+const POSTGRES_LEFT_OUT: &[&str] = &["llvmjit.so", "bitcode"];
 
 /// nginx as one process that logs nothing; it is otherwise what its package sets up.
 const NGINX_CONF: &str = "daemon off;
@@ -62,8 +84,17 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/
 const GROUP: &str = "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n";
 
 /// Everything that python's http.server may import, but not the test suite and the like.
-const PYTHON_LEFT_OUT: &[&str] =
-    &["test", "idlelib", "tkinter", "ensurepip", "lib2to3", "distutils", "turtledemo", "pydoc_data"];
+const PYTHON_LEFT_OUT: &[&str] = &[
+    "test",
+    "idlelib",
+    "tkinter",
+    "ensurepip",
+    "lib2to3",
+    "distutils",
+    "turtledemo",
+    "pydoc_data",
+    "config-3.11-x86_64-linux-gnu",
+];
 
 impl Program {
     fn new(name: &str, path: &Path, args: &[&str], ready: Ready) -> Self {
@@ -73,6 +104,8 @@ impl Program {
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             files: Vec::new(),
             ready,
+            disk: None,
+            as_owner: false,
         }
     }
 
@@ -84,6 +117,11 @@ impl Program {
             .find(|path| path.exists())
             .with_context(|| format!("{name} is not installed: apt-get install {package}"))?;
         Ok(Self::new(name, &path, args, ready))
+    }
+
+    fn on(mut self, disk: Disk) -> Self {
+        self.disk = Some(disk);
+        self
     }
 
     fn add(mut self, host: PathBuf, guest: &str) -> Self {
@@ -134,6 +172,14 @@ impl Stock {
         }
         fs::write(made.join("rows.sql"), rows + "COMMIT;\nSELECT count(*), sum(value) FROM t;\n")?;
         fs::write(made.join("none.sql"), "SELECT 0;\n")?;
+        let journal =
+            "PRAGMA journal_mode=WAL;\nCREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, value REAL);\n";
+        let mut transactions = String::from(journal);
+        for row in 0..SQLITE_TRANSACTIONS {
+            transactions += &format!("INSERT INTO t VALUES({row},'name number {row}',{row}.5);\n");
+        }
+        fs::write(made.join("transactions.sql"), transactions)?;
+        fs::write(made.join("no-transaction.sql"), journal)?;
         Ok(Self { made, sources: sources.to_owned() })
     }
 
@@ -173,7 +219,7 @@ impl Stock {
     pub fn python(&self) -> Result<Program> {
         let args = ["-m", "http.server", "--directory", "/srv/www", "8000"];
         let mut program = Program::installed("python3.11", "python3", &args, Ready::Tcp(8000))?;
-        program.files = python_library(Path::new("/usr/lib/python3.11"))?;
+        program.files = tree(Path::new("/usr/lib/python3.11"), PYTHON_LEFT_OUT)?;
         Ok(program.add(self.file("index.html"), "/srv/www/index.html"))
     }
 
@@ -182,6 +228,68 @@ impl Stock {
         let program =
             Program::installed("sqlite3", "sqlite3", &[":memory:", ".read /rows.sql"], Ready::Exit)?;
         Ok(program.add(self.file(if rows { "rows.sql" } else { "none.sql" }), "/rows.sql"))
+    }
+
+    /// The sqlite3 shell on a disk, committing each row as a transaction of its own, or none.
+    pub fn sqlite_wal(&self, rows: bool) -> Result<Program> {
+        let program =
+            Program::installed("sqlite3", "sqlite3", &["/data/base", ".read /rows.sql"], Ready::Exit)?;
+        let script = self.file(if rows { "transactions.sql" } else { "no-transaction.sql" });
+        let mut program = program.add(script, "/rows.sql").on(self.empty_disk()?);
+        program.name = "sqlite3-wal".to_owned();
+        Ok(program)
+    }
+
+    /// redis, which has each command on its disk before it answers.
+    pub fn redis_aof(&self) -> Result<Program> {
+        let mut program = self.redis()?.on(self.empty_disk()?);
+        program.name = "redis-aof".to_owned();
+        program.args = ["--port", "6379", "--save", "", "--protected-mode", "no", "--dir", disk::AT]
+            .into_iter()
+            .chain(["--appendonly", "yes", "--appendfsync", "always"])
+            .map(str::to_owned)
+            .collect();
+        Ok(program)
+    }
+
+    /// fio, which reads this many blocks of 4 KiB in random order, 32 at a time, past the page cache.
+    pub fn fio(&self, reads: u64) -> Result<Program> {
+        let count = format!("--number_ios={reads}");
+        let args = ["--name=read", "--filename=/data/file", "--rw=randread", "--bs=4k", "--direct=1"];
+        let args: Vec<&str> = args
+            .into_iter()
+            .chain(["--ioengine=libaio", "--iodepth=32", "--thread", "--norandommap", &count])
+            .collect();
+        Ok(Program::installed("fio", "fio", &args, Ready::Exit)?.on(self.file_disk()?))
+    }
+
+    /// PostgreSQL with Debian's defaults, but for what a guest has it listen to.
+    pub fn postgres(&self) -> Result<Program> {
+        let server = Path::new(POSTGRES);
+        if !server.exists() {
+            bail!("PostgreSQL 15 is not installed: apt-get install postgresql-15");
+        }
+        let content = disk::cluster(self.file("postgres"), &server.with_file_name("initdb"))?;
+        let args = ["-D", "/data/cluster", "-c", "listen_addresses=*", "-c", "unix_socket_directories=/tmp"];
+        let mut program = Program::new("postgres", server, &args, Ready::Tcp(5432));
+        for directory in POSTGRES_FILES {
+            program.files.extend(tree(Path::new(directory), POSTGRES_LEFT_OUT)?);
+        }
+        program.as_owner = true;
+        Ok(self.accounts(program).on(Disk { mib: DATABASE_MIB, content }))
+    }
+
+    /// One of the bench's own programs, on a disk with one file.
+    pub fn own_on_disk(&self, name: &str) -> Result<Program> {
+        Ok(self.own(name, &[], Ready::Exit)?.on(self.file_disk()?))
+    }
+
+    fn empty_disk(&self) -> Result<Disk> {
+        Ok(Disk { mib: DATABASE_MIB, content: disk::empty(self.file("empty"))? })
+    }
+
+    fn file_disk(&self) -> Result<Disk> {
+        Ok(Disk { mib: DISK_MIB, content: disk::file(self.file("one-file"), DISK_FILE_MIB)? })
     }
 
     /// iperf3 as server.
@@ -196,19 +304,18 @@ impl Stock {
     }
 }
 
-/// Python's library, file by file.
-fn python_library(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
+/// The files of a directory of this machine and those below it, but for what has one of the names `left_out`.
+fn tree(directory: &Path, left_out: &[&str]) -> Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
-    let entries = fs::read_dir(directory)
-        .with_context(|| format!("no {}: apt-get install python3", directory.display()))?;
+    let entries = fs::read_dir(directory).with_context(|| format!("no {}", directory.display()))?;
     for entry in entries {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if PYTHON_LEFT_OUT.contains(&name.as_str()) || name.starts_with("config-") || !path.exists() {
+        if left_out.contains(&name.as_str()) || !path.exists() {
             continue;
         }
         if path.is_dir() {
-            files.extend(python_library(&path)?);
+            files.extend(tree(&path, left_out)?);
         } else {
             let guest = path.to_string_lossy().into_owned();
             files.push((path, guest));

@@ -19,6 +19,10 @@ const ECHO_PORT: u16 = 7;
 const MICRO: &[&str] =
     &["null-syscall", "context-switch", "page-fault", "thread", "timer-of-1", "timer-of-1000"];
 
+/// The tests of programs/disk.c.
+const DISK: &[&str] =
+    &["disk-read-4k", "disk-read-1m", "disk-write-1m", "disk-append-sync", "cached-read-4k", "cached-fault"];
+
 /// What the short form for CI measures.
 pub const QUICK: &[&str] = &[
     "hello",
@@ -36,8 +40,8 @@ pub const QUICK: &[&str] = &[
 pub enum Method {
     /// Boot, wait until it serves, idle, then one load after the other.
     Serve(Vec<(String, Load)>),
-    /// Boot a program that marks its own tests and ends.
-    Marks,
+    /// Boot a program that marks its own tests, which have these names, and ends.
+    Marks(&'static [&'static str]),
     /// Run the program and the same without work; the difference, divided by the operations, is the figure.
     Difference { without: Box<Program>, operations: u64 },
     /// Start, `main`, end.
@@ -65,7 +69,7 @@ impl Case {
         self.name == name
             || match &self.method {
                 Method::Serve(loads) => loads.iter().any(|(load, _)| load == name),
-                Method::Marks => MICRO.contains(&name),
+                Method::Marks(tests) => tests.contains(&name),
                 _ => false,
             }
     }
@@ -88,7 +92,8 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
     let http = |port, path, connections, keep_alive| Load::Http { port, path, connections, keep_alive };
     Ok(vec![
         case("hello", stock.own("hello", &[], Ready::Exit)?, 1, Method::Start),
-        case("micro", stock.own("micro", &[], Ready::Exit)?, 1, Method::Marks),
+        case("micro", stock.own("micro", &[], Ready::Exit)?, 1, Method::Marks(MICRO)),
+        case("disk", stock.own_on_disk("disk")?, 1, Method::Marks(DISK)),
         case(
             "memcached",
             stock.memcached(MEMCACHED_MIB, 1)?,
@@ -156,6 +161,36 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
                 without: Box::new(stock.sqlite(false)?),
                 operations: crate::program::SQLITE_ROWS,
             },
+        ),
+        case(
+            "sqlite-wal",
+            stock.sqlite_wal(true)?,
+            1,
+            Method::Difference {
+                without: Box::new(stock.sqlite_wal(false)?),
+                operations: crate::program::SQLITE_TRANSACTIONS,
+            },
+        ),
+        case(
+            "fio-read-4k-32",
+            stock.fio(crate::program::FIO_READS)?,
+            1,
+            Method::Difference {
+                without: Box::new(stock.fio(1)?),
+                operations: crate::program::FIO_READS - 1,
+            },
+        ),
+        case(
+            "redis-aof",
+            stock.redis_aof()?,
+            1,
+            Method::Serve(named(&[("redis-aof-set-50", redis("set", 50, 1))])),
+        ),
+        case(
+            "postgres",
+            stock.postgres()?,
+            1,
+            Method::Serve(named(&[("postgres-tpcb-8", Load::Pgbench { clients: 8 })])),
         ),
         case(
             "stream",

@@ -217,6 +217,11 @@ impl Vm {
         for event in ["virtio_queue_notify", "virtio_notify", "virtio_notify_irqfd"] {
             self.monitor(&format!("trace-event {event} off"))?;
         }
+        self.traced()
+    }
+
+    /// The doorbells and interrupts that were recorded.
+    pub fn traced(&self) -> Result<(u64, u64)> {
         let trace = fs::read(self.directory.join("trace"))?;
         let trace = String::from_utf8_lossy(&trace);
         let doorbells = trace.matches("virtio_queue_notify ").count() as u64;

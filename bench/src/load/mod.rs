@@ -35,6 +35,8 @@ pub enum Load {
     Memcached { busy: usize, idle: usize },
     /// redis-benchmark.
     Redis { test: &'static str, connections: u32, pipeline: u32 },
+    /// pgbench's own transactions, which are like TPC-B's.
+    Pgbench { clients: u32 },
     /// wrk.
     Http { port: u16, path: &'static str, connections: u32, keep_alive: bool },
     /// iperf3; `to_guest` tells the direction.
@@ -56,6 +58,7 @@ impl Load {
             Self::Redis { test, connections, pipeline } => {
                 tools::redis_benchmark(test, connections, pipeline, period)
             }
+            Self::Pgbench { clients } => tools::pgbench(clients, period),
             Self::Http { port, path, connections, keep_alive } => {
                 tools::wrk(port, path, connections, keep_alive, period)
             }
@@ -80,6 +83,10 @@ impl Load {
                 Ok(streams)
             }
             Self::Memcaslap { .. } => memcached::fill().map(|()| Vec::new()),
+            Self::Pgbench { .. } => {
+                tools::pgbench_tables()?;
+                self.run(WARM_UP).map(|_| Vec::new())
+            }
             _ => self.run(WARM_UP).map(|_| Vec::new()),
         }
     }

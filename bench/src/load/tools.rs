@@ -14,6 +14,9 @@ const GRACE: u64 = 20;
 /// Operations of a redis-benchmark run by which its speed is found out.
 const REDIS_TRIAL: u64 = 2000;
 
+/// How long pgbench may take to make its tables.
+const PGBENCH_TABLES: Duration = Duration::from_secs(60);
+
 /// How often iperf3 is tried while its server is busy, and the pause between.
 const IPERF_TRIES: u32 = 5;
 const IPERF_PAUSE: Duration = Duration::from_secs(1);
@@ -75,6 +78,39 @@ pub fn redis_benchmark(test: &str, connections: u32, pipeline: u32, period: Dura
     let mut sample = redis_run(test, connections, pipeline, count, period)?;
     sample.operations += trial.operations;
     Ok(sample)
+}
+
+/// pgbench as its user has it: where the server is, and no cleaning up of tables that are new.
+fn pgbench_command(period: Duration) -> Command {
+    let mut command = tool("/usr/lib/postgresql/15/bin/pgbench", period);
+    command.args(["-h", &network::GUEST.to_string(), "-U", "postgres"]);
+    command
+}
+
+/// Makes the tables of pgbench, at its smallest scale.
+pub fn pgbench_tables() -> Result<()> {
+    run(pgbench_command(PGBENCH_TABLES).args(["-i", "-s", "1", "-q", "postgres"]))
+        .context("pgbench made no tables")?;
+    Ok(())
+}
+
+/// pgbench's transactions on one thread.
+pub fn pgbench(clients: u32, period: Duration) -> Result<Sample> {
+    let text = run(pgbench_command(period).args([
+        "-n",
+        "-c",
+        &clients.to_string(),
+        "-T",
+        &period.as_secs().max(1).to_string(),
+        "postgres",
+    ]))
+    .context("pgbench failed")?;
+    let field = |mark: &str| text.lines().find_map(|line| Some(line.strip_prefix(mark)?.trim().to_owned()));
+    let operations = field("number of transactions actually processed:")
+        .and_then(|count| count.parse().ok())
+        .with_context(|| format!("pgbench printed no count:\n{text}"))?;
+    let rate = field("tps =").and_then(|rate| rate.split_whitespace().next()?.parse().ok()).unwrap_or(0.0);
+    Ok(Sample { operations, rate, p50: None, p99: None })
 }
 
 /// wrk on one thread.
