@@ -1,9 +1,9 @@
 //! A system call in progress: its frame at the top of its thread's kernel stack.
 use crate::arch::context::UserContext;
+use crate::sync::atomic::AtomicU32;
 use alloc::sync::Arc;
 use core::cell::Cell;
 use core::mem::{ManuallyDrop, MaybeUninit};
-use core::sync::atomic::AtomicU32;
 
 /// The calling thread and its registers.
 ///

@@ -4,7 +4,7 @@ pub use crate::arch::cpu::{Brand, Registers, guards, hwcap, registers};
 pub(crate) use crate::arch::cpu::pause;
 use crate::arch::entry;
 use crate::local::Local;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) static COUNT: AtomicUsize = AtomicUsize::new(1);
 
@@ -62,7 +62,7 @@ pub fn relax() {
 }
 /// Returns after every other CPU has executed a full barrier (membarrier(2)). Hold no lock.
 pub fn barrier_all() {
-    core::sync::atomic::fence(Ordering::SeqCst);
+    crate::sync::atomic::fence(Ordering::SeqCst);
     crate::tlb::shoot_down(all());
 }
 /// A mask of the CPUs that run.

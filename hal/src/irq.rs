@@ -1,7 +1,7 @@
 //! Device interrupts. The handler only marks the interrupt as pending; the kernel checks the marks when it is about to sleep or
 //! to return.
 use crate::arch::interrupt;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use crate::arch::interrupt::{came_early, ends_in_memory};
 

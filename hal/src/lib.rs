@@ -37,6 +37,7 @@ mod outside;
 pub mod percpu;
 mod relocate;
 pub mod switch;
+pub mod sync;
 pub mod task;
 pub mod time;
 mod tlb;

@@ -4,10 +4,10 @@ use crate::arch::tables::Tables;
 use crate::mm::frame::FrameCache;
 use crate::mm::heap::Magazines;
 use crate::percpu::MAX_CPUS;
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use coracle_event_ring::Ring;
 use coracle_interrupts::OneShot;
 use core::cell::Cell;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 /// One CPU's own data. The first fields' offsets are known to the entry code.
 #[repr(C, align(64))]

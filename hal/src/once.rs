@@ -1,8 +1,8 @@
 //! Values that are made once and then only read. A read is one load and a branch. The code that waits for another CPU to make
 //! the value exists once for all types.
+use crate::sync::atomic::{AtomicU8, Ordering};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Nothing is there yet.
 const EMPTY: u8 = 0;
@@ -113,8 +113,8 @@ impl<T> Drop for Once<T> {
 #[cfg(test)]
 mod tests {
     use super::Once;
+    use crate::sync::atomic::{AtomicUsize, Ordering};
     use alloc::sync::Arc;
-    use core::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn is_made_once_and_dropped_once() {

@@ -7,10 +7,10 @@ use crate::arch::switch;
 use crate::call::Top;
 use crate::kernel::HasTask;
 use crate::local::Local;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use alloc::sync::Arc;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{ManuallyDrop, offset_of, size_of};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 /// The hardware side of a thread. Embedded in the kernel's thread object.
 ///

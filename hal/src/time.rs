@@ -37,7 +37,7 @@ static EARLY: Clock = Clock {
     raw_rate: AtomicU64::new(1 << 31),
 };
 /// By how much the clock is steered ([`steer`]); held while it changes.
-static STEERING: spin::Mutex<i64> = spin::Mutex::new(0);
+static STEERING: crate::sync::Mutex<i64> = crate::sync::Mutex::new(0);
 static CLOCK: AtomicPtr<Clock> = AtomicPtr::new((&raw const EARLY).cast_mut());
 static PAGE: spin::Once<Frame> = spin::Once::new();
 #[inline]

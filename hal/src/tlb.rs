@@ -6,7 +6,7 @@ use crate::arch::page_table;
 use crate::local::Local;
 use crate::mm::vmap;
 use crate::percpu::MAX_CPUS;
-use core::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 /// Does what others have asked of this CPU.
 #[inline]

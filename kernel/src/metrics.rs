@@ -17,12 +17,12 @@ use coracle_core::task::thread::{Thread, Work};
 use coracle_core::task::{later, process, sched};
 use coracle_fallible::{Text, filled};
 use coracle_hal::context::UserContext;
+use coracle_hal::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use coracle_hal::time::now_ns;
 use coracle_metrics::{CONTENT_TYPE, END, Files, GUEST, samples, write_head, write_sample};
 use coracle_system::socket::socket;
 use core::fmt::{self, Write};
 use core::net::{Ipv4Addr, SocketAddrV4};
-use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use linux_raw_sys::general::{O_NONBLOCK, O_RDONLY};
 use linux_raw_sys::net as n;
 

@@ -20,10 +20,10 @@ use coracle_fs::ext4::volume;
 use coracle_fs::p9::session;
 use coracle_hal::context::UserContext;
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::{AtomicU8, Ordering};
 use coracle_hal::time;
 use coracle_image::archive::Config;
 use coracle_image::cmdline::CommandLine;
-use core::sync::atomic::{AtomicU8, Ordering};
 
 /// How long a page stays dirty before it is written back, if no call asks for it earlier.
 const AGE_NS: u64 = 5_000_000_000;

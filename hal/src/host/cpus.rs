@@ -1,6 +1,6 @@
 //! The CPUs, as threads of the host, and the clock.
 use super::program;
-use super::schedule::{self, BROKEN};
+use super::schedule::{self, BROKEN, Scheduler};
 use crate::arch::{base, switch};
 use crate::cpu::COUNT;
 use crate::irq;
@@ -52,8 +52,8 @@ struct Cpu {
     host: Cell<usize>,
     /// The kernel's stack pointer between two runs; 0 before the first.
     kernel: Cell<usize>,
-    /// Its thread, in this run.
-    thread: Mutex<Option<schedule::Waker>>,
+    /// What wakes its thread, in this run.
+    wake: Mutex<Option<schedule::Waker>>,
 }
 
 // SAFETY: the cells are used by the CPU's own thread alone.
@@ -96,7 +96,7 @@ fn make() -> Machine {
         deadline: AtomicU64::new(OFF),
         host: Cell::new(0),
         kernel: Cell::new(0),
-        thread: Mutex::new(None),
+        wake: Mutex::new(None),
     };
     let cpus: Vec<Cpu> = (0..CPUS).map(cpu).collect();
     for cpu in &cpus {
@@ -107,11 +107,16 @@ fn make() -> Machine {
 }
 
 /// Runs the machine: CPU 0 does `job`, as if it were an interrupt of its idle loop, and then all CPUs do what there is to do. Returns when
-/// [`finish`] was called and no CPU has anything to do. In the first run of a process the kernel boots.
+/// [`finish`] was called and no CPU has anything to do. In the first run of a process the kernel boots. `has_points`: the scheduler is to be
+/// asked wherever another CPU may go on.
 ///
 /// # Panics
 /// If the kernel or a program panics, or when nothing can happen any more and [`finish`] was not called.
-pub fn run<K: Kernel>(job: impl FnOnce() + Send + 'static) {
+pub fn run<K: Kernel>(
+    scheduler: &'static dyn Scheduler,
+    has_points: bool,
+    job: impl FnOnce() + Send + 'static,
+) {
     /// Tests of one process share the machine.
     static RUNS: Mutex<()> = Mutex::new(());
     let _one_at_a_time = lock(&RUNS);
@@ -120,12 +125,13 @@ pub fn run<K: Kernel>(job: impl FnOnce() + Send + 'static) {
         "a test has failed on this machine before: run this one by itself"
     );
     program::set_kernel::<K>();
+    schedule::choose(scheduler, has_points);
     let machine = MACHINE.get_or_init(make);
     *lock(&machine.run) = Run { job: Some(Box::new(job)), ..Run::default() };
     let threads: Vec<_> = machine.cpus.iter().map(|cpu| schedule::spawn(|| enter(cpu))).collect();
     let mut failure = None;
     for thread in threads {
-        failure = thread.join().err().or(failure);
+        failure = thread().err().or(failure);
     }
     let failure = lock(&machine.run).failure.take().or(failure);
     if let Some(failure) = failure {
@@ -145,7 +151,7 @@ pub fn finish() {
 fn enter(cpu: &'static Cpu) {
     // SAFETY: each CPU has one thread in a run.
     unsafe { base::set(cpu.local) };
-    *lock(&cpu.thread) = Some(schedule::current());
+    *lock(&cpu.wake) = Some(schedule::waker());
     if cpu.kernel.get() == 0 {
         let top = stack::alloc().expect("the host has memory");
         // SAFETY: a fresh stack.
@@ -153,7 +159,8 @@ fn enter(cpu: &'static Cpu) {
     }
     // SAFETY: the stack is the boot stack, or the one that `leave` left; this CPU's thread is on no other.
     unsafe { switch::switch_stacks(cpu.host.as_ptr(), cpu.kernel.get(), core::ptr::null()) };
-    base::clear();
+    base::leave();
+    *lock(&cpu.wake) = None;
 }
 
 /// The CPU that runs.
@@ -192,8 +199,9 @@ fn stop(machine: &Machine) {
 }
 
 fn wake(cpu: &Cpu) {
-    if let Some(thread) = &*lock(&cpu.thread) {
-        schedule::unpark(thread);
+    let waker = lock(&cpu.wake).clone();
+    if let Some(waker) = waker {
+        schedule::wake(&waker);
     }
 }
 
@@ -274,8 +282,7 @@ fn wait(machine: &Machine, cpu: &Cpu) -> bool {
         }
         run.waiting |= bit;
         let all_wait = run.waiting == (1 << CPUS) - 1;
-        // One that was interrupted goes on soon.
-        if all_wait && !machine.cpus.iter().any(Cpu::is_interrupted) {
+        if all_wait {
             run.waiting &= !bit;
             let is_finished = run.is_finished;
             drop(run);
@@ -289,6 +296,13 @@ fn wait(machine: &Machine, cpu: &Cpu) -> bool {
 
 /// No CPU has anything to do at present. Returns whether the run goes on.
 fn nothing_to_do(machine: &Machine, is_finished: bool) -> bool {
+    // The clock may have come to what a CPU's timer is set to while that CPU slept and others ran.
+    let interrupted: Vec<_> = machine.cpus.iter().filter(|cpu| cpu.is_interrupted()).collect();
+    if !interrupted.is_empty() {
+        interrupted.into_iter().for_each(wake);
+        schedule::spin();
+        return true;
+    }
     let deadline = machine.cpus.iter().map(|cpu| cpu.deadline.load(Ordering::SeqCst)).min().unwrap_or(OFF);
     if is_finished {
         stop(machine);
@@ -296,7 +310,9 @@ fn nothing_to_do(machine: &Machine, is_finished: bool) -> bool {
         NOW.fetch_max(deadline, Ordering::SeqCst);
         machine.cpus.iter().filter(|cpu| cpu.is_interrupted()).for_each(wake);
     } else {
-        panic!("all CPUs wait, no timer is set, and the test is not at its end: a wake-up is lost");
+        panic!(
+            "all CPUs wait and no timer is set, but the test is not at its end: it was killed, or a wake-up is lost"
+        );
     }
     !is_finished
 }

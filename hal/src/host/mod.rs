@@ -14,3 +14,4 @@ pub mod cpus;
 pub(crate) mod memory;
 pub mod program;
 pub mod schedule;
+pub(crate) mod sync;

@@ -101,6 +101,8 @@ enum Code {
 const FIRST_ADDRESS: u64 = 0x40_0000;
 /// The distance of one piece from the next.
 const STEP: u64 = 16;
+/// Where a signal's handler returns to (the restorer of its action): it makes the call rt_sigreturn(2).
+pub const RETURN: u64 = FIRST_ADDRESS - 2 * STEP;
 /// Where programs make their calls.
 const CALL_SITE: u64 = FIRST_ADDRESS - STEP;
 
@@ -118,8 +120,7 @@ pub fn code(run: impl FnOnce() + Send + 'static) -> u64 {
     add(Code::Once(Arc::new(Mutex::new(Some(Box::new(run))))))
 }
 
-/// Gives a signal's handler an address, which never ends. It is called with the signal's number, and returns by rt_sigreturn(2) with number
-/// `return_call`.
+/// Gives a signal's handler an address, for ever. It is called with the signal's number, and returns to [`RETURN`].
 pub fn handler(run: impl Fn(i32) + Send + Sync + 'static) -> u64 {
     add(Code::Handler(Arc::new(run)))
 }
@@ -159,6 +160,12 @@ pub(crate) unsafe extern "C" fn begin(previous: *const (), end: *mut UserContext
 /// The registers of the running program.
 fn registers() -> *mut UserContext {
     (Local::get().stack_top.get() - size_of::<UserContext>()) as *mut UserContext
+}
+
+/// Sets the stack pointer of the running program, below which signals put their frames.
+pub fn set_stack(end: usize) {
+    // SAFETY: as in `call`.
+    unsafe { (*registers()).rsp = end as u64 };
 }
 
 /// Makes a system call; returns what the program finds in its result register. The child of a call that makes one goes on with the code
@@ -214,7 +221,7 @@ unsafe fn handle(address: u64) {
     // SAFETY: as in `call`. The handler has returned: it took the restorer's address from the stack, and that makes the call.
     unsafe {
         let registers = registers();
-        let number = crate::host::program::SIGRETURN;
+        let number = SIGRETURN;
         *registers = UserContext {
             rip: CALL_SITE,
             rsp: entered.rsp + size_of::<u64>() as u64,

@@ -3,10 +3,10 @@ use super::mmio::Mmio;
 use crate::arch::port;
 use crate::mm::layout::LARGE_PAGE;
 use crate::once::Once;
+use crate::sync::Mutex;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use core::ops::Range;
-use spin::Mutex;
 
 pub use super::function::{Function, functions, functions_behind_no_bridge};
 

@@ -103,7 +103,7 @@ impl Memory for Ram {
     }
 }
 
-static BUDDY: spin::Mutex<Buddy<Ram>> = spin::Mutex::new(Buddy::new(Ram));
+static BUDDY: crate::sync::Mutex<Buddy<Ram>> = crate::sync::Mutex::new(Buddy::new(Ram));
 
 #[inline(always)]
 fn state(frame: u32) -> &'static AtomicU32 {

@@ -143,11 +143,11 @@ impl Magazines {
 }
 
 /// What all CPUs share of each class.
-static DEPOTS: [spin::Mutex<Depot>; CLASSES.len()] = {
-    let mut depots = [const { spin::Mutex::new(Depot::new(CLASSES[0], 1)) }; CLASSES.len()];
+static DEPOTS: [crate::sync::Mutex<Depot>; CLASSES.len()] = {
+    let mut depots = [const { crate::sync::Mutex::new(Depot::new(CLASSES[0], 1)) }; CLASSES.len()];
     let mut class = 0;
     while class < depots.len() {
-        depots[class] = spin::Mutex::new(Depot::new(CLASSES[class], batch(class) as u32));
+        depots[class] = crate::sync::Mutex::new(Depot::new(CLASSES[class], batch(class) as u32));
         class += 1;
     }
     depots

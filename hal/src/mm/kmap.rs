@@ -5,7 +5,7 @@ use crate::mm::layout::{self, AREA, AREA_SIZE, LARGE_PAGE, PAGE};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Serialises changes of the kernel's page tables.
-static TABLES: spin::Mutex<()> = spin::Mutex::new(());
+static TABLES: crate::sync::Mutex<()> = crate::sync::Mutex::new(());
 
 /// Where the index of a page lies in its address, and those of the tables above, from the top.
 const PAGE_SHIFT: usize = 12;
@@ -147,7 +147,7 @@ const MOST_FRAMES: usize = crate::task::KERNEL_STACK_SIZE / FRAME_SIZE;
 /// Reserves addresses, and makes their tables. Addresses that no tables could be made for are kept for the next stack.
 fn reserve_with_tables(len: usize) -> Option<usize> {
     /// Reserved without tables: address and length. One suffices, as its lock is held meanwhile.
-    static SPARE: spin::Mutex<Option<(usize, usize)>> = spin::Mutex::new(None);
+    static SPARE: crate::sync::Mutex<Option<(usize, usize)>> = crate::sync::Mutex::new(None);
     let mut spare = SPARE.lock();
     let address = match *spare {
         Some((address, room)) if room >= len => address,

@@ -138,7 +138,7 @@ pub struct AddressSpace {
     /// Physical address of the top table.
     root: u64,
     /// Serialises changes; walks of the hardware go on meanwhile.
-    lock: spin::Mutex<()>,
+    lock: crate::sync::Mutex<()>,
     /// CPUs that use these tables now.
     active: AtomicU64,
     resident: AtomicUsize,
@@ -256,7 +256,7 @@ impl AddressSpace {
         }
         let space = AddressSpace {
             root: root.phys(),
-            lock: spin::Mutex::new(()),
+            lock: crate::sync::Mutex::new(()),
             active: AtomicU64::new(0),
             resident: AtomicUsize::new(0),
             tables: AtomicUsize::new(1),

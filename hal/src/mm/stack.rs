@@ -21,7 +21,7 @@ struct Unused {
     count: usize,
 }
 
-static UNUSED: spin::Mutex<Unused> = spin::Mutex::new(Unused { top: 0, count: 0 });
+static UNUSED: crate::sync::Mutex<Unused> = crate::sync::Mutex::new(Unused { top: 0, count: 0 });
 
 impl Unused {
     fn take(&mut self) -> Option<usize> {

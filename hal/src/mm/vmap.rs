@@ -26,8 +26,12 @@ struct State {
     tickets: Tickets,
 }
 
-static STATE: spin::Mutex<State> =
-    spin::Mutex::new(State { granules: Granules::new(), freed: None, waiting: None, tickets: Tickets::NONE });
+static STATE: crate::sync::Mutex<State> = crate::sync::Mutex::new(State {
+    granules: Granules::new(),
+    freed: None,
+    waiting: None,
+    tickets: Tickets::NONE,
+});
 /// Whether something is freed or waits.
 static IS_PENDING: AtomicBool = AtomicBool::new(false);
 

@@ -1,14 +1,14 @@
-//! A spin lock for what is on no hot path: taking it is a call, where [`spin::Mutex`] copies its loop to each place.
-use spin::MutexGuard;
+//! A spin lock for what is on no hot path: taking it is a call, where [`coracle_hal::sync::Mutex`] copies its loop to each place.
+use coracle_hal::sync::MutexGuard;
 
-/// The lock. Its guards are those of [`spin::Mutex`].
+/// The lock. Its guards are those of [`coracle_hal::sync::Mutex`].
 #[derive(Debug, Default)]
-pub struct Mutex<T: ?Sized>(spin::Mutex<T>);
+pub struct Mutex<T: ?Sized>(coracle_hal::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
     /// An unlocked one.
     pub const fn new(value: T) -> Self {
-        Mutex(spin::Mutex::new(value))
+        Mutex(coracle_hal::sync::Mutex::new(value))
     }
 }
 

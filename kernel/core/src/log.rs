@@ -5,9 +5,9 @@ use crate::lock::Mutex;
 use coracle_hal::console;
 use coracle_hal::io::one_byte::OutputPort;
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::{AtomicU8, Ordering::Relaxed};
 pub use coracle_image::cmdline::LogLevel;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// What a line of the control channel is, by its first byte.
 #[derive(Clone, Copy, PartialEq, Eq)]

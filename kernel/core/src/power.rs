@@ -3,9 +3,9 @@ use crate::log::{self, Line};
 use coracle_hal::io::fw_cfg;
 use coracle_hal::io::one_byte::OutputPort;
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::{AtomicBool, Ordering::*};
 use coracle_hal::{breakpoint, irq, power};
 use coracle_image::cmdline::{CommandLine, Reboot};
-use core::sync::atomic::{AtomicBool, Ordering::*};
 
 /// Port of QEMU's isa-debug-exit, if the command line names one.
 static PORT: Once<OutputPort> = Once::new();

@@ -16,12 +16,12 @@ use coracle_hal::checksum::crc32c;
 use coracle_hal::context::UserContext;
 use coracle_hal::once::Once;
 use coracle_hal::paging::Prot;
+use coracle_hal::sync::atomic::{AtomicBool, Ordering::*};
 use coracle_hal::{backtrace, boot, cpu};
 use coracle_image::archive::{Archive, Symbols};
 use coracle_loader::{HEADER_LEN, Header, SectionTable, best_symbol};
 use core::fmt;
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering::*};
 use linux_raw_sys::general as abi;
 
 /// Frames of a backtrace at most.

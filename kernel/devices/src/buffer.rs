@@ -1,7 +1,7 @@
 //! Packet memory as the TCP/IP engine and the network driver share it.
 use coracle_hal::io::dma::SharedBuffer;
+use coracle_hal::sync::atomic::{AtomicBool, Ordering};
 use coracle_tcpip::Buffer;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 /// The packet in hand must not be kept.
 static SHORT: AtomicBool = AtomicBool::new(false);

@@ -10,9 +10,9 @@ use coracle_core::errno::Errno;
 use coracle_core::lock::Mutex;
 use coracle_core::time::clock;
 use coracle_fallible::prelude::*;
+use coracle_hal::sync::atomic::{AtomicBool, Ordering};
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Buffer, Chunk, Fragment, RxFrame, TxFrame};
-use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of records that wait to be fetched. There are two such buffers while packets are captured.
 const BUFFER_BYTES: usize = 512 << 10;

@@ -15,8 +15,8 @@ use coracle_core::task::long_call;
 use coracle_fallible::try_arc;
 use coracle_hal::frame::Frame;
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::Ordering;
 use core::any::Any;
-use core::sync::atomic::Ordering;
 use linux_raw_sys::general::{S_IFBLK, S_IFCHR, stat as Stat};
 
 /// Bytes of randomness or zeroes made at a time.

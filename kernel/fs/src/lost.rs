@@ -4,7 +4,7 @@ use coracle_core::fs::mount::Place;
 use coracle_core::lock::Mutex;
 use coracle_core::log::{self, Line};
 use coracle_fallible::Text;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Bytes that were written.
 static BYTES: AtomicU64 = AtomicU64::new(0);

@@ -2,8 +2,8 @@
 use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_fallible::try_arc;
+use coracle_hal::sync::atomic::{AtomicI32, Ordering};
 use core::any::Any;
-use core::sync::atomic::{AtomicI32, Ordering};
 
 /// How many users there are: above 0 files that may write, below 0 programs.
 pub struct Users(AtomicI32);

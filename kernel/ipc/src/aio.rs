@@ -8,8 +8,8 @@ use coracle_core::task::attachment::Attachment;
 use coracle_core::task::process::Process;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, try_arc};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use coracle_sorted_map::SortedMap;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Requests of all contexts together (fs.aio-max-nr).
 pub const MOST_REQUESTS: usize = 65_536;

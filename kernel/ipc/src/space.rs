@@ -10,8 +10,8 @@ use coracle_core::task::attachment::Attachment;
 use coracle_core::task::namespaces::Ipc;
 use coracle_core::task::process::Process;
 use coracle_fallible::NoMemory;
+use coracle_hal::sync::atomic::AtomicU64;
 use coracle_sysv::Registry;
-use core::sync::atomic::AtomicU64;
 
 /// What is in a namespace.
 pub struct Space {

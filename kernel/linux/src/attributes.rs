@@ -12,7 +12,7 @@ use coracle_core::fs::notify;
 use coracle_core::fs::stat::{self, BLOCK_SIZE, Timestamp};
 use coracle_core::mm::user;
 use coracle_core::task::user_space::Kind;
-use core::sync::atomic::Ordering::Relaxed;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general::*;
 
 fn write_stat(call: &Call, place: usize, mut found: stat::Stat) -> SysResult {

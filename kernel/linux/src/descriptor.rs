@@ -129,7 +129,7 @@ pub fn fcntl(call: &Call) -> SysResult {
             // Where no signals are sent, the flag is not kept either.
             open.set_asynchronous(fd, argument & FASYNC != 0)?;
             let kept = open.flags() & !SETTABLE;
-            open.flags.store(kept | argument & SETTABLE, core::sync::atomic::Ordering::Relaxed);
+            open.flags.store(kept | argument & SETTABLE, coracle_hal::sync::atomic::Ordering::Relaxed);
             Ok(0)
         }
         F_SETLK | F_SETLKW | F_GETLK | F_OFD_SETLK | F_OFD_SETLKW | F_OFD_GETLK => {

@@ -4,7 +4,7 @@ use super::table::{Handler, TABLE, TABLE_SIZE, with_all_registers};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::task::thread::Work;
 use coracle_hal::switch::Switch;
-use core::sync::atomic::{AtomicU64, Ordering::*};
+use coracle_hal::sync::atomic::{AtomicU64, Ordering::*};
 
 /// The table in use: [`TABLE`], or one by which calls are traced (`syscall::trace`).
 pub static CURRENT: Switch<[Handler; TABLE_SIZE + 1]> = Switch::new(&TABLE);

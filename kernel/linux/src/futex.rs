@@ -7,7 +7,7 @@ use coracle_core::task::{futex, futex_pi, look_into, pid_space};
 use coracle_core::time::wall::Deadline;
 use coracle_core::time::{clock, posix_clock};
 use coracle_fallible::prelude::*;
-use core::sync::atomic::Ordering::*;
+use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// sizeof(struct robust_list_head).

@@ -18,8 +18,8 @@ use coracle_core::task::{exit, later, ptrace, rseq, sched, slice};
 use coracle_fs::memory::remains;
 use coracle_hal::context::{Fault, UserContext};
 use coracle_hal::paging::USER_END;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 use coracle_ipc::unix;
-use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general as abi;
 
 /// The end of a call whose thread has something to do first: `Kernel::attend`.

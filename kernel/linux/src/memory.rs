@@ -15,9 +15,9 @@ use coracle_core::mm::user::{self, Access};
 use coracle_core::mm::vma::{Backing, LOCKS, Vma, VmaFlags};
 use coracle_core::task::{long_call, look_into};
 use coracle_hal::paging::{Prot, USER_END};
+use coracle_hal::sync::atomic::Ordering::*;
 use coracle_hal::{boot, cpu};
 use core::ops::Range;
-use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// A single private writable mapping may be this much larger than the machine's memory (Linux's heuristic overcommit

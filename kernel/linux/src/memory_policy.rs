@@ -9,7 +9,7 @@ use coracle_core::mm::memory::page_range;
 use coracle_core::mm::user;
 use coracle_core::task::process::Process;
 use coracle_core::task::{long_call, look_into};
-use core::sync::atomic::Ordering::Relaxed;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 
 /// Modes (linux/mempolicy.h).
 const DEFAULT: u32 = 0;

@@ -7,7 +7,7 @@ use coracle_core::mm::user_buf::MAX_PIECES;
 use coracle_core::task::pid_space;
 use coracle_core::task::process::{self, Process};
 use coracle_core::task::{long_call, look_into};
-use core::sync::atomic::Ordering::Relaxed;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 
 /// Bytes moved at a time between two processes.
 const CHUNK: usize = 1024;

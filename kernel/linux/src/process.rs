@@ -17,8 +17,8 @@ use coracle_core::task::{exec, exit, long_call, ptrace, terminal};
 use coracle_core::time::clock::to_timeval;
 use coracle_fallible::text;
 use coracle_hal::paging;
+use coracle_hal::sync::atomic::Ordering::*;
 use coracle_loader::Strings;
-use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// Longest argument or variable (Linux's MAX_ARG_STRLEN: 32 pages).

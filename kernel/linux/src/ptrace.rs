@@ -14,7 +14,7 @@ use coracle_core::task::thread::{Thread, Work};
 use coracle_core::task::{long_call, look_into, ptrace};
 use coracle_fallible::prelude::*;
 use coracle_hal::fpu;
-use core::sync::atomic::Ordering::*;
+use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 use linux_raw_sys::ptrace as pt;
 

@@ -11,8 +11,8 @@ use coracle_core::task::pid_space;
 use coracle_core::task::process;
 use coracle_core::task::slice;
 use coracle_core::task::thread::Thread;
+use coracle_hal::sync::atomic::Ordering::*;
 use coracle_sched_policy::{Limits, Scheduling, priorities};
-use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// sched_get_priority_min(2).

@@ -16,7 +16,7 @@ use coracle_core::task::process::ExitStatus;
 use coracle_core::task::signal::{self, SigInfo};
 use coracle_core::task::thread::{Thread, Work};
 use coracle_core::task::{exit, ptrace};
-use core::sync::atomic::Ordering::*;
+use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general::{self as abi, O_RDWR};
 use linux_raw_sys::ptrace as pt;
 

@@ -14,8 +14,8 @@ use coracle_core::task::pid_space;
 use coracle_core::task::thread::Thread;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use linux_raw_sys::general::{O_CLOEXEC, stat as Stat};
 
 /// Bytes of `struct seccomp_notif`, `seccomp_notif_resp` and `seccomp_data` (SECCOMP_GET_NOTIF_SIZES).

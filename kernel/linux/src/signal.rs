@@ -12,7 +12,7 @@ use coracle_core::task::signal::{
 };
 use coracle_core::task::thread::Work;
 use coracle_core::time::posix_clock;
-use core::sync::atomic::Ordering::*;
+use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// Bytes of a signal set.

@@ -14,7 +14,7 @@ use coracle_core::task::{limits, long_call};
 use coracle_core::task::{run_queue, sched};
 use coracle_core::time::clock::{self, SECOND_NS};
 use coracle_hal::frame;
-use core::sync::atomic::Ordering::*;
+use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// What uname(2) tells as release: the Linux whose interface this is. Programs compare it.

@@ -8,8 +8,8 @@ use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::mm::user;
 use coracle_core::task::thread::NAME_LEN;
 use coracle_core::task::{pid_space, rseq, run_queue, sched};
+use coracle_hal::sync::atomic::Ordering::*;
 use coracle_hal::{cpu, task};
-use core::sync::atomic::Ordering::*;
 use linux_raw_sys::prctl as pr;
 
 const ARCH_SET_GS: u32 = 0x1001;

@@ -13,7 +13,7 @@ use coracle_core::time::posix_clock::{self, Clock};
 use coracle_core::time::posix_timer::{First, Notify};
 use coracle_core::time::wall::Deadline;
 use coracle_hal::cpu;
-use core::sync::atomic::Ordering::*;
+use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// clock_gettime(2).

@@ -19,9 +19,9 @@ use coracle_core::task::{code, sched};
 use coracle_fallible::Text;
 use coracle_fallible::prelude::*;
 use coracle_hal::once::Once;
+use coracle_hal::sync::RwLock;
+use coracle_hal::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use coracle_hal::{cpu, time, user};
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-use spin::RwLock;
 
 /// Bytes of records for each CPU that wait to be fetched.
 const BUFFER_BYTES: usize = 256 << 10;

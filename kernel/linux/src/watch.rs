@@ -18,7 +18,7 @@ use coracle_core::task::thread::Work;
 use coracle_fallible::boxed_array;
 use coracle_hal::context::UserContext;
 use coracle_hal::once::Once;
-use core::sync::atomic::Ordering::Relaxed;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 
 /// Why calls are watched: they are traced for `coracle trace`.
 pub const TRACE: u32 = 1;

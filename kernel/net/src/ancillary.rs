@@ -9,9 +9,9 @@ use coracle_core::net::socket::{
 };
 use coracle_core::time::clock;
 use coracle_fallible::try_box;
+use coracle_hal::sync::atomic::{AtomicU32, Ordering};
 use coracle_tcpip::{Address, Endpoint, Link, Report};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::net as n;
 
 /// SOF_TIMESTAMPING_RX_SOFTWARE and SOF_TIMESTAMPING_SOFTWARE: stamps are made when packets arrive, and are reported.

@@ -9,12 +9,12 @@ use coracle_core::errno::{Errno, SysResult};
 use coracle_core::net::socket::{SocketAddress, timeout_ns, timeout_value};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Endpoint, Shutdown};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
-use spin::Mutex;
 
 /// State of a socket that the engine doesn't need.
 pub struct Common {

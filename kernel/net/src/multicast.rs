@@ -5,9 +5,9 @@ use super::interface_ioctl::{CARD_INDEX, LOOPBACK_INDEX};
 use super::options::{USUAL_HOPS, byte_or_default, int};
 use super::udp::UdpFile;
 use coracle_core::errno::Errno;
+use coracle_hal::sync::atomic::Ordering;
 use coracle_tcpip::{Address, Link};
 use core::net::Ipv4Addr;
-use core::sync::atomic::Ordering;
 use linux_raw_sys::net as n;
 
 /// The number of a network interface (netdevice(7)); 0: none is named.

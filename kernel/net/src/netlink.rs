@@ -19,9 +19,9 @@ use coracle_core::net::socket::{Control, Received, Socket, SocketAddress};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::frame::{self, Watermark};
+use coracle_hal::sync::atomic::{AtomicU32, Ordering};
 use core::any::Any;
 use core::net::{Ipv4Addr, Ipv6Addr};
-use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 

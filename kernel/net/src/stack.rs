@@ -13,11 +13,11 @@ use coracle_core::task::run_queue;
 use coracle_devices::capture;
 use coracle_devices::virtio::net::Net;
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use coracle_hal::time::{interrupt_between, now_ns};
 use coracle_image::cmdline::{CommandLine, IpSetting};
 use coracle_tcpip::{Config, Ipv4Config, Limits, Stack};
 use core::net::Ipv4Addr;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// The engine over our card.
 pub type Engine = Stack<Interface, Watch>;

@@ -15,13 +15,13 @@ use coracle_core::net::socket::{Control, Received, Socket, SocketAddress};
 use coracle_core::task::long_call;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::frame::{self, Watermark};
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Error, Readiness, State, Tcp};
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
-use spin::Mutex;
 
 type Handle = Tcp<Interface, Watch>;
 

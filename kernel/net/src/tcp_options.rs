@@ -7,9 +7,9 @@ use super::tcp::TcpFile;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
 use coracle_fallible::prelude::*;
+use coracle_hal::sync::atomic::Ordering;
 use coracle_tcpip::{Error, State, TcpInfo};
 use core::ops::RangeInclusive;
-use core::sync::atomic::Ordering;
 use linux_raw_sys::net as n;
 
 /// What SO_RCVBUF and SO_SNDBUF return while buffers are sized automatically (Linux's `tcp_rmem[1]` and `tcp_wmem[1]`).

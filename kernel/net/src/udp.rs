@@ -18,11 +18,11 @@ use coracle_core::net::socket::{Control, DatagramInfo, Received, Socket, SocketA
 use coracle_devices::buffer::NetBuffer;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
+use coracle_hal::sync::atomic::{AtomicU16, Ordering};
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Address, Datagram, Endpoint, Error, Payload, Udp, UdpHeaders, Way};
 use core::any::Any;
 use core::net::SocketAddrV6;
-use core::sync::atomic::{AtomicU16, Ordering};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 

@@ -25,10 +25,10 @@ use coracle_cron::{Job, Overlap, Walker};
 use coracle_fallible::Lossy;
 use coracle_fallible::prelude::*;
 use coracle_hal::context::UserContext;
+use coracle_hal::sync::atomic::Ordering::SeqCst;
 use coracle_hal::time;
 use coracle_image::archive::Config;
 use coracle_loader::Strings;
-use core::sync::atomic::Ordering::SeqCst;
 use linux_raw_sys::general::{O_RDWR, SIGKILL};
 
 const SECOND_NS: u64 = 1_000_000_000;

@@ -12,9 +12,9 @@ use coracle_core::task::debug::held::INFO_BYTES;
 use coracle_core::task::debug::{self, Listener};
 use coracle_core::task::process::{self, Process};
 use coracle_core::task::thread::Thread;
+use coracle_hal::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use coracle_hal::{breakpoint, cpu};
 use coracle_system::drivers::console;
-use core::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// Requests to wait for an event at a time.
 const MOST_WAITING: usize = 8;

@@ -19,11 +19,11 @@ use coracle_devices::capture;
 use coracle_hal::context::UserContext;
 use coracle_hal::frame::FRAME_SIZE;
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use coracle_image::Access;
 use coracle_linux::trace;
 use coracle_net as net;
 use coracle_system::drivers::console::{self, Channel, Server};
-use core::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// Starts the thread when it is needed.
 struct Starter {

@@ -20,6 +20,7 @@ use coracle_core::task::process::{ExitStatus, Process};
 use coracle_core::task::signal::{SigInfo, send_to_group};
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
+use coracle_hal::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use coracle_image::User;
 use coracle_loader::Strings;
 use coracle_sorted_map::SortedMap;
@@ -27,7 +28,6 @@ use coracle_system::drivers::console::{self, Channel};
 use coracle_system::drivers::pty::{self, Terminal};
 use coracle_system::socket::socket;
 use core::net::{Ipv4Addr, SocketAddrV4};
-use core::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use linux_raw_sys::general::{O_NOCTTY, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, SIGCONT, SIGHUP};
 use linux_raw_sys::net::{AF_INET, SHUT_WR, SOCK_STREAM};
 

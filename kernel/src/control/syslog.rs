@@ -7,10 +7,10 @@ use coracle_core::fs::context::FsContext;
 use coracle_core::fs::walk::{self, Follow};
 use coracle_fallible::filled;
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use coracle_ipc::unix::{self, UnixSocket};
 use coracle_system::drivers::console::{self, Channel};
 use core::fmt::{self, Write as _};
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 static SOCKET: Once<Arc<UnixSocket>> = Once::new();
 

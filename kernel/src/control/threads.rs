@@ -9,9 +9,9 @@ use coracle_core::task::{process, sched};
 use coracle_core::this;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 use coracle_hal::task::KERNEL_STACK_SIZE;
 use coracle_hal::{boot, cpu, time};
-use core::sync::atomic::Ordering::Relaxed;
 
 /// Answers with all threads of all processes.
 pub fn all(answer: &mut Answer) -> Result<(), Errno> {

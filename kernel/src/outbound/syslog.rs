@@ -18,12 +18,12 @@ use coracle_fallible::Text;
 use coracle_fallible::prelude::*;
 use coracle_hal::context::UserContext;
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use coracle_hal::time::now_ns;
 use coracle_image::SyslogServer;
 use coracle_syslog::{Head, Lines, code, number_of, read};
 use coracle_system::drivers::console::tap;
 use core::net::IpAddr;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use linux_raw_sys::net as n;
 
 /// Bytes of messages that wait at most.

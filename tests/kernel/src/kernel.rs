@@ -1,4 +1,5 @@
 //! What `coracle-kernel` is to a guest: the boot, and the entries from the hardware layer.
+use crate::{sys, threads};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access;
 use coracle_core::fs::context::FsContext;
@@ -11,6 +12,7 @@ use coracle_core::task::{exit, sched};
 use coracle_fs::lost;
 use coracle_fs::memory::remains;
 use coracle_hal::context::{Fault, UserContext};
+use coracle_hal::host::schedule::{self, Scheduler};
 use coracle_hal::host::{cpus, program};
 use coracle_hal::kernel::Kernel;
 use coracle_hal::once::Once;
@@ -86,14 +88,20 @@ impl Kernel for Host {
 /// # Panics
 /// If the test or the kernel panics, or if the test's threads wait for what cannot come.
 pub fn run(test: impl FnOnce() + Send + 'static) {
-    cpus::run::<Host>(move || start(test).expect("there is memory for a process"));
+    run_under(&schedule::Host, false, test);
+}
+
+/// [`run`] under a scheduler of the test's.
+pub fn run_under(scheduler: &'static dyn Scheduler, has_points: bool, test: impl FnOnce() + Send + 'static) {
+    cpus::run::<Host>(scheduler, has_points, move || start(test).expect("there is memory for a process"));
 }
 
 fn start(test: impl FnOnce() + Send + 'static) -> Result<(), Errno> {
     let code = program::code(move || {
+        program::set_stack(sys::memory(threads::STACK_SIZE) + threads::STACK_SIZE);
         test();
         cpus::finish();
-        crate::sys::exit_group(0)
+        sys::exit_group(0)
     });
     let kernel = IDLE_PROCESS.wait();
     let context = coracle_core::arch::registers::of_new_program(code as usize, 0);

@@ -4,6 +4,8 @@
 //! panics, if the kernel does, or if all its threads wait for what no one will do. The book says how to write one ("Testing the kernel on
 //! the host").
 #![cfg(all(target_arch = "x86_64", not(target_os = "none")))]
+mod explore;
+pub mod files;
 mod kernel;
 pub mod sys;
 pub mod threads;
@@ -12,5 +14,6 @@ pub use coracle_hal::host::cpus::advance;
 pub use coracle_hal::host::program::{
     compare_exchange_u32, load_u32, load_u64, read, store_u32, store_u64, write,
 };
+pub use explore::explore;
 pub use kernel::run;
-pub use linux_raw_sys::{errno, general as abi};
+pub use linux_raw_sys::{errno, general as abi, net};

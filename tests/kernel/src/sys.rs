@@ -40,6 +40,11 @@ pub fn memory(len: usize) -> usize {
     at.expect("memory is mapped")
 }
 
+/// Gives memory back (munmap(2)).
+pub fn free(at: usize, len: usize) {
+    call(abi::__NR_munmap, &[at, len]).expect("memory of ours is unmapped");
+}
+
 /// Puts bytes into new memory; returns their address.
 pub fn put(bytes: &[u8]) -> usize {
     let at = memory(bytes.len().max(1));

@@ -1,10 +1,11 @@
 //! Threads and processes of a test's program.
+use crate::files;
 use crate::sys::{self, Error};
 use coracle_hal::host::program;
 use linux_raw_sys::general as abi;
 
 /// Bytes of a thread's stack, which has signal frames alone.
-const STACK_SIZE: usize = 16384;
+pub(crate) const STACK_SIZE: usize = 16384;
 
 /// A thread that was started.
 pub struct Thread {
@@ -47,6 +48,19 @@ impl Thread {
                 }
             }
         }
+    }
+}
+
+/// Returns when a thread of this process sleeps (/proc/self/task/TID/stat, proc_pid_stat(5)).
+pub fn until_asleep(tid: i32) {
+    let path = format!("/proc/self/task/{tid}/stat");
+    loop {
+        let stat = files::contents(&path).expect("a thread is listed");
+        let after_name = stat.iter().rposition(|&byte| byte == b')').expect("a name in brackets");
+        if stat[after_name + 2] == b'S' {
+            return;
+        }
+        sys::call(abi::__NR_sched_yield, &[]).expect("a yield succeeds");
     }
 }
 

@@ -33,8 +33,14 @@ pub unsafe fn get() -> *const Local {
     }
 }
 
-/// The running thread of the host is no CPU any more.
+/// The running thread of the host is no CPU any more. Returns the CPU that it was, for [`come_back`].
 #[inline(never)]
-pub fn clear() {
-    CURRENT.set(core::ptr::null());
+pub fn leave() -> *const Local {
+    CURRENT.replace(core::ptr::null())
+}
+
+/// The running thread of the host is the CPU again that it was before [`leave`].
+#[inline(never)]
+pub fn come_back(local: *const Local) {
+    CURRENT.set(local);
 }

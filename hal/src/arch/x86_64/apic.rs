@@ -38,7 +38,7 @@ static X2APIC: AtomicBool = AtomicBool::new(false);
 static TSC_DEADLINE: AtomicBool = AtomicBool::new(false);
 static LOCAL_APIC: crate::once::Once<Option<Mmio>> = crate::once::Once::new();
 /// The I/O APICs in use, by their physical addresses.
-static IO_APICS: spin::Mutex<Vec<(u64, Mmio)>> = spin::Mutex::new(Vec::new());
+static IO_APICS: crate::sync::Mutex<Vec<(u64, Mmio)>> = crate::sync::Mutex::new(Vec::new());
 
 #[inline]
 fn memory_mapped() -> Option<&'static Mmio> {

@@ -217,8 +217,8 @@ pub fn xfeatures() -> u64 {
     FEATURES.load(Ordering::Relaxed)
 }
 /// Where each CPU makes up states of programs, so that signals need no memory.
-static SCRATCH: PerCpu<spin::Mutex<Area>> =
-    PerCpu::new(|_| spin::Mutex::new(Area::new(false).expect("memory for the FPU's state")));
+static SCRATCH: PerCpu<crate::sync::Mutex<Area>> =
+    PerCpu::new(|_| crate::sync::Mutex::new(Area::new(false).expect("memory for the FPU's state")));
 
 /// Makes room on each CPU for what follows; once, when the number of CPUs is known.
 #[cfg(target_os = "none")]

@@ -30,7 +30,7 @@ static APIC_RATE: AtomicU64 = AtomicU64::new(1 << 32);
 static RAW_APIC_RATE: AtomicU64 = AtomicU64::new(1 << 32);
 
 /// The measurement that continues beside the boot CPU's timer.
-static ONGOING: spin::Mutex<Ongoing> = spin::Mutex::new(Ongoing::NONE);
+static ONGOING: crate::sync::Mutex<Ongoing> = crate::sync::Mutex::new(Ongoing::NONE);
 
 /// A measurement of the TSC against the boot CPU's count-down.
 struct Ongoing {

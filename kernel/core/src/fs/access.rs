@@ -6,9 +6,9 @@ use crate::errno::Errno;
 use crate::task::credentials::Credentials;
 use crate::task::user_space::{Kind, UserSpace};
 use alloc::sync::Arc;
+use coracle_hal::sync::atomic::{AtomicBool, Ordering};
 use coracle_vfs_core::access::everybody_may;
 pub use coracle_vfs_core::access::{Caller, EXECUTE, Owned, READ, WRITE, capability};
-use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general::{O_ACCMODE, O_RDONLY, O_TRUNC, O_WRONLY};
 
 /// Places of the ids in [`Credentials`].

@@ -16,10 +16,10 @@ use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, try_box};
 use coracle_hal::leaving::Leaves;
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicUsize, Ordering};
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicUsize, Ordering};
-use spin::Mutex;
 
 /// The part of a description that outlives its last reference, until the description is closed.
 pub struct ToClose {

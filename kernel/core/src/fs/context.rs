@@ -2,8 +2,8 @@
 use super::mount::{self, Path};
 use super::mount_space::Copies;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, Ordering};
-use spin::RwLock;
+use coracle_hal::sync::RwLock;
+use coracle_hal::sync::atomic::{AtomicU32, Ordering};
 
 /// The umask that the first process has.
 const FIRST_UMASK: u32 = 0o022;

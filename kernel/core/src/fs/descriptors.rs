@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
 use coracle_hal::once::Once;
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use coracle_vfs_core::bitmap::Bitmap;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use spin::Mutex;
 
 /// The soft limit of RLIMIT_NOFILE that a program starts with, as on Linux.
 pub const DEFAULT_LIMIT: u32 = 1024;

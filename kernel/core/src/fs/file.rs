@@ -14,11 +14,11 @@ use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::frame::{self, Frame, Watermark};
 use coracle_hal::leaving::Leaving;
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::any::Any;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use linux_raw_sys::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY, stat as Stat};
-use spin::Mutex;
 
 /// An open file description (open(2)): what dup'ed and inherited descriptors share. The last reference may go anywhere; what has to
 /// be done then is done later (`closing`).

@@ -6,8 +6,8 @@ use crate::errno::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, Text};
+use coracle_hal::sync::atomic::{AtomicBool, Ordering};
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general::{S_IFDIR, S_IFLNK, S_IFMT};
 
 /// A name in a directory listing.

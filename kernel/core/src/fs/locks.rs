@@ -5,10 +5,10 @@ use crate::ipc::poll::{Events, PollSource, block_on};
 use alloc::sync::Arc;
 use coracle_fallible::NoMemory;
 use coracle_hal::frame::{self, Watermark};
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicUsize, Ordering};
 use coracle_sorted_map::SortedMap;
 use coracle_vfs_core::locks::{Lock, Locks};
-use core::sync::atomic::{AtomicUsize, Ordering};
-use spin::Mutex;
 
 /// Which file: device and inode number.
 type FileId = (u64, u64);

@@ -4,9 +4,9 @@ use super::mount::{Mount, Path};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use coracle_fallible::prelude::*;
-use core::sync::atomic::{AtomicU64, Ordering};
+use coracle_hal::sync::atomic::{AtomicU64, Ordering};
+use coracle_hal::sync::{LazyLock, RwLock};
 use hashbrown::HashMap;
-use spin::{LazyLock, RwLock};
 
 /// Paths kept; when it is full, all are let go of.
 const CAPACITY: usize = 128;

@@ -1,6 +1,6 @@
 //! How many pseudo-terminals there may be (/proc/sys/kernel/pty).
 use crate::errno::Errno;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// As many as Linux has it at first (`NR_UNIX98_PTY_DEFAULT`).
 const MOST_AT_FIRST: u32 = 4096;

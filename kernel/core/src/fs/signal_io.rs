@@ -9,7 +9,7 @@ use crate::task::signal::{self, MAX_SIGNAL, SigInfo};
 use crate::task::thread::Thread;
 use alloc::sync::{Arc, Weak};
 use coracle_fallible::try_arc;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::*};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::*};
 use linux_raw_sys::general as abi;
 
 /// Whether signals announce a kind of file's readiness.

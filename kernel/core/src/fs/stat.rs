@@ -1,7 +1,7 @@
 //! What stat(2) and statx(2) tell of a file, and the layout they tell it in.
 use crate::arch;
+use coracle_hal::sync::atomic::{AtomicU64, Ordering};
 use coracle_hal::time;
-use core::sync::atomic::{AtomicU64, Ordering};
 pub use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::general::{S_IFMT, STATX_BTIME};
 

@@ -14,10 +14,10 @@ use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc, try_arc_cyclic};
 use coracle_hal::frame;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use coracle_hal::sync::{Mutex, MutexGuard};
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use linux_raw_sys::general::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, stat as Stat};
-use spin::{Mutex, MutexGuard};
 
 /// Edge-triggered (EPOLLET).
 const EDGE: u32 = 1 << 31;

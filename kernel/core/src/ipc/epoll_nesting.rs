@@ -6,8 +6,8 @@ use crate::lock::Mutex;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
+use coracle_hal::sync::MutexGuard;
 use coracle_heap_sort::heap_sort;
-use spin::MutexGuard;
 
 /// Steps from set to set in a chain at most (Linux's EP_MAX_NESTS).
 const MAX_STEPS: usize = 4;

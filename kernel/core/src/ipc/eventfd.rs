@@ -6,9 +6,9 @@ use crate::fs::stat;
 use crate::mm::user_buf::UserBuf;
 use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_arc};
+use coracle_hal::sync::Mutex;
 use core::any::Any;
 use linux_raw_sys::general::stat as Stat;
-use spin::Mutex;
 
 /// The most that the counter holds.
 const MAX: u64 = u64::MAX - 1;

@@ -6,8 +6,8 @@ use crate::task::process::{Process, by_pid};
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_arc};
+use coracle_hal::sync::atomic::Ordering::*;
 use core::any::Any;
-use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general::{O_RDWR, stat as Stat};
 
 struct PidFd {

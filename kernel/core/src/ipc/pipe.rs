@@ -11,12 +11,12 @@ use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::frame::{self, FRAME_SIZE, Watermark};
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use coracle_vfs_core::ring::Ring;
 use core::any::Any;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use linux_raw_sys::general::{O_ACCMODE, O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFIFO, stat as Stat};
 use linux_raw_sys::ioctl::FIONREAD;
-use spin::Mutex;
 
 /// Bytes that a pipe holds unless F_SETPIPE_SZ says otherwise.
 pub const DEFAULT_CAPACITY: usize = 64 * 1024;

@@ -8,10 +8,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicU32, Ordering, fence};
 use coracle_hal::time;
 use core::mem::ManuallyDrop;
-use core::sync::atomic::{AtomicU32, Ordering, fence};
-use spin::Mutex;
 
 bitflags::bitflags! {
     /// Poll events with Linux's values (poll(2), epoll_ctl(2)).

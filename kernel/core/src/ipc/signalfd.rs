@@ -8,8 +8,8 @@ use crate::task::signal::{self, SigInfo};
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_arc};
+use coracle_hal::sync::atomic::{AtomicU64, Ordering::*};
 use core::any::Any;
-use core::sync::atomic::{AtomicU64, Ordering::*};
 use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, O_RDONLY, stat as Stat};
 
 /// sizeof(struct signalfd_siginfo).

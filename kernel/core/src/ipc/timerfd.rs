@@ -10,9 +10,9 @@ use crate::time::timer::Timed;
 use crate::time::wall::Deadline;
 use alloc::sync::{Arc, Weak};
 use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
+use coracle_hal::sync::Mutex;
 use core::any::Any;
 use linux_raw_sys::general::stat as Stat;
-use spin::Mutex;
 
 /// A timer descriptor.
 pub struct TimerFd {

@@ -8,8 +8,8 @@ use super::vma::{Vma, table_rights};
 use crate::errno::Errno;
 use crate::task::{long_call, sched};
 use coracle_hal::paging::{Flush, MapError, Prot};
+use coracle_hal::sync::MutexGuard;
 use core::ops::{Deref, DerefMut, Range};
-use spin::MutexGuard;
 
 /// Regions that a step is about.
 const STEP: usize = 64;

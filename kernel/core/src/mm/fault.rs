@@ -12,8 +12,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_hal::frame::Frame;
 use coracle_hal::paging::{MapError, Prot, USER_END, USER_START};
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 use core::ops::Range;
-use core::sync::atomic::Ordering::Relaxed;
 
 /// Why an access can't be allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,9 +3,9 @@ use super::memory::{Layout, Memory};
 use super::vma::Vma;
 use crate::errno::Errno;
 use coracle_hal::paging::Prot;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 use coracle_vma::Attributes;
 use core::ops::Range;
-use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general as abi;
 
 /// The soft limits of a process, in bytes.

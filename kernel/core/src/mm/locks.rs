@@ -5,8 +5,8 @@ use super::vma::{Backing, LOCKS, Vma, VmaFlags};
 use crate::errno::Errno;
 use coracle_capabilities::number;
 use coracle_hal::paging::{USER_END, USER_START};
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 use core::ops::Range;
-use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general as abi;
 
 /// Bytes that the running process may lock: any number with CAP_IPC_LOCK.

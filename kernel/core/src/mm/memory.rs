@@ -9,10 +9,10 @@ use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::once::Once;
 use coracle_hal::paging::{self, AddressSpace, Prot, USER_END, USER_START};
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use coracle_vma::RegionMap;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use spin::Mutex;
 
 /// Bytes in a page.
 pub const PAGE_SIZE: usize = coracle_hal::frame::FRAME_SIZE;

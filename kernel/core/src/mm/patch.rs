@@ -24,8 +24,8 @@ use coracle_hal::context::UserContext;
 use coracle_hal::frame::Frame;
 use coracle_hal::paging::{Prot, USER_START};
 use coracle_hal::percpu::PerCpu;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use coracle_hal::{breakpoint, task, user};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 
 /// `mov $imm32, %eax`, and its length.
 const MOV_EAX: u8 = 0xb8;

@@ -3,7 +3,7 @@
 //! The caches belong to a higher layer, so they name the function that takes pages from them.
 use coracle_hal::frame::{self, Watermark};
 use coracle_hal::once::Once;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Pages that are asked for at a time.
 const STEP: usize = 64;

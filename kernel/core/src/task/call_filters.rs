@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use coracle_bpf::{Program, SystemCall};
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
+use coracle_hal::sync::atomic::{AtomicU32, Ordering::*};
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, Ordering::*};
 
 /// In [`CallFilters::watch`]: only few calls may be made (SECCOMP_MODE_STRICT).
 pub const STRICT: u32 = 1;

@@ -12,8 +12,8 @@ use alloc::sync::Arc;
 use coracle_fallible::try_arc;
 use coracle_hal::context::UserContext;
 use coracle_hal::frame::{self, Watermark};
+use coracle_hal::sync::atomic::Ordering::*;
 use coracle_hal::task;
-use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 use linux_raw_sys::ptrace as pt;
 

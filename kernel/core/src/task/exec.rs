@@ -21,11 +21,11 @@ use coracle_fallible::prelude::*;
 use coracle_fallible::{Lossy, Text, filled, try_arc, try_box};
 use coracle_hal::context::UserContext;
 use coracle_hal::paging::{Prot, USER_END};
+use coracle_hal::sync::atomic::Ordering::*;
 use coracle_hal::{cpu, fpu, vdso};
 use coracle_loader::{
     Header, InitialStack, Plan, SCRIPT_HEAD_LEN, Segment, StackError, Strings, parse_script,
 };
-use core::sync::atomic::Ordering::*;
 use linux_raw_sys::{auxvec as at, general as abi};
 
 /// Scripts that may name scripts as interpreters (Linux's limit).

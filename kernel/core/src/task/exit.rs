@@ -10,8 +10,8 @@ use crate::mm::user;
 use crate::{events, power, report};
 use alloc::sync::Arc;
 use coracle_hal::context::UserContext;
+use coracle_hal::sync::atomic::Ordering::*;
 use coracle_hal::time;
-use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 use linux_raw_sys::ptrace as pt;
 

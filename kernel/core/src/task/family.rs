@@ -4,7 +4,7 @@
 use super::pid_space;
 use super::process::{Process, by_pid};
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicBool, AtomicI32, Ordering::*};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicI32, Ordering::*};
 
 /// A process's parent and children.
 #[derive(Default)]

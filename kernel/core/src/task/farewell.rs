@@ -5,8 +5,8 @@ use super::sched::{self, Wake};
 use super::signal::{SigInfo, send_to_process};
 use crate::ipc::poll::Events;
 use alloc::sync::Arc;
+use coracle_hal::sync::atomic::Ordering;
 use coracle_hal::time;
-use core::sync::atomic::Ordering;
 use linux_raw_sys::general::{SIGCONT, SIGKILL, SIGTERM};
 
 /// How long they may take to end after SIGTERM, and how long the kernel may take to end them after SIGKILL.

@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
 use coracle_hal::once::Once;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::*};
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::*};
 use linux_raw_sys::general as abi;
-use spin::Mutex;
 
 /// Buckets of the hash table. Power of two; Linux has 256 per CPU.
 const BUCKETS: usize = 256;

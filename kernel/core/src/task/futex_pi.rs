@@ -11,7 +11,7 @@ use crate::errno::Errno;
 use crate::mm::user;
 use crate::time::wall::Deadline;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::Ordering::*;
+use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
 
 fn thread_of(waiter: &Waiter) -> Option<Arc<Thread>> {

@@ -2,9 +2,9 @@
 use super::process::{self, Process};
 use super::signal;
 use crate::errno::Errno;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use linux_raw_sys::general as abi;
-use spin::Mutex;
 
 /// RLIM_INFINITY.
 pub const INFINITY: u64 = u64::MAX;

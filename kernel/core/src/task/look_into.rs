@@ -4,7 +4,7 @@ use super::user_space::same;
 use crate::errno::Errno;
 use crate::fs::access::{capability, check_capability_in};
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering::Relaxed;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 
 /// EPERM unless the running program may look into `target`: itself, a process of the same user and group that may be dumped, or any
 /// with CAP_SYS_PTRACE.

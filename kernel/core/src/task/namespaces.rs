@@ -15,7 +15,7 @@ use alloc::sync::Arc;
 use coracle_capabilities::{Capabilities, number};
 use coracle_fallible::{try_arc, try_box};
 use coracle_hal::leaving::{Leaves, Leaving};
-use core::sync::atomic::Ordering::*;
+use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// The names of the machine as the processes of a namespace see them (uts_namespaces(7)).

@@ -13,8 +13,8 @@ use crate::mm::fault::give_make_room;
 use crate::mm::memory::{Memory, PAGE_SIZE};
 use alloc::sync::Arc;
 use coracle_fallible::Lossy;
+use coracle_hal::sync::atomic::{AtomicBool, Ordering::*};
 use coracle_hal::{boot, frame};
-use core::sync::atomic::{AtomicBool, Ordering::*};
 use linux_raw_sys::general::SIGKILL;
 
 /// Whether a CPU is ending a process for its memory: what comes back should do for the others.

@@ -1,7 +1,7 @@
 //! How willingly a process is to be ended when memory runs out (proc(5), `/proc/pid/oom_score_adj`). [`super::oom`]
 //! chooses by it.
 use crate::errno::Errno;
-use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 /// The largest adjustment, and in the negative the smallest (OOM_SCORE_ADJ_MAX).
 pub const ADJUSTMENT_MAX: i32 = 1000;

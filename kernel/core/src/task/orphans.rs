@@ -3,7 +3,7 @@
 use super::process::{Process, of_group};
 use super::signal::{SigInfo, send_to_group};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicUsize, Ordering::*};
+use coracle_hal::sync::atomic::{AtomicUsize, Ordering::*};
 use linux_raw_sys::general as abi;
 
 /// Processes that are stopped: while there are none, the end of a process needs no look at the others.

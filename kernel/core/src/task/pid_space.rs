@@ -15,9 +15,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
+use coracle_hal::sync::atomic::Ordering::*;
 use coracle_hal::time;
 use coracle_sorted_map::SortedMap;
-use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// Namespaces within each other at most, the first one not counted (Linux's MAX_PID_NS_LEVEL).

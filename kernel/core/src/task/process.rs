@@ -25,13 +25,14 @@ use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{Text, try_arc, try_box};
 use coracle_hal::leaving::{Leaves, Leaving};
+use coracle_hal::once::Once;
+use coracle_hal::sync::RwLock;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use coracle_loader::Strings;
 use coracle_sorted_map::SortedMap;
 use core::any::Any;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use linux_raw_sys::general as abi;
-use spin::{Once, RwLock};
 
 /// The process of the image's program, with which the machine ends.
 pub const FIRST: i32 = 1;

@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use coracle_hal::context::UserContext;
 use coracle_hal::cpu;
 use coracle_hal::paging::USER_END;
-use core::sync::atomic::Ordering::Relaxed;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general as abi;
 
 /// What the area of a thread (`struct rseq`) is aligned to (AT_RSEQ_ALIGN), and how long it was when there was no other length.

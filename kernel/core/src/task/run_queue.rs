@@ -9,8 +9,8 @@ use coracle_fallible::prelude::*;
 use coracle_hal::cpu;
 use coracle_hal::once::Once;
 use coracle_hal::percpu::PerCpu;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*, fence};
-use spin::Mutex;
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*, fence};
 
 /// One CPU's share of the scheduler.
 pub(super) struct Cpu {

@@ -14,8 +14,8 @@ use crate::this;
 use crate::time::timer;
 use crate::time::wall::Deadline;
 use alloc::sync::Arc;
+use coracle_hal::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::*};
 use coracle_hal::{cpu, irq, time};
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::*};
 
 /// How a sleep ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

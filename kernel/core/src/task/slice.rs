@@ -7,9 +7,9 @@ use crate::this;
 use crate::time::timer;
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
+use coracle_hal::sync::atomic::{AtomicI32, AtomicU64, Ordering::*};
 use coracle_hal::time;
 use coracle_sched_policy::policy;
-use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::*};
 
 /// How long a thread runs while another waits for its CPU, in nanoseconds.
 pub const SLICE_NS: u64 = 4_000_000;

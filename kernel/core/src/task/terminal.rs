@@ -14,7 +14,7 @@ use crate::fs::mount::Place;
 use crate::lock::Mutex;
 use alloc::sync::{Arc, Weak};
 use coracle_fallible::{NoMemory, try_arc};
-use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use linux_raw_sys::general as abi;
 
 /// The device behind a controlling terminal.

@@ -15,11 +15,11 @@ use coracle_fallible::{Lossy, try_arc};
 use coracle_hal::context::UserContext;
 use coracle_hal::cpu;
 use coracle_hal::kernel::HasTask;
+use coracle_hal::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
 use coracle_hal::task::Task;
 use coracle_sched_policy::Scheduling;
 use core::fmt;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
 
 /// Bytes of a thread's name with its zero (TASK_COMM_LEN).
 pub const NAME_LEN: usize = 16;

@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 
 /// What a program sees in place of an id that is not mapped (/proc/sys/kernel/overflowuid).
 pub const OVERFLOW_ID: u32 = 65_534;

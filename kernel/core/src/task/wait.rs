@@ -6,7 +6,7 @@ use crate::errno::Errno;
 use crate::ipc::poll::block_on;
 use alloc::sync::Arc;
 use coracle_hal::cpu;
-use core::sync::atomic::Ordering::*;
+use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// Which children.

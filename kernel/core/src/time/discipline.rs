@@ -10,9 +10,9 @@ use crate::lock::Mutex;
 use alloc::sync::{Arc, Weak};
 use coracle_clock_discipline::{Discipline, Now, Refusal, Timex, state};
 use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
+use coracle_hal::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use coracle_hal::time;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 static DISCIPLINE: Mutex<Discipline> = Mutex::new(Discipline::new());
 static TICKER: Mutex<Option<Arc<Ticker>>> = Mutex::new(None);

@@ -13,10 +13,10 @@ use crate::task::thread::Thread;
 use alloc::sync::{Arc, Weak};
 use coracle_fallible::Room;
 use coracle_hal::percpu::PerCpu;
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use coracle_hal::{cpu, time};
 use coracle_timer_wheel::{TimerId, Wheel};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
-use spin::Mutex;
 
 /// Something that a timer calls.
 pub trait Timed: Send + Sync {

@@ -5,9 +5,9 @@ use super::timer::Timed;
 use crate::errno::Errno;
 use crate::lock::Mutex;
 use alloc::sync::Weak;
+use coracle_hal::sync::atomic::{AtomicU64, Ordering};
 use coracle_hal::time;
 use coracle_sorted_map::SortedMap;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 /// The timers that follow it, in the order in which they began to.
 static FOLLOWERS: Mutex<SortedMap<u64, Weak<dyn Timed>>> = Mutex::new(SortedMap::new());

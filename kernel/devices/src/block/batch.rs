@@ -6,7 +6,7 @@ use coracle_core::events::{self, bit, kind};
 use coracle_core::task::sched::{self, Wake};
 use coracle_core::task::thread::Thread;
 use coracle_fallible::{NoMemory, try_arc};
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use coracle_hal::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 /// The requests, of which each has a reference until it is done.
 pub struct Batch {

@@ -9,10 +9,10 @@ use coracle_core::ipc::poll::{Events, wait_until};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame::{FRAME_SIZE, Frame};
+use coracle_hal::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use coracle_hal::time;
 use coracle_hal::virtio::requests::Data;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A serial number.
 #[derive(Clone, Copy, Default)]

@@ -1,12 +1,12 @@
 //! Network device (virtio 1.2, section 5.1).
 use super::net_queues::{ETHERNET_HEADER, MAX_FRAGMENTS, Receive, Single, Transmit};
 use crate::buffer::{NetBuffer, Shortage};
+use coracle_hal::sync::atomic::{AtomicBool, Ordering, fence};
+use coracle_hal::sync::{Mutex, MutexGuard};
 use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
 use coracle_tcpip::{Capabilities, Chunk, Full, PartialChecksum, RxFrame, Traffic, TxFrame};
 use coracle_virtio::device::net::{DEPENDENCIES, Framing, HEADER_BYTES, config, features};
 use coracle_virtio::device::{features as common, id};
-use core::sync::atomic::{AtomicBool, Ordering, fence};
-use spin::{Mutex, MutexGuard};
 
 /// Receive buffers: one in this part of the machine's memory, between the bounds below.
 const RECEIVE_MEMORY_SHARE: u64 = 256;

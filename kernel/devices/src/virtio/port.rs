@@ -4,10 +4,10 @@ use coracle_core::ipc::poll::{Events, PollSource, block_on_events};
 use coracle_core::lock::Mutex;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_hal::io::dma::PacketBuffer;
+use coracle_hal::sync::atomic::{AtomicU8, Ordering};
 use coracle_hal::virtio::queue::Queue;
 use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
 use core::ops::Range;
-use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Buffers offered for input: what the device may have sent before a reader takes it.
 const INPUT_BUFFERS: u16 = 8;

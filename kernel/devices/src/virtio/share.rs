@@ -10,12 +10,12 @@ use coracle_core::task::sched;
 use coracle_core::task::thread::{Thread, Work};
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use coracle_hal::virtio::exchanges::{Exchange, Exchanges, Refused};
 use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
 use coracle_virtio::device::share::{LONGEST_TAG, MOUNT_TAG, config};
 use coracle_virtio::device::{features, id};
 use coracle_virtio::queue::QueueError;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// The only queue.
 const REQUESTS: u16 = 0;

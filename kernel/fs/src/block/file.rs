@@ -23,8 +23,8 @@ use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::AtomicU32;
 use core::any::Any;
-use core::sync::atomic::AtomicU32;
 use linux_raw_sys::general::{O_ACCMODE, O_DIRECT, O_DSYNC, O_EXCL, O_RDONLY};
 use linux_raw_sys::ioctl::{
     BLKALIGNOFF, BLKBSZGET, BLKDISCARD, BLKDISCARDZEROES, BLKFLSBUF, BLKGETSIZE, BLKGETSIZE64, BLKIOMIN,

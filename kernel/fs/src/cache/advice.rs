@@ -1,7 +1,7 @@
 //! What a program says it is going to do with an open file (posix_fadvise(2)).
 use super::Backing;
 use super::pages::{Cache, Reading};
-use core::sync::atomic::{AtomicU32, Ordering};
+use coracle_hal::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::{
     POSIX_FADV_DONTNEED, POSIX_FADV_NORMAL, POSIX_FADV_RANDOM, POSIX_FADV_SEQUENTIAL, POSIX_FADV_WILLNEED,
 };

@@ -10,8 +10,8 @@ use coracle_core::task::long_call;
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use coracle_vfs_core::page_map::PageMap;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Bytes of a page.
 pub const PAGE: u64 = FRAME_SIZE as u64;

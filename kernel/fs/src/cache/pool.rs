@@ -9,7 +9,7 @@ use coracle_core::mm::reclaim;
 use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
 use coracle_hal::frame::{self, Frame, Watermark};
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Cached pages, and those of them that are dirty.
 static PAGES: AtomicUsize = AtomicUsize::new(0);

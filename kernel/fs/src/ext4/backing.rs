@@ -8,7 +8,7 @@ use coracle_core::mm::user_buf::Pinned;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
-use core::sync::atomic::Ordering;
+use coracle_hal::sync::atomic::Ordering;
 
 /// Bytes that are put together for the volume at a time.
 const STEP: usize = 64 * 1024;

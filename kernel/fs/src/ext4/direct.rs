@@ -20,7 +20,7 @@ use coracle_core::task::long_call;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
-use core::sync::atomic::Ordering;
+use coracle_hal::sync::atomic::Ordering;
 
 /// Bytes moved at a time by way of the kernel.
 const STEP: usize = 128 * 1024;

@@ -17,8 +17,8 @@ use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::long_call;
 use coracle_ext4::Allocation;
 use coracle_hal::frame::Frame;
+use coracle_hal::sync::atomic::{AtomicU32, Ordering};
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::{
     FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE,
     FALLOC_FL_ZERO_RANGE, O_ACCMODE, O_DIRECT, O_DSYNC, O_RDONLY, O_SYNC,

@@ -26,8 +26,8 @@ use coracle_ext4::{Allocation, Attributes, Device, Existence, FileSystem, NewFil
 use coracle_fallible::prelude::*;
 use coracle_fallible::{filled, try_arc, try_arc_bytes, try_arc_cyclic, try_box};
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use linux_raw_sys::general::{
     RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT,
     S_IFREG, S_ISGID, XATTR_CREATE, XATTR_REPLACE,

@@ -18,8 +18,8 @@ use coracle_ext4::{Access, FileSystem, Options, ROOT, Time};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{try_arc, try_box};
 use coracle_hal::checksum;
+use coracle_hal::sync::atomic::{AtomicBool, Ordering};
 use coracle_sorted_map::SortedMap;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 /// f_type of ext4 (statfs(2)).
 const MAGIC: u64 = 0xef53;

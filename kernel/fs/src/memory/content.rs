@@ -11,11 +11,11 @@ use coracle_core::task::long_call;
 use coracle_fallible::prelude::*;
 use coracle_hal::boot;
 use coracle_hal::frame::{self, FRAME_SIZE, Frame, Watermark};
+use coracle_hal::sync::Mutex;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use coracle_vfs_core::page_map::PageMap;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use linux_raw_sys::general::{F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE};
-use spin::Mutex;
 
 const PAGE: u64 = FRAME_SIZE as u64;
 /// Seals against writing, and against new mappings that could write (F_ADD_SEALS).

@@ -9,13 +9,13 @@ use coracle_core::fs::stat::entry_kind;
 use coracle_core::lock::Mutex;
 use coracle_fallible::{NoMemory, try_arc_bytes};
 use coracle_hal::frame::{self, Watermark};
+use coracle_hal::sync::atomic::Ordering;
+use coracle_hal::sync::{LazyLock, MutexGuard};
 use coracle_image::archive;
 use coracle_vfs_core::names::Names;
 use core::hash::Hasher;
-use core::sync::atomic::Ordering;
 use linux_raw_sys::general::{RENAME_EXCHANGE, RENAME_NOREPLACE};
 use siphasher::sip::SipHasher13;
-use spin::{LazyLock, MutexGuard};
 
 /// Bytes that st_size counts for an entry, as Linux's tmpfs does.
 const ENTRY_SIZE: u64 = 20;

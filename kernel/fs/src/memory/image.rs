@@ -4,10 +4,10 @@ use coracle_core::errno::Errno;
 use coracle_hal::checksum::crc32c;
 use coracle_hal::frame::FRAME_SIZE;
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use coracle_image::Error;
 use coracle_image::archive::Archive;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 const BITS: usize = u64::BITS as usize;
 

@@ -21,10 +21,10 @@ use coracle_core::lock::Mutex;
 use coracle_core::mm::memory::forget_file_pages;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{try_arc, try_arc_cyclic};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use coracle_image::archive::{self, Archive, FileKind, InodeId};
 use coracle_sorted_map::SortedMap;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use linux_raw_sys::general::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG};
 
 /// f_type of tmpfs (statfs(2)).

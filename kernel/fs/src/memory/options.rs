@@ -4,7 +4,7 @@ use coracle_core::errno::Errno;
 use coracle_core::lock::Mutex;
 use coracle_fallible::try_arc;
 use coracle_hal::frame::{self, FRAME_SIZE};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use coracle_hal::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many pages the files of a file system may have together, and have.
 pub(super) struct Limit {

@@ -9,7 +9,7 @@ use coracle_core::fs::inode::{Inode, NewNode};
 use coracle_core::fs::names_changed;
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc_bytes;
-use core::sync::atomic::Ordering;
+use coracle_hal::sync::atomic::Ordering;
 use linux_raw_sys::general::{RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, S_IFCHR, S_ISGID};
 
 impl Node {

@@ -10,8 +10,8 @@ use coracle_core::sleeping::Sleeping;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{Text, try_arc, try_box};
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::{AtomicU64, Ordering};
 use coracle_sorted_map::SortedMap;
-use core::sync::atomic::{AtomicU64, Ordering};
 use linux_raw_sys::general::{S_IFCHR, S_IFDIR};
 
 /// Directories of the volume: what was changed, and what is being made.

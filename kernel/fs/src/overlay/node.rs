@@ -17,8 +17,8 @@ use coracle_core::lock::Mutex;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc, try_arc_cyclic};
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::{AtomicBool, Ordering};
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general::{O_ACCMODE, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG};
 
 /// f_type of overlayfs (statfs(2)).

@@ -19,9 +19,9 @@ use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::long_call;
 use coracle_fallible::prelude::*;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
+use coracle_hal::sync::atomic::{AtomicU32, Ordering};
 use coracle_p9::{Request, open};
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::{O_ACCMODE, O_DIRECT, O_DSYNC, O_RDONLY, O_RDWR, O_SYNC, O_WRONLY};
 
 /// Largest file: positions are signed 64-bit numbers.

@@ -16,9 +16,9 @@ use coracle_core::sleeping::Sleeping;
 use coracle_fallible::{try_arc_bytes, try_arc_cyclic, try_box};
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use coracle_hal::time;
 use coracle_p9::{Attributes, Request, Time, change, wanted};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use linux_raw_sys::general::{S_IFDIR, S_IFMT, S_IFREG};
 
 /// A file, directory, link or special file.

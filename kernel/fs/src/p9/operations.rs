@@ -18,9 +18,9 @@ use coracle_core::task::long_call;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{filled, try_arc};
 use coracle_hal::frame::{FRAME_SIZE, Frame};
+use coracle_hal::sync::atomic::{AtomicBool, Ordering};
 use coracle_p9::{Entries, REMOVE_DIRECTORY, Reader, Request, Statistics, Time, change, open};
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, XATTR_SIZE_MAX};
 
 /// f_type of 9P (statfs(2)).

@@ -15,6 +15,7 @@ use coracle_devices::virtio::share::Share;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{filled, try_arc, try_box};
 use coracle_hal::frame::{FRAME_SIZE, Frame};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use coracle_hal::virtio::exchanges::Exchange;
 use coracle_p9::{
     DATA_HEAD_BYTES, Failure, LONGEST_REQUEST, NO_FID, NO_TAG, Qid, REPLY_HEAD_BYTES, Reader, Request,
@@ -22,7 +23,6 @@ use coracle_p9::{
 };
 use coracle_sorted_map::SortedMap;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// The fid of the root.
 const ROOT: u32 = 0;

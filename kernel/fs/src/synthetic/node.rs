@@ -10,8 +10,8 @@ use coracle_core::fs::inode::{DirEntry, Inode, Link, TakeEntry, Usage};
 use coracle_core::fs::mount::Place;
 use coracle_core::fs::stat::{Metadata, Timestamp, entry_kind};
 use coracle_fallible::{NoMemory, try_arc, try_arc_bytes, try_arc_cyclic};
+use coracle_hal::sync::atomic::AtomicBool;
 use core::any::Any;
-use core::sync::atomic::AtomicBool;
 use linux_raw_sys::general::{S_IFDIR, S_IFLNK, S_IFREG};
 
 /// Device number and magic of a file system of made files.

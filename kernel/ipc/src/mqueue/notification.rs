@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use coracle_core::fs::file::OpenFile;
 use coracle_core::task::process::Process;
 use coracle_core::task::signal::{self, SigInfo};
+use coracle_hal::sync::atomic::Ordering;
 use coracle_net::netlink::NetlinkFile;
-use core::sync::atomic::Ordering;
 
 /// What the last byte of a cookie says (linux/mqueue.h): a message came, or the registration is over.
 const NOTIFY_WOKENUP: u8 = 1;

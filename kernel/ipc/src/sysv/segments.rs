@@ -16,9 +16,9 @@ use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::boot;
 use coracle_hal::frame::Frame;
 use coracle_hal::paging::Prot;
+use coracle_hal::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use coracle_sysv::{Permission, READ, Registry, WRITE};
 use core::any::Any;
-use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use linux_raw_sys::general::{S_IFREG, stat as Stat};
 
 /// Segments at most (SHMMNI).

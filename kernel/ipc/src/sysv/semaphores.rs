@@ -6,8 +6,8 @@ use coracle_core::errno::{Errno, SysResult};
 use coracle_core::ipc::poll::{Events, PollSource, block_on};
 use coracle_core::lock::Mutex;
 use coracle_core::task::process::Process;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 use coracle_sysv::{Operation, Outcome, Permission, Registry, Semaphores};
-use core::sync::atomic::Ordering::Relaxed;
 
 /// Semaphores of a set at most (SEMMSL).
 pub const MAX_COUNT: usize = 32_000;

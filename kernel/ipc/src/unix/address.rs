@@ -11,9 +11,9 @@ use coracle_core::lock::Mutex;
 use coracle_core::net::socket::UnixName;
 use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
+use coracle_hal::sync::atomic::{AtomicU32, Ordering};
 use coracle_sorted_map::SortedMap;
 use core::fmt::Write as _;
-use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general::{S_IFMT, S_IFSOCK};
 
 /// Permission bits that a socket's node gets before the umask.

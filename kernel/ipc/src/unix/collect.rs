@@ -13,9 +13,9 @@ use coracle_core::fs::file::OpenFile;
 use coracle_core::lock::Mutex;
 use coracle_core::task::thread::{Thread, Work};
 use coracle_fallible::NoMemory;
+use coracle_hal::sync::MutexGuard;
+use coracle_hal::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use coracle_in_flight::Graph;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use spin::MutexGuard;
 
 /// Sockets in flight, by their address.
 static GRAPH: Mutex<Graph<Weak<OpenFile>>> = Mutex::new(Graph::new());

@@ -10,9 +10,9 @@ use coracle_core::ipc::poll::{Events, block_on_events};
 use coracle_core::net::socket::SocketAddress;
 use coracle_fallible::prelude::*;
 use coracle_hal::frame::{self, Watermark};
+use coracle_hal::sync::MutexGuard;
 use core::cmp::Ordering;
 use linux_raw_sys::net as n;
-use spin::MutexGuard;
 
 /// The longest queue of connections (net.core.somaxconn).
 const MAX_BACKLOG: usize = 4096;

@@ -6,8 +6,8 @@ use super::socket::{Kind, Role, State, Taker, UnixSocket};
 use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::fs::inode::{Inode, NewNode};
+use coracle_hal::sync::MutexGuard;
 use linux_raw_sys::general::S_IFSOCK;
-use spin::MutexGuard;
 
 /// The permission bits of the node: any user may send.
 const MODE: u32 = 0o666;

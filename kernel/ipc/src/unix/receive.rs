@@ -7,8 +7,8 @@ use coracle_core::ipc::poll::{Events, block_on_events};
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::net::socket::{Received, Rights, SocketAddress};
 use coracle_fallible::prelude::*;
+use coracle_hal::sync::MutexGuard;
 use linux_raw_sys::net as n;
-use spin::MutexGuard;
 
 impl UnixSocket {
     /// recvmsg(2).

@@ -18,8 +18,8 @@ use coracle_core::net::socket::{Control, Received, Socket, SocketAddress, UnixNa
 use coracle_core::task::pid_space;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
+use coracle_hal::sync::atomic::{AtomicBool, Ordering};
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, Ordering};
 use linux_raw_sys::general::{S_IFSOCK, stat as Stat};
 use linux_raw_sys::ioctl::{FIONREAD, TIOCOUTQ};
 use linux_raw_sys::net as n;

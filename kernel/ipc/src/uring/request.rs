@@ -12,8 +12,8 @@ use coracle_core::time::interval::IntervalTimer;
 use coracle_core::time::timer::Timed;
 use coracle_core::time::wall::Deadline;
 use coracle_fallible::try_arc_cyclic;
+use coracle_hal::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use coracle_uring::Entry;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
 /// What a request is at. The values are those of [`Request`]'s word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

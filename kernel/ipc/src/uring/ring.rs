@@ -16,10 +16,10 @@ use coracle_core::mm::user_buf::UserBuf;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
 use coracle_hal::frame::Frame;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 use coracle_sorted_map::SortedMap;
 use coracle_uring::{Completion, Entry, Layout, at};
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::io_uring as abi;
 

@@ -6,9 +6,9 @@ use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::OpenFile;
 use coracle_core::ipc::poll::Events;
 use coracle_core::task::thread::Thread;
+use coracle_hal::sync::atomic::Ordering::SeqCst;
 use coracle_ipc::uring::{Request, State, mark};
 use coracle_uring::Completion;
-use core::sync::atomic::Ordering::SeqCst;
 use linux_raw_sys::io_uring::{self as abi, io_uring_op as op};
 
 /// Waits for events of a file, once or again and again (IORING_POLL_ADD_MULTI).

@@ -11,9 +11,9 @@ use coracle_core::mm::user;
 use coracle_core::task::thread::Thread;
 use coracle_core::time::posix_clock;
 use coracle_core::time::wall::Deadline;
+use coracle_hal::sync::atomic::Ordering::SeqCst;
 use coracle_ipc::uring::{Ring, pool};
 use coracle_uring::at;
-use core::sync::atomic::Ordering::SeqCst;
 use linux_raw_sys::io_uring as abi;
 
 /// Flags that are known.

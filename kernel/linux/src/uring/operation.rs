@@ -11,9 +11,9 @@ use coracle_core::fs::file::OpenFile;
 use coracle_core::ipc::poll::Events;
 use coracle_core::mm::user;
 use coracle_core::task::thread::Thread;
+use coracle_hal::sync::atomic::Ordering::SeqCst;
 use coracle_ipc::uring::{Request, Ring, given};
 use coracle_uring::{Completion, Entry};
-use core::sync::atomic::Ordering::SeqCst;
 use linux_raw_sys::io_uring::{self as abi, io_uring_op as op};
 
 /// A function of a system call.

@@ -11,8 +11,8 @@ use coracle_core::mm::user;
 use coracle_core::task::long_call;
 use coracle_core::task::thread::Thread;
 use coracle_fallible::prelude::*;
+use coracle_hal::sync::atomic::Ordering::SeqCst;
 use coracle_ipc::uring::{Group, Ring};
-use core::sync::atomic::Ordering::SeqCst;
 use linux_raw_sys::io_uring::{self as abi, io_uring_op as op, io_uring_register_op as what};
 
 /// Registered files and buffers at most (IORING_MAX_FIXED_FILES, IORING_MAX_REG_BUFFERS).

@@ -6,9 +6,9 @@ use coracle_core::mm::user;
 use coracle_core::time::clock;
 use coracle_core::time::posix_clock::Clock;
 use coracle_core::time::wall::Deadline;
+use coracle_hal::sync::atomic::Ordering::SeqCst;
 use coracle_ipc::uring::{Request, State, mark};
 use coracle_uring::{Completion, Entry};
-use core::sync::atomic::Ordering::SeqCst;
 use linux_raw_sys::general as g;
 use linux_raw_sys::io_uring::{self as abi, io_uring_op as op};
 

@@ -131,7 +131,7 @@ fn look_for_submissions(thread: &Arc<Thread>, ring: Weak<Ring>, idle_ns: u64) {
     let mut until_ns = time::now_ns() + idle_ns;
     while !is_ending(thread) {
         let Some(ring) = ring.upgrade().filter(|ring| !ring.is_gone() && has_submitter(ring)) else { return };
-        if ring.enabled.load(core::sync::atomic::Ordering::SeqCst) && ring.submissions() > 0 {
+        if ring.enabled.load(coracle_hal::sync::atomic::Ordering::SeqCst) && ring.submissions() > 0 {
             let count = ring.memory.layout().entries;
             if ring.begin_submitting().is_ok() {
                 // What can't be submitted for lack of memory is tried again.

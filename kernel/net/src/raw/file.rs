@@ -12,9 +12,9 @@ use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::net::socket::{Control, Received, Socket, SocketAddress};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
+use coracle_hal::sync::atomic::Ordering;
 use coracle_tcpip::{Endpoint, RawWay};
 use core::any::Any;
-use core::sync::atomic::Ordering;
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
 

@@ -9,8 +9,8 @@ use coracle_core::ipc::poll::Events;
 use coracle_devices::buffer::NetBuffer;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
+use coracle_hal::sync::atomic::Ordering;
 use coracle_tcpip::{RawPacket, Report, Unsent, protocol};
-use core::sync::atomic::Ordering;
 
 /// Types of echo requests and replies.
 const ECHO_REPLY: u8 = 0;

@@ -13,8 +13,8 @@ use coracle_core::lock::Mutex;
 use coracle_core::net::socket::SocketAddress;
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
+use coracle_hal::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use coracle_tcpip::{Address, Endpoint, Link, Report};
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use linux_raw_sys::net as n;
 
 /// Levels of the filters of ICMP's types (raw(7), RFC 3542), each of which has one option of this number.

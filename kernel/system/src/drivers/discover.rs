@@ -16,11 +16,11 @@ use coracle_fs::p9::session;
 use coracle_hal::io::pci::{self, Function};
 use coracle_hal::nvme;
 use coracle_hal::once::Once;
+use coracle_hal::sync::RwLock;
 use coracle_hal::virtio::transport::{self, MmioDevice, SetupError, Transport};
 use coracle_image::cmdline::{CommandLine, Console, IpSetting};
 use coracle_virtio::device::id;
 use coracle_virtio::transport::pci::VENDOR;
-use spin::RwLock;
 
 static ENTROPY: Once<Rng> = Once::new();
 /// The disks, in the order in which they were found.

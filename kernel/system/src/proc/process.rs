@@ -20,7 +20,7 @@ use coracle_core::task::thread::{Thread, ThreadName};
 use coracle_fallible::{NoMemory, Text, try_box};
 use coracle_fs::synthetic::{Directory, Item, Kind, Listed, Piece, Table, TakeName};
 use coracle_hal::fail;
-use core::sync::atomic::Ordering::Relaxed;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 
 /// Whom the files are about: a process, or one thread of it.
 #[derive(Clone)]

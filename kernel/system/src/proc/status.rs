@@ -6,8 +6,8 @@ use coracle_core::task::signal::{Charge, DEFAULT, IGNORE, MAX_SIGNAL};
 use coracle_core::task::user_space::Kind;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame::FRAME_SIZE;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 use core::fmt;
-use core::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general::RLIMIT_SIGPENDING;
 
 /// A limit as it is shown.

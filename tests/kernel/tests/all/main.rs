@@ -1,2 +1,11 @@
 //! Tests of the kernel on the host.
+#![cfg(all(target_arch = "x86_64", not(target_os = "none")))]
+mod descriptors;
 mod futex;
+mod interleavings;
+mod memory;
+mod paths;
+mod pipes;
+mod readiness;
+mod signals;
+mod sockets;

@@ -11,6 +11,7 @@ pub const WORDS: usize = debug::WORDS;
 pub const BYTES: usize = WORDS * 8;
 /// There is no `struct user` here.
 pub const USER_BYTES: usize = 0;
+/// Where the debug registers lie in the user area: there are none.
 pub const DEBUG_REGISTERS: Range<usize> = 0..0;
 /// sizeof(struct user_fpsimd_state).
 pub const FLOATING_BYTES: usize = 528;

@@ -8,7 +8,7 @@ use crate::fs::mount::{Path, Place};
 use crate::fs::walk::Node;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc_bytes;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use linux_raw_sys::general as abi;
 
 pub use marks::is_on;

@@ -2,8 +2,8 @@
 use crate::errno::Errno;
 use crate::lock::Mutex;
 use coracle_hal::frame::{self, FRAME_SIZE};
+use coracle_hal::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use coracle_sorted_map::SortedMap;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A limit that root may set.
 pub struct Setting {

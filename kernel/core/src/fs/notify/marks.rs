@@ -5,8 +5,8 @@ use crate::lock::Mutex;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use coracle_sorted_map::SortedMap;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use linux_raw_sys::general as abi;
 
 /// Device and inode number.

@@ -9,7 +9,7 @@ use crate::task::thread::{Thread, Work};
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_hal::breakpoint;
-use core::sync::atomic::{AtomicBool, Ordering::*};
+use coracle_hal::sync::atomic::{AtomicBool, Ordering::*};
 
 /// Places that can be watched at a time.
 pub const WATCHPOINTS: usize = breakpoint::WATCHPOINTS;

@@ -3,7 +3,7 @@ use crate::lock::Mutex;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use coracle_hal::context::UserContext;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 /// Bytes of what is told about a signal (siginfo_t).
 pub const INFO_BYTES: usize = 128;

@@ -14,7 +14,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_control::{DebugEvent, Resume, debug_event as event, resume_flag};
 use coracle_hal::once::Once;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::*};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::*};
 use linux_raw_sys::general as abi;
 
 /// A process's part.

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use coracle_control::{DebugEvent, debug_event as event};
 use coracle_fallible::try_box;
 use coracle_hal::context::{Fault, UserContext};
-use core::sync::atomic::Ordering::*;
+use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// The thread is about to enter its program, and is to be held ([`Work::HOLD`]).

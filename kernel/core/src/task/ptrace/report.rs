@@ -4,7 +4,7 @@ use crate::task::process::{self, ExitStatus, Process};
 use crate::task::thread::Thread;
 use crate::task::wait::{Report, Which};
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering::*;
+use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// The end of a thread that was traced.

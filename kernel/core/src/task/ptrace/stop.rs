@@ -16,8 +16,8 @@ use coracle_fallible::prelude::*;
 use coracle_fallible::try_box;
 use coracle_hal::context::UserContext;
 use coracle_hal::fpu;
+use coracle_hal::sync::atomic::Ordering::*;
 use core::convert::Infallible;
-use core::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 use linux_raw_sys::ptrace as pt;
 

@@ -12,7 +12,7 @@ use crate::task::thread::{Thread, Work};
 use alloc::sync::Arc;
 use coracle_capabilities::number;
 use coracle_fallible::prelude::*;
-use core::sync::atomic::Ordering::*;
+use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 use linux_raw_sys::ptrace as pt;
 

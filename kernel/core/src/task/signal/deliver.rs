@@ -7,7 +7,7 @@ use crate::task::thread::{Thread, Work};
 use crate::task::{debug, exit, orphans, ptrace, rseq};
 use alloc::sync::Arc;
 use coracle_hal::context::UserContext;
-use core::sync::atomic::Ordering;
+use coracle_hal::sync::atomic::Ordering;
 use linux_raw_sys::general as abi;
 
 /// Delivers what is pending and not blocked. `in_call`: the thread comes from a system call, which may have to be

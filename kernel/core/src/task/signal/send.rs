@@ -9,7 +9,7 @@ use crate::task::process::{self, ExitStatus, Process};
 use crate::task::thread::{Thread, Work};
 use crate::time::posix_timer::{PosixTimer, TimerSignal};
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering::Relaxed;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 use linux_raw_sys::general as abi;
 
 /// Signals that stop a process.

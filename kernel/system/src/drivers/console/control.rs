@@ -14,7 +14,7 @@ use coracle_core::task::signal::{MAX_SIGNAL, SigInfo, send_to_process};
 use coracle_devices::virtio::port::Port;
 use coracle_fallible::filled;
 use coracle_hal::once::Once;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// The process that signals are for: the image's program.
 const FIRST_PROCESS: i32 = 1;

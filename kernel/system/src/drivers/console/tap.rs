@@ -1,5 +1,5 @@
 //! A listener to what is written to the terminal.
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 coracle_hal::hook! {
     $ pub

@@ -21,9 +21,9 @@ use coracle_fallible::{NoMemory, Text, filled};
 use coracle_hal::io::dma::PacketBuffer;
 use coracle_hal::irq::Irq;
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::Ordering;
 use coracle_tty::{LineDiscipline, Signal, TERMIOS_BYTES, Termios};
 use core::any::Any;
-use core::sync::atomic::Ordering;
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::ioctl as n;
 

@@ -14,10 +14,10 @@ use coracle_core::task::credentials::machine_id;
 use coracle_core::task::user_space::Kind;
 use coracle_fallible::{try_arc, try_arc_bytes};
 use coracle_fs::memory::{DirectoryFile, next_device};
+use coracle_hal::sync::atomic::AtomicBool;
 use coracle_sorted_map::SortedMap;
 use core::any::Any;
 use core::fmt::Write as _;
-use core::sync::atomic::AtomicBool;
 use linux_raw_sys::general::{S_IFCHR, S_IFDIR, S_IFMT};
 
 /// f_type (`DEVPTS_SUPER_MAGIC`).

@@ -18,8 +18,8 @@ use coracle_core::task::terminal::{Control, Device};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{filled, try_arc};
 use coracle_hal::once::Once;
+use coracle_hal::sync::atomic::{AtomicU32, Ordering};
 use coracle_tty::{INPUT_MAX, LineDiscipline, Signal};
-use core::sync::atomic::{AtomicU32, Ordering};
 use linux_raw_sys::general as abi;
 
 /// Major number of the slaves (Linux's devices.txt, "Unix98 PTY slaves").
