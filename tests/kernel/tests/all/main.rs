@@ -7,5 +7,7 @@ mod memory;
 mod paths;
 mod pipes;
 mod readiness;
+mod scheduler;
 mod signals;
 mod sockets;
+mod storage;
