@@ -72,11 +72,8 @@ fn fresh(product: &Path, source: &Path) -> bool {
 /// Compiles the plugin into `out`.
 pub fn plugin(source: &Path, out: &Path) -> Result<PathBuf> {
     let product = out.join("insn.so");
-    if !fresh(&product, source) || !fresh(&product, &source.with_file_name("qemu.h")) {
-        let flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"];
-        run(Command::new("cc").args(flags).arg(&product).arg(source))
-            .context("cannot compile the QEMU plugin")?;
-    }
+    let text = fs::read_to_string(source).with_context(|| format!("cannot read {}", source.display()))?;
+    coracle_qemu_plugin::compile(&text, &product).context("cannot compile the QEMU plugin")?;
     Ok(product)
 }
 

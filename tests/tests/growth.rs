@@ -66,7 +66,8 @@ fn parts() -> Result<(PathBuf, PathBuf), String> {
         let mut command = Command::new(paths::coracle());
         succeed(command.arg("build").arg(program).args(["--user", "root", "-o"]).arg(&image))?;
         let source = paths::repository().join("bench/plugin/insn.c");
-        succeed(Command::new("cc").args(["-O2", "-shared", "-fPIC", "-o"]).arg(&plugin).arg(source))?;
+        let source = fs::read_to_string(source).map_err(|e| e.to_string())?;
+        coracle_qemu_plugin::compile(&source, &plugin).map_err(|e| e.to_string())?;
         Ok((image, plugin))
     };
     PARTS.get_or_init(make).clone()

@@ -13,7 +13,7 @@
  * The kernel looks where it lets interrupts in, halts, or returns to the program: at sti, hlt, sysretq and iretq.
  */
 #define _GNU_SOURCE
-#include "../../../bench/plugin/qemu.h"
+#include "qemu.h"
 #include <stdlib.h>
 #include <string.h>
 

@@ -94,8 +94,8 @@ impl Dock {
         let code = format!("-Wl,--section-start=.fuzzcode={:#x}", encode::CODE);
         let flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie", "-pthread", &code, "-o"];
         run(Command::new("cc").args(flags).arg(&executor).arg(source.join("guest/executor.c")))?;
-        let flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"];
-        run(Command::new("cc").args(flags).arg(&plugin).arg(source.join("plugin/edges.c")))?;
+        let text = fs::read_to_string(source.join("plugin/edges.c"))?;
+        coracle_qemu_plugin::compile(&text, &plugin)?;
         let kernel = directory.join("kernel");
         run(Command::new(coracle).arg("kernel").arg("-o").arg(&kernel))?;
         Ok(Self {
