@@ -338,6 +338,10 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t)]
     pub accel: Accel,
 
+    /// Have QEMU's translator count instructions, for `coracle profile --instructions`; the guest's clock counts them, too
+    #[arg(long)]
+    pub count_instructions: bool,
+
     /// QEMU machine type
     #[arg(long, value_enum, default_value_t)]
     pub machine: Machine,

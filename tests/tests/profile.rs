@@ -14,6 +14,8 @@ use std::process::{Command, ExitCode};
 const TESTS: &[(&str, Test)] = &[
     ("a_busy_guest_is_profiled", a_busy_guest_is_profiled),
     ("a_profile_has_all_formats", a_profile_has_all_formats),
+    ("instructions_are_profiled", instructions_are_profiled),
+    ("instructions_are_not_counted_unasked", instructions_are_not_counted_unasked),
     ("sleep_is_profiled", sleep_is_profiled),
     ("events_are_traced", events_are_traced),
     ("a_stuck_guest_is_seen_from_outside", a_stuck_guest_is_seen_from_outside),
@@ -157,6 +159,80 @@ fn a_profile_has_all_formats() -> Result<(), String> {
         };
         if outcome.status == 0 || !outcome.log.contains(why) {
             return Err(format!("{words:?} is not refused: {}", outcome.evidence()));
+        }
+    }
+    Ok(())
+}
+
+/// Profiles a guest by its instructions, and returns the file's bytes.
+fn by_instructions(guest: &Guest, file: &str, samples: &str) -> Result<Vec<u8>, String> {
+    let path = guest.folder.join(file);
+    let mut command =
+        guest.command(&["profile", &guest.name, "--instructions=6007", "--samples", samples, "-o"]);
+    let outcome = run(command.arg(&path), b"")?;
+    match outcome.status {
+        0 if outcome.log.contains("samples, one for each 6007 instructions") => {
+            fs::read(&path).map_err(|e| e.to_string())
+        }
+        _ => Err(outcome.evidence()),
+    }
+}
+
+fn instructions_are_profiled() -> Result<(), String> {
+    let program = program("ratio")?;
+    for (mode, cpus) in [("unikernel", "1"), ("protected", "1"), ("unikernel", "2"), ("protected", "2")] {
+        let guest =
+            Guest::start("ratio", &["--mode", mode, "--cpus", cpus, "--count-instructions", &program])?;
+        for _ in 0..2 {
+            let text = String::from_utf8_lossy(&by_instructions(&guest, "x.folded", "1000")?).into_owned();
+            let [one, three] = ["main;one_part", "main;three_parts"].map(|name| weight(&text, name));
+            // A quarter: of so many samples, some 25 turns of the program, less than 1 % are due to chance.
+            let per_mille = 1000 * one / (one + three).max(1);
+            if !(220..=280).contains(&per_mille) || one % 6007 != 0 {
+                return Err(format!(
+                    "in {mode} mode on {cpus} CPUs {per_mille} of 1000 are a quarter's: {text}"
+                ));
+            }
+        }
+        if (mode, cpus) != ("unikernel", "1") {
+            continue;
+        }
+        let svg = String::from_utf8_lossy(&by_instructions(&guest, "x.svg", "20")?).into_owned();
+        if !svg.contains("where instructions are executed") || !svg.contains(" instructions, ") {
+            return Err(format!("the flame graph lacks its unit: {svg:.2000}"));
+        }
+        let perf = String::from_utf8_lossy(&by_instructions(&guest, "x.txt", "20")?).into_owned();
+        let is_sample =
+            |block: &str| block.starts_with("ratio 1/1 [000] ") && block.contains(" 6007 instructions: \n\t");
+        if !perf.split("\n\n").any(is_sample) {
+            return Err(format!("no sample as perf script prints it: {perf:.2000}"));
+        }
+        by_instructions(&guest, "x.pb.gz", "100")?;
+        let unpacked = Command::new("gzip").arg("-dc").arg(guest.folder.join("x.pb.gz")).output();
+        let pprof = String::from_utf8_lossy(&unpacked.map_err(|e| e.to_string())?.stdout).into_owned();
+        if !["instructions", "three_parts", "servers/ratio.c"].iter().all(|text| pprof.contains(text)) {
+            return Err("the profile for pprof lacks its unit, or a function".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn instructions_are_not_counted_unasked() -> Result<(), String> {
+    let program = program("ratio")?;
+    let guest = Guest::start("plain", &[&program])?;
+    let words = ["profile", "plain", "--instructions", "-o"];
+    let outcome = run(guest.command(&words).arg(guest.folder.join("x.svg")), b"")?;
+    if outcome.status != 125 || !outcome.log.contains("it was not started with `--count-instructions`") {
+        return Err(format!("it is not told why not: {}", outcome.evidence()));
+    }
+    for (compiler, accel, why) in [
+        ("no-such-compiler", "auto", "there is no C compiler `no-such-compiler`"),
+        ("cc", "kvm", "--count-instructions cannot be used with `--accel kvm`"),
+    ] {
+        let mut command = guest.command(&["run", "--net", "none", "--count-instructions", "--accel", accel]);
+        let outcome = run(command.arg(&program).env("CC", compiler), b"")?;
+        if outcome.status != 125 || !outcome.log.contains(why) {
+            return Err(format!("it is not told that {why}: {}", outcome.evidence()));
         }
     }
     Ok(())

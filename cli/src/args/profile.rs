@@ -11,13 +11,29 @@ pub struct ProfileArgs {
     /// Name of the guest
     pub name: String,
 
-    /// How long: seconds, or with s, m or h behind; Ctrl-C ends it earlier
-    #[arg(short, long, value_name = "TIME", default_value = "10s")]
-    pub time: Time,
+    /// How long: seconds, or with s, m or h behind; Ctrl-C ends it earlier [default: 10s, unless --samples is given]
+    #[arg(short, long, value_name = "TIME")]
+    pub time: Option<Time>,
 
     /// Samples per second
     #[arg(short = 'F', long, value_name = "HZ", default_value_t = 99, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
+
+    /// Take a sample in every N instructions of the guest, in place of by time; it must run with `--count-instructions`
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1000003",
+        value_parser = clap::value_parser!(u64).range(1000..=1_000_000_000_000),
+        conflicts_with_all = ["frequency", "off_cpu"]
+    )]
+    pub instructions: Option<u64>,
+
+    /// End after so many samples of programs and their calls
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "off_cpu")]
+    pub samples: Option<u64>,
 
     /// Profile one process only
     #[arg(short, long, value_name = "PID")]

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use coracle_control::{CpuRecord, EventRecord, EventsHead, NAME_BYTES, REGISTERS, Request};
+use coracle_control::{CpuRecord, EventRecord, EventsHead, NAME_BYTES, REGISTERS, Request, SampleRecord};
 use object::Endianness;
 use object::elf::{FileHeader64, SHT_SYMTAB, STT_OBJECT};
 use object::read::elf::{FileHeader as _, Sym as _};
@@ -114,6 +114,12 @@ impl<'a> Outside<'a> {
     /// Stops the machine, until [`Outside::resume`] or the end of the connection. Its clock stands still meanwhile.
     pub fn pause(&mut self) -> Result<()> {
         self.ask(Request::MachinePause).map(|_| ())
+    }
+
+    /// The CPU that is held for a sample, until [`Outside::resume`]; `None` if none is within a moment.
+    pub fn sample(&mut self) -> Result<Option<SampleRecord>> {
+        let answer = self.ask(Request::MachineSample)?;
+        Ok(SampleRecord::decode(&answer).map(|(sample, _)| sample))
     }
 
     /// Lets it go on.

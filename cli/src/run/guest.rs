@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use signal_hook::iterator::Signals;
 use super::machine::Machine;
 use super::plan::{Channels, Plan};
 use super::requests::Switchboard;
+use super::sampler::Sampler;
 use super::stop::{Forced, Guest};
 use super::streams::{Connection, Streams};
 use super::terminal::{self, Key, Terminal};
@@ -67,6 +68,8 @@ pub struct Hooks<'a> {
     pub core: Option<(String, PathBuf)>,
     /// Answers them.
     pub switchboard: Arc<Switchboard>,
+    /// Holds it for samples by instructions, if QEMU counts them; taken when it starts.
+    pub sampler: Mutex<Option<Sampler>>,
     /// What is checked of its health.
     pub health: Option<health::Plan>,
     /// Takes what is done to it when it is unhealthy.
@@ -149,7 +152,8 @@ pub fn start(
     }
     drop((qemu_log, qemu_monitor));
     if hooks.shows_machine {
-        hooks.switchboard.set_machine(Machine::new(monitor, child.id(), plan.gdb.clone()));
+        let sampler = hooks.sampler.lock().unwrap_or_else(PoisonError::into_inner).take();
+        hooks.switchboard.set_machine(Machine::new(monitor, child.id(), plan.gdb.clone(), sampler));
     }
     let mut ours = Vec::new();
     let mut to_guest = None;

@@ -50,6 +50,16 @@ pub fn accelerator(wish: Accel) -> Result<(&'static str, String)> {
     }
 }
 
+/// QEMU's translator, which alone counts instructions.
+pub fn translator(wish: Accel) -> Result<(&'static str, String)> {
+    match wish {
+        Accel::Kvm => Err(Error::new("--count-instructions cannot be used with `--accel kvm`")
+            .why("QEMU counts the instructions that it translates")
+            .help("leave out `--accel kvm`")),
+        Accel::Auto | Accel::Tcg => Ok(("tcg", "counts instructions".to_owned())),
+    }
+}
+
 /// Why KVM cannot be used.
 fn kvm_obstacle() -> Option<String> {
     // A device without the CPU's flag is a paravirtual one that runs 64-bit guests instruction by instruction.

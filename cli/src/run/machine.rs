@@ -14,6 +14,8 @@ use coracle_control::{CpuRecord, Request};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
+use super::sampler::Sampler;
+
 /// How long QEMU may take to answer: it does at once, unless it is stopped.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a page. The pieces of the guest's memory begin at multiples of it (`plan::Mapped`), so that each page is in one place of QEMU's.
@@ -30,6 +32,15 @@ pub struct Machine {
     gdb: Option<PathBuf>,
     /// The connection whose debugger has that.
     debugger: Mutex<Option<u32>>,
+    /// Holds the guest once in every N instructions, if QEMU counts them.
+    sampling: Option<Mutex<Sampling>>,
+}
+
+/// The profile by instructions.
+struct Sampling {
+    sampler: Sampler,
+    /// The connection that takes one.
+    by: Option<u32>,
 }
 
 /// QEMU's monitor, and what was learnt by it.
@@ -49,10 +60,12 @@ struct Monitor {
 
 impl Machine {
     /// The machine of QEMU's process `pid`, whose monitor is at the other end of `stream`, and whose server for gdb listens at `gdb`.
-    pub fn new(stream: UnixStream, pid: u32, gdb: Option<PathBuf>) -> Machine {
+    /// `sampler`: holds the guest for samples by instructions.
+    pub fn new(stream: UnixStream, pid: u32, gdb: Option<PathBuf>, sampler: Option<Sampler>) -> Machine {
         Machine {
             gdb,
             debugger: Mutex::new(None),
+            sampling: sampler.map(|sampler| Mutex::new(Sampling { sampler, by: None })),
             monitor: Mutex::new(Monitor {
                 stream: BufReader::new(stream),
                 is_open: false,
@@ -68,6 +81,9 @@ impl Machine {
     pub fn answer(&self, connection: u32, request: &Request<'_>) -> Option<Result<Vec<u8>, Errno>> {
         if let Request::MachineDebugged(is) = *request {
             return Some(self.debugged(connection, is != 0));
+        }
+        if let Some(answer) = self.sampled(connection, request) {
+            return Some(answer);
         }
         let mut monitor = self.lock();
         let result = match *request {
@@ -86,16 +102,62 @@ impl Machine {
         if let Some(gdb) = self.gdb.as_ref().filter(|_| is_debugged) {
             release(gdb);
         }
+        if let Some(mut sampling) = self.sampling().filter(|sampling| sampling.by == Some(connection)) {
+            sampling.by = None;
+            // As below.
+            let _ = sampling.sampler.begin(0);
+        }
         // A machine that does not answer has ended.
         let _ = self.lock().go_on(connection);
     }
 
+    fn sampling(&self) -> Option<MutexGuard<'_, Sampling>> {
+        Some(self.sampling.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Answers a request that is for the profile by instructions, or that it forbids meanwhile: QEMU could not stop CPUs of which one is
+    /// held, and would not answer until it is let go. `None`: it is another.
+    fn sampled(&self, connection: u32, request: &Request<'_>) -> Option<Result<Vec<u8>, Errno>> {
+        let sampling = self.sampling();
+        let Some(mut sampling) = sampling else {
+            return matches!(request, Request::MachineSampling(_) | Request::MachineSample)
+                .then_some(Err(Errno::NOENT));
+        };
+        let is_own = sampling.by == Some(connection);
+        Some(match *request {
+            Request::MachinePause if sampling.by.is_some() => Err(Errno::BUSY),
+            Request::MachineSampling(0) if is_own => {
+                sampling.by = None;
+                sampling.sampler.begin(0).map(|()| Vec::new())
+            }
+            Request::MachineSampling(0) => Ok(Vec::new()),
+            Request::MachineSampling(period) => {
+                let is_stopped = self.lock().stopped_by.is_some() || self.debugger().is_some();
+                if is_stopped || sampling.by.is_some() && !is_own {
+                    return Some(Err(Errno::BUSY));
+                }
+                sampling.by = Some(connection);
+                sampling.sampler.begin(period).map(|()| Vec::new())
+            }
+            Request::MachineSample if is_own => {
+                let sample = sampling.sampler.sample();
+                sample.map(|sample| sample.map_or_else(Vec::new, |sample| sample.encode().to_vec()))
+            }
+            Request::MachineSample => Err(Errno::INVAL),
+            Request::MachineResume if is_own => sampling.sampler.go_on().map(|()| Vec::new()),
+            _ => return None,
+        })
+    }
+
     /// A debugger has QEMU's server, or has left it. EBUSY: another has it; ENOENT: there is none.
     fn debugged(&self, connection: u32, is: bool) -> Result<Vec<u8>, Errno> {
-        let mut debugger = self.debugger();
         if self.gdb.is_none() {
             return Err(Errno::NOENT);
         }
+        if is && self.sampling().is_some_and(|sampling| sampling.by.is_some()) {
+            return Err(Errno::BUSY);
+        }
+        let mut debugger = self.debugger();
         if debugger.is_some_and(|other| other != connection) {
             return Err(Errno::BUSY);
         }

@@ -12,6 +12,7 @@ mod machine;
 mod memory_file;
 mod plan;
 mod requests;
+mod sampler;
 mod secrets;
 mod start;
 mod stdin;

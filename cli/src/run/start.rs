@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use coracle_image::cmdline::{CommandLine, LogLevel};
@@ -12,6 +12,7 @@ use coracle_image::{Access, User};
 use super::guest::{self, End, Hooks};
 use super::memory_file::MemoryFile;
 use super::plan::{Channels, Mapped, Plan, quoted};
+use super::sampler::Plugin;
 use super::stop::GRACE;
 use super::streams::Streams;
 use super::supervise::{Attempt, Life, Restart};
@@ -236,7 +237,18 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     if plan.words.access.min(most) == Access::Full {
         plan.gdb = own_name.as_deref().map(instances::machine_socket).transpose()?;
     }
+    let sampler = match args.count_instructions {
+        true => {
+            let (plugin, sampler) = Plugin::compile()?;
+            plan.plugin = Some(plugin.argument());
+            Some((plugin, sampler))
+        }
+        false => None,
+    };
+    // QEMU loads the plugin once it runs.
+    let (_plugin, sampler) = sampler.unzip();
     let hooks = Hooks {
+        sampler: Mutex::new(sampler),
         claim: claim.as_ref(),
         core: args.core.clone().map(|place| (own_name.unwrap_or_else(|| plan.name.clone()), place)),
         takes_requests: plan.words.access != Access::None,
@@ -412,7 +424,10 @@ fn plan(
         Network::None => {}
     }
     let qemu = if args.dry_run { host::qemu().unwrap_or("qemu-system-x86_64".into()) } else { host::qemu()? };
-    let (accel, reason) = host::accelerator(args.accel)?;
+    let (accel, reason) = match args.count_instructions {
+        true => host::translator(args.accel)?,
+        false => host::accelerator(args.accel)?,
+    };
     if !args.dry_run {
         host::check_ports(&forwards)?;
     }
@@ -438,6 +453,7 @@ fn plan(
         words,
         secrets: None,
         gdb: None,
+        plugin: None,
         extra: args.qemu_arg.clone(),
     };
     Ok((plan, reason))

@@ -28,7 +28,7 @@ mod trace;
 pub use debug::{Debug, DebugEvent, Resume, ThreadState, debug_event, resume_flag};
 pub use events::{EventRecord, EventsHead, RingHead, event};
 pub use life::{CronRecord, LifeRequest};
-pub use machine::CpuRecord;
+pub use machine::{CpuRecord, SampleRecord};
 pub use message::{
     HEADER_BYTES, LOG_BYTES, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, PIECE_BYTES, REQUESTS_SINCE,
     VERSION, Window,

@@ -1,4 +1,4 @@
-//! The answer to [`Request::MachineCpus`](crate::Request::MachineCpus).
+//! The answers to [`Request::MachineCpus`](crate::Request::MachineCpus) and [`Request::MachineSample`](crate::Request::MachineSample).
 
 words! {
     /// The registers of a CPU, as the machine shows them from outside.
@@ -55,5 +55,15 @@ words! {
         cr2,
         /// Where the page tables are.
         cr3,
+    }
+}
+
+words! {
+    /// A CPU that is held for a sample.
+    SampleRecord {
+        /// Its number.
+        number,
+        /// The address of its next instruction, or that of another mapping of the same code.
+        address,
     }
 }

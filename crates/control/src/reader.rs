@@ -191,13 +191,16 @@ mod tests {
                 .prop_map(|(id, kinds)| Message::Request { id, request: Request::EventsStart(kinds) }),
             any::<(u32, u32)>()
                 .prop_map(|(id, is)| Message::Request { id, request: Request::MachineDebugged(is) }),
-            (any::<u32>(), 0usize..6).prop_map(|(id, which)| {
+            any::<(u32, u64)>()
+                .prop_map(|(id, period)| Message::Request { id, request: Request::MachineSampling(period) }),
+            (any::<u32>(), 0usize..7).prop_map(|(id, which)| {
                 let all = [
                     Request::EventsFetch,
                     Request::EventsStop,
                     Request::MachinePause,
                     Request::MachineResume,
                     Request::MachineCpus,
+                    Request::MachineSample,
                     Request::Crash,
                 ];
                 Message::Request { id, request: all[which] }

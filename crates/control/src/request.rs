@@ -97,6 +97,12 @@ pub enum Request<'a> {
     /// To the same: a debugger has QEMU's own server for gdb from now on, over a connection of its own (1), or has left it (0). If this
     /// connection ends meanwhile, what the debugger set is taken out of the machine, and it goes on.
     MachineDebugged(u32),
+    /// To the same: from now on, a CPU is held once in every so many instructions of the guest, for [`Request::MachineSample`]; 0: no more. It
+    /// ends with the connection. ENOENT: the machine does not count instructions; EBUSY: it is stopped, or sampled by another.
+    MachineSampling(u64),
+    /// To the same: a [`SampleRecord`](crate::SampleRecord) of the CPU that is held, until [`Request::MachineResume`]; nothing, if none was
+    /// within a moment.
+    MachineSample,
     /// One about how the guest fares.
     Life(LifeRequest<'a>),
     /// One of a debugger.
@@ -138,6 +144,8 @@ mod number {
     pub const MACHINE_CPUS: u16 = 50;
     pub const MACHINE_MEMORY: u16 = 51;
     pub const MACHINE_DEBUGGED: u16 = 52;
+    pub const MACHINE_SAMPLING: u16 = 53;
+    pub const MACHINE_SAMPLE: u16 = 54;
 }
 
 impl<'a> Request<'a> {
@@ -158,6 +166,8 @@ impl<'a> Request<'a> {
                 | Request::MachineCpus
                 | Request::MachineMemory { .. }
                 | Request::MachineDebugged(_)
+                | Request::MachineSampling(_)
+                | Request::MachineSample
         )
     }
 
@@ -230,6 +240,11 @@ impl<'a> Request<'a> {
                 out.half(number::MACHINE_DEBUGGED);
                 out.word(is);
             }
+            Request::MachineSampling(period) => {
+                out.half(number::MACHINE_SAMPLING);
+                out.long(period);
+            }
+            Request::MachineSample => out.half(number::MACHINE_SAMPLE),
             Request::Life(request) => request.write(out),
             Request::Debug(debug) => debug.write(out),
             Request::Unknown(number) => out.half(number),
@@ -280,6 +295,8 @@ impl<'a> Request<'a> {
                 Request::MachineMemory { root: fields.long()?, address: fields.long()?, len: fields.word()? }
             }
             number::MACHINE_DEBUGGED => Request::MachineDebugged(fields.word()?),
+            number::MACHINE_SAMPLING => Request::MachineSampling(fields.long()?),
+            number::MACHINE_SAMPLE => Request::MachineSample,
             other @ life::number::FIRST..=life::number::LAST => {
                 Request::Life(LifeRequest::read(other, fields)?)
             }

@@ -1,5 +1,6 @@
 //! `coracle profile`: where the programs of a guest, and its kernel, spend their time.
 
+mod by_instructions;
 mod command;
 mod off_cpu;
 mod on_cpu;

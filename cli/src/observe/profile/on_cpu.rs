@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::super::client::Client;
 use super::super::outside::{Kernel, Layout, Outside};
 use super::output::Found;
-use super::resolve::Resolver;
+use super::resolve::{Frame, Resolver};
 use super::sample::{self, Sample};
 use crate::error::Result;
 
@@ -24,12 +24,12 @@ pub struct Taken {
     pub idle: (u64, u64),
 }
 
-/// Takes samples, until `is_over`. `pid`: of this process only; `has_lines`: with lines of sources.
+/// Takes samples, until `is_over`, which is told how many there are. `pid`: of this process only; `has_lines`: with lines of sources.
 pub fn take(
     client: &mut Client,
     kernel: &Kernel,
     (frequency, pid, has_lines): (u32, Option<u32>, bool),
-    mut is_over: impl FnMut() -> bool,
+    mut is_over: impl FnMut(u64) -> bool,
 ) -> Result<Taken> {
     let period = Duration::from_secs(1) / frequency.max(1);
     let mut resolver = Resolver::new(kernel, has_lines);
@@ -37,26 +37,15 @@ pub fn take(
     let mut taken = Taken { found: Vec::new(), looks: 0, idle: (0, 0) };
     let start = Instant::now();
     let mut next = start;
-    while !is_over() {
+    while !is_over(taken.found.len() as u64) {
         let time_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let (samples, cpus) = look(client, kernel, &mut layout)?;
         taken.looks += 1;
         taken.idle.0 += cpus - samples.len() as u64;
         taken.idle.1 += cpus;
-        for sample in samples {
-            let running = &sample.running;
-            let is_own = running.pid == 0 && running.name == ANSWERING;
-            if is_own || pid.is_some_and(|pid| pid != running.pid) {
-                continue;
-            }
+        for sample in samples.into_iter().filter(|sample| is_wanted(sample, pid)) {
             let frames = resolver.frames(&sample, client)?;
-            taken.found.push(Found {
-                thread: (running.pid, running.tid, running.name.clone()),
-                cpu: sample.cpu,
-                time_ns,
-                frames,
-                weight: 1,
-            });
+            taken.found.push(found(&sample, frames, time_ns, 1));
         }
         next += period;
         // What could not be done in time is not made up for: samples would bunch.
@@ -64,6 +53,25 @@ pub fn take(
         sleep(next.saturating_duration_since(Instant::now()));
     }
     Ok(taken)
+}
+
+/// Whether a sample is not of what is done for the profile, and of the process that is profiled.
+pub fn is_wanted(sample: &Sample, pid: Option<u32>) -> bool {
+    let running = &sample.running;
+    let is_own = running.pid == 0 && running.name == ANSWERING;
+    !is_own && pid.is_none_or(|pid| pid == running.pid)
+}
+
+/// A sample with its frames.
+pub fn found(sample: &Sample, frames: Vec<Frame>, time_ns: u64, weight: u64) -> Found {
+    let running = &sample.running;
+    Found {
+        thread: (running.pid, running.tid, running.name.clone()),
+        cpu: sample.cpu,
+        time_ns,
+        frames,
+        weight,
+    }
 }
 
 /// Looks at all CPUs at one moment; returns what those do that do not wait, and how many there are.

@@ -17,6 +17,8 @@ use crate::error::{Error, Result, cannot};
 pub enum Measure {
     /// Looks at a CPU that computed.
     Samples,
+    /// Instructions.
+    Instructions,
     /// Nanoseconds that threads slept.
     Sleep,
 }
@@ -26,6 +28,7 @@ impl Measure {
     pub fn words(self) -> (&'static str, &'static str) {
         match self {
             Measure::Samples => ("cpu-clock", "samples"),
+            Measure::Instructions => ("instructions", "instructions"),
             Measure::Sleep => ("off-cpu", "nanoseconds"),
         }
     }
@@ -53,8 +56,10 @@ pub struct Profile {
     pub guest: String,
     /// What was measured.
     pub measure: Measure,
-    /// Samples per second; 0: it was not sampled.
+    /// Samples per second, if it was sampled by time.
     pub frequency: u32,
+    /// Instructions for each sample, if it was sampled by them.
+    pub instructions: u64,
     /// How long, in nanoseconds.
     pub duration_ns: u64,
     /// The stacks.
@@ -152,7 +157,8 @@ impl Profile {
         let mut options = Options::default();
         options.title = match self.measure {
             Measure::Sleep => format!("{}: where threads sleep", self.guest),
-            _ => format!("{}: where time goes", self.guest),
+            Measure::Instructions => format!("{}: where instructions are executed", self.guest),
+            Measure::Samples => format!("{}: where time goes", self.guest),
         };
         options.count_name = unit.to_owned();
         if self.measure == Measure::Sleep {
@@ -196,6 +202,7 @@ pub mod tests {
             guest: "web".to_owned(),
             measure: Measure::Samples,
             frequency: 99,
+            instructions: 0,
             duration_ns: 2_000_000_000,
             found: vec![
                 found(vec![frame("read", KERNEL, 0x20), main()], 1),

@@ -197,7 +197,11 @@ pub fn encode(profile: &Profile) -> Vec<u8> {
             filler.file.period_type = Some(time);
             SECOND / i64::from(profile.frequency.max(1))
         }
-        _ => 1,
+        Measure::Instructions => {
+            filler.file.period_type = Some(filler.file.sample_type[0].clone());
+            i64::try_from(profile.instructions).unwrap_or(i64::MAX)
+        }
+        Measure::Sleep => 1,
     };
     filler.file.period = period;
     filler.file.duration_nanos = i64::try_from(profile.duration_ns).unwrap_or(i64::MAX);
