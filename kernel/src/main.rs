@@ -14,6 +14,7 @@ mod control;
 mod entry;
 mod metrics;
 mod outbound;
+mod own_thread;
 mod storage;
 mod volumes;
 

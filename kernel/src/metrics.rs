@@ -2,7 +2,7 @@
 //!
 //! A thread of the kernel serves one connection after the other, each for a bounded time, so a client that is slow delays others
 //! and takes no more memory than one. Without a port there is no thread.
-use crate::boot;
+use crate::own_thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
@@ -13,10 +13,9 @@ use coracle_core::fs::walk::Bounds;
 use coracle_core::ipc::poll::{Events, PollSource, block_on_events};
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::net::socket::{Socket, SocketAddress};
-use coracle_core::task::thread::{Thread, Work};
-use coracle_core::task::{later, process, sched};
+use coracle_core::task::thread::Work;
+use coracle_core::task::{later, process};
 use coracle_fallible::{Text, filled};
-use coracle_hal::context::UserContext;
 use coracle_hal::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use coracle_hal::time::now_ns;
 use coracle_metrics::{CONTENT_TYPE, END, Files, GUEST, samples, write_head, write_sample};
@@ -40,12 +39,7 @@ static PORT: AtomicU16 = AtomicU16::new(0);
 /// Answers on `port` from now on. ENOMEM.
 pub fn start(port: u16) -> Result<(), Errno> {
     PORT.store(port, Relaxed);
-    let thread = Thread::new(boot::idle_process().clone(), 0, &UserContext::default(), 0, false)?;
-    thread.set_name(b"metrics");
-    thread.work().set(Work::METRICS);
-    // No process has it in its list.
-    sched::start(thread);
-    Ok(())
+    own_thread::start(b"metrics", Work::METRICS)
 }
 
 /// What the thread does.

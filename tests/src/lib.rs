@@ -9,6 +9,7 @@ pub mod build;
 pub mod debugger;
 pub mod describe;
 pub mod guest;
+pub mod json;
 pub mod known;
 pub mod linux;
 pub mod load;

@@ -1,5 +1,6 @@
 //! Jobs of a guest's schedule: they run beside the program, with its user and environment, also where the image is booted by QEMU alone.
 use coracle_tests::guest::LIMIT;
+use coracle_tests::json;
 use coracle_tests::outcome::Outcome;
 use coracle_tests::paths;
 use coracle_tests::trials::{self, Test, check, run};
@@ -11,6 +12,7 @@ use std::process::{Command, ExitCode};
 
 const TESTS: &[(&str, Test)] = &[
     ("jobs_run_beside_the_program", jobs_run_beside_the_program),
+    ("jobs_of_minutes_alone", jobs_of_minutes_alone),
     ("a_wrong_schedule_is_refused", a_wrong_schedule_is_refused),
 ];
 
@@ -50,7 +52,7 @@ impl World {
     /// What `coracle ps --json` says of a job of the guest `name`.
     fn job(&self, name: &str, job: &str) -> Result<serde_json::Value, String> {
         let text = self.must(&["ps", "--all", "--json"])?;
-        let guests: serde_json::Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+        let guests = json::parse(&text)?;
         let guest = guests.as_array().and_then(|all| all.iter().find(|guest| guest["name"] == name));
         let jobs = guest.ok_or(format!("no {name} in {text}"))?["jobs"].as_array().cloned();
         let found = jobs.unwrap_or_default().into_iter().find(|found| found["name"] == job);
@@ -139,6 +141,20 @@ fn jobs_run_beside_the_program() -> Result<(), String> {
         "[[cron]]\nschedule = \"@reboot\"\ncommand = \"/bin/busybox sleep 600\"\n",
     )?;
     check(&world.run(&["run", "-q", "--net", "none"])?, 3, "")
+}
+
+/// A schedule whose first job is due later than at the start, and whose jobs come to an end before the next.
+fn jobs_of_minutes_alone() -> Result<(), String> {
+    let world = World::new("minutes")?;
+    world.settings("sleep 600", "[[cron]]\nschedule = \"* * * * *\"\ncommand = \"/bin/busybox true\"\n")?;
+    let clock = ["--qemu-arg=-rtc", "--qemu-arg=base=2026-11-29T10:00:55"];
+    world.must(&[&["run", "-d", "--name", "minutes", "--net", "none"], &clock[..]].concat())?;
+    let mut last = serde_json::Value::Null;
+    let came = until(LIMIT, || {
+        last = world.job("minutes", "busybox").unwrap_or_else(serde_json::Value::String);
+        last["starts"] == 2 && last["exit_status"] == 0
+    });
+    if came { Ok(()) } else { Err(format!("the job is {last}")) }
 }
 
 fn a_wrong_schedule_is_refused() -> Result<(), String> {

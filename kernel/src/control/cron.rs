@@ -4,7 +4,7 @@
 //! thread. Jobs have the user, the directory and the environment of the main program, and write where it began to write.
 use super::answer::Answer;
 use super::launch::{self, Launch};
-use crate::boot;
+use crate::own_thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_control::CronRecord;
@@ -17,14 +17,13 @@ use coracle_core::lock::Mutex;
 use coracle_core::log::{self, Line};
 use coracle_core::task::process::{self, ExitStatus, Process};
 use coracle_core::task::signal::{SigInfo, send_to_group};
-use coracle_core::task::thread::{Thread, Work};
+use coracle_core::task::thread::Work;
 use coracle_core::task::{later, sched};
 use coracle_core::this;
 use coracle_core::time::clock::realtime_ns;
 use coracle_cron::{Job, Overlap, Walker};
 use coracle_fallible::Lossy;
 use coracle_fallible::prelude::*;
-use coracle_hal::context::UserContext;
 use coracle_hal::sync::atomic::Ordering::SeqCst;
 use coracle_hal::time;
 use coracle_image::archive::Config;
@@ -81,12 +80,7 @@ fn begin(config: &Config) -> Result<(), Errno> {
     }
     *JOBS.lock() = jobs;
     *RECORDS.lock() = records;
-    let thread = Thread::new(boot::idle_process().clone(), 0, &UserContext::default(), 0, false)?;
-    thread.set_name(b"cron");
-    thread.work().set(Work::CRON);
-    // No process has it in its list.
-    sched::start(thread);
-    Ok(())
+    own_thread::start(b"cron", Work::CRON)
 }
 
 /// Answers with what the jobs have done.

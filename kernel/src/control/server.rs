@@ -2,7 +2,7 @@
 use super::answer::{self, Answer};
 use super::session::{self, Sessions};
 use super::{cron, debug, files, probe, sockets, threads};
-use crate::boot;
+use crate::own_thread;
 use alloc::vec::Vec;
 use coracle_control::{LifeRequest, Message, Request};
 use coracle_core::errno::Errno;
@@ -12,11 +12,9 @@ use coracle_core::mm::fault::Refused;
 use coracle_core::task::debug as debugging;
 use coracle_core::task::later;
 use coracle_core::task::process;
-use coracle_core::task::sched;
 use coracle_core::task::signal::{MAX_SIGNAL, SigInfo, send_to_process};
-use coracle_core::task::thread::{Thread, Work};
+use coracle_core::task::thread::Work;
 use coracle_devices::capture;
-use coracle_hal::context::UserContext;
 use coracle_hal::frame::FRAME_SIZE;
 use coracle_hal::once::Once;
 use coracle_hal::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -71,12 +69,7 @@ impl Server for Starter {
 
 #[inline(never)]
 fn start_thread() -> Result<(), Errno> {
-    let thread = Thread::new(boot::idle_process().clone(), 0, &UserContext::default(), 0, false)?;
-    thread.set_name(b"control");
-    thread.work().set(Work::CONTROL);
-    // No process has it in its list.
-    sched::start(thread);
-    Ok(())
+    own_thread::start(b"control", Work::CONTROL)
 }
 
 fn refuse_all(channel: &Channel, error: Errno) {

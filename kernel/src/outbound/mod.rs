@@ -3,4 +3,5 @@
 pub mod ntp;
 mod resolve;
 mod socket;
+pub use socket::pause;
 pub mod syslog;

@@ -4,16 +4,14 @@
 //! discipline, as a daemon does by adjtimex(2).
 use super::resolve::resolve;
 use super::socket::{Connected, pause};
-use crate::boot;
+use crate::own_thread;
 use alloc::vec::Vec;
 use coracle_clock_discipline::{Timex, mode, status};
 use coracle_core::errno::Errno;
-use coracle_core::task::sched;
-use coracle_core::task::thread::{Thread, Work};
+use coracle_core::task::thread::Work;
 use coracle_core::time::clock::{self, SECOND_NS};
 use coracle_core::time::discipline;
 use coracle_fallible::prelude::*;
-use coracle_hal::context::UserContext;
 use coracle_hal::once::Once;
 use coracle_image::Peer;
 use coracle_sntp::{
@@ -31,12 +29,7 @@ static SERVERS: Once<Vec<Peer>> = Once::new();
 /// Keeps the clock by these servers from now on. ENOMEM.
 pub fn start(servers: Vec<Peer>) -> Result<(), Errno> {
     SERVERS.call_once(|| servers);
-    let thread = Thread::new(boot::idle_process().clone(), 0, &UserContext::default(), 0, false)?;
-    thread.set_name(b"ntp");
-    thread.work().set(Work::NTP);
-    // No process has it in its list.
-    sched::start(thread);
-    Ok(())
+    own_thread::start(b"ntp", Work::NTP)
 }
 
 /// Why a server gave no sample.

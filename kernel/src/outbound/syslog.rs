@@ -5,18 +5,17 @@
 //! is switched off, the queue is given some time.
 use super::resolve::resolve;
 use super::socket::{Connected, pause};
-use crate::boot;
+use crate::own_thread;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
 use coracle_core::ipc::poll::{Events, PollSource, block_on_events};
 use coracle_core::lock::Mutex;
-use coracle_core::task::thread::{Thread, Work};
+use coracle_core::task::thread::Work;
 use coracle_core::task::{later, sched, uts};
 use coracle_core::time::clock::{self, SECOND_NS};
 use coracle_fallible::Text;
 use coracle_fallible::prelude::*;
-use coracle_hal::context::UserContext;
 use coracle_hal::once::Once;
 use coracle_hal::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use coracle_hal::time::now_ns;
@@ -80,13 +79,10 @@ impl Queue {
 /// Sends lines to this server from now on, those of the program with this tag. ENOMEM.
 pub fn start(server: SyslogServer, tag: &[u8]) -> Result<(), Errno> {
     let tag = tag.try_to_vec()?;
-    let thread = Thread::new(boot::idle_process().clone(), 0, &UserContext::default(), 0, false)?;
-    thread.set_name(b"syslog");
-    thread.work().set(Work::SYSLOG);
+    let thread = own_thread::make(b"syslog", Work::SYSLOG)?;
     TARGET.call_once(|| Target { server, tag });
     tap::tap();
-    // No process has it in its list.
-    sched::start(thread);
+    own_thread::run(thread);
     Ok(())
 }
 
