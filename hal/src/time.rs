@@ -64,6 +64,38 @@ pub fn raw_now_ns() -> u64 {
     read(clock, &clock.raw_ns_base, &clock.raw_rate)
 }
 
+/// A clock outside of the machine, and this one, at the same moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The other clock: nanoseconds since 1970.
+    pub wall_ns: u64,
+    /// What [`now_ns`] was.
+    pub now_ns: u64,
+}
+
+/// The host's clock, where the hypervisor tells it together with the counter by which this clock runs; `None` where it does not.
+#[cfg(target_os = "none")]
+pub fn host_clock() -> Option<Pair> {
+    let (wall_ns, ticks) = timer::host_clock()?;
+    Some(Pair { wall_ns, now_ns: at(clock(), ticks) })
+}
+
+/// What the clock is, or was a moment ago, when its counter is at `ticks`.
+#[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "only tests have no machine"))]
+fn at(clock: &Clock, ticks: u64) -> u64 {
+    loop {
+        let sequence = clock.sequence.load(Ordering::Acquire);
+        let (start, base) = (clock.tsc_base.load(Ordering::Relaxed), clock.ns_base.load(Ordering::Relaxed));
+        let distance = scale(ticks.abs_diff(start), clock.rate.load(Ordering::Relaxed));
+        // The rate may have changed since then.
+        let ns = if ticks < start { base.saturating_sub(distance) } else { base + distance };
+        core::sync::atomic::fence(Ordering::Acquire);
+        if sequence & 1 == 0 && clock.sequence.load(Ordering::Relaxed) == sequence {
+            return ns;
+        }
+    }
+}
+
 #[inline]
 fn read(clock: &Clock, base: &AtomicU64, rate: &AtomicU64) -> u64 {
     loop {
@@ -231,7 +263,24 @@ pub(crate) fn start(start: u64, has_cpu_number: bool, source: Source) {
 
 #[cfg(test)]
 mod tests {
-    use super::steered;
+    use super::{Clock, at, steered};
+    use core::sync::atomic::{AtomicU32, AtomicU64};
+
+    #[test]
+    fn a_moment_before_or_after_a_change_is_known() {
+        let clock = Clock {
+            sequence: AtomicU32::new(2),
+            has_tsc_aux: AtomicU32::new(0),
+            tsc_base: AtomicU64::new(1000),
+            ns_base: AtomicU64::new(700),
+            // 2 GHz.
+            rate: AtomicU64::new(1 << 31),
+            wall_offset: AtomicU64::new(0),
+            raw_ns_base: AtomicU64::new(0),
+            raw_rate: AtomicU64::new(0),
+        };
+        assert_eq!([1000, 1200, 900].map(|ticks| at(&clock, ticks)), [700, 800, 650]);
+    }
 
     #[test]
     fn rates_are_steered_by_parts_of_a_second() {

@@ -1,6 +1,6 @@
 //! The boot, step by step.
 use crate::control::launch::Defaults;
-use crate::{control, metrics, outbound, storage, volumes};
+use crate::{clock_source, control, metrics, outbound, storage, volumes};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -376,14 +376,13 @@ fn start_syslog(settings: &CommandLine, config: &Config) {
     }
 }
 
-/// Sets the clock by the network if that is wanted.
+/// Keeps the clock by the network if that is wanted, or else by the host.
 #[inline(never)]
 fn start_ntp(settings: &CommandLine, config: &Config) {
     let servers = if settings.ntp.is_empty() { config.ntp().collect() } else { settings.ntp.clone() };
-    if !servers.is_empty()
-        && let Err(error) = outbound::ntp::start(servers)
-    {
-        log!("the clock is not set by NTP (error {})", error.number());
+    let started = if servers.is_empty() { clock_source::start() } else { outbound::ntp::start(servers) };
+    if let Err(error) = started {
+        log!("the clock is kept by nothing (error {})", error.number());
     }
 }
 

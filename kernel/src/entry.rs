@@ -1,5 +1,5 @@
 //! Where the hardware layer calls the kernel: boot, system calls, exceptions, interrupts.
-use crate::{boot, control, metrics, outbound, storage};
+use crate::{boot, clock_source, control, metrics, outbound, storage};
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::mm::patch;
@@ -45,6 +45,9 @@ impl Kernel for Coracle {
             }
             if thread.work().any(Work::NTP) {
                 outbound::ntp::main();
+            }
+            if thread.work().any(Work::HOST_CLOCK) {
+                clock_source::main();
             }
             if thread.work().any(Work::SYSLOG) {
                 outbound::syslog::main();

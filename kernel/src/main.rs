@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate coracle_core;
 
 mod boot;
+mod clock_source;
 mod control;
 mod entry;
 mod metrics;

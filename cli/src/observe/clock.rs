@@ -15,7 +15,7 @@ const FREQUENCY_UNIT: f64 = 65_536.0;
 /// A guest's clock.
 #[derive(Clone, Debug, Serialize)]
 pub struct Clock {
-    /// What set it: `ntp HOST:PORT`, `kvmclock`, `rtc` or `none`.
+    /// What keeps it, or has set it: `ntp HOST:PORT`, `kvm`, `kvmclock`, `rtc` or `none`.
     pub source: String,
     /// By how many seconds the source was ahead when it was asked last.
     pub offset_seconds: Option<f64>,

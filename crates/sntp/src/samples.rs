@@ -15,6 +15,12 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// Of a clock that the machine tells together with ours, both in nanoseconds since 1970. None if they are centuries apart.
+    pub fn of_pair(theirs_ns: u64, ours_ns: u64) -> Option<Sample> {
+        let offset_ns = i64::try_from(i128::from(theirs_ns) - i128::from(ours_ns)).ok()?;
+        Some(Sample { offset_ns, delay_ns: 0, distance_ns: PAIR_ERROR_NS, leap: 0 })
+    }
+
     /// Of an answer to a request that was sent at `sent_ns` since 1970 by our clock, and answered `elapsed_ns` later. None if the server would have had it
     /// for longer than that.
     pub fn new(reply: &Reply, sent_ns: i64, elapsed_ns: i64) -> Option<Sample> {
@@ -26,6 +32,9 @@ impl Sample {
         Some(Sample { offset_ns, delay_ns, distance_ns: reply.distance_ns, leap: reply.leap })
     }
 }
+
+/// By how much two clocks may be apart that were read together, beside their offset.
+const PAIR_ERROR_NS: i64 = 1000;
 
 /// Delays that are remembered.
 const REMEMBERED: usize = 8;

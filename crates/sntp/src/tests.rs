@@ -1,4 +1,6 @@
 use crate::{Correction, Kiss, Plan, Rejection, Reply, Sample, Samples, correction, parse, request};
+use crate::{slew, step};
+use coracle_clock_discipline::{Discipline, Now};
 use proptest::prelude::*;
 
 const COOKIE: u64 = 0x0123_4567_89ab_cdef;
@@ -128,4 +130,62 @@ proptest! {
         prop_assert!((sample.offset_ns - ahead).abs() <= sample.delay_ns / 2 + 1);
         prop_assert_eq!(Sample::new(&reply, sent, held - 1), None);
     }
+}
+
+/// A guest's clock that runs by its discipline, and a host's. Both in nanoseconds since 1970.
+struct Clocks {
+    discipline: Discipline,
+    ours_ns: u64,
+    theirs_ns: u64,
+    /// By how much our counter is too fast, in parts per billion.
+    fast_ppb: i64,
+}
+
+impl Clocks {
+    /// A second passes.
+    fn tick(&mut self) {
+        self.theirs_ns += SECOND_NS as u64;
+        let elapsed = SECOND_NS + self.fast_ppb + (self.discipline.adjustment() >> 32);
+        self.ours_ns += elapsed as u64;
+        self.discipline.advance((self.ours_ns / SECOND_NS as u64) as i64);
+    }
+
+    /// Asks the source, as the kernel does. Returns the offset.
+    fn poll(&mut self, plan: &mut Plan) -> (i64, u64) {
+        let sample = Sample::of_pair(self.theirs_ns, self.ours_ns).unwrap();
+        let mut timex = match correction(&sample) {
+            Correction::Step => step(&sample),
+            Correction::Slew => slew(&sample, plan),
+        };
+        if let Some(by) = timex.step_ns() {
+            self.ours_ns = self.ours_ns.checked_add_signed(by).unwrap();
+            self.discipline.was_set();
+        }
+        let [seconds, nanoseconds] = [self.ours_ns / SECOND_NS as u64, self.ours_ns % SECOND_NS as u64];
+        self.discipline.adjust(&mut timex, Now { seconds: seconds as i64, nanoseconds: nanoseconds as i64 });
+        (sample.offset_ns, plan.succeeded(sample.offset_ns))
+    }
+}
+
+#[test]
+fn a_source_that_is_read_at_once_is_followed() {
+    const START_NS: u64 = 1_790_000_000_000_000_000;
+    // The clock is 3 s late and must be set, or 0.4 s early and must never be; its counter is 100 parts per million off.
+    for (ours_ns, fast_ppb, steps) in
+        [(START_NS - 3_000_000_000, 100_000, 1), (START_NS + 400_000_000, -100_000, 0)]
+    {
+        let mut clocks = Clocks { discipline: Discipline::new(), ours_ns, theirs_ns: START_NS, fast_ppb };
+        let (mut plan, mut stepped, mut last) = (Plan::default(), 0, i64::MAX);
+        let mut elapsed = 0;
+        while elapsed < 86_400 {
+            let (offset, wait) = clocks.poll(&mut plan);
+            stepped += u32::from(offset.unsigned_abs() > 500_000_000);
+            last = offset;
+            (0..wait).for_each(|_| clocks.tick());
+            elapsed += wait;
+        }
+        assert_eq!(stepped, steps);
+        assert!(last.abs() < 1_000_000, "after a day the clock is {last} ns off");
+    }
+    assert_eq!(Sample::of_pair(u64::MAX, 0), None);
 }

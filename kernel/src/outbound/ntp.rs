@@ -4,9 +4,8 @@
 //! discipline, as a daemon does by adjtimex(2).
 use super::resolve::resolve;
 use super::socket::{Connected, pause};
-use crate::own_thread;
+use crate::{clock_source, own_thread};
 use alloc::vec::Vec;
-use coracle_clock_discipline::{Timex, mode, status};
 use coracle_core::errno::Errno;
 use coracle_core::task::thread::Work;
 use coracle_core::time::clock::{self, SECOND_NS};
@@ -73,8 +72,8 @@ pub fn main() -> ! {
             Some((best, peer)) => {
                 is_first = false;
                 let wait_s = plan.succeeded(best.offset_ns);
-                slew(&best, &plan);
-                discipline::note_source(format_args!("{peer}"), best.offset_ns);
+                clock_source::slew("ntp", &best, &plan);
+                discipline::note_source(format_args!("ntp {peer}"), best.offset_ns);
                 wait_s
             }
             None => plan.failed(),
@@ -100,8 +99,8 @@ fn poll(server: &mut Server<'_>, plan: &mut Plan, is_first: bool) -> Option<Samp
                 if asked > BURST {
                     break;
                 }
-                step(&sample);
-                discipline::note_source(format_args!("{}", server.peer), 0);
+                clock_source::step("ntp", &sample);
+                discipline::note_source(format_args!("ntp {}", server.peer), 0);
                 // Samples of the clock as it was say nothing now.
                 server.samples = Samples::new();
                 (left, asked) = (BURST - 1, BURST);
@@ -154,45 +153,4 @@ fn exchange(address: IpAddr, port: u16) -> Result<Sample, Failure> {
             Err(Rejection::Unusable | Rejection::Kiss(Kiss::Other)) => return Err(Failure::Silent),
         }
     }
-}
-
-fn adjust(timex: &mut Timex) {
-    if let Err(error) = discipline::adjust(timex, true) {
-        log!("ntp: the clock can't be corrected (error {})", error.number());
-    }
-}
-
-/// Sets the clock. An offset that ntpd(8) would give up for is always told.
-fn step(sample: &Sample) {
-    /// ntpd(8)'s panic threshold.
-    const SURPRISING_S: u64 = 1000;
-    let nanoseconds = SECOND_NS as i64;
-    let (seconds, rest) =
-        (sample.offset_ns.div_euclid(nanoseconds), sample.offset_ns.rem_euclid(nanoseconds));
-    if seconds.unsigned_abs() > SURPRISING_S {
-        log!("ntp: the clock was {seconds} s off, and is set");
-    } else {
-        info!("ntp: the clock is set by {seconds} s and {rest} ns");
-    }
-    adjust(&mut Timex { modes: mode::SETOFFSET | mode::NANO, time: [seconds, rest], ..Timex::default() });
-}
-
-fn slew(sample: &Sample, plan: &Plan) {
-    const MICROSECOND_NS: i64 = 1000;
-    let leap = match sample.leap {
-        1 => status::INSERT,
-        -1 => status::DELETE,
-        _ => 0,
-    };
-    let error = (sample.distance_ns + sample.delay_ns / 2) / MICROSECOND_NS;
-    let modes = mode::OFFSET | mode::STATUS | mode::NANO | mode::TIMECONST | mode::MAXERROR | mode::ESTERROR;
-    adjust(&mut Timex {
-        modes,
-        offset: sample.offset_ns,
-        status: status::PLL | leap,
-        constant: plan.constant(),
-        max_error: error,
-        estimated_error: error,
-        ..Timex::default()
-    });
 }

@@ -36,12 +36,14 @@ fn test(filter: &str) -> Result<(), String> {
     let start = Instant::now();
     let (mut passed, mut failed) = (0, Vec::new());
     let mut clocks = std::collections::BTreeMap::<String, usize>::new();
+    let mut follow = 0;
     let ended = run(&guests, |number, outcome| {
         let Some((program, guest)) = chosen.get(number) else { return };
         let clock = outcome
             .log
             .lines()
             .find_map(|line| Some(line.split_once("clock: ")?.1.rsplit(" by ").next()?.to_owned()));
+        follow += usize::from(outcome.log.contains("the host's clock is followed"));
         *clocks.entry(clock.unwrap_or_else(|| "nothing".into())).or_default() += 1;
         let outcome = if program.sort { outcome.sorted() } else { outcome };
         match linux::run(program).and_then(|expected| compare(&expected, &outcome)) {
@@ -55,7 +57,7 @@ fn test(filter: &str) -> Result<(), String> {
             }
         }
     });
-    println!("clocks: {clocks:?}");
+    println!("clocks: {clocks:?}; {follow} follow the host's");
     println!("test result: {passed} passed; {} failed; {} s", failed.len(), start.elapsed().as_secs());
     ended?;
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }

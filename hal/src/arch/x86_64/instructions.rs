@@ -67,6 +67,17 @@ pub unsafe fn wrmsr(register: u32, value: u64) {
     };
 }
 
+/// Whether the CPU is AMD's, or made after it: VMMCALL is its way to the hypervisor (AMD's manual, volume 3), where others have VMCALL.
+pub fn is_amd() -> bool {
+    let vendor = cpuid(0, 0);
+    [b"AuthenticAMD", b"HygonGenuine"].iter().any(|name| {
+        [vendor.ebx, vendor.edx, vendor.ecx]
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .eq(name.iter().copied())
+    })
+}
+
 macro_rules! control_register {
     ($read:ident, $write:ident, $name:literal) => {
         /// Reads the control register.

@@ -99,6 +99,57 @@ pub fn clock() -> Option<(u64, u64)> {
     Some((hz, word(WALL + 4) * NANOSECONDS + word(WALL + 8) + uptime))
 }
 
+/// KVM_HC_CLOCK_PAIRING (Linux's Documentation/virt/kvm/x86/hypercalls.rst): the host's clock as nanoseconds since 1970, and this CPU's TSC
+/// at that moment. `None` if there is no KVM, or if it refuses, as it does where the host's own clock is not the TSC.
+#[cfg(target_os = "none")]
+pub fn pair_clocks() -> Option<(u64, u64)> {
+    const CLOCK_PAIRING: u64 = 9;
+    /// KVM_CLOCK_PAIRING_WALLCLOCK.
+    const WALL_CLOCK: u64 = 0;
+    hypervisor::here(hypervisor::KVM)?;
+    let page = Frame::alloc_zeroed()?;
+    // SAFETY: KVM makes itself known; it writes to the first bytes of the page, which is this function's own, and keeps nothing of it.
+    if unsafe { call(CLOCK_PAIRING, page.phys(), WALL_CLOCK) } != 0 {
+        return None;
+    }
+    let mut bytes = [0; PAIRING_BYTES];
+    page.read(0, &mut bytes);
+    paired(&bytes)
+}
+
+/// Bytes of a `struct kvm_clock_pairing` that are used.
+const PAIRING_BYTES: usize = 24;
+
+/// From a `struct kvm_clock_pairing`: nanoseconds since 1970, and the TSC.
+fn paired(bytes: &[u8; PAIRING_BYTES]) -> Option<(u64, u64)> {
+    let long = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let (seconds, nanoseconds, tsc) = (long(0)?, long(8)?, long(16)?);
+    let wall_ns = seconds.checked_mul(NANOSECONDS)?.checked_add(nanoseconds)?;
+    // A host that has no time yet is no source.
+    (wall_ns != 0 && nanoseconds < NANOSECONDS).then_some((wall_ns, tsc))
+}
+
+/// A hypercall of KVM (the same document). It returns 0, or an error below it.
+///
+/// # Safety
+/// The hypervisor is KVM, and the call does nothing that Rust does not expect.
+#[cfg(target_os = "none")]
+unsafe fn call(number: u64, first: u64, second: u64) -> i64 {
+    let result: i64;
+    // SAFETY: passed on to the caller. KVM changes no register but RAX. The wrong one of the two instructions would be undefined, since
+    // KVM could not patch it in code that is read-only. RBX is the compiler's own.
+    unsafe {
+        if instructions::is_amd() {
+            asm!("xchg {0}, rbx", "vmmcall", "xchg {0}, rbx", inout(reg) first => _,
+                inlateout("rax") number => result, in("rcx") second, options(nostack));
+        } else {
+            asm!("xchg {0}, rbx", "vmcall", "xchg {0}, rbx", inout(reg) first => _,
+                inlateout("rax") number => result, in("rcx") second, options(nostack));
+        }
+    }
+    result
+}
+
 /// From a `struct pvclock_vcpu_time_info`: the TSC's ticks per second, and the system time in nanoseconds at `tsc`.
 fn system_time(bytes: &[u8], tsc: u64) -> Option<(u64, u64)> {
     let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
@@ -117,6 +168,21 @@ fn system_time(bytes: &[u8], tsc: u64) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn decodes_a_pair_of_clocks() {
+        let bytes = |words: [u64; 3]| {
+            let mut bytes = [0; PAIRING_BYTES];
+            for (place, word) in bytes.chunks_mut(8).zip(words) {
+                place.copy_from_slice(&word.to_le_bytes());
+            }
+            bytes
+        };
+        assert_eq!(paired(&bytes([1_790_000_000, 5, 77])), Some((1_790_000_000_000_000_005, 77)));
+        for wrong in [[0, 0, 77], [1, 1_000_000_000, 77], [u64::MAX, 0, 77]] {
+            assert_eq!(paired(&bytes(wrong)), None, "{wrong:?}");
+        }
+    }
 
     #[test]
     fn decodes_the_clock() {

@@ -133,6 +133,12 @@ pub fn init(measurement: Measurement) {
     }
 }
 
+/// The host's clock, as nanoseconds since 1970, and the TSC at that moment; `None` where the hypervisor does not tell.
+#[cfg(target_os = "none")]
+pub fn host_clock() -> Option<(u64, u64)> {
+    super::kvm::pair_clocks()
+}
+
 #[cfg(target_os = "none")]
 fn has_rdtscp() -> bool {
     instructions::cpuid(0x8000_0001, 0).edx & 1 << 27 != 0

@@ -159,6 +159,8 @@ impl Work<'_> {
     pub const CRON: u32 = 1 << 17;
     /// It is the kernel's own, which asks for the time (`outbound::ntp`).
     pub const NTP: u32 = 1 << 24;
+    /// The same, which follows the host's clock (`clock_source`).
+    pub const HOST_CLOCK: u32 = 1 << 21;
     /// The same, which sends lines to a syslog server (`outbound::syslog`).
     pub const SYSLOG: u32 = 1 << 25;
     /// It is held where it enters its program (`task::debug`).

@@ -41,7 +41,6 @@ pub fn describe(text: &mut Text) -> Result<(), NoMemory> {
     text.push(b"source ")?;
     match &*SOURCE.lock() {
         Some((name, offset_ns)) => {
-            text.push(b"ntp ")?;
             text.push(name.as_bytes())?;
             writeln!(text, "\nmeasured_offset_ns {offset_ns}")?;
         }
