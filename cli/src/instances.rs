@@ -143,6 +143,8 @@ fn directory() -> Result<PathBuf> {
 struct Listed {
     name: String,
     running: bool,
+    /// Its machine is stopped until `coracle unpause`.
+    paused: bool,
     /// The process of its command.
     pid: Option<i32>,
     /// How it ended.
@@ -153,7 +155,6 @@ struct Listed {
     restart: Option<String>,
     #[serde(flatten)]
     state: State,
-    jobs: Vec<schedule::Job>,
     #[serde(flatten)]
     figures: Option<Figures>,
     /// Why it has no figures, though it runs.
@@ -194,6 +195,11 @@ impl Seen {
         })
     }
 
+    /// Its machine is stopped.
+    fn is_paused(&self) -> bool {
+        self.running.is_some_and(life::is_paused)
+    }
+
     /// The text of a file of its; `None` if there is none, or nothing in it yet.
     fn text(&self, kind: &str) -> Option<String> {
         let text = fs::read_to_string(file(&self.name, kind).ok()?).ok()?;
@@ -223,8 +229,8 @@ impl Seen {
     fn listed(self) -> Listed {
         let is_running = self.running.is_some();
         // One that can't be asked is listed all the same.
-        let asked =
-            is_running.then(|| Client::connect(&self.name).and_then(|mut own| Figures::ask(&mut own)));
+        let asked = (is_running && !self.is_paused())
+            .then(|| Client::connect(&self.name).and_then(|mut own| Figures::ask(&mut own)));
         let (figures, not_told) = match asked.transpose() {
             Ok(figures) => (figures, None),
             Err(error) => (None, Some(error.to_string())),
@@ -232,12 +238,13 @@ impl Seen {
         let options = Options::load(&self.name).ok().flatten();
         Listed {
             running: is_running,
+            paused: self.is_paused(),
             pid: self.running.map(|pid| pid.as_raw_nonzero().get()),
             status: self.status(),
             guest: self.text("info").unwrap_or_default(),
             restart: options.map(|options| options.restart.to_string()),
-            jobs: self.jobs(),
-            state: self.state(),
+            // What the jobs have done since is asked of one that runs.
+            state: State { jobs: self.jobs(), ..self.state() },
             figures,
             not_told,
             name: self.name,
@@ -251,7 +258,7 @@ impl Seen {
         if self.running.is_none() {
             return state.jobs;
         }
-        if names.is_empty() {
+        if names.is_empty() || self.is_paused() {
             return Vec::new();
         }
         Client::connect(&self.name).map(|mut own| schedule::ask(&mut own, &names)).unwrap_or_default()
@@ -267,10 +274,16 @@ impl Seen {
             (Phase::Restarting, _) => {
                 format!("restarting ({pid}) after {}", state.exit_status.unwrap_or_default())
             }
+            _ if self.is_paused() => format!("paused ({pid})"),
             (_, Some(health)) => format!("running ({pid}), {}", health.status),
             _ => format!("running ({pid})"),
         }
     }
+}
+
+/// Whether the machine of the guest of this name is stopped until `coracle unpause`.
+pub fn is_paused(name: &str) -> bool {
+    matches!(Seen::look(name), Ok(Some(seen)) if seen.is_paused())
 }
 
 /// The names of all guests, sorted.

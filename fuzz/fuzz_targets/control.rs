@@ -4,8 +4,8 @@
 
 use coracle_control::{
     Attributes, Captured, CpuRecord, CronRecord, EventRecord, EventsHead, FromGuest, HEADER_BYTES,
-    LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, Moment, PacketRecord, Reader, RingHead, SocketRecord,
-    Started, ThreadRecord, ToGuest, TraceRecord,
+    LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Message, Moment, PacketRecord, Reader, RingHead, SampleRecord,
+    SocketRecord, Started, ThreadRecord, ToGuest, TraceRecord,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -69,6 +69,9 @@ fuzz_target!(|input: (u8, &[u8])| {
     while let Some((record, rest)) = CpuRecord::decode(cpus) {
         assert_eq!(record.encode(), cpus[..CpuRecord::BYTES]);
         cpus = rest;
+    }
+    if let Some((record, _)) = SampleRecord::decode(bytes) {
+        assert_eq!(record.encode(), bytes[..SampleRecord::BYTES]);
     }
     if let Some((_, rest)) = EventsHead::decode(bytes)
         && let Some((_, mut rest)) = RingHead::decode(rest)

@@ -1,5 +1,6 @@
 //! The life of a guest: start, restart by a policy, stop, rename and rm, also at the same time, and after the command was killed.
 use coracle_tests::guest::LIMIT;
+use coracle_tests::json;
 use coracle_tests::outcome::Outcome;
 use coracle_tests::paths;
 use coracle_tests::trials::{self, Test, check, run};
@@ -81,7 +82,7 @@ impl World {
     /// A field of what `coracle ps --all --json` says of a guest, as text.
     fn field(&self, name: &str, field: &str) -> Result<String, String> {
         let text = self.must(&["ps", "--all", "--json"])?;
-        let guests: serde_json::Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+        let guests = json::parse(&text)?;
         let guests = guests.as_array().ok_or("it is a list")?;
         let guest =
             guests.iter().find(|guest| guest["name"] == name).ok_or(format!("no {name} in {text}"))?;
@@ -560,11 +561,11 @@ fn tables_are_json_if_asked() -> Result<(), String> {
     world.must(&["build", "/bin/busybox", "-o", &world.folder.join("b.img").to_string_lossy()])?;
     world.shell("asked", &["-v", "kept:/data", "--volume-size", "64M"], "sleep 600; exit 1")?;
     let image = world.folder.join("b.img").to_string_lossy().into_owned();
-    let json = |words: &[&str]| -> Result<serde_json::Value, String> {
+    let asked = |words: &[&str]| -> Result<serde_json::Value, String> {
         let mut value = Err(String::new());
         until(LIMIT, || {
             // It may be starting still.
-            value = world.must(words).and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string()));
+            value = world.must(words).and_then(|text| json::parse(&text));
             value.is_ok()
         });
         value
@@ -575,11 +576,14 @@ fn tables_are_json_if_asked() -> Result<(), String> {
         (&["volume", "inspect", "--json", "kept"], "/used_by", "asked"),
         (&["files", "--json", "asked"], "/0/process", "busybox"),
         (&["maps", "--json", "asked"], "/0/process", "busybox"),
+        (&["ps", "--json"], "/0/name", "asked"),
+        (&["stack", "--json", "asked"], "/processes/0/threads/0/name", "busybox"),
+        (&["netstat", "--json", "-a", "-x", "asked"], "/0/protocol", "u_dgr"),
         (&["stats", "--json"], "/0/name", "asked"),
         (&["top", "--json", "-d", "0.2"], "/name", "asked"),
         (&["top", "--json", "-d", "0.2", "asked"], "/threads/0/name", "busybox"),
     ] {
-        let value = json(words)?;
+        let value = asked(words)?;
         if value.pointer(pointer) != Some(&serde_json::Value::from(wanted)) {
             return Err(format!("{words:?}: {pointer} is not {wanted} in {value}"));
         }

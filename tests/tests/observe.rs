@@ -249,6 +249,13 @@ fn the_life_of_a_guest() -> Result<(), String> {
     };
     // A guest that is paused answers again once it goes on.
     works(&["pause", "life"])?;
+    if !works(&["ps"])?.contains("paused (") || !works(&["ps", "--json"])?.contains("\"paused\": true") {
+        return Err(format!("a guest that is paused is not shown so: {}", works(&["ps"])?));
+    }
+    let silent = command(&["stats", "life"])?;
+    if silent.status == 0 || !silent.log.contains("`life` is paused") {
+        return Err(format!("why a guest that is paused does not answer: {}", silent.evidence()));
+    }
     works(&["unpause", "life"])?;
     guest.says("stats", &[], &["life"])?;
     let early = command(&["rm", "life"])?;

@@ -221,7 +221,11 @@ fn instructions_are_not_counted_unasked() -> Result<(), String> {
     let program = program("ratio")?;
     let guest = Guest::start("plain", &[&program])?;
     let words = ["profile", "plain", "--instructions", "-o"];
-    let outcome = run(guest.command(&words).arg(guest.folder.join("x.svg")), b"")?;
+    let file = guest.folder.join("x.svg");
+    let outcome = run(guest.command(&words).arg(&file), b"")?;
+    if file.exists() {
+        return Err("a profile that failed leaves a file".to_owned());
+    }
     if outcome.status != 125 || !outcome.log.contains("it was not started with `--count-instructions`") {
         return Err(format!("it is not told why not: {}", outcome.evidence()));
     }

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::instances;
+use crate::observe::silent;
 use crate::run::encoded;
 
 /// How long a guest may say nothing of a request while a program is being started. It answers at once unless it is stopped, or stuck in
@@ -120,9 +121,7 @@ impl Session {
                 Ok(Said::End(error)) => return self.refused(Errno::from_raw_os_error(error.into())),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(Error::new(format!("`{}` does not answer", self.name))
-                        .why(format!("it said nothing for {} s", PATIENCE.as_secs()))
-                        .help("it is stopped (gdb, `coracle pause`), or stuck in its kernel"));
+                    return Err(silent(&self.name, PATIENCE));
                 }
             }
         }

@@ -87,6 +87,14 @@ fn running(name: &str) -> Result<Pid> {
     Seen::find(name)?.running.ok_or_else(|| Error::new(format!("`{name}` is not running")))
 }
 
+/// Whether the machine of a guest's command is stopped by a signal (proc_pid_stat(5)).
+pub fn is_paused(command: Pid) -> bool {
+    let stat = child(command)
+        .and_then(|machine| fs::read_to_string(format!("/proc/{}/stat", machine.as_raw_nonzero())).ok());
+    // The state follows the name, which may have any characters.
+    stat.is_some_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+}
+
 /// QEMU, which the process of a guest's command has started.
 fn child(command: Pid) -> Option<Pid> {
     let entries = fs::read_dir(format!("/proc/{}/task", command.as_raw_nonzero())).ok()?;

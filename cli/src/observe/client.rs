@@ -184,6 +184,7 @@ impl Client {
     /// Errors that say that the guest does not answer such requests, or not now.
     fn check(&self, error: u16) -> Result<()> {
         match i32::from(error) {
+            libc::EAGAIN if instances::is_paused(&self.name) => Err(paused(&self.name)),
             libc::EPERM => Err(Error::new(format!("`{}` does not answer that", self.name))
                 .why("its image, or the command that runs it, forbids it (`--control`)")),
             libc::ENOSYS => Err(Error::new(format!("`{}` does not know the request", self.name))
@@ -280,15 +281,25 @@ impl Client {
 
     fn lost(&mut self, error: &std::io::Error) -> Error {
         match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                Error::new(format!("`{}` does not answer", self.name))
-                    .why(format!("it said nothing for {} s", PATIENCE.as_secs()))
-                    .help("it is stopped (gdb, `coracle pause`), or stuck in its kernel")
-            }
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => silent(&self.name, self.patience),
             _ => {
                 self.has_ended = true;
                 Error::new(format!("`{}` has ended", self.name))
             }
         }
     }
+}
+
+/// Why a guest of this name has said nothing for so long.
+pub fn silent(name: &str, time: Duration) -> Error {
+    if instances::is_paused(name) {
+        return paused(name);
+    }
+    Error::new(format!("`{name}` does not answer"))
+        .why(format!("it said nothing for {} s", time.as_secs()))
+        .help("it is stopped (gdb), or stuck in its kernel")
+}
+
+fn paused(name: &str) -> Error {
+    Error::new(format!("`{name}` is paused")).help(format!("coracle unpause {name}"))
 }

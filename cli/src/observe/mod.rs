@@ -25,7 +25,7 @@ mod top;
 mod trace;
 mod unwind;
 
-pub use client::Client;
+pub use client::{Client, silent};
 pub use events::{Event, Names, line};
 pub use netstat::netstat;
 pub use outside::{KERNEL_HALF, Kernel, Layout, Outside, Running, registers};

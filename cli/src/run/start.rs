@@ -234,6 +234,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     }
     plan.words.trace = trace.is_some();
     let own_name = claim.as_ref().and_then(|claim| claim.name().ok());
+    let program = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     if plan.words.access.min(most) == Access::Full {
         plan.gdb = own_name.as_deref().map(instances::machine_socket).transpose()?;
     }
@@ -250,7 +251,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     let hooks = Hooks {
         sampler: Mutex::new(sampler),
         claim: claim.as_ref(),
-        core: args.core.clone().map(|place| (own_name.unwrap_or_else(|| plan.name.clone()), place)),
+        core: args.core.clone().map(|place| (own_name.unwrap_or(program), place)),
         takes_requests: plan.words.access != Access::None,
         shows_machine: plan.words.access.min(most) != Access::None,
         switchboard: Arc::default(),

@@ -19,8 +19,19 @@ const USUAL_TIME: Duration = Duration::from_secs(10);
 pub fn profile(args: &ProfileArgs) -> Result<()> {
     // Before anything is measured.
     let format = Format::of(&args.output)?;
+    let is_new = !args.output.exists();
     let opened = OpenOptions::new().append(true).create(true).open(&args.output);
     opened.map_err(|error| cannot("write", &args.output, &error))?;
+    let result = write(args, format);
+    if is_new && result.is_err() {
+        // It holds nothing.
+        let _ = std::fs::remove_file(&args.output);
+    }
+    result
+}
+
+/// Measures, and writes the file.
+fn write(args: &ProfileArgs, format: Format) -> Result<()> {
     let kernel = Kernel::load()?;
     let by_instructions =
         args.instructions.map(|period| Ok::<_, Error>((period, Kernel::load()?))).transpose()?;
