@@ -265,6 +265,8 @@ impl Kernel {
         for (position, i) in function.instructions.iter().enumerate() {
             let mut add = |kind, target| edges.push(Edge { at: i.ip(), kind, target });
             match i.flow_control() {
+                // The way to the hypervisor, which comes back to the next instruction and uses no stack of the kernel's.
+                FlowControl::Call if is_hypercall(i) => {}
                 FlowControl::Call => add(EdgeKind::Call, self.target(i.near_branch_target())),
                 FlowControl::IndirectCall => add(EdgeKind::Call, self.indirect(i)),
                 FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
@@ -333,6 +335,11 @@ pub fn goes_on(i: &Instruction) -> bool {
             | FlowControl::IndirectBranch
             | FlowControl::Exception
     )
+}
+
+/// Whether an instruction calls the hypervisor (Intel SDM volume 3, VMCALL; AMD's manual volume 3, VMMCALL).
+fn is_hypercall(i: &Instruction) -> bool {
+    matches!(i.mnemonic(), Mnemonic::Vmcall | Mnemonic::Vmmcall)
 }
 
 /// Whether the last of `instructions`, a jump to where a register points, is the end of a `match`: the compiler adds an
