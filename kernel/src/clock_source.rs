@@ -6,6 +6,7 @@ use crate::outbound::pause;
 use crate::own_thread;
 use coracle_clock_discipline::Timex;
 use coracle_core::errno::Errno;
+use coracle_core::task::sched;
 use coracle_core::task::thread::Work;
 use coracle_core::time::clock::{self, SECOND_NS};
 use coracle_core::time::discipline;
@@ -24,7 +25,8 @@ pub fn start() -> Result<(), Errno> {
 /// What the thread does.
 pub fn main() -> ! {
     let mut plan = Plan::default();
-    loop {
+    // A program that sets the clock, or keeps it by adjtimex(2), means to.
+    while !discipline::is_left_to_program() {
         let pair = time::host_clock();
         let sample = pair.and_then(|pair| {
             Sample::of_pair(pair.wall_ns, pair.now_ns.wrapping_add(clock::wall_offset_ns()))
@@ -42,6 +44,9 @@ pub fn main() -> ! {
             None => plan.failed(),
         };
         pause(wait_s * SECOND_NS);
+    }
+    loop {
+        sched::park_aside(None);
     }
 }
 

@@ -177,3 +177,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn questions_change_nothing() {
+    for (modes, changes) in [
+        (0, false),
+        (mode::ADJTIME | mode::OFFSET | mode::READ_ONLY, false),
+        (mode::ADJTIME | mode::OFFSET, true),
+        (mode::OFFSET | mode::NANO, true),
+        (mode::SETOFFSET, true),
+    ] {
+        assert_eq!(set(modes).changes(), changes, "{modes:#x}");
+    }
+}

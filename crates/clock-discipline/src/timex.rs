@@ -162,6 +162,11 @@ impl Timex {
         self.modes & mode != 0
     }
 
+    /// Whether anything is asked for beside what there is.
+    pub fn changes(&self) -> bool {
+        self.modes != 0 && !(self.has(mode::ADJTIME) && self.has(mode::READ_ONLY))
+    }
+
     /// Checks what is asked for, in Linux's order. `is_privileged`: the caller has CAP_SYS_TIME.
     pub fn check(&self, is_privileged: bool) -> Result<(), Refusal> {
         let permitted = |ok: bool| if ok || is_privileged { Ok(()) } else { Err(Refusal::NotPermitted) };

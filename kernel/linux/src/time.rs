@@ -42,8 +42,15 @@ pub fn clock_settime(call: &Call) -> SysResult {
     }
     let now = posix_clock::read_timespec(call.usize(1))?;
     check_capability(capability::SYS_TIME)?;
-    clock::set_realtime_ns(now)?;
+    set_clock(now)?;
     Ok(0)
+}
+
+/// Sets the real-time clock for a program, which keeps it then.
+fn set_clock(now_ns: u64) -> Result<(), Errno> {
+    clock::set_realtime_ns(now_ns)?;
+    discipline::leave_to_program();
+    Ok(())
 }
 
 /// gettimeofday(2).
@@ -69,7 +76,7 @@ pub fn settimeofday(call: &Call) -> SysResult {
         user::read_u64(call.usize(1))?;
     }
     check_capability(capability::SYS_TIME)?;
-    now.map_or(Ok(()), clock::set_realtime_ns)?;
+    now.map_or(Ok(()), set_clock)?;
     Ok(0)
 }
 
@@ -311,7 +318,11 @@ pub fn clock_adjtime(call: &Call) -> SysResult {
 fn adjust(addr: usize, check: impl FnOnce() -> Result<(), Errno>) -> SysResult {
     let mut timex = Timex::from_words(&user::read_words(addr)?);
     check()?;
+    let changes = timex.changes();
     let state = discipline::adjust(&mut timex, check_capability(capability::SYS_TIME).is_ok())?;
+    if changes {
+        discipline::leave_to_program();
+    }
     user::write_words(addr, &timex.to_words())?;
     Ok(state)
 }

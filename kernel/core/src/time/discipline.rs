@@ -10,7 +10,7 @@ use crate::lock::Mutex;
 use alloc::sync::{Arc, Weak};
 use coracle_clock_discipline::{Discipline, Now, Refusal, Timex, state};
 use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
-use coracle_hal::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use coracle_hal::time;
 use core::fmt;
 
@@ -21,6 +21,21 @@ static TAI_NS: AtomicU64 = AtomicU64::new(0);
 
 /// What sets the clock by the network, and how far it was off when it was asked last, in nanoseconds.
 static SOURCE: Mutex<Option<(Text, i64)>> = Mutex::new(None);
+
+/// A program keeps the clock: it has set it, or changed how it runs.
+static IS_PROGRAMS: AtomicBool = AtomicBool::new(false);
+
+/// Notes that a program keeps the clock from now on.
+pub fn leave_to_program() {
+    if !IS_PROGRAMS.swap(true, Relaxed) {
+        *SOURCE.lock() = None;
+    }
+}
+
+/// Whether a program does.
+pub fn is_left_to_program() -> bool {
+    IS_PROGRAMS.load(Relaxed)
+}
 
 /// Notes what the clock is kept by.
 pub fn note_source(name: fmt::Arguments<'_>, offset_ns: i64) {
