@@ -7,7 +7,8 @@
  *
  * Words on the socket are of 64 bits, in the host's order. The command writes a period, which begins a profile of a sample for so
  * many instructions from then on; GO, which lets the guest go on that is held; and 0, which does so and ends the profile, as does
- * the end of the socket. The plugin writes the CPU and the address of each sample, in two words, and then holds the CPU. QEMU runs all CPUs in
+ * the end of the socket. The plugin writes the CPU and the address of each sample and the number of periods that it was given so far,
+ * 0 included, in three words, and then holds the CPU. QEMU runs all CPUs in
  * one thread (`-icount`), so that they all stand still then, and the guest's clock with them: it counts instructions.
  *
  * The guest is held before the block of instructions in which the one of the sample is, where QEMU has all registers in its memory: within a block
@@ -34,6 +35,7 @@ static bool begins;     /* the period is counted from the next block on */
 static uint64_t part;   /* where the present N instructions begin */
 static uint64_t noise;
 static bool held;
+static uint64_t periods;
 
 static int command;
 static uint64_t counted; /* by the one thread of all CPUs */
@@ -61,7 +63,7 @@ static void sample(unsigned int cpu, uint64_t address)
     } else {
         part += period;
         arm();
-        uint64_t words[2] = {cpu, address};
+        uint64_t words[3] = {cpu, address, periods};
         held = write(command, words, sizeof words) == sizeof words;
         while (held) {
             pthread_cond_wait(&released, &lock);
@@ -105,6 +107,7 @@ static void *obey(void *unused)
         pthread_mutex_lock(&lock);
         if (word != GO) {
             period = word;
+            periods++;
             begins = true;
             __atomic_store_n(&next, word == 0 ? NEVER : 0, __ATOMIC_RELAXED);
         }

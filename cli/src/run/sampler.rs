@@ -19,7 +19,7 @@ const GO: u64 = u64::MAX;
 /// How long a sample is waited for.
 const MOMENT: Duration = Duration::from_millis(100);
 /// Bytes of what the plugin says of a sample.
-const SAMPLE_BYTES: usize = 16;
+const SAMPLE_BYTES: usize = 24;
 
 /// The plugin as QEMU loads it.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Plugin {
         // QEMU inherits it.
         rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty()).map_err(|error| fail(error.into()))?;
         ours.set_read_timeout(Some(MOMENT)).map_err(fail)?;
-        Ok((Plugin { file, theirs }, Sampler { stream: ours, said: Vec::new(), is_held: false }))
+        Ok((Plugin { file, theirs }, Sampler { stream: ours, said: Vec::new(), is_held: false, periods: 0 }))
     }
 
     /// What follows `-plugin`.
@@ -72,6 +72,8 @@ pub struct Sampler {
     said: Vec<u8>,
     /// A CPU is held.
     is_held: bool,
+    /// Periods that were given so far. What the plugin says of an earlier one was let go with it.
+    periods: u64,
 }
 
 impl Sampler {
@@ -85,19 +87,9 @@ impl Sampler {
     /// EIO: QEMU is gone.
     pub fn begin(&mut self, period: u64) -> Result<(), Errno> {
         self.is_held = false;
-        // A period has no other meaning.
-        self.say(period.min(GO - 1))?;
-        // What it said of a sample that was not taken.
-        self.drain()
-    }
-
-    fn drain(&mut self) -> Result<(), Errno> {
-        let fail = |_| Errno::IO;
-        self.said.clear();
-        self.stream.set_nonblocking(true).map_err(fail)?;
-        let mut buffer = [0; SAMPLE_BYTES];
-        while matches!(self.stream.read(&mut buffer), Ok(1..)) {}
-        self.stream.set_nonblocking(false).map_err(fail)
+        self.periods += 1;
+        // The largest word has another meaning.
+        self.say(period.min(GO - 1))
     }
 
     /// Lets the guest go on, if it is held.
@@ -113,6 +105,17 @@ impl Sampler {
     /// # Errors
     /// EIO: QEMU is gone.
     pub fn sample(&mut self) -> Result<Option<SampleRecord>, Errno> {
+        loop {
+            let Some((record, periods)) = self.read()? else { return Ok(None) };
+            if periods == self.periods {
+                self.is_held = true;
+                return Ok(Some(record));
+            }
+        }
+    }
+
+    /// Reads what the plugin says of a sample, and after how many periods; `None` if that takes longer than a moment.
+    fn read(&mut self) -> Result<Option<(SampleRecord, u64)>, Errno> {
         let mut buffer = [0; SAMPLE_BYTES];
         while self.said.len() < SAMPLE_BYTES {
             let missing = SAMPLE_BYTES - self.said.len();
@@ -127,10 +130,9 @@ impl Sampler {
             }
         }
         let word = |at: usize| self.said[at..].first_chunk().map_or(0, |word| u64::from_ne_bytes(*word));
-        let record = SampleRecord { number: word(0), address: word(8) };
+        let (record, periods) = (SampleRecord { number: word(0), address: word(8) }, word(16));
         self.said.clear();
-        self.is_held = true;
-        Ok(Some(record))
+        Ok(Some((record, periods)))
     }
 }
 
@@ -148,7 +150,7 @@ mod tests {
     fn a_sample_is_taken_and_let_go() {
         let (ours, mut plugin) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(MOMENT)).unwrap();
-        let mut sampler = Sampler { stream: ours, said: Vec::new(), is_held: false };
+        let mut sampler = Sampler { stream: ours, said: Vec::new(), is_held: false, periods: 0 };
         let mut word = [0; 8];
         sampler.begin(1000).unwrap();
         plugin.read_exact(&mut word).unwrap();
@@ -156,20 +158,26 @@ mod tests {
         assert_eq!(sampler.sample(), Ok(None));
         // Nothing is held, so that nothing is let go.
         sampler.go_on().unwrap();
-        let said = [1u64.to_ne_bytes(), 0xffff_ffff_8000_0000u64.to_ne_bytes()].concat();
-        plugin.write_all(&said[..5]).unwrap();
+        let said = |periods: u64| [1, 0xffff_ffff_8000_0000, periods].map(u64::to_ne_bytes).concat();
+        let first = said(1);
+        plugin.write_all(&first[..5]).unwrap();
         assert_eq!(sampler.sample(), Ok(None));
-        plugin.write_all(&said[5..]).unwrap();
+        plugin.write_all(&first[5..]).unwrap();
         assert_eq!(sampler.sample(), Ok(Some(SampleRecord { number: 1, address: 0xffff_ffff_8000_0000 })));
         sampler.go_on().unwrap();
         plugin.read_exact(&mut word).unwrap();
         assert_eq!(u64::from_ne_bytes(word), GO);
-        // One that was not taken is none of the next profile.
-        plugin.write_all(&said).unwrap();
+        // One that was not taken is none of the next profile, whose first may come before it is waited for.
+        plugin.write_all(&first).unwrap();
         sampler.begin(0).unwrap();
         plugin.read_exact(&mut word).unwrap();
         assert_eq!(u64::from_ne_bytes(word), 0);
         assert_eq!(sampler.sample(), Ok(None));
+        plugin.write_all(&first).unwrap();
+        plugin.write_all(&said(3)).unwrap();
+        sampler.begin(1000).unwrap();
+        assert!(matches!(sampler.sample(), Ok(Some(SampleRecord { number: 1, .. }))));
+        sampler.go_on().unwrap();
         drop(plugin);
         assert_eq!(sampler.sample(), Err(Errno::IO));
     }
