@@ -1,5 +1,6 @@
 //! Processes: making, replacing, ending and awaiting them.
 use super::call::Call;
+use super::signal::{check_signal, check_target, queued_info};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::arch::machine;
@@ -360,22 +361,23 @@ pub fn pidfd_open(call: &Call) -> SysResult {
 /// pidfd_send_signal(2).
 pub fn pidfd_send_signal(call: &Call) -> SysResult {
     let me = &call.thread().process;
-    let pid = coracle_core::ipc::pidfd::pid_of(me, call.i32(0))?;
-    let target = process::by_pid(pid).filter(|target| !target.dead.load(Relaxed)).ok_or(Errno::SRCH)?;
-    let number = call.u32(1);
-    if number > signal::MAX_SIGNAL || call.u32(3) != 0 {
+    if call.u32(3) != 0 {
         return Err(Errno::INVAL);
     }
+    let target = coracle_core::ipc::pidfd::signalled(me, call.i32(0))?;
+    let seen = me.sees(target.pid);
+    if seen == 0 {
+        return Err(Errno::INVAL);
+    }
+    let number = check_signal(call.i32(1))?;
     let info = match call.usize(2) {
         0 => SigInfo::user(number, signal::SI_USER, target.sees(me.pid), me.credentials.lock().uid[0]),
-        at => {
-            let mut bytes = [0; SIGINFO_LEN];
-            user::read(&mut bytes, at)?;
-            SigInfo::from_bytes(number, &bytes)
-        }
+        // The number comes first in it.
+        at if user::read_u32(at)? != number => return Err(Errno::INVAL),
+        at => queued_info(call, number, at, seen)?,
     };
-    super::signal::check_target(call, &target, number)?;
-    if number != 0 {
+    check_target(call, &target, number)?;
+    if number != 0 && !target.dead.load(Relaxed) {
         signal::send_to_process(&target, info).check()?;
     }
     Ok(0)

@@ -23,7 +23,7 @@ fn check_set_size(size: usize) -> Result<(), Errno> {
 }
 
 /// Checks a signal number; 0 stands for "only look whether it could be sent".
-fn check_signal(signal: i32) -> Result<u32, Errno> {
+pub(super) fn check_signal(signal: i32) -> Result<u32, Errno> {
     u32::try_from(signal).ok().filter(|&signal| signal <= MAX_SIGNAL).ok_or(Errno::INVAL)
 }
 
@@ -282,7 +282,8 @@ pub fn tkill(call: &Call) -> SysResult {
     send_to_tid(call, call.i32(0), None, signal, None)
 }
 
-fn queued_info(call: &Call, signal: u32, addr: usize, target: i32) -> Result<SigInfo, Errno> {
+/// The siginfo_t at `addr` with which a program sends a signal to process `target`. EFAULT, EPERM.
+pub(super) fn queued_info(call: &Call, signal: u32, addr: usize, target: i32) -> Result<SigInfo, Errno> {
     let mut bytes = [0; SIGINFO_LEN];
     user::read(&mut bytes, addr)?;
     let info = SigInfo::from_bytes(signal, &bytes);

@@ -3,6 +3,7 @@ use super::file::File;
 use super::mount::Place;
 use super::stat::{Metadata, Timestamp};
 use crate::errno::Errno;
+use crate::task::process::Process;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, Text};
@@ -115,6 +116,10 @@ pub trait Inode: Send + Sync + Any {
     }
     /// This directory's name in its parent; `None` if it was removed.
     fn name(&self) -> Option<Arc<[u8]>> {
+        None
+    }
+    /// The process that a directory of /proc is about.
+    fn process(&self) -> Option<Arc<Process>> {
         None
     }
     /// The entries of a directory without `.` and `..`, from a position on (0: all), until `take` wants no more. An entry

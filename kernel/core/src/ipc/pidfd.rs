@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::sync::atomic::Ordering::*;
 use core::any::Any;
-use linux_raw_sys::general::{O_RDWR, stat as Stat};
+use linux_raw_sys::general::{O_PATH, O_RDWR, stat as Stat};
 
 struct PidFd {
     process: Arc<Process>,
@@ -27,6 +27,25 @@ pub fn pid_of(process: &Process, fd: i32) -> Result<i32, Errno> {
     Ok(file.process.pid)
 }
 
+/// The process that a signal to descriptor `fd` of `process` is for: a descriptor of pidfd_open(2) or an open directory /proc/PID,
+/// as pidfd_send_signal(2) has it. EBADF; ESRCH if the process has ended and was waited for.
+pub fn signalled(process: &Process, fd: i32) -> Result<Arc<Process>, Errno> {
+    let open = process.descriptors.get(fd)?;
+    if open.flags() & O_PATH != 0 {
+        return Err(Errno::BADF);
+    }
+    let target = match open.file.as_any().downcast_ref::<PidFd>() {
+        Some(file) => file.process.clone(),
+        None => open.file.place().and_then(|place| place.path.inode.process()).ok_or(Errno::BADF)?,
+    };
+    if was_waited_for(&target) { Err(Errno::SRCH) } else { Ok(target) }
+}
+
+/// Whether a process is no longer there. Another may have its number.
+fn was_waited_for(process: &Arc<Process>) -> bool {
+    by_pid(process.pid).is_none_or(|other| !Arc::ptr_eq(&other, process))
+}
+
 impl File for PidFd {
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(crate::fs::stat::anonymous())
@@ -35,8 +54,7 @@ impl File for PidFd {
         if !self.process.dead.load(Acquire) {
             return Events::empty();
         }
-        let waited_for = by_pid(self.process.pid).is_none_or(|other| !Arc::ptr_eq(&other, &self.process));
-        let hang_up = if waited_for { Events::HUP } else { Events::empty() };
+        let hang_up = if was_waited_for(&self.process) { Events::HUP } else { Events::empty() };
         Events::IN | Events::RDNORM | hang_up
     }
     fn poll_source(&self) -> Option<&PollSource> {

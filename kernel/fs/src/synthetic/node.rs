@@ -9,6 +9,7 @@ use coracle_core::fs::file::File;
 use coracle_core::fs::inode::{DirEntry, Inode, Link, TakeEntry, Usage};
 use coracle_core::fs::mount::Place;
 use coracle_core::fs::stat::{Metadata, Timestamp, entry_kind};
+use coracle_core::task::process::Process;
 use coracle_fallible::{NoMemory, try_arc, try_arc_bytes, try_arc_cyclic};
 use coracle_hal::sync::atomic::AtomicBool;
 use core::any::Any;
@@ -155,6 +156,12 @@ impl Inode for Node {
                 Some(opened) => opened,
                 None => Ok(try_arc(MadeFile::new(self, place))?),
             },
+        }
+    }
+    fn process(&self) -> Option<Arc<Process>> {
+        match &self.kind {
+            Kind::Directory(directory) => directory.process(),
+            _ => None,
         }
     }
     fn usage(&self) -> Usage {

@@ -5,6 +5,7 @@ use coracle_core::errno::Errno;
 use coracle_core::fs::file::File;
 use coracle_core::fs::inode::Link;
 use coracle_core::fs::mount::Place;
+use coracle_core::task::process::Process;
 use coracle_fallible::{NoMemory, Text, try_box};
 use core::fmt::{Display, Write as _};
 use linux_raw_sys::general::{S_IFDIR, S_IFLNK, S_IFREG};
@@ -59,6 +60,10 @@ pub trait Directory: Send + Sync {
     /// User and group that own an entry, if they are not those of the directory.
     fn owner_of(&self, name: &[u8]) -> Option<(u32, u32)> {
         let _ = name;
+        None
+    }
+    /// The process that the directory is about.
+    fn process(&self) -> Option<Arc<Process>> {
         None
     }
 }

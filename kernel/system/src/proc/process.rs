@@ -110,6 +110,9 @@ impl Directory for Owned {
         let is_closed = self.0.context.process.dumpable.load(Relaxed) != YES && !OPEN.contains(&name);
         is_closed.then_some((0, 0))
     }
+    fn process(&self) -> Option<Arc<Process>> {
+        self.0.context.thread.is_none().then(|| self.0.context.process.clone())
+    }
 }
 
 /// There only where allocations can be made to fail (`fail-alloc=` of the kernel command line).
