@@ -404,7 +404,11 @@ impl Epoll {
         let mut batch = [0; BATCH * epoll_event::SIZE];
         let (mut slept, mut wake) = (false, Wake::Woken);
         loop {
-            let done = self.collect(dst, max, &mut batch, slept, wake == Wake::Woken)?;
+            let sleeps = wake == Wake::Woken;
+            let (done, left) = self.collect(dst, max, usize::MAX, &mut batch, slept, sleeps)?;
+            if left > 0 {
+                return Ok(self.collect_rest(dst, (done, left), max, &mut batch));
+            }
             if done > 0 {
                 return Ok(done);
             }
@@ -416,18 +420,40 @@ impl Epoll {
         }
     }
 
-    /// Reports what is ready: looks once at each member that may be. Level-triggered members that were ready are looked at
-    /// again by the next call. If nothing is, and the thread then `sleeps`, it is among the waiters when this returns; it
-    /// may still be if it `slept`.
+    /// Goes on where pages of the program's array had to be resolved: `done` events are reported, and `left` members were not
+    /// looked at. Gives how many events are reported in all; an error ends that, and is the next call's.
+    #[cold]
+    #[inline(never)]
+    fn collect_rest(
+        &self,
+        dst: &mut UserBuf,
+        (mut done, mut left): (usize, usize),
+        max: usize,
+        batch: &mut [u8; BATCH * epoll_event::SIZE],
+    ) -> usize {
+        while left > 0 && done < max {
+            let Ok((more, rest)) = self.collect(dst, max - done, left, batch, false, false) else { break };
+            done += more;
+            left = rest;
+        }
+        done
+    }
+
+    /// Reports what is ready: looks once at each member that may be, `limit` at most. Level-triggered members that were ready are
+    /// looked at again by the next call. If nothing is, and the thread then `sleeps`, it is among the waiters when this returns; it
+    /// may still be if it `slept`. Gives how many were reported, and, if a page of `dst` had to be resolved, how many members were
+    /// not looked at for that: the next call looks at them first.
     #[inline(always)]
     fn collect(
         &self,
         dst: &mut UserBuf,
         max: usize,
+        limit: usize,
         batch: &mut [u8; BATCH * epoll_event::SIZE],
         slept: bool,
         sleeps: bool,
-    ) -> SysResult {
+    ) -> Result<(usize, usize), Errno> {
+        let mut left = 0;
         let mut reported = 0;
         // What of the batch is filled, and what of that the program has.
         let (mut filled, mut copied);
@@ -445,6 +471,7 @@ impl Epoll {
                 (filled, copied) = (0, 0);
                 while filled < batch.len()
                     && reported < max
+                    && looked < limit
                     && let Some(member) = scan.get(looked)
                 {
                     let member: &Member = member;
@@ -472,12 +499,15 @@ impl Epoll {
                 if filled > 0 {
                     copied = dst.put_nofault(&batch[..filled]);
                 }
-                // Also less than there was, if a page is to be resolved, without the lock: enough for a call then.
+                // Also less than there was, if a page is to be resolved, which is done without the lock.
                 if copied < batch.len() {
                     break;
                 }
             }
             if looked < scan.len() {
+                if copied < filled {
+                    left = limit.min(scan.len()) - looked;
+                }
                 again += put_off(&mut scan, looked);
             }
             cut(&mut scan, again);
@@ -488,13 +518,19 @@ impl Epoll {
         };
         if reported == 0 && sleeps {
             state.waiters.try_push(crate::this::with(Arc::clone))?;
-            return Ok(0);
+            return Ok((0, 0));
         }
         self.ready.end(scan, state);
         if copied < filled {
-            put_all(dst, &batch[copied..filled])?;
+            let before = dst.done();
+            if let Err(error) = put_all(dst, &batch[copied..filled]) {
+                // What the program has whole counts.
+                let written = copied + dst.done() - before;
+                let whole = reported - filled / epoll_event::SIZE + written / epoll_event::SIZE;
+                return if whole > 0 { Ok((whole, 0)) } else { Err(error) };
+            }
         }
-        Ok(reported)
+        Ok((reported, left))
     }
 }
 
