@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::{File, OpenFile};
 use coracle_core::fs::locks::{self, Kind};
+use coracle_core::fs::notify;
 use coracle_core::fs::signal_io::Owner;
 use coracle_core::ipc::eventfd::EventFd;
 use coracle_core::ipc::pipe::{Pipe, PipeEnd};
@@ -153,6 +154,7 @@ pub fn fcntl(call: &Call) -> SysResult {
             open.set_owner(Owner::new(kind, id.unwrap_or(process::PID_MAX))?).map(|()| 0)
         }
         F_GETSIG => Ok(open.signal_io.signal() as usize),
+        F_NOTIFY => notify::request(&open, call.thread().process.pid, fd, argument).map(|()| 0),
         F_SETSIG => open.signal_io.set_signal(argument).map(|()| 0),
         _ => Err(Errno::INVAL),
     }

@@ -193,9 +193,11 @@ impl OpenFile {
         self.free.notify(Events::IN);
         result
     }
-    /// Process `pid` closes a descriptor of it: what the process had by it ends (fcntl(2), record locks; mq_notify(3)).
+    /// Process `pid` closes a descriptor of it: what the process had by it ends (fcntl(2), record locks
+    /// and F_NOTIFY; mq_notify(3)).
     pub fn descriptor_closed(self: &Arc<Self>, pid: i32) {
         super::locks::descriptor_closed(self, pid);
+        super::notify::descriptor_closed(self, pid);
         self.file.descriptor_closed(pid);
     }
 }

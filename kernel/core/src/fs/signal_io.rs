@@ -1,6 +1,7 @@
 //! Signals when an open file becomes ready: O_ASYNC with F_SETOWN, F_SETOWN_EX and F_SETSIG (fcntl(2), "Managing signals"),
 //! FIOASYNC (ioctl_tty(2), socket(7)).
 use super::file::{File, OpenFile};
+use super::notify;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, Observer, PollSource};
 use crate::lock::Mutex;
@@ -113,7 +114,7 @@ impl Setter {
 
 /// Sends the signals of an open file description.
 #[derive(Default)]
-struct Sender {
+pub(super) struct Sender {
     owner: Mutex<(Owner, Setter)>,
     /// F_SETSIG; 0: SIGIO, without information.
     signal: AtomicU32,
@@ -156,6 +157,14 @@ impl Observer for Sender {
 }
 
 impl Sender {
+    /// Something happened in a directory, of which the owner is to hear by the descriptor `fd` (F_NOTIFY).
+    pub(super) fn announce_change(&self, fd: i32) {
+        self.send_to_owner(match self.signal.load(Relaxed) {
+            0 => SigInfo::kernel(abi::SIGIO),
+            signal => SigInfo::io(signal, abi::POLL_MSG, Events::IN | Events::RDNORM | Events::MSG, fd),
+        });
+    }
+
     fn send_to_owner(&self, info: SigInfo) {
         let (owner, setter) = self.owner.lock().clone();
         match owner {
@@ -212,6 +221,11 @@ impl SignalIo {
         let new = try_arc(Sender::default())?;
         *place = Some(new.clone());
         Ok(new)
+    }
+
+    /// What sends its signals, if anything is set of them.
+    pub(super) fn sender_if_any(&self) -> Option<Arc<Sender>> {
+        self.sender.lock().clone()
     }
 
     /// The owner.
@@ -298,10 +312,20 @@ impl SignalIo {
         if let (Some(id), Some(source)) = (self.subscription.get_mut().take(), file.poll_source()) {
             source.unsubscribe(id);
         }
+        notify::description_closed(file, self.sender.get_mut().take());
     }
 }
 
 impl OpenFile {
+    /// What sends signals of changes in a directory: to the running process, unless an owner is set. ENOMEM.
+    pub(super) fn sender_of_changes(&self) -> Result<Arc<Sender>, Errno> {
+        if matches!(self.signal_io.owner(), Owner::Nobody) {
+            self.signal_io
+                .set_owner(crate::this::with(|thread| Owner::Process(Arc::downgrade(&thread.process))))?;
+        }
+        self.signal_io.sender()
+    }
+
     /// Sets the owner (F_SETOWN, FIOSETOWN), with the rights of the running process. ENOMEM.
     pub fn set_owner(&self, owner: Owner) -> Result<(), Errno> {
         self.signal_io.announce_urgent(&*self.file)?;

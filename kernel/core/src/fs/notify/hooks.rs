@@ -1,6 +1,6 @@
 //! Where calls report what they have done. Each is to be called after the change, and costs a load and a branch while there is no
 //! watch.
-use super::marks::{self, Happened, Identity};
+use super::marks::{self, Happened, Identity, RENAMED};
 use super::moves::{self, Found};
 use crate::fs::file::{File, OpenFile};
 use crate::fs::inode::{Changes, Inode};
@@ -223,6 +223,10 @@ fn report_renamed(from: Name, to: Name, moved: &Arc<dyn Inode>, replaced: Option
     let cookie = COOKIE.fetch_add(1, Relaxed).wrapping_add(1).max(1);
     let kind = directory_bit(moved);
     report_name(from.0.inode.identity(), from.1, abi::IN_MOVED_FROM | kind, cookie);
+    let (old, new) = (from.0.inode.identity(), to.0.inode.identity());
+    if old == new {
+        marks::report(old, Happened { mask: RENAMED, ..Happened::default() });
+    }
     let name = report_name(to.0.inode.identity(), to.1, abi::IN_MOVED_TO | kind, cookie);
     if let Some(name) = name.filter(|_| kind == 0) {
         moves::note(moved.identity(), &to.0.inode, &name);

@@ -1,6 +1,6 @@
 //! An inotify instance: its watches, and the events that wait to be read (inotify(7)).
 use super::limits::{self, MAX_EVENTS};
-use super::marks::{self, Again, EVENTS, Identity, Mark};
+use super::marks::{self, Again, EVENTS, Identity, Listener, Mark};
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::fs::stat::{Stat, anonymous};
@@ -141,11 +141,9 @@ impl Inotify {
         }
         limits::add_watch(self.uid)?;
         let wd = watches.next();
-        let added = watches
-            .files
-            .insert(wd, identity)
-            .map_err(Errno::from)
-            .and_then(|_| marks::add(identity, Mark { inotify: self.clone(), wd, mask, is_gone: false }));
+        let added = watches.files.insert(wd, identity).map_err(Errno::from).and_then(|_| {
+            marks::add(identity, Mark { listener: Listener::Events(self.clone(), wd), mask, is_gone: false })
+        });
         if let Err(error) = added {
             watches.files.remove(&wd);
             limits::remove_watches(self.uid, 1);
@@ -168,7 +166,7 @@ impl Inotify {
             if watches.files.remove(&wd).is_none() {
                 return false;
             }
-            marks::remove(identity, self);
+            marks::remove_watch(identity, self);
         }
         limits::remove_watches(self.uid, 1);
         self.queue(wd, abi::IN_IGNORED, 0, None);
@@ -313,7 +311,7 @@ impl File for Inotify {
         };
         let mut count = 0;
         for (_, identity) in watches.iter() {
-            marks::remove(*identity, self);
+            marks::remove_watch(*identity, self);
             count += 1;
         }
         limits::remove_watches(self.uid, count);

@@ -1,5 +1,6 @@
 //! All watches, by the file that they watch.
 use super::instance::Inotify;
+use super::signals::Request;
 use crate::errno::Errno;
 use crate::lock::Mutex;
 use alloc::sync::Arc;
@@ -14,13 +15,28 @@ pub type Identity = (u64, u64);
 
 /// Bits of a watch's mask that say which events it reports.
 pub(super) const EVENTS: u32 = abi::IN_ALL_EVENTS;
+/// A name in a directory was changed: an event for signals alone. No bit of an inotify watch's mask (Linux's FS_RENAME).
+pub(super) const RENAMED: u32 = 0x1000_0000;
+
+/// The receiver of a watch's events.
+#[derive(Clone)]
+pub(super) enum Listener {
+    /// An instance, and the watch descriptor.
+    Events(Arc<Inotify>, i32),
+    /// A request for signals.
+    Signals(Arc<Request>),
+}
+
+impl Listener {
+    fn is_of(&self, inotify: &Inotify) -> bool {
+        matches!(self, Listener::Events(own, _) if core::ptr::eq(&raw const **own, inotify))
+    }
+}
 
 /// A watch of a file.
 #[derive(Clone)]
 pub(super) struct Mark {
-    pub(super) inotify: Arc<Inotify>,
-    /// The watch descriptor.
-    pub(super) wd: i32,
+    pub(super) listener: Listener,
     /// IN_* of inotify_add_watch(2).
     pub(super) mask: u32,
     /// The file is gone.
@@ -55,16 +71,38 @@ pub(super) fn change(
     again: &Again,
 ) -> Result<Option<i32>, Errno> {
     let mut marks = MARKS.lock();
-    let own = |mark: &&mut Mark| Arc::ptr_eq(&mark.inotify, inotify);
-    let Some(mark) = marks.get_mut(&identity).and_then(|marks| marks.iter_mut().find(own)) else {
-        return Ok(None);
-    };
+    let list = marks.get_mut(&identity).map_or(&mut [][..], Vec::as_mut_slice);
+    let own = list.iter_mut().find_map(|mark| match &mark.listener {
+        Listener::Events(own, wd) if Arc::ptr_eq(own, inotify) => Some((*wd, &mut mark.mask)),
+        _ => None,
+    });
+    let Some((wd, watched)) = own else { return Ok(None) };
     match again {
         Again::Refuse => return Err(Errno::EXIST),
-        Again::Add => mark.mask |= mask,
-        Again::Replace => mark.mask = mask,
+        Again::Add => *watched |= mask,
+        Again::Replace => *watched = mask,
     }
-    Ok(Some(mark.wd))
+    Ok(Some(wd))
+}
+
+/// Adds a request for signals, or adds to the one that was made in the same way. ENOMEM.
+pub(super) fn ask(identity: Identity, mark: Mark) -> Result<(), Errno> {
+    if let Listener::Signals(request) = &mark.listener {
+        let mut marks = MARKS.lock();
+        let list = marks.get_mut(&identity).map_or(&mut [][..], Vec::as_mut_slice);
+        for old in list {
+            if let Listener::Signals(asked) = &old.listener
+                && asked.same(request)
+            {
+                asked.asked_by(request);
+                // Once only if both say so.
+                let once = old.mask & mark.mask & abi::IN_ONESHOT;
+                old.mask = (old.mask | mark.mask) & !abi::IN_ONESHOT | once;
+                return Ok(());
+            }
+        }
+    }
+    add(identity, mark)
 }
 
 /// Adds a watch. ENOMEM.
@@ -81,22 +119,44 @@ pub(super) fn add(identity: Identity, mark: Mark) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Takes an instance's watch of a file away; whether there was one.
-pub(super) fn remove(identity: Identity, inotify: &Inotify) -> bool {
-    let removed = {
-        let mut marks = MARKS.lock();
-        let Some(list) = marks.get_mut(&identity) else { return false };
-        let found = list.iter().position(|mark| core::ptr::eq(&raw const *mark.inotify, inotify));
-        let removed = found.map(|index| list.remove(index));
-        if list.is_empty() {
-            marks.remove(&identity);
+/// Takes an instance's watch of a file away.
+pub(super) fn remove_watch(identity: Identity, inotify: &Inotify) {
+    remove(identity, |listener| listener.is_of(inotify));
+}
+
+/// Takes the watches of a file away that are `meant`; whether there was one.
+pub(super) fn remove(identity: Identity, meant: impl Fn(&Listener) -> bool) -> bool {
+    let mut any = false;
+    loop {
+        let removed = {
+            let mut marks = MARKS.lock();
+            let Some(list) = marks.get_mut(&identity) else { return any };
+            let found = list.iter().position(|mark| meant(&mark.listener));
+            let removed = found.map(|index| list.remove(index));
+            if list.is_empty() {
+                marks.remove(&identity);
+            }
+            removed
+        };
+        if removed.is_none() {
+            return any;
         }
-        removed
-    };
-    if removed.is_some() {
+        any = true;
         COUNT.fetch_sub(1, SeqCst);
     }
-    removed.is_some()
+}
+
+impl Mark {
+    /// Ends the watch of a file; whether it was there.
+    fn end(&self, identity: Identity) -> bool {
+        match &self.listener {
+            Listener::Events(inotify, wd) => inotify.forget(*wd, identity),
+            Listener::Signals(own) => remove(
+                identity,
+                |listener| matches!(listener, Listener::Signals(request) if Arc::ptr_eq(request, own)),
+            ),
+        }
+    }
 }
 
 /// Whether a watch of the file reports any of these events.
@@ -129,11 +189,16 @@ pub(super) fn report(identity: Identity, happened: Happened) {
     while let Some(mark) = nth(identity, index) {
         index += 1;
         let excluded = happened.is_unlinked && mark.mask & abi::IN_EXCL_UNLINK != 0;
-        if mark.mask & happened.mask & EVENTS == 0 || excluded {
+        if mark.mask & happened.mask & (EVENTS | RENAMED) == 0 || excluded {
             continue;
         }
-        mark.inotify.queue(mark.wd, happened.mask, happened.cookie, happened.name);
-        if mark.mask & abi::IN_ONESHOT != 0 && mark.inotify.forget(mark.wd, identity) {
+        match &mark.listener {
+            Listener::Events(inotify, wd) => {
+                inotify.queue(*wd, happened.mask, happened.cookie, happened.name);
+            }
+            Listener::Signals(request) => request.announce(),
+        }
+        if mark.mask & abi::IN_ONESHOT != 0 && mark.end(identity) {
             index -= 1;
         }
     }
@@ -145,7 +210,11 @@ pub(super) fn lose(identity: Identity, mask: u32) {
     while let Some(mark) = nth(identity, index) {
         index += 1;
         if mark.mask & mask & EVENTS != 0 {
-            mark.inotify.lose();
+            match &mark.listener {
+                Listener::Events(inotify, _) => inotify.lose(),
+                // A signal says nothing of the name.
+                Listener::Signals(request) => request.announce(),
+            }
         }
     }
 }
@@ -198,7 +267,7 @@ fn marked_as_gone() -> Option<Identity> {
 /// Ends the watches of a file.
 fn end(identity: Identity) {
     while let Some(mark) = nth(identity, 0) {
-        mark.inotify.forget(mark.wd, identity);
+        mark.end(identity);
     }
 }
 
@@ -212,8 +281,10 @@ pub fn unmounted(device: u64) {
         };
         let Some(identity) = next.filter(|identity| identity.0 == device) else { return };
         while let Some(mark) = nth(identity, 0) {
-            mark.inotify.queue(mark.wd, abi::IN_UNMOUNT, 0, None);
-            mark.inotify.forget(mark.wd, identity);
+            if let Listener::Events(inotify, wd) = &mark.listener {
+                inotify.queue(*wd, abi::IN_UNMOUNT, 0, None);
+            }
+            mark.end(identity);
         }
     }
 }
