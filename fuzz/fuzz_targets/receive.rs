@@ -64,7 +64,7 @@ fuzz_target!(|data: &[u8]| {
     stack.tcp_set_options(&listener, now, |options| options.family = Family::Dual);
     stack.tcp_bind(&listener, any(80)).expect("bind");
     stack.tcp_listen(&listener, now, 8).expect("listen");
-    let udp = stack.udp_socket(Nobody).unwrap();
+    let udp = stack.udp_socket(false, Nobody).unwrap();
     udp.set_options(|options| options.family = Family::Dual);
     stack.udp_bind(&udp, any(53)).expect("bind");
     let mut rest = data;

@@ -63,6 +63,16 @@ impl Sum {
         })
     }
 
+    /// Adds the first `len` bytes of a list of pieces.
+    pub fn first_of<'a>(self, pieces: impl Iterator<Item = &'a [u8]>, len: usize) -> Sum {
+        let mut offset = 0;
+        pieces.fold(self, |sum, bytes| {
+            let at = offset;
+            offset += bytes.len();
+            sum.bytes_at(at, &bytes[..bytes.len().min(len.saturating_sub(at))])
+        })
+    }
+
     /// Adds a list of fragments as one stream.
     pub fn fragments<B: Buffer>(self, fragments: &[Fragment<'_, B>]) -> Sum {
         let mut offset = 0;

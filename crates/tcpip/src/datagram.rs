@@ -47,6 +47,8 @@ pub struct ChecksumField {
     pub start: Sum,
     /// Whether the device may complete it.
     pub device: bool,
+    /// How many bytes are summed, from the transport header's first, for UDP-Lite; `None`: all.
+    pub covered: Option<usize>,
 }
 
 impl<B: Buffer> Pieces<B> {
@@ -218,9 +220,16 @@ impl<D: Device, E: Events> Stack<D, E> {
 fn write_checksum<B: Buffer>(headers: &mut [u8], sum: ChecksumField, payload: &[Fragment<'_, B>]) {
     let transport = &mut headers[HEADER_AT..];
     transport[sum.field..sum.field + 2].fill(0);
-    let mut bytes = sum.start.bytes(transport).fragments(payload).finish();
-    if bytes == [0, 0] && sum.device {
-        bytes = [0xff, 0xff]; // in UDP, zero means that there is none (RFC 768)
+    let start = sum.start.bytes(transport);
+    let summed = match sum.covered {
+        None => start.fragments(payload),
+        Some(covered) => {
+            start.first_of(payload.iter().map(Fragment::bytes), covered.saturating_sub(TRANSPORT_LEN))
+        }
+    };
+    let mut bytes = summed.finish();
+    if bytes == [0, 0] && (sum.device || sum.covered.is_some()) {
+        bytes = [0xff, 0xff]; // in UDP and UDP-Lite, zero means that there is none (RFC 768)
     }
     transport[sum.field..sum.field + 2].copy_from_slice(&bytes);
 }

@@ -365,7 +365,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             ip,
             &head,
             &pieces,
-            ChecksumField { field: 6, start, device: true },
+            ChecksumField { field: 6, start, device: true, covered: None },
         );
     }
 }

@@ -22,7 +22,7 @@ const UNREACHABLE: u8 = 3;
 const ECHO_REQUEST: u8 = 8;
 const CODE_PROTOCOL: u8 = 2;
 const CODE_PORT: u8 = 3;
-const CHECKSUM: ChecksumField = ChecksumField { field: 2, start: Sum::EMPTY, device: false };
+const CHECKSUM: ChecksumField = ChecksumField { field: 2, start: Sum::EMPTY, device: false, covered: None };
 const TTL: u8 = 64;
 
 /// How often we may send errors (RFC 1812, 4.3.2.8): one per interval, ns, with bursts.

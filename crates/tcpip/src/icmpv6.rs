@@ -140,7 +140,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let start = Sum::EMPTY.pseudo_header(source, info.source, protocol::ICMPV6, TRANSPORT_LEN + len);
         if let Ok(pieces) = self.collect(len, fill) {
             // If the device is full, a message is lost as on any network.
-            let sum = ChecksumField { field: CHECKSUM_AT, start, device: false };
+            let sum = ChecksumField { field: CHECKSUM_AT, start, device: false, covered: None };
             let _ = self.send_datagram(now, route, ip, head, &pieces, sum);
         }
     }

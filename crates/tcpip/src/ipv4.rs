@@ -185,7 +185,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         match info.protocol {
             protocol::TCP if !info.broadcast => self.tcp_input(now, &info, &mut payload),
             protocol::TCP => {}
-            protocol::UDP => self.udp_input(now, &info, payload),
+            protocol::UDP | protocol::UDP_LITE => self.udp_input(now, &info, payload),
             protocol::ICMP => self.icmp_input(now, &info, payload),
             _ => self.protocol_unreachable(now, &info, &payload),
         }

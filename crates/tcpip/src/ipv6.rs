@@ -135,7 +135,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             return self.drop_packet(Ends::of(info.source), Count::ShortOfMemory);
         }
         payload.skip(IPV6_LEN as u32);
-        if !matches!(info.protocol, protocol::TCP | protocol::UDP | protocol::ICMPV6)
+        if !matches!(info.protocol, protocol::TCP | protocol::UDP | protocol::UDP_LITE | protocol::ICMPV6)
             && !self.extensions(now, &mut info, &mut payload)
         {
             return;
@@ -143,7 +143,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         match info.protocol {
             protocol::TCP if !info.broadcast => self.tcp_input(now, &info, &mut payload),
             protocol::TCP => {}
-            protocol::UDP => self.udp_input(now, &info, payload),
+            protocol::UDP | protocol::UDP_LITE => self.udp_input(now, &info, payload),
             _ => self.icmpv6_input(now, &info, payload),
         }
     }
@@ -175,7 +175,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         for number in 0..EXTENSIONS_MAX {
             let kind = info.protocol;
             let verdict = match kind {
-                protocol::TCP | protocol::UDP | protocol::ICMPV6 => return true,
+                protocol::TCP | protocol::UDP | protocol::UDP_LITE | protocol::ICMPV6 => return true,
                 extension::NO_NEXT_HEADER => return false,
                 extension::FRAGMENT => {
                     if !self.fragment(now, info, payload) {

@@ -20,6 +20,7 @@ mod autoconf;
 mod checksum;
 mod config;
 mod counters;
+mod coverage;
 mod datagram;
 mod device;
 mod dhcp;
@@ -55,6 +56,7 @@ pub use autoconf::{Own as Ipv6Own, Probe as Ipv6Probe};
 pub use checksum::internet_checksum;
 pub use config::{Config, Ipv4Config, Ipv6Config, Limits};
 pub use counters::{Count, Counters, Traffic};
+pub use coverage::Coverage;
 pub use device::{
     Buffer, Capabilities, Chunk, DRIVER_ROOM, Device, Fragment, Full, PartialChecksum, RxChecksum, RxFrame,
     TxFrame,

@@ -28,6 +28,8 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// UDP-Lite (RFC 3828).
+    pub const UDP_LITE: u8 = 136;
     /// ICMPv6 (RFC 4443).
     pub const ICMPV6: u8 = 58;
 }

@@ -145,5 +145,5 @@ pub fn icmpv6_error(kind: u8, code: u8) -> Option<(Error, bool)> {
 
 /// Whether the engine itself takes packets of this protocol, which are then none for raw sockets.
 pub fn is_transport(number: u8) -> bool {
-    matches!(number, protocol::TCP | protocol::UDP)
+    matches!(number, protocol::TCP | protocol::UDP | protocol::UDP_LITE)
 }

@@ -1,10 +1,11 @@
-//! UDP (RFC 768).
+//! UDP (RFC 768) and UDP-Lite (RFC 3828).
 
 use crate::address::{Hop, Link, Route};
 use crate::checksum::Sum;
 use crate::counters::Count;
+use crate::coverage::{self, Coverage};
 use crate::datagram::{ChecksumField, TRANSPORT_LEN, max_payload};
-use crate::device::{Device, RxChecksum};
+use crate::device::{Chunk, Device, RxChecksum};
 use crate::error::{Error, Result};
 use crate::events::{Ends, Events, Readiness};
 use crate::groups::Membership;
@@ -12,7 +13,7 @@ use crate::ip::{Address, Bound, Endpoint, Family};
 use crate::ipv4::IPV4_LEN;
 use crate::packet::{IPV6_LEN, IpHeader, IpInfo, protocol};
 use crate::payload::Payload;
-use crate::ports::{Chosen, Claim};
+use crate::ports::{Chosen, Claim, Ports};
 use crate::reports::{REPORTS_MAX, Report, Unsent};
 use crate::stack::{Stack, Udp};
 use crate::tcp::{Shutdown, Tuple};
@@ -64,6 +65,8 @@ pub struct UdpOptions {
     pub traffic_class: u8,
     /// `IP_RECVERR`, `IPV6_RECVERR`: what comes back for a datagram is kept.
     pub reports: bool,
+    /// What the checksums of UDP-Lite cover.
+    pub coverage: Coverage,
 }
 
 /// The route that a datagram is to take.
@@ -75,6 +78,10 @@ pub struct Way {
     pub from: Option<Address>,
     /// The link to a group, instead of the socket's.
     pub link: Option<Link>,
+    /// The time to live or hop limit, instead of the socket's.
+    pub ttl: Option<u8>,
+    /// The type of service or traffic class, instead of the socket's.
+    pub tos: Option<u8>,
 }
 
 /// A datagram that `udp_recv` took.
@@ -114,7 +121,7 @@ impl UdpHeaders {
         let v4 = payload.dropped(IPV4_LEN + TRANSPORT_LEN);
         if let Some(ip) = v4
             && ip[0] == PLAIN_V4
-            && ip[9] == protocol::UDP
+            && matches!(ip[9], protocol::UDP | protocol::UDP_LITE)
         {
             return Some(UdpHeaders { ttl: ip[8], tos: ip[1], port: port(&ip[IPV4_LEN..]) });
         }
@@ -183,6 +190,8 @@ pub struct State<B> {
 /// A UDP socket. The program's calls go through [`Stack`].
 pub struct UdpSocket<D: Device, E: Events> {
     ready: AtomicU32,
+    /// It speaks UDP-Lite.
+    is_lite: bool,
     events: E,
     state: Mutex<State<D::Buf>>,
 }
@@ -200,6 +209,11 @@ impl<D: Device, E: Events> UdpSocket<D, E> {
     /// What is possible now. One atomic load.
     pub fn readiness(&self) -> Readiness {
         Readiness::from_bits(self.ready.load(Ordering::Acquire))
+    }
+
+    /// Whether it speaks UDP-Lite.
+    pub fn is_lite(&self) -> bool {
+        self.is_lite
     }
 
     /// The user's data.
@@ -380,24 +394,60 @@ impl<D: Device, E: Events> UdpTable<D, E> {
 }
 
 impl<D: Device, E: Events> Stack<D, E> {
-    /// Takes a datagram.
+    /// The sockets and ports of UDP, or of UDP-Lite.
+    #[inline]
+    fn udp_space(&self, is_lite: bool) -> (&UdpTable<D, E>, &Ports) {
+        if is_lite { (&self.udp_lite, &self.udp_lite_ports) } else { (&self.udp, &self.udp_ports) }
+    }
+
+    /// Whether a datagram of UDP-Lite is whole, as far as its checksum covers it, and how much that is; `None`: all. A checksum is
+    /// required (RFC 3828, section 3.1).
+    #[cold]
+    #[inline(never)]
+    fn check_lite(
+        &self,
+        info: &IpInfo,
+        head: &[u8; TRANSPORT_LEN],
+        payload: &Payload<D::Buf>,
+    ) -> Option<Option<u16>> {
+        let total = payload.len() as usize;
+        let field = u16::from_be_bytes([head[4], head[5]]);
+        let covered = coverage::of_received(field, total)?;
+        let start = Sum::default().pseudo_header(info.source, info.destination, info.protocol, total);
+        let is_right = info.checksum != RxChecksum::Unknown
+            || (head[CHECKSUM_FIELD..] != [0, 0]
+                && start.first_of(payload.chunks().map(Chunk::bytes), covered).is_valid());
+        is_right.then_some((covered < total).then_some(field))
+    }
+
+    /// Takes a datagram of UDP or UDP-Lite.
     pub(crate) fn udp_input(&self, now: u64, info: &IpInfo, mut payload: Payload<D::Buf>) {
         let Some(head) = payload.head().first_chunk::<TRANSPORT_LEN>().copied() else { return };
-        let len = usize::from(u16::from_be_bytes([head[4], head[5]]));
-        if len < TRANSPORT_LEN || len > payload.len() as usize {
-            self.drop_packet(Ends::of(info.source), Count::DatagramErrors);
-            return;
-        }
-        payload.truncate(len as u32);
-        let has_checksum = head[CHECKSUM_FIELD..] != [0, 0];
-        // Over IPv6 a checksum is required (RFC 8200, section 8.1).
-        let must_check = has_checksum || !info.source.is_v4();
-        if must_check
-            && info.checksum == RxChecksum::Unknown
-            && (!has_checksum || !info.checksum_ok(&payload))
-        {
-            self.drop_packet(Ends::of(info.source), Count::DatagramErrors);
-            return;
+        let is_lite = info.protocol == protocol::UDP_LITE;
+        let mut covered = None;
+        if is_lite {
+            let Some(checked) = self.check_lite(info, &head, &payload) else {
+                self.drop_packet(Ends::of(info.source), Count::DatagramErrors);
+                return;
+            };
+            covered = checked;
+        } else {
+            let len = usize::from(u16::from_be_bytes([head[4], head[5]]));
+            if len < TRANSPORT_LEN || len > payload.len() as usize {
+                self.drop_packet(Ends::of(info.source), Count::DatagramErrors);
+                return;
+            }
+            payload.truncate(len as u32);
+            let has_checksum = head[CHECKSUM_FIELD..] != [0, 0];
+            // Over IPv6 a checksum is required (RFC 8200, section 8.1).
+            let must_check = has_checksum || !info.source.is_v4();
+            if must_check
+                && info.checksum == RxChecksum::Unknown
+                && (!has_checksum || !info.checksum_ok(&payload))
+            {
+                self.drop_packet(Ends::of(info.source), Count::DatagramErrors);
+                return;
+            }
         }
         payload.skip(TRANSPORT_LEN as u32);
         let tuple = Tuple {
@@ -408,6 +458,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         };
         // A datagram with our own address comes from a local program, not from a server.
         if info.link == Link::Wire
+            && !is_lite
             && tuple.local_port == crate::dhcp::CLIENT_PORT
             && tuple.local.is_v4()
             && !self.is_local(info.source)
@@ -415,24 +466,25 @@ impl<D: Device, E: Events> Stack<D, E> {
         {
             return;
         }
+        let (table, _) = self.udp_space(is_lite);
         if info.broadcast {
             // To several: the last gets the buffers, the others a copy each.
-            let Ok(mut sockets) = self.udp.all(&tuple) else { return };
+            let Ok(mut sockets) = table.all(&tuple) else { return };
             sockets.retain(|socket| socket.state.lock().wants(info));
             let last = sockets.pop();
             for socket in sockets {
                 // A copy that there is no memory for is lost.
                 if let Ok(copy) = payload.try_clone() {
-                    self.udp_deliver(&socket, now, info, &tuple, copy);
+                    self.udp_deliver(&socket, now, info, &tuple, covered, copy);
                 }
             }
             if let Some(socket) = last {
-                self.udp_deliver(&socket, now, info, &tuple, payload);
+                self.udp_deliver(&socket, now, info, &tuple, covered, payload);
             }
             return;
         }
-        match self.udp.find(&tuple, || tuple.spread(self.keys.demux)) {
-            Some(socket) => self.udp_deliver(&socket, now, info, &tuple, payload),
+        match table.find(&tuple, || tuple.spread(self.keys.demux)) {
+            Some(socket) => self.udp_deliver(&socket, now, info, &tuple, covered, payload),
             None => {
                 self.drop_packet(tuple.ends(), Count::NoPorts);
                 if info.source.is_v4() {
@@ -450,9 +502,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         now: u64,
         info: &IpInfo,
         tuple: &Tuple,
+        covered: Option<u16>,
         payload: Payload<D::Buf>,
     ) {
-        let is_taken = socket.take(now, info, tuple, payload);
+        let is_taken = socket.take(now, info, tuple, covered, payload);
         if is_taken {
             self.counters.add(Count::DatagramsIn);
         } else {
@@ -462,7 +515,8 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// A datagram of ours could not be delivered.
     pub(crate) fn udp_error(&self, now: u64, tuple: &Tuple, unsent: &Unsent<'_>, mtu: Option<u16>) {
-        let Some(socket) = self.udp.find(tuple, || tuple.spread(self.keys.demux)) else { return };
+        let (table, _) = self.udp_space(unsent.protocol == protocol::UDP_LITE);
+        let Some(socket) = table.find(tuple, || tuple.spread(self.keys.demux)) else { return };
         if let Some(mtu) = mtu {
             self.path_mtu_found(now, tuple.remote, mtu);
         }
@@ -496,22 +550,27 @@ impl<D: Device, E: Events> Stack<D, E> {
         Some(report)
     }
 
-    /// Lists the sockets that have a port, from a position on: 0, or one that was returned. Returns where the next piece begins;
+    /// Lists the sockets of UDP, or of UDP-Lite, that have a port, from a position on: 0, or one that was returned. Returns where the next piece begins;
     /// `None` at the end.
     ///
     /// # Errors
     /// [`Error::NoBuffers`].
-    pub fn udp_list(&self, from: u64, each: &mut dyn FnMut(&UdpListed, &E)) -> Result<Option<u64>> {
-        let Some((port, sockets)) = self.udp.next(from)? else { return Ok(None) };
+    pub fn udp_list(
+        &self,
+        is_lite: bool,
+        from: u64,
+        each: &mut dyn FnMut(&UdpListed, &E),
+    ) -> Result<Option<u64>> {
+        let Some((port, sockets)) = self.udp_space(is_lite).0.next(from)? else { return Ok(None) };
         sockets.iter().for_each(|socket| each(&socket.listed(), socket.events()));
         Ok(Some(u64::from(port) + 1))
     }
 
-    /// Makes a socket.
+    /// Makes a socket of UDP, or of UDP-Lite.
     ///
     /// # Errors
     /// [`Error::NoBuffers`].
-    pub fn udp_socket(&self, events: E) -> Result<Udp<D, E>> {
+    pub fn udp_socket(&self, is_lite: bool, events: E) -> Result<Udp<D, E>> {
         let options = UdpOptions {
             broadcast: false,
             reuse_address: false,
@@ -529,6 +588,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             multicast_hops: 1,
             traffic_class: 0,
             reports: false,
+            coverage: Coverage::default(),
         };
         let state = State {
             local: Endpoint::default(),
@@ -546,7 +606,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             send_shut: false,
         };
         let ready = AtomicU32::new(state.readiness().bits());
-        Ok(try_arc(UdpSocket { ready, events, state: Mutex::new(state) })?)
+        Ok(try_arc(UdpSocket { ready, is_lite, events, state: Mutex::new(state) })?)
     }
 
     /// Binds a socket to a local address (0.0.0.0, `::`: all) and port (0: chosen). bind(2).
@@ -582,10 +642,9 @@ impl<D: Device, E: Events> Stack<D, E> {
         };
         // Nobody should foresee the port of a query (RFC 6056): the counter of the table is keyed and salted.
         let random = self.keys.cookie.hash(address.words().1, socket.id() as u64);
-        let port = self.udp_ports.bind(port, claim, random)?;
-        self.udp
-            .insert(port, bound, socket.clone())
-            .inspect_err(|_| self.udp_ports.release(port, socket.id()))?;
+        let (table, ports) = self.udp_space(socket.is_lite);
+        let port = ports.bind(port, claim, random)?;
+        table.insert(port, bound, socket.clone()).inspect_err(|_| ports.release(port, socket.id()))?;
         state.claimed = true;
         state.local = Endpoint { address, port };
         Ok(())
@@ -595,6 +654,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// AF_UNSPEC.
     pub fn udp_disconnect(&self, socket: &Udp<D, E>) {
         let mut state = socket.state.lock();
+        let (table, ports) = self.udp_space(socket.is_lite);
         let port = state.local.port;
         state.peer = None;
         if !state.chosen.address {
@@ -602,15 +662,15 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         if state.chosen.port {
             let address = state.local.address;
-            self.udp.change(port, socket, |entry| {
+            table.change(port, socket, |entry| {
                 entry.peer = None;
                 entry.bound.address = address;
             });
         } else if state.claimed {
             state.claimed = false;
             state.local.port = 0;
-            self.udp.remove(port, socket);
-            self.udp_ports.release(port, socket.id());
+            table.remove(port, socket);
+            ports.release(port, socket.id());
         }
     }
 
@@ -626,7 +686,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         let here = state.local;
         state.peer = Some(there);
-        self.udp.change(here.port, socket, |entry| {
+        self.udp_space(socket.is_lite).0.change(here.port, socket, |entry| {
             entry.peer = Some(there);
             entry.bound.address = here.address;
         });
@@ -724,16 +784,23 @@ impl<D: Device, E: Events> Stack<D, E> {
             (false, false) => (options.hops.unwrap_or(self.hop_limit()), options.traffic_class),
             (false, true) => (options.multicast_hops, options.traffic_class),
         };
+        let protocol = if socket.is_lite { protocol::UDP_LITE } else { protocol::UDP };
         let ip = IpHeader {
             source,
             destination: remote,
-            protocol: protocol::UDP,
-            ttl,
-            tos,
+            protocol,
+            ttl: way.ttl.unwrap_or(ttl),
+            tos: way.tos.unwrap_or(tos),
             ident: Some(self.next_ident()),
         };
-        let start = Sum::default().pseudo_header(source, remote, protocol::UDP, total);
-        let sum = ChecksumField { field: CHECKSUM_FIELD, start, device: true };
+        let start = Sum::default().pseudo_header(source, remote, protocol, total);
+        let mut sum = ChecksumField { field: CHECKSUM_FIELD, start, device: true, covered: None };
+        if socket.is_lite {
+            let (field, covered) = options.coverage.of_sent(total);
+            head[4..6].copy_from_slice(&field.to_be_bytes());
+            // Devices sum whole packets, and know UDP and TCP.
+            sum = ChecksumField { device: false, covered: Some(covered), ..sum };
+        }
         // Linux loops a datagram to several back to its own members (`ip_mc_output()`).
         let looped = match route.hop {
             Hop::Broadcast => true,
@@ -829,8 +896,9 @@ impl<D: Device, E: Events> Stack<D, E> {
         self.leave_all(groups);
         drop(queue);
         if let Some(port) = port {
-            self.udp.remove(port, socket);
-            self.udp_ports.release(port, socket.id());
+            let (table, ports) = self.udp_space(socket.is_lite);
+            table.remove(port, socket);
+            ports.release(port, socket.id());
         }
     }
 }
@@ -851,10 +919,17 @@ impl<D: Device, E: Events> UdpSocket<D, E> {
     }
 
     /// Whether there was room for a datagram.
-    fn take(&self, now: u64, info: &IpInfo, tuple: &Tuple, payload: Payload<D::Buf>) -> bool {
+    fn take(
+        &self,
+        now: u64,
+        info: &IpInfo,
+        tuple: &Tuple,
+        covered: Option<u16>,
+        payload: Payload<D::Buf>,
+    ) -> bool {
         let mut state = self.state.lock();
         let cost = payload.len() as usize + OVERHEAD;
-        if !state.claimed {
+        if !state.claimed || !state.options.coverage.takes(covered) {
             return false;
         }
         if state.held + cost > state.options.receive_buffer {

@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 type TestUdp = Udp<TestDevice, Told>;
 
 fn bound(stack: &TestStack, port: u16) -> TestUdp {
-    let socket = stack.udp_socket(Told::default()).unwrap();
+    let socket = stack.udp_socket(false, Told::default()).unwrap();
     stack.udp_bind(&socket, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)).unwrap();
     socket
 }
@@ -77,7 +77,7 @@ fn fragments_in_any_order() {
 #[test]
 fn connected_sockets_hear_only_their_peer_and_of_errors() {
     let mut net = Net::new(1, OFFLOAD, Weather::default());
-    let client = net.hosts[0].udp_socket(Told::default()).unwrap();
+    let client = net.hosts[0].udp_socket(false, Told::default()).unwrap();
     assert_eq!(send(&net, 0, &client, None, b"x"), Err(Error::DestinationRequired));
     net.hosts[0].udp_connect(&client, at(2, 53)).unwrap();
     assert_eq!((client.local().address, client.peer()), (ip(1).into(), Some(at(2, 53))));

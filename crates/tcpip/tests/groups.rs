@@ -13,7 +13,7 @@ const OTHER: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 4);
 const PORT: u16 = 5000;
 
 fn bound_to(stack: &TestStack, address: Ipv4Addr) -> TestUdp {
-    let socket = stack.udp_socket(Told::default()).unwrap();
+    let socket = stack.udp_socket(false, Told::default()).unwrap();
     socket.set_options(|options| {
         options.reuse_address = true;
         options.multicast_all = false;
@@ -29,7 +29,7 @@ fn member(stack: &TestStack, group: Ipv4Addr, link: Link) -> TestUdp {
 }
 
 fn sender(stack: &TestStack, change: impl FnOnce(&mut UdpOptions)) -> TestUdp {
-    let socket = stack.udp_socket(Told::default()).unwrap();
+    let socket = stack.udp_socket(false, Told::default()).unwrap();
     socket.set_options(change);
     socket
 }

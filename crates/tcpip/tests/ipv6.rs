@@ -124,7 +124,7 @@ fn neighbour(host: &TestStack, now: u64) {
 }
 
 fn socket(host: &TestStack, family: Family, port: u16) -> Udp<TestDevice, Told> {
-    let socket = host.udp_socket(Told::default()).unwrap();
+    let socket = host.udp_socket(false, Told::default()).unwrap();
     socket.set_options(|options| options.family = family);
     host.udp_bind(&socket, Endpoint::new(family.any(), port)).unwrap();
     socket

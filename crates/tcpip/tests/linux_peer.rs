@@ -239,7 +239,7 @@ fn small_things() {
     }
     let mut engine = Engine::new(0);
     // UDP and its errors, both ways.
-    let ours = engine.stack.udp_socket(Told::default()).unwrap();
+    let ours = engine.stack.udp_socket(false, Told::default()).unwrap();
     engine.stack.udp_bind(&ours, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 53)).unwrap();
     let linux = thread::spawn(|| {
         let socket = UdpSocket::bind((ip(2), 0)).unwrap();

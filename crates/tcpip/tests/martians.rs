@@ -38,7 +38,7 @@ fn udp(source: Ipv4Addr, to: Ipv4Addr, options: &[u8], port: u16) -> Wire {
 }
 
 fn bound(stack: &TestStack, port: u16) -> Udp<TestDevice, Told> {
-    let socket = stack.udp_socket(Told::default()).unwrap();
+    let socket = stack.udp_socket(false, Told::default()).unwrap();
     stack.udp_bind(&socket, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)).unwrap();
     socket
 }

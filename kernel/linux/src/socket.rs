@@ -406,10 +406,16 @@ impl Message {
                     let info: &[u8; PKTINFO6_BYTES] = data.try_into().map_err(|_| Errno::INVAL)?;
                     given.packet_info6 = Some(PacketInfo6::decode(info));
                 }
-                (IPPROTO_IP, n::IP_TTL) => given.ttl = Some(header_byte(data, 1)?),
-                (IPPROTO_IP, n::IP_TOS) => given.tos = Some(header_byte(data, 0)?),
-                (IPPROTO_IPV6, n::IPV6_HOPLIMIT) => given.ttl = Some(header_byte(data, 0)?),
-                (IPPROTO_IPV6, n::IPV6_TCLASS) => given.tos = Some(header_byte(data, 0)?),
+                (IPPROTO_IP, n::IP_TTL) => {
+                    given.ttl = Some(header_byte(data)?.filter(|ttl| *ttl > 0).ok_or(Errno::INVAL)?);
+                }
+                // That alone may be a single byte (ip(7)).
+                (IPPROTO_IP, n::IP_TOS) => match data {
+                    [tos] => given.tos = Some(*tos),
+                    _ => given.tos = Some(header_byte(data)?.ok_or(Errno::INVAL)?),
+                },
+                (IPPROTO_IPV6, n::IPV6_HOPLIMIT) => given.hop_limit = header_byte(data)?,
+                (IPPROTO_IPV6, n::IPV6_TCLASS) => given.traffic_class = header_byte(data)?,
                 (IPPROTO_UDP, UDP_SEGMENT) => {
                     let bytes: [u8; 2] = data.try_into().map_err(|_| Errno::INVAL)?;
                     given.segment = Some(u16::from_le_bytes(bytes));
@@ -546,13 +552,13 @@ impl Message {
     }
 }
 
-/// A byte of a header that a control message sets, at least `least`: an `int`, or a byte alone. EINVAL.
-fn header_byte(data: &[u8], least: u8) -> Result<u8, Errno> {
-    let number = match data {
-        [byte] => i32::from(*byte),
-        _ => data.first_chunk().copied().map(i32::from_le_bytes).ok_or(Errno::INVAL)?,
-    };
-    u8::try_from(number).ok().filter(|byte| *byte >= least).ok_or(Errno::INVAL)
+/// A byte of a header that a control message sets by an `int`; `None` for -1, which leaves it to the socket (RFC 3542, sections 6.3
+/// and 6.5). EINVAL.
+fn header_byte(data: &[u8]) -> Result<Option<u8>, Errno> {
+    match i32::from_le_bytes(data.try_into().map_err(|_| Errno::INVAL)?) {
+        -1 => Ok(None),
+        number => u8::try_from(number).map(Some).map_err(|_| Errno::INVAL),
+    }
 }
 
 /// Gives `add` the control messages (level, type and data) that tell of a datagram.

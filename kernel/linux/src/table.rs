@@ -74,7 +74,7 @@ system_calls! {
     32 dup(fd) -> fd super::descriptor::dup, "all";
     33 dup2(fd, new_fd) -> fd super::descriptor::dup2, "all";
     40 sendfile(file, fd, &offset_cell, len) super::file::sendfile, "from files; bytes of the image are handed over in place";
-    72 fcntl(fd, fcntl_command, fcntl_argument) -> fd super::descriptor::fcntl, "descriptors, status flags, record locks of processes and descriptions, pipe sizes, seals, SIGIO and other signals (F_SETOWN, F_SETSIG); no leases";
+    72 fcntl(fd, fcntl_command, fcntl_argument) -> fd super::descriptor::fcntl, "descriptors, status flags, record locks of processes and descriptions, pipe sizes, seals, SIGIO and other signals (F_SETOWN, F_SETSIG), signals of changes in directories (F_NOTIFY); no leases";
     73 flock(fd, flock_operation) super::descriptor::flock, "all";
     74 fsync(fd) super::file::fsync, "all; files in memory need none";
     75 fdatasync(fd) super::file::fdatasync, "all";
@@ -365,7 +365,7 @@ system_calls! {
     333 io_pgetevents(address, number, number, &out, &timespec, &sigset_argument) super::aio::io_pgetevents, "all";
 
     // sockets
-    41 socket(address_family, socket_type, protocol) -> socket super::socket::socket, "AF_INET and AF_INET6 for TCP and UDP, AF_UNIX, AF_NETLINK (NETLINK_ROUTE)";
+    41 socket(address_family, socket_type, protocol) -> socket super::socket::socket, "AF_INET and AF_INET6 for TCP, UDP and UDP-Lite, AF_UNIX, AF_NETLINK (NETLINK_ROUTE)";
     42 connect(socket, &socket_address, address_len) super::socket::connect, "yes; waits for DHCP if that has not answered yet";
     43 accept(socket, &out, &length_cell) -> socket super::socket::accept, "yes";
     44 sendto(socket, &bytes, len, message_flags, &socket_address, address_len) super::socket::sendto, "MSG_OOB for TCP; no MSG_FASTOPEN; MSG_ZEROCOPY copies";

@@ -6,7 +6,7 @@ use super::multicast::link_of;
 use super::stack::{wait_configured, wait_ipv6};
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::net::socket::{SocketAddress, timeout_ns, timeout_value};
+use coracle_core::net::socket::{Control, SocketAddress, timeout_ns, timeout_value};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::sync::Mutex;
@@ -211,4 +211,9 @@ pub fn shutdown_of(how: u32) -> Result<Shutdown, Errno> {
         n::SHUT_RDWR => Ok(Shutdown::Both),
         _ => Err(Errno::INVAL),
     }
+}
+
+/// Time to live and type of service that control data gives a packet over IPv4, or hop limit and traffic class over IPv6.
+pub fn header_bytes(control: &Control, is_v4: bool) -> (Option<u8>, Option<u8>) {
+    if is_v4 { (control.ttl, control.tos) } else { (control.hop_limit, control.traffic_class) }
 }

@@ -18,6 +18,8 @@ pub const SOL_TCP: i32 = 6;
 pub const SOL_UDP: i32 = 17;
 /// See [`SOL_SOCKET`].
 pub const SOL_IPV6: i32 = 41;
+/// See [`SOL_SOCKET`].
+pub const SOL_UDPLITE: i32 = 136;
 
 /// Greatest SO_RCVBUF and SO_SNDBUF (net.core.rmem_max and wmem_max), in bytes.
 pub const BUFFER_MAX: usize = 212_992;

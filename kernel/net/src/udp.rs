@@ -1,11 +1,13 @@
-//! UDP sockets as files (udp(7)).
+//! UDP and UDP-Lite sockets as files (udp(7), udplite(7)).
 use super::address::Family;
 use super::ancillary::{Arrived, Wanted, error_message};
-use super::common::{Common, check_scope, errno, ioctl_answer, wait_for_address};
+use super::common::{Common, check_scope, errno, header_bytes, ioctl_answer, wait_for_address};
 use super::engine;
 use super::interface::{Interface, Watch, poll_events};
 use super::multicast::link_of;
-use super::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_UDP, USUAL_HOPS, answer, buffer_size, int, ttl};
+use super::options::{
+    SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_UDP, SOL_UDPLITE, USUAL_HOPS, answer, buffer_size, int, ttl,
+};
 use super::stack::sent;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -37,6 +39,9 @@ const UDP_CORK: u32 = 1;
 const UDP_GRO: u32 = 104;
 /// UDP_SEGMENT (linux/udp.h).
 pub const UDP_SEGMENT: u32 = 103;
+/// UDPLITE_SEND_CSCOV and UDPLITE_RECV_CSCOV (linux/udp.h).
+const SEND_COVERAGE: u32 = 10;
+const RECEIVE_COVERAGE: u32 = 11;
 
 /// A UDP socket.
 pub struct UdpFile {
@@ -49,9 +54,9 @@ pub struct UdpFile {
 }
 
 impl UdpFile {
-    /// socket(2).
-    pub fn new(family: Family) -> Result<Arc<UdpFile>, Errno> {
-        let socket = engine().udp_socket(Watch::new()).map_err(errno)?;
+    /// socket(2). `is_lite`: of UDP-Lite.
+    pub fn new(family: Family, is_lite: bool) -> Result<Arc<UdpFile>, Errno> {
+        let socket = engine().udp_socket(is_lite, Watch::new()).map_err(errno)?;
         socket.set_options(|options| options.family = family.of_engine(false));
         let inode = socket.events().inode;
         let new = UdpFile {
@@ -255,6 +260,12 @@ fn set_way(way: &mut Way, interface: u32, from: Address) -> Result<(), Errno> {
     Ok(())
 }
 
+/// What a checksum is to cover, of what a program asks for: the whole, or the header at least (udplite(7)).
+fn coverage(value: i32) -> u16 {
+    const HEADER_BYTES: i32 = 8;
+    if value == 0 { 0 } else { value.clamp(HEADER_BYTES, i32::from(u16::MAX)) as u16 }
+}
+
 /// IP_RECVERR or IPV6_RECVERR.
 fn is_reports(level: i32, number: u32) -> bool {
     matches!((level, number), (SOL_IP, n::IP_RECVERR) | (SOL_IPV6, n::IPV6_RECVERR))
@@ -376,6 +387,8 @@ impl Socket for UdpFile {
         let mut way = Way { to, ..Way::default() };
         if let Some(control) = control {
             segment = control.segment.unwrap_or(segment);
+            let to = to.or_else(|| self.socket.peer());
+            (way.ttl, way.tos) = header_bytes(control, to.is_some_and(|to| to.address.is_v4()));
             if let Some(info) = control.packet_info {
                 set_way(&mut way, info.interface, info.local.into())?;
             } else if let Some(info) = control.packet_info6 {
@@ -442,6 +455,12 @@ impl Socket for UdpFile {
                 while !on && engine().udp_report(&self.socket).is_some() {}
                 Ok(())
             }
+            (SOL_UDP | SOL_UDPLITE, SEND_COVERAGE) if self.socket.is_lite() => {
+                set(&|o| o.coverage.send = Some(coverage(value)))
+            }
+            (SOL_UDP | SOL_UDPLITE, RECEIVE_COVERAGE) if self.socket.is_lite() => {
+                set(&|o| o.coverage.receive = Some(coverage(value)))
+            }
             (SOL_UDP, UDP_CORK) if !on => Ok(()),
             (SOL_UDP, UDP_GRO) => {
                 // Datagrams are never joined; a program that can take joined ones takes single ones, too.
@@ -493,6 +512,9 @@ impl Socket for UdpFile {
             (SOL_IP, n::IP_TTL) => answer(i32::from(options.ttl)),
             (SOL_IP, n::IP_TOS) => answer(i32::from(options.tos)),
             (SOL_IP, n::IP_RECVERR) | (SOL_IPV6, n::IPV6_RECVERR) => answer(options.reports.into()),
+            // That of UDP is 0: the whole is covered.
+            (SOL_UDP | SOL_UDPLITE, SEND_COVERAGE) => answer(options.coverage.send.unwrap_or(0).into()),
+            (SOL_UDP | SOL_UDPLITE, RECEIVE_COVERAGE) => answer(options.coverage.receive.unwrap_or(0).into()),
             (SOL_UDP, UDP_SEGMENT) => answer(i32::from(self.segment.load(Ordering::Relaxed))),
             (SOL_UDP, UDP_CORK | UDP_GRO) => answer(self.common.recall(level, name, 0)),
             _ => Err(Errno::NOPROTOOPT),
@@ -500,6 +522,7 @@ impl Socket for UdpFile {
     }
 
     fn kind(&self) -> (i32, i32, i32) {
-        (self.common.family.number(), n::SOCK_DGRAM as i32, SOL_UDP)
+        let protocol = if self.socket.is_lite() { SOL_UDPLITE } else { SOL_UDP };
+        (self.common.family.number(), n::SOCK_DGRAM as i32, protocol)
     }
 }

@@ -144,7 +144,7 @@ pub fn all(answer: &mut Answer) -> Result<(), Errno> {
     next = Some(0);
     while let Some(from) = next {
         let mut result = Ok(());
-        let listed = engine().udp_list(from, &mut |own, watch| {
+        let listed = engine().udp_list(false, from, &mut |own, watch| {
             result = result.and_then(|()| records.push(&udp(own, (watch.inode, watch.uid)).encode()));
         });
         next = listed.map_err(|_| Errno::NOMEM)?;

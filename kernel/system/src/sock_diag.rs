@@ -144,10 +144,11 @@ fn inet(query: &Query<'_>, answer: &mut Answer<'_>, is_v6: bool, protocol: u8) -
                 result?;
             }
         }
-        coracle_tcpip::protocol::UDP => {
+        protocol @ (coracle_tcpip::protocol::UDP | coracle_tcpip::protocol::UDP_LITE) => {
+            let is_lite = protocol == coracle_tcpip::protocol::UDP_LITE;
             let mut next = Some(0);
             while let Some(from) = next {
-                let listed = engine().udp_list(from, &mut |own, watch| {
+                let listed = engine().udp_list(is_lite, from, &mut |own, watch| {
                     let (ends, owner) = ((own.local, own.remote), (watch.inode, watch.uid));
                     let about = Inet::datagrams(own.is_v6, ends, own.to_read, owner);
                     if own.is_v6 == is_v6 && wants(about.state) && result.is_ok() {

@@ -4,7 +4,7 @@ use coracle_core::errno::Errno;
 use coracle_core::fs::file::File;
 use coracle_net::address::Family;
 use coracle_net::netlink::NetlinkFile;
-use coracle_net::options::{SOL_TCP, SOL_UDP};
+use coracle_net::options::{SOL_TCP, SOL_UDP, SOL_UDPLITE};
 use coracle_net::packet::PacketFile;
 use coracle_net::raw::RawFile;
 use coracle_net::tcp::TcpFile;
@@ -44,7 +44,8 @@ pub fn socket(domain: u32, kind: u32, protocol: i32) -> Result<Arc<dyn File>, Er
             }
             match (kind, protocol) {
                 (n::SOCK_STREAM, 0 | SOL_TCP) => Ok(TcpFile::new(family)?),
-                (n::SOCK_DGRAM, 0 | SOL_UDP) => Ok(UdpFile::new(family)?),
+                (n::SOCK_DGRAM, 0 | SOL_UDP) => Ok(UdpFile::new(family, false)?),
+                (n::SOCK_DGRAM, SOL_UDPLITE) => Ok(UdpFile::new(family, true)?),
                 (n::SOCK_DGRAM, ICMP) if family == Family::V4 => Ok(RawFile::new(family, kind, protocol)?),
                 (n::SOCK_DGRAM, ICMPV6) if family == Family::V6 => Ok(RawFile::new(family, kind, protocol)?),
                 (n::SOCK_RAW, 1..) => Ok(RawFile::new(family, kind, protocol)?),

@@ -242,10 +242,14 @@ pub struct Control {
     pub packet_info6: Option<PacketInfo6>,
     /// Bytes of each datagram that a larger one is cut into (UDP_SEGMENT).
     pub segment: Option<u16>,
-    /// The time to live of the packet (IP_TTL), or its hop limit (IPV6_HOPLIMIT).
+    /// The time to live of an IPv4 packet (IP_TTL).
     pub ttl: Option<u8>,
-    /// Its type of service (IP_TOS), or its traffic class (IPV6_TCLASS).
+    /// Its type of service (IP_TOS).
     pub tos: Option<u8>,
+    /// The hop limit of an IPv6 packet (IPV6_HOPLIMIT).
+    pub hop_limit: Option<u8>,
+    /// Its traffic class (IPV6_TCLASS).
+    pub traffic_class: Option<u8>,
 }
 
 /// What recvmsg(2) found.

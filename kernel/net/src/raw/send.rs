@@ -86,8 +86,9 @@ impl RawFile {
                 may_broadcast: state.may_broadcast,
             };
             if let Some(control) = control {
-                way.ttl = control.ttl.or(way.ttl);
-                way.tos = control.tos.unwrap_or(way.tos);
+                let (ttl, tos) = super::super::common::header_bytes(control, self.is_v4());
+                way.ttl = ttl.or(way.ttl);
+                way.tos = tos.unwrap_or(way.tos);
                 let info = control.packet_info.map(|info| (info.interface, Address::from(info.local)));
                 let info6 = control.packet_info6.map(|info| (info.interface, Address::from(info.address)));
                 if let Some((interface, from)) = info.or(info6) {

@@ -18,6 +18,7 @@ struct Sockets {
     /// Established connections.
     established: u64,
     udp: [u64; 2],
+    udp_lite: [u64; 2],
 }
 
 fn sockets() -> Result<Sockets, Errno> {
@@ -33,10 +34,12 @@ fn sockets() -> Result<Sockets, Errno> {
         })?;
         long_call::pause_unless_killed()?;
     }
-    next = Some(0);
-    while let Some(from) = next {
-        let listed = engine().udp_list(from, &mut |own, _| all.udp[usize::from(own.is_v6)] += 1);
-        next = listed.map_err(|_| Errno::NOMEM)?;
+    for (is_lite, count) in [(false, &mut all.udp), (true, &mut all.udp_lite)] {
+        next = Some(0);
+        while let Some(from) = next {
+            let listed = engine().udp_list(is_lite, from, &mut |own, _| count[usize::from(own.is_v6)] += 1);
+            next = listed.map_err(|_| Errno::NOMEM)?;
+        }
     }
     Ok(all)
 }
@@ -44,20 +47,20 @@ fn sockets() -> Result<Sockets, Errno> {
 /// /proc/net/sockstat and sockstat6.
 pub fn sockstat(ip: Ip, text: &mut Text) -> Piece {
     let all = sockets()?;
-    let ([tcp, tcp6], [udp, udp6]) = (all.tcp, all.udp);
+    let ([tcp, tcp6], [udp, udp6], [lite, lite6]) = (all.tcp, all.udp, all.udp_lite);
     match ip {
         Ip::V4 => {
-            let (used, waits) = (tcp + tcp6 + udp + udp6, engine().time_waits());
+            let (used, waits) = (tcp + tcp6 + udp + udp6 + lite + lite6, engine().time_waits());
             write!(
                 text,
-                "sockets: used {used}\nTCP: inuse {tcp} orphan {} tw {waits} alloc {} mem 0\nUDP: inuse {udp} mem 0\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n",
+                "sockets: used {used}\nTCP: inuse {tcp} orphan {} tw {waits} alloc {} mem 0\nUDP: inuse {udp} mem 0\nUDPLITE: inuse {lite}\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n",
                 all.orphans,
                 tcp + tcp6
             )?;
         }
         Ip::V6 => write!(
             text,
-            "TCP6: inuse {tcp6}\nUDP6: inuse {udp6}\nUDPLITE6: inuse 0\nRAW6: inuse 0\nFRAG6: inuse 0 memory 0\n"
+            "TCP6: inuse {tcp6}\nUDP6: inuse {udp6}\nUDPLITE6: inuse {lite6}\nRAW6: inuse 0\nFRAG6: inuse 0 memory 0\n"
         )?,
     }
     Ok(None)

@@ -23,7 +23,9 @@ pub static FILES: Table<()> = &[
     ("sockstat6", Item::Pieces(|(), _, text| counters::sockstat(Ip::V6, text))),
     ("tcp", Item::Pieces(|(), from, text| tcp(Ip::V4, from, text))),
     ("tcp6", Item::Pieces(|(), from, text| tcp(Ip::V6, from, text))),
-    ("udp", Item::Pieces(|(), from, text| udp(Ip::V4, from, text))),
-    ("udp6", Item::Pieces(|(), from, text| udp(Ip::V6, from, text))),
+    ("udp", Item::Pieces(|(), from, text| udp(Ip::V4, false, from, text))),
+    ("udp6", Item::Pieces(|(), from, text| udp(Ip::V6, false, from, text))),
+    ("udplite", Item::Pieces(|(), from, text| udp(Ip::V4, true, from, text))),
+    ("udplite6", Item::Pieces(|(), from, text| udp(Ip::V6, true, from, text))),
     ("unix", Item::Pieces(|(), _, text| unix(text))),
 ];

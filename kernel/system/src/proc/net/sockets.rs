@@ -189,8 +189,8 @@ fn udp_line(ip: Ip, own: &UdpListed, owner: (u64, u32), text: &mut Text) -> Resu
     end_line(text, begin, ip.width(UDP_WIDTH))
 }
 
-/// /proc/net/udp and udp6.
-pub fn udp(ip: Ip, from: u64, text: &mut Text) -> Piece {
+/// /proc/net/udp and udp6, or udplite and udplite6.
+pub fn udp(ip: Ip, is_lite: bool, from: u64, text: &mut Text) -> Piece {
     if from == 0 {
         match ip {
             Ip::V4 => writeln!(text, "{UDP_HEADER:<UDP_WIDTH$}")?,
@@ -198,7 +198,7 @@ pub fn udp(ip: Ip, from: u64, text: &mut Text) -> Piece {
         }
     }
     let mut result = Ok(());
-    let next = engine().udp_list(from, &mut |own, watch| {
+    let next = engine().udp_list(is_lite, from, &mut |own, watch| {
         if own.is_v6 == (ip == Ip::V6) && result.is_ok() {
             result = udp_line(ip, own, (watch.inode, watch.uid), text);
         }
