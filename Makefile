@@ -1,12 +1,13 @@
 # Two commands: `make demo` shows Coracle at work, `make test` tests everything.
 # Each installs what it needs first (`make deps` alone installs all of it).
 
-.PHONY: help deps build-deps build demo test test-kvm bench-kvm test-soak test-storage test-crash test-allocations fuzz-syscalls bench doc clean
+.PHONY: help deps build-deps build demo test test-kvm bench-kvm test-cpython test-soak test-storage test-crash test-allocations fuzz-syscalls bench doc clean
 
 help:
 	@echo 'make demo    boot memcached as a unikernel and talk to it'
 	@echo 'make test    check and test everything'
 	@echo 'make test-kvm  boot test programs under KVM on an emulated CPU (downloads a kernel, takes 10 to 30 minutes)'
+	@echo 'make test-cpython  run the tests of CPython on Linux and in guests (as root; downloads packages, takes hours; ARGS=test_os: minutes)'
 	@echo 'make bench-kvm  count VM exits there (takes minutes for each machine)'
 	@echo 'make test-soak    all that once stopped a guest, in a loop for DURATION seconds (3600)'
 	@echo 'make test-storage    have the power fail at every point of WORKLOADS (6) random uses of ext4 (2 minutes each)'
@@ -42,6 +43,10 @@ test-kvm: deps build
 # A part of a machine's name goes into ARGS: make bench-kvm ARGS=protected_q35
 bench-kvm: deps build
 	@scripts/cargo.sh run --release --package coracle-tests --bin kvm -- bench $(ARGS)
+
+# Modules and options go into ARGS: make test-cpython ARGS='--only linux --only protected test_os test_socket'
+test-cpython: deps build
+	@scripts/cargo.sh run --release --package coracle-tests --bin cpython -- $(ARGS)
 
 # make test-soak DURATION=600 ends after ten minutes.
 test-soak: deps

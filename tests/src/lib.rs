@@ -6,6 +6,8 @@ pub mod apps;
 pub mod background;
 pub mod bare;
 pub mod build;
+pub mod command;
+pub mod cpython;
 pub mod debugger;
 pub mod describe;
 pub mod guest;

@@ -3,6 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::command::output;
 use crate::paths;
 
 /// The metapackage of Debian's kernel. The flavour for clouds has no KVM.
@@ -88,13 +89,4 @@ pub fn module(folder: &Path, name: &str) -> Result<PathBuf, String> {
 pub fn libraries(program: &Path) -> Result<Vec<PathBuf>, String> {
     let text = output(Command::new("ldd").arg(program))?;
     Ok(text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
-}
-
-/// What a command prints.
-fn output(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|e| format!("{:?} does not start: {e}", command.get_program()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
