@@ -147,6 +147,7 @@ check 'the coracle command' "$cargo" build --locked --release
 check 'where the kernel is interruptible' "$cargo" run --locked --quiet --package xtask -- interrupts
 check 'what of the kernel allocates infallibly' "$cargo" run --locked --quiet --package xtask -- allocations
 check 'how deep the calls of the kernel go' "$cargo" run --locked --quiet --package xtask -- stack
+check 'what a call costs that is not traced' "$cargo" run --locked --quiet --package xtask -- call-path
 check 'the fuzzer of system calls' "$cargo" build --locked --release --package coracle-fuzz-syscalls
 # The fuzzer uses one CPU, and some tests only wait: side by side they take less time.
 target/release/coracle-fuzz-syscalls --seconds "$SYSCALL_FUZZ_SECONDS" --seed "$SYSCALL_FUZZ_SEED" >"$fuzz_log" 2>&1 &

@@ -57,6 +57,18 @@ pub struct Hardware {
     pub memory_mib: u32,
     /// Virtual CPUs.
     pub cpus: u32,
+    /// Whether all system calls are traced, as by `coracle run --trace` (Coracle only).
+    pub is_traced: bool,
+}
+
+/// How a guest is started.
+pub struct Launch {
+    /// The command, without what measuring adds.
+    pub words: Vec<String>,
+    /// It is `coracle run`, which hands arguments on to QEMU, and not QEMU.
+    pub is_run: bool,
+    /// The guest's hardware address, if the command chooses it.
+    pub mac: Option<String>,
 }
 
 /// Everything needed to start guests.
@@ -104,10 +116,13 @@ impl Shipyard {
         }
     }
 
-    /// The QEMU command that boots the image (without what measuring adds).
-    pub fn command(&self, image: &Image, hardware: &Hardware) -> Result<Vec<String>> {
+    /// The command that boots the image (without what measuring adds).
+    pub fn command(&self, image: &Image, hardware: &Hardware) -> Result<Launch> {
         match image.guest {
-            Guest::Linux => self.linux_command(image, hardware),
+            Guest::Linux if hardware.is_traced => bail!("calls of a Linux guest are not traced"),
+            Guest::Linux => {
+                Ok(Launch { words: self.linux_command(image, hardware)?, is_run: false, mac: None })
+            }
             Guest::Unikernel | Guest::Protected | Guest::Microvm => self.coracle_command(image, hardware),
         }
     }
@@ -259,11 +274,10 @@ impl Shipyard {
     }
 
     /// What `coracle run` would start: the bench measures what users get.
-    fn coracle_command(&self, image: &Image, hardware: &Hardware) -> Result<Vec<String>> {
+    fn coracle_command(&self, image: &Image, hardware: &Hardware) -> Result<Launch> {
         let machine = if image.guest == Guest::Microvm { "microvm" } else { hardware.machine.as_str() };
         let mut command = Command::new(&self.coracle);
         command.arg("run").arg(&image.file).args([
-            "--dry-run",
             "--accel",
             "tcg",
             "--machine",
@@ -280,12 +294,21 @@ impl Shipyard {
         if let Some(file) = self.new_disk(image)? {
             command.arg("-v").arg(format!("{}:{}", file.display(), disk::AT));
         }
-        let line = tools::run(&mut command)?;
-        let command = shell_split(&line);
-        if command.is_empty() {
+        let mut traced = Command::new(command.get_program());
+        traced.args(command.get_args()).args(["--quiet", "--trace=all", "--trace-file"]);
+        traced.arg(self.out.join("calls"));
+        let qemu = shell_split(&tools::run(command.arg("--dry-run"))?);
+        if qemu.is_empty() {
             bail!("`coracle run --dry-run` printed nothing");
         }
-        Ok(command)
+        let mac = qemu.iter().flat_map(|word| word.split(',')).find_map(|option| option.strip_prefix("mac="));
+        let mac = mac.map(str::to_owned);
+        if !hardware.is_traced {
+            return Ok(Launch { words: qemu, is_run: false, mac });
+        }
+        let words = std::iter::once(traced.get_program()).chain(traced.get_args());
+        let words = words.map(|word| word.to_string_lossy().into_owned()).collect();
+        Ok(Launch { words, is_run: true, mac })
     }
 }
 

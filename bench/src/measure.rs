@@ -68,7 +68,19 @@ impl Bench {
 
     /// Starts the image on `memory_mib`.
     fn start(&self, image: &Image, cpus: u32, memory_mib: u32, watch: &Watch) -> Result<Vm> {
-        let hardware = Hardware { machine: self.machine.clone(), memory_mib, cpus };
+        self.start_traced(image, cpus, memory_mib, watch, false)
+    }
+
+    /// The same, with its system calls traced if `is_traced`.
+    fn start_traced(
+        &self,
+        image: &Image,
+        cpus: u32,
+        memory_mib: u32,
+        watch: &Watch,
+        is_traced: bool,
+    ) -> Result<Vm> {
+        let hardware = Hardware { machine: self.machine.clone(), memory_mib, cpus, is_traced };
         let _ = fs::remove_file(self.yard.out.join("console"));
         Vm::start(&self.yard.command(image, &hardware)?, &self.plugin, watch, &self.yard.out, memory_mib)
     }
@@ -82,6 +94,9 @@ impl Bench {
 
     /// Measures the case in this guest and adds what came out.
     pub fn case(&self, case: &Case, guest: Guest, results: &mut Results) -> Result<()> {
+        if case.is_traced && guest == Guest::Linux {
+            return Ok(());
+        }
         let image = self.yard.build(guest, &case.program)?;
         results.add(&case.name, Metric::ImageBytes, guest, image.bytes as f64);
         results.add(&case.name, Metric::KernelBytes, guest, image.kernel_bytes as f64);
@@ -91,9 +106,9 @@ impl Bench {
             Method::Start => self.start_up(case, &image, results),
             Method::Difference { without, operations } => {
                 let traces = case.program.disk.is_some() && !self.quick;
-                let all = self.to_the_end(&image, traces)?;
+                let all = self.to_the_end(&image, case.is_traced, traces)?;
                 // Its image takes the place of the other.
-                let base = self.to_the_end(&self.yard.build(guest, without)?, traces)?;
+                let base = self.to_the_end(&self.yard.build(guest, without)?, case.is_traced, traces)?;
                 for ((metric, with), (_, without)) in all.into_iter().zip(base) {
                     let per = with.saturating_sub(without) as f64 / *operations as f64;
                     results.add(&case.name, metric, guest, per);
@@ -116,7 +131,8 @@ impl Bench {
         results: &mut Results,
     ) -> Result<()> {
         let guest = image.guest();
-        let mut vm = self.start(image, case.cpus, suite::MEMORY_MIB, &Watch::default())?;
+        let mut vm =
+            self.start_traced(image, case.cpus, suite::MEMORY_MIB, &Watch::default(), case.is_traced)?;
         let startup = vm.wait(image.program().ready, BOOT_LIMIT)?;
         results.add(&case.name, Metric::ReadyInstructions, guest, startup.insns as f64);
         results.add(&case.name, Metric::ReadySeconds, guest, startup.seconds);
@@ -174,8 +190,8 @@ impl Bench {
 
     /// What is executed from the start to the end of the program and the machine; in a second run, if `traces`, the doorbells and
     /// interrupts.
-    fn to_the_end(&self, image: &Image, traces: bool) -> Result<Vec<(Metric, u64)>> {
-        let start = || self.start(image, 1, suite::MEMORY_MIB, &Watch::default());
+    fn to_the_end(&self, image: &Image, is_traced: bool, traces: bool) -> Result<Vec<(Metric, u64)>> {
+        let start = || self.start_traced(image, 1, suite::MEMORY_MIB, &Watch::default(), is_traced);
         let mut vm = start()?;
         vm.wait(Ready::Exit, BOOT_LIMIT)?;
         let count = vm.count()?;

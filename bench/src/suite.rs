@@ -22,6 +22,10 @@ const MICRO: &[&str] =
 /// The tests of programs/disk.c.
 const DISK: &[&str] =
     &["disk-read-4k", "disk-read-1m", "disk-write-1m", "disk-append-sync", "cached-read-4k", "cached-fault"];
+/// Kinds of calls that programs/calls.c makes, and how many it makes, of which so many more are counted: as many as the guest notes within
+/// a moment without losing any.
+const CALLS: [&str; 3] = ["null", "pipe", "open"];
+const CALLS_MADE: u64 = 64_000;
 
 /// What the short form for CI measures.
 pub const QUICK: &[&str] = &[
@@ -61,6 +65,8 @@ pub struct Case {
     pub cpus: u32,
     /// How it is measured.
     pub method: Method,
+    /// Whether all system calls are traced meanwhile, as by `coracle run --trace`.
+    pub is_traced: bool,
 }
 
 impl Case {
@@ -86,11 +92,12 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
         program,
         cpus,
         method,
+        is_traced: false,
     };
     let closed = |busy, idle| Load::Memcached { busy, idle };
     let redis = |test, connections, pipeline| Load::Redis { test, connections, pipeline };
     let http = |port, path, connections, keep_alive| Load::Http { port, path, connections, keep_alive };
-    Ok(vec![
+    let mut all = vec![
         case("hello", stock.own("hello", &[], Ready::Exit)?, 1, Method::Start),
         case("micro", stock.own("micro", &[], Ready::Exit)?, 1, Method::Marks(MICRO)),
         case("disk", stock.own_on_disk("disk")?, 1, Method::Marks(DISK)),
@@ -223,5 +230,21 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
             1,
             Method::SmallestMemory(Some(closed(16, 0))),
         ),
-    ])
+    ];
+    for kind in CALLS {
+        let calls = |count: u64| stock.own("calls", &[kind, &count.to_string()], Ready::Exit);
+        let without = Box::new(calls(CALLS_MADE)?);
+        let method = Method::Difference { without, operations: CALLS_MADE };
+        all.push(case(&format!("call-{kind}"), calls(2 * CALLS_MADE)?, 1, method));
+    }
+    let served = Method::Serve(named(&[("memcached-64-traced", closed(64, 0))]));
+    all.push(Case {
+        is_traced: true,
+        ..case("memcached-traced", stock.memcached(MEMCACHED_MIB, 1)?, 1, served)
+    });
+    let traced =
+        |case: &Case| Case { name: format!("{}-traced", case.name), is_traced: true, ..case.clone() };
+    let calls: Vec<Case> = all.iter().filter(|case| case.name.starts_with("call-")).map(traced).collect();
+    all.extend(calls);
+    Ok(all)
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::counter::{Count, Counters};
+use crate::guest::Launch;
 use crate::network;
 
 /// How long a port is asked before asking anew.
@@ -62,10 +63,10 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Starts QEMU by `command` (program and arguments, complete but for what measuring adds).
+    /// Starts a guest (`launch` is complete but for what measuring adds).
     /// `directory` must exist; it receives the console and the counters.
     pub fn start(
-        command: &[String],
+        launch: &Launch,
         plugin: &Path,
         watch: &Watch,
         directory: &Path,
@@ -81,18 +82,18 @@ impl Vm {
         if watch.profile {
             plugin_arg += ",profile=on";
         }
-        network::set_guest_mac(&mac_in(command))?;
+        network::set_guest_mac(launch.mac.as_deref().unwrap_or(network::MAC))?;
         // setpriv: the machine dies with the bench, however that ends.
         let started = Instant::now();
+        let monitor = format!("unix:{},server=on,wait=off", directory.join("monitor").display());
+        let trace = directory.join("trace").display().to_string();
+        let added = ["-plugin", &plugin_arg, "-D", &trace, "-monitor", &monitor];
+        let added =
+            added.map(|word| if launch.is_run { format!("--qemu-arg={word}") } else { word.to_owned() });
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
-            .args(command)
-            .arg("-plugin")
-            .arg(plugin_arg)
-            .arg("-D")
-            .arg(directory.join("trace"))
-            .arg("-monitor")
-            .arg(format!("unix:{},server=on,wait=off", directory.join("monitor").display()))
+            .args(&launch.words)
+            .args(added)
             .stdin(Stdio::null())
             .stdout(File::create(directory.join("stdout"))?)
             .stderr(File::create(directory.join("stderr"))?)
@@ -108,7 +109,7 @@ impl Vm {
                 bail!(
                     "QEMU did not start: {}\n  command: {}",
                     fs::read_to_string(directory.join("stderr")).unwrap_or_default().trim(),
-                    command.join(" ")
+                    launch.words.join(" ")
                 );
             }
             sleep(Duration::from_millis(1));
@@ -269,16 +270,6 @@ impl Drop for ChildGuard {
             let _ = child.wait();
         }
     }
-}
-
-/// The hardware address named in a QEMU command.
-fn mac_in(command: &[String]) -> String {
-    command
-        .iter()
-        .flat_map(|word| word.split(','))
-        .find_map(|option| option.strip_prefix("mac="))
-        .unwrap_or(network::MAC)
-        .to_owned()
 }
 
 fn answers_tcp(address: SocketAddr) -> bool {

@@ -1,6 +1,6 @@
 //! A system call in progress: its frame at the top of its thread's kernel stack.
 use crate::arch::context::UserContext;
-use crate::sync::atomic::AtomicU32;
+use crate::sync::atomic::{AtomicU32, Ordering};
 use alloc::sync::Arc;
 use core::cell::Cell;
 use core::mem::{ManuallyDrop, MaybeUninit};
@@ -75,6 +75,17 @@ impl<T> Call<T> {
         unsafe { (*r).argument(n) }
     }
     arguments!(usize i32 u32 i64);
+    /// The first arguments, so many: 6 at most.
+    #[inline(always)]
+    pub fn first_arguments<const N: usize>(&self) -> [u64; N] {
+        const { assert!(N <= 6) };
+        // SAFETY: as for one argument.
+        let all = unsafe { (*self.registers.as_ptr()).arguments() };
+        match all.first_chunk() {
+            Some(first) => *first,
+            None => unreachable!("there are as many"),
+        }
+    }
     /// The call's number.
     #[inline(always)]
     pub fn number(&self) -> usize {
@@ -95,6 +106,11 @@ impl<T> Call<T> {
             // SAFETY: a call is made by a thread, and the top of its stack names it while it runs.
             None => unsafe { core::hint::unreachable_unchecked() },
         }
+    }
+    /// Whether the call ends on the slow exit: [`Task::attention`](crate::task::Task::attention) is not 0.
+    #[inline(always)]
+    pub fn has_attention(&self) -> bool {
+        self.top.attention.load(Ordering::Relaxed) != 0
     }
     /// The registers, as far as they were saved.
     pub fn registers(&self) -> UserContext {

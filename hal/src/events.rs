@@ -50,6 +50,7 @@ pub fn set_ring(cpu: usize, ring: Option<&'static Ring>) {
 }
 
 /// The counter by which events have their times.
+#[inline(always)]
 pub fn ticks() -> u64 {
     timer::ticks()
 }

@@ -35,6 +35,7 @@ pub mod nvme;
 pub mod once;
 mod outside;
 pub mod percpu;
+pub mod records;
 mod relocate;
 pub mod switch;
 pub mod sync;

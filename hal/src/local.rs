@@ -4,6 +4,7 @@ use crate::arch::tables::Tables;
 use crate::mm::frame::FrameCache;
 use crate::mm::heap::Magazines;
 use crate::percpu::MAX_CPUS;
+use crate::records::Lane;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use coracle_event_ring::Ring;
 use coracle_interrupts::OneShot;
@@ -49,6 +50,8 @@ pub struct Local {
     pub flush_done: AtomicU64,
     /// Where its events are noted (`crate::events`): a ring that lives for ever, or null.
     pub events: AtomicPtr<Ring>,
+    /// Where its records go (`crate::records`).
+    pub lane: Lane,
     /// What the CPU itself reads: descriptor tables and the like.
     pub tables: Tables,
 }
@@ -80,6 +83,7 @@ impl Local {
             flush_asked: AtomicU64::new(0),
             flush_done: AtomicU64::new(0),
             events: AtomicPtr::new(core::ptr::null_mut()),
+            lane: Lane::new(),
             tables: Tables::new(),
         }
     }

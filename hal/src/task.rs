@@ -7,7 +7,7 @@ use crate::arch::switch;
 use crate::call::Top;
 use crate::kernel::HasTask;
 use crate::local::Local;
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use alloc::sync::Arc;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{ManuallyDrop, offset_of, size_of};
@@ -158,6 +158,22 @@ impl Task {
         unsafe { core::ptr::copy_nonoverlapping(saved as *const u8, copy.as_mut_ptr(), copied) };
         self.on_cpu.store(false, Ordering::Release);
         Some((saved, len))
+    }
+    /// The registers with which the task has entered the kernel, as far as they were saved, even while it runs: if it enters it once more
+    /// meanwhile, they are a mixture, which the caller has to notice. `None`: it has no stack of its own.
+    pub fn look_at_registers(&self) -> Option<UserContext> {
+        const WORDS: usize = size_of::<UserContext>() / size_of::<u64>();
+        const { assert!(WORDS * size_of::<u64>() == size_of::<UserContext>()) };
+        if !self.owns_stack {
+            return None;
+        }
+        let words = (self.top.load(Ordering::Relaxed) - size_of::<UserContext>()) as *const AtomicU64;
+        // SAFETY: the registers end the stack at `top`, which is mapped as long as the task lives; their words are read one by one, as
+        // atomics.
+        let words: [u64; WORDS] =
+            core::array::from_fn(|place| unsafe { (*words.add(place)).load(Ordering::Relaxed) });
+        // SAFETY: as large, and all of its words are numbers.
+        Some(unsafe { core::mem::transmute::<[u64; WORDS], UserContext>(words) })
     }
     #[inline]
     fn runs_here(&self) -> bool {

@@ -11,6 +11,7 @@ pub mod cpython;
 pub mod debugger;
 pub mod describe;
 pub mod guest;
+pub mod instructions;
 pub mod json;
 pub mod known;
 pub mod linux;

@@ -4,10 +4,11 @@
 //!
 //! `cargo test --release -p coracle-tests --test growth -- --nocapture` prints the figures.
 use coracle_tests::guest::{self, LIMIT};
+use coracle_tests::instructions::{argument, count, plugin};
 use coracle_tests::trials;
 use coracle_tests::{build, paths};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 
@@ -42,8 +43,6 @@ const KINDS: [&str; 24] = [
 const FEWEST: u64 = 1000;
 /// How many times more an object may cost among four times as many. A cost that is linear in their number gives four.
 const MOST_GROWTH: f64 = 2.0;
-/// Where the plugin's file has the instructions of the first CPU (`struct shared` in `bench/plugin/insn.c`).
-const INSTRUCTIONS_AT: usize = 64;
 
 fn scratch(name: &str) -> Result<PathBuf, String> {
     let folder = paths::work().join("growth");
@@ -62,13 +61,10 @@ fn parts() -> Result<(PathBuf, PathBuf), String> {
     static PARTS: OnceLock<Result<(PathBuf, PathBuf), String>> = OnceLock::new();
     let make = || {
         let program = build::c_server(&paths::programs().join("growth/growth.c"))?;
-        let (image, plugin) = (scratch("growth.img")?, scratch("insn.so")?);
+        let image = scratch("growth.img")?;
         let mut command = Command::new(paths::coracle());
         succeed(command.arg("build").arg(program).args(["--user", "root", "-o"]).arg(&image))?;
-        let source = paths::repository().join("bench/plugin/insn.c");
-        let source = fs::read_to_string(source).map_err(|e| e.to_string())?;
-        coracle_qemu_plugin::compile(&source, &plugin).map_err(|e| e.to_string())?;
-        Ok((image, plugin))
+        Ok((image, plugin(&paths::work().join("growth"))?))
     };
     PARTS.get_or_init(make).clone()
 }
@@ -77,7 +73,7 @@ fn parts() -> Result<(PathBuf, PathBuf), String> {
 fn instructions(kind: &str, objects: u64) -> Result<u64, String> {
     let (image, plugin) = parts()?;
     let counters = scratch(&format!("{kind}-{objects}"))?;
-    let plugin = format!("{},counters={}", plugin.display(), counters.display());
+    let plugin = argument(&plugin, &counters);
     let mut command = Command::new("qemu-system-x86_64");
     command.args(["-machine", "microvm,rtc=on", "-accel", "tcg", "-cpu", "max", "-m", "512M"]);
     command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"]);
@@ -90,13 +86,6 @@ fn instructions(kind: &str, objects: u64) -> Result<u64, String> {
         return Err(format!("{kind} of {objects}: {}", outcome.evidence()));
     }
     count(&counters)
-}
-
-fn count(counters: &Path) -> Result<u64, String> {
-    let bytes = fs::read(counters).map_err(|e| e.to_string())?;
-    fs::remove_file(counters).map_err(|e| e.to_string())?;
-    let field = bytes.get(INSTRUCTIONS_AT..).and_then(|rest| rest.first_chunk());
-    field.map(|field| u64::from_le_bytes(*field)).ok_or_else(|| "the plugin wrote nothing".into())
 }
 
 fn grows_not(kind: &str) -> Result<(), String> {

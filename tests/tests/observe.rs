@@ -15,6 +15,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_leak_is_seen", a_leak_is_seen),
     ("every_trace_point_fires", every_trace_point_fires),
     ("calls_are_traced", calls_are_traced),
+    ("lost_calls_are_counted", lost_calls_are_counted),
     ("the_life_of_a_guest", the_life_of_a_guest),
     ("a_guest_answers_only_what_it_may", a_guest_answers_only_what_it_may),
 ];
@@ -229,6 +230,53 @@ fn calls_are_traced() -> Result<(), String> {
         kill_process(pid, Signal::KILL).map_err(|e| e.to_string())?;
         trace.wait(LIMIT);
         traced(&["-e", "write"], &["write(6"])?;
+    }
+    Ok(())
+}
+
+/// A burst of calls while the trace does not fetch them: each is shown, or counted as lost.
+fn lost_calls_are_counted() -> Result<(), String> {
+    /// Calls that servers/burst.c makes.
+    const CALLS: u64 = 200_000;
+    let source = paths::programs().join("servers/burst.c");
+    let program = build::c_server(&source)?.to_string_lossy().into_owned();
+    for (cpus, is_summary) in [("1", true), ("2", true), ("1", false), ("2", false)] {
+        let guest = Background::start("burst", &["--control", "full", "--cpus", cpus, &program])?;
+        guest.says("logs", &[], &["ready"])?;
+        let mut command = guest.command(&["trace", "burst", "-e", "lseek"]);
+        let mut trace = Server::start(command.args(is_summary.then_some("-c")))?;
+        if !until(LIMIT, || catches_interrupts(trace.pid())) {
+            return Err(format!("it does not trace: {}", trace.log()));
+        }
+        let pid = Pid::from_raw(trace.pid()).ok_or("a child has a pid")?;
+        let signal = |signal| kill_process(pid, signal).map_err(|e| e.to_string());
+        signal(Signal::STOP)?;
+        let told = run(&mut guest.command(&["kill", "-s", "usr1", "burst"]), b"")?;
+        if told.status != 0 {
+            return Err(told.evidence());
+        }
+        guest.says("logs", &[], &["done"])?;
+        signal(Signal::INT)?;
+        signal(Signal::CONT)?;
+        let status = trace.wait(LIMIT);
+        let log = trace.log();
+        let number = |line: &str, place: usize| line.split_whitespace().nth(place)?.parse::<u64>().ok();
+        let lost = log.lines().find(|line| line.contains("choose fewer calls"));
+        let lost = lost.and_then(|line| number(line, 2)).unwrap_or_default();
+        let told: u64 =
+            log.lines().filter(|line| line.starts_with("... ")).filter_map(|line| number(line, 1)).sum();
+        let shown = match is_summary {
+            // % time, seconds, usecs/call, calls
+            true => log.lines().find(|line| line.ends_with(" lseek")).and_then(|line| number(line, 3)),
+            false => Some(log.lines().filter(|line| line.contains("lseek(-1, ")).count() as u64),
+        };
+        if status != Some(0) || lost == 0 || shown.is_none_or(|shown| shown + lost != CALLS) {
+            let end: String = log.lines().rev().take(5).collect::<Vec<_>>().join("\n");
+            return Err(format!("status {status:?}, {shown:?} shown and {lost} lost of {CALLS}: {end}"));
+        }
+        if !is_summary && told != lost {
+            return Err(format!("{lost} are lost in all, and {told} where they were lost"));
+        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! check what its source can't show.
 
 pub mod allocations;
+pub mod call_path;
 pub mod debug_info;
 pub mod frames;
 pub mod interrupts;

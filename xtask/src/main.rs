@@ -10,7 +10,8 @@
 //!
 //! `cargo run -p xtask -- interrupts` checks where the kernel that `cargo build --release` built runs with interrupts on;
 //! `-- allocations` checks that no function allocates infallibly that `xtask/allocations.txt` doesn't name; `-- stack`
-//! bounds the stack that its calls take, where `xtask/pointer-calls.txt` helps it with calls by pointers.
+//! bounds the stack that its calls take, where `xtask/pointer-calls.txt` helps it with calls by pointers; `-- call-path` checks that the way
+//! to a system call's function is straight, so that tracing calls costs nothing while it is off.
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,12 +21,12 @@ use xtask::kernel_elf::Kernel;
 use xtask::layers::{Arrow, Layers};
 use xtask::pointer_rules::Rules;
 use xtask::recursions::RECURSIONS;
-use xtask::{allocations, interrupts, layers, metrics, pointers, stack, system_calls};
+use xtask::{allocations, call_path, interrupts, layers, metrics, pointers, stack, system_calls};
 
 /// What calls by pointers may reach.
 const POINTER_CALLS: &str = "xtask/pointer-calls.txt";
 
-const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask metrics --check FILE | --write FILE\n       xtask layers [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [--path] [KERNEL-ELF]";
+const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask metrics --check FILE | --write FILE\n       xtask layers [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [--path] [KERNEL-ELF]\n       xtask call-path [KERNEL-ELF]";
 
 /// Where the build of the command leaves the kernel with its symbols, below the repository.
 const KERNEL: &str = "target/kernel/x86_64-unknown-none/kernel/coracle-kernel";
@@ -60,6 +61,8 @@ fn main() -> ExitCode {
         ["allocations", "--list"] => list_allocations(&repository().join(KERNEL)),
         ["allocations", "--list", kernel] => list_allocations(Path::new(kernel)),
         ["allocations", kernel] => check_allocations(Path::new(kernel)),
+        ["call-path"] => check_call_path(&repository().join(KERNEL)),
+        ["call-path", kernel] => check_call_path(Path::new(kernel)),
         ["stack"] => check_stack(&repository().join(KERNEL)).map(|_| ()),
         ["stack", "--path"] => check_stack(&repository().join(KERNEL)).map(show),
         ["stack", "--path", kernel] => check_stack(Path::new(kernel)).map(show),
@@ -97,6 +100,14 @@ fn check_interrupts(kernel: &Path) -> Result<(), String> {
     println!(
         "interrupts are on at {interruptible} of {instructions} instructions, and all are in the kernel's list"
     );
+    Ok(())
+}
+
+/// Whether nothing is decided on the way to a system call's function in the kernel of this file.
+fn check_call_path(kernel: &Path) -> Result<(), String> {
+    let path = call_path::check(&Kernel::read(kernel)?)?;
+    println!("a system call takes {} instructions from the entry to its function:", path.len());
+    path.iter().for_each(|instruction| println!("  {instruction}"));
     Ok(())
 }
 

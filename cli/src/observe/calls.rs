@@ -79,11 +79,11 @@ pub fn captures(is_wanted: impl Fn(usize) -> bool) -> Vec<Capture> {
         for (argument, kind) in kinds.iter().enumerate() {
             let extent = match *kind {
                 "&path" | "&executable" | "&string" | "&queue_name" | "&file_system" => Extent::String,
-                "&bytes" if is_read_by_kernel(*call) => Extent::Next(1),
+                "&bytes" if is_read_by_kernel(*call) => Extent::Buffer,
                 "&bytes" => Extent::Result,
                 "&timespec" => Extent::Fixed(16),
                 "&pollfds" => Extent::Next(POLLFD),
-                "&pipe_pair" => Extent::Fixed(8),
+                "&pipe_pair" => Extent::Written(8),
                 "&socket_address" if !is_written_by_kernel(*call) => Extent::Next(1),
                 _ => continue,
             };
@@ -546,6 +546,7 @@ const MESSAGE: &[(u64, &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use coracle_control::{BUFFER_MOST, CAPTURES_MOST};
 
     /// Bytes at an address.
     struct At(u64, &'static [u8]);
@@ -589,6 +590,17 @@ mod tests {
             "poll([{fd=5, events=POLLIN}], 1, -1)"
         );
         assert_eq!(described(9999, [1, 0, 0, 0, 0, 0], b""), "syscall_9999(0x1, 0x0, 0x0, 0x0, 0x0, 0x0)");
+    }
+
+    /// A guest takes no more of a call, and shows no more of a buffer than it notes.
+    #[test]
+    fn captures_have_room() {
+        let all = captures(|_| true);
+        for call in &all {
+            let own = all.iter().filter(|other| other.call == call.call);
+            assert!(own.count() <= CAPTURES_MOST, "call {}", call.call);
+        }
+        assert_eq!(SHOWN, BUFFER_MOST);
     }
 
     #[test]

@@ -41,6 +41,6 @@ pub use session::{
 pub use sockets::{PacketRecord, SocketRecord, SocketsHead, packet, socket_flag, socket_kind};
 pub use threads::{Moment, NAME_BYTES, REGISTERS, ThreadRecord, thread_flag};
 pub use trace::{
-    CALLS, CAPTURE_MOST, CHOICE_BYTES, CODE_SAMPLE, Capture, Captured, Extent, STACK_MOST, STACK_REGISTERS,
-    TraceRecord, record,
+    ARGUMENTS, BUFFER_MOST, CALL_WORDS, CALLS, CAPTURE_MOST, CAPTURES_MOST, CHOICE_BYTES, CODE_SAMPLE,
+    Capture, ENTRY_WORDS, Extent, STACK_MOST, STACK_REGISTERS, TraceCall, TraceRecord,
 };

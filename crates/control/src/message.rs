@@ -196,6 +196,13 @@ impl<'a> Message<'a> {
         Some(&buffer[..len])
     }
 
+    /// What stands before the bytes of a [`Message::Piece`] with `len` of them, [`PIECE_BYTES`] at most.
+    pub fn before_piece(id: u32, len: usize) -> [u8; HEADER_BYTES + ID_BYTES] {
+        let ([a, b], [c, d]) = (kind::PIECE.to_le_bytes(), ((ID_BYTES + len) as u16).to_le_bytes());
+        let [e, f, g, h] = id.to_le_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+
     /// The message that `bytes` begin with, which is whole. `None` if it is not, or of an unknown kind.
     pub fn parse(bytes: &'a [u8]) -> Option<Message<'a>> {
         let mut fields = Fields(bytes);

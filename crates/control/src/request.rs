@@ -126,13 +126,13 @@ mod number {
     pub const LINK: u16 = 3;
     pub const MEMORY: u16 = 4;
     pub const THREADS: u16 = 5;
-    pub const TRACE_START: u16 = 6;
     pub const TRACE_FETCH: u16 = 7;
     pub const TRACE_STOP: u16 = 8;
     pub const SIGNAL: u16 = 9;
     pub const CRASH: u16 = 10;
     pub const SOCKETS: u16 = 32;
-    pub const TRACE_START_STACKS: u16 = 112;
+    /// Not 6 and 112, after which guests noted calls in another form.
+    pub const TRACE_START: u16 = 113;
     pub const CAPTURE_START: u16 = 33;
     pub const CAPTURE_FETCH: u16 = 34;
     pub const CAPTURE_STOP: u16 = 35;
@@ -192,13 +192,8 @@ impl<'a> Request<'a> {
                 out.word(len);
             }
             Request::Threads => out.half(number::THREADS),
-            Request::TraceStart { pid, stack: 0, choice } => {
-                out.half(number::TRACE_START);
-                out.word(pid);
-                out.bytes(choice);
-            }
             Request::TraceStart { pid, stack, choice } => {
-                out.half(number::TRACE_START_STACKS);
+                out.half(number::TRACE_START);
                 out.word(pid);
                 out.word(stack);
                 out.bytes(choice);
@@ -261,9 +256,6 @@ impl<'a> Request<'a> {
             }
             number::THREADS => Request::Threads,
             number::TRACE_START => {
-                Request::TraceStart { pid: fields.word()?, stack: 0, choice: fields.rest() }
-            }
-            number::TRACE_START_STACKS => {
                 Request::TraceStart { pid: fields.word()?, stack: fields.word()?, choice: fields.rest() }
             }
             number::TRACE_FETCH => Request::TraceFetch,

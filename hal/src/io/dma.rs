@@ -132,6 +132,11 @@ impl PacketBuffer {
     pub(crate) fn phys(&self) -> u64 {
         layout::direct_phys(self.0.as_ptr() as usize)
     }
+    /// Where it begins.
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.0.as_ptr().cast()
+    }
     /// The bytes.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {

@@ -31,7 +31,7 @@ pub fn attend(call: &Call) {
         registers::set_result(&mut changed, result.unwrap_or_else(Errno::to_rax) as u64);
         call.set_registers(changed);
         if is_watched {
-            watch::made(call);
+            watch::finished(call);
         }
     }
     if call.thread().work().any(Work::TRACE) {

@@ -15,7 +15,7 @@ pub const TABLE_SIZE: usize = 463;
 /// registers beside the arguments.
 ///
 /// An argument is named after its kind; `&` is a pointer to one. A result that further calls can use has a kind, too.
-/// The fuzzer has the list of kinds. Arguments and notes are not compiled in.
+/// The fuzzer has the list of kinds. Of the arguments their number is compiled in, and of the notes nothing.
 macro_rules! system_calls {
     ($($(#[$needs:ident])? $number:literal $name:ident($($argument:tt)*) $(-> $result:ident)? $function:path, $note:literal;)*) => {
         /// The function of each system call, by number; the last stands for all numbers from [`TABLE_SIZE`] on.
@@ -27,6 +27,15 @@ macro_rules! system_calls {
             table
         };
 
+        /// How many arguments each has.
+        pub static ARGUMENTS: [u8; TABLE_SIZE] = {
+            let mut counts = [0; TABLE_SIZE];
+            $(if let Some(number) = call_number!($number $name) {
+                counts[number] = count(stringify!($($argument)*));
+            })*
+            counts
+        };
+
         /// Makes a system call that needs all registers, which are saved by now. In [`TABLE`] these calls are put off.
         pub fn with_all_registers(call: &Call) -> SysResult {
             match call.number() {
@@ -35,6 +44,17 @@ macro_rules! system_calls {
             }
         }
     };
+}
+
+/// How many arguments a list has.
+const fn count(list: &str) -> u8 {
+    let bytes = list.as_bytes();
+    let (mut at, mut count) = (0, if bytes.is_empty() { 0 } else { 1 });
+    while at < bytes.len() {
+        count += if bytes[at] == b',' { 1 } else { 0 };
+        at += 1;
+    }
+    count
 }
 
 macro_rules! first_function {

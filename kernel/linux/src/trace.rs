@@ -1,93 +1,130 @@
 //! Tracing system calls, for `coracle trace`.
 //!
-//! While calls are traced, they are watched (`syscall::watch`): while they are not, a call takes no instruction for it. Records lie in a buffer for each CPU until they are fetched. What has no room is counted.
+//! While calls are traced, the table by which they are made is one in which each has a function of this file before its own: while they are
+//! not, a call takes no instruction for it. A call is noted when it is over, by one record of a few words in a buffer that the device reads
+//! in place (`hal::records`). Before it is made only the time is noted, with the thread; the tracer looks for threads that are in a call
+//! for long, and an end of a thread notes the call that it is in.
 //!
-//! With stacks, calls are put off until all registers are saved. The stack's bytes are noted as they are; it is unwound outside.
+//! What is captured that an argument points to is a record of its own before that of the call. Calls that are made with all registers
+//! saved, and those that are traced with stacks, have a record at the beginning, and one at the end. A stack's bytes are noted as they are;
+//! it is unwound outside.
 use super::call::Call;
+use super::table::{ARGUMENTS, Handler, TABLE, TABLE_SIZE};
 use super::watch;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_control::{
-    CALLS, CAPTURE_MOST, CHOICE_BYTES, Capture, Captured, Extent, STACK_MOST, STACK_REGISTERS, TraceRecord,
-    record,
+    BUFFER_MOST, CALL_WORDS, CALLS, CAPTURE_MOST, CAPTURES_MOST, CHOICE_BYTES, Capture, EventsHead, Extent,
+    STACK_MOST, STACK_REGISTERS, TraceCall, TraceRecord,
 };
 use coracle_core::arch::{self, registers};
-use coracle_core::errno::Errno;
+use coracle_core::errno::{Errno, SysResult};
 use coracle_core::lock::Mutex;
 use coracle_core::task::thread::{Thread, Work};
-use coracle_core::task::{code, sched};
+use coracle_core::task::{call_trace, code, process, sched};
 use coracle_fallible::Text;
 use coracle_fallible::prelude::*;
-use coracle_hal::once::Once;
-use coracle_hal::sync::RwLock;
-use coracle_hal::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-use coracle_hal::{cpu, time, user};
+use coracle_hal::records::{self, Taking};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use coracle_hal::{events, frame, time, user};
 
-/// Bytes of records for each CPU that wait to be fetched.
-const BUFFER_BYTES: usize = 256 << 10;
+/// Buffers with records that wait for each CPU at most, 2 KiB each.
+const BUFFERS: usize = 512;
 /// The same where stacks are noted.
-const BUFFER_BYTES_WITH_STACKS: usize = 2 << 20;
-/// Bytes of a stack that are copied at once.
-const PIECE: usize = 256;
-/// Bytes that are captured with a record at most: three arguments of a call.
-const LARGEST: usize = 3 * (Captured::HEAD + CAPTURE_MOST);
+const BUFFERS_WITH_STACKS: usize = 1024;
+/// All of them take no more than this part of the memory.
+const PART_OF_MEMORY: usize = 16;
+/// Bytes of a stack or of a text in one record.
+const PIECE: usize = 1024;
+/// A call that takes longer is told before it is over.
+const LONG_NS: u64 = 50_000_000;
 
-/// What is traced.
-struct Choice {
-    /// A process; 0: all.
-    pid: u32,
-    /// A bit for each call.
-    calls: [u8; CHOICE_BYTES],
-    /// In the order of the calls.
-    captures: Vec<Capture>,
-}
+/// Bits of a plan: the call is traced, if its process is ...
+const TRACED: u64 = 1;
+/// ... the one that was chosen, ...
+const ONE_PROCESS: u64 = 2;
+/// ... and something is captured before it is made, ...
+const BEFORE: u64 = 4;
+/// ... or after that: what [`Captures`] goes through begins here.
+const AFTER: u64 = 8;
+const CAPTURES_AT: u32 = 8;
 
-/// The records of a CPU.
-#[derive(Default)]
-struct Buffer {
-    records: Vec<u8>,
-    lost: u64,
-}
-
+/// What is to be done about each call.
+static PLANS: [AtomicU64; CALLS] = [const { AtomicU64::new(0) }; CALLS];
+static IS_ON: AtomicBool = AtomicBool::new(false);
+/// The process that is traced; 0: all.
+static PID: AtomicU32 = AtomicU32::new(0);
 /// Bytes of stacks that are noted with each call.
 static STACK: AtomicU32 = AtomicU32::new(0);
 /// The memory, and its state, whose code was said last.
 static SAID: Mutex<(u64, u64)> = Mutex::new((0, 0));
-static CHOICE: RwLock<Option<Choice>> = RwLock::new(None);
-static BUFFERS: Once<Vec<Mutex<Buffer>>> = Once::new();
 
-fn buffer_bytes() -> usize {
-    if STACK.load(SeqCst) == 0 { BUFFER_BYTES } else { BUFFER_BYTES_WITH_STACKS }
+/// The arguments that are captured of a call, as its plan has them: 13 bits each, the place, the kind of extent and its size.
+struct Captures(u64);
+
+impl Captures {
+    const BITS: u32 = 14;
+    const PLACE_BITS: u32 = 3;
+    const KIND_BITS: u32 = 3;
+
+    /// The plan with one more; `None`: it has as many as there is room for.
+    fn add(plan: u64, capture: &Capture) -> Option<u64> {
+        let [kind, size] = capture.extent.encode();
+        let own = u64::from(capture.argument & 7)
+            | u64::from(kind) << Self::PLACE_BITS
+            | u64::from(size) << (Self::PLACE_BITS + Self::KIND_BITS);
+        let count = Captures(plan >> CAPTURES_AT).count() as u32;
+        let is_possible = kind < 1 << Self::KIND_BITS && count < CAPTURES_MOST as u32;
+        let when = match capture.extent {
+            Extent::Result | Extent::Written(_) => AFTER,
+            _ => BEFORE,
+        };
+        is_possible.then(|| plan | when | own << (CAPTURES_AT + count * Self::BITS))
+    }
+}
+
+const _: () = assert!(CAPTURES_AT + CAPTURES_MOST as u32 * Captures::BITS <= u64::BITS);
+
+impl Iterator for Captures {
+    type Item = (usize, Extent);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, Extent)> {
+        let own = self.0;
+        self.0 >>= Self::BITS;
+        let kind = own >> Self::PLACE_BITS & ((1 << Self::KIND_BITS) - 1);
+        let size = (own >> (Self::PLACE_BITS + Self::KIND_BITS)) as u8;
+        Some(((own & 7) as usize, Extent::decode([kind as u8, size])?))
+    }
 }
 
 /// Traces the calls that `choice` says: a bit for each number, and captures. `stack`: bytes of the program's stack that are noted with
-/// each. ENOMEM, EINVAL; EBUSY if calls are traced already.
+/// each. ENOMEM, EINVAL; EBUSY if calls are traced already. After any error but that, [`stop`] is to be called.
 pub fn start(pid: u32, stack: u32, choice: &[u8]) -> Result<(), Errno> {
-    if CHOICE.read().is_some() {
+    if IS_ON.swap(true, SeqCst) {
         return Err(Errno::BUSY);
     }
+    let (calls, captures) = choice.split_first_chunk::<CHOICE_BYTES>().ok_or(Errno::INVAL)?;
+    let first = if pid == 0 { TRACED } else { TRACED | ONE_PROCESS };
+    for (number, plan) in PLANS.iter().enumerate() {
+        let is_chosen = calls[number / 8] & 1 << (number % 8) != 0;
+        plan.store(if is_chosen { first } else { 0 }, Relaxed);
+    }
+    for capture in captures.chunks_exact(Capture::BYTES).filter_map(Capture::decode) {
+        let plan = PLANS.get(usize::from(capture.call)).ok_or(Errno::INVAL)?;
+        let now = plan.load(Relaxed);
+        if now & TRACED != 0 {
+            plan.store(Captures::add(now, &capture).ok_or(Errno::INVAL)?, Relaxed);
+        }
+    }
+    PID.store(pid, SeqCst);
     STACK.store(stack.min(STACK_MOST), SeqCst);
     *SAID.lock() = (0, 0);
-    let (calls, captures) = choice.split_first_chunk::<CHOICE_BYTES>().ok_or(Errno::INVAL)?;
-    let captures = captures.chunks_exact(Capture::BYTES).filter_map(Capture::decode).try_collect_vec()?;
-    if !captures.is_sorted_by_key(|capture| capture.call) {
-        return Err(Errno::INVAL);
-    }
-    let mut buffers = Vec::new();
-    for _ in 0..cpu::count() {
-        buffers.try_push(Mutex::new(Buffer::default()))?;
-    }
-    let buffers = BUFFERS.call_once(|| buffers);
-    for buffer in buffers {
-        buffer.lock().records.try_reserve(buffer_bytes()).map_err(|_| Errno::NOMEM)?;
-    }
-    let mut own = CHOICE.write();
-    if own.is_some() {
-        return Err(Errno::BUSY);
-    }
-    watch::begin(watch::TRACE)?;
-    *own = Some(Choice { pid, calls: *calls, captures });
-    drop(own);
+    let most = if stack == 0 { BUFFERS } else { BUFFERS_WITH_STACKS };
+    // Two buffers to a frame.
+    let part = 2 * frame::counts().1 / PART_OF_MEMORY / coracle_hal::cpu::count().max(1);
+    records::start(most.min(part).max(1))?;
+    watch::begin(if stack == 0 { watch::TRACE } else { watch::TRACE | watch::STACKS })?;
     release();
     Ok(())
 }
@@ -98,6 +135,8 @@ static HELD: Mutex<Option<Arc<Thread>>> = Mutex::new(None);
 static FOUND_NONE: AtomicU64 = AtomicU64::new(0);
 /// When records were fetched last.
 static FETCHED_NS: AtomicU64 = AtomicU64::new(0);
+/// When long calls were looked for last.
+static LOOKED_NS: AtomicU64 = AtomicU64::new(0);
 
 /// Starts a thread once calls are traced.
 pub fn hold(thread: Arc<Thread>) {
@@ -117,9 +156,8 @@ pub fn drain() {
     /// How long a fetch may take.
     const PATIENCE_NS: u64 = 1_000_000_000;
     const LOOK_EVERY_NS: u64 = 5_000_000;
-    let is_traced = CHOICE.read().is_some();
     let (begin, before) = (time::now_ns(), FOUND_NONE.load(SeqCst));
-    while is_traced && FOUND_NONE.load(SeqCst) == before {
+    while IS_ON.load(SeqCst) && FOUND_NONE.load(SeqCst) == before {
         let now = time::now_ns();
         if now.saturating_sub(FETCHED_NS.load(SeqCst).max(begin)) > PATIENCE_NS {
             break;
@@ -131,101 +169,250 @@ pub fn drain() {
 /// Traces no calls any more.
 pub fn stop() {
     release();
-    watch::end(watch::TRACE);
+    watch::end(watch::TRACE | watch::STACKS);
     STACK.store(0, SeqCst);
-    let choice = CHOICE.write().take();
-    drop(choice);
-    for buffer in BUFFERS.get().into_iter().flatten() {
-        let records = core::mem::take(&mut *buffer.lock());
-        drop(records);
-    }
+    records::stop();
+    IS_ON.store(false, SeqCst);
 }
 
-/// Gives `take` the records that wait.
-pub fn fetch(mut take: impl FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Errno> {
-    let mut spare = Vec::new();
-    let mut is_empty = true;
-    for buffer in BUFFERS.get().into_iter().flatten() {
-        spare.clear();
-        spare.try_reserve(buffer_bytes()).map_err(|_| Errno::NOMEM)?;
-        let lost = {
-            let mut own = buffer.lock();
-            core::mem::swap(&mut own.records, &mut spare);
-            core::mem::take(&mut own.lost)
-        };
-        is_empty &= spare.is_empty() && lost == 0;
-        take(&spare)?;
-        if lost > 0 {
-            let bytes = TraceRecord::HEAD as u32;
-            let time_ns = time::now_ns();
-            let note =
-                TraceRecord { bytes, kind: record::LOST, time_ns, number: lost, ..TraceRecord::default() };
-            take(&note.encode())?;
+/// Where what was noted goes.
+pub trait Sink {
+    /// Takes bytes.
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Errno>;
+    /// Takes all that `taking` takes.
+    fn send(&mut self, taking: &mut Taking) -> Result<(), Errno>;
+}
+
+/// Gives what was noted since the last time to `sink`: times, calls that take long, the records, and how many were lost. Errors are its.
+pub fn fetch(sink: &mut impl Sink) -> Result<(), Errno> {
+    let now_ns = time::now_ns();
+    let head = EventsHead { now_ns, now_ticks: events::ticks(), rate: events::tick_rate(), cpus: 0 };
+    sink.push(&head.encode())?;
+    let mut count = 0;
+    if now_ns.saturating_sub(LOOKED_NS.load(SeqCst)) > LONG_NS {
+        LOOKED_NS.store(now_ns, SeqCst);
+        let before = head.now_ticks.saturating_sub(ticks_of(LONG_NS, head.rate));
+        for process in process::all() {
+            // No lock is held while bytes are sent.
+            let mut threads = Vec::new();
+            for thread in process.threads.lock().iter() {
+                threads.try_push(thread.clone())?;
+            }
+            for words in threads.iter().filter_map(|thread| call_trace::long_call(thread, before)) {
+                count += 1;
+                words.iter().try_for_each(|word| sink.push(&word.to_le_bytes()))?;
+            }
         }
     }
+    let mut taking = Taking::new();
+    sink.send(&mut taking)?;
+    if taking.lost() > 0 {
+        TraceRecord::lost(taking.lost()).iter().try_for_each(|word| sink.push(&word.to_le_bytes()))?;
+    }
     FETCHED_NS.store(time::now_ns(), SeqCst);
-    if is_empty {
+    if count + taking.taken() + taking.lost() == 0 {
         FOUND_NONE.fetch_add(1, SeqCst);
     }
     Ok(())
 }
 
+/// Ticks of so many nanoseconds, by the nanoseconds of a tick times 2^32.
+fn ticks_of(ns: u64, rate: u64) -> u64 {
+    u64::try_from((u128::from(ns) << 32) / u128::from(rate.max(1))).unwrap_or(u64::MAX)
+}
+
+/// The functions by which calls are traced, for calls of each number of arguments.
+const BY_ARGUMENTS: [Handler; coracle_control::ARGUMENTS + 1] =
+    [traced::<0>, traced::<1>, traced::<2>, traced::<3>, traced::<4>, traced::<5>, traced::<6>];
+
+/// The function by which the call of a number is traced.
+pub fn tracer(number: usize) -> Handler {
+    let arguments = ARGUMENTS.get(number).map_or(coracle_control::ARGUMENTS, |&count| count.into());
+    BY_ARGUMENTS[arguments.min(coracle_control::ARGUMENTS)]
+}
+
 /// Whether calls are to be traced with all registers saved.
 pub fn wants_registers() -> bool {
-    STACK.load(SeqCst) != 0
+    STACK.load(Relaxed) != 0
 }
 
-/// Notes that a call begins, if calls are traced, and has its end noted.
+/// Makes a call that was looked at before, and traces it if calls are traced.
+pub fn make(call: &Call) -> SysResult {
+    if IS_ON.load(Relaxed) {
+        traced::<{ coracle_control::ARGUMENTS }>(call)
+    } else {
+        TABLE[call.number().min(TABLE_SIZE)](call)
+    }
+}
+
+/// Makes a call of so many arguments, and notes it.
 #[inline(never)]
-pub fn entered(call: &Call) {
-    if note(call, record::ENTRY, core::array::from_fn(|place| call.raw(place))) {
-        call.thread().work().set(Work::TRACE);
+fn traced<const N: usize>(call: &Call) -> SysResult {
+    let number = call.number();
+    // No further comparison of the number: there are more plans than functions.
+    if number >= TABLE_SIZE {
+        return planned(call);
     }
+    let plan = PLANS[number].load(Relaxed);
+    if plan == TRACED {
+        return plain::<N>(call, TABLE[number]);
+    }
+    seldom();
+    if plan == 0 { TABLE[number](call) } else { planned(call) }
 }
 
-/// Notes that a call is over, whose result its registers have.
+/// Where this is called, the compiler takes the code for code that seldom runs.
+#[cold]
+fn seldom() {}
+
+const _: () = assert!(TABLE_SIZE <= CALLS);
+
+/// Makes a call, and notes it when it is over. What is seldom to be done is in functions to which this one jumps in the end, so that it
+/// has to keep nothing but the call.
+#[inline(always)]
+fn plain<const N: usize>(call: &Call, function: Handler) -> SysResult {
+    call.thread().call_trace.begin(events::ticks());
+    let result = function(call);
+    if call.has_attention() {
+        return attended::<N>(call, result);
+    }
+    ended::<N>(call, result)
+}
+
+/// Notes the call that the thread's trace has begun, and that is over.
+#[inline(always)]
+fn ended<const N: usize>(call: &Call, result: SysResult) -> SysResult {
+    let trace = &call.thread().call_trace;
+    let start = trace.since();
+    trace.end();
+    let (words, arguments) = over::<N>(call, start, result);
+    if records::append_here(words, arguments) { result } else { append::<N>(call, start, result) }
+}
+
+/// What the program finds as the result.
+#[inline(always)]
+fn value(result: SysResult) -> u64 {
+    result.unwrap_or_else(Errno::to_rax) as u64
+}
+
+/// The record of a call that is over.
+#[inline(always)]
+fn over<const N: usize>(call: &Call, start: u64, result: SysResult) -> ([u64; CALL_WORDS], [u64; N]) {
+    let own = call_trace::call_of(call.thread(), call.number(), start);
+    let words = TraceRecord::call(&own, events::ticks(), value(result), N);
+    (words, call.first_arguments())
+}
+
+/// Notes a call that is over.
 #[inline(never)]
-pub fn left(call: &Call) {
-    call.thread().work().clear(Work::TRACE);
-    note(call, record::EXIT, [registers::result(&call.registers()) as u64, 0, 0, 0, 0, 0]);
+fn append<const N: usize>(call: &Call, start: u64, result: SysResult) -> SysResult {
+    if !records::is_lost() {
+        let (words, arguments) = over::<N>(call, start, result);
+        records::append(words, arguments);
+    }
+    result
 }
 
-/// Notes a call if it is to be traced; returns whether it is.
-fn note(call: &Call, kind: u32, words: [u64; 6]) -> bool {
-    let (thread, number) = (call.thread(), call.number());
-    let pid = thread.process.pid as u32;
-    let choice = CHOICE.read();
-    let Some(choice) = choice.as_ref().filter(|choice| choice.pid == 0 || choice.pid == pid) else {
-        return false;
-    };
-    if number >= CALLS || choice.calls[number / 8] & 1 << (number % 8) == 0 {
+/// Notes a call that is over, or has its end noted if it is yet to be made.
+#[cold]
+#[inline(never)]
+fn attended<const N: usize>(call: &Call, result: SysResult) -> SysResult {
+    if is_unfinished(call) { result } else { ended::<N>(call, result) }
+}
+
+/// Whether the call is yet to be made, with all registers: then its beginning is noted, and its end will be.
+fn is_unfinished(call: &Call) -> bool {
+    let thread = call.thread();
+    if !thread.work().any(Work::CALL) {
         return false;
     }
-    let mut captured = heapless::Vec::<u8, LARGEST>::new();
-    let from = choice.captures.partition_point(|capture| usize::from(capture.call) < number);
-    let own = choice.captures[from..].iter().take_while(|capture| usize::from(capture.call) == number);
-    // As many as fit.
-    own.for_each(|one| capture(call, one, (kind == record::EXIT).then_some(words[0]), &mut captured));
-    let record = TraceRecord {
-        bytes: (TraceRecord::HEAD + captured.len()) as u32,
-        kind,
-        pid,
-        tid: thread.tid() as u32,
-        time_ns: time::now_ns(),
-        number: number as u64,
-        words,
-    };
-    let stack = STACK.load(SeqCst) as usize;
-    if kind == record::ENTRY && stack != 0 {
-        note_stack(call, &record, stack);
-    }
-    keep(&record.encode(), &captured);
+    tell(call);
+    thread.work().set(Work::TRACE);
     true
 }
 
+/// The plan of a call, and its function.
+#[inline(always)]
+fn plan_of(call: &Call) -> (u64, Handler) {
+    let number = call.number();
+    let plan = PLANS.get(number).map_or(0, |plan| plan.load(Relaxed));
+    let is_other = || plan & ONE_PROCESS != 0 && call.thread().process.pid as u32 != PID.load(Relaxed);
+    (if plan != 0 && is_other() { 0 } else { plan }, TABLE[number.min(TABLE_SIZE)])
+}
+
+/// Makes a call whose plan is not the plain one.
+#[inline(never)]
+fn planned(call: &Call) -> SysResult {
+    let (plan, function) = plan_of(call);
+    if plan == 0 {
+        return function(call);
+    }
+    let thread = call.thread();
+    thread.call_trace.begin(events::ticks());
+    let is_missed = plan & BEFORE != 0 && !capture(call, plan, When::Before);
+    thread.call_trace.set_misses(is_missed);
+    let result = function(call);
+    if call.has_attention() && is_unfinished(call) {
+        return result;
+    }
+    capture_rest(call, plan, value(result));
+    ended::<{ coracle_control::ARGUMENTS }>(call, result)
+}
+
+/// Captures what there is after a call with this result, and what was not there before.
+#[inline(always)]
+fn capture_rest(call: &Call, plan: u64, result: u64) {
+    if call.thread().call_trace.misses() {
+        capture(call, plan, When::Before);
+    }
+    // An error is no length, and nothing was written then.
+    if plan & AFTER != 0 && result as i64 >= 0 {
+        capture(call, plan, When::After(result as usize));
+    }
+}
+
+/// Notes the beginning of the call that the thread's trace has begun.
+fn tell(call: &Call) {
+    let thread = call.thread();
+    thread.call_trace.tell();
+    let own = call_trace::call_of(thread, call.number(), thread.call_trace.since());
+    records::append(TraceRecord::entry(&own, call.first_arguments()), []);
+}
+
+/// Notes that a call begins whose registers are all saved, if it is to be traced, and has its end noted.
+#[inline(never)]
+pub fn entered(call: &Call) {
+    let (thread, (plan, _)) = (call.thread(), plan_of(call));
+    if !IS_ON.load(Relaxed) || plan == 0 {
+        return;
+    }
+    thread.call_trace.begin(events::ticks());
+    let stack = STACK.load(Relaxed) as usize;
+    if stack != 0 {
+        note_stack(call, &call_trace::call_of(thread, call.number(), thread.call_trace.since()), stack);
+    }
+    let is_missed = plan & BEFORE != 0 && !capture(call, plan, When::Before);
+    thread.call_trace.set_misses(is_missed);
+    tell(call);
+    thread.work().set(Work::TRACE);
+}
+
+/// Notes that a call is over whose registers are all saved, and have its result.
+#[inline(never)]
+pub fn left(call: &Call) {
+    let thread = call.thread();
+    thread.work().clear(Work::TRACE);
+    let result = registers::result(&call.registers()) as u64;
+    capture_rest(call, plan_of(call).0, result);
+    let own = call_trace::call_of(thread, call.number(), thread.call_trace.since());
+    thread.call_trace.end();
+    records::append(TraceRecord::exit(&own, events::ticks(), result), []);
+}
+
 /// Notes the program's stack, and where its code is if that was not said of it last.
-fn note_stack(call: &Call, entry: &TraceRecord, most: usize) {
-    let memory = call.thread().process.memory();
+fn note_stack(call: &Call, own: &TraceCall, most: usize) {
+    let process = &call.thread().process;
+    let (pid, memory) = (process.pid as u32, process.memory());
     let now = (memory.id, memory.generation());
     let is_said = core::mem::replace(&mut *SAID.lock(), now) == now;
     if !is_said {
@@ -234,7 +421,9 @@ fn note_stack(call: &Call, entry: &TraceRecord, most: usize) {
         code::regions(&memory, |line| {
             let _ = writeln!(text, "{line}");
         });
-        if !keep_all(&TraceRecord { kind: record::CODE, ..*entry }, text.as_bytes(), None) {
+        let words = TraceRecord::code(own, pid);
+        let mut pieces = text.as_bytes().chunks(PIECE);
+        if !pieces.all(|piece| records::append_bytes(words, piece.len(), |place| copy_of(piece, place))) {
             *SAID.lock() = (0, 0);
         }
     }
@@ -243,81 +432,110 @@ fn note_stack(call: &Call, entry: &TraceRecord, most: usize) {
     for (place, value) in registers.chunks_exact_mut(8).zip(arch::report::dwarf(&context)) {
         place.copy_from_slice(&value.to_le_bytes());
     }
-    let stack = (registers::sp(&context) as usize, most);
-    keep_all(&TraceRecord { kind: record::STACK, ..*entry }, &registers, Some(stack));
-}
-
-/// Appends what an argument points to, as far as it is there: no page fault is resolved for it.
-fn capture(call: &Call, what: &Capture, result: Option<u64>, bytes: &mut heapless::Vec<u8, LARGEST>) {
-    let argument = usize::from(what.argument);
-    let address = call.raw(argument);
-    let len = match what.extent {
-        Extent::String => CAPTURE_MOST,
-        Extent::Next(size) => (call.raw(argument + 1) as usize).saturating_mul(size.into()),
-        Extent::Fixed(size) => size.into(),
-        // An error is no length.
-        Extent::Result => result.filter(|&result| result as i64 >= 0).unwrap_or(0) as usize,
-    };
-    let mut place = [0; CAPTURE_MOST];
-    let place = &mut place[..len.min(CAPTURE_MOST)];
-    let mut done = match user::copy_from(place, address as usize) {
-        Ok(()) => place.len(),
-        Err(fault) => fault.done,
-    };
-    if let Extent::String = what.extent
-        && let Some(end) = place[..done].iter().position(|&byte| byte == 0)
-    {
-        done = end + 1;
-    }
-    if done > 0 && bytes.capacity() - bytes.len() >= Captured::HEAD + done {
-        // There is room.
-        let _ = bytes.extend_from_slice(&address.to_le_bytes());
-        let _ = bytes.extend_from_slice(&(done as u16).to_le_bytes());
-        let _ = bytes.extend_from_slice(&place[..done]);
-    }
-}
-
-/// Keeps a record with these bytes, and of memory, from an address on, as many as there are of so many. False: there was no room.
-fn keep_all(record: &TraceRecord, bytes: &[u8], memory: Option<(usize, usize)>) -> bool {
-    let Some(buffer) = BUFFERS.get().and_then(|buffers| buffers.get(cpu::id())) else { return false };
-    let mut own = buffer.lock();
-    let most = TraceRecord::HEAD + bytes.len() + memory.map_or(0, |(_, most)| most);
-    if own.records.capacity() - own.records.len() < most {
-        own.lost += 1;
-        return false;
-    }
-    let start = own.records.len();
-    // The capacity is there: nothing is allocated.
-    let _ = own.records.try_extend_from_slice(&record.encode());
-    let _ = own.records.try_extend_from_slice(bytes);
-    let (from, most) = memory.unwrap_or_default();
-    let mut piece = [0; PIECE];
+    let words = TraceRecord::stack(own, pid);
+    let mut has_room = records::append_bytes(words, registers.len(), |place| copy_of(&registers, place));
+    let from = registers::sp(&context) as usize;
     for at in (0..most).step_by(PIECE) {
-        let piece = &mut piece[..PIECE.min(most - at)];
-        // It was just used, so it is there, as far as it goes.
-        let done = from.checked_add(at).map_or(0, |from| match user::copy_from(piece, from) {
-            Ok(()) => piece.len(),
-            Err(fault) => fault.done,
+        let len = PIECE.min(most - at);
+        let Some(address) = from.checked_add(at).filter(|_| has_room) else { break };
+        let mut done = 0;
+        has_room = records::append_bytes(words, len, |place| {
+            // It was just used, so it is there, as far as it goes.
+            done = copied(place, address);
+            done
         });
-        let _ = own.records.try_extend_from_slice(&piece[..done]);
-        if done < piece.len() {
+        if done < len {
             break;
         }
     }
-    let len = own.records.len() - start;
-    let head = TraceRecord { bytes: len as u32, ..*record }.encode();
-    own.records[start..start + TraceRecord::HEAD].copy_from_slice(&head);
-    true
 }
 
-fn keep(record: &[u8], captured: &[u8]) {
-    let Some(buffer) = BUFFERS.get().and_then(|buffers| buffers.get(cpu::id())) else { return };
-    let mut own = buffer.lock();
-    if own.records.capacity() - own.records.len() < record.len() + captured.len() {
-        own.lost += 1;
-    } else {
-        // Its capacity is there: nothing is allocated.
-        let _ = own.records.try_extend_from_slice(record);
-        let _ = own.records.try_extend_from_slice(captured);
+/// Copies bytes to the front of a place that has room for them.
+fn copy_of(bytes: &[u8], place: &mut [u8]) -> usize {
+    place[..bytes.len()].copy_from_slice(bytes);
+    bytes.len()
+}
+
+/// Copies from the program's memory as far as it is there: no page fault is resolved for it.
+#[inline(always)]
+fn copied(place: &mut [u8], address: usize) -> usize {
+    match user::copy_from(place, address) {
+        Ok(()) => place.len(),
+        Err(fault) => fault.done,
     }
+}
+
+/// When something is captured.
+#[derive(Clone, Copy)]
+enum When {
+    /// Before the call is made.
+    Before,
+    /// After it, with what it has done.
+    After(usize),
+}
+
+/// Captures what arguments point to by a plan, a record for each; returns whether all was there.
+#[inline(never)]
+fn capture(call: &Call, plan: u64, when: When) -> bool {
+    let thread = call.thread();
+    let own = call_trace::call_of(thread, call.number(), thread.call_trace.since());
+    // One more, for what comes after the last.
+    let [a, b, c, d, e, f] = call.first_arguments();
+    let arguments = [a, b, c, d, e, f, 0, 0];
+    let mut is_whole = true;
+    for (argument, extent) in Captures(plan >> CAPTURES_AT) {
+        let next = || arguments[(argument + 1) % arguments.len()] as usize;
+        let wanted = match (extent, when) {
+            (Extent::String, When::Before) => CAPTURE_MOST,
+            (Extent::Buffer, When::Before) => next().min(BUFFER_MOST),
+            (Extent::Next(size), When::Before) => next().saturating_mul(size.into()),
+            (Extent::Fixed(size), When::Before) | (Extent::Written(size), When::After(_)) => size.into(),
+            (Extent::Result, When::After(done)) => done.min(BUFFER_MOST),
+            _ => continue,
+        };
+        let wanted = wanted.min(CAPTURE_MOST);
+        let address = arguments[argument % arguments.len()] as usize;
+        records::append_bytes(TraceRecord::captured(&own, argument), wanted, |place| {
+            let (done, is_all) = match extent {
+                Extent::String => string(place, address),
+                _ => {
+                    let done = copied(place, address);
+                    (done, done == wanted)
+                }
+            };
+            is_whole &= is_all || address == 0;
+            done
+        });
+    }
+    is_whole
+}
+
+/// Copies a string of the program with its zero, as far as it is there and `place` has room; returns how long it is, and whether that is all
+/// of it.
+#[inline(always)]
+fn string(place: &mut [u8], address: usize) -> (usize, bool) {
+    /// Bytes that are copied at once.
+    const STEP: usize = 32;
+    let mut len = 0;
+    for step in place.chunks_mut(STEP) {
+        let done = copied(step, address.saturating_add(len));
+        for (number, word) in step[..done].chunks(size_of::<u64>()).enumerate() {
+            let has_zero = word.first_chunk().is_none_or(|word| has_zero(u64::from_le_bytes(*word)));
+            if has_zero && let Some(end) = word.iter().position(|&byte| byte == 0) {
+                return (len + number * size_of::<u64>() + end + 1, true);
+            }
+        }
+        len += done;
+        if done < step.len() {
+            return (len, false);
+        }
+    }
+    (len, true)
+}
+
+/// Whether a byte of the word is 0.
+#[inline(always)]
+fn has_zero(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    word.wrapping_sub(ONES) & !word & ONES << 7 != 0
 }

@@ -24,22 +24,43 @@ use coracle_hal::sync::atomic::Ordering::Relaxed;
 pub const TRACE: u32 = 1;
 /// Some thread has filters, or a tracer. That lasts, once it was so.
 pub const THREADS: u32 = 2;
+/// They are traced with stacks.
+pub const STACKS: u32 = 4;
+
+type Table = [Handler; TABLE_SIZE + 1];
 
 static REASONS: Mutex<u32> = Mutex::new(0);
-static WATCHED: Once<Box<[Handler; TABLE_SIZE + 1]>> = Once::new();
+static WATCHED: Once<Box<Table>> = Once::new();
+/// The table where calls are traced, and not watched.
+static TRACING: Once<Box<Table>> = Once::new();
+
+/// The table of this kind, made the first time. ENOMEM.
+fn made(
+    table: &'static Once<Box<Table>>,
+    function: impl Fn(usize) -> Handler,
+) -> Result<&'static Table, Errno> {
+    if table.get().is_none() {
+        let mut numbers = 0..;
+        let made = boxed_array(|| function(numbers.next().unwrap_or(TABLE_SIZE)))?;
+        table.call_once(|| made);
+    }
+    table.get().map(|table| &**table).ok_or(Errno::NOMEM)
+}
+
+/// The table that is used for these reasons. ENOMEM; not without any.
+fn table(reasons: u32) -> Result<&'static Table, Errno> {
+    match reasons {
+        0 => Ok(&TABLE),
+        TRACE => made(&TRACING, trace::tracer),
+        _ => made(&WATCHED, |_| watched),
+    }
+}
 
 /// Has calls watched, for a reason. ENOMEM.
 pub fn begin(reason: u32) -> Result<(), Errno> {
-    let table = match WATCHED.get() {
-        Some(table) => table,
-        None => {
-            let table = boxed_array(|| watched as Handler)?;
-            WATCHED.call_once(|| table)
-        }
-    };
     let mut reasons = REASONS.lock();
+    CURRENT.set(table(*reasons | reason)?);
     *reasons |= reason;
-    CURRENT.set(table);
     Ok(())
 }
 
@@ -47,8 +68,9 @@ pub fn begin(reason: u32) -> Result<(), Errno> {
 pub fn end(reason: u32) {
     let mut reasons = REASONS.lock();
     *reasons &= !reason;
-    if *reasons == 0 {
-        CURRENT.set(&TABLE);
+    // Where there is no memory for a table that does less, the one in use does it, too.
+    if let Ok(table) = table(*reasons) {
+        CURRENT.set(table);
     }
 }
 
@@ -65,8 +87,7 @@ fn watched(call: &Call) -> SysResult {
         thread.work().set(Work::CALL | Work::WATCHED);
         return Err(Errno::NOSYS);
     }
-    trace::entered(call);
-    TABLE[call.number().min(TABLE_SIZE)](call)
+    trace::make(call)
 }
 
 /// Makes a call that was put off, with what is to be done before it; all registers are saved.
@@ -97,7 +118,7 @@ pub fn make(call: &Call) -> SysResult {
 }
 
 /// A call that [`make`] has made, or left, is over: its result is in the registers.
-pub fn made(call: &Call) {
+pub fn finished(call: &Call) {
     let thread = call.thread();
     let is_traced = thread.filters.watch.load(Relaxed) & TRACED != 0;
     let is_emulated = || thread.debug.traced.state.lock().emulates;

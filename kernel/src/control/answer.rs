@@ -4,6 +4,8 @@ use coracle_control::{HEADER_BYTES, LONGEST_FROM_GUEST, Message, PIECE_BYTES};
 use coracle_core::errno::Errno;
 use coracle_core::task::long_call;
 use coracle_fallible::filled;
+use coracle_hal::records::{Piece, ROOM_BEFORE, Taking};
+use coracle_linux::trace::Sink;
 use coracle_system::drivers::console::Channel;
 
 /// Collects an answer, and sends it piece by piece.
@@ -57,6 +59,28 @@ impl Answer<'_> {
         let message = piece.encode(&mut self.message).ok_or(Errno::INVAL)?;
         self.channel.send(message)?;
         // An answer may be long.
+        long_call::pause();
+        Ok(())
+    }
+}
+
+impl Sink for Answer<'_> {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Errno> {
+        self.push(bytes)
+    }
+
+    /// Sends the buffers with records as they are: each becomes a message.
+    fn send(&mut self, taking: &mut Taking) -> Result<(), Errno> {
+        if self.len > 0 {
+            self.flush()?;
+        }
+        let id = self.id;
+        self.channel.send_buffers(&mut || {
+            let Piece { mut buffer, end } = taking.next()?;
+            let before = Message::before_piece(id, end - ROOM_BEFORE);
+            buffer.as_mut_slice()[..ROOM_BEFORE].copy_from_slice(&before);
+            Some((buffer, end))
+        })?;
         long_call::pause();
         Ok(())
     }

@@ -142,7 +142,7 @@ fn answer_with(id: u32, request: Request, answer: &mut Answer) -> Result<bool, E
                 trace::stop();
             }
         }),
-        Request::TraceFetch => trace::fetch(|records| answer.push(records)),
+        Request::TraceFetch => trace::fetch(answer),
         Request::Signal { pid, signal } => send_signal(pid, signal),
         Request::Crash => crash(),
         Request::TraceStop => {

@@ -50,8 +50,8 @@ impl Fetched {
     }
 }
 
-/// The time of a count of ticks.
-fn time(head: &EventsHead, ticks: u64) -> u64 {
+/// The time of a count of ticks, in nanoseconds since boot.
+pub fn time(head: &EventsHead, ticks: u64) -> u64 {
     /// Bits behind the point of a rate.
     const FRACTION: u32 = 32;
     let ns = |ticks: u64| {

@@ -6,5 +6,5 @@ mod json;
 mod text;
 
 pub use command::trace;
-pub use decode::{Event, Fetched};
+pub use decode::{Event, Fetched, time};
 pub use text::{Names, line};

@@ -33,6 +33,13 @@ impl UserContext {
         if n == 0 { self.orig_x0 } else { self.x[n.min(5)] }
     }
 
+    /// All arguments of a system call.
+    #[inline(always)]
+    pub fn arguments(&self) -> [u64; 6] {
+        let [_, b, c, d, e, f, ..] = self.x;
+        [self.orig_x0, b, c, d, e, f]
+    }
+
     /// The number of a system call: the low half of x8, as on Linux.
     #[inline(always)]
     pub fn call_number(&self) -> usize {

@@ -46,6 +46,12 @@ impl UserContext {
         }
     }
 
+    /// All arguments of a system call.
+    #[inline(always)]
+    pub fn arguments(&self) -> [u64; 6] {
+        [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9]
+    }
+
     /// The number of a system call: the low half of rax, as on Linux.
     #[inline(always)]
     pub fn call_number(&self) -> usize {

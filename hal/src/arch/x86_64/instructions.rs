@@ -118,10 +118,13 @@ pub fn cpuid(leaf: u32, subleaf: u32) -> CpuidResult {
 /// The time-stamp counter.
 #[inline(always)]
 pub fn rdtsc() -> u64 {
-    let (low, high): (u32, u32);
+    let ticks: u64;
+    // The upper halves of both registers are 0 after it, which the compiler does not know.
     // SAFETY: always allowed at CPL 0.
-    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
-    u64::from(high) << 32 | u64::from(low)
+    unsafe {
+        asm!("rdtsc", "shl rdx, 32", "or rax, rdx", out("rax") ticks, out("rdx") _, options(nomem, nostack));
+    }
+    ticks
 }
 
 /// `value / by`, or the largest number if the quotient has more than 64 bits. One instruction; the compiler's division of

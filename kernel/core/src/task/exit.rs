@@ -2,7 +2,7 @@
 use super::process::{self, ExitStatus, Process};
 use super::signal::{self, SigInfo};
 use super::thread::{Thread, Work};
-use super::{debug, futex, futex_pi, later, pid_space, ptrace, sched, terminal};
+use super::{call_trace, debug, futex, futex_pi, later, pid_space, ptrace, sched, terminal};
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, LOOK_EVERY_NS};
 use crate::mm::memory::Memory;
@@ -76,6 +76,7 @@ pub fn by_signal(thread: &Arc<Thread>, context: &UserContext, info: SigInfo, cra
 pub fn exit_thread(thread: &Arc<Thread>, context: &UserContext, status: ExitStatus) -> ! {
     // The caller may lend us a reference that lives on this stack; ours must not outlive the last switch.
     let thread = thread.clone();
+    call_trace::ended(&thread, context);
     // What it does from here on, as to touch the memory of its futexes, is not to be cut short.
     thread.work().clear(Work::EXIT);
     if status != ExitStatus::Killed(abi::SIGKILL, false) {

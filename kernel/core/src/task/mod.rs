@@ -1,6 +1,7 @@
 //! Processes, threads, the scheduler, signals and futexes.
 pub mod attachment;
 pub mod call_filters;
+pub mod call_trace;
 pub mod clone;
 pub mod code;
 pub mod credentials;

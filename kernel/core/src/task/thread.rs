@@ -1,5 +1,6 @@
 //! A thread of a program.
 use super::call_filters::CallFilters;
+use super::call_trace::CallTrace;
 use super::debug::held::Debugged;
 use super::futex::Waiter;
 use super::later::PutOff;
@@ -71,6 +72,8 @@ pub struct Thread {
     pub memory_policy: AtomicU32,
     /// Which of its calls are looked at before they are made.
     pub filters: CallFilters,
+    /// Which of its calls is traced.
+    pub call_trace: CallTrace,
     /// Name (prctl(2), PR_SET_NAME), zero-padded.
     pub name: Mutex<[u8; NAME_LEN]>,
     /// Class and level of its input and output (ioprio_set(2)).
@@ -233,6 +236,7 @@ impl Thread {
             rseq_len: AtomicU32::new(0),
             memory_policy: AtomicU32::new(0),
             filters: CallFilters::default(),
+            call_trace: CallTrace::default(),
             name: Mutex::new([0; NAME_LEN]),
             io_priority: AtomicU32::new(0),
             put_off: PutOff::default(),

@@ -309,19 +309,50 @@ impl Port {
             }
         }
         let filled = buffers[0].is_some();
-        let mut output = self.output.lock();
-        output.reserved -= reserved;
-        for (buffer, len) in buffers.into_iter().flatten() {
-            output.half.send(buffer, len);
-        }
-        output.half.publish();
-        drop(output);
+        self.send_reserved(buffers, reserved);
         if result.is_err() {
             // What was reserved and not used is another writer's.
             self.writable.notify(Events::OUT);
         }
         // What was taken is sent; the next step meets the error again.
         if filled { Ok(()) } else { result }
+    }
+
+    /// Sends the buffers that `next` returns, of as many bytes as it says, and waits for room.
+    ///
+    /// # Errors
+    /// EPIPE if there is no other side any more, EIO.
+    pub fn write_buffers(
+        &self,
+        next: &mut dyn FnMut() -> Option<(PacketBuffer, usize)>,
+    ) -> Result<(), Errno> {
+        let mut first = next();
+        while first.is_some() {
+            let reserved = block_on_events(&self.writable, Events::OUT, false, None, || self.reserve(BATCH))?;
+            let mut buffers: [Option<(PacketBuffer, usize)>; BATCH as usize] =
+                [const { None }; BATCH as usize];
+            for place in &mut buffers[..reserved as usize] {
+                *place = first.take();
+                first = next();
+                if first.is_none() {
+                    break;
+                }
+            }
+            self.send_reserved(buffers, reserved);
+        }
+        // What was reserved and not used is another writer's.
+        self.writable.notify(Events::OUT);
+        Ok(())
+    }
+
+    /// Sends buffers, for which `reserved` are reserved.
+    fn send_reserved(&self, buffers: [Option<(PacketBuffer, usize)>; BATCH as usize], reserved: u16) {
+        let mut output = self.output.lock();
+        output.reserved -= reserved;
+        for (buffer, len) in buffers.into_iter().flatten() {
+            output.half.send(buffer, len);
+        }
+        output.half.publish();
     }
 
     /// Reserves up to `needed` buffers, at least as many as a write that must not be cut takes.

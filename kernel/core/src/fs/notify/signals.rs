@@ -5,7 +5,7 @@ use crate::fs::file::{File, OpenFile};
 use crate::fs::signal_io::Sender;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
-use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use linux_raw_sys::general as abi;
 
 /// What a process has asked for by a descriptor of a directory.

@@ -13,6 +13,7 @@ use coracle_core::task::process;
 use coracle_core::task::signal::{MAX_SIGNAL, SigInfo, send_to_process};
 use coracle_devices::virtio::port::Port;
 use coracle_fallible::filled;
+use coracle_hal::io::dma::PacketBuffer;
 use coracle_hal::once::Once;
 use coracle_hal::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -107,6 +108,14 @@ impl Channel {
     /// EPIPE if there is no other side any more, EIO, ENOMEM.
     pub fn send(&self, message: &[u8]) -> Result<(), Errno> {
         self.port.write(&mut UserBuf::kernel_in(message), false).map(|_| ())
+    }
+
+    /// Sends messages that lie in buffers, and waits until there is room for them: the next is what `next` returns, with its length.
+    ///
+    /// # Errors
+    /// EPIPE if there is no other side any more, EIO.
+    pub fn send_buffers(&self, next: &mut dyn FnMut() -> Option<(PacketBuffer, usize)>) -> Result<(), Errno> {
+        self.port.write_buffers(next)
     }
 
     /// Ends the answer to a request without waiting.
