@@ -66,7 +66,7 @@ struct Held {
 
 impl Lane {
     /// That of a CPU before it runs.
-    pub const fn new() -> Lane {
+    pub(crate) const fn new() -> Lane {
         let held = Held { current: None, taken: 0, full: Vec::new(), first: 0, count: 0, told: 0 };
         Lane {
             next: AtomicPtr::new(core::ptr::null_mut()),
@@ -231,7 +231,7 @@ pub fn append_bytes<const N: usize>(
     let lane = &Local::get().lane;
     let whole = (N + 1) * WORD + most.next_multiple_of(WORD);
     let has_room = || lane.next.load(Ordering::Relaxed) as usize + whole <= lane.end.get() as usize;
-    if !has_room() && !(lane.refill(whole) && has_room()) {
+    if !(has_room() || lane.refill(whole) && has_room()) {
         return false;
     }
     let place = lane.next.load(Ordering::Relaxed);

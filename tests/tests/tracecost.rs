@@ -1,5 +1,5 @@
 //! A call that is traced costs at most twice what it costs untraced, in instructions of the guest, which a plugin of QEMU counts
-//! (`bench/plugin/insn.c`): exact counts, no times. The bench counts what belongs to it beside, the fetching of the records.
+//! (`bench/plugin/insn.c`): exact counts, no times, of a kernel that is optimised as a whole. The bench counts what belongs to it beside, the fetching of the records.
 //!
 //! `cargo test --release -p coracle-tests --test tracecost -- --nocapture` prints the figures.
 use coracle_tests::guest::{self, LIMIT};
