@@ -117,7 +117,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         pieces: &Pieces<D::Buf>,
         sum: ChecksumField,
     ) -> core::result::Result<(), Full> {
-        let mtu = self.mtu_of(&route, ip.destination);
+        let mtu = self.mtu_for(&route, &ip);
         let len = TRANSPORT_LEN + pieces.len();
         let mut headers = [0; HEADER_AT + TRANSPORT_LEN];
         headers[HEADER_AT..].copy_from_slice(head);
@@ -164,7 +164,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         pieces: &Pieces<D::Buf>,
         sum: Option<ChecksumField>,
     ) -> core::result::Result<(), Full> {
-        let mtu = self.mtu_of(&route, ip.destination);
+        let mtu = self.mtu_for(&route, &ip);
         let is_v4 = ip.destination.is_v4();
         let len = TRANSPORT_LEN + pieces.len();
         // The checksum is that of the whole, which no device sees.

@@ -356,6 +356,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             ttl: 64,
             tos: 0,
             ident: Some(self.next_ident()),
+            greatest: None,
         };
         let start = Sum::default().pseudo_header(source, destination, protocol::UDP, total);
         // A lost message is repeated.

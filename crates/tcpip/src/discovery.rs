@@ -188,8 +188,15 @@ impl<D: Device, E: Events> Stack<D, E> {
             message[len + 2..len + LINK_OPTION_LEN].copy_from_slice(&self.mac);
             len += LINK_OPTION_LEN;
         }
-        let ip =
-            IpHeader { source, destination, protocol: protocol::ICMPV6, ttl: HOP_LIMIT, tos: 0, ident: None };
+        let ip = IpHeader {
+            source,
+            destination,
+            protocol: protocol::ICMPV6,
+            ttl: HOP_LIMIT,
+            tos: 0,
+            ident: None,
+            greatest: None,
+        };
         self.send_icmpv6_frame(ip, to, &[], &mut message[..len]);
     }
 

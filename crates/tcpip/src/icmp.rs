@@ -95,6 +95,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             ttl: TTL,
             tos,
             ident: Some(self.next_ident()),
+            greatest: None,
         };
         let mut done = 0;
         let pieces = self.collect(payload.len() as usize, |room| {
@@ -141,6 +142,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             ttl: TTL,
             tos: 0,
             ident: Some(self.next_ident()),
+            greatest: None,
         };
         let pieces = self.collect(before.len() + rest.len(), |room| {
             room.iter_mut().zip(&mut quote).map(|(to, byte)| *to = byte).count()

@@ -136,6 +136,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             ttl: self.hop_limit(),
             tos: 0,
             ident: None,
+            greatest: None,
         };
         let start = Sum::EMPTY.pseudo_header(source, info.source, protocol::ICMPV6, TRANSPORT_LEN + len);
         if let Ok(pieces) = self.collect(len, fill) {

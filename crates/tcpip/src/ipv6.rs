@@ -281,7 +281,7 @@ mod tests {
         fn a_header_is_read_as_written(source: u128, destination: u128, tos: u8, ttl: u8, len in 0usize..65535) {
             let address = |bits| Address::from(core::net::Ipv6Addr::from_bits(bits));
             let header = IpHeader {
-                source: address(source), destination: address(destination), protocol: 17, ttl, tos, ident: None
+                source: address(source), destination: address(destination), protocol: 17, ttl, tos, ident: None, greatest: None
             };
             let mut out = [0; TRANSPORT_AT];
             prop_assert_eq!(write_ipv6(&header, [2; 6], &mut out, len), 0);

@@ -55,6 +55,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             ttl: 1,
             tos: 0,
             ident: None,
+            greatest: None,
         };
         self.send_icmpv6_frame(ip, ethernet_address(destination), &ROUTER_ALERT, &mut message);
     }

@@ -68,10 +68,18 @@ impl<B: Buffer> WaitingFrame<B> {
 
 struct Neighbor<B> {
     mac: Option<[u8; 6]>,
+    /// The administrator's word (arp(7), ATF_PERM): neither aged nor changed by what the link says.
+    permanent: bool,
     confirmed: u64,
     probed: u64,
     probes: u8,
     waiting: Vec<WaitingFrame<B>>,
+}
+
+impl<B> Neighbor<B> {
+    fn new(confirmed: u64) -> Self {
+        Neighbor { mac: None, permanent: false, confirmed, probed: 0, probes: 0, waiting: Vec::new() }
+    }
 }
 
 impl<B: Buffer> Neighbor<B> {
@@ -91,6 +99,8 @@ pub struct Seen {
     pub address: Address,
     /// Its Ethernet address, if it has told it.
     pub mac: Option<[u8; 6]>,
+    /// The administrator entered it, for good.
+    pub permanent: bool,
     /// When it was heard of last, in ns.
     pub confirmed: u64,
 }
@@ -140,9 +150,49 @@ impl<D: Device, E: Events> Stack<D, E> {
         let seen = |(address, known): (&Address, &Neighbor<D::Buf>)| Seen {
             address: *address,
             mac: known.mac,
+            permanent: known.permanent,
             confirmed: known.confirmed,
         };
         Ok(table.iter().map(seen).try_collect_vec()?)
+    }
+
+    /// A neighbour, as [`Stack::neighbors`] shows it.
+    pub fn neighbor(&self, address: Address) -> Option<Seen> {
+        let table = self.neighbors.table.lock();
+        let known = table.get(&address)?;
+        Some(Seen { address, mac: known.mac, permanent: known.permanent, confirmed: known.confirmed })
+    }
+
+    /// Enters a neighbour, whatever was known of it (arp(7), SIOCSARP). `mac`: `None` leaves what there is. ENOBUFS if the table is full.
+    pub fn set_neighbor(
+        &self,
+        now: u64,
+        address: Address,
+        mac: Option<[u8; 6]>,
+        permanent: bool,
+    ) -> crate::error::Result<()> {
+        let mut table = self.neighbors.table.lock();
+        if !table.contains_key(&address) && table.len() >= MAX_ENTRIES {
+            return Err(crate::Error::NoBuffers);
+        }
+        let neighbor = table.get_or_insert_with(address, || Neighbor::new(now))?;
+        neighbor.permanent = permanent;
+        neighbor.probes = 0;
+        let Some(mac) = mac.or(neighbor.mac) else { return Ok(()) };
+        neighbor.mac = Some(mac);
+        neighbor.confirmed = now;
+        let waiting = core::mem::take(&mut neighbor.waiting);
+        drop(table);
+        self.neighbors.generation.fetch_add(1, Ordering::Release);
+        self.transmit_waiting(waiting, mac);
+        Ok(())
+    }
+
+    /// Forgets a neighbour (arp(7), SIOCDARP); returns whether it was known. Packets that wait for it are lost.
+    pub fn remove_neighbor(&self, address: Address) -> bool {
+        let removed = self.neighbors.table.lock().remove(&address);
+        self.neighbors.generation.fetch_add(1, Ordering::Release);
+        removed.is_some()
     }
 
     /// The address of a neighbour, if it is known. Asks for it if it is unknown or old.
@@ -152,8 +202,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         let neighbor = table.get_mut(&ip)?;
         let mac = neighbor.mac?;
         let fresh_until = neighbor.confirmed + FRESH;
-        if now < fresh_until {
-            return Some(Resolved { mac, until: fresh_until, generation });
+        if now < fresh_until || neighbor.permanent {
+            return Some(Resolved { mac, until: fresh_until.max(now + PROBE_INTERVAL), generation });
         }
         if now < neighbor.probed + PROBE_INTERVAL {
             return Some(Resolved { mac, until: neighbor.probed + PROBE_INTERVAL, generation });
@@ -199,7 +249,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let mut table = self.neighbors.table.lock();
         if table.len() >= MAX_ENTRIES && !table.contains_key(&ip) {
             // Any entry that no packet waits for will do: it is requested again if it is needed.
-            let victim = table.iter().find(|(_, n)| n.waiting.is_empty()).map(|(ip, _)| *ip);
+            let victim = table.iter().find(|(_, n)| n.waiting.is_empty() && !n.permanent).map(|(ip, _)| *ip);
             match victim {
                 Some(victim) => drop(table.remove(&victim)),
                 None => {
@@ -208,7 +258,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 }
             }
         }
-        let unknown = || Neighbor { mac: None, confirmed: 0, probed: 0, probes: 0, waiting: Vec::new() };
+        let unknown = || Neighbor::new(0);
         let Ok(neighbor) = table.get_or_insert_with(ip, unknown) else {
             self.counters.add(Count::OutDrops);
             return false;
@@ -334,12 +384,15 @@ impl<D: Device, E: Events> Stack<D, E> {
             if !create || table.len() >= MAX_ENTRIES {
                 return Vec::new();
             }
-            let new = || Neighbor { mac: None, confirmed: now, probed: 0, probes: 0, waiting: Vec::new() };
+            let new = || Neighbor::new(now);
             if table.get_or_insert_with(ip, new).is_err() {
                 return Vec::new();
             }
         }
         let Some(neighbor) = table.get_mut(&ip) else { return Vec::new() };
+        if neighbor.permanent {
+            return Vec::new();
+        }
         if neighbor.mac.is_some_and(|old| old != mac) {
             // RFC 826 takes any sender's word. So do we, but not while the old address is known to be good.
             if !confirm && now < neighbor.confirmed + PROBE_INTERVAL {

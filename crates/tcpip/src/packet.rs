@@ -99,6 +99,8 @@ pub struct IpHeader {
     pub tos: u8,
     /// Identification of an IPv4 packet that may be fragmented; `None` sets "don't fragment" (RFC 6864).
     pub ident: Option<u16>,
+    /// The greatest packet that the sender allows (IPV6_MTU of ipv6(7)), if it is less than what the route takes.
+    pub greatest: Option<u16>,
 }
 
 impl IpHeader {
@@ -152,6 +154,17 @@ impl<D: Device, E: Events> Stack<D, E> {
             _ if destination.is_v4() => self.mtu,
             _ => self.v6.mtu_to(destination, self.mtu),
         }
+    }
+
+    /// The same, and no more than the sender allows.
+    pub(crate) fn mtu_for(&self, route: &Route, ip: &IpHeader) -> usize {
+        let mtu = self.mtu_of(route, ip.destination);
+        ip.greatest.map_or(mtu, |greatest| mtu.min(greatest.into()))
+    }
+
+    /// The greatest packet that is sent to a host in one piece, if there is a route to it (ip(7), IP_MTU).
+    pub fn mtu_to(&self, destination: Address) -> Option<usize> {
+        Some(self.mtu_of(&self.route(destination)?, destination))
     }
 
     /// Whether the address is one of ours.

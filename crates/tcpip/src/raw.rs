@@ -110,6 +110,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             ttl: way.ttl.unwrap_or(usual),
             tos: way.tos,
             ident: (!way.is_whole).then(|| self.next_ident()),
+            greatest: None,
         };
         let mtu = self.mtu_of(&route, way.to);
         if ip.len() + len > usize::from(u16::MAX) {

@@ -67,6 +67,8 @@ pub struct UdpOptions {
     pub reports: bool,
     /// What the checksums of UDP-Lite cover.
     pub coverage: Coverage,
+    /// `IPV6_MTU`: the greatest packet of IPv6, if datagrams are to be cut into smaller ones than the route takes.
+    pub greatest_v6: Option<u16>,
 }
 
 /// The route that a datagram is to take.
@@ -589,6 +591,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             traffic_class: 0,
             reports: false,
             coverage: Coverage::default(),
+            greatest_v6: None,
         };
         let state = State {
             local: Endpoint::default(),
@@ -792,6 +795,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             ttl: way.ttl.unwrap_or(ttl),
             tos: way.tos.unwrap_or(tos),
             ident: Some(self.next_ident()),
+            greatest: options.greatest_v6.filter(|_| !remote.is_v4()),
         };
         let start = Sum::default().pseudo_header(source, remote, protocol, total);
         let mut sum = ChecksumField { field: CHECKSUM_FIELD, start, device: true, covered: None };

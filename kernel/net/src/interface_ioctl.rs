@@ -219,6 +219,12 @@ pub fn ioctl(command: u32, argument: usize) -> SysResult {
     }
 }
 
+/// The same for a socket of AF_INET (`is_v4`) or AF_INET6, of which the former have those of arp(7), too.
+pub fn ioctl_of_inet(is_v4: bool, command: u32, argument: usize) -> SysResult {
+    let arp = if is_v4 { super::arp_ioctl::ioctl(command, argument) } else { None };
+    arp.unwrap_or_else(|| ioctl(command, argument))
+}
+
 /// `struct ifconf`: the length of a buffer, and its address; filled with an `ifreq` for each interface with an address.
 fn list(argument: usize) -> SysResult {
     let _ = super::stack::wait_configured();

@@ -16,6 +16,7 @@ extern crate coracle_core;
 
 pub mod address;
 mod ancillary;
+pub mod arp_ioctl;
 mod common;
 mod filter;
 mod interface;

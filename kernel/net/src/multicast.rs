@@ -2,7 +2,7 @@
 use super::common::errno;
 use super::engine;
 use super::interface_ioctl::{CARD_INDEX, LOOPBACK_INDEX};
-use super::options::{USUAL_HOPS, byte_or_default, int};
+use super::options::{LEAST_MTU, USUAL_HOPS, byte_or_default, int};
 use super::udp::UdpFile;
 use coracle_core::errno::Errno;
 use coracle_hal::sync::atomic::Ordering;
@@ -199,6 +199,14 @@ impl UdpFile {
                 let family = self.common.family.of_engine(on != 0);
                 set(&|options| options.family = family);
             }),
+            // The system's, or one that every link of IPv6 takes (RFC 8200, section 5).
+            n::IPV6_MTU => whole()
+                .and_then(|mtu| match mtu {
+                    0 => Ok(None),
+                    LEAST_MTU.. => Ok(Some(mtu.min(u16::MAX.into()) as u16)),
+                    _ => Err(Errno::INVAL),
+                })
+                .map(|mtu| set(&|options| options.greatest_v6 = mtu)),
             n::IPV6_UNICAST_HOPS => byte().map(|hops| set(&|options| options.hops = hops)),
             n::IPV6_MULTICAST_HOPS => {
                 byte().map(|hops| set(&|options| options.multicast_hops = hops.unwrap_or(1)))

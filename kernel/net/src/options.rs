@@ -1,10 +1,12 @@
 //! Socket options that TCP and UDP sockets share (socket(7), ip(7), ipv6(7)).
 use super::address::Family;
 use super::common::Common;
+use super::interface_ioctl::{NAME_BYTES, interfaces};
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
 use coracle_core::fs::access::{capability, check_capability};
 use coracle_fallible::prelude::*;
+use coracle_tcpip::Endpoint;
 use core::ops::RangeInclusive;
 use linux_raw_sys::net as n;
 
@@ -89,6 +91,8 @@ pub fn byte_or_default(value: &[u8]) -> Result<Option<u8>, Errno> {
     }
 }
 
+/// The least MTU that a program may set for IPv6 (IPV6_MTU; RFC 8200, section 5).
+pub const LEAST_MTU: i32 = 1280;
 /// The hop limit of a packet of IPv6, unless the program sets it.
 pub const USUAL_HOPS: i32 = 64;
 
@@ -130,8 +134,8 @@ impl Common {
                 n::SO_TXTIME => Some(remember()),
                 // It is for AF_UNIX alone.
                 n::SO_PASSSEC => Some(Err(Errno::OPNOTSUPP)),
-                // There is one interface to bind to, and the loopback.
-                n::SO_BINDTODEVICE => Some(Ok(())),
+                // There is one interface to bind to, and the loopback; routes lead to the right one in any case.
+                n::SO_BINDTODEVICE => Some(self.bind_to_device(level, name, value)),
                 n::SO_TYPE
                 | n::SO_DOMAIN
                 | n::SO_PROTOCOL
@@ -174,6 +178,31 @@ impl Common {
         }
     }
 
+    /// SO_BINDTODEVICE (socket(7)). ENODEV; EPERM: what is bound is bound to another only with CAP_NET_RAW.
+    fn bind_to_device(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+        if self.recall(level, name, 0) != 0 {
+            check_capability(capability::NET_RAW)?;
+        }
+        // What is longer than a name is cut.
+        let named = value.split(|byte| *byte == 0).next().unwrap_or_default();
+        let named = &named[..named.len().min(NAME_BYTES - 1)];
+        if named.is_empty() {
+            return self.remember(level, name, 0);
+        }
+        let found = interfaces().into_iter().find(|interface| interface.name.as_bytes() == named);
+        self.remember(level, name, found.ok_or(Errno::NODEV)?.index as i32)
+    }
+
+    /// IP_MTU and IPV6_MTU: the greatest packet to the peer (ip(7), ipv6(7)). ENOTCONN without one.
+    pub fn path_mtu(peer: Option<Endpoint>) -> Result<Vec<u8>, Errno> {
+        /// Linux's MTU of the loopback, which is more than a packet of IPv4 can have.
+        const LOOPBACK: usize = 65536;
+        let peer = peer.ok_or(Errno::NOTCONN)?.address;
+        let mtu = super::engine().mtu_to(peer).ok_or(Errno::NOTCONN)?;
+        let is_loopback = mtu >= usize::from(u16::MAX);
+        answer(if is_loopback && !peer.is_v4() { LOOPBACK } else { mtu } as i32)
+    }
+
     /// Returns an option that is the same for all inet sockets. `None`: it is not.
     pub fn get(&self, level: i32, name: i32) -> Option<Result<Vec<u8>, Errno>> {
         let number = name as u32;
@@ -183,7 +212,14 @@ impl Common {
                 n::SO_RCVTIMEO_OLD | n::SO_SNDTIMEO_OLD | n::SO_RCVTIMEO_NEW | n::SO_SNDTIMEO_NEW => {
                     Some(self.timeout_value(number))
                 }
-                n::SO_BINDTODEVICE => Some(Ok(Vec::new())),
+                n::SO_BINDTODEVICE => {
+                    let index = self.recall(level, name, 0) as u32;
+                    let bound = interfaces().into_iter().find(|interface| interface.index == index);
+                    let text = bound.map_or(Ok(Vec::new()), |bound| {
+                        bound.name.bytes().chain([0]).try_collect_vec().map_err(Errno::from)
+                    });
+                    Some(text)
+                }
                 // No packet has arrived at any.
                 n::SO_INCOMING_CPU => Some(recall(-1)),
                 n::SO_INCOMING_NAPI_ID => Some(answer(0)),
@@ -203,7 +239,6 @@ impl Common {
                 | n::IP_RECVTOS
                 | n::IP_RECVTTL
                 | n::IP_LOCAL_PORT_RANGE => Some(recall(0)),
-                n::IP_MTU => Some(answer(coracle_tcpip::Device::mtu(super::engine().device()) as i32)),
                 n::IP_OPTIONS => Some(Ok(Vec::new())),
                 _ => None,
             },

@@ -488,7 +488,7 @@ impl File for PacketFile {
                 ioctl_answer(argument, next as u32)
             }
             linux_raw_sys::ioctl::TIOCOUTQ => ioctl_answer(argument, 0),
-            _ => super::interface_ioctl::ioctl(command, argument),
+            _ => super::interface_ioctl::ioctl_of_inet(true, command, argument),
         }
     }
 

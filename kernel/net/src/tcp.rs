@@ -376,7 +376,7 @@ impl File for TcpFile {
             linux_raw_sys::ioctl::TIOCOUTQ => int(self.socket.info().unacknowledged_bytes),
             super::interface_ioctl::SIOCOUTQNSD => int(self.socket.info().unsent_bytes),
             super::interface_ioctl::SIOCATMARK => int(self.socket.info().at_mark.into()),
-            _ => super::interface_ioctl::ioctl(command, argument),
+            _ => super::interface_ioctl::ioctl_of_inet(self.common.family == Family::V4, command, argument),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Options of TCP sockets (tcp(7), socket(7), ip(7)).
 use super::address::Family;
+use super::common::Common;
 use super::options::{
-    SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_TCP, USUAL_HOPS, answer, buffer_size, byte_or_default, int, ttl,
+    LEAST_MTU, SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_TCP, USUAL_HOPS, answer, buffer_size, byte_or_default, int,
+    ttl,
 };
 use super::tcp::TcpFile;
 use alloc::vec::Vec;
@@ -118,6 +120,11 @@ impl TcpFile {
                 let family = self.common.family.of_engine(on != 0);
                 self.change(&|options| options.family = family)
             }),
+            // A stream's segments are cut for the route, not by this.
+            n::IPV6_MTU => int(value).and_then(|mtu| match mtu {
+                0 | LEAST_MTU.. => Ok(()),
+                _ => Err(Errno::INVAL),
+            }),
             n::IPV6_UNICAST_HOPS => byte().and_then(|hops| self.change(&|options| options.hops = hops)),
             n::IPV6_TCLASS => byte().and_then(|class| {
                 self.change(&|options| {
@@ -148,6 +155,7 @@ impl TcpFile {
             return result;
         }
         match (level, number) {
+            (SOL_IP, n::IP_MTU) | (SOL_IPV6, n::IPV6_MTU) => Common::path_mtu(self.socket.peer()),
             (SOL_SOCKET, n::SO_ERROR) => answer(self.socket.take_error().map_or(0, Error::errno)),
             (SOL_SOCKET, n::SO_ACCEPTCONN) => answer((self.socket.info().state == State::Listen) as i32),
             (SOL_SOCKET, n::SO_LINGER) => {

@@ -307,7 +307,7 @@ impl File for UdpFile {
         match command {
             linux_raw_sys::ioctl::FIONREAD => int(self.socket.next_len() as u32),
             linux_raw_sys::ioctl::TIOCOUTQ => int(0),
-            _ => super::interface_ioctl::ioctl(command, argument),
+            _ => super::interface_ioctl::ioctl_of_inet(self.common.family == Family::V4, command, argument),
         }
     }
 
@@ -498,6 +498,7 @@ impl Socket for UdpFile {
         }
         let options = self.socket.options();
         match (level, number) {
+            (SOL_IP, n::IP_MTU) | (SOL_IPV6, n::IPV6_MTU) => Common::path_mtu(self.socket.peer()),
             (SOL_SOCKET, n::SO_ERROR) => answer(self.socket.take_error().map_or(0, Error::errno)),
             (SOL_SOCKET, n::SO_ACCEPTCONN) => answer(0),
             (SOL_SOCKET, n::SO_REUSEADDR) => answer(options.reuse_address as i32),

@@ -58,6 +58,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             ttl: DEFAULT_TTL,
             tos: 0,
             ident: None,
+            greatest: None,
         };
         let start = ip.write(self.mac, link, len);
         tcp[0..2].copy_from_slice(&tuple.local_port.to_be_bytes());

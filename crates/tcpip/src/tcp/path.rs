@@ -72,6 +72,7 @@ impl Path {
             ttl,
             tos,
             ident: None,
+            greatest: None,
         };
         let Some((link, tcp)) = path.headers.split_first_chunk_mut::<TRANSPORT_AT>() else { return path };
         path.start = ip.write(mac, link, 0) as u8;

@@ -15,6 +15,7 @@ pub mod futex;
 pub mod futex_pi;
 pub mod later;
 pub mod limits;
+pub mod login;
 pub mod long_call;
 pub mod look_into;
 pub mod namespaces;

@@ -5,12 +5,13 @@ use super::debug;
 use super::family::{Family, Siblings};
 use super::later::{self, Later, Link};
 use super::limits::Limits;
+use super::login::Login;
 use super::namespaces::Namespaces;
 use super::oom_score::OomScore;
 use super::pid_space::{self, PidSpace};
 use super::signal::{self, ProcessSignals, SigInfo};
 use super::terminal::Controlled;
-use super::thread::{Thread, Work};
+use super::thread::{Thread, ThreadName, Work};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::descriptors::{DescriptorTable, TableUse};
@@ -89,6 +90,8 @@ pub struct Process {
     pub dead: AtomicBool,
     /// Its parent has been sent the signal of its end: who waits for it sees the signal pending.
     pub told: AtomicBool,
+    /// The name of its first thread, once that has ended.
+    ended_name: Mutex<ThreadName>,
     /// CPU time of threads that ended, nanoseconds.
     pub ended_threads_ns: AtomicU64,
     /// CPU time of children waited for, nanoseconds.
@@ -115,6 +118,8 @@ pub struct Process {
     pub personality: AtomicUsize,
     /// It has changed semaphores with SEM_UNDO (semop(2)).
     pub undoes_semaphores: AtomicBool,
+    /// The user who logged in, and the session of that login.
+    pub login: Login,
     /// How willingly it is ended when memory runs out (/proc/PID/oom_score_adj).
     pub oom: OomScore,
     /// vfork(2): the parent sleeps until this is set (exec or exit).
@@ -392,6 +397,7 @@ impl Process {
             exiting: Mutex::new(None),
             dead: AtomicBool::new(false),
             told: AtomicBool::new(false),
+            ended_name: Mutex::new(ThreadName::default()),
             ended_threads_ns: AtomicU64::new(0),
             children_ns: AtomicU64::new(0),
             stopped: AtomicU32::new(0),
@@ -405,6 +411,7 @@ impl Process {
             subreaper: AtomicBool::new(false),
             undoes_semaphores: AtomicBool::new(false),
             personality: AtomicUsize::new(0),
+            login: Login::default(),
             oom: OomScore::default(),
             vfork_done: AtomicBool::new(true),
             faults: AtomicU64::new(0),
@@ -489,8 +496,18 @@ impl Process {
         Ok(())
     }
 
+    /// The name of its first thread, also when that has ended (proc(5), `/proc/pid/comm`).
+    pub fn name(&self) -> ThreadName {
+        let threads = self.threads.lock();
+        let first = threads.iter().find(|thread| thread.tid() == self.pid);
+        first.map_or_else(|| *self.ended_name.lock(), |thread| thread.name())
+    }
+
     /// Takes a thread off the lists; gives how many remain.
     pub fn remove_thread(&self, thread: &Arc<Thread>) -> usize {
+        if thread.tid() == self.pid {
+            *self.ended_name.lock() = thread.name();
+        }
         THREADS.write().remove(&thread.tid());
         let mut threads = self.threads.lock();
         threads.retain(|other| !Arc::ptr_eq(other, thread));

@@ -26,7 +26,7 @@ use core::mem::offset_of;
 pub const NAME_LEN: usize = 16;
 
 /// The name of a thread.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct ThreadName([u8; NAME_LEN]);
 
 impl ThreadName {

@@ -95,6 +95,9 @@ impl File for MadeFile {
     fn seekable(&self) -> bool {
         true
     }
+    fn truncate(&self, size: u64) -> Result<(), Errno> {
+        self.node.truncate(size)
+    }
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(self.node.metadata().stat())
     }

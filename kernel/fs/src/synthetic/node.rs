@@ -142,7 +142,7 @@ impl Inode for Node {
         }
     }
     fn truncate(&self, _size: u64) -> Result<(), Errno> {
-        // Settings are opened with O_TRUNC by shells.
+        // Shells open settings with O_TRUNC, and pam_loginuid(8) truncates them: as on Linux, they stay what they are.
         match &self.kind {
             Kind::File(_) | Kind::Setting(_) => Ok(()),
             _ => Err(Errno::INVAL),

@@ -68,7 +68,7 @@ impl File for RawFile {
                 ioctl_answer(argument, next as u32)
             }
             linux_raw_sys::ioctl::TIOCOUTQ => ioctl_answer(argument, 0),
-            _ => crate::interface_ioctl::ioctl(command, argument),
+            _ => crate::interface_ioctl::ioctl_of_inet(self.is_v4(), command, argument),
         }
     }
 

@@ -12,11 +12,14 @@ use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::fs::inode::Link;
+use coracle_core::task::credentials::machine_id;
 use coracle_core::task::look_into;
 use coracle_core::task::oom;
 use coracle_core::task::pid_space::PidSpace;
 use coracle_core::task::process::{Process, Program};
 use coracle_core::task::thread::{Thread, ThreadName};
+use coracle_core::task::user_space::Kind as IdKind;
+use coracle_core::this;
 use coracle_fallible::{NoMemory, Text, try_box};
 use coracle_fs::synthetic::{Directory, Item, Kind, Listed, Piece, Table, TakeName};
 use coracle_hal::fail;
@@ -50,9 +53,9 @@ impl Subject {
     pub(super) fn main(&self) -> Option<Arc<Thread>> {
         self.thread.clone().or_else(|| self.process.threads.lock().first().cloned())
     }
-    /// The thread's name, which is empty when there is none any more.
+    /// The thread's name, or that of the process's first, which is kept when it has ended.
     pub(super) fn name(&self) -> ThreadName {
-        self.main().map(|thread| thread.name()).unwrap_or_default()
+        self.thread.as_ref().map_or_else(|| self.process.name(), |thread| thread.name())
     }
     pub(super) fn state(&self) -> (char, &'static str) {
         let dead = self.process.dead.load(Relaxed);
@@ -164,7 +167,7 @@ static FILES: Table<Subject> = &[
         ),
     ),
     ("limits", Item::Text(limits)),
-    ("loginuid", Item::Setting(|_, text| text.push(b"4294967295"), |_, _| Ok(()))),
+    ("loginuid", Item::Setting(login_user, set_login_user)),
     ("maps", Item::Pieces(|s, from, text| s.check().and_then(|()| maps(s, from, text, false)))),
     ("mem", Item::Opened(|s, place| memory::open(s, place, false))),
     ("mountinfo", Item::Text(mountinfo)),
@@ -182,7 +185,7 @@ static FILES: Table<Subject> = &[
     ("personality", Item::Text(|s, text| writeln!(text, "{:08x}", s.process.personality.load(Relaxed)))),
     ("root", Item::Link(|s| s.check().map(|()| Link::Place(s.process.fs.root())))),
     ("sched", Item::Text(sched)),
-    ("sessionid", Item::Fixed("4294967295")),
+    ("sessionid", Item::Text(|s, text| write!(text, "{}", s.process.login.session()))),
     ("setgroups", Item::Setting(ids::groups, ids::set_groups)),
     ("uid_map", Item::Setting(ids::users_map, ids::set_users_map)),
     ("gid_map", Item::Setting(ids::groups_map, ids::set_groups_map)),
@@ -227,6 +230,29 @@ fn set_oom_score_adj(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
 
 fn set_oom_adj(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
     subject.process.oom.set_old(number(text)?, may_exceed())
+}
+
+fn login_user(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    let user = subject.process.login.user();
+    let shown = |user| this::with(|thread| thread.process.credentials.lock().shown(IdKind::User, user));
+    write!(text, "{}", user.map_or(u32::MAX, shown))
+}
+
+/// As Linux has it (`proc_loginuid_write()`): a program sets its own alone, and what is set already only with CAP_AUDIT_CONTROL.
+/// EPERM; EINVAL: it is no number, or no user of the user namespace.
+fn set_login_user(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
+    if !this::with(|thread| Arc::ptr_eq(&thread.process, &subject.process)) {
+        return Err(Errno::PERM);
+    }
+    let user = match number(text)? {
+        u32::MAX => None,
+        user => Some(machine_id(IdKind::User, user)?),
+    };
+    if subject.process.login.user().is_some() {
+        check_capability(capability::AUDIT_CONTROL)?;
+    }
+    subject.process.login.set(user);
+    Ok(())
 }
 
 fn oom_score(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {

@@ -34,6 +34,13 @@ static void options(int type) {
     printf("%s\n", type == SOCK_STREAM ? "tcp" : "udp");
     for (int i = 0; i < 3 + 2 * (type == SOCK_DGRAM); i++)
         try_option(fd, all[i].name, all[i].option, values, i == 0 || i == 4 ? 2 : 7);
+    // The greatest packet: what may be set, and that of the route to the peer.
+    for (int mtu = 1279; mtu <= 1281; mtu++)
+        SHOW(setsockopt(fd, IPPROTO_IPV6, IPV6_MTU, &mtu, sizeof mtu));
+    static const int mtus[] = {0, 1, -1, 65535, 65536};
+    for (int i = 0; i < 5; i++)
+        SHOW(setsockopt(fd, IPPROTO_IPV6, IPV6_MTU, &mtus[i], sizeof mtus[i]));
+    try_option(fd, "MTU without a peer", IPV6_MTU, NULL, 0);
     // What a socket is bound to is decided once.
     struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_addr = in6addr_any};
     NEED(bind(fd, ADDR(any)) == 0);

@@ -1,5 +1,6 @@
 //! /proc/net/dev, if_inet6, route, fib_trie and arp: interfaces, their addresses, and what is reached over them.
 use coracle_fallible::{NoMemory, Text};
+use coracle_net::arp_ioctl;
 use coracle_net::engine;
 use coracle_net::interface_ioctl::{CARD_NAME, InterfaceAddress, InterfaceInfo, interfaces, ipv6_addresses};
 use core::net::Ipv4Addr;
@@ -14,8 +15,6 @@ const ROUTE_WIDTH: usize = 127;
 /// Flags of routes (linux/route.h).
 const RTF_UP: u32 = 1;
 const RTF_GATEWAY: u32 = 2;
-/// Flags of ARP's entries (linux/if_arp.h).
-const ATF_COM: u32 = 2;
 
 /// /proc/net/dev.
 pub fn dev(text: &mut Text) -> Result<(), NoMemory> {
@@ -102,7 +101,7 @@ pub fn arp(text: &mut Text) -> Result<(), NoMemory> {
     for seen in engine().neighbors().map_err(|_| NoMemory)? {
         let Some(address) = seen.address.to_ipv4() else { continue };
         let mac = seen.mac.unwrap_or_default();
-        let flags = if seen.mac.is_some() { ATF_COM } else { 0 };
+        let flags = arp_ioctl::flags(&seen);
         let [a, b, c, d, e, f] = mac;
         // Linux's columns: the address takes 16 of them.
         let mut own = heapless::String::<16>::new();
