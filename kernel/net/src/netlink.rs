@@ -48,7 +48,12 @@ const IFLA_BROADCAST: u16 = 2;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_TXQLEN: u16 = 13;
+const IFLA_STATS: u16 = 7;
 const IFLA_OPERSTATE: u16 = 16;
+const IFLA_STATS64: u16 = 23;
+/// Counters of `struct rtnl_link_stats` and `struct rtnl_link_stats64` (linux/if_link.h), of which the latter has one more.
+const COUNTERS: usize = 24;
+const COUNTERS_64: usize = COUNTERS + 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_LABEL: u16 = 3;
@@ -378,6 +383,23 @@ fn name(interface: &InterfaceInfo) -> heapless::Vec<u8, NAME_BYTES> {
     interface.name.bytes().chain([0]).take(NAME_BYTES).collect()
 }
 
+/// What came in over an interface and what went out, as `struct rtnl_link_stats64`.
+fn statistics(interface: &InterfaceInfo) -> [u64; COUNTERS_64] {
+    let [received, sent] = interface.traffic();
+    let mut counters = [0; COUNTERS_64];
+    counters[..8].copy_from_slice(&[
+        received.packets,
+        sent.packets,
+        received.bytes,
+        sent.bytes,
+        received.errors,
+        sent.errors,
+        received.drops,
+        sent.drops,
+    ]);
+    counters
+}
+
 /// RTM_NEWLINK: `struct ifinfomsg` and attributes.
 fn link(out: &mut Dump, request: &Request, interface: &InterfaceInfo) -> Result<(), NoMemory> {
     let mut body = [0; 16];
@@ -387,13 +409,24 @@ fn link(out: &mut Dump, request: &Request, interface: &InterfaceInfo) -> Result<
     let name = name(interface);
     let state = if interface.flags & IFF_LOOPBACK != 0 { OPER_UNKNOWN } else { OPER_UP };
     let broadcast = if state == OPER_UP { [0xff; 6] } else { [0; 6] };
-    let attributes: [(u16, &[u8]); 6] = [
+    let counters = statistics(interface);
+    let (mut wide, mut narrow) = ([0; 8 * COUNTERS_64], [0; 4 * COUNTERS]);
+    for (place, counter) in wide.as_chunks_mut().0.iter_mut().zip(counters) {
+        *place = counter.to_le_bytes();
+    }
+    // The older form has the lower halves.
+    for (place, counter) in narrow.as_chunks_mut().0.iter_mut().zip(counters) {
+        *place = (counter as u32).to_le_bytes();
+    }
+    let attributes: [(u16, &[u8]); 8] = [
         (IFLA_IFNAME, &name),
         (IFLA_TXQLEN, &1000u32.to_le_bytes()),
         (IFLA_OPERSTATE, &[state]),
         (IFLA_MTU, &interface.mtu.to_le_bytes()),
         (IFLA_ADDRESS, &interface.mac),
         (IFLA_BROADCAST, &broadcast),
+        (IFLA_STATS64, &wide),
+        (IFLA_STATS, &narrow),
     ];
     out.message(request, RTM_NEWLINK, multi(request), &body, &attributes)
 }

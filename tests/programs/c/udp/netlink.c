@@ -1,5 +1,5 @@
 // The messages of a dump of links, addresses and routes (rtnetlink(7)) are made of whole attributes: each is padded to four
-// bytes, the last one, too, and the length of the message counts that.
+// bytes, the last one, too, and the length of the message counts that. Links tell what they carried (IFLA_STATS and IFLA_STATS64).
 #include "t.h"
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -7,7 +7,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-static int misfits, loopbacks, local_addresses;
+static int misfits, loopbacks, local_addresses, is_loopback, wide, narrow;
 
 static void look(struct nlmsghdr *message, size_t fixed) {
     size_t left = message->nlmsg_len - NLMSG_LENGTH(fixed);
@@ -20,8 +20,21 @@ static void look(struct nlmsghdr *message, size_t fixed) {
             misfits++;
             return;
         }
-        if (message->nlmsg_type == RTM_NEWLINK && one->rta_type == IFLA_IFNAME)
-            loopbacks += strcmp(RTA_DATA(one), "lo") == 0;
+        if (message->nlmsg_type == RTM_NEWLINK && one->rta_type == IFLA_IFNAME) {
+            is_loopback = strcmp(RTA_DATA(one), "lo") == 0;
+            loopbacks += is_loopback;
+        }
+        // What goes out over the loopback comes in. Newer kernels have more counters behind those that all have.
+        if (message->nlmsg_type == RTM_NEWLINK && is_loopback && one->rta_type == IFLA_STATS64) {
+            struct rtnl_link_stats64 counters;
+            NEED(RTA_PAYLOAD(one) >= offsetof(struct rtnl_link_stats64, rx_nohandler));
+            memcpy(&counters, RTA_DATA(one), offsetof(struct rtnl_link_stats64, rx_nohandler));
+            wide += counters.rx_packets > 0 && counters.rx_packets == counters.tx_packets && counters.rx_bytes == counters.tx_bytes;
+        }
+        if (message->nlmsg_type == RTM_NEWLINK && is_loopback && one->rta_type == IFLA_STATS) {
+            struct rtnl_link_stats *counters = RTA_DATA(one);
+            narrow += counters->rx_packets > 0 && counters->rx_packets == counters->tx_packets && counters->tx_errors == 0;
+        }
         struct in_addr *address = RTA_DATA(one);
         if (message->nlmsg_type == RTM_NEWADDR && one->rta_type == IFA_LOCAL && one->rta_len == RTA_LENGTH(4))
             local_addresses += ntohl(address->s_addr) == INADDR_LOOPBACK;
@@ -55,11 +68,18 @@ static void dump(int type, size_t fixed) {
 }
 
 int main(void) {
+    // Something for the counters.
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    NEED(fd >= 0 && sendto(fd, "counted", 7, 0, (struct sockaddr *)&a, sizeof a) == 7);
+    NEED(close(fd) == 0);
     dump(RTM_GETLINK, sizeof(struct ifinfomsg));
     dump(RTM_GETADDR, sizeof(struct ifaddrmsg));
     dump(RTM_GETROUTE, sizeof(struct rtmsg));
     SHOW(misfits);
     SHOW(loopbacks);
     SHOW(local_addresses);
+    SHOW(wide);
+    SHOW(narrow);
     DONE();
 }
