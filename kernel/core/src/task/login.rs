@@ -1,6 +1,6 @@
 //! Who logged in (proc(5), `/proc/pid/loginuid` and `/proc/pid/sessionid`): pam_loginuid(8) sets it for sshd, login and cron, and
 //! children inherit it.
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// No user, and no session (linux/audit.h, `AUDIT_UID_UNSET` and `AUDIT_SID_UNSET`).
 const UNSET: u32 = u32::MAX;
