@@ -1,7 +1,7 @@
 //! Records that CPUs make, in buffers that a device reads in place.
 //!
 //! Each CPU writes into a buffer of its own, with no lock and no locked instruction: to make a record is to compare, to store and to
-//! move an address on. Full buffers wait until they are taken ([`take`]), as many as [`start`] allows; what has no room is counted. Of
+//! move an address on. Full buffers wait until they are taken ([`Taking`]), as many as [`start`] allows; what has no room is counted. Of
 //! the buffer that a CPU still writes to, what is there so far is copied.
 //!
 //! Records are words of 64 bits, and a record lies in one buffer. Before the records of a buffer there is room for [`ROOM_BEFORE`]

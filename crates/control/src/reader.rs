@@ -76,6 +76,7 @@ mod tests {
     use super::*;
     use crate::{LifeRequest, Request, Window};
     use proptest::prelude::*;
+    use std::vec;
     use std::vec::Vec;
 
     /// A message as it is sent.

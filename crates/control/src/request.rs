@@ -29,8 +29,8 @@ pub enum Request<'a> {
     TraceStart {
         /// A process; 0: all.
         pid: u32,
-        /// Bytes of the program's stack that are noted with each call: records of [`record::STACK`](crate::record::STACK) and
-        /// [`record::CODE`](crate::record::CODE). 0: none.
+        /// Bytes of the program's stack that are noted with each call: records of [`TraceRecord::Stack`](crate::TraceRecord::Stack) and
+        /// [`TraceRecord::Code`](crate::TraceRecord::Code). 0: none.
         stack: u32,
         /// [`CHOICE_BYTES`](crate::CHOICE_BYTES) with a bit for each call to be traced, and [`Capture`](crate::Capture)s in the
         /// order of their calls.

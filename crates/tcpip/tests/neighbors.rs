@@ -43,7 +43,7 @@ fn send(stack: &TestStack, socket: &Udp<TestDevice, Told>, now: u64, len: usize)
 #[test]
 fn entered_neighbours() {
     let stack = stack(1, PLAIN, Limits::default());
-    let socket = stack.udp_socket(Told::default()).unwrap();
+    let socket = stack.udp_socket(false, Told::default()).unwrap();
     stack.udp_connect(&socket, at(9, 53)).unwrap();
     let there = Address::from(ip(9));
     assert_eq!(stack.neighbor(there), None);
@@ -74,7 +74,7 @@ fn entered_neighbours() {
 fn datagrams_of_ipv6_are_cut_as_the_socket_says() {
     let mut net = Net::over_ipv6(1, PLAIN, Weather::default());
     let (_client, _server, _listener) = net.connect(80);
-    let [sender, receiver] = [0, 1].map(|host| net.hosts[host].udp_socket(Told::default()).unwrap());
+    let [sender, receiver] = [0, 1].map(|host| net.hosts[host].udp_socket(false, Told::default()).unwrap());
     for (socket, host) in [(&sender, 0), (&receiver, 1)] {
         socket.set_options(|options| options.family = Family::V6);
         net.hosts[host].udp_bind(socket, at6(host as u8 + 1, 53)).unwrap();

@@ -112,9 +112,8 @@ impl Printer {
         let is_empty = bytes.is_empty();
         while let Some((record, rest)) = TraceRecord::decode(bytes) {
             bytes = rest;
-            match record {
-                TraceRecord::Lost(count) => self.lost = self.lost.saturating_add(count),
-                _ => {}
+            if let TraceRecord::Lost(count) = record {
+                self.lost = self.lost.saturating_add(count);
             }
             if !self.is_summary {
                 records.push(record);
@@ -435,7 +434,7 @@ mod tests {
             let mut whole = bytes(&TraceRecord::call(&call, times[2], arguments[1], ARGUMENTS));
             whole.extend(bytes(&arguments));
             for record in [&entry, &exit, &entry, &bytes(&TraceRecord::lost(times[3])), &whole] {
-                let text = printer.take(&sent(times[3], &[record.clone()])).unwrap_or_default() + &printer.waiting(false);
+                let text = printer.take(&sent(times[3], std::slice::from_ref(record))).unwrap_or_default() + &printer.waiting(false);
                 prop_assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
             }
             printer.waiting(true);

@@ -3,7 +3,6 @@ use super::file::File;
 use super::mount::Place;
 use super::stat::{Metadata, Timestamp};
 use crate::errno::Errno;
-use crate::task::process::Process;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, Text};
@@ -118,8 +117,8 @@ pub trait Inode: Send + Sync + Any {
     fn name(&self) -> Option<Arc<[u8]>> {
         None
     }
-    /// The process that a directory of /proc is about.
-    fn process(&self) -> Option<Arc<Process>> {
+    /// The process ([`Process`](crate::task::process::Process), of a higher layer) that a directory of /proc is about.
+    fn process(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         None
     }
     /// The entries of a directory without `.` and `..`, from a position on (0: all), until `take` wants no more. An entry

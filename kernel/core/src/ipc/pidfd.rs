@@ -36,7 +36,11 @@ pub fn signalled(process: &Process, fd: i32) -> Result<Arc<Process>, Errno> {
     }
     let target = match open.file.as_any().downcast_ref::<PidFd>() {
         Some(file) => file.process.clone(),
-        None => open.file.place().and_then(|place| place.path.inode.process()).ok_or(Errno::BADF)?,
+        None => open
+            .file
+            .place()
+            .and_then(|place| place.path.inode.process()?.downcast().ok())
+            .ok_or(Errno::BADF)?,
     };
     if was_waited_for(&target) { Err(Errno::SRCH) } else { Ok(target) }
 }

@@ -9,7 +9,6 @@ use coracle_core::fs::file::File;
 use coracle_core::fs::inode::{DirEntry, Inode, Link, TakeEntry, Usage};
 use coracle_core::fs::mount::Place;
 use coracle_core::fs::stat::{Metadata, Timestamp, entry_kind};
-use coracle_core::task::process::Process;
 use coracle_fallible::{NoMemory, try_arc, try_arc_bytes, try_arc_cyclic};
 use coracle_hal::sync::atomic::AtomicBool;
 use core::any::Any;
@@ -158,9 +157,9 @@ impl Inode for Node {
             },
         }
     }
-    fn process(&self) -> Option<Arc<Process>> {
+    fn process(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         match &self.kind {
-            Kind::Directory(directory) => directory.process(),
+            Kind::Directory(directory) => directory.process().map(|process| process as _),
             _ => None,
         }
     }
