@@ -14,23 +14,37 @@ pub const AT: &str = "/data";
 /// The user whom files belong to that a server wants which refuses to be root: Debian's `nobody`.
 const NOBODY: u32 = 65534;
 
-/// What is on a disk.
+/// What is on a disk at first.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Nothing.
+    Empty,
+    /// A file, `file`, of so many MiB.
+    File(usize),
+    /// A cluster of PostgreSQL in `cluster`, which this program makes.
+    Cluster(PathBuf),
+}
+
+/// A disk.
 #[derive(Clone, Debug)]
 pub struct Disk {
     /// Size of the file system in MiB.
     pub mib: u32,
-    /// The directory on this machine whose files it begins with.
-    pub content: PathBuf,
+    /// What is on it.
+    pub content: Content,
+    /// The directory on this machine where that is kept.
+    pub directory: PathBuf,
 }
 
 impl Disk {
     /// Writes the disk's image to `file`, as `mkfs.ext4` makes it.
     pub fn make(&self, file: &Path) -> Result<()> {
+        self.fill()?;
         let _ = fs::remove_file(file);
         tools::run(
             Command::new("mkfs.ext4")
                 .args(["-q", "-F", "-d"])
-                .arg(&self.content)
+                .arg(&self.directory)
                 .arg(file)
                 .arg(format!("{}M", self.mib)),
         )?;
@@ -39,43 +53,41 @@ impl Disk {
 
     /// The user and group that the files belong to.
     pub fn owner(&self) -> Result<(u32, u32)> {
-        let status =
-            fs::metadata(&self.content).with_context(|| format!("cannot read {}", self.content.display()))?;
+        self.fill()?;
+        let status = fs::metadata(&self.directory)
+            .with_context(|| format!("cannot read {}", self.directory.display()))?;
         Ok((status.uid(), status.gid()))
     }
-}
 
-/// A directory with one file of this many MiB.
-pub fn file(directory: PathBuf, mib: usize) -> Result<PathBuf> {
-    let file = directory.join("file");
-    fs::create_dir_all(&directory)?;
-    // No block is like another, and none is a hole.
-    let words = (0..mib << 17).map(|word| (word as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    fs::write(&file, words.flat_map(u64::to_le_bytes).collect::<Vec<u8>>())?;
-    Ok(directory)
-}
-
-/// A directory with nothing in it.
-pub fn empty(directory: PathBuf) -> Result<PathBuf> {
-    fs::create_dir_all(&directory)?;
-    Ok(directory)
-}
-
-/// A directory with a new cluster of PostgreSQL, made by `initdb` as a user who is not root.
-pub fn cluster(directory: PathBuf, initdb: &Path) -> Result<PathBuf> {
-    let data = directory.join("cluster");
-    if data.join("PG_VERSION").exists() {
-        return Ok(directory);
+    /// Makes what is not there yet.
+    fn fill(&self) -> Result<()> {
+        fs::create_dir_all(&self.directory)?;
+        match &self.content {
+            Content::Empty => Ok(()),
+            Content::File(mib) => {
+                // No block is like another, and none is a hole.
+                let words = (0..mib << 17).map(|word| (word as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                let file = self.directory.join("file");
+                Ok(fs::write(file, words.flat_map(u64::to_le_bytes).collect::<Vec<u8>>())?)
+            }
+            Content::Cluster(initdb) => self.make_cluster(initdb),
+        }
     }
-    fs::create_dir_all(&directory)?;
-    let mut command = Command::new("setpriv");
-    if fs::metadata(&directory)?.uid() == 0 {
-        std::os::unix::fs::chown(&directory, Some(NOBODY), Some(NOBODY))?;
-        command.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"]);
+
+    /// `initdb` wants a user who is not root.
+    fn make_cluster(&self, initdb: &Path) -> Result<()> {
+        let data = self.directory.join("cluster");
+        if data.join("PG_VERSION").exists() {
+            return Ok(());
+        }
+        let mut command = Command::new("setpriv");
+        if fs::metadata(&self.directory)?.uid() == 0 {
+            std::os::unix::fs::chown(&self.directory, Some(NOBODY), Some(NOBODY))?;
+            command.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"]);
+        }
+        // It looks for its own directory by the one it is started in.
+        command.current_dir("/").arg(initdb).arg("-D").arg(&data);
+        tools::run(command.args(["-U", "postgres", "-A", "trust", "--no-locale", "-E", "UTF8"]))?;
+        Ok(fs::write(data.join("pg_hba.conf"), "host all all 0.0.0.0/0 trust\nlocal all all trust\n")?)
     }
-    // initdb looks for its own directory by the one it is started in.
-    command.current_dir("/").arg(initdb).arg("-D").arg(&data);
-    tools::run(command.args(["-U", "postgres", "-A", "trust", "--no-locale", "-E", "UTF8"]))?;
-    fs::write(data.join("pg_hba.conf"), "host all all 0.0.0.0/0 trust\nlocal all all trust\n")?;
-    Ok(directory)
 }

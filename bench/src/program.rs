@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::disk::{self, Disk};
+use crate::disk::{self, Content, Disk};
 use crate::tools;
 use crate::vm::Ready;
 
@@ -235,14 +235,14 @@ impl Stock {
         let program =
             Program::installed("sqlite3", "sqlite3", &["/data/base", ".read /rows.sql"], Ready::Exit)?;
         let script = self.file(if rows { "transactions.sql" } else { "no-transaction.sql" });
-        let mut program = program.add(script, "/rows.sql").on(self.empty_disk()?);
+        let mut program = program.add(script, "/rows.sql").on(self.empty_disk());
         program.name = "sqlite3-wal".to_owned();
         Ok(program)
     }
 
     /// redis, which has each command on its disk before it answers.
     pub fn redis_aof(&self) -> Result<Program> {
-        let mut program = self.redis()?.on(self.empty_disk()?);
+        let mut program = self.redis()?.on(self.empty_disk());
         program.name = "redis-aof".to_owned();
         program.args = ["--port", "6379", "--save", "", "--protected-mode", "no", "--dir", disk::AT]
             .into_iter()
@@ -260,36 +260,40 @@ impl Stock {
             .into_iter()
             .chain(["--ioengine=libaio", "--iodepth=32", "--thread", "--norandommap", &count])
             .collect();
-        Ok(Program::installed("fio", "fio", &args, Ready::Exit)?.on(self.file_disk()?))
+        Ok(Program::installed("fio", "fio", &args, Ready::Exit)?.on(self.file_disk()))
     }
 
-    /// PostgreSQL with Debian's defaults, but for what a guest has it listen to.
-    pub fn postgres(&self) -> Result<Program> {
+    /// PostgreSQL with Debian's defaults, but for what a guest has it listen to. `None`: it isn't installed.
+    pub fn postgres(&self) -> Result<Option<Program>> {
         let server = Path::new(POSTGRES);
         if !server.exists() {
-            bail!("PostgreSQL 15 is not installed: apt-get install postgresql-15");
+            return Ok(None);
         }
-        let content = disk::cluster(self.file("postgres"), &server.with_file_name("initdb"))?;
         let args = ["-D", "/data/cluster", "-c", "listen_addresses=*", "-c", "unix_socket_directories=/tmp"];
         let mut program = Program::new("postgres", server, &args, Ready::Tcp(5432));
         for directory in POSTGRES_FILES {
             program.files.extend(tree(Path::new(directory), POSTGRES_LEFT_OUT)?);
         }
         program.as_owner = true;
-        Ok(self.accounts(program).on(Disk { mib: DATABASE_MIB, content }))
+        let initdb = Content::Cluster(server.with_file_name("initdb"));
+        Ok(Some(self.accounts(program).on(self.disk(DATABASE_MIB, initdb, "postgres"))))
     }
 
     /// One of the bench's own programs, on a disk with one file.
     pub fn own_on_disk(&self, name: &str) -> Result<Program> {
-        Ok(self.own(name, &[], Ready::Exit)?.on(self.file_disk()?))
+        Ok(self.own(name, &[], Ready::Exit)?.on(self.file_disk()))
     }
 
-    fn empty_disk(&self) -> Result<Disk> {
-        Ok(Disk { mib: DATABASE_MIB, content: disk::empty(self.file("empty"))? })
+    fn disk(&self, mib: u32, content: Content, name: &str) -> Disk {
+        Disk { mib, content, directory: self.file(name) }
     }
 
-    fn file_disk(&self) -> Result<Disk> {
-        Ok(Disk { mib: DISK_MIB, content: disk::file(self.file("one-file"), DISK_FILE_MIB)? })
+    fn empty_disk(&self) -> Disk {
+        self.disk(DATABASE_MIB, Content::Empty, "empty")
+    }
+
+    fn file_disk(&self) -> Disk {
+        self.disk(DISK_MIB, Content::File(DISK_FILE_MIB), "one-file")
     }
 
     /// iperf3 as server.

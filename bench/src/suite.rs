@@ -194,12 +194,6 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
             Method::Serve(named(&[("redis-aof-set-50", redis("set", 50, 1))])),
         ),
         case(
-            "postgres",
-            stock.postgres()?,
-            1,
-            Method::Serve(named(&[("postgres-tpcb-8", Load::Pgbench { clients: 8 })])),
-        ),
-        case(
             "stream",
             stock.iperf3()?,
             1,
@@ -231,6 +225,10 @@ pub fn all(stock: &Stock) -> Result<Vec<Case>> {
             Method::SmallestMemory(Some(closed(16, 0))),
         ),
     ];
+    if let Some(postgres) = stock.postgres()? {
+        let tpcb = Method::Serve(named(&[("postgres-tpcb-8", Load::Pgbench { clients: 8 })]));
+        all.push(case("postgres", postgres, 1, tpcb));
+    }
     for kind in CALLS {
         let calls = |count: u64| stock.own("calls", &[kind, &count.to_string()], Ready::Exit);
         let without = Box::new(calls(CALLS_MADE)?);
