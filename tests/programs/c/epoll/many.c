@@ -37,14 +37,14 @@ int main(void) {
         NEED(fd >= 0 && epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0);
     }
     for (int shift = 0; shift < 24; shift += 11) {
-        char *at = fresh(4) + PAGE - shift;
+        char *at = fresh(6) + PAGE - shift;
         int count = epoll_wait(set, (void *)at, MANY, -1);
         SHOW(count);
         SHOW(different(at, count));
     }
-    char *at = fresh(4);
+    char *at = fresh(6);
     SHOW(epoll_wait(set, (void *)at, MANY + 50, -1));
-    at = fresh(4);
+    at = fresh(6);
     SHOW(epoll_wait(set, (void *)at, 500, -1));
     SHOW(different(at, 500));
     // Room for two events and a part, and then nothing.
@@ -54,7 +54,7 @@ int main(void) {
     SHOW(epoll_wait(set, (void *)edge, MANY, -1));
     SHOW(different(edge, 2));
     SHOW(epoll_wait(set, (void *)(at + PAGE - 5), MANY, -1));
-    at = fresh(4);
+    at = fresh(6);
     SHOW(epoll_wait(set, (void *)at, MANY, -1));
     SHOW(different(at, MANY));
     DONE();
