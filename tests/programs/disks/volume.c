@@ -308,11 +308,27 @@ static void appended(void) {
     CHECK(read(fd, record, 1) == 0 && close(fd) == 0);
 }
 
+// A buffer whose end is not there: what lies before that is written.
+static void edges(void) {
+    char *edge = mmap(NULL, 2 * UNIT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    NEED(edge != MAP_FAILED && mprotect(edge + UNIT, UNIT, PROT_NONE) == 0);
+    fill(edge, UNIT, 9);
+    for (int appends = 0; appends < 2; appends++) {
+        int fd = open("edges", O_WRONLY | O_CREAT | O_TRUNC | (appends ? O_APPEND : 0), 0644);
+        CHECK(write(fd, edge + UNIT - 3, 10) == 3 && write(fd, edge + UNIT - 103, 200) == 103);
+        CHECK(write(fd, edge + UNIT, 10) == -1 && errno == EFAULT && close(fd) == 0);
+        int back = open("edges", O_RDONLY);
+        char bytes[200];
+        CHECK(read(back, bytes, 200) == 106 && is_pattern(bytes + 3, 103, 9 + UNIT - 103) && close(back) == 0);
+    }
+}
+
 static void direct(void) {
     mount_volume(0);
     direct_alone();
     direct_race();
     appended();
+    edges();
     puts("direct");
 }
 

@@ -92,9 +92,16 @@ impl Ext4File {
                 }),
                 Some(_) => node.take_part(cache, at, src, &mut bytes).map(Some),
             };
+            let put = match put {
+                // A copy stops before the last bytes ahead of a page that isn't there.
+                Ok(Some(0)) => {
+                    writing = None;
+                    src.resolve().map(|()| None)
+                }
+                put => put,
+            };
             match put {
                 Ok(None) => continue,
-                Ok(Some(0)) => writing = None,
                 Ok(Some(taken)) => {
                     at += taken as u64;
                     done += taken;

@@ -237,10 +237,15 @@ impl Content {
         let before = src.done();
         let mut at = offset;
         while src.remaining() > 0 {
-            match src
+            let taken = src
                 .fault_in(FRAME_SIZE)
-                .and_then(|()| self.state.lock().take(self.base, at, src, FRAME_SIZE))
-            {
+                .and_then(|()| self.state.lock().take(self.base, at, src, FRAME_SIZE));
+            let taken = match taken {
+                // A copy stops before the last bytes ahead of a page that isn't there.
+                Ok(0) => src.resolve().map(|()| 0),
+                taken => taken,
+            };
+            match taken {
                 Ok(taken) => at += taken as u64,
                 Err(_) if at > offset => break,
                 Err(error) => return Err(error),
@@ -262,6 +267,10 @@ impl Content {
                 let at = state.size;
                 state.take(self.base, at, src, APPEND_CHUNK).map(|taken| (taken, at + taken as u64))
             });
+            let appended = match appended {
+                Ok((0, behind)) => src.resolve().map(|()| (0, behind)),
+                appended => appended,
+            };
             match appended {
                 Ok((taken, behind)) => {
                     done += taken;
