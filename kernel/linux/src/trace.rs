@@ -20,6 +20,7 @@ use coracle_control::{
 use coracle_core::arch::{self, registers};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::lock::Mutex;
+use coracle_core::mm::memory::PAGE_SIZE;
 use coracle_core::task::thread::{Thread, Work};
 use coracle_core::task::{call_trace, code, process, sched};
 use coracle_fallible::Text;
@@ -435,9 +436,11 @@ fn note_stack(call: &Call, own: &TraceCall, most: usize) {
     let words = TraceRecord::stack(own, pid);
     let mut has_room = records::append_bytes(words, registers.len(), |place| copy_of(&registers, place));
     let from = registers::sp(&context) as usize;
-    for at in (0..most).step_by(PIECE) {
-        let len = PIECE.min(most - at);
-        let Some(address) = from.checked_add(at).filter(|_| has_room) else { break };
+    let mut at = 0;
+    while at < most && has_room {
+        let Some(address) = from.checked_add(at) else { break };
+        // A piece lies in one page: the stack may end with it, and with it the addresses of programs.
+        let len = PIECE.min(most - at).min(PAGE_SIZE - address % PAGE_SIZE);
         let mut done = 0;
         has_room = records::append_bytes(words, len, |place| {
             // It was just used, so it is there, as far as it goes.
@@ -447,6 +450,7 @@ fn note_stack(call: &Call, own: &TraceCall, most: usize) {
         if done < len {
             break;
         }
+        at += len;
     }
 }
 
