@@ -465,6 +465,16 @@ fn copy_of(bytes: &[u8], place: &mut [u8]) -> usize {
 fn copied(place: &mut [u8], address: usize) -> usize {
     match user::copy_from(place, address) {
         Ok(()) => place.len(),
+        Err(_) => copied_of_page(place, address),
+    }
+}
+
+/// The same where the bytes reach beyond a page: those of the page, which a copy of all may not have come to.
+#[cold]
+fn copied_of_page(place: &mut [u8], address: usize) -> usize {
+    let len = place.len().min(PAGE_SIZE - address % PAGE_SIZE);
+    match user::copy_from(&mut place[..len], address) {
+        Ok(()) => len,
         Err(fault) => fault.done,
     }
 }
