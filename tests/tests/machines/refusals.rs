@@ -21,7 +21,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "less_memory_than_the_image",
-        test: || refuses("-machine q35 -cpu max -m 4M", "too little memory"),
+        test: || refuses("-machine q35 -cpu max -m 3M", "too little memory"),
         tap: false,
     },
     Case {

@@ -48,7 +48,7 @@ pvh_start:
     addl 8(%esi), %eax
     adcl $0, %edx
     jnz enough
-    cmpl $(__end - pvh_start + 0x100000), %eax
+    cmpl $(__end - pvh_start + 0x140000), %eax // and 256 KiB, for the first tables
     jae enough
 6:  addl $24, %esi
     decl %ecx
