@@ -74,7 +74,7 @@ impl Disk {
         }
     }
 
-    /// `initdb` wants a user who is not root.
+    /// `initdb` refuses root.
     fn make_cluster(&self, initdb: &Path) -> Result<()> {
         let data = self.directory.join("cluster");
         if data.join("PG_VERSION").exists() {

@@ -245,10 +245,8 @@ impl<'a> UserBuf<'a> {
     /// may be read or written as `access` says. `None` where no such unit begins. The bytes count as moved after
     /// [`UserBuf::skip`]. Hold no lock. EFAULT, ENOMEM.
     pub fn pin(&mut self, most: usize, unit: usize, access: Access) -> Result<Option<Pinned>, Errno> {
-        let Rest::Pieces(rest) = &mut self.rest else { return Ok(None) };
-        while self.here == 0 {
-            let Some([next, len]) = rest.next() else { return Ok(None) };
-            (self.addr, self.here) = (usize::from_le_bytes(*next), usize::from_le_bytes(*len));
+        if !self.find_piece() {
+            return Ok(None);
         }
         let len = self.here.min(self.total - self.done).min(most);
         let len = len - len % unit;
@@ -264,6 +262,15 @@ impl<'a> UserBuf<'a> {
             _ => Errno::FAULT,
         })?;
         Ok(Some(Pinned { frames, range: start..start + len }))
+    }
+    /// Goes on to the next piece of the program's memory that has bytes, if the present one has none. False: there is none.
+    fn find_piece(&mut self) -> bool {
+        let Rest::Pieces(rest) = &mut self.rest else { return false };
+        while self.here == 0 {
+            let Some([next, len]) = rest.next() else { return false };
+            (self.addr, self.here) = (usize::from_le_bytes(*next), usize::from_le_bytes(*len));
+        }
+        true
     }
     /// Counts `len` bytes of one piece as moved.
     pub fn skip(&mut self, len: usize) {
@@ -317,12 +324,11 @@ impl<'a> UserBuf<'a> {
     /// no file or socket lock. EFAULT if not even the first byte is there.
     pub fn fault_in(&mut self, len: usize) -> Result<(), Errno> {
         self.fault = None;
-        let Rest::Pieces(rest) = &mut self.rest else { return Ok(()) };
-        while self.here == 0 {
-            let Some([next, len]) = rest.next() else { return Ok(()) };
-            (self.addr, self.here) = (usize::from_le_bytes(*next), usize::from_le_bytes(*len));
+        if !self.find_piece() {
+            return Ok(());
         }
         user::read(&mut [0], self.addr)?;
+        let Rest::Pieces(rest) = &self.rest else { return Ok(()) };
         let pieces = rest.clone().map(|&[addr, len]| (usize::from_le_bytes(addr), usize::from_le_bytes(len)));
         let mut left = len.min(self.total - self.done);
         for (addr, len) in core::iter::once((self.addr, self.here)).chain(pieces) {

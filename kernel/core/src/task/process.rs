@@ -118,7 +118,7 @@ pub struct Process {
     pub personality: AtomicUsize,
     /// It has changed semaphores with SEM_UNDO (semop(2)).
     pub undoes_semaphores: AtomicBool,
-    /// The user who logged in, and the session of that login.
+    /// The login: its user, and its session.
     pub login: Login,
     /// How willingly it is ended when memory runs out (/proc/PID/oom_score_adj).
     pub oom: OomScore,

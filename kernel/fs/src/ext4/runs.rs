@@ -24,7 +24,7 @@ struct Run {
     place: u64,
 }
 
-/// What is remembered of a file, and who uses it.
+/// What is remembered of a file, and how many threads use it.
 pub(super) struct Runs {
     state: Mutex<State>,
     /// Told when transfers or takers end.
