@@ -21,6 +21,9 @@ pub struct Places {
     pub direct: usize,
 }
 
+/// Page tables that map the kernel at its address, each 2 MiB: as it begins anywhere, one more than its size takes (`link.ld`).
+pub const TABLES: usize = 3;
+
 /// Chooses the addresses by a random number, for a kernel of so many bytes.
 pub fn choose(random: u64, kernel_len: usize) -> Places {
     let places = layout::KERNEL_REGION_SIZE / layout::PAGE - kernel_len.div_ceil(layout::PAGE) - 1;

@@ -48,7 +48,7 @@ global_asm!(
     b primary
     .long 0
     .quad 0                         // offset from a multiple of 2 MiB
-    .quad 0x200000                  // bytes with .bss: at most, by an assertion of link.ld
+    .quad __end - . + 16            // bytes with .bss; 16 of them lie before this
     .quad 0b1010                    // little-endian, 4-KiB pages, anywhere in memory
     .quad 0, 0, 0
     .ascii "ARM\x64"
@@ -175,7 +175,7 @@ kernel_root: .skip 4096
 no_root: .skip 4096
 high_pdpt: .skip 4096
 high_pd: .skip 4096
-high_pt: .skip 8192
+high_pt: .skip 4096 * {tables}
     // Not mapped in the upper half: the guard page of the stack above it.
 early_guard: .skip 4096
 early_stack: .skip {stack}
@@ -184,6 +184,7 @@ early_stack_top:
     early = sym early,
     upper = sym upper,
     stack = const EARLY_STACK_SIZE,
+    tables = const relocate::TABLES,
     mair = const MAIR,
     tcr = const TCR,
     sctlr = const SCTLR,
@@ -310,9 +311,10 @@ unsafe extern "C" fn early(tree: u64) -> usize {
         *pdpt.add(510) = table(pd);
         let offset = virtual_base - layout::KERNEL_REGION;
         let first = offset / layout::LARGE_PAGE;
-        *pd.add(first) = table(pt);
-        if first + 1 < 512 {
-            *pd.add(first + 1) = table(pt.add(512));
+        let mut number = 0;
+        while number < relocate::TABLES && first + number < 512 {
+            *pd.add(first + number) = table(pt.add(512 * number));
+            number += 1;
         }
         let first_page = offset % layout::LARGE_PAGE / layout::PAGE;
         let guard = address!(early_guard) - physical;

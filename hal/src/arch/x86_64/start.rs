@@ -164,7 +164,7 @@ early_pdpt: .skip 4096
 early_pd: .skip 4096
 high_pdpt: .skip 4096
 high_pd: .skip 4096
-high_pt: .skip 8192
+high_pt: .skip 4096 * {tables}
     // Not mapped in the upper half: the guard page of the stack above it.
 early_guard: .skip 4096
 early_stack: .skip {stack}
@@ -173,6 +173,7 @@ early_stack_top:
     early = sym early,
     upper = sym upper,
     stack = const EARLY_STACK_SIZE,
+    tables = const relocate::TABLES,
     options(att_syntax)
 );
 
@@ -192,7 +193,7 @@ unsafe extern "C" {
     static early_stack_top: u8;
     static mut high_pdpt: [u64; 512];
     static mut high_pd: [u64; 512];
-    static mut high_pt: [u64; 1024];
+    static mut high_pt: [u64; 512 * relocate::TABLES];
 }
 
 /// The address of a symbol relative to the running instruction: right before and after the relocation, where a static's
@@ -320,9 +321,10 @@ unsafe extern "C" fn early(start_info: *const u64) -> usize {
         *pdpt.add(510) = table(pd);
         let offset = virtual_base - layout::KERNEL_REGION;
         let first = offset / layout::LARGE_PAGE;
-        *pd.add(first) = table(pt);
-        if first + 1 < 512 {
-            *pd.add(first + 1) = table(pt.add(512));
+        let mut number = 0;
+        while number < relocate::TABLES && first + number < 512 {
+            *pd.add(first + number) = table(pt.add(512 * number));
+            number += 1;
         }
         let first_page = offset % layout::LARGE_PAGE / layout::PAGE;
         let guard = address!(early_guard) - physical;
