@@ -55,6 +55,10 @@ impl Irq {
     pub fn is_pending(&self) -> bool {
         PENDING.load(Ordering::Acquire) & self.bit != 0
     }
+    /// Has the device looked at as after an interrupt: when a thread is about to sleep, or after the next interrupt of any.
+    pub fn mark(&self) {
+        PENDING.fetch_or(self.bit, Ordering::AcqRel);
+    }
 }
 /// True if any source is pending on this machine: cheap, for the exit path.
 #[inline]

@@ -135,6 +135,11 @@ impl<T> Queue<T> {
         self.memory.split.outstanding()
     }
 
+    /// Whether the device was shown chains that it has.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.memory.split.is_at_work()
+    }
+
     /// Descriptors free now.
     #[inline(always)]
     pub fn room(&self) -> u16 {

@@ -71,14 +71,34 @@ pub struct Refused<T> {
 pub struct Requests<T> {
     queue: Queue<Request<T>>,
     layout: Layout,
-    /// Bytes of the largest piece that the device takes: a power of two, and no more than a frame's.
+    /// Bytes of the largest piece that the device takes, but no more than a frame's: a power of two.
     piece_bytes: usize,
+    /// Frames that a piece may have where they lie together; 0: it can't have a whole one.
+    most_joined: usize,
+}
+
+impl Data {
+    /// The piece of data that begins at the byte `at`: where it lies, and where it ends. Pieces are `piece_bytes` long but for the ends, or whole
+    /// frames that lie together.
+    fn piece(&self, at: usize, piece_bytes: usize, most_joined: usize) -> (u64, usize) {
+        let first = at / FRAME_SIZE;
+        let address = self.frames[first].phys();
+        let mut end = (at / piece_bytes + 1) * piece_bytes;
+        if piece_bytes == FRAME_SIZE && end < self.range.end {
+            let next = |count: usize| address + (count * FRAME_SIZE) as u64;
+            let joined = self.frames[first..].iter().take(most_joined).enumerate();
+            let count = joined.take_while(|(count, frame)| frame.phys() == next(*count)).count();
+            end = end.max((first + count) * FRAME_SIZE);
+        }
+        (address + (at % FRAME_SIZE) as u64, end.min(self.range.end))
+    }
 }
 
 impl<T> Requests<T> {
     pub(super) fn new(queue: Queue<Request<T>>, layout: Layout, size_max: usize) -> Requests<T> {
         let piece_bytes = 1 << size_max.clamp(SECTOR_BYTES as usize, FRAME_SIZE).ilog2();
-        Requests { queue, layout, piece_bytes }
+        let most_joined = size_max.min(u32::MAX as usize) / FRAME_SIZE;
+        Requests { queue, layout, piece_bytes, most_joined }
     }
 
     /// The bytes of data that a request may have which the device takes in `pieces` pieces at most, and of which a piece begins
@@ -95,6 +115,11 @@ impl<T> Requests<T> {
         self.queue.outstanding()
     }
 
+    /// Whether the device has seen requests that it is not done with.
+    pub fn is_at_work(&self) -> bool {
+        self.queue.is_at_work()
+    }
+
     /// Queues a request; `sector` is the first one, of 512 bytes. The device sees it after [`Requests::publish`].
     ///
     /// # Errors
@@ -108,9 +133,13 @@ impl<T> Requests<T> {
             start <= end && end <= data.frames.len() * FRAME_SIZE && (end - start).is_multiple_of(unit);
         let writable = operation.is_input();
         let segment = operation.segment(sector);
-        let piece_bytes = self.piece_bytes;
-        let first_piece = start / piece_bytes;
-        let count = if start == end { 0 } else { end.div_ceil(piece_bytes) - first_piece };
+        let (piece_bytes, most_joined) = (self.piece_bytes, self.most_joined);
+        let mut count = 0;
+        let mut at = start;
+        while fits && at < end {
+            at = data.piece(at, piece_bytes, most_joined).1;
+            count += 1;
+        }
         let chain = 2 + if segment.is_some() { 1 } else { count };
         let is_wrong = !fits || chain > self.queue.size().into();
         if is_wrong || writable && data.frames.iter().any(Frame::is_permanent) {
@@ -129,6 +158,7 @@ impl<T> Requests<T> {
         }
         memory.write_u16(area + STATUS, Outcome::NOT_WRITTEN.into());
         let base = memory.address() + area as u64;
+        let mut at = start;
         let piece = |request: &Request<T>, number: usize| {
             if number == 0 {
                 return Piece { address: base + HEADER as u64, len: HEADER_BYTES, writable: false };
@@ -139,11 +169,10 @@ impl<T> Requests<T> {
             if segment.is_some() {
                 return Piece { address: base + SEGMENT as u64, len: SEGMENT_BYTES, writable: false };
             }
-            // A piece lies between two multiples of its greatest size, which divides that of a frame.
-            let at = (first_piece + number - 1) * piece_bytes;
-            let (from, to) = (at.max(start), (at + piece_bytes).min(end));
-            let frame = &request.data.frames[from / FRAME_SIZE];
-            Piece { address: frame.phys() + (from % FRAME_SIZE) as u64, len: (to - from) as u32, writable }
+            let (address, to) = request.data.piece(at, piece_bytes, most_joined);
+            let len = (to - at) as u32;
+            at = to;
+            Piece { address, len, writable }
         };
         match reached.split.add_of(chain, Request { data, token }, piece) {
             Ok(_) => Ok(()),

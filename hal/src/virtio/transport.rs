@@ -288,6 +288,10 @@ impl Transport {
         u32::from(self.config_u16(offset)) | u32::from(self.config_u16(offset + 2)) << u16::BITS
     }
 
+    /// Has the device looked at soon, as after an interrupt.
+    pub fn look_soon(&self) {
+        self.irq.mark();
+    }
     /// Takes the interrupt back from the device, so that it can raise it again. Call it before looking at the queues.
     /// True if there was one.
     #[inline]

@@ -79,7 +79,7 @@ impl Nvme {
         }
         let mut any = false;
         for lane in &self.lanes {
-            any |= drain(&mut lane.lock());
+            any |= drain(lane);
         }
         if any {
             self.room.notify(Events::OUT);
@@ -118,15 +118,23 @@ fn outcome(status: u16) -> Outcome {
 }
 
 /// Takes all that the controller is done with. True if there was something.
-fn drain(pair: &mut Pair<Arc<Batch>>) -> bool {
+fn drain(lane: &Mutex<Pair<Arc<Batch>>>) -> bool {
     let mut any = false;
     loop {
+        let mut pair = lane.lock();
         match pair.pop() {
             Ok(Some(finished)) => {
                 any = true;
+                // With the pair free again: what is told takes locks.
+                drop(pair);
                 finished.token.finish(outcome(finished.completion.status));
             }
-            Ok(None) => break,
+            Ok(None) => {
+                if any {
+                    pair.taken();
+                }
+                return any;
+            }
             Err(Broken) => {
                 // None of them comes back, nor do the frames that the controller may still write to.
                 pair.fail_outstanding(|batch| batch.finish(Outcome::Failed));
@@ -134,10 +142,6 @@ fn drain(pair: &mut Pair<Arc<Batch>>) -> bool {
             }
         }
     }
-    if any {
-        pair.taken();
-    }
-    any
 }
 
 impl Disk {

@@ -2,7 +2,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use coracle_core::errno::Errno;
-use coracle_core::ipc::poll::{Events, PollSource, block_on};
+use coracle_core::ipc::poll::{Events, PollSource, block_on, wait_until};
 use coracle_core::lock::Mutex;
 use coracle_core::task::attachment::Attachment;
 use coracle_core::task::process::Process;
@@ -88,9 +88,14 @@ impl Context {
         self.room
     }
 
-    /// Begins a request, which [`Self::complete`] or [`Self::give_up`] ends. EAGAIN without room for its event.
+    /// Begins a request, which [`Self::complete`] or [`Self::give_up`] ends. EAGAIN without room for its event; EINVAL if the context is
+    /// destroyed.
     pub fn begin(&self) -> Result<(), Errno> {
         let mut state = self.state.lock();
+        // Looked at with the state locked: who destroys it finds what was begun before.
+        if self.destroyed.load(Ordering::SeqCst) {
+            return Err(Errno::INVAL);
+        }
         if state.events.len() + state.begun >= self.room {
             return Err(Errno::AGAIN);
         }
@@ -101,6 +106,7 @@ impl Context {
     /// A request was refused.
     pub fn give_up(&self) {
         self.state.lock().begun -= 1;
+        self.source.notify(Events::IN);
     }
 
     /// A request is complete.
@@ -124,6 +130,12 @@ impl Context {
                 Err(Errno::AGAIN)
             }
         })
+    }
+
+    /// Waits until all requests that were begun are complete: a device may still reach the program's memory, or write what the program has
+    /// asked for. No signal ends the wait (Linux's `exit_aio`).
+    pub fn wait_for_begun(&self) {
+        wait_until(&self.source, Events::IN, &mut || self.state.lock().begun == 0);
     }
 
     /// The first event.
@@ -157,11 +169,11 @@ impl Contexts {
     }
 
     /// Takes one out, and wakes the threads that wait for its events; EINVAL.
-    pub fn remove(&self, id: usize) -> Result<(), Errno> {
+    pub fn remove(&self, id: usize) -> Result<Arc<Context>, Errno> {
         let context = self.0.lock().remove(&id).ok_or(Errno::INVAL)?;
         context.destroyed.store(true, Ordering::SeqCst);
         context.source.notify(Events::all());
-        Ok(())
+        Ok(context)
     }
 }
 
@@ -170,10 +182,10 @@ impl Attachment for Contexts {
         Ok(Contexts::default())
     }
 
-    /// Removes all: the memory that they belong to goes.
+    /// Removes all, once what was begun is complete: the memory that they belong to goes.
     fn program_ended(&self) {
         let contexts = core::mem::take(&mut *self.0.lock());
-        drop(contexts);
+        contexts.values().for_each(|context| context.wait_for_begun());
     }
 }
 

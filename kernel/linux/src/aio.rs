@@ -1,19 +1,23 @@
-//! Asynchronous input and output (io_setup(2), io_submit(2)). As on Linux without O_DIRECT, io_submit(2) itself does what is asked for, and
-//! may wait for it.
+//! Asynchronous input and output (io_setup(2), io_submit(2)). What moves bytes between a disk and the program's pages goes on when
+//! io_submit(2) has returned ([`File::begin`](coracle_core::fs::file::File::begin)): files opened with O_DIRECT. As on Linux, the call itself
+//! does all else that is asked for, and may wait for it.
 use super::call::Call;
-use super::file::{check_rw_flags, read_with, vector, write_with};
+use super::file::{begins, check_rw_flags, read_with, vector, write_with};
 use super::poll::with_mask;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::file::OpenFile;
+use coracle_core::fs::file::{Ending, OpenFile};
 use coracle_core::ipc::eventfd::EventFd;
 use coracle_core::mm::map::Place;
 use coracle_core::mm::memory::PAGE_SIZE;
 use coracle_core::mm::user;
+use coracle_core::mm::user::Access;
 use coracle_core::mm::user_buf::{Pieces, UserBuf};
 use coracle_core::mm::vma::{Backing, Vma, VmaFlags};
 use coracle_core::task::long_call;
 use coracle_core::time::posix_clock;
+use coracle_fallible::try_box;
 use coracle_hal::paging::Prot;
 use coracle_ipc::aio::{Context, Contexts, Event, contexts};
 
@@ -104,7 +108,7 @@ pub fn io_setup(call: &Call) -> SysResult {
 pub fn io_destroy(call: &Call) -> SysResult {
     let process = &call.thread().process;
     let id = call.usize(0);
-    contexts(process)?.remove(id)?;
+    contexts(process)?.remove(id)?.wait_for_begun();
     let _ = process.memory().unmap(id..id + PAGE_SIZE);
     Ok(0)
 }
@@ -117,29 +121,76 @@ pub fn io_submit(call: &Call) -> SysResult {
     }
     let context = contexts(&call.thread().process)?.get(call.usize(0))?;
     let count = (count as usize).min(context.room());
-    for done in 0..count {
-        let taken = user::read_u64(call.usize(2) + done * 8)
-            .and_then(|address| submit(call, &context, address as usize))
-            .and_then(|()| long_call::pause_unless_killed());
-        match taken {
-            Ok(()) => {}
-            Err(_) if done > 0 => return Ok(done),
-            Err(error) => return Err(error),
+    let mut at_work = None;
+    let mut done = 0;
+    let mut result = Ok(());
+    while done < count && result.is_ok() {
+        result = user::read_u64(call.usize(2) + done * 8)
+            .and_then(|address| submit(call, &context, address as usize, &mut at_work));
+        if result.is_ok() {
+            done += 1;
+            result = long_call::pause_unless_killed();
         }
     }
-    Ok(count)
+    show(&mut at_work, None);
+    match result {
+        Err(error) if done == 0 => Err(error),
+        _ => Ok(done),
+    }
 }
 
-/// Takes one request and carries it out. EFAULT, EINVAL, EBADF, EAGAIN.
-fn submit(call: &Call, context: &Context, address: usize) -> Result<(), Errno> {
+/// The file at whose device transfers were begun is another one from here on: that device sees them.
+fn show(at_work: &mut Option<Arc<OpenFile>>, next: Option<Arc<OpenFile>>) {
+    if let Some(open) = core::mem::replace(at_work, next) {
+        open.file.show_begun();
+    }
+}
+
+/// Takes one request and carries it out, or begins to. EFAULT, EINVAL, EBADF, EAGAIN.
+fn submit(
+    call: &Call,
+    context: &Arc<Context>,
+    address: usize,
+    at_work: &mut Option<Arc<OpenFile>>,
+) -> Result<(), Errno> {
     let request = Request::read(address)?;
     context.begin()?;
-    begun(call, context, &request).inspect_err(|_| context.give_up())
+    begun(call, context, &request, at_work).inspect_err(|_| context.give_up())
+}
+
+/// What a request leaves when it is done: an event, and one more in the counter of an eventfd.
+#[derive(Clone)]
+struct Outcome {
+    context: Arc<Context>,
+    data: u64,
+    request: u64,
+    event_fd: Option<Arc<OpenFile>>,
+    /// Its file stays open as long as it goes on.
+    _open: Arc<OpenFile>,
+}
+
+impl Ending for Outcome {
+    fn ended(&self, result: SysResult) {
+        let result = match result {
+            Ok(done) => done as i64,
+            Err(Errno::RESTARTSYS) => -i64::from(Errno::INTR.number()),
+            Err(error) => -i64::from(error.number()),
+        };
+        self.context.complete(Event { data: self.data, request: self.request, result });
+        if let Some(event_fd) = &self.event_fd {
+            let _ = event_fd.file.write(&mut UserBuf::kernel_in(&1u64.to_le_bytes()), 0, true);
+        }
+    }
 }
 
 /// Carries out a request for whose event there is room.
 #[inline(never)]
-fn begun(call: &Call, context: &Context, request: &Request) -> Result<(), Errno> {
+fn begun(
+    call: &Call,
+    context: &Arc<Context>,
+    request: &Request,
+    at_work: &mut Option<Arc<OpenFile>>,
+) -> Result<(), Errno> {
     let descriptors = &call.thread().process.descriptors;
     let open = descriptors.get(request.fd)?;
     let event_fd = if request.flags & FLAG_RESFD != 0 {
@@ -152,29 +203,29 @@ fn begun(call: &Call, context: &Context, request: &Request) -> Result<(), Errno>
         None
     };
     user::write_u32(request.address + KEY, 0)?;
-    let result = match carry_out(&open, request)? {
-        Ok(done) => done as i64,
-        Err(Errno::RESTARTSYS) => -i64::from(Errno::INTR.number()),
-        Err(error) => -i64::from(error.number()),
-    };
-    context.complete(Event { data: request.data, request: request.address as u64, result });
-    if let Some(event_fd) = event_fd {
-        let _ = event_fd.file.write(&mut UserBuf::kernel_in(&1u64.to_le_bytes()), 0, true);
+    let (context, data) = (context.clone(), request.data);
+    let outcome = Outcome { context, data, request: request.address as u64, event_fd, _open: open };
+    match carry_out(request, &outcome)? {
+        Some(result) => outcome.ended(result),
+        // One after the other to the same file is the rule.
+        None if at_work.as_ref().is_some_and(|before| Arc::ptr_eq(before, &outcome._open)) => {}
+        None => show(at_work, Some(outcome._open)),
     }
     Ok(())
 }
 
-/// Carries a request out: its result, or why it can't be one.
+/// Carries a request out: its result, or why it can't be one. `None`: it was begun.
 #[inline(never)]
-fn carry_out(open: &Arc<OpenFile>, request: &Request) -> Result<SysResult, Errno> {
-    let Request { operation, buffer, len, .. } = *request;
-    check_rw_flags(request.rw_flags)?;
+fn carry_out(request: &Request, outcome: &Outcome) -> Result<Option<SysResult>, Errno> {
+    let Request { operation, buffer, len, rw_flags, .. } = *request;
+    let open = &outcome._open;
+    check_rw_flags(rw_flags)?;
     match operation {
-        FSYNC | FDSYNC if buffer != 0 || len != 0 || request.offset != 0 || request.rw_flags != 0 => {
+        FSYNC | FDSYNC if buffer != 0 || len != 0 || request.offset != 0 || rw_flags != 0 => {
             Err(Errno::INVAL)
         }
-        FSYNC | FDSYNC => Ok(open.file.sync(operation == FDSYNC).map(|()| 0)),
-        NOOP => Ok(Ok(0)),
+        FSYNC | FDSYNC => Ok(Some(open.file.sync(operation == FDSYNC).map(|()| 0))),
+        NOOP => Ok(Some(Ok(0))),
         PREAD | PWRITE | PREADV | PWRITEV => {
             let reads = matches!(operation, PREAD | PREADV);
             if reads {
@@ -190,18 +241,33 @@ fn carry_out(open: &Arc<OpenFile>, request: &Request) -> Result<SysResult, Errno
                 UserBuf::user(buffer, len)
             };
             let offset = u64::try_from(request.offset).map_err(|_| Errno::INVAL)?;
+            let mut ending = || Ok(try_box(outcome.clone())? as Box<dyn Ending>);
             Ok(match (reads, open.seekable) {
-                (true, true) => read_with(open, &mut bytes, Some(offset), request.rw_flags),
-                (false, true) => write_with(open, &mut bytes, Some(offset), request.rw_flags),
-                (true, false) => open.read(&mut bytes),
-                (false, false) => open.write(&mut bytes),
+                (_, true) if begins(open, reads, rw_flags) => {
+                    let access = if reads { Access::Write } else { Access::Read };
+                    match open.begin(&mut bytes, offset, access, &mut ending) {
+                        Ok(true) => None,
+                        Ok(false) => Some(move_bytes(open, reads, &mut bytes, offset, rw_flags)),
+                        Err(error) => Some(Err(error)),
+                    }
+                }
+                (_, true) => Some(move_bytes(open, reads, &mut bytes, offset, rw_flags)),
+                (true, false) => Some(open.read(&mut bytes)),
+                (false, false) => Some(open.write(&mut bytes)),
             })
         }
         _ => Err(Errno::INVAL),
     }
 }
 
-/// io_cancel(2): what was submitted is complete, so there is nothing to cancel.
+fn move_bytes(open: &OpenFile, reads: bool, bytes: &mut UserBuf, offset: u64, flags: u32) -> SysResult {
+    match reads {
+        true => read_with(open, bytes, Some(offset), flags),
+        false => write_with(open, bytes, Some(offset), flags),
+    }
+}
+
+/// io_cancel(2): what was submitted is complete or with a device, which takes nothing back (Linux: EINVAL).
 pub fn io_cancel(call: &Call) -> SysResult {
     user::read_u32(call.usize(1) + KEY)?;
     contexts(&call.thread().process)?.get(call.usize(0))?;

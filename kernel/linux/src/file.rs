@@ -197,6 +197,11 @@ pub(super) fn write_with(open: &OpenFile, src: &mut UserBuf, at: Option<u64>, fl
     }
     Ok(written)
 }
+/// Whether a read or write at an offset may be one that is only begun ([`OpenFile::begin`]).
+pub(super) fn begins(open: &OpenFile, reads: bool, flags: u32) -> bool {
+    let appends = open.flags() & O_APPEND != 0 && flags & RWF_NOAPPEND == 0;
+    flags & !(RWF_HIPRI | RWF_NOAPPEND) == 0 && (reads || !appends)
+}
 
 /// lseek(2).
 pub fn lseek(call: &Call) -> SysResult {

@@ -377,7 +377,7 @@ system_calls! {
     206 io_setup(count, &out) super::aio::io_setup, "all";
     207 io_destroy(address) super::aio::io_destroy, "all";
     208 io_getevents(address, number, number, &out, &timespec) super::aio::io_getevents, "all";
-    209 io_submit(address, count, &bytes) super::aio::io_submit, "waits for what it does; no IOCB_CMD_POLL";
+    209 io_submit(address, count, &bytes) super::aio::io_submit, "waits for what it does, but for transfers of files with O_DIRECT on disks; no IOCB_CMD_POLL";
     210 io_cancel(address, &bytes, &out) super::aio::io_cancel, "EINVAL: what was submitted is complete";
     425 io_uring_setup(count, &io_uring_params) -> io_uring super::uring::io_uring_setup, "all flags but IOPOLL and the rings in the program's own memory";
     426 io_uring_enter(io_uring, count, count, io_uring_enter_flags, &sigset, sigset_len) super::uring::io_uring_enter, "without registered rings";

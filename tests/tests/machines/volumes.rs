@@ -30,6 +30,17 @@ pub const CASES: &[Case] = &[
         test: || direct("nvme_direct", TWO, "4096", "nvme,serial=one"),
         tap: false,
     },
+    Case { name: "volume_begun", test: || begun("begun", Q35, "4096", "virtio-blk-pci"), tap: false },
+    Case {
+        name: "volume_begun_2cpu",
+        test: || begun("begun_2cpu", TWO, "1024", "virtio-blk-pci,num-queues=2"),
+        tap: false,
+    },
+    Case {
+        name: "volume_begun_nvme",
+        test: || begun("nvme_begun", TWO, "4096", "nvme,serial=one"),
+        tap: false,
+    },
     Case { name: "volume_after_kills", test: kills, tap: false },
     Case { name: "volumes_of_the_command_line", test: words, tap: false },
     Case { name: "volume_under_pressure", test: || pressure(Q35), tap: false },
@@ -39,7 +50,11 @@ pub const CASES: &[Case] = &[
 ];
 
 fn image(name: &str, arguments: &[&str]) -> Result<PathBuf, String> {
-    let program = build::c_server(&paths::programs().join("disks/volume.c"))?;
+    image_of("volume.c", name, arguments)
+}
+
+fn image_of(source: &str, name: &str, arguments: &[&str]) -> Result<PathBuf, String> {
+    let program = build::c_server(&paths::programs().join("disks").join(source))?;
     let options = |command: &mut Command| {
         command.args(["--user", "root", "-e", &format!("DISK={}", path(name))]);
     };
@@ -94,6 +109,15 @@ fn direct(name: &str, machine: &str, block_bytes: &str, device: &str) -> Result<
     let file = volume(name, block_bytes)?;
     let machine = format!("{machine}{}", drive(0, &file, "", device));
     expect(&boot(&machine, "", &image(name, &["direct"])?)?, &["direct"])?;
+    check(&file)?;
+    fs::remove_file(&file).map_err(|e| e.to_string())
+}
+
+/// Transfers go on when memory, files, contexts and processes go. The disk takes some milliseconds for each of them.
+fn begun(name: &str, machine: &str, block_bytes: &str, device: &str) -> Result<(), String> {
+    let file = volume(name, block_bytes)?;
+    let machine = format!("{machine}{}", drive(0, &file, ",throttling.iops-total=500", device));
+    expect(&boot(&machine, "", &image_of("begun.c", name, &["all"])?)?, &["begun"])?;
     check(&file)?;
     fs::remove_file(&file).map_err(|e| e.to_string())
 }

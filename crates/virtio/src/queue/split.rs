@@ -219,6 +219,11 @@ impl<M: Memory, T> SplitQueue<M, T> {
         self.available.wrapping_sub(self.used)
     }
 
+    /// Whether the device was shown chains that it has.
+    pub fn is_at_work(&self) -> bool {
+        self.published != self.used
+    }
+
     /// Descriptors free now.
     #[inline(always)]
     pub fn room(&self) -> u16 {
@@ -249,13 +254,13 @@ impl<M: Memory, T> SplitQueue<M, T> {
         self.add_chain(pieces.len(), token, |_, _| pieces.next())
     }
 
-    /// As [`SplitQueue::add`], for a chain whose pieces follow from the token: `piece` is called with their numbers, of which
+    /// As [`SplitQueue::add`], for a chain whose pieces follow from the token: `piece` is called with their numbers in order, of which
     /// there are `count`.
     pub fn add_of(
         &mut self,
         count: usize,
         token: T,
-        piece: impl Fn(&T, usize) -> Piece,
+        mut piece: impl FnMut(&T, usize) -> Piece,
     ) -> Result<u16, AddError<T>> {
         self.add_chain(count, token, |token, number| Some(piece(token, number)))
     }

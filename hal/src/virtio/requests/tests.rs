@@ -39,7 +39,9 @@ fn chain(requests: &mut Requests<u32>, head: usize) -> Vec<(u64, u32, bool)> {
 #[test]
 fn a_request_is_header_data_and_status() {
     let mut requests = requests(usize::MAX);
-    let two = frames(2);
+    // The second frame doesn't lie behind the first.
+    let mut two = frames(2);
+    two.sort_by_key(|frame| core::cmp::Reverse(frame.phys()));
     let data = Data { frames: two.clone(), range: 512..FRAME_SIZE + 1024 };
     assert!(requests.add(Operation::Read, 7, data, 1).is_ok());
     let pieces = chain(&mut requests, 0);
@@ -50,6 +52,30 @@ fn a_request_is_header_data_and_status() {
     let start = requests.queue.reached().split.memory().address();
     let end = start + requests.queue.reached().split.memory().len() as u64;
     assert!([pieces[0].0, pieces[3].0].iter().all(|at| (start..end).contains(at)));
+}
+
+#[test]
+fn frames_that_lie_together_are_one_piece() {
+    let lengths = |size_max, range: Range<usize>| {
+        let mut requests = requests(size_max);
+        // Those of one region lie together.
+        let mut all = frames(64);
+        all.sort_by_key(Frame::phys);
+        let run = all.windows(4).position(|four| four[3].phys() - four[0].phys() == 3 * FRAME_SIZE as u64);
+        let run = run.expect("four frames lie together");
+        let apart = all.iter().find(|frame| frame.phys().abs_diff(all[run].phys()) > 8 * FRAME_SIZE as u64);
+        let mut frames = all[run..run + 4].to_vec();
+        frames.push(apart.expect("one lies elsewhere").clone());
+        let start = frames[0].phys() + range.start as u64;
+        assert!(requests.add(Operation::Write, 0, Data { frames, range }, 1).is_ok());
+        let pieces = chain(&mut requests, 0);
+        assert_eq!(pieces[1].0, start);
+        pieces[1..pieces.len() - 1].iter().map(|piece| piece.1 as usize).collect::<Vec<_>>()
+    };
+    assert_eq!(lengths(usize::MAX, 512..4 * FRAME_SIZE + 1024), [4 * FRAME_SIZE - 512, 1024]);
+    assert_eq!(lengths(usize::MAX, 0..3 * FRAME_SIZE + 512), [3 * FRAME_SIZE + 512]);
+    assert_eq!(lengths(2 * FRAME_SIZE + 1, 0..4 * FRAME_SIZE), [2 * FRAME_SIZE, 2 * FRAME_SIZE]);
+    assert_eq!(lengths(FRAME_SIZE, 0..3 * FRAME_SIZE), [FRAME_SIZE; 3]);
 }
 
 #[test]
@@ -64,7 +90,7 @@ fn pieces_are_no_longer_than_the_device_takes() {
 
 #[test]
 fn what_leaves_its_frames_is_refused() {
-    let mut requests = requests(usize::MAX);
+    let mut requests = requests(FRAME_SIZE);
     let mut is_refused_for_ever = |operation, count, range| {
         let refused = requests.add(operation, 0, Data { frames: frames(count), range }, 5).err();
         refused.is_some_and(|refused| {

@@ -7,8 +7,10 @@ use super::size_limit;
 use crate::errno::{Errno, SysResult};
 use crate::ipc::epoll::Epoll;
 use crate::ipc::poll::{Events, PollSource, block_on};
+use crate::mm::user::Access;
 use crate::mm::user_buf::UserBuf;
 use crate::net::socket::Socket;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, Text, try_arc};
@@ -152,6 +154,19 @@ impl OpenFile {
         size_limit::cut(&*self.file, src, Some(at))?;
         self.file.write(src, at, self.nonblock())
     }
+    /// Begins to move the bytes of a buffer as [`File::begin`] does, as far as RLIMIT_FSIZE allows.
+    pub fn begin(
+        &self,
+        buffer: &mut UserBuf,
+        at: u64,
+        access: Access,
+        ending: MakeEnding,
+    ) -> Result<bool, Errno> {
+        if access == Access::Read {
+            size_limit::cut(&*self.file, buffer, Some(at))?;
+        }
+        self.file.begin(buffer, at, access, ending)
+    }
     /// Writes at the end, as far as RLIMIT_FSIZE allows. Returns how much, and where that ends.
     pub fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
         size_limit::cut(&*self.file, src, None)?;
@@ -206,6 +221,15 @@ impl OpenFile {
 /// wasn't taken.
 pub type EmitEntry<'a> = &'a mut dyn FnMut(u64, u64, u8, &[u8]) -> bool;
 
+/// What is told when a read or write is over that was begun.
+pub trait Ending: Send + Sync {
+    /// Its result. Called once, where devices are looked at: it waits for nothing, and takes no lock of a device.
+    fn ended(&self, result: SysResult);
+}
+
+/// Makes what is told of the end of a read or write, once that is sure to begin. ENOMEM.
+pub type MakeEnding<'a> = &'a mut dyn FnMut() -> Result<Box<dyn Ending>, Errno>;
+
 /// Pages that a page fault maps at most, that of the access among them (Linux's fault_around_bytes).
 pub const MOST_AROUND: usize = 16;
 /// The same where each page is checked before it is mapped for the first time, which costs as much as half a fault: files of the image.
@@ -223,6 +247,24 @@ pub trait File: Send + Sync + Any {
     fn read_cached(&self, dst: &mut UserBuf, offset: u64) -> SysResult {
         self.read(dst, offset, true)
     }
+    /// Begins to move all bytes of a buffer between the program and the device that the file is on, at `offset`, and does not wait for
+    /// their end, of which what `ending` makes is told. `access`: what the device does with the program's memory, so that `Write` is for a read.
+    /// The device need not see it before [`File::show_begun`]. False: it can't be done so, and nothing has begun.
+    ///
+    /// # Errors
+    /// Those of reading and writing: nothing has begun, and nothing is told.
+    fn begin(
+        &self,
+        buffer: &mut UserBuf,
+        offset: u64,
+        access: Access,
+        ending: MakeEnding,
+    ) -> Result<bool, Errno> {
+        let _ = (buffer, offset, access, ending);
+        Ok(false)
+    }
+    /// Shows the device what was begun, at once or soon.
+    fn show_begun(&self) {}
     /// posix_fadvise(2): `advice` (POSIX_FADV_*) on a range of bytes.
     fn advise(&self, advice: u32, start: u64, end: u64) -> Result<(), Errno> {
         let _ = (advice, start, end);

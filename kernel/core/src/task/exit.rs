@@ -155,6 +155,9 @@ pub(super) fn undo(process: &Process) {
 /// The last thread of a process is ending.
 fn finish(process: &Arc<Process>, status: ExitStatus) {
     debug::ended(process, status.wait_status());
+    // What disks carry out is waited for, also before the machine ends.
+    process.aio.program_ended();
+    process.uring.program_ended();
     let first = process.parent().is_none();
     if first {
         // The program the machine was started for: the machine ends with it.
@@ -166,8 +169,6 @@ fn finish(process: &Arc<Process>, status: ExitStatus) {
         pid_space::end_space(process);
     }
     process.timers.clear();
-    process.aio.program_ended();
-    process.uring.program_ended();
     process.descriptors.leave();
     terminal::process_ended(process);
     undo(process);

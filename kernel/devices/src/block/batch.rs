@@ -1,8 +1,11 @@
-//! Requests that a thread waits for together.
+//! Requests that end together: a thread waits for them, or something is told of their end.
 use super::device::Outcome;
+use super::disk::Count;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::events::{self, bit, kind};
+use coracle_core::fs::file::Ending;
 use coracle_core::task::sched::{self, Wake};
 use coracle_core::task::thread::Thread;
 use coracle_fallible::{NoMemory, try_arc};
@@ -10,24 +13,48 @@ use coracle_hal::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 /// The requests, of which each has a reference until it is done.
 pub struct Batch {
-    /// Those that are not done, and one more until [`Batch::wait`].
+    /// Those that are not done, and one more until [`Batch::wait`] or [`Batch::all_added`].
     left: AtomicUsize,
     /// How bad the worst outcome was.
     worst: AtomicU8,
-    /// Woken when the last one is done.
-    thread: Arc<Thread>,
+    told: Told,
+}
+
+/// What is told when the last one is done.
+enum Told {
+    /// It is woken.
+    Thread(Arc<Thread>),
+    Ending(Transfer),
+}
+
+/// A transfer that nothing waits for.
+pub(super) struct Transfer {
+    pub ending: Box<dyn Ending>,
+    pub bytes: usize,
+    /// Where it is counted, and when it began (nanoseconds since boot).
+    pub count: &'static Count,
+    pub since_ns: u64,
 }
 
 /// Values of `worst`.
 const DONE: u8 = 0;
 const UNSUPPORTED: u8 = 1;
 const FAILED: u8 = 2;
+const NO_MEMORY: u8 = 3;
 
 impl Batch {
     /// No requests yet, for the running thread. ENOMEM.
     pub fn new() -> Result<Arc<Batch>, NoMemory> {
-        let thread = coracle_core::this::with(Arc::clone);
-        try_arc(Batch { left: AtomicUsize::new(1), worst: AtomicU8::new(DONE), thread })
+        Batch::telling(Told::Thread(coracle_core::this::with(Arc::clone)))
+    }
+
+    /// The same for a transfer that nothing waits for: [`Batch::all_added`] takes the place of [`Batch::wait`].
+    pub(super) fn of(transfer: Transfer) -> Result<Arc<Batch>, NoMemory> {
+        Batch::telling(Told::Ending(transfer))
+    }
+
+    fn telling(told: Told) -> Result<Arc<Batch>, NoMemory> {
+        try_arc(Batch { left: AtomicUsize::new(1), worst: AtomicU8::new(DONE), told })
     }
 
     /// What tells its requests in events from those of others, in the upper half of a word.
@@ -40,7 +67,7 @@ impl Batch {
         self.left.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request is done.
+    /// A request is done. What is told of the end takes locks, but none of a device's.
     pub fn finish(&self, outcome: Outcome) {
         let worst = match outcome {
             Outcome::Done => DONE,
@@ -49,8 +76,37 @@ impl Batch {
         };
         self.worst.fetch_max(worst, Ordering::Relaxed);
         events::note(bit::BLOCK, || (kind::BLOCK_DONE, worst.into(), 0, self.word()));
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            sched::unpark(&self.thread);
+        self.one_less();
+    }
+
+    fn one_less(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        match &self.told {
+            Told::Thread(thread) => sched::unpark(thread),
+            Told::Ending(Transfer { ending, bytes, count, since_ns }) => {
+                count.add_transfer(*bytes, *since_ns);
+                ending.ended(self.outcome().map(|()| *bytes));
+            }
+        }
+    }
+
+    /// All requests were added; an error says that some are missing.
+    pub(super) fn all_added(&self, submitted: Result<(), Errno>) {
+        if submitted.is_err() {
+            self.worst.fetch_max(NO_MEMORY, Ordering::Relaxed);
+        }
+        self.one_less();
+    }
+
+    /// How the worst one ended.
+    fn outcome(&self) -> Result<(), Errno> {
+        match self.worst.load(Ordering::Relaxed) {
+            DONE => Ok(()),
+            UNSUPPORTED => Err(Errno::OPNOTSUPP),
+            NO_MEMORY => Err(Errno::NOMEM),
+            _ => Err(Errno::IO),
         }
     }
 
@@ -68,10 +124,6 @@ impl Batch {
                 }
             }
         }
-        match self.worst.load(Ordering::Relaxed) {
-            DONE => Ok(()),
-            UNSUPPORTED => Err(Errno::OPNOTSUPP),
-            _ => Err(Errno::IO),
-        }
+        self.outcome()
     }
 }

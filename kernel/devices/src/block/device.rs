@@ -49,6 +49,11 @@ pub trait BlockDevice: Send + Sync {
     fn submit(&self, request: Request) -> Result<(), Request>;
     /// Shows the device what was submitted, which it need not see before.
     fn kick(&self);
+    /// The same, for requests that no thread waits for yet: at once if the device has nothing else to do, and else when it is looked at next,
+    /// which is after its next interrupt, or before this CPU idles. So one doorbell serves what is submitted one by one.
+    fn kick_soon(&self) {
+        self.kick();
+    }
     /// Told when requests are done.
     fn room(&self) -> &PollSource;
 }

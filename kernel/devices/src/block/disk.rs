@@ -1,10 +1,12 @@
 //! A disk or a partition: transfers of any size.
-use super::batch::Batch;
+use super::batch::{Batch, Transfer};
 use super::device::{BlockDevice, Limits, Operation, Request, SECTOR_BYTES, SERIAL_BYTES};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
 use coracle_core::events::{self, bit, kind};
+use coracle_core::fs::file::Ending;
 use coracle_core::ipc::poll::{Events, wait_until};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
@@ -40,6 +42,11 @@ pub struct Count {
 }
 
 impl Count {
+    /// A transfer of so many bytes is done that began then (nanoseconds since boot).
+    pub(super) fn add_transfer(&self, bytes: usize, since_ns: u64) {
+        self.add(bytes as u64 / SECTOR_BYTES, since_ns);
+    }
+
     fn add(&self, sectors: u64, since_ns: u64) {
         self.transfers.fetch_add(1, Relaxed);
         self.sectors.fetch_add(sectors, Relaxed);
@@ -186,38 +193,77 @@ impl Disk {
         &self,
         operation: Operation,
         offset: u64,
-        mut frames: Vec<Frame>,
+        frames: Vec<Frame>,
         range: Range<usize>,
         deadline_ns: Option<u64>,
     ) -> Result<(), Errno> {
         let start_ns = time::now_ns();
-        let mut sector = self.sector_at(offset, range.len() as u64)?;
-        let (most, align) = self.limits().request_bytes;
+        let sector = self.sector_at(offset, range.len() as u64)?;
         let batch = Batch::new()?;
+        let bytes = range.len();
+        let submitted = self.submit_all(operation, sector, frames, range, &batch);
+        self.device.kick();
+        // What was submitted is waited for in any case: the caller may look at its frames next.
+        batch.wait(deadline_ns)?;
+        self.count_of(operation).add_transfer(bytes, start_ns);
+        submitted
+    }
+
+    /// Where a read or write is counted.
+    fn count_of(&self, operation: Operation) -> &Count {
+        &self.counts[if operation == Operation::Read { READS } else { WRITES }]
+    }
+
+    /// Begins a transfer as [`Disk::read`] or [`Disk::write`] do, which waits for nothing but room at the device. `ending` is told of its
+    /// end, which may be before this returns. The device need not see it before [`BlockDevice::kick_soon`].
+    ///
+    /// # Errors
+    /// Those of [`Disk::write`] but EIO from the device: nothing has begun, and nothing is told.
+    pub fn begin(
+        &'static self,
+        writes: bool,
+        offset: u64,
+        frames: Vec<Frame>,
+        range: Range<usize>,
+        ending: Box<dyn Ending>,
+    ) -> Result<(), Errno> {
+        if writes && self.limits().is_read_only {
+            return Err(Errno::ROFS);
+        }
+        let operation = if writes { Operation::Write } else { Operation::Read };
+        let sector = self.sector_at(offset, range.len() as u64)?;
+        let (count, since_ns) = (self.count_of(operation), time::now_ns());
+        let batch = Batch::of(Transfer { ending, bytes: range.len(), count, since_ns })?;
+        batch.all_added(self.submit_all(operation, sector, frames, range, &batch));
+        Ok(())
+    }
+
+    /// Gives the device the requests of a transfer. ENOMEM: the last ones are missing.
+    fn submit_all(
+        &self,
+        operation: Operation,
+        mut sector: u64,
+        mut frames: Vec<Frame>,
+        range: Range<usize>,
+        batch: &Arc<Batch>,
+    ) -> Result<(), Errno> {
+        let (most, align) = self.limits().request_bytes;
         let mut at = range.start;
         // What lies before the first frame that is left.
         let mut skipped = 0;
-        let mut submitted = Ok(());
-        while at < range.end && submitted.is_ok() {
+        while at < range.end {
             let end = (at / align * align + most).min(range.end);
-            let data = match end == range.end {
-                true => Ok(core::mem::take(&mut frames)),
-                false => take_front(&mut frames, end - skipped),
+            let frames = match end == range.end {
+                true => core::mem::take(&mut frames),
+                false => take_front(&mut frames, end - skipped)?,
             };
-            submitted = data.map(|frames| {
-                let data = Data { frames, range: at - skipped..end - skipped };
-                self.submit(operation, sector, data, &batch);
-            });
+            let data = Data { frames, range: at - skipped..end - skipped };
+            self.submit(operation, sector, data, batch);
             sector += (end - at) as u64 / SECTOR_BYTES;
             at = end;
             skipped = end / FRAME_SIZE * FRAME_SIZE;
         }
-        self.device.kick();
-        // What was submitted is waited for in any case: the caller may look at its frames next.
-        batch.wait(deadline_ns)?;
-        let count = &self.counts[if operation == Operation::Read { READS } else { WRITES }];
-        count.add(range.len() as u64 / SECTOR_BYTES, start_ns);
-        submitted
+        Ok(())
     }
 
     /// Gives the device a request, once it has room.

@@ -11,7 +11,7 @@ use coracle_core::lock::Mutex;
 use coracle_fallible::prelude::*;
 use coracle_hal::cpu;
 use coracle_hal::frame::FRAME_SIZE;
-use coracle_hal::virtio::requests::{Refused, Requests};
+use coracle_hal::virtio::requests::{Finished, Refused, Requests};
 use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
 use coracle_virtio::device::block::{config, features};
 use coracle_virtio::device::{features as common, id};
@@ -129,6 +129,7 @@ impl Blk {
         for lane in &self.queues {
             any |= lane.drain();
         }
+        self.kick();
         if any {
             self.room.notify(Events::OUT);
         }
@@ -138,22 +139,28 @@ impl Blk {
 impl Lane {
     /// Takes all that the device is done with, and asks for an interrupt with the next. True if there was something.
     fn drain(&self) -> bool {
-        let mut requests = self.requests.lock();
         let mut any = false;
+        while let Some(finished) = self.pop() {
+            any = true;
+            // With the queue free again: whoever is told takes locks, and may submit.
+            finished.token.finish(finished.outcome);
+        }
+        any
+    }
+
+    /// The next request that the device is done with. If there is none, it interrupts with the next.
+    fn pop(&self) -> Option<Finished<Arc<Batch>>> {
+        let mut requests = self.requests.lock();
         loop {
             match requests.pop() {
-                Ok(Some(finished)) => {
-                    any = true;
-                    finished.token.finish(finished.outcome);
-                }
+                Ok(Some(finished)) => return Some(finished),
                 Ok(None) if requests.request_interrupt() => {}
-                Ok(None) => return any,
-                Err(QueueError::Broken) => return any,
+                Ok(None) | Err(QueueError::Broken) => return None,
                 Err(error) => {
                     log!("a disk has stopped: {error}");
                     // None of them comes back, nor do the frames that the device may still write to.
                     requests.each_outstanding(|batch| batch.finish(Outcome::Failed));
-                    return true;
+                    return None;
                 }
             }
         }
@@ -184,6 +191,13 @@ impl BlockDevice for Blk {
             if ring {
                 lane.doorbell.ring();
             }
+        }
+    }
+    fn kick_soon(&self) {
+        if self.lane().requests.lock().is_at_work() {
+            self.transport.look_soon();
+        } else {
+            self.kick();
         }
     }
     fn room(&self) -> &PollSource {

@@ -6,10 +6,11 @@ use super::registry::{self, Entry};
 use crate::cache::Backing;
 use crate::cache::advice::Advice;
 use crate::cache::pages::{Cache, PAGE, Reading};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::file::{File, MOST_AROUND};
+use coracle_core::fs::file::{Ending, File, MOST_AROUND, MakeEnding};
 use coracle_core::fs::mount::Place;
 use coracle_core::fs::stat::Stat;
 use coracle_core::lock::Mutex;
@@ -20,11 +21,12 @@ use coracle_core::task::long_call;
 use coracle_devices::block::device::{Limits, SECTOR_BYTES};
 use coracle_devices::block::disk::Disk;
 use coracle_fallible::prelude::*;
-use coracle_fallible::try_arc;
+use coracle_fallible::{try_arc, try_box};
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_hal::once::Once;
 use coracle_hal::sync::atomic::AtomicU32;
 use core::any::Any;
+use core::ops::Range;
 use linux_raw_sys::general::{O_ACCMODE, O_DIRECT, O_DSYNC, O_EXCL, O_RDONLY};
 use linux_raw_sys::ioctl::{
     BLKALIGNOFF, BLKBSZGET, BLKDISCARD, BLKDISCARDZEROES, BLKFLSBUF, BLKGETSIZE, BLKGETSIZE64, BLKIOMIN,
@@ -33,6 +35,8 @@ use linux_raw_sys::ioctl::{
 
 /// Bytes moved at a time past the page cache.
 const DIRECT_STEP: usize = 128 * 1024;
+/// Bytes of a transfer at most that nothing waits for: its pages stay in memory.
+const MOST_BEGUN: usize = 16 * 1024 * 1024;
 
 /// What the open special files of a device share.
 #[derive(Default)]
@@ -130,6 +134,23 @@ pub fn sync_all() {
         {
             log!("what was written to {} did not get to the disk (error {})", entry.name, error.number());
         }
+    }
+}
+
+/// A transfer that was begun.
+struct Begun {
+    cache: Arc<Cache>,
+    /// The pages that are written.
+    pages: Option<Range<u64>>,
+    ending: Box<dyn Ending>,
+}
+
+impl Ending for Begun {
+    fn ended(&self, result: SysResult) {
+        if let Some(Range { start, end }) = &self.pages {
+            self.cache.forget_stale(*start, *end);
+        }
+        self.ending.ended(result);
     }
 }
 
@@ -240,7 +261,7 @@ impl BlockFile {
                 let len = pinned.range.len();
                 self.disk().write_from(at, pinned.frames, pinned.range)?;
                 src.skip(len);
-                cache.forget(at / PAGE, (at + len as u64).div_ceil(PAGE));
+                cache.forget_stale(at / PAGE, (at + len as u64).div_ceil(PAGE));
                 return Ok(len);
             }
             let mut bytes = coracle_fallible::filled(0, FRAME_SIZE)?;
@@ -256,6 +277,30 @@ impl BlockFile {
             cache.forget(at / PAGE, (at + moved as u64).div_ceil(PAGE));
             Ok(moved)
         })
+    }
+    /// [`File::begin`], for whole blocks in the program's pages.
+    fn begin_direct(
+        &self,
+        buffer: &mut UserBuf,
+        offset: u64,
+        access: Access,
+        ending: MakeEnding,
+    ) -> Result<bool, Errno> {
+        let (disk, cache) = (self.disk(), self.entry.cache()?);
+        let (len, writes) = (buffer.remaining(), access == Access::Read);
+        self.check_direct(offset, len)?;
+        let end = offset.checked_add(len as u64);
+        let Some(end) = end.filter(|&end| end > offset && end <= self.size() && len <= MOST_BEGUN) else {
+            return Ok(false);
+        };
+        let Some(pinned) = buffer.pin(len, self.unit(), access)?.filter(|pinned| pinned.range.len() == len)
+        else {
+            return Ok(false);
+        };
+        cache.write_back(disk, offset, end)?;
+        let pages = writes.then(|| offset / PAGE..end.div_ceil(PAGE));
+        let begun = try_box(Begun { cache: cache.clone(), pages, ending: ending()? })?;
+        disk.begin(writes, offset, pinned.frames, pinned.range, begun).map(|()| true)
     }
     fn write_cached(&self, src: &mut UserBuf, offset: u64) -> SysResult {
         let (cache, disk) = (self.entry.cache()?, self.disk());
@@ -331,6 +376,23 @@ impl File for BlockFile {
             self.disk().flush()?;
         }
         Ok(done)
+    }
+    fn begin(
+        &self,
+        buffer: &mut UserBuf,
+        offset: u64,
+        access: Access,
+        ending: MakeEnding,
+    ) -> Result<bool, Errno> {
+        let is_refused =
+            access == Access::Read && (self.disk().limits().is_read_only || self.flags & O_DSYNC != 0);
+        if self.flags & O_DIRECT == 0 || is_refused {
+            return Ok(false);
+        }
+        self.begin_direct(buffer, offset, access, ending)
+    }
+    fn show_begun(&self) {
+        self.disk().device().kick_soon();
     }
     fn read_cached(&self, dst: &mut UserBuf, offset: u64) -> SysResult {
         let reading = Reading { may_wait: false, ..self.advice.reading() };

@@ -60,6 +60,15 @@ enum PageState {
     Present,
     /// It is being written to the disk.
     Writing,
+    /// The same as one of these, but it goes when that ends: the disk has newer bytes.
+    Stale,
+}
+
+impl Page {
+    /// Its bytes are those of the file.
+    fn is_good(&self) -> bool {
+        matches!(self.state, PageState::Present | PageState::Writing)
+    }
 }
 
 /// See [`Cache::sample_errors`], which follows Linux's lib/errseq.c.
@@ -154,16 +163,14 @@ impl Cache {
         loop {
             let mut state = self.state.lock();
             match state.pages.get_mut(index) {
-                Some(page) if page.state != PageState::Filling => {
+                Some(page) if page.is_good() => {
                     page.is_warm = true;
                     return Ok(page.frame.clone());
                 }
                 _ if !reading.may_wait => return Err(Errno::AGAIN),
                 Some(_) => {
                     drop(state);
-                    self.wait(|state| {
-                        state.pages.get(index).is_none_or(|page| page.state != PageState::Filling)
-                    });
+                    self.wait(|state| state.pages.get(index).is_none_or(Page::is_good));
                 }
                 None => {
                     let pages = backing.size().div_ceil(PAGE).saturating_sub(index).max(1);
@@ -205,10 +212,11 @@ impl Cache {
         }
         let mut state = self.state.lock();
         for (number, at) in (index..).take(frames.len()).enumerate() {
-            if number >= good {
-                drop(state.pages.remove(at));
-            } else if let Some(page) = state.pages.get_mut(at) {
-                page.state = PageState::Present;
+            match state.pages.get_mut(at) {
+                Some(page) if number < good && page.state != PageState::Stale => {
+                    page.state = PageState::Present;
+                }
+                _ => drop(state.pages.remove(at)),
             }
         }
         drop(state);
@@ -254,8 +262,8 @@ impl Cache {
         pool::make_room();
         loop {
             let mut state = self.state.lock();
-            match state.pages.get(index).map(|page| page.state) {
-                Some(PageState::Filling) | None => {
+            match state.pages.get(index).map(Page::is_good) {
+                Some(false) | None => {
                     let is_new = bytes.len() == FRAME_SIZE || index * PAGE >= backing.size();
                     if is_new && state.pages.get(index).is_none() {
                         let mut frames = Vec::new();
@@ -295,7 +303,7 @@ impl Cache {
             self.put(backing, offset, &[])?;
         }
         let mut state = self.state.lock();
-        if state.pages.get(index).is_none_or(|page| page.state == PageState::Filling) {
+        if !state.pages.get(index).is_some_and(Page::is_good) {
             return Ok(None);
         }
         state.mark_dirty(index)?;
@@ -316,11 +324,9 @@ impl Cache {
             let from = at.max(index * PAGE);
             let to = end.min((index + 1) * PAGE);
             match state.pages.get_mut(index) {
-                Some(page) if page.state == PageState::Filling => {
+                Some(page) if !page.is_good() => {
                     drop(state);
-                    self.wait(|state| {
-                        state.pages.get(index).is_none_or(|page| page.state != PageState::Filling)
-                    });
+                    self.wait(|state| state.pages.get(index).is_none_or(Page::is_good));
                 }
                 Some(page) => {
                     bytes.try_resize((to - from) as usize, 0)?;
@@ -351,7 +357,7 @@ impl Cache {
             }
             let mut state = self.state.lock();
             // It may have been given back meanwhile.
-            if state.pages.get(index).is_some_and(|page| page.state != PageState::Filling) {
+            if state.pages.get(index).is_some_and(Page::is_good) {
                 state.mark_dirty(index)?;
                 if let Some(page) = state.pages.get_mut(index) {
                     page.is_mapped = true;
@@ -365,7 +371,7 @@ impl Cache {
     pub fn at_hand(&self, first: u64, pages: &mut [Option<Frame>]) {
         let mut state = self.state.lock();
         for (index, found) in (first..).zip(pages) {
-            let page = state.pages.get_mut(index).filter(|page| page.state != PageState::Filling);
+            let page = state.pages.get_mut(index).filter(|page| page.is_good());
             *found = page.map(|page| {
                 page.is_warm = true;
                 page.frame.clone()
@@ -441,6 +447,11 @@ impl Cache {
         let mut state = self.state.lock();
         for index in from..end {
             let Some(page) = state.pages.get_mut(index) else { continue };
+            if page.state == PageState::Stale {
+                state.mark_clean(index);
+                drop(state.pages.remove(index));
+                continue;
+            }
             page.state = PageState::Present;
             page.is_mapped &= !page.frame.is_unique();
             if !page.is_dirty_again && !page.is_mapped {
@@ -473,6 +484,30 @@ impl Cache {
                     });
                 }
             }
+        }
+    }
+
+    /// Forgets the pages from `index` on up to `end`, whose bytes the disk has got by another way. Waits for nothing: those that are being read or
+    /// written go when that ends, and serve no reader until then.
+    pub fn forget_stale(&self, index: u64, end: u64) {
+        let mut at = index;
+        loop {
+            let mut state = self.state.lock();
+            let Some(found) = state.pages.next_from(at).filter(|&found| found < end) else { return };
+            at = found + 1;
+            let page = match state.pages.get_mut(found) {
+                Some(page) if page.state == PageState::Present => {
+                    state.mark_clean(found);
+                    state.pages.remove(found)
+                }
+                Some(page) => {
+                    page.state = PageState::Stale;
+                    None
+                }
+                None => None,
+            };
+            drop(state);
+            drop(page);
         }
     }
 
@@ -522,11 +557,9 @@ impl Cache {
             let from = at.max(index * PAGE);
             let to = end.min((index + 1) * PAGE);
             match state.pages.get_mut(index) {
-                Some(page) if page.state == PageState::Filling => {
+                Some(page) if !page.is_good() => {
                     drop(state);
-                    self.wait(|state| {
-                        state.pages.get(index).is_none_or(|page| page.state != PageState::Filling)
-                    });
+                    self.wait(|state| state.pages.get(index).is_none_or(Page::is_good));
                 }
                 Some(page) => {
                     page.frame.zero((from % PAGE) as usize, (to - from) as usize);

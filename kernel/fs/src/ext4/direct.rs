@@ -4,7 +4,7 @@
 //! written there, and is forgotten after it was written. A file that is mapped is written by way of the page cache.
 //!
 //! Where the program's buffer begins at a logical block's multiple, the disk reads and writes its pages, as far as the file has
-//! blocks for them. As on Linux (open(2)), a program that forks meanwhile sees what was read in one of the two processes. Other buffers,
+//! blocks for them. Such a transfer can also be begun, so that nothing waits for its end (io_submit(2)). As on Linux (open(2)), a program that forks meanwhile sees what was read in one of the two processes. Other buffers,
 //! and what gets its blocks by being written, go by way of pages of the kernel.
 use super::backing::zero;
 use super::file::Ext4File;
@@ -13,19 +13,27 @@ use super::runs::Found;
 use super::volume::{errno, now};
 use crate::cache::Backing;
 use crate::cache::pages::PAGE;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
+use coracle_core::fs::access;
+use coracle_core::fs::file::{Ending, MakeEnding};
+use coracle_core::fs::inode::Inode;
 use coracle_core::mm::user::Access;
 use coracle_core::mm::user_buf::{Pinned, UserBuf};
 use coracle_core::task::long_call;
-use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
+use coracle_fallible::{filled, try_box};
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_hal::sync::atomic::Ordering;
+use core::ops::Range;
 
 /// Bytes moved at a time by way of the kernel.
 const STEP: usize = 128 * 1024;
 /// Bytes whose pages the disk is given at a time.
 const PINNED_STEP: usize = 1024 * 1024;
+/// Bytes of a transfer at most that nothing waits for: its pages stay in memory.
+const MOST_BEGUN: usize = 16 * 1024 * 1024;
 
 impl Ext4File {
     /// Bytes of a block that the disk reads and writes.
@@ -150,7 +158,7 @@ impl Ext4File {
             return Ok(0);
         }
         drop(transfer);
-        node.cache()?.forget(at / PAGE, end.div_ceil(PAGE));
+        node.cache()?.forget_stale(at / PAGE, end.div_ceil(PAGE));
         node.note_new_times()?;
         src.skip(len);
         Ok(len)
@@ -176,6 +184,70 @@ impl Ext4File {
         node.size.fetch_max(end, Ordering::AcqRel);
         node.touch();
         if done < len { Err(Errno::NOSPC) } else { Ok(done) }
+    }
+}
+
+/// A transfer that was begun.
+struct Begun {
+    node: Arc<Node>,
+    /// The pages that are written.
+    pages: Option<Range<u64>>,
+    ending: Box<dyn Ending>,
+}
+
+impl Ending for Begun {
+    fn ended(&self, result: SysResult) {
+        self.node.runs.end_transfer();
+        if let (Some(Range { start, end }), Ok(cache)) = (&self.pages, self.node.cache()) {
+            cache.forget_stale(*start, *end);
+        }
+        self.ending.ended(result);
+    }
+}
+
+impl Ext4File {
+    /// [`File::begin`](coracle_core::fs::file::File::begin): where all bytes lie together on the disk, and need nothing but it.
+    pub(super) fn begin_direct(
+        &self,
+        buffer: &mut UserBuf,
+        at: u64,
+        access: Access,
+        ending: MakeEnding,
+    ) -> Result<bool, Errno> {
+        let node = self.node();
+        let (len, writes) = (buffer.remaining(), access == Access::Read);
+        self.check_direct(at, len)?;
+        let Some(end) = at.checked_add(len as u64).filter(|&end| end > at && len <= MOST_BEGUN) else {
+            return Ok(false);
+        };
+        let has_all = || {
+            let until = if writes { node.in_place_until() } else { Backing::size(&**node) };
+            end <= until && !(writes && node.is_mapped.load(Ordering::Relaxed))
+        };
+        if !has_all() {
+            return Ok(false);
+        }
+        let Some(pinned) = buffer.pin(len, self.unit(), access)?.filter(|pinned| pinned.range.len() == len)
+        else {
+            return Ok(false);
+        };
+        let writing = writes.then(|| node.writing.lock());
+        node.write_back(at, end)?;
+        let transfer = node.runs.transfer();
+        drop(writing);
+        let place = match node.find_place(at)? {
+            Some(Found { place: Some(place), len: there }) if there >= len as u64 && has_all() => place,
+            _ => return Ok(false),
+        };
+        let pages = writes.then(|| at / PAGE..end.div_ceil(PAGE));
+        if writes {
+            access::written(&**node, node.mode());
+            node.note_new_times()?;
+        }
+        let begun = try_box(Begun { node: node.clone(), pages, ending: ending()? })?;
+        node.volume().entry.disk.begin(writes, place, pinned.frames, pinned.range, begun)?;
+        transfer.goes_on();
+        Ok(true)
     }
 }
 

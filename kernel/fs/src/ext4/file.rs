@@ -9,10 +9,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access;
-use coracle_core::fs::file::{File, MOST_AROUND};
+use coracle_core::fs::file::{File, MOST_AROUND, MakeEnding};
 use coracle_core::fs::inode::Inode;
 use coracle_core::fs::mount::{MountFlags, Place, WriteAccess};
 use coracle_core::fs::stat::Stat;
+use coracle_core::mm::user::Access;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::long_call;
 use coracle_ext4::Allocation;
@@ -182,6 +183,23 @@ impl File for Ext4File {
     }
     fn write(&self, src: &mut UserBuf, offset: u64, _nonblock: bool) -> SysResult {
         self.put_as_opened(src, Some(offset)).map(|(done, _)| done)
+    }
+    fn begin(
+        &self,
+        buffer: &mut UserBuf,
+        offset: u64,
+        access: Access,
+        ending: MakeEnding,
+    ) -> Result<bool, Errno> {
+        // What must be durable when it is done waits for more than one transfer.
+        let is_synced = access == Access::Read && self.flags & O_DSYNC != 0;
+        if self.flags & O_DIRECT == 0 || is_synced {
+            return Ok(false);
+        }
+        self.begin_direct(buffer, offset, access, ending)
+    }
+    fn show_begun(&self) {
+        self.node.volume().entry.disk.device().kick_soon();
     }
     fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
         self.put_as_opened(src, None)

@@ -85,6 +85,11 @@ impl Runs {
         Transfer(self)
     }
 
+    /// A transfer ends that [went on](Transfer::goes_on).
+    pub(super) fn end_transfer(&self) {
+        drop(Transfer(self));
+    }
+
     /// Blocks are taken from the file as long as this is held, or get other meanings. Waits for transfers.
     pub(super) fn taking(&self) -> Taking<'_> {
         let mut state = self.state.lock();
@@ -99,6 +104,13 @@ impl Runs {
 
 /// See [`Runs::transfer`].
 pub(super) struct Transfer<'a>(&'a Runs);
+
+impl Transfer<'_> {
+    /// It goes on until [`Runs::end_transfer`].
+    pub(super) fn goes_on(self) {
+        core::mem::forget(self);
+    }
+}
 
 impl Drop for Transfer<'_> {
     fn drop(&mut self) {

@@ -6,8 +6,11 @@
 //! completions of a ring, or else one of the pool's workers: threads of the process that never enter its program. So
 //! all memory of the program is touched by threads of its own process. `syscall::uring` does what requests ask for.
 //!
-//! Locks: none of them is held over what notifies. A pool's may be held when that of what a ring has registered is taken; no other
-//! is held over another.
+//! Locks: none of them is held over what notifies. A pool's may be held when that of what a ring has registered, or that of what a device
+//! has made of a request, is taken; no other is held over another.
+//!
+//! What moves bytes between a disk and the program's pages is left to the disk: such a request runs until the disk has ended it, and where
+//! devices are looked at its completion is posted.
 //!
 //! What differs from Linux: a request ends with the process that submitted it, also if others share the ring; no file can be polled for
 //! completions (IORING_SETUP_IOPOLL); requests have the rights of their process (no personalities).

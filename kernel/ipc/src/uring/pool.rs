@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
-use coracle_core::ipc::poll::{Events, PollSource};
+use coracle_core::ipc::poll::{Events, PollSource, wait_until};
 use coracle_core::lock::Mutex;
 use coracle_core::task::attachment::Attachment;
 use coracle_core::task::process::Process;
@@ -13,6 +13,7 @@ use coracle_core::task::sched;
 use coracle_core::task::thread::Thread;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, try_arc};
+use coracle_hal::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use linux_raw_sys::io_uring as abi;
 
 /// Workers at most. A request that must wait where it runs waits for one of them.
@@ -44,6 +45,10 @@ pub struct Pool {
     queues: Mutex<Queues>,
     /// Told of requests for workers.
     pub workers: PollSource,
+    /// Requests that a device carries out.
+    at_devices: AtomicUsize,
+    /// Told when there are none any more.
+    settled: PollSource,
 }
 
 impl Pool {
@@ -111,6 +116,18 @@ impl Pool {
         };
         self.workers.notify(Events::IN);
         wants_more
+    }
+
+    /// A device begins to carry out a request.
+    pub fn goes_to_device(&self) {
+        self.at_devices.fetch_add(1, SeqCst);
+    }
+
+    /// A device has ended one, or did not take it.
+    pub fn left_device(&self) {
+        if self.at_devices.fetch_sub(1, SeqCst) == 1 {
+            self.settled.notify(Events::IN);
+        }
     }
 
     /// The next that doesn't wait where it runs. `all`: also one that goes on in io_uring_enter(2) alone.
@@ -200,12 +217,19 @@ impl Pool {
         queues.idle = if is_idle { queues.idle + 1 } else { queues.idle - 1 };
     }
 
-    /// Cancels all requests.
+    /// Cancels all requests, and waits for those that a device carries out: it may still reach the program's memory, or write what the
+    /// program has asked for.
     fn clear(self: &Arc<Self>) {
         let rings = core::mem::take(&mut self.queues.lock().rings);
-        for ring in rings.iter().filter_map(Weak::upgrade) {
-            ring.cancel_all(Some(self));
+        let cancel = || rings.iter().filter_map(Weak::upgrade).for_each(|ring| ring.cancel_all(Some(self)));
+        cancel();
+        wait_until(&self.settled, Events::IN, &mut || self.at_devices.load(SeqCst) == 0);
+        {
+            // No thread tells of what was done.
+            let queues = self.queues.lock();
+            queues.ready.iter().chain(&queues.kept).for_each(|request| _ = request.take_result());
         }
+        cancel();
         let (ready, punted, kept) = {
             let mut queues = self.queues.lock();
             let queues = &mut *queues;

@@ -2,7 +2,7 @@
 use super::pool::Pool;
 use super::ring::Ring;
 use alloc::sync::{Arc, Weak};
-use coracle_core::errno::Errno;
+use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::OpenFile;
 use coracle_core::ipc::poll::{Events, Observer};
 use coracle_core::lock::Mutex;
@@ -89,6 +89,8 @@ pub struct Request {
     refused: Mutex<Option<Errno>>,
     /// What it was given by address, as it was when it was first tried (IORING_FEAT_SUBMIT_STABLE).
     pub kept: Mutex<Option<Arc<Kept>>>,
+    /// What a device has made of it, until its completion is posted.
+    result: Mutex<Option<SysResult>>,
     /// The request that it limits (IORING_OP_LINK_TIMEOUT).
     pub limited: Mutex<Weak<Request>>,
     this: Weak<Request>,
@@ -113,6 +115,7 @@ impl Request {
             next: Mutex::new(None),
             refused: Mutex::new(None),
             kept: Mutex::new(None),
+            result: Mutex::new(None),
             limited: Mutex::new(Weak::new()),
             this: this.clone(),
         })?)
@@ -245,6 +248,24 @@ impl Request {
     pub fn drop_timer(&self) {
         let timer = self.timer.lock().take();
         drop(timer);
+    }
+
+    /// What a device has made of it, once.
+    pub fn take_result(&self) -> Option<SysResult> {
+        self.result.lock().take()
+    }
+
+    /// Whether a device has carried it out, and its completion is not posted.
+    pub fn has_result(&self) -> bool {
+        self.result.lock().is_some()
+    }
+
+    /// A device has carried it out, and a thread is to post its completion.
+    pub fn device_ended(self: &Arc<Self>, result: SysResult) {
+        *self.result.lock() = Some(result);
+        if self.moves(State::Running, State::Queued) {
+            self.pool.push_ready(self.clone());
+        }
     }
 
     /// Puts it into the queue if it waits.

@@ -103,6 +103,8 @@ pub struct Ring {
     pub silent: AtomicBool,
     /// Its eventfd is to be told.
     owed: AtomicBool,
+    /// The file at whose device transfers were begun that the device need not have seen.
+    at_work: Mutex<Option<Arc<OpenFile>>>,
     /// The program has no descriptor of it any more.
     gone: AtomicBool,
     this: Weak<Ring>,
@@ -130,6 +132,7 @@ impl Ring {
             asked: PollSource::new(),
             silent: AtomicBool::new(false),
             owed: AtomicBool::new(false),
+            at_work: Mutex::new(None),
             gone: AtomicBool::new(false),
             this: this.clone(),
         })?)
@@ -283,6 +286,23 @@ impl Ring {
                 let lost = self.memory.load(at::CQ_OVERFLOW).wrapping_add(1);
                 self.memory.store(at::CQ_OVERFLOW, lost);
             }
+        }
+    }
+
+    /// The file at whose device transfers are begun is this one from here on: the device of the one before sees its.
+    pub fn begins_at(&self, open: Option<&Arc<OpenFile>>) {
+        let mut at_work = self.at_work.lock();
+        let is_same = match (&*at_work, open) {
+            (Some(before), Some(open)) => Arc::ptr_eq(before, open),
+            (before, open) => before.is_none() && open.is_none(),
+        };
+        if is_same {
+            return;
+        }
+        let before = core::mem::replace(&mut *at_work, open.cloned());
+        drop(at_work);
+        if let Some(before) = before {
+            before.file.show_begun();
         }
     }
 
@@ -448,8 +468,11 @@ impl Ring {
         }
     }
 
-    /// Cancels a request. EALREADY: it runs, and ends when it would have to wait; ENOENT: it has ended.
+    /// Cancels a request. EALREADY: it runs, and ends when it would have to wait; ENOENT: it has ended, or a device has.
     pub fn cancel(&self, request: &Arc<Request>) -> Result<(), Errno> {
+        if request.has_result() {
+            return Err(Errno::NOENT);
+        }
         if request.moves(State::Armed, State::Done) || request.moves(State::Queued, State::Done) {
             self.finish(request, cancelled(), 0, true);
             return Ok(());

@@ -146,6 +146,17 @@ fn file_of(thread: &Thread, request: &Request) -> Result<Arc<OpenFile>, Errno> {
     Ok(open)
 }
 
+/// Reports what a device has read or written to those that watch the file (inotify(7)), and returns its result.
+pub fn note_moved(request: &Request, result: SysResult) -> SysResult {
+    match (request.open(), operation(&request.entry)) {
+        (Some(open), Some(op::IORING_OP_READ | op::IORING_OP_READV | op::IORING_OP_READ_FIXED)) => {
+            open.note_read(result)
+        }
+        (Some(open), _) => open.note_write(result),
+        _ => result,
+    }
+}
+
 /// Whether an entry may be submitted to `ring`; what is wrong with it if not (as Linux's `io_init_req` and the `prep` functions say). EINVAL,
 /// EACCES, EOPNOTSUPP.
 pub fn check(ring: &Ring, entry: &Entry) -> Result<(), Errno> {
@@ -254,7 +265,7 @@ fn on_file(
         | op::IORING_OP_READ
         | op::IORING_OP_WRITEV
         | op::IORING_OP_WRITE_FIXED
-        | op::IORING_OP_WRITE => transfer::read_or_write(request, operation, open, may_wait),
+        | op::IORING_OP_WRITE => transfer::read_or_write(call.thread(), request, operation, open, may_wait),
         op::IORING_OP_SEND | op::IORING_OP_RECV | op::IORING_OP_SENDMSG | op::IORING_OP_RECVMSG => {
             transfer::send_or_receive(call, request, operation, open, may_wait)
         }

@@ -20,6 +20,8 @@ pub enum Outcome {
     Sleep,
     /// It may have to wait where it runs: on a worker.
     Punt,
+    /// A device carries it out.
+    AtDevice,
 }
 
 impl Outcome {
@@ -49,6 +51,7 @@ pub fn run_queued(thread: &Arc<Thread>, request: Arc<Request>, on_worker: bool) 
             request.unsubscribe();
         }
         run(thread, &request, on_worker);
+        request.ring.begins_at(None);
     }
 }
 
@@ -64,6 +67,9 @@ pub fn run(thread: &Arc<Thread>, request: &Arc<Request>, on_worker: bool) {
     let ring = &request.ring;
     if let Some(error) = request.refused() {
         return ring.finish(request, number(Err(error)), 0, true);
+    }
+    if let Some(result) = request.take_result() {
+        return ring.finish(request, number(operation::note_moved(request, result)), 0, result.is_err());
     }
     if request.entry.flags & given::ASYNC != 0
         && !request.has_mark(mark::PUNTED)
@@ -84,6 +90,7 @@ pub fn run(thread: &Arc<Thread>, request: &Arc<Request>, on_worker: bool) {
         tries += 1;
         let is_ours = match operation::attempt(thread, request, may_wait) {
             Outcome::Done(result, flags, failed) => return ring.finish(request, result, flags, failed),
+            Outcome::AtDevice => return,
             Outcome::Wait(_) if tries >= TRIES && !on_worker => return punt(thread, request),
             Outcome::Wait(events) => arm(thread, request, Some(events), true),
             Outcome::WaitEdge(events) => arm(thread, request, Some(events), false),
@@ -156,7 +163,7 @@ fn punt(thread: &Arc<Thread>, request: &Arc<Request>) {
 }
 
 /// Sets the time-out that follows a request in its chain, as it doesn't complete at once.
-fn limit(request: &Arc<Request>) {
+pub fn limit(request: &Arc<Request>) {
     let next = request.next.lock().clone();
     if let Some(next) = next
         && next.entry.opcode == op::IORING_OP_LINK_TIMEOUT as u8
@@ -224,6 +231,7 @@ pub fn submit(thread: &Arc<Thread>, ring: &Ring, count: u32) -> Result<u32, Errn
     if let Some(chain) = chain {
         begin(thread, ring, chain);
     }
+    ring.begins_at(None);
     drain_ready(thread, false);
     match outcome {
         Err(error) if taken <= 1 => Err(error),
@@ -236,7 +244,9 @@ fn begin(thread: &Arc<Thread>, ring: &Ring, chain: Chain) {
     let Chain { first, drains, .. } = chain;
     match ring.begins(&first, drains) {
         Ok(true) if first.moves(State::Queued, State::Running) => run(thread, &first, false),
-        Ok(_) => {}
+        // What it waits for may come before any program's thread looks.
+        Ok(false) => _ = worker::ensure(thread),
+        Ok(true) => {}
         Err(error) => {
             ring.begins_failed();
             ring.finish(&first, number(Err(error)), 0, true);

@@ -1,16 +1,20 @@
 //! Requests that move bytes, or make connections.
 use super::buffers::{self, Taken};
 use super::operation::{check_buffer, placed};
-use super::run::{Outcome, number};
+use super::run::{Outcome, limit, number};
+use super::worker;
 use crate::call::Call;
-use crate::file::{check_rw_flags, read_with, write_with};
+use crate::file::{begins, check_rw_flags, read_with, write_with};
 use crate::socket::{self, KeptMessage};
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::file::OpenFile;
+use coracle_core::fs::file::{Ending, OpenFile};
+use coracle_core::fs::notify;
 use coracle_core::ipc::poll::Events;
+use coracle_core::mm::user::Access;
 use coracle_core::mm::user_buf::{KeptPieces, MAX_PIECES, UserBuf};
-use coracle_fallible::try_arc;
+use coracle_core::task::thread::Thread;
+use coracle_fallible::{try_arc, try_box};
 use coracle_hal::sync::atomic::Ordering::SeqCst;
 use coracle_ipc::uring::{Kept, Request, given, mark};
 use coracle_uring::{Completion, Entry};
@@ -75,7 +79,13 @@ pub fn keep(request: &Request) -> Result<(), Errno> {
 }
 
 /// Reads or writes.
-pub fn read_or_write(request: &Request, operation: op, open: &Arc<OpenFile>, may_wait: bool) -> Outcome {
+pub fn read_or_write(
+    thread: &Arc<Thread>,
+    request: &Arc<Request>,
+    operation: op,
+    open: &Arc<OpenFile>,
+    may_wait: bool,
+) -> Outcome {
     let entry = &request.entry;
     let reads = matches!(operation, op::IORING_OP_READ | op::IORING_OP_READV | op::IORING_OP_READ_FIXED);
     if let Err(error) = check_rw_flags(entry.what_flags) {
@@ -108,6 +118,13 @@ pub fn read_or_write(request: &Request, operation: op, open: &Arc<OpenFile>, may
         Err(error) => return taken.done(request, Err(error), true),
     };
     let wanted = bytes.remaining();
+    if !taken.is_provided() && open.seekable && begins(open, reads, entry.what_flags) {
+        match begin(thread, request, open, &mut bytes, reads) {
+            Ok(true) => return Outcome::AtDevice,
+            Ok(false) => {}
+            Err(error) => return taken.done(request, Err(error), true),
+        }
+    }
     let result = if reads {
         read(request, open, &mut bytes, may_wait)
     } else {
@@ -126,6 +143,63 @@ fn offset(request: &Request) -> Result<Option<u64>, Errno> {
         AT_POSITION => Ok(None),
         offset => i64::try_from(offset).map(|offset| Some(offset as u64)).map_err(|_| Errno::INVAL),
     }
+}
+
+/// Told of the end of a request that a device carries out.
+struct AtDevice {
+    request: Arc<Request>,
+    /// A thread posts the completion: in io_uring_enter(2) alone (IORING_SETUP_DEFER_TASKRUN), or because it tells those that watch files.
+    is_posted_later: bool,
+}
+
+impl Ending for AtDevice {
+    fn ended(&self, result: SysResult) {
+        let request = &self.request;
+        if self.is_posted_later {
+            request.device_ended(result);
+        } else {
+            request.ring.finish(request, number(result), 0, result.is_err());
+        }
+        request.pool.left_device();
+    }
+}
+
+/// Has a device move all bytes, if it can.
+fn begin(
+    thread: &Arc<Thread>,
+    request: &Arc<Request>,
+    open: &Arc<OpenFile>,
+    bytes: &mut UserBuf,
+    reads: bool,
+) -> Result<bool, Errno> {
+    let Some(offset) = offset(request)? else { return Ok(false) };
+    let access = if reads {
+        open.check_readable()?;
+        Access::Write
+    } else {
+        open.check_writable()?;
+        Access::Read
+    };
+    let mut is_counted = false;
+    let begun = open.begin(bytes, offset, access, &mut || {
+        let is_posted_later = request.ring.setup & abi::IORING_SETUP_DEFER_TASKRUN != 0 || notify::is_on();
+        let ending = try_box(AtDevice { request: request.clone(), is_posted_later })?;
+        // What follows goes on when no thread of the program may look.
+        if is_posted_later || request.entry.flags & (given::LINK | given::HARD_LINK) != 0 {
+            worker::ensure(thread)?;
+        }
+        request.pool.goes_to_device();
+        is_counted = true;
+        // Before the device has it, which may be fast.
+        limit(request);
+        Ok(ending)
+    });
+    match begun {
+        Ok(true) => request.ring.begins_at(Some(open)),
+        _ if is_counted => request.pool.left_device(),
+        _ => {}
+    }
+    begun
 }
 
 fn read(request: &Request, open: &OpenFile, dst: &mut UserBuf, may_wait: bool) -> SysResult {

@@ -1,25 +1,9 @@
 // Native asynchronous input and output (io_setup(2)): requests of each kind, events, an eventfd, what is refused, contexts of fork and exec.
-#include "../t.h"
-#include <linux/aio_abi.h>
+#include "aio.h"
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-
-static int setup(unsigned count, aio_context_t *context) { return syscall(SYS_io_setup, count, context); }
-static int destroy(aio_context_t context) { return syscall(SYS_io_destroy, context); }
-static int submit(aio_context_t context, long count, struct iocb **requests) {
-    return syscall(SYS_io_submit, context, count, requests);
-}
-static int events(aio_context_t context, long least, long most, struct io_event *events, struct timespec *timeout) {
-    return syscall(SYS_io_getevents, context, least, most, events, timeout);
-}
-
-static struct iocb request(int operation, int fd, void *bytes, size_t len, long offset) {
-    struct iocb request = {.aio_data = 7, .aio_lio_opcode = operation, .aio_fildes = fd, .aio_buf = (uintptr_t)bytes,
-                           .aio_nbytes = len, .aio_offset = offset};
-    return request;
-}
 
 static aio_context_t context;
 
