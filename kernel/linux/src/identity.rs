@@ -17,7 +17,7 @@ const EFFECTIVE: usize = 1;
 const SAVED: usize = 2;
 const FILE: usize = 3;
 /// "Leave as it is".
-const KEEP: u32 = u32::MAX;
+pub const KEEP: u32 = u32::MAX;
 /// NGROUPS_MAX.
 const MAX_GROUPS: usize = 65_536;
 /// _LINUX_CAPABILITY_VERSION_1, _2 and _3.

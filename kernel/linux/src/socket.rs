@@ -1,9 +1,11 @@
 //! The socket calls (socket(2) and those it names).
 use super::call::Call;
 use super::file::vector;
+use super::identity::{KEEP, machine_id};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
+use coracle_core::fs::access::capability;
 use coracle_core::fs::file::{File, OpenFile};
 use coracle_core::mm::user;
 use coracle_core::mm::user_buf::{KeptPieces, MAX_PIECES, Pieces, UserBuf};
@@ -12,6 +14,7 @@ use coracle_core::net::socket::{
     Arrival, Control, DatagramInfo, PKTINFO_BYTES, PKTINFO6_BYTES, PacketInfo, PacketInfo6, Received, Socket,
     SocketAddress,
 };
+use coracle_core::task::user_space::Kind;
 use coracle_core::task::{long_call, pid_space, signal};
 use coracle_core::time::clock;
 use coracle_fallible::filled;
@@ -328,6 +331,31 @@ struct Message {
     words: [[u8; 8]; MSGHDR_WORDS],
 }
 
+/// What a sender says of itself (unix(7), SCM_CREDENTIALS): its own process and ids, or any with the capabilities for that. EPERM; EINVAL for ids
+/// that its user namespace hasn't; ESRCH for a process that there isn't.
+fn told_credentials(call: &Call, data: &[u8]) -> Result<(i32, u32, u32), Errno> {
+    let (words, []) = data.as_chunks::<4>() else { return Err(Errno::INVAL) };
+    let &[pid, uid, gid] = words else { return Err(Errno::INVAL) };
+    let uid = machine_id(call, Kind::User, u32::from_le_bytes(uid))?;
+    let gid = machine_id(call, Kind::Group, u32::from_le_bytes(gid))?;
+    if uid == KEEP || gid == KEEP {
+        return Err(Errno::INVAL);
+    }
+    let process = &call.thread().process;
+    let pid = i32::from_le_bytes(pid);
+    let is_own = pid == pid_space::seen(process.pid);
+    let own = process.credentials.lock();
+    // The last of the four is the file system's.
+    let may = (is_own || own.capabilities.can(capability::SYS_ADMIN))
+        && (own.uid[..3].contains(&uid) || own.capabilities.can(capability::SETUID))
+        && (own.gid[..3].contains(&gid) || own.capabilities.can(capability::SETGID));
+    drop(own);
+    if !may {
+        return Err(Errno::PERM);
+    }
+    Ok((pid_space::process(pid).ok_or(Errno::SRCH)?.pid, uid, gid))
+}
+
 impl Message {
     /// The header at `at`, not read yet: it is filled where it lies.
     #[inline(always)]
@@ -395,8 +423,7 @@ impl Message {
                         rights.try_push(right)?;
                     }
                 }
-                // A program may tell its own credentials; the kernel tells the true ones in any case.
-                (n::SOL_SOCKET, SCM_CREDENTIALS) => {}
+                (n::SOL_SOCKET, SCM_CREDENTIALS) => given.credentials = Some(told_credentials(call, data)?),
                 (n::SOL_SOCKET, _) => return Err(Errno::INVAL),
                 (IPPROTO_IP, n::IP_PKTINFO) => {
                     let info: &[u8; PKTINFO_BYTES] = data.try_into().map_err(|_| Errno::INVAL)?;

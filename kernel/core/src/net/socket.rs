@@ -236,6 +236,8 @@ pub struct DatagramInfo {
 pub struct Control {
     /// Descriptors to pass along, taken out if they were sent.
     pub rights: Rights,
+    /// The process, user and group that sent it, as its sender says (SCM_CREDENTIALS).
+    pub credentials: Option<(i32, u32, u32)>,
     /// The route that a datagram is to take.
     pub packet_info: Option<PacketInfo>,
     /// The same (IPV6_PKTINFO).

@@ -4,7 +4,7 @@ use super::collect::{self, Moving};
 use super::in_flight::InFlight;
 use super::inbox::Message;
 use super::kernel;
-use super::socket::{Kind, Role, UnixSocket, credentials};
+use super::socket::{Kind, REAL, Role, UnixSocket, credentials_by};
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::ipc::poll::{Events, block_on_events};
@@ -131,7 +131,8 @@ impl UnixSocket {
         if target.kind != self.kind {
             return Err(Errno::PROTOTYPE);
         }
-        let credentials = credentials();
+        let told = control.as_ref().and_then(|control| control.credentials);
+        let credentials = told.unwrap_or_else(|| credentials_by(REAL));
         let rights = control.map(|control| core::mem::take(&mut control.rights)).unwrap_or_default();
         let mut rights = InFlight::new(rights)?;
         if self.kind != Kind::Stream {

@@ -164,13 +164,19 @@ fn kind_of(kind: u32) -> Result<Kind, Errno> {
     }
 }
 
-/// Who runs now: what a socket tells of its peer.
+/// Indices of the real and the effective id.
+pub(super) const REAL: usize = 0;
+const EFFECTIVE: usize = 1;
+
+/// Who runs now: what a socket tells of its peer (SO_PEERCRED).
 pub(super) fn credentials() -> Credentials {
-    /// Index of the effective id.
-    const EFFECTIVE: usize = 1;
+    credentials_by(EFFECTIVE)
+}
+/// The same with other ids: messages tell the real ones (unix(7), SCM_CREDENTIALS).
+pub(super) fn credentials_by(which: usize) -> Credentials {
     coracle_core::this::with(|thread| {
         let ids = thread.process.credentials.lock();
-        (thread.process.pid, ids.uid[EFFECTIVE], ids.gid[EFFECTIVE])
+        (thread.process.pid, ids.uid[which], ids.gid[which])
     })
 }
 
