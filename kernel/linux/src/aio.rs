@@ -192,7 +192,7 @@ fn begun(
     at_work: &mut Option<Arc<OpenFile>>,
 ) -> Result<(), Errno> {
     let descriptors = &call.thread().process.descriptors;
-    let open = descriptors.get(request.fd)?;
+    let open = descriptors.usable(request.fd)?;
     let event_fd = if request.flags & FLAG_RESFD != 0 {
         let event_fd = descriptors.get(request.event_fd)?;
         if event_fd.file.as_any().downcast_ref::<EventFd>().is_none() {

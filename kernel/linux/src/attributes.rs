@@ -1,6 +1,6 @@
 //! What is known of files: stat(2) and its kin, permissions, owners, times.
 use super::call::Call;
-use super::file::open_file;
+use super::file::{any_file, open_file};
 use super::identity::machine_id;
 use super::path::{Named, named};
 use coracle_core::arch;
@@ -48,7 +48,7 @@ pub fn lstat(call: &Call) -> SysResult {
 }
 /// fstat(2).
 pub fn fstat(call: &Call) -> SysResult {
-    write_stat(call, 1, open_file(call, 0)?.file.stat()?)
+    write_stat(call, 1, any_file(call, 0)?.file.stat()?)
 }
 /// newfstatat(2).
 pub fn newfstatat(call: &Call) -> SysResult {
@@ -63,19 +63,21 @@ pub fn statx(call: &Call) -> SysResult {
     let flags = call.u32(2);
     let known =
         AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC;
-    if flags & !known != 0 || call.u32(3) & STATX__RESERVED != 0 {
+    let both = AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC;
+    if flags & !known != 0 || flags & both == both || call.u32(3) & STATX__RESERVED != 0 {
         return Err(Errno::INVAL);
     }
     let named = named(call, call.i32(0), call.usize(1), flags)?;
-    let inode = match &named {
-        Named::Place(place) => Some(&place.path.inode),
-        Named::Open(open) => open.file.place().map(|place| &place.path.inode),
+    let path = match &named {
+        Named::Place(place) => Some(&place.path),
+        Named::Open(open) => open.file.place().map(|place| &place.path),
         Named::File(_) => None,
     };
-    let created = inode.and_then(|inode| inode.metadata().created);
+    let created = path.and_then(|path| path.inode.metadata().created);
+    let mount = path.map(|path| (path.mount.id, path.inode.identity() == path.mount.root.identity()));
     let mut found = stat_of(named)?;
     show_owners(call, &mut found);
-    user::write(call.usize(4), &stat::statx_bytes(&found, created))?;
+    user::write(call.usize(4), &stat::statx_bytes(&found, created, mount))?;
     Ok(0)
 }
 
@@ -129,7 +131,7 @@ pub fn statfs(call: &Call) -> SysResult {
 pub fn fstatfs(call: &Call) -> SysResult {
     /// f_type of pipes, sockets and anonymous inodes: PIPEFS_MAGIC stands for all of them.
     const PIPEFS_MAGIC: u64 = 0x5049_5045;
-    match open_file(call, 0)?.file.place() {
+    match any_file(call, 0)?.file.place() {
         Some(place) => write_statfs(call.usize(1), &place.path),
         None => {
             let mut words = [0; 15];
@@ -180,9 +182,6 @@ fn change(place: &Place, changes: Changes) -> SysResult {
 fn change_open(call: &Call, changes: Changes) -> SysResult {
     use coracle_fs::memory::MemoryFile;
     let open = open_file(call, 0)?;
-    if open.flags() & O_PATH != 0 {
-        return Err(Errno::BADF);
-    }
     match (open.file.place(), open.file.as_any().downcast_ref::<MemoryFile>()) {
         (Some(place), _) => change(place, changes),
         (None, Some(file)) => access::change(&**file.node(), changes).map(|()| 0),
@@ -287,11 +286,20 @@ pub fn utimensat(call: &Call) -> SysResult {
     if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::INVAL);
     }
-    let changes = times(call.usize(2), 1)?;
-    if call.usize(1) == 0 {
-        return if call.i32(0) == AT_FDCWD { Err(Errno::FAULT) } else { change_open(call, changes) };
+    let omitted = u64::from(UTIME_OMIT);
+    if call.usize(2) != 0
+        && matches!(user::read_words(call.usize(2))?, [_, a, _, b] if [a, b] == [omitted; 2])
+    {
+        // Nothing is to be changed: the file isn't looked for.
+        return Ok(0);
     }
-    change(&named(call, call.i32(0), call.usize(1), flags)?.place(Errno::INVAL)?, changes)
+    // A file that isn't there is the first error, before times that are none.
+    let changes = times(call.usize(2), 1);
+    if call.usize(1) == 0 {
+        return if call.i32(0) == AT_FDCWD { Err(Errno::FAULT) } else { change_open(call, changes?) };
+    }
+    let place = named(call, call.i32(0), call.usize(1), flags)?.place(Errno::INVAL)?;
+    change(&place, changes?)
 }
 /// futimesat(2).
 pub fn futimesat(call: &Call) -> SysResult {

@@ -1,6 +1,6 @@
 //! Descriptors: closing and duplicating them, fcntl(2), and what is made without a path.
 use super::call::Call;
-use super::file::open_file;
+use super::file::{any_file, open_file};
 use super::seals;
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
@@ -73,11 +73,11 @@ pub fn close_range(call: &Call) -> SysResult {
 }
 /// dup(2).
 pub fn dup(call: &Call) -> SysResult {
-    let open = open_file(call, 0)?;
+    let open = any_file(call, 0)?;
     Ok(call.thread().process.descriptors.insert(open, false, 0)? as usize)
 }
 fn dup_to(call: &Call, close_on_exec: bool) -> SysResult {
-    let open = open_file(call, 0)?;
+    let open = any_file(call, 0)?;
     let to = call.i32(1);
     if let Some(old) = call.thread().process.descriptors.replace(to, open, close_on_exec)? {
         closed(call, old);
@@ -87,7 +87,7 @@ fn dup_to(call: &Call, close_on_exec: bool) -> SysResult {
 /// dup2(2).
 pub fn dup2(call: &Call) -> SysResult {
     if call.i32(0) == call.i32(1) {
-        return open_file(call, 0).map(|_| call.usize(1));
+        return any_file(call, 0).map(|_| call.usize(1));
     }
     dup_to(call, false)
 }
@@ -102,7 +102,7 @@ pub fn dup3(call: &Call) -> SysResult {
 
 /// fcntl(2).
 pub fn fcntl(call: &Call) -> SysResult {
-    let open = open_file(call, 0)?;
+    let open = any_file(call, 0)?;
     let (fd, argument) = (call.i32(0), call.u32(2));
     let descriptors = &call.thread().process.descriptors;
     let command = call.u32(1);
@@ -330,10 +330,13 @@ pub fn memfd_create(call: &Call) -> SysResult {
     let name = user::read_string(call.usize(0), MEMFD_NAME_MAX + 1, Errno::INVAL)?;
     let mode = if flags & MFD_NOEXEC_SEAL != 0 { 0o666 } else { 0o777 };
     let node = Node::nameless_file(nameless_fs()?, mode)?;
-    if flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL) == 0
+    if flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL) != 0
         && let Some(content) = node.content()
     {
-        content.add_seals(F_SEAL_SEAL)?;
+        content.remove_seals(F_SEAL_SEAL);
+        if flags & MFD_NOEXEC_SEAL != 0 {
+            content.add_seals(F_SEAL_EXEC)?;
+        }
     }
     let mut label = Text::new();
     label.push(b"memfd:")?;

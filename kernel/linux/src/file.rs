@@ -21,8 +21,8 @@ use coracle_fs::ext4::volume;
 use coracle_fs::p9::{self, session};
 use linux_raw_sys::general::{
     FALLOC_FL_KEEP_SIZE, O_APPEND, POSIX_FADV_NOREUSE, POSIX_FADV_WILLNEED, RWF_APPEND, RWF_DSYNC, RWF_HIPRI,
-    RWF_NOWAIT, RWF_SYNC, S_IFDIR, S_IFMT, S_IFREG, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET,
-    SIGPIPE,
+    RWF_NOWAIT, RWF_SYNC, S_IFBLK, S_IFDIR, S_IFMT, S_IFREG, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE,
+    SEEK_SET, SIGPIPE,
 };
 use linux_raw_sys::ioctl::{
     FIOASYNC, FIOCLEX, FIOGETOWN, FIONBIO, FIONCLEX, FIONREAD, FIOSETOWN, SIOCGPGRP, SIOCSPGRP,
@@ -35,10 +35,14 @@ const RWF_KNOWN: u32 = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEN
 /// The write goes to its offset though the file was opened with O_APPEND (pwritev2(2)).
 const RWF_NOAPPEND: u32 = 0x20;
 
-/// The open file of descriptor argument `n`.
+/// The open file of descriptor argument `n`: EBADF for one that is a mere place (open(2), O_PATH).
 #[inline(never)]
 pub fn open_file(call: &Call, n: usize) -> Result<Arc<OpenFile>, Errno> {
-    call.thread().process.descriptors.look_up(call.i32(n))
+    call.thread().process.descriptors.usable(call.i32(n))
+}
+/// The same for calls that open(2) lists under O_PATH: those that don't act on what is in the file.
+pub fn any_file(call: &Call, n: usize) -> Result<Arc<OpenFile>, Errno> {
+    call.thread().process.descriptors.get(call.i32(n))
 }
 
 /// A write to nobody raises SIGPIPE (pipe(7)).
@@ -80,11 +84,17 @@ fn offset(value: i64) -> Result<u64, Errno> {
     u64::try_from(value).map_err(|_| Errno::INVAL)
 }
 
+/// EINVAL if a transfer would end past what an offset can say.
+fn check_end(at: u64, buffer: &UserBuf) -> Result<(), Errno> {
+    offset((at as i64).wrapping_add(buffer.remaining() as i64)).map(|_| ())
+}
+
 pub(super) fn read_at(open: &OpenFile, dst: &mut UserBuf, offset: u64) -> SysResult {
     if !open.seekable {
         return Err(Errno::SPIPE);
     }
     open.check_readable()?;
+    check_end(offset, dst)?;
     open.note_read(open.file.read(dst, offset, open.nonblock()))
 }
 
@@ -93,6 +103,7 @@ pub(super) fn write_at(open: &OpenFile, src: &mut UserBuf, offset: u64) -> SysRe
         return Err(Errno::SPIPE);
     }
     open.check_writable()?;
+    check_end(offset, src)?;
     if open.flags() & O_APPEND != 0 {
         // Linux appends here too, whatever the offset (pwrite(2), BUGS).
         return open.note_write(open.append(src).map(|(done, _)| done));
@@ -203,6 +214,12 @@ pub(super) fn begins(open: &OpenFile, reads: bool, flags: u32) -> bool {
     flags & !(RWF_HIPRI | RWF_NOAPPEND) == 0 && (reads || !appends)
 }
 
+/// A position moved by a signed distance: EINVAL before the beginning, or past what an offset can say.
+fn moved_by(position: u64, distance: i64) -> Result<u64, Errno> {
+    let at = position.cast_signed().checked_add(distance).ok_or(Errno::INVAL)?;
+    offset(at)
+}
+
 /// lseek(2).
 pub fn lseek(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
@@ -225,8 +242,8 @@ pub fn lseek(call: &Call) -> SysResult {
     let mut position = open.position.lock();
     let at = match whence {
         SEEK_SET => offset(distance)?,
-        SEEK_CUR => position.checked_add_signed(distance).ok_or(Errno::INVAL)?,
-        SEEK_END => open.file.size().checked_add_signed(distance).ok_or(Errno::INVAL)?,
+        SEEK_CUR => moved_by(*position, distance)?,
+        SEEK_END => moved_by(open.file.size(), distance)?,
         SEEK_DATA | SEEK_HOLE => found,
         _ => return Err(Errno::INVAL),
     };
@@ -286,10 +303,6 @@ pub fn cachestat(call: &Call) -> SysResult {
     const PAGE: u64 = PAGE_SIZE as u64;
     let open = open_file(call, 0)?;
     let [start, len]: [u64; 2] = user::read_words(call.usize(1))?;
-    if open.file.stat()?.st_mode & S_IFMT != S_IFREG {
-        // Nothing of it is kept in pages.
-        return Err(Errno::OPNOTSUPP);
-    }
     if call.u32(3) != 0 {
         return Err(Errno::INVAL);
     }
@@ -355,7 +368,7 @@ pub fn sync_file_range(call: &Call) -> SysResult {
 pub fn readahead(call: &Call) -> SysResult {
     let open = open_file(call, 0)?;
     open.check_readable()?;
-    if !open.seekable {
+    if !open.seekable || !matches!(open.file.stat()?.st_mode & S_IFMT, S_IFREG | S_IFBLK) {
         return Err(Errno::INVAL);
     }
     let start = call.usize(1) as u64;

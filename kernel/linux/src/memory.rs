@@ -58,7 +58,8 @@ pub fn mmap(call: &Call) -> SysResult {
     let (addr, len, prot, flags, fd, offset) = (
         call.usize(0),
         call.usize(1),
-        prot_from(call.u32(2) & !abi::PROT_GROWSDOWN & !abi::PROT_GROWSUP)?,
+        // Bits that there aren't are ignored, other than by mprotect(2).
+        prot_from(call.u32(2) & (abi::PROT_READ | abi::PROT_WRITE | abi::PROT_EXEC))?,
         call.u32(3),
         call.i32(4),
         call.raw(5),
@@ -79,6 +80,10 @@ pub fn mmap(call: &Call) -> SysResult {
     }
     let obviously_too_much = len as u64 > boot::memory_size().saturating_add(OVERCOMMIT_SLACK);
     let reserved = !shared && prot.contains(Prot::WRITE) && flags & abi::MAP_NORESERVE == 0;
+    if flags & abi::MAP_HUGETLB != 0 && !anonymous {
+        // No file system here has huge pages.
+        return Err(Errno::INVAL);
+    }
     if flags & abi::MAP_HUGETLB != 0 || (reserved && obviously_too_much) {
         return Err(Errno::NOMEM);
     }
@@ -96,14 +101,15 @@ pub fn mmap(call: &Call) -> SysResult {
     vma.flags.set(VmaFlags::GROWS_DOWN, flags & abi::MAP_GROWSDOWN != 0);
     vma.flags.set(VmaFlags::LOCKED, flags & abi::MAP_LOCKED != 0);
     if !anonymous {
-        let open = call.thread().process.descriptors.get(fd)?;
-        let file_end = offset.checked_add(len as u64).ok_or(Errno::OVERFLOW)?;
-        if file_end > i64::MAX as u64 {
+        let open = call.thread().process.descriptors.usable(fd)?;
+        if len > USER_END {
+            return Err(Errno::NOMEM);
+        }
+        if offset.checked_add(len as u64).is_none_or(|end| end > i64::MAX as u64) {
             return Err(Errno::OVERFLOW);
         }
         // Every mapping of a file needs it open for reading, a shared writable one also for writing (mmap(2), EACCES).
-        open.check_readable()
-            .map_err(|_| if open.flags() & abi::O_PATH != 0 { Errno::BADF } else { Errno::ACCES })?;
+        open.check_readable().map_err(|_| Errno::ACCES)?;
         if !open.file.may_execute() {
             if prot.contains(Prot::EXEC) {
                 return Err(Errno::PERM);
@@ -330,15 +336,20 @@ fn advise(memory: &Memory, (start, len): (usize, usize), advice: u32) -> SysResu
     if memory.covers(range) { Ok(0) } else { Err(Errno::NOMEM) }
 }
 
-/// msync(2): files live in memory, so there is nothing to write back.
+/// msync(2).
 pub fn msync(call: &Call) -> SysResult {
     let flags = call.u32(2);
     let both = abi::MS_ASYNC | abi::MS_SYNC;
     if flags & !(both | abi::MS_INVALIDATE) != 0 || flags & both == both {
         return Err(Errno::INVAL);
     }
+    if call.usize(0).is_multiple_of(PAGE_SIZE) && page_up(call.usize(1)).is_none() {
+        // A length whose pages can't be counted is one of no pages.
+        return Ok(0);
+    }
     let range = page_range(call.usize(0), call.usize(1), Errno::NOMEM)?;
-    if call.thread().process.memory().covers(range) { Ok(0) } else { Err(Errno::NOMEM) }
+    let (waits, invalidates) = (flags & abi::MS_SYNC != 0, flags & abi::MS_INVALIDATE != 0);
+    call.thread().process.memory().sync(range, waits, invalidates).map(|()| 0)
 }
 
 /// mincore(2).

@@ -15,8 +15,11 @@ use coracle_fallible::Text;
 use coracle_vfs_core::dirent;
 use linux_raw_sys::general::*;
 
-/// The directory that a path starts from: `None` for the working directory. EBADF, ENOTDIR.
+/// The directory that a path starts from: `None` for the working directory. EBADF, ENOTDIR; ENOENT for an empty path.
 pub fn start_of(call: &Call, directory: i32, path: &[u8]) -> Result<Option<Path>, Errno> {
+    if path.is_empty() {
+        return Err(Errno::NOENT);
+    }
     if path.first() == Some(&b'/') || directory == AT_FDCWD {
         return Ok(None);
     }
@@ -140,13 +143,19 @@ pub fn openat2(call: &Call) -> SysResult {
     }
     let has = |bit: u32| resolve & u64::from(bit) != 0;
     let makes = flags as u32 & (O_CREAT | O_TMPFILE & !O_DIRECTORY) != 0;
+    let with_path = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
     if resolve & !KNOWN != 0
         || flags >> 32 != 0
         || mode & !0o7777 != 0
         || (mode != 0 && !makes)
+        || (flags as u32 & O_PATH != 0 && flags as u32 & !with_path != 0)
         || (has(RESOLVE_BENEATH) && has(RESOLVE_IN_ROOT))
     {
         return Err(Errno::INVAL);
+    }
+    // What has to write isn't done by cached names alone.
+    if has(RESOLVE_CACHED) && (makes || flags as u32 & O_TRUNC != 0) {
+        return Err(Errno::AGAIN);
     }
     let bounds = Bounds {
         limits: Limits {
@@ -169,7 +178,11 @@ pub fn openat2(call: &Call) -> SysResult {
 /// Makes an entry that must not be there yet.
 fn make(call: &Call, directory: i32, addr: usize, node: NewNode, mode: u32) -> SysResult {
     let path = user::read_path(addr)?;
-    make_entry(&entry(call, directory, &path)?, node, mode & !call.thread().process.fs.umask())
+    // The last component isn't followed, as it would be before a slash: what is to be made mustn't be there.
+    let end = path.iter().rposition(|&byte| byte != b'/').map_or(path.len(), |last| last + 1);
+    let mut found = entry(call, directory, &path[..end])?;
+    found.slash |= end < path.len();
+    make_entry(&found, node, mode & !call.thread().process.fs.umask())
 }
 /// Makes an entry where `found` says, which must not be there yet. EEXIST, ENOENT, and errors of the file system.
 pub fn make_entry(found: &Resolved, node: NewNode, mode: u32) -> SysResult {
@@ -283,15 +296,15 @@ fn do_rename(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> S
     let (from_path, to_path) = (user::read_path(from.1)?, user::read_path(to.1)?);
     let source = entry(call, from.0, &from_path)?;
     let target = entry(call, to.0, &to_path)?;
+    if !Arc::ptr_eq(&source.directory.mount, &target.directory.mount) {
+        return Err(Errno::XDEV);
+    }
     if source.name.is_empty() || target.name.is_empty() {
         return Err(Errno::BUSY);
     }
     let Some(Node::Path(moved)) = &source.node else { return Err(Errno::NOENT) };
     if target.slash && !moved.inode.is_directory() {
         return Err(Errno::NOTDIR);
-    }
-    if !Arc::ptr_eq(&source.directory.mount, &target.directory.mount) {
-        return Err(Errno::XDEV);
     }
     let covered = |node: &Option<Node>, directory: &Path| matches!(node, Some(Node::Path(path)) if !Arc::ptr_eq(&path.mount, &directory.mount));
     if covered(&source.node, &source.directory) || covered(&target.node, &target.directory) {
@@ -396,7 +409,11 @@ fn do_readlink(call: &Call, directory: i32, addr: usize, dst: usize, size: i32) 
     if size <= 0 {
         return Err(Errno::INVAL);
     }
-    let place = named(call, directory, addr, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)?.place(Errno::INVAL)?;
+    let no_link = if is_empty(addr)? { Errno::NOENT } else { Errno::INVAL };
+    let place = named(call, directory, addr, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)?.place(no_link)?;
+    if !place.path.inode.is_link() {
+        return Err(no_link);
+    }
     let mut text = Text::new();
     let link = place.path.inode.link()?;
     match &link {
@@ -486,6 +503,13 @@ fn list<const IS_OLD: bool>(call: &Call) -> SysResult {
     /// Listings are put together in the kernel, up to this many bytes a call.
     const MOST: usize = 32 * 1024;
     let open = super::file::open_file(call, 0)?;
+    if let Some(place) = open.file.place()
+        && place.path.inode.is_directory()
+        && place.path.inode.metadata().links == 0
+    {
+        // It was removed.
+        return Err(Errno::NOENT);
+    }
     let mut bytes = coracle_fallible::filled(0, call.usize(2).min(MOST))?;
     let mut filled = 0;
     let mut full = false;

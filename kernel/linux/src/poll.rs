@@ -89,7 +89,7 @@ impl Watched {
     }
     /// Looks at what the descriptor leads to now: it may have been closed or replaced while the thread slept.
     fn look_again(&mut self, descriptors: &DescriptorTable) -> bool {
-        let now = descriptors.get(self.fd).ok();
+        let now = descriptors.usable(self.fd).ok();
         self.found = self.state_of(now.as_ref());
         now.into_iter().for_each(unix::let_go);
         !self.found.is_empty()
@@ -186,7 +186,7 @@ fn poll_until(call: &Call, deadline: Option<u64>) -> SysResult {
             continue;
         }
         let events = Events::from_bits_truncate(u32::from(events));
-        let (file, found) = (descriptors.get(fd).ok(), Events::empty());
+        let (file, found) = (descriptors.usable(fd).ok(), Events::empty());
         watched.push_reserved(Watched { fd, file, events, found, subscription: None });
         places.push_reserved(at);
     }
@@ -263,7 +263,10 @@ fn select_until(call: &Call, deadline: Option<u64>) -> SysResult {
             }
         }
         if !events.is_empty() {
-            let (fd_number, file) = (fd as i32, Some(descriptors.get(fd as i32)?));
+            let fd_number = fd as i32;
+            descriptors.get(fd_number)?;
+            // A mere place is open, and answers as poll(2) says of one that isn't.
+            let file = descriptors.usable(fd_number).ok();
             watched.try_push(Watched {
                 fd: fd_number,
                 file,

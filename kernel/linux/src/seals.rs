@@ -5,10 +5,16 @@ use coracle_core::fs::file::{File, OpenFile};
 use coracle_core::task::long_call;
 use coracle_core::task::process;
 use coracle_fs::memory::{Content, MemoryFile, WRITE_SEALS};
-use linux_raw_sys::general::{F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE};
+use linux_raw_sys::general::{
+    F_SEAL_EXEC, F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE,
+};
 
+/// The seals of the content.
+const OF_CONTENT: u32 = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
 /// All seals.
-const SEALS: u32 = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+const SEALS: u32 = F_SEAL_SEAL | F_SEAL_EXEC | OF_CONTENT;
+/// The permission bits for executing a file.
+const EXECUTE: u32 = 0o111;
 
 /// What seals of `file` are about; `None` if it can have none.
 pub fn content(file: &Arc<dyn File>) -> Option<&Content> {
@@ -16,7 +22,7 @@ pub fn content(file: &Arc<dyn File>) -> Option<&Content> {
 }
 
 /// F_ADD_SEALS. EINVAL, EPERM; EBUSY for F_SEAL_WRITE while a shared mapping may be written to.
-pub fn add(open: &OpenFile, seals: u32) -> Result<(), Errno> {
+pub fn add(open: &OpenFile, mut seals: u32) -> Result<(), Errno> {
     if seals & !SEALS != 0 {
         return Err(Errno::INVAL);
     }
@@ -24,6 +30,10 @@ pub fn add(open: &OpenFile, seals: u32) -> Result<(), Errno> {
     let content = content(&open.file).ok_or(Errno::INVAL)?;
     if content.seals() & F_SEAL_SEAL != 0 {
         return Err(Errno::PERM);
+    }
+    if seals & F_SEAL_EXEC != 0 && open.file.stat()?.st_mode & EXECUTE != 0 {
+        // What is a program for ever keeps its bytes, too.
+        seals |= OF_CONTENT;
     }
     // First the seal, then the look: mmap(2) looks for seals when its mapping is there, so that one sees the other.
     if seals & F_SEAL_WRITE & !content.seals() != 0 {

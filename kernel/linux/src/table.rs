@@ -207,7 +207,7 @@ system_calls! {
     11 munmap(address, map_len) super::memory::munmap, "all";
     12 brk(address) super::memory::brk, "all";
     25 mremap(address, map_len, map_len, mremap_flags, address) -> address super::memory::mremap, "within one mapping; MREMAP_MAYMOVE, FIXED, DONTUNMAP";
-    26 msync(address, map_len, msync_flags) super::memory::msync, "checks its arguments: files live in memory";
+    26 msync(address, map_len, msync_flags) super::memory::msync, "all";
     27 mincore(address, map_len, &out) super::memory::mincore, "all";
     28 madvise(address, map_len, madvise_advice) super::memory::madvise, "DONTNEED, FREE, REMOVE, DONTFORK, WIPEONFORK, DONTDUMP, POPULATE_*; hints are accepted";
     440 process_madvise(pidfd, &iovecs, count, madvise_advice, number) super::memory::process_madvise, "COLD, PAGEOUT, WILLNEED and COLLAPSE for others, all for the caller";

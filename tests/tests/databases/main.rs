@@ -4,6 +4,7 @@
 //! had flushed is in the host's page cache, and is there. `e2fsck -fn` finds nothing after each kill.
 //!
 //! `CORACLE_KILLS` says how many guests are killed in all (10); `make test-crash` kills 200. `CORACLE_SEED` sets where chance starts.
+mod mapping;
 mod postgres;
 mod redis;
 mod sqlite;
@@ -29,6 +30,7 @@ struct Case {
 }
 
 const CASES: &[Case] = &[
+    Case { name: "mapping", needs: "/usr/bin/python3", share: 2, test: mapping::synced },
     Case { name: "redis_log", needs: "/usr/bin/redis-server", share: 3, test: redis::log },
     Case { name: "redis_snapshots", needs: "/usr/bin/redis-server", share: 2, test: redis::snapshots },
     Case {

@@ -11,6 +11,7 @@ use coracle_hal::sync::Mutex;
 use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use coracle_vfs_core::bitmap::Bitmap;
 use core::ops::Deref;
+use linux_raw_sys::general::O_PATH;
 
 /// The soft limit of RLIMIT_NOFILE that a program starts with, as on Linux.
 pub const DEFAULT_LIMIT: u32 = 1024;
@@ -87,6 +88,11 @@ impl DescriptorTable {
             Some(Some(slot)) => Ok(slot.file.clone()),
             _ => Err(Errno::BADF),
         }
+    }
+    /// What may be read, written or asked: EBADF for a mere place as well (open(2), O_PATH).
+    pub fn usable(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
+        let open = self.look_up(fd)?;
+        if open.flags() & O_PATH != 0 { Err(Errno::BADF) } else { Ok(open) }
     }
     /// The lowest free descriptor, at least `from`, now refers to `file`; EMFILE by RLIMIT_NOFILE.
     pub fn insert(&self, file: Arc<OpenFile>, close_on_exec: bool, from: i32) -> Result<i32, Errno> {

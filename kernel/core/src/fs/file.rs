@@ -20,7 +20,7 @@ use coracle_hal::sync::Mutex;
 use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::any::Any;
 use core::ops::Deref;
-use linux_raw_sys::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY, stat as Stat};
+use linux_raw_sys::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_PATH, O_RDWR, O_WRONLY, stat as Stat};
 
 /// An open file description (open(2)): what dup'ed and inherited descriptors share. The last reference may go anywhere; what has to
 /// be done then is done later (`closing`).
@@ -97,13 +97,18 @@ impl OpenFile {
     /// EBADF unless open for reading.
     #[inline]
     pub fn check_readable(&self) -> Result<(), Errno> {
+        // Of the fourth access mode, O_WRONLY | O_RDWR, neither may be done (open(2)).
         if self.flags() & (O_WRONLY | O_PATH) != 0 { Err(Errno::BADF) } else { Ok(()) }
     }
     /// EBADF unless open for writing.
     #[inline]
     pub fn check_writable(&self) -> Result<(), Errno> {
         let flags = self.flags();
-        if flags & O_ACCMODE == O_RDONLY || flags & O_PATH != 0 { Err(Errno::BADF) } else { Ok(()) }
+        if !matches!(flags & O_ACCMODE, O_WRONLY | O_RDWR) || flags & O_PATH != 0 {
+            Err(Errno::BADF)
+        } else {
+            Ok(())
+        }
     }
     /// read(2): at the position, which moves on.
     #[inline(always)]
@@ -363,6 +368,8 @@ pub trait File: Send + Sync + Any {
         let _ = (index, for_write);
         Err(Errno::NODEV)
     }
+    /// A shared mapping is written to for the first time at a page: its times change (mmap(2)).
+    fn mapping_written(&self) {}
     /// Pages that are mapped with one that is touched, if they are at hand: a window of so many, aligned.
     fn fault_around(&self) -> usize {
         FEW_AROUND

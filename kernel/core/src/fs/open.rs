@@ -93,7 +93,7 @@ pub fn open(
         }
     };
     let kind = path.inode.mode() & S_IFMT;
-    if kind == S_IFLNK && flags & O_PATH == 0 {
+    if kind == S_IFLNK && flags & (O_PATH | O_DIRECTORY) == 0 {
         return Err(Errno::LOOP);
     }
     if kind == S_IFDIR && (writes || creates) {
@@ -185,7 +185,7 @@ fn open_nameless(
     mode: u32,
     bounds: Bounds,
 ) -> Result<Arc<OpenFile>, Errno> {
-    if flags & O_DIRECTORY == 0 || flags & O_ACCMODE == O_RDONLY {
+    if flags & O_DIRECTORY == 0 || flags & O_CREAT != 0 || flags & O_ACCMODE == O_RDONLY {
         return Err(Errno::INVAL);
     }
     let found = walk::resolve(context, start, path, Follow::Always, bounds)?;

@@ -3,7 +3,7 @@ use crate::arch;
 use coracle_hal::sync::atomic::{AtomicU64, Ordering};
 use coracle_hal::time;
 pub use linux_raw_sys::general::stat as Stat;
-use linux_raw_sys::general::{S_IFMT, STATX_BTIME};
+use linux_raw_sys::general::{S_IFMT, STATX_ATTR_MOUNT_ROOT, STATX_BTIME, STATX_MNT_ID};
 
 /// Bytes of `struct statx`.
 pub const STATX_SIZE: usize = 256;
@@ -13,7 +13,7 @@ pub const BLOCK_SIZE: u64 = 4096;
 pub const SECTOR: u64 = 512;
 /// The device number of objects without a file system (pipes, sockets, eventfds): a number Linux gives to such.
 pub const ANONYMOUS_DEVICE: u64 = 14;
-/// STATX_BASIC_STATS, and STATX_MNT_ID is not told.
+/// STATX_BASIC_STATS.
 const STATX_BASIC: u32 = 0x7ff;
 
 /// A time since 1970.
@@ -105,17 +105,22 @@ pub fn next_inode() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The bytes of `struct statx` for the same, and for the time at which the file was made.
-pub fn statx_bytes(stat: &Stat, created: Option<Timestamp>) -> [u8; STATX_SIZE] {
+/// The bytes of `struct statx` for the same, for the time at which the file was made, and for its place: the number of its mount,
+/// and whether it is the root of that.
+pub fn statx_bytes(stat: &Stat, created: Option<Timestamp>, mount: Option<(u64, bool)>) -> [u8; STATX_SIZE] {
+    let is_root = mount.is_some_and(|(_, is_root)| is_root);
+    let attribute = |set: bool| u64::from(if set { STATX_ATTR_MOUNT_ROOT } else { 0 });
     let mut bytes = [0; STATX_SIZE];
     let mut at = 0;
     let mut put = |value: &[u8]| {
         bytes[at..at + value.len()].copy_from_slice(value);
         at += value.len();
     };
-    put(&(STATX_BASIC | if created.is_some() { STATX_BTIME } else { 0 }).to_le_bytes());
+    let btime = if created.is_some() { STATX_BTIME } else { 0 };
+    let mount_id = if mount.is_some() { STATX_MNT_ID } else { 0 };
+    put(&(STATX_BASIC | btime | mount_id).to_le_bytes());
     put(&(stat.st_blksize as u32).to_le_bytes());
-    put(&0u64.to_le_bytes());
+    put(&attribute(is_root).to_le_bytes());
     put(&arch::stat::links(stat).to_le_bytes());
     put(&stat.st_uid.to_le_bytes());
     put(&stat.st_gid.to_le_bytes());
@@ -124,7 +129,7 @@ pub fn statx_bytes(stat: &Stat, created: Option<Timestamp>) -> [u8; STATX_SIZE] 
     put(&stat.st_ino.to_le_bytes());
     put(&stat.st_size.to_le_bytes());
     put(&stat.st_blocks.to_le_bytes());
-    put(&0u64.to_le_bytes());
+    put(&attribute(mount.is_some()).to_le_bytes());
     let mut put_time = |(seconds, nanos): (u64, u64)| {
         put(&seconds.to_le_bytes());
         put(&(nanos as u32).to_le_bytes());
@@ -140,6 +145,7 @@ pub fn statx_bytes(stat: &Stat, created: Option<Timestamp>) -> [u8; STATX_SIZE] 
         put(&major.to_le_bytes());
         put(&minor.to_le_bytes());
     }
+    put(&mount.map_or(0, |(id, _)| id).to_le_bytes());
     bytes
 }
 

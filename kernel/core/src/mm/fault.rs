@@ -209,6 +209,9 @@ impl Memory {
             _ => Refused::NoPage,
         })?;
         let rights = table_rights(vma.prot, vma.shared() || write);
+        if vma.shared() && write {
+            file.mapping_written();
+        }
         if !vma.shared() && write {
             let copy = Frame::alloc().ok_or(Refused::OutOfMemory)?;
             copy.copy_from(&frame);

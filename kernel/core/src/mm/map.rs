@@ -324,6 +324,34 @@ impl Memory {
         Ok(())
     }
 
+    /// Makes durable what was written by way of shared mappings in the range, if `waits` (msync(2), MS_SYNC). EBUSY at locked pages that
+    /// it `invalidates`; errors of the files; ENOMEM at the end if there is nothing mapped somewhere.
+    pub fn sync(&self, range: Range<usize>, waits: bool, invalidates: bool) -> Result<(), Errno> {
+        let is_whole = self.covers(range.clone());
+        let mut at = range.start;
+        while at < range.end {
+            // The file may wait for a disk, with our locks let go.
+            let (end, file) = {
+                let layout = self.layout();
+                let Some((part, vma)) = layout.regions.parts(at..range.end).next() else { break };
+                if invalidates && vma.flags.contains(VmaFlags::LOCKED) {
+                    return Err(Errno::BUSY);
+                }
+                let file = match &vma.backing {
+                    Backing::File { file, .. } if waits && vma.shared() => Some(file.clone()),
+                    _ => None,
+                };
+                (part.end, file)
+            };
+            at = end;
+            if let Some(file) = file {
+                file.sync(true)?;
+            }
+            long_call::pause();
+        }
+        if is_whole { Ok(()) } else { Err(Errno::NOMEM) }
+    }
+
     /// Sets or clears flags of what is mapped in the range. ENOMEM.
     pub fn set_flags(&self, range: Range<usize>, set: VmaFlags, clear: VmaFlags) -> Result<(), Errno> {
         self.change().update(range, |vma| vma.flags = (vma.flags - clear) | set)

@@ -132,7 +132,8 @@ impl Content {
         Content {
             base,
             state: Mutex::new(State { size, base_len: size, pages: PageMap::new(), limit }),
-            seals: AtomicU32::new(0),
+            // No more seals, unless memfd_create(2) is told otherwise.
+            seals: AtomicU32::new(F_SEAL_SEAL),
             mapped: AtomicBool::new(false),
             users: Users::new(),
         }
@@ -174,7 +175,7 @@ impl Content {
         self.seals.fetch_or(seals, Ordering::SeqCst);
         Ok(())
     }
-    /// Takes back seals that were added only to see whether they could be.
+    /// Takes back seals.
     pub fn remove_seals(&self, seals: u32) {
         self.seals.fetch_and(!seals, Ordering::SeqCst);
     }

@@ -147,6 +147,9 @@ impl File for MemoryFile {
     fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
         self.content()?.page(index, for_write)
     }
+    fn mapping_written(&self) {
+        self.node.touch();
+    }
     fn may_execute(&self) -> bool {
         match &self.name {
             Name::Place(place) => !place.path.mount.flags().contains(MountFlags::NO_EXEC),

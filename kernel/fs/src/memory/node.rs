@@ -25,7 +25,7 @@ use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use coracle_image::archive::{self, Archive, FileKind, InodeId};
 use coracle_sorted_map::SortedMap;
 use core::any::Any;
-use linux_raw_sys::general::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG};
+use linux_raw_sys::general::{F_SEAL_EXEC, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG};
 
 /// f_type of tmpfs (statfs(2)).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
@@ -389,8 +389,13 @@ impl Inode for Node {
         super::directory::rename(self, from, target, to, flags)
     }
     fn change(&self, changes: Changes) -> Result<(), Errno> {
+        const EXECUTE: u32 = 0o111;
+        let is_fixed = self.content().is_some_and(|content| content.seals() & F_SEAL_EXEC != 0);
         let mut attributes = self.attributes.lock();
         if let Some(mode) = changes.mode {
+            if is_fixed && (mode ^ attributes.mode) & EXECUTE != 0 {
+                return Err(Errno::PERM);
+            }
             attributes.mode = attributes.mode & S_IFMT | mode & PERMISSIONS;
         }
         attributes.uid = changes.uid.unwrap_or(attributes.uid);

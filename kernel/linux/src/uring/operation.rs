@@ -129,7 +129,7 @@ fn has_file(operation: op) -> bool {
 /// A file that an entry names by `fd`: a registered one if `fixed`.
 pub fn named_file(thread: &Thread, request: &Request, fd: i32, fixed: bool) -> Result<Arc<OpenFile>, Errno> {
     if !fixed {
-        return thread.process.descriptors.get(fd);
+        return thread.process.descriptors.usable(fd);
     }
     let registered = request.ring.registered.lock();
     registered.files.get(fd as usize).cloned().flatten().ok_or(Errno::BADF)
