@@ -36,11 +36,15 @@ fn a_deadlock_is_explained() -> Result<(), String> {
     let program = deadlock()?;
     for (mode, cpus) in [("unikernel", "1"), ("unikernel", "2"), ("protected", "1"), ("protected", "2")] {
         let guest = Background::start("deadlock", &["--mode", mode, "--cpus", cpus, &program])?;
-        let text =
-            guest.says("stack", &[], &["deadlock: thread 1 waits for the lock", "\"sleeper\": sleeps"])?;
+        let text = guest.says(
+            "stack",
+            &[],
+            &["deadlock: thread 1 waits for the lock", "waits for the end of thread"],
+        )?;
         let main = section(&text, "thread 1 \"deadlock\"", "  thread");
-        let opposite = section(&text, "\"opposite\"", "deadlock: ");
-        let sleeper = section(&text, "\"sleeper\"", "  thread");
+        let opposite = section(&text, "\"opposite\":", "  thread");
+        let joiner = section(&text, "\"joiner\":", "deadlock: ");
+        let sleeper = section(&text, "\"sleeper\":", "  thread");
         let has = |lines: &[&str], words: &[&str]| {
             words.iter().all(|word| lines.iter().any(|line| line.contains(word)))
         };
@@ -49,6 +53,7 @@ fn a_deadlock_is_explained() -> Result<(), String> {
             && has(&main, &["main+", "\"opposite\" has", "no timer"])
             && has(&opposite, &waits)
             && has(&opposite, &["opposite+", "\"deadlock\" has"])
+            && has(&joiner, &["waits for the end of thread 3 \"opposite\"", "joiner+"])
             && has(&sleeper, &["clock_nanosleep(", "tv_sec=100000", "sleep+", "sleeper+", "timer in "]);
         if !is_explained {
             return Err(format!("in {mode} mode on {cpus} CPUs the threads are not explained:\n{text}"));
@@ -69,15 +74,15 @@ fn what_a_guest_has_is_listed() -> Result<(), String> {
         return Err(format!("how a file is open is not said: {files}"));
     }
     guest.says("stats", &[], &["listed"])?;
-    let wanted = ["\"name\": \"listed\"", "\"cpus\": 2", "\"processes\": 1", "\"threads\": 3"];
+    let wanted = ["\"name\": \"listed\"", "\"cpus\": 2", "\"processes\": 1", "\"threads\": 4"];
     guest.says("stats", &["--json"], &wanted)?;
-    guest.says("top", &["-n", "1"], &["1 processes, 3 threads", "sleeper", "opposite"])?;
+    guest.says("top", &["-n", "1"], &["1 processes, 4 threads", "sleeper", "opposite"])?;
     guest.says("top", &["-n", "2", "-d", "0.1"], &["sleeper"])?;
     let listed = run(&mut guest.command(&["ps", "--json"]), b"")?;
     if ![
         "\"name\": \"listed\"",
         "\"running\": true",
-        "\"threads\": 3",
+        "\"threads\": 4",
         "\"uptime_seconds\": ",
         "\"addresses\": []",
     ]

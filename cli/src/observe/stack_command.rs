@@ -26,7 +26,7 @@ struct Found<'a> {
     thread: &'a Thread,
     /// The call that it is in, in words.
     call: Option<String>,
-    /// The lock that it waits for, in words.
+    /// The lock that it waits for, or the thread's end, in words.
     lock: Option<String>,
     /// The descriptor that it waits for, in words.
     descriptor: Option<String>,
@@ -122,7 +122,9 @@ impl Looker<'_> {
         let mut memory = GuestMemory::new(client, pid);
         let call = thread.call().filter(|_| !thread.stack.is_empty());
         if let Some(call) = &call {
-            if let Some(wanted) = locks::wanted(call, &mut memory) {
+            let wanted =
+                locks::ending(call, thread, self.threads).or_else(|| locks::wanted(call, &mut memory));
+            if let Some(wanted) = wanted {
                 let owner = self.threads.iter().find(|other| other.record.tid == u64::from(wanted.owner));
                 lock = Some(wanted.describe(owner.map(|owner| owner.name.as_str())));
                 let waiter = u32::try_from(thread.record.tid).unwrap_or_default();

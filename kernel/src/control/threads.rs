@@ -80,6 +80,7 @@ fn tell(thread: &Arc<Thread>, stack_pointer: usize, stack: &[u8], answer: &mut A
         deadline_ns: sched.sleep_timer.deadline_ns(),
         work: u64::from(thread.task.attention().load(Relaxed)),
         fs_base: thread.task.fs_base(),
+        clear_child_tid: thread.clear_child_tid.load(Relaxed) as u64,
         stack_pointer: stack_pointer as u64,
         stack_bytes: stack.len() as u64,
     };

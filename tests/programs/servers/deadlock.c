@@ -1,4 +1,4 @@
-// Two threads that take two locks in opposite order, and one that sleeps: for `coracle stack` and its like.
+// Two threads that take two locks in opposite order, one that sleeps, and one that waits for the end of another: for `coracle stack` and its like.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
@@ -26,11 +26,18 @@ static void *sleeper(void *unused) {
   return unused;
 }
 
+static void *joiner(void *thread) {
+  pthread_setname_np(pthread_self(), "joiner");
+  pthread_join(*(pthread_t *)thread, NULL);
+  return NULL;
+}
+
 int main(void) {
-  pthread_t threads[2];
+  pthread_t threads[3];
   int file = open("/etc/hostname", O_RDONLY | O_CLOEXEC);
   pthread_barrier_init(&both, NULL, 2);
   pthread_create(&threads[0], NULL, sleeper, NULL);
   pthread_create(&threads[1], NULL, opposite, NULL);
+  pthread_create(&threads[2], NULL, joiner, &threads[1]);
   return take_both(&one, &two) + file;
 }
