@@ -14,6 +14,7 @@ use super::super::client::Client;
 use super::super::{errno, stack};
 use super::decode::{Event, Fetched};
 use super::json::Trace;
+use super::own::OwnEvents;
 use super::text::{Names, is_of_program, line, pid, tid};
 use crate::args::TraceArgs;
 use crate::error::{Error, Result, cannot, note, warn};
@@ -100,7 +101,7 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     for thread in stack::threads(&mut client)?.1 {
         names.insert(u32::try_from(thread.record.tid).unwrap_or_default(), thread.name);
     }
-    let (mut trace, mut lost, mut count) = (Trace::default(), 0, 0usize);
+    let (mut trace, mut own, mut lost, mut count) = (Trace::default(), OwnEvents::default(), 0, 0usize);
     loop {
         let is_last = ended.load(Ordering::SeqCst);
         // A guest that ended is traced no more.
@@ -114,7 +115,8 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
         if args.output.is_some() {
             fetched.events.iter().for_each(|event| trace.take(event, &names));
         } else {
-            let mut text: String = fetched.events.iter().map(|event| line(event, &names)).collect();
+            let others = fetched.events.iter().filter(|event| !own.is_own(event));
+            let mut text: String = others.map(|event| line(event, &names)).collect();
             if fetched.lost > 0 {
                 text += &format!("... {} events were lost\n", fetched.lost);
             }

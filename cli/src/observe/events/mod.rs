@@ -3,6 +3,7 @@
 mod command;
 mod decode;
 mod json;
+mod own;
 mod text;
 
 pub use command::trace;
