@@ -1,6 +1,10 @@
 /*
- * qemu.h: what the plugins of this project use of version 1 of the API for QEMU's plugins (QEMU 6.0 to 8.2), as
- * include/qemu/qemu-plugin.h of QEMU 7.2 declares it. Distributions do not package that header.
+ * qemu.h: what the plugins of this project use of the API for QEMU's plugins, as include/qemu/qemu-plugin.h of QEMU 7.2
+ * declares it. Distributions do not package that header.
+ *
+ * Version 1 of the API (QEMU 6.0 to 8.2) has all of it. From version 2 on (QEMU 9.0),
+ * qemu_plugin_register_vcpu_tb_exec_inline is not there any more, and qemu_plugin_insn_data is another function: plugins
+ * that use neither run with both.
  */
 #ifndef CORACLE_QEMU_H
 #define CORACLE_QEMU_H
@@ -40,7 +44,18 @@ const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 
+/* What a plugin says that it was made for. QEMU reads it once the plugin is loaded, and refuses what it does not have. */
 EXPORT int qemu_plugin_version = 1;
+
+/* A function that version 2 has brought. */
+struct qemu_plugin_scoreboard *qemu_plugin_scoreboard_new(size_t size) __attribute__((weak));
+
+__attribute__((constructor)) static void choose_version(void)
+{
+    if (qemu_plugin_scoreboard_new) {
+        qemu_plugin_version = 2;
+    }
+}
 
 /* Maps the file that a plugin shares with its reader, at least `size` bytes long; `flags` are more of open(2)'s. NULL: it
  * said why on stderr. */
