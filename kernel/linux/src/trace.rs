@@ -439,9 +439,7 @@ fn note_stack(call: &Call, own: &TraceCall, most: usize) {
     let mut at = 0;
     while at < most && has_room {
         let Some(address) = from.checked_add(at) else { break };
-        // A piece lies in one page: the stack may end with it, and with it the addresses of programs.
-        let len = PIECE.min(most - at).min(PAGE_SIZE - address % PAGE_SIZE);
-        let mut done = 0;
+        let (len, mut done) = (PIECE.min(most - at), 0);
         has_room = records::append_bytes(words, len, |place| {
             // It was just used, so it is there, as far as it goes.
             done = copied(place, address);
