@@ -5,7 +5,7 @@ use super::identity::{KEEP, machine_id};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::access::capability;
+use coracle_core::fs::access::{self, capability};
 use coracle_core::fs::file::{File, OpenFile};
 use coracle_core::mm::user;
 use coracle_core::mm::user_buf::{KeptPieces, MAX_PIECES, Pieces, UserBuf};
@@ -163,6 +163,9 @@ pub fn socket(call: &Call) -> SysResult {
 /// socketpair(2)
 pub fn socketpair(call: &Call) -> SysResult {
     let kind = call.u32(1);
+    if kind & !TYPE_FLAGS >= open::SOCK_MAX {
+        return Err(Errno::INVAL);
+    }
     match (call.u32(0), call.i32(2)) {
         (n::AF_UNIX, 0 | 1) => {}
         (n::AF_UNIX, _) => return Err(Errno::PROTONOSUPPORT),
@@ -767,7 +770,6 @@ pub fn sendmmsg(call: &Call) -> SysResult {
 
 /// recvmmsg(2). As on Linux, the time-out is looked at after each datagram.
 pub fn recvmmsg(call: &Call) -> SysResult {
-    let file = file(call, call.i32(0))?;
     let mut flags = call.u32(3);
     let wait_for_one = flags & MSG_WAITFORONE != 0;
     flags &= !MSG_WAITFORONE;
@@ -782,6 +784,7 @@ pub fn recvmmsg(call: &Call) -> SysResult {
             Some(coracle_hal::time::now_ns().saturating_add(ns))
         }
     };
+    let file = file(call, call.i32(0))?;
     each_message(call, |at| {
         if deadline.is_some_and(|at| at <= coracle_hal::time::now_ns()) {
             flags |= n::MSG_DONTWAIT;
@@ -835,6 +838,9 @@ pub fn setsockopt(call: &Call) -> SysResult {
         }
     };
     user::read(value, call.usize(3))?;
+    if call.i32(1) == SOL_SOCKET && matches!(call.u32(2), n::SO_SNDBUFFORCE | n::SO_RCVBUFFORCE) {
+        access::check_capability(capability::NET_ADMIN)?;
+    }
     socket.set_option(call.i32(1), call.i32(2), value).map(|()| 0)
 }
 

@@ -11,9 +11,10 @@ use coracle_net::tcp::TcpFile;
 use coracle_net::udp::UdpFile;
 use linux_raw_sys::net as n;
 
-/// Beyond the last domain and the last type of sockets (AF_MAX and SOCK_MAX of Linux).
+/// Beyond the last domain (AF_MAX of Linux).
 const AF_MAX: u32 = 46;
-const SOCK_MAX: u32 = 11;
+/// Beyond the last type of sockets (SOCK_MAX of Linux).
+pub const SOCK_MAX: u32 = 11;
 /// Beyond the last protocol of IP (IPPROTO_MAX of Linux).
 const IPPROTO_MAX: i32 = 263;
 /// Protocols of ping.
