@@ -27,6 +27,12 @@ pub fn pid_of(process: &Process, fd: i32) -> Result<i32, Errno> {
     Ok(file.process.pid)
 }
 
+/// The process that a file stands for, if it is a descriptor of one, and whether that was not waited for yet.
+pub fn process_of(file: &dyn File) -> Option<(&Arc<Process>, bool)> {
+    let process = &file.as_any().downcast_ref::<PidFd>()?.process;
+    Some((process, !was_waited_for(process)))
+}
+
 /// The process that a signal to descriptor `fd` of `process` is for: a descriptor of pidfd_open(2) or an open directory /proc/PID,
 /// as pidfd_send_signal(2) has it. EBADF; ESRCH if the process has ended and was waited for.
 pub fn signalled(process: &Process, fd: i32) -> Result<Arc<Process>, Errno> {

@@ -4,7 +4,9 @@ use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::fs::file::OpenFile;
 use coracle_core::fs::inode::Link;
+use coracle_core::ipc::pidfd;
 use coracle_core::task::look_into;
+use coracle_core::task::pid_space::PidSpace;
 use coracle_core::task::process::Process;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{Text, try_box};
@@ -17,7 +19,7 @@ fn number(name: &[u8]) -> Option<i32> {
 
 /// /proc/PID/fd and /proc/PID/fdinfo.
 pub(super) struct Descriptors {
-    pub process: Arc<Process>,
+    pub subject: Subject,
     /// Its entries are links, those of /proc/PID/fd.
     pub links: bool,
 }
@@ -29,18 +31,20 @@ fn check(process: &Arc<Process>) -> Result<(), Errno> {
 
 impl Directory for Descriptors {
     fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
-        check(&self.process)?;
+        let Subject { process, space, .. } = &self.subject;
+        check(process)?;
         let Some(fd) = number(name) else { return Ok(None) };
-        if self.process.descriptors.get(fd).is_err() {
+        if process.descriptors.get(fd).is_err() {
             return Ok(None);
         }
-        let made = try_box(Descriptor { process: self.process.clone(), fd })?;
+        let made = try_box(Descriptor { process: process.clone(), space: space.clone(), fd })?;
         Ok(Some(if self.links { Kind::Link(made) } else { Kind::File(made) }))
     }
     fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
-        check(&self.process)?;
+        let process = &self.subject.process;
+        check(process)?;
         let kind = if self.links { S_IFLNK } else { S_IFREG };
-        list_numbers(from, "", kind, take, |fd| self.process.descriptors.next_from(fd));
+        list_numbers(from, "", kind, take, |fd| process.descriptors.next_from(fd));
         Ok(())
     }
 }
@@ -48,6 +52,8 @@ impl Directory for Descriptors {
 /// A descriptor. It does not keep the file, since that may be the entry of another: a chain of them would have no end.
 struct Descriptor {
     process: Arc<Process>,
+    /// The PID namespace whose numbers it shows.
+    space: Option<Arc<PidSpace>>,
     fd: i32,
 }
 
@@ -67,6 +73,16 @@ impl Made for Descriptor {
         let position = *open.position.lock();
         let inode = open.file.stat().map_or(0, |stat| stat.st_ino);
         writeln!(text, "pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{inode}")?;
+        if let Some((process, is_there)) = pidfd::process_of(&*open.file) {
+            let subject = Subject { process: process.clone(), thread: None, space: self.space.clone() };
+            let shown = if is_there { subject.id() } else { -1 };
+            write!(text, "Pid:\t{shown}\nNSpid:")?;
+            match is_there {
+                true => super::status::numbers(&subject, process.pid, text)?,
+                false => write!(text, "\t{shown}")?,
+            }
+            text.push(b"\n")?;
+        }
         Ok(None)
     }
     fn link(&self) -> Result<Link, Errno> {

@@ -124,11 +124,11 @@ const FAIL_NTH: &str = "fail-nth";
 // What follows makes directories of tables. `xtask stack` knows these functions by how their names begin.
 
 fn directory_of_descriptors(subject: &Subject) -> Result<Box<dyn Directory>, NoMemory> {
-    Ok(try_box(Descriptors { process: subject.process.clone(), links: true })?)
+    Ok(try_box(Descriptors { subject: subject.clone(), links: true })?)
 }
 
 fn directory_of_descriptions(subject: &Subject) -> Result<Box<dyn Directory>, NoMemory> {
-    Ok(try_box(Descriptors { process: subject.process.clone(), links: false })?)
+    Ok(try_box(Descriptors { subject: subject.clone(), links: false })?)
 }
 
 fn directory_of_network(_: &Subject) -> Result<Box<dyn Directory>, NoMemory> {

@@ -89,7 +89,7 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
 }
 
 /// The numbers of what is `machine` on the machine in the namespace that the files show, and in each one between that and the process's own.
-fn numbers(subject: &Subject, machine: i32, text: &mut Text) -> Result<(), NoMemory> {
+pub(super) fn numbers(subject: &Subject, machine: i32, text: &mut Text) -> Result<(), NoMemory> {
     let own = subject.process.pid_space();
     let shown = subject.space.as_ref().map_or(0, |space| space.level());
     for level in shown..=own.map_or(0, |space| space.level()) {

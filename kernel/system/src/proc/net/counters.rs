@@ -178,3 +178,18 @@ pub fn netstat(text: &mut Text) -> Result<(), NoMemory> {
     )?;
     pair(text, "IpExt", "InOctets OutOctets", &[received, sent])
 }
+
+/// /proc/net/softnet_stat: a line of 15 numbers for each CPU. Packets are not counted by CPU: all stand in the first line, with those that
+/// were dropped.
+pub fn softnet(text: &mut Text) -> Result<(), NoMemory> {
+    let all = interfaces();
+    let received = all.iter().map(|own| own.traffic()[0]);
+    let (packets, drops) = received.fold((0, 0), |sum, own| (sum.0 + own.packets, sum.1 + own.drops));
+    for cpu in 0..coracle_hal::cpu::count() {
+        let [packets, drops] = if cpu == 0 { [packets as u32, drops as u32] } else { [0; 2] };
+        write!(text, "{packets:08x} {drops:08x}")?;
+        (0..10).try_for_each(|_| write!(text, " {:08x}", 0))?;
+        writeln!(text, " {cpu:08x} {:08x} {:08x}", 0, 0)?;
+    }
+    Ok(())
+}

@@ -18,6 +18,7 @@ pub static FILES: Table<()> = &[
     ("raw", Item::Pieces(|(), _, text| sockets::raw(Ip::V4, true, text))),
     ("raw6", Item::Pieces(|(), _, text| sockets::raw(Ip::V6, true, text))),
     ("route", Item::Text(|(), text| interfaces::route(text))),
+    ("softnet_stat", Item::Text(|(), text| counters::softnet(text))),
     ("snmp", Item::Pieces(|(), _, text| counters::snmp(text))),
     ("sockstat", Item::Pieces(|(), _, text| counters::sockstat(Ip::V4, text))),
     ("sockstat6", Item::Pieces(|(), _, text| counters::sockstat(Ip::V6, text))),
