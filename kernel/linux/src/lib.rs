@@ -18,6 +18,7 @@ mod futex;
 mod handle;
 mod identity;
 mod inotify;
+mod keys;
 pub mod leaving;
 mod memory;
 mod memory_policy;

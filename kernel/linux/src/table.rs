@@ -224,9 +224,13 @@ system_calls! {
     324 membarrier(membarrier_command, number) super::memory::membarrier, "GLOBAL, and the expedited commands without rseq";
     325 mlock2(address, map_len, number) super::memory::mlock2, "all";
     329 pkey_mprotect(address, map_len, protection, number) super::memory::pkey_mprotect, "without a key";
+    // keys
+    248 add_key(&string, &string, &bytes, len, number) -> key super::keys::add_key, "user, logon, big_key and keyring; no thread keyring";
+    249 request_key(&string, &string, &string, number) -> key super::keys::request_key, "keys that there are; nothing makes others";
+    250 keyctl(number, key, &bytes, &bytes, number) super::keys::keyctl, "GET_KEYRING_ID, JOIN_SESSION_KEYRING, UPDATE, REVOKE, CHOWN, SETPERM, DESCRIBE, CLEAR, LINK, UNLINK, SEARCH, READ, SET_TIMEOUT, INVALIDATE";
     // processes
     39 getpid() -> pid super::process::getpid, "all";
-    #[all_registers] 56 clone(clone_flags, stack, &int_cell, &int_cell, address) -> pid super::process::clone, "threads and processes; namespaces of mounts, users, names, control groups, process ids and System V objects";
+    #[all_registers] 56 clone(clone_flags, stack, &int_cell, &int_cell, address) -> pid super::process::clone, "threads and processes; namespaces of mounts, users, names, control groups, process ids, System V objects and networks";
     #[all_registers] 57 fork() -> pid super::process::fork, "all";
     #[all_registers] 58 vfork() -> pid super::process::vfork, "all";
     #[all_registers] 59 execve(&executable, &string_array, &string_array) super::process::execve, "ELF programs and #! scripts; set-ID bits, no capabilities of files";
@@ -251,7 +255,7 @@ system_calls! {
     424 pidfd_send_signal(pidfd, signal, &siginfo, number) super::process::pidfd_send_signal, "all";
     434 pidfd_open(pid, fd_flags) -> pidfd super::process::pidfd_open, "all";
     #[all_registers] 435 clone3(&clone_args, clone_args_len) -> pid super::process::clone3, "as clone, and set_tid; cgroups are refused";
-    272 unshare(clone_flags) super::namespaces::unshare, "mounts, users, names, control groups, process ids, System V objects, descriptors; all threads of a process";
+    272 unshare(clone_flags) super::namespaces::unshare, "mounts, users, names, control groups, process ids, System V objects, networks (of a loopback alone), descriptors; all threads of a process";
     308 setns(fd, clone_flags) super::namespaces::setns, "the same, by links of /proc/PID/ns and pidfds";
     // threads
     24 sched_yield() super::thread::sched_yield, "all";

@@ -225,6 +225,7 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
     process.no_huge_pages.store(from.no_huge_pages.load(Relaxed), Relaxed);
     process.no_new_privileges.store(from.no_new_privileges.load(Relaxed), Relaxed);
     process.personality.store(from.personality.load(Relaxed), Relaxed);
+    *process.keyrings.lock() = from.keyrings.lock().inherit();
     process.login.inherit(&from.login);
     process.oom.inherit(&from.oom);
     process.vfork_done.store(!request.has(abi::CLONE_VFORK), Relaxed);

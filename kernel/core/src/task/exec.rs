@@ -400,6 +400,8 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     process.give_id(thread)?;
     install(process, &loaded);
     process.timers.clear_created();
+    let gone = process.keyrings.lock().program_ended();
+    drop(gone);
     process.aio.program_ended();
     process.uring.program_ended();
     {

@@ -13,6 +13,7 @@ mod family;
 mod farewell;
 pub mod futex;
 pub mod futex_pi;
+pub mod keys;
 pub mod later;
 pub mod limits;
 pub mod login;

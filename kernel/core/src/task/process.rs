@@ -3,6 +3,7 @@ use super::attachment;
 pub use super::credentials::Credentials;
 use super::debug;
 use super::family::{Family, Siblings};
+use super::keys::Keyrings;
 use super::later::{self, Later, Link};
 use super::limits::Limits;
 use super::login::Login;
@@ -118,6 +119,8 @@ pub struct Process {
     pub personality: AtomicUsize,
     /// It has changed semaphores with SEM_UNDO (semop(2)).
     pub undoes_semaphores: AtomicBool,
+    /// Its keyrings (keyrings(7)).
+    pub keyrings: Mutex<Keyrings>,
     /// The login: its user, and its session.
     pub login: Login,
     /// How willingly it is ended when memory runs out (/proc/PID/oom_score_adj).
@@ -411,6 +414,7 @@ impl Process {
             subreaper: AtomicBool::new(false),
             undoes_semaphores: AtomicBool::new(false),
             personality: AtomicUsize::new(0),
+            keyrings: Mutex::new(Keyrings::default()),
             login: Login::default(),
             oom: OomScore::default(),
             vfork_done: AtomicBool::new(true),

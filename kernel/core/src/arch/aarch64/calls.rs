@@ -13,6 +13,9 @@ macro_rules! call_number {
     ($table:literal migrate_pages) => { Some(linux_raw_sys::general::__NR_migrate_pages as usize) };
     ($table:literal move_pages) => { Some(linux_raw_sys::general::__NR_move_pages as usize) };
     ($table:literal process_madvise) => { Some(linux_raw_sys::general::__NR_process_madvise as usize) };
+    ($table:literal add_key) => { Some(linux_raw_sys::general::__NR_add_key as usize) };
+    ($table:literal request_key) => { Some(linux_raw_sys::general::__NR_request_key as usize) };
+    ($table:literal keyctl) => { Some(linux_raw_sys::general::__NR_keyctl as usize) };
     ($table:literal mseal) => { Some(linux_raw_sys::general::__NR_mseal as usize) };
     ($table:literal getdents) => { None::<usize> };
     ($table:literal read) => { Some(linux_raw_sys::general::__NR_read as usize) };
