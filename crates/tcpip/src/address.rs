@@ -3,7 +3,7 @@
 use crate::config::Ipv4Config;
 use crate::ip::Address;
 use core::net::Ipv4Addr;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 /// 127.0.0.1.
 pub const LOCALHOST: u32 = 0x7f00_0001;
@@ -52,6 +52,18 @@ pub struct Addresses {
     address: AtomicU32,
     mask: AtomicU32,
     gateway: AtomicU32,
+    /// The loopback is down, or has lost its address of IPv4.
+    loopback_down: AtomicBool,
+    loopback_bare: AtomicBool,
+}
+
+/// The state of the loopback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoopbackState {
+    /// Packets pass.
+    pub is_up: bool,
+    /// 127.0.0.1/8 is an address of it.
+    pub has_ipv4: bool,
 }
 
 impl Addresses {
@@ -79,10 +91,33 @@ impl Addresses {
         (address != 0).then_some(address)
     }
 
+    /// The loopback's state. At first it is up, with its address.
+    pub fn loopback(&self) -> LoopbackState {
+        LoopbackState { is_up: self.is_loopback_up(), has_ipv4: !self.loopback_bare.load(Relaxed) }
+    }
+
+    /// Changes that.
+    pub fn set_loopback(&self, state: LoopbackState) {
+        self.loopback_down.store(!state.is_up, Relaxed);
+        self.loopback_bare.store(!state.has_ipv4, Relaxed);
+    }
+
+    /// Whether packets pass over the loopback.
+    #[inline]
+    pub fn is_loopback_up(&self) -> bool {
+        !self.loopback_down.load(Relaxed)
+    }
+
+    /// Whether the address is one of the loopback's, which stays so while that is down, as on Linux.
+    #[inline]
+    fn is_own_loopback(&self, address: u32) -> bool {
+        is_loopback(address) && !self.loopback_bare.load(Relaxed)
+    }
+
     /// Whether the address is one of ours.
     #[inline]
     pub fn is_local(&self, address: u32) -> bool {
-        is_loopback(address) || (address != 0 && address == self.address.load(Relaxed))
+        self.is_own_loopback(address) || (address != 0 && address == self.address.load(Relaxed))
     }
 
     /// Whether a socket can be bound to the address: all (0), one of ours, or one of several hosts, where only datagrams arrive
@@ -104,7 +139,8 @@ impl Addresses {
     /// such addresses at both ends. A source of 0.0.0.0 is valid in a broadcast only: its sender has no address yet.
     pub fn is_martian(&self, source: u32, destination: u32) -> bool {
         let nameless = source == 0 && destination == BROADCAST;
-        self.is_local(source)
+        is_loopback(source)
+            || self.is_local(source)
             || is_multicast(source)
             || self.is_broadcast(source)
             || (source >> 24 == 0 && !nameless)
@@ -114,7 +150,8 @@ impl Addresses {
     /// The route to one host or to all on the link, or `None` if there is none. For groups there is [`Self::group_route`].
     pub fn route(&self, destination: u32) -> Option<Route> {
         if is_loopback(destination) {
-            return Some(Route { source: Address::v4(LOCALHOST), hop: Hop::Loopback });
+            let route = Route { source: Address::v4(LOCALHOST), hop: Hop::Loopback };
+            return self.is_own_loopback(destination).then_some(route);
         }
         let source = self.own()?;
         let hop = if destination == source {
@@ -197,5 +234,13 @@ mod tests {
         assert!(addresses.is_broadcast(LOOPBACK_BROADCAST) && !addresses.is_broadcast(LOCALHOST));
         addresses.set(Some(Ipv4Config { gateway: None, ..config }));
         assert_eq!(hop([1, 1, 1, 1]), None);
+        for (is_up, has_ipv4) in [(false, false), (false, true), (true, false), (true, true)] {
+            addresses.set_loopback(LoopbackState { is_up, has_ipv4 });
+            assert_eq!(addresses.loopback(), LoopbackState { is_up, has_ipv4 });
+            assert_eq!(addresses.is_loopback_up(), is_up);
+            assert_eq!(hop([127, 0, 0, 1]).is_some(), has_ipv4);
+            assert_eq!(addresses.can_be_bound(LOCALHOST), has_ipv4);
+            assert!(martian([127, 0, 0, 1]));
+        }
     }
 }

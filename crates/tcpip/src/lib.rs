@@ -51,7 +51,7 @@ mod testing;
 mod timers;
 mod udp;
 
-pub use address::Link;
+pub use address::{Link, LoopbackState};
 pub use autoconf::{Own as Ipv6Own, Probe as Ipv6Probe};
 pub use checksum::internet_checksum;
 pub use config::{Config, Ipv4Config, Ipv6Config, Limits};

@@ -67,7 +67,8 @@ impl<B> Loopback<B> {
 impl<D: Device, E: Events> Stack<D, E> {
     /// Queues a packet to ourselves, to be received as one from `origin`. `headers` starts with (unused) Ethernet header.
     pub(crate) fn loopback_send(&self, headers: &[u8], payload: &[Fragment<'_, D::Buf>], origin: Origin) {
-        let frame = self.loopback_frame(headers, payload);
+        // What goes to a loopback that is down is lost.
+        let frame = self.loopback_frame(headers, payload).filter(|_| self.addresses.is_loopback_up());
         let mut queue = self.loopback.queue.lock();
         if let Some(frame) = frame
             && (queue.frames.len() < queue.limit || self.is_watched(&queue, &frame))

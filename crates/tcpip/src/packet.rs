@@ -130,6 +130,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn route(&self, destination: Address) -> Option<Route> {
         match destination.as_v4() {
             Some(destination) => self.addresses.route(destination),
+            None if destination == Address::LOCALHOST_V6 && !self.addresses.is_loopback_up() => None,
             None => self.v6.route(destination),
         }
     }
@@ -171,7 +172,8 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn is_local(&self, address: Address) -> bool {
         match address.as_v4() {
             Some(address) => self.addresses.is_local(address),
-            None => address == Address::LOCALHOST_V6 || self.v6.is_usable(address),
+            None if address == Address::LOCALHOST_V6 => self.addresses.is_loopback_up(),
+            None => self.v6.is_usable(address),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The stack: the state that its parts share, and what drives them: frames, timers and deferred work.
 
-use crate::address::Addresses;
+use crate::address::{Addresses, LoopbackState};
 use crate::autoconf::Ipv6;
 use crate::config::{Config, Ipv4Config};
 use crate::counters::{Count, Counters, Traffic};
@@ -172,6 +172,16 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// Connections in TIME_WAIT.
     pub fn time_waits(&self) -> usize {
         self.time_waits.load(Ordering::Relaxed)
+    }
+
+    /// The loopback's state.
+    pub fn loopback_state(&self) -> LoopbackState {
+        self.addresses.loopback()
+    }
+
+    /// Changes that.
+    pub fn set_loopback_state(&self, state: LoopbackState) {
+        self.addresses.set_loopback(state);
     }
 
     /// What went over the loopback.

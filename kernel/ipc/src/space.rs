@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::lock::Mutex;
 use coracle_core::task::attachment::Attachment;
-use coracle_core::task::namespaces::Ipc;
+use coracle_core::task::namespaces::Room;
 use coracle_core::task::process::Process;
 use coracle_fallible::NoMemory;
 use coracle_hal::sync::atomic::AtomicU64;
@@ -47,7 +47,7 @@ impl Attachment for Space {
 
 /// A namespace; `None` is the first.
 #[derive(Clone, Default)]
-pub struct Handle(Option<Arc<Ipc>>);
+pub struct Handle(Option<Arc<Room>>);
 
 impl Handle {
     /// That of the running program.
@@ -80,7 +80,7 @@ impl Handle {
 
 /// A namespace that may be gone.
 #[derive(Clone, Default)]
-pub struct Weak(Option<alloc::sync::Weak<Ipc>>);
+pub struct Weak(Option<alloc::sync::Weak<Room>>);
 
 impl Weak {
     /// The namespace, unless it is gone.

@@ -73,8 +73,8 @@ pub fn setns(call: &Call) -> SysResult {
 }
 
 /// The order in which namespaces are entered: that of users first, which may give the rights for the others.
-const ORDER: [u32; 6] =
-    [CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWCGROUP, CLONE_NEWPID];
+const ORDER: [u32; 7] =
+    [CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWCGROUP, CLONE_NEWPID, CLONE_NEWNET];
 
 /// What setns(2) will have changed, once all of it may be.
 struct Entry {
@@ -134,6 +134,8 @@ impl Entry {
             (CLONE_NEWCGROUP, _) => namespaces.cgroups = None,
             (CLONE_NEWIPC, Which::Ipc(ipc)) => namespaces.ipc = Some(ipc),
             (CLONE_NEWIPC, _) => namespaces.ipc = None,
+            (CLONE_NEWNET, Which::Net(net)) => namespaces.net = Some(net),
+            (CLONE_NEWNET, _) => namespaces.net = None,
             (CLONE_NEWPID, which) => {
                 let space = if let Which::Pids(space) = which { Some(space) } else { None };
                 // Out of a namespace there is no way (pid_namespaces(7)).

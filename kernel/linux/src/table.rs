@@ -225,9 +225,9 @@ system_calls! {
     325 mlock2(address, map_len, number) super::memory::mlock2, "all";
     329 pkey_mprotect(address, map_len, protection, number) super::memory::pkey_mprotect, "without a key";
     // keys
-    248 add_key(&string, &string, &bytes, len, number) -> key super::keys::add_key, "user, logon, big_key and keyring; no thread keyring";
-    249 request_key(&string, &string, &string, number) -> key super::keys::request_key, "keys that there are; nothing makes others";
-    250 keyctl(number, key, &bytes, &bytes, number) super::keys::keyctl, "GET_KEYRING_ID, JOIN_SESSION_KEYRING, UPDATE, REVOKE, CHOWN, SETPERM, DESCRIBE, CLEAR, LINK, UNLINK, SEARCH, READ, SET_TIMEOUT, INVALIDATE";
+    248 add_key(&string, &string, &bytes, len, number) super::keys::add_key, "user, logon, big_key and keyring; no thread keyring";
+    249 request_key(&string, &string, &string, number) super::keys::request_key, "keys that there are; nothing makes others";
+    250 keyctl(number, number, &bytes, &bytes, number) super::keys::keyctl, "GET_KEYRING_ID, JOIN_SESSION_KEYRING, UPDATE, REVOKE, CHOWN, SETPERM, DESCRIBE, CLEAR, LINK, UNLINK, SEARCH, READ, SET_TIMEOUT, INVALIDATE";
     // processes
     39 getpid() -> pid super::process::getpid, "all";
     #[all_registers] 56 clone(clone_flags, stack, &int_cell, &int_cell, address) -> pid super::process::clone, "threads and processes; namespaces of mounts, users, names, control groups, process ids, System V objects and networks";

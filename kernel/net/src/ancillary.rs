@@ -1,7 +1,7 @@
 //! What a program has asked to be told of each datagram (ip(7), ipv6(7), socket(7), RFC 3542).
 use super::interface_ioctl::{CARD_INDEX, LOOPBACK_INDEX};
 use super::options::{SOL_IP, SOL_IPV6, SOL_SOCKET};
-use super::{address::Family, engine};
+use super::{address::Family, first};
 use alloc::boxed::Box;
 use coracle_core::errno::Errno;
 use coracle_core::net::socket::{
@@ -154,7 +154,7 @@ impl Wanted {
 
 /// Where a datagram arrived. One to several hosts is reported with our own address on its link.
 fn packet_info(to: Address, link: Link) -> PacketInfo {
-    let own = engine().ipv4().map(|config| config.address);
+    let own = first().ipv4().map(|config| config.address);
     let (interface, own) = match link {
         Link::Loopback => (LOOPBACK_INDEX, Some(Ipv4Addr::LOCALHOST)),
         Link::Wire => (CARD_INDEX, own),

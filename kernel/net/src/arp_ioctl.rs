@@ -4,8 +4,9 @@ use super::common::errno;
 use super::engine;
 use super::interface_ioctl::{ARPHRD_ETHER, InterfaceInfo, LOOPBACK_INDEX, NAME_BYTES, interfaces};
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::access::{capability, check_capability};
+use coracle_core::fs::access::capability;
 use coracle_core::mm::user;
+use coracle_core::task::namespaces::check_network_capability;
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Address, Seen};
 use core::net::Ipv4Addr;
@@ -73,7 +74,7 @@ impl Request {
 pub fn ioctl(command: u32, argument: usize) -> Option<SysResult> {
     match command {
         SIOCDARP | SIOCSARP => {
-            Some(check_capability(capability::NET_ADMIN).and_then(|()| request(command, argument)))
+            Some(check_network_capability(capability::NET_ADMIN).and_then(|()| request(command, argument)))
         }
         SIOCGARP => Some(request(command, argument)),
         _ => None,

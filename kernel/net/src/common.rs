@@ -3,6 +3,7 @@
 use super::address::Family;
 use super::interface_ioctl::CARD_INDEX;
 use super::multicast::link_of;
+use super::space::Home;
 use super::stack::{wait_configured, wait_ipv6};
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
@@ -18,6 +19,8 @@ use linux_raw_sys::net as n;
 
 /// State of a socket that the engine doesn't need.
 pub struct Common {
+    /// Its network namespace.
+    pub home: Home,
     /// Address family.
     pub family: Family,
     /// IPV6_V6ONLY.
@@ -36,7 +39,12 @@ pub struct Common {
 impl Common {
     /// Of a new socket.
     pub fn new(family: Family, inode: u64) -> Self {
+        Common::at(Home::own(), family, inode)
+    }
+
+    fn at(home: Home, family: Family, inode: u64) -> Self {
         Common {
+            home,
             family,
             v6_only: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -49,7 +57,7 @@ impl Common {
 
     /// Of a connection accepted by the socket, whose time-outs it inherits.
     pub fn inherit(&self, inode: u64) -> Self {
-        let new = Common::new(self.family, inode);
+        let new = Common::at(self.home.clone(), self.family, inode);
         for (from, to) in
             [(&self.receive_timeout, &new.receive_timeout), (&self.send_timeout, &new.send_timeout)]
         {

@@ -18,12 +18,24 @@ const NO_CARD_FRAGMENTS: usize = 16;
 /// The machine's network card, if it has one.
 pub struct Interface {
     card: Option<Net>,
+    /// Number of the network namespace; 0 is the first.
+    space: u32,
 }
 
 impl Interface {
     /// Over this card.
     pub fn new(card: Option<Net>) -> Self {
-        Interface { card }
+        Interface { card, space: 0 }
+    }
+
+    /// Of another network namespace than the first: the loopback alone.
+    pub fn alone(space: u32) -> Self {
+        Interface { card: None, space }
+    }
+
+    /// Number of the network namespace; 0 is the first.
+    pub fn space(&self) -> u32 {
+        self.space
     }
 
     /// The card.
@@ -83,11 +95,11 @@ impl Device for Interface {
     }
 
     fn raw(&self, now: u64, packet: &RawPacket<'_, NetBuffer>) -> bool {
-        raw::input(now, packet)
+        raw::input(self.space, now, packet)
     }
 
     fn raw_unsent(&self, now: u64, unsent: &Unsent<'_>) {
-        raw::unsent(now, unsent);
+        raw::unsent(self.space, now, unsent);
     }
 
     #[inline(always)]

@@ -1,8 +1,10 @@
 //! The ioctls that report network interfaces (netdevice(7)), and other ioctls of sockets.
 use super::engine;
 use coracle_core::errno::{Errno, SysResult};
+use coracle_core::fs::access::capability;
 use coracle_core::mm::user;
-use coracle_tcpip::{Count, Device, Ipv6Probe, Traffic};
+use coracle_core::task::namespaces::check_network_capability;
+use coracle_tcpip::{Count, Device, Ipv6Probe, LoopbackState, Traffic};
 use core::net::{Ipv4Addr, Ipv6Addr};
 use linux_raw_sys::net::AF_INET;
 
@@ -10,6 +12,7 @@ use linux_raw_sys::net::AF_INET;
 const SIOCGIFNAME: u32 = 0x8910;
 const SIOCGIFCONF: u32 = 0x8912;
 const SIOCGIFFLAGS: u32 = 0x8913;
+const SIOCSIFFLAGS: u32 = 0x8914;
 const SIOCGIFADDR: u32 = 0x8915;
 const SIOCGIFDSTADDR: u32 = 0x8917;
 const SIOCGIFBRDADDR: u32 = 0x8919;
@@ -118,17 +121,18 @@ impl InterfaceInfo {
 
 /// All interfaces: the loopback, then the card.
 pub fn interfaces() -> heapless::Vec<InterfaceInfo, INTERFACES_MAX> {
+    let engine = engine();
+    let state = engine.loopback_state();
     let loopback = InterfaceInfo {
         index: LOOPBACK_INDEX,
         name: "lo",
         hardware: ARPHRD_LOOPBACK,
-        flags: IFF_UP | IFF_LOOPBACK | IFF_RUNNING,
+        flags: IFF_LOOPBACK | if state.is_up { IFF_UP | IFF_RUNNING } else { 0 },
         mtu: LOOPBACK_MTU,
         mac: [0; 6],
-        address: Some((Ipv4Addr::LOCALHOST, 8)),
+        address: state.has_ipv4.then_some((Ipv4Addr::LOCALHOST, 8)),
     };
     let mut all = heapless::Vec::from_array([loopback]);
-    let engine = engine();
     if engine.device().card().is_some() {
         let _ = all.push(InterfaceInfo {
             index: CARD_INDEX,
@@ -169,7 +173,8 @@ impl InterfaceAddress {
 /// Addresses of IPv6 of all interfaces: one more than the engine has.
 pub fn ipv6_addresses() -> heapless::Vec<InterfaceAddress, IPV6_ADDRESSES_MAX> {
     let localhost = Ipv6Addr::LOCALHOST;
-    let own = engine().ipv6_addresses();
+    let engine = engine();
+    let own = engine.ipv6_addresses();
     let of_card = own.iter().map(|own| {
         let probe = match own.probe {
             Ipv6Probe::Until(_) => IFA_F_TENTATIVE,
@@ -191,7 +196,23 @@ pub fn ipv6_addresses() -> heapless::Vec<InterfaceAddress, IPV6_ADDRESSES_MAX> {
         prefix_len: 128,
         flags: IFA_F_PERMANENT,
     };
-    core::iter::once(loopback).chain(of_card).collect()
+    Some(loopback).filter(|_| engine.loopback_state().is_up).into_iter().chain(of_card).collect()
+}
+
+/// Gives an interface other flags. The loopback gets its address when it comes up without one, as on Linux. EOPNOTSUPP: the card is
+/// always up.
+pub fn set_flags(own: &InterfaceInfo, flags: u32) -> Result<(), Errno> {
+    let is_up = flags & IFF_UP != 0;
+    if is_up == (own.flags & IFF_UP != 0) {
+        return Ok(());
+    }
+    if own.index != LOOPBACK_INDEX {
+        return Err(Errno::OPNOTSUPP);
+    }
+    let engine = engine();
+    let has_ipv4 = engine.loopback_state().has_ipv4 || is_up;
+    engine.set_loopback_state(LoopbackState { is_up, has_ipv4 });
+    Ok(())
 }
 
 fn socket_address(ip: Ipv4Addr) -> [u8; 16] {
@@ -205,8 +226,10 @@ fn socket_address(ip: Ipv4Addr) -> [u8; 16] {
 pub fn ioctl(command: u32, argument: usize) -> SysResult {
     match command {
         SIOCGIFCONF => list(argument),
-        SIOCGIFNAME | SIOCGIFFLAGS | SIOCGIFADDR | SIOCGIFDSTADDR | SIOCGIFBRDADDR | SIOCGIFNETMASK
-        | SIOCGIFMETRIC | SIOCGIFMTU | SIOCGIFHWADDR | SIOCGIFINDEX | SIOCGIFTXQLEN => one(command, argument),
+        SIOCGIFNAME | SIOCGIFFLAGS | SIOCSIFFLAGS | SIOCGIFADDR | SIOCGIFDSTADDR | SIOCGIFBRDADDR
+        | SIOCGIFNETMASK | SIOCGIFMETRIC | SIOCGIFMTU | SIOCGIFHWADDR | SIOCGIFINDEX | SIOCGIFTXQLEN => {
+            one(command, argument)
+        }
         // Nothing is told of the card itself.
         SIOCETHTOOL => {
             let mut name = [0; NAME_BYTES];
@@ -265,6 +288,13 @@ fn one(command: u32, argument: usize) -> SysResult {
     let address = || found.address.ok_or(Errno::ADDRNOTAVAIL);
     let mut set = |bytes: &[u8]| value[..bytes.len()].copy_from_slice(bytes);
     match command {
+        SIOCSIFFLAGS => {
+            check_network_capability(capability::NET_ADMIN)?;
+            // The upper half of an interface's flags has no place there.
+            let low = u32::from(u16::from_le_bytes([value[0], value[1]]));
+            set_flags(found, low | found.flags & !u32::from(u16::MAX))?;
+            return Ok(0);
+        }
         SIOCGIFFLAGS => set(&(found.flags as u16).to_le_bytes()),
         SIOCGIFADDR | SIOCGIFDSTADDR => set(&socket_address(address()?.0)),
         SIOCGIFBRDADDR => set(&socket_address(found.broadcast().unwrap_or(Ipv4Addr::UNSPECIFIED))),

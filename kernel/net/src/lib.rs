@@ -23,12 +23,14 @@ mod interface;
 pub mod interface_ioctl;
 mod multicast;
 pub mod netlink;
+mod netlink_change;
 pub mod netlink_diag;
 pub mod options;
 pub mod packet;
 mod packet_ring;
 pub mod raw;
 mod resolver;
+mod space;
 mod stack;
 pub mod tcp;
 pub mod tcp_options;
@@ -36,6 +38,6 @@ pub mod udp;
 
 pub use resolver::resolv_conf;
 pub use stack::{
-    arm, drain, engine, has_come, is_drained, is_guarded, next_deadline, poll, poll_if_guarded,
+    arm, drain, engine, first, has_come, is_drained, is_guarded, next_deadline, poll, poll_if_guarded,
     request_guard, settle, start, start_capture, stop_capture,
 };

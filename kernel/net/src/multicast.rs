@@ -93,7 +93,7 @@ impl UdpFile {
             return Err(Errno::INVAL);
         }
         let link = request.link_or_default().ok_or(Errno::NODEV)?;
-        engine().udp_join(&self.socket, request.group.into(), link).map_err(errno)
+        self.common.home.udp_join(&self.socket, request.group.into(), link).map_err(errno)
     }
 
     fn leave(&self, request: &Request) -> Result<(), Errno> {
@@ -101,7 +101,7 @@ impl UdpFile {
         if link.is_none() {
             return Err(if request.names_interface() { Errno::ADDRNOTAVAIL } else { Errno::NODEV });
         }
-        engine().udp_leave(&self.socket, request.group.into(), link).map_err(errno)
+        self.common.home.udp_leave(&self.socket, request.group.into(), link).map_err(errno)
     }
 
     /// IP_MULTICAST_IF: an address of 0.0.0.0 takes an earlier choice back.
@@ -224,10 +224,11 @@ impl UdpFile {
             n::IPV6_ADD_MEMBERSHIP => Self::request_v6(value).and_then(|(group, link)| {
                 // Without a card all routes lead to the loopback.
                 let link = link.or(link_of(CARD_INDEX)).unwrap_or(Link::Loopback);
-                engine().udp_join(&self.socket, group, link).map_err(errno)
+                self.common.home.udp_join(&self.socket, group, link).map_err(errno)
             }),
-            n::IPV6_DROP_MEMBERSHIP => Self::request_v6(value)
-                .and_then(|(group, link)| engine().udp_leave(&self.socket, group, link).map_err(errno)),
+            n::IPV6_DROP_MEMBERSHIP => Self::request_v6(value).and_then(|(group, link)| {
+                self.common.home.udp_leave(&self.socket, group, link).map_err(errno)
+            }),
             _ => return None,
         })
     }

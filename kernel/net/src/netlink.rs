@@ -3,6 +3,7 @@
 use super::interface_ioctl::{
     CARD_INDEX, IFF_LOOPBACK, InterfaceAddress, InterfaceInfo, NAME_BYTES, interfaces, ipv6_addresses,
 };
+use super::netlink_change::{Change, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE};
 use super::netlink_diag;
 use super::options::{SOL_SOCKET, answer};
 use super::stack::wait_configured;
@@ -32,11 +33,8 @@ const ALIGN: usize = 4;
 /// Message types.
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
-const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
-const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
-const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
 /// Message flags.
 const NLM_F_ACK: u16 = 4;
@@ -158,15 +156,17 @@ impl NetlinkFile {
                 diagnose(&mut out, &request)?;
             } else {
                 match (request.kind, request.flags & NLM_F_DUMP == NLM_F_DUMP) {
-                    (RTM_GETLINK, _) => {
-                        let wanted = request.index();
-                        let one = request.flags & NLM_F_DUMP == 0;
-                        interfaces()
-                            .iter()
-                            .filter(|i| !one || i.index == wanted)
-                            .try_for_each(|i| link(&mut out, &request, i))?;
-                        out.end(&request, one)?;
+                    (RTM_GETLINK, true) => {
+                        interfaces().iter().try_for_each(|i| link(&mut out, &request, i))?;
+                        out.end(&request, false)?;
                     }
+                    (RTM_GETLINK, false) => match request.change().meant() {
+                        Ok(own) => {
+                            link(&mut out, &request, &own)?;
+                            out.end(&request, true)?;
+                        }
+                        Err(error) => out.error(&request, error)?,
+                    },
                     (RTM_GETADDR, true) => {
                         if request.is_for(n::AF_INET) {
                             interfaces()
@@ -191,7 +191,10 @@ impl NetlinkFile {
                     }
                     // Below NLMSG_MIN_TYPE: control messages, of which a request needs none.
                     (0..16, _) => {}
-                    _ => out.error(&request, Errno::OPNOTSUPP)?,
+                    _ => match request.change().apply() {
+                        Ok(()) => out.end(&request, true)?,
+                        Err(error) => out.error(&request, error)?,
+                    },
                 }
             }
             let len = request.len.next_multiple_of(ALIGN).min(bytes.len());
@@ -248,9 +251,8 @@ impl<'a> Request<'a> {
         requested == n::AF_UNSPEC || requested == family
     }
 
-    /// The interface index of an `ifinfomsg`.
-    fn index(&self) -> u32 {
-        self.body.get(4..).and_then(|rest| rest.first_chunk()).copied().map_or(0, u32::from_le_bytes)
+    fn change(&self) -> Change<'a> {
+        Change { kind: self.kind, flags: self.flags, body: self.body }
     }
 }
 

@@ -4,7 +4,8 @@ use super::common::Common;
 use super::interface_ioctl::{NAME_BYTES, interfaces};
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
-use coracle_core::fs::access::{capability, check_capability};
+use coracle_core::fs::access::capability;
+use coracle_core::task::namespaces::check_network_capability;
 use coracle_fallible::prelude::*;
 use coracle_tcpip::Endpoint;
 use core::ops::RangeInclusive;
@@ -98,7 +99,7 @@ pub const USUAL_HOPS: i32 = 64;
 
 /// EPERM without CAP_NET_ADMIN or CAP_NET_RAW, which IP_TRANSPARENT, SO_MARK and a high SO_PRIORITY need.
 fn may_use_network() -> Result<(), Errno> {
-    check_capability(capability::NET_ADMIN).or_else(|_| check_capability(capability::NET_RAW))
+    check_network_capability(capability::NET_ADMIN).or_else(|_| check_network_capability(capability::NET_RAW))
 }
 
 /// What is kept of one of the [`HINTS`] set to `value` (socket(7)). EPERM, EACCES, EINVAL.
@@ -108,7 +109,9 @@ fn hint(number: u32, value: i32) -> Result<i32, Errno> {
     match number {
         n::SO_MARK => may_use_network()?,
         n::SO_PRIORITY if !FREE_PRIORITIES.contains(&value) => may_use_network()?,
-        n::SO_DEBUG if value != 0 => check_capability(capability::NET_ADMIN).map_err(|_| Errno::ACCES)?,
+        n::SO_DEBUG if value != 0 => {
+            check_network_capability(capability::NET_ADMIN).map_err(|_| Errno::ACCES)?
+        }
         n::SO_BUSY_POLL if value < 0 => return Err(Errno::INVAL),
         _ => {}
     }
@@ -181,7 +184,7 @@ impl Common {
     /// SO_BINDTODEVICE (socket(7)). ENODEV; EPERM: what is bound is bound to another only with CAP_NET_RAW.
     fn bind_to_device(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
         if self.recall(level, name, 0) != 0 {
-            check_capability(capability::NET_RAW)?;
+            check_network_capability(capability::NET_RAW)?;
         }
         // What is longer than a name is cut.
         let named = value.split(|byte| *byte == 0).next().unwrap_or_default();

@@ -10,7 +10,7 @@ use super::packet_ring::{
     Entry, Request, Ring, STATUS_LOSING, STATUS_NO_CHECKSUM, STATUS_USER, header_bytes,
 };
 use super::stack::{sent, tap};
-use super::{address::Family, common::Common, engine, filter};
+use super::{address::Family, common::Common, filter, first};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use coracle_bpf::{Data, Program};
 use coracle_control::packet;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::access::{capability, check_capability};
+use coracle_core::fs::access::capability;
 use coracle_core::fs::file::File;
 use coracle_core::ipc::poll::{Events, PollSource, block_on_events};
 use coracle_core::lock::Mutex;
@@ -26,6 +26,7 @@ use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::net::socket::{
     AUXDATA_BYTES, Arrival, Control, DatagramInfo, LinkAddress, Received, Socket, SocketAddress,
 };
+use coracle_core::task::namespaces::{check_network_capability, own_network};
 use coracle_core::time::clock;
 use coracle_devices::capture::Packet;
 use coracle_devices::give_tapped;
@@ -144,7 +145,7 @@ fn address_of(kind: u32, head: &[u8; ETHERNET_BYTES]) -> LinkAddress {
         _ => (CARD_INDEX, super::interface_ioctl::ARPHRD_ETHER),
     };
     let own =
-        if kind == packet::LOOPED { [0; MAC_BYTES] } else { coracle_tcpip::Device::mac(engine().device()) };
+        if kind == packet::LOOPED { [0; MAC_BYTES] } else { coracle_tcpip::Device::mac(first().device()) };
     let to = &head[..MAC_BYTES];
     let kind = match to {
         _ if kind == packet::SENT => p::PACKET_OUTGOING,
@@ -208,7 +209,11 @@ pub fn tell() {
 impl PacketFile {
     /// socket(2). `protocol` in the order of the network. EPERM, ENOBUFS.
     pub fn new(kind: u32, protocol: u16) -> Result<Arc<PacketFile>, Errno> {
-        check_capability(capability::NET_RAW)?;
+        check_network_capability(capability::NET_RAW)?;
+        // Packets are tapped in the first namespace alone.
+        if own_network() != 0 {
+            return Err(Errno::AFNOSUPPORT);
+        }
         let watch = Watch::new();
         let state = State {
             protocol: u16::from_be(protocol),
@@ -249,7 +254,7 @@ impl PacketFile {
         let is_taken = self.take(&mut self.state.lock(), packet, from, status);
         if is_taken {
             self.is_fresh.store(true, Ordering::Relaxed);
-            engine().tell_watchers_later();
+            first().tell_watchers_later();
         }
     }
 
@@ -329,7 +334,7 @@ impl PacketFile {
         }
         let link = if interface.index == LOOPBACK_INDEX { Link::Loopback } else { Link::Wire };
         let now = now_ns();
-        let result = engine().link_send(now, link, &frame);
+        let result = first().link_send(now, link, &frame);
         sent(now);
         result.map(|()| len).map_err(errno)
     }

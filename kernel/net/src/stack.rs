@@ -5,6 +5,8 @@
 //! a one-shot timer, the guard, looks after that, and if it finds nothing it asks for interrupts and stops. So at any
 //! time interrupts are asked for, or the guard is set.
 use super::interface::{Interface, Watch};
+use super::space;
+use super::space::Home;
 use alloc::vec::Vec;
 use coracle_control::link;
 use coracle_core::errno::Errno;
@@ -47,9 +49,14 @@ const SMALL_MACHINE: u64 = 64 << 20;
 const SOCKET_SHARE: u64 = 128;
 const LEAST_SOCKET_MAX: u64 = 64 << 10;
 
-/// The engine. Before [`start`] (or without a card) it knows the loopback only.
+/// The engine of the running program's network namespace.
+pub fn engine() -> Home {
+    Home::own()
+}
+
+/// The engine of the first namespace. Before [`start`] (or without a card) it knows the loopback only.
 #[inline(always)]
-pub fn engine() -> &'static Engine {
+pub fn first() -> &'static Engine {
     // Gives what `call_once` would, but the compiler sees that it is always this one place, and keeps no pointer to it.
     loop {
         match ENGINE.get() {
@@ -62,7 +69,7 @@ pub fn engine() -> &'static Engine {
 #[cold]
 #[inline(never)]
 fn make_alone() {
-    ENGINE.call_once(|| make(None));
+    ENGINE.call_once(make_first_alone);
 }
 
 /// The network card, if there is one.
@@ -71,7 +78,20 @@ fn card() -> Option<&'static Net> {
     ENGINE.get()?.device().card()
 }
 
-fn make(card: Option<Net>) -> Engine {
+fn make_first_alone() -> Engine {
+    make_first(Interface::new(None))
+}
+
+fn make_first(interface: Interface) -> Engine {
+    match make(interface) {
+        Ok(engine) => engine,
+        Err(error) => panic!("the network cannot be started: {error}"),
+    }
+}
+
+/// An engine over an interface. [`coracle_tcpip::Error::NoBuffers`].
+#[inline(never)]
+pub(crate) fn make(interface: Interface) -> Result<Engine, coracle_tcpip::Error> {
     let secret = core::array::from_fn(|_| coracle_core::random::u64());
     let mut config = Config::new(secret);
     let memory = coracle_hal::boot::memory_size();
@@ -88,10 +108,7 @@ fn make(card: Option<Net>) -> Engine {
         udp_receive: part(usual.udp_receive).max(32 << 10),
         ..usual
     };
-    match Stack::new(Interface::new(card), config) {
-        Ok(engine) => engine,
-        Err(error) => panic!("the network cannot be started: {error}"),
-    }
+    Stack::new(interface, config)
 }
 
 /// Starts the network over `card` as the command line says. Does not wait for DHCP.
@@ -99,7 +116,7 @@ fn make(card: Option<Net>) -> Engine {
 pub fn start(card: Option<Net>, settings: &CommandLine) {
     NAME_SERVERS.call_once(|| settings.dns.clone());
     let has_card = card.is_some();
-    let engine = ENGINE.call_once(|| make(card));
+    let engine = ENGINE.call_once(|| make_first(Interface::new(card)));
     if !has_card {
         return;
     }
@@ -126,7 +143,7 @@ pub fn start(card: Option<Net>, settings: &CommandLine) {
 /// Calls `take` for the name servers, those of the command line and then those of DHCP, up to its first error.
 pub fn for_each_name_server<E>(take: impl FnMut(Ipv4Addr) -> Result<(), E>) -> Result<(), E> {
     let configured: &[Ipv4Addr] = NAME_SERVERS.get().map_or(&[], |servers| servers);
-    let lease = engine().lease();
+    let lease = first().lease();
     let of_lease = lease.iter().flat_map(|lease| &lease.dns).filter(|server| !configured.contains(server));
     configured.iter().chain(of_lease).copied().try_for_each(take)
 }
@@ -134,7 +151,8 @@ pub fn for_each_name_server<E>(take: impl FnMut(Ipv4Addr) -> Result<(), E>) -> R
 /// Waits until DHCP has answered, if it runs; a program that needs an address of ours calls this. Gives up after a
 /// while, and then for good: what follows fails as it does on a machine without a network.
 pub fn wait_configured() -> Result<(), Errno> {
-    if !CONFIGURING.load(Ordering::Acquire) {
+    // The network of another namespace waits for nothing.
+    if !CONFIGURING.load(Ordering::Acquire) || !Home::own().is_first() {
         return Ok(());
     }
     let deadline = now_ns() + DHCP_PATIENCE_NS;
@@ -181,6 +199,7 @@ fn look_for_lease(engine: &Engine) {
 /// Takes what has been received, lets the engine do what is due at `now` (ns since boot), and sends what waits. Gives the
 /// packets received: if there are any, interrupts are off.
 pub fn poll(now: u64) -> usize {
+    space::poll(now);
     let Some(engine) = ENGINE.get() else { return 0 };
     let Some(card) = engine.device().card() else {
         engine.poll(now);
@@ -242,7 +261,8 @@ pub fn arm() -> Option<bool> {
 
 /// When [`poll`] must be called next for the engine's timers (ns since boot), if ever.
 pub fn next_deadline() -> Option<u64> {
-    ENGINE.get()?.next_deadline()
+    let first = ENGINE.get().and_then(Engine::next_deadline);
+    space::next_deadline(first)
 }
 
 /// Makes sure that somebody looks at the network soon, though the program may compute.
@@ -335,7 +355,7 @@ pub fn tap(on: bool) {
 /// Has the packets of the links that are watched shown to [`capture`].
 fn watch() {
     let links = CAPTURED.load(Ordering::Relaxed) | TAPPED.load(Ordering::Relaxed);
-    engine().watch_loopback(links & link::LOOPBACK != 0);
+    first().watch_loopback(links & link::LOOPBACK != 0);
     if let Some(card) = card() {
         card.watch(links & link::DEVICE != 0);
     }

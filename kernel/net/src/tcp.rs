@@ -1,7 +1,6 @@
 //! TCP sockets as files (tcp(7)).
 use super::address::{Family, unspecified};
 use super::common::{Common, check_scope, errno, ioctl_answer, wait_for_address};
-use super::engine;
 use super::interface::{Interface, Watch, poll_events};
 use super::options::SOL_TCP;
 use super::stack::sent;
@@ -72,7 +71,7 @@ impl TcpFile {
     pub fn new(family: Family) -> Result<Arc<TcpFile>, Errno> {
         let watch = Watch::new();
         let common = Common::new(family, watch.inode);
-        let file = TcpFile::over(engine().tcp_socket(watch).map_err(errno)?, common)?;
+        let file = TcpFile::over(common.home.tcp_socket(watch).map_err(errno)?, common)?;
         if family == Family::V6 {
             file.change(&|options| options.family = family.of_engine(false))?;
         }
@@ -96,8 +95,8 @@ impl TcpFile {
         let want = src.remaining();
         let fill = |room: &mut [u8]| src.take_nofault(room);
         let queued = match data {
-            Data::Urgent => engine().tcp_send_urgent(&self.socket, now, want, fill),
-            data => engine().tcp_send(&self.socket, now, want, data == Data::MoreComes, fill),
+            Data::Urgent => self.common.home.tcp_send_urgent(&self.socket, now, want, fill),
+            data => self.common.home.tcp_send(&self.socket, now, want, data == Data::MoreComes, fill),
         };
         queued.map_err(errno)?;
         sent(now);
@@ -135,10 +134,10 @@ impl TcpFile {
         let mut result = Err(error);
         // A peer on this host has received what was sent to it: its acknowledgements must not wait for the end of a batch,
         // or the buffer would seem full to a program that does not sleep.
-        while result == Err(Errno::AGAIN) && engine().next_deadline() == Some(0) {
+        while result == Err(Errno::AGAIN) && self.common.home.next_deadline() == Some(0) {
             let before = src.done();
             long_call::pause();
-            engine().poll(now_ns());
+            self.common.home.poll(now_ns());
             result = self.try_send(src, data);
             if src.done() == before {
                 break;
@@ -195,7 +194,8 @@ impl TcpFile {
         if want == 0 {
             return Ok(());
         }
-        engine()
+        self.common
+            .home
             .tcp_recv(&self.socket, now_ns, want, peek, |piece| dst.put_nofault(piece))
             .map_err(errno)
             .map(|_| ())
@@ -220,7 +220,7 @@ impl TcpFile {
 
     /// Throws received bytes away instead of copying them (MSG_TRUNC, tcp(7)).
     fn discard(&self, len: usize) -> SysResult {
-        engine().tcp_recv(&self.socket, now_ns, len, false, |piece| piece.len()).map_err(errno)
+        self.common.home.tcp_recv(&self.socket, now_ns, len, false, |piece| piece.len()).map_err(errno)
     }
 
     #[inline(always)]
@@ -289,7 +289,7 @@ impl TcpFile {
     #[cold]
     fn receive_urgent(&self, dst: &mut UserBuf, flags: u32) -> Result<Received, Errno> {
         let peek = flags & n::MSG_PEEK != 0;
-        let Some(byte) = engine().tcp_recv_urgent(&self.socket, peek).map_err(errno)? else {
+        let Some(byte) = self.common.home.tcp_recv_urgent(&self.socket, peek).map_err(errno)? else {
             return Ok(Received::bytes(0));
         };
         let truncated = dst.remaining() == 0;
@@ -303,7 +303,7 @@ impl TcpFile {
     /// Changes the engine's options.
     pub(super) fn change(&self, change: &dyn Fn(&mut coracle_tcpip::TcpOptions)) -> Result<(), Errno> {
         let now = now_ns();
-        engine().tcp_set_options(&self.socket, now, change);
+        self.common.home.tcp_set_options(&self.socket, now, change);
         // Uncorking or clearing Nagle's delay may have queued a frame.
         sent(now);
         Ok(())
@@ -324,15 +324,17 @@ impl TcpFile {
     /// After an attempt to connect that failed, the socket is as before it (Linux's `inet_stream_connect`).
     fn forget_attempt(&self) {
         self.connecting.store(false, Ordering::Relaxed);
-        engine().tcp_disconnect(&self.socket, now_ns());
+        self.common.home.tcp_disconnect(&self.socket, now_ns());
     }
 
     fn finish(&self) {
         if self.common.close() {
             let now = now_ns();
-            engine().tcp_close(&self.socket, now);
+            self.common.home.tcp_close(&self.socket, now);
             sent(now);
-            remember_unfinished(&self.socket);
+            if self.common.home.is_first() {
+                remember_unfinished(&self.socket);
+            }
         }
     }
 }
@@ -420,7 +422,7 @@ impl Socket for TcpFile {
         if local.address.is_multicast() && !local.address.is_v4() {
             return Err(Errno::INVAL);
         }
-        engine().tcp_bind(&self.socket, local).map_err(errno)
+        self.common.home.tcp_bind(&self.socket, local).map_err(errno)
     }
 
     fn connect(&self, address: &SocketAddress, nonblock: bool) -> Result<(), Errno> {
@@ -428,7 +430,7 @@ impl Socket for TcpFile {
             self.connecting.store(false, Ordering::Relaxed);
             self.disconnects.fetch_add(1, Ordering::Relaxed);
             let now = now_ns();
-            engine().tcp_disconnect(&self.socket, now);
+            self.common.home.tcp_disconnect(&self.socket, now);
             sent(now);
             return Ok(());
         }
@@ -454,7 +456,7 @@ impl Socket for TcpFile {
             }
         }
         let now = now_ns();
-        let result = engine().tcp_connect(&self.socket, now, peer);
+        let result = self.common.home.tcp_connect(&self.socket, now, peer);
         sent(now);
         match result {
             Ok(()) => self.connecting.store(true, Ordering::Relaxed),
@@ -487,17 +489,17 @@ impl Socket for TcpFile {
     }
 
     fn listen(&self, backlog: usize) -> Result<(), Errno> {
-        engine().tcp_listen(&self.socket, now_ns(), backlog).map_err(errno)
+        self.common.home.tcp_listen(&self.socket, now_ns(), backlog).map_err(errno)
     }
 
     fn accept(&self, nonblock: bool) -> Result<(Arc<dyn File>, SocketAddress), Errno> {
-        let attempt = || engine().tcp_accept(&self.socket, now_ns(), Watch::new).map_err(errno);
+        let attempt = || self.common.home.tcp_accept(&self.socket, now_ns(), Watch::new).map_err(errno);
         let deadline = self.common.receive_deadline();
         let socket = block_on_events(self.source(), Events::IN, nonblock, deadline, attempt)?;
         let peer = socket.peer();
         let inode = socket.events().map_or(0, |watch| watch.inode);
         let file = TcpFile::over(socket.clone(), self.common.inherit(inode))
-            .inspect_err(|_| engine().tcp_close(&socket, now_ns()))?;
+            .inspect_err(|_| self.common.home.tcp_close(&socket, now_ns()))?;
         let peer = match peer {
             Some(peer) => file.common.raise(peer),
             None => unspecified(self.common.family),
@@ -579,7 +581,7 @@ impl Socket for TcpFile {
             self.connecting.store(false, Ordering::Relaxed);
         }
         let now = now_ns();
-        let result = engine().tcp_shutdown(&self.socket, now, how).map_err(errno);
+        let result = self.common.home.tcp_shutdown(&self.socket, now, how).map_err(errno);
         sent(now);
         result
     }

@@ -2,7 +2,6 @@
 use super::address::Family;
 use super::ancillary::{Arrived, Wanted, error_message};
 use super::common::{Common, check_scope, errno, header_bytes, ioctl_answer, wait_for_address};
-use super::engine;
 use super::interface::{Interface, Watch, poll_events};
 use super::multicast::link_of;
 use super::options::{
@@ -56,15 +55,11 @@ pub struct UdpFile {
 impl UdpFile {
     /// socket(2). `is_lite`: of UDP-Lite.
     pub fn new(family: Family, is_lite: bool) -> Result<Arc<UdpFile>, Errno> {
-        let socket = engine().udp_socket(is_lite, Watch::new()).map_err(errno)?;
+        let watch = Watch::new();
+        let common = Common::new(family, watch.inode);
+        let socket = common.home.udp_socket(is_lite, watch).map_err(errno)?;
         socket.set_options(|options| options.family = family.of_engine(false));
-        let inode = socket.events().inode;
-        let new = UdpFile {
-            socket,
-            common: Common::new(family, inode),
-            wanted: Wanted::new(),
-            segment: AtomicU16::new(0),
-        };
+        let new = UdpFile { socket, common, wanted: Wanted::new(), segment: AtomicU16::new(0) };
         try_arc(new).map_err(|_| Errno::NOBUFS)
     }
 
@@ -100,7 +95,7 @@ impl UdpFile {
         // A datagram to this machine meets no link.
         let mtu = match to {
             Some(to) if to.address.is_loopback() => DATAGRAM_MAX + HEADER_BYTES,
-            _ => coracle_tcpip::Device::mtu(engine().device()),
+            _ => coracle_tcpip::Device::mtu(self.common.home.device()),
         };
         if len > DATAGRAM_MAX {
             return Err(Errno::MSGSIZE);
@@ -147,7 +142,7 @@ impl UdpFile {
         let attempt = || {
             let now = now_ns();
             let mut at = 0;
-            let result = engine().udp_send(&self.socket, now, way, bytes.len(), |room| {
+            let result = self.common.home.udp_send(&self.socket, now, way, bytes.len(), |room| {
                 let part = room.len().min(bytes.len() - at);
                 room[..part].copy_from_slice(&bytes[at..at + part]);
                 at += part;
@@ -178,7 +173,8 @@ impl UdpFile {
                     headers = UdpHeaders::before(payload);
                 }
             };
-            engine()
+            self.common
+                .home
                 .udp_recv_noting(&self.socket, peek, look, |piece| {
                     // What a page fault keeps from being copied now is copied after the engine's call.
                     let copied = if spilled.is_empty() { dst.put_nofault(piece) } else { 0 };
@@ -219,7 +215,7 @@ impl UdpFile {
     /// A message of the error queue.
     #[cold]
     fn receive_report(&self, dst: &mut UserBuf) -> Result<Received, Errno> {
-        let report = engine().udp_report(&self.socket).ok_or(Errno::AGAIN)?;
+        let report = self.common.home.udp_report(&self.socket).ok_or(Errno::AGAIN)?;
         let copied = dst.put(&report.payload)?;
         error_message(self.common.family, &self.wanted, &report, copied)
     }
@@ -237,7 +233,7 @@ impl UdpFile {
             _ => self.common.to_reach(address),
         }?;
         // A program that has IPv4 goes on with that meanwhile.
-        if !peer.address.is_v4() && engine().ipv4().is_none() {
+        if !peer.address.is_v4() && self.common.home.ipv4().is_none() {
             wait_for_address(peer)?;
         }
         Ok(peer)
@@ -245,7 +241,7 @@ impl UdpFile {
 
     fn finish(&self) {
         if self.common.close() {
-            engine().udp_close(&self.socket);
+            self.common.home.udp_close(&self.socket);
         }
     }
 }
@@ -332,19 +328,19 @@ impl File for UdpFile {
 impl Socket for UdpFile {
     fn bind(&self, address: &SocketAddress) -> Result<(), Errno> {
         let local = self.common.to_bind(address)?;
-        engine().udp_bind(&self.socket, local).map_err(errno)
+        self.common.home.udp_bind(&self.socket, local).map_err(errno)
     }
 
     fn connect(&self, address: &SocketAddress, _nonblock: bool) -> Result<(), Errno> {
         if matches!(address, SocketAddress::Unspecified(_)) {
-            engine().udp_disconnect(&self.socket);
+            self.common.home.udp_disconnect(&self.socket);
             return Ok(());
         }
         let peer = self.to_reach(address, Errno::AFNOSUPPORT)?;
         if !peer.address.is_multicast() {
             check_scope(address, peer)?;
         }
-        engine().udp_connect(&self.socket, peer).map_err(errno)
+        self.common.home.udp_connect(&self.socket, peer).map_err(errno)
     }
 
     fn listen(&self, _backlog: usize) -> Result<(), Errno> {
@@ -405,7 +401,7 @@ impl Socket for UdpFile {
 
     fn shutdown(&self, how: u32) -> Result<(), Errno> {
         let how = super::common::shutdown_of(how)?;
-        engine().udp_shutdown(&self.socket, how).map_err(errno)
+        self.common.home.udp_shutdown(&self.socket, how).map_err(errno)
     }
 
     fn set_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
@@ -452,7 +448,7 @@ impl Socket for UdpFile {
             (SOL_IP, n::IP_RECVERR) | (SOL_IPV6, n::IPV6_RECVERR) => {
                 set(&|o| o.reports = on)?;
                 // Those that wait are of no use any more.
-                while !on && engine().udp_report(&self.socket).is_some() {}
+                while !on && self.common.home.udp_report(&self.socket).is_some() {}
                 Ok(())
             }
             (SOL_UDP | SOL_UDPLITE, SEND_COVERAGE) if self.socket.is_lite() => {

@@ -13,7 +13,7 @@ use crate::lock::Mutex;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_capabilities::{Capabilities, number};
-use coracle_fallible::{try_arc, try_box};
+use coracle_fallible::{NoMemory, try_arc, try_box};
 use coracle_hal::leaving::{Leaves, Leaving};
 use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
@@ -38,8 +38,9 @@ pub struct Cgroups {
     pub owner: Option<Arc<UserSpace>>,
 }
 
-/// System V objects and POSIX queues (ipc_namespaces(7)).
-pub struct Ipc {
+/// A namespace that a higher layer keeps objects in: System V objects and POSIX queues (ipc_namespaces(7)), or sockets and what they
+/// are reached by (network_namespaces(7)).
+pub struct Room {
     /// Number of its inode.
     pub id: u32,
     /// The user namespace that it belongs to.
@@ -48,7 +49,23 @@ pub struct Ipc {
     pub objects: Leaving<Box<Objects>>,
 }
 
-/// What is in an IPC namespace. It goes later than the last reference to the namespace (`task::later`), which one of the objects may hold.
+impl Room {
+    fn new(owner: &Option<Arc<UserSpace>>) -> Result<Arc<Room>, NoMemory> {
+        let objects = Objects { place: attachment::Place::default(), link: Link::new() };
+        let objects = Leaving::new(try_box(objects)?);
+        try_arc(Room { id: next_inode(), owner: owner.clone(), objects })
+    }
+}
+
+/// How the layer of the network makes what is in a namespace.
+pub struct MakeNetwork(pub fn(&attachment::Place) -> Result<(), NoMemory>);
+
+coracle_hal::hook! { $ pub
+    /// Makes a network of a loopback alone.
+    make_network: coracle_core::task::namespaces::MakeNetwork = "coracle_make_network", given by give_make_network
+}
+
+/// What is in a namespace that a higher layer keeps objects in. It goes later than the last reference to the namespace (`task::later`), which one of the objects may hold.
 pub struct Objects {
     /// What the layer above keeps there.
     pub place: attachment::Place,
@@ -78,7 +95,9 @@ pub struct Namespaces {
     /// Control groups.
     pub cgroups: Option<Arc<Cgroups>>,
     /// System V objects and POSIX queues.
-    pub ipc: Option<Arc<Ipc>>,
+    pub ipc: Option<Arc<Room>>,
+    /// The network.
+    pub net: Option<Arc<Room>>,
     /// Numbers of processes, if its children go to another namespace than its own.
     pub pids_of_children: Option<Arc<PidSpace>>,
 }
@@ -89,9 +108,10 @@ pub const KINDS: u32 = abi::CLONE_NEWNS
     | abi::CLONE_NEWCGROUP
     | abi::CLONE_NEWUSER
     | abi::CLONE_NEWPID
-    | abi::CLONE_NEWIPC;
+    | abi::CLONE_NEWIPC
+    | abi::CLONE_NEWNET;
 /// Kinds of which there is one.
-pub const SINGLE: u32 = abi::CLONE_NEWNET | abi::CLONE_NEWTIME;
+pub const SINGLE: u32 = abi::CLONE_NEWTIME;
 
 /// Gives a process, which is the running program's or which that is making, new namespaces of these kinds (CLONE_NEW*; unshare(2), clone(2)).
 /// EPERM, EINVAL for kinds of which there is one, ENOSPC, ENOMEM.
@@ -129,9 +149,12 @@ pub fn renew(maker: &Process, process: &Process, kinds: u32) -> Result<(), Errno
         own.cgroups = Some(try_arc(Cgroups { id: next_inode(), owner: owner.clone() })?);
     }
     if kinds & abi::CLONE_NEWIPC != 0 {
-        let objects = Objects { place: attachment::Place::default(), link: Link::new() };
-        let (id, objects) = (next_inode(), Leaving::new(try_box(objects)?));
-        own.ipc = Some(try_arc(Ipc { id, owner: owner.clone(), objects })?);
+        own.ipc = Some(Room::new(owner)?);
+    }
+    if kinds & abi::CLONE_NEWNET != 0 {
+        let room = Room::new(owner)?;
+        (make_network().0)(&room.objects.place)?;
+        own.net = Some(room);
     }
     if kinds & abi::CLONE_NEWPID != 0 {
         // That of its children is still its own, which `maker` tells of one that is being made.
@@ -158,6 +181,21 @@ pub fn renew(maker: &Process, process: &Process, kinds: u32) -> Result<(), Errno
         process.set_user_space(credentials);
     }
     Ok(())
+}
+
+/// Number of the network namespace of the running program; 0 is the first.
+pub fn own_network() -> u32 {
+    if !crate::this::is_any() {
+        return 0;
+    }
+    crate::this::with(|thread| thread.process.namespaces.lock().net.as_ref().map_or(0, |net| net.id))
+}
+
+/// EPERM unless the program has the capability for its network namespace.
+pub fn check_network_capability(number: u32) -> Result<(), Errno> {
+    let net = crate::this::with(|thread| thread.process.namespaces.lock().net.clone());
+    let owner = net.as_ref().and_then(|net| net.owner.as_ref());
+    crate::fs::access::check_capability_in(owner, number)
 }
 
 impl Process {

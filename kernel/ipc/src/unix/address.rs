@@ -26,8 +26,8 @@ const AUTOBIND_NAMES: u32 = 1 << 20;
 pub enum Key {
     /// Device and inode number.
     Node(u64, u64),
-    /// The name without its leading zero.
-    Abstract(UnixName),
+    /// Number of the network namespace, and the name without its leading zero.
+    Abstract(u32, UnixName),
 }
 
 static BOUND: Mutex<SortedMap<Key, Weak<UnixSocket>>> = Mutex::new(SortedMap::new());
@@ -41,13 +41,13 @@ pub fn bind(socket: &Arc<UnixSocket>, name: &UnixName) -> Result<(UnixName, Key)
             let mut name = UnixName::new();
             // Six bytes fit.
             let _ = name.push(0).map(|()| write!(name, "{number:05x}"));
-            match register(abstract_key(&name[1..])?, socket) {
+            match register(abstract_key(socket.net, &name[1..])?, socket) {
                 Ok(key) => return Ok((name, key)),
                 Err(Errno::ADDRINUSE) => {}
                 Err(error) => return Err(error),
             }
         },
-        [0, rest @ ..] => Ok((name.clone(), register(abstract_key(rest)?, socket)?)),
+        [0, rest @ ..] => Ok((name.clone(), register(abstract_key(socket.net, rest)?, socket)?)),
         path => {
             let process = coracle_core::this::with(|thread| thread.process.clone());
             let context = &process.fs;
@@ -66,8 +66,8 @@ pub fn bind(socket: &Arc<UnixSocket>, name: &UnixName) -> Result<(UnixName, Key)
     }
 }
 
-fn abstract_key(name: &[u8]) -> Result<Key, Errno> {
-    UnixName::from_slice(name).map(Key::Abstract).map_err(|_| Errno::INVAL)
+fn abstract_key(net: u32, name: &[u8]) -> Result<Key, Errno> {
+    UnixName::from_slice(name).map(|name| Key::Abstract(net, name)).map_err(|_| Errno::INVAL)
 }
 
 /// Has `socket` found by way of a node.
@@ -90,11 +90,11 @@ pub fn release(key: &Key) {
     BOUND.lock().remove(key);
 }
 
-/// The socket that has this name: ENOENT and the like if the path leads nowhere, ECONNREFUSED if nobody is there.
-pub fn find(name: &[u8]) -> Result<Arc<UnixSocket>, Errno> {
+/// The socket that has this name, an abstract one in the network namespace of this number: ENOENT and the like if the path leads nowhere, ECONNREFUSED if nobody is there.
+pub fn find(net: u32, name: &[u8]) -> Result<Arc<UnixSocket>, Errno> {
     let key = match name {
         [] => return Err(Errno::INVAL),
-        [0, rest @ ..] => abstract_key(rest)?,
+        [0, rest @ ..] => abstract_key(net, rest)?,
         path => {
             let process = coracle_core::this::with(|thread| thread.process.clone());
             let place = walk::find(&process.fs, None, path, Follow::Always)?;

@@ -60,7 +60,7 @@ impl UnixSocket {
             }
             _ => return Err(Errno::INVAL),
         };
-        let target = address::find(name)?;
+        let target = address::find(self.net, name)?;
         if target.kind != self.kind {
             return Err(Errno::PROTOTYPE);
         }

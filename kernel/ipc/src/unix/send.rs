@@ -114,7 +114,7 @@ impl UnixSocket {
             return Err(Errno::PIPE);
         }
         let target = match (self.kind, to) {
-            (Kind::Datagram, Some(SocketAddress::Unix(name))) => address::find(name)?,
+            (Kind::Datagram, Some(SocketAddress::Unix(name))) => address::find(self.net, name)?,
             (Kind::Datagram, Some(_)) => return Err(Errno::INVAL),
             (Kind::Stream, Some(_)) if connected => return Err(Errno::ISCONN),
             (Kind::Stream, Some(_)) => return Err(Errno::OPNOTSUPP),

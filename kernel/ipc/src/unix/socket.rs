@@ -15,6 +15,7 @@ use coracle_core::ipc::poll::{Events, PollSource};
 use coracle_core::lock::Mutex;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::net::socket::{Control, Received, Socket, SocketAddress, UnixName};
+use coracle_core::task::namespaces::own_network;
 use coracle_core::task::pid_space;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
@@ -36,6 +37,8 @@ pub(super) enum Kind {
 pub struct UnixSocket {
     pub(super) kind: Kind,
     pub(super) inode: u64,
+    /// Number of its network namespace.
+    pub(super) net: u32,
     pub(super) state: Mutex<State>,
     /// Changes of this socket's readiness.
     pub(super) source: PollSource,
@@ -185,6 +188,7 @@ impl UnixSocket {
         let socket = try_arc_cyclic(|this| UnixSocket {
             kind,
             inode: stat::next_inode(),
+            net: own_network(),
             state: Mutex::new(State {
                 inbox: Inbox::default(),
                 name: None,
@@ -276,6 +280,10 @@ impl UnixSocket {
     }
     pub(super) fn name(&self) -> UnixName {
         self.state.lock().name.clone().unwrap_or_default()
+    }
+    /// Number of its network namespace.
+    pub fn network(&self) -> u32 {
+        self.net
     }
     /// Its number, in `socket:[…]` and st_ino.
     pub fn inode(&self) -> u64 {

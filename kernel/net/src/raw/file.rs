@@ -2,7 +2,6 @@
 use super::socket::{COUNT, OVERHEAD, RawFile, SOCKETS, Waiting};
 use crate::ancillary::error_message;
 use crate::common::{errno, ioctl_answer};
-use crate::engine;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
@@ -100,7 +99,7 @@ impl File for RawFile {
 impl Socket for RawFile {
     fn bind(&self, address: &SocketAddress) -> Result<(), Errno> {
         let local = self.common.to_bind(address)?;
-        if !engine().raw_can_be_bound(local.address) {
+        if !self.common.home.raw_can_be_bound(local.address) {
             return Err(Errno::ADDRNOTAVAIL);
         }
         if self.is_ping() {
@@ -131,7 +130,7 @@ impl Socket for RawFile {
             checksum_at: None,
             may_broadcast: state.may_broadcast,
         };
-        let source = engine().raw_source(&way).map_err(errno)?;
+        let source = self.common.home.raw_source(&way).map_err(errno)?;
         if state.local.is_unspecified() {
             state.local = source;
         }

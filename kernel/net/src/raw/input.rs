@@ -161,14 +161,14 @@ fn complete(bytes: &mut [u8], header_len: usize) {
     header[HEADER_CHECKSUM_AT..HEADER_CHECKSUM_AT + 2].copy_from_slice(&sum);
 }
 
-/// Shows a packet to all sockets of this kind. Whether one of them is for its protocol.
-pub fn input(now: u64, packet: &RawPacket<'_, NetBuffer>) -> bool {
+/// Shows a packet to all sockets of this kind in a network namespace. Whether one of them is for its protocol.
+pub fn input(space: u32, now: u64, packet: &RawPacket<'_, NetBuffer>) -> bool {
     if COUNT.load(Ordering::Relaxed) == 0 {
         return false;
     }
     // A reply is for one socket of ping: of several with its identifier, the last.
     let (mut is_raw, mut is_answered) = (false, false);
-    for socket in SOCKETS.lock().iter().rev() {
+    for socket in SOCKETS.lock().iter().rev().filter(|socket| socket.is_in(space)) {
         match socket.is_ping() {
             true if !is_answered => is_answered = socket.offer(now, packet),
             true => {}
@@ -178,9 +178,10 @@ pub fn input(now: u64, packet: &RawPacket<'_, NetBuffer>) -> bool {
     is_raw
 }
 
-/// Tells the sockets of this kind of a packet that could not be delivered.
-pub fn unsent(now: u64, unsent: &Unsent<'_>) {
+/// Tells the sockets of this kind in a network namespace of a packet that could not be delivered.
+pub fn unsent(space: u32, now: u64, unsent: &Unsent<'_>) {
     if COUNT.load(Ordering::Relaxed) != 0 {
-        SOCKETS.lock().iter().for_each(|socket| socket.report(now, unsent));
+        let sockets = SOCKETS.lock();
+        sockets.iter().filter(|socket| socket.is_in(space)).for_each(|socket| socket.report(now, unsent));
     }
 }

@@ -2,7 +2,6 @@
 use super::socket::{ECHO_REQUEST, ECHO_REQUEST_V6, IDENT_AT, RawFile};
 use crate::address::Family;
 use crate::common::errno;
-use crate::engine;
 use crate::multicast::link_of;
 use crate::options::{SOL_IP, SOL_IPV6};
 use crate::stack::sent;
@@ -102,8 +101,8 @@ impl RawFile {
         };
         let now = now_ns();
         let result = match with_header {
-            true => engine().raw_send_whole(now, &way, &mut bytes),
-            false => engine().raw_send(now, &way, &mut bytes),
+            true => self.common.home.raw_send_whole(now, &way, &mut bytes),
+            false => self.common.home.raw_send(now, &way, &mut bytes),
         };
         sent(now);
         result.map(|()| len).map_err(errno)

@@ -8,9 +8,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_bpf::Program;
 use coracle_core::errno::Errno;
-use coracle_core::fs::access::{capability, check_capability};
+use coracle_core::fs::access::capability;
 use coracle_core::lock::Mutex;
 use coracle_core::net::socket::SocketAddress;
+use coracle_core::task::namespaces::check_network_capability;
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
 use coracle_hal::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -113,7 +114,7 @@ impl RawFile {
     /// socket(2). EPERM, EACCES, ENOBUFS.
     pub fn new(family: Family, kind: u32, protocol: i32) -> Result<Arc<RawFile>, Errno> {
         if kind == n::SOCK_RAW {
-            check_capability(capability::NET_RAW)?;
+            check_network_capability(capability::NET_RAW)?;
         } else {
             check_ping()?;
         }
@@ -151,6 +152,11 @@ impl RawFile {
         Ok(new)
     }
 
+    /// Whether it is of a network namespace.
+    pub(super) fn is_in(&self, space: u32) -> bool {
+        self.common.home.device().space() == space
+    }
+
     pub(super) fn is_ping(&self) -> bool {
         self.kind == n::SOCK_DGRAM
     }
@@ -176,6 +182,7 @@ impl RawFile {
                     other.is_ping()
                         && !core::ptr::eq(&**other, self)
                         && other.common.family == self.common.family
+                        && other.is_in(self.common.home.device().space())
                         && other.state.lock().ident == ident
                 })
         };
@@ -216,9 +223,10 @@ pub struct RawListed {
     pub inode: u64,
 }
 
-/// Lists the sockets up to the first error.
+/// Lists the sockets of the running program's network namespace up to the first error.
 pub fn list<E>(mut each: impl FnMut(&RawListed) -> Result<(), E>) -> Result<(), E> {
-    SOCKETS.lock().iter().try_for_each(|socket| {
+    let space = crate::engine().device().space();
+    SOCKETS.lock().iter().filter(|socket| socket.is_in(space)).try_for_each(|socket| {
         let state = socket.state.lock();
         let listed = RawListed {
             is_raw: !socket.is_ping(),

@@ -6,7 +6,7 @@ use coracle_core::fs::inode::Link;
 use coracle_core::fs::mount_space::Space;
 use coracle_core::fs::stat::{Metadata, device_number};
 use coracle_core::mm::user;
-use coracle_core::task::namespaces::{Cgroups, Ipc, Uts};
+use coracle_core::task::namespaces::{Cgroups, Room, Uts};
 use coracle_core::task::pid_space::{self, PidSpace};
 use coracle_core::task::process::Process;
 use coracle_core::task::user_space::{Kind, UserSpace, same};
@@ -39,7 +39,9 @@ pub enum Which {
     /// One of numbers of processes.
     Pids(Arc<PidSpace>),
     /// One of System V objects and POSIX queues.
-    Ipc(Arc<Ipc>),
+    Ipc(Arc<Room>),
+    /// One of the network.
+    Net(Arc<Room>),
 }
 
 /// An open namespace.
@@ -102,6 +104,7 @@ impl Which {
             abi::CLONE_NEWUTS => namespaces.uts.map(Which::Uts),
             abi::CLONE_NEWCGROUP => namespaces.cgroups.map(Which::Cgroups),
             abi::CLONE_NEWIPC => namespaces.ipc.map(Which::Ipc),
+            abi::CLONE_NEWNET => namespaces.net.map(Which::Net),
             abi::CLONE_NEWPID => process.pid_space().cloned().map(Which::Pids),
             _ => None,
         };
@@ -116,7 +119,7 @@ impl Which {
             Which::Uts(uts) => uts.owner.clone(),
             Which::Cgroups(cgroups) => cgroups.owner.clone(),
             Which::Pids(space) => space.owner.clone(),
-            Which::Ipc(ipc) => ipc.owner.clone(),
+            Which::Ipc(room) | Which::Net(room) => room.owner.clone(),
         }
     }
 }
@@ -141,7 +144,7 @@ impl Namespace {
             Which::Uts(uts) => uts.id,
             Which::Cgroups(cgroups) => cgroups.id,
             Which::Pids(space) => space.id,
-            Which::Ipc(ipc) => ipc.id,
+            Which::Ipc(room) | Which::Net(room) => room.id,
             Which::First => match self.kind {
                 abi::CLONE_NEWCGROUP => 0xefff_fffb,
                 abi::CLONE_NEWIPC => 0xefff_ffff,

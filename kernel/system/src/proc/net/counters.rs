@@ -76,7 +76,8 @@ fn pair(text: &mut Text, what: &str, names: &str, values: &[u64]) -> Result<(), 
 /// /proc/net/snmp. Of what calm connections receive and send, the packets of the interfaces count, so a packet that the device cuts
 /// into segments or joins from some is one.
 pub fn snmp(text: &mut Text) -> Piece {
-    let counters = engine().counters();
+    let engine = engine();
+    let counters = engine.counters();
     let count = |what| counters.get(what);
     let traffic = interfaces()
         .iter()
@@ -85,7 +86,7 @@ pub fn snmp(text: &mut Text) -> Piece {
             [received + more_received, sent + more_sent]
         });
     let [received, sent] = traffic;
-    let looped = engine().looped().packets;
+    let looped = engine.looped().packets;
     let others_out = count(Count::DatagramsOut);
     // Frames that took the short path are segments.
     let short = received.saturating_sub(looped).saturating_sub(count(Count::GeneralIn));
@@ -155,7 +156,8 @@ pub fn snmp(text: &mut Text) -> Piece {
 
 /// /proc/net/netstat.
 pub fn netstat(text: &mut Text) -> Result<(), NoMemory> {
-    let counters = engine().counters();
+    let engine = engine();
+    let counters = engine.counters();
     let count = |what| counters.get(what);
     let [received, sent] = interfaces().iter().fold([0, 0], |[received, sent], interface| {
         let [more_received, more_sent] = interface.traffic();

@@ -3,6 +3,7 @@ use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::fs::file::File;
 use coracle_core::task::long_call;
+use coracle_core::task::namespaces::own_network;
 use coracle_core::task::process;
 use coracle_fallible::{NoMemory, Text};
 use coracle_fs::synthetic::Piece;
@@ -224,15 +225,16 @@ fn for_each_file(mut each: impl FnMut(&Arc<dyn File>) -> Result<(), NoMemory>) -
     Ok(())
 }
 
-/// All AF_UNIX sockets that a process has, and those that have names, by their inode numbers. EINTR, ENOMEM.
+/// All AF_UNIX sockets of the running program's network namespace that a process has, and those that have names, by their inode numbers. EINTR, ENOMEM.
 pub fn unix_sockets() -> Result<SortedMap<u64, Arc<UnixSocket>>, Errno> {
     let mut all = SortedMap::new();
-    for socket in unix::bound()? {
+    let net = own_network();
+    for socket in unix::bound()?.into_iter().filter(|socket| socket.network() == net) {
         all.insert(socket.inode(), socket)?;
     }
     for_each_file(|file| match unix::of(file) {
-        Some(socket) => all.insert(socket.inode(), socket).map(|_| ()),
-        None => Ok(()),
+        Some(socket) if socket.network() == net => all.insert(socket.inode(), socket).map(|_| ()),
+        _ => Ok(()),
     })?;
     Ok(all)
 }
