@@ -3,9 +3,11 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod file;
 pub mod number;
 mod sets;
 
+pub use file::FileCapabilities;
 pub use sets::{Capabilities, SecureBits};
 
 /// A change that the rules refuse (EPERM).

@@ -1,5 +1,5 @@
 //! The sets and their rules.
-use crate::{NotPermitted, number};
+use crate::{FileCapabilities, NotPermitted, number};
 
 /// All capabilities there are.
 const ALL: u64 = (1 << (number::LAST + 1)) - 1;
@@ -129,20 +129,40 @@ impl Capabilities {
         Ok(())
     }
 
-    /// A program without capabilities of its file is executed (capabilities(7), "Transformation of capabilities during
-    /// execve()"). `real`, `effective`: the user ids from then on; `set_id`: an id comes from the file.
-    pub fn execute(&mut self, real: u32, effective: u32, set_id: bool) {
-        if set_id {
+    /// A program is executed (capabilities(7), "Transformation of capabilities during execve()" and the sections behind it). `real`,
+    /// `effective`: the user ids from then on; `set_id`: an id comes from the file; `file`: what the file gives. Whether the program has
+    /// to take care of what its caller gave it (AT_SECURE).
+    ///
+    /// # Errors
+    /// [`NotPermitted`]: the file is to give more than the bounding set has.
+    pub fn execute(
+        &mut self,
+        real: u32,
+        effective: u32,
+        set_id: bool,
+        file: Option<FileCapabilities>,
+    ) -> Result<bool, NotPermitted> {
+        let (mut permitted, mut in_effect) = (0, false);
+        if let Some(file) = file {
+            permitted = self.bounding & file.permitted | self.inheritable & file.inheritable;
+            in_effect = file.effective;
+            if in_effect && file.permitted & ALL & !permitted != 0 {
+                return Err(NotPermitted);
+            }
+        }
+        // A set-user-ID program of root's with capabilities has these alone, for others than root.
+        let has_own = file.is_some() && effective == 0 && real != 0;
+        if !self.secure.has(SecureBits::NO_ROOT) && (real == 0 || effective == 0) && !has_own {
+            permitted = self.inheritable | self.bounding;
+            in_effect |= effective == 0;
+        }
+        if set_id || file.is_some() {
             self.ambient = 0;
         }
-        let by_root = !self.secure.has(SecureBits::NO_ROOT);
-        self.permitted = if by_root && (real == 0 || effective == 0) {
-            self.inheritable | self.bounding
-        } else {
-            self.ambient
-        };
-        self.effective = if by_root && effective == 0 { self.permitted } else { self.ambient };
+        self.permitted = permitted | self.ambient;
+        self.effective = if in_effect { self.permitted } else { self.ambient };
         self.secure.0 &= !SecureBits::KEEP_CAPS;
+        Ok(set_id || (real != 0 && (in_effect || self.permitted & !self.ambient != 0)))
     }
 
     /// PR_CAPBSET_DROP.
@@ -221,7 +241,7 @@ mod tests {
         kept.keep(true).unwrap();
         kept.user_ids_changed([0; 3], USER);
         assert_eq!((kept.permitted, kept.effective), (ALL, 0));
-        kept.execute(1000, 1000, false);
+        assert_eq!(kept.execute(1000, 1000, false, None), Ok(false));
         assert_eq!((kept.permitted, kept.keeps()), (0, false));
     }
 
@@ -243,11 +263,11 @@ mod tests {
         let mut sets = Capabilities::FULL;
         sets.drop_from_bounding(number::KILL).unwrap();
         assert!(sets.can(number::KILL));
-        sets.execute(0, 0, false);
+        assert_eq!(sets.execute(0, 0, false, None), Ok(false));
         assert!(!sets.can(number::KILL) && sets.can(number::CHOWN));
         sets.set(0, 0, 0).unwrap();
         assert_eq!(sets.drop_from_bounding(number::CHOWN), Err(NotPermitted));
-        sets.execute(0, 0, false);
+        assert_eq!(sets.execute(0, 0, false, None), Ok(false));
         assert!(sets.can(number::CHOWN));
     }
 
@@ -271,12 +291,39 @@ mod tests {
         sets.set(kill, kill, kill).unwrap();
         sets.raise_ambient(number::KILL).unwrap();
         let mut set_id = sets;
-        sets.execute(1000, 1000, false);
+        assert_eq!(sets.execute(1000, 1000, false, None), Ok(false));
         assert_eq!((sets.permitted, sets.effective), (kill, kill));
-        set_id.execute(1000, 1001, true);
+        assert_eq!(set_id.execute(1000, 1001, true, None), Ok(true));
         assert_eq!((set_id.permitted, set_id.effective), (0, 0));
         sets.set(kill, kill, 0).unwrap();
         assert_eq!(sets.ambient, 0);
+    }
+
+    #[test]
+    fn a_file_gives_what_the_bounding_set_has() {
+        let (kill, chown) = (1 << number::KILL, 1 << number::CHOWN);
+        let file = FileCapabilities { permitted: kill, inheritable: chown, effective: true, root: 0 };
+        let mut user = Capabilities { inheritable: chown, ..Capabilities::NONE };
+        let before = user;
+        assert_eq!(user.execute(1000, 1000, false, Some(file)), Ok(true));
+        assert_eq!((user.permitted, user.effective), (kill | chown, kill | chown));
+        user = before;
+        let quiet = FileCapabilities { effective: false, ..file };
+        assert_eq!(user.execute(1000, 1000, false, Some(quiet)), Ok(true));
+        assert_eq!((user.permitted, user.effective), (kill | chown, 0));
+        user = before;
+        assert_eq!(user.execute(1000, 0, true, Some(file)), Ok(true));
+        assert_eq!((user.permitted, user.effective), (kill | chown, kill | chown));
+        user = Capabilities { bounding: 0, ..before };
+        assert_eq!(user.execute(1000, 1000, false, Some(file)), Err(NotPermitted));
+        assert_eq!(user.execute(1000, 1000, false, Some(quiet)), Ok(true));
+        assert_eq!(user.permitted, chown);
+        let nothing = FileCapabilities { permitted: 0, inheritable: 0, effective: false, root: 0 };
+        assert_eq!(user.execute(1000, 1000, false, Some(nothing)), Ok(false));
+        assert_eq!(user.permitted, 0);
+        let mut root = Capabilities::FULL;
+        assert_eq!(root.execute(0, 0, false, Some(file)), Ok(false));
+        assert_eq!(root.permitted, ALL);
     }
 
     #[test]
@@ -287,7 +334,7 @@ mod tests {
         assert_eq!(sets.set_secure_bits(0), Err(NotPermitted));
         assert_eq!(sets.set_secure_bits(1 << 20), Err(NotPermitted));
         sets.secure = SecureBits(SecureBits::NO_ROOT);
-        sets.execute(0, 0, false);
+        assert_eq!(sets.execute(0, 0, false, None), Ok(false));
         assert_eq!(sets.permitted, 0);
     }
 }

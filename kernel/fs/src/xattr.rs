@@ -5,6 +5,7 @@
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
 use coracle_core::fs::access::{self, WRITE, capability, check_capability};
+use coracle_core::fs::inode::FILE_CAPABILITIES;
 use coracle_core::fs::inode::Inode;
 use coracle_fallible::prelude::*;
 use linux_raw_sys::general::{S_IFDIR, S_IFMT, S_IFREG, S_ISVTX};
@@ -13,9 +14,7 @@ use linux_raw_sys::general::{S_IFDIR, S_IFMT, S_IFREG, S_ISVTX};
 const USER: &[u8] = b"user.";
 const TRUSTED: &[u8] = b"trusted.";
 const SECURITY: &[u8] = b"security.";
-/// The attribute that Linux keeps capabilities of a program in (capabilities(7)). It is kept, and gives a program nothing.
-const FILE_CAPABILITIES: &[u8] = b"security.capability";
-/// Bytes of it by the versions that can be set, which its first word says: with one user namespace 2 and 3 mean the same.
+/// Bytes of [`FILE_CAPABILITIES`] by the versions that can be set, which its first word says.
 const CAPABILITY_FORMS: [(u8, usize); 2] = [(2, 20), (3, 24)];
 
 /// A file that has no attributes of a namespace: what a program is told that asks for one, and that sets one.

@@ -233,7 +233,7 @@ system_calls! {
     #[all_registers] 56 clone(clone_flags, stack, &int_cell, &int_cell, address) -> pid super::process::clone, "threads and processes; namespaces of mounts, users, names, control groups, process ids, System V objects and networks";
     #[all_registers] 57 fork() -> pid super::process::fork, "all";
     #[all_registers] 58 vfork() -> pid super::process::vfork, "all";
-    #[all_registers] 59 execve(&executable, &string_array, &string_array) super::process::execve, "ELF programs and #! scripts; set-ID bits, no capabilities of files";
+    #[all_registers] 59 execve(&executable, &string_array, &string_array) super::process::execve, "ELF programs and #! scripts; set-ID bits and capabilities of files";
     #[all_registers] 60 exit(number) super::process::exit, "all";
     61 wait4(pid, &out, wait_options, &out) super::process::wait4, "rusage tells CPU time alone";
     109 setpgid(pid, pid) super::process::setpgid, "all";

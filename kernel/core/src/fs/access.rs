@@ -1,5 +1,5 @@
 //! Whether the running program may do what it asks of a file. The rules are in `coracle_vfs_core::access`.
-use super::inode::{Changes, Inode};
+use super::inode::{Changes, FILE_CAPABILITIES, Inode};
 use super::mount::Path;
 use super::path_cache;
 use crate::errno::Errno;
@@ -41,6 +41,8 @@ fn caller_of<'a>(credentials: &'a Credentials, file: &Owned) -> Caller<'a> {
 
 /// S_ISUID and S_ISGID of a mode.
 const SET_IDS: u32 = 0o6000;
+/// Rights to execute: files without one are not looked at for capabilities when they are written.
+const EXECUTABLE: u32 = 0o111;
 
 /// Asks the rules about the running program and a file.
 fn ask<R>(file: &Owned, rule: impl FnOnce(&Caller) -> R) -> R {
@@ -140,7 +142,11 @@ pub fn change(inode: &dyn Inode, mut changes: Changes) -> Result<(), Errno> {
         }
         Ok::<(), Errno>(())
     })?;
+    let is_given = changes.uid.is_some() || changes.gid.is_some();
     inode.change(changes)?;
+    if is_given && !inode.is_directory() {
+        clear_capabilities(inode);
+    }
     // Who may search a directory decides who may use paths through it.
     if changes.mode.is_some() && inode.is_directory() {
         path_cache::names_changed();
@@ -148,11 +154,24 @@ pub fn change(inode: &dyn Inode, mut changes: Changes) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The running program has written to a file of this mode, or has given it another size: set-ID bits go, unless it may keep them (write(2)).
+/// The running program has written to a file of this mode, or has given it another size: set-ID bits go, unless it may keep them
+/// (write(2)), and the capabilities of a program in any case (capabilities(7)).
 #[inline]
 pub fn written(inode: &dyn Inode, mode: u32) {
-    if mode & SET_IDS != 0 {
-        clear_set_ids(inode);
+    if mode & (SET_IDS | EXECUTABLE) != 0 {
+        clear_capabilities(inode);
+        if mode & SET_IDS != 0 {
+            clear_set_ids(inode);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn clear_capabilities(inode: &dyn Inode) {
+    if inode.xattr(FILE_CAPABILITIES).is_ok() {
+        // As with the set-ID bits.
+        let _ = inode.set_xattr(FILE_CAPABILITIES, None, 0);
     }
 }
 

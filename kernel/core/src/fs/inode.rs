@@ -10,6 +10,9 @@ use coracle_hal::sync::atomic::{AtomicBool, Ordering};
 use core::any::Any;
 use linux_raw_sys::general::{S_IFDIR, S_IFLNK, S_IFMT};
 
+/// The extended attribute that has the capabilities of a program (capabilities(7)).
+pub const FILE_CAPABILITIES: &[u8] = b"security.capability";
+
 /// A name in a directory listing.
 pub struct DirEntry<'a> {
     /// Inode number.

@@ -7,6 +7,7 @@ use crate::arch::{frame, machine, registers};
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::file::OpenFile;
+use crate::fs::inode::{FILE_CAPABILITIES, Inode};
 use crate::fs::mount::MountFlags;
 use crate::fs::open::open_executable;
 use crate::mm::map::Place;
@@ -17,6 +18,7 @@ use crate::random;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_capabilities::FileCapabilities;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{Lossy, Text, filled, try_arc, try_box};
 use coracle_hal::context::UserContext;
@@ -111,7 +113,8 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
         file_kept = file.file.execute()?;
         head = read_start(&file, SCRIPT_HEAD_LEN)?;
     }
-    let credentials = try_box(executing(&file, credentials, no_new_privileges)?)?;
+    let (credentials, is_secure) = executing(&file, credentials, no_new_privileges)?;
+    let credentials = try_box(credentials)?;
     let plan = plan(&file)?;
     let memory = Memory::new()?;
 
@@ -161,7 +164,7 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
     tell(at::AT_EUID, effective_uid.into());
     tell(at::AT_GID, gid.into());
     tell(at::AT_EGID, effective_gid.into());
-    tell(at::AT_SECURE, u64::from(uid != effective_uid || gid != effective_gid));
+    tell(at::AT_SECURE, u64::from(is_secure || uid != effective_uid || gid != effective_gid));
     tell(at::AT_HWCAP2, HWCAP2);
     tell(AT_RSEQ_FEATURE_SIZE, rseq::FEATURE_BYTES as u64);
     tell(AT_RSEQ_ALIGN, rseq::AREA_BYTES as u64);
@@ -203,13 +206,13 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
 }
 
 /// The ids and capabilities of a process that executes `file` (execve(2), "DESCRIPTION"): with those of the file's owner and group if
-/// its set-ID bits say so.
+/// its set-ID bits say so, and with what the file's capabilities give. Whether the program has to take care (AT_SECURE). EPERM.
 #[inline(never)]
 fn executing(
     file: &OpenFile,
     mut credentials: Credentials,
     no_new_privileges: bool,
-) -> Result<Credentials, Errno> {
+) -> Result<(Credentials, bool), Errno> {
     let on_nosuid =
         file.file.place().is_some_and(|place| place.path.mount.flags().contains(MountFlags::NO_SUID));
     let stat = file.file.stat()?;
@@ -225,12 +228,31 @@ fn executing(
     }
     let [real, effective, ..] = credentials.uid;
     let [real, shown] = [real, effective].map(|id| credentials.shown(Kind::User, id));
-    credentials.capabilities.execute(real, shown, old != (effective, credentials.gid[1]));
+    let before = credentials.capabilities;
+    // What root has anyway is not looked for.
+    let given = match file.file.place() {
+        Some(place) if !on_nosuid && real != 0 => given(&*place.path.inode, &credentials),
+        _ => None,
+    };
+    let is_set_id = old != (effective, credentials.gid[1]);
+    let is_secure = credentials.capabilities.execute(real, shown, is_set_id, given)?;
+    if no_new_privileges {
+        credentials.capabilities.permitted &= before.permitted;
+        credentials.capabilities.effective &= before.permitted;
+    }
     for ids in [&mut credentials.uid, &mut credentials.gid] {
         let effective = ids[1];
         ids[2..].fill(effective);
     }
-    Ok(credentials)
+    Ok((credentials, is_secure))
+}
+
+/// The capabilities of an executed file, if they count in the process's user namespace.
+#[inline(never)]
+fn given(inode: &dyn Inode, credentials: &Credentials) -> Option<FileCapabilities> {
+    let value = inode.xattr(FILE_CAPABILITIES).ok()?;
+    let given = FileCapabilities::parse(&value)?;
+    (given.root == 0 || credentials.machine(Kind::User, 0) == Some(given.root)).then_some(given)
 }
 
 /// AT_MINSIGSTKSZ (asm/auxvec.h).
@@ -439,12 +461,13 @@ pub fn install(process: &Process, loaded: &Loaded) {
     let new = &loaded.credentials;
     let mut own = process.credentials.lock();
     let gains = own.uid[1] != new.uid[1] || own.gid[1] != new.gid[1];
+    let gains_capabilities = new.capabilities.permitted & !own.capabilities.permitted != 0;
     (own.uid, own.gid, own.capabilities) = (new.uid, new.gid, new.capabilities);
     drop(own);
     if gains {
         process.rights_changed();
     }
-    let may_be_dumped = new.uid[0] == new.uid[1] && new.gid[0] == new.gid[1];
+    let may_be_dumped = new.uid[0] == new.uid[1] && new.gid[0] == new.gid[1] && !gains_capabilities;
     process.dumpable.store(u32::from(may_be_dumped), Relaxed);
 }
 
