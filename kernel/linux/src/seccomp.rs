@@ -30,6 +30,7 @@ const LOG: u32 = 2;
 const SPEC_ALLOW: u32 = 4;
 const NEW_LISTENER: u32 = 8;
 const TSYNC_ESRCH: u32 = 16;
+const WAIT_KILLABLE_RECV: u32 = 32;
 /// Modes (prctl(2), PR_SET_SECCOMP).
 const MODE_STRICT: usize = 1;
 const MODE_FILTER: usize = 2;
@@ -214,7 +215,9 @@ fn read_program(call: &Call, argument: usize) -> Result<Program, Errno> {
 fn add_filter(call: &Call, flags: u32, argument: usize) -> SysResult {
     // Of a listener and of the thread that has other filters only one can be returned.
     let is_ambiguous = flags & (TSYNC | NEW_LISTENER | TSYNC_ESRCH) == TSYNC | NEW_LISTENER;
-    if flags & !(TSYNC | LOG | SPEC_ALLOW | NEW_LISTENER | TSYNC_ESRCH) != 0 || is_ambiguous {
+    let is_idle = flags & (NEW_LISTENER | WAIT_KILLABLE_RECV) == WAIT_KILLABLE_RECV;
+    let known = TSYNC | LOG | SPEC_ALLOW | NEW_LISTENER | TSYNC_ESRCH | WAIT_KILLABLE_RECV;
+    if flags & !known != 0 || is_ambiguous || is_idle {
         return Err(Errno::INVAL);
     }
     let thread = call.thread();
@@ -230,7 +233,7 @@ fn add_filter(call: &Call, flags: u32, argument: usize) -> SysResult {
         if own.iter().flat_map(|own| own.iter()).any(|filter| filter.listener.is_some()) {
             return Err(Errno::BUSY);
         }
-        let made = Listener::new()?;
+        let made = Listener::new(flags & WAIT_KILLABLE_RECV != 0)?;
         let fd = descriptors.insert(OpenFile::new(made.clone(), O_RDWR)?, true, 0)?;
         listener = Some((fd, made));
     }

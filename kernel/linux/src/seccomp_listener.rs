@@ -10,6 +10,7 @@ use coracle_core::ipc::poll::{Events, PollSource, block_on_events};
 use coracle_core::lock::Mutex;
 use coracle_core::mm::user;
 use coracle_core::task::call_filters::{Filter, Listens};
+use coracle_core::task::exit;
 use coracle_core::task::pid_space;
 use coracle_core::task::thread::Thread;
 use coracle_fallible::prelude::*;
@@ -72,6 +73,8 @@ pub struct Listener {
     next_id: AtomicU64,
     is_closed: AtomicBool,
     is_unused: AtomicBool,
+    /// Once it has received a question, only a signal that ends the thread interrupts the call (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV).
+    waits_killable: bool,
 }
 
 impl Listens for Listener {
@@ -98,7 +101,7 @@ pub fn ask(thread: &Arc<Thread>, filter: Option<Arc<Filter>>, data: &SystemCall)
 
 impl Listener {
     /// One that is asked nothing yet. ENOMEM.
-    pub fn new() -> Result<Arc<Listener>, NoMemory> {
+    pub fn new(waits_killable: bool) -> Result<Arc<Listener>, NoMemory> {
         try_arc(Listener {
             questions: Mutex::new(Vec::new()),
             source: PollSource::new(),
@@ -106,6 +109,7 @@ impl Listener {
             next_id: AtomicU64::new(coracle_core::random::u64()),
             is_closed: AtomicBool::new(false),
             is_unused: AtomicBool::new(false),
+            waits_killable,
         })
     }
 
@@ -119,7 +123,7 @@ impl Listener {
         })?;
         self.questions.lock().try_push(question.clone())?;
         self.source.notify(Events::IN);
-        let outcome = block_on_events(&question.source, Events::IN, false, None, || {
+        let attempt = || {
             if self.is_closed.load(SeqCst) {
                 return Err(Errno::NOSYS);
             }
@@ -127,7 +131,18 @@ impl Listener {
                 Stage::Answered(answer) => Ok(answer),
                 _ => Err(Errno::AGAIN),
             }
-        });
+        };
+        let mut outcome = block_on_events(&question.source, Events::IN, false, None, attempt);
+        if outcome.is_err_and(|error| error == Errno::RESTARTSYS)
+            && self.waits_killable
+            && matches!(*question.stage.lock(), Stage::Received)
+        {
+            let ended = exit::wait_unless_killed(&question.source, &mut || {
+                outcome = attempt();
+                !matches!(outcome, Err(Errno::AGAIN))
+            });
+            outcome = ended.and(outcome);
+        }
         self.questions.lock().retain(|other| !Arc::ptr_eq(other, &question));
         outcome
     }

@@ -4,7 +4,7 @@ use super::signal::{self, SigInfo};
 use super::thread::{Thread, Work};
 use super::{call_trace, debug, futex, futex_pi, later, pid_space, ptrace, sched, terminal};
 use crate::errno::Errno;
-use crate::ipc::poll::{Events, LOOK_EVERY_NS};
+use crate::ipc::poll::{Events, LOOK_EVERY_NS, PollSource};
 use crate::mm::memory::Memory;
 use crate::mm::user;
 use crate::{events, power, report};
@@ -38,12 +38,17 @@ pub fn end_threads(process: &Process, threads: &[Arc<Thread>], status: ExitStatu
 /// Sleeps until `done` returns true, as it may when a thread of `process` or the process itself ends or executes a program. No
 /// signal interrupts that but one that ends the running thread (Linux's TASK_KILLABLE): EINTR.
 pub fn wait_for(process: &Process, mut done: impl FnMut() -> bool) -> Result<(), Errno> {
+    wait_unless_killed(&process.exit_source, &mut done)
+}
+
+/// Sleeps on `source` until `done` returns true. No signal interrupts that but one that ends the running thread: EINTR.
+pub fn wait_unless_killed(source: &PollSource, done: &mut dyn FnMut() -> bool) -> Result<(), Errno> {
     let me = crate::this::with(Arc::clone);
     if done() {
         return Ok(());
     }
     // Without a place in the list the thread looks again from time to time.
-    let id = process.exit_source.subscribe_thread(me.clone(), Events::all()).ok();
+    let id = source.subscribe_thread(me.clone(), Events::all()).ok();
     let outcome = loop {
         if done() {
             break Ok(());
@@ -54,7 +59,7 @@ pub fn wait_for(process: &Process, mut done: impl FnMut() -> bool) -> Result<(),
         sched::park(id.is_none().then(|| time::now_ns() + LOOK_EVERY_NS), false);
     };
     if let Some(id) = id {
-        process.exit_source.unsubscribe(id);
+        source.unsubscribe(id);
     }
     outcome
 }
