@@ -36,6 +36,7 @@ const TESTS: &[(&str, Test)] = &[
     ("nothing_stays_behind", nothing_stays_behind),
     ("words_after_the_program_are_its_own", words_after_the_program_are_its_own),
     ("bytes_that_are_no_text_arrive", bytes_that_are_no_text_arrive),
+    ("images_keep_capabilities_of_files", images_keep_capabilities_of_files),
     ("own_name_follows_the_setting", own_name_follows_the_setting),
     ("a_seed_repeats_addresses", a_seed_repeats_addresses),
     ("secrets_are_seen_by_the_program_only", secrets_are_seen_by_the_program_only),
@@ -338,6 +339,24 @@ fn bytes_that_are_no_text_arrive() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A program and an added file have the capabilities of the host's files, which only root can give.
+fn images_keep_capabilities_of_files() -> Result<(), String> {
+    /// CAP_NET_RAW, permitted and in effect (linux/capability.h, `struct vfs_cap_data` of revision 2).
+    const NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let folder = private_folder("command-capabilities")?;
+    let busybox = folder.join("busybox");
+    fs::copy("/bin/busybox", &busybox).map_err(|e| e.to_string())?;
+    let flags = rustix::fs::XattrFlags::empty();
+    let given = rustix::fs::setxattr(&busybox, "security.capability", &NET_RAW, flags).is_ok();
+    let wanted = if given { "CapEff:\t0000000000002000\n" } else { "CapEff:\t0000000000000000\n" };
+    let (host, words) = (busybox.to_string_lossy(), ["grep", "CapEff", "/proc/self/status"]);
+    let options = ["run", "--net", "none", "--user", "1000"];
+    check(&run(coracle(&options).arg(&*host).args(words), b"")?, 0, wanted)?;
+    let add = format!("{host}:/opt/busybox");
+    let script = ["ash", "-c", "exec /opt/busybox grep CapEff /proc/self/status"];
+    check(&run(coracle(&options).args(["--add", &add, "busybox"]).args(script), b"")?, 0, wanted)
 }
 
 fn own_name_follows_the_setting() -> Result<(), String> {

@@ -84,7 +84,7 @@ impl Collector {
                 self.insert(&next, Node::Directory(meta_of(&meta), Default::default()))?;
                 here = next;
             } else {
-                self.insert(&next, Node::File(meta_of(&meta), content(&next)?))?;
+                self.insert_file(&next, &next, &meta)?;
                 here = next;
             }
         }
@@ -191,7 +191,20 @@ impl Collector {
         if is_elf_file(host)? {
             self.objects.push(host.to_owned());
         }
-        self.insert(guest, Node::File(meta_of(meta), content(host)?))
+        self.insert_file(host, guest, meta)
+    }
+
+    /// Puts a regular file of this machine into the tree, with its capabilities.
+    fn insert_file(&mut self, host: &Path, guest: &Path, meta: &Metadata) -> Result<()> {
+        /// More bytes than the attribute has in any form (linux/capability.h, `struct vfs_ns_cap_data`).
+        const ROOM: usize = 64;
+        self.insert(guest, Node::File(meta_of(meta), content(host)?))?;
+        let mut value = [0; ROOM];
+        // Most files have none, and some file systems have no attributes.
+        if let Ok(len) = rustix::fs::getxattr(host, "security.capability", &mut value[..]) {
+            self.tree.set_capabilities(guest.as_os_str().as_bytes(), value[..len].to_vec());
+        }
+        Ok(())
     }
 
     /// Puts a file into the tree unless there is one that the user did not give.

@@ -85,6 +85,8 @@ pub(crate) mod tag {
     pub(crate) const SYSLOG: u32 = 25;
     /// A path, a zero, and options.
     pub(crate) const TMPFS: u32 = 26;
+    /// The number of an inode, and the value of its attribute `security.capability`.
+    pub(crate) const CAPABILITIES: u32 = 27;
 }
 
 /// The checksum of a header: 32-bit FNV-1a, which distinguishes a stray page from an archive and needs no table.

@@ -44,6 +44,7 @@ fn walk(archive: &Archive<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
         config.env().count(),
         config.cwd(),
         config.mode(),
+        config.capabilities().count(),
     );
     let _ = (config.user(), config.hostname(), config.kernel_version(), config.memory());
     for index in 0..archive.symbols().len().min(ENTRIES) {
@@ -160,6 +161,27 @@ fn settings_and_symbols() {
         [name(0), name(0x10), name(0x3f), name(0x40), name(u32::MAX)],
         [None, Some("one"), Some("one"), Some("two"), Some("two")]
     );
+}
+
+#[test]
+fn capabilities_go_with_their_file() {
+    let mut tree = Tree::new();
+    let file = |fill: u8| Node::File(Meta::root(0o755), vec![fill; 50].into());
+    for path in [b"/bin/a", b"/bin/b", b"/bin/c"] {
+        tree.insert(path, file(path[5])).unwrap();
+        tree.set_capabilities(path, vec![path[5]; 20]);
+    }
+    // Another file at the same place has none.
+    tree.insert(b"/bin/b", file(0)).unwrap();
+    tree.set_capabilities(b"/bin/absent", vec![1; 20]);
+    let bytes = Builder { tree, ..Builder::default() }.finish().unwrap();
+    let archive = Archive::parse(&bytes).unwrap();
+    let all: Vec<_> = archive.config().capabilities().collect();
+    assert_eq!(all.len(), 2);
+    for (number, value) in all {
+        let data = archive.data(&archive.inode(InodeId(number)).unwrap()).unwrap();
+        assert_eq!((data[0], value.len()), (value[0], 20));
+    }
 }
 
 #[test]

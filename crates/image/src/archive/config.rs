@@ -77,6 +77,13 @@ impl<'a> Config<'a> {
         })
     }
 
+    /// Programs with capabilities (capabilities(7)): the numbers of their inodes, and the values of their attribute
+    /// `security.capability`.
+    pub fn capabilities(&self) -> impl Iterator<Item = (u32, &'a [u8])> + use<'a> {
+        self.all(tag::CAPABILITIES)
+            .filter_map(|record| Some((get_u32(record, 0)?, &record[size_of::<u32>()..])))
+    }
+
     /// The user that the program runs as, unless the kernel command line overrides it.
     pub fn user(&self) -> User {
         let bytes = self.last(tag::USER).unwrap_or_default();

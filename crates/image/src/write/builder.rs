@@ -103,9 +103,9 @@ impl Builder<'_> {
 
     /// Lays the archive out.
     pub fn layout(&self) -> Layout<'_> {
-        let config = self.config();
         let (symbols, symbol_names) = self.symbol_tables();
         let nodes = self.number();
+        let config = self.config(&nodes);
         let table_len = nodes.len() * crate::format::INODE_LEN;
 
         // The place of data depends on the length of the tables, so they are laid out once with data places counted
@@ -162,7 +162,7 @@ impl Builder<'_> {
         Layout { head, files, table_at, total }
     }
 
-    fn config(&self) -> Vec<u8> {
+    fn config(&self, nodes: &[Numbered<'_>]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut record = |tag: u32, value: &[u8]| {
             out.extend_from_slice(&tag.to_le_bytes());
@@ -209,6 +209,14 @@ impl Builder<'_> {
         }
         if let Some(memory) = settings.memory {
             record(tag::MEMORY, &memory.to_le_bytes());
+        }
+        for (path, value) in &self.tree.capabilities {
+            let Some(file) = self.tree.get(path).filter(|file| matches!(file, Node::File(..))) else {
+                continue;
+            };
+            if let Some(number) = nodes.iter().position(|numbered| core::ptr::eq(numbered.node, file)) {
+                record(tag::CAPABILITIES, &[&(number as u32).to_le_bytes(), &value[..]].concat());
+            }
         }
         out
     }

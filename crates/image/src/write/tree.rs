@@ -90,6 +90,8 @@ impl core::error::Error for TreeError {}
 #[derive(Clone, Debug)]
 pub struct Tree<'d> {
     pub(super) root: Node<'d>,
+    /// Values of the attribute `security.capability` of files, by path.
+    pub(super) capabilities: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// Permissions of directories that were not added explicitly.
@@ -97,7 +99,8 @@ const DIRECTORY_PERMISSIONS: u32 = 0o755;
 
 impl Default for Tree<'_> {
     fn default() -> Self {
-        Tree { root: Node::Directory(Meta::root(DIRECTORY_PERMISSIONS), BTreeMap::new()) }
+        let root = Node::Directory(Meta::root(DIRECTORY_PERMISSIONS), BTreeMap::new());
+        Tree { root, capabilities: BTreeMap::new() }
     }
 }
 
@@ -152,9 +155,16 @@ impl<'d> Tree<'d> {
             }
             (_, node) => {
                 children.insert(last.to_vec(), node);
+                self.capabilities.remove(path);
             }
         }
         Ok(())
+    }
+
+    /// Gives the regular file at `path` capabilities (capabilities(7)): the value of its attribute `security.capability`. They go when another file
+    /// is put there.
+    pub fn set_capabilities(&mut self, path: &[u8], value: Vec<u8>) {
+        self.capabilities.insert(path.to_vec(), value);
     }
 
     fn set_root(&mut self, node: Node<'d>) -> Option<()> {
