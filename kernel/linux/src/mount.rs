@@ -213,10 +213,11 @@ pub(super) fn reconfigure(mount: &Mount, new: MountFlags, options: &[u8]) -> Res
     if !new.contains(MountFlags::READ_ONLY) && ext4::volume::is_read_only(&mount.root) {
         return Err(Errno::ROFS);
     }
-    if let Some(root) = mount.root.as_any().downcast_ref::<Node>()
-        && let Some(pages) = Options::parse(options)?.pages
-    {
-        root.fs().set_limit(pages)?;
+    if let Some(root) = mount.root.as_any().downcast_ref::<Node>() {
+        let options = Options::parse(options)?;
+        if options.pages.is_some() || options.inodes.is_some() {
+            root.fs().set_limit(&options)?;
+        }
     }
     mount.reconfigure(new)?;
     ext4::volume::sync_all();

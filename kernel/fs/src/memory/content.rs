@@ -380,7 +380,8 @@ impl Content {
             return Err(Errno::PERM);
         }
         let pages = offset / PAGE..end.div_ceil(PAGE);
-        let most = self.state.lock().limit.as_ref().map_or_else(|| page_bounds().0, |limit| limit.bounds().0);
+        let most =
+            self.state.lock().limit.as_ref().map_or_else(|| page_bounds().0, |limit| limit.pages.of_all().0);
         if pages.end - pages.start > most as u64 {
             return Err(Errno::NOSPC);
         }
@@ -498,7 +499,7 @@ impl State {
             let end = (start + PAGE).min(self.base_len);
             let bytes = if start < end { base.part(start..end)? } else { &[] };
             if let Some(limit) = &self.limit {
-                limit.take()?;
+                limit.pages.take()?;
             }
             let page = Page::new(|| {
                 if bytes.is_empty() {
@@ -537,7 +538,7 @@ impl State {
     /// Pages are no longer the file's.
     fn note_gone(&self, pages: u64) {
         if let Some(limit) = &self.limit {
-            limit.give_back(pages as usize);
+            limit.pages.give_back(pages as usize);
         }
     }
     /// Takes up to `len` bytes from a program to `offset`, as far as its pages are there.

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use coracle_core::errno::Errno;
 use coracle_core::fs::access;
 use coracle_core::fs::file::File;
-use coracle_core::fs::inode::{Changes, Inode, Link, NewNode, TakeEntry, Usage};
+use coracle_core::fs::inode::{Changes, FILE_CAPABILITIES, Inode, Link, NewNode, TakeEntry, Usage};
 use coracle_core::fs::mount::Place;
 use coracle_core::fs::stat::{Metadata, Timestamp};
 use coracle_core::fs::{notify, stat};
@@ -66,9 +66,9 @@ impl MemoryFs {
         let attributes = Attributes { uid, gid, ..Attributes::new(S_IFDIR | mode) };
         Self::root_of(Self::new(None, 1, options.limit()?)?, attributes)
     }
-    /// Changes the bound (MS_REMOUNT). EINVAL if the files have more, or if there was none.
-    pub fn set_limit(&self, pages: usize) -> Result<(), Errno> {
-        self.limit.as_ref().ok_or(Errno::INVAL)?.set(pages)
+    /// Changes the bounds (MS_REMOUNT). EINVAL if the files have more, or if there was none.
+    pub fn set_limit(&self, options: &Options) -> Result<(), Errno> {
+        self.limit.as_ref().ok_or(Errno::INVAL)?.set(options)
     }
     fn root_of(fs: Arc<MemoryFs>, attributes: Attributes) -> Result<Arc<Node>, Errno> {
         fs.node(fs.next_inode(), attributes, Body::Directory(Directory::new(None)))
@@ -97,7 +97,10 @@ impl MemoryFs {
         self.next_inode.fetch_add(1, Ordering::Relaxed)
     }
     fn node(self: &Arc<Self>, inode: u64, attributes: Attributes, body: Body) -> Result<Arc<Node>, Errno> {
-        Ok(try_arc_cyclic(|this| Node {
+        if let Some(limit) = &self.limit {
+            limit.inodes.take()?;
+        }
+        let made = try_arc_cyclic(|this| Node {
             fs: self.clone(),
             inode,
             kind: attributes.mode & S_IFMT,
@@ -106,7 +109,13 @@ impl MemoryFs {
             mounted: AtomicBool::new(false),
             body,
             this: this.clone(),
-        })?)
+        });
+        if made.is_err()
+            && let Some(limit) = &self.limit
+        {
+            limit.inodes.give_back(1);
+        }
+        Ok(made?)
     }
     /// The node of a file of the image.
     pub(super) fn image_node(self: &Arc<Self>, inode: &archive::Inode) -> Result<Arc<Node>, Errno> {
@@ -137,6 +146,12 @@ impl MemoryFs {
             }
         };
         let node = self.node(image_inode_number(inode.id), attributes, body)?;
+        if inode.kind() == FileKind::Regular
+            && let Some((_, value)) =
+                archive.config().capabilities().find(|(number, _)| *number == inode.id.0)
+        {
+            node.xattrs.set(FILE_CAPABILITIES, Some(value), 0, None)?;
+        }
         if shared {
             self.linked.lock().insert(inode.id.0, Arc::downgrade(&node))?;
         }
@@ -292,6 +307,7 @@ impl Drop for Node {
         if let Some(limit) = &self.fs.limit {
             // Giving back takes nothing.
             let _ = limit.exchange_attributes(self.xattrs.cost(), 0);
+            limit.inodes.give_back(1);
         }
         if notify::is_on() && self.attributes.get_mut().links == 0 {
             notify::inode_gone((self.fs.device, self.inode));
@@ -449,16 +465,18 @@ impl Inode for Node {
     }
     fn usage(&self) -> Usage {
         let (mut total, mut free) = content::page_bounds();
+        let (mut files, mut files_free) = (total, free);
         if let Some(limit) = &self.fs.limit {
-            let (most, left) = limit.bounds();
+            let (most, left) = limit.pages.of_all();
             (total, free) = (most, left.min(free));
+            (files, files_free) = limit.inodes.of_all();
         }
         Usage {
             magic: TMPFS_MAGIC,
             blocks: total as u64,
             free: free as u64,
-            files: total as u64,
-            files_free: free as u64,
+            files: files as u64,
+            files_free: files_free as u64,
         }
     }
     fn as_any(&self) -> &dyn Any {
