@@ -58,6 +58,13 @@ impl<V> PageMap<V> {
         let place = self.place(index / RUN).ok()?;
         self.runs[place].1[(index % RUN) as usize].as_mut()
     }
+    /// Page `index` and those behind it that are found with it: as many as are left to the next multiple of 16, or none if all of them lack.
+    pub fn together_from(&mut self, index: u64) -> &mut [Option<V>] {
+        match self.place(index / RUN) {
+            Ok(place) => &mut self.runs[place].1[(index % RUN) as usize..],
+            Err(_) => &mut [],
+        }
+    }
     /// Puts a page at `index`, in place of the one that may be there; returns it as it is now in the map.
     ///
     /// # Errors
@@ -154,6 +161,13 @@ mod tests {
         prop_assert_eq!(map.is_empty(), model.is_empty());
         for index in (0..200).chain([u64::MAX]) {
             prop_assert_eq!(map.get(index), model.get(&index));
+            let together = map.clone().together_from(index).to_vec();
+            let count = if together.is_empty() { 0 } else { RUN - index % RUN };
+            prop_assert_eq!(together.len() as u64, count);
+            for at in 0..RUN - index % RUN {
+                let found = together.get(at as usize).and_then(Option::as_ref);
+                prop_assert_eq!(found, index.checked_add(at).and_then(|at| model.get(&at)));
+            }
             prop_assert_eq!(map.next_from(index), model.range(index..).next().map(|(index, _)| *index));
             prop_assert_eq!(map.count_from(index), model.range(index..).count() as u64);
         }

@@ -370,12 +370,19 @@ impl Cache {
     /// The pages from `first` on that are there, as far as `pages` has room.
     pub fn at_hand(&self, first: u64, pages: &mut [Option<Frame>]) {
         let mut state = self.state.lock();
-        for (index, found) in (first..).zip(pages) {
-            let page = state.pages.get_mut(index).filter(|page| page.is_good());
-            *found = page.map(|page| {
-                page.is_warm = true;
-                page.frame.clone()
-            });
+        let (mut at, mut rest) = (first, pages);
+        while !rest.is_empty() {
+            let together = state.pages.together_from(at);
+            let count = together.len().clamp(1, rest.len());
+            let (part, behind) = rest.split_at_mut(count);
+            part.fill(None);
+            for (found, page) in part.iter_mut().zip(together) {
+                if let Some(page) = page.as_mut().filter(|page| page.is_good()) {
+                    page.is_warm = true;
+                    *found = Some(page.frame.clone());
+                }
+            }
+            (at, rest) = (at + count as u64, behind);
         }
     }
 
