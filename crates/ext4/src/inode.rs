@@ -16,6 +16,9 @@ const KNOWN_BYTES: usize = 160;
 pub(crate) const MAP_BYTES: usize = 60;
 /// Of which size `i_blocks` counts the blocks.
 pub(crate) const COUNTED_BYTES: u64 = 512;
+/// Where some fields are.
+const MODE: usize = 0;
+const FLAGS: usize = 0x20;
 const CHECKSUM_LOW: usize = 0x7c;
 const CHECKSUM_HIGH: usize = 0x82;
 const MAP: usize = 0x28;
@@ -132,7 +135,7 @@ impl Inode {
         let extra =
             if bytes.len() > OLD_BYTES { le16(bytes, 0x80).min((bytes.len() - OLD_BYTES) as u16) } else { 0 };
         let has = |end: usize| OLD_BYTES + usize::from(extra) >= end;
-        let flags = le32(bytes, 0x20);
+        let flags = le32(bytes, FLAGS);
         let mut blocks = u64::from(le32(bytes, 0x1c));
         if has_huge {
             blocks = le48(bytes, 0x1c, 0x74);
@@ -144,7 +147,7 @@ impl Inode {
         map.copy_from_slice(&bytes[MAP..MAP + MAP_BYTES]);
         Inode {
             number,
-            mode: le16(bytes, 0),
+            mode: le16(bytes, MODE),
             uid: u32::from(le16(bytes, 0x2)) | u32::from(le16(bytes, 0x78)) << 16,
             gid: u32::from(le16(bytes, 0x18)) | u32::from(le16(bytes, 0x7a)) << 16,
             size: le32_pair(bytes, 0x4, 0x6c),
@@ -165,7 +168,7 @@ impl Inode {
 
     /// Writes the fields over those of the inode on the disk.
     fn write(&self, bytes: &mut [u8], block_bytes: u32) -> Result<()> {
-        set_le16(bytes, 0, self.mode);
+        set_le16(bytes, MODE, self.mode);
         set_le16(bytes, 0x2, self.uid as u16);
         set_le16(bytes, 0x78, (self.uid >> 16) as u16);
         set_le16(bytes, 0x18, self.gid as u16);
@@ -187,7 +190,7 @@ impl Inode {
         }
         set_le32(bytes, 0x1c, blocks as u32);
         set_le16(bytes, 0x74, (blocks >> 32) as u16);
-        set_le32(bytes, 0x20, flags);
+        set_le32(bytes, FLAGS, flags);
         if let Some(map) = bytes.get_mut(MAP..MAP + MAP_BYTES) {
             map.copy_from_slice(&self.map);
         }
@@ -199,6 +202,14 @@ impl Inode {
         }
         Ok(())
     }
+}
+
+/// An inode with a name is in use.
+pub(crate) fn check_live(mode: u16) -> Result<()> {
+    if mode == 0 {
+        return Err(Error::Corrupt(&"a name or a number leads to an inode that is free"));
+    }
+    Ok(())
 }
 
 impl FileSystem {
@@ -224,6 +235,12 @@ impl FileSystem {
 
     /// Reads an inode, in use or not. Its checksum must be right.
     pub(crate) fn inode(&mut self, number: u32) -> Result<Inode> {
+        self.inode_if(number, |_, _| Ok(()))
+    }
+
+    /// Reads an inode whose mode and flags `check` finds to be in order. It is looked at where it lies, so that the inode is put once where it
+    /// is to be.
+    pub(crate) fn inode_if(&mut self, number: u32, check: fn(u16, u32) -> Result<()>) -> Result<Inode> {
         let superblock = self.superblock.inode_rules();
         let (bytes, verified, bit) = self.inode_bytes(number)?;
         if *verified & bit == 0 {
@@ -232,16 +249,13 @@ impl FileSystem {
             }
             *verified |= bit;
         }
+        check(le16(bytes, MODE), le32(bytes, FLAGS))?;
         Ok(Inode::parse(number, bytes, superblock.has_huge_files, superblock.block_bytes))
     }
 
     /// Reads an inode of a file that has a name, or had one while it was opened.
     pub(crate) fn live_inode(&mut self, number: u32) -> Result<Inode> {
-        let inode = self.inode(number)?;
-        if inode.mode == 0 {
-            return Err(Error::Corrupt(&"a name or a number leads to an inode that is free"));
-        }
-        Ok(inode)
+        self.inode_if(number, |mode, _| check_live(mode))
     }
 
     /// Writes an inode, with its checksum.

@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::extent::Extent;
 use crate::filesystem::FileSystem;
-use crate::inode::{Inode, Time, flag, kind};
+use crate::inode::{Inode, Time, check_live, flag, kind};
 use coracle_fallible::filled;
 
 /// Blocks that are taken at once.
@@ -27,16 +27,18 @@ struct Target {
 impl FileSystem {
     /// A file that can be written.
     pub(crate) fn writable_file(&mut self, number: u32) -> Result<Inode> {
-        let inode = self.live_inode(number)?;
-        match inode.kind() {
-            kind::REGULAR => {}
-            kind::DIRECTORY => return Err(Error::IsDirectory),
-            _ => return Err(Error::Invalid),
-        }
-        if inode.has(flag::INLINE_DATA) || !inode.has(flag::EXTENTS) {
-            return Err(Error::Unsupported(&"a change of a file without extents"));
-        }
-        Ok(inode)
+        self.inode_if(number, |mode, flags| {
+            check_live(mode)?;
+            match mode & kind::MASK {
+                kind::REGULAR => {}
+                kind::DIRECTORY => return Err(Error::IsDirectory),
+                _ => return Err(Error::Invalid),
+            }
+            if flags & flag::INLINE_DATA != 0 || flags & flag::EXTENTS == 0 {
+                return Err(Error::Unsupported(&"a change of a file without extents"));
+            }
+            Ok(())
+        })
     }
 
     /// Writes into a file, which grows as far as that needs, and returns how many bytes were written: fewer than given if
