@@ -6,10 +6,11 @@ use crate::users;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::file::File;
+use coracle_core::fs::file::{File, MakeEnding};
 use coracle_core::fs::inode::Inode;
 use coracle_core::fs::mount::Place;
 use coracle_core::fs::stat::Stat;
+use coracle_core::mm::user::Access;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_fallible::{try_arc, try_box};
 use coracle_hal::frame::Frame;
@@ -103,6 +104,20 @@ impl File for OverlayFile {
     }
     fn read_cached(&self, dst: &mut UserBuf, offset: u64) -> SysResult {
         on!(self.real()?, read_cached(dst, offset))
+    }
+    fn begin(
+        &self,
+        buffer: &mut UserBuf,
+        offset: u64,
+        access: Access,
+        ending: MakeEnding,
+    ) -> Result<bool, Errno> {
+        on!(self.real()?, begin(buffer, offset, access, ending))
+    }
+    fn show_begun(&self) {
+        if let Ok(file) = self.real() {
+            on!(file, show_begun());
+        }
     }
     fn advise(&self, advice: u32, start: u64, end: u64) -> Result<(), Errno> {
         on!(self.real()?, advise(advice, start, end))
