@@ -178,7 +178,11 @@ impl FrameCache {
         // Little is left: other CPUs and larger blocks need it more.
         let batch = BATCH.min(buddy.counts().0 / 64);
         // SAFETY: as in `pop`.
-        self.count.set(buddy.alloc_singles(unsafe { &mut (&mut *self.frames.get())[..batch] }));
+        let frames = unsafe { &mut (&mut *self.frames.get())[..batch] };
+        let count = buddy.alloc_singles(frames);
+        // Those that lie together go out from first to last: a device takes them as one piece.
+        frames[..count].reverse();
+        self.count.set(count);
         note_free(&buddy);
         Some(first)
     }

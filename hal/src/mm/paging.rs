@@ -456,6 +456,8 @@ impl AddressSpace {
         check(&range);
         let _guard = self.lock.lock();
         let mut table = None;
+        // The rights' bits of the last entry that was found to be good; first those of none.
+        let mut good = u64::MAX;
         for addr in range.step_by(FRAME_SIZE) {
             if addr.is_multiple_of(LARGE_PAGE) {
                 table = None;
@@ -468,8 +470,13 @@ impl AddressSpace {
             let Some(slot) = slot else { return };
             // SAFETY: an entry of our own tables, which are freed only with `self`.
             let entry = unsafe { (*slot).load(Ordering::Relaxed) };
-            if entry & pte::OWNED == 0 || !rights(entry).contains(wanted) {
-                return;
+            // Neighbours mostly have the same rights.
+            let bits = entry & !pte::ADDRESS;
+            if bits != good {
+                if entry & pte::OWNED == 0 || !rights(entry).contains(wanted) {
+                    return;
+                }
+                good = bits;
             }
             // SAFETY: as in `query`.
             let frame = core::mem::ManuallyDrop::new(unsafe { Frame::from_phys(entry & pte::ADDRESS) });

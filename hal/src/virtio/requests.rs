@@ -78,20 +78,34 @@ pub struct Requests<T> {
 }
 
 impl Data {
-    /// The piece of data that begins at the byte `at`: where it lies, and where it ends. Pieces are `piece_bytes` long but for the ends, or whole
-    /// frames that lie together.
+    /// The piece of data that begins at the byte `at`: where it lies, and where it ends.
+    #[inline]
     fn piece(&self, at: usize, piece_bytes: usize, most_joined: usize) -> (u64, usize) {
-        let first = at / FRAME_SIZE;
-        let address = self.frames[first].phys();
-        let mut end = (at / piece_bytes + 1) * piece_bytes;
-        if piece_bytes == FRAME_SIZE && end < self.range.end {
-            let next = |count: usize| address + (count * FRAME_SIZE) as u64;
-            let joined = self.frames[first..].iter().take(most_joined).enumerate();
-            let count = joined.take_while(|(count, frame)| frame.phys() == next(*count)).count();
-            end = end.max((first + count) * FRAME_SIZE);
-        }
-        (address + (at % FRAME_SIZE) as u64, end.min(self.range.end))
+        piece(|index| self.frames[index].phys(), at..self.range.end, piece_bytes, most_joined)
     }
+}
+
+/// The first piece of a range of the bytes of frames whose addresses are these: where it lies, and where it ends. Pieces are `piece_bytes` long but
+/// for the ends, or up to `most_joined` whole frames that lie together.
+#[inline(always)]
+fn piece(
+    address: impl Fn(usize) -> u64,
+    range: Range<usize>,
+    piece_bytes: usize,
+    most_joined: usize,
+) -> (u64, usize) {
+    let first = range.start / FRAME_SIZE;
+    let start = address(first);
+    let mut end = (range.start / piece_bytes + 1) * piece_bytes;
+    if piece_bytes == FRAME_SIZE {
+        let most = first + most_joined.max(1);
+        let mut next = first + 1;
+        while end < range.end && next < most && address(next) == start + (end - first * FRAME_SIZE) as u64 {
+            next += 1;
+            end += FRAME_SIZE;
+        }
+    }
+    (start + (range.start % FRAME_SIZE) as u64, end.min(range.end))
 }
 
 impl<T> Requests<T> {

@@ -56,26 +56,25 @@ fn a_request_is_header_data_and_status() {
 
 #[test]
 fn frames_that_lie_together_are_one_piece() {
-    let lengths = |size_max, range: Range<usize>| {
-        let mut requests = requests(size_max);
-        // Those of one region lie together.
-        let mut all = frames(64);
-        all.sort_by_key(Frame::phys);
-        let run = all.windows(4).position(|four| four[3].phys() - four[0].phys() == 3 * FRAME_SIZE as u64);
-        let run = run.expect("four frames lie together");
-        let apart = all.iter().find(|frame| frame.phys().abs_diff(all[run].phys()) > 8 * FRAME_SIZE as u64);
-        let mut frames = all[run..run + 4].to_vec();
-        frames.push(apart.expect("one lies elsewhere").clone());
-        let start = frames[0].phys() + range.start as u64;
-        assert!(requests.add(Operation::Write, 0, Data { frames, range }, 1).is_ok());
-        let pieces = chain(&mut requests, 0);
-        assert_eq!(pieces[1].0, start);
-        pieces[1..pieces.len() - 1].iter().map(|piece| piece.1 as usize).collect::<Vec<_>>()
+    // Four that lie together, and one elsewhere.
+    let addresses = [0, 1, 2, 3, 9].map(|number| (100 + number) * FRAME_SIZE as u64);
+    let pieces = |piece_bytes, most_joined, range: Range<usize>| {
+        let (mut at, mut found) = (range.start, vec![]);
+        while at < range.end {
+            let (address, end) = piece(|index| addresses[index], at..range.end, piece_bytes, most_joined);
+            assert_eq!(address, addresses[at / FRAME_SIZE] + (at % FRAME_SIZE) as u64);
+            found.push(end - at);
+            at = end;
+        }
+        found
     };
-    assert_eq!(lengths(usize::MAX, 512..4 * FRAME_SIZE + 1024), [4 * FRAME_SIZE - 512, 1024]);
-    assert_eq!(lengths(usize::MAX, 0..3 * FRAME_SIZE + 512), [3 * FRAME_SIZE + 512]);
-    assert_eq!(lengths(2 * FRAME_SIZE + 1, 0..4 * FRAME_SIZE), [2 * FRAME_SIZE, 2 * FRAME_SIZE]);
-    assert_eq!(lengths(FRAME_SIZE, 0..3 * FRAME_SIZE), [FRAME_SIZE; 3]);
+    let page = FRAME_SIZE;
+    assert_eq!(pieces(page, 1 << 20, 512..4 * page + 1024), [4 * page - 512, 1024]);
+    assert_eq!(pieces(page, 1 << 20, 0..3 * page + 512), [3 * page + 512]);
+    assert_eq!(pieces(page, 2, 0..5 * page), [2 * page, 2 * page, page]);
+    assert_eq!(pieces(page, 1, 0..2 * page), [page, page]);
+    assert_eq!(pieces(page, 0, 0..2 * page), [page, page]);
+    assert_eq!(pieces(1024, 0, 512..2048), [512, 1024]);
 }
 
 #[test]
