@@ -80,9 +80,10 @@ impl Packet<'_> {
 
 coracle_hal::hook! {
     $ pub
-    /// Shows a packet to sockets of AF_PACKET, with its kind (`packet::RECEIVED` and so on), while [`tap`] asks for that. The caller may
+    /// Shows a packet to sockets of AF_PACKET, with its kind (`packet::RECEIVED` and so on) and the number of its network
+    /// namespace, while [`tap`] asks for that. The caller may
     /// hold locks of queues.
-    tapped: fn(u32, &coracle_devices::capture::Packet<'_>) = "coracle_tapped", given by give_tapped
+    tapped: fn(u32, u32, &coracle_devices::capture::Packet<'_>) = "coracle_tapped", given by give_tapped
 }
 
 static IS_TAPPED: AtomicBool = AtomicBool::new(false);
@@ -136,15 +137,17 @@ impl Capture {
     }
 }
 
-/// Shows the capture a packet. The caller may hold locks of queues.
+/// Shows the capture a packet of the first network namespace (0), and sockets one of any. The caller may hold locks of queues.
 #[inline(never)]
-fn show(kind: u32, packet: &dyn Parts) {
+fn show(kind: u32, space: u32, packet: &dyn Parts) {
     let packet = Packet(packet);
-    if let Some(capture) = CAPTURE.lock().as_mut() {
+    if space == 0
+        && let Some(capture) = CAPTURE.lock().as_mut()
+    {
         capture.take(kind, &packet);
     }
     if IS_TAPPED.load(Ordering::Relaxed) {
-        tapped()(kind, &packet);
+        tapped()(kind, space, &packet);
     }
 }
 
@@ -152,25 +155,25 @@ fn show(kind: u32, packet: &dyn Parts) {
 #[cold]
 #[inline(never)]
 pub fn received<B: Buffer>(head: &Chunk<B>, rest: &[Chunk<B>]) {
-    show(packet::RECEIVED, &Received(&[], head, rest));
+    show(packet::RECEIVED, 0, &Received(&[], head, rest));
 }
 
 /// Shows a packet that is to be sent over the card.
 #[cold]
 #[inline(never)]
 pub fn sent<B: Buffer>(frame: &TxFrame<'_, B>) {
-    show(packet::SENT, frame);
+    show(packet::SENT, 0, frame);
 }
 
-/// Shows a packet that goes over the loopback, with the Ethernet header that Linux gives those: without addresses.
+/// Shows a packet that goes over the loopback of a network namespace, with the Ethernet header that Linux gives those: without addresses.
 #[cold]
 #[inline(never)]
-pub fn looped<B: Buffer>(frame: &RxFrame<B>) {
+pub fn looped<B: Buffer>(frame: &RxFrame<B>, space: u32) {
     let is_v6 = frame.head.bytes().first().is_some_and(|first| first >> 4 == 6);
     let mut header = [0; ETHERNET_LEN];
     let ethertype = if is_v6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
     header[ETHERTYPE_AT..].copy_from_slice(&ethertype.to_be_bytes());
-    show(packet::LOOPED, &Received(&header, &frame.head, &frame.rest));
+    show(packet::LOOPED, space, &Received(&header, &frame.head, &frame.rest));
 }
 
 /// Captures the packets that are shown and that the filter takes, up to `snap_len` bytes of each. EBUSY if that is done already,

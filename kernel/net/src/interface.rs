@@ -87,7 +87,7 @@ impl Device for Interface {
     }
 
     fn looped(&self, frame: &RxFrame<NetBuffer>) {
-        capture::looped(frame);
+        capture::looped(frame, self.space);
     }
 
     fn tell_watchers(&self) {

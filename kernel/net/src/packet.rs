@@ -26,7 +26,7 @@ use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::net::socket::{
     AUXDATA_BYTES, Arrival, Control, DatagramInfo, LinkAddress, Received, Socket, SocketAddress,
 };
-use coracle_core::task::namespaces::{check_network_capability, own_network};
+use coracle_core::task::namespaces::check_network_capability;
 use coracle_core::time::clock;
 use coracle_devices::capture::Packet;
 use coracle_devices::give_tapped;
@@ -174,9 +174,9 @@ fn has_checksum(kind: u32, from: &LinkAddress, packet: &Packet<'_>) -> bool {
     kind != packet::LOOPED || !protocol.is_some_and(|protocol| matches!(protocol, 6 | 17))
 }
 
-/// Shows a packet to all of these sockets.
+/// Shows a packet to all of these sockets in a network namespace.
 #[cold]
-fn show(kind: u32, packet: &Packet<'_>) {
+fn show(kind: u32, space: u32, packet: &Packet<'_>) {
     let mut head = [0; ETHERNET_BYTES];
     let bytes = packet.parts().flatten();
     if head.iter_mut().zip(bytes).map(|(to, byte)| *to = *byte).count() < ETHERNET_BYTES {
@@ -184,7 +184,7 @@ fn show(kind: u32, packet: &Packet<'_>) {
     }
     let mut from = address_of(kind, &head);
     let status = if has_checksum(kind, &from, packet) { 0 } else { STATUS_NO_CHECKSUM };
-    for socket in SOCKETS.lock().iter() {
+    for socket in SOCKETS.lock().iter().filter(|socket| socket.is_in(space)) {
         if kind == packet::LOOPED {
             from.kind = p::PACKET_OUTGOING as u8;
             socket.offer(packet, from, status);
@@ -210,10 +210,6 @@ impl PacketFile {
     /// socket(2). `protocol` in the order of the network. EPERM, ENOBUFS.
     pub fn new(kind: u32, protocol: u16) -> Result<Arc<PacketFile>, Errno> {
         check_network_capability(capability::NET_RAW)?;
-        // Packets are tapped in the first namespace alone.
-        if own_network() != 0 {
-            return Err(Errno::AFNOSUPPORT);
-        }
         let watch = Watch::new();
         let state = State {
             protocol: u16::from_be(protocol),
@@ -242,7 +238,19 @@ impl PacketFile {
         .map_err(|_| Errno::NOBUFS)?;
         SOCKETS.lock().try_push(new.clone()).map_err(|_| Errno::NOBUFS)?;
         tap(true);
+        new.watch_own(true);
         Ok(new)
+    }
+
+    fn is_in(&self, space: u32) -> bool {
+        self.common.home.device().space() == space
+    }
+
+    /// Has the loopback of another namespace than the first watched, or not any more.
+    fn watch_own(&self, on: bool) {
+        if !self.common.home.is_first() {
+            self.common.home.watch_loopback(on);
+        }
     }
 
     fn is_raw(&self) -> bool {
@@ -254,7 +262,7 @@ impl PacketFile {
         let is_taken = self.take(&mut self.state.lock(), packet, from, status);
         if is_taken {
             self.is_fresh.store(true, Ordering::Relaxed);
-            first().tell_watchers_later();
+            self.common.home.tell_watchers_later();
         }
     }
 
@@ -334,7 +342,7 @@ impl PacketFile {
         }
         let link = if interface.index == LOOPBACK_INDEX { Link::Loopback } else { Link::Wire };
         let now = now_ns();
-        let result = first().link_send(now, link, &frame);
+        let result = self.common.home.link_send(now, link, &frame);
         sent(now);
         result.map(|()| len).map_err(errno)
     }
@@ -448,9 +456,10 @@ pub struct PacketListed {
     pub inode: u64,
 }
 
-/// Lists the sockets up to the first error.
+/// Lists the sockets of the running program's network namespace up to the first error.
 pub fn list<E>(mut each: impl FnMut(&PacketListed) -> Result<(), E>) -> Result<(), E> {
-    SOCKETS.lock().iter().try_for_each(|socket| {
+    let space = super::engine().device().space();
+    SOCKETS.lock().iter().filter(|socket| socket.is_in(space)).try_for_each(|socket| {
         let state = socket.state.lock();
         let (protocol, interface, to_read) = (state.protocol, state.interface, state.held as u32);
         drop(state);
@@ -521,7 +530,12 @@ impl File for PacketFile {
         let place = sockets.iter().position(|socket| core::ptr::eq(&**socket, self));
         let gone = place.map(|place| sockets.remove(place));
         let is_last = sockets.is_empty();
+        let space = self.common.home.device().space();
+        let is_last_here = !sockets.iter().any(|socket| socket.is_in(space));
         drop(sockets);
+        if is_last_here {
+            self.watch_own(false);
+        }
         if is_last {
             tap(false);
         }

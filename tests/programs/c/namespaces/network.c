@@ -157,6 +157,7 @@ int main(void) {
     SHOW(flags_of_loopback() == IFF_LOOPBACK);
     SHOW(reached(port));
     SHOW(reached6() == 0);
+    SHOW(bound(SOCK_STREAM, 0) >= 0);
     SHOW(lines_in("/proc/self/net/dev"));
     SHOW(lines_in("/proc/self/net/tcp"));
     SHOW(lines_in("/proc/self/net/if_inet6"));
