@@ -112,7 +112,7 @@ const PACKET_BYTES: usize = 4096;
 
 fn serve(connection: UnixStream, process: &mut Process) {
     let mut packet = vec![0; PACKET_BYTES];
-    let stub = GdbStub::builder(Stream(connection)).with_packet_buffer(&mut packet).build();
+    let stub = GdbStub::builder(Stream::new(connection)).with_packet_buffer(&mut packet).build();
     let Ok(stub) = stub else { unreachable!("all that it needs was given") };
     match stub.run_blocking::<Loop>(process) {
         Ok(_) => {}
@@ -129,7 +129,8 @@ fn serve(connection: UnixStream, process: &mut Process) {
 pub fn start(commands: &[String]) -> Command {
     let mut command = Command::new(GDB);
     command.arg("-q");
-    for line in ["set confirm off", "set print thread-events off"]
+    // A busy host can take longer than the 2 s that gdb waits for an answer.
+    for line in ["set confirm off", "set print thread-events off", "set remotetimeout 60"]
         .into_iter()
         .chain(commands.iter().map(String::as_str))
     {

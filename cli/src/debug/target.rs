@@ -8,7 +8,6 @@ use std::os::fd::AsFd as _;
 
 use coracle_control::{Debug, DebugEvent, Request, Resume, debug_event as event, resume_flag};
 use gdbstub::common::{Signal, Tid};
-use gdbstub::conn::ConnectionExt as _;
 use gdbstub::stub::MultiThreadStopReason;
 use gdbstub::stub::run_blocking::{BlockingEventLoop, Event, WaitForStopReasonError};
 use gdbstub::target::ext::auxv::{Auxv, AuxvOps};
@@ -462,7 +461,7 @@ impl BlockingEventLoop for Loop {
         loop {
             let (is_asked, has_stopped, is_met) = {
                 let mut all = vec![
-                    PollFd::from_borrowed_fd(gdb.0.as_fd(), PollFlags::IN),
+                    PollFd::from_borrowed_fd(gdb.as_fd(), PollFlags::IN),
                     PollFd::from_borrowed_fd(process.session.bell.as_fd(), PollFlags::IN),
                 ];
                 all.extend(process.kernel.bell().map(|bell| PollFd::from_borrowed_fd(bell, PollFlags::IN)));
@@ -490,8 +489,7 @@ impl BlockingEventLoop for Loop {
                     None => continue,
                 }
             }
-            if is_asked {
-                let byte = gdb.read().map_err(WaitForStopReasonError::Connection)?;
+            if is_asked && let Some(byte) = gdb.hear().map_err(WaitForStopReasonError::Connection)? {
                 return Ok(Event::IncomingData(byte));
             }
         }

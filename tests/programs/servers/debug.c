@@ -12,6 +12,7 @@ struct node {
 
 static volatile int answer;
 static volatile long turns;
+static pthread_barrier_t named;
 
 static __attribute__((noinline)) int square_of(int number) {
     int product = number * number;
@@ -26,6 +27,7 @@ static __attribute__((noinline)) void take_step(int number) {
 
 static void *helper(void *name) {
     pthread_setname_np(pthread_self(), name);
+    pthread_barrier_wait(&named);
     for (;;) {
         pause();
     }
@@ -42,8 +44,10 @@ static __attribute__((noinline)) int sum(struct node *list) {
 
 int main(int argc, char **argv) {
     pthread_t thread;
+    pthread_barrier_init(&named, NULL, 3);
     pthread_create(&thread, NULL, helper, "left");
     pthread_create(&thread, NULL, helper, "right");
+    pthread_barrier_wait(&named);
     if (argc > 1) {
         usleep(100000);
         struct node last = {2, (struct node *)strtoul(argv[1], NULL, 0)}, first = {1, &last};
