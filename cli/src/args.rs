@@ -524,9 +524,9 @@ pub struct TopArgs {
     /// Name of the guest [default: the one that runs, if there is one only]
     pub name: Option<String>,
 
-    /// Seconds between two looks
-    #[arg(short, long, value_name = "SECONDS", default_value_t = 2.0)]
-    pub delay: f64,
+    /// Time between two looks: seconds, or with s, m or h behind
+    #[arg(short, long, value_name = "TIME", default_value = "2")]
+    pub delay: profile::Time,
 
     /// End after so many looks
     #[arg(short = 'n', long = "rounds", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]

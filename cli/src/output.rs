@@ -1,10 +1,19 @@
 //! Standard output of the command. A reader that has gone away (`coracle ps | head -1`) is no failure: what it no longer
-//! wants is dropped, and the command goes on to its end.
+//! wants is dropped, and the command goes on to its end, which comes at once if it would show things for ever ([`is_unread`]).
 
 use std::fmt::{Arguments, Display};
 use std::io::{ErrorKind, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
+
+/// Whether the reader of stdout has been found gone.
+static UNREAD: AtomicBool = AtomicBool::new(false);
+
+/// Whether nobody reads any more what is written to stdout, as far as writing has shown.
+pub fn is_unread() -> bool {
+    UNREAD.load(Ordering::Relaxed)
+}
 
 /// Writes bytes to stdout.
 ///
@@ -13,10 +22,11 @@ use crate::error::{Error, Result};
 pub fn write(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Error::new("cannot write to standard output").why(error))
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            UNREAD.store(true, Ordering::Relaxed);
+            Ok(())
         }
-        _ => Ok(()),
+        other => other.map_err(|error| Error::new("cannot write to standard output").why(error)),
     }
 }
 

@@ -145,7 +145,7 @@ impl Call {
 
     fn argument(&self, place: usize, kind: &str, value: u64, memory: &mut dyn Memory) -> String {
         let next = self.arguments.get(place + 1).copied().unwrap_or_default();
-        if kind.starts_with('&') && value == 0 {
+        if value == 0 && (kind.starts_with('&') || kind == "address") {
             return "NULL".to_owned();
         }
         match kind {
@@ -230,6 +230,7 @@ impl Call {
                     (0x100_0000, "WNOWAIT"),
                 ],
             ),
+            _ if value == 0 => "0".to_owned(),
             _ => format!("{value:#x}"),
         }
     }

@@ -42,9 +42,13 @@ impl Client {
     /// Connects to the guest of this name.
     ///
     /// # Errors
-    /// If there is none that can be asked.
+    /// If there is none that can be asked, as long as it is paused for instance.
     pub fn connect(name: &str) -> Result<Client> {
-        Self::over(name, instances::connect(name)?)
+        let stream = instances::connect(name)?;
+        if instances::is_paused(name) {
+            return Err(paused(name));
+        }
+        Self::over(name, stream)
     }
 
     /// Over a connection that is there.
@@ -87,6 +91,17 @@ impl Client {
     /// The guest's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// `None` in place of an error if the guest has ended: what goes on as long as it runs ends then.
+    ///
+    /// # Errors
+    /// If the answer is an error, and the guest has not ended.
+    pub fn while_it_runs<T>(&self, answer: Result<T>) -> Result<Option<T>> {
+        match answer {
+            Err(_) if self.has_ended => Ok(None),
+            other => other.map(Some),
+        }
     }
 
     /// Whether it said nothing to the last request, for as long as is waited.

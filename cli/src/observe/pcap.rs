@@ -106,10 +106,11 @@ pub fn pcap(args: &PcapArgs) -> Result<()> {
         Interface::Lo => link::LOOPBACK,
     };
     let mut client = Client::connect(&args.name)?;
-    let mut output = Output::open(args)?;
     client
         .ask(Request::CaptureStart { links, snap_len: args.snap_len, filter: &program })?
         .map_err(|error| cannot_capture(&args.name, error))?;
+    // A file of this name stays as it is if nothing can be captured.
+    let mut output = Output::open(args)?;
     // Ctrl-C ends the capture; what was captured so far is written.
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

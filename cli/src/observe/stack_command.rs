@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::client::Client;
 use super::locks::{self, Held};
+use super::process;
 use super::stack::{
     Files, GuestMemory, MOST_FRAMES, Mapping, Process, Thread, kernel_addresses, mapping, threads,
 };
@@ -70,6 +71,9 @@ pub fn stack(args: &StackArgs) -> Result<()> {
         Err(_) if client.is_silent() => return stuck::show(&mut client),
         other => other?,
     };
+    if args.pid.is_some() {
+        process::processes(&mut client, args.pid)?;
+    }
     let kernel = Module::read(debug_elf()?)
         .ok_or_else(|| Error::new("the kernel's symbols in this command cannot be read"))?;
     let mut looker = Looker { threads: &threads, kernel, moment, files: Files::default(), held: Vec::new() };

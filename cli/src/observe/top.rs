@@ -167,6 +167,9 @@ fn print_json(watch: &mut Watch, mut before: Look, args: &TopArgs) -> Result<()>
         let document = Document { rates: rates(watch.client.name(), &look, Some(&before)), threads };
         let text = serde_json::to_string(&document);
         output::line(text.map_err(|error| Error::new("cannot write JSON").why(error))?)?;
+        if output::is_unread() {
+            break;
+        }
         before = look;
     }
     Ok(())
@@ -210,7 +213,7 @@ pub fn top(args: &TopArgs) -> Result<()> {
         None => only_one()?,
     };
     let client = Client::connect(&name)?;
-    let interval = Duration::from_secs_f64(args.delay.clamp(0.1, 3600.0));
+    let interval = Duration::from_secs_f64(args.delay.0.clamp(0.1, 3600.0));
     let mut watch = Watch { client, before: HashMap::new(), interval };
     // The first answer comes before the screen is taken.
     let first = watch.look()?;
@@ -239,7 +242,7 @@ fn print(watch: &mut Watch, mut look: Look, args: &TopArgs) -> Result<()> {
         }
         output::write(text.as_bytes())?;
         round += 1;
-        if args.rounds.is_some_and(|rounds| round >= rounds) {
+        if args.rounds.is_some_and(|rounds| round >= rounds) || output::is_unread() {
             return Ok(());
         }
         sleep(watch.interval);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use coracle_control::{CALLS, CHOICE_BYTES, Request};
 
 use super::client::Client;
-use super::{calls, errno, events};
+use super::{calls, errno, events, process};
 use crate::args::{RunTraceArgs, TraceArgs};
 use crate::error::{Error, Result, warn};
 use crate::output;
@@ -81,6 +81,9 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     }
     let choice = choice(&args.calls, args.summary)?;
     let mut client = Client::connect(&args.name)?;
+    if args.pid.is_some() {
+        process::processes(&mut client, args.pid)?;
+    }
     let pid = args.pid.unwrap_or_default();
     client
         .ask(Request::TraceStart { pid, stack: if args.stack { STACK_BYTES } else { 0 }, choice: &choice })?
@@ -120,10 +123,11 @@ impl RunTrace {
         Ok(Some(RunTrace { choice: choice(&args.trace, false)?, stack, file }))
     }
 
-    /// Shows the calls of a guest whose program waits for that, until it has ended.
+    /// Shows the calls of a guest whose program waits for that, until it has ended, or what it does can't be written any more: the
+    /// program goes on then.
     ///
     /// # Errors
-    /// If it can't be traced, or what it does not be written.
+    /// If it can't be traced.
     pub fn follow(&self, mut client: Client) -> Result<()> {
         /// How long to wait before a guest that is still starting is asked again.
         const GLANCE: Duration = Duration::from_millis(5);
@@ -135,17 +139,22 @@ impl RunTrace {
                 error => return Err(cannot_trace(client.name(), error)),
             }
         }
-        let mut write = |text: &[u8]| match &self.file {
-            Some(file) => {
-                let mut file = file;
-                file.write_all(text).map_err(|error| Error::new("cannot write the trace").why(error))
+        let is_cut = AtomicBool::new(false);
+        let mut write = |text: &[u8]| {
+            match &self.file {
+                Some(_) if is_cut.load(Ordering::SeqCst) => {}
+                Some(file) => {
+                    let mut file = file;
+                    if let Err(error) = file.write_all(text) {
+                        is_cut.store(true, Ordering::SeqCst);
+                        warn(format_args!("the trace ends here: its file can't be written: {error}"));
+                    }
+                }
+                None => output::to_stderr(format_args!("{}", String::from_utf8_lossy(text))),
             }
-            None => {
-                output::to_stderr(format_args!("{}", String::from_utf8_lossy(text)));
-                Ok(())
-            }
+            Ok(())
         };
-        follow(&mut client, (false, false), &AtomicBool::new(false), &mut write)
+        follow(&mut client, (false, false), &is_cut, &mut write)
     }
 }
 
@@ -158,7 +167,7 @@ fn follow(
 ) -> Result<()> {
     let mut printer = Printer::new(is_summary);
     loop {
-        let is_last = ended.load(Ordering::SeqCst);
+        let is_last = ended.load(Ordering::SeqCst) || output::is_unread();
         let records = match client.ask(Request::TraceFetch) {
             Ok(Ok(records)) => records,
             // A guest that ended is traced no more.

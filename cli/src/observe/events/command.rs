@@ -82,8 +82,6 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     let bits = chosen(&args.events)?;
     // Threads have slices by their switches.
     let noted = if args.output.is_some() { bits | event::bit::SCHED } else { bits };
-    // A trace that there is no place for is not begun.
-    let mut file = args.output.as_ref().map(|path| create(path)).transpose()?;
     let mut client = Client::connect(&args.name)?;
     client.ask(Request::EventsStart(noted))?.map_err(|error| {
         let why = match i32::from(error) {
@@ -92,6 +90,8 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
         };
         Error::new(format!("the events of `{}` cannot be traced", args.name)).why(why)
     })?;
+    // A file of this name stays as it is if nothing can be traced, and nothing is traced that there is no place for.
+    let mut file = args.output.as_ref().map(|path| create(path)).transpose()?;
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&ended))
@@ -103,7 +103,7 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     }
     let (mut trace, mut own, mut lost, mut count) = (Trace::default(), OwnEvents::default(), 0, 0usize);
     loop {
-        let is_last = ended.load(Ordering::SeqCst);
+        let is_last = ended.load(Ordering::SeqCst) || output::is_unread();
         // A guest that ended is traced no more.
         let Ok(Ok(answer)) = client.ask(Request::EventsFetch) else { break };
         let mut fetched = Fetched::parse(&answer);

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A sample, and when it was taken, in nanoseconds since the profile began.
 type Timed = (u64, Sample);
 
-/// Takes a sample in every `period` instructions, until `is_over`, which is told how many there are. `pid`: of this process only;
+/// Takes a sample in every `period` instructions, until `is_over`, which is told how many there are, or the guest has ended. `pid`: of this process only;
 /// `has_lines`: with lines of sources. The kernel's functions are found on two threads, each with its own copy. Returns them, and of how many samples they were chosen.
 pub fn take(
     client: &mut Client,
@@ -43,7 +43,8 @@ pub fn take(
         let holding = scope.spawn(move || hold(&mut holder, &own, pid, is_over, &to));
         let mut all = Vec::new();
         for (time_ns, sample) in samples {
-            let frames = resolver.frames(&sample, client)?;
+            let frames = resolver.frames(&sample, client);
+            let Some(frames) = client.while_it_runs(frames)? else { break };
             all.push(found(&sample, frames, time_ns, period));
         }
         let count = holding.join().map_err(|_| Error::new("the samples are not taken to their end"))??;
@@ -63,11 +64,10 @@ fn hold(
     let start = Instant::now();
     while !is_over(wanted) {
         let time_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let mut outside = Outside::of(holder);
-        let Some(held) = outside.sample()? else { continue };
+        let sampled = sample(holder, kernel, &mut layout);
+        let Some(sampled) = holder.while_it_runs(sampled)? else { return Ok(count) };
+        let Some(sample) = sampled else { continue };
         count += 1;
-        let sample = look(&mut outside, kernel, &mut layout, held)?;
-        outside.resume()?;
         if let Some(sample) = sample.filter(|sample| is_wanted(sample, pid)) {
             wanted += 1;
             if to.send((time_ns, sample)).is_err() {
@@ -75,8 +75,22 @@ fn hold(
             }
         }
     }
-    begin(holder, 0)?;
+    let ended = begin(holder, 0);
+    holder.while_it_runs(ended)?;
     Ok(count)
+}
+
+/// Waits for the guest to be held, looks at it, and lets it go on. `None`: it was not held; `Some(None)`: nothing was seen.
+fn sample(
+    holder: &mut Client,
+    kernel: &Kernel,
+    layout: &mut Option<Layout>,
+) -> Result<Option<Option<Sample>>> {
+    let mut outside = Outside::of(holder);
+    let Some(held) = outside.sample()? else { return Ok(None) };
+    let sample = look(&mut outside, kernel, layout, held)?;
+    outside.resume()?;
+    Ok(Some(sample))
 }
 
 /// Begins, or ends with a period of 0.

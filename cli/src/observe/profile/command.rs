@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::super::client::Client;
 use super::super::outside::Kernel;
+use super::super::process;
 use super::output::{Format, Measure, Profile};
 use super::{by_instructions, off_cpu, on_cpu};
 use crate::args::ProfileArgs;
@@ -36,6 +37,9 @@ fn write(args: &ProfileArgs, format: Format) -> Result<()> {
     let by_instructions =
         args.instructions.map(|period| Ok::<_, Error>((period, Kernel::load()?))).transpose()?;
     let mut client = Client::connect(&args.name)?;
+    if args.pid.is_some() {
+        process::processes(&mut client, args.pid)?;
+    }
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&ended))
@@ -85,6 +89,9 @@ fn write(args: &ProfileArgs, format: Format) -> Result<()> {
         warn(format_args!("{unknown} stacks are of threads that ended before they could be looked at"));
     }
     profile.write(&args.output, format)?;
+    if client.has_ended() {
+        note(format_args!("`{}` has ended", args.name));
+    }
     note(format_args!("{said}: {}", args.output.display()));
     Ok(())
 }

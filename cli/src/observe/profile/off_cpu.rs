@@ -36,7 +36,7 @@ struct Sleeper {
     slept_ns: u64,
 }
 
-/// Looks at sleeping threads, until `is_over`. `pid`: of this process only; `has_lines`: with lines of sources.
+/// Looks at sleeping threads, until `is_over`, or the guest has ended. `pid`: of this process only; `has_lines`: with lines of sources.
 pub fn take(
     client: &mut Client,
     kernel: &Kernel,
@@ -48,9 +48,10 @@ pub fn take(
     let mut sleepers: HashMap<u32, Sleeper> = HashMap::new();
     let traced = client.ask(Request::EventsStart(event::bit::SCHED))?.is_ok();
     let (mut last_ns, mut lost) = (None, 0);
-    loop {
+    'looks: loop {
         let is_last = is_over();
-        let (moment, threads) = stack::threads(client)?;
+        let looked = stack::threads(client);
+        let Some((moment, threads)) = client.while_it_runs(looked)? else { break };
         let since_ns = last_ns.unwrap_or(moment.now_ns);
         last_ns = Some(moment.now_ns);
         for thread in threads.iter().filter(|thread| thread.is_asleep()) {
@@ -63,15 +64,19 @@ pub fn take(
                 .entry(tid)
                 .or_insert_with(|| Sleeper { since_ns: Some(since_ns), ..Sleeper::default() });
             if own.frames.is_empty() || own.run_ns != thread.record.run_ns {
-                own.frames = frames(thread, &moment, kernel, &mut resolver, client)?;
+                let frames = frames(thread, &moment, kernel, &mut resolver, client);
+                let Some(frames) = client.while_it_runs(frames)? else { break 'looks };
+                own.frames = frames;
                 own.run_ns = thread.record.run_ns;
             }
             own.name.clone_from(&thread.name);
             own.pid = u32::try_from(thread.record.pid).unwrap_or_default();
             *own.seen.entry(own.frames.clone()).or_default() += moment.now_ns - since_ns;
         }
-        if traced && let Ok(answer) = client.ask(Request::EventsFetch)? {
-            let fetched = Fetched::parse(&answer);
+        if traced {
+            let answer = client.ask(Request::EventsFetch);
+            let Some(answer) = client.while_it_runs(answer)? else { break };
+            let fetched = Fetched::parse(&answer.unwrap_or_default());
             lost += fetched.lost;
             fetched.events.iter().for_each(|event| account(event, &mut sleepers));
         }
@@ -81,7 +86,8 @@ pub fn take(
         sleep(period.min(Duration::from_millis(50)));
     }
     if traced {
-        let _ = client.ask(Request::EventsStop)?;
+        let stopped = client.ask(Request::EventsStop);
+        client.while_it_runs(stopped)?;
     }
     let end_ns = last_ns.unwrap_or_default();
     let mut found = Vec::new();

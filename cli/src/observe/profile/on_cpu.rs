@@ -24,7 +24,7 @@ pub struct Taken {
     pub idle: (u64, u64),
 }
 
-/// Takes samples, until `is_over`, which is told how many there are. `pid`: of this process only; `has_lines`: with lines of sources.
+/// Takes samples, until `is_over`, which is told how many there are, or the guest has ended. `pid`: of this process only; `has_lines`: with lines of sources.
 pub fn take(
     client: &mut Client,
     kernel: &Kernel,
@@ -37,14 +37,16 @@ pub fn take(
     let mut taken = Taken { found: Vec::new(), looks: 0, idle: (0, 0) };
     let start = Instant::now();
     let mut next = start;
-    while !is_over(taken.found.len() as u64) {
+    'samples: while !is_over(taken.found.len() as u64) {
         let time_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let (samples, cpus) = look(client, kernel, &mut layout)?;
+        let looked = look(client, kernel, &mut layout);
+        let Some((samples, cpus)) = client.while_it_runs(looked)? else { break };
         taken.looks += 1;
         taken.idle.0 += cpus - samples.len() as u64;
         taken.idle.1 += cpus;
         for sample in samples.into_iter().filter(|sample| is_wanted(sample, pid)) {
-            let frames = resolver.frames(&sample, client)?;
+            let frames = resolver.frames(&sample, client);
+            let Some(frames) = client.while_it_runs(frames)? else { break 'samples };
             taken.found.push(found(&sample, frames, time_ns, 1));
         }
         next += period;
