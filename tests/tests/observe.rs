@@ -7,7 +7,8 @@ use coracle_tests::wait::until;
 use coracle_tests::{build, paths};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::process::{Command, ExitCode};
+use std::io::Read as _;
+use std::process::{Command, ExitCode, Stdio};
 
 const TESTS: &[(&str, Test)] = &[
     ("a_deadlock_is_explained", a_deadlock_is_explained),
@@ -18,6 +19,9 @@ const TESTS: &[(&str, Test)] = &[
     ("lost_calls_are_counted", lost_calls_are_counted),
     ("the_life_of_a_guest", the_life_of_a_guest),
     ("a_guest_answers_only_what_it_may", a_guest_answers_only_what_it_may),
+    ("what_is_not_there_is_missed", what_is_not_there_is_missed),
+    ("the_reader_of_a_trace_goes_away", the_reader_of_a_trace_goes_away),
+    ("a_trace_that_cannot_be_written_harms_no_program", a_trace_that_cannot_be_written_harms_no_program),
 ];
 
 /// The lines of `text` from the one that holds `start` to the one before the next that holds `end`.
@@ -309,6 +313,11 @@ fn the_life_of_a_guest() -> Result<(), String> {
     if silent.status == 0 || !silent.log.contains("`life` is paused") {
         return Err(format!("why a guest that is paused does not answer: {}", silent.evidence()));
     }
+    // What is refused isn't done later: the signal would end it.
+    let refused = command(&["kill", "-s", "usr1", "life"])?;
+    if refused.status == 0 || !refused.log.contains("`life` is paused") {
+        return Err(format!("a guest that is paused takes a signal: {}", refused.evidence()));
+    }
     works(&["unpause", "life"])?;
     guest.says("stats", &[], &["life"])?;
     let early = command(&["rm", "life"])?;
@@ -367,6 +376,74 @@ fn a_guest_answers_only_what_it_may() -> Result<(), String> {
     let missing = run(Command::new(paths::coracle()).args(["stack", "there-is-none"]), b"")?;
     if missing.status == 0 || !missing.log.contains("there is no guest") {
         return Err(format!("a guest that is not there is not missed: {}", missing.evidence()));
+    }
+    Ok(())
+}
+
+fn what_is_not_there_is_missed() -> Result<(), String> {
+    let guest = Background::start("missing", &[&deadlock()?])?;
+    guest.says("stats", &[], &["missing"])?;
+    let file = paths::work().join("missing.svg").to_string_lossy().into_owned();
+    let asked: [(&str, &[&str]); 6] = [
+        ("stack", &[]),
+        ("trace", &[]),
+        ("profile", &["-o", &file]),
+        ("profile", &["--off-cpu", "-o", &file]),
+        ("maps", &[]),
+        ("files", &[]),
+    ];
+    for (command, words) in asked {
+        let said = run(guest.command(&[command, "missing", "-p", "77"]).args(words), b"")?;
+        if said.status != 125 || !said.log.contains("has no process 77") {
+            return Err(format!("{command} {words:?} of no process: {}", said.evidence()));
+        }
+    }
+    let delay = run(&mut guest.command(&["top", "missing", "-n", "1", "-d", "nan"]), b"")?;
+    if delay.status != 125 || !delay.log.contains("a time is a number") {
+        return Err(format!("a delay that is no number: {}", delay.evidence()));
+    }
+    Ok(())
+}
+
+/// What goes on until Ctrl-C ends with its reader as well.
+fn the_reader_of_a_trace_goes_away() -> Result<(), String> {
+    let source = paths::programs().join("servers/calls.c");
+    let program = build::c_server(&source)?.to_string_lossy().into_owned();
+    let guest = Background::start("unread", &[&program])?;
+    guest.says("stats", &[], &["unread"])?;
+    let endless: [&[&str]; 4] = [
+        &["trace", "unread"],
+        &["trace", "unread", "--events", "all"],
+        &["top", "unread", "-d", "0.1"],
+        &["top", "unread", "-d", "0.1", "--json", "-n", "1000000"],
+    ];
+    for words in endless {
+        let mut command = guest.command(words);
+        let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
+        let mut first = [0];
+        let reader = child.stdout.take().ok_or("it has no output")?;
+        let read = { reader }.read_exact(&mut first);
+        let mut ended = None;
+        until(LIMIT, || {
+            ended = child.try_wait().ok().flatten();
+            ended.is_some()
+        });
+        if read.is_err() || ended.and_then(|status| status.code()) != Some(0) {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!("{words:?} does not end with its reader: {read:?}, {ended:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn a_trace_that_cannot_be_written_harms_no_program() -> Result<(), String> {
+    let mut command = Command::new(paths::coracle());
+    command.args(["run", "-q", "--net", "none", "--trace", "--trace-file", "/dev/full", "/bin/busybox"]);
+    command.args(["ash", "-c", "echo here; exit 3"]);
+    let ran = run(&mut command, b"")?;
+    if ran.status != 3 || ran.text() != "here\n" || !ran.log.contains("the trace ends here") {
+        return Err(ran.evidence());
     }
     Ok(())
 }

@@ -138,9 +138,12 @@ fn packets_are_captured() -> Result<(), String> {
     if !until(LIMIT, || capture.log().contains("capturing the packets")) {
         return Err(format!("nothing is captured: {}", capture.log()));
     }
-    // Another at the same time is refused.
-    let second = run(&mut guest.command(&["pcap", "captured", "-w", "/dev/null"]), b"")?;
-    if second.status == 0 || !second.log.contains("another command captures them") {
+    // Another at the same time is refused, and its file is left as it was.
+    let other = paths::work().join("refused.pcapng");
+    fs::write(&other, "kept").map_err(|e| e.to_string())?;
+    let second = run(guest.command(&["pcap", "captured", "-w"]).arg(&other), b"")?;
+    let is_kept = fs::read(&other).is_ok_and(|bytes| bytes == b"kept");
+    if second.status == 0 || !second.log.contains("another command captures them") || !is_kept {
         return Err(format!("a second capture is not refused: {}", second.evidence()));
     }
     for _ in 0..20 {

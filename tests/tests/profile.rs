@@ -17,6 +17,7 @@ const TESTS: &[(&str, Test)] = &[
     ("instructions_are_profiled", instructions_are_profiled),
     ("instructions_are_not_counted_unasked", instructions_are_not_counted_unasked),
     ("sleep_is_profiled", sleep_is_profiled),
+    ("a_profile_of_a_guest_that_ends", a_profile_of_a_guest_that_ends),
     ("events_are_traced", events_are_traced),
     ("a_stuck_guest_is_seen_from_outside", a_stuck_guest_is_seen_from_outside),
     ("a_crash_tells_what_came_before", a_crash_tells_what_came_before),
@@ -264,6 +265,42 @@ fn sleep_is_profiled() -> Result<(), String> {
     Ok(())
 }
 
+/// What was measured until a guest ended is written.
+fn a_profile_of_a_guest_that_ends() -> Result<(), String> {
+    const TRIES: usize = 10;
+    let program = program("sleeper")?;
+    for _ in 0..TRIES {
+        let guest = Guest::start("ends", &[&program])?;
+        let file = guest.folder.join("profile.folded");
+        let mut command = guest.command(&["profile", "ends", "--off-cpu", "-t", "1h", "-o"]);
+        let mut profile = Server::start(command.arg(&file))?;
+        if !until(LIMIT, || catches_interrupts(profile.pid()) && sleeps(profile.pid())) {
+            return Err(format!("it does not begin: {}", profile.log()));
+        }
+        let stopped = run(&mut guest.command(&["stop", "-t", "1", "ends"]), b"")?;
+        let (status, log) = (profile.wait(LIMIT), profile.log());
+        if stopped.status != 0 {
+            return Err(stopped.evidence());
+        }
+        // The guest ended before it was looked at twice.
+        if log.contains("there is nothing to show") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        return match status {
+            Some(0) if log.contains("`ends` has ended") && !text.is_empty() => Ok(()),
+            _ => Err(format!("status {status:?}: {log}\n{text}")),
+        };
+    }
+    Err(format!("{TRIES} guests ended before they were looked at"))
+}
+
+/// Whether the process is in clock_nanosleep(2) (proc_pid_syscall(5)), as a profile is after each look.
+fn sleeps(pid: i32) -> bool {
+    const CLOCK_NANOSLEEP: &str = if cfg!(target_arch = "x86_64") { "230 " } else { "115 " };
+    fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|text| text.starts_with(CLOCK_NANOSLEEP))
+}
+
 /// Whether the process catches SIGINT (proc_pid_status(5)).
 fn catches_interrupts(pid: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -282,14 +319,17 @@ fn events_are_traced() -> Result<(), String> {
     let wanted =
         ["park            sleeper/1 until ", "timer fired     wakes sleeper/1", "wake            sleeper/1"];
     let found = until(LIMIT, || wanted.iter().all(|text| trace.log().contains(text)));
-    // A second trace at a time is refused.
-    let second = run(guest.command(&["trace", "events"]).args(["--events", "all"]), b"")?;
+    // A second trace at a time is refused, and its file is left as it was.
+    let other = guest.folder.join("refused.json");
+    fs::write(&other, "kept").map_err(|e| e.to_string())?;
+    let second = run(guest.command(&["trace", "events", "--events", "all", "-o"]).arg(&other), b"")?;
     interrupt(&trace)?;
     let status = trace.wait(LIMIT);
     if !found || status != Some(0) || trace.log().contains("page fault") {
         return Err(format!("status {status:?}, not as wanted: {wanted:?}: {}", trace.log()));
     }
-    if second.status == 0 || !second.log.contains("another command traces them") {
+    let is_kept = fs::read(&other).is_ok_and(|bytes| bytes == b"kept");
+    if second.status == 0 || !second.log.contains("another command traces them") || !is_kept {
         return Err(format!("a second trace is not refused: {}", second.evidence()));
     }
     let path = guest.folder.join("trace.json");
