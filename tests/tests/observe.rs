@@ -19,6 +19,7 @@ const TESTS: &[(&str, Test)] = &[
     ("lost_calls_are_counted", lost_calls_are_counted),
     ("the_life_of_a_guest", the_life_of_a_guest),
     ("a_guest_answers_only_what_it_may", a_guest_answers_only_what_it_may),
+    ("the_last_lines_of_many", the_last_lines_of_many),
     ("what_is_not_there_is_missed", what_is_not_there_is_missed),
     ("the_reader_of_a_trace_goes_away", the_reader_of_a_trace_goes_away),
     ("a_trace_that_cannot_be_written_harms_no_program", a_trace_that_cannot_be_written_harms_no_program),
@@ -376,6 +377,20 @@ fn a_guest_answers_only_what_it_may() -> Result<(), String> {
     let missing = run(Command::new(paths::coracle()).args(["stack", "there-is-none"]), b"")?;
     if missing.status == 0 || !missing.log.contains("there is no guest") {
         return Err(format!("a guest that is not there is not missed: {}", missing.evidence()));
+    }
+    Ok(())
+}
+
+/// The last lines are those of a moment, also of a program that goes on to write.
+fn the_last_lines_of_many() -> Result<(), String> {
+    let size = ["--log-opt", "max-size=1m", "--log-opt", "max-file=2"];
+    let guest = Background::start("many", &[&size[..], &["/bin/busybox", "yes"]].concat())?;
+    guest.says("logs", &["-n", "1"], &["y\n"])?;
+    for _ in 0..10 {
+        let lines = run(&mut guest.command(&["logs", "-n", "2", "many"]), b"")?;
+        if lines.status != 0 || lines.text() != "y\ny\n" {
+            return Err(format!("not the last two lines: {}", lines.evidence()));
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _, Write};
+use std::io::{ErrorKind, Read as _, Seek as _, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -67,12 +67,16 @@ impl Reader {
         Ok(Reader { path, files, has_gap: false })
     }
 
-    /// Passes on the records that there are now.
+    /// Passes on the records that there are now, and not what is written meanwhile: that may never end.
     fn read(&mut self, mut pass: impl FnMut(Record)) -> Result<()> {
         let mut piece = vec![0; PIECE];
         while let Some(open) = self.files.front_mut() {
+            let fail = |error: std::io::Error| cannot("read", &self.path, &error);
+            let end = open.file.metadata().map_err(fail)?.len();
+            let mut rest =
+                (&open.file).take(end.saturating_sub((&open.file).stream_position().map_err(fail)?));
             loop {
-                let read = open.file.read(&mut piece).map_err(|error| cannot("read", &self.path, &error))?;
+                let read = rest.read(&mut piece).map_err(fail)?;
                 if read == 0 {
                     break;
                 }
@@ -247,7 +251,9 @@ pub fn logs(args: &LogsArgs) -> Result<()> {
         })?;
         tail.lines.iter().flatten().for_each(|record| printer.print(record));
     }
-    loop {
+    // What came after the last lines is not among them.
+    let is_all = args.tail.is_some() && !args.follow;
+    while !is_all {
         reader.read(|record| {
             if printer.wants(&record) && !printer.is_closed {
                 printer.print(&record);
