@@ -3,6 +3,7 @@ pub mod block;
 pub mod console;
 pub mod net;
 pub mod share;
+pub mod vsock;
 
 /// Device ids (section 5).
 #[allow(missing_docs)]
@@ -12,6 +13,7 @@ pub mod id {
     pub const CONSOLE: u32 = 3;
     pub const ENTROPY: u32 = 4;
     pub const SHARE: u32 = 9;
+    pub const VSOCK: u32 = 19;
 }
 
 /// Feature bits that every device type shares (section 6).
