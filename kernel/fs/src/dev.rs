@@ -35,8 +35,11 @@ enum Memory {
 const PSEUDO_FIRST: u32 = 136;
 const PSEUDO_LAST: u32 = 143;
 
+/// The socket device: a miscellaneous one, with the first minor number that Linux chooses for those that have none of their own.
+const VSOCK: (u32, u32) = (10, 256);
+
 /// Name, major, minor, permissions.
-const NODES: [(&str, u32, u32, u32); 9] = [
+const NODES: [(&str, u32, u32, u32); 10] = [
     ("null", 1, 3, 0o666),
     ("zero", 1, 5, 0o666),
     ("full", 1, 7, 0o666),
@@ -46,6 +49,7 @@ const NODES: [(&str, u32, u32, u32); 9] = [
     ("tty", 5, 0, 0o666),
     ("console", 5, 1, 0o666),
     ("ptmx", 5, 2, 0o666),
+    ("vsock", VSOCK.0, VSOCK.1, 0o666),
 ];
 /// Name and target.
 const LINKS: [(&str, &str); 5] = [
@@ -129,6 +133,7 @@ pub fn open(number: u64, place: Place, flags: u32) -> Result<Arc<dyn File>, Errn
         (1, 5) => Memory::Zero,
         (1, 7) => Memory::Full,
         (1, 8 | 9) => Memory::Random,
+        VSOCK => return Ok(try_arc(coracle_net::vsock::Device::new(place))?),
         (5, 1) => return terminal(),
         (5, 0 | 2) | (PSEUDO_FIRST..=PSEUDO_LAST, _) => {
             return TERMINALS.get().ok_or(Errno::NXIO)?(number, place, flags);

@@ -19,7 +19,7 @@ pub fn futex(call: &Call) -> SysResult {
     let command = operation & !(abi::FUTEX_PRIVATE_FLAG | abi::FUTEX_CLOCK_REALTIME);
     let private = operation & abi::FUTEX_PRIVATE_FLAG != 0;
     let realtime = operation & abi::FUTEX_CLOCK_REALTIME != 0;
-    if realtime && !matches!(command, abi::FUTEX_WAIT_BITSET | abi::FUTEX_LOCK_PI2) {
+    if realtime && !matches!(command, abi::FUTEX_WAIT | abi::FUTEX_WAIT_BITSET | abi::FUTEX_LOCK_PI2) {
         return Err(Errno::NOSYS);
     }
     // A count of less than one wakes one thread all the same.

@@ -257,9 +257,6 @@ pub fn capget(call: &Call) -> SysResult {
     if call.usize(1) == 0 {
         return Ok(0);
     }
-    if pid < 0 {
-        return Err(Errno::INVAL);
-    }
     let target = process_by_pid_or_self(call.thread(), pid)?;
     let sets = target.credentials.lock().capabilities;
     for word in 0..words {

@@ -53,10 +53,6 @@ pub fn vfork(call: &Call) -> SysResult {
 /// clone(2).
 pub fn clone(call: &Call) -> SysResult {
     let flags = call.raw(0);
-    let both = u64::from(abi::CLONE_PIDFD | abi::CLONE_DETACHED);
-    if flags & both == both {
-        return Err(Errno::INVAL);
-    }
     let request = Request {
         flags: flags & !CSIGNAL & u64::from(u32::MAX),
         exit_signal: (flags & CSIGNAL) as u32,
@@ -296,12 +292,10 @@ fn process_or_self(call: &Call, pid: i32) -> Result<Arc<Process>, Errno> {
 
 /// setpgid(2).
 pub fn setpgid(call: &Call) -> SysResult {
-    if call.i32(1) < 0 || (call.i32(1) == 0 && call.i32(0) < 0) {
-        return Err(Errno::INVAL);
-    }
     let target = process_or_self(call, call.i32(0))?;
     let group = match call.i32(1) {
         0 => target.pid,
+        group if group < 0 => return Err(Errno::INVAL),
         group => pid_space::named(group).ok_or(Errno::PERM)?,
     };
     let me = &call.thread().process;

@@ -15,19 +15,14 @@ use coracle_hal::sync::atomic::Ordering::*;
 use coracle_sched_policy::{Limits, Scheduling, priorities};
 use linux_raw_sys::general as abi;
 
-/// The range of priorities of the policy that is the argument; that of SCHED_DEADLINE, which can't be had, is 0 to 0.
-fn range(call: &Call) -> Result<(u32, u32), Errno> {
-    if call.u32(0) == abi::SCHED_DEADLINE { Ok((0, 0)) } else { Ok(priorities(call.u32(0))?) }
-}
-
 /// sched_get_priority_min(2).
 pub fn sched_get_priority_min(call: &Call) -> SysResult {
-    Ok(range(call)?.0 as usize)
+    Ok(priorities(call.u32(0))?.0 as usize)
 }
 
 /// sched_get_priority_max(2).
 pub fn sched_get_priority_max(call: &Call) -> SysResult {
-    Ok(range(call)?.1 as usize)
+    Ok(priorities(call.u32(0))?.1 as usize)
 }
 
 /// EINVAL without a structure, as the calls of scheduling say it (sched_setscheduler(2), "ERRORS").

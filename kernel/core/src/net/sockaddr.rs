@@ -14,6 +14,8 @@ const INET6_BYTES: usize = 28;
 pub const INET6_MIN_BYTES: usize = 24;
 /// Bytes of one of AF_NETLINK.
 const NETLINK_BYTES: usize = 12;
+/// Bytes of one of AF_VSOCK.
+const VSOCK_BYTES: usize = 16;
 /// Bytes of one of AF_PACKET up to the hardware address, and with all that there may be of it.
 const LINK_HEAD_BYTES: usize = 12;
 const LINK_BYTES: usize = 20;
@@ -29,6 +31,9 @@ impl SocketAddress {
             return Err(Errno::INVAL);
         };
         let port = || rest.first_chunk().copied().map(u16::from_be_bytes).ok_or(Errno::INVAL);
+        let word = |at: usize| {
+            bytes.get(at..).and_then(|b| b.first_chunk::<4>()).copied().map_or(0, u32::from_le_bytes)
+        };
         let inet = || {
             if bytes.len() < INET_BYTES {
                 return Err(Errno::INVAL);
@@ -39,9 +44,6 @@ impl SocketAddress {
             n::AF_UNSPEC => Ok(SocketAddress::Unspecified(inet().ok())),
             n::AF_INET => inet().map(SocketAddress::Inet),
             n::AF_INET6 if bytes.len() >= INET6_MIN_BYTES => {
-                let word = |at: usize| {
-                    bytes.get(at..).and_then(|b| b.first_chunk::<4>()).copied().map_or(0, u32::from_le_bytes)
-                };
                 let octets: [u8; 16] = core::array::from_fn(|i| bytes[8 + i]);
                 let address = SocketAddrV6::new(octets.into(), port()?, word(4), word(24));
                 Ok(SocketAddress::Inet6(address))
@@ -56,9 +58,11 @@ impl SocketAddress {
                 Ok(SocketAddress::Unix(name))
             }
             n::AF_NETLINK if bytes.len() >= NETLINK_BYTES => {
-                let word =
-                    |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
                 Ok(SocketAddress::Netlink { port: word(4), groups: word(8) })
+            }
+            // Its byte of flags has one that is known, for the host of nested machines (vsock(7)).
+            n::AF_VSOCK if bytes.len() >= VSOCK_BYTES && bytes[12] <= 1 => {
+                Ok(SocketAddress::Vsock { port: word(4), cid: word(8) })
             }
             n::AF_PACKET if bytes.len() >= LINK_BYTES => {
                 let (mut address, mut interface) = ([0; 8], [0; 4]);
@@ -73,7 +77,7 @@ impl SocketAddress {
                     address,
                 }))
             }
-            n::AF_INET6 | n::AF_UNIX | n::AF_NETLINK | n::AF_PACKET => Err(Errno::INVAL),
+            n::AF_INET6 | n::AF_UNIX | n::AF_NETLINK | n::AF_PACKET | n::AF_VSOCK => Err(Errno::INVAL),
             _ => Err(Errno::AFNOSUPPORT),
         }
     }
@@ -117,6 +121,13 @@ impl SocketAddress {
                 put(&link.hardware.to_le_bytes());
                 put(&[link.kind, link.len]);
                 put(&link.address);
+            }
+            SocketAddress::Vsock { cid, port } => {
+                put(&family(n::AF_VSOCK));
+                put(&[0; 2]);
+                put(&port.to_le_bytes());
+                put(&cid.to_le_bytes());
+                put(&[0; 4]);
             }
             SocketAddress::Netlink { port, groups } => {
                 put(&family(n::AF_NETLINK));

@@ -47,6 +47,13 @@ pub enum SocketAddress {
     Unix(UnixName),
     /// AF_PACKET.
     Packet(LinkAddress),
+    /// AF_VSOCK.
+    Vsock {
+        /// The machine.
+        cid: u32,
+        /// The port.
+        port: u32,
+    },
     /// AF_NETLINK.
     Netlink {
         /// Port id; 0 is the kernel.

@@ -6,3 +6,4 @@ mod net_queues;
 pub mod port;
 pub mod rng;
 pub mod share;
+pub mod vsock;

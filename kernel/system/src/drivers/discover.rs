@@ -9,6 +9,7 @@ use coracle_devices::virtio::console::VirtioConsole;
 use coracle_devices::virtio::net::Net;
 use coracle_devices::virtio::rng::Rng;
 use coracle_devices::virtio::share::Share;
+use coracle_devices::virtio::vsock::Vsock;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, try_box};
 use coracle_fs::block::registry;
@@ -19,6 +20,7 @@ use coracle_hal::once::Once;
 use coracle_hal::sync::RwLock;
 use coracle_hal::virtio::transport::{self, MmioDevice, SetupError, Transport};
 use coracle_image::cmdline::{CommandLine, Console, IpSetting};
+use coracle_net::vsock;
 use coracle_virtio::device::id;
 use coracle_virtio::transport::pci::VENDOR;
 
@@ -120,6 +122,9 @@ impl Found<'_> {
             id::SHARE => {
                 Share::new(transport).and_then(|share| add_share(share).map_err(|_| SetupError::Memory))
             }
+            id::VSOCK => {
+                Vsock::new(transport).and_then(|device| vsock::attach(device).map_err(|_| SetupError::Memory))
+            }
             id::CONSOLE if self.settings.console != Console::Serial || !self.settings.ports.is_empty() => {
                 VirtioConsole::new(transport, &self.settings.ports).map(console::use_virtio)
             }
@@ -162,12 +167,13 @@ fn add_share(share: Share) -> Result<(), Errno> {
     Ok(SHARES.write().try_push(share)?)
 }
 
-/// Takes what disks and shares are done with.
+/// Takes what disks, shares and the socket device are done with.
 #[inline]
 pub fn poll_disks() {
     DISKS.read().iter().for_each(|disk| disk.poll());
     CONTROLLERS.read().iter().for_each(|nvme| nvme.poll());
     SHARES.read().iter().for_each(|share| share.poll());
+    vsock::poll();
 }
 
 /// Mixes entropy that has come into the kernel's generator.

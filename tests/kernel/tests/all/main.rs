@@ -11,3 +11,4 @@ mod scheduler;
 mod signals;
 mod sockets;
 mod storage;
+mod vsock;
