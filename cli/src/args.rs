@@ -38,6 +38,7 @@ pub use servers::NtpServer;
 
 use crate::bytes;
 use crate::net::{Cidr, Forward, Network};
+use crate::run::VsockWish;
 use crate::size::Size;
 use crate::volume::{Source, Spec, tmpfs};
 
@@ -329,6 +330,11 @@ pub struct RunArgs {
     /// DNS server of the guest, with --ip
     #[arg(long, value_name = "A.B.C.D", requires = "ip")]
     pub dns: Option<Ipv4Addr>,
+
+    /// Give the guest a socket device (AF_VSOCK), and it this CID [default: 3]. Without vhost-vsock, programs of the host reach its ports by
+    /// SOCKET
+    #[arg(long, value_name = "CID[:SOCKET]", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub vsock: Option<VsockWish>,
 
     /// Give the program a secret as /run/secrets/NAME: the contents of FILE, or of the environment variable NAME
     #[arg(long, value_name = "NAME[=FILE]", value_parser = OsStringValueParser::new().try_map(secret))]

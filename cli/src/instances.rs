@@ -25,6 +25,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,24 @@ pub fn connect(name: &str) -> Result<UnixStream> {
 /// If the user's directory cannot be used.
 pub fn machine_socket(name: &str) -> Result<PathBuf> {
     file(name, MACHINE)
+}
+
+/// Where programs of the host reach the ports of a guest by its CID, unless it is said.
+///
+/// # Errors
+/// As [`machine_socket`].
+pub fn vsock_socket(cid: u32) -> Result<PathBuf> {
+    Ok(directory()?.join(format!("vsock-{cid}")))
+}
+
+/// Where a program that serves a device of a guest of this command listens: each call returns another path.
+///
+/// # Errors
+/// As [`machine_socket`].
+pub fn backend_socket() -> Result<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    Ok(directory()?.join(format!("backend-{}-{number}", std::process::id())))
 }
 
 /// How a guest that has ended did so, as a shell has it; `None` if that is not noted yet.

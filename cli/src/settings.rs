@@ -53,7 +53,7 @@ use crate::error::{self, Error, Result};
 use crate::log::{Driver, Server};
 use crate::net::{Forward, Network};
 use crate::pack::cron;
-use crate::run::Restart;
+use crate::run::{Restart, VsockWish};
 use crate::size::Size;
 use crate::volume::{Source, Spec, tmpfs};
 
@@ -127,6 +127,9 @@ pub struct RunSettings {
     /// The network, as for `--net`.
     #[serde(default, deserialize_with = "parsed")]
     pub net: Option<Network>,
+    /// The socket device, as for `--vsock`.
+    #[serde(default, deserialize_with = "parsed")]
+    pub vsock: Option<VsockWish>,
     /// Volumes, as for `-v`.
     #[serde(default, deserialize_with = "parsed_list")]
     pub volumes: Vec<Spec>,

@@ -126,18 +126,7 @@ pub fn start(
     command.stdin(piped()).stdout(piped()).stderr(Stdio::piped());
     // In a group of its own, QEMU does not get the terminal's Ctrl-C: this command does, and ends it.
     command.process_group(0);
-    let own = rustix::process::getpid();
-    // SAFETY: between fork and exec only async-signal-safe functions may be called; these are prctl(2) and getppid(2).
-    unsafe {
-        // A guest must not outlive its command, however that ends.
-        command.pre_exec(move || {
-            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            match rustix::process::getppid() == Some(own) {
-                true => Ok(()),
-                false => Err(std::io::Error::other("the command was killed")),
-            }
-        });
-    }
+    dies_with_this(&mut command);
     // Signals are caught from before QEMU runs, so that none finds it without its keeper.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGCONT]).map_err(fail)?;
     let terminal = Arc::new(Terminal::default());
@@ -195,6 +184,21 @@ pub fn start(
         end.status = error::FAILED;
     }
     Ok(end)
+}
+
+/// Has what is started end with this command, however that ends: a guest must not outlive it.
+pub fn dies_with_this(command: &mut Command) {
+    let own = rustix::process::getpid();
+    // SAFETY: between fork and exec only async-signal-safe functions may be called; these are prctl(2) and getppid(2).
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            match rustix::process::getppid() == Some(own) {
+                true => Ok(()),
+                false => Err(std::io::Error::other("the command was killed")),
+            }
+        });
+    }
 }
 
 /// What runs beside QEMU.

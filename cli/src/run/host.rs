@@ -16,6 +16,15 @@ const QEMU_OVERRIDE: &str = "CORACLE_QEMU";
 /// The door to KVM.
 const KVM: &str = "/dev/kvm";
 
+/// Finds a program by the environment variable that names another one, or in the directories of PATH.
+pub fn program(name: &str, variable: &str) -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Some(path.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
 /// Finds QEMU.
 pub fn qemu() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(QEMU_OVERRIDE) {
@@ -26,8 +35,7 @@ pub fn qemu() -> Result<PathBuf> {
             Err(Error::new(format!("there is no `{}`, which {QEMU_OVERRIDE} names", path.display())))
         };
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|dir| dir.join(QEMU)).find(|file| file.is_file()).ok_or_else(|| {
+    program(QEMU, QEMU_OVERRIDE).ok_or_else(|| {
         Error::new("QEMU is not installed")
             .why(format!("`{QEMU}` is in no directory of PATH"))
             .help("on Debian or Ubuntu: apt-get install qemu-system-x86")

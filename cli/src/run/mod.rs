@@ -1,5 +1,6 @@
 //! `coracle run`: choosing a machine, starting it, and being its terminal until it ends.
 
+mod backend;
 mod control;
 mod copy;
 mod crash;
@@ -20,6 +21,7 @@ mod stop;
 mod streams;
 mod supervise;
 mod terminal;
+mod vsock;
 
 pub use control::show;
 pub use copy::{read, write_all};
@@ -30,3 +32,4 @@ pub use start::run;
 pub use stop::SYNC;
 pub use supervise::Restart;
 pub use terminal::{Key, Keys, Terminal, is_keeper, keep, window};
+pub use vsock::Wish as VsockWish;

@@ -10,6 +10,7 @@ use coracle_control::Window;
 use coracle_image::Mode;
 use coracle_image::cmdline::{CommandLine, Console, ImagePlace, IpSetting, Port};
 
+use super::vsock::Device;
 use crate::args::DiskInterface;
 use crate::args::{ConsoleKind, Machine};
 use crate::net::{Cidr, Forward, Network};
@@ -74,6 +75,8 @@ pub struct Plan {
     pub disk_interface: DiskInterface,
     /// Directories of the host.
     pub shares: Vec<Shared>,
+    /// The socket device.
+    pub vsock: Option<Device>,
     /// Words for the kernel, as far as they do not follow from the machine.
     pub words: CommandLine,
     /// The file with the program's secrets.
@@ -202,6 +205,11 @@ impl Plan {
             || self.shares.iter().any(|shared| !shared.read_only)
     }
 
+    /// Whether other programs than QEMU have the guest's memory: then it is one file in memory.
+    pub fn shares_memory(&self) -> bool {
+        self.vsock.as_ref().is_some_and(Device::shares_memory)
+    }
+
     fn user_address(&self) -> Cidr {
         self.ip.unwrap_or(USER_NETWORK)
     }
@@ -216,11 +224,15 @@ impl Plan {
             }
             other => other.name(),
         };
-        out.put(&["-machine", machine, "-accel", self.accel]);
+        let backend = if self.shares_memory() { ",memory-backend=memory" } else { "" };
+        out.put(&["-machine", &format!("{machine}{backend}"), "-accel", self.accel]);
         // QEMU counts no instructions where an x2APIC's timer is set (seen with 10.0: "Bad icount read").
         let emulated = if self.plugin.is_some() { "max,-x2apic" } else { "max" };
         out.put(&["-cpu", if self.accel == "kvm" { "host" } else { emulated }]);
         let total = self.mapped.as_ref().map_or(self.memory, |image| image.put(self.memory, &mut out));
+        if self.shares_memory() {
+            out.put(&["-object", &format!("memory-backend-memfd,id=memory,share=on,size={}", memory(total))]);
+        }
         out.put(&["-smp", &self.cpus.to_string(), "-m", &memory(total)]);
         out.put(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
         if self.machine == Machine::Microvm {
@@ -256,6 +268,9 @@ impl Plan {
         }
         for shared in &self.shares {
             directory(shared, &mut out);
+        }
+        if let Some(device) = &self.vsock {
+            out.0.extend(device.arguments());
         }
         match &self.network {
             Network::None => {}
@@ -328,6 +343,9 @@ impl Plan {
         }
         for Shared { directory, share, .. } in &self.shares {
             text += &format!(", {} at {}", directory.display(), String::from_utf8_lossy(&share.path));
+        }
+        if let Some(device) = &self.vsock {
+            text += &format!(", {}", device.summary());
         }
         for Forward { address, host, guest, protocol } in &self.forwards {
             text += &format!(", {address}:{host} leads to {guest}/{protocol}");

@@ -16,6 +16,7 @@ use super::sampler::Plugin;
 use super::stop::GRACE;
 use super::streams::Streams;
 use super::supervise::{Attempt, Life, Restart};
+use super::vsock::Device;
 use super::{detach, health, host, secrets};
 use crate::args::{ConsoleKind, HealthArgs, Log, RunArgs};
 use crate::bytes;
@@ -170,6 +171,9 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     plan.words.tmpfs = volume::tmpfs::in_order(&in_memory, &plan.volumes)?;
     volume::share::check_places(&shares, &plan.volumes, &plan.words.tmpfs)?;
     plan.shares = shares;
+    if let Some(wish) = args.vsock.as_ref().or(settings.run.vsock.as_ref()) {
+        plan.vsock = Some(Device::attach(wish, args.dry_run)?);
+    }
     if args.dry_run {
         plan.secrets = (!args.secret.is_empty()).then(|| "SECRETS".into());
         output::line(plan.shell_command(Channels::Terminal))?;
@@ -337,6 +341,8 @@ fn map_image(plan: &mut Plan, image: &Outline) -> Result<Option<MemoryFile>> {
     /// Options of QEMU that say what memory the machine has.
     const OF_MEMORY: [&str; 5] = ["-m", "-numa", "-mem-path", "-M", "-machine"];
     if image.address + image.len() > REACH
+        // Its memory is in one piece, all of it another program's, too.
+        || plan.shares_memory()
         || plan.extra.iter().any(|word| OF_MEMORY.iter().any(|option| word == option))
     {
         return Ok(None);
@@ -449,6 +455,7 @@ fn plan(
         volumes: Vec::new(),
         disk_interface: args.storage.disk_interface,
         shares: Vec::new(),
+        vsock: None,
         console: args.console,
         host_loopback: args.host_loopback,
         words,
