@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what building, testing and the demo need, on Debian 12. Only what is missing; asks nothing.
-# `deps.sh build` leaves out what only tests and measurements need, a third of it.
+# `deps.sh vhost` builds the programs that serve devices for tests (`tests/tests/vsock.rs`), in target/vhost. `deps.sh build` leaves out what only tests and measurements need, a third of it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -57,7 +57,11 @@ bwrap bubblewrap
 case ${1-all} in
 build) needed=$BUILD test= ;;
 all) needed=$BUILD$TEST test=1 ;;
-*) echo 'usage: deps.sh [build]' >&2; exit 2 ;;
+vhost)
+    exec cargo install --locked --root "${CARGO_TARGET_DIR:-target}/vhost" --target-dir "${CARGO_TARGET_DIR:-target}/vhost/target" \
+        vhost-device-vsock@0.3.0
+    ;;
+*) echo 'usage: deps.sh [build|vhost]' >&2; exit 2 ;;
 esac
 
 say() { echo "deps: $*" >&2; }
