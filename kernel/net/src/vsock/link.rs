@@ -205,7 +205,8 @@ impl File for Device {
         if command != GET_LOCAL_CID {
             return Err(Errno::NOTTY);
         }
-        coracle_core::mm::user::write_u32(argument, own_cid().unwrap_or(CID_ANY))?;
+        // As Linux: without a device there is the loopback.
+        coracle_core::mm::user::write_u32(argument, own_cid().unwrap_or(CID_LOCAL))?;
         Ok(0)
     }
     fn place(&self) -> Option<&Place> {

@@ -136,7 +136,7 @@ int main(void) {
     unconnected();
     int fd = open("/dev/vsock", O_RDONLY);
     unsigned cid = 0;
-    CHECK(fd >= 0 && ioctl(fd, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) == 0 && cid == VMADDR_CID_ANY);
+    CHECK(fd >= 0 && ioctl(fd, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid) == 0 && cid == VMADDR_CID_LOCAL);
     FAILS(ioctl(fd, IOCTL_VM_SOCKETS_GET_LOCAL_CID, NULL), EFAULT);
     FAILS(ioctl(fd, FIONREAD, &cid), ENOTTY);
     DONE();
