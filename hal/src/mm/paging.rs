@@ -422,11 +422,22 @@ impl AddressSpace {
     }
     /// Removes pages present at the start of `rest`.
     pub fn unmap(&self, rest: &mut Range<usize>) -> Flush {
+        self.unmap_those(rest, |_| true)
+    }
+    /// Removes those whose frames have one of these physical addresses, which ascend.
+    pub fn unmap_frames(&self, rest: &mut Range<usize>, frames: &[u64]) -> Flush {
+        self.unmap_those(rest, |frame| frames.binary_search(&frame).is_ok())
+    }
+    #[inline(always)]
+    fn unmap_those(&self, rest: &mut Range<usize>, is_wanted: impl Fn(u64) -> bool) -> Flush {
         check(rest);
         let _guard = self.lock.lock();
         let mut changes = Changes::new(self);
         let mut gone = 0;
         self.each(rest, |addr, slot| {
+            if !is_wanted(slot.load(Ordering::Relaxed) & pte::ADDRESS) {
+                return;
+            }
             let old = slot.swap(0, Ordering::AcqRel);
             changes.changed(addr, old);
             // SAFETY: the entry owned this reference.

@@ -11,6 +11,7 @@ use coracle_hal::once::Once;
 use coracle_hal::paging::{self, AddressSpace, Prot, USER_END, USER_START};
 use coracle_hal::sync::Mutex;
 use coracle_hal::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use coracle_heap_sort::heap_sort;
 use coracle_vma::RegionMap;
 use core::ops::Range;
 
@@ -337,7 +338,36 @@ pub fn forget_file_pages(size: u64, is_file: impl Fn(&dyn File) -> bool) {
     each_memory()(&mut |memory| memory.forget_file_pages(size, &is_file));
 }
 
+/// Takes pages of files out of the private mappings that are not locked, of all programs: those in the frames with these physical
+/// addresses, which are caches' own and the same as on the disk. A program that touches one gets it from the file again. Hold no lock.
+pub fn unmap_cached(frames: &mut [u64]) {
+    heap_sort(frames, |frame| *frame);
+    each_memory()(&mut |memory| memory.unmap_cached(frames));
+}
+
 impl Memory {
+    fn unmap_cached(&self, frames: &[u64]) {
+        let mut at = USER_START;
+        loop {
+            // The lock is let go after each step, as below. A change that pauses is not waited for, since it may want memory itself; where it
+            // leaves the pages of a file makes no difference.
+            let flush = {
+                let layout = self.layout.lock();
+                let is_taken = |vma: &Vma| {
+                    let is_kept = vma.shared() || vma.flags.contains(VmaFlags::LOCKED);
+                    !is_kept && matches!(vma.backing, Backing::File { .. })
+                };
+                let part = layout.regions.parts(at..USER_END).find(|(_, vma)| is_taken(vma));
+                let Some((mut part, _)) = part else { return };
+                let flush = self.space.unmap_frames(&mut part, frames);
+                at = part.start;
+                flush
+            };
+            drop(flush);
+            long_call::pause();
+        }
+    }
+
     fn forget_file_pages(&self, size: u64, is_file: &impl Fn(&dyn File) -> bool) {
         let kept = size.next_multiple_of(PAGE_SIZE as u64);
         let mut at = 0;

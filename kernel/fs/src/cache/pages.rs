@@ -82,8 +82,9 @@ struct State {
     /// The page at which a sequential reader goes on, and how many pages are read ahead then.
     next: u64,
     ahead: u64,
-    /// Where the search for pages to give back goes on.
+    /// Where the search for pages to give back goes on, and that for pages to take out of mappings.
     hand: u64,
+    mapped_hand: u64,
 }
 
 /// The pages.
@@ -107,6 +108,7 @@ impl Cache {
                 next: 0,
                 ahead: 0,
                 hand: 0,
+                mapped_hand: 0,
             }),
             settled: PollSource::new(),
             is_writing_back: AtomicBool::new(false),
@@ -153,7 +155,7 @@ impl Cache {
     ///
     /// # Errors
     /// What the backing reports; ENOMEM; EAGAIN if the disk would have to be waited for, and may not.
-    fn frame(
+    pub fn frame(
         &self,
         backing: &dyn Backing,
         index: u64,
@@ -577,11 +579,31 @@ impl Cache {
         }
     }
 
-    /// Gives back clean pages that no program has mapped and that were not used since the last time, up to `most`; returns how many. None
-    /// if the cache is being used.
+    /// Adds the frames of clean pages that something else holds, a mapping in most cases, as far as there is room in the list. They count as not used
+    /// lately, and the search for pages to give back goes on with them.
+    pub fn mapped(&self, frames: &mut Vec<u64>) {
+        let mut state = self.state.lock();
+        state.hand = state.mapped_hand;
+        for _ in 0..state.pages.len() {
+            if frames.len() == frames.capacity() {
+                break;
+            }
+            let at = state.mapped_hand;
+            let Some(index) = state.pages.next_from(at).or_else(|| state.pages.next_from(0)) else { break };
+            state.mapped_hand = index + 1;
+            let is_clean = state.dirty.get(index).is_none();
+            let Some(page) = state.pages.get_mut(index) else { break };
+            if is_clean && page.state == PageState::Present && !page.frame.is_unique() {
+                page.is_warm = false;
+                frames.push_reserved(page.frame.phys());
+            }
+        }
+    }
+
+    /// Gives back clean pages that no program has mapped and that were not used since the last time, up to `most`; returns how many.
     pub fn shrink(&self, most: usize) -> usize {
         let mut gone = Vec::new();
-        let Some(mut state) = self.state.try_lock() else { return 0 };
+        let mut state = self.state.lock();
         let mut left = state.pages.len();
         let mut at = state.hand;
         while left > 0 && gone.len() < most {

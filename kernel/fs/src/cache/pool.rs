@@ -3,13 +3,13 @@ use super::pages::Cache;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
-use coracle_core::ipc::poll::{Events, PollSource};
+use coracle_core::ipc::poll::{Events, PollSource, wait_until};
 use coracle_core::lock::Mutex;
-use coracle_core::mm::reclaim;
+use coracle_core::mm::{memory, reclaim};
 use coracle_fallible::NoMemory;
 use coracle_fallible::prelude::*;
 use coracle_hal::frame::{self, Frame, Watermark};
-use coracle_hal::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 
 /// Cached pages, and those of them that are dirty.
 static PAGES: AtomicUsize = AtomicUsize::new(0);
@@ -22,6 +22,10 @@ const DIRTY_SHARE: usize = 16;
 const DIRTY_LEAST: usize = 64;
 /// Pages that are given back at a time.
 const STEP: usize = 64;
+
+/// Pages that are taken out of mappings at a time, and the fewest for which that is done.
+const UNMAPPED: usize = 256;
+const LEAST_MAPPED: usize = 128;
 
 /// All caches, and the one whose pages are freed next.
 static CACHES: Mutex<(Vec<Weak<Cache>>, usize)> = Mutex::new((Vec::new(), 0));
@@ -74,8 +78,18 @@ fn is_short() -> bool {
 
 /// Has caches give back clean pages if memory is short, before one of them is locked to get more.
 pub(super) fn make_room() {
-    if is_short() {
-        give_back(STEP);
+    /// So many more times nothing is looked for after a search that found nothing, for so many pages that it looked at.
+    const REST_SHARE: usize = 8;
+    static RESTING: AtomicUsize = AtomicUsize::new(0);
+    if frame::is_below(Watermark::High) {
+        give_back_mapped(STEP);
+    } else if is_short() {
+        let resting = RESTING.load(Relaxed);
+        if resting > 0 {
+            RESTING.store(resting - 1, Relaxed);
+        } else if give_back(STEP) == 0 {
+            RESTING.store(PAGES.load(Relaxed) / REST_SHARE, Relaxed);
+        }
     }
 }
 
@@ -87,8 +101,7 @@ pub fn frame() -> Result<Frame, Errno> {
     Frame::alloc().ok_or(Errno::NOMEM)
 }
 
-/// Has caches give back clean pages, until that many are free or each was asked; returns how many are. Takes locks of
-/// caches that are free.
+/// Has caches give back clean pages, until that many are free or each was asked; returns how many are. Hold no cache's lock.
 pub fn give_back(pages: usize) -> usize {
     if PAGES.load(Relaxed) == 0 {
         return 0;
@@ -97,13 +110,7 @@ pub fn give_back(pages: usize) -> usize {
     let count = CACHES.lock().0.len();
     // In the first round a cache keeps what was used lately.
     for _ in 0..2 * count {
-        let cache = {
-            let mut caches = CACHES.lock();
-            let (list, next) = &mut *caches;
-            *next = (*next + 1) % list.len().max(1);
-            list.get(*next).and_then(Weak::upgrade)
-        };
-        if let Some(cache) = cache {
+        if let Some(cache) = next_cache() {
             freed += cache.shrink(pages - freed);
             if freed >= pages {
                 break;
@@ -111,6 +118,60 @@ pub fn give_back(pages: usize) -> usize {
         }
     }
     freed
+}
+
+/// The same, also of pages that programs have mapped, if there are no others. One thread does so at a time, so that none takes what another
+/// is about to free for all that there is.
+fn give_back_mapped(pages: usize) -> usize {
+    static IS_BUSY: AtomicBool = AtomicBool::new(false);
+    static DONE: PollSource = PollSource::new();
+    if PAGES.load(Relaxed) == 0 {
+        return 0;
+    }
+    wait_until(&DONE, Events::IN, &mut || !IS_BUSY.swap(true, Acquire));
+    let freed = take_from_all(pages);
+    // An exchange, not a store: a thread that subscribed before it is seen by the notification after it.
+    IS_BUSY.swap(false, AcqRel);
+    DONE.notify(Events::IN);
+    freed
+}
+
+fn take_from_all(pages: usize) -> usize {
+    let mut freed = give_back(pages);
+    let mut tries = PAGES.load(Relaxed) / UNMAPPED + 1;
+    while freed == 0 && tries > 0 && unmap_some() {
+        freed = give_back(pages);
+        tries -= 1;
+    }
+    freed
+}
+
+/// Takes cached pages out of programs' mappings; which of them are used still shows in that they are mapped again before they are
+/// given back. False: there are hardly any, and a program without them would do nothing but read them again.
+fn unmap_some() -> bool {
+    let mut frames = Vec::new();
+    if frames.make_room(UNMAPPED).is_err() {
+        return false;
+    }
+    let count = CACHES.lock().0.len();
+    for _ in 0..count {
+        if let Some(cache) = next_cache() {
+            cache.mapped(&mut frames);
+        }
+    }
+    if frames.len() < LEAST_MAPPED {
+        return false;
+    }
+    memory::unmap_cached(&mut frames);
+    true
+}
+
+/// The caches one after the other, over and over.
+fn next_cache() -> Option<Arc<Cache>> {
+    let mut caches = CACHES.lock();
+    let (list, next) = &mut *caches;
+    *next = (*next + 1) % list.len().max(1);
+    list.get(*next).and_then(Weak::upgrade)
 }
 
 /// Gives back what is too much, from time to time.
@@ -122,7 +183,7 @@ pub fn balance() {
 
 /// Makes a cache known. ENOMEM.
 pub(super) fn add(cache: &Arc<Cache>) -> Result<(), NoMemory> {
-    reclaim::set_source(give_back);
+    reclaim::set_source(give_back_mapped);
     let mut caches = CACHES.lock();
     let list = &mut caches.0;
     if list.len() == list.capacity() {
