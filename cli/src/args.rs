@@ -215,6 +215,10 @@ pub struct ContentArgs {
     #[command(flatten)]
     pub health: HealthArgs,
 
+    /// Leave the files of the image on its disk, the image's file, and read their pages when they are used
+    #[arg(long)]
+    pub demand: bool,
+
     /// Read project settings from this file [default: Coracle.toml in this directory, if no program is given]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

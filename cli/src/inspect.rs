@@ -85,6 +85,9 @@ fn describe(image: &Image, args: &InspectArgs) -> Result<String, coracle_image::
     let version = config.kernel_version().unwrap_or("unknown");
     line("kernel", format!("{version}, {}; {} symbols", Size(image.kernel_len), archive.symbols().len()));
     line("checksums", format!("right, of the kernel and of {} pages", archive.pages()));
+    if image.on_demand {
+        line("demand", "the files stay on a disk, this file, and are read when they are used".to_owned());
+    }
     line("needs", format!("{} of memory to be loaded", Size(image.end)));
 
     let mut files = Vec::new();
@@ -144,6 +147,7 @@ fn as_json(image: &Image) -> Result<serde_json::Value, coracle_image::Error> {
         "user": config.user().to_string(),
         "hostname": config.hostname().map(text),
         "memory_bytes": config.memory(),
+        "demand": image.on_demand,
         "health": config.health().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok()),
         "cron": config.cron_names().map(text).collect::<Vec<_>>(),
         "kernel_version": config.kernel_version(),

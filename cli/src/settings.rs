@@ -9,6 +9,7 @@
 //! metrics-port = 9100
 //! ntp = ["time.example", "10.0.0.1:1123"]
 //! hostname = "web"
+//! demand = true
 //! output = "server.img"
 //!
 //! [env]
@@ -99,6 +100,9 @@ pub struct Settings {
     pub cwd: Option<OsString>,
     /// The guest's name.
     pub hostname: Option<String>,
+    /// The files of the image are paged in from its disk, as for `--demand`.
+    #[serde(default)]
+    pub demand: bool,
     /// The image that `build` writes.
     pub output: Option<PathBuf>,
     /// Jobs that the guest starts beside its program.
@@ -182,6 +186,7 @@ impl Settings {
         settings.user = args.user.or(settings.user);
         settings.cwd = args.cwd.clone().or(settings.cwd);
         settings.hostname = args.hostname.clone().or(settings.hostname);
+        settings.demand |= args.demand;
         settings.health = args.health.clone().over(settings.health);
         Ok(settings)
     }

@@ -71,6 +71,7 @@ fn start() {
         log!("the image's directories in memory are not all there (error {})", error.number());
     }
     if registry::is_empty() && session::is_empty() {
+        find_files();
         volumes::mount(&settings);
         return start_program(&settings, config.as_ref());
     }
@@ -80,6 +81,16 @@ fn start() {
             format_args!("there is no memory for the thread that looks after the disks"),
             power::KERNEL_FAILED,
         );
+    }
+}
+
+/// Finds the disk that the files of the image are on, if they are not in memory. Without them the machine ends.
+#[inline(never)]
+pub fn find_files() {
+    if let Some(archive) = report::archive()
+        && let Err(why) = memory::find_disk(archive)
+    {
+        fail(format_args!("the files of the image can't be read: {why}"), power::KERNEL_FAILED);
     }
 }
 
@@ -185,7 +196,7 @@ fn open_archive() -> Option<Archive<'static>> {
             power::KERNEL_FAILED,
         )
     };
-    let parsed = Archive::parse(bytes);
+    let parsed = Archive::parse_loaded(bytes);
     match parsed.and_then(|archive| memory::check_tables(archive).map(|()| archive)) {
         Ok(archive) => {
             report::configure(archive);

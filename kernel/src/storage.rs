@@ -71,6 +71,7 @@ pub fn main() -> ! {
     if let Err(error) = dev::add_block_devices() {
         log!("/dev lacks the disks (error {})", error.number());
     }
+    boot::find_files();
     start_program();
     loop {
         later::settle();
@@ -117,6 +118,10 @@ pub fn end() {
         return;
     }
     sched::unpark(thread);
+    if coracle_core::this::with(|this| Arc::ptr_eq(this, thread)) {
+        // The program was not started, so that the disks have all that was written.
+        return volume::end_all();
+    }
     let deadline_ns = time::now_ns() + PATIENCE_NS;
     let is_synced = || END.load(Ordering::SeqCst) == SYNCED;
     let id = ENDED.subscribe_thread(coracle_core::this::with(Arc::clone), Events::IN).ok();

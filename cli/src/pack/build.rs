@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use coracle_image::User;
-use coracle_image::write::{Builder, Node, Settings as Recorded, WriteError};
+use coracle_image::write::{Builder, Layout, Node, Settings as Recorded, WriteError};
 
 use super::elf::Elf;
 use super::exclude::Exclude;
@@ -49,7 +49,7 @@ pub struct Assembled {
 impl Assembled {
     /// Writes the image from its start to its end, without having it in memory.
     pub fn write(&self, mut out: impl Write) -> Result<(), WriteError> {
-        let mut archive = self.archive.layout();
+        let mut archive = layout(&self.archive, self.outline.on_demand);
         archive.set_kernel(&self.outline.kernel);
         out.write_all(&self.outline.kernel).map_err(WriteError::Output)?;
         archive.write(out)
@@ -220,8 +220,17 @@ pub fn assemble(
         symbols: kernel.symbols,
         tree: std::mem::take(&mut collector.tree),
     };
-    let outline = image::outline(&kernel.elf, builder.layout().total_len() as u64)?;
+    let outline = image::outline(&kernel.elf, &layout(&builder, settings.demand))?;
     Ok(Assembled { outline, archive: builder, program: path.to_owned(), report, private })
+}
+
+/// An archive as it is to be written.
+fn layout<'b>(builder: &'b Builder<'_>, on_demand: bool) -> Layout<'b> {
+    let mut layout = builder.layout();
+    if on_demand {
+        layout.set_on_disk();
+    }
+    layout
 }
 
 /// The first file that not everyone may read.

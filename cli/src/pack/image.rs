@@ -7,6 +7,7 @@ use std::path::Path;
 use coracle_crc32c::crc32c;
 use coracle_image::PAGE_SIZE;
 use coracle_image::archive::{Archive, Config, Inode};
+use coracle_image::write::Layout;
 use object::Endianness;
 use object::elf::{ELFMAG, FileHeader64, PF_R, PT_LOAD, PT_NULL, PT_PHDR};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
@@ -38,6 +39,8 @@ pub struct Image {
     pub kernel_len: u64,
     /// The physical address behind the last byte that is loaded.
     pub end: u64,
+    /// Its files are paged in from a disk.
+    pub on_demand: bool,
     /// The archive up to its files.
     tables: Vec<u8>,
     checksums: Vec<u8>,
@@ -86,8 +89,9 @@ impl Image {
         read_at(&file, &mut tables, segment.offset)?;
         read_at(&file, &mut checksums, segment.offset + place)?;
         Archive::parse_tables(&tables, &checksums)?;
-        let end = segment.address.saturating_add(archive_len);
-        Ok(Image { file, len, kernel_len: segment.offset, end, tables, checksums })
+        let end = segment.address.saturating_add(Archive::loaded_len(&tables)?);
+        let on_demand = Archive::on_disk(&tables)?.is_some();
+        Ok(Image { file, len, kernel_len: segment.offset, end, on_demand, tables, checksums })
     }
 
     /// The settings and the tables of files.
@@ -169,8 +173,12 @@ pub struct Outline {
     pub kernel: Vec<u8>,
     /// The physical address at which the archive is loaded. The kernel ends before it.
     pub address: u64,
-    /// Bytes of the archive.
+    /// Bytes of the archive in the file.
     pub archive_len: u64,
+    /// Bytes of it that are loaded into memory.
+    pub loaded_len: u64,
+    /// Its files are paged in from a disk, which has the bytes of the image's file.
+    pub on_demand: bool,
 }
 
 impl Outline {
@@ -181,7 +189,7 @@ impl Outline {
 
     /// The physical address behind the last byte that is loaded.
     pub const fn end(&self) -> u64 {
-        self.address + self.archive_len
+        self.address + self.loaded_len
     }
 
     /// An ELF file of the kernel alone, without the segment that is the archive.
@@ -236,6 +244,8 @@ impl Start {
         read_at(&file, &mut archive, segment.offset).map_err(damaged)?;
         let archive_len = Archive::length(&archive).map_err(damaged)?;
         let settings_end = Archive::settings_end(&archive).map_err(damaged)?;
+        let loaded_len = Archive::loaded_len(&archive).map_err(damaged)?;
+        let on_demand = Archive::on_disk(&archive).map_err(damaged)?.is_some();
         if segment.offset.checked_add(archive_len).is_none_or(|end| end > meta.len()) {
             return Err(damaged(coracle_image::Error::Truncated));
         }
@@ -248,7 +258,10 @@ impl Start {
         if crc32c(&kernel) != kernel_sum {
             return Err(damaged(coracle_image::Error::Kernel));
         }
-        Ok(Some(Start { outline: Outline { kernel, address: segment.address, archive_len }, archive }))
+        Ok(Some(Start {
+            outline: Outline { kernel, address: segment.address, archive_len, loaded_len, on_demand },
+            archive,
+        }))
     }
 
     /// The settings of the image.
@@ -320,8 +333,8 @@ pub fn is_image(path: &Path) -> bool {
     look().unwrap_or(false)
 }
 
-/// Makes the start of an image of a kernel (without sections) and an archive of that length, which is to follow.
-pub fn outline(kernel: &[u8], archive_len: u64) -> Result<Outline> {
+/// Makes the start of an image of a kernel (without sections) and an archive, which is to follow.
+pub fn outline(kernel: &[u8], archive: &Layout<'_>) -> Result<Outline> {
     let explain = |error: object::Error| Error::new("the kernel is not an ELF file").why(error);
     let header = FileHeader64::<Endianness>::parse(kernel).map_err(explain)?;
     let endian = header.endian().map_err(explain)?;
@@ -344,16 +357,30 @@ pub fn outline(kernel: &[u8], archive_len: u64) -> Result<Outline> {
         image.extend_from_slice(object::bytes_of(segment));
         count += 1;
     }
-    let offset = (table + (usize::from(count) + 1) * PHDR_LEN).next_multiple_of(PAGE_SIZE);
-    image.extend_from_slice(&PT_LOAD.0.to_le_bytes());
-    image.extend_from_slice(&PF_R.0.to_le_bytes());
-    for field in [offset as u64, address, address, archive_len, archive_len, PAGE_SIZE as u64] {
-        image.extend_from_slice(&field.to_le_bytes());
+    let parts = archive.loaded();
+    let parts = || parts.iter().filter(|part| !part.is_empty());
+    count += parts().count() as u16;
+    let offset = (table + usize::from(count) * PHDR_LEN).next_multiple_of(PAGE_SIZE);
+    let mut loaded_len = 0;
+    for part in parts() {
+        image.extend_from_slice(&PT_LOAD.0.to_le_bytes());
+        image.extend_from_slice(&PF_R.0.to_le_bytes());
+        let (place, address, len) = (offset as u64 + part.start, address + loaded_len, part.end - part.start);
+        for field in [place, address, address, len, len, PAGE_SIZE as u64] {
+            image.extend_from_slice(&field.to_le_bytes());
+        }
+        loaded_len += len;
     }
     image[E_PHOFF..E_PHOFF + 8].copy_from_slice(&(table as u64).to_le_bytes());
-    image[E_PHNUM..E_PHNUM + 2].copy_from_slice(&(count + 1).to_le_bytes());
+    image[E_PHNUM..E_PHNUM + 2].copy_from_slice(&count.to_le_bytes());
     image.resize(offset, 0);
-    Ok(Outline { kernel: image, address, archive_len })
+    Ok(Outline {
+        kernel: image,
+        address,
+        archive_len: archive.total_len() as u64,
+        loaded_len,
+        on_demand: archive.is_on_disk(),
+    })
 }
 
 #[cfg(test)]
@@ -390,7 +417,7 @@ mod tests {
     fn the_archive_is_the_last_segment() {
         let builder = Builder::default();
         let mut archive = builder.layout();
-        let outline = outline(&kernel(), archive.total_len() as u64).unwrap();
+        let outline = outline(&kernel(), &archive).unwrap();
         archive.set_kernel(&outline.kernel);
         let mut bytes = outline.kernel.clone();
         archive.write(&mut bytes).unwrap();
@@ -425,11 +452,54 @@ mod tests {
     }
 
     #[test]
+    fn files_that_stay_on_a_disk_are_not_loaded() {
+        let mut builder = Builder::default();
+        let meta = coracle_image::write::Meta::root(0o644);
+        let file = coracle_image::write::Node::File(meta, vec![7; 5 * PAGE_SIZE].into());
+        builder.tree.insert(b"/large", file).unwrap();
+        builder.symbols.push((1, "a_function".to_owned()));
+        let mut archive = builder.layout();
+        archive.set_on_disk();
+        let outline = outline(&kernel(), &archive).unwrap();
+        archive.set_kernel(&outline.kernel);
+        let mut bytes = outline.kernel.clone();
+        archive.write(&mut bytes).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let image = Image::open(file.path()).unwrap().unwrap();
+        assert_eq!(image.faults().unwrap(), [""; 0]);
+        // A page of tables, and one of checksums.
+        assert!(image.on_demand && outline.on_demand);
+        assert_eq!((outline.loaded_len, image.end), (2 * PAGE_SIZE as u64, outline.end()));
+        let start = Start::read(file.path()).unwrap().unwrap();
+        assert_eq!((start.outline.on_demand, start.outline.end()), (true, outline.end()));
+        // What the machine loads, by the program headers.
+        let header = FileHeader64::<Endianness>::parse(&*bytes).unwrap();
+        let segments = header.program_headers(Endianness::Little, &*bytes).unwrap();
+        let mut memory = Vec::new();
+        for segment in
+            segments.iter().filter(|segment| segment.p_paddr(Endianness::Little) >= outline.address)
+        {
+            assert_eq!(segment.p_paddr(Endianness::Little), outline.address + memory.len() as u64);
+            memory.extend_from_slice(segment.data(Endianness::Little, &*bytes).unwrap());
+        }
+        let loaded = Archive::parse_loaded(&memory).unwrap();
+        assert_eq!(Archive::on_disk(&memory).unwrap(), Some(outline.kernel.len() as u64));
+        assert!(loaded.table_pages().all(|page| loaded.check_page(page, crc32c).is_ok()));
+        let inode = loaded.find(b"/large").unwrap().unwrap();
+        let place = outline.kernel.len() + loaded.data_offset(&inode).unwrap() as usize;
+        assert_eq!(bytes[place..place + 5 * PAGE_SIZE], [7; 5 * PAGE_SIZE]);
+        assert_eq!(loaded.symbols().len(), 0);
+        memory.truncate(memory.len() - PAGE_SIZE);
+        assert!(Archive::parse_loaded(&memory).is_err());
+    }
+
+    #[test]
     fn the_start_is_enough_to_run() {
         let settings = coracle_image::write::Settings { memory: Some(1 << 26), ..Default::default() };
         let builder = Builder { settings, ..Builder::default() };
         let mut archive = builder.layout();
-        let outline = outline(&kernel(), archive.total_len() as u64).unwrap();
+        let outline = outline(&kernel(), &archive).unwrap();
         archive.set_kernel(&outline.kernel);
         let mut bytes = outline.kernel.clone();
         archive.write(&mut bytes).unwrap();

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::net::Ipv4Addr;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use coracle_control::Window;
 use coracle_image::Mode;
@@ -28,6 +28,9 @@ const USER_NETWORK: Cidr = Cidr { address: Ipv4Addr::new(10, 0, 2, 15), prefix: 
 const USER_GATEWAY: u32 = 2;
 const USER_DNS: u32 = 3;
 
+/// The serial number of the disk with the files of an image that are paged in.
+const IMAGE_SERIAL: &str = "coracle-image";
+
 /// What QEMU forbids itself (seccomp(2)): system calls that are obsolete, that gain rights, that start programs, and
 /// that change its own priority. A guest that breaks out of the virtual machine finds only what is left.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
@@ -47,6 +50,8 @@ pub struct Plan {
     pub kernel: PathBuf,
     /// The file of the image that the guest's memory has mapped, if the kernel is loaded alone.
     pub mapped: Option<Mapped>,
+    /// The image's file, if its files are paged in from it: a disk of the guest.
+    pub image_disk: Option<PathBuf>,
     /// Memory.
     pub memory: Size,
     /// CPUs.
@@ -264,7 +269,12 @@ impl Plan {
         out.put(&["-device", &format!("isa-debug-exit,iobase={POWEROFF_PORT:#x},iosize=4")]);
         out.put(&["-object", "rng-builtin,id=rng", "-device", &format!("{},rng=rng", virtio("rng"))]);
         for attached in &self.volumes {
-            disk(attached, self.disk_interface, &mut out);
+            let serial = String::from_utf8_lossy(&attached.volume.serial);
+            disk((&attached.file, &serial, attached.volume.read_only), self.disk_interface, &mut out);
+        }
+        // The last of them, so that the others have the names that they have without it.
+        if let Some(file) = &self.image_disk {
+            disk((file, IMAGE_SERIAL, true), DiskInterface::Virtio, &mut out);
         }
         for shared in &self.shares {
             directory(shared, &mut out);
@@ -354,13 +364,12 @@ impl Plan {
     }
 }
 
-/// A volume's disk. What the guest flushes, QEMU has the host write to its disk (`cache=writeback`). Blocks that the guest frees are
+/// A disk: its file, its serial number, and whether it can only be read. What the guest flushes, QEMU has the host write to its disk (`cache=writeback`). Blocks that the guest frees are
 /// given back to the host. Errors of the host, such as a full disk, are reported to the guest, which would otherwise stop.
-fn disk(attached: &Attached, interface: DiskInterface, out: &mut Words) {
-    let serial = String::from_utf8_lossy(&attached.volume.serial);
-    let access = if attached.volume.read_only { "on" } else { "off" };
+fn disk((file, serial, read_only): (&Path, &str, bool), interface: DiskInterface, out: &mut Words) {
+    let access = if read_only { "on" } else { "off" };
     let mut drive = OsString::from("file=");
-    drive.push(escaped(attached.file.as_os_str()));
+    drive.push(escaped(file.as_os_str()));
     drive.push(format!(
         ",if=none,id={serial},format=raw,read-only={access},cache=writeback,discard=unmap,werror=report,rerror=report"
     ));

@@ -174,6 +174,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     if let Some(wish) = args.vsock.as_ref().or(settings.run.vsock.as_ref()) {
         plan.vsock = Some(Device::attach(wish, args.dry_run)?);
     }
+    plan.image_disk = outline.on_demand.then(|| plan.kernel.clone());
     if args.dry_run {
         plan.secrets = (!args.secret.is_empty()).then(|| "SECRETS".into());
         output::line(plan.shell_command(Channels::Terminal))?;
@@ -333,14 +334,15 @@ fn prepare_debugging(args: &RunArgs, words: &mut CommandLine) -> Result<()> {
     Ok(())
 }
 
-/// Has the guest's memory map the file of the image, where that can be, so that there is one copy of it for all its guests.
+/// Has the guest's memory map the file of the image, where that can be and it is not paged in from a disk, so that there is one copy of it for all its guests.
 /// Otherwise, QEMU copies it into the memory of the guest. Returns the file of the kernel, which is loaded alone.
 fn map_image(plan: &mut Plan, image: &Outline) -> Result<Option<MemoryFile>> {
     /// What the kernel has mapped when it looks for the image.
     const REACH: u64 = 1 << 30;
     /// Options of QEMU that say what memory the machine has.
     const OF_MEMORY: [&str; 5] = ["-m", "-numa", "-mem-path", "-M", "-machine"];
-    if image.address + image.len() > REACH
+    if image.on_demand
+        || image.address + image.len() > REACH
         // Its memory is in one piece, all of it another program's, too.
         || plan.shares_memory()
         || plan.extra.iter().any(|word| OF_MEMORY.iter().any(|option| word == option))
@@ -366,6 +368,7 @@ fn check_content(args: &RunArgs) -> Result<()> {
         ("--add", !args.content.add.is_empty()),
         ("--exclude", !args.content.exclude.is_empty()),
         ("--cwd", args.content.cwd.is_some()),
+        ("--demand", args.content.demand),
     ];
     match refused.iter().find(|(_, given)| *given) {
         Some((option, _)) => Err(Error::new(format!("{option} cannot be used with an image"))
@@ -443,6 +446,7 @@ fn plan(
         name,
         kernel: image,
         mapped: None,
+        image_disk: None,
         memory,
         cpus: args.cpus.or(settings.run.cpus).unwrap_or(1),
         machine: args.machine,

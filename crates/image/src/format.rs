@@ -17,7 +17,7 @@ pub(crate) const LARGE_FILE: usize = PAGE_SIZE;
 #[cfg(feature = "write")]
 pub(crate) const SMALL_ALIGN: usize = 16;
 
-/// Bytes of the header: magic, version, its own length, total length, checksum of the kernel, four zeros, the section table,
+/// Bytes of the header: magic, version, its own length, total length, checksum of the kernel, its pages, the section table,
 /// checksum of all this, padding.
 pub(crate) const HEADER_LEN: usize = 176;
 
@@ -29,6 +29,9 @@ pub(crate) const HEADER_OWN_LEN: usize = 12;
 pub(crate) const HEADER_TOTAL_LEN: usize = 16;
 /// Offset of the CRC-32C of what is before the archive in the image's file: the kernel.
 pub(crate) const HEADER_KERNEL_SUM: usize = 24;
+/// Offset of the pages of the kernel in the image's file, where the archive begins: 0 unless the files are paged in from a disk with the bytes
+/// of that file. Of such an archive the machine loads the pages before the symbols, and the checksums behind them.
+pub(crate) const HEADER_KERNEL_PAGES: usize = 28;
 /// Offset of the section table: an (offset, length) pair of 64-bit numbers per [`Section`].
 pub(crate) const HEADER_SECTIONS: usize = 32;
 /// Offset of the checksum, which covers the header up to here.

@@ -93,7 +93,7 @@ unsafe fn length(regions: &Ranges, image: u64) -> usize {
     }
     // SAFETY: RAM in the identity map that is not written.
     let bytes = unsafe { core::slice::from_raw_parts(image as *const u8, (reach - image) as usize) };
-    match coracle_image::archive::Archive::length(&bytes[..bytes.len().min(PAGE)]) {
+    match coracle_image::archive::Archive::loaded_len(&bytes[..bytes.len().min(PAGE)]) {
         Ok(len) if len <= end - image => len as usize,
         Ok(len) => {
             IMAGE_MISSED.store(image.saturating_add(len), Ordering::Relaxed);

@@ -22,6 +22,7 @@
 //! A program that fills its own memory can still open files, because the low mark is below the minimum. It can't cause other
 //! processes to be killed by the memory that the kernel holds for it, because such allocations stop above the minimum, or are
 //! bounded in number.
+use crate::arch::checksum;
 use crate::local::Local;
 use crate::mm::buddy::{Buddy, Memory};
 use crate::mm::heap;
@@ -321,6 +322,12 @@ impl Frame {
         // SAFETY: within the frame, which is RAM in the direct map; `dst` is the kernel's, so they do not overlap. The
         // program may write meanwhile: the bytes are then some mixture, and any bytes are valid `u8`s.
         unsafe { core::ptr::copy_nonoverlapping(self.pointer().add(offset), dst.as_mut_ptr(), dst.len()) };
+    }
+    /// The CRC-32C of the bytes from `offset` on; panics if that is past the frame.
+    pub fn crc32c(&self, offset: usize) -> u32 {
+        let len = FRAME_SIZE.checked_sub(offset).expect("an offset in the frame");
+        // SAFETY: as for `read`, and with the same mixture where a program writes meanwhile.
+        checksum::crc32c(unsafe { core::slice::from_raw_parts(self.bytes_at(offset, len), len) })
     }
     /// Copies `src` in at `offset`; panics if that leaves the frame, or if the frame is read-only: the image's, or the page of
     /// zeroes.

@@ -41,6 +41,11 @@ pub fn configure(archive: Archive<'static>) {
     ARCHIVE.call_once(|| archive);
 }
 
+/// That archive.
+pub fn archive() -> Option<Archive<'static>> {
+    ARCHIVE.get().copied()
+}
+
 /// The names of the kernel's functions, if the image is as it was built there.
 fn symbols() -> Option<Symbols<'static>> {
     static SOUND: Once<bool> = Once::new();

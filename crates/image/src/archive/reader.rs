@@ -1,13 +1,14 @@
 //! The archive itself: from an inode's number to its bytes.
 
 use core::cmp::Ordering;
+use core::ops::Range;
 
 use super::{Config, DirEntry, FileKind, Inode, InodeId, Symbols};
 use crate::Error;
 use crate::format::{
-    ENTRY_LEN, HEADER_CHECKSUM, HEADER_KERNEL_SUM, HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS,
-    HEADER_TOTAL_LEN, HEADER_VERSION, INODE_LEN, MAGIC, PAGE_SIZE, SUM_LEN, Section, VERSION, checksum,
-    get_u32, get_u64,
+    ENTRY_LEN, HEADER_CHECKSUM, HEADER_KERNEL_PAGES, HEADER_KERNEL_SUM, HEADER_LEN, HEADER_OWN_LEN,
+    HEADER_SECTIONS, HEADER_TOTAL_LEN, HEADER_VERSION, INODE_LEN, MAGIC, PAGE_SIZE, SUM_LEN, Section,
+    VERSION, checksum, get_u32, get_u64,
 };
 
 /// An archive in memory. Copying it copies a few pointers.
@@ -123,6 +124,74 @@ impl<'a> Archive<'a> {
         Self::section(start, Section::Checksums)
     }
 
+    /// Where on the disk with its files the archive begins, in bytes; `None`: its files lie in memory with it. At least the first
+    /// [`Archive::HEADER_LEN`] bytes of the archive are given.
+    ///
+    /// # Errors
+    /// As [`Archive::length`].
+    pub fn on_disk(start: &[u8]) -> Result<Option<u64>, Error> {
+        Self::length(start)?;
+        let pages = get_u32(start, HEADER_KERNEL_PAGES).ok_or(Error::Truncated)?;
+        Ok((pages != 0).then_some(u64::from(pages) * PAGE_SIZE as u64))
+    }
+
+    /// The parts of the archive that the machine loads, one behind the other: their places and lengths, in whole pages. The second one is empty
+    /// unless the files are on a disk. At least the first [`Archive::HEADER_LEN`] bytes are given.
+    ///
+    /// # Errors
+    /// As [`Archive::tables_end`].
+    pub fn loaded(start: &[u8]) -> Result<[Range<u64>; 2], Error> {
+        let length = Self::length(start)?;
+        if Self::on_disk(start)?.is_none() {
+            return Ok([0..length, length..length]);
+        }
+        let tables = Self::section(start, Section::Symbols)?.0.next_multiple_of(PAGE_SIZE as u64);
+        let checksums = Self::section(start, Section::Checksums)?.0;
+        if tables > checksums || !checksums.is_multiple_of(PAGE_SIZE as u64) {
+            return Err(Error::Corrupt("section table"));
+        }
+        Ok([0..tables, checksums..length])
+    }
+
+    /// How many bytes of memory the archive takes, as [`Archive::loaded`].
+    ///
+    /// # Errors
+    /// As [`Archive::loaded`].
+    pub fn loaded_len(start: &[u8]) -> Result<u64, Error> {
+        Self::loaded(start).map(|[first, second]| first.end - first.start + second.end - second.start)
+    }
+
+    /// Whether its files are on a disk.
+    pub fn is_on_disk(&self) -> bool {
+        matches!(Self::on_disk(self.bytes), Ok(Some(_)))
+    }
+
+    /// Bytes of the whole archive.
+    pub const fn total_len(&self) -> u64 {
+        self.length
+    }
+
+    /// The checksums from that byte of the archive on.
+    pub fn checksums_from(&self, place: u64) -> &'a [u8] {
+        let before = place.saturating_sub((self.pages * PAGE_SIZE) as u64);
+        self.checksums.get(before as usize..).unwrap_or_default()
+    }
+
+    /// Opens the archive that the machine loaded, [`Archive::loaded_len`] bytes. If its files are on a disk, the names of the kernel's functions
+    /// are there as well, and it has none.
+    ///
+    /// # Errors
+    /// As [`Archive::parse`].
+    pub fn parse_loaded(bytes: &'a [u8]) -> Result<Self, Error> {
+        if Self::on_disk(bytes)?.is_none() {
+            return Self::parse(bytes);
+        }
+        let [tables, _] = Self::loaded(bytes)?;
+        let (tables, checksums) = bytes.split_at_checked(tables.end as usize).ok_or(Error::Truncated)?;
+        let (_, size) = Self::section(bytes, Section::Checksums)?;
+        Self::of_parts(tables, slice(checksums, 0, size).ok_or(Error::Truncated)?)
+    }
+
     /// Where a section begins, and its length.
     fn section(start: &[u8], section: Section) -> Result<(u64, u64), Error> {
         let length = Self::length(start)?;
@@ -139,6 +208,8 @@ impl<'a> Archive<'a> {
             let (start, length) = get_u64(bytes, at).zip(get_u64(bytes, at + 8)).ok_or(Error::Truncated)?;
             slice(bytes, start, length).ok_or(Error::Corrupt("section table"))
         };
+        let on_disk = Self::on_disk(bytes)?.is_some();
+        let names = |part| section(part).or_else(|error| if on_disk { Ok(&[][..]) } else { Err(error) });
         let start_of =
             |section| get_u64(bytes, HEADER_SECTIONS + section as usize * 16).ok_or(Error::Truncated);
         let pages = start_of(Section::Checksums)? as usize / PAGE_SIZE;
@@ -152,8 +223,8 @@ impl<'a> Archive<'a> {
             inodes: section(Section::Inodes)?,
             entries: section(Section::Entries)?,
             names: section(Section::Names)?,
-            symbols: section(Section::Symbols)?,
-            symbol_names: section(Section::SymbolNames)?,
+            symbols: names(Section::Symbols)?,
+            symbol_names: names(Section::SymbolNames)?,
             data_start: start_of(Section::Data)?,
             symbols_start: start_of(Section::Symbols)?,
             checksums,

@@ -63,7 +63,11 @@ impl<'a> Archive<'a> {
         self.check_sum(page, sum(covered.unwrap_or_default()))
     }
 
-    fn check_sum(&self, page: usize, found: u32) -> Result<(), Error> {
+    /// Checks a page by the checksum of its bytes, without the header in page 0.
+    ///
+    /// # Errors
+    /// As [`Archive::check_page`].
+    pub fn check_sum(&self, page: usize, found: u32) -> Result<(), Error> {
         if get_u32(self.checksums, page * SUM_LEN) == Some(found) { Ok(()) } else { Err(Error::Page(page)) }
     }
 

@@ -1,10 +1,14 @@
 //! Writing an archive that is laid out: from start to end, with a small part of it in memory.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 use std::io::{self, Write};
 
 use super::{Content, WriteError};
-use crate::format::{HEADER_CHECKSUM, HEADER_KERNEL_SUM, HEADER_LEN, PAGE_SIZE, SUM_LEN, checksum};
+use crate::archive::Archive;
+use crate::format::{
+    HEADER_CHECKSUM, HEADER_KERNEL_PAGES, HEADER_KERNEL_SUM, HEADER_LEN, PAGE_SIZE, SUM_LEN, checksum,
+};
 use coracle_crc32c::{START, crc32c, update};
 
 /// An archive that is laid out, ready to be written.
@@ -25,9 +29,32 @@ impl Layout<'_> {
         self.total
     }
 
-    /// Notes the checksum of what is before the archive in the image's file.
+    /// Notes that the files stay on a disk with the bytes of the image's file, and are paged in from there.
+    pub fn set_on_disk(&mut self) {
+        // How many pages of the disk are before the archive, `set_kernel` says.
+        put(&mut self.head, HEADER_KERNEL_PAGES, &u32::MAX.to_le_bytes());
+        seal(&mut self.head);
+    }
+
+    /// Whether that was noted.
+    pub fn is_on_disk(&self) -> bool {
+        matches!(Archive::on_disk(&self.head), Ok(Some(_)))
+    }
+
+    /// The parts that the machine loads, one behind the other: their places in the archive.
+    pub fn loaded(&self) -> [Range<u64>; 2] {
+        Archive::loaded(&self.head).unwrap_or_default()
+    }
+
+    /// Notes the checksum of what is before the archive in the image's file: whole pages.
     pub fn set_kernel(&mut self, kernel: &[u8]) {
+        // Asked while the header has its checksum.
+        let is_on_disk = self.is_on_disk();
         put(&mut self.head, HEADER_KERNEL_SUM, &crc32c(kernel).to_le_bytes());
+        if is_on_disk {
+            let pages = (kernel.len() / PAGE_SIZE) as u32;
+            put(&mut self.head, HEADER_KERNEL_PAGES, &pages.to_le_bytes());
+        }
         seal(&mut self.head);
     }
 

@@ -238,7 +238,7 @@ pub type MakeEnding<'a> = &'a mut dyn FnMut() -> Result<Box<dyn Ending>, Errno>;
 /// Pages that a page fault maps at most, that of the access among them (Linux's fault_around_bytes).
 pub const MOST_AROUND: usize = 16;
 /// The same where each page is checked before it is mapped for the first time, which costs as much as half a fault: files of the image.
-const FEW_AROUND: usize = 4;
+pub const FEW_AROUND: usize = 4;
 
 /// An open object. Default bodies give the errors Linux gives for objects that can't do it.
 pub trait File: Send + Sync + Any {

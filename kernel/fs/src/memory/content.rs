@@ -29,6 +29,8 @@ const STEP: usize = 1024;
 const PIECE: usize = 128;
 /// Bytes of the image that are read between two pauses of a call.
 const READ_STEP: usize = 64 * 1024;
+/// Pages that a page fault has read from the disk.
+const AHEAD: u64 = 8;
 /// Bytes copied from the program before the file is locked, so that an append of up to so much is one step.
 const APPEND_CHUNK: usize = 64 * 1024;
 
@@ -51,6 +53,8 @@ struct State {
     pages: PageMap<Page>,
     /// The bound of the file system.
     limit: Option<Arc<Limit>>,
+    /// The page that a change lacks ([`Content::change`]).
+    lacking: u64,
 }
 
 /// Files in memory together take at most this part of it (half, as a tmpfs of Linux's does where nothing else is said), so
@@ -114,6 +118,8 @@ impl Drop for State {
 enum Source {
     Frame(Frame, usize, usize),
     Base(&'static [u8]),
+    /// Bytes of the base on its disk.
+    Disk(u64, usize),
     Zeroes(usize),
     End,
 }
@@ -123,15 +129,15 @@ impl Content {
     pub(super) fn empty(limit: Option<Arc<Limit>>) -> Self {
         Self::over(Base::EMPTY, limit)
     }
-    /// A file of the image, `offset` bytes from the archive's start.
-    pub fn of_image(bytes: &'static [u8], offset: u64) -> Self {
-        Self::over(Base::new(bytes, offset), None)
+    /// A file of the image of `len` bytes, `offset` bytes from the archive's start; `bytes` are those that are in memory, all or none.
+    pub fn of_image(bytes: &'static [u8], offset: u64, len: u64) -> Self {
+        Self::over(Base::new(bytes, offset, len), None)
     }
     fn over(base: Base, limit: Option<Arc<Limit>>) -> Self {
         let size = base.len();
         Content {
             base,
-            state: Mutex::new(State { size, base_len: size, pages: PageMap::new(), limit }),
+            state: Mutex::new(State { size, base_len: size, pages: PageMap::new(), limit, lacking: 0 }),
             // No more seals, unless memfd_create(2) is told otherwise.
             seals: AtomicU32::new(F_SEAL_SEAL),
             mapped: AtomicBool::new(false),
@@ -196,7 +202,10 @@ impl Content {
             // All of the base up to the next page of our own.
             let own = state.pages.next_from(index).map_or(u64::MAX, |page| page * PAGE);
             let end = own.min(state.base_len).min(offset.saturating_add(len as u64));
-            return self.base.part(offset..end).map(Source::Base);
+            return match self.base.is_on_disk() {
+                true => Ok(Source::Disk(offset, (end - offset) as usize)),
+                false => self.base.part(offset..end).map(Source::Base),
+            };
         }
         Ok(Source::Zeroes(left))
     }
@@ -210,6 +219,7 @@ impl Content {
                 Err(error) => Err(error),
                 Ok(Source::End) => break,
                 Ok(Source::Base(bytes)) => dst.put(bytes),
+                Ok(Source::Disk(at, len)) => self.read_disk(dst, at, len),
                 Ok(Source::Zeroes(len)) => dst.put(&ZEROES[..len.min(ZEROES.len())]),
                 Ok(Source::Frame(frame, at, len)) => dst.put_frame(&frame, at, len),
             };
@@ -224,6 +234,50 @@ impl Content {
             }
         }
         Ok(dst.done() - before)
+    }
+    /// Reads bytes of a page of the base's disk, as many of `len` as it has. Waits for the disk.
+    fn read_disk(&self, dst: &mut UserBuf, at: u64, len: usize) -> Result<usize, Errno> {
+        let (frame, in_page, len) = self.base.on_disk(at, len, len.div_ceil(FRAME_SIZE) as u64)?;
+        dst.put_frame(&frame, in_page, len)
+    }
+    /// Changes the state by a step that may be made again: where it lacks a page of the base's disk, with EAGAIN, that is fetched first.
+    fn change<R>(&self, step: &mut dyn FnMut(&mut State) -> Result<R, Errno>) -> Result<R, Errno> {
+        loop {
+            let mut state = self.state.lock();
+            match step(&mut state) {
+                Err(Errno::AGAIN) => {
+                    let index = state.lacking;
+                    drop(state);
+                    self.fetch(index)?;
+                }
+                result => return result,
+            }
+        }
+    }
+    /// Makes a page of the file's own from the base's disk, for which it waits. EIO, ENOSPC, ENOMEM.
+    #[inline(never)]
+    fn fetch(&self, index: u64) -> Result<(), Errno> {
+        let page = Page::new(Frame::alloc_zeroed)?;
+        let (start, mut done) = (index * PAGE, 0);
+        let len = PAGE.min(self.base.len().saturating_sub(start)) as usize;
+        while done < len {
+            let (frame, in_page, part) = self.base.on_disk(start + done as u64, len - done, 1)?;
+            let mut piece = [0; PIECE];
+            for at in (0..part).step_by(PIECE) {
+                let piece = &mut piece[..PIECE.min(part - at)];
+                frame.read(in_page + at, piece);
+                page.0.write(done + at, piece);
+            }
+            done += part;
+        }
+        let mut state = self.state.lock();
+        // It may be there since, or have been cut off: what is past the base's end is zeroes.
+        let left = state.base_len.saturating_sub(start).min(PAGE) as usize;
+        if left > 0 && state.pages.get(index).is_none() {
+            page.0.zero(left, FRAME_SIZE - left);
+            state.pages.insert(index, page)?;
+        }
+        Ok(())
     }
     /// The bytes at `offset` that lie in the image unchanged, up to `len`.
     pub fn image_bytes(&self, offset: u64, len: usize) -> Option<&'static [u8]> {
@@ -240,7 +294,7 @@ impl Content {
         while src.remaining() > 0 {
             let taken = src
                 .fault_in(FRAME_SIZE)
-                .and_then(|()| self.state.lock().take(self.base, at, src, FRAME_SIZE));
+                .and_then(|()| self.change(&mut |state| state.take(self.base, at, src, FRAME_SIZE)));
             let taken = match taken {
                 // A copy stops before the last bytes ahead of a page that isn't there.
                 Ok(0) => src.resolve().map(|()| 0),
@@ -264,9 +318,10 @@ impl Content {
         while src.remaining() > 0 {
             self.check_write(end, src.remaining())?;
             let appended = src.fault_in(APPEND_CHUNK).and_then(|()| {
-                let mut state = self.state.lock();
-                let at = state.size;
-                state.take(self.base, at, src, APPEND_CHUNK).map(|taken| (taken, at + taken as u64))
+                self.change(&mut |state| {
+                    let at = state.size;
+                    state.take(self.base, at, src, APPEND_CHUNK).map(|taken| (taken, at + taken as u64))
+                })
             });
             let appended = match appended {
                 Ok((0, behind)) => src.resolve().map(|()| (0, behind)),
@@ -300,27 +355,28 @@ impl Content {
             return Err(Errno::INVAL);
         }
         let seals = self.seals();
-        let mut state = self.state.lock();
-        if (size < state.size && seals & F_SEAL_SHRINK != 0)
-            || (size > state.size && seals & F_SEAL_GROW != 0)
-        {
-            return Err(Errno::PERM);
-        }
-        let mut cut = PageMap::new();
-        if size < state.size {
-            state.clear_end(self.base, size)?;
-            let (index, before) = (size.div_ceil(PAGE), state.pages.len());
-            match state.pages.split_off(index) {
-                // Freed without the lock.
-                Ok(pages) => cut = pages,
-                // Without memory to take them out at once.
-                Err(_) => while state.pages.cut_from(index).is_some() {},
+        let cut = self.change(&mut |state| {
+            if (size < state.size && seals & F_SEAL_SHRINK != 0)
+                || (size > state.size && seals & F_SEAL_GROW != 0)
+            {
+                return Err(Errno::PERM);
             }
-            // Those of the run that was cut in two are gone already.
-            state.note_gone(before - state.pages.len());
-        }
-        state.size = size;
-        drop(state);
+            let mut cut = PageMap::new();
+            if size < state.size {
+                state.clear_end(self.base, size)?;
+                let (index, before) = (size.div_ceil(PAGE), state.pages.len());
+                match state.pages.split_off(index) {
+                    // Freed without the lock.
+                    Ok(pages) => cut = pages,
+                    // Without memory to take them out at once.
+                    Err(_) => while state.pages.cut_from(index).is_some() {},
+                }
+                // Those of the run that was cut in two are gone already.
+                state.note_gone(before - state.pages.len());
+            }
+            state.size = size;
+            Ok(cut)
+        })?;
         remains::free_pages(Pages(cut));
         Ok(())
     }
@@ -331,7 +387,7 @@ impl Content {
         }
         let mut at = offset;
         loop {
-            match self.zero_some(at, offset.saturating_add(len))? {
+            match self.change(&mut |state| self.zero_some(state, at, offset.saturating_add(len)))? {
                 Some(next) => at = next,
                 None => return Ok(()),
             }
@@ -339,8 +395,7 @@ impl Content {
         }
     }
     /// Zeroes a step's worth of the bytes up to `end`; returns from where on there may be more.
-    fn zero_some(&self, mut at: u64, end: u64) -> Result<Option<u64>, Errno> {
-        let mut state = self.state.lock();
+    fn zero_some(&self, state: &mut State, mut at: u64, end: u64) -> Result<Option<u64>, Errno> {
         let end = end.min(state.size);
         for _ in 0..STEP {
             // Over what the image gives a page of our own has to lie; past that only pages that are there matter.
@@ -390,8 +445,9 @@ impl Content {
         while at < pages.end {
             let step = at..pages.end.min(at + STEP as u64);
             at = step.end;
-            let reserved =
-                self.reserve_some(step, &mut taken).and_then(|()| long_call::pause_unless_killed());
+            let reserved = self
+                .change(&mut |state| self.reserve_some(state, step.clone(), &mut taken))
+                .and_then(|()| long_call::pause_unless_killed());
             if let Err(error) = reserved {
                 self.give_back(&taken);
                 return Err(error);
@@ -403,8 +459,12 @@ impl Content {
         }
         Ok(())
     }
-    fn reserve_some(&self, pages: Range<u64>, taken: &mut Vec<Range<u64>>) -> Result<(), Errno> {
-        let mut state = self.state.lock();
+    fn reserve_some(
+        &self,
+        state: &mut State,
+        pages: Range<u64>,
+        taken: &mut Vec<Range<u64>>,
+    ) -> Result<(), Errno> {
         for index in pages {
             if state.pages.get(index).is_some() {
                 continue;
@@ -462,26 +522,51 @@ impl Content {
     /// The frame of page `index`, for mmap(2).
     pub fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
         self.mapped.store(true, Ordering::Relaxed);
-        let mut state = self.state.lock();
-        if index >= state.size.div_ceil(PAGE) {
-            return Err(Errno::NXIO);
-        }
-        if let Some(Page(frame)) = state.pages.get(index) {
-            return Ok(frame.clone());
-        }
-        // The image's own page: past the end of the file its bytes are zero up to the end of the page.
+        let page = self.change(&mut |state| {
+            if index >= state.size.div_ceil(PAGE) {
+                return Err(Errno::NXIO);
+            }
+            if let Some(Page(frame)) = state.pages.get(index) {
+                return Ok(Some(frame.clone()));
+            }
+            if !for_write && let Some(page) = self.page_in_base(state, index) {
+                if self.base.is_on_disk() {
+                    return Ok(None);
+                }
+                if let Some(frame) = boot::image_frame(page) {
+                    let start = index * PAGE;
+                    self.base.part(start..(start + PAGE).min(self.base.len()))?;
+                    return Ok(Some(frame));
+                }
+            }
+            state.own(self.base, index).cloned().map(Some)
+        })?;
+        let ahead = AHEAD.min(self.base.len().div_ceil(PAGE).saturating_sub(index));
+        page.map_or_else(|| self.base.on_disk(index * PAGE, FRAME_SIZE, ahead).map(|(frame, ..)| frame), Ok)
+    }
+    /// The page of the archive that shows as page `index` of the file: past the end of the file its bytes are zero up to the end of
+    /// the page.
+    fn page_in_base(&self, state: &State, index: u64) -> Option<usize> {
         let start = index * PAGE;
         let whole = state.base_len == self.base.len() || start + PAGE <= state.base_len;
-        if !for_write
-            && start < state.base_len
-            && whole
-            && let Some(frame) =
-                self.base.first_page().and_then(|page| boot::image_frame(page + index as usize))
-        {
-            self.base.part(start..(start + PAGE).min(self.base.len()))?;
-            return Ok(frame);
+        let page = self.base.first_page().filter(|_| start < state.base_len && whole)?;
+        Some(page + index as usize)
+    }
+    /// Whether [`Content::at_hand`] finds pages beside one that was asked for.
+    pub fn is_cached(&self) -> bool {
+        self.base.is_on_disk()
+    }
+    /// The pages from `first` on that can be mapped without waiting, to be read, as far as `pages` has room.
+    pub fn at_hand(&self, first: u64, pages: &mut [Option<Frame>]) {
+        self.base.at_hand(first, pages);
+        let state = self.state.lock();
+        for (index, page) in (first..).zip(pages) {
+            if let Some(Page(frame)) = state.pages.get(index) {
+                *page = Some(frame.clone());
+            } else if self.page_in_base(&state, index).is_none() {
+                *page = None;
+            }
         }
-        state.own(self.base, index).cloned()
     }
 }
 
@@ -497,6 +582,10 @@ impl State {
         if self.pages.get(index).is_none() {
             let start = index * PAGE;
             let end = (start + PAGE).min(self.base_len);
+            if start < end && base.is_on_disk() {
+                self.lacking = index;
+                return Err(Errno::AGAIN);
+            }
             let bytes = if start < end { base.part(start..end)? } else { &[] };
             if let Some(limit) = &self.limit {
                 limit.pages.take()?;
@@ -519,11 +608,14 @@ impl State {
         }
         self.pages.get(index).map(|page| &page.0).ok_or(Errno::NOSPC)
     }
-    /// Whether the page is as [`State::own`] made it.
+    /// Whether the page is as [`State::own`] made it; not of one that came from a disk.
     fn is_untouched(&self, base: Base, index: u64) -> bool {
         let Some(Page(frame)) = self.pages.get(index) else { return false };
         let start = index * PAGE;
         let end = (start + PAGE).min(self.base_len);
+        if base.is_on_disk() && start < end {
+            return false;
+        }
         let Ok(mut from) = (if start < end { base.part(start..end) } else { Ok(&[][..]) }) else {
             return false;
         };

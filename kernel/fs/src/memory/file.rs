@@ -6,7 +6,7 @@ use crate::users;
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access;
-use coracle_core::fs::file::{EmitEntry, File};
+use coracle_core::fs::file::{EmitEntry, FEW_AROUND, File, MOST_AROUND};
 use coracle_core::fs::inode::Inode;
 use coracle_core::fs::mount::{DELETED, MountFlags, Place, WriteAccess};
 use coracle_core::fs::stat::entry_kind;
@@ -149,6 +149,16 @@ impl File for MemoryFile {
     }
     fn mapping_written(&self) {
         self.node.touch();
+    }
+    fn fault_around(&self) -> usize {
+        // Cached pages were checked when they were read.
+        if self.node.content().is_some_and(|content| content.is_cached()) { MOST_AROUND } else { FEW_AROUND }
+    }
+    fn pages_at_hand(&self, first: u64, pages: &mut [Option<Frame>]) {
+        match self.node.content() {
+            Some(content) if content.is_cached() => content.at_hand(first, pages),
+            _ => (first..).zip(pages).for_each(|(index, page)| *page = self.page(index, false).ok()),
+        }
     }
     fn may_execute(&self) -> bool {
         match &self.name {

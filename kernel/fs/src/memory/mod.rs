@@ -12,6 +12,6 @@ pub use content::{Content, WRITE_SEALS};
 pub use directory::name_hash;
 pub(crate) use file::Name;
 pub use file::{DirectoryFile, MemoryFile};
-pub use image::check_tables;
+pub use image::{Absent, check_tables, find_disk};
 pub use node::{MemoryFs, Node, next_device};
 pub use options::Options;

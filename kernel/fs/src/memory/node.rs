@@ -140,9 +140,10 @@ impl MemoryFs {
             FileKind::Directory => Body::Directory(Directory::new(Some(*inode))),
             FileKind::Symlink => Body::Link(archive.symlink(inode).map_err(|_| Errno::IO)?.try_to_vec()?),
             FileKind::Regular => {
-                let data = archive.data(inode).map_err(|_| Errno::IO)?;
+                let data = if archive.is_on_disk() { Ok(&[][..]) } else { archive.data(inode) };
+                let data = data.map_err(|_| Errno::IO)?;
                 let offset = archive.data_offset(inode).map_err(|_| Errno::IO)?;
-                Body::File(Content::of_image(data, offset))
+                Body::File(Content::of_image(data, offset, inode.size))
             }
         };
         let node = self.node(image_inode_number(inode.id), attributes, body)?;
