@@ -39,6 +39,8 @@ pub struct Service {
     pub env: Vec<String>,
     /// The guest's memory.
     pub memory: &'static str,
+    /// Whether the files of its image are paged in from a disk.
+    pub demand: bool,
     /// The TCP port it listens on.
     pub port: u16,
     /// Whether the port is one of UDP.
@@ -133,6 +135,9 @@ fn boot(
 ) -> Result<(), String> {
     let mut command = coracle_run(machine);
     command.args(network).args(["-m", service.memory]);
+    if service.demand {
+        command.arg("--demand");
+    }
     for variable in &service.env {
         command.args(["-e", variable]);
     }

@@ -2,6 +2,7 @@
 //!
 //! A C program starts with `// ` lines: first what it shows, in words, then `key: value` lines:
 //! `link` (static, static-pie, dynamic, musl, musl-dynamic), `flags`, `args`, `env`, `stdin` (with escapes), `memory`, `console`,
+//! `demand` (yes: the image's files are paged in from a disk; also: it is booted so as well, as `NAME_on_demand`),
 //! `fail-alloc` (which of its allocations in the kernel fails; 0: those it asks for), `data` (it gets the folder of files, named by `DATA`), `plugin` (a library built beside it), `modes`, `machines: all`
 //! (each mode on 1 and on 2 CPUs), `linux: no` (it can't run there), `stdout-has` (what it must print then), `report` (what
 //! the guest's report of its death must say).
@@ -78,6 +79,8 @@ pub struct Program {
     pub console: Option<String>,
     /// `--fail-alloc` of `coracle run`.
     pub fail_alloc: Option<String>,
+    /// Whether the files of the image are paged in from a disk (`--demand` of `coracle run`).
+    pub demand: bool,
     /// Whether it is given the folder of files.
     pub data: bool,
     /// More files for the image.
@@ -107,6 +110,7 @@ impl Program {
             memory: None,
             console: None,
             fail_alloc: None,
+            demand: false,
             data: false,
             add: Vec::new(),
             modes: Mode::ALL.to_vec(),
@@ -127,6 +131,8 @@ struct Commands {
     #[serde(default)]
     add: Vec<String>,
     memory: Option<String>,
+    #[serde(default)]
+    demand: bool,
     command: Vec<CommandLine>,
 }
 
@@ -155,7 +161,7 @@ pub fn all() -> Vec<Program> {
     let mut programs = Vec::new();
     for family in files(&root.join("c")).into_iter().filter(|f| f.is_dir() && !f.ends_with("plugins")) {
         for path in files(&family).into_iter().filter(|p| has_extension(p, &["c", "cpp"])) {
-            programs.push(c_program(&stem(&family), path));
+            programs.extend(c_program(&stem(&family), path));
         }
     }
     for path in files(&root.join("rust/src/bin")) {
@@ -194,16 +200,23 @@ fn has_extension(path: &Path, wanted: &[&str]) -> bool {
     path.extension().is_some_and(|e| wanted.iter().any(|w| e == *w))
 }
 
-fn c_program(family: &str, path: PathBuf) -> Program {
+/// A C program, once or twice.
+fn c_program(family: &str, path: PathBuf) -> Vec<Program> {
     let text = fs::read_to_string(&path).expect("a source can be read");
     let source = Source::C { path: path.clone(), link: Link::default(), flags: Vec::new(), plugin: None };
     let mut program = Program::new(format!("{family}::{}", stem(&path)), source);
+    let mut on_demand = None;
     // The first line says in words what the program shows.
     for line in text.lines().skip(1).map_while(|l| l.strip_prefix("// ")) {
         let Some((key, value)) = line.split_once(": ") else { continue };
+        if (key, value) == ("demand", "also") {
+            on_demand = Some(format!("{}_on_demand", program.name));
+            continue;
+        }
         set(&mut program, key, value).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
-    program
+    let twin = on_demand.map(|name| Program { name, demand: true, ..program.clone() });
+    [program].into_iter().chain(twin).collect()
 }
 
 /// Takes one `key: value` line.
@@ -233,6 +246,7 @@ fn set(program: &mut Program, key: &str, value: &str) -> Result<(), String> {
         "memory" => program.memory = Some(value.into()),
         "console" => program.console = Some(value.into()),
         "fail-alloc" => program.fail_alloc = Some(value.into()),
+        "demand" if value == "yes" => program.demand = true,
         "data" => program.data = value == "yes",
         "modes" => program.modes = value.split_whitespace().map(Mode::parse).collect::<Result<_, _>>()?,
         "machines" if value == "all" => program.coverage = Coverage::EveryCpuCount,
@@ -307,6 +321,7 @@ fn commands(path: &Path) -> Vec<Program> {
             program.args = command.args;
             program.stdin = command.stdin.into_bytes();
             program.memory = file.memory.clone();
+            program.demand = file.demand;
             program.data = command.data;
             program.sort = command.sort;
             program.add = file.add.iter().cloned().chain(command.add).collect();

@@ -63,6 +63,9 @@ pub fn run_within(program: &Program, machine: Machine, limit: Duration) -> Resul
     if let Some(nth) = &program.fail_alloc {
         command.args(["--fail-alloc", nth]);
     }
+    if program.demand || env::var_os("CORACLE_TEST_DEMAND").is_some() {
+        command.arg("--demand");
+    }
     for (name, value) in linux::environment(program) {
         command.arg("-e").arg(format!("{name}={value}"));
     }

@@ -33,6 +33,15 @@ pub const CASES: &[Case] = &[
         networks: BOTH,
         cpus: 1,
     },
+    // Eight megabytes of values, and hardly more memory than they, the kernel and what is used of the program take.
+    Case {
+        name: "memcached_filled_on_demand",
+        service: || Ok(Service { args: words(FILLED), memory: "16M", demand: true, ..memcached(1)? }),
+        probe: memcached_probe,
+        test: memcached_filled,
+        networks: BOTH,
+        cpus: 1,
+    },
     Case {
         name: "memcached_bad_clients",
         service: || memcached(4),
@@ -58,6 +67,9 @@ pub const CASES: &[Case] = &[
         cpus: 2,
     },
 ];
+
+/// Arguments of a memcached with the least memory.
+const FILLED: &str = "-u root -m 8 -c 64 -t 1";
 
 pub fn memcached(threads: u32) -> Result<Service, String> {
     Ok(Service {
@@ -105,6 +117,31 @@ fn memcached_values(running: &Running) -> Result<(), String> {
         client.send(&[*byte])?;
     }
     check(client.value()?.as_deref() == Some(b"0123"), "a request in single bytes is answered")
+}
+
+/// Stores values until old ones have to go; the new ones are right, and the guest lives.
+fn memcached_filled(running: &Running) -> Result<(), String> {
+    /// Values of a thousand bytes: more of them than fit.
+    const VALUES: usize = 12_000;
+    const BATCH: usize = 100;
+    let value = |number: usize| format!("{number:01000}");
+    let mut client = Memcached::connect(running)?;
+    for first in (0..VALUES).step_by(BATCH) {
+        let mut batch = String::new();
+        for number in first..first + BATCH {
+            batch += &format!("set k{number} 0 0 1000\r\n{}\r\n", value(number));
+        }
+        client.send(batch.as_bytes())?;
+        for _ in 0..BATCH {
+            check(client.line()? == "STORED", "a value is stored")?;
+        }
+    }
+    check(client.get("k0")?.is_none(), "the first value had to go")?;
+    for number in VALUES - 1000..VALUES {
+        let wanted = value(number).into_bytes();
+        check(client.get(&format!("k{number}"))? == Some(wanted), "the last values are there")?;
+    }
+    Ok(())
 }
 
 fn memcached_capable(running: &Running) -> Result<(), String> {

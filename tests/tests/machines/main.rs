@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod cards;
 mod clocks;
+mod demand;
 mod disks;
 mod power;
 mod refusals;
@@ -25,13 +26,21 @@ fn main() -> ExitCode {
     if !arguments.list {
         paths::coracle();
     }
-    let trials = [power::CASES, cards::CASES, clocks::CASES, disks::CASES, volumes::CASES, refusals::CASES]
-        .into_iter()
-        .flatten()
-        .map(|case| {
-            let trial = known::trial(&known, format!("machines::{}", case.name), case.test);
-            trial.with_ignored_flag(case.tap && !tap)
-        })
-        .collect();
+    let trials = [
+        power::CASES,
+        cards::CASES,
+        clocks::CASES,
+        disks::CASES,
+        demand::CASES,
+        volumes::CASES,
+        refusals::CASES,
+    ]
+    .into_iter()
+    .flatten()
+    .map(|case| {
+        let trial = known::trial(&known, format!("machines::{}", case.name), case.test);
+        trial.with_ignored_flag(case.tap && !tap)
+    })
+    .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

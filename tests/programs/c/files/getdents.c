@@ -1,5 +1,6 @@
 // Reading directories: every entry once, with its type, in any order; seeking back; directories of a thousand files.
 // data: yes
+// demand: also
 #include "t.h"
 #include <dirent.h>
 

@@ -1,5 +1,6 @@
 // Files of the image can be changed, replaced, renamed and removed; the rest of the image stays.
 // data: yes
+// demand: also
 #include "t.h"
 
 int main(void) {

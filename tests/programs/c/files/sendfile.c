@@ -1,5 +1,6 @@
 // sendfile and copy_file_range move bytes between files, pipes and sockets, and keep the offsets right.
 // data: yes
+// demand: also
 #include "t.h"
 #include <sys/sendfile.h>
 #include <sys/socket.h>

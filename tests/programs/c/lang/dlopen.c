@@ -1,6 +1,7 @@
 // dlopen loads a library at run time: its functions, data, constructors, thread-locals, and dlclose.
 // plugin: plugin.c
 // data: yes
+// demand: also
 #include "t.h"
 #include <dlfcn.h>
 

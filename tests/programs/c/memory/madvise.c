@@ -1,5 +1,6 @@
 // madvise(MADV_DONTNEED) empties anonymous pages and brings back those of files; other advice is taken or refused.
 // data: yes
+// demand: also
 #include "t.h"
 
 int main(void) {

@@ -1,5 +1,6 @@
 // A private file mapping shows the file, is copied on write, leaves the file alone, and is zero after its end.
 // data: yes
+// demand: also
 #include "t.h"
 
 int main(void) {
