@@ -268,13 +268,22 @@ fn sleep_is_profiled() -> Result<(), String> {
 /// What was measured until a guest ended is written.
 fn a_profile_of_a_guest_that_ends() -> Result<(), String> {
     const TRIES: usize = 10;
+    const LOOKS: usize = 5;
     let program = program("sleeper")?;
     for _ in 0..TRIES {
         let guest = Guest::start("ends", &[&program])?;
         let file = guest.folder.join("profile.folded");
         let mut command = guest.command(&["profile", "ends", "--off-cpu", "-t", "1h", "-o"]);
         let mut profile = Server::start(command.arg(&file))?;
-        if !until(LIMIT, || catches_interrupts(profile.pid()) && sleeps(profile.pid())) {
+        // It sleeps between two looks.
+        let (mut looks, mut slept) = (0, true);
+        let has_looked = || {
+            let sleeps = catches_interrupts(profile.pid()) && sleeps(profile.pid());
+            looks += usize::from(sleeps && !slept);
+            slept = sleeps;
+            looks >= LOOKS
+        };
+        if !until(LIMIT, has_looked) {
             return Err(format!("it does not begin: {}", profile.log()));
         }
         let stopped = run(&mut guest.command(&["stop", "-t", "1", "ends"]), b"")?;
