@@ -33,6 +33,7 @@ const TESTS: &[(&str, Test)] = &[
     ("shells_complete_names", shells_complete_names),
     ("man_pages_are_clean", man_pages_are_clean),
     ("races_leave_no_guest_behind", races_leave_no_guest_behind),
+    ("a_full_disk_changes_no_status", a_full_disk_changes_no_status),
 ];
 
 /// A world of its own for a test: no other test's guests are in it.
@@ -677,6 +678,29 @@ fn races_leave_no_guest_behind() -> Result<(), String> {
         if !until(LIMIT, || world.machines() == 0) {
             return Err(format!("{} machines are left", world.machines()));
         }
+    }
+    Ok(())
+}
+
+/// A guest whose log has filled the disk of the user's directory is started again, and its own status is known.
+fn a_full_disk_changes_no_status() -> Result<(), String> {
+    const GUEST: &str = "echo run >> /shared/runs; for i in $(seq 2000); do echo $i$i$i$i$i$i$i$i$i$i$i$i$i$i$i$i$i$i; done; exit 5";
+    const SCRIPT: &str = r#"mount -t tmpfs -o size=256k,mode=700 tmpfs "$XDG_RUNTIME_DIR" || exit 1
+        "$0" run -d --name full --net none --user root -v "$1:/shared" --restart on-failure:1 /bin/busybox ash -c "$2" &&
+        "$0" wait full && "$0" logs -n 1 full && "$0" rm full"#;
+    let world = World::new("full")?;
+    let shared = world.folder.join("shared");
+    fs::create_dir_all(&shared).map_err(|e| e.to_string())?;
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", SCRIPT]);
+    command.arg(paths::coracle()).arg(&shared).arg(GUEST).env("XDG_RUNTIME_DIR", world.folder.join("run"));
+    command.env("XDG_STATE_HOME", world.folder.join("state"));
+    let ran = run(&mut command, b"")?;
+    let runs = fs::read_to_string(shared.join("runs")).unwrap_or_default();
+    let text = ran.text();
+    if ran.status != 0 || !text.starts_with("full\n5\n") || runs != "run\nrun\n" || !ran.log.contains("lost")
+    {
+        return Err(format!("{}\nruns: {runs}", ran.evidence()));
     }
     Ok(())
 }

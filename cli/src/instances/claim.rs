@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use rustix::io::FdFlags;
 
 use super::record::{Options, Phase, State};
@@ -25,6 +25,8 @@ use crate::log;
 /// Names the environment variable with the number of the descriptor that holds the name, for a command that goes on with it.
 const MARK: &str = "CORACLE_CLAIM";
 
+/// Bytes that a status may take.
+const STATUS_BYTES: u64 = 64;
 /// Characters of a process's number in a lock.
 const NUMBER_BYTES: usize = 10;
 
@@ -87,7 +89,9 @@ impl Claim {
         // Anew, and not only emptied: those that wait for the earlier guest's status have it open.
         let path = file(name, "status")?;
         let _ = fs::remove_file(&path);
-        File::create(&path).map_err(|error| cannot("write", &path, &error))?;
+        let status = File::create(&path).map_err(|error| cannot("write", &path, &error))?;
+        // Room for it, also if the disk is full when the guest ends, as far as the file system promises such.
+        let _ = fallocate(status, FallocateFlags::KEEP_SIZE, 0, STATUS_BYTES);
         Ok(claim)
     }
 
@@ -165,16 +169,24 @@ impl Claim {
             state.started_at = Some(Timestamp::now());
             state.ended_at = None;
             state.out_of_memory = false;
-        })?;
+        });
         let path = file(&self.name()?, "info")?;
+        // One that starts again on a full disk has it.
+        if fs::read(&path).is_ok_and(|old| old == summary.as_bytes()) {
+            return Ok(());
+        }
         fs::write(&path, summary).map_err(|error| cannot("write", &path, &error))
     }
 
-    /// Changes what others see of the guest.
-    ///
-    /// # Errors
-    /// If that can't be written.
-    pub fn change(&self, change: impl FnOnce(&mut State)) -> Result<()> {
+    /// Changes what others see of the guest. That it can't be written, on a full disk, is no reason to end a guest or not to start it again:
+    /// it is said.
+    pub fn change(&self, change: impl FnOnce(&mut State)) {
+        if let Err(error) = self.try_change(change) {
+            warn(format_args!("what others see of the guest is not up to date: {error}"));
+        }
+    }
+
+    fn try_change(&self, change: impl FnOnce(&mut State)) -> Result<()> {
         let mut state = self.state();
         change(&mut state);
         loop {
@@ -199,14 +211,17 @@ impl Claim {
             state.exit_status = Some(status);
             state.killed = killed;
             state.health = None;
-        })?;
+        });
         if phase != Phase::Ended {
             return Ok(());
         }
         let path = file(&self.name()?, "status")?;
         let killed = if killed { KILLED } else { "" };
-        // In place: `coracle wait` may have it open while it is removed.
-        fs::write(&path, format!("{status}{killed}")).map_err(|error| cannot("write", &path, &error))
+        // In place: `coracle wait` may have it open while it is removed, and there is room.
+        let place = OpenOptions::new().write(true).open(&path);
+        place
+            .and_then(|place| place.write_all_at(format!("{status}{killed}").as_bytes(), 0))
+            .map_err(|error| cannot("write", &path, &error))
     }
 
     /// Whether `coracle stop` has asked for the guest's end since it was started.

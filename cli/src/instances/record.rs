@@ -228,6 +228,8 @@ fn save(value: &impl Serialize, path: &Path) -> Result<()> {
     let mut options = fs::OpenOptions::new();
     let mut file =
         options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished).map_err(fail)?;
-    file.write_all(&text).map_err(fail)?;
-    fs::rename(&unfinished, path).map_err(fail)
+    file.write_all(&text).and_then(|()| fs::rename(&unfinished, path)).map_err(|error| {
+        let _ = fs::remove_file(&unfinished);
+        fail(error)
+    })
 }

@@ -171,12 +171,12 @@ pub fn start(
     if outcome.out_of_memory
         && let Some(claim) = hooks.claim
     {
-        claim.change(|state| state.out_of_memory = true)?;
+        claim.change(|state| state.out_of_memory = true);
     }
     if !outcome.jobs.is_empty()
         && let Some(claim) = hooks.claim
     {
-        claim.change(|state| state.jobs = jobs_at_end(&state.cron, &outcome.jobs))?;
+        claim.change(|state| state.jobs = jobs_at_end(&state.cron, &outcome.jobs));
     }
     let mut end = verdict(guest.forced(), outcome, status, &complaints)?;
     end.asked = guest.is_ending();

@@ -231,7 +231,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
         ssh::keep(&claim.name()?, keys)?;
     }
     if let Some(claim) = &claim {
-        claim.change(|state| state.cron = jobs)?;
+        claim.change(|state| state.cron = jobs);
     }
     let trace = RunTrace::new(&args.tracing)?;
     if trace.is_some() && plan.words.access == Access::None {

@@ -216,7 +216,7 @@ impl Life {
             }
             if let Some(claim) = claim {
                 claim.ended(status, killed, Phase::Restarting)?;
-                claim.change(|state| state.restarts = next.restarts)?;
+                claim.change(|state| state.restarts = next.restarts);
             }
             if !self.is_quiet {
                 let delay = next.delay.as_secs_f64();
@@ -238,7 +238,9 @@ impl Life {
         }
         self.end_log();
         if let Some(claim) = self.claim {
-            claim.ended(status, killed, Phase::Ended)?;
+            if let Err(error) = claim.ended(status, killed, Phase::Ended) {
+                error.print();
+            }
             if self.is_forgotten {
                 claim.forget()?;
             }
