@@ -93,7 +93,8 @@ impl<T> Few<T> {
 
     #[inline(never)]
     fn push_rest(&mut self, value: T) {
-        self.rest.push_back_reserved(value);
+        let pushed = self.rest.try_push_back(value);
+        debug_assert!(pushed.is_ok(), "room was to be made before");
     }
 
     /// Takes the first element.

@@ -47,9 +47,6 @@ pub struct Change<'a> {
     pub body: &'a [u8],
 }
 
-/// What makes a change.
-type Make<'a> = fn(&Change<'a>) -> Result<(), Errno>;
-
 impl<'a> Change<'a> {
     fn word(&self, at: usize) -> u32 {
         self.body.get(at..).and_then(|rest| rest.first_chunk()).copied().map_or(0, u32::from_le_bytes)
@@ -78,17 +75,21 @@ impl<'a> Change<'a> {
 
     /// Makes the change. EOPNOTSUPP: the engine can't, or this is no request for one. EPERM without CAP_NET_ADMIN.
     pub fn apply(&self) -> Result<(), Errno> {
-        let (needs, make): (usize, Make<'a>) = match self.kind {
-            RTM_NEWLINK | RTM_SETLINK => (LINK_BYTES, Self::link),
-            RTM_NEWADDR | RTM_DELADDR => (ADDRESS_BYTES, Self::address),
-            RTM_NEWROUTE | RTM_DELROUTE => (ROUTE_BYTES, Self::route),
+        let needs = match self.kind {
+            RTM_NEWLINK | RTM_SETLINK => LINK_BYTES,
+            RTM_NEWADDR | RTM_DELADDR => ADDRESS_BYTES,
+            RTM_NEWROUTE | RTM_DELROUTE => ROUTE_BYTES,
             _ => return Err(Errno::OPNOTSUPP),
         };
         check_network_capability(capability::NET_ADMIN)?;
         if self.body.len() < needs {
             return Err(Errno::INVAL);
         }
-        make(self)
+        match self.kind {
+            RTM_NEWLINK | RTM_SETLINK => self.link(),
+            RTM_NEWADDR | RTM_DELADDR => self.address(),
+            _ => self.route(),
+        }
     }
 
     /// The interface that a request about links is for, by its number or its name. ENODEV.
