@@ -169,7 +169,7 @@ impl Vsock {
     /// waits, and returns whether it has.
     pub fn send(
         &self,
-        packets: &mut dyn ExactSizeIterator<Item = Packet>,
+        packets: impl ExactSizeIterator<Item = Packet>,
         join: fn(&mut Packet, &Packet) -> bool,
     ) -> Result<(), NoMemory> {
         let waiting = &mut self.transmit.lock().waiting;

@@ -42,7 +42,7 @@ fn refuse(link: Link, header: &Header) {
     // Without memory the peer learns it later.
     if let Some(mut buffer) = PacketBuffer::alloc() {
         write_header(&mut buffer, &reset);
-        let _ = link.send(&mut Some((buffer, HEADER_BYTES)).into_iter());
+        let _ = link.send(Some((buffer, HEADER_BYTES)).into_iter());
     }
 }
 

@@ -133,7 +133,7 @@ impl Link {
     }
 
     /// Queues packets, all of them or none. They go with [`Link::kick`]. ENOMEM.
-    pub(super) fn send(self, packets: &mut dyn ExactSizeIterator<Item = Packet>) -> Result<(), Errno> {
+    pub(super) fn send(self, packets: impl ExactSizeIterator<Item = Packet>) -> Result<(), Errno> {
         match (self, DEVICE.get()) {
             (Link::Device, Some(device)) => device.send(packets, join)?,
             (Link::Device, None) => return Err(Errno::NODEV),

@@ -99,12 +99,12 @@ impl VsockSocket {
             let end = if flags & n::MSG_EOR != 0 { message::END | message::RECORD } else { message::END };
             let mut left = pieces.len();
             let total = pieces.iter().map(|(_, len)| len).sum();
-            let mut packets = pieces.into_iter().map(|(buffer, len)| {
+            let packets = pieces.into_iter().map(|(buffer, len)| {
                 left -= 1;
                 let flags = if left == 0 && self.has_packets { end } else { 0 };
                 self.packet(&mut state, operation::RW, flags, buffer, len)
             });
-            link.send(&mut packets)?;
+            link.send(packets)?;
             Ok(total)
         });
         state.credit.take_back((len - sent.unwrap_or(0)) as u32);

@@ -164,7 +164,7 @@ impl VsockSocket {
     pub(super) fn say(&self, state: &mut State, operation: u16, flags: u32) -> Result<(), Errno> {
         let buffer = PacketBuffer::alloc().ok_or(Errno::NOMEM)?;
         let packet = self.packet(state, operation, flags, buffer, 0);
-        state.link.send(&mut Some(packet).into_iter())
+        state.link.send(Some(packet).into_iter())
     }
 
     /// Has `enter` put this socket into the list of those that wait for room, unless it is there. Returns whether it is.

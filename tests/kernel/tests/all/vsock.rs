@@ -13,7 +13,7 @@ const CAPACITY: usize = 256 << 10;
 
 /// `struct sockaddr_vm`: its address and its length.
 fn place(cid: u32, port: u32) -> (usize, usize) {
-    let bytes = [&(net::AF_VSOCK as u32).to_le_bytes()[..], &port.to_le_bytes(), &cid.to_le_bytes(), &[0; 4]];
+    let bytes = [&net::AF_VSOCK.to_le_bytes()[..], &port.to_le_bytes(), &cid.to_le_bytes(), &[0; 4]];
     (sys::put(&bytes.concat()), 16)
 }
 
