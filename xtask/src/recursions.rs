@@ -33,6 +33,21 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "a listening socket keeps those that wait in its queue, and these don't listen",
     },
     Recursion {
+        prefix: "<coracle_net::vsock::socket::VsockSocket as coracle_core::fs::file::File>::closed",
+        times: 1,
+        reason: "a listening socket closes those that wait in its queue, and these don't listen",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_net::vsock::socket::VsockSocket>",
+        times: 1,
+        reason: "a listening socket keeps those that wait in its queue, and these don't listen",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_core::task::keys::Key>",
+        times: 1,
+        reason: "the drop of a keyring takes what it links, and what these link, out first, one by one",
+    },
+    Recursion {
         prefix: "core::ptr::drop_in_place<alloc::sync::Arc<coracle_tcpip::tcp::socket::TcpSocket<",
         times: 1,
         reason: "a listening socket keeps those that wait in its queue, and these don't listen",

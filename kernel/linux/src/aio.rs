@@ -177,10 +177,14 @@ impl Ending for Outcome {
             Err(error) => -i64::from(error.number()),
         };
         self.context.complete(Event { data: self.data, request: self.request, result });
-        if let Some(event_fd) = &self.event_fd {
-            let _ = event_fd.file.write(&mut UserBuf::kernel_in(&1u64.to_le_bytes()), 0, true);
-        }
+        let event_fd = self.event_fd.as_ref().and_then(|open| event_fd_of(open));
+        event_fd.into_iter().for_each(EventFd::signal);
     }
+}
+
+/// The eventfd that is open so.
+fn event_fd_of(open: &OpenFile) -> Option<&EventFd> {
+    open.file.as_any().downcast_ref()
 }
 
 /// Carries out a request for whose event there is room.
@@ -195,9 +199,7 @@ fn begun(
     let open = descriptors.usable(request.fd)?;
     let event_fd = if request.flags & FLAG_RESFD != 0 {
         let event_fd = descriptors.get(request.event_fd)?;
-        if event_fd.file.as_any().downcast_ref::<EventFd>().is_none() {
-            return Err(Errno::INVAL);
-        }
+        event_fd_of(&event_fd).ok_or(Errno::INVAL)?;
         Some(event_fd)
     } else {
         None

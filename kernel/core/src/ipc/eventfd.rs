@@ -29,6 +29,15 @@ impl EventFd {
         try_arc(EventFd { count: Mutex::new(u64::from(count)), semaphore, source: PollSource::new() })
     }
 
+    /// Adds 1 to the counter for an end of the kernel's own work, if there is room: waits for nothing.
+    pub fn signal(&self) {
+        {
+            let mut count = self.count.lock();
+            *count = (*count + 1).min(MAX);
+        }
+        self.source.notify(Events::IN);
+    }
+
     /// Adds to the counter, as write(2) does. EINVAL; EAGAIN if it has no room and `nonblock` is set, else it waits.
     pub fn add(&self, value: u64, nonblock: bool) -> Result<(), Errno> {
         if value > MAX {

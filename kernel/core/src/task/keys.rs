@@ -166,11 +166,28 @@ fn discharge(uid: u32, keys: usize, bytes: usize) {
     }
 }
 
+/// Held while a keyring is linked to another.
+static LINKING: Mutex<()> = Mutex::new(());
+
+/// Drops links, and what is left to nobody with them: one after the other, as keyrings lie in keyrings to any depth.
+fn drop_links(mut links: Vec<Arc<Key>>) {
+    while let Some(link) = links.pop() {
+        let Some(mut key) = Arc::into_inner(link) else { continue };
+        let mut inner = core::mem::take(&mut key.state.get_mut().links);
+        match links.make_room(inner.len()) {
+            Ok(()) => inner.drain(..).for_each(|link| links.push_reserved(link)),
+            // Lost memory is better than the end of the stack.
+            Err(NoMemory) => core::mem::forget(inner),
+        }
+    }
+}
+
 impl Drop for Key {
     fn drop(&mut self) {
         KEYS.lock().remove(&self.id);
         let size = self.size();
         discharge(self.uid.load(Relaxed), 1, size);
+        drop_links(core::mem::take(&mut self.state.get_mut().links));
     }
 }
 
@@ -238,6 +255,8 @@ impl Key {
         if self.kind != Kind::Keyring {
             return Err(Errno::NOTDIR);
         }
+        // Two that link each other's keyring at once would make a ring of them.
+        let _linking = (key.kind == Kind::Keyring).then(|| LINKING.lock());
         if key.kind == Kind::Keyring {
             walk(key, |inner, depth| match () {
                 () if Arc::ptr_eq(inner, self) => Err(Errno::DEADLK),

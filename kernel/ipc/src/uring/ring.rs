@@ -348,7 +348,7 @@ impl Ring {
         if let Some((open, _)) = event_fd
             && self.memory.load(at::CQ_FLAGS) & abi::IORING_CQ_EVENTFD_DISABLED == 0
         {
-            let _ = open.file.as_any().downcast_ref().map(|events: &EventFd| events.add(1, true));
+            open.file.as_any().downcast_ref().into_iter().for_each(EventFd::signal);
         }
     }
 

@@ -204,5 +204,27 @@ int main(int argc, char **argv) {
     }
     NEED(waitpid(pid, &status, 0) == pid);
     SHOW(status);
+    // Keyrings in keyrings, which all go with the first.
+    pid = fork();
+    if (pid == 0) {
+        NEED(ctl(KEYCTL_JOIN_SESSION_KEYRING, NULL) > 0);
+        NEED(setgid(1000) == 0 && setuid(4712) == 0);
+        NEED(ctl(KEYCTL_JOIN_SESSION_KEYRING, NULL) > 0);
+        char name[16];
+        long before = 0;
+        int count = 0;
+        for (; count < 150; count++) {
+            snprintf(name, sizeof name, "ring %d", count);
+            long ring = add("keyring", name, NULL, 0, KEY_SPEC_SESSION_KEYRING);
+            if (ring < 0 || (before != 0 && ctl(KEYCTL_LINK, ring, before) != 0))
+                break;
+            before = ring;
+        }
+        SHOW(count);
+        SHOW(ctl(KEYCTL_CLEAR, KEY_SPEC_SESSION_KEYRING));
+        _exit(0);
+    }
+    NEED(waitpid(pid, &status, 0) == pid);
+    SHOW(status);
     DONE();
 }
