@@ -457,7 +457,7 @@ mod tests {
         let meta = coracle_image::write::Meta::root(0o644);
         let file = coracle_image::write::Node::File(meta, vec![7; 5 * PAGE_SIZE].into());
         builder.tree.insert(b"/large", file).unwrap();
-        builder.symbols.push((1, "a_function".to_owned()));
+        builder.symbols.extend((0..1000).map(|number| (number, format!("function_{number}"))));
         let mut archive = builder.layout();
         archive.set_on_disk();
         let outline = outline(&kernel(), &archive).unwrap();

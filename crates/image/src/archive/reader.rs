@@ -208,10 +208,11 @@ impl<'a> Archive<'a> {
             let (start, length) = get_u64(bytes, at).zip(get_u64(bytes, at + 8)).ok_or(Error::Truncated)?;
             slice(bytes, start, length).ok_or(Error::Corrupt("section table"))
         };
-        let on_disk = Self::on_disk(bytes)?.is_some();
-        let names = |part| section(part).or_else(|error| if on_disk { Ok(&[][..]) } else { Err(error) });
         let start_of =
             |section| get_u64(bytes, HEADER_SECTIONS + section as usize * 16).ok_or(Error::Truncated);
+        // Where files stay on a disk, so do the names of the kernel's functions, unless both tables of them fit into the last page that is loaded.
+        let lacks_names = Self::on_disk(bytes)?.is_some() && (bytes.len() as u64) < start_of(Section::Data)?;
+        let names = |part| if lacks_names { Ok(&[][..]) } else { section(part) };
         let pages = start_of(Section::Checksums)? as usize / PAGE_SIZE;
         if checksums.len() / SUM_LEN != pages + 1 {
             return Err(Error::Corrupt("checksums"));
