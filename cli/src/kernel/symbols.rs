@@ -1,8 +1,9 @@
 //! Splitting a kernel's ELF into what is loaded and a table of its functions. Used by `build.rs` too.
 
 use object::Endianness;
-use object::elf::{FileHeader64, PT_LOAD, SHN_UNDEF, STT_FUNC};
-use object::read::elf::{FileHeader as _, ProgramHeader as _, Sym as _};
+use object::elf::{FileHeader64, PT_LOAD, SHF_EXECINSTR, SHN_UNDEF, STT_FUNC, STT_NOTYPE};
+use object::read::SectionIndex;
+use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
 
 /// Offsets of the fields of a 64-bit ELF header that say where its sections are (elf(5)).
 const E_SHOFF: usize = 0x28;
@@ -57,7 +58,17 @@ pub fn split(elf: &[u8]) -> Result<Parts, String> {
     for symbol in table.iter() {
         let offset = symbol.st_value(endian).checked_sub(base).and_then(|offset| u32::try_from(offset).ok());
         let (Some(offset), Ok(name)) = (offset, table.symbol_name(endian, symbol)) else { continue };
-        if symbol.st_type() == STT_FUNC && symbol.st_shndx(endian) != SHN_UNDEF {
+        // What is written in assembly has no type.
+        let is_code = match symbol.st_type() {
+            STT_FUNC => symbol.st_shndx(endian) != SHN_UNDEF,
+            STT_NOTYPE => symbol
+                .st_shndx(endian)
+                .index()
+                .and_then(|index| sections.section(SectionIndex(index.into())).ok())
+                .is_some_and(|section| section.sh_flags(endian).contains(SHF_EXECINSTR)),
+            _ => false,
+        };
+        if is_code {
             // `{:#}` leaves out the hash at the end of a mangled name.
             symbols.push((offset, format!("{:#}", rustc_demangle::demangle(&String::from_utf8_lossy(name)))));
         }
