@@ -50,11 +50,17 @@ fn wait(descriptors: &mut [PollFd<'_>]) -> Result<(), Errno> {
 }
 
 /// Copies what a program of the guest writes, until the guest is gone. If the reader here goes away, the port is closed, so
-/// that the program's next write fails as it would if it ran here (EPIPE, SIGPIPE: pipe(7)). `tap` sees what is copied first.
+/// that the program's next write fails as it would if it ran here (EPIPE, SIGPIPE: pipe(7)): after `started`, which waits for the program's start,
+/// as a port that was never open for the guest makes a write wait. `tap` sees what is copied first.
 ///
 /// # Errors
 /// As write(2), but for EINTR, EAGAIN, EPIPE and a terminal that hung up: the output is not complete then. The port is closed, too.
-pub fn output(from: &UnixStream, to: BorrowedFd<'_>, mut tap: impl FnMut(&[u8])) -> Result<(), Errno> {
+pub fn output(
+    from: &UnixStream,
+    to: BorrowedFd<'_>,
+    mut tap: impl FnMut(&[u8]),
+    started: impl FnOnce(),
+) -> Result<(), Errno> {
     let mut buffer = vec![0; PIECE];
     let mut result = Ok(());
     loop {
@@ -83,6 +89,7 @@ pub fn output(from: &UnixStream, to: BorrowedFd<'_>, mut tap: impl FnMut(&[u8]))
             }
         }
     }
+    started();
     // Nothing is there to close if the guest ended meanwhile.
     let _ = from.shutdown(Shutdown::Both);
     result

@@ -281,9 +281,10 @@ impl Run {
                 Port::Error => (stderr(), "standard error"),
             };
             let tap = Tap::new(if port == Port::Error { Stream::Stderr } else { Stream::Stdout }, hooks);
+            let guest = Arc::clone(&self.guest);
             outputs.push(thread::spawn(move || {
                 let mut tap = tap;
-                let written = copy::output(&end, to, |bytes| tap.take(bytes));
+                let written = copy::output(&end, to, |bytes| tap.take(bytes), || guest.wait_until_ready());
                 tap.end();
                 is_complete(written, name)
             }));

@@ -78,6 +78,16 @@ impl Guest {
     /// The program has started.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::SeqCst);
+        // Who waits for it has looked before, or looks after this.
+        drop(lock(&self.process));
+        self.ended.notify_all();
+    }
+
+    /// Waits until the program has started, or QEMU has ended.
+    pub fn wait_until_ready(&self) {
+        let waits = |process: &mut Option<Pid>| process.is_some() && !self.ready.load(Ordering::SeqCst);
+        let waited = self.ended.wait_while(lock(&self.process), waits);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Whether it has.
