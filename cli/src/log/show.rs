@@ -253,7 +253,10 @@ pub fn logs(args: &LogsArgs) -> Result<()> {
     }
     // What came after the last lines is not among them.
     let is_all = args.tail.is_some() && !args.follow;
-    while !is_all {
+    loop {
+        if is_all {
+            break;
+        }
         reader.read(|record| {
             if printer.wants(&record) && !printer.is_closed {
                 printer.print(&record);

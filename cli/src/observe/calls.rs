@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use coracle_control::{Capture, Extent};
 
+use super::written::{EVENT_BYTES, Written, epoll_event};
+
 /// Number, name, kinds of the arguments, kind of the result.
 type Row = (usize, &'static str, &'static [&'static str], &'static str);
 
@@ -75,9 +77,14 @@ pub fn captures(is_wanted: impl Fn(usize) -> bool) -> Vec<Capture> {
     /// Bytes of an entry of poll(2).
     const POLLFD: u8 = 8;
     let mut all = Vec::new();
-    for (call, _, kinds, _) in TABLE.iter().filter(|row| is_wanted(row.0)) {
+    for (call, name, kinds, _) in TABLE.iter().filter(|row| is_wanted(row.0)) {
         for (argument, kind) in kinds.iter().enumerate() {
             let extent = match *kind {
+                "&out" | "&length_cell" => match Written::of(name, argument) {
+                    Some(written) => written.extent(),
+                    None => continue,
+                },
+                "&epoll_event" => Extent::Fixed(EVENT_BYTES as u8),
                 "&path" | "&executable" | "&string" | "&queue_name" | "&file_system" => Extent::String,
                 "&bytes" if is_read_by_kernel(*call) => Extent::Buffer,
                 "&bytes" => Extent::Result,
@@ -148,6 +155,12 @@ impl Call {
         if value == 0 && (kind.starts_with('&') || kind == "address") {
             return "NULL".to_owned();
         }
+        let written = self.row().and_then(|row| Written::of(row.1, place));
+        if let Some((written, result)) = written.zip(self.result)
+            && let Some(text) = written.text(value, next, result, memory)
+        {
+            return text;
+        }
         match kind {
             "fd" | "file" | "socket" | "dirfd" | "directory" | "new_fd" | "pipe_or_fd" | "epoll"
             | "inotify" | "pidfd" | "timerfd" | "mq" | "pid" | "timeout_ms" | "timer" => match value as i32 {
@@ -171,6 +184,9 @@ impl Call {
             "&timespec" => timespec(value, memory),
             "&socket_address" if !is_written_by_kernel(self.number) => socket_address(value, next, memory),
             "&pollfds" => pollfds(value, next, memory),
+            "&epoll_event" => {
+                epoll_event(&memory.read(value, EVENT_BYTES)).unwrap_or_else(|| format!("{value:#x}"))
+            }
             "mode" | "node_mode" => format!("{value:#05o}").replacen("0o", "0", 1),
             "signal" => signal(value as i32),
             "clock" => one_of(value, CLOCKS),
@@ -266,7 +282,7 @@ fn one_of(value: u64, names: &[(u64, &str)]) -> String {
 }
 
 /// The names of the bits that are set, and the rest as a number.
-fn flags(value: u64, names: &[(u64, &str)]) -> String {
+pub fn flags(value: u64, names: &[(u64, &str)]) -> String {
     let (mut words, mut rest) = (Vec::new(), value);
     for (bits, name) in names {
         if rest & bits == *bits && *bits != 0 {
@@ -341,7 +357,8 @@ pub fn signal(number: i32) -> String {
     }
 }
 
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+/// The bytes of a number at a place.
+pub fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N)?.try_into().ok()
 }
 
@@ -385,7 +402,8 @@ fn string(address: u64, memory: &mut dyn Memory) -> String {
     }
 }
 
-fn buffer(address: u64, len: u64, memory: &mut dyn Memory) -> String {
+/// Bytes of a buffer of this length, as far as they are shown.
+pub fn buffer(address: u64, len: u64, memory: &mut dyn Memory) -> String {
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     let bytes = memory.read(address, len.min(SHOWN));
     let more = if len > bytes.len() { "..." } else { "" };
@@ -431,7 +449,8 @@ fn pollfds(address: u64, count: u64, memory: &mut dyn Memory) -> String {
     format!("[{}{more}]", entries.join(", "))
 }
 
-fn socket_address(address: u64, len: u64, memory: &mut dyn Memory) -> String {
+/// A socket address of so many bytes.
+pub fn socket_address(address: u64, len: u64, memory: &mut dyn Memory) -> String {
     /// The longest (sockaddr_un of unix(7)).
     const LONGEST: u64 = 110;
     let bytes = memory.read(address, len.min(LONGEST) as usize);

@@ -24,6 +24,7 @@ mod tables;
 mod top;
 mod trace;
 mod unwind;
+mod written;
 
 pub use client::{Client, silent};
 pub use events::{Event, Names, line};
