@@ -255,7 +255,7 @@ mod tests {
         }
 
         #[test]
-        fn records_are_read_as_they_were_written(words: [u64; 10]) {
+        fn records_are_read_as_they_were_written(words: [u64; crate::ThreadRecord::BYTES / 8]) {
             let bytes = words.map(u64::to_le_bytes).concat();
             let (record, rest) = crate::ThreadRecord::decode(&bytes).expect("as many as it has");
             prop_assert!(rest.is_empty());
