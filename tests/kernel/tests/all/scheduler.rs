@@ -118,13 +118,14 @@ fn sleepers_wake_in_the_order_of_their_times() {
     run(|| {
         const MILLISECOND: u64 = 1_000_000;
         let woken = Arc::new(AtomicUsize::new(0));
+        // From the same moment on, however late a thread is made.
+        let begin = sys::now() + 1_000 * MILLISECOND;
         let threads: Vec<_> = [(3, 20), (0, 5), (2, 15), (1, 10)]
             .into_iter()
             .map(|(place, time)| {
                 let woken = woken.clone();
                 spawn(move || {
-                    // From the same moment on, however late a thread is made.
-                    let until = sys::timespec(1_000 * MILLISECOND + time * MILLISECOND);
+                    let until = sys::timespec(begin + time * MILLISECOND);
                     let clock = abi::CLOCK_MONOTONIC as usize;
                     let absolute = abi::TIMER_ABSTIME as usize;
                     sys::call(abi::__NR_clock_nanosleep, &[clock, absolute, until, 0])
