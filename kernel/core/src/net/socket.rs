@@ -2,12 +2,14 @@
 use crate::errno::{Errno, SysResult};
 use crate::fs::descriptors;
 use crate::fs::file::{File, OpenFile};
+use crate::ipc::poll::{Events, PollSource, block_on_events};
 use crate::mm::user_buf::UserBuf;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use linux_raw_sys::net::{MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL};
 
 /// st_mode of a socket.
 pub const SOCKET_MODE: u32 = linux_raw_sys::general::S_IFSOCK | 0o777;
@@ -283,6 +285,34 @@ impl Received {
     pub fn bytes(len: usize) -> Received {
         Received { len, from: None, flags: 0, rights: Rights::default(), credentials: None, info: None }
     }
+}
+
+/// recvmsg(2) by a socket whose `source` tells of what comes: `receive` takes what there is (EAGAIN: nothing), and adds it to what was found. A
+/// stream waits for all of the buffer with MSG_WAITALL, unless descriptors came, or an end or a time-out does.
+#[inline]
+pub fn receive_waiting(
+    source: &PollSource,
+    deadline: Option<u64>,
+    is_stream: bool,
+    (dst, flags): (&mut UserBuf, u32),
+    mut receive: impl FnMut(&mut UserBuf, &mut Received) -> Result<(), Errno>,
+) -> Result<Received, Errno> {
+    let nonblock = flags & MSG_DONTWAIT != 0;
+    let all = flags & MSG_WAITALL != 0 && is_stream && flags & MSG_PEEK == 0;
+    let mut found = Received::bytes(0);
+    loop {
+        let before = found.len;
+        let got = block_on_events(source, Events::IN, nonblock, deadline, || receive(dst, &mut found));
+        match got {
+            Ok(()) => {}
+            Err(_) if found.len > 0 => break,
+            Err(error) => return Err(error),
+        }
+        if !all || dst.remaining() == 0 || found.len == before || !found.rights.0.is_empty() {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// A time-out of a socket (SO_RCVTIMEO, SO_SNDTIMEO) in nanoseconds, of a `struct timeval`; 0: none. EINVAL; EDOM, as on Linux.

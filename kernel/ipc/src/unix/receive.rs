@@ -3,9 +3,9 @@ use super::collect::Moving;
 use super::inbox::{Inbox, Message};
 use super::socket::{Kind, Role, State, UnixSocket};
 use coracle_core::errno::Errno;
-use coracle_core::ipc::poll::{Events, block_on_events};
+use coracle_core::ipc::poll::Events;
 use coracle_core::mm::user_buf::UserBuf;
-use coracle_core::net::socket::{Received, Rights, SocketAddress};
+use coracle_core::net::socket::{Received, Rights, SocketAddress, receive_waiting};
 use coracle_fallible::prelude::*;
 use coracle_hal::sync::MutexGuard;
 use linux_raw_sys::net as n;
@@ -16,25 +16,10 @@ impl UnixSocket {
         if flags & n::MSG_OOB != 0 {
             return Err(Errno::OPNOTSUPP);
         }
-        let nonblock = flags & n::MSG_DONTWAIT != 0;
         let deadline = self.state.lock().options.receive_deadline();
-        let all = flags & n::MSG_WAITALL != 0 && self.kind == Kind::Stream && flags & n::MSG_PEEK == 0;
-        let mut found = Received::bytes(0);
-        loop {
-            let before = found.len;
-            let got = block_on_events(&self.source, Events::IN, nonblock, deadline, || {
-                self.try_receive(dst, flags, &mut found)
-            });
-            match got {
-                Ok(()) => {}
-                Err(_) if found.len > 0 => break,
-                Err(error) => return Err(error),
-            }
-            if !all || dst.remaining() == 0 || found.len == before || !found.rights.0.is_empty() {
-                break;
-            }
-        }
-        Ok(found)
+        receive_waiting(&self.source, deadline, self.kind == Kind::Stream, (dst, flags), |dst, found| {
+            self.try_receive(dst, flags, found)
+        })
     }
 
     /// Locks the socket, with what it takes to receive descriptors if the next message has some.

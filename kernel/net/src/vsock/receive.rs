@@ -1,34 +1,18 @@
 //! Receiving: bytes of a stream, or one message.
 use super::socket::{Phase, State, VsockSocket};
 use coracle_core::errno::Errno;
-use coracle_core::ipc::poll::{Events, block_on_events};
 use coracle_core::mm::user_buf::UserBuf;
-use coracle_core::net::socket::Received;
+use coracle_core::net::socket::{Received, receive_waiting};
 use coracle_virtio::device::vsock::{operation, shutdown};
 use linux_raw_sys::net as n;
 
 impl VsockSocket {
     /// recvmsg(2).
     pub(super) fn receive_into(&self, dst: &mut UserBuf, flags: u32) -> Result<Received, Errno> {
-        let nonblock = flags & n::MSG_DONTWAIT != 0;
         let deadline = self.common.receive_deadline();
-        let all = flags & n::MSG_WAITALL != 0 && !self.has_packets && flags & n::MSG_PEEK == 0;
-        let mut found = Received::bytes(0);
-        loop {
-            let before = found.len;
-            let got = block_on_events(&self.source, Events::IN, nonblock, deadline, || {
-                self.try_receive(dst, flags, &mut found)
-            });
-            match got {
-                Ok(()) => {}
-                Err(_) if found.len > 0 => break,
-                Err(error) => return Err(error),
-            }
-            if !all || dst.remaining() == 0 || found.len == before {
-                break;
-            }
-        }
-        Ok(found)
+        receive_waiting(&self.source, deadline, !self.has_packets, (dst, flags), |dst, found| {
+            self.try_receive(dst, flags, found)
+        })
     }
 
     /// Receives what is there: EAGAIN if nothing is.
