@@ -16,7 +16,7 @@ use coracle_core::fs::stat::Stat;
 use coracle_core::lock::Mutex;
 use coracle_core::mm::user;
 use coracle_core::mm::user::Access;
-use coracle_core::mm::user_buf::UserBuf;
+use coracle_core::mm::user_buf::{Pinned, UserBuf};
 use coracle_core::task::long_call;
 use coracle_devices::block::device::{Limits, SECTOR_BYTES};
 use coracle_devices::block::disk::Disk;
@@ -35,8 +35,6 @@ use linux_raw_sys::ioctl::{
 
 /// Bytes moved at a time past the page cache.
 const DIRECT_STEP: usize = 128 * 1024;
-/// Bytes of a transfer at most that nothing waits for: its pages stay in memory.
-const MOST_BEGUN: usize = 16 * 1024 * 1024;
 
 /// What the open special files of a device share.
 #[derive(Default)]
@@ -135,6 +133,17 @@ pub fn sync_all() {
             log!("what was written to {} did not get to the disk (error {})", entry.name, error.number());
         }
     }
+}
+
+/// The pages of a whole buffer, for a transfer that nothing waits for. `None` if a device can't move it at once. EFAULT, ENOMEM.
+pub(crate) fn pin_all(buffer: &mut UserBuf, unit: usize, access: Access) -> Result<Option<Pinned>, Errno> {
+    /// Bytes at most, as the pages stay in memory meanwhile.
+    const MOST: usize = 16 * 1024 * 1024;
+    let len = buffer.remaining();
+    if len > MOST {
+        return Ok(None);
+    }
+    Ok(buffer.pin(len, unit, access)?.filter(|pinned| pinned.range.len() == len))
 }
 
 /// A transfer that was begun.
@@ -290,13 +299,10 @@ impl BlockFile {
         let (len, writes) = (buffer.remaining(), access == Access::Read);
         self.check_direct(offset, len)?;
         let end = offset.checked_add(len as u64);
-        let Some(end) = end.filter(|&end| end > offset && end <= self.size() && len <= MOST_BEGUN) else {
+        let Some(end) = end.filter(|&end| end > offset && end <= self.size()) else {
             return Ok(false);
         };
-        let Some(pinned) = buffer.pin(len, self.unit(), access)?.filter(|pinned| pinned.range.len() == len)
-        else {
-            return Ok(false);
-        };
+        let Some(pinned) = pin_all(buffer, self.unit(), access)? else { return Ok(false) };
         cache.write_back(disk, offset, end)?;
         let pages = writes.then(|| offset / PAGE..end.div_ceil(PAGE));
         let begun = try_box(Begun { cache: cache.clone(), pages, ending: ending()? })?;

@@ -11,6 +11,7 @@ use super::file::Ext4File;
 use super::node::Node;
 use super::runs::Found;
 use super::volume::{errno, now};
+use crate::block::file::pin_all;
 use crate::cache::Backing;
 use crate::cache::pages::PAGE;
 use alloc::boxed::Box;
@@ -32,8 +33,6 @@ use core::ops::Range;
 const STEP: usize = 128 * 1024;
 /// Bytes whose pages the disk is given at a time.
 const PINNED_STEP: usize = 1024 * 1024;
-/// Bytes of a transfer at most that nothing waits for: its pages stay in memory.
-const MOST_BEGUN: usize = 16 * 1024 * 1024;
 
 impl Ext4File {
     /// Bytes of a block that the disk reads and writes.
@@ -158,7 +157,7 @@ impl Ext4File {
             return Ok(0);
         }
         drop(transfer);
-        node.cache()?.forget_stale(at / PAGE, end.div_ceil(PAGE));
+        node.forget_stale(at / PAGE, end.div_ceil(PAGE));
         node.note_new_times()?;
         src.skip(len);
         Ok(len)
@@ -198,8 +197,8 @@ struct Begun {
 impl Ending for Begun {
     fn ended(&self, result: SysResult) {
         self.node.runs.end_transfer();
-        if let (Some(Range { start, end }), Ok(cache)) = (&self.pages, self.node.cache()) {
-            cache.forget_stale(*start, *end);
+        if let Some(Range { start, end }) = &self.pages {
+            self.node.forget_stale(*start, *end);
         }
         self.ending.ended(result);
     }
@@ -217,7 +216,7 @@ impl Ext4File {
         let node = self.node();
         let (len, writes) = (buffer.remaining(), access == Access::Read);
         self.check_direct(at, len)?;
-        let Some(end) = at.checked_add(len as u64).filter(|&end| end > at && len <= MOST_BEGUN) else {
+        let Some(end) = at.checked_add(len as u64).filter(|&end| end > at) else {
             return Ok(false);
         };
         let has_all = || {
@@ -227,10 +226,7 @@ impl Ext4File {
         if !has_all() {
             return Ok(false);
         }
-        let Some(pinned) = buffer.pin(len, self.unit(), access)?.filter(|pinned| pinned.range.len() == len)
-        else {
-            return Ok(false);
-        };
+        let Some(pinned) = pin_all(buffer, self.unit(), access)? else { return Ok(false) };
         let writing = writes.then(|| node.writing.lock());
         node.write_back(at, end)?;
         let transfer = node.runs.transfer();

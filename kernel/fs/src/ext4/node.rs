@@ -242,7 +242,14 @@ impl Node {
         }
     }
 
-    /// The same for the volume's list, which it is taken from; pages that stay dirty put it there again.
+    /// Forgets cached pages of a range that a transfer past them has changed.
+    pub(super) fn forget_stale(&self, start: u64, end: u64) {
+        if let Some(cache) = self.cache.get() {
+            cache.forget_stale(start, end);
+        }
+    }
+
+    /// [`Node::write_back`] for the volume's list, which it is taken from; pages that stay dirty put it there again.
     pub(super) fn write_back_listed(&self) -> Result<(), Errno> {
         self.is_listed.store(false, Ordering::SeqCst);
         let written = self.write_back(0, u64::MAX).and_then(|()| self.write_times());
