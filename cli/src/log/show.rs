@@ -252,11 +252,8 @@ pub fn logs(args: &LogsArgs) -> Result<()> {
         tail.lines.iter().flatten().for_each(|record| printer.print(record));
     }
     // What came after the last lines is not among them.
-    let is_all = args.tail.is_some() && !args.follow;
-    loop {
-        if is_all {
-            break;
-        }
+    let mut goes_on = args.tail.is_none() || args.follow;
+    while goes_on {
         reader.read(|record| {
             if printer.wants(&record) && !printer.is_closed {
                 printer.print(&record);
@@ -268,11 +265,11 @@ pub fn logs(args: &LogsArgs) -> Result<()> {
         if reader.advance()? {
             continue;
         }
-        if !args.follow || !runs || printer.is_late(Timestamp::now()) {
-            break;
+        goes_on = args.follow && runs && !printer.is_late(Timestamp::now());
+        if goes_on {
+            thread::sleep(GLANCE);
+            runs = is_running()?;
         }
-        thread::sleep(GLANCE);
-        runs = is_running()?;
     }
     if reader.has_gap {
         warn("lines are missing: they were rotated away before they were shown");

@@ -80,7 +80,7 @@ pub fn captures(is_wanted: impl Fn(usize) -> bool) -> Vec<Capture> {
     for (call, name, kinds, _) in TABLE.iter().filter(|row| is_wanted(row.0)) {
         for (argument, kind) in kinds.iter().enumerate() {
             let extent = match *kind {
-                "&out" | "&length_cell" => match Written::of(name, argument) {
+                "&out" | "&length_cell" | "&pipe_pair" => match Written::of(name, argument) {
                     Some(written) => written.extent(),
                     None => continue,
                 },
@@ -90,8 +90,7 @@ pub fn captures(is_wanted: impl Fn(usize) -> bool) -> Vec<Capture> {
                 "&bytes" => Extent::Result,
                 "&timespec" => Extent::Fixed(16),
                 "&pollfds" => Extent::Next(POLLFD),
-                "&pipe_pair" => Extent::Written(8),
-                "&socket_address" if !is_written_by_kernel(*call) => Extent::Next(1),
+                "&socket_address" => Extent::Next(1),
                 _ => continue,
             };
             let argument = argument as u8;
@@ -180,9 +179,8 @@ impl Call {
                 Some(len) if len as i64 >= 0 => buffer(value, len, memory),
                 _ => format!("{value:#x}"),
             },
-            "&pipe_pair" if self.result == Some(0) => pipe_pair(value, memory),
             "&timespec" => timespec(value, memory),
-            "&socket_address" if !is_written_by_kernel(self.number) => socket_address(value, next, memory),
+            "&socket_address" => socket_address(value, next, memory),
             "&pollfds" => pollfds(value, next, memory),
             "&epoll_event" => {
                 epoll_event(&memory.read(value, EVENT_BYTES)).unwrap_or_else(|| format!("{value:#x}"))
@@ -257,18 +255,6 @@ fn is_read_by_kernel(number: usize) -> bool {
     matches!(
         i64::try_from(number),
         Ok(libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_sendto | libc::SYS_mq_timedsend)
-    )
-}
-
-/// Whether the kernel writes the socket address of this call.
-fn is_written_by_kernel(number: usize) -> bool {
-    matches!(
-        i64::try_from(number),
-        Ok(libc::SYS_accept
-            | libc::SYS_accept4
-            | libc::SYS_recvfrom
-            | libc::SYS_getsockname
-            | libc::SYS_getpeername)
     )
 }
 
@@ -408,15 +394,6 @@ pub fn buffer(address: u64, len: u64, memory: &mut dyn Memory) -> String {
     let bytes = memory.read(address, len.min(SHOWN));
     let more = if len > bytes.len() { "..." } else { "" };
     if bytes.is_empty() && len > 0 { format!("{address:#x}") } else { quoted(&bytes) + more }
-}
-
-fn pipe_pair(address: u64, memory: &mut dyn Memory) -> String {
-    let bytes = memory.read(address, 8);
-    let fd = |at| number(&bytes, at).map(i32::from_le_bytes);
-    match (fd(0), fd(4)) {
-        (Some(read), Some(write)) => format!("[{read}, {write}]"),
-        _ => format!("{address:#x}"),
-    }
 }
 
 fn timespec(address: u64, memory: &mut dyn Memory) -> String {

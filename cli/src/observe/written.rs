@@ -11,6 +11,8 @@ use super::calls::{Memory, buffer, flags, number, signal, socket_address};
 pub enum Written {
     /// As many bytes as the result says.
     Bytes,
+    /// The two descriptors of a pipe (pipe(2)).
+    PipePair,
     /// `struct stat` (stat(3type)).
     Stat,
     /// How a child ended (wait(2)).
@@ -28,6 +30,7 @@ impl Written {
     pub fn of(call: &str, place: usize) -> Option<Written> {
         Some(match (call, place) {
             ("recvfrom", 1) => Written::Bytes,
+            ("pipe" | "pipe2", 0) => Written::PipePair,
             ("stat" | "lstat" | "fstat", 1) | ("newfstatat", 2) => Written::Stat,
             ("wait4", 1) => Written::WaitStatus,
             ("accept" | "accept4" | "getsockname" | "getpeername", 1) | ("recvfrom", 4) => Written::Address,
@@ -41,6 +44,7 @@ impl Written {
     pub const fn extent(self) -> Extent {
         match self {
             Written::Bytes => Extent::Result,
+            Written::PipePair => Extent::Written(PIPE_PAIR_BYTES as u8),
             Written::Stat => Extent::Written(STAT_BYTES as u8),
             Written::WaitStatus | Written::Length => Extent::Written(4),
             Written::Address => Extent::Written(ADDRESS_BYTES as u8),
@@ -53,6 +57,7 @@ impl Written {
         match self {
             _ if (result as i64) < 0 => None,
             Written::Bytes => Some(buffer(address, result, memory)),
+            Written::PipePair => pipe_pair(&memory.read(address, PIPE_PAIR_BYTES)),
             Written::Stat => stat(&memory.read(address, STAT_BYTES)),
             Written::WaitStatus if result > 0 => wait_status(word(address, memory)?),
             Written::Length => Some(format!("[{}]", word(address, memory)?)),
@@ -71,6 +76,8 @@ impl Written {
     }
 }
 
+/// Two descriptors.
+const PIPE_PAIR_BYTES: usize = 8;
 /// `struct stat` up to its size.
 const STAT_BYTES: usize = 56;
 /// The longest address (sockaddr_un of unix(7)).
@@ -80,6 +87,11 @@ pub const EVENT_BYTES: usize = 12;
 
 fn word(address: u64, memory: &mut dyn Memory) -> Option<u32> {
     number(&memory.read(address, 4), 0).map(u32::from_le_bytes)
+}
+
+fn pipe_pair(bytes: &[u8]) -> Option<String> {
+    let fd = |at| number(bytes, at).map(i32::from_le_bytes);
+    Some(format!("[{}, {}]", fd(0)?, fd(4)?))
 }
 
 fn stat(bytes: &[u8]) -> Option<String> {
