@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// Whether the reader of stdout has been found gone.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
-/// Whether nobody reads any more what is written to stdout, as far as writing has shown.
+/// Whether the reader of stdout has gone, as far as writing has shown.
 pub fn is_unread() -> bool {
     UNREAD.load(Ordering::Relaxed)
 }

@@ -78,7 +78,7 @@ impl Guest {
     /// The program has started.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::SeqCst);
-        // Who waits for it has looked before, or looks after this.
+        // A thread that waits for it has looked before, or looks after this.
         drop(lock(&self.process));
         self.ended.notify_all();
     }

@@ -22,7 +22,7 @@ const SERVER: &str = "vhost-device-vsock";
 const SERVER_OVERRIDE: &str = "CORACLE_VHOST_VSOCK";
 /// The first CID that is no well-known one (vsock(7)), and the guest's unless another is asked for.
 const FIRST_CID: u32 = 3;
-/// The one that stands for any.
+/// The CID that means any (VMADDR_CID_ANY).
 const ANY_CID: u32 = u32::MAX;
 
 /// What was asked for.

@@ -37,7 +37,7 @@ words! {
         work,
         /// The program's FS base (the thread pointer).
         fs_base,
-        /// Where the thread's number is that the kernel clears, and wakes who waits for, at the thread's end (set_tid_address(2)); 0: nowhere.
+        /// Address of the word that the kernel clears at the thread's end, and whose waiters it wakes (set_tid_address(2)); 0: none.
         clear_child_tid,
         /// The kernel's stack pointer. The bytes of the stack begin there; registers that `switch_stacks` saves lie first, the
         /// program's registers last.

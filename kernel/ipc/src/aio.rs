@@ -92,7 +92,7 @@ impl Context {
     /// destroyed.
     pub fn begin(&self) -> Result<(), Errno> {
         let mut state = self.state.lock();
-        // Looked at with the state locked: who destroys it finds what was begun before.
+        // Looked at with the state locked: io_destroy(2) finds what was begun before.
         if self.destroyed.load(Ordering::SeqCst) {
             return Err(Errno::INVAL);
         }

@@ -166,7 +166,7 @@ struct Outcome {
     request: u64,
     event_fd: Option<Arc<OpenFile>>,
     /// Its file stays open as long as it goes on.
-    _open: Arc<OpenFile>,
+    open: Arc<OpenFile>,
 }
 
 impl Ending for Outcome {
@@ -206,12 +206,12 @@ fn begun(
     };
     user::write_u32(request.address + KEY, 0)?;
     let (context, data) = (context.clone(), request.data);
-    let outcome = Outcome { context, data, request: request.address as u64, event_fd, _open: open };
+    let outcome = Outcome { context, data, request: request.address as u64, event_fd, open };
     match carry_out(request, &outcome)? {
         Some(result) => outcome.ended(result),
         // One after the other to the same file is the rule.
-        None if at_work.as_ref().is_some_and(|before| Arc::ptr_eq(before, &outcome._open)) => {}
-        None => show(at_work, Some(outcome._open)),
+        None if at_work.as_ref().is_some_and(|before| Arc::ptr_eq(before, &outcome.open)) => {}
+        None => show(at_work, Some(outcome.open)),
     }
     Ok(())
 }
@@ -220,7 +220,7 @@ fn begun(
 #[inline(never)]
 fn carry_out(request: &Request, outcome: &Outcome) -> Result<Option<SysResult>, Errno> {
     let Request { operation, buffer, len, rw_flags, .. } = *request;
-    let open = &outcome._open;
+    let open = &outcome.open;
     check_rw_flags(rw_flags)?;
     match operation {
         FSYNC | FDSYNC if buffer != 0 || len != 0 || request.offset != 0 || rw_flags != 0 => {

@@ -169,7 +169,7 @@ fn discharge(uid: u32, keys: usize, bytes: usize) {
 /// Held while a keyring is linked to another.
 static LINKING: Mutex<()> = Mutex::new(());
 
-/// Drops links, and what is left to nobody with them: one after the other, as keyrings lie in keyrings to any depth.
+/// Drops links, and the keys whose last links these are: one after the other, as keyrings lie in keyrings to any depth.
 fn drop_links(mut links: Vec<Arc<Key>>) {
     while let Some(link) = links.pop() {
         let Some(mut key) = Arc::into_inner(link) else { continue };
@@ -256,8 +256,8 @@ impl Key {
             return Err(Errno::NOTDIR);
         }
         // Two that link each other's keyring at once would make a ring of them.
-        let _linking = (key.kind == Kind::Keyring).then(|| LINKING.lock());
-        if key.kind == Kind::Keyring {
+        let linking = (key.kind == Kind::Keyring).then(|| LINKING.lock());
+        if linking.is_some() {
             walk(key, |inner, depth| match () {
                 () if Arc::ptr_eq(inner, self) => Err(Errno::DEADLK),
                 () if depth >= MAX_DEPTH => Err(Errno::LOOP),
@@ -358,7 +358,7 @@ impl Key {
         discharge(self.uid.load(Relaxed), 0, old.0.len());
     }
 
-    /// It is gone for all who look for it.
+    /// No search finds the key any more.
     pub fn invalidate(&self) {
         self.state.lock().is_invalid = true;
     }

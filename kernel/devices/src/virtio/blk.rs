@@ -142,7 +142,7 @@ impl Lane {
         let mut any = false;
         while let Some(finished) = self.pop() {
             any = true;
-            // With the queue free again: whoever is told takes locks, and may submit.
+            // With the queue free again: the endings take locks, and may submit.
             finished.token.finish(finished.outcome);
         }
         any

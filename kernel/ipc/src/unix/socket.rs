@@ -171,7 +171,7 @@ fn kind_of(kind: u32) -> Result<Kind, Errno> {
 pub(super) const REAL: usize = 0;
 const EFFECTIVE: usize = 1;
 
-/// Who runs now: what a socket tells of its peer (SO_PEERCRED).
+/// Credentials of the running process: those that a socket has of its peer (SO_PEERCRED).
 pub(super) fn credentials() -> Credentials {
     credentials_by(EFFECTIVE)
 }

@@ -148,7 +148,7 @@ fn offset(request: &Request) -> Result<Option<u64>, Errno> {
 /// Told of the end of a request that a device carries out.
 struct AtDevice {
     request: Arc<Request>,
-    /// A thread posts the completion: in io_uring_enter(2) alone (IORING_SETUP_DEFER_TASKRUN), or because it tells those that watch files.
+    /// A thread posts the completion: in io_uring_enter(2) alone (IORING_SETUP_DEFER_TASKRUN), or because watches of files report it.
     is_posted_later: bool,
 }
 

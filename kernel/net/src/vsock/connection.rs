@@ -55,7 +55,7 @@ impl VsockSocket {
             let mut state = self.state.lock();
             match state.phase {
                 Phase::Connecting => Err(Errno::AGAIN),
-                // It may be over by now: as long as nobody looked, it was connected.
+                // It may be over by now: until a call looks, it was connected.
                 Phase::Connected | Phase::Over => Ok(()),
                 _ => Err(state.error.take().unwrap_or(Errno::CONNRESET)),
             }
