@@ -74,6 +74,8 @@ struct Run {
     job: Option<Box<dyn FnOnce() + Send>>,
     /// CPUs that wait for an interrupt, one bit each.
     waiting: u64,
+    /// How many times a CPU has ended its wait.
+    wakes: u64,
     /// The test is at its end.
     is_finished: bool,
     /// CPUs that wait leave the run.
@@ -284,21 +286,24 @@ fn wait(machine: &Machine, cpu: &Cpu) -> bool {
         let all_wait = run.waiting == (1 << CPUS) - 1;
         if all_wait {
             run.waiting &= !bit;
-            let is_finished = run.is_finished;
+            let (is_finished, wakes) = (run.is_finished, run.wakes);
             drop(run);
-            return nothing_to_do(machine, is_finished);
+            return nothing_to_do(machine, is_finished, wakes);
         }
     }
     schedule::park();
-    lock(&machine.run).waiting &= !bit;
+    let mut run = lock(&machine.run);
+    run.waiting &= !bit;
+    run.wakes += 1;
     true
 }
 
-/// No CPU has anything to do at present. Returns whether the run goes on.
-fn nothing_to_do(machine: &Machine, is_finished: bool) -> bool {
+/// No CPU has anything to do at present, unless one has ended its wait since `wakes` was read. Returns whether the run goes on.
+fn nothing_to_do(machine: &Machine, is_finished: bool, wakes: u64) -> bool {
     // The clock may have come to what a CPU's timer is set to while that CPU slept and others ran.
     let interrupted: Vec<_> = machine.cpus.iter().filter(|cpu| cpu.is_interrupted()).collect();
-    if !interrupted.is_empty() {
+    // A CPU ends its wait before it takes its interrupt, which may be one that was not seen here for that reason.
+    if !interrupted.is_empty() || lock(&machine.run).wakes != wakes {
         interrupted.into_iter().for_each(wake);
         schedule::spin();
         return true;
